@@ -1,0 +1,3 @@
+"""dlimg: matrix + facts + locks -> cells -> images -> built -> tested -> published."""
+
+__version__ = "0.1.0"

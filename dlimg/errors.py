@@ -1,0 +1,70 @@
+"""Every failure that a user can meet: one class for each exit code, raised deep, shown once."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong: what, where (`file:line` or a cell) and what to do next."""
+
+    message: str
+    where: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        hint = f"\n  hint: {self.hint}" if self.hint else ""
+        return f"{place}{self.message}{hint}"
+
+
+class DlimgError(Exception):
+    """A failure that is shown without a traceback; holds one problem or several."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+        self.problems: tuple[Problem, ...] = (Problem(message=message, where=where, hint=hint),)
+        super().__init__(message)
+
+    @classmethod
+    def of(cls, problems: Iterable[Problem]) -> "DlimgError":
+        """The one failure that stands for all these problems."""
+        found = tuple(problems)
+        error = cls(found[0].message)
+        error.problems = found
+        return error
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class Negative(DlimgError):
+    """A negative answer: a build or check failed, something is stale or refused (exit 1)."""
+
+    exit_code = 1
+
+
+class BadInput(DlimgError):
+    """Wrong usage, or a wrong file (exit 2)."""
+
+    exit_code = 2
+
+
+class NotRun(DlimgError):
+    """A required check was not run (exit 3)."""
+
+    exit_code = 3
+
+
+class NoEngine(DlimgError):
+    """No container engine or no base image to work with (exit 4)."""
+
+    exit_code = 4
+
+
+class NetworkFailure(DlimgError):
+    """An index, a registry or a mirror did not answer as it should (exit 5)."""
+
+    exit_code = 5

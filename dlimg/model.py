@@ -1,0 +1,240 @@
+"""The nouns: frozen values that the rooms hand to each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+CPU: Final = "cpu"
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Flavour(StrEnum):
+    """What an image is for beyond running the framework."""
+
+    RUNTIME = "runtime"
+    COMPILE = "compile"
+    DEVEL = "devel"
+    NOTEBOOK = "notebook"
+
+
+class Status(StrEnum):
+    """The outcome of a check; not-run is never a pass."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_RUN = "not-run"
+
+
+class BaseSource(StrEnum):
+    """Where the operating system's root file system came from."""
+
+    REGISTRY = "registry"
+    BOOTSTRAP = "bootstrap"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingSystem:
+    """A distribution's release: `image` is what FROM names, `suite` what a bootstrap installs."""
+
+    name: str
+    distribution: str
+    vendor: str
+    suite: str
+    image: str
+    python: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackException:
+    """A CUDA part that may leave the stack's minor version, and why."""
+
+    package: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """One CUDA minor with one cuDNN: the exact `nvidia-*` pins that families on it share."""
+
+    name: str
+    cuda: str
+    leader: str
+    python: str
+    platform: str
+    cudnn: str = ""
+    exceptions: tuple[StackException, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One resolved corner of the matrix."""
+
+    family: str
+    package: str
+    version: str
+    accelerator: str
+    stack: Stack | None
+    python: str
+    managed_python: str
+    os: OperatingSystem
+    flavour: Flavour
+    platform: str
+    requirements: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The cell's one name, for files, tables and messages; never parsed back."""
+        suffix = "" if self.flavour is Flavour.RUNTIME else f"-{self.flavour}"
+        where = f"py{self.python}-{self.os.name}"
+        return f"{self.family}-{self.version}-{self.accelerator}-{where}{suffix}"
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.stack is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A corner that cannot exist, or is not wanted, with the reason and its source."""
+
+    id: str
+    reason: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wheel:
+    """One wheel of a lock: `size` in bytes; `local` when it came from an extra wheel folder."""
+
+    name: str
+    version: str
+    file: str
+    size: int
+    sha256: str
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """The exact wheels of a cell or stack; `inputs` is the digest of what was asked for."""
+
+    name: str
+    inputs: str
+    python: str
+    platform: str
+    wheels: tuple[Wheel, ...]
+
+    def version_of(self, *names: str) -> str:
+        """The version of the first of these packages that is locked, or an empty text."""
+        versions = {wheel.name: wheel.version for wheel in self.wheels}
+        return next((versions[name] for name in names if name in versions), "")
+
+    @property
+    def size(self) -> int:
+        """Bytes of all wheels, as downloaded."""
+        return sum(wheel.size for wheel in self.wheels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A cell with its Dockerfile, labels and tag; `aliases` are further tags that move."""
+
+    cell: Cell
+    lock: Lock
+    dockerfile: str
+    labels: Mapping[str, str]
+    repository: str
+    tag: str
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """A root file system at hand: `identity` says what is in it, `reference` how bake finds it."""
+
+    os: str
+    source: BaseSource
+    identity: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """An image about to be made from a base: its content key, and every name it will get."""
+
+    image: Image
+    base: Base
+    key: str
+
+    @property
+    def reference(self) -> str:
+        """The immutable name: the tag with the first 12 digits of the content key."""
+        return f"{self.image.repository}:{self.image.tag}-{self.key[:12]}"
+
+    @property
+    def moving_reference(self) -> str:
+        return f"{self.image.repository}:{self.image.tag}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """An image in the engine: `digest` is the engine's id, `size` bytes on disk."""
+
+    planned: Planned
+    digest: str
+    size: int
+    seconds: float
+    cached: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildFailure:
+    """A cell that did not build: the step that failed and the end of its log."""
+
+    planned: Planned
+    step: str
+    log: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A script that proves one thing inside an image; `needs` holds e.g. `gpu`."""
+
+    name: str
+    path: str
+    script: str
+    sha256: str
+    proves: str
+    needs: frozenset[str] = frozenset()
+    seconds: int = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a check said: `figures` is its JSON line, `output` the end of what it printed."""
+
+    check: str
+    sha256: str
+    status: Status
+    reason: str
+    seconds: float
+    required: bool = True
+    figures: Mapping[str, object] = field(default_factory=dict)
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All verdicts for one image digest on one device (`none` when no GPU was given)."""
+
+    digest: str
+    cell: str
+    device: str
+    day: str
+    dlimg: str
+    engine: str
+    verdicts: tuple[Verdict, ...]
