@@ -1,0 +1,184 @@
+"""Small values for tests: every builder takes the fields that a test cares about."""
+
+import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from dlimg.model import (
+    CPU,
+    Base,
+    BaseSource,
+    Cell,
+    Flavour,
+    Image,
+    Lock,
+    OperatingSystem,
+    Planned,
+    Stack,
+    StackException,
+    Wheel,
+)
+
+PLATFORM: Final = "x86_64-manylinux_2_28"
+OPERATING_SYSTEMS: Final[Mapping[str, OperatingSystem]] = MappingProxyType(
+    {
+        system.name: system
+        for system in (
+            OperatingSystem(
+                name="debian12",
+                distribution="debian",
+                vendor="Debian 12",
+                suite="bookworm",
+                image="debian:bookworm-slim",
+                python="3.11",
+            ),
+            OperatingSystem(
+                name="debian13",
+                distribution="debian",
+                vendor="Debian 13",
+                suite="trixie",
+                image="debian:trixie-slim",
+                python="3.13",
+            ),
+            OperatingSystem(
+                name="ubuntu24.04",
+                distribution="ubuntu",
+                vendor="Ubuntu 24.04",
+                suite="noble",
+                image="ubuntu:noble",
+                python="3.12",
+            ),
+        )
+    }
+)
+
+
+def system(name: str = "debian13") -> OperatingSystem:
+    return OPERATING_SYSTEMS[name]
+
+
+def stack(
+    name: str = "cuda13.2",
+    *,
+    leader: str = "torch==2.15.0",
+    python: str = "3.13",
+    cudnn: str = "",
+    exceptions: tuple[StackException, ...] = (),
+) -> Stack:
+    return Stack(
+        name=name,
+        cuda=name.removeprefix("cuda"),
+        leader=leader,
+        python=python,
+        platform=PLATFORM,
+        cudnn=cudnn,
+        exceptions=exceptions,
+    )
+
+
+def cell(  # noqa: PLR0913  # a builder has one argument for each axis
+    family: str = "pytorch",
+    version: str = "2.15.0",
+    *,
+    accelerator: str = CPU,
+    package: str = "torch",
+    python: str = "",
+    managed_python: str = "",
+    os: str = "debian13",
+    flavour: Flavour = Flavour.RUNTIME,
+    requirements: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> Cell:
+    """A cell; `accelerator` other than cpu gets a stack of that name."""
+    return Cell(
+        family=family,
+        package=package,
+        version=version,
+        accelerator=accelerator,
+        stack=None if accelerator == CPU else stack(accelerator),
+        python=python or OPERATING_SYSTEMS[os].python,
+        managed_python=managed_python,
+        os=OPERATING_SYSTEMS[os],
+        flavour=flavour,
+        platform=PLATFORM,
+        requirements=requirements or (f"{package}=={version}", "pip"),
+        notes=notes,
+    )
+
+
+def wheel(
+    name: str = "torch",
+    version: str = "2.15.0",
+    *,
+    file: str = "",
+    size: int = 1000,
+    sha256: str = "",
+    local: bool = False,
+) -> Wheel:
+    return Wheel(
+        name=name,
+        version=version,
+        file=file or f"{name.replace('-', '_')}-{version}-py3-none-any.whl",
+        size=size,
+        sha256=sha256 or _digits(f"{name}-{version}"),
+        local=local,
+    )
+
+
+def lock(
+    name: str = "pytorch-2.15.0-cpu-py3.13-debian13",
+    *,
+    wheels: tuple[Wheel, ...] = (),
+    inputs: str = "",
+    python: str = "3.13",
+) -> Lock:
+    return Lock(
+        name=name,
+        inputs=inputs or f"sha256:{_digits(name)}",
+        python=python,
+        platform=PLATFORM,
+        wheels=wheels or (wheel("pip", "26.3"), wheel()),
+    )
+
+
+def image(  # noqa: PLR0913  # the same, for an image
+    of: Cell | None = None,
+    *,
+    locked: Lock | None = None,
+    dockerfile: str = "FROM debian:trixie-slim\n",
+    labels: Mapping[str, str] = MappingProxyType({}),
+    repository: str = "dlimg/pytorch",
+    tag: str = "2.15.0-cpu-py3.13-debian13",
+    aliases: tuple[str, ...] = (),
+) -> Image:
+    chosen = of or cell()
+    return Image(
+        cell=chosen,
+        lock=locked or lock(chosen.id),
+        dockerfile=dockerfile,
+        labels=labels,
+        repository=repository,
+        tag=tag,
+        aliases=aliases,
+    )
+
+
+def base(os: str = "debian13", source: BaseSource = BaseSource.BOOTSTRAP) -> Base:
+    return Base(
+        os=os,
+        source=source,
+        identity=f"sha256:{_digits(os)}",
+        reference=f"dlimg-base:{os}",
+    )
+
+
+def planned(of: Image | None = None, *, on: Base | None = None, key: str = "") -> Planned:
+    chosen = of or image()
+    return Planned(
+        image=chosen, base=on or base(chosen.cell.os.name), key=key or _digits(chosen.tag)
+    )
+
+
+def _digits(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
