@@ -1,0 +1,132 @@
+"""A corner that can exist and is wanted -> a cell."""
+
+from collections.abc import Mapping
+
+from dlimg.choose.facts import Facts
+from dlimg.choose.matrix import Family, Matrix, StackChoice
+from dlimg.errors import Problem
+from dlimg.model import CPU, Cell, Flavour, OperatingSystem, Stack
+
+ANY = "any"
+
+
+class Maker:
+    """Makes cells; what cells share (stacks, systems, requirements) is made once."""
+
+    def __init__(self, matrix: Matrix, facts: Facts) -> None:
+        self.matrix = matrix
+        self.facts = facts
+        self.stacks = {name: self._stack(choice) for name, choice in matrix.stacks.items()}
+        self.systems = {name: self._system(name) for name in matrix.operating_systems}
+        self.wanted: dict[tuple[str, str, str, str], tuple[str, ...]] = {}
+        self.notes: dict[tuple[str, str, str], tuple[str, ...]] = {}
+        self.missing: set[tuple[str, str]] = set()
+
+    def _stack(self, choice: StackChoice) -> Stack:
+        return Stack(
+            name=choice.name,
+            cuda=choice.cuda,
+            cudnn=choice.cudnn,
+            leader=choice.leader,
+            python=choice.python,
+            platform=self.matrix.platform,
+            exceptions=choice.exceptions,
+        )
+
+    def _system(self, name: str) -> OperatingSystem:
+        choice = self.matrix.operating_systems[name]
+        fact = self.facts.distributions[choice.distribution]
+        return OperatingSystem(
+            name=name,
+            distribution=choice.distribution,
+            vendor=choice.distribution.split()[0].lower(),
+            suite=fact.codename,
+            image=choice.image,
+            python=fact.python,
+        )
+
+    def name(self, family: Family, corner: Mapping[str, str]) -> str:
+        """The id that the cell of this corner has, or would have."""
+        return self._cell(family, corner, requirements=("-",), notes=()).id
+
+    def cell(self, family: Family, corner: Mapping[str, str]) -> Cell:
+        version, accelerator = corner["version"], corner["accelerator"]
+        key = (family.name, version, accelerator, corner["flavour"])
+        if key not in self.wanted:
+            self.wanted[key] = self._requirements(family, corner)
+            self.notes[key[:3]] = self._notes(family, corner)
+        return self._cell(family, corner, self.wanted[key], self.notes[key[:3]])
+
+    def _cell(
+        self,
+        family: Family,
+        corner: Mapping[str, str],
+        requirements: tuple[str, ...],
+        notes: tuple[str, ...],
+    ) -> Cell:
+        system, python = self.systems[corner["os"]], corner["python"]
+        accelerator = corner["accelerator"]
+        return Cell(
+            family=family.name,
+            package=requirements[0].split("==")[0].split("[")[0],
+            version=corner["version"],
+            accelerator=accelerator,
+            stack=None if accelerator == CPU else self.stacks[accelerator],
+            python=python,
+            managed_python="" if python == system.python else self.facts.managed[python],
+            os=system,
+            flavour=Flavour(corner["flavour"]),
+            platform=self.matrix.platform,
+            requirements=requirements,
+            notes=notes,
+        )
+
+    def kind(self, accelerator: str) -> str:
+        """`cpu`, or `cuda` with its major: what packages are chosen by."""
+        if accelerator == CPU:
+            return CPU
+        return f"cuda{self.stacks[accelerator].cuda.split('.')[0]}"
+
+    def _requirements(self, family: Family, corner: Mapping[str, str]) -> tuple[str, ...]:
+        kind = self.kind(corner["accelerator"])
+        if kind not in family.packages:
+            self.missing.add((family.name, kind))
+            return ("-",)
+        texts = [*family.packages[kind], *family.packages.get(ANY, ())]
+        wanted = [text.replace("{version}", corner["version"]) for text in texts]
+        wanted += self._companions(family, corner)
+        extra = self.matrix.flavours.get(corner["flavour"], {})
+        wanted += [*extra.get(ANY, ()), *extra.get(kind, ()), "pip"]
+        return tuple(dict.fromkeys(wanted))
+
+    def _companions(self, family: Family, corner: Mapping[str, str]) -> list[str]:
+        release = self.facts.releases.get(family.framework, {}).get(corner["version"])
+        found = []
+        for name in family.companions.get(self.kind(corner["accelerator"]), ()):
+            if release is None or name not in release.companions:
+                found.append(name)
+            elif release.companions[name]:
+                found.append(f"{name}=={release.companions[name][-1]}")
+        return found
+
+    def _notes(self, family: Family, corner: Mapping[str, str]) -> tuple[str, ...]:
+        release = self.facts.releases.get(family.framework, {}).get(corner["version"])
+        found = []
+        for name in family.companions.get(self.kind(corner["accelerator"]), ()):
+            if release and name in release.companions and not release.companions[name]:
+                why = release.companion_notes[name]
+                pair = f"{family.framework} {release.version}"
+                found.append(f"no {name} pairs with {pair}: {why} ({release.source})")
+        return tuple(found)
+
+    def problems(self, family: Family) -> list[Problem]:
+        """Kinds of accelerator that this family's axes ask for and its packages do not know."""
+        return [
+            Problem(
+                message=f"family {name} has no packages for {kind}",
+                where=f"{self.matrix.source}:{family.line}",
+                hint=f"add `{kind}: [...]` under its packages, or take the accelerator out",
+            )
+            for name, kind in sorted(self.missing)
+            if name == family.name
+        ]

@@ -1,0 +1,85 @@
+"""What a matrix file says, as values: our choices, before the facts have been asked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from dlimg.model import StackException
+
+AXES: Final = ("version", "accelerator", "python", "os", "flavour")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """Corners by the values of some axes; `line` is where it stands in the matrix."""
+
+    line: int
+    values: Mapping[str, tuple[str, ...]]
+
+    def fits(self, corner: Mapping[str, str]) -> bool:
+        return all(corner[axis] in allowed for axis, allowed in self.values.items())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclude:
+    """Corners that could exist and that we do not want, and why."""
+
+    match: Match
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One framework's images: its axes, what is installed, what is not wanted, extra names.
+
+    `packages`, `companions` map an accelerator's kind (`cpu`, `cuda12`, `cuda13`) to packages;
+    `{version}` in a package stands for the framework's version.
+    """
+
+    name: str
+    line: int
+    framework: str
+    axes: Mapping[str, tuple[str, ...]]
+    axis_lines: Mapping[str, int]
+    packages: Mapping[str, tuple[str, ...]]
+    companions: Mapping[str, tuple[str, ...]]
+    defaults: Mapping[str, str]
+    exclude: tuple[Exclude, ...]
+    aliases: Mapping[str, Match]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingSystemChoice:
+    """An operating system by its row in the facts and the image that FROM names."""
+
+    name: str
+    line: int
+    distribution: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackChoice:
+    """A stack as the matrix asks for it."""
+
+    name: str
+    line: int
+    cuda: str
+    cudnn: str
+    leader: str
+    python: str
+    exceptions: tuple[StackException, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    """Everything a matrix file says. `flavours` maps flavour -> accelerator kind -> packages."""
+
+    source: str
+    registry: str
+    platform: str
+    operating_systems: Mapping[str, OperatingSystemChoice]
+    stacks: Mapping[str, StackChoice]
+    flavours: Mapping[str, Mapping[str, tuple[str, ...]]]
+    families: Mapping[str, Family]
+    groups: Mapping[str, tuple[Match, ...]]
