@@ -1,0 +1,233 @@
+"""Child processes: the one module that starts any.
+
+An argument list comes in; how the child ended and what it said comes out as an `Outcome`.
+Every child leads a process group of its own, so that an interrupt reaches dlimg first and
+the whole group has ended before the interrupt goes on.
+"""
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from dlimg.errors import Negative, NoEngine
+
+MISSING: Final = 127
+TIMED_OUT: Final = 124
+GRACE: Final = 5.0  # seconds between asking a child to end and asking harder
+TAIL_LINES: Final = 15
+
+# The shell puts the daemon into the background and ends at once, so the daemon belongs to
+# init: its end leaves no zombie here, and its life does not hang on ours.
+_BACKGROUND: Final = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a child ended: 127 when the program is missing, 124 when its time was up."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def tail(self) -> str:
+        """The last lines of what it said on stderr, or else on stdout."""
+        text = self.stderr.strip() or self.stdout.strip()
+        return "\n".join(text.splitlines()[-TAIL_LINES:])
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+) -> Outcome:
+    """What the command did; never raises for a failure, a missing program or a timeout."""
+    return stream(argv, on_line=_ignore, env=env, cwd=cwd, stdin=stdin, timeout=timeout)
+
+
+def check(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+) -> Outcome:
+    """What the command did; `Negative` with the end of what it said when it failed."""
+    outcome = run(argv, env=env, cwd=cwd, stdin=stdin, timeout=timeout)
+    if outcome.returncode != 0:
+        raise Negative(failure_text(outcome))
+    return outcome
+
+
+def stream(
+    argv: Sequence[str],
+    *,
+    on_line: Callable[[str], None],
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+) -> Outcome:
+    """What the command did; every line of its stderr is handed to `on_line` as it arrives."""
+    command = tuple(argv)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    try:
+        child = _open(command, env=env, cwd=cwd, stdin=stdin)
+    except OSError as error:
+        return Outcome(argv=command, returncode=MISSING, stdout="", stderr=str(error))
+    printed: list[str] = []
+    said: list[str] = []
+    lines = SimpleQueue[str | None]()
+    reader = _attend(child, stdin, printed, lines)
+    try:
+        for line in _arriving(lines, deadline):
+            said.append(line)
+            on_line(line.rstrip("\n"))
+        returncode = child.wait(_left(deadline))
+        reader.join(_left(deadline))
+    except (TimeoutError, subprocess.TimeoutExpired):
+        _end_group(child)
+        returncode = TIMED_OUT
+    except BaseException:
+        _end_group(child)
+        raise
+    return Outcome(
+        argv=command, returncode=returncode, stdout="".join(printed), stderr="".join(said)
+    )
+
+
+def start(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> int:
+    """The process id of a daemon in a session of its own, whose words go to the log.
+
+    Raises `NoEngine` when not even a shell could be started.
+    """
+    outcome = run(["/bin/sh", "-c", _BACKGROUND, "sh", str(log), *argv], env=env)
+    if outcome.returncode != 0 or not outcome.stdout.strip().isdigit():
+        raise NoEngine(failure_text(outcome))
+    return int(outcome.stdout)
+
+
+def failure_text(outcome: Outcome) -> str:
+    """One message for a failed command: what ran, how it ended, the end of what it said."""
+    how = {MISSING: "could not start", TIMED_OUT: "ran out of time"}.get(
+        outcome.returncode, f"ended with {outcome.returncode}"
+    )
+    said = f":\n{outcome.tail}" if outcome.tail else ""
+    return f"{shlex.join(outcome.argv)} {how}{said}"
+
+
+def wait_until(done: Callable[[], bool], seconds: float) -> bool:
+    """Whether it was done within these seconds."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _ignore(_: str) -> None:
+    """The listener of a command whose progress nobody follows."""
+
+
+def _open(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    stdin: str | None,
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+
+
+def _attend(
+    child: subprocess.Popen[str],
+    stdin: str | None,
+    printed: list[str],
+    lines: SimpleQueue[str | None],
+) -> threading.Thread:
+    """The thread that reads stdout; others write stdin and queue the lines of stderr."""
+
+    def read_stdout() -> None:
+        with child.stdout or contextlib.nullcontext(()) as pipe:
+            printed.extend(pipe)
+
+    def read_stderr() -> None:
+        with child.stderr or contextlib.nullcontext(()) as pipe:
+            for line in pipe:
+                lines.put(line)
+        lines.put(None)
+
+    def write_stdin() -> None:
+        # A child that does not want all of its input is no failure of ours.
+        with contextlib.suppress(BrokenPipeError), child.stdin or contextlib.nullcontext() as pipe:
+            if pipe is not None:
+                pipe.write(stdin or "")
+
+    # Threads, because a child that fills one pipe while we wait on another would hang;
+    # daemonic, because a grandchild may keep a pipe open for ever.
+    reader = threading.Thread(target=read_stdout, daemon=True)
+    for thread in (
+        reader,
+        threading.Thread(target=read_stderr, daemon=True),
+        threading.Thread(target=write_stdin, daemon=True),
+    ):
+        thread.start()
+    return reader
+
+
+def _arriving(lines: SimpleQueue[str | None], deadline: float | None) -> Iterator[str]:
+    """Each line as it comes, until the pipe closes; `TimeoutError` at the deadline."""
+    while True:
+        try:
+            line = lines.get(timeout=_left(deadline))
+        except Empty:
+            raise TimeoutError from None
+        if line is None:
+            return
+        yield line
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(deadline - time.monotonic(), 0.0)
+
+
+def _end_group(child: subprocess.Popen[str]) -> None:
+    """End the child and all it started: ask twice, then insist, even if interrupted again."""
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            _signal_group(child, number)
+            if wait_until(lambda: child.poll() is not None, GRACE):
+                break
+    finally:
+        _signal_group(child, signal.SIGKILL)
+        child.wait()
+
+
+def _signal_group(child: subprocess.Popen[str], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, number)
