@@ -102,7 +102,9 @@ def read_groups(
                 form, item, {"family": tuple(families)}, f"group {name}", ("family", *AXES)
             )
             chosen = match.values.get("family", tuple(families))
-            _known_values(form, match, [families[one] for one in chosen if one in families], name)
+            known = [families[one] for one in chosen if one in families]
+            if known:
+                _known_values(form, match, known, name)
             matches.append(match)
         found[name] = tuple(matches)
     return found

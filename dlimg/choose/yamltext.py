@@ -69,7 +69,7 @@ def _syntax_error(error: yaml.MarkedYAMLError, source: str) -> BadInput:
     mark = error.problem_mark or error.context_mark
     where = f"{source}:{mark.line + 1}" if mark else source
     problem = (error.problem or "cannot be read").strip()
-    if "'\\t'" in problem:
+    if "'\\t'" in problem or "tab character" in problem:
         return BadInput("a tab is used for indentation", where=where, hint="indent with spaces")
     hint = f"while {error.context.removeprefix('while ')}" if error.context else ""
     return BadInput(f"not valid YAML: {problem}", where=where, hint=hint)

@@ -1,0 +1,190 @@
+"""The command line: words in, one command called, an exit code out.
+
+Only argparse is imported here; a command's module is imported when that command runs, so that
+`--help` and `--version` stay cheap.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final, NoReturn
+
+from dlimg import __version__
+
+DESCRIPTION: Final = "Container images for deep learning: one matrix in, tested images out."
+EPILOG: Final = """\
+A PATTERN is a cell id, with `*` and `?` allowed. Without one, build, test and publish take the
+group `default`; list, lock, render and plan take all cells.
+
+exit codes:
+  0    done
+  1    a negative answer: a build or check failed, something is stale or refused
+  2    wrong usage or wrong input
+  3    required checks were not run
+  4    no container engine, or no base image
+  5    the network, an index or a registry did not answer
+  130  interrupted
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose refusals look like all other refusals of dlimg."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"dlimg: {message}\n  hint: `{self.prog} --help` shows what there is\n")
+        raise SystemExit(2)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = _Parser(
+        prog="dlimg",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"dlimg {__version__}")
+    top.add_argument(
+        "--matrix", default="matrix.yaml", metavar="FILE", help="the matrix (matrix.yaml)"
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    _choosing(commands)
+    _drawing(commands)
+    _making(commands)
+    _keeping(commands)
+    return top
+
+
+Commands = "argparse._SubParsersAction[_Parser]"
+
+
+def _command(commands: Commands, name: str, module: str, about: str) -> argparse.ArgumentParser:
+    one = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+    one.set_defaults(module=module)
+    return one
+
+
+def _patterns(one: argparse.ArgumentParser) -> None:
+    one.add_argument("patterns", nargs="*", metavar="PATTERN", help="cells, by id")
+    one.add_argument("--group", metavar="GROUP", help="a named group of the matrix")
+
+
+def _format(one: argparse.ArgumentParser, *others: str) -> None:
+    choices = ("table", "json", *others)
+    one.add_argument("--format", choices=choices, default="table", help="how to print (table)")
+
+
+def _engine(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--no-private-engine",
+        action="store_true",
+        help="never start an engine of dlimg's own where none answers",
+    )
+
+
+def _find_links(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--find-links",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="an extra folder of wheels (also UV_FIND_LINKS, PIP_FIND_LINKS)",
+    )
+
+
+def _base(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--base",
+        choices=("auto", "registry", "bootstrap"),
+        default="auto",
+        help="where base images come from: a registry, the distribution's packages, or the first "
+        "of the two that answers (auto)",
+    )
+
+
+def _choosing(commands: Commands) -> None:
+    one = _command(commands, "list", "choosing", "Show the cells of the matrix.")
+    _patterns(one)
+    one.add_argument("--dropped", action="store_true", help="show what was dropped, and why")
+    _format(one)
+    one = _command(
+        commands, "show", "choosing", "Show one cell: its wheels, tags and how to run it."
+    )
+    one.add_argument("cell", metavar="CELL")
+    _format(one)
+    one = _command(commands, "checks", "choosing", "List the checks of each cell.")
+    _patterns(one)
+    _format(one)
+
+
+def _drawing(commands: Commands) -> None:
+    one = _command(
+        commands, "lock", "locking", "Resolve cells to exact wheels, and write them down."
+    )
+    _patterns(one)
+    one.add_argument("--check", action="store_true", help="only say whether locks are current")
+    one.add_argument("--upgrade", action="store_true", help="resolve anew what is current, too")
+    _find_links(one)
+    one = _command(commands, "render", "drawing", "Write the Dockerfile of each locked cell.")
+    _patterns(one)
+    one.add_argument("--check", action="store_true", help="only say whether they are current")
+    one = _command(commands, "plan", "drawing", "Show what would be built, as data.")
+    _patterns(one)
+    _base(one)
+    _format(one, "bake", "github")
+
+
+def _making(commands: Commands) -> None:
+    for name, about in (
+        ("build", "Build and tag images."),
+        ("test", "Build what is missing, then run the checks in containers."),
+        ("publish", "Build, test, and push what passed."),
+    ):
+        one = _command(commands, name, "making", about)
+        _patterns(one)
+        one.add_argument("--jobs", type=int, default=2, metavar="N", help="builds at once (2)")
+        _base(one)
+        _find_links(one)
+        _engine(one)
+        _format(one)
+        if name != "build":
+            one.add_argument(
+                "--device", metavar="NAME", help="the GPU to use, by its CDI name (found by itself)"
+            )
+        if name == "publish":
+            one.add_argument("--to", required=True, metavar="REGISTRY", help="e.g. ghcr.io/team")
+            one.add_argument(
+                "--require",
+                choices=("gpu", "no-gpu"),
+                default="gpu",
+                help="whether a CUDA image must have passed its checks on a GPU (gpu)",
+            )
+
+
+def _keeping(commands: Commands) -> None:
+    one = _command(commands, "engine", "keeping", "Dlimg's own container engine.")
+    one.add_argument("action", choices=("up", "status", "down", "purge"))
+    _format(one)
+    one = _command(commands, "prune", "keeping", "Remove the images and caches that dlimg made.")
+    _engine(one)
+    _format(one)
+
+
+def main(words: Sequence[str]) -> int:
+    """The exit code of one command."""
+    arguments = parser().parse_args(words)
+    if arguments.command is None:
+        parser().print_help()
+        return 2
+    from dlimg.commands.failing import guarded  # noqa: PLC0415 - not for --help
+
+    run = import_module(f"dlimg.commands.{arguments.module}").run
+    return guarded(run, arguments, os.environ)
+
+
+def entry() -> NoReturn:
+    """The program `dlimg`."""
+    sys.exit(main(sys.argv[1:]))

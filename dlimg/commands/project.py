@@ -1,0 +1,71 @@
+"""A project's files, read: the matrix, the facts, and what they come to."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dlimg.choose.facts import parse_facts
+from dlimg.choose.read_matrix import parse_matrix
+from dlimg.choose.resolve import Resolution, resolve
+from dlimg.choose.select import in_group, select
+from dlimg.errors import BadInput
+from dlimg.model import Cell
+
+FACTS: Final = Path(__file__).parent.parent / "facts"
+DEFAULT: Final = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A folder with a matrix, images, locks and rendered files; and the resolved matrix."""
+
+    root: Path
+    resolution: Resolution
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def locks(self) -> Path:
+        return self.root / "locks"
+
+    @property
+    def rendered(self) -> Path:
+        return self.root / "rendered"
+
+
+def read_project(matrix: str) -> Project:
+    """The project whose matrix this is. Raises BadInput for whatever is wrong with it."""
+    path = Path(matrix)
+    facts = parse_facts({one.name: read_text(one) for one in sorted(FACTS.glob("*.yaml"))})
+    resolution = resolve(parse_matrix(read_text(path), matrix), facts)
+    return Project(root=path.parent, resolution=resolution)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file. Raises BadInput where there is none, or where it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        hint = "run in the project's folder, or name the file with --matrix"
+        raise BadInput("there is no such file", where=str(path), hint=hint) from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"not UTF-8 text: {error.reason}", where=str(path)) from error
+    except OSError as error:
+        raise BadInput(f"cannot be read: {error.strerror}", where=str(path)) from error
+
+
+def chosen(project: Project, arguments: Namespace, *, otherwise: str = "") -> tuple[Cell, ...]:
+    """The cells that the command line names; without any words, those of group `otherwise`."""
+    resolution = project.resolution
+    group = arguments.group or ("" if arguments.patterns else otherwise)
+    cells = in_group(resolution.cells, resolution.groups, group) if group else resolution.cells
+    return select(cells, arguments.patterns)
+
+
+def environment_text(environment: Mapping[str, str], name: str, default: str) -> str:
+    """A variable of the environment that is set and not empty, else the default."""
+    return environment.get(name) or default

@@ -1,0 +1,1 @@
+"""Values in; text, JSON and tables out. Nothing here prints."""

@@ -1,0 +1,44 @@
+"""The `docker run` line for an image: GPU, shared memory, mounts, ports on loopback."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Final
+
+from dlimg.model import Cell, Flavour
+
+# PyTorch's data loaders hand batches over in shared memory; Docker's default of 64 MB ends them.
+SHARED_MEMORY: Final = "8g"
+NOTEBOOK_PORT: Final = 8888
+
+
+def docker_run(
+    cell: Cell, reference: str, *, docker: Sequence[str] = ("docker",), command: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The words of a command that runs this image with all that its user needs.
+
+    `docker` holds the client and its options (`-H ...`). The folders `.`, `data` and `output` of
+    the caller become `/code`, `/data` and `/output`; a notebook answers on loopback only.
+    """
+    words = [*docker, "run", "--rm", "-it"]
+    if cell.is_cuda:
+        words += ["--gpus", "all"]
+    words += ["--shm-size", SHARED_MEMORY, "--user", "$(id -u):$(id -g)"]
+    words += ["-v", "$PWD:/code", "-v", "$PWD/data:/data", "-v", "$PWD/output:/output"]
+    if cell.flavour is Flavour.NOTEBOOK:
+        words += ["-p", f"127.0.0.1:{NOTEBOOK_PORT}:{NOTEBOOK_PORT}"]
+    return (*words, reference, *command)
+
+
+def try_line(cell: Cell, reference: str, *, docker: Sequence[str] = ("docker",)) -> str:
+    """A line to paste: it runs the image and shows its framework at work."""
+    package = {"pytorch": "torch"}.get(cell.family, cell.family)
+    program = f"import {package}; print({package}.__version__)"
+    command = () if cell.flavour is Flavour.NOTEBOOK else ("python", "-c", program)
+    return " ".join(
+        _quoted(word) for word in docker_run(cell, reference, docker=docker, command=command)
+    )
+
+
+def _quoted(word: str) -> str:
+    """A word as a shell reads it; `$PWD` and `$(id -u)` stay what they are."""
+    return f'"{word}"' if "$" in word else shlex.quote(word)

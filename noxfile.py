@@ -1,0 +1,85 @@
+"""The sessions: `nox -s build`, `nox -s tests`, and what a maintainer needs besides."""
+
+import hashlib
+import os
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["build"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.default_venv_backend = "venv"
+
+ROOT = Path(__file__).parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def prepare(session: nox.Session, *groups: str) -> None:
+    """Install dlimg and the dependency groups, unless just these are installed already."""
+    wanted = [one for group in groups for one in PROJECT["dependency-groups"][group]]
+    text = (ROOT / "pyproject.toml").read_text() + "\n".join(wanted) + str(session.python)
+    stamp = Path(session.virtualenv.location) / "dlimg.stamp"
+    mark = hashlib.sha256(text.encode()).hexdigest()
+    if stamp.exists() and stamp.read_text() == mark:
+        return
+    session.install("--quiet", "-e", ".", *wanted)
+    stamp.write_text(mark)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build images and smoke-test them in containers: `nox -s build -- [PATTERN...]`."""
+    prepare(session)
+    session.run("dlimg", "test", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests, with a real engine: `nox -s tests -- [pytest's words]`."""
+    prepare(session, "tests")
+    session.run("pytest", *session.posargs, env={"DLIMG_TESTS_NEED_ENGINE": "1"})
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Only the tests that need no engine: seconds."""
+    prepare(session, "tests")
+    session.run("pytest", "-m", "not engine and not gpu", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types, and which room may import which."""
+    prepare(session, "tests", "lint")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("mypy")
+    session.run("lint-imports")
+    session.run("dlimg", "lock", "--check")
+    session.run("dlimg", "render", "--check")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Resolve what is not locked, or no longer current."""
+    prepare(session)
+    session.run("dlimg", "lock", *session.posargs)
+
+
+@nox.session
+def render(session: nox.Session) -> None:
+    """Write the Dockerfiles anew; the diff is the review."""
+    prepare(session)
+    session.run("dlimg", "render", *session.posargs)
+
+
+@nox.session
+def publish(session: nox.Session) -> None:
+    """Build, test and push: `nox -s publish -- --to REGISTRY [PATTERN...]`."""
+    prepare(session)
+    session.run("dlimg", "publish", *session.posargs)
+
+
+if os.environ.get("NO_COLOR"):
+    nox.options.nocolor = True
