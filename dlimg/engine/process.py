@@ -29,6 +29,8 @@ TAIL_LINES: Final = 15
 # init: its end leaves no zombie here, and its life does not hang on ours.
 _BACKGROUND: Final = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
 
+_RUNNING: Final[set[subprocess.Popen[str]]] = set()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -93,6 +95,7 @@ def stream(
     said: list[str] = []
     lines = SimpleQueue[str | None]()
     reader = _attend(child, stdin, printed, lines)
+    _RUNNING.add(child)
     try:
         for line in _arriving(lines, deadline):
             said.append(line)
@@ -105,9 +108,17 @@ def stream(
     except BaseException:
         _end_group(child)
         raise
+    finally:
+        _RUNNING.discard(child)
     return Outcome(
         argv=command, returncode=returncode, stdout="".join(printed), stderr="".join(said)
     )
+
+
+def end_children() -> None:
+    """End every child that runs for another thread, when an interrupt has reached this one."""
+    for child in tuple(_RUNNING):
+        _end_group(child)
 
 
 def start(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> int:
