@@ -1,0 +1,157 @@
+"""The environment's addresses, certificates and credentials as files a build may read.
+
+They are mounted while a step runs and never reach a layer: the Dockerfiles name them by id.
+"""
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from dlimg.build.interrupt import terminable
+from dlimg.errors import BadInput
+
+# BuildKit takes no secret of more than this.
+MOST_BYTES: Final = 500 * 1024
+
+_CA_VARIABLES: Final = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_PROXY_VARIABLES: Final = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """Where packages come from: the default index's address, and further ones by name."""
+
+    default: str = ""
+    extra: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """What a build may use and an image must not keep: files by secret id, and the proxies."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    proxies: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def secrets_from(environment: Mapping[str, str]) -> Iterator[Secrets]:
+    """Secret files in a folder that only this user can read, and that is gone afterwards.
+
+    `ca`, `uv.toml`, `pip.conf`, `netrc` and `apt.conf`, each only where the environment asks
+    for it. Raises `BadInput` when a variable names a file that is not there.
+    """
+    with terminable():
+        folder = Path(tempfile.mkdtemp(prefix="dlimg-secrets-"))
+        try:
+            files = _write_all(folder, environment)
+            yield Secrets(files=files, proxies=proxies(environment))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def proxies(environment: Mapping[str, str]) -> dict[str, str]:
+    """The proxy variables that are set: build arguments which BuildKit keeps out of history."""
+    return {name: environment[name] for name in _PROXY_VARIABLES if environment.get(name)}
+
+
+def index(environment: Mapping[str, str]) -> Index:
+    """The package indexes as uv reads its variables, or else as pip reads its own."""
+    default = environment.get("UV_DEFAULT_INDEX") or environment.get("UV_INDEX_URL", "")
+    extra = f"{environment.get('UV_INDEX', '')} {environment.get('UV_EXTRA_INDEX_URL', '')}"
+    if not default and not extra.strip():
+        default = environment.get("PIP_INDEX_URL", "")
+        extra = environment.get("PIP_EXTRA_INDEX_URL", "")
+    return Index(default=_named(default)[1], extra=tuple(_named(text) for text in extra.split()))
+
+
+def uv_toml(found: Index) -> str:
+    """The indexes as uv's configuration; an empty text where none is set."""
+    tables = [_table(name, url) for name, url in found.extra]
+    if found.default:
+        tables.append(_table("", found.default) + "default = true\n")
+    if not tables:
+        return ""
+    # Every wheel is held to its sha256, so it does not matter which index has it.
+    return "\n".join(['index-strategy = "unsafe-best-match"\n', *tables])
+
+
+def pip_conf(found: Index) -> str:
+    """The indexes as pip's configuration; an empty text where none is set."""
+    lines = [f"index-url = {found.default}"] if found.default else []
+    if found.extra:
+        lines += ["extra-index-url =", *(f"    {url}" for _, url in found.extra)]
+    # A per cent sign starts a reference in pip's files.
+    text = "\n".join(lines).replace("%", "%%")
+    return f"[global]\n{text}\n" if lines else ""
+
+
+def _write_all(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    found = index(environment)
+    contents = {
+        "ca": _certificates(environment),
+        "uv.toml": uv_toml(found).encode(),
+        "pip.conf": pip_conf(found).encode(),
+        "netrc": _netrc(environment),
+        "apt.conf": _read(environment, "DLIMG_APT_CONF"),
+    }
+    return {name: _write(folder / name, data) for name, data in contents.items() if data}
+
+
+def _write(path: Path, data: bytes) -> str:
+    if len(data) > MOST_BYTES:
+        raise BadInput(
+            f"the secret {path.name} has {len(data)} bytes, a build takes {MOST_BYTES}",
+            hint="name a smaller file; a CA bundle needs only the authorities that are used",
+        )
+    path.touch(mode=0o600)
+    path.write_bytes(data)
+    return str(path)
+
+
+def _certificates(environment: Mapping[str, str]) -> bytes:
+    for variable in _CA_VARIABLES:
+        # Some of these may name a folder; such a one cannot be handed over as a file.
+        if environment.get(variable) and not Path(environment[variable]).is_dir():
+            return _read(environment, variable)
+    return b""
+
+
+def _netrc(environment: Mapping[str, str]) -> bytes:
+    if environment.get("NETRC"):
+        return _read(environment, "NETRC")
+    path = Path(environment.get("HOME", "/nonexistent")) / ".netrc"
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _read(environment: Mapping[str, str], variable: str) -> bytes:
+    name = environment.get(variable, "")
+    if not name:
+        return b""
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise BadInput(
+            f"{name} cannot be read: {error.strerror}",
+            where=variable,
+            hint=f"set {variable} to a file that is there, or unset it",
+        ) from error
+
+
+def _named(text: str) -> tuple[str, str]:
+    """`name=address` as its parts; the name is empty where the text is an address alone."""
+    name, equals, address = text.partition("=")
+    is_named = equals and "/" not in name and ":" not in name
+    return (name, address) if is_named else ("", text)
+
+
+def _table(name: str, url: str) -> str:
+    named = f"name = {json.dumps(name)}\n" if name else ""
+    return f"[[index]]\n{named}url = {json.dumps(url)}\n"

@@ -1,0 +1,100 @@
+"""Planned images to bake files: the plan as `docker buildx bake` reads it, as data."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from dlimg.draw.key import ARCHITECTURE
+from dlimg.model import NOTHING, Cell, Planned
+
+# Everything that takes a date from the build gets this one: 1980-01-01 UTC, the first day
+# that a zip file can tell. Files and history are then the same on every machine.
+EPOCH: Final = 315_532_800
+
+# A plan of thousands of cells in one file takes long to read; a caller can run the files
+# one after another.
+TARGETS_PER_FILE: Final = 500
+
+WHEELS_CONTEXT: Final = "wheels"
+
+
+def target_name(cell: Cell) -> str:
+    """The cell's id as a bake target, where only letters, digits, `_` and `-` are allowed."""
+    return cell.id.replace(".", "_").replace("+", "_")
+
+
+def bake_file(
+    planned: Sequence[Planned],
+    secrets: Mapping[str, str] = NOTHING,
+    wheels: Mapping[str, str] = NOTHING,
+    arguments: Mapping[str, str] = NOTHING,
+) -> dict[str, object]:
+    """One bake file for these images, ready for `json.dumps`.
+
+    `secrets` are files by secret id, `wheels` folders of local wheels by target name, and
+    `arguments` build arguments that leave no trace in an image (the predefined proxy names).
+    """
+    targets = {
+        target_name(one.image.cell): _target(one, secrets, wheels, arguments) for one in planned
+    }
+    return {"group": {"default": {"targets": list(targets)}}, "target": targets}
+
+
+def bake_files(
+    planned: Sequence[Planned],
+    secrets: Mapping[str, str] = NOTHING,
+    wheels: Mapping[str, str] = NOTHING,
+    arguments: Mapping[str, str] = NOTHING,
+) -> tuple[dict[str, object], ...]:
+    """As many bake files as needed, none with more than 500 targets."""
+    return tuple(bake_file(part, secrets, wheels, arguments) for part in _parts(planned))
+
+
+def labels(planned: Planned) -> dict[str, str]:
+    """The image's labels with those that are known only when the base is."""
+    return {
+        **planned.image.labels,
+        "io.dlimg.cell": planned.image.cell.id,
+        "io.dlimg.key": planned.key,
+        "io.dlimg.base": planned.base.identity,
+        "io.dlimg.base-source": str(planned.base.source),
+    }
+
+
+def _parts(planned: Sequence[Planned]) -> Iterator[Sequence[Planned]]:
+    for start in range(0, len(planned), TARGETS_PER_FILE):
+        yield planned[start : start + TARGETS_PER_FILE]
+
+
+def _target(
+    planned: Planned,
+    secrets: Mapping[str, str],
+    wheels: Mapping[str, str],
+    arguments: Mapping[str, str],
+) -> dict[str, object]:
+    image = planned.image
+    contexts = {image.cell.os.image: planned.base.reference}
+    folder = wheels.get(target_name(image.cell), "")
+    if folder:
+        contexts[WHEELS_CONTEXT] = folder
+    return {
+        "context": ".",
+        "dockerfile-inline": _literal(image.dockerfile),
+        "contexts": _literals(contexts),
+        "args": _literals({"SOURCE_DATE_EPOCH": str(EPOCH), **arguments}),
+        "labels": _literals(labels(planned)),
+        "tags": [planned.reference, planned.moving_reference],
+        "platforms": [ARCHITECTURE],
+        "secret": [_literal(f"type=file,id={name},src={path}") for name, path in secrets.items()],
+        "output": ["type=docker"],
+        # With an attestation the image becomes an index, whose digest is not the manifest's.
+        "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
+    }
+
+
+def _literal(text: str) -> str:
+    """The text as bake must read it: a JSON bake file is a template to bake."""
+    return text.replace("${", "$${").replace("%{", "%%{")
+
+
+def _literals(texts: Mapping[str, str]) -> dict[str, str]:
+    return {name: _literal(text) for name, text in texts.items()}

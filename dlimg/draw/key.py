@@ -1,0 +1,32 @@
+"""The content key: one digest over everything that decides what is in an image."""
+
+import hashlib
+import json
+from typing import Final
+
+from dlimg.model import Base, Image
+
+# Part of every key: raised whenever the same Dockerfile would be built into something else
+# (another epoch, other bake options), so that old tags are not mistaken for the new thing.
+FORMAT: Final = 1
+
+ARCHITECTURE: Final = "linux/amd64"
+
+
+def key(image: Image, base: Base) -> str:
+    """The sha256, in hex, over these fields as JSON with sorted names and no spaces.
+
+    `architecture`, `base` (the identity: a registry digest, or the sha256 over a bootstrapped
+    base's packages), `dockerfile` (the text, which holds every wheel with its sha256),
+    `format` (the number above) and `labels`. Names and tags are left out: the same content
+    under another name is the same content.
+    """
+    content = {
+        "architecture": ARCHITECTURE,
+        "base": base.identity,
+        "dockerfile": image.dockerfile,
+        "format": FORMAT,
+        "labels": dict(image.labels),
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
