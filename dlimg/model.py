@@ -225,6 +225,7 @@ class Verdict:
     required: bool = True
     figures: Mapping[str, object] = field(default_factory=dict)
     output: str = ""
+    needs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
