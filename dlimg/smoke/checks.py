@@ -1,0 +1,205 @@
+"""Check scripts: their headers read, and those that apply to a cell chosen."""
+
+import ast
+import difflib
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dlimg.errors import BadInput, DlimgError, Problem
+from dlimg.model import Cell, Check
+
+REQUIRED: Final = ("nvidia_smi", "is_gpu_available", "conv_training", "tag_is_true")
+NEEDS: Final = ("nothing", "gpu")
+APPLIES: Final = ("cuda",)
+KEYS: Final = ("needs", "seconds", "applies")
+HEADER_LINE: Final = re.compile(r"^([a-z]+):\s*(.*)$")
+HINT: Final = "docs/checks.md shows the header of a check"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What a check's docstring declares; `applies` is `cuda` or empty for every image."""
+
+    proves: str
+    needs: frozenset[str]
+    seconds: int
+    applies: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """One `key: value` of a header, and where it stands."""
+
+    key: str
+    value: str
+    where: str
+
+
+def parse_check(text: str, path: str) -> Check:
+    """The check of this script; raises BadInput with every line of its header that is wrong."""
+    return _check(path, parse_header(text, path), [], text, is_cuda=True)
+
+
+def parse_header(text: str, path: str) -> Header:
+    """The declarations of a script's docstring; raises BadInput with every one that is wrong."""
+    docstring, first = _docstring(text, path)
+    lines = list(_lines(docstring, path, first))
+    values = {line.key: line.value for line in lines}
+    proves = docstring.strip().partition("\n")[0].strip()
+    where = f"{path}:{first}"
+    problems = [
+        *_line_problems(lines),
+        *(
+            Problem(message=f"the header has no line `{key}: ...`", where=where, hint=HINT)
+            for key in ("needs", "seconds")
+            if key not in values
+        ),
+    ]
+    if not proves or HEADER_LINE.match(proves):
+        message = "the first line of a check's docstring says what it proves"
+        problems.insert(0, Problem(message=message, where=where, hint=HINT))
+    if problems:
+        raise BadInput.of(problems)
+    return Header(
+        proves=proves,
+        needs=frozenset({values["needs"]} - {"nothing"}),
+        seconds=int(values["seconds"]),
+        applies=values.get("applies", ""),
+    )
+
+
+def checks_for(cell: Cell, images: Path) -> tuple[Check, ...]:
+    """The checks of this cell's image, common ones first, names sorted.
+
+    What `applies: cuda` is left out on a CPU image, and what else needs a GPU there needs none.
+    A check's sha256 covers the modules that lie beside it, too. Raises BadInput for a missing
+    script and for headers that are wrong.
+    """
+    files = _files(cell.family, images)
+    modules = [text for name, (_, text) in files.items() if _is_module(name)]
+    found: list[Check] = []
+    problems: list[Problem] = []
+    for name, (path, text) in files.items():
+        if _is_module(name):
+            continue
+        try:
+            header = parse_header(text, path)
+        except DlimgError as error:
+            problems.extend(error.problems)
+            continue
+        if cell.is_cuda or header.applies != "cuda":
+            found.append(_check(path, header, modules, text, is_cuda=cell.is_cuda))
+    if problems:
+        raise BadInput.of(problems)
+    return tuple(found)
+
+
+def scripts_for(cell: Cell, images: Path) -> Mapping[str, str]:
+    """Name and text of every file that lies beside a check while it runs, checks included."""
+    return {name: text for name, (_, text) in _files(cell.family, images).items()}
+
+
+def _check(path: str, header: Header, modules: list[str], text: str, *, is_cuda: bool) -> Check:
+    digest = hashlib.sha256()
+    for part in (text, *modules):
+        digest.update(hashlib.sha256(part.encode()).digest())
+    return Check(
+        name=Path(path).stem,
+        path=path,
+        script=text,
+        sha256=digest.hexdigest(),
+        proves=header.proves,
+        needs=header.needs if is_cuda else header.needs - {"gpu"},
+        seconds=header.seconds,
+    )
+
+
+def _files(family: str, images: Path) -> dict[str, tuple[str, str]]:
+    """Every file of the common and the family's checks: name to path and text."""
+    files: dict[str, tuple[str, str]] = {}
+    problems: list[Problem] = []
+    for folder in (images / "common" / "checks", images / family / "checks"):
+        if not folder.is_dir():
+            problems.append(
+                Problem(message="missing check scripts: no such folder", where=str(folder))
+            )
+        for file in sorted(folder.glob("*.py")):
+            if file.name in files:
+                message = f"{files[file.name][0]} has the same name: one would hide the other"
+                problems.append(Problem(message=message, where=str(file), hint="rename one"))
+            files[file.name] = (str(file), _text(file))
+    for name in REQUIRED:
+        if f"{name}.py" not in files:
+            where = str(images / family / "checks" / f"{name}.py")
+            hint = f"every family has {', '.join(REQUIRED)}; the other families' show how"
+            problems.append(Problem(message="missing check script", where=where, hint=hint))
+    if problems:
+        raise BadInput.of(problems)
+    return files
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"the check script cannot be read: {error}", where=str(file)) from error
+
+
+def _is_module(name: str) -> bool:
+    return name.startswith("_")
+
+
+def _docstring(text: str, path: str) -> tuple[str, int]:
+    """The docstring as it is written, and the line it begins at."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise BadInput(f"this is no Python: {error}", where=f"{path}:{line}") from error
+    match tree.body[:1]:
+        case [ast.Expr(value=ast.Constant(value=str(docstring), lineno=line))]:
+            return docstring, line
+        case _:
+            raise BadInput("a check begins with a docstring", where=f"{path}:1", hint=HINT)
+
+
+def _lines(docstring: str, path: str, first: int) -> Iterator[_Line]:
+    for number, line in enumerate(docstring.split("\n"), first):
+        match = HEADER_LINE.match(line.strip())
+        if match:
+            yield _Line(key=match[1], value=match[2].strip(), where=f"{path}:{number}")
+
+
+def _line_problems(lines: list[_Line]) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for line in lines:
+        message, hint = _complaint(line)
+        if line.key in seen:
+            message, hint = f"`{line.key}` is there twice", "keep one of them"
+        seen.add(line.key)
+        if message:
+            yield Problem(message=message, where=line.where, hint=hint)
+
+
+def _complaint(line: _Line) -> tuple[str, str]:
+    """What is wrong with this line, and what would be right; empty texts when nothing is."""
+    match line.key:
+        case "needs" if line.value not in NEEDS:
+            return f"unknown need `{line.value}`", _nearest(line.value, NEEDS)
+        case "applies" if line.value not in APPLIES:
+            return f"unknown `applies: {line.value}`", _nearest(line.value, APPLIES)
+        case "seconds" if not line.value.isdecimal() or int(line.value) == 0:
+            return f"`seconds: {line.value}` is no whole number of seconds", "write `seconds: 300`"
+        case key if key not in KEYS:
+            return f"unknown line `{key}:` in a check's header", _nearest(key, KEYS)
+        case _:
+            return "", ""
+
+
+def _nearest(word: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"

@@ -1,0 +1,209 @@
+"""What a tag promises (DLIMG_CELL) against what is found in here: every axis is read back."""
+
+import ctypes
+import json
+import os
+import platform
+import shutil
+import sys
+import sysconfig
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import _verdict
+
+LIBRARIES = {"cudart": "libcudart.so.*", "cudnn": "libcudnn.so.*"}
+
+
+class Framework(NamedTuple):
+    """What a framework says of itself; `cuda` and `cudnn` are what it was built for, or empty."""
+
+    version: str
+    cuda: str
+    cudnn: str = ""
+
+
+def cell() -> dict[str, str]:
+    """The axes of this image's tag; empty on a machine that is no image of dlimg."""
+    try:
+        axes = json.loads(os.environ.get("DLIMG_CELL") or "{}")
+        return {str(axis): str(value) for axis, value in axes.items()}
+    except (ValueError, AttributeError) as error:
+        return _verdict.fail(f"DLIMG_CELL is no JSON object: {error}")
+
+
+def judge(framework: Framework) -> None:
+    """Show what is found, and fail with every axis in which the tag lies."""
+    said = cell()
+    if not said:
+        _verdict.not_run("DLIMG_CELL is not set: there is no tag to compare with")
+    installed = distributions()
+    found = {
+        "os": os_name(),
+        "python": platform.python_version(),
+        "user": str(os.geteuid()),
+        "version": framework.version,
+        "built_cuda": framework.cuda,
+        "built_cudnn": framework.cudnn,
+        "package": installed.get(said["package"], ""),
+        **(loaded_libraries() if said["cuda"] or framework.cuda else {}),
+    }
+    _verdict.show(said=said, found=found)
+    lies = [*basic_lies(said, found), *flavour_lies(said, installed)]
+    lies += cuda_lies(said, found) if said["cuda"] else cpu_lies(found, installed)
+    _verdict.demand(not lies, "; ".join(lies))
+
+
+def basic_lies(said: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """Axes that every image has: OS, Python, user, the framework's version."""
+    lies = []
+    if found["os"] != said["os"]:
+        lies.append(f"os: the tag says {said['os']}, this is {found['os']}")
+    if not within(found["python"], said["python"]):
+        lies.append(f"python: the tag says {said['python']}, this is {found['python']}")
+    if found["user"] == "0":
+        lies.append("user: this runs as root")
+    return lies + [
+        f"{what}: the tag says {said['version']}, found {found[what] or 'none'}"
+        for what in ("version", "package")
+        if not same_version(said["version"], found[what])
+    ]
+
+
+def cpu_lies(found: Mapping[str, str], installed: Mapping[str, str]) -> list[str]:
+    """What of CUDA there is in an image that is to have none."""
+    lies = []
+    if found["built_cuda"]:
+        lies.append(f"cuda: the tag says cpu, the framework is built for {found['built_cuda']}")
+    if found["version"].partition("+")[2] not in ("", "cpu"):
+        lies.append(f"cuda: the tag says cpu, the framework is {found['version']}")
+    parts = [name for name in installed if name.startswith(("nvidia-", "jax-cuda"))]
+    if parts:
+        lies.append(f"cuda: the tag says cpu, but {', '.join(sorted(parts))} is installed")
+    files = [*library_files("cudart"), *library_files("cudnn")]
+    if files:
+        lies.append(f"cuda: the tag says cpu, but there is {files[0]}")
+    return lies
+
+
+def cuda_lies(said: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """Where the toolkit's libraries, cuDNN and the framework's own build leave the tag."""
+    lies = []
+    runtime, built = found["cudart"], found["built_cuda"]
+    if runtime != said["cuda"]:
+        lies.append(f"cuda: the tag says {said['cuda']}, the runtime that loads is {runtime}")
+    if not built:
+        lies.append(f"cuda: the tag says {said['cuda']}, the framework is a CPU build")
+    elif not serves(runtime, built):
+        lies.append(f"cuda: the framework is built for {built}, the runtime is {runtime}")
+    if not within(found["cudnn"], ".".join(said["cudnn"].split(".")[:3])) or not said["cudnn"]:
+        lies.append(f"cudnn: the tag says {said['cudnn'] or 'none'}, {found['cudnn']} loads")
+    if found["built_cudnn"] and not serves(found["cudnn"], found["built_cudnn"]):
+        lies.append(f"cudnn: built for {found['built_cudnn']}, {found['cudnn']} loads")
+    local = found["version"].partition("+")[2]
+    if local not in ("", "cu" + "".join(built.split(".")[:2])):
+        lies.append(f"cuda: the framework is {found['version']}, but built for {built or 'cpu'}")
+    return lies
+
+
+def flavour_lies(said: Mapping[str, str], installed: Mapping[str, str]) -> list[str]:
+    """Tools that the flavour promises and that are not there."""
+    flavour = said.get("flavour", "")
+    lies = []
+    if flavour in ("compile", "devel"):
+        headers = Path(sysconfig.get_paths()["include"], "Python.h")
+        if not (shutil.which("cc") or shutil.which("gcc")):
+            lies.append(f"flavour: {flavour} promises a C compiler, and none is on the PATH")
+        if not headers.exists():
+            lies.append(f"flavour: {flavour} promises Python's headers, but no {headers}")
+    if flavour == "notebook" and "jupyterlab" not in installed:
+        lies.append("flavour: notebook promises jupyterlab, and it is not installed")
+    return lies
+
+
+def same_version(said: str, found: str) -> bool:
+    """Equal, but that a version may leave out its local part (`+cpu`)."""
+    if "+" in said:
+        return found == said
+    return bool(said) and found.partition("+")[0] == said
+
+
+def within(found: str, said: str) -> bool:
+    """Whether `3.13.5` is a `3.13`; a single number says too little to be kept."""
+    wanted = said.split(".")
+    return len(wanted) > 1 and found.split(".")[: len(wanted)] == wanted
+
+
+def serves(runtime: str, built: str) -> bool:
+    """Whether a library serves what was built for another minor: the same major, not older."""
+    ours, theirs = ([int(part) for part in text.split(".")[:2]] for text in (runtime, built))
+    return ours[0] == theirs[0] and ours[: len(theirs)] >= theirs
+
+
+def os_name(release: Path = Path("/etc/os-release")) -> str:
+    """ID and VERSION_ID together: `debian13`, `ubuntu24.04`."""
+    rows = [line.partition("=") for line in release.read_text().splitlines()]
+    fields = {key: value.strip("\"'") for key, _, value in rows}
+    return fields.get("ID", "") + fields.get("VERSION_ID", "")
+
+
+def distributions() -> dict[str, str]:
+    """Names, written with dashes, and versions of what is installed."""
+    return {
+        (found.metadata["Name"] or "").lower().replace("_", "-"): found.version
+        for found in metadata.distributions()
+    }
+
+
+def library_files(library: str) -> list[Path]:
+    """Where the wheels have put this library: nvidia/<part>/lib, or nvidia/cu13/lib."""
+    places = [Path(entry) for entry in sys.path if entry]
+    pattern = f"nvidia/*/lib/{LIBRARIES[library]}"
+    return sorted({file.resolve() for place in places for file in place.glob(pattern)})
+
+
+def loaded_libraries() -> dict[str, str]:
+    """Version of the CUDA runtime and the cuDNN that load; fails where either is not the only one.
+
+    Neither needs a GPU or a driver to tell its version.
+    """
+    versions = {"cudart": _cudart_version, "cudnn": _cudnn_version}
+    found = {}
+    for library, version in versions.items():
+        files = library_files(library)
+        _verdict.demand(len(files) == 1, f"{library}: one is to be installed, found {files}")
+        found[library] = version(ctypes.CDLL(str(files[0])))
+        # A framework that had loaded another one by then shows here as a second.
+        mapped = mapped_files(LIBRARIES[library].rstrip("*"))
+        _verdict.demand(mapped == files, f"{library}: {files[0]} is installed, {mapped} loaded")
+    return found
+
+
+def mapped_files(prefix: str, maps: Path = Path("/proc/self/maps")) -> list[Path]:
+    """The files of this name that the process has mapped."""
+    paths = {Path(line[line.index("/") :]) for line in maps.read_text().splitlines() if "/" in line}
+    return sorted(path for path in paths if path.name.startswith(prefix))
+
+
+def _cudart_version(library: ctypes.CDLL) -> str:
+    number = ctypes.c_int()
+    library.cudaRuntimeGetVersion(ctypes.byref(number))
+    return cuda_text(number.value)
+
+
+def _cudnn_version(library: ctypes.CDLL) -> str:
+    library.cudnnGetVersion.restype = ctypes.c_size_t
+    return cudnn_text(library.cudnnGetVersion())
+
+
+def cuda_text(number: int) -> str:
+    """13020 is 13.2, by CUDART_VERSION's definition."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def cudnn_text(number: int) -> str:
+    """92600 is 9.26.0; up to cuDNN 8 the major version counted thousands (8907 is 8.9.7)."""
+    major = 10000 if number >= 90000 else 1000
+    return f"{number // major}.{number % major // 100}.{number % 100}"

@@ -1,0 +1,29 @@
+"""How a check says what it found: figures on stdout, the reason on stderr, the exit code."""
+
+import json
+import sys
+from typing import NoReturn
+
+NOT_RUN = 77
+
+
+def not_run(reason: str) -> NoReturn:
+    """End as not run: never a pass, and the last line of stderr says why."""
+    print(reason, file=sys.stderr)
+    raise SystemExit(NOT_RUN)
+
+
+def fail(reason: str) -> NoReturn:
+    print(reason, file=sys.stderr)
+    raise SystemExit(1)
+
+
+def demand(kept: object, otherwise: str) -> None:
+    """Fail unless `kept`: an `assert` would vanish under PYTHONOPTIMIZE."""
+    if not kept:
+        fail(otherwise)
+
+
+def show(**figures: object) -> None:
+    """Print the figures, before anything is judged by them: a failure needs them most."""
+    print(json.dumps(figures), flush=True)

@@ -1,0 +1,84 @@
+"""nvidia-smi and NVML answer in here, and say the same of every GPU.
+
+needs: gpu
+seconds: 60
+applies: cuda
+"""
+
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _gpu
+import _verdict
+
+QUERY = "uuid,name,driver_version,compute_cap,memory.total"
+
+
+def ask_program() -> list[_gpu.Gpu]:
+    """The GPUs that nvidia-smi reports; raises DriverError where it does not."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        raise _gpu.DriverError("nvidia-smi is not on the PATH")
+    command = [program, f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=45, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _gpu.DriverError(f"nvidia-smi does not run: {error}") from error
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
+        raise _gpu.DriverError(f"nvidia-smi ends with {done.returncode} and says: {said[-1]}")
+    return read(done.stdout)
+
+
+def read(table: str) -> list[_gpu.Gpu]:
+    """The rows of nvidia-smi's table; raises DriverError where it is none."""
+    rows = [[field.strip() for field in line.split(",")] for line in table.splitlines() if line]
+    width = len(_gpu.Gpu._fields)
+    if any(len(row) != width for row in rows):
+        raise _gpu.DriverError(f"nvidia-smi prints no table of {width} columns: {table[:200]!r}")
+    return [_gpu.Gpu(*row[:-1], memory=_number(row[-1])) for row in rows]
+
+
+def disagreement(driver: list[_gpu.Gpu], program: list[_gpu.Gpu]) -> str:
+    """What NVML and nvidia-smi see differently, or an empty text."""
+    by_uuid = partial(sorted, key=lambda gpu: gpu.uuid)
+    if len(driver) != len(program):
+        return f"NVML sees {len(driver)} GPUs, nvidia-smi {len(program)}"
+    for one, other in zip(by_uuid(driver), by_uuid(program), strict=True):
+        if one[:-1] != other[:-1] or not _alike(one.memory, other.memory):
+            return f"NVML says {tuple(one)}, nvidia-smi {tuple(other)}"
+    return ""
+
+
+def _alike(one: int | None, other: int | None) -> bool:
+    """Equal to 5 %: the two do not count the driver's own part of the memory alike everywhere."""
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) <= 0.05 * max(one, other)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+def main() -> None:
+    try:
+        program, trouble = ask_program(), "it reports no GPU"
+    except _gpu.DriverError as error:
+        program, trouble = [], str(error)
+    seen = _gpu.look()
+    if program and not seen.gpus:
+        _verdict.fail(f"nvidia-smi reports {program[0].name}, but {seen.trouble}")
+    driver = _gpu.require(seen)
+    _verdict.show(gpus=[gpu._asdict() for gpu in driver])
+    _verdict.demand(program, f"NVML reports {driver[0].name}, but nvidia-smi does not: {trouble}")
+    found = disagreement(driver, program)
+    _verdict.demand(not found, found)
+
+
+if __name__ == "__main__":
+    main()
