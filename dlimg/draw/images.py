@@ -9,9 +9,7 @@ from dlimg.draw.tags import repository, tag
 from dlimg.model import Cell, Image, Lock
 
 
-def image(
-    cell: Cell, lock: Lock, resolution: Resolution, templates: jinja2.Environment
-) -> Image:
+def image(cell: Cell, lock: Lock, resolution: Resolution, templates: jinja2.Environment) -> Image:
     """The image of a cell. Raises BadInput where a template cannot be rendered."""
     return Image(
         cell=cell,

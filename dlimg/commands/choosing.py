@@ -1,0 +1,161 @@
+"""`list`, `show`, `checks`: looking at cells; nothing is changed and no engine is asked."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+
+from dlimg.choose.select import select
+from dlimg.commands.printing import print_json, print_table
+from dlimg.commands.project import Project, chosen, read_project
+from dlimg.draw.tags import cudnn_version, repository, tag
+from dlimg.errors import BadInput
+from dlimg.lock.store import read_lock
+from dlimg.model import Cell, Lock
+from dlimg.report.table import bytes_text
+from dlimg.run.command import try_line
+from dlimg.smoke.checks import checks_for
+
+
+def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
+    """The exit code of one of the three commands."""
+    project = read_project(arguments.matrix)
+    match arguments.command:
+        case "list" if arguments.dropped:
+            _dropped(project, arguments, environment)
+        case "list":
+            _list(project, arguments, environment)
+        case "show":
+            _show(project, arguments)
+        case _:
+            _checks(project, arguments, environment)
+    return 0
+
+
+def _list(project: Project, arguments: Namespace, environment: Mapping[str, str]) -> None:
+    cells = chosen(project, arguments)
+    if arguments.format == "json":
+        print_json([cell_json(project, cell) for cell in cells])
+        return
+    headings = ("cell", "python from", "tags that move", "locked")
+    rows = [
+        (
+            cell.id,
+            f"uv {cell.managed_python}" if cell.managed_python else cell.os.name,
+            ", ".join(project.resolution.aliases.get(cell.id, ())) or "-",
+            _locked(project, cell),
+        )
+        for cell in cells
+    ]
+    print_table(headings, rows, environment)
+
+
+def _locked(project: Project, cell: Cell) -> str:
+    if (project.locks / "local" / f"{cell.id}.json").exists():
+        return "here only"
+    return "yes" if (project.locks / f"{cell.id}.json").exists() else "no"
+
+
+def cell_json(project: Project, cell: Cell) -> dict[str, object]:
+    """A cell's axes and names, as stable data."""
+    return {
+        "cell": cell.id,
+        "family": cell.family,
+        "package": cell.package,
+        "version": cell.version,
+        "accelerator": cell.accelerator,
+        "cuda": cell.stack.cuda if cell.stack else None,
+        "python": cell.python,
+        "managed_python": cell.managed_python or None,
+        "os": cell.os.name,
+        "flavour": cell.flavour.value,
+        "aliases": list(project.resolution.aliases.get(cell.id, ())),
+        "locked": _locked(project, cell) != "no",
+        "notes": list(cell.notes),
+    }
+
+
+def _dropped(project: Project, arguments: Namespace, environment: Mapping[str, str]) -> None:
+    dropped = project.resolution.dropped
+    if arguments.patterns or arguments.group:
+        raise BadInput("--dropped shows all corners", hint="leave the patterns and groups out")
+    if arguments.format == "json":
+        print_json([{"cell": d.id, "reason": d.reason, "source": d.source} for d in dropped])
+        return
+    rows = [(one.id, one.reason, one.source) for one in dropped]
+    print_table(("corner", "reason", "source"), rows, environment)
+
+
+def _show(project: Project, arguments: Namespace) -> None:
+    found = select(project.resolution.cells, [arguments.cell])
+    if len(found) > 1:
+        raise BadInput(
+            f"{arguments.cell!r} fits {len(found)} cells, show takes one",
+            hint=f"e.g. {found[0].id}",
+        )
+    cell = found[0]
+    lock = read_lock(cell.id, project.locks)
+    if arguments.format == "json":
+        print_json(cell_json(project, cell) | _lock_json(project, cell, lock))
+        return
+    sys.stdout.write("\n".join(_lines(project, cell, lock)) + "\n")
+
+
+def _lock_json(project: Project, cell: Cell, lock: Lock | None) -> dict[str, object]:
+    if lock is None:
+        return {"wheels": None}
+    return {
+        "repository": repository(project.resolution.registry, cell),
+        "tag": tag(cell, lock),
+        "cudnn": cudnn_version(lock) or None,
+        "download_bytes": lock.size,
+        "wheels": [
+            {
+                "name": w.name,
+                "version": w.version,
+                "file": w.file,
+                "size": w.size,
+                "sha256": w.sha256,
+            }
+            for w in lock.wheels
+        ],
+    }
+
+
+def _lines(project: Project, cell: Cell, lock: Lock | None) -> Sequence[str]:
+    python = f"uv's CPython {cell.managed_python}" if cell.managed_python else cell.os.distribution
+    lines = [
+        cell.id,
+        f"  framework  {cell.package} {cell.version}",
+        f"  CUDA       {cell.stack.cuda if cell.stack else 'none'}",
+        f"  Python     {cell.python}, from {python}",
+        f"  base       {cell.os.image}",
+        f"  flavour    {cell.flavour}",
+        f"  asked for  {', '.join(cell.requirements)}",
+        *(f"  note       {note}" for note in cell.notes),
+    ]
+    if lock is None:
+        return [*lines, f"  not locked: `dlimg lock {cell.id}`"]
+    name = f"{repository(project.resolution.registry, cell)}:{tag(cell, lock)}"
+    aliases = project.resolution.aliases.get(cell.id, ())
+    lines += [
+        f"  cuDNN      {cudnn_version(lock) or 'none'}",
+        f"  image      {name}",
+        f"  also       {', '.join(aliases) or '-'}",
+        f"  wheels     {len(lock.wheels)}, {bytes_text(lock.size)} to download",
+        *(f"    {wheel.name} {wheel.version}  {bytes_text(wheel.size)}" for wheel in lock.wheels),
+        f"  run        {try_line(cell, name)}",
+    ]
+    return lines
+
+
+def _checks(project: Project, arguments: Namespace, environment: Mapping[str, str]) -> None:
+    rows = [
+        (cell.id, check.name, ", ".join(sorted(check.needs)) or "-", check.proves)
+        for cell in chosen(project, arguments)
+        for check in checks_for(cell, project.images)
+    ]
+    if arguments.format == "json":
+        names = ("cell", "check", "needs", "proves")
+        print_json([dict(zip(names, row, strict=True)) for row in rows])
+        return
+    print_table(("cell", "check", "needs", "proves"), rows, environment)

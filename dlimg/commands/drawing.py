@@ -1,0 +1,171 @@
+"""`render` and `plan`: images as text and as data; nothing is built."""
+
+import json
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from dlimg.commands.printing import print_json, print_table, say
+from dlimg.commands.project import Project, chosen, read_project
+from dlimg.draw.bake import bake_files
+from dlimg.draw.dockerfile import templates
+from dlimg.draw.images import image
+from dlimg.draw.key import key
+from dlimg.draw.plan import Entry, entries, github_jobs, plan_json
+from dlimg.errors import BadInput, Negative, Problem
+from dlimg.lock.check import check_locks
+from dlimg.lock.store import read_bases, read_lock
+from dlimg.model import Base, BaseSource, Cell, Image, Planned
+from dlimg.report.table import bytes_text
+
+
+def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
+    """The exit code of either command."""
+    project = read_project(arguments.matrix)
+    cells = chosen(project, arguments)
+    if arguments.command == "plan":
+        _plan(project, cells, arguments, environment)
+        return 0
+    images = tuple(locked_images(project, cells))
+    skipped = len(cells) - len(images)
+    if skipped:
+        say(f"{skipped} cells are not locked here and have no Dockerfile; `dlimg list` shows which")
+    files = {project.rendered / one.cell.id / "Dockerfile": one.dockerfile for one in images}
+    everything = not (arguments.patterns or arguments.group)
+    strangers = tuple(_strangers(project)) if everything else ()
+    return _compare(files, strangers) if arguments.check else _write(files, strangers)
+
+
+def locked_images(project: Project, cells: Sequence[Cell]) -> Iterator[Image]:
+    """The images of those cells that have a committed or local lock."""
+    drawing = templates(str(project.images))
+    for cell in cells:
+        lock = read_lock(cell.id, project.locks)
+        if lock is not None:
+            yield image(cell, lock, project.resolution, drawing)
+
+
+def current_images(project: Project, cells: Sequence[Cell]) -> tuple[Image, ...]:
+    """The images of cells, all of which must be locked. Raises BadInput where one is not."""
+    problems = check_locks(cells, project.locks, everything=project.resolution.cells)
+    names = {cell.id for cell in cells} | {
+        f"stack {cell.stack.name}" for cell in cells if cell.stack
+    }
+    concerning = [problem for problem in problems if problem.where in names]
+    found = tuple(locked_images(project, cells))
+    locked = {one.cell.id for one in found}
+    concerning += [
+        Problem(message="there is no lock", where=cell.id, hint=f"run `dlimg lock {cell.id}`")
+        for cell in cells
+        if cell.id not in locked and cell.id not in {problem.where for problem in concerning}
+    ]
+    if concerning:
+        raise BadInput.of(concerning)
+    return found
+
+
+def _strangers(project: Project) -> Iterator[Path]:
+    """Rendered files whose cell is gone. A cell without a lock here keeps its file."""
+    known = {cell.id for cell in project.resolution.cells}
+    for path in sorted(project.rendered.glob("*/Dockerfile")):
+        if path.parent.name not in known:
+            yield path
+
+
+def _compare(files: Mapping[Path, str], strangers: Sequence[Path]) -> int:
+    hint = "run `dlimg render` and review the change"
+    problems = [
+        Problem(message="is not what would be rendered now", where=str(path), hint=hint)
+        for path, text in files.items()
+        if _text_of(path) != text
+    ]
+    problems += [
+        Problem(message="no cell has this Dockerfile any more", where=str(path), hint=hint)
+        for path in strangers
+    ]
+    if problems:
+        raise Negative.of(problems)
+    say(f"all {len(files)} Dockerfiles are current")
+    return 0
+
+
+def _text_of(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+
+
+def _write(files: Mapping[Path, str], strangers: Sequence[Path]) -> int:
+    changed = 0
+    for path, text in files.items():
+        if _text_of(path) != text:
+            _replace(path, text)
+            changed += 1
+    for path in strangers:
+        path.unlink()
+        path.parent.rmdir()
+    say(f"{len(files)} Dockerfiles: {changed} written, {len(strangers)} removed")
+    return 0
+
+
+def _replace(path: Path, text: str) -> None:
+    fresh = path.with_name(".Dockerfile.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        hint = "make the folder writable; `dlimg build` needs no rendered files"
+        raise BadInput(
+            f"cannot be written: {error.strerror}", where=str(path), hint=hint
+        ) from error
+
+
+def _plan(
+    project: Project, cells: Sequence[Cell], arguments: Namespace, environment: Mapping[str, str]
+) -> None:
+    images = tuple(locked_images(project, cells))
+    if len(images) < len(cells):
+        say(f"{len(cells) - len(images)} cells are not locked here and not in the plan")
+    pins = read_bases(project.locks)
+    plan = entries(images, arguments.base, pins)
+    match arguments.format:
+        case "json":
+            print_json(plan_json(plan))
+        case "github":
+            print(json.dumps(github_jobs(plan)))
+        case "bake":
+            for file in bake_files([_from_registry(one, pins) for one in images]):
+                print_json(file)
+        case _:
+            _plan_table(plan, environment)
+
+
+def _from_registry(one: Image, pins: Mapping[str, str]) -> Planned:
+    """An image as any buildx builder can make it: its base from where FROM says."""
+    system = one.cell.os
+    identity = pins.get(system.name, "")
+    name = f"{system.image}@{identity}" if identity else system.image
+    base = Base(
+        os=system.name,
+        source=BaseSource.REGISTRY,
+        identity=identity or name,
+        reference=f"docker-image://{name}",
+    )
+    return Planned(image=one, base=base, key=key(one, base))
+
+
+def _plan_table(plan: Sequence[Entry], environment: Mapping[str, str]) -> None:
+    headings = ("image", "base", "wheels", "download", "checks")
+    rows = [
+        (
+            f"{entry.image.repository}:{entry.image.tag}",
+            entry.base,
+            str(len(entry.image.lock.wheels)),
+            bytes_text(entry.image.lock.size),
+            "need a GPU" if entry.needs_gpu else "need no GPU",
+        )
+        for entry in plan
+    ]
+    print_table(headings, rows, environment)

@@ -1,0 +1,62 @@
+"""Progress of many builds at once: live lines on a terminal, one line for each change elsewhere."""
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from dlimg.build.progress import Progress
+from dlimg.report.progress import line, style
+
+
+class Board:
+    """Shows the newest progress of each cell on standard error, until it is left."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        plain = bool(environment.get("NO_COLOR"))
+        self.console = Console(stderr=True, no_color=plain, highlight=False)
+        self.latest: dict[str, Progress] = {}
+        self.began: dict[str, float] = {}
+        terminal = self.console.is_terminal
+        self.live = Live(console=self.console, get_renderable=self._lines) if terminal else None
+
+    def __enter__(self) -> Self:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if self.live:
+            self.live.stop()
+
+    def show(self, progress: Progress) -> None:
+        """Take in what one cell has come to."""
+        now = time.monotonic()
+        self.latest[progress.cell] = progress
+        began = self.began.setdefault(progress.cell, now)
+        if not self.live:
+            sys.stderr.write(f"{line(progress, now - began)}\n")
+            sys.stderr.flush()
+
+    def _lines(self) -> Group:
+        now = time.monotonic()
+        shown = [
+            Text(
+                line(progress, now - self.began[cell]),
+                style=style(progress),
+                overflow="ellipsis",
+                no_wrap=True,
+            )
+            for cell, progress in self.latest.items()
+        ]
+        return Group(*shown)

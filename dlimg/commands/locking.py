@@ -1,0 +1,68 @@
+"""`lock`: cells to exact wheels, or whether that is still true."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+
+import uv
+
+from dlimg.commands.printing import print_table, say
+from dlimg.commands.project import Project, chosen, environment_text, read_project
+from dlimg.engine import process
+from dlimg.engine.index import open_index, uv_environment
+from dlimg.errors import Negative
+from dlimg.lock.check import check_locks
+from dlimg.lock.solve import Solver
+from dlimg.lock.store import wheel_folders
+from dlimg.lock.walk import Locksmith, State, lock_cells
+
+
+def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
+    """0 when all locks are current or have been made so."""
+    project = read_project(arguments.matrix)
+    if arguments.check:
+        return _check(project, arguments)
+    cells = chosen(project, arguments)
+    done = lock_cells(cells, locksmith(project, arguments, environment), say=say)
+    rows = [
+        (one.name, one.state.value, ", ".join(one.changes) or one.reason or "-")
+        for one in done
+        if one.state is not State.CURRENT
+    ]
+    if rows:
+        print_table(("lock", "state", "what changed"), rows, environment)
+    say(f"{len(done) - len(rows)} locks were current, {len(rows)} were not")
+    return 0
+
+
+def locksmith(project: Project, arguments: Namespace, environment: Mapping[str, str]) -> Locksmith:
+    """All that locking needs from outside, from this command line and environment."""
+    solver = Solver(
+        uv=uv.find_uv_bin(),
+        interpreter=sys.executable,
+        environment=uv_environment(environment),
+        folders=wheel_folders(arguments.find_links, environment),
+        run=process.run,
+    )
+    return Locksmith(
+        folder=project.locks,
+        solver=solver,
+        read_wheel=open_index(environment, cache_folder(environment) / "wheels").read,
+        upgrade=getattr(arguments, "upgrade", False),
+    )
+
+
+def cache_folder(environment: Mapping[str, str]) -> Path:
+    """Where dlimg keeps what it can fetch again: `$XDG_CACHE_HOME/dlimg`."""
+    home = environment_text(environment, "XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    return Path(home) / "dlimg"
+
+
+def _check(project: Project, arguments: Namespace) -> int:
+    everything = project.resolution.cells
+    problems = check_locks(chosen(project, arguments), project.locks, everything=everything)
+    if problems:
+        raise Negative.of(problems)
+    say("all locks are current")
+    return 0

@@ -1,0 +1,31 @@
+"""One line that says how far a cell's build is."""
+
+from dlimg.build.progress import Progress
+from dlimg.report.table import seconds_text
+
+
+def line(progress: Progress, seconds: float) -> str:
+    """`CELL  3/9  RUN ...  12.0 s`, or how it ended."""
+    match progress.state:
+        case "cached":
+            return f"{progress.cell}  present, nothing to build"
+        case "done":
+            return f"{progress.cell}  built in {seconds_text(progress.seconds or seconds)}"
+        case "failed":
+            return f"{progress.cell}  failed after {seconds_text(progress.seconds or seconds)}"
+        case "waiting":
+            return f"{progress.cell}  waiting"
+        case "running":
+            step = f"{progress.number}/{progress.total}"
+            return f"{progress.cell}  {step}  {_short(progress.name)}  {seconds_text(seconds)}"
+
+
+def style(progress: Progress) -> str:
+    """The colour of that line on a terminal."""
+    return {"failed": "bold red", "done": "green", "cached": "green"}.get(progress.state, "")
+
+
+def _short(name: str) -> str:
+    """A step's name without the mounts, which say nothing to one who waits."""
+    words = [word for word in name.split() if not word.startswith("--mount")]
+    return " ".join(words)[:70]
