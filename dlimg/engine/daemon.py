@@ -36,3 +36,12 @@ def end(pid: int, *, patience: float) -> None:
             os.kill(pid, number)
         if wait_until(lambda: not alive(pid), seconds):
             return
+
+
+def mounts_under(folder: Path) -> tuple[Path, ...]:
+    """Every mount point below the folder, innermost first."""
+    text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    # The fifth field, with blanks and the like as octal numbers (man 5 proc).
+    points = (line.split()[4] for line in text.splitlines())
+    named = (Path(point.encode().decode("unicode_escape")) for point in points)
+    return tuple(sorted((p for p in named if folder in p.parents), reverse=True))

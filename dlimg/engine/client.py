@@ -1,0 +1,153 @@
+"""A container engine that answers: its address, what it can do, its Docker SDK.
+
+An address and an environment come in; an `Engine` comes out, or a `NoEngine` that says what
+is missing or too old. Nothing is opened when this module is imported.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import requests
+from docker import DockerClient
+from docker.errors import DockerException
+
+from dlimg.engine.process import failure_text, run
+from dlimg.errors import NoEngine
+
+API_NEEDED: Final = (1, 43)  # Docker 24: build contexts by image name, `docker load` of OCI
+BUILDX_NEEDED: Final = (0, 13)  # the first with `--progress=rawjson`
+ANSWER_SECONDS: Final = 10
+REQUEST_SECONDS: Final = 600
+INSTALL: Final = (
+    "install Docker Engine 24 or newer with buildx 0.13 or newer and start it"
+    " (docs.docker.com/engine/install), or set DOCKER_HOST to an engine that has them"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """An engine that is new enough; `environment` is complete for `docker` and buildx calls."""
+
+    host: str
+    private: bool
+    version: str
+    docker: Path
+    environment: Mapping[str, str] = field(repr=False)
+    root: str
+    sdk: DockerClient
+
+
+def connect(
+    host: str, *, private: bool, command: Path | None, environment: Mapping[str, str]
+) -> Engine:
+    """The engine at this address, driven by this `docker` command.
+
+    `environment` must lead there by itself (DOCKER_HOST, certificates). Raises `NoEngine`
+    when nothing answers there, or what answers is too old or has no buildx.
+    """
+    sdk = open_sdk(environment, seconds=REQUEST_SECONDS)
+    try:
+        version, about = sdk.version(), sdk.info()
+    except (DockerException, requests.RequestException, OSError) as error:
+        sdk.close()
+        raise NoEngine(f"the container engine at {host} does not answer: {error}") from error
+    accept_engine(version, host)
+    accept_buildx(command, environment)
+    return Engine(
+        host=host,
+        private=private,
+        version=str(version["Version"]),
+        docker=command or Path("docker"),
+        environment=environment,
+        root=str(about.get("DockerRootDir", "")),
+        sdk=sdk,
+    )
+
+
+def open_sdk(environment: Mapping[str, str], *, seconds: int) -> DockerClient:
+    """The SDK for the engine that the environment names; raises `NoEngine` for a bad address."""
+    ssh = environment.get("DOCKER_HOST", "").startswith("ssh://")
+    try:
+        return DockerClient.from_env(
+            environment=dict(environment), timeout=seconds, use_ssh_client=ssh
+        )
+    except (DockerException, requests.RequestException, OSError) as error:
+        raise NoEngine(
+            f"the container engine at {environment.get('DOCKER_HOST', '')} does not answer: {error}"
+        ) from error
+
+
+def silence(environment: Mapping[str, str]) -> str:
+    """Why no engine answers where the environment leads; nothing when one does."""
+    try:
+        sdk = open_sdk(environment, seconds=ANSWER_SECONDS)
+    except NoEngine as error:
+        return error.problems[0].message
+    try:
+        sdk.ping()
+    except (DockerException, requests.RequestException, OSError) as error:
+        return f"the container engine does not answer: {error}"
+    finally:
+        sdk.close()
+    return ""
+
+
+def accept_engine(version: Mapping[str, Any], host: str) -> None:
+    """Nothing; `NoEngine` when the engine's own words say that it cannot do the work."""
+    parts = {part.get("Name") for part in version.get("Components") or ()}
+    if "Podman Engine" in parts:
+        raise NoEngine(
+            f"podman answers at {host}, which has no BuildKit",
+            hint=INSTALL,
+        )
+    if numbers(str(version.get("ApiVersion", ""))) < API_NEEDED:
+        raise NoEngine(
+            f"docker {version.get('Version')} at {host} is too old: version 24 is needed",
+            hint=INSTALL,
+        )
+
+
+def accept_buildx(command: Path | None, environment: Mapping[str, str]) -> None:
+    """Nothing; `NoEngine` when there is no `docker` command, or none with a usable buildx."""
+    if command is None:
+        raise NoEngine("a container engine answers, but there is no `docker` command", hint=INSTALL)
+    outcome = run([str(command), "buildx", "version"], env=environment, timeout=60)
+    if outcome.returncode != 0:
+        raise NoEngine(
+            f"{command} has no buildx plugin: {failure_text(outcome)}",
+            hint="install docker-buildx (Debian, Ubuntu) or docker-buildx-plugin (Docker's own)",
+        )
+    found = numbers(outcome.stdout.removeprefix("github.com/docker/buildx"))
+    if found < BUILDX_NEEDED:
+        raise NoEngine(
+            f"buildx of {command} is too old ({'.'.join(map(str, found)) or 'unknown'}):"
+            " version 0.13 is needed",
+            hint=INSTALL,
+        )
+
+
+def docker_command(environment: Mapping[str, str]) -> Path | None:
+    """The `docker` on the environment's PATH."""
+    found = shutil.which("docker", path=environment.get("PATH", os.defpath))
+    return Path(found) if found else None
+
+
+def free_bytes(engine: Engine) -> int | None:
+    """Free bytes where the engine keeps its data; nothing when that is not on this machine."""
+    if not engine.host.startswith("unix://") or not engine.root:
+        return None
+    try:
+        return shutil.disk_usage(engine.root).free
+    except OSError:
+        return None
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """The first dotted number of a text: `v0.29.1+ds1` gives 0, 29, 1."""
+    match = re.search(r"\d+(?:\.\d+)+", text)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()

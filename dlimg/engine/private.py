@@ -1,0 +1,242 @@
+"""A container engine of dlimg's own, beside and never instead of a system engine.
+
+A home comes in; a running `Engine`, its status, or its end comes out. It has its own data,
+socket, bridge and packet filter rules, and stays up until `down`.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dlimg.engine import client, daemon, network, packages, process
+from dlimg.engine.home import (
+    Home,
+    daemon_argv,
+    daemon_settings,
+    install,
+    tool_environment,
+)
+from dlimg.engine.login import client_environment, users_config, write_client_config
+from dlimg.errors import NoEngine
+
+START_SECONDS: Final = 90.0
+STOP_SECONDS: Final = 40.0
+STOP: Final = "`dlimg engine down` stops it"
+_LOG_LINES: Final = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatus:
+    """The private engine as it is now: texts are empty for what is not there."""
+
+    home: str
+    running: bool
+    host: str
+    pid: int
+    version: str
+    packages: tuple[str, ...]
+    bridge: str
+    addresses: str
+
+
+def up(
+    home: Home,
+    *,
+    environment: Mapping[str, str],
+    say: Callable[[str], None],
+    cdi: Sequence[Path] = (),
+) -> client.Engine:
+    """The private engine, running; it is fetched and started where it is not.
+
+    `cdi` names other folders of device specifications than the usual ones. Raises `NoEngine`
+    with the reason when this machine cannot have one, or with the end of its log.
+    """
+    reason = obstacle()
+    if reason:
+        raise NoEngine(f"a private container engine is not possible: {reason}", hint=client.INSTALL)
+    home.path.mkdir(parents=True, exist_ok=True)
+    with _locked(home, say):
+        if not running(home):
+            started = time.monotonic()
+            if not home.root.is_dir():
+                install(home, say)
+            _start(home, cdi)
+            say(f"started a container engine of dlimg's own in {time.monotonic() - started:.0f} s")
+        else:
+            _wait_for_answer(home, running(home), 0)
+            _network(home)
+    say(f"dlimg's container engine stays up; {STOP}")
+    return connect(home, environment)
+
+
+def connect(home: Home, environment: Mapping[str, str]) -> client.Engine:
+    """The running private engine, driven by its own `docker` with the user's logins."""
+    write_client_config(home, users_config(environment))
+    return client.connect(
+        home.host,
+        private=True,
+        command=home.docker,
+        environment=client_environment(home, environment),
+    )
+
+
+def status(home: Home) -> EngineStatus:
+    """How the private engine is; never starts anything."""
+    pid = running(home)
+    note = home.root / packages.NOTE
+    chosen = network.remembered(home.network)
+    version = ""
+    if pid:
+        sdk = client.open_sdk({"DOCKER_HOST": home.host}, seconds=client.ANSWER_SECONDS)
+        version = str(sdk.version()["Version"])
+        sdk.close()
+    return EngineStatus(
+        home=str(home.path),
+        running=pid != 0,
+        host=home.host if pid else "",
+        pid=pid,
+        version=version,
+        packages=tuple(note.read_text(encoding="utf-8").splitlines()) if note.exists() else (),
+        bridge=chosen.bridge if chosen else "",
+        addresses=str(chosen.addresses) if chosen else "",
+    )
+
+
+def down(home: Home, *, say: Callable[[str], None]) -> None:
+    """Stop the engine with its containers, remove its bridge and rules, keep its data."""
+    if not home.path.is_dir():
+        say("dlimg has no container engine of its own here")
+        return
+    with _locked(home, say):
+        say("stopping dlimg's container engine" if running(home) else "it was not running")
+        _stop(home)
+
+
+def purge(home: Home, *, say: Callable[[str], None]) -> None:
+    """Stop the engine and remove all it has: images, build cache and programs."""
+    down(home, say=say)
+    if home.path.is_dir():
+        with _locked(home, say):
+            shutil.rmtree(home.path)
+        say(f"removed {home.path}")
+
+
+def running(home: Home) -> int:
+    """The process id of this home's engine, or 0."""
+    try:
+        pid = int(home.pid_file.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+    # After a reboot the number may be another program's.
+    ours = str(home.daemon_config) in daemon.command_line(pid)
+    return pid if ours and daemon.alive(pid) else 0
+
+
+def obstacle() -> str:
+    """Why this machine cannot have a private engine; nothing when it can."""
+    if sys.platform != "linux":
+        return "it needs Linux"
+    if os.geteuid() != 0:
+        return "it needs root"
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        return "it needs Debian or a relative of it (apt-get, dpkg-deb)"
+    return ""
+
+
+def _start(home: Home, cdi: Sequence[Path]) -> None:
+    _tidy(home)
+    for folder in (home.data, home.exec_root):
+        folder.mkdir(parents=True, exist_ok=True)
+    chosen = _network(home)
+    nvidia = shutil.which("nvidia-container-runtime")
+    settings = daemon_settings(str(chosen.pool), cdi=cdi, nvidia=nvidia)
+    home.daemon_config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    logged = home.log.stat().st_size if home.log.exists() else 0
+    pid = 0
+    try:
+        pid = process.start(
+            daemon_argv(home, chosen.bridge), log=home.log, env=tool_environment(home)
+        )
+        _wait_for_answer(home, pid, logged)
+    except BaseException:
+        # An interrupt too: an engine that nobody knows of must not stay behind.
+        if pid:
+            daemon.end(pid, patience=STOP_SECONDS)
+        _stop(home)
+        raise
+
+
+def _wait_for_answer(home: Home, pid: int, logged: int) -> None:
+    """Nothing once the engine answers; `NoEngine` with the end of its log when it ends first."""
+    deadline = time.monotonic() + START_SECONDS
+    while client.silence({"DOCKER_HOST": home.host}):
+        dead, late = not daemon.alive(pid), time.monotonic() > deadline
+        if dead or late:
+            how = "ended" if dead else f"did not answer within {START_SECONDS:.0f} s"
+            with home.log.open(encoding="utf-8", errors="replace") as log:
+                log.seek(logged)
+                tail = "".join(log.readlines()[-_LOG_LINES:])
+            raise NoEngine(
+                f"dlimg's container engine {how}; the end of its log:\n{tail}",
+                where=str(home.log),
+                hint="a container without privileges cannot run one; " + client.INSTALL,
+            )
+        time.sleep(0.1)
+
+
+def _network(home: Home) -> network.Network:
+    """The engine's bridge and rules, made where they are missing."""
+    command = _commands(home)
+    before = network.remembered(home.network)
+    taken = network.taken_networks(command, home.bridge)
+    chosen = network.choose(home.bridge, taken, str(before.addresses) if before else "")
+    network.remember(chosen, home.network)
+    network.raise_up(chosen, command)
+    return chosen
+
+
+def _stop(home: Home) -> None:
+    pid = running(home)
+    if pid:
+        daemon.end(pid, patience=STOP_SECONDS)
+    _tidy(home)
+    chosen = network.remembered(home.network)
+    if chosen is not None:
+        network.take_down(chosen, _commands(home))
+
+
+def _tidy(home: Home) -> None:
+    """Remove what a crash or a reboot has left: helpers, mounts, process ids and sockets."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        pid = int(entry.name)
+        if any(str(home.exec_root) in part for part in daemon.command_line(pid)):
+            daemon.end(pid, patience=process.GRACE)
+    for point in daemon.mounts_under(home.path):
+        process.run(["umount", "--lazy", str(point)])
+    shutil.rmtree(home.runtime, ignore_errors=True)
+
+
+def _commands(home: Home) -> Callable[[Sequence[str]], process.Outcome]:
+    environment = tool_environment(home)
+    return lambda argv: process.run(argv, env=environment, timeout=60)
+
+
+@contextlib.contextmanager
+def _locked(home: Home, say: Callable[[str], None]) -> Iterator[None]:
+    """Inside, no other dlimg starts or stops this engine."""
+    home.lock.parent.mkdir(parents=True, exist_ok=True)
+    with home.lock.open("w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another dlimg that starts or stops the container engine")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
