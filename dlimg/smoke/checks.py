@@ -4,7 +4,7 @@ import ast
 import difflib
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -41,7 +41,7 @@ class _Line:
 
 def parse_check(text: str, path: str) -> Check:
     """The check of this script; raises BadInput with every line of its header that is wrong."""
-    return _check(path, parse_header(text, path), [], text, is_cuda=True)
+    return _check(path, parse_header(text, path), text, is_cuda=True)
 
 
 def parse_header(text: str, path: str) -> Header:
@@ -73,73 +73,60 @@ def parse_header(text: str, path: str) -> Header:
 
 
 def checks_for(cell: Cell, images: Path) -> tuple[Check, ...]:
-    """The checks of this cell's image, common ones first, names sorted.
+    """The checks of this cell's image, common ones first, then by name.
 
     What `applies: cuda` is left out on a CPU image, and what else needs a GPU there needs none.
-    A check's sha256 covers the modules that lie beside it, too. Raises BadInput for a missing
-    script and for headers that are wrong.
+    Raises BadInput for missing scripts and for headers that are wrong.
     """
-    files = _files(cell.family, images)
-    modules = [text for name, (_, text) in files.items() if _is_module(name)]
     found: list[Check] = []
     problems: list[Problem] = []
-    for name, (path, text) in files.items():
-        if _is_module(name):
-            continue
+    for path, text in _scripts(cell.family, images):
         try:
             header = parse_header(text, path)
         except DlimgError as error:
             problems.extend(error.problems)
             continue
         if cell.is_cuda or header.applies != "cuda":
-            found.append(_check(path, header, modules, text, is_cuda=cell.is_cuda))
+            found.append(_check(path, header, text, is_cuda=cell.is_cuda))
     if problems:
         raise BadInput.of(problems)
     return tuple(found)
 
 
-def scripts_for(cell: Cell, images: Path) -> Mapping[str, str]:
-    """Name and text of every file that lies beside a check while it runs, checks included."""
-    return {name: text for name, (_, text) in _files(cell.family, images).items()}
-
-
-def _check(path: str, header: Header, modules: list[str], text: str, *, is_cuda: bool) -> Check:
-    digest = hashlib.sha256()
-    for part in (text, *modules):
-        digest.update(hashlib.sha256(part.encode()).digest())
+def _check(path: str, header: Header, text: str, *, is_cuda: bool) -> Check:
     return Check(
         name=Path(path).stem,
         path=path,
         script=text,
-        sha256=digest.hexdigest(),
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
         proves=header.proves,
         needs=header.needs if is_cuda else header.needs - {"gpu"},
         seconds=header.seconds,
     )
 
 
-def _files(family: str, images: Path) -> dict[str, tuple[str, str]]:
-    """Every file of the common and the family's checks: name to path and text."""
-    files: dict[str, tuple[str, str]] = {}
-    problems: list[Problem] = []
-    for folder in (images / "common" / "checks", images / family / "checks"):
-        if not folder.is_dir():
-            problems.append(
-                Problem(message="missing check scripts: no such folder", where=str(folder))
-            )
-        for file in sorted(folder.glob("*.py")):
-            if file.name in files:
-                message = f"{files[file.name][0]} has the same name: one would hide the other"
-                problems.append(Problem(message=message, where=str(file), hint="rename one"))
-            files[file.name] = (str(file), _text(file))
+def _scripts(family: str, images: Path) -> list[tuple[str, str]]:
+    """Path and text of every check, without the modules beside them (`_gpu.py`)."""
+    folders = [images / "common" / "checks", images / family / "checks"]
+    files = [file for folder in folders for file in sorted(folder.glob("[!_]*.py"))]
+    problems = [
+        Problem(message="missing check scripts: no such folder", where=str(folder))
+        for folder in folders
+        if not folder.is_dir()
+    ]
+    paths = {file.stem: file for file in files}
+    for file in files:
+        if paths[file.stem] != file:
+            message = f"{paths[file.stem]} has the same name, and verdicts go by name"
+            problems.append(Problem(message=message, where=str(file), hint="rename one of them"))
     for name in REQUIRED:
-        if f"{name}.py" not in files:
-            where = str(images / family / "checks" / f"{name}.py")
+        if name not in paths:
+            where = str(folders[-1] / f"{name}.py")
             hint = f"every family has {', '.join(REQUIRED)}; the other families' show how"
             problems.append(Problem(message="missing check script", where=where, hint=hint))
     if problems:
         raise BadInput.of(problems)
-    return files
+    return [(str(file), _text(file)) for file in files]
 
 
 def _text(file: Path) -> str:
@@ -147,10 +134,6 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"the check script cannot be read: {error}", where=str(file)) from error
-
-
-def _is_module(name: str) -> bool:
-    return name.startswith("_")
 
 
 def _docstring(text: str, path: str) -> tuple[str, int]:

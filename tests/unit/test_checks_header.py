@@ -1,0 +1,166 @@
+"""Headers of check scripts, and which checks a cell gets."""
+
+import hashlib
+from pathlib import Path
+
+import make
+import pytest
+
+from dlimg.errors import BadInput
+from dlimg.model import Cell, Check
+from dlimg.smoke.checks import REQUIRED, checks_for, parse_check
+
+IMAGES = Path(__file__).parents[2] / "images"
+FAMILIES = ("jax", "pytorch", "tensorflow")
+GOOD = '"""It proves this.\n\nneeds: nothing\nseconds: 60\n"""\n'
+
+
+def header(*lines: str) -> str:
+    return "\n".join(['"""It proves this.', "", *lines, '"""', ""])
+
+
+def write(images: Path, *names: str, text: str = GOOD) -> Path:
+    for name in names:
+        file = images / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return images
+
+
+def whole(images: Path) -> Path:
+    return write(images, "common/checks/extra", *(f"pytorch/checks/{name}" for name in REQUIRED))
+
+
+def names(cell: Cell, images: Path) -> list[str]:
+    return [check.name for check in checks_for(cell, images)]
+
+
+def test_a_header_is_read() -> None:
+    text = header("needs: gpu", "seconds: 45", "applies: cuda")
+    assert parse_check(text, "images/x/checks/one.py") == Check(
+        name="one",
+        path="images/x/checks/one.py",
+        script=text,
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        proves="It proves this.",
+        needs=frozenset({"gpu"}),
+        seconds=45,
+    )
+
+
+def test_needing_nothing_is_no_need() -> None:
+    assert parse_check(GOOD, "one.py").needs == frozenset()
+
+
+def test_prose_between_the_lines_is_no_header() -> None:
+    text = header("Note: `x: y` says nothing here.", "", "needs: nothing", "seconds: 5")
+    assert parse_check(text, "one.py").seconds == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "message", "hint"),
+    [
+        ("import os\n", "c.py:1", "a check begins with a docstring", "docs/checks.md"),
+        ("", "c.py:1", "a check begins with a docstring", "docs/checks.md"),
+        ("x = (\n", "c.py:1", "this is no Python", ""),
+        ("a\0b", "c.py:1", "this is no Python", ""),
+        (header("seconds: 60"), "c.py:1", "no line `needs: ...`", "docs/checks.md"),
+        (header("needs: gpu"), "c.py:1", "no line `seconds: ...`", "docs/checks.md"),
+        (header("needs: gpus", "seconds: 60"), "c.py:3", "unknown need `gpus`", "`gpu`?"),
+        (header("needs: gpu", "second: 60"), "c.py:4", "unknown line `second:`", "`seconds`?"),
+        (header("needs: gpu", "seconds: 1m"), "c.py:4", "`seconds: 1m` is no whole", "300"),
+        (header("needs: gpu", "seconds: 0"), "c.py:4", "`seconds: 0` is no whole", "300"),
+        (header("needs: gpu", "seconds: -1"), "c.py:4", "`seconds: -1` is no whole", "300"),
+        (
+            header("needs: gpu", "seconds: 1", "applies: cpu"),
+            "c.py:5",
+            "unknown `applies: cpu`",
+            "known: cuda",
+        ),
+        (
+            header("needs: gpu", "seconds: 1", "needs: nothing"),
+            "c.py:5",
+            "`needs` is there twice",
+            "keep one",
+        ),
+        (
+            '# a comment\n"""needs: gpu\nseconds: 1\n"""',
+            "c.py:2",
+            "the first line of a check's docstring says what it proves",
+            "",
+        ),
+    ],
+)
+def test_a_wrong_header_is_refused(text: str, where: str, message: str, hint: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_check(text, "c.py")
+    problem = caught.value.problems[0]
+    assert problem.where == where
+    assert message in problem.message
+    assert hint in problem.hint
+
+
+def test_all_problems_of_a_header_at_once() -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_check(header("needs: gpus", "second: 5"), "c.py")
+    assert [problem.where for problem in caught.value.problems] == ["c.py:3", "c.py:4", "c.py:1"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_cuda_image_gets_all_checks(family: str) -> None:
+    checks = checks_for(make.cell(family, accelerator="cuda13.2"), IMAGES)
+    on_gpu = {check.name for check in checks if "gpu" in check.needs}
+    assert {check.name for check in checks} == {*REQUIRED, "pip_check"}
+    assert on_gpu == {"nvidia_smi", "is_gpu_available", "conv_training"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_cpu_image_gets_what_applies_and_needs_no_gpu(family: str) -> None:
+    checks = checks_for(make.cell(family), IMAGES)
+    assert [check.name for check in checks] == ["pip_check", "conv_training", "tag_is_true"]
+    assert all(not check.needs for check in checks)
+
+
+def test_common_checks_come_first_and_modules_are_none(tmp_path: Path) -> None:
+    write(whole(tmp_path), "common/checks/_gpu", "pytorch/checks/_layers", text="x = 1\n")
+    assert names(make.cell(), tmp_path) == ["extra", *sorted(REQUIRED)]
+
+
+def test_a_family_without_checks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        checks_for(make.cell(), write(tmp_path, "common/checks/nvidia_smi"))
+    folder, *missing = caught.value.problems
+    assert folder.where == str(tmp_path / "pytorch" / "checks")
+    assert [Path(problem.where).stem for problem in missing] == list(REQUIRED[1:])
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "cuda13.2"])
+def test_a_missing_check_script_is_named(tmp_path: Path, accelerator: str) -> None:
+    script = whole(tmp_path) / "pytorch" / "checks" / "conv_training.py"
+    script.unlink()
+    with pytest.raises(BadInput, match="missing check script") as caught:
+        checks_for(make.cell(accelerator=accelerator), tmp_path)
+    assert [problem.where for problem in caught.value.problems] == [str(script)]
+
+
+def test_two_checks_of_one_name_are_refused(tmp_path: Path) -> None:
+    write(whole(tmp_path), "common/checks/tag_is_true")
+    with pytest.raises(BadInput, match="has the same name"):
+        checks_for(make.cell(), tmp_path)
+
+
+def test_wrong_headers_of_all_scripts_at_once(tmp_path: Path) -> None:
+    broken = header("needs: gpu", "minutes: 5", "seconds: 5")
+    write(whole(tmp_path), "common/checks/extra", "pytorch/checks/nvidia_smi", text=broken)
+    with pytest.raises(BadInput) as caught:
+        checks_for(make.cell(), tmp_path)
+    assert [Path(problem.where).name for problem in caught.value.problems] == [
+        "extra.py:4",
+        "nvidia_smi.py:4",
+    ]
+
+
+def test_a_script_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    whole(tmp_path).joinpath("common/checks/extra.py").write_bytes(b'"""\xff"""')
+    with pytest.raises(BadInput, match="cannot be read"):
+        checks_for(make.cell(), tmp_path)
