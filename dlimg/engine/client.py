@@ -4,6 +4,7 @@ An address and an environment come in; an `Engine` comes out, or a `NoEngine` th
 is missing or too old. Nothing is opened when this module is imported.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ API_NEEDED: Final = (1, 43)  # Docker 24: build contexts by image name, `docker 
 BUILDX_NEEDED: Final = (0, 13)  # the first with `--progress=rawjson`
 ANSWER_SECONDS: Final = 10
 REQUEST_SECONDS: Final = 600
+UNREACHABLE: Final = (DockerException, requests.RequestException, OSError)
 INSTALL: Final = (
     "install Docker Engine 24 or newer with buildx 0.13 or newer and start it"
     " (docs.docker.com/engine/install), or set DOCKER_HOST to an engine that has them"
@@ -50,12 +52,16 @@ def connect(
     `environment` must lead there by itself (DOCKER_HOST, certificates). Raises `NoEngine`
     when nothing answers there, or what answers is too old or has no buildx.
     """
-    sdk = open_sdk(environment, seconds=REQUEST_SECONDS)
+    where = f"no container engine answers at {host}"
+    try:
+        sdk = open_sdk(environment, seconds=REQUEST_SECONDS)
+    except UNREACHABLE as error:
+        raise NoEngine(f"{where}: {plainly(error)}") from error
     try:
         version, about = sdk.version(), sdk.info()
-    except (DockerException, requests.RequestException, OSError) as error:
+    except UNREACHABLE as error:
         sdk.close()
-        raise NoEngine(f"the container engine at {host} does not answer: {error}") from error
+        raise NoEngine(f"{where}: {plainly(error)}") from error
     accept_engine(version, host)
     accept_buildx(command, environment)
     return Engine(
@@ -70,31 +76,28 @@ def connect(
 
 
 def open_sdk(environment: Mapping[str, str], *, seconds: int) -> DockerClient:
-    """The SDK for the engine that the environment names; raises `NoEngine` for a bad address."""
+    """The SDK for the engine that the environment names; raises one of `UNREACHABLE`."""
     ssh = environment.get("DOCKER_HOST", "").startswith("ssh://")
-    try:
-        return DockerClient.from_env(
-            environment=dict(environment), timeout=seconds, use_ssh_client=ssh
-        )
-    except (DockerException, requests.RequestException, OSError) as error:
-        raise NoEngine(
-            f"the container engine at {environment.get('DOCKER_HOST', '')} does not answer: {error}"
-        ) from error
+    return DockerClient.from_env(environment=dict(environment), timeout=seconds, use_ssh_client=ssh)
 
 
 def silence(environment: Mapping[str, str]) -> str:
     """Why no engine answers where the environment leads; nothing when one does."""
     try:
-        sdk = open_sdk(environment, seconds=ANSWER_SECONDS)
-    except NoEngine as error:
-        return error.problems[0].message
-    try:
-        sdk.ping()
-    except (DockerException, requests.RequestException, OSError) as error:
-        return f"the container engine does not answer: {error}"
-    finally:
-        sdk.close()
+        open_sdk(environment, seconds=ANSWER_SECONDS).close()
+    except UNREACHABLE as error:
+        return plainly(error)
     return ""
+
+
+def version_at(environment: Mapping[str, str]) -> str:
+    """The version of the engine that the environment names; nothing when none answers."""
+    try:
+        sdk = open_sdk(environment, seconds=ANSWER_SECONDS)
+        with contextlib.closing(sdk):
+            return str(sdk.version()["Version"])
+    except UNREACHABLE:
+        return ""
 
 
 def accept_engine(version: Mapping[str, Any], host: str) -> None:
@@ -145,6 +148,16 @@ def free_bytes(engine: Engine) -> int | None:
         return shutil.disk_usage(engine.root).free
     except OSError:
         return None
+
+
+def plainly(error: BaseException) -> str:
+    """What the system said, out of the nested errors of the libraries in between."""
+    chain = [error]
+    for one in chain:
+        inner = (*one.args, one.__cause__, one.__context__)
+        chain += [e for e in inner if isinstance(e, BaseException) and e not in chain]
+    said = [os.strerror(e.errno) for e in chain if isinstance(e, OSError) and e.errno]
+    return said[-1] if said else str(error)
 
 
 def numbers(text: str) -> tuple[int, ...]:

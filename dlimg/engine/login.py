@@ -48,9 +48,3 @@ def write_client_config(home: Home, users: Path) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as fresh:
         fresh.write(text)
     Path(name).replace(file)
-
-
-def users_config(environment: Mapping[str, str]) -> Path:
-    """Where the user's own client settings lie."""
-    folder = environment.get("DOCKER_CONFIG") or Path(environment.get("HOME", "/"), ".docker")
-    return Path(folder) / "config.json"

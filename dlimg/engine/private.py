@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from dlimg.engine import client, daemon, network, packages, process
+from dlimg.engine.address import docker_folder
 from dlimg.engine.home import (
     Home,
     daemon_argv,
@@ -24,7 +25,7 @@ from dlimg.engine.home import (
     install,
     tool_environment,
 )
-from dlimg.engine.login import client_environment, users_config, write_client_config
+from dlimg.engine.login import client_environment, write_client_config
 from dlimg.errors import NoEngine
 
 START_SECONDS: Final = 90.0
@@ -79,7 +80,7 @@ def up(
 
 def connect(home: Home, environment: Mapping[str, str]) -> client.Engine:
     """The running private engine, driven by its own `docker` with the user's logins."""
-    write_client_config(home, users_config(environment))
+    write_client_config(home, docker_folder(environment) / "config.json")
     return client.connect(
         home.host,
         private=True,
@@ -93,17 +94,12 @@ def status(home: Home) -> EngineStatus:
     pid = running(home)
     note = home.root / packages.NOTE
     chosen = network.remembered(home.network)
-    version = ""
-    if pid:
-        sdk = client.open_sdk({"DOCKER_HOST": home.host}, seconds=client.ANSWER_SECONDS)
-        version = str(sdk.version()["Version"])
-        sdk.close()
     return EngineStatus(
         home=str(home.path),
         running=pid != 0,
         host=home.host if pid else "",
         pid=pid,
-        version=version,
+        version=client.version_at({"DOCKER_HOST": home.host}) if pid else "",
         packages=tuple(note.read_text(encoding="utf-8").splitlines()) if note.exists() else (),
         bridge=chosen.bridge if chosen else "",
         addresses=str(chosen.addresses) if chosen else "",
@@ -187,7 +183,7 @@ def _wait_for_answer(home: Home, pid: int, logged: int) -> None:
             raise NoEngine(
                 f"dlimg's container engine {how}; the end of its log:\n{tail}",
                 where=str(home.log),
-                hint="a container without privileges cannot run one; " + client.INSTALL,
+                hint=f"a container without privileges cannot run one; {client.INSTALL}",
             )
         time.sleep(0.1)
 
