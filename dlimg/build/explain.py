@@ -19,21 +19,27 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
         "the index serves another file than was locked: run `dlimg lock` and review the change",
     ),
     (
-        r"No solution found|No matching distribution|not found in the package registry"
-        r"|does not exist in the (?:index|registry)|404 Not Found",
+        (
+            r"No solution found|No matching distribution|not found in the package registry"
+            r"|does not exist in the (?:index|registry)|404 Not Found"
+        ),
         "a locked package is not on the index",
         "name an index or a mirror that has it (UV_DEFAULT_INDEX), or run `dlimg lock`",
     ),
     (
-        r"CERTIFICATE_VERIFY_FAILED|invalid peer certificate|UnknownIssuer|unknown authority"
-        r"|certificate verify failed",
+        (
+            r"CERTIFICATE_VERIFY_FAILED|invalid peer certificate|UnknownIssuer|unknown authority"
+            r"|certificate verify failed"
+        ),
         "the build does not trust the certificate of an index or a mirror",
         "name the file with your authorities in SSL_CERT_FILE",
     ),
     (
-        r"network is unreachable|name resolution|could not resolve|no such host|dns error"
-        r"|connection (?:refused|reset|timed out)|error sending request|tcp connect error"
-        r"|Failed to fetch|Unable to fetch|i/o timeout|operation timed out",
+        (
+            r"network is unreachable|name resolution|could not resolve|no such host|dns error"
+            r"|connection (?:refused|reset|timed out)|error sending request|tcp connect error"
+            r"|Failed to fetch|Unable to fetch|i/o timeout|operation timed out"
+        ),
         "an index, a mirror or a registry cannot be reached from the build",
         "check the network and the proxy, or name a mirror (UV_DEFAULT_INDEX, DLIMG_APT_CONF)",
     ),

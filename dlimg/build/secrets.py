@@ -19,7 +19,8 @@ from dlimg.errors import BadInput
 MOST_BYTES: Final = 500 * 1024
 
 _CA_VARIABLES: Final = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_PROXY_VARIABLES: Final = (
+_ARGUMENTS: Final = (
+    "UV_PYTHON_INSTALL_MIRROR",
     *("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"),
 )
@@ -35,10 +36,10 @@ class Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
-    """What a build may use and an image must not keep: files by secret id, and the proxies."""
+    """What a build may use and an image must not keep: files by secret id, build arguments."""
 
     files: Mapping[str, str] = field(default_factory=dict)
-    proxies: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -52,14 +53,18 @@ def secrets_from(environment: Mapping[str, str]) -> Iterator[Secrets]:
         folder = Path(tempfile.mkdtemp(prefix="dlimg-secrets-"))
         try:
             files = _write_all(folder, environment)
-            yield Secrets(files=files, proxies=proxies(environment))
+            yield Secrets(files=files, arguments=arguments(environment))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def proxies(environment: Mapping[str, str]) -> dict[str, str]:
-    """The proxy variables that are set: build arguments which BuildKit keeps out of history."""
-    return {name: environment[name] for name in _PROXY_VARIABLES if environment.get(name)}
+def arguments(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that go into a build as arguments, where they are set.
+
+    The proxies are predefined in every Dockerfile and kept out of the history; the mirror for
+    Pythons is declared in a stage that is thrown away.
+    """
+    return {name: environment[name] for name in _ARGUMENTS if environment.get(name)}
 
 
 def index(environment: Mapping[str, str]) -> Index:

@@ -3,12 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from dlimg.draw.dockerfile import EPOCH
 from dlimg.draw.key import ARCHITECTURE
-from dlimg.model import NOTHING, Cell, Planned
-
-# Everything that takes a date from the build gets this one: 1980-01-01 UTC, the first day
-# that a zip file can tell. Files and history are then the same on every machine.
-EPOCH: Final = 315_532_800
+from dlimg.model import NOTHING, Cell, Image, Planned
 
 # A plan of thousands of cells in one file takes long to read; a caller can run the files
 # one after another.
@@ -72,7 +69,7 @@ def _target(
     arguments: Mapping[str, str],
 ) -> dict[str, object]:
     image = planned.image
-    contexts = {image.cell.os.image: planned.base.reference}
+    contexts = {name: _context(planned.base.reference) for name in _base_names(image)}
     folder = wheels.get(target_name(image.cell), "")
     if folder:
         contexts[WHEELS_CONTEXT] = folder
@@ -89,6 +86,19 @@ def _target(
         # With an attestation the image becomes an index, whose digest is not the manifest's.
         "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
     }
+
+
+def _base_names(image: Image) -> tuple[str, ...]:
+    """The names by which the Dockerfile calls its base; one with a digest is a name of its own."""
+    name = image.cell.os.image
+    words = [line.split() for line in image.dockerfile.splitlines() if line.startswith("FROM ")]
+    found = {word for line in words for word in line[1:2] if word.partition("@")[0] == name}
+    return tuple(sorted(found)) or (name,)
+
+
+def _context(reference: str) -> str:
+    """The base as a context that is an image and not a folder."""
+    return reference if "://" in reference else f"docker-image://{reference}"
 
 
 def _literal(text: str) -> str:

@@ -1,0 +1,207 @@
+"""Building with `docker buildx bake`: one call for each cell, so that the others go on.
+
+BuildKit itself does a step once that several cells share, also when they run side by side.
+"""
+
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import docker
+
+from dlimg.build.disk import check_space
+from dlimg.build.interrupt import terminable
+from dlimg.build.progress import Progress, advance, ended, failure_log
+from dlimg.build.secrets import Secrets
+from dlimg.build.wheels import lay_out
+from dlimg.draw.bake import bake_file, target_name
+from dlimg.engine.client import Engine
+from dlimg.engine.process import MISSING, Outcome, end_children, stream
+from dlimg.errors import NoEngine
+from dlimg.model import BuildFailure, Built, Planned
+
+OnProgress = Callable[[Progress], None]
+
+_BAKE_FILE: Final = "bake.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    """How the bake of one cell ended."""
+
+    outcome: Outcome
+    progress: Progress
+    seconds: float
+
+
+def build(
+    planned: Sequence[Planned],
+    engine: Engine,
+    *,
+    jobs: int,
+    secrets: Secrets,
+    find_links: Sequence[Path],
+    on_progress: OnProgress,
+) -> tuple[Built | BuildFailure, ...]:
+    """What became of each planned image, in the given order; a failure stops no other cell.
+
+    An image whose immutable name is in the engine already is not built again. `on_progress` is
+    called from one thread at a time. Raises `BadInput` for a local wheel that is not there or
+    not the locked one, `Negative` when the disk is too small, and `KeyboardInterrupt` after
+    every bake has ended.
+    """
+    found = {one.reference: existing(one, engine) for one in planned}
+    for one in planned:
+        if found[one.reference]:
+            on_progress(Progress(cell=one.image.cell.id, state="cached"))
+    missing = [one for one in planned if found[one.reference] is None]
+    check_space(missing, engine)
+    ends = _bake_all(missing, engine, jobs, secrets, find_links, on_progress)
+    return tuple(
+        found[one.reference] or _result(one, ends[one.reference], engine) for one in planned
+    )
+
+
+def existing(planned: Planned, engine: Engine) -> Built | None:
+    """The image when the engine has it; then its moving name points to it, too."""
+    try:
+        image = engine.sdk.images.get(planned.reference)
+    except docker.errors.ImageNotFound:
+        return None
+    if image.labels.get("io.dlimg.key") != planned.key:
+        return None
+    if planned.moving_reference not in image.tags:
+        image.tag(planned.image.repository, planned.image.tag)
+    return Built(
+        planned=planned,
+        digest=str(image.id),
+        size=_size(engine, planned.reference),
+        seconds=0.0,
+        cached=True,
+    )
+
+
+def bake_argv(docker_client: Path, file: Path, target: str, readable: Sequence[str]) -> list[str]:
+    """The command that bakes one target and may read these folders besides its own."""
+    return [
+        *(str(docker_client), "buildx", "bake", "--file", str(file), "--progress", "rawjson"),
+        *(f"--allow=fs.read={folder}" for folder in readable),
+        target,
+    ]
+
+
+def _bake_all(
+    planned: Sequence[Planned],
+    engine: Engine,
+    jobs: int,
+    secrets: Secrets,
+    find_links: Sequence[Path],
+    on_progress: OnProgress,
+) -> Mapping[str, _Ended]:
+    lock = threading.Lock()
+
+    def report(progress: Progress) -> None:
+        with lock:
+            on_progress(progress)
+
+    with (
+        terminable(),
+        tempfile.TemporaryDirectory(prefix="dlimg-build-") as folder,
+        ThreadPoolExecutor(max_workers=max(1, jobs)) as pool,
+    ):
+        files = {one.reference: _write(one, secrets, find_links, Path(folder)) for one in planned}
+        futures = {
+            one.reference: pool.submit(_bake, one, engine, files[one.reference], secrets, report)
+            for one in planned
+        }
+        try:
+            return {reference: future.result() for reference, future in futures.items()}
+        except BaseException:
+            _stop(tuple(futures.values()))
+            _settle(planned, engine)
+            raise
+
+
+def _write(planned: Planned, secrets: Secrets, find_links: Sequence[Path], folder: Path) -> Path:
+    """The bake file of one image, alone in a folder with the wheels it needs."""
+    name = target_name(planned.image.cell)
+    own = folder / name
+    own.mkdir()
+    wheels = lay_out(planned.image.lock, find_links, own / "wheels")
+    content = bake_file(
+        [planned], secrets.files, {name: wheels} if wheels else {}, secrets.arguments
+    )
+    file = own / _BAKE_FILE
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(content), encoding="utf-8")
+    return file
+
+
+def _bake(
+    planned: Planned, engine: Engine, file: Path, secrets: Secrets, report: OnProgress
+) -> _Ended:
+    progress = Progress(cell=planned.image.cell.id)
+    began = time.monotonic()
+
+    def on_line(line: str) -> None:
+        nonlocal progress
+        before, progress = progress, advance(progress, line)
+        if _seen(before) != _seen(progress):
+            report(progress)
+
+    readable = sorted({str(Path(path).parent) for path in secrets.files.values()})
+    argv = bake_argv(engine.docker, file, target_name(planned.image.cell), readable)
+    outcome = stream(argv, on_line=on_line, env=engine.environment, cwd=file.parent)
+    progress = ended(progress, "done" if outcome.returncode == 0 else "failed")
+    report(progress)
+    return _Ended(outcome=outcome, progress=progress, seconds=time.monotonic() - began)
+
+
+def _seen(progress: Progress) -> tuple[object, ...]:
+    """What of the progress a person would see."""
+    return (progress.state, progress.number, progress.total, progress.name)
+
+
+def _result(planned: Planned, end: _Ended, engine: Engine) -> Built | BuildFailure:
+    if end.outcome.returncode == MISSING:
+        raise NoEngine(
+            f"{engine.docker} cannot be started: {end.outcome.stderr}",
+            hint="install the docker client with its buildx plugin",
+        )
+    built = existing(planned, engine) if end.outcome.returncode == 0 else None
+    if built is not None:
+        return replace(built, seconds=end.seconds, cached=False)
+    step = end.progress.failing
+    return BuildFailure(
+        planned=planned,
+        step=step.name if step else "",
+        log=failure_log(end.progress),
+        seconds=end.seconds,
+    )
+
+
+def _stop(futures: Sequence[Future[_Ended]]) -> None:
+    """Return when no bake runs any more; those that wait are never started."""
+    for future in futures:
+        future.cancel()
+    # Again and again, because a bake may have been about to start its process.
+    while wait(futures, timeout=0.1).not_done:
+        end_children()
+
+
+def _settle(planned: Sequence[Planned], engine: Engine) -> None:
+    """A bake that had just set the first of its two names gets the other one as well."""
+    for one in planned:
+        existing(one, engine)
+
+
+def _size(engine: Engine, reference: str) -> int:
+    """Bytes on disk, unpacked files included: what `docker images` shows."""
+    rows = engine.sdk.api.images(filters={"reference": reference})
+    return int(rows[0]["Size"]) if rows else 0

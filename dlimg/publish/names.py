@@ -1,0 +1,48 @@
+"""The names of an image at a registry. Pure."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from dlimg.errors import BadInput
+from dlimg.model import Planned
+from dlimg.publish.admit import NOT_TESTED_ON_GPU, Standing
+
+# An image that was never on a GPU must not take the immutable name of the one that was.
+UNTESTED_SUFFIX: Final = "-not-gpu-tested"
+
+_PREFIX: Final = re.compile(
+    r"(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """A repository with the one immutable tag and, in order, those that move."""
+
+    repository: str
+    tag: str
+    moving: tuple[str, ...]
+
+    def reference(self, tag: str) -> str:
+        return f"{self.repository}:{tag}"
+
+
+def names_at(to: str, planned: Planned, standing: Standing) -> Names:
+    """The names under a prefix such as `127.0.0.1:5000/team`; the full tag moves first.
+
+    Raises `BadInput` for a prefix that no registry could have.
+    """
+    if not _PREFIX.fullmatch(to):
+        raise BadInput(
+            f"{to!r} is no place at a registry",
+            where="--to",
+            hint="write host[:port][/path] in lower case, without https://",
+        )
+    image = planned.image
+    suffix = UNTESTED_SUFFIX if standing == NOT_TESTED_ON_GPU else ""
+    return Names(
+        repository=f"{to}/{image.cell.family}",
+        tag=f"{image.tag}-{planned.key[:12]}{suffix}",
+        moving=(image.tag, *image.aliases),
+    )

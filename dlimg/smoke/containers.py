@@ -1,0 +1,154 @@
+"""Checks run in a container of the image; every one of them ends, and so does the container."""
+
+import contextlib
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import docker
+from docker.models.containers import Container
+
+import dlimg
+from dlimg.build.interrupt import terminable
+from dlimg.draw.labels import cuda, cudnn
+from dlimg.engine.client import Engine
+from dlimg.engine.devices import device_request
+from dlimg.errors import BadInput
+from dlimg.model import Built, Check, Evidence, Planned, Verdict
+from dlimg.smoke.checks import scripts_for
+from dlimg.smoke.evidence import read_evidence, reusable, write_evidence
+from dlimg.smoke.execute import Place, run_check
+from dlimg.smoke.scripts import archive
+from dlimg.smoke.verdicts import NO_DEVICE, verdict
+
+LABEL: Final = "io.dlimg.check"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where evidence is kept, and what a check may use; `memory` 0 is 3/4 of the engine's."""
+
+    evidence: Path
+    say: Callable[[str], None]
+    memory: int = 0
+    processes: int = 4096
+    shared_memory: str = "1g"
+    patience: float = 15.0
+
+
+def test(
+    built: Built,
+    checks: Sequence[Check],
+    engine: Engine,
+    *,
+    device: str | None,
+    images: Path,
+    settings: Settings,
+) -> Evidence:
+    """What these checks say of the image, on this device or without one; kept as evidence.
+
+    A verdict that still holds is not sought again. Raises `BadInput` when the engine does not
+    have the device, and `KeyboardInterrupt` after the container is gone.
+    """
+    given = device or NO_DEVICE
+    known = read_evidence(settings.evidence, built.digest, say=settings.say)
+    kept = {check.name: reusable(known, check, given) for check in checks}
+    todo = [check for check in checks if kept[check.name] is None]
+    fresh: dict[str, Verdict] = {}
+    if todo:
+        scripts = scripts_for(built.planned.image.cell, images)
+        with _container(built, engine, device, settings) as there:
+            there.container.put_archive("/", archive(scripts))
+            for check in todo:
+                fresh[check.name] = verdict(check, run_check(there, check), device=given)
+    verdicts = tuple(kept[check.name] or fresh[check.name] for check in checks)
+    before = next((one for one in known if one.device == given), None)
+    if before is not None and not fresh:
+        return replace(before, verdicts=verdicts)
+    evidence = _evidence(built, engine, given, verdicts)
+    write_evidence(settings.evidence, evidence, say=settings.say)
+    return evidence
+
+
+def cell_text(planned: Planned) -> str:
+    """`DLIMG_CELL`: the axes of the cell as JSON, for checks that prove them."""
+    cell = planned.image.cell
+    axes = {
+        "family": cell.family,
+        "package": cell.package,
+        "version": cell.version,
+        "accelerator": cell.accelerator,
+        "cuda": cuda(cell),
+        "cudnn": cudnn(cell, planned.image.lock),
+        "python": cell.python,
+        "os": cell.os.name,
+        "flavour": str(cell.flavour),
+    }
+    return json.dumps(axes)
+
+
+@contextlib.contextmanager
+def _container(
+    built: Built, engine: Engine, device: str | None, settings: Settings
+) -> Iterator[Place]:
+    """A container of the image that does nothing; removed whatever happens."""
+    memory = settings.memory or int(engine.sdk.info()["MemTotal"]) * 3 // 4
+    # The name is known before the container is there, so an interrupt leaves nothing behind.
+    name = f"dlimg-check-{secrets.token_hex(6)}"
+    environment = {
+        "DLIMG_CELL": cell_text(built.planned),
+        "DLIMG_GPU": "expected" if device else "none",
+    }
+    with terminable():
+        try:
+            container = engine.sdk.containers.create(
+                built.digest,
+                name=name,
+                entrypoint=["sleep", "infinity"],
+                labels={LABEL: built.digest},
+                network_mode="none",
+                mem_limit=memory,
+                memswap_limit=memory,
+                pids_limit=settings.processes,
+                shm_size=settings.shared_memory,
+                device_requests=[device_request(device)] if device else None,
+            )
+            _start(container, device)
+            yield Place(
+                container=container,
+                api=engine.sdk.api,
+                environment=environment,
+                memory=memory,
+                patience=settings.patience,
+            )
+        finally:
+            with contextlib.suppress(docker.errors.NotFound):
+                engine.sdk.api.remove_container(name, force=True)
+
+
+def _start(container: Container, device: str | None) -> None:
+    try:
+        container.start()
+    except docker.errors.APIError as error:
+        if not device:
+            raise
+        raise BadInput(
+            f"the engine cannot give {device} to a container: {error.explanation}",
+            hint="`docker info` lists its CDI devices; without --device the checks run on the CPU",
+        ) from error
+
+
+def _evidence(built: Built, engine: Engine, device: str, verdicts: tuple[Verdict, ...]) -> Evidence:
+    return Evidence(
+        digest=built.digest,
+        cell=built.planned.image.cell.id,
+        device=device,
+        day=datetime.now(UTC).date().isoformat(),
+        dlimg=dlimg.__version__,
+        engine=engine.version,
+        verdicts=verdicts,
+    )
