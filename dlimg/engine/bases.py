@@ -1,0 +1,150 @@
+"""The root file system of each operating system: from a registry, or from its packages.
+
+An engine, an operating system and the pinned digests come in; a `Base` comes out, which says
+where it came from, what exactly it is, and under which name a bake file finds it.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from docker.errors import APIError, ImageNotFound
+
+from dlimg.engine import bootstrap, client
+from dlimg.engine.client import Engine
+from dlimg.engine.home import home_of
+from dlimg.errors import NetworkFailure, NoEngine
+from dlimg.model import Base, BaseSource, OperatingSystem
+
+Choice = Literal["auto", "registry", "bootstrap"]
+REPOSITORY: Final = "dlimg-base"
+OS_LABEL: Final = "io.dlimg.base"
+IDENTITY_LABEL: Final = "io.dlimg.base-identity"
+RECIPE_LABEL: Final = "io.dlimg.base-recipe"
+REGISTRY_SECONDS: Final = 5
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def base_for(
+    engine: Engine,
+    os_: OperatingSystem,
+    *,
+    choice: Choice,
+    pins: Mapping[str, str],
+    say: Callable[[str], None],
+) -> Base:
+    """The base to build on; `pins` holds the registry digest of each operating system's name.
+
+    `auto` takes the registry when it answers and else bootstraps, and says which. Raises
+    `NetworkFailure` when the registry was asked for and does not answer, `NoEngine` when a
+    bootstrap is not possible here.
+    """
+    if choice == "bootstrap":
+        return _bootstrapped(engine, os_, say)
+    try:
+        digest = registry_digest(engine, os_.image, pins.get(os_.name, ""))
+    except NetworkFailure as failure:
+        if choice == "registry":
+            raise
+        say(f"{failure.problems[0].message}: {os_.name} comes from the distribution's packages")
+        return _bootstrapped(engine, os_, say)
+    say(f"{os_.name} comes from the registry: {os_.image}@{digest}")
+    return Base(
+        os=os_.name,
+        source=BaseSource.REGISTRY,
+        identity=digest,
+        reference=f"docker-image://{os_.image}@{digest}",
+    )
+
+
+def registry_digest(engine: Engine, image: str, pinned: str = "") -> str:
+    """The pinned digest once it can be had, or the one that the tag leads to now.
+
+    Raises `NetworkFailure` when the registry does not answer within a few seconds.
+    """
+    name = f"{image}@{pinned}" if pinned else image
+    if pinned and _has(engine, name):
+        return pinned
+    # The engine asks, because it is the engine that pulls: with its mirrors and its proxies.
+    impatient = client.open_sdk(engine.environment, seconds=REGISTRY_SECONDS)
+    try:
+        found = impatient.api.inspect_distribution(name)
+    except client.UNREACHABLE as error:
+        raise NetworkFailure(
+            f"the registry of {name} does not answer ({_short(error)})",
+            hint="check the way to the registry, or take `bootstrap` for the base",
+        ) from error
+    finally:
+        impatient.close()
+    return str(found["Descriptor"]["digest"])
+
+
+def _bootstrapped(engine: Engine, os_: OperatingSystem, say: Callable[[str], None]) -> Base:
+    """The base made before in the same way, or a new one."""
+    made = bootstrap.recipe(os_)
+    labels = [f"{OS_LABEL}={os_.name}", f"{RECIPE_LABEL}={made}"]
+    there = engine.sdk.images.list(name=REPOSITORY, filters={"label": labels})
+    if there:
+        newest = max(there, key=lambda image: str(image.attrs.get("Created", "")))
+        return _base(os_, newest.labels[IDENTITY_LABEL])
+    with tempfile.TemporaryDirectory() as folder:
+        tar = Path(folder, "base.tar")
+        identity = bootstrap.make(os_, tar, tools=tools_folder(engine.environment), say=say)
+        _put(engine, os_, tar, identity)
+    return _base(os_, identity)
+
+
+def _put(engine: Engine, os_: OperatingSystem, tar: Path, identity: str) -> None:
+    """Hand the root file system to the engine, under its name and with its labels."""
+    labels = {
+        OS_LABEL: os_.name,
+        IDENTITY_LABEL: identity,
+        RECIPE_LABEL: bootstrap.recipe(os_),
+    }
+    changes = [f'LABEL {name}="{value}"' for name, value in labels.items()]
+    tag = _tag(os_, identity)
+    answer = engine.sdk.api.import_image_from_file(
+        str(tar),
+        repository=REPOSITORY,
+        tag=tag,
+        changes=[*changes, f"ENV PATH={_PATH}", 'CMD ["bash"]'],
+    )
+    if not _has(engine, f"{REPOSITORY}:{tag}"):
+        raise NoEngine(f"the engine did not take the base of {os_.name}: {answer}")
+
+
+def _base(os_: OperatingSystem, identity: str) -> Base:
+    return Base(
+        os=os_.name,
+        source=BaseSource.BOOTSTRAP,
+        identity=identity,
+        reference=f"docker-image://{REPOSITORY}:{_tag(os_, identity)}",
+    )
+
+
+def _tag(os_: OperatingSystem, identity: str) -> str:
+    return f"{os_.name}-{identity.removeprefix('sha256:')[:12]}"
+
+
+def tools_folder(environment: Mapping[str, str]) -> Path:
+    """Where fetched programs lie: the private engine's home, or the user's cache."""
+    if os.geteuid() == 0:
+        return home_of(environment).path / "tools"
+    cache = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "/"), ".cache")
+    return Path(cache) / "dlimg" / "tools"
+
+
+def _has(engine: Engine, name: str) -> bool:
+    try:
+        engine.sdk.images.get(name)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def _short(error: Exception) -> str:
+    if isinstance(error, APIError):
+        return str(error.explanation or error).strip()
+    return client.plainly(error)

@@ -1,0 +1,65 @@
+"""How this engine gives a GPU to a container: by CDI names, or by NVIDIA's runtime.
+
+An engine comes in; the names that it knows come out, and the SDK's request for one of them.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from docker.types import DeviceRequest
+
+from dlimg.engine.client import Engine
+
+NVIDIA: Final = "nvidia"
+_HOOK: Final = "nvidia-container-runtime-hook"
+
+
+def devices(engine: Engine) -> tuple[str, ...]:
+    """What can be asked for, best first: CDI names such as `nvidia.com/gpu=all`, `nvidia`."""
+    about: Mapping[str, Any] = engine.sdk.info()
+    local = engine.host.startswith("unix://")
+    found = {
+        device["ID"]
+        for device in about.get("DiscoveredDevices") or ()
+        if device.get("Source") == "cdi"
+    }
+    if not found and local:
+        # Engines before 28.2 know the folders, but do not list what is in them.
+        folders = about.get("CDISpecDirs") or ()
+        found = {name for folder in folders for name in named_devices(Path(folder))}
+    names = sorted(found, key=_preference)
+    hook = local and shutil.which(_HOOK) is not None
+    if NVIDIA in (about.get("Runtimes") or {}) or hook:
+        names.append(NVIDIA)
+    return tuple(names)
+
+
+def device_request(device: str) -> DeviceRequest:
+    """The request for one of `devices`; `nvidia` asks for all GPUs."""
+    if device == NVIDIA:
+        return DeviceRequest(driver=NVIDIA, count=-1, capabilities=[["gpu"]])
+    return DeviceRequest(driver="cdi", device_ids=[device])
+
+
+def named_devices(folder: Path) -> tuple[str, ...]:
+    """The full names in a folder of CDI specifications; files that are none are passed over."""
+    files = sorted((*folder.glob("*.json"), *folder.glob("*.yaml")))
+    return tuple(name for file in files for name in _names(file))
+
+
+def _names(file: Path) -> tuple[str, ...]:
+    try:
+        text = file.read_text(encoding="utf-8")
+        found = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+        return tuple(f"{found['kind']}={device['name']}" for device in found["devices"])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return ()
+
+
+def _preference(name: str) -> tuple[bool, bool, str]:
+    """NVIDIA's before others, all of them before a single one."""
+    return (not name.startswith("nvidia.com/"), not name.endswith("=all"), name)
