@@ -102,6 +102,8 @@ def judge(given: Problem, runs: dict[str, Training], **figures: object) -> None:
 
     The first run is the CPU's: the others have to agree with it, all with the reference.
     """
+    for name, run in runs.items():
+        _verdict.demand(len(run.losses) == STEPS + 1, f"{name}: {len(run.losses)} losses")
     cpu = next(iter(runs.values()))
     deviations = {
         name: _deviations(given, run, None if run is cpu else cpu) for name, run in runs.items()
@@ -118,7 +120,6 @@ def judge(given: Problem, runs: dict[str, Training], **figures: object) -> None:
         **figures,
     )
     for name, run in runs.items():
-        _verdict.demand(len(run.losses) == STEPS + 1, f"{name}: {len(run.losses)} losses")
         _verdict.demand(
             run.losses[-1] * FALL <= run.losses[0],
             f"{name}: the loss went from {run.losses[0]:.4g} to {run.losses[-1]:.4g}, "

@@ -82,9 +82,8 @@ def look() -> Sight:
     return Sight(gpus, device_nodes(), "" if gpus else "NVML counts no GPU")
 
 
-def require(seen: Sight | None = None) -> list[Gpu]:
+def require(seen: Sight) -> list[Gpu]:
     """The GPUs here. Where there is none the check ends: not run, or failed if one was handed."""
-    seen = seen or look()
     if seen.gpus:
         return seen.gpus
     if expected():
@@ -92,6 +91,11 @@ def require(seen: Sight | None = None) -> list[Gpu]:
     if seen.nodes:
         _verdict.fail(f"{', '.join(seen.nodes)} is here, but {seen.trouble}")
     return _verdict.not_run(f"no GPU here: no /dev/nvidia0, and {seen.trouble}")
+
+
+def is_one_of(device: str, gpus: list[Gpu]) -> bool:
+    """Whether this is one of these GPUs' names, or that of a part of one (MIG appends to it)."""
+    return any(device.startswith(gpu.name) for gpu in gpus)
 
 
 def holds(address: int, load: Callable[[str], ctypes.CDLL] = ctypes.CDLL) -> bool:

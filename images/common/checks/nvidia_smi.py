@@ -8,6 +8,7 @@ applies: cuda
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -65,12 +66,14 @@ def _number(text: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def main() -> None:
+def main(
+    ask: Callable[[], list[_gpu.Gpu]] = ask_program, look: Callable[[], _gpu.Sight] = _gpu.look
+) -> None:
     try:
-        program, trouble = ask_program(), "it reports no GPU"
+        program, trouble = ask(), "it reports no GPU"
     except _gpu.DriverError as error:
         program, trouble = [], str(error)
-    seen = _gpu.look()
+    seen = look()
     if program and not seen.gpus:
         _verdict.fail(f"nvidia-smi reports {program[0].name}, but {seen.trouble}")
     driver = _gpu.require(seen)

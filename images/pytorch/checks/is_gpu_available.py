@@ -6,6 +6,7 @@ applies: cuda
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
@@ -13,8 +14,10 @@ import _gpu
 import _verdict
 
 
-def main() -> None:
-    gpus = _gpu.require()
+def main(
+    look: Callable[[], _gpu.Sight] = _gpu.look, holds: Callable[[int], bool] = _gpu.holds
+) -> None:
+    gpus = _gpu.require(look())
     import torch
 
     build = f"torch {torch.__version__} for CUDA {torch.version.cuda}"
@@ -33,10 +36,9 @@ def main() -> None:
         architectures=torch.cuda.get_arch_list(),
     )
     _verdict.demand(numbers.is_cuda and total.is_cuda, f"the numbers are on {numbers.device}")
-    _verdict.demand(_gpu.holds(numbers.data_ptr()), "the driver knows no such GPU memory")
+    _verdict.demand(holds(numbers.data_ptr()), "the driver knows no such GPU memory")
     _verdict.demand(total.item() == 2048**2, f"the sum of odd numbers is {total.item()}")
-    names = {gpu.name for gpu in gpus}
-    _verdict.demand(device in names, f"torch computes on {device}, not on {names}")
+    _verdict.demand(_gpu.is_one_of(device, gpus), f"torch computes on {device}, here is {gpus}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ applies: cuda
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
@@ -17,8 +18,10 @@ import _gpu
 import _verdict
 
 
-def main() -> None:
-    gpus = _gpu.require()
+def main(
+    look: Callable[[], _gpu.Sight] = _gpu.look, holds: Callable[[int], bool] = _gpu.holds
+) -> None:
+    gpus = _gpu.require(look())
     import _memory
     import tensorflow as tf
 
@@ -43,10 +46,11 @@ def main() -> None:
     )
     _verdict.demand("GPU:0" in numbers.device, f"the numbers are on {numbers.device}")
     _verdict.demand("GPU:0" in total.device, f"the sum is on {total.device}")
-    _verdict.demand(_gpu.holds(_memory.address(numbers)), "the driver knows no such GPU memory")
+    _verdict.demand(holds(_memory.address(numbers)), "the driver knows no such GPU memory")
     _verdict.demand(float(total) == 2048**2, f"the sum of odd numbers is {float(total)}")
-    names = {gpu.name for gpu in gpus}
-    _verdict.demand(device in names, f"TensorFlow computes on {device}, not on {names}")
+    _verdict.demand(
+        _gpu.is_one_of(device, gpus), f"TensorFlow computes on {device}, here is {gpus}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,103 @@
+"""Check scripts as processes of their own, without GPU or framework; and `pip_check`."""
+
+import ast
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from checking import FAILED, FAMILIES, NOT_RUN, SCRIPTS, code_of, no_gpu_here, run
+
+pip_check = importlib.import_module("pip_check")
+
+ROW = "GPU-1, NVIDIA H200, 580.159, 9.0, 143771"
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: f"{path.parts[-3]}/{path.stem}")
+def test_a_script_stands_alone_and_asserts_nothing(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    siblings = {other.stem for other in SCRIPTS if other.name.startswith("_")}
+    allowed = sys.stdlib_module_names | siblings | {"numpy", "torch", "tensorflow", "jax"}
+    found = {name.partition(".")[0] for node in ast.walk(tree) for name in imported(node)}
+    assert found <= allowed
+    # An assert is gone under PYTHONOPTIMIZE, and the check would pass.
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+
+
+def imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+
+
+def program(folder: Path, text: str) -> str:
+    """A PATH on which nvidia-smi is this shell script."""
+    file = folder / "nvidia-smi"
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "reason"),
+    [
+        (f"echo '{ROW}'", FAILED, "nvidia-smi reports NVIDIA H200, but libnvidia-ml.so.1"),
+        ("echo no devices were found; exit 6", NOT_RUN, "no GPU here"),
+        ("exit 0", NOT_RUN, "no GPU here"),
+    ],
+)
+@no_gpu_here
+def test_an_nvidia_smi_that_lies_does_not_pass(
+    tmp_path: Path, text: str, code: int, reason: str
+) -> None:
+    done = run("common/checks/nvidia_smi.py", PATH=program(tmp_path, text))
+    assert done.returncode == code
+    assert reason in done.stderr.splitlines()[-1]
+
+
+GPU_SCRIPTS = [
+    "common/checks/nvidia_smi.py",
+    *(f"{family}/checks/is_gpu_available.py" for family in FAMILIES),
+]
+
+
+@pytest.mark.parametrize("path", GPU_SCRIPTS)
+@pytest.mark.parametrize(
+    ("handed", "optimize", "code"),
+    [("none", "", NOT_RUN), ("expected", "", FAILED), ("expected", "2", FAILED)],
+)
+@no_gpu_here
+def test_without_a_gpu_a_script_says_so_before_the_framework_is_asked(
+    path: str, handed: str, optimize: str, code: int
+) -> None:
+    done = run(path, DLIMG_GPU=handed, PYTHONOPTIMIZE=optimize)
+    assert done.returncode == code, done.stderr
+    assert "libnvidia-ml.so.1 does not load" in done.stderr.splitlines()[-1]
+    assert done.stdout == ""
+
+
+LOCKED = """\
+# a comment
+--no-binary :none:
+Jinja2==3.1.6 \\
+    --hash=sha256:00
+ml_dtypes==0.5.4 ; python_version >= "3.11"
+torch==2.13.0+cpu
+"""
+
+
+def test_the_lock_is_read_and_compared() -> None:
+    locked = pip_check.pins(LOCKED)
+    assert locked == {"jinja2": "3.1.6", "ml-dtypes": "0.5.4", "torch": "2.13.0+cpu"}
+    assert pip_check.differences(locked, dict(locked)) == []
+    assert pip_check.differences(locked, {"jinja2": "3.1.6", "torch": "2.13.0", "x": "1"}) == [
+        "ml-dtypes: locked 0.5.4, installed not",
+        "torch: locked 2.13.0+cpu, installed 2.13.0",
+        "x: locked not, installed 1",
+    ]
+
+
+@pytest.mark.parametrize("line", ["torch", "torch>=2", "torch @ file:///x.whl"])
+def test_a_lock_that_pins_nothing_fails(line: str) -> None:
+    assert code_of(lambda: pip_check.pins(line)) == FAILED
