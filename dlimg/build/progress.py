@@ -115,7 +115,7 @@ def failure_log(progress: Progress) -> tuple[str, ...]:
     step = progress.failing
     if step is None:
         return progress.words
-    said = [_overwritten(line) for line in step.log.splitlines()]
+    said = [_overwritten(line) for line in step.log.rstrip("\r\n").split("\n")] if step.log else []
     return (*said[-LOG_LINES:], *_error_lines(step.error))
 
 

@@ -20,7 +20,8 @@ def digest_at(engine: Engine, reference: str) -> str:
     Raises `NetworkFailure` when the registry does not answer.
     """
     try:
-        found = engine.sdk.api.inspect_distribution(reference)
+        api: Any = engine.sdk.api
+        found = api.inspect_distribution(reference)
     except docker.errors.APIError as error:
         # Many registries say "denied" for a repository that is not there yet; one that
         # really denies says it again at the push.

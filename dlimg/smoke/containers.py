@@ -3,7 +3,7 @@
 import contextlib
 import json
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +16,12 @@ import dlimg
 from dlimg.build.interrupt import terminable
 from dlimg.draw.labels import cuda, cudnn
 from dlimg.engine.client import Engine
-from dlimg.engine.devices import device_request
+from dlimg.engine.gpu import device_request
 from dlimg.errors import BadInput
 from dlimg.model import Built, Check, Evidence, Planned, Verdict
-from dlimg.smoke.checks import scripts_for
 from dlimg.smoke.evidence import read_evidence, reusable, write_evidence
 from dlimg.smoke.execute import Place, run_check
-from dlimg.smoke.scripts import archive
+from dlimg.smoke.scripts import archive, placed, scripts
 from dlimg.smoke.verdicts import NO_DEVICE, verdict
 
 LABEL: Final = "io.dlimg.check"
@@ -55,23 +54,43 @@ def test(
     have the device, and `KeyboardInterrupt` after the container is gone.
     """
     given = device or NO_DEVICE
+    found = scripts(images, built.planned.image.cell.family)
+    ready = [placed(check, images, found) for check in checks]
     known = read_evidence(settings.evidence, built.digest, say=settings.say)
-    kept = {check.name: reusable(known, check, given) for check in checks}
-    todo = [check for check in checks if kept[check.name] is None]
-    fresh: dict[str, Verdict] = {}
-    if todo:
-        scripts = scripts_for(built.planned.image.cell, images)
-        with _container(built, engine, device, settings) as there:
-            there.container.put_archive("/", archive(scripts))
-            for check in todo:
-                fresh[check.name] = verdict(check, run_check(there, check), device=given)
-    verdicts = tuple(kept[check.name] or fresh[check.name] for check in checks)
+    kept = {check.name: reusable(known, check, given) for check in ready}
+    fresh = _verdicts(
+        built,
+        [check for check in ready if kept[check.name] is None],
+        engine,
+        found,
+        device,
+        settings,
+    )
+    verdicts = tuple(kept[check.name] or fresh[check.name] for check in ready)
     before = next((one for one in known if one.device == given), None)
     if before is not None and not fresh:
         return replace(before, verdicts=verdicts)
     evidence = _evidence(built, engine, given, verdicts)
     write_evidence(settings.evidence, evidence, say=settings.say)
     return evidence
+
+
+def _verdicts(
+    built: Built,
+    checks: Sequence[Check],
+    engine: Engine,
+    found: Mapping[str, bytes],
+    device: str | None,
+    settings: Settings,
+) -> dict[str, Verdict]:
+    if not checks:
+        return {}
+    with _container(built, engine, device, settings) as there:
+        there.container.put_archive("/", archive(found))
+        return {
+            check.name: verdict(check, run_check(there, check), device=device or NO_DEVICE)
+            for check in checks
+        }
 
 
 def cell_text(planned: Planned) -> str:

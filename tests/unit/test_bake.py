@@ -1,0 +1,104 @@
+"""Bake files and content keys: the plan as data."""
+
+import json
+from dataclasses import replace
+
+import make
+import pytest
+
+from dlimg.draw.bake import bake_file, bake_files, target_name
+from dlimg.draw.key import key
+from dlimg.model import BaseSource, Planned
+
+
+def target(planned: Planned, **options: dict[str, str]) -> dict[str, object]:
+    bake = bake_file([planned], **options)
+    targets = bake["target"]
+    assert isinstance(targets, dict)
+    return dict(targets[target_name(planned.image.cell)])
+
+
+def test_a_target_holds_all_that_a_build_needs() -> None:
+    planned = make.planned()
+    assert target(planned, secrets={"ca": "/s/ca"}, arguments={"HTTP_PROXY": "http://p"}) == {
+        "context": ".",
+        "dockerfile-inline": "FROM debian:trixie-slim\n",
+        "contexts": {"debian:trixie-slim": "docker-image://dlimg-base:debian13"},
+        "args": {"SOURCE_DATE_EPOCH": "315619200", "HTTP_PROXY": "http://p"},
+        "labels": {
+            "io.dlimg.cell": planned.image.cell.id,
+            "io.dlimg.key": planned.key,
+            "io.dlimg.base": planned.base.identity,
+            "io.dlimg.base-source": "bootstrap",
+        },
+        "tags": [
+            f"dlimg/pytorch:2.15.0-cpu-py3.13-debian13-{planned.key[:12]}",
+            "dlimg/pytorch:2.15.0-cpu-py3.13-debian13",
+        ],
+        "platforms": ["linux/amd64"],
+        "secret": ["type=file,id=ca,src=/s/ca"],
+        "output": ["type=docker"],
+        "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
+    }
+
+
+def test_a_target_is_named_without_dots() -> None:
+    assert target_name(make.cell()) == "pytorch-2_15_0-cpu-py3_13-debian13"
+
+
+def test_a_pinned_base_is_replaced_under_its_whole_name() -> None:
+    pinned = f"debian:trixie-slim@sha256:{'0' * 64}"
+    text = f"FROM {pinned} AS tool\nFROM scratch AS files\nFROM {pinned} AS system\nFROM system\n"
+    planned = make.planned(make.image(dockerfile=text))
+    assert target(planned)["contexts"] == {pinned: "docker-image://dlimg-base:debian13"}
+
+
+def test_a_local_wheel_folder_is_a_context_of_its_target_alone() -> None:
+    one = make.planned()
+    other = make.planned(make.image(make.cell("jax")))
+    bake = bake_file([one, other], wheels={target_name(one.image.cell): "/w"})
+    targets = bake["target"]
+    assert isinstance(targets, dict)
+    found = {name: "wheels" in entry["contexts"] for name, entry in targets.items()}
+    assert found == {target_name(one.image.cell): True, target_name(other.image.cell): False}
+
+
+@pytest.mark.parametrize(
+    ("text", "literal"),
+    [
+        ("RUN echo ${A} $B", "RUN echo $${A} $B"),
+        ("RUN date +%s %{x}", "RUN date +%s %%{x}"),
+        ("$${x}", "$$${x}"),
+    ],
+)
+def test_bake_does_not_read_a_dockerfile_as_its_own_template(text: str, literal: str) -> None:
+    assert target(make.planned(make.image(dockerfile=text)))["dockerfile-inline"] == literal
+
+
+def test_a_file_holds_at_most_500_targets() -> None:
+    cells = [make.cell(version=f"2.{number}.0") for number in range(1001)]
+    bakes = bake_files([make.planned(make.image(cell)) for cell in cells])
+    sizes = [len(json.loads(json.dumps(bake))["target"]) for bake in bakes]
+    assert sizes == [500, 500, 1]
+    assert bake_files([]) == ()
+
+
+def test_the_key_changes_with_whatever_changes_the_image_and_with_nothing_else() -> None:
+    image, base = make.image(), make.base()
+    same = key(image, base)
+    assert key(replace(image, tag="other", aliases=("latest",)), base) == same
+    assert key(image, make.base(source=BaseSource.REGISTRY)) == same
+    others = {
+        key(replace(image, dockerfile="FROM debian:trixie-slim\nRUN true\n"), base),
+        key(replace(image, labels={"a": "b"}), base),
+        key(image, make.base("debian12")),
+    }
+    assert len(others | {same}) == 4
+
+
+def test_the_key_of_a_known_image_stays_what_it_is() -> None:
+    # Another key under the same format number would rebuild every image for nothing.
+    assert (
+        key(make.image(), make.base())
+        == "af70808c6dec172380a8cc7957fe0ecf4e01edba659afd8363a610867e0d4def"
+    )
