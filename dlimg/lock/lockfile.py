@@ -1,0 +1,221 @@
+"""The text of a lock: a `Lock` to JSON with one wheel on a line, and strictly back."""
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+from dlimg.errors import BadInput
+from dlimg.model import Lock, Wheel
+
+FORMAT: Final = 1
+HINT: Final = "only `dlimg lock` writes locks: run `dlimg lock CELL`"
+_LOCK_KEYS: Final = frozenset({"format", "name", "inputs", "python", "platform", "wheels"})
+_WHEEL_TEXTS: Final = {
+    "name": re.compile(r"[a-z0-9]+(-[a-z0-9]+)*"),
+    "version": re.compile(r"[0-9][a-z0-9.!+]*"),
+    "file": re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+!-]*\.whl"),
+    "sha256": re.compile(r"[0-9a-f]{64}"),
+}
+_WHEEL_KEYS: Final = frozenset({*_WHEEL_TEXTS, "size"})
+_TEXTS: Final = {
+    "name": re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*"),
+    "inputs": re.compile(r"sha256:[0-9a-f]{64}"),
+    "python": re.compile(r"3\.[0-9]+"),
+    "platform": re.compile(r"[a-z0-9_]+-[a-z0-9_]+"),
+}
+_DIGEST: Final = _TEXTS["inputs"]
+_OS_NAME: Final = _TEXTS["name"]
+
+
+class _Wrong(ValueError):
+    """What is wrong with a file, before it is known on which line."""
+
+
+def lock_text(lock: Lock) -> str:
+    """The file of a lock: stable, wheels by name, so that a diff shows one line per change."""
+    head = "".join(
+        f"  {json.dumps(key)}: {json.dumps(value)},\n"
+        for key, value in (
+            ("format", FORMAT),
+            ("name", lock.name),
+            ("inputs", lock.inputs),
+            ("python", lock.python),
+            ("platform", lock.platform),
+        )
+    )
+    wheels = sorted(lock.wheels, key=lambda wheel: wheel.name)
+    lines = ",\n".join(f"    {json.dumps(_wheel_object(wheel))}" for wheel in wheels)
+    return f'{{\n{head}  "wheels": [\n{lines}\n  ]\n}}\n'
+
+
+def parse_lock(text: str, *, source: str) -> Lock:
+    """The lock; raises BadInput with `source:line` for anything that dlimg did not write."""
+    values = _object(text, source=source)
+    try:
+        texts, listed = _head(values)
+    except _Wrong as error:
+        raise BadInput(str(error), where=source, hint=HINT) from None
+    wheels = _wheels(listed, text=text, source=source)
+    return Lock(
+        name=texts["name"],
+        inputs=texts["inputs"],
+        python=texts["python"],
+        platform=texts["platform"],
+        wheels=wheels,
+    )
+
+
+def bases_text(digests: Mapping[str, str]) -> str:
+    """The file of the registry digests, by operating system."""
+    return json.dumps(dict(sorted(digests.items())), indent=2) + "\n"
+
+
+def parse_bases(text: str, *, source: str) -> dict[str, str]:
+    """Operating system name to `sha256:...`; raises BadInput for anything else."""
+    digests = _object(text, source=source)
+    for name, digest in digests.items():
+        known = isinstance(digest, str) and _DIGEST.fullmatch(digest)
+        if not (known and _OS_NAME.fullmatch(name)):
+            raise BadInput(
+                f"`{name}` must be an operating system's name with a digest sha256:...",
+                where=f"{source}:{_line_of(text, json.dumps(name))}",
+                hint="run `dlimg lock`, which pins the bases anew",
+            )
+    return {name: str(digest) for name, digest in digests.items()}
+
+
+def _object(text: str, *, source: str) -> dict[str, object]:
+    try:
+        values = json.loads(text, object_pairs_hook=_without_repeats)
+    except json.JSONDecodeError as error:
+        where = f"{source}:{error.lineno}"
+        raise BadInput(f"this is not JSON: {error.msg}", where=where, hint=HINT) from error
+    except _Wrong as error:
+        raise BadInput(str(error), where=source, hint=HINT) from None
+    except RecursionError as error:
+        raise BadInput("this is nested too deep", where=source, hint=HINT) from error
+    if not isinstance(values, dict):
+        raise BadInput("this must be an object", where=source, hint=HINT)
+    return values
+
+
+def _head(values: Mapping[str, object]) -> tuple[dict[str, str], list[object]]:
+    """The texts of a lock, and its wheels as they are."""
+    _expect_keys(values, _LOCK_KEYS, optional=frozenset())
+    if values["format"] != FORMAT:
+        raise _Wrong(f"format {values['format']!r} is not known, this dlimg reads {FORMAT}")
+    listed = values["wheels"]
+    if not isinstance(listed, list) or not listed:
+        raise _Wrong("`wheels` must be a list with at least one wheel")
+    return {key: _text(values[key], key, shape) for key, shape in _TEXTS.items()}, listed
+
+
+def _wheels(listed: list[object], *, text: str, source: str) -> tuple[Wheel, ...]:
+    wheels: dict[str, Wheel] = {}
+    for position, values in enumerate(listed):
+        try:
+            wheel = _wheel(values, known=wheels.keys())
+        except _Wrong as error:
+            line = _line_of_wheel(text, position, len(listed))
+            where = f"{source}:{line}" if line else f"{source}: wheel {position + 1}"
+            raise BadInput(str(error), where=where, hint=HINT) from None
+        wheels[wheel.name] = wheel
+    return tuple(wheels.values())
+
+
+def _wheel(values: object, *, known: Collection[str]) -> Wheel:
+    if not isinstance(values, dict):
+        raise _Wrong("a wheel must be an object")
+    if type(values.get("size")) is not int:
+        raise _Wrong("`size` must be a number of bytes")
+    if type(values.get("local", False)) is not bool:
+        raise _Wrong("`local` must be true or left out")
+    try:
+        wheel = _known_wheel(tuple(values.items()))
+    except TypeError:
+        raise _Wrong("a wheel holds texts and its size, nothing else") from None
+    if wheel.name in known:
+        raise _Wrong(f"`{wheel.name}` is there twice")
+    return wheel
+
+
+@lru_cache(maxsize=16384)
+def _known_wheel(items: tuple[tuple[str, Any], ...]) -> Wheel:
+    """One value for a wheel, looked at once, however many locks hold it."""
+    values = dict(items)
+    _expect_keys(values, _WHEEL_KEYS, optional=frozenset({"local"}))
+    name, version, file, sha256 = (
+        _text(values[key], key, shape) for key, shape in _WHEEL_TEXTS.items()
+    )
+    if values["size"] <= 0:
+        raise _Wrong("`size` must be a number of bytes")
+    if not _is_wheel_of(file, name, version):
+        raise _Wrong(f"file {file} is not a wheel of {name} {version}")
+    local = values.get("local", False)
+    return Wheel(
+        name=name, version=version, file=file, size=values["size"], sha256=sha256, local=local
+    )
+
+
+def _is_wheel_of(file: str, name: str, version: str) -> bool:
+    try:
+        of, at, _, _ = parse_wheel_filename(file)
+        return of == name and at == Version(version)
+    except (InvalidWheelFilename, InvalidVersion):
+        return False
+
+
+def _expect_keys(
+    values: Mapping[str, object], keys: frozenset[str], *, optional: frozenset[str]
+) -> None:
+    missing, unknown = keys - values.keys(), values.keys() - keys - optional
+    if unknown:
+        raise _Wrong(f"unknown key `{min(unknown)}`")
+    if missing:
+        raise _Wrong(f"`{min(missing)}` is missing")
+
+
+def _text(value: object, key: str, shape: re.Pattern[str]) -> str:
+    if not isinstance(value, str) or not shape.fullmatch(value):
+        shown = json.dumps(value)[:80]
+        raise _Wrong(f"`{key}` cannot be {shown}")
+    return value
+
+
+def _wheel_object(wheel: Wheel) -> dict[str, object]:
+    values: dict[str, object] = {
+        "name": wheel.name,
+        "version": wheel.version,
+        "file": wheel.file,
+        "size": wheel.size,
+        "sha256": wheel.sha256,
+    }
+    return {**values, "local": True} if wheel.local else values
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _Wrong(f"key `{next(key for key in keys if keys.count(key) > 1)}` is there twice")
+    return values
+
+
+def _line_of_wheel(text: str, position: int, count: int) -> int:
+    """The wheel's line when the file has our one wheel to a line, else 0."""
+    lines = [
+        number
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.lstrip().startswith("{") and number > 1
+    ]
+    return lines[position] if len(lines) == count else 0
+
+
+def _line_of(text: str, word: str) -> int:
+    lines = text.splitlines()
+    return next((number for number, line in enumerate(lines, start=1) if word in line), 1)

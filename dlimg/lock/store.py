@@ -1,0 +1,112 @@
+"""The folder of locks: names and wheel folders come in, locks and paths come out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from dlimg.errors import BadInput
+from dlimg.lock.lockfile import bases_text, lock_text, parse_bases, parse_lock
+from dlimg.model import Lock
+
+STACKS: Final = "stacks"
+LOCAL: Final = "local"
+BASES: Final = "bases.json"
+
+
+def cell_path(folder: Path, cell: str) -> Path:
+    return folder / f"{cell}.json"
+
+
+def local_path(folder: Path, cell: str) -> Path:
+    """Where the lock of a cell goes when a wheel came from an extra folder; git ignores it."""
+    return folder / LOCAL / f"{cell}.json"
+
+
+def stack_path(folder: Path, stack: str) -> Path:
+    return folder / STACKS / f"{stack}.json"
+
+
+def read_lock(cell: str, folder: Path) -> Lock | None:
+    """The lock of a cell, the local one first; None when there is none.
+
+    Raises BadInput for a file that is no lock, or another cell's.
+    """
+    return _read(local_path(folder, cell), cell) or _read(cell_path(folder, cell), cell)
+
+
+def read_stack_lock(stack: str, folder: Path) -> Lock | None:
+    """The lock of a stack, None when there is none; raises BadInput for a file that is none."""
+    return _read(stack_path(folder, stack), stack)
+
+
+def read_bases(folder: Path) -> Mapping[str, str]:
+    """The registry digest of each operating system that was pinned."""
+    path = folder / BASES
+    if not path.is_file():
+        return {}
+    return parse_bases(path.read_text(encoding="utf-8"), source=str(path))
+
+
+def write_lock(lock: Lock, path: Path) -> None:
+    """Puts the lock there as a whole or not at all; raises BadInput when it cannot."""
+    _write(path, lock_text(lock))
+
+
+def write_bases(digests: Mapping[str, str], folder: Path) -> None:
+    """Puts the digests there as a whole or not at all; raises BadInput when it cannot."""
+    _write(folder / BASES, bases_text(digests))
+
+
+def lock_files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Every lock file with the kind of its owner, `cell` or `stack`."""
+    for place, kind in ((folder, "cell"), (folder / LOCAL, "cell"), (folder / STACKS, "stack")):
+        for path in sorted(place.glob("*.json")):
+            if path != folder / BASES:
+                yield path, kind
+
+
+def wheel_folders(flags: Sequence[str], environment: Mapping[str, str]) -> tuple[Path, ...]:
+    """The extra wheel folders, each once, in order; addresses and lost folders are left out.
+
+    Raises BadInput for a folder named on the command line that is not there.
+    """
+    for flag in flags:
+        if not Path(flag).is_dir():
+            raise BadInput(f"--find-links {flag} is not a folder", hint="name one with wheels")
+    # uv splits at commas, pip at white space.
+    uv = environment.get("UV_FIND_LINKS", "").split(",")
+    pip = environment.get("PIP_FIND_LINKS", "").split()
+    named = (name.strip().removeprefix("file://") for name in (*flags, *uv, *pip))
+    folders = (Path(name).absolute() for name in named if name and Path(name).is_dir())
+    return tuple(dict.fromkeys(folders))
+
+
+def _read(path: Path, name: str) -> Lock | None:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read the lock: {error}", where=str(path)) from error
+    lock = parse_lock(text, source=str(path))
+    if lock.name != name:
+        raise BadInput(
+            f"this is the lock of {lock.name}",
+            where=str(path),
+            hint=f"run `dlimg lock {name}`",
+        )
+    return lock
+
+
+def _write(path: Path, text: str) -> None:
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        raise BadInput(
+            f"cannot write the lock: {error.strerror or error}",
+            where=str(path),
+            hint="make the folder writable, or name another checkout",
+        ) from error
