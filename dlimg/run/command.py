@@ -19,7 +19,9 @@ def docker_run(
     `docker` holds the client and its options (`-H ...`). The folders `.`, `data` and `output` of
     the caller become `/code`, `/data` and `/output`; a notebook answers on loopback only.
     """
-    words = [*docker, "run", "--rm", "-it"]
+    words = [*docker, "run", "--rm"]
+    if not command:
+        words.append("-it")
     if cell.is_cuda:
         words += ["--gpus", "all"]
     words += ["--shm-size", SHARED_MEMORY, "--user", "$(id -u):$(id -g)"]

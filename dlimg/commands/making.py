@@ -1,0 +1,179 @@
+"""`build`, `test`, `publish`: one walk, stopped at a later arrow each."""
+
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from dlimg.build.buildkit import build
+from dlimg.build.secrets import secrets_from
+from dlimg.commands.drawing import current_images
+from dlimg.commands.live import Board
+from dlimg.commands.locking import locksmith
+from dlimg.commands.printing import print_json, print_table, say
+from dlimg.commands.project import DEFAULT, Project, chosen, read_project
+from dlimg.draw.key import key
+from dlimg.engine.bases import base_for
+from dlimg.engine.client import Engine
+from dlimg.engine.gpu import devices
+from dlimg.engine.find import find
+from dlimg.errors import BadInput, DlimgError
+from dlimg.lock.question import has_local_version
+from dlimg.lock.store import read_bases, read_lock, wheel_folders
+from dlimg.lock.walk import lock_cells
+from dlimg.model import Built, BuildFailure, Cell, Evidence, Image, Planned
+from dlimg.publish.promote import Published, publish
+from dlimg.report.summary import Line, exit_code_of, failure_text, headings, line_json, line_row
+from dlimg.run.command import try_line
+from dlimg.smoke.checks import checks_for
+from dlimg.smoke.containers import Settings, test
+from dlimg.smoke.evidence import evidence_folder
+
+Private = Literal["allow", "refuse"]
+STOP_AT: Final = ("build", "test", "publish")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """One walk's settings, read once from the command line and the environment."""
+
+    project: Project
+    arguments: Namespace
+    environment: Mapping[str, str]
+
+    def goes_to(self, arrow: str) -> bool:
+        return STOP_AT.index(self.arguments.command) >= STOP_AT.index(arrow)
+
+
+def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
+    """0 when every image was built and, where asked for, passed its required checks."""
+    if arguments.jobs < 1:
+        raise BadInput(f"--jobs {arguments.jobs} builds nothing", hint="give 1 or more")
+    began = time.monotonic()
+    walk = Walk(project=read_project(arguments.matrix), arguments=arguments, environment=environment)
+    images = _images(walk)
+    for image in images:
+        checks_for(image.cell, walk.project.images)  # a wrong check is found before the build
+    engine = find(environment, private=_private(arguments), say=say)
+    planned = _planned(walk, images, engine)
+    results = _build(walk, planned, engine)
+    lines = [_line(walk, one, engine) for one in results]
+    _report(walk, lines, engine, time.monotonic() - began)
+    return exit_code_of(lines)
+
+
+def _private(arguments: Namespace) -> Private:
+    return "refuse" if arguments.no_private_engine else "allow"
+
+
+def _images(walk: Walk) -> tuple[Image, ...]:
+    """The images of the chosen cells. A lock that is never committed is made where it can be."""
+    cells = chosen(walk.project, walk.arguments, otherwise=DEFAULT)
+    folders = wheel_folders(walk.arguments.find_links, walk.environment)
+    local = tuple(cell for cell in cells if folders and _wants_local_lock(walk.project, cell))
+    if local:
+        say(f"locking {len(local)} cells whose wheels come from an extra folder")
+        lock_cells(local, locksmith(walk.project, walk.arguments, walk.environment), say=say)
+    return current_images(walk.project, cells)
+
+
+def _wants_local_lock(project: Project, cell: Cell) -> bool:
+    """Whether this cell has no lock here, and its wheels come from an extra folder."""
+    wants = any(has_local_version(text) for text in cell.requirements)
+    return wants and read_lock(cell.id, project.locks) is None
+
+
+def _planned(walk: Walk, images: Sequence[Image], engine: Engine) -> tuple[Planned, ...]:
+    """Every image with its base at hand and its key, and the plan told before it is done."""
+    pins = read_bases(walk.project.locks)
+    systems = {image.cell.os.name: image.cell.os for image in images}
+    bases = {
+        name: base_for(engine, system, choice=walk.arguments.base, pins=pins, say=say)
+        for name, system in systems.items()
+    }
+    planned = tuple(
+        Planned(image=one, base=bases[one.cell.os.name], key=key(one, bases[one.cell.os.name]))
+        for one in images
+    )
+    for one in planned:
+        base = f"{one.base.source} base {one.base.identity[:19]}"
+        say(f"plan: {one.reference} on {one.image.cell.os.image}, {base}")
+    return planned
+
+
+def _build(
+    walk: Walk, planned: Sequence[Planned], engine: Engine
+) -> tuple[Built | BuildFailure, ...]:
+    with secrets_from(walk.environment) as secrets, Board(walk.environment) as board:
+        return build(
+            planned,
+            engine,
+            jobs=walk.arguments.jobs,
+            secrets=secrets,
+            find_links=wheel_folders(walk.arguments.find_links, walk.environment),
+            on_progress=board.show,
+        )
+
+
+def _line(walk: Walk, result: Built | BuildFailure, engine: Engine) -> Line:
+    """One image's way to its end; what stops it stops no other."""
+    if isinstance(result, BuildFailure) or not walk.goes_to("test"):
+        return Line(result=result)
+    evidence: Evidence | None = None
+    try:
+        evidence = _tested(walk, result, engine)
+        published = _published(walk, result, evidence, engine) if walk.goes_to("publish") else None
+    except DlimgError as error:
+        return Line(result=result, evidence=evidence, error=error)
+    return Line(result=result, evidence=evidence, published=published)
+
+
+def _tested(walk: Walk, built: Built, engine: Engine) -> Evidence:
+    cell = built.planned.image.cell
+    device = walk.arguments.device if cell.is_cuda else None
+    if cell.is_cuda and device is None:
+        device = next(iter(devices(engine)), None)
+    say(f"{cell.id}  testing {f'on {device}' if device else 'without a GPU'}")
+    return test(
+        built,
+        checks_for(cell, walk.project.images),
+        engine,
+        device=device,
+        images=walk.project.images,
+        settings=Settings(evidence=evidence_folder(walk.environment), say=say),
+    )
+
+
+def _published(walk: Walk, built: Built, evidence: Evidence, engine: Engine) -> Published:
+    return publish(
+        built,
+        evidence,
+        engine,
+        to=walk.arguments.to,
+        require=walk.arguments.require,
+        say=say,
+    )
+
+
+def _report(walk: Walk, lines: Sequence[Line], engine: Engine, seconds: float) -> None:
+    if walk.arguments.format == "json":
+        print_json([line_json(line) for line in lines])
+    else:
+        rows = [line_row(line) for line in lines]
+        print_table(headings(walk.goes_to("publish")), rows, walk.environment)
+    sys.stdout.flush()
+    for line in lines:
+        text = failure_text(line)
+        if text:
+            say(text)
+    say(f"{len(lines)} images in {seconds:.0f} s")
+    good = next((one for one in lines if isinstance(one.result, Built)), None)
+    if good and isinstance(good.result, Built) and exit_code_of([good]) != 1:
+        planned = good.result.planned
+        client = (str(engine.docker), "-H", engine.host) if engine.private else ("docker",)
+        line = try_line(planned.image.cell, planned.moving_reference, docker=client)
+        say(f"try it:\n  {line}")
+
+
