@@ -1,14 +1,29 @@
 """The engine that all engine tests share: a running one, or a private one brought up once."""
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
 from dlimg.engine import find
+from dlimg.engine.bases import base_for
 from dlimg.engine.client import Engine
+from dlimg.model import Base
+
+# The builders of small values are the unit tests'.
+sys.path.append(str(Path(__file__).parent.parent / "unit"))
+
+import make
 
 
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     """An engine that builds and runs; an engine test that finds none fails, it is not skipped."""
     return find.find(os.environ, private="allow", say=print)
+
+
+@pytest.fixture(scope="session")
+def base(engine: Engine) -> Base:
+    """A Debian 13 to build small images on."""
+    return base_for(engine, make.system("debian13"), choice="auto", pins={}, say=print)

@@ -1,0 +1,93 @@
+"""Small real images: seconds to build, and gone after the test."""
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import docker
+import make
+
+from dlimg.build.buildkit import build
+from dlimg.build.progress import Progress
+from dlimg.build.secrets import Secrets
+from dlimg.engine.client import Engine
+from dlimg.model import Base, BuildFailure, Built, Planned
+
+# Bash stands in for Python, so that a check of these tests is a shell script.
+WITH_PYTHON = """\
+FROM debian:trixie-slim
+RUN ln -s /bin/bash /usr/local/bin/python && useradd --uid 1000 --gid 100 --create-home user
+ENV DLIMG_SMALL=yes
+WORKDIR /home/user
+USER 1000:100
+CMD ["bash"]
+"""
+
+
+def planned(
+    base: Base, dockerfile: str, *, family: str = "pytorch", accelerator: str = "cpu"
+) -> Planned:
+    """A planned image under names that no other test uses."""
+    cell = make.cell(family, version=f"0.{secrets.randbelow(10**9)}", accelerator=accelerator)
+    image = make.image(
+        cell, dockerfile=dockerfile, repository=f"dlimg-test/{family}", tag=cell.version
+    )
+    return make.planned(image, on=base, key=secrets.token_hex(32))
+
+
+def built_all(
+    wanted: Sequence[Planned],
+    engine: Engine,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    using: Secrets | None = None,
+    find_links: Sequence[Path] = (),
+) -> tuple[Built | BuildFailure, ...]:
+    return build(
+        wanted,
+        engine,
+        jobs=2,
+        secrets=using or Secrets(),
+        find_links=find_links,
+        on_progress=on_progress,
+    )
+
+
+@contextlib.contextmanager
+def image(one: Planned, engine: Engine) -> Iterator[Built]:
+    """The image, built; its names are gone afterwards."""
+    with named(engine, one):
+        (result,) = built_all([one], engine)
+        assert isinstance(result, Built), result
+        yield result
+
+
+@contextlib.contextmanager
+def named(engine: Engine, *wanted: Planned) -> Iterator[None]:
+    """Whatever gets these names loses them afterwards."""
+    try:
+        yield
+    finally:
+        for one in wanted:
+            for name in (one.reference, one.moving_reference):
+                with contextlib.suppress(docker.errors.ImageNotFound):
+                    engine.sdk.images.remove(name)
+
+
+def has(engine: Engine, name: str) -> bool:
+    try:
+        engine.sdk.images.get(name)
+    except docker.errors.ImageNotFound:
+        return False
+    return True
+
+
+def running(words: str) -> list[str]:
+    """The command lines on this machine that hold these words."""
+    found: list[str] = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = path.read_bytes().replace(b"\\0", b" ").decode(errors="replace")
+            found += [line] if words in line else []
+    return found

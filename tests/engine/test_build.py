@@ -1,0 +1,224 @@
+"""Building for real: what is made, what is kept, what a failure and an interrupt leave behind."""
+
+import hashlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import make
+import pytest
+import small
+
+from dlimg.build.explain import explain
+from dlimg.build.progress import Progress
+from dlimg.build.secrets import secrets_from
+from dlimg.engine.client import Engine
+from dlimg.errors import BadInput, Negative
+from dlimg.model import Base, BuildFailure, Built
+
+pytestmark = pytest.mark.engine
+
+ODD = '${HOME} %{x} $$ \\ " %s'
+
+
+def test_an_image_is_built_tagged_and_labelled(engine: Engine, base: Base) -> None:
+    text = f"FROM debian:trixie-slim\nCOPY <<'EOF' /odd\n{ODD}\nEOF\nRUN cat /odd\n"
+    one = small.planned(base, text)
+    seen: list[Progress] = []
+    with small.named(engine, one):
+        (built,) = small.built_all([one], engine, on_progress=seen.append)
+        assert isinstance(built, Built), built
+        image = engine.sdk.images.get(one.reference)
+        assert image.id == built.digest == engine.sdk.images.get(one.moving_reference).id
+        assert image.labels["io.dlimg.key"] == one.key
+        assert image.labels["io.dlimg.cell"] == one.image.cell.id
+        assert image.labels["io.dlimg.base-source"] == base.source
+        assert built.size > 50_000_000
+        assert not built.cached
+        odd = engine.sdk.containers.run(one.reference, ["cat", "/odd"], remove=True)
+        assert odd.decode().rstrip("\n") == ODD
+    assert [progress.state for progress in seen][-1] == "done"
+    assert {progress.total for progress in seen} >= {2}
+    assert any("COPY" in progress.name for progress in seen)
+
+
+def test_a_built_image_is_not_built_again(engine: Engine, base: Base) -> None:
+    one = small.planned(base, "FROM debian:trixie-slim\nRUN date > /date\n")
+    with small.image(one, engine) as first:
+        engine.sdk.images.remove(one.moving_reference)
+        seen: list[Progress] = []
+        began = time.monotonic()
+        (again,) = small.built_all([one], engine, on_progress=seen.append)
+        assert time.monotonic() - began < 2
+        assert again == replace(first, cached=True, seconds=0.0)
+        assert [progress.state for progress in seen] == ["cached"]
+        assert small.has(engine, one.moving_reference)
+
+
+def test_another_image_under_the_immutable_name_is_replaced(engine: Engine, base: Base) -> None:
+    one = small.planned(base, "FROM debian:trixie-slim\nRUN true\n")
+    with small.named(engine, one):
+        repository, _, tag = one.reference.rpartition(":")
+        engine.sdk.images.get(base.reference.removeprefix("docker-image://")).tag(repository, tag)
+        (built,) = small.built_all([one], engine)
+        assert isinstance(built, Built)
+        assert not built.cached
+
+
+def test_the_others_go_on_when_one_fails(engine: Engine, base: Base) -> None:
+    good = "FROM debian:trixie-slim\nRUN echo good\n"
+    bad = "FROM debian:trixie-slim\nRUN for n in $(seq 40); do echo line $n; done; exit 3\n"
+    wanted = [small.planned(base, text) for text in (good, bad, good)]
+    with small.named(engine, *wanted):
+        first, failure, third = small.built_all(wanted, engine)
+        assert isinstance(first, Built)
+        assert isinstance(third, Built)
+        assert isinstance(failure, BuildFailure)
+        assert failure.planned == wanted[1]
+        assert "RUN for n in" in failure.step
+        assert failure.log[-2:] == ("line 40", "exit code: 3")
+        assert "line 5" not in failure.log
+        assert not small.has(engine, wanted[1].reference)
+        assert not small.has(engine, wanted[1].moving_reference)
+        assert explain(failure).where == wanted[1].image.cell.id
+
+
+def test_what_is_wrong_before_any_step_is_told(engine: Engine, base: Base) -> None:
+    one = small.planned(base, "FROM debian:trixie-slim\nCOPIED nothing\n")
+    (failure,) = small.built_all([one], engine)
+    assert isinstance(failure, BuildFailure)
+    assert "COPIED" in "\n".join(failure.log)
+
+
+def test_a_full_disk_is_named(engine: Engine, base: Base) -> None:
+    fill = "RUN --mount=type=tmpfs,target=/full,size=1048576 head -c 2M /dev/zero > /full/x\n"
+    (failure,) = small.built_all([small.planned(base, f"FROM debian:trixie-slim\n{fill}")], engine)
+    assert isinstance(failure, BuildFailure)
+    assert "no space left" in explain(failure).message
+    assert "dlimg prune" in explain(failure).hint
+
+
+def test_secrets_reach_a_step_and_no_layer(engine: Engine, base: Base, tmp_path: Path) -> None:
+    hidden = f"hidden-{secrets.token_hex(8)}"
+    (tmp_path / "netrc").write_text(f"machine mirror password {hidden}")
+    steps = (
+        "RUN --mount=type=secret,id=netrc wc -c < /run/secrets/netrc > /size\n"
+        "RUN --mount=type=secret,id=uv.toml cat /run/secrets/uv.toml\n"
+        'RUN test "$HTTPS_PROXY" = "http://user:$(echo secret)@127.0.0.1:9" && env | wc -l\n'
+    )
+    environment = {
+        "NETRC": str(tmp_path / "netrc"),
+        "UV_DEFAULT_INDEX": f"https://user:{hidden}@mirror/simple",
+        "HTTPS_PROXY": "http://user:secret@127.0.0.1:9",
+    }
+    one = small.planned(base, f"FROM debian:trixie-slim\n{steps}")
+    with small.named(engine, one), secrets_from(environment) as using:
+        (built,) = small.built_all([one], engine, using=using)
+        assert isinstance(built, Built), built
+        image = engine.sdk.images.get(one.reference)
+        about = json.dumps([image.attrs, image.history()])
+        assert hidden not in about
+        assert "user:secret" not in about
+        size = engine.sdk.containers.run(one.reference, ["cat", "/size"], remove=True)
+        assert int(size) == len(f"machine mirror password {hidden}")
+        files = ["find", "/run/secrets", "-type", "f"]
+        assert (
+            engine.sdk.containers.run(
+                one.reference, ["sh", "-c", f"{' '.join(files)} || true"], remove=True
+            )
+            == b""
+        )
+
+
+def test_local_wheels_are_at_hand_while_building(
+    engine: Engine, base: Base, tmp_path: Path
+) -> None:
+    wheel = make.wheel(sha256=hashlib.sha256(b"wheel").hexdigest(), local=True)
+    (tmp_path / wheel.file).write_bytes(b"wheel")
+    (tmp_path / "other.whl").write_bytes(b"other")
+    text = "FROM debian:trixie-slim\nRUN --mount=type=bind,from=wheels,target=/w ls /w > /seen\n"
+    one = small.planned(base, text)
+    one = replace(one, image=replace(one.image, lock=make.lock(wheels=(wheel,))))
+    with small.named(engine, one):
+        with pytest.raises(BadInput, match="in none of the extra folders"):
+            small.built_all([one], engine)
+        (built,) = small.built_all([one], engine, find_links=[tmp_path])
+        assert isinstance(built, Built), built
+        seen = engine.sdk.containers.run(one.reference, ["cat", "/seen"], remove=True)
+        assert seen.decode().split() == [wheel.file]
+
+
+def test_a_build_that_cannot_fit_is_refused_before_it_starts(engine: Engine, base: Base) -> None:
+    one = small.planned(base, "FROM debian:trixie-slim\nRUN true\n")
+    huge = make.lock(wheels=(make.wheel(size=10**15),))
+    with pytest.raises(Negative, match="no space left"):
+        small.built_all([replace(one, image=replace(one.image, lock=huge))], engine)
+    assert not small.has(engine, one.reference)
+
+
+INTERRUPTED = """
+import os, sys
+from pathlib import Path
+import make, small
+from dlimg.build.secrets import secrets_from
+from dlimg.engine import find
+from dlimg.model import Base, BaseSource
+
+engine = find.find(os.environ, private="allow", say=print)
+base = Base(os="debian13", source=BaseSource.BOOTSTRAP, identity="x", reference=sys.argv[1])
+sleep = f"RUN echo asleep && sleep {sys.argv[2]}"
+text = f"FROM debian:trixie-slim\\n{sleep}\\n"
+wanted = [small.planned(base, text) for _ in range(3)]
+def show(progress):
+    if "sleep" in progress.name:
+        print("asleep", *(one.reference for one in wanted), flush=True)
+try:
+    with secrets_from(os.environ) as using:
+        small.built_all(wanted, engine, using=using, on_progress=show)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing_behind(
+    engine: Engine, base: Base, tmp_path: Path, number: signal.Signals
+) -> None:
+    seconds = str(30_000 + secrets.randbelow(10_000))
+    here = Path(__file__).parent
+    paths = [str(here), str(here.parent / "unit"), str(here.parent.parent)]
+    environment = {
+        **os.environ,
+        **engine.environment,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "TMPDIR": str(tmp_path),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(INTERRUPTED), base.reference, seconds],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        line = next((text for text in child.stdout if text.startswith("asleep")), "")
+        assert line
+        assert list(tmp_path.iterdir())
+        began = time.monotonic()
+        child.send_signal(number)
+        assert child.wait(timeout=30) == 130
+        assert time.monotonic() - began < 15
+    assert not [name for name in line.split()[1:] if small.has(engine, name)]
+    assert list(tmp_path.iterdir()) == []
+    assert small.running(str(tmp_path)) == []
+    if engine.host.startswith("unix://"):
+        deadline = time.monotonic() + 20
+        while small.running(f"sleep {seconds}") and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert small.running(f"sleep {seconds}") == []
