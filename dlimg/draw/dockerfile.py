@@ -1,0 +1,159 @@
+"""A cell and its lock to a Dockerfile: templates draw, what depends on a value is decided here."""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Final
+
+import jinja2
+
+from dlimg.draw.labels import labels
+from dlimg.errors import BadInput
+from dlimg.model import Cell, Flavour, Lock
+
+# Every file that a build makes gets this time: 1980-01-02 UTC. A zip file knows none before
+# 1980, and one day later that holds in every time zone.
+EPOCH: Final = 315_619_200
+
+SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# The parts of a framework's build that its requirement does not name: another version of one of
+# these under the same framework breaks it, so users' pip must not bring one.
+FRAMEWORK_PARTS: Final = ("cuda-", "jax-cuda", "jaxlib", "nvidia-", "triton")
+
+EXACT: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*==")
+
+JUPYTER: Final = (
+    "jupyter",
+    "lab",
+    "--ip=0.0.0.0",
+    "--port=8888",
+    "--no-browser",
+    "--allow-root",
+    "--ServerApp.root_dir=/code",
+)
+
+
+def templates(images: str) -> jinja2.Environment:
+    """The templates under a folder such as `images`, read when first used and then kept."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(images),
+        autoescape=False,  # noqa: S701  # what is drawn is a Dockerfile, not HTML
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+    )
+
+
+def dockerfile(cell: Cell, lock: Lock, environment: jinja2.Environment) -> str:
+    """The text of the cell's Dockerfile.
+
+    Raises BadInput, with the template's file and line, when a template is missing, cannot be
+    read as one, or asks for something that is not there.
+    """
+    known = context(cell, lock)
+    try:
+        return environment.get_template(f"{cell.family}/Dockerfile.j2").render(known)
+    except jinja2.TemplateNotFound as error:
+        folder = _folder(environment)
+        hint = f"every family has a {folder}/FAMILY/Dockerfile.j2"
+        raise BadInput(f"no template {folder}/{error.name}", where=cell.id, hint=hint) from None
+    except jinja2.TemplateSyntaxError as error:
+        where = f"{error.filename}:{error.lineno}"
+        raise BadInput(f"not a template: {error.message}", where=where) from None
+    except jinja2.TemplateRuntimeError as error:
+        where = _place(error.__traceback__, _folder(environment))
+        wrong = str(error.message)
+        hint = _near(wrong, known)
+        raise BadInput(f"{wrong}, for {cell.id}", where=where, hint=hint) from None
+
+
+def context(cell: Cell, lock: Lock) -> dict[str, object]:
+    """All that a template may ask for, decided."""
+    devel = cell.flavour is Flavour.DEVEL
+    cuda_home = f"/opt/env/lib/python/site-packages/nvidia/cu{_major(cell)}"
+    return {
+        "cell": cell,
+        "command": json.dumps(JUPYTER if cell.flavour is Flavour.NOTEBOOK else ["bash"]),
+        "constraints": tuple(constraints(cell, lock)),
+        "cuda_home": cuda_home if cell.is_cuda and devel else "",
+        "epoch": EPOCH,
+        "labels": [f"{name}={_quoted(value)}" for name, value in labels(cell, lock).items()],
+        "local_wheels": any(wheel.local for wheel in lock.wheels),
+        "packages": " ".join(packages(cell)),
+        "path": f"{cuda_home}/bin:{SYSTEM_PATH}" if cell.is_cuda and devel else SYSTEM_PATH,
+        "python": interpreter(cell),
+        "requirements": [
+            f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}" for wheel in lock.wheels
+        ],
+    }
+
+
+def interpreter(cell: Cell) -> str:
+    """The Python that the image's environment is made from."""
+    folder = "/opt/python/current/bin" if cell.managed_python else "/usr/bin"
+    return f"{folder}/python{cell.python}"
+
+
+def packages(cell: Cell) -> list[str]:
+    """The distribution's packages that the cell needs."""
+    found = ["ca-certificates", "tini"]
+    if not cell.managed_python:
+        found.append("python3")
+    if cell.flavour in {Flavour.COMPILE, Flavour.DEVEL}:
+        found.append("g++")
+        if not cell.managed_python:
+            found.append("libpython3-dev")
+    if cell.flavour is Flavour.DEVEL:
+        found.append("make")
+    return sorted(found)
+
+
+def constraints(cell: Cell, lock: Lock) -> Iterator[str]:
+    """`name==version` of what users' pip must leave alone: the framework, its companions, CUDA.
+
+    The rest of the lock may be replaced in front of the image's own, or little that wants an
+    older `fsspec` could be installed at all.
+    """
+    matches = (EXACT.match(requirement) for requirement in cell.requirements)
+    named = {match[1].lower().replace("_", "-") for match in matches if match}
+    for wheel in lock.wheels:
+        if wheel.name in named or wheel.name.startswith(FRAMEWORK_PARTS):
+            yield f"{wheel.name}=={wheel.version}"
+
+
+def _major(cell: Cell) -> str:
+    return cell.stack.cuda.split(".")[0] if cell.stack else ""
+
+
+def _quoted(text: str) -> str:
+    """The text as a Dockerfile's string, in which nothing is replaced."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return f'"{escaped}"'
+
+
+def _folder(environment: jinja2.Environment) -> str:
+    loader = environment.loader
+    return loader.searchpath[0] if isinstance(loader, jinja2.FileSystemLoader) else "images"
+
+
+def _place(traceback: TracebackType | None, folder: str) -> str:
+    """File and line of the innermost template in a traceback, as Jinja rewrites them."""
+    place = ""
+    while traceback:
+        file = traceback.tb_frame.f_code.co_filename
+        if file.startswith(folder):
+            place = f"{file}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return place
+
+
+def _near(message: str, known: Iterable[str]) -> str:
+    """The name nearest to the last one that Jinja's message quotes, as a hint, or nothing."""
+    quoted = message.split("'")[1::2]
+    near = difflib.get_close_matches(quoted[-1] if quoted else "", [*known, *Cell.__slots__], n=1)
+    return f"did you mean {near[0]}" if near else ""

@@ -1,0 +1,49 @@
+"""What an image says of itself: OCI labels, and `io.dlimg.*` with one label for each axis."""
+
+from dlimg.draw.tags import cudnn_version
+from dlimg.model import Cell, Lock
+
+
+def labels(cell: Cell, lock: Lock) -> dict[str, str]:
+    """The labels, in the order of their names; an axis that the cell does not have has none.
+
+    No time of creation: the same cell and lock make the same image.
+    """
+    found = {
+        "io.dlimg.accelerator": cell.accelerator,
+        "io.dlimg.cell": cell.id,
+        "io.dlimg.cuda": cuda(cell),
+        "io.dlimg.cudnn": cudnn(cell, lock),
+        "io.dlimg.family": cell.family,
+        "io.dlimg.flavour": str(cell.flavour),
+        "io.dlimg.os": cell.os.name,
+        "io.dlimg.package": cell.package,
+        "io.dlimg.python": cell.python,
+        "io.dlimg.version": cell.version,
+        "org.opencontainers.image.base.name": cell.os.image,
+        "org.opencontainers.image.description": description(cell, lock),
+        "org.opencontainers.image.title": cell.id,
+        "org.opencontainers.image.version": cell.version,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def description(cell: Cell, lock: Lock) -> str:
+    """One line for people, such as `jax 0.12.0.1 for CPU, Python 3.13 on Debian 13 (runtime)`."""
+    device = "CPU"
+    if cell.is_cuda:
+        device = f"CUDA {cuda(cell)}"
+        if cudnn(cell, lock):
+            device += f" with cuDNN {cudnn(cell, lock)}"
+    where = f"Python {cell.python} on {cell.os.distribution}"
+    return f"{cell.package} {cell.version} for {device}, {where} ({cell.flavour})"
+
+
+def cuda(cell: Cell) -> str:
+    """The CUDA of the cell's stack, such as `13.2`, or an empty text."""
+    return cell.stack.cuda if cell.stack else ""
+
+
+def cudnn(cell: Cell, lock: Lock) -> str:
+    """The whole cuDNN version that the lock of a CUDA cell holds, or an empty text."""
+    return cudnn_version(lock) if cell.is_cuda else ""
