@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from docker.errors import APIError, ImageNotFound
 
-from dlimg.engine import bootstrap, client
+from dlimg.engine import bootstrap, client, turns
 from dlimg.engine.client import Engine
 from dlimg.engine.home import home_of
 from dlimg.errors import NetworkFailure, NoEngine
@@ -70,7 +70,7 @@ def registry_digest(engine: Engine, image: str, pinned: str = "") -> str:
     # The engine asks, because it is the engine that pulls: with its mirrors and its proxies.
     impatient = client.open_sdk(engine.environment, seconds=REGISTRY_SECONDS)
     try:
-        found = impatient.api.inspect_distribution(name)
+        found = impatient.api.inspect_distribution(name)  # type: ignore[no-untyped-call]
     except client.UNREACHABLE as error:
         raise NetworkFailure(
             f"the registry of {name} does not answer ({_short(error)})",
@@ -83,17 +83,28 @@ def registry_digest(engine: Engine, image: str, pinned: str = "") -> str:
 
 def _bootstrapped(engine: Engine, os_: OperatingSystem, say: Callable[[str], None]) -> Base:
     """The base made before in the same way, or a new one."""
-    made = bootstrap.recipe(os_)
-    labels = [f"{OS_LABEL}={os_.name}", f"{RECIPE_LABEL}={made}"]
-    there = engine.sdk.images.list(name=REPOSITORY, filters={"label": labels})
-    if there:
-        newest = max(there, key=lambda image: str(image.attrs.get("Created", "")))
-        return _base(os_, newest.labels[IDENTITY_LABEL])
-    with tempfile.TemporaryDirectory() as folder:
-        tar = Path(folder, "base.tar")
-        identity = bootstrap.make(os_, tar, tools=tools_folder(engine.environment), say=say)
-        _put(engine, os_, tar, identity)
+    tools = tools_folder(engine.environment)
+    lock = tools.with_name(f"base-{os_.name}.lock")
+    with (
+        turns.alone(lock, doing=f"bootstrapping {os_.name}", say=say),
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        identity = _known(engine, os_)
+        if not identity:
+            tar = Path(folder, "base.tar")
+            identity = bootstrap.make(os_, tar, tools=tools, say=say)
+            _put(engine, os_, tar, identity)
     return _base(os_, identity)
+
+
+def _known(engine: Engine, os_: OperatingSystem) -> str:
+    """The identity of the newest base that the engine has and that was made in this way."""
+    labels = [f"{OS_LABEL}={os_.name}", f"{RECIPE_LABEL}={bootstrap.recipe(os_)}"]
+    there = engine.sdk.images.list(name=REPOSITORY, filters={"label": labels})
+    if not there:
+        return ""
+    newest = max(there, key=lambda image: str(image.attrs.get("Created", "")))
+    return str(newest.labels[IDENTITY_LABEL])
 
 
 def _put(engine: Engine, os_: OperatingSystem, tar: Path, identity: str) -> None:

@@ -6,7 +6,6 @@ with the identity of what is in it. Needs mmdebstrap, which is fetched where it 
 
 import hashlib
 import os
-import shutil
 import sys
 import tarfile
 import tempfile
@@ -23,8 +22,10 @@ from dlimg.model import OperatingSystem
 EPOCH: Final = 1704067200
 SECONDS: Final = 1200.0
 INCLUDED: Final = ("ca-certificates",)
-# As in the registries' slim images: no manuals and translations, but every licence.
-PATHS: Final = (
+# As in the registries' slim images: no manuals and translations, but every licence; and no
+# waiting for the disk, because a build that breaks off is thrown away.
+DPKG: Final = (
+    "force-unsafe-io",
     "path-exclude=/usr/share/man/*",
     "path-exclude=/usr/share/info/*",
     "path-exclude=/usr/share/locale/*",
@@ -43,7 +44,8 @@ REMOVED: Final = (
     "var/log/*.log",
     "var/log/apt/*",
 )
-_MERGED_USR: Final = "usr/share/mmdebstrap/hooks/maybe-merged-usr"
+_PROGRAM: Final = Path("usr/bin/mmdebstrap")
+_HOOKS: Final = Path("usr/share/mmdebstrap/hooks/maybe-merged-usr")
 _KEYRINGS: Final = Path("/usr/share/keyrings")
 _STATUS: Final = "./var/lib/dpkg/status"
 
@@ -55,7 +57,7 @@ def make(os_: OperatingSystem, tar: Path, *, tools: Path, say: Callable[[str], N
     """
     machine = packages.this_machine()
     check_keyring(os_, machine.release, _KEYRINGS)
-    program = _mmdebstrap(tools, machine, say)
+    root = _mmdebstrap(tools, machine, say)
     say(f"bootstrapping {os_.distribution} from its packages (about a minute)")
     with tempfile.TemporaryDirectory() as folder:
         listing = Path(folder, "dlimg.sources")
@@ -63,7 +65,7 @@ def make(os_: OperatingSystem, tar: Path, *, tools: Path, say: Callable[[str], N
             text = source_list(machine.own, os_.suite, pockets=ALL_POCKETS)
             listing.write_text(text, encoding="utf-8")
         outcome = process.run(
-            argv(os_, tar, program=program, listing=listing if listing.exists() else None),
+            argv(os_, tar, root=root, listing=listing if listing.exists() else None),
             env=_environment(tools),
             timeout=SECONDS,
         )
@@ -72,21 +74,18 @@ def make(os_: OperatingSystem, tar: Path, *, tools: Path, say: Callable[[str], N
     return identity(installed(tar))
 
 
-def argv(
-    os_: OperatingSystem, tar: Path, *, program: Path, listing: Path | None
-) -> tuple[str, ...]:
-    """The mmdebstrap command; without a source list it takes its own mirror for the suite."""
-    hooks = program.parents[2] / _MERGED_USR
+def argv(os_: OperatingSystem, tar: Path, *, root: Path, listing: Path | None) -> tuple[str, ...]:
+    """The command of the mmdebstrap under `root`; without a source list it knows a mirror."""
     removed = " ".join(f'"$1"/{pattern}' for pattern in REMOVED)
     components = () if listing else (f"--components={','.join(components_of(os_.vendor))}",)
     return (
-        str(program),
+        str(root / _PROGRAM),
         "--variant=minbase",
         "--format=tar",
         f"--include={','.join(INCLUDED)}",
         # Without it an older suite gets the usrmerge package, and with it all of Perl.
-        f"--hook-dir={hooks}",
-        *(f"--dpkgopt={path}" for path in PATHS),
+        f"--hook-dir={root / _HOOKS}",
+        *(f"--dpkgopt={option}" for option in DPKG),
         f"--customize-hook=rm -f {removed}",
         *components,
         os_.suite,
@@ -97,7 +96,7 @@ def argv(
 
 def recipe(os_: OperatingSystem) -> str:
     """A digest over how the base is made, so that a changed way is not taken for the old one."""
-    words = (*argv(os_, Path("base.tar"), program=Path("/usr/bin/x"), listing=None), str(EPOCH))
+    words = (*argv(os_, Path("base.tar"), root=Path("/"), listing=None), str(EPOCH))
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
 
@@ -143,18 +142,16 @@ def identity(versions: Mapping[str, str]) -> str:
 
 
 def _mmdebstrap(tools: Path, machine: packages.Machine, say: Callable[[str], None]) -> Path:
-    """The machine's mmdebstrap, or one fetched into the tools folder."""
-    theirs = shutil.which("mmdebstrap")
-    if theirs:
-        return Path(theirs)
-    ours = tools / "usr/bin/mmdebstrap"
-    if not ours.exists():
+    """Where mmdebstrap is: the machine's own root, or the folder that it was fetched into."""
+    if Path("/", _PROGRAM).exists() and Path("/", _HOOKS).exists():
+        return Path("/")
+    if not (tools / _PROGRAM).exists():
         say("fetching mmdebstrap from the distribution's packages")
         with tempfile.TemporaryDirectory() as state:
             apt = packages.open_suite(machine, machine.release.suite, Path(state))
             names = dict.fromkeys(("mmdebstrap", *packages.missing_with(apt, ["mmdebstrap"])))
             packages.unpacked(tools, lambda fresh: packages.fetch(apt, tuple(names), fresh))
-    return ours
+    return tools
 
 
 def _environment(tools: Path) -> Mapping[str, str]:

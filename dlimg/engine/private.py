@@ -4,19 +4,18 @@ A home comes in; a running `Engine`, its status, or its end comes out. It has it
 socket, bridge and packet filter rules, and stays up until `down`.
 """
 
-import contextlib
-import fcntl
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dlimg.engine import client, daemon, network, packages, process
+from dlimg.engine import client, daemon, network, packages, process, turns
 from dlimg.engine.address import docker_folder
 from dlimg.engine.home import (
     Home,
@@ -64,7 +63,7 @@ def up(
     if reason:
         raise NoEngine(f"a private container engine is not possible: {reason}", hint=client.INSTALL)
     home.path.mkdir(parents=True, exist_ok=True)
-    with _locked(home, say):
+    with _alone(home, say):
         if not running(home):
             started = time.monotonic()
             if not home.root.is_dir():
@@ -111,7 +110,7 @@ def down(home: Home, *, say: Callable[[str], None]) -> None:
     if not home.path.is_dir():
         say("dlimg has no container engine of its own here")
         return
-    with _locked(home, say):
+    with _alone(home, say):
         say("stopping dlimg's container engine" if running(home) else "it was not running")
         _stop(home)
 
@@ -120,7 +119,10 @@ def purge(home: Home, *, say: Callable[[str], None]) -> None:
     """Stop the engine and remove all it has: images, build cache and programs."""
     down(home, say=say)
     if home.path.is_dir():
-        with _locked(home, say):
+        with _alone(home, say):
+            mounted = daemon.mounts_under(home.path)
+            if mounted:
+                raise NoEngine(f"nothing removed: {mounted[0]} is still mounted")
             shutil.rmtree(home.path)
         say(f"removed {home.path}")
 
@@ -225,14 +227,6 @@ def _commands(home: Home) -> Callable[[Sequence[str]], process.Outcome]:
     return lambda argv: process.run(argv, env=environment, timeout=60)
 
 
-@contextlib.contextmanager
-def _locked(home: Home, say: Callable[[str], None]) -> Iterator[None]:
-    """Inside, no other dlimg starts or stops this engine."""
-    home.lock.parent.mkdir(parents=True, exist_ok=True)
-    with home.lock.open("w", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("waiting for another dlimg that starts or stops the container engine")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _alone(home: Home, say: Callable[[str], None]) -> AbstractContextManager[None]:
+    doing = "starting or stopping its container engine"
+    return turns.alone(home.lock, doing=doing, say=say)
