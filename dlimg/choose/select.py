@@ -31,11 +31,17 @@ def select(cells: Sequence[Cell], patterns: Sequence[str]) -> tuple[Cell, ...]:
 
 def _no_cell(pattern: str, ids: Sequence[str]) -> Problem:
     bare = pattern.strip("*")
-    near = [one for one in ids if bare and bare in one][:3] or get_close_matches(
-        pattern, ids, n=3, cutoff=0.4
-    )
+    near = [one for one in ids if bare and bare in one][:3] or _alike(bare, ids)
     hint = f"nearest: {', '.join(near)}" if near else "`dlimg list` shows all cells"
     return Problem(message=f"the pattern {pattern!r} fits no cell", hint=hint)
+
+
+def _alike(bare: str, ids: Sequence[str]) -> list[str]:
+    """The ids whose beginning, as long as what was written, is nearest to it."""
+    beginnings: dict[str, str] = {}
+    for one in ids:
+        beginnings.setdefault(one[: len(bare)], one)
+    return [beginnings[near] for near in get_close_matches(bare, beginnings, n=3, cutoff=0.7)]
 
 
 def in_group(

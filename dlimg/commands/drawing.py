@@ -30,10 +30,17 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     skipped = len(cells) - len(images)
     if skipped:
         say(f"{skipped} cells are not locked here and have no Dockerfile; `dlimg list` shows which")
-    files = {project.rendered / one.cell.id / "Dockerfile": one.dockerfile for one in images}
+    files = {_place(project, one): one.dockerfile for one in images}
     everything = not (arguments.patterns or arguments.group)
     strangers = tuple(_strangers(project)) if everything else ()
     return _compare(files, strangers) if arguments.check else _write(files, strangers)
+
+
+def _place(project: Project, one: Image) -> Path:
+    """Where its Dockerfile goes; what was locked from an extra folder is not committed."""
+    local = any(wheel.local for wheel in one.lock.wheels)
+    folder = project.rendered / "local" if local else project.rendered
+    return folder / one.cell.id / "Dockerfile"
 
 
 def locked_images(project: Project, cells: Sequence[Cell]) -> Iterator[Image]:
@@ -67,9 +74,10 @@ def current_images(project: Project, cells: Sequence[Cell]) -> tuple[Image, ...]
 def _strangers(project: Project) -> Iterator[Path]:
     """Rendered files whose cell is gone. A cell without a lock here keeps its file."""
     known = {cell.id for cell in project.resolution.cells}
-    for path in sorted(project.rendered.glob("*/Dockerfile")):
-        if path.parent.name not in known:
-            yield path
+    for folder in (project.rendered, project.rendered / "local"):
+        for path in sorted(folder.glob("*/Dockerfile")):
+            if path.parent.name not in known:
+                yield path
 
 
 def _compare(files: Mapping[Path, str], strangers: Sequence[Path]) -> int:

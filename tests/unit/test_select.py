@@ -34,6 +34,7 @@ def test_patterns(patterns: list[str], chosen: list[int]) -> None:
     [
         ("pytorch-2.15.0-cpu-py3.13-debian12", "pytorch-2.15.0-cpu-py3.13-debian13"),
         ("*ubuntu", "jax-0.12.0.1-cpu-py3.12-ubuntu24.04"),
+        ("pytroch*", "pytorch-2.15.0-cpu-py3.13-debian13"),
         ("pytorch", "pytorch-2.15.0-cpu-py3.13-debian13"),
         ("zzz", "`dlimg list`"),
     ],

@@ -1,0 +1,61 @@
+"""`engine` and `prune`: what dlimg keeps on this machine, and how it goes away."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from dlimg.build.disk import prune
+from dlimg.commands.printing import print_json, print_table, say
+from dlimg.engine import private
+from dlimg.engine.find import find
+from dlimg.engine.home import home_of
+from dlimg.report.table import bytes_text
+
+
+def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
+    """0 when it was done; `engine status` is 0 also where no engine runs."""
+    if arguments.command == "prune":
+        return _prune(arguments, environment)
+    home = home_of(environment)
+    match arguments.action:
+        case "up":
+            private.up(home, environment=environment, say=say)
+        case "down":
+            private.down(home, say=say)
+        case "purge":
+            private.purge(home, say=say)
+        case _:
+            pass
+    if arguments.action in {"up", "status"}:
+        found = asdict(private.status(home))
+        if arguments.format == "json":
+            print_json(found)
+        else:
+            rows = [(name, _text(value)) for name, value in found.items()]
+            print_table(("engine", "of dlimg's own"), rows, environment)
+    return 0
+
+
+def _text(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case tuple() | list():
+            return ", ".join(str(one) for one in value) or "-"
+        case _:
+            return str(value or "-")
+
+
+def _prune(arguments: Namespace, environment: Mapping[str, str]) -> int:
+    may_start = "refuse" if arguments.no_private_engine else "allow"
+    removed = prune(find(environment, private=may_start, say=say))
+    if arguments.format == "json":
+        print_json(asdict(removed))
+    else:
+        for name in removed.images:
+            say(f"removed {name}")
+        say(f"{len(removed.images)} images and {len(removed.containers)} containers removed")
+        for name in removed.kept:
+            say(f"kept {name}: a container uses it")
+        say(f"{bytes_text(removed.size)} are free again")
+    return 0
