@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,7 +84,13 @@ def open_sdk(environment: Mapping[str, str], *, seconds: int) -> DockerClient:
 
 def silence(environment: Mapping[str, str]) -> str:
     """Why no engine answers where the environment leads; nothing when one does."""
+    host = environment.get("DOCKER_HOST", "")
     try:
+        if host.startswith("unix://"):
+            # Asked beforehand, because the SDK forgets to close a socket that is refused.
+            with socket.socket(socket.AF_UNIX) as knock:
+                knock.settimeout(ANSWER_SECONDS)
+                knock.connect(host.removeprefix("unix://"))
         open_sdk(environment, seconds=ANSWER_SECONDS).close()
     except UNREACHABLE as error:
         return plainly(error)

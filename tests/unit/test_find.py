@@ -1,0 +1,248 @@
+"""Which engine is taken, and what is said when none can be."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from dlimg.engine import client
+from dlimg.engine.address import Address, named_address
+from dlimg.engine.client import Engine
+from dlimg.engine.find import Allowed, World, find
+from dlimg.engine.home import Home
+from dlimg.errors import BadInput, NoEngine
+
+OWN = "unix:///var/lib/dlimg/engine/run/docker.sock"
+USUAL = "unix:///var/run/docker.sock"
+
+
+def an_engine(host: str, environment: Mapping[str, str], *, private: bool = False) -> Engine:
+    return Engine(
+        host=host,
+        private=private,
+        version="28.5.2",
+        docker=Path("docker"),
+        environment=environment,
+        root="",
+        sdk=docker.DockerClient.__new__(docker.DockerClient),
+    )
+
+
+def a_world(*answering: str, own: int = 0, obstacle: str = "") -> World:
+    """A world in which engines answer at these addresses, and the private one has this pid."""
+
+    def silence(environment: Mapping[str, str]) -> str:
+        return "" if environment["DOCKER_HOST"] in answering else "Connection refused"
+
+    def join(home: Home, environment: Mapping[str, str]) -> Engine:
+        return an_engine(f"joined {home.host}", environment, private=True)
+
+    def up(home: Home, environment: Mapping[str, str], say: Callable[[str], None]) -> Engine:
+        say("up")
+        return an_engine(f"started {home.host}", environment, private=True)
+
+    return World(
+        silence=silence,
+        connect=lambda address: an_engine(address.host, address.environment),
+        running=lambda _home: own,
+        obstacle=lambda: obstacle,
+        join=join,
+        up=up,
+    )
+
+
+@pytest.fixture
+def contexts(tmp_path: Path) -> Path:
+    """A user's docker folder with the contexts `plain` and `secure`, `plain` being chosen."""
+    endpoints: dict[str, dict[str, Any]] = {
+        "plain": {"Host": "unix:///run/user/1000/docker.sock"},
+        "secure": {"Host": "tcp://far.example:2376", "SkipTLSVerify": False},
+        "trusting": {"Host": "tcp://far.example:2376", "SkipTLSVerify": True},
+    }
+    for name, endpoint in endpoints.items():
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        meta = tmp_path / "contexts/meta" / digest / "meta.json"
+        meta.parent.mkdir(parents=True)
+        meta.write_text(json.dumps({"Name": name, "Endpoints": {"docker": endpoint}}))
+        if name != "plain":
+            (tmp_path / "contexts/tls" / digest / "docker").mkdir(parents=True)
+    (tmp_path / "config.json").write_text(json.dumps({"currentContext": "plain"}))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("environment", "world", "host"),
+    [
+        ({"DOCKER_HOST": "tcp://a:1"}, a_world("tcp://a:1", USUAL), "tcp://a:1"),
+        ({}, a_world(USUAL, own=7), USUAL),
+        ({"DOCKER_CONTEXT": "default"}, a_world(USUAL), USUAL),
+        ({}, a_world(own=7), f"joined {OWN}"),
+        ({}, a_world(), f"started {OWN}"),
+        ({"DOCKER_HOST": OWN}, a_world(USUAL, OWN, own=7), f"joined {OWN}"),
+        ({"DOCKER_HOST": OWN}, a_world(USUAL), f"started {OWN}"),
+        ({"DLIMG_ENGINE_HOME": "/e"}, a_world(), "started unix:///e/run/docker.sock"),
+    ],
+)
+def test_the_order_of_looking(
+    environment: dict[str, str], world: World, host: str, tmp_path: Path
+) -> None:
+    engine = find(
+        {"HOME": str(tmp_path), **environment}, private="allow", say=lambda _: None, world=world
+    )
+    assert engine.host == host
+    assert engine.private == (host.startswith(("joined", "started")))
+
+
+@pytest.mark.parametrize(
+    ("environment", "allowed", "world", "message", "hint"),
+    [
+        ({"DOCKER_HOST": "tcp://a:1"}, "allow", a_world(USUAL), "DOCKER_HOST leads to", "unset"),
+        ({}, "refuse", a_world(), "told to start none", "install Docker Engine 24"),
+        ({}, "allow", a_world(obstacle="it needs root"), "it needs root", "install Docker"),
+    ],
+)
+def test_no_engine(
+    environment: dict[str, str],
+    allowed: Allowed,
+    world: World,
+    message: str,
+    hint: str,
+    tmp_path: Path,
+) -> None:
+    environment = {"HOME": str(tmp_path), **environment}
+    with pytest.raises(NoEngine, match=message) as caught:
+        find(environment, private=allowed, say=lambda _: None, world=world)
+    assert hint in caught.value.problems[0].hint
+
+
+def test_it_says_that_its_own_engine_stays_up_and_how_to_stop_it(tmp_path: Path) -> None:
+    said: list[str] = []
+    find({"HOME": str(tmp_path)}, private="refuse", say=said.append, world=a_world(own=7))
+    assert said == [
+        "using dlimg's own container engine, which stays up; `dlimg engine down` stops it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environment", "host", "leading"),
+    [
+        ({}, "unix:///run/user/1000/docker.sock", {}),
+        ({"DOCKER_CONTEXT": "secure"}, "tcp://far.example:2376", {"DOCKER_TLS_VERIFY": "1"}),
+        ({"DOCKER_CONTEXT": "trusting"}, "tcp://far.example:2376", {"DOCKER_TLS": "1"}),
+        ({"DOCKER_CONTEXT": "secure", "DOCKER_HOST": "tcp://b:2"}, "tcp://b:2", {}),
+    ],
+)
+def test_contexts(
+    environment: dict[str, str], host: str, leading: dict[str, str], contexts: Path
+) -> None:
+    address = named_address({"DOCKER_CONFIG": str(contexts), **environment})
+    assert isinstance(address, Address)
+    assert address.host == address.environment["DOCKER_HOST"] == host
+    tls = {name: v for name, v in address.environment.items() if name.startswith("DOCKER_TLS")}
+    assert tls == leading
+    assert bool(leading) == ("DOCKER_CERT_PATH" in address.environment)
+
+
+def test_the_chosen_context_wins_over_a_private_engine(contexts: Path) -> None:
+    engine = find(
+        {"DOCKER_CONFIG": str(contexts)},
+        private="allow",
+        say=print,
+        world=a_world("unix:///run/user/1000/docker.sock", USUAL, own=7),
+    )
+    assert engine.host == "unix:///run/user/1000/docker.sock"
+    assert "DOCKER_CONTEXT" not in engine.environment
+
+
+def test_a_context_that_is_not_there(contexts: Path) -> None:
+    with pytest.raises(BadInput, match="there is no docker context 'gone'"):
+        named_address({"DOCKER_CONFIG": str(contexts), "DOCKER_CONTEXT": "gone"})
+
+
+def test_settings_that_are_not_json(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(BadInput, match="not JSON"):
+        named_address({"DOCKER_CONFIG": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("api", "components", "message"),
+    [
+        ("1.51", ["Engine"], ""),
+        ("1.43", ["Engine"], ""),
+        ("1.42", ["Engine"], "docker 1.2.3 at here is too old: version 24 is needed"),
+        ("", [], "too old"),
+        ("1.44", ["Podman Engine"], "podman answers at here"),
+    ],
+)
+def test_engines_that_are_accepted(api: str, components: list[str], message: str) -> None:
+    version = {
+        "Version": "1.2.3",
+        "ApiVersion": api,
+        "Components": [{"Name": name} for name in components],
+    }
+    if not message:
+        client.accept_engine(version, "here")
+        return
+    with pytest.raises(NoEngine, match=message):
+        client.accept_engine(version, "here")
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo github.com/docker/buildx 0.29.1+ds1 0.29.1+ds1-4", ""),
+        ("echo github.com/docker/buildx v0.13.0 abc", ""),
+        ("echo github.com/docker/buildx v0.12.1 abc", r"too old \(0.12.1\): version 0.13"),
+        ("echo github.com/docker/buildx unknown", r"too old \(unknown\)"),
+        ("echo unknown command: docker buildx >&2; exit 1", "has no buildx plugin"),
+    ],
+)
+def test_buildx_that_is_accepted(script: str, message: str, tmp_path: Path) -> None:
+    command = tmp_path / "docker"
+    command.write_text(f"#!/bin/sh\n{script}\n")
+    command.chmod(0o755)
+    if not message:
+        client.accept_buildx(command, {"PATH": "/bin"})
+        return
+    with pytest.raises(NoEngine, match=message):
+        client.accept_buildx(command, {"PATH": "/bin"})
+
+
+def test_no_docker_command() -> None:
+    with pytest.raises(NoEngine, match="no `docker` command"):
+        client.accept_buildx(client.docker_command({"PATH": "/nowhere"}), {})
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("unix:///nowhere/docker.sock", "No such file or directory"),
+        ("tcp://127.0.0.1:1", "Connection refused"),
+        ("nonsense://x", "Invalid bind address protocol: nonsense://x"),
+    ],
+)
+def test_why_nothing_answers_is_said_plainly(host: str, why: str) -> None:
+    assert client.silence({"DOCKER_HOST": host}) == why
+
+
+def test_free_space_is_known_for_local_engines_only(tmp_path: Path) -> None:
+    def engine(host: str, root: str) -> Engine:
+        one = an_engine(host, {})
+        return Engine(
+            host=one.host,
+            private=False,
+            version="",
+            docker=one.docker,
+            environment={},
+            root=root,
+            sdk=one.sdk,
+        )
+
+    assert (client.free_bytes(engine("unix:///x", str(tmp_path))) or 0) > 0
+    assert client.free_bytes(engine("unix:///x", str(tmp_path / "gone"))) is None
+    assert client.free_bytes(engine("tcp://far:1", str(tmp_path))) is None
