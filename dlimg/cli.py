@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 from dlimg import __version__
 
@@ -58,7 +58,11 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-Commands = "argparse._SubParsersAction[_Parser]"
+# At run time argparse's class takes no parameter.
+if TYPE_CHECKING:
+    Commands: TypeAlias = argparse._SubParsersAction[_Parser]  # noqa: SLF001
+else:
+    Commands = object
 
 
 def _command(commands: Commands, name: str, module: str, about: str) -> argparse.ArgumentParser:

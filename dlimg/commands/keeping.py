@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from dlimg.build.disk import prune
+from dlimg.commands.making import private_engine
 from dlimg.commands.printing import print_json, print_table, say
 from dlimg.engine import private
 from dlimg.engine.find import find
@@ -47,8 +48,7 @@ def _text(value: object) -> str:
 
 
 def _prune(arguments: Namespace, environment: Mapping[str, str]) -> int:
-    may_start = "refuse" if arguments.no_private_engine else "allow"
-    removed = prune(find(environment, private=may_start, say=say))
+    removed = prune(find(environment, private=private_engine(arguments), say=say))
     if arguments.format == "json":
         print_json(asdict(removed))
     else:

@@ -17,13 +17,13 @@ from dlimg.commands.project import DEFAULT, Project, chosen, read_project
 from dlimg.draw.key import key
 from dlimg.engine.bases import base_for
 from dlimg.engine.client import Engine
-from dlimg.engine.gpu import devices
 from dlimg.engine.find import find
+from dlimg.engine.gpu import devices
 from dlimg.errors import BadInput, DlimgError
 from dlimg.lock.question import has_local_version
 from dlimg.lock.store import read_bases, read_lock, wheel_folders
 from dlimg.lock.walk import lock_cells
-from dlimg.model import Built, BuildFailure, Cell, Evidence, Image, Planned
+from dlimg.model import BuildFailure, Built, Cell, Evidence, Image, Planned
 from dlimg.publish.promote import Published, publish
 from dlimg.report.summary import Line, exit_code_of, failure_text, headings, line_json, line_row
 from dlimg.run.command import try_line
@@ -52,11 +52,13 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     if arguments.jobs < 1:
         raise BadInput(f"--jobs {arguments.jobs} builds nothing", hint="give 1 or more")
     began = time.monotonic()
-    walk = Walk(project=read_project(arguments.matrix), arguments=arguments, environment=environment)
+    walk = Walk(
+        project=read_project(arguments.matrix), arguments=arguments, environment=environment
+    )
     images = _images(walk)
     for image in images:
         checks_for(image.cell, walk.project.images)  # a wrong check is found before the build
-    engine = find(environment, private=_private(arguments), say=say)
+    engine = find(environment, private=private_engine(arguments), say=say)
     planned = _planned(walk, images, engine)
     results = _build(walk, planned, engine)
     lines = [_line(walk, one, engine) for one in results]
@@ -64,7 +66,8 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     return exit_code_of(lines)
 
 
-def _private(arguments: Namespace) -> Private:
+def private_engine(arguments: Namespace) -> Private:
+    """Whether this command line lets dlimg start an engine of its own."""
     return "refuse" if arguments.no_private_engine else "allow"
 
 
@@ -173,7 +176,5 @@ def _report(walk: Walk, lines: Sequence[Line], engine: Engine, seconds: float) -
     if good and isinstance(good.result, Built) and exit_code_of([good]) != 1:
         planned = good.result.planned
         client = (str(engine.docker), "-H", engine.host) if engine.private else ("docker",)
-        line = try_line(planned.image.cell, planned.moving_reference, docker=client)
-        say(f"try it:\n  {line}")
-
-
+        words = try_line(planned.image.cell, planned.moving_reference, docker=client)
+        say(f"try it:\n  {words}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dlimg.build.explain import explain
 from dlimg.errors import DlimgError
-from dlimg.model import Built, BuildFailure, Evidence, Status, Verdict
+from dlimg.model import BuildFailure, Built, Evidence, Status, Verdict
 from dlimg.publish.promote import Published
 from dlimg.report.table import bytes_text, seconds_text
 from dlimg.smoke.verdicts import NO_DEVICE, exit_code, is_gpu_tested, outcome

@@ -28,9 +28,12 @@ def table(
     for row in rows:
         drawn.add_row(*(Text(cell, style=_style(cell)) for cell in row))
     buffer = io.StringIO()
-    system = "standard" if colour else None
     console = Console(
-        file=buffer, width=width, force_terminal=colour, color_system=system, highlight=False
+        file=buffer,
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
     )
     console.print(drawn)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
