@@ -17,10 +17,10 @@ from dlimg.build.interrupt import terminable
 from dlimg.draw.labels import cuda, cudnn
 from dlimg.engine.client import Engine
 from dlimg.engine.gpu import device_request
-from dlimg.errors import BadInput
+from dlimg.errors import BadInput, DlimgError, Negative
 from dlimg.model import Built, Check, Evidence, Planned, Verdict
 from dlimg.smoke.evidence import read_evidence, reusable, write_evidence
-from dlimg.smoke.execute import Place, run_check
+from dlimg.smoke.execute import Place, first_environment, run_check
 from dlimg.smoke.scripts import archive, placed, scripts
 from dlimg.smoke.verdicts import NO_DEVICE, verdict
 
@@ -118,29 +118,13 @@ def _container(
     memory = settings.memory or int(engine.sdk.info()["MemTotal"]) * 3 // 4
     # The name is known before the container is there, so an interrupt leaves nothing behind.
     name = f"dlimg-check-{secrets.token_hex(6)}"
-    environment = {
-        "DLIMG_CELL": cell_text(built.planned),
-        "DLIMG_GPU": "expected" if device else "none",
-    }
     with terminable():
         try:
-            container = engine.sdk.containers.create(
-                built.digest,
-                name=name,
-                entrypoint=["sleep", "infinity"],
-                labels={LABEL: built.digest},
-                network_mode="none",
-                mem_limit=memory,
-                memswap_limit=memory,
-                pids_limit=settings.processes,
-                shm_size=settings.shared_memory,
-                device_requests=[device_request(device)] if device else None,
-            )
-            _start(container, device)
+            container = _started(name, built, engine, device, replace(settings, memory=memory))
             yield Place(
                 container=container,
                 api=engine.sdk.api,
-                environment=environment,
+                environment=first_environment(container) if device else {},
                 memory=memory,
                 patience=settings.patience,
             )
@@ -149,16 +133,44 @@ def _container(
                 engine.sdk.api.remove_container(name, force=True)
 
 
-def _start(container: Container, device: str | None) -> None:
+def _started(
+    name: str, built: Built, engine: Engine, device: str | None, settings: Settings
+) -> Container:
     try:
+        container = engine.sdk.containers.create(
+            built.digest,
+            name=name,
+            entrypoint=["sleep", "infinity"],
+            environment={
+                "DLIMG_CELL": cell_text(built.planned),
+                "DLIMG_GPU": "expected" if device else "none",
+            },
+            labels={LABEL: built.digest},
+            network_mode="none",
+            mem_limit=settings.memory,
+            memswap_limit=settings.memory,
+            pids_limit=settings.processes,
+            shm_size=settings.shared_memory,
+            device_requests=[device_request(device)] if device else None,
+        )
         container.start()
     except docker.errors.APIError as error:
-        if not device:
-            raise
-        raise BadInput(
+        raise _refusal(built, device, error) from error
+    return container
+
+
+def _refusal(built: Built, device: str | None, error: docker.errors.APIError) -> DlimgError:
+    """What it means that the engine does not do as it was told."""
+    if device:
+        return BadInput(
             f"the engine cannot give {device} to a container: {error.explanation}",
             hint="`docker info` lists its CDI devices; without --device the checks run on the CPU",
-        ) from error
+        )
+    return Negative(
+        f"no check could be run: {error.explanation}",
+        where=built.planned.image.cell.id,
+        hint="the engine's own log may say more; build the image again if it is gone",
+    )
 
 
 def _evidence(built: Built, engine: Engine, device: str, verdicts: tuple[Verdict, ...]) -> Evidence:

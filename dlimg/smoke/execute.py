@@ -40,6 +40,17 @@ def check_argv(check: Check) -> list[str]:
     return ["timeout", "-k", str(KILL_SECONDS), str(check.seconds), "python", check.path]
 
 
+def first_environment(container: Container) -> dict[str, str]:
+    """The environment of the container's first process.
+
+    What a CDI device adds to it is not passed on to a command that is run in there later.
+    """
+    answer: Any = container.exec_run(["cat", "/proc/1/environ"])
+    entries = answer.output.decode(errors="replace").split("\0")
+    pairs = (entry.partition("=") for entry in entries)
+    return {name: text for name, equals, text in pairs if equals}
+
+
 def run_check(there: Place, check: Check) -> Ran:
     """How the script ended. What a killed one left behind is gone before the next one starts."""
     began = time.monotonic()
@@ -118,6 +129,12 @@ class _Call:
     def _collect(self) -> None:
         # A broken stream is the end of the command: what it printed until then counts.
         with contextlib.suppress(docker.errors.APIError, OSError, ValueError):
-            for parts in self._api.exec_start(self._id, stream=True, demux=True):
-                for name, part in zip(("stdout", "stderr"), parts, strict=True):
-                    self._printed[name] = (self._printed[name] + (part or b""))[-_MOST_OUTPUT:]
+            stream = self._api.exec_start(self._id, stream=True, demux=True)
+            # The stream's own close() leaves the connection to the garbage collector.
+            with contextlib.closing(stream._response):  # noqa: SLF001
+                for parts in stream:
+                    self._keep(parts)
+
+    def _keep(self, parts: Sequence[bytes | None]) -> None:
+        for name, part in zip(("stdout", "stderr"), parts, strict=True):
+            self._printed[name] = (self._printed[name] + (part or b""))[-_MOST_OUTPUT:]

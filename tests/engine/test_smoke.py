@@ -1,0 +1,310 @@
+"""Checks in containers: every one ends, is judged, and leaves nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+import small
+
+from dlimg.engine.client import Engine
+from dlimg.errors import BadInput
+from dlimg.model import Base, Built, Check, Evidence, Status
+from dlimg.smoke import containers
+from dlimg.smoke.containers import LABEL, Settings
+from dlimg.smoke.verdicts import is_gpu_tested, outcome
+
+pytestmark = pytest.mark.engine
+
+FAMILY = "pytorch"
+
+
+@pytest.fixture(scope="module")
+def built(engine: Engine, base: Base) -> Iterator[Built]:
+    with small.image(small.planned(base, small.WITH_PYTHON), engine) as result:
+        yield result
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for folder in ("common", FAMILY):
+        (tmp_path / "images" / folder / "checks").mkdir(parents=True)
+    return tmp_path / "images"
+
+
+def check(images: Path, name: str, script: str, *, seconds: int = 30, needs: str = "") -> Check:
+    path = images / FAMILY / "checks" / f"{name}.py"
+    path.write_text(script)
+    return Check(
+        name=name,
+        path=str(path),
+        script=script,
+        sha256=f"sha of {script}",
+        proves="a thing",
+        needs=frozenset({needs} - {""}),
+        seconds=seconds,
+    )
+
+
+def settings(images: Path, *, memory: int = 0, patience: float = 15.0) -> Settings:
+    evidence = images.parent / "evidence"
+    return Settings(evidence=evidence, say=print, memory=memory, patience=patience)
+
+
+def run_checks(
+    engine: Engine,
+    built: Built,
+    images: Path,
+    *checks: Check,
+    device: str | None = None,
+    using: Settings | None = None,
+) -> Evidence:
+    return containers.test(
+        built, checks, engine, device=device, images=images, settings=using or settings(images)
+    )
+
+
+def left_over(engine: Engine, built: Built) -> list[str]:
+    label = f"{LABEL}={built.digest}"
+    found = engine.sdk.containers.list(all=True, filters={"label": label})
+    return [str(container.name) for container in found]
+
+
+def test_scripts_are_judged_and_told_about_their_image(
+    engine: Engine, built: Built, images: Path
+) -> None:
+    (images / "common" / "checks" / "_shared.py").write_text("value=shared")
+    about = """
+set -eu
+. "$(dirname "$0")/../../common/checks/_shared.py"
+test "$value" = shared
+test "$(id -u):$(id -g)" = 1000:100
+test "$DLIMG_SMALL" = yes
+test "$DLIMG_GPU" = none
+touch here
+! touch "$0"
+ls /sys/class/net
+echo "$DLIMG_CELL"
+"""
+    found = run_checks(
+        engine,
+        built,
+        images,
+        check(images, "about", about),
+        check(images, "lacks", "echo no GPU here >&2; exit 77"),
+        check(images, "fails", 'echo "{\\"loss\\": 3}"; echo 3 is not 2 >&2; exit 1'),
+    )
+    about_, lacks, fails = found.verdicts
+    cell = built.planned.image.cell
+    assert about_.status is Status.PASSED, about_
+    assert about_.figures["version"] == cell.version
+    assert about_.figures["cuda"] == ""
+    assert "lo\n" in about_.output
+    assert "eth0" not in about_.output
+    assert (lacks.status, lacks.reason) == (Status.NOT_RUN, "no GPU here")
+    assert (fails.status, fails.reason) == (Status.FAILED, "3 is not 2")
+    assert fails.figures == {"loss": 3}
+    assert (found.digest, found.cell, found.device) == (built.digest, cell.id, "none")
+    assert found.engine == engine.version
+    assert outcome(found.verdicts) == "failed"
+    assert left_over(engine, built) == []
+
+
+def test_what_still_holds_is_not_repeated(
+    engine: Engine, built: Built, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = check(images, "passes", "date +%N >&2")
+    lacks = check(images, "lacks", "exit 77", needs="gpu")
+    first = run_checks(engine, built, images, passes, lacks)
+    monkeypatch.setattr(engine.sdk.api, "create_container_from_config", None)
+    began = time.monotonic()
+    assert run_checks(engine, built, images, passes, lacks) == first
+    assert time.monotonic() - began < 0.5
+    monkeypatch.undo()
+    (images / FAMILY / "checks" / "_helper.py").write_text("changed")
+    assert run_checks(engine, built, images, passes, lacks) != first
+
+
+def test_only_what_failed_or_changed_is_repeated(
+    engine: Engine, built: Built, images: Path
+) -> None:
+    passes = check(images, "passes", "date +%N")
+    fails = check(images, "fails", "exit 1")
+    first = run_checks(engine, built, images, passes, fails)
+    mended = check(images, "fails", "exit 0")
+    second = run_checks(engine, built, images, passes, mended)
+    assert second.verdicts[0] == first.verdicts[0]
+    assert second.verdicts[1].status is Status.PASSED
+
+
+def test_a_check_that_hangs_is_ended(engine: Engine, built: Built, images: Path) -> None:
+    deaf = "trap '' TERM INT HUP; echo begun; while :; do sleep 1; done"
+    began = time.monotonic()
+    hangs, next_ = run_checks(
+        engine,
+        built,
+        images,
+        check(images, "hangs", deaf, seconds=1),
+        check(images, "next", "pgrep -f hangs.py; ls /proc/[0-9]*/cmdline | wc -l"),
+    ).verdicts
+    assert (hangs.status, hangs.reason) == (Status.FAILED, "time limit of 1 s")
+    assert hangs.output == "begun"
+    assert next_.status is Status.PASSED
+    assert time.monotonic() - began < 30
+    assert left_over(engine, built) == []
+
+
+def test_a_check_that_kills_its_guard_is_ended_from_outside(
+    engine: Engine, built: Built, images: Path
+) -> None:
+    # `timeout` is stopped, so that it can neither end the check nor end itself.
+    wedge = "kill -STOP $PPID; trap '' TERM; while :; do sleep 1; done"
+    wedged, next_ = run_checks(
+        engine,
+        built,
+        images,
+        check(images, "wedged", wedge, seconds=1),
+        check(images, "next", "exit 0"),
+        using=settings(images, patience=1.0),
+    ).verdicts
+    assert (wedged.status, wedged.reason) == (Status.FAILED, "time limit of 1 s")
+    assert next_.status is Status.PASSED
+    assert left_over(engine, built) == []
+
+
+def test_a_check_that_takes_too_much_memory_is_named(
+    engine: Engine, built: Built, images: Path
+) -> None:
+    greedy, next_ = run_checks(
+        engine,
+        built,
+        images,
+        check(images, "greedy", "head -c 500M /dev/zero | tail -c 400M > /dev/null"),
+        check(images, "next", "exit 137"),
+        using=settings(images, memory=100_000_000),
+    ).verdicts
+    assert greedy.status is Status.FAILED
+    assert greedy.reason == "killed: it needs more than the memory limit of 0.1 GB"
+    assert next_.reason == "exit code 137"
+
+
+def test_a_pass_without_a_gpu_proves_nothing_about_one(
+    engine: Engine, built: Built, images: Path
+) -> None:
+    found = run_checks(engine, built, images, check(images, "cheats", "exit 0", needs="gpu"))
+    assert found.verdicts[0].status is Status.NOT_RUN
+    assert outcome(found.verdicts) == "not-run"
+    assert not is_gpu_tested(found)
+
+
+@pytest.fixture
+def made_up_device(engine: Engine, tmp_path: Path) -> Iterator[str]:
+    """A CDI device of no vendor that brings a stand-in `nvidia-smi` and a variable."""
+    folders = [Path(folder) for folder in engine.sdk.info().get("CDISpecDirs") or ()]
+    if not folders or not engine.host.startswith("unix://"):
+        pytest.fail("the engine has no folder for CDI specifications on this machine")
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho GPU 0: made up\n")
+    program.chmod(0o755)
+    mount = {
+        "hostPath": str(program),
+        "containerPath": "/usr/bin/nvidia-smi",
+        "options": ["bind", "ro"],
+    }
+    edits = {"env": ["MADE_UP=yes"], "mounts": [mount]}
+    spec = {
+        "cdiVersion": "0.5.0",
+        "kind": "example.com/gpu",
+        "devices": [{"name": "0", "containerEdits": edits}],
+    }
+    folders[-1].mkdir(parents=True, exist_ok=True)
+    path = folders[-1] / "dlimg-test-example.json"
+    path.write_text(json.dumps(spec))
+    yield "example.com/gpu=0"
+    path.unlink()
+
+
+def test_a_device_reaches_the_checks(
+    engine: Engine, built: Built, images: Path, made_up_device: str
+) -> None:
+    script = 'set -e; test "$MADE_UP" = yes; test "$DLIMG_GPU" = expected; nvidia-smi'
+    sees = check(images, "sees", script, needs="gpu")
+    without = run_checks(engine, built, images, sees)
+    assert without.verdicts[0].status is Status.FAILED
+    found = run_checks(engine, built, images, sees, device=made_up_device)
+    assert found.verdicts[0].output == "GPU 0: made up", found
+    assert found.device == made_up_device
+    assert is_gpu_tested(found)
+
+
+def test_a_device_that_the_engine_lacks_is_wrong_input(
+    engine: Engine, built: Built, images: Path
+) -> None:
+    with pytest.raises(BadInput, match=r"cannot give example\.com/gpu=9"):
+        run_checks(engine, built, images, check(images, "a", "exit 0"), device="example.com/gpu=9")
+    assert left_over(engine, built) == []
+
+
+def test_an_image_without_python_fails(engine: Engine, base: Base, images: Path) -> None:
+    text = "FROM debian:trixie-slim\nRUN rm -f /usr/bin/python*\n"
+    with small.image(small.planned(base, text), engine) as broken:
+        (verdict,) = run_checks(engine, broken, images, check(images, "a", "exit 0")).verdicts
+    assert verdict.status is Status.FAILED
+    assert "python" in verdict.reason
+
+
+INTERRUPTED = """
+import os, sys
+from pathlib import Path
+import make
+from dlimg.engine import find
+from dlimg.model import Built, Check
+from dlimg.smoke import containers
+
+engine = find.find(os.environ, private="allow", say=print)
+images = Path(sys.argv[2])
+path = images / "pytorch" / "checks" / "sleeps.py"
+check = Check(name="sleeps", path=str(path), script="", sha256="", proves="", seconds=600)
+built = Built(planned=make.planned(), digest=sys.argv[1], size=0, seconds=0, cached=False)
+using = containers.Settings(evidence=images, say=print)
+try:
+    containers.test(built, [check], engine, device=None, images=images, settings=using)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_no_container(
+    engine: Engine, built: Built, images: Path, number: signal.Signals
+) -> None:
+    check(images, "sleeps", "sleep 600")
+    here = Path(__file__).parent
+    paths = [str(here.parent / "unit"), str(here.parent.parent)]
+    environment = {**os.environ, **engine.environment, "PYTHONPATH": os.pathsep.join(paths)}
+    argv = [sys.executable, "-c", INTERRUPTED, built.digest, str(images)]
+    with subprocess.Popen(argv, env=environment) as child:
+        deadline = time.monotonic() + 60
+        while not _asleep(engine, built) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        child.send_signal(number)
+        assert child.wait(timeout=30) == 130
+    assert left_over(engine, built) == []
+    assert list(images.glob("*.json")) == []
+
+
+def _asleep(engine: Engine, built: Built) -> bool:
+    for name in left_over(engine, built):
+        try:
+            processes = engine.sdk.api.top(name)["Processes"] or []
+        except docker.errors.APIError:
+            continue
+        if any("sleep 600" in " ".join(words) for words in processes):
+            return True
+    return False
