@@ -12,7 +12,7 @@ from dlimg.errors import BadInput, DlimgError, NetworkFailure, Problem
 from dlimg.lock.check import disagreements, stacks_of
 from dlimg.lock.collide import refuse_collisions
 from dlimg.lock.pylock import Contents, Found, ReadWheel
-from dlimg.lock.question import Question, cell_question, stack_question
+from dlimg.lock.question import Question, cell_question, has_local_version, stack_question
 from dlimg.lock.solve import NoSolution, Solver, solve
 from dlimg.lock.store import (
     cell_path,
@@ -104,11 +104,10 @@ def lock_cell(cell: Cell, locksmith: Locksmith) -> Locked:
         return Locked(name=cell.id, state=State.CURRENT)
     try:
         lock = answer(question, old, locksmith)
-    except NoSolution as error:
+    except NoSolution:
         if not question.wants_folders:
             raise
-        reason = error.problems[0].message
-        return Locked(name=cell.id, state=State.LEFT_OUT, reason=reason)
+        return Locked(name=cell.id, state=State.LEFT_OUT, reason=_not_at_hand(question))
     local = any(wheel.local for wheel in lock.wheels)
     path = local_path(folder, cell.id) if local else cell_path(folder, cell.id)
     write_lock(lock, path)
@@ -171,6 +170,11 @@ def _together(
             yield locked
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _not_at_hand(question: Question) -> str:
+    wanted = ", ".join(text for text in question.requirements if has_local_version(text))
+    return f"no extra wheel folder has {wanted} for Python {question.python}, see --find-links"
 
 
 def _because(locked: Locked) -> str:

@@ -82,6 +82,7 @@ def cell(  # noqa: PLR0913  # a builder has one argument for each axis
     version: str = "2.15.0",
     *,
     accelerator: str = CPU,
+    on: Stack | None = None,
     package: str = "torch",
     python: str = "",
     managed_python: str = "",
@@ -90,13 +91,15 @@ def cell(  # noqa: PLR0913  # a builder has one argument for each axis
     requirements: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> Cell:
-    """A cell; `accelerator` other than cpu gets a stack of that name."""
+    """A cell; `accelerator` other than cpu gets a stack of that name, `on` gives a whole one."""
+    if on is None and accelerator != CPU:
+        on = stack(accelerator)
     return Cell(
         family=family,
         package=package,
         version=version,
-        accelerator=accelerator,
-        stack=None if accelerator == CPU else stack(accelerator),
+        accelerator=on.name if on else CPU,
+        stack=on,
         python=python or OPERATING_SYSTEMS[os].python,
         managed_python=managed_python,
         os=OPERATING_SYSTEMS[os],

@@ -1,0 +1,173 @@
+"""Stand-ins for what locking asks: a uv that knows a few packages, an index of their RECORDs."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from dlimg.engine.process import Outcome
+from dlimg.lock.pylock import Contents, Found, parse_pylock
+from dlimg.lock.solve import Solver
+from dlimg.lock.walk import Locksmith
+
+UNREACHABLE = """error: Request failed after 3 retries in 9.4s
+  cause: Failed to fetch: http://mirror.test/simple/torch/
+  cause: tcp connect error
+"""
+
+# What each package brings along, and its versions, newest last.
+BRINGS: Mapping[str, tuple[str, ...]] = {
+    "torch": ("cuda-bindings", "cuda-pathfinder", "nvidia-cudnn-cu13"),
+    "jax": ("nvidia-cuda-nvcc", "nvidia-cudnn-cu13"),
+}
+VERSIONS: Mapping[str, tuple[str, ...]] = {
+    "torch": ("2.13.0", "2.13.0+cpu", "2.15.0"),
+    "jax": ("0.12.0",),
+    "numpy": ("2.4.0", "2.5.0"),
+    "pip": ("26.3",),
+    "cuda-bindings": ("13.2.0", "13.5.0"),
+    "cuda-pathfinder": ("1.9.0",),
+    "nvidia-cuda-nvcc": ("13.1.0", "13.2.86", "13.5.37"),
+    "nvidia-cudnn-cu13": ("9.25.0.1", "9.26.0.51", "9.28.0.42"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One question as uv got it."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    requirements: tuple[str, ...]
+    constraints: tuple[str, ...]
+    preferred: str
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeUv:
+    """Takes the newest version that all constraints allow, or the preferred one."""
+
+    versions: Mapping[str, Sequence[str]] = field(default_factory=lambda: dict(VERSIONS))
+    answer: str = ""
+    says: str = ""
+    code: int = 0
+    calls: list[Call] = field(default_factory=list)
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        timeout: float | None = None,
+    ) -> Outcome:
+        assert cwd is not None, "uv must not read the settings of the folder it is called from"
+        assert timeout is not None
+        output = Path(argv[argv.index("--output-file") + 1])
+        call = Call(
+            argv=tuple(argv),
+            environment=dict(env or {}),
+            requirements=tuple((stdin or "").splitlines()),
+            constraints=tuple(Path(argv[argv.index("--constraints") + 1]).read_text().splitlines()),
+            preferred=output.read_text() if output.exists() else "",
+        )
+        self.calls.append(call)
+        if self.code:
+            return Outcome(argv=call.argv, returncode=self.code, stdout="", stderr=self.says)
+        chosen, missing = self._choose(call)
+        if missing:
+            said = (
+                f"error: No solution found when resolving dependencies\n  cause: Because {missing}"
+            )
+            return Outcome(argv=call.argv, returncode=1, stdout="", stderr=said)
+        output.write_text(self.answer or pylock(chosen))
+        return Outcome(argv=call.argv, returncode=0, stdout="", stderr="")
+
+    def _choose(self, call: Call) -> tuple[dict[str, str], str]:
+        asked = [Requirement(text) for text in call.requirements]
+        limits = [*asked, *(Requirement(text) for text in call.constraints)]
+        names = {name for each in asked for name in (each.name, *BRINGS.get(each.name, ()))}
+        chosen: dict[str, str] = {}
+        for name in sorted(names):
+            allowed = [
+                version
+                for version in self.versions.get(name, ())
+                if ("+" in version) <= any("+" in str(each) for each in limits)
+                if all(each.specifier.contains(version) for each in limits if each.name == name)
+            ]
+            if not allowed:
+                of_it = ", ".join(str(each) for each in limits if each.name == name)
+                return {}, f"{name} has no version for {of_it}"
+            kept = [v for v in allowed if f'"{name}"\nversion = "{v}"' in call.preferred]
+            chosen[name] = kept[0] if kept else max(allowed, key=Version)
+        return chosen, ""
+
+
+def pylock(versions: Mapping[str, str]) -> str:
+    """What uv writes for these packages; local versions lie in a folder."""
+    return 'lock-version = "1.0"\n' + "".join(
+        package(name, version, f"{name.replace('-', '_')}-{version}-py3-none-any.whl")
+        for name, version in versions.items()
+    )
+
+
+def package(name: str, version: str, *files: str) -> str:
+    wheels = ", ".join(
+        f'{{ url = "{address(file)}", hashes = {{ sha256 = "{digest(file)}" }} }}' for file in files
+    )
+    return f'[[packages]]\nname = "{name}"\nversion = "{version}"\nwheels = [{wheels}]\n'
+
+
+def address(file: str) -> str:
+    return f"file:///wheels/{file}" if "+" in file else f"https://files.test/ab/cd/{file}"
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def found(name: str = "torch", version: str = "2.15.0") -> Found:
+    (wheel,) = parse_pylock(
+        pylock({name: version}), python="3.13", platform="x86_64-manylinux_2_28"
+    )
+    return wheel
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeIndex:
+    """Every wheel holds one module of its own, and what `extra` gives it by name."""
+
+    extra: Mapping[str, str] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def read(self, wheel: Found) -> Contents:
+        self.asked.append(wheel.name)
+        own = f"{wheel.name}/__init__.py,sha256=abc,10\n"
+        return Contents(size=1234, record=own + self.extra.get(wheel.name, ""))
+
+
+def quiet(line: str) -> None:
+    """Says nothing, but sees that there is something to say."""
+    assert line
+
+
+def solver(uv: FakeUv, **environment: str) -> Solver:
+    return Solver(
+        uv="/bin/uv",
+        interpreter="/bin/python",
+        environment=environment,
+        folders=(Path("/wheels"),),
+        run=uv,
+    )
+
+
+def locksmith(
+    folder: Path, uv: FakeUv, *, index: FakeIndex | None = None, upgrade: bool = False
+) -> Locksmith:
+    return Locksmith(
+        folder=folder, solver=solver(uv), read_wheel=(index or FakeIndex()).read, upgrade=upgrade
+    )
