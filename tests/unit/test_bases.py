@@ -1,0 +1,218 @@
+"""How a base is made, known again, and chosen; and how GPUs are asked for."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import docker
+import pytest
+from docker.models.images import Image
+
+from dlimg.engine import bases, bootstrap, gpu
+from dlimg.engine.client import Engine
+from dlimg.engine.sources import Release
+from dlimg.errors import NoEngine
+from dlimg.model import Base, BaseSource, OperatingSystem
+
+DEBIAN = OperatingSystem(
+    name="debian13",
+    distribution="Debian 13",
+    vendor="debian",
+    suite="trixie",
+    image="debian:trixie-slim",
+    python="3.13",
+)
+UBUNTU = OperatingSystem(
+    name="ubuntu24.04",
+    distribution="Ubuntu 24.04",
+    vendor="ubuntu",
+    suite="noble",
+    image="ubuntu:noble",
+    python="3.12",
+)
+ON_DEBIAN = Release(vendor="debian", suite="bookworm", family=frozenset({"debian"}))
+DIGEST = "sha256:" + "ab" * 32
+
+
+class FakeImages:
+    """The images of an engine: names to labels."""
+
+    def __init__(self, images: Mapping[str, Mapping[str, str]]) -> None:
+        self.images = images
+
+    def get(self, name: str) -> object:
+        if name not in self.images:
+            raise docker.errors.ImageNotFound(name)
+        return object()
+
+    def list(self, *, name: str, filters: Mapping[str, Any]) -> list[Any]:
+        wanted = dict(label.split("=", 1) for label in filters["label"])
+        return [
+            Image(attrs={"Config": {"Labels": labels}, "Created": created})
+            for created, (image, labels) in enumerate(self.images.items())
+            if image.startswith(f"{name}:") and wanted.items() <= labels.items()
+        ]
+
+
+class FakeSdk:
+    def __init__(
+        self, images: Mapping[str, Mapping[str, str]], about: Mapping[str, Any] | None = None
+    ) -> None:
+        self.images = FakeImages(images)
+        self.about = about or {}
+
+    def info(self) -> Mapping[str, Any]:
+        return self.about
+
+
+def an_engine(sdk: FakeSdk, tmp_path: Path, host: str = "unix:///x") -> Engine:
+    return Engine(
+        host=host,
+        private=True,
+        version="28.5.2",
+        docker=Path("docker"),
+        environment={"DLIMG_ENGINE_HOME": str(tmp_path / "e"), "DOCKER_HOST": host},
+        root="",
+        sdk=cast("docker.DockerClient", sdk),
+    )
+
+
+def test_the_command_for_the_machines_own_distribution() -> None:
+    argv = bootstrap.argv(
+        DEBIAN, Path("/t/base.tar"), root=Path("/r"), listing=Path("/t/dlimg.sources")
+    )
+    assert argv[0] == "/r/usr/bin/mmdebstrap"
+    assert argv[-3:] == ("trixie", "/t/base.tar", "/t/dlimg.sources")
+    assert {"--variant=minbase", "--include=ca-certificates", "--format=tar"} <= set(argv)
+    assert not any(part.startswith("--components") for part in argv)
+
+
+def test_the_command_for_another_distribution() -> None:
+    argv = bootstrap.argv(UBUNTU, Path("/t/base.tar"), root=Path("/"), listing=None)
+    assert argv[-2:] == ("noble", "/t/base.tar")
+    assert "--components=main,universe" in argv
+
+
+def test_a_recipe_stands_for_the_way_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = bootstrap.recipe(DEBIAN)
+    assert before == bootstrap.recipe(DEBIAN) != bootstrap.recipe(UBUNTU)
+    monkeypatch.setattr(bootstrap, "INCLUDED", ("ca-certificates", "more"))
+    assert bootstrap.recipe(DEBIAN) != before
+
+
+def test_identity_is_over_what_is_installed() -> None:
+    status = (
+        "Package: zsh\nStatus: install ok installed\nVersion: 1:5.9-4\nDescription: a\n b\n .\n\n"
+        "Package: apt\nStatus: install ok installed\nVersion: 3.0.3\n\n"
+        "Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n"
+    )
+    versions = bootstrap.parse_status(status)
+    assert versions == {"apt": "3.0.3", "zsh": "1:5.9-4"}
+    # printf 'apt=3.0.3\nzsh=1:5.9-4\n' | sha256sum
+    assert bootstrap.identity(versions) == (
+        "sha256:cd49bba3b099031bd3f3e78fb1344fef3f2624fb9974a8047a9034f6edd83032"
+    )
+    assert bootstrap.identity({**versions, "apt": "3.0.4"}) != bootstrap.identity(versions)
+
+
+def test_another_distribution_needs_its_keyring(tmp_path: Path) -> None:
+    bootstrap.check_keyring(DEBIAN, ON_DEBIAN, tmp_path)
+    with pytest.raises(NoEngine, match=r"ubuntu-archive-keyring.gpg is not there") as caught:
+        bootstrap.check_keyring(UBUNTU, ON_DEBIAN, tmp_path)
+    assert caught.value.exit_code == 4
+    assert "ubuntu-keyring" in caught.value.problems[0].hint
+    (tmp_path / "ubuntu-archive-keyring.gpg").touch()
+    bootstrap.check_keyring(UBUNTU, ON_DEBIAN, tmp_path)
+
+
+def test_a_base_made_before_is_found_again(tmp_path: Path) -> None:
+    def labels(identity: str, recipe: str) -> Mapping[str, str]:
+        return {
+            bases.OS_LABEL: "debian13",
+            bases.IDENTITY_LABEL: identity,
+            bases.RECIPE_LABEL: recipe,
+        }
+
+    now = bootstrap.recipe(DEBIAN)
+    sdk = FakeSdk(
+        {
+            "dlimg-base:debian13-old": labels("sha256:" + "1" * 64, now),
+            "dlimg-base:debian13-new": labels("sha256:" + "2" * 64, now),
+            "dlimg-base:debian13-other": labels("sha256:" + "3" * 64, "another way"),
+            # Images built on a base inherit its labels.
+            "ours/jax:1": labels("sha256:" + "4" * 64, now),
+        }
+    )
+    found = bases.base_for(an_engine(sdk, tmp_path), DEBIAN, choice="bootstrap", pins={}, say=print)
+    assert found == Base(
+        os="debian13",
+        source=BaseSource.BOOTSTRAP,
+        identity="sha256:" + "2" * 64,
+        reference=f"docker-image://dlimg-base:debian13-{'2' * 12}",
+    )
+
+
+def test_a_pinned_image_that_is_there_needs_no_registry(tmp_path: Path) -> None:
+    sdk = FakeSdk({f"debian:trixie-slim@{DIGEST}": {}})
+    said: list[str] = []
+    found = bases.base_for(
+        an_engine(sdk, tmp_path), DEBIAN, choice="auto", pins={"debian13": DIGEST}, say=said.append
+    )
+    assert found == Base(
+        os="debian13",
+        source=BaseSource.REGISTRY,
+        identity=DIGEST,
+        reference=f"docker-image://debian:trixie-slim@{DIGEST}",
+    )
+    assert said == [f"debian13 comes from the registry: debian:trixie-slim@{DIGEST}"]
+
+
+@pytest.mark.parametrize(
+    ("about", "names"),
+    [
+        ({}, ()),
+        ({"Runtimes": {"runc": {}, "nvidia": {}}}, ("nvidia",)),
+        (
+            {
+                "Runtimes": {"nvidia": {}},
+                "DiscoveredDevices": [
+                    {"Source": "cdi", "ID": "example.com/gpu=0"},
+                    {"Source": "cdi", "ID": "nvidia.com/gpu=0"},
+                    {"Source": "cdi", "ID": "nvidia.com/gpu=all"},
+                    {"Source": "other", "ID": "x"},
+                ],
+            },
+            ("nvidia.com/gpu=all", "nvidia.com/gpu=0", "example.com/gpu=0", "nvidia"),
+        ),
+    ],
+)
+def test_devices_that_the_engine_knows(
+    about: Mapping[str, Any], names: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert gpu.devices(an_engine(FakeSdk({}, about), tmp_path, host="tcp://far:1")) == names
+
+
+def test_devices_of_an_engine_that_does_not_list_them(tmp_path: Path) -> None:
+    spec = {"cdiVersion": "0.6.0", "kind": "example.com/gpu", "devices": [{"name": "0"}]}
+    (tmp_path / "a.json").write_text(json.dumps(spec))
+    (tmp_path / "b.yaml").write_text("kind: example.com/nic\ndevices:\n- name: eth\n")
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "empty.yaml").write_text("")
+    assert gpu.named_devices(tmp_path) == ("example.com/gpu=0", "example.com/nic=eth")
+    assert gpu.named_devices(tmp_path / "none") == ()
+    engine = an_engine(FakeSdk({}, {"CDISpecDirs": [str(tmp_path)]}), tmp_path)
+    assert "example.com/gpu=0" in gpu.devices(engine)
+
+
+def test_requests() -> None:
+    assert dict(gpu.device_request("example.com/gpu=0")) == {
+        "Driver": "cdi",
+        "Count": 0,
+        "DeviceIDs": ["example.com/gpu=0"],
+        "Capabilities": [],
+        "Options": {},
+    }
+    everything = gpu.device_request("nvidia")
+    assert (everything["Driver"], everything["Count"]) == ("nvidia", -1)
+    assert everything["Capabilities"] == [["gpu"]]
