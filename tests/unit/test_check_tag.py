@@ -189,6 +189,9 @@ def test_a_library_is_found_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     place_library(tmp_path, "cuda_runtime", "libcudart.so.12")
     monkeypatch.syspath_prepend(tmp_path)
     assert len(tag.library_files("cudart")) == 2
+    version, trouble = tag.load("cudart")
+    assert version == ""
+    assert trouble.count("libcudart.so.1") == 2
 
 
 def test_a_library_on_two_names_of_a_path_is_one(
@@ -203,7 +206,7 @@ def test_a_library_on_two_names_of_a_path_is_one(
 
 @pytest.mark.parametrize("library", ["cudart", "cudnn"])
 def test_a_missing_library_is_said(library: str) -> None:
-    assert tag.load(library) == ("", f"{library}: none is installed")
+    assert tag.load(library) == ("", f"{library}: one is to be installed, found none")
 
 
 def test_a_library_that_does_not_load_is_said(

@@ -179,17 +179,21 @@ def load(library: str) -> tuple[str, str]:
     Neither the CUDA runtime nor cuDNN needs a GPU or a driver to tell its version.
     """
     files = library_files(library)
-    if not files:
-        return "", f"{library}: none is installed"
+    if len(files) != 1:
+        return "", f"{library}: one is to be installed, found {_names(files) or 'none'}"
     try:
         loaded = ctypes.CDLL(str(files[0]))
     except OSError as error:
         return "", f"{library}: it does not load: {error}"
-    version = _cudart_version(loaded) if library == "cudart" else _cudnn_version(loaded)
-    # A framework that had loaded another one by then shows here as a second.
-    found = sorted({*files, *mapped_files(LIBRARIES[library].rstrip("*"))})
-    names = ", ".join(map(str, found))
-    return version, "" if len(found) == 1 else f"{library}: there are several: {names}"
+    # One that the framework had loaded from elsewhere by then shows here as a second.
+    mapped = mapped_files(LIBRARIES[library].rstrip("*"))
+    if mapped != files:
+        return "", f"{library}: {_names(files)} is installed, loaded is {_names(mapped)}"
+    return (_cudart_version if library == "cudart" else _cudnn_version)(loaded), ""
+
+
+def _names(files: list[Path]) -> str:
+    return ", ".join(map(str, files))
 
 
 def mapped_files(prefix: str, maps: Path = Path("/proc/self/maps")) -> list[Path]:

@@ -1,0 +1,83 @@
+"""The check scripts on this machine's GPU, by the frameworks of `DLIMG_GPU_PYTHON`.
+
+Without that variable the frameworks are those beside pytest.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        not any(Path("/dev").glob("nvidia[0-9]*")), reason="this machine has no NVIDIA GPU"
+    ),
+]
+
+IMAGES = Path(__file__).parents[2] / "images"
+PYTHON = os.environ.get("DLIMG_GPU_PYTHON", sys.executable)
+MODULES = {"pytorch": "torch", "tensorflow": "tensorflow", "jax": "jax"}
+HIDDEN = {"CUDA_VISIBLE_DEVICES": "-1"}
+FAILED = 1
+
+
+def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PYTHON, str(IMAGES / script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "DLIMG_GPU": "expected", **environment},
+    )
+
+
+def passed(script: str) -> dict[str, object]:
+    """The figures of a check that passes."""
+    done = run(script)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.fixture(params=MODULES)
+def family(request: pytest.FixtureRequest) -> str:
+    """A family whose framework is installed."""
+    module = MODULES[request.param]
+    code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
+    if subprocess.run([PYTHON, "-c", code], check=False).returncode:
+        pytest.skip(f"{PYTHON} has no {module}")
+    return str(request.param)
+
+
+def test_nvidia_smi_passes() -> None:
+    assert passed("common/checks/nvidia_smi.py")["gpus"]
+
+
+def test_an_nvidia_smi_that_lies_fails(tmp_path: Path) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'GPU-0, NVIDIA GeForce 256, 1.0, 1.0, 32'\n")
+    program.chmod(0o755)
+    done = run("common/checks/nvidia_smi.py", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode == FAILED
+    assert "NVML" in done.stderr.splitlines()[-1]
+
+
+def test_the_gpu_is_available(family: str) -> None:
+    assert passed(f"{family}/checks/is_gpu_available.py")["device"]
+
+
+def test_training_on_the_gpu_agrees(family: str) -> None:
+    figures = passed(f"{family}/checks/conv_training.py")
+    losses = figures["losses"]
+    assert isinstance(losses, dict)
+    assert set(losses) == {"cpu", "gpu"}
+    assert figures["cudnn"]
+
+
+@pytest.mark.parametrize("name", ["is_gpu_available", "conv_training"])
+def test_with_the_gpu_hidden_nothing_passes(family: str, name: str) -> None:
+    done = run(f"{family}/checks/{name}.py", **HIDDEN)
+    assert done.returncode == FAILED, done.stderr
