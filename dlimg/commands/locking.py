@@ -44,6 +44,7 @@ def locksmith(project: Project, arguments: Namespace, environment: Mapping[str, 
         environment=uv_environment(environment),
         folders=wheel_folders(arguments.find_links, environment),
         run=process.run,
+        stop=process.end_children,
     )
     return Locksmith(
         folder=project.locks,

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -65,13 +65,17 @@ class Run(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solver:
-    """How to ask uv: its binary, an interpreter it may look at, the extra wheel folders."""
+    """How to ask uv: its binary, an interpreter it may look at, the extra wheel folders.
+
+    `stop` ends what `run` has running in other threads, when an interrupt came.
+    """
 
     uv: str
     interpreter: str
     environment: Mapping[str, str]
     folders: tuple[Path, ...]
     run: Run
+    stop: Callable[[], None]
 
 
 class NoSolution(BadInput):

@@ -68,12 +68,12 @@ def lock_cells(
     """
     problems: list[DlimgError] = []
     stacks = [partial(lock_stack, stack, locksmith) for stack in stacks_of(cells)]
-    done = list(_together(stacks, problems, say))
+    done = list(_together(stacks, problems, locksmith, say))
     ready = {locked.name for locked in done}
     standing = [cell for cell in cells if cell.stack is None or cell.stack.name in ready]
     if not _out_of_reach(problems):
         works = [partial(lock_cell, cell, locksmith) for cell in standing]
-        done += _together(works, problems, say)
+        done += _together(works, problems, locksmith, say)
     if problems:
         raise _all_of(problems, not_tried=len(stacks) + len(cells) - len(done) - len(problems))
     return tuple(done)
@@ -147,6 +147,7 @@ def _wheel(found: Found, contents: Contents) -> Wheel:
 def _together(
     works: Sequence[Callable[[], Locked]],
     problems: list[DlimgError],
+    locksmith: Locksmith,
     say: Callable[[str], None],
 ) -> Iterator[Locked]:
     """What the works give, as each is done; failures go to `problems`.
@@ -168,6 +169,9 @@ def _together(
             if locked.state is not State.CURRENT:
                 say(f"{locked.state:9} {locked.name}{_because(locked)}")
             yield locked
+    except KeyboardInterrupt:
+        locksmith.solver.stop()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -218,6 +222,6 @@ def _all_of(errors: Sequence[DlimgError], *, not_tried: int) -> DlimgError:
     found = [problem for error in errors for problem in error.problems]
     if not_tried > 0:
         cells = "1 more was" if not_tried == 1 else f"{not_tried} more were"
-        found.append(Problem(message=f"{cells} not tried; what is locked stays"))
+        found.append(Problem(message=f"{cells} not finished; what is locked stays"))
     worst = next((error for error in errors if isinstance(error, NetworkFailure)), errors[0])
     return (BadInput if isinstance(worst, NoSolution) else type(worst)).of(found)

@@ -55,6 +55,7 @@ class FakeUv:
     says: str = ""
     code: int = 0
     calls: list[Call] = field(default_factory=list)
+    stopped: bool = False
 
     def __call__(
         self,
@@ -86,6 +87,9 @@ class FakeUv:
             return Outcome(argv=call.argv, returncode=1, stdout="", stderr=said)
         output.write_text(self.answer or pylock(chosen))
         return Outcome(argv=call.argv, returncode=0, stdout="", stderr="")
+
+    def stop(self) -> None:
+        self.stopped = True
 
     def _choose(self, call: Call) -> tuple[dict[str, str], str]:
         asked = [Requirement(text) for text in call.requirements]
@@ -162,6 +166,7 @@ def solver(uv: FakeUv, **environment: str) -> Solver:
         environment=environment,
         folders=(Path("/wheels"),),
         run=uv,
+        stop=uv.stop,
     )
 
 

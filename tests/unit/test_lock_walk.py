@@ -131,7 +131,7 @@ def test_the_cells_of_a_failed_stack_are_not_tried(tmp_path: Path) -> None:
         lock_cells([cell, CPU], asking.locksmith(tmp_path, FakeUv()), say=asking.quiet)
     wheres = [problem.where for problem in caught.value.problems]
     assert wheres == ["stack cuda13.2", ""]
-    assert caught.value.problems[1].message.startswith("1 more was not tried")
+    assert caught.value.problems[1].message.startswith("1 more was not finished")
     assert cell_path(tmp_path, CPU.id).is_file()
 
 
@@ -168,9 +168,11 @@ def test_an_interrupt_leaves_whole_locks_only(tmp_path: Path) -> None:
             raise KeyboardInterrupt
         return FakeIndex().read(wheel)
 
-    smith = Locksmith(folder=tmp_path, solver=asking.solver(FakeUv()), read_wheel=read)
+    uv = FakeUv()
+    smith = Locksmith(folder=tmp_path, solver=asking.solver(uv), read_wheel=read)
     with pytest.raises(KeyboardInterrupt):
         lock_cells([TORCH, CPU], smith, say=asking.quiet)
+    assert uv.stopped
     assert files(tmp_path) == []
 
 
