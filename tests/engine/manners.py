@@ -1,0 +1,113 @@
+"""A small image with the whole layout, and ways to do something in it."""
+
+import base64
+import io
+import os
+import secrets
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import make
+import small
+
+from dlimg.build.secrets import secrets_from
+from dlimg.draw.dockerfile import dockerfile, templates
+from dlimg.engine.client import Engine
+from dlimg.engine.process import Outcome, run
+from dlimg.model import Base, Built, Cell, Flavour, Planned
+
+IMAGES = Path(__file__).parents[2] / "images"
+LOCK = make.lock(
+    wheels=(
+        make.wheel(
+            "pip",
+            "26.3",
+            sha256="f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13",
+        ),
+        make.wheel(
+            "six",
+            "1.17.0",
+            sha256="4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274",
+        ),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A built image, and how to run something in it."""
+
+    engine: Engine
+    built: Built
+    hidden: str
+
+    def run(self, *argv: str, options: tuple[str, ...] = (), stdin: str | None = None) -> Outcome:
+        options = ("--rm", "--interactive", "--network", "none", *options)
+        return self.docker("run", *options, self.built.digest, *argv, stdin=stdin)
+
+    def says(self, script: str, *options: str, stdin: str | None = None) -> str:
+        outcome = self.run("bash", "-euc", script, options=options, stdin=stdin)
+        assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+        return outcome.stdout.strip()
+
+    def docker(self, *argv: str, stdin: str | None = None) -> Outcome:
+        command = [str(self.engine.docker), *argv]
+        return run(command, env=self.engine.environment, stdin=stdin, timeout=120)
+
+
+def planned(base: Base, cell: Cell) -> Planned:
+    text = dockerfile(cell, LOCK, templates(str(IMAGES)))
+    name = f"dlimg-test/manners-{secrets.token_hex(4)}"
+    image = make.image(cell, locked=LOCK, dockerfile=text, repository=name)
+    return make.planned(image, on=base, key=secrets.token_hex(32))
+
+
+def cell(accelerator: str = "cpu", flavour: Flavour = Flavour.RUNTIME) -> Cell:
+    return make.cell(
+        "jax",
+        "0.12.0.1",
+        package="jax",
+        accelerator=accelerator,
+        flavour=flavour,
+        requirements=("six==1.17.0", "pip"),
+    )
+
+
+def make_image(engine: Engine, base: Base, of: Cell, folder: Path) -> Iterator[Made]:
+    hidden = f"hidden-{secrets.token_hex(8)}"
+    (folder / "netrc").write_text(f"machine nowhere.invalid login me password {hidden}\n")
+    (folder / "apt.conf").write_text(f'Acquire::Nothing "{hidden}";\n')
+    environment = {
+        **os.environ,
+        "NETRC": str(folder / "netrc"),
+        "DLIMG_APT_CONF": str(folder / "apt.conf"),
+    }
+    one = planned(base, of)
+    with small.named(engine, one), secrets_from(environment) as using:
+        (built,) = small.built_all([one], engine, using=using)
+        assert isinstance(built, Built), built
+        yield Made(engine=engine, built=built, hidden=hidden)
+
+
+def wheel(name: str, version: str) -> str:
+    """A wheel with one module and one command, in base64, so that it can be typed in."""
+    about = f"{name}-{version}.dist-info"
+    files = {
+        f"{name}.py": f"def main():\n    print('{name} {version}')\n",
+        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{about}/entry_points.txt": f"[console_scripts]\n{name}-main = {name}:main\n",
+    }
+    files[f"{about}/RECORD"] = "".join(f"{path},,\n" for path in (*files, f"{about}/RECORD"))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+    return base64.b64encode(packed.getvalue()).decode()
+
+
+def install(name: str, version: str) -> str:
+    file = f"/tmp/{name}-{version}-py3-none-any.whl"  # noqa: S108  # in a container
+    return f"base64 -d > {file}; pip install --no-index {file} >&2"
