@@ -1,0 +1,268 @@
+"""Publishing to a real registry: the order, what is refused, and what the names lead to."""
+
+import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import make
+import pytest
+import requests
+import small
+
+from dlimg.build.secrets import secrets_from
+from dlimg.draw.key import key
+from dlimg.engine.client import Engine
+from dlimg.errors import Negative, NetworkFailure, NotRun
+from dlimg.model import Base, Built, Evidence, Status, Verdict
+from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require
+from dlimg.publish.promote import Published, publish
+from dlimg.publish.registry import digest_at
+
+pytestmark = pytest.mark.engine
+
+HERE = Path(__file__).parent / "registry"
+CUDA = "cuda13.2"
+
+
+@pytest.fixture(scope="session")
+def registry_image(engine: Engine, base: Base) -> str:
+    """The registry's image; kept in the engine, since it takes longest."""
+    image = make.image(
+        make.cell("registry"),
+        dockerfile=(HERE / "Dockerfile").read_text(),
+        repository="dlimg-test/registry",
+    )
+    one = make.planned(image, on=base, key=key(image, base))
+    with secrets_from(os.environ) as using:
+        (built,) = small.built_all([one], engine, using=using)
+    assert isinstance(built, Built), built
+    return one.reference
+
+
+@pytest.fixture(scope="session")
+def docker_compose_command(engine: Engine, registry_image: str) -> str:
+    variables = {**engine.environment, "DLIMG_TEST_REGISTRY": registry_image}
+    settings = [f"{name}={text}" for name, text in variables.items()]
+    return shlex.join(["env", "-i", *settings, str(engine.docker), "compose"])
+
+
+@pytest.fixture(scope="session")
+def docker_compose_file() -> str:
+    return str(HERE / "docker-compose.yml")
+
+
+@pytest.fixture(scope="session")
+def docker_setup() -> list[str]:
+    return ["up --detach --wait"]
+
+
+@pytest.fixture(scope="session")
+def registry(docker_services: Any) -> str:
+    """The address of a running registry, as the engine sees it."""
+    address = f"127.0.0.1:{docker_services.port_for('registry', 5000)}"
+
+    def answers() -> bool:
+        try:
+            return requests.get(f"http://{address}/v2/", timeout=2).ok
+        except requests.RequestException:
+            return False
+
+    docker_services.wait_until_responsive(check=answers, timeout=30, pause=0.2)
+    return address
+
+
+def small_image(base: Base, accelerator: str = "cpu", aliases: tuple[str, ...] = ()) -> Any:
+    text = "FROM debian:trixie-slim\nRUN echo content > /content\nENV A=1\n"
+    one = small.planned(base, text, accelerator=accelerator)
+    return replace(one, image=replace(one.image, aliases=aliases))
+
+
+@pytest.fixture
+def built(engine: Engine, base: Base) -> Iterator[Built]:
+    one = small_image(base)
+    alias = f"{one.image.tag}-alias"
+    with small.image(replace(one, image=replace(one.image, aliases=(alias,))), engine) as result:
+        yield result
+
+
+@pytest.fixture
+def cuda_built(engine: Engine, base: Base) -> Iterator[Built]:
+    with small.image(small_image(base, CUDA), engine) as result:
+        yield result
+
+
+def evidence(built: Built, *statuses: Status, device: str = "none") -> Evidence:
+    """The first status is that of a plain check, the others of checks that need a GPU."""
+    return Evidence(
+        digest=built.digest,
+        cell=built.planned.image.cell.id,
+        device=device,
+        day="2026-11-21",
+        dlimg="0.1",
+        engine="28",
+        verdicts=tuple(
+            Verdict(
+                check=f"check_{number}",
+                sha256="1",
+                status=status,
+                reason="",
+                seconds=1.0,
+                needs=frozenset({"gpu"} if number else ()),
+            )
+            for number, status in enumerate(statuses)
+        ),
+    )
+
+
+def publish_to(
+    registry: str,
+    engine: Engine,
+    built: Built,
+    found: Evidence | None,
+    *,
+    require: Require = "gpu",
+    said: list[str] | None = None,
+) -> Published:
+    say = said.append if said is not None else print
+    return publish(built, found, engine, to=f"{registry}/team", require=require, say=say)
+
+
+def names(registry: str, built: Built) -> tuple[str, str]:
+    """The immutable name and the moving one."""
+    planned = built.planned
+    repository = f"{registry}/team/{planned.image.cell.family}"
+    tag = planned.image.tag
+    return f"{repository}:{tag}-{planned.key[:12]}", f"{repository}:{tag}"
+
+
+def manifest_digest(name: str) -> str:
+    """What the registry itself says; an empty text where it knows no such name."""
+    host, _, rest = name.partition("/")
+    repository, _, tag = rest.rpartition(":")
+    url = f"http://{host}/v2/{repository}/manifests/{tag}"
+    kinds = (
+        "application/vnd.oci.image.manifest.v1+json, "
+        "application/vnd.docker.distribution.manifest.v2+json"
+    )
+    answer = requests.head(url, headers={"Accept": kinds}, timeout=10)
+    assert answer.status_code in (200, 404)
+    return answer.headers["Docker-Content-Digest"] if answer.ok else ""
+
+
+def test_what_was_tested_is_what_every_name_leads_to(
+    engine: Engine, registry: str, built: Built
+) -> None:
+    found = publish_to(registry, engine, built, evidence(built, Status.PASSED))
+    immutable, moving = names(registry, built)
+    assert found.reference == immutable
+    assert found.standing == "tested"
+    assert found.moved == (moving, f"{moving}-alias")
+    assert found.digest.startswith("sha256:")
+    assert {manifest_digest(name) for name in (immutable, *found.moved)} == {found.digest}
+    assert not [name for name in engine.sdk.images.get(built.digest).tags if registry in name]
+    engine.sdk.images.pull(*immutable.rsplit(":", 1))
+    assert engine.sdk.images.get(immutable).id == built.digest
+    engine.sdk.images.remove(immutable)
+
+
+def test_publishing_twice_changes_nothing(engine: Engine, registry: str, built: Built) -> None:
+    passed = evidence(built, Status.PASSED)
+    first = publish_to(registry, engine, built, passed)
+    assert publish_to(registry, engine, built, passed) == first
+
+
+@pytest.mark.parametrize("statuses", [(), (Status.FAILED,), (Status.PASSED, Status.FAILED)])
+def test_a_failed_or_untested_image_reaches_no_registry(
+    engine: Engine, registry: str, built: Built, statuses: tuple[Status, ...]
+) -> None:
+    with pytest.raises(Negative):
+        publish_to(registry, engine, built, evidence(built, *statuses))
+    assert [manifest_digest(name) for name in names(registry, built)] == ["", ""]
+
+
+def test_another_image_under_the_tested_name_is_refused(
+    engine: Engine, base: Base, registry: str, built: Built
+) -> None:
+    # Somebody builds over the name between test and publish.
+    repository, _, tag = built.planned.reference.rpartition(":")
+    engine.sdk.images.get(base.reference.removeprefix("docker-image://")).tag(repository, tag)
+    with pytest.raises(Negative, match="tested was"):
+        publish_to(registry, engine, built, evidence(built, Status.PASSED))
+    assert [manifest_digest(name) for name in names(registry, built)] == ["", ""]
+
+
+def test_a_taken_immutable_name_is_refused_and_nothing_moves(
+    engine: Engine, base: Base, registry: str, built: Built
+) -> None:
+    immutable, moving = names(registry, built)
+    repository, _, tag = immutable.rpartition(":")
+    engine.sdk.images.get(base.reference.removeprefix("docker-image://")).tag(repository, tag)
+    engine.sdk.images.push(repository, tag=tag)
+    engine.sdk.images.remove(immutable)
+    before = manifest_digest(immutable)
+    assert before
+    with pytest.raises(Negative, match="is immutable"):
+        publish_to(registry, engine, built, evidence(built, Status.PASSED))
+    assert manifest_digest(immutable) == before
+    assert manifest_digest(moving) == ""
+
+
+def test_a_cuda_image_that_saw_no_gpu_needs_to_be_asked_for(
+    engine: Engine, registry: str, cuda_built: Built
+) -> None:
+    with pytest.raises(NotRun, match="not tested on a GPU"):
+        publish_to(registry, engine, cuda_built, evidence(cuda_built, Status.PASSED))
+    assert [manifest_digest(name) for name in names(registry, cuda_built)] == ["", ""]
+
+
+def test_an_image_that_saw_no_gpu_says_so_itself(
+    engine: Engine, registry: str, cuda_built: Built
+) -> None:
+    lacking = evidence(cuda_built, Status.PASSED, Status.NOT_RUN)
+    said: list[str] = []
+    first = publish_to(registry, engine, cuda_built, lacking, require="no-gpu", said=said)
+    assert publish_to(registry, engine, cuda_built, lacking, require="no-gpu") == first
+    immutable, moving = names(registry, cuda_built)
+    assert first.standing == NOT_TESTED_ON_GPU
+    assert first.reference == f"{immutable}-not-gpu-tested"
+    assert first.digest != cuda_built.digest
+    assert NOT_TESTED_ON_GPU in said[0]
+    assert manifest_digest(immutable) == ""
+    assert manifest_digest(moving) == first.digest
+    engine.sdk.images.pull(*first.reference.rsplit(":", 1))
+    pulled = engine.sdk.images.get(first.reference)
+    tested = engine.sdk.images.get(cuda_built.digest)
+    assert pulled.labels == {**tested.labels, "io.dlimg.gpu-tested": "no"}
+    assert pulled.attrs["RootFS"] == tested.attrs["RootFS"]
+    engine.sdk.images.remove(first.reference)
+    assert not small.has(engine, f"{cuda_built.planned.reference}-not-gpu-tested")
+
+
+def test_a_gpu_tested_image_takes_the_names_and_keeps_them(
+    engine: Engine, registry: str, cuda_built: Built
+) -> None:
+    lacking = evidence(cuda_built, Status.PASSED, Status.NOT_RUN)
+    full = evidence(cuda_built, Status.PASSED, Status.PASSED, device="nvidia.com/gpu=all")
+    immutable, moving = names(registry, cuda_built)
+    publish_to(registry, engine, cuda_built, lacking, require="no-gpu")
+    tested = publish_to(registry, engine, cuda_built, full)
+    assert tested.standing == "tested"
+    assert manifest_digest(immutable) == manifest_digest(moving) == tested.digest
+    with pytest.raises(Negative, match="was tested on a GPU"):
+        publish_to(registry, engine, cuda_built, lacking, require="no-gpu")
+    assert manifest_digest(moving) == tested.digest
+
+
+def test_a_registry_that_does_not_answer_is_a_network_failure(engine: Engine, built: Built) -> None:
+    with pytest.raises(NetworkFailure, match="does not answer") as raised:
+        publish_to("127.0.0.1:9", engine, built, evidence(built, Status.PASSED))
+    assert raised.value.exit_code == 5
+
+
+def test_a_name_that_the_registry_does_not_have_has_no_digest(
+    engine: Engine, registry: str
+) -> None:
+    assert digest_at(engine, f"{registry}/team/nothing:1") == ""
