@@ -73,7 +73,7 @@ def registry_digest(engine: Engine, image: str, pinned: str = "") -> str:
         found = impatient.api.inspect_distribution(name)  # type: ignore[no-untyped-call]
     except client.UNREACHABLE as error:
         raise NetworkFailure(
-            f"the registry of {name} does not answer ({_short(error)})",
+            f"no {name} from its registry ({_short(error)})",
             hint="check the way to the registry, or take `bootstrap` for the base",
         ) from error
     finally:

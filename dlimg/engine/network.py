@@ -86,11 +86,16 @@ def raise_up(network: Network, command: Command) -> None:
 
 def take_down(network: Network, command: Command) -> None:
     """Remove the rules and the bridge; what is not there is no failure."""
+    take_rules(network, command)
+    command(["ip", "link", "delete", "dev", network.bridge])
+
+
+def take_rules(network: Network, command: Command) -> None:
+    """Remove the rules, however often each of them is there."""
     iptables = _packet_filter(command)
     for table, chain, rule in rules(network):
         while command([iptables, "-w", "-t", table, "-D", chain, *rule]).returncode == 0:
             pass
-    command(["ip", "link", "delete", "dev", network.bridge])
 
 
 def rules(network: Network) -> tuple[tuple[str, str, tuple[str, ...]], ...]:

@@ -149,6 +149,12 @@ def obstacle() -> str:
     return ""
 
 
+def commands(home: Home) -> Callable[[Sequence[str]], process.Outcome]:
+    """How the engine's own tools are run: with its programs and libraries at hand."""
+    environment = tool_environment(home)
+    return lambda argv: process.run(argv, env=environment, timeout=60)
+
+
 def _start(home: Home, cdi: Sequence[Path]) -> None:
     _tidy(home)
     for folder in (home.data, home.exec_root):
@@ -192,7 +198,7 @@ def _wait_for_answer(home: Home, pid: int, logged: int) -> None:
 
 def _network(home: Home) -> network.Network:
     """The engine's bridge and rules, made where they are missing."""
-    command = _commands(home)
+    command = commands(home)
     before = network.remembered(home.network)
     taken = network.taken_networks(command, home.bridge)
     chosen = network.choose(home.bridge, taken, str(before.addresses) if before else "")
@@ -208,7 +214,7 @@ def _stop(home: Home) -> None:
     _tidy(home)
     chosen = network.remembered(home.network)
     if chosen is not None:
-        network.take_down(chosen, _commands(home))
+        network.take_down(chosen, commands(home))
 
 
 def _tidy(home: Home) -> None:
@@ -220,11 +226,6 @@ def _tidy(home: Home) -> None:
     for point in daemon.mounts_under(home.path):
         process.run(["umount", "--lazy", str(point)])
     shutil.rmtree(home.runtime, ignore_errors=True)
-
-
-def _commands(home: Home) -> Callable[[Sequence[str]], process.Outcome]:
-    environment = tool_environment(home)
-    return lambda argv: process.run(argv, env=environment, timeout=60)
 
 
 def _alone(home: Home, say: Callable[[str], None]) -> AbstractContextManager[None]:

@@ -1,0 +1,180 @@
+"""Bases on a real engine: made from packages, the same bytes each time, and put under FROM."""
+
+import hashlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from dlimg.engine import bases, bootstrap, process
+from dlimg.engine.client import Engine
+from dlimg.errors import NetworkFailure
+from dlimg.model import Base, BaseSource, OperatingSystem
+
+pytestmark = pytest.mark.engine
+
+DEBIAN = OperatingSystem(
+    name="debian13",
+    distribution="Debian 13",
+    vendor="debian",
+    suite="trixie",
+    image="debian:trixie-slim",
+    python="3.13",
+)
+MANIFEST = json.dumps(
+    {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [
+            {
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "digest": "sha256:" + "1" * 64,
+                "size": 1,
+                "platform": {"architecture": "amd64", "os": "linux"},
+            }
+        ],
+    }
+).encode()
+DIGEST = f"sha256:{hashlib.sha256(MANIFEST).hexdigest()}"
+
+
+class Registry(BaseHTTPRequestHandler):
+    """A registry that holds one image index and answers what is asked about it."""
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        found = self.path == "/v2/" or self.path.endswith(("/manifests/slim", DIGEST))
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "application/vnd.oci.image.index.v1+json")
+        self.send_header("Content-Length", str(len(MANIFEST)))
+        self.send_header("Docker-Content-Digest", DIGEST)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(MANIFEST)
+
+    def log_message(self, *_: object) -> None:
+        """Not a word: a test that passes has nothing to say."""
+
+
+@pytest.fixture
+def registry() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a registry that takes every call and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def base(engine: Engine) -> Base:
+    return bases.base_for(engine, DEBIAN, choice="bootstrap", pins={}, say=print)
+
+
+def kept_at(image: str) -> OperatingSystem:
+    return OperatingSystem(
+        name=DEBIAN.name,
+        distribution=DEBIAN.distribution,
+        vendor=DEBIAN.vendor,
+        suite=DEBIAN.suite,
+        image=image,
+        python=DEBIAN.python,
+    )
+
+
+def test_a_bootstrapped_base_is_small_and_whole(engine: Engine, base: Base) -> None:
+    assert base.source is BaseSource.BOOTSTRAP
+    name = base.reference.removeprefix("docker-image://")
+    script = (
+        "set -e; dpkg --audit; apt-get check --quiet=2; test -s /etc/ssl/certs/ca-certificates.crt;"
+        "ls /etc/machine-id /var/lib/apt/lists/*_* /usr/share/man/man1 2>/dev/null || echo gone"
+    )
+    said = engine.sdk.containers.run(name, ["bash", "-c", script], remove=True)
+    assert said == b"gone\n"
+    assert engine.sdk.images.get(name).attrs["Config"]["Cmd"] == ["bash"]
+
+
+def test_the_second_time_it_is_there_at_once(engine: Engine, base: Base) -> None:
+    started = time.monotonic()
+    again = bases.base_for(engine, DEBIAN, choice="bootstrap", pins={}, say=print)
+    assert again == base
+    assert time.monotonic() - started < 3
+
+
+def test_made_again_it_is_the_same_to_the_last_byte(
+    engine: Engine, base: Base, tmp_path: Path
+) -> None:
+    tools = bases.tools_folder(engine.environment)
+    tar = tmp_path / "again.tar"
+    identity = bootstrap.make(DEBIAN, tar, tools=tools, say=print)
+    before = engine.sdk.images.get(base.reference.removeprefix("docker-image://"))
+    layers = before.attrs["RootFS"]["Layers"]
+    if identity != base.identity:  # the distribution has moved on since the base was made
+        tar.rename(tmp_path / "first.tar")
+        layers = [digest_of(tmp_path / "first.tar")]
+        assert bootstrap.make(DEBIAN, tar, tools=tools, say=print) == identity
+    assert layers == [digest_of(tar)]
+
+
+def digest_of(file: Path) -> str:
+    with file.open("rb") as content:
+        return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
+
+
+@pytest.mark.parametrize("name", ["debian:trixie-slim", f"debian:trixie-slim@sha256:{'a' * 64}"])
+def test_bake_puts_it_in_the_place_of_the_name_after_from(
+    name: str, engine: Engine, base: Base, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {name}\nRUN grep -q trixie /etc/os-release\n")
+    target = {"contexts": {name: base.reference}, "output": ["type=cacheonly"]}
+    process.check(
+        [str(engine.docker), "buildx", "bake", "--file", "-", "one"],
+        env=engine.environment,
+        cwd=tmp_path,
+        stdin=json.dumps({"target": {"one": target}}),
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("pins", [{}, {"debian13": DIGEST}])
+def test_a_registry_that_answers(pins: dict[str, str], engine: Engine, registry: str) -> None:
+    image = f"{registry}/debian:slim"
+    said: list[str] = []
+    found = bases.base_for(engine, kept_at(image), choice="auto", pins=pins, say=said.append)
+    assert found == Base(
+        os="debian13",
+        source=BaseSource.REGISTRY,
+        identity=DIGEST,
+        reference=f"docker-image://{image}@{DIGEST}",
+    )
+    assert said == [f"debian13 comes from the registry: {image}@{DIGEST}"]
+
+
+def test_a_registry_without_the_image(engine: Engine, registry: str) -> None:
+    with pytest.raises(NetworkFailure, match=r"no .*/debian:none from its registry"):
+        bases.base_for(
+            engine, kept_at(f"{registry}/debian:none"), choice="registry", pins={}, say=print
+        )
+
+
+def test_a_registry_that_hangs_does_not_hold_us_up(engine: Engine, base: Base, silent: str) -> None:
+    started = time.monotonic()
+    said: list[str] = []
+    found = bases.base_for(
+        engine, kept_at(f"{silent}/debian:slim"), choice="auto", pins={}, say=said.append
+    )
+    assert found == base
+    assert time.monotonic() - started < bases.REGISTRY_SECONDS + 3
+    assert "comes from the distribution's packages" in said[0]

@@ -1,0 +1,248 @@
+"""A second private engine beside a running one: neither takes anything from the other."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dlimg.engine import bases, client, gpu, network, private, process
+from dlimg.engine.client import Engine
+from dlimg.engine.find import find
+from dlimg.engine.home import Home, home_of
+from dlimg.errors import NoEngine
+from dlimg.model import OperatingSystem
+
+pytestmark = pytest.mark.engine
+
+DEBIAN = OperatingSystem(
+    name="debian13",
+    distribution="Debian 13",
+    vendor="debian",
+    suite="trixie",
+    image="debian:trixie-slim",
+    python="3.13",
+)
+# One small file of the mirror that the base's own apt source names.
+REACH = (
+    "/usr/lib/apt/apt-helper download-file"
+    " $(sed -n 's/^URIs: *//p' /etc/apt/sources.list.d/*.sources | head -n 1)"
+    "/dists/trixie/Release /tmp/release"
+)
+CDI = {
+    "cdiVersion": "0.6.0",
+    "kind": "example.com/gpu",
+    "devices": [{"name": "0", "containerEdits": {"env": ["MADE_UP_GPU=0"]}}],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """The engine of all tests, and one of our own beside it; `base` is there in both."""
+
+    first: Engine
+    second: Engine
+    home: Home
+    environment: dict[str, str]
+    base: str
+    cdi: Path
+
+    def up(self) -> Engine:
+        return private.up(self.home, environment=self.environment, say=print, cdi=[self.cdi])
+
+
+@pytest.fixture(scope="module")
+def pair(engine: Engine) -> Iterator[Pair]:
+    obstacle = private.obstacle()
+    if obstacle:
+        pytest.skip(f"no private engine on this machine: {obstacle}")
+    base = bases.base_for(engine, DEBIAN, choice="bootstrap", pins={}, say=print)
+    name = base.reference.removeprefix("docker-image://")
+    # A short path: sockets have one.
+    folder = Path(tempfile.mkdtemp(prefix="dlimg-"))
+    cdi = folder / "cdi"
+    cdi.mkdir()
+    (cdi / "made-up.json").write_text(json.dumps(CDI))
+    environment = {**os.environ, "DLIMG_ENGINE_HOME": str(folder / "e")}
+    home = home_of(environment)
+    try:
+        second = private.up(home, environment=environment, say=print, cdi=[cdi])
+        second.sdk.images.load(b"".join(engine.sdk.images.get(name).save(named=True)))
+        yield Pair(
+            first=engine, second=second, home=home, environment=environment, base=name, cdi=cdi
+        )
+        second.sdk.close()
+    finally:
+        private.purge(home, say=print)
+        shutil.rmtree(folder)
+
+
+def reaches_out(engine: Engine, base: str) -> None:
+    """Containers and build steps of this engine reach the package mirror."""
+    engine.sdk.containers.run(base, ["sh", "-c", REACH], remove=True)
+    process.check(
+        [str(engine.docker), "buildx", "build", "--no-cache", "--quiet", "-"],
+        env=engine.environment,
+        stdin=f"FROM {base}\nRUN {REACH}\n",
+        timeout=120,
+    )
+
+
+def links() -> set[str]:
+    return {path.name for path in Path("/sys/class/net").iterdir()}
+
+
+def marked_rules(pair: Pair) -> int:
+    command = private.commands(pair.home)
+    program = next(p for p in network.FILTERS if command([p, "-w", "-S"]).returncode == 0)
+    rules = (command([program, "-w", "-t", table, "-S"]).stdout for table in ("filter", "nat"))
+    return sum(text.count(f"dlimg:{pair.home.bridge}") for text in rules)
+
+
+def test_it_says_what_it_is(pair: Pair) -> None:
+    assert pair.second.private
+    assert pair.second.root == str(pair.home.data)
+    assert client.free_bytes(pair.second)
+    status = private.status(pair.home)
+    assert (status.running, status.host) == (True, pair.second.host)
+    assert status.version == pair.second.version
+    assert any("docker.io" in line for line in status.packages)
+    assert status.bridge == pair.home.bridge
+
+
+def test_it_is_found_while_it_runs(pair: Pair) -> None:
+    environment = {**pair.environment, "DOCKER_HOST": pair.home.host}
+    found = find(environment, private="refuse", say=print)
+    found.sdk.close()
+    assert (found.host, found.private) == (pair.second.host, True)
+
+
+def test_up_again_changes_nothing_but_mends_the_network(pair: Pair) -> None:
+    before = private.status(pair.home)
+    command = private.commands(pair.home)
+    chosen = network.remembered(pair.home.network)
+    assert chosen is not None
+    assert marked_rules(pair) == 3
+    network.take_rules(chosen, command)
+    assert marked_rules(pair) == 0
+    pair.up().sdk.close()
+    assert marked_rules(pair) == 3
+    assert private.status(pair.home) == before
+
+
+def test_a_device_of_a_made_up_vendor(pair: Pair) -> None:
+    assert gpu.devices(pair.second)[0] == "example.com/gpu=0"
+    said = pair.second.sdk.containers.run(
+        pair.base,
+        ["printenv", "MADE_UP_GPU"],
+        device_requests=[gpu.device_request("example.com/gpu=0")],
+        remove=True,
+    )
+    assert said == b"0\n"
+
+
+def test_a_port_published_on_loopback(pair: Pair) -> None:
+    answer = (
+        "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalPort => 8888, Listen => 1);"
+        "$| = 1; print qq{ready\\n}; my $c = $s->accept; print $c qq{hello\\n};"
+    )
+    container = pair.second.sdk.containers.run(
+        pair.base, ["perl", "-e", answer], ports={"8888/tcp": ("127.0.0.1", 0)}, detach=True
+    )
+    try:
+        assert process.wait_until(lambda: b"ready" in container.logs(), 20)
+        container.reload()
+        (published,) = container.ports["8888/tcp"] or [{}]
+        port = int(published["HostPort"])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as caller:
+            assert caller.recv(100) == b"hello\n"
+    finally:
+        container.remove(force=True)
+
+
+def test_both_have_network_and_so_has_the_first_after_the_second_went(pair: Pair) -> None:
+    before = links()
+    assert pair.home.bridge in before
+    reaches_out(pair.first, pair.base)
+    reaches_out(pair.second, pair.base)
+    private.down(pair.home, say=print)
+    assert pair.home.bridge not in links()
+    assert marked_rules(pair) == 0
+    assert not private.status(pair.home).running
+    assert not pair.home.socket.exists()
+    assert pair.home.data.is_dir()
+    reaches_out(pair.first, pair.base)
+    pair.up().sdk.close()
+    pair.second.sdk.images.get(pair.base)
+
+
+def test_it_comes_back_after_a_crash_with_its_images(pair: Pair) -> None:
+    pid = private.status(pair.home).pid
+    os.kill(pid, signal.SIGKILL)
+    assert process.wait_until(lambda: private.running(pair.home) == 0, 10)
+    assert pair.home.pid_file.exists()
+    assert pair.home.socket.exists()
+    again: list[Engine] = []
+    threads = [threading.Thread(target=lambda: again.append(pair.up())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(again) == 2
+    for one in again:
+        one.sdk.images.get(pair.base)
+        one.sdk.close()
+    daemons = [
+        entry
+        for entry in Path("/proc").glob("[0-9]*/cmdline")
+        if str(pair.home.daemon_config) in entry.read_text(errors="replace")
+    ]
+    assert len(daemons) == 1
+
+
+def test_a_start_that_fails_shows_the_end_of_the_log(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = pair.home.path.with_name("f")
+    folder.mkdir()
+    (folder / "root").symlink_to(pair.home.root)
+    monkeypatch.setattr(private, "daemon_settings", lambda *_, **__: {"no-such-setting": 1})
+    home = home_of({"DLIMG_ENGINE_HOME": str(folder)})
+    with pytest.raises(NoEngine, match="no-such-setting") as caught:
+        private.up(home, environment=pair.environment, say=print)
+    assert caught.value.exit_code == 4
+    assert home.bridge not in links()
+
+
+def test_an_interrupt_while_it_is_fetched_leaves_nothing_half(pair: Pair) -> None:
+    folder = pair.home.path.with_name("g")
+    text = (
+        "import os, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from dlimg.engine import private\n"
+        "from dlimg.engine.home import home_of\n"
+        "say = lambda line: print(line, flush=True)\n"
+        "private.up(home_of(os.environ), environment=os.environ, say=say)\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", text],
+        env={**pair.environment, "DLIMG_ENGINE_HOME": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with child:
+        assert child.stdout is not None
+        assert "fetching" in child.stdout.readline()
+        child.send_signal(signal.SIGINT)
+        assert child.wait(30) != 0
+    assert list(folder.iterdir()) == []
