@@ -1,0 +1,243 @@
+"""Dockerfiles and labels: what every one of them has, what a field adds, how templates fail."""
+
+import re
+from pathlib import Path
+
+import jinja2
+import make
+import pytest
+
+from dlimg.draw.dockerfile import constraints, dockerfile, packages, templates
+from dlimg.draw.labels import labels
+from dlimg.errors import BadInput
+from dlimg.model import Cell, Flavour, Lock
+
+IMAGES = Path(__file__).parents[2] / "images"
+LAYOUT = IMAGES / "_layout"
+FAMILIES = sorted(path.parent.name for path in IMAGES.glob("[!_]*/Dockerfile.j2"))
+
+
+@pytest.fixture(scope="module")
+def environment() -> jinja2.Environment:
+    return templates(str(IMAGES))
+
+
+def drawn(environment: jinja2.Environment, cell: Cell, lock: Lock | None = None) -> str:
+    return dockerfile(cell, lock or make.lock(cell.id), environment)
+
+
+def stage(text: str, name: str) -> str:
+    """The lines of one stage, from its FROM to the next one's."""
+    return next(part for part in re.split(r"(?m)^(?=FROM )", text) if f"AS {name}\n" in part)
+
+
+CELLS = {
+    "runtime": make.cell(),
+    "cuda": make.cell(accelerator="cuda13.2"),
+    "devel": make.cell(accelerator="cuda13.2", flavour=Flavour.DEVEL),
+    "compile": make.cell(flavour=Flavour.COMPILE, os="debian12"),
+    "notebook": make.cell(flavour=Flavour.NOTEBOOK),
+    "managed": make.cell(managed_python="3.12.16", python="3.12"),
+    "ubuntu": make.cell(os="ubuntu24.04"),
+}
+every_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=list(CELLS))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_extends_the_layout(environment: jinja2.Environment, family: str) -> None:
+    text = drawn(environment, make.cell(family))
+    assert text.startswith(f"# {family}-2.15.0-cpu-py3.13-debian13\n# Rendered by `dlimg render`")
+    assert text.endswith('CMD ["bash"]\n')
+    assert len(FAMILIES) >= 3
+
+
+@every_cell
+def test_every_script_stops_at_its_first_failure(
+    environment: jinja2.Environment, cell: Cell
+) -> None:
+    shell = 'SHELL ["/bin/bash", "-euo", "pipefail", "-c"]'
+    stopping = {"system", "tool"}
+    for part in re.split(r"(?m)^(?=FROM )", drawn(environment, cell))[1:]:
+        source = part.split()[1]
+        assert "RUN " not in part or shell in part or source in stopping, part
+        assert "\nRUN " not in part or all("<<'EOF'\n" in run for run in part.split("\nRUN ")[1:])
+
+
+@every_cell
+def test_a_dockerfile_stands_on_its_own(environment: jinja2.Environment, cell: Cell) -> None:
+    text = drawn(environment, cell)
+    mounts = [line for line in text.splitlines() if "--mount=type=secret" in line]
+    assert mounts
+    assert all("required=false" in line for line in mounts)
+    assert re.findall(r"(?m)^ARG (\w+)", text) == (
+        ["UV_PYTHON_INSTALL_MIRROR"] if cell.managed_python else []
+    )
+    assert "# syntax" not in text
+    assert "://" not in text
+    assert not re.search(r"\{\{|\{%", text)
+    bases = [line.split()[1] for line in text.splitlines() if line.startswith("FROM ")]
+    assert set(bases) <= {cell.os.image, "scratch", "system", "tool"}
+
+
+def test_scripts_are_in_it_as_they_are(environment: jinja2.Environment) -> None:
+    text = drawn(environment, make.cell())
+    files = [path for path in LAYOUT.iterdir() if path.suffix != ".j2"]
+    assert len(files) >= 5
+    for path in files:
+        script = path.read_text()
+        assert f"\n{script}EOF\n" in text
+        assert "\nEOF\n" not in script
+
+
+def test_uv_comes_by_its_hash() -> None:
+    assert re.fullmatch(
+        r"uv==\d+\.\d+\.\d+( \\\n    --hash=sha256:[0-9a-f]{64})+\n",
+        (LAYOUT / "uv.txt").read_text(),
+    )
+
+
+def test_templates_compare_no_version() -> None:
+    for path in IMAGES.rglob("*.j2"):
+        for test in re.findall(r"\{%-? *(?:el)?if (.*?)%\}", path.read_text()):
+            assert not re.search(r"[<>]|version|cuda *=|python *=", test), f"{path}: {test}"
+
+
+def test_wheels_are_held_to_their_hashes(environment: jinja2.Environment) -> None:
+    wheels = (make.wheel("pip", "26.3"), make.wheel("torch", "2.15.0", sha256="ab" * 32))
+    text = drawn(environment, make.cell(), make.lock(wheels=wheels))
+    assert f"\ntorch==2.15.0 --hash=sha256:{'ab' * 32}\n" in stage(text, "lock")
+    assert "--require-hashes" in stage(text, "image")
+    assert "/run/wheels" not in text
+
+
+def test_local_wheels_come_from_a_named_context(environment: jinja2.Environment) -> None:
+    wheels = (make.wheel("torch", "2.13.0+cpu", local=True),)
+    text = stage(drawn(environment, make.cell(), make.lock(wheels=wheels)), "image")
+    assert "--mount=type=bind,from=wheels,target=/run/wheels" in text
+    assert "--find-links /run/wheels" in text
+
+
+def test_cells_of_one_system_share_its_stages(environment: jinja2.Environment) -> None:
+    first = drawn(environment, make.cell("pytorch", accelerator="cuda13.2"))
+    second = drawn(environment, make.cell("jax", "0.12.0.1", flavour=Flavour.NOTEBOOK))
+    for name in ("tool", "files", "system"):
+        assert stage(first, name) == stage(second, name)
+    assert stage(first, "system") != stage(drawn(environment, CELLS["compile"]), "system")
+
+
+@every_cell
+def test_a_field_adds_what_is_its_own(environment: jinja2.Environment, cell: Cell) -> None:
+    text = drawn(environment, cell)
+    devel = cell.flavour is Flavour.DEVEL
+    assert ("NVIDIA_VISIBLE_DEVICES=all" in text) == cell.is_cuda
+    assert ("ENV CUDA_HOME=/opt/env/lib/python/site-packages/nvidia/cu13\n" in text) == devel
+    assert ("/nvidia/cu13/bin:/usr/local/sbin" in text) == devel
+    assert ("EXPOSE 8888" in text) == (cell.flavour is Flavour.NOTEBOOK)
+    assert ('CMD ["jupyter", "lab"' in text) == (cell.flavour is Flavour.NOTEBOOK)
+    assert ("uv python install" in text) == bool(cell.managed_python)
+    python = "/opt/python/current/bin/python3.12" if cell.managed_python else "/usr/bin/python"
+    assert f"\n{python}" in stage(text, "image")
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("runtime", "ca-certificates python3 tini"),
+        ("notebook", "ca-certificates python3 tini"),
+        ("compile", "ca-certificates g++ libpython3-dev python3 tini"),
+        ("devel", "ca-certificates g++ libpython3-dev make python3 tini"),
+        ("managed", "ca-certificates tini"),
+    ],
+)
+def test_packages(cell: str, expected: str) -> None:
+    assert packages(CELLS[cell]) == expected.split()
+
+
+def test_users_may_replace_all_but_framework_and_cuda() -> None:
+    cell = make.cell(
+        "jax",
+        "0.12.0.1",
+        accelerator="cuda13.2",
+        requirements=("jax[cuda13]==0.12.0.1", "Flax_X==1.0", "numpy", "jupyterlab", "pip"),
+    )
+    kept = ("cuda-bindings", "flax-x", "jax", "jax-cuda13-plugin", "jaxlib", "nvidia-cudnn-cu13")
+    free = ("fsspec", "jaxtyping", "jupyterlab", "numpy", "pip")
+    lock = make.lock(wheels=tuple(make.wheel(name, "1.0") for name in sorted(kept + free)))
+    assert list(constraints(cell, lock)) == [f"{name}==1.0" for name in kept]
+
+
+def test_notes_are_told(environment: jinja2.Environment) -> None:
+    text = drawn(environment, make.cell(notes=("no torchaudio pairs with it",)))
+    assert "\n# no torchaudio pairs with it\n" in text
+
+
+def test_labels_say_every_axis() -> None:
+    cell = make.cell(accelerator="cuda13.2", flavour=Flavour.COMPILE)
+    lock = make.lock(wheels=(make.wheel("nvidia-cudnn-cu13", "9.26.0.51"), make.wheel()))
+    found = labels(cell, lock)
+    assert list(found) == sorted(found)
+    assert found == {
+        "io.dlimg.accelerator": "cuda13.2",
+        "io.dlimg.cell": "pytorch-2.15.0-cuda13.2-py3.13-debian13-compile",
+        "io.dlimg.cuda": "13.2",
+        "io.dlimg.cudnn": "9.26.0.51",
+        "io.dlimg.family": "pytorch",
+        "io.dlimg.flavour": "compile",
+        "io.dlimg.os": "debian13",
+        "io.dlimg.package": "torch",
+        "io.dlimg.python": "3.13",
+        "io.dlimg.version": "2.15.0",
+        "org.opencontainers.image.base.name": "debian:trixie-slim",
+        "org.opencontainers.image.description": (
+            "torch 2.15.0 for CUDA 13.2 with cuDNN 9.26.0.51, Python 3.13 on Debian 13 (compile)"
+        ),
+        "org.opencontainers.image.title": "pytorch-2.15.0-cuda13.2-py3.13-debian13-compile",
+        "org.opencontainers.image.version": "2.15.0",
+    }
+
+
+def test_a_cpu_image_has_no_cuda_label() -> None:
+    found = labels(make.cell(), make.lock(wheels=(make.wheel("nvidia-cudnn-cu13", "9.26.0.51"),)))
+    assert not {"io.dlimg.cuda", "io.dlimg.cudnn"} & set(found)
+    assert "for CPU, Python 3.13" in found["org.opencontainers.image.description"]
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "message", "hint"),
+    [
+        ("FROM x\nRUN {{ pakages }}\n", "2", "'pakages' is undefined", "did you mean packages"),
+        ("\n\n{{ cell.familly }}\n", "3", "no attribute 'familly'", "did you mean family"),
+        ("FROM x\n{% if cell %}\nRUN y\n", "3", "not a template: Unexpected end", ""),
+        ("{% include 'z.sh' %}\n", "", "no template {images}/z.sh", "Dockerfile.j2"),
+        ('{% include "_layout/x.sh" %}\n', "", "'nothing' is undefined", ""),
+    ],
+)
+def test_a_wrong_template_is_shown_by_its_place(
+    tmp_path: Path, text: str, where: str, message: str, hint: str
+) -> None:
+    path = tmp_path / "pytorch/Dockerfile.j2"
+    for folder in (path.parent, tmp_path / "_layout"):
+        folder.mkdir()
+    path.write_text(text)
+    (tmp_path / "_layout/x.sh").write_text("one\n{{ nothing }}\n")
+    with pytest.raises(BadInput) as caught:
+        drawn(templates(str(tmp_path)), make.cell())
+    (problem,) = caught.value.problems
+    assert message.format(images=tmp_path) in problem.message
+    assert hint in problem.hint
+    if where:
+        assert problem.where == f"{path}:{where}"
+    elif "nothing" in message:
+        assert problem.where == f"{tmp_path / '_layout/x.sh'}:2"
+
+
+def test_a_family_without_a_template_is_named(environment: jinja2.Environment) -> None:
+    with pytest.raises(BadInput, match=r"no template .*/images/caffe/Dockerfile\.j2"):
+        drawn(environment, make.cell("caffe"))
+
+
+def test_what_a_label_holds_is_not_expanded(tmp_path: Path) -> None:
+    (tmp_path / "pytorch").mkdir()
+    (tmp_path / "pytorch/Dockerfile.j2").write_text("{{ labels | join('|') }}")
+    cell = make.cell(version='1"$x\\')
+    assert r'io.dlimg.version="1\"\$x\\"' in drawn(templates(str(tmp_path)), cell)
