@@ -157,7 +157,9 @@ def _bake(
 
     readable = sorted({str(Path(path).parent) for path in secrets.files.values()})
     argv = bake_argv(engine.docker, file, target_name(planned.image.cell), readable)
-    outcome = stream(argv, on_line=on_line, env=engine.environment, cwd=file.parent)
+    # buildx leaves temporary files behind when it is ended: they are to go with ours.
+    environment = {**engine.environment, "TMPDIR": str(file.parent)}
+    outcome = stream(argv, on_line=on_line, env=environment, cwd=file.parent)
     progress = ended(progress, "done" if outcome.returncode == 0 else "failed")
     report(progress)
     return _Ended(outcome=outcome, progress=progress, seconds=time.monotonic() - began)

@@ -294,6 +294,8 @@ def test_an_interrupt_leaves_no_container(
         while not _asleep(engine, built) and time.monotonic() < deadline:
             time.sleep(0.1)
         child.send_signal(number)
+        time.sleep(0.02)
+        child.send_signal(number)
         assert child.wait(timeout=30) == 130
     assert left_over(engine, built) == []
     assert list(images.glob("*.json")) == []
