@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dlimg.model import Check, Evidence, Status, Verdict
-from dlimg.smoke.verdicts import GPU, NO_DEVICE, is_gpu_tested
+from dlimg.smoke.verdicts import GPU, NO_DEVICE
 
 FORMAT: Final = 1
 
@@ -69,12 +69,6 @@ def reusable(evidence: Sequence[Evidence], check: Check, device: str) -> Verdict
             if is_same and one.device == device and _holds(verdict, device):
                 return verdict
     return None
-
-
-def best(evidence: Sequence[Evidence]) -> Evidence | None:
-    """The record that proves most: one that ran on a GPU, else the latest; none of none."""
-    ordered = sorted(evidence, key=lambda one: (is_gpu_tested(one), one.day))
-    return ordered[-1] if ordered else None
 
 
 def parse_evidence(text: str, digest: str) -> tuple[Evidence, ...]:

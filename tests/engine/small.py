@@ -61,6 +61,9 @@ def image(one: Planned, engine: Engine) -> Iterator[Built]:
         (result,) = built_all([one], engine)
         assert isinstance(result, Built), result
         yield result
+    # A test may have given the image's names to another one.
+    with contextlib.suppress(docker.errors.APIError):
+        engine.sdk.images.remove(result.digest)
 
 
 @contextlib.contextmanager

@@ -62,6 +62,14 @@ def test_a_built_image_is_not_built_again(engine: Engine, base: Base) -> None:
         assert small.has(engine, one.moving_reference)
 
 
+def test_the_base_takes_the_place_of_a_pinned_one(engine: Engine, base: Base) -> None:
+    pinned = f"debian:trixie-slim@sha256:{'a' * 64}"
+    text = f"FROM {pinned} AS one\nRUN echo made > /made\nFROM {pinned}\nCOPY --from=one /made /\n"
+    with small.image(small.planned(base, text), engine) as built:
+        made = engine.sdk.containers.run(built.digest, ["cat", "/made"], remove=True)
+        assert made == b"made\n"
+
+
 def test_another_image_under_the_immutable_name_is_replaced(engine: Engine, base: Base) -> None:
     one = small.planned(base, "FROM debian:trixie-slim\nRUN true\n")
     with small.named(engine, one):

@@ -14,6 +14,7 @@ import pytest
 import small
 
 from dlimg.engine.client import Engine
+from dlimg.engine.gpu import devices
 from dlimg.errors import BadInput
 from dlimg.model import Base, Built, Check, Evidence, Status
 from dlimg.smoke import containers
@@ -243,11 +244,14 @@ def test_a_device_reaches_the_checks(
     assert is_gpu_tested(found)
 
 
+@pytest.mark.parametrize("device", ["example.com/gpu=9", "nvidia"])
 def test_a_device_that_the_engine_lacks_is_wrong_input(
-    engine: Engine, built: Built, images: Path
+    engine: Engine, built: Built, images: Path, device: str
 ) -> None:
-    with pytest.raises(BadInput, match=r"cannot give example\.com/gpu=9"):
-        run_checks(engine, built, images, check(images, "a", "exit 0"), device="example.com/gpu=9")
+    if device in devices(engine):
+        pytest.skip("this engine has an NVIDIA runtime")
+    with pytest.raises(BadInput, match=f"cannot give {device} to a container"):
+        run_checks(engine, built, images, check(images, "a", "exit 0"), device=device)
     assert left_over(engine, built) == []
 
 

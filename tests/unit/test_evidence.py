@@ -8,7 +8,6 @@ import pytest
 
 from dlimg.model import Check, Evidence, Status, Verdict
 from dlimg.smoke.evidence import (
-    best,
     evidence_folder,
     evidence_text,
     parse_evidence,
@@ -124,13 +123,6 @@ def test_only_what_still_holds_is_used_again(
 ) -> None:
     found = reusable([kept(verdict, device=known_on)], CHECK, device)
     assert found == (verdict if holds else None)
-
-
-def test_the_best_evidence_ran_on_a_gpu() -> None:
-    on_gpu = kept(ran(needs="gpu"), device=CDI, day="2026-11-01")
-    assert best([kept(ran()), on_gpu]) == on_gpu
-    assert best([on_gpu, kept(ran())]) == on_gpu
-    assert best([]) is None
 
 
 @pytest.mark.parametrize(
