@@ -74,9 +74,16 @@ def test_an_nvml_that_refuses_is_no_answer(function: str) -> None:
         gpu.ask_driver(lambda _: nvml)
 
 
-def test_a_missing_nvml_is_no_answer() -> None:
-    with pytest.raises(gpu.DriverError, match="does not load"):
-        gpu.ask_driver(raiser(OSError("no such file")))
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ("libnvidia-ml.so.1: No such file or directory", "there is no libnvidia-ml.so.1"),
+        ("invalid ELF header", "libnvidia-ml.so.1 does not load: invalid ELF header"),
+    ],
+)
+def test_a_missing_nvml_is_no_answer(error: str, message: str) -> None:
+    with pytest.raises(gpu.DriverError, match=message):
+        gpu.ask_driver(raiser(OSError(error)))
 
 
 @pytest.mark.parametrize(

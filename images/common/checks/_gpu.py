@@ -62,7 +62,9 @@ def ask_driver(load: Callable[[str], ctypes.CDLL] = ctypes.CDLL) -> list[Gpu]:
     try:
         nvml = load(NVML)
     except OSError as error:
-        raise DriverError(f"{NVML} does not load: {error}") from error
+        is_missing = "No such file" in str(error)
+        said = f"there is no {NVML}" if is_missing else f"{NVML} does not load: {error}"
+        raise DriverError(said) from error
     _call(nvml, "nvmlInit_v2")
     try:
         driver = _text(nvml, "nvmlSystemGetDriverVersion")
