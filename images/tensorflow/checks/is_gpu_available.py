@@ -33,7 +33,7 @@ def main(
     )
     tf.config.set_soft_device_placement(enabled=False)  # raise, rather than run elsewhere
     with tf.device("/GPU:0"):
-        numbers = tf.range(2048, dtype=tf.float32)
+        numbers = tf.constant(range(2048), dtype=tf.float32)
         total = tf.reduce_sum(numbers * 2 + 1)
     details = tf.config.experimental.get_device_details(seen[0])
     device = details.get("device_name", "")
