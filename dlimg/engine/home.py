@@ -144,6 +144,7 @@ def install(home: Home, say: Callable[[str], None]) -> None:
                 packages.unpacked(home.root, partial(_fill, own=own, suite=apt))
             except DlimgError as error:
                 reasons.append(f"{suite}: {error.problems[0].message}")
+                say(f"not the engine of {reasons[-1]}")
             else:
                 return
     raise NoEngine("no suite's container engine runs here:\n" + "\n".join(reasons))

@@ -144,7 +144,9 @@ def unpacked(root: Path, fill: Callable[[Path], None]) -> None:
 
 def search_path(root: Path, path: str) -> str:
     """A PATH on which the unpacked programs come first."""
-    return os.pathsep.join([str(root / "usr/bin"), str(root / "usr/sbin"), path])
+    # Older packages still use the folders of the time before /usr was merged.
+    folders = [str(root / folder) for folder in ("usr/bin", "usr/sbin", "bin", "sbin")]
+    return os.pathsep.join([*folders, path])
 
 
 def library_path(root: Path) -> str:
