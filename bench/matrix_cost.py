@@ -61,7 +61,7 @@ def make_project(folder: Path, cells: int) -> None:
             "name": f"w{n}",
             "version": "1.0",
             "file": f"w{n}-1.0-py3-none-any.whl",
-            "size": n,
+            "size": n + 1,
             "sha256": "0" * 64,
         }
         for n in range(WHEELS)
@@ -152,7 +152,7 @@ def our_render(folder: Path) -> None:
 
     environment = templates(str(folder / "images"))
     for cell in read_project(str(folder / "matrix.yaml")).resolution.cells:
-        lock = parse_lock((folder / "lock.json").read_text(), "lock.json")
+        lock = parse_lock((folder / "lock.json").read_text(), source="lock.json")
         print(len(dockerfile(cell, lock, environment)))
 
 

@@ -110,16 +110,16 @@ def _base(one: argparse.ArgumentParser) -> None:
 
 
 def _choosing(commands: Commands) -> None:
-    one = _command(commands, "list", "choosing", "Show the cells of the matrix.")
+    one = _command(commands, "list", "listing", "Show the cells of the matrix.")
     _patterns(one)
     one.add_argument("--dropped", action="store_true", help="show what was dropped, and why")
     _format(one)
     one = _command(
-        commands, "show", "choosing", "Show one cell: its wheels, tags and how to run it."
+        commands, "show", "showing", "Show one cell: its wheels, tags and how to run it."
     )
     one.add_argument("cell", metavar="CELL")
     _format(one)
-    one = _command(commands, "checks", "choosing", "List the checks of each cell.")
+    one = _command(commands, "checks", "showing", "List the checks of each cell.")
     _patterns(one)
     _format(one)
 

@@ -1,13 +1,16 @@
 """A corner that can exist and is wanted -> a cell."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
 
 from dlimg.choose.facts import Facts
 from dlimg.choose.matrix import Family, Matrix, StackChoice
 from dlimg.errors import Problem
 from dlimg.model import CPU, Cell, Flavour, OperatingSystem, Stack
 
-ANY = "any"
+ANY: Final = "any"
+FLAVOURS: Final = MappingProxyType({flavour.value: flavour for flavour in Flavour})
 
 
 class Maker:
@@ -75,7 +78,7 @@ class Maker:
             python=python,
             managed_python="" if python == system.python else self.facts.managed[python],
             os=system,
-            flavour=Flavour(corner["flavour"]),
+            flavour=FLAVOURS[corner["flavour"]],
             platform=self.matrix.platform,
             requirements=requirements,
             notes=notes,

@@ -1,7 +1,6 @@
 """Reading a YAML tree against what is expected, collecting every problem on the way."""
 
 from collections.abc import Collection, Iterable, Mapping
-from difflib import get_close_matches
 
 from dlimg.choose.yamltext import Items, Node, Table, Text
 from dlimg.errors import Problem
@@ -9,6 +8,8 @@ from dlimg.errors import Problem
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint with the nearest right spelling, or with all that is allowed."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
+
     choices = sorted(known)
     close = get_close_matches(word, choices, n=1, cutoff=0.6)
     if close:

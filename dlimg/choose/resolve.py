@@ -76,7 +76,8 @@ def _family_cells(
     problems: list[Problem],
 ) -> list[tuple[dict[str, str], Cell]]:
     judge = Judge(matrix, facts, family)
-    alive = [False] * len(family.exclude)
+    excludes = tuple(enumerate(family.exclude))
+    alive = [False] * len(excludes)
     found = []
     for values in product(*(family.axes[axis] for axis in AXES)):
         corner = dict(zip(AXES, values, strict=True))
@@ -85,10 +86,10 @@ def _family_cells(
             name = maker.name(family, corner)
             dropped.append(Dropped(id=name, reason=reason.message, source=reason.source))
             continue
-        hits = [number for number, one in enumerate(family.exclude) if one.match.fits(corner)]
-        for number in hits:
-            alive[number] = True
+        hits = [number for number, one in excludes if one.match.fits(corner)]
         if hits:
+            for number in hits:
+                alive[number] = True
             exclude = family.exclude[hits[0]]
             where = f"{matrix.source}:{exclude.match.line}"
             name = maker.name(family, corner)

@@ -1,7 +1,6 @@
 """Cells by pattern and by group."""
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from dlimg.choose.form import nearest
@@ -38,6 +37,8 @@ def _no_cell(pattern: str, ids: Sequence[str]) -> Problem:
 
 def _alike(bare: str, ids: Sequence[str]) -> list[str]:
     """The ids whose beginning, as long as what was written, is nearest to it."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
+
     beginnings: dict[str, str] = {}
     for one in ids:
         beginnings.setdefault(one[: len(bare)], one)

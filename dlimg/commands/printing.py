@@ -5,15 +5,19 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
-from dlimg.report.table import table
+from dlimg.report.table import plain_table
 
 
 def print_table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], environment: Mapping[str, str]
 ) -> None:
     """A table on standard output: drawn on a terminal, tab-separated in a pipe."""
-    terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if terminal else 0
+    if not sys.stdout.isatty():
+        sys.stdout.write(plain_table(headings, rows))
+        return
+    from dlimg.report.drawn import table  # noqa: PLC0415 - costs 40 ms, and pipes need none of it
+
+    width = shutil.get_terminal_size().columns
     sys.stdout.write(table(headings, rows, width=width, colour=coloured(environment)))
 
 

@@ -32,6 +32,11 @@ class Project:
     def locks(self) -> Path:
         return self.root / "locks"
 
+    def locked(self) -> Mapping[str, str]:
+        """Cell ids that have a lock: `yes`, or `here only` where it is not to be committed."""
+        local = {path.stem: "here only" for path in (self.locks / "local").glob("*.json")}
+        return {path.stem: "yes" for path in self.locks.glob("*.json")} | local
+
     @property
     def rendered(self) -> Path:
         return self.root / "rendered"

@@ -1,10 +1,11 @@
-"""`list`, `show`, `checks`: looking at cells; nothing is changed and no engine is asked."""
+"""`show` and `checks`: one cell in full, and what is proved about cells."""
 
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 
 from dlimg.choose.select import select
+from dlimg.commands.listing import cell_json
 from dlimg.commands.printing import print_json, print_table
 from dlimg.commands.project import Project, chosen, read_project
 from dlimg.draw.tags import cudnn_version, repository, tag
@@ -17,72 +18,13 @@ from dlimg.smoke.checks import checks_for
 
 
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
-    """The exit code of one of the three commands."""
+    """0; nothing is changed and no engine is asked."""
     project = read_project(arguments.matrix)
-    match arguments.command:
-        case "list" if arguments.dropped:
-            _dropped(project, arguments, environment)
-        case "list":
-            _list(project, arguments, environment)
-        case "show":
-            _show(project, arguments)
-        case _:
-            _checks(project, arguments, environment)
+    if arguments.command == "show":
+        _show(project, arguments)
+    else:
+        _checks(project, arguments, environment)
     return 0
-
-
-def _list(project: Project, arguments: Namespace, environment: Mapping[str, str]) -> None:
-    cells = chosen(project, arguments)
-    if arguments.format == "json":
-        print_json([cell_json(project, cell) for cell in cells])
-        return
-    headings = ("cell", "python from", "tags that move", "locked")
-    rows = [
-        (
-            cell.id,
-            f"uv {cell.managed_python}" if cell.managed_python else cell.os.name,
-            ", ".join(project.resolution.aliases.get(cell.id, ())) or "-",
-            _locked(project, cell),
-        )
-        for cell in cells
-    ]
-    print_table(headings, rows, environment)
-
-
-def _locked(project: Project, cell: Cell) -> str:
-    if (project.locks / "local" / f"{cell.id}.json").exists():
-        return "here only"
-    return "yes" if (project.locks / f"{cell.id}.json").exists() else "no"
-
-
-def cell_json(project: Project, cell: Cell) -> dict[str, object]:
-    """A cell's axes and names, as stable data."""
-    return {
-        "cell": cell.id,
-        "family": cell.family,
-        "package": cell.package,
-        "version": cell.version,
-        "accelerator": cell.accelerator,
-        "cuda": cell.stack.cuda if cell.stack else None,
-        "python": cell.python,
-        "managed_python": cell.managed_python or None,
-        "os": cell.os.name,
-        "flavour": cell.flavour.value,
-        "aliases": list(project.resolution.aliases.get(cell.id, ())),
-        "locked": _locked(project, cell) != "no",
-        "notes": list(cell.notes),
-    }
-
-
-def _dropped(project: Project, arguments: Namespace, environment: Mapping[str, str]) -> None:
-    dropped = project.resolution.dropped
-    if arguments.patterns or arguments.group:
-        raise BadInput("--dropped shows all corners", hint="leave the patterns and groups out")
-    if arguments.format == "json":
-        print_json([{"cell": d.id, "reason": d.reason, "source": d.source} for d in dropped])
-        return
-    rows = [(one.id, one.reason, one.source) for one in dropped]
-    print_table(("corner", "reason", "source"), rows, environment)
 
 
 def _show(project: Project, arguments: Namespace) -> None:
@@ -95,7 +37,7 @@ def _show(project: Project, arguments: Namespace) -> None:
     cell = found[0]
     lock = read_lock(cell.id, project.locks)
     if arguments.format == "json":
-        print_json(cell_json(project, cell) | _lock_json(project, cell, lock))
+        print_json(cell_json(project, cell, project.locked()) | _lock_json(project, cell, lock))
         return
     sys.stdout.write("\n".join(_lines(project, cell, lock)) + "\n")
 
