@@ -6,7 +6,7 @@ import os
 import secrets
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import make
@@ -34,6 +34,12 @@ LOCK = make.lock(
     )
 )
 
+CUDA_RUNTIME = make.wheel(
+    "nvidia-cuda-runtime",
+    "13.2.86",
+    sha256="3498247680dfddce31bad102af7e3e26fc795342a3cac64722bb0fa95e7f60f0",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
@@ -58,9 +64,10 @@ class Made:
 
 
 def planned(base: Base, cell: Cell) -> Planned:
-    text = dockerfile(cell, LOCK, templates(str(IMAGES)))
+    lock = replace(LOCK, wheels=(*LOCK.wheels, CUDA_RUNTIME)) if cell.is_cuda else LOCK
+    text = dockerfile(cell, lock, templates(str(IMAGES)))
     name = f"dlimg-test/manners-{secrets.token_hex(4)}"
-    image = make.image(cell, locked=LOCK, dockerfile=text, repository=name)
+    image = make.image(cell, locked=lock, dockerfile=text, repository=name)
     return make.planned(image, on=base, key=secrets.token_hex(32))
 
 

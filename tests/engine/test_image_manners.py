@@ -185,7 +185,8 @@ def test_only_a_compiling_flavour_compiles(runtime: Made, devel: Made) -> None:
     assert "gcc" not in runtime.says("ls /usr/bin")
     source = "#include <Python.h>\n#include <vector>\nint main() { return std::vector<int>(3)[0]; }"
     include = "$(python -c 'import sysconfig; print(sysconfig.get_path(\"include\"))')"
-    compiled = f"g++ -x c++ -I {include} -o /tmp/x -; /tmp/x; make --version; echo $CUDA_HOME"
+    cuda = "-L $CUDA_HOME/lib64 -l cudart"
+    compiled = f"g++ -x c++ -I {include} - -o /tmp/x {cuda}; /tmp/x; make -v; echo $CUDA_HOME"
     said = devel.says(compiled, "--tmpfs", "/tmp:exec", stdin=source)
     assert said.endswith("/opt/env/lib/python/site-packages/nvidia/cu13")
 
