@@ -1,0 +1,53 @@
+"""The committed Dockerfiles are what would be rendered now, and keep what every one promises."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dlimg.commands.drawing import locked_images
+from dlimg.commands.project import read_project
+from dlimg.model import Image
+
+ROOT = Path(__file__).parent.parent.parent
+PROJECT = read_project(str(ROOT / "matrix.yaml"))
+IMAGES = [
+    image
+    for image in locked_images(PROJECT, PROJECT.resolution.cells)
+    if not any(wheel.local for wheel in image.lock.wheels)
+]
+
+pytestmark = pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.cell.id)
+
+
+def committed(image: Image) -> str:
+    return (ROOT / "rendered" / image.cell.id / "Dockerfile").read_text()
+
+
+def test_committed_is_current(image: Image) -> None:
+    assert committed(image) == image.dockerfile, "run `nox -s render` and review the change"
+
+
+def test_every_wheel_is_pinned_by_hash_and_no_address_is_there(image: Image) -> None:
+    text = committed(image)
+    for wheel in image.lock.wheels:
+        assert f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}" in text
+    pins = re.findall(r"^(?:[a-z0-9._-]+)==\S+ --hash=sha256:[0-9a-f]{64}$", text, re.MULTILINE)
+    # Beside the locked wheels stands the installer's own.
+    assert len(pins) == len(image.lock.wheels) + 1
+    assert "://" not in text
+    assert ":latest" not in text
+
+
+def test_it_ends_as_a_user_that_is_not_root(image: Image) -> None:
+    users = re.findall(r"^USER (.+)$", committed(image), re.MULTILINE)
+    assert users[-1] == "user"
+
+
+def test_scripts_stop_at_the_first_failure(image: Image) -> None:
+    text = committed(image)
+    stages = re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]
+    for stage in stages:
+        inherits = stage.split()[0] in {"tool", "system", "python", "scratch"}
+        if re.search(r"^RUN ", stage, re.MULTILINE):
+            assert inherits or 'SHELL ["/bin/bash", "-euo", "pipefail", "-c"]' in stage
