@@ -3,7 +3,8 @@
 Each line of `--progress=rawjson` is one object with any of `vertexes` (a step: digest, name,
 started, completed, cached, error), `statuses` (a transfer inside a step) and `logs` (what a
 step printed, in base64). A vertex comes again whenever something about it changes. Lines that
-are no JSON object are buildx's own words, said when it ends badly.
+are no JSON object are buildx's own words, said when it ends badly. buildx before 0.14 lays an
+object out over many lines, the last of which is a lone brace.
 """
 
 import base64
@@ -48,6 +49,7 @@ class Progress:
     first: float = 0.0
     last: float = 0.0
     words: tuple[str, ...] = ()
+    partial: str = ""
 
     @property
     def total(self) -> int:
@@ -78,12 +80,10 @@ class Progress:
         return failed[0] if failed else None
 
 
-def event_of(line: str) -> Mapping[str, Any] | None:
-    """The event that a line holds, or none where the line is buildx's own words."""
-    if not line.startswith("{"):
-        return None
+def event_of(text: str) -> Mapping[str, Any] | None:
+    """The event that a text holds, or none where it is buildx's own words."""
     try:
-        event = json.loads(line)
+        event = json.loads(text)
     except ValueError:
         return None
     return event if isinstance(event, dict) else None
@@ -91,10 +91,14 @@ def event_of(line: str) -> Mapping[str, Any] | None:
 
 def advance(progress: Progress, line: str) -> Progress:
     """The progress after one more line of `--progress=rawjson`."""
-    event = event_of(line)
+    text = progress.partial + line.rstrip()
+    if text.startswith("{") and (text == "{" or (progress.partial and line.rstrip() != "}")):
+        return replace(progress, partial=f"{text}\n")
+    event = event_of(text) if text.startswith("{") else None
     if event is None:
-        words = (*progress.words, line.rstrip())[-LOG_LINES:]
-        return replace(progress, words=words)
+        words = (*progress.words, *text.splitlines())[-LOG_LINES:]
+        return replace(progress, words=words, partial="")
+    progress = replace(progress, partial="")
     steps = dict(progress.steps)
     current = progress.current
     for vertex in event.get("vertexes") or ():

@@ -51,6 +51,17 @@ def test_a_step_at_work_is_named_and_numbered() -> None:
     assert progress.seconds == pytest.approx(3.0)
 
 
+def test_older_buildx_lays_an_event_out_over_many_lines() -> None:
+    done = vertex(SYSTEM, started=TIME.format(1), completed=TIME.format(3))
+    lines = [
+        line
+        for event in (*GRAPH, done)
+        for line in json.dumps(json.loads(event), indent=2).splitlines()
+    ]
+    assert after(*lines) == after(*GRAPH, done)
+    assert after(*lines, "ERROR: it ended badly").words == ("ERROR: it ended badly",)
+
+
 def test_a_cached_step_is_done() -> None:
     progress = after(*GRAPH, vertex(SYSTEM, started=TIME.format(1), cached=True))
     assert progress.steps[SYSTEM].state == "cached"
