@@ -76,6 +76,13 @@ def test_every_python_has_the_packages(runtime: Made, python: str) -> None:
     assert runtime.says(f"{python} -c 'import six; print(six.__version__)'") == "1.17.0"
 
 
+@pytest.mark.parametrize("start", ["bash -lc", "env -i bash -lc"])
+def test_a_login_shell_finds_everything(devel: Made, start: str) -> None:
+    said = devel.says(f"{start} 'command -v python pip; echo $PIP_CONSTRAINT $PATH'")
+    assert said.startswith("/home/user/env/bin/python\n/opt/env/bin/pip\n/etc/dlimg/constraints")
+    assert ("/nvidia/cu13/bin:" in said) == ("env" not in start)
+
+
 def test_pip_sees_a_sound_environment(runtime: Made) -> None:
     assert runtime.says("pip check") == "No broken requirements found."
     assert runtime.says("pip list --format freeze").split() == ["pip==26.3", "six==1.17.0"]
