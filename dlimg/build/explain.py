@@ -3,9 +3,12 @@
 import re
 from typing import Final
 
+from dlimg.build.progress import short_name
 from dlimg.errors import Problem
 from dlimg.model import BuildFailure
 
+_OUT_OF_REACH: Final = "an index, a mirror or a registry cannot be reached from the build"
+_PYTHON_STAGE: Final = "[python "
 # The words of pip, uv, apt, tar and BuildKit themselves, as seen in their logs.
 _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
     (
@@ -40,7 +43,7 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
             r"|connection (?:refused|reset|timed out)|error sending request|tcp connect error"
             r"|Failed to fetch|Unable to fetch|i/o timeout|operation timed out"
         ),
-        "an index, a mirror or a registry cannot be reached from the build",
+        _OUT_OF_REACH,
         "check the network and the proxy, or name a mirror (UV_DEFAULT_INDEX, DLIMG_APT_CONF)",
     ),
 )
@@ -50,7 +53,9 @@ def explain(failure: BuildFailure) -> Problem:
     """What went wrong in one line, with the step, and a hint that fits the cause."""
     text = "\n".join((failure.step, *failure.log))
     message, hint = _cause(text)
-    step = f" at {failure.step}" if failure.step else ""
+    step = f" at {short_name(failure.step)}" if failure.step else ""
+    if message == _OUT_OF_REACH and _PYTHON_STAGE in failure.step:
+        hint = "name a mirror of uv's Pythons in UV_PYTHON_INSTALL_MIRROR"
     return Problem(message=f"{message}{step}", where=failure.planned.image.cell.id, hint=hint)
 
 
@@ -59,3 +64,9 @@ def _cause(text: str) -> tuple[str, str]:
         if re.search(pattern, text, re.IGNORECASE):
             return message, hint
     return "the build failed", "read the end of the step's log"
+
+
+def is_out_of_reach(failure: BuildFailure) -> bool:
+    """Whether the build only lacked uv's download of a Python: nothing is known about the cell."""
+    cause, _ = _cause("\n".join(failure.log))
+    return _PYTHON_STAGE in failure.step and cause == _OUT_OF_REACH

@@ -80,6 +80,12 @@ class Progress:
         return failed[0] if failed else None
 
 
+def short_name(name: str) -> str:
+    """A step's name without the mounts and markers, which say nothing to one who waits."""
+    words = [word for word in name.split() if not word.startswith(("--mount", "<<"))]
+    return " ".join(words)[:70]
+
+
 def event_of(text: str) -> Mapping[str, Any] | None:
     """The event that a text holds, or none where it is buildx's own words."""
     try:

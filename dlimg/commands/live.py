@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from dlimg.build.progress import Progress
-from dlimg.report.progress import line, style
+from dlimg.report.progress import is_news, line, style
 
 
 class Board:
@@ -42,9 +42,11 @@ class Board:
     def show(self, progress: Progress) -> None:
         """Take in what one cell has come to."""
         now = time.monotonic()
+        before = self.latest.get(progress.cell)
         self.latest[progress.cell] = progress
         began = self.began.setdefault(progress.cell, now)
-        if not self.live:
+        same = before and (before.state, before.name) == (progress.state, progress.name)
+        if not self.live and not same and is_news(progress):
             sys.stderr.write(f"{line(progress, now - began)}\n")
             sys.stderr.flush()
 

@@ -23,7 +23,7 @@ from dlimg.errors import BadInput, DlimgError
 from dlimg.lock.question import has_local_version
 from dlimg.lock.store import read_bases, read_lock, wheel_folders
 from dlimg.lock.walk import lock_cells
-from dlimg.model import BuildFailure, Built, Cell, Evidence, Image, Planned
+from dlimg.model import Base, BuildFailure, Built, Cell, Evidence, Image, Planned
 from dlimg.publish.promote import Published, publish
 from dlimg.report.summary import Line, exit_code_of, failure_text, headings, line_json, line_row
 from dlimg.run.command import try_line
@@ -59,9 +59,13 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     for image in images:
         checks_for(image.cell, walk.project.images)  # a wrong check is found before the build
     engine = find(environment, private=private_engine(arguments), say=say)
-    planned = _planned(walk, images, engine)
-    results = _build(walk, planned, engine)
-    lines = [_line(walk, one, engine) for one in results]
+    bases = _bases(walk, images, engine)
+    planned = _planned(images, bases)
+    results = {one.planned.image.cell.id: one for one in _build(walk, planned, engine)}
+    lines = [
+        _line(walk, image, results.get(image.cell.id), bases[image.cell.os.name], engine)
+        for image in images
+    ]
     _report(walk, lines, engine, time.monotonic() - began)
     return exit_code_of(lines)
 
@@ -88,22 +92,36 @@ def _wants_local_lock(project: Project, cell: Cell) -> bool:
     return wants and read_lock(cell.id, project.locks) is None
 
 
-def _planned(walk: Walk, images: Sequence[Image], engine: Engine) -> tuple[Planned, ...]:
-    """Every image with its base at hand and its key, and the plan told before it is done."""
+def _bases(walk: Walk, images: Sequence[Image], engine: Engine) -> dict[str, Base | DlimgError]:
+    """The base of each operating system, or why it cannot be had here; the others go on."""
+    found: dict[str, Base | DlimgError] = {}
     pins = read_bases(walk.project.locks)
-    systems = {image.cell.os.name: image.cell.os for image in images}
-    bases = {
-        name: base_for(engine, system, choice=walk.arguments.base, pins=pins, say=say)
-        for name, system in systems.items()
-    }
-    planned = tuple(
-        Planned(image=one, base=bases[one.cell.os.name], key=key(one, bases[one.cell.os.name]))
-        for one in images
-    )
-    for one in planned:
-        base = f"{one.base.source} base {one.base.identity[:19]}"
-        say(f"plan: {one.reference} on {one.image.cell.os.image}, {base}")
-    return planned
+    for image in images:
+        system = image.cell.os
+        if system.name in found:
+            continue
+        try:
+            found[system.name] = base_for(
+                engine, system, choice=walk.arguments.base, pins=pins, say=say
+            )
+        except DlimgError as error:
+            found[system.name] = error
+    return found
+
+
+def _planned(
+    images: Sequence[Image], bases: Mapping[str, Base | DlimgError]
+) -> tuple[Planned, ...]:
+    """Every image whose base is at hand, with its key; the plan is told before it is done."""
+    planned = []
+    for image in images:
+        base = bases[image.cell.os.name]
+        if isinstance(base, Base):
+            one = Planned(image=image, base=base, key=key(image, base))
+            source = f"{base.source} base {base.identity[:19]}"
+            say(f"plan: {one.reference} on {image.cell.os.image}, {source}")
+            planned.append(one)
+    return tuple(planned)
 
 
 def _build(
@@ -120,17 +138,25 @@ def _build(
         )
 
 
-def _line(walk: Walk, result: Built | BuildFailure, engine: Engine) -> Line:
+def _line(
+    walk: Walk,
+    image: Image,
+    result: Built | BuildFailure | None,
+    base: Base | DlimgError,
+    engine: Engine,
+) -> Line:
     """One image's way to its end; what stops it stops no other."""
-    if isinstance(result, BuildFailure) or not walk.goes_to("test"):
-        return Line(result=result)
+    if isinstance(base, DlimgError):
+        return Line(image=image, error=base)
+    if not isinstance(result, Built) or not walk.goes_to("test"):
+        return Line(image=image, result=result)
     evidence: Evidence | None = None
     try:
         evidence = _tested(walk, result, engine)
         published = _published(walk, result, evidence, engine) if walk.goes_to("publish") else None
     except DlimgError as error:
-        return Line(result=result, evidence=evidence, error=error)
-    return Line(result=result, evidence=evidence, published=published)
+        return Line(image=image, result=result, evidence=evidence, error=error)
+    return Line(image=image, result=result, evidence=evidence, published=published)
 
 
 def _tested(walk: Walk, built: Built, engine: Engine) -> Evidence:
@@ -164,8 +190,9 @@ def _report(walk: Walk, lines: Sequence[Line], engine: Engine, seconds: float) -
     if walk.arguments.format == "json":
         print_json([line_json(line) for line in lines])
     else:
-        rows = [line_row(line) for line in lines]
-        print_table(headings(walk.goes_to("publish")), rows, walk.environment)
+        publishing = walk.goes_to("publish")
+        rows = [line_row(line, publishing) for line in lines]
+        print_table(headings(publishing), rows, walk.environment)
     sys.stdout.flush()
     for line in lines:
         text = failure_text(line)

@@ -1,6 +1,6 @@
 """One line that says how far a cell's build is."""
 
-from dlimg.build.progress import Progress
+from dlimg.build.progress import Progress, short_name
 from dlimg.report.table import seconds_text
 
 
@@ -17,15 +17,14 @@ def line(progress: Progress, seconds: float) -> str:
             return f"{progress.cell}  waiting"
         case "running":
             step = f"{progress.number}/{progress.total}"
-            return f"{progress.cell}  {step}  {_short(progress.name)}  {seconds_text(seconds)}"
+            return f"{progress.cell}  {step}  {short_name(progress.name)}  {seconds_text(seconds)}"
+
+
+def is_news(progress: Progress) -> bool:
+    """Whether a log should have a line for it: an end, or a step that takes its time."""
+    return progress.state != "running" or " RUN" in progress.name or "export" in progress.name
 
 
 def style(progress: Progress) -> str:
     """The colour of that line on a terminal."""
     return {"failed": "bold red", "done": "green", "cached": "green"}.get(progress.state, "")
-
-
-def _short(name: str) -> str:
-    """A step's name without the mounts, which say nothing to one who waits."""
-    words = [word for word in name.split() if not word.startswith("--mount")]
-    return " ".join(words)[:70]

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dlimg.build.explain import explain
-from dlimg.errors import DlimgError
-from dlimg.model import BuildFailure, Built, Evidence, Status, Verdict
+from dlimg.build.explain import explain, is_out_of_reach
+from dlimg.errors import DlimgError, NotRun
+from dlimg.model import BuildFailure, Built, Evidence, Image, Status, Verdict
 from dlimg.publish.promote import Published
 from dlimg.report.table import bytes_text, seconds_text
 from dlimg.smoke.verdicts import NO_DEVICE, exit_code, is_gpu_tested, outcome
@@ -15,7 +15,8 @@ from dlimg.smoke.verdicts import NO_DEVICE, exit_code, is_gpu_tested, outcome
 class Line:
     """One image's way: what was built, what the checks said, where it went, or what stopped it."""
 
-    result: Built | BuildFailure
+    image: Image
+    result: Built | BuildFailure | None = None
     evidence: Evidence | None = None
     published: Published | None = None
     error: DlimgError | None = None
@@ -27,22 +28,29 @@ def headings(publishing: bool) -> tuple[str, ...]:  # noqa: FBT001 - one more co
     return (*columns, "published") if publishing else columns
 
 
-def line_row(line: Line) -> tuple[str, ...]:
+def line_row(line: Line, publishing: bool) -> tuple[str, ...]:  # noqa: FBT001 - as above
     """The row of one image, as people read it."""
-    planned = line.result.planned
-    image = planned.image
-    row = [image.repository, image.tag, planned.base.source.value]
+    row = [line.image.repository, line.image.tag]
     match line.result:
-        case Built(size=size, seconds=seconds, cached=cached):
-            row += [bytes_text(size), "present" if cached else seconds_text(seconds)]
-            row.append(_checks_text(line))
-        case BuildFailure(seconds=seconds):
-            row += ["-", seconds_text(seconds), "failed to build"]
-    if line.published:
-        row.append(", ".join((line.published.reference, *line.published.moved)))
-    elif line.error:
-        row.append("refused")
+        case Built(planned=planned, size=size, seconds=seconds, cached=cached):
+            row += [planned.base.source.value, bytes_text(size)]
+            row += ["present" if cached else seconds_text(seconds), _checks_text(line)]
+        case BuildFailure(planned=planned, seconds=seconds):
+            said = (
+                "not run: not to be had here" if is_out_of_reach(line.result) else "failed to build"
+            )
+            row += [planned.base.source.value, "-", seconds_text(seconds), said]
+        case None:
+            row += ["-", "-", "-", "not run: no base here"]
+    if publishing:
+        row.append(_published_text(line))
     return tuple(row)
+
+
+def _published_text(line: Line) -> str:
+    if line.published:
+        return ", ".join((line.published.reference, *line.published.moved))
+    return "refused" if line.error else "-"
 
 
 def _checks_text(line: Line) -> str:
@@ -56,7 +64,7 @@ def _checks_text(line: Line) -> str:
         text += f", {counts[Status.FAILED]} failed"
     if counts[Status.NOT_RUN]:
         text += f", {counts[Status.NOT_RUN]} not run"
-    if line.result.planned.image.cell.is_cuda:
+    if line.image.cell.is_cuda:
         text += f"; {gpu_text(line.evidence)}"
     return text
 
@@ -71,18 +79,19 @@ def gpu_text(evidence: Evidence) -> str:
 
 def line_json(line: Line) -> dict[str, object]:
     """The same as stable data; `digest` is null where nothing was built."""
-    planned, result = line.result.planned, line.result
-    built = isinstance(result, Built)
+    result = line.result
+    planned = result.planned if result else None
+    base = planned.base if planned else None
     return {
-        "cell": planned.image.cell.id,
-        "reference": planned.reference,
-        "moving_reference": planned.moving_reference,
-        "base": {"source": planned.base.source.value, "identity": planned.base.identity},
-        "built": built,
+        "cell": line.image.cell.id,
+        "reference": planned.reference if planned else None,
+        "moving_reference": f"{line.image.repository}:{line.image.tag}",
+        "base": {"source": base.source.value, "identity": base.identity} if base else None,
+        "built": isinstance(result, Built),
         "cached": result.cached if isinstance(result, Built) else False,
         "digest": result.digest if isinstance(result, Built) else None,
         "size_bytes": result.size if isinstance(result, Built) else None,
-        "seconds": round(result.seconds, 3),
+        "seconds": round(result.seconds, 3) if result else None,
         "outcome": outcome(line.evidence.verdicts) if line.evidence else None,
         "gpu_tested": is_gpu_tested(line.evidence) if line.evidence else False,
         "device": line.evidence.device if line.evidence else None,
@@ -115,7 +124,7 @@ def failure_text(line: Line) -> str:
     """What went wrong with this image and the end of its log, or nothing."""
     if isinstance(line.result, BuildFailure):
         log = "\n".join(f"    {text}" for text in line.result.log)
-        return f"{explain(line.result)}\n  step: {line.result.step}\n{log}"
+        return f"{explain(line.result)}\n{log}"
     parts = []
     if line.evidence:
         cell = line.evidence.cell
@@ -124,10 +133,10 @@ def failure_text(line: Line) -> str:
                 parts.append(f"{cell}  {one.check} {one.status}: {one.reason}")
             if one.status is Status.FAILED:
                 parts += [f"    {text}" for text in one.output.splitlines()]
-        if line.result.planned.image.cell.is_cuda and line.evidence.device == NO_DEVICE:
+        if line.image.cell.is_cuda and line.evidence.device == NO_DEVICE:
             parts.append(f"{cell}  the engine has no GPU: this image is not tested on a GPU")
     if line.error:
-        parts.append(f"dlimg: {line.error}")
+        parts.append(f"{line.image.cell.id}: {line.error}")
     return "\n".join(parts)
 
 
@@ -139,7 +148,7 @@ def exit_code_of(lines: Sequence[Line]) -> int:
 
 def _code(line: Line) -> int:
     if isinstance(line.result, BuildFailure):
-        return 1
+        return NotRun.exit_code if is_out_of_reach(line.result) else 1
     if line.error:
         return line.error.exit_code
     if line.published:
