@@ -1,0 +1,130 @@
+"""How images ended, as rows, as data, and as one exit code."""
+
+from types import MappingProxyType
+
+import make
+import pytest
+
+from dlimg.errors import DlimgError, Negative, NoEngine, NotRun
+from dlimg.model import BuildFailure, Built, Evidence, Status, Verdict
+from dlimg.report.summary import (
+    Line,
+    exit_code_of,
+    failure_text,
+    gpu_text,
+    headings,
+    line_json,
+    line_row,
+)
+
+CPU = make.planned()
+CUDA = make.planned(make.image(make.cell(accelerator="cuda13.2")))
+REACH = "error: Request failed after 3 retries; cause: dns error"
+
+
+def built(planned: object = CPU, *, cached: bool = False) -> Built:
+    assert isinstance(planned, type(CPU))
+    return Built(planned=planned, digest="sha256:1", size=2_170_000_000, seconds=9, cached=cached)
+
+
+def failed(step: str = "[image 1/2] RUN --mount=type=cache uv", log: str = "boom") -> BuildFailure:
+    return BuildFailure(planned=CPU, step=step, log=(log,), seconds=3)
+
+
+def verdict(status: Status, *, gpu: bool = False, **figures: object) -> Verdict:
+    return Verdict(
+        check="conv_training",
+        sha256="0",
+        status=status,
+        reason="" if status is Status.PASSED else "because",
+        seconds=1.0,
+        figures=MappingProxyType(figures),
+        output="the end of its output",
+        needs=frozenset({"gpu"} if gpu else ()),
+    )
+
+
+def evidence(*verdicts: Verdict, device: str = "none") -> Evidence:
+    return Evidence(
+        digest="sha256:1",
+        cell="a-cell",
+        device=device,
+        day="2026-11-21",
+        dlimg="0.1.0",
+        engine="28",
+        verdicts=verdicts,
+    )
+
+
+def line(
+    result: Built | BuildFailure | None,
+    proof: Evidence | None = None,
+    error: DlimgError | None = None,
+) -> Line:
+    image = result.planned.image if result else CPU.image
+    return Line(image=image, result=result, evidence=proof, error=error)
+
+
+PASSED = evidence(verdict(Status.PASSED))
+FAILED = evidence(verdict(Status.PASSED), verdict(Status.FAILED))
+NO_GPU = evidence(verdict(Status.PASSED), verdict(Status.NOT_RUN, gpu=True))
+
+# line, exit code, the last column of its row
+ENDS = [
+    (line(built()), 0, "not run"),
+    (line(built(), PASSED), 0, "passed: 1 of 1 passed"),
+    (line(built(), FAILED), 1, "failed: 1 of 2 passed, 1 failed"),
+    (line(built(CUDA), NO_GPU), 3, "not-run: 1 of 2 passed, 1 not run; not tested on a GPU"),
+    (line(failed()), 1, "failed to build"),
+    (line(failed("[python 2/2] RUN uv", REACH)), 3, "not run: not to be had here"),
+    (line(failed("[tool 2/3] RUN pip", REACH)), 1, "failed to build"),
+    (line(failed("[python 2/2] RUN uv", "hash mismatch")), 1, "failed to build"),
+    (line(None, error=NoEngine("no base")), 4, "not run: no base here"),
+    (line(built(), error=Negative("the container ended")), 1, "failed: could not be run"),
+]
+
+
+@pytest.mark.parametrize(("one", "code", "said"), ENDS)
+def test_ends(one: Line, code: int, said: str) -> None:
+    row = line_row(one, publishing=False)
+    assert row[-1] == said
+    assert len(row) == len(headings(publishing=False))
+    assert exit_code_of([one]) == code
+
+
+@pytest.mark.parametrize(
+    ("codes", "all_of_them"),
+    [([0, 0], 0), ([0, 3], 3), ([3, 1], 1), ([4, 3], 4), ([3, 4, 1, 0], 1), ([], 0)],
+)
+def test_a_failure_outweighs_what_was_not_run(codes: list[int], all_of_them: int) -> None:
+    by_code = {code: one for one, code, _ in ENDS}
+    assert exit_code_of([by_code[code] for code in codes]) == all_of_them
+
+
+def test_a_refused_image_says_so() -> None:
+    refused = line(built(CUDA), NO_GPU, NotRun("required checks were not run"))
+    assert line_row(refused, publishing=True)[-1] == "refused"
+    assert exit_code_of([refused]) == 3
+    assert "required checks were not run" in failure_text(refused)
+    assert "the engine has no GPU" in failure_text(refused)
+
+
+def test_a_failure_shows_the_end_of_its_log() -> None:
+    text = failure_text(line(failed()))
+    assert "boom" in text
+    assert "--mount" not in text
+    assert "the end of its output" in failure_text(line(built(), FAILED))
+    assert failure_text(line(built(), PASSED)) == ""
+
+
+def test_the_gpu_is_named() -> None:
+    proof = evidence(
+        verdict(Status.PASSED, gpu=True, name="NVIDIA H200"), device="nvidia.com/gpu=0"
+    )
+    assert gpu_text(proof) == "tested on NVIDIA H200"
+    assert gpu_text(NO_GPU) == "not tested on a GPU"
+
+
+@pytest.mark.parametrize("one", [row[0] for row in ENDS])
+def test_the_same_keys_whatever_happened(one: Line) -> None:
+    assert list(line_json(one)) == list(line_json(ENDS[0][0]))
