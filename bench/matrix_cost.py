@@ -97,7 +97,7 @@ def bare_cells(folder: Path) -> Any:
                 is_cuda=False,
                 managed_python="",
                 notes=(),
-                os=SimpleNamespace(image=image),
+                os=SimpleNamespace(base_name=image),
                 python=python,
             )
 

@@ -131,6 +131,10 @@ def _drawing(commands: Commands) -> None:
     _patterns(one)
     one.add_argument("--check", action="store_true", help="only say whether locks are current")
     one.add_argument("--upgrade", action="store_true", help="resolve anew what is current, too")
+    one.add_argument(
+        "--bases", action="store_true", help="pin the registry's digests of base images instead"
+    )
+    _engine(one)
     _find_links(one)
     one = _command(commands, "render", "drawing", "Write the Dockerfile of each locked cell.")
     _patterns(one)

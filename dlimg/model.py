@@ -36,7 +36,10 @@ class BaseSource(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatingSystem:
-    """A distribution's release: `image` is what FROM names, `suite` what a bootstrap installs."""
+    """A distribution's release: `image` is what FROM names, `suite` what a bootstrap installs.
+
+    `digest` is the one that the registry's image is pinned to, or empty.
+    """
 
     name: str
     distribution: str
@@ -44,6 +47,12 @@ class OperatingSystem:
     suite: str
     image: str
     python: str
+    digest: str = ""
+
+    @property
+    def base_name(self) -> str:
+        """What stands after FROM: the image, with its digest where it is pinned."""
+        return f"{self.image}@{self.digest}" if self.digest else self.image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

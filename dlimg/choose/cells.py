@@ -16,9 +16,10 @@ FLAVOURS: Final = MappingProxyType({flavour.value: flavour for flavour in Flavou
 class Maker:
     """Makes cells; what cells share (stacks, systems, requirements) is made once."""
 
-    def __init__(self, matrix: Matrix, facts: Facts) -> None:
+    def __init__(self, matrix: Matrix, facts: Facts, digests: Mapping[str, str]) -> None:
         self.matrix = matrix
         self.facts = facts
+        self.digests = digests
         self.stacks = {name: self._stack(choice) for name, choice in matrix.stacks.items()}
         self.systems = {name: self._system(name) for name in matrix.operating_systems}
         self.wanted: dict[tuple[str, str, str, str], tuple[str, ...]] = {}
@@ -46,6 +47,7 @@ class Maker:
             suite=fact.codename,
             image=choice.image,
             python=fact.python,
+            digest=self.digests.get(name, ""),
         )
 
     def name(self, family: Family, corner: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from dlimg.choose.form import nearest
 from dlimg.choose.matrix import AXES, Family, Match, Matrix
 from dlimg.choose.rules import Judge
 from dlimg.errors import BadInput, Problem
-from dlimg.model import Cell, Dropped, Stack
+from dlimg.model import NOTHING, Cell, Dropped, Stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +25,15 @@ class Resolution:
     groups: Mapping[str, tuple[str, ...]]
 
 
-def resolve(matrix: Matrix, facts: Facts) -> Resolution:
-    """The cells of a matrix under the facts.
+def resolve(matrix: Matrix, facts: Facts, digests: Mapping[str, str] = NOTHING) -> Resolution:
+    """The cells of a matrix under the facts; `digests` pin the registry's images by system.
 
     Raises BadInput with every dead exclude, alias, group, stack or operating system.
     """
     problems = list(_unknown_distributions(matrix, facts))
     if problems:
         raise BadInput.of(problems)
-    maker = Maker(matrix, facts)
+    maker = Maker(matrix, facts, digests)
     corners: dict[str, list[tuple[dict[str, str], Cell]]] = {}
     dropped: list[Dropped] = []
     for family in matrix.families.values():

@@ -2,20 +2,24 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import uv
 
 from dlimg.commands.printing import print_table, say
 from dlimg.commands.project import Project, chosen, environment_text, read_project
 from dlimg.engine import process
+from dlimg.engine.bases import registry_digest
+from dlimg.engine.find import find
 from dlimg.engine.index import open_index, uv_environment
-from dlimg.errors import Negative
+from dlimg.errors import DlimgError, Negative, NetworkFailure
 from dlimg.lock.check import check_locks
 from dlimg.lock.solve import Solver
-from dlimg.lock.store import wheel_folders
+from dlimg.lock.store import read_bases, wheel_folders, write_bases
 from dlimg.lock.walk import Locksmith, State, lock_cells
+from dlimg.model import Cell
 
 
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
@@ -24,6 +28,8 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     if arguments.check:
         return _check(project, arguments)
     cells = chosen(project, arguments)
+    if arguments.bases:
+        return _pin_bases(project, cells, arguments, environment)
     done = lock_cells(cells, locksmith(project, arguments, environment), say=say)
     rows = [
         (one.name, one.state.value, ", ".join(one.changes) or one.reason or "-")
@@ -58,6 +64,29 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
     """Where dlimg keeps what it can fetch again: `$XDG_CACHE_HOME/dlimg`."""
     home = environment_text(environment, "XDG_CACHE_HOME", str(Path.home() / ".cache"))
     return Path(home) / "dlimg"
+
+
+def _pin_bases(
+    project: Project, cells: Sequence[Cell], arguments: Namespace, environment: Mapping[str, str]
+) -> int:
+    """Pin the base images of these cells; what cannot be asked for keeps the pin it had."""
+    private: Literal["allow", "refuse"] = "refuse" if arguments.no_private_engine else "allow"
+    engine = find(environment, private=private, say=say)
+    known = {system.name for system in (cell.os for cell in project.resolution.cells)}
+    digests = {name: pin for name, pin in read_bases(project.locks).items() if name in known}
+    failures: list[DlimgError] = []
+    for system in dict.fromkeys(cell.os for cell in cells):
+        try:
+            digests[system.name] = registry_digest(engine, system.image)
+        except NetworkFailure as failure:
+            failures.append(failure)
+        else:
+            say(f"{system.name}  {system.image}@{digests[system.name]}")
+    if digests != read_bases(project.locks):
+        write_bases(digests, project.locks)
+    if failures:
+        raise NetworkFailure.of(problem for one in failures for problem in one.problems)
+    return 0
 
 
 def _check(project: Project, arguments: Namespace) -> int:

@@ -11,7 +11,7 @@ from dlimg.choose.read_matrix import parse_matrix
 from dlimg.choose.resolve import Resolution, resolve
 from dlimg.choose.select import in_group, select
 from dlimg.errors import BadInput
-from dlimg.model import Cell
+from dlimg.model import NOTHING, Cell
 
 FACTS: Final = Path(__file__).parent.parent / "facts"
 DEFAULT: Final = "default"
@@ -46,8 +46,18 @@ def read_project(matrix: str) -> Project:
     """The project whose matrix this is. Raises BadInput for whatever is wrong with it."""
     path = Path(matrix)
     facts = parse_facts({one.name: read_text(one) for one in sorted(FACTS.glob("*.yaml"))})
-    resolution = resolve(parse_matrix(read_text(path), matrix), facts)
+    choices = parse_matrix(read_text(path), matrix)
+    resolution = resolve(choices, facts, _digests(path.parent / "locks"))
     return Project(root=path.parent, resolution=resolution)
+
+
+def _digests(locks: Path) -> Mapping[str, str]:
+    """The pinned digests of base images, where there are any."""
+    if not (locks / "bases.json").exists():
+        return NOTHING
+    from dlimg.lock.store import read_bases  # noqa: PLC0415 - `list` is fast without it
+
+    return read_bases(locks)
 
 
 def read_text(path: Path) -> str:

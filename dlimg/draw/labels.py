@@ -20,6 +20,7 @@ def labels(cell: Cell, lock: Lock) -> dict[str, str]:
         "io.dlimg.package": cell.package,
         "io.dlimg.python": cell.python,
         "io.dlimg.version": cell.version,
+        "org.opencontainers.image.base.digest": cell.os.digest,
         "org.opencontainers.image.base.name": cell.os.image,
         "org.opencontainers.image.description": description(cell, lock),
         "org.opencontainers.image.title": cell.id,

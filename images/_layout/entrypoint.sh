@@ -43,6 +43,11 @@ gpu_is_visible() {
     [ -e /dev/nvidiactl ] || [ -e /dev/nvidia0 ] || [ -e /dev/dxg ]
 }
 
+# What a framework must be told where there is no GPU, as NAME=VALUE; a user's own value stays.
+if [ -n "${DLIMG_WITHOUT_GPU:-}" ] && ! gpu_is_visible; then
+    [ -n "$(printenv "${DLIMG_WITHOUT_GPU%%=*}")" ] || export "${DLIMG_WITHOUT_GPU?}"
+fi
+
 if gpu_is_wanted && ! gpu_is_visible; then
     echo 'dlimg: this is a CUDA image and no NVIDIA GPU is visible in the container: start it with' \
         '`docker run --gpus all ...`, or with `-e DLIMG_QUIET=1` if none is needed.' >&2

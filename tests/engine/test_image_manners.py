@@ -184,6 +184,23 @@ def test_a_cuda_image_says_that_it_sees_no_gpu(
     assert outcome.stderr.count(SENTENCE) == outcome.stderr.count("--gpus all") == sentences
 
 
+@pytest.mark.parametrize(
+    ("options", "platforms"),
+    [
+        ((), "cpu"),
+        (("--env", "DLIMG_QUIET=1"), "cpu"),
+        (("--env", "JAX_PLATFORMS=cuda"), "cuda"),
+        (("--device", "/dev/null:/dev/nvidiactl"), ""),
+    ],
+    ids=str,
+)
+def test_jax_is_told_where_there_is_no_gpu(
+    devel: Made, options: tuple[str, ...], platforms: str
+) -> None:
+    outcome = devel.run("printenv", "JAX_PLATFORMS", options=options)
+    assert outcome.stdout.strip() == platforms
+
+
 def test_a_cpu_image_speaks_of_no_gpu(runtime: Made) -> None:
     assert runtime.run("true").stderr == ""
 
