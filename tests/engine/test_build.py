@@ -224,7 +224,10 @@ def test_an_interrupt_leaves_nothing_behind(
         child.send_signal(number)
         time.sleep(0.2)
         child.send_signal(number)
-        assert child.wait(timeout=30) == 130
+        try:
+            assert child.wait(timeout=30) == 130
+        finally:
+            child.kill()
         assert time.monotonic() - began < 15
     assert not [name for name in line.split()[1:] if small.has(engine, name)]
     assert list(tmp_path.iterdir()) == []

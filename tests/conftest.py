@@ -1,0 +1,7 @@
+"""What holds for all tests."""
+
+import signal
+
+# Started in the background of a script, this process ignores Ctrl-C, and so would every child of
+# the tests that interrupt one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
