@@ -1,9 +1,12 @@
 """Check scripts as processes of their own, without GPU or framework; and `pip_check`."""
 
 import ast
+import base64
+import hashlib
 import importlib
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -105,3 +108,52 @@ def test_the_lock_is_read_and_compared() -> None:
 @pytest.mark.parametrize("line", ["torch", "torch>=2", "torch @ file:///x.whl"])
 def test_a_lock_that_pins_nothing_fails(line: str) -> None:
     assert code_of(lambda: pip_check.pins(line)) == FAILED
+
+
+def test_a_package_that_hides_another_is_named() -> None:
+    assert pip_check.repeated(["numpy", "jax", "numpy"]) == ["numpy: installed 2 times"]
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> metadata.Distribution:
+    """A package of three files: RECORD gives one in full, one without its hash, one by name."""
+    about = tmp_path / "thing-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Name: thing\nVersion: 1.0\n")
+    for name in ("a.py", "b.py", "c.py"):
+        (tmp_path / name).write_text("x = 1\n")
+    digest = base64.urlsafe_b64encode(hashlib.sha256(b"x = 1\n").digest()).decode().rstrip("=")
+    (about / "RECORD").write_text(f"a.py,sha256={digest},6\nb.py,,6\nc.py,,\n")
+    return metadata.Distribution.at(about)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        ("b.py", "x = 2\n", ""),
+        ("c.py", "x = 1000\n", ""),
+        ("a.py", "x = 2\n", "thing: 1 files are gone or changed: a.py"),
+        ("b.py", "x = 1000\n", "thing: 1 files are gone or changed: b.py"),
+        ("a.py", None, "thing: 1 files are gone or changed: a.py"),
+        ("c.py", None, "thing: 1 files are gone or changed: c.py"),
+        ("thing-1.0.dist-info/RECORD", None, "thing: its RECORD is gone"),
+        ("thing-1.0.dist-info/RECORD", "", "thing: its RECORD is gone"),
+    ],
+)
+def test_a_package_that_is_not_whole_is_named(
+    path: str, text: str | None, said: str, package: metadata.Distribution, tmp_path: Path
+) -> None:
+    assert pip_check.damage(package) == ""
+    if text is None:
+        (tmp_path / path).unlink()
+    else:
+        (tmp_path / path).write_text(text)
+    assert pip_check.damage(package) == said
+
+
+def test_of_a_large_file_only_the_size_is_compared(
+    package: metadata.Distribution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pip_check, "LARGE", 5)
+    (tmp_path / "a.py").write_text("x = 2\n")
+    assert pip_check.damage(package) == ""

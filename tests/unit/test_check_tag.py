@@ -42,8 +42,9 @@ FOUND_CUDA = {
 
 
 def test_a_true_tag_has_no_lies() -> None:
+    assert tag.contradictions(CPU) == tag.contradictions(CUDA) == []
     assert tag.basic_lies(CPU, FOUND) == []
-    assert tag.cpu_lies(FOUND, {"torch": "2.13.0+cpu"}) == []
+    assert tag.cpu_lies(FOUND, {"torch": "2.13.0+cpu"}, []) == []
     assert tag.basic_lies(CUDA, FOUND_CUDA) == []
     assert tag.cuda_lies(CUDA, FOUND_CUDA) == []
     assert tag.flavour_lies(CPU, {}) == []
@@ -79,16 +80,47 @@ def test_a_lie_of_any_tag_is_found(axis: str, value: str, lie: str) -> None:
 def test_cuda_in_a_cpu_image_is_found(
     found: dict[str, str], installed: dict[str, str], lie: str
 ) -> None:
-    assert [said for said in tag.cpu_lies(found, installed) if lie in said]
+    assert [said for said in tag.cpu_lies(found, installed, []) if lie in said]
 
 
-def test_a_cuda_library_in_a_cpu_image_is_found(
+@pytest.mark.parametrize(
+    "name",
+    ["nvidia/cudnn/lib/libcudnn.so.9", "lib/libcudart-d0da41ae.so.11.0", "libcudnn_graph.so"],
+)
+def test_a_cuda_library_in_a_cpu_image_is_found(name: str, tmp_path: Path) -> None:
+    library = tmp_path / "python" / name
+    library.parent.mkdir(parents=True)
+    library.touch()
+    library.with_name("libcudnn.txt").touch()
+    (tmp_path / "python3.13").symlink_to("python")
+    files = tag.cuda_files([tmp_path / "python3.13", tmp_path, tmp_path / "nowhere"])
+    assert files == [library]
+    assert tag.cpu_lies(FOUND, {}, files) == [f"cuda: the tag says cpu, but there is {library}"]
+
+
+@pytest.mark.parametrize(
+    ("said", "lie"),
+    [
+        ({**CPU, "accelerator": "cuda13.2"}, "accelerator: the tag says cuda13.2, and CUDA none"),
+        ({**CUDA, "accelerator": "cpu"}, "accelerator: the tag says cpu, and CUDA 13.2"),
+        ({**CUDA, "accelerator": "cuda13.20"}, "accelerator: the tag says cuda13.20"),
+        ({**CPU, "cudnn": "9.26.0.51"}, "cudnn: the tag says 9.26.0.51, and CUDA none"),
+    ],
+)
+def test_axes_that_deny_each_other_are_found(said: dict[str, str], lie: str) -> None:
+    (found,) = tag.contradictions(said)
+    assert found.startswith(lie)
+
+
+def test_of_two_packages_with_one_name_the_imported_one_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place_library(tmp_path, "cudnn", "libcudnn.so.9")
-    monkeypatch.syspath_prepend(tmp_path)
-    (found,) = tag.cpu_lies(FOUND, {})
-    assert found.endswith("libcudnn.so.9")
+    for folder, version in (("below", "2.0"), ("above", "1.0")):
+        about = tmp_path / folder / f"Made_up.Thing-{version}.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Name: Made_up.Thing\nVersion: {version}\n")
+        monkeypatch.syspath_prepend(tmp_path / folder)
+    assert tag.distributions()["made-up-thing"] == "1.0"
 
 
 @pytest.mark.parametrize(

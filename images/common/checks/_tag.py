@@ -4,10 +4,11 @@ import ctypes
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import _verdict
 
 LIBRARIES = {"cudart": "libcudart.so.*", "cudnn": "libcudnn.so.*"}
+SYSTEM = (Path("/usr"), Path("/opt"))
 
 
 class Framework(NamedTuple):
@@ -49,16 +51,28 @@ def judge(framework: Framework) -> None:
         "built_cudnn": framework.cudnn,
         "package": installed.get(said["package"], ""),
     }
-    lies = [*basic_lies(said, found), *flavour_lies(said, installed)]
+    lies = [*contradictions(said), *basic_lies(said, found), *flavour_lies(said, installed)]
     if said["cuda"]:
         for library in LIBRARIES:
             found[library], trouble = load(library)
             lies += [trouble] if trouble else []
         lies += cuda_lies(said, found)
     else:
-        lies += cpu_lies(found, installed)
+        lies += cpu_lies(found, installed, cuda_files([*SYSTEM, *map(Path, sys.path)]))
     _verdict.show(said=said, found=found)
     _verdict.demand(not lies, "; ".join(lies))
+
+
+def contradictions(said: Mapping[str, str]) -> list[str]:
+    """Where the tag's axes deny each other: only `cuda` is compared with what is found."""
+    accelerator, cuda = said["accelerator"], said["cuda"]
+    named = re.match(r"cuda([0-9]+\.[0-9]+)", accelerator)
+    lies = []
+    if (accelerator == "cpu") is bool(cuda) or (named and named[1] != cuda):
+        lies.append(f"accelerator: the tag says {accelerator}, and CUDA {cuda or 'none'}")
+    if said["cudnn"] and not cuda:
+        lies.append(f"cudnn: the tag says {said['cudnn']}, and CUDA none")
+    return lies
 
 
 def basic_lies(said: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
@@ -77,8 +91,10 @@ def basic_lies(said: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
     ]
 
 
-def cpu_lies(found: Mapping[str, str], installed: Mapping[str, str]) -> list[str]:
-    """What of CUDA there is in an image that is to have none."""
+def cpu_lies(
+    found: Mapping[str, str], installed: Mapping[str, str], files: Sequence[Path]
+) -> list[str]:
+    """What of CUDA there is in an image that is to have none; `files` are such libraries."""
     lies = []
     if found["built_cuda"]:
         lies.append(f"cuda: the tag says cpu, the framework is built for {found['built_cuda']}")
@@ -87,7 +103,6 @@ def cpu_lies(found: Mapping[str, str], installed: Mapping[str, str]) -> list[str
     parts = [name for name in installed if name.startswith(("nvidia-", "jax-cuda"))]
     if parts:
         lies.append(f"cuda: the tag says cpu, but {', '.join(sorted(parts))} is installed")
-    files = [*library_files("cudart"), *library_files("cudnn")]
     if files:
         lies.append(f"cuda: the tag says cpu, but there is {files[0]}")
     return lies
@@ -159,11 +174,29 @@ def os_name(release: Path = Path("/etc/os-release")) -> str:
 
 
 def distributions() -> dict[str, str]:
-    """Names, written with dashes, and versions of what is installed."""
-    return {
-        (found.metadata["Name"] or "").lower().replace("_", "-"): found.version
-        for found in metadata.distributions()
-    }
+    """Names and versions of what is installed; of two with one name, the one that is imported."""
+    found: dict[str, str] = {}
+    for one in metadata.distributions():
+        found.setdefault(normal(one.metadata["Name"] or ""), one.version)
+    return found
+
+
+def normal(name: str) -> str:
+    """A distribution's name, as packaging standards compare names."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def cuda_files(folders: Iterable[Path]) -> list[Path]:
+    """Every file of the CUDA runtime or of cuDNN below these folders."""
+    tops = {folder.resolve() for folder in folders}
+    apart = [top for top in tops if tops.isdisjoint(top.parents)]
+    return sorted(
+        Path(folder, name)
+        for top in apart
+        for folder, _, names in os.walk(top)
+        for name in names
+        if re.match(r"lib(cudart|cudnn).*\.so", name)
+    )
 
 
 def library_files(library: str) -> list[Path]:

@@ -1,18 +1,24 @@
-"""What is installed fits together, and is what the lock names.
+"""What is installed fits together, is what the lock names, and is whole.
 
 needs: nothing
 seconds: 120
 """
 
+import base64
+import csv
+import hashlib
 import re
 import subprocess
 import sys
+from collections import Counter
+from importlib import metadata
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
 import _tag
 import _verdict
 
+LARGE = 1 << 20  # bytes; of a larger file only the size is compared: CUDA's are gigabytes
 LOCKED = Path("/etc/dlimg/requirements.txt")
 PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)\s*==\s*([^\s;\\]+)")
 
@@ -25,7 +31,7 @@ def pins(text: str) -> dict[str, str]:
             continue
         match = PINNED.match(line)
         _verdict.demand(match, f"{LOCKED}: this line pins no version: {line}")
-        found[re.sub(r"[-_.]+", "-", match[1]).lower()] = match[2]
+        found[_tag.normal(match[1])] = match[2]
     return found
 
 
@@ -38,6 +44,40 @@ def differences(locked: dict[str, str], installed: dict[str, str]) -> list[str]:
     ]
 
 
+def repeated(names: list[str]) -> list[str]:
+    """Packages that are there more than once: one of them hides the others."""
+    counts = sorted(Counter(names).items())
+    return [f"{name}: installed {count} times" for name, count in counts if count > 1]
+
+
+def damage(package: metadata.Distribution) -> str:
+    """What became of the files that came with a package, or an empty text.
+
+    Its RECORD is read here because `package.files` passes over those that are gone.
+    """
+    rows = list(filter(None, csv.reader((package.read_text("RECORD") or "").splitlines())))
+    lost = [row[0] for row in rows if not is_whole(Path(package.locate_file(row[0])), *row[1:])]
+    if rows and not lost:
+        return ""
+    what = f"{len(lost)} files are gone or changed: {lost[0]}" if lost else "its RECORD is gone"
+    return f"{package.metadata['Name']}: {what}"
+
+
+def is_whole(file: Path, digest: str, size: str) -> bool:
+    """Whether the file is the one that a row of RECORD tells of, as far as the row tells."""
+    try:
+        found = file.stat().st_size
+    except OSError:
+        return False
+    if size and found != int(size):
+        return False
+    if not digest or found > LARGE:
+        return True
+    algorithm, _, wanted = digest.partition("=")
+    content = hashlib.new(algorithm, file.read_bytes()).digest()
+    return base64.urlsafe_b64encode(content).decode().rstrip("=") == wanted
+
+
 def main() -> None:
     command = [sys.executable, "-m", "pip", "check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
@@ -46,7 +86,16 @@ def main() -> None:
     _verdict.show(installed=len(installed), locked=len(locked))
     said = (done.stdout + done.stderr).strip().replace("\n", "; ")
     _verdict.demand(done.returncode == 0, f"pip check ends with {done.returncode}: {said}")
-    found = differences(locked, installed) if locked else []
+    _verdict.demand(locked or not _tag.cell(), f"{LOCKED} names nothing: there is no lock")
+    if not locked:
+        return
+    packages = list(metadata.distributions())
+    names = [_tag.normal(package.metadata["Name"] or "") for package in packages]
+    found = [
+        *differences(locked, installed),
+        *repeated(names),
+        *filter(None, map(damage, packages)),
+    ]
     _verdict.demand(not found, "; ".join(found))
 
 
