@@ -142,6 +142,11 @@ class Lock:
         return next((versions[name] for name in names if name in versions), "")
 
     @property
+    def local(self) -> bool:
+        """Whether a wheel came from an extra folder; such a lock is not committed."""
+        return any(wheel.local for wheel in self.wheels)
+
+    @property
     def size(self) -> int:
         """Bytes of all wheels, as downloaded."""
         return sum(wheel.size for wheel in self.wheels)

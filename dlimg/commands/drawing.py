@@ -5,9 +5,9 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from dlimg.commands.printing import print_json, print_table, say
+from dlimg.commands.printing import out, print_json, print_table, say
 from dlimg.commands.project import Project, chosen, read_project
-from dlimg.draw.bake import bake_files
+from dlimg.draw.bake import TARGETS_PER_FILE, bake_files
 from dlimg.draw.dockerfile import templates
 from dlimg.draw.images import image
 from dlimg.draw.key import key
@@ -32,14 +32,13 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
         say(f"{skipped} cells are not locked here and have no Dockerfile; `dlimg list` shows which")
     files = {_place(project, one): one.dockerfile for one in images}
     everything = not (arguments.patterns or arguments.group)
-    strangers = tuple(_strangers(project)) if everything else ()
+    strangers = tuple(_strangers(project, frozenset(files))) if everything else ()
     return _compare(files, strangers) if arguments.check else _write(files, strangers)
 
 
 def _place(project: Project, one: Image) -> Path:
     """Where its Dockerfile goes; what was locked from an extra folder is not committed."""
-    local = any(wheel.local for wheel in one.lock.wheels)
-    folder = project.rendered / "local" if local else project.rendered
+    folder = project.rendered / "local" if one.lock.local else project.rendered
     return folder / one.cell.id / "Dockerfile"
 
 
@@ -71,12 +70,11 @@ def current_images(project: Project, cells: Sequence[Cell]) -> tuple[Image, ...]
     return found
 
 
-def _strangers(project: Project) -> Iterator[Path]:
-    """Rendered files whose cell is gone. A cell without a lock here keeps its file."""
-    known = {cell.id for cell in project.resolution.cells}
+def _strangers(project: Project, current: frozenset[Path]) -> Iterator[Path]:
+    """Rendered files whose cell, or whose lock, is gone."""
     for folder in (project.rendered, project.rendered / "local"):
         for path in sorted(folder.glob("*/Dockerfile")):
-            if path.parent.name not in known:
+            if path not in current:
                 yield path
 
 
@@ -88,7 +86,7 @@ def _compare(files: Mapping[Path, str], strangers: Sequence[Path]) -> int:
         if _text_of(path) != text
     ]
     problems += [
-        Problem(message="no cell has this Dockerfile any more", where=str(path), hint=hint)
+        Problem(message="no locked cell has this Dockerfile any more", where=str(path), hint=hint)
         for path in strangers
     ]
     if problems:
@@ -134,20 +132,34 @@ def _plan(
     project: Project, cells: Sequence[Cell], arguments: Namespace, environment: Mapping[str, str]
 ) -> None:
     images = tuple(locked_images(project, cells))
-    if len(images) < len(cells):
-        say(f"{len(cells) - len(images)} cells are not locked here and not in the plan")
+    missing = len(cells) - len(images)
+    if missing and (arguments.patterns or arguments.group):
+        current_images(project, cells)  # says which, and how to lock them
+    if missing:
+        say(f"{missing} cells are not locked here and not in the plan")
     pins = read_bases(project.locks)
     plan = entries(images, arguments.base, pins)
     match arguments.format:
         case "json":
             print_json(plan_json(plan))
         case "github":
-            print(json.dumps(github_jobs(plan)))
+            out(json.dumps(github_jobs(plan)) + "\n")
         case "bake":
-            for file in bake_files([_from_registry(one, pins) for one in images]):
-                print_json(file)
+            _print_bake([_from_registry(one, pins) for one in images])
         case _:
             _plan_table(plan, environment)
+
+
+def _print_bake(planned: Sequence[Planned]) -> None:
+    local = [one.image.cell.id for one in planned if one.image.lock.local]
+    if local:
+        hint = "build them with `dlimg build`, which brings the wheels along"
+        raise BadInput(f"{', '.join(local)}: wheels come from an extra folder", hint=hint)
+    files = bake_files(planned)
+    if len(files) != 1:
+        message = f"a bake file holds 1 to {TARGETS_PER_FILE} targets, not {len(planned)}"
+        raise BadInput(message, hint="choose cells by pattern or --group")
+    print_json(files[0])
 
 
 def _from_registry(one: Image, pins: Mapping[str, str]) -> Planned:

@@ -1,6 +1,5 @@
 """Progress of many builds at once: live lines on a terminal, one line for each change elsewhere."""
 
-import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -11,6 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from dlimg.build.progress import Progress
+from dlimg.commands.printing import say
 from dlimg.report.progress import is_news, line, style
 
 
@@ -47,8 +47,7 @@ class Board:
         began = self.began.setdefault(progress.cell, now)
         same = before and (before.state, before.name) == (progress.state, progress.name)
         if not self.live and not same and is_news(progress):
-            sys.stderr.write(f"{line(progress, now - began)}\n")
-            sys.stderr.flush()
+            say(line(progress, now - began))
 
     def _lines(self) -> Group:
         now = time.monotonic()

@@ -1,6 +1,5 @@
 """`build`, `test`, `publish`: one walk, stopped at a later arrow each."""
 
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -193,7 +192,6 @@ def _report(walk: Walk, lines: Sequence[Line], engine: Engine, seconds: float) -
         publishing = walk.goes_to("publish")
         rows = [line_row(line, publishing) for line in lines]
         print_table(headings(publishing), rows, walk.environment)
-    sys.stdout.flush()
     for line in lines:
         text = failure_text(line)
         if text:

@@ -1,11 +1,27 @@
-"""Printing to a terminal or to a pipe; `NO_COLOR` is honoured."""
+"""Printing to a terminal or to a pipe; `NO_COLOR` is honoured.
+
+A reader that goes away (`dlimg test | head`) ends what is shown and nothing else: what was begun
+is finished, and the exit code stays true.
+"""
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 from dlimg.report.table import plain_table
+
+
+def out(text: str) -> None:
+    """What a person or a program asked for, on standard output."""
+    _write(sys.stdout, text)
+
+
+def say(text: str) -> None:
+    """A line for the person who waits, apart from what a program may read."""
+    _write(sys.stderr, f"{text}\n")
 
 
 def print_table(
@@ -13,12 +29,12 @@ def print_table(
 ) -> None:
     """A table on standard output: drawn on a terminal, tab-separated in a pipe."""
     if not sys.stdout.isatty():
-        sys.stdout.write(plain_table(headings, rows))
+        out(plain_table(headings, rows))
         return
     from dlimg.report.drawn import table  # noqa: PLC0415 - costs 40 ms, and pipes need none of it
 
     width = shutil.get_terminal_size().columns
-    sys.stdout.write(table(headings, rows, width=width, colour=coloured(environment)))
+    out(table(headings, rows, width=width, colour=coloured(environment)))
 
 
 def coloured(environment: Mapping[str, str]) -> bool:
@@ -28,10 +44,13 @@ def coloured(environment: Mapping[str, str]) -> bool:
 
 
 def print_json(value: object) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """One JSON document on standard output."""
+    out(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def say(text: str) -> None:
-    """A line for the person who waits, apart from what a program may read."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

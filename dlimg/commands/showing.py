@@ -1,12 +1,11 @@
 """`show` and `checks`: one cell in full, and what is proved about cells."""
 
-import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 
 from dlimg.choose.select import select
 from dlimg.commands.listing import cell_json
-from dlimg.commands.printing import print_json, print_table
+from dlimg.commands.printing import out, print_json, print_table
 from dlimg.commands.project import Project, chosen, read_project
 from dlimg.draw.tags import cudnn_version, repository, tag
 from dlimg.errors import BadInput
@@ -39,7 +38,7 @@ def _show(project: Project, arguments: Namespace) -> None:
     if arguments.format == "json":
         print_json(cell_json(project, cell, project.locked()) | _lock_json(project, cell, lock))
         return
-    sys.stdout.write("\n".join(_lines(project, cell, lock)) + "\n")
+    out("\n".join(_lines(project, cell, lock)) + "\n")
 
 
 def _lock_json(project: Project, cell: Cell, lock: Lock | None) -> dict[str, object]:

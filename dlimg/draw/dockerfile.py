@@ -83,7 +83,7 @@ def context(cell: Cell, lock: Lock) -> dict[str, object]:
         "cuda_home": cuda_home if cell.is_cuda and devel else "",
         "epoch": EPOCH,
         "labels": [f"{name}={_quoted(value)}" for name, value in labels(cell, lock).items()],
-        "local_wheels": any(wheel.local for wheel in lock.wheels),
+        "local_wheels": lock.local,
         "packages": " ".join(packages(cell)),
         "path": f"{cuda_home}/bin:{SYSTEM_PATH}" if cell.is_cuda and devel else SYSTEM_PATH,
         "python": interpreter(cell),

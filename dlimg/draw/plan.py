@@ -75,8 +75,7 @@ def github_jobs(plan: Sequence[Entry]) -> dict[str, list[dict[str, object]]]:
             {
                 "name": job[0].image.cell.id if len(job) == 1 else f"{job[0].image.cell.id} ...",
                 "cells": " ".join(entry.image.cell.id for entry in job),
-                "require": "gpu" if any(entry.needs_gpu for entry in job) else "no-gpu",
-                "download_bytes": sum(entry.image.lock.size for entry in job),
+                "needs_gpu": any(entry.needs_gpu for entry in job),
             }
             for job in jobs
         ]

@@ -97,7 +97,9 @@ def line_json(line: Line) -> dict[str, object]:
         "device": line.evidence.device if line.evidence else None,
         "checks": [_verdict_json(one) for one in line.evidence.verdicts] if line.evidence else [],
         "published": _published_json(line.published) if line.published else None,
-        "error": str(line.error) if line.error else None,
+        "step": result.step if isinstance(result, BuildFailure) else None,
+        "log": list(result.log) if isinstance(result, BuildFailure) else [],
+        "error": _error_text(line),
     }
 
 
@@ -108,6 +110,12 @@ def _published_json(published: Published) -> dict[str, object]:
         "moved": list(published.moved),
         "standing": published.standing,
     }
+
+
+def _error_text(line: Line) -> str | None:
+    if isinstance(line.result, BuildFailure):
+        return str(explain(line.result))
+    return str(line.error) if line.error else None
 
 
 def _verdict_json(verdict: Verdict) -> dict[str, object]:

@@ -33,12 +33,12 @@ def docker_run(
 
 def try_line(cell: Cell, reference: str, *, docker: Sequence[str] = ("docker",)) -> str:
     """A line to paste: it runs the image and shows its framework at work."""
-    package = {"pytorch": "torch"}.get(cell.family, cell.family)
-    program = f"import {package}; print({package}.__version__)"
+    module = cell.package.partition("-")[0]  # tensorflow-cpu is imported as tensorflow
+    program = f"import {module}; print({module}.__version__)"
     command = () if cell.flavour is Flavour.NOTEBOOK else ("python", "-c", program)
-    return " ".join(
-        _quoted(word) for word in docker_run(cell, reference, docker=docker, command=command)
-    )
+    words = docker_run(cell, reference, docker=docker, command=command)
+    # Folders that are not there Docker would make, as root's.
+    return f"mkdir -p data output && {' '.join(_quoted(word) for word in words)}"
 
 
 def _quoted(word: str) -> str:

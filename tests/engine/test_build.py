@@ -174,13 +174,14 @@ def test_a_build_that_cannot_fit_is_refused_before_it_starts(engine: Engine, bas
 
 
 INTERRUPTED = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 import make, small
 from dlimg.build.secrets import secrets_from
 from dlimg.engine import find
 from dlimg.model import Base, BaseSource
 
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 engine = find.find(os.environ, private="allow", say=print)
 base = Base(os="debian13", source=BaseSource.BOOTSTRAP, identity="x", reference=sys.argv[1])
 sleep = f"RUN echo asleep && sleep {sys.argv[2]}"
@@ -193,6 +194,8 @@ try:
     with secrets_from(os.environ) as using:
         small.built_all(wanted, engine, using=using, on_progress=show)
 except KeyboardInterrupt:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(130)
 """
 

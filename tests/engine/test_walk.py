@@ -140,7 +140,8 @@ def alone(
 
 def test_no_engine_and_none_may_be_started(copy: Path, tmp_path: Path) -> None:
     variables = {name: value for name, value in os.environ.items() if name != "DOCKER_HOST"}
-    variables |= {"DLIMG_ENGINE_HOME": str(tmp_path / "engine"), "HOME": str(tmp_path)}
+    # A short path: sockets lie in it.
+    variables |= {"DLIMG_ENGINE_HOME": "/dlimg-none", "HOME": str(tmp_path)}
     # Where the machine has an engine of its own, its socket is out of sight.
     script = 'mount -t tmpfs none /run; cd "$0"'
     words = (sys.executable, "-m", "dlimg", "build", CELL, "--no-private-engine")
@@ -148,7 +149,7 @@ def test_no_engine_and_none_may_be_started(copy: Path, tmp_path: Path) -> None:
     assert ended.returncode == 4
     assert "no container engine answers" in ended.stderr
     assert "hint:" in ended.stderr
-    assert not (tmp_path / "engine").exists()
+    assert not Path("/dlimg-none").exists()
 
 
 @pytest.mark.parametrize(("words", "code"), [(("test", CELL), 0), (("render",), 2)])

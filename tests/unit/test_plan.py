@@ -39,4 +39,4 @@ def test_every_cell_is_in_one_job(cells: int, jobs: int) -> None:
 def test_a_job_with_a_cuda_cell_needs_a_gpu() -> None:
     images = [make.image(make.cell(accelerator=name)) for name in ("cpu", "cuda13.2")]
     found = github_jobs(entries(images, "auto", {}))["include"]
-    assert [job["require"] for job in found] == ["no-gpu", "gpu"]
+    assert [job["needs_gpu"] for job in found] == [False, True]
