@@ -84,7 +84,7 @@ def parse_bases(text: str, *, source: str) -> dict[str, str]:
             raise BadInput(
                 f"`{name}` must be an operating system's name with a digest sha256:...",
                 where=f"{source}:{_line_of(text, json.dumps(name))}",
-                hint="run `dlimg lock`, which pins the bases anew",
+                hint="delete the file and run `dlimg lock --bases`",
             )
     return {name: str(digest) for name, digest in digests.items()}
 
