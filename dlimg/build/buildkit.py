@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import docker
+from docker.models.images import Image as EngineImage
 
 from dlimg.build.disk import check_space
 from dlimg.build.interrupt import terminable
@@ -21,6 +22,7 @@ from dlimg.build.progress import Progress, advance, ended, failure_log
 from dlimg.build.secrets import Secrets
 from dlimg.build.wheels import lay_out
 from dlimg.draw.bake import bake_file, target_name
+from dlimg.engine import made
 from dlimg.engine.client import Engine
 from dlimg.engine.process import MISSING, Outcome, end_children, stream
 from dlimg.errors import NoEngine
@@ -51,10 +53,10 @@ def build(
 ) -> tuple[Built | BuildFailure, ...]:
     """What became of each planned image, in the given order; a failure stops no other cell.
 
-    An image whose immutable name is in the engine already is not built again. `on_progress` is
-    called from one thread at a time. Raises `BadInput` for a local wheel that is not there or
-    not the locked one, `Negative` when the disk is too small, and `KeyboardInterrupt` after
-    every bake has ended.
+    An image that an earlier build has made and that still has its immutable name is not built
+    again. `on_progress` is called from one thread at a time. Raises `BadInput` for a local wheel
+    that is not there or not the locked one, `Negative` when the disk is too small, and
+    `KeyboardInterrupt` after every bake has ended.
     """
     found = {one.reference: existing(one, engine) for one in planned}
     for one in planned:
@@ -69,12 +71,13 @@ def build(
 
 
 def existing(planned: Planned, engine: Engine) -> Built | None:
-    """The image when the engine has it; then its moving name points to it, too."""
-    try:
-        image = engine.sdk.images.get(planned.reference)
-    except docker.errors.ImageNotFound:
-        return None
-    if image.labels.get("io.dlimg.key") != planned.key:
+    """The image when the engine has it; then its moving name points to it, too.
+
+    It must be the very image that a build of ours made: one that somebody built on ours, and
+    gave this name, has inherited the label with the key.
+    """
+    image = _under(planned.reference, engine)
+    if image is None or not made.is_made(engine.environment, planned.key, str(image.id)):
         return None
     if planned.moving_reference not in image.tags:
         image.tag(planned.image.repository, planned.image.tag)
@@ -124,7 +127,6 @@ def _bake_all(
             return {reference: future.result() for reference, future in futures.items()}
         except BaseException:
             _stop(tuple(futures.values()))
-            _settle(planned, engine)
             raise
 
 
@@ -176,9 +178,16 @@ def _result(planned: Planned, end: _Ended, engine: Engine) -> Built | BuildFailu
             f"{engine.docker} cannot be started: {end.outcome.stderr}",
             hint="install the docker client with its buildx plugin",
         )
-    built = existing(planned, engine) if end.outcome.returncode == 0 else None
-    if built is not None:
-        return replace(built, seconds=end.seconds, cached=False)
+    image = _under(planned.reference, engine) if end.outcome.returncode == 0 else None
+    if image is not None:
+        made.remember(engine.environment, planned.key, str(image.id))
+        return Built(
+            planned=planned,
+            digest=str(image.id),
+            size=_size(engine, planned.reference),
+            seconds=end.seconds,
+            cached=False,
+        )
     step = end.progress.failing
     return BuildFailure(
         planned=planned,
@@ -197,10 +206,11 @@ def _stop(futures: Sequence[Future[_Ended]]) -> None:
         end_children()
 
 
-def _settle(planned: Sequence[Planned], engine: Engine) -> None:
-    """A bake that had just set the first of its two names gets the other one as well."""
-    for one in planned:
-        existing(one, engine)
+def _under(reference: str, engine: Engine) -> EngineImage | None:
+    try:
+        return engine.sdk.images.get(reference)
+    except docker.errors.ImageNotFound:
+        return None
 
 
 def _size(engine: Engine, reference: str) -> int:

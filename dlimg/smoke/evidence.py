@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from dlimg.engine.made import state_folder
 from dlimg.model import Check, Evidence, Status, Verdict
 from dlimg.smoke.verdicts import GPU, NO_DEVICE
 
@@ -19,11 +20,7 @@ FORMAT: Final = 1
 
 def evidence_folder(environment: Mapping[str, str]) -> Path:
     """`$XDG_STATE_HOME/dlimg/evidence`, by default under `~/.local/state`."""
-    state = environment.get("XDG_STATE_HOME", "")
-    # The XDG specification says that a relative path is to be ignored.
-    if not state.startswith("/"):
-        state = f"{environment.get('HOME') or Path.home()}/.local/state"
-    return Path(state) / "dlimg" / "evidence"
+    return state_folder(environment) / "evidence"
 
 
 def read_evidence(folder: Path, digest: str, *, say: Callable[[str], None]) -> tuple[Evidence, ...]:

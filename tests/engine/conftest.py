@@ -18,9 +18,13 @@ import make
 
 
 @pytest.fixture(scope="session")
-def engine() -> Engine:
-    """An engine that builds and runs; an engine test that finds none fails, it is not skipped."""
-    return find.find(os.environ, private="allow", say=print)
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """An engine that builds and runs; an engine test that finds none fails, it is not skipped.
+
+    What these tests build is not remembered among the user's images.
+    """
+    state = {"XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
+    return find.find({**os.environ, **state}, private="allow", say=print)
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import docker
 import make
+from docker.models.images import Image as EngineImage
 
 from dlimg.build.buildkit import build
 from dlimg.build.progress import Progress
 from dlimg.build.secrets import Secrets
 from dlimg.engine.client import Engine
+from dlimg.engine.process import check
 from dlimg.model import Base, BuildFailure, Built, Planned
 
 # Bash stands in for Python, so that a check of these tests is a shell script.
@@ -76,6 +78,16 @@ def named(engine: Engine, *wanted: Planned) -> Iterator[None]:
             for name in (one.reference, one.moving_reference):
                 with contextlib.suppress(docker.errors.ImageNotFound):
                     engine.sdk.images.remove(name)
+
+
+def derived(start: str, instruction: str, name: str, engine: Engine) -> EngineImage:
+    """What somebody builds on an image of ours by hand, and the name they give it, if any."""
+    tag = [f"--tag={name}"] if name else []
+    argv = [str(engine.docker), "buildx", "build", "--quiet", "--provenance=false", *tag]
+    made = check(
+        [*argv, "-"], env=engine.environment, stdin=f"FROM {start}\n{instruction}\n", timeout=120
+    )
+    return engine.sdk.images.get(made.stdout.strip())
 
 
 def has(engine: Engine, name: str) -> bool:

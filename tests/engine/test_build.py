@@ -82,6 +82,32 @@ def test_another_image_under_the_immutable_name_is_replaced(engine: Engine, base
         assert not built.cached
 
 
+def test_an_image_that_somebody_built_on_ours_is_not_taken_for_it(
+    engine: Engine, base: Base
+) -> None:
+    one = small.planned(base, "FROM debian:trixie-slim\nRUN true\n")
+    with small.image(one, engine) as ours:
+        # It inherits every label, and somebody gives it our immutable name.
+        derived = small.derived(one.reference, "ENV MINE=1", one.reference, engine)
+        assert derived.id != ours.digest
+        assert derived.labels["io.dlimg.key"] == one.key
+        (again,) = small.built_all([one], engine)
+        assert isinstance(again, Built)
+        assert (again.digest, again.cached) == (ours.digest, False)
+        assert engine.sdk.images.get(one.moving_reference).id == ours.digest
+
+
+def test_an_image_of_which_nothing_is_remembered_comes_from_the_build_cache(
+    engine: Engine, base: Base, tmp_path: Path
+) -> None:
+    one = small.planned(base, "FROM debian:trixie-slim\nRUN date +%N > /date\n")
+    with small.image(one, engine) as first:
+        elsewhere = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
+        (again,) = small.built_all([one], replace(engine, environment=elsewhere))
+        assert isinstance(again, Built)
+        assert (again.digest, again.cached) == (first.digest, False)
+
+
 def test_the_others_go_on_when_one_fails(engine: Engine, base: Base) -> None:
     good = "FROM debian:trixie-slim\nRUN echo good\n"
     bad = "FROM debian:trixie-slim\nRUN for n in $(seq 40); do echo line $n; done; exit 3\n"

@@ -1,0 +1,49 @@
+"""Which images dlimg has made on this machine: their labels alone do not say it.
+
+Whatever is built on an image inherits its labels. So each image that was made leaves an empty
+file whose name is the whole record: what was to be made, and the digest that came out.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def state_folder(environment: Mapping[str, str]) -> Path:
+    """`$XDG_STATE_HOME/dlimg`, by default under `~/.local/state`."""
+    state = environment.get("XDG_STATE_HOME", "")
+    # The XDG specification says that a relative path is to be ignored.
+    if not state.startswith("/"):
+        state = f"{environment.get('HOME') or Path.home()}/.local/state"
+    return Path(state) / "dlimg"
+
+
+def remember(environment: Mapping[str, str], key: str, digest: str) -> None:
+    """The image with this digest came out when this key was made."""
+    record = _folder(environment) / _name(key, digest)
+    # Without a record the image is made again, mostly from the build cache, and nothing is lost.
+    with contextlib.suppress(OSError):
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.touch()
+
+
+def is_made(environment: Mapping[str, str], key: str, digest: str) -> bool:
+    """Whether this very image came out when this key was made here."""
+    try:
+        return (_folder(environment) / _name(key, digest)).is_file()
+    except OSError:
+        return False
+
+
+def forget(environment: Mapping[str, str], key: str, digest: str) -> None:
+    """The image is gone: it need not be known any more."""
+    with contextlib.suppress(OSError):
+        (_folder(environment) / _name(key, digest)).unlink(missing_ok=True)
+
+
+def _folder(environment: Mapping[str, str]) -> Path:
+    return state_folder(environment) / "built"
+
+
+def _name(key: str, digest: str) -> str:
+    return f"{key.removeprefix('sha256:')}-{digest.removeprefix('sha256:')}"
