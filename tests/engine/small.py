@@ -81,13 +81,11 @@ def named(engine: Engine, *wanted: Planned) -> Iterator[None]:
 
 
 def derived(start: str, instruction: str, name: str, engine: Engine) -> EngineImage:
-    """What somebody builds on an image of ours by hand, and the name they give it, if any."""
-    tag = [f"--tag={name}"] if name else []
-    argv = [str(engine.docker), "buildx", "build", "--quiet", "--provenance=false", *tag]
-    made = check(
-        [*argv, "-"], env=engine.environment, stdin=f"FROM {start}\n{instruction}\n", timeout=120
-    )
-    return engine.sdk.images.get(made.stdout.strip())
+    """What somebody builds on an image of ours by hand, under a name of their choice."""
+    argv = [str(engine.docker), "buildx", "build", "--quiet", "--provenance=false", "--tag", name]
+    dockerfile = f"FROM {start}\n{instruction}\n"
+    check([*argv, "-"], env=engine.environment, stdin=dockerfile, timeout=120)
+    return engine.sdk.images.get(name)
 
 
 def has(engine: Engine, name: str) -> bool:
