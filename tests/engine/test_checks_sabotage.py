@@ -1,0 +1,450 @@
+"""The real checks in a real image: each of them fails when the image or its tag is spoilt.
+
+`judged` takes it that a GPU was given: no verdict is not-run because the runner says so.
+"""
+# ruff: noqa: S108  # the folders are in a container
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import docker
+import make
+import manners
+import pytest
+
+from dlimg.commands.drawing import current_images
+from dlimg.commands.project import read_project
+from dlimg.engine.client import Engine
+from dlimg.model import Built, Image, Status, Verdict
+from dlimg.smoke import containers
+from dlimg.smoke.checks import checks_for
+from dlimg.smoke.containers import Settings, cell_text
+from dlimg.smoke.execute import Place, run_check
+from dlimg.smoke.scripts import archive, placed, scripts
+from dlimg.smoke.verdicts import exit_code, is_gpu_tested, outcome, verdict
+
+pytestmark = pytest.mark.engine
+
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "images"
+CELL = "jax-0.12.0.1-cpu-py3.13-debian13"
+CUDA_CELL = "jax-0.12.0.1-cuda13.2-py3.13-debian13"
+DEVICE = "example.com/gpu=0"
+PACKAGES = "/opt/env/lib/python/site-packages"
+OVERLAY = "/home/user/env/lib/python3.13/site-packages"
+
+# Byte code is never compared with its source, so it has to go as well.
+STALE = "rm __pycache__/__init__.*"
+RELU_IS_GONE = f"cd {PACKAGES}/jax/nn; {STALE}; echo 'relu = lambda x: x' >> __init__.py"
+ROUNDED = f"""cd {PACKAGES}/jax/lax; {STALE}; cat >> __init__.py <<'END'
+
+exact = conv_general_dilated
+
+def conv_general_dilated(*all):
+    # To 11 binary digits, as TF32 rounds.
+    return exact(*(one.astype("float16").astype("float32") for one in all[:2]), *all[2:])
+END"""
+CUDNN = f"mkdir -p {PACKAGES}/nvidia/cudnn/lib; touch {PACKAGES}/nvidia/cudnn/lib/libcudnn.so.9"
+
+
+def image(cell: str) -> Image:
+    project = read_project(str(ROOT / "matrix.yaml"))
+    (found,) = current_images(project, [one for one in project.resolution.cells if one.id == cell])
+    return found
+
+
+@pytest.fixture(scope="module")
+def built(engine: Engine) -> Built:
+    """The real image, by the command; built only where it is not there yet."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "dlimg", "build", CELL, "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert ended.returncode == 0, ended.stderr
+    (line,) = json.loads(ended.stdout)
+    assert engine.sdk.images.get(line["digest"])
+    planned = make.planned(image(CELL))
+    return Built(planned=planned, digest=line["digest"], size=0, seconds=0, cached=True)
+
+
+@pytest.fixture(scope="module")
+def cuda(built: Built) -> Built:
+    """The same image under the tag of a CUDA image."""
+    return replace(built, planned=make.planned(image(CUDA_CELL)))
+
+
+@contextlib.contextmanager
+def opened(engine: Engine, built: Built, script: str = "", *, user: str = "") -> Iterator[Place]:
+    """A container of the image in which root has run a script."""
+    container = engine.sdk.containers.create(
+        built.digest,
+        entrypoint=["sleep", "infinity"],
+        environment={"DLIMG_CELL": cell_text(built.planned), "DLIMG_GPU": "none"},
+        network_mode="none",
+        user=user,
+    )
+    try:
+        container.start()
+        ended = container.exec_run(["bash", "-euc", script], user="0")
+        assert ended.exit_code == 0, ended.output.decode()
+        yield Place(
+            container=container, api=engine.sdk.api, environment={}, memory=0, patience=15.0
+        )
+    finally:
+        container.remove(force=True)
+
+
+@pytest.fixture(scope="module")
+def there(engine: Engine, built: Built) -> Iterator[Place]:
+    """A container of the image as it is, with things that claim to be NVIDIA's aside."""
+    script = """
+mkdir /tmp/liar /tmp/empty /tmp/nvml
+echo 'echo GPU-1, NVIDIA H200, 580.159, 9.0, 143771' > /tmp/liar/nvidia-smi
+echo 'echo No devices were found; exit 6' > /tmp/empty/nvidia-smi
+sed -i '1i#!/bin/sh' /tmp/*/nvidia-smi
+chmod 755 /tmp/*/nvidia-smi
+echo 'no library' > /tmp/nvml/libnvidia-ml.so.1
+"""
+    with opened(engine, built, script) as place:
+        yield place
+
+
+Edit = tuple[str, str, str]
+
+
+def judged(there: Place, of: Built, name: str, *edits: Edit, **environment: str) -> Verdict:
+    """What the check of this name says here, after edits of the scripts: path, from, to."""
+    found = scripts(IMAGES, "jax")
+    for path, old, new in edits:
+        text = found[path].decode()
+        assert text.count(old) == 1, f"{path} does not hold once: {old}"
+        found[path] = text.replace(old, new).encode()
+    there.container.put_archive("/", archive(found))
+    (check,) = [one for one in checks_for(of.planned.image.cell, IMAGES) if one.name == name]
+    ran = run_check(replace(there, environment=environment), placed(check, IMAGES, found))
+    return verdict(check, ran, device=DEVICE)
+
+
+def test_the_image_as_it_is_passes(engine: Engine, built: Built, tmp_path: Path) -> None:
+    found = containers.test(
+        built,
+        checks_for(built.planned.image.cell, IMAGES),
+        engine,
+        device=None,
+        images=IMAGES,
+        settings=Settings(evidence=tmp_path, say=print),
+    )
+    assert {one.check: one.status for one in found.verdicts} == {
+        "pip_check": Status.PASSED,
+        "conv_training": Status.PASSED,
+        "tag_is_true": Status.PASSED,
+    }, found
+
+
+@pytest.mark.parametrize(
+    ("lies", "reason"),
+    [
+        ({"version": "0.12.0"}, "version: the tag says 0.12.0, found 0.12.0.1"),
+        ({"python": "3.12"}, "python: the tag says 3.12, this is 3.13."),
+        ({"python": "3"}, "python: the tag says 3, this is 3.13."),
+        ({"os": "debian12"}, "os: the tag says debian12, this is debian13"),
+        ({"package": "tensorflow-cpu"}, "package: the tag says 0.12.0.1, found none"),
+        ({"accelerator": "cuda13.2"}, "accelerator: the tag says cuda13.2, and CUDA none"),
+        ({"cuda": "13.2"}, "cuda: the tag says 13.2, the framework is a CPU build"),
+        ({"cudnn": "9.26.0.51"}, "cudnn: the tag says 9.26.0.51, and CUDA none"),
+        ({"flavour": "compile"}, "flavour: compile promises a C compiler"),
+        ({"flavour": "devel"}, "flavour: devel promises Python's headers"),
+        ({"flavour": "notebook"}, "flavour: notebook promises jupyterlab"),
+    ],
+    ids=str,
+)
+def test_a_tag_that_lies_fails(
+    lies: dict[str, str], reason: str, there: Place, built: Built
+) -> None:
+    axes = json.loads(cell_text(built.planned)) | lies
+    said = judged(there, built, "tag_is_true", DLIMG_CELL=json.dumps(axes))
+    assert said.status is Status.FAILED
+    assert reason in said.reason
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "{"])
+def test_without_a_tag_nothing_passes(text: str, there: Place, built: Built) -> None:
+    said = judged(there, built, "tag_is_true", DLIMG_CELL=text)
+    assert said.status is (Status.FAILED if text in ("[]", "{") else Status.NOT_RUN)
+    assert "DLIMG_CELL" in said.reason
+
+
+def distribution(folder: str, name: str, version: str) -> str:
+    """A script that makes a distribution known in this folder."""
+    about = f"{name.replace('-', '_')}-{version}.dist-info"
+    text = f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n"
+    record = f"echo {about}/METADATA,, > {about}/RECORD"
+    return f"cd {folder}; mkdir {about}; printf '{text}' > {about}/METADATA; {record}"
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (CUDNN, f"cuda: the tag says cpu, but there is {PACKAGES}/nvidia/cudnn/lib/libcudnn.so.9"),
+        (f"touch {PACKAGES}/jaxlib/libcudnn.so.9", "jaxlib/libcudnn.so.9"),
+        ("touch /usr/lib/x86_64-linux-gnu/libcudnn_ops.so.9", "/usr/lib/"),
+        ("mkdir -p /usr/local/cuda; touch /usr/local/cuda/libcudart.so.13", "/usr/local/cuda/"),
+        (f"touch {OVERLAY}/libcudart.so.13", f"{OVERLAY}/libcudart.so.13"),
+        (distribution(PACKAGES, "nvidia-cublas", "13.0"), "nvidia-cublas is installed"),
+        (distribution(OVERLAY, "jax", "0.11.0"), "package: the tag says 0.12.0.1, found 0.11.0"),
+        (
+            f"cd {PACKAGES}/jax; rm __pycache__/version.*; sed -i s/0.12.0.1/0.12.0.2/ version.py",
+            "version: the tag says 0.12.0.1, found 0.12.0.2",
+        ),
+        ("sed -i s/13/12/ /etc/os-release", "os: the tag says debian13, this is debian12"),
+    ],
+)
+def test_an_image_that_its_tag_does_not_tell_of_fails(
+    script: str, reason: str, engine: Engine, built: Built
+) -> None:
+    with opened(engine, built, script) as place:
+        said = judged(place, built, "tag_is_true")
+    assert said.status is Status.FAILED
+    assert reason in said.reason
+
+
+def test_an_image_that_runs_as_root_fails(engine: Engine, built: Built) -> None:
+    with opened(engine, built, user="0") as place:
+        said = judged(place, built, "tag_is_true")
+    assert (said.status, said.reason) == (Status.FAILED, "user: this runs as root")
+
+
+def installed(target: str) -> str:
+    """A script that installs a package made here, with a plain pip."""
+    install = manners.install("greeting", "1.0").replace("pip install", f"pip install {target}")
+    return f"base64() {{ command base64 -d <<< {manners.wheel('greeting', '1.0')}; }}; {install}"
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (installed(f"--target {PACKAGES}"), "greeting: locked not, installed 1.0"),
+        (installed(f"--target {OVERLAY}"), "greeting: locked not, installed 1.0"),
+        (distribution(OVERLAY, "numpy", "2.3.0"), "numpy: locked 2.5.5, installed 2.3.0"),
+        (distribution(OVERLAY, "numpy", "2.5.5"), "numpy: installed 2 times"),
+        (distribution(PACKAGES, "numpy", "2.3.0"), "numpy: installed 2 times"),
+        (f"rm -r {PACKAGES}/opt_einsum-*", "requires opt-einsum, which is not installed"),
+        (f"rm -r {PACKAGES}/pip", "No module named pip"),
+        (f"rm -r {PACKAGES}/opt_einsum", "files are gone or changed: opt_einsum/"),
+        (f"sed -i s/2/3/ {PACKAGES}/numpy/version.py", "gone or changed: numpy/version.py"),
+        (f"truncate -s -1 {PACKAGES}/jaxlib/libjax_common.so", "jaxlib/libjax_common.so"),
+        (f"rm {PACKAGES}/numpy-*/RECORD", "numpy: its RECORD is gone"),
+        (
+            f"sed -i 's/^Version: .*/Version: 1.0/' {PACKAGES}/numpy-*/METADATA",
+            "numpy: locked 2.5.5, installed 1.0",
+        ),
+        (distribution(OVERLAY, "numpy", "1.0"), "but you have numpy 1.0"),
+        ("rm /etc/dlimg/requirements.txt", "there is no lock"),
+        ("sed -i 's/^numpy==.*/numpy/' /etc/dlimg/requirements.txt", "pins no version: numpy"),
+        ("sed -i /^scipy/d /etc/dlimg/requirements.txt", "scipy: locked not, installed 1."),
+    ],
+)
+def test_packages_that_the_lock_does_not_name_fail(
+    script: str, reason: str, engine: Engine, built: Built
+) -> None:
+    with opened(engine, built, script) as place:
+        said = judged(place, built, "pip_check")
+    assert said.status is Status.FAILED
+    assert reason in said.reason
+
+
+SHARED, TRAINING = "common/checks/_convolution.py", "jax/checks/conv_training.py"
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        ((SHARED, "RATE = 0.1\n", "RATE = 0.0\n"), "which is no fall by a factor of 10"),
+        ((SHARED, "FALL = 10.0 ", "FALL = 1e9 "), "which is no fall by a factor of 1e+09"),
+        ((SHARED, "range(STEPS)", "range(STEPS - 1)"), "cpu: 30 losses"),
+        ((SHARED, "LOGITS = 1e-4 ", "LOGITS = 1e-9 "), "cpu: logits off the reference"),
+        ((SHARED, "mean(axis=(2, 4))", "max(axis=(2, 4))"), "cpu: logits off the reference"),
+        ((SHARED, "np.mean(norm", "1.001 * np.mean(norm"), "cpu: first loss off the reference"),
+        ((SHARED, "tuple(map(to_numpy, weights))", "first[1]"), "cpu: last loss off"),
+        ((TRAINING, "jax.nn.relu(convolved)", "convolved"), "cpu: logits off the reference"),
+        ((TRAINING, "-chosen.mean()", "-chosen.mean() * jnp.nan"), "the loss went from nan to nan"),
+        ((TRAINING, "labels[:, None]", "3 - labels[:, None]"), "cpu: first loss off"),
+        (
+            (TRAINING, "loss, gradients\n", "loss, [1.01 * one for one in gradients]\n"),
+            "cpu: gradient off the reference",
+        ),
+    ],
+    ids=lambda value: value[2] if isinstance(value, tuple) else "",
+)
+def test_a_training_that_is_spoilt_fails(
+    edit: Edit, reason: str, there: Place, built: Built
+) -> None:
+    said = judged(there, built, "conv_training", edit)
+    assert said.status is Status.FAILED
+    assert reason in said.reason
+
+
+@pytest.mark.parametrize("script", [RELU_IS_GONE, ROUNDED], ids=["no relu", "rounded"])
+def test_a_framework_that_computes_something_else_fails(
+    script: str, engine: Engine, built: Built
+) -> None:
+    with opened(engine, built, script) as place:
+        said = judged(place, built, "conv_training")
+    assert said.status is Status.FAILED
+    assert "cpu: logits off the reference" in said.reason
+
+
+GPU_CHECKS = ("nvidia_smi", "is_gpu_available", "conv_training")
+NO_DRIVER = "there is no libnvidia-ml.so.1"
+
+
+@pytest.mark.parametrize("name", GPU_CHECKS)
+@pytest.mark.parametrize(
+    ("environment", "status", "reason"),
+    [
+        ({}, Status.NOT_RUN, f"no GPU here: no /dev/nvidia0, and {NO_DRIVER}"),
+        (
+            {"LD_LIBRARY_PATH": "/tmp/nvml"},
+            Status.NOT_RUN,
+            "no GPU here: no /dev/nvidia0, and libnvidia-ml.so.1 does not load",
+        ),
+        (
+            {"DLIMG_GPU": "expected"},
+            Status.FAILED,
+            f"a GPU was handed to this container, but {NO_DRIVER}",
+        ),
+        (
+            {"DLIMG_GPU": "expected", "CUDA_VISIBLE_DEVICES": "-1"},
+            Status.FAILED,
+            f"a GPU was handed to this container, but {NO_DRIVER}",
+        ),
+        (
+            {"DLIMG_GPU": "expected", "LD_LIBRARY_PATH": "/tmp/nvml"},
+            Status.FAILED,
+            "a GPU was handed to this container, but libnvidia-ml.so.1 does not load",
+        ),
+    ],
+    ids=str,
+)
+def test_without_a_gpu_no_gpu_check_passes(
+    name: str,
+    environment: dict[str, str],
+    status: Status,
+    reason: str,
+    there: Place,
+    cuda: Built,
+) -> None:
+    said = as_on_gpu(there, cuda, name, **environment)
+    assert said.status is status
+    assert reason in said.reason
+    assert said.figures == {}
+
+
+def as_on_gpu(there: Place, cuda: Built, name: str, *edits: Edit, **environment: str) -> Verdict:
+    """What a check says in a CPU image that passes itself off as one for CUDA."""
+    return judged(there, cuda, name, *edits, DLIMG_CELL=cell_text(cuda.planned), **environment)
+
+
+@pytest.mark.parametrize(
+    ("program", "handed", "status", "reason"),
+    [
+        ("liar", "none", Status.FAILED, f"nvidia-smi reports NVIDIA H200, but {NO_DRIVER}"),
+        ("liar", "expected", Status.FAILED, f"nvidia-smi reports NVIDIA H200, but {NO_DRIVER}"),
+        ("empty", "none", Status.NOT_RUN, f"no GPU here: no /dev/nvidia0, and {NO_DRIVER}"),
+        ("empty", "expected", Status.FAILED, f"was handed to this container, but {NO_DRIVER}"),
+    ],
+)
+def test_an_nvidia_smi_that_lies_does_not_pass(
+    program: str, handed: str, status: Status, reason: str, there: Place, cuda: Built
+) -> None:
+    path = there.container.exec_run(["printenv", "PATH"]).output.decode().strip()
+    environment = {"PATH": f"/tmp/{program}:{path}", "DLIMG_GPU": handed}
+    said = as_on_gpu(there, cuda, "nvidia_smi", **environment)
+    assert said.status is status
+    assert said.reason.endswith(reason)
+
+
+def test_a_gpu_without_its_driver_fails(engine: Engine, built: Built, cuda: Built) -> None:
+    with opened(engine, built, "touch /dev/nvidia0") as place:
+        said = [as_on_gpu(place, cuda, name) for name in GPU_CHECKS]
+    assert {(one.status, one.reason) for one in said} == {
+        (Status.FAILED, f"/dev/nvidia0 is here, but {NO_DRIVER}")
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nvidia_smi", "NVML reports NVIDIA H200, but nvidia-smi does not: nvidia-smi is not on"),
+        ("is_gpu_available", "NVIDIA H200 with driver 580.159 is here, but jax 0.12.0.1 sees only"),
+        ("conv_training", "Unknown backend cuda"),
+    ],
+)
+def test_a_framework_that_does_not_see_the_gpu_fails(
+    name: str, reason: str, there: Place, cuda: Built
+) -> None:
+    gpu = 'Gpu("GPU-1", "NVIDIA H200", "580.159", "9.0", 143771)'
+    driver = ("common/checks/_gpu.py", "gpus = ask_driver()", f"gpus = [{gpu}]")
+    said = as_on_gpu(there, cuda, name, driver, DLIMG_GPU="expected")
+    assert said.status is Status.FAILED
+    assert reason in said.reason
+
+
+def failing(engine: Engine, of: Built, folder: Path) -> dict[str, Verdict]:
+    """Every check of the image, run as `dlimg test` does; what comes of it is a failure."""
+    found = containers.test(
+        of,
+        checks_for(of.planned.image.cell, IMAGES),
+        engine,
+        device=None,
+        images=IMAGES,
+        settings=Settings(evidence=folder, say=print),
+    )
+    assert exit_code(outcome(found.verdicts)) == 1
+    assert not is_gpu_tested(found)
+    return {one.check: one for one in found.verdicts}
+
+
+def test_a_cpu_image_under_a_tag_of_cuda_fails(engine: Engine, cuda: Built, tmp_path: Path) -> None:
+    said = failing(engine, cuda, tmp_path)
+    assert {name: one.status for name, one in said.items()} == {
+        "nvidia_smi": Status.NOT_RUN,
+        "pip_check": Status.PASSED,
+        "conv_training": Status.NOT_RUN,
+        "is_gpu_available": Status.NOT_RUN,
+        "tag_is_true": Status.FAILED,
+    }
+    for lie in ("cudart: one is to be installed, found none", "cudnn: one is to be installed"):
+        assert lie in said["tag_is_true"].reason
+
+
+@pytest.fixture
+def spoilt(engine: Engine, built: Built) -> Iterator[Built]:
+    """An image made of the real one, in which nothing is right any more."""
+    script = "\n".join((RELU_IS_GONE, CUDNN, installed(f"--target {PACKAGES}")))
+    with opened(engine, built, script) as place:
+        made = place.container.commit(changes="USER 0")
+    yield replace(built, digest=str(made.id))
+    with contextlib.suppress(docker.errors.ImageNotFound):
+        engine.sdk.images.remove(made.id)
+
+
+def test_an_image_that_is_spoilt_in_every_way_fails_every_check(
+    engine: Engine, spoilt: Built, tmp_path: Path
+) -> None:
+    said = failing(engine, spoilt, tmp_path)
+    assert {one.status for one in said.values()} == {Status.FAILED}
+    assert said.keys() == {"pip_check", "conv_training", "tag_is_true"}
+    assert "greeting: locked not, installed 1.0" in said["pip_check"].reason
+    assert "logits off the reference" in said["conv_training"].reason
+    assert "user: this runs as root; cuda: the tag says cpu" in said["tag_is_true"].reason
