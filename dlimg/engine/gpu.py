@@ -12,30 +12,51 @@ from typing import Any, Final
 import yaml
 from docker.types import DeviceRequest
 
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, numbers
+from dlimg.errors import BadInput
 
 NVIDIA: Final = "nvidia"
+_NVIDIA_GPU: Final = "nvidia.com/gpu"
 _HOOK: Final = "nvidia-container-runtime-hook"
+# The first Docker that tells which CDI devices it has found.
+_LISTS_DEVICES: Final = (28, 2)
 
 
 def devices(engine: Engine) -> tuple[str, ...]:
     """What can be asked for, best first: CDI names such as `nvidia.com/gpu=all`, `nvidia`."""
     about: Mapping[str, Any] = engine.sdk.info()
-    local = engine.host.startswith("unix://")
     found = {
         device["ID"]
         for device in about.get("DiscoveredDevices") or ()
         if device.get("Source") == "cdi"
     }
-    if not found and local:
+    if not found and _is_local(engine):
         # Engines before 28.2 know the folders, but do not list what is in them.
         folders = about.get("CDISpecDirs") or ()
         found = {name for folder in folders for name in named_devices(Path(folder))}
     names = sorted(found, key=_preference)
-    hook = local and shutil.which(_HOOK) is not None
+    hook = _is_local(engine) and shutil.which(_HOOK) is not None
     if NVIDIA in (about.get("Runtimes") or {}) or hook:
         names.append(NVIDIA)
     return tuple(names)
+
+
+def default_device(engine: Engine) -> str | None:
+    """The device to take where none was named: an NVIDIA GPU, never another vendor's device."""
+    wanted = (name for name in devices(engine) if name == NVIDIA or name.startswith(_NVIDIA_GPU))
+    return next(wanted, None)
+
+
+def check_device(device: str, engine: Engine) -> None:
+    """Raises `BadInput` for a device that this engine does not have."""
+    known = devices(engine)
+    is_listed = _is_local(engine) or numbers(engine.version) >= _LISTS_DEVICES
+    if device not in known and (is_listed or device == NVIDIA):
+        raise BadInput(
+            f"the engine has no device {device}",
+            where="--device",
+            hint=f"it has {', '.join(known)}" if known else "it has none; leave --device away",
+        )
 
 
 def device_request(device: str) -> DeviceRequest:
@@ -58,6 +79,10 @@ def _names(file: Path) -> tuple[str, ...]:
         return tuple(f"{found['kind']}={device['name']}" for device in found["devices"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return ()
+
+
+def _is_local(engine: Engine) -> bool:
+    return engine.host.startswith("unix://")
 
 
 def _preference(name: str) -> tuple[bool, bool, str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from docker.models.images import Image
 from dlimg.engine import bases, bootstrap, gpu
 from dlimg.engine.client import Engine
 from dlimg.engine.sources import Release
-from dlimg.errors import NoEngine
+from dlimg.errors import BadInput, NoEngine
 from dlimg.model import Base, BaseSource, OperatingSystem
 
 DEBIAN = OperatingSystem(
@@ -168,29 +169,75 @@ def test_a_pinned_image_that_is_there_needs_no_registry(tmp_path: Path) -> None:
     assert said == [f"debian13 comes from the registry: debian:trixie-slim@{DIGEST}"]
 
 
+def discovered(*names: str, runtimes: tuple[str, ...] = ()) -> Mapping[str, Any]:
+    """What an engine that has found these CDI devices says of itself."""
+    return {
+        "Runtimes": {name: {} for name in runtimes},
+        "DiscoveredDevices": [
+            *({"Source": "cdi", "ID": name} for name in names),
+            {"Source": "other", "ID": "x"},
+        ],
+    }
+
+
+ALL_KINDS = discovered(
+    "docker.com/gpu=webgpu", "nvidia.com/gpu=0", "nvidia.com/gpu=all", runtimes=("nvidia",)
+)
+
+
 @pytest.mark.parametrize(
-    ("about", "names"),
+    ("about", "names", "default"),
     [
-        ({}, ()),
-        ({"Runtimes": {"runc": {}, "nvidia": {}}}, ("nvidia",)),
+        ({}, (), None),
+        (discovered(runtimes=("runc", "nvidia")), ("nvidia",), "nvidia"),
         (
-            {
-                "Runtimes": {"nvidia": {}},
-                "DiscoveredDevices": [
-                    {"Source": "cdi", "ID": "example.com/gpu=0"},
-                    {"Source": "cdi", "ID": "nvidia.com/gpu=0"},
-                    {"Source": "cdi", "ID": "nvidia.com/gpu=all"},
-                    {"Source": "other", "ID": "x"},
-                ],
-            },
-            ("nvidia.com/gpu=all", "nvidia.com/gpu=0", "example.com/gpu=0", "nvidia"),
+            ALL_KINDS,
+            ("nvidia.com/gpu=all", "nvidia.com/gpu=0", "docker.com/gpu=webgpu", "nvidia"),
+            "nvidia.com/gpu=all",
+        ),
+        (discovered("docker.com/gpu=webgpu"), ("docker.com/gpu=webgpu",), None),
+        (
+            discovered("amd.com/gpu=0", "nvidia.com/nic=0", runtimes=("nvidia",)),
+            ("nvidia.com/nic=0", "amd.com/gpu=0", "nvidia"),
+            "nvidia",
         ),
     ],
 )
-def test_devices_that_the_engine_knows(
-    about: Mapping[str, Any], names: tuple[str, ...], tmp_path: Path
+def test_devices_that_the_engine_knows_and_the_one_that_is_taken(
+    about: Mapping[str, Any], names: tuple[str, ...], default: str | None, tmp_path: Path
 ) -> None:
-    assert gpu.devices(an_engine(FakeSdk({}, about), tmp_path, host="tcp://far:1")) == names
+    engine = an_engine(FakeSdk({}, about), tmp_path, host="tcp://far:1")
+    assert gpu.devices(engine) == names
+    assert gpu.default_device(engine) == default
+
+
+@pytest.mark.parametrize(
+    ("about", "device", "hint"),
+    [
+        (ALL_KINDS, "nvidia.com/gpu=0", ""),
+        (ALL_KINDS, "docker.com/gpu=webgpu", ""),
+        (ALL_KINDS, "nvidia.com/gpu=7", "it has nvidia.com/gpu=all, nvidia.com/gpu=0"),
+        ({}, "foo", "it has none"),
+        ({}, "nvidia", "it has none"),
+    ],
+)
+def test_a_device_that_the_engine_does_not_have_is_refused(
+    about: Mapping[str, Any], device: str, hint: str, tmp_path: Path
+) -> None:
+    engine = an_engine(FakeSdk({}, about), tmp_path)
+    if not hint:
+        gpu.check_device(device, engine)
+        return
+    with pytest.raises(BadInput, match=f"the engine has no device {device}") as caught:
+        gpu.check_device(device, engine)
+    assert hint in caught.value.problems[0].hint
+
+
+def test_a_far_engine_that_lists_no_devices_may_have_it(tmp_path: Path) -> None:
+    engine = replace(an_engine(FakeSdk({}), tmp_path, host="tcp://far:1"), version="27.5.1")
+    gpu.check_device("nvidia.com/gpu=0", engine)
+    with pytest.raises(BadInput):
+        gpu.check_device("nvidia.com/gpu=0", replace(engine, version="28.5.2+dfsg4"))
 
 
 def test_devices_of_an_engine_that_does_not_list_them(tmp_path: Path) -> None:
