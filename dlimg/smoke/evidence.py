@@ -16,6 +16,8 @@ from dlimg.model import Check, Evidence, Status, Verdict
 from dlimg.smoke.verdicts import GPU, NO_DEVICE
 
 FORMAT: Final = 1
+# JSON that is nested too deeply ends in a RecursionError.
+_DAMAGED: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 def evidence_folder(environment: Mapping[str, str]) -> Path:
@@ -28,9 +30,9 @@ def read_evidence(folder: Path, digest: str, *, say: Callable[[str], None]) -> t
     path = _path(folder, digest)
     try:
         return parse_evidence(path.read_text(encoding="utf-8"), digest)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGED as error:
         say(f"warning: {path} cannot be used ({error}); the checks are run again")
         return ()
 
@@ -38,17 +40,26 @@ def read_evidence(folder: Path, digest: str, *, say: Callable[[str], None]) -> t
 def write_evidence(folder: Path, evidence: Evidence, *, say: Callable[[str], None]) -> None:
     """Put this evidence in the place of any other for its digest and device.
 
-    The file is whole or not there at all, whatever interrupts.
+    The file is whole or not there at all, whatever interrupts. Where it cannot be written that
+    is told of, and the checks will be run again.
     """
     others = read_evidence(folder, evidence.digest, say=say)
     kept = [one for one in others if one.device != evidence.device]
     text = evidence_text([*kept, evidence])
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=".json")
+    try:
+        _replace(_path(folder, evidence.digest), text)
+    except OSError as error:
+        reason = error.strerror or error
+        say(f"warning: verdicts cannot be kept in {folder} ({reason}); they count this once")
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".json")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        Path(name).replace(_path(folder, evidence.digest))
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

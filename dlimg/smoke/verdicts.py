@@ -54,7 +54,7 @@ def figures(stdout: str) -> Mapping[str, object]:
         if line.startswith("{"):
             try:
                 found = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return {}
             return found if isinstance(found, dict) else {}
     return {}

@@ -81,6 +81,7 @@ def test_nothing_is_known_of_another_digest(tmp_path: Path) -> None:
         evidence_text([kept(ran())]).replace('"passed"', '"splendid"'),
         evidence_text([kept(ran())])[:-30],
         "\udcff",
+        pytest.param("[" * 100_000, id="nested too deeply"),
     ],
 )
 def test_a_damaged_file_is_told_of_and_replaced(tmp_path: Path, text: str) -> None:
@@ -92,6 +93,17 @@ def test_a_damaged_file_is_told_of_and_replaced(tmp_path: Path, text: str) -> No
     assert str(path) in warnings[0]
     write_evidence(tmp_path, kept(ran()), say=warnings.append)
     assert read_evidence(tmp_path, DIGEST, say=print) == (kept(ran()),)
+
+
+@pytest.mark.parametrize("folder", ["/proc/none", "{}/file", "{}/file/below"])
+def test_a_folder_that_cannot_be_written_costs_a_warning(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").touch()
+    place = Path(folder.format(tmp_path))
+    warnings: list[str] = []
+    assert read_evidence(place, DIGEST, say=warnings.append) == ()
+    write_evidence(place, kept(ran()), say=warnings.append)
+    (warning,) = warnings
+    assert warning.startswith(f"warning: verdicts cannot be kept in {place} (")
 
 
 def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_a_gpu_check_that_ends_well_without_a_gpu_is_not_run() -> None:
         ("", {}),
         ('{"loss": 1}\nmore\n{"loss": 2}\nthe end\n', {"loss": 2}),
         ("{not json}\n", {}),
+        pytest.param('{"a": ' + "[" * 100_000 + "\n", {}, id="nested too deeply"),
         ("[1]\n", {}),
     ],
 )
