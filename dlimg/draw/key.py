@@ -8,7 +8,7 @@ from dlimg.model import Base, Image
 
 # Part of every key: raised whenever the same Dockerfile would be built into something else
 # (another epoch, other bake options), so that old tags are not mistaken for the new thing.
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 ARCHITECTURE: Final = "linux/amd64"
 

@@ -20,7 +20,7 @@ from dlimg.model import Base, BaseSource, OperatingSystem
 
 Choice = Literal["auto", "registry", "bootstrap"]
 REPOSITORY: Final = "dlimg-base"
-OS_LABEL: Final = "io.dlimg.base"
+OS_LABEL: Final = "io.dlimg.base-os"  # `io.dlimg.base` on an image is its base's identity
 IDENTITY_LABEL: Final = "io.dlimg.base-identity"
 RECIPE_LABEL: Final = "io.dlimg.base-recipe"
 REGISTRY_SECONDS: Final = 5

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import docker
+import make
 import pytest
 from docker.models.images import Image
 
+from dlimg.draw import bake
+from dlimg.draw.labels import labels
 from dlimg.engine import bases, bootstrap, gpu
 from dlimg.engine.client import Engine
 from dlimg.engine.sources import Release
@@ -128,7 +131,7 @@ def test_another_distribution_needs_its_keyring(tmp_path: Path) -> None:
 
 
 def test_a_base_made_before_is_found_again(tmp_path: Path) -> None:
-    def labels(identity: str, recipe: str) -> Mapping[str, str]:
+    def written(identity: str, recipe: str) -> Mapping[str, str]:
         return {
             bases.OS_LABEL: "debian13",
             bases.IDENTITY_LABEL: identity,
@@ -138,11 +141,17 @@ def test_a_base_made_before_is_found_again(tmp_path: Path) -> None:
     now = bootstrap.recipe(DEBIAN)
     sdk = FakeSdk(
         {
-            "dlimg-base:debian13-old": labels("sha256:" + "1" * 64, now),
-            "dlimg-base:debian13-new": labels("sha256:" + "2" * 64, now),
-            "dlimg-base:debian13-other": labels("sha256:" + "3" * 64, "another way"),
+            "dlimg-base:debian13-old": written("sha256:" + "1" * 64, now),
+            "dlimg-base:debian13-new": written("sha256:" + "2" * 64, now),
+            # Before the label had a name of its own.
+            "dlimg-base:debian13-newest": {
+                "io.dlimg.base": "debian13",
+                bases.IDENTITY_LABEL: "sha256:" + "5" * 64,
+                bases.RECIPE_LABEL: now,
+            },
+            "dlimg-base:debian13-other": written("sha256:" + "3" * 64, "another way"),
             # Images built on a base inherit its labels.
-            "ours/jax:1": labels("sha256:" + "4" * 64, now),
+            "ours/jax:1": written("sha256:" + "4" * 64, now),
         }
     )
     found = bases.base_for(an_engine(sdk, tmp_path), DEBIAN, choice="bootstrap", pins={}, say=print)
@@ -152,6 +161,13 @@ def test_a_base_made_before_is_found_again(tmp_path: Path) -> None:
         identity="sha256:" + "2" * 64,
         reference=f"docker-image://dlimg-base:debian13-{'2' * 12}",
     )
+
+
+def test_a_bases_labels_are_not_those_of_an_image() -> None:
+    of_base = {bases.OS_LABEL, bases.IDENTITY_LABEL, bases.RECIPE_LABEL}
+    cell = make.cell(accelerator="cuda13.2")
+    of_image = labels(cell, make.lock()) | bake.labels(make.planned())
+    assert not of_base & of_image.keys()
 
 
 def test_a_pinned_image_that_is_there_needs_no_registry(tmp_path: Path) -> None:
