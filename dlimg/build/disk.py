@@ -1,12 +1,16 @@
 """Disk space: what a build will need, whether it is there, and giving back what dlimg took."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import docker
+from docker.models.images import Image as EngineImage
 
+from dlimg.draw.bake import KEY_LABEL
+from dlimg.engine.bases import IDENTITY_LABEL, OS_LABEL, REPOSITORY
 from dlimg.engine.client import Engine, free_bytes
+from dlimg.engine.made import is_made
 from dlimg.errors import Negative
 from dlimg.model import Planned, Wheel
 
@@ -22,12 +26,20 @@ _OWN: Final = "dlimg"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """An image that was left where it is, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What was removed, and how many bytes the engine says came free; `kept` is in use."""
+    """What was removed and what was not, and how many bytes the engine says came free."""
 
     containers: tuple[str, ...]
     images: tuple[str, ...]
-    kept: tuple[str, ...]
+    kept: tuple[Kept, ...]
     size: int
 
 
@@ -65,7 +77,9 @@ def check_space(planned: Sequence[Planned], engine: Engine) -> None:
 def prune(engine: Engine) -> Pruned:
     """What dlimg made in this engine, removed: check containers, images, bases, build cache.
 
-    An image that a container uses stays, and so does a name that someone else gave to it.
+    Labels are inherited by whatever is built on an image, so only an image that is known to
+    have been made here goes, and of its names only those that dlimg gave. One that a container
+    uses stays.
     """
     before = _used(engine)
     containers = tuple(_remove_containers(engine))
@@ -77,23 +91,23 @@ def prune(engine: Engine) -> Pruned:
 
 
 def own_names(tags: Sequence[str], labels: Mapping[str, str]) -> list[str]:
-    """Those names of an image that dlimg gave; an image built on top only inherits the labels.
+    """Those names of an image that dlimg gave, not those that somebody added.
 
-    Our immutable name ends with the content key that the label holds, and every name in that
-    repository is ours. A base has a repository that is named for dlimg.
+    Our immutable name ends with the content key that the label holds, and our moving name is
+    the same without it. A base has one name, for its operating system and identity.
     """
-    key = labels.get("io.dlimg.key", "")[:12]
-    ours = {_repository(tag) for tag in tags if key and tag.endswith(f"-{key}")}
-    return [tag for tag in tags if _repository(tag) in ours or tag.startswith("dlimg-base:")]
+    if not labels.get(KEY_LABEL):
+        identity = labels.get(IDENTITY_LABEL, "").removeprefix("sha256:")[:12]
+        base = f"{REPOSITORY}:{labels.get(OS_LABEL, '')}-{identity}"
+        return [tag for tag in tags if tag == base]
+    suffix = f"-{labels[KEY_LABEL][:12]}"
+    moving = {tag.removesuffix(suffix) for tag in tags if tag.endswith(suffix)}
+    return [tag for tag in tags if tag.removesuffix(suffix) in moving]
 
 
 def _unpacked(wheel: Wheel) -> float:
     ratio = _LIBRARY_RATIO if wheel.name.startswith("nvidia-") else _OTHER_RATIO
     return wheel.size * ratio
-
-
-def _repository(name: str) -> str:
-    return name.rpartition(":")[0]
 
 
 def _remove_containers(engine: Engine) -> Iterator[str]:
@@ -102,18 +116,40 @@ def _remove_containers(engine: Engine) -> Iterator[str]:
         yield str(container.name)
 
 
-def _remove_images(engine: Engine) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _remove_images(engine: Engine) -> tuple[tuple[str, ...], tuple[Kept, ...]]:
     removed: list[str] = []
-    kept: list[str] = []
-    for image in engine.sdk.images.list(filters={"label": ["io.dlimg.base"]}):
-        # An image without any name is what an earlier build of ours left behind.
+    kept: list[Kept] = []
+    for image in _labelled(engine):
+        # An image without any name is what an earlier build of ours left behind, or a user's.
         for name in own_names(image.tags, image.labels) or ([] if image.tags else [str(image.id)]):
-            try:
-                engine.sdk.images.remove(name)
-                removed.append(str(name))
-            except docker.errors.APIError:
-                kept.append(str(name))
+            reason = _remove(engine, image, name)
+            if reason:
+                kept.append(Kept(name=name, reason=reason))
+            else:
+                removed.append(name)
     return tuple(removed), tuple(kept)
+
+
+def _labelled(engine: Engine) -> Iterable[EngineImage]:
+    """Every image that dlimg made, or that was built on one of those."""
+    found = {
+        str(image.id): image
+        for label in (KEY_LABEL, IDENTITY_LABEL)
+        for image in engine.sdk.images.list(filters={"label": [label]})
+    }
+    return found.values()
+
+
+def _remove(engine: Engine, image: EngineImage, name: str) -> str:
+    """Nothing once the name is gone, or else why it is not."""
+    key = image.labels.get(KEY_LABEL, "") or image.labels[IDENTITY_LABEL]
+    if not is_made(engine.environment, key, str(image.id)):
+        return f"nothing here shows that dlimg built it; `docker image rm {name}` removes it"
+    try:
+        engine.sdk.images.remove(name)
+    except docker.errors.APIError as error:
+        return str(error.explanation or error)
+    return ""
 
 
 def _remove_cache(engine: Engine) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from dlimg.build.disk import prune
-from dlimg.commands.making import private_engine
 from dlimg.commands.printing import print_json, print_table, say
 from dlimg.engine import private
 from dlimg.engine.find import find
@@ -48,14 +47,14 @@ def _text(value: object) -> str:
 
 
 def _prune(arguments: Namespace, environment: Mapping[str, str]) -> int:
-    removed = prune(find(environment, private=private_engine(arguments), say=say))
+    removed = prune(find(environment, private="join", say=say))
     if arguments.format == "json":
         print_json(asdict(removed))
     else:
         for name in removed.images:
             say(f"removed {name}")
         say(f"{len(removed.images)} images and {len(removed.containers)} containers removed")
-        for name in removed.kept:
-            say(f"kept {name}: a container uses it")
+        for one in removed.kept:
+            say(f"kept {one.name}: {one.reason}")
         say(f"{bytes_text(removed.size)} are free again")
     return 0

@@ -12,6 +12,7 @@ from dlimg.model import NOTHING, Cell, Image, Planned
 TARGETS_PER_FILE: Final = 500
 
 WHEELS_CONTEXT: Final = "wheels"
+KEY_LABEL: Final = "io.dlimg.key"
 
 
 def target_name(cell: Cell) -> str:
@@ -51,7 +52,7 @@ def labels(planned: Planned) -> dict[str, str]:
     return {
         **planned.image.labels,
         "io.dlimg.cell": planned.image.cell.id,
-        "io.dlimg.key": planned.key,
+        KEY_LABEL: planned.key,
         "io.dlimg.base": planned.base.identity,
         "io.dlimg.base-source": str(planned.base.source),
     }

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from docker.errors import APIError, ImageNotFound
 
-from dlimg.engine import bootstrap, client, turns
+from dlimg.engine import bootstrap, client, made, turns
 from dlimg.engine.client import Engine
 from dlimg.engine.home import home_of
 from dlimg.errors import NetworkFailure, NoEngine
@@ -122,8 +122,11 @@ def _put(engine: Engine, os_: OperatingSystem, tar: Path, identity: str) -> None
         tag=tag,
         changes=[*changes, f"ENV PATH={_PATH}", 'CMD ["bash"]'],
     )
-    if not _has(engine, f"{REPOSITORY}:{tag}"):
-        raise NoEngine(f"the engine did not take the base of {os_.name}: {answer}")
+    try:
+        image = engine.sdk.images.get(f"{REPOSITORY}:{tag}")
+    except ImageNotFound as error:
+        raise NoEngine(f"the engine did not take the base of {os_.name}: {answer}") from error
+    made.remember(engine.environment, identity, str(image.id))
 
 
 def _base(os_: OperatingSystem, identity: str) -> Base:

@@ -13,7 +13,7 @@ from dlimg.engine.address import Address, named_address, usual_address
 from dlimg.engine.home import Home, home_of
 from dlimg.errors import NoEngine
 
-Allowed = Literal["allow", "refuse"]
+Allowed = Literal["allow", "refuse", "join"]
 Say = Callable[[str], None]
 
 
@@ -54,7 +54,8 @@ def find(
     """The engine to use; `NoEngine` when none answers and none may or can be started.
 
     An engine that the user has named (DOCKER_HOST, a context) must answer: to fall back
-    silently would build in another place than was asked for.
+    silently would build in another place than was asked for. `refuse` is the user's word that
+    none may be started, `join` that of a command for which there would be nothing to do in it.
     """
     home = home_of(environment)
     named = named_address(environment)
@@ -81,6 +82,11 @@ def _own(
     if world.running(home):
         say(f"using dlimg's own container engine, which stays up; {private.STOP}")
         return world.join(home, environment)
+    if allowed == "join":
+        raise NoEngine(
+            "no container engine runs, and for this none is started",
+            hint="`dlimg engine up` starts dlimg's own, `dlimg engine purge` removes all of it",
+        )
     if allowed == "refuse":
         raise NoEngine(
             "no container engine answers, and dlimg was told to start none of its own",

@@ -35,12 +35,6 @@ def is_made(environment: Mapping[str, str], key: str, digest: str) -> bool:
         return False
 
 
-def forget(environment: Mapping[str, str], key: str, digest: str) -> None:
-    """The image is gone: it need not be known any more."""
-    with contextlib.suppress(OSError):
-        (_folder(environment) / _name(key, digest)).unlink(missing_ok=True)
-
-
 def _folder(environment: Mapping[str, str]) -> Path:
     return state_folder(environment) / "built"
 

@@ -102,6 +102,8 @@ def test_the_order_of_looking(
     [
         ({"DOCKER_HOST": "tcp://a:1"}, "allow", a_world(USUAL), "DOCKER_HOST leads to", "unset"),
         ({}, "refuse", a_world(), "told to start none", "install Docker Engine 24"),
+        ({}, "join", a_world(), "for this none is started", "dlimg engine purge"),
+        ({"DOCKER_HOST": OWN}, "join", a_world(USUAL), "none is started", "dlimg engine up"),
         ({}, "allow", a_world(obstacle="it needs root"), "it needs root", "install Docker"),
     ],
 )
@@ -117,6 +119,12 @@ def test_no_engine(
     with pytest.raises(NoEngine, match=message) as caught:
         find(environment, private=allowed, say=lambda _: None, world=world)
     assert hint in caught.value.problems[0].hint
+
+
+def test_joining_starts_nothing_and_finds_what_runs(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path)}
+    for world, host in ((a_world(USUAL), USUAL), (a_world(own=7), f"joined {OWN}")):
+        assert find(home, private="join", say=lambda _: None, world=world).host == host
 
 
 def test_it_says_that_its_own_engine_stays_up_and_how_to_stop_it(tmp_path: Path) -> None:

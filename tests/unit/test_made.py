@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.engine.made import forget, is_made, remember
+from dlimg.engine.made import is_made, remember
 
 KEY, DIGEST = "0" * 64, "sha256:" + "a" * 64
 
@@ -21,8 +21,6 @@ def test_only_the_very_image_that_was_made_is_known(tmp_path: Path) -> None:
     assert not is_made(here, KEY, "sha256:" + "c" * 64)
     assert not is_made(here, "1" * 64, DIGEST)
     assert not is_made({"XDG_STATE_HOME": str(tmp_path / "x")}, KEY, DIGEST)
-    forget(here, KEY, DIGEST)
-    assert not is_made(here, KEY, DIGEST)
 
 
 @pytest.mark.parametrize("state", ["/proc/none", "{}/file", "{}/file/below"])
@@ -31,4 +29,3 @@ def test_a_state_folder_that_cannot_be_written_is_no_failure(tmp_path: Path, sta
     here = {"XDG_STATE_HOME": state.format(tmp_path)}
     remember(here, KEY, DIGEST)
     assert not is_made(here, KEY, DIGEST)
-    forget(here, KEY, DIGEST)

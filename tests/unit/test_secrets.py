@@ -3,12 +3,11 @@
 import hashlib
 import signal
 from pathlib import Path
-from typing import cast
 
 import make
 import pytest
 
-from dlimg.build.disk import own_names, predicted_bytes
+from dlimg.build.disk import predicted_bytes
 from dlimg.build.secrets import index, pip_conf, secrets_from, uv_toml
 from dlimg.build.wheels import lay_out
 from dlimg.errors import BadInput
@@ -170,23 +169,3 @@ def test_shared_wheels_are_counted_once_in_the_cache_and_per_image_on_disk() -> 
     assert predicted_bytes([one]) == pytest.approx(cache + image + system)
     assert predicted_bytes([one, one]) == pytest.approx(cache + 2 * image + system)
     assert predicted_bytes([one, other]) == pytest.approx(cache + 2 * image + 2 * system)
-
-
-KEY = {"io.dlimg.key": "0123456789abcdef"}
-
-
-@pytest.mark.parametrize(
-    ("tags", "labels", "ours"),
-    [
-        (["d/t:2-0123456789ab", "d/t:2", "d/t:latest"], KEY, slice(None)),
-        (["d/t:2-0123456789ab", "mine:1"], KEY, slice(1)),
-        (["built-on-top:1"], KEY, slice(0)),
-        (["built-on-top:1"], {}, slice(0)),
-        (["dlimg-base:debian13-1"], {}, slice(None)),
-        ([], KEY, slice(0)),
-    ],
-)
-def test_prune_takes_only_names_that_dlimg_gave(
-    tags: list[str], labels: dict[str, str], ours: object
-) -> None:
-    assert own_names(tags, labels) == tags[cast("slice", ours)]

@@ -1,0 +1,137 @@
+"""What `prune` takes: what dlimg made and named, and nothing that was built on it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import docker
+import pytest
+from docker.models.images import Image
+
+from dlimg.build.disk import Kept, own_names, prune
+from dlimg.engine.client import Engine
+from dlimg.engine.made import remember
+
+KEY = "0123456789ab" + "c" * 52
+IDENTITY = "sha256:ba5e00000000" + "d" * 52
+OF_BASE = {"io.dlimg.base-os": "debian13", "io.dlimg.base-identity": IDENTITY}
+OURS = {**OF_BASE, "io.dlimg.key": KEY}
+BASE = "dlimg-base:debian13-ba5e00000000"
+IMMUTABLE, MOVING = "d/t:2-0123456789ab", "d/t:2"
+
+
+@pytest.mark.parametrize(
+    ("tags", "labels", "ours"),
+    [
+        ([IMMUTABLE, MOVING], OURS, [IMMUTABLE, MOVING]),
+        ([IMMUTABLE, MOVING, "d/t:latest", "d/t:mine", "mine:1"], OURS, [IMMUTABLE, MOVING]),
+        ([MOVING], OURS, []),
+        (["built-on-top:1"], OURS, []),
+        (["built-on-top:1"], OF_BASE, []),
+        ([BASE], OF_BASE, [BASE]),
+        ([BASE, "dlimg-base:mine", "mine:1"], OF_BASE, [BASE]),
+        ([BASE], {}, []),
+        ([BASE], OURS, []),
+        ([], OURS, []),
+    ],
+)
+def test_only_the_names_that_dlimg_gave(
+    tags: list[str], labels: dict[str, str], ours: list[str]
+) -> None:
+    assert own_names(tags, labels) == ours
+
+
+class FakeImages:
+    """Images by id; those in use are not removed."""
+
+    def __init__(self, found: Sequence[Image], in_use: Sequence[str]) -> None:
+        self.found = found
+        self.in_use = in_use
+        self.removed: list[str] = []
+
+    def list(self, *, filters: Mapping[str, Any]) -> list[Image]:
+        (label,) = filters["label"]
+        return [image for image in self.found if label in image.labels]
+
+    def remove(self, name: str) -> None:
+        if name in self.in_use:
+            raise docker.errors.APIError("409", explanation="container 7 is using it")
+        self.removed.append(name)
+
+
+class FakeSdk:
+    """An engine's SDK as far as `prune` asks it."""
+
+    def __init__(self, images: FakeImages) -> None:
+        self.images = images
+        self.containers = self.api = self
+
+    def df(self) -> Mapping[str, Any]:
+        return {}
+
+    def list(self, **_: object) -> list[object]:
+        return []
+
+    def prune_builds(self, **_: object) -> Mapping[str, Any]:
+        return {}
+
+
+def image(number: int, labels: Mapping[str, str], *tags: str) -> Image:
+    return Image(
+        attrs={"Id": f"sha256:{number}", "Config": {"Labels": labels}, "RepoTags": list(tags)}
+    )
+
+
+def pruned(tmp_path: Path, *images: Image, in_use: Sequence[str] = ()) -> Any:
+    """What becomes of these images where those with the ids 1 to 4 were made here."""
+    environment = {"XDG_STATE_HOME": str(tmp_path)}
+    for number in (1, 2, 3, 4):
+        for key in (KEY, IDENTITY):
+            remember(environment, key, f"sha256:{number}")
+    engine = Engine(
+        host="unix:///x",
+        private=True,
+        version="28.5.2",
+        docker=Path("docker"),
+        environment=environment,
+        root="",
+        sdk=cast("docker.DockerClient", FakeSdk(FakeImages(images, in_use))),
+    )
+    return prune(engine)
+
+
+def test_what_was_made_here_goes(tmp_path: Path) -> None:
+    found = pruned(
+        tmp_path,
+        image(1, OURS, IMMUTABLE, MOVING, "mine:1"),
+        image(2, OURS),
+        image(3, OF_BASE, BASE),
+        image(4, OF_BASE),
+    )
+    assert found.images == (IMMUTABLE, MOVING, "sha256:2", BASE, "sha256:4")
+    assert found.kept == ()
+
+
+@pytest.mark.parametrize(
+    ("labels", "tags", "named"),
+    [
+        (OURS, (), "sha256:9"),
+        (OF_BASE, (), "sha256:9"),
+        (OURS, (IMMUTABLE,), IMMUTABLE),
+        (OURS, ("mine:1",), ""),
+        (OURS, ("d/t:mine",), ""),
+    ],
+)
+def test_what_somebody_built_on_it_stays(
+    tmp_path: Path, labels: Mapping[str, str], tags: tuple[str, ...], named: str
+) -> None:
+    found = pruned(tmp_path, image(9, labels, *tags))
+    assert found.images == ()
+    assert [one.name for one in found.kept] == ([named] if named else [])
+    assert all("nothing here shows that dlimg built it" in one.reason for one in found.kept)
+
+
+def test_why_an_image_stays_is_said_in_the_engines_words(tmp_path: Path) -> None:
+    found = pruned(tmp_path, image(1, OURS, IMMUTABLE, MOVING), in_use=[MOVING])
+    assert found.images == (IMMUTABLE,)
+    assert found.kept == (Kept(name=MOVING, reason="container 7 is using it"),)
