@@ -21,7 +21,7 @@ import pytest
 from dlimg.commands.drawing import current_images
 from dlimg.commands.project import read_project
 from dlimg.engine.client import Engine
-from dlimg.model import Built, Image, Status, Verdict
+from dlimg.model import Built, Evidence, Image, Status, Verdict
 from dlimg.smoke import containers
 from dlimg.smoke.checks import checks_for
 from dlimg.smoke.containers import Settings, cell_text
@@ -36,6 +36,8 @@ IMAGES = ROOT / "images"
 CELL = "jax-0.12.0.1-cpu-py3.13-debian13"
 CUDA_CELL = "jax-0.12.0.1-cuda13.2-py3.13-debian13"
 DEVICE = "example.com/gpu=0"
+GPU_CHECKS = ("nvidia_smi", "is_gpu_available", "conv_training")
+CHECKS = (*GPU_CHECKS, "tag_is_true", "pip_check")
 PACKAGES = "/opt/env/lib/python/site-packages"
 OVERLAY = "/home/user/env/lib/python3.13/site-packages"
 
@@ -135,16 +137,16 @@ def judged(there: Place, of: Built, name: str, *edits: Edit, **environment: str)
     return verdict(check, ran, device=DEVICE)
 
 
+def evidence_of(engine: Engine, of: Built, folder: Path) -> Evidence:
+    """What comes of the checks of this file, run as `dlimg test` runs them."""
+    checks = [one for one in checks_for(of.planned.image.cell, IMAGES) if one.name in CHECKS]
+    using = Settings(evidence=folder, say=print)
+    return containers.test(of, checks, engine, device=None, images=IMAGES, settings=using)
+
+
 def test_the_image_as_it_is_passes(engine: Engine, built: Built, tmp_path: Path) -> None:
-    found = containers.test(
-        built,
-        checks_for(built.planned.image.cell, IMAGES),
-        engine,
-        device=None,
-        images=IMAGES,
-        settings=Settings(evidence=tmp_path, say=print),
-    )
-    assert {one.check: one.status for one in found.verdicts} == {
+    found = evidence_of(engine, built, tmp_path).verdicts
+    assert {one.check: one.status for one in found} == {
         "pip_check": Status.PASSED,
         "conv_training": Status.PASSED,
         "tag_is_true": Status.PASSED,
@@ -304,7 +306,6 @@ def test_a_framework_that_computes_something_else_fails(
     assert "cpu: logits off the reference" in said.reason
 
 
-GPU_CHECKS = ("nvidia_smi", "is_gpu_available", "conv_training")
 NO_DRIVER = "there is no libnvidia-ml.so.1"
 
 
@@ -400,23 +401,11 @@ def test_a_framework_that_does_not_see_the_gpu_fails(
     assert reason in said.reason
 
 
-def failing(engine: Engine, of: Built, folder: Path) -> dict[str, Verdict]:
-    """Every check of the image, run as `dlimg test` does; what comes of it is a failure."""
-    found = containers.test(
-        of,
-        checks_for(of.planned.image.cell, IMAGES),
-        engine,
-        device=None,
-        images=IMAGES,
-        settings=Settings(evidence=folder, say=print),
-    )
+def test_a_cpu_image_under_a_tag_of_cuda_fails(engine: Engine, cuda: Built, tmp_path: Path) -> None:
+    found = evidence_of(engine, cuda, tmp_path)
     assert exit_code(outcome(found.verdicts)) == 1
     assert not is_gpu_tested(found)
-    return {one.check: one for one in found.verdicts}
-
-
-def test_a_cpu_image_under_a_tag_of_cuda_fails(engine: Engine, cuda: Built, tmp_path: Path) -> None:
-    said = failing(engine, cuda, tmp_path)
+    said = {one.check: one for one in found.verdicts}
     assert {name: one.status for name, one in said.items()} == {
         "nvidia_smi": Status.NOT_RUN,
         "pip_check": Status.PASSED,
@@ -442,7 +431,7 @@ def spoilt(engine: Engine, built: Built) -> Iterator[Built]:
 def test_an_image_that_is_spoilt_in_every_way_fails_every_check(
     engine: Engine, spoilt: Built, tmp_path: Path
 ) -> None:
-    said = failing(engine, spoilt, tmp_path)
+    said = {one.check: one for one in evidence_of(engine, spoilt, tmp_path).verdicts}
     assert {one.status for one in said.values()} == {Status.FAILED}
     assert said.keys() == {"pip_check", "conv_training", "tag_is_true"}
     assert "greeting: locked not, installed 1.0" in said["pip_check"].reason
