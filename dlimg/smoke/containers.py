@@ -22,7 +22,7 @@ from dlimg.model import Built, Check, Evidence, Planned, Verdict
 from dlimg.smoke.evidence import read_evidence, reusable, write_evidence
 from dlimg.smoke.execute import Place, first_environment, run_check
 from dlimg.smoke.scripts import archive, placed, scripts
-from dlimg.smoke.verdicts import NO_DEVICE, verdict
+from dlimg.smoke.verdicts import GPU, NO_DEVICE, SIGHT, Gpu, gpus, verdict
 
 LABEL: Final = "io.dlimg.check"
 
@@ -50,47 +50,51 @@ def test(
 ) -> Evidence:
     """What these checks say of the image, on this device or without one; kept as evidence.
 
-    A verdict that still holds is not sought again. Raises `BadInput` when the engine does not
-    have the device, and `KeyboardInterrupt` after the container is gone.
+    A verdict that still holds is not sought again: what is kept of a check that needs a GPU
+    holds only on the same GPU with the same driver, so a given GPU is always looked at anew.
+    Raises `BadInput` when the engine does not have the device, and `KeyboardInterrupt` after
+    the container is gone.
     """
     given = device or NO_DEVICE
     found = scripts(images, built.planned.image.cell.family)
     ready = [placed(check, images, found) for check in checks]
     known = read_evidence(settings.evidence, built.digest, say=settings.say)
-    kept = {check.name: reusable(known, check, given) for check in ready}
-    fresh = _verdicts(
-        built,
-        [check for check in ready if kept[check.name] is None],
-        engine,
-        found,
-        device,
-        settings,
-    )
-    verdicts = tuple(kept[check.name] or fresh[check.name] for check in ready)
     before = next((one for one in known if one.device == given), None)
-    if before is not None and not fresh:
+    kept = {check.name: reusable(known, check, given) for check in ready}
+    if before is not None and all(kept.values()) and not _is_on_gpu(ready, given):
+        return replace(before, verdicts=tuple(one for one in kept.values() if one))
+    with _container(built, engine, device, settings) as there:
+        there.container.put_archive("/", archive(found))
+        seen_before = gpus(before.verdicts) if before else ()
+        verdicts = _verdicts(there, ready, kept, given, seen_before)
+    is_new = any(one is not kept[one.check] for one in verdicts if one.check != SIGHT)
+    if before is not None and not is_new:
         return replace(before, verdicts=verdicts)
     evidence = _evidence(built, engine, given, verdicts)
     write_evidence(settings.evidence, evidence, say=settings.say)
     return evidence
 
 
+def _is_on_gpu(checks: Sequence[Check], given: str) -> bool:
+    return given != NO_DEVICE and any(GPU in check.needs for check in checks)
+
+
 def _verdicts(
-    built: Built,
+    there: Place,
     checks: Sequence[Check],
-    engine: Engine,
-    found: Mapping[str, bytes],
-    device: str | None,
-    settings: Settings,
-) -> dict[str, Verdict]:
-    if not checks:
-        return {}
-    with _container(built, engine, device, settings) as there:
-        there.container.put_archive("/", archive(found))
-        return {
-            check.name: verdict(check, run_check(there, check), device=device or NO_DEVICE)
-            for check in checks
-        }
+    kept: Mapping[str, Verdict | None],
+    given: str,
+    seen_before: tuple[Gpu, ...],
+) -> tuple[Verdict, ...]:
+    """A verdict for each check; what is kept of another GPU or driver is not one."""
+    found: dict[str, Verdict] = {}
+    # The look at the GPU comes first: what is kept of the others depends on it.
+    for check in sorted(checks, key=lambda one: one.name != SIGHT):
+        seen = gpus(tuple(found.values()))
+        is_same = bool(seen) and seen == seen_before
+        held = kept[check.name] if is_same or not _is_on_gpu([check], given) else None
+        found[check.name] = held or verdict(check, run_check(there, check), device=given)
+    return tuple(found[check.name] for check in checks)
 
 
 def cell_text(planned: Planned) -> str:

@@ -69,7 +69,8 @@ def reusable(evidence: Sequence[Evidence], check: Check, device: str) -> Verdict
     """The verdict that still holds for this script on this device, or none.
 
     A pass holds. A check that lacked a GPU would lack it again while none is given. A failure,
-    and anything else that was not run, is tried again.
+    and anything else that was not run, is tried again. A device's name does not say which GPU it
+    is: with a GPU the caller has to see whether it is the one that the evidence tells of.
     """
     for one in evidence:
         for verdict in one.verdicts:

@@ -13,6 +13,8 @@ Outcome = Literal["passed", "failed", "not-run"]
 NOT_RUN_CODE: Final = 77
 NO_DEVICE: Final = "none"
 GPU: Final = "gpu"
+# The check whose figures say which GPU it is, and under which driver.
+SIGHT: Final = "nvidia_smi"
 OUTPUT_LINES: Final = 30
 
 
@@ -26,6 +28,15 @@ class Ran:
     seconds: float = 0.0
     ending: Ending = "exited"
     limit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One GPU as the driver knows it."""
+
+    uuid: str
+    name: str
+    driver: str
 
 
 def verdict(check: Check, ran: Ran, *, device: str) -> Verdict:
@@ -86,6 +97,26 @@ def exit_code(found: Outcome) -> int:
             assert_never(found)
 
 
+def gpus(verdicts: Sequence[Verdict]) -> tuple[Gpu, ...]:
+    """The GPUs that the check `nvidia_smi` saw; none where it was not run or did not pass."""
+    found: set[Gpu] = set()
+    for verdict in verdicts:
+        seen = verdict.figures.get("gpus") if verdict.check == SIGHT else None
+        if verdict.status is Status.PASSED and isinstance(seen, list):
+            found |= {_gpu(one) for one in seen if isinstance(one, dict)}
+    return tuple(sorted(found, key=lambda gpu: (gpu.uuid, gpu.name)))
+
+
+def gpu_names(evidence: Evidence) -> tuple[str, ...]:
+    """The names of the GPUs that the checks ran on, each once, such as `NVIDIA H200`."""
+    return tuple(dict.fromkeys(gpu.name for gpu in gpus(evidence.verdicts) if gpu.name))
+
+
+def driver(evidence: Evidence) -> str:
+    """The version of the driver of those GPUs, or an empty text."""
+    return next((gpu.driver for gpu in gpus(evidence.verdicts) if gpu.driver), "")
+
+
 def is_gpu_tested(evidence: Evidence) -> bool:
     """Whether a GPU was given, at least one check needed it, and all those passed."""
     on_gpu = [verdict for verdict in evidence.verdicts if GPU in verdict.needs]
@@ -94,6 +125,11 @@ def is_gpu_tested(evidence: Evidence) -> bool:
         and bool(on_gpu)
         and all(verdict.status is Status.PASSED for verdict in on_gpu)
     )
+
+
+def _gpu(row: Mapping[str, object]) -> Gpu:
+    texts = {name: str(row.get(name) or "") for name in ("uuid", "name", "driver")}
+    return Gpu(uuid=texts["uuid"], name=texts["name"], driver=texts["driver"])
 
 
 def _judged(ran: Ran) -> tuple[Status, str]:

@@ -244,6 +244,33 @@ def test_a_device_reaches_the_checks(
     assert is_gpu_tested(found)
 
 
+def test_what_passed_on_a_gpu_holds_on_that_gpu_alone(
+    engine: Engine, built: Built, images: Path, made_up_device: str, tmp_path: Path
+) -> None:
+    sight = (
+        """printf '{"gpus": [{"uuid": "%s", "name": "N", "driver": "1"}]}\\n' "$(nvidia-smi)" """
+    )
+    looks = check(images, "nvidia_smi", sight, needs="gpu")
+    draws = check(images, "draws", "date +%N", needs="gpu")
+    plain = check(images, "plain", "date +%N")
+
+    def seen(*checks: Check) -> list[str]:
+        found = run_checks(engine, built, images, *checks, device=made_up_device)
+        assert {one.status for one in found.verdicts} == {Status.PASSED}, found
+        return [one.output for one in found.verdicts]
+
+    first = seen(draws, looks, plain)
+    assert first[1] == '{"gpus": [{"uuid": "GPU 0: made up", "name": "N", "driver": "1"}]}'
+    assert seen(draws, looks, plain) == first
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho GPU 1: another one\n")
+    second = seen(draws, looks, plain)
+    assert second[0] != first[0]
+    assert second[2] == first[2]
+    assert seen(draws, looks, plain) == second
+    # Without a look at it nobody knows which GPU it is.
+    assert seen(draws, plain)[0] != second[0]
+
+
 @pytest.mark.parametrize("device", ["example.com/gpu=9", "nvidia"])
 def test_a_device_that_the_engine_lacks_is_wrong_input(
     engine: Engine, built: Built, images: Path, device: str

@@ -5,7 +5,17 @@ from dataclasses import replace
 import pytest
 
 from dlimg.model import Check, Evidence, Status, Verdict
-from dlimg.smoke.verdicts import Ran, exit_code, figures, is_gpu_tested, outcome, verdict
+from dlimg.smoke.verdicts import (
+    Ran,
+    driver,
+    exit_code,
+    figures,
+    gpu_names,
+    gpus,
+    is_gpu_tested,
+    outcome,
+    verdict,
+)
 
 CHECK = Check(
     name="conv_training",
@@ -121,3 +131,54 @@ def test_gpu_tested_needs_a_gpu_and_checks_that_passed_on_it(
         digest="d", cell="c", device=device, day="", dlimg="", engine="", verdicts=verdicts
     )
     assert is_gpu_tested(evidence) is tested
+
+
+# As images/common/checks/nvidia_smi.py shows them.
+H200 = {
+    "uuid": "GPU-1",
+    "name": "NVIDIA H200",
+    "driver": "580.95",
+    "capability": "9.0",
+    "memory": 143771,
+}
+OTHER = {**H200, "uuid": "GPU-0", "name": "NVIDIA L4"}
+
+
+@pytest.mark.parametrize(
+    ("figures", "status", "names", "version"),
+    [
+        ({"gpus": [H200]}, Status.PASSED, ("NVIDIA H200",), "580.95"),
+        ({"gpus": [H200, OTHER]}, Status.PASSED, ("NVIDIA L4", "NVIDIA H200"), "580.95"),
+        (
+            {"gpus": [H200, {**H200, "uuid": "GPU-2"}]},
+            Status.PASSED,
+            ("NVIDIA H200",),
+            "580.95",
+        ),
+        ({"gpus": [H200]}, Status.FAILED, (), ""),
+        ({"gpus": [H200]}, Status.NOT_RUN, (), ""),
+        ({}, Status.PASSED, (), ""),
+        ({"gpus": "NVIDIA H200"}, Status.PASSED, (), ""),
+        ({"gpus": ["NVIDIA H200", {"name": None}]}, Status.PASSED, (), ""),
+    ],
+)
+def test_the_gpu_is_the_one_that_nvidia_smi_saw(
+    figures: dict[str, object], status: Status, names: tuple[str, ...], version: str
+) -> None:
+    sight = replace(said(status, needs="gpu"), check="nvidia_smi", figures=figures)
+    other = replace(GPU_PASS, figures={"gpus": [{"name": "made up"}], "name": "x"})
+    evidence = Evidence(
+        digest="d", cell="c", device=CDI, day="", dlimg="", engine="", verdicts=(other, sight)
+    )
+    assert gpu_names(evidence) == names
+    assert driver(evidence) == version
+
+
+@pytest.mark.parametrize("field", ["uuid", "name", "driver"])
+def test_another_gpu_or_driver_is_another_sight(field: str) -> None:
+    def sight(*rows: dict[str, object]) -> Verdict:
+        return replace(GPU_PASS, check="nvidia_smi", figures={"gpus": list(rows)})
+
+    same = gpus([sight(H200, OTHER)])
+    assert gpus([sight({**OTHER, "memory": 1}, H200)]) == same
+    assert gpus([sight({**H200, field: "x"}, OTHER)]) != same
