@@ -20,6 +20,10 @@ def key(image: Image, base: Base) -> str:
     base's packages), `dockerfile` (the text, which holds every wheel with its sha256),
     `format` (the number above) and `labels`. Names and tags are left out: the same content
     under another name is the same content.
+
+    The key says what an image was made from, not its bytes. What a Dockerfile installs from the
+    distribution (Python, tini, a compiler) comes in the version of the day, so two builds of one
+    key may have different digests; a digest is what is tested and published.
     """
     content = {
         "architecture": ARCHITECTURE,

@@ -1,20 +1,21 @@
 """Publishing, in the one order of design.md D7: what was tested goes first, what moves last."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import docker
 from docker.models.images import Image as EngineImage
 
 from dlimg.build.interrupt import terminable
-from dlimg.engine.client import Engine
+from dlimg.draw.bake import KEY_LABEL
+from dlimg.engine.client import Engine, answering
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.model import Built, Evidence
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require, Standing, admit
-from dlimg.publish.derive import labelled
+from dlimg.publish.derive import LABEL, labelled
 from dlimg.publish.names import UNTESTED_SUFFIX, Names, names_at
-from dlimg.publish.registry import digest_at, is_same, push
+from dlimg.publish.registry import at_hand, digest_at, is_same, labels_at, push
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Published:
     standing: Standing
 
 
+@answering()
 def publish(
     built: Built,
     evidence: Evidence | None,
@@ -40,9 +42,10 @@ def publish(
     """The image at the registry `to`, every name of it read back.
 
     The immutable name first, then the full tag, then the aliases; none moves before the digest
-    under the immutable name was read back. An image that is there already is not pushed again.
-    Raises `Negative` for an image that may not be published or whose immutable name is taken,
-    `NotRun` when required checks were not run, and `NetworkFailure`.
+    under the immutable name was read back. An image that is there already is not pushed again,
+    and neither is one that was built elsewhere from the same content key: then the names lead to
+    that one. Raises `Negative` for an image that may not be published or whose immutable name is
+    taken, `NotRun` when required checks were not run, and `NetworkFailure`.
     """
     tested = _tested(built, engine)
     digest = str(tested.id) if tested else ""
@@ -52,7 +55,7 @@ def publish(
     if standing == NOT_TESTED_ON_GPU:
         say(f"{cell}: {NOT_TESTED_ON_GPU}; published with that label")
     with terminable(), _source(built, engine, names, standing) as source:
-        digest = _push_immutable(engine, source, names, cell)
+        digest = _push_immutable(engine, source, names, say)
         for tag in names.moving:
             _move(engine, source, names, tag, digest)
             say(f"{cell}: {names.reference(tag)} is {digest}")
@@ -99,24 +102,36 @@ def _refuse_to_replace_tested(engine: Engine, names: Names) -> None:
         )
 
 
-def _push_immutable(engine: Engine, source: EngineImage, names: Names, cell: str) -> str:
+def _push_immutable(
+    engine: Engine, source: EngineImage, names: Names, say: Callable[[str], None]
+) -> str:
+    """The digest under the immutable name, which then is there."""
     reference = names.reference(names.tag)
     there = digest_at(engine, reference)
     if not there:
         return push(engine, source, names.repository, names.tag)
-    if not is_same(engine, source, names.repository, there):
+    if is_same(engine, source, names.repository, there):
+        return there
+    if _content(labels_at(engine, f"{names.repository}@{there}")) != _content(source.labels):
         raise Negative(
             f"{reference} is immutable and is {there} already, not {source.id}",
-            where=cell,
+            where=source.labels.get("io.dlimg.cell", ""),
             hint="publish to another place, or pull that image and test it",
         )
+    say(f"{reference} is already published as {there}, from the same content key")
     return there
+
+
+def _content(labels: Mapping[str, str]) -> tuple[str, str]:
+    """The content key of an image that is published, and what it says of GPUs."""
+    return labels.get(KEY_LABEL, ""), labels.get(LABEL, "")
 
 
 def _move(engine: Engine, source: EngineImage, names: Names, tag: str, digest: str) -> None:
     if digest_at(engine, names.reference(tag)) == digest:
         return
-    found = push(engine, source, names.repository, tag)
+    with at_hand(engine, source, names.repository, digest) as image:
+        found = push(engine, image, names.repository, tag)
     if found != digest:
         raise NetworkFailure(
             f"{names.reference(tag)} is {found} at the registry, not {digest}",

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import docker
@@ -71,9 +71,43 @@ def is_same(engine: Engine, image: EngineImage, repository: str, digest: str) ->
         return bool(digest)
     if f"{repository}@{digest}" in (image.attrs.get("RepoDigests") or ()):
         return True
-    manifest = _manifest(engine, f"{repository}@{digest}")
+    manifest = _inspected(engine, f"{repository}@{digest}", "--raw")
     config = manifest.get("config") or {}
     return bool(config) and config.get("digest") == image.id
+
+
+@contextlib.contextmanager
+def at_hand(
+    engine: Engine, image: EngineImage, repository: str, digest: str
+) -> Iterator[EngineImage]:
+    """The image with this digest: the given one where it is that, or else pulled for the while.
+
+    Raises `NetworkFailure` when it cannot be pulled.
+    """
+    if is_same(engine, image, repository, digest):
+        yield image
+        return
+    try:
+        pulled = engine.sdk.images.pull(repository, tag=digest)
+    except docker.errors.APIError as error:
+        raise NetworkFailure(f"{repository}@{digest} was not pulled: {error}") from error
+    try:
+        yield pulled
+    finally:
+        with contextlib.suppress(docker.errors.APIError):
+            engine.sdk.images.remove(f"{repository}@{digest}")
+
+
+def labels_at(engine: Engine, reference: str) -> Mapping[str, str]:
+    """The labels of an image at the registry; empty where they cannot be read."""
+    return parse_labels(_inspected(engine, reference, "--format={{json .Image}}"))
+
+
+def parse_labels(about: Mapping[str, Any]) -> Mapping[str, str]:
+    """The labels in an image's configuration; an index has one for each platform, so none."""
+    config = about.get("config")
+    labels = config.get("Labels") if isinstance(config, dict) else None
+    return labels if isinstance(labels, dict) else {}
 
 
 def _push_events(engine: Engine, repository: str, tag: str) -> Iterator[dict[str, Any]]:
@@ -95,9 +129,9 @@ def _named(engine: Engine, image: EngineImage, repository: str, tag: str) -> Ite
                 engine.sdk.images.remove(reference, noprune=True)
 
 
-def _manifest(engine: Engine, reference: str) -> dict[str, Any]:
-    """The manifest as the registry has it; empty where it cannot be read."""
-    argv = [str(engine.docker), "buildx", "imagetools", "inspect", "--raw", reference]
+def _inspected(engine: Engine, reference: str, option: str) -> dict[str, Any]:
+    """What the registry holds under a name, as JSON; empty where it cannot be read."""
+    argv = [str(engine.docker), "buildx", "imagetools", "inspect", option, reference]
     outcome = run(argv, env=engine.environment, timeout=120)
     try:
         found = json.loads(outcome.stdout)

@@ -210,6 +210,33 @@ def test_a_taken_immutable_name_is_refused_and_nothing_moves(
     assert manifest_digest(moving) == ""
 
 
+def test_the_same_key_built_again_with_other_bytes_is_already_published(
+    engine: Engine, base: Base, registry: str, built: Built
+) -> None:
+    first = publish_to(registry, engine, built, evidence(built, Status.PASSED))
+    # The distribution has a newer package now: the key is the same, the digest is not.
+    text = "FROM debian:trixie-slim\nRUN echo newer > /content\n"
+    image = replace(built.planned.image, dockerfile=text)
+    engine.sdk.images.remove(built.planned.reference)
+    (again,) = small.built_all([replace(built.planned, image=image)], engine)
+    assert isinstance(again, Built)
+    assert again.digest != built.digest
+    passed = evidence(again, Status.PASSED)
+    said: list[str] = []
+    assert publish_to(registry, engine, again, passed, said=said) == first
+    assert f"is already published as {first.digest}" in said[0]
+    # A name that leads elsewhere is brought back to what was published.
+    immutable, moving = names(registry, built)
+    repository, _, tag = moving.rpartition(":")
+    engine.sdk.images.get(base.reference.removeprefix("docker-image://")).tag(repository, tag)
+    engine.sdk.images.push(repository, tag=tag)
+    engine.sdk.images.remove(moving)
+    assert manifest_digest(moving) != first.digest
+    assert publish_to(registry, engine, again, passed) == first
+    assert manifest_digest(moving) == manifest_digest(immutable) == first.digest
+    assert not small.has(engine, f"{repository}@{first.digest}")
+
+
 def test_a_cuda_image_that_saw_no_gpu_needs_to_be_asked_for(
     engine: Engine, registry: str, cuda_built: Built
 ) -> None:

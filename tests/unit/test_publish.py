@@ -10,6 +10,7 @@ from dlimg.model import Built, Evidence, Status, Verdict
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require, admit
 from dlimg.publish.derive import content
 from dlimg.publish.names import names_at
+from dlimg.publish.registry import parse_labels
 
 DIGEST = "sha256:1"
 CDI = "nvidia.com/gpu=all"
@@ -113,6 +114,23 @@ def test_the_full_tag_moves_before_the_aliases() -> None:
 def test_a_place_that_no_registry_has_is_refused(to: str) -> None:
     with pytest.raises(BadInput, match="no place at a registry"):
         names_at(to, make.planned(), "tested")
+
+
+@pytest.mark.parametrize(
+    ("about", "labels"),
+    [
+        ({"config": {"Labels": {"a": "b"}}}, {"a": "b"}),
+        ({"config": {"Labels": None}}, {}),
+        ({"config": {}}, {}),
+        ({"linux/amd64": {"config": {"Labels": {"a": "b"}}}}, {}),
+        ({"config": []}, {}),
+        ({}, {}),
+    ],
+)
+def test_the_labels_of_an_image_at_a_registry(
+    about: dict[str, object], labels: dict[str, str]
+) -> None:
+    assert parse_labels(about) == labels
 
 
 ATTRIBUTES = {
