@@ -41,12 +41,13 @@ FOUND_CUDA = {
 }
 
 
-def test_a_true_tag_has_no_lies() -> None:
+def test_a_true_tag_has_no_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tag.contradictions(CPU) == tag.contradictions(CUDA) == []
     assert tag.basic_lies(CPU, FOUND) == []
     assert tag.cpu_lies(FOUND, {"torch": "2.13.0+cpu"}, []) == []
     assert tag.basic_lies(CUDA, FOUND_CUDA) == []
     assert tag.cuda_lies(CUDA, FOUND_CUDA) == []
+    monkeypatch.setenv("PATH", str(tmp_path))  # the tests' own machine may have an nvcc
     assert tag.flavour_lies(CPU, {}) == []
 
 
@@ -152,6 +153,26 @@ def test_a_lie_of_a_cuda_tag_is_found(
 @pytest.mark.parametrize("cudnn", ["9.26.0.51", "9.26.0", "9.26"])
 def test_a_cudnn_may_be_said_in_fewer_words(cudnn: str) -> None:
     assert tag.cuda_lies({**CUDA, "cudnn": cudnn}, FOUND_CUDA) == []
+
+
+@pytest.mark.parametrize(
+    ("flavour", "cuda", "release", "lie"),
+    [
+        ("devel", "13.2", "13.2", ""),
+        ("devel", "13.2", "", "there is none"),
+        ("devel", "13.2", "13.5", "there is 13.5"),
+        ("devel", "13.2", "unknown", "there is unknown"),
+        ("runtime", "13.2", "", ""),
+        ("runtime", "13.2", "13.2", "has no nvcc"),
+        ("compile", "", "12.9", "has no nvcc"),
+    ],
+)
+def test_only_devel_has_nvcc_and_of_the_tags_cuda(
+    flavour: str, cuda: str, release: str, lie: str
+) -> None:
+    lies = tag.compiler_lies(flavour, cuda, release)
+    assert bool(lies) is bool(lie)
+    assert all(lie in text for text in lies)
 
 
 @pytest.mark.parametrize(

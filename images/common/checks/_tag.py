@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
@@ -142,7 +143,28 @@ def flavour_lies(said: Mapping[str, str], installed: Mapping[str, str]) -> list[
             lies.append(f"flavour: {flavour} promises Python's headers, but no {headers}")
     if flavour == "notebook" and "jupyterlab" not in installed:
         lies.append("flavour: notebook promises jupyterlab, and it is not installed")
-    return lies
+    return [*lies, *compiler_lies(flavour, said.get("cuda", ""), cuda_compiler())]
+
+
+def compiler_lies(flavour: str, cuda: str, release: str) -> list[str]:
+    """devel promises nvcc of the tag's CUDA; no other flavour has one."""
+    if flavour == "devel" and release != cuda:
+        return [f"flavour: devel promises nvcc {cuda}, and there is {release or 'none'}"]
+    if flavour != "devel" and release:
+        return [f"flavour: {flavour} has no nvcc, and there is {release}"]
+    return []
+
+
+def cuda_compiler() -> str:
+    """The release of the nvcc on the PATH, such as `13.2`, or an empty text."""
+    program = shutil.which("nvcc")
+    if not program:
+        return ""
+    ended = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, check=False, timeout=60
+    )
+    release = re.search(r"release ([0-9]+\.[0-9]+)", ended.stdout)
+    return release[1] if release else "unknown"
 
 
 def same_version(said: str, found: str) -> bool:
