@@ -23,7 +23,7 @@ from dlimg.build.secrets import Secrets
 from dlimg.build.wheels import lay_out
 from dlimg.draw.bake import bake_file, target_name
 from dlimg.engine import made
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, answering, silence
 from dlimg.engine.process import MISSING, Outcome, end_children, stream
 from dlimg.errors import NoEngine
 from dlimg.model import BuildFailure, Built, Planned
@@ -42,6 +42,7 @@ class _Ended:
     seconds: float
 
 
+@answering()
 def build(
     planned: Sequence[Planned],
     engine: Engine,
@@ -187,6 +188,12 @@ def _result(planned: Planned, end: _Ended, engine: Engine) -> Built | BuildFailu
             size=_size(engine, planned.reference),
             seconds=end.seconds,
             cached=False,
+        )
+    reason = silence(engine.environment)
+    if reason:
+        raise NoEngine(
+            f"the container engine at {engine.host} does not answer any more: {reason}",
+            hint="start it again, then run this again; what was finished is kept",
         )
     step = end.progress.failing
     return BuildFailure(

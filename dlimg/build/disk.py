@@ -9,7 +9,7 @@ from docker.models.images import Image as EngineImage
 
 from dlimg.draw.bake import KEY_LABEL
 from dlimg.engine.bases import IDENTITY_LABEL, OS_LABEL, REPOSITORY
-from dlimg.engine.client import Engine, free_bytes
+from dlimg.engine.client import Engine, answering, free_bytes
 from dlimg.engine.made import is_made
 from dlimg.errors import Negative
 from dlimg.model import Planned, Wheel
@@ -74,6 +74,7 @@ def check_space(planned: Sequence[Planned], engine: Engine) -> None:
         )
 
 
+@answering()
 def prune(engine: Engine) -> Pruned:
     """What dlimg made in this engine, removed: check containers, images, bases, build cache.
 

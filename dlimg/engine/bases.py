@@ -27,6 +27,7 @@ REGISTRY_SECONDS: Final = 5
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+@client.answering()
 def base_for(
     engine: Engine,
     os_: OperatingSystem,

@@ -9,14 +9,15 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import requests
+import urllib3
 from docker import DockerClient
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
 
 from dlimg.engine.process import failure_text, run
 from dlimg.errors import NoEngine
@@ -26,6 +27,14 @@ BUILDX_NEEDED: Final = (0, 13)  # the first with `--progress=rawjson`
 ANSWER_SECONDS: Final = 10
 REQUEST_SECONDS: Final = 600
 UNREACHABLE: Final = (DockerException, requests.RequestException, OSError)
+# The SDK lets some errors of the libraries below it through, mostly those of a broken stream.
+_LOST: Final = (
+    DockerException,
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    ConnectionResetError,
+    ConnectionRefusedError,
+)
 INSTALL: Final = (
     "install Docker Engine 24 or newer with buildx 0.13 or newer and start it"
     " (docs.docker.com/engine/install), or set DOCKER_HOST to an engine that has them"
@@ -80,6 +89,20 @@ def open_sdk(environment: Mapping[str, str], *, seconds: int) -> DockerClient:
     """The SDK for the engine that the environment names; raises one of `UNREACHABLE`."""
     ssh = environment.get("DOCKER_HOST", "").startswith("ssh://")
     return DockerClient.from_env(environment=dict(environment), timeout=seconds, use_ssh_client=ssh)
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Inside (or in a function so decorated), an engine that ends or fails is a `NoEngine`."""
+    try:
+        yield
+    except _LOST as error:
+        said = error.explanation if isinstance(error, APIError) else None
+        raise NoEngine(
+            f"the container engine does not do its work any more: {said or plainly(error)}",
+            hint="see that it runs (`docker info`, `dlimg engine status`), then run it again; "
+            "what was finished is kept",
+        ) from error
 
 
 def silence(environment: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import yaml
 from docker.types import DeviceRequest
 
-from dlimg.engine.client import Engine, numbers
+from dlimg.engine.client import Engine, answering, numbers
 from dlimg.errors import BadInput
 
 NVIDIA: Final = "nvidia"
@@ -22,6 +22,7 @@ _HOOK: Final = "nvidia-container-runtime-hook"
 _LISTS_DEVICES: Final = (28, 2)
 
 
+@answering()
 def devices(engine: Engine) -> tuple[str, ...]:
     """What can be asked for, best first: CDI names such as `nvidia.com/gpu=all`, `nvidia`."""
     about: Mapping[str, Any] = engine.sdk.info()

@@ -15,7 +15,7 @@ from docker.models.containers import Container
 import dlimg
 from dlimg.build.interrupt import terminable
 from dlimg.draw.labels import cuda, cudnn
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, answering
 from dlimg.engine.gpu import device_request
 from dlimg.errors import BadInput, DlimgError, Negative
 from dlimg.model import Built, Check, Evidence, Planned, Verdict
@@ -39,6 +39,7 @@ class Settings:
     patience: float = 15.0
 
 
+@answering()
 def test(
     built: Built,
     checks: Sequence[Check],

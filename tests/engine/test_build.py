@@ -20,7 +20,7 @@ from dlimg.build.explain import explain
 from dlimg.build.progress import Progress
 from dlimg.build.secrets import secrets_from
 from dlimg.engine.client import Engine
-from dlimg.errors import BadInput, Negative
+from dlimg.errors import BadInput, Negative, NoEngine
 from dlimg.model import Base, BuildFailure, Built
 
 pytestmark = pytest.mark.engine
@@ -124,6 +124,14 @@ def test_the_others_go_on_when_one_fails(engine: Engine, base: Base) -> None:
         assert not small.has(engine, wanted[1].reference)
         assert not small.has(engine, wanted[1].moving_reference)
         assert explain(failure).where == wanted[1].image.cell.id
+
+
+def test_an_engine_that_ends_while_it_builds_is_no_engine(engine: Engine, base: Base) -> None:
+    one = small.planned(base, "FROM debian:trixie-slim\nRUN true\n")
+    nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    lost = replace(engine, environment={**engine.environment, **nowhere})
+    with pytest.raises(NoEngine, match="does not answer any more: No such file"):
+        small.built_all([one], lost)
 
 
 def test_what_is_wrong_before_any_step_is_told(engine: Engine, base: Base) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import docker
 import pytest
+import requests
+import urllib3
 
 from dlimg.engine import client
 from dlimg.engine.address import Address, named_address
@@ -236,6 +238,35 @@ def test_no_docker_command() -> None:
 )
 def test_why_nothing_answers_is_said_plainly(host: str, why: str) -> None:
     assert client.silence({"DOCKER_HOST": host}) == why
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (docker.errors.APIError("500", explanation="disk is on fire"), "disk is on fire"),
+        (docker.errors.DockerException("strange"), "strange"),
+        (docker.errors.ImageNotFound("gone"), "gone"),
+        (requests.exceptions.ConnectionError(ConnectionRefusedError(111, "x")), "refused"),
+        (requests.exceptions.ReadTimeout("timed out"), "timed out"),
+        (urllib3.exceptions.ProtocolError("Connection broken"), "Connection broken"),
+        (ConnectionResetError(104, "x"), "reset by peer"),
+    ],
+)
+def test_an_engine_that_is_lost_is_no_engine(error: Exception, why: str) -> None:
+    @client.answering()
+    def work() -> None:
+        raise error
+
+    for _ in range(2):
+        with pytest.raises(NoEngine, match=why) as caught:
+            work()
+        assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "x"), BadInput("x"), BrokenPipeError()])
+def test_other_errors_stay_what_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)), client.answering():
+        raise error
 
 
 def test_free_space_is_known_for_local_engines_only(tmp_path: Path) -> None:
