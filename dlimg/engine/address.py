@@ -14,6 +14,7 @@ from typing import Any, Final
 from dlimg.errors import BadInput
 
 DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
+_MEND: Final = "docker keeps its settings here; mend the file, or move it away"
 _LEADING: Final = frozenset(
     {"DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"}
 )
@@ -40,7 +41,7 @@ def named_address(environment: Mapping[str, str]) -> Address | None:
         return Address(host=host, named_by="DOCKER_HOST", environment=environment)
     settings = docker_folder(environment) / "config.json"
     chosen = environment.get("DOCKER_CONTEXT", "")
-    name = chosen or str(_read(settings).get("currentContext", ""))
+    name = chosen or str(read_settings(settings).get("currentContext") or "")
     if name in {"", "default"}:
         return None
     where = "DOCKER_CONTEXT" if chosen else str(settings)
@@ -53,12 +54,32 @@ def docker_folder(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("DOCKER_CONFIG") or home / ".docker")
 
 
+def read_settings(file: Path) -> Mapping[str, Any]:
+    """The object in one of docker's settings files; nothing when it is empty or not there.
+
+    Raises `BadInput` for a file that holds something else.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        # Docker itself takes an empty file for one without settings.
+        found = json.loads(text) if text.strip() else {}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"not JSON: {error}", where=str(file), hint=_MEND) from error
+    if not isinstance(found, dict):
+        raise BadInput("not a JSON object", where=str(file), hint=_MEND)
+    return found
+
+
 def _of_context(name: str, environment: Mapping[str, str], *, where: str) -> Address:
     # The store of the docker command: folders named by the digest of the context's name.
     store = docker_folder(environment) / "contexts"
     folder = hashlib.sha256(name.encode()).hexdigest()
-    endpoint = _read(store / "meta" / folder / "meta.json").get("Endpoints", {}).get("docker", {})
-    if not endpoint.get("Host"):
+    endpoint: Any = read_settings(store / "meta" / folder / "meta.json")
+    for part in ("Endpoints", "docker"):
+        endpoint = endpoint.get(part) if isinstance(endpoint, dict) else None
+    if not isinstance(endpoint, dict) or not isinstance(endpoint.get("Host"), str):
         raise BadInput(
             f"there is no docker context {name!r}",
             where=where,
@@ -85,14 +106,3 @@ def _address(
         named_by=named_by,
         environment={**kept, "DOCKER_HOST": host, **(leading or {})},
     )
-
-
-def _read(file: Path) -> Mapping[str, Any]:
-    """The JSON object in a file; nothing when there is no such file."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except ValueError as error:
-        raise BadInput(f"not JSON: {error}", where=str(file)) from error
-    return found if isinstance(found, dict) else {}

@@ -9,8 +9,9 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from dlimg.engine.address import read_settings
 from dlimg.engine.home import PLUGINS, Home
 
 _KEPT: Final = ("auths", "credHelpers", "credsStore", "HttpHeaders", "proxies")
@@ -32,11 +33,12 @@ def client_environment(home: Home, environment: Mapping[str, str]) -> Mapping[st
 
 
 def write_client_config(home: Home, users: Path) -> None:
-    """Write the client's settings: our plugins, and the user's registry logins for pushes."""
-    theirs: Mapping[str, Any] = {}
+    """Write the client's settings: our plugins, and the user's registry logins for pushes.
+
+    Raises `BadInput` when the user's own settings are no JSON object.
+    """
+    theirs = read_settings(users)
     file = home.client_config / "config.json"
-    if users.is_file():
-        theirs = json.loads(users.read_text(encoding="utf-8"))
     settings = {name: theirs[name] for name in _KEPT if name in theirs}
     settings["cliPluginsExtraDirs"] = [str(home.root / PLUGINS)]
     text = json.dumps(settings, indent=2) + "\n"

@@ -28,17 +28,22 @@ class Names:
         return f"{self.repository}:{tag}"
 
 
-def names_at(to: str, planned: Planned, standing: Standing) -> Names:
-    """The names under a prefix such as `127.0.0.1:5000/team`; the full tag moves first.
-
-    Raises `BadInput` for a prefix that no registry could have.
-    """
+def check_destination(to: str) -> None:
+    """Raises `BadInput` for a prefix that no registry could have."""
     if not _PREFIX.fullmatch(to):
         raise BadInput(
             f"{to!r} is no place at a registry",
             where="--to",
             hint="write host[:port][/path] in lower case, without https://",
         )
+
+
+def names_at(to: str, planned: Planned, standing: Standing) -> Names:
+    """The names under a prefix such as `127.0.0.1:5000/team`; the full tag moves first.
+
+    Raises `BadInput` for a prefix that no registry could have.
+    """
+    check_destination(to)
     image = planned.image
     suffix = UNTESTED_SUFFIX if standing == NOT_TESTED_ON_GPU else ""
     return Names(

@@ -16,6 +16,7 @@ from dlimg.engine.address import Address, named_address
 from dlimg.engine.client import Engine
 from dlimg.engine.find import Allowed, World, find
 from dlimg.engine.home import Home
+from dlimg.engine.login import write_client_config
 from dlimg.errors import BadInput, NoEngine
 
 OWN = "unix:///var/lib/dlimg/engine/run/docker.sock"
@@ -173,10 +174,36 @@ def test_a_context_that_is_not_there(contexts: Path) -> None:
         named_address({"DOCKER_CONFIG": str(contexts), "DOCKER_CONTEXT": "gone"})
 
 
-def test_settings_that_are_not_json(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(BadInput, match="not JSON"):
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "null", '"x"', "\udcff", pytest.param("[" * 100_000, id="deep")]
+)
+def test_settings_that_are_no_json_object(tmp_path: Path, text: str) -> None:
+    users = tmp_path / "config.json"
+    users.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(BadInput, match=r"not (JSON|a JSON object)") as caught:
         named_address({"DOCKER_CONFIG": str(tmp_path)})
+    assert caught.value.problems[0].where == str(users)
+    with pytest.raises(BadInput, match=r"not (JSON|a JSON object)"):
+        write_client_config(Home(path=tmp_path / "home"), users)
+
+
+def test_the_users_logins_are_taken_over_and_an_empty_file_has_none(tmp_path: Path) -> None:
+    users = tmp_path / "config.json"
+    home = Home(path=tmp_path / "home")
+    for text, kept in (("\n", None), ('{"auths": {"r": {}}, "currentContext": "x"}', {"r": {}})):
+        users.write_text(text)
+        write_client_config(home, users)
+        written = json.loads((home.client_config / "config.json").read_text())
+        assert (written.get("auths"), "currentContext" in written) == (kept, False)
+
+
+@pytest.mark.parametrize("endpoints", [[], {"docker": []}, {"docker": {"Host": 7}}, None, {}])
+def test_a_context_whose_settings_are_odd_is_not_there(contexts: Path, endpoints: object) -> None:
+    digest = hashlib.sha256(b"plain").hexdigest()
+    meta = contexts / "contexts/meta" / digest / "meta.json"
+    meta.write_text(json.dumps({"Endpoints": endpoints}))
+    with pytest.raises(BadInput, match="there is no docker context 'plain'"):
+        named_address({"DOCKER_CONFIG": str(contexts)})
 
 
 @pytest.mark.parametrize(

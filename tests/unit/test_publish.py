@@ -9,7 +9,7 @@ from dlimg.errors import BadInput, DlimgError
 from dlimg.model import Built, Evidence, Status, Verdict
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require, admit
 from dlimg.publish.derive import content
-from dlimg.publish.names import names_at
+from dlimg.publish.names import check_destination, names_at
 from dlimg.publish.registry import parse_labels
 
 DIGEST = "sha256:1"
@@ -110,10 +110,19 @@ def test_the_full_tag_moves_before_the_aliases() -> None:
     assert untested.tag == "2.15.0-cpu-000000000000-not-gpu-tested"
 
 
-@pytest.mark.parametrize("to", ["", "https://ghcr.io/team", "ghcr.io/Team", "ghcr.io/team/", "a b"])
+@pytest.mark.parametrize(
+    "to", ["", "https://ghcr.io/team", "ghcr.io/Team", "ghcr.io/team/", "a b", "ghcr.io/team\n"]
+)
 def test_a_place_that_no_registry_has_is_refused(to: str) -> None:
     with pytest.raises(BadInput, match="no place at a registry"):
+        check_destination(to)
+    with pytest.raises(BadInput, match="no place at a registry"):
         names_at(to, make.planned(), "tested")
+
+
+@pytest.mark.parametrize("to", ["ghcr.io/team", "127.0.0.1:5000", "[::1]:5000/a/b-c", "host"])
+def test_places_at_a_registry(to: str) -> None:
+    check_destination(to)
 
 
 @pytest.mark.parametrize(
