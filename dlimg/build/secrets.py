@@ -13,25 +13,17 @@ from pathlib import Path
 from typing import Final
 
 from dlimg.build.interrupt import terminable
+from dlimg.engine.mirrors import Mirrors, certificates_variable, mirrors
 from dlimg.errors import BadInput
 
 # BuildKit takes no secret of more than this.
 MOST_BYTES: Final = 500 * 1024
 
-_CA_VARIABLES: Final = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _ARGUMENTS: Final = (
     "UV_PYTHON_INSTALL_MIRROR",
     *("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
-    """Where packages come from: the default index's address, and further ones by name."""
-
-    default: str = ""
-    extra: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +59,7 @@ def arguments(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: environment[name] for name in _ARGUMENTS if environment.get(name)}
 
 
-def index(environment: Mapping[str, str]) -> Index:
-    """The package indexes as uv reads its variables, or else as pip reads its own."""
-    default = environment.get("UV_DEFAULT_INDEX") or environment.get("UV_INDEX_URL", "")
-    extra = f"{environment.get('UV_INDEX', '')} {environment.get('UV_EXTRA_INDEX_URL', '')}"
-    if not default and not extra.strip():
-        default = environment.get("PIP_INDEX_URL", "")
-        extra = environment.get("PIP_EXTRA_INDEX_URL", "")
-    return Index(default=_named(default)[1], extra=tuple(_named(text) for text in extra.split()))
-
-
-def uv_toml(found: Index) -> str:
+def uv_toml(found: Mirrors) -> str:
     """The indexes as uv's configuration; an empty text where none is set."""
     tables = [_table(name, url) for name, url in found.extra]
     if found.default:
@@ -88,7 +70,7 @@ def uv_toml(found: Index) -> str:
     return "\n".join(['index-strategy = "unsafe-best-match"\n', *tables])
 
 
-def pip_conf(found: Index) -> str:
+def pip_conf(found: Mirrors) -> str:
     """The indexes as pip's configuration; an empty text where none is set."""
     lines = [f"index-url = {found.default}"] if found.default else []
     if found.extra:
@@ -99,9 +81,9 @@ def pip_conf(found: Index) -> str:
 
 
 def _write_all(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    found = index(environment)
+    found = mirrors(environment)
     contents = {
-        "ca": _certificates(environment),
+        "ca": _read(environment, certificates_variable(environment)),
         "uv.toml": uv_toml(found).encode(),
         "pip.conf": pip_conf(found).encode(),
         "netrc": _netrc(environment),
@@ -119,14 +101,6 @@ def _write(path: Path, data: bytes) -> str:
     path.touch(mode=0o600)
     path.write_bytes(data)
     return str(path)
-
-
-def _certificates(environment: Mapping[str, str]) -> bytes:
-    for variable in _CA_VARIABLES:
-        # Some of these may name a folder; such a one cannot be handed over as a file.
-        if environment.get(variable) and not Path(environment[variable]).is_dir():
-            return _read(environment, variable)
-    return b""
 
 
 def _netrc(environment: Mapping[str, str]) -> bytes:
@@ -148,13 +122,6 @@ def _read(environment: Mapping[str, str], variable: str) -> bytes:
             where=variable,
             hint=f"set {variable} to a file that is there, or unset it",
         ) from error
-
-
-def _named(text: str) -> tuple[str, str]:
-    """`name=address` as its parts; the name is empty where the text is an address alone."""
-    name, equals, address = text.partition("=")
-    is_named = equals and "/" not in name and ":" not in name
-    return (name, address) if is_named else ("", text)
 
 
 def _table(name: str, url: str) -> str:

@@ -13,7 +13,8 @@ from dlimg.commands.project import Project, chosen, environment_text, read_proje
 from dlimg.engine import process
 from dlimg.engine.bases import registry_digest
 from dlimg.engine.find import find
-from dlimg.engine.index import open_index, uv_environment
+from dlimg.engine.index import open_index
+from dlimg.engine.mirrors import uv_environment
 from dlimg.errors import DlimgError, Negative, NetworkFailure
 from dlimg.lock.check import check_locks
 from dlimg.lock.solve import Solver

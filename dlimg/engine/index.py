@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import requests
@@ -22,6 +22,7 @@ from requests.auth import HTTPBasicAuth
 from requests.utils import get_netrc_auth
 from urllib3.util import Retry
 
+from dlimg.engine.mirrors import certificates
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.lock.pylock import Contents, Found
 
@@ -29,7 +30,6 @@ SECONDS: Final = 30
 CONNECTIONS: Final = 32
 # A server without range requests costs whole wheels: bearable up to here.
 WHOLE_WHEEL: Final = 32 * 2**20
-CERTIFICATES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT")
 ADDRESSES: Final = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
 
 
@@ -77,16 +77,20 @@ class Index:
 
     def _ask(self, wheel: Found) -> Contents:
         try:
-            with RemoteZip(wheel.address, session=self.session, timeout=SECONDS) as archive:
+            with RemoteZip(wheel.address, session=self.session, **self._settings()) as archive:
                 return Contents(size=archive.size(), record=_record(archive))
         except (RemoteIOError, requests.RequestException) as error:
             raise _unreachable(wheel, error) from error
         except RemoteZipError:
             return self._ask_for_all(wheel)
 
+    def _settings(self) -> dict[str, Any]:
+        # Said with each request: requests puts its own variables before a session's setting.
+        return {"timeout": SECONDS, "verify": self.session.verify}
+
     def _ask_for_all(self, wheel: Found) -> Contents:
         try:
-            with self.session.get(wheel.address, stream=True, timeout=SECONDS) as answer:
+            with self.session.get(wheel.address, stream=True, **self._settings()) as answer:
                 answer.raise_for_status()
                 if int(answer.headers.get("Content-Length", WHOLE_WHEEL + 1)) > WHOLE_WHEEL:
                     raise NetworkFailure(
@@ -103,27 +107,13 @@ class Index:
 def open_index(environment: Mapping[str, str], cache: Path) -> Index:
     """An index that speaks through the environment's proxies, certificates and credentials."""
     session = requests.Session()
-    session.verify = next(
-        (environment[name] for name in CERTIFICATES if environment.get(name)), True
-    )
+    session.verify = certificates(environment) or True
     session.auth = Credentials(of_host=dict(_logins(environment)))
     retry = Retry(total=3, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
     adapter = HTTPAdapter(max_retries=retry, pool_connections=4, pool_maxsize=CONNECTIONS)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return Index(session=session, cache=cache)
-
-
-def uv_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What uv's solving gets: pip's index and certificates are taken over where uv has none."""
-    chosen = dict(environment)
-    index = environment.get("PIP_INDEX_URL", "")
-    if index and not environment.get("UV_DEFAULT_INDEX") and not environment.get("UV_INDEX_URL"):
-        chosen["UV_DEFAULT_INDEX"] = index
-    certificates = next((environment[name] for name in CERTIFICATES if environment.get(name)), "")
-    if certificates and not environment.get("SSL_CERT_FILE"):
-        chosen["SSL_CERT_FILE"] = certificates
-    return chosen
 
 
 def _logins(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+from requests.adapters import HTTPAdapter
 
-from dlimg.engine.index import open_index, uv_environment
+from dlimg.engine.index import open_index
+from dlimg.engine.mirrors import uv_environment
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.lock.pylock import Found
 
@@ -178,12 +181,35 @@ def test_a_wheel_in_a_folder(tmp_path: Path) -> None:
     [
         ({}, True),
         ({"SSL_CERT_FILE": "/a.pem"}, "/a.pem"),
-        ({"REQUESTS_CA_BUNDLE": "/b.pem", "SSL_CERT_FILE": "/a.pem"}, "/b.pem"),
+        ({"REQUESTS_CA_BUNDLE": "/b.pem", "SSL_CERT_FILE": "/a.pem"}, "/a.pem"),
+        ({"REQUESTS_CA_BUNDLE": "/b.pem", "PIP_CERT": "/p.pem"}, "/p.pem"),
+        ({"REQUESTS_CA_BUNDLE": "/b.pem", "SSL_CERT_FILE": "/proc"}, "/b.pem"),
         ({"SSL_CERT_FILE": ""}, True),
     ],
 )
 def test_certificates(tmp_path: Path, environment: dict[str, str], verify: object) -> None:
     assert open_index(environment, tmp_path).session.verify == verify
+
+
+def test_the_chosen_certificates_win_over_the_variables_of_requests(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, other = tmp_path / "a.pem", tmp_path / "b.pem"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other))
+    environment = {"SSL_CERT_FILE": str(bundle), "REQUESTS_CA_BUNDLE": str(other)}
+    for ranges in (True, False):
+        server.ranges = ranges
+        index = open_index(environment, tmp_path / str(ranges))
+        seen: list[object] = []
+
+        class Adapter(HTTPAdapter):
+            def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
+                seen.append(options["verify"])  # noqa: B023
+                return super().send(request, **options)
+
+        index.session.mount("http://", Adapter())
+        index.read(found(server.address))
+        assert set(seen) == {str(bundle)}
 
 
 @pytest.mark.parametrize(
@@ -193,6 +219,17 @@ def test_certificates(tmp_path: Path, environment: dict[str, str], verify: objec
         ({"PIP_INDEX_URL": "p"}, {"UV_DEFAULT_INDEX": "p"}),
         ({"PIP_INDEX_URL": "p", "UV_INDEX_URL": "u"}, {}),
         ({"PIP_INDEX_URL": "p", "UV_DEFAULT_INDEX": "u"}, {}),
+        ({"PIP_INDEX_URL": "p", "UV_INDEX": "u"}, {}),
+        (
+            {"PIP_EXTRA_INDEX_URL": "https://x  https://y"},
+            {"UV_INDEX": "https://x https://y", "UV_INDEX_STRATEGY": "unsafe-best-match"},
+        ),
+        (
+            {"PIP_EXTRA_INDEX_URL": "x", "PIP_INDEX_URL": "p", "UV_INDEX_STRATEGY": "first-index"},
+            {"UV_DEFAULT_INDEX": "p", "UV_INDEX": "x"},
+        ),
+        ({"PIP_EXTRA_INDEX_URL": "x", "UV_DEFAULT_INDEX": "u"}, {}),
+        ({"PIP_CERT": "/c.pem", "SSL_CERT_FILE": "/proc"}, {"SSL_CERT_FILE": "/c.pem"}),
         ({"REQUESTS_CA_BUNDLE": "/b.pem"}, {"SSL_CERT_FILE": "/b.pem"}),
         ({"REQUESTS_CA_BUNDLE": "/b.pem", "SSL_CERT_FILE": "/a.pem"}, {}),
     ],

@@ -8,8 +8,9 @@ import make
 import pytest
 
 from dlimg.build.disk import predicted_bytes
-from dlimg.build.secrets import index, pip_conf, secrets_from, uv_toml
+from dlimg.build.secrets import pip_conf, secrets_from, uv_toml
 from dlimg.build.wheels import lay_out
+from dlimg.engine.mirrors import mirrors
 from dlimg.errors import BadInput
 
 URL = "https://user:p%40ss@mirror/simple"
@@ -38,12 +39,12 @@ URL = "https://user:p%40ss@mirror/simple"
 def test_the_index_is_what_uv_or_else_pip_would_use(
     environment: dict[str, str], default: str, extra: tuple[tuple[str, str], ...]
 ) -> None:
-    found = index(environment)
+    found = mirrors(environment)
     assert (found.default, found.extra) == (default, extra)
 
 
 def test_configuration_files() -> None:
-    found = index({"UV_DEFAULT_INDEX": URL, "UV_INDEX": "two=https://x"})
+    found = mirrors({"UV_DEFAULT_INDEX": URL, "UV_INDEX": "two=https://x"})
     assert uv_toml(found) == (
         'index-strategy = "unsafe-best-match"\n\n'
         '[[index]]\nname = "two"\nurl = "https://x"\n\n'
@@ -53,7 +54,7 @@ def test_configuration_files() -> None:
         "[global]\nindex-url = https://user:p%%40ss@mirror/simple\n"
         "extra-index-url =\n    https://x\n"
     )
-    assert uv_toml(index({})) == pip_conf(index({})) == ""
+    assert uv_toml(mirrors({})) == pip_conf(mirrors({})) == ""
 
 
 def test_secret_files_are_private_and_gone_afterwards(tmp_path: Path) -> None:
