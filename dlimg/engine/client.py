@@ -5,6 +5,7 @@ is missing or too old. Nothing is opened when this module is imported.
 """
 
 import contextlib
+import importlib.util
 import os
 import re
 import shutil
@@ -86,8 +87,20 @@ def connect(
 
 
 def open_sdk(environment: Mapping[str, str], *, seconds: int) -> DockerClient:
-    """The SDK for the engine that the environment names; raises one of `UNREACHABLE`."""
-    ssh = environment.get("DOCKER_HOST", "").startswith("ssh://")
+    """The SDK for the engine that the environment names; raises one of `UNREACHABLE`.
+
+    Raises `NoEngine` for an address of ssh where the SDK cannot speak it.
+    """
+    host = environment.get("DOCKER_HOST", "")
+    ssh = host.startswith("ssh://")
+    # The SDK starts the `ssh` command itself, but needs this library all the same.
+    if ssh and importlib.util.find_spec("paramiko") is None:
+        raise NoEngine(
+            f"{host} is reached over ssh, for which the Python package paramiko is not there",
+            hint="`pip install 'docker[ssh]'` beside dlimg, or forward the socket:"
+            " `ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST &` and"
+            " DOCKER_HOST=unix:///tmp/docker.sock",
+        )
     return DockerClient.from_env(environment=dict(environment), timeout=seconds, use_ssh_client=ssh)
 
 

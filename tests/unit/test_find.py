@@ -267,6 +267,16 @@ def test_why_nothing_answers_is_said_plainly(host: str, why: str) -> None:
     assert client.silence({"DOCKER_HOST": host}) == why
 
 
+def test_ssh_without_its_library_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    environment = {"HOME": str(tmp_path), "DOCKER_HOST": "ssh://user@far"}
+    with pytest.raises(NoEngine, match="ssh://user@far is reached over ssh") as caught:
+        find(environment, private="allow", say=print)
+    assert "ssh -nNT -L" in caught.value.problems[0].hint
+
+
 @pytest.mark.parametrize(
     ("error", "why"),
     [
