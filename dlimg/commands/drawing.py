@@ -12,6 +12,7 @@ from dlimg.draw.dockerfile import templates
 from dlimg.draw.images import image
 from dlimg.draw.key import key
 from dlimg.draw.plan import Entry, entries, github_jobs, plan_json
+from dlimg.draw.tags import repository, shared_names, tag
 from dlimg.errors import BadInput, Negative, Problem
 from dlimg.lock.check import check_locks
 from dlimg.lock.store import read_bases, read_lock
@@ -65,9 +66,27 @@ def current_images(project: Project, cells: Sequence[Cell]) -> tuple[Image, ...]
         for cell in cells
         if cell.id not in locked and cell.id not in {problem.where for problem in concerning}
     ]
+    concerning += _shared_names(project)
     if concerning:
         raise BadInput.of(concerning)
     return found
+
+
+def _shared_names(project: Project) -> Iterator[Problem]:
+    """Names that two cells of the whole matrix would have: one image would hide the other."""
+    registry, aliases = project.resolution.registry, project.resolution.aliases
+    locked = ((cell, read_lock(cell.id, project.locks)) for cell in project.resolution.cells)
+    named = {
+        cell.id: [
+            f"{repository(registry, cell)}:{name}"
+            for name in (tag(cell, lock), *aliases.get(cell.id, ()))
+        ]
+        for cell, lock in locked
+        if lock
+    }
+    for name, cells in shared_names(named).items():
+        hint = "give the alias another name, or tell the cells apart"
+        yield Problem(message=f"{' and '.join(cells)} would both be {name}", hint=hint)
 
 
 def _strangers(project: Project, current: frozenset[Path]) -> Iterator[Path]:

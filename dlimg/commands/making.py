@@ -17,12 +17,13 @@ from dlimg.draw.key import key
 from dlimg.engine.bases import base_for
 from dlimg.engine.client import Engine
 from dlimg.engine.find import find
-from dlimg.engine.gpu import devices
+from dlimg.engine.gpu import check_device, default_device
 from dlimg.errors import BadInput, DlimgError
 from dlimg.lock.question import has_local_version
 from dlimg.lock.store import read_bases, read_lock, wheel_folders
 from dlimg.lock.walk import lock_cells
 from dlimg.model import Base, BuildFailure, Built, Cell, Evidence, Image, Planned
+from dlimg.publish.names import check_destination
 from dlimg.publish.promote import Published, publish
 from dlimg.report.summary import Line, exit_code_of, failure_text, headings, line_json, line_row
 from dlimg.run.command import try_line
@@ -57,7 +58,10 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     images = _images(walk)
     for image in images:
         checks_for(image.cell, walk.project.images)  # a wrong check is found before the build
+    _check_words(walk, images)
     engine = find(environment, private=private_engine(arguments), say=say)
+    if walk.goes_to("test") and arguments.device:
+        check_device(arguments.device, engine)
     bases = _bases(walk, images, engine)
     planned = _planned(images, bases)
     results = {one.planned.image.cell.id: one for one in _build(walk, planned, engine)}
@@ -67,6 +71,16 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     ]
     _report(walk, lines, engine, time.monotonic() - began)
     return exit_code_of(lines)
+
+
+def _check_words(walk: Walk, images: Sequence[Image]) -> None:
+    """Refuse before a long build what would be refused after it."""
+    if walk.goes_to("publish"):
+        check_destination(walk.arguments.to)
+    device = walk.arguments.device if walk.goes_to("test") else None
+    if device and not any(image.cell.is_cuda for image in images):
+        hint = "choose CUDA cells, or leave --device out"
+        raise BadInput(f"--device {device}: no chosen cell uses a GPU", hint=hint)
 
 
 def private_engine(arguments: Namespace) -> Private:
@@ -160,9 +174,7 @@ def _line(
 
 def _tested(walk: Walk, built: Built, engine: Engine) -> Evidence:
     cell = built.planned.image.cell
-    device = walk.arguments.device if cell.is_cuda else None
-    if cell.is_cuda and device is None:
-        device = next(iter(devices(engine)), None)
+    device = (walk.arguments.device or default_device(engine)) if cell.is_cuda else None
     say(f"{cell.id}  testing {f'on {device}' if device else 'without a GPU'}")
     return test(
         built,

@@ -1,5 +1,7 @@
 """The names of an image: its tag says every axis, and nothing that the lock does not say."""
 
+from collections.abc import Iterable, Mapping
+
 from dlimg.model import Cell, Flavour, Lock
 
 
@@ -23,6 +25,15 @@ def tag(cell: Cell, lock: Lock) -> str:
     if cell.flavour is not Flavour.RUNTIME:
         parts.append(cell.flavour.value)
     return "-".join(parts)
+
+
+def shared_names(named: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    """Names that several cells would have, with those cells; `named` maps cell ids to names."""
+    owners: dict[str, list[str]] = {}
+    for cell, names in named.items():
+        for name in dict.fromkeys(names):
+            owners.setdefault(name, []).append(cell)
+    return {name: tuple(cells) for name, cells in owners.items() if len(cells) > 1}
 
 
 def repository(registry: str, cell: Cell) -> str:

@@ -8,7 +8,14 @@ from dlimg.errors import DlimgError, NotRun
 from dlimg.model import BuildFailure, Built, Evidence, Image, Status, Verdict
 from dlimg.publish.promote import Published
 from dlimg.report.table import bytes_text, seconds_text
-from dlimg.smoke.verdicts import NO_DEVICE, exit_code, is_gpu_tested, outcome
+from dlimg.smoke.verdicts import (
+    NO_DEVICE,
+    driver,
+    exit_code,
+    gpu_names,
+    is_gpu_tested,
+    outcome,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +77,18 @@ def _checks_text(line: Line) -> str:
 
 
 def gpu_text(evidence: Evidence) -> str:
-    """`tested on NVIDIA H200`, or `not tested on a GPU`."""
+    """`tested on NVIDIA H200, driver 580.159, 2026-11-21`, or `not tested on a GPU`."""
     if not is_gpu_tested(evidence):
         return "not tested on a GPU"
-    names = (str(verdict.figures.get("name", "")) for verdict in evidence.verdicts)
-    return f"tested on {next((name for name in names if name), evidence.device)}"
+    on = " and ".join(gpu_names(evidence)) or evidence.device
+    return ", ".join(
+        part for part in (f"tested on {on}", _driver_text(evidence), evidence.day) if part
+    )
+
+
+def _driver_text(evidence: Evidence) -> str:
+    version = driver(evidence)
+    return f"driver {version}" if version else ""
 
 
 def line_json(line: Line) -> dict[str, object]:

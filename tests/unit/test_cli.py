@@ -89,6 +89,8 @@ BAD = [
     (["build", "--find-links", "nowhere"], 2, "nowhere is not a folder"),
     (["build", "jax-0.12.0.1-cpu-py3.12-debian13"], 2, "dlimg lock jax-0.12.0.1-cpu-py3.12"),
     (["publish"], 2, "--to"),
+    (["publish", "--to", "https://x"], 2, "--to: 'https://x' is no place at a registry"),
+    (["test", "--device", "nvidia.com/gpu=all"], 2, "no chosen cell uses a GPU"),
     (["plan", "--format", "github", "jax-0.12.0.1-cpu-py3.12-debian13"], 2, "there is no lock"),
 ]
 
@@ -135,6 +137,19 @@ def test_a_stale_lock_is_not_built(project: Path, capsys: pytest.CaptureFixture[
     error = capsys.readouterr().err
     assert "the lock is stale" in error
     assert f"dlimg lock {CELL}" in error
+
+
+def test_an_alias_may_not_be_another_cells_tag(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = SMALL.replace('python: ["3.12", "3.13"]', 'python: ["3.13"]')
+    text = text.replace("flavour: [runtime]", "flavour: [runtime, compile]")
+    alias = "    aliases: {0.12.0.1-cpu-py3.13-debian13: {flavour: compile}}\n"
+    (project / "matrix.yaml").write_text(text.replace("groups:", f"{alias}groups:"))
+    lock = f"{CELL}-compile.json"
+    (project / "locks" / lock).write_text((ROOT / "locks" / lock).read_text())
+    assert run("build") == 2
+    assert "would both be dlimg/jax:0.12.0.1-cpu-py3.13-debian13" in capsys.readouterr().err
 
 
 def test_render_writes_only_what_changed_and_removes_what_is_gone(project: Path) -> None:

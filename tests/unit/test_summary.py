@@ -1,5 +1,6 @@
 """How images ended, as rows, as data, and as one exit code."""
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import make
@@ -118,10 +119,10 @@ def test_a_failure_shows_the_end_of_its_log() -> None:
 
 
 def test_the_gpu_is_named() -> None:
-    proof = evidence(
-        verdict(Status.PASSED, gpu=True, name="NVIDIA H200"), device="nvidia.com/gpu=0"
-    )
-    assert gpu_text(proof) == "tested on NVIDIA H200"
+    gpu = {"uuid": "GPU-1", "name": "NVIDIA H200", "driver": "580.159"}
+    sight = replace(verdict(Status.PASSED, gpu=True, gpus=[gpu]), check="nvidia_smi")
+    proof = evidence(sight, device="nvidia.com/gpu=0")
+    assert gpu_text(proof) == "tested on NVIDIA H200, driver 580.159, 2026-11-21"
     assert gpu_text(NO_GPU) == "not tested on a GPU"
 
 
