@@ -10,17 +10,19 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import small
 
+from dlimg.build.disk import prune
 from dlimg.engine import bases, client, gpu, network, private, process
 from dlimg.engine.client import Engine
 from dlimg.engine.find import find
 from dlimg.engine.home import Home, home_of
 from dlimg.errors import NoEngine
-from dlimg.model import OperatingSystem
+from dlimg.model import Base, BaseSource, Built, OperatingSystem
 
 pytestmark = pytest.mark.engine
 
@@ -106,6 +108,28 @@ def marked_rules(pair: Pair) -> int:
     program = next(p for p in network.FILTERS if command([p, "-w", "-S"]).returncode == 0)
     rules = (command([program, "-w", "-t", table, "-S"]).stdout for table in ("filter", "nat"))
     return sum(text.count(f"dlimg:{pair.home.bridge}") for text in rules)
+
+
+def test_prune_removes_what_was_made_here_and_nothing_built_on_it(
+    pair: Pair, tmp_path: Path
+) -> None:
+    here = {**pair.second.environment, "XDG_STATE_HOME": str(tmp_path)}
+    second = replace(pair.second, environment=here)
+    start = Base(os="debian13", source=BaseSource.BOOTSTRAP, identity="x", reference=pair.base)
+    one = small.planned(start, "FROM debian:trixie-slim\nRUN true\n")
+    (built,) = small.built_all([one], second)
+    assert isinstance(built, Built), built
+    repository = one.image.repository
+    small.derived(one.reference, "ENV MINE=1", f"{repository}:derived", second)
+    second.sdk.images.get(one.reference).tag(repository, "mine")
+    found = prune(second)
+    assert set(found.images) == {one.reference, one.moving_reference}
+    # The base was loaded, not made here.
+    assert [kept.name for kept in found.kept] == [pair.base]
+    assert small.has(second, f"{repository}:derived")
+    assert second.sdk.images.get(f"{repository}:mine").id == built.digest
+    for name in ("derived", "mine"):
+        second.sdk.images.remove(f"{repository}:{name}")
 
 
 def test_it_says_what_it_is(pair: Pair) -> None:
