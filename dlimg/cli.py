@@ -179,7 +179,6 @@ def _keeping(commands: Commands) -> None:
     one.add_argument("action", choices=("up", "status", "down", "purge"))
     _format(one)
     one = _command(commands, "prune", "keeping", "Remove the images and caches that dlimg made.")
-    _engine(one)
     _format(one)
 
 
