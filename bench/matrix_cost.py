@@ -29,7 +29,7 @@ families:
 """
 FAMILY = """\
   family%d:
-    framework: made-up
+    framework: none
     axes:
       version: [%s]
       accelerator: [cpu]

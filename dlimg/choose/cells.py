@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from dlimg.choose.facts import Facts
-from dlimg.choose.matrix import Family, Matrix, StackChoice
+from dlimg.choose.matrix import NO_FACTS, Family, Matrix, StackChoice
 from dlimg.errors import Problem
 from dlimg.model import CPU, Cell, Flavour, OperatingSystem, Stack
 
@@ -115,12 +115,17 @@ class Maker:
         return found
 
     def _notes(self, family: Family, corner: Mapping[str, str]) -> tuple[str, ...]:
-        release = self.facts.releases.get(family.framework, {}).get(corner["version"])
+        """What the facts leave open: the release itself, or companions that none pairs with."""
+        version = corner["version"]
+        release = self.facts.releases.get(family.framework, {}).get(version)
+        if release is None:
+            what = family.name if family.framework == NO_FACTS else family.framework
+            return (f"no facts about {what} {version}: nothing was checked",)
         found = []
         for name in family.companions.get(self.kind(corner["accelerator"]), ()):
-            if release and name in release.companions and not release.companions[name]:
+            if name in release.companions and not release.companions[name]:
                 why = release.companion_notes[name]
-                pair = f"{family.framework} {release.version}"
+                pair = f"{family.framework} {version}"
                 found.append(f"no {name} pairs with {pair}: {why} ({release.source})")
         return tuple(found)
 

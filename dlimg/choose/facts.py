@@ -72,8 +72,9 @@ def parse_facts(texts: Mapping[str, str]) -> Facts:
     cuda: dict[str, CudaFact] = {}
     problems = []
     for name, text in texts.items():
-        form = Form(name)
-        top = form.table(parse_yaml(text, name), name)
+        tree, repeats = parse_yaml(text, name)
+        form = Form(name, repeats)
+        top = form.table(tree, name)
         framework = form.text(top.get("framework"), "framework")
         for row in form.items(top.get("releases"), "releases"):
             release = _release(form, row)

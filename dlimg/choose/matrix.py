@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from dlimg.errors import Problem
 from dlimg.model import StackException
 
 AXES: Final = ("version", "accelerator", "python", "os", "flavour")
+# The framework of a family that no facts speak of.
+NO_FACTS: Final = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +36,15 @@ class Family:
     """One framework's images: its axes, what is installed, what is not wanted, extra names.
 
     `packages`, `companions` map an accelerator's kind (`cpu`, `cuda12`, `cuda13`) to packages;
-    `{version}` in a package stands for the framework's version.
+    `{version}` in a package stands for the framework's version. `lines` has the line of each key
+    and axis.
     """
 
     name: str
     line: int
+    lines: Mapping[str, int]
     framework: str
     axes: Mapping[str, tuple[str, ...]]
-    axis_lines: Mapping[str, int]
     packages: Mapping[str, tuple[str, ...]]
     companions: Mapping[str, tuple[str, ...]]
     defaults: Mapping[str, str]
@@ -64,6 +68,7 @@ class StackChoice:
 
     name: str
     line: int
+    python_line: int
     cuda: str
     cudnn: str
     leader: str
@@ -73,7 +78,11 @@ class StackChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """Everything a matrix file says. `flavours` maps flavour -> accelerator kind -> packages."""
+    """Everything a matrix file says. `flavours` maps flavour -> accelerator kind -> packages.
+
+    `problems` is what is wrong with it; then `unsound` names the families about which nothing
+    further can be said, and these, like unsound stacks, systems and groups, are left out.
+    """
 
     source: str
     registry: str
@@ -83,3 +92,5 @@ class Matrix:
     flavours: Mapping[str, Mapping[str, tuple[str, ...]]]
     families: Mapping[str, Family]
     groups: Mapping[str, tuple[Match, ...]]
+    problems: tuple[Problem, ...] = ()
+    unsound: frozenset[str] = frozenset()

@@ -1,21 +1,20 @@
 """One family's entry of the matrix, and the groups that choose among families."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from dlimg.choose import shapes
 from dlimg.choose.form import Form, nearest
 from dlimg.choose.matrix import AXES, Exclude, Family, Match
-from dlimg.choose.yamltext import Node, Table
-
-Kinds = Callable[[Form, Node | None, str], dict[str, tuple[str, ...]]]
+from dlimg.choose.yamltext import Items, Node, Table, Text
 
 KEYS: Final = ("framework", "axes", "packages", "companions", "defaults", "exclude", "aliases")
-TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+VERSION: Final = "{version}"
 
 
-def read_family(form: Form, name: str, node: Node, read_kinds: Kinds) -> Family:
+def read_family(form: Form, name: str, node: Node) -> Family:
     """The family that this entry describes; problems are noted in the form."""
     what = f"family {name}"
     table = form.table(node, what, known=KEYS, needed=("framework", "axes", "packages"))
@@ -23,15 +22,14 @@ def read_family(form: Form, name: str, node: Node, read_kinds: Kinds) -> Family:
     defaults = form.table(table.get("defaults"), f"the defaults of {what}", known=AXES)
     aliases = form.table(table.get("aliases"), f"the aliases of {what}")
     for alias, entry in aliases.items():
-        if not TAG.fullmatch(alias):
-            form.refuse(entry.line, f"{alias!r} cannot be a tag")
+        form.fits(entry.line, f"the alias of {what}", alias, shapes.TAG)
     return Family(
         name=name,
         line=node.line,
+        lines=_lines(node, table),
         framework=form.text(table.get("framework"), "framework"),
         axes=axes,
-        axis_lines=_axis_lines(table.get("axes"), node.line),
-        packages=read_kinds(form, table.get("packages"), f"the packages of {what}"),
+        packages=read_kinds(form, table.get("packages"), f"the packages of {what}", VERSION),
         companions=read_kinds(form, table.get("companions"), f"the companions of {what}"),
         defaults={
             axis: form.choice(value, f"{axis} in the defaults of {what}", axes.get(axis, ()))
@@ -54,8 +52,42 @@ def _axes(form: Form, node: Node | None, what: str) -> Mapping[str, tuple[str, .
     return MappingProxyType(axes)
 
 
-def _axis_lines(node: Node | None, line: int) -> Mapping[str, int]:
-    return dict.fromkeys(AXES, line) | (dict(node.lines) if isinstance(node, Table) else {})
+def _lines(node: Node, table: Mapping[str, Node]) -> Mapping[str, int]:
+    lines = dict.fromkeys((*AXES, *KEYS), node.line)
+    for one in (node, table.get("axes")):
+        lines |= one.lines if isinstance(one, Table) else {}
+    return lines
+
+
+def read_kinds(
+    form: Form, node: Node | None, what: str, placeholder: str = ""
+) -> dict[str, tuple[str, ...]]:
+    """Packages by accelerator kind: `any`, `cpu`, or `cuda` with a major such as `cuda13`.
+
+    Only this placeholder may stand in them.
+    """
+    found = {}
+    for kind, packages in form.table(node, what).items():
+        if not re.fullmatch(shapes.KIND.pattern, kind):
+            message = f"unknown kind of accelerator {kind!r} in {what}"
+            form.refuse(packages.line, message, shapes.KIND.hint)
+        found[kind] = form.texts(packages, f"{kind} of {what}")
+        for item in packages.nodes if isinstance(packages, Items) else ():
+            if isinstance(item, Text):
+                _requirement(form, item, f"{kind} of {what}:", placeholder)
+    return found
+
+
+def _requirement(form: Form, item: Text, what: str, placeholder: str) -> None:
+    unknown = [one for one in re.findall(r"\{[^{}]*\}?|\}", item.value) if one != placeholder]
+    for one in unknown:
+        hint = f"only {placeholder} is filled in" if placeholder else "nothing is filled in here"
+        form.refuse(item.line, f"{what} unknown placeholder {one!r}", hint)
+    if item.value.isprintable() and item.value.strip() and not unknown:
+        text = item.value.replace(placeholder, "0") if placeholder else item.value
+        if not re.fullmatch(shapes.REQUIREMENT.pattern, text):
+            message = f"{what} {item.value!r} is not {shapes.REQUIREMENT.called}"
+            form.refuse(item.line, message, shapes.REQUIREMENT.hint)
 
 
 def read_match(
@@ -68,9 +100,12 @@ def read_match(
     """Values of some axes; a value that its axis does not have is refused."""
     values = {}
     for axis, value in form.table(node, what, known=known).items():
+        if axis == "why":
+            continue
         allowed = form.one_or_more(value, f"{axis} of {what}")
         for one in allowed:
-            if axis in axes and one not in axes[axis]:
+            # An axis that is empty or wrong has been refused already.
+            if axes.get(axis) and one not in axes[axis]:
                 hint = nearest(one, axes[axis])
                 form.refuse(value.line, f"{what}: no {axis} is {one!r}", hint)
         values[axis] = allowed
@@ -79,41 +114,45 @@ def read_match(
 
 def _exclude(form: Form, node: Node, axes: Mapping[str, tuple[str, ...]], what: str) -> Exclude:
     table = form.table(node, f"an exclude of {what}")
-    if "why" not in table:
+    if isinstance(node, Table) and "why" not in table:
         hint = "add `why:` with the reason, for those who come after"
         form.refuse(node.line, f"an exclude of {what} does not say why", hint)
-    why = form.text(table.get("why"), "why")
+    why = form.prose(table.get("why"), "why")
     match = read_match(form, node, axes, f"an exclude of {what}", (*AXES, "why"))
-    values = {axis: allowed for axis, allowed in match.values.items() if axis != "why"}
-    if not values:
+    if isinstance(node, Table) and not match.values:
         form.refuse(node.line, f"an exclude of {what} names no axis, so it would drop everything")
-    return Exclude(match=Match(line=node.line, values=values), why=why)
+    return Exclude(match=match, why=why)
 
 
 def read_groups(
     form: Form, node: Node | None, families: Mapping[str, Family]
 ) -> dict[str, tuple[Match, ...]]:
-    """The named groups: each a list of matches over `family` and the axes."""
+    """The named groups: each a list of matches over `family` and the axes, the sound ones."""
     found = {}
     for name, entry in form.table(node, "groups").items():
+        if isinstance(entry, Items) and not entry.nodes:
+            hint = "name at least one match, or remove it; `{}` matches all cells"
+            form.refuse(entry.line, f"group {name} is an empty list", hint)
         matches = []
         for item in form.items(entry, f"group {name}"):
-            match = read_match(
-                form, item, {"family": tuple(families)}, f"group {name}", ("family", *AXES)
-            )
-            chosen = match.values.get("family", tuple(families))
-            known = [families[one] for one in chosen if one in families]
-            if known:
-                _known_values(form, match, known, name)
-            matches.append(match)
+            before = len(form.problems)
+            match = _group_match(form, item, families, f"group {name}")
+            if len(form.problems) == before:
+                matches.append(match)
         found[name] = tuple(matches)
     return found
 
 
-def _known_values(form: Form, match: Match, families: list[Family], group: str) -> None:
+def _group_match(form: Form, node: Node, families: Mapping[str, Family], what: str) -> Match:
+    match = read_match(form, node, {"family": tuple(families)}, what, ("family", *AXES))
+    chosen = match.values.get("family", tuple(families))
+    known = [families[one].axes for one in chosen if one in families]
     for axis, values in match.values.items():
-        known = {value for family in families for value in family.axes.get(axis, ())}
-        for value in values:
-            if axis != "family" and value not in known:
-                hint = nearest(value, known)
-                form.refuse(match.line, f"group {group}: no {axis} is {value!r}", hint)
+        # An axis that is empty or wrong has been refused already.
+        if axis in AXES and known and all(axes[axis] for axes in known):
+            allowed = {value for axes in known for value in axes[axis]}
+            for value in values:
+                if value not in allowed:
+                    hint = nearest(value, allowed)
+                    form.refuse(match.line, f"{what}: no {axis} is {value!r}", hint)
+    return match

@@ -6,8 +6,9 @@ from itertools import product
 
 from dlimg.choose.cells import Maker
 from dlimg.choose.facts import Facts
-from dlimg.choose.form import nearest
+from dlimg.choose.known import known_to
 from dlimg.choose.matrix import AXES, Family, Match, Matrix
+from dlimg.choose.names import cell_names
 from dlimg.choose.rules import Judge
 from dlimg.errors import BadInput, Problem
 from dlimg.model import NOTHING, Cell, Dropped, Stack
@@ -28,25 +29,26 @@ class Resolution:
 def resolve(matrix: Matrix, facts: Facts, digests: Mapping[str, str] = NOTHING) -> Resolution:
     """The cells of a matrix under the facts; `digests` pin the registry's images by system.
 
-    Raises BadInput with every dead exclude, alias, group, stack or operating system.
+    Raises BadInput with what is wrong with the matrix itself, with every name that the facts do
+    not know, and, of sound families, every dead exclude, alias, group, stack or operating system.
     """
-    problems = list(_unknown_distributions(matrix, facts))
-    if problems:
-        raise BadInput.of(problems)
+    problems = list(matrix.problems)
+    matrix = known_to(facts, matrix, problems)
     maker = Maker(matrix, facts, digests)
     corners: dict[str, list[tuple[dict[str, str], Cell]]] = {}
     dropped: list[Dropped] = []
     for family in matrix.families.values():
         corners[family.name] = _family_cells(matrix, facts, family, maker, dropped, problems)
-    aliases = _aliases(matrix, corners, problems)
+    aliases = cell_names(matrix, corners, problems)
     groups = {
         name: _group(matrix, name, matches, corners, problems)
         for name, matches in matrix.groups.items()
     }
     cells = tuple(cell for found in corners.values() for _, cell in found)
-    problems += _unused(matrix, cells)
+    if not matrix.unsound:
+        problems += _unused(matrix, cells)
     if problems:
-        raise BadInput.of(problems)
+        raise BadInput.of(dict.fromkeys(problems))
     return Resolution(
         registry=matrix.registry,
         cells=cells,
@@ -55,16 +57,6 @@ def resolve(matrix: Matrix, facts: Facts, digests: Mapping[str, str] = NOTHING) 
         aliases=aliases,
         groups=groups,
     )
-
-
-def _unknown_distributions(matrix: Matrix, facts: Facts) -> Iterator[Problem]:
-    for choice in matrix.operating_systems.values():
-        if choice.distribution not in facts.distributions:
-            yield Problem(
-                message=f"no facts about the distribution {choice.distribution!r}",
-                where=f"{matrix.source}:{choice.line}",
-                hint=nearest(choice.distribution, facts.distributions),
-            )
 
 
 def _family_cells(
@@ -106,55 +98,6 @@ def _family_cells(
     return found
 
 
-def _aliases(
-    matrix: Matrix,
-    corners: Mapping[str, Sequence[tuple[dict[str, str], Cell]]],
-    problems: list[Problem],
-) -> dict[str, tuple[str, ...]]:
-    names: dict[str, list[str]] = {}
-    for family in matrix.families.values():
-        taken: dict[str, str] = {}
-        for alias, match in family.aliases.items():
-            fitting = [cell.id for corner, cell in corners[family.name] if match.fits(corner)]
-            if len(fitting) != 1:
-                count = "no cell" if not fitting else f"{len(fitting)} cells"
-                problems.append(
-                    Problem(
-                        message=f"family {family.name}: the alias {alias!r} matches {count}",
-                        where=f"{matrix.source}:{match.line}",
-                        hint=_alias_hint(fitting),
-                    )
-                )
-                continue
-            taken[alias] = fitting[0]
-            names.setdefault(fitting[0], []).append(alias)
-        for corner, cell in corners[family.name]:
-            short = _short_tag(family, corner)
-            if short and short not in taken:
-                names.setdefault(cell.id, []).append(short)
-    return {name: tuple(found) for name, found in names.items()}
-
-
-def _alias_hint(fitting: Sequence[str]) -> str:
-    if not fitting:
-        return "name values of a cell that `dlimg list` shows"
-    return f"add axes until one is left of: {', '.join(fitting[:4])}"
-
-
-def _short_tag(family: Family, corner: Mapping[str, str]) -> str:
-    """The tag without the axes that stand at the family's defaults, or nothing."""
-    if not family.defaults or any(corner[axis] != value for axis, value in family.defaults.items()):
-        return ""
-    parts = [corner["version"], corner["accelerator"]]
-    if "python" not in family.defaults:
-        parts.append(f"py{corner['python']}")
-    if "os" not in family.defaults:
-        parts.append(corner["os"])
-    if corner["flavour"] != "runtime":
-        parts.append(corner["flavour"])
-    return "-".join(parts)
-
-
 def _group(
     matrix: Matrix,
     name: str,
@@ -170,7 +113,8 @@ def _group(
         if match.fits({"family": family, **corner})
     )
     for match in matches:
-        if not any(
+        # A family that could not be resolved may be the one that is meant.
+        if matrix.unsound.isdisjoint(match.values.get("family", matrix.unsound)) and not any(
             match.fits({"family": family, **corner})
             for family, found in corners.items()
             for corner, _ in found

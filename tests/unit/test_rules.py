@@ -26,7 +26,7 @@ def family(framework: str) -> Family:
         line=1,
         framework=framework,
         axes={},
-        axis_lines={},
+        lines={},
         packages={},
         companions={},
         defaults={},
@@ -37,7 +37,14 @@ def family(framework: str) -> Family:
 
 def stack(cuda: str) -> StackChoice:
     return StackChoice(
-        name=f"cuda{cuda}", line=1, cuda=cuda, cudnn="", leader="x==1", python="3.13", exceptions=()
+        name=f"cuda{cuda}",
+        line=1,
+        python_line=1,
+        cuda=cuda,
+        cudnn="",
+        leader="x==1",
+        python="3.13",
+        exceptions=(),
     )
 
 

@@ -1,0 +1,72 @@
+"""What the texts of a matrix may look like, so that each is safe in every name it becomes part of.
+
+Compiled where they are first used; matched in full.
+"""
+
+from typing import Final, NamedTuple
+
+
+class Shape(NamedTuple):
+    """A pattern, what a text of this shape is called, and how to write one."""
+
+    pattern: str
+    called: str
+    hint: str
+
+
+# Three names, a Python and a flavour make a tag, which may have 128 characters.
+LONGEST: Final = 30
+
+_PART: Final = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+_PLACE: Final = rf"{_PART}(?::[0-9]{{1,5}})?(?:/{_PART})*"
+_PACKAGE: Final = r"[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*"
+
+TAG: Final = Shape(
+    r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}",
+    "a tag",
+    "use letters, digits, '.', '_' or '-', 128 at most",
+)
+REGISTRY: Final = Shape(
+    rf"(?:\[[0-9a-f:]+\]:[0-9]{{1,5}}(?:/{_PART})*|{_PLACE})/?",
+    "a place for images",
+    "write name, host[:port] or host[:port]/path, in small letters, without https://",
+)
+IMAGE: Final = Shape(
+    rf"{_PLACE}(?::{TAG.pattern})?",
+    "the name of an image",
+    "write e.g. debian:trixie-slim; `dlimg lock --bases` pins the digest",
+)
+PLATFORM: Final = Shape(
+    r"(?:x86_64|aarch64)-manylinux_2_[0-9]{1,2}",
+    "a platform of wheels",
+    "write e.g. x86_64-manylinux_2_28",
+)
+NAME: Final = Shape(
+    rf"(?=.{{1,{LONGEST}}}\Z)[a-z0-9]+(?:[._-][a-z0-9]+)*",
+    "fit to be part of a tag",
+    f"use small letters and digits, with single '.', '_' or '-' between them, {LONGEST} at most",
+)
+# PEP 440, without what a tag cannot hold (an epoch, a local part) and without dashes.
+VERSION: Final = Shape(
+    rf"(?=.{{1,{LONGEST}}}\Z)[0-9]+(?:\.[0-9]+)*"
+    r"(?:[._]?(?:a|b|c|rc|alpha|beta|pre|preview)(?:[._]?[0-9]+)?)?"
+    r"(?:[._]?(?:post|rev|r)(?:[._]?[0-9]+)?)?"
+    r"(?:[._]?dev(?:[._]?[0-9]+)?)?",
+    "a version",
+    "write it as the package index does, without an epoch or a local part, e.g. 2.15.0 or 3.0rc1",
+)
+PYTHON: Final = Shape(r"3\.[0-9]{1,2}", "a minor version", "write e.g. 3.13")
+CUDA: Final = Shape(r"[0-9]{1,3}\.[0-9]{1,3}", "a minor version", "write e.g. 13.2")
+CUDNN: Final = Shape(r"[0-9]+(?:\.[0-9]+){0,3}", "a version of cuDNN", "write e.g. 9.26")
+KIND: Final = Shape(
+    r"any|cpu|cuda[0-9]{1,3}",
+    "a kind of accelerator",
+    "use any, cpu, or cuda with its major, e.g. cuda13",
+)
+PACKAGE: Final = Shape(_PACKAGE, "the name of a package", "")
+# The name is what dlimg needs; the rest is judged in full when the cell is locked.
+REQUIREMENT: Final = Shape(
+    rf"{_PACKAGE} *(?:\[[A-Za-z0-9._, -]*\])? *(?:[<>=!~;(][^{{}}]*)?",
+    "a requirement",
+    "write e.g. jax[cuda13]==0.12.0.1",
+)
