@@ -15,7 +15,7 @@ from dlimg.engine.bases import registry_digest
 from dlimg.engine.find import find
 from dlimg.engine.index import open_index
 from dlimg.engine.mirrors import uv_environment
-from dlimg.errors import DlimgError, Negative, NetworkFailure
+from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure
 from dlimg.lock.check import check_locks
 from dlimg.lock.solve import Solver
 from dlimg.lock.store import read_bases, wheel_folders, write_bases
@@ -25,7 +25,7 @@ from dlimg.model import Cell
 
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """0 when all locks are current or have been made so."""
-    project = read_project(arguments.matrix)
+    project = read_project(arguments.matrix, pins="ignore" if arguments.bases else "read")
     if arguments.check:
         return _check(project, arguments)
     cells = chosen(project, arguments)
@@ -74,7 +74,8 @@ def _pin_bases(
     private: Literal["allow", "refuse"] = "refuse" if arguments.no_private_engine else "allow"
     engine = find(environment, private=private, say=say)
     known = {system.name for system in (cell.os for cell in project.resolution.cells)}
-    digests = {name: pin for name, pin in read_bases(project.locks).items() if name in known}
+    there = _pins(project)
+    digests = {name: pin for name, pin in there.items() if name in known}
     failures: list[DlimgError] = []
     for system in dict.fromkeys(cell.os for cell in cells):
         try:
@@ -83,11 +84,20 @@ def _pin_bases(
             failures.append(failure)
         else:
             say(f"{system.name}  {system.image}@{digests[system.name]}")
-    if digests != read_bases(project.locks):
+    if digests != there:
         write_bases(digests, project.locks)
     if failures:
         raise NetworkFailure.of(problem for one in failures for problem in one.problems)
     return 0
+
+
+def _pins(project: Project) -> Mapping[str, str]:
+    """The pins that there are; a damaged file has none, and is about to be written anew."""
+    try:
+        return read_bases(project.locks)
+    except BadInput as error:
+        say(f"no pin is kept: {error.problems[0]}")
+        return {}
 
 
 def _check(project: Project, arguments: Namespace) -> int:

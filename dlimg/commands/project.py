@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from dlimg.choose.facts import parse_facts
 from dlimg.choose.read_matrix import parse_matrix
@@ -42,12 +42,16 @@ class Project:
         return self.root / "rendered"
 
 
-def read_project(matrix: str) -> Project:
-    """The project whose matrix this is. Raises BadInput for whatever is wrong with it."""
+def read_project(matrix: str, *, pins: Literal["read", "ignore"] = "read") -> Project:
+    """The project whose matrix this is. Raises BadInput for whatever is wrong with it.
+
+    Who is about to write the pins of base images ignores the file that holds them.
+    """
     path = Path(matrix)
     facts = parse_facts({one.name: read_text(one) for one in sorted(FACTS.glob("*.yaml"))})
     choices = parse_matrix(read_text(path), matrix)
-    resolution = resolve(choices, facts, _digests(path.parent / "locks"))
+    digests = _digests(path.parent / "locks") if pins == "read" else NOTHING
+    resolution = resolve(choices, facts, digests)
     return Project(root=path.parent, resolution=resolution)
 
 

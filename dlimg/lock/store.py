@@ -11,6 +11,7 @@ from dlimg.model import Lock
 STACKS: Final = "stacks"
 LOCAL: Final = "local"
 BASES: Final = "bases.json"
+BASES_HINT: Final = "`dlimg lock --bases` writes the file anew"
 
 
 def cell_path(folder: Path, cell: str) -> Path:
@@ -40,11 +41,21 @@ def read_stack_lock(stack: str, folder: Path) -> Lock | None:
 
 
 def read_bases(folder: Path) -> Mapping[str, str]:
-    """The registry digest of each operating system that was pinned."""
+    """The registry digest of each operating system that was pinned.
+
+    Raises BadInput for a file that `dlimg lock --bases` did not write.
+    """
     path = folder / BASES
-    if not path.is_file():
+    try:
+        return parse_bases(path.read_text(encoding="utf-8"), source=str(path))
+    except FileNotFoundError:
         return {}
-    return parse_bases(path.read_text(encoding="utf-8"), source=str(path))
+    except BadInput as error:
+        where, message = error.problems[0].where, error.problems[0].message
+        raise BadInput(message, where=where, hint=BASES_HINT) from error
+    except (OSError, ValueError) as error:
+        message = f"cannot read the pins: {error}"
+        raise BadInput(message, where=str(path), hint=BASES_HINT) from error
 
 
 def write_lock(lock: Lock, path: Path) -> None:
@@ -83,12 +94,11 @@ def wheel_folders(flags: Sequence[str], environment: Mapping[str, str]) -> tuple
 
 def _read(path: Path, name: str) -> Lock | None:
     try:
-        text = path.read_text(encoding="utf-8")
+        lock = parse_lock(path.read_text(encoding="utf-8"), source=str(path))
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise BadInput(f"cannot read the lock: {error}", where=str(path)) from error
-    lock = parse_lock(text, source=str(path))
     if lock.name != name:
         raise BadInput(
             f"this is the lock of {lock.name}",
