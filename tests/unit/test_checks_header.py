@@ -7,11 +7,25 @@ import make
 import pytest
 
 from dlimg.errors import BadInput
-from dlimg.model import Cell, Check
+from dlimg.model import Cell, Check, Flavour
 from dlimg.smoke.checks import REQUIRED, checks_for, parse_check
 
 IMAGES = Path(__file__).parents[2] / "images"
 FAMILIES = ("jax", "pytorch", "tensorflow")
+MANNERS = tuple(
+    f"manners_{name}" for name in ("entry", "leftovers", "secrets", "start", "tls", "user")
+)
+ON_GPU = {
+    "nvidia_smi",
+    "is_gpu_available",
+    "conv_training",
+    "benchmark",
+    "cudnn_is_used",
+    "matrix_product",
+    "memory_given_back",
+    "mixed_precision",
+    "nccl_adds",
+}
 GOOD = '"""It proves this.\n\nneeds: nothing\nseconds: 60\n"""\n'
 
 
@@ -100,6 +114,33 @@ def test_a_wrong_header_is_refused(text: str, where: str, message: str, hint: st
     assert hint in problem.hint
 
 
+def compiled(family: str, flavour: Flavour = Flavour.RUNTIME) -> tuple[str, ...]:
+    """XLA needs no compiler of the image's, PyTorch's does."""
+    has_compiler = flavour in (Flavour.COMPILE, Flavour.DEVEL)
+    return ("compiled_step",) if has_compiler or family != "pytorch" else ()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("flavour", Flavour)
+@pytest.mark.parametrize("accelerator", ["cpu", "cuda13.2"])
+def test_what_needs_a_compiler_is_left_out_where_none_is_promised(
+    family: str, flavour: Flavour, accelerator: str
+) -> None:
+    cell = make.cell(family, accelerator=accelerator, flavour=flavour)
+    found = tuple(name for name in names(cell, IMAGES) if name == "compiled_step")
+    assert found == compiled(family, flavour)
+
+
+def test_who_needs_two_gpus_needs_one() -> None:
+    text = header("needs: two gpus", "seconds: 5")
+    assert parse_check(text, "one.py").needs == {"gpu", "two gpus"}
+
+
+def test_on_a_cpu_image_two_gpus_fall_away_as_one_does(tmp_path: Path) -> None:
+    write(whole(tmp_path), "common/checks/extra", text=header("needs: two gpus", "seconds: 5"))
+    assert checks_for(make.cell(), tmp_path)[0].needs == frozenset()
+
+
 def test_all_problems_of_a_header_at_once() -> None:
     with pytest.raises(BadInput) as caught:
         parse_check(header("needs: gpus", "second: 5"), "c.py")
@@ -110,14 +151,20 @@ def test_all_problems_of_a_header_at_once() -> None:
 def test_a_cuda_image_gets_all_checks(family: str) -> None:
     checks = checks_for(make.cell(family, accelerator="cuda13.2"), IMAGES)
     on_gpu = {check.name for check in checks if "gpu" in check.needs}
-    assert {check.name for check in checks} == {*REQUIRED, "pip_check"}
-    assert on_gpu == {"nvidia_smi", "is_gpu_available", "conv_training"}
+    assert {check.name for check in checks} == {*REQUIRED, "pip_check", *on_gpu, *MANNERS}
+    assert on_gpu == {*ON_GPU, *compiled(family)}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_cpu_image_gets_what_applies_and_needs_no_gpu(family: str) -> None:
     checks = checks_for(make.cell(family), IMAGES)
-    assert [check.name for check in checks] == ["pip_check", "conv_training", "tag_is_true"]
+    assert [check.name for check in checks] == [
+        *MANNERS,
+        "pip_check",
+        *compiled(family),
+        "conv_training",
+        "tag_is_true",
+    ]
     assert all(not check.needs for check in checks)
 
 

@@ -1,0 +1,67 @@
+"""Every file of an image that its default user can see; what he cannot read is out of sight."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ELSEWHERE = ("proc", "sys", "dev")
+
+
+class Seen(NamedTuple):
+    """What lies in a tree, and the folders that nobody here may look into."""
+
+    entries: list[os.DirEntry]
+    closed: list[str]
+
+
+def tree(top: Path) -> Seen:
+    """Everything below a folder, but for other disks and what the kernel makes up."""
+    seen = Seen([], [])
+    disk = top.stat().st_dev
+    waiting = [str(top)]
+    skipped = {str(top / name) for name in ELSEWHERE}
+    while waiting:
+        folder = waiting.pop()
+        for entry in _entries(folder, seen):
+            seen.entries.append(entry)
+            # Only folders tell their disk: on an overlay a file's may be that of a layer.
+            if entry.is_dir(follow_symlinks=False) and entry.path not in skipped:
+                waiting += [entry.path] if status(entry).st_dev == disk else []
+    return seen
+
+
+def _entries(folder: str, seen: Seen) -> Iterator[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except PermissionError:
+        seen.closed.append(folder)
+    except FileNotFoundError:
+        return  # another process of this container has taken it away
+
+
+def status(entry: os.DirEntry) -> os.stat_result:
+    """The entry's own status, not that of what a link points to."""
+    try:
+        return entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return os.stat_result((0,) * 10)
+
+
+def is_file(entry: os.DirEntry) -> bool:
+    return entry.is_file(follow_symlinks=False)
+
+
+def is_open(entry: os.DirEntry) -> bool:
+    """Whether anyone may write here; in a folder with the sticky bit, only what is one's own."""
+    found = status(entry).st_mode
+    is_shared = stat.S_ISDIR(found) and found & stat.S_ISVTX
+    return bool(found & stat.S_IWOTH) and not stat.S_ISLNK(found) and not is_shared
+
+
+def some(paths: list[str]) -> str:
+    """The first few of many."""
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(sorted(paths)[:3]) + more

@@ -1,0 +1,71 @@
+"""Nothing is left of the build: no caches, package lists or logs, nothing that anyone may change.
+
+Seen with the default user's eyes: what he cannot read (`closed` among the figures) is not judged.
+
+needs: nothing
+seconds: 60
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _files
+import _tag
+import _verdict
+
+OURS = "tmp/dlimg"
+HOME = r"(home/[^/]+|root|code|data|output)"
+LEFT = {
+    "a package list": r"var/lib/apt/lists/.+|var/cache/apt/[^/]+\.bin",
+    "a package": r"var/cache/apt/archives/.+\.deb|(var|home|code|data|output)/.+\.whl",
+    "a log": r"var/log/.+",
+    "a cache": rf"{HOME}/\.(cache/(pip|uv|pypoetry)|npm|conda)/.+|var/cache/ldconfig/.+",
+    "a mount of the build": r"run/(secrets|cache|uv|files|locked|wheels|python)/.+",
+    "an old copy": (
+        r"etc/(passwd|shadow|group|gshadow|subuid|subgid)-|var/(lib/dpkg|cache/debconf)/.+-old"
+    ),
+}
+PATTERNS = {what: re.compile(pattern) for what, pattern in LEFT.items()}
+
+
+def what(path: str) -> str:
+    """What of a build this file is, by its path from the root; empty for what belongs here."""
+    return next((name for name, pattern in PATTERNS.items() if pattern.fullmatch(path)), "")
+
+
+def left(top: Path, seen: _files.Seen, user: int) -> list[str]:
+    """Files of the build, and those that somebody else than this user has left under /tmp."""
+    found: dict[str, list[str]] = {}
+    for entry in filter(_files.is_file, seen.entries):
+        path = os.path.relpath(entry.path, top)
+        kind = what(path)
+        is_temporary = path.startswith(("tmp/", "var/tmp/")) and not path.startswith(f"{OURS}/")
+        if is_temporary and _files.status(entry).st_uid != user:
+            kind = "a temporary file"
+        if kind:
+            found.setdefault(kind, []).append(entry.path)
+    return [f"{kind} is left: {_files.some(paths)}" for kind, paths in found.items()]
+
+
+def open_ones(top: Path, seen: _files.Seen) -> list[str]:
+    """What anyone may write to, outside /tmp."""
+    below = str(top / "tmp") + "/"
+    opened = [entry.path for entry in seen.entries if _files.is_open(entry)]
+    paths = [path for path in opened if not path.startswith(below)]
+    return [f"anyone may write to {_files.some(paths)}"] if paths else []
+
+
+def main(top: Path = Path("/")) -> None:
+    if not _tag.cell():
+        _verdict.not_run("DLIMG_CELL is not set: this is no image")
+    seen = _files.tree(top)
+    _verdict.show(entries=len(seen.entries), closed=sorted(seen.closed))
+    lies = [*left(top, seen, os.geteuid()), *open_ones(top, seen)]
+    _verdict.demand(not lies, "; ".join(lies))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""`/usr/local/bin/python3` imports the framework, with no environment too; how long it all takes.
+
+Slowness is a figure: it fails nothing below LIMIT.
+
+needs: nothing
+seconds: 200
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _tag
+import _verdict
+
+PYTHON = "/usr/local/bin/python3"
+ENTRY = ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
+LIMIT = 120  # seconds for one import: several times what a cold disk costs
+MODULES = {"pytorch": "torch"}  # of a family by another name
+IMPORT = "import {0}; print({0}.__version__)"
+FIND = "import importlib.util as i; print(i.find_spec('{0}').origin)"
+
+
+def timed(*command: str) -> tuple[float, str]:
+    """Seconds and output of a command; the check fails where the command does."""
+    began = time.monotonic()
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        _verdict.fail(f"`{' '.join(command)}` takes more than {LIMIT} s")
+    except OSError as error:
+        _verdict.fail(f"`{' '.join(command)}` does not run: {error}")
+    seconds = time.monotonic() - began
+    said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+    _verdict.demand(
+        done.returncode == 0, f"`{' '.join(command)}` ends with {done.returncode}, says: {said}"
+    )
+    return round(seconds, 3), (done.stdout.strip().splitlines() or [""])[-1]
+
+
+def best(*command: str) -> float:
+    """The shortest of three: the first one also reads the disk."""
+    return min(timed(*command)[0] for _ in range(3))
+
+
+def main() -> None:
+    said = _tag.cell()
+    if not said:
+        _verdict.not_run("DLIMG_CELL is not set: this is no image")
+    module = MODULES.get(said["family"], said["family"])
+    importing, version = timed(PYTHON, "-c", IMPORT.format(module))
+    _, origin = timed("env", "-i", PYTHON, "-c", FIND.format(module))
+    _verdict.show(
+        module=module,
+        version=version,
+        origin=origin,
+        python_seconds=best(PYTHON, "-c", ""),
+        entry_seconds=best(*ENTRY, "true"),
+        import_seconds=importing,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""TLS in Python trusts the system's CAs and a CA it is given, and no other one and no other name.
+
+needs: nothing
+seconds: 60
+"""
+
+import contextlib
+import http.client
+import os
+import ssl
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _tls
+import _verdict
+
+LEAST = 100  # CAs: Mozilla's list, which every distribution ships, has about 150
+OWN = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def trusted() -> int:
+    """How many CAs the system's list holds for Python, in a file or in a folder of hashes."""
+    in_file = ssl.create_default_context().cert_store_stats()["x509_ca"]
+    folder = ssl.get_default_verify_paths().capath
+    in_folder = len(list(Path(folder).glob("*.0"))) if folder else 0
+    return max(in_file, in_folder)
+
+
+def ask(host: str, port: int) -> str:
+    """What became of a request, with all that Python does by itself: `ok`, or the refusal."""
+    connection = http.client.HTTPSConnection(host, port, timeout=10)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", "/")
+            answer = connection.getresponse().read()
+        except ssl.SSLCertVerificationError as error:
+            return f"refused: {error.verify_message}"
+        except OSError as error:
+            return f"failed: {error}"
+    return "ok" if answer == _tls.ANSWER else f"failed: it answers {answer[:80]!r}"
+
+
+@contextlib.contextmanager
+def given(ca: str) -> Iterator[None]:
+    """While this lasts, SSL_CERT_FILE is this file, or nothing."""
+    before = {name: os.environ.pop(name) for name in OWN if name in os.environ}
+    os.environ.update({"SSL_CERT_FILE": ca} if ca else {})
+    try:
+        yield
+    finally:
+        os.environ.pop("SSL_CERT_FILE", None)
+        os.environ.update(before)
+
+
+def answers(folder: Path) -> dict[str, str]:
+    """What became of a request without our CA, with it, and with it under another name."""
+    ca = folder / "ca.pem"
+    ca.write_text(_tls.CA)
+    with _tls.server(folder) as port:
+        with given(""):
+            unknown = ask(_tls.ADDRESS, port)
+        with given(str(ca)):
+            return {
+                "unknown": unknown,
+                "known": ask(_tls.ADDRESS, port),
+                "renamed": ask("localhost", port),
+            }
+
+
+def faults(found: dict[str, str], cas: int) -> list[str]:
+    """What should have ended otherwise."""
+    known, lies = found["known"], []
+    if known != "ok":
+        lies.append(f"a server whose CA is in SSL_CERT_FILE is not trusted: {known}")
+    for case, what in (("unknown", "of an unknown CA"), ("renamed", "of another name")):
+        if not found[case].startswith("refused: "):
+            lies.append(f"a server {what} is not refused for its certificate: {found[case]}")
+    if cas < LEAST:
+        lies.append(f"the system's list holds {cas} CAs for Python, fewer than {LEAST}")
+    return lies
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        found = answers(Path(folder))
+    with given(""):
+        cas = trusted()
+    _verdict.show(cas=cas, openssl=ssl.OPENSSL_VERSION, **found)
+    lies = faults(found, cas)
+    _verdict.demand(not lies, "; ".join(lies))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The default user is an ordinary one, in UTC, with a home and folders to write into.
+
+needs: nothing
+seconds: 30
+"""
+
+import os
+import pwd
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _tag
+import _verdict
+
+WRITABLE = ("/code", "/data", "/output", "/tmp")  # noqa: S108  # what an image promises
+OTHERS = ("/", "/etc", "/usr", "/usr/local/bin", "/var", "/opt", "/opt/env", "/opt/env/bin")
+PRIVILEGES = ("CapPrm", "CapEff", "CapAmb")
+UTC_NAMES = ("UTC", "Etc/UTC", "UTC0")
+
+
+def identity(user: int, group: int, groups: Iterable[int], status: str) -> list[str]:
+    """Which of root's powers this user has; `status` is /proc/self/status."""
+    lies = [] if user else ["this runs as root"]
+    lies += [] if {0}.isdisjoint({group, *groups}) else ["this runs in root's group"]
+    rows = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    held = [name for name in PRIVILEGES if int(rows.get(name, "0"), 16)]
+    return [*lies, f"this has capabilities: {', '.join(held)}"] if held else lies
+
+
+def zone() -> list[str]:
+    """What is not UTC: by the variable TZ, and by the system's own setting."""
+    lies = [_zone_lie(f"TZ is {os.environ['TZ']}")] if "TZ" in os.environ else []
+    before = os.environ.pop("TZ", None)
+    time.tzset()
+    lies.append(_zone_lie("/etc/localtime"))
+    if before is not None:
+        os.environ["TZ"] = before
+    time.tzset()
+    return [lie for lie in lies if lie]
+
+
+def _zone_lie(where: str) -> str:
+    # A zone that is not installed counts as UTC under its own name; London's winter is UTC, too.
+    is_utc = time.tzname[0] in UTC_NAMES and not time.timezone and not time.daylight
+    return "" if is_utc else f"time is not UTC: {where}, {time.tzname[0]} {-time.timezone} s"
+
+
+def home(given: str) -> list[str]:
+    """What is wrong with the folder that HOME names."""
+    if not given.strip("/"):
+        return [f"HOME is no home: {given or 'not set'}"]
+    return closed([given])
+
+
+def closed(folders: Iterable[str]) -> list[str]:
+    """The folders in which no file can be made."""
+    return [f"{folder} cannot be written to: {why}" for folder in folders if (why := _try(folder))]
+
+
+def _try(folder: str) -> str:
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            file.write(b"dlimg")
+            file.flush()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def open_ones(folders: Iterable[str]) -> list[str]:
+    """The folders of the image in which the user could change what others rely on."""
+    return [f"{folder} can be written to" for folder in folders if os.access(folder, os.W_OK)]
+
+
+def named(user: int) -> list[str]:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return [f"the user {user} has no name"]
+    return []
+
+
+def main() -> None:
+    if not _tag.cell():
+        _verdict.not_run("DLIMG_CELL is not set: this is no image")
+    user, status = os.geteuid(), Path("/proc/self/status").read_text()
+    _verdict.show(
+        user=user, group=os.getegid(), home=os.environ.get("HOME", ""), zone=time.tzname[0]
+    )
+    lies = [
+        *identity(user, os.getegid(), os.getgroups(), status),
+        *named(user),
+        *zone(),
+        *home(os.environ.get("HOME", "")),
+        *closed(WRITABLE),
+        *open_ones(OTHERS),
+    ]
+    _verdict.demand(not lies, "; ".join(lies))
+
+
+if __name__ == "__main__":
+    main()

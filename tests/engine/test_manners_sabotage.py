@@ -1,0 +1,171 @@
+"""The checks of manners in a real image: each of them fails when the image is spoilt."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import manners
+import pytest
+from manners import IMAGES, Made
+
+from dlimg.engine.client import Engine
+from dlimg.model import Base, Status, Verdict
+from dlimg.smoke.checks import checks_for
+from dlimg.smoke.containers import cell_text
+from dlimg.smoke.execute import Place, run_check
+from dlimg.smoke.scripts import archive, placed, scripts
+from dlimg.smoke.verdicts import NO_DEVICE, verdict
+
+pytestmark = pytest.mark.engine
+
+NAMES = ("entry", "leftovers", "secrets", "start", "tls", "user")
+SITE = "/home/user/env/lib/python3.13/site-packages"
+ENTRY = "/usr/local/bin/dlimg-entrypoint"
+# There is no framework in the small image.
+JAX = f"echo '__version__ = \"0.12.0.1\"' > {SITE}/jax.py"
+UNVERIFIED = "import ssl; ssl._create_default_https_context = ssl._create_unverified_context"
+URL = "https://me:hidden@example.com/simple"
+
+
+@pytest.fixture(scope="module")
+def made(engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    yield from manners.make_image(engine, base, manners.cell(), tmp_path_factory.mktemp("image"))
+
+
+@contextlib.contextmanager
+def opened(made: Made, script: str = "", user: str = "", **variables: str) -> Iterator[Place]:
+    """A container of the image in which root has run a script."""
+    cell = cell_text(made.built.planned)
+    container = made.engine.sdk.containers.create(
+        made.built.digest,
+        entrypoint=["sleep", "infinity"],
+        environment={"DLIMG_CELL": cell, "DLIMG_GPU": "none", **variables},
+        network_mode="none",
+        user=user,
+    )
+    try:
+        container.start()
+        container.put_archive("/", archive(scripts(IMAGES, "jax")))
+        ended = container.exec_run(["bash", "-euc", f"{JAX}\n{script}"], user="0")
+        assert ended.exit_code == 0, ended.output.decode()
+        api = made.engine.sdk.api
+        yield Place(container=container, api=api, environment={}, memory=0, patience=15.0)
+    finally:
+        container.remove(force=True)
+
+
+def judged(there: Place, made: Made, name: str, **environment: str) -> Verdict:
+    """What this check of manners says there."""
+    found = checks_for(made.built.planned.image.cell, IMAGES)
+    (check,) = [one for one in found if one.name == f"manners_{name}"]
+    placed_one = placed(check, IMAGES, scripts(IMAGES, "jax"))
+    ran = run_check(replace(there, environment=environment), placed_one)
+    return verdict(check, ran, device=NO_DEVICE)
+
+
+def test_the_image_as_it_is_passes(made: Made) -> None:
+    with opened(made) as there:
+        said = {name: judged(there, made, name) for name in NAMES}
+    assert {one.status for one in said.values()} == {Status.PASSED}, said
+    assert max(one.seconds for one in said.values()) < 10
+    assert said["start"].figures["version"] == "0.12.0.1"
+    closed = said["leftovers"].figures["closed"]
+    assert isinstance(closed, list)
+    assert "/root" in closed
+
+
+FILES = [
+    ("leftovers", "touch /etc/x; chmod 666 /etc/x", "anyone may write to /etc/x"),
+    ("leftovers", "mkdir -m 777 /opt/x", "anyone may write to /opt/x"),
+    ("leftovers", "touch /var/lib/apt/lists/x", "a package list is left: /var/lib/apt/lists/x"),
+    ("leftovers", "touch /var/cache/apt/pkgcache.bin", "a package list is left: "),
+    ("leftovers", "touch /var/log/dpkg.log", "a log is left: /var/log/dpkg.log"),
+    ("leftovers", "mkdir -p ~user/.cache/pip; touch ~user/.cache/pip/x", "a cache is left: "),
+    ("leftovers", "touch /tmp/x", "a temporary file is left: /tmp/x"),
+    ("leftovers", "touch /etc/shadow-", "an old copy is left: /etc/shadow-"),
+    ("secrets", "mkdir /run/secrets; echo x > /run/secrets/ca", "a file for secrets is here: "),
+    ("secrets", "echo x > ~user/.netrc", "a file for secrets is here: /home/user/.netrc"),
+    ("secrets", f"echo index-url={URL} > /etc/pip.conf", "a secret is in /etc/pip.conf"),
+    ("user", "chmod 777 /opt/env", "/opt/env can be written to"),
+    ("user", "chmod 755 /output; chown 0 /output", "/output cannot be written to: Permission"),
+    ("user", "chown 0 ~user", "/home/user cannot be written to: Permission denied"),
+    ("user", "ln -sf /usr/share/zoneinfo/Europe/London /etc/localtime", "/etc/localtime, GMT"),
+    ("tls", ": > /etc/ssl/certs/ca-certificates.crt; rm /etc/ssl/certs/*.0", "list holds 0 CAs"),
+    (
+        "tls",
+        f"echo '{UNVERIFIED}' > {SITE}/x.pth",
+        "a server of an unknown CA is not refused for its certificate: ok; a server of another",
+    ),
+    ("start", f"echo 'import nothing_here' > {SITE}/jax.py", "No module named 'nothing_here'"),
+    ("start", f"rm {SITE}/jax.py", "No module named 'jax'"),
+    ("start", "rm /usr/local/bin/python3", "does not run: "),
+    ("start", f"echo 'import time; time.sleep(300)' > {SITE}/jax.py", "takes more than 1 s"),
+    ("entry", f"sed -i 's/^exec .*/\"$@\"; exit 0/' {ENTRY}", "`sh -c exit 7` prints '' and ends"),
+    ("entry", f"sed -i 's/^exec .*/\"$@\"/' {ENTRY}", "prints 'dlimg-entrypoin\\n' and ends"),
+    ("entry", f"sed -i 's/^exec .*/exec $*/' {ENTRY}", "`sh -c exit 7` prints"),
+    ("entry", f"sed -i 's/^set -u/echo hello/' {ENTRY}", "prints 'hello\\n'"),
+    ("entry", f"sed -i \"s/^set -u/trap '' TERM/\" {ENTRY}", "SIGTERM does not reach the command"),
+    ("entry", f"sed -i '/HOME=.tmp/d' {ENTRY}", "with HOME=/ the home is ''"),
+    ("entry", f"rm {ENTRY}", "ends with 127, not"),
+    ("entry", "rm /usr/bin/tini", "it does not run: "),
+]
+
+
+@pytest.mark.parametrize(("name", "script", "reason"), FILES)
+def test_an_image_that_is_spoilt_fails(name: str, script: str, reason: str, made: Made) -> None:
+    # What is stuck is not waited for as long as in earnest.
+    limits = "s/^LIMIT = 120 /LIMIT = 1 /; s/^PATIENCE = 5 /PATIENCE = 1 /"
+    script += f"; sed -i '{limits}' /tmp/dlimg/common/checks/manners_*.py"
+    with opened(made, script) as there:
+        said = judged(there, made, name)
+    assert said.status is Status.FAILED
+    assert reason in said.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "value", "reason"),
+    [
+        ("secrets", "HF_TOKEN", "hidden", "the environment holds a secret: HF_TOKEN"),
+        ("secrets", "PIP_INDEX_URL", URL, "the environment holds a secret: PIP_INDEX_URL"),
+        ("user", "TZ", "CET-1CEST", "time is not UTC: TZ is CET-1CEST"),
+        ("user", "TZ", "Europe/London", "time is not UTC: TZ is Europe/London"),
+        ("user", "HOME", "/", "HOME is no home: /"),
+        ("user", "HOME", "/nowhere", "/nowhere cannot be written to"),
+    ],
+)
+def test_an_environment_that_is_spoilt_fails(
+    name: str, variable: str, value: str, reason: str, made: Made
+) -> None:
+    with opened(made, **{variable: value}) as there:
+        said = judged(there, made, name)
+    assert said.status is Status.FAILED
+    assert reason in said.reason
+    assert "hidden" not in said.reason + said.output
+
+
+@pytest.mark.parametrize(
+    ("user", "reason"),
+    [
+        ("0", "this runs as root; this runs in root's group; this has capabilities"),
+        ("4321:100", "the user 4321 has no name"),
+        ("1000:0", "this runs in root's group"),
+    ],
+)
+def test_another_user_than_the_default_one_fails(user: str, reason: str, made: Made) -> None:
+    with opened(made, user=user) as there:
+        said = judged(there, made, "user")
+    assert said.status is Status.FAILED
+    assert reason in said.reason
+
+
+def test_without_a_cell_nothing_passes(made: Made) -> None:
+    with opened(made, DLIMG_CELL="") as there:
+        said = {judged(there, made, name).status for name in NAMES if name != "tls"}
+    assert said == {Status.NOT_RUN}
+
+
+def test_every_check_of_manners_is_spoilt_here() -> None:
+    found = {path.stem for path in Path(IMAGES, "common", "checks").glob("manners_*.py")}
+    assert found == {f"manners_{name}" for name in NAMES}
+    assert {name for name, _, _ in FILES} == set(NAMES)
