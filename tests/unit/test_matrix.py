@@ -1,12 +1,16 @@
 """The matrix file: what it may say, and what is said about one that is wrong."""
 
 import json
+import re
+from itertools import product
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+from packaging.version import InvalidVersion, Version
 
+from dlimg.choose import shapes
 from dlimg.choose.facts import parse_facts
 from dlimg.choose.read_matrix import parse_matrix
 from dlimg.choose.resolve import Resolution, resolve
@@ -130,6 +134,51 @@ BAD = [
     ("    framework: jax", "    framework: [jax]", ["must be one text", ":7"]),
     ("      - {python: 3.12", "      - [python", ["not valid YAML"]),
     ("operating_systems:", "operating_systems: &a\n  x: *a", ["contains itself"]),
+    (
+        "    os: [debian13]",
+        "    os: *systems",
+        ["no anchor before this is called 'systems'", ":12"],
+    ),
+    ("groups:", "---\ngroups:", ["a second document begins", ":22"]),
+    ("framework: jax", "framework: jaxx", ["the framework 'jaxx'", "mean 'jax'", "none", ":7"]),
+    ("framework: jax", "framework: zzz", ["the framework 'zzz'", "use one of jax, ten", ":7"]),
+    ("    framework: jax", "    framework: ~", ["framework is empty", ":7"]),
+    ("jax=={version}", "jax=={versoin}", ["unknown placeholder '{versoin}'", "{version}", ":15"]),
+    ("jax=={version}", "jax=={version", ["unknown placeholder '{version'", ":15"]),
+    ("jax=={version}", "=={version}", ["'=={version}' is not a requirement", ":15"]),
+    ("jax=={version}", "jax @ https://x/jax.whl", ["is not a requirement", ":15"]),
+    (
+        "groups:",
+        "flavours: {devel: {any: ['a=={version}']}}\ngroups:",
+        ["nothing is filled", ":22"],
+    ),
+    ("python: 3.13}\nfam", "python: 3.99}\nfam", ["cuda13.2: nobody has Python 3.99", ":4"]),
+    ("python: 3.13}\nfam", "python: py3}\nfam", ["'py3' is not a minor version", ":4"]),
+    ("version: [0.12.0.1]", "version: [1.0..1]", ["'1.0..1' is not a version", ":9", "3.0rc1"]),
+    ("version: [0.12.0.1]", "version: [2024_1]", ["'2024_1' is not a version", ":9"]),
+    ("version: [0.12.0.1]", f"version: [1.{'0' * 29}]", ["is not a version", ":9"]),
+    ("  jax:\n", f"  {'j' * 31}:\n", ["is not fit to be part of a tag", ":6", "30 at most"]),
+    (
+        "families:",
+        "platform: hurz\nfamilies:",
+        ["'hurz' is not a platform", ":5", "manylinux_2_28"],
+    ),
+    ("families:", "platform: x86_64-manylinux_2_x\nfamilies:", ["is not a platform of w", ":5"]),
+    ("families:", "registry: Dl Img/../x\nfamilies:", ["is not a place for images", ":5"]),
+    ("families:", "registry: https://x.example/y\nfamilies:", ["is not a place for images", ":5"]),
+    ("debian:trixie-slim", "debian:trixie-slim\\nRUN evil", ["image", "cannot be printed", ":2"]),
+    ("debian:trixie-slim", "Debian:trixie", ["is not the name of an image", ":2", "digest"]),
+    ("debian:trixie-slim", f"debian@sha256:{'0' * 64}", ["is not the name of an image", ":2"]),
+    ("leader: torch==2.15.0", 'leader: "x==1\\nRUN y"', ["leader", "cannot be printed", ":4"]),
+    ("leader: torch==2.15.0", "cudnn: 9 x, leader: x==1", ["is not a version of cuDNN", ":4"]),
+    ("the distribution has its own", '"a\\eb"', ["why", "cannot be printed", ":19"]),
+    ("  default:\n", '  "de\\eflt":\n', ["the key 'de\\x1bflt' of groups cannot be", ":23"]),
+    ("    - {family: jax, accelerator: cpu, flavour: runtime}", "    []", ["an empty list", ":24"]),
+    (
+        "latest: {acc",
+        "0.12.0.1-cpu: {acc",
+        ["is the short tag of jax-0.12.0.1-cpu-py3.13-d", ":21"],
+    ),
 ]
 
 
@@ -140,6 +189,147 @@ def test_bad_matrix(right: str, wrong: str, said: list[str]) -> None:
     for part in said:
         assert part in message
     assert "matrix.yaml:" in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: " + "[" * 100_000,
+        "a: " + "[" * 5_000 + "]" * 5_000,
+        "a: " + "{a: " * 5_000,
+        "- " * 5_000,
+        "\n".join(" " * depth + "a:" for depth in range(1_000)),
+        GOOD.replace("cpu, flavour", f"{'[' * 60}{']' * 60}, flavour"),
+    ],
+)
+def test_nesting_has_an_end(text: str) -> None:
+    assert "nested deeper than 50 levels" in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a:\n\tb: 1\n", 2),
+        ("\tpytorch:\n", 1),
+        ("a: 1\n\tb: 2\n", 2),
+        ("a:\n  b: 1\n  \tc: 2\n", 3),
+        ("- a\r\n\t- b\r\n", 2),
+    ],
+)
+def test_tabs_are_named_as_such(text: str, line: int) -> None:
+    assert refusal(text).startswith(f"matrix.yaml:{line}: a tab is used for indentation")
+
+
+def test_a_tab_elsewhere_is_no_indentation() -> None:
+    assert len(cells_of(GOOD.replace("[cpu, cuda13.2]", "[cpu,\n\tcuda13.2]")).cells) == 4
+    assert "not valid YAML" in refusal("a: [1,\tb: }")
+
+
+# What may stand there instead, and how many cells there are then.
+FINE = [
+    ("families:", "registry: ghcr.io/team/images/\nfamilies:", 4),
+    ("families:", "registry: 127.0.0.1:5000\nfamilies:", 4),
+    ("families:", "registry: '[::1]:5000/team'\nfamilies:", 4),
+    ("families:", "platform: x86_64-manylinux_2_31\nfamilies:", 4),
+    ("debian:trixie-slim", "mirror.example:5000/library/debian", 4),
+    ("the distribution has its own", '"it has\n        its own"', 4),
+    ("jax=={version}", "jax [cpu] >= {version}, < 99 ; python_version > '3'", 4),
+    ("version: [0.12.0.1]", "version: [0.12.0.1, 3.0rc1.post2.dev3]", 8 + 4),
+    ("latest: {acc", "0.12.0.1-cuda13.2: {acc", 4),
+]
+
+
+@pytest.mark.parametrize(("right", "other", "count"), FINE)
+def test_fine_matrix(right: str, other: str, count: int) -> None:
+    assert right in GOOD
+    text = GOOD.replace(right, other, 1).replace(
+        "flavour: runtime}\ng", "version: 0.12.0.1, flavour: runtime}\ng"
+    )
+    assert len(cells_of(text).cells) == count
+    jsonschema.validate(tree_of(text), SCHEMA)
+
+
+def test_versions_are_those_of_pep_440() -> None:
+    """Whatever the pattern takes, packaging takes; what it leaves out, a tag cannot hold."""
+    parts = (
+        ("1", "1.0", "01.2.3", "1.", ".1", "1..0", "v1", "1!1"),
+        ("", "a1", ".rc", "_beta_2", "c.3", "rc1rc1", "alpha", "preview1", "-a1", "x"),
+        ("", ".post1", "post", "_r4", "rev", "-1", "_1", ".post.1"),
+        ("", ".dev", "dev3", "_dev_4", ".dev1.dev1", "+cpu", " "),
+    )
+    for text in map("".join, product(*parts)):
+        try:
+            Version(text)
+        except InvalidVersion:
+            valid = False
+        else:
+            unfit = text.startswith("v") or set(text) & set("!-+ ")
+            valid = not unfit
+        assert bool(re.fullmatch(shapes.VERSION.pattern, text)) is valid, text
+
+
+def test_a_release_without_facts_says_so() -> None:
+    text = GOOD.replace("[0.12.0.1]", "[0.12.0.1, 0.99.0]").replace(
+        "{accelerator: c", "{version: 0.12.0.1, accelerator: c"
+    )
+    found = {cell.version: cell.notes for cell in cells_of(text).cells}
+    assert found == {
+        "0.12.0.1": (),
+        "0.99.0": ("no facts about jax 0.99.0: nothing was checked",),
+    }
+
+
+def test_a_family_without_facts_says_so() -> None:
+    text = GOOD.replace("framework: jax", "framework: none").replace(
+        "{python: 3.12, w", "{python: [3.11, 3.12], w"
+    )
+    assert {cell.notes for cell in cells_of(text).cells} == {
+        ("no facts about jax 0.12.0.1: nothing was checked",)
+    }
+
+
+def test_no_two_cells_have_one_name() -> None:
+    text = GOOD.replace(
+        "stacks:\n", "stacks:\n  cpu-compile: {cuda: 12.9, leader: x==1, python: 3.13}\n"
+    )
+    text = text.replace("[cpu, cuda13.2]", "[cpu, cuda13.2, cpu-compile]").replace(
+        "cuda13: [", "cuda12: [jax]\n      cuda13: ["
+    )
+    assert "two cells have the short tag 0.12.0.1-cpu-compile" in refusal(text)
+    family = GOOD[GOOD.index("  jax:\n") : GOOD.index("groups:")]
+    stack = "  0.12.0.1-cpu: {cuda: 12.9, leader: x==1, python: 3.13}\n"
+    other = family.replace("  jax:\n", "  jax-0.12.0.1:\n")
+    text = GOOD.replace("groups:", f"{other}groups:").replace("stacks:\n", f"stacks:\n{stack}")
+    text = text.replace("[cpu, cuda13.2]", "[cpu, cuda13.2, 0.12.0.1-cpu]", 1).replace(
+        "cuda13: [", "cuda12: [jax]\n      cuda13: [", 1
+    )
+    assert "two cells are called jax-0.12.0.1-0.12.0.1-cpu-py3.13-debian13\n" in refusal(text)
+
+
+def test_all_rounds_in_one() -> None:
+    """Repeated keys, shapes, unknown names, and what is dead in the families that are sound."""
+    family = GOOD[GOOD.index("  jax:\n") : GOOD.index("groups:")]
+    shape = family.replace("  jax:\n", "  shape:\n").replace("[3.11, 3.12", "[newest, 3.12")
+    framework = family.replace("  jax:\n", "  framework:\n").replace("rk: jax", "rk: jaxx")
+    repeat = family.replace("  jax:\n", "  repeat:\n").replace(
+        "{python: 3.13, os", "{python: 3.13, python: 3.11, os"
+    )
+    text = GOOD.replace("groups:", f"{shape}{framework}{repeat}groups:").replace(
+        "{python: 3.12, why", "{python: 3.11, why", 1
+    )
+    text = text.replace("latest: {accelerator: cuda13.2, f", "latest: {f", 1)
+    text += "    - {family: jax, python: 3.12, flavour: devel}\n"
+    text += "  more:\n    - {family: jax, python: 3.11}\n    - {python: 3.11}\n"
+    lines = [line for line in refusal(text).splitlines() if not line.startswith("  hint")]
+    assert [line.partition(": ")[2] for line in lines] == [
+        "the key 'python' stands here again",
+        "shape: python 'newest' is not a minor version",
+        "group default: no flavour is 'devel'",
+        "family framework: no facts about the framework 'jaxx'",
+        "family jax: this exclude matches nothing",
+        "family jax: the alias 'latest' matches 4 cells",
+        "group more: this matches no cell",
+    ]
 
 
 def test_everything_wrong_is_said_at_once() -> None:
@@ -171,10 +361,14 @@ SHAPES = [
         for word in (
             "empty list",
             "must be",
+            "is not a ",
+            "is not the name",
+            "is not fit",
+            "be printed",
+            "placeholder",
             "unknown key",
             "needs the key",
             "say why",
-            "is not a minor",
         )
     )
 ]
@@ -188,6 +382,13 @@ def test_the_schema_refuses_the_shapes_that_dlimg_refuses(
     tree = tree_of(GOOD.replace(right, wrong, 1))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(tree, SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["registry", "platform", "image", "name", "version", "package"])
+def test_the_schema_has_the_patterns_of_dlimg(name: str) -> None:
+    shape = getattr(shapes, name.upper())
+    pattern = shape.pattern.replace(r"\Z", "$")
+    assert SCHEMA["$defs"][name]["pattern"] == f"^(?:{pattern})$"
 
 
 def test_the_schema_takes_what_dlimg_takes() -> None:
