@@ -4,17 +4,26 @@ import ast
 import difflib
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from dlimg.errors import BadInput, DlimgError, Problem
-from dlimg.model import Cell, Check
+from dlimg.model import Cell, Check, Flavour
 
 REQUIRED: Final = ("nvidia_smi", "is_gpu_available", "conv_training", "tag_is_true")
-NEEDS: Final = ("nothing", "gpu")
-APPLIES: Final = ("cuda",)
+# What each word of a header asks for; who needs two GPUs needs one.
+NEEDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "nothing": frozenset(),
+        "gpu": frozenset({"gpu"}),
+        "two gpus": frozenset({"gpu", "two gpus"}),
+    }
+)
+APPLIES: Final = ("cuda", "compiler")
+WITH_COMPILER: Final = (Flavour.COMPILE, Flavour.DEVEL)
 KEYS: Final = ("needs", "seconds", "applies")
 HEADER_LINE: Final = re.compile(r"^([a-z]+):\s*(.*)$")
 HINT: Final = "docs/checks.md shows the header of a check"
@@ -22,7 +31,7 @@ HINT: Final = "docs/checks.md shows the header of a check"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What a check's docstring declares; `applies` is `cuda` or empty for every image."""
+    """What a check's docstring declares; `applies` is empty for every image."""
 
     proves: str
     needs: frozenset[str]
@@ -66,7 +75,7 @@ def parse_header(text: str, path: str) -> Header:
         raise BadInput.of(problems)
     return Header(
         proves=proves,
-        needs=frozenset({values["needs"]} - {"nothing"}),
+        needs=NEEDS[values["needs"]],
         seconds=int(values["seconds"]),
         applies=values.get("applies", ""),
     )
@@ -75,7 +84,8 @@ def parse_header(text: str, path: str) -> Header:
 def checks_for(cell: Cell, images: Path) -> tuple[Check, ...]:
     """The checks of this cell's image, common ones first, then by name.
 
-    What `applies: cuda` is left out on a CPU image, and what else needs a GPU there needs none.
+    What `applies: cuda` is left out on a CPU image, and what else needs a GPU there needs none;
+    `applies: compiler` is left out where the flavour promises no compiler.
     Raises BadInput for missing scripts and for headers that are wrong.
     """
     found: list[Check] = []
@@ -86,11 +96,21 @@ def checks_for(cell: Cell, images: Path) -> tuple[Check, ...]:
         except DlimgError as error:
             problems.extend(error.problems)
             continue
-        if cell.is_cuda or header.applies != "cuda":
+        if _applies(header, cell):
             found.append(_check(path, header, text, is_cuda=cell.is_cuda))
     if problems:
         raise BadInput.of(problems)
     return tuple(found)
+
+
+def _applies(header: Header, cell: Cell) -> bool:
+    match header.applies:
+        case "cuda":
+            return cell.is_cuda
+        case "compiler":
+            return cell.flavour in WITH_COMPILER
+        case _:
+            return True
 
 
 def _check(path: str, header: Header, text: str, *, is_cuda: bool) -> Check:
@@ -100,7 +120,7 @@ def _check(path: str, header: Header, text: str, *, is_cuda: bool) -> Check:
         script=text,
         sha256=hashlib.sha256(text.encode()).hexdigest(),
         proves=header.proves,
-        needs=header.needs if is_cuda else header.needs - {"gpu"},
+        needs=header.needs if is_cuda else frozenset(),
         seconds=header.seconds,
     )
 
@@ -183,6 +203,6 @@ def _complaint(line: _Line) -> tuple[str, str]:
             return "", ""
 
 
-def _nearest(word: str, known: tuple[str, ...]) -> str:
+def _nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, known, 1)
     return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"

@@ -5,6 +5,7 @@ Without that variable the frameworks are those beside pytest.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ IMAGES = Path(__file__).parents[2] / "images"
 PYTHON = os.environ.get("DLIMG_GPU_PYTHON", sys.executable)
 MODULES = {"pytorch": "torch", "tensorflow": "tensorflow", "jax": "jax"}
 HIDDEN = {"CUDA_VISIBLE_DEVICES": "-1"}
-FAILED = 1
+FAILED, NOT_RUN = 1, 77
 
 
 def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -77,7 +78,28 @@ def test_training_on_the_gpu_agrees(family: str) -> None:
     assert figures["cudnn"]
 
 
-@pytest.mark.parametrize("name", ["is_gpu_available", "conv_training"])
+WORK = ("matrix_product", "cudnn_is_used", "mixed_precision", "memory_given_back", "benchmark")
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_work_on_the_gpu_passes(family: str, name: str) -> None:
+    assert passed(f"{family}/checks/{name}.py")
+
+
+def test_a_compiled_step_agrees_on_the_gpu(family: str) -> None:
+    if family == "pytorch" and not shutil.which("cc"):
+        pytest.skip("torch.compile needs a C compiler")
+    assert passed(f"{family}/checks/compiled_step.py")["device"] != "cpu"
+
+
+def test_nccl_adds_up_where_there_are_two_gpus(family: str) -> None:
+    if len(list(Path("/dev").glob("nvidia[0-9]*"))) > 1:
+        assert passed(f"{family}/checks/nccl_adds.py")["joined"]
+    else:
+        assert run(f"{family}/checks/nccl_adds.py").returncode == NOT_RUN
+
+
+@pytest.mark.parametrize("name", ["is_gpu_available", "conv_training", *WORK, "compiled_step"])
 def test_with_the_gpu_hidden_nothing_passes(family: str, name: str) -> None:
     done = run(f"{family}/checks/{name}.py", **HIDDEN)
     assert done.returncode == FAILED, done.stderr

@@ -1,0 +1,138 @@
+"""The driver sees memory taken by work on a GPU, and has it back when the work has ended.
+
+The work is a process of its own: the check's script again, with the word HOLD. It says one JSON
+line for each thing that it has done, and goes on when it is sent a line.
+"""
+
+import ctypes
+import gc
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import NamedTuple
+
+import _gpu
+import _verdict
+import _work
+import numpy as np
+
+HOLD = "hold"
+SIZE = 1 << 29  # bytes
+SLACK = SIZE // 4  # other users of the GPU may come and go a little
+PATIENCE = 10.0  # seconds that the driver may take to clear up after a process
+
+
+class Worker(NamedTuple):
+    """A process that works: `hear` gives its next line's object, `go` lets it go on, and
+    `end` waits for it and gives its exit code.
+    """
+
+    hear: Callable[[], dict]
+    go: Callable[[], None]
+    end: Callable[[], int]
+
+
+def hold(framework: ModuleType, holds: Callable[[int], bool] = _gpu.holds) -> None:
+    """The work: take SIZE bytes, and let go of them."""
+    framework.put(np.ones(1, np.float32), "gpu")
+    before = framework.bytes_in_use()
+    _say(begun=True)
+    block = framework.put(np.ones(SIZE // 4, np.float32), "gpu")
+    last = float(block[-1])
+    counted = framework.bytes_in_use() - before
+    _say(last=last, counted=counted, on_gpu=holds(framework.address(block)))
+    del block
+    gc.collect()
+    _say(left=framework.bytes_in_use() - before)
+
+
+def _say(**done: object) -> None:
+    print(json.dumps(done), flush=True)
+    sys.stdin.readline()
+
+
+def start() -> Worker:
+    """This script once more, to work."""
+    command = [sys.executable, sys.argv[0], HOLD]
+    work = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def hear() -> dict:
+        for line in work.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        return _verdict.fail(f"the work ended with {end()} before it was done")
+
+    def go() -> None:
+        work.stdin.write("\n")
+        work.stdin.flush()
+
+    def end() -> int:
+        work.communicate()
+        return work.returncode
+
+    return Worker(hear, go, end)
+
+
+def driver_memory(load: Callable[[str], ctypes.CDLL] = ctypes.CDLL) -> Callable[[], int]:
+    """What tells the free bytes of the GPU that a framework calls its first, by the driver."""
+    try:
+        cuda = load("libcuda.so.1")
+    except OSError as error:
+        return _verdict.fail(f"the driver's library does not load: {error}")
+    device, context = ctypes.c_int(), ctypes.c_void_p()
+    _demand("cuInit", cuda.cuInit(0))
+    _demand("cuDeviceGet", cuda.cuDeviceGet(ctypes.byref(device), 0))
+    code = cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
+    _demand("cuDevicePrimaryCtxRetain", code)
+    _demand("cuCtxSetCurrent", cuda.cuCtxSetCurrent(context))
+
+    def free() -> int:
+        found, total = ctypes.c_size_t(), ctypes.c_size_t()
+        code = cuda.cuMemGetInfo_v2(ctypes.byref(found), ctypes.byref(total))
+        _demand("cuMemGetInfo", code)
+        return found.value
+
+    return free
+
+
+def _demand(function: str, code: int) -> None:
+    _verdict.demand(code == 0, f"a GPU is here, but {function} answers with error {code}")
+
+
+def watch(free: Callable[[], int], worker: Worker, wait: Callable[[float], None]) -> None:
+    """Follow the work, then judge it by what the driver and the framework saw."""
+    before = free()
+    worker.hear()
+    begun = free()
+    worker.go()
+    held = worker.hear()
+    taken = begun - free()
+    worker.go()
+    left = worker.hear()["left"]
+    worker.go()
+    code = worker.end()
+    for _ in range(int(PATIENCE / 0.25)):
+        if before - free() <= SLACK:
+            break
+        wait(0.25)
+    lost = before - free()
+    _verdict.show(size=SIZE, taken=taken, counted=held["counted"], left=left, lost=lost)
+    _verdict.demand(held["last"] == 1, f"of a block of ones the last is {held['last']}")
+    _verdict.demand(held["on_gpu"], "the block is in no GPU's memory")
+    _verdict.demand(taken >= SIZE - SLACK, f"of {SIZE} bytes the driver saw {taken} taken")
+    _verdict.demand(held["counted"] >= SIZE, f"of {SIZE} bytes {held['counted']} are counted")
+    _verdict.demand(left <= SLACK, f"{left} bytes are in use after the block is gone")
+    _verdict.demand(code == 0, f"the work ended with {code}")
+    _verdict.demand(lost <= SLACK, f"{lost} bytes are still taken after the work has ended")
+
+
+def main(name: str, machine: _work.Machine = _work.Machine()) -> None:  # noqa: B008 - immutable
+    if sys.argv[1:] == [HOLD]:
+        framework, _ = _work.begin(name, machine)
+        hold(framework)
+    else:
+        _gpu.require(machine.look())
+        watch(driver_memory(), start(), time.sleep)

@@ -1,0 +1,15 @@
+"""The GPU's memory that PyTorch takes is given back: when work lets go of it, and when it ends.
+
+needs: gpu
+seconds: 120
+applies: cuda
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _memory_given_back
+
+if __name__ == "__main__":
+    _memory_given_back.main("_pytorch")
