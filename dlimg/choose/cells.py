@@ -1,6 +1,8 @@
 """A corner that can exist and is wanted -> a cell."""
 
+import re
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 
@@ -13,6 +15,12 @@ ANY: Final = "any"
 FLAVOURS: Final = MappingProxyType({flavour.value: flavour for flavour in Flavour})
 
 
+@cache
+def _package(requirement: str) -> str:
+    """The name that a requirement begins with."""
+    return re.split(r"[\[<>=!~;( ]", requirement, maxsplit=1)[0]
+
+
 class Maker:
     """Makes cells; what cells share (stacks, systems, requirements) is made once."""
 
@@ -22,6 +30,10 @@ class Maker:
         self.digests = digests
         self.stacks = {name: self._stack(choice) for name, choice in matrix.stacks.items()}
         self.systems = {name: self._system(name) for name in matrix.operating_systems}
+        self.kinds = {CPU: CPU} | {
+            name: f"cuda{stack.cuda.split('.')[0]}" for name, stack in self.stacks.items()
+        }
+        self.texts: dict[tuple[str, str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self.wanted: dict[tuple[str, str, str, str], tuple[str, ...]] = {}
         self.notes: dict[tuple[str, str, str], tuple[str, ...]] = {}
         self.missing: set[tuple[str, str]] = set()
@@ -59,7 +71,8 @@ class Maker:
         key = (family.name, version, accelerator, corner["flavour"])
         if key not in self.wanted:
             self.wanted[key] = self._requirements(family, corner)
-            self.notes[key[:3]] = self._notes(family, corner)
+            if key[:3] not in self.notes:
+                self.notes[key[:3]] = self._notes(family, corner)
         return self._cell(family, corner, self.wanted[key], self.notes[key[:3]])
 
     def _cell(
@@ -73,7 +86,7 @@ class Maker:
         accelerator = corner["accelerator"]
         return Cell(
             family=family.name,
-            package=requirements[0].split("==")[0].split("[")[0],
+            package=_package(requirements[0]),
             version=corner["version"],
             accelerator=accelerator,
             stack=None if accelerator == CPU else self.stacks[accelerator],
@@ -86,28 +99,25 @@ class Maker:
             notes=notes,
         )
 
-    def kind(self, accelerator: str) -> str:
-        """`cpu`, or `cuda` with its major: what packages are chosen by."""
-        if accelerator == CPU:
-            return CPU
-        return f"cuda{self.stacks[accelerator].cuda.split('.')[0]}"
-
     def _requirements(self, family: Family, corner: Mapping[str, str]) -> tuple[str, ...]:
-        kind = self.kind(corner["accelerator"])
+        kind = self.kinds[corner["accelerator"]]
         if kind not in family.packages:
             self.missing.add((family.name, kind))
             return ("-",)
-        texts = [*family.packages[kind], *family.packages.get(ANY, ())]
-        wanted = [text.replace("{version}", corner["version"]) for text in texts]
-        wanted += self._companions(family, corner)
-        extra = self.matrix.flavours.get(corner["flavour"], {})
-        wanted += [*extra.get(ANY, ()), *extra.get(kind, ()), "pip"]
-        return tuple(dict.fromkeys(wanted))
+        key = (family.name, kind, corner["flavour"])
+        if key not in self.texts:
+            extra = self.matrix.flavours.get(corner["flavour"], {})
+            own = (*family.packages[kind], *family.packages.get(ANY, ()))
+            self.texts[key] = own, (*extra.get(ANY, ()), *extra.get(kind, ()), "pip")
+        own, extras = self.texts[key]
+        version = corner["version"]
+        wanted = [text.replace("{version}", version) for text in own]
+        return tuple(dict.fromkeys([*wanted, *self._companions(family, corner), *extras]))
 
     def _companions(self, family: Family, corner: Mapping[str, str]) -> list[str]:
         release = self.facts.releases.get(family.framework, {}).get(corner["version"])
         found = []
-        for name in family.companions.get(self.kind(corner["accelerator"]), ()):
+        for name in family.companions.get(self.kinds[corner["accelerator"]], ()):
             if release is None or name not in release.companions:
                 found.append(name)
             elif release.companions[name]:
@@ -122,7 +132,7 @@ class Maker:
             what = family.name if family.framework == NO_FACTS else family.framework
             return (f"no facts about {what} {version}: nothing was checked",)
         found = []
-        for name in family.companions.get(self.kind(corner["accelerator"]), ()):
+        for name in family.companions.get(self.kinds[corner["accelerator"]], ()):
             if name in release.companions and not release.companions[name]:
                 why = release.companion_notes[name]
                 pair = f"{family.framework} {version}"

@@ -14,14 +14,14 @@ def cell_names(
 ) -> dict[str, tuple[str, ...]]:
     """Cell id -> its aliases, then its short tag; no name leads to two cells of a family."""
     names: dict[str, list[str]] = {}
-    ids: dict[str, int] = {}
+    ids: set[str] = set()
     for family in matrix.families.values():
         shorts: dict[str, str] = {}
         for corner, cell in corners[family.name]:
             name = cell.id
             if name in ids:
                 problems.append(_twice(matrix, family, f"two cells are called {name}"))
-            ids[name] = family.line
+            ids.add(name)
             short = _short_tag(family, corner)
             if short and short in shorts:
                 problems.append(_twice(matrix, family, f"two cells have the short tag {short}"))

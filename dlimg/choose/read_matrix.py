@@ -1,9 +1,8 @@
 """Matrix text -> Matrix: everything that is wrong with the file is said at once."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 from dlimg.choose import shapes
 from dlimg.choose.form import Form, nearest
@@ -27,17 +26,6 @@ PLATFORM: Final = "x86_64-manylinux_2_28"
 Entry = TypeVar("Entry")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entries(Generic[Entry]):
-    """What the entries of a mapping describe, and the names of those that are wrong."""
-
-    every: Mapping[str, Entry]
-    unsound: frozenset[str]
-
-    def without(self, unsound: frozenset[str]) -> dict[str, Entry]:
-        return {name: entry for name, entry in self.every.items() if name not in unsound}
-
-
 def parse_matrix(text: str, source: str) -> Matrix:
     """The matrix that this text describes, with every problem of the file, each at `source:line`.
 
@@ -46,36 +34,36 @@ def parse_matrix(text: str, source: str) -> Matrix:
     tree, repeats = parse_yaml(text, source)
     form = Form(source, repeats)
     top = form.table(tree, "the matrix", known=TOP, needed=("operating_systems", "families"))
-    systems = _entries(form, top.get("operating_systems"), "operating_systems", _operating_system)
-    stacks = _entries(form, top.get("stacks"), "stacks", _stack)
-    closed = {"os": systems.every, "accelerator": (*stacks.every, CPU), "flavour": FLAVOURS}
-    families = _entries(form, top.get("families"), "families", partial(_family, closed))
-    if "families" in top and not families.every:
+    systems, lost = _entries(form, top.get("operating_systems"), "operating_systems", _system)
+    stacks, lost_stacks = _entries(form, top.get("stacks"), "stacks", _stack)
+    closed = {"os": systems, "accelerator": (*stacks, CPU), "flavour": FLAVOURS}
+    families, unsound = _entries(form, top.get("families"), "families", partial(_family, closed))
+    if "families" in top and not families:
         form.refuse(top["families"].line, "families is empty", "describe at least one family")
-    unsound = families.unsound | {
+    unsound |= {
         name
-        for name, family in families.every.items()
-        if not systems.unsound.isdisjoint(family.axes["os"])
-        or not stacks.unsound.isdisjoint(family.axes["accelerator"])
+        for name, family in families.items()
+        if not lost.isdisjoint(family.axes["os"])
+        or not lost_stacks.isdisjoint(family.axes["accelerator"])
     }
     return Matrix(
         source=source,
         registry=form.shaped(top.get("registry"), "registry", shapes.REGISTRY, "dlimg").rstrip("/"),
         platform=form.shaped(top.get("platform"), "platform", shapes.PLATFORM, PLATFORM),
-        operating_systems=systems.without(systems.unsound),
-        stacks=stacks.without(stacks.unsound),
+        operating_systems=_without(systems, lost),
+        stacks=_without(stacks, lost_stacks),
         flavours=_flavours(form, top.get("flavours")),
-        families=families.without(unsound),
-        groups=read_groups(form, top.get("groups"), families.every),
-        unsound=unsound,
+        families=_without(families, unsound),
+        groups=read_groups(form, top.get("groups"), families),
+        unsound=frozenset(unsound),
         problems=tuple(form.problems),  # last: what stands above may add to them
     )
 
 
 def _entries(
     form: Form, node: Node | None, what: str, read: Callable[[Form, str, Node], Entry]
-) -> _Entries[Entry]:
-    """The entries of a mapping whose keys become parts of file names and tags."""
+) -> tuple[dict[str, Entry], set[str]]:
+    """The entries of a mapping whose keys are parts of tags, and the names of the wrong ones."""
     every = {}
     unsound = set()
     for name, entry in form.table(node, what).items():
@@ -85,10 +73,14 @@ def _entries(
         every[name] = read(form, name, entry)
         if len(form.problems) > before or (isinstance(entry, Table) and not entry.whole):
             unsound.add(name)
-    return _Entries(every=every, unsound=frozenset(unsound))
+    return every, unsound
 
 
-def _operating_system(form: Form, name: str, node: Node) -> OperatingSystemChoice:
+def _without(entries: Mapping[str, Entry], names: set[str]) -> dict[str, Entry]:
+    return {name: entry for name, entry in entries.items() if name not in names}
+
+
+def _system(form: Form, name: str, node: Node) -> OperatingSystemChoice:
     keys = ("distribution", "image")
     table = form.table(node, f"operating system {name}", known=keys, needed=keys)
     return OperatingSystemChoice(

@@ -288,6 +288,12 @@ def test_a_family_without_facts_says_so() -> None:
     }
 
 
+@pytest.mark.parametrize("rest", ["", "=={version}", "[cpu]=={version}", " >= {version}", "; x"])
+def test_the_framework_is_what_the_first_package_names(rest: str) -> None:
+    text = GOOD.replace('cpu: ["jax=={version}"]', f'cpu: ["jax{rest}", numpy]')
+    assert {cell.package for cell in cells_of(text).cells} == {"jax"}
+
+
 def test_no_two_cells_have_one_name() -> None:
     text = GOOD.replace(
         "stacks:\n", "stacks:\n  cpu-compile: {cuda: 12.9, leader: x==1, python: 3.13}\n"
