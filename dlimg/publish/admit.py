@@ -4,7 +4,7 @@ from typing import Literal
 
 from dlimg.errors import Negative, NotRun
 from dlimg.model import Built, Evidence, Status, Verdict
-from dlimg.smoke.verdicts import GPU, is_gpu_tested
+from dlimg.smoke.verdicts import GPU, is_gpu_tested, possible_here
 
 Require = Literal["gpu", "no-gpu"]
 Standing = Literal["tested", "not tested on a GPU"]
@@ -25,7 +25,8 @@ def admit(built: Built, evidence: Evidence | None, *, digest: str, require: Requ
         )
     _same(built, evidence, digest)
     _none_failed(evidence)
-    missing = [one for one in evidence.verdicts if one.required and one.status is Status.NOT_RUN]
+    possible = possible_here(evidence.verdicts)
+    missing = [one for one in possible if one.required and one.status is Status.NOT_RUN]
     elsewhere = [verdict for verdict in missing if not (cell.is_cuda and GPU in verdict.needs)]
     if elsewhere:
         raise NotRun(f"checks were not run: {_names(elsewhere)}", where=cell.id)

@@ -157,6 +157,7 @@ def _started(
             pids_limit=settings.processes,
             shm_size=settings.shared_memory,
             device_requests=[device_request(device)] if device else None,
+            use_config_proxy=False,  # a proxy's password is the user's, and not the image's
         )
         container.start()
     except docker.errors.APIError as error:

@@ -13,6 +13,7 @@ Outcome = Literal["passed", "failed", "not-run"]
 NOT_RUN_CODE: Final = 77
 NO_DEVICE: Final = "none"
 GPU: Final = "gpu"
+TWO_GPUS: Final = "two gpus"
 # The check whose figures say which GPU it is, and under which driver.
 SIGHT: Final = "nvidia_smi"
 OUTPUT_LINES: Final = 30
@@ -71,12 +72,22 @@ def figures(stdout: str) -> Mapping[str, object]:
     return {}
 
 
+def possible_here(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Those that this machine could give: where there is one GPU, none that asks for two."""
+    alone = len(gpus(verdicts)) == 1
+    return tuple(
+        verdict
+        for verdict in verdicts
+        if not (alone and TWO_GPUS in verdict.needs and verdict.status is Status.NOT_RUN)
+    )
+
+
 def outcome(verdicts: Sequence[Verdict]) -> Outcome:
     """The one word for all of them: a failure outweighs all, then a required one not run.
 
     Nothing required at all is not a pass either.
     """
-    required = [verdict for verdict in verdicts if verdict.required]
+    required = [verdict for verdict in possible_here(verdicts) if verdict.required]
     if any(verdict.status is Status.FAILED for verdict in verdicts):
         return "failed"
     if not required or any(verdict.status is Status.NOT_RUN for verdict in required):
@@ -119,7 +130,7 @@ def driver(evidence: Evidence) -> str:
 
 def is_gpu_tested(evidence: Evidence) -> bool:
     """Whether a GPU was given, at least one check needed it, and all those passed."""
-    on_gpu = [verdict for verdict in evidence.verdicts if GPU in verdict.needs]
+    on_gpu = [verdict for verdict in possible_here(evidence.verdicts) if GPU in verdict.needs]
     return (
         evidence.device != NO_DEVICE
         and bool(on_gpu)

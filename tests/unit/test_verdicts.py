@@ -111,6 +111,10 @@ def test_the_worst_verdict_speaks_for_all(verdicts: list[Verdict], word: str, co
 
 
 GPU_PASS = said(Status.PASSED, needs="gpu")
+ONE, TWO = ({"uuid": f"GPU-{number}", "name": "NVIDIA H200"} for number in (1, 2))
+SIGHT_OF_ONE = replace(GPU_PASS, check="nvidia_smi", figures={"gpus": [ONE]})
+SIGHT_OF_TWO = replace(GPU_PASS, check="nvidia_smi", figures={"gpus": [ONE, TWO]})
+TWO_NOT_RUN = replace(said(Status.NOT_RUN), needs=frozenset({"gpu", "two gpus"}))
 
 
 @pytest.mark.parametrize(
@@ -122,6 +126,11 @@ GPU_PASS = said(Status.PASSED, needs="gpu")
         (CDI, (), False),
         (CDI, (GPU_PASS, said(Status.NOT_RUN, needs="gpu")), False),
         (CDI, (GPU_PASS, said(Status.NOT_RUN, needs="gpu", required=False)), False),
+        (CDI, (SIGHT_OF_ONE, TWO_NOT_RUN), True),
+        (CDI, (SIGHT_OF_TWO, TWO_NOT_RUN), False),
+        (CDI, (GPU_PASS, TWO_NOT_RUN), False),
+        (CDI, (SIGHT_OF_ONE, replace(TWO_NOT_RUN, status=Status.FAILED)), False),
+        (CDI, (SIGHT_OF_ONE, TWO_NOT_RUN, said(Status.NOT_RUN, needs="gpu")), False),
     ],
 )
 def test_gpu_tested_needs_a_gpu_and_checks_that_passed_on_it(
@@ -131,6 +140,13 @@ def test_gpu_tested_needs_a_gpu_and_checks_that_passed_on_it(
         digest="d", cell="c", device=device, day="", dlimg="", engine="", verdicts=verdicts
     )
     assert is_gpu_tested(evidence) is tested
+
+
+@pytest.mark.parametrize(
+    ("sight", "code"), [(SIGHT_OF_ONE, 0), (SIGHT_OF_TWO, 3), (GPU_PASS, 3)], ids=["1", "2", "0"]
+)
+def test_one_gpu_is_enough_where_there_is_one(sight: Verdict, code: int) -> None:
+    assert exit_code(outcome([PASS, sight, TWO_NOT_RUN])) == code
 
 
 # As images/common/checks/nvidia_smi.py shows them.
