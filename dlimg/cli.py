@@ -178,7 +178,9 @@ def _keeping(commands: Commands) -> None:
     one = _command(commands, "engine", "keeping", "Dlimg's own container engine.")
     one.add_argument("action", choices=("up", "status", "down", "purge"))
     _format(one)
-    one = _command(commands, "prune", "keeping", "Remove the images and the build cache that dlimg made.")
+    one = _command(
+        commands, "prune", "keeping", "Remove the images and the build cache that dlimg made."
+    )
     _format(one)
 
 
