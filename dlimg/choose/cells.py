@@ -15,9 +15,13 @@ ANY: Final = "any"
 FLAVOURS: Final = MappingProxyType({flavour.value: flavour for flavour in Flavour})
 
 
+# The framework's package, what is asked for, notes: the same for all systems and Pythons.
+_Shared = tuple[str, tuple[str, ...], tuple[str, ...]]
+
+
 @cache
 def _package(requirement: str) -> str:
-    """The name that a requirement begins with."""
+    """The name that a requirement begins with: up to what PEP 508 lets follow it."""
     return re.split(r"[\[<>=!~;( ]", requirement, maxsplit=1)[0]
 
 
@@ -34,8 +38,7 @@ class Maker:
             name: f"cuda{stack.cuda.split('.')[0]}" for name, stack in self.stacks.items()
         }
         self.texts: dict[tuple[str, str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
-        self.wanted: dict[tuple[str, str, str, str], tuple[str, ...]] = {}
-        self.notes: dict[tuple[str, str, str], tuple[str, ...]] = {}
+        self.shared: dict[tuple[str, str, str, str], _Shared] = {}
         self.missing: set[tuple[str, str]] = set()
 
     def _stack(self, choice: StackChoice) -> Stack:
@@ -64,30 +67,25 @@ class Maker:
 
     def name(self, family: Family, corner: Mapping[str, str]) -> str:
         """The id that the cell of this corner has, or would have."""
-        return self._cell(family, corner, requirements=("-",), notes=()).id
+        return self._cell(family, corner, ("-", ("-",), ())).id
 
     def cell(self, family: Family, corner: Mapping[str, str]) -> Cell:
-        version, accelerator = corner["version"], corner["accelerator"]
-        key = (family.name, version, accelerator, corner["flavour"])
-        if key not in self.wanted:
-            self.wanted[key] = self._requirements(family, corner)
-            if key[:3] not in self.notes:
-                self.notes[key[:3]] = self._notes(family, corner)
-        return self._cell(family, corner, self.wanted[key], self.notes[key[:3]])
+        key = (family.name, corner["version"], corner["accelerator"], corner["flavour"])
+        shared = self.shared.get(key)
+        if shared is None:
+            requirements = self._requirements(family, corner)
+            package = _package(requirements[0])
+            shared = self.shared[key] = package, requirements, self._notes(family, corner)
+        return self._cell(family, corner, shared)
 
-    def _cell(
-        self,
-        family: Family,
-        corner: Mapping[str, str],
-        requirements: tuple[str, ...],
-        notes: tuple[str, ...],
-    ) -> Cell:
+    def _cell(self, family: Family, corner: Mapping[str, str], shared: _Shared) -> Cell:
+        version, accelerator = corner["version"], corner["accelerator"]
         system, python = self.systems[corner["os"]], corner["python"]
-        accelerator = corner["accelerator"]
+        package, requirements, notes = shared
         return Cell(
             family=family.name,
-            package=_package(requirements[0]),
-            version=corner["version"],
+            package=package,
+            version=version,
             accelerator=accelerator,
             stack=None if accelerator == CPU else self.stacks[accelerator],
             python=python,

@@ -22,7 +22,7 @@ def cell_names(
             if name in ids:
                 problems.append(_twice(matrix, family, f"two cells are called {name}"))
             ids.add(name)
-            short = _short_tag(family, corner)
+            short = _short_tag(family, corner) if family.defaults else ""
             if short and short in shorts:
                 problems.append(_twice(matrix, family, f"two cells have the short tag {short}"))
             elif short:
@@ -78,8 +78,8 @@ def _problem(matrix: Matrix, family: Family, match: Match, message: str, hint: s
 
 
 def _short_tag(family: Family, corner: Mapping[str, str]) -> str:
-    """The tag without the axes that stand at the family's defaults, or nothing."""
-    if not family.defaults or any(corner[axis] != value for axis, value in family.defaults.items()):
+    """The tag without the axes that stand at the family's defaults; nothing where one does not."""
+    if any(corner[axis] != value for axis, value in family.defaults.items()):
         return ""
     parts = [corner["version"], corner["accelerator"]]
     if "python" not in family.defaults:

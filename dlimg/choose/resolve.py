@@ -67,13 +67,13 @@ def _family_cells(
     dropped: list[Dropped],
     problems: list[Problem],
 ) -> list[tuple[dict[str, str], Cell]]:
-    judge = Judge(matrix, facts, family)
+    verdict = Judge(matrix, facts, family).verdict
     excludes = tuple(enumerate(family.exclude))
     alive = [False] * len(excludes)
     found = []
     for values in product(*(family.axes[axis] for axis in AXES)):
         corner = dict(zip(AXES, values, strict=True))
-        reason = judge.verdict(corner)
+        reason = verdict(corner)
         if reason is not None:
             name = maker.name(family, corner)
             dropped.append(Dropped(id=name, reason=reason.message, source=reason.source))
