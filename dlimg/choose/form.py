@@ -5,18 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from dlimg.choose.shapes import Shape
 from dlimg.choose.yamltext import Items, Node, Table, Text
-from dlimg.errors import Problem
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint with the nearest right spelling, or with all that is allowed."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
-
-    choices = sorted(known)
-    close = get_close_matches(word, choices, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"use one of {', '.join(choices)}" if choices else ""
+from dlimg.errors import Problem, nearest
 
 
 class Form:

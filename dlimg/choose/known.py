@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from dlimg.choose.facts import Facts
-from dlimg.choose.form import nearest
 from dlimg.choose.matrix import NO_FACTS, Matrix
-from dlimg.errors import Problem
+from dlimg.errors import Problem, nearest
 
 
 def known_to(facts: Facts, matrix: Matrix, problems: list[Problem]) -> Matrix:

@@ -6,9 +6,10 @@ from types import MappingProxyType
 from typing import Final
 
 from dlimg.choose import shapes
-from dlimg.choose.form import Form, nearest
+from dlimg.choose.form import Form
 from dlimg.choose.matrix import AXES, Exclude, Family, Match
 from dlimg.choose.yamltext import Items, Node, Table, Text
+from dlimg.errors import nearest
 
 KEYS: Final = ("framework", "axes", "packages", "companions", "defaults", "exclude", "aliases")
 VERSION: Final = "{version}"

@@ -5,10 +5,11 @@ from functools import partial
 from typing import Final, TypeVar
 
 from dlimg.choose import shapes
-from dlimg.choose.form import Form, nearest
+from dlimg.choose.form import Form
 from dlimg.choose.matrix import AXES, Family, Matrix, OperatingSystemChoice, StackChoice
 from dlimg.choose.read_family import read_family, read_groups, read_kinds
 from dlimg.choose.yamltext import Node, Table, parse_yaml
+from dlimg.errors import nearest
 from dlimg.model import CPU, Flavour, StackException
 
 TOP: Final = (

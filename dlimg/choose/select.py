@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from dlimg.choose.form import nearest
-from dlimg.errors import BadInput, Problem
+from dlimg.errors import BadInput, Problem, nearest
 from dlimg.model import Cell
 
 

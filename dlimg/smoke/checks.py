@@ -1,16 +1,15 @@
 """Check scripts: their headers read, and those that apply to a cell chosen."""
 
 import ast
-import difflib
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from dlimg.errors import BadInput, DlimgError, Problem
+from dlimg.errors import BadInput, DlimgError, Problem, nearest
 from dlimg.model import Cell, Check, Flavour
 
 REQUIRED: Final = ("nvidia_smi", "is_gpu_available", "conv_training", "tag_is_true")
@@ -192,17 +191,12 @@ def _complaint(line: _Line) -> tuple[str, str]:
     """What is wrong with this line, and what would be right; empty texts when nothing is."""
     match line.key:
         case "needs" if line.value not in NEEDS:
-            return f"unknown need `{line.value}`", _nearest(line.value, NEEDS)
+            return f"unknown need `{line.value}`", nearest(line.value, NEEDS)
         case "applies" if line.value not in APPLIES:
-            return f"unknown `applies: {line.value}`", _nearest(line.value, APPLIES)
+            return f"unknown `applies: {line.value}`", nearest(line.value, APPLIES)
         case "seconds" if not line.value.isdecimal() or int(line.value) == 0:
             return f"`seconds: {line.value}` is no whole number of seconds", "write `seconds: 300`"
         case key if key not in KEYS:
-            return f"unknown line `{key}:` in a check's header", _nearest(key, KEYS)
+            return f"unknown line `{key}:` in a check's header", nearest(key, KEYS)
         case _:
             return "", ""
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
-    return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"
