@@ -89,7 +89,7 @@ def test_prose_between_the_lines_is_no_header() -> None:
             header("needs: gpu", "seconds: 1", "applies: cpu"),
             "c.py:5",
             "unknown `applies: cpu`",
-            "use one of cuda",
+            "use one of compiler, cuda",
         ),
         (
             header("needs: gpu", "seconds: 1", "needs: nothing"),
