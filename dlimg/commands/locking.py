@@ -3,16 +3,15 @@
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Literal
 
 import uv
 
 from dlimg.commands.printing import print_table, say
-from dlimg.commands.project import Project, chosen, environment_text, read_project
+from dlimg.commands.project import Project, chosen, private_engine, read_project
 from dlimg.engine import process
 from dlimg.engine.bases import registry_digest
 from dlimg.engine.find import find
+from dlimg.engine.folders import cache_folder
 from dlimg.engine.index import open_index
 from dlimg.engine.mirrors import uv_environment
 from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure
@@ -61,18 +60,11 @@ def locksmith(project: Project, arguments: Namespace, environment: Mapping[str, 
     )
 
 
-def cache_folder(environment: Mapping[str, str]) -> Path:
-    """Where dlimg keeps what it can fetch again: `$XDG_CACHE_HOME/dlimg`."""
-    home = environment_text(environment, "XDG_CACHE_HOME", str(Path.home() / ".cache"))
-    return Path(home) / "dlimg"
-
-
 def _pin_bases(
     project: Project, cells: Sequence[Cell], arguments: Namespace, environment: Mapping[str, str]
 ) -> int:
     """Pin the base images of these cells; what cannot be asked for keeps the pin it had."""
-    private: Literal["allow", "refuse"] = "refuse" if arguments.no_private_engine else "allow"
-    engine = find(environment, private=private, say=say)
+    engine = find(environment, private=private_engine(arguments), say=say)
     known = {system.name for system in (cell.os for cell in project.resolution.cells)}
     there = _pins(project)
     digests = {name: pin for name, pin in there.items() if name in known}

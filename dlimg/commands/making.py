@@ -4,7 +4,7 @@ import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from dlimg.build.buildkit import build
 from dlimg.build.secrets import secrets_from
@@ -12,7 +12,13 @@ from dlimg.commands.drawing import current_images
 from dlimg.commands.live import Board
 from dlimg.commands.locking import locksmith
 from dlimg.commands.printing import print_json, print_table, say
-from dlimg.commands.project import DEFAULT, Project, chosen, read_project
+from dlimg.commands.project import (
+    DEFAULT,
+    Project,
+    chosen,
+    private_engine,
+    read_project,
+)
 from dlimg.draw.key import key
 from dlimg.engine.bases import base_for
 from dlimg.engine.client import Engine
@@ -31,7 +37,6 @@ from dlimg.smoke.checks import checks_for
 from dlimg.smoke.containers import Settings, test
 from dlimg.smoke.evidence import evidence_folder
 
-Private = Literal["allow", "refuse"]
 STOP_AT: Final = ("build", "test", "publish")
 
 
@@ -81,11 +86,6 @@ def _check_words(walk: Walk, images: Sequence[Image]) -> None:
     if device and not any(image.cell.is_cuda for image in images):
         hint = "choose CUDA cells, or leave --device out"
         raise BadInput(f"--device {device}: no chosen cell uses a GPU", hint=hint)
-
-
-def private_engine(arguments: Namespace) -> Private:
-    """Whether this command line lets dlimg start an engine of its own."""
-    return "refuse" if arguments.no_private_engine else "allow"
 
 
 def _images(walk: Walk) -> tuple[Image, ...]:

@@ -85,6 +85,6 @@ def chosen(project: Project, arguments: Namespace, *, otherwise: str = "") -> tu
     return select(cells, arguments.patterns)
 
 
-def environment_text(environment: Mapping[str, str], name: str, default: str) -> str:
-    """A variable of the environment that is set and not empty, else the default."""
-    return environment.get(name) or default
+def private_engine(arguments: Namespace) -> Literal["allow", "refuse"]:
+    """Whether this command line lets dlimg start an engine of its own."""
+    return "refuse" if arguments.no_private_engine else "allow"

@@ -14,6 +14,7 @@ from docker.errors import APIError, ImageNotFound
 
 from dlimg.engine import bootstrap, client, made, turns
 from dlimg.engine.client import Engine
+from dlimg.engine.folders import cache_folder
 from dlimg.engine.home import home_of
 from dlimg.errors import NetworkFailure, NoEngine
 from dlimg.model import Base, BaseSource, OperatingSystem
@@ -147,8 +148,7 @@ def tools_folder(environment: Mapping[str, str]) -> Path:
     """Where fetched programs lie: the private engine's home, or the user's cache."""
     if os.geteuid() == 0:
         return home_of(environment).path / "tools"
-    cache = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "/"), ".cache")
-    return Path(cache) / "dlimg" / "tools"
+    return cache_folder(environment) / "tools"
 
 
 def _has(engine: Engine, name: str) -> bool:

@@ -8,14 +8,7 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-
-def state_folder(environment: Mapping[str, str]) -> Path:
-    """`$XDG_STATE_HOME/dlimg`, by default under `~/.local/state`."""
-    state = environment.get("XDG_STATE_HOME", "")
-    # The XDG specification says that a relative path is to be ignored.
-    if not state.startswith("/"):
-        state = f"{environment.get('HOME') or Path.home()}/.local/state"
-    return Path(state) / "dlimg"
+from dlimg.engine.folders import state_folder
 
 
 def remember(environment: Mapping[str, str], key: str, digest: str) -> None:

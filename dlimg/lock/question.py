@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from dlimg.errors import BadInput
@@ -150,11 +149,6 @@ def has_local_version(text: str) -> bool:
     """Whether this requirement pins a version like `2.13.0+cpu`."""
     specifiers = read_requirement(text, where="").specifier
     return any("+" in specifier.version for specifier in specifiers)
-
-
-def canonical_name(text: str) -> str:
-    """The normalised name of the package that a requirement is about."""
-    return canonicalize_name(read_requirement(text, where="").name)
 
 
 def _cap(stack: Stack) -> Cap:

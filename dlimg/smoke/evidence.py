@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dlimg.engine.made import state_folder
+from dlimg.engine.folders import state_folder
 from dlimg.model import Check, Evidence, Status, Verdict
 from dlimg.smoke.verdicts import GPU, NO_DEVICE
 
