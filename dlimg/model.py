@@ -78,7 +78,10 @@ class Stack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One resolved corner of the matrix."""
+    """One resolved corner of the matrix.
+
+    `required_checks` are names or patterns (`manners_*`) of checks; none named is all that apply.
+    """
 
     family: str
     package: str
@@ -92,6 +95,7 @@ class Cell:
     platform: str
     requirements: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    required_checks: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -216,7 +220,12 @@ class BuildFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A script that proves one thing inside an image; `needs` holds e.g. `gpu`."""
+    """A script that proves one thing inside an image; `needs` holds e.g. `gpu`.
+
+    `container` is the kind that it runs in, where that is not the ordinary one; `flaky` is why it
+    may fail by no fault of the image, and then it is tried once more. An image whose `required`
+    checks did not all run has not passed.
+    """
 
     name: str
     path: str
@@ -225,11 +234,17 @@ class Check:
     proves: str
     needs: frozenset[str] = frozenset()
     seconds: int = 300
+    container: str = ""
+    flaky: str = ""
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a check said: `figures` is its JSON line, `output` the end of what it printed."""
+    """What a check said: `figures` is its JSON line, `output` the end of what it printed.
+
+    `first_reason` is why the first of two attempts failed; empty where there was only one.
+    """
 
     check: str
     sha256: str
@@ -240,11 +255,29 @@ class Verdict:
     figures: Mapping[str, object] = field(default_factory=dict)
     output: str = ""
     needs: frozenset[str] = frozenset()
+    attempts: int = 1
+    first_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """The machine that checks ran on, without its name; `memory` in bytes, 0 where unknown."""
+
+    system: str = ""
+    kernel: str = ""
+    architecture: str = ""
+    processor: str = ""
+    cores: int = 0
+    memory: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All verdicts for one image digest on one device (`none` when no GPU was given)."""
+    """All verdicts for one image digest on one device (`none` when no GPU was given).
+
+    `bare` names the family whose scripts ran on a machine without an engine: then there is no
+    digest. `vanished` are checks that the cell's last evidence had and that are no longer there.
+    """
 
     digest: str
     cell: str
@@ -253,3 +286,6 @@ class Evidence:
     dlimg: str
     engine: str
     verdicts: tuple[Verdict, ...]
+    host: Host = Host()
+    bare: str = ""
+    vanished: tuple[str, ...] = ()

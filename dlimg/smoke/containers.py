@@ -1,7 +1,6 @@
 """Checks run in a container of the image; every one of them ends, and so does the container."""
 
 import contextlib
-import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +13,14 @@ from docker.models.containers import Container
 
 import dlimg
 from dlimg.build.interrupt import terminable
-from dlimg.draw.labels import cuda, cudnn
 from dlimg.engine.client import Engine, answering
 from dlimg.engine.gpu import device_request
 from dlimg.errors import BadInput, DlimgError, Negative
-from dlimg.model import Built, Check, Evidence, Planned, Verdict
+from dlimg.model import Built, Check, Evidence, Verdict
 from dlimg.smoke.evidence import read_evidence, reusable, write_evidence
 from dlimg.smoke.execute import Place, first_environment, run_check
 from dlimg.smoke.scripts import archive, placed, scripts
+from dlimg.smoke.told import Told, told
 from dlimg.smoke.verdicts import GPU, NO_DEVICE, SIGHT, Gpu, gpus, verdict
 
 LABEL: Final = "io.dlimg.check"
@@ -64,8 +63,9 @@ def test(
     kept = {check.name: reusable(known, check, given) for check in ready}
     if before is not None and all(kept.values()) and not _is_on_gpu(ready, given):
         return replace(before, verdicts=tuple(one for one in kept.values() if one))
-    with _container(built, engine, device, settings) as there:
-        there.container.put_archive("/", archive(found))
+    facts = told(built.planned, engine.sdk.images.get(built.digest).labels)
+    with _container(built, engine, device, settings, facts) as there:
+        there.container.put_archive("/", archive({**found, **facts.files}))
         seen_before = gpus(before.verdicts) if before else ()
         verdicts = _verdicts(there, ready, kept, given, seen_before)
     is_new = any(one is not kept[one.check] for one in verdicts if one.check != SIGHT)
@@ -98,26 +98,9 @@ def _verdicts(
     return tuple(found[check.name] for check in checks)
 
 
-def cell_text(planned: Planned) -> str:
-    """`DLIMG_CELL`: the axes of the cell as JSON, for checks that prove them."""
-    cell = planned.image.cell
-    axes = {
-        "family": cell.family,
-        "package": cell.package,
-        "version": cell.version,
-        "accelerator": cell.accelerator,
-        "cuda": cuda(cell),
-        "cudnn": cudnn(cell, planned.image.lock),
-        "python": cell.python,
-        "os": cell.os.name,
-        "flavour": str(cell.flavour),
-    }
-    return json.dumps(axes)
-
-
 @contextlib.contextmanager
 def _container(
-    built: Built, engine: Engine, device: str | None, settings: Settings
+    built: Built, engine: Engine, device: str | None, settings: Settings, facts: Told
 ) -> Iterator[Place]:
     """A container of the image that does nothing; removed whatever happens."""
     memory = settings.memory or int(engine.sdk.info()["MemTotal"]) * 3 // 4
@@ -125,7 +108,8 @@ def _container(
     name = f"dlimg-check-{secrets.token_hex(6)}"
     with terminable():
         try:
-            container = _started(name, built, engine, device, replace(settings, memory=memory))
+            limited = replace(settings, memory=memory)
+            container = _started(name, built, engine, device, limited, facts)
             yield Place(
                 container=container,
                 api=engine.sdk.api,
@@ -139,17 +123,14 @@ def _container(
 
 
 def _started(
-    name: str, built: Built, engine: Engine, device: str | None, settings: Settings
+    name: str, built: Built, engine: Engine, device: str | None, settings: Settings, facts: Told
 ) -> Container:
     try:
         container = engine.sdk.containers.create(
             built.digest,
             name=name,
             entrypoint=["sleep", "infinity"],
-            environment={
-                "DLIMG_CELL": cell_text(built.planned),
-                "DLIMG_GPU": "expected" if device else "none",
-            },
+            environment={**facts.environment, "DLIMG_GPU": "expected" if device else "none"},
             labels={LABEL: built.digest},
             network_mode="none",
             mem_limit=settings.memory,

@@ -24,9 +24,10 @@ from dlimg.engine.client import Engine
 from dlimg.model import Built, Evidence, Image, Status, Verdict
 from dlimg.smoke import containers
 from dlimg.smoke.checks import checks_for
-from dlimg.smoke.containers import Settings, cell_text
+from dlimg.smoke.containers import Settings
 from dlimg.smoke.execute import Place, run_check
 from dlimg.smoke.scripts import archive, placed, scripts
+from dlimg.smoke.told import cell_text
 from dlimg.smoke.verdicts import exit_code, is_gpu_tested, outcome, verdict
 
 pytestmark = pytest.mark.engine
