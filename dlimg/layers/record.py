@@ -1,0 +1,69 @@
+"""RECORD, the list of an installed package's files: rows in, rows out, and as text."""
+
+import base64
+import csv
+import hashlib
+import io
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from dlimg.layers.faults import unfit
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Row:
+    """A file as RECORD lists it; `identity` and `size` may be empty."""
+
+    path: str
+    identity: str
+    size: str
+
+
+def row(path: str, content: bytes) -> Row:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
+    return Row(path, f"sha256={digest.decode()}", str(len(content)))
+
+
+def parse_record(text: str, *, file: str) -> dict[str, Row]:
+    """The rows by plain path, of two for one path the first; raises BadInput for anything else."""
+    rows: dict[str, Row] = {}
+    try:
+        for fields in csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True):
+            if not fields:
+                continue
+            if len(fields) != 3 or not (fields[2] == "" or fields[2].isdecimal()):
+                raise unfit(file, f"its RECORD has a row {','.join(fields)!r}")
+            path = fields[0].lstrip("/")
+            rows.setdefault(posixpath.normpath(path), Row(path, fields[1], fields[2]))
+    except csv.Error as error:
+        raise unfit(file, f"its RECORD cannot be read: {error}") from None
+    return rows
+
+
+def matched(rows: Mapping[str, Row], sizes: Mapping[str, int]) -> dict[str, Row]:
+    """One row for each file that there is, as uv mends a wheel's RECORD when it unpacks it.
+
+    A row for no file goes, a file without a row gets one with nothing but its size.
+    """
+    return {path: rows.get(path) or Row(path, "", str(size)) for path, size in sizes.items()}
+
+
+def record_text(rows: Iterable[Row]) -> str:
+    """The rows by path, byte by byte, as the file that an installer writes."""
+    lines = [
+        f"{_quoted(one.path)},{_quoted(one.identity)},{one.size}\n"
+        for one in sorted(rows, key=_order)
+    ]
+    return "".join(lines)
+
+
+def _order(one: Row) -> tuple[str, str, int]:
+    # A row without a size sorts before one with any.
+    return one.path, one.identity, int(one.size) if one.size else -1
+
+
+def _quoted(text: str) -> str:
+    if any(character in text for character in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text

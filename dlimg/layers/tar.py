@@ -1,0 +1,101 @@
+"""Entries to the pieces of a tar: heads that are made here, contents from where they lie.
+
+POSIX ustar; where a path or a size does not fit, an extended (pax) header stands before it.
+Owner, time and folders' modes are always the same, so equal entries make equal tars.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from dlimg.draw.dockerfile import EPOCH
+from dlimg.layers.entry import Entry, Packed, plain_content
+
+_BLOCK: Final = 512
+_LONGEST_NAME: Final = 100
+_LARGEST_SIZE: Final = 0o77777777777
+_FILE: Final = b"0"
+_FOLDER: Final = b"5"
+_EXTENDED: Final = b"x"
+_EXTENDED_NAME: Final = b"././@PaxHeader"
+_END: Final = bytes(2 * _BLOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is not content: the padding behind one file and the headers before the next."""
+
+    data: bytes
+
+
+Piece = Head | bytes | Packed
+
+
+def pieces(entries: Iterable[Entry]) -> Iterator[Piece]:
+    """The tar, in order; the entries must be in order, too."""
+    head = bytearray()
+    for entry in entries:
+        head += header(entry)
+        if not entry.size or entry.content is None:
+            _check_empty(entry)
+            continue
+        yield Head(bytes(head))
+        yield entry.content
+        head = bytearray(-entry.size % _BLOCK)
+    yield Head(bytes(head) + _END)
+
+
+def tar_stream(parts: Iterable[Piece]) -> Iterator[bytes]:
+    """The tar's bytes, for a compressor that takes them as they are."""
+    for part in parts:
+        if isinstance(part, Head):
+            yield part.data
+        else:
+            yield from plain_content(part)
+
+
+def header(entry: Entry) -> bytes:
+    """The blocks before an entry's content."""
+    is_folder = entry.content is None
+    name = entry.path.encode() + (b"/" if is_folder else b"")
+    extended = b""
+    if len(name) > _LONGEST_NAME or not name.isascii():
+        extended += _record(b"path", name)
+    if entry.size > _LARGEST_SIZE:
+        extended += _record(b"size", b"%d" % entry.size)
+    size = entry.size if entry.size <= _LARGEST_SIZE else 0
+    block = _block(name[:_LONGEST_NAME], entry.mode, size, _FOLDER if is_folder else _FILE)
+    if not extended:
+        return block
+    before = _block(_EXTENDED_NAME, 0o644, len(extended), _EXTENDED)
+    return before + extended + bytes(-len(extended) % _BLOCK) + block
+
+
+def _block(name: bytes, mode: int, size: int, kind: bytes) -> bytes:
+    """One header (POSIX.1-2008, pax, "ustar Interchange Format"); users have numbers only."""
+    start = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (
+        name.ljust(_LONGEST_NAME, b"\0"),
+        mode,
+        0,
+        0,
+        size,
+        EPOCH,
+    )
+    rest = kind + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\0"
+    total = sum(start) + sum(rest) + 8 * ord(" ")
+    return (start + b"%06o\0 " % total + rest).ljust(_BLOCK, b"\0")
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    """`LENGTH KEY=VALUE`, where the length counts its own digits."""
+    rest = len(key) + len(value) + 3
+    length = rest + len(str(rest))
+    length = rest + len(str(length))
+    return b"%d %b=%b\n" % (length, key, value)
+
+
+def _check_empty(entry: Entry) -> None:
+    """Raises BadInput when an empty file's packed bytes hold something after all."""
+    if isinstance(entry.content, Packed):
+        for _ in plain_content(entry.content):
+            pass
