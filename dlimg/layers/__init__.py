@@ -3,13 +3,12 @@
 A wheel is a zip of raw deflate streams with CRC and size in its directory, and a gzip file may
 consist of many members: so a layer is written without compressing anything anew.
 
-    archive.py  names.py           a wheel's zip structure, strictly
-    unpack.py                      a member's bytes, checked while they stream
-    wheel.py  record.py  scripts.py   what `.dist-info` says
-    scheme.py                      where each member lands, and with which mode
-    entry.py  tar.py               entries of a layer to the pieces of a tar
-    deflate.py  splice.py          those pieces to a gzip of many members
-    own.py                         what an installer adds to a wheel's files
-    store.py                       layers kept in a folder
-    make.py                        the three kinds of layers, through the store
+    directory.py  archive.py  names.py   a wheel's zip structure, strictly
+    unpack.py                            a member's bytes, checked while they stream
+    wheel.py  record.py  scripts.py      what `.dist-info` says
+    scheme.py  own.py                    where members land; what an installer adds to them
+    entry.py  tar.py                     entries of a layer to the pieces of a tar
+    deflate.py  splice.py                those pieces to a gzip of many members
+    index.py  store.py                   layers kept in a folder
+    make.py                              the three kinds of layers, through the store
 """

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 LARGEST_BLOCK: Final = 65_535
-_RUN: Final = re.compile(rb"(.)\1{3,}|.", re.DOTALL)
+_RUN: Final = re.compile(rb"(.)\1{3,}", re.DOTALL)
+_EIGHT_BITS: Final = 144
+_FLUSHED: Final = 2048  # bits that are held, so that the numbers stay small
 _LONGEST_MATCH: Final = 258
 _SHORTEST_MATCH: Final = 3
 
@@ -36,7 +38,7 @@ def squeezed(text: bytes) -> bytes:
     for code, bits in _codes(text):
         value |= code << width
         width += bits
-        if width >= 512:
+        if width >= _FLUSHED:
             whole = width // 8
             out += (value & ((1 << 8 * whole) - 1)).to_bytes(whole, "little")
             value >>= 8 * whole
@@ -50,25 +52,33 @@ def _block(content: bytes, *, last: int) -> bytes:
 
 
 def _codes(text: bytes) -> Iterator[tuple[int, int]]:
-    for match in _RUN.finditer(text):
-        literal = _SYMBOLS[match[0][0]]
-        yield literal
-        left = match.end() - match.start() - 1
+    position = 0
+    for run in _RUN.finditer(text):
+        yield from _literals(text[position : run.start() + 1])
+        left = run.end() - run.start() - 1
         while left >= _SHORTEST_MATCH:
             length = min(left, _LONGEST_MATCH)
             yield _MATCHES[length]
             left -= length
-        for _ in range(left):
-            yield literal
+        position = run.end() - left
+    yield from _literals(text[position:])
     yield _SYMBOLS[256]
+
+
+def _literals(text: bytes) -> Iterator[tuple[int, int]]:
+    """The codes of bytes as they are; those below 144 have eight bits, and go together."""
+    if text and max(text) < _EIGHT_BITS:
+        yield int.from_bytes(text.translate(_REVERSED), "little"), 8 * len(text)
+    else:
+        yield from (_SYMBOLS[byte] for byte in text)
 
 
 def _symbol(number: int) -> tuple[int, int]:
     """A literal's or length's code, its bits in the order in which they are written."""
-    if number < 144:
+    if number < _EIGHT_BITS:
         code, bits = 0x30 + number, 8
     elif number < 256:
-        code, bits = 0x190 + number - 144, 9
+        code, bits = 0x190 + number - _EIGHT_BITS, 9
     elif number < 280:
         code, bits = number - 256, 7
     else:
@@ -91,4 +101,5 @@ def _match(length: int) -> tuple[int, int]:
 
 
 _SYMBOLS: Final = tuple(_symbol(number) for number in range(286))
+_REVERSED: Final = bytes(code & 0xFF for code, _ in _SYMBOLS[:256])
 _MATCHES: Final = {length: _match(length) for length in range(_SHORTEST_MATCH, _LONGEST_MATCH + 1)}

@@ -13,6 +13,8 @@ from dlimg.layers.faults import unfit
 UTF8: Final = 0x0800
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 _DRIVE: Final = re.compile("[A-Za-z]:")
+# What deletes a file of a lower layer, in OCI's layers.
+_WHITEOUT: Final = ".wh."
 _LONGEST_NAME: Final = 255
 _LONGEST_PATH: Final = 3072  # the system's 4096 less what stands before it
 
@@ -71,6 +73,7 @@ def _reason(path: str) -> str:
         "begins with a drive letter": _DRIVE.match(path),
         "leads out of its folder": ".." in parts,
         "is not a plain path": "" in parts or "." in parts,
+        "would delete a file in an image": any(part.startswith(_WHITEOUT) for part in parts),
         "is too long": len(path.encode()) > _LONGEST_PATH
         or any(len(part.encode()) > _LONGEST_NAME for part in parts),
     }

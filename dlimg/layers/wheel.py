@@ -117,7 +117,7 @@ def _checked_name(file: str, stem: str, metadata: Message) -> NormalizedName:
         for other, number in ((folder_name, folder_version), said):
             if canonicalize_name(other.strip()) != name:
                 raise unfit(file, f"it holds {other!r}")
-            if Version(number) != version:
+            if Version(number) not in {version, Version(version.public)}:
                 raise unfit(file, f"it holds version {number!r}")
     except InvalidWheelFilename:
         raise unfit(file, "this is not the name of a wheel") from None

@@ -1,0 +1,79 @@
+"""What a layer is made from, and what it is: keys and layers, as values and as text."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from typing import Final, Self
+
+from dlimg.layers.splice import FORMAT
+
+GZIP: Final = "gzip"
+_KEY: Final = re.compile(
+    r"(?P<kind>[a-z]+)-(?P<source>[0-9a-f]{64})(?:-py(?P<python>3\.\d+))?-(?P<compression>[a-z0-9]+)"
+)
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A layer: its digest and bytes as it is kept, its diff id and bytes as a tar."""
+
+    digest: str
+    size: int
+    diff_id: str
+    unpacked: int
+    compression: str = GZIP
+
+    @property
+    def media_type(self) -> str:
+        """The layer's type in an OCI manifest."""
+        return f"application/vnd.oci.image.layer.v1.tar+{self.compression}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What a layer is made from: `source` is a sha256, `python` set where it shows in the layer."""
+
+    kind: str
+    source: str
+    python: str = ""
+    compression: str = GZIP
+
+    def __str__(self) -> str:
+        python = f"-py{self.python}" if self.python else ""
+        return f"{self.kind}-{self.source}{python}-{self.compression}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """The key of a file's name, or None when this is none."""
+        match = _KEY.fullmatch(text)
+        return cls(**match.groupdict(default="")) if match else None
+
+
+def source_of(parts: Iterable[str]) -> str:
+    """One sha256 for several texts, whatever is in them; their order counts."""
+    return sha256(json.dumps(list(parts)).encode()).hexdigest()
+
+
+def entry_text(key: Key, layer: Layer) -> str:
+    """The index entry; it says all that it stands for, so that people can read a store."""
+    return json.dumps({"format": FORMAT, **asdict(key), **asdict(layer)}, indent=2) + "\n"
+
+
+def parse_entry(text: str) -> Layer | None:
+    """The layer of an index entry, or None for one that this dlimg did not write."""
+    try:
+        values = json.loads(text)
+        layer = Layer(**{field.name: values[field.name] for field in fields(Layer)})
+        of_this_format = values["format"] == FORMAT
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return layer if of_this_format and _is_right(layer) else None
+
+
+def _is_right(layer: Layer) -> bool:
+    digests = all(_DIGEST.fullmatch(str(text)) for text in (layer.digest, layer.diff_id))
+    sizes = all(str(number).isdecimal() for number in (layer.size, layer.unpacked))
+    return digests and sizes

@@ -1,0 +1,132 @@
+"""The three kinds of layers, through the store: a large wheel, small wheels, and own files."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import IO, Final
+
+from dlimg.layers.entry import PLAIN, Entry, arranged
+from dlimg.layers.faults import damaged
+from dlimg.layers.index import Key, Layer, source_of
+from dlimg.layers.own import own_entries
+from dlimg.layers.scheme import depends_on_python, entries
+from dlimg.layers.splice import Spliced, splice
+from dlimg.layers.store import Store, find, make
+from dlimg.layers.tar import pieces
+from dlimg.layers.wheel import OpenWheel, open_wheel
+from dlimg.model import Wheel
+
+# Wheels from this size on get layers of their own: they hold nearly all bytes, and are few.
+LARGE: Final = 4_000_000
+
+Locate = Callable[[Wheel], Path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What making layers needs: the store, where wheels lie on disk, and somebody to tell.
+
+    `locate` is asked only for a wheel whose layer is not there yet; it may fetch it.
+    """
+
+    store: Store
+    locate: Locate
+    say: Callable[[str], None]
+
+
+def is_large(wheel: Wheel) -> bool:
+    return wheel.size >= LARGE
+
+
+def wheel_layer(workshop: Workshop, wheel: Wheel, *, python: str) -> Layer:
+    """The layer of one wheel; raises BadInput when the wheel is unfit or not the one named."""
+    return _layer(workshop, wheel_keys(wheel, python=python), (wheel,), python)
+
+
+def small_layer(workshop: Workshop, wheels: Sequence[Wheel], *, python: str) -> Layer:
+    """The one layer of several wheels, whatever their order; raises BadInput also for a clash."""
+    ordered = sorted(wheels, key=lambda wheel: wheel.sha256)
+    return _layer(workshop, small_keys(wheels, python=python), ordered, python)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """A cell's own files: those that `wheels` get on top of their content, and `files` besides.
+
+    `requested` are names of packages; `files` are contents by path, such as `etc/dlimg/x.txt`.
+    """
+
+    wheels: tuple[Wheel, ...]
+    python: str
+    requested: frozenset[str]
+    files: Mapping[str, bytes]
+
+    @property
+    def key(self) -> Key:
+        names = sorted({wheel.name for wheel in self.wheels} & self.requested)
+        files = [f"{path} {sha256(text).hexdigest()}" for path, text in sorted(self.files.items())]
+        hashes = sorted(wheel.sha256 for wheel in self.wheels)
+        source = source_of([*hashes, "requested", *names, "files", *files])
+        return Key(kind="own", source=source, python=self.python)
+
+
+def own_layer(workshop: Workshop, own: Own) -> Layer:
+    """The layer of what belongs to no wheel: RECORD, INSTALLER, commands, and further files."""
+
+    def write(file: IO[bytes]) -> Spliced:
+        found = [
+            Entry(path=path, mode=PLAIN, content=content, owner="dlimg")
+            for path, content in own.files.items()
+        ]
+        for wheel in own.wheels:
+            requested = wheel.name in own.requested
+            found += own_entries(_opened(workshop, wheel), python=own.python, requested=requested)
+        return splice(pieces(arranged(found)), file.write)
+
+    return find(workshop.store, own.key) or make(workshop.store, own.key, write, workshop.say)
+
+
+def wheel_keys(wheel: Wheel, *, python: str) -> tuple[Key, Key]:
+    """The keys under which the wheel's layer may be: the one for any Python, and for this."""
+    return _keys("wheel", wheel.sha256, python)
+
+
+def small_keys(wheels: Sequence[Wheel], *, python: str) -> tuple[Key, Key]:
+    """The same for the layer of several wheels."""
+    return _keys("small", source_of(sorted(wheel.sha256 for wheel in wheels)), python)
+
+
+def _keys(kind: str, source: str, python: str) -> tuple[Key, Key]:
+    return Key(kind=kind, source=source), Key(kind=kind, source=source, python=python)
+
+
+def _layer(
+    workshop: Workshop, keys: tuple[Key, Key], wheels: Sequence[Wheel], python: str
+) -> Layer:
+    """Found for any Python or for this one, or made for the one or the other."""
+    for_any, for_this = keys
+    found = find(workshop.store, for_any) or find(workshop.store, for_this)
+    if found:
+        return found
+    opened = [_opened(workshop, wheel) for wheel in wheels]
+    key = for_this if any(map(depends_on_python, opened)) else for_any
+    return make(workshop.store, key, partial(_write, opened, python), workshop.say)
+
+
+def _write(opened: Iterable[OpenWheel], python: str, file: IO[bytes]) -> Spliced:
+    found = [entry for wheel in opened for entry in entries(wheel, python=python)]
+    return splice(pieces(arranged(found)), file.write)
+
+
+def _opened(workshop: Workshop, wheel: Wheel) -> OpenWheel:
+    """The wheel on disk, after its sha256 was compared with the lock's."""
+    path = workshop.locate(wheel)
+    if path.name != wheel.file:
+        raise ValueError(f"{path} is not called {wheel.file}")
+    with path.open("rb") as file:
+        found = file_digest(file, "sha256").hexdigest()
+    if found != wheel.sha256:
+        raise damaged(wheel.file, f"its sha256 is {found}, not {wheel.sha256} as in the lock")
+    return open_wheel(path)

@@ -1,0 +1,238 @@
+"""Layers kept in a folder: by what they are made from, found, made once, checked and removed.
+
+    blobs/sha256/<hex>         the layers, under their digests
+    index/<format>/<key>.json  what was made from what; other formats are other folders
+    making/                    what is being written; a lock on a file says that it still is
+    turns/                     one lock for each key, so that two processes do not make one layer
+
+A layer is in the store from the moment that its index entry is, and that comes last: whatever
+happens before leaves something in `making`, or a blob that nothing names, for `prune`.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from dlimg.engine.turns import alone
+from dlimg.errors import Negative
+from dlimg.layers.index import Key, Layer, entry_text, parse_entry
+from dlimg.layers.splice import FORMAT, Spliced
+
+_PIECE: Final = 1 << 20
+
+Writer = Callable[[IO[bytes]], Spliced]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The folder of a store."""
+
+    path: Path
+
+    @property
+    def blobs(self) -> Path:
+        return self.path / "blobs/sha256"
+
+    @property
+    def index(self) -> Path:
+        return self.path / "index" / str(FORMAT)
+
+    @property
+    def making(self) -> Path:
+        return self.path / "making"
+
+    def blob(self, layer: Layer) -> Path:
+        """Where the layer's bytes lie."""
+        return self.blobs / layer.digest.removeprefix("sha256:")
+
+    def entry(self, key: Key) -> Path:
+        return self.index / f"{key}.json"
+
+    def turn(self, key: Key) -> Path:
+        return self.path / "turns" / str(key)
+
+
+def find(store: Store, key: Key) -> Layer | None:
+    """The layer, when it was made and all its bytes are there (`verify` looks at each of them)."""
+    try:
+        layer = parse_entry(store.entry(key).read_text(encoding="utf-8"))
+        whole = layer is not None and store.blob(layer).stat().st_size == layer.size
+    except (OSError, UnicodeDecodeError):
+        return None
+    return layer if whole else None
+
+
+def make(store: Store, key: Key, write: Writer, say: Callable[[str], None]) -> Layer:
+    """The layer, written now unless it is there; raises Negative when the disk does not take it.
+
+    Nothing is left of a layer that could not be written.
+    """
+    try:
+        with alone(store.turn(key), doing=f"making layer {key}", say=say):
+            return find(store, key) or _made(store, key, write)
+    except OSError as error:
+        reason = f"{(error.strerror or str(error)).lower()} {error.filename or ''}".strip()
+        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        hint = "free some with `dlimg layers prune`, or set XDG_CACHE_HOME to a folder elsewhere"
+        raise Negative(
+            f"layer {key} cannot be made: {reason}",
+            where=str(store.path),
+            hint=hint if is_full else "",
+        ) from error
+
+
+def listed(store: Store) -> tuple[tuple[Key, Layer], ...]:
+    """All that is in the store and whole, by key."""
+    keys = (Key.parse(path.stem) for path in sorted(store.index.glob("*.json")))
+    found = ((key, find(store, key)) for key in keys if key)
+    return tuple((key, layer) for key, layer in found if layer)
+
+
+def verify(store: Store) -> tuple[Key, ...]:
+    """What was damaged, by key, after its bytes were read; it is removed, to be made again."""
+    damaged = []
+    for key in sorted(_entries(store), key=str):
+        layer = find(store, key)
+        if layer is None or _digest(store.blob(layer)) != layer.digest:
+            damaged.append(key)
+            store.entry(key).unlink(missing_ok=True)
+            if layer is not None:
+                store.blob(layer).unlink(missing_ok=True)
+    return tuple(damaged)
+
+
+def prune(store: Store, used: Collection[Key]) -> int:
+    """Bytes that came free: layers but the used ones, and whatever else nothing needs.
+
+    What another process is writing stays.
+    """
+    with _publishing(store, fcntl.LOCK_EX):
+        for key in _entries(store):
+            if key not in used:
+                store.entry(key).unlink(missing_ok=True)
+        kept = {store.blob(layer) for _, layer in listed(store)}
+        freed = sum(_removed(path) for path in _files(store.blobs) if path not in kept)
+        freed += sum(_removed(path) for path in _other_formats(store))
+        return freed + sum(_removed(path) for path in _forgotten(store))
+
+
+def _made(store: Store, key: Key, write: Writer) -> Layer:
+    for folder in (store.making, store.blobs, store.index):
+        folder.mkdir(parents=True, exist_ok=True)
+    with _temporary(store) as file:
+        spliced = write(file)
+        _settle(file)
+        layer = Layer(
+            digest=spliced.digest,
+            size=spliced.size,
+            diff_id=spliced.diff_id,
+            unpacked=spliced.unpacked,
+            compression=key.compression,
+        )
+        with _publishing(store, fcntl.LOCK_SH):
+            Path(file.name).replace(store.blob(layer))
+            _sync(store.blobs)
+            with _temporary(store) as entry:
+                entry.write(entry_text(key, layer).encode())
+                _settle(entry)
+                Path(entry.name).replace(store.entry(key))
+            _sync(store.index)
+    return layer
+
+
+@contextmanager
+def _temporary(store: Store) -> Iterator[IO[bytes]]:
+    """A locked file that is gone afterwards unless it was renamed."""
+    with _publishing(store, fcntl.LOCK_SH):  # or `prune` would take it for a forgotten one
+        file = tempfile.NamedTemporaryFile(dir=store.making, delete=False)  # noqa: SIM115
+        fcntl.flock(file, fcntl.LOCK_EX)
+    with file:
+        try:
+            yield file
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _publishing(store: Store, kind: int) -> Iterator[None]:
+    """Inside, what is put into the store and what is removed from it do not meet."""
+    store.path.mkdir(parents=True, exist_ok=True)
+    with (store.path / "lock").open("w", encoding="ascii") as lock:
+        fcntl.flock(lock, kind)
+        yield
+
+
+def _settle(file: IO[bytes]) -> None:
+    """All that was written is on the disk, and may be read by the user's others."""
+    file.flush()
+    os.fchmod(file.fileno(), 0o644)
+    os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _entries(store: Store) -> list[Key]:
+    """Every key of this format that has an entry, whole or not; an entry with no key goes."""
+    keys = []
+    for path in _files(store.index):
+        key = Key.parse(path.stem)
+        if key is None:
+            path.unlink(missing_ok=True)
+        else:
+            keys.append(key)
+    return keys
+
+
+def _other_formats(store: Store) -> list[Path]:
+    folders = [path for path in store.index.parent.glob("*") if path != store.index]
+    return [file for folder in folders for file in _files(folder)]
+
+
+def _forgotten(store: Store) -> list[Path]:
+    """Files in `making` and `turns` that no process holds any more."""
+    files = [*_files(store.making), *_files(store.path / "turns")]
+    return [path for path in files if _is_free(path)]
+
+
+def _is_free(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _removed(path: Path) -> int:
+    """The bytes of a file that is gone now."""
+    try:
+        size = path.stat().st_size
+        path.unlink()
+    except FileNotFoundError:
+        return 0
+    return size
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.is_file())
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return f"sha256:{digest.hexdigest()}"

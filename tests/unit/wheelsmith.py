@@ -1,0 +1,219 @@
+"""Wheels for tests: whole ones made by zipfile, and zips put together by hand, byte by byte."""
+
+import base64
+import csv
+import gzip
+import hashlib
+import io
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dlimg.model import Wheel
+
+WHEEL = "Wheel-Version: 1.0\nGenerator: smith\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One record of a zip; what is not given follows from the content."""
+
+    name: bytes
+    content: bytes = b""
+    method: int = 8
+    flags: int = 0
+    mode: int = stat.S_IFREG | 0o644
+    crc: int | None = None
+    size: int | None = None
+    packed: bytes | None = None
+    extra: bytes = b""
+    local: Mapping[str, object] = field(default_factory=dict)
+    after: bytes = b""
+
+    @property
+    def data(self) -> bytes:
+        if self.packed is not None:
+            return self.packed
+        return deflated(self.content) if self.method == 8 else self.content
+
+
+def deflated(content: bytes, level: int = 6) -> bytes:
+    packer = zlib.compressobj(level, zlib.DEFLATED, -15)
+    return packer.compress(content) + packer.flush()
+
+
+def zipped(records: Iterable[Record], *, before: bytes = b"", end: bytes | None = None) -> bytes:
+    """A zip of these records; each one's own header may be told other things by `local`."""
+    out = bytearray(before)
+    listing = bytearray()
+    count = 0
+    for record in records:
+        offset = len(out)
+        crc = zlib.crc32(record.content) if record.crc is None else record.crc
+        size = len(record.content) if record.size is None else record.size
+        told: dict[str, object] = {
+            "name": record.name,
+            "flags": record.flags,
+            "method": record.method,
+            "crc": crc,
+            "packed": len(record.data),
+            "size": size,
+            "extra": b"",
+            **record.local,
+        }
+        out += _local(told) + record.data + record.after
+        listing += _listed(record, (crc, size, offset))
+        count += 1
+    start = len(out)
+    if end is None:
+        end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(listing), start, 0)
+    return bytes(out + listing) + end
+
+
+def descriptor(content: bytes, *, signature: bool = True, big: bool = False) -> bytes:
+    form = "<LQQ" if big else "<LLL"
+    packed = len(deflated(content))
+    found = struct.pack(form, zlib.crc32(content), packed, len(content))
+    return (b"PK\x07\x08" if signature else b"") + found
+
+
+def metadata(name: str, version: str = "1.0") -> str:
+    return f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+
+
+def wheel(
+    folder: Path,
+    name: str = "small",
+    files: Mapping[str, bytes | str] | None = None,
+    *,
+    version: str = "1.0",
+    modes: Mapping[str, int] | None = None,
+    tag: str = "py3-none-any",
+    record: str | None = None,
+    without: Sequence[str] = (),
+    level: int = 6,
+    stored: Sequence[str] = (),
+) -> Path:
+    """A wheel as build tools make them."""
+    information = f"{name}-{version}.dist-info"
+    contents = {path: _bytes(content) for path, content in (files or {}).items()}
+    contents.setdefault(f"{information}/METADATA", metadata(name, version).encode())
+    contents.setdefault(f"{information}/WHEEL", WHEEL.replace("py3-none-any", tag).encode())
+    contents[f"{information}/RECORD"] = (
+        record if record is not None else _record(contents, information)
+    ).encode()
+    path = folder / f"{name}-{version}-{tag}.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
+        for member, content in contents.items():
+            if member in without:
+                continue
+            one = zipfile.ZipInfo(member, (2020, 2, 2, 2, 2, 2))
+            kind = stat.S_IFDIR | 0o755 if member.endswith("/") else stat.S_IFREG | 0o644
+            one.external_attr = ((modes or {}).get(member) or kind) << 16
+            one.compress_type = zipfile.ZIP_STORED if member in stored else zipfile.ZIP_DEFLATED
+            archive.writestr(one, content, compresslevel=level)
+    return path
+
+
+def locked(path: Path) -> Wheel:
+    """The wheel as a lock names it."""
+    name, version, *_ = path.name.split("-")
+    return Wheel(
+        name=name.lower().replace("_", "-"),
+        version=version,
+        file=path.name,
+        size=path.stat().st_size,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+
+
+def tree(layer: bytes) -> dict[str, tuple[int, bytes | None]]:
+    """Paths with mode and content (None for a folder) as Python reads the layer."""
+    found: dict[str, tuple[int, bytes | None]] = {}
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(layer))) as archive:
+        for member in archive:
+            assert (member.uid, member.gid, member.mtime) == (0, 0, 315_619_200)
+            assert member.name not in found
+            file = archive.extractfile(member)
+            assert member.isdir() or member.isfile()
+            found[member.name] = (member.mode, file.read() if file else None)
+    return found
+
+
+def files(layer: bytes) -> dict[str, bytes]:
+    """The files below the library, or from the environment's root for others."""
+    return {
+        path.removeprefix("opt/env/").removeprefix("lib/python/site-packages/"): content
+        for path, (_, content) in tree(layer).items()
+        if content is not None
+    }
+
+
+def _bytes(content: bytes | str) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
+def _record(contents: Mapping[str, bytes], information: str) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for path, content in contents.items():
+        if not path.endswith("/"):
+            writer.writerow([path, identity(content), len(content)])
+    writer.writerow([f"{information}/RECORD", "", ""])
+    return text.getvalue()
+
+
+def identity(content: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    return f"sha256={digest}"
+
+
+def _local(told: Mapping[str, object]) -> bytes:
+    name, extra = told["name"], told["extra"]
+    assert isinstance(name, bytes)
+    assert isinstance(extra, bytes)
+    fixed = struct.pack(
+        "<4s5H3L2H",
+        b"PK\3\4",
+        20,
+        told["flags"],
+        told["method"],
+        0,
+        0x21,
+        told["crc"],
+        told["packed"],
+        told["size"],
+        len(name),
+        len(extra),
+    )
+    return fixed + name + extra
+
+
+def _listed(record: Record, place: tuple[int, int, int]) -> bytes:
+    crc, size, offset = place
+    fixed = struct.pack(
+        "<4s6H3L5H2L",
+        b"PK\1\2",
+        0x031E,
+        20,
+        record.flags,
+        record.method,
+        0,
+        0x21,
+        crc,
+        len(record.data),
+        size,
+        len(record.name),
+        len(record.extra),
+        0,
+        0,
+        0,
+        record.mode << 16,
+        offset,
+    )
+    return fixed + record.name + record.extra
