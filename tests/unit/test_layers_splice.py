@@ -231,7 +231,7 @@ def test_headers_of_large_files(tmp_path: Path, size: int) -> None:
         assert file.next().size == size  # type: ignore[union-attr]
 
 
-def test_sizes_are_kept_to_32_bits(tmp_path: Path) -> None:
+def test_sizes_are_kept_to_32_bits() -> None:
     from dlimg.layers.splice import _trailer
 
     assert _trailer(5, (1 << 32) + 7) == b"\5\0\0\0\7\0\0\0"
@@ -275,5 +275,5 @@ def test_an_empty_file_with_something_in_it(tmp_path: Path) -> None:
     path.write_bytes(whole[:at] + b"\3\4" + whole[at + 2 :])
     of_wheel(path)  # the bits behind a stream's end are not content
     path.write_bytes(whole[:at] + b"\3\1" + whole[at + 2 :])
-    with pytest.raises(BadInput, match="empty.py cannot be unpacked"):
+    with pytest.raises(BadInput, match=r"empty\.py cannot be unpacked"):
         of_wheel(path)

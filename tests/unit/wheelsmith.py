@@ -86,7 +86,7 @@ def metadata(name: str, version: str = "1.0") -> str:
     return f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
 
 
-def wheel(
+def wheel(  # noqa: PLR0913  # a test names the few that it cares about
     folder: Path,
     name: str = "small",
     files: Mapping[str, bytes | str] | None = None,
