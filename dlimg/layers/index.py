@@ -29,12 +29,16 @@ class Layer:
     @property
     def media_type(self) -> str:
         """The layer's type in an OCI manifest."""
-        return f"application/vnd.oci.image.layer.v1.tar+{self.compression}"
+        method = self.compression.rstrip("0123456789")
+        return f"application/vnd.oci.image.layer.v1.tar+{method}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """What a layer is made from: `source` is a sha256, `python` set where it shows in the layer."""
+    """What a layer is made from: `source` is a sha256, `python` set where it shows in the layer.
+
+    `compression` names a method, with its level where it has one: `gzip`, `zstd3`.
+    """
 
     kind: str
     source: str

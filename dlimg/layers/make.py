@@ -1,20 +1,19 @@
 """The three kinds of layers, through the store: a large wheel, small wheels, and own files."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import IO, Final
 
 from dlimg.layers.entry import PLAIN, Entry, arranged
 from dlimg.layers.faults import damaged
-from dlimg.layers.index import Key, Layer, source_of
+from dlimg.layers.index import GZIP, Key, Layer, source_of
 from dlimg.layers.own import own_entries
 from dlimg.layers.scheme import depends_on_python, entries
 from dlimg.layers.splice import Spliced, splice
 from dlimg.layers.store import Store, find, make
-from dlimg.layers.tar import pieces
+from dlimg.layers.tar import Piece, pieces
 from dlimg.layers.wheel import OpenWheel, open_wheel
 from dlimg.model import Wheel
 
@@ -22,18 +21,22 @@ from dlimg.model import Wheel
 LARGE: Final = 4_000_000
 
 Locate = Callable[[Wheel], Path]
+Press = Callable[[Iterable[Piece], Callable[[bytes], object]], Spliced]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
     """What making layers needs: the store, where wheels lie on disk, and somebody to tell.
 
-    `locate` is asked only for a wheel whose layer is not there yet; it may fetch it.
+    `locate` is asked only for a wheel whose layer is not there yet; it may fetch it. `press`
+    writes layers, and `compression` is what it is called in keys.
     """
 
     store: Store
     locate: Locate
     say: Callable[[str], None]
+    press: Press = splice
+    compression: str = GZIP
 
 
 def is_large(wheel: Wheel) -> bool:
@@ -42,13 +45,15 @@ def is_large(wheel: Wheel) -> bool:
 
 def wheel_layer(workshop: Workshop, wheel: Wheel, *, python: str) -> Layer:
     """The layer of one wheel; raises BadInput when the wheel is unfit or not the one named."""
-    return _layer(workshop, wheel_keys(wheel, python=python), (wheel,), python)
+    keys = wheel_keys(wheel, python=python, compression=workshop.compression)
+    return _layer(workshop, keys, (wheel,), python)
 
 
 def small_layer(workshop: Workshop, wheels: Sequence[Wheel], *, python: str) -> Layer:
     """The one layer of several wheels, whatever their order; raises BadInput also for a clash."""
     ordered = sorted(wheels, key=lambda wheel: wheel.sha256)
-    return _layer(workshop, small_keys(wheels, python=python), ordered, python)
+    keys = small_keys(wheels, python=python, compression=workshop.compression)
+    return _layer(workshop, keys, ordered, python)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +68,12 @@ class Own:
     requested: frozenset[str]
     files: Mapping[str, bytes]
 
-    @property
-    def key(self) -> Key:
+    def key(self, compression: str = GZIP) -> Key:
         names = sorted({wheel.name for wheel in self.wheels} & self.requested)
         files = [f"{path} {sha256(text).hexdigest()}" for path, text in sorted(self.files.items())]
         hashes = sorted(wheel.sha256 for wheel in self.wheels)
         source = source_of([*hashes, "requested", *names, "files", *files])
-        return Key(kind="own", source=source, python=self.python)
+        return Key(kind="own", source=source, python=self.python, compression=compression)
 
 
 def own_layer(workshop: Workshop, own: Own) -> Layer:
@@ -83,23 +87,23 @@ def own_layer(workshop: Workshop, own: Own) -> Layer:
         for wheel in own.wheels:
             requested = wheel.name in own.requested
             found += own_entries(_opened(workshop, wheel), python=own.python, requested=requested)
-        return splice(pieces(arranged(found)), file.write)
+        return workshop.press(pieces(arranged(found)), file.write)
 
-    return find(workshop.store, own.key) or make(workshop.store, own.key, write, workshop.say)
+    key = own.key(workshop.compression)
+    return find(workshop.store, key) or make(workshop.store, key, write, workshop.say)
 
 
-def wheel_keys(wheel: Wheel, *, python: str) -> tuple[Key, Key]:
+def wheel_keys(wheel: Wheel, *, python: str, compression: str = GZIP) -> tuple[Key, Key]:
     """The keys under which the wheel's layer may be: the one for any Python, and for this."""
-    return _keys("wheel", wheel.sha256, python)
+    for_any = Key(kind="wheel", source=wheel.sha256, compression=compression)
+    return for_any, replace(for_any, python=python)
 
 
-def small_keys(wheels: Sequence[Wheel], *, python: str) -> tuple[Key, Key]:
+def small_keys(wheels: Sequence[Wheel], *, python: str, compression: str = GZIP) -> tuple[Key, Key]:
     """The same for the layer of several wheels."""
-    return _keys("small", source_of(sorted(wheel.sha256 for wheel in wheels)), python)
-
-
-def _keys(kind: str, source: str, python: str) -> tuple[Key, Key]:
-    return Key(kind=kind, source=source), Key(kind=kind, source=source, python=python)
+    source = source_of(sorted(wheel.sha256 for wheel in wheels))
+    for_any = Key(kind="small", source=source, compression=compression)
+    return for_any, replace(for_any, python=python)
 
 
 def _layer(
@@ -112,12 +116,12 @@ def _layer(
         return found
     opened = [_opened(workshop, wheel) for wheel in wheels]
     key = for_this if any(map(depends_on_python, opened)) else for_any
-    return make(workshop.store, key, partial(_write, opened, python), workshop.say)
 
+    def write(file: IO[bytes]) -> Spliced:
+        found = [entry for wheel in opened for entry in entries(wheel, python=python)]
+        return workshop.press(pieces(arranged(found)), file.write)
 
-def _write(opened: Iterable[OpenWheel], python: str, file: IO[bytes]) -> Spliced:
-    found = [entry for wheel in opened for entry in entries(wheel, python=python)]
-    return splice(pieces(arranged(found)), file.write)
+    return make(workshop.store, key, write, workshop.say)
 
 
 def _opened(workshop: Workshop, wheel: Wheel) -> OpenWheel:

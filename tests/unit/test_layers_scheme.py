@@ -1,6 +1,6 @@
 """Where members land and what an installer adds, as uv 0.13.8 was seen to do it.
 
-Its install into an environment of the same layout was compared, file for file.
+`test_layers_uv.py` compares with uv itself.
 """
 
 import io

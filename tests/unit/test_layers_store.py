@@ -1,6 +1,7 @@
 """Layers are kept once, whole or not at all, whoever else is at it."""
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -8,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -21,7 +23,7 @@ from dlimg.layers.index import Key, Layer, parse_entry, source_of
 from dlimg.layers.make import Own, Workshop, is_large, own_layer, small_layer, wheel_layer
 from dlimg.layers.splice import FORMAT, Spliced, splice
 from dlimg.layers.store import Store, find, listed, make, prune, verify
-from dlimg.layers.tar import Head
+from dlimg.layers.tar import Head, Piece, tar_stream
 from dlimg.model import Wheel
 
 ONE = Key(kind="wheel", source="1" * 64)
@@ -430,7 +432,25 @@ def test_own_files_have_a_key_for_all_that_shows(shop: Shop, other: dict[str, ob
         "requested": frozenset(),
         "files": {"x": b"1"},
     }
-    assert Own(**given).key != Own(**{**given, **other}).key  # type: ignore[arg-type]
+    assert Own(**given).key() != Own(**{**given, **other}).key()  # type: ignore[arg-type]
+
+
+def test_another_compression(shop: Shop) -> None:
+    """A compressor takes the tar; here it is one that leaves it as it is."""
+
+    def press(parts: Iterable[Piece], write: Callable[[bytes], object]) -> Spliced:
+        tar = b"".join(tar_stream(parts))
+        write(tar)
+        digest = f"sha256:{hashlib.sha256(tar).hexdigest()}"
+        return Spliced(digest=digest, size=len(tar), diff_id=digest, unpacked=len(tar))
+
+    wheel = shop.wheel("small", {"a.py": "1"})
+    other = replace(shop.workshop, press=press, compression="zstd3")
+    layer = wheel_layer(other, wheel, python="3.13")
+    first = wheel_layer(shop.workshop, wheel, python="3.13")
+    assert layer.diff_id == first.diff_id == layer.digest != first.digest
+    assert layer.media_type == "application/vnd.oci.image.layer.v1.tar+zstd"
+    assert wheel_layer(other, wheel, python="3.13") == layer
 
 
 def test_another_wheel_than_the_locks(shop: Shop) -> None:
