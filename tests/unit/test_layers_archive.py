@@ -353,3 +353,46 @@ def test_locked_wheels_of_tests_are_right(tmp_path: Path) -> None:
     path = wheelsmith.wheel(tmp_path, "Some_Name", {"x/": b"", "x/y.py": b"1"})
     assert wheelsmith.locked(path).name == "some-name"
     assert {member.path for member in read_archive(path).members if member.folder} == {"x"}
+
+
+def test_a_member_of_more_than_four_gigabytes(tmp_path: Path) -> None:
+    """A sparse file: the large member is a hole, and the others lie behind it."""
+    size = (1 << 32) + 5
+    offset = 30 + 3 + 20 + size
+    own = struct.pack("<2H2Q", 1, 16, size, size)
+    full = {"packed": 0xFFFFFFFF, "size": 0xFFFFFFFF, "extra": own}
+    large = Record(name=b"big", method=0, size=0xFFFFFFFF, extra=own, local=full)
+    head, _, _ = zipped([large]).partition(b"PK\1\2")
+    second = zipped([B])
+    path = tmp_path / "small-1.0-py3-none-any.whl"
+    with path.open("wb") as file:
+        file.write(head)
+        file.seek(offset)
+        file.write(second[: second.index(b"PK\1\2")])
+        start = file.tell()
+        file.write(_listed_at(zipped([large]), packed=True))
+        file.write(_listed_at(second, offset=offset))
+        listing = file.tell() - start
+        file.write(struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 2, 2, listing, start))
+        file.write(struct.pack("<4sLQL", b"PK\6\7", 0, start + listing, 1))
+        file.write(plain_end(2, listing, 0xFFFFFFFF))
+    archive = read_archive(path)
+    big, other = archive.members
+    assert (big.size, big.packed, big.offset) == (size, size, 53)
+    assert other.offset > 1 << 32
+    assert content(archive, other) == b"second"
+    with zipfile.ZipFile(path) as peer:
+        assert peer.getinfo("big").file_size == size
+        assert peer.read("b") == b"second"
+
+
+def _listed_at(raw: bytes, *, packed: bool = False, offset: int | None = None) -> bytes:
+    """A directory's only line, with its packed size full, or its offset in zip64's field."""
+    line = bytearray(raw[raw.index(b"PK\1\2") : -22])
+    if packed:
+        line[20:24] = b"\xff" * 4
+    if offset is not None:
+        line[30:32] = struct.pack("<H", 12)
+        line[42:46] = b"\xff" * 4
+        line += struct.pack("<2HQ", 1, 8, offset)
+    return bytes(line)
