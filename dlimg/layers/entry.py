@@ -66,8 +66,12 @@ def arranged(entries: Iterable[Entry]) -> tuple[Entry, ...]:
         found[entry.path] = entry if other is None else _merged(other, entry)
     for entry in list(found.values()):
         for parent in _parents(entry.path):
-            above = found.setdefault(parent, folder(parent, owner=entry.owner))
-            if above.content is not None:
+            above = found.get(parent)
+            if above is None:
+                found[parent] = folder(parent, owner=entry.owner)
+            elif above.content is None:
+                break  # its own parents are seen to in its own turn, or were when it was added
+            else:
                 raise _clash(above, entry)
     return tuple(found[path] for path in sorted(found))
 
