@@ -62,6 +62,20 @@ def test_a_header_is_read() -> None:
     )
 
 
+def test_the_words_of_a_whole_header() -> None:
+    found = parse_check(
+        header(
+            "needs: two gpus,  network, image, flavour notebook",
+            "seconds: 5",
+            "container: any user",
+            "flaky: the GPU: others use it",
+        ),
+        "one.py",
+    )
+    assert found.needs == {"gpu", "two gpus", "network", "image", "flavour notebook"}
+    assert (found.container, found.flaky) == ("any user", "the GPU: others use it")
+
+
 def test_needing_nothing_is_no_need() -> None:
     assert parse_check(GOOD, "one.py").needs == frozenset()
 
@@ -89,7 +103,41 @@ def test_prose_between_the_lines_is_no_header() -> None:
             header("needs: gpu", "seconds: 1", "applies: cpu"),
             "c.py:5",
             "unknown `applies: cpu`",
-            "use one of compiler, cuda",
+            "use one of cuda",
+        ),
+        (
+            header("needs: gpu", "seconds: 1", "applies: compiler"),
+            "c.py:5",
+            "unknown `applies: compiler`",
+            "write `needs: compiler`",
+        ),
+        (header("needs: ", "seconds: 1"), "c.py:3", "unknown need ``", "use one of compiler,"),
+        (header("needs: gpu, netwerk", "seconds: 1"), "c.py:3", "need `netwerk`", "'network'?"),
+        (
+            header("needs: flavour notebok", "seconds: 1"),
+            "c.py:3",
+            "unknown need `flavour notebok`",
+            "'flavour notebook'?",
+        ),
+        (header("needs: nothing, gpu", "seconds: 1"), "c.py:3", "nothing, and some", "`nothing`"),
+        (header("needs: gpu, gpu", "seconds: 1"), "c.py:3", "names `gpu` twice", "keep one"),
+        (
+            header("needs: flavour devel, flavour compile", "seconds: 1"),
+            "c.py:3",
+            "two flavours, and an image has one",
+            "a check for each",
+        ),
+        (
+            header("needs: nothing", "seconds: 1", "container: readonly"),
+            "c.py:5",
+            "unknown `container: readonly`",
+            "'read-only'?",
+        ),
+        (
+            header("needs: nothing", "seconds: 1", "flaky:"),
+            "c.py:5",
+            "`flaky` does not say why",
+            "say what may fail",
         ),
         (
             header("needs: gpu", "seconds: 1", "needs: nothing"),
@@ -129,6 +177,20 @@ def test_what_needs_a_compiler_is_left_out_where_none_is_promised(
     cell = make.cell(family, accelerator=accelerator, flavour=flavour)
     found = tuple(name for name in names(cell, IMAGES) if name == "compiled_step")
     assert found == compiled(family, flavour)
+
+
+@pytest.mark.parametrize("flavour", Flavour)
+def test_what_needs_a_flavour_is_left_out_of_the_others(tmp_path: Path, flavour: Flavour) -> None:
+    text = header("needs: flavour notebook", "seconds: 5")
+    write(whole(tmp_path), "common/checks/extra", text=text)
+    found = names(make.cell(flavour=flavour), tmp_path)
+    assert ("extra" in found) is (flavour is Flavour.NOTEBOOK)
+
+
+def test_on_a_cpu_image_gpus_fall_away_and_other_needs_stay(tmp_path: Path) -> None:
+    text = header("needs: gpu, network, image", "seconds: 5")
+    write(whole(tmp_path), "common/checks/extra", text=text)
+    assert checks_for(make.cell(), tmp_path)[0].needs == {"network", "image"}
 
 
 def test_who_needs_two_gpus_needs_one() -> None:
