@@ -19,6 +19,8 @@ from dlimg.errors import BadInput, DlimgError, Negative
 from dlimg.model import Built, Check, Evidence, Verdict
 from dlimg.smoke.evidence import read_evidence, reusable, write_evidence
 from dlimg.smoke.execute import Place, first_environment, run_check
+from dlimg.smoke.host import engine_text, host_of
+from dlimg.smoke.last import vanished
 from dlimg.smoke.scripts import archive, placed, scripts
 from dlimg.smoke.told import Told, told
 from dlimg.smoke.verdicts import GPU, NO_DEVICE, SIGHT, Gpu, gpus, verdict
@@ -58,11 +60,13 @@ def test(
     given = device or NO_DEVICE
     found = scripts(images, built.planned.image.cell.family)
     ready = [placed(check, images, found) for check in checks]
+    cell_id = built.planned.image.cell.id
+    gone = vanished(settings.evidence, cell_id, {check.name for check in ready}, say=settings.say)
     known = read_evidence(settings.evidence, built.digest, say=settings.say)
     before = next((one for one in known if one.device == given), None)
     kept = {check.name: reusable(known, check, given) for check in ready}
     if before is not None and all(kept.values()) and not _is_on_gpu(ready, given):
-        return replace(before, verdicts=tuple(one for one in kept.values() if one))
+        return _again(before, tuple(one for one in kept.values() if one), gone, settings)
     facts = told(built.planned, engine.sdk.images.get(built.digest).labels)
     with _container(built, engine, device, settings, facts) as there:
         there.container.put_archive("/", archive({**found, **facts.files}))
@@ -70,9 +74,21 @@ def test(
         verdicts = _verdicts(there, ready, kept, given, seen_before)
     is_new = any(one is not kept[one.check] for one in verdicts if one.check != SIGHT)
     if before is not None and not is_new:
-        return replace(before, verdicts=verdicts)
-    evidence = _evidence(built, engine, given, verdicts)
+        return _again(before, verdicts, gone, settings)
+    evidence = replace(_evidence(built, engine, given, verdicts), vanished=gone)
     write_evidence(settings.evidence, evidence, say=settings.say)
+    return evidence
+
+
+def _again(
+    before: Evidence, verdicts: tuple[Verdict, ...], gone: tuple[str, ...], settings: Settings
+) -> Evidence:
+    """What was known before; noted anew when a check is gone, so that this is told of once."""
+    names = {verdict.check for verdict in verdicts}
+    missed = gone or tuple(name for name in before.vanished if name not in names)
+    evidence = replace(before, verdicts=verdicts, vanished=missed)
+    if gone:
+        write_evidence(settings.evidence, evidence, say=settings.say)
     return evidence
 
 
@@ -167,6 +183,7 @@ def _evidence(built: Built, engine: Engine, device: str, verdicts: tuple[Verdict
         device=device,
         day=datetime.now(UTC).date().isoformat(),
         dlimg=dlimg.__version__,
-        engine=engine.version,
+        engine=engine_text(engine),
+        host=host_of(engine),
         verdicts=verdicts,
     )
