@@ -6,7 +6,7 @@ from typing import Final
 
 from dlimg.errors import BadInput, DlimgError, Problem
 from dlimg.model import Cell, Check, Flavour
-from dlimg.smoke.header import COMPILER, CUDA, FLAVOUR, ON_GPU, Header, parse_header
+from dlimg.smoke.header import COMPILER, CUDA, FLAVOUR, IMAGE, ON_GPU, Header, parse_header
 
 REQUIRED: Final = ("nvidia_smi", "is_gpu_available", "conv_training", "tag_is_true")
 WITH_COMPILER: Final = (Flavour.COMPILE, Flavour.DEVEL)
@@ -24,19 +24,39 @@ def checks_for(cell: Cell, images: Path) -> tuple[Check, ...]:
     what needs a compiler or a flavour is left out where the image promises none, or is another.
     Raises BadInput for missing scripts and for headers that are wrong.
     """
-    found: list[Check] = []
+    return tuple(
+        _check(path, header, text, is_cuda=cell.is_cuda)
+        for path, text, header in _parsed(cell.family, images)
+        if applies(header, cell)
+    )
+
+
+def checks_of_machine(family: str, images: Path, *, has_gpu: bool) -> tuple[Check, ...]:
+    """The checks that mean something on a machine that is no image, in the same order.
+
+    What is about an image, one of its flavours or a container of another kind is left out. What
+    would run on a CPU image, too, needs no GPU where there is none. Raises BadInput likewise.
+    """
+    return tuple(
+        _check(path, header, text, is_cuda=has_gpu or header.applies == CUDA)
+        for path, text, header in _parsed(family, images)
+        if not header.container
+        and not any(need == IMAGE or need.startswith(FLAVOUR) for need in header.needs)
+    )
+
+
+def _parsed(family: str, images: Path) -> list[tuple[str, str, Header]]:
+    """Path, text and header of every check; raises BadInput with all that is wrong in headers."""
+    found: list[tuple[str, str, Header]] = []
     problems: list[Problem] = []
-    for path, text in _scripts(cell.family, images):
+    for path, text in _scripts(family, images):
         try:
-            header = parse_header(text, path)
+            found.append((path, text, parse_header(text, path)))
         except DlimgError as error:
             problems.extend(error.problems)
-            continue
-        if applies(header, cell):
-            found.append(_check(path, header, text, is_cuda=cell.is_cuda))
     if problems:
         raise BadInput.of(problems)
-    return tuple(found)
+    return found
 
 
 def applies(header: Header, cell: Cell) -> bool:
