@@ -63,7 +63,13 @@ def _published_text(line: Line) -> str:
 def _checks_text(line: Line) -> str:
     if line.evidence is None:
         return "failed: could not be run" if line.error else "not run"
-    verdicts = line.evidence.verdicts
+    text = verdicts_text(line.evidence)
+    return f"{text}; {gpu_text(line.evidence)}" if line.image.cell.is_cuda else text
+
+
+def verdicts_text(evidence: Evidence) -> str:
+    """`not-run: 3 of 9 passed, 6 not run`."""
+    verdicts = evidence.verdicts
     counts = {status: sum(one.status is status for one in verdicts) for status in Status}
     said = outcome(verdicts)
     text = f"{said}: {counts[Status.PASSED]} of {len(verdicts)} passed"
@@ -71,8 +77,6 @@ def _checks_text(line: Line) -> str:
         text += f", {counts[Status.FAILED]} failed"
     if counts[Status.NOT_RUN]:
         text += f", {counts[Status.NOT_RUN]} not run"
-    if line.image.cell.is_cuda:
-        text += f"; {gpu_text(line.evidence)}"
     return text
 
 
@@ -109,7 +113,7 @@ def line_json(line: Line) -> dict[str, object]:
         "outcome": outcome(line.evidence.verdicts) if line.evidence else None,
         "gpu_tested": is_gpu_tested(line.evidence) if line.evidence else False,
         "device": line.evidence.device if line.evidence else None,
-        "checks": [_verdict_json(one) for one in line.evidence.verdicts] if line.evidence else [],
+        "checks": [verdict_json(one) for one in line.evidence.verdicts] if line.evidence else [],
         "published": _published_json(line.published) if line.published else None,
         "step": result.step if isinstance(result, BuildFailure) else None,
         "log": list(result.log) if isinstance(result, BuildFailure) else [],
@@ -132,7 +136,8 @@ def _error_text(line: Line) -> str | None:
     return str(line.error) if line.error else None
 
 
-def _verdict_json(verdict: Verdict) -> dict[str, object]:
+def verdict_json(verdict: Verdict) -> dict[str, object]:
+    """One verdict as stable data."""
     return {
         "check": verdict.check,
         "status": verdict.status.value,
@@ -150,16 +155,23 @@ def failure_text(line: Line) -> str:
     parts = []
     if line.evidence:
         cell = line.evidence.cell
-        for one in line.evidence.verdicts:
-            if one.status is not Status.PASSED:
-                parts.append(f"{cell}  {one.check} {one.status}: {one.reason}")
-            if one.status is Status.FAILED:
-                parts += [f"    {text}" for text in one.output.splitlines()]
+        parts += reasons(line.evidence)
         if line.image.cell.is_cuda and line.evidence.device == NO_DEVICE:
             parts.append(f"{cell}  the engine has no GPU: this image is not tested on a GPU")
     if line.error:
         parts.append(f"{line.image.cell.id}: {line.error}")
     return "\n".join(parts)
+
+
+def reasons(evidence: Evidence) -> list[str]:
+    """Why each check that did not pass did not, and the end of what a failed one printed."""
+    found = []
+    for one in evidence.verdicts:
+        if one.status is not Status.PASSED:
+            found.append(f"{evidence.cell}  {one.check} {one.status}: {one.reason}")
+        if one.status is Status.FAILED:
+            found += [f"    {text}" for text in one.output.splitlines()]
+    return found
 
 
 def exit_code_of(lines: Sequence[Line]) -> int:
