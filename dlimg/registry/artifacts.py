@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dlimg.errors import NetworkFailure
-from dlimg.model import NOTHING
 from dlimg.registry.answers import digest_of
 from dlimg.registry.blobs import blob, send_bytes
 from dlimg.registry.manifests import (
@@ -31,7 +30,7 @@ class Artifact:
     kind: str
     text: str = field(repr=False)
     title: str
-    annotations: Mapping[str, str] = NOTHING
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 def attach(repository: Repository, artifact: Artifact, subject: Descriptor) -> str:

@@ -51,7 +51,7 @@ def read_challenge(text: str) -> tuple[str, Mapping[str, str]]:
     ends = [*(mark.start() for mark in marks[1:]), len(text)]
     found = {
         mark[1].lower(): dict(_WORD.findall(text[mark.end() : end]))
-        for mark, end in zip(marks, ends, strict=True)
+        for mark, end in zip(marks, ends, strict=False)
     }
     return next(((kind, found[kind]) for kind in ("bearer", "basic") if kind in found), ("", {}))
 

@@ -128,10 +128,12 @@ def for_platform(repository: Repository, manifest: Manifest) -> Manifest:
     """
     if not manifest.is_index:
         return manifest
-    offered = {one.digest: platform for one, platform in _entries(manifest)}
-    digest = next((digest for digest, platform in offered.items() if platform == PLATFORM), "")
+    offered = _entries(manifest)
+    digest = next((one.digest for one, platform in offered if platform == PLATFORM), "")
     if not digest:
-        there = ", ".join("/".join(one) for one in offered.values() if "unknown" not in one)
+        there = ", ".join(
+            "/".join(platform) for _, platform in offered if "unknown" not in platform
+        )
         raise BadInput(
             f"{repository}@{manifest.digest} has no image for linux/amd64",
             hint=f"it has {there}" if there else "it has no image at all",

@@ -14,7 +14,6 @@ from requests.adapters import HTTPAdapter
 from dlimg.engine.client import plainly
 from dlimg.engine.mirrors import certificates
 from dlimg.errors import NetworkFailure
-from dlimg.model import NOTHING
 from dlimg.registry.login import Login, login_for
 from dlimg.registry.reference import address, is_loopback
 
@@ -60,7 +59,7 @@ class Request:
 
     method: Method
     path: str
-    headers: Mapping[str, str] = NOTHING
+    headers: Mapping[str, str] = field(default_factory=dict)
     body: Body = None
     size: int = 0
     actions: Literal["pull", "pull,push"] = "pull"
@@ -76,15 +75,14 @@ def opened(
     Nothing is asked of it yet; no answer within `seconds` is a failure.
     """
     session = requests.Session()
-    # A connection that was never made, or broke before an answer, may be tried once more.
+    # A connection that was never made may be tried once more; nothing was said yet.
     retry = urllib3.Retry(
         total=None,
         connect=1,
-        read=1,
+        read=False,
         status=0,
         other=0,
         backoff_factor=0.2,
-        allowed_methods={"GET", "HEAD"},
     )
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
