@@ -101,6 +101,15 @@ def _find_links(one: argparse.ArgumentParser) -> None:
     )
 
 
+def _bare(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--bare", metavar="FAMILY", help="no engine: run the checks by this machine's own Python"
+    )
+    one.add_argument(
+        "--python", metavar="FILE", help="with --bare: the Python that has the framework"
+    )
+
+
 def _base(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--base",
@@ -164,6 +173,8 @@ def _making(commands: Commands) -> None:
             one.add_argument(
                 "--device", metavar="NAME", help="the GPU to use, by its CDI name (found by itself)"
             )
+        if name == "test":
+            _bare(one)
         if name == "publish":
             one.add_argument("--to", required=True, metavar="REGISTRY", help="e.g. ghcr.io/team")
             one.add_argument(
@@ -192,6 +203,8 @@ def main(words: Sequence[str]) -> int:
         return 2
     from dlimg.commands.failing import guarded  # noqa: PLC0415 - not for --help
 
+    if arguments.command == "test" and arguments.bare is not None:
+        arguments.module = "bare"
     run = import_module(f"dlimg.commands.{arguments.module}").run
     return guarded(run, arguments, os.environ)
 
