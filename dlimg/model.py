@@ -38,7 +38,7 @@ class BaseSource(StrEnum):
 class OperatingSystem:
     """A distribution's release: `image` is what FROM names, `suite` what a bootstrap installs.
 
-    `digest` is the one that the registry's image is pinned to, or empty.
+    `digest` is the one that the registry's image is pinned to, or empty; `glibc` such as `2.41`.
     """
 
     name: str
@@ -48,6 +48,7 @@ class OperatingSystem:
     image: str
     python: str
     digest: str = ""
+    glibc: str = ""
 
     @property
     def base_name(self) -> str:
@@ -81,6 +82,8 @@ class Cell:
     """One resolved corner of the matrix.
 
     `required_checks` are names or patterns (`manners_*`) of checks; none named is all that apply.
+    `architectures` are those that the framework has GPU code for (`sm_90`, `compute_120` as PTX);
+    none named is none for a CPU image, and unknown for a CUDA image.
     """
 
     family: str
@@ -96,6 +99,7 @@ class Cell:
     requirements: tuple[str, ...]
     notes: tuple[str, ...] = ()
     required_checks: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:

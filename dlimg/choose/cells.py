@@ -63,6 +63,7 @@ class Maker:
             image=choice.image,
             python=fact.python,
             digest=self.digests.get(name, ""),
+            glibc=fact.glibc,
         )
 
     def name(self, family: Family, corner: Mapping[str, str]) -> str:
@@ -95,7 +96,14 @@ class Maker:
             platform=self.matrix.platform,
             requirements=requirements,
             notes=notes,
+            architectures=self._architectures(family, version, accelerator),
         )
+
+    def _architectures(self, family: Family, version: str, accelerator: str) -> tuple[str, ...]:
+        release = self.facts.releases.get(family.framework, {}).get(version)
+        if accelerator == CPU or release is None:
+            return ()
+        return release.architectures_for(self.stacks[accelerator].cuda)
 
     def _requirements(self, family: Family, corner: Mapping[str, str]) -> tuple[str, ...]:
         kind = self.kinds[corner["accelerator"]]
