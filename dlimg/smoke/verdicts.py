@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, assert_never
 
 from dlimg.model import Check, Evidence, Status, Verdict
 
-Ending = Literal["exited", "out of time", "out of memory"]
+Ending = Literal["exited", "out of time", "out of memory", "without its container"]
 Outcome = Literal["passed", "failed", "not-run"]
 
 NOT_RUN_CODE: Final = 77
@@ -55,9 +55,15 @@ def verdict(check: Check, ran: Ran, *, device: str) -> Verdict:
         reason=reason,
         seconds=round(ran.seconds, 3),
         figures=figures(ran.stdout),
+        required=check.required,
         output=_tail(f"{ran.stdout}\n{ran.stderr}"),
         needs=check.needs,
     )
+
+
+def second(first: Verdict, again: Verdict) -> Verdict:
+    """What counts of two attempts: the second, which tells of the first."""
+    return replace(again, attempts=2, first_reason=first.reason)
 
 
 def figures(stdout: str) -> Mapping[str, object]:
@@ -149,6 +155,8 @@ def _judged(ran: Ran) -> tuple[Status, str]:
             return Status.FAILED, f"time limit of {ran.limit}"
         case "out of memory":
             return Status.FAILED, f"killed: it needs more than the memory limit of {ran.limit}"
+        case "without its container":
+            return Status.FAILED, "its container ended before it did"
         case "exited":
             return _judged_by_code(ran)
         case _:
