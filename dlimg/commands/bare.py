@@ -47,7 +47,7 @@ def refuse_words(arguments: Namespace) -> None:
 
 @contextmanager
 def machine_of(arguments: Namespace, environment: Mapping[str, str]) -> Iterator[Machine]:
-    """The machine, asked by the Python that the command line names. A terminal that goes away ends the checks."""
+    """The machine, as the command line names it; a terminal that goes away ends the checks."""
     images = Path(arguments.matrix).parent / "images"
     named = str(Path(arguments.python).absolute()) if arguments.python else ""
     with (
