@@ -183,6 +183,11 @@ def _making(commands: Commands) -> None:
                 default="gpu",
                 help="whether a CUDA image must have passed its checks on a GPU (gpu)",
             )
+            one.add_argument(
+                "--no-evidence",
+                action="store_true",
+                help="lay no evidence beside the image, for a registry that takes none",
+            )
 
 
 def _keeping(commands: Commands) -> None:

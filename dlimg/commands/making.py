@@ -29,8 +29,9 @@ from dlimg.lock.question import has_local_version
 from dlimg.lock.store import read_bases, read_lock, wheel_folders
 from dlimg.lock.walk import lock_cells
 from dlimg.model import Base, BuildFailure, Built, Cell, Evidence, Image, Planned
+from dlimg.publish.attach import evidence_beside, nothing_beside
 from dlimg.publish.names import check_destination
-from dlimg.publish.promote import Published, publish
+from dlimg.publish.promote import Published, Wanted, publish
 from dlimg.report.summary import Line, exit_code_of, failure_text, headings, line_json, line_row
 from dlimg.run.command import try_line
 from dlimg.smoke.checks import checks_for
@@ -187,14 +188,13 @@ def _tested(walk: Walk, built: Built, engine: Engine) -> Evidence:
 
 
 def _published(walk: Walk, built: Built, evidence: Evidence, engine: Engine) -> Published:
-    return publish(
-        built,
-        evidence,
-        engine,
+    beside = evidence_beside(evidence_folder(walk.environment), walk.environment, say=say)
+    wanted = Wanted(
         to=walk.arguments.to,
         require=walk.arguments.require,
-        say=say,
+        attach=nothing_beside if walk.arguments.no_evidence else beside,
     )
+    return publish(built, evidence, engine, wanted=wanted, say=say)
 
 
 def _report(walk: Walk, lines: Sequence[Line], engine: Engine, seconds: float) -> None:
