@@ -37,7 +37,7 @@ def read(path: Path) -> Library:
     try:
         with path.open("rb") as file:
             return _library(file, path)
-    except (OSError, struct.error):
+    except (OSError, ValueError, OverflowError, struct.error):
         return Library(0, [])
 
 

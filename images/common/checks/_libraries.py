@@ -116,6 +116,7 @@ def _load(path: str, write: int, load: Callable[[str], object]) -> None:
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(write, 2)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(PATIENCE)
         load(path)
         os._exit(LOADED)
@@ -162,7 +163,9 @@ def twice(found: Found, folders: Iterable[Path]) -> list[str]:
     """NVIDIA's libraries that another file has the name of; links to the same file are fine."""
     names = sorted({path.name for path in found.cuda if path.name.startswith("lib")})
     places = {name: {(one / name).resolve() for one in folders} for name in names}
-    files = {name: sorted(map(str, filter(os.path.exists, paths))) for name, paths in places.items()}
+    files = {
+        name: sorted(map(str, filter(os.path.exists, paths))) for name, paths in places.items()
+    }
     return [f"{name}: {' and '.join(paths)}" for name, paths in files.items() if len(paths) > 1]
 
 
