@@ -101,6 +101,16 @@ def _find_links(one: argparse.ArgumentParser) -> None:
     )
 
 
+def _report(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--report",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also write FILE: JUnit (.xml), a GitHub summary (.md) or JSON (.json)",
+    )
+
+
 def _bare(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--bare", metavar="FAMILY", help="no engine: run the checks by this machine's own Python"
@@ -169,6 +179,7 @@ def _making(commands: Commands) -> None:
         _find_links(one)
         _engine(one)
         _format(one)
+        _report(one)
         if name != "build":
             one.add_argument(
                 "--device", metavar="NAME", help="the GPU to use, by its CDI name (found by itself)"

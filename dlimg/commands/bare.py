@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dlimg.commands.printing import print_json, print_table, say
+from dlimg.commands.reporting import prepare_reports, write_reports
 from dlimg.errors import BadInput, Problem
 from dlimg.report.bare import HEADINGS, bare_failure_text, bare_json, bare_row
+from dlimg.report.line import Line
 from dlimg.smoke.bare import Machine, checks_here, machine, test_bare
 from dlimg.smoke.evidence import evidence_folder, write_evidence
 from dlimg.smoke.verdicts import exit_code, outcome
@@ -18,15 +20,18 @@ from dlimg.smoke.verdicts import exit_code, outcome
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """0 when every required check passed on this machine; evidence is kept, marked as bare."""
     refuse_words(arguments)
+    prepare_reports(arguments.report)
     folder = evidence_folder(environment)
     with machine_of(arguments, environment) as there:
         evidence = test_bare(there, checks_here(there), folder=folder)
     write_evidence(folder, evidence, say=say)
+    value = [bare_json(evidence)]
     if arguments.format == "json":
-        print_json([bare_json(evidence)])
+        print_json(value)
     else:
         print_table(HEADINGS, [bare_row(evidence)], environment)
     say(bare_failure_text(evidence))
+    write_reports(arguments.report, [Line(evidence=evidence)], value)
     return exit_code(outcome(evidence.verdicts))
 
 

@@ -8,9 +8,8 @@ import pytest
 
 from dlimg.errors import DlimgError, Negative, NoEngine, NotRun
 from dlimg.model import BuildFailure, Built, Evidence, Status, Verdict
+from dlimg.report.line import Line, exit_code_of
 from dlimg.report.summary import (
-    Line,
-    exit_code_of,
     failure_text,
     gpu_text,
     headings,
@@ -73,9 +72,9 @@ NO_GPU = evidence(verdict(Status.PASSED), verdict(Status.NOT_RUN, gpu=True))
 # line, exit code, the last column of its row
 ENDS = [
     (line(built()), 0, "not run"),
-    (line(built(), PASSED), 0, "passed: 1 of 1 passed"),
-    (line(built(), FAILED), 1, "failed: 1 of 2 passed, 1 failed"),
-    (line(built(CUDA), NO_GPU), 3, "not-run: 1 of 2 passed, 1 not run; not tested on a GPU"),
+    (line(built(), PASSED), 0, "passed: all 1"),
+    (line(built(), FAILED), 1, "failed: 1 of 2, 1 failed"),
+    (line(built(CUDA), NO_GPU), 3, "not-run: 1 of 2, 1 not run; not tested on a GPU"),
     (line(failed()), 1, "failed to build"),
     (line(failed("[python 2/2] RUN uv", REACH)), 3, "not run: not to be had here"),
     (line(failed("[tool 2/3] RUN pip", REACH)), 1, "failed to build"),
