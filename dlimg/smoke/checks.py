@@ -1,14 +1,18 @@
 """The check scripts of a project, and those that apply to a cell."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-from dlimg.errors import BadInput, DlimgError, Problem
-from dlimg.model import Cell, Check, Flavour
+from dlimg.errors import BadInput, DlimgError, Problem, nearest
+from dlimg.model import NOTHING, Cell, Check, Flavour
 from dlimg.smoke.header import COMPILER, CUDA, FLAVOUR, IMAGE, ON_GPU, Header, parse_header
+from dlimg.smoke.sources import sources
 
-REQUIRED: Final = ("nvidia_smi", "is_gpu_available", "conv_training", "tag_is_true")
 WITH_COMPILER: Final = (Flavour.COMPILE, Flavour.DEVEL)
 
 
@@ -17,21 +21,54 @@ def parse_check(text: str, path: str) -> Check:
     return _check(path, parse_header(text, path), text, is_cuda=True)
 
 
-def checks_for(cell: Cell, images: Path) -> tuple[Check, ...]:
-    """The checks of this cell's image, common ones first, then by name.
+def checks_for(
+    cell: Cell, images: Path, own: Path | None = None, places: Mapping[str, str] = NOTHING
+) -> tuple[Check, ...]:
+    """The checks of this cell's image, common ones first, then the family's, then a user's own.
 
     What `applies: cuda` is left out on a CPU image, and what else needs a GPU there needs none;
     what needs a compiler or a flavour is left out where the image promises none, or is another.
-    Raises BadInput for missing scripts and for headers that are wrong.
+    A user's own are required. Raises BadInput for missing scripts, for headers that are wrong,
+    and for required checks that are not there; `places` says where the matrix names those.
     """
-    return tuple(
+    found = tuple(
         _check(path, header, text, is_cuda=cell.is_cuda)
-        for path, text, header in _parsed(cell.family, images)
+        for path, text, header in _parsed(cell.family, images, own)
         if applies(header, cell)
+    )
+    _all_there(cell, found, places)
+    return tuple(
+        replace(check, required=_is_required(cell, check) or _is_own(check, own)) for check in found
     )
 
 
-def checks_of_machine(family: str, images: Path, *, has_gpu: bool) -> tuple[Check, ...]:
+def _is_required(cell: Cell, check: Check) -> bool:
+    wanted = cell.required_checks
+    return not wanted or any(fnmatchcase(check.name, pattern) for pattern in wanted)
+
+
+def _is_own(check: Check, own: Path | None) -> bool:
+    return own is not None and Path(check.path).is_relative_to(own)
+
+
+def _all_there(cell: Cell, checks: Sequence[Check], places: Mapping[str, str]) -> None:
+    names = [check.name for check in checks]
+    problems = [
+        Problem(
+            message=f"{cell.id} has no check {pattern}, which is required of it",
+            where=places.get(pattern, "required_checks"),
+            hint=nearest(pattern, names),
+        )
+        for pattern in cell.required_checks
+        if not any(fnmatchcase(name, pattern) for name in names)
+    ]
+    if problems:
+        raise BadInput.of(problems)
+
+
+def checks_of_machine(
+    family: str, images: Path, own: Path | None = None, *, has_gpu: bool
+) -> tuple[Check, ...]:
     """The checks that mean something on a machine that is no image, in the same order.
 
     What is about an image, one of its flavours or a container of another kind is left out. What
@@ -39,24 +76,29 @@ def checks_of_machine(family: str, images: Path, *, has_gpu: bool) -> tuple[Chec
     """
     return tuple(
         _check(path, header, text, is_cuda=has_gpu or header.applies == CUDA)
-        for path, text, header in _parsed(family, images)
+        for path, text, header in _parsed(family, images, own)
         if not header.container
         and not any(need == IMAGE or need.startswith(FLAVOUR) for need in header.needs)
     )
 
 
-def _parsed(family: str, images: Path) -> list[tuple[str, str, Header]]:
+def _parsed(family: str, images: Path, own: Path | None) -> list[tuple[str, str, Header]]:
     """Path, text and header of every check; raises BadInput with all that is wrong in headers."""
     found: list[tuple[str, str, Header]] = []
     problems: list[Problem] = []
-    for path, text in _scripts(family, images):
+    for path in sources(family, images, own):
         try:
-            found.append((path, text, parse_header(text, path)))
+            text = _text(path)
+            found.append((str(path), text, _header(text, str(path))))
         except DlimgError as error:
             problems.extend(error.problems)
     if problems:
         raise BadInput.of(problems)
     return found
+
+
+# The cells of a family have the same scripts.
+_header = cache(parse_header)
 
 
 def applies(header: Header, cell: Cell) -> bool:
@@ -81,30 +123,6 @@ def _check(path: str, header: Header, text: str, *, is_cuda: bool) -> Check:
         container=header.container,
         flaky=header.flaky,
     )
-
-
-def _scripts(family: str, images: Path) -> list[tuple[str, str]]:
-    """Path and text of every check, without the modules beside them (`_gpu.py`)."""
-    folders = [images / "common" / "checks", images / family / "checks"]
-    files = [file for folder in folders for file in sorted(folder.glob("[!_]*.py"))]
-    problems = [
-        Problem(message="missing check scripts: no such folder", where=str(folder))
-        for folder in folders
-        if not folder.is_dir()
-    ]
-    paths = {file.stem: file for file in files}
-    for file in files:
-        if paths[file.stem] != file:
-            message = f"{paths[file.stem]} has the same name, and verdicts go by name"
-            problems.append(Problem(message=message, where=str(file), hint="rename one of them"))
-    for name in REQUIRED:
-        if name not in paths:
-            where = str(folders[-1] / f"{name}.py")
-            hint = f"every family has {', '.join(REQUIRED)}; the other families' show how"
-            problems.append(Problem(message="missing check script", where=where, hint=hint))
-    if problems:
-        raise BadInput.of(problems)
-    return [(str(file), _text(file)) for file in files]
 
 
 def _text(file: Path) -> str:

@@ -19,7 +19,8 @@ from dlimg.smoke.ground import Ground, Recipe, ground
 from dlimg.smoke.host import engine_text, host_of
 from dlimg.smoke.kinds import Kind, groups, options
 from dlimg.smoke.last import vanished
-from dlimg.smoke.scripts import ROOT, archive, placed, scripts
+from dlimg.smoke.scripts import ROOT, archive, placed
+from dlimg.smoke.sources import scripts
 from dlimg.smoke.told import Told, told
 from dlimg.smoke.verdicts import GPU, NO_DEVICE, SIGHT, Gpu, gpus, second, verdict
 
@@ -28,7 +29,10 @@ LABEL: Final = "io.dlimg.check"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where evidence is kept, and what a check may use; `memory` 0 is 3/4 of the engine's."""
+    """Where evidence is kept, and what a check may use; `memory` 0 is 3/4 of the engine's.
+
+    `own` is a user's folder of checks.
+    """
 
     evidence: Path
     say: Callable[[str], None]
@@ -36,6 +40,7 @@ class Settings:
     processes: int = 4096
     shared_memory: str = "1g"
     patience: float = 15.0
+    own: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +74,7 @@ def test(
     """
     given = device or NO_DEVICE
     cell = built.planned.image.cell
-    found = scripts(images, cell.family)
+    found = scripts(images, cell.family, settings.own)
     facts = told(built.planned, _labels(built, engine))
     ready = [placed(check, images, found, facts) for check in checks]
     gone = vanished(settings.evidence, cell.id, {check.name for check in ready}, say=settings.say)

@@ -13,20 +13,11 @@ from typing import Final
 
 from dlimg.model import Check
 from dlimg.smoke.kinds import kind_of
+from dlimg.smoke.sources import modules, place
 from dlimg.smoke.told import Told
 
 ROOT: Final = "/tmp/dlimg"  # noqa: S108 -- in a container of our own
 WORK: Final = f"{ROOT}/work"
-COMMON: Final = "common"
-
-
-def scripts(images: Path, family: str) -> dict[str, bytes]:
-    """Every script, common or the family's, by its path under `images`."""
-    return {
-        path.relative_to(images).as_posix(): path.read_bytes()
-        for folder in (COMMON, family)
-        for path in sorted((images / folder / "checks").glob("*.py"))
-    }
 
 
 def placed(
@@ -37,14 +28,13 @@ def placed(
     That is the files it may import (their names begin with `_`), what it is told about its
     image, and the kind of container.
     """
-    path = Path(check.path)
-    place = (path.relative_to(images) if path.is_relative_to(images) else path).as_posix()
+    where = place(Path(check.path), images, found)
     digest = hashlib.sha256(f"{check.sha256}\0{kind_of(check)}".encode())
-    modules = {name: text for name, text in found.items() if PurePosixPath(name).name[0] == "_"}
-    for name, content in sorted({**modules, **(_as_bytes(facts) if facts else {})}.items()):
+    parts = {**modules(where, found), **(_as_bytes(facts) if facts else {})}
+    for name, content in sorted(parts.items()):
         digest.update(f"\0{name}\0{len(content)}\0".encode())
         digest.update(content)
-    return replace(check, path=f"{ROOT}/{place}", sha256=digest.hexdigest())
+    return replace(check, path=f"{ROOT}/{where}", sha256=digest.hexdigest())
 
 
 def _as_bytes(facts: Told) -> dict[str, bytes]:

@@ -135,12 +135,17 @@ def driver(evidence: Evidence) -> str:
 
 
 def is_gpu_tested(evidence: Evidence) -> bool:
-    """Whether a GPU was given, at least one check needed it, and all those passed."""
+    """Whether a GPU was given, and every required check that needs one passed, at least one.
+
+    Where none of these is required, all of them count: what nobody asks for proves nothing.
+    """
     on_gpu = [verdict for verdict in possible_here(evidence.verdicts) if GPU in verdict.needs]
+    counted = [verdict for verdict in on_gpu if verdict.required] or on_gpu
     return (
         evidence.device != NO_DEVICE
-        and bool(on_gpu)
-        and all(verdict.status is Status.PASSED for verdict in on_gpu)
+        and bool(counted)
+        and all(verdict.status is Status.PASSED for verdict in counted)
+        and not any(verdict.status is Status.FAILED for verdict in on_gpu)
     )
 
 

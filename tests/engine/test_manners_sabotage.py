@@ -13,7 +13,8 @@ from dlimg.engine.client import Engine
 from dlimg.model import Base, Status, Verdict
 from dlimg.smoke.checks import checks_for
 from dlimg.smoke.execute import Place, run_check
-from dlimg.smoke.scripts import archive, placed, scripts
+from dlimg.smoke.scripts import archive, placed
+from dlimg.smoke.sources import scripts
 from dlimg.smoke.told import cell_text
 from dlimg.smoke.verdicts import NO_DEVICE, verdict
 
