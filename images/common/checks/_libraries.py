@@ -1,6 +1,7 @@
 """Which shared libraries are here, which of them lie where they should not, and what loads them."""
 
 import ctypes
+import faulthandler
 import os
 import re
 import signal
@@ -116,6 +117,7 @@ def _load(path: str, write: int, load: Callable[[str], object]) -> None:
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(write, 2)
+        faulthandler.disable()
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(PATIENCE)
         load(path)
@@ -145,7 +147,8 @@ def search_path(found: Found) -> list[Path]:
     named = {folder for path in (*found.cuda, *found.modules) for folder in _elf.read(path).paths}
     given = [Path(one or ".") for one in os.environ.get("LD_LIBRARY_PATH", "").split(":") if one]
     folders = {one.resolve() for one in (*wheels, *named, *given, *cached(), *map(Path, SYSTEM))}
-    return sorted(folder for folder in folders if os.path.isdir(folder))
+    # Of a folder that is closed to this user, Path.is_dir raises an error.
+    return sorted(folder for folder in folders if os.path.isdir(folder))  # noqa: PTH112
 
 
 def cached() -> set[Path]:
