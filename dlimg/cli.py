@@ -120,6 +120,12 @@ def _bare(one: argparse.ArgumentParser) -> None:
     )
 
 
+def _own_checks(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--checks", metavar="DIR", help="a folder with checks of your own, run with the others"
+    )
+
+
 def _base(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--base",
@@ -140,8 +146,11 @@ def _choosing(commands: Commands) -> None:
     )
     one.add_argument("cell", metavar="CELL")
     _format(one)
-    one = _command(commands, "checks", "showing", "List the checks of each cell.")
+    one = _command(
+        commands, "checks", "showing", "List the checks, and for how many cells each of them is."
+    )
     _patterns(one)
+    _own_checks(one)
     _format(one)
 
 
@@ -171,8 +180,9 @@ def _making(commands: Commands) -> None:
         ("build", "Build and tag images."),
         ("test", "Build what is missing, then run the checks in containers."),
         ("publish", "Build, test, and push what passed."),
+        ("bench-gpu", "Measure the GPU, in containers or with --bare; keeps no evidence."),
     ):
-        one = _command(commands, name, "making", about)
+        one = _command(commands, name, "bench" if name == "bench-gpu" else "making", about)
         _patterns(one)
         one.add_argument("--jobs", type=int, default=2, metavar="N", help="builds at once (2)")
         _base(one)
@@ -184,7 +194,8 @@ def _making(commands: Commands) -> None:
             one.add_argument(
                 "--device", metavar="NAME", help="the GPU to use, by its CDI name (found by itself)"
             )
-        if name == "test":
+            _own_checks(one)
+        if name in ("test", "bench-gpu"):
             _bare(one)
         if name == "publish":
             one.add_argument("--to", required=True, metavar="REGISTRY", help="e.g. ghcr.io/team")
@@ -202,6 +213,13 @@ def _making(commands: Commands) -> None:
 
 
 def _keeping(commands: Commands) -> None:
+    one = _command(
+        commands, "inspect", "inspecting", "Show any image: what is in it, and all its evidence."
+    )
+    one.add_argument(
+        "reference", metavar="REF", help="one in the engine, or HOST/NAME:TAG at a registry"
+    )
+    _format(one)
     one = _command(commands, "engine", "keeping", "Dlimg's own container engine.")
     one.add_argument("action", choices=("up", "status", "down", "purge"))
     _format(one)
@@ -219,7 +237,7 @@ def main(words: Sequence[str]) -> int:
         return 2
     from dlimg.commands.failing import guarded  # noqa: PLC0415 - not for --help
 
-    if arguments.command == "test" and arguments.bare is not None:
+    if arguments.command == "test" and (arguments.bare or arguments.python):
         arguments.module = "bare"
     run = import_module(f"dlimg.commands.{arguments.module}").run
     return guarded(run, arguments, os.environ)

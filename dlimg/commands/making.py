@@ -3,7 +3,7 @@
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from dlimg.commands.project import (
     private_engine,
     read_project,
 )
+from dlimg.commands.proving import checks_of, own_folder
 from dlimg.commands.reporting import prepare_reports, write_reports
 from dlimg.draw.key import key
 from dlimg.engine.bases import base_for
@@ -37,7 +38,6 @@ from dlimg.publish.promote import Published, Wanted, publish
 from dlimg.report.line import Line, exit_code_of
 from dlimg.report.summary import failure_text, headings, line_json, line_row
 from dlimg.run.command import try_line
-from dlimg.smoke.checks import checks_for
 from dlimg.smoke.containers import Settings, test
 from dlimg.smoke.evidence import evidence_folder
 
@@ -98,8 +98,11 @@ def walked(walk: Walk) -> tuple[list[Line], Engine]:
 
 
 def _checks(walk: Walk, cell: Cell) -> tuple[Check, ...]:
-    found = checks_for(cell, walk.project.images)
-    return tuple(check for check in found if not walk.only or check.name in walk.only)
+    found = checks_of(walk.project, cell, own_folder(walk.arguments))
+    if not walk.only:
+        return found
+    # What was asked for by name is required, whatever the matrix says.
+    return tuple(replace(check, required=True) for check in found if check.name in walk.only)
 
 
 def _check_words(walk: Walk, images: Sequence[Image]) -> None:
@@ -207,7 +210,7 @@ def _tested(walk: Walk, built: Built, engine: Engine) -> Evidence:
         engine,
         device=device,
         images=walk.project.images,
-        settings=Settings(evidence=walk.evidence, say=say),
+        settings=Settings(evidence=walk.evidence, say=say, own=own_folder(walk.arguments)),
     )
 
 

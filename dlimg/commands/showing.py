@@ -7,13 +7,14 @@ from dlimg.choose.select import select
 from dlimg.commands.listing import cell_json
 from dlimg.commands.printing import out, print_json, print_table
 from dlimg.commands.project import Project, chosen, read_project
+from dlimg.commands.proving import checks_of, own_folder
 from dlimg.draw.tags import cudnn_version, repository, tag
 from dlimg.errors import BadInput
 from dlimg.lock.store import read_lock
 from dlimg.model import Cell, Lock
+from dlimg.report.checks import OF_MANY, OF_ONE, check_json, check_row, check_rows
 from dlimg.report.table import bytes_text
 from dlimg.run.command import try_line
-from dlimg.smoke.checks import checks_for
 
 
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
@@ -90,13 +91,12 @@ def _lines(project: Project, cell: Cell, lock: Lock | None) -> Sequence[str]:
 
 
 def _checks(project: Project, arguments: Namespace, environment: Mapping[str, str]) -> None:
-    rows = [
-        (cell.id, check.name, ", ".join(sorted(check.needs)) or "-", check.proves)
-        for cell in chosen(project, arguments)
-        for check in checks_for(cell, project.images)
-    ]
+    own = own_folder(arguments)
+    cells = chosen(project, arguments)
+    pairs = [(cell, check) for cell in cells for check in checks_of(project, cell, own)]
     if arguments.format == "json":
-        names = ("cell", "check", "needs", "proves")
-        print_json([dict(zip(names, row, strict=True)) for row in rows])
-        return
-    print_table(("cell", "check", "needs", "proves"), rows, environment)
+        print_json([check_json(cell, check) for cell, check in pairs])
+    elif len(cells) == 1:
+        print_table(OF_ONE, [check_row(check) for _, check in pairs], environment)
+    else:
+        print_table(OF_MANY, check_rows(pairs, len(cells)), environment)

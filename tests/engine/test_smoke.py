@@ -137,6 +137,25 @@ echo "$DLIMG_CELL"
     assert left_over(engine, built) == []
 
 
+def test_own_checks_run_beside_the_modules_of_the_others(
+    engine: Engine, built: Built, images: Path
+) -> None:
+    (images / "common" / "checks" / "_shared.py").write_text("value=shared")
+    own = images.parent / "own"
+    (own / FAMILY).mkdir(parents=True)
+    (own / "_mine.py").write_text("more=mine")
+    script = """
+. "${0%/*}/_shared.py"; . "${0%/*}/_mine.py"
+test "$value$more" = sharedmine && test -z "${PYTHONPATH-}"
+"""
+    (own / FAMILY / "ours.py").write_text(script)
+    theirs = check(images, "theirs", "! test -e ${0%/*}/_mine.py")
+    ours = replace(theirs, name="ours", path=str(own / FAMILY / "ours.py"))
+    using = replace(settings(images), own=own)
+    found = run_checks(engine, built, images, theirs, ours, using=using)
+    assert {one.status for one in found.verdicts} == {Status.PASSED}, found
+
+
 def test_what_still_holds_is_not_repeated(
     engine: Engine, built: Built, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
