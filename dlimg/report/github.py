@@ -7,10 +7,9 @@ from typing import Final
 
 from dlimg.build.explain import explain
 from dlimg.model import BuildFailure, Built, Status, Verdict
-from dlimg.report.junit import clean
 from dlimg.report.line import Line, code_of, flaky, not_run
 from dlimg.report.summary import attempts_text, gpu_text, outcome_text
-from dlimg.report.table import bytes_text, seconds_text
+from dlimg.report.table import bytes_text, clean, seconds_text
 
 # GitHub takes 1 MiB from a step; what is more would lose all of it.
 LIMIT: Final = 1_000_000
@@ -73,12 +72,14 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 def _failures(line: Line, room: int) -> Iterator[str]:
     if isinstance(line.result, BuildFailure):
-        yield _details(line, "build", str(explain(line.result)), "\n".join(line.result.log), room)
+        problem = explain(line.result)
+        reason = f"{problem.message} (hint: {problem.hint})"
+        yield _details(line, "build", reason, "\n".join(line.result.log), room)
     for one in line.verdicts:
         if one.status is Status.FAILED:
             yield _details(line, one.check, one.reason, one.output, room)
     if line.error:
-        yield f"- {_code(line.cell)}: {_text(str(line.error))}"
+        yield f"- {_code(line.cell)}: {_text(line.trouble)}"
 
 
 def _details(line: Line, name: str, reason: str, output: str, room: int) -> str:

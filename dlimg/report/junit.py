@@ -5,7 +5,6 @@ that was not run is skipped only where nothing depends on it. docs/evidence.md t
 """
 
 import json
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from typing import Final
@@ -14,19 +13,17 @@ from dlimg.build.explain import explain, is_out_of_reach
 from dlimg.model import BuildFailure, Built, Status, Verdict
 from dlimg.report.line import Line, code_of, hindering
 from dlimg.report.summary import attempts_text, gpu_text
+from dlimg.report.table import clean
 from dlimg.smoke.records import host_record, jsonable
 
 # A message is one line in a list; the whole text stands in the element.
 _MOST: Final = 1000
-_COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-# All that XML 1.0 forbids, even as a character reference.
-_FORBIDDEN: Final = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(lines: Sequence[Line]) -> str:
     """The document, with counts that agree with its cases."""
     root = ET.Element("testsuites", name="dlimg")
-    root.extend(_suite(line) for line in lines)
+    root.extend([_suite(line) for line in lines])
     _count(root)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
@@ -77,9 +74,11 @@ def _build(line: Line) -> ET.Element:
     case = _case(line, "build", result.seconds if result else 0.0)
     if isinstance(result, BuildFailure):
         kind = "not-run" if is_out_of_reach(result) else "build failure"
-        _ending(case, "error", kind, str(explain(result)), "\n".join(result.log))
+        problem = explain(result)
+        text = "\n".join((*result.log, f"hint: {problem.hint}"))
+        _ending(case, "error", kind, problem.message, text)
     elif result is None:
-        _ending(case, "error", "no base", str(line.error or "there is no base here"))
+        _ending(case, "error", "no base", line.trouble or "there is no base here")
     return case
 
 
@@ -118,7 +117,7 @@ def _end(line: Line, cases: Sequence[ET.Element]) -> list[ET.Element]:
         return [case]
     case = _case(line, "publish" if line.evidence and line.error else "checks")
     if line.error and line.result:
-        _ending(case, "error", type(line.error).__name__, str(line.error))
+        _ending(case, "error", type(line.error).__name__, line.trouble)
         return [case]
     is_told = any(one.find(kind) is not None for one in cases for kind in ("error", "failure"))
     if code_of(line) and not is_told:
@@ -150,8 +149,3 @@ def _count(element: ET.Element) -> None:
     for name, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         element.set(name, str(sum(case.find(kind) is not None for case in cases)))
     element.set("time", f"{sum(float(case.get('time', '0')) for case in cases):.3f}")
-
-
-def clean(text: str) -> str:
-    """The text without colours; what XML 1.0 forbids is U+FFFD."""
-    return _FORBIDDEN.sub("\ufffd", _COLOURS.sub("", text))

@@ -1,7 +1,7 @@
 """One image's way through the walk, and what it means: for tables, JSON, JUnit and GitHub alike."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dlimg.build.explain import is_out_of_reach
 from dlimg.errors import DlimgError, NotRun
@@ -38,6 +38,16 @@ class Line:
     @property
     def wants_gpu(self) -> bool:
         return self.image.cell.is_cuda if self.image else True
+
+    @property
+    def trouble(self) -> str:
+        """What stopped it, for where the cell is named already; empty where nothing did."""
+        problems = self.error.problems if self.error else ()
+        return "; ".join(
+            str(replace(one, where=one.where if one.where != self.cell else "", hint=""))
+            + (f" (hint: {one.hint})" if one.hint else "")
+            for one in problems
+        )
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

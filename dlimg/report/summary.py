@@ -4,10 +4,9 @@ from dlimg.build.explain import explain, is_out_of_reach
 from dlimg.model import BuildFailure, Built, Evidence, Status, Verdict
 from dlimg.publish.promote import Published
 from dlimg.report.line import Line, flaky, not_run
-from dlimg.report.table import bytes_text, seconds_text
+from dlimg.report.table import bytes_text, clean, seconds_text
 from dlimg.smoke.records import jsonable
 from dlimg.smoke.verdicts import (
-    NO_DEVICE,
     driver,
     gpu_names,
     is_gpu_tested,
@@ -52,7 +51,7 @@ def outcome_text(line: Line) -> str:
 def _published_text(line: Line) -> str:
     if line.published:
         return ", ".join((line.published.reference, *line.published.moved))
-    return "refused" if line.error else "-"
+    return "refused" if line.error and line.evidence else "-"
 
 
 def _checks_text(line: Line) -> str:
@@ -63,12 +62,13 @@ def _checks_text(line: Line) -> str:
 
 
 def verdicts_text(evidence: Evidence) -> str:
-    """`passed: all 9`, `passed: all 9, 1 at the second attempt`, `not-run: 3 of 9, 6 not run`."""
+    """`passed: all 9, 1 at the second attempt`, or `not-run: 3 of 9 passed, 6 not run`."""
     verdicts = evidence.verdicts
     counts = {status: sum(one.status is status for one in verdicts) for status in Status}
     said = outcome(verdicts)
-    is_all = 0 < counts[Status.PASSED] == len(verdicts)
-    text = f"{said}: {'all' if is_all else f'{counts[Status.PASSED]} of'} {len(verdicts)}"
+    is_all = said == "passed" and counts[Status.PASSED] == len(verdicts)
+    passed = "all" if is_all else f"{counts[Status.PASSED]} of"
+    text = f"{said}: {passed} {len(verdicts)}{'' if is_all else ' passed'}"
     if counts[Status.FAILED]:
         text += f", {counts[Status.FAILED]} failed"
     if counts[Status.NOT_RUN]:
@@ -159,12 +159,9 @@ def failure_text(line: Line) -> str:
         return f"{explain(line.result)}\n{log}"
     parts = []
     if line.evidence:
-        cell = line.evidence.cell
         parts += reasons(line.evidence)
-        if line.wants_gpu and line.evidence.device == NO_DEVICE:
-            parts.append(f"{cell}  the engine has no GPU: this image is not tested on a GPU")
     if line.error:
-        parts.append(f"{line.cell}: {line.error}")
+        parts.append(f"{line.cell}: {line.trouble}")
     return "\n".join(parts)
 
 
@@ -177,13 +174,15 @@ def reasons(evidence: Evidence) -> list[str]:
     for (reason, is_required), names in not_run(evidence.verdicts).items():
         word = "required, not run" if is_required else "not run"
         found.append(f"{evidence.cell}  {word}: {', '.join(names)}: {reason}")
+    if not any(one.required for one in evidence.verdicts):
+        found.append(f"{evidence.cell}  none of its checks is required, so nothing is proved")
     found += [f"{evidence.cell}  {attempts_text(one)}" for one in flaky(evidence.verdicts)]
     for one in evidence.verdicts:
         if one.status is Status.FAILED:
             twice = " twice" if one.attempts > 1 else ""
             found.append(f"{evidence.cell}  {one.check} failed{twice}: {one.reason}")
             found += [f"    {text}" for text in one.output.splitlines()]
-    return found
+    return [clean(text) for text in found]
 
 
 def attempts_text(verdict: Verdict) -> str:

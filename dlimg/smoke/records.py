@@ -64,7 +64,7 @@ def jsonable(value: object, depth: int = 0) -> object:
     match value:
         case float() if not math.isfinite(value):
             return str(value)
-        case dict():
+        case Mapping():
             return {str(name): jsonable(one, depth + 1) for name, one in value.items()}
         case list() | tuple():
             return [jsonable(one, depth + 1) for one in value]

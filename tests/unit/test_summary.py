@@ -1,10 +1,12 @@
 """How images ended, as rows, as data, and as one exit code."""
 
+import json
 from dataclasses import replace
 from types import MappingProxyType
 
 import make
 import pytest
+import walked
 
 from dlimg.errors import DlimgError, Negative, NoEngine, NotRun
 from dlimg.model import BuildFailure, Built, Evidence, Status, Verdict
@@ -73,8 +75,8 @@ NO_GPU = evidence(verdict(Status.PASSED), verdict(Status.NOT_RUN, gpu=True))
 ENDS = [
     (line(built()), 0, "not run"),
     (line(built(), PASSED), 0, "passed: all 1"),
-    (line(built(), FAILED), 1, "failed: 1 of 2, 1 failed"),
-    (line(built(CUDA), NO_GPU), 3, "not-run: 1 of 2, 1 not run; not tested on a GPU"),
+    (line(built(), FAILED), 1, "failed: 1 of 2 passed, 1 failed"),
+    (line(built(CUDA), NO_GPU), 3, "not-run: 1 of 2 passed, 1 not run; not tested on a GPU"),
     (line(failed()), 1, "failed to build"),
     (line(failed("[python 2/2] RUN uv", REACH)), 3, "not run: not to be had here"),
     (line(failed("[tool 2/3] RUN pip", REACH)), 1, "failed to build"),
@@ -106,7 +108,7 @@ def test_a_refused_image_says_so() -> None:
     assert line_row(refused, publishing=True)[-1] == "refused"
     assert exit_code_of([refused]) == 3
     assert "required checks were not run" in failure_text(refused)
-    assert "the engine has no GPU" in failure_text(refused)
+    assert "required, not run: conv_training: because" in failure_text(refused)
 
 
 def test_a_failure_shows_the_end_of_its_log() -> None:
@@ -128,3 +130,16 @@ def test_the_gpu_is_named() -> None:
 @pytest.mark.parametrize("one", [row[0] for row in ENDS])
 def test_the_same_keys_whatever_happened(one: Line) -> None:
     assert list(line_json(one)) == list(line_json(ENDS[0][0]))
+
+
+def test_the_golden_walk() -> None:
+    golden = (walked.GOLDEN / "table.txt").read_text(encoding="utf-8")
+    assert walked.table(walked.LINES) == golden, "run tests/unit/walked.py and review the change"
+
+
+@pytest.mark.parametrize(("one", "code"), walked.WALK)
+def test_every_line_is_json_and_its_code_stands(one: Line, code: int) -> None:
+    assert exit_code_of([one]) == code
+    value = json.loads(json.dumps(line_json(one), allow_nan=False))
+    assert list(value) == list(line_json(ENDS[0][0]))
+    assert value["vanished"] == list(one.vanished)
