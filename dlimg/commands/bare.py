@@ -12,7 +12,7 @@ from dlimg.commands.reporting import prepare_reports, write_reports
 from dlimg.errors import BadInput, Problem
 from dlimg.report.bare import HEADINGS, bare_failure_text, bare_json, bare_row
 from dlimg.report.line import Line
-from dlimg.smoke.bare import Machine, checks_here, machine, test_bare
+from dlimg.smoke.bare import Machine, Wanted, checks_here, machine, test_bare
 from dlimg.smoke.evidence import evidence_folder, write_evidence
 from dlimg.smoke.verdicts import exit_code, outcome
 
@@ -37,6 +37,9 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
 
 def refuse_words(arguments: Namespace) -> None:
     """Raise BadInput for words that are about images, where none is looked at."""
+    if not arguments.bare:
+        hint = "e.g. --bare pytorch"
+        raise BadInput("--python is for --bare, which names a family", hint=hint)
     problems = []
     for given, word in (
         (arguments.patterns, "PATTERN"),
@@ -53,12 +56,13 @@ def refuse_words(arguments: Namespace) -> None:
 @contextmanager
 def machine_of(arguments: Namespace, environment: Mapping[str, str]) -> Iterator[Machine]:
     """The machine, as the command line names it; a terminal that goes away ends the checks."""
-    images = Path(arguments.matrix).parent / "images"
-    named = str(Path(arguments.python).absolute()) if arguments.python else ""
-    with (
-        _hanging_up(),
-        machine(arguments.bare, images, environment, python=named, say=say) as there,
-    ):
+    wanted = Wanted(
+        family=arguments.bare,
+        images=Path(arguments.matrix).parent / "images",
+        own=Path(arguments.checks) if getattr(arguments, "checks", None) else None,
+        python=str(Path(arguments.python).absolute()) if arguments.python else "",
+    )
+    with _hanging_up(), machine(wanted, environment, say=say) as there:
         yield there
 
 

@@ -21,23 +21,46 @@ from dlimg.smoke.checks import checks_of_machine
 from dlimg.smoke.header import COMPILER
 from dlimg.smoke.host import this_host
 from dlimg.smoke.last import vanished
-from dlimg.smoke.machine import DEVICES, Interpreter, environment_of, gpus, interpreter
-from dlimg.smoke.scripts import placed, scripts
-from dlimg.smoke.verdicts import NO_DEVICE, Ran, verdict
+from dlimg.smoke.machine import (
+    DEVICES,
+    Interpreter,
+    environment_of,
+    gpus,
+    interpreter,
+    look_up,
+    with_modules,
+)
+from dlimg.smoke.scripts import placed
+from dlimg.smoke.sources import COMMON, place, scripts
+from dlimg.smoke.verdicts import NO_DEVICE, NOT_RUN_CODE, Ran, second, verdict
 
 DEVICE: Final = "bare"  # all GPUs of the machine
+SCRIPTS: Final = "scripts"
 COMPILERS: Final = ("cc", "c++")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """A machine that checks of a family run on, and where they may write.
+class Wanted:
+    """Whose checks are to run: a family's and a user's own; `python` is empty for the first found.
 
-    `gpus` are those that the driver sees; one may be expected where it sees none.
+    `images` is the project's folder of that name.
     """
 
     family: str
     images: Path
+    own: Path | None = None
+    python: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A machine that checks run on; `scratch` is where they are, and where they may write.
+
+    `gpus` are those that the driver sees; one may be expected where it sees none.
+    """
+
+    wanted: Wanted
+    scripts: Mapping[str, bytes]
     interpreter: Interpreter
     gpus: tuple[str, ...]
     has_gpu: bool
@@ -48,7 +71,8 @@ class Machine:
     @property
     def cell(self) -> str:
         """What stands in evidence where an image has its cell's id."""
-        return f"bare-{self.family}-{self.interpreter.version}-py{self.interpreter.python}"
+        found = self.interpreter
+        return f"bare-{self.wanted.family}-{found.version}-py{found.python}"
 
     @property
     def device(self) -> str:
@@ -57,11 +81,9 @@ class Machine:
 
 @contextmanager
 def machine(
-    family: str,
-    images: Path,
+    wanted: Wanted,
     environment: Mapping[str, str],
     *,
-    python: str,
     say: Callable[[str], None],
     devices: Path = DEVICES,
 ) -> Iterator[Machine]:
@@ -69,19 +91,24 @@ def machine(
 
     Raises BadInput for an unknown family, and where no Python has its framework.
     """
-    inherited = environment_of(family, images, environment)
+    look_up(wanted.family, wanted.images)
+    found = scripts(wanted.images, wanted.family, wanted.own)
     with (
         terminable(),
         tempfile.TemporaryDirectory(prefix="dlimg-", ignore_cleanup_errors=True) as folder,
     ):
         scratch = Path(folder)
-        found = interpreter(family, python, inherited, scratch=scratch)
-        names, has_gpu = gpus(found.path, inherited, scratch=scratch, devices=devices)
-        say(f"{found.path} has {found.name}; {_sight(names, has_gpu)}")
+        lay_out(found, scratch / SCRIPTS)
+        inherited = environment_of(environment)
+        modules = [scratch / SCRIPTS / name / "checks" for name in (wanted.family, COMMON)]
+        asking = with_modules(inherited, modules)
+        known = interpreter(wanted.family, wanted.python, asking, scratch=scratch)
+        names, has_gpu = gpus(known.path, asking, scratch=scratch, devices=devices)
+        say(f"{known.path} has {known.name}; {_sight(names, has_gpu)}")
         yield Machine(
-            family=family,
-            images=images,
-            interpreter=found,
+            wanted=wanted,
+            scripts=found,
+            interpreter=known,
             gpus=names,
             has_gpu=has_gpu,
             environment=inherited,
@@ -91,16 +118,30 @@ def machine(
 
 
 def checks_here(there: Machine) -> tuple[Check, ...]:
-    """The checks that apply to this machine; no compiler was promised, so none is required."""
-    found = scripts(there.images, there.family)
+    """The checks that apply to this machine; no compiler was promised, so none is required.
+
+    They run from copies, laid out as in a container, which nothing but them changes.
+    """
+    lacks = bool(_lacks(there))
+    wanted, found = there.wanted, there.scripts
     return tuple(
         replace(
-            check,
-            sha256=placed(check, there.images, found).sha256,
-            required=check.required and not (COMPILER in check.needs and _lacks(there)),
+            placed(check, wanted.images, found),
+            path=str(there.scratch / SCRIPTS / place(Path(check.path), wanted.images, found)),
+            required=check.required and not (lacks and COMPILER in check.needs),
         )
-        for check in checks_of_machine(there.family, there.images, has_gpu=there.has_gpu)
+        for check in checks_of_machine(
+            wanted.family, wanted.images, wanted.own, has_gpu=there.has_gpu
+        )
     )
+
+
+def lay_out(found: Mapping[str, bytes], folder: Path) -> None:
+    """Write the scripts and modules as they lie in a container."""
+    for name, content in found.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def test_bare(there: Machine, checks: Sequence[Check], *, folder: Path) -> Evidence:
@@ -119,7 +160,7 @@ def test_bare(there: Machine, checks: Sequence[Check], *, folder: Path) -> Evide
         engine="",
         verdicts=verdicts,
         host=this_host(),
-        bare=there.family,
+        bare=there.wanted.family,
         vanished=vanished(folder, there.cell, names, say=there.say),
     )
 
@@ -128,23 +169,22 @@ def tried(there: Machine, check: Check) -> Verdict:
     """The verdict on one check, told of; one that may fail by no fault of its own has two tries."""
     found = _verdict(there, check)
     if check.flaky and found.status is Status.FAILED:
-        again = _verdict(there, check)
-        found = replace(again, attempts=2, first_reason=found.reason)
+        found = second(found, _verdict(there, check))
     there.say(f"{there.cell}  {check.name} {found.status} in {found.seconds:.1f} s")
     return found
 
 
 def _verdict(there: Machine, check: Check) -> Verdict:
     lack = _lacks(there) if COMPILER in check.needs else ""
-    ran = Ran(code=77, stderr=lack) if lack else _run(there, check)
-    return replace(verdict(check, ran, device=there.device), required=check.required)
+    ran = Ran(code=NOT_RUN_CODE, stderr=lack) if lack else _run(there, check)
+    return verdict(check, ran, device=there.device)
 
 
 def _run(there: Machine, check: Check) -> Ran:
     with tempfile.TemporaryDirectory(dir=there.scratch, ignore_cleanup_errors=True) as folder:
         told = {"DLIMG_GPU": "expected" if there.has_gpu else "none", "TMPDIR": folder}
         ended = confined(
-            [there.interpreter.path, str(Path(check.path).absolute())],
+            [there.interpreter.path, check.path],
             env={**there.environment, **told},
             cwd=Path(folder),
             seconds=check.seconds,

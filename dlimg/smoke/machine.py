@@ -6,7 +6,7 @@ Both are asked by what the checks use themselves: a family's own module tells it
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from dlimg.engine.confined import Ended, confined
 from dlimg.errors import BadInput, Problem, nearest
-from dlimg.smoke.scripts import COMMON
+from dlimg.smoke.sources import COMMON
 
 DEVICES: Final = Path("/dev")
 # Seconds for the first import of a framework from a cold disk, and for the driver.
@@ -50,8 +50,8 @@ class Interpreter:
         return re.sub(r"[^\w.+-]", "-", self.name.split()[-1])
 
 
-def folders(family: str, images: Path) -> tuple[Path, Path]:
-    """Where the family's scripts are, and the common ones. Raises BadInput for no family."""
+def look_up(family: str, images: Path) -> None:
+    """Raises BadInput where there are no scripts of this family."""
     common = images / COMMON / "checks"
     if not common.is_dir():
         hint = "run in the project's folder, or name its matrix with --matrix"
@@ -59,16 +59,18 @@ def folders(family: str, images: Path) -> tuple[Path, Path]:
     families = {path.parent.name for path in images.glob("*/checks")} - {COMMON}
     if family not in families:
         raise BadInput(f"--bare {family}: no such family", hint=nearest(family, families))
-    return (images / family / "checks").absolute(), common.absolute()
 
 
-def environment_of(family: str, images: Path, own: Mapping[str, str]) -> Mapping[str, str]:
-    """What a script's process is to have in its environment, but for what a check is told."""
-    paths = [str(folder) for folder in folders(family, images)]
-    before = [own["PYTHONPATH"]] if own.get("PYTHONPATH") else []
+def environment_of(own: Mapping[str, str]) -> Mapping[str, str]:
+    """What a script's process has in its environment, but for what a check is told."""
     kept = {name: text for name, text in own.items() if not name.startswith("DLIMG_")}
-    added = {"PYTHONPATH": ":".join(paths + before), "PYTHONDONTWRITEBYTECODE": "1"}
-    return MappingProxyType(kept | added)
+    return MappingProxyType(kept | {"PYTHONDONTWRITEBYTECODE": "1"})
+
+
+def with_modules(environment: Mapping[str, str], modules: Sequence[Path]) -> Mapping[str, str]:
+    """The same, and the modules of these folders are found."""
+    before = [environment["PYTHONPATH"]] if environment.get("PYTHONPATH") else []
+    return {**environment, "PYTHONPATH": ":".join([*map(str, modules), *before])}
 
 
 def interpreter(
