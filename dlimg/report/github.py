@@ -7,8 +7,9 @@ from typing import Final
 
 from dlimg.build.explain import explain
 from dlimg.model import BuildFailure, Built, Status, Verdict
-from dlimg.report.line import Line, code_of, flaky, not_run
-from dlimg.report.summary import attempts_text, gpu_text, outcome_text
+from dlimg.report.line import Line, code_of
+from dlimg.report.proof import attempts_text, flaky, gpu_text, not_run
+from dlimg.report.summary import outcome_text
 from dlimg.report.table import bytes_text, clean, seconds_text
 
 # GitHub takes 1 MiB from a step; what is more would lose all of it.
@@ -88,9 +89,9 @@ def _details(line: Line, name: str, reason: str, output: str, room: int) -> str:
     head = f"<code>{html.escape(line.cell)}</code> {html.escape(name)}: {said}"
     if not output:
         return f"- {_code(line.cell)} {_text(name)}: {_text(reason)}"
-    text = clean(output)
-    if len(text) > room:
-        text = f"(its beginning is cut)\n{text[-room:] if room else ''}"
+    text = clean(output[-room:] if room else "")
+    if len(output) > room:
+        text = f"(its beginning is cut)\n{text}"
     # The blank lines end one block of HTML and begin another; without them `<pre>` is none.
     return f"<details><summary>{head}</summary>\n\n<pre>{html.escape(text)}</pre>\n\n</details>\n"
 

@@ -87,19 +87,3 @@ def hindering(line: Line) -> tuple[Verdict, ...]:
         for verdict in possible_here(line.verdicts)
         if verdict.required and verdict.status is Status.NOT_RUN
     )
-
-
-def not_run(verdicts: Sequence[Verdict]) -> dict[tuple[str, bool], tuple[str, ...]]:
-    """The names of the checks that were not run, by their reason and by whether that hinders."""
-    found: dict[tuple[str, bool], tuple[str, ...]] = {}
-    possible = {one.check for one in possible_here(verdicts)}
-    for one in verdicts:
-        if one.status is Status.NOT_RUN:
-            kind = (one.reason, one.required and one.check in possible)
-            found[kind] = (*found.get(kind, ()), one.check)
-    return found
-
-
-def flaky(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """Those that passed, but not at the first attempt."""
-    return tuple(one for one in verdicts if one.status is Status.PASSED and one.attempts > 1)

@@ -1,17 +1,12 @@
 """How each image ended: a row, a JSON object, and the end of a failure's log."""
 
 from dlimg.build.explain import explain, is_out_of_reach
-from dlimg.model import BuildFailure, Built, Evidence, Status, Verdict
+from dlimg.model import BuildFailure, Built
 from dlimg.publish.promote import Published
-from dlimg.report.line import Line, flaky, not_run
-from dlimg.report.table import bytes_text, clean, seconds_text
-from dlimg.smoke.records import jsonable
-from dlimg.smoke.verdicts import (
-    driver,
-    gpu_names,
-    is_gpu_tested,
-    outcome,
-)
+from dlimg.report.line import Line
+from dlimg.report.proof import gpu_text, reasons, verdict_json, verdicts_text
+from dlimg.report.table import bytes_text, seconds_text
+from dlimg.smoke.verdicts import is_gpu_tested, outcome
 
 
 def headings(publishing: bool) -> tuple[str, ...]:  # noqa: FBT001 - one more column or not
@@ -61,40 +56,6 @@ def _checks_text(line: Line) -> str:
     return f"{text}; {gpu_text(line.evidence)}" if line.wants_gpu else text
 
 
-def verdicts_text(evidence: Evidence) -> str:
-    """`passed: all 9, 1 at the second attempt`, or `not-run: 3 of 9 passed, 6 not run`."""
-    verdicts = evidence.verdicts
-    counts = {status: sum(one.status is status for one in verdicts) for status in Status}
-    said = outcome(verdicts)
-    is_all = said == "passed" and counts[Status.PASSED] == len(verdicts)
-    passed = "all" if is_all else f"{counts[Status.PASSED]} of"
-    text = f"{said}: {passed} {len(verdicts)}{'' if is_all else ' passed'}"
-    if counts[Status.FAILED]:
-        text += f", {counts[Status.FAILED]} failed"
-    if counts[Status.NOT_RUN]:
-        text += f", {counts[Status.NOT_RUN]} not run"
-    if flaky(verdicts):
-        text += f", {len(flaky(verdicts))} at the second attempt"
-    if evidence.vanished:
-        text += f", {len(evidence.vanished)} gone"
-    return text
-
-
-def gpu_text(evidence: Evidence) -> str:
-    """`tested on NVIDIA H200, driver 580.159, 2026-11-21`, or `not tested on a GPU`."""
-    if not is_gpu_tested(evidence):
-        return "not tested on a GPU"
-    on = " and ".join(gpu_names(evidence)) or evidence.device
-    return ", ".join(
-        part for part in (f"tested on {on}", _driver_text(evidence), evidence.day) if part
-    )
-
-
-def _driver_text(evidence: Evidence) -> str:
-    version = driver(evidence)
-    return f"driver {version}" if version else ""
-
-
 def line_json(line: Line) -> dict[str, object]:
     """The same as stable data; `digest` is null where nothing was built."""
     result = line.result
@@ -138,20 +99,6 @@ def _error_text(line: Line) -> str | None:
     return str(line.error) if line.error else None
 
 
-def verdict_json(verdict: Verdict) -> dict[str, object]:
-    """One verdict as stable data."""
-    return {
-        "check": verdict.check,
-        "status": verdict.status.value,
-        "reason": verdict.reason,
-        "seconds": verdict.seconds,
-        "required": verdict.required,
-        "attempts": verdict.attempts,
-        "first_reason": verdict.first_reason,
-        "figures": jsonable(dict(verdict.figures)),
-    }
-
-
 def failure_text(line: Line) -> str:
     """What went wrong with this image and the end of its log, or nothing."""
     if isinstance(line.result, BuildFailure):
@@ -163,28 +110,3 @@ def failure_text(line: Line) -> str:
     if line.error:
         parts.append(f"{line.cell}: {line.trouble}")
     return "\n".join(parts)
-
-
-def reasons(evidence: Evidence) -> list[str]:
-    """Why each check that did not pass did not, and the end of what a failed one printed.
-
-    Those that were not run for the same reason share a line.
-    """
-    found = []
-    for (reason, is_required), names in not_run(evidence.verdicts).items():
-        word = "required, not run" if is_required else "not run"
-        found.append(f"{evidence.cell}  {word}: {', '.join(names)}: {reason}")
-    if not any(one.required for one in evidence.verdicts):
-        found.append(f"{evidence.cell}  none of its checks is required, so nothing is proved")
-    found += [f"{evidence.cell}  {attempts_text(one)}" for one in flaky(evidence.verdicts)]
-    for one in evidence.verdicts:
-        if one.status is Status.FAILED:
-            twice = " twice" if one.attempts > 1 else ""
-            found.append(f"{evidence.cell}  {one.check} failed{twice}: {one.reason}")
-            found += [f"    {text}" for text in one.output.splitlines()]
-    return [clean(text) for text in found]
-
-
-def attempts_text(verdict: Verdict) -> str:
-    """`learns passed at the second attempt; the first: out of memory`."""
-    return f"{verdict.check} passed at the second attempt; the first: {verdict.first_reason}"

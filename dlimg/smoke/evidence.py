@@ -14,7 +14,7 @@ from typing import Final
 from dlimg.engine.folders import state_folder
 from dlimg.engine.turns import alone
 from dlimg.model import Check, Evidence, Status, Verdict
-from dlimg.smoke.last import write_last
+from dlimg.smoke.last import read_last, write_last
 from dlimg.smoke.records import evidence_of, evidence_record
 from dlimg.smoke.verdicts import GPU, NO_DEVICE
 from dlimg.whole import write_whole
@@ -68,6 +68,16 @@ def write_evidence(folder: Path, evidence: Evidence, *, say: Callable[[str], Non
     except OSError as error:
         reason = error.strerror or error
         say(f"warning: verdicts cannot be kept in {folder} ({reason}); they count this once")
+
+
+def last_evidence(
+    folder: Path, cell_id: str, *, say: Callable[[str], None]
+) -> tuple[Evidence, ...]:
+    """What is known about the image that a cell's checks were last run in, newest first."""
+    last = read_last(folder, cell_id, say=say)
+    found = read_evidence(folder, last.digest, say=say) if last and last.digest else ()
+    mine = (one for one in found if one.cell == cell_id)
+    return tuple(sorted(mine, key=lambda one: one.day, reverse=True))
 
 
 def reusable(evidence: Sequence[Evidence], check: Check, device: str) -> Verdict | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.model import Evidence, Status, Verdict
-from dlimg.smoke.evidence import write_evidence
+from dlimg.smoke.evidence import last_evidence, write_evidence
 from dlimg.smoke.last import Last, read_last, vanished
 
 
@@ -85,3 +85,16 @@ def test_a_damaged_note_is_told_of_and_harms_nobody(tmp_path: Path, text: str) -
     assert str(path) in said[0]
     write_evidence(tmp_path, evidence("a"), say=print)
     assert read_last(tmp_path, "a-cell", say=print)
+
+
+def test_what_is_known_of_a_cells_last_image(tmp_path: Path) -> None:
+    assert last_evidence(tmp_path, "a-cell", say=print) == ()
+    old = evidence("a", digest="sha256:1")
+    new = [
+        replace(evidence("a", digest="sha256:2"), device=device, day=day)
+        for device, day in (("none", "2026-11-22"), ("nvidia", "2026-11-23"))
+    ]
+    for one in (old, *new):
+        write_evidence(tmp_path, one, say=print)
+    assert last_evidence(tmp_path, "a-cell", say=print) == (new[1], new[0])
+    assert last_evidence(tmp_path, "another", say=print) == ()
