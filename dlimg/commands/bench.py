@@ -46,6 +46,9 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
 def _bare(arguments: Namespace, environment: Mapping[str, str], folder: Path) -> list[Line]:
     with machine_of(arguments, environment) as there:
         found = [check for check in checks_here(there) if check.name in CHECKS]
+        missing = CHECKS - {check.name for check in found}
+        if missing:
+            raise BadInput(f"{arguments.bare} has no check {' and '.join(sorted(missing))}")
         return [Line(evidence=test_bare(there, found, folder=folder))]
 
 

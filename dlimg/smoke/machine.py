@@ -4,8 +4,8 @@ Both are asked by what the checks use themselves: a family's own module tells it
 `_gpu` tells what the driver sees.
 """
 
-import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Final
 from dlimg.engine.confined import Ended, confined
 from dlimg.errors import BadInput, Problem, nearest
 from dlimg.smoke.sources import COMMON
+from dlimg.smoke.verdicts import figures
 
 DEVICES: Final = Path("/dev")
 # Seconds for the first import of a framework from a cold disk, and for the driver.
@@ -47,7 +48,7 @@ class Interpreter:
     @property
     def version(self) -> str:
         """The framework's version, fit for the name of a file."""
-        return re.sub(r"[^\w.+-]", "-", self.name.split()[-1])
+        return re.sub(r"[^\w.+-]", "-", (self.name.split() or ["unknown"])[-1])
 
 
 def look_up(family: str, images: Path) -> None:
@@ -78,14 +79,15 @@ def interpreter(
 ) -> Interpreter:
     """The named Python, else the first of this machine's that has the family's framework.
 
-    Raises BadInput with every Python that was tried, and what it said.
+    The last one to try is our own. Raises BadInput with every Python that was tried, and what
+    it said.
     """
     problems = []
-    for path in [named] if named else candidates(environment):
+    for path in [named] if named else dict.fromkeys([*candidates(environment), sys.executable]):
         argv = [path, "-c", _ABOUT, f"_{family}"]
         ended = confined(argv, env=environment, cwd=scratch, seconds=_IMPORT_SECONDS)
         found = _object(ended)
-        if found:
+        if found.keys() >= {"name", "python", "headers"}:
             return Interpreter(
                 path=path,
                 python=str(found["python"]),
@@ -95,8 +97,8 @@ def interpreter(
         problems.append(_complaint(family, path, ended))
     hint = "name the Python that has the framework and NumPy: --python FILE"
     where = "--python" if named else "PATH"
-    first = Problem(message=f"no Python here runs the checks of {family}", where=where, hint=hint)
-    raise BadInput.of([*problems, first])
+    last = Problem(message=f"no Python here runs the checks of {family}", where=where, hint=hint)
+    raise BadInput.of([*problems, last])
 
 
 def candidates(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -117,17 +119,13 @@ def gpus(
     """
     argv = [python, "-c", _SEE]
     found = _object(confined(argv, env=environment, cwd=scratch, seconds=_DRIVER_SECONDS))
-    names = tuple(str(name) for name in found.get("gpus", ()))
+    names = tuple(map(str, found.get("gpus", ())))
     return names, bool(names or any(devices.glob("nvidia[0-9]*")))
 
 
 def _object(ended: Ended) -> Mapping[str, Any]:
     """What the process printed, or nothing where it ended otherwise."""
-    last = (ended.stdout.splitlines() or [""])[-1]
-    if ended.code or ended.is_late or not last.startswith("{"):
-        return {}
-    found = json.loads(last)
-    return found if isinstance(found, dict) else {}
+    return {} if ended.code or ended.is_late else figures(ended.stdout)
 
 
 def _complaint(family: str, path: str, ended: Ended) -> Problem:
