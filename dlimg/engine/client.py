@@ -199,7 +199,12 @@ def plainly(error: BaseException) -> str:
     for one in chain:
         inner = (*one.args, one.__cause__, one.__context__)
         chain += [e for e in inner if isinstance(e, BaseException) and e not in chain]
-    said = [os.strerror(e.errno) for e in chain if isinstance(e, OSError) and e.errno]
+    # A name that leads nowhere has a number of the resolver's, which is negative.
+    said = [
+        os.strerror(e.errno) if e.errno > 0 else str(e.strerror)
+        for e in chain
+        if isinstance(e, OSError) and e.errno
+    ]
     return said[-1] if said else str(error)
 
 

@@ -35,7 +35,8 @@ def evidence_beside(
         devices = {one.device for one in kept}
         records = kept if evidence.device in devices else (*kept, evidence)
         lay_beside(reference, tuple(artifacts(built, records)), environment)
-        say(f"{evidence.cell}: {len(records)} documents of evidence and the lock beside it")
+        tested = ", ".join(record.device for record in records)
+        say(f"{evidence.cell}: beside it the lock, and evidence by device: {tested}")
 
     return beside
 

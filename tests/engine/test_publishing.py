@@ -13,6 +13,7 @@ import requests
 import small
 
 from dlimg.build.secrets import secrets_from
+from dlimg.commands.inspecting import inspect
 from dlimg.draw.key import key
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, NetworkFailure, NotRun
@@ -21,6 +22,7 @@ from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require
 from dlimg.publish.attach import LOCK_TYPE, evidence_beside, nothing_beside
 from dlimg.publish.promote import Published, Wanted, publish
 from dlimg.publish.registry import digest_at
+from dlimg.registry.manifests import manifest_at, put_manifest
 from dlimg.registry.referrers import referrers
 from dlimg.registry.session import Repository, opened
 from dlimg.smoke.evidence import MEDIA_TYPE, write_evidence
@@ -327,7 +329,7 @@ def test_all_evidence_lies_beside_the_image_and_only_once(
     assert beside(registry, built, first.digest) == expected
     assert publish(built, passed, engine, wanted=wanted, say=print) == first
     assert beside(registry, built, first.digest) == expected
-    assert "2 documents of evidence and the lock" in said[0]
+    assert "evidence by device: gpu=0, none" in said[0]
 
 
 def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
@@ -370,3 +372,59 @@ def test_evidence_of_other_bytes_is_not_laid_beside_an_image(
     other = evidence(again, Status.PASSED, device="gpu=1")
     assert publish(again, other, engine, wanted=wanted, say=print) == first
     assert beside(registry, built, first.digest) == [(LOCK_TYPE, ""), (MEDIA_TYPE, "none")]
+
+
+def test_a_published_image_is_inspected_with_and_without_the_engine(
+    engine: Engine, registry: str, built: Built, tmp_path: Path
+) -> None:
+    attach = evidence_beside(tmp_path, os.environ, say=print)
+    wanted = Wanted(to=f"{registry}/team", require="gpu", attach=attach)
+    passed = evidence(built, Status.PASSED)
+    found = publish(built, passed, engine, wanted=wanted, say=print)
+    alone = {"DOCKER_HOST": f"unix://{tmp_path}/none", "HOME": str(tmp_path)}
+    far = inspect(found.moved[0], alone)
+    assert (far.content.source, far.content.digest) == ("registry", found.digest)
+    assert [proof.evidence for proof in far.proofs] == [passed]
+    assert far.content.compressed
+    here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
+    near = inspect(built.planned.reference, here)
+    assert (near.content.source, near.content.digest) == ("engine", built.digest)
+    assert near.proofs == ()
+    assert near.content.size
+    for one in ("user", "folder", "entrypoint", "command", "labels", "steps", "platform"):
+        assert getattr(near.content, one) == getattr(far.content, one), one
+    assert [layer.step for layer in near.content.layers] == [
+        layer.step for layer in far.content.layers
+    ]
+    assert inspect(built.digest, here).content.labels == near.content.labels
+
+
+def test_a_pulled_image_has_what_lies_beside_it_and_says_when_its_name_moved(
+    engine: Engine, base: Base, registry: str, built: Built, tmp_path: Path
+) -> None:
+    attach = evidence_beside(tmp_path, os.environ, say=print)
+    wanted = Wanted(to=f"{registry}/team", require="gpu", attach=attach)
+    passed = evidence(built, Status.PASSED)
+    found = publish(built, passed, engine, wanted=wanted, say=print)
+    name = found.moved[0]
+    repository, _, tag = name.rpartition(":")
+    here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
+    engine.sdk.images.pull(repository, tag=tag)
+    try:
+        seen = inspect(name, here)
+        assert seen.content.source == "engine"
+        assert [proof.where for proof in seen.proofs] == [("at the registry",)]
+        assert seen.remarks == ()
+        engine.sdk.images.get(base.reference.removeprefix("docker-image://")).tag(repository, "x")
+        engine.sdk.images.push(repository, tag="x")
+        other = manifest_digest(f"{repository}:x")
+        with opened(registry, os.environ) as there:
+            place = Repository(registry=there, name=repository.partition("/")[2])
+            manifest = manifest_at(place, other)
+            assert manifest is not None
+            put_manifest(place, tag, manifest.text, manifest.media_type)
+        (remark,) = inspect(name, here).remarks
+        assert f"another image under this name: {other}" in remark
+    finally:
+        engine.sdk.images.remove(name)
+        engine.sdk.images.remove(f"{repository}:x")
