@@ -12,17 +12,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import make
-
 from dlimg.commands.drawing import current_images
 from dlimg.commands.project import read_project
+from dlimg.draw.key import key
 from dlimg.engine.client import Engine
-from dlimg.model import Built, Image, Verdict
+from dlimg.model import Base, BaseSource, Built, Image, Planned, Verdict
 from dlimg.smoke.checks import checks_for
 from dlimg.smoke.execute import Place, run_check
 from dlimg.smoke.scripts import archive, placed
 from dlimg.smoke.sources import scripts
-from dlimg.smoke.told import cell_text
+from dlimg.smoke.told import told
 from dlimg.smoke.verdicts import verdict
 
 ROOT = Path(__file__).parents[2]
@@ -54,17 +53,25 @@ def jax(engine: Engine) -> Built:
     assert ended.returncode == 0, ended.stderr
     (line,) = json.loads(ended.stdout)
     assert engine.sdk.images.get(line["digest"])
-    planned = make.planned(image(CELL))
+    made = image(CELL)
+    base = Base(
+        os=made.cell.os.name,
+        source=BaseSource(line["base"]["source"]),
+        identity=line["base"]["identity"],
+        reference="",
+    )
+    planned = Planned(image=made, base=base, key=key(made, base))
     return Built(planned=planned, digest=line["digest"], size=0, seconds=0, cached=True)
 
 
 @contextlib.contextmanager
 def opened(engine: Engine, built: Built, script: str = "", *, user: str = "") -> Iterator[Place]:
     """A container of the image in which root has run a script."""
+    facts = told(built.planned, engine.sdk.images.get(built.digest).labels)
     container = engine.sdk.containers.create(
         built.digest,
         entrypoint=["sleep", "infinity"],
-        environment={"DLIMG_CELL": cell_text(built.planned), "DLIMG_GPU": "none"},
+        environment={**facts.environment, "DLIMG_GPU": "none"},
         network_mode="none",
         user=user,
     )
@@ -86,7 +93,7 @@ def judged(there: Place, of: Built, name: str, *edits: Edit, **environment: str)
         text = found[path].decode()
         assert text.count(old) == 1, f"{path} does not hold once: {old}"
         found[path] = text.replace(old, new).encode()
-    there.container.put_archive("/", archive(found))
+    there.container.put_archive("/", archive({**found, **told(of.planned, {}).files}))
     (check,) = [one for one in checks_for(of.planned.image.cell, IMAGES) if one.name == name]
     ran = run_check(replace(there, environment=environment), placed(check, IMAGES, found))
     return verdict(check, ran, device=DEVICE)

@@ -3,9 +3,9 @@
 import importlib
 import json
 import os
-import struct
 from pathlib import Path
 
+import elf
 import pytest
 from checking import FAILED, NOT_RUN, code_of
 
@@ -148,6 +148,8 @@ def test_a_cuda_library_in_a_cpu_image_is_found(name: str, tmp_path: Path) -> No
         ({**CUDA, "accelerator": "cpu"}, "accelerator: the tag says cpu, and CUDA 13.2"),
         ({**CUDA, "accelerator": "cuda13.20"}, "accelerator: the tag says cuda13.20"),
         ({**CPU, "cudnn": "9.26.0.51"}, "cudnn: the tag says 9.26.0.51, and CUDA none"),
+        ({**CPU, "nccl": "2.30.7"}, "nccl: the tag says 2.30.7, and CUDA none"),
+        ({**CPU, "architectures": "sm_90"}, "architectures: the tag says sm_90, and CUDA none"),
     ],
 )
 def test_axes_that_deny_each_other_are_found(said: dict[str, str], lie: str) -> None:
@@ -430,31 +432,8 @@ def test_other_architectures_are_found(
     assert all(lie in one for one in lies)
 
 
-def entry(kind: int, architecture: int, size: int = 16) -> bytes:
-    """Code for one architecture, as it lies in a fatbinary."""
-    return struct.pack("<HHIQ12xI", kind, 0, 64, size, architecture).ljust(64 + size, b"\0")
-
-
-def container(*entries: bytes) -> bytes:
-    return struct.pack("<IHHQ", 0xBA55ED50, 1, 16, sum(map(len, entries))) + b"".join(entries)
-
-
-def library(content: bytes, section: bytes = b".nv_fatbin") -> bytes:
-    """An ELF file with one section beside that of the names."""
-    names = b"\0" + section + b"\0.shstrtab\0"
-    start = 64 + 3 * 64
-    header = b"\x7fELF\x02\x01".ljust(40, b"\0") + struct.pack("<Q", 64)
-    header = header.ljust(58, b"\0") + struct.pack("<HHH", 64, 3, 2)
-    rows = [
-        bytes(64),
-        struct.pack("<IIQQQQ", 1, 1, 0, 0, start, len(content)).ljust(64, b"\0"),
-        struct.pack("<IIQQQQ", 2, 3, 0, 0, start + len(content), len(names)).ljust(64, b"\0"),
-    ]
-    return header + b"".join(rows) + content + names
-
-
-ALL = container(entry(2, 80), entry(2, 90), entry(1, 90), entry(9, 70))
-SOME = container(entry(2, 120), entry(2, 90, 24), entry(2, 80))
+ALL = elf.container(elf.entry(2, 80), elf.entry(2, 90), elf.entry(1, 90), elf.entry(9, 70))
+SOME = elf.container(elf.entry(2, 120), elf.entry(2, 90, 24), elf.entry(2, 80))
 
 
 @pytest.mark.parametrize(
@@ -463,16 +442,16 @@ SOME = container(entry(2, 120), entry(2, 90, 24), entry(2, 80))
         (ALL, HELD, []),
         (ALL + bytes(8) + SOME, ["sm_80", "sm_90"], ["sm_120", "compute_90"]),
         (b"", [], []),
-        (ALL + container(), [], HELD),
+        (ALL + elf.container(), [], HELD),
     ],
 )
 def test_the_architectures_of_a_library_are_read(
     content: bytes, everywhere: list[str], partly: list[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "libmade_up.so"
-    file.write_bytes(library(content))
+    file.write_bytes(elf.library(content))
     assert truth.architectures(file) == fatbin.Held(everywhere, partly)
-    file.write_bytes(library(content, b".rodata"))
+    file.write_bytes(elf.library(content, b".rodata"))
     assert truth.architectures(file) == fatbin.Held([], [])
 
 
@@ -480,9 +459,9 @@ def test_the_architectures_of_a_library_are_read(
     "content",
     [
         b"no library, but long enough for its header to be looked for in here, and beyond",
-        library(ALL)[:200],
-        library(container(bytes(64))),
-        library(ALL[:-40]),
+        elf.library(ALL)[:200],
+        elf.library(elf.container(bytes(64))),
+        elf.library(ALL[:-40]),
         b"",
     ],
     ids=["text", "cut off", "no length", "half", "empty"],

@@ -26,9 +26,11 @@ def contradictions(said: Mapping[str, str]) -> list[str]:
     lies = []
     if (accelerator == "cpu") is bool(cuda) or (named and named[1] != cuda):
         lies.append(f"accelerator: the tag says {accelerator}, and CUDA {cuda or 'none'}")
-    if said["cudnn"] and not cuda:
-        lies.append(f"cudnn: the tag says {said['cudnn']}, and CUDA none")
-    return lies
+    return lies + [
+        f"{axis}: the tag says {said[axis]}, and CUDA none"
+        for axis in ("cudnn", "nccl", "architectures")
+        if said[axis] and not cuda
+    ]
 
 
 def basic_lies(said: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
