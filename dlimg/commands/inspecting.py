@@ -1,7 +1,7 @@
 """`inspect`: an image in the engine or at a registry, with all evidence there is of it."""
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dlimg.commands.printing import out, print_json, print_table, say
@@ -19,13 +19,12 @@ from dlimg.report.inspected import (
     Inspected,
     counted,
     fact_rows,
+    harmless,
     inspected_json,
     layer_rows,
-    proof_text,
-    proofs,
-    verdict_row,
     wheel_rows,
 )
+from dlimg.report.proofs import proof_text, proofs, verdict_row
 from dlimg.smoke.evidence import evidence_folder, read_evidence
 
 
@@ -147,24 +146,38 @@ def _kept(look: Look, content: Content) -> tuple[Evidence, ...]:
 
 
 def _print(seen: Inspected, environment: Mapping[str, str]) -> None:
-    out(f"{seen.content.reference}\n")
+    _line(seen.content.reference)
     rows = fact_rows(seen)
     width = max(len(name) for name, _ in rows)
-    out("".join(f"  {name:{width}}  {text}\n" for name, text in rows))
-    out("\nevidence\n" if seen.proofs else "\nno evidence: nobody has tested it, or kept it\n")
+    for name, text in rows:
+        _line(f"  {name:{width}}  {text}")
+    _line("")
+    _line("evidence" if seen.proofs else "no evidence: nobody has tested it, or kept it")
     for proof in seen.proofs:
-        out(f"{proof_text(proof)}\n")
+        _line(proof_text(proof))
         verdicts = [verdict_row(one) for one in proof.evidence.verdicts]
-        print_table(("verdict", "check", "time", "reason"), verdicts, environment)
+        _table(("verdict", "check", "time", "reason"), verdicts, environment)
     wheels = wheel_rows(seen)
     if wheels:
-        out(f"\n{counted(len(wheels), 'wheel')}\n")
-        print_table(("wheel", "version", "download"), wheels, environment)
-    out(f"\n{counted(len(seen.content.layers), 'layer')}, lowest first\n")
+        _line("")
+        _line(f"{counted(len(wheels), 'wheel')}")
+        _table(("wheel", "version", "download"), wheels, environment)
+    _line("")
+    _line(f"{counted(len(seen.content.layers), 'layer')}, lowest first")
     headings = ("to pull", "unpacked", "digest", "made by")
-    print_table(headings, layer_rows(seen.content), environment)
+    _table(headings, layer_rows(seen.content), environment)
     for remark in seen.remarks:
-        say(f"note: {remark}")
+        say(f"note: {harmless(remark)}")
+
+
+def _line(text: str) -> None:
+    out(f"{harmless(text)}\n")
+
+
+def _table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], environment: Mapping[str, str]
+) -> None:
+    print_table(headings, [[harmless(text) for text in row] for row in rows], environment)
 
 
 def _nobody(_text: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from dlimg.errors import BadInput, DlimgError, NetworkFailure
 from dlimg.lock.lockfile import parse_lock
@@ -24,6 +24,9 @@ from dlimg.registry.reference import Reference
 from dlimg.registry.referrers import referrers
 from dlimg.registry.session import Repository
 from dlimg.smoke.evidence import MEDIA_TYPE, parse_document
+
+# An image has some documents for each device; who lists thousands wants something else.
+MOST: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +73,11 @@ def beside(
     evidence: list[Evidence] = []
     lock: Lock | None = None
     for subject in subjects:
-        for found in referrers(repository, subject):
-            if found.artifact_type not in {MEDIA_TYPE, LOCK_TYPE}:
-                continue
+        listed = referrers(repository, subject)
+        ours = [one for one in listed if one.artifact_type in {MEDIA_TYPE, LOCK_TYPE}]
+        if len(ours) > MOST:
+            say(f"{len(ours)} documents are beside the image; the first {MOST} were read")
+        for found in ours[:MOST]:
             try:
                 text = artifact_text(repository, found, subject)
                 if found.artifact_type == LOCK_TYPE:

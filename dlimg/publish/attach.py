@@ -9,7 +9,7 @@ from dlimg.lock.lockfile import lock_text
 from dlimg.model import Built, Evidence
 from dlimg.registry.artifacts import Artifact, attach
 from dlimg.registry.manifests import manifest_at
-from dlimg.registry.reference import parse_reference
+from dlimg.registry.reference import DOCKER_HUB, parse_reference
 from dlimg.registry.session import Repository, opened
 from dlimg.smoke.evidence import MEDIA_TYPE, evidence_document, read_evidence
 from dlimg.smoke.verdicts import gpu_names, is_gpu_tested, outcome
@@ -78,7 +78,7 @@ def lay_beside(
     Raises `NetworkFailure` when this machine cannot reach the registry, or it takes none.
     """
     place = parse_reference(reference)
-    with opened(place.host, environment) as registry:
+    with opened(place.host or DOCKER_HUB, environment) as registry:
         repository = Repository(registry=registry, name=place.name)
         image = manifest_at(repository, place.digest)
         if image is None:

@@ -1,21 +1,17 @@
 """An image from outside: what it is, what is in it, and what was ever proved about it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from dlimg.draw.bake import KEY_LABEL
 from dlimg.draw.labels import WHEELS_LABEL
-from dlimg.model import Evidence, Status, Verdict, Wheel
+from dlimg.model import Wheel
 from dlimg.publish.admit import NOT_TESTED_ON_GPU
 from dlimg.publish.content import Content, key_of, later_steps, maker, wheels_named
-from dlimg.report.proof import gpu_text
-from dlimg.report.table import bytes_text, seconds_text
-from dlimg.smoke.records import evidence_record
-from dlimg.smoke.verdicts import is_gpu_tested, outcome
+from dlimg.report.proofs import Proof, newest_by_gpu, on_gpu_text, proof_json
+from dlimg.report.table import bytes_text
+from dlimg.smoke.verdicts import is_gpu_tested
 
-HERE: Final = "kept here"
-AT_REGISTRY: Final = "at the registry"
 # What every step of our own Dockerfiles begins with says nothing about the step.
 _NOISE: Final = ("[ ", "export ", "began=", "cp ", "#", "|")
 _SHELL: Final = "RUN /bin/bash -euo pipefail -c "
@@ -25,16 +21,12 @@ _AXES: Final = (
 )
 _BASE: Final = ("org.opencontainers.image.base.name", "io.dlimg.base-source", "io.dlimg.base")
 _SHOWN: Final = frozenset(
-    (*(f"io.dlimg.{axis}" for axis in _AXES), *_BASE, KEY_LABEL, WHEELS_LABEL)
+    (
+        *(f"io.dlimg.{name}" for name in (*_AXES, "base-identity", "base-os", "base-recipe")),
+        *(f"org.opencontainers.image.{name}" for name in ("base.digest", "title", "version")),
+        *(*_BASE, KEY_LABEL, WHEELS_LABEL),
+    )
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """One device's evidence and where it lies."""
-
-    evidence: Evidence
-    where: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,20 +37,6 @@ class Inspected:
     wheels: tuple[Wheel, ...] = ()
     proofs: tuple[Proof, ...] = ()
     remarks: tuple[str, ...] = ()
-
-
-def proofs(kept: Sequence[Evidence], published: Sequence[Evidence]) -> tuple[Proof, ...]:
-    """Each evidence once, newest first, with every place where it lies."""
-    distinct: list[Evidence] = []
-    for one in (*kept, *published):
-        if one not in distinct:
-            distinct.append(one)
-    places = ((HERE, kept), (AT_REGISTRY, published))
-    found = [
-        Proof(evidence=one, where=tuple(name for name, there in places if one in there))
-        for one in distinct
-    ]
-    return tuple(sorted(found, key=lambda proof: proof.evidence.day, reverse=True))
 
 
 def made_text(content: Content) -> str:
@@ -82,6 +60,11 @@ def made_text(content: Content) -> str:
 def counted(number: int, word: str) -> str:
     """`1 layer`, `2 layers`."""
     return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def harmless(text: str) -> str:
+    """The text without what moves a terminal's cursor: others have written labels and reasons."""
+    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 def fact_rows(seen: Inspected) -> list[tuple[str, str]]:
@@ -111,39 +94,10 @@ def fact_rows(seen: Inspected) -> list[tuple[str, str]]:
 
 
 def _gpu_standing(seen: Inspected) -> str:
-    """For a CUDA image the best of its evidence: on which GPU it was tested, or that it was not."""
+    """For a CUDA image on which GPUs it was tested or failed, or that it was on none."""
     if not seen.content.labels.get("io.dlimg.cuda"):
         return ""
-    tested = [proof.evidence for proof in seen.proofs if is_gpu_tested(proof.evidence)]
-    return gpu_text(tested[0]) if tested else NOT_TESTED_ON_GPU
-
-
-def proof_text(proof: Proof) -> str:
-    """`tested on NVIDIA H200, driver 580.159, 2026-11-21: 19 of 19 passed (at the registry)`."""
-    evidence = proof.evidence
-    passed = sum(one.status is Status.PASSED for one in evidence.verdicts)
-    counts = [f"{passed} of {len(evidence.verdicts)} passed"]
-    for status, word in ((Status.FAILED, "failed"), (Status.NOT_RUN, "not run")):
-        number = sum(one.status is status for one in evidence.verdicts)
-        counts += [f"{number} {word}"] if number else []
-    if evidence.vanished:
-        counts.append(f"gone since the evidence before: {', '.join(evidence.vanished)}")
-    return f"{_tested_text(evidence)}: {', '.join(counts)} ({' and '.join(proof.where)})"
-
-
-def _tested_text(evidence: Evidence) -> str:
-    if is_gpu_tested(evidence):
-        return gpu_text(evidence)
-    wants_gpu = any("gpu" in one.needs for one in evidence.verdicts)
-    return f"{gpu_text(evidence) if wants_gpu else 'tested without a GPU'}, {evidence.day}"
-
-
-def verdict_row(verdict: Verdict) -> tuple[str, str, str, str]:
-    """Status, check, seconds and the reason, as people read them."""
-    reason = verdict.reason or (
-        f"at the second attempt: {verdict.first_reason}" if verdict.attempts > 1 else ""
-    )
-    return verdict.status.value, verdict.check, seconds_text(verdict.seconds), reason
+    return "; ".join(on_gpu_text(one) for one in newest_by_gpu(seen.proofs)) or NOT_TESTED_ON_GPU
 
 
 def wheel_rows(seen: Inspected) -> list[tuple[str, str, str]]:
@@ -214,8 +168,8 @@ def inspected_json(seen: Inspected) -> dict[str, object]:
             }
             for one in content.layers
         ],
-        "gpu_tested": any(is_gpu_tested(proof.evidence) for proof in seen.proofs),
-        "evidence": [_proof_json(proof) for proof in seen.proofs],
+        "gpu_tested": any(is_gpu_tested(one) for one in newest_by_gpu(seen.proofs)),
+        "evidence": [proof_json(proof) for proof in seen.proofs],
         "remarks": list(seen.remarks),
     }
 
@@ -230,14 +184,3 @@ def _wheels_json(seen: Inspected) -> list[dict[str, object]]:
         {"name": name, "version": version, "size": None, "sha256": None}
         for name, version in wheels_named(seen.content.labels)
     ]
-
-
-def _proof_json(proof: Proof) -> dict[str, object]:
-    return {
-        "says": proof_text(proof),
-        "where": list(proof.where),
-        "digest": proof.evidence.digest,
-        "outcome": outcome(proof.evidence.verdicts),
-        "gpu_tested": is_gpu_tested(proof.evidence),
-        **evidence_record(proof.evidence),
-    }

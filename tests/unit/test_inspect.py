@@ -19,7 +19,8 @@ from dlimg.model import Built, Evidence, Host, Status, Verdict
 from dlimg.publish.attach import LOCK_TYPE, artifacts, lay_beside, nothing_beside
 from dlimg.publish.content import Content, later_steps, maker
 from dlimg.registry.artifacts import Artifact
-from dlimg.report.inspected import layer_rows, proof_text, proofs, step_text
+from dlimg.report.inspected import layer_rows, step_text
+from dlimg.report.proofs import proof_text, proofs
 from dlimg.smoke.evidence import MEDIA_TYPE, evidence_document, write_evidence
 
 CDI = "nvidia.com/gpu=all"
@@ -328,6 +329,29 @@ def test_what_is_kept_here_counts_too(small: Small, there: dict[str, str]) -> No
     (remark,) = seen.remarks
     assert "cannot be used" in remark
     assert "run again" not in remark
+
+
+def test_what_others_wrote_moves_no_cursor(
+    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_image(small, "latest", marks={"a": "\x1b[2Jgone\x9b1A\nnext"})
+    run(Namespace(reference=f"{small.host}/team/pytorch", format="table"), there)
+    printed = capsys.readouterr().out
+    assert "a=?[2Jgone?1A?next" in printed
+    assert "\x1b" not in printed
+
+
+def test_an_older_pass_does_not_outweigh_a_newer_failure(
+    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = put_image(small, "latest")
+    failed = (verdict("conv_training", Status.FAILED, "gpu"), verdict("nvidia_smi", **GPU))
+    newer = replace(evidence(digest, *failed, device=CDI), day="2026-11-23")
+    attach_to(small, digest, there, *everything(digest, on_gpu(digest), newer))
+    run(Namespace(reference=f"{small.host}/team/pytorch", format="table"), there)
+    assert "  gpu          failed on NVIDIA H200, 2026-11-23\n" in capsys.readouterr().out
+    run(Namespace(reference=f"{small.host}/team/pytorch", format="json"), there)
+    assert json.loads(capsys.readouterr().out)["gpu_tested"] is False
 
 
 def test_the_newest_evidence_comes_first() -> None:

@@ -229,6 +229,12 @@ def test_a_blob_of_a_neighbour_is_taken_from_there(small: Small, team: Repositor
     assert send_blob(team, other, sha256(b"other"), 5, source="team/torch") == "uploaded"
 
 
+def test_a_neighbour_that_may_not_be_read_is_no_hindrance(small: Small, team: Repository) -> None:
+    small.odd["POST /v2/team/jax/blobs/uploads/"] = [Answer(status=403)]
+    sent = send_blob(team, io.BytesIO(b"a"), sha256(b"a"), 1, source="other/torch")
+    assert sent == "uploaded"
+
+
 def test_a_blob_that_is_not_what_was_said_is_refused(small: Small, team: Repository) -> None:
     with pytest.raises(NetworkFailure, match=r"does not take .* DIGEST_INVALID"):
         send_blob(team, io.BytesIO(b"a"), sha256(b"b"), 1)
