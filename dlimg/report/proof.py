@@ -13,9 +13,10 @@ def verdicts_text(evidence: Evidence) -> str:
     verdicts = evidence.verdicts
     counts = {status: sum(one.status is status for one in verdicts) for status in Status}
     said = outcome(verdicts)
-    is_all = said == "passed" and counts[Status.PASSED] == len(verdicts)
-    passed = "all" if is_all else f"{counts[Status.PASSED]} of"
-    text = f"{said}: {passed} {len(verdicts)}{'' if is_all else ' passed'}"
+    text = f"{said}: {counts[Status.PASSED]} of {len(verdicts)} passed"
+    if said == "passed":
+        is_all = counts[Status.PASSED] == len(verdicts)
+        text = f"{said}: {'all' if is_all else f'{counts[Status.PASSED]} of'} {len(verdicts)}"
     if counts[Status.FAILED]:
         text += f", {counts[Status.FAILED]} failed"
     if counts[Status.NOT_RUN]:

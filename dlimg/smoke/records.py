@@ -55,17 +55,19 @@ def verdict_record(verdict: Verdict) -> dict[str, object]:
 
 
 def jsonable(value: object, depth: int = 0) -> object:
-    """The same value as JSON has it: `nan` and `inf` are texts, and what nests too deeply is cut.
+    """The same value as JSON and UTF-8 have it: `nan` and `inf` are texts, half a character is `?`.
 
-    A value of a kind that JSON does not know stays as it is.
+    What nests too deeply is cut. A value of a kind that JSON does not know stays as it is.
     """
     if depth > _DEEPEST:
         return "..."
     match value:
         case float() if not math.isfinite(value):
             return str(value)
+        case str():
+            return value.encode(errors="replace").decode()
         case Mapping():
-            return {str(name): jsonable(one, depth + 1) for name, one in value.items()}
+            return {str(jsonable(name)): jsonable(one, depth + 1) for name, one in value.items()}
         case list() | tuple():
             return [jsonable(one, depth + 1) for one in value]
         case _:

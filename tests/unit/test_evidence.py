@@ -259,7 +259,7 @@ def test_figures_that_json_has_no_words_for_are_texts() -> None:
     document = json.loads(text, parse_constant=pytest.fail)
     jsonschema.validate(document, SCHEMA)
     figures = parse_document(text).verdicts[0].figures
-    assert (figures["loss"], figures["ratio"]) == ("nan", ["inf"])
+    assert (figures["loss"], figures["ratio"], figures["half"]) == ("nan", ["inf"], "?")
 
 
 def changed(**changes: object) -> Callable[[dict[str, object]], None]:
