@@ -98,6 +98,8 @@ def main() -> None:
     said = (done.stdout + done.stderr).strip().replace("\n", "; ")
     _verdict.demand(done.returncode == 0, f"pip check ends with {done.returncode}: {said}")
     _verdict.demand(pins(noted) or not _tag.cell(), f"{LOCKED} names nothing: there is no lock")
+    if not locked:
+        return  # a machine that is no image: nobody has said what is to be there
     names = [_tag.normal(package.metadata["Name"] or "") for package in packages]
     found = [
         *differences(locked, installed if locked else {}),
