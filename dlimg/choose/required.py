@@ -50,6 +50,8 @@ def places(matrix: Matrix) -> Mapping[str, str]:
 
 def dead(matrix: Matrix, cells: Sequence[Cell]) -> Iterator[Problem]:
     """Keys that no cell has anything to do with."""
+    if not matrix.required:
+        return
     alive = {ANY, *(cell.family for cell in cells), *(cell.flavour.value for cell in cells)}
     alive |= {CUDA if cell.is_cuda else CPU for cell in cells}
     for key, entries in matrix.required.items():

@@ -30,6 +30,8 @@ def admit(built: Built, evidence: Evidence | None, *, digest: str, require: Requ
     elsewhere = [verdict for verdict in missing if not (cell.is_cuda and GPU in verdict.needs)]
     if elsewhere:
         raise NotRun(f"checks were not run: {_names(elsewhere)}", where=cell.id)
+    if not any(one.required for one in evidence.verdicts):
+        raise NotRun("no check of this image is required", where=cell.id)
     if not cell.is_cuda or (not missing and is_gpu_tested(evidence)):
         return "tested"
     if require == "gpu":
