@@ -73,3 +73,27 @@ def test_a_folder_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path
     words = ["checks", "--checks", str(tmp_path / "none")]
     assert main(["--matrix", str(ROOT / "matrix.yaml"), *words]) == 2
     assert "none: no such folder" in capsys.readouterr().err
+
+
+# What a check asks for most; the first that it names.
+RANKS = ("two gpus", "gpu", "compiler", "network", "image", "-")
+
+
+def test_the_documentation_counts_them(capsys: pytest.CaptureFixture[str]) -> None:
+    needs: dict[tuple[str, str], set[str]] = {}
+    for one in json.loads(said(capsys, "--format", "json")):
+        words = needs.setdefault((one["family"], one["check"]), set())
+        words.update(one["needs"].split(", "))
+    families = list(dict.fromkeys(family for family, _ in needs))
+    most = {pair: next(rank for rank in RANKS if rank in words) for pair, words in needs.items()}
+    lines = [f"| most that it needs | {' | '.join(families)} |"]
+    for rank in reversed(RANKS):
+        counts = [
+            sum(found == rank for (family, _), found in most.items() if family == one)
+            for one in families
+        ]
+        if any(counts):
+            name = "nothing" if rank == "-" else rank
+            lines.append(f"| `{name}` | {' | '.join(map(str, counts))} |")
+    text = (ROOT / "docs" / "checks.md").read_text()
+    assert [line for line in lines if line not in text] == []
