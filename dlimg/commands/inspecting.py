@@ -24,7 +24,7 @@ from dlimg.report.inspected import (
     layer_rows,
     wheel_rows,
 )
-from dlimg.report.proofs import proof_text, proofs, verdict_row
+from dlimg.report.laid import proof_text, proofs, verdict_row
 from dlimg.smoke.evidence import evidence_folder, read_evidence
 
 

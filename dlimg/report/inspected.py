@@ -8,7 +8,7 @@ from dlimg.draw.labels import WHEELS_LABEL
 from dlimg.model import Wheel
 from dlimg.publish.admit import NOT_TESTED_ON_GPU
 from dlimg.publish.content import Content, key_of, later_steps, maker, wheels_named
-from dlimg.report.proofs import Proof, newest_by_gpu, on_gpu_text, proof_json
+from dlimg.report.laid import Proof, newest_by_gpu, on_gpu_text, proof_json
 from dlimg.report.table import bytes_text
 from dlimg.smoke.verdicts import is_gpu_tested
 

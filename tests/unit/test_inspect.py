@@ -20,7 +20,7 @@ from dlimg.publish.attach import LOCK_TYPE, artifacts, lay_beside, nothing_besid
 from dlimg.publish.content import Content, later_steps, maker
 from dlimg.registry.artifacts import Artifact
 from dlimg.report.inspected import layer_rows, step_text
-from dlimg.report.proofs import proof_text, proofs
+from dlimg.report.laid import proof_text, proofs
 from dlimg.smoke.evidence import MEDIA_TYPE, evidence_document, write_evidence
 
 CDI = "nvidia.com/gpu=all"

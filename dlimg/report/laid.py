@@ -1,11 +1,11 @@
-"""Evidence, told: what was proved on one device, where it lies, and what counts of it."""
+"""Evidence of one image from several places: where each lies, and which of it counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from dlimg.model import Evidence, Status, Verdict
-from dlimg.report.summary import gpu_text
+from dlimg.report.proof import gpu_text
 from dlimg.report.table import seconds_text
 from dlimg.smoke.records import evidence_record
 from dlimg.smoke.verdicts import NO_DEVICE, gpu_names, is_gpu_tested, outcome
