@@ -13,8 +13,8 @@ from dlimg.errors import BadInput
 from dlimg.lock.store import read_lock
 from dlimg.model import Cell, Lock
 from dlimg.report.checks import OF_MANY, OF_ONE, check_json, check_row, check_rows
-from dlimg.report.proof import tested_json, tested_text
 from dlimg.report.table import bytes_text
+from dlimg.report.words import tested_json, tested_text
 from dlimg.run.command import try_line
 from dlimg.smoke.evidence import evidence_folder, last_evidence
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from dlimg.model import Evidence, Host, Status, Verdict
-from dlimg.report.proof import reasons
+from dlimg.report.words import reasons
 from dlimg.smoke.records import host_record, jsonable
 from dlimg.smoke.verdicts import SIGHT, gpus, outcome
 

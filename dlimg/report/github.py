@@ -8,9 +8,9 @@ from typing import Final
 from dlimg.build.explain import explain
 from dlimg.model import BuildFailure, Built, Status, Verdict
 from dlimg.report.line import Line, code_of
-from dlimg.report.proof import attempts_text, flaky, gpu_text, not_run
 from dlimg.report.summary import outcome_text
 from dlimg.report.table import bytes_text, clean, seconds_text
+from dlimg.report.words import attempts_text, flaky, gpu_text, not_run
 
 # GitHub takes 1 MiB from a step; what is more would lose all of it.
 LIMIT: Final = 1_000_000

@@ -12,8 +12,8 @@ from typing import Final
 from dlimg.build.explain import explain, is_out_of_reach
 from dlimg.model import BuildFailure, Built, Status, Verdict
 from dlimg.report.line import Line, code_of, hindering
-from dlimg.report.proof import attempts_text, gpu_text
 from dlimg.report.table import clean
+from dlimg.report.words import attempts_text, gpu_text
 from dlimg.smoke.records import host_record, jsonable
 
 # A message is one line in a list; the whole text stands in the element.

@@ -11,13 +11,13 @@ import walked
 from dlimg.errors import DlimgError, Negative, NoEngine, NotRun
 from dlimg.model import BuildFailure, Built, Evidence, Status, Verdict
 from dlimg.report.line import Line, exit_code_of
-from dlimg.report.proof import gpu_text
 from dlimg.report.summary import (
     failure_text,
     headings,
     line_json,
     line_row,
 )
+from dlimg.report.words import gpu_text
 
 CPU = make.planned()
 CUDA = make.planned(make.image(make.cell(accelerator="cuda13.2")))
