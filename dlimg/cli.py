@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
-from dlimg import __version__
+from dlimg import __version__, options
 
 DESCRIPTION: Final = "Container images for deep learning: one matrix in, tested images out."
 INTERRUPTED: Final = 130
@@ -73,106 +73,43 @@ def _command(commands: Commands, name: str, module: str, about: str) -> argparse
     return one
 
 
-def _patterns(one: argparse.ArgumentParser) -> None:
-    one.add_argument("patterns", nargs="*", metavar="PATTERN", help="cells, by id")
-    one.add_argument("--group", metavar="GROUP", help="a named group of the matrix")
-
-
-def _format(one: argparse.ArgumentParser, *others: str) -> None:
-    choices = ("table", "json", *others)
-    one.add_argument("--format", choices=choices, default="table", help="how to print (table)")
-
-
-def _engine(one: argparse.ArgumentParser) -> None:
-    one.add_argument(
-        "--no-private-engine",
-        action="store_true",
-        help="never start an engine of dlimg's own where none answers",
-    )
-
-
-def _find_links(one: argparse.ArgumentParser) -> None:
-    one.add_argument(
-        "--find-links",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="an extra folder of wheels (also UV_FIND_LINKS, PIP_FIND_LINKS)",
-    )
-
-
-def _report(one: argparse.ArgumentParser) -> None:
-    one.add_argument(
-        "--report",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="also write FILE: JUnit (.xml), a GitHub summary (.md) or JSON (.json)",
-    )
-
-
-def _bare(one: argparse.ArgumentParser) -> None:
-    one.add_argument(
-        "--bare", metavar="FAMILY", help="no engine: run the checks by this machine's own Python"
-    )
-    one.add_argument(
-        "--python", metavar="FILE", help="with --bare: the Python that has the framework"
-    )
-
-
-def _own_checks(one: argparse.ArgumentParser) -> None:
-    one.add_argument(
-        "--checks", metavar="DIR", help="a folder with checks of your own, run with the others"
-    )
-
-
-def _base(one: argparse.ArgumentParser) -> None:
-    one.add_argument(
-        "--base",
-        choices=("auto", "registry", "bootstrap"),
-        default="auto",
-        help="where base images come from: a registry, the distribution's packages, or the first "
-        "of the two that answers (auto)",
-    )
-
-
 def _choosing(commands: Commands) -> None:
     one = _command(commands, "list", "listing", "Show the cells of the matrix.")
-    _patterns(one)
+    options.patterns(one)
     one.add_argument("--dropped", action="store_true", help="show what was dropped, and why")
-    _format(one)
+    options.output_format(one)
     one = _command(
         commands, "show", "showing", "Show one cell: its wheels, tags and how to run it."
     )
     one.add_argument("cell", metavar="CELL")
-    _format(one)
+    options.output_format(one)
     one = _command(
         commands, "checks", "showing", "List the checks, and for how many cells each of them is."
     )
-    _patterns(one)
-    _own_checks(one)
-    _format(one)
+    options.patterns(one)
+    options.own_checks(one)
+    options.output_format(one)
 
 
 def _drawing(commands: Commands) -> None:
     one = _command(
         commands, "lock", "locking", "Resolve cells to exact wheels, and write them down."
     )
-    _patterns(one)
+    options.patterns(one)
     one.add_argument("--check", action="store_true", help="only say whether locks are current")
     one.add_argument("--upgrade", action="store_true", help="resolve anew what is current, too")
     one.add_argument(
         "--bases", action="store_true", help="pin the registry's digests of base images instead"
     )
-    _engine(one)
-    _find_links(one)
+    options.engine_choice(one)
+    options.find_links(one)
     one = _command(commands, "render", "drawing", "Write the Dockerfile of each locked cell.")
-    _patterns(one)
+    options.patterns(one)
     one.add_argument("--check", action="store_true", help="only say whether they are current")
     one = _command(commands, "plan", "drawing", "Show what would be built, as data.")
-    _patterns(one)
-    _base(one)
-    _format(one, "bake", "github")
+    options.patterns(one)
+    options.base(one)
+    options.output_format(one, "bake", "github")
 
 
 def _making(commands: Commands) -> None:
@@ -183,20 +120,20 @@ def _making(commands: Commands) -> None:
         ("bench-gpu", "Measure the GPU, in containers or with --bare; keeps no evidence."),
     ):
         one = _command(commands, name, "bench" if name == "bench-gpu" else "making", about)
-        _patterns(one)
+        options.patterns(one)
         one.add_argument("--jobs", type=int, default=2, metavar="N", help="builds at once (2)")
-        _base(one)
-        _find_links(one)
-        _engine(one)
-        _format(one)
-        _report(one)
+        options.base(one)
+        options.find_links(one)
+        options.engine_choice(one)
+        options.output_format(one)
+        options.report(one)
         if name != "build":
             one.add_argument(
                 "--device", metavar="NAME", help="the GPU to use, by its CDI name (found by itself)"
             )
-            _own_checks(one)
+            options.own_checks(one)
         if name in ("test", "bench-gpu"):
-            _bare(one)
+            options.bare(one)
         if name == "publish":
             one.add_argument("--to", required=True, metavar="REGISTRY", help="e.g. ghcr.io/team")
             one.add_argument(
@@ -219,14 +156,14 @@ def _keeping(commands: Commands) -> None:
     one.add_argument(
         "reference", metavar="REF", help="one in the engine, or HOST/NAME:TAG at a registry"
     )
-    _format(one)
+    options.output_format(one)
     one = _command(commands, "engine", "keeping", "Dlimg's own container engine.")
     one.add_argument("action", choices=("up", "status", "down", "purge"))
-    _format(one)
+    options.output_format(one)
     one = _command(
         commands, "prune", "keeping", "Remove the images and the build cache that dlimg made."
     )
-    _format(one)
+    options.output_format(one)
 
 
 def main(words: Sequence[str]) -> int:
