@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from dlimg.model import Evidence, Status, Verdict
-from dlimg.report.proof import gpu_text
 from dlimg.report.table import seconds_text
+from dlimg.report.words import gpu_text
 from dlimg.smoke.records import evidence_record
 from dlimg.smoke.verdicts import NO_DEVICE, gpu_names, is_gpu_tested, outcome
 
