@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dlimg.commands.printing import print_json, print_table, say
+from dlimg.commands.proving import own_folder
 from dlimg.commands.reporting import prepare_reports, write_reports
 from dlimg.errors import BadInput, Problem
 from dlimg.report.bare import HEADINGS, bare_failure_text, bare_json, bare_row
@@ -59,7 +60,7 @@ def machine_of(arguments: Namespace, environment: Mapping[str, str]) -> Iterator
     wanted = Wanted(
         family=arguments.bare,
         images=Path(arguments.matrix).parent / "images",
-        own=Path(arguments.checks) if getattr(arguments, "checks", None) else None,
+        own=own_folder(arguments),
         python=str(Path(arguments.python).absolute()) if arguments.python else "",
     )
     with _hanging_up(), machine(wanted, environment, say=say) as there:

@@ -146,6 +146,18 @@ def test_the_exit_code_is_that_of_all_tests(names: str, code: int, project: Path
     assert run() == code
 
 
+def test_checks_of_ones_own_run_beside_them(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(project / "fake" / "checks", "passes", *SCRIPTS["passes"])
+    own = tmp_path / "own"
+    write(own / "fake", "mine", "needs: nothing", "import _helps, _gpu\nsys.exit(_helps.WHY)")
+    (own / "_helps.py").write_text("WHY = 'mine says no'\n")
+    assert run("--checks", str(own)) == 1
+    assert "mine failed: mine says no" in capsys.readouterr().err
+    assert run("--checks", str(tmp_path / "none")) == 2
+
+
 @no_gpu_here
 def test_without_a_gpu_a_gpus_checks_are_not_run(
     project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
