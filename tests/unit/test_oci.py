@@ -3,12 +3,15 @@
 import base64
 import io
 import json
+import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from small_registry import OCI_INDEX, OCI_MANIFEST, Answer, Small, running, sha256
 
+from dlimg.engine.client import plainly
 from dlimg.errors import BadInput, NetworkFailure
 from dlimg.registry.artifacts import Artifact, artifact_manifest, artifact_text, attach
 from dlimg.registry.blobs import blob, blob_blocks, has_blob, send_blob
@@ -172,6 +175,18 @@ def test_a_registry_that_is_not_there(home: dict[str, str]) -> None:
         pytest.raises(NetworkFailure, match="cannot be reached: Connection refused"),
     ):
         manifest_at(Repository(registry=registry, name="a"), "latest")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (ssl.SSLError(1, "[SSL] wrong version number"), "[SSL] wrong version number"),
+        (ConnectionRefusedError(111, "x"), "Connection refused"),
+    ],
+)
+def test_what_went_wrong_below_is_said_in_words(error: OSError, expected: str) -> None:
+    assert expected in plainly(ValueError("outer", error))
 
 
 def test_a_busy_registry_is_asked_again_as_it_says(small: Small, team: Repository) -> None:
