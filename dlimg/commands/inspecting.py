@@ -8,7 +8,7 @@ from dlimg.commands.printing import out, print_json, print_table, say
 from dlimg.engine.client import Engine
 from dlimg.engine.find import find
 from dlimg.errors import DlimgError, Negative, NoEngine
-from dlimg.model import Evidence
+from dlimg.proof import Evidence
 from dlimg.publish.at_engine import content_in, names_at_registries
 from dlimg.publish.at_registry import Beside, about, beside, content_at
 from dlimg.publish.content import Content, maker

@@ -31,7 +31,8 @@ from dlimg.errors import BadInput, DlimgError
 from dlimg.lock.question import has_local_version
 from dlimg.lock.store import read_bases, read_lock, wheel_folders
 from dlimg.lock.walk import lock_cells
-from dlimg.model import Base, BuildFailure, Built, Cell, Check, Evidence, Image, Planned
+from dlimg.model import Base, BuildFailure, Built, Cell, Image, Planned
+from dlimg.proof import Check, Evidence
 from dlimg.publish.attach import evidence_beside, nothing_beside
 from dlimg.publish.names import check_destination
 from dlimg.publish.promote import Published, Wanted, publish

@@ -4,7 +4,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from dlimg.commands.project import Project
-from dlimg.model import Cell, Check
+from dlimg.model import Cell
+from dlimg.proof import Check
 from dlimg.smoke.checks import checks_for
 
 

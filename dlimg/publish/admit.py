@@ -3,7 +3,8 @@
 from typing import Literal
 
 from dlimg.errors import Negative, NotRun
-from dlimg.model import Built, Evidence, Status, Verdict
+from dlimg.model import Built
+from dlimg.proof import Evidence, Status, Verdict
 from dlimg.smoke.verdicts import GPU, is_gpu_tested, possible_here
 
 Require = Literal["gpu", "no-gpu"]

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from dlimg.errors import BadInput, DlimgError, NetworkFailure
 from dlimg.lock.lockfile import parse_lock
-from dlimg.model import Evidence, Lock
+from dlimg.model import Lock
+from dlimg.proof import Evidence
 from dlimg.publish.attach import LOCK_TYPE
 from dlimg.publish.content import Content, Layer, settings, total, wheels_named
 from dlimg.registry.answers import as_object

@@ -6,7 +6,8 @@ from typing import Final
 
 from dlimg.errors import NetworkFailure
 from dlimg.lock.lockfile import lock_text
-from dlimg.model import Built, Evidence
+from dlimg.model import Built
+from dlimg.proof import Evidence
 from dlimg.registry.artifacts import Artifact, attach
 from dlimg.registry.manifests import manifest_at
 from dlimg.registry.reference import DOCKER_HUB, parse_reference

@@ -11,7 +11,8 @@ from dlimg.build.interrupt import terminable
 from dlimg.draw.bake import KEY_LABEL
 from dlimg.engine.client import Engine, answering
 from dlimg.errors import Negative, NetworkFailure
-from dlimg.model import Built, Evidence
+from dlimg.model import Built
+from dlimg.proof import Evidence
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require, Standing, admit
 from dlimg.publish.attach import Attach
 from dlimg.publish.derive import LABEL, labelled

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from dlimg.model import Evidence
+from dlimg.proof import Evidence
 from dlimg.report.words import gpu_text, reasons, verdict_json, verdicts_text
 from dlimg.smoke.records import host_record
 from dlimg.smoke.verdicts import driver, gpu_names, is_gpu_tested, outcome

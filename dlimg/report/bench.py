@@ -6,7 +6,7 @@ The figures come from a script's output, so nothing is taken for granted about t
 from collections.abc import Mapping
 from typing import Final
 
-from dlimg.model import Evidence, Host, Status, Verdict
+from dlimg.proof import Evidence, Host, Status, Verdict
 from dlimg.report.words import reasons
 from dlimg.smoke.records import host_record, jsonable
 from dlimg.smoke.verdicts import SIGHT, gpus, outcome

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from dlimg.model import Cell, Check
+from dlimg.model import Cell
+from dlimg.proof import Check
 
 OF_ONE: Final = ("check", "needs", "container", "required", "proves")
 OF_MANY: Final = ("check", "needs", "container", "required", "cells", "proves")

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from dlimg.build.explain import explain
-from dlimg.model import BuildFailure, Built, Status, Verdict
+from dlimg.model import BuildFailure, Built
+from dlimg.proof import Status, Verdict
 from dlimg.report.line import Line, code_of
 from dlimg.report.summary import outcome_text
 from dlimg.report.table import bytes_text, clean, seconds_text

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from dlimg.build.explain import explain, is_out_of_reach
-from dlimg.model import BuildFailure, Built, Status, Verdict
+from dlimg.model import BuildFailure, Built
+from dlimg.proof import Status, Verdict
 from dlimg.report.line import Line, code_of, hindering
 from dlimg.report.table import clean
 from dlimg.report.words import attempts_text, gpu_text

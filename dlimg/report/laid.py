@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dlimg.model import Evidence, Status, Verdict
+from dlimg.proof import Evidence, Status, Verdict
 from dlimg.report.table import seconds_text
 from dlimg.report.words import gpu_text
 from dlimg.smoke.records import evidence_record

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dlimg.model import Evidence, Status, Verdict
+from dlimg.proof import Evidence, Status, Verdict
 from dlimg.report.table import clean
 from dlimg.smoke.records import jsonable
 from dlimg.smoke.verdicts import driver, gpu_names, is_gpu_tested, outcome, possible_here

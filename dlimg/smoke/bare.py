@@ -16,7 +16,7 @@ from typing import Final
 import dlimg
 from dlimg.build.interrupt import terminable
 from dlimg.engine.confined import confined
-from dlimg.model import Check, Evidence, Status, Verdict
+from dlimg.proof import Check, Evidence, Status, Verdict
 from dlimg.smoke.checks import checks_of_machine
 from dlimg.smoke.header import COMPILER
 from dlimg.smoke.host import this_host

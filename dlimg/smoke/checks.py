@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from dlimg.errors import BadInput, DlimgError, Problem, nearest
-from dlimg.model import NOTHING, Cell, Check, Flavour
+from dlimg.model import NOTHING, Cell, Flavour
+from dlimg.proof import Check
 from dlimg.smoke.header import COMPILER, CUDA, FLAVOUR, IMAGE, ON_GPU, Header, parse_header
 from dlimg.smoke.sources import sources
 

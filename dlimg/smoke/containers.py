@@ -12,7 +12,8 @@ import dlimg
 from dlimg.engine.client import Engine, answering
 from dlimg.engine.gpu import device_request
 from dlimg.errors import BadInput, DlimgError, Negative
-from dlimg.model import Built, Check, Evidence, Status, Verdict
+from dlimg.model import Built
+from dlimg.proof import Check, Evidence, Status, Verdict
 from dlimg.smoke.evidence import read_evidence, reusable, write_evidence
 from dlimg.smoke.execute import is_clean, run_check
 from dlimg.smoke.ground import Ground, Recipe, ground

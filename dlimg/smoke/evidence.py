@@ -13,7 +13,7 @@ from typing import Final
 
 from dlimg.engine.folders import state_folder
 from dlimg.engine.turns import alone
-from dlimg.model import Check, Evidence, Status, Verdict
+from dlimg.proof import Check, Evidence, Status, Verdict
 from dlimg.smoke.last import read_last, write_last
 from dlimg.smoke.records import evidence_of, evidence_record
 from dlimg.smoke.verdicts import GPU, NO_DEVICE

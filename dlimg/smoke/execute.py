@@ -10,7 +10,7 @@ from typing import Any, Final
 import docker
 from docker.models.containers import Container
 
-from dlimg.model import Check
+from dlimg.proof import Check
 from dlimg.smoke.scripts import WORK
 from dlimg.smoke.verdicts import Ending, Ran
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dlimg.engine.client import Engine, answering
-from dlimg.model import Host
+from dlimg.proof import Host
 
 CPUINFO: Final = Path("/proc/cpuinfo")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dlimg.model import Check
+from dlimg.proof import Check
 from dlimg.smoke.header import ANY_USER, NETWORK, READ_ONLY
 from dlimg.smoke.verdicts import SIGHT
 

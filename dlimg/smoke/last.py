@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dlimg.model import Evidence
+from dlimg.proof import Evidence
 from dlimg.whole import write_whole
 
 FOLDER: Final = "last"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dlimg.model import Evidence, Host, Status, Verdict
+from dlimg.proof import Evidence, Host, Status, Verdict
 
 # Far above what any check prints, and far below what would end in a RecursionError.
 _DEEPEST: Final = 50

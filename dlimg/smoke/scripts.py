@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from dlimg.model import Check
+from dlimg.proof import Check
 from dlimg.smoke.kinds import kind_of
 from dlimg.smoke.sources import modules, place
 from dlimg.smoke.told import Told

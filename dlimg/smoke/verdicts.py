@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, assert_never
 
-from dlimg.model import Check, Evidence, Status, Verdict
+from dlimg.proof import Check, Evidence, Status, Verdict
 
 Ending = Literal["exited", "out of time", "out of memory", "without its container"]
 Outcome = Literal["passed", "failed", "not-run"]

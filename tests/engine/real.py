@@ -16,7 +16,8 @@ from dlimg.commands.drawing import current_images
 from dlimg.commands.project import read_project
 from dlimg.draw.key import key
 from dlimg.engine.client import Engine
-from dlimg.model import Base, BaseSource, Built, Image, Planned, Verdict
+from dlimg.model import Base, BaseSource, Built, Image, Planned
+from dlimg.proof import Verdict
 from dlimg.smoke.checks import checks_for
 from dlimg.smoke.execute import Place, run_check
 from dlimg.smoke.scripts import archive, placed

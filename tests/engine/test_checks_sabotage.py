@@ -19,7 +19,8 @@ import pytest
 from real import CELL, CUDA_CELL, IMAGES, OVERLAY, PACKAGES, Edit, image, judged, opened
 
 from dlimg.engine.client import Engine
-from dlimg.model import Built, Evidence, Status, Verdict
+from dlimg.model import Built
+from dlimg.proof import Evidence, Status, Verdict
 from dlimg.smoke import containers
 from dlimg.smoke.checks import checks_for
 from dlimg.smoke.containers import Settings

@@ -8,7 +8,8 @@ import pytest
 from real import CUDA_CELL, PACKAGES, image, judged, opened
 
 from dlimg.engine.client import Engine
-from dlimg.model import Built, Status
+from dlimg.model import Built
+from dlimg.proof import Status
 from dlimg.smoke.execute import Place
 from dlimg.smoke.told import cell_text
 

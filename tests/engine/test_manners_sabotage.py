@@ -11,7 +11,8 @@ from docker.types import Mount
 from manners import IMAGES, Made
 
 from dlimg.engine.client import Engine
-from dlimg.model import Base, Status, Verdict
+from dlimg.model import Base
+from dlimg.proof import Status, Verdict
 from dlimg.smoke.checks import checks_for
 from dlimg.smoke.execute import Place, run_check
 from dlimg.smoke.header import ANY_USER, READ_ONLY

@@ -17,7 +17,8 @@ from dlimg.commands.inspecting import inspect
 from dlimg.draw.key import key
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, NetworkFailure, NotRun
-from dlimg.model import Base, Built, Evidence, Status, Verdict
+from dlimg.model import Base, Built
+from dlimg.proof import Evidence, Status, Verdict
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require
 from dlimg.publish.attach import LOCK_TYPE, evidence_beside, nothing_beside
 from dlimg.publish.promote import Published, Wanted, publish

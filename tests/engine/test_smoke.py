@@ -19,7 +19,8 @@ import wire
 from dlimg.engine.client import Engine
 from dlimg.engine.gpu import devices
 from dlimg.errors import BadInput, Negative, NoEngine
-from dlimg.model import Base, Built, Check, Evidence, Status
+from dlimg.model import Base, Built
+from dlimg.proof import Check, Evidence, Status
 from dlimg.smoke import containers
 from dlimg.smoke.containers import LABEL, Settings
 from dlimg.smoke.verdicts import is_gpu_tested, outcome
@@ -489,7 +490,8 @@ import os, sys
 from pathlib import Path
 import make
 from dlimg.engine import find
-from dlimg.model import Built, Check
+from dlimg.model import Built
+from dlimg.proof import Check
 from dlimg.smoke import containers
 
 engine = find.find(os.environ, private="allow", say=print)

@@ -18,7 +18,7 @@ from checking import COMMON, no_gpu_here
 from dlimg.cli import main
 from dlimg.engine.process import wait_until
 from dlimg.errors import BadInput
-from dlimg.model import Evidence, Status, Verdict
+from dlimg.proof import Evidence, Status, Verdict
 from dlimg.smoke.bare import Machine, Wanted, checks_here, machine, test_bare, tried
 from dlimg.smoke.evidence import read_evidence
 from dlimg.smoke.machine import candidates, interpreter

@@ -14,7 +14,7 @@ from checking import COMMON, no_gpu_here
 from dlimg.cli import main
 from dlimg.commands import making
 from dlimg.errors import NoEngine
-from dlimg.model import Evidence, Host, Status, Verdict
+from dlimg.proof import Evidence, Host, Status, Verdict
 from dlimg.report.bench import bench_json, bench_rows, bench_text
 from dlimg.report.line import Line
 

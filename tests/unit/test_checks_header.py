@@ -8,7 +8,8 @@ import make
 import pytest
 
 from dlimg.errors import BadInput
-from dlimg.model import Cell, Check, Flavour
+from dlimg.model import Cell, Flavour
+from dlimg.proof import Check
 from dlimg.smoke.checks import checks_for, parse_check
 from dlimg.smoke.scripts import ROOT, placed
 from dlimg.smoke.sources import scripts

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 import dlimg.smoke
-from dlimg.model import Check, Evidence, Host, Status, Verdict
+from dlimg.proof import Check, Evidence, Host, Status, Verdict
 from dlimg.smoke.evidence import (
     evidence_document,
     evidence_folder,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dlimg.engine.client import Engine
-from dlimg.model import Host
+from dlimg.proof import Host
 from dlimg.smoke.host import engine_text, host_of, processor, this_host
 
 ABOUT = {

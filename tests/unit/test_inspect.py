@@ -15,7 +15,8 @@ from dlimg.commands.inspecting import inspect, run
 from dlimg.draw.bake import labels as all_labels
 from dlimg.draw.labels import labels
 from dlimg.errors import BadInput, Negative, NetworkFailure, NoEngine
-from dlimg.model import Built, Evidence, Host, Status, Verdict
+from dlimg.model import Built
+from dlimg.proof import Evidence, Host, Status, Verdict
 from dlimg.publish.attach import LOCK_TYPE, artifacts, lay_beside, nothing_beside
 from dlimg.publish.content import Content, later_steps, maker
 from dlimg.registry.artifacts import Artifact

@@ -11,7 +11,7 @@ import walked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlimg.model import Status
+from dlimg.proof import Status
 from dlimg.report.junit import junit
 from dlimg.report.line import Line, code_of
 from dlimg.report.table import clean

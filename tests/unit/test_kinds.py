@@ -1,6 +1,6 @@
 """Which checks share a container, and what it is like."""
 
-from dlimg.model import Check
+from dlimg.proof import Check
 from dlimg.smoke.kinds import Kind, groups, options
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.model import Evidence, Status, Verdict
+from dlimg.proof import Evidence, Status, Verdict
 from dlimg.smoke.evidence import last_evidence, write_evidence
 from dlimg.smoke.last import Last, read_last, vanished
 

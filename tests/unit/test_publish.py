@@ -6,7 +6,8 @@ import make
 import pytest
 
 from dlimg.errors import BadInput, DlimgError
-from dlimg.model import Built, Evidence, Status, Verdict
+from dlimg.model import Built
+from dlimg.proof import Evidence, Status, Verdict
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require, admit
 from dlimg.publish.derive import content
 from dlimg.publish.names import check_destination, names_at

@@ -9,7 +9,8 @@ import pytest
 import walked
 
 from dlimg.errors import DlimgError, Negative, NoEngine, NotRun
-from dlimg.model import BuildFailure, Built, Evidence, Status, Verdict
+from dlimg.model import BuildFailure, Built
+from dlimg.proof import Evidence, Status, Verdict
 from dlimg.report.line import Line, exit_code_of
 from dlimg.report.summary import (
     failure_text,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dlimg.model import Check, Evidence, Status, Verdict
+from dlimg.proof import Check, Evidence, Status, Verdict
 from dlimg.smoke.verdicts import (
     Ran,
     driver,

@@ -9,7 +9,8 @@ from typing import Final
 import make
 
 from dlimg.errors import Negative, NoEngine, NotRun
-from dlimg.model import BuildFailure, Built, Evidence, Host, Planned, Status, Verdict
+from dlimg.model import BuildFailure, Built, Planned
+from dlimg.proof import Evidence, Host, Status, Verdict
 from dlimg.publish.promote import Published
 from dlimg.report.github import github
 from dlimg.report.junit import junit
