@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
-from dlimg import __version__
+from dlimg import __version__, options
 
 DESCRIPTION: Final = "Container images for deep learning: one matrix in, tested images out."
 INTERRUPTED: Final = 130
@@ -73,78 +73,43 @@ def _command(commands: Commands, name: str, module: str, about: str) -> argparse
     return one
 
 
-def _patterns(one: argparse.ArgumentParser) -> None:
-    one.add_argument("patterns", nargs="*", metavar="PATTERN", help="cells, by id")
-    one.add_argument("--group", metavar="GROUP", help="a named group of the matrix")
-
-
-def _format(one: argparse.ArgumentParser, *others: str) -> None:
-    choices = ("table", "json", *others)
-    one.add_argument("--format", choices=choices, default="table", help="how to print (table)")
-
-
-def _engine(one: argparse.ArgumentParser) -> None:
-    one.add_argument(
-        "--no-private-engine",
-        action="store_true",
-        help="never start an engine of dlimg's own where none answers",
-    )
-
-
-def _find_links(one: argparse.ArgumentParser) -> None:
-    one.add_argument(
-        "--find-links",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="an extra folder of wheels (also UV_FIND_LINKS, PIP_FIND_LINKS)",
-    )
-
-
-def _base(one: argparse.ArgumentParser) -> None:
-    one.add_argument(
-        "--base",
-        choices=("auto", "registry", "bootstrap"),
-        default="auto",
-        help="where base images come from: a registry, the distribution's packages, or the first "
-        "of the two that answers (auto)",
-    )
-
-
 def _choosing(commands: Commands) -> None:
     one = _command(commands, "list", "listing", "Show the cells of the matrix.")
-    _patterns(one)
+    options.patterns(one)
     one.add_argument("--dropped", action="store_true", help="show what was dropped, and why")
-    _format(one)
+    options.output_format(one)
     one = _command(
         commands, "show", "showing", "Show one cell: its wheels, tags and how to run it."
     )
     one.add_argument("cell", metavar="CELL")
-    _format(one)
-    one = _command(commands, "checks", "showing", "List the checks of each cell.")
-    _patterns(one)
-    _format(one)
+    options.output_format(one)
+    one = _command(
+        commands, "checks", "showing", "List the checks, and for how many cells each of them is."
+    )
+    options.patterns(one)
+    options.own_checks(one)
+    options.output_format(one)
 
 
 def _drawing(commands: Commands) -> None:
     one = _command(
         commands, "lock", "locking", "Resolve cells to exact wheels, and write them down."
     )
-    _patterns(one)
+    options.patterns(one)
     one.add_argument("--check", action="store_true", help="only say whether locks are current")
     one.add_argument("--upgrade", action="store_true", help="resolve anew what is current, too")
     one.add_argument(
         "--bases", action="store_true", help="pin the registry's digests of base images instead"
     )
-    _engine(one)
-    _find_links(one)
+    options.engine_choice(one)
+    options.find_links(one)
     one = _command(commands, "render", "drawing", "Write the Dockerfile of each locked cell.")
-    _patterns(one)
+    options.patterns(one)
     one.add_argument("--check", action="store_true", help="only say whether they are current")
     one = _command(commands, "plan", "drawing", "Show what would be built, as data.")
-    _patterns(one)
-    _base(one)
-    _format(one, "bake", "github")
+    options.patterns(one)
+    options.base(one)
+    options.output_format(one, "bake", "github")
 
 
 def _making(commands: Commands) -> None:
@@ -152,18 +117,23 @@ def _making(commands: Commands) -> None:
         ("build", "Build and tag images."),
         ("test", "Build what is missing, then run the checks in containers."),
         ("publish", "Build, test, and push what passed."),
+        ("bench-gpu", "Measure the GPU, in containers or with --bare; keeps no evidence."),
     ):
-        one = _command(commands, name, "making", about)
-        _patterns(one)
+        one = _command(commands, name, "bench" if name == "bench-gpu" else "making", about)
+        options.patterns(one)
         one.add_argument("--jobs", type=int, default=2, metavar="N", help="builds at once (2)")
-        _base(one)
-        _find_links(one)
-        _engine(one)
-        _format(one)
+        options.base(one)
+        options.find_links(one)
+        options.engine_choice(one)
+        options.output_format(one)
+        options.report(one)
         if name != "build":
             one.add_argument(
                 "--device", metavar="NAME", help="the GPU to use, by its CDI name (found by itself)"
             )
+            options.own_checks(one)
+        if name in ("test", "bench-gpu"):
+            options.bare(one)
         if name == "publish":
             one.add_argument("--to", required=True, metavar="REGISTRY", help="e.g. ghcr.io/team")
             one.add_argument(
@@ -172,16 +142,28 @@ def _making(commands: Commands) -> None:
                 default="gpu",
                 help="whether a CUDA image must have passed its checks on a GPU (gpu)",
             )
+            one.add_argument(
+                "--no-evidence",
+                action="store_true",
+                help="lay no evidence beside the image, for a registry that takes none",
+            )
 
 
 def _keeping(commands: Commands) -> None:
+    one = _command(
+        commands, "inspect", "inspecting", "Show any image: what is in it, and all its evidence."
+    )
+    one.add_argument(
+        "reference", metavar="REF", help="one in the engine, or HOST/NAME:TAG at a registry"
+    )
+    options.output_format(one)
     one = _command(commands, "engine", "keeping", "Dlimg's own container engine.")
     one.add_argument("action", choices=("up", "status", "down", "purge"))
-    _format(one)
+    options.output_format(one)
     one = _command(
         commands, "prune", "keeping", "Remove the images and the build cache that dlimg made."
     )
-    _format(one)
+    options.output_format(one)
 
 
 def main(words: Sequence[str]) -> int:
@@ -192,6 +174,8 @@ def main(words: Sequence[str]) -> int:
         return 2
     from dlimg.commands.failing import guarded  # noqa: PLC0415 - not for --help
 
+    if arguments.command == "test" and (arguments.bare or arguments.python):
+        arguments.module = "bare"
     run = import_module(f"dlimg.commands.{arguments.module}").run
     return guarded(run, arguments, os.environ)
 

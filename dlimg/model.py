@@ -1,7 +1,7 @@
 """The nouns: frozen values that the rooms hand to each other."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -19,14 +19,6 @@ class Flavour(StrEnum):
     NOTEBOOK = "notebook"
 
 
-class Status(StrEnum):
-    """The outcome of a check; not-run is never a pass."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    NOT_RUN = "not-run"
-
-
 class BaseSource(StrEnum):
     """Where the operating system's root file system came from."""
 
@@ -38,7 +30,7 @@ class BaseSource(StrEnum):
 class OperatingSystem:
     """A distribution's release: `image` is what FROM names, `suite` what a bootstrap installs.
 
-    `digest` is the one that the registry's image is pinned to, or empty.
+    `digest` is the one that the registry's image is pinned to, or empty; `glibc` such as `2.41`.
     """
 
     name: str
@@ -48,6 +40,7 @@ class OperatingSystem:
     image: str
     python: str
     digest: str = ""
+    glibc: str = ""
 
     @property
     def base_name(self) -> str:
@@ -81,6 +74,8 @@ class Cell:
     """One resolved corner of the matrix.
 
     `required_checks` are names or patterns (`manners_*`) of checks; none named is all that apply.
+    `architectures` are those that the framework has GPU code for (`sm_90`, `compute_120` as PTX);
+    none named is none for a CPU image, and unknown for a CUDA image.
     """
 
     family: str
@@ -96,6 +91,7 @@ class Cell:
     requirements: tuple[str, ...]
     notes: tuple[str, ...] = ()
     required_checks: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -216,76 +212,3 @@ class BuildFailure:
     step: str
     log: tuple[str, ...]
     seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """A script that proves one thing inside an image; `needs` holds e.g. `gpu`.
-
-    `container` is the kind that it runs in, where that is not the ordinary one; `flaky` is why it
-    may fail by no fault of the image, and then it is tried once more. An image whose `required`
-    checks did not all run has not passed.
-    """
-
-    name: str
-    path: str
-    script: str
-    sha256: str
-    proves: str
-    needs: frozenset[str] = frozenset()
-    seconds: int = 300
-    container: str = ""
-    flaky: str = ""
-    required: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a check said: `figures` is its JSON line, `output` the end of what it printed.
-
-    `first_reason` is why the first of two attempts failed; empty where there was only one.
-    """
-
-    check: str
-    sha256: str
-    status: Status
-    reason: str
-    seconds: float
-    required: bool = True
-    figures: Mapping[str, object] = field(default_factory=dict)
-    output: str = ""
-    needs: frozenset[str] = frozenset()
-    attempts: int = 1
-    first_reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """The machine that checks ran on, without its name; `memory` in bytes, 0 where unknown."""
-
-    system: str = ""
-    kernel: str = ""
-    architecture: str = ""
-    processor: str = ""
-    cores: int = 0
-    memory: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """All verdicts for one image digest on one device (`none` when no GPU was given).
-
-    `bare` names the family whose scripts ran on a machine without an engine: then there is no
-    digest. `vanished` are checks that the cell's last evidence had and that are no longer there.
-    """
-
-    digest: str
-    cell: str
-    device: str
-    day: str
-    dlimg: str
-    engine: str
-    verdicts: tuple[Verdict, ...]
-    host: Host = Host()
-    bare: str = ""
-    vanished: tuple[str, ...] = ()

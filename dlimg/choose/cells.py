@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from dlimg.choose.facts import Facts
 from dlimg.choose.matrix import NO_FACTS, Family, Matrix, StackChoice
+from dlimg.choose.required import required_of
 from dlimg.errors import Problem
 from dlimg.model import CPU, Cell, Flavour, OperatingSystem, Stack
 
@@ -15,8 +16,17 @@ ANY: Final = "any"
 FLAVOURS: Final = MappingProxyType({flavour.value: flavour for flavour in Flavour})
 
 
-# The framework's package, what is asked for, notes: the same for all systems and Pythons.
-_Shared = tuple[str, tuple[str, ...], tuple[str, ...]]
+class _Shared(NamedTuple):
+    """What is the same for all systems and Pythons."""
+
+    package: str
+    requirements: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
+    required_checks: tuple[str, ...] = ()
+
+
+_NAMELESS: Final = _Shared("-", ("-",))
 
 
 @cache
@@ -63,28 +73,34 @@ class Maker:
             image=choice.image,
             python=fact.python,
             digest=self.digests.get(name, ""),
+            glibc=fact.glibc,
         )
 
     def name(self, family: Family, corner: Mapping[str, str]) -> str:
         """The id that the cell of this corner has, or would have."""
-        return self._cell(family, corner, ("-", ("-",), ())).id
+        return self._cell(family, corner, _NAMELESS).id
 
     def cell(self, family: Family, corner: Mapping[str, str]) -> Cell:
         key = (family.name, corner["version"], corner["accelerator"], corner["flavour"])
         shared = self.shared.get(key)
         if shared is None:
             requirements = self._requirements(family, corner)
-            package = _package(requirements[0])
-            shared = self.shared[key] = package, requirements, self._notes(family, corner)
+            name, version, accelerator, flavour = key
+            shared = self.shared[key] = _Shared(
+                package=_package(requirements[0]),
+                requirements=requirements,
+                notes=self._notes(family, corner),
+                architectures=self._architectures(family, version, accelerator),
+                required_checks=required_of(self.matrix, name, accelerator, flavour),
+            )
         return self._cell(family, corner, shared)
 
     def _cell(self, family: Family, corner: Mapping[str, str], shared: _Shared) -> Cell:
         version, accelerator = corner["version"], corner["accelerator"]
         system, python = self.systems[corner["os"]], corner["python"]
-        package, requirements, notes = shared
         return Cell(
             family=family.name,
-            package=package,
+            package=shared.package,
             version=version,
             accelerator=accelerator,
             stack=None if accelerator == CPU else self.stacks[accelerator],
@@ -93,9 +109,17 @@ class Maker:
             os=system,
             flavour=FLAVOURS[corner["flavour"]],
             platform=self.matrix.platform,
-            requirements=requirements,
-            notes=notes,
+            requirements=shared.requirements,
+            notes=shared.notes,
+            required_checks=shared.required_checks,
+            architectures=shared.architectures,
         )
+
+    def _architectures(self, family: Family, version: str, accelerator: str) -> tuple[str, ...]:
+        release = self.facts.releases.get(family.framework, {}).get(version)
+        if accelerator == CPU or release is None:
+            return ()
+        return release.architectures_for(self.stacks[accelerator].cuda)
 
     def _requirements(self, family: Family, corner: Mapping[str, str]) -> tuple[str, ...]:
         kind = self.kinds[corner["accelerator"]]

@@ -13,7 +13,8 @@ class Release:
     """One framework release: Pythons and CUDA versions that its wheels exist for.
 
     `cuda` holds minors (`13.2`) or majors (`12`: any minor of it); `companions` the versions
-    that pair with it, `companion_notes` why there is none.
+    that pair with it, `companion_notes` why there is none. `architectures` has, for what `cuda`
+    holds, the GPUs that the wheels have code for, where somebody has looked.
     """
 
     version: str
@@ -21,10 +22,19 @@ class Release:
     cuda: tuple[str, ...]
     companions: Mapping[str, tuple[str, ...]]
     companion_notes: Mapping[str, str]
+    architectures: Mapping[str, tuple[str, ...]]
     source: str
 
     def has_cuda(self, cuda: str) -> bool:
-        return cuda in self.cuda or cuda.split(".", maxsplit=1)[0] in self.cuda
+        return cuda in self.cuda or _major(cuda) in self.cuda
+
+    def architectures_for(self, cuda: str) -> tuple[str, ...]:
+        """Those of the wheels for this CUDA; none where nobody has looked."""
+        return self.architectures.get(cuda) or self.architectures.get(_major(cuda), ())
+
+
+def _major(cuda: str) -> str:
+    return cuda.split(".", maxsplit=1)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +125,16 @@ def _release(form: Form, node: Node) -> Release:
         name: tuple(form.text(item, name) for item in form.items(row, name))
         for name, row in companions.items()
     }
+    architectures = form.table(table.get("architectures"), "architectures")
+    if architectures:
+        form.table(node, "a release with architectures", needed=("architectures_source",))
     return Release(
         version=form.text(table.get("version"), "version"),
         pythons=form.texts(table.get("pythons"), "pythons"),
         cuda=form.texts(table.get("cuda"), "cuda"),
         companions=versions,
         companion_notes={name: form.text(table.get(f"{name}_note"), "note") for name in versions},
+        architectures={name: form.texts(row, name) for name, row in architectures.items()},
         source=form.text(table.get("source"), "source"),
     )
 

@@ -1,7 +1,7 @@
 """What a matrix file says, as values: our choices, before the facts have been asked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from dlimg.errors import Problem
@@ -77,8 +77,18 @@ class StackChoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Required:
+    """The name or pattern of checks that an image must pass, and the line where it stands."""
+
+    line: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
     """Everything a matrix file says. `flavours` maps flavour -> accelerator kind -> packages.
+
+    `required` maps `any`, `cpu`, `cuda`, a flavour or a family to checks.
 
     `problems` is what is wrong with it; then `unsound` names the families about which nothing
     further can be said, and these, like unsound stacks, systems and groups, are left out.
@@ -92,5 +102,6 @@ class Matrix:
     flavours: Mapping[str, Mapping[str, tuple[str, ...]]]
     families: Mapping[str, Family]
     groups: Mapping[str, tuple[Match, ...]]
+    required: Mapping[str, tuple[Required, ...]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     unsound: frozenset[str] = frozenset()

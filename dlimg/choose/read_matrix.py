@@ -8,6 +8,7 @@ from dlimg.choose import shapes
 from dlimg.choose.form import Form
 from dlimg.choose.matrix import AXES, Family, Matrix, OperatingSystemChoice, StackChoice
 from dlimg.choose.read_family import read_family, read_groups, read_kinds
+from dlimg.choose.required import read_required
 from dlimg.choose.yamltext import Node, Table, parse_yaml
 from dlimg.errors import nearest
 from dlimg.model import CPU, Flavour, StackException
@@ -18,6 +19,7 @@ TOP: Final = (
     "operating_systems",
     "stacks",
     "flavours",
+    "required_checks",
     "families",
     "groups",
 )
@@ -39,6 +41,7 @@ def parse_matrix(text: str, source: str) -> Matrix:
     stacks, lost_stacks = _entries(form, top.get("stacks"), "stacks", _stack)
     closed = {"os": systems, "accelerator": (*stacks, CPU), "flavour": FLAVOURS}
     families, unsound = _entries(form, top.get("families"), "families", partial(_family, closed))
+    required = read_required(form, top.get("required_checks"), tuple(families))
     if "families" in top and not families:
         form.refuse(top["families"].line, "families is empty", "describe at least one family")
     unsound |= {
@@ -55,6 +58,7 @@ def parse_matrix(text: str, source: str) -> Matrix:
         stacks=_without(stacks, lost_stacks),
         flavours=_flavours(form, top.get("flavours")),
         families=_without(families, unsound),
+        required=required,
         groups=read_groups(form, top.get("groups"), families),
         unsound=frozenset(unsound),
         problems=tuple(form.problems),  # last: what stands above may add to them

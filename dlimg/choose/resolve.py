@@ -9,6 +9,7 @@ from dlimg.choose.facts import Facts
 from dlimg.choose.known import known_to
 from dlimg.choose.matrix import AXES, Family, Match, Matrix
 from dlimg.choose.names import cell_names
+from dlimg.choose.required import dead, places
 from dlimg.choose.rules import Judge
 from dlimg.errors import BadInput, Problem
 from dlimg.model import NOTHING, Cell, Dropped, Stack
@@ -16,7 +17,10 @@ from dlimg.model import NOTHING, Cell, Dropped, Stack
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """What a matrix comes to: cells in its order; `aliases` and `groups` speak of cell ids."""
+    """What a matrix comes to: cells in its order; `aliases` and `groups` speak of cell ids.
+
+    `required_places` says where a required check's name or pattern stands.
+    """
 
     registry: str
     cells: tuple[Cell, ...]
@@ -24,6 +28,7 @@ class Resolution:
     stacks: tuple[Stack, ...]
     aliases: Mapping[str, tuple[str, ...]]
     groups: Mapping[str, tuple[str, ...]]
+    required_places: Mapping[str, str]
 
 
 def resolve(matrix: Matrix, facts: Facts, digests: Mapping[str, str] = NOTHING) -> Resolution:
@@ -47,6 +52,7 @@ def resolve(matrix: Matrix, facts: Facts, digests: Mapping[str, str] = NOTHING) 
     cells = tuple(cell for found in corners.values() for _, cell in found)
     if not matrix.unsound:
         problems += _unused(matrix, cells)
+        problems += dead(matrix, cells)
     if problems:
         raise BadInput.of(dict.fromkeys(problems))
     return Resolution(
@@ -56,6 +62,7 @@ def resolve(matrix: Matrix, facts: Facts, digests: Mapping[str, str] = NOTHING) 
         stacks=tuple(maker.stacks.values()),
         aliases=aliases,
         groups=groups,
+        required_places=places(matrix),
     )
 
 

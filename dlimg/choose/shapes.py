@@ -63,6 +63,11 @@ KIND: Final = Shape(
     "a kind of accelerator",
     "use any, cpu, or cuda with its major, e.g. cuda13",
 )
+CHECK: Final = Shape(
+    r"[A-Za-z0-9_.*?-]{1,100}",
+    "the name of a check",
+    "write e.g. pip_check, or a pattern such as manners_*",
+)
 PACKAGE: Final = Shape(_PACKAGE, "the name of a package", "")
 # The name is what dlimg needs; the rest is judged in full when the cell is locked.
 REQUIREMENT: Final = Shape(

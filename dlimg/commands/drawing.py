@@ -18,6 +18,7 @@ from dlimg.lock.check import check_locks
 from dlimg.lock.store import read_bases, read_lock
 from dlimg.model import Base, BaseSource, Cell, Image, Planned
 from dlimg.report.table import bytes_text
+from dlimg.whole import write_whole
 
 
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
@@ -135,11 +136,8 @@ def _write(files: Mapping[Path, str], strangers: Sequence[Path]) -> int:
 
 
 def _replace(path: Path, text: str) -> None:
-    fresh = path.with_name(".Dockerfile.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(path)
+        write_whole(path, text)
     except OSError as error:
         hint = "make the folder writable; `dlimg build` needs no rendered files"
         raise BadInput(

@@ -3,7 +3,8 @@
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from dlimg.build.buildkit import build
@@ -19,6 +20,8 @@ from dlimg.commands.project import (
     private_engine,
     read_project,
 )
+from dlimg.commands.proving import checks_of, own_folder
+from dlimg.commands.reporting import prepare_reports, write_reports
 from dlimg.draw.key import key
 from dlimg.engine.bases import base_for
 from dlimg.engine.client import Engine
@@ -28,12 +31,14 @@ from dlimg.errors import BadInput, DlimgError
 from dlimg.lock.question import has_local_version
 from dlimg.lock.store import read_bases, read_lock, wheel_folders
 from dlimg.lock.walk import lock_cells
-from dlimg.model import Base, BuildFailure, Built, Cell, Evidence, Image, Planned
+from dlimg.model import Base, BuildFailure, Built, Cell, Image, Planned
+from dlimg.proof import Check, Evidence
+from dlimg.publish.attach import evidence_beside, nothing_beside
 from dlimg.publish.names import check_destination
-from dlimg.publish.promote import Published, publish
-from dlimg.report.summary import Line, exit_code_of, failure_text, headings, line_json, line_row
+from dlimg.publish.promote import Published, Wanted, publish
+from dlimg.report.line import Line, exit_code_of
+from dlimg.report.summary import failure_text, headings, line_json, line_row
 from dlimg.run.command import try_line
-from dlimg.smoke.checks import checks_for
 from dlimg.smoke.containers import Settings, test
 from dlimg.smoke.evidence import evidence_folder
 
@@ -42,11 +47,16 @@ STOP_AT: Final = ("build", "test", "publish")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
-    """One walk's settings, read once from the command line and the environment."""
+    """One walk's settings, read once from the command line and the environment.
+
+    `evidence` is the folder to keep it in; `only` names the checks to run, none named is all.
+    """
 
     project: Project
     arguments: Namespace
     environment: Mapping[str, str]
+    evidence: Path
+    only: frozenset[str] = frozenset()
 
     def goes_to(self, arrow: str) -> bool:
         return STOP_AT.index(self.arguments.command) >= STOP_AT.index(arrow)
@@ -54,17 +64,28 @@ class Walk:
 
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """0 when every image was built and, where asked for, passed its required checks."""
-    if arguments.jobs < 1:
-        raise BadInput(f"--jobs {arguments.jobs} builds nothing", hint="give 1 or more")
     began = time.monotonic()
     walk = Walk(
-        project=read_project(arguments.matrix), arguments=arguments, environment=environment
+        project=read_project(arguments.matrix),
+        arguments=arguments,
+        environment=environment,
+        evidence=evidence_folder(environment),
     )
+    lines, engine = walked(walk)
+    _report(walk, lines, engine, time.monotonic() - began)
+    return exit_code_of(lines)
+
+
+def walked(walk: Walk) -> tuple[list[Line], Engine]:
+    """How each chosen image ended, on the engine that was found."""
+    arguments = walk.arguments
+    if arguments.jobs < 1:
+        raise BadInput(f"--jobs {arguments.jobs} builds nothing", hint="give 1 or more")
     images = _images(walk)
     for image in images:
-        checks_for(image.cell, walk.project.images)  # a wrong check is found before the build
+        _checks(walk, image.cell)  # a wrong check is found before the build
     _check_words(walk, images)
-    engine = find(environment, private=private_engine(arguments), say=say)
+    engine = find(walk.environment, private=private_engine(arguments), say=say)
     if walk.goes_to("test") and arguments.device:
         check_device(arguments.device, engine)
     bases = _bases(walk, images, engine)
@@ -74,8 +95,15 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
         _line(walk, image, results.get(image.cell.id), bases[image.cell.os.name], engine)
         for image in images
     ]
-    _report(walk, lines, engine, time.monotonic() - began)
-    return exit_code_of(lines)
+    return lines, engine
+
+
+def _checks(walk: Walk, cell: Cell) -> tuple[Check, ...]:
+    found = checks_of(walk.project, cell, own_folder(walk.arguments))
+    if not walk.only:
+        return found
+    # What was asked for by name is required, whatever the matrix says.
+    return tuple(replace(check, required=True) for check in found if check.name in walk.only)
 
 
 def _check_words(walk: Walk, images: Sequence[Image]) -> None:
@@ -86,6 +114,7 @@ def _check_words(walk: Walk, images: Sequence[Image]) -> None:
     if device and not any(image.cell.is_cuda for image in images):
         hint = "choose CUDA cells, or leave --device out"
         raise BadInput(f"--device {device}: no chosen cell uses a GPU", hint=hint)
+    prepare_reports(walk.arguments.report)
 
 
 def _images(walk: Walk) -> tuple[Image, ...]:
@@ -178,28 +207,28 @@ def _tested(walk: Walk, built: Built, engine: Engine) -> Evidence:
     say(f"{cell.id}  testing {f'on {device}' if device else 'without a GPU'}")
     return test(
         built,
-        checks_for(cell, walk.project.images),
+        _checks(walk, cell),
         engine,
         device=device,
         images=walk.project.images,
-        settings=Settings(evidence=evidence_folder(walk.environment), say=say),
+        settings=Settings(evidence=walk.evidence, say=say, own=own_folder(walk.arguments)),
     )
 
 
 def _published(walk: Walk, built: Built, evidence: Evidence, engine: Engine) -> Published:
-    return publish(
-        built,
-        evidence,
-        engine,
+    beside = evidence_beside(walk.evidence, walk.environment, say=say)
+    wanted = Wanted(
         to=walk.arguments.to,
         require=walk.arguments.require,
-        say=say,
+        attach=nothing_beside if walk.arguments.no_evidence else beside,
     )
+    return publish(built, evidence, engine, wanted=wanted, say=say)
 
 
 def _report(walk: Walk, lines: Sequence[Line], engine: Engine, seconds: float) -> None:
+    value = [line_json(line) for line in lines]
     if walk.arguments.format == "json":
-        print_json([line_json(line) for line in lines])
+        print_json(value)
     else:
         publishing = walk.goes_to("publish")
         rows = [line_row(line, publishing) for line in lines]
@@ -209,6 +238,7 @@ def _report(walk: Walk, lines: Sequence[Line], engine: Engine, seconds: float) -
         if text:
             say(text)
     say(f"{len(lines)} images in {seconds:.0f} s")
+    write_reports(walk.arguments.report, lines, value)
     good = next((one for one in lines if isinstance(one.result, Built)), None)
     if good and isinstance(good.result, Built) and exit_code_of([good]) != 1:
         planned = good.result.planned

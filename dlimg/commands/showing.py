@@ -5,28 +5,31 @@ from collections.abc import Mapping, Sequence
 
 from dlimg.choose.select import select
 from dlimg.commands.listing import cell_json
-from dlimg.commands.printing import out, print_json, print_table
+from dlimg.commands.printing import out, print_json, print_table, say
 from dlimg.commands.project import Project, chosen, read_project
+from dlimg.commands.proving import checks_of, own_folder
 from dlimg.draw.tags import cudnn_version, repository, tag
 from dlimg.errors import BadInput
 from dlimg.lock.store import read_lock
 from dlimg.model import Cell, Lock
+from dlimg.report.checks import OF_MANY, OF_ONE, check_json, check_row, check_rows
 from dlimg.report.table import bytes_text
+from dlimg.report.words import tested_json, tested_text
 from dlimg.run.command import try_line
-from dlimg.smoke.checks import checks_for
+from dlimg.smoke.evidence import evidence_folder, last_evidence
 
 
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """0; nothing is changed and no engine is asked."""
     project = read_project(arguments.matrix)
     if arguments.command == "show":
-        _show(project, arguments)
+        _show(project, arguments, environment)
     else:
         _checks(project, arguments, environment)
     return 0
 
 
-def _show(project: Project, arguments: Namespace) -> None:
+def _show(project: Project, arguments: Namespace, environment: Mapping[str, str]) -> None:
     found = select(project.resolution.cells, [arguments.cell])
     if len(found) > 1:
         raise BadInput(
@@ -35,10 +38,14 @@ def _show(project: Project, arguments: Namespace) -> None:
         )
     cell = found[0]
     lock = read_lock(cell.id, project.locks)
+    tested = last_evidence(evidence_folder(environment), cell.id, say=say)
     if arguments.format == "json":
-        print_json(cell_json(project, cell, project.locked()) | _lock_json(project, cell, lock))
+        about = cell_json(project, cell, project.locked()) | _lock_json(project, cell, lock)
+        print_json(about | {"tested": [tested_json(one) for one in tested]})
         return
-    out("\n".join(_lines(project, cell, lock)) + "\n")
+    texts = [tested_text(one, is_cuda=cell.is_cuda) for one in tested] or ["not here"]
+    lines = [*_lines(project, cell, lock), *(f"  tested     {text}" for text in texts)]
+    out("\n".join(lines) + "\n")
 
 
 def _lock_json(project: Project, cell: Cell, lock: Lock | None) -> dict[str, object]:
@@ -90,13 +97,12 @@ def _lines(project: Project, cell: Cell, lock: Lock | None) -> Sequence[str]:
 
 
 def _checks(project: Project, arguments: Namespace, environment: Mapping[str, str]) -> None:
-    rows = [
-        (cell.id, check.name, ", ".join(sorted(check.needs)) or "-", check.proves)
-        for cell in chosen(project, arguments)
-        for check in checks_for(cell, project.images)
-    ]
+    own = own_folder(arguments)
+    cells = chosen(project, arguments)
+    pairs = [(cell, check) for cell in cells for check in checks_of(project, cell, own)]
     if arguments.format == "json":
-        names = ("cell", "check", "needs", "proves")
-        print_json([dict(zip(names, row, strict=True)) for row in rows])
-        return
-    print_table(("cell", "check", "needs", "proves"), rows, environment)
+        print_json([check_json(cell, check) for cell, check in pairs])
+    elif len(cells) == 1:
+        print_table(OF_ONE, [check_row(check) for _, check in pairs], environment)
+    else:
+        print_table(OF_MANY, check_rows(pairs, len(cells)), environment)

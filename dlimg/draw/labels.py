@@ -1,7 +1,11 @@
 """What an image says of itself: OCI labels, and `io.dlimg.*` with one label for each axis."""
 
+from typing import Final
+
 from dlimg.draw.tags import cudnn_version
 from dlimg.model import Cell, Lock
+
+WHEELS_LABEL: Final = "io.dlimg.wheels"
 
 
 def labels(cell: Cell, lock: Lock) -> dict[str, str]:
@@ -20,6 +24,7 @@ def labels(cell: Cell, lock: Lock) -> dict[str, str]:
         "io.dlimg.package": cell.package,
         "io.dlimg.python": cell.python,
         "io.dlimg.version": cell.version,
+        WHEELS_LABEL: wheels_text(lock),
         "org.opencontainers.image.base.digest": cell.os.digest,
         "org.opencontainers.image.base.name": cell.os.image,
         "org.opencontainers.image.description": description(cell, lock),
@@ -38,6 +43,12 @@ def description(cell: Cell, lock: Lock) -> str:
             device += f" with cuDNN {cudnn(cell, lock)}"
     where = f"Python {cell.python} on {cell.os.distribution}"
     return f"{cell.package} {cell.version} for {device}, {where} ({cell.flavour})"
+
+
+def wheels_text(lock: Lock) -> str:
+    """Every wheel as `name==version`, by name: what is inside, for those without the lock."""
+    wheels = sorted(lock.wheels, key=lambda wheel: wheel.name)
+    return " ".join(f"{wheel.name}=={wheel.version}" for wheel in wheels)
 
 
 def cuda(cell: Cell) -> str:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,8 +200,15 @@ def plainly(error: BaseException) -> str:
     for one in chain:
         inner = (*one.args, one.__cause__, one.__context__)
         chain += [e for e in inner if isinstance(e, BaseException) and e not in chain]
-    said = [os.strerror(e.errno) for e in chain if isinstance(e, OSError) and e.errno]
+    said = [_said(e) for e in chain if isinstance(e, OSError) and e.errno]
     return said[-1] if said else str(error)
+
+
+def _said(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return str(getattr(error, "verify_message", "") or error.strerror or error)
+    # A name that leads nowhere has a number of the resolver's, which is negative.
+    return os.strerror(error.errno or 0) if (error.errno or 0) > 0 else str(error.strerror)
 
 
 def numbers(text: str) -> tuple[int, ...]:

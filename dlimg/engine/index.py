@@ -7,7 +7,6 @@ is kept by the wheel's sha256. Addresses and credentials stay in here.
 import contextlib
 import io
 import json
-import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from urllib3.util import Retry
 from dlimg.engine.mirrors import certificates
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.lock.pylock import Contents, Found
+from dlimg.whole import write_whole
 
 SECONDS: Final = 30
 CONNECTIONS: Final = 32
@@ -154,11 +154,7 @@ def _remembered(path: Path) -> Contents | None:
 def _remember(path: Path, contents: Contents) -> None:
     # A cache that cannot be written costs time at the next run and nothing else.
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(f".{threading.get_ident()}.new")
-        kept = {"size": contents.size, "record": contents.record}
-        fresh.write_text(json.dumps(kept), encoding="utf-8")
-        fresh.replace(path)
+        write_whole(path, json.dumps({"size": contents.size, "record": contents.record}))
 
 
 def _unreachable(wheel: Found, error: Exception) -> NetworkFailure:

@@ -5,14 +5,13 @@ home, come out. The user's own files are read and never written.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from dlimg.engine.address import read_settings
 from dlimg.engine.home import PLUGINS, Home
+from dlimg.whole import write_whole
 
 _KEPT: Final = ("auths", "credHelpers", "credsStore", "HttpHeaders", "proxies")
 
@@ -46,7 +45,4 @@ def write_client_config(home: Home, users: Path) -> None:
         return
     home.client_config.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Logins are secrets: the new file is the owner's alone from its first moment.
-    descriptor, name = tempfile.mkstemp(dir=home.client_config)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as fresh:
-        fresh.write(text)
-    Path(name).replace(file)
+    write_whole(file, text, mode=0o600)

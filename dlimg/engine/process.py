@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Final
+from typing import Final, TypeAlias
 
 from dlimg.errors import Negative, NoEngine
 
@@ -29,7 +29,9 @@ TAIL_LINES: Final = 15
 # init: its end leaves no zombie here, and its life does not hang on ours.
 _BACKGROUND: Final = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
 
-_RUNNING: Final[set[subprocess.Popen[str]]] = set()
+Child: TypeAlias = subprocess.Popen[str]
+
+_RUNNING: Final[set[Child]] = set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +90,7 @@ def stream(
     command = tuple(argv)
     deadline = None if timeout is None else time.monotonic() + timeout
     try:
-        child = _open(command, env=env, cwd=cwd, stdin=stdin)
+        child = open_child(command, env=env, cwd=cwd, stdin=stdin)
     except OSError as error:
         return Outcome(argv=command, returncode=MISSING, stdout="", stderr=str(error))
     printed: list[str] = []
@@ -103,10 +105,10 @@ def stream(
         returncode = child.wait(_left(deadline))
         reader.join(_left(deadline))
     except (TimeoutError, subprocess.TimeoutExpired):
-        _end_group(child)
+        end_group(child)
         returncode = TIMED_OUT
     except BaseException:
-        _end_group(child)
+        end_group(child)
         raise
     finally:
         _RUNNING.discard(child)
@@ -118,7 +120,7 @@ def stream(
 def end_children() -> None:
     """End every child that runs for another thread, when an interrupt has reached this one."""
     for child in tuple(_RUNNING):
-        _end_group(child)
+        end_group(child)
 
 
 def start(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> int:
@@ -155,13 +157,14 @@ def _ignore(_: str) -> None:
     """The listener of a command whose progress nobody follows."""
 
 
-def _open(
+def open_child(
     command: Sequence[str],
     *,
     env: Mapping[str, str] | None,
     cwd: Path | None,
     stdin: str | None,
-) -> subprocess.Popen[str]:
+) -> Child:
+    """A child whose words nobody reads yet; raises OSError when it does not start."""
     return subprocess.Popen(
         command,
         env=env,
@@ -176,7 +179,7 @@ def _open(
 
 
 def _attend(
-    child: subprocess.Popen[str],
+    child: Child,
     stdin: str | None,
     printed: list[str],
     lines: SimpleQueue[str | None],
@@ -227,18 +230,19 @@ def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(deadline - time.monotonic(), 0.0)
 
 
-def _end_group(child: subprocess.Popen[str]) -> None:
+def end_group(child: Child) -> None:
     """End the child and all it started: ask twice, then insist, even if interrupted again."""
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            _signal_group(child, number)
+            signal_group(child, number)
             if wait_until(lambda: child.poll() is not None, GRACE):
                 break
     finally:
-        _signal_group(child, signal.SIGKILL)
+        signal_group(child, signal.SIGKILL)
         child.wait()
 
 
-def _signal_group(child: subprocess.Popen[str], number: signal.Signals) -> None:
+def signal_group(child: Child, number: signal.Signals) -> None:
+    """Send a signal to the child and all it started, as far as they are still there."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)

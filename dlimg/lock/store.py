@@ -7,6 +7,7 @@ from typing import Final
 from dlimg.errors import BadInput
 from dlimg.lock.lockfile import bases_text, lock_text, parse_bases, parse_lock
 from dlimg.model import Lock
+from dlimg.whole import write_whole
 
 STACKS: Final = "stacks"
 LOCAL: Final = "local"
@@ -109,11 +110,8 @@ def _read(path: Path, name: str) -> Lock | None:
 
 
 def _write(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise BadInput(
             f"cannot write the lock: {error.strerror or error}",

@@ -3,7 +3,8 @@
 from typing import Literal
 
 from dlimg.errors import Negative, NotRun
-from dlimg.model import Built, Evidence, Status, Verdict
+from dlimg.model import Built
+from dlimg.proof import Evidence, Status, Verdict
 from dlimg.smoke.verdicts import GPU, is_gpu_tested, possible_here
 
 Require = Literal["gpu", "no-gpu"]
@@ -30,6 +31,8 @@ def admit(built: Built, evidence: Evidence | None, *, digest: str, require: Requ
     elsewhere = [verdict for verdict in missing if not (cell.is_cuda and GPU in verdict.needs)]
     if elsewhere:
         raise NotRun(f"checks were not run: {_names(elsewhere)}", where=cell.id)
+    if not any(one.required for one in evidence.verdicts):
+        raise NotRun("no check of this image is required", where=cell.id)
     if not cell.is_cuda or (not missing and is_gpu_tested(evidence)):
         return "tested"
     if require == "gpu":

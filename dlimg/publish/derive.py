@@ -1,4 +1,4 @@
-"""An image that says of itself that it was never on a GPU: the tested one with one label more."""
+"""An image that says of itself that it was never on a GPU: the tested one with two labels more."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,6 +10,7 @@ from dlimg.engine.client import Engine
 from dlimg.engine.process import check
 from dlimg.errors import Negative
 from dlimg.model import Built
+from dlimg.publish.attach import TESTED_DIGEST
 
 LABEL: Final = "io.dlimg.gpu-tested"
 
@@ -26,9 +27,12 @@ def labelled(built: Built, tested: EngineImage, engine: Engine, tag: str) -> Eng
     """The tested image with the label `io.dlimg.gpu-tested=no`, under this name.
 
     Its digest is another one, so what was tested is compared: the same layers, and the same
-    configuration but for that label. Raises `Negative` when they differ.
+    configuration but for that label and the one that names the digest which was tested. Raises
+    `Negative` when they differ.
     """
-    dockerfile = f"FROM {built.planned.reference}\nLABEL {LABEL}=no\n"
+    dockerfile = (
+        f"FROM {built.planned.reference}\nLABEL {LABEL}=no {TESTED_DIGEST}={built.digest}\n"
+    )
     check(label_argv(str(engine.docker), tag), env=engine.environment, stdin=dockerfile)
     made = engine.sdk.images.get(tag)
     if content(made.attrs) != content(tested.attrs) or made.labels.get(LABEL) != "no":
@@ -40,9 +44,10 @@ def labelled(built: Built, tested: EngineImage, engine: Engine, tag: str) -> Eng
 
 
 def content(attributes: Mapping[str, Any]) -> tuple[object, object, object]:
-    """What an image is: its layers, its configuration, and its labels but for ours on the GPU."""
+    """What an image is: its layers, its configuration, and its labels but for the two of ours."""
     config = dict(attributes["Config"])
-    labels = {name: text for name, text in (config.pop("Labels") or {}).items() if name != LABEL}
+    ours = (LABEL, TESTED_DIGEST)
+    labels = {name: text for name, text in (config.pop("Labels") or {}).items() if name not in ours}
     # Engines before 28 write down here which image it was built from.
     config.pop("Image", None)
     return attributes["RootFS"]["Layers"], config, labels

@@ -11,8 +11,10 @@ from dlimg.build.interrupt import terminable
 from dlimg.draw.bake import KEY_LABEL
 from dlimg.engine.client import Engine, answering
 from dlimg.errors import Negative, NetworkFailure
-from dlimg.model import Built, Evidence
+from dlimg.model import Built
+from dlimg.proof import Evidence
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require, Standing, admit
+from dlimg.publish.attach import Attach
 from dlimg.publish.derive import LABEL, labelled
 from dlimg.publish.names import UNTESTED_SUFFIX, Names, names_at
 from dlimg.publish.registry import at_hand, digest_at, is_same, labels_at, push
@@ -29,33 +31,44 @@ class Published:
     standing: Standing
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Where to publish, what an image must have proved, and what lays that beside it."""
+
+    to: str
+    require: Require
+    attach: Attach
+
+
 @answering()
 def publish(
     built: Built,
     evidence: Evidence | None,
     engine: Engine,
     *,
-    to: str,
-    require: Require,
+    wanted: Wanted,
     say: Callable[[str], None],
 ) -> Published:
-    """The image at the registry `to`, every name of it read back.
+    """The image at the registry, every name of it read back.
 
-    The immutable name first, then the full tag, then the aliases; none moves before the digest
-    under the immutable name was read back. An image that is there already is not pushed again,
+    The immutable name first, then the evidence beside it, then the full tag, then the aliases;
+    none moves before the digest under the immutable name was read back, nor to an image whose
+    evidence is not there. An image that is there already is not pushed again,
     and neither is one that was built elsewhere from the same content key: then the names lead to
     that one. Raises `Negative` for an image that may not be published or whose immutable name is
     taken, `NotRun` when required checks were not run, and `NetworkFailure`.
     """
     tested = _tested(built, engine)
     digest = str(tested.id) if tested else ""
-    standing = admit(built, evidence, digest=digest, require=require)
-    names = names_at(to, built.planned, standing)
+    standing = admit(built, evidence, digest=digest, require=wanted.require)
+    names = names_at(wanted.to, built.planned, standing)
     cell = built.planned.image.cell.id
     if standing == NOT_TESTED_ON_GPU:
         say(f"{cell}: {NOT_TESTED_ON_GPU}; published with that label")
     with terminable(), _source(built, engine, names, standing) as source:
         digest = _push_immutable(engine, source, names, say)
+        if evidence and is_same(engine, source, names.repository, digest):
+            _attach(built, evidence, wanted.attach, names, digest)
         for tag in names.moving:
             _move(engine, source, names, tag, digest)
             say(f"{cell}: {names.reference(tag)} is {digest}")
@@ -118,8 +131,23 @@ def _push_immutable(
             where=source.labels.get("io.dlimg.cell", ""),
             hint="publish to another place, or pull that image and test it",
         )
+    # What was proved here is of other bytes: it says nothing about those that are there.
     say(f"{reference} is already published as {there}, from the same content key")
     return there
+
+
+def _attach(built: Built, evidence: Evidence, attach: Attach, names: Names, digest: str) -> None:
+    """Lay the evidence beside the image, before any name leads to it."""
+    try:
+        attach(built, evidence, f"{names.repository}@{digest}")
+    except NetworkFailure as error:
+        first = error.problems[0]
+        hint = f"{first.hint}; " if first.hint else ""
+        raise NetworkFailure(
+            f"{names.reference(names.tag)} is published, its evidence is not beside it, and no "
+            f"other name was moved: {first.message}",
+            hint=f"{hint}--no-evidence publishes without",
+        ) from error
 
 
 def _content(labels: Mapping[str, str]) -> tuple[str, str]:

@@ -1,6 +1,14 @@
 """Figures and rows as plain text."""
 
+import re
 from collections.abc import Sequence
+from typing import Final
+
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+# What XML 1.0 forbids even as a character reference, and what a terminal takes for a command.
+_FORBIDDEN: Final = re.compile(
+    r"[^\t\n\r\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
 
 
 def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -24,3 +32,8 @@ def seconds_text(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s"
+
+
+def clean(text: str) -> str:
+    """What a program printed, without colours; control characters are U+FFFD."""
+    return _FORBIDDEN.sub("\ufffd", _COLOURS.sub("", text))

@@ -1,34 +1,39 @@
-"""Checks run in a container of the image; every one of them ends, and so does the container."""
+"""Checks run in containers of the image; every one of them ends, and so do the containers."""
 
-import contextlib
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import docker
-from docker.models.containers import Container
 
 import dlimg
-from dlimg.build.interrupt import terminable
 from dlimg.engine.client import Engine, answering
 from dlimg.engine.gpu import device_request
 from dlimg.errors import BadInput, DlimgError, Negative
-from dlimg.model import Built, Check, Evidence, Verdict
+from dlimg.model import Built
+from dlimg.proof import Check, Evidence, Status, Verdict
 from dlimg.smoke.evidence import read_evidence, reusable, write_evidence
-from dlimg.smoke.execute import Place, first_environment, run_check
-from dlimg.smoke.scripts import archive, placed, scripts
+from dlimg.smoke.execute import is_clean, run_check
+from dlimg.smoke.ground import Ground, Recipe, ground
+from dlimg.smoke.host import engine_text, host_of
+from dlimg.smoke.kinds import Kind, groups, options
+from dlimg.smoke.last import vanished
+from dlimg.smoke.scripts import ROOT, archive, placed
+from dlimg.smoke.sources import scripts
 from dlimg.smoke.told import Told, told
-from dlimg.smoke.verdicts import GPU, NO_DEVICE, SIGHT, Gpu, gpus, verdict
+from dlimg.smoke.verdicts import GPU, NO_DEVICE, SIGHT, Gpu, gpus, second, verdict
 
 LABEL: Final = "io.dlimg.check"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where evidence is kept, and what a check may use; `memory` 0 is 3/4 of the engine's."""
+    """Where evidence is kept, and what a check may use; `memory` 0 is 3/4 of the engine's.
+
+    `own` is a user's folder of checks.
+    """
 
     evidence: Path
     say: Callable[[str], None]
@@ -36,6 +41,19 @@ class Settings:
     processes: int = 4096
     shared_memory: str = "1g"
     patience: float = 15.0
+    own: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What all containers of one image's checks are made from."""
+
+    built: Built
+    engine: Engine
+    device: str | None
+    settings: Settings
+    facts: Told
+    files: bytes
 
 
 @answering()
@@ -52,98 +70,130 @@ def test(
 
     A verdict that still holds is not sought again: what is kept of a check that needs a GPU
     holds only on the same GPU with the same driver, so a given GPU is always looked at anew.
-    Raises `BadInput` when the engine does not have the device, and `KeyboardInterrupt` after
-    the container is gone.
+    Raises `BadInput` when the engine does not have the device, `Negative` when it has no such
+    image any more, and `KeyboardInterrupt` after the container is gone.
     """
     given = device or NO_DEVICE
-    found = scripts(images, built.planned.image.cell.family)
-    ready = [placed(check, images, found) for check in checks]
+    cell = built.planned.image.cell
+    found = scripts(images, cell.family, settings.own)
+    facts = told(built.planned, _labels(built, engine))
+    ready = [placed(check, images, found, facts) for check in checks]
+    gone = vanished(settings.evidence, cell.id, {check.name for check in ready}, say=settings.say)
     known = read_evidence(settings.evidence, built.digest, say=settings.say)
     before = next((one for one in known if one.device == given), None)
-    kept = {check.name: reusable(known, check, given) for check in ready}
+    kept = {check.name: _held(known, check, given) for check in ready}
     if before is not None and all(kept.values()) and not _is_on_gpu(ready, given):
-        return replace(before, verdicts=tuple(one for one in kept.values() if one))
-    facts = told(built.planned, engine.sdk.images.get(built.digest).labels)
-    with _container(built, engine, device, settings, facts) as there:
-        there.container.put_archive("/", archive({**found, **facts.files}))
-        seen_before = gpus(before.verdicts) if before else ()
-        verdicts = _verdicts(there, ready, kept, given, seen_before)
+        return _again(before, tuple(one for one in kept.values() if one), gone, settings)
+    files = archive({**found, **facts.files}, ROOT)
+    job = _Job(
+        built=built, engine=engine, device=device, settings=settings, facts=facts, files=files
+    )
+    seen_before = gpus(before.verdicts) if before else ()
+    verdicts = _verdicts(job, ready, kept, seen_before)
     is_new = any(one is not kept[one.check] for one in verdicts if one.check != SIGHT)
     if before is not None and not is_new:
-        return replace(before, verdicts=verdicts)
-    evidence = _evidence(built, engine, given, verdicts)
+        return _again(before, verdicts, gone, settings)
+    evidence = replace(_evidence(built, engine, given, verdicts), vanished=gone)
     write_evidence(settings.evidence, evidence, say=settings.say)
     return evidence
+
+
+def _again(
+    before: Evidence, verdicts: tuple[Verdict, ...], gone: tuple[str, ...], settings: Settings
+) -> Evidence:
+    """What was known before; noted anew when a check is gone, so that this is told of once."""
+    names = {verdict.check for verdict in verdicts}
+    missed = gone or tuple(name for name in before.vanished if name not in names)
+    evidence = replace(before, verdicts=verdicts, vanished=missed)
+    if gone:
+        write_evidence(settings.evidence, evidence, say=settings.say)
+    return evidence
+
+
+def _labels(built: Built, engine: Engine) -> Mapping[str, str]:
+    """The labels that the image has; `Negative` when the engine has it no more."""
+    try:
+        return dict(engine.sdk.images.get(built.digest).labels)
+    except docker.errors.ImageNotFound as error:
+        raise Negative(
+            f"the engine has no image {built.digest} any more",
+            where=built.planned.image.cell.id,
+            hint=f"`dlimg build {built.planned.image.cell.id}` makes it again",
+        ) from error
 
 
 def _is_on_gpu(checks: Sequence[Check], given: str) -> bool:
     return given != NO_DEVICE and any(GPU in check.needs for check in checks)
 
 
+def _held(known: Sequence[Evidence], check: Check, given: str) -> Verdict | None:
+    """The verdict that still holds; whether it is required is for today's matrix to say."""
+    held = reusable(known, check, given)
+    return replace(held, required=check.required) if held else None
+
+
 def _verdicts(
-    there: Place,
+    job: _Job,
     checks: Sequence[Check],
     kept: Mapping[str, Verdict | None],
-    given: str,
     seen_before: tuple[Gpu, ...],
 ) -> tuple[Verdict, ...]:
     """A verdict for each check; what is kept of another GPU or driver is not one."""
+    given = job.device or NO_DEVICE
     found: dict[str, Verdict] = {}
-    # The look at the GPU comes first: what is kept of the others depends on it.
-    for check in sorted(checks, key=lambda one: one.name != SIGHT):
-        seen = gpus(tuple(found.values()))
-        is_same = bool(seen) and seen == seen_before
-        held = kept[check.name] if is_same or not _is_on_gpu([check], given) else None
-        found[check.name] = held or verdict(check, run_check(there, check), device=given)
+    for kind, members in groups(checks):
+        with ground(job.engine, _recipe(job, kind, members)) as here:
+            for check in members:
+                seen = gpus(tuple(found.values()))
+                is_same = bool(seen) and seen == seen_before
+                held = kept[check.name] if is_same or not _is_on_gpu([check], given) else None
+                found[check.name] = held or _sought(here, check, given)
     return tuple(found[check.name] for check in checks)
 
 
-@contextlib.contextmanager
-def _container(
-    built: Built, engine: Engine, device: str | None, settings: Settings, facts: Told
-) -> Iterator[Place]:
-    """A container of the image that does nothing; removed whatever happens."""
+def _sought(here: Ground, check: Check, given: str) -> Verdict:
+    """What the check says; one that may fail by no fault of the image has a second attempt."""
+    first = _attempt(here, check, given)
+    if first.status is not Status.FAILED or not check.flaky:
+        return first
+    here.clear()
+    return second(first, _attempt(here, check, given))
+
+
+def _attempt(here: Ground, check: Check, given: str) -> Verdict:
+    there = here.place()
+    ran = run_check(there, check)
+    if not is_clean(there):
+        here.clear()
+    return verdict(check, ran, device=given)
+
+
+def _recipe(job: _Job, kind: Kind, members: Sequence[Check]) -> Recipe:
+    """The container of these checks; a GPU is given only where one of them needs it."""
+    settings, engine = job.settings, job.engine
+    device = job.device if any(GPU in check.needs for check in members) else None
     memory = settings.memory or int(engine.sdk.info()["MemTotal"]) * 3 // 4
-    # The name is known before the container is there, so an interrupt leaves nothing behind.
-    name = f"dlimg-check-{secrets.token_hex(6)}"
-    with terminable():
-        try:
-            limited = replace(settings, memory=memory)
-            container = _started(name, built, engine, device, limited, facts)
-            yield Place(
-                container=container,
-                api=engine.sdk.api,
-                environment=first_environment(container) if device else {},
-                memory=memory,
-                patience=settings.patience,
-            )
-        finally:
-            with contextlib.suppress(docker.errors.NotFound):
-                engine.sdk.api.remove_container(name, force=True)
+    told_of_gpu = {"DLIMG_GPU": "expected" if device else "none"}
+    common: dict[str, Any] = {
+        "environment": {**job.facts.environment, **told_of_gpu},
+        "labels": {LABEL: job.built.digest},
+        "pids_limit": settings.processes,
+        "shm_size": settings.shared_memory,
+        "device_requests": [device_request(device)] if device else None,
+    }
 
+    def refusal(error: docker.errors.APIError) -> DlimgError:
+        return _refusal(job.built, device, error)
 
-def _started(
-    name: str, built: Built, engine: Engine, device: str | None, settings: Settings, facts: Told
-) -> Container:
-    try:
-        container = engine.sdk.containers.create(
-            built.digest,
-            name=name,
-            entrypoint=["sleep", "infinity"],
-            environment={**facts.environment, "DLIMG_GPU": "expected" if device else "none"},
-            labels={LABEL: built.digest},
-            network_mode="none",
-            mem_limit=settings.memory,
-            memswap_limit=settings.memory,
-            pids_limit=settings.processes,
-            shm_size=settings.shared_memory,
-            device_requests=[device_request(device)] if device else None,
-            use_config_proxy=False,  # a proxy's password is the user's, and not the image's
-        )
-        container.start()
-    except docker.errors.APIError as error:
-        raise _refusal(built, device, error) from error
-    return container
+    return Recipe(
+        digest=job.built.digest,
+        options={**common, **options(kind)},
+        files=job.files,
+        has_device=device is not None,
+        memory=memory,
+        patience=settings.patience,
+        refusal=refusal,
+    )
 
 
 def _refusal(built: Built, device: str | None, error: docker.errors.APIError) -> DlimgError:
@@ -167,6 +217,7 @@ def _evidence(built: Built, engine: Engine, device: str, verdicts: tuple[Verdict
         device=device,
         day=datetime.now(UTC).date().isoformat(),
         dlimg=dlimg.__version__,
-        engine=engine.version,
+        engine=engine_text(engine),
+        host=host_of(engine),
         verdicts=verdicts,
     )

@@ -10,13 +10,15 @@ from typing import Any, Final
 import docker
 from docker.models.containers import Container
 
-from dlimg.model import Check
+from dlimg.proof import Check
 from dlimg.smoke.scripts import WORK
 from dlimg.smoke.verdicts import Ending, Ran
 
 KILL_SECONDS: Final = 5
 
 _MOST_OUTPUT: Final = 1_000_000
+# How often the engine is asked whether a command that says nothing is still there.
+_POLL_SECONDS: Final = 1.0
 _OUT_OF_TIME: Final = 124
 _KILLED: Final = 137
 
@@ -52,19 +54,17 @@ def first_environment(container: Container) -> dict[str, str]:
 
 
 def run_check(there: Place, check: Check) -> Ran:
-    """How the script ended. What a killed one left behind is gone before the next one starts."""
+    """How the script ended; whatever it does, it does so in time."""
     began = time.monotonic()
-    limit = check.seconds + KILL_SECONDS + there.patience
     call = _Call(there, check_argv(check))
-    is_over = call.wait(limit)
+    is_over = call.wait(check.seconds + KILL_SECONDS + there.patience)
     if not is_over:
         _kill(there.container)
         call.wait(there.patience)
     seconds = time.monotonic() - began
     code = call.code() if is_over else _KILLED
-    ending = _ending(there, code, is_late=not is_over or seconds >= check.seconds)
-    if ending != "exited":
-        there.container.restart(timeout=0)
+    is_late = not is_over or seconds >= check.seconds
+    ending = _ending(_state(there), code, is_late=is_late)
     return Ran(
         code=code,
         stdout=call.stdout,
@@ -75,13 +75,27 @@ def run_check(there: Place, check: Check) -> Ran:
     )
 
 
-def _ending(there: Place, code: int, *, is_late: bool) -> Ending:
-    there.container.reload()
-    if code != 0 and there.container.attrs["State"].get("OOMKilled"):
+def is_clean(there: Place) -> bool:
+    """Whether the container still runs, and nothing in it but its first process."""
+    state = _state(there)
+    if not state.get("Running") or state.get("OOMKilled"):
+        return False
+    # The engine is asked, because where processes have run out no command runs in there.
+    counted = there.api.stats(there.container.id, stream=False, one_shot=True)
+    return int((counted.get("pids_stats") or {}).get("current") or 1) == 1
+
+
+def _state(there: Place) -> Mapping[str, Any]:
+    state: Mapping[str, Any] = there.api.inspect_container(there.container.id)["State"]
+    return state
+
+
+def _ending(state: Mapping[str, Any], code: int, *, is_late: bool) -> Ending:
+    if code != 0 and state.get("OOMKilled"):
         return "out of memory"
     if is_late and code in (_OUT_OF_TIME, _KILLED):
         return "out of time"
-    return "exited"
+    return "exited" if state.get("Running") else "without its container"
 
 
 def _limit_text(ending: Ending, check: Check, there: Place) -> str:
@@ -104,14 +118,33 @@ class _Call:
         self._id = self._api.exec_create(
             there.container.id, list(argv), environment=dict(there.environment), workdir=WORK
         )["Id"]
-        self._printed = {"stdout": b"", "stderr": b""}
+        self._printed = {"stdout": bytearray(), "stderr": bytearray()}
         self._thread = threading.Thread(target=self._collect, daemon=True)
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it ended within these seconds."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        """Whether it ended within these seconds.
+
+        Its output is no sign of that: the command may have closed it and stay, or have left
+        another one behind that holds it open.
+        """
+        deadline = time.monotonic() + seconds
+        self._thread.join(min(seconds, _POLL_SECONDS))
+        while self._runs():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            if self._thread.is_alive():
+                self._thread.join(min(left, _POLL_SECONDS))
+            else:
+                time.sleep(min(left, _POLL_SECONDS / 10))
+        self._thread.join(_POLL_SECONDS)  # what it printed last may still be on its way
+        return True
+
+    def _runs(self) -> bool:
+        about = self._api.exec_inspect(self._id)
+        # Before it has begun it does not run either, and has no exit code yet.
+        return bool(about["Running"]) or (about["ExitCode"] is None and self._thread.is_alive())
 
     def code(self) -> int:
         """The exit code; that of a killed process where the engine does not know it."""
@@ -120,14 +153,17 @@ class _Call:
 
     @property
     def stdout(self) -> str:
-        return self._printed["stdout"].decode(errors="replace")
+        return self._text("stdout")
 
     @property
     def stderr(self) -> str:
-        return self._printed["stderr"].decode(errors="replace")
+        return self._text("stderr")
+
+    def _text(self, name: str) -> str:
+        return bytes(self._printed[name][-_MOST_OUTPUT:]).decode(errors="replace")
 
     def _collect(self) -> None:
-        # A broken stream is the end of the command: what it printed until then counts.
+        # A broken stream is the end of the output: what was printed until then counts.
         with contextlib.suppress(docker.errors.APIError, OSError, ValueError):
             stream = self._api.exec_start(self._id, stream=True, demux=True)
             # The stream's own close() leaves the connection to the garbage collector.
@@ -137,4 +173,7 @@ class _Call:
 
     def _keep(self, parts: Sequence[bytes | None]) -> None:
         for name, part in zip(("stdout", "stderr"), parts, strict=True):
-            self._printed[name] = (self._printed[name] + (part or b""))[-_MOST_OUTPUT:]
+            kept = self._printed[name]
+            kept += part or b""
+            if len(kept) > 2 * _MOST_OUTPUT:
+                del kept[:-_MOST_OUTPUT]

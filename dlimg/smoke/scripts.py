@@ -11,55 +11,55 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from dlimg.model import Check
+from dlimg.proof import Check
+from dlimg.smoke.kinds import kind_of
+from dlimg.smoke.sources import modules, place
+from dlimg.smoke.told import Told
 
 ROOT: Final = "/tmp/dlimg"  # noqa: S108 -- in a container of our own
 WORK: Final = f"{ROOT}/work"
-COMMON: Final = "common"
 
 
-def scripts(images: Path, family: str) -> dict[str, bytes]:
-    """Every script, common or the family's, by its path under `images`."""
-    return {
-        path.relative_to(images).as_posix(): path.read_bytes()
-        for folder in (COMMON, family)
-        for path in sorted((images / folder / "checks").glob("*.py"))
-    }
+def placed(
+    check: Check, images: Path, found: Mapping[str, bytes], facts: Told | None = None
+) -> Check:
+    """The check with its path in the container, and a sha256 over all that it depends on, too.
 
-
-def placed(check: Check, images: Path, found: Mapping[str, bytes]) -> Check:
-    """The check with its path in the container, and a sha256 over all that it may import, too.
-
-    A script may import the files whose names begin with `_`.
+    That is the files it may import (their names begin with `_`), what it is told about its
+    image, and the kind of container.
     """
-    path = Path(check.path)
-    place = (path.relative_to(images) if path.is_relative_to(images) else path).as_posix()
-    digest = hashlib.sha256(check.sha256.encode())
-    for name, content in sorted(found.items()):
-        if PurePosixPath(name).name.startswith("_"):
-            digest.update(f"\0{name}\0{len(content)}\0".encode())
-            digest.update(content)
-    return replace(check, path=f"{ROOT}/{place}", sha256=digest.hexdigest())
+    where = place(Path(check.path), images, found)
+    digest = hashlib.sha256(f"{check.sha256}\0{kind_of(check)}".encode())
+    parts = {**modules(where, found), **(_as_bytes(facts) if facts else {})}
+    for name, content in sorted(parts.items()):
+        digest.update(f"\0{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return replace(check, path=f"{ROOT}/{where}", sha256=digest.hexdigest())
 
 
-def archive(found: Mapping[str, bytes]) -> bytes:
-    """A tar for the container's root: the scripts, and a folder for whatever they write."""
+def _as_bytes(facts: Told) -> dict[str, bytes]:
+    told = {f"${name}": text.encode() for name, text in facts.environment.items()}
+    return {**told, **facts.files}
+
+
+def archive(found: Mapping[str, bytes], top: str = "/") -> bytes:
+    """A tar for this folder of a container: the scripts, and a folder for whatever they write."""
     buffer = io.BytesIO()
     parents = {str(folder) for path in found for folder in PurePosixPath(ROOT, path).parents}
-    folders = sorted(folder for folder in parents if folder.startswith(ROOT))
+    folders = sorted(folder for folder in parents if folder.startswith(ROOT) and folder != top)
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for folder, mode in (*((one, 0o755) for one in folders), (WORK, 0o1777)):
-            entry = _entry(folder, mode)
+            entry = _entry(folder, top, mode)
             entry.type = tarfile.DIRTYPE
             tar.addfile(entry)
         for path, content in found.items():
-            entry = _entry(f"{ROOT}/{path}", 0o444)
+            entry = _entry(f"{ROOT}/{path}", top, 0o444)
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
 
 
-def _entry(path: str, mode: int) -> tarfile.TarInfo:
-    entry = tarfile.TarInfo(path.lstrip("/"))
+def _entry(path: str, top: str, mode: int) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(PurePosixPath(path).relative_to(top).as_posix())
     entry.mode = mode
     return entry

@@ -1,11 +1,22 @@
 """What checks are told about the image they run in: what it is to be, from outside of it. Pure."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from dlimg.draw.labels import cuda, cudnn
-from dlimg.model import Planned
+from dlimg.model import Image, Lock, Planned
+
+# Where a container finds the files that checks are told by: beside the scripts.
+LOCK: Final = "lock.json"
+LOCK_PATH: Final = f"/tmp/dlimg/{LOCK}"  # noqa: S108 -- in a container of our own
+# The user that images/_layout/Dockerfile.j2 makes.
+USER: Final[Mapping[str, str]] = MappingProxyType(
+    {"user": "user", "uid": "1000", "gid": "100", "home": "/home/user"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,22 +29,72 @@ class Told:
 
 def told(planned: Planned, labels: Mapping[str, str]) -> Told:
     """The promises of the cell and its lock; `labels` are those that the image really has."""
-    del labels
-    return Told(environment={"DLIMG_CELL": cell_text(planned)}, files={})
+    return Told(
+        environment={
+            "DLIMG_CELL": cell_text(planned),
+            "DLIMG_LABELS": json.dumps(dict(labels), sort_keys=True),
+            "DLIMG_LOCK": LOCK_PATH,
+        },
+        files={LOCK: lock_text(planned.image.lock).encode()},
+    )
 
 
 def cell_text(planned: Planned) -> str:
     """`DLIMG_CELL`: the axes of the cell as JSON, for checks that prove them."""
-    cell = planned.image.cell
+    cell, lock = planned.image.cell, planned.image.lock
     axes = {
+        "cell": cell.id,
         "family": cell.family,
         "package": cell.package,
         "version": cell.version,
         "accelerator": cell.accelerator,
         "cuda": cuda(cell),
-        "cudnn": cudnn(cell, planned.image.lock),
+        "cudnn": cudnn(cell, lock),
+        "nccl": nccl(lock) if cell.is_cuda else "",
         "python": cell.python,
         "os": cell.os.name,
+        "glibc": cell.os.glibc,
+        "platform": cell.platform,
         "flavour": str(cell.flavour),
+        "companions": companions(planned.image),
+        "architectures": " ".join(cell.architectures),
+        **USER,
+        "key": planned.key,
+        "base": planned.base.identity,
+        "base-source": str(planned.base.source),
     }
     return json.dumps(axes)
+
+
+def nccl(lock: Lock) -> str:
+    """The NCCL that the lock holds, in full, or an empty text."""
+    return lock.version_of("nvidia-nccl-cu13", "nvidia-nccl-cu12")
+
+
+def companions(image: Image) -> str:
+    """`name==version` of what stands beside the framework, out of the lock.
+
+    That is what the cell asks for besides the framework and pip, and what bears the framework's
+    name in front of its own (`jaxlib`, `torchvision`).
+    """
+    package = image.cell.package
+    asked = {_name(text) for text in image.cell.requirements} - {"pip"}
+    return " ".join(
+        f"{wheel.name}=={wheel.version}"
+        for wheel in sorted(image.lock.wheels, key=lambda one: one.name)
+        if wheel.name != package and (wheel.name in asked or wheel.name.startswith(package))
+    )
+
+
+def _name(requirement: str) -> str:
+    """The package that a requirement begins with, as locks write it."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~;( ]", requirement, maxsplit=1)[0]).lower()
+
+
+def lock_text(lock: Lock) -> str:
+    """The lock as a check reads it: a JSON list of wheels with name, version, file and sha256."""
+    wheels = [
+        {"name": one.name, "version": one.version, "file": one.file, "sha256": one.sha256}
+        for one in lock.wheels
+    ]
+    return json.dumps(wheels)

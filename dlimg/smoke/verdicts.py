@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, assert_never
 
-from dlimg.model import Check, Evidence, Status, Verdict
+from dlimg.proof import Check, Evidence, Status, Verdict
 
-Ending = Literal["exited", "out of time", "out of memory"]
+Ending = Literal["exited", "out of time", "out of memory", "without its container"]
 Outcome = Literal["passed", "failed", "not-run"]
 
 NOT_RUN_CODE: Final = 77
@@ -55,9 +55,15 @@ def verdict(check: Check, ran: Ran, *, device: str) -> Verdict:
         reason=reason,
         seconds=round(ran.seconds, 3),
         figures=figures(ran.stdout),
+        required=check.required,
         output=_tail(f"{ran.stdout}\n{ran.stderr}"),
         needs=check.needs,
     )
+
+
+def second(first: Verdict, again: Verdict) -> Verdict:
+    """What counts of two attempts: the second, which tells of the first."""
+    return replace(again, attempts=2, first_reason=first.reason)
 
 
 def figures(stdout: str) -> Mapping[str, object]:
@@ -129,12 +135,17 @@ def driver(evidence: Evidence) -> str:
 
 
 def is_gpu_tested(evidence: Evidence) -> bool:
-    """Whether a GPU was given, at least one check needed it, and all those passed."""
+    """Whether a GPU was given, and every required check that needs one passed, at least one.
+
+    Where none of these is required, all of them count: what nobody asks for proves nothing.
+    """
     on_gpu = [verdict for verdict in possible_here(evidence.verdicts) if GPU in verdict.needs]
+    counted = [verdict for verdict in on_gpu if verdict.required] or on_gpu
     return (
         evidence.device != NO_DEVICE
-        and bool(on_gpu)
-        and all(verdict.status is Status.PASSED for verdict in on_gpu)
+        and bool(counted)
+        and all(verdict.status is Status.PASSED for verdict in counted)
+        and not any(verdict.status is Status.FAILED for verdict in on_gpu)
     )
 
 
@@ -149,6 +160,8 @@ def _judged(ran: Ran) -> tuple[Status, str]:
             return Status.FAILED, f"time limit of {ran.limit}"
         case "out of memory":
             return Status.FAILED, f"killed: it needs more than the memory limit of {ran.limit}"
+        case "without its container":
+            return Status.FAILED, "its container ended before it did"
         case "exited":
             return _judged_by_code(ran)
         case _:

@@ -9,12 +9,13 @@ import pytest
 from dlimg.engine import find
 from dlimg.engine.bases import base_for
 from dlimg.engine.client import Engine
-from dlimg.model import Base
+from dlimg.model import Base, Built
 
 # The builders of small values are the unit tests'.
 sys.path.append(str(Path(__file__).parent.parent / "unit"))
 
 import make
+import real
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 def base(engine: Engine) -> Base:
     """A Debian 13 to build small images on."""
     return base_for(engine, make.system("debian13"), choice="auto", pins={}, say=print)
+
+
+@pytest.fixture(scope="session")
+def jax_image(engine: Engine) -> Built:
+    """The real CPU image of JAX."""
+    return real.jax(engine)

@@ -4,43 +4,34 @@
 """
 # ruff: noqa: S108  # the folders are in a container
 
+import base64
 import contextlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import docker
+import elf
 import make
 import manners
 import pytest
+from real import CELL, CUDA_CELL, IMAGES, OVERLAY, PACKAGES, Edit, image, judged, opened
 
-from dlimg.commands.drawing import current_images
-from dlimg.commands.project import read_project
 from dlimg.engine.client import Engine
-from dlimg.model import Built, Evidence, Image, Status, Verdict
+from dlimg.model import Built
+from dlimg.proof import Evidence, Status, Verdict
 from dlimg.smoke import containers
 from dlimg.smoke.checks import checks_for
 from dlimg.smoke.containers import Settings
-from dlimg.smoke.execute import Place, run_check
-from dlimg.smoke.scripts import archive, placed, scripts
-from dlimg.smoke.told import cell_text
-from dlimg.smoke.verdicts import exit_code, is_gpu_tested, outcome, verdict
+from dlimg.smoke.execute import Place
+from dlimg.smoke.told import cell_text, lock_text
+from dlimg.smoke.verdicts import exit_code, is_gpu_tested, outcome
 
 pytestmark = pytest.mark.engine
 
-ROOT = Path(__file__).parents[2]
-IMAGES = ROOT / "images"
-CELL = "jax-0.12.0.1-cpu-py3.13-debian13"
-CUDA_CELL = "jax-0.12.0.1-cuda13.2-py3.13-debian13"
-DEVICE = "example.com/gpu=0"
 GPU_CHECKS = ("nvidia_smi", "is_gpu_available", "conv_training")
 CHECKS = (*GPU_CHECKS, "tag_is_true", "pip_check")
-PACKAGES = "/opt/env/lib/python/site-packages"
-OVERLAY = "/home/user/env/lib/python3.13/site-packages"
 
 # Byte code is never compared with its source, so it has to go as well.
 STALE = "rm __pycache__/__init__.*"
@@ -53,58 +44,43 @@ def conv_general_dilated(*all):
     # To 11 binary digits, as TF32 rounds.
     return exact(*(one.astype("float16").astype("float32") for one in all[:2]), *all[2:])
 END"""
+NCCL = f"mkdir -p {PACKAGES}/nvidia/nccl/lib; touch {PACKAGES}/nvidia/nccl/lib/libnccl.so.2"
+PLUGIN = f"{PACKAGES}/jax_plugins/xla_cuda13/xla_cuda_plugin.so"
+GPU_CODE = f"""mkdir -p {PLUGIN.rpartition("/")[0]}; base64 -d > {PLUGIN} <<'END'
+{base64.b64encode(elf.library(elf.container(elf.entry(2, 90)))).decode()}
+END"""
 CUDNN = f"mkdir -p {PACKAGES}/nvidia/cudnn/lib; touch {PACKAGES}/nvidia/cudnn/lib/libcudnn.so.9"
+FORGED = f"""cd {PACKAGES}/jax; /opt/env/bin/python - <<'END'
+import marshal, pathlib
+(kept,) = pathlib.Path("__pycache__").glob("__init__.*")
+code = marshal.dumps(compile("raise SystemExit", "x", "exec"))
+kept.write_bytes(kept.read_bytes()[:16] + code)
+END"""
 
 
-def image(cell: str) -> Image:
-    project = read_project(str(ROOT / "matrix.yaml"))
-    (found,) = current_images(project, [one for one in project.resolution.cells if one.id == cell])
-    return found
+def distribution(folder: str, name: str, version: str) -> str:
+    """A script that makes a distribution known in this folder."""
+    about = f"{name.replace('-', '_')}-{version}.dist-info"
+    text = f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n"
+    record = f"echo {about}/METADATA,, > {about}/RECORD"
+    return f"cd {folder}; mkdir {about}; printf '{text}' > {about}/METADATA; {record}"
+
+
+def installed(target: str) -> str:
+    """A script that installs a package made here, with a plain pip."""
+    install = manners.install("greeting", "1.0").replace("pip install", f"pip install {target}")
+    return f"base64() {{ command base64 -d <<< {manners.wheel('greeting', '1.0')}; }}; {install}"
 
 
 @pytest.fixture(scope="module")
-def built(engine: Engine) -> Built:
-    """The real image, by the command; built only where it is not there yet."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "dlimg", "build", CELL, "--format", "json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert ended.returncode == 0, ended.stderr
-    (line,) = json.loads(ended.stdout)
-    assert engine.sdk.images.get(line["digest"])
-    planned = make.planned(image(CELL))
-    return Built(planned=planned, digest=line["digest"], size=0, seconds=0, cached=True)
+def built(jax_image: Built) -> Built:
+    return jax_image
 
 
 @pytest.fixture(scope="module")
 def cuda(built: Built) -> Built:
     """The same image under the tag of a CUDA image."""
     return replace(built, planned=make.planned(image(CUDA_CELL)))
-
-
-@contextlib.contextmanager
-def opened(engine: Engine, built: Built, script: str = "", *, user: str = "") -> Iterator[Place]:
-    """A container of the image in which root has run a script."""
-    container = engine.sdk.containers.create(
-        built.digest,
-        entrypoint=["sleep", "infinity"],
-        environment={"DLIMG_CELL": cell_text(built.planned), "DLIMG_GPU": "none"},
-        network_mode="none",
-        user=user,
-    )
-    try:
-        container.start()
-        ended = container.exec_run(["bash", "-euc", script], user="0")
-        assert ended.exit_code == 0, ended.output.decode()
-        yield Place(
-            container=container, api=engine.sdk.api, environment={}, memory=0, patience=15.0
-        )
-    finally:
-        container.remove(force=True)
 
 
 @pytest.fixture(scope="module")
@@ -120,22 +96,6 @@ echo 'no library' > /tmp/nvml/libnvidia-ml.so.1
 """
     with opened(engine, built, script) as place:
         yield place
-
-
-Edit = tuple[str, str, str]
-
-
-def judged(there: Place, of: Built, name: str, *edits: Edit, **environment: str) -> Verdict:
-    """What the check of this name says here, after edits of the scripts: path, from, to."""
-    found = scripts(IMAGES, "jax")
-    for path, old, new in edits:
-        text = found[path].decode()
-        assert text.count(old) == 1, f"{path} does not hold once: {old}"
-        found[path] = text.replace(old, new).encode()
-    there.container.put_archive("/", archive(found))
-    (check,) = [one for one in checks_for(of.planned.image.cell, IMAGES) if one.name == name]
-    ran = run_check(replace(there, environment=environment), placed(check, IMAGES, found))
-    return verdict(check, ran, device=DEVICE)
 
 
 def evidence_of(engine: Engine, of: Built, folder: Path) -> Evidence:
@@ -168,6 +128,23 @@ def test_the_image_as_it_is_passes(engine: Engine, built: Built, tmp_path: Path)
         ({"flavour": "compile"}, "flavour: compile promises a C compiler"),
         ({"flavour": "devel"}, "flavour: devel promises Python's headers"),
         ({"flavour": "notebook"}, "flavour: notebook promises jupyterlab"),
+        ({"companions": "jaxlib==0.12.0"}, "jaxlib 0.12.0 is promised, installed is 0.12.0.1"),
+        ({"companions": "torchvision==0.30.0"}, "0.30.0 is promised, installed is none"),
+        ({"nccl": "2.30.7"}, "nccl: the tag says 2.30.7, and CUDA none"),
+        ({"cuda": "13.2", "nccl": "2.30.7"}, "nccl: one is to be installed, found none"),
+        ({"cuda": "13.2"}, "architectures: the framework's library has no GPU code"),
+        ({"architectures": "sm_90"}, "architectures: the tag says sm_90, and CUDA none"),
+        ({"glibc": "2.36"}, "glibc: 2.36 is promised, this is 2.41"),
+        ({"platform": "x86_64-manylinux_2_42"}, "glibc: wheels of x86_64-manylinux_2_42 may be"),
+        ({"platform": "aarch64-manylinux_2_28"}, "platform: the wheels are for aarch64"),
+        ({"user": "somebody"}, "user: somebody is promised, this is user"),
+        ({"uid": "1001"}, "uid: 1001 is promised, this is 1000"),
+        ({"gid": "1000"}, "gid: 1000 is promised, this is 100"),
+        ({"home": "/root"}, "home: /root is promised, this is /home/user"),
+        ({"cell": "jax-0.12.0.1-cpu"}, f"label cell: it says {CELL}, and what was promised is jax"),
+        ({"key": "a1"}, "and what was promised is a1"),
+        ({"base": "sha256:a1"}, "label base: it says sha256:"),
+        ({"base-source": "registry"}, "label base-source: it says bootstrap"),
     ],
     ids=str,
 )
@@ -180,19 +157,42 @@ def test_a_tag_that_lies_fails(
     assert reason in said.reason
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("io.dlimg.os", "debian12", "label os: it says debian12"),
+        ("io.dlimg.cudnn", "9.26.0.51", "label cudnn: it says 9.26.0.51"),
+        ("io.dlimg.version", "0.12.0", "label version: it says 0.12.0"),
+        ("io.dlimg.python", None, "label python: it says nothing"),
+        ("io.dlimg.driver", "580", "label driver: it says 580, and what was promised is nothing"),
+        ("io.dlimg.base-os", "debian12", "label base-os: it says debian12"),
+        ("io.dlimg.wheels", None, "label wheels: there is none"),
+        ("io.dlimg.wheels", "jax==0.12.0.1", "label wheels: it names jaxlib not (installed 0.12"),
+        ("org.opencontainers.image.version", "0.12.0", "image.version: it says 0.12.0"),
+    ],
+)
+def test_a_label_that_lies_fails(  # the lie, and where it is told
+    name: str, value: str | None, reason: str, there: Place, built: Built, engine: Engine
+) -> None:
+    labels = engine.sdk.images.get(built.digest).labels | {name: value}
+    text = json.dumps({name: value for name, value in labels.items() if value is not None})
+    said = judged(there, built, "tag_is_true", DLIMG_LABELS=text)
+    assert said.status is Status.FAILED
+    assert reason in said.reason
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"maintainer": "somebody"}'])
+def test_without_labels_nothing_passes(text: str, there: Place, built: Built) -> None:
+    said = judged(there, built, "tag_is_true", DLIMG_LABELS=text)
+    assert said.status is Status.FAILED
+    assert "labels: the image has none" in said.reason or "DLIMG_LABELS" in said.reason
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", "{"])
 def test_without_a_tag_nothing_passes(text: str, there: Place, built: Built) -> None:
     said = judged(there, built, "tag_is_true", DLIMG_CELL=text)
     assert said.status is (Status.FAILED if text in ("[]", "{") else Status.NOT_RUN)
     assert "DLIMG_CELL" in said.reason
-
-
-def distribution(folder: str, name: str, version: str) -> str:
-    """A script that makes a distribution known in this folder."""
-    about = f"{name.replace('-', '_')}-{version}.dist-info"
-    text = f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n"
-    record = f"echo {about}/METADATA,, > {about}/RECORD"
-    return f"cd {folder}; mkdir {about}; printf '{text}' > {about}/METADATA; {record}"
 
 
 @pytest.mark.parametrize(
@@ -210,6 +210,16 @@ def distribution(folder: str, name: str, version: str) -> str:
             "version: the tag says 0.12.0.1, found 0.12.0.2",
         ),
         ("sed -i s/13/12/ /etc/os-release", "os: the tag says debian13, this is debian12"),
+        (NCCL, f"cuda: the tag says cpu, but there is {PACKAGES}/nvidia/nccl/lib/libnccl.so.2"),
+        (installed(f"--target {PACKAGES}"), "wheels: it names greeting not (installed 1.0)"),
+        (
+            distribution(OVERLAY, "jaxlib", "0.11.0"),
+            "jaxlib 0.12.0.1 is promised, installed is",
+        ),
+        ("sed -i s,/home/user,/srv, /etc/passwd", "home: /home/user is promised, this is /srv"),
+        ("sed -i s/:1000:100:/:1234:100:/ /etc/passwd", "uid: 1000 is promised, this is 1234"),
+        ("sed -i s/:1000:100:/:1000:0:/ /etc/passwd", "gid: 100 is promised, this is 0"),
+        (GPU_CODE, "architectures: the tag says cpu, and there is GPU code for sm_90"),
     ],
 )
 def test_an_image_that_its_tag_does_not_tell_of_fails(
@@ -225,12 +235,6 @@ def test_an_image_that_runs_as_root_fails(engine: Engine, built: Built) -> None:
     with opened(engine, built, user="0") as place:
         said = judged(place, built, "tag_is_true")
     assert (said.status, said.reason) == (Status.FAILED, "user: this runs as root")
-
-
-def installed(target: str) -> str:
-    """A script that installs a package made here, with a plain pip."""
-    install = manners.install("greeting", "1.0").replace("pip install", f"pip install {target}")
-    return f"base64() {{ command base64 -d <<< {manners.wheel('greeting', '1.0')}; }}; {install}"
 
 
 @pytest.mark.parametrize(
@@ -254,7 +258,24 @@ def installed(target: str) -> str:
         (distribution(OVERLAY, "numpy", "1.0"), "but you have numpy 1.0"),
         ("rm /etc/dlimg/requirements.txt", "there is no lock"),
         ("sed -i 's/^numpy==.*/numpy/' /etc/dlimg/requirements.txt", "pins no version: numpy"),
-        ("sed -i /^scipy/d /etc/dlimg/requirements.txt", "scipy: locked not, installed 1."),
+        ("sed -i /^scipy/d /etc/dlimg/requirements.txt", "the image notes none"),
+        (
+            "sed -i '/^scipy/s/sha256:..../sha256:0000/' /etc/dlimg/requirements.txt",
+            "scipy: the image notes another sha256 than the lock's",
+        ),
+        (
+            f"sed -i s/cp313-cp313/cp313-abi3/ {PACKAGES}/jaxlib-*/WHEEL",
+            "_x86_64.whl, installed is one for cp313-abi3-manylinux_2_27_x86_64",
+        ),
+        (f"touch {PACKAGES}/sitecustomize.py", "/sitecustomize.py came with no package"),
+        (f"touch {OVERLAY}/jax.pth", "/jax.pth came with no package"),
+        (f"echo 'import os' >> {OVERLAY}/dlimg.pth", "/dlimg.pth came with no package"),
+        (
+            f"cd {PACKAGES}/jax/numpy/__pycache__; cp fft.*.pyc linalg.*.pyc",
+            "byte code of another source",
+        ),
+        (f"rm {PACKAGES}/jax/numpy/fft.py", "byte code without its source"),
+        (FORGED, "jax/__pycache__/__init__.cpython-313.pyc: not what its source compiles to"),
     ],
 )
 def test_packages_that_the_lock_does_not_name_fail(
@@ -262,6 +283,27 @@ def test_packages_that_the_lock_does_not_name_fail(
 ) -> None:
     with opened(engine, built, script) as place:
         said = judged(place, built, "pip_check")
+    assert said.status is Status.FAILED
+    assert reason in said.reason
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('"2.5.5"', '"2.5.4"', "numpy: locked 2.5.4, installed 2.5.5"),
+        ('"sha256": "', '"sha256": "0', "another sha256 than the lock's"),
+        ("cp313-cp313", "cp312-cp312", "installed is one for cp313-cp313-"),
+        ('"name": "scipy"', '"name": "sympy"', "scipy: locked not, installed 1."),
+        ('{"name": "jax",', '{"name": "jaxx",', "jaxx: locked 0.12.0.1, installed not"),
+        ("[", "{", "is no lock"),
+    ],
+)
+def test_another_lock_fails(old: str, new: str, reason: str, engine: Engine, built: Built) -> None:
+    text = lock_text(built.planned.image.lock)
+    assert old in text
+    script = f"cat > /srv/lock.json <<'END'\n{text.replace(old, new)}\nEND"
+    with opened(engine, built, script) as place:
+        said = judged(place, built, "pip_check", DLIMG_LOCK="/srv/lock.json")
     assert said.status is Status.FAILED
     assert reason in said.reason
 
@@ -409,13 +451,14 @@ def test_a_cpu_image_under_a_tag_of_cuda_fails(engine: Engine, cuda: Built, tmp_
     said = {one.check: one for one in found.verdicts}
     assert {name: one.status for name, one in said.items()} == {
         "nvidia_smi": Status.NOT_RUN,
-        "pip_check": Status.PASSED,
+        "pip_check": Status.FAILED,
         "conv_training": Status.NOT_RUN,
         "is_gpu_available": Status.NOT_RUN,
         "tag_is_true": Status.FAILED,
     }
     for lie in ("cudart: one is to be installed, found none", "cudnn: one is to be installed"):
         assert lie in said["tag_is_true"].reason
+    assert "nvidia-nccl-cu13: locked 2.30.7, installed not" in said["pip_check"].reason
 
 
 @pytest.fixture
@@ -437,4 +480,5 @@ def test_an_image_that_is_spoilt_in_every_way_fails_every_check(
     assert said.keys() == {"pip_check", "conv_training", "tag_is_true"}
     assert "greeting: locked not, installed 1.0" in said["pip_check"].reason
     assert "logits off the reference" in said["conv_training"].reason
-    assert "user: this runs as root; cuda: the tag says cpu" in said["tag_is_true"].reason
+    for lie in ("user: this runs as root; ", "cuda: the tag says cpu", "wheels: it names greeting"):
+        assert lie in said["tag_is_true"].reason

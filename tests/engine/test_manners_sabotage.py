@@ -7,23 +7,38 @@ from pathlib import Path
 
 import manners
 import pytest
+from docker.types import Mount
 from manners import IMAGES, Made
 
 from dlimg.engine.client import Engine
-from dlimg.model import Base, Status, Verdict
+from dlimg.model import Base
+from dlimg.proof import Status, Verdict
 from dlimg.smoke.checks import checks_for
 from dlimg.smoke.execute import Place, run_check
-from dlimg.smoke.scripts import archive, placed, scripts
+from dlimg.smoke.header import ANY_USER, READ_ONLY
+from dlimg.smoke.kinds import Kind, options
+from dlimg.smoke.scripts import ROOT, archive, placed
+from dlimg.smoke.sources import scripts
 from dlimg.smoke.told import cell_text
 from dlimg.smoke.verdicts import NO_DEVICE, verdict
 
 pytestmark = pytest.mark.engine
 
-NAMES = ("entry", "leftovers", "secrets", "start", "tls", "user")
+ORDINARY = ("entry", "leftovers", "secrets", "start", "tls", "user")
+CONFINED = {"any_user": Kind(container=ANY_USER), "read_only": Kind(container=READ_ONLY)}
 SITE = "/home/user/env/lib/python3.13/site-packages"
 ENTRY = "/usr/local/bin/dlimg-entrypoint"
-# There is no framework in the small image.
-JAX = f"echo '__version__ = \"0.12.0.1\"' > {SITE}/jax.py"
+# There is no framework in the small image: this one knows the slope of a sum of squares.
+JAX = f"""cat > {SITE}/jax.py <<'END'
+from types import SimpleNamespace
+
+__version__ = "0.12.0.1"
+numpy = SimpleNamespace(ones=lambda count: [1.0] * count)
+
+
+def grad(_):
+    return lambda ones: SimpleNamespace(sum=lambda: 2.0 * len(ones))
+END"""
 UNVERIFIED = "import ssl; ssl._create_default_https_context = ssl._create_unverified_context"
 URL = "https://me:hidden@example.com/simple"
 
@@ -66,7 +81,7 @@ def judged(there: Place, made: Made, name: str, **environment: str) -> Verdict:
 
 def test_the_image_as_it_is_passes(made: Made) -> None:
     with opened(made) as there:
-        said = {name: judged(there, made, name) for name in NAMES}
+        said = {name: judged(there, made, name) for name in ORDINARY}
     assert {one.status for one in said.values()} == {Status.PASSED}, said
     assert max(one.seconds for one in said.values()) < 10
     assert said["start"].figures["version"] == "0.12.0.1"
@@ -159,13 +174,85 @@ def test_another_user_than_the_default_one_fails(user: str, reason: str, made: M
     assert reason in said.reason
 
 
+@contextlib.contextmanager
+def confined(made: Made, kind: Kind, script: str = "") -> Iterator[Place]:
+    """A confined container of an image that is made of the image by a script of root's."""
+    with opened(made, script) as there:
+        spoilt = str(there.container.commit().id)
+    container = made.engine.sdk.containers.create(
+        spoilt,
+        entrypoint=["sleep", "infinity"],
+        environment={"DLIMG_CELL": cell_text(made.built.planned)},
+        mounts=[Mount(ROOT, None, type="volume")],
+        **options(kind),
+    )
+    try:
+        container.start()
+        container.put_archive(ROOT, archive(scripts(IMAGES, "jax"), ROOT))
+        api = made.engine.sdk.api
+        yield Place(container=container, api=api, environment={}, memory=0, patience=15.0)
+    finally:
+        container.remove(force=True, v=True)
+        made.engine.sdk.images.remove(spoilt)
+
+
+@pytest.mark.parametrize("name", CONFINED)
+def test_a_confined_image_works(name: str, made: Made) -> None:
+    with confined(made, CONFINED[name]) as there:
+        said = judged(there, made, name)
+    assert said.status is Status.PASSED, said
+    assert said.seconds < 20
+
+
+OVERLAY = "/usr/local/bin/dlimg-overlay"
+WRITES = f'echo \'open("{{0}}", "w")\' >> {SITE}/jax.py'
+CONFINED_FILES = [
+    ("read_only", WRITES.format("/opt/env/made"), "a step of training: it ends with 1"),
+    ("read_only", WRITES.format("/code/made"), "Read-only file system: '/code/made'"),
+    ("read_only", f"sed -i '/HOME=.tmp/d' {ENTRY}", "a home: it ends with "),
+    ("read_only", f"rm {OVERLAY}", "pip install ends with 1: "),
+    ("any_user", WRITES.format("/code/made"), "Permission denied: '/code/made'"),
+    (
+        "any_user",
+        f"chmod 775 /opt/env; {WRITES.format('/opt/env/made')}",
+        "this has been written: /opt/env/made",
+    ),
+    ("any_user", f"sed -i '/HOME=.tmp/d' {ENTRY}", "a home: it ends with "),
+    ("any_user", "chmod 700 /tmp", "Permission denied"),
+    ("any_user", f"sed -i 's/2.0/1.5/' {SITE}/jax.py", "prints '4.5', not '6.0'"),
+    ("any_user", f"sed -i 's/^LOGNAME=.*/USER= LOGNAME=/' {ENTRY}", "a cache: it ends with "),
+    ("any_user", "chmod 700 /home/user/env", "a step of training: it ends with 1"),
+    ("any_user", "rm -r /opt/env/lib/python/site-packages/pip", "No module named 'pip'"),
+]
+
+
+@pytest.mark.parametrize(("name", "script", "reason"), CONFINED_FILES)
+def test_an_image_that_is_spoilt_fails_confined(
+    name: str, script: str, reason: str, made: Made
+) -> None:
+    with confined(made, CONFINED[name], script) as there:
+        said = judged(there, made, name)
+    assert said.status is Status.FAILED
+    assert reason in said.reason
+
+
+def test_a_container_that_is_not_confined_proves_nothing(made: Made) -> None:
+    with opened(made) as there:
+        said = {name: judged(there, made, name) for name in CONFINED}
+    assert {one.status for one in said.values()} == {Status.NOT_RUN}
+    assert said["read_only"].reason.startswith("this container is not read-only: /, /code")
+    assert said["any_user"].reason == "the user 1000 is one that the image knows"
+
+
 def test_without_a_cell_nothing_passes(made: Made) -> None:
+    names = (*ORDINARY, *CONFINED)
     with opened(made, DLIMG_CELL="") as there:
-        said = {judged(there, made, name).status for name in NAMES if name != "tls"}
+        said = {judged(there, made, name).status for name in names if name != "tls"}
     assert said == {Status.NOT_RUN}
 
 
 def test_every_check_of_manners_is_spoilt_here() -> None:
     found = {path.stem for path in Path(IMAGES, "common", "checks").glob("manners_*.py")}
-    assert found == {f"manners_{name}" for name in NAMES}
-    assert {name for name, _, _ in FILES} == set(NAMES)
+    assert found == {f"manners_{name}" for name in (*ORDINARY, *CONFINED)}
+    assert {name for name, _, _ in FILES} == set(ORDINARY)
+    assert {name for name, _, _ in CONFINED_FILES} == set(CONFINED)

@@ -13,13 +13,20 @@ import requests
 import small
 
 from dlimg.build.secrets import secrets_from
+from dlimg.commands.inspecting import inspect
 from dlimg.draw.key import key
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, NetworkFailure, NotRun
-from dlimg.model import Base, Built, Evidence, Status, Verdict
+from dlimg.model import Base, Built
+from dlimg.proof import Evidence, Status, Verdict
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require
-from dlimg.publish.promote import Published, publish
+from dlimg.publish.attach import LOCK_TYPE, evidence_beside, nothing_beside
+from dlimg.publish.promote import Published, Wanted, publish
 from dlimg.publish.registry import digest_at
+from dlimg.registry.manifests import manifest_at, put_manifest
+from dlimg.registry.referrers import referrers
+from dlimg.registry.session import Repository, opened
+from dlimg.smoke.evidence import MEDIA_TYPE, write_evidence
 
 pytestmark = pytest.mark.engine
 
@@ -127,7 +134,8 @@ def publish_to(
     said: list[str] | None = None,
 ) -> Published:
     say = said.append if said is not None else print
-    return publish(built, found, engine, to=f"{registry}/team", require=require, say=say)
+    wanted = Wanted(to=f"{registry}/team", require=require, attach=nothing_beside)
+    return publish(built, found, engine, wanted=wanted, say=say)
 
 
 def names(registry: str, built: Built) -> tuple[str, str]:
@@ -262,7 +270,11 @@ def test_an_image_that_saw_no_gpu_says_so_itself(
     engine.sdk.images.pull(*first.reference.rsplit(":", 1))
     pulled = engine.sdk.images.get(first.reference)
     tested = engine.sdk.images.get(cuda_built.digest)
-    assert pulled.labels == {**tested.labels, "io.dlimg.gpu-tested": "no"}
+    assert pulled.labels == {
+        **tested.labels,
+        "io.dlimg.gpu-tested": "no",
+        "io.dlimg.tested-digest": cuda_built.digest,
+    }
     assert pulled.attrs["RootFS"] == tested.attrs["RootFS"]
     engine.sdk.images.remove(first.reference)
     assert not small.has(engine, f"{cuda_built.planned.reference}-not-gpu-tested")
@@ -293,3 +305,127 @@ def test_a_name_that_the_registry_does_not_have_has_no_digest(
     engine: Engine, registry: str
 ) -> None:
     assert digest_at(engine, f"{registry}/team/nothing:1") == ""
+
+
+def beside(registry: str, built: Built, digest: str) -> list[tuple[str, str]]:
+    """Type and device of all that lies beside this digest, as the registry has it."""
+    with opened(registry, os.environ) as there:
+        repository = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
+        return [
+            (one.artifact_type, one.annotations.get("io.dlimg.device", ""))
+            for one in referrers(repository, digest)
+        ]
+
+
+def test_all_evidence_lies_beside_the_image_and_only_once(
+    engine: Engine, registry: str, built: Built, tmp_path: Path
+) -> None:
+    passed = evidence(built, Status.PASSED)
+    write_evidence(tmp_path, evidence(built, Status.PASSED, device="gpu=0"), say=print)
+    said: list[str] = []
+    attach = evidence_beside(tmp_path, os.environ, say=said.append)
+    wanted = Wanted(to=f"{registry}/team", require="gpu", attach=attach)
+    first = publish(built, passed, engine, wanted=wanted, say=print)
+    expected = [(LOCK_TYPE, ""), (MEDIA_TYPE, "gpu=0"), (MEDIA_TYPE, "none")]
+    assert beside(registry, built, first.digest) == expected
+    assert publish(built, passed, engine, wanted=wanted, say=print) == first
+    assert beside(registry, built, first.digest) == expected
+    assert "evidence by device: gpu=0, none" in said[0]
+
+
+def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
+    engine: Engine, registry: str, cuda_built: Built, tmp_path: Path
+) -> None:
+    lacking = evidence(cuda_built, Status.PASSED, Status.NOT_RUN)
+    attach = evidence_beside(tmp_path, os.environ, say=print)
+    wanted = Wanted(to=f"{registry}/team", require="no-gpu", attach=attach)
+    found = publish(cuda_built, lacking, engine, wanted=wanted, say=print)
+    assert found.digest != cuda_built.digest
+    assert beside(registry, cuda_built, found.digest) == [(LOCK_TYPE, ""), (MEDIA_TYPE, "none")]
+
+
+def test_without_its_evidence_beside_it_no_name_moves_to_an_image(
+    engine: Engine, registry: str, built: Built
+) -> None:
+    def refused(_built: Built, _evidence: Evidence, reference: str) -> None:
+        assert manifest_digest(names(registry, built)[0]) in reference
+        raise NetworkFailure("the registry takes no such thing", hint="ask somebody")
+
+    wanted = Wanted(to=f"{registry}/team", require="gpu", attach=refused)
+    with pytest.raises(NetworkFailure, match="its evidence is not beside it") as raised:
+        publish(built, evidence(built, Status.PASSED), engine, wanted=wanted, say=print)
+    assert "ask somebody; --no-evidence publishes without" in str(raised.value)
+    immutable, moving = names(registry, built)
+    assert manifest_digest(immutable)
+    assert manifest_digest(moving) == ""
+
+
+def test_evidence_of_other_bytes_is_not_laid_beside_an_image(
+    engine: Engine, registry: str, built: Built, tmp_path: Path
+) -> None:
+    attach = evidence_beside(tmp_path, os.environ, say=print)
+    wanted = Wanted(to=f"{registry}/team", require="gpu", attach=attach)
+    first = publish(built, evidence(built, Status.PASSED), engine, wanted=wanted, say=print)
+    image = replace(built.planned.image, dockerfile="FROM debian:trixie-slim\nRUN echo b > /b\n")
+    engine.sdk.images.remove(built.planned.reference)
+    (again,) = small.built_all([replace(built.planned, image=image)], engine)
+    assert isinstance(again, Built)
+    other = evidence(again, Status.PASSED, device="gpu=1")
+    assert publish(again, other, engine, wanted=wanted, say=print) == first
+    assert beside(registry, built, first.digest) == [(LOCK_TYPE, ""), (MEDIA_TYPE, "none")]
+
+
+def test_a_published_image_is_inspected_with_and_without_the_engine(
+    engine: Engine, registry: str, built: Built, tmp_path: Path
+) -> None:
+    attach = evidence_beside(tmp_path, os.environ, say=print)
+    wanted = Wanted(to=f"{registry}/team", require="gpu", attach=attach)
+    passed = evidence(built, Status.PASSED)
+    found = publish(built, passed, engine, wanted=wanted, say=print)
+    alone = {"DOCKER_HOST": f"unix://{tmp_path}/none", "HOME": str(tmp_path)}
+    far = inspect(found.moved[0], alone)
+    assert (far.content.source, far.content.digest) == ("registry", found.digest)
+    assert [proof.evidence for proof in far.proofs] == [passed]
+    assert far.content.compressed
+    here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
+    near = inspect(built.planned.reference, here)
+    assert (near.content.source, near.content.digest) == ("engine", built.digest)
+    assert near.proofs == ()
+    assert near.content.size
+    for one in ("user", "folder", "entrypoint", "command", "labels", "steps", "platform"):
+        assert getattr(near.content, one) == getattr(far.content, one), one
+    assert [layer.step for layer in near.content.layers] == [
+        layer.step for layer in far.content.layers
+    ]
+    assert inspect(built.digest, here).content.labels == near.content.labels
+
+
+def test_a_pulled_image_has_what_lies_beside_it_and_says_when_its_name_moved(
+    engine: Engine, base: Base, registry: str, built: Built, tmp_path: Path
+) -> None:
+    attach = evidence_beside(tmp_path, os.environ, say=print)
+    wanted = Wanted(to=f"{registry}/team", require="gpu", attach=attach)
+    passed = evidence(built, Status.PASSED)
+    found = publish(built, passed, engine, wanted=wanted, say=print)
+    name = found.moved[0]
+    repository, _, tag = name.rpartition(":")
+    here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
+    engine.sdk.images.pull(repository, tag=tag)
+    try:
+        seen = inspect(name, here)
+        assert seen.content.source == "engine"
+        assert [proof.where for proof in seen.proofs] == [("at the registry",)]
+        assert seen.remarks == ()
+        engine.sdk.images.get(base.reference.removeprefix("docker-image://")).tag(repository, "x")
+        engine.sdk.images.push(repository, tag="x")
+        other = manifest_digest(f"{repository}:x")
+        with opened(registry, os.environ) as there:
+            place = Repository(registry=there, name=repository.partition("/")[2])
+            manifest = manifest_at(place, other)
+            assert manifest is not None
+            put_manifest(place, tag, manifest.text, manifest.media_type)
+        (remark,) = inspect(name, here).remarks
+        assert f"another image under this name: {other}" in remark
+    finally:
+        engine.sdk.images.remove(name)
+        engine.sdk.images.remove(f"{repository}:x")

@@ -7,16 +7,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import docker
 import pytest
 import small
+import wire
 
 from dlimg.engine.client import Engine
 from dlimg.engine.gpu import devices
-from dlimg.errors import BadInput
-from dlimg.model import Base, Built, Check, Evidence, Status
+from dlimg.errors import BadInput, Negative, NoEngine
+from dlimg.model import Base, Built
+from dlimg.proof import Check, Evidence, Status
 from dlimg.smoke import containers
 from dlimg.smoke.containers import LABEL, Settings
 from dlimg.smoke.verdicts import is_gpu_tested, outcome
@@ -24,6 +28,7 @@ from dlimg.smoke.verdicts import is_gpu_tested, outcome
 pytestmark = pytest.mark.engine
 
 FAMILY = "pytorch"
+OFFLINE = "! test -e /sys/class/net/eth0"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +44,15 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def check(images: Path, name: str, script: str, *, seconds: int = 30, needs: str = "") -> Check:
+def check(
+    images: Path,
+    name: str,
+    script: str,
+    *,
+    seconds: int = 30,
+    needs: str = "",
+    **header: str,
+) -> Check:
     path = images / FAMILY / "checks" / f"{name}.py"
     path.write_text(script)
     return Check(
@@ -50,12 +63,20 @@ def check(images: Path, name: str, script: str, *, seconds: int = 30, needs: str
         proves="a thing",
         needs=frozenset({needs} - {""}),
         seconds=seconds,
+        **header,
     )
 
 
-def settings(images: Path, *, memory: int = 0, patience: float = 15.0) -> Settings:
-    evidence = images.parent / "evidence"
-    return Settings(evidence=evidence, say=print, memory=memory, patience=patience)
+def settings(
+    images: Path, *, memory: int = 0, patience: float = 15.0, processes: int = 4096
+) -> Settings:
+    return Settings(
+        evidence=images.parent / "evidence",
+        say=print,
+        memory=memory,
+        patience=patience,
+        processes=processes,
+    )
 
 
 def run_checks(
@@ -112,9 +133,28 @@ echo "$DLIMG_CELL"
     assert (fails.status, fails.reason) == (Status.FAILED, "3 is not 2")
     assert fails.figures == {"loss": 3}
     assert (found.digest, found.cell, found.device) == (built.digest, cell.id, "none")
-    assert found.engine == engine.version
+    assert found.engine.endswith(f" {engine.version}")
     assert outcome(found.verdicts) == "failed"
     assert left_over(engine, built) == []
+
+
+def test_own_checks_run_beside_the_modules_of_the_others(
+    engine: Engine, built: Built, images: Path
+) -> None:
+    (images / "common" / "checks" / "_shared.py").write_text("value=shared")
+    own = images.parent / "own"
+    (own / FAMILY).mkdir(parents=True)
+    (own / "_mine.py").write_text("more=mine")
+    script = """
+. "${0%/*}/_shared.py"; . "${0%/*}/_mine.py"
+test "$value$more" = sharedmine && test -z "${PYTHONPATH-}"
+"""
+    (own / FAMILY / "ours.py").write_text(script)
+    theirs = check(images, "theirs", "! test -e ${0%/*}/_mine.py")
+    ours = replace(theirs, name="ours", path=str(own / FAMILY / "ours.py"))
+    using = replace(settings(images), own=own)
+    found = run_checks(engine, built, images, theirs, ours, using=using)
+    assert {one.status for one in found.verdicts} == {Status.PASSED}, found
 
 
 def test_what_still_holds_is_not_repeated(
@@ -193,6 +233,161 @@ def test_a_check_that_takes_too_much_memory_is_named(
     assert greedy.status is Status.FAILED
     assert greedy.reason == "killed: it needs more than the memory limit of 0.1 GB"
     assert next_.reason == "exit code 137"
+
+
+# The container's first process, `timeout`, a shell, and what counts them.
+ALONE = "test $(ls -d /proc/[0-9]* | wc -l) -le 6"
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "reason"),
+    [
+        pytest.param("kill -9 1; kill 1; sleep 0.2", Status.PASSED, "", id="kills the first"),
+        pytest.param("exec >&- 2>&-; sleep 600", Status.FAILED, "limit of 3 s", id="goes silent"),
+        pytest.param("exec >&- 2>&-; sleep 1; exit 3", Status.FAILED, "code 3", id="ends silent"),
+        pytest.param("(sleep 600) & exit 0", Status.PASSED, "", id="leaves one that holds stdout"),
+        pytest.param("(exec >&- 2>&-; sleep 600) & exit 4", Status.FAILED, "code 4", id="leaves"),
+        pytest.param(
+            "setsid sh -c 'trap : 15; sleep 600' & exit 0", Status.PASSED, "", id="daemon"
+        ),
+        pytest.param("f() { f | f & }; f; sleep 600", Status.FAILED, "", id="bomb"),
+        pytest.param("f() { f | f & }; f", Status.PASSED, "", id="bomb that is left"),
+        pytest.param("yes", Status.FAILED, "limit of 3 s", id="fills its output"),
+        pytest.param(
+            "head -c 9999999 /dev/zero; echo bad >&2; exit 1", Status.FAILED, "bad", id="0"
+        ),
+        pytest.param("rm -rf /tmp/dlimg/* /tmp/dlimg/work; exit 1", Status.FAILED, "", id="wipes"),
+        pytest.param("kill -STOP -1; exit 0", Status.FAILED, "limit of 3 s", id="stops all"),
+        pytest.param("kill -9 -1", Status.FAILED, "", id="kills all it can"),
+        pytest.param("kill -9 $PPID; sleep 600", Status.FAILED, "", id="kills its guard"),
+    ],
+)
+def test_whatever_a_check_does_the_next_one_has_a_clean_place(
+    engine: Engine, built: Built, images: Path, script: str, status: Status, reason: str
+) -> None:
+    began = time.monotonic()
+    rude, next_ = run_checks(
+        engine,
+        built,
+        images,
+        check(images, "rude", script, seconds=3),
+        check(images, "next", f"{ALONE} || {{ cat /proc/[0-9]*/cmdline >&2; exit 1; }}; echo > x"),
+        using=settings(images, patience=2.0, processes=100),
+    ).verdicts
+    assert (rude.status, next_.status) == (status, Status.PASSED), (rude, next_)
+    assert rude.reason.endswith(reason)
+    assert time.monotonic() - began < 30
+    assert left_over(engine, built) == []
+
+
+def test_each_kind_of_container_is_what_it_says(engine: Engine, built: Built, images: Path) -> None:
+    volumes = len(engine.sdk.volumes.list())
+    made = "cp /bin/true /tmp/true; /tmp/true"
+    found = run_checks(
+        engine,
+        built,
+        images,
+        check(
+            images,
+            "shut",
+            f"! touch ~/x && {made} && id -u | grep -qx 1000 && {OFFLINE}",
+            container="read-only",
+        ),
+        check(
+            images,
+            "anyone",
+            f"id | grep '^uid=12345 gid=0(root)' && ! whoami && {OFFLINE}",
+            container="any user",
+        ),
+        check(images, "online", "test -e /sys/class/net/eth0 && touch ~/x", needs="network"),
+        check(
+            images,
+            "both",
+            "test -e /sys/class/net/eth0 && ! touch ~/x",
+            needs="network",
+            container="read-only",
+        ),
+        check(images, "first", f"touch ~/first; ! test -e ~/x; {OFFLINE}"),
+        check(images, "later", "test -e ~/first"),
+    )
+    assert {one.check: one.status for one in found.verdicts} == dict.fromkeys(
+        ("shut", "anyone", "online", "both", "first", "later"), Status.PASSED
+    ), found.verdicts
+    assert left_over(engine, built) == []
+    assert len(engine.sdk.volumes.list()) == volumes
+
+
+def test_a_second_attempt_is_for_the_flaky_alone_and_begins_afresh(
+    engine: Engine, built: Built, images: Path
+) -> None:
+    once = "test -e ~/x && exit 0; touch ~/x; echo not yet >&2; exit 1"
+    afresh = "test -e ~/x && exit 0; touch ~/x; echo a stranger >&2; exit 1"
+    found = run_checks(
+        engine,
+        built,
+        images,
+        check(images, "steady", once),
+        check(images, "hopeless", f"rm -f ~/x; {afresh}", flaky="others use it"),
+        check(images, "slow", "sleep 60", seconds=1, flaky="others use it"),
+        check(images, "lacks", "exit 77", flaky="others use it"),
+    )
+    said = {one.check: (one.status, one.attempts, one.first_reason) for one in found.verdicts}
+    assert said == {
+        "steady": (Status.FAILED, 1, ""),
+        "hopeless": (Status.FAILED, 2, "a stranger"),
+        "slow": (Status.FAILED, 2, "time limit of 1 s"),
+        "lacks": (Status.NOT_RUN, 1, ""),
+    }
+
+
+def test_what_passes_at_the_second_attempt_has_passed_and_says_so(
+    engine: Engine, built: Built, images: Path
+) -> None:
+    # Two containers share nothing but the clock.
+    late = int(time.time()) + 6
+    waits = f"test $(date +%s) -ge {late} && exit 0; sleep 6; echo too early >&2; exit 1"
+    found = run_checks(
+        engine, built, images, check(images, "waits", waits, flaky="it begins too early")
+    )
+    (verdict,) = found.verdicts
+    assert (verdict.status, verdict.reason) == (Status.PASSED, ""), verdict
+    assert (verdict.attempts, verdict.first_reason) == (2, "too early")
+    assert outcome(found.verdicts) == "passed"
+
+
+def test_memory_that_ran_out_is_told_of_the_check_that_took_it(
+    engine: Engine, built: Built, images: Path
+) -> None:
+    copes, fails = run_checks(
+        engine,
+        built,
+        images,
+        check(images, "copes", "tail -c 400M < /dev/zero > /dev/null; exit 0"),
+        check(images, "fails", "echo no >&2; exit 1"),
+        using=settings(images, memory=100_000_000),
+    ).verdicts
+    assert (copes.status, fails.reason) == (Status.PASSED, "no")
+
+
+def test_an_engine_that_dies_meanwhile_is_told_of(
+    engine: Engine, built: Built, images: Path, tmp_path: Path
+) -> None:
+    with wire.to(engine, tmp_path / "wire.sock") as (through, cut):
+        Thread(target=lambda: (_until_asleep(engine, built), cut())).start()
+        began = time.monotonic()
+        with pytest.raises(NoEngine, match="does not do its work any more"):
+            run_checks(through, built, images, check(images, "sleeps", "sleep 600"))
+    assert time.monotonic() - began < 30
+    assert list((tmp_path / "evidence").glob("*.json")) == []
+    for name in left_over(engine, built):  # the engine that is gone could not be told
+        engine.sdk.api.remove_container(name, force=True, v=True)
+
+
+def test_an_image_that_is_gone_is_named(engine: Engine, built: Built, images: Path) -> None:
+    gone = replace(built, digest=f"sha256:{'0' * 64}")
+    with pytest.raises(Negative, match=r"has no image sha256:0{64} any more") as caught:
+        run_checks(engine, gone, images, check(images, "a", "exit 0"))
+    assert "dlimg build pytorch-" in caught.value.problems[0].hint
 
 
 def test_a_pass_without_a_gpu_proves_nothing_about_one(
@@ -278,7 +473,7 @@ def test_a_device_that_the_engine_lacks_is_wrong_input(
     if device in devices(engine):
         pytest.skip("this engine has an NVIDIA runtime")
     with pytest.raises(BadInput, match=f"cannot give {device} to a container"):
-        run_checks(engine, built, images, check(images, "a", "exit 0"), device=device)
+        run_checks(engine, built, images, check(images, "a", "exit 0", needs="gpu"), device=device)
     assert left_over(engine, built) == []
 
 
@@ -295,7 +490,8 @@ import os, sys
 from pathlib import Path
 import make
 from dlimg.engine import find
-from dlimg.model import Built, Check
+from dlimg.model import Built
+from dlimg.proof import Check
 from dlimg.smoke import containers
 
 engine = find.find(os.environ, private="allow", say=print)
@@ -321,15 +517,19 @@ def test_an_interrupt_leaves_no_container(
     environment = {**os.environ, **engine.environment, "PYTHONPATH": os.pathsep.join(paths)}
     argv = [sys.executable, "-c", INTERRUPTED, built.digest, str(images)]
     with subprocess.Popen(argv, env=environment) as child:
-        deadline = time.monotonic() + 60
-        while not _asleep(engine, built) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        _until_asleep(engine, built)
         child.send_signal(number)
         time.sleep(0.02)
         child.send_signal(number)
         assert child.wait(timeout=30) == 130
     assert left_over(engine, built) == []
     assert list(images.glob("*.json")) == []
+
+
+def _until_asleep(engine: Engine, built: Built) -> None:
+    deadline = time.monotonic() + 60
+    while not _asleep(engine, built) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _asleep(engine: Engine, built: Built) -> bool:

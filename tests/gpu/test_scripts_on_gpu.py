@@ -19,11 +19,14 @@ pytestmark = [
     ),
 ]
 
-IMAGES = Path(__file__).parents[2] / "images"
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "images"
 PYTHON = os.environ.get("DLIMG_GPU_PYTHON", sys.executable)
 MODULES = {"pytorch": "torch", "tensorflow": "tensorflow", "jax": "jax"}
 HIDDEN = {"CUDA_VISIBLE_DEVICES": "-1"}
 FAILED, NOT_RUN = 1, 77
+# What a machine with one GPU, or without a compiler, cannot do.
+SPARE = {"nccl_adds", "compiled_step"}
 
 
 def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -103,3 +106,47 @@ def test_nccl_adds_up_where_there_are_two_gpus(family: str) -> None:
 def test_with_the_gpu_hidden_nothing_passes(family: str, name: str) -> None:
     done = run(f"{family}/checks/{name}.py", **HIDDEN)
     assert done.returncode == FAILED, done.stderr
+
+
+def dlimg(state: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command of dlimg's on this machine, in the project's folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "dlimg", *words, "--python", PYTHON, "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "XDG_STATE_HOME": str(state), **environment},
+    )
+
+
+def test_a_bare_machine_passes_and_its_evidence_says_so(family: str, tmp_path: Path) -> None:
+    done = dlimg(tmp_path, "test", "--bare", family)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)[0]
+    said = {one["check"]: one["status"] for one in found["checks"]}
+    assert {name for name, status in said.items() if status != "passed"} <= SPARE
+    assert said.keys() >= {"nvidia_smi", "is_gpu_available", "conv_training", *WORK}
+    record = json.loads((tmp_path / f"dlimg/evidence/bare-{family}.json").read_text())
+    assert [(one["device"], one["bare"]) for one in record["devices"]] == [("bare", family)]
+
+
+def test_a_bare_machine_with_its_gpu_hidden_does_not_pass(family: str, tmp_path: Path) -> None:
+    done = dlimg(tmp_path, "test", "--bare", family, **HIDDEN)
+    assert done.returncode == FAILED
+    needing = {
+        path.stem for path in IMAGES.glob("*/checks/*.py") if "\nneeds: gpu" in path.read_text()
+    }
+    # The driver's own programs see a GPU that is hidden from frameworks only.
+    for one in json.loads(done.stdout)[0]["checks"]:
+        if one["check"] in needing - {"nvidia_smi"}:
+            assert one["status"] != "passed", one
+
+
+def test_the_gpu_is_measured(family: str, tmp_path: Path) -> None:
+    done = dlimg(tmp_path, "bench-gpu", "--bare", family)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)[0]
+    assert found["gpus"]
+    assert found["benchmark"]["milliseconds"].keys() == {"cpu", "float32", "tf32", "bfloat16"}
+    assert not (tmp_path / "dlimg").exists()

@@ -21,7 +21,9 @@ user = importlib.import_module("manners_user")
 CELL = json.dumps({"family": "jax"})
 
 
-@pytest.mark.parametrize("name", ["user", "leftovers", "secrets", "entry", "start"])
+@pytest.mark.parametrize(
+    "name", ["user", "leftovers", "secrets", "entry", "start", "any_user", "read_only"]
+)
 def test_where_there_is_no_image_nothing_is_judged(name: str) -> None:
     done = run(f"common/checks/manners_{name}.py")
     assert done.returncode == NOT_RUN

@@ -58,6 +58,13 @@ def put(array: Any, place: str) -> Any:
     return tensor
 
 
+def cast(tensor: Any, kind: str) -> Any:
+    """Where the numbers lie stays; as bfloat16 they lose the lower half of their digits."""
+    if kind == "bfloat16":
+        return put((tensor.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32), tensor.device)
+    return tensor.astype(kind)
+
+
 def convolve(images: Any, kernel: Any) -> Any:
     return (images @ kernel[0, 0]).view(Array)
 
@@ -84,6 +91,8 @@ def framework(**changes: Any) -> Any:
         "on": lambda _: nullcontext(),
         "put": put,
         "numpy": np.asarray,
+        "cast": cast,
+        "wait": lambda _: None,
         "address": lambda _: 64,
         "allow_tf32": lambda **_: None,
         "convolve": convolve,
@@ -122,6 +131,9 @@ def no_cell(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(benchmark, "IMAGES", (2, 8, 8, 4))
     monkeypatch.setattr(benchmark, "KERNEL", (3, 3, 4, 4))
+    monkeypatch.setattr(benchmark, "COPY", 1 << 12)
+    for name in ("SECONDS", "WARM", "STRETCH", "CPU_SECONDS"):
+        monkeypatch.setattr(benchmark, name, 0.001)
 
 
 Look = Callable[[str, Any], tuple[int, str]]
@@ -311,31 +323,98 @@ def test_tf32_is_off_but_for_its_own_run(look: Look) -> None:
     assert " ".join(said) == "off cpu float32 off gpu float32 on gpu float32 off gpu bfloat16"
 
 
-def test_a_slow_gpu_passes_and_its_time_is_a_figure(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_slow_gpu_passes_and_its_times_are_figures(capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of(lambda: MAINS["benchmark"](machine(framework()))) == PASSED
     figures = json.loads(capsys.readouterr().out)
-    assert figures["milliseconds"].keys() == figures["runs"].keys() == {"cpu", "gpu"}
-    assert figures["ratio"] > 0
+    places = {"cpu", "float32", "tf32", "bfloat16"}
+    for name in ("milliseconds", "gflops", "runs"):
+        assert figures[name].keys() == places
+        assert min(figures[name].values()) > 0
+    assert figures["ratios"].keys() == figures["deviations"].keys() == places - {"cpu"}
+    assert figures["copy_gb_per_second"] > 0
+    assert figures["images"]["gpu"] == 2
 
 
 @pytest.mark.parametrize("change", [lambda array: array * 1.01, lambda array: array * np.nan])
 def test_a_fast_gpu_that_is_wrong_fails(change: Any, look: Look) -> None:
     code, said = look("benchmark", machine(framework(put=spoilt(change))))
     assert code == FAILED
-    assert "the GPU's convolution off the CPU's" in said
+    assert "float32: off the CPU's convolution" in said
+
+
+def measured(off: float = 0.0) -> Any:
+    return benchmark.Measured(np.full((2, 2), off * np.sqrt(36)), [1.0, 2.0, 9.0])
 
 
 @pytest.mark.parametrize(
-    ("each", "count"), [(0.001, benchmark.RUNS), (1.0, 2), (30.0, 1)], ids=["fast", "slow", "slug"]
+    ("changes", "reason"),
+    [
+        ({}, ""),
+        ({"float32": 1e-3}, "float32: off the CPU's convolution: 0.001 > 0.0003"),
+        ({"tf32": 4e-3}, ""),
+        ({"tf32": 2e-2}, "tf32: off the CPU's convolution: 0.02 > 0.01"),
+        ({"bfloat16": 0.2}, "bfloat16: off the CPU's convolution"),
+        ({"bfloat16": float("nan")}, "bfloat16: off the CPU's convolution: nan"),
+        ({"bfloat16": 1e-5}, "bfloat16: off by 1e-05 only: nothing is rounded"),
+    ],
 )
-def test_a_run_is_timed_a_few_times_and_never_for_long(each: float, count: int) -> None:
+def test_each_precision_of_the_benchmark_keeps_its_tolerance(
+    changes: Mapping[str, float], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offs = {"float32": 0.0, "tf32": 0.0, "bfloat16": 2e-2} | changes
+    gpu_runs = {title: measured(off) for title, off in offs.items()}
+    code = code_of(lambda: benchmark.judge("numpy", "H200", measured(), gpu_runs, 4e3))
+    said = capsys.readouterr()
+    assert code == (FAILED if reason else PASSED)
+    assert reason in said.err
+    assert json.loads(said.out)["milliseconds"]["cpu"] == 1000
+
+
+def test_the_benchmark_switches_tf32_on_for_its_own_run_only(look: Look) -> None:
+    said: list[str] = []
+
+    def spy(tensor: Any, kind: str) -> Any:
+        said.append(kind)
+        return cast(tensor, kind)
+
+    def allow(*, allowed: bool) -> None:
+        said.append("on" if allowed else "off")
+
+    look("benchmark", machine(framework(cast=spy, allow_tf32=allow)))
+    plain = ["float32"] * 3  # two factors in, the result out
+    bfloat16 = ["bfloat16"] * 2 + ["float32"]
+    assert said == ["off", *plain, "off", *plain, "on", *plain, "off", *bfloat16]
+
+
+@pytest.mark.parametrize(("each", "count"), [(1e-6, 20), (0.25, 6), (1.0, 2), (30.0, 1)], ids=str)
+def test_a_run_is_timed_a_few_times_and_never_for_long(
+    each: float, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("SECONDS", 1.5), ("WARM", 0.2), ("STRETCH", 0.02)):
+        monkeypatch.setattr(benchmark, name, seconds)
     now = [0.0]
+    asked = []
 
     def call() -> None:
-        now[0] += each
+        asked.append(1)
 
-    found = benchmark.seconds_of(call, lambda: now[0])
+    def wait(_: object) -> None:
+        # What was asked for is computed while somebody waits, as on a GPU.
+        now[0] += each * len(asked)
+        asked.clear()
+
+    found = benchmark.seconds_of(call, wait, lambda: now[0])
     assert found == pytest.approx([each] * count)
+
+
+def test_a_slow_cpu_convolves_few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(100))
+    monkeypatch.setattr(benchmark, "IMAGES", (64, 8, 8, 4))
+    monkeypatch.setattr(benchmark, "time", SimpleNamespace(perf_counter=lambda: next(now)))
+    images, kernel = benchmark.problem()
+    for seconds, count in ((0.5, 1), (8, 8), (1000, 64)):
+        monkeypatch.setattr(benchmark, "CPU_SECONDS", seconds)
+        assert benchmark.affordable(framework(), images, kernel) == count
 
 
 @pytest.mark.parametrize(

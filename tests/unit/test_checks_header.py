@@ -1,20 +1,23 @@
 """Headers of check scripts, and which checks a cell gets."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import make
 import pytest
 
 from dlimg.errors import BadInput
-from dlimg.model import Cell, Check, Flavour
-from dlimg.smoke.checks import REQUIRED, checks_for, parse_check
+from dlimg.model import Cell, Flavour
+from dlimg.proof import Check
+from dlimg.smoke.checks import checks_for, parse_check
+from dlimg.smoke.scripts import ROOT, placed
+from dlimg.smoke.sources import scripts
+from dlimg.smoke.told import Told
 
 IMAGES = Path(__file__).parents[2] / "images"
 FAMILIES = ("jax", "pytorch", "tensorflow")
-MANNERS = tuple(
-    f"manners_{name}" for name in ("entry", "leftovers", "secrets", "start", "tls", "user")
-)
+FOUR = ("nvidia_smi", "is_gpu_available", "conv_training", "tag_is_true")
 ON_GPU = {
     "nvidia_smi",
     "is_gpu_available",
@@ -42,7 +45,7 @@ def write(images: Path, *names: str, text: str = GOOD) -> Path:
 
 
 def whole(images: Path) -> Path:
-    return write(images, "common/checks/extra", *(f"pytorch/checks/{name}" for name in REQUIRED))
+    return write(images, "common/checks/extra", *(f"pytorch/checks/{name}" for name in FOUR))
 
 
 def names(cell: Cell, images: Path) -> list[str]:
@@ -60,6 +63,20 @@ def test_a_header_is_read() -> None:
         needs=frozenset({"gpu"}),
         seconds=45,
     )
+
+
+def test_the_words_of_a_whole_header() -> None:
+    found = parse_check(
+        header(
+            "needs: two gpus,  network, image, flavour notebook",
+            "seconds: 5",
+            "container: any user",
+            "flaky: the GPU: others use it",
+        ),
+        "one.py",
+    )
+    assert found.needs == {"gpu", "two gpus", "network", "image", "flavour notebook"}
+    assert (found.container, found.flaky) == ("any user", "the GPU: others use it")
 
 
 def test_needing_nothing_is_no_need() -> None:
@@ -89,7 +106,41 @@ def test_prose_between_the_lines_is_no_header() -> None:
             header("needs: gpu", "seconds: 1", "applies: cpu"),
             "c.py:5",
             "unknown `applies: cpu`",
-            "use one of compiler, cuda",
+            "use one of cuda",
+        ),
+        (
+            header("needs: gpu", "seconds: 1", "applies: compiler"),
+            "c.py:5",
+            "unknown `applies: compiler`",
+            "write `needs: compiler`",
+        ),
+        (header("needs: ", "seconds: 1"), "c.py:3", "unknown need ``", "use one of compiler,"),
+        (header("needs: gpu, netwerk", "seconds: 1"), "c.py:3", "need `netwerk`", "'network'?"),
+        (
+            header("needs: flavour notebok", "seconds: 1"),
+            "c.py:3",
+            "unknown need `flavour notebok`",
+            "'flavour notebook'?",
+        ),
+        (header("needs: nothing, gpu", "seconds: 1"), "c.py:3", "nothing, and some", "`nothing`"),
+        (header("needs: gpu, gpu", "seconds: 1"), "c.py:3", "names `gpu` twice", "keep one"),
+        (
+            header("needs: flavour devel, flavour compile", "seconds: 1"),
+            "c.py:3",
+            "two flavours, and an image has one",
+            "a check for each",
+        ),
+        (
+            header("needs: nothing", "seconds: 1", "container: readonly"),
+            "c.py:5",
+            "unknown `container: readonly`",
+            "'read-only'?",
+        ),
+        (
+            header("needs: nothing", "seconds: 1", "flaky:"),
+            "c.py:5",
+            "`flaky` does not say why",
+            "say what may fail",
         ),
         (
             header("needs: gpu", "seconds: 1", "needs: nothing"),
@@ -131,6 +182,20 @@ def test_what_needs_a_compiler_is_left_out_where_none_is_promised(
     assert found == compiled(family, flavour)
 
 
+@pytest.mark.parametrize("flavour", Flavour)
+def test_what_needs_a_flavour_is_left_out_of_the_others(tmp_path: Path, flavour: Flavour) -> None:
+    text = header("needs: flavour notebook", "seconds: 5")
+    write(whole(tmp_path), "common/checks/extra", text=text)
+    found = names(make.cell(flavour=flavour), tmp_path)
+    assert ("extra" in found) is (flavour is Flavour.NOTEBOOK)
+
+
+def test_on_a_cpu_image_gpus_fall_away_and_other_needs_stay(tmp_path: Path) -> None:
+    text = header("needs: gpu, network, image", "seconds: 5")
+    write(whole(tmp_path), "common/checks/extra", text=text)
+    assert checks_for(make.cell(), tmp_path)[0].needs == {"network", "image"}
+
+
 def test_who_needs_two_gpus_needs_one() -> None:
     text = header("needs: two gpus", "seconds: 5")
     assert parse_check(text, "one.py").needs == {"gpu", "two gpus"}
@@ -147,47 +212,155 @@ def test_all_problems_of_a_header_at_once() -> None:
     assert [problem.where for problem in caught.value.problems] == ["c.py:3", "c.py:4", "c.py:1"]
 
 
+def scripts_of(family: str) -> list[str]:
+    """The names of a family's scripts, as the folders have them."""
+    folders = (IMAGES / "common/checks", IMAGES / family / "checks")
+    return [path.stem for folder in folders for path in sorted(folder.glob("[!_]*.py"))]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_cuda_image_gets_all_checks(family: str) -> None:
-    checks = checks_for(make.cell(family, accelerator="cuda13.2"), IMAGES)
-    on_gpu = {check.name for check in checks if "gpu" in check.needs}
-    assert {check.name for check in checks} == {*REQUIRED, "pip_check", *on_gpu, *MANNERS}
-    assert on_gpu == {*ON_GPU, *compiled(family)}
+    checks = checks_for(make.cell(family, accelerator="cuda13.2", flavour=Flavour.DEVEL), IMAGES)
+    assert [check.name for check in checks] == scripts_of(family)
+    assert {one.name for one in checks if "gpu" in one.needs} == {*ON_GPU, "compiled_step"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_cpu_image_gets_what_applies_and_needs_no_gpu(family: str) -> None:
     checks = checks_for(make.cell(family), IMAGES)
-    assert [check.name for check in checks] == [
-        *MANNERS,
-        "pip_check",
-        *compiled(family),
-        "conv_training",
-        "tag_is_true",
+    only_cuda = (ON_GPU - {"conv_training"}) | ({"compiled_step"} - set(compiled(family)))
+    assert [one.name for one in checks] == [
+        name for name in scripts_of(family) if name not in only_cuda
     ]
-    assert all(not check.needs for check in checks)
+    assert not any("gpu" in one.needs for one in checks)
 
 
 def test_common_checks_come_first_and_modules_are_none(tmp_path: Path) -> None:
     write(whole(tmp_path), "common/checks/_gpu", "pytorch/checks/_layers", text="x = 1\n")
-    assert names(make.cell(), tmp_path) == ["extra", *sorted(REQUIRED)]
+    assert names(make.cell(), tmp_path) == ["extra", *sorted(FOUR)]
 
 
 def test_a_family_without_checks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         checks_for(make.cell(), write(tmp_path, "common/checks/nvidia_smi"))
-    folder, *missing = caught.value.problems
+    (folder,) = caught.value.problems
     assert folder.where == str(tmp_path / "pytorch" / "checks")
-    assert [Path(problem.where).stem for problem in missing] == list(REQUIRED[1:])
 
 
-@pytest.mark.parametrize("accelerator", ["cpu", "cuda13.2"])
-def test_a_missing_check_script_is_named(tmp_path: Path, accelerator: str) -> None:
-    script = whole(tmp_path) / "pytorch" / "checks" / "conv_training.py"
-    script.unlink()
-    with pytest.raises(BadInput, match="missing check script") as caught:
-        checks_for(make.cell(accelerator=accelerator), tmp_path)
-    assert [problem.where for problem in caught.value.problems] == [str(script)]
+def required(cell: Cell, images: Path, own: Path | None = None) -> list[str]:
+    return [check.name for check in checks_for(cell, images, own) if check.required]
+
+
+def test_what_the_matrix_lists_is_required_and_all_where_it_lists_nothing(tmp_path: Path) -> None:
+    cell = make.cell()
+    assert required(cell, whole(tmp_path)) == names(cell, tmp_path)
+    listed = replace(cell, required_checks=("nvidia*", "conv_training"))
+    assert required(listed, tmp_path) == ["conv_training", "nvidia_smi"]
+    assert names(listed, tmp_path) == names(cell, tmp_path)
+
+
+def test_a_required_check_that_is_not_there_is_named_where_the_matrix_names_it(
+    tmp_path: Path,
+) -> None:
+    cell = replace(make.cell(), required_checks=("conv_trainin", "manners_*", "tag_is_true"))
+    with pytest.raises(BadInput) as caught:
+        checks_for(cell, whole(tmp_path), None, {"conv_trainin": "matrix.yaml:7"})
+    near, none = caught.value.problems
+    assert (near.where, near.hint) == ("matrix.yaml:7", "did you mean 'conv_training'?")
+    assert near.message == f"{cell.id} has no check conv_trainin, which is required of it"
+    assert "manners_*" in none.message
+
+
+def test_a_check_that_is_not_for_the_image_cannot_be_required_of_it(tmp_path: Path) -> None:
+    text = header("needs: gpu", "seconds: 5", "applies: cuda")
+    write(whole(tmp_path), "common/checks/extra", text=text)
+    with pytest.raises(BadInput, match="has no check extra"):
+        checks_for(replace(make.cell(), required_checks=("extra",)), tmp_path)
+
+
+def own_folder(tmp_path: Path, *names: str) -> Path:
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in names:
+        write(own, name)
+    return own
+
+
+def test_own_checks_come_last_and_are_required(tmp_path: Path) -> None:
+    images = whole(tmp_path / "images")
+    own = own_folder(tmp_path, "ours", "_help", "pytorch/mine", "jax/other")
+    write(images, "jax/checks/x")
+    cell = replace(make.cell(), required_checks=("tag_is_true",))
+    found = [check.name for check in checks_for(cell, images, own)]
+    assert found == ["extra", *sorted(FOUR), "ours", "mine"]
+    assert required(cell, images, own) == ["tag_is_true", "ours", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("there", "where", "message", "hint"),
+    [
+        ((), "own", "there is no check in this folder", "docs/checks.md"),
+        (("_help",), "own", "there is no check in this folder", "docs/checks.md"),
+        (("tag_is_true",), "own/tag_is_true.py", "has the same name, and verdicts", "rename"),
+        (("pytorch/extra",), "own/pytorch/extra.py", "common/checks/extra.py has the", "rename"),
+        (("one", "pytorch/one"), "own/pytorch/one.py", "own/one.py has the same name", "rename"),
+        (("one", "_gpu"), "own/_gpu.py", "common/checks/_gpu.py has the same name", "rename"),
+        (("one", "pytroch/two"), "own/pytroch", "checks for no family", "'pytorch'?"),
+        (("common/two",), "own/common", "checks for no family", "use one of pytorch"),
+    ],
+)
+def test_a_wrong_folder_of_own_checks_is_refused(
+    tmp_path: Path, there: tuple[str, ...], where: str, message: str, hint: str
+) -> None:
+    images = write(whole(tmp_path / "images"), "common/checks/_gpu")
+    with pytest.raises(BadInput) as caught:
+        checks_for(make.cell(), images, own_folder(tmp_path, *there))
+    (problem,) = caught.value.problems
+    assert problem.where == str(tmp_path / where)
+    assert message in problem.message
+    assert hint in problem.hint
+
+
+def test_no_folder_of_own_checks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no such folder"):
+        checks_for(make.cell(), whole(tmp_path), tmp_path / "own")
+
+
+def test_own_checks_lie_beside_all_modules(tmp_path: Path) -> None:
+    images = write(whole(tmp_path / "images"), "common/checks/_gpu", "pytorch/checks/_layers")
+    own = own_folder(tmp_path, "ours", "_help", "pytorch/mine")
+    found = scripts(images, "pytorch", own)
+    assert sorted(name for name in found if name.startswith("own/")) == [
+        f"own/checks/{name}.py" for name in ("_gpu", "_help", "_layers", "mine", "ours")
+    ]
+    before = {check.name: placed(check, images, found) for check in checks_for(make.cell(), images)}
+    checks = {check.name: check for check in checks_for(make.cell(), images, own)}
+    assert placed(checks["mine"], images, found).path == f"{ROOT}/own/checks/mine.py"
+    # What a user's own folder holds changes nothing for the checks of the project.
+    without = scripts(images, "pytorch")
+    assert {name: placed(checks[name], images, without) for name in before} == before
+    mine = placed(checks["mine"], images, found).sha256
+    write(own, "_help", text="changed = True\n")
+    changed = scripts(images, "pytorch", own)
+    assert placed(checks["mine"], images, changed).sha256 != mine
+    assert placed(checks["extra"], images, changed) == before["extra"]
+
+
+def test_a_verdict_holds_for_what_was_told_and_for_one_kind_of_container(tmp_path: Path) -> None:
+    images = whole(tmp_path)
+    (check, *_) = checks_for(make.cell(), images)
+    found = scripts(images, "pytorch")
+    first = Told(environment={"DLIMG_CELL": "{}"}, files={"common/checks/lock.json": b"1"})
+    others = [
+        placed(check, images, found),
+        placed(check, images, found, first),
+        placed(check, images, found, replace(first, environment={"DLIMG_CELL": "{ }"})),
+        placed(check, images, found, replace(first, files={"common/checks/lock.json": b"2"})),
+        placed(replace(check, container="read-only"), images, found, first),
+        placed(replace(check, needs=frozenset({"network"})), images, found, first),
+    ]
+    assert len({one.sha256 for one in others}) == len(others)
+    assert placed(check, images, found, replace(first)) == others[1]
 
 
 def test_two_checks_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -110,9 +110,13 @@ def test_a_missing_check_script(project: Path, capsys: pytest.CaptureFixture[str
     (project / "images").unlink()
     copy = subprocess.run(["cp", "-r", ROOT / "images", project / "images"], check=True)
     assert copy.returncode == 0
+    required = "required_checks: {any: [tag_is_true], jax: [conv_training]}\n"
+    (project / "matrix.yaml").write_text(SMALL + required)
     (project / "images/jax/checks/conv_training.py").unlink()
     assert run("build") == 2
-    assert "conv_training.py: missing check script" in capsys.readouterr().err
+    line = SMALL.count("\n") + 1
+    said = f"matrix.yaml:{line}: {CELL} has no check conv_training, which is required of it"
+    assert said in capsys.readouterr().err
 
 
 def test_a_template_that_asks_for_what_is_not_there(

@@ -187,6 +187,7 @@ def test_labels_say_every_axis() -> None:
         "io.dlimg.package": "torch",
         "io.dlimg.python": "3.13",
         "io.dlimg.version": "2.15.0",
+        "io.dlimg.wheels": "nvidia-cudnn-cu13==9.26.0.51 torch==2.15.0",
         "org.opencontainers.image.base.name": "debian:trixie-slim",
         "org.opencontainers.image.description": (
             "torch 2.15.0 for CUDA 13.2 with cuDNN 9.26.0.51, Python 3.13 on Debian 13 (compile)"
@@ -194,6 +195,13 @@ def test_labels_say_every_axis() -> None:
         "org.opencontainers.image.title": "pytorch-2.15.0-cuda13.2-py3.13-debian13-compile",
         "org.opencontainers.image.version": "2.15.0",
     }
+
+
+def test_the_wheels_are_named_in_the_order_of_their_names() -> None:
+    names = ("jaxlib", "jax-cuda13-plugin", "jax")
+    lock = make.lock(wheels=tuple(make.wheel(name, "0.12.0.1") for name in names))
+    expected = "jax==0.12.0.1 jax-cuda13-plugin==0.12.0.1 jaxlib==0.12.0.1"
+    assert labels(make.cell("jax"), lock)["io.dlimg.wheels"] == expected
 
 
 def test_a_cpu_image_has_no_cuda_label() -> None:

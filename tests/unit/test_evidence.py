@@ -1,15 +1,21 @@
 """Evidence: kept for each digest, script and device; used again only while it holds."""
 
 import json
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import pytest
 
-from dlimg.model import Check, Evidence, Status, Verdict
+import dlimg.smoke
+from dlimg.proof import Check, Evidence, Host, Status, Verdict
 from dlimg.smoke.evidence import (
+    evidence_document,
     evidence_folder,
     evidence_text,
+    parse_document,
     parse_evidence,
     read_evidence,
     reusable,
@@ -19,6 +25,15 @@ from dlimg.smoke.scripts import ROOT, placed
 
 DIGEST = "sha256:" + "a" * 64
 CDI = "nvidia.com/gpu=all"
+SCHEMA = json.loads(Path(dlimg.smoke.__path__[0], "evidence.schema.json").read_text())
+HOST = Host(
+    system="Debian GNU/Linux 13 (trixie)",
+    kernel="6.12.48",
+    architecture="x86_64",
+    processor="AMD EPYC 9554",
+    cores=16,
+    memory=128_000_000_000,
+)
 CHECK = Check(name="learns", path="x.py", script="", sha256="1", proves="", seconds=5)
 
 
@@ -44,7 +59,16 @@ def kept(*verdicts: Verdict, device: str = "none", day: str = "2026-11-21") -> E
         dlimg="0.1",
         engine="28.5",
         verdicts=verdicts,
+        host=HOST,
     )
+
+
+def whole() -> Evidence:
+    """Evidence with something in every field."""
+    verdict = replace(
+        ran(sha256="c" * 64, needs="gpu"), required=False, attempts=2, first_reason="out of memory"
+    )
+    return replace(kept(verdict, device=CDI), vanished=("old_check",))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -57,7 +81,12 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     found = {one.device: one for one in read_evidence(tmp_path, DIGEST, say=warnings.append)}
     assert found == {"none": again, CDI: on_gpu}
     assert warnings == []
-    assert [path.name for path in tmp_path.iterdir()] == [f"{'a' * 64}.json"]
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
+        ".lock",
+        f"{'a' * 64}.json",
+        "last",
+        "last/a-cell.json",
+    ]
 
 
 def test_nothing_is_known_of_another_digest(tmp_path: Path) -> None:
@@ -73,11 +102,12 @@ def test_nothing_is_known_of_another_digest(tmp_path: Path) -> None:
         "[]",
         "null",
         "{}",
-        '{"format": 1}',
-        json.dumps({"format": 2, "digest": DIGEST, "devices": []}),
-        '{"format": 1, "digest": "another", "devices": []}',
-        json.dumps({"format": 1, "digest": DIGEST, "devices": 7}),
-        json.dumps({"format": 1, "digest": DIGEST, "devices": [{"device": "none"}]}),
+        '{"format": 2}',
+        json.dumps({"format": 1, "digest": DIGEST, "devices": []}),
+        json.dumps({"format": 3, "digest": DIGEST, "devices": []}),
+        '{"format": 2, "digest": "another", "devices": []}',
+        json.dumps({"format": 2, "digest": DIGEST, "devices": 7}),
+        json.dumps({"format": 2, "digest": DIGEST, "devices": [{"device": "none"}]}),
         evidence_text([kept(ran())]).replace('"passed"', '"splendid"'),
         evidence_text([kept(ran())])[:-30],
         "\udcff",
@@ -112,7 +142,38 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_evidence(tmp_path, unwritable, say=print)
     assert read_evidence(tmp_path, DIGEST, say=print) == (kept(ran()),)
-    assert len(list(tmp_path.iterdir())) == 1
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {".lock", "last", f"{'a' * 64}.json"}
+
+
+def test_what_several_see_at_once_is_all_kept(tmp_path: Path) -> None:
+    devices = [f"nvidia.com/gpu={number}" for number in range(12)]
+    waits: list[str] = []
+
+    def write(device: str) -> None:
+        write_evidence(tmp_path, kept(ran(), device=device), say=waits.append)
+
+    threads = [threading.Thread(target=write, args=(device,)) for device in devices]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = read_evidence(tmp_path, DIGEST, say=print)
+    assert sorted(one.device for one in found) == sorted(devices)
+    assert {text for text in waits if "waiting" not in text} == set()
+
+
+def test_every_field_is_kept(tmp_path: Path) -> None:
+    write_evidence(tmp_path, whole(), say=print)
+    assert read_evidence(tmp_path, DIGEST, say=print) == (whole(),)
+
+
+def test_what_ran_without_an_image_is_kept_by_family(tmp_path: Path) -> None:
+    bare = replace(kept(ran()), digest="", bare="jax", engine="")
+    write_evidence(tmp_path, bare, say=print)
+    assert (tmp_path / "bare-jax.json").is_file()
+    assert read_evidence(tmp_path, "", bare="jax", say=print) == (bare,)
+    assert read_evidence(tmp_path, "", bare="pytorch", say=print) == ()
 
 
 @pytest.mark.parametrize(
@@ -164,3 +225,107 @@ def test_the_file_is_json_that_people_can_read() -> None:
     text = evidence_text([kept(ran())])
     assert json.loads(text)["devices"][0]["verdicts"][0]["status"] == "passed"
     assert parse_evidence(text, DIGEST) == (kept(ran()),)
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        whole(),
+        kept(),
+        kept(ran(sha256="d" * 64), ran(Status.NOT_RUN, sha256="e" * 64)),
+        replace(kept(ran(sha256="f" * 64)), digest="", bare="jax", engine="", host=Host()),
+    ],
+)
+def test_a_document_is_as_its_schema_says_and_is_read_back(evidence: Evidence) -> None:
+    text = evidence_document(evidence)
+    document = json.loads(text)
+    jsonschema.validate(document, SCHEMA, cls=jsonschema.Draft202012Validator)
+    assert set(document) == set(SCHEMA["properties"]) == set(SCHEMA["required"])
+    verdict = SCHEMA["properties"]["verdicts"]["items"]
+    for record in document["verdicts"]:
+        assert set(record) == set(verdict["properties"]) == set(verdict["required"])
+    host = SCHEMA["properties"]["host"]
+    assert set(document["host"]) == set(host["properties"]) == set(host["required"])
+    assert parse_document(text) == evidence
+    assert evidence_document(parse_document(text)) == text
+
+
+def test_figures_that_json_has_no_words_for_are_texts() -> None:
+    deep: list[object] = []
+    for _ in range(500):
+        deep = [deep]
+    odd = {"loss": float("nan"), "ratio": [float("inf")], "deep": deep, "half": "\ud800"}
+    text = evidence_document(kept(replace(ran(sha256="c" * 64), figures=odd)))
+    document = json.loads(text, parse_constant=pytest.fail)
+    jsonschema.validate(document, SCHEMA)
+    figures = parse_document(text).verdicts[0].figures
+    assert (figures["loss"], figures["ratio"], figures["half"]) == ("nan", ["inf"], "?")
+
+
+def changed(**changes: object) -> Callable[[dict[str, object]], None]:
+    return lambda document: document.update(changes)
+
+
+def verdict_changed(**changes: object) -> Callable[[dict[str, object]], None]:
+    def change(document: dict[str, object]) -> None:
+        verdicts = document["verdicts"]
+        assert isinstance(verdicts, list)
+        verdicts[0].update(changes)
+
+    return change
+
+
+# what is done to a right document, and whether the schema alone would notice
+WRONG = [
+    (changed(mediaType="application/json"), True),
+    (changed(mediaType=None), True),
+    (changed(digest="latest"), True),
+    (changed(digest=7), True),
+    (changed(digest="", bare=""), True),
+    (changed(bare="jax"), True),
+    (changed(day="yesterday"), False),  # `format` is a note to readers of the schema
+    (changed(cell=None), True),
+    (changed(host=None), True),
+    (changed(host={}), True),
+    (changed(host={**json.loads(evidence_document(whole()))["host"], "cores": -1}), True),
+    (changed(host={**json.loads(evidence_document(whole()))["host"], "memory": True}), True),
+    (changed(vanished="all"), True),
+    (changed(vanished=[7]), True),
+    (changed(verdicts={}), True),
+    (changed(verdicts=["passed"]), True),
+    (verdict_changed(status="splendid"), True),
+    (verdict_changed(required="yes"), True),
+    (verdict_changed(seconds="1"), True),
+    (verdict_changed(seconds=-1), True),
+    (verdict_changed(seconds=float("nan")), False),
+    (verdict_changed(figures=[]), True),
+    (verdict_changed(needs=None), True),
+    (verdict_changed(attempts=1.5), True),
+    (verdict_changed(reason=None), True),
+]
+
+
+@pytest.mark.parametrize(("change", "by_schema"), WRONG)
+def test_another_document_is_refused(
+    change: Callable[[dict[str, object]], None], *, by_schema: bool
+) -> None:
+    document = json.loads(evidence_document(whole()))
+    change(document)
+    with pytest.raises(ValueError, match=r"is|splendid|holds"):
+        parse_document(json.dumps(document))
+    if by_schema:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(document, SCHEMA)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", "null", "{", "{}", "[" * 100_000])
+def test_what_is_no_document_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_document(text)
+
+
+def test_what_a_later_dlimg_adds_is_passed_over() -> None:
+    document = json.loads(evidence_document(whole()))
+    document["weather"] = "fair"
+    jsonschema.validate(document, SCHEMA)
+    assert parse_document(json.dumps(document)) == whole()

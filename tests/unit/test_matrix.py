@@ -175,6 +175,16 @@ BAD = [
     ("  default:\n", '  "de\\eflt":\n', ["the key 'de\\x1bflt' of groups cannot be", ":23"]),
     ("    - {family: jax, accelerator: cpu, flavour: runtime}", "    []", ["an empty list", ":24"]),
     (
+        "families:",
+        "required_checks: {runtim: [a]}\nfamilies:",
+        ["'runtim' in required_checks", "mean 'runtime'", ":5"],
+    ),
+    ("families:", "required_checks: {jax: []}\nfamilies:", ["jax of required_checks is an em"]),
+    ("families:", "required_checks: {any: a}\nfamilies:", ["must be a list", ":5"]),
+    ("families:", "required_checks: {any: [a, a]}\nfamilies:", ["'a' stands twice", ":5"]),
+    ("families:", "required_checks: {any: [a/b]}\nfamilies:", ["'a/b' is not the name of a", ":5"]),
+    ("families:", "required_checks: {devel: [a]}\nfamilies:", ["no cell is devel", ":5"]),
+    (
         "latest: {acc",
         "0.12.0.1-cpu: {acc",
         ["is the short tag of jax-0.12.0.1-cpu-py3.13-d", ":21"],
@@ -236,6 +246,7 @@ FINE = [
     ("jax=={version}", "jax [cpu] >= {version}, < 99 ; python_version > '3'", 4),
     ("version: [0.12.0.1]", "version: [0.12.0.1, 3.0rc1.post2.dev3]", 8 + 4),
     ("latest: {acc", "0.12.0.1-cuda13.2: {acc", 4),
+    ("families:", "required_checks: {any: [pip_check, 'manners_*'], jax: [x]}\nfamilies:", 4),
 ]
 
 
@@ -247,6 +258,28 @@ def test_fine_matrix(right: str, other: str, count: int) -> None:
     )
     assert len(cells_of(text).cells) == count
     jsonschema.validate(tree_of(text), SCHEMA)
+
+
+def test_required_checks_go_by_what_a_cell_is() -> None:
+    listed = """\
+required_checks:
+  any: [tag_is_true, "manners_*"]
+  cpu: [on_cpu]
+  cuda: [on_gpu, tag_is_true]
+  compile: [compiled]
+  jax: [of_jax]
+families:"""
+    found = cells_of(GOOD.replace("families:", listed))
+    of_all = ("tag_is_true", "manners_*")
+    assert [cell.required_checks for cell in found.cells] == [
+        (*of_all, "on_cpu", "of_jax"),
+        (*of_all, "on_cpu", "compiled", "of_jax"),
+        (*of_all, "on_gpu", "of_jax"),
+        (*of_all, "on_gpu", "compiled", "of_jax"),
+    ]
+    assert found.required_places["tag_is_true"] == "matrix.yaml:6"
+    assert found.required_places["of_jax"] == "matrix.yaml:10"
+    assert {cell.required_checks for cell in cells_of(GOOD).cells} == {()}
 
 
 def test_versions_are_those_of_pep_440() -> None:
@@ -390,7 +423,9 @@ def test_the_schema_refuses_the_shapes_that_dlimg_refuses(
         jsonschema.validate(tree, SCHEMA)
 
 
-@pytest.mark.parametrize("name", ["registry", "platform", "image", "name", "version", "package"])
+@pytest.mark.parametrize(
+    "name", ["registry", "platform", "image", "name", "version", "package", "check"]
+)
 def test_the_schema_has_the_patterns_of_dlimg(name: str) -> None:
     shape = getattr(shapes, name.upper())
     pattern = shape.pattern.replace(r"\Z", "$")

@@ -6,7 +6,8 @@ import make
 import pytest
 
 from dlimg.errors import BadInput, DlimgError
-from dlimg.model import Built, Evidence, Status, Verdict
+from dlimg.model import Built
+from dlimg.proof import Evidence, Status, Verdict
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require, admit
 from dlimg.publish.derive import content
 from dlimg.publish.names import check_destination, names_at
@@ -78,6 +79,7 @@ def test_what_is_admitted(
         ("cpu", evidence(PASS), "", "gpu", 1, "is gone"),
         ("cpu", evidence(PASS, digest="sha256:2"), DIGEST, "gpu", 1, "tested was sha256:2"),
         ("cpu", evidence(PASS, NOT), DIGEST, "no-gpu", 3, "not run: plain_not_run"),
+        ("cpu", evidence(replace(PASS, required=False)), DIGEST, "gpu", 3, "is required"),
         ("cpu", evidence(PASS, GPU_NOT), DIGEST, "no-gpu", 3, "not run: gpu_not_run"),
         (CUDA, evidence(NOT, GPU_NOT), DIGEST, "no-gpu", 3, "not run: plain_not_run"),
         (CUDA, evidence(PASS, GPU_NOT), DIGEST, "gpu", 3, "not tested on a GPU"),

@@ -1,22 +1,24 @@
 """How images ended, as rows, as data, and as one exit code."""
 
+import json
 from dataclasses import replace
 from types import MappingProxyType
 
 import make
 import pytest
+import walked
 
 from dlimg.errors import DlimgError, Negative, NoEngine, NotRun
-from dlimg.model import BuildFailure, Built, Evidence, Status, Verdict
+from dlimg.model import BuildFailure, Built
+from dlimg.proof import Evidence, Status, Verdict
+from dlimg.report.line import Line, exit_code_of
 from dlimg.report.summary import (
-    Line,
-    exit_code_of,
     failure_text,
-    gpu_text,
     headings,
     line_json,
     line_row,
 )
+from dlimg.report.words import gpu_text
 
 CPU = make.planned()
 CUDA = make.planned(make.image(make.cell(accelerator="cuda13.2")))
@@ -73,7 +75,7 @@ NO_GPU = evidence(verdict(Status.PASSED), verdict(Status.NOT_RUN, gpu=True))
 # line, exit code, the last column of its row
 ENDS = [
     (line(built()), 0, "not run"),
-    (line(built(), PASSED), 0, "passed: 1 of 1 passed"),
+    (line(built(), PASSED), 0, "passed: all 1"),
     (line(built(), FAILED), 1, "failed: 1 of 2 passed, 1 failed"),
     (line(built(CUDA), NO_GPU), 3, "not-run: 1 of 2 passed, 1 not run; not tested on a GPU"),
     (line(failed()), 1, "failed to build"),
@@ -107,7 +109,7 @@ def test_a_refused_image_says_so() -> None:
     assert line_row(refused, publishing=True)[-1] == "refused"
     assert exit_code_of([refused]) == 3
     assert "required checks were not run" in failure_text(refused)
-    assert "the engine has no GPU" in failure_text(refused)
+    assert "required, not run: conv_training: because" in failure_text(refused)
 
 
 def test_a_failure_shows_the_end_of_its_log() -> None:
@@ -129,3 +131,16 @@ def test_the_gpu_is_named() -> None:
 @pytest.mark.parametrize("one", [row[0] for row in ENDS])
 def test_the_same_keys_whatever_happened(one: Line) -> None:
     assert list(line_json(one)) == list(line_json(ENDS[0][0]))
+
+
+def test_the_golden_walk() -> None:
+    golden = (walked.GOLDEN / "table.txt").read_text(encoding="utf-8")
+    assert walked.table(walked.LINES) == golden, "run tests/unit/walked.py and review the change"
+
+
+@pytest.mark.parametrize(("one", "code"), walked.WALK)
+def test_every_line_is_json_and_its_code_stands(one: Line, code: int) -> None:
+    assert exit_code_of([one]) == code
+    value = json.loads(json.dumps(line_json(one), allow_nan=False))
+    assert list(value) == list(line_json(ENDS[0][0]))
+    assert value["vanished"] == list(one.vanished)

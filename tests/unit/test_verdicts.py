@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dlimg.model import Check, Evidence, Status, Verdict
+from dlimg.proof import Check, Evidence, Status, Verdict
 from dlimg.smoke.verdicts import (
     Ran,
     driver,
@@ -14,6 +14,7 @@ from dlimg.smoke.verdicts import (
     gpus,
     is_gpu_tested,
     outcome,
+    second,
     verdict,
 )
 
@@ -50,6 +51,7 @@ def said(status: Status, *, needs: str = "", required: bool = True) -> Verdict:
         (Ran(code=1, stderr="Traceback\nAssertionError: 3 > 2\n"), Status.FAILED, "3 > 2"),
         (Ran(code=139), Status.FAILED, "exit code 139"),
         (Ran(code=78), Status.FAILED, "exit code 78"),
+        (Ran(code=137, ending="without its container"), Status.FAILED, "ended before it did"),
         (Ran(code=124, ending="out of time", limit="120 s"), Status.FAILED, "limit of 120 s"),
         (Ran(code=137, ending="out of memory", limit="2.0 GB"), Status.FAILED, "limit of 2.0 GB"),
     ],
@@ -59,6 +61,20 @@ def test_an_end_is_one_verdict(ran: Ran, status: Status, reason: str) -> None:
     assert found.status is status
     assert found.reason.endswith(reason)
     assert (found.check, found.sha256, found.needs) == ("conv_training", "1", {"gpu"})
+
+
+def test_a_verdict_is_as_required_as_its_check() -> None:
+    for required in (True, False):
+        found = verdict(replace(CHECK, required=required), Ran(code=0), device=CDI)
+        assert found.required is required
+
+
+def test_of_two_attempts_the_second_counts_and_tells_of_the_first() -> None:
+    first = verdict(CHECK, Ran(code=1, stderr="busy"), device=CDI)
+    again = verdict(CHECK, Ran(code=0, seconds=3), device=CDI)
+    found = second(first, again)
+    assert (found.status, found.attempts, found.first_reason) == (Status.PASSED, 2, "busy")
+    assert (found.seconds, found.reason) == (3, "")
 
 
 def test_a_gpu_check_that_ends_well_without_a_gpu_is_not_run() -> None:
@@ -111,6 +127,7 @@ def test_the_worst_verdict_speaks_for_all(verdicts: list[Verdict], word: str, co
 
 
 GPU_PASS = said(Status.PASSED, needs="gpu")
+OPTIONAL_ON_GPU = said(Status.NOT_RUN, needs="gpu", required=False)
 ONE, TWO = ({"uuid": f"GPU-{number}", "name": "NVIDIA H200"} for number in (1, 2))
 SIGHT_OF_ONE = replace(GPU_PASS, check="nvidia_smi", figures={"gpus": [ONE]})
 SIGHT_OF_TWO = replace(GPU_PASS, check="nvidia_smi", figures={"gpus": [ONE, TWO]})
@@ -125,7 +142,11 @@ TWO_NOT_RUN = replace(said(Status.NOT_RUN), needs=frozenset({"gpu", "two gpus"})
         (CDI, (PASS,), False),
         (CDI, (), False),
         (CDI, (GPU_PASS, said(Status.NOT_RUN, needs="gpu")), False),
-        (CDI, (GPU_PASS, said(Status.NOT_RUN, needs="gpu", required=False)), False),
+        (CDI, (GPU_PASS, OPTIONAL_ON_GPU), True),
+        (CDI, (GPU_PASS, replace(OPTIONAL_ON_GPU, status=Status.FAILED)), False),
+        (CDI, (PASS, replace(GPU_PASS, required=False)), True),
+        (CDI, (PASS, replace(GPU_PASS, required=False), OPTIONAL_ON_GPU), False),
+        (CDI, (said(Status.NOT_RUN, needs="gpu"), replace(GPU_PASS, required=False)), False),
         (CDI, (SIGHT_OF_ONE, TWO_NOT_RUN), True),
         (CDI, (SIGHT_OF_TWO, TWO_NOT_RUN), False),
         (CDI, (GPU_PASS, TWO_NOT_RUN), False),

@@ -1,59 +1,165 @@
-"""The same convolution on CPU and GPU: times and their ratio. Slow is no failure, wrong is."""
+"""One convolution on the CPU and, in three precisions, on the GPU: times and deviations.
+
+Slow is no failure, wrong is. The CPU convolves as many of the images as it can in half a second,
+the GPU all of them; times are those of one image. A deviation from the CPU's result is measured
+in the standard deviation of a result, which is the root of the number of products in a sum.
+"""
 
 import statistics
 import time
 from collections.abc import Callable
+from types import ModuleType
+from typing import NamedTuple
 
 import _verdict
 import _work
 import numpy as np
 
-IMAGES, KERNEL = (16, 96, 96, 64), (3, 3, 64, 64)  # 10.9 GFLOP
-ALLOWED = 1e-3  # largest absolute deviation from the CPU's, of sums of 576 products of about 1
-SECONDS = 1.5  # for each of the two
-RUNS = 20
+IMAGES, KERNEL = (64, 32, 32, 256), (3, 3, 256, 256)  # 1.2 GFLOP an image
+COPY = 1 << 28  # bytes: more than any GPU's cache
+CPU_SECONDS = 0.5  # for one run on the CPU, about
+SECONDS, RUNS = 1.5, 20  # for all runs of one kind, and the most of them
+WARM = 0.2  # seconds of work until the clocks are up
+STRETCH = 0.02  # seconds of a run: many short calls follow each other without a wait
 
 
-def seconds_of(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> list:
-    """How long each run takes, after one that loads and tunes; at least one, at most RUNS."""
-    call()
+class Mode(NamedTuple):
+    """A precision: the deviation that it allows, and the least that it has to have."""
+
+    kind: str
+    tf32: bool
+    allowed: float
+    least: float = 0.0
+
+
+# Seen on a CPU: 1e-5 off float64, 4e-3 with factors cut off as TF32 cuts them, 2e-2. cuDNN may
+# sum by Winograd's method, which costs float32 a digit.
+MODES = {
+    "float32": Mode("float32", tf32=False, allowed=3e-4),
+    "tf32": Mode("float32", tf32=True, allowed=1e-2),
+    "bfloat16": Mode("bfloat16", tf32=False, allowed=1e-1, least=1e-3),
+}
+
+
+class Measured(NamedTuple):
+    """The last result, as NumPy has it, and the seconds of one call in each run."""
+
+    result: np.ndarray
+    runs: list[float]
+
+
+def seconds_of(
+    call: Callable[[], object],
+    wait: Callable[[object], None],
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[float]:
+    """How long one call takes, by each of up to RUNS runs; the first calls load, tune and warm."""
+    begin = clock()
+    wait(call())
+    while True:
+        start = clock()
+        wait(call())
+        single = clock() - start
+        if clock() - begin >= WARM:
+            break
+    calls = max(1, min(1000, int(STRETCH / max(single, 1e-6))))
     begin = clock()
     runs: list[float] = []
     while not runs or (len(runs) < RUNS and clock() - begin < SECONDS):
         start = clock()
-        call()
-        runs.append(clock() - start)
+        for _ in range(calls):
+            result = call()
+        wait(result)
+        runs.append((clock() - start) / calls)
     return runs
+
+
+def problem() -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.RandomState(6)  # a frozen stream
+    return tuple(draw.standard_normal(one).astype(np.float32) for one in (IMAGES, KERNEL))
+
+
+def affordable(framework: ModuleType, images: np.ndarray, kernel: np.ndarray) -> int:
+    """How many images the CPU convolves in CPU_SECONDS; at least one."""
+    with framework.on("cpu"):
+        given = framework.put(images[:1], "cpu"), framework.put(kernel, "cpu")
+        taken = []
+        for _ in range(2):  # the first one loads
+            start = time.perf_counter()
+            framework.wait(framework.convolve(*given))
+            taken.append(time.perf_counter() - start)
+    return max(1, min(len(images), int(CPU_SECONDS / max(taken[-1], 1e-6))))
+
+
+def measure(
+    framework: ModuleType,
+    given: tuple[np.ndarray, np.ndarray],
+    place: str,
+    kind: str,
+    look: Callable[[object], None] = lambda _: None,
+) -> Measured:
+    """The convolution there and in this precision; `look` is shown a result where it lies."""
+    with framework.on(place):
+        held = [framework.cast(framework.put(one, place), kind) for one in given]
+        runs = seconds_of(lambda: framework.convolve(*held), framework.wait)
+        result = framework.convolve(*held)
+        look(result)
+        return Measured(framework.numpy(framework.cast(result, "float32")), runs)
+
+
+def copying(framework: ModuleType) -> float:
+    """GB/s of the GPU's memory: COPY bytes are read, and as many written."""
+    with framework.on("gpu"):
+        block = framework.put(np.ones(COPY // 4, np.float32), "gpu")
+        runs = seconds_of(lambda: -block, framework.wait)
+    return 2 * COPY / statistics.median(runs) / 1e9
 
 
 def main(name: str, machine: _work.Machine = _work.Machine()) -> None:  # noqa: B008 - immutable
     framework, device = _work.begin(name, machine)
+    images, kernel = problem()
     framework.allow_tf32(allowed=False)
-    draw = np.random.RandomState(6)  # a frozen stream
-    images, kernel = (draw.standard_normal(one).astype(np.float32) for one in (IMAGES, KERNEL))
-    found, runs = {}, {}
-    for place in ("cpu", "gpu"):
-        given = framework.put(images, place), framework.put(kernel, place)
+    count = affordable(framework, images, kernel)
+    cpu = measure(framework, (images[:count], kernel), "cpu", "float32")
 
-        def call(given: tuple = given) -> object:
-            result = framework.convolve(*given)
-            float(result[0, 0, 0, 0])  # waits until it is there
-            return result
+    def look(result: object) -> None:
+        _work.demand_on_gpu(framework, [result], machine, "the convolved images")
 
-        with framework.on(place):
-            runs[place] = seconds_of(call)
-            found[place] = call()
-    _work.demand_on_gpu(framework, [found["gpu"]], machine, "the convolved images")
-    off = _work.furthest(*(framework.numpy(found[place]) for place in ("gpu", "cpu")))
-    middle = {place: statistics.median(times) for place, times in runs.items()}
-    work = 2 * np.prod(IMAGES) * np.prod(KERNEL) / KERNEL[2] / 1e9
+    gpu = {}
+    for title, mode in MODES.items():
+        framework.allow_tf32(allowed=mode.tf32)
+        gpu[title] = measure(framework, (images, kernel), "gpu", mode.kind, look)
+    judge(framework.NAME, device, cpu, gpu, copying(framework))
+
+
+def judge(name: str, device: str, cpu: Measured, gpu: dict[str, Measured], copied: float) -> None:
+    """Show the figures, then fail unless each precision keeps its tolerances."""
+    count, every = len(cpu.result), IMAGES[0]
+    seconds = {"cpu": statistics.median(cpu.runs) / count}
+    seconds |= {title: statistics.median(one.runs) / every for title, one in gpu.items()}
+    work = 2 * np.prod(IMAGES[1:]) * np.prod(KERNEL) / KERNEL[2] / 1e9
+    scale = np.sqrt(np.prod(KERNEL[:3]))
+    deviations = {
+        title: _work.furthest(one.result[:count], cpu.result, scale) for title, one in gpu.items()
+    }
     _verdict.show(
-        framework=framework.NAME,
+        framework=name,
         device=device,
-        milliseconds={place: round(1e3 * taken, 3) for place, taken in middle.items()},
-        gflops={place: round(work / taken) for place, taken in middle.items()},
-        runs={place: len(times) for place, times in runs.items()},
-        ratio=round(middle["cpu"] / middle["gpu"], 1),
-        deviation=off,
+        gflop=rounded(work),
+        images={"cpu": count, "gpu": every},
+        milliseconds={title: rounded(1e3 * taken) for title, taken in seconds.items()},
+        gflops={title: rounded(work / taken) for title, taken in seconds.items()},
+        ratios={title: rounded(seconds["cpu"] / seconds[title]) for title in gpu},
+        deviations=deviations,
+        copy_gb_per_second=rounded(copied),
+        runs={"cpu": len(cpu.runs), **{title: len(one.runs) for title, one in gpu.items()}},
     )
-    _work.demand_within({"the GPU's convolution off the CPU's": (off, ALLOWED)})
+    for title, off in deviations.items():
+        mode = MODES[title]
+        _work.demand_within({f"{title}: off the CPU's convolution": (off, mode.allowed)})
+        _verdict.demand(off >= mode.least, f"{title}: off by {off:.3g} only: nothing is rounded")
+
+
+def rounded(figure: float) -> float:
+    """To four digits."""
+    return float(f"{figure:.4g}")

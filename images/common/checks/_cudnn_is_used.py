@@ -1,7 +1,7 @@
 """cuDNN convolves: none of its engines is loaded by the import, one is by the first convolution."""
 
 import _gpu
-import _tag
+import _loaded
 import _verdict
 import _work
 import numpy as np
@@ -31,7 +31,7 @@ def main(name: str, machine: _work.Machine = _work.Machine()) -> None:  # noqa: 
     _work.demand_on_gpu(framework, [found["gpu"]], machine, "the convolved images")
     off = _work.furthest(*(framework.numpy(found[place]) for place in ("gpu", "cpu")))
     after = machine.engines()
-    libraries = list(map(str, _tag.mapped_files("libcudnn.so")))
+    libraries = list(map(str, _loaded.mapped_files("libcudnn.so")))
     _verdict.show(device=device, before=before, after=after, cudnn=libraries, deviation=off)
     _verdict.demand(not before, f"{framework.NAME} loads {before} unasked: that proves no use")
     _verdict.demand(after, "no engine of cuDNN was loaded: what convolved?")

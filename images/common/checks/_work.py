@@ -32,8 +32,8 @@ def begin(name: str, machine: Machine) -> tuple[ModuleType, str]:
 
 
 def begin_anywhere(name: str, machine: Machine) -> tuple[ModuleType, str]:
-    """The same, but on a CPU image, and for a framework's CPU build, there is no GPU to see."""
-    if _tag.cell().get("cuda"):
+    """The same, but where none is expected a framework's CPU build has no GPU to see."""
+    if _tag.cell().get("cuda") or _gpu.expected():
         return begin(name, machine)
     framework = machine.load(name)
     if not framework.is_cuda_build():

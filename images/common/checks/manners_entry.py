@@ -2,7 +2,7 @@
 
 Users with another home, or none, get one that they can write to.
 
-needs: nothing
+needs: image
 seconds: 60
 """
 

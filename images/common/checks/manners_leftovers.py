@@ -2,7 +2,7 @@
 
 Seen with the default user's eyes: what he cannot read (`closed` among the figures) is not judged.
 
-needs: nothing
+needs: image
 seconds: 60
 """
 

@@ -4,7 +4,7 @@ Only places and names are told, never what is there. Seen with the default user'
 cannot read is not judged. What packages bring (a test's key among it) is `pip_check`'s to vouch
 for.
 
-needs: nothing
+needs: image
 seconds: 60
 """
 

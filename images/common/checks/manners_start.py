@@ -2,7 +2,7 @@
 
 Slowness is a figure: it fails nothing below LIMIT.
 
-needs: nothing
+needs: image
 seconds: 200
 """
 

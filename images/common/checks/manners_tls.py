@@ -1,6 +1,6 @@
 """TLS in Python trusts the system's CAs and a CA it is given, and no other one and no other name.
 
-needs: nothing
+needs: image
 seconds: 60
 """
 

@@ -1,6 +1,6 @@
 """The default user is an ordinary one, in UTC, with a home and folders to write into.
 
-needs: nothing
+needs: image
 seconds: 30
 """
 

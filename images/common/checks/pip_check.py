@@ -1,4 +1,4 @@
-"""What is installed fits together, is what the lock names, and is whole.
+"""What is installed fits together, is what the lock names, no more and no less, and is whole.
 
 needs: nothing
 seconds: 120
@@ -7,6 +7,7 @@ seconds: 120
 import base64
 import csv
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _bytecode
+import _lock
 import _tag
 import _verdict
 
@@ -82,21 +85,69 @@ def main() -> None:
     command = [sys.executable, "-m", "pip", "check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     installed = _tag.distributions()
-    locked = pins(LOCKED.read_text()) if LOCKED.exists() else {}
-    _verdict.show(installed=len(installed), locked=len(locked))
+    noted = LOCKED.read_text() if LOCKED.exists() else ""
+    wheels = _lock.read()
+    locked = {name: wheel.version for name, wheel in wheels.items()} or pins(noted)
+    packages = list(metadata.distributions()) if locked else []
+    tops = folders(packages)
+    byte_code = _bytecode.files(tops)
+    compiled, forged = _bytecode.forged(byte_code, tops)
+    _verdict.show(
+        installed=len(installed), locked=len(locked), byte_code=len(byte_code), compiled=compiled
+    )
     said = (done.stdout + done.stderr).strip().replace("\n", "; ")
     _verdict.demand(done.returncode == 0, f"pip check ends with {done.returncode}: {said}")
-    _verdict.demand(locked or not _tag.cell(), f"{LOCKED} names nothing: there is no lock")
+    _verdict.demand(pins(noted) or not _tag.cell(), f"{LOCKED} names nothing: there is no lock")
     if not locked:
-        return
-    packages = list(metadata.distributions())
+        return  # a machine that is no image: nobody has said what is to be there
     names = [_tag.normal(package.metadata["Name"] or "") for package in packages]
     found = [
-        *differences(locked, installed),
+        *differences(locked, installed if locked else {}),
         *repeated(names),
         *filter(None, map(damage, packages)),
+        *listed(_lock.strays(tops, owned(packages)), "came with no package"),
+        *listed(forged, ""),
+        *(lock_lies(wheels, noted, packages) if wheels else []),
     ]
     _verdict.demand(not found, "; ".join(found))
+
+
+def lock_lies(
+    wheels: dict[str, _lock.Wheel], noted: str, packages: list[metadata.Distribution]
+) -> list[str]:
+    """Where the image's list, or a package's note of its wheel, leaves the lock handed in."""
+    lines = noted.replace("\\\n", " ").splitlines()
+    digests = {name: _lock.hashes(line) for line in lines for name in pins(line)}
+    texts = {
+        _tag.normal(package.metadata["Name"] or ""): package.read_text("WHEEL") or ""
+        for package in packages
+    }
+    return [*_lock.note_lies(wheels, pins(noted), digests), *_lock.tag_lies(wheels, texts)]
+
+
+def folders(packages: list[metadata.Distribution]) -> list[Path]:
+    """Where packages are: the folders of these, and those of `sys.path` that are for packages."""
+    named = [Path(entry) for entry in sys.path if Path(entry).name.endswith("-packages")]
+    places = {Path(package.locate_file("")) for package in packages} | set(named)
+    return sorted({place.resolve() for place in places if place.is_dir()})
+
+
+def owned(packages: list[metadata.Distribution]) -> set[str]:
+    """Every file that came with a package, as its RECORD names it."""
+    return {
+        os.path.normpath(f"{Path(package.locate_file('')).resolve()}/{row[0]}")
+        for package in packages
+        for row in csv.reader((package.read_text("RECORD") or "").splitlines())
+        if row
+    }
+
+
+def listed(faults: list[str], what: str) -> list[str]:
+    """The first of these faults, with how many there are."""
+    if not faults:
+        return []
+    first = " ".join(filter(None, [faults[0], what]))
+    return [first if len(faults) == 1 else f"{first}, and {len(faults) - 1} more files"]
 
 
 if __name__ == "__main__":

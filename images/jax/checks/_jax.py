@@ -39,6 +39,15 @@ def numpy(array: jax.Array) -> np.ndarray:
     return np.asarray(array)
 
 
+def cast(array: jax.Array, kind: str) -> jax.Array:
+    return array.astype(kind)
+
+
+def wait(array: jax.Array) -> None:
+    """Until it is computed, and with it all that was asked for before it."""
+    array.block_until_ready()
+
+
 def address(array: jax.Array) -> int:
     return array.unsafe_buffer_pointer()
 

@@ -47,7 +47,7 @@ def train(device: jax.Device, given: _convolution.Problem) -> _convolution.Train
 
 
 def main() -> None:
-    on_cuda = _tag.cell().get("cuda") or "cuda" in " ".join(_tag.distributions())
+    on_cuda = _tag.cell().get("cuda") or _gpu.expected() or "cuda" in " ".join(_tag.distributions())
     gpus = _gpu.require(_gpu.look()) if on_cuda else []
     given = _convolution.problem()
     runs = {"cpu": train(jax.devices("cpu")[0], given)}

@@ -1,6 +1,6 @@
-"""The tag is true: JAX, Python, CUDA, cuDNN, OS and user are what it says.
+"""The tag is true: JAX, Python, CUDA, cuDNN, NCCL, OS, user and labels are what it says.
 
-needs: nothing
+needs: image
 seconds: 120
 """
 
@@ -9,7 +9,9 @@ from importlib import import_module
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _loaded
 import _tag
+import _truth
 import _verdict
 import jax
 
@@ -25,9 +27,17 @@ def built() -> tuple[str, str]:
         return "", ""
     _verdict.demand(len(plugins) == 1, f"several CUDA plugins are installed: {plugins}")
     versions = import_module(plugins[0].replace("-", "_") + "._versions")
-    cuda = _tag.cuda_text(versions.cuda_runtime_build_version())
-    return cuda, _tag.cudnn_text(versions.cudnn_build_version())
+    cuda = _loaded.cuda_text(versions.cuda_runtime_build_version())
+    return cuda, _loaded.cudnn_text(versions.cudnn_build_version())
+
+
+def library() -> Path:
+    """Where GPU code would be: in the plugin, or, without one, in the library that CPUs use."""
+    places = sorted({Path(entry).resolve() for entry in sys.path if entry})
+    found = [one for top in places for one in top.glob("jax_plugins/xla_cuda*/xla_cuda_plugin.so")]
+    return found[0] if found else Path(jax.__file__).parents[1] / "jaxlib" / "libjax_common.so"
 
 
 cuda, cudnn = built()
-_tag.judge(_tag.Framework(version=jax.__version__, cuda=cuda, cudnn=cudnn))
+# It names no architectures of its own.
+_truth.judge(_truth.Framework(version=jax.__version__, cuda=cuda, cudnn=cudnn, library=library()))

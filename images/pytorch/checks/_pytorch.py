@@ -34,6 +34,16 @@ def numpy(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
+def cast(tensor: torch.Tensor, kind: str) -> torch.Tensor:
+    return tensor.to(getattr(torch, kind))
+
+
+def wait(tensor: torch.Tensor) -> None:
+    """Until it is computed, and with it all that was asked for before it."""
+    if tensor.is_cuda:
+        torch.cuda.synchronize()
+
+
 def address(tensor: torch.Tensor) -> int:
     return tensor.data_ptr()
 

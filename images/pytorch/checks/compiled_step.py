@@ -1,8 +1,7 @@
 """A training step compiled by torch.compile agrees with the same step run eagerly.
 
-needs: gpu
+needs: gpu, compiler
 seconds: 240
-applies: compiler
 """
 
 import os

@@ -44,7 +44,7 @@ def train(device: str, given: _convolution.Problem) -> _convolution.Training:
 
 
 def main() -> None:
-    on_cuda = _tag.cell().get("cuda") or torch.version.cuda
+    on_cuda = _tag.cell().get("cuda") or _gpu.expected() or torch.version.cuda
     gpus = _gpu.require(_gpu.look()) if on_cuda else []
     given = _convolution.problem()
     runs = {"cpu": train("cpu", given)}

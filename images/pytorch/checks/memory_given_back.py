@@ -3,6 +3,7 @@
 needs: gpu
 seconds: 120
 applies: cuda
+flaky: other programs on the GPU take and give memory meanwhile
 """
 
 import sys

@@ -40,6 +40,15 @@ def numpy(tensor: tf.Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
+def cast(tensor: tf.Tensor, kind: str) -> tf.Tensor:
+    return tf.cast(tensor, kind)
+
+
+def wait(tensor: tf.Tensor) -> None:  # noqa: ARG001 - as all families have it
+    """Until it is computed, and with it all that was asked for before it."""
+    tf.test.experimental.sync_devices()
+
+
 def bytes_in_use() -> int:
     """What TensorFlow counts as taken of the GPU's memory."""
     return tf.config.experimental.get_memory_info("GPU:0")["current"]

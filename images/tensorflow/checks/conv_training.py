@@ -46,7 +46,7 @@ def train(device: str, given: _convolution.Problem) -> _convolution.Training:
 
 
 def main() -> None:
-    on_cuda = _tag.cell().get("cuda") or tf.test.is_built_with_cuda()
+    on_cuda = _tag.cell().get("cuda") or _gpu.expected() or tf.test.is_built_with_cuda()
     gpus = _gpu.require(_gpu.look()) if on_cuda else []
     given = _convolution.problem()
     runs = {"cpu": train("/CPU:0", given)}

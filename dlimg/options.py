@@ -1,0 +1,66 @@
+"""Words that several commands share; only argparse is imported here, as in `dlimg.cli`."""
+
+import argparse
+
+
+def patterns(one: argparse.ArgumentParser) -> None:
+    one.add_argument("patterns", nargs="*", metavar="PATTERN", help="cells, by id")
+    one.add_argument("--group", metavar="GROUP", help="a named group of the matrix")
+
+
+def output_format(one: argparse.ArgumentParser, *others: str) -> None:
+    choices = ("table", "json", *others)
+    one.add_argument("--format", choices=choices, default="table", help="how to print (table)")
+
+
+def engine_choice(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--no-private-engine",
+        action="store_true",
+        help="never start an engine of dlimg's own where none answers",
+    )
+
+
+def find_links(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--find-links",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="an extra folder of wheels (also UV_FIND_LINKS, PIP_FIND_LINKS)",
+    )
+
+
+def report(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--report",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also write FILE: JUnit (.xml), a GitHub summary (.md) or JSON (.json)",
+    )
+
+
+def bare(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--bare", metavar="FAMILY", help="no engine: run the checks by this machine's own Python"
+    )
+    one.add_argument(
+        "--python", metavar="FILE", help="with --bare: the Python that has the framework"
+    )
+
+
+def own_checks(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--checks", metavar="DIR", help="a folder with checks of your own, run with the others"
+    )
+
+
+def base(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--base",
+        choices=("auto", "registry", "bootstrap"),
+        default="auto",
+        help="where base images come from: a registry, the distribution's packages, or the first "
+        "of the two that answers (auto)",
+    )

@@ -1,0 +1,124 @@
+"""What an image is, as its registry or its engine tells: its layers, its settings, its makers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any, Final, Literal
+
+from dlimg.draw.bake import KEY_LABEL
+from dlimg.draw.labels import WHEELS_LABEL
+from dlimg.publish.attach import TESTED_DIGEST
+from dlimg.publish.derive import LABEL as UNTESTED_LABEL
+
+Maker = Literal["dlimg", "somebody, on an image of dlimg", "dlimg, as a base", "somebody else"]
+
+CELL_LABEL: Final = "io.dlimg.cell"
+BASE_LABEL: Final = "io.dlimg.base-os"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One layer and the step that made it; a size that the source does not tell is nothing."""
+
+    digest: str
+    step: str
+    compressed: int | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """An image: `digest` is its manifest's, or the engine's id; `same` all that name these bytes.
+
+    `steps` are the words of its whole history, `compressed` is what a pull fetches and `size`
+    what is unpacked, each nothing where the source does not tell; `subjects` are the digests
+    under which a registry keeps what belongs to it.
+    """
+
+    reference: str
+    source: Literal["engine", "registry"]
+    digest: str
+    same: frozenset[str]
+    platform: str
+    created: str
+    user: str
+    folder: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    labels: Mapping[str, str] = field(repr=False)
+    layers: tuple[Layer, ...] = field(repr=False)
+    steps: tuple[str, ...] = field(repr=False)
+    compressed: int | None = None
+    size: int | None = None
+    subjects: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The digests that evidence of this image may be about.
+
+        An image that was never on a GPU names the one that was tested: it is that one, with two
+        labels more.
+        """
+        tested = self.labels.get(TESTED_DIGEST, "") if UNTESTED_LABEL in self.labels else ""
+        return self.same | ({tested} if tested else set())
+
+
+def maker(content: Content) -> Maker:
+    """Who made the image. Labels are inherited, so what was done after dlimg's last step counts."""
+    if CELL_LABEL not in content.labels:
+        is_base = BASE_LABEL in content.labels and len(content.layers) == 1
+        return "dlimg, as a base" if is_base else "somebody else"
+    return "somebody, on an image of dlimg" if later_steps(content) else "dlimg"
+
+
+def later_steps(content: Content) -> tuple[str, ...]:
+    """The steps that follow those of dlimg's own Dockerfile: somebody built on the image.
+
+    That Dockerfile ends with its entry point and its command.
+    """
+    own = (f"LABEL {UNTESTED_LABEL}=",)
+    after = list(takewhile(lambda step: not _is_entry(step), reversed(content.steps)))
+    if len(after) == len(content.steps):
+        return ()  # no step tells where dlimg's own end
+    after.reverse()
+    following = after[1:] if after and after[0].startswith("CMD") else after
+    return tuple(step for step in following if not step.startswith(own))
+
+
+def _is_entry(step: str) -> bool:
+    return step.startswith("ENTRYPOINT") and "dlimg-entrypoint" in step
+
+
+def wheels_named(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Name and version of each wheel, as the label names them."""
+    pairs = (word.partition("==") for word in labels.get(WHEELS_LABEL, "").split())
+    return tuple((name, version) for name, _, version in pairs if version)
+
+
+def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration says of how the image is started, as fields of `Content`."""
+    found = config.get("Labels")
+    labels = found if isinstance(found, dict) else {}
+    return {
+        "user": str(config.get("User") or ""),
+        "folder": str(config.get("WorkingDir") or ""),
+        "entrypoint": texts(config.get("Entrypoint")),
+        "command": texts(config.get("Cmd")),
+        "labels": {str(name): str(text) for name, text in labels.items()},
+    }
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """A list of texts; nothing where it is none."""
+    return tuple(str(one) for one in value) if isinstance(value, list) else ()
+
+
+def total(sizes: Sequence[int | None]) -> int | None:
+    """The sum; nothing when a part is not known."""
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def key_of(content: Content) -> str:
+    """The content key, or an empty text for an image that was built without dlimg's command."""
+    return content.labels.get(KEY_LABEL, "")

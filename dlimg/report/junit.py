@@ -1,0 +1,152 @@
+"""JUnit XML: a suite for each image, a case for its build, each check and its publication.
+
+What makes dlimg end with a code other than 0 is a failure or an error here, never a skip: a check
+that was not run is skipped only where nothing depends on it. docs/evidence.md tells what is what.
+"""
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from typing import Final
+
+from dlimg.build.explain import explain, is_out_of_reach
+from dlimg.model import BuildFailure, Built
+from dlimg.proof import Status, Verdict
+from dlimg.report.line import Line, code_of, hindering
+from dlimg.report.table import clean
+from dlimg.report.words import attempts_text, gpu_text
+from dlimg.smoke.records import host_record, jsonable
+
+# A message is one line in a list; the whole text stands in the element.
+_MOST: Final = 1000
+
+
+def junit(lines: Sequence[Line]) -> str:
+    """The document, with counts that agree with its cases."""
+    root = ET.Element("testsuites", name="dlimg")
+    root.extend([_suite(line) for line in lines])
+    _count(root)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _suite(line: Line) -> ET.Element:
+    suite = ET.Element("testsuite", name=clean(line.cell))
+    if line.evidence:
+        suite.set("timestamp", clean(f"{line.evidence.day}T00:00:00"))
+    _properties(suite, _facts(line))
+    cases = [_build(line)] if line.image else []
+    needed = {verdict.check for verdict in hindering(line)}
+    cases += [_check(line, verdict, needed) for verdict in line.verdicts]
+    cases += [_vanished(line, name) for name in line.vanished]
+    cases += _end(line, cases)
+    suite.extend(cases)
+    _count(suite)
+    return suite
+
+
+def _facts(line: Line) -> dict[str, object]:
+    """What holds for all cases of this image."""
+    facts: dict[str, object] = {"image": line.name}
+    if line.result:
+        planned = line.result.planned
+        facts |= {"reference": planned.reference, "base": planned.base.identity}
+    if isinstance(line.result, Built):
+        facts |= {"digest": line.result.digest, "bytes": line.result.size}
+    if line.evidence:
+        facts |= {
+            "gpu": gpu_text(line.evidence),
+            "device": line.evidence.device,
+            "engine": line.evidence.engine,
+            "dlimg": line.evidence.dlimg,
+        }
+        facts |= {f"host.{name}": one for name, one in host_record(line.evidence.host).items()}
+    return facts
+
+
+def _case(line: Line, name: str, seconds: float = 0.0) -> ET.Element:
+    return ET.Element(
+        "testcase", classname=clean(line.cell), name=clean(name), time=f"{seconds:.3f}"
+    )
+
+
+def _build(line: Line) -> ET.Element:
+    result = line.result
+    case = _case(line, "build", result.seconds if result else 0.0)
+    if isinstance(result, BuildFailure):
+        kind = "not-run" if is_out_of_reach(result) else "build failure"
+        problem = explain(result)
+        text = "\n".join((*result.log, f"hint: {problem.hint}"))
+        _ending(case, "error", kind, problem.message, text)
+    elif result is None:
+        _ending(case, "error", "no base", line.trouble or "there is no base here")
+    return case
+
+
+def _check(line: Line, verdict: Verdict, needed: set[str]) -> ET.Element:
+    case = _case(line, verdict.check, verdict.seconds)
+    facts = dict(verdict.figures)
+    if verdict.attempts > 1:
+        facts = {"attempts": verdict.attempts, "first_reason": verdict.first_reason, **facts}
+    _properties(case, facts)
+    match verdict.status:
+        case Status.FAILED:
+            _ending(case, "failure", "failed", verdict.reason, verdict.output)
+        case Status.NOT_RUN if verdict.check in needed:
+            _ending(case, "error", "not-run", f"required, not run: {verdict.reason}")
+        case Status.NOT_RUN:
+            _ending(case, "skipped", "not-run", verdict.reason)
+        case Status.PASSED if verdict.attempts > 1:
+            ET.SubElement(case, "system-out").text = clean(attempts_text(verdict))
+        case Status.PASSED:
+            pass
+    return case
+
+
+def _vanished(line: Line, name: str) -> ET.Element:
+    # It changes no exit code, so it must not make a job red; a skip is what people still see.
+    case = _case(line, name)
+    _ending(case, "skipped", "gone", "the last evidence had this check, and it is gone")
+    return case
+
+
+def _end(line: Line, cases: Sequence[ET.Element]) -> list[ET.Element]:
+    """The publication, or whatever else made the image end with a code other than 0."""
+    if line.published:
+        case = _case(line, "publish")
+        _properties(case, {"reference": line.published.reference, "digest": line.published.digest})
+        return [case]
+    case = _case(line, "publish" if line.evidence and line.error else "checks")
+    if line.error and line.result:
+        _ending(case, "error", type(line.error).__name__, line.trouble)
+        return [case]
+    is_told = any(one.find(kind) is not None for one in cases for kind in ("error", "failure"))
+    if code_of(line) and not is_told:
+        _ending(case, "error", "not-run", "no required check was run")
+        return [case]
+    return []
+
+
+def _ending(case: ET.Element, element: str, kind: str, message: str, text: str = "") -> None:
+    short = message if len(message) <= _MOST else f"{message[:_MOST]} ..."
+    found = ET.SubElement(case, element, type=kind, message=clean(short))
+    whole = "\n".join(part for part in (message if short != message else "", text) if part)
+    if whole:
+        found.text = clean(whole)
+
+
+def _properties(element: ET.Element, facts: dict[str, object]) -> None:
+    if not facts:
+        return
+    held = ET.SubElement(element, "properties")
+    for name, one in facts.items():
+        text = one if isinstance(one, str) else json.dumps(jsonable(one), ensure_ascii=False)
+        ET.SubElement(held, "property", name=clean(name), value=clean(text))
+
+
+def _count(element: ET.Element) -> None:
+    cases = list(element.iter("testcase"))
+    element.set("tests", str(len(cases)))
+    for name, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        element.set(name, str(sum(case.find(kind) is not None for case in cases)))
+    element.set("time", f"{sum(float(case.get('time', '0')) for case in cases):.3f}")

@@ -1,0 +1,53 @@
+"""Which checks share a container, and what each kind of container is like. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dlimg.proof import Check
+from dlimg.smoke.header import ANY_USER, NETWORK, READ_ONLY
+from dlimg.smoke.verdicts import SIGHT
+
+# One that no image has an entry for. Group 0, as platforms that choose the user's id give it.
+SOME_USER: Final = "12345:0"
+# Compilers put shared objects there and load them, so programs may run; it counts as memory.
+SCRATCH: Final[Mapping[str, str]] = {"/tmp": "rw,exec,nosuid,nodev,mode=1777,size=1g"}  # noqa: S108
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What checks have in common that share a container; `container` is empty for the ordinary."""
+
+    container: str = ""
+    has_network: bool = False
+
+
+def kind_of(check: Check) -> Kind:
+    """The kind of container that this check asks for."""
+    return Kind(container=check.container, has_network=NETWORK in check.needs)
+
+
+def groups(checks: Sequence[Check]) -> tuple[tuple[Kind, tuple[Check, ...]], ...]:
+    """The checks by the container they run in, the ordinary one first.
+
+    The look at the GPU comes before all: what is kept of the others depends on it.
+    """
+    found: dict[Kind, list[Check]] = {}
+    for check in sorted(checks, key=lambda one: (one.name != SIGHT, kind_of(one) != Kind())):
+        found.setdefault(kind_of(check), []).append(check)
+    return tuple((kind, tuple(members)) for kind, members in found.items())
+
+
+def options(kind: Kind) -> Mapping[str, Any]:
+    """How the engine is to make a container of this kind, beyond what all of them are like."""
+    special: dict[str, Any] = {}
+    if not kind.has_network:
+        special["network_mode"] = "none"
+    match kind.container:
+        case container if container == READ_ONLY:
+            special |= {"read_only": True, "tmpfs": dict(SCRATCH)}
+        case container if container == ANY_USER:
+            special["user"] = SOME_USER
+        case _:
+            pass
+    return special

@@ -1,0 +1,74 @@
+"""Byte code is what its source compiles to: Python itself never compares the two in an image.
+
+In an image byte code is marked as never to be compared, and holds a hash of its source (PEP 552).
+The hash is compared everywhere, the code itself only in a sample: to compile all of a framework
+anew takes a minute.
+"""
+
+import importlib.util
+import marshal
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+HEADER = 16  # magic number, flags, and the hash of the source or its time and size
+HASHED = 1
+EVERY = 40  # so many files are one in the sample
+
+
+def files(folders: Iterable[Path]) -> list[Path]:
+    return sorted(
+        Path(folder, name)
+        for top in folders
+        for folder, _, names in os.walk(top)
+        if folder.endswith("/__pycache__")
+        for name in names
+        if name.endswith(".pyc")
+    )
+
+
+def forged(found: list[Path], tops: Collection[Path]) -> tuple[int, list[str]]:
+    """How many were compiled anew, and what is wrong with which file.
+
+    The sample is every package's topmost module, and of all files every 40th.
+    """
+    sample = {path for path in found if is_top(path, tops)} | set(found[::EVERY])
+    trouble = ((path, fault(path, is_compiled=path in sample)) for path in found)
+    return len(sample), [f"{path}: {text}" for path, text in trouble if text]
+
+
+def is_top(path: Path, tops: Collection[Path]) -> bool:
+    """Whether it is `package/__init__` or `module` right below one of these folders."""
+    above = path.parent.parent
+    return above in tops or (path.name.startswith("__init__.") and above.parent in tops)
+
+
+def fault(path: Path, *, is_compiled: bool) -> str:
+    """What is wrong with a file of byte code, or an empty text.
+
+    That of another Python, or with the time of its source, is passed over: Python would compare.
+    """
+    content = path.read_bytes()
+    flags = int.from_bytes(content[4:8], "little")
+    if content[:4] != importlib.util.MAGIC_NUMBER or not flags & HASHED:
+        return ""
+    try:
+        place = importlib.util.source_from_cache(str(path))
+        source = Path(place).read_bytes()
+    except (OSError, ValueError):
+        return "byte code without its source"
+    if content[8:HEADER] != importlib.util.source_hash(source):
+        return "byte code of another source"
+    if is_compiled and not is_same(content[HEADER:], source, path.name):
+        return "not what its source compiles to"
+    return ""
+
+
+def is_same(code: bytes, source: bytes, name: str) -> bool:
+    """Whether this is the source's code: names of files apart, which code does not compare."""
+    level = name.partition(".opt-")[2][:1] or "0"
+    try:
+        compiled = compile(source, name, "exec", dont_inherit=True, optimize=int(level))
+        return bool(marshal.loads(code) == compiled)  # noqa: S302 -- as an import would
+    except (SyntaxError, ValueError, EOFError, TypeError):
+        return False

@@ -1,0 +1,55 @@
+"""What stands beside the framework (torchvision, jaxlib): installed, importable, of one version."""
+
+from collections.abc import Mapping
+from importlib import import_module, metadata
+
+
+def named(text: str) -> dict[str, str]:
+    """`torchvision==0.30.0 numpy==2.5.5` as versions by name."""
+    return {name: version for name, _, version in (one.partition("==") for one in text.split())}
+
+
+def imported(companions: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The `__version__` of each companion's module (empty where it tells none), and what broke.
+
+    One that brings no module of its own name (CUDA's compiler does not) is not imported.
+    """
+    versions, broken = {}, []
+    for name in companions:
+        module = name.replace("-", "_")
+        if not brings(name, module):
+            continue
+        try:
+            versions[name] = str(getattr(import_module(module), "__version__", ""))
+        except Exception as error:  # noqa: BLE001 -- what a broken one raises is its own affair
+            broken.append(f"companions: {name} cannot be imported: {error!r}")
+    return versions, broken
+
+
+def brings(name: str, module: str) -> bool:
+    """Whether the package has this module, going by what was installed with it."""
+    try:
+        record = metadata.distribution(name).read_text("RECORD") or ""
+    except metadata.PackageNotFoundError:
+        return False
+    starts = (f"{module}/__init__.", f"{module}.py,", f'"{module}/__init__.')
+    return any(line.startswith(starts) for line in record.splitlines())
+
+
+def lies(
+    companions: Mapping[str, str], installed: Mapping[str, str], versions: Mapping[str, str]
+) -> list[str]:
+    """Where a companion is not what the lock names, as a package or as a module.
+
+    A module may add a local part (`0.28.0+cu130`) to the package's version.
+    """
+    wrong = [
+        f"companions: {name} {version} is promised, installed is {installed.get(name, 'none')}"
+        for name, version in companions.items()
+        if installed.get(name) != version
+    ]
+    for name, version in versions.items():
+        promised = companions[name]
+        if version and version != promised and version.partition("+")[0] != promised:
+            wrong.append(f"companions: {name} {promised} is promised, imported is {version}")
+    return wrong

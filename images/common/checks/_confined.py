@@ -1,0 +1,144 @@
+"""Behind the entry point, in a confined container: the framework works, and so does what it needs.
+
+Nothing is written but under /tmp, where the entry point makes a home and a place for packages.
+"""
+
+import os
+import subprocess
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import _files
+import _verdict
+
+ENTRY = ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
+LIMIT = 120  # seconds for one command: several times what a cold disk costs
+HOME = 'touch "$HOME/.dlimg-check" && rm "$HOME/.dlimg-check" && printf %s "$HOME"'
+# Where frameworks and plotting packages keep what they have made, and by whose name.
+CACHE = """\
+import getpass, pathlib, tempfile
+folders = [pathlib.Path.home() / ".cache/dlimg-check", pathlib.Path.home() / ".config/dlimg-check"]
+for folder in folders:
+    folder.mkdir(parents=True)
+    (folder / "made").write_text(getpass.getuser())
+    (folder / "made").unlink()
+    folder.rmdir()
+with tempfile.NamedTemporaryFile() as file:
+    print("kept")
+"""
+# The slope of a sum of squares, in ones: twice their number.
+STEPS = {
+    "jax": "import jax; print(jax.grad(lambda w: (w * w).sum())(jax.numpy.ones(3)).sum())",
+    "pytorch": """\
+import torch
+weights = torch.ones(3, requires_grad=True)
+(weights * weights).sum().backward()
+print(weights.grad.sum().item())
+""",
+    "tensorflow": """\
+import tensorflow
+weights = tensorflow.Variable(tensorflow.ones(3))
+with tensorflow.GradientTape() as tape:
+    loss = tensorflow.reduce_sum(weights * weights)
+print(float(tensorflow.reduce_sum(tape.gradient(loss, weights))))
+""",
+}
+SHARED = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+PACKAGE, VERSION = "dlimg_check", "1.0"
+IMPORT = f"import {PACKAGE}; print({PACKAGE}.__file__)"
+Answer = tuple[int, str, str]
+
+
+def call(*words: str) -> Answer:
+    """How a command ends behind the entry point, the last line it prints, and of what it warns."""
+    try:
+        done = subprocess.run(
+            [*ENTRY, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT,
+            env={**os.environ, **SHARED, "DLIMG_QUIET": "1"},
+        )
+    except subprocess.TimeoutExpired:
+        return -1, "", f"it takes more than {LIMIT} s"
+    except OSError as error:
+        return -1, "", f"it does not run: {error}"
+    return done.returncode, _last(done.stdout), done.stderr.strip()
+
+
+def _last(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1]
+
+
+def lies(family: str) -> Iterator[str]:
+    """What does not work here, one after the other."""
+    own = f"/tmp/home-{os.geteuid()}"  # noqa: S108  # where the entry point makes one
+    cases = (
+        ("a home", ("sh", "-c", HOME), own),
+        ("a cache", ("python", "-c", CACHE), "kept"),
+        ("a step of training", ("python", "-c", STEPS[family]), "6.0"),
+    )
+    for what, words, wanted in cases:
+        code, printed, complaint = call(*words)
+        if (code, printed) != (0, wanted):
+            how = f"ends with {code}, prints {printed!r}, not {wanted!r}"
+            yield f"{what}: it {how}: {_last(complaint)}"
+    yield from installing(f"{own}/env/")
+
+
+def installing(overlay: str) -> Iterator[str]:
+    """What pip does not do as it should: refuse what there is not, install what there is."""
+    code, _, complaint = call("pip", "install", "--no-index", "no-such-package-anywhere")
+    if code != 1 or "No matching distribution" not in complaint or "Traceback" in complaint:
+        yield f"pip, asked for what there is not, ends with {code}: {_last(complaint)}"
+    with tempfile.TemporaryDirectory() as folder:
+        code, _, complaint = call("pip", "install", "--no-index", "--no-cache-dir", wheel(folder))
+    if code != 0:
+        yield f"pip install ends with {code}: {_last(complaint)}"
+        return
+    code, place, complaint = call("python", "-c", IMPORT)
+    if not place.startswith(overlay):
+        place = place or "nowhere"
+        yield f"what pip has installed is {place}, not in {overlay}: {_last(complaint)}"
+    code, _, complaint = call("pip", "uninstall", "--yes", PACKAGE)
+    if code != 0:
+        yield f"pip uninstall ends with {code}: {_last(complaint)}"
+
+
+def wheel(folder: str) -> str:
+    """A package of one empty module."""
+    about = f"{PACKAGE}-{VERSION}.dist-info"
+    files = {
+        f"{PACKAGE}.py": "",
+        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {PACKAGE}\nVersion: {VERSION}\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{about}/RECORD"] = "".join(f"{path},,\n" for path in (*files, f"{about}/RECORD"))
+    path = Path(folder, f"{PACKAGE}-{VERSION}-py3-none-any.whl")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return str(path)
+
+
+def written(top: Path, user: int) -> Iterator[str]:
+    """What belongs to this user outside /tmp: he has made it."""
+    below = str(top / "tmp") + "/"
+    entries = _files.tree(top).entries
+    paths = [one.path for one in entries if _files.status(one).st_uid == user]
+    made = [path for path in paths if not path.startswith(below)]
+    if made:
+        yield f"this has been written: {_files.some(made)}"
+
+
+def judge(faults: Iterable[str]) -> None:
+    """Seek these faults, and fail with all of them."""
+    began = time.monotonic()
+    found = list(faults)
+    seconds = round(time.monotonic() - began, 1)
+    _verdict.show(user=os.geteuid(), group=os.getegid(), seconds=seconds)
+    _verdict.demand(not found, "; ".join(found))

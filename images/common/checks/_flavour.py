@@ -1,0 +1,44 @@
+"""What a flavour promises beyond running the framework, and whether it is there."""
+
+import re
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def lies(said: Mapping[str, str], installed: Mapping[str, str]) -> list[str]:
+    """Tools that the flavour promises and that are not there."""
+    flavour = said.get("flavour", "")
+    missing = []
+    if flavour in ("compile", "devel"):
+        headers = Path(sysconfig.get_paths()["include"], "Python.h")
+        if not (shutil.which("cc") or shutil.which("gcc")):
+            missing.append(f"flavour: {flavour} promises a C compiler, and none is on the PATH")
+        if not headers.exists():
+            missing.append(f"flavour: {flavour} promises Python's headers, but no {headers}")
+    if flavour == "notebook" and "jupyterlab" not in installed:
+        missing.append("flavour: notebook promises jupyterlab, and it is not installed")
+    return [*missing, *compiler_lies(flavour, said.get("cuda", ""), cuda_compiler())]
+
+
+def compiler_lies(flavour: str, cuda: str, release: str) -> list[str]:
+    """devel promises nvcc of the tag's CUDA; no other flavour has one."""
+    if flavour == "devel" and release != cuda:
+        return [f"flavour: devel promises nvcc {cuda}, and there is {release or 'none'}"]
+    if flavour != "devel" and release:
+        return [f"flavour: {flavour} has no nvcc, and there is {release}"]
+    return []
+
+
+def cuda_compiler() -> str:
+    """The release of the nvcc on the PATH, such as `13.2`, or an empty text."""
+    program = shutil.which("nvcc")
+    if not program:
+        return ""
+    ended = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, check=False, timeout=60
+    )
+    release = re.search(r"release ([0-9]+\.[0-9]+)", ended.stdout)
+    return release[1] if release else "unknown"

@@ -1,0 +1,92 @@
+"""The image's own labels (DLIMG_LABELS) against its tag and against what is installed."""
+
+import json
+import os
+from collections.abc import Mapping
+
+import _verdict
+
+PREFIX = "io.dlimg."
+WHEELS = "wheels"
+# Labels that repeat an axis of the tag, under its name.
+AXES = (
+    "cell",
+    "family",
+    "package",
+    "version",
+    "accelerator",
+    "cuda",
+    "cudnn",
+    "python",
+    "os",
+    "flavour",
+    "key",
+    "base",
+    "base-source",
+)
+# Labels of a base that was made here, which images on it inherit.
+OF_BASE = {"base-os": "os", "base-identity": "base"}
+# What the base was made by, and what was written on it for publishing: nothing inside shows it.
+UNPROVED = {"base-recipe", "gpu-tested"}
+PUBLIC = {
+    "org.opencontainers.image.version": "version",
+    "org.opencontainers.image.title": "cell",
+}
+
+
+def read() -> dict[str, str]:
+    """The labels that the image has; not to be told them is a failure, for an image has some."""
+    try:
+        labels = json.loads(os.environ.get("DLIMG_LABELS") or "{}")
+        return {str(name): str(value) for name, value in labels.items()}
+    except (ValueError, AttributeError) as error:
+        return _verdict.fail(f"DLIMG_LABELS is no JSON object: {error}")
+
+
+def lies(
+    labels: Mapping[str, str], said: Mapping[str, str], installed: Mapping[str, str]
+) -> list[str]:
+    """Every label that is missing, says other than the tag, or that nobody promised.
+
+    The tag's axes are compared with what is found, so labels that repeat the tag are proved too.
+    """
+    ours = {
+        name.removeprefix(PREFIX): value
+        for name, value in labels.items()
+        if name.startswith(PREFIX)
+    }
+    if not ours:
+        return ["labels: the image has none of its own"]
+    wanted = {name: said[name] for name in AXES if said[name]}
+    wanted |= {name: said[axis] for name, axis in OF_BASE.items() if name in ours}
+    found = {name: text for name, text in ours.items() if name not in {WHEELS, *UNPROVED}}
+    return [
+        *_differences(wanted, found),
+        *_differences(
+            {name: said[axis] for name, axis in PUBLIC.items()},
+            {name: labels[name] for name in PUBLIC if name in labels},
+        ),
+        *wheel_lies(ours.get(WHEELS, ""), installed),
+    ]
+
+
+def _differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    return [
+        f"label {name}: it says {found.get(name, 'nothing')}, "
+        f"and what was promised is {wanted.get(name, 'nothing')}"
+        for name in sorted(wanted.keys() | found.keys())
+        if wanted.get(name) != found.get(name)
+    ]
+
+
+def wheel_lies(text: str, installed: Mapping[str, str]) -> list[str]:
+    """Where the label `name==version ...` leaves what is installed, in either direction."""
+    if not text:
+        return ["label wheels: there is none"]
+    named = {name: version for name, _, version in (one.partition("==") for one in text.split())}
+    wrong = [
+        f"{name} {named.get(name, 'not')} (installed {installed.get(name, 'not')})"
+        for name in sorted(named.keys() | installed.keys())
+        if named.get(name) != installed.get(name)
+    ]
+    return [f"label wheels: it names {', '.join(wrong)}"] if wrong else []

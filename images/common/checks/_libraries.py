@@ -1,0 +1,195 @@
+"""Which shared libraries are here, which of them lie where they should not, and what loads them."""
+
+import ctypes
+import faulthandler
+import os
+import re
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import _elf
+import _files
+import _tag
+
+PATIENCE = 60  # seconds for one library; cuBLAS takes one
+LOADED = 86  # how the process ends in which a library was loaded
+LIBRARY = re.compile(r".+\.so(\.[0-9][\w.]*)?")
+OTHER_PYTHON = re.compile(r"\.(cpython-(?P<version>\d+)|pypy\d+)")
+ABSENT = re.compile(r"(\S+): cannot open shared object file: No such file or directory")
+SYSTEM = ("/lib", "/usr/lib", "/lib64", "/usr/lib64")  # where the loader looks at last
+
+
+class Found(NamedTuple):
+    """NVIDIA's libraries (of the wheels `nvidia-*`), and all others of the packages."""
+
+    cuda: list[Path]
+    modules: list[Path]
+
+
+def find(folders: Iterable[str]) -> Found:
+    """Every library that is for this machine and this Python, each file once.
+
+    What lies in `NAME.libs` are parts of the modules of the package NAME, which bring them in.
+    """
+    machine = _elf.read(Path(sys.executable).resolve()).machine
+    found = Found([], [])
+    tops = {Path(one).resolve() for one in folders if Path(one).name.endswith("-packages")}
+    for top in sorted(tops):
+        for folder, _, names in os.walk(top):
+            parts = Path(folder).relative_to(top).parts[:1]
+            kind = found.cuda if parts == ("nvidia",) else found.modules
+            if not any(part.endswith(".libs") for part in parts):
+                paths = [Path(folder, name) for name in sorted(names) if LIBRARY.fullmatch(name)]
+                kind += [path for path in paths if is_ours(path, machine)]
+    return found
+
+
+def is_ours(path: Path, machine: int) -> bool:
+    """Whether this is a file of its own that this Python may load; a damaged one is, too."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    version = OTHER_PYTHON.search(path.name)
+    if version and version["version"] != "{}{}".format(*sys.version_info[:2]):
+        return False
+    return _elf.read(path).machine in (0, machine)
+
+
+def lost() -> list[str]:
+    """Libraries that NVIDIA's wheels have brought and that are gone; RECORD tells of them."""
+    packages = [
+        one
+        for one in metadata.distributions()
+        if _tag.normal(one.metadata["Name"] or "").startswith("nvidia-")
+    ]
+    rows = [
+        (package, line.split(",")[0])
+        for package in packages
+        for line in (package.read_text("RECORD") or "").splitlines()
+    ]
+    return sorted(
+        path
+        for package, path in rows
+        if LIBRARY.fullmatch(path) and not Path(package.locate_file(path)).exists()
+    )
+
+
+def opened(path: Path, load: Callable[[str], object] | None = None) -> str:
+    """What keeps this library from being loaded, all of its symbols at once; empty for nothing.
+
+    A process of its own does it: the constructors of a library may do as they like.
+    """
+    read, write = os.pipe()
+    with warnings.catch_warnings():
+        # Of threads, which do not come along: the child takes nothing that one of them may hold.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        _load(str(path), write, load or _bind)
+    os.close(write)
+    with os.fdopen(read, errors="replace") as said:
+        complaint = (said.read().strip().splitlines() or [""])[-1]
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code == LOADED:
+        return ""
+    if code == -signal.SIGALRM:
+        return f"it takes more than {PATIENCE} s"
+    return complaint if code == 1 and complaint else _death(code, complaint)
+
+
+def _death(code: int, complaint: str) -> str:
+    how = f"with {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
+    return f"it ends the process {how}" + (f": {complaint}" if complaint else "")
+
+
+def _bind(path: str) -> object:
+    return ctypes.CDLL(path, mode=os.RTLD_NOW)
+
+
+def _load(path: str, write: int, load: Callable[[str], object]) -> None:
+    """The child's whole life: it never comes back."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(write, 2)
+        faulthandler.disable()
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(PATIENCE)
+        load(path)
+        os._exit(LOADED)
+    except OSError as error:
+        os.write(write, f"\n{error}".encode())
+    finally:
+        os._exit(1)
+
+
+def absent(path: Path, complaint: str) -> set[str]:
+    """The libraries that this one needs and that are nowhere; empty if that is not the trouble.
+
+    The loader complains of the first only; `ldd` is the loader, and it lists all.
+    """
+    first = ABSENT.fullmatch(complaint)
+    if not first:
+        return set()
+    done = subprocess.run(["/usr/bin/ldd", str(path)], capture_output=True, text=True, check=False)
+    rows = [line.strip() for line in done.stdout.splitlines() if line.endswith("=> not found")]
+    return {first[1], *(row.partition(" ")[0] for row in rows)}
+
+
+def search_path(found: Found) -> list[Path]:
+    """Every folder in which the loader looks for a library that one of these asks for by name."""
+    wheels = {path.parent for path in found.cuda}
+    named = {folder for path in (*found.cuda, *found.modules) for folder in _elf.read(path).paths}
+    given = [Path(one or ".") for one in os.environ.get("LD_LIBRARY_PATH", "").split(":") if one]
+    folders = {one.resolve() for one in (*wheels, *named, *given, *cached(), *map(Path, SYSTEM))}
+    # Of a folder that is closed to this user, Path.is_dir raises an error.
+    return sorted(folder for folder in folders if os.path.isdir(folder))  # noqa: PTH112
+
+
+def cached() -> set[Path]:
+    """The folders of the libraries in the loader's own list."""
+    try:
+        command = ["/sbin/ldconfig", "-p"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return set()
+    rows = [line.rpartition(" => ")[2] for line in done.stdout.splitlines() if " => " in line]
+    return {Path(row).parent for row in rows}
+
+
+def twice(found: Found, folders: Iterable[Path]) -> list[str]:
+    """NVIDIA's libraries that another file has the name of; links to the same file are fine."""
+    names = sorted({path.name for path in found.cuda if path.name.startswith("lib")})
+    places = {name: {(one / name).resolve() for one in folders} for name in names}
+    files = {
+        name: sorted(map(str, filter(os.path.exists, paths))) for name, paths in places.items()
+    }
+    return [f"{name}: {' and '.join(paths)}" for name, paths in files.items() if len(paths) > 1]
+
+
+def drivers(top: Path, mounts: Iterable[str]) -> list[str]:
+    """Files of the driver's library in this tree, but for those that are mounted into it.
+
+    The driver comes with the machine: as mounts of single files, or of a folder, and links to them.
+    """
+    given = [Path(one) for one in mounts if one != "/"]
+    paths = [
+        Path(one.path) for one in _files.tree(top).entries if one.name.startswith("libcuda.so")
+    ]
+    real = {path: path.resolve() for path in paths}
+    return sorted(
+        str(path)
+        for path, file in real.items()
+        if not any(file.is_relative_to(one) for one in given)
+    )
+
+
+def mounts(table: Path = Path("/proc/self/mountinfo")) -> list[str]:
+    """Where something is mounted, by proc(5): the fifth column, with blanks as octal numbers."""
+    points = [line.split(" ")[4] for line in table.read_text().splitlines()]
+    return [re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point) for point in points]

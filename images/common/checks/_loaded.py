@@ -1,0 +1,100 @@
+"""CUDA's libraries in here: where they lie, that there is one of each, and which version loads."""
+
+import ctypes
+import os
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+LIBRARIES = {
+    "cudart": "libcudart.so.*",
+    "cudnn": "libcudnn.so.*",
+    "nccl": "libnccl.so.*",
+}
+
+
+def cuda_files(folders: Iterable[Path]) -> list[Path]:
+    """Every file of the CUDA runtime, cuDNN or NCCL below these folders."""
+    tops = {folder.resolve() for folder in folders}
+    apart = [top for top in tops if tops.isdisjoint(top.parents)]
+    return sorted(
+        Path(folder, name)
+        for top in apart
+        for folder, _, names in os.walk(top)
+        for name in names
+        if re.match(r"lib(cudart|cudnn|nccl).*\.so", name)
+    )
+
+
+def library_files(library: str) -> list[Path]:
+    """Where the wheels have put this library: nvidia/<part>/lib, or nvidia/cu13/lib."""
+    places = [Path(entry) for entry in sys.path if entry]
+    pattern = f"nvidia/*/lib/{LIBRARIES[library]}"
+    return sorted({file.resolve() for place in places for file in place.glob(pattern)})
+
+
+def load(library: str) -> tuple[str, str]:
+    """The version that loads, and what is wrong with it: it has to be the only one.
+
+    None of the three needs a GPU or a driver to tell its version.
+    """
+    files = library_files(library)
+    if len(files) != 1:
+        return "", f"{library}: one is to be installed, found {_names(files) or 'none'}"
+    try:
+        loaded = ctypes.CDLL(str(files[0]))
+    except OSError as error:
+        return "", f"{library}: it does not load: {error}"
+    # One that the framework had loaded from elsewhere by then shows here as a second.
+    mapped = mapped_files(LIBRARIES[library].rstrip("*"))
+    if mapped != files:
+        return "", f"{library}: {_names(files)} is installed, loaded is {_names(mapped)}"
+    return VERSIONS[library](loaded), ""
+
+
+def _names(files: list[Path]) -> str:
+    return ", ".join(map(str, files))
+
+
+def mapped_files(prefix: str, maps: Path = Path("/proc/self/maps")) -> list[Path]:
+    """The files of this name that the process has mapped."""
+    paths = {Path(line[line.index("/") :]) for line in maps.read_text().splitlines() if "/" in line}
+    return sorted(path for path in paths if path.name.startswith(prefix))
+
+
+def _cudart_version(library: ctypes.CDLL) -> str:
+    number = ctypes.c_int()
+    library.cudaRuntimeGetVersion(ctypes.byref(number))
+    return cuda_text(number.value)
+
+
+def _cudnn_version(library: ctypes.CDLL) -> str:
+    library.cudnnGetVersion.restype = ctypes.c_size_t
+    return cudnn_text(library.cudnnGetVersion())
+
+
+def _nccl_version(library: ctypes.CDLL) -> str:
+    number = ctypes.c_int()
+    library.ncclGetVersion(ctypes.byref(number))
+    return nccl_text(number.value)
+
+
+VERSIONS = {"cudart": _cudart_version, "cudnn": _cudnn_version, "nccl": _nccl_version}
+
+
+def cuda_text(number: int) -> str:
+    """13020 is 13.2, by CUDART_VERSION's definition."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def cudnn_text(number: int) -> str:
+    """92600 is 9.26.0; up to cuDNN 8 the major version counted thousands (8907 is 8.9.7)."""
+    major = 10000 if number >= 90000 else 1000
+    return f"{number // major}.{number % major // 100}.{number % 100}"
+
+
+def nccl_text(number: int) -> str:
+    """23007 is 2.30.7; up to NCCL 2.8 the major version counted thousands (2804 is 2.8.4)."""
+    major = 10000 if number >= 10000 else 1000
+    return f"{number // major}.{number % major // 100}.{number % 100}"

@@ -1,0 +1,112 @@
+"""The lock as it was handed in (DLIMG_LOCK), against what is installed and what the image notes."""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import _verdict
+
+# How the users' environment finds the image's: images/_layout/overlay.sh writes it.
+OVERLAY = re.compile(
+    r"(import site; site\.addsitedir"
+    r"\('/(home/user|opt)/env/lib/python3\.[0-9]+/site-packages'\)\n)+"
+)
+HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
+
+
+class Wheel(NamedTuple):
+    """A wheel of the lock: `file` is its name on the package index."""
+
+    version: str
+    file: str
+    sha256: str
+
+
+def read() -> dict[str, Wheel]:
+    """The wheels by name; none on a machine that no lock was handed to."""
+    path = os.environ.get("DLIMG_LOCK")
+    if not path:
+        return {}
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = {row["name"]: Wheel(row["version"], row["file"], row["sha256"]) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _verdict.fail(f"DLIMG_LOCK: {path} is no lock: {error!r}")
+    _verdict.demand(found, f"DLIMG_LOCK: {path} names no wheel")
+    return found
+
+
+def note_lies(
+    wheels: Mapping[str, Wheel], noted: Mapping[str, str], hashes: Mapping[str, set[str]]
+) -> list[str]:
+    """Where the image's own list (`noted` versions, `hashes`) is not the lock, wheel by wheel."""
+    lies = [
+        f"{name}: the lock has {wheels[name].version if name in wheels else 'none'}, "
+        f"the image notes {noted.get(name, 'none')}"
+        for name in sorted(wheels.keys() | noted.keys())
+        if name not in wheels or noted.get(name) != wheels[name].version
+    ]
+    return lies + [
+        f"{name}: the image notes another sha256 than the lock's"
+        for name, wheel in wheels.items()
+        if name in noted and hashes.get(name) != {wheel.sha256}
+    ]
+
+
+def hashes(requirement: str) -> set[str]:
+    """The digests that a line of requirements allows."""
+    return set(HASH.findall(requirement))
+
+
+def tag_lies(wheels: Mapping[str, Wheel], notes: Mapping[str, str]) -> list[str]:
+    """Packages that did not come from the lock's wheel: their own notes tell of another one.
+
+    `notes` are the texts of the WHEEL files. A file name may compress several tags into one.
+    """
+    return [
+        f"{name}: the lock's wheel is {wheels[name].file}, installed is one for "
+        f"{' '.join(sorted(tags(text))) or 'nothing'}"
+        for name, text in sorted(notes.items())
+        if name in wheels and tags(text) != expanded(wheels[name].file)
+    ]
+
+
+def tags(text: str) -> set[str]:
+    """The tags in the text of a WHEEL file."""
+    rows = (line.partition(":") for line in text.splitlines())
+    return {value.strip() for key, _, value in rows if key == "Tag"}
+
+
+def expanded(file: str) -> set[str]:
+    """`py2.py3-none-any` of a wheel's file name as `py2-none-any` and `py3-none-any`."""
+    pythons, abis, platforms = file.removesuffix(".whl").split("-")[-3:]
+    return {
+        f"{python}-{abi}-{platform}"
+        for python in pythons.split(".")
+        for abi in abis.split(".")
+        for platform in platforms.split(".")
+    }
+
+
+def strays(folders: Iterable[Path], owned: set[str]) -> list[str]:
+    """Files in these folders that came with no package, apart from byte code in its place."""
+    return sorted(
+        path
+        for top in folders
+        for folder, _, names in os.walk(top)
+        for path in (f"{folder}/{name}" for name in names)
+        if path not in owned and not is_byte_code(path) and not is_overlay(path)
+    )
+
+
+def is_byte_code(path: str) -> bool:
+    return path.endswith(".pyc") and path.split("/")[-2] == "__pycache__"
+
+
+def is_overlay(path: str) -> bool:
+    """Whether this only points from one environment of the image to another."""
+    file = Path(path)
+    return file.name == "dlimg.pth" and bool(OVERLAY.fullmatch(file.read_text(errors="replace")))

@@ -1,0 +1,119 @@
+"""An image is what its tag and its labels say: what is found in here, judged axis by axis."""
+
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import _companions
+import _fatbin
+import _flavour
+import _labels
+import _loaded
+import _tag
+import _user
+import _verdict
+
+SYSTEM = (Path("/usr"), Path("/opt"))
+
+
+class Framework(NamedTuple):
+    """What a framework says of itself; `cuda` and `cudnn` are what it was built for, or empty.
+
+    `architectures` are those it says it has GPU code for, `library` the file that holds that code.
+    """
+
+    version: str
+    cuda: str
+    cudnn: str = ""
+    architectures: Sequence[str] = ()
+    library: Path | None = None
+
+
+def judge(framework: Framework) -> None:
+    """Show what is found, and fail with every axis in which the tag or a label lies."""
+    said = _tag.cell()
+    if not said:
+        _verdict.not_run("DLIMG_CELL is not set: there is no tag to compare with")
+    labels = _labels.read()
+    installed = _tag.distributions()
+    found = {
+        "os": _tag.os_name(),
+        "glibc": _tag.glibc(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        **_user.found(),
+        "version": framework.version,
+        "built_cuda": framework.cuda,
+        "built_cudnn": framework.cudnn,
+        "package": installed.get(said["package"], ""),
+    }
+    held = architectures(framework.library)
+    beside = _companions.named(said["companions"])
+    imported, broken = _companions.imported(beside)
+    lies = [
+        *_tag.contradictions(said),
+        *_tag.basic_lies(said, found),
+        *_user.lies(said, found),
+        *_flavour.lies(said, installed),
+        *broken,
+        *_companions.lies(beside, installed, imported),
+        *architecture_lies(said, framework.architectures, held.everywhere),
+        *_labels.lies(labels, said, installed),
+    ]
+    if said["cuda"]:
+        for library in wanted_libraries(said):
+            found[library], trouble = _loaded.load(library)
+            lies += [trouble] if trouble else []
+        lies += _tag.cuda_lies(said, found)
+    else:
+        lies += _tag.cpu_lies(found, installed, _loaded.cuda_files([*SYSTEM, *map(Path, sys.path)]))
+    _verdict.show(said=said, found=found, companions=imported, architectures=held._asdict())
+    _verdict.demand(not lies, "; ".join(lies))
+
+
+def wanted_libraries(said: Mapping[str, str]) -> list[str]:
+    """The libraries to load: NCCL only where it is promised, or where there is one after all."""
+    wanted = ["cudart", "cudnn"]
+    if said["nccl"] or _loaded.library_files("nccl"):
+        wanted.append("nccl")
+    return wanted
+
+
+def architecture_lies(
+    said: Mapping[str, str], named: Sequence[str], held: Sequence[str]
+) -> list[str]:
+    """Where the GPU code in the framework's library (`held`) leaves the facts, or its own words.
+
+    A release that the facts say nothing about is not judged, but that it has code at all.
+    """
+    promised = said["architectures"].split()
+    if not said["cuda"]:
+        code = " ".join(dict.fromkeys([*held, *named]))
+        return [f"architectures: the tag says cpu, and there is GPU code for {code}"] * bool(code)
+    if not held:
+        return ["architectures: the framework's library has no GPU code"]
+    lies = []
+    if promised and set(promised) != set(held):
+        lies.append(f"architectures: {said['architectures']} is promised, held is {' '.join(held)}")
+    if named and (not set(named) <= set(held) or machine_code(named) != machine_code(held)):
+        lies.append(
+            f"architectures: the framework says {' '.join(named)}, held is {' '.join(held)}"
+        )
+    return lies
+
+
+def machine_code(architectures: Iterable[str]) -> set[str]:
+    """Those that run as they are: PTX is not named by every framework."""
+    return {one for one in architectures if one.startswith("sm_")}
+
+
+def architectures(library: Path | None) -> _fatbin.Held:
+    """What this library has GPU code for; one that cannot be read is a failure."""
+    if library is None or not library.exists():
+        return _fatbin.Held([], [])
+    try:
+        return _fatbin.held(library)
+    except (OSError, ValueError) as error:
+        return _verdict.fail(f"architectures: {library} cannot be read: {error}")

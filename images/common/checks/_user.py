@@ -1,0 +1,27 @@
+"""The user that the image runs as, against the one that was promised."""
+
+import os
+import pwd
+from collections.abc import Mapping
+
+
+def found() -> dict[str, str]:
+    """Name, home and numbers of whoever runs this; no name and home without a row in passwd."""
+    uid = os.geteuid()
+    try:
+        row = pwd.getpwuid(uid)
+        name, home = row.pw_name, row.pw_dir
+    except KeyError:
+        name = home = ""
+    return {"user": name, "uid": str(uid), "gid": str(os.getegid()), "home": home}
+
+
+def lies(said: Mapping[str, str], seen: Mapping[str, str]) -> list[str]:
+    """Where this user is another; root is told of as such."""
+    if seen["uid"] == "0":
+        return ["user: this runs as root"]
+    return [
+        f"{axis}: {said[axis]} is promised, this is {seen[axis] or 'none'}"
+        for axis in ("user", "uid", "gid", "home")
+        if seen[axis] != said[axis]
+    ]

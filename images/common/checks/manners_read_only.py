@@ -1,0 +1,31 @@
+"""On a read-only disk with only /tmp to write to, the framework trains and pip installs.
+
+needs: image
+seconds: 300
+container: read-only
+"""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _confined
+import _tag
+import _verdict
+
+PLACES = ("/", "/code", "/data", "/output", "/home/user", "/opt/env", "/usr", "/var/tmp")  # noqa: S108
+
+
+def main(places: tuple[str, ...] = PLACES) -> None:
+    said = _tag.cell()
+    if not said:
+        _verdict.not_run("DLIMG_CELL is not set: this is no image")
+    is_open = [one for one in places if not os.statvfs(one).f_flag & os.ST_RDONLY]
+    if is_open:
+        _verdict.not_run(f"this container is not read-only: {', '.join(is_open)}")
+    _confined.judge(_confined.lies(said["family"]))
+
+
+if __name__ == "__main__":
+    main()

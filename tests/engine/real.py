@@ -1,0 +1,100 @@
+"""The real CPU image of JAX, containers of it in which things are spoilt, and what checks say.
+
+`judged` takes it that a GPU was given: no verdict is not-run because the runner says so.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from dlimg.commands.drawing import current_images
+from dlimg.commands.project import read_project
+from dlimg.draw.key import key
+from dlimg.engine.client import Engine
+from dlimg.model import Base, BaseSource, Built, Image, Planned
+from dlimg.proof import Verdict
+from dlimg.smoke.checks import checks_for
+from dlimg.smoke.execute import Place, run_check
+from dlimg.smoke.scripts import archive, placed
+from dlimg.smoke.sources import scripts
+from dlimg.smoke.told import told
+from dlimg.smoke.verdicts import verdict
+
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "images"
+CELL = "jax-0.12.0.1-cpu-py3.13-debian13"
+CUDA_CELL = "jax-0.12.0.1-cuda13.2-py3.13-debian13"
+DEVICE = "example.com/gpu=0"
+PACKAGES = "/opt/env/lib/python/site-packages"
+OVERLAY = "/home/user/env/lib/python3.13/site-packages"
+Edit = tuple[str, str, str]
+
+
+def image(cell: str) -> Image:
+    project = read_project(str(ROOT / "matrix.yaml"))
+    (found,) = current_images(project, [one for one in project.resolution.cells if one.id == cell])
+    return found
+
+
+def jax(engine: Engine) -> Built:
+    """The real image, by the command; built only where it is not there yet."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "dlimg", "build", CELL, "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert ended.returncode == 0, ended.stderr
+    (line,) = json.loads(ended.stdout)
+    assert engine.sdk.images.get(line["digest"])
+    made = image(CELL)
+    base = Base(
+        os=made.cell.os.name,
+        source=BaseSource(line["base"]["source"]),
+        identity=line["base"]["identity"],
+        reference="",
+    )
+    planned = Planned(image=made, base=base, key=key(made, base))
+    return Built(planned=planned, digest=line["digest"], size=0, seconds=0, cached=True)
+
+
+@contextlib.contextmanager
+def opened(engine: Engine, built: Built, script: str = "", *, user: str = "") -> Iterator[Place]:
+    """A container of the image in which root has run a script."""
+    facts = told(built.planned, engine.sdk.images.get(built.digest).labels)
+    container = engine.sdk.containers.create(
+        built.digest,
+        entrypoint=["sleep", "infinity"],
+        environment={**facts.environment, "DLIMG_GPU": "none"},
+        network_mode="none",
+        user=user,
+    )
+    try:
+        container.start()
+        ended = container.exec_run(["bash", "-euc", script], user="0")
+        assert ended.exit_code == 0, ended.output.decode()
+        yield Place(
+            container=container, api=engine.sdk.api, environment={}, memory=0, patience=15.0
+        )
+    finally:
+        container.remove(force=True)
+
+
+def judged(there: Place, of: Built, name: str, *edits: Edit, **environment: str) -> Verdict:
+    """What the check of this name says here, after edits of the scripts: path, from, to."""
+    found = scripts(IMAGES, "jax")
+    for path, old, new in edits:
+        text = found[path].decode()
+        assert text.count(old) == 1, f"{path} does not hold once: {old}"
+        found[path] = text.replace(old, new).encode()
+    there.container.put_archive("/", archive({**found, **told(of.planned, {}).files}))
+    (check,) = [one for one in checks_for(of.planned.image.cell, IMAGES) if one.name == name]
+    ran = run_check(replace(there, environment=environment), placed(check, IMAGES, found))
+    return verdict(check, ran, device=DEVICE)

@@ -1,0 +1,133 @@
+"""`libraries_load` in a real image: it fails when a library is spoilt, gone, or there twice."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import make
+import pytest
+from real import CUDA_CELL, PACKAGES, image, judged, opened
+
+from dlimg.engine.client import Engine
+from dlimg.model import Built
+from dlimg.proof import Status
+from dlimg.smoke.execute import Place
+from dlimg.smoke.told import cell_text
+
+pytestmark = pytest.mark.engine
+
+NAME = "libraries_load"
+CUDNN, TOOLKIT = f"{PACKAGES}/nvidia/cudnn/lib", f"{PACKAGES}/nvidia/cu13/lib"
+REAL = "/usr/lib/x86_64-linux-gnu/libz.so.1"  # it stands for one of NVIDIA's
+MODULE = "x.cpython-313-x86_64-linux-gnu.so"
+SOURCE = "/usr/lib/python3.13/lib-dynload/_bz2.cpython-313-x86_64-linux-gnu.so"
+STUBS = "/usr/local/cuda/lib64/stubs"
+# A wheel's list of files names one that is not there.
+GONE = f"""
+mkdir {PACKAGES}/nvidia_cudnn-9.dist-info; cd {PACKAGES}/nvidia_cudnn-9.dist-info
+printf 'Name: nvidia-cudnn\\nVersion: 9\\n' > METADATA
+echo nvidia/cudnn/lib/libcudnn_ops.so.9,, > RECORD
+"""
+# What each row makes is taken away before the next one.
+CLEAN = f"""
+rm -rf {PACKAGES}/nvidia {PACKAGES}/{MODULE} {PACKAGES}/nvidia_* /usr/local/cuda /tmp/given
+rm -f /usr/local/lib/libcudnn.so.9 /usr/lib/x86_64-linux-gnu/libcuda.so*
+ldconfig
+mkdir -p {CUDNN} {TOOLKIT} {STUBS} /tmp/given
+cp {REAL} {CUDNN}/libcudnn.so.9
+"""
+
+
+def spoilt(start: str, file: str, old: str, new: str) -> str:
+    """A copy of a library in which a name is another one of the same length."""
+    assert len(old) == len(new)
+    return f"cp {start} {file}; grep -q '{old}' {file}; LC_ALL=C sed -i 's/{old}/{new}/g' {file}"
+
+
+ROWS = {
+    "a library is gone": (
+        GONE,
+        "nvidia/cudnn/lib/libcudnn_ops.so.9 is gone",
+    ),
+    "a library needs one that is not there": (
+        spoilt(REAL, f"{CUDNN}/libcudnn.so.9", "libc.so.6", "libq.so.6"),
+        f"{CUDNN}/libcudnn.so.9 needs libq.so.6: not found",
+    ),
+    "a library lacks a symbol": (
+        spoilt(REAL, f"{CUDNN}/libcudnn.so.9", "malloc", "mallox"),
+        "libcudnn.so.9 does not load: ",
+    ),
+    "a library is cut off": (
+        f"truncate -s 4096 {CUDNN}/libcudnn.so.9",
+        f"{CUDNN}/libcudnn.so.9 does not load: ",
+    ),
+    "a library is no library": (
+        f"echo no library > {CUDNN}/libcudnn.so.9",
+        f"{CUDNN}/libcudnn.so.9 does not load: ",
+    ),
+    "two wheels have the same library": (
+        f"cp {REAL} {TOOLKIT}/libcudnn.so.9",
+        f"two files have one name: libcudnn.so.9: {TOOLKIT}/libcudnn.so.9 and {CUDNN}/",
+    ),
+    "the system has the library, too": (
+        f"cp {REAL} /usr/local/lib/libcudnn.so.9; ldconfig",
+        f"two files have one name: libcudnn.so.9: {CUDNN}/libcudnn.so.9 and /usr/local/lib/",
+    ),
+    "a variable leads to another": (
+        f"cp {REAL} /tmp/given/libcudnn.so.9",
+        f"two files have one name: libcudnn.so.9: {CUDNN}/libcudnn.so.9 and /tmp/given/",
+    ),
+    "a stub is shipped": (
+        f"touch {STUBS}/libcuda.so",
+        f"a libcuda is shipped, which is the driver's: {STUBS}/libcuda.so",
+    ),
+    "a driver is shipped": (
+        "touch /usr/lib/x86_64-linux-gnu/libcuda.so.580.159",
+        "a libcuda is shipped, which is the driver's: /usr/lib/x86_64-linux-gnu/libcuda.so.580.159",
+    ),
+    "a module needs a library that is not there": (
+        spoilt(SOURCE, f"{PACKAGES}/{MODULE}", "libbz2.so.1.0", "libown.so.1.0"),
+        f"{PACKAGES}/{MODULE} needs libown.so.1.0: not found",
+    ),
+    "a module lacks a symbol of Python": (
+        spoilt(SOURCE, f"{PACKAGES}/{MODULE}", "PyList_New", "PyList_Old"),
+        f"{PACKAGES}/{MODULE} does not load: {PACKAGES}/{MODULE}: undefined symbol: PyList_Old",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def there(engine: Engine, jax_image: Built) -> Iterator[Place]:
+    with opened(engine, jax_image) as place:
+        yield replace(place, environment={"LD_LIBRARY_PATH": "/tmp/given"})  # noqa: S108
+
+
+def prepare(there: Place, script: str) -> None:
+    done = there.container.exec_run(["bash", "-euc", CLEAN + script], user="0")
+    assert done.exit_code == 0, done.output.decode()
+
+
+def test_sound_libraries_pass(there: Place, jax_image: Built) -> None:
+    link = f"ln -s {CUDNN}/libcudnn.so.9 {TOOLKIT}/; cp {SOURCE} {PACKAGES}/{MODULE}"
+    prepare(there, link)
+    said = judged(there, jax_image, NAME, **there.environment)
+    assert said.status is Status.PASSED, said.reason
+    assert said.figures["libraries"] == 1
+    assert said.seconds < 20
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_library_that_is_spoilt_fails(row: str, there: Place, jax_image: Built) -> None:
+    script, reason = ROWS[row]
+    prepare(there, script)
+    said = judged(there, jax_image, NAME, **there.environment)
+    assert said.status is Status.FAILED
+    assert reason in said.reason
+    assert said.reason.count(";") == 0, "it fails for more than it should"
+
+
+def test_an_image_for_cuda_without_its_libraries_fails(engine: Engine, jax_image: Built) -> None:
+    of = replace(jax_image, planned=make.planned(image(CUDA_CELL)))
+    with opened(engine, jax_image) as place:
+        said = judged(place, of, NAME, DLIMG_CELL=cell_text(of.planned))
+    assert said.status is Status.FAILED
+    assert said.reason == "the tag says CUDA 13.2, and no library of it is here"

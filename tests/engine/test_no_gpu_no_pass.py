@@ -1,0 +1,92 @@
+"""Where no GPU is, no check passes that needs one: every script of every family, found by file."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from real import IMAGES, opened
+
+from dlimg.engine.client import Engine
+from dlimg.model import Built
+from dlimg.smoke.checks import parse_check
+from dlimg.smoke.execute import Place
+from dlimg.smoke.scripts import ROOT, archive
+from dlimg.smoke.sources import scripts
+from dlimg.smoke.verdicts import GPU
+
+pytestmark = pytest.mark.engine
+
+FAMILIES = sorted({path.parts[-3] for path in IMAGES.glob("*/checks/*.py")} - {"common"})
+NOT_RUN, FAILED = 77, 1
+STANDS = "/tmp/dlimg/stands"  # noqa: S108  # in a container
+# A framework that says yes to whatever it is asked, under every framework's name.
+SAYS_YES = """
+import sys
+from types import ModuleType
+
+class Yes(ModuleType):
+    def __getattr__(self, name):
+        if name.startswith("__") and name != "__version__":
+            raise AttributeError(name)
+        return Yes(name)
+
+    def __call__(self, *_, **__):
+        return Yes("answer")
+
+for name in (__name__, f"{__name__}.nn", f"{__name__}.numpy"):
+    sys.modules[name] = Yes(name)
+"""
+# Each script with its exit code and the last line of its complaint.
+EACH = """
+for script; do
+    said=$(python "$script" 2>&1 >/dev/null) && code=0 || code=$?
+    printf '%s\\t%s\\t%s\\n' "$script" "$code" "${said##*$'\\n'}"
+done
+"""
+
+
+def on_gpu(family: str) -> list[str]:
+    """The family's checks, and the common ones, whose headers ask for a GPU."""
+    folders = [Path(IMAGES, folder, "checks") for folder in ("common", family)]
+    files = [file for folder in folders for file in sorted(folder.glob("[!_]*.py"))]
+    checks = [parse_check(file.read_text(), str(file)) for file in files]
+    return [f"{ROOT}/{Path(one.path).relative_to(IMAGES)}" for one in checks if GPU in one.needs]
+
+
+@pytest.fixture(scope="module")
+def there(engine: Engine, jax_image: Built) -> Iterator[Place]:
+    stands = [
+        f"cat > {STANDS}/{name}.py <<< '{SAYS_YES}'" for name in ("jax", "tensorflow", "torch")
+    ]
+    with opened(engine, jax_image, "\n".join((f"mkdir -p {STANDS}", *stands))) as place:
+        for family in FAMILIES:
+            place.container.put_archive("/", archive(scripts(IMAGES, family)))
+        yield place
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("variables", "code"),
+    [
+        ({"DLIMG_GPU": "none"}, NOT_RUN),
+        ({"DLIMG_GPU": "expected"}, FAILED),
+        ({"DLIMG_GPU": "expected", "CUDA_VISIBLE_DEVICES": "-1"}, FAILED),
+    ],
+    ids=["none", "expected", "hidden"],
+)
+def test_without_a_gpu_no_check_passes_that_needs_one(
+    variables: dict[str, str], code: int, family: str, there: Place
+) -> None:
+    wanted = on_gpu(family)
+    assert len(wanted) >= 3
+    cell = json.dumps({"family": family, "cuda": "13.2"})
+    ended = there.container.exec_run(
+        ["bash", "-uc", EACH, "each", *wanted],
+        environment={**variables, "DLIMG_CELL": cell, "PYTHONPATH": STANDS},
+        workdir="/tmp",  # noqa: S108  # in a container
+    )
+    rows = [line.split("\t") for line in ended.output.decode().splitlines()]
+    assert [row[0] for row in rows] == wanted
+    assert {row[1] for row in rows} == {str(code)}, rows
+    assert all("there is no libnvidia-ml.so.1" in row[2] for row in rows), rows

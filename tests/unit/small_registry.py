@@ -1,0 +1,265 @@
+"""A registry in this process, as well behaved or as odd as a test wants it."""
+
+import base64
+import contextlib
+import hashlib
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+@dataclass(kw_only=True)
+class Answer:
+    """One odd answer in the place of the right one."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    seconds: float = 0.0
+
+
+@dataclass(kw_only=True)
+class Small:
+    """What the registry holds and was asked; `odd` answers are used up in their order.
+
+    `login` is the name and password that a token costs; `pages` is how many referrers one page
+    of the API has.
+    """
+
+    referrers_api: bool = True
+    login: tuple[str, str] | None = None
+    basic: bool = False
+    blobs_elsewhere: str = ""
+    pages: int = 100
+    forgets: int = 0
+    blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    manifests: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
+    odd: dict[str, list[Answer]] = field(default_factory=dict)
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    bodies: list[tuple[str, str]] = field(default_factory=list)
+    host: str = ""
+
+    def paths(self, method: str) -> list[str]:
+        return [path for verb, path, _ in self.asked if verb == method]
+
+    def put_blob(self, name: str, content: bytes) -> str:
+        digest = sha256(content)
+        self.blobs[name, digest] = content
+        return digest
+
+    def put_manifest(self, name: str, content: object, *tags: str, kind: str = OCI_MANIFEST) -> str:
+        text = content if isinstance(content, bytes) else json.dumps(content).encode()
+        for version in (sha256(text), *tags):
+            self.manifests[name, version] = (kind, text)
+        return sha256(text)
+
+
+def sha256(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@contextlib.contextmanager
+def running(small: Small) -> Iterator[Small]:
+    """The registry, answering at `small.host`."""
+    with contextlib.closing(_Server(("127.0.0.1", 0), _Handler)) as server:
+        server.small = small
+        small.host = f"127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield small
+        server.shutdown()
+        thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    small: Small
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that went away, as some tests want it to."""
+
+    def close(self) -> None:
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement
+    server: _Server
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815 - the names that http.server looks for
+
+    def _serve(self) -> None:
+        small = self.server.small
+        self.path, _, query = self.path.partition("?")
+        self.query = parse_qs(query)
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        small.asked.append((self.command, self.path, self.headers.get("Authorization", "")))
+        small.bodies.append((self.path, query))
+        odd = small.odd.get(f"{self.command} {self.path}") or small.odd.get(self.path)
+        self._answer(odd.pop(0) if odd else self._right(small))
+
+    def _answer(self, answer: Answer) -> None:
+        time.sleep(answer.seconds)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.send_response(answer.status)
+            for name, text in answer.headers.items():
+                self.send_header(name, text)
+            if "Content-Length" not in answer.headers:
+                self.send_header("Content-Length", str(len(answer.body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(answer.body)
+
+    def _right(self, small: Small) -> Answer:
+        if self.path == "/token":
+            return self._token(small)
+        refused = self._refused(small)
+        if refused:
+            return refused
+        routes: tuple[tuple[str, Callable[..., Answer]], ...] = (
+            (r"/v2/(.+)/manifests/([^/]+)", self._manifest),
+            (r"/v2/(.+)/blobs/uploads/(.*)", self._upload),
+            (r"/v2/(.+)/blobs/(sha256:[^/]+)", self._blob),
+            (r"/v2/(.+)/referrers/([^/]+)", self._referrers),
+        )
+        for pattern, route in routes:
+            match = re.fullmatch(pattern, self.path)
+            if match:
+                return route(small, *match.groups())
+        return Answer(status=404)
+
+    def _refused(self, small: Small) -> Answer | None:
+        if small.login is None:
+            return None
+        word = base64.b64encode(":".join(small.login).encode()).decode()
+        wanted = f"Basic {word}" if small.basic else "Bearer "
+        held = self.headers.get("Authorization", "")
+        if held == wanted or (not small.basic and held.startswith("Bearer ") and self._may(held)):
+            return None
+        challenge = (
+            'Basic realm="here"'
+            if small.basic
+            else f'Bearer realm="http://{small.host}/token",service="small",scope="x"'
+        )
+        return Answer(status=401, headers={"WWW-Authenticate": challenge})
+
+    def _may(self, held: str) -> bool:
+        """A token is the list of what it grants."""
+        actions = "push" if self.command in {"POST", "PUT"} else "pull"
+        return any(
+            part.rpartition(":")[0].removeprefix("repository:") in self.path
+            and actions in part.rpartition(":")[2]
+            for part in held.removeprefix("Bearer ").split("+")
+        )
+
+    def _token(self, small: Small) -> Answer:
+        assert small.login is not None
+        if self.command == "POST":
+            form = parse_qs(self.body.decode())
+            if form["refresh_token"] != [small.login[1]]:
+                return Answer(status=401)
+            return _json({"access_token": form["scope"][0].replace(" ", "+")})
+        word = base64.b64encode(":".join(small.login).encode()).decode()
+        if self.headers.get("Authorization") != f"Basic {word}":
+            return Answer(status=401, body=b'{"errors":[{"code":"UNAUTHORIZED","message":"no"}]}')
+        return _json({"token": "+".join(self.query["scope"])})
+
+    def _manifest(self, small: Small, name: str, version: str) -> Answer:
+        if self.command == "PUT":
+            return self._take(small, name, version)
+        found = small.manifests.get((name, version))
+        if found is None:
+            return Answer(status=404)
+        kind, text = found
+        return Answer(
+            headers={
+                "Content-Type": kind,
+                "Docker-Content-Digest": sha256(text),
+                "Content-Length": str(len(text)),
+            },
+            body=text,
+        )
+
+    def _take(self, small: Small, name: str, version: str) -> Answer:
+        headers = {"Docker-Content-Digest": sha256(self.body)}
+        if version.startswith("sha256-") and small.forgets:
+            small.forgets -= 1
+            return Answer(status=201, headers=headers)
+        kind = self.headers["Content-Type"]
+        for one in (version, sha256(self.body)):
+            small.manifests[name, one] = (kind, self.body)
+        subject = json.loads(self.body).get("subject")
+        if subject and small.referrers_api:
+            headers["OCI-Subject"] = subject["digest"]
+        return Answer(status=201, headers=headers)
+
+    def _blob(self, small: Small, name: str, digest: str) -> Answer:
+        content = small.blobs.get((name, digest))
+        if content is None:
+            return Answer(status=404)
+        if small.blobs_elsewhere and self.command == "GET":
+            return Answer(status=307, headers={"Location": f"{small.blobs_elsewhere}{self.path}"})
+        return Answer(headers={"Content-Length": str(len(content))}, body=content)
+
+    def _upload(self, small: Small, name: str, _: str) -> Answer:
+        if self.command == "POST":
+            source = (self.query.get("from", [""])[0], self.query.get("mount", [""])[0])
+            if source in small.blobs:
+                small.blobs[name, source[1]] = small.blobs[source]
+                return Answer(status=201)
+            return Answer(status=202, headers={"Location": f"/v2/{name}/blobs/uploads/1?state=a"})
+        digest = self.query["digest"][0]
+        if sha256(self.body) != digest or self.query["state"] != ["a"]:
+            return Answer(status=400, body=b'{"errors":[{"code":"DIGEST_INVALID","message":"x"}]}')
+        small.blobs[name, digest] = self.body
+        return Answer(status=201)
+
+    def _referrers(self, small: Small, name: str, digest: str) -> Answer:
+        if not small.referrers_api:
+            return Answer(status=404)
+        found = []
+        for (place, version), (kind, text) in small.manifests.items():
+            content: dict[str, Any] = json.loads(text)
+            if (
+                place == name
+                and version == sha256(text)
+                and content.get("subject", {}).get("digest") == digest
+            ):
+                found.append(
+                    {
+                        "mediaType": kind,
+                        "digest": version,
+                        "size": len(text),
+                        "artifactType": content["artifactType"],
+                        "annotations": content.get("annotations", {}),
+                    }
+                )
+        start = int(self.query.get("n", ["0"])[0])
+        headers = {"Content-Type": OCI_INDEX}
+        if start + small.pages < len(found):
+            headers["Link"] = f'<{urlsplit(self.path).path}?n={start + small.pages}>; rel="next"'
+        page = found[start : start + small.pages]
+        return _json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": page}, headers)
+
+
+def _json(content: object, headers: dict[str, str] | None = None) -> Answer:
+    return Answer(
+        headers={"Content-Type": "application/json", **(headers or {})},
+        body=json.dumps(content).encode(),
+    )

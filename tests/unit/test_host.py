@@ -1,0 +1,106 @@
+"""The machine that checks ran on: the engine's own words, and never its name."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlimg.engine.client import Engine
+from dlimg.proof import Host
+from dlimg.smoke.host import engine_text, host_of, processor, this_host
+
+ABOUT = {
+    "Name": "build-host-7.corp",
+    "OperatingSystem": "Debian GNU/Linux 13 (trixie)",
+    "KernelVersion": "6.12.48",
+    "Architecture": "x86_64",
+    "NCPU": 16,
+    "MemTotal": 128_000_000_000,
+}
+X86 = "processor\t: 0\nmodel name\t: AMD EPYC 9554\n\nprocessor\t: 1\nmodel name\t: other\n"
+ARM = "processor\t: 0\nBogoMIPS\t: 108.00\n\nModel\t\t: Raspberry Pi 5\n"
+
+
+class FakeSdk:
+    def __init__(self, about: Mapping[str, Any], platform: Mapping[str, Any]) -> None:
+        self.about, self.platform = about, platform
+
+    def info(self) -> Mapping[str, Any]:
+        return self.about
+
+    def version(self) -> Mapping[str, Any]:
+        return self.platform
+
+
+def engine(
+    host: str = "unix:///s",
+    about: Mapping[str, Any] = ABOUT,
+    platform: Mapping[str, Any] | None = None,
+) -> Engine:
+    sdk: Any = FakeSdk(about, platform or {})
+    return Engine(
+        host=host,
+        private=False,
+        version="28.5.2",
+        docker=Path("docker"),
+        environment={},
+        root="",
+        sdk=sdk,
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "name"), [("unix:///s", "AMD EPYC 9554"), ("tcp://far:2376", "")]
+)
+def test_the_engine_says_what_its_machine_is(tmp_path: Path, address: str, name: str) -> None:
+    (tmp_path / "cpuinfo").write_text(X86)
+    found = host_of(engine(address), cpuinfo=tmp_path / "cpuinfo")
+    assert found == Host(
+        system="Debian GNU/Linux 13 (trixie)",
+        kernel="6.12.48",
+        architecture="x86_64",
+        processor=name,
+        cores=16,
+        memory=128_000_000_000,
+    )
+    assert "build-host" not in repr(found)
+
+
+def test_what_an_engine_does_not_tell_is_empty(tmp_path: Path) -> None:
+    about = {"OperatingSystem": None, "NCPU": None}
+    assert host_of(engine(about=about), cpuinfo=tmp_path / "none") == Host()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [(X86, "AMD EPYC 9554"), (ARM, "Raspberry Pi 5"), ("", ""), ("x: y", "")]
+)
+def test_the_processor_has_a_name(tmp_path: Path, text: str, name: str) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    assert processor(tmp_path / "cpuinfo") == name
+
+
+def test_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(X86)
+    (tmp_path / "meminfo").write_text("MemTotal:       24684084 kB\nMemFree: 1 kB\n")
+    found = this_host(cpuinfo=tmp_path / "cpuinfo", meminfo=tmp_path / "meminfo")
+    assert (found.cores, found.memory) == (2, 24_684_084 * 1024)
+    assert found.system
+    assert found.kernel
+    assert found.architecture
+    nothing = this_host(cpuinfo=tmp_path / "none", meminfo=tmp_path / "none")
+    assert (nothing.processor, nothing.cores, nothing.memory) == ("", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("platform", "text"),
+    [
+        ({"Platform": {"Name": "Docker Engine - Community"}}, "Docker Engine - Community 28.5.2"),
+        ({"Platform": {"Name": ""}}, "Docker 28.5.2"),
+        ({"Platform": None}, "Docker 28.5.2"),
+        ({}, "Docker 28.5.2"),
+        ({"Platform": {"Name": "Docker Desktop 28.5.2"}}, "Docker Desktop 28.5.2"),
+    ],
+)
+def test_the_engine_has_a_name(platform: Mapping[str, Any], text: str) -> None:
+    assert engine_text(engine(platform=platform)) == text

@@ -1,0 +1,102 @@
+"""JUnit XML: what dlimg calls no pass is none for a CI server, and every text is XML."""
+
+import string
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import junitparser
+import pytest
+import walked
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dlimg.proof import Status
+from dlimg.report.junit import junit
+from dlimg.report.line import Line, code_of
+from dlimg.report.table import clean
+
+
+def suites(text: str) -> list[junitparser.TestSuite]:
+    return list(junitparser.JUnitXml.fromstring(text.encode()))
+
+
+def test_the_golden_walk() -> None:
+    golden = (walked.GOLDEN / "junit.xml").read_text(encoding="utf-8")
+    assert junit(walked.LINES) == golden, "run tests/unit/walked.py and review the change"
+
+
+@pytest.mark.parametrize(("one", "code"), walked.WALK)
+def test_red_here_is_red_there(one: Line, code: int) -> None:
+    """A suite has a failure or an error just when dlimg would end with another code than 0."""
+    assert code_of(one) == code
+    (suite,) = suites(junit([one]))
+    assert bool(suite.failures + suite.errors) == bool(code)
+    assert bool(suite.failures) == any(v.status is Status.FAILED for v in one.verdicts)
+
+
+def test_counts_agree_with_what_a_reader_counts() -> None:
+    root = junitparser.JUnitXml.fromstring(junit(walked.LINES).encode())
+    told = (root.tests, root.failures, root.errors, root.skipped, root.time)
+    root.update_statistics()
+    assert (root.tests, root.failures, root.errors, root.skipped) == told[:4]
+    assert root.time == pytest.approx(told[4])
+    for suite in root:
+        before = (suite.tests, suite.failures, suite.errors, suite.skipped)
+        suite.update_statistics()
+        assert (suite.tests, suite.failures, suite.errors, suite.skipped) == before
+
+
+def test_each_check_is_one_case() -> None:
+    for suite, one in zip(suites(junit(walked.LINES)), walked.LINES, strict=True):
+        names = [case.name for case in suite]
+        assert len(set(names)) == len(names)
+        assert {*(v.check for v in one.verdicts), *one.vanished} <= set(names)
+        assert ("build" in names) == (one.image is not None)
+        assert suite.name == one.cell
+        assert {case.classname for case in suite} == {one.cell}
+
+
+def test_what_was_not_run_is_skipped_only_where_nothing_depends_on_it() -> None:
+    blind = next(one for one, code in walked.WALK if code == 3 and len(one.verdicts) == 4)
+    (suite,) = suites(junit([blind]))
+    results = {case.name: [type(one).__name__ for one in case.result] for case in suite}
+    assert results == {
+        "build": [],
+        "conv_training": [],
+        "nvidia_smi": ["Error"],
+        "is_gpu_available": ["Error"],
+        "benchmark": ["Skipped"],
+    }
+
+
+def test_what_is_too_long_for_a_message_stands_in_the_text() -> None:
+    verdict = replace(walked.FAILED, reason="x" * 5000, output="the end")
+    proof = replace(walked.evidence(verdict), cell="a")
+    (suite,) = suites(junit([walked.line(walked.built("1"), proof)]))
+    (failure,) = next(case for case in suite if case.name == "tag_is_true").result
+    assert len(failure.message) < 1100
+    assert failure.text == f"{'x' * 5000}\nthe end"
+
+
+anything = st.text(st.characters(codec=None) | st.sampled_from(string.printable))
+
+
+@settings(max_examples=200, deadline=None)
+@given(name=anything, reason=anything, output=anything, figure=anything | st.floats())
+def test_every_text_is_xml(name: str, reason: str, output: str, figure: str | float) -> None:
+    verdict = replace(
+        walked.FAILED, check=name, reason=reason, output=output, figures={name: [figure]}
+    )
+    proof = walked.evidence(verdict, vanished=(f"{name}!",))
+    text = junit([walked.line(walked.built("1"), proof)])
+    root = ET.fromstring(text.encode())  # noqa: S314 -- our own text
+    failure = next(root.iter("failure"))
+    assert failure.get("message") == " ".join(clean(reason).split("\r")) or "\r" in reason
+    assert root.get("failures") == "1"
+
+
+def test_the_file_is_read_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "report.xml"
+    path.write_text(junit(walked.LINES), encoding="utf-8")
+    assert len(list(junitparser.JUnitXml.fromfile(str(path)))) == len(walked.LINES)
