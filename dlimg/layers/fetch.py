@@ -1,0 +1,194 @@
+"""Wheels to disk: from extra folders, or from an index, each held to its lock's sha256.
+
+What was fetched by half waits under another name, by the wheel's sha256, and is gone on with.
+A wheel's own name means that all of it is there and is the one that was locked.
+"""
+
+import errno
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Final
+from urllib.parse import urlsplit
+
+import requests
+
+from dlimg.engine.turns import alone
+from dlimg.errors import BadInput, Negative, NetworkFailure
+from dlimg.layers.make import Locate
+from dlimg.model import Wheel
+
+AT_ONCE: Final = 4
+ATTEMPTS: Final = 4
+SECONDS: Final = 60
+_PIECE: Final = 1 << 20
+
+Addresses = Callable[[Sequence[Wheel]], Mapping[str, str]]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where wheels come from: extra folders first, then addresses, through a session.
+
+    `folder` takes what is fetched; `addresses` is asked once, for all that must be.
+    """
+
+    folders: tuple[Path, ...]
+    folder: Path
+    addresses: Addresses
+    session: requests.Session
+    say: Say
+
+
+@contextmanager
+def fetching(wheels: Sequence[Wheel], source: Source) -> Iterator[Locate]:
+    """Inside, a function that waits until a wheel is on disk, and says where.
+
+    The first wheels are fetched first, few at once; what is not needed any more when the block
+    ends is not fetched. The function raises BadInput for a local wheel that is in no folder,
+    NetworkFailure, or Negative for a wheel that is not the locked one or does not fit on the disk.
+    """
+    here = {wheel.sha256: path for wheel in wheels if (path := _in_folders(wheel, source))}
+    away = [wheel for wheel in wheels if wheel.sha256 not in here]
+    found = source.addresses(away) if away else {}
+    stop = Event()
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        coming: dict[str, Future[Path]] = {
+            wheel.sha256: pool.submit(fetch, wheel, found[wheel.sha256], source, stop)
+            for wheel in away
+        }
+
+        def locate(wheel: Wheel) -> Path:
+            path = here.get(wheel.sha256)
+            return path or coming[wheel.sha256].result()
+
+        try:
+            yield locate
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def fetch(wheel: Wheel, address: str, source: Source, stop: Event) -> Path:
+    """The wheel on disk, fetched unless it is there; see `fetching` for what is raised."""
+    path = source.folder / wheel.file
+    half = source.folder / f"{wheel.sha256}.half"
+    try:
+        with alone(half.with_suffix(".turn"), doing=f"fetching {wheel.file}", say=source.say):
+            if not _is_whole(path, wheel):
+                _fetch_all(wheel, address, source, (half, stop))
+                half.replace(path)
+    except OSError as error:
+        # The session's own errors are OSErrors, too, and were seen to.
+        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        raise Negative(
+            f"{wheel.file} cannot be put on the disk: {(error.strerror or str(error)).lower()}",
+            where=str(source.folder),
+            hint="free some, or set XDG_CACHE_HOME to a folder elsewhere" if is_full else "",
+        ) from error
+    return path
+
+
+def _in_folders(wheel: Wheel, source: Source) -> Path | None:
+    """The wheel in an extra folder, None where it is to be fetched."""
+    found = [path for folder in source.folders if (path := folder / wheel.file).is_file()]
+    right = next((path for path in found if _is_whole(path, wheel)), None)
+    if right or not wheel.local:
+        return right
+    if found:
+        raise BadInput(
+            f"{found[0]} has another sha256 than the lock",
+            hint="bring back the wheel that was locked, or lock anew",
+        )
+    raise BadInput(
+        f"the wheel {wheel.file} is in none of the extra folders",
+        hint="name its folder with --find-links, UV_FIND_LINKS or PIP_FIND_LINKS",
+    )
+
+
+def _is_whole(path: Path, wheel: Wheel) -> bool:
+    if not path.is_file() or path.stat().st_size != wheel.size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == wheel.sha256
+
+
+def _fetch_all(wheel: Wheel, address: str, source: Source, place: tuple[Path, Event]) -> None:
+    """Puts all of the wheel into the half file, in several goes where need be."""
+    half, stop = place
+    reason = ""
+    for _ in range(ATTEMPTS):
+        before = half.stat().st_size if half.exists() else 0
+        try:
+            digest = _fetch_rest(wheel, address, source, place)
+        except requests.RequestException as error:
+            reason = _words(error)
+            continue
+        if digest == wheel.sha256:
+            return
+        if stop.is_set():
+            break
+        half.unlink()
+        reason = "it sends another file than was locked"
+        if not before:
+            # Nothing of an earlier go was in it, so it would be the same again.
+            raise Negative(
+                f"{_host(address)} sends a {wheel.file} whose sha256 is not the lock's",
+                hint="run `dlimg lock` and review the change, or name another index",
+            )
+    raise NetworkFailure(
+        f"{_host(address)} does not give {wheel.file}: {reason or 'it was not waited for'}",
+        hint="check the network and the proxy, then run it again; what was fetched is kept",
+    )
+
+
+def _fetch_rest(wheel: Wheel, address: str, source: Source, place: tuple[Path, Event]) -> str:
+    """The sha256 of the half file after what was missing was added to it, as far as it came."""
+    half, stop = place
+    half.parent.mkdir(parents=True, exist_ok=True)
+    with half.open("ab+") as file:
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256")
+        have = file.tell()
+        if have == wheel.size:
+            return digest.hexdigest()
+        headers = {"Accept-Encoding": "identity"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
+        with source.session.get(
+            address, stream=True, headers=headers, timeout=SECONDS, verify=source.session.verify
+        ) as answer:
+            answer.raise_for_status()
+            if have and not _goes_on(answer, have):
+                file.truncate(0)
+                digest, have = hashlib.sha256(), 0
+                if answer.status_code == requests.codes.partial_content:
+                    raise requests.ConnectionError("it sends another part than was asked for")
+            for piece in answer.iter_content(_PIECE):
+                have += len(piece)
+                if stop.is_set() or have > wheel.size:
+                    break
+                file.write(piece)
+                digest.update(piece)
+    if have < wheel.size and not stop.is_set():
+        raise requests.ConnectionError(f"it ended after {have} of {wheel.size} bytes")
+    return digest.hexdigest()
+
+
+def _goes_on(answer: requests.Response, have: int) -> bool:
+    """Whether what comes begins where the half file ends."""
+    start = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+    return answer.status_code == requests.codes.partial_content and start == str(have)
+
+
+def _host(address: str) -> str:
+    return urlsplit(address).hostname or address
+
+
+def _words(error: requests.RequestException) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -1,0 +1,109 @@
+"""An image into the engine: it pulls from a registry on the loopback, and so only what it lacks.
+
+A finished image comes in as a manifest with blobs; what the engine calls it goes out.
+"""
+
+import contextlib
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import docker
+
+from dlimg.engine.client import Engine
+from dlimg.errors import Negative, NoEngine
+from dlimg.layers.serve import NAME, Content, Served, serving
+
+_PASSING: Final = re.compile(rf"127\.0\.0\.1:(\d+)/{NAME}@sha256:[0-9a-f]{{64}}")
+HINT: Final = "use `--builder buildkit`, or an engine of this machine's own"
+
+OnLine = Callable[[str], None]
+
+
+def check_local(engine: Engine) -> None:
+    """Raises NoEngine for an engine of another machine: it could not reach a loopback of ours."""
+    if not engine.host.startswith("unix://"):
+        raise NoEngine(f"the engine at {engine.host} is not one of this machine", hint=HINT)
+
+
+@contextlib.contextmanager
+def visiting(
+    engine: Engine, manifest: bytes, digest: str, blobs: Mapping[str, Content], on_line: OnLine
+) -> Iterator[str]:
+    """Inside, the engine has the image, without a name of its own; its id comes out.
+
+    Raises Negative when the engine does not take it, NoEngine when it cannot come and fetch it.
+    """
+    check_local(engine)
+    with serving(manifest, blobs) as served:
+        reference = served.reference(digest)
+        try:
+            _pull(engine, served, digest, on_line)
+            yield str(engine.sdk.images.get(reference).id)
+        finally:
+            with contextlib.suppress(docker.errors.ImageNotFound):
+                engine.sdk.images.remove(reference)
+
+
+def take_in(
+    engine: Engine,
+    manifest: bytes,
+    digest: str,
+    blobs: Mapping[str, Content],
+    names: Sequence[tuple[str, str]],
+    on_line: OnLine,
+) -> str:
+    """The id of the image, which the engine has now under all of these names and no others.
+
+    Names are repositories with tags. Raises as `visiting`.
+    """
+    with visiting(engine, manifest, digest, blobs, on_line) as found:
+        image = engine.sdk.images.get(found)
+        for repository, tag in names:
+            image.tag(repository, tag)
+    return found
+
+
+def forget_passing(engine: Engine) -> None:
+    """Takes away the names of images that a dlimg left which was killed."""
+    for image in engine.sdk.images.list(all=True):
+        for name in image.attrs.get("RepoDigests") or ():
+            match = _PASSING.fullmatch(name)
+            if match and not _is_served(int(match[1])):
+                with contextlib.suppress(docker.errors.APIError):
+                    engine.sdk.images.remove(name)
+
+
+def _is_served(port: int) -> bool:
+    """Whether the dlimg that served it is still there."""
+    with socket.socket() as knock:
+        return knock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _pull(engine: Engine, served: Served, digest: str, on_line: OnLine) -> None:
+    api: Any = engine.sdk.api
+    try:
+        lines = api.pull(
+            f"{served.host}/{NAME}", tag=digest, stream=True, decode=True, auth_config={}
+        )
+        for line in lines:
+            if "error" in line:
+                raise _refused(engine, served, str(line["error"]))
+            on_line(_words(line))
+    except docker.errors.APIError as error:
+        raise _refused(engine, served, str(error.explanation or error)) from error
+
+
+def _refused(engine: Engine, served: Served, said: str) -> Exception:
+    if not served.asked:
+        return NoEngine(
+            f"the engine at {engine.host} does not reach this machine's loopback: {said}",
+            hint=HINT,
+        )
+    return Negative(f"the engine does not take the image: {said}", hint=HINT)
+
+
+def _words(line: Mapping[str, Any]) -> str:
+    name = f"{line['id']} " if line.get("id") else ""
+    return f"{name}{line.get('status', '')}"
