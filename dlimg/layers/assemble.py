@@ -1,0 +1,195 @@
+"""Layers and a config to an image: an OCI manifest, in an order that lets images share most."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from dlimg.draw.bake import labels
+from dlimg.draw.config import Config
+from dlimg.draw.dockerfile import EPOCH
+from dlimg.layers.index import Layer
+from dlimg.layers.store import Store
+from dlimg.model import Lock, Planned, Wheel
+
+MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
+CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
+INDEX_TYPE: Final = "application/vnd.oci.image.index.v1+json"
+REFERENCE: Final = "org.opencontainers.image.ref.name"
+_CREATED: Final = datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+_CUDA: Final = ("cuda-", "nvidia-")
+
+
+class Height(IntEnum):
+    """Where a layer lies: what most images share is lowest, what one alone has is on top."""
+
+    CUDA = 0
+    SYSTEM = 1
+    FRAMEWORK = 2
+    SMALL = 3
+    OWN = 4
+    BYTECODE = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A layer of an image: what it is in words, how high it lies, how many images share it."""
+
+    layer: Layer
+    words: str
+    height: Height
+    shared: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembled:
+    """An image as bytes; `digest` is the manifest's, layers are lowest first."""
+
+    manifest: bytes
+    config: bytes
+    digest: str
+    layers: tuple[Layer, ...]
+
+    @property
+    def config_digest(self) -> str:
+        """What an engine with the classic image store calls the image."""
+        return _digest(self.config)
+
+    @property
+    def media_type(self) -> str:
+        return MANIFEST_TYPE
+
+
+def sharing(locks: Iterable[Lock]) -> Mapping[str, int]:
+    """How many of these locks hold each wheel, by sha256: those of the whole matrix."""
+    return Counter(wheel.sha256 for lock in locks for wheel in lock.wheels)
+
+
+def height_of(wheel: Wheel) -> Height:
+    """Where a large wheel's layer lies."""
+    return Height.CUDA if wheel.name.startswith(_CUDA) else Height.FRAMEWORK
+
+
+def ordered(parts: Iterable[Part]) -> tuple[tuple[Layer, str], ...]:
+    """The layers, lowest first: by height, then the more shared, then by words.
+
+    Layers of the system stay in their order. One layer that two parts came to is there once.
+    """
+    found = sorted(parts, key=_place)
+    return tuple({part.layer.digest: (part.layer, part.words) for part in found}.values())
+
+
+def assemble(planned: Planned, layers: Sequence[tuple[Layer, str]], config: Config) -> Assembled:
+    """The image of these layers, lowest first, each with the words for its history.
+
+    `config` is that of the Dockerfile on that of the system; the labels that only the plan
+    knows come from there. The bytes depend on nothing else.
+    """
+    described = {
+        "architecture": "amd64",
+        "config": _config({**config.labels, **labels(planned)}, config),
+        "created": _CREATED,
+        "history": [_history(words) for _, words in layers],
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer, _ in layers]},
+    }
+    config_bytes = _json(described)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": _descriptor(CONFIG_TYPE, config_bytes),
+        "layers": [
+            {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}
+            for layer, _ in layers
+        ],
+    }
+    manifest_bytes = _json(manifest)
+    return Assembled(
+        manifest=manifest_bytes,
+        config=config_bytes,
+        digest=_digest(manifest_bytes),
+        layers=tuple(layer for layer, _ in layers),
+    )
+
+
+def write_layout(folder: Path, assembled: Assembled, store: Store, *, name: str = "") -> None:
+    """The image as an OCI layout with this one image, under a name where one is given.
+
+    Layers are links into the store where the file system allows it, else copies.
+    """
+    blobs = folder / "blobs/sha256"
+    blobs.mkdir(parents=True, exist_ok=True)
+    for layer in assembled.layers:
+        _place_blob(store.blob(layer), blobs / _hex(layer.digest))
+    (blobs / _hex(assembled.config_digest)).write_bytes(assembled.config)
+    (blobs / _hex(assembled.digest)).write_bytes(assembled.manifest)
+    descriptor: dict[str, object] = {
+        **_descriptor(MANIFEST_TYPE, assembled.manifest),
+        "platform": {"architecture": "amd64", "os": "linux"},
+    }
+    if name:
+        descriptor["annotations"] = {REFERENCE: name}
+    index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [descriptor]}
+    (folder / "index.json").write_bytes(_json(index))
+    (folder / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
+
+
+def _place(part: Part) -> tuple[int, int, str]:
+    if part.height is Height.SYSTEM:
+        return part.height, 0, ""
+    return part.height, -part.shared, part.words
+
+
+def _config(labels: Mapping[str, str], config: Config) -> dict[str, object]:
+    """What is said of it, in the names of OCI's image config (and Docker's `Shell`)."""
+    said = {
+        "Cmd": list(config.cmd),
+        "Entrypoint": list(config.entrypoint),
+        "Env": list(config.env),
+        "ExposedPorts": {port: {} for port in config.exposed},
+        "Labels": dict(labels),
+        "Shell": list(config.shell),
+        "User": config.user,
+        "WorkingDir": config.workdir,
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def _history(words: str) -> dict[str, str]:
+    return {"created": _CREATED, "created_by": words, "comment": "dlimg.layers"}
+
+
+def _descriptor(media_type: str, content: bytes) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": _digest(content), "size": len(content)}
+
+
+def _json(content: object) -> bytes:
+    """The one text for a value: names in order, no spaces, UTF-8."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()
+
+
+def _place_blob(source: Path, target: Path) -> None:
+    if target.exists():
+        return
+    # A link costs nothing, but works only within one file system and for files of our own.
+    with contextlib.suppress(OSError):
+        os.link(source, target)
+        return
+    shutil.copyfile(source, target)
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{sha256(content).hexdigest()}"
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:")
