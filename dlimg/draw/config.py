@@ -10,8 +10,8 @@ from dlimg.draw.instructions import Instruction, stages
 from dlimg.errors import BadInput
 
 # A Dockerfile's words: quoted parts, escaped characters and plain text without variables.
-_PART: Final = re.compile(r"""'[^']*'|"(?:[^"\\$]|\\.)*"|\\.|[^\s'"\\$]+""")
-_WORD: Final = re.compile(rf"((?:{_PART.pattern})+)(?:\s+|\Z)")
+_PART: Final = re.compile(r"""'[^']*'|"(?:[^"\\$]|\\.)*"|\\.|[^\s'"\\$]++""")
+_WORD: Final = re.compile(rf"((?:{_PART.pattern})++)(?:\s+|\Z)")
 _PORT: Final = re.compile(r"\d{1,5}(/(tcp|udp))?")
 
 
