@@ -22,7 +22,7 @@ from dlimg.layers.unpack import Unpacking, packed_pieces
 FORMAT: Final = 1
 
 # Deflate, no flags, no time, no hint on the effort, an unknown system.
-_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+MEMBER_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Spliced:
     unpacked: int
 
 
-class _Counted:
+class Counted:
     """A sha256 that counts what it was given."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class _Counted:
 
 def splice(parts: Iterable[Piece], write: Callable[[bytes], object]) -> Spliced:
     """Writes the layer; raises BadInput when a member is not what its wheel's directory says."""
-    file, tar = _Counted(), _Counted()
+    file, tar = Counted(), Counted()
     for part in parts:
         for piece in _member(part, tar.update):
             file.update(piece)
@@ -63,7 +63,7 @@ def splice(parts: Iterable[Piece], write: Callable[[bytes], object]) -> Spliced:
 
 def _member(part: Piece, plain: Callable[[bytes], object]) -> Iterator[bytes]:
     """The gzip member of one piece, whose content `plain` gets."""
-    yield _HEADER
+    yield MEMBER_HEADER
     match part:
         case Head(data=data):
             plain(data)
