@@ -74,22 +74,19 @@ def dockerfile(cell: Cell, lock: Lock, environment: jinja2.Environment) -> str:
 
 def context(cell: Cell, lock: Lock) -> dict[str, object]:
     """All that a template may ask for, decided."""
-    devel = cell.flavour is Flavour.DEVEL
-    cuda_home = f"/opt/env/lib/python/site-packages/nvidia/cu{_major(cell)}"
+    home = cuda_home(cell)
     return {
         "cell": cell,
         "command": json.dumps(JUPYTER if cell.flavour is Flavour.NOTEBOOK else ["bash"]),
         "constraints": tuple(constraints(cell, lock)),
-        "cuda_home": cuda_home if cell.is_cuda and devel else "",
+        "cuda_home": home,
         "epoch": EPOCH,
         "labels": [f"{name}={_quoted(value)}" for name, value in labels(cell, lock).items()],
         "local_wheels": lock.local,
         "packages": " ".join(packages(cell)),
-        "path": f"{cuda_home}/bin:{SYSTEM_PATH}" if cell.is_cuda and devel else SYSTEM_PATH,
+        "path": f"{home}/bin:{SYSTEM_PATH}" if home else SYSTEM_PATH,
         "python": interpreter(cell),
-        "requirements": [
-            f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}" for wheel in lock.wheels
-        ],
+        "requirements": tuple(requirements(lock)),
     }
 
 
@@ -113,6 +110,20 @@ def packages(cell: Cell) -> list[str]:
     return sorted(found)
 
 
+def cuda_home(cell: Cell) -> str:
+    """Where the wheels of a CUDA cell have their compiler, in an image that has one to offer."""
+    if cell.stack is None or cell.flavour is not Flavour.DEVEL:
+        return ""
+    major = cell.stack.cuda.split(".")[0]
+    return f"/opt/env/lib/python/site-packages/nvidia/cu{major}"
+
+
+def requirements(lock: Lock) -> Iterator[str]:
+    """The locked wheels as an installer reads them, one a line."""
+    for wheel in lock.wheels:
+        yield f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}"
+
+
 def constraints(cell: Cell, lock: Lock) -> Iterator[str]:
     """`name==version` of what users' pip must leave alone: the framework, its companions, CUDA.
 
@@ -124,10 +135,6 @@ def constraints(cell: Cell, lock: Lock) -> Iterator[str]:
     for wheel in lock.wheels:
         if wheel.name in named or wheel.name.startswith(FRAMEWORK_PARTS):
             yield f"{wheel.name}=={wheel.version}"
-
-
-def _major(cell: Cell) -> str:
-    return cell.stack.cuda.split(".")[0] if cell.stack else ""
 
 
 def _quoted(text: str) -> str:

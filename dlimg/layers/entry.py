@@ -12,6 +12,7 @@ from dlimg.layers.unpack import plain_pieces
 
 PLAIN: Final = 0o644
 EXECUTABLE: Final = 0o755
+ANY: Final = 0o777  # what a link has, and nobody looks at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,19 +23,26 @@ class Packed:
     member: Member
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symbolic link: what it says, which need not be there."""
+
+    target: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A file or, without content, a folder; `owner` is the wheel that it is from."""
+    """A file, a link or, without content, a folder; `owner` is the wheel that it is from."""
 
     path: str
     mode: int
-    content: Packed | bytes | None
+    content: Packed | bytes | Link | None
     owner: str
 
     @property
     def size(self) -> int:
         match self.content:
-            case None:
+            case None | Link():
                 return 0
             case Packed(member=member):
                 return member.size
@@ -44,6 +52,10 @@ class Entry:
 
 def folder(path: str, *, owner: str = "") -> Entry:
     return Entry(path=path, mode=EXECUTABLE, content=None, owner=owner)
+
+
+def link(path: str, target: str, *, owner: str = "") -> Entry:
+    return Entry(path=path, mode=ANY, content=Link(target), owner=owner)
 
 
 def plain_content(source: Packed | bytes) -> Iterator[bytes]:
@@ -86,7 +98,9 @@ def _merged(first: Entry, second: Entry) -> Entry:
     return replace(first, mode=max(first.mode, second.mode))
 
 
-def _identity(source: Packed | bytes) -> bytes:
+def _identity(source: Packed | bytes | Link) -> bytes:
+    if isinstance(source, Link):
+        return source.target.encode()
     digest = hashlib.sha256()
     for piece in plain_content(source):
         digest.update(piece)

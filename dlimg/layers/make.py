@@ -1,15 +1,14 @@
-"""The three kinds of layers, through the store: a large wheel, small wheels, and own files."""
+"""Layers of wheels, through the store: a large wheel, and several small ones."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from hashlib import file_digest, sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import IO, Final
 
-from dlimg.layers.entry import PLAIN, Entry, arranged
+from dlimg.layers.entry import arranged
 from dlimg.layers.faults import damaged
 from dlimg.layers.index import GZIP, Key, Layer, source_of
-from dlimg.layers.own import own_entries
 from dlimg.layers.scheme import depends_on_python, entries
 from dlimg.layers.splice import Spliced, splice
 from dlimg.layers.store import Store, find, make
@@ -56,43 +55,6 @@ def small_layer(workshop: Workshop, wheels: Sequence[Wheel], *, python: str) -> 
     return _layer(workshop, keys, ordered, python)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Own:
-    """A cell's own files: those that `wheels` get on top of their content, and `files` besides.
-
-    `requested` are names of packages; `files` are contents by path, such as `etc/dlimg/x.txt`.
-    """
-
-    wheels: tuple[Wheel, ...]
-    python: str
-    requested: frozenset[str]
-    files: Mapping[str, bytes]
-
-    def key(self, compression: str = GZIP) -> Key:
-        names = sorted({wheel.name for wheel in self.wheels} & self.requested)
-        files = [f"{path} {sha256(text).hexdigest()}" for path, text in sorted(self.files.items())]
-        hashes = sorted(wheel.sha256 for wheel in self.wheels)
-        source = source_of([*hashes, "requested", *names, "files", *files])
-        return Key(kind="own", source=source, python=self.python, compression=compression)
-
-
-def own_layer(workshop: Workshop, own: Own) -> Layer:
-    """The layer of what belongs to no wheel: RECORD, INSTALLER, commands, and further files."""
-
-    def write(file: IO[bytes]) -> Spliced:
-        found = [
-            Entry(path=path, mode=PLAIN, content=content, owner="dlimg")
-            for path, content in own.files.items()
-        ]
-        for wheel in own.wheels:
-            requested = wheel.name in own.requested
-            found += own_entries(_opened(workshop, wheel), python=own.python, requested=requested)
-        return workshop.press(pieces(arranged(found)), file.write)
-
-    key = own.key(workshop.compression)
-    return find(workshop.store, key) or make(workshop.store, key, write, workshop.say)
-
-
 def wheel_keys(wheel: Wheel, *, python: str, compression: str = GZIP) -> tuple[Key, Key]:
     """The keys under which the wheel's layer may be: the one for any Python, and for this."""
     for_any = Key(kind="wheel", source=wheel.sha256, compression=compression)
@@ -114,17 +76,17 @@ def _layer(
     found = find(workshop.store, for_any) or find(workshop.store, for_this)
     if found:
         return found
-    opened = [_opened(workshop, wheel) for wheel in wheels]
-    key = for_this if any(map(depends_on_python, opened)) else for_any
+    found_wheels = [opened(workshop, wheel) for wheel in wheels]
+    key = for_this if any(map(depends_on_python, found_wheels)) else for_any
 
     def write(file: IO[bytes]) -> Spliced:
-        found = [entry for wheel in opened for entry in entries(wheel, python=python)]
+        found = [entry for wheel in found_wheels for entry in entries(wheel, python=python)]
         return workshop.press(pieces(arranged(found)), file.write)
 
     return make(workshop.store, key, write, workshop.say)
 
 
-def _opened(workshop: Workshop, wheel: Wheel) -> OpenWheel:
+def opened(workshop: Workshop, wheel: Wheel) -> OpenWheel:
     """The wheel on disk, after its sha256 was compared with the lock's."""
     path = workshop.locate(wheel)
     if path.name != wheel.file:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from dlimg.draw.dockerfile import EPOCH
-from dlimg.layers.entry import Entry, Packed, plain_content
+from dlimg.layers.entry import Entry, Link, Packed, plain_content
 
 _BLOCK: Final = 512
 _LONGEST_NAME: Final = 100
 _LARGEST_SIZE: Final = 0o77777777777
 _FILE: Final = b"0"
+_LINK: Final = b"2"
 _FOLDER: Final = b"5"
 _EXTENDED: Final = b"x"
 _EXTENDED_NAME: Final = b"././@PaxHeader"
@@ -36,7 +37,7 @@ def pieces(entries: Iterable[Entry]) -> Iterator[Piece]:
     head = bytearray()
     for entry in entries:
         head += header(entry)
-        if not entry.size or entry.content is None:
+        if not entry.size or entry.content is None or isinstance(entry.content, Link):
             _check_empty(entry)
             continue
         yield Head(bytes(head))
@@ -56,34 +57,43 @@ def tar_stream(parts: Iterable[Piece]) -> Iterator[bytes]:
 
 def header(entry: Entry) -> bytes:
     """The blocks before an entry's content."""
-    is_folder = entry.content is None
-    name = entry.path.encode() + (b"/" if is_folder else b"")
+    name = entry.path.encode() + (b"/" if entry.content is None else b"")
+    target = entry.content.target.encode() if isinstance(entry.content, Link) else b""
     extended = b""
     if len(name) > _LONGEST_NAME or not name.isascii():
         extended += _record(b"path", name)
+    if len(target) > _LONGEST_NAME or not target.isascii():
+        extended += _record(b"linkpath", target)
     if entry.size > _LARGEST_SIZE:
         extended += _record(b"size", b"%d" % entry.size)
     size = entry.size if entry.size <= _LARGEST_SIZE else 0
-    block = _block(name[:_LONGEST_NAME], entry.mode, size, _FOLDER if is_folder else _FILE)
+    block = _block(name, entry.mode, size, _kind(entry), target)
     if not extended:
         return block
     before = _block(_EXTENDED_NAME, 0o644, len(extended), _EXTENDED)
     return before + extended + bytes(-len(extended) % _BLOCK) + block
 
 
-def _block(name: bytes, mode: int, size: int, kind: bytes) -> bytes:
+def _kind(entry: Entry) -> bytes:
+    match entry.content:
+        case None:
+            return _FOLDER
+        case Link():
+            return _LINK
+        case _:
+            return _FILE
+
+
+def _block(name: bytes, mode: int, size: int, kind: bytes, target: bytes = b"") -> bytes:
     """One header (POSIX.1-2008, pax, "ustar Interchange Format"); users have numbers only."""
-    start = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (
-        name.ljust(_LONGEST_NAME, b"\0"),
-        mode,
-        0,
-        0,
-        size,
-        EPOCH,
-    )
-    rest = kind + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\0"
+    start = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (_name(name), mode, 0, 0, size, EPOCH)
+    rest = kind + _name(target) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\0"
     total = sum(start) + sum(rest) + 8 * ord(" ")
     return (start + b"%06o\0 " % total + rest).ljust(_BLOCK, b"\0")
+
+
+def _name(text: bytes) -> bytes:
+    return text[:_LONGEST_NAME].ljust(_LONGEST_NAME, b"\0")
 
 
 def _record(key: bytes, value: bytes) -> bytes:

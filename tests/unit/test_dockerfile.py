@@ -136,7 +136,8 @@ def test_a_field_adds_what_is_its_own(environment: jinja2.Environment, cell: Cel
     assert ('CMD ["jupyter", "lab"' in text) == (cell.flavour is Flavour.NOTEBOOK)
     assert ("uv python install" in text) == bool(cell.managed_python)
     python = "/opt/python/current/bin/python3.12" if cell.managed_python else "/usr/bin/python"
-    assert f"\n{python}" in stage(text, "image")
+    assert f"\n{python}" in stage(text, "system")
+    assert f"\nln -sf {python}" in stage(text, "image")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ import wheelsmith
 import dlimg
 from dlimg.errors import BadInput, Negative
 from dlimg.layers.index import Key, Layer, parse_entry, source_of
-from dlimg.layers.make import Own, Workshop, is_large, own_layer, small_layer, wheel_layer
+from dlimg.layers.make import Workshop, is_large, small_layer, wheel_layer
+from dlimg.layers.own_layer import Own, own_layer
 from dlimg.layers.splice import FORMAT, Spliced, splice
 from dlimg.layers.store import Store, find, listed, make, prune, verify
 from dlimg.layers.tar import Head, Piece, tar_stream

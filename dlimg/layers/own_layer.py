@@ -1,0 +1,179 @@
+"""The layer of what belongs to a cell and to no wheel: its own files and links.
+
+What an installer adds to a wheel is kept as a small part of its own, so that another cell with
+the same wheel needs the wheel no more.
+"""
+
+import gzip
+import io
+import posixpath
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import IO, Final
+
+from dlimg.draw.dockerfile import constraints, cuda_home, interpreter, requirements
+from dlimg.layers.entry import PLAIN, Entry, arranged, link
+from dlimg.layers.index import GZIP, Key, Layer, source_of
+from dlimg.layers.make import Workshop, opened
+from dlimg.layers.own import own_entries
+from dlimg.layers.record import parse_record
+from dlimg.layers.scheme import ENVIRONMENT, LIBRARY, depends_on_python
+from dlimg.layers.scripts import commands
+from dlimg.layers.splice import Spliced, splice
+from dlimg.layers.store import Store, find, make
+from dlimg.layers.tar import pieces
+from dlimg.layers.wheel import OpenWheel
+from dlimg.model import Image, Wheel
+
+_OURS: Final = "dlimg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """A cell's own files: those that `wheels` get on top of their content, and others besides.
+
+    `requested` are names of packages; `files` are contents by path, such as `etc/dlimg/x.txt`,
+    and `links` what links say, by path. `cuda_home` is where libraries get names for linkers.
+    """
+
+    wheels: tuple[Wheel, ...]
+    python: str
+    requested: frozenset[str]
+    files: Mapping[str, bytes]
+    links: Mapping[str, str] = field(default_factory=dict)
+    cuda_home: str = ""
+
+    def key(self, compression: str = GZIP) -> Key:
+        names = sorted({wheel.name for wheel in self.wheels} & self.requested)
+        files = [f"{path} {sha256(text).hexdigest()}" for path, text in sorted(self.files.items())]
+        links = [f"{path} {target}" for path, target in sorted(self.links.items())]
+        hashes = sorted(wheel.sha256 for wheel in self.wheels)
+        told = (
+            ("requested", names),
+            ("files", files),
+            ("links", links),
+            ("cuda", [self.cuda_home]),
+        )
+        source = source_of([*hashes, *(text for name, texts in told for text in (name, *texts))])
+        return Key(kind="own", source=source, python=self.python, compression=compression)
+
+
+def own_of(image: Image) -> Own:
+    """The own files of an image, as the last stage of its Dockerfile leaves them."""
+    cell, lock = image.cell, image.lock
+    return Own(
+        wheels=lock.wheels,
+        python=cell.python,
+        requested=frozenset(wheel.name for wheel in lock.wheels),
+        files={
+            "etc/dlimg/requirements.txt": _lines(requirements(lock)),
+            "etc/dlimg/constraints.txt": _lines(constraints(cell, lock)),
+        },
+        links={
+            f"{ENVIRONMENT}/bin/python{cell.python}": interpreter(cell),
+            f"{ENVIRONMENT}/bin/python3": "/usr/local/bin/python3",
+            f"{ENVIRONMENT}/bin/python": "python3",
+        },
+        cuda_home=cuda_home(cell).removeprefix("/"),
+    )
+
+
+def own_layer(workshop: Workshop, own: Own) -> Layer:
+    """The layer of what belongs to no wheel: RECORD, INSTALLER, commands, files and links."""
+
+    def write(file: IO[bytes]) -> Spliced:
+        return workshop.press(pieces(arranged(_entries(workshop, own))), file.write)
+
+    key = own.key(workshop.compression)
+    return find(workshop.store, key) or make(workshop.store, key, write, workshop.say)
+
+
+def own_part(workshop: Workshop, wheel: Wheel, *, python: str, requested: bool) -> Layer:
+    """What an installer adds to this wheel, kept; once it is, the wheel itself is not needed.
+
+    Raises BadInput when the wheel is unfit or not the one named.
+    """
+    for_any, for_this = part_keys(wheel, python=python, requested=requested)
+    found = find(workshop.store, for_any) or find(workshop.store, for_this)
+    if found:
+        return found
+    whole = opened(workshop, wheel)
+
+    def write(file: IO[bytes]) -> Spliced:
+        added = own_entries(whole, python=python, requested=requested)
+        return splice(pieces(arranged(added)), file.write)
+
+    key = for_this if _shows_python(whole, python) else for_any
+    return make(workshop.store, key, write, workshop.say)
+
+
+def part_keys(wheel: Wheel, *, python: str, requested: bool) -> tuple[Key, Key]:
+    """The keys under which the wheel's part may be: the one for any Python, and for this."""
+    source = source_of([wheel.sha256, "requested" if requested else ""])
+    for_any = Key(kind="part", source=source)
+    return for_any, replace(for_any, python=python)
+
+
+def _entries(workshop: Workshop, own: Own) -> list[Entry]:
+    found = [
+        Entry(path=path, mode=PLAIN, content=content, owner=_OURS)
+        for path, content in own.files.items()
+    ]
+    found += [link(path, target, owner=_OURS) for path, target in own.links.items()]
+    for wheel in own.wheels:
+        requested = wheel.name in own.requested
+        part = own_part(workshop, wheel, python=own.python, requested=requested)
+        found += _read(workshop.store, part, wheel.file)
+    if own.cuda_home:
+        found += _linker_names(found, own.cuda_home)
+    return found
+
+
+def _read(store: Store, part: Layer, owner: str) -> Iterator[Entry]:
+    """The files of a part; its folders follow from them."""
+    tar = gzip.decompress(store.blob(part).read_bytes())
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            if file is not None:
+                content = file.read()
+                yield Entry(path=member.name, mode=member.mode, content=content, owner=owner)
+
+
+def _linker_names(own: Iterable[Entry], home: str) -> Iterator[Entry]:
+    """Links that linkers look for: `lib64`, and each library without a version in its name."""
+    installed = set(_installed(own))
+    start = f"{home}/lib/"
+    yield link(f"{home}/lib64", "lib", owner=_OURS)
+    named = set[str]()
+    for path in sorted(installed):
+        name = path.removeprefix(start)
+        short = path.partition(".so.")[0] + ".so"
+        is_library = path.startswith(f"{start}lib") and "/" not in name and ".so." in name
+        if is_library and short not in installed | named:
+            named.add(short)
+            yield link(short, name, owner=_OURS)
+
+
+def _installed(own: Iterable[Entry]) -> Iterator[str]:
+    """The paths of all files that the RECORDs among these files list."""
+    for entry in own:
+        if entry.path.endswith(".dist-info/RECORD") and isinstance(entry.content, bytes):
+            for one in parse_record(entry.content.decode(), file=entry.owner).values():
+                yield posixpath.normpath(f"{LIBRARY}/{one.path}")
+
+
+def _shows_python(wheel: OpenWheel, python: str) -> bool:
+    """Whether what is added to this wheel is not the same for all Pythons."""
+    names = {one.name for one in commands(_points(wheel), python=python, file=wheel.file)}
+    return f"pip{python}" in names or depends_on_python(wheel)
+
+
+def _points(wheel: OpenWheel) -> str:
+    return wheel.text("entry_points.txt")
+
+
+def _lines(lines: Iterable[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
