@@ -12,6 +12,7 @@ from dlimg.model import NOTHING, Cell, Image, Planned
 TARGETS_PER_FILE: Final = 500
 
 WHEELS_CONTEXT: Final = "wheels"
+SYSTEM_STAGE: Final = "system"
 KEY_LABEL: Final = "io.dlimg.key"
 
 
@@ -45,6 +46,20 @@ def bake_files(
 ) -> tuple[dict[str, object], ...]:
     """As many bake files as needed, none with more than 500 targets."""
     return tuple(bake_file(part, secrets, wheels, arguments) for part in _parts(planned))
+
+
+def system_file(
+    planned: Planned, secrets: Mapping[str, str], arguments: Mapping[str, str], folder: str
+) -> dict[str, object]:
+    """A bake file whose one target, `system`, goes as an OCI layout into a folder."""
+    # Compression is forced only on what is not gzip already.
+    output = f"type=oci,dest={folder},tar=false,compression=gzip,force-compression=true"
+    target = _target(planned, secrets, NOTHING, arguments) | {
+        "target": SYSTEM_STAGE,
+        "output": [_literal(output)],
+    }
+    del target["labels"], target["tags"]  # they are the image's
+    return {"target": {SYSTEM_STAGE: target}}
 
 
 def labels(planned: Planned) -> dict[str, str]:

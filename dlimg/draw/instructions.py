@@ -8,6 +8,7 @@ from typing import Final
 from dlimg.errors import BadInput
 
 _HEREDOC: Final = re.compile(r"""<<-?(["']?)(\w+)\1""")
+_FROM_STAGE: Final = re.compile(r"\bfrom=([\w.-]+)")
 _TAKES_HEREDOC: Final = ("RUN", "COPY", "ADD")
 
 
@@ -47,6 +48,28 @@ def stages(dockerfile: str) -> tuple[Stage, ...]:
     if not found:
         raise BadInput("a Dockerfile without FROM")
     return tuple(_stage(part) for part in found)
+
+
+def closure(dockerfile: str, name: str) -> tuple[Stage, ...]:
+    """The stage of this name with all that it is made from, in the Dockerfile's order.
+
+    Raises BadInput where there is no such stage.
+    """
+    found = stages(dockerfile)
+    if name not in {stage.name for stage in found}:
+        raise BadInput(f"the Dockerfile has no stage {name}")
+    wanted = {name}
+    for stage in reversed(found):  # a stage can only name those before it
+        if stage.name in wanted:
+            wanted |= {stage.start, *_named(stage)}
+    return tuple(stage for stage in found if stage.name in wanted)
+
+
+def _named(stage: Stage) -> Iterator[str]:
+    """What the options of its instructions name, besides contexts that are no stages."""
+    for one in stage.instructions:
+        if one.word in _TAKES_HEREDOC:
+            yield from _FROM_STAGE.findall(one.text)
 
 
 def _stage(part: Sequence[Instruction]) -> Stage:

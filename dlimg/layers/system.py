@@ -1,13 +1,36 @@
-"""The system stage as layers: BuildKit builds it once, and the store keeps what came out."""
+"""The system stage as layers: BuildKit builds it once, and the store keeps what came out.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+systems/<source>.json   which layers a system has, and the config that images on it inherit
+"""
 
+import contextlib
+import json
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any, Final
+
+from dlimg.draw.bake import SYSTEM_STAGE, system_file
 from dlimg.draw.config import Config
+from dlimg.draw.dockerfile import EPOCH
+from dlimg.draw.instructions import closure
+from dlimg.draw.key import ARCHITECTURE
 from dlimg.engine.client import Engine
-from dlimg.layers.index import Layer
-from dlimg.layers.store import Store
+from dlimg.engine.process import MISSING, stream
+from dlimg.engine.turns import alone
+from dlimg.errors import Negative, NoEngine
+from dlimg.layers.index import Key, Layer, source_of
+from dlimg.layers.splice import Counted, Spliced
+from dlimg.layers.store import Store, find, make
 from dlimg.model import Planned
+
+_PIECE: Final = 1 << 20
+_GZIP: Final = 31  # zlib's number for a gzip header and trailer
+
+OnLine = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,17 +41,190 @@ class System:
     config: Config
 
 
-def system(
-    planned: Planned,
-    engine: Engine,
-    store: Store,
-    *,
-    secrets: Mapping[str, str],
-    arguments: Mapping[str, str],
-    say: Callable[[str], None],
-) -> System:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What building a system needs: an engine, secret files by id, build arguments.
+
+    `on_line` gets BuildKit's progress, a line of JSON at a time; `say` what a person is told.
+    """
+
+    engine: Engine
+    secrets: Mapping[str, str]
+    arguments: Mapping[str, str]
+    on_line: OnLine
+    say: Callable[[str], None]
+
+
+def system(planned: Planned, store: Store, tools: Tools) -> System:
     """The system of this image, from the store, or built now.
 
-    `secrets` are files by secret id, `arguments` build arguments, as for a bake file.
+    Raises Negative when it does not build; what BuildKit said went to `on_line`.
     """
-    raise NotImplementedError
+    source = system_source(planned)
+    turn = store.path / "turns" / f"system-{source}"
+    with alone(turn, doing="building the same system", say=tools.say):
+        return kept(store, source) or _built(planned, store, tools, source)
+
+
+def system_source(planned: Planned) -> str:
+    """One sha256 for what the system is made from: the base, and the text of its stages."""
+    texts = [stage.source for stage in closure(planned.image.dockerfile, SYSTEM_STAGE)]
+    return source_of([ARCHITECTURE, str(EPOCH), planned.base.identity, *texts])
+
+
+def system_key(layer: Layer) -> Key:
+    """A system's layer is known by its own digest: several systems have the same base."""
+    return Key(kind="system", source=layer.digest.removeprefix("sha256:"))
+
+
+def kept(store: Store, source: str) -> System | None:
+    """The system, when it was built and all its layers are there."""
+    try:
+        content = json.loads(_record(store, source).read_text(encoding="utf-8"))
+        layers = tuple(Layer(**one) for one in content["layers"])
+        config = _thawed(content["config"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    if not layers or any(find(store, system_key(layer)) != layer for layer in layers):
+        return None
+    return System(layers=layers, config=config)
+
+
+def _built(planned: Planned, store: Store, tools: Tools, source: str) -> System:
+    with tempfile.TemporaryDirectory(prefix="dlimg-system-") as name:
+        layout = Path(name) / "layout"
+        _bake(planned, tools, Path(name), layout)
+        found = _taken(layout, store, tools.say)
+    _remember(store, source, found)
+    return found
+
+
+def _bake(planned: Planned, tools: Tools, folder: Path, layout: Path) -> None:
+    """The stage as an OCI layout; raises Negative when BuildKit fails."""
+    file = folder / "bake.json"
+    file.touch(mode=0o600)
+    content = system_file(planned, tools.secrets, tools.arguments, str(layout))
+    file.write_text(json.dumps(content), encoding="utf-8")
+    readable = sorted({str(Path(path).parent) for path in tools.secrets.values()})
+    argv = [
+        *(str(tools.engine.docker), "buildx", "bake", "--file", str(file)),
+        *("--progress", "rawjson", f"--allow=fs.write={layout}"),
+        *(f"--allow=fs.read={path}" for path in readable),
+        SYSTEM_STAGE,
+    ]
+    # buildx leaves temporary files behind when it is ended: they are to go with ours.
+    environment = {**tools.engine.environment, "TMPDIR": str(folder)}
+    outcome = stream(argv, on_line=tools.on_line, env=environment, cwd=folder)
+    if outcome.returncode == MISSING:
+        hint = "install the docker client with its buildx plugin"
+        raise NoEngine(f"{tools.engine.docker} cannot be started: {outcome.stderr}", hint=hint)
+    if outcome.returncode:
+        raise Negative("its system stage did not build", where=planned.image.cell.id)
+
+
+def _taken(layout: Path, store: Store, say: Callable[[str], None]) -> System:
+    """The image of a layout, its layers now in the store."""
+    manifest = _manifest(layout)
+    described = _blob_json(layout, manifest["config"]["digest"])
+    diff_ids: Sequence[str] = described["rootfs"]["diff_ids"]
+    layers = []
+    for one, diff_id in zip(manifest["layers"], diff_ids, strict=True):
+        layer = _take(_blob(layout, one["digest"]), one["digest"], store, say)
+        if (layer.digest, layer.diff_id) != (one["digest"], diff_id):
+            raise Negative(f"BuildKit gave a damaged layer {one['digest']}", where=SYSTEM_STAGE)
+        layers.append(layer)
+    return System(layers=tuple(layers), config=_config(described.get("config") or {}))
+
+
+def _manifest(layout: Path) -> dict[str, Any]:
+    """The one manifest of a layout, behind however many indexes."""
+    content: dict[str, Any] = json.loads((layout / "index.json").read_bytes())
+    while "manifests" in content:
+        content = _blob_json(layout, content["manifests"][0]["digest"])
+    return content
+
+
+def _take(blob: Path, digest: str, store: Store, say: Callable[[str], None]) -> Layer:
+    def write(file: IO[bytes]) -> Spliced:
+        packed, tar = Counted(), Counted()
+        for piece, plain in _unpacked(blob):
+            packed.update(piece)
+            file.write(piece)
+            for part in plain:
+                tar.update(part)
+        return Spliced(
+            digest=packed.digest, size=packed.size, diff_id=tar.digest, unpacked=tar.size
+        )
+
+    key = Key(kind="system", source=digest.removeprefix("sha256:"))
+    return find(store, key) or make(store, key, write, say)
+
+
+def _unpacked(blob: Path) -> Iterator[tuple[bytes, Iterator[bytes]]]:
+    """Pieces of a gzip file, each with what it holds; use that up before the next."""
+    inflater = zlib.decompressobj(_GZIP)
+
+    def plain(piece: bytes) -> Iterator[bytes]:
+        nonlocal inflater
+        text = b""
+        # zlib may have taken all of a piece and still hold back what it had no room for.
+        while piece or len(text) == _PIECE:
+            text = inflater.decompress(piece, _PIECE)
+            yield text
+            piece = inflater.unconsumed_tail
+            if inflater.eof:
+                piece = inflater.unused_data
+                inflater = zlib.decompressobj(_GZIP)
+
+    with blob.open("rb") as file:
+        while piece := file.read(_PIECE):
+            yield piece, plain(piece)
+
+
+def _config(said: Mapping[str, Any]) -> Config:
+    """What an image's config says, in our names."""
+    return Config(
+        env=tuple(said.get("Env") or ()),
+        labels=dict(said.get("Labels") or {}),
+        workdir=str(said.get("WorkingDir") or "").removesuffix("/"),
+        user=str(said.get("User") or ""),
+        entrypoint=tuple(said.get("Entrypoint") or ()),
+        cmd=tuple(said.get("Cmd") or ()),
+        exposed=tuple(sorted(said.get("ExposedPorts") or ())),
+        shell=tuple(said.get("Shell") or ()),
+    )
+
+
+def _remember(store: Store, source: str, found: System) -> None:
+    """Without a record the system is built again, from BuildKit's cache, and nothing is lost."""
+    record = _record(store, source)
+    content = {"layers": [asdict(one) for one in found.layers], "config": asdict(found.config)}
+    with contextlib.suppress(OSError):
+        record.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=record.parent, delete=False) as file:
+            json.dump(content, file, indent=2)
+        Path(file.name).replace(record)
+
+
+def _record(store: Store, source: str) -> Path:
+    return store.path / "systems" / f"{source}.json"
+
+
+def _blob(layout: Path, digest: str) -> Path:
+    return layout / "blobs/sha256" / digest.removeprefix("sha256:")
+
+
+def _blob_json(layout: Path, digest: str) -> dict[str, Any]:
+    content = _blob(layout, digest).read_bytes()
+    if f"sha256:{sha256(content).hexdigest()}" != digest:
+        raise Negative(f"BuildKit gave a damaged {digest}", where=SYSTEM_STAGE)
+    found: dict[str, Any] = json.loads(content)
+    return found
+
+
+def _thawed(values: Mapping[str, Any]) -> Config:
+    """The config as it was before it became JSON, in which there are no tuples."""
+    thawed: dict[str, Any] = {
+        name: tuple(one) if isinstance(one, list) else one for name, one in values.items()
+    }
+    return Config(**thawed)
