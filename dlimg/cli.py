@@ -123,6 +123,7 @@ def _making(commands: Commands) -> None:
         options.patterns(one)
         one.add_argument("--jobs", type=int, default=2, metavar="N", help="builds at once (2)")
         options.base(one)
+        options.builder(one)
         options.find_links(one)
         options.engine_choice(one)
         options.output_format(one)

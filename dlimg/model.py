@@ -8,6 +8,7 @@ from typing import Final
 
 CPU: Final = "cpu"
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class Flavour(StrEnum):

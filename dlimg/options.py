@@ -64,3 +64,13 @@ def base(one: argparse.ArgumentParser) -> None:
         help="where base images come from: a registry, the distribution's packages, or the first "
         "of the two that answers (auto)",
     )
+
+
+def builder(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--builder",
+        choices=("buildkit", "layers", "auto"),
+        default="buildkit",
+        help="how images are made: by BuildKit, from a layer for each wheel, or the second "
+        "wherever an image allows it (buildkit)",
+    )

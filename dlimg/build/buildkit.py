@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import docker
 from docker.models.images import Image as EngineImage
 
-from dlimg.build.disk import check_space
+from dlimg.build.disk import check_space, predicted_bytes
 from dlimg.build.interrupt import terminable
 from dlimg.build.progress import Progress, advance, ended, failure_log
 from dlimg.build.secrets import Secrets
@@ -29,6 +29,22 @@ from dlimg.errors import NoEngine
 from dlimg.model import BuildFailure, Built, Planned
 
 OnProgress = Callable[[Progress], None]
+
+
+class Build(Protocol):
+    """What a builder is: it makes images in an engine."""
+
+    def __call__(
+        self,
+        planned: Sequence[Planned],
+        engine: Engine,
+        *,
+        jobs: int,
+        secrets: Secrets,
+        find_links: Sequence[Path],
+        on_progress: OnProgress,
+    ) -> tuple[Built | BuildFailure, ...]: ...
+
 
 _BAKE_FILE: Final = "bake.json"
 
@@ -64,7 +80,7 @@ def build(
         if found[one.reference]:
             on_progress(Progress(cell=one.image.cell.id, state="cached"))
     missing = [one for one in planned if found[one.reference] is None]
-    check_space(missing, engine)
+    check_space(missing, engine, predicted_bytes(missing))
     ends = _bake_all(missing, engine, jobs, secrets, find_links, on_progress)
     return tuple(
         found[one.reference] or _result(one, ends[one.reference], engine) for one in planned
@@ -85,7 +101,7 @@ def existing(planned: Planned, engine: Engine) -> Built | None:
     return Built(
         planned=planned,
         digest=str(image.id),
-        size=_size(engine, planned.reference),
+        size=size_of(engine, planned.reference),
         seconds=0.0,
         cached=True,
     )
@@ -185,7 +201,7 @@ def _result(planned: Planned, end: _Ended, engine: Engine) -> Built | BuildFailu
         return Built(
             planned=planned,
             digest=str(image.id),
-            size=_size(engine, planned.reference),
+            size=size_of(engine, planned.reference),
             seconds=end.seconds,
             cached=False,
         )
@@ -220,7 +236,7 @@ def _under(reference: str, engine: Engine) -> EngineImage | None:
         return None
 
 
-def _size(engine: Engine, reference: str) -> int:
+def size_of(engine: Engine, reference: str) -> int:
     """Bytes on disk, unpacked files included: what `docker images` shows."""
     rows = engine.sdk.api.images(filters={"reference": reference})
     return int(rows[0]["Size"]) if rows else 0

@@ -21,6 +21,8 @@ _LIBRARY_RATIO: Final = 2.0
 _OTHER_RATIO: Final = 4.7
 # The root file system with Python, packed and unpacked, and the installer's stage.
 _SYSTEM_BYTES: Final = 900_000_000
+# Byte code of TensorFlow's packages, unpacked and packed twice, rounded up.
+_BYTE_CODE_BYTES: Final = 400_000_000
 
 _OWN: Final = "dlimg"
 
@@ -59,12 +61,23 @@ def predicted_bytes(planned: Sequence[Planned]) -> int:
     return round(len(systems) * _SYSTEM_BYTES + cache + images)
 
 
-def check_space(planned: Sequence[Planned], engine: Engine) -> None:
-    """Raises `Negative` when the engine's disk has less room than the locks predict."""
+def layered_bytes(planned: Sequence[Planned]) -> int:
+    """The same for assembled images: what images share is on the disk once.
+
+    Each distinct wheel lies packed in the store and in the engine, and unpacked in the engine;
+    byte code is new to each image.
+    """
+    wheels = {wheel.sha256: wheel for one in planned for wheel in one.image.lock.wheels}
+    systems = {one.image.cell.os.name for one in planned}
+    once = sum(_unpacked(wheel) + 2 * wheel.size for wheel in wheels.values())
+    return round(len(systems) * _SYSTEM_BYTES + len(planned) * _BYTE_CODE_BYTES + once)
+
+
+def check_space(planned: Sequence[Planned], engine: Engine, needed: int) -> None:
+    """Raises `Negative` when the engine's disk has less room than is needed for these."""
     if not planned:
         return
     free = free_bytes(engine)
-    needed = predicted_bytes(planned)
     if free is not None and free < needed:
         raise Negative(
             f"no space left for {len(planned)} images: about {needed / 1e9:.1f} GB are needed, "

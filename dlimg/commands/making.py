@@ -2,12 +2,14 @@
 
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from dlimg.build.buildkit import build
+from dlimg.build import buildkit, layers
+from dlimg.build.buildkit import Build
 from dlimg.build.secrets import secrets_from
 from dlimg.commands.drawing import current_images
 from dlimg.commands.live import Board
@@ -28,6 +30,7 @@ from dlimg.engine.client import Engine
 from dlimg.engine.find import find
 from dlimg.engine.gpu import check_device, default_device
 from dlimg.errors import BadInput, DlimgError
+from dlimg.layers.assemble import sharing
 from dlimg.lock.question import has_local_version
 from dlimg.lock.store import read_bases, read_lock, wheel_folders
 from dlimg.lock.walk import lock_cells
@@ -170,14 +173,41 @@ def _build(
     walk: Walk, planned: Sequence[Planned], engine: Engine
 ) -> tuple[Built | BuildFailure, ...]:
     with secrets_from(walk.environment) as secrets, Board(walk.environment) as board:
-        return build(
-            planned,
-            engine,
-            jobs=walk.arguments.jobs,
-            secrets=secrets,
-            find_links=wheel_folders(walk.arguments.find_links, walk.environment),
-            on_progress=board.show,
+        return tuple(
+            result
+            for build, part in _by_builder(walk, planned, engine)
+            for result in build(
+                part,
+                engine,
+                jobs=walk.arguments.jobs,
+                secrets=secrets,
+                find_links=wheel_folders(walk.arguments.find_links, walk.environment),
+                on_progress=board.show,
+            )
         )
+
+
+def _by_builder(
+    walk: Walk, planned: Sequence[Planned], engine: Engine
+) -> Iterator[tuple[Build, Sequence[Planned]]]:
+    """Each builder with the images that it makes."""
+    wanted = walk.arguments.builder
+    by_layers = [
+        one
+        for one in planned
+        if wanted == "layers" or (wanted == "auto" and not layers.obstacle(one, engine))
+    ]
+    if by_layers:
+        yield partial(layers.build, shared=_shared(walk.project)), by_layers
+    others = [one for one in planned if one not in by_layers]
+    if others:
+        yield buildkit.build, others
+
+
+def _shared(project: Project) -> Mapping[str, int]:
+    """How many of the project's images hold each wheel; a cell without a lock holds none yet."""
+    locks = (read_lock(cell.id, project.locks) for cell in project.resolution.cells)
+    return sharing(lock for lock in locks if lock)
 
 
 def _line(

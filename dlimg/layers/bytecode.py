@@ -6,12 +6,14 @@ under the environment's library path; what cannot be compiled is passed over.
 """
 
 import contextlib
+import os
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import IO, Any, Final
 
+import docker
 from docker.models.containers import Container
 
 from dlimg.engine.client import Engine
@@ -119,7 +121,7 @@ def _compile(engine: Engine, image: str, python: str, spool: IO[bytes]) -> None:
         command[1:],
         entrypoint=command[:1],
         environment=_ENVIRONMENT,
-        labels={LABEL: "bytecode"},
+        labels={LABEL: _label()},
         network_mode="none",
         user="0:0",
         working_dir="/",
@@ -135,12 +137,24 @@ def _compile(engine: Engine, image: str, python: str, spool: IO[bytes]) -> None:
             spool.write(piece)
 
 
+def end_compiling(engine: Engine) -> None:
+    """Ends the compilers that other threads of this process have started."""
+    for container in engine.sdk.containers.list(all=True, filters={"label": f"{LABEL}={_label()}"}):
+        with contextlib.suppress(docker.errors.APIError):
+            container.remove(force=True, v=True)
+
+
+def _label() -> str:
+    return f"bytecode-{os.getpid()}"
+
+
 @contextlib.contextmanager
 def _removed(container: Container) -> Iterator[None]:
     try:
         yield
     finally:
-        container.remove(force=True, v=True)
+        with contextlib.suppress(docker.errors.APIError):  # `end_compiling` may have been first
+            container.remove(force=True, v=True)
 
 
 def _entries(spool: IO[bytes], python: str) -> Iterator[Entry]:

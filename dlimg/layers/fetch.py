@@ -19,6 +19,7 @@ import requests
 
 from dlimg.engine.turns import alone
 from dlimg.errors import BadInput, Negative, NetworkFailure
+from dlimg.layers.addresses import Target
 from dlimg.layers.make import Locate
 from dlimg.model import Wheel
 
@@ -27,7 +28,7 @@ ATTEMPTS: Final = 4
 SECONDS: Final = 60
 _PIECE: Final = 1 << 20
 
-Addresses = Callable[[Sequence[Wheel]], Mapping[str, str]]
+Addresses = Callable[[Sequence[Wheel], Target], Mapping[str, str]]
 Say = Callable[[str], None]
 
 
@@ -35,7 +36,7 @@ Say = Callable[[str], None]
 class Source:
     """Where wheels come from: extra folders first, then addresses, through a session.
 
-    `folder` takes what is fetched; `addresses` is asked once, for all that must be.
+    `folder` takes what is fetched; `addresses` is asked once for each target.
     """
 
     folders: tuple[Path, ...]
@@ -46,22 +47,35 @@ class Source:
 
 
 @contextmanager
-def fetching(wheels: Sequence[Wheel], source: Source) -> Iterator[Locate]:
+def fetching(wanted: Mapping[Target, Sequence[Wheel]], source: Source) -> Iterator[Locate]:
     """Inside, a function that waits until a wheel is on disk, and says where.
 
     The first wheels are fetched first, few at once; what is not needed any more when the block
-    ends is not fetched. The function raises BadInput for a local wheel that is in no folder,
-    NetworkFailure, or Negative for a wheel that is not the locked one or does not fit on the disk.
+    ends is not fetched. Raises BadInput for a local wheel that is in no folder. The function
+    raises NetworkFailure, or Negative for a wheel that no index has, that is not the locked one,
+    or that does not fit on the disk.
     """
-    here = {wheel.sha256: path for wheel in wheels if (path := _in_folders(wheel, source))}
-    away = [wheel for wheel in wheels if wheel.sha256 not in here]
-    found = source.addresses(away) if away else {}
+    wheels = {wheel.sha256: wheel for group in wanted.values() for wheel in group}
+    here = {key: path for key, wheel in wheels.items() if (path := _in_folders(wheel, source))}
+    away = {
+        target: [wheel for wheel in group if wheel.sha256 not in here]
+        for target, group in wanted.items()
+    }
     stop = Event()
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        coming: dict[str, Future[Path]] = {
-            wheel.sha256: pool.submit(fetch, wheel, found[wheel.sha256], source, stop)
-            for wheel in away
+        # Asked before anything is fetched, so nobody in the pool waits for one behind it.
+        asked = {
+            target: pool.submit(source.addresses, group, target)
+            for target, group in away.items()
+            if group
         }
+        coming: dict[str, Future[Path]] = {}
+        for target, group in away.items():
+            for wheel in group:
+                if wheel.sha256 not in coming:
+                    coming[wheel.sha256] = pool.submit(
+                        _fetch_found, wheel, asked[target], source, stop
+                    )
 
         def locate(wheel: Wheel) -> Path:
             path = here.get(wheel.sha256)
@@ -72,6 +86,12 @@ def fetching(wheels: Sequence[Wheel], source: Source) -> Iterator[Locate]:
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
+
+
+def _fetch_found(
+    wheel: Wheel, asked: Future[Mapping[str, str]], source: Source, stop: Event
+) -> Path:
+    return fetch(wheel, asked.result()[wheel.sha256], source, stop)
 
 
 def fetch(wheel: Wheel, address: str, source: Source, stop: Event) -> Path:

@@ -6,7 +6,7 @@ A finished image comes in as a manifest with blobs; what the engine calls it goe
 import contextlib
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import docker
@@ -18,8 +18,6 @@ from dlimg.layers.serve import NAME, Content, Served, serving
 _PASSING: Final = re.compile(rf"127\.0\.0\.1:(\d+)/{NAME}@sha256:[0-9a-f]{{64}}")
 HINT: Final = "use `--builder buildkit`, or an engine of this machine's own"
 
-OnLine = Callable[[str], None]
-
 
 def check_local(engine: Engine) -> None:
     """Raises NoEngine for an engine of another machine: it could not reach a loopback of ours."""
@@ -29,7 +27,7 @@ def check_local(engine: Engine) -> None:
 
 @contextlib.contextmanager
 def visiting(
-    engine: Engine, manifest: bytes, digest: str, blobs: Mapping[str, Content], on_line: OnLine
+    engine: Engine, manifest: bytes, digest: str, blobs: Mapping[str, Content]
 ) -> Iterator[str]:
     """Inside, the engine has the image, without a name of its own; its id comes out.
 
@@ -39,7 +37,7 @@ def visiting(
     with serving(manifest, blobs) as served:
         reference = served.reference(digest)
         try:
-            _pull(engine, served, digest, on_line)
+            _pull(engine, served, digest)
             yield str(engine.sdk.images.get(reference).id)
         finally:
             with contextlib.suppress(docker.errors.ImageNotFound):
@@ -51,14 +49,14 @@ def take_in(
     manifest: bytes,
     digest: str,
     blobs: Mapping[str, Content],
+    *,
     names: Sequence[tuple[str, str]],
-    on_line: OnLine,
 ) -> str:
     """The id of the image, which the engine has now under all of these names and no others.
 
     Names are repositories with tags. Raises as `visiting`.
     """
-    with visiting(engine, manifest, digest, blobs, on_line) as found:
+    with visiting(engine, manifest, digest, blobs) as found:
         image = engine.sdk.images.get(found)
         for repository, tag in names:
             image.tag(repository, tag)
@@ -81,7 +79,7 @@ def _is_served(port: int) -> bool:
         return knock.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _pull(engine: Engine, served: Served, digest: str, on_line: OnLine) -> None:
+def _pull(engine: Engine, served: Served, digest: str) -> None:
     api: Any = engine.sdk.api
     try:
         lines = api.pull(
@@ -90,7 +88,6 @@ def _pull(engine: Engine, served: Served, digest: str, on_line: OnLine) -> None:
         for line in lines:
             if "error" in line:
                 raise _refused(engine, served, str(line["error"]))
-            on_line(_words(line))
     except docker.errors.APIError as error:
         raise _refused(engine, served, str(error.explanation or error)) from error
 
@@ -102,8 +99,3 @@ def _refused(engine: Engine, served: Served, said: str) -> Exception:
             hint=HINT,
         )
     return Negative(f"the engine does not take the image: {said}", hint=HINT)
-
-
-def _words(line: Mapping[str, Any]) -> str:
-    name = f"{line['id']} " if line.get("id") else ""
-    return f"{name}{line.get('status', '')}"
