@@ -22,7 +22,7 @@ from dlimg.layers.record import parse_record
 from dlimg.layers.scheme import ENVIRONMENT, LIBRARY, depends_on_python
 from dlimg.layers.scripts import commands
 from dlimg.layers.splice import Spliced, splice
-from dlimg.layers.store import Store, find, make
+from dlimg.layers.store import find, make
 from dlimg.layers.tar import pieces
 from dlimg.layers.wheel import OpenWheel
 from dlimg.model import Image, Wheel
@@ -123,23 +123,28 @@ def _entries(workshop: Workshop, own: Own) -> list[Entry]:
     ]
     found += [link(path, target, owner=_OURS) for path, target in own.links.items()]
     for wheel in own.wheels:
-        requested = wheel.name in own.requested
-        part = own_part(workshop, wheel, python=own.python, requested=requested)
-        found += _read(workshop.store, part, wheel.file)
+        found += _read(workshop, wheel, own)
     if own.cuda_home:
         found += _linker_names(found, own.cuda_home)
     return found
 
 
-def _read(store: Store, part: Layer, owner: str) -> Iterator[Entry]:
-    """The files of a part; its folders follow from them."""
-    tar = gzip.decompress(store.blob(part).read_bytes())
-    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+def _read(workshop: Workshop, wheel: Wheel, own: Own) -> Iterator[Entry]:
+    """The files of a wheel's part; its folders follow from them."""
+    requested = wheel.name in own.requested
+    part = own_part(workshop, wheel, python=own.python, requested=requested)
+    content = workshop.store.blob(part).read_bytes()
+    if sha256(content).hexdigest() != part.digest.removeprefix("sha256:"):
+        # It was whole once: made again, it has the same digest.
+        workshop.store.blob(part).unlink(missing_ok=True)
+        part = own_part(workshop, wheel, python=own.python, requested=requested)
+        content = workshop.store.blob(part).read_bytes()
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(content))) as archive:
         for member in archive:
             file = archive.extractfile(member)
             if file is not None:
-                content = file.read()
-                yield Entry(path=member.name, mode=member.mode, content=content, owner=owner)
+                text = file.read()
+                yield Entry(path=member.name, mode=member.mode, content=text, owner=wheel.file)
 
 
 def _linker_names(own: Iterable[Entry], home: str) -> Iterator[Entry]:
@@ -167,12 +172,8 @@ def _installed(own: Iterable[Entry]) -> Iterator[str]:
 
 def _shows_python(wheel: OpenWheel, python: str) -> bool:
     """Whether what is added to this wheel is not the same for all Pythons."""
-    names = {one.name for one in commands(_points(wheel), python=python, file=wheel.file)}
-    return f"pip{python}" in names or depends_on_python(wheel)
-
-
-def _points(wheel: OpenWheel) -> str:
-    return wheel.text("entry_points.txt")
+    found = commands(wheel.text("entry_points.txt"), python=python, file=wheel.file)
+    return any(one.name == f"pip{python}" for one in found) or depends_on_python(wheel)
 
 
 def _lines(lines: Iterable[str]) -> bytes:

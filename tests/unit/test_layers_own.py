@@ -1,0 +1,192 @@
+"""A cell's own layer: files, links, what an installer adds; and it needs no wheel twice."""
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import make
+import pytest
+import wheelsmith
+
+from dlimg.errors import BadInput
+from dlimg.layers.entry import Entry, arranged, folder, link
+from dlimg.layers.index import Layer
+from dlimg.layers.make import Workshop
+from dlimg.layers.own_layer import Own, own_layer, own_of, own_part
+from dlimg.layers.splice import splice
+from dlimg.layers.store import Store
+from dlimg.layers.tar import pieces
+from dlimg.model import Flavour, Wheel
+
+HOME = "opt/env/lib/python/site-packages/nvidia/cu13"
+
+
+class Shop:
+    """A workshop that counts the wheels it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked: list[str] = []
+        self.workshop = Workshop(
+            store=Store(path=folder / "store"), locate=self.locate, say=lambda _: None
+        )
+
+    def locate(self, wheel: Wheel) -> Path:
+        self.asked.append(wheel.name)
+        return self.folder / wheel.file
+
+    def wheel(self, name: str, files: dict[str, bytes | str]) -> Wheel:
+        return wheelsmith.locked(wheelsmith.wheel(self.folder, name, files))
+
+    def members(self, layer: Layer) -> dict[str, tarfile.TarInfo]:
+        return members(self.workshop.store.blob(layer).read_bytes())
+
+
+def members(blob: bytes) -> dict[str, tarfile.TarInfo]:
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(blob))) as archive:
+        return {member.name: member for member in archive}
+
+
+def links(found: dict[str, tarfile.TarInfo]) -> dict[str, str]:
+    return {name: member.linkname for name, member in found.items() if member.issym()}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+def own(
+    *wheels: Wheel, python: str = "3.13", home: str = "", at: dict[str, str] | None = None
+) -> Own:
+    return Own(
+        wheels=wheels,
+        python=python,
+        requested=frozenset(wheel.name for wheel in wheels),
+        files={"etc/dlimg/x.txt": b"x\n"},
+        links=at or {},
+        cuda_home=home,
+    )
+
+
+@pytest.mark.parametrize("target", ["a", "../b c", "ü", "long/" * 60 + "end"])
+def test_a_link_is_read_as_it_was_told(target: str) -> None:
+    out = io.BytesIO()
+    entries = arranged([link("a/b", target), Entry(path="a/c", mode=0o644, content=b"1", owner="")])
+    splice(pieces(entries), out.write)
+    found = members(out.getvalue())
+    assert list(found) == ["a", "a/b", "a/c"]
+    one = found["a/b"]
+    assert (one.issym(), one.linkname, one.mode, one.size) == (True, target, 0o777, 0)
+    assert (one.uid, one.gid, one.mtime) == (0, 0, 315_619_200)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        link("a", "other"),
+        folder("a"),
+        Entry(path="a", mode=0o644, content=b"", owner=""),
+        Entry(path="a/b", mode=0o644, content=b"", owner=""),
+    ],
+)
+def test_a_link_and_something_else(other: Entry) -> None:
+    with pytest.raises(BadInput):
+        arranged([link("a", "x"), other])
+    assert len(arranged([link("a", "x"), link("a", "x")])) == 1
+
+
+def test_a_layer_with_files_and_links(shop: Shop) -> None:
+    points = {"a-1.0.dist-info/entry_points.txt": "[console_scripts]\ntool = a:b\n"}
+    found = shop.members(
+        own_layer(shop.workshop, own(shop.wheel("a", {**points}), at={"opt/env/bin/python": "p"}))
+    )
+    assert links(found) == {"opt/env/bin/python": "p"}
+    assert found["opt/env/bin/tool"].mode == 0o755
+    assert found["etc/dlimg/x.txt"].mode == 0o644
+    assert "opt/env/lib/python/site-packages/a-1.0.dist-info/RECORD" in found
+
+
+def test_links_are_in_the_key() -> None:
+    keys = {
+        own(at=at, home=home).key()
+        for at in ({}, {"a": "b"}, {"a": "c"}, {"b": "b"})
+        for home in ("", "x")
+    }
+    assert len(keys) == 8
+
+
+def test_linkers_find_libraries(shop: Shop) -> None:
+    library = "nvidia/cu13/lib"
+    first = shop.wheel(
+        "nvidia_a",
+        {
+            f"{library}/liba.so.13": "1",
+            f"{library}/liba.so.13.2": "2",
+            f"{library}/libb.so": "3",
+            f"{library}/libb.so.13": "4",
+            f"{library}/sub/libc.so.1": "5",
+            f"{library}/other.so.1": "6",
+            "nvidia/cu13/include/a.h": "7",
+        },
+    )
+    second = shop.wheel("nvidia_d", {f"{library}/libd.so.1.2.3": "8", "nvidia/lib/libe.so.1": "9"})
+    assert links(shop.members(own_layer(shop.workshop, own(first, second, home=HOME)))) == {
+        f"{HOME}/lib64": "lib",
+        f"{HOME}/lib/liba.so": "liba.so.13",
+        f"{HOME}/lib/libd.so": "libd.so.1.2.3",
+    }
+    assert links(shop.members(own_layer(shop.workshop, own(first, second)))) == {}
+
+
+def test_another_cell_needs_the_wheel_no_more(shop: Shop) -> None:
+    plain, pip = (
+        shop.wheel("a", {}),
+        shop.wheel(
+            "pip", {"pip-1.0.dist-info/entry_points.txt": "[console_scripts]\npip3 = a:b\n"}
+        ),
+    )
+    for python in ("3.13", "3.13", "3.12"):
+        for wheel in (plain, pip):
+            own_part(shop.workshop, wheel, python=python, requested=True)
+    # pip has a command that names the Python.
+    assert shop.asked == ["a", "pip", "pip"]
+    for path in shop.folder.glob("*.whl"):
+        path.unlink()
+    first = own_layer(shop.workshop, own(plain, pip))
+    second = own_layer(shop.workshop, own(plain, pip, python="3.12"))
+    assert shop.asked == ["a", "pip", "pip"]
+    assert "opt/env/bin/pip3.13" in shop.members(first)
+    assert "opt/env/bin/pip3.12" in shop.members(second)
+
+
+def test_a_damaged_part_is_made_again(shop: Shop) -> None:
+    wheel = shop.wheel("a", {})
+    whole = own_layer(shop.workshop, own(wheel))
+    part = own_part(shop.workshop, wheel, python="3.13", requested=True)
+    blob = shop.workshop.store.blob(part)
+    blob.write_bytes(bytes(part.size))
+    shop.workshop.store.blob(whole).unlink()
+    assert own_layer(shop.workshop, own(wheel)) == whole
+    assert any(blob.read_bytes())
+
+
+def test_the_own_files_of_an_image() -> None:
+    wheels = (make.wheel("numpy", "2.5"), make.wheel("torch", "2.15.0", sha256="ab" * 32))
+    cell = make.cell(accelerator="cuda13.2", flavour=Flavour.DEVEL)
+    found = own_of(make.image(cell, locked=make.lock(wheels=wheels)))
+    assert found.requested == {"numpy", "torch"}
+    assert found.files["etc/dlimg/constraints.txt"] == b"torch==2.15.0\n"
+    text = found.files["etc/dlimg/requirements.txt"].decode().splitlines()
+    assert text[1] == f"torch==2.15.0 --hash=sha256:{'ab' * 32}"
+    assert found.links == {
+        "opt/env/bin/python3.13": "/usr/bin/python3.13",
+        "opt/env/bin/python3": "/usr/local/bin/python3",
+        "opt/env/bin/python": "python3",
+    }
+    assert found.cuda_home == HOME
+    managed = make.cell(python="3.12", managed_python="3.12.16")
+    other = own_of(make.image(managed, locked=make.lock(wheels=wheels)))
+    assert other.links["opt/env/bin/python3.12"] == "/opt/python/current/bin/python3.12"
+    assert other.cuda_home == ""
