@@ -1,0 +1,185 @@
+"""The two builders make the same image: files, owners, modes, times, config, and the system."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, cast
+
+import make
+import pytest
+import real
+
+from dlimg.build.secrets import secrets_from
+from dlimg.draw.dockerfile import EPOCH
+from dlimg.engine.client import Engine
+from dlimg.errors import Negative
+from dlimg.layers.store import Store
+from dlimg.layers.system import System, Tools, kept, system, system_source
+from dlimg.model import Base, Built, Planned
+
+pytestmark = pytest.mark.engine
+
+# What the engine itself puts into every container, and the folder that it changes so.
+ENGINES = re.compile(r"(\.dockerenv|dev|etc/(hostname|hosts|mtab|resolv\.conf)|proc|sys)(/.*)?|etc")
+IS_OURS = "opt/env/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """All that a tar says of a file; byte code is known by its name alone."""
+
+    kind: bytes
+    mode: int
+    owner: tuple[int, int]
+    time: float
+    content: str
+
+
+def tree(engine: Engine, digest: str) -> dict[str, File]:
+    """The files of an image, by path."""
+    container = engine.sdk.containers.create(digest)
+    try:
+        with tarfile.open(fileobj=cast("IO[bytes]", Stream(container.export())), mode="r|") as tar:
+            found = {member.name.rstrip("/"): _file(tar, member) for member in tar}
+    finally:
+        container.remove()
+    return {path: file for path, file in found.items() if not ENGINES.fullmatch(path)}
+
+
+class Stream:
+    """Chunks as a file that is read from the front."""
+
+    def __init__(self, chunks: Any) -> None:
+        self.chunks = iter(chunks)
+        self.held = b""
+
+    def read(self, size: int) -> bytes:
+        parts = [self.held]
+        have = len(self.held)
+        while have < size and (chunk := next(self.chunks, b"")):
+            parts.append(chunk)
+            have += len(chunk)
+        whole = b"".join(parts)
+        self.held = whole[size:]
+        return whole[:size]
+
+
+def _file(tar: tarfile.TarFile, member: tarfile.TarInfo) -> File:
+    file = (
+        None if is_byte_code(member.name) else tar.extractfile(member) if member.isreg() else None
+    )
+    content = hashlib.file_digest(file, "sha256").hexdigest() if file else member.linkname
+    return File(
+        kind=member.type,
+        mode=member.mode,
+        owner=(member.uid, member.gid),
+        time=member.mtime,
+        content=content,
+    )
+
+
+def is_byte_code(path: str) -> bool:
+    return path.startswith(IS_OURS) and path.endswith(".pyc")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("layers")
+
+
+@pytest.fixture(scope="module")
+def assembled(jax_image: Built, folder: Path) -> Mapping[str, Any]:
+    """The same cell built by the other builder, into names that no other test uses."""
+    assert jax_image.digest  # or who comes first would make what the other finds
+    for name in ("images", "locks"):
+        (folder / name).symlink_to(real.ROOT / name)
+    text = (real.ROOT / "matrix.yaml").read_text()
+    (folder / "matrix.yaml").write_text(
+        text.replace("registry: dlimg\n", "registry: dlimg-test-layers\n")
+    )
+    words = ["--builder", "layers", "--format", "json", real.CELL]
+    ended = subprocess.run(
+        [sys.executable, "-m", "dlimg", "build", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(real.ROOT),
+            "XDG_STATE_HOME": str(folder / "state"),
+            "XDG_CACHE_HOME": str(folder / "cache"),
+        },
+    )
+    assert ended.returncode == 0, ended.stderr
+    (line,) = json.loads(ended.stdout)
+    found: Mapping[str, Any] = line
+    return found
+
+
+def test_the_files_are_the_same(
+    engine: Engine, jax_image: Built, assembled: Mapping[str, Any]
+) -> None:
+    theirs, ours = tree(engine, jax_image.digest), tree(engine, assembled["digest"])
+    assert len(ours) > 10_000
+    assert sum(map(is_byte_code, ours)) > 2_000
+    assert set(theirs) ^ set(ours) == set()
+    different = {path: (theirs[path], ours[path]) for path in ours if theirs[path] != ours[path]}
+    assert different == {}
+    assert {file.time for path, file in ours.items() if path.startswith(IS_OURS)} == {EPOCH}
+
+
+def test_they_are_run_in_the_same_way(
+    engine: Engine, jax_image: Built, assembled: Mapping[str, Any]
+) -> None:
+    theirs = engine.sdk.images.get(jax_image.digest).attrs["Config"]
+    ours = engine.sdk.images.get(assembled["digest"]).attrs["Config"]
+    # Docker's note on how Windows is to read a command.
+    told = {name: value for name, value in theirs.items() if value and name != "ArgsEscaped"}
+    assert {name: value for name, value in ours.items() if value} == told
+
+
+def tools(engine: Engine, lines: list[str]) -> Tools:
+    return Tools(engine=engine, secrets={}, arguments={}, on_line=lines.append, say=print)
+
+
+def built(planned: Planned, engine: Engine, store: Store) -> System:
+    with secrets_from(os.environ) as using:
+        given = replace(tools(engine, []), secrets=using.files, arguments=using.arguments)
+        return system(planned, store, given)
+
+
+def test_a_system_is_built_once(
+    engine: Engine, jax_image: Built, base: Base, tmp_path: Path
+) -> None:
+    planned = replace(jax_image.planned, base=base)
+    store = Store(path=tmp_path)
+    found = built(planned, engine, store)
+    theirs = engine.sdk.images.get(jax_image.digest).attrs["RootFS"]["Layers"]
+    assert [layer.diff_id for layer in found.layers] == theirs[: len(found.layers)]
+    for layer in found.layers:
+        blob = store.blob(layer).read_bytes()
+        assert f"sha256:{hashlib.sha256(blob).hexdigest()}" == layer.digest
+    nothing = replace(engine, docker=Path("/nonexistent"))
+    assert built(planned, nothing, store) == found
+    # A layer that is gone is made again.
+    store.blob(found.layers[0]).unlink()
+    assert kept(store, system_source(planned)) is None
+    assert built(planned, engine, store) == found
+
+
+def test_a_system_that_does_not_build(engine: Engine, base: Base, tmp_path: Path) -> None:
+    text = "FROM debian:trixie-slim AS system\nRUN echo why; exit 7\nFROM system\nRUN true\n"
+    planned = make.planned(make.image(dockerfile=text), on=base)
+    lines: list[str] = []
+    with pytest.raises(Negative, match="its system stage did not build"):
+        system(planned, Store(path=tmp_path), tools(engine, lines))
+    assert any("exit code: 7" in line for line in lines)
+    assert kept(Store(path=tmp_path), system_source(planned)) is None
