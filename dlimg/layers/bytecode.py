@@ -34,16 +34,19 @@ _INTERPRETER: Final = "/usr/local/lib/dlimg/python"
 _FOLDER: Final = "/dlimg-bytecode"
 _ENVIRONMENT: Final = {"PYTHONHASHSEED": "0", "PYTHONPYCACHEPREFIX": _FOLDER}
 # Whether equal constants become one depends on what the process has compiled before (Python 3.13,
-# `intern_constants`), so each file has a process of its own, forked from one that compiled none.
+# `intern_constants`). So each folder has a process of its own, forked from one that has compiled
+# nothing: its files come out the same on any number of cores, and whatever else is compiled.
 _SCRIPT: Final = """\
 import os, py_compile, sys
 
-def compiled(path):
-    try:
-        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        py_compile.compile(path, doraise=True, invalidation_mode=mode)
-    except (py_compile.PyCompileError, SyntaxError, UnicodeError):
-        pass
+mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+
+def compiled(paths):
+    for path in paths:
+        try:
+            py_compile.compile(path, doraise=True, invalidation_mode=mode)
+        except (py_compile.PyCompileError, SyntaxError, UnicodeError):
+            pass
 
 def forked(work, *of):
     process = os.fork()
@@ -62,18 +65,19 @@ def awaited(process):
     if status:
         raise SystemExit(f"a process ended with {status}")
 
-def each(paths):
-    for path in paths:
-        awaited(forked(compiled, path))
+def each(groups):
+    for paths in groups:
+        awaited(forked(compiled, paths))
 
-paths = []
+groups = []
 for folder, folders, files in os.walk(sys.argv[1]):
     folders[:] = [name for name in folders if name != "__pycache__"]
-    found = [os.path.join(folder, name) for name in files if name.endswith(".py")]
-    paths += [path for path in found if not os.path.islink(path)]
+    found = [os.path.join(folder, name) for name in sorted(files) if name.endswith(".py")]
+    groups.append([path for path in found if not os.path.islink(path)])
+groups.sort(key=len, reverse=True)
 os.makedirs(sys.argv[2] + sys.argv[1])
 count = len(os.sched_getaffinity(0))
-for process in [forked(each, paths[number::count]) for number in range(count)]:
+for process in [forked(each, groups[number::count]) for number in range(count)]:
     awaited(process)
 """
 _LAST_LINES: Final = 15
