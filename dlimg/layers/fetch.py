@@ -25,8 +25,9 @@ from dlimg.model import Wheel
 
 AT_ONCE: Final = 4
 ATTEMPTS: Final = 4
+PAUSE: Final = 0.2  # seconds, more after each failure
 SECONDS: Final = 60
-_PIECE: Final = 1 << 20
+PIECE: Final = 1 << 18  # what of a broken transfer may be lost
 
 Addresses = Callable[[Sequence[Wheel], Target], Mapping[str, str]]
 Say = Callable[[str], None]
@@ -139,22 +140,23 @@ def _is_whole(path: Path, wheel: Wheel) -> bool:
 
 
 def _fetch_all(wheel: Wheel, address: str, source: Source, place: tuple[Path, Event]) -> None:
-    """Puts all of the wheel into the half file, in several goes where need be."""
+    """Puts all of the wheel into the half file, in as many goes as bring something."""
     half, stop = place
-    reason = ""
-    for _ in range(ATTEMPTS):
-        before = half.stat().st_size if half.exists() else 0
+    reason = "it was not waited for"
+    failed = 0
+    while failed < ATTEMPTS and not stop.wait(PAUSE * failed):
+        before = _size(half)
         try:
             digest = _fetch_rest(wheel, address, source, place)
         except requests.RequestException as error:
             reason = _words(error)
+            failed = 0 if _size(half) > before else failed + 1
             continue
         if digest == wheel.sha256:
             return
         if stop.is_set():
             break
         half.unlink()
-        reason = "it sends another file than was locked"
         if not before:
             # Nothing of an earlier go was in it, so it would be the same again.
             raise Negative(
@@ -162,9 +164,13 @@ def _fetch_all(wheel: Wheel, address: str, source: Source, place: tuple[Path, Ev
                 hint="run `dlimg lock` and review the change, or name another index",
             )
     raise NetworkFailure(
-        f"{_host(address)} does not give {wheel.file}: {reason or 'it was not waited for'}",
+        f"{_host(address)} does not give {wheel.file}: {reason}",
         hint="check the network and the proxy, then run it again; what was fetched is kept",
     )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _fetch_rest(wheel: Wheel, address: str, source: Source, place: tuple[Path, Event]) -> str:
@@ -189,7 +195,7 @@ def _fetch_rest(wheel: Wheel, address: str, source: Source, place: tuple[Path, E
                 digest, have = hashlib.sha256(), 0
                 if answer.status_code == requests.codes.partial_content:
                     raise requests.ConnectionError("it sends another part than was asked for")
-            for piece in answer.iter_content(_PIECE):
+            for piece in answer.iter_content(PIECE):
                 have += len(piece)
                 if stop.is_set() or have > wheel.size:
                     break
