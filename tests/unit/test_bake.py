@@ -6,7 +6,7 @@ from dataclasses import replace
 import make
 import pytest
 
-from dlimg.draw.bake import bake_file, bake_files, target_name
+from dlimg.draw.bake import bake_file, bake_files, system_file, target_name
 from dlimg.draw.key import key
 from dlimg.model import BaseSource, Planned
 
@@ -102,3 +102,19 @@ def test_the_key_of_a_known_image_stays_what_it_is() -> None:
         key(make.image(), make.base())
         == "d81c71ce78f002560760318b4d1063f49af16fa5f73424b557ceabc6108753d6"
     )
+
+
+def test_a_system_goes_into_a_folder_and_has_no_name_of_its_own() -> None:
+    planned = make.planned()
+    found = system_file(planned, {"ca": "/run/ca"}, {"HTTP_PROXY": "x"}, "/out/${a}")
+    assert list(found) == ["target"]
+    targets = found["target"]
+    assert isinstance(targets, dict)
+    target = targets["system"]
+    assert target["target"] == "system"
+    (output,) = target["output"]
+    assert output.startswith("type=oci,dest=/out/$${a},tar=false")
+    assert target["secret"] == ["type=file,id=ca,src=/run/ca"]
+    assert target["args"]["HTTP_PROXY"] == "x"
+    assert target["contexts"] == {"debian:trixie-slim": f"docker-image://{planned.base.reference}"}
+    assert not {"tags", "labels"} & set(target)
