@@ -1,0 +1,251 @@
+"""Images into the engine from a loopback, and byte code out of it; nothing is left behind."""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import docker
+import pytest
+import real
+import small
+
+from dlimg.engine.client import Engine
+from dlimg.errors import Negative, NoEngine
+from dlimg.layers.bytecode import LABEL, bytecode_key, bytecode_layer
+from dlimg.layers.intake import forget_passing, take_in, visiting
+from dlimg.layers.serve import NAME, Content, serving
+from dlimg.layers.store import Store
+from dlimg.model import Built
+
+pytestmark = pytest.mark.engine
+
+REPOSITORY = "dlimg-test/intake"
+
+
+def sha256(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def an_image(*texts: bytes) -> tuple[bytes, dict[str, Content]]:
+    """An image with a layer of one file for each text."""
+    tars = [_tar(text) for text in texts]
+    packed = [gzip.compress(tar, mtime=0) for tar in tars]
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Cmd": ["/file"]},
+        "rootfs": {"type": "layers", "diff_ids": [sha256(tar) for tar in tars]},
+    }
+    kind = "application/vnd.oci.image"
+    text = json.dumps(config).encode()
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": f"{kind}.manifest.v1+json",
+        "config": _descriptor(f"{kind}.config.v1+json", text),
+        "layers": [_descriptor(f"{kind}.layer.v1.tar+gzip", layer) for layer in packed],
+    }
+    blobs: dict[str, Content] = {sha256(content): content for content in (text, *packed)}
+    return json.dumps(manifest).encode(), blobs
+
+
+def _descriptor(kind: str, content: bytes) -> dict[str, object]:
+    return {"mediaType": kind, "digest": sha256(content), "size": len(content)}
+
+
+def _tar(text: bytes) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        member = tarfile.TarInfo(f"file-{sha256(text)[7:15]}")
+        member.size = len(text)
+        archive.addfile(member, io.BytesIO(text))
+    return out.getvalue()
+
+
+@pytest.fixture
+def names(engine: Engine, request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    tag = re.sub(r"\W", "-", request.node.name)
+    wanted = [f"{tag}-1", f"{tag}-2"]
+    yield wanted
+    for name in wanted:
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            engine.sdk.images.remove(f"{REPOSITORY}:{name}")
+
+
+def passing(engine: Engine) -> list[str]:
+    images = engine.sdk.images.list(all=True)
+    digests = [name for image in images for name in image.attrs.get("RepoDigests") or ()]
+    return [name for name in digests if f"/{NAME}@" in name]
+
+
+def test_an_image_is_taken_in_under_its_names_only(engine: Engine, names: list[str]) -> None:
+    manifest, blobs = an_image(os.urandom(20), os.urandom(30))
+    digest = sha256(manifest)
+    tags = [(REPOSITORY, name) for name in names]
+    found = take_in(engine, manifest, digest, blobs, names=tags)
+    image = engine.sdk.images.get(f"{REPOSITORY}:{names[0]}")
+    assert found == image.id
+    assert sorted(image.tags) == sorted(f"{REPOSITORY}:{name}" for name in names)
+    assert not [name for name in image.attrs["RepoDigests"] if NAME in name]
+
+
+def test_only_what_the_engine_lacks_is_fetched(engine: Engine, names: list[str]) -> None:
+    first, second = os.urandom(20), os.urandom(30)
+    manifest, blobs = an_image(first)
+    take_in(engine, manifest, sha256(manifest), blobs, names=[(REPOSITORY, names[0])])
+    manifest, blobs = an_image(first, second)
+    with serving(manifest, blobs) as served:
+        reference = served.reference(sha256(manifest))
+        engine.sdk.api.pull(*reference.split("@"), auth_config={})
+        fetched = {line.rpartition("/")[2] for line in served.asked if line.startswith("GET")}
+        engine.sdk.images.remove(reference)
+    layers = [one["digest"] for one in json.loads(manifest)["layers"]]
+    assert layers[0] not in fetched
+    assert layers[1] in fetched
+
+
+@pytest.mark.parametrize("damage", ["lost", "other"])
+def test_an_image_that_is_not_whole_leaves_nothing(engine: Engine, damage: str) -> None:
+    manifest, blobs = an_image(os.urandom(20))
+    layer = json.loads(manifest)["layers"][0]["digest"]
+    if damage == "lost":
+        del blobs[layer]
+    else:
+        blobs[layer] = gzip.compress(_tar(b"other"), mtime=0)
+    before = passing(engine)
+    with (
+        pytest.raises(Negative, match="does not take the image"),
+        visiting(engine, manifest, sha256(manifest), blobs),
+    ):
+        pytest.fail("it was taken")
+    assert passing(engine) == before
+
+
+def test_an_engine_elsewhere_is_refused(engine: Engine) -> None:
+    away = replace(engine, host="tcp://192.0.2.1:2376")
+    with (
+        pytest.raises(NoEngine, match=r"192\.0\.2\.1:2376 is not one of this machine"),
+        visiting(away, b"{}", sha256(b"{}"), {}),
+    ):
+        pytest.fail("it was taken")
+
+
+def test_what_a_killed_dlimg_left_is_forgotten(engine: Engine) -> None:
+    manifest, blobs = an_image(os.urandom(20))
+    with serving(manifest, blobs) as served:
+        reference = served.reference(sha256(manifest))
+        engine.sdk.api.pull(*reference.split("@"), auth_config={})
+        forget_passing(engine)
+        assert reference in passing(engine)  # whoever serves it may still need it
+    forget_passing(engine)
+    assert reference not in passing(engine)
+
+
+PACKAGES = "/opt/env/lib/python/site-packages"
+FILES = rf"""USER 0
+RUN cd {PACKAGES} && rm -r ./* && mkdir -p p/__pycache__ q && echo 'x = 1' >p/a.py \
+    && echo 'raise SystemExit("imported")' >q/sitecustomize.py && echo 'import q.gone' >z.pth \
+    && echo 'not python at all' >p/bad.py && printf 'x = "\377"' >p/latin.py \
+    && cp p/a.py p/__pycache__/b.py && ln -s a.py p/link.py && touch empty.py
+"""
+
+
+@pytest.fixture(scope="module")
+def packages(engine: Engine, jax_image: Built) -> Iterator[str]:
+    """The system of the real image with a few files for packages."""
+    name = "dlimg-test/bytecode:files"
+    yield str(small.derived(jax_image.planned.reference, FILES, name, engine).id)
+    engine.sdk.images.remove(name)
+
+
+def byte_code(engine: Engine, image: str, folder: Path) -> tuple[str, dict[str, bytes]]:
+    store = Store(path=folder)
+    layer = bytecode_layer(store, bytecode_key([], [], python="3.13"), engine, image)
+    with tarfile.open(store.blob(layer)) as archive:
+        files = {one.name: archive.extractfile(one) for one in archive if one.isfile()}
+        return layer.digest, {path: file.read() for path, file in files.items() if file}
+
+
+def test_byte_code_of_every_file_that_can_be_compiled(
+    engine: Engine, packages: str, tmp_path: Path
+) -> None:
+    digest, files = byte_code(engine, packages, tmp_path / "1")
+    start = PACKAGES.removeprefix("/")
+    assert set(files) == {
+        f"{start}/__pycache__/empty.cpython-313.pyc",
+        f"{start}/p/__pycache__/a.cpython-313.pyc",
+        f"{start}/q/__pycache__/sitecustomize.cpython-313.pyc",
+    }
+    compiled = files[f"{start}/p/__pycache__/a.cpython-313.pyc"]
+    assert compiled[4:8] == b"\1\0\0\0"  # PEP 552: a hash of the source that nobody compares
+    assert b"/opt/env/lib/python3.13/site-packages/p/a.py" in compiled
+    assert byte_code(engine, packages, tmp_path / "2")[0] == digest
+
+
+def test_a_python_that_does_not_run(engine: Engine, packages: str, tmp_path: Path) -> None:
+    name = "dlimg-test/bytecode:broken"
+    broken = "RUN printf '#!/bin/sh\\necho no such thing; exit 3' >/usr/local/lib/dlimg/python"
+    text = f"USER 0\nRUN rm /usr/local/lib/dlimg/python\n{broken}\n"
+    text += "RUN chmod 755 /usr/local/lib/dlimg/python\n"
+    image = small.derived("dlimg-test/bytecode:files", text, name, engine)
+    assert packages
+    try:
+        with pytest.raises(Negative, match=r"Python ended with 3:\nno such thing"):
+            byte_code(engine, str(image.id), tmp_path)
+    finally:
+        engine.sdk.images.remove(name)
+    assert not containers(engine)
+
+
+def containers(engine: Engine) -> list[str]:
+    found = engine.sdk.containers.list(all=True, filters={"label": LABEL})
+    return [one.id for one in found if one.labels[LABEL].startswith("bytecode-")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing(
+    engine: Engine, number: signal.Signals, tmp_path: Path
+) -> None:
+    for name in ("images", "locks"):
+        (tmp_path / name).symlink_to(real.ROOT / name)
+    text = (real.ROOT / "matrix.yaml").read_text()
+    (tmp_path / "matrix.yaml").write_text(
+        text.replace("registry: dlimg\n", "registry: dlimg-end\n")
+    )
+    places = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "dlimg", "build", "--builder", "layers", real.CELL],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(real.ROOT), **places},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as child:
+        deadline = time.monotonic() + 300
+        while f"bytecode-{child.pid}" not in labels(engine) and child.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        child.send_signal(number)
+        said, _ = child.communicate(timeout=60)
+    assert child.returncode == 130, said
+    assert f"bytecode-{child.pid}" not in labels(engine)
+    assert not small.has(engine, f"dlimg-end/jax:{real.CELL.removeprefix('jax-')}")
+    forget_passing(engine)
+    kept = list((tmp_path / "cache/dlimg/layers/making").glob("*"))
+    assert not kept
+
+
+def labels(engine: Engine) -> list[str]:
+    found = engine.sdk.containers.list(all=True, filters={"label": LABEL})
+    return [one.labels[LABEL] for one in found]
