@@ -8,9 +8,9 @@ import re
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import uv
 
@@ -33,12 +33,9 @@ def addresses(wheels: Sequence[Wheel], target: Target, ask: Ask) -> Mapping[str,
 
     Raises Negative when the index has no such wheel any more.
     """
-    if not wheels:
-        return {}
-    try:
-        found = dict(_found(tomllib.loads(ask(wheels, target))))
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise Negative(f"uv's answer cannot be read: {error!r}") from error
+    found: dict[str, str] = {}
+    for group in _rounds(wheels):
+        found.update(_read(ask(group, target)))
     lost = [wheel.file for wheel in wheels if wheel.sha256 not in found]
     if lost:
         raise Negative(
@@ -54,13 +51,14 @@ def asking(environment: Mapping[str, str]) -> Ask:
     Asking raises NetworkFailure when the index does not answer as it should.
     """
     settings = uv_environment(environment)
+    program = uv.find_uv_bin()  # here, because `sysconfig` is not made for many threads
     clean = {name: text for name, text in settings.items() if name not in MISLEADING}
 
     def ask(wheels: Sequence[Wheel], target: Target) -> str:
         with tempfile.TemporaryDirectory(prefix="dlimg-addresses-") as folder:
             answer = Path(folder, "pylock.toml")
             ended = process.run(
-                ask_argv(target, answer),
+                ask_argv(program, target, answer),
                 env=clean,
                 cwd=Path(folder),
                 stdin="".join(f"{wheel.name}=={wheel.version}\n" for wheel in wheels),
@@ -73,11 +71,11 @@ def asking(environment: Mapping[str, str]) -> Ask:
     return ask
 
 
-def ask_argv(target: Target, answer: Path) -> list[str]:
+def ask_argv(program: str, target: Target, answer: Path) -> list[str]:
     """The command; requirements come on stdin."""
     python, platform = target
     return [
-        *(uv.find_uv_bin(), "pip", "compile", "-", "--quiet", "--no-deps"),
+        *(program, "pip", "compile", "-", "--quiet", "--no-deps"),
         *("--python", sys.executable, "--no-python-downloads"),
         *("--python-version", python, "--python-platform", platform),
         *("--only-binary", ":all:", "--no-header", "--no-annotate"),
@@ -85,11 +83,26 @@ def ask_argv(target: Target, answer: Path) -> list[str]:
     ]
 
 
-def _found(answer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for package in answer["packages"]:
-        for wheel in package.get("wheels", ()):
-            if "url" in wheel:
-                yield str(wheel["hashes"]["sha256"]), str(wheel["url"])
+def _rounds(wheels: Sequence[Wheel]) -> Sequence[Sequence[Wheel]]:
+    """The wheels in groups in which no package is twice: cells may hold several versions."""
+    groups: list[dict[str, Wheel]] = []
+    for wheel in wheels:
+        group = next((one for one in groups if wheel.name not in one), None)
+        if group is None:
+            group = {}
+            groups.append(group)
+        group[wheel.name] = wheel
+    return [list(group.values()) for group in groups]
+
+
+def _read(text: str) -> Mapping[str, str]:
+    """Addresses by sha256, of all wheels in a pylock.toml."""
+    try:
+        packages = tomllib.loads(text)["packages"]
+        wheels = [wheel for package in packages for wheel in package.get("wheels", ())]
+        return {str(one["hashes"]["sha256"]): str(one["url"]) for one in wheels if "url" in one}
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise Negative(f"uv's answer cannot be read: {error!r}") from error
 
 
 def _failure(said: str) -> Exception:

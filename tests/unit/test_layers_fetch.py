@@ -294,3 +294,23 @@ def test_for_nothing_nobody_is_asked() -> None:
         raise AssertionError
 
     assert addresses([], TARGET, ask) == {}
+
+
+def test_versions_of_one_package_are_asked_for_one_after_another() -> None:
+    wheels = [
+        make.wheel(name, version, sha256=f"{name}{version}")
+        for name, version in (("big", "1.0"), ("big", "2.0"), ("small", "1.0"), ("big", "3.0"))
+    ]
+    asked: list[list[str]] = []
+
+    def ask(group: Sequence[Wheel], _target: Target) -> str:
+        asked.append([f"{one.name} {one.version}" for one in group])
+        listed = ", ".join(
+            f'{{url = "https://x/{one.sha256}", hashes = {{sha256 = "{one.sha256}"}}}}'
+            for one in group
+        )
+        return f'[[packages]]\nname = "x"\nwheels = [{listed}]\n'
+
+    found = addresses(wheels, TARGET, ask)
+    assert asked == [["big 1.0", "small 1.0"], ["big 2.0"], ["big 3.0"]]
+    assert found == {one.sha256: f"https://x/{one.sha256}" for one in wheels}
