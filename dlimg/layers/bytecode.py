@@ -86,9 +86,9 @@ _Members = Mapping[str, tuple[int, int]]
 
 
 def bytecode_key(system: Sequence[Layer], wheels: Sequence[Wheel], *, python: str) -> Key:
-    """What the byte code is made from: the system's files, with its Python, and the wheels."""
+    """What the byte code is made from: our script, the system with its Python, and the wheels."""
     hashes = sorted(wheel.sha256 for wheel in wheels)
-    source = source_of([*(layer.diff_id for layer in system), "wheels", *hashes])
+    source = source_of([_SCRIPT, *(layer.diff_id for layer in system), "wheels", *hashes])
     return Key(kind="bytecode", source=source, python=python)
 
 
