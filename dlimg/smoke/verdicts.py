@@ -7,7 +7,7 @@ from typing import Final, Literal, assert_never
 
 from dlimg.proof import Check, Evidence, Status, Verdict
 
-Ending = Literal["exited", "out of time", "out of memory", "without its container"]
+Ending = Literal["exited", "too early", "out of time", "out of memory", "without its container"]
 Outcome = Literal["passed", "failed", "not-run"]
 
 NOT_RUN_CODE: Final = 77
@@ -162,6 +162,8 @@ def _judged(ran: Ran) -> tuple[Status, str]:
             return Status.FAILED, f"killed: it needs more than the memory limit of {ran.limit}"
         case "without its container":
             return Status.FAILED, "its container ended before it did"
+        case "too early":
+            return Status.FAILED, "it ended with 0 before it came to its end: nothing is proved"
         case "exited":
             return _judged_by_code(ran)
         case _:
