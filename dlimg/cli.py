@@ -81,7 +81,7 @@ def _choosing(commands: Commands) -> None:
     one = _command(
         commands, "show", "showing", "Show one cell: its wheels, tags and how to run it."
     )
-    one.add_argument("cell", metavar="CELL")
+    one.add_argument("cell", metavar="CELL", help="its id, or a pattern that fits no other")
     options.output_format(one)
     one = _command(
         commands, "checks", "showing", "List the checks, and for how many cells each of them is."
@@ -158,7 +158,11 @@ def _keeping(commands: Commands) -> None:
     )
     options.output_format(one)
     one = _command(commands, "engine", "keeping", "Dlimg's own container engine.")
-    one.add_argument("action", choices=("up", "status", "down", "purge"))
+    one.add_argument(
+        "action",
+        choices=("up", "status", "down", "purge"),
+        help="start it; say whether it runs; stop it; stop it and remove all that it holds",
+    )
     options.output_format(one)
     one = _command(
         commands, "prune", "keeping", "Remove the images and the build cache that dlimg made."

@@ -17,7 +17,6 @@ from dlimg.registry.reference import Reference, parse_reference
 from dlimg.registry.session import Repository, opened
 from dlimg.report.inspected import (
     Inspected,
-    counted,
     fact_rows,
     harmless,
     inspected_json,
@@ -25,6 +24,7 @@ from dlimg.report.inspected import (
     wheel_rows,
 )
 from dlimg.report.laid import proof_text, proofs, verdict_row
+from dlimg.report.table import counted
 from dlimg.smoke.evidence import evidence_folder, read_evidence
 
 

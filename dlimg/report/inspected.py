@@ -9,7 +9,7 @@ from dlimg.model import Wheel
 from dlimg.publish.admit import NOT_TESTED_ON_GPU
 from dlimg.publish.content import Content, key_of, later_steps, maker, wheels_named
 from dlimg.report.laid import Proof, newest_by_gpu, on_gpu_text, proof_json
-from dlimg.report.table import bytes_text
+from dlimg.report.table import bytes_text, counted
 from dlimg.smoke.verdicts import is_gpu_tested
 
 # What every step of our own Dockerfiles begins with says nothing about the step.
@@ -55,11 +55,6 @@ def made_text(content: Content) -> str:
             )
         case "somebody else":
             return "not made by dlimg: it has none of its labels"
-
-
-def counted(number: int, word: str) -> str:
-    """`1 layer`, `2 layers`."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def harmless(text: str) -> str:

@@ -35,7 +35,7 @@ def test_a_row_for_each_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["manners_read_only"][1] == "read-only"
     some, _, every = found["nvidia_smi"][3].partition(" of ")
     assert 0 < int(some) < int(every)
-    assert found["is_gpu_available"][4].startswith("pytorch: PyTorch sees")
+    assert found["is_gpu_available"][4].startswith("e.g. pytorch: PyTorch sees")
 
 
 def test_the_checks_of_one_cell(capsys: pytest.CaptureFixture[str]) -> None:
