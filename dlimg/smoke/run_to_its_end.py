@@ -25,10 +25,21 @@ def main() -> None:
         if is_in_import(end.__traceback__, script):
             print("an import ended the script, with 0", file=sys.stderr)
             raise SystemExit(1) from None
+    except Exception as error:  # noqa: BLE001 -- as Python itself would, without our own part
+        error.__traceback__ = its_own(error.__traceback__, script)
+        sys.excepthook(type(error), error, error.__traceback__)
+        raise SystemExit(1) from None
     with suppress(AttributeError, OSError, ValueError):  # closed, or gone
         sys.stdout.flush()
     if os.getpid() == process:  # and not a child of the script
         os.write(out, f"\nended {word}\n".encode())
+
+
+def its_own(trace: TracebackType | None, script: str) -> TracebackType | None:
+    """The part that begins in the script; nothing where none does."""
+    while trace and trace.tb_frame.f_code.co_filename != script:
+        trace = trace.tb_next
+    return trace
 
 
 def is_in_import(trace: TracebackType | None, script: str) -> bool:

@@ -112,6 +112,14 @@ def test_the_last_word_is_no_part_of_what_a_check_says(tmp_path: Path) -> None:
     assert (found.figures, found.output) == ({"loss": 3}, 'seen\n{"loss": 3}')
 
 
+def test_a_trace_begins_in_the_script(tmp_path: Path) -> None:
+    found = ran(tmp_path, "def call():\n    raise ValueError('wrong')\ncall()")
+    assert [line.strip() for line in found.stderr.splitlines() if "line" in line] == [
+        f'File "{tmp_path}/mine.py", line 3, in <module>',
+        f'File "{tmp_path}/mine.py", line 2, in call',
+    ]
+
+
 def test_who_is_not_run_need_not_come_to_the_end(tmp_path: Path) -> None:
     found = verdict(CHECK, ran(tmp_path, "import os; os._exit(77)"), device="none")
     assert found.status is Status.NOT_RUN
