@@ -97,3 +97,14 @@ def test_the_documentation_counts_them(capsys: pytest.CaptureFixture[str]) -> No
             lines.append(f"| `{name}` | {' | '.join(map(str, counts))} |")
     text = (ROOT / "docs" / "checks.md").read_text()
     assert [line for line in lines if line not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "tags"),
+    [(CPU, "0.12.0.1-cpu, once published"), ("jax-0.12.0.1-cpu-py3.12-debian13", "-")],
+)
+def test_show_says_that_short_tags_are_those_of_a_registry(
+    cell: str, tags: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--matrix", str(ROOT / "matrix.yaml"), "show", cell]) == 0
+    assert f"  moving     {tags}\n" in capsys.readouterr().out
