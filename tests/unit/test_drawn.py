@@ -9,6 +9,7 @@ from dlimg.report.drawn import table
 HEADINGS = ("image", "base", "published", "checks")
 WORDS = "failed: 17 of 18 passed, 1 failed; tested on NVIDIA H200, driver 580.159, 2026-11-21"
 TAG = "dlimg/pytorch:2.15.0-cuda13.2-cudnn9.26-py3.13-debian13"
+GPU = "NVIDIA H200, driver 580.159, 143771 MiB, compute capability 9.0"
 ROWS = [(TAG, "bootstrap", "-", WORDS), ("dlimg/jax:0.12.0.1-cpu", "registry", "-", "built")]
 
 
@@ -62,3 +63,25 @@ def test_colours_change_no_text(width: int) -> None:
     coloured = "\n".join(drawn(width, colour=True))
     assert "\x1b[1;31mfailed" in coloured
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured).split() == " ".join(drawn(width)).split()
+
+
+MEASURED = [
+    ("bare-pytorch-2.15.0-py3.13", "Xeon, 16 cores", "float32", "6.902", "175 GFLOP/s"),
+    ("bare-pytorch-2.15.0-py3.13", GPU, "float32", "0.02451", "49,290 GFLOP/s"),
+    ("bare-pytorch-2.15.0-py3.13", GPU, "copy", "-", "4,022 GB/s"),
+]
+
+
+def test_rows_with_much_in_common_share_a_block() -> None:
+    text = table(("where", "on", "work", "ms", "speed"), MEASURED, width=80, colour=False)
+    assert text.splitlines() == [
+        "bare-pytorch-2.15.0-py3.13",
+        "  on: Xeon, 16 cores",
+        "  work     ms     speed",
+        "  float32  6.902  175 GFLOP/s",
+        "bare-pytorch-2.15.0-py3.13",
+        f"  on: {GPU}",
+        "  work     ms       speed",
+        "  float32  0.02451  49,290 GFLOP/s",
+        "  copy     -        4,022 GB/s",
+    ]
