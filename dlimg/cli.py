@@ -131,6 +131,7 @@ def _making(commands: Commands) -> None:
             one.add_argument(
                 "--device", metavar="NAME", help="the GPU to use, by its CDI name (found by itself)"
             )
+        if name in ("test", "publish"):
             options.own_checks(one)
         if name in ("test", "bench-gpu"):
             options.bare(one)
@@ -178,7 +179,7 @@ def main(words: Sequence[str]) -> int:
         return 2
     from dlimg.commands.failing import guarded  # noqa: PLC0415 - not for --help
 
-    if arguments.command == "test" and (arguments.bare or arguments.python):
+    if arguments.command == "test" and (arguments.bare, arguments.python) != (None, None):
         arguments.module = "bare"
     run = import_module(f"dlimg.commands.{arguments.module}").run
     return guarded(run, arguments, os.environ)
