@@ -52,6 +52,7 @@ def inspect(name: str, environment: Mapping[str, str]) -> Inspected:
     Raises `Negative` when neither has it, `NoEngine` when only an engine could, `BadInput` for
     what is no image, and `NetworkFailure`.
     """
+    parse_reference(name)  # an engine says of what is no name that it has no such page
     look = Look(environment=environment)
     found, laid = _in_engine(look, name) or _at_registry(look, name)
     kept = _kept(look, found)

@@ -62,8 +62,15 @@ def verdict(check: Check, ran: Ran, *, device: str) -> Verdict:
 
 
 def second(first: Verdict, again: Verdict) -> Verdict:
-    """What counts of two attempts: the second, which tells of the first."""
-    return replace(again, attempts=2, first_reason=first.reason)
+    """What counts of two attempts: the second, which tells of the first.
+
+    One that is not run the second time has not taken the failure back.
+    """
+    found = replace(again, attempts=2, first_reason=first.reason)
+    if again.status is Status.NOT_RUN:
+        reason = f"{first.reason}; then not run: {again.reason}"
+        return replace(found, status=Status.FAILED, reason=reason)
+    return found
 
 
 def figures(stdout: str) -> Mapping[str, object]:
