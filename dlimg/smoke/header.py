@@ -20,7 +20,8 @@ FLAVOUR: Final = "flavour "
 ON_GPU: Final = frozenset({GPU, TWO_GPUS})
 READ_ONLY: Final = "read-only"
 ANY_USER: Final = "any user"
-CONTAINERS: Final = (READ_ONLY, ANY_USER)
+AS_ROOT: Final = "root"
+CONTAINERS: Final = (READ_ONLY, ANY_USER, AS_ROOT)
 CUDA: Final = "cuda"
 
 NEEDS: Final = (

@@ -163,6 +163,34 @@ def test_an_environment_that_is_spoilt_fails(
 
 
 @pytest.mark.parametrize(
+    ("name", "script", "reason"),
+    [
+        (
+            "leftovers",
+            "mkdir -p /root/.cache/pip; touch /root/.cache/pip/x",
+            "a cache is left: /root",
+        ),
+        ("leftovers", "touch /tmp/x", "a temporary file is left: /tmp/x"),
+        ("secrets", "echo x > /root/.netrc", "a file for secrets is here: /root/.netrc"),
+        (
+            "secrets",
+            f"umask 77; echo index-url={URL} > /etc/pip.conf",
+            "a secret is in /etc/pip.conf",
+        ),
+        ("leftovers", "", ""),
+        ("secrets", "", ""),
+    ],
+)
+def test_what_only_root_can_see_is_seen(name: str, script: str, reason: str, made: Made) -> None:
+    kinds = {one.name: one.container for one in checks_for(made.built.planned.image.cell, IMAGES)}
+    assert kinds[f"manners_{name}"] == "root"
+    with opened(made, script, user="0") as there:
+        said = judged(there, made, name)
+    assert said.status is (Status.FAILED if script else Status.PASSED), said
+    assert reason in said.reason
+
+
+@pytest.mark.parametrize(
     ("user", "reason"),
     [
         ("0", "this runs as root; this runs in root's group; this has capabilities"),
