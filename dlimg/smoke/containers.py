@@ -148,8 +148,15 @@ def _verdicts(
                 seen = gpus(tuple(found.values()))
                 is_same = bool(seen) and seen == seen_before
                 held = kept[check.name] if is_same or not _is_on_gpu([check], given) else None
-                found[check.name] = held or _sought(here, check, given)
+                found[check.name] = held or _told(job, _sought(here, check, given))
     return tuple(found[check.name] for check in checks)
+
+
+def _told(job: _Job, found: Verdict) -> Verdict:
+    """The verdict, of which the user is told while the next check runs."""
+    cell = job.built.planned.image.cell.id
+    job.settings.say(f"{cell}  {found.check} {found.status}  {found.seconds:.1f} s")
+    return found
 
 
 def _sought(here: Ground, check: Check, given: str) -> Verdict:

@@ -1,0 +1,141 @@
+"""What an image's last stage says about how it is run, for who assembles it without BuildKit."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from dlimg.draw.instructions import Instruction, stages
+from dlimg.errors import BadInput
+
+# A Dockerfile's words: quoted parts, escaped characters and plain text without variables.
+_PART: Final = re.compile(r"""'[^']*'|"(?:[^"\\$]|\\.)*"|\\.|[^\s'"\\$]++""")
+_WORD: Final = re.compile(rf"((?:{_PART.pattern})++)(?:\s+|\Z)")
+_PORT: Final = re.compile(r"\d{1,5}(/(tcp|udp))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """How an image is run, in the words of an image's config; empty is not said."""
+
+    env: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    workdir: str = ""
+    user: str = ""
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
+    shell: tuple[str, ...] = ()
+
+    def on(self, below: "Config") -> "Config":
+        """What this and the config of the stage below come to; a variable keeps its place."""
+        env = {_name(one): one for one in (*below.env, *self.env)}
+        return Config(
+            env=tuple(env.values()),
+            labels={**below.labels, **self.labels},
+            workdir=self.workdir or below.workdir,
+            user=self.user or below.user,
+            entrypoint=self.entrypoint or below.entrypoint,
+            cmd=self.cmd or below.cmd,
+            exposed=tuple(sorted({*below.exposed, *self.exposed})),
+            shell=self.shell or below.shell,
+        )
+
+
+def image_config(dockerfile: str) -> Config:
+    """What the last stage of a rendered Dockerfile says behind its one RUN, the install.
+
+    Raises BadInput for an instruction that has to be executed, and for one that is not known:
+    such an image takes BuildKit.
+    """
+    last = stages(dockerfile)[-1]
+    words = [one.word for one in last.instructions]
+    if words.count("RUN") != 1 or words[:2] != ["FROM", "RUN"]:
+        raise BadInput(
+            "the last stage must begin with the one RUN that installs the locked wheels",
+            where=f"Dockerfile:{last.instructions[0].line}",
+            hint="build this image with BuildKit",
+        )
+    config = Config()
+    for one in last.instructions[2:]:
+        config = _with(config, one)
+    return config
+
+
+def _with(config: Config, one: Instruction) -> Config:  # noqa: PLR0911  # one for each word
+    match one.word:
+        case "ENV":
+            env = tuple(f"{name}={value}" for name, value in _pairs(one))
+            return Config(env=env).on(config)
+        case "LABEL":
+            return replace(config, labels={**config.labels, **dict(_pairs(one))})
+        case "WORKDIR" if one.text.startswith("/"):
+            return replace(config, workdir=_single(one))
+        case "USER":
+            return replace(config, user=_single(one))
+        case "ENTRYPOINT":
+            return replace(config, entrypoint=_list(one), cmd=())
+        case "CMD":
+            return replace(config, cmd=_list(one))
+        case "EXPOSE" if _PORT.fullmatch(one.text):
+            port = one.text if "/" in one.text else f"{one.text}/tcp"
+            return Config(exposed=(port,)).on(config)
+    raise _refused(one)
+
+
+def _pairs(one: Instruction) -> Iterator[tuple[str, str]]:
+    for word in _words(one):
+        name, equals, value = word.partition("=")
+        if not (name and equals):
+            raise _refused(one)
+        yield name, value
+
+
+def _single(one: Instruction) -> str:
+    words = list(_words(one))
+    if len(words) != 1:
+        raise _refused(one)
+    return words[0]
+
+
+def _list(one: Instruction) -> tuple[str, ...]:
+    try:
+        found = json.loads(one.text)
+    except (ValueError, RecursionError):
+        raise _refused(one) from None
+    if not isinstance(found, list) or not all(isinstance(part, str) for part in found):
+        raise _refused(one)
+    return tuple(found)
+
+
+def _words(one: Instruction) -> Iterator[str]:
+    """The words as a Dockerfile quotes them; a variable is not followed, but refused."""
+    at = 0
+    while at < len(one.text):
+        match = _WORD.match(one.text, at)
+        if match is None:
+            raise _refused(one)
+        yield "".join(_plain(part[0]) for part in _PART.finditer(match[1]))
+        at = match.end()
+
+
+def _plain(part: str) -> str:
+    """What one quoted, escaped or plain part of a word stands for."""
+    if part.startswith("'"):
+        return part[1:-1]
+    if part.startswith('"'):
+        return re.sub(r'\\(["\\$])', r"\1", part[1:-1])
+    return part.removeprefix("\\")
+
+
+def _name(variable: str) -> str:
+    return variable.partition("=")[0]
+
+
+def _refused(one: Instruction) -> BadInput:
+    return BadInput(
+        f"not an instruction that says how an image is run: {one.word} {one.text}",
+        where=f"Dockerfile:{one.line}",
+        hint="build this image with BuildKit",
+    )

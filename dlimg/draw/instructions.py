@@ -1,0 +1,119 @@
+"""A Dockerfile's text to its instructions, as far as our templates use the language."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dlimg.errors import BadInput
+
+_HEREDOC: Final = re.compile(r"""<<-?(["']?)(\w+)\1""")
+_FROM_STAGE: Final = re.compile(r"\bfrom=([\w.-]+)")
+_TAKES_HEREDOC: Final = ("RUN", "COPY", "ADD")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """One instruction: its word, the rest with continued lines joined, and all its lines."""
+
+    word: str
+    text: str
+    line: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stage: what it starts from, its name (or an empty text), and its instructions."""
+
+    start: str
+    name: str
+    instructions: tuple[Instruction, ...]
+
+    @property
+    def source(self) -> str:
+        """The stage as it is written, without comments between instructions."""
+        return "".join(one.source for one in self.instructions)
+
+
+def stages(dockerfile: str) -> tuple[Stage, ...]:
+    """The stages in order; raises BadInput, with the line, for what is no Dockerfile of ours."""
+    found: list[list[Instruction]] = []
+    for one in _instructions(dockerfile.splitlines(keepends=True)):
+        if one.word == "FROM":
+            found.append([])
+        elif not found:
+            raise BadInput(f"{one.word} before the first FROM", where=f"Dockerfile:{one.line}")
+        found[-1].append(one)
+    if not found:
+        raise BadInput("a Dockerfile without FROM")
+    return tuple(_stage(part) for part in found)
+
+
+def closure(dockerfile: str, name: str) -> tuple[Stage, ...]:
+    """The stage of this name with all that it is made from, in the Dockerfile's order.
+
+    Raises BadInput where there is no such stage.
+    """
+    found = stages(dockerfile)
+    if name not in {stage.name for stage in found}:
+        raise BadInput(f"the Dockerfile has no stage {name}")
+    wanted = {name}
+    for stage in reversed(found):  # a stage can only name those before it
+        if stage.name in wanted:
+            wanted |= {stage.start, *_named(stage)}
+    return tuple(stage for stage in found if stage.name in wanted)
+
+
+def _named(stage: Stage) -> Iterator[str]:
+    """What the options of its instructions name, besides contexts that are no stages."""
+    for one in stage.instructions:
+        if one.word in _TAKES_HEREDOC:
+            yield from _FROM_STAGE.findall(one.text)
+
+
+def _stage(part: Sequence[Instruction]) -> Stage:
+    start, *rest = part[0].text.split()
+    name = rest[1] if len(rest) == 2 and rest[0].upper() == "AS" else ""
+    return Stage(start=start, name=name, instructions=tuple(part))
+
+
+def _instructions(lines: Sequence[str]) -> Iterator[Instruction]:
+    at = 0
+    while at < len(lines):
+        if _is_nothing(lines[at]):
+            at += 1
+            continue
+        first = at
+        text, at = _continued(lines, at)
+        word, _, rest = text.strip().partition(" ")
+        if word in _TAKES_HEREDOC:
+            for _, end in _HEREDOC.findall(rest):
+                at = _behind(lines, at, end)
+        source = "".join(lines[first:at])
+        yield Instruction(word=word, text=rest.strip(), line=first + 1, source=source)
+
+
+def _continued(lines: Sequence[str], at: int) -> tuple[str, int]:
+    """The line with those that continue it, and the number of the one behind them."""
+    text = ""
+    while at < len(lines):
+        line = lines[at].rstrip()
+        at += 1
+        if text and _is_nothing(line):
+            continue
+        if not line.endswith("\\"):
+            return text + line, at
+        text += line.removesuffix("\\")
+    return text, at
+
+
+def _behind(lines: Sequence[str], at: int, end: str) -> int:
+    for number in range(at, len(lines)):
+        if lines[number].strip("\t\r\n") == end:
+            return number + 1
+    raise BadInput(f"no line ends with {end} what begins here", where=f"Dockerfile:{at}")
+
+
+def _is_nothing(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
