@@ -81,7 +81,7 @@ def _choosing(commands: Commands) -> None:
     one = _command(
         commands, "show", "showing", "Show one cell: its wheels, tags and how to run it."
     )
-    one.add_argument("cell", metavar="CELL")
+    one.add_argument("cell", metavar="CELL", help="its id, or a pattern that fits no other")
     options.output_format(one)
     one = _command(
         commands, "checks", "showing", "List the checks, and for how many cells each of them is."
@@ -132,6 +132,7 @@ def _making(commands: Commands) -> None:
             one.add_argument(
                 "--device", metavar="NAME", help="the GPU to use, by its CDI name (found by itself)"
             )
+        if name in ("test", "publish"):
             options.own_checks(one)
         if name in ("test", "bench-gpu"):
             options.bare(one)
@@ -159,7 +160,11 @@ def _keeping(commands: Commands) -> None:
     )
     options.output_format(one)
     one = _command(commands, "engine", "keeping", "Dlimg's own container engine.")
-    one.add_argument("action", choices=("up", "status", "down", "purge"))
+    one.add_argument(
+        "action",
+        choices=("up", "status", "down", "purge"),
+        help="start it; say whether it runs; stop it; stop it and remove all that it holds",
+    )
     options.output_format(one)
     one = _command(
         commands, "prune", "keeping", "Remove the images and the build cache that dlimg made."
@@ -175,7 +180,7 @@ def main(words: Sequence[str]) -> int:
         return 2
     from dlimg.commands.failing import guarded  # noqa: PLC0415 - not for --help
 
-    if arguments.command == "test" and (arguments.bare or arguments.python):
+    if arguments.command == "test" and (arguments.bare, arguments.python) != (None, None):
         arguments.module = "bare"
     run = import_module(f"dlimg.commands.{arguments.module}").run
     return guarded(run, arguments, os.environ)

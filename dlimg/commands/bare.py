@@ -38,7 +38,7 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
 
 def refuse_words(arguments: Namespace) -> None:
     """Raise BadInput for words that are about images, where none is looked at."""
-    if not arguments.bare:
+    if arguments.bare is None:
         hint = "e.g. --bare pytorch"
         raise BadInput("--python is for --bare, which names a family", hint=hint)
     problems = []

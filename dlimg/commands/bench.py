@@ -30,14 +30,14 @@ HINT: Final = (
 
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """0 when the GPU was measured and right, 1 when it was wrong, 3 when there is none."""
-    if arguments.bare or arguments.python:
+    if (arguments.bare, arguments.python) != (None, None):
         refuse_words(arguments)
     elif not (arguments.patterns or arguments.group):
         raise BadInput("bench-gpu takes images, or --bare and a family", hint=HINT)
     prepare_reports(arguments.report)
     # Nothing is kept, so nothing is found either: what is shown was measured now.
     with tempfile.TemporaryDirectory(prefix="dlimg-") as folder:
-        measured = _bare if arguments.bare else _in_images
+        measured = _in_images if arguments.bare is None else _bare
         lines = measured(arguments, environment, Path(folder))
     _report(arguments, environment, lines)
     return exit_code_of(lines)

@@ -17,7 +17,6 @@ from dlimg.registry.reference import Reference, parse_reference
 from dlimg.registry.session import Repository, opened
 from dlimg.report.inspected import (
     Inspected,
-    counted,
     fact_rows,
     harmless,
     inspected_json,
@@ -25,6 +24,7 @@ from dlimg.report.inspected import (
     wheel_rows,
 )
 from dlimg.report.laid import proof_text, proofs, verdict_row
+from dlimg.report.table import counted
 from dlimg.smoke.evidence import evidence_folder, read_evidence
 
 
@@ -52,6 +52,7 @@ def inspect(name: str, environment: Mapping[str, str]) -> Inspected:
     Raises `Negative` when neither has it, `NoEngine` when only an engine could, `BadInput` for
     what is no image, and `NetworkFailure`.
     """
+    parse_reference(name)  # an engine says of what is no name that it has no such page
     look = Look(environment=environment)
     found, laid = _in_engine(look, name) or _at_registry(look, name)
     kept = _kept(look, found)

@@ -9,7 +9,7 @@ from dlimg.commands.printing import print_json, print_table, say
 from dlimg.engine import private
 from dlimg.engine.find import find
 from dlimg.engine.home import home_of
-from dlimg.report.table import bytes_text
+from dlimg.report.table import bytes_text, counted
 
 
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
@@ -53,7 +53,8 @@ def _prune(arguments: Namespace, environment: Mapping[str, str]) -> int:
     else:
         for name in removed.images:
             say(f"removed {name}")
-        say(f"{len(removed.images)} images and {len(removed.containers)} containers removed")
+        containers = counted(len(removed.containers), "container")
+        say(f"{counted(len(removed.images), 'image')} and {containers} removed")
         for one in removed.kept:
             say(f"kept {one.name}: {one.reason}")
         say(f"{bytes_text(removed.size)} are free again")

@@ -41,6 +41,7 @@ from dlimg.publish.names import check_destination
 from dlimg.publish.promote import Published, Wanted, publish
 from dlimg.report.line import Line, exit_code_of
 from dlimg.report.summary import failure_text, headings, line_json, line_row
+from dlimg.report.table import counted
 from dlimg.run.command import try_line
 from dlimg.smoke.containers import Settings, test
 from dlimg.smoke.evidence import evidence_folder
@@ -267,7 +268,7 @@ def _report(walk: Walk, lines: Sequence[Line], engine: Engine, seconds: float) -
         text = failure_text(line)
         if text:
             say(text)
-    say(f"{len(lines)} images in {seconds:.0f} s")
+    say(f"{counted(len(lines), 'image')} in {seconds:.0f} s")
     write_reports(walk.arguments.report, lines, value)
     good = next((one for one in lines if isinstance(one.result, Built)), None)
     if good and isinstance(good.result, Built) and exit_code_of([good]) != 1:

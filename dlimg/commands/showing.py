@@ -88,7 +88,7 @@ def _lines(project: Project, cell: Cell, lock: Lock | None) -> Sequence[str]:
     lines += [
         f"  cuDNN      {cudnn_version(lock) or 'none'}",
         f"  image      {name}",
-        f"  also       {', '.join(aliases) or '-'}",
+        f"  moving     {', '.join(aliases) + ', once published' if aliases else '-'}",
         f"  wheels     {len(lock.wheels)}, {bytes_text(lock.size)} to download",
         *(f"    {wheel.name} {wheel.version}  {bytes_text(wheel.size)}" for wheel in lock.wheels),
         f"  run        {try_line(cell, name)}",

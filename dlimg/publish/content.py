@@ -13,6 +13,7 @@ from dlimg.publish.derive import LABEL as UNTESTED_LABEL
 Maker = Literal["dlimg", "somebody, on an image of dlimg", "dlimg, as a base", "somebody else"]
 
 CELL_LABEL: Final = "io.dlimg.cell"
+ENTRY: Final = "dlimg-entrypoint"
 BASE_LABEL: Final = "io.dlimg.base-os"
 
 
@@ -57,9 +58,10 @@ class Content:
         """The digests that evidence of this image may be about.
 
         An image that was never on a GPU names the one that was tested: it is that one, with two
-        labels more.
+        labels more. What somebody built on it inherits those, and is another one.
         """
-        tested = self.labels.get(TESTED_DIGEST, "") if UNTESTED_LABEL in self.labels else ""
+        is_marked = UNTESTED_LABEL in self.labels and not later_steps(self)
+        tested = self.labels.get(TESTED_DIGEST, "") if is_marked else ""
         return self.same | ({tested} if tested else set())
 
 
@@ -68,7 +70,10 @@ def maker(content: Content) -> Maker:
     if CELL_LABEL not in content.labels:
         is_base = BASE_LABEL in content.labels and len(content.layers) == 1
         return "dlimg, as a base" if is_base else "somebody else"
-    return "somebody, on an image of dlimg" if later_steps(content) else "dlimg"
+    if later_steps(content):
+        return "somebody, on an image of dlimg"
+    has_entry = any(ENTRY in word for word in (*content.entrypoint, *content.steps))
+    return "dlimg" if has_entry else "somebody else"
 
 
 def later_steps(content: Content) -> tuple[str, ...]:
@@ -86,7 +91,7 @@ def later_steps(content: Content) -> tuple[str, ...]:
 
 
 def _is_entry(step: str) -> bool:
-    return step.startswith("ENTRYPOINT") and "dlimg-entrypoint" in step
+    return step.startswith("ENTRYPOINT") and ENTRY in step
 
 
 def wheels_named(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

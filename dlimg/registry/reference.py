@@ -12,6 +12,7 @@ _HOST: Final = r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)
 _PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME: Final = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG: Final = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_DIGITS, _PORTS = 5, 1 << 16
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -47,7 +48,7 @@ def parse_reference(text: str) -> Reference:
     host, path = (first, others) if is_host else ("", rest)
     name, colon, tag = path.partition(":")
     good = (
-        (not is_host or re.fullmatch(_HOST, host))
+        (not is_host or (re.fullmatch(_HOST, host) and _has_good_port(host)))
         and _NAME.fullmatch(name)
         and (not colon or _TAG.fullmatch(tag))
         and (not at or DIGEST.fullmatch(digest))
@@ -60,6 +61,11 @@ def parse_reference(text: str) -> Reference:
     if host == DOCKER_HUB and "/" not in name:
         name = f"library/{name}"
     return Reference(host=host, name=name, tag=tag or ("" if digest else "latest"), digest=digest)
+
+
+def _has_good_port(host: str) -> bool:
+    port = re.search(r":([0-9]+)$", host)
+    return port is None or (len(port[1]) <= _DIGITS and int(port[1]) < _PORTS)
 
 
 def address(host: str) -> str:

@@ -51,7 +51,7 @@ def _row(pairs: Sequence[Pair], cells: int) -> tuple[str, ...]:
     needs: frozenset[str] = frozenset().union(*(one.needs for _, one in pairs))
     families = list(dict.fromkeys(cell.family for cell, _ in pairs))
     alike = {one.proves for _, one in pairs} == {check.proves}
-    proves = check.proves if alike else f"{families[0]}: {check.proves}"
+    proves = check.proves if alike else f"e.g. {families[0]}: {check.proves}"
     required = _of(sum(one.required for _, one in pairs), len(pairs))
     return (
         check.name,

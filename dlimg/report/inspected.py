@@ -7,9 +7,9 @@ from dlimg.draw.bake import KEY_LABEL
 from dlimg.draw.labels import WHEELS_LABEL
 from dlimg.model import Wheel
 from dlimg.publish.admit import NOT_TESTED_ON_GPU
-from dlimg.publish.content import Content, key_of, later_steps, maker, wheels_named
+from dlimg.publish.content import CELL_LABEL, Content, key_of, later_steps, maker, wheels_named
 from dlimg.report.laid import Proof, newest_by_gpu, on_gpu_text, proof_json
-from dlimg.report.table import bytes_text
+from dlimg.report.table import bytes_text, counted
 from dlimg.smoke.verdicts import is_gpu_tested
 
 # What every step of our own Dockerfiles begins with says nothing about the step.
@@ -54,12 +54,9 @@ def made_text(content: Content) -> str:
                 "that image"
             )
         case "somebody else":
-            return "not made by dlimg: it has none of its labels"
-
-
-def counted(number: int, word: str) -> str:
-    """`1 layer`, `2 layers`."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
+            has_label = CELL_LABEL in content.labels
+            what = "a label of it, and nothing else" if has_label else "none of its labels"
+            return f"not made by dlimg: it has {what}"
 
 
 def harmless(text: str) -> str:

@@ -140,7 +140,8 @@ def _properties(element: ET.Element, facts: dict[str, object]) -> None:
         return
     held = ET.SubElement(element, "properties")
     for name, one in facts.items():
-        text = one if isinstance(one, str) else json.dumps(jsonable(one), ensure_ascii=False)
+        plain = jsonable(one)
+        text = plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
         ET.SubElement(held, "property", name=clean(name), value=clean(text))
 
 

@@ -11,13 +11,13 @@ from dlimg.smoke.verdicts import is_gpu_tested, outcome
 
 def headings(publishing: bool) -> tuple[str, ...]:  # noqa: FBT001 - one more column or not
     """The headings of the rows that `line_row` makes."""
-    columns = ("image", "tag", "base", "size", "time", "checks")
+    columns = ("image", "base", "size", "time", "checks")
     return (*columns, "published") if publishing else columns
 
 
 def line_row(line: Line, publishing: bool) -> tuple[str, ...]:  # noqa: FBT001 - as above
     """The row of one image, as people read it."""
-    row = [line.image.repository, line.image.tag] if line.image else ["-", line.cell]
+    row = [f"{line.image.repository}:{line.image.tag}" if line.image else line.cell]
     match line.result:
         case Built(planned=planned, size=size, seconds=seconds, cached=cached):
             row += [planned.base.source.value, bytes_text(size)]

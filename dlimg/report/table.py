@@ -34,6 +34,11 @@ def seconds_text(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s"
 
 
+def counted(number: int, word: str) -> str:
+    """`1 layer`, `2 layers`."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def clean(text: str) -> str:
     """What a program printed, without colours; control characters are U+FFFD."""
     return _FORBIDDEN.sub("\ufffd", _COLOURS.sub("", text))

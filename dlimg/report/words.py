@@ -96,7 +96,8 @@ def reasons(evidence: Evidence) -> list[str]:
         if one.status is Status.FAILED:
             twice = " twice" if one.attempts > 1 else ""
             found.append(f"{evidence.cell}  {one.check} failed{twice}: {one.reason}")
-            found += [f"    {text}" for text in one.output.splitlines()]
+            if one.output.strip() != one.reason:
+                found += [f"    {text}" for text in one.output.splitlines()]
     return [clean(text) for text in found]
 
 

@@ -18,6 +18,7 @@ from dlimg.build.interrupt import terminable
 from dlimg.engine.confined import confined
 from dlimg.proof import Check, Evidence, Status, Verdict
 from dlimg.smoke.checks import checks_of_machine
+from dlimg.smoke.finish import judged_by_end, new_word, python_argv
 from dlimg.smoke.header import COMPILER
 from dlimg.smoke.host import this_host
 from dlimg.smoke.last import vanished
@@ -181,15 +182,16 @@ def _verdict(there: Machine, check: Check) -> Verdict:
 
 
 def _run(there: Machine, check: Check) -> Ran:
+    word = new_word()
     with tempfile.TemporaryDirectory(dir=there.scratch, ignore_cleanup_errors=True) as folder:
         told = {"DLIMG_GPU": "expected" if there.has_gpu else "none", "TMPDIR": folder}
         ended = confined(
-            [there.interpreter.path, check.path],
+            python_argv(there.interpreter.path, check.path, word),
             env={**there.environment, **told},
             cwd=Path(folder),
             seconds=check.seconds,
         )
-    return Ran(
+    ran = Ran(
         code=ended.code,
         stdout=ended.stdout,
         stderr=ended.stderr,
@@ -197,6 +199,7 @@ def _run(there: Machine, check: Check) -> Ran:
         ending="out of time" if ended.is_late else "exited",
         limit=f"{check.seconds} s",
     )
+    return judged_by_end(ran, word)
 
 
 def _lacks(there: Machine) -> str:

@@ -76,7 +76,8 @@ def test(
     given = device or NO_DEVICE
     cell = built.planned.image.cell
     found = scripts(images, cell.family, settings.own)
-    facts = told(built.planned, _labels(built, engine))
+    config = _config(built, engine)
+    facts = told(built.planned, config.get("Labels") or {}, config)
     ready = [placed(check, images, found, facts) for check in checks]
     gone = vanished(settings.evidence, cell.id, {check.name for check in ready}, say=settings.say)
     known = read_evidence(settings.evidence, built.digest, say=settings.say)
@@ -110,10 +111,10 @@ def _again(
     return evidence
 
 
-def _labels(built: Built, engine: Engine) -> Mapping[str, str]:
-    """The labels that the image has; `Negative` when the engine has it no more."""
+def _config(built: Built, engine: Engine) -> Mapping[str, Any]:
+    """How the image is started, and its labels; `Negative` when the engine has it no more."""
     try:
-        return dict(engine.sdk.images.get(built.digest).labels)
+        return dict(engine.sdk.images.get(built.digest).attrs.get("Config") or {})
     except docker.errors.ImageNotFound as error:
         raise Negative(
             f"the engine has no image {built.digest} any more",
@@ -147,8 +148,15 @@ def _verdicts(
                 seen = gpus(tuple(found.values()))
                 is_same = bool(seen) and seen == seen_before
                 held = kept[check.name] if is_same or not _is_on_gpu([check], given) else None
-                found[check.name] = held or _sought(here, check, given)
+                found[check.name] = held or _told(job, _sought(here, check, given))
     return tuple(found[check.name] for check in checks)
+
+
+def _told(job: _Job, found: Verdict) -> Verdict:
+    """The verdict, of which the user is told while the next check runs."""
+    cell = job.built.planned.image.cell.id
+    job.settings.say(f"{cell}  {found.check} {found.status}  {found.seconds:.1f} s")
+    return found
 
 
 def _sought(here: Ground, check: Check, given: str) -> Verdict:

@@ -11,6 +11,7 @@ import docker
 from docker.models.containers import Container
 
 from dlimg.proof import Check
+from dlimg.smoke.finish import has_ended, judged_by_end, new_word, python_argv
 from dlimg.smoke.scripts import WORK
 from dlimg.smoke.verdicts import Ending, Ran
 
@@ -37,9 +38,10 @@ class Place:
     patience: float
 
 
-def check_argv(check: Check) -> list[str]:
-    """The command that runs the check's script, with a time limit of its own."""
-    return ["timeout", "-k", str(KILL_SECONDS), str(check.seconds), "python", check.path]
+def check_argv(check: Check, word: str) -> list[str]:
+    """The command that runs the check's script to its last word, with a time limit of its own."""
+    limit = ["timeout", "-k", str(KILL_SECONDS), str(check.seconds)]
+    return [*limit, *python_argv("python", check.path, word)]
 
 
 def first_environment(container: Container) -> dict[str, str]:
@@ -55,8 +57,8 @@ def first_environment(container: Container) -> dict[str, str]:
 
 def run_check(there: Place, check: Check) -> Ran:
     """How the script ended; whatever it does, it does so in time."""
-    began = time.monotonic()
-    call = _Call(there, check_argv(check))
+    began, word = time.monotonic(), new_word()
+    call = _Call(there, check_argv(check, word))
     is_over = call.wait(check.seconds + KILL_SECONDS + there.patience)
     if not is_over:
         _kill(there.container)
@@ -64,8 +66,10 @@ def run_check(there: Place, check: Check) -> Ran:
     seconds = time.monotonic() - began
     code = call.code() if is_over else _KILLED
     is_late = not is_over or seconds >= check.seconds
+    if code == 0:
+        call.listen(word, there.patience)
     ending = _ending(_state(there), code, is_late=is_late)
-    return Ran(
+    ran = Ran(
         code=code,
         stdout=call.stdout,
         stderr=call.stderr,
@@ -73,6 +77,7 @@ def run_check(there: Place, check: Check) -> Ran:
         ending=ending,
         limit=_limit_text(ending, check, there),
     )
+    return judged_by_end(ran, word)
 
 
 def is_clean(there: Place) -> bool:
@@ -140,6 +145,15 @@ class _Call:
                 time.sleep(min(left, _POLL_SECONDS / 10))
         self._thread.join(_POLL_SECONDS)  # what it printed last may still be on its way
         return True
+
+    def listen(self, word: str, seconds: float) -> None:
+        """Wait for a last word that is still on its way, as long as there is somebody to hear."""
+        deadline = time.monotonic() + seconds
+        while self._thread.is_alive() and not has_ended(self.stdout, word):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            self._thread.join(min(left, _POLL_SECONDS))
 
     def _runs(self) -> bool:
         about = self._api.exec_inspect(self._id)

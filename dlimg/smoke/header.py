@@ -20,7 +20,8 @@ FLAVOUR: Final = "flavour "
 ON_GPU: Final = frozenset({GPU, TWO_GPUS})
 READ_ONLY: Final = "read-only"
 ANY_USER: Final = "any user"
-CONTAINERS: Final = (READ_ONLY, ANY_USER)
+AS_ROOT: Final = "root"
+CONTAINERS: Final = (READ_ONLY, ANY_USER, AS_ROOT)
 CUDA: Final = "cuda"
 
 NEEDS: Final = (
@@ -33,6 +34,7 @@ NEEDS: Final = (
     *(FLAVOUR + one for one in Flavour),
 )
 KEYS: Final = ("needs", "seconds", "applies", "container", "flaky")
+SECONDS: Final = re.compile(r"[1-9][0-9]{0,4}")
 HEADER_LINE: Final = re.compile(r"^([a-z]+):\s*(.*)$")
 HINT: Final = "docs/checks.md shows the header of a check"
 
@@ -158,8 +160,9 @@ def _wrong_needs(value: str) -> Iterator[_Complaint]:
 
 
 def _wrong_seconds(value: str) -> Iterator[_Complaint]:
-    if not value.isdecimal() or int(value) == 0:
-        yield f"`seconds: {value}` is no whole number of seconds", "write `seconds: 300`"
+    if not SECONDS.fullmatch(value):
+        message = f"`seconds: {value}` is no whole number of seconds below 100,000"
+        yield message, "write `seconds: 300`"
 
 
 def _wrong_applies(value: str) -> Iterator[_Complaint]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dlimg.proof import Check
-from dlimg.smoke.header import ANY_USER, NETWORK, READ_ONLY
+from dlimg.smoke.header import ANY_USER, AS_ROOT, NETWORK, READ_ONLY
 from dlimg.smoke.verdicts import SIGHT
 
 # One that no image has an entry for. Group 0, as platforms that choose the user's id give it.
@@ -48,6 +48,8 @@ def options(kind: Kind) -> Mapping[str, Any]:
             special |= {"read_only": True, "tmpfs": dict(SCRATCH)}
         case container if container == ANY_USER:
             special["user"] = SOME_USER
+        case container if container == AS_ROOT:
+            special["user"] = "0:0"
         case _:
             pass
     return special

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from dlimg.proof import Check
+from dlimg.smoke.finish import RUNNER
 from dlimg.smoke.kinds import kind_of
 from dlimg.smoke.sources import modules, place
 from dlimg.smoke.told import Told
@@ -26,10 +27,10 @@ def placed(
     """The check with its path in the container, and a sha256 over all that it depends on, too.
 
     That is the files it may import (their names begin with `_`), what it is told about its
-    image, and the kind of container.
+    image, the kind of container, and what runs it.
     """
     where = place(Path(check.path), images, found)
-    digest = hashlib.sha256(f"{check.sha256}\0{kind_of(check)}".encode())
+    digest = hashlib.sha256(f"{check.sha256}\0{kind_of(check)}\0{RUNNER}".encode())
     parts = {**modules(where, found), **(_as_bytes(facts) if facts else {})}
     for name, content in sorted(parts.items()):
         digest.update(f"\0{name}\0{len(content)}\0".encode())

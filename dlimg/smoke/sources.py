@@ -1,5 +1,6 @@
 """The files that checks are: a project's under `images/`, and a user's own in a folder of his."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -9,6 +10,8 @@ from dlimg.errors import BadInput, Problem, nearest
 COMMON: Final = "common"
 CHECKS: Final = "*.py"
 OWN: Final = "own/checks"
+# Names are printed, kept and written into reports; a module has to be imported by its own.
+NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}\.py")
 
 
 def sources(family: str, images: Path, own: Path | None = None) -> tuple[Path, ...]:
@@ -49,7 +52,11 @@ def scripts(images: Path, family: str, own: Path | None = None) -> dict[str, byt
         shared = {path.name: path for path in found.values() if not _is_check(path)}
         mine = shared | {path.name: path for path in _own(family, own)}
         found |= {f"{OWN}/{name}": path for name, path in mine.items()}
-    return {name: path.read_bytes() for name, path in found.items()}
+    try:
+        return {name: path.read_bytes() for name, path in found.items()}
+    except OSError as error:
+        message = f"a script or module cannot be read: {error.strerror or error}"
+        raise BadInput(message, where=str(error.filename)) from error
 
 
 def place(path: Path, images: Path, found: Mapping[str, bytes]) -> str:
@@ -82,6 +89,7 @@ def _own_problems(images: Path, own: Path) -> Iterator[Problem]:
         hint = "--checks takes a folder with scripts"
         yield Problem(message="no such folder", where=str(own), hint=hint)
         return
+    yield from _unfit([*own.glob(CHECKS), *own.glob("*/*.py")])
     families = sorted(path.parent.name for path in images.glob("*/checks"))
     wanted = [path for path in own.glob("*/*.py") if _is_check(path)]
     for folder in sorted({path.parent for path in wanted}):
@@ -91,6 +99,16 @@ def _own_problems(images: Path, own: Path) -> Iterator[Problem]:
     if not wanted and not any(_is_check(path) for path in own.glob(CHECKS)):
         hint = "docs/checks.md shows one"
         yield Problem(message="there is no check in this folder", where=str(own), hint=hint)
+
+
+def _unfit(files: Iterable[Path]) -> Iterator[Problem]:
+    for path in sorted(files):
+        where = ascii(str(path)) if not path.name.isprintable() else str(path)
+        if not NAME.fullmatch(path.name):
+            hint = "write letters, digits, - and _"
+            yield Problem(message="this is no name for a script", where=where, hint=hint)
+        elif not path.is_file():
+            yield Problem(message="this is no file", where=where, hint="remove it")
 
 
 def _taken(files: Iterable[Path], folders: set[Path]) -> Iterator[Problem]:

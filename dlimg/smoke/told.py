@@ -17,6 +17,7 @@ LOCK_PATH: Final = f"/tmp/dlimg/{LOCK}"  # noqa: S108 -- in a container of our o
 USER: Final[Mapping[str, str]] = MappingProxyType(
     {"user": "user", "uid": "1000", "gid": "100", "home": "/home/user"}
 )
+NOTHING_SET: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +28,20 @@ class Told:
     files: Mapping[str, bytes]
 
 
-def told(planned: Planned, labels: Mapping[str, str]) -> Told:
-    """The promises of the cell and its lock; `labels` are those that the image really has."""
+def told(
+    planned: Planned, labels: Mapping[str, str], config: Mapping[str, object] = NOTHING_SET
+) -> Told:
+    """The promises of the cell and its lock.
+
+    `labels` are those that the image really has, `config` is how it is started, as engines tell.
+    """
+    start = {name: config.get(name) for name in ("Entrypoint", "WorkingDir", "User")}
     return Told(
         environment={
             "DLIMG_CELL": cell_text(planned),
             "DLIMG_LABELS": json.dumps(dict(labels), sort_keys=True),
             "DLIMG_LOCK": LOCK_PATH,
+            "DLIMG_START": json.dumps(start),
         },
         files={LOCK: lock_text(planned.image.lock).encode()},
     )

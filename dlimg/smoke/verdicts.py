@@ -7,7 +7,7 @@ from typing import Final, Literal, assert_never
 
 from dlimg.proof import Check, Evidence, Status, Verdict
 
-Ending = Literal["exited", "out of time", "out of memory", "without its container"]
+Ending = Literal["exited", "too early", "out of time", "out of memory", "without its container"]
 Outcome = Literal["passed", "failed", "not-run"]
 
 NOT_RUN_CODE: Final = 77
@@ -62,8 +62,15 @@ def verdict(check: Check, ran: Ran, *, device: str) -> Verdict:
 
 
 def second(first: Verdict, again: Verdict) -> Verdict:
-    """What counts of two attempts: the second, which tells of the first."""
-    return replace(again, attempts=2, first_reason=first.reason)
+    """What counts of two attempts: the second, which tells of the first.
+
+    One that is not run the second time has not taken the failure back.
+    """
+    found = replace(again, attempts=2, first_reason=first.reason)
+    if again.status is Status.NOT_RUN:
+        reason = f"{first.reason}; then not run: {again.reason}"
+        return replace(found, status=Status.FAILED, reason=reason)
+    return found
 
 
 def figures(stdout: str) -> Mapping[str, object]:
@@ -162,6 +169,8 @@ def _judged(ran: Ran) -> tuple[Status, str]:
             return Status.FAILED, f"killed: it needs more than the memory limit of {ran.limit}"
         case "without its container":
             return Status.FAILED, "its container ended before it did"
+        case "too early":
+            return Status.FAILED, "it ended with 0 before it came to its end: nothing is proved"
         case "exited":
             return _judged_by_code(ran)
         case _:

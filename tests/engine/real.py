@@ -68,7 +68,8 @@ def jax(engine: Engine) -> Built:
 @contextlib.contextmanager
 def opened(engine: Engine, built: Built, script: str = "", *, user: str = "") -> Iterator[Place]:
     """A container of the image in which root has run a script."""
-    facts = told(built.planned, engine.sdk.images.get(built.digest).labels)
+    config = engine.sdk.images.get(built.digest).attrs["Config"]
+    facts = told(built.planned, config["Labels"], config)
     container = engine.sdk.containers.create(
         built.digest,
         entrypoint=["sleep", "infinity"],

@@ -16,10 +16,21 @@ from dlimg.engine.client import Engine
 from dlimg.engine.process import check
 from dlimg.model import Base, BuildFailure, Built, Planned
 
-# Bash stands in for Python, so that a check of these tests is a shell script.
+# Bash stands in for Python, so that a check of these tests is a shell script. It is started as
+# `python -c TEXT WORD SCRIPT` and says its last word where it ends with 0, without a new process.
 WITH_PYTHON = """\
 FROM debian:trixie-slim
-RUN ln -s /bin/bash /usr/local/bin/python && useradd --uid 1000 --gid 100 --create-home user
+COPY --chmod=755 <<'EOF' /usr/local/bin/python
+#!/bin/bash
+[ $# = 4 ] || exit 2
+LAST="$3" BASH_ENV=/etc/last.sh exec bash "$4"
+EOF
+COPY --chmod=644 <<'EOF' /etc/last.sh
+unset BASH_ENV
+trap '[ $? != 0 ] || { echo; echo "ended $LAST"; } >&9' EXIT
+exec 9>&1
+EOF
+RUN useradd --uid 1000 --gid 100 --create-home user
 ENV DLIMG_SMALL=yes
 WORKDIR /home/user
 USER 1000:100

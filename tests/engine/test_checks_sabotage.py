@@ -115,6 +115,27 @@ def test_the_image_as_it_is_passes(engine: Engine, built: Built, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(
+            "echo 'import os; os._exit(0)' > /etc/python3.13/sitecustomize.py", id="start"
+        ),
+        pytest.param("ln -sf /bin/true $(command -v python)", id="python"),
+        pytest.param("ln -sf /bin/true /usr/bin/timeout", id="timeout"),
+        pytest.param(
+            f"cd {PACKAGES}/jax; {STALE}; echo 'raise SystemExit' > __init__.py", id="jax"
+        ),
+    ],
+)
+def test_an_image_that_ends_everything_with_0_passes_nothing(
+    engine: Engine, built: Built, script: str
+) -> None:
+    with opened(engine, built, script) as place:
+        found = judged(place, built, "conv_training")
+    assert found.status is Status.FAILED, found
+
+
+@pytest.mark.parametrize(
     ("lies", "reason"),
     [
         ({"version": "0.12.0"}, "version: the tag says 0.12.0, found 0.12.0.1"),

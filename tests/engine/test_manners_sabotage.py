@@ -19,7 +19,7 @@ from dlimg.smoke.header import ANY_USER, READ_ONLY
 from dlimg.smoke.kinds import Kind, options
 from dlimg.smoke.scripts import ROOT, archive, placed
 from dlimg.smoke.sources import scripts
-from dlimg.smoke.told import cell_text
+from dlimg.smoke.told import cell_text, told
 from dlimg.smoke.verdicts import NO_DEVICE, verdict
 
 pytestmark = pytest.mark.engine
@@ -51,11 +51,13 @@ def made(engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory) -
 @contextlib.contextmanager
 def opened(made: Made, script: str = "", user: str = "", **variables: str) -> Iterator[Place]:
     """A container of the image in which root has run a script."""
-    cell = cell_text(made.built.planned)
+    config = made.engine.sdk.images.get(made.built.digest).attrs["Config"]
+    facts = told(made.built.planned, {}, config).environment
+    kept = {name: facts[name] for name in ("DLIMG_CELL", "DLIMG_START")}
     container = made.engine.sdk.containers.create(
         made.built.digest,
         entrypoint=["sleep", "infinity"],
-        environment={"DLIMG_CELL": cell, "DLIMG_GPU": "none", **variables},
+        environment={**kept, "DLIMG_GPU": "none", **variables},
         network_mode="none",
         user=user,
     )
@@ -147,6 +149,7 @@ def test_an_image_that_is_spoilt_fails(name: str, script: str, reason: str, made
         ("user", "TZ", "Europe/London", "time is not UTC: TZ is Europe/London"),
         ("user", "HOME", "/", "HOME is no home: /"),
         ("user", "HOME", "/nowhere", "/nowhere cannot be written to"),
+        ("entry", "DLIMG_START", '{"Entrypoint": ["sh"]}', "the image's Entrypoint is ['sh']"),
     ],
 )
 def test_an_environment_that_is_spoilt_fails(
@@ -157,6 +160,34 @@ def test_an_environment_that_is_spoilt_fails(
     assert said.status is Status.FAILED
     assert reason in said.reason
     assert "hidden" not in said.reason + said.output
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "reason"),
+    [
+        (
+            "leftovers",
+            "mkdir -p /root/.cache/pip; touch /root/.cache/pip/x",
+            "a cache is left: /root",
+        ),
+        ("leftovers", "touch /tmp/x", "a temporary file is left: /tmp/x"),
+        ("secrets", "echo x > /root/.netrc", "a file for secrets is here: /root/.netrc"),
+        (
+            "secrets",
+            f"umask 77; echo index-url={URL} > /etc/pip.conf",
+            "a secret is in /etc/pip.conf",
+        ),
+        ("leftovers", "", ""),
+        ("secrets", "", ""),
+    ],
+)
+def test_what_only_root_can_see_is_seen(name: str, script: str, reason: str, made: Made) -> None:
+    kinds = {one.name: one.container for one in checks_for(made.built.planned.image.cell, IMAGES)}
+    assert kinds[f"manners_{name}"] == "root"
+    with opened(made, script, user="0") as there:
+        said = judged(there, made, name)
+    assert said.status is (Status.FAILED if script else Status.PASSED), said
+    assert reason in said.reason
 
 
 @pytest.mark.parametrize(

@@ -328,6 +328,7 @@ def test_the_first_python_with_the_framework_is_taken(there: Machine, tmp_path: 
     [
         (["--bare", "fakes"], "did you mean 'fake'?"),
         (["--bare", "common"], "no such family"),
+        (["--bare", ""], "no such family"),
         (["--bare", "fake", "--python", "/no/python"], "/no/python: it does not run the checks"),
         (["--python", sys.executable], "--python is for --bare"),
         (["--bare", "fake", "jax-*"], "--bare goes with no PATTERN"),

@@ -219,3 +219,10 @@ def test_wrong_words_are_refused(
     monkeypatch.chdir(ROOT)
     assert main(["bench-gpu", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_own_checks_are_no_part_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["bench-gpu", "--bare", "jax", "--checks", "mine"])
+    assert ended.value.code == 2
+    assert "--checks" in capsys.readouterr().err

@@ -307,6 +307,30 @@ def test_an_entry_point_that_changes_commands(
     assert reason in "; ".join(entry.commands())
 
 
+START = {"Entrypoint": list(entry.ENTRY), "WorkingDir": "/code", "User": "user"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (json.dumps(START), None),
+        (json.dumps({**START, "Entrypoint": None}), "the image's Entrypoint is not set"),
+        (json.dumps({**START, "Entrypoint": ["sh"]}), "the image's Entrypoint is ['sh']"),
+        (json.dumps({**START, "WorkingDir": "/"}), "the image's WorkingDir is /"),
+        (json.dumps({**START, "User": "0"}), "the image's User is 0"),
+        ("", "the image's Entrypoint is not set"),
+        ("[3]", "DLIMG_START is no JSON object"),
+        ("{", "DLIMG_START is no JSON object"),
+    ],
+)
+def test_an_image_that_starts_otherwise(
+    monkeypatch: pytest.MonkeyPatch, text: str, reason: str | None
+) -> None:
+    monkeypatch.setenv("DLIMG_START", text)
+    found = next(entry.started(), None)
+    assert found is None if reason is None else reason in str(found)
+
+
 def test_an_entry_point_that_keeps_signals(behind: Callable[[str], None]) -> None:
     behind("trap '' TERM; \"$@\"; exit 0")
     assert "SIGTERM does not reach the command: " in next(entry.signals())

@@ -1,6 +1,7 @@
 """Headers of check scripts, and which checks a cell gets."""
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +103,8 @@ def test_prose_between_the_lines_is_no_header() -> None:
         (header("needs: gpu", "seconds: 1m"), "c.py:4", "`seconds: 1m` is no whole", "300"),
         (header("needs: gpu", "seconds: 0"), "c.py:4", "`seconds: 0` is no whole", "300"),
         (header("needs: gpu", "seconds: -1"), "c.py:4", "`seconds: -1` is no whole", "300"),
+        (header("needs: gpu", "seconds: ٣"), "c.py:4", "is no whole", "300"),
+        (header("needs: gpu", f"seconds: {'9' * 5000}"), "c.py:4", "is no whole", "300"),
         (
             header("needs: gpu", "seconds: 1", "applies: cpu"),
             "c.py:5",
@@ -307,6 +310,9 @@ def test_own_checks_come_last_and_are_required(tmp_path: Path) -> None:
         (("one", "_gpu"), "own/_gpu.py", "common/checks/_gpu.py has the same name", "rename"),
         (("one", "pytroch/two"), "own/pytroch", "checks for no family", "'pytorch'?"),
         (("common/two",), "own/common", "checks for no family", "use one of pytorch"),
+        (("one", "my check"), "own/my check.py", "no name for a script", "letters, digits"),
+        (("one", "_my.help"), "own/_my.help.py", "no name for a script", "letters, digits"),
+        (("one", "pytorch/-x"), "own/pytorch/-x.py", "no name for a script", "letters, digits"),
     ],
 )
 def test_a_wrong_folder_of_own_checks_is_refused(
@@ -319,6 +325,30 @@ def test_a_wrong_folder_of_own_checks_is_refused(
     assert problem.where == str(tmp_path / where)
     assert message in problem.message
     assert hint in problem.hint
+
+
+@pytest.mark.parametrize("name", ["folder.py", "_folder.py"])
+def test_what_is_no_script_among_own_checks_is_refused(tmp_path: Path, name: str) -> None:
+    own = own_folder(tmp_path, "one")
+    (own / name).mkdir()
+    (own / f"{name.removesuffix('.py')}2.py").symlink_to("nowhere")
+    with pytest.raises(BadInput, match="this is no file") as caught:
+        checks_for(make.cell(), whole(tmp_path / "images"), own)
+    assert len(caught.value.problems) == 2
+
+
+def test_a_name_that_is_no_text_is_told_of_in_ascii(tmp_path: Path) -> None:
+    own = own_folder(tmp_path, "one")
+    (own / os.fsdecode(b"b\xff\n.py")).write_text("")
+    with pytest.raises(BadInput, match=r"b\\udcff\\n\.py"):
+        checks_for(make.cell(), whole(tmp_path / "images"), own)
+
+
+def test_a_module_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    images = whole(tmp_path / "images")
+    (images / "common/checks/_gone.py").symlink_to("nowhere")
+    with pytest.raises(BadInput, match=r"_gone\.py: a script or module cannot be read"):
+        scripts(images, "pytorch")
 
 
 def test_no_folder_of_own_checks_is_refused(tmp_path: Path) -> None:

@@ -253,6 +253,40 @@ def test_who_made_an_image(marks: dict[str, str], steps: list[str], expected: st
     assert layer_rows(content) == []
 
 
+def test_a_label_alone_makes_no_image_of_dlimg(
+    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_image(small, "liar", marks={"io.dlimg.cell": "x"}, history=())
+    assert run(Namespace(reference=f"{small.host}/team/pytorch:liar", format="table"), there) == 1
+    assert "not made by dlimg: it has a label of it, and nothing" in capsys.readouterr().out
+
+
+def test_what_somebody_built_on_an_image_inherits_no_evidence(
+    small: Small, there: dict[str, str]
+) -> None:
+    tested = f"sha256:{'1' * 64}"
+    labels = {"io.dlimg.tested-digest": tested, "io.dlimg.gpu-tested": "no"}
+    marks = {**all_labels(planned()), **labels}
+    label = {"created_by": "LABEL io.dlimg.gpu-tested=no", "empty_layer": True}
+    more = {"created_by": "RUN pip install x", "empty_layer": True}
+    folder = Path(there["XDG_STATE_HOME"]) / "dlimg" / "evidence"
+    write_evidence(folder, on_gpu(tested), say=print)
+    put_image(small, "ours", marks=marks, history=(*HISTORY, label))
+    put_image(small, "theirs", marks=marks, history=(*HISTORY, label, more))
+    found = {
+        tag: inspect(f"{small.host}/team/pytorch:{tag}", there).proofs for tag in ("ours", "theirs")
+    }
+    assert (len(found["ours"]), found["theirs"]) == (1, ())
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../x", "a\nb", "localhost:99999/x", f"localhost:{'9' * 5000}/x", "A/B"]
+)
+def test_what_names_no_image_is_wrong_input(there: dict[str, str], name: str) -> None:
+    with pytest.raises(BadInput, match="names no image"):
+        inspect(name, there)
+
+
 def test_an_index_is_followed_to_the_image_of_this_platform(
     small: Small, there: dict[str, str]
 ) -> None:

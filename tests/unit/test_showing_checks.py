@@ -35,7 +35,7 @@ def test_a_row_for_each_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["manners_read_only"][1] == "read-only"
     some, _, every = found["nvidia_smi"][3].partition(" of ")
     assert 0 < int(some) < int(every)
-    assert found["is_gpu_available"][4].startswith("pytorch: PyTorch sees")
+    assert found["is_gpu_available"][4].startswith("e.g. pytorch: PyTorch sees")
 
 
 def test_the_checks_of_one_cell(capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,3 +97,14 @@ def test_the_documentation_counts_them(capsys: pytest.CaptureFixture[str]) -> No
             lines.append(f"| `{name}` | {' | '.join(map(str, counts))} |")
     text = (ROOT / "docs" / "checks.md").read_text()
     assert [line for line in lines if line not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "tags"),
+    [(CPU, "0.12.0.1-cpu, once published"), ("jax-0.12.0.1-cpu-py3.12-debian13", "-")],
+)
+def test_show_says_that_short_tags_are_those_of_a_registry(
+    cell: str, tags: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--matrix", str(ROOT / "matrix.yaml"), "show", cell]) == 0
+    assert f"  moving     {tags}\n" in capsys.readouterr().out

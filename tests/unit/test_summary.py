@@ -144,3 +144,17 @@ def test_every_line_is_json_and_its_code_stands(one: Line, code: int) -> None:
     value = json.loads(json.dumps(line_json(one), allow_nan=False))
     assert list(value) == list(line_json(ENDS[0][0]))
     assert value["vanished"] == list(one.vanished)
+
+
+@pytest.mark.parametrize(
+    ("output", "below"),
+    [
+        ("it is off\n", []),
+        ("two lines\nit is off\n", ["    two lines", "    it is off"]),
+    ],
+)
+def test_a_reason_that_is_all_that_was_printed_is_told_once(output: str, below: list[str]) -> None:
+    one = replace(verdict(Status.FAILED), reason="it is off", output=output, required=True)
+    text = failure_text(line(built(), evidence(one))).splitlines()
+    assert text[0] == "a-cell  conv_training failed: it is off"
+    assert text[1:] == below

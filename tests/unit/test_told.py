@@ -100,6 +100,14 @@ def test_the_labels_that_the_image_really_has_are_passed_on() -> None:
     assert json.loads(told(planned(), labels).environment["DLIMG_LABELS"]) == labels
 
 
+def test_how_the_image_is_started_is_passed_on() -> None:
+    config = {"Entrypoint": ["tini"], "WorkingDir": "/code", "User": "user", "Env": ["A=b"]}
+    del (wanted := dict(config))["Env"]
+    assert json.loads(told(planned(), {}, config).environment["DLIMG_START"]) == wanted
+    nothing = dict.fromkeys(wanted)
+    assert json.loads(told(planned(), {}).environment["DLIMG_START"]) == nothing
+
+
 def test_the_lock_is_a_file_beside_the_scripts() -> None:
     found = told(planned(), {})
     assert found.environment["DLIMG_LOCK"] == LOCK_PATH == f"{ROOT}/lock.json"

@@ -77,6 +77,14 @@ def test_of_two_attempts_the_second_counts_and_tells_of_the_first() -> None:
     assert (found.seconds, found.reason) == (3, "")
 
 
+def test_a_failure_is_not_taken_back_by_what_was_not_run() -> None:
+    first = verdict(CHECK, Ran(code=1, stderr="wrong sum"), device=CDI)
+    found = second(first, verdict(CHECK, Ran(code=77, stderr="no GPU here"), device=CDI))
+    assert (found.status, found.attempts, found.first_reason) == (Status.FAILED, 2, "wrong sum")
+    assert found.reason == "wrong sum; then not run: no GPU here"
+    assert outcome([replace(found, required=False)]) == "failed"
+
+
 def test_a_gpu_check_that_ends_well_without_a_gpu_is_not_run() -> None:
     assert verdict(CHECK, Ran(code=0), device="none").status is Status.NOT_RUN
     on_cpu = replace(CHECK, needs=frozenset())

@@ -6,6 +6,7 @@ needs: image
 seconds: 60
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,8 @@ import _tag
 import _verdict
 
 ENTRY = ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
+# How the image starts a command, as the engine tells it (DLIMG_START).
+START = {"Entrypoint": list(ENTRY), "WorkingDir": "/code", "User": "user"}
 PATIENCE = 5  # seconds until a command is taken as stuck
 # (command, what it reads, what it prints, how it ends)
 CASES = (
@@ -34,6 +37,19 @@ CASES = (
 # It ends by itself, so that one that cannot be told to does not stay.
 HOLD = "trap 'echo got {0}; exit 42' {0}; echo ready; for i in $(seq 400); do sleep 0.02; done"
 SHOW_HOME = 'touch "$HOME/.dlimg-check" && rm "$HOME/.dlimg-check" && printf %s "$HOME"'
+
+
+def started() -> Iterator[str]:
+    """Where the image starts a command otherwise than these checks do."""
+    try:
+        said = dict(json.loads(os.environ.get("DLIMG_START") or "{}"))
+    except (ValueError, TypeError) as error:
+        yield f"DLIMG_START is no JSON object: {error}"
+        return
+    for name, wanted in START.items():
+        found = said.get(name)
+        if found != wanted:
+            yield f"the image's {name} is {found or 'not set'}, not {wanted}"
 
 
 def call(words: tuple[str, ...], typed: str = "", **variables: str) -> tuple[str, str, int]:
@@ -114,7 +130,7 @@ def main() -> None:
     if not _tag.cell():
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
     # Only the first: where one command is stuck, others are, and each takes its time.
-    lie = next(chain(commands(), signals(), homes()), "")
+    lie = next(chain(started(), commands(), signals(), homes()), "")
     _verdict.demand(not lie, lie)
 
 

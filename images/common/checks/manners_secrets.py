@@ -1,11 +1,12 @@
 """No password, token or private key lies in the image's files or environment.
 
-Only places and names are told, never what is there. Seen with the default user's eyes: what he
-cannot read is not judged. What packages bring (a test's key among it) is `pip_check`'s to vouch
-for.
+Only places and names are told, never what is there. Seen with root's eyes: where others may not
+look a secret is published all the same. What packages bring (a test's key among it) is
+`pip_check`'s to vouch for.
 
 needs: image
 seconds: 60
+container: root
 """
 
 import os

@@ -1,0 +1,125 @@
+"""A script that ends with 0 has passed when it came to its end, and at no other time."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dlimg.proof import Check, Status
+from dlimg.smoke.finish import judged_by_end, new_word, python_argv
+from dlimg.smoke.verdicts import Ran, verdict
+
+CHECK = Check(name="mine", path="mine.py", script="", sha256="", proves="a thing")
+SPAWNS = """
+import multiprocessing
+def call(number):
+    return number + 1
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(call, [1]) == [2]
+"""
+CHILD = """
+import os
+if os.fork() == 0:
+    raise SystemExit
+os.wait()
+os._exit(0)
+"""
+ALIKE = """
+import sys
+from pathlib import Path
+wanted = [str(Path(__file__).parent), [__file__], "__main__", __file__]
+found = [sys.path[0], sys.argv, __name__, sys.modules["__main__"].__file__]
+sys.exit(f"{found}" if found != wanted else 0)
+"""
+
+
+def ran(folder: Path, script: str, python: str = sys.executable, **variables: str) -> Ran:
+    """How this script ended, run as in an image."""
+    path = folder / "mine.py"
+    path.write_text(script)
+    (folder / "gone.py").write_text("raise SystemExit")
+    word = new_word()
+    environment = {**os.environ, **variables, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        python_argv(python, str(path), word),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    return judged_by_end(Ran(code=done.returncode, stdout=done.stdout, stderr=done.stderr), word)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "",
+        "raise SystemExit",
+        "import sys; sys.exit(False)",
+        "import sys; sys.stdout.close()",
+        "import os; os.close(1)",
+        "import unittest; unittest.main()" if sys.version_info < (3, 12) else "exit()",
+        SPAWNS,
+        ALIKE,
+    ],
+)
+def test_a_script_that_came_to_its_end_has_passed(tmp_path: Path, script: str) -> None:
+    found = ran(tmp_path, script)
+    assert verdict(CHECK, found, device="none").status is Status.PASSED, found
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("import os; os._exit(0)", "before it came to its end"),
+        ("import sys; sys.exit(256)", "before it came to its end"),
+        ("import os; os.execvp('true', ['true'])", "before it came to its end"),
+        (CHILD, "before it came to its end"),
+        ("import gone", "an import ended the script"),
+        ("import sys; sys.exit('no')", "no"),
+        ("raise ValueError('wrong')", "ValueError: wrong"),
+        ("import atexit, os; atexit.register(os._exit, 3)", "exit code 3"),
+        ("this is no Python", "SyntaxError: invalid syntax"),
+    ],
+)
+def test_one_that_did_not_has_failed(tmp_path: Path, script: str, reason: str) -> None:
+    found = verdict(CHECK, ran(tmp_path, script), device="none")
+    assert found.status is Status.FAILED
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize("python", ["true", "echo"])
+def test_another_program_by_the_name_of_python_proves_nothing(tmp_path: Path, python: str) -> None:
+    found = verdict(CHECK, ran(tmp_path, "", python), device="none")
+    assert found.status is Status.FAILED
+
+
+def test_a_start_up_file_that_ends_everything_proves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os; os._exit(0)")
+    found = verdict(CHECK, ran(tmp_path, "", PYTHONPATH=str(tmp_path)), device="none")
+    assert (found.status, found.reason) == (
+        Status.FAILED,
+        "it ended with 0 before it came to its end: nothing is proved",
+    )
+
+
+def test_the_last_word_is_no_part_of_what_a_check_says(tmp_path: Path) -> None:
+    figures = "import sys; sys.stdout.write('seen\\n{\"loss\": 3}')"
+    found = verdict(CHECK, ran(tmp_path, figures), device="none")
+    assert (found.figures, found.output) == ({"loss": 3}, 'seen\n{"loss": 3}')
+
+
+def test_a_trace_begins_in_the_script(tmp_path: Path) -> None:
+    found = ran(tmp_path, "def call():\n    raise ValueError('wrong')\ncall()")
+    assert [line.strip() for line in found.stderr.splitlines() if "line" in line] == [
+        f'File "{tmp_path}/mine.py", line 3, in <module>',
+        f'File "{tmp_path}/mine.py", line 2, in call',
+    ]
+
+
+def test_who_is_not_run_need_not_come_to_the_end(tmp_path: Path) -> None:
+    found = verdict(CHECK, ran(tmp_path, "import os; os._exit(77)"), device="none")
+    assert found.status is Status.NOT_RUN
