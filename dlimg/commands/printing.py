@@ -4,14 +4,13 @@ A reader that goes away (`dlimg test | head`) ends what is shown and nothing els
 is finished, and the exit code stays true.
 """
 
-import json
 import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
-from dlimg.report.table import plain_table
+from dlimg.report.table import clean, json_text, plain_table
 
 
 def out(text: str) -> None:
@@ -20,14 +19,18 @@ def out(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """A line for the person who waits, apart from what a program may read."""
-    _write(sys.stderr, f"{text}\n")
+    """A line for the person who waits, apart from what a program may read.
+
+    It may repeat what a file or a program says, so nothing in it is a command to the terminal.
+    """
+    _write(sys.stderr, f"{clean(text)}\n")
 
 
 def print_table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], environment: Mapping[str, str]
 ) -> None:
     """A table on standard output: drawn on a terminal, tab-separated in a pipe."""
+    rows = [[clean(field) for field in row] for row in rows]
     if not sys.stdout.isatty():
         out(plain_table(headings, rows))
         return
@@ -45,7 +48,7 @@ def coloured(environment: Mapping[str, str]) -> bool:
 
 def print_json(value: object) -> None:
     """One JSON document on standard output."""
-    out(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    out(json_text(value) + "\n")
 
 
 def _write(stream: TextIO, text: str) -> None:

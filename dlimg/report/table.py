@@ -1,5 +1,6 @@
 """Figures and rows as plain text."""
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -9,6 +10,8 @@ _COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _FORBIDDEN: Final = re.compile(
     r"[^\t\n\r\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 )
+# What JSON may hold as it is, and a terminal takes for a command all the same.
+_COMMANDS: Final = re.compile("[\x7f-\x9f]")
 
 
 def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -42,3 +45,9 @@ def counted(number: int, word: str) -> str:
 def clean(text: str) -> str:
     """What a program printed, without colours; control characters are U+FFFD."""
     return _FORBIDDEN.sub("\ufffd", _COLOURS.sub("", text))
+
+
+def json_text(value: object) -> str:
+    """The value as JSON for people, too: no character in it is a command to a terminal."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

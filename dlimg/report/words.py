@@ -33,19 +33,19 @@ def gpu_text(evidence: Evidence) -> str:
     if not is_gpu_tested(evidence):
         return "not tested on a GPU"
     on = " and ".join(gpu_names(evidence)) or evidence.device
-    return ", ".join(
-        part for part in (f"tested on {on}", _driver_text(evidence), evidence.day) if part
-    )
+    parts = (f"tested on {on}", _driver_text(evidence), evidence.day)
+    return clean(", ".join(part for part in parts if part))
 
 
 def tested_text(evidence: Evidence, *, is_cuda: bool) -> str:
     """`2026-11-21, passed: all 18; not tested on a GPU`."""
     text = verdicts_text(evidence)
+    day = clean(evidence.day)
     if not is_cuda:
-        return f"{evidence.day}, {text}"
+        return f"{day}, {text}"
     if is_gpu_tested(evidence):
         return f"{text}; {gpu_text(evidence)}"  # which has the day
-    return f"{evidence.day}, {text}; {gpu_text(evidence)}"
+    return f"{day}, {text}; {gpu_text(evidence)}"
 
 
 def tested_json(evidence: Evidence) -> dict[str, object]:

@@ -76,8 +76,8 @@ def test(
     given = device or NO_DEVICE
     cell = built.planned.image.cell
     found = scripts(images, cell.family, settings.own)
-    config = _config(built, engine)
-    facts = told(built.planned, config.get("Labels") or {}, config)
+    config, history = _config(built, engine)
+    facts = told(built.planned, config.get("Labels") or {}, config, history)
     ready = [placed(check, images, found, facts) for check in checks]
     gone = vanished(settings.evidence, cell.id, {check.name for check in ready}, say=settings.say)
     known = read_evidence(settings.evidence, built.digest, say=settings.say)
@@ -111,10 +111,15 @@ def _again(
     return evidence
 
 
-def _config(built: Built, engine: Engine) -> Mapping[str, Any]:
-    """How the image is started, and its labels; `Negative` when the engine has it no more."""
+def _config(built: Built, engine: Engine) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """How the image is started, with its labels, and the steps of its history, newest first.
+
+    Raises `Negative` when the engine has it no more.
+    """
     try:
-        return dict(engine.sdk.images.get(built.digest).attrs.get("Config") or {})
+        image = engine.sdk.images.get(built.digest)
+        steps = (str(step.get("CreatedBy") or "") for step in image.history())
+        return dict(image.attrs.get("Config") or {}), tuple(steps)
     except docker.errors.ImageNotFound as error:
         raise Negative(
             f"the engine has no image {built.digest} any more",

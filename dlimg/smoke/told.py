@@ -2,17 +2,20 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from dlimg.draw.labels import cuda, cudnn
 from dlimg.model import Image, Lock, Planned
+from dlimg.smoke.started import start
 
 # Where a container finds the files that checks are told by: beside the scripts.
 LOCK: Final = "lock.json"
 LOCK_PATH: Final = f"/tmp/dlimg/{LOCK}"  # noqa: S108 -- in a container of our own
+HISTORY: Final = "history.json"
+HISTORY_PATH: Final = f"/tmp/dlimg/{HISTORY}"  # noqa: S108
 # The user that images/_layout/Dockerfile.j2 makes.
 USER: Final[Mapping[str, str]] = MappingProxyType(
     {"user": "user", "uid": "1000", "gid": "100", "home": "/home/user"}
@@ -29,21 +32,28 @@ class Told:
 
 
 def told(
-    planned: Planned, labels: Mapping[str, str], config: Mapping[str, object] = NOTHING_SET
+    planned: Planned,
+    labels: Mapping[str, str],
+    config: Mapping[str, object] = NOTHING_SET,
+    history: Sequence[str] = (),
 ) -> Told:
-    """The promises of the cell and its lock.
+    """The promises of the cell, its lock and its Dockerfile.
 
-    `labels` are those that the image really has, `config` is how it is started, as engines tell.
+    `labels` are those that the image really has, `config` is how it is started and `history` the
+    steps that made it, newest first, all as engines tell.
     """
-    start = {name: config.get(name) for name in ("Entrypoint", "WorkingDir", "User")}
     return Told(
         environment={
             "DLIMG_CELL": cell_text(planned),
             "DLIMG_LABELS": json.dumps(dict(labels), sort_keys=True),
             "DLIMG_LOCK": LOCK_PATH,
-            "DLIMG_START": json.dumps(start),
+            "DLIMG_HISTORY": HISTORY_PATH,
+            "DLIMG_START": json.dumps(start(config, planned.image.dockerfile), sort_keys=True),
         },
-        files={LOCK: lock_text(planned.image.lock).encode()},
+        files={
+            LOCK: lock_text(planned.image.lock).encode(),
+            HISTORY: json.dumps(list(history)).encode(),
+        },
     )
 
 

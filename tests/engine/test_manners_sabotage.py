@@ -13,7 +13,9 @@ from manners import IMAGES, Made
 from dlimg.engine.client import Engine
 from dlimg.model import Base
 from dlimg.proof import Status, Verdict
+from dlimg.smoke import containers
 from dlimg.smoke.checks import checks_for
+from dlimg.smoke.containers import Settings
 from dlimg.smoke.execute import Place, run_check
 from dlimg.smoke.header import ANY_USER, READ_ONLY
 from dlimg.smoke.kinds import Kind, options
@@ -24,7 +26,8 @@ from dlimg.smoke.verdicts import NO_DEVICE, verdict
 
 pytestmark = pytest.mark.engine
 
-ORDINARY = ("entry", "leftovers", "secrets", "start", "tls", "user")
+NAMES = {"whole": "system_is_whole"}  # the others are `manners_NAME`
+ORDINARY = ("entry", "leftovers", "secrets", "start", "tls", "user", "whole")
 CONFINED = {"any_user": Kind(container=ANY_USER), "read_only": Kind(container=READ_ONLY)}
 SITE = "/home/user/env/lib/python3.13/site-packages"
 ENTRY = "/usr/local/bin/dlimg-entrypoint"
@@ -52,8 +55,8 @@ def made(engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory) -
 def opened(made: Made, script: str = "", user: str = "", **variables: str) -> Iterator[Place]:
     """A container of the image in which root has run a script."""
     config = made.engine.sdk.images.get(made.built.digest).attrs["Config"]
-    facts = told(made.built.planned, {}, config).environment
-    kept = {name: facts[name] for name in ("DLIMG_CELL", "DLIMG_START")}
+    facts = told(made.built.planned, {}, config)
+    kept = {name: facts.environment[name] for name in ("DLIMG_CELL", "DLIMG_START")}
     container = made.engine.sdk.containers.create(
         made.built.digest,
         entrypoint=["sleep", "infinity"],
@@ -72,10 +75,41 @@ def opened(made: Made, script: str = "", user: str = "", **variables: str) -> It
         container.remove(force=True)
 
 
+LIST = "/var/lib/dpkg/info"
+WHOLE = [
+    ("echo >> /usr/bin/tini", "usr/bin/tini is not as its package brought it"),
+    ("rm /usr/bin/tini; ln -s bash /usr/bin/tini", "usr/bin/tini is not as its package"),
+    ("echo x >> /etc/bash.bashrc", "etc/bash.bashrc is not as its package brought it"),
+    ("rm /usr/bin/tini", "usr/bin/tini is gone, which a package brought"),
+    ("rm /usr/share/zoneinfo/Etc/UTC", "usr/share/zoneinfo/Etc/UTC is gone"),
+    ("touch /usr/lib/python3/dist-packages/sitecustomize.py", "sitecustomize.py belongs to no"),
+    ("touch /usr/local/bin/nvcc", "/usr/local/bin/nvcc belongs to no package"),
+    ("touch /usr/local/lib/libc.so.6", "/usr/local/lib/libc.so.6 belongs to no package"),
+    ("touch /etc/ld.so.preload", "/etc/ld.so.preload belongs to no package"),
+    ("touch /etc/profile.d/x.sh", "/etc/profile.d/x.sh belongs to no package"),
+    ("mkdir /opt/x; touch /opt/x/y", "/opt/x/y belongs to no package"),
+    ("ln -sf /opt/x /usr/bin/python3", "usr/bin/python3 is no link to a package's file any more"),
+    ("rm /usr/bin/python3; cp /usr/bin/true /usr/bin/python3", "usr/bin/python3 is no link"),
+    ("ln -s /opt/x /usr/lib/libx.so", "/usr/lib/libx.so belongs to no package"),
+    ("chmod u+s /usr/bin/bash", "/usr/bin/bash runs with another's rights"),
+    ("cp /usr/bin/su /usr/bin/us; chmod u+s /usr/bin/us", "/usr/bin/us runs with another's"),
+    ("cp /usr/bin/su /code/su; chmod g+s /code/su", "/code/su runs with another's rights"),
+    (
+        "cd /usr/lib/python3.13/__pycache__; cp ast.cpython-313.pyc os.cpython-313.pyc",
+        "os.cpython-313.pyc: byte code of another source",
+    ),
+    (
+        "cd /usr/lib/python3.13/__pycache__; cp ast.cpython-313.pyc none.cpython-313.pyc",
+        "none.cpython-313.pyc belongs to no package",
+    ),
+    (f"rm {LIST}/*.md5sums", "dpkg's database tells of no file"),
+]
+
+
 def judged(there: Place, made: Made, name: str, **environment: str) -> Verdict:
     """What this check of manners says there."""
     found = checks_for(made.built.planned.image.cell, IMAGES)
-    (check,) = [one for one in found if one.name == f"manners_{name}"]
+    (check,) = [one for one in found if one.name == NAMES.get(name, f"manners_{name}")]
     placed_one = placed(check, IMAGES, scripts(IMAGES, "jax"))
     ran = run_check(replace(there, environment=environment), placed_one)
     return verdict(check, ran, device=NO_DEVICE)
@@ -129,6 +163,9 @@ FILES = [
 ]
 
 
+FILES += [("whole", script, reason) for script, reason in WHOLE]
+
+
 @pytest.mark.parametrize(("name", "script", "reason"), FILES)
 def test_an_image_that_is_spoilt_fails(name: str, script: str, reason: str, made: Made) -> None:
     # What is stuck is not waited for as long as in earnest.
@@ -149,7 +186,13 @@ def test_an_image_that_is_spoilt_fails(name: str, script: str, reason: str, made
         ("user", "TZ", "Europe/London", "time is not UTC: TZ is Europe/London"),
         ("user", "HOME", "/", "HOME is no home: /"),
         ("user", "HOME", "/nowhere", "/nowhere cannot be written to"),
-        ("entry", "DLIMG_START", '{"Entrypoint": ["sh"]}', "the image's Entrypoint is ['sh']"),
+        (
+            "entry",
+            "DLIMG_START",
+            '{"is": {"Entrypoint": ["sh"]}}',
+            "the image's Entrypoint is ['sh'], not",
+        ),
+        ("entry", "DLIMG_START", "[]", "DLIMG_START is no JSON object of two"),
     ],
 )
 def test_an_environment_that_is_spoilt_fails(
@@ -160,6 +203,56 @@ def test_an_environment_that_is_spoilt_fails(
     assert said.status is Status.FAILED
     assert reason in said.reason
     assert "hidden" not in said.reason + said.output
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("ENV PYTHONOPTIMIZE=2", "the image sets PYTHONOPTIMIZE, of which its Dockerfile says"),
+        ("ENV CUDA_VISIBLE_DEVICES=-1", "the image sets CUDA_VISIBLE_DEVICES, of which"),
+        ("ENV TZ=hidden", "the image's TZ is not as its Dockerfile says: UTC"),
+        ("ENV PATH=/usr/bin:/bin", "the image's PATH is not as its Dockerfile says: /home/user/"),
+        ('CMD ["hidden"]', "the image's Cmd is not as its Dockerfile says: ['bash']"),
+        ("EXPOSE 22", "the image's ExposedPorts is not as its Dockerfile says: not set"),
+        ("VOLUME /data", "the image's Volumes is not as its Dockerfile says: not set"),
+        ("ONBUILD RUN true", "the image's OnBuild is not as its Dockerfile says: not set"),
+        ("STOPSIGNAL SIGKILL", "the image's StopSignal is not as its Dockerfile says: not set"),
+        ("HEALTHCHECK CMD true", "the image's Healthcheck is not as its Dockerfile says: not set"),
+        ("WORKDIR /data", "the image's WorkingDir is /data, not /code"),
+        ("USER 0", "the image's User is 0, not user"),
+    ],
+)
+def test_an_image_that_is_started_otherwise_fails(change: str, reason: str, made: Made) -> None:
+    container = made.engine.sdk.containers.create(made.built.digest)
+    spoilt = container.commit(changes=[change])
+    container.remove()
+    facts = told(made.built.planned, {}, spoilt.attrs["Config"])
+    made.engine.sdk.images.remove(str(spoilt.id))
+    with opened(made) as there:
+        said = judged(there, made, "entry", DLIMG_START=facts.environment["DLIMG_START"])
+    assert said.status is Status.FAILED
+    assert reason in said.reason
+    assert "hidden" not in said.reason + said.output
+
+
+def test_a_secret_in_the_history_fails(made: Made, tmp_path: Path) -> None:
+    # An engine notes the command of a container that becomes an image.
+    command = ["sh", "-c", "TOKEN=hidden true"]
+    container = made.engine.sdk.containers.create(made.built.digest, command=command)
+    built = replace(made.built, digest=str(container.commit().id))
+    container.remove()
+    cell = made.built.planned.image.cell
+    checks = [one for one in checks_for(cell, IMAGES) if one.name == "manners_secrets"]
+    settings = Settings(evidence=tmp_path, say=print)
+    try:
+        (said,) = containers.test(
+            built, checks, made.engine, device=None, images=IMAGES, settings=settings
+        ).verdicts
+    finally:
+        made.engine.sdk.images.remove(built.digest)
+    assert said.status is Status.FAILED
+    assert said.reason == "step 1 of the history holds a secret: TOKEN"
+    assert "hidden" not in said.output
 
 
 @pytest.mark.parametrize(
@@ -179,11 +272,13 @@ def test_an_environment_that_is_spoilt_fails(
         ),
         ("leftovers", "", ""),
         ("secrets", "", ""),
+        ("whole", "chmod 700 /usr/sbin; touch /usr/sbin/x", "/usr/sbin/x belongs to no package"),
+        ("whole", "", ""),
     ],
 )
 def test_what_only_root_can_see_is_seen(name: str, script: str, reason: str, made: Made) -> None:
     kinds = {one.name: one.container for one in checks_for(made.built.planned.image.cell, IMAGES)}
-    assert kinds[f"manners_{name}"] == "root"
+    assert kinds[NAMES.get(name, f"manners_{name}")] == "root"
     with opened(made, script, user="0") as there:
         said = judged(there, made, name)
     assert said.status is (Status.FAILED if script else Status.PASSED), said
@@ -284,6 +379,6 @@ def test_without_a_cell_nothing_passes(made: Made) -> None:
 
 def test_every_check_of_manners_is_spoilt_here() -> None:
     found = {path.stem for path in Path(IMAGES, "common", "checks").glob("manners_*.py")}
-    assert found == {f"manners_{name}" for name in (*ORDINARY, *CONFINED)}
+    assert found == {f"manners_{name}" for name in (*ORDINARY, *CONFINED)} - {"manners_whole"}
     assert {name for name, _, _ in FILES} == set(ORDINARY)
     assert {name for name, _, _ in CONFINED_FILES} == set(CONFINED)

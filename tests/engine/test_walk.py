@@ -73,7 +73,7 @@ def test_a_real_image_passes_its_checks(tested: dict[str, object]) -> None:
     # A check that asks for a GPU is left out of a CPU image, and not counted as not-run.
     common = ("any_user", "entry", "leftovers", "read_only", "secrets", "start", "tls", "user")
     names = [*(f"manners_{name}" for name in common), "tag_is_true", "pip_check"]
-    names += ["compiled_step", "conv_training", "libraries_load"]
+    names += ["compiled_step", "conv_training", "libraries_load", "system_is_whole"]
     assert verdicts == dict.fromkeys(names, "passed")
 
 

@@ -22,10 +22,14 @@ CELL = json.dumps({"family": "jax"})
 
 
 @pytest.mark.parametrize(
-    "name", ["user", "leftovers", "secrets", "entry", "start", "any_user", "read_only"]
+    "name",
+    [
+        *("manners_user", "manners_leftovers", "manners_secrets", "manners_entry"),
+        *("manners_start", "manners_any_user", "manners_read_only", "system_is_whole"),
+    ],
 )
 def test_where_there_is_no_image_nothing_is_judged(name: str) -> None:
-    done = run(f"common/checks/manners_{name}.py")
+    done = run(f"common/checks/{name}.py")
     assert done.returncode == NOT_RUN
     assert done.stderr.strip() == "DLIMG_CELL is not set: this is no image"
 
@@ -310,17 +314,26 @@ def test_an_entry_point_that_changes_commands(
 START = {"Entrypoint": list(entry.ENTRY), "WorkingDir": "/code", "User": "user"}
 
 
+def started(said: object = None, **found: object) -> str:
+    return json.dumps({"is": {**START, **found}, "said": said})
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (json.dumps(START), None),
-        (json.dumps({**START, "Entrypoint": None}), "the image's Entrypoint is not set"),
-        (json.dumps({**START, "Entrypoint": ["sh"]}), "the image's Entrypoint is ['sh']"),
-        (json.dumps({**START, "WorkingDir": "/"}), "the image's WorkingDir is /"),
-        (json.dumps({**START, "User": "0"}), "the image's User is 0"),
-        ("", "the image's Entrypoint is not set"),
-        ("[3]", "DLIMG_START is no JSON object"),
-        ("{", "DLIMG_START is no JSON object"),
+        (started(), None),
+        (started(Entrypoint=None), "the image's Entrypoint is not set"),
+        (started(Entrypoint=["sh"]), "the image's Entrypoint is ['sh']"),
+        (started(WorkingDir="/"), "the image's WorkingDir is /"),
+        (started(User="0"), "the image's User is 0"),
+        (started(Cmd=["x"], Env={"A": "b"}), None),  # with what is not known nothing is compared
+        (started(START), None),
+        (started({**START, "Env": {"A": "b"}}, Env={"A": "b"}), None),
+        (started({**START, "Cmd": ["bash"]}, Cmd=["x"]), "says: ['bash']"),
+        (started(START, Healthcheck={"Test": ["x"]}), "the image's Healthcheck is not as its"),
+        (started(START, Env={"A": "b"}), "the image sets A, of which its Dockerfile says nothing"),
+        (started({**START, "Env": {"A": "b"}}), "the image does not set A, which is to be b"),
+        (started({**START, "Env": {"A": "b"}}, Env={"A": "x"}), "the image's A is not as its"),
     ],
 )
 def test_an_image_that_starts_otherwise(
@@ -329,6 +342,22 @@ def test_an_image_that_starts_otherwise(
     monkeypatch.setenv("DLIMG_START", text)
     found = next(entry.started(), None)
     assert found is None if reason is None else reason in str(found)
+
+
+def test_without_a_word_of_the_engine_an_image_does_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DLIMG_START", "")
+    assert next(entry.started()) == f"the image's Entrypoint is not set, not {list(entry.ENTRY)}"
+
+
+@pytest.mark.parametrize("text", ["[3]", "{", '{"is": 3}', '{"is": {}, "said": "x"}'])
+def test_what_is_no_start(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DLIMG_START", text)
+    assert code_of(lambda: list(entry.started())) == FAILED
+    assert "DLIMG_START is no JSON object of two" in capsys.readouterr().err
 
 
 def test_an_entry_point_that_keeps_signals(behind: Callable[[str], None]) -> None:
@@ -433,3 +462,49 @@ def test_secrets_are_named_and_never_told(
     assert "a secret: HF_TOKEN" in said.err
     assert f"a secret is in {file}" in said.err
     assert "hidden" not in said.err + said.out
+
+
+@pytest.mark.parametrize(
+    ("step", "name"),
+    [
+        ("RUN /bin/sh -c TOKEN=hidden curl https://example.com", ": TOKEN"),
+        ("RUN |1 PIP_PASSWORD=hidden /bin/sh -c true", ": PIP_PASSWORD"),
+        ("ARG API_KEY=hidden", ": API_KEY"),
+        ("ENV A=b HF_TOKEN='hidden'", ": HF_TOKEN"),
+        ("RUN login --password hidden", ": password"),
+        ("RUN login --api-key=hidden", ": api-key"),
+        ("RUN pip install --index-url https://me:hidden@example.com/simple", ""),
+        ("RUN echo hf_" + "hidden" * 5, None),
+        ("RUN echo hf_" + "hidden" * 5 + "abcd", ""),
+        ("ARG TOKEN", None),
+        ("ENV TOKEN=", None),
+        ("RUN TOKEN=$(cat /run/secrets/token) true", None),
+        ("RUN export NETRC=/run/secrets/netrc", None),
+        ("LABEL io.dlimg.wheels=tokenizers==0.22 secretstorage==3", None),
+        ("RUN pip install --require-hashes a", None),
+    ],
+)
+def test_secrets_in_the_history(step: str, name: str | None) -> None:
+    wanted = [] if name is None else [f"step 2 of the history holds a secret{name}"]
+    assert secrets.in_history(["CMD bash", step]) == wanted
+
+
+def test_a_history_with_a_secret_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "tmp/dlimg/history.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(["ARG TOKEN=hidden"]))
+    monkeypatch.setenv("DLIMG_CELL", CELL)
+    monkeypatch.setenv("DLIMG_HISTORY", str(file))
+    assert code_of(lambda: secrets.main(tmp_path)) == FAILED
+    said = capsys.readouterr()
+    assert said.err.strip() == "step 1 of the history holds a secret: TOKEN"
+    assert "hidden" not in said.err + said.out
+
+
+@pytest.mark.parametrize("text", ["", "{", "3", None])
+def test_a_history_that_cannot_be_read_fails(text: str | None, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "history.json").write_text(text)
+    assert code_of(lambda: secrets.steps_of(str(tmp_path / "history.json"))) == FAILED

@@ -30,12 +30,16 @@ SABOTAGE = {
         ("engine/test_libraries_sabotage.py", "test_a_library_that_is_spoilt_fails")
     ],
     "manners_any_user": [(MANNERS, "test_an_image_that_is_spoilt_fails_confined")],
-    "manners_entry": [(MANNERS, "test_an_image_that_is_spoilt_fails")],
+    "manners_entry": [
+        (MANNERS, "test_an_image_that_is_spoilt_fails"),
+        (MANNERS, "test_an_image_that_is_started_otherwise_fails"),
+    ],
     "manners_leftovers": [(MANNERS, "test_an_image_that_is_spoilt_fails")],
     "manners_read_only": [(MANNERS, "test_an_image_that_is_spoilt_fails_confined")],
     "manners_secrets": [
         (MANNERS, "test_an_image_that_is_spoilt_fails"),
         (MANNERS, "test_an_environment_that_is_spoilt_fails"),
+        (MANNERS, "test_a_secret_in_the_history_fails"),
     ],
     "manners_start": [(MANNERS, "test_an_image_that_is_spoilt_fails")],
     "manners_tls": [
@@ -58,6 +62,10 @@ SABOTAGE = {
         (REAL, "test_an_nvidia_smi_that_lies_does_not_pass"),
     ],
     "pip_check": [(REAL, "test_packages_that_the_lock_does_not_name_fail")],
+    "system_is_whole": [
+        (MANNERS, "test_an_image_that_is_spoilt_fails"),
+        ("unit/test_check_system.py", "test_what_a_system_may_not_have"),
+    ],
     "tag_is_true": [
         (REAL, "test_a_tag_that_lies_fails"),
         (REAL, "test_an_image_that_its_tag_does_not_tell_of_fails"),

@@ -13,7 +13,7 @@ from dlimg.commands.project import read_project
 from dlimg.errors import BadInput
 from dlimg.model import Flavour, Image, Planned, Wheel
 from dlimg.smoke.scripts import ROOT
-from dlimg.smoke.told import LOCK_PATH, cell_text, companions, told
+from dlimg.smoke.told import HISTORY_PATH, LOCK_PATH, cell_text, companions, told
 
 ROOT_FOLDER = Path(__file__).parents[2]
 CUDNN = make.wheel("nvidia-cudnn-cu13", "9.26.0.51")
@@ -100,12 +100,79 @@ def test_the_labels_that_the_image_really_has_are_passed_on() -> None:
     assert json.loads(told(planned(), labels).environment["DLIMG_LABELS"]) == labels
 
 
-def test_how_the_image_is_started_is_passed_on() -> None:
-    config = {"Entrypoint": ["tini"], "WorkingDir": "/code", "User": "user", "Env": ["A=b"]}
-    del (wanted := dict(config))["Env"]
-    assert json.loads(told(planned(), {}, config).environment["DLIMG_START"]) == wanted
-    nothing = dict.fromkeys(wanted)
-    assert json.loads(told(planned(), {}).environment["DLIMG_START"]) == nothing
+OURS = """FROM x AS system
+FROM system AS image
+RUN true
+ENV PATH=/a B='b c'
+EXPOSE 8888
+WORKDIR /code
+USER user
+ENTRYPOINT ["tini"]
+CMD ["bash"]
+"""
+CONFIG = {
+    "Entrypoint": ["tini"],
+    "Cmd": ["bash"],
+    "WorkingDir": "/code",
+    "User": "user",
+    "Env": ["PATH=/a", "B=b c"],
+    "ExposedPorts": {"8888/tcp": {}},
+    "Labels": {"a": "b"},
+    "Shell": ["/bin/bash"],
+    "ArgsEscaped": True,
+}
+
+
+def started(dockerfile: str, config: Mapping[str, object]) -> Mapping[str, object]:
+    of = planned()
+    of = replace(of, image=replace(of.image, dockerfile=dockerfile))
+    return dict(json.loads(told(of, {}, config).environment["DLIMG_START"]))
+
+
+def test_how_the_image_is_started_and_is_to_be_is_passed_on() -> None:
+    found = started(OURS, CONFIG)
+    assert found["is"] == found["said"]
+    assert found["is"] == {
+        "Entrypoint": ["tini"],
+        "Cmd": ["bash"],
+        "WorkingDir": "/code",
+        "User": "user",
+        "Env": {"PATH": "/a", "B": "b c"},
+        "ExposedPorts": ["8888/tcp"],
+        "Healthcheck": None,
+        "OnBuild": None,
+        "Volumes": None,
+        "StopSignal": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Cmd", ["sh"]),
+        ("Env", ["PATH=/a", "B=b"]),
+        ("Env", ["PATH=/a", "B=b c", "CUDA_VISIBLE_DEVICES=-1"]),
+        ("Env", None),
+        ("ExposedPorts", None),
+        ("Healthcheck", {"Test": ["CMD", "true"]}),
+        ("OnBuild", ["RUN true"]),
+        ("Volumes", {"/data": {}}),
+        ("StopSignal", "SIGKILL"),
+    ],
+)
+def test_what_the_dockerfile_does_not_say_differs(name: str, value: object) -> None:
+    found = started(OURS, {**CONFIG, name: value})
+    assert found["is"] != found["said"]
+
+
+def test_a_dockerfile_that_has_to_be_executed_says_nothing() -> None:
+    assert started(OURS + "VOLUME /data\n", CONFIG)["said"] is None
+
+
+def test_the_history_is_a_file_beside_the_scripts() -> None:
+    found = told(planned(), {}, {}, ("CMD", "RUN"))
+    assert found.environment["DLIMG_HISTORY"] == HISTORY_PATH == f"{ROOT}/history.json"
+    assert json.loads(found.files["history.json"]) == ["CMD", "RUN"]
 
 
 def test_the_lock_is_a_file_beside_the_scripts() -> None:

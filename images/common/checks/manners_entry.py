@@ -1,6 +1,7 @@
 """The entry point becomes the command: words, input, exit codes and signals reach it.
 
-Users with another home, or none, get one that they can write to.
+The image is started as its Dockerfile says, with the same variables and nothing besides. Users with
+another home, or none, get one that they can write to.
 
 needs: image
 seconds: 60
@@ -12,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -39,17 +40,41 @@ HOLD = "trap 'echo got {0}; exit 42' {0}; echo ready; for i in $(seq 400); do sl
 SHOW_HOME = 'touch "$HOME/.dlimg-check" && rm "$HOME/.dlimg-check" && printf %s "$HOME"'
 
 
-def started() -> Iterator[str]:
-    """Where the image starts a command otherwise than these checks do."""
+def told() -> tuple[dict[str, object], dict[str, object]]:
+    """How the image is started by the engine's word and by its Dockerfile's, if that is known."""
     try:
-        said = dict(json.loads(os.environ.get("DLIMG_START") or "{}"))
-    except (ValueError, TypeError) as error:
-        yield f"DLIMG_START is no JSON object: {error}"
-        return
+        start = json.loads(os.environ.get("DLIMG_START") or "{}")
+        return dict(start.get("is") or {}), dict(start.get("said") or {})
+    except (ValueError, TypeError, AttributeError) as error:
+        return _verdict.fail(f"DLIMG_START is no JSON object of two: {error}")
+
+
+def started() -> Iterator[str]:
+    """Where the image starts a command otherwise than these checks do, or its Dockerfile says."""
+    found, said = told()
     for name, wanted in START.items():
-        found = said.get(name)
-        if found != wanted:
-            yield f"the image's {name} is {found or 'not set'}, not {wanted}"
+        if found.get(name) != wanted:
+            yield f"the image's {name} is {found.get(name) or 'not set'}, not {wanted}"
+    if said:
+        yield from differences(found, said)
+
+
+def differences(found: Mapping[str, object], said: Mapping[str, object]) -> Iterator[str]:
+    """Where the engine says something else of the image than the Dockerfile.
+
+    What is there is not repeated: somebody may have put a secret there.
+    """
+    for name in sorted({*found, *said} - {"Env"}):
+        if found.get(name) != said.get(name):
+            yield f"the image's {name} is not as its Dockerfile says: {said.get(name) or 'not set'}"
+    real, wanted = dict(found.get("Env") or {}), dict(said.get("Env") or {})
+    for name in sorted({*real, *wanted}):
+        if name not in wanted:
+            yield f"the image sets {name}, of which its Dockerfile says nothing"
+        elif name not in real:
+            yield f"the image does not set {name}, which is to be {wanted[name]}"
+        elif real[name] != wanted[name]:
+            yield f"the image's {name} is not as its Dockerfile says: {wanted[name]}"
 
 
 def call(words: tuple[str, ...], typed: str = "", **variables: str) -> tuple[str, str, int]:
@@ -129,6 +154,7 @@ def homes() -> Iterator[str]:
 def main() -> None:
     if not _tag.cell():
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
+    _verdict.show(compared_with_dockerfile=bool(told()[1]))
     # Only the first: where one command is stuck, others are, and each takes its time.
     lie = next(chain(started(), commands(), signals(), homes()), "")
     _verdict.demand(not lie, lie)

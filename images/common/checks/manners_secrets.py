@@ -1,4 +1,4 @@
-"""No password, token or private key lies in the image's files or environment.
+"""No password, token or private key lies in the image's files, environment or history.
 
 Only places and names are told, never what is there. Seen with root's eyes: where others may not
 look a secret is published all the same. What packages bring (a test's key among it) is
@@ -9,10 +9,11 @@ seconds: 60
 container: root
 """
 
+import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
@@ -31,7 +32,7 @@ PLACES = re.compile(
     r"|\.cache/huggingface/token|\.config/gh/hosts\.yml)|run/secrets/.+|etc/apt/auth\.conf(\.d/.+)?"
 )
 NAMES = re.compile(
-    r"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|(API|ACCESS|PRIVATE|SIGNING)_?KEY|_AUTH$|NETRC",
+    r"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|(API|ACCESS|PRIVATE|SIGNING)[_-]?KEY|_AUTH$|NETRC",
     re.IGNORECASE,
 )
 # A URL with a password; keys in PEM; tokens of AWS, GitHub, GitLab, Hugging Face, PyPI, Slack.
@@ -41,6 +42,13 @@ VALUES = re.compile(
     rb"|\b(AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{50}|glpat-[\w-]{20}"
     rb"|hf_[A-Za-z0-9]{34}|pypi-[\w-]{50}|xox[abprs]-[\w-]{20})"
 )
+# `NAME=value` and `--name value` in a step of a build; not `name==1.0`, which is a package.
+SET = re.compile(
+    r"""(?<![\w-])(?P<name>-{0,2}[a-z_][\w-]*=(?!=)|--[a-z][\w-]*\s+)["']?(?P<value>[^\s"';]+)""",
+    re.IGNORECASE,
+)
+# A step may say where a secret is mounted, and pass on what another variable holds.
+NO_VALUE = ("$", "/run/secrets/")
 
 
 def in_environment(variables: Mapping[str, str]) -> list[str]:
@@ -50,6 +58,39 @@ def in_environment(variables: Mapping[str, str]) -> list[str]:
         for name, value in sorted(variables.items())
         if value and (NAMES.search(name) or VALUES.search(os.fsencode(value)))
     ]
+
+
+def in_history(steps: Sequence[str]) -> list[str]:
+    """Where a step of the image's history holds a secret; counted as `docker history` lists them.
+
+    A variable that a step has had (`RUN TOKEN=...`, ARG, ENV) is there for everyone to read, even
+    where it is in no file.
+    """
+    lies = []
+    for number, step in enumerate(steps, 1):
+        names = [name for name in assigned(step) if NAMES.search(name)]
+        if names:
+            lies.append(f"step {number} of the history holds a secret: {names[0]}")
+        elif VALUES.search(os.fsencode(step)):
+            lies.append(f"step {number} of the history holds a secret")
+    return lies
+
+
+def assigned(step: str) -> list[str]:
+    """Names that a step gives a value to, as variables or as options of a program."""
+    return [
+        found["name"].strip("-= \t\n")
+        for found in SET.finditer(step)
+        if not found["value"].startswith(NO_VALUE)
+    ]
+
+
+def steps_of(path: str) -> list[str]:
+    """The history that this file tells of; no file is no history."""
+    try:
+        return [str(step) for step in json.loads(Path(path).read_text())] if path else []
+    except (OSError, ValueError, TypeError) as error:
+        return _verdict.fail(f"DLIMG_HISTORY names no list of steps: {error}")
 
 
 def is_secret(path: str) -> bool:
@@ -86,8 +127,9 @@ def main(top: Path = Path("/")) -> None:
     if not _tag.cell():
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
     seen = _files.tree(top)
-    _verdict.show(entries=len(seen.entries), variables=len(os.environ))
-    lies = [*in_environment(os.environ), *in_files(top, seen)]
+    steps = steps_of(os.environ.get("DLIMG_HISTORY", ""))
+    _verdict.show(entries=len(seen.entries), variables=len(os.environ), steps=len(steps))
+    lies = [*in_environment(os.environ), *in_history(steps), *in_files(top, seen)]
     _verdict.demand(not lies, "; ".join(lies))
 
 

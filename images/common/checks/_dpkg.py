@@ -1,0 +1,144 @@
+"""What dpkg's database says of the operating system's files, and where they leave it.
+
+dpkg itself is not asked: it is one of the files. Paths are compared where folders really are, as
+packages may still say `/bin/sh` where `/bin` is a link to `/usr/bin`.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+INFO = "var/lib/dpkg/info"
+# Bases and images leave out what nobody reads in a container, and an interpreter to embed.
+LEFT_OUT = tuple(f"usr/share/{name}/" for name in ("doc", "groff", "info", "lintian", "locale"))
+LEFT_OUT += ("usr/share/linda/", "usr/share/man/", "var/lib/apt/lists/")
+
+
+class Packages(NamedTuple):
+    """Paths from the root, as they really are: all that packages bring, and sums of files.
+
+    `unsummed` is what packages bring that have no sums at all.
+    """
+
+    listed: set[str]
+    unsummed: set[str]
+    sums: dict[str, str]
+    settings: dict[str, str]
+
+
+class Places:
+    """Where paths of packages really lie below a root."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top.resolve()
+        self.known: dict[str, str] = {}
+
+    def of(self, path: str) -> str:
+        """The path from the root, through the links that its folders are."""
+        folder, _, name = path.strip("/").rpartition("/")
+        if folder not in self.known:
+            real = (self.top / folder).resolve()
+            self.known[folder] = os.path.relpath(real, self.top) if folder else "."
+        return os.path.normpath(f"{self.known[folder]}/{name}")
+
+
+def read(top: Path) -> Packages:
+    """The whole database; empty where there is none."""
+    places = Places(top)
+    moved = dict(diversions(top))
+    found = Packages(set(), set(), {}, {})
+    for file in sorted(Path(top, INFO).glob("*.list")):
+        owner = file.name.removesuffix(".list").partition(":")[0]
+        elsewhere = {path: there for path, (there, by) in moved.items() if by != owner}
+        lines = file.read_text().splitlines()
+        brought = {places.of(elsewhere.get(line, line)) for line in lines}
+        found.listed.update(brought)
+        sums = file.with_suffix(".md5sums")
+        if not sums.exists():
+            found.unsummed.update(brought)
+            continue
+        for line in sums.read_text().splitlines():
+            digest, _, path = line.partition("  ")
+            found.sums[places.of(elsewhere.get(f"/{path}", path))] = digest
+    found.settings.update((places.of(path), digest) for path, digest in settings(top))
+    return found
+
+
+def diversions(top: Path) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Paths that all packages but one have to leave to that one: theirs, and its name."""
+    try:
+        lines = Path(top, "var/lib/dpkg/diversions").read_text().splitlines()
+    except FileNotFoundError:
+        return
+    for path, there, owner in zip(lines[::3], lines[1::3], lines[2::3], strict=False):
+        yield path, (there, owner)
+
+
+def settings(top: Path) -> Iterator[tuple[str, str]]:
+    """Files of settings with the sums that they were brought with; obsolete ones are left out."""
+    is_here = False
+    for line in Path(top, "var/lib/dpkg/status").read_text().splitlines():
+        if line.startswith(" "):
+            path, digest, *more = line.split() if is_here else ("", "", "none")
+            if not more:
+                yield path, digest
+        else:
+            is_here = line == "Conffiles:"
+
+
+def changed(top: Path, packages: Packages) -> list[str]:
+    """Files that are no more what their package brought."""
+    sums = packages.sums.items() | packages.settings.items()
+    return [path for path, digest in sorted(sums) if _sum(top / path) not in ("", digest)]
+
+
+def gone(top: Path, packages: Packages) -> list[str]:
+    """What a package brought and is no more there; settings may be taken away."""
+    kept = packages.listed - packages.settings.keys()
+    return sorted(
+        path
+        for path in kept
+        if not f"{path}/".startswith(LEFT_OUT)
+        and not is_embedded(path)
+        and not os.path.lexists(top / path)
+    )
+
+
+def replaced(top: Path, packages: Packages) -> list[str]:
+    """Links of packages that are files now, or lead to what no package brought."""
+    top = top.resolve()
+    found = []
+    for path in sorted(packages.listed - packages.sums.keys() - packages.unsummed):
+        file = top / path
+        if path.startswith("usr/") and os.path.lexists(file) and not file.is_dir():
+            real = os.path.relpath(file.resolve(), top)
+            if not file.is_symlink() or not is_known(real, packages):
+                found.append(path)
+    return found
+
+
+def is_known(path: str, packages: Packages) -> bool:
+    """Whether a package brought this, or makes it in here (`etc`)."""
+    return path in packages.listed or path.startswith(("etc/", "run/", "proc/", "dev/"))
+
+
+def is_embedded(path: str) -> bool:
+    """Whether this is Python as a static library."""
+    name = path.rpartition("/")[2]
+    return name.startswith("libpython") and name.endswith(".a")
+
+
+def _sum(file: Path) -> str:
+    """The MD5 of a file, which is what dpkg keeps; empty where there is none."""
+    try:
+        if not stat.S_ISREG(file.lstat().st_mode):
+            return "no file"
+        with file.open("rb") as content:
+            return hashlib.file_digest(
+                content, lambda: hashlib.md5(usedforsecurity=False)
+            ).hexdigest()
+    except FileNotFoundError:
+        return ""
