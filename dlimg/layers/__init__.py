@@ -1,4 +1,4 @@
-"""Wheels on disk to image layers, made once and kept; nothing is executed and nothing fetched.
+"""Wheels to image layers, made once and kept, and layers to images.
 
 A wheel is a zip of raw deflate streams with CRC and size in its directory, and a gzip file may
 consist of many members: so a layer is written without compressing anything anew.
@@ -11,4 +11,9 @@ consist of many members: so a layer is written without compressing anything anew
     deflate.py  splice.py                those pieces to a gzip of many members
     index.py  store.py                   layers kept in a folder
     make.py                              the three kinds of layers, through the store
+    own_layer.py  parts.py               a cell's own files, and what each part is in words
+    addresses.py  fetch.py               wheels that are not on disk yet
+    system.py  bytecode.py  compress.py  the two things that an engine executes
+    assemble.py                          layers in order, config, manifest, layout
+    serve.py  intake.py                  from the store into the engine
 """
