@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 import requests
 
 from dlimg.engine.turns import alone
-from dlimg.errors import BadInput, Negative, NetworkFailure
+from dlimg.errors import Negative, NetworkFailure
 from dlimg.layers.addresses import Target
 from dlimg.layers.make import Locate
+from dlimg.lock.folders import is_locked, wheel_in
 from dlimg.model import Wheel
 
 AT_ONCE: Final = 4
@@ -57,7 +58,7 @@ def fetching(wanted: Mapping[Target, Sequence[Wheel]], source: Source) -> Iterat
     or that does not fit on the disk.
     """
     wheels = {wheel.sha256: wheel for group in wanted.values() for wheel in group}
-    here = {key: path for key, wheel in wheels.items() if (path := _in_folders(wheel, source))}
+    here = {key: path for key, wheel in wheels.items() if (path := wheel_in(source.folders, wheel))}
     away = {
         target: [wheel for wheel in group if wheel.sha256 not in here]
         for target, group in wanted.items()
@@ -115,28 +116,8 @@ def fetch(wheel: Wheel, address: str, source: Source, stop: Event) -> Path:
     return path
 
 
-def _in_folders(wheel: Wheel, source: Source) -> Path | None:
-    """The wheel in an extra folder, None where it is to be fetched."""
-    found = [path for folder in source.folders if (path := folder / wheel.file).is_file()]
-    right = next((path for path in found if _is_whole(path, wheel)), None)
-    if right or not wheel.local:
-        return right
-    if found:
-        raise BadInput(
-            f"{found[0]} has another sha256 than the lock",
-            hint="bring back the wheel that was locked, or lock anew",
-        )
-    raise BadInput(
-        f"the wheel {wheel.file} is in none of the extra folders",
-        hint="name its folder with --find-links, UV_FIND_LINKS or PIP_FIND_LINKS",
-    )
-
-
 def _is_whole(path: Path, wheel: Wheel) -> bool:
-    if not path.is_file() or path.stat().st_size != wheel.size:
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == wheel.sha256
+    return path.is_file() and path.stat().st_size == wheel.size and is_locked(path, wheel)
 
 
 def _fetch_all(wheel: Wheel, address: str, source: Source, place: tuple[Path, Event]) -> None:

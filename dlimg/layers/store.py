@@ -80,7 +80,7 @@ def make(store: Store, key: Key, write: Writer, say: Callable[[str], None]) -> L
     except OSError as error:
         reason = f"{(error.strerror or str(error)).lower()} {error.filename or ''}".strip()
         is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        hint = "free some with `dlimg layers prune`, or set XDG_CACHE_HOME to a folder elsewhere"
+        hint = "free some with `dlimg prune`, or set XDG_CACHE_HOME to a folder elsewhere"
         raise Negative(
             f"layer {key} cannot be made: {reason}",
             where=str(store.path),

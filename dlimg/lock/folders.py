@@ -1,0 +1,36 @@
+"""Locked wheels in a user's extra folders, each held to its lock's sha256."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from dlimg.errors import BadInput
+from dlimg.model import Wheel
+
+
+def wheel_in(folders: Sequence[Path], wheel: Wheel, *, where: str = "") -> Path | None:
+    """The wheel in the first of these folders that has it; None where an index has it, too.
+
+    Raises BadInput, with `where`, for a local wheel that is not there or not the locked one.
+    """
+    found = [path for folder in folders if (path := folder / wheel.file).is_file()]
+    right = next((path for path in found if is_locked(path, wheel)), None)
+    if right or not wheel.local:
+        return right
+    if found:
+        raise BadInput(
+            f"{found[0]} has another sha256 than the lock",
+            where=where,
+            hint=f"bring back the wheel that was locked, or run `{f'dlimg lock {where}'.strip()}`",
+        )
+    raise BadInput(
+        f"the wheel {wheel.file} is in none of the extra folders",
+        where=where,
+        hint="name its folder with --find-links, UV_FIND_LINKS or PIP_FIND_LINKS",
+    )
+
+
+def is_locked(path: Path, wheel: Wheel) -> bool:
+    """Whether the file is the wheel that was locked, by its sha256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == wheel.sha256
