@@ -16,7 +16,7 @@ from typing import Final
 import dlimg
 from dlimg.build.interrupt import terminable
 from dlimg.engine.confined import confined
-from dlimg.proof import Check, Evidence, Status, Verdict
+from dlimg.proof import Check, Evidence, Verdict
 from dlimg.smoke.checks import checks_of_machine
 from dlimg.smoke.finish import judged_by_end, new_word, python_argv
 from dlimg.smoke.header import COMPILER
@@ -33,7 +33,7 @@ from dlimg.smoke.machine import (
 )
 from dlimg.smoke.scripts import placed
 from dlimg.smoke.sources import COMMON, place, scripts
-from dlimg.smoke.verdicts import NO_DEVICE, NOT_RUN_CODE, Ran, second, verdict
+from dlimg.smoke.verdicts import NO_DEVICE, NOT_RUN_CODE, Ran, sought, told_text, verdict
 
 DEVICE: Final = "bare"  # all GPUs of the machine
 SCRIPTS: Final = "scripts"
@@ -168,10 +168,8 @@ def test_bare(there: Machine, checks: Sequence[Check], *, folder: Path) -> Evide
 
 def tried(there: Machine, check: Check) -> Verdict:
     """The verdict on one check, told of; one that may fail by no fault of its own has two tries."""
-    found = _verdict(there, check)
-    if check.flaky and found.status is Status.FAILED:
-        found = second(found, _verdict(there, check))
-    there.say(f"{there.cell}  {check.name} {found.status} in {found.seconds:.1f} s")
+    found = sought(check, lambda: _verdict(there, check), between=lambda: None)
+    there.say(told_text(there.cell, found))
     return found
 
 

@@ -13,7 +13,7 @@ from dlimg.engine.client import Engine, answering
 from dlimg.engine.gpu import device_request
 from dlimg.errors import BadInput, DlimgError, Negative
 from dlimg.model import Built
-from dlimg.proof import Check, Evidence, Status, Verdict
+from dlimg.proof import Check, Evidence, Verdict
 from dlimg.smoke.evidence import read_evidence, reusable, write_evidence
 from dlimg.smoke.execute import is_clean, run_check
 from dlimg.smoke.ground import Ground, Recipe, ground
@@ -23,7 +23,7 @@ from dlimg.smoke.last import vanished
 from dlimg.smoke.scripts import ROOT, archive, placed
 from dlimg.smoke.sources import scripts
 from dlimg.smoke.told import Told, told
-from dlimg.smoke.verdicts import GPU, NO_DEVICE, SIGHT, Gpu, gpus, second, verdict
+from dlimg.smoke.verdicts import GPU, NO_DEVICE, SIGHT, Gpu, gpus, sought, told_text, verdict
 
 LABEL: Final = "io.dlimg.check"
 
@@ -86,8 +86,14 @@ def test(
     if before is not None and all(kept.values()) and not _is_on_gpu(ready, given):
         return _again(before, tuple(one for one in kept.values() if one), gone, settings)
     files = archive({**found, **facts.files}, ROOT)
+    memory = settings.memory or int(engine.sdk.info()["MemTotal"]) * 3 // 4
     job = _Job(
-        built=built, engine=engine, device=device, settings=settings, facts=facts, files=files
+        built=built,
+        engine=engine,
+        device=device,
+        settings=replace(settings, memory=memory),
+        facts=facts,
+        files=files,
     )
     seen_before = gpus(before.verdicts) if before else ()
     verdicts = _verdicts(job, ready, kept, seen_before)
@@ -153,24 +159,16 @@ def _verdicts(
                 seen = gpus(tuple(found.values()))
                 is_same = bool(seen) and seen == seen_before
                 held = kept[check.name] if is_same or not _is_on_gpu([check], given) else None
-                found[check.name] = held or _told(job, _sought(here, check, given))
+                found[check.name] = held or _sought(job, here, check)
     return tuple(found[check.name] for check in checks)
 
 
-def _told(job: _Job, found: Verdict) -> Verdict:
-    """The verdict, of which the user is told while the next check runs."""
-    cell = job.built.planned.image.cell.id
-    job.settings.say(f"{cell}  {found.check} {found.status}  {found.seconds:.1f} s")
+def _sought(job: _Job, here: Ground, check: Check) -> Verdict:
+    """The verdict, of which the user is told; a second attempt is made in a fresh container."""
+    given = job.device or NO_DEVICE
+    found = sought(check, lambda: _attempt(here, check, given), between=here.clear)
+    job.settings.say(told_text(job.built.planned.image.cell.id, found))
     return found
-
-
-def _sought(here: Ground, check: Check, given: str) -> Verdict:
-    """What the check says; one that may fail by no fault of the image has a second attempt."""
-    first = _attempt(here, check, given)
-    if first.status is not Status.FAILED or not check.flaky:
-        return first
-    here.clear()
-    return second(first, _attempt(here, check, given))
 
 
 def _attempt(here: Ground, check: Check, given: str) -> Verdict:
@@ -183,9 +181,8 @@ def _attempt(here: Ground, check: Check, given: str) -> Verdict:
 
 def _recipe(job: _Job, kind: Kind, members: Sequence[Check]) -> Recipe:
     """The container of these checks; a GPU is given only where one of them needs it."""
-    settings, engine = job.settings, job.engine
+    settings = job.settings
     device = job.device if any(GPU in check.needs for check in members) else None
-    memory = settings.memory or int(engine.sdk.info()["MemTotal"]) * 3 // 4
     told_of_gpu = {"DLIMG_GPU": "expected" if device else "none"}
     common: dict[str, Any] = {
         "environment": {**job.facts.environment, **told_of_gpu},
@@ -203,7 +200,7 @@ def _recipe(job: _Job, kind: Kind, members: Sequence[Check]) -> Recipe:
         options={**common, **options(kind)},
         files=job.files,
         has_device=device is not None,
-        memory=memory,
+        memory=settings.memory,
         patience=settings.patience,
         refusal=refusal,
     )

@@ -1,7 +1,7 @@
 """From how a script ended to what it proves. Pure; not-run is never a pass."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, assert_never
 
@@ -59,6 +59,20 @@ def verdict(check: Check, ran: Ran, *, device: str) -> Verdict:
         output=_tail(f"{ran.stdout}\n{ran.stderr}"),
         needs=check.needs,
     )
+
+
+def sought(check: Check, attempt: Callable[[], Verdict], *, between: Callable[[], None]) -> Verdict:
+    """What the check says; one that may fail by no fault of the image has a second attempt."""
+    first = attempt()
+    if first.status is not Status.FAILED or not check.flaky:
+        return first
+    between()
+    return second(first, attempt())
+
+
+def told_text(cell: str, found: Verdict) -> str:
+    """The line that tells of a verdict while the next check runs."""
+    return f"{cell}  {found.check} {found.status} in {found.seconds:.1f} s"
 
 
 def second(first: Verdict, again: Verdict) -> Verdict:
