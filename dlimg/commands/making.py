@@ -193,14 +193,13 @@ def _by_builder(
 ) -> Iterator[tuple[Build, Sequence[Planned]]]:
     """Each builder with the images that it makes."""
     wanted = walk.arguments.builder
-    by_layers = [
-        one
-        for one in planned
-        if wanted == "layers" or (wanted == "auto" and not layers.obstacle(one, engine))
-    ]
+    by_layers: list[Planned] = []
+    others: list[Planned] = []
+    for one in planned:
+        is_fit = wanted == "layers" or (wanted == "auto" and not layers.obstacle(one, engine))
+        (by_layers if is_fit else others).append(one)
     if by_layers:
         yield partial(layers.build, shared=_shared(walk.project)), by_layers
-    others = [one for one in planned if one not in by_layers]
     if others:
         yield buildkit.build, others
 
