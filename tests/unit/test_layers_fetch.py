@@ -5,12 +5,13 @@ import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import make
 import pytest
 import requests
+from serving import served
 
 from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure
 from dlimg.layers.addresses import Target, addresses
@@ -71,13 +72,8 @@ def index() -> Iterator[Index]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, args=(0.01,))
-        thread.start()
-        state.address = f"http://127.0.0.1:{http.server_port}"
+    with served(Handler) as state.address:
         yield state
-        http.shutdown()
-        thread.join()
 
 
 def wheel(
