@@ -15,5 +15,6 @@ consist of many members: so a layer is written without compressing anything anew
     addresses.py  fetch.py               wheels that are not on disk yet
     system.py  bytecode.py  compress.py  the two things that an engine executes
     assemble.py                          layers in order, config, manifest, layout
+    kept.py                              images that the store remembers
     serve.py  intake.py                  from the store into the engine
 """
