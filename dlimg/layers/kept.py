@@ -8,7 +8,7 @@ another dlimg, is as good as none: whoever asks goes the way without it.
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from hashlib import sha256
 from pathlib import Path
@@ -48,6 +48,21 @@ def kept(store: Store, digest: str) -> Assembled | None:
     return image if image and digest in {image.digest, image.config_digest} else None
 
 
+def images(store: Store) -> Iterator[Assembled]:
+    """Every image that the store remembers, once each, by digest."""
+    for path in _records(store):
+        digest = f"sha256:{path.stem}"
+        image = kept(store, digest)
+        if image and image.digest == digest:
+            yield image
+
+
+def forget(store: Store, image: Assembled) -> None:
+    """Remember the image no more; another of the same config keeps its own manifest."""
+    for digest in (image.digest, image.config_digest):
+        _record(store, digest).unlink(missing_ok=True)
+
+
 def is_whole(store: Store, image: Assembled) -> bool:
     """Whether the bytes of all its layers are in the store, by their sizes."""
     try:
@@ -59,7 +74,7 @@ def is_whole(store: Store, image: Assembled) -> bool:
 def forget_broken(store: Store) -> int:
     """Bytes that came free: records of images whose layers are gone, and of no image."""
     freed = 0
-    for path in sorted((store.path / "images").glob("*.json")):
+    for path in _records(store):
         image = kept(store, f"sha256:{path.stem}")
         if image is None or not is_whole(store, image):
             with contextlib.suppress(OSError):
@@ -81,6 +96,10 @@ def _image(record: Mapping[str, Any]) -> Assembled | None:
     is_said = named == [(layer.digest, layer.size) for layer in layers]
     is_ours = record["format"] == _FORMAT and said["config"]["digest"] == image.config_digest
     return image if is_said and is_ours else None
+
+
+def _records(store: Store) -> list[Path]:
+    return sorted((store.path / "images").glob("*.json"))
 
 
 def _record(store: Store, digest: str) -> Path:

@@ -15,6 +15,18 @@ BLOCK: Final = 2**16
 DOCUMENT_SECONDS: Final = 120.0
 
 
+class Refused(NetworkFailure):
+    """A registry's no, with the `status` that it answered; 401 also where a login is lacking."""
+
+    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class Broken(NetworkFailure):
+    """No answer at all: the connection was never made, or broke while something was said."""
+
+
 def content(answer: requests.Response, host: str, *, limit: int = LIMIT) -> bytes:
     """The whole body; raises `NetworkFailure` for one that is too large or never ends."""
     ends = time.monotonic() + DOCUMENT_SECONDS
@@ -59,19 +71,21 @@ def strange(host: str, answer: requests.Response) -> NetworkFailure:
     )
 
 
-def refusal(host: str, answer: requests.Response, what: str) -> NetworkFailure:
+def refusal(host: str, answer: requests.Response, what: str) -> Refused:
     """The failure of an answer that is a no: what it says itself, and what may help."""
     said = _said(answer, host)
     reason = f"{answer.status_code} {answer.reason or ''}".strip() + (f", {said}" if said else "")
     hints = {
         401: f"`docker login {host}`",
         403: f"`docker login {host}` as somebody who may; some registries want the repository made",
+        413: "something before the registry limits what is sent at once (nginx: "
+        "client_max_body_size)",
         429: "too many requests: log in, or wait and run it again",
     }
     hint = hints.get(answer.status_code, "")
     if not hint and answer.status_code >= 500:
         hint = "the registry itself has a fault: run it again later"
-    return NetworkFailure(f"the registry {host} {what}: {reason}", hint=hint)
+    return Refused(f"the registry {host} {what}: {reason}", status=answer.status_code, hint=hint)
 
 
 def _said(answer: requests.Response, host: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from dlimg.errors import NetworkFailure
 from dlimg.registry.answers import digest_of
-from dlimg.registry.blobs import blob, send_bytes
+from dlimg.registry.blobs import blob
 from dlimg.registry.manifests import (
     OCI_MANIFEST,
     Descriptor,
@@ -17,6 +17,7 @@ from dlimg.registry.manifests import (
 )
 from dlimg.registry.referrers import entry, list_under_tag
 from dlimg.registry.session import Repository
+from dlimg.registry.uploads import send_bytes
 
 # What an artifact has for the configuration that only an image needs.
 EMPTY: Final = b"{}"

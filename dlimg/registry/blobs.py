@@ -1,10 +1,8 @@
-"""Blobs: contents under their own digest, read, sent from a file, or taken from a neighbour."""
+"""Blobs: contents under their own digest, asked for and read."""
 
 import hashlib
-import io
 from collections.abc import Iterator
-from typing import BinaryIO, Final, Literal
-from urllib.parse import urljoin
+from typing import Final
 
 import requests
 
@@ -14,7 +12,6 @@ from dlimg.registry.session import Repository, Request
 from dlimg.registry.wire import ask
 
 BLOCK: Final = 2**20
-Sent = Literal["there", "mounted", "uploaded"]
 
 
 def has_blob(repository: Repository, digest: str) -> bool:
@@ -51,58 +48,6 @@ def blob_blocks(repository: Repository, digest: str) -> Iterator[bytes]:
             raise NetworkFailure(f"{repository}: {digest} broke off: {error}") from error
     if f"sha256:{found.hexdigest()}" != digest:
         raise _other(repository, digest)
-
-
-def send_blob(
-    repository: Repository, file: BinaryIO, digest: str, size: int, *, source: str = ""
-) -> Sent:
-    """How the content came to be in the repository, from a file that can be read again.
-
-    One that is there is not sent, and one that the repository `source` of the same registry has
-    is taken from there. Raises `NetworkFailure` when the registry does not take it.
-    """
-    if has_blob(repository, digest):
-        return "there"
-    start = _start(repository, digest, source)
-    if not start:
-        return "mounted"
-    separator = "&" if "?" in start else "?"
-    request = Request(
-        method="PUT",
-        path=f"{start}{separator}digest={digest}",
-        headers={"Content-Type": "application/octet-stream"},
-        body=file,
-        size=size,
-        actions="pull,push",
-    )
-    with ask(repository, request) as answer:
-        if answer.status_code not in {201, 202, 204}:
-            raise refusal(repository.registry.host, answer, f"does not take {digest}")
-    return "uploaded"
-
-
-def send_bytes(repository: Repository, text: bytes) -> str:
-    """The digest of a small content, which then is in the repository."""
-    digest = digest_of(text)
-    send_blob(repository, io.BytesIO(text), digest, len(text))
-    return digest
-
-
-def _start(repository: Repository, digest: str, source: str) -> str:
-    """The address to send to; empty when the content was taken from the source."""
-    mount = f"?mount={digest}&from={source}" if source else ""
-    request = Request(
-        method="POST", path=f"blobs/uploads/{mount}", actions="pull,push", source=source, body=b""
-    )
-    with ask(repository, request) as answer:
-        if answer.status_code == 201 and source:
-            return ""
-        if source and answer.status_code in {401, 403}:
-            return _start(repository, digest, "")  # one who may write here, and not read there
-        location = answer.headers.get("Location", "")
-        if answer.status_code != 202 or not location:
-            raise refusal(repository.registry.host, answer, f"takes nothing into {repository.name}")
-        return urljoin(f"{repository.registry.address}/", location)
 
 
 def _read(repository: Repository, digest: str) -> requests.Response:

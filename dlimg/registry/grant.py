@@ -8,7 +8,7 @@ from typing import Any, Final
 import requests
 
 from dlimg.errors import NetworkFailure
-from dlimg.registry.answers import json_object, refusal
+from dlimg.registry.answers import Refused, json_object, refusal
 from dlimg.registry.login import Login
 from dlimg.registry.session import Registry, Request, is_private_way, send
 
@@ -37,8 +37,9 @@ def grant(registry: Registry, challenge: str, scope: str) -> str:
     elif kind == "basic" and login and login.name:
         text = basic(login)
     else:
-        raise NetworkFailure(
+        raise Refused(
             f"the registry {registry.host} wants a login",
+            status=401,
             hint=f"`docker login {registry.host}`",
         )
     registry.granted[scope] = text

@@ -13,11 +13,13 @@ from requests.adapters import HTTPAdapter
 
 from dlimg.engine.client import plainly
 from dlimg.engine.mirrors import certificates
-from dlimg.errors import NetworkFailure
+from dlimg.registry.answers import Broken
 from dlimg.registry.login import Login, login_for
 from dlimg.registry.reference import address, is_loopback
 
 SECONDS: Final = 30.0
+# A registry answers for a large content when it has read and stored all of it.
+PATIENCE: Final = 20
 AWAY: Final = "check the address and the network; a proxy may be needed (HTTPS_PROXY)"
 Body = bytes | BinaryIO | None
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -54,7 +56,7 @@ class Request:
     """One request, `path` being below the repository or a whole address.
 
     `actions` is what it asks to be allowed, and `source` another repository that it reads from.
-    `size` is that of a body which is a file.
+    `size` is how much of a body which is a file is sent, from where it stands.
     """
 
     method: Method
@@ -97,22 +99,26 @@ def opened(
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Sized:
-    """A file as a body of known length, whatever kind of file it is."""
+    """So many bytes of a file as a body of known length, whatever kind of file it is."""
 
     file: BinaryIO
     size: int
+    given: int = 0
 
     def __len__(self) -> int:
         return self.size
 
     def __iter__(self) -> Iterator[bytes]:
-        while block := self.file.read(2**20):
+        while block := self.read(2**20):
             yield block
 
     def read(self, size: int = -1) -> bytes:
-        return self.file.read(size)
+        left = self.size - self.given
+        block = self.file.read(left if size < 0 else min(size, left))
+        self.given += len(block)
+        return block
 
 
 def send(
@@ -126,18 +132,18 @@ def send(
     try:
         return _sent(registry, url, request, shown)
     except requests.Timeout as error:
-        raise NetworkFailure(
+        raise Broken(
             f"the registry {registry.host} does not answer within {registry.seconds:g} s",
             hint=AWAY,
         ) from error
     except requests.exceptions.SSLError as error:
-        raise NetworkFailure(
+        raise Broken(
             f"no safe connection to the registry {registry.host}: {plainly(error)}",
             hint="name its certificate authority in SSL_CERT_FILE; plain http is spoken with "
             "loopback addresses only",
         ) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise NetworkFailure(
+        raise Broken(
             f"the registry {registry.host} cannot be reached: {plainly(error)}", hint=AWAY
         ) from error
 
@@ -149,18 +155,18 @@ def _sent(registry: Registry, url: str, request: Request, shown: str) -> request
             prepared.headers["Authorization"] = shown
         return prepared
 
-    body = request.body
-    sized: Any = body if body is None or isinstance(body, bytes) else _Sized(body, request.size)
+    body: Any = request.body
+    is_file = not isinstance(body, bytes | None)
     direct: Any = _DIRECT if is_loopback(urlsplit(url).netloc) else {}
     return registry.session.request(
         request.method,
         url,
-        data=sized,
+        data=_Sized(body, request.size) if is_file else body,
         headers={"Accept-Encoding": "identity", "User-Agent": "dlimg", **request.headers},
         auth=bearing,
         allow_redirects=False,
         stream=True,
-        timeout=registry.seconds,
+        timeout=registry.seconds * (PATIENCE if is_file else 1),
         verify=registry.verify,
         proxies=dict(direct),
     )

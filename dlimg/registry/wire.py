@@ -34,10 +34,13 @@ def ask(repository: Repository, request: Request) -> requests.Response:
     registry = repository.registry
     scope = scope_of(repository.name, request)
     address = repository_path(repository, request.path)
+    start = _position(request)
     answer = _patiently(registry, address, request, registry.granted.get(scope, ""))
     if answer.status_code == 401:
+        # Also what was let in for some minutes only: then all of the body was sent in vain.
         challenge = answer.headers.get("WWW-Authenticate", "")
         answer.close()
+        _rewind(request, start)
         answer = _patiently(registry, address, request, grant(registry, challenge, scope))
     return answer
 

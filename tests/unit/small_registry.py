@@ -5,6 +5,8 @@ import contextlib
 import hashlib
 import json
 import re
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +34,9 @@ class Small:
     """What the registry holds and was asked; `odd` answers are used up in their order.
 
     `login` is the name and password that a token costs; `pages` is how many referrers one page
-    of the API has.
+    of the API has. An upload breaks off after each of the `breaks` in bytes, and `keeps` says
+    whether what came until then is kept; more than `most` bytes at once are refused.
+    So many `expires` times a token is no longer good when a content was sent with it.
     """
 
     referrers_api: bool = True
@@ -41,12 +45,20 @@ class Small:
     blobs_elsewhere: str = ""
     pages: int = 100
     forgets: int = 0
+    breaks: list[int] = field(default_factory=list)
+    keeps: bool = True
+    most: int = 2**40
+    mounts: bool = True
+    expires: int = 0
+    uploads: dict[str, bytes] = field(default_factory=dict)
+    received: int = 0
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
     manifests: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
     odd: dict[str, list[Answer]] = field(default_factory=dict)
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     bodies: list[tuple[str, str]] = field(default_factory=list)
     host: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def paths(self, method: str) -> list[str]:
         return [path for verb, path, _ in self.asked if verb == method]
@@ -102,17 +114,36 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
-    do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815 - the names that http.server looks for
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_GET  # noqa: N815 - the names that http.server looks for
 
     def _serve(self) -> None:
         small = self.server.small
         self.path, _, query = self.path.partition("?")
         self.query = parse_qs(query)
-        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if not self._read(small):
+            return
         small.asked.append((self.command, self.path, self.headers.get("Authorization", "")))
         small.bodies.append((self.path, query))
         odd = small.odd.get(f"{self.command} {self.path}") or small.odd.get(self.path)
         self._answer(odd.pop(0) if odd else self._right(small))
+
+    def _read(self, small: Small) -> bool:
+        """The body is here; not when the connection breaks before."""
+        size = int(self.headers.get("Content-Length") or 0)
+        is_upload = "/blobs/uploads/" in self.path and self.command in {"PUT", "PATCH"}
+        if not (is_upload and size and small.breaks):
+            self.body = self.rfile.read(size)
+            small.received += len(self.body) if is_upload else 0
+            return True
+        came = self.rfile.read(min(size, small.breaks.pop(0)))
+        small.received += len(came)
+        if small.keeps:
+            small.uploads[self.path] = small.uploads.get(self.path, b"") + came
+        self.close_connection = True
+        # A reset, not an orderly end.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+        return False
 
     def _answer(self, answer: Answer) -> None:
         time.sleep(answer.seconds)
@@ -161,7 +192,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _may(self, held: str) -> bool:
         """A token is the list of what it grants."""
-        actions = "push" if self.command in {"POST", "PUT"} else "pull"
+        is_writing = self.command in {"POST", "PUT", "PATCH"}
+        if self.command == "PUT" and self.server.small.expires:
+            self.server.small.expires -= 1
+            return False
+        actions = "push" if is_writing else "pull"
         return any(
             part.rpartition(":")[0].removeprefix("repository:") in self.path
             and actions in part.rpartition(":")[2]
@@ -217,17 +252,33 @@ class _Handler(BaseHTTPRequestHandler):
             return Answer(status=307, headers={"Location": f"{small.blobs_elsewhere}{self.path}"})
         return Answer(headers={"Content-Length": str(len(content))}, body=content)
 
+    def _begin(self, small: Small, name: str) -> Answer:
+        source = (self.query.get("from", [""])[0], self.query.get("mount", [""])[0])
+        if source in small.blobs and small.mounts:
+            small.blobs[name, source[1]] = small.blobs[source]
+            return Answer(status=201)
+        with small.lock:
+            address = f"{self.path}{len(small.uploads) + 1}"
+            small.uploads[address] = b""
+        return Answer(status=202, headers={"Location": f"{address}?state=a"})
+
     def _upload(self, small: Small, name: str, _: str) -> Answer:
         if self.command == "POST":
-            source = (self.query.get("from", [""])[0], self.query.get("mount", [""])[0])
-            if source in small.blobs:
-                small.blobs[name, source[1]] = small.blobs[source]
-                return Answer(status=201)
-            return Answer(status=202, headers={"Location": f"/v2/{name}/blobs/uploads/1?state=a"})
+            return self._begin(small, name)
+        held = small.uploads[self.path]
+        headers = {"Location": f"{self.path}?state=a", "Range": f"0-{max(0, len(held) - 1)}"}
+        whole = held + self.body
+        if self.command == "GET" or len(self.body) > small.most:
+            return Answer(status=204 if self.command == "GET" else 413, headers=headers)
+        if self.command == "PATCH":
+            if self.headers["Content-Range"] != f"{len(held)}-{len(whole) - 1}":
+                return Answer(status=416)
+            small.uploads[self.path] = whole
+            return Answer(status=202, headers=headers)
         digest = self.query["digest"][0]
-        if sha256(self.body) != digest or self.query["state"] != ["a"]:
+        if sha256(whole) != digest or self.query["state"] != ["a"]:
             return Answer(status=400, body=b'{"errors":[{"code":"DIGEST_INVALID","message":"x"}]}')
-        small.blobs[name, digest] = self.body
+        small.blobs[name, digest] = whole
         return Answer(status=201)
 
     def _referrers(self, small: Small, name: str, digest: str) -> Answer:

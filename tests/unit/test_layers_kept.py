@@ -9,7 +9,7 @@ import pytest
 from dlimg.draw.config import Config
 from dlimg.layers.assemble import Assembled, assemble
 from dlimg.layers.index import Layer
-from dlimg.layers.kept import forget_broken, is_whole, keep, kept
+from dlimg.layers.kept import forget, forget_broken, images, is_whole, keep, kept
 from dlimg.layers.store import Store
 
 CONFIG = Config(env=("NAME=ü",), labels={}, workdir="/code", user="user", entrypoint=(), cmd=())
@@ -101,3 +101,15 @@ def test_records_go_with_their_layers(store: Store) -> None:
     assert forget_broken(store) > 0
     assert [kept(store, image.digest) for image in (whole, broken, cut)] == [whole, None, None]
     assert len(list((store.path / "images").iterdir())) == 2
+
+
+def test_all_images_are_found_and_one_is_forgotten(store: Store) -> None:
+    one, other = an_image(1), an_image(2)
+    assert list(images(store)) == []
+    for image in (one, other):
+        keep(store, image)
+    assert {image.digest for image in images(store)} == {one.digest, other.digest}
+    forget(store, one)
+    forget(store, one)
+    assert list(images(store)) == [other]
+    assert kept(store, one.config_digest) is None

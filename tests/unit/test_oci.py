@@ -13,14 +13,16 @@ from small_registry import OCI_INDEX, OCI_MANIFEST, Answer, Small, running, sha2
 
 from dlimg.engine.client import plainly
 from dlimg.errors import BadInput, NetworkFailure
+from dlimg.registry import uploads
 from dlimg.registry.artifacts import Artifact, artifact_manifest, artifact_text, attach
-from dlimg.registry.blobs import blob, blob_blocks, has_blob, send_blob
+from dlimg.registry.blobs import blob, blob_blocks, has_blob
 from dlimg.registry.grant import read_challenge
 from dlimg.registry.login import Login, login_for
 from dlimg.registry.manifests import Descriptor, digest_of_name, for_platform, manifest_at
 from dlimg.registry.reference import Reference, address, is_loopback, parse_reference
 from dlimg.registry.referrers import referrers
 from dlimg.registry.session import Repository, opened
+from dlimg.registry.uploads import send_blob
 
 SOMETHING = Artifact(kind="application/x", text="a text", title="x", annotations={"b": "2"})
 IMAGE = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {}, "layers": []}
@@ -30,6 +32,11 @@ IMAGE = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {}, "layers": 
 def small() -> Iterator[Small]:
     with running(Small()) as one:
         yield one
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "PAUSE", 0.001)
 
 
 @pytest.fixture
@@ -234,6 +241,77 @@ def test_a_blob_is_sent_again_from_its_start(small: Small, team: Repository) -> 
     small.odd["PUT /v2/team/jax/blobs/uploads/1"] = [again]
     assert send_blob(team, io.BytesIO(content), sha256(content), len(content)) == "uploaded"
     assert small.blobs["team/jax", sha256(content)] == content
+
+
+CONTENT = bytes(range(256)) * 4_000
+
+
+@pytest.mark.parametrize(
+    ("breaks", "keeps", "received"),
+    [
+        ([1], True, 1),  # `0-0` may mean one byte or none: all is sent again
+        ([500_000], True, 0),
+        ([500_000, 300_000], True, 0),
+        ([500_000], False, 500_000),
+    ],
+)
+def test_a_broken_upload_goes_on_where_it_broke(
+    small: Small, team: Repository, breaks: list[int], received: int, *, keeps: bool
+) -> None:
+    small.breaks, small.keeps = breaks, keeps
+    file = io.BytesIO(b"before" + CONTENT)
+    file.seek(6)
+    assert send_blob(team, file, sha256(CONTENT), len(CONTENT)) == "uploaded"
+    assert small.blobs["team/jax", sha256(CONTENT)] == CONTENT
+    assert small.received == len(CONTENT) + received
+
+
+def test_an_upload_that_breaks_every_time_is_given_up(small: Small, team: Repository) -> None:
+    small.breaks = [1] * 9
+    with pytest.raises(NetworkFailure, match="cannot be reached"):
+        send_blob(team, io.BytesIO(CONTENT), sha256(CONTENT), len(CONTENT))
+    assert len(small.breaks) == 5
+
+
+def test_what_is_too_much_at_once_is_sent_in_pieces(
+    small: Small, team: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "CHUNK", 300_000)
+    small.most = 300_000
+    assert send_blob(team, io.BytesIO(CONTENT), sha256(CONTENT), len(CONTENT)) == "uploaded"
+    assert small.blobs["team/jax", sha256(CONTENT)] == CONTENT
+    assert len(small.paths("PATCH")) == 4
+    small.most = 1000
+    with pytest.raises(NetworkFailure, match="413") as raised:
+        send_blob(team, io.BytesIO(CONTENT[1:]), sha256(CONTENT[1:]), len(CONTENT) - 1)
+    assert "client_max_body_size" in str(raised.value)
+
+
+def test_a_blob_that_became_another_is_refused(small: Small, team: Repository) -> None:
+    other = Answer(status=201, headers={"Docker-Content-Digest": D})
+    small.odd["PUT /v2/team/jax/blobs/uploads/1"] = [other]
+    with pytest.raises(NetworkFailure, match=f"was sent, and {D} is at the registry"):
+        send_blob(team, io.BytesIO(b"a"), sha256(b"a"), 1)
+
+
+def test_who_is_let_in_anew_in_the_middle_sends_the_whole_again(
+    small: Small, home: dict[str, str]
+) -> None:
+    small.login, small.expires = ("me", "secret"), 1
+    logged_in(home, small.host)
+    with opened(small.host, home, seconds=0.5) as registry:
+        team = Repository(registry=registry, name="team/jax")
+        assert send_blob(team, io.BytesIO(CONTENT), sha256(CONTENT), len(CONTENT)) == "uploaded"
+    assert small.blobs["team/jax", sha256(CONTENT)] == CONTENT
+
+
+def test_a_registry_without_mounts_gets_the_content(small: Small, team: Repository) -> None:
+    digest = small.put_blob("team/torch", b"shared")
+    small.mounts = False
+    assert send_blob(team, io.BytesIO(b"shared"), digest, 6, source="team/torch") == "uploaded"
+    small.odd["POST /v2/team/jax/blobs/uploads/"] = [Answer(status=405)]
+    other = small.put_blob("team/torch", b"other")
+    assert send_blob(team, io.BytesIO(b"other"), other, 5, source="team/torch") == "uploaded"
 
 
 def test_a_blob_of_a_neighbour_is_taken_from_there(small: Small, team: Repository) -> None:
