@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 CPU: Final = "cpu"
+GZIP: Final = "gzip"
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
 
@@ -178,11 +179,15 @@ class Base:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """An image about to be made from a base: its content key, and every name it will get."""
+    """An image about to be made from a base: its content key, and every name it will get.
+
+    `compression` is that of its layers: `gzip`, or `zstd` with its level, such as `zstd3`.
+    """
 
     image: Image
     base: Base
     key: str
+    compression: str = GZIP
 
     @property
     def reference(self) -> str:

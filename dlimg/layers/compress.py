@@ -22,7 +22,7 @@ PART: Final = 1 << 20
 def compress(parts: Iterable[Piece], write: Callable[[bytes], object]) -> Spliced:
     """Writes the layer."""
     file, tar = Counted(), Counted()
-    for part in _cut(tar_stream(parts)):
+    for part in cut(tar_stream(parts), PART):
         tar.update(part)
         trailer = struct.pack("<2L", zlib.crc32(part), len(part))
         member = MEMBER_HEADER + bytes(deflate.deflate_compress(part, LEVEL)) + trailer
@@ -31,13 +31,13 @@ def compress(parts: Iterable[Piece], write: Callable[[bytes], object]) -> Splice
     return Spliced(digest=file.digest, size=file.size, diff_id=tar.digest, unpacked=tar.size)
 
 
-def _cut(stream: Iterable[bytes]) -> Iterator[bytes]:
+def cut(stream: Iterable[bytes], length: int) -> Iterator[bytes]:
     """The same bytes in parts of one length, but for the last."""
     held = bytearray()
     for chunk in stream:
         held += chunk
-        while len(held) >= PART:
-            yield bytes(held[:PART])
-            del held[:PART]
+        while len(held) >= length:
+            yield bytes(held[:length])
+            del held[:length]
     if held:
         yield bytes(held)

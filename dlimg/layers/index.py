@@ -8,8 +8,8 @@ from hashlib import sha256
 from typing import Final, Self
 
 from dlimg.layers.splice import FORMAT
+from dlimg.model import GZIP
 
-GZIP: Final = "gzip"
 _KEY: Final = re.compile(
     r"(?P<kind>[a-z]+)-(?P<source>[0-9a-f]{64})(?:-py(?P<python>3\.\d+))?-(?P<compression>[a-z0-9]+)"
 )
@@ -61,9 +61,13 @@ def source_of(parts: Iterable[str]) -> str:
     return sha256(json.dumps(list(parts)).encode()).hexdigest()
 
 
-def entry_text(key: Key, layer: Layer) -> str:
-    """The index entry; it says all that it stands for, so that people can read a store."""
-    return json.dumps({"format": FORMAT, **asdict(key), **asdict(layer)}, indent=2) + "\n"
+def entry_text(key: Key, layer: Layer, words: str = "") -> str:
+    """The index entry; it says all that it stands for, so that people can read a store.
+
+    `words` is what the layer is, such as a wheel's name and version.
+    """
+    values = {"format": FORMAT, **asdict(key), **asdict(layer), "words": words}
+    return json.dumps(values, indent=2) + "\n"
 
 
 def parse_entry(text: str) -> Layer | None:
@@ -75,6 +79,16 @@ def parse_entry(text: str) -> Layer | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return layer if of_this_format and _is_right(layer) else None
+
+
+def words_of(text: str) -> str:
+    """What an index entry says that its layer is; nothing where it does not say."""
+    try:
+        values = json.loads(text)
+        words = values.get("words", "")
+    except (ValueError, AttributeError, RecursionError):
+        return ""
+    return words if isinstance(words, str) else ""
 
 
 def _is_right(layer: Layer) -> bool:

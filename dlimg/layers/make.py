@@ -1,41 +1,51 @@
 """Layers of wheels, through the store: a large wheel, and several small ones."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
 from typing import IO, Final
 
+from dlimg.layers.compression import Press, presses
 from dlimg.layers.entry import arranged
 from dlimg.layers.faults import damaged
-from dlimg.layers.index import GZIP, Key, Layer, source_of
+from dlimg.layers.index import Key, Layer, source_of
 from dlimg.layers.scheme import depends_on_python, entries
-from dlimg.layers.splice import Spliced, splice
+from dlimg.layers.splice import Spliced
 from dlimg.layers.store import Store, find, make
-from dlimg.layers.tar import Piece, pieces
+from dlimg.layers.tar import pieces
 from dlimg.layers.wheel import OpenWheel, open_wheel
-from dlimg.model import Wheel
+from dlimg.model import GZIP, Wheel
 
 # Wheels from this size on get layers of their own: they hold nearly all bytes, and are few.
 LARGE: Final = 4_000_000
 
 Locate = Callable[[Wheel], Path]
-Press = Callable[[Iterable[Piece], Callable[[bytes], object]], Spliced]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
     """What making layers needs: the store, where wheels lie on disk, and somebody to tell.
 
-    `locate` is asked only for a wheel whose layer is not there yet; it may fetch it. `press`
-    writes layers, and `compression` is what it is called in keys.
+    `locate` is asked only for a wheel whose layer is not there yet; it may fetch it.
+    `compression` is that of the images' layers, as keys call it. What is kept to make layers
+    from, and is none itself, is gzip always.
     """
 
     store: Store
     locate: Locate
     say: Callable[[str], None]
-    press: Press = splice
     compression: str = GZIP
+
+    @property
+    def press(self) -> Press:
+        """Who writes the layers of wheels."""
+        return presses(self.compression).press
+
+    @property
+    def pack(self) -> Press:
+        """Who writes the layers of what lies in no wheel."""
+        return presses(self.compression).pack
 
 
 def is_large(wheel: Wheel) -> bool:
@@ -83,7 +93,8 @@ def _layer(
         found = [entry for wheel in found_wheels for entry in entries(wheel, python=python)]
         return workshop.press(pieces(arranged(found)), file.write)
 
-    return make(workshop.store, key, write, workshop.say)
+    words = ", ".join(sorted(f"{wheel.name} {wheel.version}" for wheel in wheels))
+    return make(workshop.store, key, write, workshop.say, words=words)
 
 
 def opened(workshop: Workshop, wheel: Wheel) -> OpenWheel:

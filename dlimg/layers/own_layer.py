@@ -15,7 +15,7 @@ from typing import IO, Final
 
 from dlimg.draw.dockerfile import constraints, cuda_home, interpreter, requirements
 from dlimg.layers.entry import PLAIN, Entry, arranged, link
-from dlimg.layers.index import GZIP, Key, Layer, source_of
+from dlimg.layers.index import Key, Layer, source_of
 from dlimg.layers.make import Workshop, opened
 from dlimg.layers.own import own_entries
 from dlimg.layers.record import parse_record
@@ -25,7 +25,7 @@ from dlimg.layers.splice import Spliced, splice
 from dlimg.layers.store import find, make
 from dlimg.layers.tar import pieces
 from dlimg.layers.wheel import OpenWheel
-from dlimg.model import Image, Wheel
+from dlimg.model import GZIP, Image, Wheel
 
 _OURS: Final = "dlimg"
 

