@@ -124,6 +124,7 @@ def _making(commands: Commands) -> None:
         one.add_argument("--jobs", type=int, default=2, metavar="N", help="builds at once (2)")
         options.base(one)
         options.builder(one)
+        options.compression(one)
         options.find_links(one)
         options.engine_choice(one)
         options.output_format(one)

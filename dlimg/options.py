@@ -66,6 +66,14 @@ def base(one: argparse.ArgumentParser) -> None:
     )
 
 
+def compression(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--compression",
+        metavar="METHOD",
+        help="that of the layers: gzip, zstd, or zstd with a level, as zstd:9 (the matrix's, gzip)",
+    )
+
+
 def builder(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--builder",

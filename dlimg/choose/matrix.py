@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dlimg.errors import Problem
-from dlimg.model import StackException
+from dlimg.model import GZIP, StackException
 
 AXES: Final = ("version", "accelerator", "python", "os", "flavour")
 # The framework of a family that no facts speak of.
@@ -90,6 +90,8 @@ class Matrix:
 
     `required` maps `any`, `cpu`, `cuda`, a flavour or a family to checks.
 
+    `compression` is that of layers, as `Planned` has it.
+
     `problems` is what is wrong with it; then `unsound` names the families about which nothing
     further can be said, and these, like unsound stacks, systems and groups, are left out.
     """
@@ -103,5 +105,6 @@ class Matrix:
     families: Mapping[str, Family]
     groups: Mapping[str, tuple[Match, ...]]
     required: Mapping[str, tuple[Required, ...]] = field(default_factory=dict)
+    compression: str = GZIP
     problems: tuple[Problem, ...] = ()
     unsound: frozenset[str] = frozenset()

@@ -5,17 +5,19 @@ from functools import partial
 from typing import Final, TypeVar
 
 from dlimg.choose import shapes
+from dlimg.choose.compression import named
 from dlimg.choose.form import Form
 from dlimg.choose.matrix import AXES, Family, Matrix, OperatingSystemChoice, StackChoice
 from dlimg.choose.read_family import read_family, read_groups, read_kinds
 from dlimg.choose.required import read_required
 from dlimg.choose.yamltext import Node, Table, parse_yaml
 from dlimg.errors import nearest
-from dlimg.model import CPU, Flavour, StackException
+from dlimg.model import CPU, GZIP, Flavour, StackException
 
 TOP: Final = (
     "registry",
     "platform",
+    "compression",
     "operating_systems",
     "stacks",
     "flavours",
@@ -54,6 +56,9 @@ def parse_matrix(text: str, source: str) -> Matrix:
         source=source,
         registry=form.shaped(top.get("registry"), "registry", shapes.REGISTRY, "dlimg").rstrip("/"),
         platform=form.shaped(top.get("platform"), "platform", shapes.PLATFORM, PLATFORM),
+        compression=named(
+            form.shaped(top.get("compression"), "compression", shapes.COMPRESSION, GZIP)
+        ),
         operating_systems=_without(systems, lost),
         stacks=_without(stacks, lost_stacks),
         flavours=_flavours(form, top.get("flavours")),

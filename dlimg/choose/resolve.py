@@ -12,7 +12,7 @@ from dlimg.choose.names import cell_names
 from dlimg.choose.required import dead, places
 from dlimg.choose.rules import Judge
 from dlimg.errors import BadInput, Problem
-from dlimg.model import NOTHING, Cell, Dropped, Stack
+from dlimg.model import GZIP, NOTHING, Cell, Dropped, Stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,7 @@ class Resolution:
     aliases: Mapping[str, tuple[str, ...]]
     groups: Mapping[str, tuple[str, ...]]
     required_places: Mapping[str, str]
+    compression: str = GZIP
 
 
 def resolve(matrix: Matrix, facts: Facts, digests: Mapping[str, str] = NOTHING) -> Resolution:
@@ -63,6 +64,7 @@ def resolve(matrix: Matrix, facts: Facts, digests: Mapping[str, str] = NOTHING) 
         aliases=aliases,
         groups=groups,
         required_places=places(matrix),
+        compression=matrix.compression,
     )
 
 

@@ -68,6 +68,12 @@ CHECK: Final = Shape(
     "the name of a check",
     "write e.g. pip_check, or a pattern such as manners_*",
 )
+# Levels that zstd takes without asking readers for more memory than they give.
+COMPRESSION: Final = Shape(
+    r"gzip|zstd(?::(?:[1-9]|1[0-9]))?",
+    "a compression of layers",
+    "write gzip, zstd, or zstd with a level from 1 to 19, e.g. zstd:9",
+)
 PACKAGE: Final = Shape(_PACKAGE, "the name of a package", "")
 # The name is what dlimg needs; the rest is judged in full when the cell is locked.
 REQUIREMENT: Final = Shape(

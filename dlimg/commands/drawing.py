@@ -162,7 +162,8 @@ def _plan(
         case "github":
             out(json.dumps(github_jobs(plan)) + "\n")
         case "bake":
-            _print_bake([_from_registry(one, pins) for one in images])
+            compression = project.resolution.compression
+            _print_bake([_from_registry(one, pins, compression) for one in images])
         case _:
             _plan_table(plan, environment)
 
@@ -179,7 +180,7 @@ def _print_bake(planned: Sequence[Planned]) -> None:
     print_json(files[0])
 
 
-def _from_registry(one: Image, pins: Mapping[str, str]) -> Planned:
+def _from_registry(one: Image, pins: Mapping[str, str], compression: str) -> Planned:
     """An image as any buildx builder can make it: its base from where FROM says."""
     system = one.cell.os
     identity = pins.get(system.name, "")
@@ -190,7 +191,9 @@ def _from_registry(one: Image, pins: Mapping[str, str]) -> Planned:
         identity=identity or name,
         reference=f"docker-image://{name}",
     )
-    return Planned(image=one, base=base, key=key(one, base))
+    return Planned(
+        image=one, base=base, key=key(one, base, compression), compression=compression
+    )
 
 
 def _plan_table(plan: Sequence[Entry], environment: Mapping[str, str]) -> None:

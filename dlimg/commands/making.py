@@ -19,6 +19,7 @@ from dlimg.commands.project import (
     DEFAULT,
     Project,
     chosen,
+    compression_of,
     private_engine,
     read_project,
 )
@@ -93,7 +94,7 @@ def walked(walk: Walk) -> tuple[list[Line], Engine]:
     if walk.goes_to("test") and arguments.device:
         check_device(arguments.device, engine)
     bases = _bases(walk, images, engine)
-    planned = _planned(images, bases)
+    planned = _planned(images, bases, compression_of(walk.project, arguments))
     results = {one.planned.image.cell.id: one for one in _build(walk, planned, engine)}
     lines = [
         _line(walk, image, results.get(image.cell.id), bases[image.cell.os.name], engine)
@@ -156,14 +157,19 @@ def _bases(walk: Walk, images: Sequence[Image], engine: Engine) -> dict[str, Bas
 
 
 def _planned(
-    images: Sequence[Image], bases: Mapping[str, Base | DlimgError]
+    images: Sequence[Image], bases: Mapping[str, Base | DlimgError], compression: str
 ) -> tuple[Planned, ...]:
     """Every image whose base is at hand, with its key; the plan is told before it is done."""
     planned = []
     for image in images:
         base = bases[image.cell.os.name]
         if isinstance(base, Base):
-            one = Planned(image=image, base=base, key=key(image, base))
+            one = Planned(
+                image=image,
+                base=base,
+                key=key(image, base, compression),
+                compression=compression,
+            )
             source = f"{base.source} base {base.identity[:19]}"
             say(f"plan: {one.reference} on {image.cell.os.image}, {source}")
             planned.append(one)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from dlimg.choose.compression import asked
 from dlimg.choose.facts import parse_facts
 from dlimg.choose.read_matrix import parse_matrix
 from dlimg.choose.resolve import Resolution, resolve
@@ -83,6 +84,13 @@ def chosen(project: Project, arguments: Namespace, *, otherwise: str = "") -> tu
     group = arguments.group or ("" if arguments.patterns else otherwise)
     cells = in_group(resolution.cells, resolution.groups, group) if group else resolution.cells
     return select(cells, arguments.patterns)
+
+
+def compression_of(project: Project, arguments: Namespace) -> str:
+    """The compression of layers: the command line's, or else the matrix's."""
+    if not arguments.compression:
+        return project.resolution.compression
+    return asked(arguments.compression)
 
 
 def private_engine(arguments: Namespace) -> Literal["allow", "refuse"]:

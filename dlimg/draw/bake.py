@@ -5,7 +5,7 @@ from typing import Final
 
 from dlimg.draw.dockerfile import EPOCH
 from dlimg.draw.key import ARCHITECTURE
-from dlimg.model import NOTHING, Cell, Image, Planned
+from dlimg.model import GZIP, NOTHING, Cell, Image, Planned
 
 # A plan of thousands of cells in one file takes long to read; a caller can run the files
 # one after another.
@@ -98,10 +98,19 @@ def _target(
         "tags": [planned.reference, planned.moving_reference],
         "platforms": [ARCHITECTURE],
         "secret": [_literal(f"type=file,id={name},src={path}") for name, path in secrets.items()],
-        "output": ["type=docker"],
+        "output": [_output(planned.compression)],
         # With an attestation the image becomes an index, whose digest is not the manifest's.
         "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
     }
+
+
+def _output(compression: str) -> str:
+    """Into the engine. What is not gzip has a media type that Docker's own manifests lack."""
+    if compression == GZIP:
+        return "type=docker"
+    method, level = compression[:4], compression[4:]
+    forced = f"compression={method},compression-level={level},force-compression=true"
+    return f"type=docker,{forced},oci-mediatypes=true"
 
 
 def _base_names(image: Image) -> tuple[str, ...]:

@@ -6,8 +6,10 @@ from dataclasses import replace
 import make
 import pytest
 
+from dlimg.choose.compression import asked, named
 from dlimg.draw.bake import bake_file, bake_files, system_file, target_name
 from dlimg.draw.key import key
+from dlimg.errors import BadInput
 from dlimg.model import BaseSource, Planned
 
 
@@ -40,6 +42,30 @@ def test_a_target_holds_all_that_a_build_needs() -> None:
         "output": ["type=docker"],
         "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
     }
+
+
+def test_layers_of_zstd() -> None:
+    one = make.planned()
+    (target,) = bake_file([replace(one, compression="zstd19")])["target"].values()  # type: ignore[attr-defined]
+    (output,) = target["output"]
+    assert output.startswith("type=docker,compression=zstd,compression-level=19,force-compression")
+    assert output.endswith(",oci-mediatypes=true")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("gzip", "gzip"), ("zstd", "zstd3"), ("zstd:1", "zstd1"), ("zstd:19", "zstd19")],
+)
+def test_a_compression_that_was_asked_for(text: str, name: str) -> None:
+    assert asked(text) == named(text) == name
+
+
+@pytest.mark.parametrize(
+    "text", ["", "zst", "zstd3", "zstd:", "zstd:0", "zstd:20", "ZSTD", "gzip:6"]
+)
+def test_a_compression_that_there_is_not(text: str) -> None:
+    with pytest.raises(BadInput, match="is not a compression of layers"):
+        asked(text)
 
 
 def test_a_target_is_named_without_dots() -> None:
@@ -92,8 +118,10 @@ def test_the_key_changes_with_whatever_changes_the_image_and_with_nothing_else()
         key(replace(image, dockerfile="FROM debian:trixie-slim\nRUN true\n"), base),
         key(replace(image, labels={"a": "b"}), base),
         key(image, make.base("debian12")),
+        key(image, base, "zstd3"),
+        key(image, base, "zstd9"),
     }
-    assert len(others | {same}) == 4
+    assert len(others | {same}) == 6
 
 
 def test_the_key_of_a_known_image_stays_what_it_is() -> None:

@@ -164,6 +164,9 @@ BAD = [
         ["'hurz' is not a platform", ":5", "manylinux_2_28"],
     ),
     ("families:", "platform: x86_64-manylinux_2_x\nfamilies:", ["is not a platform of w", ":5"]),
+    ("families:", "compression: lzma\nfamilies:", ["is not a compression of layers", ":5"]),
+    ("families:", "compression: zstd:20\nfamilies:", ["is not a compression of layers", ":5"]),
+    ("families:", "compression: [gzip]\nfamilies:", ["compression must be one text", ":5"]),
     ("families:", "registry: Dl Img/../x\nfamilies:", ["is not a place for images", ":5"]),
     ("families:", "registry: https://x.example/y\nfamilies:", ["is not a place for images", ":5"]),
     ("debian:trixie-slim", "debian:trixie-slim\\nRUN evil", ["image", "cannot be printed", ":2"]),
@@ -238,6 +241,7 @@ def test_a_tab_elsewhere_is_no_indentation() -> None:
 # What may stand there instead, and how many cells there are then.
 FINE = [
     ("families:", "registry: ghcr.io/team/images/\nfamilies:", 4),
+    ("families:", "compression: zstd:9\nfamilies:", 4),
     ("families:", "registry: 127.0.0.1:5000\nfamilies:", 4),
     ("families:", "registry: '[::1]:5000/team'\nfamilies:", 4),
     ("families:", "platform: x86_64-manylinux_2_31\nfamilies:", 4),
@@ -424,7 +428,8 @@ def test_the_schema_refuses_the_shapes_that_dlimg_refuses(
 
 
 @pytest.mark.parametrize(
-    "name", ["registry", "platform", "image", "name", "version", "package", "check"]
+    "name",
+    ["registry", "platform", "compression", "image", "name", "version", "package", "check"],
 )
 def test_the_schema_has_the_patterns_of_dlimg(name: str) -> None:
     shape = getattr(shapes, name.upper())
