@@ -1,0 +1,72 @@
+"""Layers that came from elsewhere, as gzip, to layers of another compression."""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from dlimg.errors import Negative
+from dlimg.layers.index import Key, Layer
+from dlimg.layers.make import Workshop
+from dlimg.layers.splice import Spliced
+from dlimg.layers.store import find, make
+from dlimg.model import GZIP
+
+_PIECE: Final = 1 << 20
+_GZIP: Final = 31  # zlib's number for a gzip header and trailer
+
+
+def recompressed(layers: Sequence[Layer], workshop: Workshop) -> tuple[Layer, ...]:
+    """These layers of the store in the workshop's compression; the same ones where it is gzip.
+
+    Raises Negative for one whose bytes are not what they were.
+    """
+    if workshop.compression == GZIP:
+        return tuple(layers)
+    return tuple(_recompressed(layer, workshop) for layer in layers)
+
+
+def recompressed_key(layer: Layer, compression: str) -> Key:
+    """What a layer is made from here is a tar: its diff id."""
+    source = layer.diff_id.removeprefix("sha256:")
+    return Key(kind="system", source=source, compression=compression)
+
+
+def inflated(blob: Path) -> Iterator[bytes]:
+    """What a gzip file of any number of members holds, in pieces; raises zlib.error, EOFError."""
+    inflater = zlib.decompressobj(_GZIP)
+    with blob.open("rb") as file:
+        while piece := file.read(_PIECE):
+            text = b""
+            # zlib may have taken all of a piece and still hold back what it had no room for.
+            while piece or len(text) == _PIECE:
+                if inflater.eof:
+                    inflater = zlib.decompressobj(_GZIP)
+                text = inflater.decompress(piece, _PIECE)
+                yield text
+                piece = inflater.unused_data or inflater.unconsumed_tail
+    if not inflater.eof:
+        raise EOFError("it is cut off")
+
+
+def _recompressed(layer: Layer, workshop: Workshop) -> Layer:
+    def write(file: IO[bytes]) -> Spliced:
+        blob = workshop.store.blob(layer)
+        try:
+            written = workshop.pack(inflated(blob), file.write)
+        except (zlib.error, EOFError) as error:
+            raise _damaged(layer) from error
+        if written.diff_id != layer.diff_id:
+            raise _damaged(layer)
+        return written
+
+    key = recompressed_key(layer, workshop.compression)
+    words = "system, compressed anew"
+    return find(workshop.store, key) or make(workshop.store, key, write, workshop.say, words=words)
+
+
+def _damaged(layer: Layer) -> Negative:
+    return Negative(
+        f"the store's layer {layer.digest} is damaged",
+        hint="run `dlimg layers verify`, then build again: it is made anew",
+    )
