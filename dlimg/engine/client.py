@@ -184,6 +184,15 @@ def docker_command(environment: Mapping[str, str]) -> Path | None:
     return Path(found) if found else None
 
 
+def has_containerd_store(engine: Engine) -> bool:
+    """Whether images are kept in containerd's store; else the engine has Docker's own, older one.
+
+    The older one keeps no manifests and unpacks every layer; its BuildKit has no OCI exporter.
+    """
+    status = engine.sdk.info().get("DriverStatus") or ()
+    return ["driver-type", "io.containerd.snapshotter.v1"] in [list(pair) for pair in status]
+
+
 def free_bytes(engine: Engine) -> int | None:
     """Free bytes where the engine keeps its data; nothing when that is not on this machine."""
     if not engine.host.startswith("unix://") or not engine.root:

@@ -1,0 +1,190 @@
+"""What the classic image store saves, made to what containerd's store would have written."""
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from dlimg.engine.client import Engine
+from dlimg.errors import Negative
+from dlimg.layers.saved import same_as_containerd, saved
+
+OURS = "1980-01-02T00:00:00Z"
+LONG = "very/" * 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A member of a tar: a folder where there is no content."""
+
+    content: bytes | None = b""
+    mode: int = 0o644
+    time: int = 7
+    group: int = 0
+    link: str = ""
+    attribute: str = ""
+
+
+FOLDER = File(content=None, mode=0o755)
+GONE = File(mode=0o600, time=1_795_275_602)  # as overlayfs's file for it, with the time
+
+
+def tar(files: Mapping[str, File], *, start: str = "") -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path, file in files.items():
+            member = tarfile.TarInfo(start + path)
+            member.mode, member.mtime, member.gid = file.mode, file.time, file.group
+            member.linkname = file.link
+            member.type = tarfile.SYMTYPE if file.link else tarfile.REGTYPE
+            if file.attribute:
+                member.pax_headers = {"SCHILY.xattr.security.capability": file.attribute}
+            if file.content is None:
+                member.type = tarfile.DIRTYPE
+            else:
+                member.size = 0 if file.link else len(file.content)
+            archive.addfile(member, io.BytesIO(file.content or b""))
+    return out.getvalue()
+
+
+def opened(content: bytes) -> tarfile.TarFile:
+    return tarfile.open(fileobj=io.BytesIO(content))
+
+
+def left(upper: Mapping[str, File], *below: Mapping[str, File]) -> list[str]:
+    lower = [opened(tar(files, start="./")) for files in below]
+    content = b"".join(same_as_containerd(opened(tar(upper)), lower))
+    return opened(content).getnames()
+
+
+BELOW = {
+    "etc": FOLDER,
+    "etc/a": File(content=b"a"),
+    "etc/link": File(link="a"),
+    "tmp": FOLDER,
+    "tmp/x": FOLDER,
+}
+
+
+@pytest.mark.parametrize(
+    ("upper", "expected"),
+    [
+        ({"etc": FOLDER, "etc/a": File(content=b"a")}, []),
+        ({"etc": FOLDER, "etc/a": File(content=b"b")}, ["etc", "etc/a"]),
+        ({"etc": FOLDER, "etc/a": File(content=b"a", mode=0o600)}, ["etc", "etc/a"]),
+        ({"etc": FOLDER, "etc/a": File(content=b"a", time=8)}, ["etc", "etc/a"]),
+        ({"etc": FOLDER, "etc/a": File(content=b"a", group=4)}, ["etc", "etc/a"]),
+        ({"etc": FOLDER, "etc/a": File(content=b"a", attribute="x")}, ["etc", "etc/a"]),
+        ({"etc": FOLDER, "etc/link": File(link="a")}, []),
+        ({"etc": FOLDER, "etc/link": File(link="b")}, ["etc", "etc/link"]),
+        ({"etc": FOLDER, "etc/.wh.a": GONE}, ["etc", "etc/.wh.a"]),
+        ({"tmp": File(content=None, mode=0o755, time=9)}, []),
+        ({"tmp": File(content=None, mode=0o1777)}, ["tmp"]),
+        ({"new": FOLDER, "new/.wh..wh..opq": GONE}, ["new"]),
+        ({"etc": FOLDER, "etc/.wh..wh..opq": GONE}, ["etc", "etc/.wh..wh..opq"]),
+        ({"tmp": FOLDER, "tmp/x": FOLDER, "tmp/x/y": File()}, ["tmp", "tmp/x", "tmp/x/y"]),
+        ({"etc": FOLDER, "etc/new": File()}, ["etc", "etc/new"]),
+    ],
+)
+def test_what_stays(upper: Mapping[str, File], expected: Sequence[str]) -> None:
+    assert left(upper, BELOW) == expected
+
+
+def test_the_highest_below_counts() -> None:
+    upper = {"etc/a": File(content=b"a")}
+    assert left(upper, BELOW, {"etc/a": File(content=b"b")}) == ["etc/a"]
+    assert left(upper, {"etc/a": File(content=b"b")}, BELOW) == []
+
+
+def test_what_stays_keeps_its_bytes() -> None:
+    files = {"a": File(content=b"x" * 513, attribute="y"), LONG + "b": File(content=b"z")}
+    content = tar(files)
+    made = b"".join(same_as_containerd(opened(content), [opened(tar(BELOW))]))
+    assert made == content[: len(made) - 1024] + bytes(1024)
+    assert content[len(made) - 1024 :].strip(b"\0") == b""
+
+
+@pytest.mark.parametrize("folder", ["etc", LONG.rstrip("/")])
+def test_a_removed_file_has_no_time(folder: str) -> None:
+    made = b"".join(same_as_containerd(opened(tar({f"{folder}/.wh.a": GONE})), []))
+    (member,) = opened(made).getmembers()
+    assert (member.mode, member.mtime, member.uid, member.gid) == (0, 0, 0, 0)
+    # Go's writer gives the numbers of a device to whatever it writes.
+    assert b"ustar\x0000" + bytes(64) + b"0000000\x000000000\x00" in made
+
+
+def archive(layers: Sequence[bytes], history: Sequence[Mapping[str, object]]) -> bytes:
+    config = {
+        "config": {"Env": ["A=1"]},
+        "history": history,
+        "rootfs": {"type": "layers", "diff_ids": ["of this store"] * len(layers)},
+    }
+    names = [f"{number}/layer.tar" for number in range(len(layers))]
+    files = dict(zip(names, layers, strict=True)) | {"config.json": json.dumps(config).encode()}
+    listing = [{"Config": "config.json", "RepoTags": ["a:b"], "Layers": names}]
+    files["manifest.json"] = json.dumps(listing).encode()
+    return tar({name: File(content=content) for name, content in files.items()})
+
+
+def an_engine(folder: Path, content: bytes) -> Engine:
+    """Its `docker image save --output FILE NAME` gives this."""
+    (folder / "content").write_bytes(content)
+    docker = folder / "docker"
+    docker.write_text(f'#!/bin/sh\n[ "$1 $2 $5" = "image save a:b" ] && cp {folder}/content "$4"\n')
+    docker.chmod(0o755)
+    return cast("Engine", SimpleNamespace(docker=docker, environment={"PATH": "/usr/bin:/bin"}))
+
+
+def read(layout: Path, described: Mapping[str, Any]) -> bytes:
+    content = (layout / "blobs/sha256" / described["digest"].removeprefix("sha256:")).read_bytes()
+    assert len(content) == described["size"]
+    assert f"sha256:{hashlib.sha256(content).hexdigest()}" == described["digest"]
+    return content
+
+
+def test_the_layout_of_what_was_saved(tmp_path: Path) -> None:
+    # The base's own layers stay as they are, whatever they are.
+    base = [tar(BELOW, start="./"), tar({"etc": FOLDER, "etc/a": File(content=b"a")})]
+    upper = {"etc": FOLDER, "etc/a": File(content=b"a"), "etc/b": File(content=b"b")}
+    history = [
+        {"created": "2026-11-03T00:00:00Z"},
+        {"created": "2026-11-03T00:00:00Z"},
+        {"created": OURS, "empty_layer": True},
+        {"created": OURS},
+    ]
+    engine = an_engine(tmp_path, archive([*base, tar(upper)], history))
+    layout = tmp_path / "layout"
+    saved(engine, "a:b", layout)
+    (described,) = json.loads((layout / "index.json").read_text())["manifests"]
+    manifest = json.loads(read(layout, described))
+    config = json.loads(read(layout, manifest["config"]))
+    tars = [gzip.decompress(read(layout, layer)) for layer in manifest["layers"]]
+    assert tars[:2] == base
+    assert opened(tars[2]).getnames() == ["etc", "etc/b"]
+    digests = [f"sha256:{hashlib.sha256(content).hexdigest()}" for content in tars]
+    assert config["rootfs"]["diff_ids"] == digests
+    assert config["config"] == {"Env": ["A=1"]}
+    assert {path.name for path in layout.iterdir()} == {"blobs", "index.json", "oci-layout"}
+    assert len(list((layout / "blobs/sha256").iterdir())) == 5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", tar({"manifest.json": File(content=b"[")}), tar({})],
+)
+def test_what_is_no_image(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(Negative, match="saved a damaged image"):
+        saved(an_engine(tmp_path, content), "a:b", tmp_path / "layout")
+
+
+def test_an_engine_that_does_not_save(tmp_path: Path) -> None:
+    with pytest.raises(Negative, match="save"):
+        saved(an_engine(tmp_path, b""), "other:b", tmp_path / "layout")
