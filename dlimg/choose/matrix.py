@@ -85,6 +85,24 @@ class Required:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PromisedGpu:
+    """A GPU that the images are meant for, as the matrix calls it."""
+
+    line: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """Findings of `dlimg lint` that are known and stay; `about` is a pattern for their subject."""
+
+    line: int
+    id: str
+    about: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
     """Everything a matrix file says. `flavours` maps flavour -> accelerator kind -> packages.
 
@@ -105,6 +123,8 @@ class Matrix:
     families: Mapping[str, Family]
     groups: Mapping[str, tuple[Match, ...]]
     required: Mapping[str, tuple[Required, ...]] = field(default_factory=dict)
+    gpus: tuple[PromisedGpu, ...] = ()
+    accepted: tuple[Accepted, ...] = ()
     compression: str = GZIP
     problems: tuple[Problem, ...] = ()
     unsound: frozenset[str] = frozenset()

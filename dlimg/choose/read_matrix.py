@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 from dlimg.choose import shapes
 from dlimg.choose.compression import named
 from dlimg.choose.form import Form
+from dlimg.choose.linted import read_accepted, read_gpus
 from dlimg.choose.matrix import AXES, Family, Matrix, OperatingSystemChoice, StackChoice
 from dlimg.choose.read_family import read_family, read_groups, read_kinds
 from dlimg.choose.required import read_required
@@ -22,6 +23,8 @@ TOP: Final = (
     "stacks",
     "flavours",
     "required_checks",
+    "gpus",
+    "lint",
     "families",
     "groups",
 )
@@ -64,6 +67,8 @@ def parse_matrix(text: str, source: str) -> Matrix:
         flavours=_flavours(form, top.get("flavours")),
         families=_without(families, unsound),
         required=required,
+        gpus=read_gpus(form, top.get("gpus")),
+        accepted=read_accepted(form, top.get("lint")),
         groups=read_groups(form, top.get("groups"), families),
         unsound=frozenset(unsound),
         problems=tuple(form.problems),  # last: what stands above may add to them

@@ -68,6 +68,11 @@ CHECK: Final = Shape(
     "the name of a check",
     "write e.g. pip_check, or a pattern such as manners_*",
 )
+FINDING: Final = Shape(
+    r"[a-z]+(?:-[a-z]+)*",
+    "the id of a finding",
+    "write it as `dlimg lint` does, e.g. os-end-of-life",
+)
 # Levels that zstd takes without asking readers for more memory than they give.
 COMPRESSION: Final = Shape(
     r"gzip|zstd(?::(?:[1-9]|1[0-9]))?",

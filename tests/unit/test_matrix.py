@@ -79,6 +79,23 @@ def test_a_good_matrix() -> None:
     assert found.groups["default"] == ("jax-0.12.0.1-cpu-py3.13-debian13",)
 
 
+def test_what_lint_is_told() -> None:
+    more = """\
+gpus: [T4, sm_90]
+lint:
+  - {id: os-end-of-life, about: debian12, why: one more year}
+  - {id: no-facts, why: theirs}
+"""
+    matrix = parse_matrix(GOOD + more, "matrix.yaml")
+    assert not matrix.problems
+    assert [(one.name, one.line) for one in matrix.gpus] == [("T4", 25), ("sm_90", 25)]
+    said = [(one.id, one.about, one.why, one.line) for one in matrix.accepted]
+    assert said == [
+        ("os-end-of-life", "debian12", "one more year", 27),
+        ("no-facts", "*", "theirs", 28),
+    ]
+
+
 def test_what_drops_says_why_and_who_says_so() -> None:
     dropped = {one.id: one for one in cells_of(GOOD).dropped}
     fact = dropped["jax-0.12.0.1-cpu-py3.11-debian13"]
@@ -96,6 +113,16 @@ def test_versions_are_text(written: str) -> None:
 
 # What is written instead of what, and what must be said about it: message, place, hint.
 BAD = [
+    ("groups:", "gpus: T4\ngroups:", ["gpus must be a list", ":22"]),
+    ("groups:", "gpus: [T4, T4]\ngroups:", ["'T4' stands twice in gpus", ":22"]),
+    ("groups:", "lint: [{id: x}]\ngroups:", ["an entry of lint needs the key 'why'", ":22"]),
+    ("groups:", "lint: [{id: X, why: y}]\ngroups:", ["'X' is not the id of a finding", ":22"]),
+    ("groups:", "lint: [{id: x, whyy: y}]\ngroups:", ["unknown key 'whyy'", "mean 'why'", ":22"]),
+    (
+        "groups:",
+        "lint:\n  - {id: x, why: y}\n  - {id: x, why: z}\ngroups:",
+        ["x about * is accepted twice", ":24"],
+    ),
     ("version: [0.12.0.1]", "version: []", ["version of family jax is an empty list", ":9"]),
     ("version: [0.12.0.1]", "version: 0.12.0.1", ["must be a list", ":9"]),
     ("version: [0.12.0.1]", "version: [0.12.0.1, 0.12.0.1]", ["stands twice", ":9"]),
@@ -429,7 +456,17 @@ def test_the_schema_refuses_the_shapes_that_dlimg_refuses(
 
 @pytest.mark.parametrize(
     "name",
-    ["registry", "platform", "compression", "image", "name", "version", "package", "check"],
+    [
+        "registry",
+        "platform",
+        "compression",
+        "image",
+        "name",
+        "version",
+        "package",
+        "check",
+        "finding",
+    ],
 )
 def test_the_schema_has_the_patterns_of_dlimg(name: str) -> None:
     shape = getattr(shapes, name.upper())

@@ -75,7 +75,7 @@ class Fake:
         return card
 
     def nvmlDeviceGetName(self, handle: Any) -> str | bytes:
-        return handle if isinstance(handle, str) else handle.name  # type: ignore[no-any-return]
+        return handle if isinstance(handle, str) else handle.name
 
     def nvmlDeviceGetCudaComputeCapability(self, handle: Any) -> tuple[int, int]:
         return handle.capability  # type: ignore[no-any-return]
