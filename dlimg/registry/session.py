@@ -4,7 +4,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, Final, Literal, Protocol
 from urllib.parse import urlsplit
 
 import requests
@@ -21,10 +21,22 @@ SECONDS: Final = 30.0
 # A registry answers for a large content when it has read and stored all of it.
 PATIENCE: Final = 20
 AWAY: Final = "check the address and the network; a proxy may be needed (HTTPS_PROXY)"
-Body = bytes | BinaryIO | None
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 # A loopback address is never behind a proxy, as the engine has it.
 _DIRECT: Final = {"http": None, "https": None, "all": None}
+
+
+class Readable(Protocol):
+    """A file, as far as sending it goes: it may be sent again from where it stood."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+    def seek(self, offset: int, /) -> int: ...
+
+    def tell(self) -> int: ...
+
+
+Body = bytes | Readable | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +115,7 @@ def opened(
 class _Sized:
     """So many bytes of a file as a body of known length, whatever kind of file it is."""
 
-    file: BinaryIO
+    file: Readable
     size: int
     given: int = 0
 

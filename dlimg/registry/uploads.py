@@ -9,7 +9,7 @@ import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO, Final, Literal
+from typing import Final, Literal
 from urllib.parse import urljoin
 
 import requests
@@ -17,7 +17,7 @@ import requests
 from dlimg.errors import NetworkFailure
 from dlimg.registry.answers import Broken, Refused, digest_of, refusal
 from dlimg.registry.blobs import has_blob
-from dlimg.registry.session import Repository, Request
+from dlimg.registry.session import Readable, Repository, Request
 from dlimg.registry.wire import TRIES, ask
 
 Sent = Literal["there", "mounted", "uploaded"]
@@ -34,14 +34,14 @@ class _Upload:
     """A content that is being sent: `begin` is where the file stood at first."""
 
     repository: Repository
-    file: BinaryIO
+    file: Readable
     begin: int
     digest: str
     size: int
 
 
 def send_blob(
-    repository: Repository, file: BinaryIO, digest: str, size: int, *, source: str = ""
+    repository: Repository, file: Readable, digest: str, size: int, *, source: str = ""
 ) -> Sent:
     """How the content came to be in the repository, from a file that can be read again.
 
