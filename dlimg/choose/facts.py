@@ -1,161 +1,184 @@
 """Facts text -> Facts: what the outside world allows, each row with its source."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
-from dlimg.choose.form import Form
-from dlimg.choose.yamltext import Node, parse_yaml
-from dlimg.errors import BadInput
+from dlimg.choose import facts_made as made
+from dlimg.choose.facts_kept import Rows
+from dlimg.choose.facts_nouns import (
+    CudaFact,
+    CudaMajor,
+    CudnnFact,
+    Distribution,
+    DriverBranch,
+    Gpu,
+    GpuKind,
+    Legacy,
+    PythonFact,
+    Statement,
+    Tested,
+)
+from dlimg.choose.facts_releases import floors, releases
+from dlimg.choose.gpu_names import capability_named, plain, plainer
+from dlimg.choose.releases import Floor, Release, major
+from dlimg.errors import BadInput, Problem, nearest
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
-    """One framework release: Pythons and CUDA versions that its wheels exist for.
-
-    `cuda` holds minors (`13.2`) or majors (`12`: any minor of it); `companions` the versions
-    that pair with it, `companion_notes` why there is none. `architectures` has, for what `cuda`
-    holds, the GPUs that the wheels have code for, where somebody has looked.
-    """
-
-    version: str
-    pythons: tuple[str, ...]
-    cuda: tuple[str, ...]
-    companions: Mapping[str, tuple[str, ...]]
-    companion_notes: Mapping[str, str]
-    architectures: Mapping[str, tuple[str, ...]]
-    source: str
-
-    def has_cuda(self, cuda: str) -> bool:
-        return cuda in self.cuda or _major(cuda) in self.cuda
-
-    def architectures_for(self, cuda: str) -> tuple[str, ...]:
-        """Those of the wheels for this CUDA; none where nobody has looked."""
-        return self.architectures.get(cuda) or self.architectures.get(_major(cuda), ())
-
-
-def _major(cuda: str) -> str:
-    return cuda.split(".", maxsplit=1)[0]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Distribution:
-    """A distribution's code name, its own Python and its glibc."""
-
-    distribution: str
-    codename: str
-    python: str
-    glibc: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CudaFact:
-    """A CUDA minor: the oldest driver that runs it; whether nvcc comes as a wheel."""
-
-    cuda: str
-    min_driver: str
-    nvcc_wheel: bool
-    nvcc_source: str
-    source: str
+__all__ = ["CudaFact", "Distribution", "Facts", "Release", "facts_of", "parse_facts"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All facts, by name: `releases` by framework and version, `managed` by Python minor."""
+    """All facts that were read, by name; of subjects that were not asked for there is nothing.
+
+    `releases` by framework and version, `managed` by Python minor, `gpus` by their own name,
+    `gpu_names` by every plain name and `sm_89`, `majors` by CUDA major, `drivers` by branch,
+    `tested` by TensorFlow's minor.
+    """
 
     releases: Mapping[str, Mapping[str, Release]]
     distributions: Mapping[str, Distribution]
     managed: Mapping[str, str]
     managed_source: str
     cuda: Mapping[str, CudaFact]
+    floors: Mapping[str, tuple[Floor, ...]] = field(default_factory=dict)
+    majors: Mapping[str, CudaMajor] = field(default_factory=dict)
+    cudnn: Mapping[str, CudnnFact] = field(default_factory=dict)
+    drivers: Mapping[str, DriverBranch] = field(default_factory=dict)
+    gpu_kinds: Mapping[str, GpuKind] = field(default_factory=dict)
+    gpus: Mapping[str, Gpu] = field(default_factory=dict)
+    gpu_names: Mapping[str, Gpu] = field(default_factory=dict)
+    pythons: Mapping[str, PythonFact] = field(default_factory=dict)
+    legacy: Mapping[str, Legacy] = field(default_factory=dict)
+    tested: Mapping[str, Tested] = field(default_factory=dict)
+    statements: Mapping[str, Statement] = field(default_factory=dict)
+
+    def gpu(self, name: str) -> Gpu:
+        """The GPU of this name, however it is written, or what all of an `sm_89` share.
+
+        Raises BadInput with the nearest spelling.
+        """
+        names = self.gpu_names
+        found = names.get(capability_named(name)) or names.get(plain(name))
+        found = found or names.get(plainer(name))
+        if found is None:
+            hint = nearest(name, [*self.gpus, *(one for one in names if one.startswith("sm_"))])
+            raise BadInput(f"no facts about a GPU {name!r}", hint=hint)
+        return found
+
+    def release(self, framework: str, version: str) -> Release:
+        """The release of this version. Raises BadInput with the nearest spelling."""
+        known = self.releases.get(framework, {})
+        if version not in known:
+            message = f"no facts about {framework} {version}"
+            raise BadInput(message, hint=nearest(version, known))
+        return known[version]
+
+    def driver_branch(self, driver: str) -> DriverBranch | None:
+        """The branch of a driver such as `550.54.15`, where it has a row."""
+        return self.drivers.get(major(driver))
+
+    def cudnn_for(self, version: str) -> CudnnFact | None:
+        """What is said of just this cuDNN, or of it and newer ones."""
+        if version in self.cudnn:
+            return self.cudnn[version]
+        older = [
+            one
+            for one in self.cudnn.values()
+            if one.and_newer and numbers(one.cudnn) <= numbers(version)
+        ]
+        return max(older, key=lambda one: numbers(one.cudnn), default=None)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """A dotted version of digits, to compare: `550.54.15`, `13.2`."""
+    return tuple(int(part) for part in version.split("."))
 
 
 def parse_facts(texts: Mapping[str, str]) -> Facts:
-    """The facts in these texts, by file name.
+    """The facts in these YAML texts, by file name.
 
     Raises BadInput where a row lacks a field, its source or the day it was checked.
     """
-    releases: dict[str, dict[str, Release]] = {}
-    distributions: dict[str, Distribution] = {}
-    managed: dict[str, str] = {}
-    sources: list[str] = []
-    cuda: dict[str, CudaFact] = {}
-    problems = []
+    from dlimg.choose.facts_text import rows_of  # noqa: PLC0415 - seldom: the rows are kept as JSON
+
+    problems: list[Problem] = []
+    found: dict[str, Rows] = {}
     for name, text in texts.items():
-        tree, repeats = parse_yaml(text, name)
-        form = Form(name, repeats)
-        top = form.table(tree, name)
-        framework = form.text(top.get("framework"), "framework")
-        for row in form.items(top.get("releases"), "releases"):
-            release = _release(form, row)
-            releases.setdefault(framework, {})[release.version] = release
-        for row in form.items(top.get("distributions"), "distributions"):
-            distribution = _distribution(form, row)
-            distributions[distribution.distribution] = distribution
-        for row in form.items(top.get("pythons"), "pythons"):
-            table = _row(form, row, ("python", "managed"))
-            managed[form.text(table.get("python"), "python")] = form.text(
-                table.get("managed"), "managed"
-            )
-            sources.append(form.text(table.get("source"), "source"))
-        for row in form.items(top.get("cuda"), "cuda"):
-            fact = _cuda(form, row)
-            cuda[fact.cuda] = fact
-        problems += form.problems
+        try:
+            found[name] = rows_of(text, name)
+        except BadInput as error:
+            problems += error.problems
     if problems:
         raise BadInput.of(problems)
+    return facts_of(found)
+
+
+def facts_of(files: Mapping[str, Rows]) -> Facts:
+    """The facts in these checked rows, by file name."""
+    frameworks = {
+        rows["framework"]: releases(
+            rows["framework"], rows.get("releases", ()), rows.get("variants", ()), name
+        )
+        for name, rows in files.items()
+        if "framework" in rows
+    }
+    limits = {
+        rows["framework"]: floors(rows["framework"], rows["floors"], name)
+        for name, rows in files.items()
+        if "floors" in rows
+    }
+    gpus = _by_name(files, "gpus", "gpu", made.gpu)
+    pythons = _by_name(files, "pythons", "python", made.python_fact)
+    managed = {name: one.managed for name, one in pythons.items() if one.managed}
+    sources = [one.origin.source_of("managed") for one in pythons.values() if one.managed]
     return Facts(
-        releases=releases,
-        distributions=distributions,
+        releases=frameworks,
+        distributions=_by_name(files, "distributions", "distribution", made.distribution),
         managed=managed,
         managed_source=sources[0] if sources else "",
-        cuda=cuda,
+        cuda=_by_name(files, "cuda", "cuda", made.cuda_fact),
+        floors=limits,
+        majors=_by_name(files, "majors", "cuda_major", made.cuda_major),
+        cudnn=_by_name(files, "cudnn", "cudnn", made.cudnn_fact),
+        drivers=_by_name(files, "drivers", "branch", made.driver_branch),
+        gpu_kinds=_by_name(files, "forward", "kind", made.gpu_kind),
+        gpus=gpus,
+        gpu_names=_gpu_names(gpus),
+        pythons=pythons,
+        legacy=_by_name(files, "environments", "environment", made.legacy),
+        tested=_by_name(files, "tested", "minor", made.tested),
+        statements=_by_name(files, "statements", "name", made.statement),
     )
 
 
-def _row(form: Form, node: Node, needed: tuple[str, ...]) -> Mapping[str, Node]:
-    """A fact's fields; one without a source and a day is refused."""
-    return form.table(node, "a fact", needed=(*needed, "source", "checked"))
+Make = Callable[[Mapping[str, Any], str], T]
 
 
-def _release(form: Form, node: Node) -> Release:
-    table = _row(form, node, ("version", "pythons", "cuda"))
-    companions = form.table(table.get("companions"), "companions")
-    versions = {
-        name: tuple(form.text(item, name) for item in form.items(row, name))
-        for name, row in companions.items()
+def _by_name(files: Mapping[str, Rows], section: str, key: str, make: Make[T]) -> Mapping[str, T]:
+    return {
+        row[key]: make(row, name) for name, rows in files.items() for row in rows.get(section, ())
     }
-    architectures = form.table(table.get("architectures"), "architectures")
-    if architectures:
-        form.table(node, "a release with architectures", needed=("architectures_source",))
-    return Release(
-        version=form.text(table.get("version"), "version"),
-        pythons=form.texts(table.get("pythons"), "pythons"),
-        cuda=form.texts(table.get("cuda"), "cuda"),
-        companions=versions,
-        companion_notes={name: form.text(table.get(f"{name}_note"), "note") for name in versions},
-        architectures={name: form.texts(row, name) for name, row in architectures.items()},
-        source=form.text(table.get("source"), "source"),
-    )
 
 
-def _distribution(form: Form, node: Node) -> Distribution:
-    table = _row(form, node, ("distribution", "codename", "python", "glibc"))
-    return Distribution(
-        distribution=form.text(table.get("distribution"), "distribution"),
-        codename=form.text(table.get("codename"), "codename"),
-        python=form.text(table.get("python"), "python"),
-        glibc=form.text(table.get("glibc"), "glibc"),
-        source=form.text(table.get("source"), "source"),
-    )
+def _gpu_names(gpus: Mapping[str, Gpu]) -> Mapping[str, Gpu]:
+    found: dict[str, Gpu] = {}
+    for one in gpus.values():
+        for name in (one.name, *one.aliases):
+            found.setdefault(plain(name), one)
+    return {**found, **made.bare_gpus(gpus.values())}
 
 
-def _cuda(form: Form, node: Node) -> CudaFact:
-    table = _row(form, node, ("cuda", "min_driver", "nvcc_wheel", "nvcc_source"))
-    return CudaFact(
-        cuda=form.text(table.get("cuda"), "cuda"),
-        min_driver=form.text(table.get("min_driver"), "min_driver"),
-        nvcc_wheel=form.text(table.get("nvcc_wheel"), "nvcc_wheel") == "true",
-        nvcc_source=form.text(table.get("nvcc_source"), "nvcc_source"),
-        source=form.text(table.get("source"), "source"),
-    )
+SUBJECTS: Final = (
+    "cuda",
+    "cudnn",
+    "drivers",
+    "gpus",
+    "torch",
+    "tensorflow",
+    "jax",
+    "pythons",
+    "distributions",
+    "legacy",
+)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from dlimg.choose.compression import asked
-from dlimg.choose.facts import parse_facts
+from dlimg.choose.facts import Facts, facts_of
+from dlimg.choose.facts_kept import Rows, uncompiled
 from dlimg.choose.read_matrix import parse_matrix
 from dlimg.choose.resolve import Resolution, resolve
 from dlimg.choose.select import in_group, select
@@ -15,6 +16,8 @@ from dlimg.errors import BadInput
 from dlimg.model import NOTHING, Cell
 
 FACTS: Final = Path(__file__).parent.parent / "facts"
+# What a matrix is resolved with.
+RESOLVING: Final = ("cuda", "distributions", "jax", "pythons", "tensorflow", "torch")
 DEFAULT: Final = "default"
 
 
@@ -49,11 +52,32 @@ def read_project(matrix: str, *, pins: Literal["read", "ignore"] = "read") -> Pr
     Who is about to write the pins of base images ignores the file that holds them.
     """
     path = Path(matrix)
-    facts = parse_facts({one.name: read_text(one) for one in sorted(FACTS.glob("*.yaml"))})
+    facts = read_facts(*RESOLVING)
     choices = parse_matrix(read_text(path), matrix)
     digests = _digests(path.parent / "locks") if pins == "read" else NOTHING
     resolution = resolve(choices, facts, digests)
     return Project(root=path.parent, resolution=resolution)
+
+
+def read_facts(*subjects: str) -> Facts:
+    """The facts about these subjects; about all of them where none is named.
+
+    Raises BadInput where a file is not as it should be.
+    """
+    names = subjects or [path.stem for path in sorted(FACTS.glob("*.yaml"))]
+    return facts_of({f"{name}.yaml": read_rows(name) for name in names})
+
+
+def read_rows(subject: str) -> Rows:
+    """The rows of one subject: from its JSON, unless somebody has changed the YAML since."""
+    text = read_text(FACTS / f"{subject}.yaml")
+    kept = FACTS / "compiled" / f"{subject}.json"
+    rows = uncompiled(read_text(kept), text) if kept.exists() else None
+    if rows is None:
+        from dlimg.choose.facts_text import rows_of  # noqa: PLC0415 - seldom, and slow
+
+        rows = rows_of(text, f"{subject}.yaml")
+    return rows
 
 
 def _digests(locks: Path) -> Mapping[str, str]:

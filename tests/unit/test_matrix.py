@@ -153,7 +153,7 @@ BAD = [
     ("      cuda13: [", "      cuda12: [", ["no packages for cuda13", ":7"]),
     ("      cuda13: [", "      gpu: [", ["unknown kind of accelerator 'gpu'", ":16"]),
     ("  jax:\n", "  Jax!:\n", ["'Jax!' is not fit to be part of a tag", ":6"]),
-    ("Debian 13", "Debian 31", ["no facts about the distribution", "'Debian 13'", ":2"]),
+    ("Debian 13", "Debain 13", ["no facts about the distribution", "'Debian 13'", ":2"]),
     ("    axes:", "\taxes:", ["a tab is used", ":8"]),
     ("families:", "families: [", ["not valid YAML"]),
     ("    framework: jax\n", "    framework: jax\n    framework: jax\n", ["again", ":8", "line 7"]),

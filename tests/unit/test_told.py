@@ -197,7 +197,7 @@ releases:
       "12": [sm_50]
       "13.2": [sm_75, compute_120]
 {source}    source: made up
-    checked: today
+    checked: "2026-11-21"
 """
 
 

@@ -1,0 +1,130 @@
+"""Checked rows -> nouns."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from dlimg.choose.facts_nouns import (
+    CudaFact,
+    CudaMajor,
+    CudnnFact,
+    Distribution,
+    DriverBranch,
+    Gpu,
+    GpuKind,
+    Legacy,
+    Origin,
+    PythonFact,
+    Statement,
+    Tested,
+)
+
+Row = Mapping[str, Any]
+
+
+def origin(row: Row, source: str) -> Origin:
+    """Where this row is from, and what of it was not confirmed."""
+    doubts = {
+        key.removesuffix("_verified")
+        for key, value in row.items()
+        if key.endswith("_verified") and not value
+    }
+    return Origin(
+        source=row["source"],
+        checked=row["checked"],
+        where=f"{source}:{row['line']}",
+        certain=row.get("verified", True),
+        doubts=frozenset(doubts),
+        sources=_ending(row, "_source"),
+        notes=_ending(row, "_note"),
+        note=row.get("note", ""),
+    )
+
+
+def _ending(row: Row, end: str) -> Mapping[str, str]:
+    return {key.removesuffix(end): value for key, value in row.items() if key.endswith(end)}
+
+
+def _texts(row: Row, *names: str) -> dict[str, Any]:
+    """These fields of a row, where they are there; lists as tuples."""
+    return {
+        name: tuple(row[name]) if isinstance(row[name], list) else row[name]
+        for name in names
+        if name in row
+    }
+
+
+def cuda_fact(row: Row, source: str) -> CudaFact:
+    plain = ("cuda", "min_driver", "released", "drivers", "sm_min", "sm_max", "images", "image_os")
+    image = ("image_state", "image_seen", "image_tag", "image_requires", "image_lets_through")
+    return CudaFact(
+        **_texts(row, *plain, *image),
+        nvcc_wheel=row.get("nvcc_wheel", False),
+        origin=origin(row, source),
+    )
+
+
+def cuda_major(row: Row, source: str) -> CudaMajor:
+    return CudaMajor(**_texts(row, "cuda_major", "min_driver"), origin=origin(row, source))
+
+
+def cudnn_fact(row: Row, source: str) -> CudnnFact:
+    fields = ("cudnn", "cuda", "sm_min", "and_newer")
+    return CudnnFact(**_texts(row, *fields), origin=origin(row, source))
+
+
+def driver_branch(row: Row, source: str) -> DriverBranch:
+    fields = ("branch", "kind", "eol", "eol_latest", "ended", "cuda_major")
+    return DriverBranch(**_texts(row, *fields), origin=origin(row, source))
+
+
+def gpu_kind(row: Row, source: str) -> GpuKind:
+    return GpuKind(kind=row["kind"], forward=row["forward"], origin=origin(row, source))
+
+
+def tested(row: Row, source: str) -> Tested:
+    fields = ("minor", "version", "python", "cuda", "cudnn", "compiler", "plain_is_cuda")
+    return Tested(**_texts(row, *fields), origin=origin(row, source))
+
+
+def gpu(row: Row, source: str) -> Gpu:
+    plain = ("aliases", "capability", "architecture", "kind", "machine", "mig")
+    limits = ("first_cuda", "last_cuda", "first_driver", "last_driver")
+    return Gpu(name=row["gpu"], **_texts(row, *plain, *limits), origin=origin(row, source))
+
+
+def python_fact(row: Row, source: str) -> PythonFact:
+    days = ("python", "released", "eol", "latest")
+    had = ("managed_from", "managed", "distributions", "obtain")
+    return PythonFact(**_texts(row, *days, *had), origin=origin(row, source))
+
+
+def distribution(row: Row, source: str) -> Distribution:
+    days = ("released", "eol", "extended", "extended_eol")
+    fields = _texts(row, "distribution", "codename", "python", "libc", "glibc", *days)
+    return Distribution(
+        **{"codename": "", "python": "", "glibc": "", **fields}, origin=origin(row, source)
+    )
+
+
+def legacy(row: Row, source: str) -> Legacy:
+    said = ("platform", "says", "packages", "pythons", "cuda", "cudnn", "driver", "os")
+    had = ("wheel", "base_image", "obtain_python")
+    return Legacy(name=row["environment"], **_texts(row, *said, *had), origin=origin(row, source))
+
+
+def statement(row: Row, source: str) -> Statement:
+    return Statement(name=row["name"], text=row["says"], origin=origin(row, source))
+
+
+def bare_gpus(gpus: Iterable[Gpu]) -> Mapping[str, Gpu]:
+    """What all GPUs of one compute capability share, by `sm_89`."""
+    found: dict[str, Gpu] = {}
+    for one in gpus:
+        best = found.get(one.sm)
+        if best is None or (one.origin.certain and not best.origin.certain):
+            found[one.sm] = one
+    return {
+        sm: replace(one, name=sm, aliases=(), kind="", machine="", mig=False)
+        for sm, one in found.items()
+    }
