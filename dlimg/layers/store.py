@@ -6,26 +6,23 @@
     turns/                     one lock for each key, so that two processes do not make one layer
 
 A layer is in the store from the moment that its index entry is, and that comes last: whatever
-happens before leaves something in `making`, or a blob that nothing names, for `prune`.
+happens before leaves something in `making`, or a blob that nothing names, which upkeep removes.
 """
 
 import errno
 import fcntl
-import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 from dlimg.engine.turns import alone
 from dlimg.errors import Negative
 from dlimg.layers.index import Key, Layer, entry_text, parse_entry
 from dlimg.layers.splice import FORMAT, Spliced
-
-_PIECE: Final = 1 << 20
 
 Writer = Callable[[IO[bytes]], Spliced]
 
@@ -82,7 +79,7 @@ def make(
     except OSError as error:
         reason = f"{(error.strerror or str(error)).lower()} {error.filename or ''}".strip()
         is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        hint = "free some with `dlimg prune`, or set XDG_CACHE_HOME to a folder elsewhere"
+        hint = "free some with `dlimg layers prune`, or set XDG_CACHE_HOME to a folder elsewhere"
         raise Negative(
             f"layer {key} cannot be made: {reason}",
             where=str(store.path),
@@ -95,34 +92,6 @@ def listed(store: Store) -> tuple[tuple[Key, Layer], ...]:
     keys = (Key.parse(path.stem) for path in sorted(store.index.glob("*.json")))
     found = ((key, find(store, key)) for key in keys if key)
     return tuple((key, layer) for key, layer in found if layer)
-
-
-def verify(store: Store) -> tuple[Key, ...]:
-    """What was damaged, by key, after its bytes were read; it is removed, to be made again."""
-    damaged = []
-    for key in sorted(_entries(store), key=str):
-        layer = find(store, key)
-        if layer is None or _digest(store.blob(layer)) != layer.digest:
-            damaged.append(key)
-            store.entry(key).unlink(missing_ok=True)
-            if layer is not None:
-                store.blob(layer).unlink(missing_ok=True)
-    return tuple(damaged)
-
-
-def prune(store: Store, used: Collection[Key]) -> int:
-    """Bytes that came free: layers but the used ones, and whatever else nothing needs.
-
-    What another process is writing stays.
-    """
-    with _publishing(store, fcntl.LOCK_EX):
-        for key in _entries(store):
-            if key not in used:
-                store.entry(key).unlink(missing_ok=True)
-        kept = {store.blob(layer) for _, layer in listed(store)}
-        freed = sum(_removed(path) for path in _files(store.blobs) if path not in kept)
-        freed += sum(_removed(path) for path in _other_formats(store))
-        return freed + sum(_removed(path) for path in _forgotten(store))
 
 
 def _made(store: Store, key: Key, write: Writer, words: str) -> Layer:
@@ -138,7 +107,7 @@ def _made(store: Store, key: Key, write: Writer, words: str) -> Layer:
             unpacked=spliced.unpacked,
             compression=key.compression,
         )
-        with _publishing(store, fcntl.LOCK_SH):
+        with publishing(store, fcntl.LOCK_SH):
             Path(file.name).replace(store.blob(layer))
             _sync(store.blobs)
             with _temporary(store) as entry:
@@ -152,7 +121,7 @@ def _made(store: Store, key: Key, write: Writer, words: str) -> Layer:
 @contextmanager
 def _temporary(store: Store) -> Iterator[IO[bytes]]:
     """A locked file that is gone afterwards unless it was renamed."""
-    with _publishing(store, fcntl.LOCK_SH):  # or `prune` would take it for a forgotten one
+    with publishing(store, fcntl.LOCK_SH):  # or `prune` would take it for a forgotten one
         file = tempfile.NamedTemporaryFile(dir=store.making, delete=False)  # noqa: SIM115
         fcntl.flock(file, fcntl.LOCK_EX)
     with file:
@@ -163,7 +132,7 @@ def _temporary(store: Store) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _publishing(store: Store, kind: int) -> Iterator[None]:
+def publishing(store: Store, kind: int) -> Iterator[None]:
     """Inside, what is put into the store and what is removed from it do not meet."""
     store.path.mkdir(parents=True, exist_ok=True)
     with (store.path / "lock").open("w", encoding="ascii") as lock:
@@ -184,57 +153,3 @@ def _sync(folder: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
-
-
-def _entries(store: Store) -> list[Key]:
-    """Every key of this format that has an entry, whole or not; an entry with no key goes."""
-    keys = []
-    for path in _files(store.index):
-        key = Key.parse(path.stem)
-        if key is None:
-            path.unlink(missing_ok=True)
-        else:
-            keys.append(key)
-    return keys
-
-
-def _other_formats(store: Store) -> list[Path]:
-    folders = [path for path in store.index.parent.glob("*") if path != store.index]
-    return [file for folder in folders for file in _files(folder)]
-
-
-def _forgotten(store: Store) -> list[Path]:
-    """Files in `making` and `turns` that no process holds any more."""
-    files = [*_files(store.making), *_files(store.path / "turns")]
-    return [path for path in files if _is_free(path)]
-
-
-def _is_free(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _removed(path: Path) -> int:
-    """The bytes of a file that is gone now."""
-    try:
-        size = path.stat().st_size
-        path.unlink()
-    except FileNotFoundError:
-        return 0
-    return size
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.is_file())
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return f"sha256:{digest.hexdigest()}"

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +20,15 @@ import wheelsmith
 from zstandard import ZstdDecompressor
 
 import dlimg
+from dlimg.engine.turns import alone
 from dlimg.errors import BadInput, Negative
 from dlimg.layers.index import Key, Layer, parse_entry, source_of, words_of
 from dlimg.layers.make import Workshop, is_large, small_layer, wheel_layer
 from dlimg.layers.own_layer import Own, own_layer
 from dlimg.layers.splice import FORMAT, Spliced, splice
-from dlimg.layers.store import Store, find, listed, make, prune, verify
+from dlimg.layers.store import Store, find, listed, make
 from dlimg.layers.tar import Head
+from dlimg.layers.upkeep import Freed, Held, contents, prune, using, verify
 from dlimg.model import Wheel
 
 ONE = Key(kind="wheel", source="1" * 64)
@@ -133,7 +136,7 @@ def test_a_changed_layer_is_found_by_verify(store: Store) -> None:
     raw[-1] ^= 1
     store.blob(layer).write_bytes(raw)
     assert find(store, ONE) == layer
-    assert verify(store) == (ONE,)
+    assert [one.key for one in verify(store)] == [ONE]
     assert find(store, ONE) is None
     assert listed(store) == ((TWO, other),)
     assert verify(store) == ()
@@ -142,7 +145,7 @@ def test_a_changed_layer_is_found_by_verify(store: Store) -> None:
 
 def test_verify_drops_what_has_no_bytes(store: Store) -> None:
     store.blob(made(store)).unlink()
-    assert verify(store) == (ONE,)
+    assert [one.key for one in verify(store)] == [ONE]
     assert not store.entry(ONE).exists()
 
 
@@ -294,20 +297,62 @@ def test_prune_keeps_what_is_used(store: Store) -> None:
     (old / f"{ONE}.json").write_text("{}")
     (store.index / "x.json").write_text("{}")
     freed = prune(store, [ONE])
-    assert freed >= other.size + len(b"orphan") + len(b"forgotten")
+    assert freed.layers == 1
+    assert freed.size >= other.size + len(b"orphan") + len(b"forgotten")
     assert listed(store) == ((ONE, layer),)
     assert [path.name for path in store.blobs.iterdir()] == [store.blob(layer).name]
     assert left_over(store) == []
     assert list(old.iterdir()) == []
-    assert prune(store, []) >= layer.size
-    assert prune(store, []) == 0
+    assert prune(store, []).size >= layer.size
+    assert prune(store, []) == Freed(layers=0, size=0)
+
+
+def test_prune_waits_for_nobody(store: Store) -> None:
+    layer = made(store)
+    with using(store), using(store), pytest.raises(Negative, match="another dlimg is at work"):
+        prune(store, [])
+    assert find(store, ONE) == layer
+    prune(store, [])
+    assert find(store, ONE) is None
+
+
+def test_contents_are_told_in_words(store: Store) -> None:
+    first = make(store, ONE, writer(), print, words="torch 2.15.0")
+    second = made(store, TWO, b"other")
+    assert contents(store) == (
+        Held(key=ONE, layer=first, words="torch 2.15.0"),
+        Held(key=TWO, layer=second, words=""),
+    )
+    store.blob(first).write_bytes(b"")
+    (damaged,) = verify(store)
+    assert (damaged.key, damaged.words) == (ONE, "torch 2.15.0")
+
+
+def test_a_lock_that_was_pruned_is_no_lock(store: Store) -> None:
+    """Who opened the file before it was removed must not be alone with who opens it anew."""
+    file = store.path / "turns/x"
+    said: list[str] = []
+    there: list[bool] = []
+
+    def wait() -> None:
+        with alone(file, doing="it", say=said.append):
+            there.append(file.exists())
+
+    with alone(file, doing="it", say=print):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        while not said:
+            time.sleep(0.01)
+        file.unlink()
+    waiting.join(10)
+    assert there == [True]
 
 
 def test_prune_leaves_what_is_being_made(store: Store) -> None:
     def write(file: IO[bytes]) -> Spliced:
         file.write(b"x")
         file.flush()
-        assert prune(store, []) == 0
+        assert prune(store, []).size == 0
         file.seek(0)
         file.truncate()
         return writer()(file)

@@ -1,0 +1,177 @@
+"""Upkeep of a store: what is in it, what of that is damaged, and away with what nobody uses."""
+
+import fcntl
+import os
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+
+from dlimg.errors import Negative
+from dlimg.layers.index import Key, Layer, words_of
+from dlimg.layers.store import Store, find, listed, publishing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A layer that is in the store: `words` says what it is, where whoever made it said so."""
+
+    key: Key
+    layer: Layer
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damaged:
+    """A layer that was not what its entry said; `words` as of one that is held."""
+
+    key: Key
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freed:
+    """How many layers were removed, and how many bytes came free in all."""
+
+    layers: int
+    size: int
+
+
+@contextmanager
+def using(store: Store) -> Iterator[None]:
+    """Inside, what is found in the store stays there: `prune` refuses meanwhile."""
+    with _use(store).open("w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
+def contents(store: Store) -> tuple[Held, ...]:
+    """All that is in the store and whole, by key."""
+    return tuple(
+        Held(key=key, layer=layer, words=_words(store, key)) for key, layer in listed(store)
+    )
+
+
+def verify(store: Store) -> tuple[Damaged, ...]:
+    """What was damaged, by key, after all bytes were read; it is removed, to be made again."""
+    keys = sorted(_entries(store), key=str)
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        found = [
+            key for key, right in zip(keys, pool.map(_right(store), keys), strict=True) if not right
+        ]
+    return tuple(_taken_out(store, key) for key in found)
+
+
+def prune(store: Store, used: Collection[Key]) -> Freed:
+    """Removes layers but the used ones, and whatever else nothing needs.
+
+    What another process is writing stays. Raises Negative while one is `using` the store.
+    """
+    with _alone(store), publishing(store, fcntl.LOCK_EX):
+        gone = [key for key in _entries(store) if key not in used]
+        freed = sum(removed(store.entry(key)) for key in gone)
+        kept = {store.blob(layer) for _, layer in listed(store)}
+        freed += sum(removed(path) for path in files_in(store.blobs) if path not in kept)
+        freed += sum(removed(path) for path in _other_formats(store))
+        freed += sum(removed(path) for path in _forgotten(store))
+    return Freed(layers=len(gone), size=freed)
+
+
+def is_free(path: Path) -> bool:
+    """Whether no process holds a lock on this file."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    with _use(store).open("w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Negative(
+                "another dlimg is at work with these layers",
+                where=str(store.path),
+                hint="wait until it is done, then run it again",
+            ) from None
+        yield
+
+
+def _use(store: Store) -> Path:
+    store.path.mkdir(parents=True, exist_ok=True)
+    return store.path / "use"
+
+
+def _right(store: Store) -> Callable[[Key], bool]:
+    def right(key: Key) -> bool:
+        layer = find(store, key)
+        try:
+            return layer is not None and _digest(store.blob(layer)) == layer.digest
+        except FileNotFoundError:
+            return False
+
+    return right
+
+
+def _taken_out(store: Store, key: Key) -> Damaged:
+    damaged = Damaged(key=key, words=_words(store, key))
+    layer = find(store, key)
+    store.entry(key).unlink(missing_ok=True)
+    if layer is not None:
+        store.blob(layer).unlink(missing_ok=True)
+    return damaged
+
+
+def _words(store: Store, key: Key) -> str:
+    try:
+        return words_of(store.entry(key).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _entries(store: Store) -> list[Key]:
+    """Every key of this format that has an entry, whole or not; an entry with no key goes."""
+    keys = []
+    for path in files_in(store.index):
+        key = Key.parse(path.stem)
+        if key is None:
+            path.unlink(missing_ok=True)
+        else:
+            keys.append(key)
+    return keys
+
+
+def _other_formats(store: Store) -> list[Path]:
+    folders = [path for path in store.index.parent.glob("*") if path != store.index]
+    return [file for folder in folders for file in files_in(folder)]
+
+
+def _forgotten(store: Store) -> list[Path]:
+    """Files in `making` and `turns` that no process holds any more."""
+    files = [*files_in(store.making), *files_in(store.path / "turns")]
+    return [path for path in files if is_free(path)]
+
+
+def removed(path: Path) -> int:
+    """The bytes of a file that is gone now."""
+    try:
+        size = path.stat().st_size
+        path.unlink()
+    except FileNotFoundError:
+        return 0
+    return size
+
+
+def files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.is_file())
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"sha256:{file_digest(file, 'sha256').hexdigest()}"
