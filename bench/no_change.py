@@ -1,0 +1,118 @@
+"""Forty small images built, and then asked for again with nothing changed.
+
+`python bench/no_change.py` needs an engine (or starts dlimg's own) and an index for pip's wheel.
+The images are real: forty cells of one family, each with a wheel that is made here; they are
+removed afterwards.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from pathlib import Path
+
+from dlimg.engine.find import find
+
+ROOT = Path(__file__).parent.parent
+VERSIONS = 20
+ROUNDS = 5
+MATRIX = """\
+registry: bench.invalid/forty
+operating_systems:
+  debian13: {distribution: Debian 13, image: "debian:trixie-slim"}
+families:
+  small:
+    framework: none
+    axes:
+      version: [%s]
+      accelerator: [cpu]
+      python: ["3.13"]
+      os: [debian13]
+      flavour: [runtime, compile]
+    packages:
+      cpu: ["made-up=={version}+local"]
+groups:
+  default: [{family: small}]
+"""
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="dlimg-bench-") as name:
+        folder = Path(name)
+        make_project(folder)
+        environment = {**os.environ, "UV_FIND_LINKS": str(folder / "wheels")}
+        dlimg(folder, environment, "lock")
+        try:
+            images, first = timed(folder, environment)
+            again = [timed(folder, environment)[1] for _ in range(ROUNDS)]
+        finally:
+            remove(environment)
+    print(f"{images} images: built in {first:.1f} s, again in {statistics.median(again):.2f} s")
+
+
+def make_project(folder: Path) -> None:
+    versions = [f"1.{number}" for number in range(VERSIONS)]
+    (folder / "matrix.yaml").write_text(MATRIX % ", ".join(f'"{one}"' for one in versions))
+    (folder / "wheels").mkdir()
+    for version in versions:
+        make_wheel(folder / "wheels", f"{version}+local")
+    images = folder / "images"
+    (images / "small").mkdir(parents=True)
+    (images / "_layout").symlink_to(ROOT / "images/_layout")
+    (images / "common").symlink_to(ROOT / "images/common")
+    template = (ROOT / "images/jax/Dockerfile.j2").read_text()
+    (images / "small/checks").symlink_to(ROOT / "images/jax/checks")
+    (images / "small/Dockerfile.j2").write_text(template)
+
+
+def make_wheel(folder: Path, version: str) -> None:
+    """A wheel with one module that says its version, a local one: only such come from folders."""
+    about = f"made_up-{version}.dist-info"
+    files = {
+        "made_up.py": f"VERSION = {version!r}\n",
+        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: made-up\nVersion: {version}\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    lines = [f"{name},sha256={digest(text)},{len(text)}" for name, text in files.items()]
+    files[f"{about}/RECORD"] = "\n".join([*lines, f"{about}/RECORD,,\n"])
+    with zipfile.ZipFile(folder / f"made_up-{version}-py3-none-any.whl", "w") as archive:
+        for name, text in files.items():
+            archive.writestr(zipfile.ZipInfo(name), text)
+
+
+def digest(text: str) -> str:
+    """As a RECORD has it: urlsafe base64 without padding."""
+    return urlsafe_b64encode(sha256(text.encode()).digest()).rstrip(b"=").decode()
+
+
+def dlimg(folder: Path, environment: dict[str, str], *words: str) -> str:
+    """What the command prints; its messages go to the terminal."""
+    argv = [sys.executable, "-m", "dlimg", "--matrix", str(folder / "matrix.yaml"), *words]
+    ended = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if ended.returncode:
+        raise SystemExit(f"{' '.join(words)} ended with {ended.returncode}")
+    return ended.stdout
+
+
+def timed(folder: Path, environment: dict[str, str]) -> tuple[int, float]:
+    """How many images a build has come to, and its seconds by the wall."""
+    began = time.monotonic()
+    lines = json.loads(dlimg(folder, environment, "build", "--format", "json"))
+    return len(lines), time.monotonic() - began
+
+
+def remove(environment: dict[str, str]) -> None:
+    """The images of this bench, which have names that nothing else has."""
+    found = find(environment, private="allow", say=lambda _: None).sdk
+    for image in found.images.list("bench.invalid/forty/small"):
+        found.images.remove(image.id, force=True)
+
+
+if __name__ == "__main__":
+    main()
