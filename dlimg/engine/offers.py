@@ -40,7 +40,8 @@ def index_addresses(environment: Mapping[str, str]) -> tuple[str, ...]:
     found = run([*argv, "--emit-index-url"], env=uv_environment(environment), stdin="", timeout=60)
     lines = [line.split(maxsplit=1) for line in found.stdout.splitlines() if line.strip()]
     by_flag = {flag: [one[1] for one in lines if one[0] == flag] for flag in FLAGS}
-    addresses = (*by_flag[FLAGS[1]], *by_flag[FLAGS[0]])
+    named = (*by_flag[FLAGS[1]], *by_flag[FLAGS[0]])
+    addresses = tuple(one for one in named if one.startswith("http"))
     if not addresses:
         hint = "set UV_DEFAULT_INDEX to the address of an index"
         raise NetworkFailure("uv names no package index", hint=hint)
@@ -62,7 +63,7 @@ def offers(index: Index, addresses: Sequence[str], project: str) -> tuple[Offer,
 
 def _asked(index: Index, page: str) -> tuple[Offer, ...]:
     host = urlsplit(page).hostname or page
-    settings = {"timeout": SECONDS, "verify": index.session.verify}
+    settings: dict[str, Any] = {"timeout": SECONDS, "verify": index.session.verify}
     try:
         answer = index.session.get(_plain(page), headers={"Accept": ACCEPT}, **settings)
         if answer.status_code == requests.codes.not_found:
