@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     _choosing(commands)
+    _knowing(commands)
     _drawing(commands)
     _making(commands)
     _keeping(commands)
@@ -88,6 +89,18 @@ def _choosing(commands: Commands) -> None:
     )
     options.patterns(one)
     options.own_checks(one)
+    options.output_format(one)
+
+
+def _knowing(commands: Commands) -> None:
+    one = _command(
+        commands, "facts", "facts", "Show what is known of GPUs, CUDA and frameworks, with sources."
+    )
+    one.add_argument("subject", nargs="?", metavar="SUBJECT", help="one of them; none: all")
+    one.add_argument("names", nargs="*", metavar="NAME", help='rows of it, e.g. "RTX 4090", 2.6.0')
+    one.add_argument(
+        "--keep", action="store_true", help="write the JSON beside edited YAML, and nothing else"
+    )
     options.output_format(one)
 
 

@@ -1,0 +1,166 @@
+"""Rows of facts -> tables: what a row says, how sure it is, who says so and when that was read."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+Row = Mapping[str, Any]
+Rows = Mapping[str, Any]
+
+# What a list of rows shows of each; a single row shows everything.
+COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "releases": ("version", "released", "pythons", "cuda", "variants"),
+    "variants": ("variant", "versions", "architectures"),
+    "floors": ("capability_from", "min_version", "min_cuda"),
+    "tested": ("minor", "cuda", "cudnn", "python", "plain_is_cuda"),
+    "cuda": ("cuda", "released", "min_driver", "drivers", "sm", "image_state"),
+    "majors": ("cuda_major", "min_driver"),
+    "cudnn": ("cudnn", "and_newer", "sm_min", "cuda"),
+    "drivers": ("branch", "kind", "eol", "cuda_major"),
+    "forward": ("kind", "forward"),
+    "gpus": ("gpu", "capability", "architecture", "kind", "first_cuda", "last_cuda", "last_driver"),
+    "pythons": ("python", "released", "eol", "managed"),
+    "distributions": ("distribution", "python", "glibc", "eol", "extended_eol"),
+    "environments": ("environment", "platform", "packages", "cuda", "cudnn"),
+    "statements": ("name", "says"),
+}
+HEADINGS: Final[Mapping[str, str]] = {
+    "capability": "cc",
+    "capability_from": "cc from",
+    "first_cuda": "CUDA from",
+    "last_cuda": "to",
+    "last_driver": "driver to",
+    "drivers": "own driver",
+    "extended_eol": "extended",
+    "image_state": "images",
+    "cuda_major": "CUDA",
+    "cuda": "CUDA",
+    "cudnn": "cuDNN",
+    "plain_is_cuda": "plain is CUDA",
+}
+ABOUT: Final = frozenset({"line", "source", "checked", "verified", "note"})
+_ENDS: Final = ("_source", "_verified", "_note")
+
+
+def overview(subjects: Mapping[str, Rows]) -> list[tuple[str, ...]]:
+    """A line for each subject: how many rows of what, how many not sure, the oldest check."""
+    lines: list[tuple[str, ...]] = []
+    for subject, rows in subjects.items():
+        sections = sections_of(rows)
+        every = [row for found in sections.values() for row in found]
+        what = ", ".join(f"{len(found)} {name}" for name, found in sections.items())
+        unsure = sum(sure(row) != "yes" for row in every)
+        lines.append((subject, what, str(unsure), min(row["checked"] for row in every)))
+    return lines
+
+
+def sections_of(rows: Rows) -> Mapping[str, Sequence[Row]]:
+    """A subject's rows by section, without its framework."""
+    return {name: found for name, found in rows.items() if isinstance(found, list)}
+
+
+def name_of(section: str, row: Row) -> str:
+    """By what a row is called."""
+    first = row[COLUMNS[section][0]]
+    return f"{first} of {', '.join(row['versions'])}" if section == "variants" else str(first)
+
+
+def sure(row: Row) -> str:
+    """`yes`, `no`, or which fields of the row nobody could confirm."""
+    if not row.get("verified", True):
+        return "no"
+    doubts = [key.removesuffix("_verified") for key in row if _is_doubt(row, key)]
+    return f"not {', '.join(doubts)}" if doubts else "yes"
+
+
+def _is_doubt(row: Row, key: str) -> bool:
+    return key.endswith("_verified") and not row[key]
+
+
+def headings(section: str, *more: str) -> tuple[str, ...]:
+    named = (HEADINGS.get(one, one.replace("_", " ")) for one in COLUMNS[section])
+    return (*named, *more)
+
+
+def cells(section: str, row: Row) -> tuple[str, ...]:
+    """What a list of rows shows of this one."""
+    return tuple(_cell(row, one) for one in COLUMNS[section])
+
+
+def _cell(row: Row, field: str) -> str:
+    if field == "sm":
+        return f"{row['sm_min']}-{row.get('sm_max', '?')}"
+    value = row.get(field, "")
+    if field == "drivers":
+        return str(next(iter(value.values()), "-")) if value else "-"
+    if field in ("pythons", "architectures"):
+        return spans(value)
+    return shown(value) or "-"
+
+
+def shown(value: Any) -> str:  # noqa: ANN401 - plain data of any form
+    """A value in one line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {shown(one)}" for name, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(value)
+    return str(value)
+
+
+def spans(values: Sequence[str]) -> str:
+    """`3.9-3.13` for minors that follow each other; anything else as it is."""
+    runs: list[list[str]] = []
+    for value in values:
+        if runs and _follows(runs[-1][-1], value):
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
+
+
+def _follows(one: str, other: str) -> bool:
+    (major, _, minor), (same, _, after) = one.partition("."), other.partition(".")
+    return major == same and minor.isdigit() and after.isdigit() and int(after) == int(minor) + 1
+
+
+def details(section: str, row: Row, cite: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    """Every field with its value; under it what is known of it alone: doubt, note, source."""
+    for key, value in row.items():
+        if key in ABOUT or key.endswith(_ENDS) or key == COLUMNS[section][0]:
+            continue
+        named = key.replace("_", " ")
+        inner = list(value.items()) if isinstance(value, Mapping) else []
+        if any(isinstance(one, Mapping | list) for _, one in inner):
+            yield from ((f"{named} {name}", shown(one) or "-") for name, one in inner)
+        else:
+            yield named, shown(value) or "-"
+        yield from (("", one) for one in _aside(row, key, cite))
+    for group in sorted(
+        {key.rpartition("_")[0] for key in row if key.endswith(_ENDS)} - row.keys()
+    ):
+        yield from ((f"{group} ...", one) for one in _aside(row, group, cite))
+    if "note" in row:
+        yield "note", row["note"]
+
+
+def _aside(row: Row, key: str, cite: Callable[[str], str]) -> Iterator[str]:
+    if not row.get(f"{key}_verified", True):
+        yield "(nobody could confirm it)"
+    if f"{key}_note" in row:
+        yield f"({row[f'{key}_note']})"
+    if f"{key}_source" in row:
+        yield f"by {cite(row[f'{key}_source'])}"
+
+
+def row_json(subject: str, section: str, row: Row) -> dict[str, object]:
+    """A row as stable data: as in the file, with where it stands."""
+    fields = {key: value for key, value in row.items() if key != "line"}
+    return {
+        "subject": subject,
+        "section": section,
+        "name": name_of(section, row),
+        "certain": sure(row) == "yes",
+        "where": f"{subject}.yaml:{row['line']}",
+        **fields,
+    }
