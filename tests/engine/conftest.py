@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dlimg.build.secrets import secrets_from
+from dlimg.draw.key import key
 from dlimg.engine import find
 from dlimg.engine.bases import base_for
 from dlimg.engine.client import Engine
@@ -16,6 +18,9 @@ sys.path.append(str(Path(__file__).parent.parent / "unit"))
 
 import make
 import real
+import small
+
+HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +43,18 @@ def base(engine: Engine) -> Base:
 def jax_image(engine: Engine) -> Built:
     """The real CPU image of JAX."""
     return real.jax(engine)
+
+
+@pytest.fixture(scope="session")
+def tools_image(engine: Engine, base: Base) -> str:
+    """A registry, and what other people read images with; kept in the engine, as it takes long."""
+    image = make.image(
+        make.cell("registry"),
+        dockerfile=(HERE / "registry/Dockerfile").read_text(),
+        repository="dlimg-test/registry",
+    )
+    one = make.planned(image, on=base, key=key(image, base))
+    with secrets_from(os.environ) as using:
+        (built,) = small.built_all([one], engine, using=using)
+    assert isinstance(built, Built), built
+    return one.reference

@@ -3,18 +3,17 @@
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import make
 import pytest
 import real
+from trees import IS_OURS, is_byte_code, tree
 
 from dlimg.build.secrets import secrets_from
 from dlimg.draw.dockerfile import EPOCH
@@ -25,68 +24,6 @@ from dlimg.layers.system import System, Tools, kept, system, system_source
 from dlimg.model import Base, Built, Planned
 
 pytestmark = pytest.mark.engine
-
-# What the engine itself puts into every container, and the folder that it changes so.
-ENGINES = re.compile(r"(\.dockerenv|dev|etc/(hostname|hosts|mtab|resolv\.conf)|proc|sys)(/.*)?|etc")
-IS_OURS = "opt/env/"
-
-
-@dataclass(frozen=True, kw_only=True)
-class File:
-    """All that a tar says of a file; byte code is known by its name alone."""
-
-    kind: bytes
-    mode: int
-    owner: tuple[int, int]
-    time: float
-    content: str
-
-
-def tree(engine: Engine, digest: str) -> dict[str, File]:
-    """The files of an image, by path."""
-    container = engine.sdk.containers.create(digest)
-    try:
-        with tarfile.open(fileobj=cast("IO[bytes]", Stream(container.export())), mode="r|") as tar:
-            found = {member.name.rstrip("/"): _file(tar, member) for member in tar}
-    finally:
-        container.remove()
-    return {path: file for path, file in found.items() if not ENGINES.fullmatch(path)}
-
-
-class Stream:
-    """Chunks as a file that is read from the front."""
-
-    def __init__(self, chunks: Any) -> None:
-        self.chunks = iter(chunks)
-        self.held = b""
-
-    def read(self, size: int) -> bytes:
-        parts = [self.held]
-        have = len(self.held)
-        while have < size and (chunk := next(self.chunks, b"")):
-            parts.append(chunk)
-            have += len(chunk)
-        whole = b"".join(parts)
-        self.held = whole[size:]
-        return whole[:size]
-
-
-def _file(tar: tarfile.TarFile, member: tarfile.TarInfo) -> File:
-    file = (
-        None if is_byte_code(member.name) else tar.extractfile(member) if member.isreg() else None
-    )
-    content = hashlib.file_digest(file, "sha256").hexdigest() if file else member.linkname
-    return File(
-        kind=member.type,
-        mode=member.mode,
-        owner=(member.uid, member.gid),
-        time=member.mtime,
-        content=content,
-    )
-
-
-def is_byte_code(path: str) -> bool:
-    return path.startswith(IS_OURS) and path.endswith(".pyc")
 
 
 @pytest.fixture(scope="module")
