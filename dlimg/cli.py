@@ -122,6 +122,7 @@ def _drawing(commands: Commands) -> None:
     one = _command(commands, "plan", "drawing", "Show what would be built, as data.")
     options.patterns(one)
     options.base(one)
+    options.builder(one)
     options.output_format(one, "bake", "github")
 
 

@@ -77,8 +77,43 @@ def compression(one: argparse.ArgumentParser) -> None:
 def builder(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--builder",
-        choices=("buildkit", "layers", "auto"),
-        default="buildkit",
-        help="how images are made: by BuildKit, from a layer for each wheel, or the second "
-        "wherever an image allows it (buildkit)",
+        choices=("auto", "layers", "buildkit"),
+        default="auto",
+        help="how images are made: from a layer for each wheel, by BuildKit, or the first of the "
+        "two wherever an image and the engine allow it (auto)",
+    )
+
+
+def question(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "what",
+        nargs="+",
+        metavar="WHAT",
+        help="a requirement (torch==2.6.0), a cell or tag of the matrix, or an environment of an "
+        "old tutorial (tensorflow-1.0)",
+    )
+    for name, example in (
+        ("cuda", "12.4, cu124 or cpu"),
+        ("cudnn", "9 or 9.1.0"),
+        ("python", "3.13"),
+        ("os", "ubuntu24.04"),
+        ("gpu", "T4, 'RTX 4090' or sm_89"),
+        ("driver", "550.54.15, or 550 for its newest"),
+        ("arch", "x86_64 or aarch64"),
+    ):
+        one.add_argument(f"--{name}", metavar=name.upper(), help=f"e.g. {example}")
+
+
+def machine(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--gpu",
+        action="append",
+        default=[],
+        metavar="GPU",
+        help="by name or architecture: 'RTX 4090', sm_89; twice for a machine with two kinds",
+    )
+    one.add_argument("--driver", default="", metavar="VERSION", help="e.g. 550.54.15, or 550")
+    one.add_argument("--python", default="", metavar="VERSION", help="e.g. 3.13")
+    one.add_argument(
+        "--here", action="store_true", help="look at the GPUs and driver of this machine"
     )

@@ -21,7 +21,7 @@ from dlimg.build.interrupt import terminable
 from dlimg.build.progress import Progress, advance, ended, failure_log
 from dlimg.build.secrets import Secrets
 from dlimg.build.wheels import lay_out
-from dlimg.draw.bake import bake_file, target_name
+from dlimg.draw.bake import BUILDER, BUILDER_LABEL, bake_file, target_name
 from dlimg.engine import made
 from dlimg.engine.client import Engine, answering, silence
 from dlimg.engine.process import MISSING, Outcome, end_children, stream
@@ -75,7 +75,7 @@ def build(
     that is not there or not the locked one, `Negative` when the disk is too small, and
     `KeyboardInterrupt` after every bake has ended.
     """
-    found = {one.reference: existing(one, engine) for one in planned}
+    found = {one.reference: existing(one, engine, BUILDER) for one in planned}
     for one in planned:
         if found[one.reference]:
             on_progress(Progress(cell=one.image.cell.id, state="cached"))
@@ -87,14 +87,16 @@ def build(
     )
 
 
-def existing(planned: Planned, engine: Engine) -> Built | None:
-    """The image when the engine has it; then its moving name points to it, too.
+def existing(planned: Planned, engine: Engine, builder: str = "") -> Built | None:
+    """The image when the engine has it, from this builder; then its moving name leads to it, too.
 
     It must be the very image that a build of ours made: one that somebody built on ours, and
-    gave this name, has inherited the label with the key.
+    gave this name, has inherited the label with the key. No builder named is any.
     """
     image = _under(planned.reference, engine)
     if image is None or not made.is_made(engine.environment, planned.key, str(image.id)):
+        return None
+    if builder not in {"", image.labels.get(BUILDER_LABEL)}:
         return None
     if planned.moving_reference not in image.tags:
         image.tag(planned.image.repository, planned.image.tag)

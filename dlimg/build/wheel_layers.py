@@ -4,10 +4,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from dlimg.layers.addresses import Target
-from dlimg.layers.assemble import Part
 from dlimg.layers.fetch import Source, fetching
 from dlimg.layers.index import Key
 from dlimg.layers.make import (
@@ -18,34 +18,39 @@ from dlimg.layers.make import (
     wheel_layer,
 )
 from dlimg.layers.own_layer import own_part, part_keys
-from dlimg.layers.parts import own_layer_part, wheel_parts
+from dlimg.layers.sources import source_keys, sources_part
 from dlimg.layers.store import Store, find
-from dlimg.model import Image, Planned, Wheel
+from dlimg.model import GZIP, Image, Planned, Wheel
 
-PartsOf = Callable[[Image], tuple[Part, ...]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wheels:
+    """Wheels at work: `await_all` returns when nothing of an image's wheels is missing."""
+
+    workshop: Workshop
+    await_all: Callable[[Image], None]
 
 
 @contextmanager
-def making(
-    planned: Sequence[Planned], store: Store, source: Source, shared: Mapping[str, int]
-) -> Iterator[PartsOf]:
-    """Inside, a function that waits for the layers of an image's wheels and own files.
+def making(planned: Sequence[Planned], store: Store, source: Source) -> Iterator[Wheels]:
+    """Inside, layers and parts of all wheels are made, the largest wheel first.
 
-    `shared` is how many images hold each wheel. The function raises what `fetching`'s does, and
-    BadInput for wheels that cannot become layers; other images are not touched by it.
+    `await_all` raises what `fetching`'s function does, and BadInput for wheels that cannot
+    become layers; other images are not touched by it. All are made for one compression.
     """
     pythons = _pythons(planned)
+    compression = planned[0].compression if planned else GZIP
     with (
         fetching(missing(planned, store), source) as locate,
         ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
     ):
-        workshop = Workshop(store=store, locate=locate, say=source.say)
+        workshop = Workshop(store=store, locate=locate, say=source.say, compression=compression)
         tasks = {
             wheel: pool.submit(_make, workshop, wheel, pythons[wheel], source.folder)
             for wheel in pythons
         }
         try:
-            yield lambda image: _parts(workshop, image, tasks, shared)
+            yield Wheels(workshop=workshop, await_all=lambda image: _await(image, tasks))
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -56,24 +61,24 @@ def missing(planned: Sequence[Planned], store: Store) -> Mapping[Target, Sequenc
     for one in planned:
         lock = one.image.lock
         group = found.setdefault((lock.python, lock.platform), {})
-        group.update(dict.fromkeys(_missing(one.image, store)))
+        group.update(dict.fromkeys(_missing(one, store)))
     return {target: sorted(group, key=lambda wheel: -wheel.size) for target, group in found.items()}
 
 
-def _missing(image: Image, store: Store) -> Iterator[Wheel]:
-    lock = image.lock
+def _missing(planned: Planned, store: Store) -> Iterator[Wheel]:
+    lock, compression = planned.image.lock, planned.compression
+    python = lock.python
     small = [wheel for wheel in lock.wheels if not is_large(wheel)]
-    no_small = not _is_in(store, small_keys(small, python=lock.python))
+    of_small = small_keys(small, python=python, compression=compression)
     for wheel in lock.wheels:
-        parts = part_keys(wheel, python=lock.python, requested=True)
-        large = is_large(wheel)
-        no_layer = no_small if not large else not _is_in(store, _keys(wheel, lock.python))
-        if no_layer or not _is_in(store, parts):
+        of_wheel = wheel_keys(wheel, python=python, compression=compression)
+        wanted = (
+            of_wheel if is_large(wheel) else of_small,
+            part_keys(wheel, python=python, requested=True),
+            source_keys(wheel, python=python),
+        )
+        if not all(_is_in(store, keys) for keys in wanted):
             yield wheel
-
-
-def _keys(wheel: Wheel, python: str) -> tuple[Key, Key]:
-    return wheel_keys(wheel, python=python)
 
 
 def _is_in(store: Store, keys: Sequence[Key]) -> bool:
@@ -99,16 +104,11 @@ def _make(workshop: Workshop, wheel: Wheel, pythons: Sequence[str], fetched: Pat
         if is_large(wheel):
             wheel_layer(workshop, wheel, python=python)
         own_part(workshop, wheel, python=python, requested=True)
+        sources_part(workshop, wheel, python=python)
     if is_large(wheel):
         (fetched / wheel.file).unlink(missing_ok=True)
 
 
-def _parts(
-    workshop: Workshop,
-    image: Image,
-    tasks: Mapping[Wheel, Future[None]],
-    shared: Mapping[str, int],
-) -> tuple[Part, ...]:
+def _await(image: Image, tasks: Mapping[Wheel, Future[None]]) -> None:
     for wheel in image.lock.wheels:
         tasks[wheel].result()
-    return (*wheel_parts(workshop, image, shared), own_layer_part(workshop, image))

@@ -5,6 +5,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from dlimg.build.builders import against_assembling, choice
 from dlimg.commands.printing import out, print_json, print_table, say
 from dlimg.commands.project import Project, chosen, read_project
 from dlimg.draw.bake import TARGETS_PER_FILE, bake_files
@@ -155,7 +156,13 @@ def _plan(
     if missing:
         say(f"{missing} cells are not locked here and not in the plan")
     pins = read_bases(project.locks)
-    plan = entries(images, arguments.base, pins)
+    against = against_assembling(environment)
+
+    def builder(one: Image) -> tuple[str, str]:
+        found = choice(arguments.builder, one, against)
+        return found.builder, found.why
+
+    plan = entries(images, arguments.base, pins, builder)
     match arguments.format:
         case "json":
             print_json(plan_json(plan))
@@ -197,11 +204,12 @@ def _from_registry(one: Image, pins: Mapping[str, str], compression: str) -> Pla
 
 
 def _plan_table(plan: Sequence[Entry], environment: Mapping[str, str]) -> None:
-    headings = ("image", "base", "wheels", "download", "checks")
+    headings = ("image", "base", "builder", "wheels", "download", "checks")
     rows = [
         (
             f"{entry.image.repository}:{entry.image.tag}",
             entry.base,
+            f"{entry.builder}: {entry.why}",
             str(len(entry.image.lock.wheels)),
             bytes_text(entry.image.lock.size),
             "need a GPU" if entry.needs_gpu else "need no GPU",

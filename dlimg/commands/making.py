@@ -2,14 +2,13 @@
 
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-from dlimg.build import buildkit, layers
-from dlimg.build.buildkit import Build
+from dlimg.build.assembling import layer_store
+from dlimg.build.builders import build
 from dlimg.build.secrets import secrets_from
 from dlimg.commands.drawing import current_images
 from dlimg.commands.live import Board
@@ -31,15 +30,15 @@ from dlimg.engine.client import Engine
 from dlimg.engine.find import find
 from dlimg.engine.gpu import check_device, default_device
 from dlimg.errors import BadInput, DlimgError
-from dlimg.layers.assemble import sharing
 from dlimg.lock.question import has_local_version
 from dlimg.lock.store import read_bases, read_lock, wheel_folders
 from dlimg.lock.walk import lock_cells
 from dlimg.model import Base, BuildFailure, Built, Cell, Image, Planned
 from dlimg.proof import Check, Evidence
 from dlimg.publish.attach import evidence_beside, nothing_beside
-from dlimg.publish.names import check_destination
+from dlimg.publish.names import check_destination, siblings
 from dlimg.publish.promote import Published, Wanted, publish
+from dlimg.publish.source import Stock
 from dlimg.report.line import Line, exit_code_of
 from dlimg.report.summary import failure_text, headings, line_json, line_row
 from dlimg.report.table import counted
@@ -180,40 +179,16 @@ def _build(
     walk: Walk, planned: Sequence[Planned], engine: Engine
 ) -> tuple[Built | BuildFailure, ...]:
     with secrets_from(walk.environment) as secrets, Board(walk.environment) as board:
-        return tuple(
-            result
-            for build, part in _by_builder(walk, planned, engine)
-            for result in build(
-                part,
-                engine,
-                jobs=walk.arguments.jobs,
-                secrets=secrets,
-                find_links=wheel_folders(walk.arguments.find_links, walk.environment),
-                on_progress=board.show,
-            )
+        return build(
+            planned,
+            engine,
+            wanted=walk.arguments.builder,
+            jobs=walk.arguments.jobs,
+            secrets=secrets,
+            find_links=wheel_folders(walk.arguments.find_links, walk.environment),
+            on_progress=board.show,
+            say=say,
         )
-
-
-def _by_builder(
-    walk: Walk, planned: Sequence[Planned], engine: Engine
-) -> Iterator[tuple[Build, Sequence[Planned]]]:
-    """Each builder with the images that it makes."""
-    wanted = walk.arguments.builder
-    by_layers: list[Planned] = []
-    others: list[Planned] = []
-    for one in planned:
-        is_fit = wanted == "layers" or (wanted == "auto" and not layers.obstacle(one, engine))
-        (by_layers if is_fit else others).append(one)
-    if by_layers:
-        yield partial(layers.build, shared=_shared(walk.project)), by_layers
-    if others:
-        yield buildkit.build, others
-
-
-def _shared(project: Project) -> Mapping[str, int]:
-    """How many of the project's images hold each wheel; a cell without a lock holds none yet."""
-    locks = (read_lock(cell.id, project.locks) for cell in project.resolution.cells)
-    return sharing(lock for lock in locks if lock)
 
 
 def _line(
@@ -253,12 +228,20 @@ def _tested(walk: Walk, built: Built, engine: Engine) -> Evidence:
 
 def _published(walk: Walk, built: Built, evidence: Evidence, engine: Engine) -> Published:
     beside = evidence_beside(walk.evidence, walk.environment, say=say)
+    to = walk.arguments.to
     wanted = Wanted(
-        to=walk.arguments.to,
+        to=to,
         require=walk.arguments.require,
         attach=nothing_beside if walk.arguments.no_evidence else beside,
+        environment=walk.environment,
     )
-    return publish(built, evidence, engine, wanted=wanted, say=say)
+    stock = Stock(
+        store=layer_store(walk.environment),
+        engine=engine,
+        siblings=siblings(to, (cell.family for cell in walk.project.resolution.cells)),
+        say=say,
+    )
+    return publish(built, evidence, stock, wanted=wanted, say=say)
 
 
 def _report(walk: Walk, lines: Sequence[Line], engine: Engine, seconds: float) -> None:

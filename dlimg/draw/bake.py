@@ -14,6 +14,8 @@ TARGETS_PER_FILE: Final = 500
 WHEELS_CONTEXT: Final = "wheels"
 SYSTEM_STAGE: Final = "system"
 KEY_LABEL: Final = "io.dlimg.key"
+BUILDER_LABEL: Final = "io.dlimg.builder"
+BUILDER: Final = "buildkit"
 
 
 def target_name(cell: Cell) -> str:
@@ -62,14 +64,15 @@ def system_file(
     return {"target": {SYSTEM_STAGE: target}}
 
 
-def labels(planned: Planned) -> dict[str, str]:
-    """The image's labels with those that are known only when the base is."""
+def labels(planned: Planned, builder: str) -> dict[str, str]:
+    """The image's labels with those that are known only when the base and the builder are."""
     return {
         **planned.image.labels,
         "io.dlimg.cell": planned.image.cell.id,
         KEY_LABEL: planned.key,
         "io.dlimg.base": planned.base.identity,
         "io.dlimg.base-source": str(planned.base.source),
+        BUILDER_LABEL: builder,
     }
 
 
@@ -94,7 +97,7 @@ def _target(
         "dockerfile-inline": _literal(image.dockerfile),
         "contexts": _literals(contexts),
         "args": _literals({"SOURCE_DATE_EPOCH": str(EPOCH), **arguments}),
-        "labels": _literals(labels(planned)),
+        "labels": _literals(labels(planned, BUILDER)),
         "tags": [planned.reference, planned.moving_reference],
         "platforms": [ARCHITECTURE],
         "secret": [_literal(f"type=file,id={name},src={path}") for name, path in secrets.items()],

@@ -1,6 +1,6 @@
 """The plan: what would be built, from what, and what must be run to call it tested."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,19 +12,36 @@ JOBS_PER_MATRIX: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of the plan: `base` is where its root file system is to come from."""
+    """One line of the plan: `base` is where its root file system is to come from.
+
+    `builder` is who is to make it, as far as can be known without an engine, and `why` it is so.
+    """
 
     image: Image
     base: str
+    builder: str
+    why: str
 
     @property
     def needs_gpu(self) -> bool:
         return self.image.cell.is_cuda
 
 
-def entries(images: Sequence[Image], base: str, pins: Mapping[str, str]) -> tuple[Entry, ...]:
-    """The plan's lines; a base pinned by digest is shown with it."""
-    return tuple(Entry(image=image, base=_base_text(image, base, pins)) for image in images)
+def entries(
+    images: Sequence[Image],
+    base: str,
+    pins: Mapping[str, str],
+    builder: Callable[[Image], tuple[str, str]],
+) -> tuple[Entry, ...]:
+    """The plan's lines; a base pinned by digest is shown with it.
+
+    `builder` says who makes an image, and why.
+    """
+    found = []
+    for image in images:
+        name, why = builder(image)
+        found.append(Entry(image=image, base=_base_text(image, base, pins), builder=name, why=why))
+    return tuple(found)
 
 
 def _base_text(image: Image, base: str, pins: Mapping[str, str]) -> str:
@@ -49,6 +66,8 @@ def plan_json(plan: Sequence[Entry]) -> list[dict[str, object]]:
             "tag": entry.image.tag,
             "aliases": list(entry.image.aliases),
             "base": entry.base,
+            "builder": entry.builder,
+            "builder_why": entry.why,
             "wheels": len(entry.image.lock.wheels),
             "download_bytes": entry.image.lock.size,
             "needs_gpu": entry.needs_gpu,

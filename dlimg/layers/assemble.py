@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,36 +16,57 @@ from dlimg.draw.bake import labels
 from dlimg.draw.config import Config
 from dlimg.draw.dockerfile import EPOCH
 from dlimg.layers.index import Layer
+from dlimg.layers.splice import FORMAT
 from dlimg.layers.store import Store
-from dlimg.model import Lock, Planned, Wheel
+from dlimg.model import Planned, Wheel
 
 MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
 INDEX_TYPE: Final = "application/vnd.oci.image.index.v1+json"
 REFERENCE: Final = "org.opencontainers.image.ref.name"
+CONTAINERD_NAME: Final = "io.containerd.image.name"
 _CREATED: Final = datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 _CUDA: Final = ("cuda-", "nvidia-")
+
+# What `io.dlimg.builder` says of an image that was assembled.
+BUILDER: Final = f"layers/{FORMAT}"
+
+# The large CUDA wheels that every image on a stack has, whatever its framework: a machine that
+# has one of these images has them, so they lie lowest. A test holds this against the locks.
+COMMON: Final = frozenset(
+    {
+        *("nvidia-cublas", "nvidia-cublas-cu12"),
+        *("nvidia-cuda-cupti", "nvidia-cuda-cupti-cu12", "nvidia-cuda-nvcc-cu12"),
+        *("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"),
+        *("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cufft", "nvidia-cufft-cu12"),
+        *("nvidia-cusolver", "nvidia-cusolver-cu12", "nvidia-cusparse", "nvidia-cusparse-cu12"),
+        *("nvidia-nccl-cu12", "nvidia-nccl-cu13", "nvidia-nvjitlink", "nvidia-nvjitlink-cu12"),
+        "nvidia-nvshmem-cu13",
+    }
+)
 
 
 class Height(IntEnum):
     """Where a layer lies: what most images share is lowest, what one alone has is on top."""
 
-    CUDA = 0
-    SYSTEM = 1
-    FRAMEWORK = 2
-    SMALL = 3
-    OWN = 4
-    BYTECODE = 5
+    COMMON = 0
+    CUDA = 1
+    SYSTEM = 2
+    FRAMEWORK = 3
+    COMPILED = 4
+    SMALL = 5
+    OWN = 6
+    BYTECODE = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A layer of an image: what it is in words, how high it lies, how many images share it."""
+    """A layer of an image: what it is in words, how high it lies, how large its wheel is."""
 
     layer: Layer
     words: str
     height: Height
-    shared: int = 1
+    wheel_size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,20 +88,19 @@ class Assembled:
         return MANIFEST_TYPE
 
 
-def sharing(locks: Iterable[Lock]) -> Mapping[str, int]:
-    """How many of these locks hold each wheel, by sha256: those of the whole matrix."""
-    return Counter(wheel.sha256 for lock in locks for wheel in lock.wheels)
-
-
 def height_of(wheel: Wheel) -> Height:
     """Where a large wheel's layer lies."""
+    if wheel.name in COMMON:
+        return Height.COMMON
     return Height.CUDA if wheel.name.startswith(_CUDA) else Height.FRAMEWORK
 
 
 def ordered(parts: Iterable[Part]) -> tuple[tuple[Layer, str], ...]:
-    """The layers, lowest first: by height, then the more shared, then by words.
+    """The layers, lowest first: by height, then the larger wheel, then by words.
 
-    Layers of the system stay in their order. One layer that two parts came to is there once.
+    It depends on the image alone, and still lets images share what is lowest: the largest
+    wheels of a framework are in all of its images. Layers of the system stay in their order.
+    One layer that two parts came to is there once.
     """
     found = sorted(parts, key=_place)
     return tuple({part.layer.digest: (part.layer, part.words) for part in found}.values())
@@ -93,9 +112,16 @@ def assemble(planned: Planned, layers: Sequence[tuple[Layer, str]], config: Conf
     `config` is that of the Dockerfile on that of the system; the labels that only the plan
     knows come from there. The bytes depend on nothing else.
     """
+    return image_of(layers, config, {**config.labels, **labels(planned, BUILDER)})
+
+
+def image_of(
+    layers: Sequence[tuple[Layer, str]], config: Config, told: Mapping[str, str]
+) -> Assembled:
+    """The image of these layers with these labels."""
     described = {
         "architecture": "amd64",
-        "config": _config({**config.labels, **labels(planned)}, config),
+        "config": _config(told, config),
         "created": _CREATED,
         "history": [_history(words) for _, words in layers],
         "os": "linux",
@@ -121,7 +147,7 @@ def assemble(planned: Planned, layers: Sequence[tuple[Layer, str]], config: Conf
 
 
 def write_layout(folder: Path, assembled: Assembled, store: Store, *, name: str = "") -> None:
-    """The image as an OCI layout with this one image, under a name where one is given.
+    """The image as an OCI layout with this one image, under a `repository:tag` where one is given.
 
     Layers are links into the store where the file system allows it, else copies.
     """
@@ -136,16 +162,24 @@ def write_layout(folder: Path, assembled: Assembled, store: Store, *, name: str 
         "platform": {"architecture": "amd64", "os": "linux"},
     }
     if name:
-        descriptor["annotations"] = {REFERENCE: name}
+        descriptor["annotations"] = _names(name)
     index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [descriptor]}
     (folder / "index.json").write_bytes(_json(index))
     (folder / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
 
 
+def _names(name: str) -> Mapping[str, str]:
+    """The name for all who read layouts, who want a tag, and for `docker load`, which wants all."""
+    host, slash, _ = name.partition("/")
+    has_host = bool(slash) and (host == "localhost" or "." in host or ":" in host)
+    whole = name if has_host else f"docker.io/{name if slash else f'library/{name}'}"
+    return {REFERENCE: name.rpartition(":")[2], CONTAINERD_NAME: whole}
+
+
 def _place(part: Part) -> tuple[int, int, str]:
     if part.height is Height.SYSTEM:
         return part.height, 0, ""
-    return part.height, -part.shared, part.words
+    return part.height, -part.wheel_size, part.words
 
 
 def _config(labels: Mapping[str, str], config: Config) -> dict[str, object]:

@@ -1,170 +1,167 @@
-"""Byte code, a layer of its own: compiled once for a set of wheels on a system, in a container.
+"""Byte code as layers: compiled once for each wheel and Python, whatever image it is for.
 
-The container runs the image's own Python over its packages without importing any of them. It
-compiles the files that uv's install would: every `*.py` that is a file, each as it is found
-under the environment's library path; what cannot be compiled is passed over.
+What a wheel's files come to is kept as a part. A wheel with much of it gives a layer of its own,
+which all images with this wheel and Python share; the rest of an image's byte code is one layer.
 """
 
-import contextlib
-import os
-import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import IO, Any, Final
-
-import docker
-from docker.models.containers import Container
+from typing import IO, Final
 
 from dlimg.engine.client import Engine
-from dlimg.errors import Negative
+from dlimg.engine.turns import alone
+from dlimg.layers.compiling import SCRIPT, Place, compile_in
 from dlimg.layers.compress import compress
-from dlimg.layers.entry import PLAIN, Entry, folder
+from dlimg.layers.entry import PLAIN, Entry, arranged, folder
 from dlimg.layers.index import Key, Layer, source_of
-from dlimg.layers.scheme import ENVIRONMENT
+from dlimg.layers.make import Workshop
+from dlimg.layers.sources import is_empty, part_entries, sources_part
 from dlimg.layers.splice import Spliced
 from dlimg.layers.store import Store, find, make
 from dlimg.layers.tar import pieces
 from dlimg.model import Wheel
 
-# A container of ours that a killed dlimg left is known by it, to `dlimg prune`, too.
-LABEL: Final = "io.dlimg.check"
-
-_INTERPRETER: Final = "/usr/local/lib/dlimg/python"
-_FOLDER: Final = "/dlimg-bytecode"
-_ENVIRONMENT: Final = {"PYTHONHASHSEED": "0", "PYTHONPYCACHEPREFIX": _FOLDER}
-# Whether equal constants become one depends on what the process has compiled before (Python 3.13,
-# `intern_constants`). So each folder has a process of its own, forked from one that has compiled
-# nothing: its files come out the same on any number of cores, and whatever else is compiled.
-_SCRIPT: Final = """\
-import os, py_compile, sys
-
-mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-
-def compiled(paths):
-    for path in paths:
-        try:
-            py_compile.compile(path, doraise=True, invalidation_mode=mode)
-        except (py_compile.PyCompileError, SyntaxError, UnicodeError):
-            pass
-
-def forked(work, *of):
-    process = os.fork()
-    if process == 0:
-        try:
-            work(*of)
-            os._exit(0)
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            os._exit(1)
-    return process
-
-def awaited(process):
-    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    if status:
-        raise SystemExit(f"a process ended with {status}")
-
-def each(groups):
-    for paths in groups:
-        awaited(forked(compiled, paths))
-
-groups = []
-for folder, folders, files in os.walk(sys.argv[1]):
-    folders[:] = [name for name in folders if name != "__pycache__"]
-    found = [os.path.join(folder, name) for name in sorted(files) if name.endswith(".py")]
-    groups.append([path for path in found if not os.path.islink(path)])
-groups.sort(key=len, reverse=True)
-os.makedirs(sys.argv[2] + sys.argv[1])
-count = len(os.sched_getaffinity(0))
-for process in [forked(each, groups[number::count]) for number in range(count)]:
-    awaited(process)
-"""
-_LAST_LINES: Final = 15
-
-_Members = Mapping[str, tuple[int, int]]
+# Byte code from this many bytes on, unpacked, is a layer of its own.
+LARGE: Final = 3_000_000
 
 
-def bytecode_key(system: Sequence[Layer], wheels: Sequence[Wheel], *, python: str) -> Key:
-    """What the byte code is made from: our script, the system with its Python, and the wheels."""
-    hashes = sorted(wheel.sha256 for wheel in wheels)
-    source = source_of([_SCRIPT, *(layer.diff_id for layer in system), "wheels", *hashes])
-    return Key(kind="bytecode", source=source, python=python)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiler:
+    """What compiles: a Python, which `interpreter` stands for, in a system that an engine has.
 
-
-def bytecode_layer(store: Store, key: Key, engine: Engine, image: str) -> Layer:
-    """The layer for the image with this id; raises Negative when its Python does not run."""
-
-    def write(file: IO[bytes]) -> Spliced:
-        with tempfile.TemporaryFile() as spool:
-            _compile(engine, image, key.python, spool)
-            return compress(pieces(_entries(spool, key.python)), file.write)
-
-    return find(store, key) or make(store, key, write, _hush)
-
-
-def placed(path: str, python: str) -> str:
-    """Where byte code belongs that was made as `.../pkg/module.cpython-313.pyc`.
-
-    The library is called `python3.13` while compiling, as Python itself calls it, and that is
-    what the byte code names; the image has it behind that link.
+    `visiting` puts the system's image into the engine for a while, and says its id there.
     """
-    name = PurePosixPath(path)
-    library = PurePosixPath(f"{ENVIRONMENT}/lib/python{python}")
-    inner = name.parent.relative_to(library)
-    return str(PurePosixPath(f"{ENVIRONMENT}/lib/python") / inner / "__pycache__" / name.name)
+
+    engine: Engine
+    interpreter: str
+    python: str
+    visiting: Callable[[], AbstractContextManager[str]]
 
 
-def _compile(engine: Engine, image: str, python: str, spool: IO[bytes]) -> None:
-    """Writes a tar of all byte code, in the places where the compiler was told to put it."""
-    library = f"/{ENVIRONMENT}/lib/python{python}/site-packages"
-    # Without `site`, no file of a package is executed.
-    command = [_INTERPRETER, "-S", "-s", "-P", "-c", _SCRIPT, library, _FOLDER]
-    container = engine.sdk.containers.create(
-        image,
-        command[1:],
-        entrypoint=command[:1],
-        environment=_ENVIRONMENT,
-        labels={LABEL: _label()},
-        network_mode="none",
-        user="0:0",
-        working_dir="/",
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """A layer of byte code: that of one wheel, or, without one, of all others of an image."""
+
+    layer: Layer
+    wheel: Wheel | None
+
+
+def part_key(wheel: Wheel, *, interpreter: str, python: str) -> Key:
+    """What a wheel's byte code is made from: our script, the wheel and the Python."""
+    return Key(
+        kind="compiled", source=source_of([SCRIPT, interpreter, wheel.sha256]), python=python
     )
-    with _removed(container):
-        container.start()
-        status = int(container.wait()["StatusCode"])
-        if status != 0:
-            said = container.logs(tail=_LAST_LINES).decode(errors="replace").strip()
-            raise Negative(f"byte code could not be compiled, Python ended with {status}:\n{said}")
-        stream, _ = container.get_archive(f"{_FOLDER}/{ENVIRONMENT}")
-        for piece in stream:
-            spool.write(piece)
 
 
-def end_compiling(engine: Engine) -> None:
-    """Ends the compilers that other threads of this process have started."""
-    for container in engine.sdk.containers.list(all=True, filters={"label": f"{LABEL}={_label()}"}):
-        with contextlib.suppress(docker.errors.APIError):
-            container.remove(force=True, v=True)
+def set_key(parts: Sequence[Key], *, compression: str) -> Key:
+    """The key of one layer with the byte code of several wheels."""
+    source = source_of(sorted(part.source for part in parts))
+    return Key(kind="bytecode", source=source, python=parts[0].python, compression=compression)
 
 
-def _label() -> str:
-    return f"bytecode-{os.getpid()}"
+def lacking(store: Store, wheels: Iterable[Wheel], compiler: Compiler) -> tuple[Wheel, ...]:
+    """The wheels without byte code for this Python, by name."""
+    missing = (one for one in wheels if find(store, _part_key(one, compiler)) is None)
+    return tuple(sorted(missing, key=lambda wheel: wheel.name))
 
 
-@contextlib.contextmanager
-def _removed(container: Container) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        with contextlib.suppress(docker.errors.APIError):  # `end_compiling` may have been first
-            container.remove(force=True, v=True)
+def compile_lacking(workshop: Workshop, wheels: Sequence[Wheel], compiler: Compiler) -> None:
+    """Byte code for all of these wheels, compiled in one container where some have none yet.
+
+    Raises Negative when the system's Python does not run.
+    """
+    store = workshop.store
+    if not lacking(store, wheels, compiler):
+        return
+    turn = store.path / "turns" / f"compiling-{compiler.interpreter}"
+    with alone(turn, doing="compiling byte code", say=workshop.say):
+        missing = lacking(store, wheels, compiler)
+        sources = {
+            wheel: sources_part(workshop, wheel, python=compiler.python) for wheel in missing
+        }
+        full = [wheel for wheel in missing if not is_empty(sources[wheel])]
+        with tempfile.TemporaryFile() as spool:
+            found = _compiled(store, {one: sources[one] for one in full}, compiler, spool)
+            for wheel in missing:
+                _keep(workshop, wheel, compiler, spool, found.get(wheel, {}))
 
 
-def _entries(spool: IO[bytes], python: str) -> Iterator[Entry]:
+def bytecode_layers(
+    workshop: Workshop, wheels: Iterable[Wheel], compiler: Compiler
+) -> Iterator[Compiled]:
+    """The layers with the byte code of an image's wheels, which is all in the store."""
+    rest: list[Wheel] = []
+    for wheel in wheels:
+        part = _part(workshop.store, wheel, compiler)
+        if part.unpacked >= LARGE:
+            yield Compiled(layer=_own(workshop, wheel, compiler), wheel=wheel)
+        elif not is_empty(part):
+            rest.append(wheel)
+    if rest:
+        yield Compiled(layer=_together(workshop, rest, compiler), wheel=None)
+
+
+def _own(workshop: Workshop, wheel: Wheel, compiler: Compiler) -> Layer:
+    """The layer of one wheel: its part, where that is compressed as the image is to be."""
+    part, key = _part(workshop.store, wheel, compiler), _part_key(wheel, compiler)
+    if workshop.compression == key.compression:
+        return part
+    entries = part_entries(workshop.store, part, owner=wheel.file)
+    key = replace(key, compression=workshop.compression)
+    return _packed(workshop, key, entries, _words(wheel))
+
+
+def _together(workshop: Workshop, wheels: Sequence[Wheel], compiler: Compiler) -> Layer:
+    """One layer for these; where several have the same file, the first by name counts."""
+    store, found = workshop.store, dict[str, Entry]()
+    key = set_key([_part_key(one, compiler) for one in wheels], compression=workshop.compression)
+
+    def entries() -> Iterator[Entry]:
+        for wheel in sorted(wheels, key=lambda wheel: wheel.name):
+            for one in part_entries(store, _part(store, wheel, compiler), owner=wheel.file):
+                found.setdefault(one.path, one)
+        yield from arranged(found.values())
+
+    return _packed(workshop, key, entries(), f"byte code of {len(wheels)} wheels")
+
+
+def _packed(workshop: Workshop, key: Key, entries: Iterable[Entry], words: str) -> Layer:
+    def write(file: IO[bytes]) -> Spliced:
+        return workshop.pack(pieces(entries), file.write)
+
+    return find(workshop.store, key) or make(workshop.store, key, write, workshop.say, words=words)
+
+
+def _compiled(
+    store: Store, sources: Mapping[Wheel, Layer], compiler: Compiler, spool: IO[bytes]
+) -> Mapping[Wheel, Mapping[str, Place]]:
+    if not sources:
+        return {}
+    entries = (part_entries(store, part, owner=one.file) for one, part in sources.items())
+    with compiler.visiting() as image:
+        found = compile_in(compiler.engine, image, compiler.python, entries, spool)
+    return {wheel: found.get(number, {}) for number, wheel in enumerate(sources)}
+
+
+def _keep(
+    workshop: Workshop,
+    wheel: Wheel,
+    compiler: Compiler,
+    spool: IO[bytes],
+    files: Mapping[str, Place],
+) -> None:
+    def write(file: IO[bytes]) -> Spliced:
+        return compress(pieces(_entries(spool, files)), file.write)
+
+    key = _part_key(wheel, compiler)
+    make(workshop.store, key, write, workshop.say, words=_words(wheel))
+
+
+def _entries(spool: IO[bytes], files: Mapping[str, Place]) -> Iterator[Entry]:
     """Files and folders by path; a file's content is read when its turn comes."""
-    spool.seek(0)
-    files = dict(_members(spool, python))
     folders = {str(parent) for path in files for parent in PurePosixPath(path).parents} - {"."}
     for path in sorted({*files, *folders}):
         if path in folders:
@@ -175,14 +172,16 @@ def _entries(spool: IO[bytes], python: str) -> Iterator[Entry]:
         yield Entry(path=path, mode=PLAIN, content=spool.read(size), owner="byte code")
 
 
-def _members(spool: IO[bytes], python: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Where each file's bytes lie in the tar, by the path that it gets."""
-    parent = str(PurePosixPath(ENVIRONMENT).parent)
-    archive: Any = tarfile.open(fileobj=spool, mode="r:")  # noqa: SIM115 - the spool is the caller's
-    for member in archive:
-        if member.isfile():
-            yield placed(f"{parent}/{member.name}", python), (member.offset_data, member.size)
+def _part(store: Store, wheel: Wheel, compiler: Compiler) -> Layer:
+    found = find(store, _part_key(wheel, compiler))
+    if found is None:
+        raise LookupError(f"no byte code of {wheel.file}")
+    return found
 
 
-def _hush(_: str) -> None:
-    """Nobody needs to know that another dlimg is at it: this one waits within a build."""
+def _part_key(wheel: Wheel, compiler: Compiler) -> Key:
+    return part_key(wheel, interpreter=compiler.interpreter, python=compiler.python)
+
+
+def _words(wheel: Wheel) -> str:
+    return f"byte code: {wheel.name} {wheel.version}"

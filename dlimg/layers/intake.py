@@ -7,22 +7,30 @@ import contextlib
 import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import docker
 
 from dlimg.engine.client import Engine
+from dlimg.engine.process import MISSING, failure_text, run
 from dlimg.errors import Negative, NoEngine
+from dlimg.layers.completing import WHOLE, complete
 from dlimg.layers.serve import NAME, Content, Served, serving
 
-_PASSING: Final = re.compile(rf"127\.0\.0\.1:(\d+)/{NAME}@sha256:[0-9a-f]{{64}}")
+_PASSING: Final = re.compile(rf"127\.0\.0\.1:(\d+)/{NAME}({WHOLE}|@sha256:[0-9a-f]{{64}})")
 HINT: Final = "use `--builder buildkit`, or an engine of this machine's own"
 
 
 def check_local(engine: Engine) -> None:
     """Raises NoEngine for an engine of another machine: it could not reach a loopback of ours."""
-    if not engine.host.startswith("unix://"):
-        raise NoEngine(f"the engine at {engine.host} is not one of this machine", hint=HINT)
+    reason = distance(engine.host)
+    if reason:
+        raise NoEngine(reason, hint=HINT)
+
+
+def distance(host: str) -> str:
+    """Why an engine at this address is too far away, or nothing."""
+    return "" if host.startswith("unix://") else f"the engine at {host} is not one of this machine"
 
 
 @contextlib.contextmanager
@@ -38,7 +46,10 @@ def visiting(
         reference = served.reference(digest)
         try:
             _pull(engine, served, digest)
-            yield str(engine.sdk.images.get(reference).id)
+            found = engine.sdk.images.get(reference)
+            if not found.attrs.get("Os"):
+                complete(engine, f"{served.host}/{NAME}", manifest, _unasked(served, blobs))
+            yield str(found.id)
         finally:
             with contextlib.suppress(docker.errors.ImageNotFound):
                 engine.sdk.images.remove(reference)
@@ -66,7 +77,7 @@ def take_in(
 def forget_passing(engine: Engine) -> None:
     """Takes away the names of images that a dlimg left which was killed."""
     for image in engine.sdk.images.list(all=True):
-        for name in image.attrs.get("RepoDigests") or ():
+        for name in (*image.tags, *(image.attrs.get("RepoDigests") or ())):
             match = _PASSING.fullmatch(name)
             if match and not _is_served(int(match[1])):
                 with contextlib.suppress(docker.errors.APIError):
@@ -80,16 +91,18 @@ def _is_served(port: int) -> bool:
 
 
 def _pull(engine: Engine, served: Served, digest: str) -> None:
-    api: Any = engine.sdk.api
-    try:
-        lines = api.pull(
-            f"{served.host}/{NAME}", tag=digest, stream=True, decode=True, auth_config={}
-        )
-        for line in lines:
-            if "error" in line:
-                raise _refused(engine, served, str(line["error"]))
-    except docker.errors.APIError as error:
-        raise _refused(engine, served, str(error.explanation or error)) from error
+    """By a child process: it can be ended while the engine is still at it, which then stops."""
+    argv = [str(engine.docker), "pull", "--quiet", served.reference(digest)]
+    outcome = run(argv, env=engine.environment)
+    if outcome.returncode == MISSING:
+        raise NoEngine(f"{engine.docker} cannot be started: {outcome.stderr}")
+    if outcome.returncode:
+        raise _refused(engine, served, failure_text(outcome))
+
+
+def _unasked(served: Served, blobs: Mapping[str, Content]) -> Mapping[str, Content]:
+    fetched = {line.rpartition("/")[2] for line in served.asked if line.startswith("GET ")}
+    return {digest: content for digest, content in blobs.items() if digest not in fetched}
 
 
 def _refused(engine: Engine, served: Served, said: str) -> Exception:

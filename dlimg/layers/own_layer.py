@@ -25,7 +25,7 @@ from dlimg.layers.splice import Spliced, splice
 from dlimg.layers.store import find, make
 from dlimg.layers.tar import pieces
 from dlimg.layers.wheel import OpenWheel
-from dlimg.model import GZIP, Image, Wheel
+from dlimg.model import GZIP, Cell, Image, Lock, Wheel
 
 _OURS: Final = "dlimg"
 
@@ -62,7 +62,11 @@ class Own:
 
 def own_of(image: Image) -> Own:
     """The own files of an image, as the last stage of its Dockerfile leaves them."""
-    cell, lock = image.cell, image.lock
+    return own_in(image.cell, image.lock)
+
+
+def own_in(cell: Cell, lock: Lock) -> Own:
+    """The same for a cell whose Dockerfile was not drawn."""
     return Own(
         wheels=lock.wheels,
         python=cell.python,

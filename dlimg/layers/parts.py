@@ -1,29 +1,31 @@
 """The parts of one image: its layers, made where they are not there yet, with words for each."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from dlimg.layers.assemble import Height, Part, height_of
-from dlimg.layers.index import Layer
+from dlimg.layers.bytecode import Compiler, bytecode_layers
 from dlimg.layers.make import Workshop, is_large, small_layer, wheel_layer
 from dlimg.layers.own_layer import own_layer, own_of, own_part
 from dlimg.layers.system import System
-from dlimg.model import Image, Wheel
+from dlimg.model import Cell, Image, Wheel
+
+OWN_WORDS: Final = "own: RECORDs, commands, links, /etc/dlimg"
+BYTECODE_WORDS: Final = "byte code of the other wheels"
 
 
 def system_parts(system: System, image: Image) -> Iterator[Part]:
     """The system's layers: the base's first, and what the Dockerfile puts on it last."""
     for layer in system.layers[:-1]:
-        yield Part(layer=layer, words=f"base: {image.cell.os.image}", height=Height.SYSTEM)
-    python = f"Python {image.cell.python}"
-    words = f"system: {python}, an empty environment, the user ({image.cell.flavour})"
-    yield Part(layer=system.layers[-1], words=words, height=Height.SYSTEM)
+        yield Part(layer=layer, words=base_words(image.cell), height=Height.SYSTEM)
+    yield Part(layer=system.layers[-1], words=system_words(image.cell), height=Height.SYSTEM)
 
 
-def wheel_parts(workshop: Workshop, image: Image, shared: Mapping[str, int]) -> Iterator[Part]:
+def wheel_parts(workshop: Workshop, image: Image) -> Iterator[Part]:
     """One layer for each large wheel, largest first, and one for all small ones.
 
-    `shared` says how many images hold a wheel, by its sha256. Once a part is out, its wheels
-    are needed no more: what the own layer takes from them is kept, too.
+    Once a part is out, its wheels are needed no more: what the own layer takes from them is
+    kept, too.
     """
     python = image.cell.python
     wheels = sorted(image.lock.wheels, key=lambda wheel: (-wheel.size, wheel.name))
@@ -32,30 +34,53 @@ def wheel_parts(workshop: Workshop, image: Image, shared: Mapping[str, int]) -> 
         own_part(workshop, wheel, python=python, requested=True)
         yield Part(
             layer=layer,
-            words=f"wheel: {wheel.name} {wheel.version}",
+            words=wheel_words(wheel),
             height=height_of(wheel),
-            shared=shared.get(wheel.sha256, 1),
+            wheel_size=wheel.size,
         )
     small = [wheel for wheel in wheels if not is_large(wheel)]
     if small:
         layer = small_layer(workshop, small, python=python)
         for wheel in small:
             own_part(workshop, wheel, python=python, requested=True)
-        yield Part(layer=layer, words=f"small wheels: {_names(small)}", height=Height.SMALL)
+        yield Part(layer=layer, words=small_words(small), height=Height.SMALL)
 
 
 def own_layer_part(workshop: Workshop, image: Image) -> Part:
     """What belongs to no wheel. Made after the parts of the wheels, it needs no wheel."""
     return Part(
         layer=own_layer(workshop, own_of(image)),
-        words="own: RECORDs, commands, links, /etc/dlimg",
+        words=OWN_WORDS,
         height=Height.OWN,
     )
 
 
-def bytecode_part(layer: Layer) -> Part:
-    return Part(layer=layer, words="byte code of all wheels", height=Height.BYTECODE)
+def bytecode_parts(workshop: Workshop, image: Image, compiler: Compiler) -> Iterator[Part]:
+    """One layer for each wheel with much byte code, and one for all others; all is compiled."""
+    for one in bytecode_layers(workshop, image.lock.wheels, compiler):
+        if one.wheel:
+            words, size = bytecode_words(one.wheel), one.wheel.size
+            yield Part(layer=one.layer, words=words, height=Height.COMPILED, wheel_size=size)
+        else:
+            yield Part(layer=one.layer, words=BYTECODE_WORDS, height=Height.BYTECODE)
 
 
-def _names(wheels: Sequence[Wheel]) -> str:
-    return ", ".join(sorted(f"{wheel.name} {wheel.version}" for wheel in wheels))
+def base_words(cell: Cell) -> str:
+    return f"base: {cell.os.image}"
+
+
+def system_words(cell: Cell) -> str:
+    return f"system: Python {cell.python}, an empty environment, the user ({cell.flavour})"
+
+
+def wheel_words(wheel: Wheel) -> str:
+    return f"wheel: {wheel.name} {wheel.version}"
+
+
+def small_words(wheels: Sequence[Wheel]) -> str:
+    names = sorted(f"{wheel.name} {wheel.version}" for wheel in wheels)
+    return f"small wheels: {', '.join(names)}"
+
+
+def bytecode_words(wheel: Wheel) -> str:
+    return f"byte code: {wheel.name} {wheel.version}"

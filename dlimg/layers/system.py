@@ -1,17 +1,17 @@
 """The system stage as layers: BuildKit builds it once, and the store keeps what came out.
 
-systems/<source>.json   which layers a system has, and the config that images on it inherit
+systems/<source>.json   which layers a system has, the config that images on it inherit, its Python
 """
 
 import contextlib
 import json
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any
 
 from dlimg.draw.bake import SYSTEM_STAGE, system_file
 from dlimg.draw.config import Config
@@ -22,23 +22,27 @@ from dlimg.engine.client import Engine
 from dlimg.engine.process import MISSING, stream
 from dlimg.engine.turns import alone
 from dlimg.errors import Negative, NoEngine
+from dlimg.layers.compress import compress
 from dlimg.layers.index import Key, Layer, source_of
-from dlimg.layers.splice import Counted, Spliced
+from dlimg.layers.interpreter import interpreter_of
+from dlimg.layers.recompress import inflated
+from dlimg.layers.splice import Spliced
 from dlimg.layers.store import Store, find, make
 from dlimg.model import Planned
-
-_PIECE: Final = 1 << 20
-_GZIP: Final = 31  # zlib's number for a gzip header and trailer
 
 OnLine = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """The layers of a system, lowest first, and the config that images on it inherit."""
+    """The layers of a system, lowest first, and the config that images on it inherit.
+
+    `interpreter` stands for its Python, as `interpreter_of` says.
+    """
 
     layers: tuple[Layer, ...]
     config: Config
+    interpreter: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +77,12 @@ def system_source(planned: Planned) -> str:
 
 
 def system_key(layer: Layer) -> Key:
-    """A system's layer is known by its own digest: several systems have the same base."""
-    return Key(kind="system", source=layer.digest.removeprefix("sha256:"))
+    """A system's layer is known by its own tar: several systems have the same base."""
+    return _key(layer.diff_id)
+
+
+def _key(diff_id: str) -> Key:
+    return Key(kind="system", source=diff_id.removeprefix("sha256:"))
 
 
 def kept(store: Store, source: str) -> System | None:
@@ -83,11 +91,12 @@ def kept(store: Store, source: str) -> System | None:
         content = json.loads(_record(store, source).read_text(encoding="utf-8"))
         layers = tuple(Layer(**one) for one in content["layers"])
         config = _thawed(content["config"])
+        interpreter = str(content["interpreter"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     if not layers or any(find(store, system_key(layer)) != layer for layer in layers):
         return None
-    return System(layers=layers, config=config)
+    return System(layers=layers, config=config, interpreter=interpreter)
 
 
 def _built(planned: Planned, store: Store, tools: Tools, source: str) -> System:
@@ -127,13 +136,15 @@ def _taken(layout: Path, store: Store, say: Callable[[str], None]) -> System:
     manifest = _manifest(layout)
     described = _blob_json(layout, manifest["config"]["digest"])
     diff_ids: Sequence[str] = described["rootfs"]["diff_ids"]
-    layers = []
-    for one, diff_id in zip(manifest["layers"], diff_ids, strict=True):
-        layer = _take(_blob(layout, one["digest"]), one["digest"], store, say)
-        if (layer.digest, layer.diff_id) != (one["digest"], diff_id):
-            raise Negative(f"BuildKit gave a damaged layer {one['digest']}", where=SYSTEM_STAGE)
-        layers.append(layer)
-    return System(layers=tuple(layers), config=_config(described.get("config") or {}))
+    layers = tuple(
+        _take(_blob(layout, one["digest"]), diff_id, store, say)
+        for one, diff_id in zip(manifest["layers"], diff_ids, strict=True)
+    )
+    return System(
+        layers=layers,
+        config=_config(described.get("config") or {}),
+        interpreter=interpreter_of(store.blob(layer) for layer in layers),
+    )
 
 
 def _manifest(layout: Path) -> dict[str, Any]:
@@ -144,41 +155,24 @@ def _manifest(layout: Path) -> dict[str, Any]:
     return content
 
 
-def _take(blob: Path, digest: str, store: Store, say: Callable[[str], None]) -> Layer:
+def _take(blob: Path, diff_id: str, store: Store, say: Callable[[str], None]) -> Layer:
+    """The layer, compressed by us: how BuildKit does it is another release's affair."""
+
     def write(file: IO[bytes]) -> Spliced:
-        packed, tar = Counted(), Counted()
-        for piece, plain in _unpacked(blob):
-            packed.update(piece)
-            file.write(piece)
-            for part in plain:
-                tar.update(part)
-        return Spliced(
-            digest=packed.digest, size=packed.size, diff_id=tar.digest, unpacked=tar.size
-        )
+        try:
+            written = compress(inflated(blob), file.write)
+        except (zlib.error, EOFError) as error:
+            raise _damaged(diff_id) from error
+        if written.diff_id != diff_id:
+            raise _damaged(diff_id)
+        return written
 
-    key = Key(kind="system", source=digest.removeprefix("sha256:"))
-    return find(store, key) or make(store, key, write, say)
+    key = _key(diff_id)
+    return find(store, key) or make(store, key, write, say, words="system")
 
 
-def _unpacked(blob: Path) -> Iterator[tuple[bytes, Iterator[bytes]]]:
-    """Pieces of a gzip file, each with what it holds; use that up before the next."""
-    inflater = zlib.decompressobj(_GZIP)
-
-    def plain(piece: bytes) -> Iterator[bytes]:
-        nonlocal inflater
-        text = b""
-        # zlib may have taken all of a piece and still hold back what it had no room for.
-        while piece or len(text) == _PIECE:
-            text = inflater.decompress(piece, _PIECE)
-            yield text
-            piece = inflater.unconsumed_tail
-            if inflater.eof:
-                piece = inflater.unused_data
-                inflater = zlib.decompressobj(_GZIP)
-
-    with blob.open("rb") as file:
-        while piece := file.read(_PIECE):
-            yield piece, plain(piece)
+def _damaged(digest: str) -> Negative:
+    return Negative(f"BuildKit gave a damaged {digest}", where=SYSTEM_STAGE)
 
 
 def _config(said: Mapping[str, Any]) -> Config:
@@ -198,7 +192,11 @@ def _config(said: Mapping[str, Any]) -> Config:
 def _remember(store: Store, source: str, found: System) -> None:
     """Without a record the system is built again, from BuildKit's cache, and nothing is lost."""
     record = _record(store, source)
-    content = {"layers": [asdict(one) for one in found.layers], "config": asdict(found.config)}
+    content = {
+        "layers": [asdict(one) for one in found.layers],
+        "config": asdict(found.config),
+        "interpreter": found.interpreter,
+    }
     with contextlib.suppress(OSError):
         record.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=record.parent, delete=False) as file:
@@ -217,7 +215,7 @@ def _blob(layout: Path, digest: str) -> Path:
 def _blob_json(layout: Path, digest: str) -> dict[str, Any]:
     content = _blob(layout, digest).read_bytes()
     if f"sha256:{sha256(content).hexdigest()}" != digest:
-        raise Negative(f"BuildKit gave a damaged {digest}", where=SYSTEM_STAGE)
+        raise _damaged(digest)
     found: dict[str, Any] = json.loads(content)
     return found
 

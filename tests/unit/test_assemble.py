@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import make
@@ -10,19 +11,22 @@ import pytest
 
 from dlimg.draw.config import Config
 from dlimg.layers.assemble import (
+    COMMON,
     Height,
     Part,
     assemble,
     height_of,
     ordered,
-    sharing,
     write_layout,
 )
 from dlimg.layers.index import Key, Layer
-from dlimg.layers.splice import splice
+from dlimg.layers.make import LARGE
+from dlimg.layers.splice import FORMAT, splice
 from dlimg.layers.store import Store
 from dlimg.layers.store import make as make_layer
 from dlimg.layers.tar import Head
+
+ROOT = Path(__file__).parents[2]
 
 CONFIG = Config(  # noqa: S604  # it says how an image is run, and runs nothing
     env=("PATH=/bin",),
@@ -42,8 +46,8 @@ def layer(number: int) -> Layer:
     )
 
 
-def part(number: int, height: Height, *, words: str = "", shared: int = 1) -> Part:
-    return Part(layer=layer(number), words=words or str(number), height=height, shared=shared)
+def part(number: int, height: Height, *, words: str = "", size: int = 0) -> Part:
+    return Part(layer=layer(number), words=words or str(number), height=height, wheel_size=size)
 
 
 def numbers(parts: list[Part]) -> list[int]:
@@ -53,21 +57,22 @@ def numbers(parts: list[Part]) -> list[int]:
 def test_what_more_images_share_is_lower() -> None:
     parts = [
         part(9, Height.BYTECODE),
-        part(8, Height.OWN, shared=7),
+        part(8, Height.OWN),
         part(7, Height.SMALL),
-        part(6, Height.FRAMEWORK, words="torch"),
-        part(5, Height.FRAMEWORK, words="numpy", shared=3),
+        part(11, Height.COMPILED, words="byte code: torch", size=50),
+        part(6, Height.FRAMEWORK, words="numpy", size=4),
+        part(5, Height.FRAMEWORK, words="torch", size=50),
         part(4, Height.SYSTEM, words="z: the base, and so the first"),
         part(3, Height.SYSTEM, words="a: what was put on it"),
-        part(2, Height.CUDA, words="nvidia-b", shared=5),
-        part(1, Height.CUDA, words="nvidia-a", shared=5),
-        part(10, Height.CUDA, words="nvidia-0", shared=4),
+        part(10, Height.CUDA, words="nvidia-0", size=900),
+        part(2, Height.COMMON, words="nvidia-b", size=5),
+        part(1, Height.COMMON, words="nvidia-a", size=5),
     ]
-    assert numbers(parts) == [1, 2, 10, 4, 3, 5, 6, 7, 8, 9]
+    assert numbers(parts) == [1, 2, 10, 4, 3, 5, 6, 11, 7, 8, 9]
 
 
 def test_layers_of_wheels_come_in_any_order() -> None:
-    parts = [part(number, Height.CUDA, shared=number % 3) for number in range(12)]
+    parts = [part(number, Height.CUDA, size=number % 3) for number in range(12)]
     assert numbers(parts) == numbers(parts[::-1])
 
 
@@ -79,7 +84,8 @@ def test_one_layer_is_there_once() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("nvidia-cublas", Height.CUDA),
+        ("nvidia-cublas", Height.COMMON),
+        ("nvidia-cusparselt-cu13", Height.CUDA),
         ("cuda-bindings", Height.CUDA),
         ("torch", Height.FRAMEWORK),
         ("jax-cuda13-plugin", Height.FRAMEWORK),
@@ -90,10 +96,22 @@ def test_height_of_a_wheel(name: str, expected: Height) -> None:
     assert height_of(make.wheel(name)) is expected
 
 
-def test_sharing_counts_locks() -> None:
-    torch, pip = make.wheel("torch"), make.wheel("pip", "26.3")
-    locks = [make.lock("a", wheels=(torch, pip)), make.lock("b", wheels=(pip,))]
-    assert sharing(locks) == {torch.sha256: 1, pip.sha256: 2}
+def test_what_lies_lowest_is_in_every_image_of_a_stack() -> None:
+    stacks: dict[str, list[dict[str, str]]] = {}
+    frameworks: dict[str, set[str]] = {}
+    for path in (ROOT / "locks").glob("*-cuda*.json"):
+        family, accelerator = re.fullmatch(r"(\w+)-.*-(cuda[\d.]+)-.*", path.stem).groups()
+        wheels = json.loads(path.read_text())["wheels"]
+        large = {one["name"]: one["sha256"] for one in wheels if one["size"] >= LARGE}
+        stacks.setdefault(accelerator, []).append(large)
+        frameworks.setdefault(accelerator, set()).add(family)
+    shared = {name for name in stacks if len(frameworks[name]) > 1}
+    assert shared
+    for stack in shared:
+        everywhere = set.intersection(*(set(one.items()) for one in stacks[stack]))
+        names = {name for name, _ in everywhere}
+        assert names == {name for one in stacks[stack] for name in one if name in COMMON}
+        assert {name for name in names if name.startswith(("nvidia-", "cuda-"))} <= COMMON
 
 
 def test_manifest_and_config() -> None:
@@ -120,6 +138,7 @@ def test_manifest_and_config() -> None:
         "io.dlimg.key": planned.key,
         "io.dlimg.base": planned.base.identity,
         "io.dlimg.base-source": "bootstrap",
+        "io.dlimg.builder": f"layers/{FORMAT}",
     }
     assert said == {
         "Cmd": ["bash"],
@@ -142,7 +161,7 @@ def test_equal_images_are_equal_bytes() -> None:
     assert assemble(planned, layers, CONFIG) == assemble(planned, layers, other)
     assert (
         assemble(planned, layers, CONFIG).digest
-        == "sha256:0ccd228503eac70835c36fc707cebd36b94c3dbf99a273d3abdf6b2fc6361e25"
+        == "sha256:fcb32406dfe5be9a3828d7f5b2172a7e736dcfd96a9908f08764b47f89f02aa1"
     )
 
 
@@ -162,13 +181,16 @@ def test_a_layout_is_whole_and_takes_no_space(tmp_path: Path, store: Store) -> N
     layers = [(kept(store, number), str(number)) for number in range(3)]
     image = assemble(make.planned(), layers, CONFIG)
     for _ in range(2):  # again into the same folder
-        write_layout(tmp_path / "layout", image, store, name="the-tag")
+        write_layout(tmp_path / "layout", image, store, name="dlimg/jax:the-tag")
     index = json.loads((tmp_path / "layout/index.json").read_text())
     assert json.loads((tmp_path / "layout/oci-layout").read_text()) == {
         "imageLayoutVersion": "1.0.0"
     }
     (manifest,) = index["manifests"]
-    assert manifest["annotations"] == {"org.opencontainers.image.ref.name": "the-tag"}
+    assert manifest["annotations"] == {
+        "org.opencontainers.image.ref.name": "the-tag",
+        "io.containerd.image.name": "docker.io/dlimg/jax:the-tag",
+    }
     blobs = {path.name: path for path in (tmp_path / "layout/blobs/sha256").iterdir()}
     for name, path in blobs.items():
         assert hashlib.sha256(path.read_bytes()).hexdigest() == name
@@ -193,3 +215,23 @@ def test_a_layout_elsewhere_is_a_copy(
     assert copy.read_bytes() == store.blob(one).read_bytes()
     index = json.loads((tmp_path / "layout/index.json").read_text())
     assert "annotations" not in index["manifests"][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [
+        ("jax:1", "docker.io/library/jax:1"),
+        ("team/jax:1", "docker.io/team/jax:1"),
+        ("localhost/jax:1", "localhost/jax:1"),
+        ("127.0.0.1:5000/team/jax:1", "127.0.0.1:5000/team/jax:1"),
+        ("ghcr.io/team/jax:1", "ghcr.io/team/jax:1"),
+    ],
+)
+def test_a_layout_says_its_name_in_full(
+    tmp_path: Path, store: Store, name: str, whole: str
+) -> None:
+    image = assemble(make.planned(), [(kept(store, 1), "")], CONFIG)
+    write_layout(tmp_path / "layout", image, store, name=name)
+    (manifest,) = json.loads((tmp_path / "layout/index.json").read_text())["manifests"]
+    assert manifest["annotations"]["io.containerd.image.name"] == whole
+    assert manifest["annotations"]["org.opencontainers.image.ref.name"] == "1"

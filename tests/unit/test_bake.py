@@ -32,6 +32,7 @@ def test_a_target_holds_all_that_a_build_needs() -> None:
             "io.dlimg.key": planned.key,
             "io.dlimg.base": planned.base.identity,
             "io.dlimg.base-source": "bootstrap",
+            "io.dlimg.builder": "buildkit",
         },
         "tags": [
             f"dlimg/pytorch:2.15.0-cpu-py3.13-debian13-{planned.key[:12]}",

@@ -166,7 +166,7 @@ def test_a_base_made_before_is_found_again(tmp_path: Path) -> None:
 def test_a_bases_labels_are_not_those_of_an_image() -> None:
     of_base = {bases.OS_LABEL, bases.IDENTITY_LABEL, bases.RECIPE_LABEL}
     cell = make.cell(accelerator="cuda13.2")
-    of_image = labels(cell, make.lock()) | bake.labels(make.planned())
+    of_image = labels(cell, make.lock()) | bake.labels(make.planned(), "buildkit")
     assert not of_base & of_image.keys()
 
 

@@ -108,7 +108,7 @@ def put_image(
             "WorkingDir": "/code",
             "Entrypoint": ["/usr/bin/tini"],
             "Cmd": ["bash"],
-            "Labels": dict(all_labels(planned()) if marks is None else marks),
+            "Labels": dict(all_labels(planned(), "buildkit") if marks is None else marks),
         },
     }
     text = json.dumps(config).encode()
@@ -266,7 +266,7 @@ def test_what_somebody_built_on_an_image_inherits_no_evidence(
 ) -> None:
     tested = f"sha256:{'1' * 64}"
     labels = {"io.dlimg.tested-digest": tested, "io.dlimg.gpu-tested": "no"}
-    marks = {**all_labels(planned()), **labels}
+    marks = {**all_labels(planned(), "buildkit"), **labels}
     label = {"created_by": "LABEL io.dlimg.gpu-tested=no", "empty_layer": True}
     more = {"created_by": "RUN pip install x", "empty_layer": True}
     folder = Path(there["XDG_STATE_HOME"]) / "dlimg" / "evidence"
@@ -336,7 +336,7 @@ def test_an_image_that_saw_no_gpu_has_the_evidence_of_the_one_that_was_tested(
     small: Small, there: dict[str, str]
 ) -> None:
     tested = f"sha256:{'1' * 64}"
-    marks = {**all_labels(planned()), "io.dlimg.tested-digest": tested}
+    marks = {**all_labels(planned(), "buildkit"), "io.dlimg.tested-digest": tested}
     named = evidence_document(evidence(tested))
     plain = put_image(small, "plain", marks=marks)
     attach_to(small, plain, there, raw(named))

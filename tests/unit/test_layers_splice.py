@@ -127,6 +127,8 @@ def test_no_compressor_is_called() -> None:
         }
         # zstandard brings its own libzstd, and is pinned to one release.
         names -= {"compress"} if path.name == "zstd.py" else set()
+        # The tar that it writes is no layer: it carries some to an engine.
+        names -= {"TarInfo"} if path.name == "completing.py" else set()
         assert not names & {"compress", "compressobj", "GzipFile", "TarInfo", "addfile"}, path
         assert not modules & {"zipfile", "time", "random", "locale"}, path
 

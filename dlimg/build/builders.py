@@ -1,0 +1,97 @@
+"""The two builders, and which of them makes an image: by executed steps, or from layers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from dlimg.build import buildkit, layers
+from dlimg.build.buildkit import OnProgress, existing
+from dlimg.build.progress import Progress
+from dlimg.build.secrets import Secrets
+from dlimg.draw.fit import obstacle
+from dlimg.engine.address import named_address
+from dlimg.engine.client import Engine, answering
+from dlimg.layers.intake import distance
+from dlimg.layers.probe import refusal
+from dlimg.model import BuildFailure, Built, Image, Planned
+
+Wanted = Literal["auto", "layers", "buildkit"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The builder of an image, and why it is that one."""
+
+    builder: Literal["layers", "buildkit"]
+    why: str
+
+
+_BUILD: Final[Mapping[str, buildkit.Build]] = {"layers": layers.build, "buildkit": buildkit.build}
+
+
+def choice(wanted: Wanted, image: Image, against: str) -> Choice:
+    """`auto` takes layers where the image allows it, and nothing about the engine is `against`."""
+    if wanted != "auto":
+        return Choice(builder=wanted, why="asked for")
+    why = obstacle(image) or against
+    if why:
+        return Choice(builder="buildkit", why=why)
+    return Choice(builder="layers", why="it consists of a system and locked wheels")
+
+
+def against_assembling(environment: Mapping[str, str]) -> str:
+    """What speaks against the engine that the environment names, as far as its address tells."""
+    address = named_address(environment)
+    return distance(address.host) if address else ""
+
+
+@answering()
+def build(  # noqa: PLR0913  # what every builder takes, which of them, and whom to tell
+    planned: Sequence[Planned],
+    engine: Engine,
+    *,
+    wanted: Wanted,
+    jobs: int,
+    secrets: Secrets,
+    find_links: Sequence[Path],
+    on_progress: OnProgress,
+    say: Callable[[str], None],
+) -> tuple[Built | BuildFailure, ...]:
+    """What became of each planned image, in the given order, each by the builder that makes it.
+
+    With `auto` an image that is there counts, whichever builder it is from.
+    """
+    found: dict[str, Built | BuildFailure] = {}
+    if wanted == "auto":
+        found = {one.reference: built for one in planned if (built := existing(one, engine))}
+    for one in planned:
+        if one.reference in found:
+            on_progress(Progress(cell=one.image.cell.id, state="cached"))
+    missing = [one for one in planned if one.reference not in found]
+    against = _against(missing, engine) if wanted == "auto" else ""
+    parts: dict[str, list[Planned]] = {}
+    for one in missing:
+        chosen = choice(wanted, one.image, against)
+        parts.setdefault(chosen.builder, []).append(one)
+        if wanted == "auto" and chosen.builder == "buildkit":
+            say(f"{one.image.cell.id} takes BuildKit: {chosen.why}")
+    for builder in sorted(parts, reverse=True):  # layers first: they are soon done
+        part = parts[builder]
+        results = _BUILD[builder](
+            part,
+            engine,
+            jobs=jobs,
+            secrets=secrets,
+            find_links=find_links,
+            on_progress=on_progress,
+        )
+        found.update({one.reference: end for one, end in zip(part, results, strict=True)})
+    return tuple(found[one.reference] for one in planned)
+
+
+def _against(missing: Sequence[Planned], engine: Engine) -> str:
+    """What speaks against this engine; it is asked only where something is to be built."""
+    if not missing:
+        return ""
+    return distance(engine.host) or refusal(engine, missing[0].compression)
