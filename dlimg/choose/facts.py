@@ -130,9 +130,9 @@ def facts_of(files: Mapping[str, Rows]) -> Facts:
         if "floors" in rows
     }
     gpus = _by_name(files, "gpus", "gpu", made.gpu)
-    pythons = _by_name(files, "pythons", "python", made.python_fact)
-    managed = {name: one.managed for name, one in pythons.items() if one.managed}
-    sources = [one.origin.source_of("managed") for one in pythons.values() if one.managed]
+    pythons = [row for rows in files.values() for row in rows.get("pythons", ())]
+    managed = {row["python"]: row["managed"] for row in pythons if "managed" in row}
+    sources = [row.get("managed_source", row["source"]) for row in pythons if "managed" in row]
     return Facts(
         releases=frameworks,
         distributions=_by_name(files, "distributions", "distribution", made.distribution),
@@ -145,8 +145,8 @@ def facts_of(files: Mapping[str, Rows]) -> Facts:
         drivers=_by_name(files, "drivers", "branch", made.driver_branch),
         gpu_kinds=_by_name(files, "forward", "kind", made.gpu_kind),
         gpus=gpus,
-        gpu_names=_gpu_names(gpus),
-        pythons=pythons,
+        gpu_names=_gpu_names(files, gpus),
+        pythons=_by_name(files, "pythons", "python", made.python_fact),
         legacy=_by_name(files, "environments", "environment", made.legacy),
         tested=_by_name(files, "tested", "minor", made.tested),
         statements=_by_name(files, "statements", "name", made.statement),
@@ -157,17 +157,25 @@ Make = Callable[[Mapping[str, Any], str], T]
 
 
 def _by_name(files: Mapping[str, Rows], section: str, key: str, make: Make[T]) -> Mapping[str, T]:
-    return {
-        row[key]: make(row, name) for name, rows in files.items() for row in rows.get(section, ())
-    }
+    rows = [(row, name) for name, found in files.items() for row in found.get(section, ())]
+    source = {row[key]: name for row, name in rows}
+    return made.Made({row[key]: row for row, _ in rows}, lambda row: make(row, source[row[key]]))
 
 
-def _gpu_names(gpus: Mapping[str, Gpu]) -> Mapping[str, Gpu]:
-    found: dict[str, Gpu] = {}
-    for one in gpus.values():
-        for name in (one.name, *one.aliases):
-            found.setdefault(plain(name), one)
-    return {**found, **made.bare_gpus(gpus.values())}
+def _gpu_names(files: Mapping[str, Rows], gpus: Mapping[str, Gpu]) -> Mapping[str, Gpu]:
+    rows = [row for found in files.values() for row in found.get("gpus", ())]
+    named: dict[str, made.Row] = {}
+    for row in rows:
+        for name in (row["gpu"], *row.get("aliases", ())):
+            named.setdefault(plain(name), row)
+    # The surest row of a compute capability speaks for all of it.
+    surest = sorted(rows, key=lambda row: not row.get("verified", True), reverse=True)
+    bare = {f"sm_{row['capability'].replace('.', '')}": {**row, "bare": True} for row in surest}
+
+    def make(row: made.Row) -> Gpu:
+        return made.bare_gpu(gpus[row["gpu"]]) if "bare" in row else gpus[row["gpu"]]
+
+    return made.Made({**named, **bare}, make)
 
 
 SUBJECTS: Final = (

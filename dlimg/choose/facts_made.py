@@ -1,8 +1,8 @@
 """Checked rows -> nouns."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from dlimg.choose.facts_nouns import (
     CudaFact,
@@ -20,6 +20,32 @@ from dlimg.choose.facts_nouns import (
 )
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class Made(Mapping[str, T]):
+    """Nouns by name; each is made when it is first asked for, because most never are."""
+
+    __slots__ = ("_done", "_make", "_rows")
+
+    def __init__(self, rows: Mapping[str, Row], make: Callable[[Row], T]) -> None:
+        self._rows = rows
+        self._make = make
+        self._done: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._done:
+            self._done[name] = self._make(self._rows[name])
+        return self._done[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 def origin(row: Row, source: str) -> Origin:
@@ -117,14 +143,6 @@ def statement(row: Row, source: str) -> Statement:
     return Statement(name=row["name"], text=row["says"], origin=origin(row, source))
 
 
-def bare_gpus(gpus: Iterable[Gpu]) -> Mapping[str, Gpu]:
-    """What all GPUs of one compute capability share, by `sm_89`."""
-    found: dict[str, Gpu] = {}
-    for one in gpus:
-        best = found.get(one.sm)
-        if best is None or (one.origin.certain and not best.origin.certain):
-            found[one.sm] = one
-    return {
-        sm: replace(one, name=sm, aliases=(), kind="", machine="", mig=False)
-        for sm, one in found.items()
-    }
+def bare_gpu(one: Gpu) -> Gpu:
+    """What this GPU shares with all others of its compute capability, under the name `sm_89`."""
+    return replace(one, name=one.sm, aliases=(), kind="", machine="", mig=False)

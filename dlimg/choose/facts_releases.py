@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from dlimg.choose.facts_made import Row, origin
+from dlimg.choose.facts_made import Made, Row, origin
 from dlimg.choose.facts_nouns import Origin
 from dlimg.choose.releases import AARCH64, PYPI, VENDOR, X86_64, Build, Floor, Release
 
@@ -22,7 +22,8 @@ def releases(
         for row in variants
         for version in row["versions"]
     }
-    return {row["version"]: _release(framework, row, measured, source) for row in rows}
+    known = {row["version"]: row for row in rows}
+    return Made(known, lambda row: _release(framework, row, measured, source))
 
 
 def floors(framework: str, rows: Sequence[Row], source: str) -> tuple[Floor, ...]:
