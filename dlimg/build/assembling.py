@@ -56,11 +56,6 @@ class Told:
 Assembling = Callable[[Planned, Told], Assembled]
 
 
-def layer_store(environment: Mapping[str, str]) -> Store:
-    """Where layers are kept."""
-    return Store(path=cache_folder(environment) / "layers")
-
-
 @contextmanager
 def assembling(planned: Sequence[Planned], means: Means) -> Iterator[Assembling]:
     """Inside, a function that assembles one of these images, whose wheels are made meanwhile.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dlimg.build.assembling import STEPS, Assembling, Means, Told, assembling, blobs, layer_store
+from dlimg.build.assembling import STEPS, Assembling, Means, Told, assembling, blobs
 from dlimg.build.buildkit import OnProgress, existing, size_of
 from dlimg.build.disk import check_space, layered_bytes
 from dlimg.build.interrupt import terminable
@@ -24,7 +24,7 @@ from dlimg.errors import DlimgError, NoEngine
 from dlimg.layers.assemble import BUILDER, Assembled
 from dlimg.layers.compiling import end_compiling
 from dlimg.layers.intake import check_local, forget_passing, take_in
-from dlimg.layers.store import Store
+from dlimg.layers.store import Store, layer_store
 from dlimg.model import BuildFailure, Built, Planned
 
 _TAKEN: Final = "taken in"

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from dlimg.build.assembling import layer_store
 from dlimg.build.builders import build
 from dlimg.build.secrets import secrets_from
 from dlimg.commands.drawing import current_images
@@ -30,6 +29,7 @@ from dlimg.engine.client import Engine
 from dlimg.engine.find import find
 from dlimg.engine.gpu import check_device, default_device
 from dlimg.errors import BadInput, DlimgError
+from dlimg.layers.store import layer_store
 from dlimg.lock.question import has_local_version
 from dlimg.lock.store import read_bases, read_lock, wheel_folders
 from dlimg.lock.walk import lock_cells

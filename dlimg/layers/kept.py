@@ -49,7 +49,7 @@ def kept(store: Store, digest: str) -> Assembled | None:
 
 
 def images(store: Store) -> Iterator[Assembled]:
-    """Every image that the store remembers, once each, by digest."""
+    """Every image that the store remembers, once each, those of the latest build last."""
     for path in _records(store):
         digest = f"sha256:{path.stem}"
         image = kept(store, digest)
@@ -99,7 +99,15 @@ def _image(record: Mapping[str, Any]) -> Assembled | None:
 
 
 def _records(store: Store) -> list[Path]:
-    return sorted((store.path / "images").glob("*.json"))
+    return sorted((store.path / "images").glob("*.json"), key=_age)
+
+
+def _age(record: Path) -> tuple[int, str]:
+    """When it was written; one that went meanwhile is of no age."""
+    try:
+        return record.stat().st_mtime_ns, record.name
+    except OSError:
+        return 0, record.name
 
 
 def _record(store: Store, digest: str) -> Path:

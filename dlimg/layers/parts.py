@@ -1,17 +1,22 @@
 """The parts of one image: its layers, made where they are not there yet, with words for each."""
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator
 
 from dlimg.layers.assemble import Height, Part, height_of
 from dlimg.layers.bytecode import Compiler, bytecode_layers
 from dlimg.layers.make import Workshop, is_large, small_layer, wheel_layer
 from dlimg.layers.own_layer import own_layer, own_of, own_part
 from dlimg.layers.system import System
-from dlimg.model import Cell, Image, Wheel
-
-OWN_WORDS: Final = "own: RECORDs, commands, links, /etc/dlimg"
-BYTECODE_WORDS: Final = "byte code of the other wheels"
+from dlimg.layers.words import (
+    BYTECODE_WORDS,
+    OWN_WORDS,
+    base_words,
+    bytecode_words,
+    small_words,
+    system_words,
+    wheel_words,
+)
+from dlimg.model import Image
 
 
 def system_parts(system: System, image: Image) -> Iterator[Part]:
@@ -63,24 +68,3 @@ def bytecode_parts(workshop: Workshop, image: Image, compiler: Compiler) -> Iter
             yield Part(layer=one.layer, words=words, height=Height.COMPILED, wheel_size=size)
         else:
             yield Part(layer=one.layer, words=BYTECODE_WORDS, height=Height.BYTECODE)
-
-
-def base_words(cell: Cell) -> str:
-    return f"base: {cell.os.image}"
-
-
-def system_words(cell: Cell) -> str:
-    return f"system: Python {cell.python}, an empty environment, the user ({cell.flavour})"
-
-
-def wheel_words(wheel: Wheel) -> str:
-    return f"wheel: {wheel.name} {wheel.version}"
-
-
-def small_words(wheels: Sequence[Wheel]) -> str:
-    names = sorted(f"{wheel.name} {wheel.version}" for wheel in wheels)
-    return f"small wheels: {', '.join(names)}"
-
-
-def bytecode_words(wheel: Wheel) -> str:
-    return f"byte code: {wheel.name} {wheel.version}"

@@ -13,12 +13,13 @@ import errno
 import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from dlimg.engine.folders import cache_folder
 from dlimg.engine.turns import alone
 from dlimg.errors import Negative
 from dlimg.layers.index import Key, Layer, entry_text, parse_entry
@@ -54,6 +55,11 @@ class Store:
 
     def turn(self, key: Key) -> Path:
         return self.path / "turns" / str(key)
+
+
+def layer_store(environment: Mapping[str, str]) -> Store:
+    """The user's store; it need not be there yet."""
+    return Store(path=cache_folder(environment) / "layers")
 
 
 def find(store: Store, key: Key) -> Layer | None:

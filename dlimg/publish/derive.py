@@ -1,6 +1,8 @@
 """An image that says of itself that it was never on a GPU: the tested one with two labels more."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from docker.models.images import Image as EngineImage
@@ -9,8 +11,11 @@ from dlimg.draw.dockerfile import EPOCH
 from dlimg.engine.client import Engine
 from dlimg.engine.process import check
 from dlimg.errors import Negative
+from dlimg.layers.assemble import Assembled
 from dlimg.model import Built
 from dlimg.publish.attach import TESTED_DIGEST
+from dlimg.publish.registry import parse_labels
+from dlimg.registry.answers import digest_of
 
 LABEL: Final = "io.dlimg.gpu-tested"
 
@@ -21,6 +26,29 @@ def label_argv(docker_client: str, tag: str) -> list[str]:
         *(docker_client, "buildx", "build", "--quiet", "--provenance=false", "--sbom=false"),
         *(f"--build-arg=SOURCE_DATE_EPOCH={EPOCH}", "--output=type=docker", f"--tag={tag}", "-"),
     ]
+
+
+def labelled_image(tested: Assembled, digest: str) -> Assembled:
+    """The same for an image from the store: other labels, one word of history more, and no layer.
+
+    `digest` is the one that was tested.
+    """
+    labels = {LABEL: "no", TESTED_DIGEST: digest}
+    said = json.loads(tested.config)
+    said["config"]["Labels"] = {**said["config"].get("Labels", {}), **labels}
+    words = f"LABEL {LABEL}=no {TESTED_DIGEST}={digest}"
+    step = {"created": said["created"], "created_by": words, "empty_layer": True}
+    said["history"] = [*said["history"], step]
+    config = _json(said)
+    manifest = json.loads(tested.manifest)
+    manifest["config"] |= {"digest": digest_of(config), "size": len(config)}
+    text = _json(manifest)
+    return replace(tested, manifest=text, config=config, digest=digest_of(text))
+
+
+def labels_of(image: Assembled) -> Mapping[str, str]:
+    """The labels that the image has."""
+    return parse_labels(json.loads(image.config))
 
 
 def labelled(built: Built, tested: EngineImage, engine: Engine, tag: str) -> EngineImage:
@@ -51,3 +79,9 @@ def content(attributes: Mapping[str, Any]) -> tuple[object, object, object]:
     # Engines before 28 write down here which image it was built from.
     config.pop("Image", None)
     return attributes["RootFS"]["Layers"], config, labels
+
+
+def _json(content: object) -> bytes:
+    """The one text for a value, as images are assembled."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()

@@ -1,12 +1,14 @@
 """The names of an image at a registry. Pure."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from dlimg.errors import BadInput
 from dlimg.model import Planned
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Standing
+from dlimg.registry.reference import parse_reference
 
 # An image that was never on a GPU must not take the immutable name of the one that was.
 UNTESTED_SUFFIX: Final = "-not-gpu-tested"
@@ -51,3 +53,8 @@ def names_at(to: str, planned: Planned, standing: Standing) -> Names:
         tag=f"{image.tag}-{planned.key[:12]}{suffix}",
         moving=(image.tag, *image.aliases),
     )
+
+
+def siblings(to: str, families: Iterable[str]) -> tuple[str, ...]:
+    """The repositories of all families under a prefix, as their registry knows them."""
+    return tuple(parse_reference(f"{to}/{family}").name for family in sorted(set(families)))

@@ -1,140 +1,85 @@
-"""A registry, spoken to through the engine: its network, its proxies, its credentials."""
+"""Names at a registry: what each leads to, and to what it is moved; no engine is asked."""
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Final
 
-import docker
-import requests
-from docker.models.images import Image as EngineImage
-
-from dlimg.engine.client import Engine
-from dlimg.engine.process import run
 from dlimg.errors import NetworkFailure
+from dlimg.registry.answers import Refused
+from dlimg.registry.blobs import blob
+from dlimg.registry.manifests import (
+    Manifest,
+    descriptor,
+    digest_of_name,
+    manifest_at,
+    put_manifest,
+)
+from dlimg.registry.session import Repository
+
+_NOT_YET: Final = frozenset({401, 403})
 
 
-def digest_at(engine: Engine, reference: str) -> str:
+def digest_at(repository: Repository, tag: str) -> str:
     """The digest that the registry has under this name, or an empty text.
 
     Raises `NetworkFailure` when the registry does not answer.
     """
     try:
-        api: Any = engine.sdk.api
-        found = api.inspect_distribution(reference)
-    except docker.errors.APIError as error:
+        return digest_of_name(repository, tag)
+    except Refused as error:
         # Many registries say "denied" for a repository that is not there yet; one that
         # really denies says it again at the push.
-        if error.status_code in (401, 403, 404):
+        if error.status in _NOT_YET:
             return ""
+        raise
+
+
+def image_at(repository: Repository, version: str) -> Manifest:
+    """The manifest under a tag or digest; raises `NetworkFailure` where there is none."""
+    found = manifest_at(repository, version)
+    if found is None:
         raise NetworkFailure(
-            f"the registry does not answer for {reference}: {error.explanation}",
-            hint="check the address and the network; private ones want a `docker login`",
-        ) from error
-    except requests.RequestException as error:
-        raise NetworkFailure(f"the engine does not answer for {reference}: {error}") from error
-    return str(found["Descriptor"]["digest"])
+            f"{repository} has no {version} for this machine",
+            hint="the engine may see another registry under that address",
+        )
+    return found
 
 
-def push(engine: Engine, image: EngineImage, repository: str, tag: str) -> str:
-    """Give the image this name at the registry; the digest that the registry then has.
-
-    Raises `NetworkFailure` when the registry refuses, or does not have the name afterwards.
-    """
-    with _named(engine, image, repository, tag):
-        try:
-            for event in _push_events(engine, repository, tag):
-                if "error" in event:
-                    raise NetworkFailure(
-                        f"{repository}:{tag} was not taken: {event['error']}",
-                        hint="check the address, the network and `docker login`",
-                    )
-        except (docker.errors.APIError, requests.RequestException) as error:
-            raise NetworkFailure(f"{repository}:{tag} was not pushed: {error}") from error
-        digest = digest_at(engine, f"{repository}:{tag}")
-        if not is_same(engine, image, repository, digest):
-            raise NetworkFailure(
-                f"{repository}:{tag} is {digest or 'not there'} at the registry after the push",
-                hint="someone else may be pushing to this name; try again",
-            )
-    return digest
+def ids_of(manifest: Manifest) -> frozenset[str]:
+    """The digests that name this image: its manifest's, and its config's where it has one."""
+    config = descriptor(manifest.content.get("config"))
+    return frozenset({manifest.digest, config.digest if config else manifest.digest})
 
 
-def is_same(engine: Engine, image: EngineImage, repository: str, digest: str) -> bool:
-    """Whether the manifest with this digest at the registry is this image.
-
-    In containerd's store an image's id is its manifest's digest; elsewhere it is the digest of
-    the configuration, which the manifest names.
-    """
-    image.reload()
-    if not digest or digest == image.id:
-        return bool(digest)
-    if f"{repository}@{digest}" in (image.attrs.get("RepoDigests") or ()):
-        return True
-    manifest = _inspected(engine, f"{repository}@{digest}", "--raw")
-    config = manifest.get("config") or {}
-    return bool(config) and config.get("digest") == image.id
-
-
-@contextlib.contextmanager
-def at_hand(
-    engine: Engine, image: EngineImage, repository: str, digest: str
-) -> Iterator[EngineImage]:
-    """The image with this digest: the given one where it is that, or else pulled for the while.
-
-    Raises `NetworkFailure` when it cannot be pulled.
-    """
-    if is_same(engine, image, repository, digest):
-        yield image
-        return
+def labels_of(repository: Repository, manifest: Manifest) -> Mapping[str, str]:
+    """The labels of an image; an index has one for each platform, so none."""
+    config = descriptor(manifest.content.get("config"))
+    if config is None:
+        return {}
     try:
-        pulled = engine.sdk.images.pull(repository, tag=digest)
-    except docker.errors.APIError as error:
-        raise NetworkFailure(f"{repository}@{digest} was not pulled: {error}") from error
-    try:
-        yield pulled
-    finally:
-        with contextlib.suppress(docker.errors.APIError):
-            engine.sdk.images.remove(f"{repository}@{digest}")
+        return parse_labels(json.loads(blob(repository, config.digest)))
+    except (ValueError, RecursionError):
+        return {}
 
 
-def labels_at(engine: Engine, reference: str) -> Mapping[str, str]:
-    """The labels of an image at the registry; empty where they cannot be read."""
-    return parse_labels(_inspected(engine, reference, "--format={{json .Image}}"))
-
-
-def parse_labels(about: Mapping[str, Any]) -> Mapping[str, str]:
-    """The labels in an image's configuration; an index has one for each platform, so none."""
-    config = about.get("config")
-    labels = config.get("Labels") if isinstance(config, dict) else None
+def parse_labels(config: object) -> Mapping[str, str]:
+    """The labels in an image's configuration, whatever else it is."""
+    inner = config.get("config") if isinstance(config, dict) else None
+    labels = inner.get("Labels") if isinstance(inner, dict) else None
     return labels if isinstance(labels, dict) else {}
 
 
-def _push_events(engine: Engine, repository: str, tag: str) -> Iterator[dict[str, Any]]:
-    api: Any = engine.sdk.api
-    yield from api.push(repository, tag=tag, stream=True, decode=True)
+def move(repository: Repository, tag: str, manifest: Manifest) -> None:
+    """Let the name lead to this image of the repository, and read it back.
 
-
-@contextlib.contextmanager
-def _named(engine: Engine, image: EngineImage, repository: str, tag: str) -> Iterator[None]:
-    """The image under the registry's name while it is pushed; not a moment longer."""
-    reference = f"{repository}:{tag}"
-    was_there = reference in image.tags
-    try:
-        image.tag(repository, tag)
-        yield
-    finally:
-        if not was_there:
-            with contextlib.suppress(docker.errors.APIError):
-                engine.sdk.images.remove(reference, noprune=True)
-
-
-def _inspected(engine: Engine, reference: str, option: str) -> dict[str, Any]:
-    """What the registry holds under a name, as JSON; empty where it cannot be read."""
-    argv = [str(engine.docker), "buildx", "imagetools", "inspect", option, reference]
-    outcome = run(argv, env=engine.environment, timeout=120)
-    try:
-        found = json.loads(outcome.stdout)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    Raises `NetworkFailure` when it leads elsewhere afterwards.
+    """
+    if digest_at(repository, tag) == manifest.digest:
+        return
+    put_manifest(repository, tag, manifest.text, manifest.media_type)
+    found = digest_at(repository, tag)
+    if found != manifest.digest:
+        raise NetworkFailure(
+            f"{repository}:{tag} is {found or 'not there'} at the registry, not {manifest.digest}",
+            hint="someone else may be pushing to this name; try again",
+        )

@@ -17,12 +17,13 @@ from dlimg.commands.inspecting import inspect
 from dlimg.draw.key import key
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, NetworkFailure, NotRun
+from dlimg.layers.store import Store
 from dlimg.model import Base, Built
 from dlimg.proof import Evidence, Status, Verdict
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require
-from dlimg.publish.attach import LOCK_TYPE, evidence_beside, nothing_beside
+from dlimg.publish.attach import LOCK_TYPE, Attach, evidence_beside, nothing_beside
 from dlimg.publish.promote import Published, Wanted, publish
-from dlimg.publish.registry import digest_at
+from dlimg.publish.source import Stock
 from dlimg.registry.manifests import manifest_at, put_manifest
 from dlimg.registry.referrers import referrers
 from dlimg.registry.session import Repository, opened
@@ -134,8 +135,17 @@ def publish_to(
     said: list[str] | None = None,
 ) -> Published:
     say = said.append if said is not None else print
-    wanted = Wanted(to=f"{registry}/team", require=require, attach=nothing_beside)
-    return publish(built, found, engine, wanted=wanted, say=say)
+    wanted = wanted_at(registry, nothing_beside, require=require)
+    return publish(built, found, stock(engine), wanted=wanted, say=say)
+
+
+def wanted_at(registry: str, attach: Attach, *, require: Require = "gpu") -> Wanted:
+    return Wanted(to=f"{registry}/team", require=require, attach=attach, environment=os.environ)
+
+
+def stock(engine: Engine) -> Stock:
+    """The engine alone, beside a store that has nothing."""
+    return Stock(store=Store(path=Path("/nowhere")), engine=engine, siblings=(), say=print)
 
 
 def names(registry: str, built: Built) -> tuple[str, str]:
@@ -296,15 +306,9 @@ def test_a_gpu_tested_image_takes_the_names_and_keeps_them(
 
 
 def test_a_registry_that_does_not_answer_is_a_network_failure(engine: Engine, built: Built) -> None:
-    with pytest.raises(NetworkFailure, match="does not answer") as raised:
+    with pytest.raises(NetworkFailure, match="cannot be reached") as raised:
         publish_to("127.0.0.1:9", engine, built, evidence(built, Status.PASSED))
     assert raised.value.exit_code == 5
-
-
-def test_a_name_that_the_registry_does_not_have_has_no_digest(
-    engine: Engine, registry: str
-) -> None:
-    assert digest_at(engine, f"{registry}/team/nothing:1") == ""
 
 
 def beside(registry: str, built: Built, digest: str) -> list[tuple[str, str]]:
@@ -324,11 +328,11 @@ def test_all_evidence_lies_beside_the_image_and_only_once(
     write_evidence(tmp_path, evidence(built, Status.PASSED, device="gpu=0"), say=print)
     said: list[str] = []
     attach = evidence_beside(tmp_path, os.environ, say=said.append)
-    wanted = Wanted(to=f"{registry}/team", require="gpu", attach=attach)
-    first = publish(built, passed, engine, wanted=wanted, say=print)
+    wanted = wanted_at(registry, attach)
+    first = publish(built, passed, stock(engine), wanted=wanted, say=print)
     expected = [(LOCK_TYPE, ""), (MEDIA_TYPE, "gpu=0"), (MEDIA_TYPE, "none")]
     assert beside(registry, built, first.digest) == expected
-    assert publish(built, passed, engine, wanted=wanted, say=print) == first
+    assert publish(built, passed, stock(engine), wanted=wanted, say=print) == first
     assert beside(registry, built, first.digest) == expected
     assert "evidence by device: gpu=0, none" in said[0]
 
@@ -338,8 +342,8 @@ def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
 ) -> None:
     lacking = evidence(cuda_built, Status.PASSED, Status.NOT_RUN)
     attach = evidence_beside(tmp_path, os.environ, say=print)
-    wanted = Wanted(to=f"{registry}/team", require="no-gpu", attach=attach)
-    found = publish(cuda_built, lacking, engine, wanted=wanted, say=print)
+    wanted = wanted_at(registry, attach, require="no-gpu")
+    found = publish(cuda_built, lacking, stock(engine), wanted=wanted, say=print)
     assert found.digest != cuda_built.digest
     assert beside(registry, cuda_built, found.digest) == [(LOCK_TYPE, ""), (MEDIA_TYPE, "none")]
 
@@ -351,9 +355,9 @@ def test_without_its_evidence_beside_it_no_name_moves_to_an_image(
         assert manifest_digest(names(registry, built)[0]) in reference
         raise NetworkFailure("the registry takes no such thing", hint="ask somebody")
 
-    wanted = Wanted(to=f"{registry}/team", require="gpu", attach=refused)
+    wanted = wanted_at(registry, refused)
     with pytest.raises(NetworkFailure, match="its evidence is not beside it") as raised:
-        publish(built, evidence(built, Status.PASSED), engine, wanted=wanted, say=print)
+        publish(built, evidence(built, Status.PASSED), stock(engine), wanted=wanted, say=print)
     assert "ask somebody; --no-evidence publishes without" in str(raised.value)
     immutable, moving = names(registry, built)
     assert manifest_digest(immutable)
@@ -364,14 +368,14 @@ def test_evidence_of_other_bytes_is_not_laid_beside_an_image(
     engine: Engine, registry: str, built: Built, tmp_path: Path
 ) -> None:
     attach = evidence_beside(tmp_path, os.environ, say=print)
-    wanted = Wanted(to=f"{registry}/team", require="gpu", attach=attach)
-    first = publish(built, evidence(built, Status.PASSED), engine, wanted=wanted, say=print)
+    wanted = wanted_at(registry, attach)
+    first = publish(built, evidence(built, Status.PASSED), stock(engine), wanted=wanted, say=print)
     image = replace(built.planned.image, dockerfile="FROM debian:trixie-slim\nRUN echo b > /b\n")
     engine.sdk.images.remove(built.planned.reference)
     (again,) = small.built_all([replace(built.planned, image=image)], engine)
     assert isinstance(again, Built)
     other = evidence(again, Status.PASSED, device="gpu=1")
-    assert publish(again, other, engine, wanted=wanted, say=print) == first
+    assert publish(again, other, stock(engine), wanted=wanted, say=print) == first
     assert beside(registry, built, first.digest) == [(LOCK_TYPE, ""), (MEDIA_TYPE, "none")]
 
 
@@ -379,9 +383,9 @@ def test_a_published_image_is_inspected_with_and_without_the_engine(
     engine: Engine, registry: str, built: Built, tmp_path: Path
 ) -> None:
     attach = evidence_beside(tmp_path, os.environ, say=print)
-    wanted = Wanted(to=f"{registry}/team", require="gpu", attach=attach)
+    wanted = wanted_at(registry, attach)
     passed = evidence(built, Status.PASSED)
-    found = publish(built, passed, engine, wanted=wanted, say=print)
+    found = publish(built, passed, stock(engine), wanted=wanted, say=print)
     alone = {"DOCKER_HOST": f"unix://{tmp_path}/none", "HOME": str(tmp_path)}
     far = inspect(found.moved[0], alone)
     assert (far.content.source, far.content.digest) == ("registry", found.digest)
@@ -404,9 +408,9 @@ def test_a_pulled_image_has_what_lies_beside_it_and_says_when_its_name_moved(
     engine: Engine, base: Base, registry: str, built: Built, tmp_path: Path
 ) -> None:
     attach = evidence_beside(tmp_path, os.environ, say=print)
-    wanted = Wanted(to=f"{registry}/team", require="gpu", attach=attach)
+    wanted = wanted_at(registry, attach)
     passed = evidence(built, Status.PASSED)
-    found = publish(built, passed, engine, wanted=wanted, say=print)
+    found = publish(built, passed, stock(engine), wanted=wanted, say=print)
     name = found.moved[0]
     repository, _, tag = name.rpartition(":")
     here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}

@@ -10,7 +10,7 @@ from dlimg.model import Built
 from dlimg.proof import Evidence, Status, Verdict
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require, admit
 from dlimg.publish.derive import content
-from dlimg.publish.names import check_destination, names_at
+from dlimg.publish.names import check_destination, names_at, siblings
 from dlimg.publish.registry import parse_labels
 
 DIGEST = "sha256:1"
@@ -136,12 +136,19 @@ def test_places_at_a_registry(to: str) -> None:
         ({"linux/amd64": {"config": {"Labels": {"a": "b"}}}}, {}),
         ({"config": []}, {}),
         ({}, {}),
+        ([], {}),
     ],
 )
-def test_the_labels_of_an_image_at_a_registry(
-    about: dict[str, object], labels: dict[str, str]
-) -> None:
+def test_the_labels_of_an_image_at_a_registry(about: object, labels: dict[str, str]) -> None:
     assert parse_labels(about) == labels
+
+
+def test_the_repositories_of_all_families() -> None:
+    assert siblings("127.0.0.1:5000/team", ["jax", "pytorch", "jax"]) == (
+        "team/jax",
+        "team/pytorch",
+    )
+    assert siblings("somebody", ["jax"]) == ("somebody/jax",)
 
 
 ATTRIBUTES = {

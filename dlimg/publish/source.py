@@ -1,0 +1,162 @@
+"""What is published: a tested image in the store or in the engine, and how it gets out of it."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import docker
+import requests
+from docker.models.images import Image as EngineImage
+
+from dlimg.engine.client import Engine
+from dlimg.errors import NetworkFailure, NoEngine
+from dlimg.layers.assemble import Assembled
+from dlimg.layers.kept import is_whole, kept
+from dlimg.layers.store import Store
+from dlimg.model import Built
+from dlimg.publish.admit import Standing
+from dlimg.publish.derive import labelled, labelled_image, labels_of
+from dlimg.publish.names import UNTESTED_SUFFIX, Names
+from dlimg.publish.send import delivered_text, send_image
+from dlimg.registry.session import Repository
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """An image that can be pushed; `ids` are the digests by which a registry may know it.
+
+    `push` gives it its immutable name, and says nothing of what is there afterwards.
+    """
+
+    digest: str
+    ids: frozenset[str]
+    labels: Mapping[str, str]
+    push: Callable[[Repository, Names], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stock:
+    """Where images may be: the store, and the engine; `siblings` are other repositories of ours.
+
+    `say` hears how far a push is.
+    """
+
+    store: Store
+    engine: Engine | None
+    siblings: Sequence[str]
+    say: Say
+
+
+def in_store(built: Built, store: Store) -> Assembled | None:
+    """The tested image where the store has all of it; then no engine is needed to publish it."""
+    image = kept(store, built.digest)
+    return image if image and is_whole(store, image) else None
+
+
+def digest_today(built: Built, stock: Stock) -> str:
+    """What would be published now: the tested digest, or that of whatever took its name."""
+    if in_store(built, stock.store):
+        return built.digest
+    image = _engine_image(built, _engine(stock))
+    return str(image.id) if image else ""
+
+
+@contextlib.contextmanager
+def source_of(built: Built, stock: Stock, standing: Standing) -> Iterator[Source]:
+    """The image to push; one that was not tested on a GPU says so itself.
+
+    From the store it goes as it was assembled. Otherwise it is the engine's, and nothing of what
+    is made for the push stays there.
+    """
+    image = in_store(built, stock.store)
+    if image:
+        one = image if standing == "tested" else labelled_image(image, built.digest)
+        yield _stored(one, stock)
+        return
+    engine = _engine(stock)
+    tested = engine.sdk.images.get(built.planned.reference)
+    if standing == "tested":
+        yield _engines(tested, engine)
+        return
+    name = f"{built.planned.reference}{UNTESTED_SUFFIX}"
+    try:
+        yield _engines(labelled(built, tested, engine, name), engine)
+    finally:
+        with contextlib.suppress(docker.errors.APIError):
+            engine.sdk.images.remove(name)
+
+
+def _stored(image: Assembled, stock: Stock) -> Source:
+    def push(repository: Repository, names: Names) -> None:
+        others = [one for one in stock.siblings if one != repository.name]
+        found = send_image(
+            repository, names.tag, image, stock.store, siblings=others, say=stock.say
+        )
+        stock.say(f"{repository}: {delivered_text(found)}")
+
+    return Source(
+        digest=image.digest,
+        ids=frozenset({image.digest, image.config_digest}),
+        labels=labels_of(image),
+        push=push,
+    )
+
+
+def _engines(image: EngineImage, engine: Engine) -> Source:
+    def push(_repository: Repository, names: Names) -> None:
+        _push_by_engine(engine, image, names)
+
+    # In containerd's store an image's id is its manifest's digest; elsewhere it is that of the
+    # configuration, which the manifest names.
+    own = str(image.id)
+    return Source(digest=own, ids=frozenset({own}), labels=image.labels, push=push)
+
+
+def _engine(stock: Stock) -> Engine:
+    if stock.engine is None:
+        raise NoEngine("the store does not have the image any more, and there is no engine")
+    return stock.engine
+
+
+def _engine_image(built: Built, engine: Engine) -> EngineImage | None:
+    try:
+        return engine.sdk.images.get(built.planned.reference)
+    except docker.errors.ImageNotFound:
+        return None
+
+
+def _push_by_engine(engine: Engine, image: EngineImage, names: Names) -> None:
+    """Raises `NetworkFailure` when the registry refuses."""
+    reference = names.reference(names.tag)
+    with _named(engine, image, names):
+        try:
+            for event in _push_events(engine, names):
+                if "error" in event:
+                    raise NetworkFailure(
+                        f"{reference} was not taken: {event['error']}",
+                        hint="check the address, the network and `docker login`",
+                    )
+        except (docker.errors.APIError, requests.RequestException) as error:
+            raise NetworkFailure(f"{reference} was not pushed: {error}") from error
+
+
+def _push_events(engine: Engine, names: Names) -> Iterator[dict[str, Any]]:
+    api: Any = engine.sdk.api
+    yield from api.push(names.repository, tag=names.tag, stream=True, decode=True)
+
+
+@contextlib.contextmanager
+def _named(engine: Engine, image: EngineImage, names: Names) -> Iterator[None]:
+    """The image under the registry's name while it is pushed; not a moment longer."""
+    reference = names.reference(names.tag)
+    was_there = reference in image.tags
+    try:
+        image.tag(names.repository, names.tag)
+        yield
+    finally:
+        if not was_there:
+            with contextlib.suppress(docker.errors.APIError):
+                engine.sdk.images.remove(reference, noprune=True)
