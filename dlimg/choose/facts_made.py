@@ -1,7 +1,6 @@
 """Checked rows -> nouns."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from dlimg.choose.facts_nouns import (
@@ -145,4 +144,4 @@ def statement(row: Row, source: str) -> Statement:
 
 def bare_gpu(one: Gpu) -> Gpu:
     """What this GPU shares with all others of its compute capability, under the name `sm_89`."""
-    return replace(one, name=one.sm, aliases=(), kind="", machine="", mig=False)
+    return one._replace(name=one.sm, aliases=(), kind="", machine="", mig=False)

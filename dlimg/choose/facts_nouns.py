@@ -1,15 +1,17 @@
 """The nouns of the facts: what the outside world allows. Every one knows its `origin`.
 
 A text is empty, and a tuple has nothing in it, where nobody has looked or there is nothing to say.
-Versions and days are text as in the file; a day may be a month (`2026-06`) or a year.
+Versions and days are text as in the file; a day may be a month (`2026-06`) or a year. They are
+tuples with names, made by keyword: as many dataclasses would cost every command 15 ms to import.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dlimg.model import NOTHING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a row is from and how sure it is.
 
     `where` is its file and line, to correct it. An uncertain row, or a field among the `doubts`,
@@ -21,8 +23,8 @@ class Origin:
     where: str = ""
     certain: bool = True
     doubts: frozenset[str] = frozenset()
-    sources: Mapping[str, str] = field(default_factory=dict)
-    notes: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = NOTHING
+    notes: Mapping[str, str] = NOTHING
     note: str = ""
 
     def sure_of(self, *names: str) -> bool:
@@ -40,8 +42,7 @@ def _group(name: str) -> str:
     return name.partition("_")[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Distribution:
+class Distribution(NamedTuple):
     """A distribution's code name, its own Python and its glibc; the days that its support ends.
 
     `extended_eol` ends what `extended` names: `LTS` is for everybody, `ESM` for subscribers.
@@ -52,20 +53,19 @@ class Distribution:
     codename: str
     python: str
     glibc: str
+    origin: Origin
     libc: str = "glibc"
     released: str = ""
     eol: str = ""
     extended: str = ""
     extended_eol: str = ""
-    origin: Origin
 
     @property
     def source(self) -> str:
         return self.origin.source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CudaFact:
+class CudaFact(NamedTuple):
     """A CUDA minor: the drivers that run it, the GPUs it compiles for, its nvidia/cuda images.
 
     `min_driver` is the oldest that runs it within its major (before CUDA 11: at all), `drivers`
@@ -78,8 +78,9 @@ class CudaFact:
     cuda: str
     min_driver: str
     nvcc_wheel: bool
+    origin: Origin
     released: str = ""
-    drivers: Mapping[str, str] = field(default_factory=dict)
+    drivers: Mapping[str, str] = NOTHING
     sm_min: str = ""
     sm_max: str = ""
     images: tuple[str, ...] = ()
@@ -89,7 +90,6 @@ class CudaFact:
     image_tag: str = ""
     image_requires: str = ""
     image_lets_through: tuple[str, ...] = ()
-    origin: Origin
 
     @property
     def source(self) -> str:
@@ -105,8 +105,7 @@ class CudaFact:
         return next(iter(self.drivers.values()), "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gpu:
+class Gpu(NamedTuple):
     """A GPU: its compute capability (`8.9`), architecture, and the CUDA and drivers it works with.
 
     `kind` is `datacenter`, `workstation`, `consumer`, `jetson`, or empty for a bare `sm_89`.
@@ -115,9 +114,10 @@ class Gpu:
     """
 
     name: str
-    aliases: tuple[str, ...] = ()
     capability: str
     architecture: str
+    origin: Origin
+    aliases: tuple[str, ...] = ()
     kind: str = ""
     first_cuda: str = ""
     last_cuda: str = ""
@@ -125,15 +125,13 @@ class Gpu:
     last_driver: str = ""
     machine: str = ""
     mig: bool = False
-    origin: Origin
 
     @property
     def sm(self) -> str:
         return f"sm_{self.capability.replace('.', '')}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriverBranch:
+class DriverBranch(NamedTuple):
     """A driver branch (`580`): kind (`LTSB`, `PB`, `NFB`), its last month, the CUDA major it runs.
 
     Sources may disagree about `eol`: then it is the earlier day, and `eol_latest` the later. A
@@ -142,15 +140,14 @@ class DriverBranch:
 
     branch: str
     kind: str
+    origin: Origin
     eol: str = ""
     eol_latest: str = ""
     ended: bool = False
     cuda_major: str = ""
-    origin: Origin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GpuKind:
+class GpuKind(NamedTuple):
     """Whether GPUs of this kind run a newer CUDA than their driver's, by cuda-compat."""
 
     kind: str
@@ -158,8 +155,7 @@ class GpuKind:
     origin: Origin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
+class Tested(NamedTuple):
     """A row of TensorFlow's table of tested builds; whether the plain name is a CUDA build."""
 
     minor: str
@@ -167,13 +163,12 @@ class Tested:
     python: str
     cuda: str
     cudnn: str
+    origin: Origin
     compiler: str = ""
     plain_is_cuda: bool = False
-    origin: Origin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CudaMajor:
+class CudaMajor(NamedTuple):
     """A CUDA major within which drivers and builds mix: the oldest driver for any minor of it."""
 
     cuda_major: str
@@ -181,8 +176,7 @@ class CudaMajor:
     origin: Origin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CudnnFact:
+class CudnnFact(NamedTuple):
     """A cuDNN release: the CUDAs it is for, the oldest compute capability it has code for.
 
     `and_newer`: what is said holds for every later release, too.
@@ -190,16 +184,16 @@ class CudnnFact:
 
     cudnn: str
     cuda: tuple[str, ...]
+    origin: Origin
     sm_min: str = ""
     and_newer: bool = False
-    origin: Origin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PythonFact:
+class PythonFact(NamedTuple):
     """A Python minor: its days, and the first and newest build that uv manages, if there is any."""
 
     python: str
+    origin: Origin
     released: str = ""
     eol: str = ""
     latest: str = ""
@@ -207,11 +201,9 @@ class PythonFact:
     managed: str = ""
     distributions: tuple[str, ...] = ()
     obtain: str = ""
-    origin: Origin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Legacy:
+class Legacy(NamedTuple):
     """An environment of an old tutorial or platform, and what of it can still be had.
 
     `packages` are its framework as requirements of the package index (`tensorflow-gpu==1.0.1`);
@@ -221,6 +213,7 @@ class Legacy:
     name: str
     platform: str
     says: str
+    origin: Origin
     packages: tuple[str, ...] = ()
     pythons: tuple[str, ...] = ()
     cuda: str = ""
@@ -229,12 +222,10 @@ class Legacy:
     os: str = ""
     wheel: str = ""
     base_image: str = ""
-    obtain_python: Mapping[str, str] = field(default_factory=dict)
-    origin: Origin
+    obtain_python: Mapping[str, str] = NOTHING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class Statement(NamedTuple):
     """A fact in words, under a name that a rule can cite: `cubin-major`, `minor-not-ptx`."""
 
     name: str

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from dlimg.choose.facts_made import Made, Row, origin
@@ -144,4 +143,4 @@ def _elsewhere(
 def _of(here: Origin, field: str) -> Origin:
     """The origin of a row, narrowed to one field."""
     source = here.source_of(field)
-    return replace(here, source=source, certain=here.sure_of(field))
+    return here._replace(source=source, certain=here.sure_of(field))
