@@ -7,6 +7,8 @@ from dlimg.model import Cell, Wheel
 
 OWN_WORDS: Final = "own: RECORDs, commands, links, /etc/dlimg"
 BYTECODE_WORDS: Final = "byte code of the other wheels"
+# How all of them begin; no step of a Dockerfile does.
+OURS: Final = ("base: ", "byte code", "own: ", "small wheels: ", "system: ", "wheel: ")
 
 
 def base_words(cell: Cell) -> str:

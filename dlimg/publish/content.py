@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import Any, Final, Literal
 
 from dlimg.draw.bake import KEY_LABEL
 from dlimg.draw.labels import WHEELS_LABEL
+from dlimg.layers.words import OURS
 from dlimg.publish.attach import TESTED_DIGEST
 from dlimg.publish.derive import LABEL as UNTESTED_LABEL
 
@@ -79,19 +79,26 @@ def maker(content: Content) -> Maker:
 def later_steps(content: Content) -> tuple[str, ...]:
     """The steps that follow those of dlimg's own Dockerfile: somebody built on the image.
 
-    That Dockerfile ends with its entry point and its command.
+    That Dockerfile ends with its entry point and its command; an image that was assembled has
+    the words for its layers in their place.
     """
-    own = (f"LABEL {UNTESTED_LABEL}=",)
-    after = list(takewhile(lambda step: not _is_entry(step), reversed(content.steps)))
-    if len(after) == len(content.steps):
+    own = f"LABEL {UNTESTED_LABEL}="
+    ends = [at for at, step in enumerate(content.steps) if _is_entry(step) or _is_layer(step)]
+    if not ends:
         return ()  # no step tells where dlimg's own end
-    after.reverse()
-    following = after[1:] if after and after[0].startswith("CMD") else after
+    following = content.steps[ends[-1] + 1 :]
+    if _is_entry(content.steps[ends[-1]]) and following and following[0].startswith("CMD"):
+        following = following[1:]
     return tuple(step for step in following if not step.startswith(own))
 
 
 def _is_entry(step: str) -> bool:
     return step.startswith("ENTRYPOINT") and ENTRY in step
+
+
+def _is_layer(step: str) -> bool:
+    """Whether the step is one of the layers of an image that was assembled."""
+    return step.startswith(OURS)
 
 
 def wheels_named(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -253,6 +253,36 @@ def test_who_made_an_image(marks: dict[str, str], steps: list[str], expected: st
     assert layer_rows(content) == []
 
 
+@pytest.mark.parametrize(
+    ("steps", "later"),
+    [
+        ([], 0),
+        (["LABEL io.dlimg.gpu-tested=no io.dlimg.tested-digest=y"], 0),
+        (["RUN pip install x"], 1),
+        (['CMD ["python"]', "RUN x"], 2),
+    ],
+)
+def test_what_was_done_after_an_image_was_assembled(steps: list[str], later: int) -> None:
+    layers = ["wheel: torch 2.15.0", "base: debian:trixie-slim", "own: RECORDs, commands"]
+    content = Content(
+        reference="x",
+        source="registry",
+        digest="d",
+        same=frozenset({"d"}),
+        platform="linux/amd64",
+        created="",
+        user="",
+        folder="",
+        entrypoint=("/usr/bin/tini", "dlimg-entrypoint"),
+        command=(),
+        labels={"io.dlimg.cell": "x"},
+        layers=(),
+        steps=(*layers, "byte code of the other wheels", *steps),
+    )
+    assert len(later_steps(content)) == later
+    assert maker(content) == ("somebody, on an image of dlimg" if later else "dlimg")
+
+
 def test_a_label_alone_makes_no_image_of_dlimg(
     small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
