@@ -1,8 +1,8 @@
 """Facts text -> Facts: what the outside world allows, each row with its source."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeVar
 
 from dlimg.choose import facts_made as made
 from dlimg.choose.facts_kept import Rows
@@ -20,16 +20,15 @@ from dlimg.choose.facts_nouns import (
     Tested,
 )
 from dlimg.choose.facts_releases import floors, releases
-from dlimg.choose.gpu_names import capability_named, plain, plainer
 from dlimg.choose.releases import Floor, Release, major
 from dlimg.errors import BadInput, Problem, nearest
 
 __all__ = ["CudaFact", "Distribution", "Facts", "Release", "facts_of", "parse_facts"]
 T = TypeVar("T")
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(NamedTuple):
     """All facts that were read, by name; of subjects that were not asked for there is nothing.
 
     `releases` by framework and version, `managed` by Python minor, `gpus` by their own name,
@@ -42,23 +41,29 @@ class Facts:
     managed: Mapping[str, str]
     managed_source: str
     cuda: Mapping[str, CudaFact]
-    floors: Mapping[str, tuple[Floor, ...]] = field(default_factory=dict)
-    majors: Mapping[str, CudaMajor] = field(default_factory=dict)
-    cudnn: Mapping[str, CudnnFact] = field(default_factory=dict)
-    drivers: Mapping[str, DriverBranch] = field(default_factory=dict)
-    gpu_kinds: Mapping[str, GpuKind] = field(default_factory=dict)
-    gpus: Mapping[str, Gpu] = field(default_factory=dict)
-    gpu_names: Mapping[str, Gpu] = field(default_factory=dict)
-    pythons: Mapping[str, PythonFact] = field(default_factory=dict)
-    legacy: Mapping[str, Legacy] = field(default_factory=dict)
-    tested: Mapping[str, Tested] = field(default_factory=dict)
-    statements: Mapping[str, Statement] = field(default_factory=dict)
+    floors: Mapping[str, tuple[Floor, ...]] = _NONE
+    majors: Mapping[str, CudaMajor] = _NONE
+    cudnn: Mapping[str, CudnnFact] = _NONE
+    drivers: Mapping[str, DriverBranch] = _NONE
+    gpu_kinds: Mapping[str, GpuKind] = _NONE
+    gpus: Mapping[str, Gpu] = _NONE
+    gpu_names: Mapping[str, Gpu] = _NONE
+    pythons: Mapping[str, PythonFact] = _NONE
+    legacy: Mapping[str, Legacy] = _NONE
+    tested: Mapping[str, Tested] = _NONE
+    statements: Mapping[str, Statement] = _NONE
 
     def gpu(self, name: str) -> Gpu:
         """The GPU of this name, however it is written, or what all of an `sm_89` share.
 
         Raises BadInput with the nearest spelling.
         """
+        from dlimg.choose.gpu_names import (  # noqa: PLC0415 - most commands name no GPU
+            capability_named,
+            plain,
+            plainer,
+        )
+
         names = self.gpu_names
         found = names.get(capability_named(name)) or names.get(plain(name))
         found = found or names.get(plainer(name))
@@ -164,6 +169,10 @@ def _by_name(files: Mapping[str, Rows], section: str, key: str, make: Make[T]) -
 
 def _gpu_names(files: Mapping[str, Rows], gpus: Mapping[str, Gpu]) -> Mapping[str, Gpu]:
     rows = [row for found in files.values() for row in found.get("gpus", ())]
+    if not rows:
+        return _NONE
+    from dlimg.choose.gpu_names import plain  # noqa: PLC0415 - as above
+
     named: dict[str, made.Row] = {}
     for row in rows:
         for name in (row["gpu"], *row.get("aliases", ())):

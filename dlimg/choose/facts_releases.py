@@ -1,6 +1,5 @@
 """Checked rows of frameworks -> releases with their builds."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -9,7 +8,8 @@ from dlimg.choose.facts_nouns import Origin
 from dlimg.choose.releases import AARCH64, PYPI, VENDOR, X86_64, Build, Floor, Release
 
 # Arch flags name no PTX; whoever looked at the fatbinaries, too, would have seen it.
-_BLIND: Final = re.compile(r"(?!.*fatbinar).*ArchFlags")
+_BLIND: Final = "ArchFlags"
+_SEEING: Final = "fatbinar"
 
 
 def releases(
@@ -85,7 +85,7 @@ def _indexed(framework: str, package: str, row: Row, here: Origin) -> Iterator[B
                 built_for=row.get("built_for_cuda", ""),
                 pins=row.get("pins", {}).get(cuda, {}),
                 architectures=tuple(held.get(cuda, ())),
-                ptx_known=not _BLIND.match(here.source_of(f"{prefix}architectures")),
+                ptx_known=_saw_ptx(here.source_of(f"{prefix}architectures")),
                 architectures_origin=_of(here, f"{prefix}architectures"),
                 origin=_of(here, f"{prefix}cuda"),
             )
@@ -93,6 +93,10 @@ def _indexed(framework: str, package: str, row: Row, here: Origin) -> Iterator[B
         yield _without(row["cpu_package"], row, here, X86_64)
     if "aarch64_cuda" in row and not row["aarch64_cuda"]:
         yield _without(package, row, here, AARCH64)
+
+
+def _saw_ptx(way: str) -> bool:
+    return _BLIND not in way or _SEEING in way
 
 
 def _extra(framework: str, row: Row, cuda: str) -> str:

@@ -6,10 +6,10 @@ from typing import Final
 # Words that say who made or sells it, not which chip it is.
 _MAKERS: Final = frozenset({"nvidia", "geforce", "tesla", "gpu", "graphics", "card"})
 # What a driver adds about memory, form and place; the same chip has the same capability.
-_FORMS: Final = re.compile(
+_FORMS: Final = (
     r"[0-9]+g(?:i?b)?|sxm[0-9]*|pcie?|nvl|nvlink|hbm[0-9]e?|mig|laptop|mobile|max|q|generation"
 )
-_CAPABILITY: Final = re.compile(r"(?:sm|cc|compute)?[_ ]?([0-9]{1,2})\.([0-9])|sm[_ ]?([0-9]{2,3})")
+_CAPABILITY: Final = r"(?:sm|cc|compute)?[_ ]?([0-9]{1,2})\.([0-9])|sm[_ ]?([0-9]{2,3})"
 
 
 def plain(name: str) -> str:
@@ -21,13 +21,13 @@ def plain(name: str) -> str:
 def plainer(name: str) -> str:
     """The same without memory and form: `a100` of `NVIDIA A100-SXM4-80GB`."""
     words = re.findall(r"[a-z0-9]+", name.lower())
-    kept = [word for word in words if word not in _MAKERS and not _FORMS.fullmatch(word)]
+    kept = [word for word in words if word not in _MAKERS and not re.fullmatch(_FORMS, word)]
     return "".join(kept)
 
 
 def capability_named(name: str) -> str:
     """`sm_89` of `sm_89`, `SM89`, `8.9` or `cc 8.9`; empty where it is none of them."""
-    found = _CAPABILITY.fullmatch(name.strip().lower())
+    found = re.fullmatch(_CAPABILITY, name.strip().lower())
     if not found:
         return ""
     return f"sm_{found[1]}{found[2]}" if found[1] else f"sm_{found[3]}"

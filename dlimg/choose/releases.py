@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from dlimg.choose.facts_nouns import Origin
 
@@ -44,8 +44,7 @@ class Build:
         return next(found, "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
+class Release(NamedTuple):
     """One framework release: Pythons and CUDA versions that its wheels exist for.
 
     `cuda` holds minors (`13.2`) or majors (`12`: any minor of it) of the package index's x86_64
@@ -56,18 +55,18 @@ class Release:
 
     framework: str
     version: str
-    released: str = ""
     pythons: tuple[str, ...]
-    free_threaded: tuple[str, ...] = ()
-    requires_python: str = ""
-    platform: str = ""
     cuda: tuple[str, ...]
     companions: Mapping[str, tuple[str, ...]]
     companion_notes: Mapping[str, str]
     architectures: Mapping[str, tuple[str, ...]]
+    origin: Origin
+    released: str = ""
+    free_threaded: tuple[str, ...] = ()
+    requires_python: str = ""
+    platform: str = ""
     cpu_package: str = ""
     builds: tuple[Build, ...] = ()
-    origin: Origin
 
     @property
     def source(self) -> str:
@@ -93,8 +92,7 @@ def major(version: str) -> str:
     return version.split(".", maxsplit=1)[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Floor:
+class Floor(NamedTuple):
     """The oldest release and CUDA that have code for GPUs from this compute capability on."""
 
     framework: str
