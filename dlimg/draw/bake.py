@@ -51,11 +51,9 @@ def bake_files(
 
 
 def system_file(
-    planned: Planned, secrets: Mapping[str, str], arguments: Mapping[str, str], folder: str
+    planned: Planned, secrets: Mapping[str, str], arguments: Mapping[str, str], output: str
 ) -> dict[str, object]:
-    """A bake file whose one target, `system`, goes as an OCI layout into a folder."""
-    # Compression is forced only on what is not gzip already.
-    output = f"type=oci,dest={folder},tar=false,compression=gzip,force-compression=true"
+    """A bake file whose one target is `system`; where it goes is said in BuildKit's words."""
     target = _target(planned, secrets, NOTHING, arguments) | {
         "target": SYSTEM_STAGE,
         "output": [_literal(output)],

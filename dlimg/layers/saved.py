@@ -19,8 +19,7 @@ from dlimg.draw.dockerfile import EPOCH
 from dlimg.engine.client import Engine
 from dlimg.engine.process import check
 from dlimg.errors import Negative
-from dlimg.layers.compress import compress
-from dlimg.layers.tar import Head
+from dlimg.layers.splice import Counted
 
 SECONDS: Final = 600.0
 _CREATED: Final = datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -35,7 +34,10 @@ _Below = Mapping[str, tuple[tarfile.TarFile, tarfile.TarInfo]]
 
 
 def saved(engine: Engine, name: str, layout: Path) -> None:
-    """Writes the engine's image of this name; raises Negative when the engine does not give it."""
+    """Writes the engine's image of this name, its layers not compressed.
+
+    Raises Negative when the engine does not give it.
+    """
     layout.mkdir()
     archive = layout / "saved.tar"
     argv = [str(engine.docker), "image", "save", "--output", str(archive), name]
@@ -47,6 +49,12 @@ def saved(engine: Engine, name: str, layout: Path) -> None:
         raise Negative(f"the engine saved a damaged image: {error}", where=name) from error
     finally:
         archive.unlink()
+
+
+def whole(blob: Path) -> Iterator[bytes]:
+    """A file, in pieces."""
+    with blob.open("rb") as file:
+        yield from _pieces(file)
 
 
 def same_as_containerd(layer: tarfile.TarFile, below: Sequence[tarfile.TarFile]) -> Iterator[bytes]:
@@ -133,14 +141,9 @@ def _write(archive: tarfile.TarFile, layout: Path) -> None:
         tars = [opened.enter_context(tarfile.open(fileobj=file, mode="r:")) for file in files]
         for number, tar in enumerate(tars):
             is_new = number >= len(tars) - count
-            stream = same_as_containerd(tar, tars[:number]) if is_new else _whole(files[number])
-            packed = blobs / f"{number}.tar.gz"
-            with packed.open("wb") as out:
-                made = compress(map(Head, stream), out.write)
-            packed.rename(blobs / made.digest.removeprefix("sha256:"))
-            kind = f"{_KIND}.layer.v1.tar+gzip"
-            layers.append({"mediaType": kind, "digest": made.digest, "size": made.size})
-            diff_ids.append(made.diff_id)
+            stream = same_as_containerd(tar, tars[:number]) if is_new else _pieces(files[number])
+            layers.append(_written(stream, blobs))
+            diff_ids.append(layers[-1]["digest"])
     config["rootfs"]["diff_ids"] = diff_ids
     described = {
         "schemaVersion": 2,
@@ -163,7 +166,18 @@ def _made_here(config: Mapping[str, Any]) -> int:
     return sum(str(step.get("created")) == _CREATED for step in steps)
 
 
-def _whole(file: IO[bytes]) -> Iterator[bytes]:
+def _written(tar: Iterator[bytes], blobs: Path) -> dict[str, object]:
+    """The descriptor of a layer that is among the blobs now."""
+    made = Counted()
+    with (blobs / "layer").open("wb") as out:
+        for piece in tar:
+            made.update(piece)
+            out.write(piece)
+    (blobs / "layer").rename(blobs / made.digest.removeprefix("sha256:"))
+    return {"mediaType": f"{_KIND}.layer.v1.tar", "digest": made.digest, "size": made.size}
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
     file.seek(0)
     while piece := file.read(_PIECE):
         yield piece

@@ -6,29 +6,33 @@ systems/<source>.json   which layers a system has, the config that images on it 
 import contextlib
 import json
 import tempfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
+
+import docker
 
 from dlimg.draw.bake import SYSTEM_STAGE, system_file
 from dlimg.draw.config import Config
 from dlimg.draw.dockerfile import EPOCH
 from dlimg.draw.instructions import closure
 from dlimg.draw.key import ARCHITECTURE
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, has_containerd_store
 from dlimg.engine.process import MISSING, stream
 from dlimg.engine.turns import alone
 from dlimg.errors import Negative, NoEngine
 from dlimg.layers.compress import compress
 from dlimg.layers.index import Key, Layer, source_of
 from dlimg.layers.interpreter import interpreter_of
-from dlimg.layers.recompress import inflated
+from dlimg.layers.saved import saved, whole
 from dlimg.layers.splice import Spliced
 from dlimg.layers.store import Store, find, make
 from dlimg.model import Planned
+
+# Layers are compressed by us: how BuildKit does it is another release's affair.
+_LAYOUT: Final = "type=oci,dest={},tar=false,compression=uncompressed,force-compression=true"
 
 OnLine = Callable[[str], None]
 
@@ -102,22 +106,36 @@ def kept(store: Store, source: str) -> System | None:
 def _built(planned: Planned, store: Store, tools: Tools, source: str) -> System:
     with tempfile.TemporaryDirectory(prefix="dlimg-system-") as name:
         layout = Path(name) / "layout"
-        _bake(planned, tools, Path(name), layout)
+        if has_containerd_store(tools.engine):
+            _bake(planned, tools, Path(name), _LAYOUT.format(layout))
+        else:
+            _bake_and_save(planned, tools, source, layout)
         found = _taken(layout, store, tools.say)
     _remember(store, source, found)
     return found
 
 
-def _bake(planned: Planned, tools: Tools, folder: Path, layout: Path) -> None:
-    """The stage as an OCI layout; raises Negative when BuildKit fails."""
+def _bake_and_save(planned: Planned, tools: Tools, source: str, layout: Path) -> None:
+    """The same where the engine has no exporter for it: by way of an image with a passing name."""
+    name = f"dlimg-system:{source[:12]}"
+    try:
+        _bake(planned, tools, layout.parent, f"type=docker,name={name}")
+        saved(tools.engine, name, layout)
+    finally:
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            tools.engine.sdk.images.remove(name)
+
+
+def _bake(planned: Planned, tools: Tools, folder: Path, output: str) -> None:
+    """The stage, to this output; raises Negative when BuildKit fails."""
     file = folder / "bake.json"
     file.touch(mode=0o600)
-    content = system_file(planned, tools.secrets, tools.arguments, str(layout))
+    content = system_file(planned, tools.secrets, tools.arguments, output)
     file.write_text(json.dumps(content), encoding="utf-8")
     readable = sorted({str(Path(path).parent) for path in tools.secrets.values()})
     argv = [
         *(str(tools.engine.docker), "buildx", "bake", "--file", str(file)),
-        *("--progress", "rawjson", f"--allow=fs.write={layout}"),
+        *("--progress", "rawjson", f"--allow=fs.write={folder}"),
         *(f"--allow=fs.read={path}" for path in readable),
         SYSTEM_STAGE,
     ]
@@ -155,14 +173,9 @@ def _manifest(layout: Path) -> dict[str, Any]:
     return content
 
 
-def _take(blob: Path, diff_id: str, store: Store, say: Callable[[str], None]) -> Layer:
-    """The layer, compressed by us: how BuildKit does it is another release's affair."""
-
+def _take(tar: Path, diff_id: str, store: Store, say: Callable[[str], None]) -> Layer:
     def write(file: IO[bytes]) -> Spliced:
-        try:
-            written = compress(inflated(blob), file.write)
-        except (zlib.error, EOFError) as error:
-            raise _damaged(diff_id) from error
+        written = compress(whole(tar), file.write)
         if written.diff_id != diff_id:
             raise _damaged(diff_id)
         return written

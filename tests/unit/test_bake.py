@@ -133,16 +133,15 @@ def test_the_key_of_a_known_image_stays_what_it_is() -> None:
     )
 
 
-def test_a_system_goes_into_a_folder_and_has_no_name_of_its_own() -> None:
+def test_a_system_goes_where_it_is_sent_and_has_no_name_of_its_own() -> None:
     planned = make.planned()
-    found = system_file(planned, {"ca": "/run/ca"}, {"HTTP_PROXY": "x"}, "/out/${a}")
+    found = system_file(planned, {"ca": "/run/ca"}, {"HTTP_PROXY": "x"}, "type=oci,dest=${a}")
     assert list(found) == ["target"]
     targets = found["target"]
     assert isinstance(targets, dict)
     target = targets["system"]
     assert target["target"] == "system"
-    (output,) = target["output"]
-    assert output.startswith("type=oci,dest=/out/$${a},tar=false")
+    assert target["output"] == ["type=oci,dest=$${a}"]
     assert target["secret"] == ["type=file,id=ca,src=/run/ca"]
     assert target["args"]["HTTP_PROXY"] == "x"
     assert target["contexts"] == {"debian:trixie-slim": f"docker-image://{planned.base.reference}"}

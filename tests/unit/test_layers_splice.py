@@ -129,6 +129,8 @@ def test_no_compressor_is_called() -> None:
         names -= {"compress"} if path.name == "zstd.py" else set()
         # The tar that it writes is no layer: it carries some to an engine.
         names -= {"TarInfo"} if path.name == "completing.py" else set()
+        # It reads tars; the one header that it writes is the same in whatever Python.
+        names -= {"TarInfo"} if path.name == "saved.py" else set()
         assert not names & {"compress", "compressobj", "GzipFile", "TarInfo", "addfile"}, path
         assert not modules & {"zipfile", "time", "random", "locale"}, path
 
