@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     _choosing(commands)
     _knowing(commands)
+    _advising(commands)
     _drawing(commands)
     _making(commands)
     _keeping(commands)
@@ -89,6 +90,17 @@ def _choosing(commands: Commands) -> None:
     )
     options.patterns(one)
     options.own_checks(one)
+    options.output_format(one)
+
+
+def _advising(commands: Commands) -> None:
+    one = _command(
+        commands,
+        "why",
+        "why",
+        "Say whether a combination works, which rules say so, and what else would.",
+    )
+    options.question(one)
     options.output_format(one)
 
 

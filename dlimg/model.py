@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 CPU: Final = "cpu"
 GZIP: Final = "gzip"
@@ -109,11 +109,16 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
-    """A corner that cannot exist, or is not wanted, with the reason and its source."""
+    """A corner that cannot exist, or is not wanted, with the reason and its source.
+
+    `rule`, and the stage `at` which it would fail, are a rule's; empty where we do not want it.
+    """
 
     id: str
     reason: str
     source: str
+    rule: str = ""
+    at: Literal["install", "image", "runtime"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from itertools import product
 
 from dlimg.choose.cells import Maker
+from dlimg.choose.corners import Corners
 from dlimg.choose.facts import Facts
 from dlimg.choose.known import known_to
 from dlimg.choose.matrix import AXES, Family, Match, Matrix
 from dlimg.choose.names import cell_names
+from dlimg.choose.reason import Reason
 from dlimg.choose.required import dead, places
-from dlimg.choose.rules import Judge
 from dlimg.errors import BadInput, Problem
 from dlimg.model import GZIP, NOTHING, Cell, Dropped, Stack
 
@@ -76,7 +77,7 @@ def _family_cells(
     dropped: list[Dropped],
     problems: list[Problem],
 ) -> list[tuple[dict[str, str], Cell]]:
-    verdict = Judge(matrix, facts, family).verdict
+    verdict = Corners(matrix, facts, family).verdict
     excludes = tuple(enumerate(family.exclude))
     alive = [False] * len(excludes)
     found = []
@@ -85,7 +86,7 @@ def _family_cells(
         reason = verdict(corner)
         if reason is not None:
             name = maker.name(family, corner)
-            dropped.append(Dropped(id=name, reason=reason.message, source=reason.source))
+            dropped.append(_impossible(name, reason))
             continue
         hits = [number for number, one in excludes if one.match.fits(corner)]
         if hits:
@@ -105,6 +106,12 @@ def _family_cells(
             where = f"{matrix.source}:{exclude.match.line}"
             problems.append(Problem(message=message, where=where, hint=hint))
     return found
+
+
+def _impossible(name: str, reason: Reason) -> Dropped:
+    return Dropped(
+        id=name, reason=reason.message, source=reason.source, rule=reason.rule, at=reason.at
+    )
 
 
 def _group(

@@ -1,114 +1,85 @@
-"""Could it exist? Small pure functions over facts; each answers with a reason, or with nothing."""
+"""All rules in one table: the id that an answer gives, the axes that a rule reads, its function.
 
-from collections.abc import Mapping
+A rule reads nothing but the axes it names: that is what lets one judge many combinations fast.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from typing import Final, Literal, TypeAlias
 
-from dlimg.choose.facts import Distribution, Facts
-from dlimg.choose.matrix import Family, Matrix, StackChoice
-from dlimg.model import CPU, Flavour
+from dlimg.choose import rules_cudnn, rules_driver, rules_gpu, rules_image, rules_wheel
+from dlimg.choose.combination import Combination
+from dlimg.choose.facts import Facts
+from dlimg.choose.reason import Reason
+
+Speak: TypeAlias = Callable[[Facts, Combination], Reason | None]
+Axis: TypeAlias = Literal[
+    "framework",
+    "package",
+    "release",
+    "build",
+    "cuda",
+    "cudnn",
+    "python",
+    "distribution",
+    "gpu",
+    "driver",
+    "machine",
+    "platform",
+    "flavour",
+    "wheels",
+    "compat",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
-    """Why a corner cannot exist, and who says so."""
+class Rule:
+    """`speak` may look at the axes in `reads` alone."""
 
-    message: str
-    source: str
-
-
-def python_wheels(facts: Facts, family: Family, version: str, python: str) -> Reason | None:
-    """No wheel of this release for this Python. A release without a row is not judged."""
-    release = facts.releases.get(family.framework, {}).get(version)
-    if release is None or python in release.pythons:
-        return None
-    message = f"{family.framework} {version} has no wheel for Python {python}"
-    return Reason(message=f"{message} (it has {', '.join(release.pythons)})", source=release.source)
+    id: str
+    reads: tuple[Axis, ...]
+    speak: Speak
 
 
-def cuda_build(
-    facts: Facts, family: Family, version: str, stack: StackChoice | None
-) -> Reason | None:
-    """No wheel of this release for the stack's CUDA."""
-    release = facts.releases.get(family.framework, {}).get(version)
-    if stack is None or release is None or release.has_cuda(stack.cuda):
-        return None
-    built = ", ".join(release.cuda)
-    message = f"{family.framework} {version} is built for CUDA {built}, not {stack.cuda}"
-    return Reason(message=message, source=release.source)
+def _rule(name: str, speak: Speak, *reads: Axis) -> Rule:
+    return Rule(id=name, reads=reads, speak=speak)
 
 
-def python_at_hand(facts: Facts, distribution: Distribution, python: str) -> Reason | None:
-    """Neither the distribution nor uv has this Python."""
-    if python == distribution.python or python in facts.managed:
-        return None
-    message = f"{distribution.distribution} ships Python {distribution.python}, uv has no {python}"
-    return Reason(message=message, source=facts.managed_source)
+def rules(today: date) -> tuple[Rule, ...]:
+    """Every rule; those about ends of life need to know the day."""
+    wheel, gpu, driver = rules_wheel, rules_gpu, rules_driver
+    cudnn, image = rules_cudnn, rules_image
+    return (
+        _rule("package-name", wheel.package_name, "release", "package", "build", "cuda", "gpu"),
+        _rule("python-wheel", wheel.python_wheel, "release", "build", "python"),
+        _rule("platform-tag", wheel.platform_tag, "release", "distribution", "platform"),
+        _rule("locked-wheels", wheel.locked_wheels, "wheels", "python", "distribution", "machine"),
+        _rule(
+            "cuda-build",
+            wheel.cuda_build,
+            *("release", "build", "cuda", "package", "machine", "gpu", "driver", "wheels"),
+        ),
+        _rule("cuda-index", wheel.cuda_index, "release", "build", "machine"),
+        _rule("python-source", image.python_source, "python", "distribution"),
+        _rule("base-image", image.base_image, "release", "build", "cuda", "distribution"),
+        _rule("compiler-wheel", image.compiler_wheel, "flavour", "cuda"),
+        _rule("gpu-code", gpu.gpu_code, "release", "build", "cuda", "gpu"),
+        _rule("gpu-cuda", gpu.gpu_cuda, "cuda", "gpu"),
+        _rule("gpu-driver", gpu.gpu_driver, "gpu", "driver"),
+        _rule("gpu-host", gpu.gpu_host, "gpu", "machine"),
+        _rule("driver-cuda", driver.driver_cuda, "cuda", "gpu", "driver", "compat"),
+        _rule("driver-jit", driver.driver_jit, "build", "cuda", "gpu", "driver"),
+        _rule("cudnn-build", cudnn.cudnn_build, "release", "build", "cuda", "cudnn"),
+        _rule("cudnn-gpu", cudnn.cudnn_gpu, "build", "cuda", "cudnn", "gpu"),
+        _rule("cudnn-cuda", cudnn.cudnn_cuda, "cuda", "cudnn"),
+        _rule("python-life", partial(image.python_life, today), "python"),
+        _rule("system-life", partial(image.system_life, today), "distribution"),
+    )
 
 
-def compiler_wheel(facts: Facts, flavour: str, stack: StackChoice | None) -> Reason | None:
-    """The devel flavour takes nvcc from a wheel, which not every CUDA has."""
-    if flavour != Flavour.DEVEL or stack is None:
-        return None
-    fact = facts.cuda.get(stack.cuda)
-    if fact is None or fact.nvcc_wheel:
-        return None
-    return Reason(message=f"CUDA {stack.cuda} has no wheel with nvcc", source=fact.nvcc_source)
-
-
-def glibc_floor(distribution: Distribution, platform: str) -> Reason | None:
-    """The wheels' platform asks for a newer glibc than the distribution has."""
-    _, _, floor = platform.partition("manylinux_")
-    if not floor:
-        return None
-    needed = tuple(int(part) for part in floor.split("_"))
-    there = tuple(int(part) for part in distribution.glibc.split("."))
-    if there >= needed:
-        return None
-    name = distribution.distribution
-    message = f"{name} has glibc {distribution.glibc}, the wheels need {floor.replace('_', '.')}"
-    return Reason(message=message, source=distribution.source)
-
-
-class Judge:
-    """All rules for one family; each pair of values is judged once, however many cells share it."""
-
-    def __init__(self, matrix: Matrix, facts: Facts, family: Family) -> None:
-        self.family = family
-        self.facts = facts
-        axes = family.axes
-        stacks = {name: self._stack(matrix, name) for name in axes["accelerator"]}
-        systems = {name: matrix.operating_systems[name].distribution for name in axes["os"]}
-        self.by_python: dict[tuple[str, str], Reason | None] = {
-            (version, python): python_wheels(facts, family, version, python)
-            for version in axes["version"]
-            for python in axes["python"]
-        }
-        self.by_cuda = {
-            (version, name): cuda_build(facts, family, version, stack)
-            for version in axes["version"]
-            for name, stack in stacks.items()
-        }
-        self.by_system = {
-            (name, python): glibc_floor(facts.distributions[distribution], matrix.platform)
-            or python_at_hand(facts, facts.distributions[distribution], python)
-            for name, distribution in systems.items()
-            for python in axes["python"]
-        }
-        self.by_flavour = {
-            (flavour, name): compiler_wheel(facts, flavour, stack)
-            for flavour in axes["flavour"]
-            for name, stack in stacks.items()
-        }
-
-    @staticmethod
-    def _stack(matrix: Matrix, accelerator: str) -> StackChoice | None:
-        return None if accelerator == CPU else matrix.stacks[accelerator]
-
-    def verdict(self, corner: Mapping[str, str]) -> Reason | None:
-        """The first reason why this corner cannot exist, or None."""
-        return (
-            self.by_python[corner["version"], corner["python"]]
-            or self.by_cuda[corner["version"], corner["accelerator"]]
-            or self.by_system[corner["os"], corner["python"]]
-            or self.by_flavour[corner["flavour"], corner["accelerator"]]
-        )
+# Those that are about an image alone, whatever it will run on.
+OF_AN_IMAGE: Final = frozenset(
+    ("python-wheel", "cuda-build", "platform-tag", "python-source", "compiler-wheel")
+)

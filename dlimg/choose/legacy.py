@@ -1,0 +1,160 @@
+"""Environments of old tutorials and platforms: what can still be had, and what replaces it."""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+
+from dlimg.choose.asked import CPU, requirement_named, system_named
+from dlimg.choose.facts import Facts
+from dlimg.choose.facts_nouns import Legacy
+from dlimg.choose.judge import Judge
+from dlimg.choose.nearest import offers
+from dlimg.choose.numbered import newest
+from dlimg.choose.question import Question, completions
+from dlimg.choose.reason import Reason, against, fails_at, support, warning, worst_first
+from dlimg.choose.why import Answer, answered, least_refused
+from dlimg.errors import BadInput
+
+
+def legacy_named(facts: Facts, text: str) -> Legacy | None:
+    """The environment of this name (`tensorflow-1.0`, `Colab 2026.01`), or None."""
+    wanted = _plain(text)
+    return next((one for name, one in facts.legacy.items() if _plain(name) == wanted), None)
+
+
+def legacy_of(facts: Facts, package: str, version: str) -> Legacy | None:
+    """The environment with this release: of `torch 1.4.0` no other fact speaks."""
+    for one in facts.legacy.values():
+        if any(_is_release(text, package, version) for text in one.packages):
+            return one
+    return None
+
+
+def _is_release(text: str, framework: str, version: str) -> bool:
+    named = _requirement(text)
+    return named is not None and named == (framework, version)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "", text.lower())
+
+
+def _requirement(text: str) -> tuple[str, str] | None:
+    """Framework and version of a package that facts may know."""
+    name, _, version = text.removesuffix(".*").partition("==")
+    try:
+        named = requirement_named(f"{name}=={version}")
+    except BadInput:
+        return None
+    return named.framework, named.version
+
+
+def legacy_answer(judge: Judge, legacy: Legacy, today: date, *, count: int = 5) -> Answer:
+    """What is still there of it: by the rules where the facts know its release, else by its row."""
+    question = legacy_question(judge.facts, legacy)
+    if question is None:
+        raise BadInput(f"{legacy.name} is {legacy.says}: no framework that facts speak of")
+    best = least_refused(judge, completions(judge.facts, question, today))
+    is_known = best.release is not None
+    reasons = (*answered(judge, best).reasons, *legacy_reasons(judge.facts, legacy))
+    if is_known:
+        # Its release has rows of its own, which say more about Python, CUDA and the base.
+        kept = [one for one in reasons if one.rule not in ("legacy-base-image", "legacy-python")]
+        reasons = tuple(kept)
+    stage = fails_at(reasons)
+    found = worst_first(one for one in reasons if stage is None or one.level != "support")
+    near = offers(judge, _widened(question), today, count) if stage and count else ()
+    return Answer(one=best, fails_at=stage, reasons=found, nearest=near)
+
+
+def _widened(question: Question) -> Question:
+    """Its framework on anything that can be had: a base and a cuDNN of then are not wished for."""
+    on_gpu = question.cuda != CPU
+    return Question(
+        framework=question.framework,
+        version=question.version,
+        gpu=question.gpu,
+        driver=question.driver,
+        cuda="" if on_gpu else CPU,
+    )
+
+
+def legacy_question(facts: Facts, legacy: Legacy) -> Question | None:
+    """The environment as a question; of several packages the first that facts speak of."""
+    named = next((one for text in legacy.packages if (one := _requirement(text))), None)
+    if named is None:
+        return None
+    framework, version = named
+    known = facts.releases.get(framework, {})
+    release = known.get(version) or known.get(f"{version}.0")
+    cuda = legacy.cuda if legacy.cuda in facts.cuda else ""
+    if release is not None and cuda and not release.builds_for(cuda):
+        # The platform compiled it for another CUDA than the wheels are for.
+        cuda = ""
+    managed = [one for one in legacy.pythons if one in facts.managed]
+    return Question(
+        framework=framework,
+        version=release.version if release else version,
+        cuda=cuda,
+        python=newest(managed or legacy.pythons),
+        system=system_named(facts, legacy.os) if _is_system(facts, legacy.os) else None,
+    )
+
+
+def _is_system(facts: Facts, text: str) -> bool:
+    try:
+        return bool(text) and bool(system_named(facts, text))
+    except BadInput:
+        return False
+
+
+def legacy_reasons(facts: Facts, legacy: Legacy) -> tuple[Reason, ...]:
+    """What its row says about the wheel, the base image and the Pythons."""
+    found = (_wheel(legacy), _base(legacy), _python(facts, legacy), *_notes(legacy))
+    return tuple(one for one in found if one is not None)
+
+
+def _wheel(legacy: Legacy) -> Reason | None:
+    text, source, sure = legacy.wheel, legacy.origin.source, legacy.origin.certain
+    if not text or text == "n/a":
+        return None
+    message = f"{legacy.name} ({legacy.says}): wheel: {text}"
+    if re.match(r"no\b|not from", text):
+        return against("legacy-wheel", "install", message, source, certain=sure)
+    if not text.startswith("yes") or "but" in text:
+        return warning("legacy-wheel", message, source, certain=sure)
+    return support("legacy-wheel", message, source, certain=sure)
+
+
+def _base(legacy: Legacy) -> Reason | None:
+    text, source, sure = legacy.base_image, legacy.origin.source, legacy.origin.certain
+    if not text or text == "not needed":
+        return None
+    message = f"{legacy.name}: base image: {text}"
+    if not re.search(r"deleted|discontinued", text):
+        return support("legacy-base-image", message, source, certain=sure)
+    if any(package.startswith("torch") for package in legacy.packages):
+        # PyTorch's wheels bring CUDA along; the base was for what is compiled beside them.
+        return warning("legacy-base-image", message, source, certain=sure)
+    return against("legacy-base-image", "image", message, source, certain=sure)
+
+
+def _python(facts: Facts, legacy: Legacy) -> Reason | None:
+    managed = [one for one in legacy.pythons if one in facts.managed]
+    if not legacy.pythons:
+        return None
+    if managed:
+        message = f"{legacy.name}: uv has Python {', '.join(managed)}"
+        return support("legacy-python", message, facts.managed_source)
+    ways = dict.fromkeys(legacy.obtain_python.values())
+    message = f"{legacy.name}: neither a system nor uv has Python {', '.join(legacy.pythons)}"
+    message = f"{message}: {'; '.join(ways)}" if ways else message
+    sure = legacy.origin.certain
+    return against("legacy-python", "image", message, legacy.origin.source, certain=sure)
+
+
+def _notes(legacy: Legacy) -> Iterator[Reason]:
+    if legacy.origin.note:
+        message = f"{legacy.name}: {legacy.origin.note}"
+        sure = legacy.origin.certain
+        yield warning("legacy-note", message, legacy.origin.source, certain=sure)

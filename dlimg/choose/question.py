@@ -1,0 +1,190 @@
+"""What a person asks, in the facts' names; and the combinations that it leaves open."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from itertools import islice
+from typing import Final, NamedTuple
+
+from dlimg.choose.asked import CPU
+from dlimg.choose.combination import Combination
+from dlimg.choose.ends import last_day
+from dlimg.choose.facts import Facts
+from dlimg.choose.facts_nouns import Distribution, Gpu
+from dlimg.choose.numbered import begins, numbers
+from dlimg.choose.releases import PYPI, X86_64, Build, Release, major
+from dlimg.choose.rules_image import takes_cuda_from_base
+from dlimg.choose.rules_wheel import pins_admit
+
+# How many systems and Pythons are tried for one build where the question leaves them open.
+_TRIED: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Everything empty or None is open. `cuda` is `cpu`, a major or a minor."""
+
+    framework: str
+    version: str
+    package: str = ""
+    cuda: str = ""
+    cudnn: str = ""
+    python: str = ""
+    system: Distribution | None = None
+    gpu: Gpu | None = None
+    driver: str = ""
+    machine: str = ""
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it speaks of something that a CPU build has no use for."""
+        return bool(self.gpu or self.driver or self.cudnn or self.package == "tensorflow-gpu")
+
+
+def machine_of(question: Question) -> str:
+    """The machine that is meant: that of the GPU's hosts where nothing was said."""
+    return question.machine or (question.gpu.machine if question.gpu else "") or X86_64
+
+
+def completions(facts: Facts, question: Question, today: date) -> Iterator[Combination]:
+    """The combinations that answer a question, the most usual first; never none."""
+    release = facts.releases.get(question.framework, {}).get(question.version)
+    machine = machine_of(question)
+    for build, cuda in builds(facts, question, release, machine):
+        places = _places(facts, question, release, build, cuda, today)
+        for system, python in islice(places, _TRIED):
+            yield Combination(
+                framework=question.framework,
+                version=question.version,
+                package=question.package,
+                release=release,
+                build=build,
+                cuda=cuda,
+                cudnn=question.cudnn,
+                python=python,
+                distribution=system,
+                gpu=question.gpu,
+                driver=question.driver,
+                machine=machine,
+            )
+
+
+def builds(
+    facts: Facts, question: Question, release: Release | None, machine: str
+) -> Iterator[tuple[Build | None, str]]:
+    """Builds, and the CUDA that each is meant with; None where there is no build.
+
+    The package index's own come first, then the newest CUDA.
+    """
+    here = _of_machine(release, machine)
+    wanted = question.cuda
+    if wanted == CPU:
+        plain = [one for one in here if not one.cuda]
+        yield from ((one, "") for one in plain) if plain else ((None, ""),)
+        return
+    found = [
+        (build, cuda)
+        for build in sorted(here, key=_usual_first)
+        for cuda in cudas(facts, build)
+        if build.cuda and (not wanted or begins(cuda, wanted))
+    ]
+    if not found and wanted:
+        yield _near_miss(here, question), wanted
+        return
+    yield from found
+    if wanted:
+        return
+    plain = [one for one in here if not one.cuda]
+    if plain and (not question.on_gpu or question.package == "tensorflow-cpu"):
+        yield plain[0], ""
+    elif not found:
+        yield None, ""
+
+
+def _near_miss(here: list[Build], question: Question) -> Build | None:
+    """A build that just does not take the CUDA asked for, to say why it does not.
+
+    TensorFlow without CUDA wheels loads whatever the system has.
+    """
+    wanted = question.cuda
+    pinned = [one for one in here if one.cuda == major(wanted) and "." in wanted]
+    linked = [one for one in here if one.cuda and not one.pins and one.index == PYPI]
+    found = pinned or (linked if question.framework == "tensorflow" else [])
+    return found[0] if found else None
+
+
+def _of_machine(release: Release | None, machine: str) -> list[Build]:
+    """Its builds for a machine; of two for one CUDA that of the package index."""
+    here = [one for one in release.builds if one.machine == machine] if release else []
+    indexed = {one.cuda for one in here if one.index == PYPI}
+    return [one for one in here if one.index == PYPI or one.cuda not in indexed]
+
+
+def _usual_first(build: Build) -> tuple[bool, tuple[int, ...]]:
+    return build.index != PYPI, tuple(-number for number in numbers(build.cuda))
+
+
+def cudas(facts: Facts, build: Build) -> tuple[str, ...]:
+    """The minors of CUDA that a build is for, the newest first."""
+    if not build.cuda or "." in build.cuda:
+        return (build.cuda,)
+    found = [cuda for cuda in facts.cuda if begins(cuda, build.cuda) and pins_admit(build, cuda)]
+    return tuple(sorted(found, key=numbers, reverse=True))
+
+
+def _places(
+    facts: Facts,
+    question: Question,
+    release: Release | None,
+    build: Build | None,
+    cuda: str,
+    today: date,
+) -> Iterator[tuple[Distribution | None, str]]:
+    """Systems with Pythons: the system's own first, then the newest that is managed."""
+    ground = _Ground(facts=facts, framework=question.framework, today=today)
+    systems = [question.system] if question.system else _systems(ground, build, cuda)
+    pythons = (build.pythons if build else ()) or (release.pythons if release else ())
+    for system in systems:
+        if question.python:
+            yield system, question.python
+            continue
+        yield from ((system, python) for python in _pythons(facts, system, pythons))
+
+
+def _pythons(facts: Facts, system: Distribution, known: tuple[str, ...]) -> tuple[str, ...]:
+    ordered = sorted(known, key=numbers, reverse=True)
+    had = [one for one in ordered if one in facts.managed or one == system.python]
+    had = had or ordered
+    own = [one for one in had if one == system.python]
+    return tuple(dict.fromkeys([*own, *had])) or ("",)
+
+
+class _Ground(NamedTuple):
+    facts: Facts
+    framework: str
+    today: date
+
+
+def _systems(ground: _Ground, build: Build | None, cuda: str) -> list[Distribution]:
+    """Those that still get updates, Debian's and the newest first.
+
+    Where CUDA must come with the base: those that its images are on.
+    """
+    known = [one for one in ground.facts.distributions.values() if one.glibc and one.released]
+    known = [one for one in known if one.distribution.startswith(("Debian", "Ubuntu"))]
+    probe = Combination(framework=ground.framework, version="", build=build, cuda=cuda)
+    fact = ground.facts.cuda.get(cuda)
+    if takes_cuda_from_base(probe) and fact and fact.image_os:
+        based = [one for one in known if one.distribution.lower().replace(" ", "") in fact.image_os]
+        return sorted(based, key=lambda one: one.released, reverse=True)
+    return sorted(known, key=lambda one: (not _good(one, ground.today), _usual(one)))
+
+
+def _good(one: Distribution, today: date) -> bool:
+    end = last_day(one.extended_eol if one.extended == "LTS" else one.eol)
+    return end is not None and end >= today and one.origin.sure_of("glibc")
+
+
+def _usual(one: Distribution) -> tuple[bool, tuple[int, ...]]:
+    newest_first = tuple(-number for number in numbers(one.released.replace("-", ".")))
+    return one.distribution.startswith("Ubuntu"), newest_first

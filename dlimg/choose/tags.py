@@ -1,0 +1,77 @@
+"""Wheel tags and version specifiers, by `packaging`, for a Python and glibc that are not here."""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Final
+
+from dlimg.choose.numbered import begins, numbers
+
+# What the names of the time before PEP 600 stand for.
+_OLD: Final = {"manylinux1": "2.5", "manylinux2010": "2.12", "manylinux2014": "2.17"}
+
+
+def glibc_floor_of(platform: str) -> str:
+    """`2.28` of `manylinux_2_28` or `x86_64-manylinux_2_28`; empty where none is named.
+
+    The name `manylinux1` is none: wheels have carried it that need far more than it says.
+    """
+    _, _, floor = platform.partition("manylinux_")
+    return ".".join(floor.split("_")[:2]) if floor else ""
+
+
+@cache
+def _platforms(machine: str, glibc: str) -> tuple[str, ...]:
+    """The platform tags that a Linux with this glibc takes, newest first."""
+    known = numbers(glibc)
+    newest = known[1] if len(known) > 1 else 0
+    found = [f"manylinux_2_{number}_{machine}" for number in range(newest, 4, -1)]
+    old = [f"{name}_{machine}" for name, floor in _OLD.items() if numbers(floor) <= known]
+    return (*found, *old, f"linux_{machine}")
+
+
+@cache
+def _accepted(python: str, machine: str, glibc: str) -> frozenset[object]:
+    from packaging.tags import compatible_tags, cpython_tags  # noqa: PLC0415 - costs 15 ms
+
+    version = numbers(python)
+    platforms = _platforms(machine, glibc)
+    interpreter = f"cp{version[0]}{version[1]}"
+    return frozenset(
+        (
+            *cpython_tags(version, platforms=platforms),
+            *compatible_tags(version, interpreter, platforms),
+        )
+    )
+
+
+def misfits(files: Sequence[str], python: str, machine: str, glibc: str) -> tuple[str, ...]:
+    """The wheels among these that this Python on this machine would not install."""
+    from packaging.utils import parse_wheel_filename  # noqa: PLC0415 - costs 15 ms
+
+    accepted = _accepted(python, machine, glibc)
+    return tuple(file for file in files if accepted.isdisjoint(parse_wheel_filename(file)[3]))
+
+
+@cache
+def admits(pin: str, beginning: str) -> bool:
+    """Whether a pin takes some version that begins like this.
+
+    A bare version is exact; of a specifier, the ends of what begins so are tried, and its own
+    versions: the ranges of real pins are whole.
+    """
+    if pin[0] not in "<>=~!":
+        return begins(pin, beginning)
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - costs 15 ms
+
+    allowed = SpecifierSet(pin)
+    return any(version in allowed for version in _tried(pin, beginning))
+
+
+def _tried(pin: str, beginning: str) -> Iterator[str]:
+    yield beginning
+    yield f"{beginning}.9999"
+    for part in pin.split(","):
+        version = part.strip().lstrip("<>=~!")
+        if begins(version, beginning):
+            yield version
+            yield f"{version}.1"

@@ -1,0 +1,67 @@
+"""A question -> valid or not, each rule that spoke, and the nearest combinations that work."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from dlimg.choose.combination import Combination
+from dlimg.choose.judge import Judge
+from dlimg.choose.nearest import Offer, offers
+from dlimg.choose.question import Question, completions
+from dlimg.choose.reason import Reason, Stage, fails_at, refusals, worst_first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """`one` is what was judged: of all that a question leaves open, what works or fails least.
+
+    An invalid answer has refusals and warnings; a valid one also what speaks for it.
+    """
+
+    one: Combination
+    fails_at: Stage | None
+    reasons: tuple[Reason, ...]
+    nearest: tuple[Offer, ...] = ()
+
+    @property
+    def valid(self) -> bool:
+        return self.fails_at is None
+
+
+def answer(judge: Judge, question: Question, today: date, *, count: int = 5) -> Answer:
+    """The answer to a question, with so many of the nearest combinations where it is no."""
+    best = least_refused(judge, completions(judge.facts, question, today))
+    found = answered(judge, best)
+    if found.valid or not count:
+        return found
+    near = offers(judge, question, today, count)
+    return Answer(one=best, fails_at=found.fails_at, reasons=found.reasons, nearest=near)
+
+
+def least_refused(judge: Judge, combinations: Iterable[Combination]) -> Combination:
+    """The first that no rule refuses or doubts; else the one that the fewest doubt.
+
+    A build without CUDA only where those with CUDA are refused. Where all are: the one of the most
+    usual build that the fewest rules refuse, for a person thinks of that build.
+    """
+    weighed: list[tuple[int, bool, int, Combination]] = []
+    for one in combinations:
+        reasons = judge.reasons(one)
+        doubts = sum(1 for reason in reasons if not reason.certain)
+        weighed.append((len(refusals(reasons)), not one.cuda, doubts, one))
+        if weighed[-1][0] == doubts == 0:
+            break
+    best = min(weighed, key=lambda each: each[:3])
+    if best[0]:
+        usual = weighed[0][3].build
+        best = min((each for each in weighed if each[3].build is usual), key=lambda each: each[:3])
+    return best[3]
+
+
+def answered(judge: Judge, one: Combination) -> Answer:
+    """What the rules say about one combination, without a search for others."""
+    reasons = worst_first(judge.reasons(one))
+    stage = fails_at(reasons)
+    if stage is not None:
+        reasons = tuple(reason for reason in reasons if reason.level != "support")
+    return Answer(one=one, fails_at=stage, reasons=reasons)

@@ -1,0 +1,48 @@
+"""Tables of questions in YAML, and a question as the command line reads it."""
+
+import shlex
+from argparse import Namespace
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dlimg.choose import why
+from dlimg.choose.facts import Facts
+from dlimg.choose.judge import Judge
+from dlimg.choose.rules import rules
+from dlimg.choose.why import Answer
+from dlimg.cli import parser
+from dlimg.commands.project import read_facts
+from dlimg.commands.why import asked_in
+
+TODAY = date(2026, 11, 21)
+TABLES = Path(__file__).parent / "tables"
+
+
+@cache
+def facts() -> Facts:
+    return read_facts()
+
+
+@cache
+def judge() -> Judge:
+    return Judge(facts(), rules(TODAY))
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((TABLES / f"{name}.yaml").read_text())
+    return found
+
+
+def arguments(ask: str) -> Namespace:
+    return parser().parse_args(["why", *shlex.split(ask)])
+
+
+def answer(ask: str, *, count: int = 0) -> Answer:
+    """What `dlimg why` says to these words, on a fixed day."""
+    words = arguments(ask)
+    question = asked_in(facts(), " ".join(words.what), words)
+    return why.answer(judge(), question, TODAY, count=count)
