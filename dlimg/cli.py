@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     _drawing(commands)
     _making(commands)
     _keeping(commands)
+    _storing(commands)
     return top
 
 
@@ -193,9 +194,32 @@ def _keeping(commands: Commands) -> None:
         help="start it; say whether it runs; stop it; stop it and remove all that it holds",
     )
     options.output_format(one)
-    one = _command(
-        commands, "prune", "keeping", "Remove the images and the build cache that dlimg made."
+    about = "Remove images and build cache that dlimg made in the engine (layers prune: on disk)."
+    one = _command(commands, "prune", "keeping", about)
+    options.output_format(one)
+
+
+def _storing(commands: Commands) -> None:
+    about = "The store of layers that images are assembled from."
+    top = _command(commands, "layers", "layers", about)
+    actions = top.add_subparsers(
+        dest="action", metavar="ACTION", parser_class=_Parser, required=True
     )
+    one = _command(actions, "list", "layers", "Show what is kept, and which cells use it.")
+    options.output_format(one)
+    one = _command(
+        actions, "verify", "layers", "Read every byte; what is damaged is named and removed."
+    )
+    options.output_format(one)
+    one = _command(actions, "prune", "layers", "Remove what no cell of the matrix uses.")
+    one.add_argument("--all", action="store_true", help="remove what cells use, too")
+    options.output_format(one)
+    one = _command(
+        actions, "export", "layers", "Write assembled images as an OCI layout that others read."
+    )
+    one.add_argument("patterns", nargs="+", metavar="PATTERN", help="cells, by id")
+    one.add_argument("folder", metavar="FOLDER", help="a new one, or a layout to add to")
+    options.compression(one)
     options.output_format(one)
 
 

@@ -82,6 +82,8 @@ def _members(file: BinaryIO, name: str, listed: Sequence[Listed], end: int) -> I
     starts = [*(one.offset for one in ordered), end]
     if starts[0] != 0:
         raise unfit(name, "it begins with bytes that belong to no member")
+    if starts[-2] >= end:
+        raise unfit(name, "a member is said to be behind its directory")
     for one, (start, stop) in zip(ordered, pairwise(starts), strict=True):
         yield _member(file, name, one, (start, stop))
 

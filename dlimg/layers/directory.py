@@ -17,6 +17,7 @@ _BIG_END: Final = struct.Struct("<4sQ2H2L4Q")
 _LISTED: Final = struct.Struct("<4s6H3L5H2L")
 _FULL_16: Final = 0xFFFF
 _FULL_32: Final = 0xFFFFFFFF
+_LARGEST_OFFSET: Final = (1 << 63) - 1  # what a system can seek; zip64 has numbers beyond
 _BIG_FIELD: Final = 0x0001
 _OTHER_NAME_FIELD: Final = 0x7075
 # Far above any wheel seen (torch has 13,000 files), and what keeps the memory bounded.
@@ -109,7 +110,7 @@ def _check_agreement(name: str, small: tuple[int, int, int], place: _Place) -> N
 
 
 def _tail(file: BinaryIO, offset: int, form: struct.Struct) -> tuple[Any, ...] | None:
-    if offset < 0:
+    if not 0 <= offset <= _LARGEST_OFFSET:
         return None
     file.seek(offset)
     found = file.read(form.size)

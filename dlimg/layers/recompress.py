@@ -61,7 +61,7 @@ def _recompressed(layer: Layer, workshop: Workshop) -> Layer:
         return written
 
     key = recompressed_key(layer, workshop.compression)
-    words = "system, compressed anew"
+    words = "system"
     return find(workshop.store, key) or make(workshop.store, key, write, workshop.say, words=words)
 
 

@@ -5,10 +5,14 @@ import csv
 import hashlib
 import io
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from dlimg.layers.faults import unfit
+
+_SIZE: Final = re.compile(r"[0-9]{0,20}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,7 +36,7 @@ def parse_record(text: str, *, file: str) -> dict[str, Row]:
         for fields in csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True):
             if not fields:
                 continue
-            if len(fields) != 3 or not (fields[2] == "" or fields[2].isdecimal()):
+            if len(fields) != 3 or not _SIZE.fullmatch(fields[2]):
                 raise unfit(file, f"its RECORD has a row {','.join(fields)!r}")
             path = fields[0].lstrip("/")
             rows.setdefault(posixpath.normpath(path), Row(path, fields[1], fields[2]))

@@ -39,6 +39,10 @@ class Freed:
     size: int
 
 
+def _nothing() -> int:
+    return 0
+
+
 @contextmanager
 def using(store: Store) -> Iterator[None]:
     """Inside, what is found in the store stays there: `prune` refuses meanwhile."""
@@ -64,10 +68,11 @@ def verify(store: Store) -> tuple[Damaged, ...]:
     return tuple(_taken_out(store, key) for key in found)
 
 
-def prune(store: Store, used: Collection[Key]) -> Freed:
+def prune(store: Store, used: Collection[Key], beside: Callable[[], int] = _nothing) -> Freed:
     """Removes layers but the used ones, and whatever else nothing needs.
 
-    What another process is writing stays. Raises Negative while one is `using` the store.
+    `beside` removes what is no layer, and says how many bytes that were. What another process is
+    writing stays. Raises Negative while one is `using` the store.
     """
     with _alone(store), publishing(store, fcntl.LOCK_EX):
         gone = [key for key in _entries(store) if key not in used]
@@ -75,7 +80,7 @@ def prune(store: Store, used: Collection[Key]) -> Freed:
         kept = {store.blob(layer) for _, layer in listed(store)}
         freed += sum(removed(path) for path in files_in(store.blobs) if path not in kept)
         freed += sum(removed(path) for path in _other_formats(store))
-        freed += sum(removed(path) for path in _forgotten(store))
+        freed += sum(removed(path) for path in _forgotten(store)) + beside()
     return Freed(layers=len(gone), size=freed)
 
 

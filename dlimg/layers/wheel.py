@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import Parser
+from math import prod
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from packaging.utils import (
     canonicalize_name,
     parse_wheel_filename,
 )
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from dlimg.layers.archive import Archive, Member, read_archive
 from dlimg.layers.faults import unfit
@@ -21,6 +22,8 @@ from dlimg.layers.unpack import content
 
 _SUFFIX: Final = ".dist-info"
 _NEEDED: Final = ("METADATA", "RECORD", "WHEEL")
+_MOST_TAGS: Final = 1000
+_SHOWN: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,20 +124,28 @@ def _checked_name(file: str, stem: str, metadata: Message) -> NormalizedName:
                 raise unfit(file, f"it holds version {number!r}")
     except InvalidWheelFilename:
         raise unfit(file, "this is not the name of a wheel") from None
-    except InvalidVersion as error:
+    except ValueError as error:  # InvalidVersion, or a number of too many digits
         raise unfit(file, f"it holds no version: {error}") from None
     return name
 
 
 def _checked_tags(file: str, wheel: Message) -> frozenset[Tag]:
     said = [tag.strip() for tag in wheel.get_all("Tag", [])]
-    if any(tag.count("-") != 2 for tag in said):
-        raise unfit(file, f"it holds the tags {', '.join(said)}")
-    tags = frozenset(tag for text in said for tag in parse_tag(text))
+    if any(tag.count("-") != 2 for tag in said) or sum(map(_count, said)) > _MOST_TAGS:
+        raise unfit(file, f"it holds the tags {', '.join(said)[:_SHOWN]}")
+    try:
+        tags = frozenset(tag for text in said for tag in parse_tag(text))
+    except ValueError as error:
+        raise unfit(file, f"it holds no tag: {error}") from None
     *_, of_file = parse_wheel_filename(file)
     if tags and not _pythons(tags) & _pythons(of_file):
         raise unfit(file, f"it holds a wheel for {', '.join(sorted(map(str, tags)))}")
     return tags
+
+
+def _count(tag: str) -> int:
+    """How many tags a compressed set of them stands for (PEP 425)."""
+    return prod(part.count(".") + 1 for part in tag.split("-"))
 
 
 def _pythons(tags: frozenset[Tag]) -> set[tuple[str, str]]:

@@ -1,0 +1,117 @@
+"""Which of a matrix's cells use what is in a store: images come in, keys with cells come out."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from dlimg.draw.bake import KEY_LABEL
+from dlimg.draw.key import key as content_key
+from dlimg.layers.assemble import Assembled
+from dlimg.layers.bytecode import part_key
+from dlimg.layers.index import Key
+from dlimg.layers.kept import images as kept_images
+from dlimg.layers.kept import is_whole
+from dlimg.layers.make import is_large, small_keys, wheel_keys
+from dlimg.layers.own_layer import own_of, part_keys
+from dlimg.layers.sources import source_keys
+from dlimg.layers.store import Store, listed
+from dlimg.layers.system import System, kept, system_key
+from dlimg.model import Base, BaseSource, Image
+
+_BASE: Final = "io.dlimg.base"
+_CELL: Final = "io.dlimg.cell"
+
+Uses = Mapping[Key, tuple[str, ...]]
+
+
+def uses(images: Sequence[Image], store: Store, compression: str) -> Uses:
+    """The cells, by id, that use each layer or part: what they are made from, and came to.
+
+    A system or byte code is used when an image is, that was assembled here from it and is still
+    what its cell comes to.
+    """
+    found: dict[Key, dict[str, None]] = {}
+    current = assembled(images, store, compression)
+    by_digest = _by_digest(store)
+    systems = tuple(_systems(store))
+    for image in images:
+        of_image = current.get(image.cell.id, ())
+        layers = [layer for one in of_image for layer in one.layers]
+        keys = [*_from_lock(image, compression)]
+        keys += (key for layer in layers for key in by_digest.get(layer.digest, ()))
+        for system in systems:
+            if {one.diff_id for one in system.layers} <= {layer.diff_id for layer in layers}:
+                keys += _from_system(image, system)
+        for key in keys:
+            found.setdefault(key, {})[image.cell.id] = None
+    return {key: tuple(cells) for key, cells in found.items()}
+
+
+def assembled(
+    images: Iterable[Image], store: Store, compression: str
+) -> Mapping[str, tuple[Assembled, ...]]:
+    """What the store remembers of cells that is still what they come to, the newest first.
+
+    There is one for each base that a cell was assembled on. Their layers are all there.
+    """
+    by_cell: dict[str, list[tuple[Mapping[str, str], Assembled]]] = {}
+    for one in kept_images(store):
+        labels = _labels(one)
+        by_cell.setdefault(labels.get(_CELL, ""), []).insert(0, (labels, one))
+    return {
+        image.cell.id: tuple(
+            one
+            for labels, one in by_cell.get(image.cell.id, ())
+            if _is_current(image, labels, compression) and is_whole(store, one)
+        )
+        for image in images
+    }
+
+
+def _is_current(image: Image, labels: Mapping[str, str], compression: str) -> bool:
+    """Whether the image would have the same content key now, on the base that it has."""
+    base = Base(
+        os=image.cell.os.name,
+        source=BaseSource.REGISTRY,  # not in the key
+        identity=labels.get(_BASE, ""),
+        reference="",
+    )
+    return labels.get(KEY_LABEL) == content_key(image, base, compression)
+
+
+def _labels(image: Assembled) -> Mapping[str, str]:
+    labels: Mapping[str, str] = json.loads(image.config)["config"].get("Labels", {})
+    return labels
+
+
+def _from_lock(image: Image, compression: str) -> Iterator[Key]:
+    wheels, python = image.lock.wheels, image.lock.python
+    for wheel in wheels:
+        if is_large(wheel):
+            yield from wheel_keys(wheel, python=python, compression=compression)
+        yield from part_keys(wheel, python=python, requested=True)
+        yield from source_keys(wheel, python=python)
+    small = [wheel for wheel in wheels if not is_large(wheel)]
+    yield from small_keys(small, python=python, compression=compression)
+    yield own_of(image).key(compression)
+
+
+def _from_system(image: Image, system: System) -> Iterator[Key]:
+    """The system's layers as they were built, and what its Python has compiled."""
+    yield from map(system_key, system.layers)
+    for wheel in image.lock.wheels:
+        yield part_key(wheel, interpreter=system.interpreter, python=image.lock.python)
+
+
+def _systems(store: Store) -> Iterator[System]:
+    for path in sorted((store.path / "systems").glob("*.json")):
+        system = kept(store, path.stem)
+        if system:
+            yield system
+
+
+def _by_digest(store: Store) -> Mapping[str, Sequence[Key]]:
+    found: dict[str, list[Key]] = {}
+    for key, layer in listed(store):
+        found.setdefault(layer.digest, []).append(key)
+    return found
