@@ -58,6 +58,8 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports")
     session.run("dlimg", "lock", "--check")
     session.run("dlimg", "render", "--check")
+    form = "github" if os.environ.get("GITHUB_ACTIONS") else "text"
+    session.run("dlimg", "lint", "--format", form)
 
 
 @nox.session
@@ -72,6 +74,13 @@ def render(session: nox.Session) -> None:
     """Write the Dockerfiles anew; the diff is the review."""
     prepare(session)
     session.run("dlimg", "render", *session.posargs)
+
+
+@nox.session
+def lint_pages(session: nox.Session) -> None:
+    """Write the page of each finding of `dlimg lint` anew; the diff is the review."""
+    prepare(session)
+    session.run("dlimg", "lint", "--pages", "docs/lint")
 
 
 @nox.session

@@ -103,6 +103,26 @@ def _advising(commands: Commands) -> None:
     )
     options.question(one)
     options.output_format(one)
+    one = _command(
+        commands,
+        "pick",
+        "picking",
+        "Say which tag runs on a GPU and driver, and why others do not.",
+    )
+    one.add_argument("family", nargs="?", metavar="FAMILY", help="of this family only")
+    options.machine(one)
+    one.add_argument("--all", action="store_true", help="every Python, system and flavour, too")
+    options.output_format(one)
+    one = _command(commands, "lint", "linting", "Hold the matrix and its locks against the facts.")
+    one.add_argument(
+        "--format", choices=("text", "json", "github"), default="text", help="how to print (text)"
+    )
+    one.add_argument("--strict", action="store_true", help="warnings fail, too")
+    one.add_argument(
+        "--index", action="store_true", help="also ask the package index and registries"
+    )
+    one.add_argument("--explain", metavar="ID", help="print the page of a finding, and end")
+    one.add_argument("--pages", metavar="DIR", help="write the pages of all findings, and end")
 
 
 def _knowing(commands: Commands) -> None:

@@ -46,16 +46,18 @@ class Project:
         return self.root / "rendered"
 
 
-def read_project(matrix: str, *, pins: Literal["read", "ignore"] = "read") -> Project:
+def read_project(
+    matrix: str, *, pins: Literal["read", "ignore"] = "read", facts: Facts | None = None
+) -> Project:
     """The project whose matrix this is. Raises BadInput for whatever is wrong with it.
 
-    Who is about to write the pins of base images ignores the file that holds them.
+    Who is about to write the pins of base images ignores the file that holds them; who has read
+    the facts already gives them.
     """
     path = Path(matrix)
-    facts = read_facts(*RESOLVING)
     choices = parse_matrix(read_text(path), matrix)
     digests = _digests(path.parent / "locks") if pins == "read" else NOTHING
-    resolution = resolve(choices, facts, digests)
+    resolution = resolve(choices, facts or read_facts(*RESOLVING), digests)
     return Project(root=path.parent, resolution=resolution)
 
 

@@ -1,0 +1,97 @@
+"""Names that lead people to what they should not take."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from packaging.version import InvalidVersion, Version
+
+from dlimg.choose.matrix import AXES, Family
+from dlimg.lint.ends import ends_of
+from dlimg.lint.finding import Finding, Ground, Rule, Severity
+from dlimg.model import Cell
+
+
+def _deprecated(ground: Ground) -> Iterator[Finding]:
+    for family, alias, line, cell in _aliased(ground):
+        for what, end in ends_of(ground, cell):
+            yield Finding(
+                id=DEPRECATED.id,
+                severity=Severity.WARNING,
+                file=ground.matrix.source,
+                line=line,
+                about=f"{family.name}:{alias}",
+                message=f"{family.name}:{alias} leads to a {what} near its end or past it "
+                f"({end.words}): let it lead to a newer one",
+                source=end.source,
+            )
+
+
+def _behind(ground: Ground) -> Iterator[Finding]:
+    newest: dict[str, str] = {}
+    for cell in ground.resolution.cells:
+        best = newest.setdefault(cell.family, cell.version)
+        if cell.version != best and _order(cell.version) > _order(best):
+            newest[cell.family] = cell.version
+    for family, alias, line, cell in _aliased(ground):
+        best = newest[family.name]
+        if alias == "latest" and _order(cell.version) < _order(best):
+            yield Finding(
+                id=BEHIND.id,
+                severity=Severity.WARNING,
+                file=ground.matrix.source,
+                line=line,
+                about=f"{family.name}:{alias}",
+                message=f"{family.name}:latest is {cell.version}, and the matrix has {best}: "
+                "move it, or accept this with the reason",
+            )
+
+
+def _aliased(ground: Ground) -> Iterator[tuple[Family, str, int, Cell]]:
+    """Each alias, with its line and cell; then the default of each family's axes."""
+    cells: dict[str, list[Cell]] = {}
+    for cell in ground.resolution.cells:
+        cells.setdefault(cell.family, []).append(cell)
+    for family in ground.matrix.families.values():
+        for alias, match in family.aliases.items():
+            for cell in cells.get(family.name, ()):
+                if match.fits(_corner(cell)):
+                    yield family, alias, match.line, cell
+                    break
+
+
+def _corner(cell: Cell) -> dict[str, str]:
+    values = (cell.version, cell.accelerator, cell.python, cell.os.name, cell.flavour.value)
+    return dict(zip(AXES, values, strict=True))
+
+
+def _order(version: str) -> Version:
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return Version("0")
+
+
+DEPRECATED: Final = Rule(
+    id="alias-to-deprecated",
+    title="An alias that leads to something deprecated",
+    severity="a warning",
+    why=(
+        "Most people take the alias, not the full tag. One that leads to a Python, a distribution "
+        "or a CUDA at its end brings them where nobody should begin."
+    ),
+    example="operating_systems:\n"
+    '  debian12: {distribution: Debian 12, image: "debian:bookworm-slim"}\n'
+    "families: {pytorch: {aliases: {latest: {os: debian12}}}}",
+    remedy="Let the alias lead to a cell without what is deprecated.",
+    look=_deprecated,
+)
+BEHIND: Final = Rule(
+    id="latest-is-not-newest",
+    title="`latest` is not the newest version",
+    severity="a warning",
+    why="Whoever takes `latest` expects the newest version that there is.",
+    example='axes: {version: ["2.15.0", "2.13.0"]}\naliases: {latest: {version: "2.13.0"}}',
+    remedy="Move the alias; where the newest version is not ready for all, accept the finding and "
+    "say why.",
+    look=_behind,
+)

@@ -1,0 +1,120 @@
+"""Every rule, in the order of its page; and the walk over them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
+
+from dlimg.choose.matrix import Accepted
+from dlimg.errors import nearest
+from dlimg.lint import aliases, ends, outside, runs, sharing, wheels
+from dlimg.lint.finding import Finding, Ground, Rule, Severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linted:
+    """What was found, worst first; what of it the matrix accepts; and what was not looked at."""
+
+    findings: tuple[Finding, ...]
+    accepted: tuple[tuple[Finding, Accepted], ...]
+    not_looked: tuple[str, ...]
+
+    def count(self, severity: Severity) -> int:
+        return sum(one.severity is severity for one in self.findings)
+
+
+def lint(ground: Ground) -> Linted:
+    """The findings of all rules, without those that the matrix accepts with a reason."""
+    every = [one for rule in RULES for one in rule.look(ground)]
+    known = {one: _acceptance(one, ground.matrix.accepted) for one in every}
+    used = {id(accepted) for accepted in known.values() if accepted}
+    kept = [one for one, accepted in known.items() if accepted is None]
+    dead = [one for one in ground.matrix.accepted if id(one) not in used]
+    kept += _dead(ground, dead)
+    order = list(Severity)
+    return Linted(
+        findings=tuple(
+            sorted(kept, key=lambda one: (order.index(one.severity), one.file, one.line))
+        ),
+        accepted=tuple((one, accepted) for one, accepted in known.items() if accepted),
+        not_looked=tuple(_not_looked(ground)),
+    )
+
+
+def _acceptance(finding: Finding, accepted: Sequence[Accepted]) -> Accepted | None:
+    fitting = (
+        one for one in accepted if one.id == finding.id and fnmatchcase(finding.about, one.about)
+    )
+    return next(fitting, None)
+
+
+def _dead(ground: Ground, accepted: Sequence[Accepted]) -> Iterator[Finding]:
+    """Entries that accept nothing: they would hide what comes later."""
+    ids = {rule.id: rule for rule in RULES}
+    for one in accepted:
+        rule = ids.get(one.id)
+        if rule and rule.online and (ground.asked is None or ground.asked.unanswered):
+            continue
+        message = (
+            f"nothing is found any more that this accepts ({one.id} about {one.about}): remove it"
+        )
+        if rule is None:
+            message = f"no finding is called {one.id!r}; {nearest(one.id, ids)}"
+        yield Finding(
+            id=DEAD.id,
+            severity=Severity.ERROR,
+            file=ground.matrix.source,
+            line=one.line,
+            about=one.id,
+            message=message,
+        )
+
+
+def _not_looked(ground: Ground) -> Iterator[str]:
+    missing = len(ground.resolution.cells) - len(ground.locks)
+    if missing:
+        yield f"the wheels of {missing} cells: they have no lock here"
+    if ground.asked is None:
+        names = ", ".join(rule.id for rule in RULES if rule.online)
+        yield f"the index and registries, so {names}: say --index"
+    else:
+        yield from ground.asked.unanswered
+
+
+def _nothing(_ground: Ground) -> Iterator[Finding]:
+    """What is dead is seen only when all else has been looked at."""
+    return iter(())
+
+
+DEAD: Final = Rule(
+    id="dead-acceptance",
+    title="An accepted finding that nobody finds",
+    severity="an error",
+    why="An entry under `lint` that accepts nothing would silently accept what somebody breaks "
+    "next year.",
+    example='lint:\n  - {id: os-end-of-life, about: debian11, why: "removed long ago"}',
+    remedy="Remove the entry, or correct its id or its `about`.",
+    look=_nothing,
+)
+RULES: Final[tuple[Rule, ...]] = (
+    runs.NOT_POSSIBLE,
+    runs.DOUBTFUL,
+    runs.NOWHERE,
+    runs.GPU,
+    runs.UNKNOWN_GPU,
+    runs.NO_FACTS,
+    ends.PYTHON,
+    ends.SYSTEM,
+    ends.CUDA,
+    aliases.DEPRECATED,
+    aliases.BEHIND,
+    wheels.CUDNNS,
+    wheels.PATHS,
+    wheels.ON_CPU,
+    sharing.SHARED,
+    outside.NOT_PINNED,
+    outside.GONE,
+    outside.YANKED,
+    outside.MOVED,
+    DEAD,
+)
