@@ -18,7 +18,7 @@ DESCRIPTION: Final = "Container images for deep learning: one matrix in, tested 
 INTERRUPTED: Final = 130
 EPILOG: Final = """\
 A PATTERN is a cell id, with `*` and `?` allowed. Without one, build, test and publish take the
-group `default`; list, lock, render and plan take all cells.
+group `default`; list, lock, render, plan and size take all cells.
 
 exit codes:
   0    done
@@ -85,6 +85,19 @@ def _choosing(commands: Commands) -> None:
         commands, "show", "showing", "Show one cell: its wheels, tags and how to run it."
     )
     one.add_argument("cell", metavar="CELL", help="its id, or a pattern that fits no other")
+    options.output_format(one)
+    one = _command(
+        commands, "size", "sizing", "Show what images are made of, share, and cost to pull."
+    )
+    options.patterns(one)
+    one.add_argument(
+        "--having",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="show what a machine pulls that has these images already",
+    )
+    one.add_argument("--svg", metavar="FILE", help="also write a picture of all layers to FILE")
     options.output_format(one)
     one = _command(
         commands, "checks", "showing", "List the checks, and for how many cells each of them is."

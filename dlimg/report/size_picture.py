@@ -1,0 +1,216 @@
+"""What a registry holds of some images, as a picture: an area for each layer, in SVG.
+
+Text alone, and the same text for the same images. It brings its own ground, a light and a dark
+one, so that it can be read on any page.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Final
+
+from dlimg.layers.assemble import Height
+from dlimg.layers.expected import Piece
+from dlimg.report.size_words import ESTIMATED, others_text, piece_text, size_text, total_text
+from dlimg.report.sized import Sized, Sizes
+from dlimg.report.table import bytes_text
+from dlimg.report.treemap import Box, boxes
+
+WIDTH: Final = 1200
+HEIGHT: Final = 800
+EDGE: Final = 20
+TOP: Final = 104
+HEAD: Final = 20
+# Mean width of a character, in its size, for a wide font, plain and bold; others leave room.
+WIDE: Final = 0.63
+BOLD: Final = 0.69
+# Layers that would be smaller than this, in square pixels, are drawn together.
+TINY: Final = 500.0
+# What is thinner than this would be a line.
+VISIBLE: Final = 3.0
+SMALLEST: Final = 8.0
+LARGEST: Final = 14.0
+# A name that is cut to less says nothing.
+TELLING: Final = 9
+# From so many images on, the colour's class; white can be read on each of them.
+STEPS: Final = ((16, "e"), (8, "d"), (4, "c"), (2, "b"), (1, "a"))
+STYLE: Final = """\
+.g{fill:#f6f8fa}.t{fill:#1f2328}.s{fill:#59636e}.l{fill:#d1d9e0}
+.a{fill:#656d78}.b{fill:#2f6fb0}.c{fill:#1b7a6b}.d{fill:#6b46b8}.e{fill:#a12a72}
+.w{fill:#fff}text{font-family:system-ui,"Segoe UI","DejaVu Sans",sans-serif}
+@media(prefers-color-scheme:dark){.g{fill:#161b22}.t{fill:#f0f6fc}.s{fill:#9198a1}.l{fill:#3d444d}}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tile:
+    """One area: a layer, or several small ones."""
+
+    size: int
+    words: str
+    title: str
+    images: int
+    exact: bool
+
+
+def picture(images: Sequence[Sized]) -> str:
+    """The SVG of these images' layers, grouped by what they are, coloured by who has them."""
+    sizes = Sizes(images=tuple(images))
+    parts = [*_head(images), *_areas(sizes)]
+    label = escape(total_text(images), quote=True)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{label}">\n'
+        f"<style>\n{STYLE}</style>\n"
+        f'<rect class="g" width="{WIDTH}" height="{HEIGHT}" rx="8"/>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
+    )
+
+
+def _head(images: Sequence[Sized]) -> Iterator[str]:
+    """The sum of all images as a bar, in it what is stored, and what the colours mean."""
+    total = sum(image.size for image in images)
+    held = {piece.digest: piece.size for image in images for piece in image.pieces}
+    share = sum(held.values()) / total if total else 0.0
+    room = WIDTH - 2 * EDGE
+    yield _text(EDGE, 32, 17, "t", total_text(images), weight=600)
+    yield f'<rect class="l" x="{EDGE}" y="44" width="{room}" height="10" rx="2"/>'
+    width = f"{room * share:.1f}"
+    yield f'<rect class="b" x="{EDGE}" y="44" width="{width}" height="10" rx="2"/>'
+    yield _text(EDGE, 82, 13, "s", "each area is a layer, stored once; it is in")
+    marks = ("16 images or more", "8 to 15", "4 to 7", "2 or 3", "one image alone")
+    for number, ((_, colour), mark) in enumerate(zip(STEPS, marks, strict=True), start=1):
+        at = EDGE + 300 + 160 * (len(STEPS) - number)
+        yield f'<rect class="{colour}" x="{at}" y="71" width="13" height="13" rx="2"/>'
+        yield _text(at + 19, 82, 13, "s", mark)
+
+
+def _areas(sizes: Sizes) -> Iterator[str]:
+    groups = sorted(_groups(sizes).items(), key=lambda item: (-_sum(item[1]), item[0]))
+    room = Box(x=EDGE, y=TOP, width=WIDTH - 2 * EDGE, height=HEIGHT - TOP - EDGE)
+    total = sum(_sum(tiles) for _, tiles in groups)
+    if not total:
+        return
+    per_byte = room.width * room.height / total
+    for (name, tiles), box in zip(
+        groups, boxes([_sum(tiles) for _, tiles in groups], room), strict=True
+    ):
+        size = size_text(_sum(tiles), exact=all(tile.exact for tile in tiles))
+        fitted = _fitted((f"{name}, {size}", name), box.width - 8, 13, BOLD)
+        yield _text(box.x + 2, box.y + 15, fitted[0], "t", fitted[1], weight=600)
+        inner = Box(x=box.x, y=box.y + HEAD, width=box.width - 6, height=box.height - HEAD - 6)
+        if inner.width <= 0 or inner.height <= 0:
+            continue
+        told = _together(tiles, TINY / per_byte)
+        for tile, area in zip(told, boxes([one.size for one in told], inner), strict=True):
+            if min(area.width, area.height) > VISIBLE:
+                yield from _tile(tile, area)
+
+
+def _groups(sizes: Sizes) -> dict[str, list[_Tile]]:
+    """The layers by what they are, largest first."""
+    found: dict[str, list[_Tile]] = {}
+    pieces = {one.digest: one for image in sizes.images for one in image.pieces if one.size}
+    for piece in sorted(pieces.values(), key=lambda one: (-one.size, one.words, one.digest)):
+        holders = sizes.holders[piece.digest]
+        words = _words(piece, holders)
+        size = size_text(piece.size, exact=piece.exact)
+        tile = _Tile(
+            size=piece.size,
+            words=words,
+            title=f"{words}: {size}, in {others_text(holders)}",
+            images=len(holders),
+            exact=piece.exact,
+        )
+        found.setdefault(_kind(piece, holders), []).append(tile)
+    return found
+
+
+def _words(piece: Piece, holders: Sequence[Sized]) -> str:
+    """Short ones, with the Python where it is for one alone."""
+    words = piece_text(piece).removeprefix("nvidia-")
+    pythons = {one.python for one in holders}
+    is_wheel = piece.height in {Height.FRAMEWORK, Height.COMPILED}
+    return f"{words}, py{pythons.pop()}" if is_wheel and len(pythons) == 1 else words
+
+
+def _kind(piece: Piece, holders: Sequence[Sized]) -> str:
+    families = sorted({one.family for one in holders})
+    match piece.height:
+        case Height.COMMON | Height.CUDA:
+            return f"libraries of {' and '.join(sorted({one.accelerator for one in holders}))}"
+        case Height.SYSTEM:
+            return "systems with Python"
+        case Height.FRAMEWORK | Height.COMPILED:
+            return families[0] if len(families) == 1 else "wheels of several families"
+        case _:
+            return "small wheels, own files, byte code"
+
+
+def _together(tiles: Sequence[_Tile], least: float) -> Sequence[_Tile]:
+    """The tiles, with all that would be too small as one."""
+    small = [tile for tile in tiles if tile.size < least]
+    if len(small) < 2:
+        return tiles
+    size = _sum(small)
+    words = f"+{len(small)} smaller"
+    exact = all(tile.exact for tile in small)
+    one = _Tile(
+        size=size,
+        words=words,
+        title=f"{words}: {size_text(size, exact=exact)}",
+        images=1 if all(tile.images == 1 for tile in small) else 2,
+        exact=exact,
+    )
+    rest = [tile for tile in tiles if tile.size >= least]
+    return sorted((*rest, one), key=lambda tile: -tile.size)
+
+
+def _tile(tile: _Tile, box: Box) -> Iterator[str]:
+    """The area with what fits of its words; all of them show under the pointer."""
+    colour = next(name for least, name in STEPS if tile.images >= least)
+    width, height = max(0.5, box.width - 2), max(0.5, box.height - 2)
+    yield (
+        f'<g><title>{escape(tile.title)}</title><rect class="{colour}" x="{box.x:.1f}" '
+        f'y="{box.y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="2"/>'
+    )
+    told = f"{'' if tile.exact else ESTIMATED}{bytes_text(tile.size)}"
+    at, largest = box.y, min(LARGEST, height / 2.4)
+    for line in (_shorter(tile.words), (f"{told}, in {tile.images}", told)):
+        size, text = _fitted(line, width - 8, largest, WIDE)
+        if text and at + size * 1.25 <= box.y + height - 2:
+            at, largest = at + size * 1.25, size
+            yield _text(box.x + 4, at, size, "w", text)
+    yield "</g>"
+
+
+def _shorter(words: str) -> tuple[str, ...]:
+    """The words, and fewer of them: without the Python, then without the version."""
+    kind, colon, _ = words.partition(": ")
+    name = kind if colon else words.partition(" ")[0]
+    return (words, words.partition(",")[0], name)
+
+
+def _fitted(texts: Sequence[str], width: float, largest: float, wide: float) -> tuple[float, str]:
+    """The first of these texts that fits, with its size; else the last one cut, or nothing."""
+    if largest < SMALLEST:
+        return SMALLEST, ""
+    for text in texts:
+        size = min(largest, width / (len(text) * wide))
+        if size >= SMALLEST:
+            return size, text
+    room = int(width / (SMALLEST * wide))
+    return SMALLEST, f"{texts[-1][: room - 1]}…" if room >= TELLING else ""
+
+
+def _text(x: float, y: float, size: float, colour: str, text: str, *, weight: int = 400) -> str:
+    bold = f' font-weight="{weight}"' if weight != 400 else ""
+    return (
+        f'<text class="{colour}" x="{x:.1f}" y="{y:.1f}" font-size="{size:.1f}"{bold}>'
+        f"{escape(text)}</text>"
+    )
+
+
+def _sum(tiles: Iterable[_Tile]) -> int:
+    return sum(tile.size for tile in tiles)

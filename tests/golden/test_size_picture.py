@@ -1,0 +1,16 @@
+"""The picture in docs/ is that of the committed locks."""
+
+from pathlib import Path
+
+from dlimg.commands.project import read_project
+from dlimg.commands.sizing import sizes_of
+from dlimg.report.size_picture import picture
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_picture_of_the_cuda_images_is_current(tmp_path: Path) -> None:
+    sizes = sizes_of(read_project(str(ROOT / "matrix.yaml")), {"XDG_CACHE_HOME": str(tmp_path)})
+    images = [one for one in sizes.images if one.accelerator != "cpu"]
+    drawn = picture(images)
+    assert (ROOT / "docs/size.svg").read_text(encoding="utf-8") == drawn, "docs/size.md says how"
