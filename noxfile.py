@@ -12,6 +12,10 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = "venv"
 
 ROOT = Path(__file__).parent
+# One more than there are cores, because engine tests wait now and then. `-n 0` ends that.
+SHARED = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", "--no-loadscope-reorder")
+# Byte code that is not kept is compiled anew by every process that the tests start.
+KEPT = {"PYTHONDONTWRITEBYTECODE": ""}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -38,14 +42,15 @@ def build(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, with a real engine: `nox -s tests -- [pytest's words]`."""
     prepare(session, "tests")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SHARED, *session.posargs, env=KEPT)
 
 
 @nox.session
 def unit(session: nox.Session) -> None:
     """Only the tests that need no engine: seconds."""
     prepare(session, "tests")
-    session.run("pytest", "-m", "not engine and not gpu", *session.posargs)
+    words = ("-m", "not engine and not gpu", *session.posargs)
+    session.run("pytest", *SHARED, *words, env=KEPT)
 
 
 @nox.session

@@ -1,7 +1,11 @@
 """The engine that all engine tests share: a running one, or a private one brought up once."""
 
+import contextlib
+import fcntl
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -34,15 +38,35 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 
 @pytest.fixture(scope="session")
-def base(engine: Engine) -> Base:
-    """A Debian 13 to build small images on."""
-    return base_for(engine, make.system("debian13"), choice="auto", pins={}, say=print)
+def turn(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], AbstractContextManager[None]]:
+    """Held by one of the processes that share the tests: the others find what it has made."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+    @contextlib.contextmanager
+    def held() -> Iterator[None]:
+        with (folder / "turn").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    return held
 
 
 @pytest.fixture(scope="session")
-def jax_image(engine: Engine) -> Built:
+def base(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> Base:
+    """A Debian 13 to build small images on."""
+    with turn():
+        return base_for(engine, make.system("debian13"), choice="auto", pins={}, say=print)
+
+
+@pytest.fixture(scope="session")
+def jax_image(
+    engine: Engine, base: Base, turn: Callable[[], AbstractContextManager[None]]
+) -> Built:
     """The real CPU image of JAX."""
-    return real.jax(engine)
+    assert base.reference
+    with turn():
+        return real.jax(engine)
 
 
 @pytest.fixture(scope="session")

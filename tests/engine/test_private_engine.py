@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,11 +64,12 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def pair(engine: Engine) -> Iterator[Pair]:
+def pair(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> Iterator[Pair]:
     obstacle = private.obstacle()
     if obstacle:
         pytest.skip(f"no private engine on this machine: {obstacle}")
-    base = bases.base_for(engine, DEBIAN, choice="bootstrap", pins={}, say=print)
+    with turn():
+        base = bases.base_for(engine, DEBIAN, choice="bootstrap", pins={}, say=print)
     name = base.reference.removeprefix("docker-image://")
     # A short path: sockets have one.
     folder = Path(tempfile.mkdtemp(prefix="dlimg-"))

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -18,6 +18,7 @@ import wire
 
 from dlimg.engine.client import Engine
 from dlimg.engine.gpu import devices
+from dlimg.engine.process import wait_until
 from dlimg.errors import BadInput, Negative, NoEngine
 from dlimg.model import Base, Built
 from dlimg.proof import Check, Evidence, Status
@@ -94,8 +95,14 @@ def run_checks(
 
 def left_over(engine: Engine, built: Built) -> list[str]:
     label = f"{LABEL}={built.digest}"
-    found = engine.sdk.containers.list(all=True, filters={"label": label})
-    return [str(container.name) for container in found]
+    found = engine.sdk.api.containers(all=True, filters={"label": label})
+    return [container["Names"][0].removeprefix("/") for container in found]
+
+
+def dangling(engine: Engine) -> set[str]:
+    """The volumes that no container has."""
+    found = engine.sdk.api.volumes(filters={"dangling": True})["Volumes"] or ()
+    return {volume["Name"] for volume in found}
 
 
 def test_scripts_are_judged_and_told_about_their_image(
@@ -157,6 +164,16 @@ test "$value$more" = sharedmine && test -z "${PYTHONPATH-}"
     assert {one.status for one in found.verdicts} == {Status.PASSED}, found
 
 
+def fastest(holds: Callable[[], bool]) -> float:
+    """The least of three: what else runs on the machine only ever adds."""
+    seconds = []
+    for _ in range(3):
+        began = time.monotonic()
+        assert holds()
+        seconds.append(time.monotonic() - began)
+    return min(seconds)
+
+
 def test_what_still_holds_is_not_repeated(
     engine: Engine, built: Built, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,9 +181,7 @@ def test_what_still_holds_is_not_repeated(
     lacks = check(images, "lacks", "exit 77", needs="gpu")
     first = run_checks(engine, built, images, passes, lacks)
     monkeypatch.setattr(engine.sdk.api, "create_container_from_config", None)
-    began = time.monotonic()
-    assert run_checks(engine, built, images, passes, lacks) == first
-    assert time.monotonic() - began < 0.5
+    assert fastest(lambda: run_checks(engine, built, images, passes, lacks) == first) < 0.5
     monkeypatch.undo()
     (images / FAMILY / "checks" / "_helper.py").write_text("changed")
     assert run_checks(engine, built, images, passes, lacks) != first
@@ -281,7 +296,7 @@ def test_whatever_a_check_does_the_next_one_has_a_clean_place(
 
 
 def test_each_kind_of_container_is_what_it_says(engine: Engine, built: Built, images: Path) -> None:
-    volumes = len(engine.sdk.volumes.list())
+    before = dangling(engine)
     made = "cp /bin/true /tmp/true; /tmp/true"
     found = run_checks(
         engine,
@@ -314,7 +329,8 @@ def test_each_kind_of_container_is_what_it_says(engine: Engine, built: Built, im
         ("shut", "anyone", "online", "both", "first", "later"), Status.PASSED
     ), found.verdicts
     assert left_over(engine, built) == []
-    assert len(engine.sdk.volumes.list()) == volumes
+    # A volume of somebody else's, that goes with its container, may be seen between the two.
+    assert wait_until(lambda: not dangling(engine) - before, 10)
 
 
 def test_a_second_attempt_is_for_the_flaky_alone_and_begins_afresh(

@@ -76,7 +76,7 @@ def an_engine(sdk: FakeSdk, tmp_path: Path, host: str = "unix:///x") -> Engine:
         private=True,
         version="28.5.2",
         docker=Path("docker"),
-        environment={"DLIMG_ENGINE_HOME": str(tmp_path / "e"), "DOCKER_HOST": host},
+        environment={"DLIMG_ENGINE_HOME": str(tmp_path.parent / "e"), "DOCKER_HOST": host},
         root="",
         sdk=cast("docker.DockerClient", sdk),
     )

@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def home(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def team(small: Small, home: dict[str, str]) -> Iterator[Repository]:
-    with opened(small.host, home, seconds=0.5) as registry:
+    with opened(small.host, home) as registry:
         yield Repository(registry=registry, name="team/jax")
 
 
@@ -163,6 +164,8 @@ def test_what_a_registry_may_not_answer(
     small: Small, team: Repository, answer: Answer, message: str, hint: str
 ) -> None:
     small.odd["/v2/team/jax/manifests/latest"] = [answer] * 9
+    if answer.seconds:
+        team = replace(team, registry=replace(team.registry, seconds=answer.seconds / 2))
     with pytest.raises(NetworkFailure, match=message) as raised:
         manifest_at(team, "latest")
     assert raised.value.exit_code == 5
@@ -299,7 +302,7 @@ def test_who_is_let_in_anew_in_the_middle_sends_the_whole_again(
 ) -> None:
     small.login, small.expires = ("me", "secret"), 1
     logged_in(home, small.host)
-    with opened(small.host, home, seconds=0.5) as registry:
+    with opened(small.host, home) as registry:
         team = Repository(registry=registry, name="team/jax")
         assert send_blob(team, io.BytesIO(CONTENT), sha256(CONTENT), len(CONTENT)) == "uploaded"
     assert small.blobs["team/jax", sha256(CONTENT)] == CONTENT

@@ -59,13 +59,12 @@ def test_both_pipes_may_fill_at_once() -> None:
 
 def test_lines_arrive_while_the_child_still_runs() -> None:
     arrived: list[tuple[str, float]] = []
-    started = time.monotonic()
     process.stream(
         ["sh", "-c", "echo one >&2; sleep 0.5; echo two >&2"],
-        on_line=lambda line: arrived.append((line, time.monotonic() - started)),
+        on_line=lambda line: arrived.append((line, time.monotonic())),
     )
     assert [line for line, _ in arrived] == ["one", "two"]
-    assert arrived[0][1] < 0.4 < arrived[1][1]
+    assert arrived[1][1] - arrived[0][1] > 0.4
 
 
 def test_a_timeout_ends_the_child_and_keeps_what_it_said() -> None:
@@ -73,7 +72,7 @@ def test_a_timeout_ends_the_child_and_keeps_what_it_said() -> None:
     outcome = process.run(["sh", "-c", "echo begun >&2; exec sleep 30"], timeout=0.3)
     assert outcome.returncode == process.TIMED_OUT
     assert outcome.stderr == "begun\n"
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
 
 
 def test_check_shows_the_command_and_the_end_of_its_words() -> None:
@@ -108,7 +107,7 @@ def test_an_interrupt_ends_a_child_that_ignores_it(
     with pytest.raises(KeyboardInterrupt):
         process.run(python(text))
     for pid in note.read_text().split():
-        assert process.wait_until(lambda pid=pid: not daemon.alive(int(pid)), 3), pid
+        assert process.wait_until(lambda pid=pid: not daemon.alive(int(pid)), 10), pid
 
 
 def test_a_listener_that_raises_ends_the_child(tmp_path: Path) -> None:
