@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
@@ -71,9 +72,25 @@ else:
 
 
 def _command(commands: Commands, name: str, module: str, about: str) -> argparse.ArgumentParser:
-    one = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+    one = commands.add_parser(
+        name, help=about, description=about, allow_abbrev=False, formatter_class=_formatter
+    )
     one.set_defaults(module=module)
     return one
+
+
+@cache
+def _width() -> int:
+    """As argparse has it, which asks anew for every option: a third of what all this costs."""
+    try:
+        columns = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size().columns
+    except (OSError, ValueError):
+        columns = 0
+    return (columns or 80) - 2
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.HelpFormatter(prog, width=_width())
 
 
 def _choosing(commands: Commands) -> None:
@@ -147,6 +164,11 @@ def _knowing(commands: Commands) -> None:
     one.add_argument(
         "--keep", action="store_true", help="write the JSON beside edited YAML, and nothing else"
     )
+    one.add_argument(
+        "--refresh", action="store_true", help="ask the package index; add rows for new releases"
+    )
+    one.add_argument("--check", action="store_true", help="with --refresh: write nothing")
+    one.add_argument("--commit", action="store_true", help="with --refresh: a commit for each row")
     options.output_format(one)
 
 
