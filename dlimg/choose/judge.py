@@ -21,24 +21,35 @@ _PLAIN: Final = frozenset(
 
 
 class _Group:
-    """Rules that read the same axes, and what they said."""
+    """Rules that read the same axes, and what they said of each set of values."""
 
     def __init__(self, axes: Sequence[str], rules: Sequence[Rule]) -> None:
         self.rules = rules
         self.values = attrgetter(*axes, "framework")
         self.objects = tuple(n for n, axis in enumerate(axes) if axis not in _PLAIN)
         self.said: dict[tuple[Any, ...], tuple[Reason, ...]] = {}
-        # An identity is good as long as its object lives.
+        # The same by identity, which is the faster question. An identity is good as long as its
+        # object lives, so every object that is asked for by it is kept.
+        self.quick: dict[tuple[int, ...], tuple[Reason, ...]] = {}
         self.kept: list[object] = []
 
-    def reasons(self, facts: Facts, one: Combination) -> tuple[Reason, ...]:
+    def said_of(self, facts: Facts, one: Combination) -> tuple[Reason, ...]:
         values = self.values(one)
+        key = tuple(map(id, values))
+        found = self.quick.get(key)
+        if found is None:
+            found = self.quick[key] = self._judged(facts, one, values)
+            self.kept.append(values)
+        return found
+
+    def _judged(
+        self, facts: Facts, one: Combination, values: tuple[Any, ...]
+    ) -> tuple[Reason, ...]:
         key = list(values)
         for number in self.objects:
             key[number] = id(values[number])
         found = self.said.get(tuple(key))
         if found is None:
-            self.kept.append(values)
             spoken = (rule.speak(facts, one) for rule in self.rules)
             found = self.said[tuple(key)] = tuple(reason for reason in spoken if reason)
         return found
@@ -59,7 +70,7 @@ class Judge:
         """All that the rules say about it, in no order that means something."""
         found: list[Reason] = []
         for group in self.groups:
-            found += group.reasons(self.facts, one)
+            found += group.said_of(self.facts, one)
         return tuple(found)
 
     def reads(self, reason: Reason) -> tuple[str, ...]:

@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 
 from dlimg.choose.asked import CPU, requirement_named, system_named
+from dlimg.choose.changes import Offer, offer
+from dlimg.choose.combination import Combination
 from dlimg.choose.facts import Facts
 from dlimg.choose.facts_nouns import Legacy
 from dlimg.choose.judge import Judge
 from dlimg.choose.nearest import offers
 from dlimg.choose.numbered import newest
-from dlimg.choose.question import Question, completions
+from dlimg.choose.question import Ground, Question, completions
 from dlimg.choose.reason import Reason, against, fails_at, support, warning, worst_first
 from dlimg.choose.why import Answer, answered, least_refused
 from dlimg.errors import BadInput
@@ -53,8 +56,12 @@ def legacy_answer(judge: Judge, legacy: Legacy, today: date, *, count: int = 5) 
     """What is still there of it: by the rules where the facts know its release, else by its row."""
     question = legacy_question(judge.facts, legacy)
     if question is None:
-        raise BadInput(f"{legacy.name} is {legacy.says}: no framework that facts speak of")
-    best = least_refused(judge, completions(judge.facts, question, today))
+        # A base or another kind of software: its row is all there is.
+        found = worst_first(legacy_reasons(judge.facts, legacy))
+        bare = Combination(framework=legacy.name, version=legacy.cuda)
+        return Answer(one=bare, fails_at=fails_at(found), reasons=found)
+    ground = Ground(judge.facts, today)
+    best = least_refused(judge, completions(ground, question))
     is_known = best.release is not None
     reasons = (*answered(judge, best).reasons, *legacy_reasons(judge.facts, legacy))
     if is_known:
@@ -63,25 +70,30 @@ def legacy_answer(judge: Judge, legacy: Legacy, today: date, *, count: int = 5) 
         reasons = tuple(kept)
     stage = fails_at(reasons)
     found = worst_first(one for one in reasons if stage is None or one.level != "support")
-    near = offers(judge, _widened(question), today, count) if stage and count else ()
+    near = _replacements(judge, ground, question, count) if stage and count else ()
     return Answer(one=best, fails_at=stage, reasons=found, nearest=near)
 
 
-def _widened(question: Question) -> Question:
-    """Its framework on anything that can be had: a base and a cuDNN of then are not wished for."""
-    on_gpu = question.cuda != CPU
-    return Question(
-        framework=question.framework,
-        version=question.version,
-        gpu=question.gpu,
-        driver=question.driver,
-        cuda="" if on_gpu else CPU,
-    )
+def _replacements(
+    judge: Judge, ground: Ground, question: Question, count: int
+) -> tuple[Offer, ...]:
+    """Its framework on a GPU, and its very release, or the next, without one.
+
+    A Python, system and cuDNN of then are not wished for.
+    """
+    wide = replace(question, python="", system=None, cudnn="")
+    on_gpu = replace(wide, cuda=question.cuda or "12")
+    found = offers(judge, ground, on_gpu, count - 1)
+    found += offers(judge, ground, replace(wide, cuda=CPU), 1)
+    told = (offer(question, each.one) for each in found)
+    return tuple(each for each in told if each.changes)
 
 
 def legacy_question(facts: Facts, legacy: Legacy) -> Question | None:
     """The environment as a question; of several packages the first that facts speak of."""
-    named = next((one for text in legacy.packages if (one := _requirement(text))), None)
+    said = re.search(r"(?i)(pytorch|tensorflow) ([0-9.]+[0-9])", legacy.says)
+    packages = legacy.packages or ((f"{said[1]}=={said[2]}",) if said else ())
+    named = next((one for text in packages if (one := _requirement(text))), None)
     if named is None:
         return None
     framework, version = named

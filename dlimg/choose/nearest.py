@@ -1,73 +1,40 @@
 """The nearest combinations that work: least change first, every one of them judged by the rules.
 
-A change costs more the more it asks of a person: a patch or minor of the framework or CUDA, then
-Python, the operating system, a driver, and only when nothing else helps another GPU or machine.
 Releases and CUDAs are tried in the order of their cost; the rest is changed only where a refusal
 speaks of it. The search is bounded in judgements, so it is bounded in time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import replace
 from itertools import product
 from typing import Final
 
 from dlimg.choose.asked import CPU
+from dlimg.choose.changes import COSTS, ELSEWHERE, Offer, apart, cuda_cost, offer, version_cost
 from dlimg.choose.combination import Combination
 from dlimg.choose.facts import Facts
-from dlimg.choose.facts_nouns import CudaFact, Gpu
+from dlimg.choose.facts_nouns import CudaFact
 from dlimg.choose.judge import Judge
 from dlimg.choose.numbered import driver_numbers, minor, numbers
-from dlimg.choose.question import Question, completions, cudas, machine_of
-from dlimg.choose.reason import Reason, refusals
+from dlimg.choose.question import Ground, Question, by_build, cudas, machine_of
+from dlimg.choose.reason import Reason
 from dlimg.choose.releases import PYPI, X86_64
 
-COSTS: Final[Mapping[str, float]] = {
-    "cudnn": 1,
-    "python": 5,
-    "system": 7,
-    "driver": 10,
-    "machine": 25,
-    "gpu": 40,
-}
-_BUDGET: Final = 4000
-_NO_GPU: Final = 9.0
+_BUDGET: Final = 1500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """A combination that works, what it changes (`CUDA 13.0 -> 12.4`), and how much that is."""
-
-    one: Combination
-    changes: tuple[str, ...]
-    cost: float
-
-
-class _Purse:
-    """How many judgements are left."""
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-
-    def take(self) -> bool:
-        self.left -= 1
-        return self.left >= 0
-
-
-def offers(judge: Judge, question: Question, today: date, count: int) -> tuple[Offer, ...]:
+def offers(judge: Judge, ground: Ground, question: Question, count: int) -> tuple[Offer, ...]:
     """Up to so many offers, the cheapest first; other hardware only where nothing else helps."""
     wanted = question
     if question.package == "tensorflow-gpu":
         # The name ended, what it names did not.
         wanted = replace(question, package="")
     for hardware in _hardware(judge.facts, wanted):
-        purse = _Purse(_BUDGET)
-        found: list[Offer] = []
+        search = _Search(judge, ground, wanted)
         for asked in hardware:
-            found += _search(judge, question, asked, today, count, purse)
-        if found:
-            best = sorted(found, key=lambda one: one.cost)
-            return _distinct(best, count)
+            search.look(asked, count)
+        if search.found:
+            return _distinct(sorted(search.found, key=lambda one: one.cost), count)
     return ()
 
 
@@ -88,94 +55,40 @@ def _hardware(facts: Facts, question: Question) -> Iterator[list[Question]]:
     gpu = question.gpu
     if gpu is not None:
         others = [one for one in facts.gpus.values() if one.origin.certain and not one.machine]
-        others.sort(key=lambda one: (one.kind != gpu.kind, _apart(one, gpu)))
+        others.sort(key=lambda one: (one.kind != gpu.kind, apart(one, gpu)))
         unlike = {one.sm: one for one in reversed(others) if one.sm != gpu.sm}
-        near = sorted(unlike.values(), key=lambda one: _apart(one, gpu))
-        yield [replace(question, gpu=one, machine="") for one in near[:4]]
-
-
-def _apart(one: Gpu, other: Gpu) -> float:
-    return abs(float(one.capability) - float(other.capability))
-
-
-def _search(
-    judge: Judge, question: Question, asked: Question, today: date, count: int, purse: _Purse
-) -> list[Offer]:
-    found: list[Offer] = []
-    for cost, version, cuda in _pairs(judge.facts, asked):
-        worst = sorted(one.cost for one in found)[:count]
-        if purse.left <= 0 or (len(worst) == count and cost >= worst[-1]):
-            break
-        there = replace(asked, version=version, cuda=cuda)
-        found += _relaxed(judge, question, there, today, purse)
-    return found
+        near = sorted(unlike.values(), key=lambda one: apart(one, gpu))
+        yield [replace(question, gpu=one, machine="") for one in near[:6]]
 
 
 def _pairs(facts: Facts, question: Question) -> list[tuple[float, str, str]]:
     """Releases with a CUDA each, and what the change to them costs, the cheapest first."""
     found = set()
     for version, release in facts.releases.get(question.framework, {}).items():
-        cost = _version_cost(question.version, version)
+        cost = version_cost(question.version, version)
         if not question.cuda:
             found.add((cost, version, ""))
             continue
         for build in release.builds:
+            if question.on_gpu and not build.cuda:
+                continue
             for cuda in cudas(facts, build):
-                price = _cuda_cost(question.cuda, cuda) + (build.index != PYPI) * 0.3
+                price = cuda_cost(question.cuda, cuda) + (build.index != PYPI) * ELSEWHERE
                 found.add((cost + price, version, cuda or CPU))
     return sorted(found, key=lambda one: (one[0], [-n for n in numbers(one[1])], one[2]))
-
-
-def _version_cost(old: str, new: str) -> float:
-    here, there = (*numbers(old), 0, 0, 0)[:4], (*numbers(new), 0, 0, 0)[:4]
-    if old == new:
-        return 0.0
-    if here[0] != there[0]:
-        return 8.0 + abs(here[0] - there[0]) + 0.05 * abs(there[1])
-    if here[1] != there[1]:
-        return 1.5 + 0.5 * abs(here[1] - there[1]) + 0.01 * there[2]
-    return 1.0 + 0.01 * abs(here[2] - there[2])
-
-
-def _cuda_cost(old: str, new: str) -> float:
-    if (old == CPU) != (not new):
-        return _NO_GPU
-    here, there = numbers(old), numbers(new)
-    if old == CPU or here == there[: len(here)]:
-        return 0.0
-    if here[0] != there[0]:
-        return 2.0 + 0.5 * abs(here[0] - there[0]) + (0.02 * (9 - there[1]))
-    return 1.0 + 0.1 * abs(here[1] - there[1])
-
-
-def _relaxed(
-    judge: Judge, question: Question, asked: Question, today: date, purse: _Purse
-) -> list[Offer]:
-    """The cheapest way to make this release and CUDA work, changing what its refusals speak of."""
-    kept, blamed = _first_valid(judge, asked, today, purse)
-    if kept is not None:
-        return [_offer(question, kept)]
-    free = [axis for axis in ("cudnn", "python", "system", "driver") if axis in blamed]
-    tries = sorted(
-        product(*(_choices(judge.facts, asked, axis) for axis in free)),
-        key=lambda changes: sum(cost for cost, _ in changes),
-    )
-    for changes in tries[1:]:
-        there = asked
-        for axis, (cost, value) in zip(free, changes, strict=True):
-            there = _changed(there, axis, value) if cost else there
-        one, _ = _first_valid(judge, there, today, purse)
-        if one is not None:
-            return [_offer(question, one)]
-        if purse.left <= 0:
-            break
-    return []
 
 
 def _choices(facts: Facts, asked: Question, axis: str) -> list[tuple[float, str]]:
     """What an axis may become (empty: anything), with its cost; first that it stays."""
     values = _drivers(facts, asked) if axis == "driver" else [""]
     return [(0.0, ""), *((COSTS[axis], value) for value in values)]
+
+
+def _opened(asked: Question, axes: Iterable[str]) -> Question:
+    """The question with all of these axes left open."""
+    for axis in axes:
+        asked = _changed(asked, axis, "")
+    return asked
 
 
 def _changed(asked: Question, axis: str, value: str) -> Question:
@@ -208,6 +121,17 @@ def _drivers(facts: Facts, asked: Question) -> list[str]:
 _HARMLESS: Final = frozenset(("base-image", "python-life", "system-life", "gpu-host"))
 # A refusal that reads neither holds on every system, with every Python.
 _PLACE: Final = frozenset(("python", "distribution"))
+# What a rule reads, by the axis of a question that may be changed for it.
+_MENDABLE: Final[Mapping[str, str]] = {
+    "python": "python",
+    "distribution": "system",
+    "cudnn": "cudnn",
+    "driver": "driver",
+}
+# Rules whose doubts are no reason to send somebody elsewhere: what they doubt is seen at once.
+_HARMLESS: Final = frozenset(("base-image", "python-life", "system-life", "gpu-host"))
+# A refusal that reads neither holds on every system, with every Python.
+_PLACE: Final = frozenset(("python", "distribution"))
 _BLAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "python": ("python",),
     "distribution": ("system",),
@@ -217,70 +141,74 @@ _BLAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def _first_valid(
-    judge: Judge, asked: Question, today: date, purse: _Purse
-) -> tuple[Combination | None, frozenset[str]]:
-    """The first combination that nothing refuses; else what the refusals read."""
-    blamed: set[str] = set()
-    hopeless: tuple[int, str] | None = None
-    for one in completions(judge.facts, asked, today):
-        here = (id(one.build), one.cuda)
-        if here == hopeless:
-            continue
-        if not purse.take():
-            break
-        reasons = judge.reasons(one)
-        against = refusals(reasons)
-        if not against and not any(_in_doubt(reason) for reason in reasons):
-            return one, frozenset()
-        if not against:
-            continue
-        read = [axis for reason in against for axis in judge.reads(reason)]
-        blamed.update(*(_BLAMES.get(axis, ()) for axis in read))
-        if any(_PLACE.isdisjoint(judge.reads(reason)) for reason in against):
-            hopeless = here
-    return None, frozenset(blamed)
-
-
-def _in_doubt(reason: Reason) -> bool:
+def _is_against(reason: Reason) -> bool:
+    """Whether nobody should be sent to it: a refusal, or a doubt about whether it works at all."""
     if reason.rule == "driver-cuda":
-        return reason.level == "warning"  # needs a package that an image seldom has
-    return not reason.certain and reason.rule not in _HARMLESS
+        return reason.level != "support"  # a package that an image seldom has
+    return reason.level == "refusal" or not (reason.certain or reason.rule in _HARMLESS)
 
 
-def _offer(question: Question, one: Combination) -> Offer:
-    found = list(_changes(question, one))
-    cost = sum(price for price, _ in found)
-    cost += 0.3 if one.build and one.build.index != PYPI else 0.0
-    return Offer(one=one, changes=tuple(text for _, text in found), cost=round(cost, 3))
+class _Search:
+    """One search: what it has found, and how many judgements are left to it."""
 
+    def __init__(self, judge: Judge, ground: Ground, question: Question) -> None:
+        self.judge = judge
+        self.ground = ground
+        self.question = question
+        self.left = _BUDGET
+        self.found: list[Offer] = []
 
-def _changes(question: Question, one: Combination) -> Iterator[tuple[float, str]]:
-    """What differs from what was asked for, with its cost; what was left open costs nothing."""
-    if one.version != question.version:
-        cost = _version_cost(question.version, one.version)
-        yield cost, f"{one.framework} {question.version} -> {one.version}"
-    price = _cuda_cost(question.cuda, one.cuda) if question.cuda else 0.0
-    if price:
-        yield price, f"CUDA {question.cuda} -> {one.cuda or CPU}"
-    system = question.system.distribution if question.system else ""
-    there = one.distribution.distribution if one.distribution else ""
-    old = (question.cudnn, question.python, system, question.driver)
-    wanted = one.build.cudnn if one.build else ""
-    new = (one.cudnn, one.python, there, one.driver)
-    words = ("cuDNN", "Python", "", "driver")
-    for axis, word, before, after in zip(
-        ("cudnn", "python", "system", "driver"), words, old, new, strict=True
-    ):
-        if before and before != after:
-            text = f"{word} {before} -> {after or wanted or 'what the wheel asks for'}".strip()
-            yield COSTS[axis], text
-    yield from _moved(question, one)
+    def look(self, asked: Question, count: int) -> None:
+        """Every release and CUDA by its cost, until none can be cheaper than what was found."""
+        for cost, version, cuda in _pairs(self.judge.facts, asked):
+            best = sorted(one.cost for one in self.found)[:count]
+            if self.left <= 0 or (len(best) == count and cost >= best[-1]):
+                return
+            one = self._relaxed(replace(asked, version=version, cuda=cuda))
+            if one is not None:
+                self.found.append(offer(self.question, one))
 
+    def _relaxed(self, asked: Question) -> Combination | None:
+        """The cheapest way to make this release and CUDA work, changing what refusals speak of."""
+        kept, blamed = self._first_valid(asked)
+        if kept is not None:
+            return kept
+        axes = ("cudnn", "python", "system", "driver")
+        free = [axis for axis in axes if axis in blamed and getattr(asked, axis)]
+        if not free or self._first_valid(_opened(asked, free))[0] is None:
+            return None
+        tries = sorted(
+            product(*(_choices(self.judge.facts, asked, axis) for axis in free)),
+            key=lambda changes: sum(cost for cost, _ in changes),
+        )
+        for changes in tries[1:]:
+            there = asked
+            for axis, (cost, value) in zip(free, changes, strict=True):
+                there = _changed(there, axis, value) if cost else there
+            one, _ = self._first_valid(there)
+            if one is not None or self.left <= 0:
+                return one
+        return None
 
-def _moved(question: Question, one: Combination) -> Iterator[tuple[float, str]]:
-    if question.gpu and one.gpu and question.gpu.name != one.gpu.name:
-        cost = COSTS["gpu"] + _apart(question.gpu, one.gpu)
-        yield cost, f"GPU {question.gpu.name} -> {one.gpu.name}"
-    if question.machine and question.machine != one.machine:
-        yield COSTS["machine"], f"{question.machine} -> {one.machine}"
+    def _first_valid(self, asked: Question) -> tuple[Combination | None, frozenset[str]]:
+        """The first combination with nothing against it; else the axes of a question to change.
+
+        None of them where something is against every build that no such change would mend.
+        """
+        blamed: set[str] = set()
+        for of_one_build in by_build(self.ground, asked):
+            here: set[str] = set()
+            for one in of_one_build:
+                self.left -= 1
+                against = [reason for reason in self.judge.reasons(one) if _is_against(reason)]
+                if not against:
+                    return one, frozenset()
+                reads = [frozenset(self.judge.reads(reason)) for reason in against]
+                if self.left <= 0 or any(read.isdisjoint(_MENDABLE) for read in reads):
+                    here.clear()
+                    break
+                here.update(_MENDABLE[axis] for read in reads for axis in read & _MENDABLE.keys())
+                if any(_PLACE.isdisjoint(read) for read in reads):
+                    break
+            blamed |= here
+        return None, frozenset(blamed)

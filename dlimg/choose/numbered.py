@@ -1,10 +1,12 @@
 """Versions that are digits and dots: drivers, CUDA, cuDNN, glibc, compute capabilities."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 ENDLESS = 10**9
 
 
+@lru_cache(maxsize=4096)
 def numbers(version: str) -> tuple[int, ...]:
     """`550.54.15` to compare; what is no number ends it (`2.0.0b1`: 2.0.0)."""
     found = []

@@ -1,10 +1,10 @@
 """What a person asks, in the facts' names; and the combinations that it leaves open."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
 from dlimg.choose.asked import CPU
 from dlimg.choose.combination import Combination
@@ -13,7 +13,7 @@ from dlimg.choose.facts import Facts
 from dlimg.choose.facts_nouns import Distribution, Gpu
 from dlimg.choose.numbered import begins, numbers
 from dlimg.choose.releases import PYPI, X86_64, Build, Release, major
-from dlimg.choose.rules_image import takes_cuda_from_base
+from dlimg.choose.rules_image import image_word, takes_cuda_from_base
 from dlimg.choose.rules_wheel import pins_admit
 
 # How many systems and Pythons are tried for one build where the question leaves them open.
@@ -46,27 +46,42 @@ def machine_of(question: Question) -> str:
     return question.machine or (question.gpu.machine if question.gpu else "") or X86_64
 
 
-def completions(facts: Facts, question: Question, today: date) -> Iterator[Combination]:
+class Ground:
+    """Facts and a day, with the systems in the order in which they are offered."""
+
+    def __init__(self, facts: Facts, today: date) -> None:
+        self.facts = facts
+        known = [one for one in facts.distributions.values() if one.glibc and one.released]
+        known = [one for one in known if one.distribution.startswith(("Debian", "Ubuntu"))]
+        self.systems = sorted(known, key=lambda one: (not _good(one, today), _usual(one)))
+        self.newest_first = sorted(known, key=lambda one: one.released, reverse=True)
+
+
+def completions(ground: Ground, question: Question) -> Iterator[Combination]:
     """The combinations that answer a question, the most usual first; never none."""
-    release = facts.releases.get(question.framework, {}).get(question.version)
+    for of_one_build in by_build(ground, question):
+        yield from of_one_build
+
+
+def by_build(ground: Ground, question: Question) -> Iterator[Iterator[Combination]]:
+    """The same, those of each build and CUDA together."""
+    release = ground.facts.releases.get(question.framework, {}).get(question.version)
     machine = machine_of(question)
-    for build, cuda in builds(facts, question, release, machine):
-        places = _places(facts, question, release, build, cuda, today)
-        for system, python in islice(places, _TRIED):
-            yield Combination(
-                framework=question.framework,
-                version=question.version,
-                package=question.package,
-                release=release,
-                build=build,
-                cuda=cuda,
-                cudnn=question.cudnn,
-                python=python,
-                distribution=system,
-                gpu=question.gpu,
-                driver=question.driver,
-                machine=machine,
-            )
+    for build, cuda in builds(ground.facts, question, release, machine):
+        one = Combination(
+            framework=question.framework,
+            version=question.version,
+            package=question.package,
+            release=release,
+            build=build,
+            cuda=cuda,
+            cudnn=question.cudnn,
+            gpu=question.gpu,
+            driver=question.driver,
+            machine=machine,
+        )
+        places = islice(_places(ground, question, one), _TRIED)
+        yield (replace(one, distribution=system, python=python) for system, python in places)
 
 
 def builds(
@@ -133,51 +148,36 @@ def cudas(facts: Facts, build: Build) -> tuple[str, ...]:
 
 
 def _places(
-    facts: Facts,
-    question: Question,
-    release: Release | None,
-    build: Build | None,
-    cuda: str,
-    today: date,
-) -> Iterator[tuple[Distribution | None, str]]:
+    ground: Ground, question: Question, one: Combination
+) -> Iterator[tuple[Distribution, str]]:
     """Systems with Pythons: the system's own first, then the newest that is managed."""
-    ground = _Ground(facts=facts, framework=question.framework, today=today)
-    systems = [question.system] if question.system else _systems(ground, build, cuda)
-    pythons = (build.pythons if build else ()) or (release.pythons if release else ())
-    for system in systems:
+    pythons = one.build.pythons if one.build else ()
+    pythons = pythons or (one.release.pythons if one.release else ())
+    for system in [question.system] if question.system else _systems(ground, one):
         if question.python:
             yield system, question.python
             continue
-        yield from ((system, python) for python in _pythons(facts, system, pythons))
+        yield from ((system, python) for python in _pythons(ground.facts, system, pythons))
 
 
 def _pythons(facts: Facts, system: Distribution, known: tuple[str, ...]) -> tuple[str, ...]:
     ordered = sorted(known, key=numbers, reverse=True)
     had = [one for one in ordered if one in facts.managed or one == system.python]
-    had = had or ordered
+    had = had or ordered[:1]
     own = [one for one in had if one == system.python]
     return tuple(dict.fromkeys([*own, *had])) or ("",)
 
 
-class _Ground(NamedTuple):
-    facts: Facts
-    framework: str
-    today: date
-
-
-def _systems(ground: _Ground, build: Build | None, cuda: str) -> list[Distribution]:
+def _systems(ground: Ground, one: Combination) -> list[Distribution]:
     """Those that still get updates, Debian's and the newest first.
 
     Where CUDA must come with the base: those that its images are on.
     """
-    known = [one for one in ground.facts.distributions.values() if one.glibc and one.released]
-    known = [one for one in known if one.distribution.startswith(("Debian", "Ubuntu"))]
-    probe = Combination(framework=ground.framework, version="", build=build, cuda=cuda)
-    fact = ground.facts.cuda.get(cuda)
-    if takes_cuda_from_base(probe) and fact and fact.image_os:
-        based = [one for one in known if one.distribution.lower().replace(" ", "") in fact.image_os]
-        return sorted(based, key=lambda one: one.released, reverse=True)
-    return sorted(known, key=lambda one: (not _good(one, ground.today), _usual(one)))
+    fact = ground.facts.cuda.get(one.cuda)
+    if takes_cuda_from_base(one) and fact and fact.image_os:
+        known = ground.newest_first
+        return [one for one in known if image_word(one) in fact.image_os]
+    return ground.systems
 
 
 def _good(one: Distribution, today: date) -> bool:

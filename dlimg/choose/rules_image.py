@@ -62,10 +62,14 @@ def takes_cuda_from_base(one: Combination) -> bool:
     )
 
 
+def image_word(system: Distribution) -> str:
+    """`ubuntu22.04`, as tags of images have it."""
+    return system.distribution.lower().replace(" ", "")
+
+
 def _not_for(facts: Facts, fact: CudaFact, system: Distribution) -> str:
     name = system.distribution
-    tag = name.lower().replace(" ", "")
-    if tag in fact.image_os:
+    if image_word(system) in fact.image_os:
         return ""
     debian = facts.statements.get("image-no-debian")
     if name.startswith("Debian") and debian:

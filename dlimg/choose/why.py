@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
+from dlimg.choose.changes import Offer
 from dlimg.choose.combination import Combination
 from dlimg.choose.judge import Judge
-from dlimg.choose.nearest import Offer, offers
-from dlimg.choose.question import Question, completions
+from dlimg.choose.nearest import offers
+from dlimg.choose.question import Ground, Question, completions
 from dlimg.choose.reason import Reason, Stage, fails_at, refusals, worst_first
 
 
@@ -30,11 +31,12 @@ class Answer:
 
 def answer(judge: Judge, question: Question, today: date, *, count: int = 5) -> Answer:
     """The answer to a question, with so many of the nearest combinations where it is no."""
-    best = least_refused(judge, completions(judge.facts, question, today))
+    ground = Ground(judge.facts, today)
+    best = least_refused(judge, completions(ground, question))
     found = answered(judge, best)
     if found.valid or not count:
         return found
-    near = offers(judge, question, today, count)
+    near = offers(judge, ground, question, count)
     return Answer(one=best, fails_at=found.fails_at, reasons=found.reasons, nearest=near)
 
 

@@ -57,10 +57,12 @@ def _answered(text: str, arguments: Namespace) -> tuple[str, Answer]:
 
 
 def _is_requirement(text: str) -> bool:
-    """Whether it is written as one: `torch==2.6.0`, `torch 2.6`, `torch`; not `tensorflow-1.0`."""
-    name = re.match(r"[a-z]+(?:-(?:gpu|cpu))?", text.strip().lower())
-    rest = text.strip()[name.end() :] if name else "-"
-    return bool(re.fullmatch(r"(?:\[[^\]]*\])?\s*(?:[=<>~!@,\s].*|v?[0-9][^-:]*)?", rest))
+    """Whether it is written as one: `torch==2.6.0`, `torch 2.6`; not `tensorflow-1.0`."""
+    name = re.match(r"[a-z]+(?:-(?:gpu|cpu))?", text.lower())
+    if not name or name[0] not in asked.FRAMEWORKS:
+        return False
+    rest = text[name.end() :]
+    return bool(re.fullmatch(r"(?:\[[^\]]*\])?\s*(?:[=<>~!@,]+.*|v?[0-9][^-:/ ]*)?", rest))
 
 
 def facts_for(framework: str, *others: str) -> Facts:
@@ -74,8 +76,7 @@ def _requirement(text: str, arguments: Namespace, today: date) -> tuple[str, Ans
     try:
         question = asked_in(facts, text, arguments)
     except BadInput as error:
-        old = read_facts("legacy").legacy
-        legacy = legacy_of(replace(facts, legacy=old), named.framework, named.version)
+        legacy = legacy_of(read_facts("legacy"), named.framework, named.version)
         if legacy is None or named.version in facts.releases[named.framework]:
             raise error from None
         return legacy.name, legacy_answer(judge, legacy, today)

@@ -9,11 +9,12 @@ from typing import Final
 
 from dlimg.choose import asked
 from dlimg.choose.cell_question import combination_of
+from dlimg.choose.changes import Offer
 from dlimg.choose.combination import Combination
 from dlimg.choose.facts import Facts
 from dlimg.choose.judge import Judge
-from dlimg.choose.nearest import Offer, offers
-from dlimg.choose.question import Question
+from dlimg.choose.nearest import offers
+from dlimg.choose.question import Ground, Question
 from dlimg.choose.reason import against, refusals, warning
 from dlimg.choose.rules import rules
 from dlimg.choose.select import select
@@ -48,7 +49,7 @@ def cell_answer(text: str, arguments: Namespace, today: date) -> tuple[str, Answ
     found = answered(judge, one)
     if found.valid:
         return cell.id, found
-    near = _near(project, judge, cell, one) or offers(judge, _asked(one), today, 5)
+    near = _near(project, judge, cell, one) or offers(judge, Ground(facts, today), _asked(one), 5)
     return cell.id, Answer(one=one, fails_at=found.fails_at, reasons=found.reasons, nearest=near)
 
 

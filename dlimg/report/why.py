@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from dlimg.choose.changes import Offer
 from dlimg.choose.combination import Combination
-from dlimg.choose.nearest import Offer
 from dlimg.choose.reason import Reason
 from dlimg.choose.why import Answer
 from dlimg.model import CPU
