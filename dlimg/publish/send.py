@@ -95,9 +95,9 @@ def send_image(
 
 
 def delivered_text(found: Delivered) -> str:
-    """`3 contents uploaded (1,200 MB), 12 mounted, 25 were there`."""
-    sent = f"{found.uploaded} contents uploaded ({_megabytes(found.sent)})"
-    return f"{sent}, {found.mounted} mounted, {found.there} were there"
+    """`3 uploaded (1,200 MB), 12 mounted, 25 there already`."""
+    sent = f"{found.uploaded} uploaded ({_megabytes(found.sent)})"
+    return f"{sent}, {found.mounted} mounted, {found.there} there already"
 
 
 def _contents(image: Assembled, store: Store) -> tuple[_Content, ...]:

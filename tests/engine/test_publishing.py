@@ -1,7 +1,11 @@
 """Publishing to a real registry: the order, what is refused, and what the names lead to."""
 
+import gzip
+import hashlib
+import io
 import os
 import shlex
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +18,15 @@ import small
 
 from dlimg.build.secrets import secrets_from
 from dlimg.commands.inspecting import inspect
+from dlimg.draw.config import Config
 from dlimg.draw.key import key
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, NetworkFailure, NotRun
+from dlimg.layers.assemble import assemble
+from dlimg.layers.index import Layer
+from dlimg.layers.kept import keep
 from dlimg.layers.store import Store
-from dlimg.model import Base, Built
+from dlimg.model import Base, Built, Planned
 from dlimg.proof import Evidence, Status, Verdict
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require
 from dlimg.publish.attach import LOCK_TYPE, Attach, evidence_beside, nothing_beside
@@ -433,3 +441,54 @@ def test_a_pulled_image_has_what_lies_beside_it_and_says_when_its_name_moved(
     finally:
         engine.sdk.images.remove(name)
         engine.sdk.images.remove(f"{repository}:x")
+
+
+def in_store(store: Store, planned: Planned, *texts: bytes) -> Built:
+    """An image in the store alone, with a layer for each text."""
+    layers = []
+    for text in texts:
+        tar = io.BytesIO()
+        with tarfile.open(fileobj=tar, mode="w") as archive:
+            member = tarfile.TarInfo(f"file-{hashlib.sha256(text).hexdigest()[:8]}")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text))
+        content = gzip.compress(tar.getvalue(), mtime=0)
+        one = Layer(
+            digest=f"sha256:{hashlib.sha256(content).hexdigest()}",
+            size=len(content),
+            diff_id=f"sha256:{hashlib.sha256(tar.getvalue()).hexdigest()}",
+            unpacked=len(tar.getvalue()),
+        )
+        store.blobs.mkdir(parents=True, exist_ok=True)
+        store.blob(one).write_bytes(content)
+        layers.append((one, "wheel: some"))
+    image = assemble(planned, layers, Config(cmd=("/file",)))
+    keep(store, image)
+    return Built(planned=planned, digest=image.digest, size=1, seconds=1.0, cached=False)
+
+
+def test_images_of_the_store_need_no_engine_and_share_what_is_there(
+    engine: Engine, registry: str, tmp_path: Path
+) -> None:
+    store = Store(path=tmp_path)
+    shared = [os.urandom(2_000_000), os.urandom(3_000_000)]
+    said: list[str] = []
+    stocked = Stock(
+        store=store, engine=None, siblings=("team/store", "team/store-2"), say=said.append
+    )
+    wanted = wanted_at(registry, nothing_beside)
+    for family, own, expected in (
+        ("store", b"a", "4 uploaded (5 MB), 0 mounted, 0 there already"),
+        ("store", b"b", "2 uploaded (0 MB), 0 mounted, 2 there already"),
+        ("store-2", b"a", "1 uploaded (0 MB), 3 mounted, 0 there already"),
+    ):
+        planned = make.planned(make.image(make.cell(family)), key=own.hex() * 32)
+        built = in_store(store, planned, *shared, own)
+        passed = evidence(built, Status.PASSED)
+        found = publish(built, passed, stocked, wanted=wanted, say=said.append)
+        assert found.digest == built.digest == manifest_digest(found.reference)
+        assert f"{registry}/team/{family}: {expected}" in said
+        assert manifest_digest(found.moved[0]) == built.digest
+    engine.sdk.images.pull(*found.reference.rsplit(":", 1))
+    assert engine.sdk.images.get(found.reference).id == built.digest
+    engine.sdk.images.remove(found.reference)

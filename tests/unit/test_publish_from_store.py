@@ -75,11 +75,6 @@ def an_image(store: Store, *contents: bytes, family: str = "jax", **axes: str) -
     return found
 
 
-def sent(small: Small) -> list[str]:
-    """The repositories and digests of all contents that were uploaded."""
-    return [f"{path} {query}" for path, query in small.bodies if "digest=" in query]
-
-
 def test_a_second_flavour_sends_only_what_is_new(
     small: Small, store: Store, team: Repository
 ) -> None:
@@ -252,6 +247,33 @@ def test_an_image_that_saw_no_gpu_says_so_itself(
     assert last["created_by"].startswith("LABEL io.dlimg.gpu-tested=no")
     assert config == tested
     assert published(small, store, home, image, accelerator="cuda13.2") == found
+
+
+def test_a_registry_that_denies_what_is_not_there_yet(
+    small: Small, store: Store, home: dict[str, str]
+) -> None:
+    image = an_image(store, *SHARED)
+    tag = f"{make.image().tag}-111111111111"
+    for verb in ("HEAD", "GET"):
+        small.odd[f"{verb} /v2/team/jax/manifests/{tag}"] = [Answer(status=403)]
+    assert published(small, store, home, image).digest == image.digest
+
+
+def test_an_interrupt_ends_what_is_on_its_way(
+    small: Small, store: Store, team: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(send, "TOLD_EVERY", 0.05)
+    image = an_image(store, *SHARED, *[bytes([number]) * 9 for number in range(40)])
+    first = "PUT /v2/team/jax/blobs/uploads/1"
+    small.odd[first] = [Answer(seconds=0.4, status=201)]
+
+    def interrupted(text: str) -> None:
+        if " of " in text and "lacks" not in text:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        send_image(team, "1", image, store, say=interrupted)
+    assert ("team/jax", "1") not in small.manifests
 
 
 def test_an_image_that_the_store_no_longer_has_needs_the_engine(
