@@ -1,5 +1,6 @@
 """Nothing runs there: what to change, least first."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from dlimg.choose.judge import Judge
@@ -21,6 +22,7 @@ def advice(shelf: Shelf, wish: Wish, judge: Judge) -> tuple[Advice, ...]:
     """The least changes after which one of these cells runs, where there are any."""
     found = [
         _newer_driver(shelf, wish, judge),
+        *_one_gpu(shelf, wish, judge),
         _another_python(shelf, wish, judge),
         _another_family(shelf, wish, judge),
         _no_gpu(shelf, wish),
@@ -46,6 +48,14 @@ def _newer_driver(shelf: Shelf, wish: Wish, judge: Judge) -> Advice | None:
             source = fact.origin.source_of("min_driver")
             return Advice(change=change, cell=fits[0].cell, source=source)
     return None
+
+
+def _one_gpu(shelf: Shelf, wish: Wish, judge: Judge) -> Iterator[Advice]:
+    """An image for one of several kinds of GPU: no image may be for all of them."""
+    for gpu in wish.gpus if len(wish.gpus) > 1 else ():
+        fits = _sure(shelf, replace(wish, gpus=(gpu,)), judge)
+        if fits:
+            yield Advice(change=f"use the {gpu.name} alone", cell=fits[0].cell)
 
 
 def _another_python(shelf: Shelf, wish: Wish, judge: Judge) -> Advice | None:

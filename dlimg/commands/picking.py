@@ -30,7 +30,10 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     today = datetime.now(tz=UTC).date()
     project = read_project(arguments.matrix, facts=facts)
     judge, shelf = Judge(facts, rules(today)), _shelf(project)
-    wish = _wish(arguments, facts, today)
+    machine = _machine() if arguments.here else None
+    wish = _wish(arguments, facts)
+    if machine is not None:
+        wish = on_machine(wish, machine, facts, today)
     naming = partial(_name, project, shelf), _tested(environment)
     families = tuple(dict.fromkeys(cell.family for cell in shelf.cells))
     if wish.family and wish.family not in families:
@@ -40,25 +43,27 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     picked = pick(shelf, wish, judge)
     told = () if picked.fits else advice(shelf, wish, judge)
     if arguments.format == "json":
-        print_json(report.picked_json(picked, wish, told, *naming))
+        seen = {"here": report.machine_json(machine)} if machine else {}
+        print_json({**report.picked_json(picked, wish, told, *naming), **seen})
     else:
         _print(picked, wish, told, naming, arguments, environment)
     return 0 if picked.fits else 1
 
 
-def _wish(arguments: Namespace, facts: Facts, today: date) -> Wish:
-    """What the command line says; what it leaves open this machine says, where --here is given."""
-    wish = Wish(
+def _wish(arguments: Namespace, facts: Facts) -> Wish:
+    """What the command line says. Raises BadInput with the nearest spelling."""
+    return Wish(
         gpus=tuple({gpu.name: gpu for gpu in map(facts.gpu, arguments.gpu)}.values()),
         driver=driver_named(arguments.driver) if arguments.driver else "",
         python=python_named(facts, arguments.python) if arguments.python else "",
         family=arguments.family or "",
     )
-    if not arguments.here:
-        return wish
+
+
+def _machine() -> Machine:
     from dlimg.engine.nvml import nvml, this_machine  # noqa: PLC0415 - only --here needs it
 
-    return on_machine(wish, this_machine(nvml()), facts, today)
+    return this_machine(nvml())
 
 
 def on_machine(wish: Wish, machine: Machine, facts: Facts, today: date) -> Wish:
@@ -144,9 +149,8 @@ def _print(
         say(f"{more} more images run there: other Pythons, systems and flavours (--all)")
     fallen = list(report.fallen_rows(picked))
     if fallen:
-        if rows:
-            out("\n")
-            say("these do not run there:")
+        out("\n" if rows else "")
+        say("these do not run there:")
         print_table(report.FALLEN, fallen, environment)
     if not rows:
         say("nothing of this matrix runs there")

@@ -10,6 +10,7 @@ from dlimg.choose.reason import Reason, refusals
 from dlimg.choose.rules import rules
 from dlimg.errors import BadInput
 from dlimg.lint.finding import Finding, Ground, Rule, Severity
+from dlimg.lint.locks import lock_sets
 from dlimg.lint.places import and_more, axis_line
 from dlimg.model import Cell
 
@@ -21,9 +22,11 @@ _OTHERS: Final = frozenset({"python-life", "system-life"})
 def _said(ground: Ground, wanted: Callable[[Reason], bool]) -> Iterator[tuple[Reason, list[Cell]]]:
     """Each wanted reason with the cells that it speaks of; no GPU and no driver is meant."""
     judge = Judge(ground.facts, rules(ground.today))
+    # A judge knows a lock by its identity: those that hold the same are one for it.
+    locks = {cell: one.lock for one in lock_sets(ground) for cell in one.cells}
     found: dict[tuple[str, Reason], list[Cell]] = {}
     for cell in ground.resolution.cells:
-        lock = ground.locks.get(cell.id)
+        lock = locks.get(cell.id)
         for reason in judge.reasons(combination_of(cell, ground.facts, lock)):
             if wanted(reason) and reason.rule not in _OTHERS:
                 found.setdefault((cell.family, reason), []).append(cell)

@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 from typing import Final
 
 from dlimg.lint.finding import Finding, Ground, Rule, Severity
+from dlimg.lint.locks import LockSet, lock_sets
 from dlimg.lint.places import and_more, lock_file, lock_line
 from dlimg.lock.collide import collisions
 from dlimg.lock.pylock import Contents, Found
-from dlimg.model import CPU, Lock, Wheel
+from dlimg.model import CPU, Wheel
 
 _CUDA_PART: Final = re.compile(r"(?P<stem>nvidia-[a-z0-9-]+?)-cu(?P<major>[0-9]{2})")
 _CUDNN: Final = re.compile(r"nvidia-cudnn-cu[0-9]+")
@@ -31,24 +31,8 @@ _TWINS: Final = (
 _RECORDS: Final = "the wheels' RECORDs"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Set:
-    """Locks that hold just the same wheels, for one Python: what is true of one is true of all."""
-
-    lock: Lock
-    cells: tuple[str, ...]
-
-
-def lock_sets(ground: Ground) -> tuple[_Set, ...]:
-    """The locks of the matrix, those that are alike once."""
-    alike: dict[tuple[str, tuple[Wheel, ...]], list[str]] = {}
-    for cell, lock in ground.locks.items():
-        alike.setdefault((lock.python, lock.wheels), []).append(cell)
-    return tuple(_Set(lock=ground.locks[cells[0]], cells=tuple(cells)) for cells in alike.values())
-
-
 def _two_cudnns(ground: Ground) -> Iterator[Finding]:
-    found: dict[tuple[str, ...], list[_Set]] = {}
+    found: dict[tuple[str, ...], list[LockSet]] = {}
     for one in lock_sets(ground):
         both = tuple(f"{w.name} {w.version}" for w in one.lock.wheels if _CUDNN.fullmatch(w.name))
         if len(both) > 1:
@@ -62,7 +46,7 @@ def _two_cudnns(ground: Ground) -> Iterator[Finding]:
 
 
 def _same_path(ground: Ground) -> Iterator[Finding]:
-    found: dict[tuple[str, str], list[_Set]] = {}
+    found: dict[tuple[str, str], list[LockSet]] = {}
     for one in lock_sets(ground):
         for pair in _twins(tuple(wheel.name for wheel in one.lock.wheels)):
             found.setdefault(pair, []).append(one)
@@ -81,7 +65,7 @@ def _recorded(
 ) -> Iterator[Finding]:
     """The same, read from RECORDs: what no table of names can know."""
     told = {frozenset(pair) for pair in known}
-    found: dict[tuple[str, str, str], list[_Set]] = {}
+    found: dict[tuple[str, str, str], list[LockSet]] = {}
     for one in lock_sets(ground):
         contents = {
             _as_found(wheel): Contents(size=wheel.size, record=records[wheel.sha256])
@@ -128,14 +112,14 @@ def _twins(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 def _cuda_on_cpu(ground: Ground) -> Iterator[Finding]:
     cells = {cell.id: cell for cell in ground.resolution.cells}
-    found: dict[tuple[str, ...], list[_Set]] = {}
+    found: dict[tuple[str, ...], list[LockSet]] = {}
     sizes: dict[tuple[str, ...], int] = {}
     for one in lock_sets(ground):
         parts = tuple(w for w in one.lock.wheels if w.name.startswith("nvidia-"))
         on_cpu = tuple(name for name in one.cells if cells[name].accelerator == CPU)
         if parts and on_cpu:
             names = tuple(wheel.name for wheel in parts)
-            found.setdefault(names, []).append(_Set(lock=one.lock, cells=on_cpu))
+            found.setdefault(names, []).append(LockSet(lock=one.lock, cells=on_cpu))
             sizes[names] = sum(wheel.size for wheel in parts)
     for names, sets in found.items():
         message = (
@@ -146,7 +130,7 @@ def _cuda_on_cpu(ground: Ground) -> Iterator[Finding]:
 
 
 def _finding(
-    ground: Ground, rule: Rule, sets: list[_Set], wheel: str, message: str, about: str
+    ground: Ground, rule: Rule, sets: list[LockSet], wheel: str, message: str, about: str
 ) -> Finding:
     cells = [cell for one in sets for cell in one.cells]
     others = len(cells) - 1

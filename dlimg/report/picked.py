@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from dlimg.choose.advice import Advice
+from dlimg.choose.machine import Machine
 from dlimg.choose.pick import EXACT, MAJOR, PTX, Fallen, Fit, Picked, Wish, builds
 from dlimg.model import Cell
 from dlimg.report.table import counted
@@ -116,6 +117,18 @@ def picked_json(
             {"change": one.change, "image": name(one.cell), "source": one.source or None}
             for one in told
         ],
+    }
+
+
+def machine_json(machine: Machine) -> dict[str, object]:
+    """What was seen of this machine."""
+    return {
+        "gpus": [
+            {"name": one.name, "architecture": one.architecture or None} for one in machine.gpus
+        ],
+        "driver": machine.driver or None,
+        "cuda": machine.cuda or None,
+        "findings": [{"message": one.message, "hint": one.hint} for one in machine.findings],
     }
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import make
 import pytest
 
+from dlimg.choose.facts import Facts
+from dlimg.choose.facts_nouns import Gpu
 from dlimg.choose.read_matrix import parse_matrix
 from dlimg.choose.resolve import resolve
 from dlimg.cli import main
@@ -261,6 +263,28 @@ def test_a_cudnn_that_the_framework_was_not_built_for() -> None:
     assert [(one.severity.value, one.line) for one in got] == [("error", 9)]
     assert "cuDNN" in got[0].message
     assert TORCH in got[0].message
+
+
+def test_what_no_gpu_runs() -> None:
+    only_old = FACTS.gpu("K80")
+    facts = replace_gpus(only_old)
+    got = lint(replace(ground(), facts=facts)).findings
+    assert {one.id for one in got} == {"runs-nowhere"}
+    assert {one.about for one in got} == {"pytorch 2.15.0 cuda13.2", "jax 0.12.0.1 cuda13.2"}
+    assert {one.severity for one in got} == {Severity.ERROR}
+    assert all(one.source for one in got)
+
+
+def replace_gpus(*gpus: Gpu) -> Facts:
+    """The facts in a world with these GPUs alone."""
+    return FACTS._replace(gpus={gpu.name: gpu for gpu in gpus})
+
+
+def test_what_rests_on_an_unverified_fact_warns() -> None:
+    newer = f"platform: x86_64-manylinux_2_45\n{MATRIX}".replace("Debian 13", "Ubuntu 26.04")
+    got = lint(ground(newer)).findings
+    assert {(one.id, one.severity.value) for one in got} == {("may-not-work", "warning")}
+    assert all("2.43" in one.message and one.source for one in got)
 
 
 def test_two_cudnns() -> None:

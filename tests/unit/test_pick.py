@@ -21,6 +21,8 @@ from dlimg.commands.picking import on_machine
 from dlimg.commands.project import read_facts
 from dlimg.errors import Problem
 from dlimg.model import Lock
+from dlimg.proof import Evidence, Status, Verdict
+from dlimg.smoke.evidence import evidence_folder, write_evidence
 
 ROOT = Path(__file__).parent.parent.parent
 TODAY = date(2026, 11, 21)
@@ -228,6 +230,10 @@ def test_several_gpus_need_an_image_for_all_of_them() -> None:
     found = picked("GTX 1080", "RTX 5090", driver="580.65.06")
     assert best(found) == ("-", "-", "-")
     assert {one.on for one in found.fallen} == {"GTX 1080", "RTX 5090"}
+    assert changes(wish("GTX 1080", "RTX 5090", driver="580.65.06"))[:2] == [
+        ("use the GTX 1080 alone", "pytorch-2.6.0-cuda12.4-py3.13-debian13"),
+        ("use the RTX 5090 alone", "pytorch-2.15.0-cuda13.2-py3.13-debian13"),
+    ]
 
 
 def test_a_match_is_code_for_the_chip_or_its_kind_or_ptx() -> None:
@@ -373,6 +379,53 @@ def test_a_bad_question_has_the_nearest_right_one(words: list[str], said: str) -
 
 
 def test_here_is_answered_on_any_machine() -> None:
-    code, out, _ = ran("--here")
+    code, out, _ = ran("--here", "--format", "json")
     assert code in (0, 1)
-    assert out
+    found = json.loads(out)
+    assert found["here"]["gpus"] or found["here"]["findings"]
+    assert found["asked"]["without_gpu"] is not bool(found["asked"]["gpus"])
+
+
+def test_an_image_that_was_tested_is_named_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    asked = ("jax", "--gpu", "T4", "--driver", "535.104.05", "--format", "json")
+    cell = json.loads(ran(*asked)[1])["runs"][0]["cell"]
+    gpus = {"gpus": [{"uuid": "GPU-1", "name": "Tesla T4", "driver": "535.104.05"}]}
+    passed = Verdict(
+        check="nvidia_smi",
+        sha256="0" * 64,
+        status=Status.PASSED,
+        reason="",
+        seconds=1.0,
+        needs=frozenset({"gpu"}),
+        figures=gpus,
+    )
+    evidence = Evidence(
+        digest=f"sha256:{'a' * 64}",
+        cell=cell,
+        device="nvidia.com/gpu=all",
+        day="2026-11-20",
+        dlimg="0.1",
+        engine="28.5",
+        verdicts=(passed,),
+    )
+    write_evidence(evidence_folder({"XDG_STATE_HOME": str(tmp_path)}), evidence, say=print)
+    first, *others = json.loads(ran(*asked)[1])["runs"]
+    assert first["tested"].endswith("tested on Tesla T4, driver 535.104.05, 2026-11-20")
+    assert {one["tested"] for one in others} == {None}
+    table = ran(*asked[:-2])[1].splitlines()
+    assert table[0] == "image\truns by\ttested"
+
+
+def test_an_old_environment_is_answered_with_what_is_left_of_it() -> None:
+    code, out, err = ran("tensorflow-1.0")
+    assert code == 1
+    assert "base-image" in out
+    assert "What works, least change first" in out
+    assert "replaces it" in err
+    assert "dlimg/tensorflow:" in err
+    code, out, _ = ran("tensorflow-1.0", "--format", "json")
+    assert code == 1
+    assert json.loads(out)["replaced_by"].startswith("dlimg/tensorflow:")
