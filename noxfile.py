@@ -91,6 +91,13 @@ def lint_pages(session: nox.Session) -> None:
 
 
 @nox.session
+def facts(session: nox.Session) -> None:
+    """New releases, from the package index: `nox -s facts -- [SUBJECT] [--check] [--commit]`."""
+    prepare(session)
+    session.run("dlimg", "facts", "--refresh", *session.posargs)
+
+
+@nox.session
 def publish(session: nox.Session) -> None:
     """Build, test and push: `nox -s publish -- --to REGISTRY [PATTERN...]`."""
     prepare(session)

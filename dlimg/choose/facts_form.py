@@ -81,6 +81,7 @@ RELEASE: Final = Section(
     fields={
         "version": _need(RELEASED),
         "released": _text(DAY),
+        "yanked": FLAG,
         "requires_python": _text(),
         "jaxlib": _text(),
         "pythons": _need(DIGITS, "list"),

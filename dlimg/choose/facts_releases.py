@@ -55,6 +55,7 @@ def _release(
         framework=framework,
         version=row["version"],
         released=row.get("released", ""),
+        yanked=row.get("yanked", False),
         pythons=tuple(row["pythons"]),
         free_threaded=tuple(row.get("free_threaded", ())),
         requires_python=row.get("requires_python", ""),

@@ -62,6 +62,7 @@ class Release(NamedTuple):
     architectures: Mapping[str, tuple[str, ...]]
     origin: Origin
     released: str = ""
+    yanked: bool = False
     free_threaded: tuple[str, ...] = ()
     requires_python: str = ""
     platform: str = ""

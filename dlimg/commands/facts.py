@@ -30,6 +30,10 @@ HINT: Final = "`dlimg facts` lists the subjects, `dlimg facts SUBJECT` its rows"
 
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """0; 2 for a subject or a name that nothing is known of."""
+    if arguments.refresh:
+        from dlimg.commands import refreshing  # noqa: PLC0415 - asks the network
+
+        return refreshing.run(arguments, environment)
     subjects = [path.stem for path in sorted(FACTS.glob("*.yaml"))]
     if arguments.keep:
         return _keep(subjects)

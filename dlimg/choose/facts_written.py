@@ -1,0 +1,76 @@
+"""Rows -> YAML text as people write it, put into the text that is there."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+_WIDTH: Final = 118
+_SHORT: Final = 100
+_BARE: Final = re.compile(r"[a-z_][a-z0-9_-]*")
+
+
+def with_row(text: str, section: str, row: Mapping[str, Any]) -> str:
+    """The text with this row as the last of its section; everything else stays as it is.
+
+    Raises KeyError where there is no such section.
+    """
+    lines = text.splitlines(keepends=True)
+    heads = [number for number, line in enumerate(lines) if line.startswith(f"{section}:")]
+    if not heads:
+        raise KeyError(section)
+    after = (
+        number for number, line in enumerate(lines) if number > heads[0] and line[0] not in " \n"
+    )
+    end = next(after, len(lines))
+    return "".join((*lines[:end], *row_lines(row), *lines[end:]))
+
+
+def row_lines(row: Mapping[str, Any]) -> Iterator[str]:
+    """A row of a section, a line for each field."""
+    start = "  - "
+    for name, value in row.items():
+        for line in _field(name, value, 4):
+            yield f"{start}{line[4:]}\n"
+            start = "    "
+
+
+def _field(name: str, value: Any, indent: int) -> Iterator[str]:  # noqa: ANN401 - plain data
+    space = " " * indent
+    key = name if _BARE.fullmatch(name) else _quoted(name)
+    if not isinstance(value, Mapping | list):
+        yield f"{space}{key}: {_scalar(value)}"
+        return
+    one = f"{space}{key}: {_flow(value)}"
+    if len(one) <= (_WIDTH if isinstance(value, list) else _SHORT) and not _is_deep(value):
+        yield one
+        return
+    yield f"{space}{key}:"
+    if isinstance(value, Mapping):
+        for inner, found in value.items():
+            yield from _field(inner, found, indent + 2)
+        return
+    for found in value:
+        yield f"{space}  - {_scalar(found)}"
+
+
+def _is_deep(value: Mapping[str, Any] | Sequence[str]) -> bool:
+    found = value.values() if isinstance(value, Mapping) else ()
+    return any(isinstance(one, Mapping | list) for one in found)
+
+
+def _flow(value: Any) -> str:  # noqa: ANN401 - plain data
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_quoted(k)}: {_flow(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_flow(one) for one in value) + "]"
+    return _scalar(value)
+
+
+def _scalar(value: str | bool) -> str:  # noqa: FBT001 - what a field may hold
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if re.fullmatch(r"(?:sm|compute)_[0-9]+", value) else _quoted(value)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
