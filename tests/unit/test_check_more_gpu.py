@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checking import FAILED, FAMILIES, IMAGES, NOT_RUN, PASSED, code_of, no_gpu_here, run
+from checking import FAILED, FAMILIES, IMAGES, NOT_RUN, PASSED, Run, code_of, no_gpu_here
 
 gpu = importlib.import_module("_gpu")
 work = importlib.import_module("_work")
@@ -157,10 +157,10 @@ def look(capsys: pytest.CaptureFixture[str]) -> Look:
 @pytest.mark.parametrize("name", CHECKS)
 @no_gpu_here
 def test_without_a_gpu_a_script_says_so_before_the_framework_is_asked(
-    family: str, name: str, handed: str, code: int
+    family: str, name: str, handed: str, code: int, forked: Run
 ) -> None:
     cell = json.dumps({"family": family, "cuda": "13.2"})
-    done = run(f"{family}/checks/{name}.py", DLIMG_GPU=handed, DLIMG_CELL=cell)
+    done = forked(f"{family}/checks/{name}.py", DLIMG_GPU=handed, DLIMG_CELL=cell)
     assert done.returncode == code, done.stderr
     assert "there is no libnvidia-ml.so.1" in done.stderr.splitlines()[-1]
     assert done.stdout == ""

@@ -350,14 +350,17 @@ def test_without_a_tag_nothing_is_proved(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_all_lies_come_at_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    (tmp_path / "libcudart.so.13").touch()
+    monkeypatch.setattr(truth, "SYSTEM", [tmp_path])
     wrong = {**CPU, "os": "plan9", "python": "2.7", "package": "no-such-package"}
     monkeypatch.setenv("DLIMG_CELL", json.dumps(wrong))
     assert code_of(lambda: truth.judge(truth.Framework("1.0", "13.2"))) == FAILED
     printed = capsys.readouterr()
     for axis in ("os: ", "python: ", "version: ", "package: ", "cuda: ", "labels: "):
         assert axis in printed.err
+    assert "libcudart.so.13" in printed.err
     assert json.loads(printed.out)["found"]["version"] == "1.0"
 
 

@@ -14,6 +14,7 @@ import requests
 from serving import served
 
 from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure
+from dlimg.layers import fetch
 from dlimg.layers.addresses import Target, addresses
 from dlimg.layers.fetch import AT_ONCE, ATTEMPTS, PIECE, Source, fetching
 from dlimg.model import Wheel
@@ -36,6 +37,11 @@ class Index:
     most: int = 0
     address: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@pytest.fixture(autouse=True)
+def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "PAUSE", 0.001)
 
 
 @pytest.fixture
