@@ -1,7 +1,9 @@
 """Small real images: seconds to build, and gone after the test."""
 
 import contextlib
+import io
 import secrets
+import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -105,6 +107,25 @@ def has(engine: Engine, name: str) -> bool:
     except docker.errors.ImageNotFound:
         return False
     return True
+
+
+def file_in(engine: Engine, image: str, path: str) -> bytes:
+    """The content of a file of an image."""
+    container = engine.sdk.containers.create(image, entrypoint=["true"])
+    try:
+        chunks, _ = container.get_archive(path)
+        return only_file(b"".join(chunks))
+    finally:
+        container.remove(v=True)
+
+
+def only_file(archive: bytes) -> bytes:
+    """The content of the one file that a tar has."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        (member,) = tar.getmembers()
+        file = tar.extractfile(member)
+        assert file is not None
+        return file.read()
 
 
 def running(words: str) -> list[str]:

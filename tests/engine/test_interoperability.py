@@ -13,6 +13,7 @@ from typing import Any
 import little
 import oci_rules
 import pytest
+import small
 import trees
 from docker.models.containers import Container
 from docker.types import Mount
@@ -68,7 +69,7 @@ def table(
     )
     try:
         container.start()
-        images = _laid_out(folder, _member(container, "/bin/busybox"))
+        images = _laid_out(folder, small.file_in(engine, tools_image, "/bin/busybox"))
         container.put_archive("/w", _tar(folder, list(images)))
         yield Table(
             container=container, images=images, store=Store(path=folder / "store"), folder=folder
@@ -88,15 +89,6 @@ def _laid_out(folder: Path, busybox: bytes) -> dict[str, Assembled]:
         images[name] = little.image(wheels, store, busybox=busybox, compression=compression)
         write_layout(folder / name, images[name], store, name=f"{NAME}:{TAG}")
     return images
-
-
-def _member(container: Container, path: str) -> bytes:
-    chunks, _ = container.get_archive(path)
-    with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as tar:
-        (member,) = tar.getmembers()
-        file = tar.extractfile(member)
-        assert file is not None
-        return file.read()
 
 
 def _tar(folder: Path, names: list[str]) -> bytes:

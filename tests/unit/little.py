@@ -102,7 +102,9 @@ def _system(store: Store, busybox: bytes) -> tuple[Layer, ...]:
     removed = Entry(path="bin/.wh.gone", mode=0, content=b"", owner="system")
     gone = Entry(path="bin/gone", mode=EXECUTABLE, content=b"gone", owner="system")
     links = [link(f"bin/{name}", "busybox") for name in ("sh", "sha256sum", "find", "stat", "id")]
-    return layer(1, [program, gone, folder("code")]), layer(2, [removed, *links])
+    # The last three are where an engine mounts; it makes them where they are not there.
+    folders = [folder(name) for name in ("code", "dev", "proc", "sys")]
+    return layer(1, [program, gone, *folders]), layer(2, [removed, *links])
 
 
 def main(place: Path, store: Path) -> None:

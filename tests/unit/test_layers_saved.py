@@ -14,9 +14,11 @@ import pytest
 
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
-from dlimg.layers.saved import same_as_containerd, saved
+from dlimg.layers.overlay import same_as_containerd
+from dlimg.layers.saved import saved
 
 OURS = "1980-01-02T00:00:00Z"
+BUILDKIT = "buildkit.dockerfile.v0"
 LONG = "very/" * 30
 
 
@@ -88,7 +90,15 @@ BELOW = {
         ({"tmp": File(content=None, mode=0o755, time=9)}, []),
         ({"tmp": File(content=None, mode=0o1777)}, ["tmp"]),
         ({"new": FOLDER, "new/.wh..wh..opq": GONE}, ["new"]),
-        ({"etc": FOLDER, "etc/.wh..wh..opq": GONE}, ["etc", "etc/.wh..wh..opq"]),
+        (
+            {"etc": FOLDER, "etc/.wh..wh..opq": GONE, "etc/b": File()},
+            ["etc", "etc/.wh.a", "etc/b", "etc/.wh.link"],
+        ),
+        (
+            {"etc": FOLDER, "etc/.wh..wh..opq": GONE, "etc/a": File(content=b"a")},
+            ["etc", "etc/.wh.link"],
+        ),
+        ({"tmp": FOLDER, "tmp/.wh..wh..opq": GONE}, ["tmp", "tmp/.wh.x"]),
         ({"tmp": FOLDER, "tmp/x": FOLDER, "tmp/x/y": File()}, ["tmp", "tmp/x", "tmp/x/y"]),
         ({"etc": FOLDER, "etc/new": File()}, ["etc", "etc/new"]),
     ],
@@ -101,6 +111,20 @@ def test_the_highest_below_counts() -> None:
     upper = {"etc/a": File(content=b"a")}
     assert left(upper, BELOW, {"etc/a": File(content=b"b")}) == ["etc/a"]
     assert left(upper, {"etc/a": File(content=b"b")}, BELOW) == []
+
+
+@pytest.mark.parametrize(
+    ("gone", "anew"),
+    [
+        ("etc/.wh.a", ["etc", "etc/.wh.link"]),
+        ("etc/.wh..wh..opq", []),
+        (".wh.etc", ["etc"]),
+    ],
+)
+def test_what_is_gone_below_is_not_below(gone: str, anew: Sequence[str]) -> None:
+    upper = {"etc": FOLDER, "etc/a": File(content=b"a")}
+    assert left(upper, BELOW, {gone: GONE}) == ["etc", "etc/a"]
+    assert left({"etc": FOLDER, "etc/.wh..wh..opq": GONE}, BELOW, {gone: GONE}) == anew
 
 
 def test_what_stays_keeps_its_bytes() -> None:
@@ -154,10 +178,10 @@ def test_the_layout_of_what_was_saved(tmp_path: Path) -> None:
     base = [tar(BELOW, start="./"), tar({"etc": FOLDER, "etc/a": File(content=b"a")})]
     upper = {"etc": FOLDER, "etc/a": File(content=b"a"), "etc/b": File(content=b"b")}
     history = [
-        {"created": "2026-11-03T00:00:00Z"},
-        {"created": "2026-11-03T00:00:00Z"},
-        {"created": OURS, "empty_layer": True},
-        {"created": OURS},
+        {"created": "2026-11-03T00:00:00Z", "comment": BUILDKIT},
+        {"created": OURS, "comment": "dlimg.layers"},
+        {"created": OURS, "comment": BUILDKIT, "empty_layer": True},
+        {"created": OURS, "comment": BUILDKIT},
     ]
     engine = an_engine(tmp_path, archive([*base, tar(upper)], history))
     layout = tmp_path / "layout"
