@@ -18,6 +18,11 @@ from dlimg.layers.completing import WHOLE, complete
 from dlimg.layers.serve import NAME, Content, Served, serving
 
 _PASSING: Final = re.compile(rf"127\.0\.0\.1:(\d+)/{NAME}({WHOLE}|@sha256:[0-9a-f]{{64}})")
+# What engines say of a layer that they cannot unpack.
+_UNREADABLE: Final = re.compile(
+    r"zstd|gzip|compress|media ?type|magic number|unexpected EOF|tar header|diff ?id|extract",
+    re.IGNORECASE,
+)
 HINT: Final = "use `--builder buildkit`, or an engine of this machine's own"
 
 
@@ -45,7 +50,7 @@ def visiting(
     with serving(manifest, blobs) as served:
         reference = served.reference(digest)
         try:
-            _pull(engine, served, digest)
+            _pull(engine, served, manifest, digest)
             found = engine.sdk.images.get(reference)
             if not found.attrs.get("Os"):
                 complete(engine, f"{served.host}/{NAME}", manifest, _unasked(served, blobs))
@@ -76,8 +81,9 @@ def take_in(
 
 def forget_passing(engine: Engine) -> None:
     """Takes away the names of images that a dlimg left which was killed."""
-    for image in engine.sdk.images.list(all=True):
-        for name in (*image.tags, *(image.attrs.get("RepoDigests") or ())):
+    # Not as objects: each of them would be asked for, and may be gone by then.
+    for image in engine.sdk.api.images(all=True):
+        for name in (*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())):
             match = _PASSING.fullmatch(name)
             if match and not _is_served(int(match[1])):
                 with contextlib.suppress(docker.errors.APIError):
@@ -90,14 +96,15 @@ def _is_served(port: int) -> bool:
         return knock.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _pull(engine: Engine, served: Served, digest: str) -> None:
+def _pull(engine: Engine, served: Served, manifest: bytes, digest: str) -> None:
     """By a child process: it can be ended while the engine is still at it, which then stops."""
     argv = [str(engine.docker), "pull", "--quiet", served.reference(digest)]
     outcome = run(argv, env=engine.environment)
     if outcome.returncode == MISSING:
         raise NoEngine(f"{engine.docker} cannot be started: {outcome.stderr}")
     if outcome.returncode:
-        raise _refused(engine, served, failure_text(outcome))
+        said = outcome.stderr.strip() or failure_text(outcome)
+        raise _refused(engine, served, said, manifest)
 
 
 def _unasked(served: Served, blobs: Mapping[str, Content]) -> Mapping[str, Content]:
@@ -105,10 +112,21 @@ def _unasked(served: Served, blobs: Mapping[str, Content]) -> Mapping[str, Conte
     return {digest: content for digest, content in blobs.items() if digest not in fetched}
 
 
-def _refused(engine: Engine, served: Served, said: str) -> Exception:
+def _refused(engine: Engine, served: Served, said: str, manifest: bytes) -> Exception:
     if not served.asked:
         return NoEngine(
             f"the engine at {engine.host} does not reach this machine's loopback: {said}",
             hint=HINT,
         )
-    return Negative(f"the engine does not take the image: {said}", hint=HINT)
+    hint = _readable(manifest) if _UNREADABLE.search(said) else HINT
+    return Negative(f"the engine does not take the image: {said}", hint=hint)
+
+
+def _readable(manifest: bytes) -> str:
+    """What to do for an engine that cannot read how these layers are compressed."""
+    if b"tar+zstd" in manifest:
+        return "if this engine reads no zstd, use `--compression gzip`"
+    return (
+        "if this engine reads only the first member of a gzip file, use `--compression zstd`"
+        " or `--builder buildkit`"
+    )

@@ -1,0 +1,81 @@
+"""An engine that does not take an image: what it says, and what to do about it."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import docker
+import pytest
+
+from dlimg.engine.client import Engine
+from dlimg.errors import Negative, NoEngine
+from dlimg.layers.intake import visiting
+
+# It looks at the manifest, as an engine does, and says what one says that cannot go on.
+PULL = """\
+#!{python}
+import sys, urllib.request
+host, _, rest = sys.argv[-1].partition("/")
+name, _, digest = rest.partition("@")
+if {asks}:
+    urllib.request.urlopen(f"http://{{host}}/v2/{{name}}/manifests/{{digest}}").close()
+sys.exit({said!r})
+"""
+
+
+def an_engine(folder: Path, said: str, *, asks: bool = True) -> Engine:
+    program = folder / "docker"
+    program.write_text(PULL.format(python=sys.executable, said=said, asks=asks))
+    program.chmod(0o755)
+
+    def remove(_: str) -> None:
+        raise docker.errors.ImageNotFound("it never had it")
+
+    sdk: Any = SimpleNamespace(images=SimpleNamespace(remove=remove))
+    found: Any = SimpleNamespace(
+        docker=program, environment={"PATH": "/usr/bin:/bin"}, host="unix:///there", sdk=sdk
+    )
+    return cast("Engine", found)
+
+
+def refused(engine: Engine, method: str) -> Negative | NoEngine:
+    kind = "application/vnd.oci.image"
+    layer = {"mediaType": f"{kind}.layer.v1.tar+{method}", "digest": "sha256:0", "size": 1}
+    content = {"schemaVersion": 2, "mediaType": f"{kind}.manifest.v1+json", "layers": [layer]}
+    manifest = json.dumps(content).encode()
+    digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+    with (
+        pytest.raises((Negative, NoEngine)) as caught,
+        visiting(engine, manifest, digest, {}),
+    ):
+        pytest.fail("it was taken")
+    assert isinstance(caught.value, Negative | NoEngine)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "hint"),
+    [
+        # Docker 20.10, which knows no zstd.
+        ("zstd", "failed to register layer: archive/tar: invalid tar header", "--compression gzip"),
+        ("zstd", "unsupported media type x.layer.v1.tar+zstd", "--compression gzip"),
+        # Readers that stop at the first member of a gzip file.
+        ("gzip", "failed to extract layer: unexpected EOF", "--compression zstd"),
+        ("gzip", "wrong diff id calculated on extraction", "--builder buildkit"),
+        ("gzip", "no space left on device", "--builder buildkit"),
+    ],
+)
+def test_what_to_do_is_said(tmp_path: Path, method: str, said: str, hint: str) -> None:
+    (problem,) = refused(an_engine(tmp_path, said), method).problems
+    assert problem.message == f"the engine does not take the image: {said}"
+    assert hint in problem.hint
+    assert ("--compression" in problem.hint) == (said != "no space left on device")
+
+
+def test_who_never_came_is_another_matter(tmp_path: Path) -> None:
+    error = refused(an_engine(tmp_path, "connection refused by gzip", asks=False), "gzip")
+    assert isinstance(error, NoEngine)
+    assert "does not reach this machine's loopback" in error.problems[0].message
