@@ -174,6 +174,9 @@ def system_names(one: Distribution) -> tuple[str, ...]:
         found += [f"{vendor}{number}", f"{vendor}{number.replace('.', '')}"]
         if vendor == "alpine":
             found.append(vendor)
+        if vendor == "rocky":
+            # The same C library and Python, under another name.
+            found += [f"rhel{number}", f"alma{number}"]
     return tuple(found)
 
 

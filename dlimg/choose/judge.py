@@ -4,20 +4,19 @@ Rules that read the same axes are one group: for a combination each group is one
 table. So a thousand rules over ten thousand cells cost as many looks as there are groups.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter, itemgetter
+from typing import Any, Final, get_args
 
 from dlimg.choose.combination import Combination
 from dlimg.choose.facts import Facts
 from dlimg.choose.reason import Reason
-from dlimg.choose.rules import Rule
+from dlimg.choose.rules import Axis, Rule
 
+_AXES: Final[tuple[str, ...]] = get_args(Axis)
+_FRAMEWORK: Final = _AXES.index("framework")
 # Axes whose value is compared as it is; the others are objects of the facts, told by identity.
-_PLAIN: Final = frozenset(
-    {"framework", "package", "cuda", "cudnn", "python", "driver", "machine"}
-    | {"platform", "flavour", "compat"}
-)
+_OBJECTS: Final = frozenset({"release", "build", "distribution", "gpu", "wheels"})
 
 
 class _Group:
@@ -25,26 +24,21 @@ class _Group:
 
     def __init__(self, axes: Sequence[str], rules: Sequence[Rule]) -> None:
         self.rules = rules
-        self.values = attrgetter(*axes, "framework")
-        self.objects = tuple(n for n, axis in enumerate(axes) if axis not in _PLAIN)
+        places = [_AXES.index(axis) for axis in axes]
+        self.of: Callable[[tuple[Any, ...]], tuple[Any, ...]] = itemgetter(*places, _FRAMEWORK)
+        self.objects = tuple(n for n, axis in enumerate(axes) if axis in _OBJECTS)
         self.said: dict[tuple[Any, ...], tuple[Reason, ...]] = {}
         # The same by identity, which is the faster question. An identity is good as long as its
         # object lives, so every object that is asked for by it is kept.
         self.quick: dict[tuple[int, ...], tuple[Reason, ...]] = {}
-        self.kept: list[object] = []
+        self.kept: list[tuple[Any, ...]] = []
 
-    def said_of(self, facts: Facts, one: Combination) -> tuple[Reason, ...]:
-        values = self.values(one)
-        key = tuple(map(id, values))
-        found = self.quick.get(key)
-        if found is None:
-            found = self.quick[key] = self._judged(facts, one, values)
-            self.kept.append(values)
-        return found
-
-    def _judged(
-        self, facts: Facts, one: Combination, values: tuple[Any, ...]
+    def judged(
+        self, facts: Facts, one: Combination, all_values: tuple[Any, ...]
     ) -> tuple[Reason, ...]:
+        """What the rules say about values that were not asked for by identity before."""
+        values = self.of(all_values)
+        self.kept.append(values)
         key = list(values)
         for number in self.objects:
             key[number] = id(values[number])
@@ -52,6 +46,7 @@ class _Group:
         if found is None:
             spoken = (rule.speak(facts, one) for rule in self.rules)
             found = self.said[tuple(key)] = tuple(reason for reason in spoken if reason)
+        self.quick[tuple(map(id, values))] = found
         return found
 
 
@@ -65,12 +60,16 @@ class Judge:
         for rule in self.rules.values():
             groups.setdefault(rule.reads, []).append(rule)
         self.groups = tuple(_Group(axes, found) for axes, found in groups.items())
+        self._values = attrgetter(*_AXES)
 
     def reasons(self, one: Combination) -> tuple[Reason, ...]:
         """All that the rules say about it, in no order that means something."""
+        values = self._values(one)
+        names = tuple(map(id, values))
         found: list[Reason] = []
         for group in self.groups:
-            found += group.said_of(self.facts, one)
+            said = group.quick.get(group.of(names))
+            found += group.judged(self.facts, one, values) if said is None else said
         return tuple(found)
 
     def reads(self, reason: Reason) -> tuple[str, ...]:

@@ -128,17 +128,6 @@ _MENDABLE: Final[Mapping[str, str]] = {
     "cudnn": "cudnn",
     "driver": "driver",
 }
-# Rules whose doubts are no reason to send somebody elsewhere: what they doubt is seen at once.
-_HARMLESS: Final = frozenset(("base-image", "python-life", "system-life", "gpu-host"))
-# A refusal that reads neither holds on every system, with every Python.
-_PLACE: Final = frozenset(("python", "distribution"))
-_BLAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "python": ("python",),
-    "distribution": ("system",),
-    "platform": ("system",),
-    "cudnn": ("cudnn",),
-    "driver": ("driver",),
-}
 
 
 def _is_against(reason: Reason) -> bool:

@@ -140,11 +140,12 @@ def _usual_first(build: Build) -> tuple[bool, tuple[int, ...]]:
 
 
 def cudas(facts: Facts, build: Build) -> tuple[str, ...]:
-    """The minors of CUDA that a build is for, the newest first."""
+    """The minors of CUDA that a build is for: those that are confirmed first, then the newest."""
     if not build.cuda or "." in build.cuda:
         return (build.cuda,)
     found = [cuda for cuda in facts.cuda if begins(cuda, build.cuda) and pins_admit(build, cuda)]
-    return tuple(sorted(found, key=numbers, reverse=True))
+    sure = facts.cuda
+    return tuple(sorted(found, key=lambda one: (sure[one].origin.certain, numbers(one)))[::-1])
 
 
 def _places(

@@ -17,6 +17,7 @@ from dlimg.choose.reason import Reason
 Speak: TypeAlias = Callable[[Facts, Combination], Reason | None]
 Axis: TypeAlias = Literal[
     "framework",
+    "version",
     "package",
     "release",
     "build",

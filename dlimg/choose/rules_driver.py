@@ -7,9 +7,10 @@ minor-version compatibility name the family that a driver belongs to.
 from dlimg.choose.architectures import runs
 from dlimg.choose.combination import Combination
 from dlimg.choose.facts import Facts
-from dlimg.choose.facts_nouns import CudaFact
+from dlimg.choose.facts_nouns import CudaFact, Origin
 from dlimg.choose.numbered import driver_numbers, minor, numbers
 from dlimg.choose.reason import Reason, against, support, warning
+from dlimg.choose.releases import major
 
 
 def driver_cuda(facts: Facts, one: Combination) -> Reason | None:
@@ -26,14 +27,17 @@ def driver_cuda(facts: Facts, one: Combination) -> Reason | None:
         message = f"{who} runs CUDA {one.cuda} by minor-version compatibility"
         message = f"{message} (from {fact.min_driver} on), which does not cover PTX"
         return support("driver-cuda", message, fact.origin.source_of("min_driver"))
-    return _too_old(fact, one, who)
+    origin = fact.origin
+    if not origin.sure_of("min_driver") and major(one.cuda) in facts.majors:
+        # Nobody has confirmed it of this minor; what holds for its whole major holds for it.
+        origin = facts.majors[major(one.cuda)].origin
+    return _too_old(fact, one, who, origin)
 
 
-def _too_old(fact: CudaFact, one: Combination, who: str) -> Reason:
+def _too_old(fact: CudaFact, one: Combination, who: str, origin: Origin) -> Reason:
     floor = f"CUDA {one.cuda} needs {fact.min_driver} or newer"
     package = f"cuda-compat-{one.cuda.replace('.', '-')}"
-    source = fact.origin.source_of("min_driver")
-    sure = fact.origin.sure_of("min_driver")
+    source, sure = origin.source_of("min_driver"), origin.sure_of("min_driver")
     branch = one.driver.split(".", maxsplit=1)[0]
     is_let_through = branch in fact.image_lets_through
     is_datacenter = one.gpu is not None and one.gpu.kind == "datacenter"

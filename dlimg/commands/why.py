@@ -58,6 +58,8 @@ def _answered(text: str, arguments: Namespace) -> tuple[str, Answer]:
 
 def _is_requirement(text: str) -> bool:
     """Whether it is written as one: `torch==2.6.0`, `torch 2.6`; not `tensorflow-1.0`."""
+    if re.search(r"[=<>~!]=", text):
+        return True
     name = re.match(r"[a-z]+(?:-(?:gpu|cpu))?", text.lower())
     if not name or name[0] not in asked.FRAMEWORKS:
         return False

@@ -1,0 +1,142 @@
+"""Every row of the facts is asked about: what it says works, and what it rules out is refused."""
+
+from dataclasses import replace
+
+import pytest
+from table_of import TODAY, facts, judge
+
+from dlimg.choose.asked import CPU
+from dlimg.choose.facts_nouns import Gpu
+from dlimg.choose.legacy import legacy_answer, legacy_named
+from dlimg.choose.numbered import numbers
+from dlimg.choose.question import Question, cudas
+from dlimg.choose.releases import PYPI, Build, Release
+from dlimg.choose.rules_image import takes_cuda_from_base
+from dlimg.choose.why import Answer, answer
+
+RELEASES = [
+    (release, build)
+    for releases in facts().releases.values()
+    for release in releases.values()
+    for build in release.builds
+]
+IDS = [
+    f"{one.framework}-{one.version}-{build.index}-{build.machine}-{build.variant}"
+    for one, build in RELEASES
+]
+
+
+def asked(question: Question) -> Answer:
+    return answer(judge(), question, TODAY, count=0)
+
+
+def question_of(release: Release, build: Build, python: str = "") -> Question:
+    cuda = cudas(facts(), build)[0] if build.cuda else CPU
+    return Question(
+        framework=release.framework,
+        version=release.version,
+        cuda=cuda,
+        python=python,
+        machine=build.machine,
+    )
+
+
+@pytest.mark.parametrize(("release", "build"), RELEASES, ids=IDS)
+def test_a_build_works_with_every_python_it_has(release: Release, build: Build) -> None:
+    """Where the Python can be had and, for old TensorFlow, a base image with its CUDA."""
+    had = [one for one in build.pythons or release.pythons if one in facts().managed]
+    for python in had:
+        found = asked(question_of(release, build, python))
+        fact = facts().cuda.get(found.one.cuda)
+        if takes_cuda_from_base(found.one) and fact and fact.image_state == "deleted":
+            assert found.fails_at == "image"
+            assert "base-image" in {one.rule for one in found.reasons}
+        else:
+            assert found.valid, [one.message for one in found.reasons]
+            assert all(one.source for one in found.reasons)
+
+
+@pytest.mark.parametrize(("release", "build"), RELEASES, ids=IDS)
+def test_no_build_works_with_a_python_that_it_lacks(release: Release, build: Build) -> None:
+    pythons = build.pythons or release.pythons
+    for python in set(facts().pythons) - set(pythons):
+        found = asked(question_of(release, build, python))
+        assert found.fails_at == "install"
+        refused = {one.rule: one for one in found.reasons if one.level == "refusal"}
+        assert refused["python-wheel"].source == release.source
+
+
+@pytest.mark.parametrize(("release", "build"), RELEASES, ids=IDS)
+def test_no_release_is_there_for_a_cuda_below_all_of_its_own(
+    release: Release, build: Build
+) -> None:
+    known = [numbers(one.cuda) for one in release.builds if one.cuda]
+    below = [cuda for cuda in facts().cuda if known and numbers(cuda)[:1] < min(known)[:1]]
+    for cuda in below if build.machine == "x86_64" else ():
+        found = asked(replace(question_of(release, build), cuda=cuda))
+        doubted = [one for one in found.reasons if one.rule == "cuda-build" and not one.certain]
+        assert not found.valid or doubted
+
+
+@pytest.mark.parametrize(("release", "build"), RELEASES, ids=IDS)
+def test_newer_drivers_always_run_it_and_older_than_its_floor_never(
+    release: Release, build: Build
+) -> None:
+    question = question_of(release, build)
+    fact = facts().cuda.get(question.cuda)
+    if fact is None:
+        assert not build.cuda
+        return
+    for driver in (fact.min_driver, *fact.drivers.values(), "610.43.02", "999.99"):
+        found = asked(replace(question, driver=driver))
+        assert "driver-cuda" not in {one.rule for one in found.reasons if one.level == "refusal"}
+    found = asked(replace(question, driver="340.29"))
+    assert "driver-cuda" in {one.rule for one in found.reasons if one.level == "refusal"}
+
+
+@pytest.mark.parametrize("gpu", list(facts().gpus.values()), ids=lambda gpu: gpu.name)
+def test_a_gpu_ends_where_its_row_says(gpu: Gpu) -> None:
+    newest = Question(framework="torch", version="2.15.0", cuda="13.2", gpu=gpu)
+    found = asked(replace(newest, machine="x86_64" if gpu.kind != "jetson" else "aarch64"))
+    if gpu.last_cuda:
+        assert found.fails_at == "runtime"
+        assert "gpu-cuda" in {one.rule for one in found.reasons}
+        old = asked(replace(newest, driver=str(int(gpu.last_driver) + 100)))
+        assert "gpu-driver" in {one.rule for one in old.reasons}
+    else:
+        assert found.valid, [one.message for one in found.reasons]
+
+
+@pytest.mark.parametrize("name", list(facts().legacy))
+def test_an_old_environment_is_answered(name: str) -> None:
+    legacy = legacy_named(facts(), name)
+    assert legacy is not None
+    assert legacy.name == name
+    found = legacy_answer(judge(), legacy, TODAY)
+    assert found.reasons
+    assert all(one.source for one in found.reasons)
+    if (
+        legacy.wheel.startswith("no")
+        and legacy.origin.certain
+        and "not checked" not in legacy.wheel
+    ):
+        assert found.fails_at == "install"
+    if legacy.packages and not found.valid:
+        assert found.nearest, "nothing replaces it"
+
+
+@pytest.mark.parametrize("name", list(facts().distributions))
+def test_a_system_takes_the_wheels_that_its_glibc_allows(name: str) -> None:
+    system = facts().distributions[name]
+    found = asked(Question(framework="torch", version="2.15.0", system=system))
+    sure = system.origin.sure_of("glibc")
+    too_old = bool(system.glibc) and numbers(system.glibc) < (2, 28)
+    assert found.valid is not (sure and (too_old or system.libc == "musl"))
+
+
+def test_the_package_index_comes_first() -> None:
+    for release, build in RELEASES:
+        if build.index == PYPI and build.cuda and build.machine == "x86_64":
+            found = asked(Question(framework=release.framework, version=release.version))
+            chosen = found.one.build
+            assert chosen is None or chosen.index == PYPI, release.version
