@@ -37,7 +37,7 @@ def choice(wanted: Wanted, image: Image, against: str) -> Choice:
     why = obstacle(image) or against
     if why:
         return Choice(builder="buildkit", why=why)
-    return Choice(builder="layers", why="it consists of a system and locked wheels")
+    return Choice(builder="layers", why="locked wheels only")
 
 
 def against_assembling(environment: Mapping[str, str]) -> str:

@@ -134,9 +134,10 @@ def compile_in(
 
 def end_compiling(engine: Engine) -> None:
     """Ends the compilers that other threads of this process have started."""
-    for container in engine.sdk.containers.list(all=True, filters={"label": f"{LABEL}={_label()}"}):
+    api = engine.sdk.api
+    for container in api.containers(all=True, filters={"label": f"{LABEL}={_label()}"}):
         with contextlib.suppress(docker.errors.APIError):
-            container.remove(force=True, v=True)
+            api.remove_container(container["Id"], force=True, v=True)
 
 
 def _run(container: Container, sources: Iterable[Iterable[Entry]], spool: IO[bytes]) -> None:

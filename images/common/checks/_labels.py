@@ -26,8 +26,9 @@ AXES = (
 )
 # Labels of a base that was made here, which images on it inherit.
 OF_BASE = {"base-os": "os", "base-identity": "base"}
-# What the base was made by, and what was written on it for publishing: nothing inside shows it.
-UNPROVED = {"base-recipe", "gpu-tested"}
+# What the base and the image were made by, and what was written on it for publishing: nothing
+# inside shows it.
+UNPROVED = {"base-recipe", "builder", "gpu-tested"}
 PUBLIC = {
     "org.opencontainers.image.version": "version",
     "org.opencontainers.image.title": "cell",
