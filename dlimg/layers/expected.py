@@ -31,15 +31,20 @@ from dlimg.model import Cell, Flavour, Lock, Wheel
 # What layers came to on 2026-11-21, in bytes as they are pulled.
 BASE: Final = 30_000_000
 SYSTEM: Final[Mapping[Flavour, int]] = {
-    Flavour.RUNTIME: 13_000_000,
-    Flavour.NOTEBOOK: 13_000_000,
-    Flavour.COMPILE: 75_000_000,
-    Flavour.DEVEL: 75_000_000,
+    Flavour.RUNTIME: 12_000_000,
+    Flavour.NOTEBOOK: 12_000_000,
+    Flavour.COMPILE: 106_000_000,
+    Flavour.DEVEL: 106_000_000,
 }
 MANAGED_PYTHON: Final = 30_000_000
 OWN: Final = 1_000_000
-# Byte code for each byte of a wheel: one of Python alone, and one with compiled libraries.
-PURE, MIXED, LIBRARY, MOST = 1.5, 0.2, 0.01, 25_000_000
+# Byte code for each byte of a wheel: of Python alone, of Python with much else (large ones hold
+# data), with compiled libraries, and of a library alone; and what it never was more than.
+PURE: Final = 1.2
+DATA: Final = 0.1
+MIXED: Final = 0.15
+LIBRARY: Final = 0.01
+MOST: Final = 25_000_000
 APART: Final = 1_000_000
 
 
@@ -224,7 +229,7 @@ def _compiled_size(wheel: Wheel) -> int:
     if height_of(wheel) in {Height.COMMON, Height.CUDA}:
         return 0
     if wheel.file.endswith("-none-any.whl"):
-        share = PURE
+        share = DATA if is_large(wheel) else PURE
     else:
         # What fits every Python and one platform is a library, and hardly any Python.
         share = LIBRARY if "-none-" in wheel.file else MIXED
