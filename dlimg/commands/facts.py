@@ -23,6 +23,7 @@ from dlimg.report.facts import (
     sections_of,
     sure,
 )
+from dlimg.report.table import json_text
 
 Found = Sequence[tuple[str, Row]]
 HINT: Final = "`dlimg facts` lists the subjects, `dlimg facts SUBJECT` its rows"
@@ -67,6 +68,7 @@ def _names(subject: str, rows: Rows, arguments: Namespace) -> frozenset[str]:
 
 
 def _keep(subjects: Sequence[str]) -> int:
+    from dlimg.choose.facts_schema import schema  # noqa: PLC0415 - seldom
     from dlimg.choose.facts_text import rows_of  # noqa: PLC0415 - slow, and only needed here
     from dlimg.whole import write_whole  # noqa: PLC0415 - the same
 
@@ -74,6 +76,7 @@ def _keep(subjects: Sequence[str]) -> int:
     made = {name: compiled(rows_of(text, f"{name}.yaml"), text) for name, text in texts.items()}
     for name, text in made.items():
         write_whole(FACTS / "compiled" / f"{name}.json", text)
+    write_whole(FACTS / "facts.schema.json", json_text(schema()) + "\n")
     return 0
 
 
