@@ -1,7 +1,7 @@
 """Every rule, in the order of its page; and the walk over them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -9,6 +9,7 @@ from dlimg.choose.matrix import Accepted
 from dlimg.errors import nearest
 from dlimg.lint import aliases, ends, outside, runs, sharing, wheels
 from dlimg.lint.finding import Finding, Ground, Rule, Severity
+from dlimg.lint.locks import lock_sets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class Linted:
 
 def lint(ground: Ground) -> Linted:
     """The findings of all rules, without those that the matrix accepts with a reason."""
+    ground = replace(ground, lock_sets=lock_sets(ground.locks))
     every = [one for rule in RULES for one in rule.look(ground)]
     known = {one: _acceptance(one, ground.matrix.accepted) for one in every}
     used = {id(accepted) for accepted in known.values() if accepted}

@@ -55,10 +55,19 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockSet:
+    """Locks that hold just the same wheels, for one Python: what is true of one is true of all."""
+
+    lock: Lock
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
     """All that rules look at; `asked` is None where nothing outside was asked.
 
-    `locks` has the locks that there are by cell id, `lock_files` their files.
+    `locks` has the locks that there are by cell id, `lock_files` their files, and `lock_sets` the
+    same locks, those that are alike once.
     """
 
     matrix: Matrix
@@ -67,6 +76,7 @@ class Ground:
     today: date
     locks: Mapping[str, Lock]
     lock_files: Mapping[str, str]
+    lock_sets: tuple[LockSet, ...] = ()
     asked: Asked | None = None
 
 

@@ -1,6 +1,6 @@
 """What runs where: cells that cannot work, cells without any GPU, GPUs without any cell."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from dlimg.choose.cell_question import combination_of
@@ -10,7 +10,6 @@ from dlimg.choose.reason import Reason, refusals
 from dlimg.choose.rules import rules
 from dlimg.errors import BadInput
 from dlimg.lint.finding import Finding, Ground, Rule, Severity
-from dlimg.lint.locks import lock_sets
 from dlimg.lint.places import and_more, axis_line
 from dlimg.model import Cell
 
@@ -19,29 +18,14 @@ _NAMES: Final = "name it as `dlimg facts gpus` does"
 _OTHERS: Final = frozenset({"python-life", "system-life"})
 
 
-def _said(ground: Ground, wanted: Callable[[Reason], bool]) -> Iterator[tuple[Reason, list[Cell]]]:
-    """Each wanted reason with the cells that it speaks of; no GPU and no driver is meant."""
-    judge = Judge(ground.facts, rules(ground.today))
-    # A judge knows a lock by its identity: those that hold the same are one for it.
-    locks = {cell: one.lock for one in lock_sets(ground) for cell in one.cells}
-    found: dict[tuple[str, Reason], list[Cell]] = {}
-    for cell in ground.resolution.cells:
-        lock = locks.get(cell.id)
-        for reason in judge.reasons(combination_of(cell, ground.facts, lock)):
-            if wanted(reason) and reason.rule not in _OTHERS:
-                found.setdefault((cell.family, reason), []).append(cell)
-    for (_, reason), cells in found.items():
-        yield reason, cells
-
-
-def _told(
-    ground: Ground, rule: Rule, severity: Severity, wanted: Callable[[Reason], bool]
-) -> Iterator[Finding]:
-    for reason, cells in _said(ground, wanted):
+def _judged(ground: Ground) -> Iterator[Finding]:
+    """What rules say against cells, on no GPU in particular: in one pass for both ids."""
+    for reason, cells in _against(ground):
         family = ground.matrix.families[cells[0].family]
+        is_refusal = reason.level == "refusal"
         yield Finding(
-            id=rule.id,
-            severity=severity,
+            id=NOT_POSSIBLE.id if is_refusal else DOUBTFUL.id,
+            severity=Severity.ERROR if is_refusal else Severity.WARNING,
             file=ground.matrix.source,
             line=axis_line(family, "version"),
             about=f"{family.name}: {reason.rule}",
@@ -50,15 +34,24 @@ def _told(
         )
 
 
-def _not_possible(ground: Ground) -> Iterator[Finding]:
-    return _told(ground, NOT_POSSIBLE, Severity.ERROR, lambda one: one.level == "refusal")
+def _against(ground: Ground) -> Iterator[tuple[Reason, list[Cell]]]:
+    """Each refusal, and each warning that nobody has confirmed, with the cells it speaks of."""
+    judge = Judge(ground.facts, rules(ground.today))
+    # A judge knows a lock by its identity: those that hold the same are one for it.
+    locks = {cell: one.lock for one in ground.lock_sets for cell in one.cells}
+    found: dict[tuple[str, Reason], list[Cell]] = {}
+    for cell in ground.resolution.cells:
+        for reason in judge.reasons(combination_of(cell, ground.facts, locks.get(cell.id))):
+            doubtful = reason.level == "warning" and not reason.certain
+            if (reason.level == "refusal" or doubtful) and reason.rule not in _OTHERS:
+                found.setdefault((cell.family, reason), []).append(cell)
+    for (_, reason), cells in found.items():
+        yield reason, cells
 
 
-def _doubtful(ground: Ground) -> Iterator[Finding]:
-    def is_doubtful(one: Reason) -> bool:
-        return one.level == "warning" and not one.certain
-
-    return _told(ground, DOUBTFUL, Severity.WARNING, is_doubtful)
+def _found_above(_ground: Ground) -> Iterator[Finding]:
+    """Nothing more: `cannot-work` and `may-not-work` are found together."""
+    return iter(())
 
 
 def _nowhere(ground: Ground) -> Iterator[Finding]:
@@ -187,7 +180,7 @@ NOT_POSSIBLE: Final = Rule(
     '  cuda12.6: {cuda: "12.6", leader: torch==2.6.0, cudnn: "8.9"}   # it was built for 9',
     remedy="Change the version, or take the pin away that is in the way; `dlimg why CELL` says "
     "which rule spoke and what is nearest.",
-    look=_not_possible,
+    look=_judged,
 )
 DOUBTFUL: Final = Rule(
     id="may-not-work",
@@ -198,7 +191,7 @@ DOUBTFUL: Final = Rule(
     example="facts/*.yaml: `verified: false` in the row that the message names as its source",
     remedy="Test the image on the machine in question, or confirm the fact at its source and take "
     "its `verified: false` away.",
-    look=_doubtful,
+    look=_found_above,
 )
 NOWHERE: Final = Rule(
     id="runs-nowhere",

@@ -6,8 +6,7 @@ from functools import cache
 from itertools import combinations
 from typing import Final
 
-from dlimg.lint.finding import Finding, Ground, Rule, Severity
-from dlimg.lint.locks import LockSet, lock_sets
+from dlimg.lint.finding import Finding, Ground, LockSet, Rule, Severity
 from dlimg.lint.places import and_more, lock_file, lock_line
 from dlimg.lock.collide import collisions
 from dlimg.lock.pylock import Contents, Found
@@ -33,7 +32,7 @@ _RECORDS: Final = "the wheels' RECORDs"
 
 def _two_cudnns(ground: Ground) -> Iterator[Finding]:
     found: dict[tuple[str, ...], list[LockSet]] = {}
-    for one in lock_sets(ground):
+    for one in ground.lock_sets:
         both = tuple(f"{w.name} {w.version}" for w in one.lock.wheels if _CUDNN.fullmatch(w.name))
         if len(both) > 1:
             found.setdefault(both, []).append(one)
@@ -47,7 +46,7 @@ def _two_cudnns(ground: Ground) -> Iterator[Finding]:
 
 def _same_path(ground: Ground) -> Iterator[Finding]:
     found: dict[tuple[str, str], list[LockSet]] = {}
-    for one in lock_sets(ground):
+    for one in ground.lock_sets:
         for pair in _twins(tuple(wheel.name for wheel in one.lock.wheels)):
             found.setdefault(pair, []).append(one)
     for (first, second), sets in found.items():
@@ -66,7 +65,7 @@ def _recorded(
     """The same, read from RECORDs: what no table of names can know."""
     told = {frozenset(pair) for pair in known}
     found: dict[tuple[str, str, str], list[LockSet]] = {}
-    for one in lock_sets(ground):
+    for one in ground.lock_sets:
         contents = {
             _as_found(wheel): Contents(size=wheel.size, record=records[wheel.sha256])
             for wheel in one.lock.wheels
@@ -114,7 +113,7 @@ def _cuda_on_cpu(ground: Ground) -> Iterator[Finding]:
     cells = {cell.id: cell for cell in ground.resolution.cells}
     found: dict[tuple[str, ...], list[LockSet]] = {}
     sizes: dict[tuple[str, ...], int] = {}
-    for one in lock_sets(ground):
+    for one in ground.lock_sets:
         parts = tuple(w for w in one.lock.wheels if w.name.startswith("nvidia-"))
         on_cpu = tuple(name for name in one.cells if cells[name].accelerator == CPU)
         if parts and on_cpu:
