@@ -12,7 +12,8 @@ INDEX: Final = "README.md"
 _INTRODUCTION: Final = (
     "`dlimg lint` holds the matrix and its locks against the facts. It works offline; `--index` "
     "also asks the package index and the registries of base images. An error fails (exit 1), a "
-    "warning fails with `--strict`, a note never does. A finding that you know and keep is "
+    "warning fails with `--strict`, a note never does; who did not answer `--index` is named "
+    "(exit 5). A finding that you know and keep is "
     "accepted in matrix.yaml, with a reason; one that accepts nothing is an error:"
 )
 _ACCEPTING: Final = """\
