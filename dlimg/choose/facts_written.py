@@ -36,7 +36,7 @@ def row_lines(row: Mapping[str, Any]) -> Iterator[str]:
 
 def _field(name: str, value: Any, indent: int) -> Iterator[str]:  # noqa: ANN401 - plain data
     space = " " * indent
-    key = name if _BARE.fullmatch(name) else _quoted(name)
+    key = _key(name)
     if not isinstance(value, Mapping | list):
         yield f"{space}{key}: {_scalar(value)}"
         return
@@ -53,6 +53,10 @@ def _field(name: str, value: Any, indent: int) -> Iterator[str]:  # noqa: ANN401
         yield f"{space}  - {_scalar(found)}"
 
 
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else _quoted(name)
+
+
 def _is_deep(value: Mapping[str, Any] | Sequence[str]) -> bool:
     found = value.values() if isinstance(value, Mapping) else ()
     return any(isinstance(one, Mapping | list) for one in found)
@@ -60,7 +64,7 @@ def _is_deep(value: Mapping[str, Any] | Sequence[str]) -> bool:
 
 def _flow(value: Any) -> str:  # noqa: ANN401 - plain data
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_quoted(k)}: {_flow(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(name)}: {_flow(one)}" for name, one in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_flow(one) for one in value) + "]"
     return _scalar(value)

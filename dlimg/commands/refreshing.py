@@ -2,7 +2,7 @@
 
 import datetime as dt
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from dlimg.engine.managed import managed_pythons
 from dlimg.engine.market import Market
 from dlimg.engine.offers import index_addresses
 from dlimg.engine.process import check
+from dlimg.errors import BadInput, nearest
 from dlimg.report.table import counted
 from dlimg.whole import write_whole
 
@@ -28,8 +29,13 @@ FATBIN: Final = "images/common/checks/_fatbin.py"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refresh:
-    """One reading of the index: what it is asked with, and what is done with the answer."""
+    """One reading of the index: what it is asked with, and what is done with the answer.
 
+    `folder` has the files of facts; `keeps` whether new rows are written, `commits` whether each
+    of them becomes a commit.
+    """
+
+    folder: Path
     market: Market
     environment: Mapping[str, str]
     today: str
@@ -46,6 +52,7 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
         fatbin=root / FATBIN,
     )
     refresh = Refresh(
+        folder=FACTS,
         market=market,
         environment=environment,
         today=dt.datetime.now(dt.UTC).date().isoformat(),
@@ -53,12 +60,7 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
         commits=arguments.commit and not arguments.check,
     )
     wanted = [arguments.subject] if arguments.subject else sorted((*FRAMEWORKS, "pythons"))
-    found: list[Difference] = []
-    added = 0
-    for subject in wanted:
-        news = _pythons(refresh) if subject == "pythons" else _framework(refresh, subject)
-        added += news[0]
-        found += news[1]
+    added, found = refreshed(refresh, wanted)
     for one in found:
         out(f"{one}\n")
     told = f"{counted(added, 'new row')}, {counted(len(found), 'difference')}"
@@ -66,10 +68,27 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     return 1 if found or (added and arguments.check) else 0
 
 
+def refreshed(refresh: Refresh, subjects: Sequence[str]) -> tuple[int, list[Difference]]:
+    """How many rows are new, and what rows that are there say otherwise.
+
+    Raises BadInput for a subject that no index knows of, and NetworkFailure.
+    """
+    added = 0
+    found: list[Difference] = []
+    for subject in subjects:
+        if subject not in (*FRAMEWORKS, "pythons"):
+            hint = nearest(subject, (*FRAMEWORKS, "pythons"))
+            raise BadInput(f"the package index says nothing about {subject!r}", hint=hint)
+        news = _pythons(refresh) if subject == "pythons" else _framework(refresh, subject)
+        added += news[0]
+        found += news[1]
+    return added, found
+
+
 def _framework(refresh: Refresh, subject: str) -> tuple[int, list[Difference]]:
     """How many releases are new, and what rows say otherwise."""
     framework = FRAMEWORKS[subject]
-    text = read_text(FACTS / f"{subject}.yaml")
+    text = read_text(refresh.folder / f"{subject}.yaml")
     rows = {row["version"]: row for row in rows_of(text, f"{subject}.yaml")["releases"]}
     found: list[Difference] = []
     for version, row in rows.items():
@@ -108,7 +127,7 @@ def _row(refresh: Refresh, subject: str, version: str) -> dict[str, Any]:
 
 def _pythons(refresh: Refresh) -> tuple[int, list[Difference]]:
     """The newest builds that uv offers, against the rows; a minor without a row is new."""
-    text = read_text(FACTS / "pythons.yaml")
+    text = read_text(refresh.folder / "pythons.yaml")
     rows = {row["python"]: row for row in rows_of(text, "pythons.yaml")["pythons"]}
     uv, offered = managed_pythons(refresh.environment)
     found = [
@@ -135,13 +154,13 @@ def _add(refresh: Refresh, subject: str, section: str, row: Mapping[str, Any], n
     """Put a row at the end of its section, in the YAML and in the JSON beside it."""
     if not refresh.keeps:
         return
-    path = FACTS / f"{subject}.yaml"
+    path = refresh.folder / f"{subject}.yaml"
     text = with_row(read_text(path), section, row)
-    kept = FACTS / "compiled" / f"{subject}.json"
+    kept = refresh.folder / "compiled" / f"{subject}.json"
     json_text = compiled(rows_of(text, path.name), text)
     write_whole(path, text)
     write_whole(kept, json_text)
     if refresh.commits:
         message = f"Facts: {subject} {name}"
         files = (str(path), str(kept))
-        check(["git", "commit", "--quiet", "--message", message, "--", *files], cwd=FACTS)
+        check(["git", "commit", "--quiet", "--message", message, "--", *files], cwd=refresh.folder)
