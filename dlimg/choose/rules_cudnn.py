@@ -94,7 +94,7 @@ def _dropped(fact: CudnnFact, there: str, one: Combination) -> Reason:
     gpu = one.gpu
     name = f"{gpu.name} ({gpu.sm})" if gpu else ""
     message = f"cuDNN {there} begins at sm_{fact.sm_min}: {name} needs one before {fact.cudnn}"
-    sure = fact.origin.certain
+    sure = fact.origin.sure_of("sm_min") and bool(gpu and gpu.origin.sure_of("capability"))
     return against("cudnn-gpu", "runtime", message, fact.origin.source, certain=sure)
 
 

@@ -70,7 +70,8 @@ def driver_jit(facts: Facts, one: Combination) -> Reason | None:
     # One that is too old for CUDA at all is the other rule's.
     if not needed or here < numbers(fact.min_driver):
         return None
-    source, sure = fact.origin.source_of("drivers"), fact.origin.sure_of("drivers")
+    source = fact.origin.source_of("drivers")
+    sure = fact.origin.sure_of("drivers") and gpu.origin.sure_of("capability")
     if here >= numbers(needed):
         message = f"driver {one.driver} compiles PTX of CUDA {made} (from {needed} on)"
         return support("driver-jit", message, source)

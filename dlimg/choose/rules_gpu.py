@@ -38,16 +38,17 @@ def _runs(build: Build, gpu: Gpu, found: Code) -> Reason:
 def _no_code(one: Combination, build: Build, gpu: Gpu) -> Reason:
     """Nothing in the list fits. Where the list shows no PTX, a newer GPU may still have some."""
     origin = build.architectures_origin
+    sure = origin.certain and gpu.origin.sure_of("capability")
     held = ", ".join(build.architectures)
     message = f"{one.framework} {one.version} for CUDA {one.cuda} has code for {held}"
     if is_older_than_all(build.architectures, gpu.capability):
         message = f"{message}: {gpu.name} ({gpu.sm}) is older than all of it"
-        return against("gpu-code", "runtime", message, origin.source, certain=origin.certain)
+        return against("gpu-code", "runtime", message, origin.source, certain=sure)
     if not build.ptx_known:
         message = f"{message}; whether it holds PTX for {gpu.name} ({gpu.sm}) was not looked at"
         return warning("gpu-code", message, origin.source, certain=False)
     message = f"{message}: none of it runs on {gpu.name} ({gpu.sm})"
-    return against("gpu-code", "runtime", message, origin.source, certain=origin.certain)
+    return against("gpu-code", "runtime", message, origin.source, certain=sure)
 
 
 def _unseen(one: Combination, build: Build, gpu: Gpu) -> Reason:
@@ -67,7 +68,7 @@ def _below_floor(facts: Facts, one: Combination, gpu: Gpu) -> Reason | None:
         if (too_old or too_low) and not _has_cubin(one.build, gpu):
             message = f"{gpu.name} ({gpu.sm}) needs {one.framework} {floor.min_version}"
             message = f"{message} or newer, built for CUDA {floor.min_cuda} or newer"
-            sure = floor.origin.certain
+            sure = floor.origin.certain and gpu.origin.sure_of("capability")
             return against("gpu-code", "runtime", message, floor.origin.source, certain=sure)
     return None
 
@@ -91,7 +92,8 @@ def gpu_cuda(facts: Facts, one: Combination) -> Reason | None:
         return against("gpu-cuda", "runtime", message, source, certain=sure)
     if fact and fact.sm_min and capability_of(gpu.capability) < _capability(fact.sm_min):
         message = f"CUDA {cuda} begins at sm_{fact.sm_min}; {gpu.name} is {gpu.sm}"
-        source, sure = fact.origin.source_of("sm_min"), fact.origin.sure_of("sm", "sm_min")
+        source = fact.origin.source_of("sm_min")
+        sure = fact.origin.sure_of("sm", "sm_min") and gpu.origin.sure_of("capability")
         return against("gpu-cuda", "runtime", message, source, certain=sure)
     return None
 

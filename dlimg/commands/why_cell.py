@@ -20,7 +20,7 @@ from dlimg.choose.rules import rules
 from dlimg.choose.select import select
 from dlimg.choose.why import Answer, answered
 from dlimg.commands.project import Project, read_facts, read_project
-from dlimg.commands.why import refuse_options
+from dlimg.commands.why import facts_for, refuse_options
 from dlimg.errors import BadInput
 from dlimg.lock.store import read_lock
 from dlimg.model import Cell, Dropped
@@ -36,12 +36,13 @@ def cell_answer(text: str, arguments: Namespace, today: date) -> tuple[str, Answ
     """
     project = read_project(arguments.matrix)
     refuse_options(arguments, _OF_THE_CELL, "the cell says that by itself")
-    facts = read_facts()
-    judge = Judge(facts, rules(today))
     dropped = next((one for one in project.resolution.dropped if one.id == text), None)
     if dropped is not None:
-        return text, _dropped(project, judge, dropped)
+        return text, _dropped(project, read_facts(), dropped, today)
     cell = _named(project, text)
+    framework = asked.FRAMEWORKS.get(cell.package, "")
+    facts = facts_for(framework) if framework else read_facts()
+    judge = Judge(facts, rules(today))
     lock = read_lock(cell.id, project.locks)
     gpu = facts.gpu(arguments.gpu) if arguments.gpu else None
     driver = asked.driver_named(arguments.driver) if arguments.driver else ""
@@ -98,11 +99,13 @@ def _without_registry(project: Project, text: str) -> str:
     return re.sub(r"-cudnn[0-9.]+(?=-)", "", word)
 
 
-def _dropped(project: Project, judge: Judge, dropped: Dropped) -> Answer:
+def _dropped(project: Project, facts: Facts, dropped: Dropped, today: date) -> Answer:
     """Why a corner is no cell: a rule that cannot be helped, or a wish of the matrix."""
     cells = project.resolution.cells
     ranked = sorted(cells, key=lambda cell: -SequenceMatcher(None, cell.id, dropped.id).ratio())
-    near = [_offer(project, judge.facts, cell, (f"{dropped.id} -> {cell.id}",)) for cell in ranked]
+    near = [_offer(project, facts, cell, (f"{dropped.id} -> {cell.id}",)) for cell in ranked[:6]]
+    judge = Judge(facts, rules(today))
+    near = [each for each in near if not refusals(judge.reasons(each.one))] or near[:1]
     one = near[0].one
     if not dropped.at:
         message = f"the matrix leaves it out: {dropped.reason}"

@@ -1,20 +1,20 @@
 """What is offered works by the same rules, changes what it says, and is found in bounded time."""
 
-import time
-from itertools import islice, product
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
-from table_of import TODAY, answer, facts, judge, rows
+from many_cells import many_cells
+from table_of import TODAY, answer, arguments, facts, judge
 
 from dlimg.choose.asked import CPU
 from dlimg.choose.combination import Combination
+from dlimg.choose.facts import Facts
 from dlimg.choose.judge import Judge
 from dlimg.choose.question import Question
-from dlimg.choose.reason import refusals
+from dlimg.choose.reason import Reason, refusals
 from dlimg.choose.rules import Rule, rules
 from dlimg.choose.why import answer as answer_to
+from dlimg.commands.why import asked_in
 
 NOTHING = some.just("")
 
@@ -46,9 +46,7 @@ BOOL = some.booleans()
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(questions())
 def test_every_offer_works(question: Question) -> None:
-    begun = time.process_time()
     found = answer_to(judge(), question, TODAY)
-    assert time.process_time() - begun < 2
     assert found.valid is not bool(refusals(found.reasons))
     for reason in found.reasons:
         assert reason.message
@@ -100,58 +98,39 @@ def test_hardware_is_changed_last() -> None:
         assert each.one.gpu.name == "V100"
 
 
-def test_answers_are_quick() -> None:
-    asks = [row["ask"] for row in rows("combinations") if row.get("fails_at")][:60]
-    begun = time.process_time()
-    for ask in asks:
-        answer(ask, count=5)
-    assert (time.process_time() - begun) / len(asks) < 0.15
+def test_a_search_ends() -> None:
+    """Nothing works here; what is tried is bounded, whatever is asked."""
+    count = 0
+
+    class Counting(Judge):
+        def reasons(self, one: Combination) -> tuple[Reason, ...]:
+            nonlocal count
+            count += 1
+            return super().reasons(one)
+
+    ask = "tensorflow==1.15.5 --gpu B200 --driver 390.48 --python 3.7 --os centos7 --cudnn 7"
+    words = arguments(ask)
+    question = asked_in(facts(), words.what[0], words)
+    found = answer_to(Counting(facts(), rules(TODAY)), question, TODAY)
+    assert not found.valid
+    assert count < 5000
 
 
-def test_a_thousand_rules_over_ten_thousand_cells() -> None:
-    """One look into a table for each group of rules: half a second for any number of rules."""
-    many = [
-        Rule(id=f"{rule.id}-{number}", reads=rule.reads, speak=rule.speak)
-        for number in range(50)
-        for rule in rules(TODAY)
-    ]
-    cells = _many_cells(10_000)
-    assert len(many) >= 1000
-    assert len(cells) == 10_000
-    # The best of three: other processes take their part of what this one is told to have had.
-    assert min(_seconds(many, cells) for _ in range(3)) < 0.5
+def test_a_rule_is_asked_once_for_each_set_of_values() -> None:
+    """Ten thousand cells and a thousand rules: a thousandth of what each with each would be."""
+    asked = 0
 
+    def counted(rule: Rule) -> Rule:
+        def speak(known: Facts, one: Combination) -> Reason | None:
+            nonlocal asked
+            asked += 1
+            return rule.speak(known, one)
 
-def _seconds(many: list[Rule], cells: list[Combination]) -> float:
-    one_judge = Judge(facts(), many)
-    begun = time.process_time()
+        return Rule(id=rule.id, reads=rule.reads, speak=speak)
+
+    one_judge = Judge(facts(), [counted(rule) for rule in rules(TODAY)])
+    cells = many_cells(facts(), 10_000)
+    plain = judge()
     for one in cells:
-        one_judge.reasons(one)
-    return time.process_time() - begun
-
-
-def _many_cells(count: int) -> list[Combination]:
-    """Different cells as a large matrix has them: releases, CUDAs, Pythons, systems, flavours."""
-    known = facts()
-    builds = [
-        (release, build)
-        for releases in known.releases.values()
-        for release in list(releases.values())[-12:]
-        for build in release.builds
-    ]
-    systems = list(known.distributions.values())
-    flavours = ("runtime", "compile", "devel", "notebook")
-    axes = product(builds, ("3.11", "3.12", "3.13", "3.14"), systems, flavours)
-    return [
-        Combination(
-            framework=release.framework,
-            version=release.version,
-            release=release,
-            build=build,
-            cuda=build.cuda if "." in build.cuda else f"{build.cuda}.0" if build.cuda else "",
-            python=python,
-            distribution=system,
-            flavour=flavour,
-        )
-        for (release, build), python, system, flavour in islice(axes, count)
-    ]
+        assert one_judge.reasons(one) == plain.reasons(one)
+    assert asked < len(cells) * len(one_judge.rules) / 50

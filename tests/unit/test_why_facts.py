@@ -6,11 +6,13 @@ import pytest
 from table_of import TODAY, facts, judge
 
 from dlimg.choose.asked import CPU
+from dlimg.choose.combination import Combination
 from dlimg.choose.facts_nouns import Gpu
 from dlimg.choose.legacy import legacy_answer, legacy_named
 from dlimg.choose.numbered import numbers
 from dlimg.choose.question import Question, cudas
 from dlimg.choose.releases import PYPI, Build, Release
+from dlimg.choose.rules_driver import driver_cuda
 from dlimg.choose.rules_image import takes_cuda_from_base
 from dlimg.choose.why import Answer, answer
 
@@ -20,10 +22,11 @@ RELEASES = [
     for release in releases.values()
     for build in release.builds
 ]
-IDS = [
-    f"{one.framework}-{one.version}-{build.index}-{build.machine}-{build.variant}"
-    for one, build in RELEASES
-]
+FRAMEWORKS = sorted(facts().releases)
+
+
+def of(framework: str) -> list[tuple[Release, Build]]:
+    return [each for each in RELEASES if each[0].framework == framework]
 
 
 def asked(question: Question) -> Answer:
@@ -41,57 +44,62 @@ def question_of(release: Release, build: Build, python: str = "") -> Question:
     )
 
 
-@pytest.mark.parametrize(("release", "build"), RELEASES, ids=IDS)
-def test_a_build_works_with_every_python_it_has(release: Release, build: Build) -> None:
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_build_works_with_every_python_it_has(framework: str) -> None:
     """Where the Python can be had and, for old TensorFlow, a base image with its CUDA."""
-    had = [one for one in build.pythons or release.pythons if one in facts().managed]
-    for python in had:
-        found = asked(question_of(release, build, python))
-        fact = facts().cuda.get(found.one.cuda)
-        if takes_cuda_from_base(found.one) and fact and fact.image_state == "deleted":
-            assert found.fails_at == "image"
-            assert "base-image" in {one.rule for one in found.reasons}
-        else:
-            assert found.valid, [one.message for one in found.reasons]
-            assert all(one.source for one in found.reasons)
+    for release, build in of(framework):
+        for python in build.pythons or release.pythons:
+            if python not in facts().managed:
+                continue
+            found = asked(question_of(release, build, python))
+            fact = facts().cuda.get(found.one.cuda)
+            if takes_cuda_from_base(found.one) and fact and fact.image_state == "deleted":
+                assert found.fails_at == "image"
+                assert "base-image" in {one.rule for one in found.reasons}
+            else:
+                assert found.valid, [one.message for one in found.reasons]
+                assert all(one.source for one in found.reasons)
 
 
-@pytest.mark.parametrize(("release", "build"), RELEASES, ids=IDS)
-def test_no_build_works_with_a_python_that_it_lacks(release: Release, build: Build) -> None:
-    pythons = build.pythons or release.pythons
-    for python in set(facts().pythons) - set(pythons):
-        found = asked(question_of(release, build, python))
-        assert found.fails_at == "install"
-        refused = {one.rule: one for one in found.reasons if one.level == "refusal"}
-        assert refused["python-wheel"].source == release.source
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_no_release_works_with_the_pythons_around_its_own(framework: str) -> None:
+    known = sorted(facts().pythons, key=numbers)
+    once = {release.version: (release, build) for release, build in of(framework)}
+    for release, build in once.values():
+        pythons = build.pythons or release.pythons
+        below = [one for one in known if numbers(one) < numbers(min(pythons, key=numbers))]
+        above = [one for one in known if numbers(one) > numbers(max(pythons, key=numbers))]
+        for python in (*below[-1:], *above[:1]):
+            found = asked(question_of(release, build, python))
+            assert found.fails_at == "install", (release.version, python)
+            refused = {one.rule: one for one in found.reasons if one.level == "refusal"}
+            assert refused["python-wheel"].source == release.source
 
 
-@pytest.mark.parametrize(("release", "build"), RELEASES, ids=IDS)
-def test_no_release_is_there_for_a_cuda_below_all_of_its_own(
-    release: Release, build: Build
-) -> None:
-    known = [numbers(one.cuda) for one in release.builds if one.cuda]
-    below = [cuda for cuda in facts().cuda if known and numbers(cuda)[:1] < min(known)[:1]]
-    for cuda in below if build.machine == "x86_64" else ():
-        found = asked(replace(question_of(release, build), cuda=cuda))
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_no_release_is_there_for_the_cuda_below_all_of_its_own(framework: str) -> None:
+    for release in facts().releases[framework].values():
+        known = [numbers(one.cuda) for one in release.builds if one.cuda]
+        below = [cuda for cuda in facts().cuda if known and numbers(cuda)[:1] < min(known)[:1]]
+        if not below:
+            continue
+        cuda = max(below, key=numbers)
+        found = asked(Question(framework=framework, version=release.version, cuda=cuda))
         doubted = [one for one in found.reasons if one.rule == "cuda-build" and not one.certain]
-        assert not found.valid or doubted
+        assert not found.valid or doubted, (release.version, cuda)
 
 
-@pytest.mark.parametrize(("release", "build"), RELEASES, ids=IDS)
-def test_newer_drivers_always_run_it_and_older_than_its_floor_never(
-    release: Release, build: Build
-) -> None:
-    question = question_of(release, build)
-    fact = facts().cuda.get(question.cuda)
-    if fact is None:
-        assert not build.cuda
-        return
-    for driver in (fact.min_driver, *fact.drivers.values(), "610.43.02", "999.99"):
-        found = asked(replace(question, driver=driver))
-        assert "driver-cuda" not in {one.rule for one in found.reasons if one.level == "refusal"}
-    found = asked(replace(question, driver="340.29"))
-    assert "driver-cuda" in {one.rule for one in found.reasons if one.level == "refusal"}
+@pytest.mark.parametrize("cuda", list(facts().cuda))
+def test_newer_drivers_always_run_a_cuda_and_older_than_its_floor_never(cuda: str) -> None:
+    fact = facts().cuda[cuda]
+    one = Combination(framework="torch", version="2.6.0", cuda=cuda)
+    for driver in (fact.min_driver, *fact.drivers.values(), "610.43.02", "999.99", "999"):
+        said = driver_cuda(facts(), replace(one, driver=driver))
+        assert said is not None
+        assert said.level == "support"
+    said = driver_cuda(facts(), replace(one, driver="340.29"))
+    assert said is not None
+    assert (said.level, said.at) == ("refusal", "runtime")
 
 
 @pytest.mark.parametrize("gpu", list(facts().gpus.values()), ids=lambda gpu: gpu.name)
