@@ -8,7 +8,10 @@ from dlimg.build.disk import prune
 from dlimg.commands.printing import print_json, print_table, say
 from dlimg.engine import private
 from dlimg.engine.find import find
+from dlimg.engine.folders import cache_folder
 from dlimg.engine.home import home_of
+from dlimg.layers.store import Store
+from dlimg.layers.upkeep import files_in
 from dlimg.report.table import bytes_text, counted
 
 
@@ -58,4 +61,13 @@ def _prune(arguments: Namespace, environment: Mapping[str, str]) -> int:
         for one in removed.kept:
             say(f"kept {one.name}: {one.reason}")
         say(f"{bytes_text(removed.size)} are free again")
+        _say_of_layers(environment)
     return 0
+
+
+def _say_of_layers(environment: Mapping[str, str]) -> None:
+    """The other place where dlimg keeps things, so that nobody looks for their disk in vain."""
+    store = Store(path=cache_folder(environment) / "layers")
+    size = sum(path.stat().st_size for path in files_in(store.blobs))
+    if size:
+        say(f"{bytes_text(size)} of layers are kept in {store.path}; see `dlimg layers prune`")

@@ -1,6 +1,7 @@
 """`dlimg layers`: what is kept, what uses it, what is damaged, what goes, and out as a layout."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from dlimg.cli import main
 from dlimg.commands.drawing import locked_images
+from dlimg.commands.keeping import _say_of_layers
 from dlimg.commands.project import read_project
 from dlimg.draw.config import Config, image_config
 from dlimg.draw.key import key as content_key
@@ -289,3 +291,14 @@ def test_a_folder_with_other_things_is_not_written_to(
     assert "holds other things than images" in capsys.readouterr().err
     assert [path.name for path in Path("out").iterdir()] == ["mine"]
     assert main(["layers", "export", CELL, "matrix.yaml"]) == 2
+
+
+def test_who_prunes_the_engine_hears_of_the_layers(
+    kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _say_of_layers(os.environ)
+    assert f"of layers are kept in {kept.store.path}" in capsys.readouterr().err
+    assert main(["layers", "prune", "--all"]) == 0
+    capsys.readouterr()
+    _say_of_layers(os.environ)
+    assert capsys.readouterr().err == ""
