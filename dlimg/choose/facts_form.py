@@ -1,7 +1,6 @@
 """What each file of facts may say: sections, their fields, and what is needed. One table.
 
-Every row needs `source` and `checked`. Besides its own fields it may have `verified: false`, a
-`note`, and for each field `<field>_source`, `<field>_verified` and `<field>_note`.
+Every row may have `verified: false`, a `note`, and of each field a source, a doubt and a note.
 """
 
 from collections.abc import Mapping
@@ -11,33 +10,28 @@ from typing import Final
 from dlimg.choose.shapes import Shape
 
 SUFFIXES: Final = ("_source", "_verified", "_note")
-DAY: Final = Shape(
-    r"[0-9]{4}(?:-[0-9]{2}(?:-[0-9]{2})?)?", "a day, a month or a year", "write e.g. 2026-11-21"
-)
-WHOLE_DAY: Final = Shape(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "a day", "write e.g. 2026-11-21")
+_DAY: Final = "write e.g. 2026-11-21"
+DAY: Final = Shape(r"[0-9]{4}(?:-[0-9]{2}(?:-[0-9]{2})?)?", "a day, a month or a year", _DAY)
+WHOLE_DAY: Final = Shape(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "a day", _DAY)
 DIGITS: Final = Shape(r"[0-9]+(?:\.[0-9]+)*", "a version", "write e.g. 13.2 or 550.54.15")
 RELEASED: Final = Shape(
     r"[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?",
     "a version",
     "write it as the package index does, e.g. 2.15.0 or 3.0rc1",
 )
-ARCHITECTURE: Final = Shape(
-    r"(?:sm|compute)_[0-9]{2,3}", "an architecture", "write e.g. sm_90, or compute_90 for PTX"
-)
+_PTX: Final = "write e.g. sm_90, or compute_90 for PTX"
+ARCHITECTURE: Final = Shape(r"(?:sm|compute)_[0-9]{2,3}", "an architecture", _PTX)
 CAPABILITY: Final = Shape(r"[0-9]{1,2}\.[0-9]", "a compute capability", "write e.g. 8.9")
 SM: Final = Shape(r"[0-9]{2,3}", "a compute capability without its dot", "write e.g. 89")
-NAME: Final = Shape(r"[a-z0-9-]+", "a name", "use small letters, digits and dashes")
+NAME: Final = Shape(r"[a-z0-9-]+", "a name", "use small letters and dashes")
 ANYTHING: Final = Shape(r".+", "a text", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """A field's form: how many texts, of which shape; `among` is a closed set of them.
+    """A field's form: how many texts, of which shape; `among` is a closed set of them."""
 
-    `kind`: `text`, `list`, `flag`, `table` (text by name), `lists` (lists by name), `tables`.
-    """
-
-    kind: str = "text"
+    kind: str = "text"  # or list, flag, table (text by name), lists and tables (by name)
     shape: Shape = ANYTHING
     among: tuple[str, ...] = ()
     needed: bool = False
@@ -65,12 +59,12 @@ def _need(shape: Shape = ANYTHING, kind: str = "text", among: tuple[str, ...] = 
     return Field(kind=kind, shape=shape, among=among, needed=True)
 
 
-def _text(shape: Shape = ANYTHING) -> Field:
-    return Field(shape=shape)
+def _text(shape: Shape = ANYTHING, kind: str = "text") -> Field:
+    return Field(shape=shape, kind=kind)
 
 
 def _list(shape: Shape = ANYTHING) -> Field:
-    return Field(kind="list", shape=shape)
+    return _text(shape, "list")
 
 
 FLAG: Final = Field(kind="flag")
@@ -92,7 +86,7 @@ RELEASE: Final = Section(
         "cuda": _need(DIGITS, "list"),
         "built_for_cuda": _text(DIGITS),
         "pins": Field(kind="tables"),
-        "plugin": Field(kind="table", shape=RELEASED),
+        "plugin": _text(RELEASED, "table"),
         "companions": Field(kind="lists", shape=RELEASED),
         "architectures": ARCHITECTURES,
         "aarch64_cuda": _list(DIGITS),
@@ -155,8 +149,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
         groups=("sm", "image"),
     ),
     "majors": Section(
-        key=("cuda_major",),
-        fields={"cuda_major": _need(DIGITS), "min_driver": _need(DIGITS)},
+        key=("cuda_major",), fields={"cuda_major": _need(DIGITS), "min_driver": _need(DIGITS)}
     ),
     "cudnn": Section(
         key=("cudnn",),
@@ -165,7 +158,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
             "and_newer": FLAG,
             "cuda": _need(DIGITS, "list"),
             "sm_min": _text(SM),
-            "min_driver": Field(kind="table", shape=DIGITS),
+            "min_driver": _text(DIGITS, "table"),
         },
     ),
     "drivers": Section(
@@ -173,8 +166,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
         fields={
             "branch": _need(DIGITS),
             "kind": _need(among=("LTSB", "PB", "NFB")),
-            "eol": _text(DAY),
-            "eol_latest": _text(DAY),
+            **dict.fromkeys(("eol", "eol_latest"), _text(DAY)),
             "ended": FLAG,
             "cuda_major": _text(DIGITS),
         },

@@ -140,7 +140,7 @@ def _elsewhere(
             pins=known[0].get("pins", {}) if known else {},
             architectures=tuple(known[0]["architectures"]) if known else (),
             ptx_known=bool(known and known[0].get("ptx_known", False)),
-            architectures_origin=known[1] if known else here,
+            architectures_origin=_of(known[1], "architectures") if known else here,
             origin=_of(here, "variants"),
         )
 
