@@ -1,7 +1,10 @@
 """What holds for all tests."""
 
+import contextlib
 import os
 import signal
+import time
+from typing import Any
 
 import pytest
 
@@ -29,3 +32,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         order = {name: place for place, name in enumerate(LONGEST)}
         items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+def pytest_keyboard_interrupt() -> None:
+    """Nothing stops a process that shares the tests from taking away what they have made."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+SHARING = pytest.StashKey[list[Any]]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node: Any) -> None:
+    node.config.stash.setdefault(SHARING, []).append(node)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """After Ctrl-C the other processes have a minute to end; pytest-xdist alone gives them 15 s."""
+    nodes = session.config.stash.get(SHARING, [])
+    if exitstatus != pytest.ExitCode.INTERRUPTED or not nodes:
+        return
+    time.sleep(1)  # a terminal has told all of them already
+    for node in nodes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(node.gateway._io.popen.pid, signal.SIGINT)  # noqa: SLF001  # nobody else has it
+    for node in nodes:
+        with contextlib.suppress(Exception):
+            node.channel.waitclose(60)
