@@ -1,7 +1,4 @@
-"""What each file of facts may say: sections, their fields, and what is needed. One table.
-
-Every row may have `verified: false`, a `note`, and of each field a source, a doubt and a note.
-"""
+"""What each file of facts may say: sections, their fields, and what is needed, in one table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
