@@ -211,6 +211,8 @@ def _making(commands: Commands) -> None:
         options.engine_choice(one)
         options.output_format(one)
         options.report(one)
+        if name == "build":
+            options.recording(one)
         if name != "build":
             one.add_argument(
                 "--device", metavar="NAME", help="the GPU to use, by its CDI name (found by itself)"
@@ -288,6 +290,8 @@ def main(words: Sequence[str]) -> int:
 
     if arguments.command == "test" and (arguments.bare, arguments.python) != (None, None):
         arguments.module = "bare"
+    if arguments.command == "build" and arguments.verify:
+        arguments.module = "verifying"
     run = import_module(f"dlimg.commands.{arguments.module}").run
     return guarded(run, arguments, os.environ)
 

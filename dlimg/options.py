@@ -117,3 +117,15 @@ def machine(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--here", action="store_true", help="look at the GPUs and driver of this machine"
     )
+
+
+def recording(one: argparse.ArgumentParser) -> None:
+    either = one.add_mutually_exclusive_group()
+    either.add_argument(
+        "--record", metavar="FILE", help="also write down each image's digest and layers"
+    )
+    either.add_argument(
+        "--verify",
+        metavar="FILE",
+        help="assemble anew what FILE has, in an empty store, and say what comes out differently",
+    )

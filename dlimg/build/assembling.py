@@ -28,7 +28,8 @@ from dlimg.layers.parts import bytecode_parts, own_layer_part, system_parts, whe
 from dlimg.layers.recompress import recompressed
 from dlimg.layers.serve import Content
 from dlimg.layers.store import Store
-from dlimg.layers.system import OnLine, System, Tools, system
+from dlimg.layers.system import OnLine, Tools, system
+from dlimg.layers.systems import System
 from dlimg.layers.upkeep import using
 from dlimg.model import Planned
 

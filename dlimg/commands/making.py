@@ -9,9 +9,8 @@ from typing import Final
 
 from dlimg.build.builders import build
 from dlimg.build.secrets import secrets_from
-from dlimg.commands.drawing import current_images
 from dlimg.commands.live import Board
-from dlimg.commands.locking import locksmith
+from dlimg.commands.planning import bases_of, images_of, planned_on
 from dlimg.commands.printing import print_json, print_table, say
 from dlimg.commands.project import (
     DEFAULT,
@@ -22,17 +21,14 @@ from dlimg.commands.project import (
     read_project,
 )
 from dlimg.commands.proving import checks_of, own_folder
+from dlimg.commands.recording import write_record
 from dlimg.commands.reporting import prepare_reports, write_reports
-from dlimg.draw.key import key
-from dlimg.engine.bases import base_for
 from dlimg.engine.client import Engine
 from dlimg.engine.find import find
 from dlimg.engine.gpu import check_device, default_device
 from dlimg.errors import BadInput, DlimgError
 from dlimg.layers.store import layer_store
-from dlimg.lock.question import has_local_version
-from dlimg.lock.store import read_bases, read_lock, wheel_folders
-from dlimg.lock.walk import lock_cells
+from dlimg.lock.store import wheel_folders
 from dlimg.model import Base, BuildFailure, Built, Cell, Image, Planned
 from dlimg.proof import Check, Evidence
 from dlimg.publish.attach import evidence_beside, nothing_beside
@@ -76,6 +72,8 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
         evidence=evidence_folder(environment),
     )
     lines, engine = walked(walk)
+    if arguments.command == "build" and arguments.record:
+        write_record(Path(arguments.record), lines, layer_store(environment))
     _report(walk, lines, engine, time.monotonic() - began)
     return exit_code_of(lines)
 
@@ -85,15 +83,16 @@ def walked(walk: Walk) -> tuple[list[Line], Engine]:
     arguments = walk.arguments
     if arguments.jobs < 1:
         raise BadInput(f"--jobs {arguments.jobs} builds nothing", hint="give 1 or more")
-    images = _images(walk)
+    cells = chosen(walk.project, arguments, otherwise=DEFAULT)
+    images = images_of(cells, walk.project, arguments, walk.environment)
     for image in images:
         _checks(walk, image.cell)  # a wrong check is found before the build
     _check_words(walk, images)
     engine = find(walk.environment, private=private_engine(arguments), say=say)
     if walk.goes_to("test") and arguments.device:
         check_device(arguments.device, engine)
-    bases = _bases(walk, images, engine)
-    planned = _planned(images, bases, compression_of(walk.project, arguments))
+    bases = bases_of(images, engine, walk.project, arguments.base)
+    planned = planned_on(images, bases, compression_of(walk.project, arguments))
     results = {one.planned.image.cell.id: one for one in _build(walk, planned, engine)}
     lines = [
         _line(walk, image, results.get(image.cell.id), bases[image.cell.os.name], engine)
@@ -119,60 +118,6 @@ def _check_words(walk: Walk, images: Sequence[Image]) -> None:
         hint = "choose CUDA cells, or leave --device out"
         raise BadInput(f"--device {device}: no chosen cell uses a GPU", hint=hint)
     prepare_reports(walk.arguments.report)
-
-
-def _images(walk: Walk) -> tuple[Image, ...]:
-    """The images of the chosen cells. A lock that is never committed is made where it can be."""
-    cells = chosen(walk.project, walk.arguments, otherwise=DEFAULT)
-    folders = wheel_folders(walk.arguments.find_links, walk.environment)
-    local = tuple(cell for cell in cells if folders and _wants_local_lock(walk.project, cell))
-    if local:
-        say(f"locking {len(local)} cells whose wheels come from an extra folder")
-        lock_cells(local, locksmith(walk.project, walk.arguments, walk.environment), say=say)
-    return current_images(walk.project, cells)
-
-
-def _wants_local_lock(project: Project, cell: Cell) -> bool:
-    """Whether this cell has no lock here, and its wheels come from an extra folder."""
-    wants = any(has_local_version(text) for text in cell.requirements)
-    return wants and read_lock(cell.id, project.locks) is None
-
-
-def _bases(walk: Walk, images: Sequence[Image], engine: Engine) -> dict[str, Base | DlimgError]:
-    """The base of each operating system, or why it cannot be had here; the others go on."""
-    found: dict[str, Base | DlimgError] = {}
-    pins = read_bases(walk.project.locks)
-    for image in images:
-        system = image.cell.os
-        if system.name in found:
-            continue
-        try:
-            found[system.name] = base_for(
-                engine, system, choice=walk.arguments.base, pins=pins, say=say
-            )
-        except DlimgError as error:
-            found[system.name] = error
-    return found
-
-
-def _planned(
-    images: Sequence[Image], bases: Mapping[str, Base | DlimgError], compression: str
-) -> tuple[Planned, ...]:
-    """Every image whose base is at hand, with its key; the plan is told before it is done."""
-    planned = []
-    for image in images:
-        base = bases[image.cell.os.name]
-        if isinstance(base, Base):
-            one = Planned(
-                image=image,
-                base=base,
-                key=key(image, base, compression),
-                compression=compression,
-            )
-            source = f"{base.source} base {base.identity[:19]}"
-            say(f"plan: {one.reference} on {image.cell.os.image}, {source}")
-            planned.append(one)
-    return tuple(planned)
 
 
 def _build(

@@ -7,7 +7,7 @@ from pathlib import Path
 from dlimg.layers.index import Key
 from dlimg.layers.kept import forget_broken
 from dlimg.layers.store import Store
-from dlimg.layers.system import kept
+from dlimg.layers.systems import kept
 from dlimg.layers.upkeep import Freed, files_in, is_free, prune, removed
 from dlimg.model import Wheel
 

@@ -6,7 +6,7 @@ from dlimg.layers.assemble import Height, Part, height_of
 from dlimg.layers.bytecode import Compiler, bytecode_layers
 from dlimg.layers.make import Workshop, is_large, small_layer, wheel_layer
 from dlimg.layers.own_layer import own_layer, own_of, own_part
-from dlimg.layers.system import System
+from dlimg.layers.systems import System
 from dlimg.layers.words import (
     BYTECODE_WORDS,
     OWN_WORDS,

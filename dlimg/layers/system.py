@@ -1,13 +1,10 @@
-"""The system stage as layers: BuildKit builds it once, and the store keeps what came out.
-
-systems/<source>.json   which layers a system has, the config that images on it inherit, its Python
-"""
+"""The system stage as layers: BuildKit builds it once, and the store keeps what came out."""
 
 import contextlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, Final
@@ -24,29 +21,18 @@ from dlimg.engine.process import MISSING, stream
 from dlimg.engine.turns import alone
 from dlimg.errors import Negative, NoEngine
 from dlimg.layers.compress import compress
-from dlimg.layers.index import Key, Layer, source_of
+from dlimg.layers.index import Layer, source_of
 from dlimg.layers.interpreter import interpreter_of
 from dlimg.layers.saved import saved, whole
 from dlimg.layers.splice import Spliced
 from dlimg.layers.store import Store, find, make
+from dlimg.layers.systems import System, kept, key_of, remember
 from dlimg.model import Planned
 
 # Layers are compressed by us: how BuildKit does it is another release's affair.
 _LAYOUT: Final = "type=oci,dest={},tar=false,compression=uncompressed,force-compression=true"
 
 OnLine = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class System:
-    """The layers of a system, lowest first, and the config that images on it inherit.
-
-    `interpreter` stands for its Python, as `interpreter_of` says.
-    """
-
-    layers: tuple[Layer, ...]
-    config: Config
-    interpreter: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,29 +66,6 @@ def system_source(planned: Planned) -> str:
     return source_of([ARCHITECTURE, str(EPOCH), planned.base.identity, *texts])
 
 
-def system_key(layer: Layer) -> Key:
-    """A system's layer is known by its own tar: several systems have the same base."""
-    return _key(layer.diff_id)
-
-
-def _key(diff_id: str) -> Key:
-    return Key(kind="system", source=diff_id.removeprefix("sha256:"))
-
-
-def kept(store: Store, source: str) -> System | None:
-    """The system, when it was built and all its layers are there."""
-    try:
-        content = json.loads(_record(store, source).read_text(encoding="utf-8"))
-        layers = tuple(Layer(**one) for one in content["layers"])
-        config = _thawed(content["config"])
-        interpreter = str(content["interpreter"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    if not layers or any(find(store, system_key(layer)) != layer for layer in layers):
-        return None
-    return System(layers=layers, config=config, interpreter=interpreter)
-
-
 def _built(planned: Planned, store: Store, tools: Tools, source: str) -> System:
     with tempfile.TemporaryDirectory(prefix="dlimg-system-") as name:
         layout = Path(name) / "layout"
@@ -111,7 +74,7 @@ def _built(planned: Planned, store: Store, tools: Tools, source: str) -> System:
         else:
             _bake_and_save(planned, tools, source, layout)
         found = _taken(layout, store, tools.say)
-    _remember(store, source, found)
+    remember(store, source, found)
     return found
 
 
@@ -180,7 +143,7 @@ def _take(tar: Path, diff_id: str, store: Store, say: Callable[[str], None]) -> 
             raise _damaged(diff_id)
         return written
 
-    key = _key(diff_id)
+    key = key_of(diff_id)
     return find(store, key) or make(store, key, write, say, words="system")
 
 
@@ -202,25 +165,6 @@ def _config(said: Mapping[str, Any]) -> Config:
     )
 
 
-def _remember(store: Store, source: str, found: System) -> None:
-    """Without a record the system is built again, from BuildKit's cache, and nothing is lost."""
-    record = _record(store, source)
-    content = {
-        "layers": [asdict(one) for one in found.layers],
-        "config": asdict(found.config),
-        "interpreter": found.interpreter,
-    }
-    with contextlib.suppress(OSError):
-        record.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=record.parent, delete=False) as file:
-            json.dump(content, file, indent=2)
-        Path(file.name).replace(record)
-
-
-def _record(store: Store, source: str) -> Path:
-    return store.path / "systems" / f"{source}.json"
-
-
 def _blob(layout: Path, digest: str) -> Path:
     return layout / "blobs/sha256" / digest.removeprefix("sha256:")
 
@@ -231,11 +175,3 @@ def _blob_json(layout: Path, digest: str) -> dict[str, Any]:
         raise _damaged(digest)
     found: dict[str, Any] = json.loads(content)
     return found
-
-
-def _thawed(values: Mapping[str, Any]) -> Config:
-    """The config as it was before it became JSON, in which there are no tuples."""
-    thawed: dict[str, Any] = {
-        name: tuple(one) if isinstance(one, list) else one for name, one in values.items()
-    }
-    return Config(**thawed)

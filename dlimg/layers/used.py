@@ -15,7 +15,7 @@ from dlimg.layers.make import is_large, small_keys, wheel_keys
 from dlimg.layers.own_layer import own_of, part_keys
 from dlimg.layers.sources import source_keys
 from dlimg.layers.store import Store, listed
-from dlimg.layers.system import System, kept, system_key
+from dlimg.layers.systems import System, kept, system_key
 from dlimg.model import Base, BaseSource, Image
 
 _BASE: Final = "io.dlimg.base"

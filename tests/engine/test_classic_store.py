@@ -19,7 +19,8 @@ from dlimg.layers.assemble import Assembled
 from dlimg.layers.intake import take_in
 from dlimg.layers.serve import Content
 from dlimg.layers.store import Store
-from dlimg.layers.system import System, Tools, system
+from dlimg.layers.system import Tools, system
+from dlimg.layers.systems import System
 from dlimg.model import Base, BaseSource
 
 pytestmark = pytest.mark.engine

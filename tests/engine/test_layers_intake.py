@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,10 +25,10 @@ import small
 
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, NoEngine
-from dlimg.layers.bytecode import LABEL, bytecode_key, bytecode_layer
+from dlimg.layers.compiling import LABEL, compile_in, end_compiling
+from dlimg.layers.entry import Entry, arranged
 from dlimg.layers.intake import forget_passing, take_in, visiting
 from dlimg.layers.serve import NAME, Content, serving
-from dlimg.layers.store import Store
 from dlimg.model import Built
 
 pytestmark = pytest.mark.engine
@@ -153,59 +155,87 @@ def test_what_a_killed_dlimg_left_is_forgotten(engine: Engine) -> None:
     assert passing(engine, sha256(manifest)) == []
 
 
-PACKAGES = "/opt/env/lib/python/site-packages"
-FILES = rf"""USER 0
-RUN cd {PACKAGES} && rm -r ./* && mkdir -p p/__pycache__ q && echo 'x = 1' >p/a.py \
-    && echo 'raise SystemExit("imported")' >q/sitecustomize.py && echo 'import q.gone' >z.pth \
-    && echo 'not python at all' >p/bad.py && printf 'x = "\377"' >p/latin.py \
-    && cp p/a.py p/__pycache__/b.py && ln -s a.py p/link.py && touch empty.py
-"""
+START = "opt/env/lib/python/site-packages"
+FILES = {
+    "empty.py": b"",
+    "p/a.py": b"x = 1",
+    "p/bad.py": b"not python at all",
+    "p/latin.py": b'x = "\377"',
+    "q/sitecustomize.py": b'raise SystemExit("executed")',
+}
+COMPILED = {
+    "__pycache__/empty.cpython-313.pyc",
+    "p/__pycache__/a.cpython-313.pyc",
+    "q/__pycache__/sitecustomize.cpython-313.pyc",
+}
+
+
+def sources(files: Mapping[str, bytes]) -> tuple[Entry, ...]:
+    return arranged(
+        Entry(path=f"{START}/{path}", mode=0o644, content=text, owner="")
+        for path, text in files.items()
+    )
+
+
+def byte_code(engine: Engine, image: str, *sets: Mapping[str, bytes]) -> list[dict[str, bytes]]:
+    """What comes out for each set of files, by its path below the library."""
+    with tempfile.TemporaryFile() as spool:
+        places = compile_in(engine, image, "3.13", map(sources, sets), spool)
+
+        def read(offset: int, size: int) -> bytes:
+            spool.seek(offset)
+            return spool.read(size)
+
+        return [
+            {
+                path.removeprefix(f"{START}/"): read(*place)
+                for path, place in places.get(number, {}).items()
+            }
+            for number in range(len(sets))
+        ]
+
+
+def test_byte_code_of_every_file_that_can_be_compiled(engine: Engine, jax_image: Built) -> None:
+    many = {f"many/m{number}.py": b"a = (1, 'text', 2.5)\n" * 9 for number in range(120)}
+    (alone,) = byte_code(engine, jax_image.digest, FILES)
+    assert set(alone) == COMPILED
+    code = alone["p/__pycache__/a.cpython-313.pyc"]
+    assert code[4:8] == b"\1\0\0\0"  # PEP 552: a hash of the source that nobody compares
+    assert b"/opt/env/lib/python3.13/site-packages/p/a.py" in code
+    # It is the same whatever else is compiled, and at which place of the list.
+    first, nothing, again = byte_code(engine, jax_image.digest, many, {"p/bad.py": b"("}, FILES)
+    assert (len(first), nothing, again) == (120, {}, alone)
 
 
 @pytest.fixture(scope="module")
-def packages(engine: Engine, jax_image: Built) -> Iterator[str]:
-    """The system of the real image with a few files for packages."""
-    name = "dlimg-test/bytecode:files"
-    yield str(small.derived(jax_image.planned.reference, FILES, name, engine).id)
+def broken(engine: Engine, jax_image: Built) -> Iterator[str]:
+    """An image whose Python says no, or for one file nothing at all."""
+    name = "dlimg-test/bytecode:broken"
+    said = "[ ! -e /dlimg-bytecode/in/0/hang.py ] || sleep 600; echo no such thing; exit 3"
+    text = f"""USER 0
+RUN rm /usr/local/lib/dlimg/python \\
+    && printf '#!/bin/sh\\n{said}' >/usr/local/lib/dlimg/python \\
+    && chmod 755 /usr/local/lib/dlimg/python
+"""
+    yield str(small.derived(jax_image.planned.reference, text, name, engine).id)
     engine.sdk.images.remove(name)
 
 
-def byte_code(engine: Engine, image: str, folder: Path) -> tuple[str, dict[str, bytes]]:
-    store = Store(path=folder)
-    layer = bytecode_layer(store, bytecode_key([], [], python="3.13"), engine, image)
-    with tarfile.open(store.blob(layer)) as archive:
-        files = {one.name: archive.extractfile(one) for one in archive if one.isfile()}
-        return layer.digest, {path: file.read() for path, file in files.items() if file}
+def test_a_python_that_does_not_run(engine: Engine, broken: str) -> None:
+    with pytest.raises(Negative, match=r"Python ended with 3:\nno such thing"):
+        byte_code(engine, broken, FILES)
+    assert f"bytecode-{os.getpid()}" not in labels(engine)
 
 
-def test_byte_code_of_every_file_that_can_be_compiled(
-    engine: Engine, packages: str, tmp_path: Path
-) -> None:
-    digest, files = byte_code(engine, packages, tmp_path / "1")
-    start = PACKAGES.removeprefix("/")
-    assert set(files) == {
-        f"{start}/__pycache__/empty.cpython-313.pyc",
-        f"{start}/p/__pycache__/a.cpython-313.pyc",
-        f"{start}/q/__pycache__/sitecustomize.cpython-313.pyc",
-    }
-    compiled = files[f"{start}/p/__pycache__/a.cpython-313.pyc"]
-    assert compiled[4:8] == b"\1\0\0\0"  # PEP 552: a hash of the source that nobody compares
-    assert b"/opt/env/lib/python3.13/site-packages/p/a.py" in compiled
-    assert byte_code(engine, packages, tmp_path / "2")[0] == digest
-
-
-def test_a_python_that_does_not_run(engine: Engine, packages: str, tmp_path: Path) -> None:
-    name = "dlimg-test/bytecode:broken"
-    broken = "RUN printf '#!/bin/sh\\necho no such thing; exit 3' >/usr/local/lib/dlimg/python"
-    text = f"USER 0\nRUN rm /usr/local/lib/dlimg/python\n{broken}\n"
-    text += "RUN chmod 755 /usr/local/lib/dlimg/python\n"
-    image = small.derived("dlimg-test/bytecode:files", text, name, engine)
-    assert packages
-    try:
-        with pytest.raises(Negative, match=r"Python ended with 3:\nno such thing"):
-            byte_code(engine, str(image.id), tmp_path)
-    finally:
-        engine.sdk.images.remove(name)
+def test_a_compiler_that_is_killed(engine: Engine, broken: str) -> None:
+    with ThreadPoolExecutor() as pool:
+        ended = pool.submit(byte_code, engine, broken, {"hang.py": b""})
+        deadline = time.monotonic() + 60
+        while not ended.done() and time.monotonic() < deadline:
+            end_compiling(engine)
+            time.sleep(0.1)
+        with pytest.raises(Negative, match="byte code could not be compiled"):
+            ended.result(timeout=60)
     assert f"bytecode-{os.getpid()}" not in labels(engine)
 
 

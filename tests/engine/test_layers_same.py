@@ -20,7 +20,8 @@ from dlimg.draw.dockerfile import EPOCH
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
 from dlimg.layers.store import Store
-from dlimg.layers.system import System, Tools, kept, system, system_source
+from dlimg.layers.system import Tools, system, system_source
+from dlimg.layers.systems import System, kept
 from dlimg.model import Base, Built, Planned
 
 pytestmark = pytest.mark.engine
