@@ -21,7 +21,7 @@ from dlimg.layers.make import is_large, small_keys, wheel_keys
 from dlimg.layers.own_layer import own_of
 from dlimg.layers.splice import splice
 from dlimg.layers.store import Store, find, make
-from dlimg.layers.system import system_key
+from dlimg.layers.systems import system_key
 from dlimg.layers.tar import Head
 from dlimg.layers.upkeep import using
 from dlimg.model import Base, BaseSource, Image, Planned
