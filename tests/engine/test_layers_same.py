@@ -5,10 +5,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import make
 import pytest
@@ -19,6 +18,7 @@ from dlimg.build.secrets import secrets_from
 from dlimg.draw.dockerfile import EPOCH
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
+from dlimg.layers.assemble import BUILDER
 from dlimg.layers.store import Store
 from dlimg.layers.system import Tools, system, system_source
 from dlimg.layers.systems import System, kept
@@ -27,47 +27,55 @@ from dlimg.model import Base, Built, Planned
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("layers")
+# One cell of each family can be compared: it costs minutes, and so is asked for by hand.
+CELLS = os.environ.get("DLIMG_TEST_CELLS", real.CELL).split()
 
 
-@pytest.fixture(scope="module")
-def assembled(engine: Engine, jax_image: Built, folder: Path) -> Iterator[Mapping[str, Any]]:
-    """The same cell built by the other builder, into names that no other test uses."""
-    assert jax_image.digest  # or who comes first would make what the other finds
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """The digests of one cell, as BuildKit has installed it and as it was assembled."""
+
+    installed: str
+    assembled: str
+
+
+@pytest.fixture(scope="module", params=CELLS)
+def pair(
+    engine: Engine, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
+    folder = tmp_path_factory.mktemp("same")
+    digests = {name: built_by(name, request.param, folder) for name in ("buildkit", "layers")}
+    yield Pair(installed=digests["buildkit"], assembled=digests["layers"])
+    for name, digest in digests.items():
+        for tag in engine.sdk.images.get(digest).tags:
+            if tag.startswith(f"dlimg-test-{name}/"):
+                engine.sdk.images.remove(tag)
+
+
+def built_by(builder: str, cell: str, place: Path) -> str:
+    """The digest of the cell, built into names that no other test uses."""
+    folder = place / builder
+    folder.mkdir()
     for name in ("images", "locks"):
         (folder / name).symlink_to(real.ROOT / name)
     text = (real.ROOT / "matrix.yaml").read_text()
-    (folder / "matrix.yaml").write_text(
-        text.replace("registry: dlimg\n", "registry: dlimg-test-layers\n")
-    )
-    words = ["--builder", "layers", "--format", "json", real.CELL]
+    names = f"registry: dlimg-test-{builder}\n"
+    (folder / "matrix.yaml").write_text(text.replace("registry: dlimg\n", names))
     ended = subprocess.run(
-        [sys.executable, "-m", "dlimg", "build", *words],
+        [sys.executable, "-m", "dlimg", "build", "--builder", builder, "--format", "json", cell],
         capture_output=True,
         text=True,
         check=False,
         cwd=folder,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(real.ROOT),
-            "XDG_STATE_HOME": str(folder / "state"),
-            "XDG_CACHE_HOME": str(folder / "cache"),
-        },
+        env={**os.environ, "PYTHONPATH": str(real.ROOT), "XDG_STATE_HOME": str(folder / "state")},
     )
     assert ended.returncode == 0, ended.stderr
     (line,) = json.loads(ended.stdout)
-    yield line
-    for name in engine.sdk.images.get(line["digest"]).tags:
-        if name.startswith("dlimg-test-layers/"):
-            engine.sdk.images.remove(name)
+    return str(line["digest"])
 
 
-def test_the_files_are_the_same(
-    engine: Engine, jax_image: Built, assembled: Mapping[str, Any]
-) -> None:
-    theirs, ours = tree(engine, jax_image.digest), tree(engine, assembled["digest"])
+def test_the_files_are_the_same(engine: Engine, pair: Pair) -> None:
+    theirs, ours = tree(engine, pair.installed), tree(engine, pair.assembled)
     assert len(ours) > 10_000
     assert sum(map(is_byte_code, ours)) > 2_000
     assert set(theirs) ^ set(ours) == set()
@@ -78,11 +86,11 @@ def test_the_files_are_the_same(
     assert {path for path, time in times.items() if time != EPOCH} == {"opt/env/bin/Activate.ps1"}
 
 
-def test_they_are_run_in_the_same_way(
-    engine: Engine, jax_image: Built, assembled: Mapping[str, Any]
-) -> None:
-    theirs = engine.sdk.images.get(jax_image.digest).attrs["Config"]
-    ours = engine.sdk.images.get(assembled["digest"]).attrs["Config"]
+def test_they_are_run_in_the_same_way(engine: Engine, pair: Pair) -> None:
+    theirs = engine.sdk.images.get(pair.installed).attrs["Config"]
+    ours = engine.sdk.images.get(pair.assembled).attrs["Config"]
+    for config, builder in ((theirs, "buildkit"), (ours, BUILDER)):
+        assert config["Labels"].pop("io.dlimg.builder") == builder
     # Docker's note on how Windows is to read a command.
     told = {name: value for name, value in theirs.items() if value and name != "ArgsEscaped"}
     assert {name: value for name, value in ours.items() if value} == told
