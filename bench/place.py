@@ -1,0 +1,196 @@
+"""Where `layers_cost.py` measures: an engine and two registries of its own, wheels on disk.
+
+Everything is in one folder; the engine and what it holds are gone afterwards.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import requests
+
+from dlimg.build.buildkit import build
+from dlimg.build.secrets import Secrets, secrets_from
+from dlimg.commands.drawing import current_images
+from dlimg.commands.project import read_project
+from dlimg.draw.key import key
+from dlimg.engine import private
+from dlimg.engine.bases import base_for
+from dlimg.engine.client import Engine
+from dlimg.engine.home import home_of
+from dlimg.engine.index import open_index
+from dlimg.layers.addresses import addresses, asking
+from dlimg.layers.assemble import assemble
+from dlimg.layers.fetch import Source, fetching
+from dlimg.layers.intake import take_in
+from dlimg.layers.store import Store
+from dlimg.layers.system import Tools, system
+from dlimg.layers.systems import System
+from dlimg.model import Built, Planned, Wheel
+
+ROOT: Final = Path(__file__).parent.parent
+REGISTRY: Final = ROOT / "tests/engine/registry/Dockerfile"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The folder, its engine, what is to be built there, and the wheels for it."""
+
+    folder: Path
+    engine: Engine
+    secrets: Secrets
+    planned: tuple[Planned, ...]
+    wheels: Path
+    environment: Mapping[str, str]
+
+
+@contextmanager
+def opened_place(folder: Path, cells: Sequence[str]) -> Iterator[Place]:
+    """Inside, everything is there that neither side is measured by."""
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = {
+        **{name: text for name, text in os.environ.items() if not name.startswith("DOCKER_")},
+        "DLIMG_ENGINE_HOME": str(folder / "engine"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "XDG_STATE_HOME": str(folder / "state"),
+    }
+    home = home_of(environment)
+    engine = private.up(home, environment=environment, say=print)
+    try:
+        with secrets_from(environment) as secrets:
+            planned = _planned(engine, cells)
+            wheels = _fetched(folder / "wheels", planned, environment)
+            yield Place(
+                folder=folder,
+                engine=engine,
+                secrets=secrets,
+                planned=planned,
+                wheels=wheels,
+                environment=environment,
+            )
+    finally:
+        private.purge(home, say=print)
+
+
+def _planned(engine: Engine, cells: Sequence[str]) -> tuple[Planned, ...]:
+    project = read_project(str(ROOT / "matrix.yaml"))
+    by_id = {cell.id: cell for cell in project.resolution.cells}
+    images = current_images(project, [by_id[name] for name in cells])
+    bases = {
+        image.cell.os.name: base_for(engine, image.cell.os, choice="auto", pins={}, say=print)
+        for image in images
+    }
+    found = ((image, bases[image.cell.os.name]) for image in images)
+    return tuple(Planned(image=image, base=base, key=key(image, base)) for image, base in found)
+
+
+def _fetched(folder: Path, planned: Sequence[Planned], environment: Mapping[str, str]) -> Path:
+    folder.mkdir(exist_ok=True)
+    ask = asking(environment)
+    source = Source(
+        folders=(folder,),
+        folder=folder,
+        addresses=lambda wheels, target: addresses(wheels, target, ask),
+        session=open_index(environment, folder / "index").session,
+        say=print,
+    )
+    wanted: dict[tuple[str, str], list[Wheel]] = {}
+    for lock in (one.image.lock for one in planned):
+        wanted.setdefault((lock.python, lock.platform), []).extend(lock.wheels)
+    with fetching(wanted, source) as locate:
+        for group in wanted.values():
+            for wheel in group:
+                locate(wheel)
+    return folder
+
+
+def kept_system(place: Place, one: Planned, store: Store) -> System:
+    """The image's system in this store: BuildKit makes it once for the engine."""
+    tools = Tools(
+        engine=place.engine,
+        secrets=place.secrets.files,
+        arguments=place.secrets.arguments,
+        on_line=lambda _: None,
+        say=print,
+    )
+    return system(one, store, tools)
+
+
+def system_image(place: Place, one: Planned, store: Store) -> str:
+    """The name of an image in the engine that has the system of this one, and nothing else."""
+    below = kept_system(place, one, store)
+    image = assemble(one, [(layer, "system") for layer in below.layers], below.config)
+    blobs = {layer.digest: store.blob(layer) for layer in image.layers}
+    tag = image.digest.removeprefix("sha256:")[:12]
+    take_in(
+        place.engine,
+        image.manifest,
+        image.digest,
+        {**blobs, image.config_digest: image.config},
+        names=[("bench/system", tag)],
+    )
+    return f"bench/system:{tag}"
+
+
+def registry_image(place: Place) -> str:
+    """A registry's image, on the first image's base."""
+    one = place.planned[0]
+    cell = replace(one.image.cell, family="bench-registry")
+    text = REGISTRY.read_text().replace("debian:trixie-slim", cell.os.image)
+    image = replace(
+        one.image, cell=cell, dockerfile=text, repository="bench/registry", tag="1", aliases=()
+    )
+    wanted = replace(one, image=image, key=sha256(text.encode()).hexdigest())
+    (built,) = build(
+        [wanted],
+        place.engine,
+        jobs=1,
+        secrets=place.secrets,
+        find_links=[],
+        on_progress=lambda _: None,
+    )
+    if not isinstance(built, Built):
+        raise SystemExit("\n".join(built.log))
+    return wanted.reference
+
+
+@contextmanager
+def registry(place: Place, name: str, image: str) -> Iterator[str]:
+    """Inside, the address of an empty registry, whose data lies in the place's folder."""
+    data = place.folder / name
+    container = place.engine.sdk.containers.run(
+        image,
+        detach=True,
+        ports={"5000/tcp": ("127.0.0.1", 0)},
+        volumes={str(data): {"bind": "/var/lib/registry", "mode": "rw"}},
+    )
+    try:
+        container.reload()
+        port = container.ports["5000/tcp"][0]["HostPort"]
+        address = f"127.0.0.1:{port}"
+        _wait(address)
+        yield address
+    finally:
+        container.remove(force=True, v=True)
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def registry_bytes(place: Place, name: str) -> int:
+    """What a registry holds, in bytes."""
+    blobs = place.folder / name / "docker/registry/v2/blobs"
+    return sum(path.stat().st_size for path in blobs.rglob("data"))
+
+
+def _wait(address: str) -> None:
+    for _ in range(100):
+        with suppress(requests.RequestException):
+            if requests.get(f"http://{address}/v2/", timeout=1).ok:
+                return
+        time.sleep(0.1)
+    raise SystemExit(f"no registry answers at {address}")
