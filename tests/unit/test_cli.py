@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -235,16 +236,15 @@ def test_a_reader_that_leaves_changes_no_exit_code(line: str, codes: str) -> Non
 
 
 def cpu_seconds(*words: str) -> float:
-    """The least of five: what else runs on the machine only ever adds."""
-    found = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(found)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.mark.parametrize("word", ["--help", "--version"])
 def test_help_costs_at_most_four_times_an_empty_python(word: str) -> None:
-    assert cpu_seconds("-m", "dlimg", word) <= 4 * cpu_seconds("-c", "pass")
+    # In turn and in the middle: what else runs on the machine makes both slow.
+    pairs = [(cpu_seconds("-m", "dlimg", word), cpu_seconds("-c", "pass")) for _ in range(7)]
+    ours, empty = map(statistics.median, zip(*pairs, strict=True))
+    assert ours <= 4 * empty
