@@ -1,6 +1,6 @@
 """Disk space: what a build will need, whether it is there, and giving back what dlimg took."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -61,16 +61,24 @@ def predicted_bytes(planned: Sequence[Planned]) -> int:
     return round(len(systems) * _SYSTEM_BYTES + cache + images)
 
 
-def layered_bytes(planned: Sequence[Planned]) -> int:
+def layered_bytes(
+    planned: Sequence[Planned],
+    *,
+    kept: Collection[Wheel] = frozenset(),
+    there: Collection[Wheel] = frozenset(),
+) -> int:
     """The same for assembled images: what images share is on the disk once.
 
     Each distinct wheel lies packed in the store and in the engine, and unpacked in the engine;
-    byte code is new to each image.
+    byte code is new to each image. The layers of `kept` wheels are in the store, and those of
+    wheels that are `there` are in the engine, too.
     """
-    wheels = {wheel.sha256: wheel for one in planned for wheel in one.image.lock.wheels}
+    wheels = {wheel for one in planned for wheel in one.image.lock.wheels} - set(there)
     systems = {one.image.cell.os.name for one in planned}
-    once = sum(_unpacked(wheel) + 2 * wheel.size for wheel in wheels.values())
-    return round(len(systems) * _SYSTEM_BYTES + len(planned) * _BYTE_CODE_BYTES + once)
+    unpacked = sum(_unpacked(wheel) for wheel in wheels)
+    packed = sum(wheel.size * (1 if wheel in kept else 2) for wheel in wheels)
+    code = len(planned) * _BYTE_CODE_BYTES
+    return round(len(systems) * _SYSTEM_BYTES + code + unpacked + packed)
 
 
 def check_space(planned: Sequence[Planned], engine: Engine, needed: int) -> None:

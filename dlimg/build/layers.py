@@ -13,9 +13,10 @@ from typing import Final
 
 from dlimg.build.assembling import STEPS, Assembling, Means, Told, assembling, blobs
 from dlimg.build.buildkit import OnProgress, existing, size_of
-from dlimg.build.disk import check_space, layered_bytes
+from dlimg.build.disk import check_space
 from dlimg.build.interrupt import terminable
 from dlimg.build.progress import Progress, Step, advance, ended, failure_log
+from dlimg.build.room import needed
 from dlimg.build.secrets import Secrets
 from dlimg.engine import made
 from dlimg.engine.client import Engine, answering
@@ -63,9 +64,9 @@ def build(
     wanted = [one for one in planned if found[one.reference] is None]
     if not wanted:
         return tuple(built for built in found.values() if built)
-    check_space(wanted, engine, layered_bytes(wanted))
-    forget_passing(engine)
     store = layer_store(engine.environment)
+    check_space(wanted, engine, needed(wanted, engine, store))
+    forget_passing(engine)
     means = Means(engine=engine, store=store, secrets=secrets, find_links=find_links)
     with terminable(), assembling(wanted, means) as assemble:
         site = _Site(engine=engine, store=store, assemble=assemble, report=on_progress)

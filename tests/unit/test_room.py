@@ -1,0 +1,51 @@
+"""How much room assembled images need: less for what is there."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import make
+import pytest
+
+from dlimg.build.room import needed
+from dlimg.engine.client import Engine
+from dlimg.layers.index import Key, Layer
+from dlimg.layers.splice import Spliced
+from dlimg.layers.store import Store
+from dlimg.layers.store import make as make_layer
+from dlimg.model import Wheel
+
+SIZE = 10_000_000
+
+
+def engine(*layers: Layer) -> Engine:
+    """An engine with one image of dlimg's, of these layers."""
+    api = SimpleNamespace(
+        images=lambda **_: [{"Id": "sha256:1"}],
+        inspect_image=lambda _: {"RootFS": {"Layers": [one.diff_id for one in layers]}},
+    )
+    return cast("Engine", SimpleNamespace(sdk=SimpleNamespace(api=api)))
+
+
+def in_store(store: Store, wheel: Wheel) -> Layer:
+    digest = f"sha256:{wheel.sha256}"
+    made = Spliced(digest=digest, size=0, diff_id=digest, unpacked=0)
+    return make_layer(store, Key(kind="wheel", source=wheel.sha256), lambda _: made, print)
+
+
+@pytest.mark.parametrize(
+    ("name", "unpacked"),
+    [
+        ("nvidia-cublas", 0),  # lies lowest: one copy for all images
+        ("torch", 1),  # lies on a system: unpacked once for each of them
+    ],
+)
+def test_what_is_there_needs_no_room(name: str, unpacked: int, tmp_path: Path) -> None:
+    wheel = make.wheel(name, size=SIZE)
+    planned = [make.planned(make.image(locked=make.lock("one", wheels=(wheel,))))]
+    store = Store(path=tmp_path)
+    first = needed(planned, engine(), store)
+    layer = in_store(store, wheel)
+    kept = needed(planned, engine(), store)
+    assert first - kept == SIZE
+    assert (needed(planned, engine(layer), store) == kept) is bool(unpacked)
