@@ -1,15 +1,13 @@
 """One combination of everything that must fit together, as far as it was said."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from dlimg.choose.facts_nouns import Distribution, Gpu
 from dlimg.choose.releases import X86_64, Build, Release
 from dlimg.model import Lock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Combination:
+class Combination(NamedTuple):
     """A framework's release and build, and what it is to run on; what is None or empty is open.
 
     `package` is the word for it in the question (`tensorflow-gpu`), empty for the framework's own.

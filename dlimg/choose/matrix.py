@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from dlimg.errors import Problem
 from dlimg.model import GZIP, StackException
@@ -84,16 +84,14 @@ class Required:
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromisedGpu:
+class PromisedGpu(NamedTuple):
     """A GPU that the images are meant for, as the matrix calls it."""
 
     line: int
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class Accepted(NamedTuple):
     """Findings of `dlimg lint` that are known and stay; `about` is a pattern for their subject."""
 
     line: int

@@ -1,7 +1,7 @@
 """Cells + a machine -> those that run there, best first, and why the others do not."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dlimg.choose.architectures import Code, runs
 from dlimg.choose.cell_question import combination_of
@@ -122,7 +122,7 @@ def _spoken(
     lock = shelf.stack_lock_of(cell.stack.name) if cell.stack else None
     for gpu in wish.gpus or (None,):
         one = combination_of(cell, judge.facts, lock, gpu=gpu, driver=wish.driver)
-        yield gpu, judge.reasons(replace(one, wheels=None, python=cell.python))
+        yield gpu, judge.reasons(one._replace(wheels=None, python=cell.python))
 
 
 def _against(

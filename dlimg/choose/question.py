@@ -1,7 +1,7 @@
 """What a person asks, in the facts' names; and the combinations that it leaves open."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 from typing import Final
@@ -81,7 +81,7 @@ def by_build(ground: Ground, question: Question) -> Iterator[Iterator[Combinatio
             machine=machine,
         )
         places = islice(_places(ground, question, one), _TRIED)
-        yield (replace(one, distribution=system, python=python) for system, python in places)
+        yield (one._replace(distribution=system, python=python) for system, python in places)
 
 
 def builds(

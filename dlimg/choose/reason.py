@@ -1,8 +1,7 @@
 """What a rule says about a combination: against it, for it, or a warning; and its source."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 Stage: TypeAlias = Literal["install", "image", "runtime"]
 Level: TypeAlias = Literal["refusal", "warning", "support"]
@@ -10,8 +9,7 @@ STAGES: Final[tuple[Stage, ...]] = ("install", "image", "runtime")
 _ORDER: Final = {"refusal": 0, "warning": 1, "support": 2}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
+class Reason(NamedTuple):
     """One rule's word, and who says so; only a refusal has a stage `at` which it strikes.
 
     An uncertain one rests on what nobody could confirm: it warns, and never refuses.

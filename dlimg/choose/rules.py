@@ -9,7 +9,7 @@ from datetime import date
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
-from dlimg.choose import rules_cudnn, rules_driver, rules_gpu, rules_image, rules_wheel
+from dlimg.choose import rules_cudnn, rules_driver, rules_gpu, rules_image, rules_life, rules_wheel
 from dlimg.choose.combination import Combination
 from dlimg.choose.facts import Facts
 from dlimg.choose.reason import Reason
@@ -51,7 +51,7 @@ def _rule(name: str, speak: Speak, *reads: Axis) -> Rule:
 def rules(today: date) -> tuple[Rule, ...]:
     """Every rule; those about ends of life need to know the day."""
     wheel, gpu, driver = rules_wheel, rules_gpu, rules_driver
-    cudnn, image = rules_cudnn, rules_image
+    cudnn, image, life = rules_cudnn, rules_image, rules_life
     return (
         _rule("package-name", wheel.package_name, "release", "package", "build", "cuda", "gpu"),
         _rule("python-wheel", wheel.python_wheel, "release", "build", "python"),
@@ -75,8 +75,8 @@ def rules(today: date) -> tuple[Rule, ...]:
         _rule("cudnn-build", cudnn.cudnn_build, "release", "build", "cuda", "cudnn"),
         _rule("cudnn-gpu", cudnn.cudnn_gpu, "build", "cuda", "cudnn", "gpu"),
         _rule("cudnn-cuda", cudnn.cudnn_cuda, "cuda", "cudnn"),
-        _rule("python-life", partial(image.python_life, today), "python"),
-        _rule("system-life", partial(image.system_life, today), "distribution"),
+        _rule("python-life", partial(life.python_life, today), "python"),
+        _rule("system-life", partial(life.system_life, today), "distribution"),
     )
 
 

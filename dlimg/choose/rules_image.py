@@ -1,9 +1,6 @@
-"""Rules about the image: a Python, a base with the CUDA libraries, a compiler; and ends of life."""
-
-from datetime import date
+"""Rules about the image: a Python, a base with the CUDA libraries, a compiler."""
 
 from dlimg.choose.combination import Combination
-from dlimg.choose.ends import End, python_end, system_end
 from dlimg.choose.facts import Facts
 from dlimg.choose.facts_nouns import CudaFact, Distribution
 from dlimg.choose.reason import Reason, against, support, warning
@@ -87,18 +84,3 @@ def compiler_wheel(facts: Facts, one: Combination) -> Reason | None:
     message = f"CUDA {one.cuda} has no wheel with nvcc"
     sure = fact.origin.sure_of("nvcc_wheel")
     return against("compiler-wheel", "image", message, fact.nvcc_source, certain=sure)
-
-
-def python_life(today: date, facts: Facts, one: Combination) -> Reason | None:
-    """A Python past its end of life, or near it."""
-    return _end("python-life", python_end(facts, one.python, today))
-
-
-def system_life(today: date, facts: Facts, one: Combination) -> Reason | None:
-    """A distribution past its end of life, or near it."""
-    system = one.distribution
-    return _end("system-life", system_end(facts, system.distribution, today)) if system else None
-
-
-def _end(rule: str, end: End | None) -> Reason | None:
-    return warning(rule, end.words, end.source, certain=end.certain) if end else None

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Final
 
 from dlimg.choose.numbered import begins, numbers
+from dlimg.choose.plain_pins import admits_plain
 
 # What the names of the time before PEP 600 stand for.
 _OLD: Final = {"manylinux1": "2.5", "manylinux2010": "2.12", "manylinux2014": "2.17"}
@@ -61,10 +62,16 @@ def admits(pin: str, beginning: str) -> bool:
     """
     if pin[0] not in "<>=~!":
         return begins(pin, beginning)
-    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - costs 15 ms
+    return any(_takes(pin, version) for version in _tried(pin, beginning))
 
-    allowed = SpecifierSet(pin)
-    return any(version in allowed for version in _tried(pin, beginning))
+
+def _takes(pin: str, version: str) -> bool:
+    plainly = admits_plain(pin, version)
+    if plainly is not None:
+        return plainly
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - costs 25 ms; no fact needs it
+
+    return version in SpecifierSet(pin)
 
 
 def _tried(pin: str, beginning: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from dlimg.choose.facts import facts_of
 from dlimg.choose.facts_kept import compiled
 from dlimg.choose.gpu_names import capability_named
 from dlimg.commands.printing import out, print_json, print_table
-from dlimg.commands.project import FACTS, read_rows, read_text
+from dlimg.commands.reading import FACTS, read_rows, read_text
 from dlimg.errors import BadInput, nearest
 from dlimg.report.facts import (
     Row,

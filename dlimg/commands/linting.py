@@ -10,7 +10,7 @@ from dlimg.choose.facts import Facts
 from dlimg.choose.read_matrix import parse_matrix
 from dlimg.choose.resolve import Resolution, resolve
 from dlimg.commands.printing import out, print_json, say
-from dlimg.commands.project import read_facts, read_text
+from dlimg.commands.reading import read_facts, read_text
 from dlimg.errors import BadInput, nearest
 from dlimg.lint.catalogue import RULES, Linted, lint
 from dlimg.lint.finding import Ground, Severity

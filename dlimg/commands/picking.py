@@ -15,7 +15,8 @@ from dlimg.choose.machine import Machine, SeenGpu
 from dlimg.choose.pick import Picked, Shelf, Wish, pick
 from dlimg.choose.rules import rules
 from dlimg.commands.printing import out, print_json, print_table, say
-from dlimg.commands.project import Project, read_facts, read_project
+from dlimg.commands.project import Project, read_project
+from dlimg.commands.reading import read_facts
 from dlimg.draw.tags import repository, tag
 from dlimg.engine.folders import state_folder
 from dlimg.errors import BadInput

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Final, Literal
 
 from dlimg.choose.compression import asked
-from dlimg.choose.facts import Facts, facts_of
-from dlimg.choose.facts_kept import Rows, uncompiled
+from dlimg.choose.facts import Facts
 from dlimg.choose.read_matrix import parse_matrix
 from dlimg.choose.resolve import Resolution, resolve
 from dlimg.choose.select import in_group, select
-from dlimg.errors import BadInput
+from dlimg.commands.reading import read_facts, read_text
 from dlimg.model import NOTHING, Cell
 
-FACTS: Final = Path(__file__).parent.parent / "facts"
 # What a matrix is resolved with.
 RESOLVING: Final = ("cuda", "distributions", "jax", "pythons", "tensorflow", "torch")
 DEFAULT: Final = "default"
@@ -61,27 +59,6 @@ def read_project(
     return Project(root=path.parent, resolution=resolution)
 
 
-def read_facts(*subjects: str) -> Facts:
-    """The facts about these subjects; about all of them where none is named.
-
-    Raises BadInput where a file is not as it should be.
-    """
-    names = subjects or [path.stem for path in sorted(FACTS.glob("*.yaml"))]
-    return facts_of({f"{name}.yaml": read_rows(name) for name in names})
-
-
-def read_rows(subject: str) -> Rows:
-    """The rows of one subject: from its JSON, unless somebody has changed the YAML since."""
-    text = read_text(FACTS / f"{subject}.yaml")
-    kept = FACTS / "compiled" / f"{subject}.json"
-    rows = uncompiled(read_text(kept), text) if kept.exists() else None
-    if rows is None:
-        from dlimg.choose.facts_text import rows_of  # noqa: PLC0415 - seldom, and slow
-
-        rows = rows_of(text, f"{subject}.yaml")
-    return rows
-
-
 def _digests(locks: Path) -> Mapping[str, str]:
     """The pinned digests of base images, where there are any."""
     if not (locks / "bases.json").exists():
@@ -89,19 +66,6 @@ def _digests(locks: Path) -> Mapping[str, str]:
     from dlimg.lock.store import read_bases  # noqa: PLC0415 - `list` is fast without it
 
     return read_bases(locks)
-
-
-def read_text(path: Path) -> str:
-    """The text of a file. Raises BadInput where there is none, or where it is not UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        hint = "run in the project's folder, or name the file with --matrix"
-        raise BadInput("there is no such file", where=str(path), hint=hint) from error
-    except UnicodeDecodeError as error:
-        raise BadInput(f"not UTF-8 text: {error.reason}", where=str(path)) from error
-    except OSError as error:
-        raise BadInput(f"cannot be read: {error.strerror}", where=str(path)) from error
 
 
 def chosen(project: Project, arguments: Namespace, *, otherwise: str = "") -> tuple[Cell, ...]:

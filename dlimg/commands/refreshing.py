@@ -12,7 +12,7 @@ from dlimg.choose.facts_text import rows_of
 from dlimg.choose.facts_written import with_row
 from dlimg.choose.grown import Difference, differences, fresh
 from dlimg.commands.printing import out, say
-from dlimg.commands.project import FACTS, read_text
+from dlimg.commands.reading import FACTS, read_text
 from dlimg.engine.folders import cache_folder
 from dlimg.engine.frameworks import FRAMEWORKS, Framework
 from dlimg.engine.index import open_index

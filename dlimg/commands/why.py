@@ -16,7 +16,7 @@ from dlimg.choose.question import Question
 from dlimg.choose.rules import rules
 from dlimg.choose.why import Answer, answer
 from dlimg.commands.printing import out, print_json
-from dlimg.commands.project import read_facts
+from dlimg.commands.reading import read_facts
 from dlimg.errors import BadInput
 from dlimg.report.why import answer_json, answer_text
 
@@ -108,6 +108,7 @@ def _cuda(facts: Facts, said: str, asked_for: str) -> str:
 
 def _with_options(facts: Facts, question: Question, arguments: Namespace) -> Question:
     """The question with what the options say. Raises BadInput where they contradict each other."""
+    refuse_empty(arguments, _ASKED)
     given = replace(
         question,
         cudnn=asked.cudnn_named(arguments.cudnn) if arguments.cudnn else "",
@@ -131,6 +132,13 @@ def _legacy(text: str, arguments: Namespace, today: date) -> Answer | None:
     refuse_options(arguments, _ASKED, "an old environment says all of it by itself")
     found = read_facts()
     return legacy_answer(Judge(found, rules(today)), legacy, today)
+
+
+def refuse_empty(arguments: Namespace, names: tuple[str, ...]) -> None:
+    """Raises BadInput for an option that says nothing, as of a variable that was never set."""
+    empty = [f"--{name}" for name in names if getattr(arguments, name) == ""]
+    if empty:
+        raise BadInput(f"{', '.join(empty)}: nothing is said", hint="give a value, or leave it out")
 
 
 def refuse_options(arguments: Namespace, names: tuple[str, ...], why: str) -> None:

@@ -19,7 +19,8 @@ from dlimg.choose.reason import against, refusals, warning
 from dlimg.choose.rules import rules
 from dlimg.choose.select import select
 from dlimg.choose.why import Answer, answered
-from dlimg.commands.project import Project, read_facts, read_project
+from dlimg.commands.project import Project, read_project
+from dlimg.commands.reading import read_facts
 from dlimg.commands.why import facts_for, refuse_options
 from dlimg.errors import BadInput
 from dlimg.lock.store import read_lock

@@ -5,11 +5,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-_COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_COLOURS: Final = r"\x1b\[[0-9;?]*[ -/]*[@-~]"
 # What XML 1.0 forbids even as a character reference, and what a terminal takes for a command.
-_FORBIDDEN: Final = re.compile(
-    r"[^\t\n\r\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-)
+_FORBIDDEN: Final = r"[^\t\n\r\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 # What JSON may hold as it is, and a terminal takes for a command all the same.
 _COMMANDS: Final = re.compile("[\x7f-\x9f]")
 
@@ -44,7 +42,9 @@ def counted(number: int, word: str) -> str:
 
 def clean(text: str) -> str:
     """What a program printed, without colours; control characters are U+FFFD."""
-    return _FORBIDDEN.sub("\ufffd", _COLOURS.sub("", text))
+    if text.isascii() and text.isprintable():
+        return text  # most of it is, and the second pattern takes 4 ms to compile
+    return re.sub(_FORBIDDEN, "\ufffd", re.sub(_COLOURS, "", text))
 
 
 def json_text(value: object) -> str:

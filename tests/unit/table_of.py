@@ -15,7 +15,7 @@ from dlimg.choose.judge import Judge
 from dlimg.choose.rules import rules
 from dlimg.choose.why import Answer
 from dlimg.cli import parser
-from dlimg.commands.project import read_facts
+from dlimg.commands.reading import read_facts
 from dlimg.commands.why import asked_in
 
 TODAY = date(2026, 11, 21)

@@ -16,7 +16,7 @@ from dlimg.choose.facts_schema import schema
 from dlimg.choose.facts_text import rows_of
 from dlimg.choose.facts_written import row_lines, with_row
 from dlimg.choose.releases import PYPI, X86_64, Build
-from dlimg.commands.project import FACTS, read_facts, read_rows
+from dlimg.commands.reading import FACTS, read_facts, read_rows
 from dlimg.errors import BadInput
 
 PATHS = sorted(FACTS.glob("*.yaml"))

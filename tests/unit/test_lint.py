@@ -15,7 +15,7 @@ from dlimg.choose.facts_nouns import Gpu
 from dlimg.choose.read_matrix import parse_matrix
 from dlimg.choose.resolve import resolve
 from dlimg.cli import main
-from dlimg.commands.project import read_facts
+from dlimg.commands.reading import read_facts
 from dlimg.lint.catalogue import RULES, Linted, lint
 from dlimg.lint.finding import Asked, Finding, Ground, Offer, Severity
 from dlimg.lint.pages import pages

@@ -18,7 +18,7 @@ from dlimg.choose.resolve import resolve
 from dlimg.choose.rules import rules
 from dlimg.cli import main
 from dlimg.commands.picking import on_machine
-from dlimg.commands.project import read_facts
+from dlimg.commands.reading import read_facts
 from dlimg.errors import Problem
 from dlimg.model import Lock
 from dlimg.proof import Evidence, Status, Verdict

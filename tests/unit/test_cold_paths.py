@@ -1,0 +1,103 @@
+"""What commands import, which is most of what they cost; and that pins are judged all the same."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+from dlimg.choose.plain_pins import admits_plain
+
+ROOT: Final = Path(__file__).parent.parent.parent
+FACTS: Final = ROOT / "dlimg/facts/compiled"
+HEAVY: Final = {
+    "asyncio",
+    "concurrent.futures",
+    "docker",
+    "jinja2",
+    "packaging",
+    "requests",
+    "rich",
+}
+ADVICE: Final = HEAVY | {"dlimg.lock.lockfile", "subprocess"}
+
+
+def modules(*words: str) -> set[str]:
+    """What a fresh Python has imported after this command."""
+    script = (
+        "import sys\nfrom dlimg.cli import main\n"
+        "try:\n main(sys.argv[1:])\nexcept SystemExit:\n pass\n"
+        "print('imported:', *sys.modules)"
+    )
+    argv = [sys.executable, "-c", script, *words]
+    ended = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(ended.stdout.rpartition("imported:")[2].split())
+
+
+@pytest.mark.parametrize(
+    ("words", "never"),
+    [
+        (("--help",), HEAVY | {"dlimg.model", "yaml", "pathlib", "json"}),
+        (("list",), HEAVY | {"subprocess", "dlimg.choose.judge", "dlimg.choose.ends"}),
+        (("list", "--dropped"), HEAVY | {"subprocess", "dlimg.choose.judge"}),
+        (("why", "torch==2.6.0", "--cuda", "12.4"), ADVICE | {"yaml", "dlimg.choose.resolve"}),
+        (("why", "jax==0.12.0", "--gpu", "K80"), ADVICE | {"yaml", "dlimg.choose.resolve"}),
+        (("facts", "gpus"), ADVICE | {"yaml", "dlimg.choose.resolve"}),
+    ],
+)
+def test_a_command_does_not_import_what_it_does_not_need(
+    words: tuple[str, ...], never: set[str]
+) -> None:
+    imported = modules(*words)
+    assert "dlimg.cli" in imported
+    assert not imported & never
+
+
+def pins(value: object) -> Iterator[str]:
+    """Every pin in a tree of facts."""
+    if isinstance(value, list):
+        for one in value:
+            yield from pins(one)
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from _texts(one) if name == "pins" else pins(one)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _texts(one)
+
+
+KNOWN: Final = sorted(
+    {pin for path in FACTS.glob("*.json") for pin in pins(json.loads(path.read_text()))}
+)
+RANGES: Final = [pin for pin in KNOWN if pin[0] in "<>=~!"]
+
+
+def test_all_ranges_in_the_facts_are_plain() -> None:
+    assert len(RANGES) > 30
+    assert None not in {admits_plain(pin, "12.4") for pin in RANGES}
+
+
+@pytest.mark.parametrize(
+    "pin", [*RANGES, "==13.2.*", "!=12.*", "~=12.4", "~=12.4.1", "== 12.4", "<13,>=12,!=12.4.1"]
+)
+def test_plain_pins_are_judged_as_packaging_judges_them(pin: str) -> None:
+    numbers = ["2.18", "3.8", "3.8.5", "3.9", "9", "9.1", "9.10.2.21", "10.9999", "11.2.3", "12"]
+    numbers += ["12.0", "12.4", "12.4.0", "12.4.1", "12.5", "13.0", "13.1.1.3", "13.2", "13.2.7"]
+    for version in numbers:
+        assert admits_plain(pin, version) is (version in SpecifierSet(pin)), version
+
+
+@pytest.mark.parametrize(
+    ("pin", "version"), [(">=12.0rc1", "12.1"), ("===12", "12"), (">=12", "12.1b2"), ("~=1", "1")]
+)
+def test_what_is_not_plain_is_left_to_packaging(pin: str, version: str) -> None:
+    assert admits_plain(pin, version) is None
