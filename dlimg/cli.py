@@ -1,7 +1,7 @@
 """The command line: words in, one command called, an exit code out.
 
-Only argparse is imported here; a command's module is imported when that command runs, so that
-`--help` and `--version` stay cheap.
+Only argparse is imported here; a command's words are added when they are asked for, and its
+module is imported when it runs, so that `--help` and `--version` stay cheap.
 """
 
 import argparse
@@ -9,11 +9,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn
 
-from dlimg import __version__, options
+from dlimg import __version__
 
 DESCRIPTION: Final = "Container images for deep learning: one matrix in, tested images out."
 INTERRUPTED: Final = 130
@@ -32,12 +32,58 @@ exit codes:
 """
 
 
+# Each command, its module, and what it is about; in the order in which they are listed.
+COMMANDS: Final = (
+    ("list", "listing", "Show the cells of the matrix."),
+    ("show", "showing", "Show one cell: its wheels, tags and how to run it."),
+    ("size", "sizing", "Show what images are made of, share, and cost to pull."),
+    ("checks", "showing", "List the checks, and for how many cells each of them is."),
+    ("facts", "facts", "Show what is known of GPUs, CUDA and frameworks, with sources."),
+    ("why", "why", "Say whether a combination works, which rules say so, and what else would."),
+    ("pick", "picking", "Say which tag runs on a GPU and driver, and why others do not."),
+    ("lint", "linting", "Hold the matrix and its locks against the facts."),
+    ("lock", "locking", "Resolve cells to exact wheels, and write them down."),
+    ("render", "drawing", "Write the Dockerfile of each locked cell."),
+    ("plan", "drawing", "Show what would be built, as data."),
+    ("build", "making", "Build and tag images."),
+    ("test", "making", "Build what is missing, then run the checks in containers."),
+    ("publish", "making", "Build, test, and push what passed."),
+    ("bench-gpu", "bench", "Measure the GPU, in containers or with --bare; keeps no evidence."),
+    ("inspect", "inspecting", "Show any image: what is in it, and all its evidence."),
+    ("engine", "keeping", "Dlimg's own container engine."),
+    (
+        "prune",
+        "keeping",
+        "Remove images and build cache that dlimg made in the engine (layers prune: on disk).",
+    ),
+    ("layers", "layers", "The store of layers that images are assembled from."),
+)
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse whose refusals look like all other refusals of dlimg."""
 
     def error(self, message: str) -> NoReturn:
         sys.stderr.write(f"dlimg: {message}\n  hint: `{self.prog} --help` shows what there is\n")
         raise SystemExit(2)
+
+
+class _Later:
+    """The parser of a command, made with all its words when something is asked of it."""
+
+    def __init__(self, **keywords: Any) -> None:  # noqa: ANN401 - as argparse has them
+        self._keywords = keywords
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._made, name)
+
+    @cached_property
+    def _made(self) -> argparse.ArgumentParser:
+        from dlimg.words import add_words  # noqa: PLC0415 - not for --help
+
+        one = _Parser(**self._keywords)
+        add_words(one, one.prog.rpartition(" ")[2])
+        return one
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,30 +99,13 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--matrix", default="matrix.yaml", metavar="FILE", help="the matrix (matrix.yaml)"
     )
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    _choosing(commands)
-    _knowing(commands)
-    _advising(commands)
-    _drawing(commands)
-    _making(commands)
-    _keeping(commands)
-    _storing(commands)
+    later: Any = _Later
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=later)
+    for name, _, about in COMMANDS:
+        commands.add_parser(
+            name, help=about, description=about, allow_abbrev=False, formatter_class=_formatter
+        )
     return top
-
-
-# At run time argparse's class takes no parameter.
-if TYPE_CHECKING:
-    Commands: TypeAlias = argparse._SubParsersAction[_Parser]  # noqa: SLF001
-else:
-    Commands = object
-
-
-def _command(commands: Commands, name: str, module: str, about: str) -> argparse.ArgumentParser:
-    one = commands.add_parser(
-        name, help=about, description=about, allow_abbrev=False, formatter_class=_formatter
-    )
-    one.set_defaults(module=module)
-    return one
 
 
 @cache
@@ -93,193 +122,6 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
     return argparse.HelpFormatter(prog, width=_width())
 
 
-def _choosing(commands: Commands) -> None:
-    one = _command(commands, "list", "listing", "Show the cells of the matrix.")
-    options.patterns(one)
-    one.add_argument("--dropped", action="store_true", help="show what was dropped, and why")
-    options.output_format(one)
-    one = _command(
-        commands, "show", "showing", "Show one cell: its wheels, tags and how to run it."
-    )
-    one.add_argument("cell", metavar="CELL", help="its id, or a pattern that fits no other")
-    options.output_format(one)
-    one = _command(
-        commands, "size", "sizing", "Show what images are made of, share, and cost to pull."
-    )
-    options.patterns(one)
-    one.add_argument(
-        "--having",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="show what a machine pulls that has these images already",
-    )
-    one.add_argument("--svg", metavar="FILE", help="also write a picture of all layers to FILE")
-    options.output_format(one)
-    one = _command(
-        commands, "checks", "showing", "List the checks, and for how many cells each of them is."
-    )
-    options.patterns(one)
-    options.own_checks(one)
-    options.output_format(one)
-
-
-def _advising(commands: Commands) -> None:
-    one = _command(
-        commands,
-        "why",
-        "why",
-        "Say whether a combination works, which rules say so, and what else would.",
-    )
-    options.question(one)
-    options.output_format(one)
-    one = _command(
-        commands,
-        "pick",
-        "picking",
-        "Say which tag runs on a GPU and driver, and why others do not.",
-    )
-    one.add_argument("family", nargs="?", metavar="FAMILY", help="of this family only")
-    options.machine(one)
-    one.add_argument("--all", action="store_true", help="every Python, system and flavour, too")
-    options.output_format(one)
-    one = _command(commands, "lint", "linting", "Hold the matrix and its locks against the facts.")
-    one.add_argument(
-        "--format", choices=("text", "json", "github"), default="text", help="how to print (text)"
-    )
-    one.add_argument("--strict", action="store_true", help="warnings fail, too")
-    one.add_argument(
-        "--index", action="store_true", help="also ask the package index and registries"
-    )
-    one.add_argument("--explain", metavar="ID", help="print the page of a finding, and end")
-    one.add_argument("--pages", metavar="DIR", help="write the pages of all findings, and end")
-
-
-def _knowing(commands: Commands) -> None:
-    one = _command(
-        commands, "facts", "facts", "Show what is known of GPUs, CUDA and frameworks, with sources."
-    )
-    one.add_argument("subject", nargs="?", metavar="SUBJECT", help="one of them; none: all")
-    one.add_argument("names", nargs="*", metavar="NAME", help='rows of it, e.g. "RTX 4090", 2.6.0')
-    one.add_argument(
-        "--keep", action="store_true", help="write the JSON beside edited YAML, and nothing else"
-    )
-    one.add_argument(
-        "--refresh", action="store_true", help="ask the package index; add rows for new releases"
-    )
-    one.add_argument("--check", action="store_true", help="with --refresh: write nothing")
-    one.add_argument("--commit", action="store_true", help="with --refresh: a commit for each row")
-    options.output_format(one)
-
-
-def _drawing(commands: Commands) -> None:
-    one = _command(
-        commands, "lock", "locking", "Resolve cells to exact wheels, and write them down."
-    )
-    options.patterns(one)
-    one.add_argument("--check", action="store_true", help="only say whether locks are current")
-    one.add_argument("--upgrade", action="store_true", help="resolve anew what is current, too")
-    one.add_argument(
-        "--bases", action="store_true", help="pin the registry's digests of base images instead"
-    )
-    options.engine_choice(one)
-    options.find_links(one)
-    one = _command(commands, "render", "drawing", "Write the Dockerfile of each locked cell.")
-    options.patterns(one)
-    one.add_argument("--check", action="store_true", help="only say whether they are current")
-    one = _command(commands, "plan", "drawing", "Show what would be built, as data.")
-    options.patterns(one)
-    options.base(one)
-    options.builder(one)
-    options.output_format(one, "bake", "github")
-
-
-def _making(commands: Commands) -> None:
-    for name, about in (
-        ("build", "Build and tag images."),
-        ("test", "Build what is missing, then run the checks in containers."),
-        ("publish", "Build, test, and push what passed."),
-        ("bench-gpu", "Measure the GPU, in containers or with --bare; keeps no evidence."),
-    ):
-        one = _command(commands, name, "bench" if name == "bench-gpu" else "making", about)
-        options.patterns(one)
-        one.add_argument("--jobs", type=int, default=2, metavar="N", help="builds at once (2)")
-        options.base(one)
-        options.builder(one)
-        options.compression(one)
-        options.find_links(one)
-        options.engine_choice(one)
-        options.output_format(one)
-        options.report(one)
-        if name == "build":
-            options.recording(one)
-        if name != "build":
-            one.add_argument(
-                "--device", metavar="NAME", help="the GPU to use, by its CDI name (found by itself)"
-            )
-        if name in ("test", "publish"):
-            options.own_checks(one)
-        if name in ("test", "bench-gpu"):
-            options.bare(one)
-        if name == "publish":
-            one.add_argument("--to", required=True, metavar="REGISTRY", help="e.g. ghcr.io/team")
-            one.add_argument(
-                "--require",
-                choices=("gpu", "no-gpu"),
-                default="gpu",
-                help="whether a CUDA image must have passed its checks on a GPU (gpu)",
-            )
-            one.add_argument(
-                "--no-evidence",
-                action="store_true",
-                help="lay no evidence beside the image, for a registry that takes none",
-            )
-
-
-def _keeping(commands: Commands) -> None:
-    one = _command(
-        commands, "inspect", "inspecting", "Show any image: what is in it, and all its evidence."
-    )
-    one.add_argument(
-        "reference", metavar="REF", help="one in the engine, or HOST/NAME:TAG at a registry"
-    )
-    options.output_format(one)
-    one = _command(commands, "engine", "keeping", "Dlimg's own container engine.")
-    one.add_argument(
-        "action",
-        choices=("up", "status", "down", "purge"),
-        help="start it; say whether it runs; stop it; stop it and remove all that it holds",
-    )
-    options.output_format(one)
-    about = "Remove images and build cache that dlimg made in the engine (layers prune: on disk)."
-    one = _command(commands, "prune", "keeping", about)
-    options.output_format(one)
-
-
-def _storing(commands: Commands) -> None:
-    about = "The store of layers that images are assembled from."
-    top = _command(commands, "layers", "layers", about)
-    actions = top.add_subparsers(
-        dest="action", metavar="ACTION", parser_class=_Parser, required=True
-    )
-    one = _command(actions, "list", "layers", "Show what is kept, and which cells use it.")
-    options.output_format(one)
-    one = _command(
-        actions, "verify", "layers", "Read every byte; what is damaged is named and removed."
-    )
-    options.output_format(one)
-    one = _command(actions, "prune", "layers", "Remove what no cell of the matrix uses.")
-    one.add_argument("--all", action="store_true", help="remove what cells use, too")
-    options.output_format(one)
-    one = _command(
-        actions, "export", "layers", "Write assembled images as an OCI layout that others read."
-    )
-    one.add_argument("patterns", nargs="+", metavar="PATTERN", help="cells, by id")
-    one.add_argument("folder", metavar="FOLDER", help="a new one, or a layout to add to")
-    options.compression(one)
-    options.output_format(one)
-
-
 def main(words: Sequence[str]) -> int:
     """The exit code of one command."""
     arguments = parser().parse_args(words)
@@ -288,11 +130,12 @@ def main(words: Sequence[str]) -> int:
         return 2
     from dlimg.commands.failing import guarded  # noqa: PLC0415 - not for --help
 
+    module = next(module for name, module, _ in COMMANDS if name == arguments.command)
     if arguments.command == "test" and (arguments.bare, arguments.python) != (None, None):
-        arguments.module = "bare"
+        module = "bare"
     if arguments.command == "build" and arguments.verify:
-        arguments.module = "verifying"
-    run = import_module(f"dlimg.commands.{arguments.module}").run
+        module = "verifying"
+    run = import_module(f"dlimg.commands.{module}").run
     return guarded(run, arguments, os.environ)
 
 

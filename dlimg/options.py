@@ -129,3 +129,9 @@ def recording(one: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="assemble anew what FILE has, in an empty store, and say what comes out differently",
     )
+
+
+def device(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--device", metavar="NAME", help="the GPU to use, by its CDI name (found by itself)"
+    )

@@ -5,7 +5,6 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from dlimg.build.builders import against_assembling, choice
 from dlimg.commands.printing import out, print_json, print_table, say
 from dlimg.commands.project import Project, chosen, read_project
 from dlimg.draw.bake import TARGETS_PER_FILE, bake_files
@@ -149,6 +148,11 @@ def _replace(path: Path, text: str) -> None:
 def _plan(
     project: Project, cells: Sequence[Cell], arguments: Namespace, environment: Mapping[str, str]
 ) -> None:
+    from dlimg.build.builders import (  # noqa: PLC0415 - all of Docker's SDK: not for `render`
+        against_assembling,
+        choice,
+    )
+
     images = tuple(locked_images(project, cells))
     missing = len(cells) - len(images)
     if missing and (arguments.patterns or arguments.group):

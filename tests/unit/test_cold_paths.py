@@ -11,6 +11,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from dlimg.choose.plain_pins import admits_plain
+from dlimg.cli import COMMANDS, parser
 
 ROOT: Final = Path(__file__).parent.parent.parent
 FACTS: Final = ROOT / "dlimg/facts/compiled"
@@ -41,9 +42,10 @@ def modules(*words: str) -> set[str]:
 @pytest.mark.parametrize(
     ("words", "never"),
     [
-        (("--help",), HEAVY | {"dlimg.model", "yaml", "pathlib", "json"}),
+        (("--help",), HEAVY | {"dlimg.words", "dlimg.model", "yaml", "pathlib", "json"}),
         (("list",), HEAVY | {"subprocess", "dlimg.choose.judge", "dlimg.choose.ends"}),
         (("list", "--dropped"), HEAVY | {"subprocess", "dlimg.choose.judge"}),
+        (("render", "--check"), {"docker", "requests", "rich", "concurrent.futures.process"}),
         (("why", "torch==2.6.0", "--cuda", "12.4"), ADVICE | {"yaml", "dlimg.choose.resolve"}),
         (("why", "jax==0.12.0", "--gpu", "K80"), ADVICE | {"yaml", "dlimg.choose.resolve"}),
         (("facts", "gpus"), ADVICE | {"yaml", "dlimg.choose.resolve"}),
@@ -55,6 +57,26 @@ def test_a_command_does_not_import_what_it_does_not_need(
     imported = modules(*words)
     assert "dlimg.cli" in imported
     assert not imported & never
+
+
+@pytest.mark.parametrize("words", [["list"], ["why", "torch"], ["layers", "list"]])
+def test_only_the_command_that_was_asked_for_gets_its_words(words: list[str]) -> None:
+    top = parser()
+    assert top.parse_args(words).command == words[0]
+    [commands] = [each.choices for each in top._actions if isinstance(each.choices, dict)]  # noqa: SLF001
+    assert [name for name, later in commands.items() if "_made" in vars(later)] == [words[0]]
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in COMMANDS])
+def test_every_command_has_words_and_a_module(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args([name, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: dlimg {name}" in capsys.readouterr().out
+    module = next(module for each, module, _ in COMMANDS if each == name)
+    assert (ROOT / f"dlimg/commands/{module}.py").is_file()
 
 
 def pins(value: object) -> Iterator[str]:
