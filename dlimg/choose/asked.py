@@ -1,6 +1,7 @@
 """The names that people use -> those of the facts. Every refusal has the nearest right spelling."""
 
 import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from dlimg.choose.facts import Facts
@@ -25,7 +26,7 @@ _MACHINES: Final = {
     **dict.fromkeys(("aarch64", "arm64", "armv8", "sbsa"), AARCH64),
 }
 _REQUIREMENT: Final = re.compile(
-    r"(?P<name>[a-z]+(?:-[a-z]+)*)(?:\[(?P<extra>[a-z0-9-]*)\])?"
+    r"(?P<name>[a-z]+(?:-[a-z]+)*)(?:\[(?P<extra>[a-z0-9_-]*)\])?"
     r"(?:(?:\s*===?\s*|\s*[=@:]\s*|\s+|-)?"
     r"v?(?P<version>[0-9][0-9a-z.]*)(?:\+(?P<local>[a-z0-9.]+))?)?"
 )
@@ -61,9 +62,18 @@ def requirement_named(text: str) -> Named:
     name, extra = found["name"], found["extra"] or ""
     if name not in FRAMEWORKS:
         raise BadInput(f"no facts about {name!r}", hint=nearest(name, FRAMEWORKS))
-    said = found["local"] or (extra if extra.startswith("cuda") else "")
+    said = found["local"] or _extra_named(text, extra)
     package = name if name in ("tensorflow-gpu", "tensorflow-cpu") else ""
     return Named(FRAMEWORKS[name], package, found["version"] or "", said)
+
+
+def _extra_named(text: str, extra: str) -> str:
+    """`cuda12` of `cuda12_local`, `cpu`; raises BadInput for what runs on no NVIDIA GPU."""
+    if re.match(r"tpu|rocm|k8s", extra):
+        hint = "jax[cuda12], jax[cuda13] and jax[cpu] can be asked for"
+        raise BadInput(f"no facts about the {extra} of {text!r}", hint=hint)
+    found = re.match(r"cuda[0-9]*|cpu$", extra)
+    return found[0] if found and found[0] != "cuda" else ""
 
 
 def version_named(facts: Facts, framework: str, text: str) -> str:
@@ -81,15 +91,16 @@ def version_named(facts: Facts, framework: str, text: str) -> str:
     if fitting:
         return newest(fitting)
     ordered = sorted(known, key=numbers)
-    near = sorted(known, key=lambda version: _distance(version, text))[:3]
     span = f"they have {ordered[0]} to {ordered[-1]}" if ordered else "they have none"
-    hint = f"{span}; nearest: {', '.join(near)}"
+    hint = f"{span}; nearest: {', '.join(_around(known, text))}"
     raise BadInput(f"no facts about {framework} {text}", hint=hint)
 
 
-def _distance(version: str, text: str) -> tuple[int, ...]:
-    here, there = (*numbers(version), 0, 0)[:3], (*numbers(text), 0, 0)[:3]
-    return tuple(abs(one - other) for one, other in zip(here, there, strict=True))
+def _around(known: Iterable[str], text: str) -> list[str]:
+    """The two on each side of a version that is not there, the older first."""
+    ordered = sorted(known, key=numbers)
+    older = [version for version in ordered if numbers(version) < numbers(text)]
+    return [*older[-2:][::-1], *ordered[len(older) :][:2]]
 
 
 def cuda_named(facts: Facts, text: str) -> str:
@@ -100,13 +111,16 @@ def cuda_named(facts: Facts, text: str) -> str:
     found = _CUDA.fullmatch(words)
     if not found:
         raise BadInput(f"{text!r} is no CUDA", hint="write e.g. 12.4, cu124 or cpu")
-    parts = _undotted(found["number"]).split(".")
+    number = _undotted(found["number"])
+    if number != found["number"] and number not in facts.cuda and words == found["number"]:
+        number = words  # 99 is no 9.9
+    parts = number.split(".")
     if len(parts) == 1 and any(begins(one, parts[0]) for one in facts.cuda):
         return parts[0]
     minor = ".".join(parts[:2])
     if minor not in facts.cuda:
-        near = sorted(facts.cuda, key=lambda one: _distance(one, minor))[:2]
-        raise BadInput(f"no facts about CUDA {minor}", hint=f"nearest: {', '.join(near)}")
+        hint = f"nearest: {', '.join(_around(facts.cuda, minor))}"
+        raise BadInput(f"no facts about CUDA {minor}", hint=hint)
     return minor
 
 
@@ -176,7 +190,7 @@ def system_names(one: Distribution) -> tuple[str, ...]:
             found.append(vendor)
         if vendor == "rocky":
             # The same C library and Python, under another name.
-            found += [f"rhel{number}", f"alma{number}"]
+            found += [f"rhel{number}", f"alma{number}", f"ubi{number}", f"oracle{number}"]
     return tuple(found)
 
 

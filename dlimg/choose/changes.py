@@ -69,6 +69,9 @@ def offer(question: Question, one: Combination) -> Offer:
 
 def _changes(question: Question, one: Combination) -> Iterator[tuple[float, str]]:
     """What differs from what was asked for, with its cost; what was left open costs nothing."""
+    if question.package and one.build and one.build.package != question.package:
+        # The name alone: what it costs is told by what else changes.
+        yield 0.0, f"{question.package} -> {one.build.package}"
     if one.version != question.version:
         cost = version_cost(question.version, one.version)
         yield cost, f"{one.framework} {question.version} -> {one.version}"

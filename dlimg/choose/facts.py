@@ -25,6 +25,7 @@ from dlimg.errors import BadInput, Problem, nearest
 
 __all__ = ["CudaFact", "Distribution", "Facts", "Release", "facts_of", "parse_facts"]
 T = TypeVar("T")
+_NO_SUCH_GPU: Final = "`dlimg facts gpus` lists NVIDIA's; or name an architecture, e.g. sm_89"
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -66,9 +67,14 @@ class Facts(NamedTuple):
 
         names = self.gpu_names
         found = names.get(capability_named(name)) or names.get(plain(name))
-        found = found or names.get(plainer(name))
+        bare = plainer(name)
+        found = found or next(
+            (names[one] for one in (bare, f"rtx{bare}", f"gtx{bare}") if one in names), None
+        )
         if found is None:
-            hint = nearest(name, [*self.gpus, *(one for one in names if one.startswith("sm_"))])
+            known = [*self.gpus, *(one for one in names if one.startswith("sm_"))]
+            hint = nearest(name, known)
+            hint = hint if hint.startswith("did") else _NO_SUCH_GPU
             raise BadInput(f"no facts about a GPU {name!r}", hint=hint)
         return found
 

@@ -4,12 +4,16 @@ import re
 from typing import Final
 
 # Words that say who made or sells it, not which chip it is.
-_MAKERS: Final = frozenset({"nvidia", "geforce", "tesla", "gpu", "graphics", "card"})
+_MAKERS: Final = frozenset({"nvidia", "geforce", "tesla", "grid", "gpu", "graphics", "card"})
 # What a driver adds about memory, form and place; the same chip has the same capability.
 _FORMS: Final = (
-    r"[0-9]+g(?:i?b)?|sxm[0-9]*|pcie?|nvl|nvlink|hbm[0-9]e?|mig|laptop|mobile|max|q|generation"
+    r"[0-9]+g(?:i?b)?|sxm[0-9]*|pcie?|nvl[0-9]*|nvlink|hbm[0-9]e?|mig|laptop|mobile|max|q|design"
+    r"|with|generation|pascal|[0-9]+[cq]"
 )
-_CAPABILITY: Final = r"(?:sm|cc|compute)?[_ ]?([0-9]{1,2})\.([0-9])|sm[_ ]?([0-9]{2,3})"
+# The letter (`sm_90a`, `sm_120f`) is about code, not about the chip.
+_CAPABILITY: Final = (
+    r"(?:sm|cc|compute)?[_ ]?([0-9]{1,2})\.([0-9])|(?:sm|compute)[_ ]?([0-9]{2,3})[af]?"
+)
 
 
 def plain(name: str) -> str:
@@ -26,7 +30,7 @@ def plainer(name: str) -> str:
 
 
 def capability_named(name: str) -> str:
-    """`sm_89` of `sm_89`, `SM89`, `8.9` or `cc 8.9`; empty where it is none of them."""
+    """`sm_89` of `sm_89`, `SM89`, `8.9` or `cc 8.9`, `sm_90` of `sm_90a`; empty for a name."""
     found = re.fullmatch(_CAPABILITY, name.strip().lower())
     if not found:
         return ""

@@ -85,8 +85,8 @@ def _replacements(
     on_gpu = replace(wide, cuda=question.cuda or "12")
     found = offers(judge, ground, on_gpu, count - 1)
     found += offers(judge, ground, replace(wide, cuda=CPU), 1)
-    told = (offer(question, each.one) for each in found)
-    return tuple(each for each in told if each.changes)
+    told = [offer(question, each.one) for each in found]
+    return tuple({each.changes: each for each in reversed(told) if each.changes}.values())[::-1]
 
 
 def legacy_question(facts: Facts, legacy: Legacy) -> Question | None:

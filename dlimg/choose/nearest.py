@@ -21,20 +21,23 @@ from dlimg.choose.reason import Reason
 from dlimg.choose.releases import PYPI, X86_64
 
 _BUDGET: Final = 1500
+# How many drivers are tried for one release and CUDA, from the oldest on.
+_TRIED: Final = 12
 
 
 def offers(judge: Judge, ground: Ground, question: Question, count: int) -> tuple[Offer, ...]:
     """Up to so many offers, the cheapest first; other hardware only where nothing else helps."""
     wanted = question
-    if question.package == "tensorflow-gpu":
-        # The name ended, what it names did not.
+    if question.package:
+        # The name ended or sees no GPU; what it names did not end, and sees one.
         wanted = replace(question, package="")
     for hardware in _hardware(judge.facts, wanted):
         search = _Search(judge, ground, wanted)
         for asked in hardware:
             search.look(asked, count)
         if search.found:
-            return _distinct(sorted(search.found, key=lambda one: one.cost), count)
+            named = (replace(one, changes=offer(question, one.one).changes) for one in search.found)
+            return _distinct(sorted(named, key=lambda one: one.cost), count)
     return ()
 
 
@@ -43,7 +46,8 @@ def _distinct(found: Iterable[Offer], count: int) -> tuple[Offer, ...]:
     chosen: dict[tuple[str, str, str], Offer] = {}
     for one in found:
         name = one.one.gpu.name if one.one.gpu else ""
-        chosen.setdefault((minor(one.one.version), one.one.cuda, name), one)
+        cuda = one.one.build.cuda if one.one.build else one.one.cuda
+        chosen.setdefault((minor(one.one.version), cuda, name), one)
     return tuple(list(chosen.values())[:count])
 
 
@@ -104,17 +108,21 @@ def _changed(asked: Question, axis: str, value: str) -> Question:
 
 
 def _drivers(facts: Facts, asked: Question) -> list[str]:
-    """Drivers that a rule could ask for: this CUDA's floors, the GPU's first and last branch."""
+    """Drivers that a rule could ask for: the floors of its CUDAs, the GPU's first and last."""
     found: list[str] = []
-    for cuda in [asked.cuda] if asked.cuda in facts.cuda else list(facts.cuda):
+    release = facts.releases.get(asked.framework, {}).get(asked.version)
+    builds = release.builds if release else ()
+    its = {cuda for build in builds for cuda in cudas(facts, build) if cuda in facts.cuda}
+    for cuda in [asked.cuda] if asked.cuda in facts.cuda else sorted(its):
         fact: CudaFact = facts.cuda[cuda]
-        found += [fact.min_driver, *fact.drivers.values()]
+        found += [fact.min_driver, fact.native_driver]
+        found += fact.drivers.values() if cuda == asked.cuda else ()
     if asked.gpu:
         found += [one for one in (asked.gpu.first_driver, asked.gpu.last_driver) if one]
     higher = [one for one in found if driver_numbers(one) > driver_numbers(asked.driver)]
     lower = [asked.gpu.last_driver] if asked.gpu and asked.gpu.last_driver else []
-    ordered = sorted({*higher, *lower}, key=driver_numbers)
-    return ordered[:12]
+    ordered = sorted({*higher, *lower} - {""}, key=driver_numbers)
+    return ordered[:_TRIED]
 
 
 # Rules whose doubts are no reason to send somebody elsewhere: what they doubt is seen at once.
@@ -137,6 +145,12 @@ def _is_against(reason: Reason) -> bool:
     return reason.level == "refusal" or not (reason.certain or reason.rule in _HARMLESS)
 
 
+def _is_less(one: Offer, other: Offer) -> bool:
+    """Whether one changes a part of what the other changes, and needs no newer driver."""
+    here, there = ({text.partition(" -> ")[0] for text in each.changes} for each in (one, other))
+    return here < there and driver_numbers(one.one.driver) <= driver_numbers(other.one.driver)
+
+
 class _Search:
     """One search: what it has found, and how many judgements are left to it."""
 
@@ -155,7 +169,13 @@ class _Search:
                 return
             one = self._relaxed(replace(asked, version=version, cuda=cuda))
             if one is not None:
-                self.found.append(offer(self.question, one))
+                self._keep(offer(self.question, one))
+
+    def _keep(self, new: Offer) -> None:
+        """Keep it, unless another asks for less; and let go of those that ask for more."""
+        if not any(_is_less(one, new) for one in self.found):
+            self.found = [one for one in self.found if not _is_less(new, one)]
+            self.found.append(new)
 
     def _relaxed(self, asked: Question) -> Combination | None:
         """The cheapest way to make this release and CUDA work, changing what refusals speak of."""

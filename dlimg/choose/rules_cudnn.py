@@ -22,13 +22,25 @@ def cudnn_build(facts: Facts, one: Combination) -> Reason | None:
     wanted, source = built_for(facts, one, build)
     name = f"{one.framework} {one.version}"
     if not wanted:
-        message = f"nobody has looked which cuDNN {name} ({build.variant}) was built for"
-        return warning(_RULE, message, source, certain=False)
+        return _by_siblings(one, build, there)
     if wanted[0] in "<>=~!":
         return _ranged(name, wanted, there, source)
     if begins(wanted, there) or begins(there, wanted):
         return support(_RULE, f"{name} is built for cuDNN {wanted}", source)
     return _unlike(name, wanted, there, source)
+
+
+def _by_siblings(one: Combination, build: Build, there: str) -> Reason:
+    """Nobody has looked into this build; all builds of one release load one major of cuDNN."""
+    name, release = f"{one.framework} {one.version}", one.release
+    known = [other for other in release.builds if other.cudnn[:1].isdigit()] if release else []
+    if known and all(numbers(other.cudnn)[:1] != numbers(there)[:1] for other in known):
+        other = known[0]
+        message = f"{name} loads cuDNN {numbers(other.cudnn)[0]} (its build for CUDA {other.cuda}"
+        message = f"{message} pins {other.cudnn}), not {there}"
+        return against(_RULE, "runtime", message, other.origin.source)
+    message = f"nobody has looked which cuDNN {name} ({build.variant}) was built for"
+    return warning(_RULE, message, build.origin.source, certain=False)
 
 
 def _unlike(name: str, wanted: str, there: str, source: str) -> Reason:

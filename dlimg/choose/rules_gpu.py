@@ -60,7 +60,8 @@ def _unseen(one: Combination, build: Build, gpu: Gpu) -> Reason:
 def _below_floor(facts: Facts, one: Combination, gpu: Gpu) -> Reason | None:
     """The first release and CUDA that have code for so new a GPU."""
     here = capability_of(gpu.capability)
-    for floor in facts.floors.get(one.framework, ()):
+    floors = facts.floors.get(one.framework, ())
+    for floor in sorted(floors, key=lambda row: capability_of(row.capability_from), reverse=True):
         if here < capability_of(floor.capability_from):
             continue
         too_old = numbers(one.version) < numbers(floor.min_version)

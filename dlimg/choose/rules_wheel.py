@@ -7,7 +7,7 @@ from dlimg.choose.facts import Facts
 from dlimg.choose.facts_nouns import Distribution
 from dlimg.choose.numbered import listed, minor, newest, numbers
 from dlimg.choose.reason import Reason, against, support, warning
-from dlimg.choose.releases import AARCH64, PYPI, VENDOR, Build, Release, major
+from dlimg.choose.releases import AARCH64, PYPI, VENDOR, Build, Release
 from dlimg.choose.tags import admits, glibc_floor_of, misfits
 
 # The nearest place that offers every variant; the words `index` and `variant` are the vendor's.
@@ -123,19 +123,30 @@ _NUMBERED_AS_CUDA: Final = (
 def _links_other(one: Combination) -> bool:
     """Whether the wheel takes CUDA from the system, and was built for another minor of it."""
     build = one.build
-    if build is None or build.pins or not build.built_for or one.framework != "tensorflow":
+    if build is None or build.pins or not _linked(build) or one.framework != "tensorflow":
         return False
-    return not minor(build.built_for).startswith(one.cuda)
+    return not minor(_linked(build)).startswith(one.cuda)
+
+
+def _linked(build: Build) -> str:
+    """The CUDA whose libraries it looks for by name."""
+    return build.built_for or build.cuda
 
 
 def _links(one: Combination, release: Release) -> Reason:
-    built = one.build.built_for if one.build else ""
+    built = _linked(one.build) if one.build else ""
     message = f"{one.name} was built for CUDA {built} and takes its libraries from the system"
-    if one.cuda and major(built) == major(one.cuda) and numbers(one.cuda) > numbers(built):
+    if _is_newer_of_major(one.cuda, built):
         message = f"{message}; nobody has confirmed that it loads those of {one.cuda}"
         return warning("cuda-build", message, release.source, certain=False)
     message = f"{message}: those of {one.cuda} do not fit; take CUDA {minor(built)}"
     return against("cuda-build", "runtime", message, release.source)
+
+
+def _is_newer_of_major(cuda: str, built: str) -> bool:
+    """Whether its libraries bear the same names: since CUDA 11 these hold the major alone."""
+    here, there = numbers(cuda), numbers(built)
+    return here[:1] == there[:1] >= (11,) and here > there
 
 
 def _no_build(facts: Facts, release: Release, one: Combination) -> Reason:

@@ -81,6 +81,8 @@ def _requirement(text: str, arguments: Namespace, today: date) -> tuple[str, Ans
         legacy = legacy_of(read_facts("legacy"), named.framework, named.version)
         if legacy is None or named.version in facts.releases[named.framework]:
             raise error from None
+        why = f"of {named.framework} {named.version} only the environment {legacy.name} is known"
+        refuse_options(arguments, _ASKED, why)
         return legacy.name, legacy_answer(judge, legacy, today)
     return "", answer(judge, question, today)
 

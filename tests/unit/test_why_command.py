@@ -137,7 +137,7 @@ def test_json_has_just_these_fields(capsys: pytest.CaptureFixture[str]) -> None:
         ("pytorch-2.15.0-cuda13.2-py3.13-debian12", 0, None, "excluded"),
         ("tensorflow-1.0", 1, "image", "base-image"),
         ("pytorch-0.2", 1, "install", "legacy-wheel"),
-        ("torch 1.4.0", 1, "image", "legacy-python"),
+        ("torch 1.3.1", 1, "image", "legacy-python"),
         ("Colab 2026.01", 0, None, "legacy-wheel"),
         ("PyTorch 2.1.0 / 3.10 (Ubuntu 22.04) / 12.1", 0, None, "legacy-wheel"),
     ],

@@ -94,10 +94,10 @@ def test_newer_drivers_always_run_a_cuda_and_older_than_its_floor_never(cuda: st
     fact = facts().cuda[cuda]
     one = Combination(framework="torch", version="2.6.0", cuda=cuda)
     for driver in (fact.min_driver, *fact.drivers.values(), "610.43.02", "999.99", "999"):
-        said = driver_cuda(facts(), replace(one, driver=driver))
+        said = driver_cuda(facts(), one._replace(driver=driver))
         assert said is not None
         assert said.level == "support"
-    said = driver_cuda(facts(), replace(one, driver="340.29"))
+    said = driver_cuda(facts(), one._replace(driver="340.29"))
     assert said is not None
     assert (said.level, said.at) == ("refusal", "runtime")
 
