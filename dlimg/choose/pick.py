@@ -69,11 +69,13 @@ class Picked:
 class Shelf:
     """What there is to pick from: cells in the matrix's order, their locks, names that move.
 
-    A stack's lock holds the cuDNN of all its cells.
+    A stack's lock holds the cuDNN of all its cells. Whether there is a lock costs less to ask than
+    what it holds.
     """
 
     cells: Sequence[Cell]
     lock_of: LockOf
+    is_locked: Callable[[str], bool]
     stack_lock_of: LockOf
     aliases: Mapping[str, Sequence[str]]
 
@@ -177,6 +179,8 @@ def _rank(fit: Fit, shelf: Shelf) -> tuple[object, ...]:
     """The least is the best. After what is said of the machine, what the matrix itself prefers."""
     cell = fit.cell
     return (
+        # Without a lock there can be no image of it here.
+        not shelf.is_locked(cell.id),
         bool(fit.doubts),
         tuple(-number for number in numbers(cell.version)),
         not fit.native,

@@ -20,7 +20,7 @@ from dlimg.commands.reading import read_facts
 from dlimg.draw.tags import repository, tag
 from dlimg.engine.folders import state_folder
 from dlimg.errors import BadInput
-from dlimg.lock.store import read_lock, read_stack_lock
+from dlimg.lock.store import LOCAL, read_lock, read_stack_lock
 from dlimg.model import Cell
 from dlimg.report import picked as report
 
@@ -96,8 +96,11 @@ def _seen(one: SeenGpu, facts: Facts, today: date) -> Gpu:
 
 def _shelf(project: Project) -> Shelf:
     """The cells with their locks, each read when it is first asked for."""
+    folders = (project.locks, project.locks / LOCAL)
+    names = {path.stem for folder in folders for path in folder.glob("*.json")}
     return Shelf(
         cells=project.resolution.cells,
+        is_locked=names.__contains__,
         lock_of=cache(partial(read_lock, folder=project.locks)),
         stack_lock_of=cache(partial(read_stack_lock, folder=project.locks)),
         aliases=project.resolution.aliases,

@@ -1,7 +1,8 @@
 """What the locked wheels do to each other, and to the size of images."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from typing import Final
@@ -28,6 +29,8 @@ _TWINS: Final = (
     frozenset({"pillow", "pillow-simd"}),
 )
 _RECORDS: Final = "the wheels' RECORDs"
+_SOURCES: Final = {"two-cudnns": "the names in the lock", "same-path": _RECORDS}
+_NAMES: Final = "the packages' names; --index compares the wheels' RECORDs"
 
 
 def _two_cudnns(ground: Ground) -> Iterator[Finding]:
@@ -45,25 +48,26 @@ def _two_cudnns(ground: Ground) -> Iterator[Finding]:
 
 
 def _same_path(ground: Ground) -> Iterator[Finding]:
+    """By RECORDs where these were read, else by names; names alone are no proof, and warn."""
+    records = ground.asked.records if ground.asked else {}
+    yield from _recorded(ground, records)
     found: dict[tuple[str, str], list[LockSet]] = {}
     for one in ground.lock_sets:
+        read = {wheel.name for wheel in one.lock.wheels if wheel.sha256 in records}
         for pair in _twins(tuple(wheel.name for wheel in one.lock.wheels)):
-            found.setdefault(pair, []).append(one)
+            if not read.issuperset(pair):
+                found.setdefault(pair, []).append(one)
     for (first, second), sets in found.items():
         message = (
-            f"{first} and {second} fill the same paths, and the one installed last wins: "
-            "take one of them out"
+            f"{first} and {second} are known to fill the same paths, and the one installed last "
+            "wins: take one of them out"
         )
-        yield _finding(ground, PATHS, sets, second, message, f"{first} and {second}")
-    if ground.asked:
-        yield from _recorded(ground, ground.asked.records, found.keys())
+        told = _finding(ground, PATHS, sets, second, message, f"{first} and {second}")
+        yield replace(told, severity=Severity.WARNING, source=_NAMES)
 
 
-def _recorded(
-    ground: Ground, records: Mapping[str, str], known: Iterable[tuple[str, str]]
-) -> Iterator[Finding]:
-    """The same, read from RECORDs: what no table of names can know."""
-    told = {frozenset(pair) for pair in known}
+def _recorded(ground: Ground, records: Mapping[str, str]) -> Iterator[Finding]:
+    """What RECORDs say: what no table of names can know."""
     found: dict[tuple[str, str, str], list[LockSet]] = {}
     for one in ground.lock_sets:
         contents = {
@@ -73,9 +77,8 @@ def _recorded(
         }
         for clash in collisions(contents, python=one.lock.python):
             first, second = clash.first.split()[0], clash.second.split()[0]
-            if frozenset((first, second)) not in told:
-                path = clash.paths[0].partition("/site-packages/")[2] or clash.paths[0]
-                found.setdefault((first, second, path), []).append(one)
+            path = clash.paths[0].partition("/site-packages/")[2] or clash.paths[0]
+            found.setdefault((first, second, path), []).append(one)
     for (first, second, path), sets in found.items():
         message = (
             f"{first} and {second} fill {path} with different content, and the one installed last "
@@ -142,7 +145,7 @@ def _finding(
         line=lock_line(sets[0].lock, wheel),
         about=about,
         message=message + more,
-        source="" if rule is ON_CPU else _RECORDS,
+        source=_SOURCES.get(rule.id, ""),
     )
 
 
@@ -163,7 +166,7 @@ CUDNNS: Final = Rule(
 PATHS: Final = Rule(
     id="same-path",
     title="Wheels that fill one path differently",
-    severity="an error",
+    severity="an error where RECORDs were read, a warning by names alone",
     why=(
         "No resolver looks at the files of wheels. Where two of them own one path, the one that is "
         "installed last wins, and the other is broken without a word. Offline, packages known for "

@@ -101,6 +101,7 @@ def stack_lock(name: str) -> Lock:
 SHELF = Shelf(
     cells=RESOLUTION.cells,
     lock_of=lambda _: None,
+    is_locked=lambda cell: not cell.endswith("-devel"),
     stack_lock_of=stack_lock,
     aliases=RESOLUTION.aliases,
 )
@@ -429,3 +430,10 @@ def test_an_old_environment_is_answered_with_what_is_left_of_it() -> None:
     code, out, _ = ran("tensorflow-1.0", "--format", "json")
     assert code == 1
     assert json.loads(out)["replaced_by"].startswith("dlimg/tensorflow:")
+
+
+def test_what_has_no_lock_comes_last() -> None:
+    for found in (picked("RTX 4090"), picked("H100", driver="580.65.06"), picked()):
+        for family in {fit.cell.family for fit in found.fits}:
+            locked = [SHELF.is_locked(f.cell.id) for f in found.fits if f.cell.family == family]
+            assert locked == sorted(locked, reverse=True)
