@@ -1,0 +1,131 @@
+"""The table and the picture of what `layers_cost.py` measured.
+
+`python bench/layers_plot.py DIR/layers_cost.json --svg FILE` prints Markdown, with the goal beside
+each ratio, and draws seconds and bytes against the number of images. Needs matplotlib.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+Figures = Sequence[dict[str, Any]]
+
+COLOURS = {"plain": "#b35806", "ours": "#2166ac"}
+LABELS = {"plain": "RUN pip install", "ours": "layers"}
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    words.add_argument("figures", type=Path)
+    words.add_argument("--svg", type=Path, help="draw the picture, too")
+    given = words.parse_args()
+    figures = json.loads(given.figures.read_text())
+    print("\n".join(table(figures)))
+    if given.svg:
+        draw(figures, given.svg)
+
+
+def table(figures: Figures) -> list[str]:
+    """Markdown: a row for each image and step, both sides, and how many times ours is less."""
+    lines = ["| | image | `RUN pip install` | layers | less by |", "|---|---|--:|--:|--:|"]
+    for cell in cells(figures):
+        plain = at_registry(figures, "plain", cell)
+        for words, ours in (
+            ("from wheels on disk to a registry", seconds(figures, "ours", "pushed", cell)),
+            ("the same, layers in the store", seconds(figures, "ours", "pushed again", cell)),
+        ):
+            lines.append(row(words, cell, plain, ours))
+        checked = seconds(figures, "both", "only checked", cell)
+        lines.append(
+            row(
+                "until its checks are through, in the engine",
+                cell,
+                seconds(figures, "plain", "built", cell) + checked,
+                seconds(figures, "ours", "checked", cell),
+            )
+        )
+        for what in ("pulled", "started"):
+            both = (seconds(figures, side, what, cell) for side in ("plain", "ours"))
+            lines.append(row(what, cell, *both))
+        pulled = (number(figures, side, "pulled", cell, "bytes") / 1e6 for side in COLOURS)
+        lines.append(row("to pull", cell, *pulled, unit="MB"))
+    last = cells(figures)[-1]
+    stored = (number(figures, side, "pushed", last, "bytes") / 1e6 for side in COLOURS)
+    lines.append(row("all of them in a registry", "", *stored, unit="MB"))
+    again = seconds(figures, "ours", "built again", "all of them")
+    peak = max(one["peak"] for one in figures)
+    lines += [
+        "",
+        f"Built again with nothing changed: {again:.1f} s. Our memory: {peak / 1e6:.0f} MB.",
+    ]
+    return lines
+
+
+def row(words: str, cell: str, plain: float, ours: float, unit: str = "s") -> str:
+    shown = ".0f" if unit == "MB" else ".1f"
+    both = f"{plain:{shown}} {unit} | {ours:{shown}} {unit}"
+    return f"| {words} | {cell} | {both} | {plain / max(ours, 0.01):.1f} |"
+
+
+def cells(figures: Figures) -> list[str]:
+    return [one["cell"] for one in figures if (one["side"], one["what"]) == ("plain", "built")]
+
+
+def number(figures: Figures, side: str, what: str, cell: str, name: str) -> float:
+    (found,) = [
+        one[name]
+        for one in figures
+        if (one["side"], one["what"], one["cell"]) == (side, what, cell)
+    ]
+    return float(found)
+
+
+def seconds(figures: Figures, side: str, what: str, cell: str) -> float:
+    return number(figures, side, what, cell, "seconds")
+
+
+def at_registry(figures: Figures, side: str, cell: str) -> float:
+    """Seconds until an image is at the registry, from wheels on disk."""
+    steps = {"plain": ("built", "pushed"), "ours": ("pushed",)}[side]
+    return sum(seconds(figures, side, what, cell) for what in steps)
+
+
+def draw(figures: Figures, path: Path) -> None:
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "dlimg"  # the same figures, the same file
+    names = cells(figures)
+    picture, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+    curve(
+        left, names, lambda side: list(accumulate(at_registry(figures, side, one) for one in names))
+    )
+    curve(
+        right,
+        names,
+        lambda side: [number(figures, side, "pushed", one, "bytes") / 1e9 for one in names],
+    )
+    left.set_title("seconds, wheels on disk to registry")
+    right.set_title("GB in the registry")
+    left.legend(frameon=False)
+    picture.tight_layout()
+    picture.savefig(path, format="svg", metadata={"Date": None})
+
+
+def curve(axes: Any, names: Sequence[str], values: Callable[[str], list[float]]) -> None:
+    counts = range(len(names) + 1)
+    for side, colour in COLOURS.items():
+        axes.plot(counts, [0.0, *values(side)], marker="o", color=colour, label=LABELS[side])
+    axes.set_xticks(counts)
+    axes.set_xlabel("images")
+    axes.set_ylim(bottom=0)
+    for edge in ("top", "right"):
+        axes.spines[edge].set_visible(False)
+
+
+if __name__ == "__main__":
+    main()
