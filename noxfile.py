@@ -106,3 +106,10 @@ def publish(session: nox.Session) -> None:
 
 if os.environ.get("NO_COLOR"):
     nox.options.nocolor = True
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """What layers cost against RUN pip install: `nox -s bench -- --folder DIR [--cpu]`."""
+    prepare(session, "bench")
+    session.run("python", "bench/layers_cost.py", *session.posargs)

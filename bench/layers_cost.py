@@ -3,7 +3,7 @@
 `python bench/layers_cost.py --folder DIR` measures in one run, on an engine of its own in DIR that
 has nothing but the systems' layers; DIR takes 60 GB for the CUDA cells, 10 GB with `--cpu`.
 Wheels are on disk before anything is measured. Processor seconds are the whole machine's, so it
-has to be quiet. Writes DIR/layers_cost.json; `layers_plot.py` makes tables and a picture of it.
+has to be quiet. Writes DIR/layers_cost.json, prints the table, and draws DIR/layers_cost.svg.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import layers_plot
 import ours
 import plain
 from place import Place, opened_place, registry, registry_bytes, registry_image
@@ -93,8 +94,10 @@ def main() -> None:
             _ours(place, book, there)
             _pulled(place, book, "ours", there)
         _checked(place, book)
-    text = json.dumps([asdict(one) for one in book.figures], indent=1)
-    (given.folder / "layers_cost.json").write_text(text + "\n")
+    figures = [asdict(one) for one in book.figures]
+    (given.folder / "layers_cost.json").write_text(json.dumps(figures, indent=1) + "\n")
+    print("\n".join(layers_plot.table(figures)))
+    layers_plot.draw(figures, given.folder / "layers_cost.svg")
 
 
 def _plain(place: Place, book: Book, systems: Mapping[str, str], there: str) -> None:
