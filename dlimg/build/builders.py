@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from dlimg.build import buildkit, layers
-from dlimg.build.buildkit import OnProgress, existing
+from dlimg.build.buildkit import OnProgress
 from dlimg.build.progress import Progress
 from dlimg.build.secrets import Secrets
+from dlimg.build.there import existing
 from dlimg.draw.fit import obstacle
 from dlimg.engine.address import named_address
 from dlimg.engine.client import Engine, answering
@@ -64,7 +65,7 @@ def build(  # noqa: PLR0913  # what every builder takes, which of them, and whom
     """
     found: dict[str, Built | BuildFailure] = {}
     if wanted == "auto":
-        found = {one.reference: built for one in planned if (built := existing(one, engine))}
+        found.update(existing(planned, engine))
     for one in planned:
         if one.reference in found:
             on_progress(Progress(cell=one.image.cell.id, state="cached"))

@@ -20,8 +20,9 @@ from dlimg.build.disk import check_space, predicted_bytes
 from dlimg.build.interrupt import terminable
 from dlimg.build.progress import Progress, advance, ended, failure_log
 from dlimg.build.secrets import Secrets
+from dlimg.build.there import existing
 from dlimg.build.wheels import lay_out
-from dlimg.draw.bake import BUILDER, BUILDER_LABEL, bake_file, target_name
+from dlimg.draw.bake import BUILDER, bake_file, target_name
 from dlimg.engine import made
 from dlimg.engine.client import Engine, answering, silence
 from dlimg.engine.process import MISSING, Outcome, end_children, stream
@@ -75,37 +76,15 @@ def build(
     that is not there or not the locked one, `Negative` when the disk is too small, and
     `KeyboardInterrupt` after every bake has ended.
     """
-    found = {one.reference: existing(one, engine, BUILDER) for one in planned}
+    found = existing(planned, engine, BUILDER)
     for one in planned:
-        if found[one.reference]:
+        if one.reference in found:
             on_progress(Progress(cell=one.image.cell.id, state="cached"))
-    missing = [one for one in planned if found[one.reference] is None]
+    missing = [one for one in planned if one.reference not in found]
     check_space(missing, engine, predicted_bytes(missing))
     ends = _bake_all(missing, engine, jobs, secrets, find_links, on_progress)
     return tuple(
-        found[one.reference] or _result(one, ends[one.reference], engine) for one in planned
-    )
-
-
-def existing(planned: Planned, engine: Engine, builder: str = "") -> Built | None:
-    """The image when the engine has it, from this builder; then its moving name leads to it, too.
-
-    It must be the very image that a build of ours made: one that somebody built on ours, and
-    gave this name, has inherited the label with the key. No builder named is any.
-    """
-    image = _under(planned.reference, engine)
-    if image is None or not made.is_made(engine.environment, planned.key, str(image.id)):
-        return None
-    if builder not in {"", image.labels.get(BUILDER_LABEL)}:
-        return None
-    if planned.moving_reference not in image.tags:
-        image.tag(planned.image.repository, planned.image.tag)
-    return Built(
-        planned=planned,
-        digest=str(image.id),
-        size=size_of(engine, planned.reference),
-        seconds=0.0,
-        cached=True,
+        found.get(one.reference) or _result(one, ends[one.reference], engine) for one in planned
     )
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from dlimg.build.assembling import STEPS, Assembling, Means, Told, assembling, blobs
-from dlimg.build.buildkit import OnProgress, existing, size_of
+from dlimg.build.buildkit import OnProgress, size_of
 from dlimg.build.disk import check_space
 from dlimg.build.interrupt import terminable
 from dlimg.build.progress import Progress, Step, advance, ended, failure_log
 from dlimg.build.room import needed
 from dlimg.build.secrets import Secrets
+from dlimg.build.there import existing
 from dlimg.engine import made
 from dlimg.engine.client import Engine, answering
 from dlimg.engine.process import end_children
@@ -57,13 +58,13 @@ def build(
     Raises as BuildKit's `build` does, and `NoEngine` for an engine that is not of this machine.
     """
     check_local(engine)
-    found = {one.reference: existing(one, engine, BUILDER) for one in planned}
+    found = existing(planned, engine, BUILDER)
     for one in planned:
-        if found[one.reference]:
+        if one.reference in found:
             on_progress(Progress(cell=one.image.cell.id, state="cached"))
-    wanted = [one for one in planned if found[one.reference] is None]
+    wanted = [one for one in planned if one.reference not in found]
     if not wanted:
-        return tuple(built for built in found.values() if built)
+        return tuple(found[one.reference] for one in planned)
     store = layer_store(engine.environment)
     check_space(wanted, engine, needed(wanted, engine, store))
     forget_passing(engine)
@@ -71,7 +72,7 @@ def build(
     with terminable(), assembling(wanted, means) as assemble:
         site = _Site(engine=engine, store=store, assemble=assemble, report=on_progress)
         ends = _build_all(wanted, site, jobs)
-    return tuple(found[one.reference] or ends[one.reference] for one in planned)
+    return tuple(found.get(one.reference) or ends[one.reference] for one in planned)
 
 
 def _build_all(

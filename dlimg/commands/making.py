@@ -2,7 +2,7 @@
 
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -74,7 +74,8 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     lines, engine = walked(walk)
     if arguments.command == "build" and arguments.record:
         write_record(Path(arguments.record), lines, layer_store(environment))
-    _report(walk, lines, engine, time.monotonic() - began)
+    report(arguments, environment, lines, time.monotonic() - began)
+    _say_how_to_try(lines, engine)
     return exit_code_of(lines)
 
 
@@ -85,8 +86,8 @@ def walked(walk: Walk) -> tuple[list[Line], Engine]:
         raise BadInput(f"--jobs {arguments.jobs} builds nothing", hint="give 1 or more")
     cells = chosen(walk.project, arguments, otherwise=DEFAULT)
     images = images_of(cells, walk.project, arguments, walk.environment)
-    for image in images:
-        _checks(walk, image.cell)  # a wrong check is found before the build
+    for cell in _kinds([image.cell for image in images]):
+        _checks(walk, cell)  # a wrong check is found before the build
     _check_words(walk, images)
     engine = find(walk.environment, private=private_engine(arguments), say=say)
     if walk.goes_to("test") and arguments.device:
@@ -99,6 +100,14 @@ def walked(walk: Walk) -> tuple[list[Line], Engine]:
         for image in images
     ]
     return lines, engine
+
+
+def _kinds(cells: Sequence[Cell]) -> Iterable[Cell]:
+    """The first cell of each kind that has checks of its own; reading them takes its time."""
+    kinds: dict[tuple[object, ...], Cell] = {}
+    for one in cells:
+        kinds.setdefault((one.family, one.is_cuda, one.flavour, one.required_checks), one)
+    return kinds.values()
 
 
 def _checks(walk: Walk, cell: Cell) -> tuple[Check, ...]:
@@ -189,20 +198,26 @@ def _published(walk: Walk, built: Built, evidence: Evidence, engine: Engine) -> 
     return publish(built, evidence, stock, wanted=wanted, say=say)
 
 
-def _report(walk: Walk, lines: Sequence[Line], engine: Engine, seconds: float) -> None:
+def report(
+    arguments: Namespace, environment: Mapping[str, str], lines: Sequence[Line], seconds: float
+) -> None:
+    """How each image ended, on the screen and in the files that were asked for."""
     value = [line_json(line) for line in lines]
-    if walk.arguments.format == "json":
+    if arguments.format == "json":
         print_json(value)
     else:
-        publishing = walk.goes_to("publish")
+        publishing = arguments.command == "publish"
         rows = [line_row(line, publishing) for line in lines]
-        print_table(headings(publishing), rows, walk.environment)
+        print_table(headings(publishing), rows, environment)
     for line in lines:
         text = failure_text(line)
         if text:
             say(text)
     say(f"{counted(len(lines), 'image')} in {seconds:.0f} s")
-    write_reports(walk.arguments.report, lines, value)
+    write_reports(arguments.report, lines, value)
+
+
+def _say_how_to_try(lines: Sequence[Line], engine: Engine) -> None:
     good = next((one for one in lines if isinstance(one.result, Built)), None)
     if good and isinstance(good.result, Built) and exit_code_of([good]) != 1:
         planned = good.result.planned

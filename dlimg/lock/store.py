@@ -1,6 +1,7 @@
 """The folder of locks: names and wheel folders come in, locks and paths come out."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -93,9 +94,13 @@ def wheel_folders(flags: Sequence[str], environment: Mapping[str, str]) -> tuple
     return tuple(dict.fromkeys(folders))
 
 
+# A command looks at the same locks several times; a file that has changed is another text.
+_parsed = lru_cache(maxsize=256)(parse_lock)
+
+
 def _read(path: Path, name: str) -> Lock | None:
     try:
-        lock = parse_lock(path.read_text(encoding="utf-8"), source=str(path))
+        lock = _parsed(path.read_text(encoding="utf-8"), source=str(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -1,0 +1,102 @@
+"""What the engine has already is one question for each repository, however many images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from make import image, planned
+
+from dlimg.build.there import existing
+from dlimg.draw.bake import BUILDER_LABEL
+from dlimg.engine import made
+from dlimg.lock import store
+from dlimg.model import Planned
+
+KEY = "ab" * 32
+
+
+class Api:
+    """Answers as the engine does, and counts."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.rows = rows
+        self.asked: list[str] = []
+        self.tagged: list[tuple[str, str, str]] = []
+
+    def images(self, filters: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
+        self.asked.append(filters["reference"])
+        return self.rows
+
+    def tag(self, name: str, repository: str, tag: str) -> None:
+        self.tagged.append((name, repository, tag))
+
+
+def several(count: int) -> list[Planned]:
+    one = planned(key=KEY)
+    tags = [f"{one.image.tag}-{number}" for number in range(count)]
+    return [replace(one, image=replace(image(), tag=tag)) for tag in tags]
+
+
+def row(one: Planned, digest: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    names = [one.reference, one.moving_reference]
+    return {"Id": digest, "RepoTags": names, "Labels": labels, "Size": 7}
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> dict[str, str]:
+    return {"XDG_STATE_HOME": str(tmp_path)}
+
+
+def test_forty_images_are_one_question(state: dict[str, str]) -> None:
+    forty = several(40)
+    rows = [row(one, f"sha256:{number:064d}") for number, one in enumerate(forty)]
+    for each in rows:
+        made.remember(state, KEY, each["Id"])
+    api = Api(rows)
+    engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
+    found = existing(forty, engine)
+    assert list(found) == [one.reference for one in forty]
+    assert {(one.size, one.cached) for one in found.values()} == {(7, True)}
+    assert (api.asked, api.tagged) == ([forty[0].image.repository], [])
+
+
+def test_only_what_was_made_here_by_that_builder_is_there(state: dict[str, str]) -> None:
+    made_here, by_other, strange, lacking = several(4)
+    rows = [
+        row(made_here, "sha256:1", {BUILDER_LABEL: "buildkit"}),
+        row(by_other, "sha256:2", {BUILDER_LABEL: "layers/1"}),
+        row(strange, "sha256:3", {BUILDER_LABEL: "buildkit"}),
+    ]
+    made.remember(state, KEY, "sha256:1")
+    made.remember(state, KEY, "sha256:2")
+    engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=Api(rows)))
+    every = [made_here, by_other, strange, lacking]
+    assert list(existing(every, engine, "buildkit")) == [made_here.reference]
+    assert list(existing(every, engine)) == [made_here.reference, by_other.reference]
+
+
+def test_a_moving_name_that_leads_elsewhere_is_led_back(state: dict[str, str]) -> None:
+    [one] = several(1)
+    made.remember(state, KEY, "sha256:1")
+    api = Api([{"Id": "sha256:1", "RepoTags": [one.reference], "Labels": None, "Size": 7}])
+    engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
+    assert list(existing([one], engine)) == [one.reference]
+    assert api.tagged == [(one.reference, one.image.repository, one.image.tag)]
+
+
+def test_nothing_planned_is_no_question(state: dict[str, str]) -> None:
+    api = Api([])
+    engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
+    assert existing([], engine) == {}
+    assert api.asked == []
+
+
+def test_a_lock_is_parsed_once_as_long_as_it_says_the_same() -> None:
+    folder = Path(__file__).parents[2] / "locks"
+    name = next(path.stem for path in sorted(folder.glob("jax-*.json")))
+    first = store.read_lock(name, folder)
+    assert first is not None
+    assert store.read_lock(name, folder) is first
