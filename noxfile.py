@@ -14,13 +14,13 @@ nox.options.default_venv_backend = "venv"
 ROOT = Path(__file__).parent
 # One more than there are cores, because engine tests wait now and then. `-n 0` ends that.
 SHARED = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", "--no-loadscope-reorder")
-# Byte code that is not kept is compiled anew by every process that the tests start.
-KEPT = {"PYTHONDONTWRITEBYTECODE": ""}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def prepare(session: nox.Session, *groups: str) -> None:
     """Install dlimg and the dependency groups, unless just these are installed already."""
+    # Byte code that is not kept is compiled anew by every process that a session starts.
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
     wanted = [one for group in groups for one in PROJECT["dependency-groups"][group]]
     text = (ROOT / "pyproject.toml").read_text() + "\n".join(wanted) + str(session.python)
     stamp = Path(session.virtualenv.location) / "dlimg.stamp"
@@ -42,21 +42,20 @@ def build(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, with a real engine: `nox -s tests -- [pytest's words]`."""
     prepare(session, "tests")
-    session.run("pytest", *SHARED, *session.posargs, env=KEPT)
+    session.run("pytest", *SHARED, *session.posargs)
 
 
 @nox.session
 def unit(session: nox.Session) -> None:
     """Only the tests that need no engine: seconds."""
     prepare(session, "tests")
-    words = ("-m", "not engine and not gpu", *session.posargs)
-    session.run("pytest", *SHARED, *words, env=KEPT)
+    session.run("pytest", *SHARED, "-m", "not engine and not gpu", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, types, and which room may import which."""
-    prepare(session, "tests", "lint")
+    prepare(session, "lint")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")
