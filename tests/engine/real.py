@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,14 @@ def opened(engine: Engine, built: Built, script: str = "", *, user: str = "") ->
         )
     finally:
         container.remove(force=True)
+
+
+def slowness(there: Place) -> float:
+    """How many times longer than in quiet a command takes here now; 1 in quiet."""
+    began = time.monotonic()
+    for _ in range(3):
+        there.container.exec_run(["python", "-c", ""])
+    return max(1.0, time.monotonic() - began)
 
 
 def judged(there: Place, of: Built, name: str, *edits: Edit, **environment: str) -> Verdict:

@@ -9,6 +9,7 @@ import manners
 import pytest
 from docker.types import Mount
 from manners import IMAGES, Made
+from real import slowness
 
 from dlimg.engine.client import Engine
 from dlimg.model import Base
@@ -118,8 +119,9 @@ def judged(there: Place, made: Made, name: str, **environment: str) -> Verdict:
 def test_the_image_as_it_is_passes(made: Made) -> None:
     with opened(made) as there:
         said = {name: judged(there, made, name) for name in ORDINARY}
+        limit = 10 * slowness(there)
     assert {one.status for one in said.values()} == {Status.PASSED}, said
-    assert max(one.seconds for one in said.values()) < 10
+    assert max(one.seconds for one in said.values()) < limit
     assert said["start"].figures["version"] == "0.12.0.1"
     closed = said["leftovers"].figures["closed"]
     assert isinstance(closed, list)
@@ -326,8 +328,9 @@ def confined(made: Made, kind: Kind, script: str = "") -> Iterator[Place]:
 def test_a_confined_image_works(name: str, made: Made) -> None:
     with confined(made, CONFINED[name]) as there:
         said = judged(there, made, name)
+        limit = 20 * slowness(there)
     assert said.status is Status.PASSED, said
-    assert said.seconds < 20
+    assert said.seconds < limit
 
 
 OVERLAY = "/usr/local/bin/dlimg-overlay"
