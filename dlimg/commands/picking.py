@@ -14,6 +14,7 @@ from dlimg.choose.judge import Judge
 from dlimg.choose.machine import Machine, SeenGpu
 from dlimg.choose.pick import Picked, Shelf, Wish, pick
 from dlimg.choose.rules import rules
+from dlimg.commands.given import refuse_empty
 from dlimg.commands.printing import out, print_json, print_table, say
 from dlimg.commands.project import Project, read_project
 from dlimg.commands.reading import read_facts
@@ -53,6 +54,9 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
 
 def _wish(arguments: Namespace, facts: Facts) -> Wish:
     """What the command line says. Raises BadInput with the nearest spelling."""
+    refuse_empty(arguments, ("driver", "python"))
+    if arguments.family == "":
+        raise BadInput("an empty name of a family", hint="name one, or leave it out for all")
     return Wish(
         gpus=tuple({gpu.name: gpu for gpu in map(facts.gpu, arguments.gpu)}.values()),
         driver=driver_named(arguments.driver) if arguments.driver else "",

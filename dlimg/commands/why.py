@@ -15,6 +15,7 @@ from dlimg.choose.legacy import legacy_answer, legacy_named, legacy_of
 from dlimg.choose.question import Question
 from dlimg.choose.rules import rules
 from dlimg.choose.why import Answer, answer
+from dlimg.commands.given import refuse_empty, refuse_options
 from dlimg.commands.printing import out, print_json
 from dlimg.commands.reading import read_facts
 from dlimg.errors import BadInput
@@ -28,6 +29,7 @@ _ASKED: Final = ("cuda", "cudnn", "python", "os", "gpu", "driver", "arch")
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """0 where it works, 1 where it does not; nothing is changed, and no engine is asked."""
     del environment
+    refuse_empty(arguments, _ASKED)
     text = " ".join(arguments.what).strip()
     if not text:
         raise BadInput("nothing was asked", hint="e.g. dlimg why torch==2.6.0 --cuda 13.0")
@@ -110,7 +112,6 @@ def _cuda(facts: Facts, said: str, asked_for: str) -> str:
 
 def _with_options(facts: Facts, question: Question, arguments: Namespace) -> Question:
     """The question with what the options say. Raises BadInput where they contradict each other."""
-    refuse_empty(arguments, _ASKED)
     given = replace(
         question,
         cudnn=asked.cudnn_named(arguments.cudnn) if arguments.cudnn else "",
@@ -134,17 +135,3 @@ def _legacy(text: str, arguments: Namespace, today: date) -> Answer | None:
     refuse_options(arguments, _ASKED, "an old environment says all of it by itself")
     found = read_facts()
     return legacy_answer(Judge(found, rules(today)), legacy, today)
-
-
-def refuse_empty(arguments: Namespace, names: tuple[str, ...]) -> None:
-    """Raises BadInput for an option that says nothing, as of a variable that was never set."""
-    empty = [f"--{name}" for name in names if getattr(arguments, name) == ""]
-    if empty:
-        raise BadInput(f"{', '.join(empty)}: nothing is said", hint="give a value, or leave it out")
-
-
-def refuse_options(arguments: Namespace, names: tuple[str, ...], why: str) -> None:
-    """Raises BadInput for an option that what was named leaves no room for."""
-    given = [f"--{name}" for name in names if getattr(arguments, name)]
-    if given:
-        raise BadInput(f"{', '.join(given)}: {why}", hint="leave them out")

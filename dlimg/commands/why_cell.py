@@ -19,9 +19,10 @@ from dlimg.choose.reason import against, refusals, warning
 from dlimg.choose.rules import rules
 from dlimg.choose.select import select
 from dlimg.choose.why import Answer, answered
+from dlimg.commands.given import refuse_options
 from dlimg.commands.project import Project, read_project
 from dlimg.commands.reading import read_facts
-from dlimg.commands.why import facts_for, refuse_options
+from dlimg.commands.why import facts_for
 from dlimg.errors import BadInput
 from dlimg.lock.store import read_lock
 from dlimg.model import Cell, Dropped
@@ -84,7 +85,11 @@ def _named(project: Project, text: str) -> Cell:
 def _alike(project: Project, text: str) -> tuple[Cell, ...]:
     cells = project.resolution.cells
     dropped = [one.id for one in project.resolution.dropped if fnmatchcase(one.id, text)]
-    return select(cells, dropped or [text])
+    try:
+        return select(cells, dropped or [text])
+    except BadInput as error:
+        message, hint = error.problems[0].message, error.problems[0].hint
+        raise BadInput(message, hint=f"{hint}; or ask e.g. torch==2.6.0 --cuda 12.4") from error
 
 
 def names_of(project: Project, cell: Cell) -> tuple[str, ...]:
