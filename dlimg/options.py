@@ -112,8 +112,8 @@ def machine(one: argparse.ArgumentParser) -> None:
         metavar="GPU",
         help="by name or architecture: 'RTX 4090', sm_89; twice for a machine with two kinds",
     )
-    one.add_argument("--driver", default="", metavar="VERSION", help="e.g. 550.54.15, or 550")
-    one.add_argument("--python", default="", metavar="VERSION", help="e.g. 3.13")
+    one.add_argument("--driver", metavar="VERSION", help="e.g. 550.54.15, or 550")
+    one.add_argument("--python", metavar="VERSION", help="e.g. 3.13")
     one.add_argument(
         "--here", action="store_true", help="look at the GPUs and driver of this machine"
     )
