@@ -34,7 +34,13 @@ def own_entries(wheel: OpenWheel, *, python: str, requested: bool) -> Iterator[E
     for name, content in launchers.items():
         yield _entry(wheel, f"{ENVIRONMENT}/bin/{name}", EXECUTABLE, content)
     text = record_text(rows)
-    yield _entry(wheel, f"{LIBRARY}/{folder}/RECORD", PLAIN, text.encode())
+    yield _entry(wheel, f"{LIBRARY}/{folder}/RECORD", _record_mode(wheel), text.encode())
+
+
+def _record_mode(wheel: OpenWheel) -> int:
+    """An executable RECORD stays so: uv writes into the one that it has unpacked."""
+    own = wheel.member(f"{wheel.information}/RECORD")
+    return EXECUTABLE if own and own.executable else PLAIN
 
 
 def _rows(wheel: OpenWheel, python: str, *, requested: bool) -> list[Row]:

@@ -12,7 +12,8 @@ from typing import Final
 
 from dlimg.layers.faults import unfit
 
-_SIZE: Final = re.compile(r"[0-9]{0,20}")
+_SIZE: Final = re.compile(r"(?:\+?[0-9]{1,99})?")
+_LARGEST_SIZE: Final = (1 << 64) - 1  # what uv reads
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,13 +37,18 @@ def parse_record(text: str, *, file: str) -> dict[str, Row]:
         for fields in csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True):
             if not fields:
                 continue
-            if len(fields) != 3 or not _SIZE.fullmatch(fields[2]):
+            if len(fields) != 3 or not _is_size(fields[2]):
                 raise unfit(file, f"its RECORD has a row {','.join(fields)!r}")
-            path = fields[0].lstrip("/")
-            rows.setdefault(posixpath.normpath(path), Row(path, fields[1], fields[2]))
+            path, size = fields[0].lstrip("/"), fields[2]
+            plain = str(int(size)) if size else ""
+            rows.setdefault(posixpath.normpath(path), Row(path, fields[1], plain))
     except csv.Error as error:
         raise unfit(file, f"its RECORD cannot be read: {error}") from None
     return rows
+
+
+def _is_size(text: str) -> bool:
+    return bool(_SIZE.fullmatch(text)) and int(text or 0) <= _LARGEST_SIZE
 
 
 def matched(rows: Mapping[str, Row], sizes: Mapping[str, int]) -> dict[str, Row]:

@@ -43,9 +43,7 @@ def commands(text: str, *, python: str, file: str) -> tuple[Command, ...]:
 
     pip gets one more command, named after the Python that it is for, as its users expect.
     """
-    parser = configparser.ConfigParser(
-        delimiters=("=",), interpolation=None, strict=True, default_section=""
-    )
+    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=True)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # as configparser says
     try:
         parser.read_string(text)

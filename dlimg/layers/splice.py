@@ -19,7 +19,7 @@ from dlimg.layers.tar import Head, Piece
 from dlimg.layers.unpack import Unpacking, packed_pieces
 
 # Goes up with every change to what a layer's bytes are, and to what they are made from.
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 # Deflate, no flags, no time, no hint on the effort, an unknown system.
 MEMBER_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"

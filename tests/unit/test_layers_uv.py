@@ -12,6 +12,7 @@ import pytest
 import uv
 import wheelsmith
 
+from dlimg.errors import BadInput
 from dlimg.layers.entry import arranged
 from dlimg.layers.own import own_entries
 from dlimg.layers.scheme import entries
@@ -154,3 +155,72 @@ def test_a_record_that_has_to_be_mended(tmp_path: Path, environment: Path) -> No
     files = {"a.py": "", "b.py": "", "c.py": "", "unlisted.py": "1234"}
     wheels = [wheelsmith.wheel(tmp_path, "some", files, record=record)]
     compare(by_uv(environment, wheels), by_us(wheels), environment)
+
+
+def points(text: str) -> dict[str, bytes | str]:
+    return {"{info}/entry_points.txt": text}
+
+
+# Wheels that are all installed together; `{info}` and `{data}` are their own folders.
+MANY: Mapping[str, tuple[dict[str, bytes | str], dict[str, int]]] = {
+    "extras": (points("[console_scripts]\na1 = x:main [e1,e2]\na2=x.y:A.b.c\n"), {}),
+    "comments": (points("# c\n; d\n[console_scripts]\n# e\nb1=x:main\n\n"), {}),
+    "both": (points("[console_scripts]\nc1=x:main\n[gui_scripts]\nc1=x:g\n"), {}),
+    "upper": (points("[Console_Scripts]\nno=x:m\n[console_scripts]\nBig-Name=x:Main\n"), {}),
+    "words": (points("[console_scripts]\nn\u00e4me=x:m\u00e4in\na b=x:main\n"), {}),
+    "crlf": (points("[console_scripts]\r\nf1=x:main\r\n"), {}),
+    "default": (points("[DEFAULT]\ng1=x:d\ng2=x:d\n[console_scripts]\ng2=x:main\n"), {}),
+    "default_alone": (points("[DEFAULT]\nh1=x:d\n[other]\nns:key = a b c %(x)s\n"), {}),
+    "pips": (points("[console_scripts]\npip=x:m\npip3=x:m\npip3.9=x:m\n"), {}),
+    "covered": ({"{data}/scripts/i1": "#!python\n", **points("[console_scripts]\ni1=x:m")}, {}),
+    "scripts": ({"{data}/scripts/j1": "#!python", "{data}/scripts/j2": ""}, {}),
+    "placed": ({"{data}/data/etc/k/x.json": "{}", "{data}/data/lib64/k": "1"}, {}),
+    "tool": ({"{data}/data/bin/l1": "#!python\n"}, {"{data}/data/bin/l1": 0o100755}),
+    "licences": ({"{info}/licenses/LICENSE": "MIT", "{info}/licenses/sub/NOTICE": "n"}, {}),
+    "boms": ({"{info}/sboms/a.json": "{}"}, {}),
+    "forms": ({"forms/\u00e9.txt": "nfc", "forms/e\u0301.txt": "nfd", "forms/ a b ": "s"}, {}),
+    "cases": ({"cases/A.txt": "1", "cases/a.txt": "2"}, {}),
+    "long": ({"long/" + 9 * ("d" * 30 + "/") + "f" * 200: "", "long/" + "e" * 95: "100"}, {}),
+    "modes": (
+        {f"modes/{mode:o}": "" for mode in (0o400, 0o444, 0o700, 0o4755, 0o001)},
+        {f"modes/{mode:o}": 0o100000 | mode for mode in (0o400, 0o444, 0o700, 0o4755, 0o001)},
+    ),
+    "all_executable": (
+        {"{info}/INSTALLER": "conda", "{info}/REQUESTED": ""},
+        {f"{{info}}/{name}": 0o100777 for name in ("RECORD", "INSTALLER", "REQUESTED")},
+    ),
+    "compiled": ({"compiled/__pycache__/a.cpython-313.pyc": b"pyc", "compiled/a.py": ""}, {}),
+    "legacy": ({"legacy-nspkg.pth": "import sys", "{info}/namespace_packages.txt": "ns\n"}, {}),
+    "many": ({f"many/{number % 37}/{number}.py": f"{number}" for number in range(2000)}, {}),
+    "folders": ({"folders/d/": "", "folders/d/a": "1"}, {"folders/d/": 0o40700}),
+}
+
+
+def test_many_kinds_of_wheels(tmp_path: Path, environment: Path) -> None:
+    wheels = []
+    for name, (files, modes) in MANY.items():
+        own = {"{info}": f"{name}-1.0.dist-info", "{data}": f"{name}-1.0.data"}
+        told = {named(path, own): content for path, content in files.items()}
+        kinds = {named(path, own): mode for path, mode in modes.items()}
+        wheels.append(wheelsmith.wheel(tmp_path, name, told, modes=kinds))
+    compare(by_uv(environment, wheels), by_us(wheels), environment)
+
+
+def named(path: str, own: Mapping[str, str]) -> str:
+    for short, folder in own.items():
+        path = path.replace(short, folder)
+    return path
+
+
+def test_sizes_in_a_record(tmp_path: Path, environment: Path) -> None:
+    record = "a.py,sha256=1,0001\nb.py,,+1\nc.py,,18446744073709551615\n"
+    files = {"a.py": "", "b.py": "", "c.py": ""}
+    wheels = [wheelsmith.wheel(tmp_path, "some", files, record=record)]
+    compare(by_uv(environment, wheels), by_us(wheels), environment)
+
+
+@pytest.mark.parametrize("size", ["18446744073709551616", "-1", "1.0", "1_0", "\u0661", "9" * 5000])
+def test_no_size_in_a_record(tmp_path: Path, size: str) -> None:
+    wheel = wheelsmith.wheel(tmp_path, "some", {"a.py": ""}, record=f"a.py,,{size}\n")
+    with pytest.raises(BadInput, match="its RECORD has a row"):
+        by_us([wheel])
