@@ -24,6 +24,7 @@ class _Group:
 
     def __init__(self, axes: Sequence[str], rules: Sequence[Rule]) -> None:
         self.rules = rules
+        self.axes = axes
         places = [_AXES.index(axis) for axis in axes]
         self.of: Callable[[tuple[Any, ...]], tuple[Any, ...]] = itemgetter(*places, _FRAMEWORK)
         self.objects = tuple(n for n, axis in enumerate(axes) if axis in _OBJECTS)
@@ -60,6 +61,7 @@ class Judge:
         for rule in self.rules.values():
             groups.setdefault(rule.reads, []).append(rule)
         self.groups = tuple(_Group(axes, found) for axes, found in groups.items())
+        self.fewest_first = sorted(self.groups, key=lambda group: len(group.axes))
         self._values = attrgetter(*_AXES)
 
     def reasons(self, one: Combination) -> tuple[Reason, ...]:
@@ -71,6 +73,23 @@ class Judge:
             said = group.quick.get(group.of(names))
             found += group.judged(self.facts, one, values) if said is None else said
         return tuple(found)
+
+    def excludes(
+        self, one: Combination, is_against: Callable[[Reason], bool], without: frozenset[str]
+    ) -> bool:
+        """Whether a rule is against it that reads none of these axes; the first ends the search.
+
+        Rules of few axes are asked first: what they say of a GPU and a CUDA holds for many.
+        """
+        values = self._values(one)
+        names = tuple(map(id, values))
+        for group in self.fewest_first:
+            if without.isdisjoint(group.axes):
+                said = group.quick.get(group.of(names))
+                said = group.judged(self.facts, one, values) if said is None else said
+                if any(map(is_against, said)):
+                    return True
+        return False
 
     def reads(self, reason: Reason) -> tuple[str, ...]:
         """The axes that the rule behind a reason looked at."""

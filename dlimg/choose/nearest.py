@@ -137,6 +137,8 @@ _MENDABLE: Final[Mapping[str, str]] = {
     "driver": "driver",
 }
 
+_FIXED: Final = frozenset(_MENDABLE)
+
 
 def _is_against(reason: Reason) -> bool:
     """Whether nobody should be sent to it: a refusal, or a doubt about whether it works at all."""
@@ -209,11 +211,14 @@ class _Search:
             here: set[str] = set()
             for one in of_one_build:
                 self.left -= 1
+                if self.judge.excludes(one, _is_against, _FIXED):
+                    here.clear()
+                    break
                 against = [reason for reason in self.judge.reasons(one) if _is_against(reason)]
                 if not against:
                     return one, frozenset()
                 reads = [frozenset(self.judge.reads(reason)) for reason in against]
-                if self.left <= 0 or any(read.isdisjoint(_MENDABLE) for read in reads):
+                if self.left <= 0:
                     here.clear()
                     break
                 here.update(_MENDABLE[axis] for read in reads for axis in read & _MENDABLE.keys())

@@ -1,29 +1,36 @@
 """Progress of many builds at once: live lines on a terminal, one line for each change elsewhere."""
 
+import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
-
-from rich.console import Console, Group
-from rich.live import Live
-from rich.text import Text
+from typing import TYPE_CHECKING, Self
 
 from dlimg.build.progress import Progress
 from dlimg.commands.printing import say
 from dlimg.report.progress import is_news, line, style
+
+# Elsewhere than on a terminal nothing is drawn, and to import this costs more than all else.
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.live import Live
 
 
 class Board:
     """Shows the newest progress of each cell on standard error, until it is left."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        plain = bool(environment.get("NO_COLOR"))
-        self.console = Console(stderr=True, no_color=plain, highlight=False)
         self.latest: dict[str, Progress] = {}
         self.began: dict[str, float] = {}
-        terminal = self.console.is_terminal
-        self.live = Live(console=self.console, get_renderable=self._lines) if terminal else None
+        self.live = self._drawn(environment) if _may_draw(environment) else None
+
+    def _drawn(self, environment: Mapping[str, str]) -> "Live | None":
+        from rich.console import Console  # noqa: PLC0415 - as above
+        from rich.live import Live  # noqa: PLC0415 - as above
+
+        plain = bool(environment.get("NO_COLOR"))
+        console = Console(stderr=True, no_color=plain, highlight=False)
+        return Live(console=console, get_renderable=self._lines) if console.is_terminal else None
 
     def __enter__(self) -> Self:
         if self.live:
@@ -49,7 +56,10 @@ class Board:
         if not self.live and not same and is_news(progress):
             say(line(progress, now - began))
 
-    def _lines(self) -> Group:
+    def _lines(self) -> "Group":
+        from rich.console import Group  # noqa: PLC0415 - as above
+        from rich.text import Text  # noqa: PLC0415 - as above
+
         now = time.monotonic()
         shown = [
             Text(
@@ -61,3 +71,9 @@ class Board:
             for cell, progress in self.latest.items()
         ]
         return Group(*shown)
+
+
+def _may_draw(environment: Mapping[str, str]) -> bool:
+    """Whether it is a terminal, or somebody says so in rich's own words."""
+    words = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+    return sys.stderr.isatty() or any(environment.get(word) for word in words)

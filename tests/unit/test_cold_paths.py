@@ -4,14 +4,20 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Final
 
 import pytest
 from packaging.specifiers import SpecifierSet
 
+from dlimg.choose.combination import Combination
+from dlimg.choose.facts import Facts
 from dlimg.choose.plain_pins import admits_plain
-from dlimg.cli import COMMANDS, parser
+from dlimg.choose.reason import Reason
+from dlimg.choose.rules import Rule, rules
+from dlimg.cli import COMMANDS, main, parser
 
 ROOT: Final = Path(__file__).parent.parent.parent
 FACTS: Final = ROOT / "dlimg/facts/compiled"
@@ -77,6 +83,39 @@ def test_every_command_has_words_and_a_module(
     assert f"usage: dlimg {name}" in capsys.readouterr().out
     module = next(module for each, module, _ in COMMANDS if each == name)
     assert (ROOT / f"dlimg/commands/{module}.py").is_file()
+
+
+def test_a_build_that_is_not_watched_draws_nothing() -> None:
+    script = (
+        "import sys, dlimg.commands.live as live; live.Board({}).__enter__(); print(*sys.modules)"
+    )
+    argv = [sys.executable, "-c", script]
+    ended = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"rich", "rich.console"} & set(ended.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("asked", "most"), [("jax==0.12.0 --gpu K80", 3000), ("tensorflow==1.15 --gpu B200", 3000)]
+)
+def test_a_hard_question_asks_few_rules(
+    asked: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoken = 0
+
+    def counting(today: date) -> tuple[Rule, ...]:
+        def counted(rule: Rule) -> Rule:
+            def speak(facts: Facts, one: Combination) -> Reason | None:
+                nonlocal spoken
+                spoken += 1
+                return rule.speak(facts, one)
+
+            return replace(rule, speak=speak)
+
+        return tuple(counted(rule) for rule in rules(today))
+
+    monkeypatch.setattr("dlimg.commands.why.rules", counting)
+    main(["why", *asked.split()])
+    assert 50 < spoken <= most
 
 
 def pins(value: object) -> Iterator[str]:
