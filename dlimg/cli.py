@@ -135,6 +135,8 @@ def main(words: Sequence[str]) -> int:
         module = "bare"
     if arguments.command == "build" and arguments.verify:
         module = "verifying"
+    if getattr(arguments, "no_engine", False) or getattr(arguments, "output", None):
+        module = "engineless"
     run = import_module(f"dlimg.commands.{module}").run
     return guarded(run, arguments, os.environ)
 

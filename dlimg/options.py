@@ -84,6 +84,25 @@ def builder(one: argparse.ArgumentParser) -> None:
     )
 
 
+def no_engine(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--no-engine",
+        action="store_true",
+        help="assemble on this machine as root, without any engine, on a base made from the "
+        "distribution's packages; images go into the store of layers, and no check is run",
+    )
+    one.add_argument(
+        "--output",
+        metavar="FOLDER",
+        help="with --no-engine: also write the images as an OCI layout, a new one or one to add to",
+    )
+
+
+def without_no_engine(one: argparse.ArgumentParser) -> None:
+    """Known, so that it is refused with its reason, but not offered."""
+    one.add_argument("--no-engine", action="store_true", help=argparse.SUPPRESS)
+
+
 def question(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "what",

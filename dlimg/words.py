@@ -119,10 +119,12 @@ def _making(one: ArgumentParser) -> None:
 def _build(one: ArgumentParser) -> None:
     _making(one)
     options.recording(one)
+    options.no_engine(one)
 
 
 def _test(one: ArgumentParser) -> None:
     _making(one)
+    options.without_no_engine(one)
     options.device(one)
     options.own_checks(one)
     options.bare(one)
@@ -130,6 +132,7 @@ def _test(one: ArgumentParser) -> None:
 
 def _publish(one: ArgumentParser) -> None:
     _making(one)
+    options.without_no_engine(one)
     options.device(one)
     options.own_checks(one)
     one.add_argument("--to", required=True, metavar="REGISTRY", help="e.g. ghcr.io/team")

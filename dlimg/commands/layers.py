@@ -9,6 +9,7 @@ from dlimg.commands.printing import print_json, print_table, say
 from dlimg.commands.project import Project, chosen, compression_of, read_project
 from dlimg.engine.folders import cache_folder
 from dlimg.errors import Negative, Problem
+from dlimg.layers.assemble import Assembled
 from dlimg.layers.export import Exported, export
 from dlimg.layers.leftovers import Fetched, prune_all
 from dlimg.layers.own_layer import part_keys
@@ -96,14 +97,7 @@ def _export(arguments: Namespace, environment: Mapping[str, str], store: Store) 
         missing = [image.cell.id for image in images if not found[image.cell.id]]
         if missing:
             raise Negative.of([_missing(cell, compression) for cell in missing])
-        exported = [
-            Exported(
-                name=image.cell.id,
-                reference=f"{image.repository}:{image.tag}",
-                image=found[image.cell.id][0],
-            )
-            for image in images
-        ]
+        exported = [on_its_way(image, found[image.cell.id][0]) for image in images]
         size = export(Path(arguments.folder), exported, store)
     if arguments.format == "json":
         print_json([_exported_json(one) for one in exported])
@@ -113,6 +107,12 @@ def _export(arguments: Namespace, environment: Mapping[str, str], store: Store) 
         text = f"{counted(len(exported), 'image')} in {arguments.folder}, {bytes_text(size)} new"
         say(text)
     return 0
+
+
+def on_its_way(image: Image, made: Assembled) -> Exported:
+    """The image as a layout is to have it."""
+    reference = f"{image.repository}:{image.tag}"
+    return Exported(name=image.cell.id, reference=reference, image=made)
 
 
 def _missing(cell: str, compression: str) -> Problem:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from dlimg.build.assembling import Assembling, Means, Told, assembling
+from dlimg.build.hands import of_engine
 from dlimg.build.interrupt import terminable
 from dlimg.build.secrets import secrets_from
 from dlimg.commands.planning import bases_of, images_of, planned_on
@@ -88,7 +89,12 @@ def _compared(
         store = Store(path=Path(name))
         for one in planned:
             lend(system_source(one), kept, store)
-        means = Means(engine=engine, store=store, secrets=secrets, find_links=folders)
+        means = Means(
+            hands=of_engine(engine, secrets),
+            environment=environment,
+            store=store,
+            find_links=folders,
+        )
         with assembling(planned, means) as assemble:
             return {one.image.cell.id: _difference(one, recorded, assemble) for one in planned}
 

@@ -13,6 +13,7 @@ from typing import Final, Literal
 from docker.errors import APIError, ImageNotFound
 
 from dlimg.engine import bootstrap, client, made, turns
+from dlimg.engine.chroot import PATH
 from dlimg.engine.client import Engine
 from dlimg.engine.folders import cache_folder
 from dlimg.engine.home import home_of
@@ -25,7 +26,6 @@ OS_LABEL: Final = "io.dlimg.base-os"  # `io.dlimg.base` on an image is its base'
 IDENTITY_LABEL: Final = "io.dlimg.base-identity"
 RECIPE_LABEL: Final = "io.dlimg.base-recipe"
 REGISTRY_SECONDS: Final = 5
-_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @client.answering()
@@ -96,13 +96,13 @@ def _bootstrapped(engine: Engine, os_: OperatingSystem, say: Callable[[str], Non
             tar = Path(folder, "base.tar")
             identity = bootstrap.make(os_, tar, tools=tools, say=say)
             _put(engine, os_, tar, identity)
-    return _base(os_, identity)
+    return bootstrapped(os_, identity)
 
 
 def _known(engine: Engine, os_: OperatingSystem) -> str:
     """The identity of the newest base that the engine has and that was made in this way."""
-    labels = [f"{OS_LABEL}={os_.name}", f"{RECIPE_LABEL}={bootstrap.recipe(os_)}"]
-    there = engine.sdk.images.list(name=REPOSITORY, filters={"label": labels})
+    wanted = [f"{OS_LABEL}={os_.name}", f"{RECIPE_LABEL}={bootstrap.recipe(os_)}"]
+    there = engine.sdk.images.list(name=REPOSITORY, filters={"label": wanted})
     if not there:
         return ""
     newest = max(there, key=lambda image: str(image.attrs.get("Created", "")))
@@ -111,18 +111,13 @@ def _known(engine: Engine, os_: OperatingSystem) -> str:
 
 def _put(engine: Engine, os_: OperatingSystem, tar: Path, identity: str) -> None:
     """Hand the root file system to the engine, under its name and with its labels."""
-    labels = {
-        OS_LABEL: os_.name,
-        IDENTITY_LABEL: identity,
-        RECIPE_LABEL: bootstrap.recipe(os_),
-    }
-    changes = [f'LABEL {name}="{value}"' for name, value in labels.items()]
+    changes = [f'LABEL {name}="{value}"' for name, value in labels(os_, identity).items()]
     tag = _tag(os_, identity)
     answer = engine.sdk.api.import_image_from_file(
         str(tar),
         repository=REPOSITORY,
         tag=tag,
-        changes=[*changes, f"ENV PATH={_PATH}", 'CMD ["bash"]'],
+        changes=[*changes, f"ENV PATH={PATH}", 'CMD ["bash"]'],
     )
     try:
         image = engine.sdk.images.get(f"{REPOSITORY}:{tag}")
@@ -131,7 +126,17 @@ def _put(engine: Engine, os_: OperatingSystem, tar: Path, identity: str) -> None
     made.remember(engine.environment, identity, str(image.id))
 
 
-def _base(os_: OperatingSystem, identity: str) -> Base:
+def labels(os_: OperatingSystem, identity: str) -> dict[str, str]:
+    """What a base made from packages says of itself."""
+    return {
+        OS_LABEL: os_.name,
+        IDENTITY_LABEL: identity,
+        RECIPE_LABEL: bootstrap.recipe(os_),
+    }
+
+
+def bootstrapped(os_: OperatingSystem, identity: str) -> Base:
+    """The base that is made from packages, of this identity."""
     return Base(
         os=os_.name,
         source=BaseSource.BOOTSTRAP,

@@ -5,15 +5,13 @@ which all images with this wheel and Python share; the rest of an image's byte c
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import IO, Final
 
-from dlimg.engine.client import Engine
 from dlimg.engine.turns import alone
-from dlimg.layers.compiling import SCRIPT, Place, compile_in
+from dlimg.layers.compiling import SCRIPT, CompileIn, Place
 from dlimg.layers.compress import compress
 from dlimg.layers.entry import PLAIN, Entry, arranged, folder
 from dlimg.layers.index import Key, Layer, source_of
@@ -30,15 +28,15 @@ LARGE: Final = 3_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiler:
-    """What compiles: a Python, which `interpreter` stands for, in a system that an engine has.
+    """What compiles: a Python, which `interpreter` stands for.
 
-    `visiting` puts the system's image into the engine for a while, and says its id there.
+    `compile_in` takes sets of files to a spool with their byte code, as `dlimg.layers.compiling`
+    does.
     """
 
-    engine: Engine
     interpreter: str
     python: str
-    visiting: Callable[[], AbstractContextManager[str]]
+    compile_in: CompileIn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +67,7 @@ def lacking(store: Store, wheels: Iterable[Wheel], compiler: Compiler) -> tuple[
 
 
 def compile_lacking(workshop: Workshop, wheels: Sequence[Wheel], compiler: Compiler) -> None:
-    """Byte code for all of these wheels, compiled in one container where some have none yet.
+    """Byte code for all of these wheels, compiled at one go where some have none yet.
 
     Raises Negative when the system's Python does not run.
     """
@@ -141,8 +139,7 @@ def _compiled(
     if not sources:
         return {}
     entries = (part_entries(store, part, owner=one.file) for one, part in sources.items())
-    with compiler.visiting() as image:
-        found = compile_in(compiler.engine, image, compiler.python, entries, spool)
+    found = compiler.compile_in(entries, spool)
     return {wheel: found.get(number, {}) for number, wheel in enumerate(sources)}
 
 

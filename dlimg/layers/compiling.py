@@ -8,7 +8,7 @@ Python alone.
 import contextlib
 import os
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, Any, Final
 
 import docker
@@ -26,8 +26,8 @@ LABEL: Final = "io.dlimg.check"
 _INTERPRETER: Final = "/usr/local/lib/dlimg/python"
 # Without `site`, no file of a package could be executed even if there were one.
 _OPTIONS: Final = ("-S", "-s", "-P", "-W", "ignore", "-c")
-_FOLDER: Final = "dlimg-bytecode"
-_ENVIRONMENT: Final = {"PYTHONHASHSEED": "0"}
+FOLDER: Final = "dlimg-bytecode"
+VARIABLES: Final = {"PYTHONHASHSEED": "0"}
 # What a process has compiled before shows in what it compiles next (which equal constants are
 # one object). So a few files of one set, always the same, have a process of their own, forked from
 # one that has compiled nothing: they come out the same on any number of cores, in any company.
@@ -99,27 +99,32 @@ for process in [forked(each, ordered[number::count]) for number in range(count)]
 _LAST_LINES: Final = 15
 
 Place = tuple[int, int]
+# Sets of files, and where byte code goes; what comes back says where each file's lies there.
+Sources = Iterable[Iterable[Entry]]
+Spool = IO[bytes]
+Places = Mapping[int, Mapping[str, Place]]
+CompileIn = Callable[[Sources, Spool], Places]
 
 
 def compile_in(
     engine: Engine,
     image: str,
     python: str,
-    sources: Iterable[Iterable[Entry]],
-    spool: IO[bytes],
-) -> Mapping[int, Mapping[str, Place]]:
+    sources: Sources,
+    spool: Spool,
+) -> Places:
     """Where in `spool` each file's byte code lies, by its path in the image, for each set.
 
     What cannot be compiled is left out. Raises Negative when the Python does not run, or a file
     cannot be read.
     """
-    command = [*_OPTIONS, SCRIPT, f"/{_FOLDER}", f"/{_library(python)}"]
+    program, *words = command(python)
     try:
         container = engine.sdk.containers.create(
             image,
-            command,
-            entrypoint=[_INTERPRETER],
-            environment=_ENVIRONMENT,
+            words,
+            entrypoint=[program],
+            environment=VARIABLES,
             labels={LABEL: _label()},
             network_mode="none",
             user="0:0",
@@ -129,7 +134,7 @@ def compile_in(
             _run(container, sources, spool)
     except docker.errors.APIError as error:
         raise Negative(f"byte code could not be compiled: {error.explanation}") from error
-    return _places(spool)
+    return places(spool)
 
 
 def end_compiling(engine: Engine) -> None:
@@ -140,24 +145,29 @@ def end_compiling(engine: Engine) -> None:
             api.remove_container(container["Id"], force=True, v=True)
 
 
-def _run(container: Container, sources: Iterable[Iterable[Entry]], spool: IO[bytes]) -> None:
-    container.put_archive("/", tar_stream(pieces(_placed(sources))))
+def command(python: str) -> tuple[str, ...]:
+    """What compiles the files that lie in `FOLDER`, with `VARIABLES`."""
+    return (_INTERPRETER, *_OPTIONS, SCRIPT, f"/{FOLDER}", f"/{_library(python)}")
+
+
+def _run(container: Container, sources: Sources, spool: Spool) -> None:
+    container.put_archive("/", tar_stream(pieces(placed(sources))))
     container.start()
     status = int(container.wait()["StatusCode"])
     if status != 0:
         said = container.logs(tail=_LAST_LINES).decode(errors="replace").strip()
         raise Negative(f"byte code could not be compiled, Python ended with {status}:\n{said}")
-    stream, _ = container.get_archive(f"/{_FOLDER}/out")
+    stream, _ = container.get_archive(f"/{FOLDER}/out")
     for piece in stream:
         spool.write(piece)
 
 
-def _placed(sources: Iterable[Iterable[Entry]]) -> Iterator[Entry]:
+def placed(sources: Sources) -> Iterator[Entry]:
     """All files where the script looks for them."""
-    yield folder(_FOLDER)
-    yield folder(f"{_FOLDER}/in")
+    yield folder(FOLDER)
+    yield folder(f"{FOLDER}/in")
     for number, entries in enumerate(sources):
-        top = f"{_FOLDER}/in/{number}"
+        top = f"{FOLDER}/in/{number}"
         yield folder(top)
         for one in entries:
             inner = one.path.removeprefix(f"{LIBRARY}/")
@@ -167,7 +177,8 @@ def _placed(sources: Iterable[Iterable[Entry]]) -> Iterator[Entry]:
                 )
 
 
-def _places(spool: IO[bytes]) -> Mapping[int, Mapping[str, Place]]:
+def places(spool: Spool) -> Places:
+    """Where in the tar of `FOLDER`'s results each file's byte code lies."""
     spool.seek(0)
     found: dict[int, dict[str, Place]] = {}
     archive: Any = tarfile.open(fileobj=spool, mode="r:")  # noqa: SIM115 - the spool is the caller's

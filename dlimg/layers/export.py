@@ -29,6 +29,11 @@ class Exported:
     image: Assembled
 
 
+def check_folder(folder: Path) -> None:
+    """Nothing; BadInput for a folder that `export` would refuse."""
+    _entries(folder)
+
+
 def export(folder: Path, images: Sequence[Exported], store: Store) -> int:
     """The bytes of the blobs that the layout has now and had not before.
 

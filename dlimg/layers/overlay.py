@@ -26,9 +26,9 @@ def same_as_containerd(layer: tarfile.TarFile, below: Sequence[tarfile.TarFile])
         _hidden(layer, known)
     )
     file: Any = layer.fileobj
-    for path in sorted({**changed, **removed}, key=_order):
+    for path in sorted({**changed, **removed}, key=order):
         if path in removed:
-            yield _removal(path)
+            yield removal(path)
             continue
         member = changed[path]
         file.seek(member.offset)
@@ -103,7 +103,7 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return file.read() if file else b""
 
 
-def _removal(path: str) -> bytes:
+def removal(path: str) -> bytes:
     """The header with which containerd says that a file below is gone."""
     member = tarfile.TarInfo(path)
     member.mode = 0
@@ -135,7 +135,7 @@ def _is_mark(path: str) -> bool:
     return _name(path).startswith(_REMOVED)
 
 
-def _order(path: str) -> list[str]:
+def order(path: str) -> list[str]:
     """As both stores walk: each folder by name, whether a name is there or gone."""
     return _beside(_folder(path), _name(path).removeprefix(_REMOVED)).split("/")
 

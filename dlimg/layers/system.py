@@ -50,14 +50,25 @@ class Tools:
 
 
 def system(planned: Planned, store: Store, tools: Tools) -> System:
-    """The system of this image, from the store, or built now.
+    """The system of this image, from the store, or built now by an engine.
 
     Raises Negative when it does not build; what BuildKit said went to `on_line`.
     """
+    return system_by(planned, store, lambda: _built(planned, store, tools), tools.say)
+
+
+def system_by(
+    planned: Planned, store: Store, build: Callable[[], System], say: Callable[[str], None]
+) -> System:
+    """The system of this image, from the store, or what `build` comes to."""
     source = system_source(planned)
     turn = store.path / "turns" / f"system-{source}"
-    with alone(turn, doing="building the same system", say=tools.say):
-        return kept(store, source) or _built(planned, store, tools, source)
+    with alone(turn, doing="building the same system", say=say):
+        found = kept(store, source)
+        if found is None:
+            found = build()
+            remember(store, source, found)
+        return found
 
 
 def system_source(planned: Planned) -> str:
@@ -66,21 +77,19 @@ def system_source(planned: Planned) -> str:
     return source_of([ARCHITECTURE, str(EPOCH), planned.base.identity, *texts])
 
 
-def _built(planned: Planned, store: Store, tools: Tools, source: str) -> System:
+def _built(planned: Planned, store: Store, tools: Tools) -> System:
     with tempfile.TemporaryDirectory(prefix="dlimg-system-") as name:
         layout = Path(name) / "layout"
         if has_containerd_store(tools.engine):
             _bake(planned, tools, Path(name), _LAYOUT.format(layout))
         else:
-            _bake_and_save(planned, tools, source, layout)
-        found = _taken(layout, store, tools.say)
-    remember(store, source, found)
-    return found
+            _bake_and_save(planned, tools, layout)
+        return _taken(layout, store, tools.say)
 
 
-def _bake_and_save(planned: Planned, tools: Tools, source: str, layout: Path) -> None:
+def _bake_and_save(planned: Planned, tools: Tools, layout: Path) -> None:
     """The same where the engine has no exporter for it: by way of an image with a passing name."""
-    name = f"dlimg-system:{source[:12]}"
+    name = f"dlimg-system:{system_source(planned)[:12]}"
     try:
         _bake(planned, tools, layout.parent, f"type=docker,name={name}")
         saved(tools.engine, name, layout)
@@ -118,7 +127,7 @@ def _taken(layout: Path, store: Store, say: Callable[[str], None]) -> System:
     described = _blob_json(layout, manifest["config"]["digest"])
     diff_ids: Sequence[str] = described["rootfs"]["diff_ids"]
     layers = tuple(
-        _take(_blob(layout, one["digest"]), diff_id, store, say)
+        take(_blob(layout, one["digest"]), diff_id, store, say)
         for one, diff_id in zip(manifest["layers"], diff_ids, strict=True)
     )
     return System(
@@ -136,7 +145,9 @@ def _manifest(layout: Path) -> dict[str, Any]:
     return content
 
 
-def _take(tar: Path, diff_id: str, store: Store, say: Callable[[str], None]) -> Layer:
+def take(tar: Path, diff_id: str, store: Store, say: Callable[[str], None]) -> Layer:
+    """The layer of this tar, now in the store; raises Negative when that is not its sha256."""
+
     def write(file: IO[bytes]) -> Spliced:
         written = compress(whole(tar), file.write)
         if written.diff_id != diff_id:
@@ -148,7 +159,7 @@ def _take(tar: Path, diff_id: str, store: Store, say: Callable[[str], None]) -> 
 
 
 def _damaged(digest: str) -> Negative:
-    return Negative(f"BuildKit gave a damaged {digest}", where=SYSTEM_STAGE)
+    return Negative(f"what was built is damaged: {digest}", where=SYSTEM_STAGE)
 
 
 def _config(said: Mapping[str, Any]) -> Config:

@@ -3,14 +3,12 @@
 import io
 import tarfile
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import wheelsmith
 
-from dlimg.engine.client import Engine
 from dlimg.layers import bytecode
 from dlimg.layers.bytecode import (
     LARGE,
@@ -20,6 +18,7 @@ from dlimg.layers.bytecode import (
     lacking,
     part_key,
 )
+from dlimg.layers.compiling import Places
 from dlimg.layers.entry import Entry, arranged
 from dlimg.layers.interpreter import interpreter_of
 from dlimg.layers.make import Workshop
@@ -46,12 +45,11 @@ def a_wheel(folder: Path, name: str, files: dict[str, bytes | str]) -> Wheel:
 
 def compiler(interpreter: str = "one") -> Compiler:
     """One that must not be asked to compile."""
-    return Compiler(
-        engine=cast("Engine", None),
-        interpreter=interpreter,
-        python="3.13",
-        visiting=lambda: nullcontext("sha256:none"),
-    )
+    return Compiler(interpreter=interpreter, python="3.13", compile_in=_refused)
+
+
+def _refused(*_: object) -> Places:
+    raise AssertionError
 
 
 def test_sources_are_the_python_files_of_the_library(tmp_path: Path, workshop: Workshop) -> None:

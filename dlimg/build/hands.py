@@ -1,0 +1,79 @@
+"""Who executes what cannot be assembled: an engine, or this machine itself where none is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dlimg.build.secrets import Secrets
+from dlimg.engine.client import Engine
+from dlimg.layers import compiling, without_engine
+from dlimg.layers.assemble import Assembled, image_of
+from dlimg.layers.compiling import CompileIn
+from dlimg.layers.intake import visiting
+from dlimg.layers.serve import Content
+from dlimg.layers.store import Store
+from dlimg.layers.system import OnLine, Tools, system, system_by
+from dlimg.layers.systems import System
+from dlimg.model import Planned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hands:
+    """`system` is that of an image, from the store or built now; `compiler` one in a system."""
+
+    system: Callable[[Planned, Store, OnLine], System]
+    compiler: Callable[[System, str, Store], CompileIn]
+
+
+def of_engine(engine: Engine, secrets: Secrets) -> Hands:
+    """BuildKit builds the system's stage, and a container of it compiles."""
+
+    def build(planned: Planned, store: Store, on_line: OnLine) -> System:
+        tools = Tools(
+            engine=engine,
+            secrets=secrets.files,
+            arguments=secrets.arguments,
+            on_line=on_line,
+            say=_hush,
+        )
+        return system(planned, store, tools)
+
+    def compiler(below: System, python: str, store: Store) -> CompileIn:
+        bare = image_of([(layer, "") for layer in below.layers], below.config, below.config.labels)
+        content = blobs(bare, store)
+
+        def compile_in(sources: compiling.Sources, spool: compiling.Spool) -> compiling.Places:
+            with visiting(engine, bare.manifest, bare.digest, content) as image:
+                return compiling.compile_in(engine, image, python, sources, spool)
+
+        return compile_in
+
+    return Hands(system=build, compiler=compiler)
+
+
+def of_machine(secrets: Secrets) -> Hands:
+    """The machine that dlimg runs on does both, in a folder."""
+
+    def build(planned: Planned, store: Store, _: OnLine) -> System:
+        def built() -> System:
+            return without_engine.build_system(
+                planned, store, secrets=secrets.files, arguments=secrets.arguments, say=_hush
+            )
+
+        return system_by(planned, store, built, _hush)
+
+    def compiler(below: System, python: str, store: Store) -> CompileIn:
+        return lambda sources, spool: without_engine.compile_in(
+            below, store, python, sources, spool
+        )
+
+    return Hands(system=build, compiler=compiler)
+
+
+def blobs(image: Assembled, store: Store) -> Mapping[str, Content]:
+    """The image's blobs by digest, as they are served."""
+    layers: dict[str, Content] = {layer.digest: store.blob(layer) for layer in image.layers}
+    return {**layers, image.config_digest: image.config}
+
+
+def _hush(_: str) -> None:
+    """Waiting for another dlimg is shown as what it is: a step that takes its time."""

@@ -1,0 +1,126 @@
+"""`build --no-engine`: images without Docker, into the store and, where asked for, a layout."""
+
+import time
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dlimg.build.machine import build
+from dlimg.build.secrets import secrets_from
+from dlimg.commands.layers import on_its_way
+from dlimg.commands.live import Board
+from dlimg.commands.making import report
+from dlimg.commands.planning import images_of, planned_on
+from dlimg.commands.printing import say
+from dlimg.commands.project import DEFAULT, chosen, compression_of, read_project
+from dlimg.commands.recording import write_record
+from dlimg.commands.reporting import prepare_reports
+from dlimg.draw.steps import system_step
+from dlimg.engine.chroot import check_able
+from dlimg.errors import BadInput, DlimgError
+from dlimg.layers.export import check_folder, export
+from dlimg.layers.kept import kept
+from dlimg.layers.store import Store, layer_store
+from dlimg.layers.upkeep import using
+from dlimg.layers.without_engine import base_for
+from dlimg.lock.store import wheel_folders
+from dlimg.model import Base, BuildFailure, Built, Image
+from dlimg.report.line import Line, exit_code_of
+from dlimg.report.table import bytes_text, counted
+
+
+def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
+    """0 when every image was assembled; nothing is said about whether it works."""
+    began = time.monotonic()
+    _check_words(arguments)
+    project = read_project(arguments.matrix)
+    cells = chosen(project, arguments, otherwise=DEFAULT)
+    images = images_of(cells, project, arguments, environment)
+    for image in images:
+        _check_executable(image)
+    prepare_reports(arguments.report)
+    check_able()
+    store = layer_store(environment)
+    bases = _bases(images, store, environment)
+    planned = planned_on(images, bases, compression_of(project, arguments))
+    with using(store), secrets_from(environment) as secrets, Board(environment) as board:
+        results = build(
+            planned,
+            environment,
+            jobs=arguments.jobs,
+            secrets=secrets,
+            find_links=wheel_folders(arguments.find_links, environment),
+            on_progress=board.show,
+        )
+        found = {one.planned.image.cell.id: one for one in results}
+        lines = [_line(one, found.get(one.cell.id), bases[one.cell.os.name]) for one in images]
+        if arguments.output:
+            _write(Path(arguments.output), lines, store)
+    if arguments.record:
+        write_record(Path(arguments.record), lines, store)
+    report(arguments, environment, lines, time.monotonic() - began)
+    say("no check was run: that takes an engine")
+    if not arguments.output:
+        say("the images are in the store: `dlimg layers export PATTERN FOLDER` writes a layout")
+    return exit_code_of(lines)
+
+
+def _check_words(arguments: Namespace) -> None:
+    """Refuse at once what cannot be had without an engine."""
+    if arguments.command != "build":
+        hint = "test where an engine is, or by this machine's own Python: `dlimg test --bare`"
+        message = f"--no-engine: the checks of `dlimg {arguments.command}` take an engine"
+        raise BadInput(message, hint=hint)
+    if not arguments.no_engine:
+        hint = "`dlimg layers export` writes what an engine has built"
+        raise BadInput("--output goes with --no-engine", hint=hint)
+    refused = {
+        "--verify": arguments.verify,
+        "--builder buildkit": arguments.builder == "buildkit",
+        "--base registry": arguments.base == "registry",
+    }
+    for name, given in refused.items():
+        if given:
+            raise BadInput(f"{name} takes an engine", hint="leave it or --no-engine out")
+    if arguments.jobs < 1:
+        raise BadInput(f"--jobs {arguments.jobs} builds nothing", hint="give 1 or more")
+    if arguments.output:
+        check_folder(Path(arguments.output))
+
+
+def _check_executable(image: Image) -> None:
+    try:
+        system_step(image.dockerfile)
+    except BadInput as error:
+        (problem,) = error.problems
+        hint = "leave it out, or build it with an engine"
+        raise BadInput(problem.message, where=image.cell.id, hint=hint) from None
+
+
+def _bases(
+    images: Sequence[Image], store: Store, environment: Mapping[str, str]
+) -> dict[str, Base | DlimgError]:
+    """The base of each operating system, or why it cannot be had here; the others go on."""
+    found: dict[str, Base | DlimgError] = {}
+    for system in dict.fromkeys(image.cell.os for image in images):
+        try:
+            found[system.name] = base_for(system, store, environment, say)
+        except DlimgError as error:
+            found[system.name] = error
+    return found
+
+
+def _line(image: Image, result: Built | BuildFailure | None, base: Base | DlimgError) -> Line:
+    if isinstance(base, DlimgError):
+        return Line(image=image, error=base)
+    return Line(image=image, result=result)
+
+
+def _write(folder: Path, lines: Sequence[Line], store: Store) -> None:
+    """The images that were assembled, as a layout."""
+    built = [one.result for one in lines if isinstance(one.result, Built)]
+    found = [(one.planned.image, kept(store, one.digest)) for one in built]
+    exported = [on_its_way(image, made) for image, made in found if made]
+    if exported:
+        size = export(folder, exported, store)
+        say(f"{counted(len(exported), 'image')} in {folder}, {bytes_text(size)} new")
