@@ -32,7 +32,7 @@ from dlimg.layers.compiling import (
     placed,
     places,
 )
-from dlimg.layers.index import source_of
+from dlimg.layers.index import Layer, source_of
 from dlimg.layers.interpreter import interpreter_of
 from dlimg.layers.store import Store
 from dlimg.layers.system import take
@@ -137,6 +137,11 @@ def _bootstrapped(
         tools = bases.tools_folder(environment)
         identity = bootstrap.make(os_, tar, tools=tools, say=say)
         layer = take(tar, _diff_id(tar), store, say)
+    return keep_base(os_, identity, layer, store)
+
+
+def keep_base(os_: OperatingSystem, identity: str, layer: Layer, store: Store) -> System:
+    """The base of this one layer, which `base_for` and `build_system` find from now on."""
     config = Config(env=(f"PATH={PATH}",), labels=bases.labels(os_, identity), cmd=("bash",))
     found = System(layers=(layer,), config=config, interpreter="")
     remember(store, _base_source(os_), found)

@@ -1,0 +1,119 @@
+"""What has changed in a folder since it was unpacked, as a layer."""
+
+import io
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dlimg.layers.changed import changed
+
+TIME = 1_700_000_000
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with a few things of one time."""
+    folder = tmp_path / "root"
+    (folder / "etc/old").mkdir(parents=True)
+    (folder / "usr/lib").mkdir(parents=True)
+    for name, text in {"etc/a": "one", "etc/old/b": "two", "etc/old/c": "three"}.items():
+        (folder / name).write_text(text)
+    (folder / "usr/hard").write_text("both")
+    (folder / "usr/linked").hardlink_to(folder / "usr/hard")
+    (folder / "lib").symlink_to("usr/lib")
+    for one in folder.rglob("*"):
+        os.utime(one, (TIME, TIME), follow_symlinks=False)
+    return folder
+
+
+def layer(root: Path, tmp_path: Path, change: Callable[[Path], object]) -> dict[str, str]:
+    """The kind of each entry, by name in order, after this change; `-` is a removal."""
+    base = tmp_path / "base.tar"
+    with tarfile.open(base, "w") as tar:
+        tar.add(root, arcname=".")
+    change(root)
+    with tarfile.open(base) as below:
+        content = b"".join(changed(root, below))
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        for one in tar:
+            is_mark = Path(one.name).name.startswith(".wh.")
+            found[one.name] = "-" if is_mark else one.type.decode()
+    return found
+
+
+def touch(path: Path, time: int) -> None:
+    os.utime(path, (time, time))
+
+
+def again(path: Path, text: str) -> None:
+    """The same size and time; perhaps another content."""
+    path.unlink()
+    path.write_text(text)
+    touch(path, TIME)
+
+
+def gone(folder: Path) -> None:
+    for one in folder.iterdir():
+        one.unlink()
+    folder.rmdir()
+
+
+def anew(folder: Path) -> None:
+    gone(folder)
+    folder.mkdir()
+    (folder / "c").write_text("three")
+    touch(folder / "c", TIME)
+
+
+def turned(folder: Path) -> None:
+    gone(folder)
+    folder.symlink_to("a")
+
+
+@pytest.mark.parametrize(
+    ("change", "entries"),
+    [
+        (lambda _: None, {}),
+        (lambda root: touch(root / "etc", 5), {}),  # a folder's time is no change
+        (lambda root: again(root / "etc/a", "one"), {}),
+        (lambda root: again(root / "etc/a", "eno"), {"etc": "5", "etc/a": "0"}),
+        (lambda root: touch(root / "etc/a", TIME + 1), {"etc": "5", "etc/a": "0"}),
+        (lambda root: (root / "etc/a").chmod(0o4755), {"etc": "5", "etc/a": "0"}),
+        (lambda root: (root / "etc/old").chmod(0o1777), {"etc": "5", "etc/old": "5"}),
+        (lambda root: (root / "etc/a").unlink(), {"etc": "5", "etc/.wh.a": "-"}),
+        (lambda root: gone(root / "etc/old"), {"etc": "5", "etc/.wh.old": "-"}),
+        (
+            lambda root: anew(root / "etc/old"),
+            {"etc": "5", "etc/old": "5", "etc/old/.wh.b": "-"},
+        ),
+        (lambda root: turned(root / "etc/old"), {"etc": "5", "etc/old": "2"}),
+        (
+            lambda root: (root / "usr/linked").write_text("more"),
+            {"usr": "5", "usr/hard": "0", "usr/linked": "1"},
+        ),
+        (lambda root: (root / "lib").unlink(), {".wh.lib": "-"}),
+        (lambda root: (root / "usr.d").mkdir(), {"usr.d": "5"}),
+        (lambda root: os.mkfifo(root / "pipe"), {"pipe": "6"}),
+    ],
+)
+def test_what_is_in_the_layer(
+    root: Path, tmp_path: Path, change: Callable[[Path], object], entries: dict[str, str]
+) -> None:
+    found = layer(root, tmp_path, change)
+    assert list(found.items()) == list(entries.items())
+
+
+def test_names_that_fit_no_header_come_out_whole(root: Path, tmp_path: Path) -> None:
+    names = ["etc/" + "n" * 120, "etc/Főtanúsítvány.pem"]
+
+    def change(folder: Path) -> None:
+        for name in names:
+            (folder / name).write_text(name)
+        (folder / "etc/z").symlink_to("t" * 130)
+
+    found = layer(root, tmp_path, change)
+    assert found.keys() == {"etc", *names, "etc/z"}
