@@ -202,9 +202,7 @@ def _from_registry(one: Image, pins: Mapping[str, str], compression: str) -> Pla
         identity=identity or name,
         reference=f"docker-image://{name}",
     )
-    return Planned(
-        image=one, base=base, key=key(one, base, compression), compression=compression
-    )
+    return Planned(image=one, base=base, key=key(one, base, compression), compression=compression)
 
 
 def _plan_table(plan: Sequence[Entry], environment: Mapping[str, str]) -> None:
