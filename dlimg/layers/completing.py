@@ -16,6 +16,7 @@ from typing import Any, Final
 import docker
 
 from dlimg.engine.client import Engine
+from dlimg.errors import Negative
 from dlimg.layers.serve import Content
 
 # Behind the name of an image that passes. It is another repository: with the last tag of one, an
@@ -30,11 +31,15 @@ _PIECE: Final = 1 << 20
 def complete(
     engine: Engine, repository: str, manifest: bytes, lacking: Mapping[str, Content]
 ) -> None:
-    """Gives the engine these blobs of the image, and for a moment a name that keeps them."""
+    """Gives the engine these blobs of the image, and for a moment a name that keeps them.
+
+    Raises Negative when it does not take them.
+    """
     name = repository + WHOLE
     api: Any = engine.sdk.api
-    for _ in api.load_image(_archive(name, manifest, lacking), quiet=True):
-        pass
+    for said in api.load_image(_archive(name, manifest, lacking), quiet=True):
+        if "error" in said:
+            raise Negative(f"the engine does not take the image: {said['error']}")
     with contextlib.suppress(docker.errors.ImageNotFound):
         engine.sdk.images.remove(name)
 

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,6 +68,14 @@ def verify(store: Store) -> tuple[Damaged, ...]:
     return tuple(_taken_out(store, key) for key in found)
 
 
+def discard_damaged(store: Store, layers: Iterable[Layer]) -> int:
+    """How many of these layers were damaged, after their bytes were read; those are removed."""
+    damaged = [layer for layer in layers if not _is_whole(store, layer)]
+    for layer in damaged:
+        store.blob(layer).unlink(missing_ok=True)
+    return len(damaged)
+
+
 def prune(store: Store, used: Collection[Key], beside: Callable[[], int] = _nothing) -> Freed:
     """Removes layers but the used ones, and whatever else nothing needs.
 
@@ -116,12 +124,16 @@ def _use(store: Store) -> Path:
 def _right(store: Store) -> Callable[[Key], bool]:
     def right(key: Key) -> bool:
         layer = find(store, key)
-        try:
-            return layer is not None and _digest(store.blob(layer)) == layer.digest
-        except FileNotFoundError:
-            return False
+        return layer is not None and _is_whole(store, layer)
 
     return right
+
+
+def _is_whole(store: Store, layer: Layer) -> bool:
+    try:
+        return _digest(store.blob(layer)) == layer.digest
+    except FileNotFoundError:
+        return False
 
 
 def _taken_out(store: Store, key: Key) -> Damaged:

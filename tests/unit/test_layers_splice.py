@@ -131,6 +131,8 @@ def test_no_compressor_is_called() -> None:
         names -= {"TarInfo"} if path.name == "completing.py" else set()
         # It reads tars; the one header that it writes is the same in whatever Python.
         names -= {"TarInfo"} if path.name == "overlay.py" else set()
+        # It reads tars, and names the type of what it reads.
+        names -= {"TarInfo"} if path.name == "changed.py" else set()
         assert not names & {"compress", "compressobj", "GzipFile", "TarInfo", "addfile"}, path
         assert not modules & {"zipfile", "time", "random", "locale"}, path
 

@@ -28,7 +28,7 @@ from dlimg.layers.own_layer import Own, own_layer
 from dlimg.layers.splice import FORMAT, Spliced, splice
 from dlimg.layers.store import Store, find, listed, make
 from dlimg.layers.tar import Head
-from dlimg.layers.upkeep import Freed, Held, contents, prune, using, verify
+from dlimg.layers.upkeep import Freed, Held, contents, discard_damaged, prune, using, verify
 from dlimg.model import Wheel
 
 ONE = Key(kind="wheel", source="1" * 64)
@@ -141,6 +141,17 @@ def test_a_changed_layer_is_found_by_verify(store: Store) -> None:
     assert listed(store) == ((TWO, other),)
     assert verify(store) == ()
     assert made(store) == layer
+
+
+def test_damaged_layers_of_an_image_are_made_again(store: Store) -> None:
+    layers = [made(store), made(store, TWO, b"other")]
+    assert discard_damaged(store, layers) == 0
+    blob = store.blob(layers[0])
+    blob.write_bytes(bytes(layers[0].size))
+    assert discard_damaged(store, layers) == 1
+    assert listed(store) == ((TWO, layers[1]),)
+    assert made(store) == layers[0]
+    assert discard_damaged(store, layers) == 0
 
 
 def test_verify_drops_what_has_no_bytes(store: Store) -> None:

@@ -1,0 +1,56 @@
+"""Loading what an engine lacks of an image: what it says against that is heard."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from dlimg.engine.client import Engine
+from dlimg.errors import Negative
+from dlimg.layers.completing import complete
+
+MANIFEST = json.dumps({"mediaType": "m"}).encode()
+
+
+@dataclass
+class Sdk:
+    """An engine that says something while it loads; it is its own `sdk`, `api` and `images`."""
+
+    says: list[dict[str, str]]
+    loaded: list[bytes] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+    @property
+    def sdk(self) -> "Sdk":
+        return self
+
+    @property
+    def api(self) -> "Sdk":
+        return self
+
+    @property
+    def images(self) -> "Sdk":
+        return self
+
+    def load_image(self, data: Iterator[bytes], *, quiet: bool) -> Iterator[dict[str, str]]:
+        assert quiet
+        self.loaded.append(b"".join(data))
+        yield from self.says
+
+    def remove(self, name: str) -> None:
+        self.removed.append(name)
+
+
+def test_what_lacks_is_loaded_under_a_name_for_a_moment() -> None:
+    sdk = Sdk(says=[{"stream": "Loaded image"}])
+    complete(cast("Any", sdk), "host/name", MANIFEST, {"sha256:12": b"blob"})
+    assert b"blobs/sha256/12" in sdk.loaded[0]
+    assert sdk.removed == ["host/name-whole:now"]
+
+
+def test_an_engine_that_does_not_take_it() -> None:
+    engine = cast("Engine", Sdk(says=[{"stream": "x"}, {"error": "unexpected digest"}]))
+    with pytest.raises(Negative, match="does not take the image: unexpected digest"):
+        complete(engine, "host/name", MANIFEST, {})
