@@ -15,11 +15,14 @@ from dlimg.whole import write_whole
 
 
 def write_record(path: Path, lines: Sequence[Line], store: Store) -> None:
-    """The images that were built or present, into a file.
+    """The images that were built or present, into a file; nothing unless that is all of them.
 
     Raises BadInput when one was not assembled here, or the file cannot be written.
     """
     built = [one.result for one in lines if isinstance(one.result, Built)]
+    if len(built) < len(lines):
+        say(f"nothing is recorded in {path}: not every image was built")
+        return
     problems: list[Problem] = []
     records = dict(_records(built, store, problems))
     if problems:

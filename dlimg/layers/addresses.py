@@ -24,31 +24,39 @@ _NETWORK: Final = "check the network, the proxy and the index address (UV_DEFAUL
 _LONGEST_REASON: Final = 700
 _NOT_THERE: Final = re.compile(r"No solution found|not found in the package registry")
 
+
+class NotThere(Negative):
+    """A locked version is on no index."""
+
+
 Target = tuple[str, str]
 Ask = Callable[[Sequence[Wheel], Target], str]
 
 
 def addresses(wheels: Sequence[Wheel], target: Target, ask: Ask) -> Mapping[str, str]:
-    """The address of each wheel, by sha256; `target` is a Python with a platform.
+    """The address of each wheel that an index has, by sha256; `target` is a Python with a platform.
 
-    Raises Negative when the index has no such wheel any more.
+    One that none has any more is left out: whoever needs it says `gone`, others go on.
     """
     found: dict[str, str] = {}
     for group in _rounds(wheels):
-        found.update(_read(ask(group, target)))
-    lost = [wheel.file for wheel in wheels if wheel.sha256 not in found]
-    if lost:
-        raise Negative(
-            f"no index has {', '.join(lost)} with the lock's sha256",
-            hint="name an index that has it (UV_DEFAULT_INDEX), or run `dlimg lock`",
-        )
-    return {wheel.sha256: found[wheel.sha256] for wheel in wheels}
+        found.update(_found(group, target, ask))
+    return {wheel.sha256: found[wheel.sha256] for wheel in wheels if wheel.sha256 in found}
+
+
+def gone(wheel: Wheel) -> Negative:
+    """What to say of a wheel that no index has."""
+    return Negative(
+        f"no index has {wheel.file} with the lock's sha256",
+        hint="name an index that has it (UV_DEFAULT_INDEX), or run `dlimg lock`",
+    )
 
 
 def asking(environment: Mapping[str, str]) -> Ask:
     """How uv is asked under this environment; what it returns is the text of a pylock.toml.
 
-    Asking raises NetworkFailure when the index does not answer as it should.
+    Asking raises NotThere when the index has not all of them, NetworkFailure when it does not
+    answer as it should.
     """
     settings = uv_environment(environment)
     program = uv.find_uv_bin()  # here, because `sysconfig` is not made for many threads
@@ -83,6 +91,16 @@ def ask_argv(program: str, target: Target, answer: Path) -> list[str]:
     ]
 
 
+def _found(wheels: Sequence[Wheel], target: Target, ask: Ask) -> Mapping[str, str]:
+    """Uv tells of all or of none, so halves are asked for until the lost ones are alone."""
+    try:
+        return _read(ask(wheels, target))
+    except NotThere:
+        middle = len(wheels) // 2
+        halves = (wheels[:middle], wheels[middle:]) if middle else ()
+        return {key: url for half in halves for key, url in _found(half, target, ask).items()}
+
+
 def _rounds(wheels: Sequence[Wheel]) -> Sequence[Sequence[Wheel]]:
     """The wheels in groups in which no package is twice: cells may hold several versions."""
     groups: list[dict[str, Wheel]] = []
@@ -108,7 +126,7 @@ def _read(text: str) -> Mapping[str, str]:
 def _failure(said: str) -> Exception:
     reason = " ".join(said.split())[:_LONGEST_REASON]
     if _NOT_THERE.search(reason):
-        return Negative(
+        return NotThere(
             f"a locked package is not on the index: {reason}",
             hint="name an index that has it (UV_DEFAULT_INDEX), or run `dlimg lock`",
         )

@@ -19,7 +19,7 @@ import requests
 
 from dlimg.engine.turns import alone
 from dlimg.errors import Negative, NetworkFailure
-from dlimg.layers.addresses import Target
+from dlimg.layers.addresses import Target, gone
 from dlimg.layers.make import Locate
 from dlimg.lock.folders import is_locked, wheel_in
 from dlimg.model import Wheel
@@ -93,7 +93,10 @@ def fetching(wanted: Mapping[Target, Sequence[Wheel]], source: Source) -> Iterat
 def _fetch_found(
     wheel: Wheel, asked: Future[Mapping[str, str]], source: Source, stop: Event
 ) -> Path:
-    return fetch(wheel, asked.result()[wheel.sha256], source, stop)
+    address = asked.result().get(wheel.sha256)
+    if not address:
+        raise gone(wheel)
+    return fetch(wheel, address, source, stop)
 
 
 def fetch(wheel: Wheel, address: str, source: Source, stop: Event) -> Path:

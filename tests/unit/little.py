@@ -23,7 +23,7 @@ from dlimg.layers.parts import own_layer_part, system_parts, wheel_parts
 from dlimg.layers.recompress import recompressed
 from dlimg.layers.store import Store
 from dlimg.layers.store import make as make_layer
-from dlimg.layers.system import System
+from dlimg.layers.systems import System
 from dlimg.layers.tar import pieces
 from dlimg.model import Planned
 

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from serving import served
 
 from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure
 from dlimg.layers import fetch
-from dlimg.layers.addresses import Target, addresses
+from dlimg.layers.addresses import NotThere, Target, addresses
 from dlimg.layers.fetch import AT_ONCE, ATTEMPTS, PIECE, Source, fetching
 from dlimg.model import Wheel
 
@@ -281,14 +281,49 @@ def test_addresses_are_found_by_sha256() -> None:
     assert found == {"bb": "https://index.example/b/big-1.0-cp313.whl"}
 
 
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [(PYLOCK, r"no index has big-1\.0-py3"), ("[", "cannot be read"), ("a = 1", "cannot be read")],
-)
-def test_no_address(answer: str, words: str) -> None:
+def test_another_sha256_is_not_the_wheel() -> None:
     one = make.wheel("big", "1.0", sha256="cc")
-    with pytest.raises(Negative, match=words):
+    assert addresses([one], TARGET, lambda _wheels, _target: PYLOCK) == {}
+
+
+@pytest.mark.parametrize("answer", ["[", "a = 1"])
+def test_an_answer_that_cannot_be_read(answer: str) -> None:
+    one = make.wheel("big", "1.0", sha256="bb")
+    with pytest.raises(Negative, match="cannot be read"):
         addresses([one], TARGET, lambda _wheels, _target: answer)
+
+
+@pytest.mark.parametrize("lost", [{"w3"}, {"w0", "w6"}, {f"w{n}" for n in range(7)}, set()])
+def test_what_no_index_has_any_more_keeps_nothing_from_the_others(lost: set[str]) -> None:
+    wheels = [make.wheel(f"w{number}", "1.0", sha256=f"w{number}") for number in range(7)]
+
+    def ask(group: Sequence[Wheel], _target: Target) -> str:
+        if any(one.name in lost for one in group):
+            raise NotThere("uv says that one is not there")
+        listed = ", ".join(
+            f'{{url = "https://x/{one.sha256}", hashes = {{sha256 = "{one.sha256}"}}}}'
+            for one in group
+        )
+        return f'[[packages]]\nname = "x"\nwheels = [{listed}]\n'
+
+    found = addresses(wheels, TARGET, ask)
+    assert found == {one.name: f"https://x/{one.name}" for one in wheels if one.name not in lost}
+
+
+def test_a_wheel_without_an_address_is_named_and_the_others_come(
+    index: Index, tmp_path: Path
+) -> None:
+    there, lost = wheel(index, "there"), wheel(index, "lost", b"other")
+    usual = source(index, tmp_path)
+
+    def found(wheels: Sequence[Wheel], target: Target) -> Mapping[str, str]:
+        answer = usual.addresses(wheels, target)
+        return {key: url for key, url in answer.items() if key != lost.sha256}
+
+    with fetching({TARGET: [lost, there]}, replace(usual, addresses=found)) as locate:
+        assert locate(there).read_bytes() == CONTENT
+        with pytest.raises(Negative, match=r"no index has lost-1\.0"):
+            locate(lost)
 
 
 def test_for_nothing_nobody_is_asked() -> None:
