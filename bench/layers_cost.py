@@ -82,9 +82,10 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--folder", type=Path, required=True, help="where all of it happens")
     words.add_argument("--cpu", action="store_true", help="CPU cells, a tenth of the bytes")
+    words.add_argument("cells", nargs="*", metavar="CELL", help="other cells than the four")
     given = words.parse_args()
     book = Book()
-    with opened_place(given.folder, CPU if given.cpu else CUDA) as place:
+    with opened_place(given.folder, given.cells or (CPU if given.cpu else CUDA)) as place:
         image = registry_image(place)
         systems = ours.systems(place)
         with registry(place, "plain", image) as there:
