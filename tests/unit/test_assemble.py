@@ -161,7 +161,7 @@ def test_equal_images_are_equal_bytes() -> None:
     assert assemble(planned, layers, CONFIG) == assemble(planned, layers, other)
     assert (
         assemble(planned, layers, CONFIG).digest
-        == "sha256:fcb32406dfe5be9a3828d7f5b2172a7e736dcfd96a9908f08764b47f89f02aa1"
+        == "sha256:31e397c889d5769f140db6e2211ac1296455d52b02b13914856215794cf6877a"
     )
 
 
