@@ -1,6 +1,6 @@
 """A file is written whole or not at all: under a name of its own beside it, then renamed."""
 
-import secrets
+import os
 from pathlib import Path
 
 
@@ -11,7 +11,7 @@ def write_whole(path: Path, text: str, *, mode: int = 0o666) -> None:
     holds from the file's first moment, less the process's umask. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    fresh = path.with_name(f".{path.name}.{os.urandom(4).hex()}.new")
     try:
         fresh.touch(mode=mode, exist_ok=False)
         fresh.write_text(text, encoding="utf-8")
