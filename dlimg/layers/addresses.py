@@ -126,8 +126,5 @@ def _read(text: str) -> Mapping[str, str]:
 def _failure(said: str) -> Exception:
     reason = " ".join(said.split())[:_LONGEST_REASON]
     if _NOT_THERE.search(reason):
-        return NotThere(
-            f"a locked package is not on the index: {reason}",
-            hint="name an index that has it (UV_DEFAULT_INDEX), or run `dlimg lock`",
-        )
+        return NotThere(f"a locked package is not on the index: {reason}")
     return NetworkFailure(f"the package index cannot be used: {reason}", hint=_NETWORK)

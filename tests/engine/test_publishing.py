@@ -16,10 +16,8 @@ import pytest
 import requests
 import small
 
-from dlimg.build.secrets import secrets_from
 from dlimg.commands.inspecting import inspect
 from dlimg.draw.config import Config
-from dlimg.draw.key import key
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, NetworkFailure, NotRun
 from dlimg.layers.assemble import assemble
@@ -44,23 +42,8 @@ CUDA = "cuda13.2"
 
 
 @pytest.fixture(scope="session")
-def registry_image(engine: Engine, base: Base) -> str:
-    """The registry's image; kept in the engine, since it takes longest."""
-    image = make.image(
-        make.cell("registry"),
-        dockerfile=(HERE / "Dockerfile").read_text(),
-        repository="dlimg-test/registry",
-    )
-    one = make.planned(image, on=base, key=key(image, base))
-    with secrets_from(os.environ) as using:
-        (built,) = small.built_all([one], engine, using=using)
-    assert isinstance(built, Built), built
-    return one.reference
-
-
-@pytest.fixture(scope="session")
-def docker_compose_command(engine: Engine, registry_image: str) -> str:
-    variables = {**engine.environment, "DLIMG_TEST_REGISTRY": registry_image}
+def docker_compose_command(engine: Engine, tools_image: str) -> str:
+    variables = {**engine.environment, "DLIMG_TEST_REGISTRY": tools_image}
     settings = [f"{name}={text}" for name, text in variables.items()]
     return shlex.join(["env", "-i", *settings, str(engine.docker), "compose"])
 
