@@ -92,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
         prog="dlimg",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_as_written,
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"dlimg {__version__}")
@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
 
 @cache
 def _width() -> int:
-    """As argparse has it, which asks anew for every option: a third of what all this costs."""
+    """As argparse has it, which imports shutil and asks anew for every option."""
     try:
         columns = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size().columns
     except (OSError, ValueError):
@@ -120,6 +120,10 @@ def _width() -> int:
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
     return argparse.HelpFormatter(prog, width=_width())
+
+
+def _as_written(prog: str) -> argparse.HelpFormatter:
+    return argparse.RawDescriptionHelpFormatter(prog, width=_width())
 
 
 def main(words: Sequence[str]) -> int:

@@ -121,20 +121,17 @@ def _group(
     corners: Mapping[str, Sequence[tuple[dict[str, str], Cell]]],
     problems: list[Problem],
 ) -> tuple[str, ...]:
-    chosen = dict.fromkeys(
-        cell.id
-        for match in matches
-        for family, found in corners.items()
-        for corner, cell in found
-        if match.fits({"family": family, **corner})
-    )
+    chosen: dict[str, None] = {}
     for match in matches:
-        # A family that could not be resolved may be the one that is meant.
-        if matrix.unsound.isdisjoint(match.values.get("family", matrix.unsound)) and not any(
-            match.fits({"family": family, **corner})
+        hits = [
+            cell.id
             for family, found in corners.items()
-            for corner, _ in found
-        ):
+            for corner, cell in found
+            if match.fits({"family": family, **corner})
+        ]
+        chosen.update(dict.fromkeys(hits))
+        # A family that could not be resolved may be the one that is meant.
+        if not hits and matrix.unsound.isdisjoint(match.values.get("family", matrix.unsound)):
             where = f"{matrix.source}:{match.line}"
             problems.append(Problem(message=f"group {name}: this matches no cell", where=where))
     return tuple(chosen)

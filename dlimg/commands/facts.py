@@ -49,7 +49,8 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     if arguments.format == "json":
         print_json([row_json(arguments.subject, section, row) for section, row in found])
         return 0
-    alone = [one for one in found if name_of(*one) in _names(arguments.subject, rows, arguments)]
+    names = _names(arguments.subject, rows, arguments.names)
+    alone = [one for one in found if name_of(*one) in names]
     cite = Cited()
     for section, row in alone:
         _one(arguments.subject, section, row, cite, environment)
@@ -58,10 +59,9 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     return 0
 
 
-def _names(subject: str, rows: Rows, arguments: Namespace) -> frozenset[str]:
+def _names(subject: str, rows: Rows, names: Sequence[str]) -> frozenset[str]:
     """What the rows that were asked for one by one are called."""
-    names = arguments.names
-    if subject == "gpus":
+    if names and subject == "gpus":
         facts = facts_of({"gpus.yaml": rows})
         names = [one if one in facts.statements else facts.gpu(one).name for one in names]
     return frozenset(names)

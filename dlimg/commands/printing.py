@@ -5,7 +5,6 @@ is finished, and the exit code stays true.
 """
 
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
@@ -34,7 +33,9 @@ def print_table(
     if not sys.stdout.isatty():
         out(plain_table(headings, rows))
         return
-    from dlimg.report.drawn import table  # noqa: PLC0415 - costs 40 ms, and pipes need none of it
+    import shutil  # noqa: PLC0415 - pipes need neither
+
+    from dlimg.report.drawn import table  # noqa: PLC0415 - costs 40 ms
 
     width = shutil.get_terminal_size().columns
     out(table(headings, rows, width=width, colour=coloured(environment)))

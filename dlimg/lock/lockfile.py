@@ -6,9 +6,6 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
-
 from dlimg.errors import BadInput
 from dlimg.model import Lock, Wheel
 
@@ -28,6 +25,13 @@ _TEXTS: Final = {
     "python": re.compile(r"3\.[0-9]+"),
     "platform": re.compile(r"[a-z0-9_]+-[a-z0-9_]+"),
 }
+# A wheel's file as nearly all are called: a version in its normal form, and no build number.
+_PLAIN_FILE: Final = re.compile(
+    r"(?P<name>[A-Za-z0-9]+(?:[._]?[A-Za-z0-9]+)*)"
+    r"-(?P<version>[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?(?:\.dev[0-9]+)?"
+    r"(?:\+[a-z0-9]+(?:\.[a-z0-9]+)*)?)"
+    r"-[a-z][a-z0-9_.]*-[a-z0-9_.]+-[a-z0-9_.]+\.whl"
+)
 _DIGEST: Final = _TEXTS["inputs"]
 _OS_NAME: Final = _TEXTS["name"]
 
@@ -163,6 +167,12 @@ def _known_wheel(items: tuple[tuple[str, Any], ...]) -> Wheel:
 
 
 def _is_wheel_of(file: str, name: str, version: str) -> bool:
+    plain = _PLAIN_FILE.fullmatch(file)
+    if plain and plain["version"] == version:
+        return re.sub(r"[._]", "-", plain["name"]).lower() == name
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename  # noqa: PLC0415 - 10 ms
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - the same
+
     try:
         of, at, _, _ = parse_wheel_filename(file)
         return of == name and at == Version(version)

@@ -30,7 +30,9 @@ HEAVY: Final = {
     "requests",
     "rich",
 }
-ADVICE: Final = HEAVY | {"dlimg.lock.lockfile", "subprocess"}
+ADVICE: Final = HEAVY | {"dlimg.lock.lockfile", "shutil", "subprocess"}
+PICKED: Final = HEAVY | {"dlimg.engine.nvml", "hashlib", "shutil", "subprocess", "tempfile"}
+CELL: Final = "pytorch-2.15.0-cuda13.2-py3.13-debian13"
 
 
 def modules(*words: str) -> set[str]:
@@ -49,11 +51,15 @@ def modules(*words: str) -> set[str]:
     ("words", "never"),
     [
         (("--help",), HEAVY | {"dlimg.words", "dlimg.model", "yaml", "pathlib", "json"}),
-        (("list",), HEAVY | {"subprocess", "dlimg.choose.judge", "dlimg.choose.ends"}),
+        (("list",), HEAVY | {"shutil", "subprocess", "dlimg.choose.judge", "dlimg.choose.ends"}),
         (("list", "--dropped"), HEAVY | {"subprocess", "dlimg.choose.judge"}),
         (("render", "--check"), {"docker", "requests", "rich", "concurrent.futures.process"}),
         (("why", "torch==2.6.0", "--cuda", "12.4"), ADVICE | {"yaml", "dlimg.choose.resolve"}),
         (("why", "jax==0.12.0", "--gpu", "K80"), ADVICE | {"yaml", "dlimg.choose.resolve"}),
+        (("why", CELL, "--gpu", "T4"), (HEAVY - {"packaging"}) | {"hashlib"}),
+        (("pick", "--gpu", "RTX 4090", "--driver", "550.54.15"), PICKED),
+        (("pick", "pytorch", "--gpu", "T4"), PICKED),
+        (("pick", "--gpu", "GB10"), PICKED),
         (("facts", "gpus"), ADVICE | {"yaml", "dlimg.choose.resolve"}),
     ],
 )

@@ -7,6 +7,8 @@ import make
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from dlimg.errors import BadInput
 from dlimg.lock.lockfile import bases_text, lock_text, parse_bases, parse_lock
@@ -118,6 +120,49 @@ def test_what_dlimg_did_not_write_is_refused(text: str, message: str, where: str
     assert message in problem.message
     assert problem.where == where
     assert "dlimg lock" in problem.hint
+
+
+def is_wheel_of(file: str, name: str, version: str) -> bool:
+    try:
+        of, at, _, _ = parse_wheel_filename(file)
+        return of == name and at == Version(version)
+    except (InvalidWheelFilename, InvalidVersion):
+        return False
+
+
+@pytest.mark.parametrize("tags", ["py3-none-any", "cp313-cp313-manylinux_2_28_x86_64", "py3-any"])
+@pytest.mark.parametrize("build", ["", "-1", "-2abc", "-abc"])
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("a_b", "1.0"),
+        ("A.B", "1.0"),
+        ("a__b", "1.0"),
+        ("a_.b", "1.0"),
+        ("a-b", "1.0"),
+        ("ab", "1.0"),
+        ("a_b", "1.0+cpu"),
+        ("a_b", "1.0.0"),
+        ("a_b", "1.0rc1"),
+        ("a_b", "1.0.rc1"),
+        ("a_b", "1.0.post1.dev2"),
+        ("a_b", "01.0"),
+        ("a_b", "1!1.0"),
+        ("a_b", "1.0x"),
+        ("a_b", "1..0"),
+    ],
+)
+def test_a_wheel_is_told_by_its_file_as_packaging_tells_it(
+    name: str, version: str, build: str, tags: str
+) -> None:
+    file = f"{name}-{version}{build}-{tags}.whl"
+    for at in dict.fromkeys((version, "1.0")):
+        text = lock_text(make.lock(wheels=(make.wheel("a-b", at, file=file),)))
+        if is_wheel_of(file, "a-b", at):
+            assert parse_lock(text, source="x.json").wheels[0].file == file
+        else:
+            with pytest.raises(BadInput, match="is not a wheel of a-b"):
+                parse_lock(text, source="x.json")
 
 
 @settings(deadline=None)
