@@ -1,4 +1,7 @@
-"""A file is written whole or not at all: under a name of its own beside it, then renamed."""
+"""A file is written whole or not at all: under a name of its own beside it, then renamed.
+
+And read without waiting for anybody, whatever lies in its place.
+"""
 
 import os
 from pathlib import Path
@@ -19,3 +22,16 @@ def write_whole(path: Path, text: str, *, mode: int = 0o666) -> None:
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def read_now(path: Path) -> str:
+    """The file's text; of a pipe what is in it already, since nobody may ever write into it.
+
+    Raises OSError, and UnicodeDecodeError for what is no UTF-8.
+    """
+    with open(path, encoding="utf-8", opener=_at_once) as file:
+        return file.read()
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)

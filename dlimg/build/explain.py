@@ -14,7 +14,7 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
     (
         r"no space left on device|ENOSPC|disk quota exceeded",
         "no space left for the build",
-        "`dlimg prune` removes what dlimg made and nothing uses",
+        "free some with `dlimg prune` in the engine, with `dlimg layers prune` beside it",
     ),
     (
         r"hash mismatch|HashMismatch|do not match the hashes|hashes? (?:are|is) required",

@@ -13,7 +13,7 @@ from dlimg.commands.making import report
 from dlimg.commands.planning import images_of, planned_on
 from dlimg.commands.printing import say
 from dlimg.commands.project import DEFAULT, chosen, compression_of, read_project
-from dlimg.commands.recording import write_record
+from dlimg.commands.recording import check_record, write_record
 from dlimg.commands.reporting import prepare_reports
 from dlimg.draw.steps import system_step
 from dlimg.engine.chroot import check_able
@@ -86,6 +86,8 @@ def _check_words(arguments: Namespace) -> None:
         raise BadInput(f"--jobs {arguments.jobs} builds nothing", hint="give 1 or more")
     if arguments.output:
         check_folder(Path(arguments.output))
+    if arguments.record:
+        check_record(Path(arguments.record))
 
 
 def _check_executable(image: Image) -> None:

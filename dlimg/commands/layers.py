@@ -8,7 +8,7 @@ from dlimg.commands.drawing import locked_images
 from dlimg.commands.printing import print_json, print_table, say
 from dlimg.commands.project import Project, chosen, compression_of, read_project
 from dlimg.engine.folders import cache_folder
-from dlimg.errors import Negative, Problem
+from dlimg.errors import BadInput, Negative, Problem
 from dlimg.layers.assemble import Assembled
 from dlimg.layers.export import Exported, export
 from dlimg.layers.leftovers import Fetched, prune_all
@@ -24,6 +24,9 @@ from dlimg.report.table import bytes_text, counted
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """0 when it was done; `layers verify` is 1 when something was damaged."""
     store = Store(path=cache_folder(environment) / "layers")
+    if store.path.exists() and not store.path.is_dir():
+        hint = "remove it, or set XDG_CACHE_HOME to a folder elsewhere"
+        raise BadInput("the store is to be a folder", where=str(store.path), hint=hint)
     match arguments.action:
         case "verify":
             return _verify(arguments, store)

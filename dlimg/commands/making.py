@@ -21,7 +21,7 @@ from dlimg.commands.project import (
     read_project,
 )
 from dlimg.commands.proving import checks_of, own_folder
-from dlimg.commands.recording import write_record
+from dlimg.commands.recording import check_record, write_record
 from dlimg.commands.reporting import prepare_reports, write_reports
 from dlimg.engine.client import Engine
 from dlimg.engine.find import find
@@ -65,6 +65,8 @@ class Walk:
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """0 when every image was built and, where asked for, passed its required checks."""
     began = time.monotonic()
+    if arguments.command == "build" and arguments.record:
+        check_record(Path(arguments.record))
     walk = Walk(
         project=read_project(arguments.matrix),
         arguments=arguments,

@@ -1,7 +1,9 @@
 """`build --record`: what was built, written down for `build --verify`."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from dlimg.commands.printing import say
 from dlimg.errors import BadInput, Problem
@@ -12,6 +14,20 @@ from dlimg.model import Built
 from dlimg.report.line import Line
 from dlimg.report.table import counted
 from dlimg.whole import write_whole
+
+_ELSEWHERE: Final = "name a file in another folder"
+
+
+def check_record(path: Path) -> None:
+    """Nothing; BadInput for a file that could not be written, which is known before a build."""
+    folder = next(one for one in path.absolute().parents if one.exists())
+    if path.exists() and not path.is_file():
+        raise BadInput("a record is to be a file", where=str(path), hint="name another one")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        message = f"cannot be written: {error.strerror}"
+        raise BadInput(message, where=str(path), hint=_ELSEWHERE) from error
 
 
 def write_record(path: Path, lines: Sequence[Line], store: Store) -> None:

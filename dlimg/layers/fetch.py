@@ -21,6 +21,7 @@ from dlimg.engine.turns import alone
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.layers.addresses import Target, gone
 from dlimg.layers.make import Locate
+from dlimg.layers.store import MAKE_ROOM
 from dlimg.lock.folders import is_locked, wheel_in
 from dlimg.model import Wheel
 
@@ -114,7 +115,7 @@ def fetch(wheel: Wheel, address: str, source: Source, stop: Event) -> Path:
         raise Negative(
             f"{wheel.file} cannot be put on the disk: {(error.strerror or str(error)).lower()}",
             where=str(source.folder),
-            hint="free some, or set XDG_CACHE_HOME to a folder elsewhere" if is_full else "",
+            hint=MAKE_ROOM if is_full else "",
         ) from error
     return path
 

@@ -14,6 +14,7 @@ _KEY: Final = re.compile(
     r"(?P<kind>[a-z]+)-(?P<source>[0-9a-f]{64})(?:-py(?P<python>3\.\d+))?-(?P<compression>[a-z0-9]+)"
 )
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_MOST: Final = 1 << 63  # no file is larger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +71,15 @@ def entry_text(key: Key, layer: Layer, words: str = "") -> str:
     return json.dumps(values, indent=2) + "\n"
 
 
-def parse_entry(text: str) -> Layer | None:
-    """The layer of an index entry, or None for one that this dlimg did not write."""
+def parse_entry(text: str, key: Key) -> Layer | None:
+    """The layer of this key's index entry, or None for one that this dlimg did not write for it."""
     try:
         values = json.loads(text)
         layer = Layer(**{field.name: values[field.name] for field in fields(Layer)})
-        of_this_format = values["format"] == FORMAT
-    except (ValueError, KeyError, TypeError, RecursionError):
+        is_ours = {"format": FORMAT, **asdict(key)}.items() <= values.items()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return layer if of_this_format and _is_right(layer) else None
+    return layer if is_ours and _is_right(layer) else None
 
 
 def words_of(text: str) -> str:
@@ -93,5 +94,5 @@ def words_of(text: str) -> str:
 
 def _is_right(layer: Layer) -> bool:
     digests = all(_DIGEST.fullmatch(str(text)) for text in (layer.digest, layer.diff_id))
-    sizes = all(str(number).isdecimal() for number in (layer.size, layer.unpacked))
-    return digests and sizes
+    sizes: tuple[object, ...] = (layer.size, layer.unpacked)
+    return digests and all(isinstance(one, int) and 0 <= one < _MOST for one in sizes)

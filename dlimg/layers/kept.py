@@ -17,7 +17,7 @@ from typing import Any, Final
 from dlimg.layers.assemble import Assembled
 from dlimg.layers.index import Layer
 from dlimg.layers.store import Store
-from dlimg.whole import write_whole
+from dlimg.whole import read_now, write_whole
 
 _FORMAT: Final = 1
 
@@ -42,7 +42,7 @@ def kept(store: Store, digest: str) -> Assembled | None:
     Its layers may be gone meanwhile: `is_whole` says.
     """
     try:
-        image = _image(json.loads(_record(store, digest).read_text(encoding="utf-8")))
+        image = _image(json.loads(read_now(_record(store, digest))))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return image if image and digest in {image.digest, image.config_digest} else None
@@ -84,7 +84,7 @@ def forget_broken(store: Store) -> int:
 
 
 def _image(record: Mapping[str, Any]) -> Assembled | None:
-    """The image of a record; nothing when its manifest speaks of other layers or another config."""
+    """The image of a record; nothing when its manifest, config or labels speak of another."""
     manifest, config = record["manifest"].encode(), record["config"].encode()
     layers = tuple(
         Layer(**{field.name: one[field.name] for field in fields(Layer)})
@@ -94,8 +94,10 @@ def _image(record: Mapping[str, Any]) -> Assembled | None:
     said = json.loads(manifest)
     named = [(one["digest"], one["size"]) for one in said["layers"]]
     is_said = named == [(layer.digest, layer.size) for layer in layers]
+    labels = json.loads(config)["config"].get("Labels", {})
     is_ours = record["format"] == _FORMAT and said["config"]["digest"] == image.config_digest
-    return image if is_said and is_ours else None
+    is_told = all(isinstance(text, str) for text in labels.values())
+    return image if is_said and is_ours and is_told else None
 
 
 def _records(store: Store) -> list[Path]:

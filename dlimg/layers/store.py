@@ -17,15 +17,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from dlimg.engine.folders import cache_folder
 from dlimg.engine.turns import alone
 from dlimg.errors import Negative
 from dlimg.layers.index import Key, Layer, entry_text, parse_entry
 from dlimg.layers.splice import FORMAT, Spliced
+from dlimg.whole import read_now
 
 Writer = Callable[[IO[bytes]], Spliced]
+
+MAKE_ROOM: Final = (
+    "free some with `dlimg layers prune`, or set XDG_CACHE_HOME to a folder elsewhere"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +70,7 @@ def layer_store(environment: Mapping[str, str]) -> Store:
 def find(store: Store, key: Key) -> Layer | None:
     """The layer, when it was made and all its bytes are there (`verify` looks at each of them)."""
     try:
-        layer = parse_entry(store.entry(key).read_text(encoding="utf-8"))
+        layer = parse_entry(read_now(store.entry(key)), key)
         whole = layer is not None and store.blob(layer).stat().st_size == layer.size
     except (OSError, UnicodeDecodeError):
         return None
@@ -85,11 +90,10 @@ def make(
     except OSError as error:
         reason = f"{(error.strerror or str(error)).lower()} {error.filename or ''}".strip()
         is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        hint = "free some with `dlimg layers prune`, or set XDG_CACHE_HOME to a folder elsewhere"
         raise Negative(
             f"layer {key} cannot be made: {reason}",
             where=str(store.path),
-            hint=hint if is_full else "",
+            hint=MAKE_ROOM if is_full else "",
         ) from error
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from dlimg.draw.config import Config
 from dlimg.layers.index import Key, Layer
 from dlimg.layers.store import Store, find
+from dlimg.whole import read_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +43,14 @@ def key_of(diff_id: str) -> Key:
 def kept(store: Store, source: str) -> System | None:
     """The system, when it was built and all its layers are there."""
     try:
-        content = json.loads(_record(store, source).read_text(encoding="utf-8"))
+        content = json.loads(read_now(_record(store, source)))
         layers = tuple(Layer(**one) for one in content["layers"])
         config = _thawed(content["config"])
         interpreter = str(content["interpreter"])
+        there = bool(layers) and all(find(store, system_key(one)) == one for one in layers)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if not layers or any(find(store, system_key(layer)) != layer for layer in layers):
-        return None
-    return System(layers=layers, config=config, interpreter=interpreter)
+    return System(layers=layers, config=config, interpreter=interpreter) if there else None
 
 
 def remember(store: Store, source: str, found: System) -> None:

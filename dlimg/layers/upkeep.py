@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
+from typing import IO
 
 from dlimg.errors import Negative
 from dlimg.layers.index import Key, Layer, words_of
 from dlimg.layers.store import Store, find, listed, publishing
+from dlimg.whole import read_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,7 @@ def _nothing() -> int:
 @contextmanager
 def using(store: Store) -> Iterator[None]:
     """Inside, what is found in the store stays there: `prune` refuses meanwhile."""
-    with _use(store).open("w", encoding="ascii") as lock:
+    with _opened(_use(store)) as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield
 
@@ -59,7 +61,10 @@ def contents(store: Store) -> tuple[Held, ...]:
 
 
 def verify(store: Store) -> tuple[Damaged, ...]:
-    """What was damaged, by key, after all bytes were read; it is removed, to be made again."""
+    """What was damaged, by key, after all bytes were read; it is removed, to be made again.
+
+    Raises Negative where that cannot be removed.
+    """
     keys = sorted(_entries(store), key=str)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         found = [
@@ -121,6 +126,13 @@ def _use(store: Store) -> Path:
     return store.path / "use"
 
 
+def _opened(lock: Path) -> IO[str]:
+    try:
+        return lock.open("w", encoding="ascii")
+    except OSError:
+        return lock.open(encoding="ascii")  # of a store that one may only read
+
+
 def _right(store: Store) -> Callable[[Key], bool]:
     def right(key: Key) -> bool:
         layer = find(store, key)
@@ -139,15 +151,20 @@ def _is_whole(store: Store, layer: Layer) -> bool:
 def _taken_out(store: Store, key: Key) -> Damaged:
     damaged = Damaged(key=key, words=_words(store, key))
     layer = find(store, key)
-    store.entry(key).unlink(missing_ok=True)
-    if layer is not None:
-        store.blob(layer).unlink(missing_ok=True)
+    try:
+        store.entry(key).unlink(missing_ok=True)
+        if layer is not None:
+            store.blob(layer).unlink(missing_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        message = f"layer {key} is damaged, and cannot be removed: {reason}"
+        raise Negative(message, where=str(store.path)) from error
     return damaged
 
 
 def _words(store: Store, key: Key) -> str:
     try:
-        return words_of(store.entry(key).read_text(encoding="utf-8"))
+        return words_of(read_now(store.entry(key)))
     except (OSError, UnicodeDecodeError):
         return ""
 

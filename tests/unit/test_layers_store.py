@@ -102,14 +102,19 @@ def test_sources_tell_texts_apart() -> None:
         {"diff_id": "x"},
         {"size": "x"},
         {"size": -1},
+        {"size": 1.5},
         {"unpacked": None},
+        {"unpacked": 10**400},
+        {"compression": "zstd3"},
+        {"source": TWO.source},
     ],
 )
 def test_entries_that_are_not_ours(store: Store, change: dict[str, object]) -> None:
     made(store)
     text = store.entry(ONE).read_text()
-    assert parse_entry(text)
-    assert parse_entry(json.dumps({**json.loads(text), **change})) is None
+    assert parse_entry(text, ONE)
+    assert parse_entry(text, TWO) is None
+    assert parse_entry(json.dumps({**json.loads(text), **change}), ONE) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "5", "[" * 100_000, "\udcff"])

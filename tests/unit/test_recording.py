@@ -1,10 +1,14 @@
 """`build --record` writes what was built, or keeps what is there."""
 
+import json
+import os
 from pathlib import Path
 
 import make
 import pytest
+from test_layers_command import CELL, ROOT, SMALL
 
+from dlimg.cli import main
 from dlimg.commands.recording import write_record
 from dlimg.errors import Negative
 from dlimg.layers.store import Store
@@ -20,3 +24,66 @@ def test_a_good_record_outlives_a_build_that_failed(
     write_record(path, [failed], Store(path=tmp_path / "store"))
     assert path.read_text() == "a good record"
     assert "not every image was built" in capsys.readouterr().err
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project of one locked cell, on a machine without any engine."""
+    (tmp_path / "matrix.yaml").write_text(SMALL)
+    (tmp_path / "images").symlink_to(ROOT / "images")
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks" / f"{CELL}.json").symlink_to(ROOT / "locks" / f"{CELL}.json")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("words", [(), ("--no-engine",)])
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("images", "a record is to be a file"),
+        ("pipe", "a record is to be a file"),
+        ("matrix.yaml/record", "cannot be written: Not a directory"),
+        ("/proc/record", "cannot be written: "),
+    ],
+)
+def test_a_record_that_cannot_be_is_refused_before_a_build(
+    words: tuple[str, ...], place: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo("pipe")
+    assert main(["build", CELL, "--record", place, *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+RECORD = {"key": "k", "digest": "sha256:1", "layers": []}
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "cannot be read: "),
+        ("", "not a record of images"),
+        ("{", "not a record of images"),
+        ("[]", "not a record of images"),
+        ("9" * 10_000, "not a record of images"),
+        ("\udcff", "cannot be read: "),
+        ("{}", "no image: recorded, but no such cell"),
+        (json.dumps({"jax-0": RECORD}), "jax-0: recorded, but no such cell"),
+        (json.dumps({CELL: RECORD, "\x1b[31m\ud800": RECORD}), "recorded, but no such cell"),
+        (json.dumps({CELL: {**RECORD, "layers": 5}}), "not a record of images"),
+        (json.dumps({CELL: {**RECORD, "layers": [5]}}), "not a record of images"),
+    ],
+)
+def test_what_is_no_record_is_not_verified(
+    text: str | None, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if text is not None:
+        Path("record").write_text(text, errors="surrogateescape")
+    assert main(["build", "--verify", "record"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("dlimg: record: ")
+    assert said in err
+    assert "\x1b" not in err
