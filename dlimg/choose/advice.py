@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from dlimg.choose.judge import Judge
 from dlimg.choose.numbered import driver_numbers, numbers
-from dlimg.choose.pick import Fit, Shelf, Wish, is_asked, pick
+from dlimg.choose.pick import Fit, Shelf, Wish, is_asked, pick, plain, wrong_host
 from dlimg.model import Cell
 
 
@@ -25,7 +25,7 @@ def advice(shelf: Shelf, wish: Wish, judge: Judge) -> tuple[Advice, ...]:
         *_one_gpu(shelf, wish, judge),
         _another_python(shelf, wish, judge),
         _another_family(shelf, wish, judge),
-        _no_gpu(shelf, wish),
+        _no_gpu(shelf, wish, judge),
     ]
     return tuple(one for one in found if one)
 
@@ -79,12 +79,12 @@ def _another_family(shelf: Shelf, wish: Wish, judge: Judge) -> Advice | None:
     return Advice(change=change, cell=fits[0].cell) if fits else None
 
 
-def _no_gpu(shelf: Shelf, wish: Wish) -> Advice | None:
-    """An image for the CPU: it runs on any machine, slowly."""
+def _no_gpu(shelf: Shelf, wish: Wish, judge: Judge) -> Advice | None:
+    """An image for the CPU: it runs slowly, on any host of the machine that it is for."""
     if not (wish.gpus or wish.driver):
         return None
-    plain = replace(wish, gpus=(), driver="", without_gpu=True)
-    cells = [cell for cell in shelf.cells if is_asked(cell, plain)]
+    cells = [cell for cell in shelf.cells if is_asked(cell, plain(wish))]
+    cells = [cell for cell in cells if not wrong_host(cell, wish, judge.facts)]
     change = "do without the GPU"
     best = min(cells, key=lambda cell: _rank_plain(cell, shelf), default=None)
     return Advice(change=change, cell=best) if best else None

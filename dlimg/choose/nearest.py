@@ -54,8 +54,9 @@ def _distinct(found: Iterable[Offer], count: int) -> tuple[Offer, ...]:
 def _hardware(facts: Facts, question: Question) -> Iterator[list[Question]]:
     """The question itself; then on another machine; then with other GPUs, the nearest first."""
     yield [question]
-    if machine_of(question) != X86_64:
-        yield [replace(question, machine=X86_64)]
+    usual = (question.gpu.machine if question.gpu else "") or X86_64
+    if machine_of(question) != usual:
+        yield [replace(question, machine=usual)]
     gpu = question.gpu
     if gpu is not None:
         others = [one for one in facts.gpus.values() if one.origin.certain and not one.machine]

@@ -1,7 +1,7 @@
 """Cells + a machine -> those that run there, best first, and why the others do not."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dlimg.choose.architectures import Code, runs
 from dlimg.choose.cell_question import combination_of
@@ -10,6 +10,7 @@ from dlimg.choose.facts_nouns import Gpu
 from dlimg.choose.judge import Judge
 from dlimg.choose.numbered import driver_numbers, numbers
 from dlimg.choose.reason import Reason, refusals
+from dlimg.choose.rules_gpu import gpu_host
 from dlimg.model import CPU, Cell, Flavour, Lock
 
 # How a GPU runs a wheel: by machine code for just this chip, for its major, by PTX, or unknown.
@@ -83,7 +84,8 @@ class Shelf:
 def pick(shelf: Shelf, wish: Wish, judge: Judge) -> Picked:
     """Every cell judged; of one family the newest framework first.
 
-    A GPU or a driver asks for CUDA: an image without it is left out, and the reverse.
+    A GPU or a driver asks for CUDA: an image without it is left out, and the reverse. Where a
+    GPU's host is of another machine, an image without CUDA does not run there either.
     """
     asked = [cell for cell in shelf.cells if is_asked(cell, wish)]
     fits: list[Fit] = []
@@ -95,6 +97,12 @@ def pick(shelf: Shelf, wish: Wish, judge: Judge) -> Picked:
             fallen.setdefault(against, []).append(cell)
         else:
             fits.append(_fit(cell, spoken, wish, judge.facts))
+    elsewhere = 0
+    for cell in shelf.cells if wish.gpus else ():
+        wrong = is_asked(cell, plain(wish)) and wrong_host(cell, wish, judge.facts)
+        if wrong:
+            fallen.setdefault(wrong, []).append(cell)
+            elsewhere += 1
     order = {name: number for number, name in enumerate(dict.fromkeys(c.family for c in asked))}
     fits.sort(key=lambda fit: (order[fit.cell.family], _rank(fit, shelf)))
     return Picked(
@@ -103,7 +111,7 @@ def pick(shelf: Shelf, wish: Wish, judge: Judge) -> Picked:
             Fallen(reason=reason, cells=tuple(cells), on=on)
             for (reason, on), cells in fallen.items()
         ),
-        left_out=len(shelf.cells) - len(asked),
+        left_out=len(shelf.cells) - len(asked) - elsewhere,
     )
 
 
@@ -115,6 +123,18 @@ def is_asked(cell: Cell, wish: Wish) -> bool:
     if wish.without_gpu:
         return cell.accelerator == CPU
     return cell.is_cuda or not (wish.gpus or wish.driver)
+
+
+def plain(wish: Wish) -> Wish:
+    """The same without a GPU: an image for the CPU."""
+    return replace(wish, gpus=(), driver="", without_gpu=True)
+
+
+def wrong_host(cell: Cell, wish: Wish, facts: Facts) -> tuple[Reason, str] | None:
+    """Why it cannot start where the GPU is, with or without CUDA: for another machine."""
+    one = combination_of(cell, facts)
+    said = ((gpu, gpu_host(facts, one._replace(gpu=gpu))) for gpu in wish.gpus)
+    return _against(((gpu, (reason,)) for gpu, reason in said if reason), wish)
 
 
 def _spoken(

@@ -130,12 +130,11 @@ def gpu_host(_facts: Facts, one: Combination) -> Reason | None:
     gpu = one.gpu
     if gpu is None:
         return None
-    source = gpu.origin.source
     if gpu.machine and gpu.machine != one.machine:
         message = f"{gpu.name} sits in an {gpu.machine} host, and this is for {one.machine}"
-        sure = gpu.origin.sure_of("machine")
+        source, sure = gpu.origin.source_of("machine"), gpu.origin.sure_of("machine")
         return against("gpu-host", "runtime", message, source, certain=sure)
     if gpu.kind == "jetson":
         message = f"{gpu.name} runs wheels made for JetPack; nobody has confirmed that others run"
-        return warning("gpu-host", message, source, certain=False)
+        return warning("gpu-host", message, gpu.origin.source, certain=False)
     return None

@@ -161,6 +161,6 @@ def _print(
         say("these do not run there:")
         print_table(report.FALLEN, fallen, environment)
     if not rows:
-        say("nothing of this matrix runs there")
+        say(report.nothing_text(picked, wish))
         for one in told:
             say(f"  {report.advice_text(one, name)}")

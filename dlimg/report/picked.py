@@ -72,6 +72,14 @@ def _code(fit: Fit) -> str:
     return f"{names}, compiled at the first start" if fit.match == PTX else f"{names} code"
 
 
+def nothing_text(picked: Picked, wish: Wish) -> str:
+    """That nothing runs there; and that another machine's images are missing, where they are."""
+    machines = dict.fromkeys(gpu.machine for gpu in wish.gpus if gpu.machine)
+    if machines and {one.reason.rule for one in picked.fallen} == {"gpu-host"}:
+        return f"nothing of this matrix runs there: it has no image for {' and '.join(machines)}"
+    return "nothing of this matrix runs there"
+
+
 def fallen_rows(picked: Picked) -> Iterator[Sequence[str]]:
     for one in picked.fallen:
         on = f"on {one.on}: " if one.on else ""

@@ -70,6 +70,8 @@ def test_every_offer_works(question: Question) -> None:
         ("torch==2.5.1 --gpu 'RTX 5090'", "torch 2.5.1 -> 2.7.0"),
         ("torch==2.15.0 --gpu V100", "torch 2.15.0 -> 2.14.0"),
         ("torch==2.11.0 --gpu T4 --arch arm64", "aarch64 -> x86_64"),
+        ("torch==2.15.0 --gpu GB10 --arch x86_64", "x86_64 -> aarch64"),
+        ("torch==2.15.0 --gpu 'Jetson AGX Orin' --arch x86_64", "x86_64 -> aarch64"),
         ("jax==0.6.1 --cuda 12.9", "jax 0.6.1 -> 0.6.2"),
         ("tensorflow==2.21.0 --cuda 13.0", "CUDA 13.0 -> 12.9"),
         ("torch==1.13.1 --gpu K80 --driver 525", "driver 525 -> 470"),

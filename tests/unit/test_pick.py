@@ -22,6 +22,7 @@ from dlimg.commands.reading import read_facts
 from dlimg.errors import Problem
 from dlimg.model import Lock
 from dlimg.proof import Evidence, Status, Verdict
+from dlimg.report.picked import nothing_text
 from dlimg.smoke.evidence import evidence_folder, write_evidence
 
 ROOT = Path(__file__).parent.parent.parent
@@ -199,6 +200,55 @@ def test_the_best_image_on_a_gpu_and_driver(row: list[str]) -> None:
     named = sum(len(one.cells) for one in found.fallen) + len(found.fits)
     assert named == sum(cell.is_cuda for cell in RESOLUTION.cells)
     assert all(one.reason.source for one in found.fallen)
+
+
+# A GPU whose host is an ARM machine has nothing here, with CUDA or without: who says so.
+@pytest.mark.parametrize(
+    ("gpu", "source"),
+    [
+        ("GB10", "arm-learning-paths"),
+        ("DGX Spark", "arm-learning-paths"),
+        ("GH200", "nvidia-grace-cpu-platforms"),
+        ("GB200", "nvidia-grace-cpu-platforms"),
+        ("GB300", "nvidia-grace-cpu-platforms"),
+        ("Jetson Nano", "cross-compiling"),
+        ("Jetson Xavier NX", "cross-compiling"),
+        ("Jetson AGX Orin", "cross-compiling"),
+        ("Jetson Orin NX", "cross-compiling"),
+        ("Jetson Orin Nano", "cross-compiling"),
+        ("Jetson Thor", "cross-compiling"),
+    ],
+)
+@pytest.mark.parametrize("driver", ["", "580.65.06"])
+def test_on_a_host_of_another_machine_nothing_starts(gpu: str, driver: str, source: str) -> None:
+    asked = wish(gpu, driver=driver)
+    found = pick(SHELF, asked, JUDGE)
+    assert (found.fits, found.left_out) == ((), 0)
+    [fallen] = found.fallen
+    assert len(fallen.cells) == len(RESOLUTION.cells)
+    assert (fallen.reason.rule, fallen.reason.at) == ("gpu-host", "runtime")
+    assert "aarch64 host, and this is for x86_64" in fallen.reason.message
+    assert source in fallen.reason.source
+    assert advice(SHELF, asked, JUDGE) == ()
+    assert nothing_text(found, asked).endswith(": it has no image for aarch64")
+
+
+def test_a_host_that_nobody_confirmed_only_warns() -> None:
+    found = picked("T4G")
+    assert {one.rule for fit in found.fits for one in fit.doubts} == {"gpu-host"}
+    assert found.left_out == sum(not cell.is_cuda for cell in RESOLUTION.cells)
+
+
+def test_beside_a_gpu_of_another_host_the_rest_is_kept_to() -> None:
+    found = picked("T4", "GB10", python="3.11", family="pytorch")
+    assert best(found) == ("-", "-", "-")
+    assert {(one.on, one.reason.rule) for one in found.fallen} == {("GB10", "gpu-host")}
+    assert {cell.accelerator for one in found.fallen for cell in one.cells} >= {"cpu", "cuda13.2"}
+    assert {(c.family, c.python) for one in found.fallen for c in one.cells} == {
+        ("pytorch", "3.11")
+    }
+    told = changes(wish("T4", "GB10", family="pytorch"))
+    assert told == [("use the T4 alone", "pytorch-2.15.0-cuda13.2-py3.13-debian13")]
 
 
 def ids(found: Picked) -> list[str]:
