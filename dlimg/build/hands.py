@@ -13,6 +13,7 @@ from dlimg.layers.serve import Content
 from dlimg.layers.store import Store
 from dlimg.layers.system import OnLine, Tools, system, system_by
 from dlimg.layers.systems import System
+from dlimg.layers.upkeep import reading
 from dlimg.model import Planned
 
 
@@ -42,7 +43,10 @@ def of_engine(engine: Engine, secrets: Secrets) -> Hands:
         content = blobs(bare, store)
 
         def compile_in(sources: compiling.Sources, spool: compiling.Spool) -> compiling.Places:
-            with visiting(engine, bare.manifest, bare.digest, content) as image:
+            with (
+                reading(store, bare.layers),
+                visiting(engine, bare.manifest, bare.digest, content) as image,
+            ):
                 return compiling.compile_in(engine, image, python, sources, spool)
 
         return compile_in

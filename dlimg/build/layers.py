@@ -19,12 +19,11 @@ from dlimg.build.secrets import Secrets
 from dlimg.build.there import existing
 from dlimg.engine import made
 from dlimg.engine.client import Engine, answering
-from dlimg.errors import Negative
 from dlimg.layers.assemble import BUILDER, Assembled
 from dlimg.layers.compiling import end_compiling
 from dlimg.layers.intake import check_local, forget_passing, take_in
 from dlimg.layers.store import Store, layer_store
-from dlimg.layers.upkeep import discard_damaged
+from dlimg.layers.upkeep import reading
 from dlimg.model import BuildFailure, Built, Planned
 
 
@@ -77,16 +76,7 @@ def _taken(planned: Planned, image: Assembled, engine: Engine, store: Store) -> 
     names = (planned.reference, planned.moving_reference)
     tags = [(repository, name.removeprefix(f"{repository}:")) for name in names]
     served = blobs(image, store)
-    try:
+    with reading(store, image.layers):
         digest = take_in(engine, image.manifest, image.digest, served, names=tags)
-    except Negative as error:
-        damaged = discard_damaged(store, image.layers)
-        if not damaged:
-            raise
-        raise Negative(
-            f"layers of this image were damaged in the store: {damaged}",
-            where=str(store.path),
-            hint="what was damaged is removed: repeat this, and it is made again",
-        ) from error
     made.remember(engine.environment, planned.key, digest)
     return digest, size_of(engine, planned.reference)

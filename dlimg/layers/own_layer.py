@@ -4,10 +4,7 @@ What an installer adds to a wheel is kept as a small part of its own, so that an
 the same wheel needs the wheel no more.
 """
 
-import gzip
-import io
 import posixpath
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -21,6 +18,7 @@ from dlimg.layers.own import own_entries
 from dlimg.layers.record import parse_record
 from dlimg.layers.scheme import ENVIRONMENT, LIBRARY, depends_on_python
 from dlimg.layers.scripts import commands
+from dlimg.layers.sources import part_entries
 from dlimg.layers.splice import Spliced, splice
 from dlimg.layers.store import find, make
 from dlimg.layers.tar import pieces
@@ -137,18 +135,9 @@ def _read(workshop: Workshop, wheel: Wheel, own: Own) -> Iterator[Entry]:
     """The files of a wheel's part; its folders follow from them."""
     requested = wheel.name in own.requested
     part = own_part(workshop, wheel, python=own.python, requested=requested)
-    content = workshop.store.blob(part).read_bytes()
-    if sha256(content).hexdigest() != part.digest.removeprefix("sha256:"):
-        # It was whole once: made again, it has the same digest.
-        workshop.store.blob(part).unlink(missing_ok=True)
-        part = own_part(workshop, wheel, python=own.python, requested=requested)
-        content = workshop.store.blob(part).read_bytes()
-    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(content))) as archive:
-        for member in archive:
-            file = archive.extractfile(member)
-            if file is not None:
-                text = file.read()
-                yield Entry(path=member.name, mode=member.mode, content=text, owner=wheel.file)
+    for one in part_entries(workshop.store, part, owner=wheel.file):
+        if one.content is not None:
+            yield one
 
 
 def _linker_names(own: Iterable[Entry], home: str) -> Iterator[Entry]:

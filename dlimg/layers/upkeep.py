@@ -2,7 +2,8 @@
 
 import fcntl
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,12 +74,23 @@ def verify(store: Store) -> tuple[Damaged, ...]:
     return tuple(_taken_out(store, key) for key in found)
 
 
-def discard_damaged(store: Store, layers: Iterable[Layer]) -> int:
-    """How many of these layers were damaged, after their bytes were read; those are removed."""
-    damaged = [layer for layer in layers if not _is_whole(store, layer)]
-    for layer in damaged:
-        store.blob(layer).unlink(missing_ok=True)
-    return len(damaged)
+@contextmanager
+def reading(store: Store, layers: Sequence[Layer]) -> Iterator[None]:
+    """Inside, somebody reads these layers; where they were damaged, Negative says so instead.
+
+    What was damaged is removed.
+    """
+    try:
+        yield
+    except (Negative, OSError, EOFError, zlib.error) as error:
+        damaged = _discard_damaged(store, layers)
+        if not damaged:
+            raise
+        raise Negative(
+            f"layers of this image were damaged in the store: {damaged}",
+            where=str(store.path),
+            hint="what was damaged is removed: repeat this, and it is made again",
+        ) from error
 
 
 def prune(store: Store, used: Collection[Key], beside: Callable[[], int] = _nothing) -> Freed:
@@ -146,6 +158,14 @@ def _is_whole(store: Store, layer: Layer) -> bool:
         return _digest(store.blob(layer)) == layer.digest
     except FileNotFoundError:
         return False
+
+
+def _discard_damaged(store: Store, layers: Iterable[Layer]) -> int:
+    """How many of these layers were damaged, after their bytes were read; those are removed."""
+    damaged = [layer for layer in layers if not _is_whole(store, layer)]
+    for layer in damaged:
+        store.blob(layer).unlink(missing_ok=True)
+    return len(damaged)
 
 
 def _taken_out(store: Store, key: Key) -> Damaged:

@@ -38,6 +38,7 @@ from dlimg.layers.store import Store
 from dlimg.layers.system import take
 from dlimg.layers.systems import System, kept, remember
 from dlimg.layers.tar import pieces, tar_stream
+from dlimg.layers.upkeep import reading
 from dlimg.model import Base, OperatingSystem, Planned
 
 # What the host lends to a step that has its network.
@@ -163,7 +164,11 @@ def _unpacked(system: System, store: Store) -> Iterator[_Root]:
         tars = []
         for number, layer in enumerate(system.layers):
             tars.append(Path(name) / f"{number}.tar")
-            with gzip.open(store.blob(layer)) as packed, tars[-1].open("wb") as out:
+            with (
+                reading(store, [layer]),
+                gzip.open(store.blob(layer)) as packed,
+                tars[-1].open("wb") as out,
+            ):
                 shutil.copyfileobj(packed, out)
             _extract(tars[-1], path)
         yield _Root(path=path, tars=tuple(tars))

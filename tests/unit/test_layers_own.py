@@ -9,7 +9,7 @@ import make
 import pytest
 import wheelsmith
 
-from dlimg.errors import BadInput
+from dlimg.errors import BadInput, Negative
 from dlimg.layers.entry import Entry, arranged, folder, link
 from dlimg.layers.index import Layer
 from dlimg.layers.make import Workshop
@@ -168,6 +168,9 @@ def test_a_damaged_part_is_made_again(shop: Shop) -> None:
     blob = shop.workshop.store.blob(part)
     blob.write_bytes(bytes(part.size))
     shop.workshop.store.blob(whole).unlink()
+    with pytest.raises(Negative, match="what the store kept of a-1") as caught:
+        own_layer(shop.workshop, own(wheel))
+    assert "repeat this" in caught.value.problems[0].hint
     assert own_layer(shop.workshop, own(wheel)) == whole
     assert any(blob.read_bytes())
 

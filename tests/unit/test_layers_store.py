@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from dlimg.layers.own_layer import Own, own_layer
 from dlimg.layers.splice import FORMAT, Spliced, splice
 from dlimg.layers.store import Store, find, listed, make
 from dlimg.layers.tar import Head
-from dlimg.layers.upkeep import Freed, Held, contents, discard_damaged, prune, using, verify
+from dlimg.layers.upkeep import Freed, Held, contents, prune, reading, using, verify
 from dlimg.model import Wheel
 
 ONE = Key(kind="wheel", source="1" * 64)
@@ -150,13 +151,18 @@ def test_a_changed_layer_is_found_by_verify(store: Store) -> None:
 
 def test_damaged_layers_of_an_image_are_made_again(store: Store) -> None:
     layers = [made(store), made(store, TWO, b"other")]
-    assert discard_damaged(store, layers) == 0
+    with pytest.raises(zlib.error), reading(store, layers):
+        raise zlib.error  # of something else than these
     blob = store.blob(layers[0])
     blob.write_bytes(bytes(layers[0].size))
-    assert discard_damaged(store, layers) == 1
+    said = "damaged in the store: 1"
+    with pytest.raises(Negative, match=said) as caught, reading(store, layers):
+        raise zlib.error
+    assert "repeat this" in caught.value.problems[0].hint
     assert listed(store) == ((TWO, layers[1]),)
     assert made(store) == layers[0]
-    assert discard_damaged(store, layers) == 0
+    with reading(store, layers):
+        assert len(listed(store)) == 2
 
 
 def test_verify_drops_what_has_no_bytes(store: Store) -> None:
