@@ -1,7 +1,7 @@
 """What images cost with the layers builder, against plain Dockerfiles with `RUN pip install`.
 
 `python bench/layers_cost.py --folder DIR` measures in one run, on an engine of its own in DIR that
-has nothing but the systems' layers; DIR takes 60 GB for the CUDA cells, 10 GB with `--cpu`.
+has nothing but the systems' layers; DIR takes 45 GB for the CUDA cells, 10 GB with `--cpu`.
 Wheels are on disk before anything is measured. Processor seconds are the whole machine's, so it
 has to be quiet. Writes DIR/layers_cost.json, prints the table, and draws DIR/layers_cost.svg.
 """
@@ -10,7 +10,7 @@ import argparse
 import contextlib
 import json
 import os
-import sys
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,6 +20,8 @@ import layers_plot
 import ours
 import plain
 from place import Place, opened_place, registry, registry_bytes, registry_image
+
+from dlimg.layers.store import Store
 
 CUDA = (
     "pytorch-2.15.0-cuda13.2-py3.13-debian13",
@@ -85,20 +87,30 @@ def main() -> None:
     words.add_argument("cells", nargs="*", metavar="CELL", help="other cells than the four")
     given = words.parse_args()
     book = Book()
-    with opened_place(given.folder, given.cells or (CPU if given.cpu else CUDA)) as place:
-        image = registry_image(place)
-        systems = ours.systems(place)
-        with registry(place, "plain", image) as there:
-            _plain(place, book, systems, there)
-            _pulled(place, book, "plain", there)
-        with registry(place, "ours", image) as there:
-            _ours(place, book, there)
-            _pulled(place, book, "ours", there)
-        _checked(place, book)
-    figures = [asdict(one) for one in book.figures]
-    (given.folder / "layers_cost.json").write_text(json.dumps(figures, indent=1) + "\n")
+    try:
+        with opened_place(given.folder, given.cells or (CPU if given.cpu else CUDA)) as place:
+            _measure(place, book)
+    finally:
+        figures = [asdict(one) for one in book.figures]
+        (given.folder / "layers_cost.json").write_text(json.dumps(figures, indent=1) + "\n")
     print("\n".join(layers_plot.table(figures)))
     layers_plot.draw(figures, given.folder / "layers_cost.svg")
+
+
+def _measure(place: Place, book: Book) -> None:
+    image = registry_image(place)
+    systems = ours.systems(place)
+    with registry(place, "plain", image) as there:
+        _plain(place, book, systems, there)
+        _pulled(place, book, "plain", there)
+    store = ours.with_systems(place, place.folder / "pushed")
+    with registry(place, "ours", image) as there:
+        _ours(place, book, "pushed", store, there)
+        _pulled(place, book, "ours", there)
+    with registry(place, "ours", image) as there:
+        _ours(place, book, "pushed from the store", store, there)
+    shutil.rmtree(store.path)
+    _checked(place, book)
 
 
 def _plain(place: Place, book: Book, systems: Mapping[str, str], there: str) -> None:
@@ -119,15 +131,13 @@ def _plain(place: Place, book: Book, systems: Mapping[str, str], there: str) -> 
         plain.forget(place.engine, name)
 
 
-def _ours(place: Place, book: Book, there: str) -> None:
-    """From an empty store, then from a filled one to a registry that has everything, too."""
-    store = ours.with_systems(place, place.folder / "pushed")
-    for what in ("pushed", "pushed again"):
-        for one in place.planned:
-            cell = one.image.cell.id
-            with book.measured("ours", what, cell) as more:
-                more["peak"] = ours.pushed(place, one, store, _name(there, cell))
-                more["bytes"] = registry_bytes(place, "ours")
+def _ours(place: Place, book: Book, what: str, store: Store, there: str) -> None:
+    """To an empty registry, from a store that has nothing but systems, or every layer."""
+    for one in place.planned:
+        cell = one.image.cell.id
+        with book.measured("ours", what, cell) as more:
+            more["peak"] = ours.pushed(place, one, store, _name(there, cell))
+            more["bytes"] = registry_bytes(place, "ours")
 
 
 def _pulled(place: Place, book: Book, side: str, there: str) -> None:
@@ -142,8 +152,11 @@ def _pulled(place: Place, book: Book, side: str, there: str) -> None:
         had |= layers.keys()
         with book.measured(side, "started", one.image.cell.id):
             plain.start(place.engine, name, one.image.cell.package.partition("-")[0])
-    for name in names:
-        plain.forget(place.engine, name)
+        if side == "plain":  # it shares the system alone, which stays: this only makes room
+            plain.forget(place.engine, name)
+    if side == "ours":
+        for name in names:
+            plain.forget(place.engine, name)
 
 
 def _checked(place: Place, book: Book) -> None:
@@ -170,4 +183,4 @@ def _busy() -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -111,7 +111,7 @@ def remove(environment: dict[str, str]) -> None:
     """The images of this bench, which have names that nothing else has."""
     found = find(environment, private="allow", say=lambda _: None).sdk
     for image in found.images.list("bench.invalid/forty/small"):
-        found.images.remove(image.id, force=True)
+        found.images.remove(str(image.id), force=True)
 
 
 if __name__ == "__main__":

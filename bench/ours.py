@@ -9,6 +9,7 @@ from pathlib import Path
 from place import ROOT, Place, system_image
 
 from dlimg.build.assembling import Means, Told, assembling
+from dlimg.build.hands import of_engine
 from dlimg.layers.assemble import Assembled
 from dlimg.layers.store import Store
 from dlimg.model import Planned
@@ -43,7 +44,10 @@ def pushed(place: Place, one: Planned, store: Store, name: str) -> int:
 
 def assembled(place: Place, one: Planned, store: Store) -> Assembled:
     means = Means(
-        engine=place.engine, store=store, secrets=place.secrets, find_links=[place.wheels]
+        hands=of_engine(place.engine, place.secrets),
+        environment=place.environment,
+        store=store,
+        find_links=[place.wheels],
     )
     with assembling([one], means) as assemble:
         return assemble(one, Told(at=_hush, on_line=_hush))

@@ -16,6 +16,7 @@ from typing import Final
 import requests
 
 from dlimg.build.buildkit import build
+from dlimg.build.hands import of_engine
 from dlimg.build.secrets import Secrets, secrets_from
 from dlimg.commands.drawing import current_images
 from dlimg.commands.project import read_project
@@ -30,8 +31,6 @@ from dlimg.layers.assemble import assemble
 from dlimg.layers.fetch import Source, fetching
 from dlimg.layers.intake import take_in
 from dlimg.layers.store import Store
-from dlimg.layers.system import Tools, system
-from dlimg.layers.systems import System
 from dlimg.model import Built, Planned, Wheel
 
 ROOT: Final = Path(__file__).parent.parent
@@ -110,21 +109,9 @@ def _fetched(folder: Path, planned: Sequence[Planned], environment: Mapping[str,
     return folder
 
 
-def kept_system(place: Place, one: Planned, store: Store) -> System:
-    """The image's system in this store: BuildKit makes it once for the engine."""
-    tools = Tools(
-        engine=place.engine,
-        secrets=place.secrets.files,
-        arguments=place.secrets.arguments,
-        on_line=lambda _: None,
-        say=print,
-    )
-    return system(one, store, tools)
-
-
 def system_image(place: Place, one: Planned, store: Store) -> str:
     """The name of an image in the engine that has the system of this one, and nothing else."""
-    below = kept_system(place, one, store)
+    below = of_engine(place.engine, place.secrets).system(one, store, lambda _: None)
     image = assemble(one, [(layer, "system") for layer in below.layers], below.config)
     blobs = {layer.digest: store.blob(layer) for layer in image.layers}
     tag = image.digest.removeprefix("sha256:")[:12]
@@ -172,8 +159,8 @@ def registry(place: Place, name: str, image: str) -> Iterator[str]:
     )
     try:
         container.reload()
-        port = container.ports["5000/tcp"][0]["HostPort"]
-        address = f"127.0.0.1:{port}"
+        (bound,) = container.ports["5000/tcp"] or [{}]
+        address = f"127.0.0.1:{bound['HostPort']}"
         _wait(address)
         yield address
     finally:

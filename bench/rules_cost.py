@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -16,9 +17,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/unit")]
 
 from many_cells import many_cells  # noqa: E402
 
+from dlimg.choose.combination import Combination  # noqa: E402
 from dlimg.choose.judge import Judge  # noqa: E402
 from dlimg.choose.rules import Rule, rules  # noqa: E402
-from dlimg.commands.project import read_facts  # noqa: E402
+from dlimg.commands.reading import read_facts  # noqa: E402
 
 ROUNDS = 5
 ASKS = (
@@ -42,7 +44,7 @@ def judged(copies: int, cells: int) -> str:
     return f"{len(many):5} rules over {len(asked):6} cells: {best:.2f} s"
 
 
-def _seconds(judge: Judge, asked: list) -> float:
+def _seconds(judge: Judge, asked: Sequence[Combination]) -> float:
     begun = time.process_time()
     for one in asked:
         judge.reasons(one)
