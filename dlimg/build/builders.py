@@ -3,18 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal, Protocol
 
-from dlimg.build import buildkit, layers
-from dlimg.build.buildkit import OnProgress
-from dlimg.build.progress import Progress
+from dlimg.build.progress import OnProgress, Progress
 from dlimg.build.secrets import Secrets
 from dlimg.build.there import existing
 from dlimg.draw.fit import obstacle
 from dlimg.engine.address import named_address
-from dlimg.engine.client import Engine, answering
-from dlimg.layers.intake import distance
-from dlimg.layers.probe import refusal
+from dlimg.engine.client import Engine, accept_buildx, answering
 from dlimg.model import BuildFailure, Built, Image, Planned
 
 Wanted = Literal["auto", "layers", "buildkit"]
@@ -28,7 +24,25 @@ class Choice:
     why: str
 
 
-_BUILD: Final[Mapping[str, buildkit.Build]] = {"layers": layers.build, "buildkit": buildkit.build}
+class Build(Protocol):
+    """What a builder is: it makes images in an engine."""
+
+    def __call__(
+        self,
+        planned: Sequence[Planned],
+        engine: Engine,
+        *,
+        jobs: int,
+        secrets: Secrets,
+        find_links: Sequence[Path],
+        on_progress: OnProgress,
+    ) -> tuple[Built | BuildFailure, ...]: ...
+
+
+def _builders() -> Mapping[str, Build]:
+    from dlimg.build import buildkit, layers  # noqa: PLC0415 - not for images that are there
+
+    return {"layers": layers.build, "buildkit": buildkit.build}
 
 
 def choice(wanted: Wanted, image: Image, against: str) -> Choice:
@@ -43,6 +57,8 @@ def choice(wanted: Wanted, image: Image, against: str) -> Choice:
 
 def against_assembling(environment: Mapping[str, str]) -> str:
     """What speaks against the engine that the environment names, as far as its address tells."""
+    from dlimg.layers.intake import distance  # noqa: PLC0415 - not for images that are there
+
     address = named_address(environment)
     return distance(address.host) if address else ""
 
@@ -70,6 +86,9 @@ def build(  # noqa: PLR0913  # what every builder takes, which of them, and whom
         if one.reference in found:
             on_progress(Progress(cell=one.image.cell.id, state="cached"))
     missing = [one for one in planned if one.reference not in found]
+    if not missing:
+        return tuple(found[one.reference] for one in planned)
+    accept_buildx(engine.docker, engine.environment)
     against = _against(missing, engine) if wanted == "auto" else ""
     parts: dict[str, list[Planned]] = {}
     for one in missing:
@@ -77,9 +96,10 @@ def build(  # noqa: PLR0913  # what every builder takes, which of them, and whom
         parts.setdefault(chosen.builder, []).append(one)
         if wanted == "auto" and chosen.builder == "buildkit":
             say(f"{one.image.cell.id} takes BuildKit: {chosen.why}")
+    builders = _builders()
     for builder in sorted(parts, reverse=True):  # layers first: they are soon done
         part = parts[builder]
-        results = _BUILD[builder](
+        results = builders[builder](
             part,
             engine,
             jobs=jobs,
@@ -92,7 +112,8 @@ def build(  # noqa: PLR0913  # what every builder takes, which of them, and whom
 
 
 def _against(missing: Sequence[Planned], engine: Engine) -> str:
-    """What speaks against this engine; it is asked only where something is to be built."""
-    if not missing:
-        return ""
+    """What speaks against this engine, which is asked."""
+    from dlimg.layers.intake import distance  # noqa: PLC0415 - not for images that are there
+    from dlimg.layers.probe import refusal  # noqa: PLC0415 - the same
+
     return distance(engine.host) or refusal(engine, missing[0].compression)

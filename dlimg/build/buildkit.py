@@ -7,18 +7,18 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import docker
 from docker.models.images import Image as EngineImage
 
 from dlimg.build.disk import check_space, predicted_bytes
 from dlimg.build.interrupt import terminable
-from dlimg.build.progress import Progress, advance, ended, failure_log
+from dlimg.build.progress import OnProgress, Progress, advance, ended, failure_log
 from dlimg.build.secrets import Secrets
 from dlimg.build.there import existing
 from dlimg.build.wheels import lay_out
@@ -28,24 +28,6 @@ from dlimg.engine.client import Engine, answering, silence
 from dlimg.engine.process import MISSING, Outcome, end_children, stream
 from dlimg.errors import NoEngine
 from dlimg.model import BuildFailure, Built, Planned
-
-OnProgress = Callable[[Progress], None]
-
-
-class Build(Protocol):
-    """What a builder is: it makes images in an engine."""
-
-    def __call__(
-        self,
-        planned: Sequence[Planned],
-        engine: Engine,
-        *,
-        jobs: int,
-        secrets: Secrets,
-        find_links: Sequence[Path],
-        on_progress: OnProgress,
-    ) -> tuple[Built | BuildFailure, ...]: ...
-
 
 _BAKE_FILE: Final = "bake.json"
 

@@ -6,8 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from dlimg.build.assembling import STEPS, Assembling, Told
-from dlimg.build.buildkit import OnProgress
-from dlimg.build.progress import Progress, Step, advance, ended, failure_log
+from dlimg.build.progress import OnProgress, Progress, Step, advance, ended, failure_log
 from dlimg.engine.process import end_children
 from dlimg.errors import DlimgError, NoEngine
 from dlimg.layers.assemble import Assembled

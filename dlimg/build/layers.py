@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlimg.build.assembling import Means, assembling
-from dlimg.build.buildkit import OnProgress, size_of
+from dlimg.build.buildkit import size_of
 from dlimg.build.disk import check_space
 from dlimg.build.each import Site, build_all
 from dlimg.build.hands import blobs, of_engine
 from dlimg.build.interrupt import terminable
-from dlimg.build.progress import Progress
+from dlimg.build.progress import OnProgress, Progress
 from dlimg.build.room import needed
 from dlimg.build.secrets import Secrets
 from dlimg.build.there import existing

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dlimg.build.assembling import Means, assembling
-from dlimg.build.buildkit import OnProgress
 from dlimg.build.each import Site, build_all
 from dlimg.build.hands import of_machine
 from dlimg.build.interrupt import terminable
+from dlimg.build.progress import OnProgress
 from dlimg.build.secrets import Secrets
 from dlimg.layers.assemble import Assembled
 from dlimg.layers.store import layer_store

@@ -9,7 +9,7 @@ object out over many lines, the last of which is a lone brace.
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -78,6 +78,9 @@ class Progress:
         failed = [step for step in self.steps.values() if step.state == "failed"]
         failed.sort(key=lambda step: "context canceled" in step.error)
         return failed[0] if failed else None
+
+
+OnProgress = Callable[[Progress], None]
 
 
 def short_name(name: str) -> str:

@@ -53,7 +53,8 @@ def _bare(arguments: Namespace, environment: Mapping[str, str], folder: Path) ->
 
 
 def _in_images(arguments: Namespace, environment: Mapping[str, str], folder: Path) -> list[Line]:
-    from dlimg.commands.making import Walk, walked  # noqa: PLC0415 - a bare machine needs no engine
+    from dlimg.commands.making import walked  # noqa: PLC0415 - a bare machine needs no engine
+    from dlimg.commands.walk import Walk  # noqa: PLC0415 - the same
 
     project = read_project(arguments.matrix)
     cells = [cell.id for cell in chosen(project, arguments) if cell.is_cuda]

@@ -3,9 +3,8 @@
 import time
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from dlimg.build.builders import build
 from dlimg.build.secrets import secrets_from
@@ -14,59 +13,36 @@ from dlimg.commands.planning import bases_of, images_of, planned_on
 from dlimg.commands.printing import print_json, print_table, say
 from dlimg.commands.project import (
     DEFAULT,
-    Project,
     chosen,
     compression_of,
     private_engine,
     read_project,
 )
 from dlimg.commands.proving import checks_of, own_folder
-from dlimg.commands.recording import check_record, write_record
 from dlimg.commands.reporting import prepare_reports, write_reports
-from dlimg.engine.client import Engine
+from dlimg.commands.walk import Walk
+from dlimg.engine.client import Engine, accept_buildx
 from dlimg.engine.find import find
 from dlimg.engine.gpu import check_device, default_device
 from dlimg.errors import BadInput, DlimgError
-from dlimg.layers.store import layer_store
 from dlimg.lock.store import wheel_folders
 from dlimg.model import Base, BuildFailure, Built, Cell, Image, Planned
 from dlimg.proof import Check, Evidence
-from dlimg.publish.attach import evidence_beside, nothing_beside
-from dlimg.publish.names import check_destination, siblings
-from dlimg.publish.promote import Published, Wanted, publish
-from dlimg.publish.source import Stock
 from dlimg.report.line import Line, exit_code_of
 from dlimg.report.summary import failure_text, headings, line_json, line_row
 from dlimg.report.table import counted
 from dlimg.run.command import try_line
-from dlimg.smoke.containers import Settings, test
 from dlimg.smoke.evidence import evidence_folder
-
-STOP_AT: Final = ("build", "test", "publish")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Walk:
-    """One walk's settings, read once from the command line and the environment.
-
-    `evidence` is the folder to keep it in; `only` names the checks to run, none named is all.
-    """
-
-    project: Project
-    arguments: Namespace
-    environment: Mapping[str, str]
-    evidence: Path
-    only: frozenset[str] = frozenset()
-
-    def goes_to(self, arrow: str) -> bool:
-        return STOP_AT.index(self.arguments.command) >= STOP_AT.index(arrow)
 
 
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """0 when every image was built and, where asked for, passed its required checks."""
     began = time.monotonic()
-    if arguments.command == "build" and arguments.record:
-        check_record(Path(arguments.record))
+    record = Path(arguments.record) if arguments.command == "build" and arguments.record else None
+    if record:
+        from dlimg.commands.recording import check_record  # noqa: PLC0415 - few record
+
+        check_record(record)
     walk = Walk(
         project=read_project(arguments.matrix),
         arguments=arguments,
@@ -74,8 +50,11 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
         evidence=evidence_folder(environment),
     )
     lines, engine = walked(walk)
-    if arguments.command == "build" and arguments.record:
-        write_record(Path(arguments.record), lines, layer_store(environment))
+    if record:
+        from dlimg.commands.recording import write_record  # noqa: PLC0415 - few record
+        from dlimg.layers.store import layer_store  # noqa: PLC0415 - the same
+
+        write_record(record, lines, layer_store(environment))
     report(arguments, environment, lines, time.monotonic() - began)
     _say_how_to_try(lines, engine)
     return exit_code_of(lines)
@@ -94,6 +73,8 @@ def walked(walk: Walk) -> tuple[list[Line], Engine]:
     engine = find(walk.environment, private=private_engine(arguments), say=say)
     if walk.goes_to("test") and arguments.device:
         check_device(arguments.device, engine)
+    if walk.goes_to("publish"):
+        accept_buildx(engine.docker, engine.environment)  # labels are put on by it
     bases = bases_of(images, engine, walk.project, arguments.base)
     planned = planned_on(images, bases, compression_of(walk.project, arguments))
     results = {one.planned.image.cell.id: one for one in _build(walk, planned, engine)}
@@ -123,6 +104,8 @@ def _checks(walk: Walk, cell: Cell) -> tuple[Check, ...]:
 def _check_words(walk: Walk, images: Sequence[Image]) -> None:
     """Refuse before a long build what would be refused after it."""
     if walk.goes_to("publish"):
+        from dlimg.publish.names import check_destination  # noqa: PLC0415 - for publish alone
+
         check_destination(walk.arguments.to)
     device = walk.arguments.device if walk.goes_to("test") else None
     if device and not any(image.cell.is_cuda for image in images):
@@ -162,13 +145,19 @@ def _line(
     evidence: Evidence | None = None
     try:
         evidence = _tested(walk, result, engine)
-        published = _published(walk, result, evidence, engine) if walk.goes_to("publish") else None
+        if not walk.goes_to("publish"):
+            return Line(image=image, result=result, evidence=evidence)
+        from dlimg.commands.publishing import published  # noqa: PLC0415 - for publish alone
+
+        there = published(walk, result, evidence, engine)
+        return Line(image=image, result=result, evidence=evidence, published=there)
     except DlimgError as error:
         return Line(image=image, result=result, evidence=evidence, error=error)
-    return Line(image=image, result=result, evidence=evidence, published=published)
 
 
 def _tested(walk: Walk, built: Built, engine: Engine) -> Evidence:
+    from dlimg.smoke.containers import Settings, test  # noqa: PLC0415 - not for a build
+
     cell = built.planned.image.cell
     device = (walk.arguments.device or default_device(engine)) if cell.is_cuda else None
     say(f"{cell.id}  testing {f'on {device}' if device else 'without a GPU'}")
@@ -180,24 +169,6 @@ def _tested(walk: Walk, built: Built, engine: Engine) -> Evidence:
         images=walk.project.images,
         settings=Settings(evidence=walk.evidence, say=say, own=own_folder(walk.arguments)),
     )
-
-
-def _published(walk: Walk, built: Built, evidence: Evidence, engine: Engine) -> Published:
-    beside = evidence_beside(walk.evidence, walk.environment, say=say)
-    to = walk.arguments.to
-    wanted = Wanted(
-        to=to,
-        require=walk.arguments.require,
-        attach=nothing_beside if walk.arguments.no_evidence else beside,
-        environment=walk.environment,
-    )
-    stock = Stock(
-        store=layer_store(walk.environment),
-        engine=engine,
-        siblings=siblings(to, (cell.family for cell in walk.project.resolution.cells)),
-        say=say,
-    )
-    return publish(built, evidence, stock, wanted=wanted, say=say)
 
 
 def report(

@@ -13,7 +13,7 @@ from dlimg.build.secrets import secrets_from
 from dlimg.commands.planning import bases_of, images_of, planned_on
 from dlimg.commands.printing import print_json, print_table, say
 from dlimg.commands.project import chosen, compression_of, private_engine, read_project
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, accept_buildx
 from dlimg.engine.find import find
 from dlimg.errors import BadInput, DlimgError
 from dlimg.layers.recorded import Record, difference, parse_records, record_of
@@ -35,6 +35,7 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     _check_named(recorded, cells, arguments)
     images = images_of(cells, project, arguments, environment)
     engine = find(environment, private=private_engine(arguments), say=say)
+    accept_buildx(engine.docker, engine.environment)
     bases = bases_of(images, engine, project, arguments.base)
     planned = planned_on(images, bases, compression_of(project, arguments))
     found = {cell.id: "its base cannot be had here" for cell in cells}

@@ -93,6 +93,7 @@ def _bootstrapped(engine: Engine, os_: OperatingSystem, say: Callable[[str], Non
     ):
         identity = _known(engine, os_)
         if not identity:
+            client.accept_buildx(engine.docker, engine.environment)  # before minutes, not after
             tar = Path(folder, "base.tar")
             identity = bootstrap.make(os_, tar, tools=tools, say=say)
             _put(engine, os_, tar, identity)
@@ -101,12 +102,12 @@ def _bootstrapped(engine: Engine, os_: OperatingSystem, say: Callable[[str], Non
 
 def _known(engine: Engine, os_: OperatingSystem) -> str:
     """The identity of the newest base that the engine has and that was made in this way."""
-    wanted = [f"{OS_LABEL}={os_.name}", f"{RECIPE_LABEL}={bootstrap.recipe(os_)}"]
-    there = engine.sdk.images.list(name=REPOSITORY, filters={"label": wanted})
-    if not there:
-        return ""
-    newest = max(there, key=lambda image: str(image.attrs.get("Created", "")))
-    return str(newest.labels[IDENTITY_LABEL])
+    wanted = {OS_LABEL: os_.name, RECIPE_LABEL: bootstrap.recipe(os_)}
+    # Asked for labels, an engine reads those of all its images.
+    bases = engine.sdk.api.images(filters={"reference": REPOSITORY})
+    there = [row for row in bases if wanted.items() <= (row.get("Labels") or {}).items()]
+    newest = max(there, key=lambda row: int(row["Created"]), default=None)
+    return str(newest["Labels"][IDENTITY_LABEL]) if newest else ""
 
 
 def _put(engine: Engine, os_: OperatingSystem, tar: Path, identity: str) -> None:

@@ -62,8 +62,10 @@ def connect(
     """The engine at this address, driven by this `docker` command.
 
     `environment` must lead there by itself (DOCKER_HOST, certificates). Raises `NoEngine`
-    when nothing answers there, or what answers is too old or has no buildx.
+    when nothing answers there, when what answers is too old, or without a `docker` command.
     """
+    if command is None:
+        raise NoEngine("a container engine answers, but there is no `docker` command", hint=INSTALL)
     where = f"no container engine answers at {host}"
     try:
         sdk = open_sdk(environment, seconds=REQUEST_SECONDS)
@@ -75,12 +77,11 @@ def connect(
         sdk.close()
         raise NoEngine(f"{where}: {plainly(error)}") from error
     accept_engine(version, host)
-    accept_buildx(command, environment)
     return Engine(
         host=host,
         private=private,
         version=str(version["Version"]),
-        docker=command or Path("docker"),
+        docker=command,
         environment=environment,
         root=str(about.get("DockerRootDir", "")),
         sdk=sdk,
@@ -159,10 +160,11 @@ def accept_engine(version: Mapping[str, Any], host: str) -> None:
         )
 
 
-def accept_buildx(command: Path | None, environment: Mapping[str, str]) -> None:
-    """Nothing; `NoEngine` when there is no `docker` command, or none with a usable buildx."""
-    if command is None:
-        raise NoEngine("a container engine answers, but there is no `docker` command", hint=INSTALL)
+def accept_buildx(command: Path, environment: Mapping[str, str]) -> None:
+    """Nothing; `NoEngine` when this `docker` has no usable buildx.
+
+    That starts three programs, so it is asked by whoever is about to use it.
+    """
     outcome = run([str(command), "buildx", "version"], env=environment, timeout=60)
     if outcome.returncode != 0:
         raise NoEngine(

@@ -10,26 +10,16 @@ from dlimg.engine.client import answering
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.model import Built
 from dlimg.proof import Evidence
-from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require, Standing, admit
+from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require, admit
 from dlimg.publish.attach import Attach
 from dlimg.publish.derive import LABEL
 from dlimg.publish.names import UNTESTED_SUFFIX, Names, names_at
+from dlimg.publish.published import Published
 from dlimg.publish.registry import digest_at, ids_of, image_at, labels_of, move
 from dlimg.publish.source import Source, Stock, digest_today, source_of
 from dlimg.registry.manifests import Manifest
 from dlimg.registry.reference import DOCKER_HUB, parse_reference
 from dlimg.registry.session import Repository, opened
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """An image at a registry: its immutable name, and the names that now lead to it."""
-
-    cell: str
-    reference: str
-    digest: str
-    moved: tuple[str, ...]
-    standing: Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

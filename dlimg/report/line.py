@@ -7,7 +7,7 @@ from dlimg.build.explain import is_out_of_reach
 from dlimg.errors import DlimgError, NotRun
 from dlimg.model import BuildFailure, Built, Image
 from dlimg.proof import Evidence, Status, Verdict
-from dlimg.publish.promote import Published
+from dlimg.publish.published import Published
 from dlimg.smoke.verdicts import exit_code, outcome, possible_here
 
 

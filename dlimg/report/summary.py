@@ -2,7 +2,7 @@
 
 from dlimg.build.explain import explain, is_out_of_reach
 from dlimg.model import BuildFailure, Built
-from dlimg.publish.promote import Published
+from dlimg.publish.published import Published
 from dlimg.report.line import Line
 from dlimg.report.table import bytes_text, seconds_text
 from dlimg.report.words import gpu_text, reasons, verdict_json, verdicts_text

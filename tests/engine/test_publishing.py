@@ -28,7 +28,8 @@ from dlimg.model import Base, Built, Planned
 from dlimg.proof import Evidence, Status, Verdict
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require
 from dlimg.publish.attach import LOCK_TYPE, Attach, evidence_beside, nothing_beside
-from dlimg.publish.promote import Published, Wanted, publish
+from dlimg.publish.promote import Wanted, publish
+from dlimg.publish.published import Published
 from dlimg.publish.source import Stock
 from dlimg.registry.manifests import manifest_at, put_manifest
 from dlimg.registry.referrers import referrers

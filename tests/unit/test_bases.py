@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import docker
 import make
 import pytest
-from docker.models.images import Image
 
 from dlimg.draw import bake
 from dlimg.draw.labels import labels
@@ -50,12 +50,11 @@ class FakeImages:
             raise docker.errors.ImageNotFound(name)
         return object()
 
-    def list(self, *, name: str, filters: Mapping[str, Any]) -> list[Any]:
-        wanted = dict(label.split("=", 1) for label in filters["label"])
+    def rows(self, filters: Mapping[str, str]) -> list[Mapping[str, Any]]:
         return [
-            Image(attrs={"Config": {"Labels": labels}, "Created": created})
+            {"RepoTags": [image], "Labels": labels or None, "Created": created}
             for created, (image, labels) in enumerate(self.images.items())
-            if image.startswith(f"{name}:") and wanted.items() <= labels.items()
+            if image.startswith(f"{filters['reference']}:")
         ]
 
 
@@ -64,6 +63,7 @@ class FakeSdk:
         self, images: Mapping[str, Mapping[str, str]], about: Mapping[str, Any] | None = None
     ) -> None:
         self.images = FakeImages(images)
+        self.api = SimpleNamespace(images=self.images.rows)
         self.about = about or {}
 
     def info(self) -> Mapping[str, Any]:

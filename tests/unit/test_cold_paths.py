@@ -91,6 +91,17 @@ def test_every_command_has_words_and_a_module(
     assert (ROOT / f"dlimg/commands/{module}.py").is_file()
 
 
+def test_a_build_imports_no_builder_before_something_is_missing() -> None:
+    script = "import sys, dlimg.commands.making; print(*sys.modules)"
+    argv = [sys.executable, "-c", script]
+    ended = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    imported = set(ended.stdout.split())
+    assert "dlimg.build.builders" in imported
+    later = {"build.buildkit", "build.layers", "publish.promote", "registry.session"}
+    later |= {"smoke.containers", "layers.store", "layers.intake"}
+    assert not imported & {f"dlimg.{name}" for name in later}
+
+
 def test_a_build_that_is_not_watched_draws_nothing() -> None:
     script = (
         "import sys, dlimg.commands.live as live; live.Board({}).__enter__(); print(*sys.modules)"

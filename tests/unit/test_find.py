@@ -252,7 +252,12 @@ def test_buildx_that_is_accepted(script: str, message: str, tmp_path: Path) -> N
 
 def test_no_docker_command() -> None:
     with pytest.raises(NoEngine, match="no `docker` command"):
-        client.accept_buildx(client.docker_command({"PATH": "/nowhere"}), {})
+        client.connect(
+            "unix:///nowhere",
+            private=False,
+            command=client.docker_command({"PATH": "/nowhere"}),
+            environment={},
+        )
 
 
 @pytest.mark.parametrize(

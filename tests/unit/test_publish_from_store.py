@@ -21,7 +21,8 @@ from dlimg.proof import Evidence, Status, Verdict
 from dlimg.publish import send
 from dlimg.publish.attach import LOCK_TYPE, evidence_beside
 from dlimg.publish.names import UNTESTED_SUFFIX
-from dlimg.publish.promote import Published, Wanted, publish
+from dlimg.publish.promote import Wanted, publish
+from dlimg.publish.published import Published
 from dlimg.publish.send import Delivered, send_image
 from dlimg.publish.source import Stock
 from dlimg.registry import uploads

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from make import image, planned
 
+from dlimg.build.builders import build
 from dlimg.build.there import existing
 from dlimg.draw.bake import BUILDER_LABEL
 from dlimg.engine import made
+from dlimg.errors import NoEngine
 from dlimg.lock import store
-from dlimg.model import Planned
+from dlimg.model import BuildFailure, Built, Planned
 
 KEY = "ab" * 32
 
@@ -85,6 +87,29 @@ def test_a_moving_name_that_leads_elsewhere_is_led_back(state: dict[str, str]) -
     engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
     assert list(existing([one], engine)) == [one.reference]
     assert api.tagged == [(one.reference, one.image.repository, one.image.tag)]
+
+
+def built(every: Sequence[Planned], engine: Any) -> tuple[Built | BuildFailure, ...]:
+    return build(
+        every,
+        engine,
+        wanted="auto",
+        jobs=1,
+        secrets={},
+        find_links=(),
+        on_progress=lambda _: None,
+        say=lambda _: None,
+    )
+
+
+def test_buildx_is_asked_for_by_what_is_not_there(state: dict[str, str]) -> None:
+    there, lacking = several(2)
+    made.remember(state, KEY, "sha256:1")
+    sdk = SimpleNamespace(api=Api([row(there, "sha256:1")]))
+    engine: Any = SimpleNamespace(environment=state, sdk=sdk, docker=Path("/nowhere/docker"))
+    assert [type(one) for one in built([there], engine)] == [Built]
+    with pytest.raises(NoEngine, match="has no buildx plugin"):
+        built([there, lacking], engine)
 
 
 def test_nothing_planned_is_no_question(state: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ import make
 from dlimg.errors import Negative, NoEngine, NotRun
 from dlimg.model import BuildFailure, Built, Planned
 from dlimg.proof import Evidence, Host, Status, Verdict
-from dlimg.publish.promote import Published
+from dlimg.publish.published import Published
 from dlimg.report.github import github
 from dlimg.report.junit import junit
 from dlimg.report.line import Line
