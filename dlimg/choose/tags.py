@@ -1,7 +1,7 @@
 """Wheel tags and version specifiers, by `packaging`, for a Python and glibc that are not here."""
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from dlimg.choose.numbered import begins, numbers
@@ -47,10 +47,16 @@ def _accepted(python: str, machine: str, glibc: str) -> frozenset[object]:
 
 def misfits(files: Sequence[str], python: str, machine: str, glibc: str) -> tuple[str, ...]:
     """The wheels among these that this Python on this machine would not install."""
+    accepted = _accepted(python, machine, glibc)
+    return tuple(file for file in files if accepted.isdisjoint(_tags(file)))
+
+
+@lru_cache(maxsize=16384)
+def _tags(file: str) -> frozenset[object]:
+    """The tags of a wheel, which many locks hold."""
     from packaging.utils import parse_wheel_filename  # noqa: PLC0415 - costs 15 ms
 
-    accepted = _accepted(python, machine, glibc)
-    return tuple(file for file in files if accepted.isdisjoint(parse_wheel_filename(file)[3]))
+    return parse_wheel_filename(file)[3]
 
 
 @cache

@@ -15,7 +15,7 @@ from dlimg.errors import BadInput, nearest
 from dlimg.lint.catalogue import RULES, Linted, lint
 from dlimg.lint.finding import Ground, Severity
 from dlimg.lint.pages import page, pages
-from dlimg.lock.store import cell_path, local_path, read_bases, read_lock
+from dlimg.lock.store import LOCAL, cell_path, local_path, read_bases, read_lock
 from dlimg.model import Lock
 from dlimg.report.linted import linted_github, linted_json, linted_text, summary
 from dlimg.whole import write_whole
@@ -60,17 +60,15 @@ def ground_of(matrix: str, facts: Facts, today: date) -> Ground:
 
 def _locks(resolution: Resolution, folder: Path) -> tuple[dict[str, Lock], dict[str, str]]:
     """The locks that there are, and their files, by cell id."""
-    there = {path.name for path in folder.glob("*.json")}
-    local = {path.name for path in (folder / "local").glob("*.json")}
+    local = {path.stem for path in (folder / LOCAL).glob("*.json")}
+    there = {path.stem for path in folder.glob("*.json")} | local
     locks, files = {}, {}
     for cell in resolution.cells:
         name = cell.id
-        if f"{name}.json" not in there | local:
-            continue
-        lock = read_lock(name, folder)
+        lock = read_lock(name, folder) if name in there else None
         if lock is not None:
             locks[name] = lock
-            place = local_path if f"{name}.json" in local else cell_path
+            place = local_path if name in local else cell_path
             files[name] = str(place(folder, name))
     return locks, files
 
