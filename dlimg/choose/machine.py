@@ -22,12 +22,14 @@ class SeenGpu:
 class Machine:
     """What was found: `driver` is empty where none answers, `cuda` the newest that it knows.
 
+    `machine` is what its programs are made for (`x86_64`), empty where nobody has looked.
     `findings` are what a person has to know, each with what to do next.
     """
 
     gpus: tuple[SeenGpu, ...] = ()
     driver: str = ""
     cuda: str = ""
+    machine: str = ""
     findings: tuple[Problem, ...] = ()
 
     @property

@@ -9,7 +9,7 @@ from dlimg.choose.facts import Facts
 from dlimg.choose.facts_nouns import Gpu
 from dlimg.choose.judge import Judge
 from dlimg.choose.numbered import driver_numbers, numbers
-from dlimg.choose.reason import Reason, refusals
+from dlimg.choose.reason import Reason, against, refusals
 from dlimg.choose.rules_gpu import gpu_host
 from dlimg.model import CPU, Cell, Flavour, Lock
 
@@ -20,12 +20,16 @@ LockOf = Callable[[str], Lock | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What a person has and wants; what is empty is open. No GPU is wanted where `without_gpu`."""
+    """What a person has and wants; what is empty is open. No GPU is wanted where `without_gpu`.
+
+    `machine` is that of the host where it shall run (`x86_64`).
+    """
 
     gpus: tuple[Gpu, ...] = ()
     driver: str = ""
     python: str = ""
     family: str = ""
+    machine: str = ""
     without_gpu: bool = False
 
 
@@ -92,14 +96,17 @@ def pick(shelf: Shelf, wish: Wish, judge: Judge) -> Picked:
     fallen: dict[tuple[Reason, str], list[Cell]] = {}
     for cell in asked:
         spoken = tuple(_spoken(shelf, cell, wish, judge))
-        against = _against(spoken, wish)
-        if against:
-            fallen.setdefault(against, []).append(cell)
+        wrong = wrong_host(cell, wish, judge.facts) or _against(spoken, wish)
+        if wrong:
+            fallen.setdefault(wrong, []).append(cell)
         else:
             fits.append(_fit(cell, spoken, wish, judge.facts))
     elsewhere = 0
-    for cell in shelf.cells if wish.gpus else ():
-        wrong = is_asked(cell, plain(wish)) and wrong_host(cell, wish, judge.facts)
+    without_cuda = plain(wish)
+    for cell in shelf.cells:
+        if is_asked(cell, wish) or not is_asked(cell, without_cuda):
+            continue
+        wrong = wrong_host(cell, wish, judge.facts)
         if wrong:
             fallen.setdefault(wrong, []).append(cell)
             elsewhere += 1
@@ -131,8 +138,11 @@ def plain(wish: Wish) -> Wish:
 
 
 def wrong_host(cell: Cell, wish: Wish, facts: Facts) -> tuple[Reason, str] | None:
-    """Why it cannot start where the GPU is, with or without CUDA: for another machine."""
+    """Why it cannot start there, with or without CUDA: it is for another machine."""
     one = combination_of(cell, facts)
+    if wish.machine not in {"", one.machine}:
+        message = f"this machine is {wish.machine}, and this is for {one.machine}"
+        return against("this-machine", "runtime", message, "`uname -m` on this machine"), ""
     said = ((gpu, gpu_host(facts, one._replace(gpu=gpu))) for gpu in wish.gpus)
     return _against(((gpu, (reason,)) for gpu, reason in said if reason), wish)
 

@@ -1,5 +1,6 @@
 """`pick`: which of the matrix's tags runs on a GPU and driver, and why the others do not."""
 
+import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -68,13 +69,17 @@ def _wish(arguments: Namespace, facts: Facts) -> Wish:
 def _machine() -> Machine:
     from dlimg.engine.nvml import nvml, this_machine  # noqa: PLC0415 - only --here needs it
 
-    return this_machine(nvml())
+    return replace(this_machine(nvml()), machine=os.uname().machine)
 
 
 def on_machine(wish: Wish, machine: Machine, facts: Facts, today: date) -> Wish:
-    """The wish with this machine's GPUs and driver, where none were named; findings are told."""
+    """The wish on this machine, with its GPUs and driver where none were named.
+
+    Findings are told.
+    """
     for finding in machine.findings:
         say(f"here: {finding}")
+    wish = replace(wish, machine=machine.machine)
     gpus = wish.gpus or tuple(_seen(one, facts, today) for one in machine.kinds)
     driver = wish.driver or machine.driver
     is_without = not gpus

@@ -74,8 +74,10 @@ def _code(fit: Fit) -> str:
 
 def nothing_text(picked: Picked, wish: Wish) -> str:
     """That nothing runs there; and that another machine's images are missing, where they are."""
-    machines = dict.fromkeys(gpu.machine for gpu in wish.gpus if gpu.machine)
-    if machines and {one.reason.rule for one in picked.fallen} == {"gpu-host"}:
+    found = (wish.machine, *(gpu.machine for gpu in wish.gpus))
+    machines = dict.fromkeys(one for one in found if one)
+    rules = {one.reason.rule for one in picked.fallen}
+    if machines and rules and rules <= {"gpu-host", "this-machine"}:
         return f"nothing of this matrix runs there: it has no image for {' and '.join(machines)}"
     return "nothing of this matrix runs there"
 
@@ -136,6 +138,7 @@ def machine_json(machine: Machine) -> dict[str, object]:
         ],
         "driver": machine.driver or None,
         "cuda": machine.cuda or None,
+        "machine": machine.machine or None,
         "findings": [{"message": one.message, "hint": one.hint} for one in machine.findings],
     }
 

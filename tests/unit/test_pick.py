@@ -251,6 +251,23 @@ def test_beside_a_gpu_of_another_host_the_rest_is_kept_to() -> None:
     assert told == [("use the T4 alone", "pytorch-2.15.0-cuda13.2-py3.13-debian13")]
 
 
+@pytest.mark.parametrize("without_gpu", [False, True])
+def test_on_this_machine_nothing_starts_that_is_for_another(without_gpu: bool) -> None:  # noqa: FBT001
+    gpus = () if without_gpu else (SeenGpu(name="NVIDIA A100", capability="8.0"),)
+    for machine, runs in (("aarch64", False), ("x86_64", True), ("", True)):
+        seen = on_machine(Wish(), Machine(gpus=gpus, machine=machine), FACTS, TODAY)
+        found = pick(SHELF, seen, JUDGE)
+        assert bool(found.fits) is runs
+        if not runs:
+            cells = RESOLUTION.cells
+            count = sum(not cell.is_cuda for cell in cells) if without_gpu else len(cells)
+            [fallen] = found.fallen
+            assert (len(fallen.cells), fallen.reason.rule) == (count, "this-machine")
+            assert fallen.reason.message == "this machine is aarch64, and this is for x86_64"
+            assert advice(SHELF, seen, JUDGE) == ()
+            assert nothing_text(found, seen).endswith(": it has no image for aarch64")
+
+
 def ids(found: Picked) -> list[str]:
     return [fit.cell.id for fit in found.fits]
 
