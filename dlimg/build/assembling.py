@@ -6,7 +6,7 @@ operating system, and the compiler of byte code in that system.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ from dlimg.errors import BadInput
 from dlimg.layers.addresses import addresses, asking
 from dlimg.layers.assemble import Assembled, assemble, ordered
 from dlimg.layers.bytecode import Compiler, compile_lacking
-from dlimg.layers.fetch import Source
+from dlimg.layers.fetch import End, Source
 from dlimg.layers.kept import keep
 from dlimg.layers.parts import bytecode_parts, own_layer_part, system_parts, wheel_parts
 from dlimg.layers.recompress import recompressed
@@ -35,12 +35,16 @@ STEPS: Final = ("the system", "wheels", "byte code")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """What assembling takes: who executes, the store, where else wheels lie."""
+    """What assembling takes: who executes, the store, where else wheels lie.
+
+    Whoever is interrupted lets the `end` come: wheels are then waited for no more.
+    """
 
     hands: Hands
     environment: Mapping[str, str]
     store: Store
     find_links: Sequence[Path]
+    end: End = field(default_factory=End)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +114,7 @@ def _source(means: Means) -> Source:
         addresses=lambda wheels, target: addresses(wheels, target, ask),
         session=open_index(environment, cache / "wheels").session,
         say=_hush,
+        end=means.end,
     )
 
 

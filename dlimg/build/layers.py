@@ -58,13 +58,18 @@ def build(
         store=store,
         find_links=find_links,
     )
+
+    def stop() -> None:
+        means.end.come()
+        end_compiling(engine)
+
     with terminable(), assembling(wanted, means) as assemble:
         site = Site(
             assemble=assemble,
             report=on_progress,
             last="taken in",
             take=lambda one, image: _taken(one, image, engine, store),
-            stop=lambda: end_compiling(engine),
+            stop=stop,
         )
         ends = build_all(wanted, site, jobs)
     return tuple(found.get(one.reference) or ends[one.reference] for one in planned)

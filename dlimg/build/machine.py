@@ -39,7 +39,7 @@ def build(
             report=on_progress,
             last="kept",
             take=_kept,
-            stop=_nothing,
+            stop=means.end.come,
         )
         ends = build_all(planned, site, jobs)
     return tuple(ends[one.reference] for one in planned)
@@ -48,7 +48,3 @@ def build(
 def _kept(_: Planned, image: Assembled) -> tuple[str, int]:
     """The store has it already."""
     return image.digest, sum(layer.size for layer in image.layers)
-
-
-def _nothing() -> None:
-    """What runs are children, which have been ended."""

@@ -8,8 +8,8 @@ import errno
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Final
@@ -29,6 +29,7 @@ AT_ONCE: Final = 4
 ATTEMPTS: Final = 4
 PAUSE: Final = 0.2  # seconds, more after each failure
 SECONDS: Final = 60
+_NOT_WAITED: Final = "it was not waited for"
 PIECE: Final = 1 << 18  # what of a broken transfer may be lost
 
 Addresses = Callable[[Sequence[Wheel], Target], Mapping[str, str]]
@@ -36,10 +37,37 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The end of all fetching, which breaks off what is still read: a server may send nothing."""
+
+    stop: Event = field(default_factory=Event)
+    answers: set[requests.Response] = field(default_factory=set)
+
+    def come(self) -> None:
+        """From now on nothing is waited for, and whoever waits hears so."""
+        self.stop.set()
+        for answer in tuple(self.answers):
+            with suppress(ValueError, RuntimeError):  # it has been read meanwhile
+                answer.raw.shutdown()
+
+    @contextmanager
+    def hearing(self, answer: requests.Response) -> Iterator[None]:
+        """Inside, the answer is read, until `come`; ConnectionError where that was before."""
+        self.answers.add(answer)
+        try:
+            if self.stop.is_set():
+                raise requests.ConnectionError(_NOT_WAITED)
+            yield
+        finally:
+            self.answers.discard(answer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Where wheels come from: extra folders first, then addresses, through a session.
 
-    `folder` takes what is fetched; `addresses` is asked once for each target.
+    `folder` takes what is fetched; `addresses` is asked once for each target; whoever is
+    interrupted lets the `end` come.
     """
 
     folders: tuple[Path, ...]
@@ -47,6 +75,7 @@ class Source:
     addresses: Addresses
     session: requests.Session
     say: Say
+    end: End = field(default_factory=End)
 
 
 @contextmanager
@@ -64,7 +93,6 @@ def fetching(wanted: Mapping[Target, Sequence[Wheel]], source: Source) -> Iterat
         target: [wheel for wheel in group if wheel.sha256 not in here]
         for target, group in wanted.items()
     }
-    stop = Event()
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         # Asked before anything is fetched, so nobody in the pool waits for one behind it.
         asked = {
@@ -76,38 +104,36 @@ def fetching(wanted: Mapping[Target, Sequence[Wheel]], source: Source) -> Iterat
         for target, group in away.items():
             for wheel in group:
                 if wheel.sha256 not in coming:
-                    coming[wheel.sha256] = pool.submit(
-                        _fetch_found, wheel, asked[target], source, stop
-                    )
+                    coming[wheel.sha256] = pool.submit(_fetch_found, wheel, asked[target], source)
 
         def locate(wheel: Wheel) -> Path:
+            if source.end.stop.is_set():
+                raise NetworkFailure(f"{wheel.file}: {_NOT_WAITED}")
             path = here.get(wheel.sha256)
             return path or coming[wheel.sha256].result()
 
         try:
             yield locate
         finally:
-            stop.set()
+            source.end.come()
             pool.shutdown(cancel_futures=True)
 
 
-def _fetch_found(
-    wheel: Wheel, asked: Future[Mapping[str, str]], source: Source, stop: Event
-) -> Path:
+def _fetch_found(wheel: Wheel, asked: Future[Mapping[str, str]], source: Source) -> Path:
     address = asked.result().get(wheel.sha256)
     if not address:
         raise gone(wheel)
-    return fetch(wheel, address, source, stop)
+    return fetch(wheel, address, source)
 
 
-def fetch(wheel: Wheel, address: str, source: Source, stop: Event) -> Path:
+def fetch(wheel: Wheel, address: str, source: Source) -> Path:
     """The wheel on disk, fetched unless it is there; see `fetching` for what is raised."""
     path = source.folder / wheel.file
     half = source.folder / f"{wheel.sha256}.half"
     try:
         with alone(half.with_suffix(".turn"), doing=f"fetching {wheel.file}", say=source.say):
             if not _is_whole(path, wheel):
-                _fetch_all(wheel, address, source, (half, stop))
+                _fetch_all(wheel, address, source, half)
                 half.replace(path)
     except OSError as error:
         # The session's own errors are OSErrors, too, and were seen to.
@@ -124,22 +150,21 @@ def _is_whole(path: Path, wheel: Wheel) -> bool:
     return path.is_file() and path.stat().st_size == wheel.size and is_locked(path, wheel)
 
 
-def _fetch_all(wheel: Wheel, address: str, source: Source, place: tuple[Path, Event]) -> None:
+def _fetch_all(wheel: Wheel, address: str, source: Source, half: Path) -> None:
     """Puts all of the wheel into the half file, in as many goes as bring something."""
-    half, stop = place
-    reason = "it was not waited for"
+    reason = _NOT_WAITED
     failed = 0
-    while failed < ATTEMPTS and not stop.wait(PAUSE * failed):
+    while failed < ATTEMPTS and not source.end.stop.wait(PAUSE * failed):
         before = _size(half)
         try:
-            digest = _fetch_rest(wheel, address, source, place)
+            digest = _fetch_rest(wheel, address, source, half)
         except requests.RequestException as error:
             reason = _words(error)
             failed = 0 if _size(half) > before else failed + 1
             continue
         if digest == wheel.sha256:
             return
-        if stop.is_set():
+        if source.end.stop.is_set():
             break
         half.unlink()
         if not before:
@@ -158,9 +183,8 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _fetch_rest(wheel: Wheel, address: str, source: Source, place: tuple[Path, Event]) -> str:
+def _fetch_rest(wheel: Wheel, address: str, source: Source, half: Path) -> str:
     """The sha256 of the half file after what was missing was added to it, as far as it came."""
-    half, stop = place
     half.parent.mkdir(parents=True, exist_ok=True)
     with half.open("ab+") as file:
         file.seek(0)
@@ -171,9 +195,12 @@ def _fetch_rest(wheel: Wheel, address: str, source: Source, place: tuple[Path, E
         headers = {"Accept-Encoding": "identity"}
         if have:
             headers["Range"] = f"bytes={have}-"
-        with source.session.get(
-            address, stream=True, headers=headers, timeout=SECONDS, verify=source.session.verify
-        ) as answer:
+        with (
+            source.session.get(
+                address, stream=True, headers=headers, timeout=SECONDS, verify=source.session.verify
+            ) as answer,
+            source.end.hearing(answer),
+        ):
             answer.raise_for_status()
             if have and not _goes_on(answer, have):
                 file.truncate(0)
@@ -182,11 +209,11 @@ def _fetch_rest(wheel: Wheel, address: str, source: Source, place: tuple[Path, E
                     raise requests.ConnectionError("it sends another part than was asked for")
             for piece in answer.iter_content(PIECE):
                 have += len(piece)
-                if stop.is_set() or have > wheel.size:
+                if source.end.stop.is_set() or have > wheel.size:
                     break
                 file.write(piece)
                 digest.update(piece)
-    if have < wheel.size and not stop.is_set():
+    if have < wheel.size and not source.end.stop.is_set():
         raise requests.ConnectionError(f"it ended after {have} of {wheel.size} bytes")
     return digest.hexdigest()
 

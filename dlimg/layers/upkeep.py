@@ -78,7 +78,7 @@ def verify(store: Store) -> tuple[Damaged, ...]:
 def reading(store: Store, layers: Sequence[Layer]) -> Iterator[None]:
     """Inside, somebody reads these layers; where they were damaged, Negative says so instead.
 
-    What was damaged is removed.
+    What was damaged is named, and removed.
     """
     try:
         yield
@@ -87,7 +87,7 @@ def reading(store: Store, layers: Sequence[Layer]) -> Iterator[None]:
         if not damaged:
             raise
         raise Negative(
-            f"layers of this image were damaged in the store: {damaged}",
+            f"damaged in the store: {', '.join(damaged)}",
             where=str(store.path),
             hint="what was damaged is removed: repeat this, and it is made again",
         ) from error
@@ -160,12 +160,13 @@ def _is_whole(store: Store, layer: Layer) -> bool:
         return False
 
 
-def _discard_damaged(store: Store, layers: Iterable[Layer]) -> int:
-    """How many of these layers were damaged, after their bytes were read; those are removed."""
+def _discard_damaged(store: Store, layers: Iterable[Layer]) -> list[str]:
+    """What those of these layers are that were damaged, by all their bytes; they are removed."""
     damaged = [layer for layer in layers if not _is_whole(store, layer)]
+    names = {held.layer: f"{held.key.kind} {held.words}".strip() for held in contents(store)}
     for layer in damaged:
         store.blob(layer).unlink(missing_ok=True)
-    return len(damaged)
+    return [names.get(layer, layer.digest) for layer in damaged]
 
 
 def _taken_out(store: Store, key: Key) -> Damaged:

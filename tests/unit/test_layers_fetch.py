@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
@@ -33,6 +34,9 @@ class Index:
     status: int = 0
     cuts: list[int] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    stalls: bool = False
+    halfway: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
     busy: int = 0
     most: int = 0
     address: str = ""
@@ -74,6 +78,10 @@ def index() -> Iterator[Index]:
             cut = state.cuts.pop(0) if state.cuts else len(content)
             with contextlib.suppress(ConnectionError):
                 self.wfile.write(content[start : start + cut])
+                self.wfile.flush()
+            if state.stalls:
+                state.halfway.set()
+                state.over.wait(20)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
@@ -351,3 +359,17 @@ def test_versions_of_one_package_are_asked_for_one_after_another() -> None:
     found = addresses(wheels, TARGET, ask)
     assert asked == [["big 1.0", "small 1.0"], ["big 2.0"], ["big 3.0"]]
     assert found == {one.sha256: f"https://x/{one.sha256}" for one in wheels}
+
+
+def test_who_is_not_waited_for_is_broken_off(index: Index, tmp_path: Path) -> None:
+    """A server that has begun to send, and sends no more."""
+    one = wheel(index)
+    index.stalls, index.cuts = True, [len(CONTENT) // 2]
+    with fetching({TARGET: [one]}, source(index, tmp_path)):
+        assert index.halfway.wait(10)
+        time.sleep(0.1)
+        began = time.monotonic()
+    took = time.monotonic() - began
+    index.over.set()
+    assert took < 5
+    assert not (tmp_path / "fetched" / one.file).exists()

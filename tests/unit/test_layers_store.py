@@ -155,7 +155,7 @@ def test_damaged_layers_of_an_image_are_made_again(store: Store) -> None:
         raise zlib.error  # of something else than these
     blob = store.blob(layers[0])
     blob.write_bytes(bytes(layers[0].size))
-    said = "damaged in the store: 1"
+    said = "damaged in the store: wheel"
     with pytest.raises(Negative, match=said) as caught, reading(store, layers):
         raise zlib.error
     assert "repeat this" in caught.value.problems[0].hint
