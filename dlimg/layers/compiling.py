@@ -204,5 +204,8 @@ def _removed(container: Container) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(docker.errors.APIError):  # `end_compiling` may have been first
+        # `end_compiling` may have been first, and be still at it: the image is in use until then.
+        with contextlib.suppress(docker.errors.APIError):
             container.remove(force=True, v=True)
+        with contextlib.suppress(docker.errors.APIError):
+            container.wait(condition="removed")

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+TLS_RECORD = b"\x16"
 
 
 @dataclass(kw_only=True)
@@ -110,6 +111,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+    def handle(self) -> None:
+        # Engines try TLS first, and go on without it when they are answered in plain HTTP.
+        if self.connection.recv(1, socket.MSG_PEEK) == TLS_RECORD:
+            self.connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+            return
+        super().handle()
 
     def do_GET(self) -> None:
         self._serve()
@@ -279,7 +287,7 @@ class _Handler(BaseHTTPRequestHandler):
         if sha256(whole) != digest or self.query["state"] != ["a"]:
             return Answer(status=400, body=b'{"errors":[{"code":"DIGEST_INVALID","message":"x"}]}')
         small.blobs[name, digest] = whole
-        return Answer(status=201)
+        return Answer(status=201, headers={"Docker-Content-Digest": digest})
 
     def _referrers(self, small: Small, name: str, digest: str) -> Answer:
         if not small.referrers_api:
