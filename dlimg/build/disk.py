@@ -1,5 +1,6 @@
 """Disk space: what a build will need, whether it is there, and giving back what dlimg took."""
 
+import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -133,9 +134,12 @@ def _unpacked(wheel: Wheel) -> float:
 
 
 def _remove_containers(engine: Engine) -> Iterator[str]:
-    for container in engine.sdk.containers.list(all=True, filters={"label": "io.dlimg.check"}):
-        container.remove(force=True)
-        yield str(container.name)
+    # Not as objects: each of them would be asked for, and may be gone by then. So for images.
+    api: Any = engine.sdk.api
+    for row in api.containers(all=True, filters={"label": "io.dlimg.check"}):
+        with contextlib.suppress(docker.errors.NotFound):
+            api.remove_container(row["Id"], force=True)
+            yield str(row["Names"][0]).removeprefix("/")
 
 
 def _remove_images(engine: Engine) -> tuple[tuple[str, ...], tuple[Kept, ...]]:
@@ -154,12 +158,15 @@ def _remove_images(engine: Engine) -> tuple[tuple[str, ...], tuple[Kept, ...]]:
 
 def _labelled(engine: Engine) -> Iterable[EngineImage]:
     """Every image that dlimg made, or that was built on one of those."""
+    api: Any = engine.sdk.api
     found = {
-        str(image.id): image
+        str(row["Id"]): row
         for label in (KEY_LABEL, IDENTITY_LABEL)
-        for image in engine.sdk.images.list(filters={"label": [label]})
+        for row in api.images(filters={"label": [label]})
     }
-    return found.values()
+    return [
+        EngineImage(attrs={**row, "Config": {"Labels": row["Labels"]}}) for row in found.values()
+    ]
 
 
 def _remove(engine: Engine, image: EngineImage, name: str) -> str:
@@ -169,6 +176,8 @@ def _remove(engine: Engine, image: EngineImage, name: str) -> str:
         return f"nothing here shows that dlimg built it; `docker image rm {name}` removes it"
     try:
         engine.sdk.images.remove(name)
+    except docker.errors.ImageNotFound:
+        return ""  # somebody else was first
     except docker.errors.APIError as error:
         return str(error.explanation or error)
     return ""

@@ -17,6 +17,7 @@ IDENTITY = "sha256:ba5e00000000" + "d" * 52
 OF_BASE = {"io.dlimg.base-os": "debian13", "io.dlimg.base-identity": IDENTITY}
 OURS = {**OF_BASE, "io.dlimg.key": KEY}
 BASE = "dlimg-base:debian13-ba5e00000000"
+GONE = "d/t:gone-0123456789ab"
 IMMUTABLE, MOVING = "d/t:2-0123456789ab", "d/t:2"
 
 
@@ -49,11 +50,15 @@ class FakeImages:
         self.in_use = in_use
         self.removed: list[str] = []
 
-    def list(self, *, filters: Mapping[str, Any]) -> list[Image]:
+    def __call__(self, *, filters: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         (label,) = filters["label"]
-        return [image for image in self.found if label in image.labels]
+        return [
+            {**image.attrs, "Labels": image.labels} for image in self.found if label in image.labels
+        ]
 
     def remove(self, name: str) -> None:
+        if name == GONE:
+            raise docker.errors.ImageNotFound("404")
         if name in self.in_use:
             raise docker.errors.APIError("409", explanation="container 7 is using it")
         self.removed.append(name)
@@ -64,13 +69,19 @@ class FakeSdk:
 
     def __init__(self, images: FakeImages) -> None:
         self.images = images
-        self.containers = self.api = self
+        self.api = self
+        self.containers_there = ["checking", GONE]
 
     def df(self) -> Mapping[str, Any]:
         return {}
 
-    def list(self, **_: object) -> list[object]:
-        return []
+    def containers(self, **_: object) -> list[Mapping[str, Any]]:
+        return [{"Id": name, "Names": [f"/{name}"]} for name in self.containers_there]
+
+    def remove_container(self, name: str, *, force: bool) -> None:
+        assert force
+        if name == GONE:
+            raise docker.errors.NotFound("404")
 
     def prune_builds(self, **_: object) -> Mapping[str, Any]:
         return {}
@@ -129,6 +140,13 @@ def test_what_somebody_built_on_it_stays(
     assert found.images == ()
     assert [one.name for one in found.kept] == ([named] if named else [])
     assert all("nothing here shows that dlimg built it" in one.reason for one in found.kept)
+
+
+def test_what_somebody_else_removes_meanwhile_is_gone(tmp_path: Path) -> None:
+    found = pruned(tmp_path, image(1, OURS, GONE))
+    assert found.images == (GONE,)
+    assert found.kept == ()
+    assert found.containers == ("checking",)
 
 
 def test_why_an_image_stays_is_said_in_the_engines_words(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`build --no-engine`: what cannot be had without an engine is refused in words, before any work."""
+"""`build --no-engine`: what takes an engine is refused in words, before any work."""
 
 import os
 from pathlib import Path
