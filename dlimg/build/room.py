@@ -1,7 +1,10 @@
 """How much room assembled images will take: less for what the store and the engine have already."""
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+
+import docker
 
 from dlimg.build.disk import layered_bytes
 from dlimg.draw.bake import KEY_LABEL
@@ -43,6 +46,8 @@ def _unpacked(engine: Engine) -> Collection[str]:
     """The diff ids of all layers of images that dlimg made and the engine has."""
     api: Any = engine.sdk.api
     names = [one["Id"] for one in api.images(filters={"label": [KEY_LABEL]})]
-    return frozenset(
-        layer for name in names for layer in api.inspect_image(name)["RootFS"].get("Layers") or ()
-    )
+    found: set[str] = set()
+    for name in names:
+        with contextlib.suppress(docker.errors.ImageNotFound):  # somebody removes it meanwhile
+            found.update(api.inspect_image(name)["RootFS"].get("Layers") or ())
+    return found

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import docker
 import make
 import pytest
 
@@ -20,9 +21,14 @@ SIZE = 10_000_000
 
 def engine(*layers: Layer) -> Engine:
     """An engine with one image of dlimg's, of these layers."""
+
+    def inspect_image(name: str) -> object:
+        if name != "sha256:1":
+            raise docker.errors.ImageNotFound("somebody else has removed it")
+        return {"RootFS": {"Layers": [one.diff_id for one in layers]}}
+
     api = SimpleNamespace(
-        images=lambda **_: [{"Id": "sha256:1"}],
-        inspect_image=lambda _: {"RootFS": {"Layers": [one.diff_id for one in layers]}},
+        images=lambda **_: [{"Id": "sha256:0"}, {"Id": "sha256:1"}], inspect_image=inspect_image
     )
     return cast("Engine", SimpleNamespace(sdk=SimpleNamespace(api=api)))
 
