@@ -7,20 +7,15 @@ import io
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
 import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import docker
 import pytest
-import real
 import small
 
 from dlimg.engine.client import Engine
@@ -237,39 +232,6 @@ def test_a_compiler_that_is_killed(engine: Engine, broken: str) -> None:
         with pytest.raises(Negative, match="byte code could not be compiled"):
             ended.result(timeout=60)
     assert f"bytecode-{os.getpid()}" not in labels(engine)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_leaves_nothing(
-    engine: Engine, number: signal.Signals, tmp_path: Path
-) -> None:
-    for name in ("images", "locks"):
-        (tmp_path / name).symlink_to(real.ROOT / name)
-    text = (real.ROOT / "matrix.yaml").read_text()
-    (tmp_path / "matrix.yaml").write_text(
-        text.replace("registry: dlimg\n", "registry: dlimg-end\n")
-    )
-    places = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    with subprocess.Popen(
-        [sys.executable, "-m", "dlimg", "build", "--builder", "layers", real.CELL],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(real.ROOT), **places},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as child:
-        deadline = time.monotonic() + 300
-        while f"bytecode-{child.pid}" not in labels(engine) and child.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        child.send_signal(number)
-        said, _ = child.communicate(timeout=60)
-    assert child.returncode == 130, said
-    assert f"bytecode-{child.pid}" not in labels(engine)
-    assert not small.has(engine, f"dlimg-end/jax:{real.CELL.removeprefix('jax-')}")
-    forget_passing(engine)
-    kept = list((tmp_path / "cache/dlimg/layers/making").glob("*"))
-    assert not kept
 
 
 def labels(engine: Engine) -> list[str]:

@@ -1,0 +1,239 @@
+"""A build that is stopped, shared, or finds its layers damaged; all by the command itself."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import real
+from small_registry import Small, running
+from tiny import BUILD, REGISTRY, SIZE, Tiny, digest_of, tiny
+
+from dlimg.engine.client import Engine
+from dlimg.layers.compiling import LABEL
+from dlimg.layers.intake import forget_passing
+from dlimg.layers.serve import NAME
+from dlimg.layers.store import Store
+from dlimg.layers.upkeep import contents
+from dlimg.model import Built
+
+pytestmark = pytest.mark.engine
+
+Process = subprocess.Popen[str]
+STEPS = ("fetching", "splicing", "compiling", "taking")
+
+
+@pytest.fixture(scope="module")
+def project(
+    engine: Engine, jax_image: Built, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tiny]:
+    assert engine.host
+    with tiny(tmp_path_factory.mktemp("project"), jax_image) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(project: Tiny, engine: Engine) -> str:
+    """The digest of the image, from a build that nothing happened to."""
+    project.ready("undisturbed")
+    digest = project.built("undisturbed")
+    forget(engine)
+    return digest
+
+
+@pytest.fixture(autouse=True)
+def clean(engine: Engine) -> Iterator[None]:
+    yield
+    forget(engine)
+
+
+def forget(engine: Engine) -> None:
+    """The engine has the image no more, nor a layer that only this image has."""
+    for name in named(engine):
+        engine.sdk.images.remove(name)
+
+
+def named(engine: Engine) -> list[str]:
+    images = engine.sdk.api.images(filters={"reference": f"{REGISTRY}/*"})
+    return [name for image in images for name in image["RepoTags"] or ()]
+
+
+def passing(engine: Engine) -> set[str]:
+    """The names of images that are on their way, from a dlimg that has ended."""
+    images = engine.sdk.api.images(all=True)
+    names = {name for one in images for name in one["RepoDigests"] or () if NAME in name}
+    return {name for name in names if not is_served(name.partition("/")[0])}
+
+
+def is_served(address: str) -> bool:
+    with socket.socket() as knock:
+        return knock.connect_ex((address.partition(":")[0], int(address.partition(":")[2]))) == 0
+
+
+def compiling(engine: Engine, process: Process) -> list[str]:
+    """The containers in which this process has byte code compiled."""
+    label = f"{LABEL}=bytecode-{process.pid}"
+    return [one["Id"] for one in engine.sdk.api.containers(all=True, filters={"label": label})]
+
+
+def half_made(store: Store) -> set[Path]:
+    return set(store.making.glob("*"))
+
+
+def splicing(store: Store) -> bool:
+    """Whether a large layer is half written."""
+    for path in store.making.glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if SIZE // 8 < path.stat().st_size < SIZE:
+                return True
+    return False
+
+
+def taking(store: Store, process: Process) -> bool:
+    """Whether an image that is whole is pulled for this process."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    threads = children.parents[1].glob("*/children")
+    with contextlib.suppress(OSError):
+        for child in " ".join(one.read_text() for one in threads).split():
+            words = Path(f"/proc/{child}/cmdline").read_bytes()
+            if b"pull" in words.split(b"\0") and any((store.path / "images").glob("*.json")):
+                return True
+    return False
+
+
+def await_step(is_there: Callable[[], object], process: Process) -> None:
+    deadline = time.monotonic() + 120
+    while not is_there():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.003)
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_in_each_step_in_turn(
+    engine: Engine, project: Tiny, undisturbed: str, first: signal.Signals
+) -> None:
+    """Each time one step further; what was done before the end is not done again."""
+    cache = first.name
+    store = project.ready(cache)
+    whole = len(contents(store))
+    numbers = [signal.SIGINT, signal.SIGKILL] * 3
+    before = passing(engine)
+    for step, number in zip(STEPS, numbers[numbers.index(first) :], strict=False):
+        halves = half_made(store)  # which a kill has left, and nobody sees
+        process = stopped(engine, project, cache, step, number)
+        assert "all whole" in project.said(cache, "layers", "verify")
+        assert len(contents(store)) >= whole
+        whole = len(contents(store))
+        if step == "taking":
+            forget(engine)  # it may have come to its end just before
+        assert not named(engine)
+        left = compiling(engine, process)
+        if number == signal.SIGINT:
+            assert not left
+            assert half_made(store) <= halves
+            assert passing(engine) <= before
+        for one in left:
+            engine.sdk.api.remove_container(one, force=True, v=True)
+        forget_passing(engine)
+    assert project.built(cache) == undisturbed
+    assert passing(engine) <= before
+
+
+def stopped(
+    engine: Engine, project: Tiny, cache: str, step: str, number: signal.Signals
+) -> Process:
+    """A build that has ended: it got this signal in this step."""
+    store = project.store(cache)
+    project.index.shut()
+    if step != "fetching":
+        project.index.opened.set()
+    with project.start(cache, *BUILD) as process:
+        steps: dict[str, Callable[[], object]] = {
+            "fetching": project.index.halfway.is_set,
+            "splicing": lambda: splicing(store),
+            "compiling": lambda: compiling(engine, process),
+            "taking": lambda: taking(store, process),
+        }
+        await_step(steps[step], process)
+        process.send_signal(number)
+        try:
+            _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
+            project.index.opened.set()
+    assert "Traceback" not in said
+    assert process.returncode == (130 if number == signal.SIGINT else -number), (step, said)
+    return process
+
+
+def test_two_at_once(engine: Engine, project: Tiny, undisturbed: str) -> None:
+    """They share all work; who looks after the store meanwhile spoils nothing."""
+    project.ready("shared")
+    project.index.shut()
+    with (
+        project.start("shared", *BUILD, "--format", "json") as one,
+        project.start("shared", *BUILD, "--format", "json") as other,
+    ):
+        await_step(project.index.halfway.is_set, one)
+        assert "all whole" in project.said("shared", "layers", "verify")
+        said = project.said("shared", "layers", "prune", "--all", code=1)
+        assert "another dlimg is at work" in said
+        project.index.opened.set()
+        outs = [process.communicate(timeout=120) for process in (one, other)]
+    for process, (out, said) in zip((one, other), outs, strict=True):
+        assert digest_of(process.returncode, out, said) == undisturbed
+    assert len(named(engine)) == 2
+    assert "all whole" in project.said("shared", "layers", "verify")
+
+
+def test_a_damaged_layer_is_named_and_made_again(
+    engine: Engine, project: Tiny, undisturbed: str
+) -> None:
+    store = project.ready("damaged")
+    assert project.built("damaged") == undisturbed
+    forget(engine)
+    held = next(one for one in contents(store) if one.key.kind == "wheel")
+    blob = store.blob(held.layer)
+    raw = bytearray(blob.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    blob.write_bytes(raw)
+    with project.start("damaged", *BUILD) as process:
+        _, said = process.communicate(timeout=120)
+    # An engine that still has the files of this layer asks for none; else it refuses this one.
+    if process.returncode:
+        assert "damaged in the store: wheel jax 0.12.0.1" in said
+        assert "repeat this" in said
+    forget(engine)
+    verified = project.said("damaged", "layers", "verify", code=0 if process.returncode else 1)
+    assert process.returncode or "damaged, and removed: wheel jax 0.12.0.1" in verified
+    assert project.built("damaged") == undisturbed
+
+
+def test_another_compression_of_the_same_layers(
+    engine: Engine, project: Tiny, undisturbed: str, tmp_path: Path
+) -> None:
+    """The engine has these files from other blobs: it asks for none, and must be given them."""
+    project.ready("both")
+    assert project.built("both") == undisturbed
+    digest = project.built("both", "--compression", "zstd")
+    assert digest != undisturbed
+    name = f"{REGISTRY}/jax:{real.CELL.removeprefix('jax-')}"
+    found = engine.sdk.images.get(name)
+    assert (found.id, found.attrs["Os"]) == (digest, "linux")
+    saved = tmp_path / "saved.tar"
+    with saved.open("wb") as file:
+        file.writelines(found.save())
+    assert saved.stat().st_size > SIZE
+    with running(Small()) as registry:
+        found.tag(f"{registry.host}/jax", "pushed")
+        try:
+            said = engine.sdk.images.push(f"{registry.host}/jax", "pushed")
+        finally:
+            engine.sdk.images.remove(f"{registry.host}/jax:pushed")
+        assert digest in said, said
+        assert digest in {digest for _, digest in registry.manifests}
