@@ -20,7 +20,7 @@ def needed(planned: Sequence[Planned], engine: Engine, store: Store) -> int:
     """Bytes that these images will take, rather too many than too few."""
     kept = _kept(planned, store)
     there = _unpacked(engine) if kept else frozenset()
-    # Only what lies below the systems is unpacked once for all.
+    # Only what lies below the frameworks is unpacked once for all.
     shared = [wheel for wheel, layer in kept.items() if _is_low(wheel) and layer.diff_id in there]
     return layered_bytes(planned, kept=frozenset(kept), there=frozenset(shared))
 
@@ -39,7 +39,7 @@ def _kept(planned: Sequence[Planned], store: Store) -> Mapping[Wheel, Layer]:
 
 
 def _is_low(wheel: Wheel) -> bool:
-    return height_of(wheel) < Height.SYSTEM
+    return height_of(wheel) < Height.FRAMEWORK
 
 
 def _unpacked(engine: Engine) -> Collection[str]:

@@ -47,16 +47,20 @@ COMMON: Final = frozenset(
 
 
 class Height(IntEnum):
-    """Where a layer lies: what most images share is lowest, what one alone has is on top."""
+    """Where a layer lies: what most images share is lowest, what one alone has is on top.
+
+    An engine unpacks all above the first layer that it lacks. So the system, which changes with
+    every update of the distribution and with the flavour, is above the wheels.
+    """
 
     COMMON = 0
     CUDA = 1
-    SYSTEM = 2
-    FRAMEWORK = 3
-    COMPILED = 4
-    SMALL = 5
-    OWN = 6
-    BYTECODE = 7
+    FRAMEWORK = 2
+    COMPILED = 3
+    SMALL = 4
+    BYTECODE = 5
+    SYSTEM = 6
+    OWN = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

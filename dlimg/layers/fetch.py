@@ -88,12 +88,13 @@ def fetching(wanted: Mapping[Target, Sequence[Wheel]], source: Source) -> Iterat
     or that does not fit on the disk.
     """
     wheels = {wheel.sha256: wheel for group in wanted.values() for wheel in group}
-    here = {key: path for key, wheel in wheels.items() if (path := wheel_in(source.folders, wheel))}
-    away = {
-        target: [wheel for wheel in group if wheel.sha256 not in here]
-        for target, group in wanted.items()
-    }
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        looked = pool.map(lambda wheel: wheel_in(source.folders, wheel), wheels.values())
+        here = {key: path for key, path in zip(wheels, looked, strict=True) if path}
+        away = {
+            target: [wheel for wheel in group if wheel.sha256 not in here]
+            for target, group in wanted.items()
+        }
         # Asked before anything is fetched, so nobody in the pool waits for one behind it.
         asked = {
             target: pool.submit(source.addresses, group, target)

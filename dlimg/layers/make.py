@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from hashlib import file_digest
 from pathlib import Path
 from typing import IO, Final
 
@@ -16,6 +14,7 @@ from dlimg.layers.splice import Spliced
 from dlimg.layers.store import Store, find, make
 from dlimg.layers.tar import pieces
 from dlimg.layers.wheel import OpenWheel, open_wheel
+from dlimg.lock.folders import sha256_of
 from dlimg.model import GZIP, Wheel
 
 # Wheels from this size on get layers of their own: they hold nearly all bytes, and are few.
@@ -103,15 +102,7 @@ def opened(workshop: Workshop, wheel: Wheel) -> OpenWheel:
     path = workshop.locate(wheel)
     if path.name != wheel.file:
         raise ValueError(f"{path} is not called {wheel.file}")
-    status = path.stat()
-    found = _sha256(path, status.st_size, status.st_mtime_ns, status.st_ino)
+    found = sha256_of(path)
     if found != wheel.sha256:
         raise damaged(wheel.file, f"its sha256 is {found}, not {wheel.sha256} as in the lock")
     return open_wheel(path)
-
-
-@lru_cache(maxsize=256)
-def _sha256(path: Path, _size: int, _changed: int, _number: int) -> str:
-    """Of a file that is the one it was, as far as the file system tells: read once."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()

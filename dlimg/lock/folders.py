@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from dlimg.errors import BadInput
@@ -32,5 +33,16 @@ def wheel_in(folders: Sequence[Path], wheel: Wheel, *, where: str = "") -> Path 
 
 def is_locked(path: Path, wheel: Wheel) -> bool:
     """Whether the file is the wheel that was locked, by its sha256."""
+    return sha256_of(path) == wheel.sha256
+
+
+def sha256_of(path: Path) -> str:
+    """Of the file's bytes, which are read once while the file system tells of no change."""
+    status = path.stat()
+    return _sha256(path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: Path, _size: int, _changed: int, _number: int) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == wheel.sha256
+        return hashlib.file_digest(file, "sha256").hexdigest()

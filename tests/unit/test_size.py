@@ -73,14 +73,14 @@ def shown(cell: Cell, lock: Lock, store: Known) -> list[tuple[str, int, bool]]:
 def test_an_image_that_nobody_built_is_estimated_from_its_lock() -> None:
     assert shown(CELL, LOCK, NOTHING) == [
         ("wheel: nvidia-cudnn-cu13 1.0", 500_000_000, False),
-        ("base: debian:trixie-slim", expected.BASE, False),
-        (system_words(CELL), 12_000_000, False),
         ("wheel: torch 1.0", 400_000_000, False),
         ("byte code: torch 1.0", 25_000_000, False),
         ("byte code: pip 1.0", 2_400_000, False),
         ("small wheels: pip 1.0, small 1.0", 2_010_000, False),
-        ("own: RECORDs, commands, links, /etc/dlimg", expected.OWN, False),
         (BYTECODE_WORDS, 12_000, False),
+        ("base: debian:trixie-slim", expected.BASE, False),
+        (system_words(CELL), 12_000_000, False),
+        ("own: RECORDs, commands, links, /etc/dlimg", expected.OWN, False),
     ]
 
 
