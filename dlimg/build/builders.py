@@ -80,8 +80,7 @@ def build(  # noqa: PLR0913  # what every builder takes, which of them, and whom
     With `auto` an image that is there counts, whichever builder it is from.
     """
     found: dict[str, Built | BuildFailure] = {}
-    if wanted == "auto":
-        found.update(existing(planned, engine))
+    found.update(existing(planned, engine, "" if wanted == "auto" else wanted))
     for one in planned:
         if one.reference in found:
             on_progress(Progress(cell=one.image.cell.id, state="cached"))
@@ -89,14 +88,8 @@ def build(  # noqa: PLR0913  # what every builder takes, which of them, and whom
     if not missing:
         return tuple(found[one.reference] for one in planned)
     accept_buildx(engine.docker, engine.environment)
-    against = _against(missing, engine) if wanted == "auto" else ""
-    parts: dict[str, list[Planned]] = {}
-    for one in missing:
-        chosen = choice(wanted, one.image, against)
-        parts.setdefault(chosen.builder, []).append(one)
-        if wanted == "auto" and chosen.builder == "buildkit":
-            say(f"{one.image.cell.id} takes BuildKit: {chosen.why}")
     builders = _builders()
+    parts = _parts(missing, engine, wanted, say)
     for builder in sorted(parts, reverse=True):  # layers first: they are soon done
         part = parts[builder]
         results = builders[builder](
@@ -109,6 +102,20 @@ def build(  # noqa: PLR0913  # what every builder takes, which of them, and whom
         )
         found.update({one.reference: end for one, end in zip(part, results, strict=True)})
     return tuple(found[one.reference] for one in planned)
+
+
+def _parts(
+    missing: Sequence[Planned], engine: Engine, wanted: Wanted, say: Callable[[str], None]
+) -> Mapping[str, Sequence[Planned]]:
+    """The images by builder."""
+    against = _against(missing, engine) if wanted == "auto" else ""
+    parts: dict[str, list[Planned]] = {}
+    for one in missing:
+        chosen = choice(wanted, one.image, against)
+        parts.setdefault(chosen.builder, []).append(one)
+        if wanted == "auto" and chosen.builder == "buildkit":
+            say(f"{one.image.cell.id} takes BuildKit: {chosen.why}")
+    return parts
 
 
 def _against(missing: Sequence[Planned], engine: Engine) -> str:

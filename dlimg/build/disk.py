@@ -24,6 +24,8 @@ _OTHER_RATIO: Final = 4.7
 _SYSTEM_BYTES: Final = 900_000_000
 # Byte code of TensorFlow's packages, unpacked and packed twice, rounded up.
 _BYTE_CODE_BYTES: Final = 400_000_000
+# A system unpacked on the wheels below it; one with a compiler has more, most byte code less.
+_UPPER_BYTES: Final = 150_000_000
 
 _OWN: Final = "dlimg"
 
@@ -71,15 +73,15 @@ def layered_bytes(
     """The same for assembled images: what images share is on the disk once.
 
     Each distinct wheel lies packed in the store and in the engine, and unpacked in the engine;
-    byte code is new to each image. The layers of `kept` wheels are in the store, and those of
-    wheels that are `there` are in the engine, too.
+    byte code is new to each image, and the system is unpacked in each. The layers of `kept`
+    wheels are in the store, and those of wheels that are `there` are in the engine, too.
     """
     wheels = {wheel for one in planned for wheel in one.image.lock.wheels} - set(there)
     systems = {one.image.cell.os.name for one in planned}
     unpacked = sum(_unpacked(wheel) for wheel in wheels)
     packed = sum(wheel.size * (1 if wheel in kept else 2) for wheel in wheels)
-    code = len(planned) * _BYTE_CODE_BYTES
-    return round(len(systems) * _SYSTEM_BYTES + code + unpacked + packed)
+    own = len(planned) * (_BYTE_CODE_BYTES + _UPPER_BYTES)
+    return round(len(systems) * _SYSTEM_BYTES + own + unpacked + packed)
 
 
 def check_space(planned: Sequence[Planned], engine: Engine, needed: int) -> None:
@@ -137,9 +139,10 @@ def _remove_containers(engine: Engine) -> Iterator[str]:
     # Not as objects: each of them would be asked for, and may be gone by then. So for images.
     api: Any = engine.sdk.api
     for row in api.containers(all=True, filters={"label": "io.dlimg.check"}):
+        name = (row["Names"] or (row["Id"][:12],))[0]  # one that is going has none any more
         with contextlib.suppress(docker.errors.NotFound):
             api.remove_container(row["Id"], force=True)
-            yield str(row["Names"][0]).removeprefix("/")
+            yield str(name).removeprefix("/")
 
 
 def _remove_images(engine: Engine) -> tuple[tuple[str, ...], tuple[Kept, ...]]:

@@ -20,10 +20,10 @@ _ELSEWHERE: Final = "name a file in another folder"
 
 def check_record(path: Path) -> None:
     """Nothing; BadInput for a file that could not be written, which is known before a build."""
-    folder = next(one for one in path.absolute().parents if one.exists())
-    if path.exists() and not path.is_file():
-        raise BadInput("a record is to be a file", where=str(path), hint="name another one")
     try:
+        if path.exists() and not path.is_file():
+            raise BadInput("a record is to be a file", where=str(path), hint="name another one")
+        folder = next(one for one in path.absolute().parents if one.exists())
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         message = f"cannot be written: {error.strerror}"

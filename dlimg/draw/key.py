@@ -7,8 +7,9 @@ from typing import Final
 from dlimg.model import GZIP, Base, Image
 
 # Part of every key: raised whenever the same Dockerfile would be built into something else
-# (another epoch, other bake options), so that old tags are not mistaken for the new thing.
-FORMAT: Final = 2
+# (another epoch, other bake options, another order of layers), so that old tags are not mistaken
+# for the new thing.
+FORMAT: Final = 3
 
 ARCHITECTURE: Final = "linux/amd64"
 

@@ -38,7 +38,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """The end of all fetching, which breaks off what is still read: a server may send nothing."""
+    """The end of all fetching, which breaks off what is still read: a server may stop sending.
+
+    One that has not even begun to answer is waited for, `SECONDS` at most.
+    """
 
     stop: Event = field(default_factory=Event)
     answers: set[requests.Response] = field(default_factory=set)
@@ -47,7 +50,7 @@ class End:
         """From now on nothing is waited for, and whoever waits hears so."""
         self.stop.set()
         for answer in tuple(self.answers):
-            with suppress(ValueError, RuntimeError):  # it has been read meanwhile
+            with suppress(ValueError, RuntimeError, OSError):  # read or broken meanwhile
                 answer.raw.shutdown()
 
     @contextmanager

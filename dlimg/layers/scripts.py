@@ -12,7 +12,7 @@ PLACEHOLDER: Final = b"#!python"
 _VALUE: Final = re.compile(r"([\w\-.]+)\s*:\s*([\w\-.]+)\s*(?:\[[^\[\]]+\]\s*)?")
 _FIRST_LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 # What the environment itself has in its `bin`.
-_RESERVED: Final = re.compile(r"python(?:w|3(?:\.\d+)?)?")
+_RESERVED: Final = re.compile(r"python(?:w|3(?:\.\d+)?)?|activate(?:\.\w+)?|Activate\.ps1")
 _VERSIONED_PIP: Final = re.compile(r"pip3\.\d{1,3}")
 
 _LAUNCHER: Final = """\
@@ -91,7 +91,7 @@ def covered(script: str, found: tuple[Command, ...]) -> bool:
 def check_name(name: str, *, file: str) -> None:
     """Raises BadInput for a command that would hide one of the environment's own."""
     if _RESERVED.fullmatch(name):
-        raise unfit(file, f"its command {name} would replace the image's Python")
+        raise unfit(file, f"its command {name} would replace that of the image's environment")
     if not name or "/" in name or name in {".", ".."} or not name.isprintable():
         raise unfit(file, f"{name!r} cannot be a command")
 

@@ -18,8 +18,8 @@ from dlimg.layers.entry import Packed
 from dlimg.layers.tar import Head, Piece
 from dlimg.layers.unpack import Unpacking, packed_pieces
 
-# Goes up with every change to what a layer's bytes are, what they are made from, and how they lie.
-FORMAT: Final = 3
+# Goes up with every change to what a layer's bytes are, and to what they are made from.
+FORMAT: Final = 2
 
 # Deflate, no flags, no time, no hint on the effort, an unknown system.
 MEMBER_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from gzip import BadGzipFile
 from hashlib import file_digest
 from pathlib import Path
 from typing import IO
@@ -82,7 +83,7 @@ def reading(store: Store, layers: Sequence[Layer]) -> Iterator[None]:
     """
     try:
         yield
-    except (Negative, OSError, EOFError, zlib.error) as error:
+    except (Negative, FileNotFoundError, BadGzipFile, EOFError, zlib.error) as error:
         damaged = _discard_damaged(store, layers)
         if not damaged:
             raise
@@ -156,7 +157,7 @@ def _right(store: Store) -> Callable[[Key], bool]:
 def _is_whole(store: Store, layer: Layer) -> bool:
     try:
         return _digest(store.blob(layer)) == layer.digest
-    except FileNotFoundError:
+    except OSError:
         return False
 
 

@@ -74,10 +74,11 @@ def _code(fit: Fit) -> str:
 
 def nothing_text(picked: Picked, wish: Wish) -> str:
     """That nothing runs there; and that another machine's images are missing, where they are."""
-    found = (wish.machine, *(gpu.machine for gpu in wish.gpus))
-    machines = dict.fromkeys(one for one in found if one)
     rules = {one.reason.rule for one in picked.fallen}
-    if machines and rules and rules <= {"gpu-host", "this-machine"}:
+    of_rules = {"this-machine": [wish.machine], "gpu-host": [gpu.machine for gpu in wish.gpus]}
+    found = (machine for rule in of_rules if rule in rules for machine in of_rules[rule])
+    machines = dict.fromkeys(machine for machine in found if machine)
+    if machines and rules <= of_rules.keys():
         return f"nothing of this matrix runs there: it has no image for {' and '.join(machines)}"
     return "nothing of this matrix runs there"
 

@@ -161,7 +161,7 @@ def test_equal_images_are_equal_bytes() -> None:
     assert assemble(planned, layers, CONFIG) == assemble(planned, layers, other)
     assert (
         assemble(planned, layers, CONFIG).digest
-        == "sha256:be03d8ebf4e04b67fbcc6fb14231cc62c5db6a444aec847a65c1f0d81e8886e3"
+        == "sha256:31e397c889d5769f140db6e2211ac1296455d52b02b13914856215794cf6877a"
     )
 
 

@@ -1,6 +1,7 @@
 """Wheels to disk: resumed, bounded, held to their sha256, and half of one is never taken."""
 
 import contextlib
+import errno
 import hashlib
 import threading
 import time
@@ -17,7 +18,7 @@ from serving import served
 from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure
 from dlimg.layers import fetch
 from dlimg.layers.addresses import NotThere, Target, addresses
-from dlimg.layers.fetch import AT_ONCE, ATTEMPTS, PIECE, Source, fetching
+from dlimg.layers.fetch import AT_ONCE, ATTEMPTS, PIECE, End, Source, fetching
 from dlimg.model import Wheel
 
 TARGET: Target = ("3.13", "x86_64-manylinux_2_28")
@@ -359,6 +360,29 @@ def test_versions_of_one_package_are_asked_for_one_after_another() -> None:
     found = addresses(wheels, TARGET, ask)
     assert asked == [["big 1.0", "small 1.0"], ["big 2.0"], ["big 3.0"]]
     assert found == {one.sha256: f"https://x/{one.sha256}" for one in wheels}
+
+
+def test_a_broken_connection_stops_no_end() -> None:
+    """The system refuses to shut down what the server has reset already."""
+
+    class Reset:
+        def shutdown(self) -> None:
+            raise OSError(errno.ENOTCONN, "not connected")
+
+    class Read:
+        down = False
+
+        def shutdown(self) -> None:
+            self.down = True
+
+    end, read = End(), Read()
+    for raw in (Reset(), read):
+        answer = requests.Response()
+        answer.raw = raw  # type: ignore[assignment]
+        end.answers.add(answer)
+    end.come()
+    assert end.stop.is_set()
+    assert read.down
 
 
 def test_who_is_not_waited_for_is_broken_off(index: Index, tmp_path: Path) -> None:

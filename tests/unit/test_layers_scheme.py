@@ -102,9 +102,10 @@ def test_folders_of_schemes_are_no_folders_of_the_image(tmp_path: Path) -> None:
         (f"{DATA}/x", "is for 'x', which is no known place"),
         (f"{DATA}/scripts/d/x", "in a folder of its scripts"),
         (f"{DATA}/scripts/d/", "in a folder of its scripts"),
-        (f"{DATA}/scripts/python", "would replace the image's Python"),
-        (f"{DATA}/scripts/python3.13", "would replace the image's Python"),
-        (f"{DATA}/data/bin/python3", "would replace the image's Python"),
+        (f"{DATA}/scripts/python", "would replace that of the image's environment"),
+        (f"{DATA}/scripts/activate.fish", "would replace that of the image's environment"),
+        (f"{DATA}/scripts/python3.13", "would replace that of the image's environment"),
+        (f"{DATA}/data/bin/python3", "would replace that of the image's environment"),
         (f"{DATA}/data/pyvenv.cfg", "would replace a part of the environment"),
         (f"{DATA}/data/lib64", "would replace a part of the environment"),
         (f"{DATA}/data/lib/python3.13", "would replace a part of the environment"),
@@ -197,7 +198,7 @@ def test_commands(text: str, expected: Mapping[str, str]) -> None:
         ("[console_scripts]\nt =\n  a:b\n", "is no function"),
         ("[console_scripts]\n../t = a:b\n", "cannot be a command"),
         ("[console_scripts]\n.. = a:b\n", "cannot be a command"),
-        ("[console_scripts]\npython3.12 = a:b\n", "replace the image's Python"),
+        ("[console_scripts]\npython3.12 = a:b\n", "replace that of the image's environment"),
     ],
 )
 def test_commands_that_are_refused(text: str, reason: str) -> None:

@@ -251,6 +251,13 @@ def test_beside_a_gpu_of_another_host_the_rest_is_kept_to() -> None:
     assert told == [("use the T4 alone", "pytorch-2.15.0-cuda13.2-py3.13-debian13")]
 
 
+def test_only_the_machine_that_speaks_against_an_image_is_named() -> None:
+    seen = on_machine(wish("GB10"), Machine(gpus=(), machine="x86_64"), FACTS, TODAY)
+    assert seen.machine == "x86_64"
+    found = pick(SHELF, seen, JUDGE)
+    assert nothing_text(found, seen).endswith(": it has no image for aarch64")
+
+
 @pytest.mark.parametrize("without_gpu", [False, True])
 def test_on_this_machine_nothing_starts_that_is_for_another(without_gpu: bool) -> None:  # noqa: FBT001
     gpus = () if without_gpu else (SeenGpu(name="NVIDIA A100", capability="8.0"),)

@@ -43,7 +43,7 @@ def in_store(store: Store, wheel: Wheel) -> Layer:
     ("name", "unpacked"),
     [
         ("nvidia-cublas", 0),  # lies lowest: one copy for all images
-        ("torch", 1),  # lies on a system: unpacked once for each of them
+        ("torch", 1),  # lies on what its family has of CUDA: unpacked once for each of those
     ],
 )
 def test_what_is_there_needs_no_room(name: str, unpacked: int, tmp_path: Path) -> None:

@@ -77,6 +77,9 @@ def test_only_what_was_made_here_by_that_builder_is_there(state: dict[str, str])
     engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=Api(rows)))
     every = [made_here, by_other, strange, lacking]
     assert list(existing(every, engine, "buildkit")) == [made_here.reference]
+    assert list(existing(every, engine, "layers")) == [by_other.reference]
+    assert list(existing(every, engine, "layers/1")) == [by_other.reference]
+    assert list(existing(every, engine, "layers/2")) == []
     assert list(existing(every, engine)) == [made_here.reference, by_other.reference]
 
 
