@@ -162,12 +162,17 @@ def _is_whole(store: Store, layer: Layer) -> bool:
 
 
 def _discard_damaged(store: Store, layers: Iterable[Layer]) -> list[str]:
-    """What those of these layers are that were damaged, by all their bytes; they are removed."""
-    damaged = [layer for layer in layers if not _is_whole(store, layer)]
-    names = {held.layer: f"{held.key.kind} {held.words}".strip() for held in contents(store)}
-    for layer in damaged:
-        store.blob(layer).unlink(missing_ok=True)
-    return [names.get(layer, layer.digest) for layer in damaged]
+    """What those of these layers are that were damaged, by all their bytes; they are removed.
+
+    So are entries whose layer has another size, or is gone: they may be of this image, too.
+    """
+    damaged = {layer for layer in layers if not _is_whole(store, layer)}
+    if not damaged:
+        return []
+    found = [(key, find(store, key)) for key in _entries(store)]
+    keys = [key for key, layer in found if layer is None or layer in damaged]
+    gone = [_taken_out(store, key) for key in keys]
+    return [f"{one.key.kind} {one.words}".strip() for one in gone]
 
 
 def _taken_out(store: Store, key: Key) -> Damaged:

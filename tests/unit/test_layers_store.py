@@ -160,6 +160,12 @@ def test_damaged_layers_of_an_image_are_made_again(store: Store) -> None:
         raise zlib.error
     assert "repeat this" in caught.value.problems[0].hint
     assert listed(store) == ((TWO, layers[1]),)
+    assert verify(store) == ()  # nothing is told of twice
+    assert made(store) == layers[0]
+    store.blob(layers[0]).write_bytes(b"another size")
+    with pytest.raises(Negative, match=said), reading(store, layers):
+        raise FileNotFoundError
+    assert verify(store) == ()
     assert made(store) == layers[0]
     with reading(store, layers):
         assert len(listed(store)) == 2
