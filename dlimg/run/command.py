@@ -9,6 +9,13 @@ from dlimg.model import Cell, Flavour
 # PyTorch's data loaders hand batches over in shared memory; Docker's default of 64 MB ends them.
 SHARED_MEMORY: Final = "8g"
 NOTEBOOK_PORT: Final = 8888
+# What a framework is imported as; of another package nothing is known but that it is installed.
+_MODULES: Final = {
+    "jax": "jax",
+    "tensorflow": "tensorflow",
+    "tensorflow-cpu": "tensorflow",
+    "torch": "torch",
+}
 
 
 def docker_run(
@@ -33,8 +40,12 @@ def docker_run(
 
 def try_line(cell: Cell, reference: str, *, docker: Sequence[str] = ("docker",)) -> str:
     """A line to paste: it runs the image and shows its framework at work."""
-    module = cell.package.partition("-")[0]  # tensorflow-cpu is imported as tensorflow
-    program = f"import {module}; print({module}.__version__)"
+    module = _MODULES.get(cell.package)
+    program = (
+        f"import {module}; print({module}.__version__)"
+        if module
+        else f'from importlib.metadata import version; print(version("{cell.package}"))'
+    )
     command = () if cell.flavour is Flavour.NOTEBOOK else ("python", "-c", program)
     words = docker_run(cell, reference, docker=docker, command=command)
     # Folders that are not there Docker would make, as root's.

@@ -29,6 +29,11 @@ def test_what_its_user_needs(
     assert "$PWD/output:/output" in line
 
 
+def test_what_is_no_framework_is_not_imported() -> None:
+    words = shlex.split(try_line(make.cell(package="made-up"), "a/b:c"))
+    assert words[-1] == 'from importlib.metadata import version; print(version("made-up"))'
+
+
 @pytest.mark.parametrize(
     ("package", "module"),
     [("torch", "torch"), ("tensorflow-cpu", "tensorflow"), ("tensorflow", "tensorflow")],
