@@ -9,28 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from jax_project import CELL, MATRIX, ROOT
 
 from dlimg.cli import main
 
-ROOT = Path(__file__).parent.parent.parent
-SMALL = """\
-operating_systems:
-  debian13: {distribution: Debian 13, image: "debian:trixie-slim"}
-families:
-  jax:
-    framework: jax
-    axes:
-      version: [0.12.0.1]
-      accelerator: [cpu]
-      python: ["3.12", "3.13"]
-      os: [debian13]
-      flavour: [runtime]
-    packages:
-      cpu: ["jax=={version}"]
+SMALL = (
+    MATRIX
+    + """\
 groups:
   default: [{python: "3.13"}]
 """
-CELL = "jax-0.12.0.1-cpu-py3.13-debian13"
+)
 
 
 @pytest.fixture

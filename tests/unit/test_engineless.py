@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from test_layers_command import CELL, OTHER, ROOT, SMALL
+from jax_project import CELL, OTHER, enter_project
 
 from dlimg.cli import main
 from dlimg.engine import chroot
@@ -13,13 +13,7 @@ from dlimg.engine import chroot
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of two cells, and root as far as is asked; nothing of it is used up."""
-    (tmp_path / "matrix.yaml").write_text(SMALL)
-    (tmp_path / "images").symlink_to(ROOT / "images")
-    (tmp_path / "locks").mkdir()
-    for cell in (CELL, OTHER):
-        (tmp_path / "locks" / f"{cell}.json").symlink_to(ROOT / "locks" / f"{cell}.json")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    enter_project(tmp_path, monkeypatch, CELL, OTHER)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return tmp_path
 

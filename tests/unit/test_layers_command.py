@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from jax_project import CELL, OTHER, ROOT, enter_project
 
 from dlimg.cli import main
 from dlimg.commands.drawing import locked_images
@@ -26,24 +27,6 @@ from dlimg.layers.tar import Head
 from dlimg.layers.upkeep import using
 from dlimg.model import Base, BaseSource, Image, Planned
 
-ROOT = Path(__file__).parents[2]
-SMALL = """\
-operating_systems:
-  debian13: {distribution: Debian 13, image: "debian:trixie-slim"}
-families:
-  jax:
-    framework: jax
-    axes:
-      version: [0.12.0.1]
-      accelerator: [cpu]
-      python: ["3.12", "3.13"]
-      os: [debian13]
-      flavour: [runtime]
-    packages:
-      cpu: ["jax=={version}"]
-"""
-CELL = "jax-0.12.0.1-cpu-py3.13-debian13"
-OTHER = "jax-0.12.0.1-cpu-py3.12-debian13"
 STRANGER = Key(kind="wheel", source="f" * 64)
 
 
@@ -103,12 +86,7 @@ def _keys(image: Image) -> list[Key]:
 
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
-    (tmp_path / "matrix.yaml").write_text(SMALL)
-    (tmp_path / "images").symlink_to(ROOT / "images")
-    (tmp_path / "locks").mkdir()
-    (tmp_path / "locks" / f"{CELL}.json").write_text((ROOT / "locks" / f"{CELL}.json").read_text())
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    enter_project(tmp_path, monkeypatch, CELL)
     return Kept(tmp_path)
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_layers_command import CELL, ROOT, SMALL, Kept
+from jax_project import CELL, ROOT, enter_project
+from test_layers_command import Kept
 
 from dlimg.cli import main
 from dlimg.layers.assemble import Assembled
@@ -24,12 +25,7 @@ ACTIONS = (["list"], ["export", CELL, "out"], ["verify"], ["prune"])
 
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
-    (tmp_path / "matrix.yaml").write_text(SMALL)
-    (tmp_path / "images").symlink_to(ROOT / "images")
-    (tmp_path / "locks").mkdir()
-    (tmp_path / "locks" / f"{CELL}.json").symlink_to(ROOT / "locks" / f"{CELL}.json")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    enter_project(tmp_path, monkeypatch, CELL)
     return Kept(tmp_path)
 
 

@@ -4,27 +4,13 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from jax_project import MATRIX
 
 from dlimg.commands import locking
 from dlimg.commands.project import read_project
 from dlimg.errors import BadInput
 from dlimg.lock.store import read_bases
 
-SMALL = """\
-operating_systems:
-  debian13: {distribution: Debian 13, image: "debian:trixie-slim"}
-families:
-  jax:
-    framework: jax
-    axes:
-      version: [0.12.0.1]
-      accelerator: [cpu]
-      python: ["3.13"]
-      os: [debian13]
-      flavour: [runtime]
-    packages:
-      cpu: ["jax=={version}"]
-"""
 DIGEST = f"sha256:{'d' * 64}"
 
 # What stands in locks/bases.json, and what is said about it.
@@ -41,7 +27,7 @@ DAMAGED = [
 
 @pytest.fixture
 def matrix(tmp_path: Path) -> str:
-    (tmp_path / "matrix.yaml").write_text(SMALL)
+    (tmp_path / "matrix.yaml").write_text(MATRIX)
     (tmp_path / "locks").mkdir()
     return str(tmp_path / "matrix.yaml")
 

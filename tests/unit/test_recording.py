@@ -6,7 +6,7 @@ from pathlib import Path
 
 import make
 import pytest
-from test_layers_command import CELL, ROOT, SMALL
+from jax_project import CELL, enter_project
 
 from dlimg.cli import main
 from dlimg.commands.recording import write_record
@@ -29,12 +29,7 @@ def test_a_good_record_outlives_a_build_that_failed(
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project of one locked cell, on a machine without any engine."""
-    (tmp_path / "matrix.yaml").write_text(SMALL)
-    (tmp_path / "images").symlink_to(ROOT / "images")
-    (tmp_path / "locks").mkdir()
-    (tmp_path / "locks" / f"{CELL}.json").symlink_to(ROOT / "locks" / f"{CELL}.json")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    enter_project(tmp_path, monkeypatch, CELL)
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 
 
