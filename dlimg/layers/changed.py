@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from dlimg.layers.overlay import order, removal
+from dlimg.layers.overlay import folder_of, mark, order, path_of, removal
+from dlimg.layers.tar import LONGEST_NAME, block, padded, record
 
 _BLOCK: Final = 512
 _PIECE: Final = 1 << 20
-_NAME: Final = 100
 _END: Final = bytes(2 * _BLOCK)
 _CAPABILITY: Final = "security.capability"
 _KINDS: Final[Mapping[int, bytes]] = {
@@ -62,15 +62,15 @@ class _Found:
 
 def changed(root: Path, below: tarfile.TarFile) -> Iterator[bytes]:
     """The pieces of the layer's tar."""
-    known = {_path(member): member for member in below if _path(member) not in {"", "."}}
+    known = {path_of(member): member for member in below if path_of(member) not in {"", "."}}
     found = {one.path: one for one in _walked(root, "")}
-    removed = {path for path in known.keys() - found.keys() if _is_folder(found, _folder(path))}
+    removed = {path for path in known.keys() - found.keys() if _is_folder(found, folder_of(path))}
     new = {path for path, one in found.items() if not _is_as_below(one, below, known)}
     parents = {str(one) for path in new | removed for one in PurePosixPath(path).parents}
     first: dict[int, str] = {}
     for path in sorted((new | removed | parents) - {"."}, key=order):
         if path in removed:
-            yield removal(_marked(path))
+            yield removal(mark(path))
         else:
             yield from _written(found[path], first)
     yield _END
@@ -147,76 +147,34 @@ def _header(one: _Found, kind: bytes, target: str, size: int) -> bytes:
     name = os.fsencode(one.path) + (b"/" if kind == tarfile.DIRTYPE else b"")
     link = os.fsencode(target)
     records = {}
-    if len(name) > _NAME or not name.isascii():
+    if len(name) > LONGEST_NAME or not name.isascii():
         records[b"path"] = name
-    if len(link) > _NAME or not link.isascii():
+    if len(link) > LONGEST_NAME or not link.isascii():
         records[b"linkpath"] = link
     if one.capability and kind == tarfile.REGTYPE:
         records[f"SCHILY.xattr.{_CAPABILITY}".encode()] = one.capability
     before = b""
     if records:
-        text = b"".join(_record(key, value) for key, value in sorted(records.items()))
+        text = b"".join(record(key, value) for key, value in sorted(records.items()))
         folder, _, last = os.fsencode(one.path).rpartition(b"/")
         said = b"/".join([*([folder] if folder else []), b"PaxHeaders.0", last])
-        before = _block(said, kind=tarfile.XHDTYPE, size=len(text)) + _padded(text)
+        before = block(_ascii(said), kind=tarfile.XHDTYPE, size=len(text)) + padded(text)
     about = one.about
     numbers = (os.major(about.st_rdev), os.minor(about.st_rdev)) if kind in b"34" else (0, 0)
-    return before + _block(
-        name,
+    return before + block(
+        _ascii(name),
         kind=kind,
         size=size,
-        link=link,
+        link=_ascii(link),
         owner=(one.mode, about.st_uid, about.st_gid),
         time=int(about.st_mtime),
         device=b"%07o\0%07o\0" % numbers,
     )
 
 
-def _block(  # noqa: PLR0913 - the fields of a header
-    name: bytes,
-    *,
-    kind: bytes,
-    size: int,
-    link: bytes = b"",
-    owner: tuple[int, int, int] = (0, 0, 0),
-    time: int = 0,
-    device: bytes = bytes(16),
-) -> bytes:
-    """One header (POSIX.1-2008, pax, "ustar Interchange Format"); users have numbers only."""
-    start = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (_fitted(name), *owner, size, time)
-    rest = kind + _fitted(link) + b"ustar\x0000" + bytes(64) + device
-    total = sum(start) + sum(rest) + 8 * ord(" ")
-    return (start + b"%06o\0 " % total + rest).ljust(_BLOCK, b"\0")
-
-
-def _fitted(text: bytes) -> bytes:
-    return bytes(byte for byte in text if byte < 128)[:_NAME].ljust(_NAME, b"\0")
-
-
-def _record(key: bytes, value: bytes) -> bytes:
-    """`LENGTH KEY=VALUE`, where the length counts its own digits."""
-    rest = len(key) + len(value) + 3
-    length = rest + len(str(rest))
-    length = rest + len(str(length))
-    return b"%d %b=%b\n" % (length, key, value)
-
-
-def _padded(text: bytes) -> bytes:
-    return text + bytes(-len(text) % _BLOCK)
-
-
-def _marked(path: str) -> str:
-    folder, _, name = path.rpartition("/")
-    return f"{folder}/.wh.{name}" if folder else f".wh.{name}"
+def _ascii(text: bytes) -> bytes:
+    return bytes(byte for byte in text if byte < 128)
 
 
 def _is_folder(found: Mapping[str, _Found], path: str) -> bool:
     return not path or (path in found and found[path].kind == tarfile.DIRTYPE)
-
-
-def _path(member: tarfile.TarInfo) -> str:
-    return member.name.removeprefix("./")
-
-
-def _folder(path: str) -> str:
-    return path.rpartition("/")[0]

@@ -21,7 +21,7 @@ _Below = Mapping[str, tuple[tarfile.TarFile, tarfile.TarInfo]]
 def same_as_containerd(layer: tarfile.TarFile, below: Sequence[tarfile.TarFile]) -> Iterator[bytes]:
     """The tar that containerd makes of this layer, above those, lowest first."""
     known = _merged(below)
-    changed = {_path(member): member for member in _changed(layer, known)}
+    changed = {path_of(member): member for member in _changed(layer, known)}
     removed = {path: None for path in changed if _is_mark(path)} | dict.fromkeys(
         _hidden(layer, known)
     )
@@ -44,46 +44,46 @@ def _merged(layers: Sequence[tarfile.TarFile]) -> _Below:
     """What is there when these lie on each other, by path."""
     found: dict[str, tuple[tarfile.TarFile, tarfile.TarInfo]] = {}
     for tar in layers:
-        for mark in filter(_is_mark, map(_path, tar.getmembers())):
-            folder, name = _folder(mark), _name(mark)
+        for mark in filter(_is_mark, map(path_of, tar.getmembers())):
+            folder, name = folder_of(mark), _name(mark)
             gone = folder if name == _OPAQUE else _beside(folder, name.removeprefix(_REMOVED))
             for path in [one for one in found if one.startswith(f"{gone}/")]:
                 del found[path]
             if name != _OPAQUE:
                 found.pop(gone, None)
-        found |= {_path(one): (tar, one) for one in tar if not _is_mark(_path(one))}
+        found |= {path_of(one): (tar, one) for one in tar if not _is_mark(path_of(one))}
     return found
 
 
 def _hidden(layer: tarfile.TarFile, below: _Below) -> Iterator[str]:
     """A mark for each thing that a folder made anew does not have any more."""
-    there = {_path(member) for member in layer}
-    opaque = {_folder(path) for path in there if _name(path) == _OPAQUE}
+    there = {path_of(member) for member in layer}
+    opaque = {folder_of(path) for path in there if _name(path) == _OPAQUE}
     for path in below:
-        if _folder(path) in opaque and path not in there:
-            yield _beside(_folder(path), _REMOVED + _name(path))
+        if folder_of(path) in opaque and path not in there:
+            yield mark(path)
 
 
 def _changed(layer: tarfile.TarFile, below: _Below) -> list[tarfile.TarInfo]:
     """What is not as below, and the folders that it lies in."""
     found: list[tarfile.TarInfo] = []
-    parents = {_folder(path) for path in _hidden(layer, below)}
+    parents = {folder_of(path) for path in _hidden(layer, below)}
     for member in reversed(layer.getmembers()):
-        path = _path(member)
+        path = path_of(member)
         if path not in parents and (_name(path) == _OPAQUE or _is_as_below(layer, member, below)):
             continue
         found.append(member)
         while path:
-            path = _folder(path)
+            path = folder_of(path)
             parents.add(path)
     return found
 
 
 def _is_as_below(layer: tarfile.TarFile, member: tarfile.TarInfo, below: _Below) -> bool:
     """As containerd compares (continuity's `fs.Changes`): a folder's time does not count."""
-    if _path(member) not in below:
+    if path_of(member) not in below:
         return False
-    tar, other = below[_path(member)]
+    tar, other = below[path_of(member)]
     if _about(member) != _about(other):
         return False
     if member.isdir():
@@ -115,11 +115,13 @@ def removal(path: str) -> bytes:
     return bytes(block[:-_BLOCK] + header)
 
 
-def _path(member: tarfile.TarInfo) -> str:
+def path_of(member: tarfile.TarInfo) -> str:
+    """The member's path from the root, without the `./` that some tars begin with."""
     return member.name.removeprefix("./")
 
 
-def _folder(path: str) -> str:
+def folder_of(path: str) -> str:
+    """The folder that a path lies in; the root is an empty text."""
     return path.rpartition("/")[0]
 
 
@@ -131,13 +133,18 @@ def _beside(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
+def mark(path: str) -> str:
+    """The path of what says that this one is gone."""
+    return _beside(folder_of(path), _REMOVED + _name(path))
+
+
 def _is_mark(path: str) -> bool:
     return _name(path).startswith(_REMOVED)
 
 
 def order(path: str) -> list[str]:
     """As both stores walk: each folder by name, whether a name is there or gone."""
-    return _beside(_folder(path), _name(path).removeprefix(_REMOVED)).split("/")
+    return _beside(folder_of(path), _name(path).removeprefix(_REMOVED)).split("/")
 
 
 def _padded(size: int) -> int:

@@ -12,7 +12,7 @@ from dlimg.draw.dockerfile import EPOCH
 from dlimg.layers.entry import Entry, Link, Packed, plain_content
 
 _BLOCK: Final = 512
-_LONGEST_NAME: Final = 100
+LONGEST_NAME: Final = 100
 _LARGEST_SIZE: Final = 0o77777777777
 _FILE: Final = b"0"
 _LINK: Final = b"2"
@@ -60,18 +60,18 @@ def header(entry: Entry) -> bytes:
     name = entry.path.encode() + (b"/" if entry.content is None else b"")
     target = entry.content.target.encode() if isinstance(entry.content, Link) else b""
     extended = b""
-    if len(name) > _LONGEST_NAME or not name.isascii():
-        extended += _record(b"path", name)
-    if len(target) > _LONGEST_NAME or not target.isascii():
-        extended += _record(b"linkpath", target)
+    if len(name) > LONGEST_NAME or not name.isascii():
+        extended += record(b"path", name)
+    if len(target) > LONGEST_NAME or not target.isascii():
+        extended += record(b"linkpath", target)
     if entry.size > _LARGEST_SIZE:
-        extended += _record(b"size", b"%d" % entry.size)
+        extended += record(b"size", b"%d" % entry.size)
     size = entry.size if entry.size <= _LARGEST_SIZE else 0
-    block = _block(name, entry.mode, size, _kind(entry), target)
+    own = _of_root(name, entry.mode, size, _kind(entry), target)
     if not extended:
-        return block
-    before = _block(_EXTENDED_NAME, 0o644, len(extended), _EXTENDED)
-    return before + extended + bytes(-len(extended) % _BLOCK) + block
+        return own
+    before = _of_root(_EXTENDED_NAME, 0o644, len(extended), _EXTENDED)
+    return before + padded(extended) + own
 
 
 def _kind(entry: Entry) -> bytes:
@@ -84,19 +84,48 @@ def _kind(entry: Entry) -> bytes:
             return _FILE
 
 
-def _block(name: bytes, mode: int, size: int, kind: bytes, target: bytes = b"") -> bytes:
-    """One header (POSIX.1-2008, pax, "ustar Interchange Format"); users have numbers only."""
-    start = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (_name(name), mode, 0, 0, size, EPOCH)
-    rest = kind + _name(target) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\0"
+def _of_root(name: bytes, mode: int, size: int, kind: bytes, target: bytes = b"") -> bytes:
+    return block(
+        name,
+        kind=kind,
+        size=size,
+        link=target,
+        owner=(mode, 0, 0),
+        time=EPOCH,
+        device=b"0000000\x000000000\0",
+    )
+
+
+def block(  # noqa: PLR0913 - the fields of a header
+    name: bytes,
+    *,
+    kind: bytes,
+    size: int,
+    link: bytes = b"",
+    owner: tuple[int, int, int] = (0, 0, 0),
+    time: int = 0,
+    device: bytes = bytes(16),
+) -> bytes:
+    """One header (POSIX.1-2008, pax, "ustar Interchange Format"); users have numbers only.
+
+    `owner` is mode, user and group; of name and link as much is in it as there is room for.
+    """
+    start = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (_fitted(name), *owner, size, time)
+    rest = kind + _fitted(link) + b"ustar\x0000" + bytes(64) + device
     total = sum(start) + sum(rest) + 8 * ord(" ")
     return (start + b"%06o\0 " % total + rest).ljust(_BLOCK, b"\0")
 
 
-def _name(text: bytes) -> bytes:
-    return text[:_LONGEST_NAME].ljust(_LONGEST_NAME, b"\0")
+def padded(text: bytes) -> bytes:
+    """The text up to the next full block."""
+    return text + bytes(-len(text) % _BLOCK)
 
 
-def _record(key: bytes, value: bytes) -> bytes:
+def _fitted(text: bytes) -> bytes:
+    return text[:LONGEST_NAME].ljust(LONGEST_NAME, b"\0")
+
+
+def record(key: bytes, value: bytes) -> bytes:
     """`LENGTH KEY=VALUE`, where the length counts its own digits."""
     rest = len(key) + len(value) + 3
     length = rest + len(str(rest))

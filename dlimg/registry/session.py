@@ -18,8 +18,8 @@ from dlimg.registry.login import Login, login_for
 from dlimg.registry.reference import address, is_loopback
 
 SECONDS: Final = 30.0
-CONNECTIONS: Final = 10
-BLOCK: Final = 2**20
+_CONNECTIONS: Final = 10
+_BLOCK: Final = 2**20
 # A registry answers for a large content when it has read and stored all of it.
 PATIENCE: Final = 20
 AWAY: Final = "check the address and the network; a proxy may be needed (HTTPS_PROXY)"
@@ -103,7 +103,7 @@ def opened(
     for scheme in ("http://", "https://"):
         adapter = HTTPAdapter(max_retries=retry)
         # What is sent is read in blocks of this size: 16 KiB, the default, take twice as long.
-        adapter.init_poolmanager(CONNECTIONS, CONNECTIONS, blocksize=BLOCK)
+        adapter.init_poolmanager(_CONNECTIONS, _CONNECTIONS, blocksize=_BLOCK)
         session.mount(scheme, adapter)
     with session:
         yield Registry(
@@ -128,7 +128,7 @@ class _Sized:
         return self.size
 
     def __iter__(self) -> Iterator[bytes]:
-        while block := self.read(BLOCK):
+        while block := self.read(_BLOCK):
             yield block
 
     def read(self, size: int = -1) -> bytes:
