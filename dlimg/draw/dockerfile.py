@@ -2,14 +2,20 @@
 
 import difflib
 import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Final
 
 import jinja2
 
 from dlimg.draw.labels import labels
+from dlimg.draw.layout import (
+    DPKG_SETTINGS,
+    LAYOUT_FILES,
+    cell_files,
+    constraints,
+    requirements,
+)
 from dlimg.errors import BadInput
 from dlimg.model import Cell, Flavour, Lock
 
@@ -18,12 +24,6 @@ from dlimg.model import Cell, Flavour, Lock
 EPOCH: Final = 315_619_200
 
 SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-# The parts of a framework's build that its requirement does not name: another version of one of
-# these under the same framework breaks it, so users' pip must not bring one.
-FRAMEWORK_PARTS: Final = ("cuda-", "jax-cuda", "jaxlib", "nvidia-", "triton")
-
-EXACT: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*==")
 
 JUPYTER: Final = (
     "jupyter",
@@ -77,11 +77,14 @@ def context(cell: Cell, lock: Lock) -> dict[str, object]:
     home = cuda_home(cell)
     return {
         "cell": cell,
+        "cell_files": cell_files(cell, lock),
         "command": json.dumps(JUPYTER if cell.flavour is Flavour.NOTEBOOK else ["bash"]),
         "constraints": tuple(constraints(cell, lock)),
         "cuda_home": home,
+        "dpkg_settings": DPKG_SETTINGS,
         "epoch": EPOCH,
         "labels": [f"{name}={_quoted(value)}" for name, value in labels(cell, lock).items()],
+        "layout_files": list(LAYOUT_FILES),
         "local_wheels": lock.local,
         "packages": " ".join(packages(cell)),
         "path": f"{home}/bin:{SYSTEM_PATH}" if home else SYSTEM_PATH,
@@ -116,25 +119,6 @@ def cuda_home(cell: Cell) -> str:
         return ""
     major = cell.stack.cuda.split(".")[0]
     return f"/opt/env/lib/python/site-packages/nvidia/cu{major}"
-
-
-def requirements(lock: Lock) -> Iterator[str]:
-    """The locked wheels as an installer reads them, one a line."""
-    for wheel in lock.wheels:
-        yield f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}"
-
-
-def constraints(cell: Cell, lock: Lock) -> Iterator[str]:
-    """`name==version` of what users' pip must leave alone: the framework, its companions, CUDA.
-
-    The rest of the lock may be replaced in front of the image's own, or little that wants an
-    older `fsspec` could be installed at all.
-    """
-    matches = (EXACT.match(requirement) for requirement in cell.requirements)
-    named = {match[1].lower().replace("_", "-") for match in matches if match}
-    for wheel in lock.wheels:
-        if wheel.name in named or wheel.name.startswith(FRAMEWORK_PARTS):
-            yield f"{wheel.name}=={wheel.version}"
 
 
 def _quoted(text: str) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import IO, Final
 
-from dlimg.draw.dockerfile import constraints, cuda_home, interpreter, requirements
+from dlimg.draw.dockerfile import cuda_home, interpreter
+from dlimg.draw.layout import cell_files
 from dlimg.layers.entry import PLAIN, Entry, arranged, link
 from dlimg.layers.index import Key, Layer, source_of
 from dlimg.layers.make import Workshop, opened
@@ -69,10 +70,7 @@ def own_in(cell: Cell, lock: Lock) -> Own:
         wheels=lock.wheels,
         python=cell.python,
         requested=frozenset(wheel.name for wheel in lock.wheels),
-        files={
-            "etc/dlimg/requirements.txt": _lines(requirements(lock)),
-            "etc/dlimg/constraints.txt": _lines(constraints(cell, lock)),
-        },
+        files={file.path.removeprefix("/"): file.text.encode() for file in cell_files(cell, lock)},
         links={
             f"{ENVIRONMENT}/bin/python{cell.python}": interpreter(cell),
             f"{ENVIRONMENT}/bin/python3": "/usr/local/bin/python3",
@@ -167,7 +165,3 @@ def _shows_python(wheel: OpenWheel, python: str) -> bool:
     """Whether what is added to this wheel is not the same for all Pythons."""
     found = commands(wheel.text("entry_points.txt"), python=python, file=wheel.file)
     return any(one.name == f"pip{python}" for one in found) or depends_on_python(wheel)
-
-
-def _lines(lines: Iterable[str]) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode()

@@ -49,7 +49,7 @@ def test_all_ways_of_our_install_are_known(images: dict[str, Image]) -> None:
     ("old", "new", "why"),
     [
         ("--no-deps --only", "--only", "in a way of its own"),
-        ("mkdir /etc/dlimg\n", "mkdir /etc/dlimg\nrm -r /opt/env/share\n", "in a way of its own"),
+        ("rm --force /opt/env/.lock\n", "rm -r /opt/env/share\n", "in a way of its own"),
         (
             "find /var/log -type",
             "find /opt -type",

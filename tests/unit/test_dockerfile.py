@@ -7,8 +7,9 @@ import jinja2
 import make
 import pytest
 
-from dlimg.draw.dockerfile import constraints, dockerfile, packages, templates
+from dlimg.draw.dockerfile import dockerfile, packages, templates
 from dlimg.draw.labels import labels
+from dlimg.draw.layout import constraints
 from dlimg.errors import BadInput
 from dlimg.model import Cell, Flavour, Lock
 
