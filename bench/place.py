@@ -20,7 +20,7 @@ from dlimg.build.hands import of_engine
 from dlimg.build.secrets import Secrets, secrets_from
 from dlimg.commands.drawing import current_images
 from dlimg.commands.project import read_project
-from dlimg.draw.key import key
+from dlimg.draw.key import with_key
 from dlimg.engine import private
 from dlimg.engine.bases import base_for
 from dlimg.engine.client import Engine
@@ -30,7 +30,7 @@ from dlimg.layers.addresses import addresses, asking
 from dlimg.layers.assemble import assemble
 from dlimg.layers.fetch import Source, fetching
 from dlimg.layers.intake import take_in
-from dlimg.layers.store import Store
+from dlimg.layers.store import Store, layer_store
 from dlimg.model import Built, Planned, Wheel
 
 ROOT: Final = Path(__file__).parent.parent
@@ -63,7 +63,7 @@ def opened_place(folder: Path, cells: Sequence[str]) -> Iterator[Place]:
     engine = private.up(home, environment=environment, say=print)
     try:
         with secrets_from(environment) as secrets:
-            planned = _planned(engine, cells)
+            planned = _planned(engine, cells, secrets, environment)
             wheels = _fetched(folder / "wheels", planned, environment)
             yield Place(
                 folder=folder,
@@ -77,7 +77,9 @@ def opened_place(folder: Path, cells: Sequence[str]) -> Iterator[Place]:
         private.purge(home, say=print)
 
 
-def _planned(engine: Engine, cells: Sequence[str]) -> tuple[Planned, ...]:
+def _planned(
+    engine: Engine, cells: Sequence[str], secrets: Secrets, environment: Mapping[str, str]
+) -> tuple[Planned, ...]:
     project = read_project(str(ROOT / "matrix.yaml"))
     by_id = {cell.id: cell for cell in project.resolution.cells}
     images = current_images(project, [by_id[name] for name in cells])
@@ -86,7 +88,12 @@ def _planned(engine: Engine, cells: Sequence[str]) -> tuple[Planned, ...]:
         for image in images
     }
     found = ((image, bases[image.cell.os.name]) for image in images)
-    return tuple(Planned(image=image, base=base, key=key(image, base)) for image, base in found)
+    planned = [Planned(image=image, base=base, key="") for image, base in found]
+    store, hands = layer_store(environment), of_engine(engine, secrets)
+    systems = [hands.system(one, store, lambda _: None) for one in planned]
+    return tuple(
+        with_key(one, below.packages_digest) for one, below in zip(planned, systems, strict=True)
+    )
 
 
 def _fetched(folder: Path, planned: Sequence[Planned], environment: Mapping[str, str]) -> Path:
@@ -133,7 +140,8 @@ def registry_image(place: Place) -> str:
     image = replace(
         one.image, cell=cell, dockerfile=text, repository="bench/registry", tag="1", aliases=()
     )
-    wanted = replace(one, image=image, key=sha256(text.encode()).hexdigest())
+    key = sha256(text.encode()).hexdigest()
+    wanted = replace(one, image=image, key=key, packages="")
     (built,) = build(
         [wanted],
         place.engine,

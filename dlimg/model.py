@@ -186,17 +186,22 @@ class Base:
 class Planned:
     """An image about to be made from a base: its content key, and every name it will get.
 
-    `compression` is that of its layers: `gzip`, or `zstd` with its level, such as `zstd3`.
+    `packages` is the digest of what its operating system has installed; it and the key are empty
+    until that is known. `compression` is that of its layers: `gzip`, or `zstd` with its level,
+    such as `zstd3`.
     """
 
     image: Image
     base: Base
     key: str
+    packages: str = ""
     compression: str = GZIP
 
     @property
     def reference(self) -> str:
-        """The immutable name: the tag with the first 12 digits of the content key."""
+        """The immutable name: the tag with the first 12 digits of the content key, once known."""
+        if not self.key:
+            return ""
         return f"{self.image.repository}:{self.image.tag}-{self.key[:12]}"
 
     @property

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from dlimg.build.hands import Hands
+from dlimg.build.hands import Hands, check_fit
+from dlimg.build.packages import check_packages
 from dlimg.build.wheel_layers import Wheels, making
 from dlimg.draw.config import image_config
-from dlimg.draw.fit import obstacle
 from dlimg.engine.folders import cache_folder
 from dlimg.engine.index import open_index
-from dlimg.errors import BadInput
 from dlimg.layers.addresses import addresses, asking
 from dlimg.layers.assemble import Assembled, assemble, ordered
 from dlimg.layers.bytecode import Compiler, compile_lacking
@@ -71,11 +70,10 @@ def assembling(planned: Sequence[Planned], means: Means) -> Iterator[Assembling]
 
 def _assembled(planned: Planned, means: Means, wheels: Wheels, told: Told) -> Assembled:
     image, workshop = planned.image, wheels.workshop
-    reason = obstacle(image)
-    if reason:
-        raise BadInput(reason, where=image.cell.id, hint="build it with `--builder buildkit`")
+    check_fit(image)
     told.at(STEPS[0])
     below = means.hands.system(planned, means.store, told.on_line)
+    check_packages(planned, below.packages)
     told.at(STEPS[1])
     wheels.await_all(image)
     seen = replace(below, layers=recompressed(below.layers, workshop))

@@ -3,13 +3,14 @@
 BuildKit itself does a step once that several cells share, also when they run side by side.
 """
 
+import contextlib
 import json
 import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,10 @@ import docker
 from docker.models.images import Image as EngineImage
 
 from dlimg.build.disk import check_space, predicted_bytes
+from dlimg.build.image_packages import packages_in_image
 from dlimg.build.interrupt import terminable
+from dlimg.build.packages import forget_packages
+from dlimg.build.parallel import run_all
 from dlimg.build.progress import OnProgress, Progress, advance, ended, failure_log
 from dlimg.build.secrets import Secrets
 from dlimg.build.there import existing
@@ -25,8 +29,10 @@ from dlimg.build.wheels import lay_out
 from dlimg.draw.bake import BUILDER, bake_file, target_name
 from dlimg.engine import made
 from dlimg.engine.client import Engine, answering, silence
-from dlimg.engine.process import MISSING, Outcome, end_children, stream
-from dlimg.errors import NoEngine
+from dlimg.engine.process import MISSING, Outcome, stream
+from dlimg.errors import Negative, NoEngine
+from dlimg.layers.packages import packages_digest
+from dlimg.layers.store import layer_store
 from dlimg.model import BuildFailure, Built, Planned
 
 _BAKE_FILE: Final = "bake.json"
@@ -93,21 +99,13 @@ def _bake_all(
         with lock:
             on_progress(progress)
 
-    with (
-        terminable(),
-        tempfile.TemporaryDirectory(prefix="dlimg-build-") as folder,
-        ThreadPoolExecutor(max_workers=max(1, jobs)) as pool,
-    ):
+    with terminable(), tempfile.TemporaryDirectory(prefix="dlimg-build-") as folder:
         files = {one.reference: _write(one, secrets, find_links, Path(folder)) for one in planned}
-        futures = {
-            one.reference: pool.submit(_bake, one, engine, files[one.reference], secrets, report)
+        tasks = {
+            one.reference: partial(_bake, one, engine, files[one.reference], secrets, report)
             for one in planned
         }
-        try:
-            return {reference: future.result() for reference, future in futures.items()}
-        except BaseException:
-            _stop(tuple(futures.values()))
-            raise
+        return run_all(tasks, jobs)
 
 
 def _write(planned: Planned, secrets: Secrets, find_links: Sequence[Path], folder: Path) -> Path:
@@ -159,6 +157,11 @@ def _result(planned: Planned, end: _Ended, engine: Engine) -> Built | BuildFailu
             hint="install the docker client with its buildx plugin",
         )
     image = _under(planned.reference, engine) if end.outcome.returncode == 0 else None
+    moved = _moved(planned, engine) if image is not None else None
+    if moved:
+        return BuildFailure(
+            planned=planned, step="", log=tuple(str(moved).splitlines()), seconds=end.seconds
+        )
     if image is not None:
         made.remember(engine.environment, planned.key, str(image.id))
         return Built(
@@ -183,13 +186,21 @@ def _result(planned: Planned, end: _Ended, engine: Engine) -> Built | BuildFailu
     )
 
 
-def _stop(futures: Sequence[Future[_Ended]]) -> None:
-    """Return when no bake runs any more; those that wait are never started."""
-    for future in futures:
-        future.cancel()
-    # Again and again, because a bake may have been about to start its process.
-    while wait(futures, timeout=0.1).not_done:
-        end_children()
+def _moved(planned: Planned, engine: Engine) -> Negative | None:
+    """What is wrong with the packages of an image that was baked; then it loses its names.
+
+    BuildKit may have lost the steps that the key was computed from, and have run them again. The
+    record that is no longer true is forgotten, so that the next build computes another key.
+    """
+    if not planned.packages:  # nothing was promised
+        return None
+    found = packages_in_image(engine, planned.reference)
+    if packages_digest(found) == planned.packages:
+        return None
+    for name in (planned.reference, planned.moving_reference):
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            engine.sdk.images.remove(name)
+    return forget_packages(planned, found, layer_store(engine.environment), engine.environment)
 
 
 def _under(reference: str, engine: Engine) -> EngineImage | None:

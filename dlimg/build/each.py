@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 
 from dlimg.build.assembling import STEPS, Assembling, Told
+from dlimg.build.parallel import run_all
 from dlimg.build.progress import OnProgress, Progress, Step, advance, ended, failure_log
-from dlimg.engine.process import end_children
 from dlimg.errors import DlimgError, NoEngine
 from dlimg.layers.assemble import Assembled
 from dlimg.model import BuildFailure, Built, Planned
@@ -32,13 +32,8 @@ def build_all(
     planned: Sequence[Planned], site: Site, jobs: int
 ) -> Mapping[str, Built | BuildFailure]:
     """What became of each, by reference; `jobs` of them at once."""
-    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        futures = {one.reference: pool.submit(_build, one, site) for one in planned}
-        try:
-            return {reference: future.result() for reference, future in futures.items()}
-        except BaseException:
-            _stop(tuple(futures.values()), site)
-            raise
+    tasks = {one.reference: partial(_build, one, site) for one in planned}
+    return run_all(tasks, jobs, site.stop)
 
 
 def _build(planned: Planned, site: Site) -> Built | BuildFailure:
@@ -89,12 +84,3 @@ def _progress(planned: Planned, name: str, names: Sequence[str]) -> Progress:
     }
     steps[name] = Step(name=name, state="running")
     return Progress(cell=planned.image.cell.id, state="running", steps=steps, current=name)
-
-
-def _stop(futures: Sequence[Future[Built | BuildFailure]], site: Site) -> None:
-    """Return when nothing of ours runs any more; what waits is never started."""
-    for future in futures:
-        future.cancel()
-    while wait(futures, timeout=0.1).not_done:
-        end_children()
-        site.stop()

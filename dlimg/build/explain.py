@@ -7,10 +7,15 @@ from dlimg.build.progress import short_name
 from dlimg.errors import Problem
 from dlimg.model import BuildFailure
 
+# What `dlimg.build.image_packages` says of an image whose packages are not those of its key.
+MOVED: Final = "it came out with other packages than its content key names"
+MOVED_HINT: Final = "build it again: the distribution has moved, and it gets another name"
+
 _OUT_OF_REACH: Final = "an index, a mirror or a registry cannot be reached from the build"
 _PYTHON_STAGE: Final = "[python "
 # The words of pip, uv, apt, tar and BuildKit themselves, as seen in their logs.
 _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
+    (re.escape(MOVED), MOVED, MOVED_HINT),
     (
         r"no space left on device|ENOSPC|disk quota exceeded",
         "no space left for the build",

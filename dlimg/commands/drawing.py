@@ -10,7 +10,6 @@ from dlimg.commands.project import Project, chosen, read_project
 from dlimg.draw.bake import TARGETS_PER_FILE, bake_files
 from dlimg.draw.dockerfile import templates
 from dlimg.draw.images import image
-from dlimg.draw.key import key
 from dlimg.draw.plan import Entry, entries, github_jobs, plan_json
 from dlimg.draw.tags import repository, shared_names, tag
 from dlimg.errors import BadInput, Negative, Problem
@@ -188,11 +187,15 @@ def _print_bake(planned: Sequence[Planned]) -> None:
     if len(files) != 1:
         message = f"a bake file holds 1 to {TARGETS_PER_FILE} targets, not {len(planned)}"
         raise BadInput(message, hint="choose cells by pattern or --group")
+    say("immutable names come with the packages that a build installs: `dlimg build` gives them")
     print_json(files[0])
 
 
 def _from_registry(one: Image, pins: Mapping[str, str], compression: str) -> Planned:
-    """An image as any buildx builder can make it: its base from where FROM says."""
+    """An image as any buildx builder can make it: its base from where FROM says.
+
+    It has no key: which packages that builder installs is not known before it has.
+    """
     system = one.cell.os
     identity = pins.get(system.name, "")
     name = f"{system.image}@{identity}" if identity else system.image
@@ -202,7 +205,7 @@ def _from_registry(one: Image, pins: Mapping[str, str], compression: str) -> Pla
         identity=identity or name,
         reference=f"docker-image://{name}",
     )
-    return Planned(image=one, base=base, key=key(one, base, compression), compression=compression)
+    return Planned(image=one, base=base, key="", compression=compression)
 
 
 def _plan_table(plan: Sequence[Entry], environment: Mapping[str, str]) -> None:

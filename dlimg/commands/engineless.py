@@ -5,12 +5,13 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dlimg.build.hands import of_machine
 from dlimg.build.machine import build
 from dlimg.build.secrets import secrets_from
 from dlimg.commands.layers import on_its_way
 from dlimg.commands.live import Board
 from dlimg.commands.making import report
-from dlimg.commands.planning import images_of, planned_on
+from dlimg.commands.planning import images_of, planned_on, with_keys
 from dlimg.commands.printing import say
 from dlimg.commands.project import DEFAULT, chosen, compression_of, read_project
 from dlimg.commands.recording import check_record, write_record
@@ -24,7 +25,7 @@ from dlimg.layers.store import Store, layer_store
 from dlimg.layers.upkeep import using
 from dlimg.layers.without_engine import base_for
 from dlimg.lock.store import wheel_folders
-from dlimg.model import Base, BuildFailure, Built, Image
+from dlimg.model import Base, BuildFailure, Built, Image, Planned
 from dlimg.report.line import Line, exit_code_of
 from dlimg.report.table import bytes_text, counted
 
@@ -43,16 +44,18 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     store = layer_store(environment)
     bases = _bases(images, store, environment)
     planned = planned_on(images, bases, compression_of(project, arguments))
+    keyed = with_keys(planned, environment, of_machine, jobs=arguments.jobs)
+    failed = [one for one in keyed if isinstance(one, BuildFailure)]
     with using(store), secrets_from(environment) as secrets, Board(environment) as board:
         results = build(
-            planned,
+            [one for one in keyed if isinstance(one, Planned)],
             environment,
             jobs=arguments.jobs,
             secrets=secrets,
             find_links=wheel_folders(arguments.find_links, environment),
             on_progress=board.show,
         )
-        found = {one.planned.image.cell.id: one for one in results}
+        found = {one.planned.image.cell.id: one for one in (*failed, *results)}
         lines = [_line(one, found.get(one.cell.id), bases[one.cell.os.name]) for one in images]
         if arguments.output:
             _write(Path(arguments.output), lines, store)

@@ -9,7 +9,7 @@ from pathlib import Path
 from dlimg.build.builders import build
 from dlimg.build.secrets import secrets_from
 from dlimg.commands.live import Board
-from dlimg.commands.planning import bases_of, images_of, planned_on
+from dlimg.commands.planning import bases_of, engine_keys, images_of, planned_on
 from dlimg.commands.printing import print_json, print_table, say
 from dlimg.commands.project import (
     DEFAULT,
@@ -77,7 +77,12 @@ def walked(walk: Walk) -> tuple[list[Line], Engine]:
         accept_buildx(engine.docker, engine.environment)  # labels are put on by it
     bases = bases_of(images, engine, walk.project, arguments.base)
     planned = planned_on(images, bases, compression_of(walk.project, arguments))
-    results = {one.planned.image.cell.id: one for one in _build(walk, planned, engine)}
+    keyed = engine_keys(planned, engine, arguments)
+    results: dict[str, Built | BuildFailure] = {
+        one.planned.image.cell.id: one for one in keyed if isinstance(one, BuildFailure)
+    }
+    wanted = [one for one in keyed if isinstance(one, Planned)]
+    results |= {one.planned.image.cell.id: one for one in _build(walk, wanted, engine)}
     lines = [
         _line(walk, image, results.get(image.cell.id), bases[image.cell.os.name], engine)
         for image in images

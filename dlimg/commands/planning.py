@@ -1,20 +1,28 @@
 """What `build` and its like are about: images, the bases they stand on, and both with their key."""
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from dlimg.build.interrupt import terminable
+from dlimg.build.secrets import Secrets, secrets_from
 from dlimg.commands.drawing import current_images
+from dlimg.commands.live import Board
 from dlimg.commands.locking import locksmith
 from dlimg.commands.printing import say
 from dlimg.commands.project import Project
-from dlimg.draw.key import key
 from dlimg.engine.bases import Choice, base_for
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, accept_buildx, answering
 from dlimg.errors import DlimgError
 from dlimg.lock.question import has_local_version
 from dlimg.lock.store import read_bases, read_lock, wheel_folders
 from dlimg.lock.walk import lock_cells
-from dlimg.model import Base, Cell, Image, Planned
+from dlimg.model import Base, BuildFailure, Cell, Image, Planned
+
+# Builders are not imported where nothing is missing.
+if TYPE_CHECKING:
+    from dlimg.build.hands import Hands
+    from dlimg.layers.store import Store
 
 
 def images_of(
@@ -55,18 +63,75 @@ def bases_of(
 def planned_on(
     images: Sequence[Image], bases: Mapping[str, Base | DlimgError], compression: str
 ) -> tuple[Planned, ...]:
-    """Every image whose base is at hand, with its key; the plan is told before it is done."""
-    planned = []
-    for image in images:
-        base = bases[image.cell.os.name]
-        if isinstance(base, Base):
-            one = Planned(
-                image=image,
-                base=base,
-                key=key(image, base, compression),
-                compression=compression,
-            )
-            source = f"{base.source} base {base.identity[:19]}"
-            say(f"plan: {one.reference} on {image.cell.os.image}, {source}")
-            planned.append(one)
-    return tuple(planned)
+    """Every image whose base is at hand, without its key: that takes its packages."""
+    return tuple(
+        Planned(image=image, base=base, key="", compression=compression)
+        for image in images
+        if isinstance(base := bases[image.cell.os.name], Base)
+    )
+
+
+def engine_keys(
+    planned: Sequence[Planned], engine: Engine, arguments: Namespace
+) -> tuple[Planned | BuildFailure, ...]:
+    """As `with_keys`; this engine builds what is missing."""
+
+    def hands_of(secrets: Secrets) -> "Hands":
+        from dlimg.build.hands import of_engine  # noqa: PLC0415 - only what is missing
+
+        accept_buildx(engine.docker, engine.environment)
+        find_links = wheel_folders(arguments.find_links, engine.environment)
+        return of_engine(engine, secrets, find_links)
+
+    with answering():
+        return with_keys(planned, engine.environment, hands_of, jobs=arguments.jobs)
+
+
+def with_keys(
+    planned: Sequence[Planned],
+    environment: Mapping[str, str],
+    hands_of: "Callable[[Secrets], Hands]",
+    *,
+    jobs: int,
+) -> tuple[Planned | BuildFailure, ...]:
+    """The images with their keys, each of which is told; `hands_of` these secrets build systems.
+
+    What is installed in a system that was built here is known. Any other is built now.
+    """
+    from dlimg.build.packages import with_known_keys  # noqa: PLC0415 - not for what has no base
+    from dlimg.layers.store import layer_store  # noqa: PLC0415 - the same
+
+    store = layer_store(environment)
+    found: dict[str, Planned | BuildFailure] = {
+        one.image.cell.id: one for one in with_known_keys(planned, store, environment)
+    }
+    missing = [one for one in found.values() if isinstance(one, Planned) and not one.key]
+    if missing:
+        ends = _with_built_keys(missing, environment, hands_of, store, jobs)
+        found |= {one.image.cell.id: end for one, end in zip(missing, ends, strict=True)}
+    for end in found.values():
+        if isinstance(end, Planned):
+            source = f"{end.base.source} base {end.base.identity[:19]}"
+            packages = f"packages {end.packages[:19]}"
+            say(f"plan: {end.reference} on {end.image.cell.os.image}, {source}, {packages}")
+    return tuple(found.values())
+
+
+def _with_built_keys(
+    missing: Sequence[Planned],
+    environment: Mapping[str, str],
+    hands_of: "Callable[[Secrets], Hands]",
+    store: "Store",
+    jobs: int,
+) -> tuple[Planned | BuildFailure, ...]:
+    from dlimg.build.keys import with_built_keys  # noqa: PLC0415 - only what is missing
+    from dlimg.layers.upkeep import using  # noqa: PLC0415 - the same
+
+    say("building systems first: their packages are a part of each image's name")
+    with (
+        terminable(),
+        using(store),
+        secrets_from(environment) as secrets,
+        Board(environment) as board,
+    ):
+        return with_built_keys(missing, hands_of(secrets), store, jobs=jobs, on_progress=board.show)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from dlimg.build.assembling import Assembling, Means, Told, assembling
+from dlimg.build.explain import explain
 from dlimg.build.hands import of_engine
 from dlimg.build.interrupt import terminable
 from dlimg.build.secrets import secrets_from
-from dlimg.commands.planning import bases_of, images_of, planned_on
+from dlimg.commands.planning import bases_of, engine_keys, images_of, planned_on
 from dlimg.commands.printing import print_json, print_table, say
 from dlimg.commands.project import chosen, compression_of, private_engine, read_project
 from dlimg.engine.client import Engine, accept_buildx
@@ -18,10 +19,9 @@ from dlimg.engine.find import find
 from dlimg.errors import BadInput, DlimgError
 from dlimg.layers.recorded import Record, difference, parse_records, record_of
 from dlimg.layers.store import Store, layer_store
-from dlimg.layers.system import system_source
-from dlimg.layers.systems import lend
+from dlimg.layers.systems import lend, system_source
 from dlimg.lock.store import wheel_folders
-from dlimg.model import Cell, Planned
+from dlimg.model import BuildFailure, Cell, Planned
 from dlimg.report.table import counted
 
 _SAME: Final = "as recorded"
@@ -39,7 +39,11 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     bases = bases_of(images, engine, project, arguments.base)
     planned = planned_on(images, bases, compression_of(project, arguments))
     found = {cell.id: "its base cannot be had here" for cell in cells}
-    found |= _compared(planned, recorded, arguments, engine)
+    keyed = engine_keys(planned, engine, arguments)
+    failed = [one for one in keyed if isinstance(one, BuildFailure)]
+    found |= {one.planned.image.cell.id: str(explain(one)) for one in failed}
+    wanted = [one for one in keyed if isinstance(one, Planned)]
+    found |= _compared(wanted, recorded, arguments, engine)
     if arguments.format == "json":
         print_json([{"cell": cell, "difference": said} for cell, said in found.items()])
     else:

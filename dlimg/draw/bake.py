@@ -13,7 +13,9 @@ TARGETS_PER_FILE: Final = 500
 
 WHEELS_CONTEXT: Final = "wheels"
 SYSTEM_STAGE: Final = "system"
+LAST_STAGE: Final = "last"
 KEY_LABEL: Final = "io.dlimg.key"
+PACKAGES_LABEL: Final = "io.dlimg.packages"
 BUILDER_LABEL: Final = "io.dlimg.builder"
 BUILDER: Final = "buildkit"
 
@@ -50,24 +52,37 @@ def bake_files(
     return tuple(bake_file(part, secrets, wheels, arguments) for part in _parts(planned))
 
 
-def system_file(
-    planned: Planned, secrets: Mapping[str, str], arguments: Mapping[str, str], output: str
+def stage_file(
+    planned: Planned,
+    stage: str,
+    output: str,
+    *,
+    secrets: Mapping[str, str],
+    wheels: Mapping[str, str] = NOTHING,
+    arguments: Mapping[str, str],
 ) -> dict[str, object]:
-    """A bake file whose one target is `system`; where it goes is said in BuildKit's words."""
-    target = _target(planned, secrets, NOTHING, arguments) | {
-        "target": SYSTEM_STAGE,
-        "output": [_literal(output)],
-    }
-    del target["labels"], target["tags"]  # they are the image's
-    return {"target": {SYSTEM_STAGE: target}}
+    """A bake file with one stage (the last one where none is named), which is a target's name.
+
+    It is no image of a cell, and has neither its names nor its labels; where it goes is said in
+    BuildKit's words.
+    """
+    target = _target(planned, secrets, wheels, arguments) | {"output": [_literal(output)]}
+    if stage:
+        target["target"] = stage
+    del target["labels"], target["tags"]
+    return {"target": {stage or LAST_STAGE: target}}
 
 
 def labels(planned: Planned, builder: str) -> dict[str, str]:
-    """The image's labels with those that are known only when the base and the builder are."""
+    """The image's labels with those that are known only when the base and the builder are.
+
+    What the key and the packages are is left out while it is not known.
+    """
+    late = {KEY_LABEL: planned.key, PACKAGES_LABEL: planned.packages}
     return {
         **planned.image.labels,
         "io.dlimg.cell": planned.image.cell.id,
-        KEY_LABEL: planned.key,
+        **{name: value for name, value in late.items() if value},
         "io.dlimg.base": planned.base.identity,
         "io.dlimg.base-source": str(planned.base.source),
         BUILDER_LABEL: builder,
@@ -96,7 +111,7 @@ def _target(
         "contexts": _literals(contexts),
         "args": _literals({"SOURCE_DATE_EPOCH": str(EPOCH), **arguments}),
         "labels": _literals(labels(planned, BUILDER)),
-        "tags": [planned.reference, planned.moving_reference],
+        "tags": list(filter(None, (planned.reference, planned.moving_reference))),
         "platforms": [ARCHITECTURE],
         "secret": [_literal(f"type=file,id={name},src={path}") for name, path in secrets.items()],
         "output": [_output(planned.compression)],

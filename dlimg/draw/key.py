@@ -2,29 +2,31 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Final
 
-from dlimg.model import GZIP, Base, Image
+from dlimg.model import GZIP, Base, Image, Planned
 
 # Part of every key: raised whenever the same Dockerfile would be built into something else
 # (another epoch, other bake options, another order of layers), so that old tags are not mistaken
 # for the new thing.
-FORMAT: Final = 3
+FORMAT: Final = 4
 
 ARCHITECTURE: Final = "linux/amd64"
 
 
-def key(image: Image, base: Base, compression: str = GZIP) -> str:
+def key(image: Image, base: Base, packages: str, compression: str = GZIP) -> str:
     """The sha256, in hex, over these fields as JSON with sorted names and no spaces.
 
     `architecture`, `base` (the identity: a registry digest, or the sha256 over a bootstrapped
     base's packages), `dockerfile` (the text, which holds every wheel with its sha256),
-    `format` (the number above), `labels`, and `compression` where it is not gzip. Names and tags
-    are left out: the same content under another name is the same content.
+    `format` (the number above), `labels`, `packages` (the sha256 over all that is installed: what
+    the Dockerfile takes from the distribution comes in the version of the day, and a managed
+    Python in the build of the day), and `compression` where it is not gzip. Names and tags are
+    left out: the same content under another name is the same content.
 
-    The key says what an image was made from, not its bytes. What a Dockerfile installs from the
-    distribution (Python, tini, a compiler) comes in the version of the day, so two builds of one
-    key may have different digests; a digest is what is tested and published.
+    The key says what an image was made from, not its bytes: what runs in a build may still write
+    other bytes. A digest is what is tested and published.
     """
     content = {
         "architecture": ARCHITECTURE,
@@ -32,8 +34,15 @@ def key(image: Image, base: Base, compression: str = GZIP) -> str:
         "dockerfile": image.dockerfile,
         "format": FORMAT,
         "labels": dict(image.labels),
+        "packages": packages,
     }
     if compression != GZIP:
         content["compression"] = compression
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def with_key(planned: Planned, packages: str) -> Planned:
+    """The same image with its key, now that its packages are known."""
+    found = key(planned.image, planned.base, packages, planned.compression)
+    return replace(planned, packages=packages, key=found)

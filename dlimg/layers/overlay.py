@@ -22,7 +22,7 @@ def same_as_containerd(layer: tarfile.TarFile, below: Sequence[tarfile.TarFile])
     """The tar that containerd makes of this layer, above those, lowest first."""
     known = _merged(below)
     changed = {path_of(member): member for member in _changed(layer, known)}
-    removed = {path: None for path in changed if _is_mark(path)} | dict.fromkeys(
+    removed = {path: None for path in changed if is_mark(path)} | dict.fromkeys(
         _hidden(layer, known)
     )
     file: Any = layer.fileobj
@@ -44,14 +44,10 @@ def _merged(layers: Sequence[tarfile.TarFile]) -> _Below:
     """What is there when these lie on each other, by path."""
     found: dict[str, tuple[tarfile.TarFile, tarfile.TarInfo]] = {}
     for tar in layers:
-        for mark in filter(_is_mark, map(path_of, tar.getmembers())):
-            folder, name = folder_of(mark), _name(mark)
-            gone = folder if name == _OPAQUE else _beside(folder, name.removeprefix(_REMOVED))
-            for path in [one for one in found if one.startswith(f"{gone}/")]:
+        for mark in filter(is_mark, map(path_of, tar.getmembers())):
+            for path in [one for one in found if hides(mark, one)]:
                 del found[path]
-            if name != _OPAQUE:
-                found.pop(gone, None)
-        found |= {path_of(one): (tar, one) for one in tar if not _is_mark(path_of(one))}
+        found |= {path_of(one): (tar, one) for one in tar if not is_mark(path_of(one))}
     return found
 
 
@@ -138,7 +134,17 @@ def mark(path: str) -> str:
     return _beside(folder_of(path), _REMOVED + _name(path))
 
 
-def _is_mark(path: str) -> bool:
+def hides(mark: str, path: str) -> bool:
+    """Whether this mark says that the path is gone, or all that was in its folder."""
+    folder, name = folder_of(mark), _name(mark)
+    if name == _OPAQUE:
+        return path.startswith(f"{folder}/")
+    gone = _beside(folder, name.removeprefix(_REMOVED))
+    return path == gone or path.startswith(f"{gone}/")
+
+
+def is_mark(path: str) -> bool:
+    """Whether this stands for something that is gone, and is no file."""
     return _name(path).startswith(_REMOVED)
 
 

@@ -61,7 +61,7 @@ def difference(recorded: Record, found: Record) -> str:
     if recorded.digest == found.digest:
         return ""
     if recorded.key != found.key:
-        return f"its lock, Dockerfile or base is another: {_layers(recorded, found)}"
+        return f"its lock, Dockerfile, base or packages are others: {_layers(recorded, found)}"
     return _layers(recorded, found)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -11,22 +11,20 @@ from typing import IO, Any, Final
 
 import docker
 
-from dlimg.draw.bake import SYSTEM_STAGE, system_file
+from dlimg.draw.bake import LAST_STAGE, SYSTEM_STAGE, stage_file, target_name
 from dlimg.draw.config import Config
-from dlimg.draw.dockerfile import EPOCH
-from dlimg.draw.instructions import closure
-from dlimg.draw.key import ARCHITECTURE
-from dlimg.engine.client import Engine, has_containerd_store
+from dlimg.engine.client import Engine, has_containerd_store, silence
 from dlimg.engine.process import MISSING, stream
 from dlimg.engine.turns import alone
 from dlimg.errors import Negative, NoEngine
 from dlimg.layers.compress import compress
-from dlimg.layers.index import Layer, source_of
+from dlimg.layers.index import Layer
 from dlimg.layers.interpreter import interpreter_of
+from dlimg.layers.packages import packages_in
 from dlimg.layers.saved import saved, whole
 from dlimg.layers.splice import Spliced
 from dlimg.layers.store import Store, find, make
-from dlimg.layers.systems import System, kept, key_of, remember
+from dlimg.layers.systems import System, kept, key_of, remember, system_source
 from dlimg.model import Planned
 
 # Layers are compressed by us: how BuildKit does it is another release's affair.
@@ -71,17 +69,11 @@ def system_by(
         return found
 
 
-def system_source(planned: Planned) -> str:
-    """One sha256 for what the system is made from: the base, and the text of its stages."""
-    texts = [stage.source for stage in closure(planned.image.dockerfile, SYSTEM_STAGE)]
-    return source_of([ARCHITECTURE, str(EPOCH), planned.base.identity, *texts])
-
-
 def _built(planned: Planned, store: Store, tools: Tools) -> System:
     with tempfile.TemporaryDirectory(prefix="dlimg-system-") as name:
         layout = Path(name) / "layout"
         if has_containerd_store(tools.engine):
-            _bake(planned, tools, Path(name), _LAYOUT.format(layout))
+            bake(planned, SYSTEM_STAGE, tools, Path(name), output=_LAYOUT.format(layout))
         else:
             _bake_and_save(planned, tools, layout)
         return _taken(layout, store, tools.say)
@@ -90,26 +82,48 @@ def _built(planned: Planned, store: Store, tools: Tools) -> System:
 def _bake_and_save(planned: Planned, tools: Tools, layout: Path) -> None:
     """The same where the engine has no exporter for it: by way of an image with a passing name."""
     name = f"dlimg-system:{system_source(planned)[:12]}"
-    try:
-        _bake(planned, tools, layout.parent, f"type=docker,name={name}")
+    with passing_image(planned, SYSTEM_STAGE, tools, layout.parent, name=name):
         saved(tools.engine, name, layout)
+
+
+@contextlib.contextmanager
+def passing_image(
+    planned: Planned, stage: str, tools: Tools, folder: Path, *, name: str, wheels: str = ""
+) -> Iterator[None]:
+    """Inside, the engine has an image of this stage under this name; raises as `bake` does."""
+    try:
+        bake(planned, stage, tools, folder, output=f"type=docker,name={name}", wheels=wheels)
+        yield
     finally:
         with contextlib.suppress(docker.errors.ImageNotFound):
             tools.engine.sdk.images.remove(name)
 
 
-def _bake(planned: Planned, tools: Tools, folder: Path, output: str) -> None:
-    """The stage, to this output; raises Negative when BuildKit fails."""
+def bake(
+    planned: Planned, stage: str, tools: Tools, folder: Path, *, output: str, wheels: str = ""
+) -> None:
+    """The stage (the last one where none is named), to this output.
+
+    `wheels` is the folder of local wheels, where the stage takes any. Raises Negative when
+    BuildKit fails, NoEngine when it cannot be started.
+    """
     file = folder / "bake.json"
     file.touch(mode=0o600)
-    content = system_file(planned, tools.secrets, tools.arguments, output)
+    content = stage_file(
+        planned,
+        stage,
+        output,
+        secrets=tools.secrets,
+        wheels={target_name(planned.image.cell): wheels} if wheels else {},
+        arguments=tools.arguments,
+    )
     file.write_text(json.dumps(content), encoding="utf-8")
     readable = sorted({str(Path(path).parent) for path in tools.secrets.values()})
     argv = [
         *(str(tools.engine.docker), "buildx", "bake", "--file", str(file)),
         *("--progress", "rawjson", f"--allow=fs.write={folder}"),
         *(f"--allow=fs.read={path}" for path in readable),
-        SYSTEM_STAGE,
+        stage or LAST_STAGE,
     ]
     # buildx leaves temporary files behind when it is ended: they are to go with ours.
     environment = {**tools.engine.environment, "TMPDIR": str(folder)}
@@ -118,7 +132,14 @@ def _bake(planned: Planned, tools: Tools, folder: Path, output: str) -> None:
         hint = "install the docker client with its buildx plugin"
         raise NoEngine(f"{tools.engine.docker} cannot be started: {outcome.stderr}", hint=hint)
     if outcome.returncode:
-        raise Negative("its system stage did not build", where=planned.image.cell.id)
+        reason = silence(tools.engine.environment)
+        if reason:
+            raise NoEngine(
+                f"the container engine at {tools.engine.host} does not answer any more: {reason}",
+                hint="start it again, then run this again; what was finished is kept",
+            )
+        what = f"its {stage} stage" if stage else "it"
+        raise Negative(f"{what} did not build", where=planned.image.cell.id)
 
 
 def _taken(layout: Path, store: Store, say: Callable[[str], None]) -> System:
@@ -133,7 +154,8 @@ def _taken(layout: Path, store: Store, say: Callable[[str], None]) -> System:
     return System(
         layers=layers,
         config=_config(described.get("config") or {}),
-        interpreter=interpreter_of(store.blob(layer) for layer in layers),
+        interpreter=interpreter_of(map(store.blob, layers)),
+        packages=packages_in(map(store.blob, layers)),
     )
 
 

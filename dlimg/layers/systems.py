@@ -1,4 +1,4 @@
-"""Systems in the store: which layers each has, what images on it inherit, and its Python.
+"""Systems in the store: their layers, what images on them inherit, their Python, their packages.
 
 systems/<source>.json   a record of one; its layers are in the store as all others are
 """
@@ -7,28 +7,48 @@ import contextlib
 import json
 import os
 import shutil
+import tarfile
 import tempfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from dlimg.draw.bake import SYSTEM_STAGE
 from dlimg.draw.config import Config
-from dlimg.layers.index import Key, Layer
+from dlimg.draw.dockerfile import EPOCH
+from dlimg.draw.instructions import closure
+from dlimg.draw.key import ARCHITECTURE
+from dlimg.layers.index import Key, Layer, source_of
+from dlimg.layers.packages import packages_digest, packages_in
 from dlimg.layers.store import Store, find
+from dlimg.model import Planned
 from dlimg.whole import read_now
+
+# What a record or layers that are damaged, or no record at all, are read with.
+_UNREADABLE: Final = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),
+    *(tarfile.TarError, EOFError, zlib.error),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
     """The layers of a system, lowest first, and the config that images on it inherit.
 
-    `interpreter` stands for its Python, as `interpreter_of` says.
+    `interpreter` stands for its Python, as `interpreter_of` says, and `packages` are those that
+    are installed in it, as `packages_in` lists them.
     """
 
     layers: tuple[Layer, ...]
     config: Config
     interpreter: str
+    packages: tuple[str, ...]
+
+    @property
+    def packages_digest(self) -> str:
+        return packages_digest(self.packages)
 
 
 def system_key(layer: Layer) -> Key:
@@ -40,6 +60,12 @@ def key_of(diff_id: str) -> Key:
     return Key(kind="system", source=diff_id.removeprefix("sha256:"))
 
 
+def system_source(planned: Planned) -> str:
+    """One sha256 for what the system is made from: the base, and the text of its stages."""
+    texts = [stage.source for stage in closure(planned.image.dockerfile, SYSTEM_STAGE)]
+    return source_of([ARCHITECTURE, str(EPOCH), planned.base.identity, *texts])
+
+
 def kept(store: Store, source: str) -> System | None:
     """The system, when it was built and all its layers are there."""
     try:
@@ -47,10 +73,21 @@ def kept(store: Store, source: str) -> System | None:
         layers = tuple(Layer(**one) for one in content["layers"])
         config = _thawed(content["config"])
         interpreter = str(content["interpreter"])
+        packages = _texts(content.get("packages"))
         there = bool(layers) and all(find(store, system_key(one)) == one for one in layers)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        if not there:
+            return None
+        found = System(
+            layers=layers,
+            config=config,
+            interpreter=interpreter,
+            packages=packages_in(map(store.blob, layers)) if packages is None else packages,
+        )
+    except _UNREADABLE:
         return None
-    return System(layers=layers, config=config, interpreter=interpreter) if there else None
+    if packages is None:  # an older dlimg wrote it
+        remember(store, source, found)
+    return found
 
 
 def remember(store: Store, source: str, found: System) -> None:
@@ -60,12 +97,19 @@ def remember(store: Store, source: str, found: System) -> None:
         "layers": [asdict(one) for one in found.layers],
         "config": asdict(found.config),
         "interpreter": found.interpreter,
+        "packages": found.packages,
     }
     with contextlib.suppress(OSError):
         record.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=record.parent, delete=False) as file:
             json.dump(content, file, indent=2)
         Path(file.name).replace(record)
+
+
+def forget(store: Store, source: str) -> None:
+    """The system is built again when it is wanted; its layers stay as long as images use them."""
+    with contextlib.suppress(OSError):
+        _record(store, source).unlink(missing_ok=True)
 
 
 def _record(store: Store, source: str) -> Path:
@@ -88,6 +132,12 @@ def lend(source: str, kept_in: Store, store: Store) -> None:
                 shutil.copyfile(kept_in.blob(layer), target)
         shutil.copyfile(kept_in.entry(key), store.entry(key))
     remember(store, source, found)
+
+
+def _texts(found: object) -> tuple[str, ...] | None:
+    """A list of texts; nothing where it is none."""
+    is_right = isinstance(found, list) and all(isinstance(one, str) for one in found)
+    return tuple(found) if isinstance(found, list) and is_right else None
 
 
 def _thawed(values: Mapping[str, Any]) -> Config:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from dlimg.draw.bake import KEY_LABEL
+from dlimg.draw.bake import KEY_LABEL, PACKAGES_LABEL
 from dlimg.draw.key import key as content_key
 from dlimg.layers.assemble import Assembled
 from dlimg.layers.bytecode import part_key
@@ -52,31 +52,33 @@ def assembled(
 ) -> Mapping[str, tuple[Assembled, ...]]:
     """What the store remembers of cells that is still what they come to, the newest first.
 
-    There is one for each base that a cell was assembled on. Their layers are all there.
+    There is one for each base that a cell was assembled on, with the packages of its latest
+    build. Their layers are all there.
     """
     by_cell: dict[str, list[tuple[Mapping[str, str], Assembled]]] = {}
     for one in kept_images(store):
         labels = _labels(one)
         by_cell.setdefault(labels.get(_CELL, ""), []).insert(0, (labels, one))
-    return {
-        image.cell.id: tuple(
-            one
-            for labels, one in by_cell.get(image.cell.id, ())
-            if _is_current(image, labels, compression) and is_whole(store, one)
-        )
-        for image in images
-    }
+    found = {}
+    for image in images:
+        by_base: dict[str, Assembled] = {}
+        for labels, one in by_cell.get(image.cell.id, ()):
+            if _is_current(image, labels, compression) and is_whole(store, one):
+                by_base.setdefault(labels.get(_BASE, ""), one)
+        found[image.cell.id] = tuple(by_base.values())
+    return found
 
 
 def _is_current(image: Image, labels: Mapping[str, str], compression: str) -> bool:
-    """Whether the image would have the same content key now, on the base that it has."""
+    """Whether the image would have the same content key now, on its base, with its packages."""
     base = Base(
         os=image.cell.os.name,
         source=BaseSource.REGISTRY,  # not in the key
         identity=labels.get(_BASE, ""),
         reference="",
     )
-    return labels.get(KEY_LABEL) == content_key(image, base, compression)
+    packages = labels.get(PACKAGES_LABEL, "")
+    return labels.get(KEY_LABEL) == content_key(image, base, packages, compression)
 
 
 def _labels(image: Assembled) -> Mapping[str, str]:

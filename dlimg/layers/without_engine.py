@@ -34,6 +34,7 @@ from dlimg.layers.compiling import (
 )
 from dlimg.layers.index import Layer, source_of
 from dlimg.layers.interpreter import interpreter_of
+from dlimg.layers.packages import packages_in
 from dlimg.layers.store import Store
 from dlimg.layers.system import take
 from dlimg.layers.systems import System, kept, remember
@@ -108,7 +109,8 @@ def build_system(
     return System(
         layers=layers,
         config=Config(shell=step.shell).on(base.config),
-        interpreter=interpreter_of(store.blob(layer) for layer in layers),
+        interpreter=interpreter_of(map(store.blob, layers)),
+        packages=packages_in(map(store.blob, layers)),
     )
 
 
@@ -144,7 +146,8 @@ def _bootstrapped(
 def keep_base(os_: OperatingSystem, identity: str, layer: Layer, store: Store) -> System:
     """The base of this one layer, which `base_for` and `build_system` find from now on."""
     config = Config(env=(f"PATH={PATH}",), labels=bases.labels(os_, identity), cmd=("bash",))
-    found = System(layers=(layer,), config=config, interpreter="")
+    packages = packages_in([store.blob(layer)])
+    found = System(layers=(layer,), config=config, interpreter="", packages=packages)
     remember(store, _base_source(os_), found)
     return found
 

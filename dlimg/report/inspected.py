@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from dlimg.draw.bake import KEY_LABEL
+from dlimg.draw.bake import KEY_LABEL, PACKAGES_LABEL
 from dlimg.draw.labels import WHEELS_LABEL
 from dlimg.model import Wheel
 from dlimg.publish.admit import NOT_TESTED_ON_GPU
@@ -24,7 +24,7 @@ _SHOWN: Final = frozenset(
     (
         *(f"io.dlimg.{name}" for name in (*_AXES, "base-identity", "base-os", "base-recipe")),
         *(f"org.opencontainers.image.{name}" for name in ("base.digest", "title", "version")),
-        *(*_BASE, KEY_LABEL, WHEELS_LABEL),
+        *(*_BASE, KEY_LABEL, PACKAGES_LABEL, WHEELS_LABEL),
     )
 )
 
@@ -78,6 +78,7 @@ def fact_rows(seen: Inspected) -> list[tuple[str, str]]:
         *((axis, labels.get(f"io.dlimg.{axis}", "")) for axis in _AXES),
         ("base", " ".join(labels[name] for name in _BASE if name in labels)),
         ("key", key_of(content)),
+        ("packages", labels.get(PACKAGES_LABEL, "")),
         ("platform", content.platform),
         ("gpu", _gpu_standing(seen)),
         ("size", ", ".join(part for part in sizes if part)),
@@ -140,6 +141,7 @@ def inspected_json(seen: Inspected) -> dict[str, object]:
         "made": made_text(content),
         "cell": {axis: labels.get(f"io.dlimg.{axis}") for axis in _AXES} if is_ours else None,
         "key": key_of(content) or None,
+        "packages": labels.get(PACKAGES_LABEL),
         "base": {
             part: labels.get(label)
             for part, label in zip(("name", "source", "identity"), _BASE, strict=True)

@@ -63,7 +63,7 @@ def line_json(line: Line) -> dict[str, object]:
     base = planned.base if planned else None
     return {
         "cell": line.cell,
-        "reference": planned.reference if planned else None,
+        "reference": (planned.reference or None) if planned else None,
         "moving_reference": line.name,
         "base": {"source": base.source.value, "identity": base.identity} if base else None,
         "built": isinstance(result, Built),

@@ -80,6 +80,7 @@ def cell_text(planned: Planned) -> str:
         "key": planned.key,
         "base": planned.base.identity,
         "base-source": str(planned.base.source),
+        "packages": planned.packages,
     }
     return json.dumps(axes)
 

@@ -77,7 +77,7 @@ def tools_image(engine: Engine, base: Base) -> str:
         dockerfile=(HERE / "registry/Dockerfile").read_text(),
         repository="dlimg-test/registry",
     )
-    one = make.planned(image, on=base, key=key(image, base))
+    one = make.planned(image, on=base, key=key(image, base, ""))
     with secrets_from(os.environ) as using:
         (built,) = small.built_all([one], engine, using=using)
     assert isinstance(built, Built), built

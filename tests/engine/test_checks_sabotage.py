@@ -50,6 +50,7 @@ GPU_CODE = f"""mkdir -p {PLUGIN.rpartition("/")[0]}; base64 -d > {PLUGIN} <<'END
 {base64.b64encode(elf.library(elf.container(elf.entry(2, 90)))).decode()}
 END"""
 CUDNN = f"mkdir -p {PACKAGES}/nvidia/cudnn/lib; touch {PACKAGES}/nvidia/cudnn/lib/libcudnn.so.9"
+PACKAGE = "\\nPackage: netcat\\nStatus: install %s\\nArchitecture: amd64\\nVersion: 1\\n"
 FORGED = f"""cd {PACKAGES}/jax; /opt/env/bin/python - <<'END'
 import marshal, pathlib
 (kept,) = pathlib.Path("__pycache__").glob("__init__.*")
@@ -166,6 +167,7 @@ def test_an_image_that_ends_everything_with_0_passes_nothing(
         ({"key": "a1"}, "and what was promised is a1"),
         ({"base": "sha256:a1"}, "label base: it says sha256:"),
         ({"base-source": "registry"}, "label base-source: it says bootstrap"),
+        ({"packages": "sha256:a1"}, "packages: sha256:a1 is promised, installed is sha256:"),
     ],
     ids=str,
 )
@@ -189,6 +191,8 @@ def test_a_tag_that_lies_fails(
         ("io.dlimg.base-os", "debian12", "label base-os: it says debian12"),
         ("io.dlimg.wheels", None, "label wheels: there is none"),
         ("io.dlimg.wheels", "jax==0.12.0.1", "label wheels: it names jaxlib not (installed 0.12"),
+        ("io.dlimg.packages", "sha256:a1", "label packages: it says sha256:a1"),
+        ("io.dlimg.packages", None, "label packages: it says nothing"),
         ("org.opencontainers.image.version", "0.12.0", "image.version: it says 0.12.0"),
     ],
 )
@@ -241,6 +245,15 @@ def test_without_a_tag_nothing_passes(text: str, there: Place, built: Built) -> 
         ("sed -i s/:1000:100:/:1234:100:/ /etc/passwd", "uid: 1000 is promised, this is 1234"),
         ("sed -i s/:1000:100:/:1000:0:/ /etc/passwd", "gid: 100 is promised, this is 0"),
         (GPU_CODE, "architectures: the tag says cpu, and there is GPU code for sm_90"),
+        (
+            f"printf '{PACKAGE}' 'ok installed' >> /var/lib/dpkg/status",
+            "packages: sha256:",
+        ),
+        (f"printf '{PACKAGE}' 'ok half-configured' >> /var/lib/dpkg/status", "packages: sha256:"),
+        ("sed -i '0,/^Version: /s//&9/' /var/lib/dpkg/status", "packages: sha256:"),
+        ("dpkg --remove --force-depends tini", "packages: sha256:"),
+        (": > /var/lib/dpkg/status", "packages: sha256:"),
+        ("mkdir -p /opt/python; ln -s cpython-3.13.9 /opt/python/current", "packages: sha256:"),
     ],
 )
 def test_an_image_that_its_tag_does_not_tell_of_fails(

@@ -20,8 +20,8 @@ from dlimg.engine.client import Engine
 from dlimg.errors import Negative
 from dlimg.layers.assemble import BUILDER
 from dlimg.layers.store import Store
-from dlimg.layers.system import Tools, system, system_source
-from dlimg.layers.systems import System, kept
+from dlimg.layers.system import Tools, system
+from dlimg.layers.systems import System, kept, system_source
 from dlimg.model import Base, Built, Planned
 
 pytestmark = pytest.mark.engine

@@ -21,8 +21,7 @@ import wheelsmith
 from serving import served
 
 from dlimg.layers.store import Store, layer_store
-from dlimg.layers.system import system_source
-from dlimg.layers.systems import lend
+from dlimg.layers.systems import lend, system_source
 from dlimg.lock.lockfile import lock_text
 from dlimg.lock.store import read_lock
 from dlimg.model import Built, Wheel

@@ -84,7 +84,8 @@ def image(
 
 def _assembled(planned: Planned, shop: Workshop, busybox: bytes) -> Assembled:
     image = planned.image
-    below = System(layers=_system(shop.store, busybox), config=CONFIG, interpreter="")
+    layers = _system(shop.store, busybox)
+    below = System(layers=layers, config=CONFIG, interpreter="", packages=())
     below = replace(below, layers=recompressed(below.layers, shop))
     parts = [*system_parts(below, image), *wheel_parts(shop, image), own_layer_part(shop, image)]
     return assemble(planned, ordered(parts), CONFIG)

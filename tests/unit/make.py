@@ -176,10 +176,15 @@ def base(os: str = "debian13", source: BaseSource = BaseSource.BOOTSTRAP) -> Bas
     )
 
 
-def planned(of: Image | None = None, *, on: Base | None = None, key: str = "") -> Planned:
+def planned(
+    of: Image | None = None, *, on: Base | None = None, key: str = "", packages: str = ""
+) -> Planned:
     chosen = of or image()
     return Planned(
-        image=chosen, base=on or base(chosen.cell.os.name), key=key or _digits(chosen.tag)
+        image=chosen,
+        base=on or base(chosen.cell.os.name),
+        key=key or _digits(chosen.tag),
+        packages=packages,
     )
 
 

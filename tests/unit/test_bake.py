@@ -7,8 +7,8 @@ import make
 import pytest
 
 from dlimg.choose.compression import asked, named
-from dlimg.draw.bake import bake_file, bake_files, system_file, target_name
-from dlimg.draw.key import key
+from dlimg.draw.bake import bake_file, bake_files, stage_file, target_name
+from dlimg.draw.key import key, with_key
 from dlimg.errors import BadInput
 from dlimg.model import BaseSource, Planned
 
@@ -21,7 +21,7 @@ def target(planned: Planned, **options: dict[str, str]) -> dict[str, object]:
 
 
 def test_a_target_holds_all_that_a_build_needs() -> None:
-    planned = make.planned()
+    planned = make.planned(packages="sha256:1")
     assert target(planned, secrets={"ca": "/s/ca"}, arguments={"HTTP_PROXY": "http://p"}) == {
         "context": ".",
         "dockerfile-inline": "FROM debian:trixie-slim\n",
@@ -30,6 +30,7 @@ def test_a_target_holds_all_that_a_build_needs() -> None:
         "labels": {
             "io.dlimg.cell": planned.image.cell.id,
             "io.dlimg.key": planned.key,
+            "io.dlimg.packages": "sha256:1",
             "io.dlimg.base": planned.base.identity,
             "io.dlimg.base-source": "bootstrap",
             "io.dlimg.builder": "buildkit",
@@ -110,37 +111,60 @@ def test_a_file_holds_at_most_500_targets() -> None:
     assert bake_files([]) == ()
 
 
+def test_what_is_not_known_yet_is_not_said() -> None:
+    unknown = target(replace(make.planned(packages="sha256:1"), key="", packages=""))
+    labels, tags = unknown["labels"], unknown["tags"]
+    assert isinstance(labels, dict)
+    assert tags == ["dlimg/pytorch:2.15.0-cpu-py3.13-debian13"]
+    assert not {"io.dlimg.key", "io.dlimg.packages"} & set(labels)
+
+
+PACKAGES = f"sha256:{'1' * 64}"
+
+
 def test_the_key_changes_with_whatever_changes_the_image_and_with_nothing_else() -> None:
     image, base = make.image(), make.base()
-    same = key(image, base)
-    assert key(replace(image, tag="other", aliases=("latest",)), base) == same
-    assert key(image, make.base(source=BaseSource.REGISTRY)) == same
+    same = key(image, base, PACKAGES)
+    assert key(replace(image, tag="other", aliases=("latest",)), base, PACKAGES) == same
+    assert key(image, make.base(source=BaseSource.REGISTRY), PACKAGES) == same
     others = {
-        key(replace(image, dockerfile="FROM debian:trixie-slim\nRUN true\n"), base),
-        key(replace(image, labels={"a": "b"}), base),
-        key(image, make.base("debian12")),
-        key(image, base, "zstd3"),
-        key(image, base, "zstd9"),
+        key(replace(image, dockerfile="FROM debian:trixie-slim\nRUN true\n"), base, PACKAGES),
+        key(replace(image, labels={"a": "b"}), base, PACKAGES),
+        key(image, make.base("debian12"), PACKAGES),
+        key(image, base, f"sha256:{'2' * 64}"),
+        key(image, base, PACKAGES, "zstd3"),
+        key(image, base, PACKAGES, "zstd9"),
     }
-    assert len(others | {same}) == 6
+    assert len(others | {same}) == 7
 
 
 def test_the_key_of_a_known_image_stays_what_it_is() -> None:
     # Another key under the same format number would rebuild every image for nothing.
     assert (
-        key(make.image(), make.base())
-        == "d38c41ca7714b2a16fd1c8add111f6f7262ec8cbd16dd557d91ee080dd632abb"
+        key(make.image(), make.base(), PACKAGES)
+        == "6d973d00dde02e3663e9af79ed7a450a1699794ca36bc1ed322ee18e9d0145b8"
     )
 
 
-def test_a_system_goes_where_it_is_sent_and_has_no_name_of_its_own() -> None:
+def test_an_image_gets_its_key_with_its_packages() -> None:
+    unknown = replace(make.planned(), key="", compression="zstd3")
+    assert unknown.reference == ""
+    known = with_key(unknown, PACKAGES)
+    assert known.packages == PACKAGES
+    assert known.key == key(unknown.image, unknown.base, PACKAGES, "zstd3")
+    assert known.reference.endswith(f"-{known.key[:12]}")
+
+
+@pytest.mark.parametrize("stage", ["system", ""])
+def test_a_stage_goes_where_it_is_sent_and_has_no_name_of_its_own(stage: str) -> None:
     planned = make.planned()
-    found = system_file(planned, {"ca": "/run/ca"}, {"HTTP_PROXY": "x"}, "type=oci,dest=${a}")
+    given = {"secrets": {"ca": "/run/ca"}, "arguments": {"HTTP_PROXY": "x"}}
+    found = stage_file(planned, stage, "type=oci,dest=${a}", **given)
     assert list(found) == ["target"]
     targets = found["target"]
     assert isinstance(targets, dict)
-    target = targets["system"]
-    assert target["target"] == "system"
+    target = targets[stage or "last"]
+    assert target.get("target") == (stage or None)
     assert target["output"] == ["type=oci,dest=$${a}"]
     assert target["secret"] == ["type=file,id=ca,src=/run/ca"]
     assert target["args"]["HTTP_PROXY"] == "x"

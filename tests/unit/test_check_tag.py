@@ -41,6 +41,7 @@ CPU = {
     "key": "a1b2",
     "base": "sha256:c3",
     "base-source": "registry",
+    "packages": "sha256:e5",
 }
 CUDA = {
     **CPU,
@@ -540,6 +541,7 @@ LABELS = {
     "io.dlimg.key": "a1b2",
     "io.dlimg.os": "debian12",
     "io.dlimg.package": "torch",
+    "io.dlimg.packages": "sha256:e5",
     "io.dlimg.python": "3.11",
     "io.dlimg.version": "2.13.0",
     "io.dlimg.wheels": "pip==26.3 torch==2.13.0",

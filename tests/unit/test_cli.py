@@ -179,8 +179,14 @@ def test_json_is_what_a_program_may_read(capsys: pytest.CaptureFixture[str]) -> 
         "notes": [],
     }
     assert run("plan", "--format", "bake", CELL) == 0
-    targets = json.loads(capsys.readouterr().out)["target"]
+    said = capsys.readouterr()
+    targets = json.loads(said.out)["target"]
     assert list(targets) == ["jax-0_12_0_1-cpu-py3_13-debian13"]
+    # Another builder's packages are not known, and so neither are keys.
+    assert "immutable names come with the packages" in said.err
+    (target,) = targets.values()
+    assert target["tags"] == ["dlimg/jax:0.12.0.1-cpu-py3.13-debian13"]
+    assert not {"io.dlimg.key", "io.dlimg.packages"} & target["labels"].keys()
     assert run("plan", "--format", "github", CELL) == 0
     assert json.loads(capsys.readouterr().out)["include"][0]["cells"] == CELL
 

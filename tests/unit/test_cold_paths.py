@@ -102,6 +102,16 @@ def test_a_build_imports_no_builder_before_something_is_missing() -> None:
     assert not imported & {f"dlimg.{name}" for name in later}
 
 
+def test_keys_that_are_known_import_nothing_that_builds() -> None:
+    script = "import sys, dlimg.build.packages; print(*sys.modules)"
+    argv = [sys.executable, "-c", script]
+    ended = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    imported = set(ended.stdout.split())
+    later = {"build.hands", "build.keys", "layers.system", "layers.compiling", "engine.client"}
+    assert not imported & {f"dlimg.{name}" for name in later}
+    assert not imported & {"docker", "requests"}
+
+
 def test_a_build_that_is_not_watched_draws_nothing() -> None:
     script = (
         "import sys, dlimg.commands.live as live; live.Board({}).__enter__(); print(*sys.modules)"

@@ -70,6 +70,7 @@ SABOTAGE = {
         (REAL, "test_a_tag_that_lies_fails"),
         (REAL, "test_an_image_that_its_tag_does_not_tell_of_fails"),
         (REAL, "test_an_image_that_runs_as_root_fails"),
+        ("unit/test_packages.py", "test_a_package_more_or_another_version_is_a_lie"),
     ],
 }
 # What any check may do: not end, take all memory, need a GPU that is not there.

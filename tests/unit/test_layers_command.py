@@ -14,7 +14,7 @@ from dlimg.commands.drawing import locked_images
 from dlimg.commands.keeping import _say_of_layers
 from dlimg.commands.project import read_project
 from dlimg.draw.config import Config, image_config
-from dlimg.draw.key import key as content_key
+from dlimg.draw.key import with_key
 from dlimg.layers.assemble import Assembled, Height, Part, assemble, ordered
 from dlimg.layers.index import Key, Layer
 from dlimg.layers.kept import images, keep
@@ -41,12 +41,14 @@ class Kept:
         self.keys = _keys(self.image)
         self.assembled = self.assemble()
 
-    def assemble(self, *, compression: str = "gzip", identity: str = "sha256:1") -> Assembled:
+    def assemble(
+        self, *, compression: str = "gzip", identity: str = "sha256:1", packages: str = "sha256:2"
+    ) -> Assembled:
         base = Base(os="debian13", source=BaseSource.BOOTSTRAP, identity=identity, reference="")
-        found = content_key(self.image, base, compression)
-        planned = Planned(image=self.image, base=base, key=found, compression=compression)
+        planned = Planned(image=self.image, base=base, key="", compression=compression)
+        planned = with_key(planned, packages)
         layers = [self.layer(key) for key in self.keys]
-        layers.append(self.system(identity))
+        layers.append(self.system(identity + packages))
         parts = [Part(layer=one, words=one.digest, height=Height.SMALL) for one in layers]
         config = image_config(self.image.dockerfile).on(_EMPTY)
         image = assemble(planned, ordered(parts), config)
@@ -182,6 +184,22 @@ def test_prune_keeps_what_a_cell_uses(kept: Kept, capsys: pytest.CaptureFixture[
     )
     assert main(["layers", "prune"]) == 0
     assert "0 layers removed, 0 B are free again" in capsys.readouterr().err
+
+
+def test_of_a_moved_distribution_the_latest_stays(kept: Kept) -> None:
+    """Another base is another image, but older packages on the same base are nobody's any more."""
+    kept.assemble(identity="sha256:3")
+    for path in (kept.store.path / "images").iterdir():
+        os.utime(path, (1, 1))
+    latest = kept.assemble(packages="sha256:4")
+    assert main(["layers", "prune"]) == 0
+    digests = [one.digest for one in images(kept.store)]
+    assert kept.assembled.digest not in digests
+    assert len(digests) == 2
+    assert latest.digest in digests
+    assert main(["layers", "export", CELL, "out"]) == 0
+    (entry,) = json.loads(Path("out/index.json").read_text())["manifests"]
+    assert entry["digest"] == latest.digest
 
 
 def test_prune_all(kept: Kept) -> None:

@@ -121,6 +121,7 @@ def test_where_no_step_failed_the_words_of_buildx_tell() -> None:
         ("invalid peer certificate: UnknownIssuer", "does not trust"),
         ("dns error: failed to lookup address: Temporary failure in name resolution", "reached"),
         ("E: Failed to fetch http://mirror/x  Connection refused", "reached"),
+        ("x: it came out with other packages than its content key names: -a=1", "other packages"),
         ("exit code: 1", "the build failed"),
     ],
 )

@@ -55,4 +55,4 @@ def test_the_lowest_difference_is_named(record: Record) -> None:
     assert difference(fewer, record) == "layer 3, wheel: w3, was not there"
     labels = replace(record, digest="sha256:2")
     assert "labels, settings or words" in difference(record, labels)
-    assert difference(record, replace(labels, key="k")).startswith("its lock, Dockerfile or base")
+    assert difference(record, replace(labels, key="k")).startswith("its lock, Dockerfile, base")

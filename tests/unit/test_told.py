@@ -23,7 +23,9 @@ NCCL = make.wheel("nvidia-nccl-cu13", "2.30.7")
 def planned(accelerator: str = "cuda13.2", *wheels: Wheel, **fields: object) -> Planned:
     cell = replace(make.cell(accelerator=accelerator), **fields)  # type: ignore[arg-type]
     held = wheels or (make.wheel(), CUDNN, NCCL, make.wheel("pip", "26.3"))
-    return make.planned(make.image(cell, locked=make.lock(cell.id, wheels=held)), key="a1b2")
+    return make.planned(
+        make.image(cell, locked=make.lock(cell.id, wheels=held)), key="a1b2", packages="sha256:1"
+    )
 
 
 def axes(of: Planned) -> Mapping[str, str]:
@@ -57,6 +59,7 @@ def test_every_axis_of_a_cuda_image_is_told() -> None:
         "key": "a1b2",
         "base": make.base("debian13").identity,
         "base-source": "bootstrap",
+        "packages": "sha256:1",
     }
 
 

@@ -23,6 +23,7 @@ AXES = (
     "key",
     "base",
     "base-source",
+    "packages",
 )
 # Labels of a base that was made here, which images on it inherit.
 OF_BASE = {"base-os": "os", "base-identity": "base"}

@@ -11,6 +11,7 @@ import _fatbin
 import _flavour
 import _labels
 import _loaded
+import _packages
 import _tag
 import _user
 import _verdict
@@ -48,6 +49,7 @@ def judge(framework: Framework) -> None:
         "built_cuda": framework.cuda,
         "built_cudnn": framework.cudnn,
         "package": installed.get(said["package"], ""),
+        "packages": _packages.digest(_packages.installed()),
     }
     held = architectures(framework.library)
     beside = _companions.named(said["companions"])
@@ -55,6 +57,7 @@ def judge(framework: Framework) -> None:
     lies = [
         *_tag.contradictions(said),
         *_tag.basic_lies(said, found),
+        *_packages.lies(said, found),
         *_user.lies(said, found),
         *_flavour.lies(said, installed),
         *broken,

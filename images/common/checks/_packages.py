@@ -1,0 +1,47 @@
+"""What dpkg and uv have installed, read and hashed as the content key's packages are."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+# States in which nothing of a package but its settings is there.
+ABSENT = ("not-installed", "config-files")
+
+
+def installed(top: Path = Path("/")) -> list[str]:
+    """`name:arch=version` of each package, and `NAME=BUILD` of the Python that uv installed."""
+    found = set()
+    for stanza in text(top / "var/lib/dpkg/status").split("\n\n"):
+        lines = (line.partition(": ") for line in stanza.splitlines() if line[:1].isupper())
+        fields = {name: value.strip() for name, _, value in lines}
+        state = fields.get("Status", "").rpartition(" ")[2]
+        if state and state not in ABSENT:
+            name, arch = fields.get("Package", ""), fields.get("Architecture", "")
+            found.add(f"{name}:{arch}={fields.get('Version', '')}")
+    current = top / "opt/python/current"
+    if current.is_symlink():
+        name = str(current.readlink())
+        found.add(f"{name}={text(current.parent / name / 'BUILD').strip()}")
+    return sorted(found)
+
+
+def digest(packages: Iterable[str]) -> str:
+    """The sha256 over these packages, sorted, one a line."""
+    lines = "".join(f"{line}\n" for line in sorted(packages))
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+
+
+def lies(said: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """Where what is installed is not what the image's name was computed from."""
+    if found["packages"] == said["packages"]:
+        return []
+    promised = said["packages"] or "nothing"
+    return [f"packages: {promised} is promised, installed is {found['packages']}"]
+
+
+def text(file: Path) -> str:
+    """The file's text, or an empty one where there is none."""
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
