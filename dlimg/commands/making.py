@@ -158,7 +158,14 @@ def _line(
             return Line(image=image, result=result, evidence=evidence)
         from dlimg.commands.publishing import published  # noqa: PLC0415 - for publish alone
 
-        there = published(walk, result, evidence, engine)
+        there = published(
+            walk,
+            result,
+            evidence,
+            engine,
+            checks=_checks(walk, image.cell),
+            test=lambda other: _tested(walk, other, engine),
+        )
         return Line(image=image, result=result, evidence=evidence, published=there)
     except DlimgError as error:
         return Line(image=image, result=result, evidence=evidence, error=error)
