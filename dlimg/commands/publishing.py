@@ -12,12 +12,12 @@ from dlimg.layers.store import layer_store
 from dlimg.model import Built
 from dlimg.proof import Check, Evidence
 from dlimg.publish.attach import evidence_beside, nothing_beside
+from dlimg.publish.check_runner import CheckRunner
 from dlimg.publish.names import siblings
 from dlimg.publish.promote import Wanted, publish
 from dlimg.publish.published import Published
 from dlimg.publish.registry import parse_labels
 from dlimg.publish.source import Stock
-from dlimg.publish.tester import Tester
 from dlimg.smoke.containers import checks_for_image, checks_now, names_of
 from dlimg.smoke.evidence import covering, read_evidence
 from dlimg.smoke.told import told
@@ -41,7 +41,7 @@ def published(
         require=walk.arguments.require,
         attach=nothing_beside if walk.arguments.no_evidence else beside,
         environment=walk.environment,
-        tester=_tester(walk, engine, checks, test),
+        runner=_runner(walk, engine, checks, test),
         notes=walk.evidence,
     )
     stock = Stock(
@@ -53,9 +53,9 @@ def published(
     return publish(built, evidence, stock, wanted=wanted, say=say)
 
 
-def _tester(
+def _runner(
     walk: Walk, engine: Engine, checks: Sequence[Check], test: Callable[[Built], Evidence]
-) -> Tester:
+) -> CheckRunner:
     images, own = walk.project.images, own_folder(walk.arguments)
 
     def now(built: Built) -> Sequence[Check]:
@@ -78,7 +78,7 @@ def _tester(
         best = next((one for one in found if is_gpu_tested(one)), found[-1] if found else None)
         return _required_today(best, checks) if best else None
 
-    return Tester(checks=now, test=test, known=known)
+    return CheckRunner(checks=now, test=test, known=known)
 
 
 def _required_today(evidence: Evidence, checks: Sequence[Check]) -> Evidence:

@@ -14,13 +14,13 @@ from dlimg.layers.kept import kept
 from dlimg.model import Built
 from dlimg.proof import Evidence
 from dlimg.publish.admit import Require, Standing, admit
+from dlimg.publish.check_runner import CheckRunner
 from dlimg.publish.derive import LABEL
 from dlimg.publish.pull import pulled
 from dlimg.publish.registry import Place, config_of, contents_of, parse_labels
 from dlimg.publish.same import holds_what_it_says, is_noted, note_manifest
 from dlimg.publish.send import send_pieces
 from dlimg.publish.source import Source, Stock
-from dlimg.publish.tester import Tester
 from dlimg.registry.blobs import lacking
 from dlimg.registry.manifests import Manifest, descriptor
 
@@ -50,7 +50,7 @@ class Other:
         return self.built.planned.image.cell.id
 
 
-def tested_other(other: Other, tester: Tester, stock: Stock) -> tuple[Built, Evidence]:
+def tested_other(other: Other, runner: CheckRunner, stock: Stock) -> tuple[Built, Evidence]:
     """The other image with evidence of it that is as good as what was wanted of the first.
 
     Raises `Negative` for an image that is no such image, lacks a part, or fails; `NotRun` when it
@@ -63,7 +63,7 @@ def tested_other(other: Other, tester: Tester, stock: Stock) -> tuple[Built, Evi
         f"{other.text} already, another image of the same content "
         f"key than {other.source.digest}, which was built here and is not pushed"
     )
-    found = _known(other, tester)
+    found = _known(other, runner)
     if found:
         say(f"{other.cell}: {other.manifest.digest} was tested on this machine on {found[1].day}")
         return found
@@ -77,8 +77,8 @@ def tested_other(other: Other, tester: Tester, stock: Stock) -> tuple[Built, Evi
     say(f"{other.cell}: pulling and testing {other.manifest.digest}")
     with pulled(stock.engine, other.place.names.repository, other.manifest) as digest:
         built = replace(other.built, digest=digest, cached=True)
-        evidence = tester.test(built)
-        _check_proved(other, built, evidence, tester)
+        evidence = runner.test(built)
+        _check_proved(other, built, evidence, runner)
         _note(other, stock.engine)
     return built, evidence
 
@@ -118,7 +118,7 @@ def _incomplete(other: Other, reason: str) -> Negative:
     )
 
 
-def _known(other: Other, tester: Tester) -> tuple[Built, Evidence] | None:
+def _known(other: Other, runner: CheckRunner) -> tuple[Built, Evidence] | None:
     """The image as this machine has tested it before, and well enough."""
     config = descriptor(other.manifest.content.get("config"))
     digests = [other.manifest.digest]
@@ -126,7 +126,7 @@ def _known(other: Other, tester: Tester) -> tuple[Built, Evidence] | None:
         digests.append(config.digest)
     for digest in digests:
         built = replace(other.built, digest=digest, cached=True)
-        evidence = tester.known(built, config_of(other.place.repository, other.manifest))
+        evidence = runner.known(built, config_of(other.place.repository, other.manifest))
         try:
             standing = admit(built, evidence, digest=digest, require=other.require, checks=())
         except DlimgError:
@@ -136,7 +136,7 @@ def _known(other: Other, tester: Tester) -> tuple[Built, Evidence] | None:
     return None
 
 
-def _check_proved(other: Other, built: Built, evidence: Evidence, tester: Tester) -> None:
+def _check_proved(other: Other, built: Built, evidence: Evidence, runner: CheckRunner) -> None:
     """Raise `Negative` or `NotRun` when that image is not as well tested as was wanted."""
     try:
         standing = admit(
@@ -144,7 +144,7 @@ def _check_proved(other: Other, built: Built, evidence: Evidence, tester: Tester
             evidence,
             digest=built.digest,
             require=other.require,
-            checks=tester.checks(built),
+            checks=runner.checks(built),
         )
     except (Negative, NotRun) as error:
         raise type(error)(

@@ -12,13 +12,13 @@ from dlimg.model import Built
 from dlimg.proof import Evidence
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require, admit
 from dlimg.publish.attach import Attach
+from dlimg.publish.check_runner import CheckRunner
 from dlimg.publish.names import UNTESTED_SUFFIX, Names, names_at
 from dlimg.publish.other import Other, tested_other
 from dlimg.publish.published import Published
 from dlimg.publish.registry import Place, contents_of, image_at, move, named
 from dlimg.publish.same import holds_what_it_says, is_noted, note_manifest
 from dlimg.publish.source import Source, Stock, digest_today, source_of
-from dlimg.publish.tester import Tester
 from dlimg.registry.blobs import lacking, require_blobs
 from dlimg.registry.manifests import Manifest, descriptor
 from dlimg.registry.reference import DOCKER_HUB, parse_reference
@@ -37,7 +37,7 @@ class Wanted:
     require: Require
     attach: Attach
     environment: Mapping[str, str]
-    tester: Tester
+    runner: CheckRunner
     notes: Path
 
 
@@ -60,7 +60,7 @@ def publish(
     not written again. Raises `Negative` for an image that may not be published or whose immutable
     name is taken, `NotRun` when required checks were not run, and `NetworkFailure`.
     """
-    checks = wanted.tester.checks(built)
+    checks = wanted.runner.checks(built)
     digest = digest_today(built, stock)
     standing = admit(built, evidence, digest=digest, require=wanted.require, checks=checks)
     names = names_at(wanted.to, built.planned, standing)
@@ -82,7 +82,7 @@ def publish(
                     standing=standing,
                     require=wanted.require,
                 )
-                proved = tested_other(other, wanted.tester, stock)
+                proved = tested_other(other, wanted.runner, stock)
         _attach(*proved, wanted.attach, names, image.digest)
         for tag in names.moving:
             verb = "is now" if move(place.repository, tag, image) else "is"
@@ -152,10 +152,9 @@ def _pushed(place: Place, source: Source) -> Manifest:
     """The image as it was read back after the push, with all its contents."""
     sent = source.push(place.repository, place.names)
     image = image_at(place.repository, place.names.tag)
-    if image.digest != sent or (source.manifest and sent != source.manifest):
+    if image.digest != sent:
         raise NetworkFailure(
-            f"{place.reference} is {image.digest} at the registry after the push of "
-            f"{sent or source.digest}",
+            f"{place.reference} is {image.digest} at the registry after the push of {sent}",
             hint="someone else may be pushing to this name; try again",
         )
     require_blobs(place.repository, contents_of(image))

@@ -114,11 +114,13 @@ def _stored(image: Assembled, stock: Stock) -> Source:
 
 
 def _engines(image: EngineImage, engine: Engine) -> Source:
-    def push(_repository: Repository, names: Names) -> str:
-        return _push_by_engine(engine, image, names)
-
     own = str(image.id)
     has_manifest = has_containerd_store(engine)
+
+    def push(_repository: Repository, names: Names) -> str:
+        told = _push_by_engine(engine, image, names)
+        return own if has_manifest else told
+
     return Source(
         manifest=own if has_manifest else "",
         config="" if has_manifest else own,
@@ -141,7 +143,10 @@ def _engine_image(built: Built, engine: Engine) -> EngineImage | None:
 
 
 def _push_by_engine(engine: Engine, image: EngineImage, names: Names) -> str:
-    """The digest of the manifest that was pushed; raises `NetworkFailure` on a refusal."""
+    """The digest of the manifest that was pushed, which the classic store's push tells.
+
+    Raises `NetworkFailure` on a refusal.
+    """
     reference = names.reference(names.tag)
     digest = ""
     with _named(engine, image, names):

@@ -21,10 +21,10 @@ from dlimg.model import Built
 from dlimg.proof import Check, Evidence, Status, Verdict
 from dlimg.publish.admit import Require
 from dlimg.publish.attach import evidence_beside, nothing_beside
+from dlimg.publish.check_runner import CheckRunner
 from dlimg.publish.promote import Wanted, publish
 from dlimg.publish.published import Published
 from dlimg.publish.source import Stock
-from dlimg.publish.tester import Tester
 
 CHECK = Check(name="a", path="a.py", script="", sha256="1", proves="")
 KEY = "1" * 64
@@ -86,8 +86,8 @@ class Testing:
         assert config["config"]
         return self.known.get(built.digest)
 
-    def tester(self) -> Tester:
-        return Tester(checks=lambda _: self.checks, test=self.test, known=self.find)
+    def runner(self) -> CheckRunner:
+        return CheckRunner(checks=lambda _: self.checks, test=self.test, known=self.find)
 
 
 class Pulling:
@@ -150,7 +150,7 @@ def published(  # noqa: PLR0913  # what a test cares about
         require=require,
         attach=nothing_beside if no_evidence else beside,
         environment=home,
-        tester=(testing or Testing()).tester(),
+        runner=(testing or Testing()).runner(),
         notes=folder,
     )
     stock = Stock(store=store, engine=engine, siblings=("team/jax", "team/pytorch"), say=said)

@@ -9,7 +9,7 @@ from dlimg.proof import Check, Evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tester:
+class CheckRunner:
     """The checks of today and what runs them.
 
     `checks` are those of an image in the engine, each with the sha256 that its verdict has to
