@@ -164,14 +164,14 @@ def _line(
             evidence,
             engine,
             checks=_checks(walk, image.cell),
-            test=lambda other: _tested(walk, other, engine),
+            test=lambda other: _tested(walk, other, engine, is_foreign=True),
         )
         return Line(image=image, result=result, evidence=evidence, published=there)
     except DlimgError as error:
         return Line(image=image, result=result, evidence=evidence, error=error)
 
 
-def _tested(walk: Walk, built: Built, engine: Engine) -> Evidence:
+def _tested(walk: Walk, built: Built, engine: Engine, *, is_foreign: bool = False) -> Evidence:
     from dlimg.smoke.containers import Settings, test  # noqa: PLC0415 - not for a build
 
     cell = built.planned.image.cell
@@ -188,6 +188,7 @@ def _tested(walk: Walk, built: Built, engine: Engine) -> Evidence:
             say=say,
             own=own_folder(walk.arguments),
             revision=walk.revision,
+            is_foreign=is_foreign,
         ),
     )
 

@@ -33,7 +33,8 @@ LABEL: Final = "io.dlimg.check"
 class Settings:
     """Where evidence is kept, and what a check may use; `memory` 0 is 3/4 of the engine's.
 
-    `own` is a user's folder of checks, `revision` the commit of the project that the others are of.
+    `own` is a user's folder of checks, `revision` the commit of the project that the others are
+    of. An image that `is_foreign` was built elsewhere, and is not noted as the cell's last one.
     """
 
     evidence: Path
@@ -44,6 +45,7 @@ class Settings:
     patience: float = 15.0
     own: Path | None = None
     revision: Revision = NO_REVISION
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,7 @@ def test(
     last = read_last(settings.evidence, cell.id, say=settings.say)
     gone = vanished(last, sets, say=settings.say)
     missed = gone or gone_before(last, sets)
+    noted = None if settings.is_foreign else sets
     known = read_evidence(settings.evidence, built.digest, say=settings.say)
     before = nearest(known, names_of(ready), given)
     # A device's name does not say which GPU it is, so all is compared with one record's GPUs.
@@ -91,7 +94,7 @@ def test(
     kept = {check.name: _held(comparable, check, given) for check in ready}
     if before is not None and all(kept.values()) and not _is_on_gpu(ready, given):
         verdicts = tuple(one for one in kept.values() if one)
-        return _again(before, verdicts, missed, sets, settings)
+        return _again(before, verdicts, missed, noted, settings)
     files = archive({**found, **facts.files}, ROOT)
     memory = settings.memory or int(engine.sdk.info()["MemTotal"]) * 3 // 4
     job = _Job(
@@ -106,9 +109,9 @@ def test(
     verdicts = _verdicts(job, ready, kept, seen_before)
     is_new = any(one is not kept[one.check] for one in verdicts if one.check != SIGHT)
     if before is not None and not is_new:
-        return _again(before, verdicts, missed, sets, settings)
+        return _again(before, verdicts, missed, noted, settings)
     evidence = replace(_evidence(job, given, verdicts), vanished=gone)
-    write_evidence(settings.evidence, evidence, say=settings.say, sets=sets)
+    write_evidence(settings.evidence, evidence, say=settings.say, sets=noted)
     return evidence
 
 
@@ -139,7 +142,7 @@ def _again(
     before: Evidence,
     verdicts: tuple[Verdict, ...],
     missed: tuple[str, ...],
-    sets: CheckSets,
+    sets: CheckSets | None,
     settings: Settings,
 ) -> Evidence:
     """What was known before, of these checks alone; a check that is gone is told of once."""

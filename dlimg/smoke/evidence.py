@@ -61,13 +61,14 @@ def write_evidence(
     evidence: Evidence,
     *,
     say: Callable[[str], None],
-    sets: CheckSets = NO_SETS,
+    sets: CheckSets | None = NO_SETS,
 ) -> None:
     """Put this evidence in the place of any other for its digest, device and set of checks.
 
-    It is noted as the last one of its cell, too, with the checks that each folder had. Each file
-    is whole or not there at all, whatever interrupts. Where they cannot be written that is told
-    of, and the checks will be run again.
+    It is noted as the last one of its cell, too, with the checks that each folder had; without
+    `sets` it is not, as for an image that was built elsewhere. Each file is whole or not there at
+    all, whatever interrupts. Where they cannot be written that is told of, and the checks will be
+    run again.
     """
     path = _path(folder, evidence.digest, evidence.bare)
     try:
@@ -75,15 +76,18 @@ def write_evidence(
         with alone(folder / ".lock", doing="noting evidence", say=say):
             known = read_evidence(folder, evidence.digest, say=say, bare=evidence.bare)
             write_whole(path, evidence_text(_with(known, evidence)))
-            write_last(folder, evidence, sets)
+            if sets is not None:
+                write_last(folder, evidence, sets)
     except OSError as error:
         _say_not_kept(folder, error, say)
 
 
 def note_last(
-    folder: Path, evidence: Evidence, *, say: Callable[[str], None], sets: CheckSets
+    folder: Path, evidence: Evidence, *, say: Callable[[str], None], sets: CheckSets | None
 ) -> None:
     """Note that a cell was tested with these checks, where nothing new came of it."""
+    if sets is None:
+        return
     try:
         with alone(folder / ".lock", doing="noting evidence", say=say):
             write_last(folder, evidence, sets)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.proof import Evidence, Status, Verdict
-from dlimg.smoke.evidence import last_evidence, write_evidence
+from dlimg.smoke.evidence import last_evidence, note_last, read_evidence, write_evidence
 from dlimg.smoke.last import (
     CheckSet,
     CheckSets,
@@ -108,6 +108,23 @@ def test_what_is_gone_stays_so_until_the_next_verdicts(tmp_path: Path) -> None:
     assert gone_before(last, {"/elsewhere": ["a"]}) == ()
     last = noted(tmp_path, evidence("a"), {here: ["a"]})
     assert gone_before(last, {here: ["a"]}) == ()
+
+
+def test_an_image_that_was_built_elsewhere_is_not_the_last_of_its_cell(tmp_path: Path) -> None:
+    last = noted(tmp_path, evidence("a"), {str(tmp_path): ["a"]})
+    foreign = evidence("a", digest="sha256:2")
+    write_evidence(tmp_path, foreign, say=pytest.fail, sets=None)
+    note_last(tmp_path, foreign, say=pytest.fail, sets=None)
+    assert read_last(tmp_path, "a-cell", say=pytest.fail) == last
+    assert read_evidence(tmp_path, "sha256:2", say=pytest.fail) == (foreign,)
+
+
+def test_what_was_tested_before_with_other_checks_is_noted(tmp_path: Path) -> None:
+    write_evidence(tmp_path, evidence("a"), say=pytest.fail)
+    note_last(tmp_path, evidence("a"), say=pytest.fail, sets={str(tmp_path): ["a"]})
+    last = read_last(tmp_path, "a-cell", say=pytest.fail)
+    assert last is not None
+    assert vanished(last, {str(tmp_path): []}, say=lambda _: None) == ("a",)
 
 
 def test_a_folder_that_is_gone_is_forgotten(tmp_path: Path) -> None:
