@@ -458,6 +458,19 @@ def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
     found = publish(cuda_built, lacking, stock(engine), wanted=wanted, say=print)
     assert found.digest != cuda_built.digest
     assert beside(registry, cuda_built, found.digest) == [(LOCK_TYPE, ""), (MEDIA_TYPE, "none")]
+    # What BuildKit has labelled is proved to be the tested one, by the registry alone.
+    alone = {"DOCKER_HOST": f"unix://{tmp_path}/none", "HOME": str(tmp_path)}
+    seen = inspect(found.reference, alone)
+    assert seen.content.tested == cuda_built.digest
+    assert [proof.evidence for proof in seen.proofs] == [lacking]
+    # And by the engine, which has both.
+    here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path / "state")}
+    repository, _, tag = found.reference.rpartition(":")
+    engine.sdk.images.pull(repository, tag=tag)
+    try:
+        assert inspect(found.reference, here).content.tested == cuda_built.digest
+    finally:
+        engine.sdk.images.remove(found.reference)
 
 
 def test_without_its_evidence_beside_it_no_name_moves_to_an_image(
