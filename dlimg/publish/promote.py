@@ -20,7 +20,7 @@ from dlimg.publish.registry import Place, contents_of, image_at, move, named
 from dlimg.publish.same import holds_what_it_says, is_noted, note_manifest
 from dlimg.publish.source import Source, Stock, digest_today, source_of
 from dlimg.registry.blobs import lacking, require_blobs
-from dlimg.registry.manifests import Manifest, descriptor
+from dlimg.registry.manifests import Descriptor, Manifest, descriptor, manifest_at
 from dlimg.registry.reference import DOCKER_HUB, parse_reference
 from dlimg.registry.session import Repository, opened
 
@@ -122,16 +122,25 @@ def _image(place: Place, source: Source) -> Manifest:
         return _pushed(place, source)
     if not _is_source(place, there, source):
         return there
-    missing = lacking(place.repository, contents_of(there))
+    missing = [f"{one.digest} ({one.size:,} bytes)" for one in _lost(place.repository, there)]
     if not missing:
         place.say(f"{place.reference} is {there.digest} already, with all its contents")
         return there
-    size = sum(one.size for one in missing)
     place.say(
         f"{place.reference} is {there.digest} already, but the registry lacks {len(missing)} of "
-        f"its contents ({size:,} bytes); they are sent again"
+        f"its contents, which are sent again: {', '.join(missing)}"
     )
     return _pushed(place, source)
+
+
+def _lost(repository: Repository, there: Manifest) -> tuple[Descriptor, ...]:
+    """What the registry has no more of this image, which it has a name for.
+
+    An engine asks for the manifest by its digest when it knows that from the name.
+    """
+    is_there = manifest_at(repository, there.digest) is not None
+    missing = lacking(repository, contents_of(there))
+    return missing if is_there else (there.descriptor, *missing)
 
 
 def _is_source(place: Place, there: Manifest, source: Source) -> bool:
@@ -158,6 +167,7 @@ def _pushed(place: Place, source: Source) -> Manifest:
             hint="someone else may be pushing to this name; try again",
         )
     require_blobs(place.repository, contents_of(image))
+    image_at(place.repository, image.digest)
     if not source.manifest:
         note_manifest(place.notes, image.digest, source.config)
     return image

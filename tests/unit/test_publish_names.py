@@ -352,14 +352,15 @@ def test_a_wrong_length_is_not_believed(small: Small, store: Store, home: dict[s
     assert tags(small) == {}
 
 
-@pytest.mark.parametrize("name", ["latest", "full", "immutable"])
+@pytest.mark.parametrize("name", ["latest", "full", "immutable", "digest"])
 def test_a_name_whose_manifest_is_lost_is_given_again(
     small: Small, store: Store, home: dict[str, str], name: str
 ) -> None:
     image = an_image(store, *LAYERS)
     first = published(small, store, home, image)
     full = make.image(make.cell("jax")).tag
-    tag = {"latest": "latest", "full": full, "immutable": tag_of()}[name]
+    names = {"latest": "latest", "full": full, "immutable": tag_of(), "digest": image.digest}
+    tag = names[name]
     kept = small.manifests.pop((NAME, tag))
     assert published(small, store, home, image) == first
     assert small.manifests[NAME, tag] == kept
