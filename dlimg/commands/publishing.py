@@ -16,11 +16,10 @@ from dlimg.publish.check_runner import CheckRunner
 from dlimg.publish.names import siblings
 from dlimg.publish.promote import Wanted, publish
 from dlimg.publish.published import Published
-from dlimg.publish.registry import parse_labels
 from dlimg.publish.source import Stock
 from dlimg.smoke.containers import checks_for_image, checks_now, names_of
 from dlimg.smoke.evidence import covering, read_evidence
-from dlimg.smoke.told import told
+from dlimg.smoke.told import told_by_config
 from dlimg.smoke.verdicts import is_gpu_tested
 
 
@@ -62,16 +61,7 @@ def _runner(
         return checks_now(built, checks, engine, images=images, own=own)
 
     def known(built: Built, config: Mapping[str, Any]) -> Evidence | None:
-        inner = config.get("config")
-        steps = config.get("history")
-        # Newest first, as an engine tells of them.
-        history = [
-            str(step.get("created_by") or "")
-            for step in (reversed(steps) if isinstance(steps, list) else ())
-            if isinstance(step, dict)
-        ]
-        settings = inner if isinstance(inner, dict) else {}
-        facts = told(built.planned, parse_labels(config), settings, history)
+        facts = told_by_config(built.planned, config)
         ready = checks_for_image(built.planned, checks, facts, images=images, own=own)
         records = read_evidence(walk.evidence, built.digest, say=say)
         found = covering(records, names_of(ready))

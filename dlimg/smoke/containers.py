@@ -80,7 +80,7 @@ def test(
     given = device or NO_DEVICE
     cell = built.planned.image.cell
     found = scripts(images, cell.family, settings.own)
-    facts = _facts(built, engine)
+    facts = facts_of(built, engine)
     ready = [placed(check, images, found, facts) for check in checks]
     sets = check_sets([check.name for check in ready], found, images, settings.own)
     last = read_last(settings.evidence, cell.id, say=settings.say)
@@ -122,7 +122,7 @@ def checks_now(
 
     Raises `Negative` when the engine has the image no more.
     """
-    return checks_for_image(built.planned, checks, _facts(built, engine), images=images, own=own)
+    return checks_for_image(built.planned, checks, facts_of(built, engine), images=images, own=own)
 
 
 def checks_for_image(
@@ -151,7 +151,8 @@ def _again(
     return evidence
 
 
-def _facts(built: Built, engine: Engine) -> Told:
+def facts_of(built: Built, engine: Engine) -> Told:
+    """What checks are told of an image in the engine; `Negative` when it is there no more."""
     config, history = _config(built, engine)
     return told(built.planned, config.get("Labels") or {}, config, history)
 

@@ -31,11 +31,14 @@ from dlimg.publish.attach import LOCK_TYPE, Attach, evidence_beside, nothing_bes
 from dlimg.publish.check_runner import CheckRunner
 from dlimg.publish.promote import Wanted, publish
 from dlimg.publish.published import Published
+from dlimg.publish.registry import config_of, image_at
 from dlimg.publish.source import Stock
 from dlimg.registry.manifests import manifest_at, put_manifest
 from dlimg.registry.referrers import referrers
 from dlimg.registry.session import Repository, opened
+from dlimg.smoke.containers import facts_of
 from dlimg.smoke.evidence import MEDIA_TYPE, write_evidence
+from dlimg.smoke.told import told_by_config
 
 pytestmark = pytest.mark.engine
 
@@ -317,6 +320,19 @@ def test_another_image_under_the_immutable_name_that_fails_gets_no_name(
     assert manifest_digest(moving) == ""
     assert not small.has(engine, f"{repository}@{lie.digest}")
     assert not small.has(engine, lie.digest)
+
+
+def test_checks_are_told_the_same_by_the_registry_and_by_the_engine(
+    engine: Engine, registry: str, built: Built
+) -> None:
+    """So evidence of an image that is not in the engine is found by what the registry tells."""
+    found = publish_to(registry, engine, built, evidence(built, Status.PASSED))
+    with opened(registry, os.environ) as there:
+        place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
+        config = config_of(place, image_at(place, found.digest))
+    assert told_by_config(built.planned, config) == facts_of(built, engine)
+    other = {**config, "config": {**config["config"], "Env": ["A=2"]}}
+    assert told_by_config(built.planned, other) != facts_of(built, engine)
 
 
 STORAGE = "/var/lib/registry/docker/registry/v2/blobs/sha256"

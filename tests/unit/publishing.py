@@ -112,6 +112,7 @@ class Pulling:
         return SimpleNamespace(id=tag)
 
     def remove(self, name: str) -> None:
+        self.get(name)
         self.there.remove(name)
 
     def engine(self) -> Engine:
