@@ -122,7 +122,8 @@ def checks_now(
 
     Raises `Negative` when the engine has the image no more.
     """
-    return checks_for_image(built.planned, checks, facts_of(built, engine), images=images, own=own)
+    facts = facts_of(built, engine)
+    return checks_for_image(built.planned, checks, facts, images=images, own=own)
 
 
 def checks_for_image(
@@ -152,7 +153,10 @@ def _again(
 
 
 def facts_of(built: Built, engine: Engine) -> Told:
-    """What checks are told of an image in the engine; `Negative` when it is there no more."""
+    """What checks are told of an image in the engine; `Negative` when it is there no more.
+
+    `told_by_config` has to tell the same of an image at a registry.
+    """
     config, history = _config(built, engine)
     return told(built.planned, config.get("Labels") or {}, config, history)
 

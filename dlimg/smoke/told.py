@@ -58,7 +58,10 @@ def told(
 
 
 def told_by_config(planned: Planned, config: Mapping[str, object]) -> Told:
-    """The same for an image of which a registry tells: its config, as OCI writes it."""
+    """The same for an image of which a registry tells: its config, as OCI writes it.
+
+    Where this tells something else than an engine would, the image is pulled and tested again.
+    """
     settings, steps = config.get("config"), config.get("history")
     found = settings if isinstance(settings, dict) else {}
     labels = found.get("Labels")
