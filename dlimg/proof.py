@@ -72,6 +72,8 @@ class Evidence:
 
     `bare` names the family whose scripts ran on a machine without an engine: then there is no
     digest. `vanished` are checks that the cell's last evidence had and that are no longer there.
+    `revision` is the commit of the project whose checks these are, where git knows it, and
+    `dirty` whether its files were changed since.
     """
 
     digest: str
@@ -84,3 +86,5 @@ class Evidence:
     host: Host = Host()
     bare: str = ""
     vanished: tuple[str, ...] = ()
+    revision: str = ""
+    dirty: bool = False

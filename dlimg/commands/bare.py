@@ -10,10 +10,11 @@ from pathlib import Path
 from dlimg.commands.printing import print_json, print_table, say
 from dlimg.commands.proving import own_folder
 from dlimg.commands.reporting import prepare_reports, write_reports
+from dlimg.engine.revision import revision_of
 from dlimg.errors import BadInput, Problem
 from dlimg.report.bare import HEADINGS, bare_failure_text, bare_json, bare_row
 from dlimg.report.line import Line
-from dlimg.smoke.bare import Machine, Wanted, checks_here, machine, test_bare
+from dlimg.smoke.bare import Machine, Wanted, checks_here, machine, sets_of, test_bare
 from dlimg.smoke.evidence import evidence_folder, write_evidence
 from dlimg.smoke.verdicts import exit_code, outcome
 
@@ -24,8 +25,9 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     prepare_reports(arguments.report)
     folder = evidence_folder(environment)
     with machine_of(arguments, environment) as there:
-        evidence = test_bare(there, checks_here(there), folder=folder)
-    write_evidence(folder, evidence, say=say)
+        checks = checks_here(there)
+        evidence = test_bare(there, checks, folder=folder)
+        write_evidence(folder, evidence, say=say, sets=sets_of(there, checks))
     value = [bare_json(evidence)]
     if arguments.format == "json":
         print_json(value)
@@ -57,11 +59,13 @@ def refuse_words(arguments: Namespace) -> None:
 @contextmanager
 def machine_of(arguments: Namespace, environment: Mapping[str, str]) -> Iterator[Machine]:
     """The machine, as the command line names it; a terminal that goes away ends the checks."""
+    folder = Path(arguments.matrix).parent
     wanted = Wanted(
         family=arguments.bare,
-        images=Path(arguments.matrix).parent / "images",
+        images=folder / "images",
         own=own_folder(arguments),
         python=str(Path(arguments.python).absolute()) if arguments.python else "",
+        revision=revision_of(folder, environment),
     )
     with _hanging_up(), machine(wanted, environment, say=say) as there:
         yield there

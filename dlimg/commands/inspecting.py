@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dlimg.commands.printing import out, print_json, print_table, say
 from dlimg.engine.client import Engine
@@ -55,6 +55,11 @@ def inspect(name: str, environment: Mapping[str, str]) -> Inspected:
     parse_reference(name)  # an engine says of what is no name that it has no such page
     look = Look(environment=environment)
     found, laid = _in_engine(look, name) or _at_registry(look, name)
+    if found.claimed and not found.tested:
+        look.remarks.append(
+            f"a label names {found.claimed} as the image that was tested; nothing here proves that "
+            "this is that one, so its evidence does not count"
+        )
     kept = _kept(look, found)
     return Inspected(
         content=found,
@@ -72,11 +77,16 @@ def _in_engine(look: Look, name: str) -> tuple[Content, Beside] | None:
         # A registry needs none; a name that only an engine could know is told of below.
         return None
     content = content_in(engine, name)
-    return (content, _beside_known(look, engine, content, name)) if content else None
+    return _beside_known(look, engine, content, name) if content else None
 
 
-def _beside_known(look: Look, engine: Engine, content: Content, name: str) -> Beside:
-    """What lies beside the image at the registries that the engine had it from."""
+def _beside_known(
+    look: Look, engine: Engine, content: Content, name: str
+) -> tuple[Content, Beside]:
+    """What lies beside the image at the registries that the engine had it from.
+
+    They can prove that it is another one with labels more, which the engine may not.
+    """
     evidence: list[Evidence] = []
     lock = None
     for text in names_at_registries(engine, content):
@@ -86,6 +96,7 @@ def _beside_known(look: Look, engine: Engine, content: Content, name: str) -> Be
         try:
             with opened(place.host, look.environment) as registry:
                 repository = Repository(registry=registry, name=place.name)
+                content = _with_tested(repository, place, content)
                 found = beside(repository, [place.digest], content, say=look.remarks.append)
                 _compare(look, repository, place, name)
         except DlimgError as error:
@@ -93,7 +104,13 @@ def _beside_known(look: Look, engine: Engine, content: Content, name: str) -> Be
             continue
         evidence += found.evidence
         lock = lock or found.lock
-    return Beside(evidence=tuple(evidence), lock=lock)
+    return content, Beside(evidence=tuple(evidence), lock=lock)
+
+
+def _with_tested(repository: Repository, place: Reference, content: Content) -> Content:
+    """The content with the digest of the image that was tested, where it claims to be one more."""
+    there = content_at(repository, place) if content.claimed and not content.tested else None
+    return replace(content, tested=there.tested) if there and there.same & content.same else content
 
 
 def _compare(look: Look, repository: Repository, place: Reference, name: str) -> None:

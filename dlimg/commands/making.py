@@ -24,6 +24,7 @@ from dlimg.commands.walk import Walk
 from dlimg.engine.client import Engine, accept_buildx
 from dlimg.engine.find import find
 from dlimg.engine.gpu import check_device, default_device
+from dlimg.engine.revision import NO_REVISION, Revision, revision_of
 from dlimg.errors import BadInput, DlimgError
 from dlimg.lock.store import wheel_folders
 from dlimg.model import Base, BuildFailure, Built, Cell, Image, Planned
@@ -48,6 +49,7 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
         arguments=arguments,
         environment=environment,
         evidence=evidence_folder(environment),
+        revision=_revision(arguments, environment),
     )
     lines, engine = walked(walk)
     if record:
@@ -58,6 +60,13 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     report(arguments, environment, lines, time.monotonic() - began)
     _say_how_to_try(lines, engine)
     return exit_code_of(lines)
+
+
+def _revision(arguments: Namespace, environment: Mapping[str, str]) -> Revision:
+    """The commit of the project, for those who keep evidence."""
+    if arguments.command == "build":
+        return NO_REVISION
+    return revision_of(Path(arguments.matrix).parent, environment)
 
 
 def walked(walk: Walk) -> tuple[list[Line], Engine]:
@@ -154,13 +163,20 @@ def _line(
             return Line(image=image, result=result, evidence=evidence)
         from dlimg.commands.publishing import published  # noqa: PLC0415 - for publish alone
 
-        there = published(walk, result, evidence, engine)
+        there = published(
+            walk,
+            result,
+            evidence,
+            engine,
+            checks=_checks(walk, image.cell),
+            test=lambda other: _tested(walk, other, engine, is_foreign=True),
+        )
         return Line(image=image, result=result, evidence=evidence, published=there)
     except DlimgError as error:
         return Line(image=image, result=result, evidence=evidence, error=error)
 
 
-def _tested(walk: Walk, built: Built, engine: Engine) -> Evidence:
+def _tested(walk: Walk, built: Built, engine: Engine, *, is_foreign: bool = False) -> Evidence:
     from dlimg.smoke.containers import Settings, test  # noqa: PLC0415 - not for a build
 
     cell = built.planned.image.cell
@@ -172,7 +188,13 @@ def _tested(walk: Walk, built: Built, engine: Engine) -> Evidence:
         engine,
         device=device,
         images=walk.project.images,
-        settings=Settings(evidence=walk.evidence, say=say, own=own_folder(walk.arguments)),
+        settings=Settings(
+            evidence=walk.evidence,
+            say=say,
+            own=own_folder(walk.arguments),
+            revision=walk.revision,
+            is_foreign=is_foreign,
+        ),
     )
 
 

@@ -1,7 +1,7 @@
 """Layers that came from elsewhere, as gzip, to layers of another compression."""
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -34,17 +34,22 @@ def recompressed_key(layer: Layer, compression: str) -> Key:
 
 def inflated(blob: Path) -> Iterator[bytes]:
     """What a gzip file of any number of members holds, in pieces; raises zlib.error, EOFError."""
-    inflater = zlib.decompressobj(_GZIP)
     with blob.open("rb") as file:
-        while piece := file.read(_PIECE):
-            text = b""
-            # zlib may have taken all of a piece and still hold back what it had no room for.
-            while piece or len(text) == _PIECE:
-                if inflater.eof:
-                    inflater = zlib.decompressobj(_GZIP)
-                text = inflater.decompress(piece, _PIECE)
-                yield text
-                piece = inflater.unused_data or inflater.unconsumed_tail
+        yield from inflate(iter(lambda: file.read(_PIECE), b""))
+
+
+def inflate(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same for a gzip file that comes in pieces."""
+    inflater = zlib.decompressobj(_GZIP)
+    for compressed in pieces:
+        piece, text = compressed, b""
+        # zlib may have taken all of a piece and still hold back what it had no room for.
+        while piece or len(text) == _PIECE:
+            if inflater.eof:
+                inflater = zlib.decompressobj(_GZIP)
+            text = inflater.decompress(piece, _PIECE)
+            yield text
+            piece = inflater.unused_data or inflater.unconsumed_tail
     if not inflater.eof:
         raise EOFError("it is cut off")
 

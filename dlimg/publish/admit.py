@@ -1,10 +1,12 @@
 """Who may be published: the rules of design.md D5 and D7, over values alone."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from dlimg.errors import Negative, NotRun
 from dlimg.model import Built
-from dlimg.proof import Evidence, Status, Verdict
+from dlimg.proof import Check, Evidence, Status, Verdict
+from dlimg.smoke.evidence import checks_of
 from dlimg.smoke.verdicts import GPU, is_gpu_tested, possible_here
 
 Require = Literal["gpu", "no-gpu"]
@@ -13,11 +15,20 @@ Standing = Literal["tested", "not tested on a GPU"]
 NOT_TESTED_ON_GPU: Standing = "not tested on a GPU"
 
 
-def admit(built: Built, evidence: Evidence | None, *, digest: str, require: Require) -> Standing:
+def admit(
+    built: Built,
+    evidence: Evidence | None,
+    *,
+    digest: str,
+    require: Require,
+    checks: Sequence[Check],
+) -> Standing:
     """How well the image is tested, when that is enough; `digest` is the engine's of today.
 
-    Raises `Negative` for an image that failed, was not tested, or is not the tested one, and
-    `NotRun` when required checks were not run; a GPU is required of CUDA images alone.
+    `checks` are those of today: evidence that lacks one that is required, or has another script
+    under its name, is not enough. Raises `Negative` for an image that failed, was not tested, or
+    is not the tested one, and `NotRun` when required checks were not run; a GPU is required of
+    CUDA images alone.
     """
     cell = built.planned.image.cell
     if evidence is None or not evidence.verdicts:
@@ -26,6 +37,7 @@ def admit(built: Built, evidence: Evidence | None, *, digest: str, require: Requ
         )
     _same(built, evidence, digest)
     _none_failed(evidence)
+    _all_there(evidence, checks)
     possible = possible_here(evidence.verdicts)
     missing = [one for one in possible if one.required and one.status is Status.NOT_RUN]
     elsewhere = [verdict for verdict in missing if not (cell.is_cuda and GPU in verdict.needs)]
@@ -51,6 +63,20 @@ def _same(built: Built, evidence: Evidence, digest: str) -> None:
             f"{built.planned.reference} is {digest or 'gone'}, tested was {evidence.digest}",
             where=cell,
             hint=f"run `dlimg build {cell}` and `dlimg test {cell}`",
+        )
+
+
+def _all_there(evidence: Evidence, checks: Sequence[Check]) -> None:
+    known = checks_of(evidence)
+    missing = [
+        check.name for check in checks if check.required and (check.name, check.sha256) not in known
+    ]
+    if missing:
+        raise NotRun(
+            f"the evidence is of other checks: it has no verdict of {', '.join(missing)}, as they "
+            "are now",
+            where=evidence.cell,
+            hint=f"run `dlimg test {evidence.cell}`",
         )
 
 

@@ -1,5 +1,6 @@
 """An image in the container engine, as what it is made of."""
 
+from dataclasses import replace
 from typing import Any
 
 import docker
@@ -7,6 +8,7 @@ import requests
 
 from dlimg.engine.client import Engine, answering
 from dlimg.publish.content import Content, Layer, settings, total
+from dlimg.publish.derive import content as made_of
 
 
 @answering()
@@ -27,7 +29,7 @@ def content_in(engine: Engine, name: str) -> Content | None:
     descriptor = attributes.get("Descriptor") or {}
     config_digest = (descriptor.get("annotations") or {}).get("config.digest", "")
     layers = _layers(attributes, steps)
-    return Content(
+    found = Content(
         reference=name,
         source="engine",
         digest=str(image.id),
@@ -41,6 +43,18 @@ def content_in(engine: Engine, name: str) -> Content | None:
         size=total([layer.size for layer in layers]),
         **settings(attributes.get("Config") or {}),
     )
+    return replace(found, tested=_tested(engine, attributes, found.claimed))
+
+
+def _tested(engine: Engine, attributes: dict[str, Any], claimed: str) -> str:
+    """The digest of the tested image, where the engine has that one and it is the same."""
+    if not claimed:
+        return ""
+    try:
+        tested = engine.sdk.images.get(claimed).attrs
+    except (docker.errors.ImageNotFound, docker.errors.APIError):
+        return ""
+    return claimed if tested["Id"] == claimed and made_of(tested) == made_of(attributes) else ""
 
 
 def names_at_registries(engine: Engine, content: Content) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """An image at a registry, without an engine: what it is made of, and what lies beside it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from dlimg.errors import BadInput, DlimgError, NetworkFailure
@@ -10,6 +10,7 @@ from dlimg.model import Lock
 from dlimg.proof import Evidence
 from dlimg.publish.attach import LOCK_TYPE
 from dlimg.publish.content import Content, Layer, settings, total, wheels_named
+from dlimg.publish.derive import digest_before_labels
 from dlimg.registry.answers import as_object
 from dlimg.registry.artifacts import artifact_text
 from dlimg.registry.blobs import blob
@@ -50,13 +51,15 @@ def content_at(repository: Repository, reference: Reference) -> Content | None:
     image = for_platform(repository, named)
     config_at = descriptor(image.content.get("config"))
     parts = descriptors(image.content.get("layers"))
-    config = as_object(blob(repository, config_at.digest)) if config_at else None
+    text = blob(repository, config_at.digest) if config_at else b""
+    config = as_object(text)
     if config_at is None or not isinstance((config or {}).get("rootfs"), dict):
         raise BadInput(
             f"{reference} is something else than an image",
             hint=f"it is of the type {image.content.get('artifactType') or image.media_type}",
         )
-    return _content(reference, (named, image), config_at, parts, config or {})
+    content = _content(reference, (named, image), config_at, parts, config or {})
+    return replace(content, tested=digest_before_labels(image.text, text))
 
 
 def beside(

@@ -4,15 +4,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from dlimg.engine.revision import NO_REVISION, Revision
 from dlimg.errors import NetworkFailure
 from dlimg.lock.lockfile import lock_text
 from dlimg.model import Built
 from dlimg.proof import Evidence
-from dlimg.registry.artifacts import Artifact, attach
-from dlimg.registry.manifests import manifest_at
+from dlimg.registry.answers import Refused
+from dlimg.registry.artifacts import DIRTY, REVISION, Artifact, lay
+from dlimg.registry.manifests import Descriptor, manifest_at
 from dlimg.registry.reference import DOCKER_HUB, parse_reference
+from dlimg.registry.referrers import referrers
 from dlimg.registry.session import Repository, opened
-from dlimg.smoke.evidence import MEDIA_TYPE, evidence_document, read_evidence
+from dlimg.smoke.evidence import (
+    MEDIA_TYPE,
+    checks_of,
+    covering,
+    evidence_document,
+    read_evidence,
+)
 from dlimg.smoke.verdicts import gpu_names, is_gpu_tested, outcome
 
 # An image with its evidence, and `repository@digest` where it now is.
@@ -27,32 +36,54 @@ def nothing_beside(_built: Built, _evidence: Evidence, _reference: str) -> None:
 
 
 def evidence_beside(
-    folder: Path, environment: Mapping[str, str], *, say: Callable[[str], None]
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    revision: Revision = NO_REVISION,
+    say: Callable[[str], None],
 ) -> Attach:
-    """What lays the lock beside an image, and all the evidence of it in this folder."""
+    """What lays the lock beside an image, and the evidence of it in this folder.
+
+    That is the evidence of the checks that were asked for, on every device: what another project
+    on this machine has seen by checks of its own is not published. `revision` is the commit of
+    the project that publishes.
+    """
 
     def beside(built: Built, evidence: Evidence, reference: str) -> None:
-        kept = read_evidence(folder, built.digest, say=say)
-        devices = {one.device for one in kept}
-        records = kept if evidence.device in devices else (*kept, evidence)
-        lay_beside(reference, tuple(artifacts(built, records)), environment)
+        known = read_evidence(folder, built.digest, say=say)
+        found = covering(known, checks_of(evidence))
+        devices = {one.device for one in found}
+        records = found if evidence.device in devices else (*found, evidence)
+        documents = tuple(artifacts(built, records, revision))
+        laid = lay_beside(reference, documents, environment)
         tested = ", ".join(record.device for record in records)
-        say(f"{evidence.cell}: beside it the lock, and evidence by device: {tested}")
+        say(
+            f"{evidence.cell}: beside it the lock, and evidence by device: {tested} "
+            f"({laid} laid there now, {len(documents) - laid} there already)"
+        )
 
     return beside
 
 
-def artifacts(built: Built, records: Sequence[Evidence]) -> Iterator[Artifact]:
+def artifacts(
+    built: Built, records: Sequence[Evidence], revision: Revision = NO_REVISION
+) -> Iterator[Artifact]:
     """The lock, and a document for each device that the image was tested on.
 
-    The same records make the same artifacts, so that to publish twice adds nothing.
+    The same records make the same documents, so that to publish twice adds nothing; the commit
+    of whoever published first is an annotation.
     """
     cell = built.planned.image.cell
+    publisher = (
+        {REVISION: revision.commit, DIRTY: "yes" if revision.dirty else "no"}
+        if revision.commit
+        else {}
+    )
     yield Artifact(
         kind=LOCK_TYPE,
         text=lock_text(built.planned.image.lock),
         title=f"{cell.id}.json",
-        annotations={"io.dlimg.cell": cell.id},
+        annotations={"io.dlimg.cell": cell.id, **publisher},
     )
     for record in records:
         yield Artifact(
@@ -67,16 +98,18 @@ def artifacts(built: Built, records: Sequence[Evidence]) -> Iterator[Artifact]:
                 "io.dlimg.gpu-tested": "yes" if is_gpu_tested(record) else "no",
                 "io.dlimg.outcome": outcome(record.verdicts),
                 TESTED_DIGEST: record.digest,
+                **publisher,
             },
         )
 
 
 def lay_beside(
     reference: str, documents: Sequence[Artifact], environment: Mapping[str, str]
-) -> None:
-    """Attach these to the image `repository@digest`; those that are there stay as they are.
+) -> int:
+    """How many of these had to be sent to lie beside the image `repository@digest`.
 
-    Raises `NetworkFailure` when this machine cannot reach the registry, or it takes none.
+    Those that are there stay as they are. Raises `NetworkFailure` when this machine cannot reach
+    the registry, or it takes none.
     """
     place = parse_reference(reference)
     with opened(place.host or DOCKER_HUB, environment) as registry:
@@ -87,5 +120,13 @@ def lay_beside(
                 f"{reference} is not there for this machine",
                 hint="the engine sees another registry under that address",
             )
-        for document in documents:
-            attach(repository, document, image.descriptor)
+        listed = _listed(repository, place.digest)
+        return sum(lay(repository, one, image.descriptor, listed) for one in documents)
+
+
+def _listed(repository: Repository, digest: str) -> tuple[Descriptor, ...]:
+    """What lies beside the image; nothing where the registry does not tell, but may take more."""
+    try:
+        return referrers(repository, digest)
+    except Refused:
+        return ()

@@ -33,7 +33,8 @@ class Content:
 
     `steps` are the words of its whole history, `compressed` is what a pull fetches and `size`
     what is unpacked, each nothing where the source does not tell; `subjects` are the digests
-    under which a registry keeps what belongs to it.
+    under which a registry keeps what belongs to it. `tested` is the digest of the image that was
+    tested, where this one is proved to be that with two labels more.
     """
 
     reference: str
@@ -52,17 +53,22 @@ class Content:
     compressed: int | None = None
     size: int | None = None
     subjects: tuple[str, ...] = ()
+    tested: str = ""
 
     @property
     def names(self) -> frozenset[str]:
         """The digests that evidence of this image may be about.
 
-        An image that was never on a GPU names the one that was tested: it is that one, with two
-        labels more. What somebody built on it inherits those, and is another one.
+        An image that was never on a GPU is the one that was tested, with two labels more. What
+        labels claim counts for nothing here: somebody else may have written them.
         """
-        is_marked = UNTESTED_LABEL in self.labels and not later_steps(self)
-        tested = self.labels.get(TESTED_DIGEST, "") if is_marked else ""
-        return self.same | ({tested} if tested else set())
+        return self.same | ({self.tested} - {""})
+
+    @property
+    def claimed(self) -> str:
+        """The digest that a label names as the tested one's, or an empty text."""
+        is_marked = self.labels.get(UNTESTED_LABEL) == "no"
+        return self.labels.get(TESTED_DIGEST, "") if is_marked else ""
 
 
 def maker(content: Content) -> Maker:

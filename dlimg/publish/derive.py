@@ -46,6 +46,31 @@ def labelled_image(tested: Assembled, digest: str) -> Assembled:
     return replace(tested, manifest=text, config=config, digest=digest_of(text))
 
 
+def digest_before_labels(manifest: bytes, config: bytes) -> str:
+    """The digest of the image that was tested, if this one is it with the two labels more.
+
+    The label that names it is a claim. So the labels and their word of history are taken away
+    again: what is left has to have the digest that is claimed, by its manifest, or by its config
+    where the engine knew no manifest. Empty for any other image.
+    """
+    try:
+        said, named = json.loads(config), json.loads(manifest)
+        labels = said["config"]["Labels"]
+        claimed, is_marked = labels.pop(TESTED_DIGEST, ""), labels.pop(LABEL, "") == "no"
+        is_step = said["history"].pop()["created_by"].startswith(f"LABEL {LABEL}=")
+        if not (is_marked and is_step and claimed):
+            return ""
+        for text_of in (_json, _go_json):
+            plain = text_of(said)
+            named["config"] |= {"digest": digest_of(plain), "size": len(plain)}
+            before = {digest_of(plain), digest_of(_json(named)), digest_of(_go_manifest(named))}
+            if claimed in before:
+                return str(claimed)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        pass  # no image of ours
+    return ""
+
+
 def labels_of(image: Assembled) -> Mapping[str, str]:
     """The labels that the image has."""
     return parse_labels(json.loads(image.config))
@@ -85,3 +110,16 @@ def _json(content: object) -> bytes:
     """The one text for a value, as images are assembled."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.encode()
+
+
+def _go_json(content: object) -> bytes:
+    """The text that BuildKit writes for a config: names in their order, HTML's signs as numbers."""
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    for sign in "&<>\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text.encode()
+
+
+def _go_manifest(content: object) -> bytes:
+    """The text that BuildKit writes for a manifest."""
+    return json.dumps(content, indent=2, ensure_ascii=False).encode()

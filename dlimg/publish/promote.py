@@ -3,21 +3,24 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from dlimg.build.interrupt import terminable
-from dlimg.draw.bake import KEY_LABEL
 from dlimg.engine.client import answering
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.model import Built
 from dlimg.proof import Evidence
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require, admit
 from dlimg.publish.attach import Attach
-from dlimg.publish.derive import LABEL
+from dlimg.publish.check_runner import CheckRunner
 from dlimg.publish.names import UNTESTED_SUFFIX, Names, names_at
+from dlimg.publish.other import Other, tested_other
 from dlimg.publish.published import Published
-from dlimg.publish.registry import digest_at, ids_of, image_at, labels_of, move
+from dlimg.publish.registry import Place, contents_of, image_at, move, named
+from dlimg.publish.same import holds_what_it_says, is_noted, note_manifest
 from dlimg.publish.source import Source, Stock, digest_today, source_of
-from dlimg.registry.manifests import Manifest
+from dlimg.registry.blobs import lacking, require_blobs
+from dlimg.registry.manifests import Descriptor, Manifest, descriptor, manifest_at
 from dlimg.registry.reference import DOCKER_HUB, parse_reference
 from dlimg.registry.session import Repository, opened
 
@@ -26,19 +29,22 @@ from dlimg.registry.session import Repository, opened
 class Wanted:
     """Where to publish, what an image must have proved, and what lays that beside it.
 
-    `environment` has the way to registries: proxies, certificates, docker's logins.
+    `environment` has the way to registries: proxies, certificates, docker's logins. `notes` is
+    a folder for what this machine knows of manifests.
     """
 
     to: str
     require: Require
     attach: Attach
     environment: Mapping[str, str]
+    runner: CheckRunner
+    notes: Path
 
 
 @answering()
 def publish(
     built: Built,
-    evidence: Evidence | None,
+    evidence: Evidence,
     stock: Stock,
     *,
     wanted: Wanted,
@@ -47,85 +53,123 @@ def publish(
     """The image at the registry, every name of it read back.
 
     The immutable name first, then the evidence beside it, then the full tag, then the aliases;
-    none moves before the digest under the immutable name was read back, nor to an image whose
-    evidence is not there. An image that is there already is not pushed again,
-    and neither is one that was built elsewhere from the same content key: then the names lead to
-    that one. Raises `Negative` for an image that may not be published or whose immutable name is
-    taken, `NotRun` when required checks were not run, and `NetworkFailure`.
+    none moves before the digest under the immutable name was read back and all its contents were
+    found there, nor to an image whose evidence is not there. Names lead only to a digest that was
+    tested on this machine: where the immutable name is another one already, that one is pulled
+    and tested, and the one that was built here is not pushed. What is there as it should be is
+    not written again. Raises `Negative` for an image that may not be published or whose immutable
+    name is taken, `NotRun` when required checks were not run, and `NetworkFailure`.
     """
+    checks = wanted.runner.checks(built)
     digest = digest_today(built, stock)
-    standing = admit(built, evidence, digest=digest, require=wanted.require)
+    standing = admit(built, evidence, digest=digest, require=wanted.require, checks=checks)
     names = names_at(wanted.to, built.planned, standing)
     cell = built.planned.image.cell.id
     if standing == NOT_TESTED_ON_GPU:
         say(f"{cell}: {NOT_TESTED_ON_GPU}; published with that label")
-    with terminable(), _repository(names, wanted.environment) as repository:
+    with terminable(), _place(names, wanted, say) as place:
         if standing == NOT_TESTED_ON_GPU:
-            _refuse_to_replace_tested(repository, names)
+            _refuse_to_replace_tested(place)
         with source_of(built, stock, standing) as source:
-            image = _immutable(repository, source, names, say)
-        if evidence and ids_of(image) & source.ids:
-            _attach(built, evidence, wanted.attach, names, image.digest)
+            image = _image(place, source)
+            proved = built, evidence
+            if not _is_source(place, image, source):
+                other = Other(
+                    place=place,
+                    manifest=image,
+                    built=built,
+                    source=source,
+                    standing=standing,
+                    require=wanted.require,
+                )
+                proved = tested_other(other, wanted.runner, stock)
+        _attach(*proved, wanted.attach, names, image.digest)
         for tag in names.moving:
-            move(repository, tag, image)
-            say(f"{cell}: {names.reference(tag)} is {image.digest}")
+            verb = "is now" if move(place.repository, tag, image) else "is"
+            say(f"{cell}: {names.reference(tag)} {verb} {image.digest}")
     return Published(
         cell=cell,
         reference=names.reference(names.tag),
         digest=image.digest,
         moved=tuple(names.reference(tag) for tag in names.moving),
         standing=standing,
+        is_other=proved[0] is not built,
     )
 
 
 @contextlib.contextmanager
-def _repository(names: Names, environment: Mapping[str, str]) -> Iterator[Repository]:
-    place = parse_reference(names.reference(names.tag))
-    with opened(place.host or DOCKER_HUB, environment) as registry:
-        yield Repository(registry=registry, name=place.name)
+def _place(names: Names, wanted: Wanted, say: Callable[[str], None]) -> Iterator[Place]:
+    at = parse_reference(names.reference(names.tag))
+    with opened(at.host or DOCKER_HUB, wanted.environment) as registry:
+        repository = Repository(registry=registry, name=at.name)
+        yield Place(repository=repository, names=names, notes=wanted.notes, say=say)
 
 
-def _refuse_to_replace_tested(repository: Repository, names: Names) -> None:
-    better = names.tag.removesuffix(UNTESTED_SUFFIX)
-    if digest_at(repository, better):
+def _refuse_to_replace_tested(place: Place) -> None:
+    better = place.names.tag.removesuffix(UNTESTED_SUFFIX)
+    if named(place.repository, better):
         raise Negative(
-            f"{names.reference(better)} is there and was tested on a GPU; names would move to a "
-            "lesser image",
+            f"{place.names.reference(better)} is there and was tested on a GPU; names would move "
+            "to a lesser image",
             hint="publish without --require no-gpu, where a GPU is",
         )
 
 
-def _immutable(
-    repository: Repository, source: Source, names: Names, say: Callable[[str], None]
-) -> Manifest:
-    """The image under the immutable name, which then is there."""
-    reference = names.reference(names.tag)
-    there = digest_at(repository, names.tag)
-    if not there:
-        return _pushed(repository, source, names)
-    image = image_at(repository, there)
-    if ids_of(image) & source.ids:
-        return image
-    if _content(labels_of(repository, image)) != _content(source.labels):
-        raise Negative(
-            f"{reference} is immutable and is {there} already, not {source.digest}",
-            where=source.labels.get("io.dlimg.cell", ""),
-            hint="publish to another place, or pull that image and test it",
-        )
-    # What was proved here is of other bytes: it says nothing about those that are there.
-    say(f"{reference} is already published as {there}, from the same content key")
-    return image
+def _image(place: Place, source: Source) -> Manifest:
+    """What the immutable name leads to: the source's image with all its contents, or another."""
+    there = named(place.repository, place.names.tag)
+    if there is None:
+        return _pushed(place, source)
+    if not _is_source(place, there, source):
+        return there
+    missing = [f"{one.digest} ({one.size:,} bytes)" for one in _lost(place.repository, there)]
+    if not missing:
+        place.say(f"{place.reference} is {there.digest} already, with all its contents")
+        return there
+    place.say(
+        f"{place.reference} is {there.digest} already, but the registry lacks {len(missing)} of "
+        f"its contents, which are sent again: {', '.join(missing)}"
+    )
+    return _pushed(place, source)
 
 
-def _pushed(repository: Repository, source: Source, names: Names) -> Manifest:
-    """The image as it was read back after the push."""
-    source.push(repository, names)
-    image = image_at(repository, names.tag)
-    if not ids_of(image) & source.ids:
+def _lost(repository: Repository, there: Manifest) -> tuple[Descriptor, ...]:
+    """What the registry has no more of this image, which it has a name for.
+
+    An engine asks for the manifest by its digest when it knows that from the name.
+    """
+    is_there = manifest_at(repository, there.digest) is not None
+    missing = lacking(repository, contents_of(there))
+    return missing if is_there else (there.descriptor, *missing)
+
+
+def _is_source(place: Place, there: Manifest, source: Source) -> bool:
+    """Whether this manifest is the source's image, by digests alone."""
+    if source.manifest:
+        return there.digest == source.manifest
+    config = descriptor(there.content.get("config"))
+    if config is None or config.digest != source.config:
+        return False
+    if not is_noted(place.notes, there):
+        if not holds_what_it_says(place.repository, there):
+            return False
+        note_manifest(place.notes, there.digest, config.digest)
+    return True
+
+
+def _pushed(place: Place, source: Source) -> Manifest:
+    """The image as it was read back after the push, with all its contents."""
+    sent = source.push(place.repository, place.names)
+    image = image_at(place.repository, place.names.tag)
+    if image.digest != sent:
         raise NetworkFailure(
-            f"{names.reference(names.tag)} is {image.digest} at the registry after the push",
+            f"{place.reference} is {image.digest} at the registry after the push of {sent}",
             hint="someone else may be pushing to this name; try again",
         )
+    require_blobs(place.repository, contents_of(image))
+    image_at(place.repository, image.digest)
+    if not source.manifest:
+        note_manifest(place.notes, image.digest, source.config)
     return image
 
 
@@ -141,8 +185,3 @@ def _attach(built: Built, evidence: Evidence, attach: Attach, names: Names, dige
             f"other name was moved: {first.message}",
             hint=f"{hint}--no-evidence publishes without",
         ) from error
-
-
-def _content(labels: Mapping[str, str]) -> tuple[str, str]:
-    """The content key of an image that is published, and what it says of GPUs."""
-    return labels.get(KEY_LABEL, ""), labels.get(LABEL, "")

@@ -1,16 +1,19 @@
 """Names at a registry: what each leads to, and to what it is moved; no engine is asked."""
 
-import json
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
 
 from dlimg.errors import NetworkFailure
-from dlimg.registry.answers import Refused
+from dlimg.publish.names import Names
+from dlimg.registry.answers import Refused, as_object
 from dlimg.registry.blobs import blob
 from dlimg.registry.manifests import (
+    Descriptor,
     Manifest,
     descriptor,
-    digest_of_name,
+    descriptors,
     manifest_at,
     put_manifest,
 )
@@ -19,18 +22,36 @@ from dlimg.registry.session import Repository
 _NOT_YET: Final = frozenset({401, 403})
 
 
-def digest_at(repository: Repository, tag: str) -> str:
-    """The digest that the registry has under this name, or an empty text.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an image is published: the open repository, and the names there.
 
-    Raises `NetworkFailure` when the registry does not answer.
+    `notes` is a folder for what this machine knows of manifests, `say` hears what is done.
+    """
+
+    repository: Repository
+    names: Names
+    notes: Path
+    say: Callable[[str], None] = field(repr=False)
+
+    @property
+    def reference(self) -> str:
+        """The immutable name."""
+        return self.names.reference(self.names.tag)
+
+
+def named(repository: Repository, tag: str) -> Manifest | None:
+    """What the registry has under this name, read and compared with its digest, or nothing.
+
+    Raises `NetworkFailure` when the registry does not answer as it should.
     """
     try:
-        return digest_of_name(repository, tag)
+        return manifest_at(repository, tag)
     except Refused as error:
         # Many registries say "denied" for a repository that is not there yet; one that
         # really denies says it again at the push.
         if error.status in _NOT_YET:
-            return ""
+            return None
         raise
 
 
@@ -45,21 +66,22 @@ def image_at(repository: Repository, version: str) -> Manifest:
     return found
 
 
+def contents_of(manifest: Manifest) -> tuple[Descriptor, ...]:
+    """The configuration and the layers of an image."""
+    layers = descriptors(manifest.content.get("layers"))
+    return (*descriptors([manifest.content.get("config")]), *layers)
+
+
+def config_of(repository: Repository, manifest: Manifest) -> Mapping[str, Any]:
+    """The configuration of an image, compared with its digest; empty for what is no image."""
+    config = descriptor(manifest.content.get("config"))
+    return (as_object(blob(repository, config.digest)) if config else None) or {}
+
+
 def ids_of(manifest: Manifest) -> frozenset[str]:
-    """The digests that name this image: its manifest's, and its config's where it has one."""
+    """The digests by which an engine may know this image: its manifest's or its config's."""
     config = descriptor(manifest.content.get("config"))
     return frozenset({manifest.digest, config.digest if config else manifest.digest})
-
-
-def labels_of(repository: Repository, manifest: Manifest) -> Mapping[str, str]:
-    """The labels of an image; an index has one for each platform, so none."""
-    config = descriptor(manifest.content.get("config"))
-    if config is None:
-        return {}
-    try:
-        return parse_labels(json.loads(blob(repository, config.digest)))
-    except (ValueError, RecursionError):
-        return {}
 
 
 def parse_labels(config: object) -> Mapping[str, str]:
@@ -69,17 +91,20 @@ def parse_labels(config: object) -> Mapping[str, str]:
     return labels if isinstance(labels, dict) else {}
 
 
-def move(repository: Repository, tag: str, manifest: Manifest) -> None:
-    """Let the name lead to this image of the repository, and read it back.
+def move(repository: Repository, tag: str, manifest: Manifest) -> bool:
+    """Whether the name had to be moved to lead to this image; it is read back.
 
     Raises `NetworkFailure` when it leads elsewhere afterwards.
     """
-    if digest_at(repository, tag) == manifest.digest:
-        return
+    there = named(repository, tag)
+    if there is not None and there.digest == manifest.digest:
+        return False
     put_manifest(repository, tag, manifest.text, manifest.media_type)
-    found = digest_at(repository, tag)
-    if found != manifest.digest:
+    found = named(repository, tag)
+    if found is None or found.digest != manifest.digest:
         raise NetworkFailure(
-            f"{repository}:{tag} is {found or 'not there'} at the registry, not {manifest.digest}",
+            f"{repository}:{tag} is {found.digest if found else 'not there'} at the registry, "
+            f"not {manifest.digest}",
             hint="someone else may be pushing to this name; try again",
         )
+    return True

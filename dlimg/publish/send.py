@@ -14,8 +14,8 @@ from dlimg.errors import Negative, NetworkFailure
 from dlimg.layers.assemble import Assembled
 from dlimg.layers.store import Store
 from dlimg.registry.answers import Refused
-from dlimg.registry.blobs import has_blob
-from dlimg.registry.manifests import put_manifest
+from dlimg.registry.blobs import has_blob, lacking, require_blobs
+from dlimg.registry.manifests import Descriptor, put_manifest
 from dlimg.registry.session import Readable, Repository
 from dlimg.registry.uploads import Sent, send_blob
 
@@ -71,23 +71,21 @@ def send_image(
     take one, `Negative` when one is not in the store as it was.
     """
     way = _Way(repository=repository, siblings=siblings)
+    contents = _contents(image, store)
+    missing = {one.digest for one in lacking(repository, map(_descriptor, contents))}
+    sent = [one for one in contents if one.digest in missing]
+    total = sum(one.size for one in sent)
+    if total > _LITTLE:
+        of = f"{len(sent)} of {len(contents)} contents"
+        say(f"{repository} lacks {of}, {_megabytes(total)}")
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        contents = _contents(image, store)
-        # The first alone: what lets it in lets in the others.
-        is_there = {contents[0].digest: has_blob(repository, contents[0].digest)}
-        rest = [one.digest for one in contents[1:]]
-        is_there |= zip(rest, pool.map(lambda one: has_blob(repository, one), rest), strict=True)
-        lacking = [one for one in contents if not is_there[one.digest]]
-        total = sum(one.size for one in lacking)
-        if total > _LITTLE:
-            of = f"{len(lacking)} of {len(contents)} contents"
-            say(f"{repository} lacks {of}, {_megabytes(total)}")
-        futures = {one.digest: pool.submit(_send, way, one) for one in lacking}
+        futures = {one.digest: pool.submit(_send, way, one) for one in sent}
         ways = _awaited(futures, way, total, say)
+    require_blobs(repository, map(_descriptor, sent))
     put_manifest(repository, tag, image.manifest, image.media_type)
-    uploaded = [one for one in lacking if ways[one.digest] == "uploaded"]
+    uploaded = [one for one in sent if ways[one.digest] == "uploaded"]
     return Delivered(
-        there=len(contents) - len(lacking) + list(ways.values()).count("there"),
+        there=len(contents) - len(sent) + list(ways.values()).count("there"),
         mounted=list(ways.values()).count("mounted"),
         uploaded=len(uploaded),
         sent=sum(one.size for one in uploaded),
@@ -106,6 +104,29 @@ def _contents(image: Assembled, store: Store) -> tuple[_Content, ...]:
     config = _Content(digest=image.config_digest, size=len(image.config), source=image.config)
     files = [_Content(digest=one.digest, size=one.size, source=store.blob(one)) for one in layers]
     return config, *sorted(files, key=lambda one: -one.size)
+
+
+def send_pieces(
+    repository: Repository,
+    pieces: Sequence[Descriptor],
+    store: Store,
+    configs: Mapping[str, bytes],
+) -> tuple[Descriptor, ...]:
+    """Those of these contents that the repository lacks even when it was sent what is here.
+
+    That is what the store has of them, and these configurations by their digest.
+    """
+    way = _Way(repository=repository, siblings=())
+    for one in pieces:
+        path = store.blobs / one.digest.removeprefix("sha256:")
+        source = configs.get(one.digest, path)
+        if source is not path or (path.is_file() and path.stat().st_size == one.size):
+            _send(way, _Content(digest=one.digest, size=one.size, source=source))
+    return lacking(repository, pieces)
+
+
+def _descriptor(content: _Content) -> Descriptor:
+    return Descriptor(media_type="", digest=content.digest, size=content.size)
 
 
 def _awaited(
@@ -130,7 +151,7 @@ def _awaited(
 
 
 def _send(way: _Way, content: _Content) -> Sent:
-    source = _sibling(way, content.digest)
+    source = _sibling(way, content)
     try:
         with _opened(way, content) as file:
             return send_blob(way.repository, file, content.digest, content.size, source=source)
@@ -142,14 +163,14 @@ def _send(way: _Way, content: _Content) -> Sent:
         raise
 
 
-def _sibling(way: _Way, digest: str) -> str:
+def _sibling(way: _Way, content: _Content) -> str:
     """A repository of the same registry that has this content; none is an empty text."""
     for name in way.siblings:
         if name in way.closed:
             continue
         neighbour = Repository(registry=way.repository.registry, name=name)
         try:
-            if has_blob(neighbour, digest):
+            if has_blob(neighbour, content.digest, content.size):
                 return name
         except NetworkFailure:
             way.closed.add(name)  # it is not there, or not for us: nothing is lost

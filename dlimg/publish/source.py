@@ -9,7 +9,7 @@ import docker
 import requests
 from docker.models.images import Image as EngineImage
 
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, has_containerd_store
 from dlimg.errors import NetworkFailure, NoEngine
 from dlimg.layers.assemble import Assembled
 from dlimg.layers.kept import is_whole, kept
@@ -26,15 +26,22 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """An image that can be pushed; `ids` are the digests by which a registry may know it.
+    """An image that can be pushed; a registry knows it by the digest of its `manifest`.
 
-    `push` gives it its immutable name, and says nothing of what is there afterwards.
+    That is empty for one in the classic store of an engine, which knows its `config` alone.
+    `push` gives the image its immutable name and tells the digest of the manifest that it sent;
+    it says nothing of what is there afterwards.
     """
 
-    digest: str
-    ids: frozenset[str]
+    manifest: str
+    config: str
     labels: Mapping[str, str]
-    push: Callable[[Repository, Names], None]
+    push: Callable[[Repository, Names], str]
+
+    @property
+    def digest(self) -> str:
+        """What this machine calls the image."""
+        return self.manifest or self.config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,29 +97,36 @@ def source_of(built: Built, stock: Stock, standing: Standing) -> Iterator[Source
 
 
 def _stored(image: Assembled, stock: Stock) -> Source:
-    def push(repository: Repository, names: Names) -> None:
+    def push(repository: Repository, names: Names) -> str:
         others = [one for one in stock.siblings if one != repository.name]
         found = send_image(
             repository, names.tag, image, stock.store, siblings=others, say=stock.say
         )
         stock.say(f"{repository}: {delivered_text(found)}")
+        return image.digest
 
     return Source(
-        digest=image.digest,
-        ids=frozenset({image.digest, image.config_digest}),
+        manifest=image.digest,
+        config=image.config_digest,
         labels=labels_of(image),
         push=push,
     )
 
 
 def _engines(image: EngineImage, engine: Engine) -> Source:
-    def push(_repository: Repository, names: Names) -> None:
-        _push_by_engine(engine, image, names)
-
-    # In containerd's store an image's id is its manifest's digest; elsewhere it is that of the
-    # configuration, which the manifest names.
     own = str(image.id)
-    return Source(digest=own, ids=frozenset({own}), labels=image.labels, push=push)
+    has_manifest = has_containerd_store(engine)
+
+    def push(_repository: Repository, names: Names) -> str:
+        told = _push_by_engine(engine, image, names)
+        return own if has_manifest else told
+
+    return Source(
+        manifest=own if has_manifest else "",
+        config="" if has_manifest else own,
+        labels=image.labels,
+        push=push,
+    )
 
 
 def _engine(stock: Stock) -> Engine:
@@ -128,9 +142,13 @@ def _engine_image(built: Built, engine: Engine) -> EngineImage | None:
         return None
 
 
-def _push_by_engine(engine: Engine, image: EngineImage, names: Names) -> None:
-    """Raises `NetworkFailure` when the registry refuses."""
+def _push_by_engine(engine: Engine, image: EngineImage, names: Names) -> str:
+    """The digest of the manifest that was pushed, which the classic store's push tells.
+
+    Raises `NetworkFailure` on a refusal.
+    """
     reference = names.reference(names.tag)
+    digest = ""
     with _named(engine, image, names):
         try:
             for event in _push_events(engine, names):
@@ -139,8 +157,10 @@ def _push_by_engine(engine: Engine, image: EngineImage, names: Names) -> None:
                         f"{reference} was not taken: {event['error']}",
                         hint="check the address, the network and `docker login`",
                     )
+                digest = (event.get("aux") or {}).get("Digest") or digest
         except (docker.errors.APIError, requests.RequestException) as error:
             raise NetworkFailure(f"{reference} was not pushed: {error}") from error
+    return digest
 
 
 def _push_events(engine: Engine, names: Names) -> Iterator[dict[str, Any]]:

@@ -1,13 +1,13 @@
 """Artifacts: a document beside the image that it is about, under its own digest."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dlimg.errors import NetworkFailure
 from dlimg.registry.answers import digest_of
-from dlimg.registry.blobs import blob
+from dlimg.registry.blobs import blob, lacking, require_blobs
 from dlimg.registry.manifests import (
     OCI_MANIFEST,
     Descriptor,
@@ -22,6 +22,10 @@ from dlimg.registry.uploads import send_bytes
 # What an artifact has for the configuration that only an image needs.
 EMPTY: Final = b"{}"
 EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
+# Annotations of whoever published first; the same document has them once.
+REVISION: Final = "org.opencontainers.image.revision"
+DIRTY: Final = "io.dlimg.dirty"
+PUBLISHER: Final = frozenset({REVISION, DIRTY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +38,41 @@ class Artifact:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
+def lay(
+    repository: Repository,
+    artifact: Artifact,
+    subject: Descriptor,
+    listed: Sequence[Descriptor],
+) -> bool:
+    """Whether anything had to be sent so that this document lies beside its image.
+
+    `listed` is what does already. A document that is there stays as it is, whatever else was said
+    of it when it came; what the registry has lost of it is sent again. Raises `NetworkFailure`
+    when the registry takes no such thing.
+    """
+    if not _is_listed(repository, artifact, subject, listed):
+        attach(repository, artifact, subject)
+        return True
+    contents = _contents(artifact)
+    if not lacking(repository, contents):
+        return False
+    _send(repository, artifact)
+    return True
+
+
 def attach(repository: Repository, artifact: Artifact, subject: Descriptor) -> str:
     """The digest of the artifact, which then lies beside its image and is listed there.
 
     Done twice it is there once. Raises `NetworkFailure` when the registry takes no such thing.
     """
     text = artifact_manifest(artifact, subject)
-    send_bytes(repository, EMPTY)
-    send_bytes(repository, artifact.text.encode())
+    _send(repository, artifact)
     put = put_manifest(repository, digest_of(text), text, OCI_MANIFEST)
+    if manifest_at(repository, put.digest) is None:
+        raise NetworkFailure(
+            f"{repository} took {put.digest} and does not have it",
+            hint="the registry's storage is damaged: ask whoever runs it",
+        )
     if not put.linked:
         listed = Descriptor(
             media_type=OCI_MANIFEST,
@@ -55,14 +85,60 @@ def attach(repository: Repository, artifact: Artifact, subject: Descriptor) -> s
     return put.digest
 
 
+def _contents(artifact: Artifact) -> tuple[Descriptor, Descriptor]:
+    """What stands for a configuration, and the document."""
+    body = artifact.text.encode()
+    return (
+        Descriptor(media_type=EMPTY_TYPE, digest=digest_of(EMPTY), size=len(EMPTY)),
+        Descriptor(media_type=artifact.kind, digest=digest_of(body), size=len(body)),
+    )
+
+
+def _send(repository: Repository, artifact: Artifact) -> None:
+    send_bytes(repository, EMPTY)
+    send_bytes(repository, artifact.text.encode())
+    require_blobs(repository, _contents(artifact))
+
+
+def _is_listed(
+    repository: Repository,
+    artifact: Artifact,
+    subject: Descriptor,
+    listed: Sequence[Descriptor],
+) -> bool:
+    """Whether one of these artifacts is there and holds this very document."""
+    _, document = _contents(artifact)
+    for one in _likely(artifact, digest_of(artifact_manifest(artifact, subject)), listed):
+        manifest = manifest_at(repository, one.digest)
+        belongs = manifest.content.get("subject") if manifest else None
+        if manifest is None or not isinstance(belongs, dict):
+            continue
+        held = [layer.digest for layer in descriptors(manifest.content.get("layers"))]
+        if belongs.get("digest") == subject.digest and held == [document.digest]:
+            return True
+    return False
+
+
+def _likely(artifact: Artifact, digest: str, listed: Sequence[Descriptor]) -> Iterator[Descriptor]:
+    """Those that may hold the document: the very artifact, then what claims nothing else."""
+    yield from (one for one in listed if one.digest == digest)
+    for one in listed:
+        is_other = any(
+            one.annotations.get(name, text) != text
+            for name, text in artifact.annotations.items()
+            if name not in PUBLISHER
+        )
+        if one.digest != digest and one.artifact_type == artifact.kind and not is_other:
+            yield one
+
+
 def artifact_manifest(artifact: Artifact, subject: Descriptor) -> bytes:
     """The manifest of an artifact; the same artifact of the same image has the same."""
-    body = artifact.text.encode()
+    nothing, document = _contents(artifact)
     layer: dict[str, Any] = {
-        **entry(Descriptor(media_type=artifact.kind, digest=digest_of(body), size=len(body))),
+        **entry(document),
         "annotations": {"org.opencontainers.image.title": artifact.title},
     }
-    nothing = Descriptor(media_type=EMPTY_TYPE, digest=digest_of(EMPTY), size=len(EMPTY))
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,

@@ -1,27 +1,67 @@
 """Blobs: contents under their own digest, asked for and read."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import requests
 
 from dlimg.errors import NetworkFailure
 from dlimg.registry.answers import LIMIT, content, digest_of, refusal
+from dlimg.registry.manifests import Descriptor
 from dlimg.registry.session import Repository, Request
 from dlimg.registry.wire import ask
 
 BLOCK: Final = 2**20
 
 
-def has_blob(repository: Repository, digest: str) -> bool:
-    """Whether the repository has this content already."""
+# Few enough for any registry, and for the connections that a session keeps.
+AT_ONCE: Final = 8
+
+
+def has_blob(repository: Repository, digest: str, size: int | None = None) -> bool:
+    """Whether the repository has this content, by its own word; of this size where one is given.
+
+    A registry that does not say how large it is, is believed to have all of it.
+    """
     with ask(repository, Request(method="HEAD", path=f"blobs/{digest}")) as answer:
         if answer.status_code == 404:
             return False
         if not answer.ok:
             raise refusal(repository.registry.host, answer, f"does not say if it has {digest}")
-        return True
+        told = answer.headers.get("Content-Length", "")
+    return size is None or not told.isdecimal() or int(told) == size
+
+
+def lacking(repository: Repository, contents: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
+    """Those of these contents that the repository has not, or has in another size.
+
+    Several are asked for at once. Raises `NetworkFailure` when the registry does not say.
+    """
+    wanted = list({one.digest: one for one in contents}.values())
+    if not wanted:
+        return ()
+    # The first alone: what lets it in lets in the others.
+    is_there = [has_blob(repository, wanted[0].digest, wanted[0].size)]
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        is_there += pool.map(lambda one: has_blob(repository, one.digest, one.size), wanted[1:])
+    return tuple(one for one, there in zip(wanted, is_there, strict=True) if not there)
+
+
+def require_blobs(repository: Repository, contents: Iterable[Descriptor]) -> None:
+    """Nothing when the repository has these contents, which it has just been sent.
+
+    Raises `NetworkFailure` that names those it has not.
+    """
+    missing = lacking(repository, contents)
+    if missing:
+        names = ", ".join(f"{one.digest} ({one.size:,} bytes)" for one in missing)
+        raise NetworkFailure(
+            f"{repository} was sent contents and does not have them as they are: {names}",
+            hint="the registry's storage is damaged, or somebody deletes from it: ask whoever "
+            "runs it; then run it again",
+        )
 
 
 def blob(repository: Repository, digest: str, *, limit: int = LIMIT) -> bytes:

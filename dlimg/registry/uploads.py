@@ -49,7 +49,7 @@ def send_blob(
     is taken from there. A connection that breaks is made again, and goes on from what the
     registry says that it has. Raises `NetworkFailure` when the registry does not take it.
     """
-    if has_blob(repository, digest):
+    if has_blob(repository, digest, size):
         return "there"
     address = _start(repository, digest, source)
     if not address:

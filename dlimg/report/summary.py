@@ -45,7 +45,9 @@ def outcome_text(line: Line) -> str:
 
 def _published_text(line: Line) -> str:
     if line.published:
-        return ", ".join((line.published.reference, *line.published.moved))
+        text = ", ".join((line.published.reference, *line.published.moved))
+        other = f"; another image than the one built here: {line.published.digest}"
+        return f"{text}{other if line.published.is_other else ''}"
     return "refused" if line.error and line.evidence else "-"
 
 
@@ -90,6 +92,7 @@ def _published_json(published: Published) -> dict[str, object]:
         "digest": published.digest,
         "moved": list(published.moved),
         "standing": published.standing,
+        "is_other": published.is_other,
     }
 
 

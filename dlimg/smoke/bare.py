@@ -16,12 +16,13 @@ from typing import Final
 import dlimg
 from dlimg.build.interrupt import terminable
 from dlimg.engine.confined import confined
+from dlimg.engine.revision import NO_REVISION, Revision
 from dlimg.proof import Check, Evidence, Verdict
 from dlimg.smoke.checks import checks_of_machine
 from dlimg.smoke.finish import judged_by_end, new_word, python_argv
 from dlimg.smoke.header import COMPILER
 from dlimg.smoke.host import this_host
-from dlimg.smoke.last import vanished
+from dlimg.smoke.last import CheckSets, check_sets, read_last, vanished
 from dlimg.smoke.machine import (
     DEVICES,
     Interpreter,
@@ -44,13 +45,14 @@ COMPILERS: Final = ("cc", "c++")
 class Wanted:
     """Whose checks are to run: a family's and a user's own; `python` is empty for the first found.
 
-    `images` is the project's folder of that name.
+    `images` is the project's folder of that name, `revision` the commit that it is at.
     """
 
     family: str
     images: Path
     own: Path | None = None
     python: str = ""
+    revision: Revision = NO_REVISION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +153,7 @@ def test_bare(there: Machine, checks: Sequence[Check], *, folder: Path) -> Evide
     `folder` is where the last evidence is, by which a check that is gone is missed.
     """
     verdicts = tuple(tried(there, check) for check in checks)
-    names = [check.name for check in checks]
+    last = read_last(folder, there.cell, say=there.say)
     return Evidence(
         digest="",
         cell=there.cell,
@@ -162,8 +164,16 @@ def test_bare(there: Machine, checks: Sequence[Check], *, folder: Path) -> Evide
         verdicts=verdicts,
         host=this_host(),
         bare=there.wanted.family,
-        vanished=vanished(folder, there.cell, names, say=there.say),
+        vanished=vanished(last, sets_of(there, checks), say=there.say),
+        revision=there.wanted.revision.commit,
+        dirty=there.wanted.revision.dirty,
     )
+
+
+def sets_of(there: Machine, checks: Sequence[Check]) -> CheckSets:
+    """These checks by the folder that they come from."""
+    names = [check.name for check in checks]
+    return check_sets(names, there.scripts, there.wanted.images, there.wanted.own)
 
 
 def tried(there: Machine, check: Check) -> Verdict:

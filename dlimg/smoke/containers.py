@@ -11,15 +11,16 @@ import docker
 import dlimg
 from dlimg.engine.client import Engine, answering
 from dlimg.engine.gpu import device_request
+from dlimg.engine.revision import NO_REVISION, Revision
 from dlimg.errors import BadInput, DlimgError, Negative
-from dlimg.model import Built
+from dlimg.model import Built, Planned
 from dlimg.proof import Check, Evidence, Verdict
-from dlimg.smoke.evidence import read_evidence, reusable, write_evidence
+from dlimg.smoke.evidence import nearest, note_last, read_evidence, reusable, write_evidence
 from dlimg.smoke.execute import is_clean, run_check
 from dlimg.smoke.ground import Ground, Recipe, ground
 from dlimg.smoke.host import engine_text, host_of
 from dlimg.smoke.kinds import Kind, groups, options
-from dlimg.smoke.last import vanished
+from dlimg.smoke.last import CheckSets, check_sets, gone_before, read_last, vanished
 from dlimg.smoke.scripts import ROOT, archive, placed
 from dlimg.smoke.sources import scripts
 from dlimg.smoke.told import Told, told
@@ -32,7 +33,8 @@ LABEL: Final = "io.dlimg.check"
 class Settings:
     """Where evidence is kept, and what a check may use; `memory` 0 is 3/4 of the engine's.
 
-    `own` is a user's folder of checks.
+    `own` is a user's folder of checks, `revision` the commit of the project that the others are
+    of. An image that `is_foreign` was built elsewhere, and is not noted as the cell's last one.
     """
 
     evidence: Path
@@ -42,6 +44,8 @@ class Settings:
     shared_memory: str = "1g"
     patience: float = 15.0
     own: Path | None = None
+    revision: Revision = NO_REVISION
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +80,21 @@ def test(
     given = device or NO_DEVICE
     cell = built.planned.image.cell
     found = scripts(images, cell.family, settings.own)
-    config, history = _config(built, engine)
-    facts = told(built.planned, config.get("Labels") or {}, config, history)
+    facts = facts_of(built, engine)
     ready = [placed(check, images, found, facts) for check in checks]
-    gone = vanished(settings.evidence, cell.id, {check.name for check in ready}, say=settings.say)
+    sets = check_sets([check.name for check in ready], found, images, settings.own)
+    last = read_last(settings.evidence, cell.id, say=settings.say)
+    gone = vanished(last, sets, say=settings.say)
+    missed = gone or gone_before(last, sets)
+    noted = None if settings.is_foreign else sets
     known = read_evidence(settings.evidence, built.digest, say=settings.say)
-    before = next((one for one in known if one.device == given), None)
-    kept = {check.name: _held(known, check, given) for check in ready}
+    before = nearest(known, names_of(ready), given)
+    # A device's name does not say which GPU it is, so all is compared with one record's GPUs.
+    comparable = known if given == NO_DEVICE else tuple(one for one in (before,) if one)
+    kept = {check.name: _held(comparable, check, given) for check in ready}
     if before is not None and all(kept.values()) and not _is_on_gpu(ready, given):
-        return _again(before, tuple(one for one in kept.values() if one), gone, settings)
+        verdicts = tuple(one for one in kept.values() if one)
+        return _again(before, verdicts, missed, noted, settings)
     files = archive({**found, **facts.files}, ROOT)
     memory = settings.memory or int(engine.sdk.info()["MemTotal"]) * 3 // 4
     job = _Job(
@@ -99,22 +109,56 @@ def test(
     verdicts = _verdicts(job, ready, kept, seen_before)
     is_new = any(one is not kept[one.check] for one in verdicts if one.check != SIGHT)
     if before is not None and not is_new:
-        return _again(before, verdicts, gone, settings)
-    evidence = replace(_evidence(built, engine, given, verdicts), vanished=gone)
-    write_evidence(settings.evidence, evidence, say=settings.say)
+        return _again(before, verdicts, missed, noted, settings)
+    evidence = replace(_evidence(job, given, verdicts), vanished=gone)
+    write_evidence(settings.evidence, evidence, say=settings.say, sets=noted)
     return evidence
+
+
+def checks_now(
+    built: Built, checks: Sequence[Check], engine: Engine, *, images: Path, own: Path | None
+) -> tuple[Check, ...]:
+    """These checks as they would run in the image now, each with the sha256 that verdicts go by.
+
+    Raises `Negative` when the engine has the image no more.
+    """
+    facts = facts_of(built, engine)
+    return checks_for_image(built.planned, checks, facts, images=images, own=own)
+
+
+def checks_for_image(
+    planned: Planned, checks: Sequence[Check], facts: Told, *, images: Path, own: Path | None
+) -> tuple[Check, ...]:
+    """The same for an image of which only is known what checks would be told of it."""
+    found = scripts(images, planned.image.cell.family, own)
+    return tuple(placed(check, images, found, facts) for check in checks)
+
+
+def names_of(checks: Sequence[Check]) -> frozenset[tuple[str, str]]:
+    """The set of these checks: the name and sha256 of each."""
+    return frozenset((check.name, check.sha256) for check in checks)
 
 
 def _again(
-    before: Evidence, verdicts: tuple[Verdict, ...], gone: tuple[str, ...], settings: Settings
+    before: Evidence,
+    verdicts: tuple[Verdict, ...],
+    missed: tuple[str, ...],
+    sets: CheckSets | None,
+    settings: Settings,
 ) -> Evidence:
-    """What was known before; noted anew when a check is gone, so that this is told of once."""
-    names = {verdict.check for verdict in verdicts}
-    missed = gone or tuple(name for name in before.vanished if name not in names)
+    """What was known before, of these checks alone; a check that is gone is told of once."""
     evidence = replace(before, verdicts=verdicts, vanished=missed)
-    if gone:
-        write_evidence(settings.evidence, evidence, say=settings.say)
+    note_last(settings.evidence, evidence, say=settings.say, sets=sets)
     return evidence
+
+
+def facts_of(built: Built, engine: Engine) -> Told:
+    """What checks are told of an image in the engine; `Negative` when it is there no more.
+
+    `told_by_config` has to tell the same of an image at a registry.
+    """
+    config, history = _config(built, engine)
+    return told(built.planned, config.get("Labels") or {}, config, history)
 
 
 def _config(built: Built, engine: Engine) -> tuple[Mapping[str, Any], tuple[str, ...]]:
@@ -220,14 +264,16 @@ def _refusal(built: Built, device: str | None, error: docker.errors.APIError) ->
     )
 
 
-def _evidence(built: Built, engine: Engine, device: str, verdicts: tuple[Verdict, ...]) -> Evidence:
+def _evidence(job: _Job, device: str, verdicts: tuple[Verdict, ...]) -> Evidence:
     return Evidence(
-        digest=built.digest,
-        cell=built.planned.image.cell.id,
+        digest=job.built.digest,
+        cell=job.built.planned.image.cell.id,
         device=device,
         day=datetime.now(UTC).date().isoformat(),
         dlimg=dlimg.__version__,
-        engine=engine_text(engine),
-        host=host_of(engine),
+        engine=engine_text(job.engine),
+        host=host_of(job.engine),
         verdicts=verdicts,
+        revision=job.settings.revision.commit,
+        dirty=job.settings.revision.dirty,
     )

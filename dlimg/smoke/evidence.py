@@ -1,25 +1,30 @@
 """Evidence on disk: what was run, on which digest, device and host, with which verdicts.
 
-One JSON file for each image digest, with one record for each device; what checks proved on a
-machine without an engine is in a file for each family. A damaged file is worth nothing but harms
-nobody: the checks are run again. docs/evidence.md tells it field by field.
+One JSON file for each image digest, with one record for each device and set of checks; what checks
+proved on a machine without an engine is in a file for each family. A damaged file is worth nothing
+but harms nobody: the checks are run again. docs/evidence.md tells it field by field.
 """
 
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from dlimg.engine.folders import state_folder
 from dlimg.engine.turns import alone
 from dlimg.proof import Check, Evidence, Status, Verdict
-from dlimg.smoke.last import read_last, write_last
+from dlimg.smoke.last import CheckSets, read_last, write_last
 from dlimg.smoke.records import evidence_of, evidence_record
 from dlimg.smoke.verdicts import GPU, NO_DEVICE
 from dlimg.whole import write_whole
 
 FORMAT: Final = 2
+# Records of one image on one device: each change of a check begins another one.
+MOST_RECORDS: Final = 8
+NO_SETS: Final[CheckSets] = MappingProxyType({})
 MEDIA_TYPE: Final = "application/vnd.dlimg.evidence.v1+json"
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -36,9 +41,10 @@ def evidence_folder(environment: Mapping[str, str]) -> Path:
 def read_evidence(
     folder: Path, digest: str, *, say: Callable[[str], None], bare: str = ""
 ) -> tuple[Evidence, ...]:
-    """What is known about a digest, one value for each device; a damaged file is told of.
+    """What is known about a digest, for each device and set of checks, the latest last.
 
-    With `bare` and no digest: what is known of that family on this machine.
+    A damaged file is told of. With `bare` and no digest: what is known of that family on this
+    machine.
     """
     path = _path(folder, digest, bare)
     try:
@@ -50,34 +56,100 @@ def read_evidence(
         return ()
 
 
-def write_evidence(folder: Path, evidence: Evidence, *, say: Callable[[str], None]) -> None:
-    """Put this evidence in the place of any other for its digest and device.
+def write_evidence(
+    folder: Path,
+    evidence: Evidence,
+    *,
+    say: Callable[[str], None],
+    sets: CheckSets | None = NO_SETS,
+) -> None:
+    """Put this evidence in the place of any other for its digest, device and set of checks.
 
-    Its checks are noted as the last ones of its cell, too. Each file is whole or not there at
-    all, whatever interrupts. Where they cannot be written that is told of, and the checks will
-    be run again.
+    It is noted as the last one of its cell, too, with the checks that each folder had; without
+    `sets` it is not, as for an image that was built elsewhere. Each file is whole or not there at
+    all, whatever interrupts. Where they cannot be written that is told of, and the checks will be
+    run again.
     """
     path = _path(folder, evidence.digest, evidence.bare)
     try:
         # Another dlimg may be adding what it saw on another device.
         with alone(folder / ".lock", doing="noting evidence", say=say):
-            others = read_evidence(folder, evidence.digest, say=say, bare=evidence.bare)
-            kept = [one for one in others if one.device != evidence.device]
-            write_whole(path, evidence_text([*kept, evidence]))
-            write_last(folder, evidence)
+            known = read_evidence(folder, evidence.digest, say=say, bare=evidence.bare)
+            write_whole(path, evidence_text(_with(known, evidence)))
+            if sets is not None:
+                write_last(folder, evidence, sets)
     except OSError as error:
-        reason = error.strerror or error
-        say(f"warning: verdicts cannot be kept in {folder} ({reason}); they count this once")
+        _say_not_kept(folder, error, say)
+
+
+def note_last(
+    folder: Path, evidence: Evidence, *, say: Callable[[str], None], sets: CheckSets | None
+) -> None:
+    """Note that a cell was tested with these checks, where nothing new came of it."""
+    if sets is None:
+        return
+    try:
+        with alone(folder / ".lock", doing="noting evidence", say=say):
+            write_last(folder, evidence, sets)
+    except OSError as error:
+        _say_not_kept(folder, error, say)
+
+
+def _with(known: Sequence[Evidence], evidence: Evidence) -> tuple[Evidence, ...]:
+    """The records with this one, those of the device bounded in number, the oldest dropped."""
+    checks = checks_of(evidence)
+    others = [one for one in known if one.device != evidence.device or checks_of(one) != checks]
+    mine = [one for one in others if one.device == evidence.device]
+    dropped = mine[: max(0, len(mine) + 1 - MOST_RECORDS)]
+    return (*(one for one in others if one not in dropped), evidence)
+
+
+def _say_not_kept(folder: Path, error: OSError, say: Callable[[str], None]) -> None:
+    reason = error.strerror or error
+    say(f"warning: verdicts cannot be kept in {folder} ({reason}); they count this once")
+
+
+def checks_of(evidence: Evidence) -> frozenset[tuple[str, str]]:
+    """The set of checks that evidence is of: the name and sha256 of each."""
+    return frozenset((verdict.check, verdict.sha256) for verdict in evidence.verdicts)
+
+
+def nearest(
+    known: Sequence[Evidence], checks: frozenset[tuple[str, str]], device: str
+) -> Evidence | None:
+    """The device's record of this very set of checks, or else the latest with most of them."""
+    mine = [one for one in known if one.device == device]
+    exact = [one for one in mine if checks_of(one) == checks]
+    ranked = exact or sorted(mine, key=lambda one: len(checks_of(one) & checks))
+    return ranked[-1] if ranked else None
+
+
+def covering(known: Sequence[Evidence], checks: frozenset[tuple[str, str]]) -> tuple[Evidence, ...]:
+    """What is known of all of these checks, and of no other: one value for each device.
+
+    A record of more checks, such as another user's own, counts with the verdicts of these alone.
+    """
+    found: list[Evidence] = []
+    for device in dict.fromkeys(one.device for one in known):
+        near = nearest(known, checks, device)
+        if near is None or not checks <= checks_of(near):
+            continue
+        verdicts = tuple(one for one in near.verdicts if (one.check, one.sha256) in checks)
+        found.append(near if verdicts == near.verdicts else replace(near, verdicts=verdicts))
+    return tuple(found)
 
 
 def last_evidence(
     folder: Path, cell_id: str, *, say: Callable[[str], None]
 ) -> tuple[Evidence, ...]:
-    """What is known about the image that a cell's checks were last run in, newest first."""
+    """What was last seen on each device of the image that a cell's checks were last run in.
+
+    The newest comes first.
+    """
     last = read_last(folder, cell_id, say=say)
     found = read_evidence(folder, last.digest, say=say) if last and last.digest else ()
-    mine = (one for one in found if one.cell == cell_id)
-    return tuple(sorted(mine, key=lambda one: one.day, reverse=True))
+    mine = {one.device: one for one in found if one.cell == cell_id}
+    return tuple(sorted(mine.values(), key=lambda one: one.day, reverse=True))
 
 
 def reusable(evidence: Sequence[Evidence], check: Check, device: str) -> Verdict | None:

@@ -21,6 +21,8 @@ def evidence_record(evidence: Evidence) -> dict[str, object]:
         "host": host_record(evidence.host),
         "bare": evidence.bare,
         "vanished": list(evidence.vanished),
+        "revision": evidence.revision,
+        "dirty": evidence.dirty,
         "verdicts": [verdict_record(verdict) for verdict in evidence.verdicts],
     }
 
@@ -87,6 +89,9 @@ def evidence_of(record: object, digest: str) -> Evidence:
         host=_host(_object(held.get("host"), "`host`")),
         bare=_text(held, "bare"),
         vanished=_texts(held, "vanished"),
+        # Both are missing in what was written before dlimg noted them.
+        revision=_text({"revision": "", **held}, "revision"),
+        dirty=_truth({"dirty": False, **held}, "dirty"),
         verdicts=tuple(_verdict(_object(one, "a verdict")) for one in _list(held, "verdicts")),
     )
 
@@ -103,16 +108,13 @@ def _host(held: Mapping[str, Any]) -> Host:
 
 
 def _verdict(held: Mapping[str, Any]) -> Verdict:
-    required = held.get("required")
-    if not isinstance(required, bool):
-        raise ValueError("`required` is neither true nor false")  # noqa: TRY004 -- damaged text
     return Verdict(
         check=_text(held, "check"),
         sha256=_text(held, "sha256"),
         status=Status(_text(held, "status")),
         reason=_text(held, "reason"),
         seconds=_number(held, "seconds"),
-        required=required,
+        required=_truth(held, "required"),
         figures=_object(held.get("figures"), "`figures`"),
         output=_text(held, "output"),
         needs=frozenset(_texts(held, "needs")),
@@ -138,6 +140,13 @@ def _text(held: Mapping[str, Any], key: str) -> str:
     value = held.get(key)
     if not isinstance(value, str):
         raise ValueError(f"`{key}` is no text")  # noqa: TRY004 -- the same
+    return value
+
+
+def _truth(held: Mapping[str, Any], key: str) -> bool:
+    value = held.get(key)
+    if not isinstance(value, bool):
+        raise ValueError(f"`{key}` is neither true nor false")  # noqa: TRY004 -- damaged text
     return value
 
 

@@ -57,6 +57,23 @@ def told(
     )
 
 
+def told_by_config(planned: Planned, config: Mapping[str, object]) -> Told:
+    """The same for an image of which a registry tells: its config, as OCI writes it.
+
+    Where this tells something else than an engine would, the image is pulled and tested again.
+    """
+    settings, steps = config.get("config"), config.get("history")
+    found = settings if isinstance(settings, dict) else {}
+    labels = found.get("Labels")
+    # Newest first, as engines tell.
+    history = [
+        str(step.get("created_by") or "")
+        for step in (reversed(steps) if isinstance(steps, list) else ())
+        if isinstance(step, dict)
+    ]
+    return told(planned, labels if isinstance(labels, dict) else {}, found, history)
+
+
 def cell_text(planned: Planned) -> str:
     """`DLIMG_CELL`: the axes of the cell as JSON, for checks that prove them."""
     cell, lock = planned.image.cell, planned.image.lock

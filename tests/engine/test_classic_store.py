@@ -1,5 +1,7 @@
 """An engine with Docker's own image store instead of containerd's makes the same images."""
 
+import gzip
+import json
 import os
 import shutil
 import tempfile
@@ -10,18 +12,31 @@ from typing import Any
 import little
 import make
 import pytest
+import requests
 import small
 
 from dlimg.engine import private
 from dlimg.engine.client import Engine, has_containerd_store
 from dlimg.engine.home import daemon_settings, home_of
+from dlimg.engine.process import wait_until
+from dlimg.errors import Negative
 from dlimg.layers.assemble import Assembled
 from dlimg.layers.intake import take_in
 from dlimg.layers.serve import Content
 from dlimg.layers.store import Store
 from dlimg.layers.system import Tools, system
 from dlimg.layers.systems import System
-from dlimg.model import Base, BaseSource
+from dlimg.model import Base, BaseSource, Built
+from dlimg.proof import Evidence, Status, Verdict
+from dlimg.publish.attach import nothing_beside
+from dlimg.publish.check_runner import CheckRunner
+from dlimg.publish.promote import Wanted, publish
+from dlimg.publish.published import Published
+from dlimg.publish.registry import image_at
+from dlimg.publish.source import Stock
+from dlimg.registry.manifests import put_manifest
+from dlimg.registry.session import Repository, opened
+from dlimg.registry.uploads import send_bytes
 
 pytestmark = pytest.mark.engine
 
@@ -129,3 +144,97 @@ def test_a_system_has_the_digest_that_it_has_from_containerds_store(
     assert first == second
     assert len(first.layers) == len(image.layers) + 1
     assert not [name for one in classic.sdk.images.list() for name in one.tags]
+
+
+def publish_from(classic: Engine, built: Built, registry: str, notes: Path) -> Published:
+    """Published by the engine alone: its classic store knows the image's config, no manifest."""
+    verdict = Verdict(check="a", sha256="1", status=Status.PASSED, reason="", seconds=1.0)
+
+    def evidence(one: Built) -> Evidence:
+        return Evidence(
+            digest=one.digest,
+            cell=one.planned.image.cell.id,
+            device="none",
+            day="2026-11-21",
+            dlimg="0.1",
+            engine="28",
+            verdicts=(verdict,),
+        )
+
+    wanted = Wanted(
+        to=f"{registry}/team",
+        require="gpu",
+        attach=nothing_beside,
+        environment=os.environ,
+        runner=CheckRunner(checks=lambda _: (), test=evidence, known=lambda _a, _b: None),
+        notes=notes,
+    )
+    stock = Stock(store=Store(path=notes / "none"), engine=classic, siblings=(), say=print)
+    return publish(built, evidence(built), stock, wanted=wanted, say=print)
+
+
+@pytest.fixture
+def built(classic: Engine, wheels: Path, busybox: bytes, tmp_path: Path) -> Iterator[Built]:
+    store = Store(path=tmp_path / "layers")
+    image = little.image(wheels, store, busybox=busybox)
+    planned = make.planned(make.image(make.cell("classic")), key="1" * 64)
+    repository, _, tag = planned.reference.rpartition(":")
+    found = take_in(
+        classic, image.manifest, image.digest, blobs(image, store), names=[(repository, tag)]
+    )
+    yield Built(planned=planned, digest=found, size=1, seconds=1.0, cached=False)
+    classic.sdk.images.remove(planned.reference)
+
+
+@pytest.fixture
+def registry(engine: Engine, tools_image: str) -> Iterator[str]:
+    """The address of a registry in a container of the other engine."""
+    container = engine.sdk.containers.run(
+        tools_image, detach=True, network_mode="bridge", ports={"5000/tcp": ("127.0.0.1", None)}
+    )
+    try:
+        container.reload()
+        address = f"127.0.0.1:{container.ports['5000/tcp'][0]['HostPort']}"
+        assert wait_until(lambda: answers(address), seconds=30)
+        yield address
+    finally:
+        container.remove(force=True, v=True)
+
+
+def answers(address: str) -> bool:
+    try:
+        return requests.get(f"http://{address}/v2/", timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def test_what_it_publishes_is_known_again_and_by_its_layers(
+    classic: Engine, built: Built, registry: str, tmp_path: Path
+) -> None:
+    """By a note of the manifest that it pushed; without that by what the layers hold."""
+    first = publish_from(classic, built, registry, tmp_path / "a")
+    assert publish_from(classic, built, registry, tmp_path / "a") == first
+    assert publish_from(classic, built, registry, tmp_path / "b") == first
+    for name in ("a", "b"):
+        (note,) = (tmp_path / name / "manifests").iterdir()
+        assert (f"sha256:{note.name}", note.read_text().strip()) == (first.digest, built.digest)
+
+
+def test_a_manifest_with_the_tested_config_and_other_layers_gets_no_name(
+    classic: Engine, built: Built, registry: str, tmp_path: Path
+) -> None:
+    first = publish_from(classic, built, registry, tmp_path / "a")
+    tag = first.reference.rpartition(":")[2]
+    moving = first.moved[0].rpartition(":")[2]
+    with opened(registry, os.environ) as there:
+        repository = Repository(registry=there, name="team/classic")
+        manifest = image_at(repository, tag)
+        lie = json.loads(manifest.text)
+        content = gzip.compress(b"no such layer")
+        lie["layers"][-1] |= {"digest": send_bytes(repository, content), "size": len(content)}
+        for name in (tag, moving):
+            put = put_manifest(repository, name, json.dumps(lie).encode(), manifest.media_type)
+        with pytest.raises(Negative, match="its layers are not those that its config names"):
+            publish_from(classic, built, registry, tmp_path / "b")
+        assert image_at(repository, tag).digest == put.digest
+        assert not (tmp_path / "b").exists()

@@ -6,7 +6,7 @@ import io
 import os
 import shlex
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,18 +28,23 @@ from dlimg.model import Base, Built, Planned
 from dlimg.proof import Evidence, Status, Verdict
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require
 from dlimg.publish.attach import LOCK_TYPE, Attach, evidence_beside, nothing_beside
+from dlimg.publish.check_runner import CheckRunner
 from dlimg.publish.promote import Wanted, publish
 from dlimg.publish.published import Published
+from dlimg.publish.registry import config_of, image_at
 from dlimg.publish.source import Stock
 from dlimg.registry.manifests import manifest_at, put_manifest
 from dlimg.registry.referrers import referrers
 from dlimg.registry.session import Repository, opened
+from dlimg.smoke.containers import facts_of
 from dlimg.smoke.evidence import MEDIA_TYPE, write_evidence
+from dlimg.smoke.told import told_by_config
 
 pytestmark = pytest.mark.engine
 
 HERE = Path(__file__).parent / "registry"
 CUDA = "cuda13.2"
+NOWHERE = Path("/proc/nowhere")
 
 
 @pytest.fixture(scope="session")
@@ -117,22 +122,44 @@ def evidence(built: Built, *statuses: Status, device: str = "none") -> Evidence:
     )
 
 
-def publish_to(
+def publish_to(  # noqa: PLR0913  # what a test cares about
     registry: str,
     engine: Engine,
     built: Built,
-    found: Evidence | None,
+    found: Evidence,
     *,
     require: Require = "gpu",
     said: list[str] | None = None,
+    test: Callable[[Built], Evidence] | None = None,
+    notes: Path = NOWHERE,
 ) -> Published:
     say = said.append if said is not None else print
-    wanted = wanted_at(registry, nothing_beside, require=require)
+    wanted = wanted_at(registry, nothing_beside, require=require, test=test, notes=notes)
     return publish(built, found, stock(engine), wanted=wanted, say=say)
 
 
-def wanted_at(registry: str, attach: Attach, *, require: Require = "gpu") -> Wanted:
-    return Wanted(to=f"{registry}/team", require=require, attach=attach, environment=os.environ)
+def wanted_at(
+    registry: str,
+    attach: Attach,
+    *,
+    require: Require = "gpu",
+    test: Callable[[Built], Evidence] | None = None,
+    notes: Path = NOWHERE,
+) -> Wanted:
+    def refused(other: Built) -> Evidence:
+        raise AssertionError(other.digest)
+
+    runner = CheckRunner(
+        checks=lambda _: (), test=test or refused, known=lambda _built, _config: None
+    )
+    return Wanted(
+        to=f"{registry}/team",
+        require=require,
+        attach=attach,
+        environment=os.environ,
+        runner=runner,
+        notes=notes,
+    )
 
 
 def stock(engine: Engine) -> Stock:
@@ -214,27 +241,48 @@ def test_a_taken_immutable_name_is_refused_and_nothing_moves(
     engine.sdk.images.remove(immutable)
     before = manifest_digest(immutable)
     assert before
-    with pytest.raises(Negative, match="is immutable"):
+    with pytest.raises(Negative, match="it is something else"):
         publish_to(registry, engine, built, evidence(built, Status.PASSED))
     assert manifest_digest(immutable) == before
     assert manifest_digest(moving) == ""
 
 
-def test_the_same_key_built_again_with_other_bytes_is_already_published(
-    engine: Engine, base: Base, registry: str, built: Built
-) -> None:
-    first = publish_to(registry, engine, built, evidence(built, Status.PASSED))
-    # The distribution has a newer package now: the key is the same, the digest is not.
-    text = "FROM debian:trixie-slim\nRUN echo newer > /content\n"
+def built_again(engine: Engine, built: Built, content: str = "newer") -> Built:
+    """The distribution has a newer package now: the key is the same, the digest is not."""
+    text = f"FROM debian:trixie-slim\nRUN echo {content} > /content\n"
     image = replace(built.planned.image, dockerfile=text)
     engine.sdk.images.remove(built.planned.reference)
     (again,) = small.built_all([replace(built.planned, image=image)], engine)
     assert isinstance(again, Built)
     assert again.digest != built.digest
+    return again
+
+
+def is_content(engine: Engine, other: Built, content: str) -> Evidence:
+    """A check that really runs in the image."""
+    output = engine.sdk.containers.run(other.digest, ["cat", "/content"], remove=True)
+    passed = output.decode().strip() == content
+    return evidence(other, Status.PASSED if passed else Status.FAILED)
+
+
+def test_the_same_key_built_again_with_other_bytes_is_pulled_and_tested(
+    engine: Engine, base: Base, registry: str, built: Built
+) -> None:
+    first = publish_to(registry, engine, built, evidence(built, Status.PASSED))
+    again = built_again(engine, built)
+    assert not small.has(engine, built.digest)
     passed = evidence(again, Status.PASSED)
+    tested: list[str] = []
+
+    def test(other: Built) -> Evidence:
+        tested.append(other.digest)
+        return is_content(engine, other, "content")
+
     said: list[str] = []
-    assert publish_to(registry, engine, again, passed, said=said) == first
-    assert f"is already published as {first.digest}" in said[0]
+    found = publish_to(registry, engine, again, passed, said=said, test=test)
+    assert found == replace(first, is_other=True)
+    assert tested == [built.digest]
+    assert f"is {first.digest} already, another image of the same content key" in said[0]
     # A name that leads elsewhere is brought back to what was published.
     immutable, moving = names(registry, built)
     repository, _, tag = moving.rpartition(":")
@@ -242,9 +290,96 @@ def test_the_same_key_built_again_with_other_bytes_is_already_published(
     engine.sdk.images.push(repository, tag=tag)
     engine.sdk.images.remove(moving)
     assert manifest_digest(moving) != first.digest
-    assert publish_to(registry, engine, again, passed) == first
+    publish_to(registry, engine, again, passed, test=test)
     assert manifest_digest(moving) == manifest_digest(immutable) == first.digest
     assert not small.has(engine, f"{repository}@{first.digest}")
+    assert not small.has(engine, built.digest)
+
+
+def test_another_image_under_the_immutable_name_that_fails_gets_no_name(
+    engine: Engine, registry: str, built: Built
+) -> None:
+    """The same labels, and other bytes than those that were tested."""
+    lie = built_again(engine, built, "lie")
+    immutable, moving = names(registry, built)
+    repository, _, tag = immutable.rpartition(":")
+    image = engine.sdk.images.get(lie.digest)
+    image.tag(repository, tag)
+    engine.sdk.images.push(repository, tag=tag)
+    engine.sdk.images.remove(immutable)
+    good = built_again(engine, lie, "content")
+    assert engine.sdk.images.get(good.digest).labels == image.labels
+
+    def test(other: Built) -> Evidence:
+        return is_content(engine, other, "content")
+
+    passed = evidence(good, Status.PASSED)
+    with pytest.raises(Negative, match="names do not move to it: checks failed"):
+        publish_to(registry, engine, good, passed, test=test)
+    assert manifest_digest(immutable) == lie.digest
+    assert manifest_digest(moving) == ""
+    assert not small.has(engine, f"{repository}@{lie.digest}")
+    assert not small.has(engine, lie.digest)
+
+
+def test_checks_are_told_the_same_by_the_registry_and_by_the_engine(
+    engine: Engine, registry: str, built: Built
+) -> None:
+    """So evidence of an image that is not in the engine is found by what the registry tells."""
+    found = publish_to(registry, engine, built, evidence(built, Status.PASSED))
+    with opened(registry, os.environ) as there:
+        place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
+        config = config_of(place, image_at(place, found.digest))
+    assert told_by_config(built.planned, config) == facts_of(built, engine)
+    other = {**config, "config": {**config["config"], "Env": ["A=2"]}}
+    assert told_by_config(built.planned, other) != facts_of(built, engine)
+
+
+STORAGE = "/var/lib/registry/docker/registry/v2/blobs/sha256"
+
+
+def lose(engine: Engine, registry: str, digest: str) -> None:
+    """Take this content out of the storage of the running registry."""
+    (container,) = (
+        one
+        for one in engine.sdk.containers.list()
+        if any(
+            f":{port['HostPort']}" in registry
+            for ports in one.ports.values()
+            for port in ports or ()
+        )
+    )
+    name = digest.removeprefix("sha256:")
+    code, output = container.exec_run(["rm", "-r", f"{STORAGE}/{name[:2]}/{name}"])
+    assert code == 0, output
+
+
+def manifest_of(registry: str, built: Built, digest: str) -> Mapping[str, Any]:
+    with opened(registry, os.environ) as there:
+        place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
+        found = manifest_at(place, digest)
+    assert found is not None
+    return found.content
+
+
+@pytest.mark.parametrize("part", ["layer", "config"])
+def test_a_content_that_the_registry_lost_is_sent_again(
+    engine: Engine, registry: str, built: Built, part: str
+) -> None:
+    passed = evidence(built, Status.PASSED)
+    first = publish_to(registry, engine, built, passed)
+    manifest = manifest_of(registry, built, first.digest)
+    lost = (manifest["layers"][-1] if part == "layer" else manifest["config"])["digest"]
+    lose(engine, registry, lost)
+    said: list[str] = []
+    assert publish_to(registry, engine, built, passed, said=said) == first
+    assert "the registry lacks 1 of its contents" in said[0]
+    url = f"http://{registry}/v2/team/{built.planned.image.cell.family}/blobs/{lost}"
+    answer = requests.get(url, timeout=10)
+    assert f"sha256:{hashlib.sha256(answer.content).hexdigest()}" == lost
+    said.clear()
+    assert publish_to(registry, engine, built, passed, said=said) == first
+    assert "already, with all its contents" in said[0]
 
 
 def test_a_cuda_image_that_saw_no_gpu_needs_to_be_asked_for(
@@ -326,7 +461,8 @@ def test_all_evidence_lies_beside_the_image_and_only_once(
     assert beside(registry, built, first.digest) == expected
     assert publish(built, passed, stock(engine), wanted=wanted, say=print) == first
     assert beside(registry, built, first.digest) == expected
-    assert "evidence by device: gpu=0, none" in said[0]
+    assert "evidence by device: gpu=0, none (3 laid there now, 0 there already)" in said[0]
+    assert "(0 laid there now, 3 there already)" in said[1]
 
 
 def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
@@ -338,6 +474,19 @@ def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
     found = publish(cuda_built, lacking, stock(engine), wanted=wanted, say=print)
     assert found.digest != cuda_built.digest
     assert beside(registry, cuda_built, found.digest) == [(LOCK_TYPE, ""), (MEDIA_TYPE, "none")]
+    # What BuildKit has labelled is proved to be the tested one, by the registry alone.
+    alone = {"DOCKER_HOST": f"unix://{tmp_path}/none", "HOME": str(tmp_path)}
+    seen = inspect(found.reference, alone)
+    assert seen.content.tested == cuda_built.digest
+    assert [proof.evidence for proof in seen.proofs] == [lacking]
+    # And by the engine, which has both.
+    here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path / "state")}
+    repository, _, tag = found.reference.rpartition(":")
+    engine.sdk.images.pull(repository, tag=tag)
+    try:
+        assert inspect(found.reference, here).content.tested == cuda_built.digest
+    finally:
+        engine.sdk.images.remove(found.reference)
 
 
 def test_without_its_evidence_beside_it_no_name_moves_to_an_image(
@@ -356,19 +505,20 @@ def test_without_its_evidence_beside_it_no_name_moves_to_an_image(
     assert manifest_digest(moving) == ""
 
 
-def test_evidence_of_other_bytes_is_not_laid_beside_an_image(
+def test_evidence_is_laid_beside_the_image_that_it_is_about(
     engine: Engine, registry: str, built: Built, tmp_path: Path
 ) -> None:
+    """Beside another image under the immutable name: its own, not that of the one built here."""
     attach = evidence_beside(tmp_path, os.environ, say=print)
-    wanted = wanted_at(registry, attach)
+    wanted = wanted_at(
+        registry, attach, test=lambda other: evidence(other, Status.PASSED, device="gpu=0")
+    )
     first = publish(built, evidence(built, Status.PASSED), stock(engine), wanted=wanted, say=print)
-    image = replace(built.planned.image, dockerfile="FROM debian:trixie-slim\nRUN echo b > /b\n")
-    engine.sdk.images.remove(built.planned.reference)
-    (again,) = small.built_all([replace(built.planned, image=image)], engine)
-    assert isinstance(again, Built)
+    again = built_again(engine, built)
     other = evidence(again, Status.PASSED, device="gpu=1")
-    assert publish(again, other, stock(engine), wanted=wanted, say=print) == first
-    assert beside(registry, built, first.digest) == [(LOCK_TYPE, ""), (MEDIA_TYPE, "none")]
+    assert publish(again, other, stock(engine), wanted=wanted, say=print).digest == first.digest
+    expected = [(LOCK_TYPE, ""), (MEDIA_TYPE, "gpu=0"), (MEDIA_TYPE, "none")]
+    assert sorted(beside(registry, built, first.digest)) == sorted(expected)
 
 
 def test_a_published_image_is_inspected_with_and_without_the_engine(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,6 +144,51 @@ echo "$DLIMG_CELL"
     assert found.engine.endswith(f" {engine.version}")
     assert outcome(found.verdicts) == "failed"
     assert left_over(engine, built) == []
+
+
+def test_own_checks_and_other_clones_are_missed_by_nobody(
+    engine: Engine, built: Built, images: Path, tmp_path: Path
+) -> None:
+    """Several clones of a project share what is known on a machine, and no list of checks."""
+    evidence = tmp_path / "evidence"
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "mine.py").write_text("exit 0")
+    first = check(images, "first", "exit 0")
+    second = check(images, "second", "exit 0")
+    mine = replace(first, name="mine", path=str(own / "mine.py"), sha256="mine")
+    clone = tmp_path / "clone" / "images"
+    shutil.copytree(images, clone)
+
+    def run(folder: Path, *checks: Check, own: Path | None = None) -> tuple[Evidence, list[str]]:
+        said: list[str] = []
+        using = replace(settings(images), evidence=evidence, own=own, say=said.append)
+        placed = [
+            one if one is mine else replace(one, path=one.path.replace(str(images), str(folder)))
+            for one in checks
+        ]
+        return run_checks(engine, built, folder, *placed, using=using), said
+
+    found, _ = run(images, first, second, mine, own=own)
+    assert [one.check for one in found.verdicts] == ["first", "second", "mine"]
+    for folder in (images, clone):
+        again, said = run(folder, first, second)
+        assert [one.check for one in again.verdicts] == ["first", "second"]
+        assert (again.vanished, said) == ((), [])
+    # The clone has one check less now: it is missed there, once, and by no other.
+    less, said = run(clone, first)
+    assert less.vanished == ("second",)
+    assert [line for line in said if "is gone" in line] == said != []
+    assert run(clone, first)[0].vanished == ("second",)
+    assert run(clone, first)[1] == []
+    for words in ((first, second), (first, second, mine)):
+        again, said = run(images, *words, own=own if mine in words else None)
+        assert (again.vanished, said) == ((), [])
+        assert len(again.verdicts) == len(words)
+    # Their own folder is given again, and lacks one.
+    (own / "other.py").write_text("exit 0")
+    less, _ = run(images, first, second, own=own)
+    assert less.vanished == ("mine",)
 
 
 def test_own_checks_run_beside_the_modules_of_the_others(

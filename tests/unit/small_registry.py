@@ -37,7 +37,9 @@ class Small:
     `login` is the name and password that a token costs; `pages` is how many referrers one page
     of the API has. An upload breaks off after each of the `breaks` in bytes, and `keeps` says
     whether what came until then is kept; more than `most` bytes at once are refused.
-    So many `expires` times a token is no longer good when a content was sent with it.
+    So many `expires` times a token is no longer good when a content was sent with it. A `read_only`
+    one answers 405 to every write, and what it `loses` is gone as soon as it came. It takes
+    `upload_seconds` to store a content.
     """
 
     referrers_api: bool = True
@@ -51,6 +53,9 @@ class Small:
     most: int = 2**40
     mounts: bool = True
     expires: int = 0
+    read_only: bool = False
+    upload_seconds: float = 0.0
+    loses: set[str] = field(default_factory=set)
     uploads: dict[str, bytes] = field(default_factory=dict)
     received: int = 0
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -63,6 +68,11 @@ class Small:
 
     def paths(self, method: str) -> list[str]:
         return [path for verb, path, _ in self.asked if verb == method]
+
+    @property
+    def writes(self) -> list[str]:
+        """Every request that would change something."""
+        return [f"{verb} {path}" for verb, path, _ in self.asked if verb not in {"GET", "HEAD"}]
 
     def put_blob(self, name: str, content: bytes) -> str:
         digest = sha256(content)
@@ -166,6 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(answer.body)
 
     def _right(self, small: Small) -> Answer:
+        if small.read_only and self.command not in {"GET", "HEAD"}:
+            return Answer(status=405)
         if self.path == "/token":
             return self._token(small)
         refused = self._refused(small)
@@ -286,7 +298,9 @@ class _Handler(BaseHTTPRequestHandler):
         digest = self.query["digest"][0]
         if sha256(whole) != digest or self.query["state"] != ["a"]:
             return Answer(status=400, body=b'{"errors":[{"code":"DIGEST_INVALID","message":"x"}]}')
-        small.blobs[name, digest] = whole
+        time.sleep(small.upload_seconds)
+        if digest not in small.loses:
+            small.blobs[name, digest] = whole
         return Answer(status=201, headers={"Docker-Content-Digest": digest})
 
     def _referrers(self, small: Small, name: str, digest: str) -> Answer:

@@ -12,9 +12,13 @@ import pytest
 import dlimg.smoke
 from dlimg.proof import Check, Evidence, Host, Status, Verdict
 from dlimg.smoke.evidence import (
+    MOST_RECORDS,
+    checks_of,
+    covering,
     evidence_document,
     evidence_folder,
     evidence_text,
+    nearest,
     parse_document,
     parse_evidence,
     read_evidence,
@@ -27,6 +31,8 @@ DIGEST = "sha256:" + "a" * 64
 CDI = "nvidia.com/gpu=all"
 SCHEMA = json.loads(Path(dlimg.smoke.__path__[0], "evidence.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+# Fields that older documents do not have.
+LATER = {"revision", "dirty"}
 HOST = Host(
     system="Debian GNU/Linux 13 (trixie)",
     kernel="6.12.48",
@@ -69,7 +75,8 @@ def whole() -> Evidence:
     verdict = replace(
         ran(sha256="c" * 64, needs="gpu"), required=False, attempts=2, first_reason="out of memory"
     )
-    return replace(kept(verdict, device=CDI), vanished=("old_check",))
+    found = kept(verdict, device=CDI)
+    return replace(found, vanished=("old_check",), revision="d" * 40, dirty=True)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -241,7 +248,7 @@ def test_a_document_is_as_its_schema_says_and_is_read_back(evidence: Evidence) -
     text = evidence_document(evidence)
     document = json.loads(text)
     jsonschema.validate(document, SCHEMA, cls=jsonschema.Draft202012Validator)
-    assert set(document) == set(SCHEMA["properties"]) == set(SCHEMA["required"])
+    assert set(document) == set(SCHEMA["properties"]) == set(SCHEMA["required"]) | LATER
     verdict = SCHEMA["properties"]["verdicts"]["items"]
     for record in document["verdicts"]:
         assert set(record) == set(verdict["properties"]) == set(verdict["required"])
@@ -292,6 +299,10 @@ WRONG = [
     (changed(host={**json.loads(evidence_document(whole()))["host"], "memory": True}), True),
     (changed(vanished="all"), True),
     (changed(vanished=[7]), True),
+    (changed(revision=7), True),
+    (changed(revision=None), True),
+    (changed(dirty="no"), True),
+    (changed(dirty=1), True),
     (changed(verdicts={}), True),
     (changed(verdicts=["passed"]), True),
     (verdict_changed(status="splendid"), True),
@@ -330,3 +341,72 @@ def test_what_a_later_dlimg_adds_is_passed_over() -> None:
     document["weather"] = "fair"
     jsonschema.validate(document, SCHEMA)
     assert parse_document(json.dumps(document)) == whole()
+
+
+def test_a_document_without_the_later_fields_is_read() -> None:
+    document = json.loads(evidence_document(whole()))
+    for name in LATER:
+        del document[name]
+    jsonschema.validate(document, SCHEMA)
+    assert parse_document(json.dumps(document)) == replace(whole(), revision="", dirty=False)
+    text = evidence_text([kept(ran())])
+    records = json.loads(text)
+    for name in LATER:
+        del records["devices"][0][name]
+    assert parse_evidence(json.dumps(records), DIGEST) == (kept(ran()),)
+
+
+OWN = replace(ran(), check="mine", sha256="2")
+OTHER = replace(ran(), sha256="3")
+
+
+def test_each_set_of_checks_has_a_record_of_its_own(tmp_path: Path) -> None:
+    """A clone with checks of its own, or with other scripts, takes nothing away from another."""
+    sets = [kept(ran()), kept(ran(), OWN), kept(OTHER), kept(ran(), device=CDI)]
+    for one in sets:
+        write_evidence(tmp_path, one, say=pytest.fail)
+    assert read_evidence(tmp_path, DIGEST, say=pytest.fail) == tuple(sets)
+    again = kept(ran(Status.FAILED), OWN)
+    write_evidence(tmp_path, again, say=pytest.fail)
+    found = read_evidence(tmp_path, DIGEST, say=pytest.fail)
+    assert found == (sets[0], sets[2], sets[3], again)
+
+
+def test_the_records_of_a_device_are_bounded_in_number(tmp_path: Path) -> None:
+    on_gpu = kept(ran(), device=CDI)
+    many = [kept(ran(sha256=str(number))) for number in range(MOST_RECORDS + 3)]
+    for one in (on_gpu, *many):
+        write_evidence(tmp_path, one, say=pytest.fail)
+    found = read_evidence(tmp_path, DIGEST, say=pytest.fail)
+    assert found == (on_gpu, *many[3:])
+
+
+@pytest.mark.parametrize(
+    ("known", "wanted", "device", "expected"),
+    [
+        ([], kept(ran()), "none", None),
+        ([kept(ran())], kept(ran()), "none", 0),
+        ([kept(ran())], kept(ran()), CDI, None),
+        ([kept(ran()), kept(ran(), OWN)], kept(ran()), "none", 0),
+        ([kept(OTHER), kept(ran(), OWN)], kept(ran()), "none", 1),
+        ([kept(ran(), OWN), kept(OTHER)], kept(ran()), "none", 0),
+        ([kept(OTHER), kept(OTHER, OWN)], kept(ran()), "none", 1),
+    ],
+)
+def test_the_record_that_is_nearest_to_a_set_of_checks(
+    known: list[Evidence], wanted: Evidence, device: str, expected: int | None
+) -> None:
+    found = nearest(known, checks_of(wanted), device)
+    assert found == (None if expected is None else known[expected])
+
+
+def test_what_covers_a_set_of_checks_counts_with_their_verdicts_alone() -> None:
+    wanted = checks_of(kept(ran()))
+    more = kept(ran(), OWN)
+    assert covering([kept(OTHER)], wanted) == ()
+    assert covering([more], wanted) == (kept(ran()),)
+    assert covering([kept(ran(), day="2026-11-01"), more], wanted)[0].day == "2026-11-01"
+    assert covering([more], checks_of(more)) == (more,)
+    assert covering([kept(ran())], checks_of(more)) == ()
+    both = covering([more, kept(ran(), device=CDI)], wanted)
+    assert [one.device for one in both] == ["none", CDI]

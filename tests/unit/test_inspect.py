@@ -2,7 +2,7 @@
 
 import json
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,16 @@ from small_registry import OCI_INDEX, OCI_MANIFEST, Answer, Small, running, sha2
 
 from dlimg.commands.inspecting import inspect, run
 from dlimg.draw.bake import labels as all_labels
+from dlimg.draw.config import Config
 from dlimg.draw.labels import labels
 from dlimg.errors import BadInput, Negative, NetworkFailure, NoEngine
+from dlimg.layers.assemble import Assembled, assemble
+from dlimg.layers.index import Layer
 from dlimg.model import Built
 from dlimg.proof import Evidence, Host, Status, Verdict
 from dlimg.publish.attach import LOCK_TYPE, artifacts, lay_beside, nothing_beside
 from dlimg.publish.content import Content, later_steps, maker
+from dlimg.publish.derive import digest_before_labels, labelled_image
 from dlimg.registry.artifacts import Artifact
 from dlimg.report.inspected import layer_rows, step_text
 from dlimg.report.laid import proof_text, proofs
@@ -291,22 +295,103 @@ def test_a_label_alone_makes_no_image_of_dlimg(
     assert "not made by dlimg: it has a label of it, and nothing" in capsys.readouterr().out
 
 
-def test_what_somebody_built_on_an_image_inherits_no_evidence(
+def image_and_marked() -> tuple[Assembled, Assembled]:
+    """An image as dlimg assembles it, and the same with the two labels more."""
+    layer = Layer(digest=sha256(b"x"), size=1, diff_id=sha256(b"x"), unpacked=1)
+    config = Config(entrypoint=("/usr/bin/tini", "--", "dlimg-entrypoint"))
+    tested = assemble(planned(), [(layer, "base: x")], config)
+    return tested, labelled_image(tested, tested.digest)
+
+
+def put_assembled(small: Small, image: Assembled, tag: str) -> str:
+    small.put_blob("team/pytorch", image.config)
+    small.put_blob("team/pytorch", b"x")
+    return small.put_manifest("team/pytorch", image.manifest, tag, kind=image.media_type)
+
+
+def spoilt(image: Assembled, change: Callable[[dict[str, Any]], None]) -> Assembled:
+    """The image with another config, under the labels that it has."""
+    said = json.loads(image.config)
+    change(said)
+    config = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    named = json.loads(image.manifest)
+    named["config"] |= {"digest": sha256(config), "size": len(config)}
+    manifest = json.dumps(named, sort_keys=True, separators=(",", ":")).encode()
+    return replace(image, config=config, manifest=manifest, digest=sha256(manifest))
+
+
+LIES: list[Callable[[dict[str, Any]], None]] = [
+    lambda said: said["config"].update(Env=["LD_PRELOAD=/x.so"]),
+    lambda said: said["config"]["Labels"].update({"io.dlimg.cell": "another"}),
+    lambda said: said["rootfs"]["diff_ids"].append(sha256(b"another layer")),
+    lambda said: said["history"].insert(0, {"created_by": "RUN true", "empty_layer": True}),
+    lambda said: said["history"].append({"created_by": "RUN true", "empty_layer": True}),
+    lambda said: said["config"]["Labels"].pop("io.dlimg.gpu-tested"),
+]
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_label_alone_ties_no_evidence_to_an_image(
+    small: Small, there: dict[str, str], lie: Callable[[dict[str, Any]], None]
+) -> None:
+    """Evidence of a tested image, kept here and laid beside another that claims to be that one."""
+    tested, marked = image_and_marked()
+    folder = Path(there["XDG_STATE_HOME"]) / "dlimg" / "evidence"
+    write_evidence(folder, on_gpu(tested.digest), say=print)
+    put_assembled(small, marked, "honest")
+    digest = put_assembled(small, spoilt(marked, lie), "liar")
+    attach_to(small, digest, there, raw(evidence_document(evidence(tested.digest))))
+    (proof,) = inspect(f"{small.host}/team/pytorch:honest", there).proofs
+    assert proof.evidence == on_gpu(tested.digest)
+    seen = inspect(f"{small.host}/team/pytorch:liar", there)
+    assert seen.proofs == ()
+    assert any("is not believed: it is about" in remark for remark in seen.remarks)
+
+
+def test_what_a_label_claims_and_nothing_proves_is_told(
     small: Small, there: dict[str, str]
 ) -> None:
     tested = f"sha256:{'1' * 64}"
     labels = {"io.dlimg.tested-digest": tested, "io.dlimg.gpu-tested": "no"}
-    marks = {**all_labels(planned(), "buildkit"), **labels}
-    label = {"created_by": "LABEL io.dlimg.gpu-tested=no", "empty_layer": True}
-    more = {"created_by": "RUN pip install x", "empty_layer": True}
-    folder = Path(there["XDG_STATE_HOME"]) / "dlimg" / "evidence"
-    write_evidence(folder, on_gpu(tested), say=print)
-    put_image(small, "ours", marks=marks, history=(*HISTORY, label))
-    put_image(small, "theirs", marks=marks, history=(*HISTORY, label, more))
-    found = {
-        tag: inspect(f"{small.host}/team/pytorch:{tag}", there).proofs for tag in ("ours", "theirs")
-    }
-    assert (len(found["ours"]), found["theirs"]) == (1, ())
+    put_image(small, "x", marks={**all_labels(planned(), "buildkit"), **labels})
+    seen = inspect(f"{small.host}/team/pytorch:x", there)
+    assert any(f"a label names {tested} as the image" in remark for remark in seen.remarks)
+
+
+def by_buildkit(image: Assembled) -> Assembled:
+    """The same written as BuildKit does: names in no order of ours, and a manifest in lines."""
+    said = json.loads(image.config)
+    said = {name: said[name] for name in reversed(said)}
+    config = (
+        json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+        .replace("&", "\\u0026")
+        .replace(">", "\\u003e")
+        .encode()
+    )
+    named = json.loads(image.manifest)
+    named["config"] |= {"digest": sha256(config), "size": len(config)}
+    manifest = json.dumps(named, indent=2).encode()
+    return replace(image, config=config, manifest=manifest, digest=sha256(manifest))
+
+
+@pytest.mark.parametrize("name", ["digest", "config_digest"])
+def test_an_image_with_two_labels_more_is_proved_to_be_the_tested_one(name: str) -> None:
+    """By its manifest's digest, or its config's where an engine knows no other."""
+    plain, _ = image_and_marked()
+    marked = labelled_image(plain, getattr(plain, name))
+    assert digest_before_labels(marked.manifest, marked.config) == getattr(plain, name)
+    # BuildKit writes the signs of HTML as numbers.
+    theirs = by_buildkit(spoilt(plain, lambda said: said.update(author="a&b>c")))
+    marked = by_buildkit(labelled_image(theirs, getattr(theirs, name)))
+    assert digest_before_labels(marked.manifest, marked.config) == getattr(theirs, name)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"7", b"[]", b"{}", b'{"config": 7}', b'{"config": {"Labels": []}}']
+)
+def test_what_is_no_image_was_not_tested(text: bytes) -> None:
+    assert digest_before_labels(text, text) == ""
+    assert digest_before_labels(b'{"config": {}}', text) == ""
 
 
 @pytest.mark.parametrize(
@@ -365,14 +450,9 @@ def test_evidence_that_is_damaged_or_about_another_image_is_never_believed(
 def test_an_image_that_saw_no_gpu_has_the_evidence_of_the_one_that_was_tested(
     small: Small, there: dict[str, str]
 ) -> None:
-    tested = f"sha256:{'1' * 64}"
-    marks = {**all_labels(planned(), "buildkit"), "io.dlimg.tested-digest": tested}
-    named = evidence_document(evidence(tested))
-    plain = put_image(small, "plain", marks=marks)
-    attach_to(small, plain, there, raw(named))
-    assert inspect(f"{small.host}/team/pytorch:plain", there).proofs == ()
-    derived = put_image(small, "derived", marks={**marks, "io.dlimg.gpu-tested": "no"})
-    attach_to(small, derived, there, raw(named))
+    tested, marked = image_and_marked()
+    digest = put_assembled(small, marked, "derived")
+    attach_to(small, digest, there, raw(evidence_document(evidence(tested.digest))))
     (proof,) = inspect(f"{small.host}/team/pytorch:derived", there).proofs
     assert proof_text(proof).startswith("not tested on a GPU, 2026-11-21: 1 of 2 passed, 1 not run")
 

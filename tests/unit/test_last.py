@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from dlimg.proof import Evidence, Status, Verdict
-from dlimg.smoke.evidence import last_evidence, write_evidence
-from dlimg.smoke.last import Last, read_last, vanished
+from dlimg.smoke.evidence import last_evidence, note_last, read_evidence, write_evidence
+from dlimg.smoke.last import (
+    CheckSet,
+    CheckSets,
+    Last,
+    check_sets,
+    gone_before,
+    read_last,
+    vanished,
+)
 
 
 def evidence(*checks: str, digest: str = "sha256:1", cell: str = "a-cell") -> Evidence:
@@ -27,14 +35,21 @@ def evidence(*checks: str, digest: str = "sha256:1", cell: str = "a-cell") -> Ev
     )
 
 
+def noted(folder: Path, found: Evidence, sets: CheckSets) -> Last | None:
+    write_evidence(folder, found, say=print, sets=sets)
+    return read_last(folder, found.cell, say=print)
+
+
 def test_the_last_evidence_of_a_cell_is_noted(tmp_path: Path) -> None:
-    write_evidence(tmp_path, evidence("b", "a"), say=print)
+    here = str(tmp_path)
+    sets = {here: CheckSet(day="2026-11-21", checks=("a", "b"))}
+    note = Last(cell="a-cell", day="2026-11-21", digest="sha256:1", sets=sets)
+    assert noted(tmp_path, evidence("b", "a"), {here: ["b", "a"]}) == note
     write_evidence(tmp_path, evidence("c", cell="another"), say=print)
-    note = Last(cell="a-cell", day="2026-11-21", digest="sha256:1", checks=("a", "b"))
     assert read_last(tmp_path, "a-cell", say=print) == note
-    write_evidence(tmp_path, evidence("a", digest="sha256:2"), say=print)
-    assert read_last(tmp_path, "a-cell", say=print) == replace(
-        note, digest="sha256:2", checks=("a",)
+    found = noted(tmp_path, evidence("a", digest="sha256:2"), {here: ["a"]})
+    assert found == replace(
+        note, digest="sha256:2", sets={here: CheckSet(day="2026-11-21", checks=("a",))}
     )
 
 
@@ -51,11 +66,101 @@ def test_the_last_evidence_of_a_cell_is_noted(tmp_path: Path) -> None:
 def test_what_is_gone_is_told_of(
     tmp_path: Path, names: Collection[str], gone: tuple[str, ...]
 ) -> None:
-    write_evidence(tmp_path, evidence("b", "a"), say=print)
+    here = str(tmp_path)
+    last = noted(tmp_path, evidence("b", "a"), {here: ["b", "a"]})
     said: list[str] = []
-    assert vanished(tmp_path, "a-cell", names, say=said.append) == gone
+    assert vanished(last, {here: names}, say=said.append) == gone
     assert said == [f"a-cell  check {name} was there on 2026-11-21 and is gone" for name in gone]
-    assert vanished(tmp_path, "another", names, say=said.append) == ()
+    assert vanished(None, {here: names}, say=said.append) == ()
+    assert gone_before(last, {here: names}) == ()
+
+
+def test_each_folder_of_checks_is_compared_with_itself(tmp_path: Path) -> None:
+    """A user's own checks, given once, and another clone's checks are missed by nobody else."""
+    first, second, own = (tmp_path / name for name in ("first", "second", "own"))
+    for folder in (first, second, own):
+        folder.mkdir()
+    noted(tmp_path, evidence("a", "mine"), {str(first): ["a"], str(own): ["mine"]})
+    last = noted(tmp_path, evidence("a", "b"), {str(second): ["a", "b"]})
+    assert vanished(last, {str(first): ["a"]}, say=pytest.fail) == ()
+    assert vanished(last, {str(second): ["a", "b"]}, say=pytest.fail) == ()
+    said: list[str] = []
+    assert vanished(last, {str(second): ["b"]}, say=said.append) == ("a",)
+    # Given again, and one of them is not there any more.
+    assert vanished(last, {str(first): ["a"], str(own): []}, say=said.append) == ("mine",)
+    assert len(said) == 2
+
+
+def test_a_check_that_moved_to_another_folder_is_not_gone(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    last = noted(tmp_path, evidence("a"), {str(tmp_path): [], str(own): ["a"]})
+    assert vanished(last, {str(tmp_path): ["a"], str(own): []}, say=pytest.fail) == ()
+
+
+def test_what_is_gone_stays_so_until_the_next_verdicts(tmp_path: Path) -> None:
+    here = str(tmp_path)
+    gone = replace(evidence("a"), vanished=("b",))
+    last = noted(tmp_path, gone, {here: ["a"]})
+    assert vanished(last, {here: ["a"]}, say=pytest.fail) == ()
+    assert gone_before(last, {here: ["a"]}) == ("b",)
+    assert gone_before(last, {here: ["a", "b"]}) == ()
+    assert gone_before(last, {"/elsewhere": ["a"]}) == ()
+    last = noted(tmp_path, evidence("a"), {here: ["a"]})
+    assert gone_before(last, {here: ["a"]}) == ()
+
+
+def test_an_image_that_was_built_elsewhere_is_not_the_last_of_its_cell(tmp_path: Path) -> None:
+    last = noted(tmp_path, evidence("a"), {str(tmp_path): ["a"]})
+    foreign = evidence("a", digest="sha256:2")
+    write_evidence(tmp_path, foreign, say=pytest.fail, sets=None)
+    note_last(tmp_path, foreign, say=pytest.fail, sets=None)
+    assert read_last(tmp_path, "a-cell", say=pytest.fail) == last
+    assert read_evidence(tmp_path, "sha256:2", say=pytest.fail) == (foreign,)
+
+
+def test_what_was_tested_before_with_other_checks_is_noted(tmp_path: Path) -> None:
+    write_evidence(tmp_path, evidence("a"), say=pytest.fail)
+    note_last(tmp_path, evidence("a"), say=pytest.fail, sets={str(tmp_path): ["a"]})
+    last = read_last(tmp_path, "a-cell", say=pytest.fail)
+    assert last is not None
+    assert vanished(last, {str(tmp_path): []}, say=lambda _: None) == ("a",)
+
+
+def test_a_folder_that_is_gone_is_forgotten(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    noted(tmp_path, evidence("a"), {str(clone): ["a"]})
+    clone.rmdir()
+    last = noted(tmp_path, evidence("a"), {str(tmp_path): ["a"]})
+    assert last is not None
+    assert list(last.sets) == [str(tmp_path)]
+
+
+def test_checks_by_the_folder_that_they_come_from(tmp_path: Path) -> None:
+    scripts = {"common/checks/a.py": b"", "own/checks/mine.py": b"", "jax/checks/b.py": b""}
+    images, own = tmp_path / "images", tmp_path / "own"
+    assert check_sets(["mine", "b", "a"], scripts, images, own) == {
+        str(images): ("a", "b"),
+        str(own): ("mine",),
+    }
+    assert check_sets(["b", "a"], scripts, images, None) == {str(images): ("a", "b")}
+
+
+def test_a_note_of_an_earlier_dlimg_tells_which_image_was_tested(tmp_path: Path) -> None:
+    write_evidence(tmp_path, evidence("a"), say=print)
+    old = {"format": 1, "cell": "a-cell", "day": "2026-11-20", "digest": "sha256:1"}
+    path = tmp_path / "last" / "a-cell.json"
+    path.write_text(json.dumps({**old, "checks": ["a", "b"]}))
+    last = read_last(tmp_path, "a-cell", say=pytest.fail)
+    assert last == Last(cell="a-cell", day="2026-11-20", digest="sha256:1", sets={})
+    assert vanished(last, {str(tmp_path): ["a"]}, say=pytest.fail) == ()
+    assert last_evidence(tmp_path, "a-cell", say=pytest.fail) == (evidence("a"),)
+
+
+def damaged(**changes: object) -> str:
+    good = {"format": 2, "cell": "a-cell", "day": "", "digest": "", "sets": {}}
+    return json.dumps({**good, **changes})
 
 
 @pytest.mark.parametrize(
@@ -68,11 +173,17 @@ def test_what_is_gone_is_told_of(
         "{}",
         "[" * 100_000,
         json.dumps({"format": 2, "cell": "a-cell"}),
-        json.dumps({"format": 1, "cell": "x", "day": "", "digest": "", "checks": []}),
-        json.dumps({"format": 1, "cell": "a-cell", "day": "", "digest": "", "checks": 7}),
-        json.dumps({"format": 1, "cell": "a-cell", "day": "", "digest": "", "checks": "ab"}),
-        json.dumps({"format": 1, "cell": "a-cell", "day": "", "digest": "", "checks": [7]}),
-        json.dumps({"format": 1, "cell": "a-cell", "day": 7, "digest": "", "checks": []}),
+        damaged(format=3),
+        damaged(cell="x"),
+        damaged(day=7),
+        damaged(sets=7),
+        damaged(sets=[7]),
+        damaged(sets={"/x": 7}),
+        damaged(sets={"/x": {"day": "", "checks": 7, "gone": []}}),
+        damaged(sets={"/x": {"day": "", "checks": "ab", "gone": []}}),
+        damaged(sets={"/x": {"day": "", "checks": [7], "gone": []}}),
+        damaged(sets={"/x": {"day": "", "checks": [], "gone": "ab"}}),
+        damaged(sets={"/x": {"day": 7, "checks": [], "gone": []}}),
     ],
 )
 def test_a_damaged_note_is_told_of_and_harms_nobody(tmp_path: Path, text: str) -> None:
@@ -80,11 +191,11 @@ def test_a_damaged_note_is_told_of_and_harms_nobody(tmp_path: Path, text: str) -
     path.parent.mkdir()
     path.write_text(text)
     said: list[str] = []
-    assert vanished(tmp_path, "a-cell", ["a"], say=said.append) == ()
+    assert read_last(tmp_path, "a-cell", say=said.append) is None
     assert len(said) == 1
     assert str(path) in said[0]
-    write_evidence(tmp_path, evidence("a"), say=print)
-    assert read_last(tmp_path, "a-cell", say=print)
+    write_evidence(tmp_path, evidence("a"), say=pytest.fail)
+    assert read_last(tmp_path, "a-cell", say=pytest.fail)
 
 
 def test_what_is_known_of_a_cells_last_image(tmp_path: Path) -> None:

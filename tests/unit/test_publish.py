@@ -5,9 +5,9 @@ from dataclasses import replace
 import make
 import pytest
 
-from dlimg.errors import BadInput, DlimgError
+from dlimg.errors import BadInput, DlimgError, NotRun
 from dlimg.model import Built
-from dlimg.proof import Evidence, Status, Verdict
+from dlimg.proof import Check, Evidence, Status, Verdict
 from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require, admit
 from dlimg.publish.derive import content
 from dlimg.publish.names import check_destination, names_at, siblings
@@ -65,7 +65,8 @@ CUDA = "cuda13.2"
 def test_what_is_admitted(
     accelerator: str, found: Evidence, require: Require, standing: str
 ) -> None:
-    assert admit(built(accelerator), found, digest=DIGEST, require=require) == standing
+    found_standing = admit(built(accelerator), found, digest=DIGEST, require=require, checks=())
+    assert found_standing == standing
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_what_is_refused(  # a row says all
     message: str,
 ) -> None:
     with pytest.raises(DlimgError, match=message) as raised:
-        admit(built(accelerator), found, digest=digest, require=require)
+        admit(built(accelerator), found, digest=digest, require=require, checks=())
     assert raised.value.exit_code == code
 
 
@@ -179,4 +180,23 @@ def test_any_other_difference_shows(other: dict[str, dict[str, object]]) -> None
 
 def test_a_verdict_that_is_not_required_does_not_stand_in_the_way() -> None:
     optional = replace(NOT, required=False)
-    assert admit(built(), evidence(PASS, optional), digest=DIGEST, require="gpu") == "tested"
+    found = evidence(PASS, optional)
+    assert admit(built(), found, digest=DIGEST, require="gpu", checks=()) == "tested"
+
+
+CHECK = Check(name=PASS.check, path="x", script="", sha256=PASS.sha256, proves="", required=True)
+
+
+def test_evidence_of_the_checks_of_today_is_enough() -> None:
+    optional = replace(CHECK, name="another", required=False)
+    found = evidence(PASS)
+    checks = (CHECK, optional)
+    assert admit(built(), found, digest=DIGEST, require="gpu", checks=checks) == "tested"
+
+
+@pytest.mark.parametrize(
+    "check", [replace(CHECK, name="another"), replace(CHECK, sha256="2")], ids=["new", "changed"]
+)
+def test_evidence_of_other_checks_than_those_of_today_is_not(check: Check) -> None:
+    with pytest.raises(NotRun, match=f"no verdict of {check.name}, as they are now"):
+        admit(built(), evidence(PASS), digest=DIGEST, require="gpu", checks=(CHECK, check))

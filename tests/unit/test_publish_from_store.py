@@ -2,29 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import make
 import pytest
+from publishing import an_image, published
 from small_registry import Answer, Small, running, sha256
 
-from dlimg.draw.config import Config
 from dlimg.errors import DlimgError, Negative, NetworkFailure, NoEngine
-from dlimg.layers.assemble import Assembled, assemble
-from dlimg.layers.index import Layer
-from dlimg.layers.kept import keep
 from dlimg.layers.store import Store
-from dlimg.model import Built
-from dlimg.proof import Evidence, Status, Verdict
 from dlimg.publish import send
-from dlimg.publish.attach import LOCK_TYPE, evidence_beside
+from dlimg.publish.attach import LOCK_TYPE
 from dlimg.publish.names import UNTESTED_SUFFIX
-from dlimg.publish.promote import Wanted, publish
-from dlimg.publish.published import Published
 from dlimg.publish.send import Delivered, send_image
-from dlimg.publish.source import Stock
 from dlimg.registry import uploads
 from dlimg.registry.referrers import referrers
 from dlimg.registry.session import Repository, opened
@@ -58,22 +50,6 @@ def home(tmp_path: Path) -> dict[str, str]:
 def team(small: Small, home: dict[str, str]) -> Iterator[Repository]:
     with opened(small.host, home) as registry:
         yield Repository(registry=registry, name="team/jax")
-
-
-def layer(store: Store, content: bytes) -> Layer:
-    digest = sha256(content)
-    one = Layer(digest=digest, size=len(content), diff_id=digest, unpacked=len(content))
-    store.blobs.mkdir(parents=True, exist_ok=True)
-    store.blob(one).write_bytes(content)
-    return one
-
-
-def an_image(store: Store, *contents: bytes, family: str = "jax", **axes: str) -> Assembled:
-    planned = make.planned(make.image(make.cell(family, **axes)))
-    config = Config(entrypoint=("/usr/local/bin/dlimg-entrypoint",))
-    found = assemble(planned, [(layer(store, one), "words") for one in contents], config)
-    keep(store, found)
-    return found
 
 
 def test_a_second_flavour_sends_only_what_is_new(
@@ -122,7 +98,7 @@ def test_what_goes_on_is_told(
     small: Small, store: Store, team: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(send, "TOLD_EVERY", 0.05)
-    small.odd["PUT /v2/team/jax/blobs/uploads/1"] = [Answer(seconds=0.3, status=201)]
+    small.upload_seconds = 0.3
     said: list[str] = []
     image = an_image(store, *SHARED)
     send_image(team, "1", image, store, say=said.append)
@@ -177,39 +153,6 @@ def test_one_failure_ends_what_else_is_on_its_way(
     assert len(small.paths("PUT")) < 41
 
 
-def published(
-    small: Small,
-    store: Store,
-    home: dict[str, str],
-    image: Assembled,
-    *,
-    accelerator: str = "cpu",
-    said: Callable[[str], None] = print,
-) -> Published:
-    """Published with evidence of a plain check, which names the digest."""
-    planned = make.planned(
-        make.image(make.cell("jax", accelerator=accelerator), aliases=("latest",)), key="1" * 64
-    )
-    built = Built(planned=planned, digest=image.digest, size=1, seconds=1.0, cached=False)
-    evidence = Evidence(
-        digest=image.digest,
-        cell=planned.image.cell.id,
-        device="none",
-        day="2026-11-21",
-        dlimg="0.1",
-        engine="28",
-        verdicts=(Verdict(check="a", sha256="1", status=Status.PASSED, reason="", seconds=1.0),),
-    )
-    wanted = Wanted(
-        to=f"{small.host}/team",
-        require="no-gpu",
-        attach=evidence_beside(Path(home["HOME"]) / "evidence", home, say=said),
-        environment=home,
-    )
-    stock = Stock(store=store, engine=None, siblings=("team/jax", "team/pytorch"), say=said)
-    return publish(built, evidence, stock, wanted=wanted, say=said)
-
-
 def test_what_was_tested_is_what_every_name_leads_to(
     small: Small, store: Store, home: dict[str, str], team: Repository
 ) -> None:
@@ -225,9 +168,9 @@ def test_what_was_tested_is_what_every_name_leads_to(
     assert [puts.index(name) for name in names] == sorted(puts.index(name) for name in names)
     assert puts[0] == names[0]
     assert all(digest.startswith("sha256:") for digest in puts[1:3])  # the evidence, before names
-    before = len(small.paths("PUT"))
+    small.asked.clear()
     assert published(small, store, home, image) == found
-    assert len(small.paths("PUT")) == before + 2  # the artifacts, under their own digests
+    assert small.writes == []
 
 
 def test_an_image_that_saw_no_gpu_says_so_itself(
@@ -293,8 +236,10 @@ def test_a_manifest_that_somebody_changes_on_the_way_is_refused(
     tag = f"{make.image().tag}-111111111111"
     other = json.dumps({"config": {"digest": sha256(b"x"), "size": 1}}).encode()
     lie = {"Docker-Content-Digest": f"sha256:{hashlib.sha256(other).hexdigest()}"}
-    small.odd[f"HEAD /v2/team/jax/manifests/{tag}"] = [Answer(status=404)]
-    small.odd[f"GET /v2/team/jax/manifests/{tag}"] = [Answer(body=other, headers=lie)]
+    small.odd[f"GET /v2/team/jax/manifests/{tag}"] = [
+        Answer(status=404),
+        Answer(body=other, headers=lie),
+    ]
     with pytest.raises(DlimgError, match="at the registry after the push"):
         published(small, store, home, image)
     assert ("team/jax", "latest") not in small.manifests
