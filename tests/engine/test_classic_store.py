@@ -25,7 +25,7 @@ from dlimg.model import Base, BaseSource
 
 pytestmark = pytest.mark.engine
 
-REPOSITORY = "dlimg-test/classic"
+REPOSITORY = f"dlimg-test/classic-{small.TOKEN}"
 # All that overlayfs and the classic store keep in other ways than containerd: a file that is gone,
 # one that was touched and is as before, a folder anew in the place of one, and new ones.
 SYSTEM = """\

@@ -28,7 +28,7 @@ from dlimg.model import Built
 
 pytestmark = pytest.mark.engine
 
-REPOSITORY = "dlimg-test/intake"
+REPOSITORY = f"dlimg-test/intake-{small.TOKEN}"
 
 
 def sha256(content: bytes) -> str:
@@ -205,7 +205,7 @@ def test_byte_code_of_every_file_that_can_be_compiled(engine: Engine, jax_image:
 @pytest.fixture(scope="module")
 def broken(engine: Engine, jax_image: Built) -> Iterator[str]:
     """An image whose Python says no, or for one file nothing at all."""
-    name = "dlimg-test/bytecode:broken"
+    name = f"dlimg-test/bytecode-{small.TOKEN}:broken"
     said = "[ ! -e /dlimg-bytecode/in/0/hang.py ] || sleep 600; echo no such thing; exit 3"
     text = f"""USER 0
 RUN rm /usr/local/lib/dlimg/python \\
