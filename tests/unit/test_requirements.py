@@ -3,9 +3,11 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import relock
+import yaml
 
 ROOT = Path(__file__).parents[2]
 WANTED = relock.sets(tomllib.loads((ROOT / "pyproject.toml").read_text()))
@@ -91,3 +93,41 @@ def test_every_session_and_workflow_installs_from_a_lock() -> None:
         for line in path.read_text().splitlines():
             if "pip install" in line and "RUN pip install" not in line:
                 assert "-r requirements/" in line or "--no-deps" in line, f"{path.name}: {line}"
+
+
+def test_every_session_that_is_spoken_of_is_there() -> None:
+    noxfile = (ROOT / "noxfile.py").read_text()
+    sessions = set(re.findall(r"@nox\.session\ndef (\w+)\(", noxfile))
+    paths = [ROOT / "README.md", ROOT / ".ci/run", *(ROOT / "docs").glob("*.md")]
+    for path in (*paths, *(ROOT / ".github/workflows").glob("*.yml")):
+        for names in re.findall(r"nox -s ((?:[a-z]\w* ?)+)", path.read_text()):
+            # The names end where a sentence goes on.
+            assert names.split()[0] in sessions, f"{path.name}: {names}"
+    assert sessions >= {"build", "tests", "tests_newest", "lint", "relock"}
+
+
+def workflow(name: str) -> Any:
+    """The workflow's tree; all scalars in it are text."""
+    text = (ROOT / ".github/workflows" / f"{name}.yml").read_text()
+    return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  # makes nothing but text
+
+
+def commands(job: Any) -> list[str]:
+    return [step["run"] for step in job["steps"] if "run" in step]
+
+
+def test_a_schedule_relocks_and_tests_what_came_of_it() -> None:
+    found = workflow("relock")
+    assert found["on"]["schedule"]
+    said = commands(found["jobs"]["relock"])
+    assert said.index("nox -s relock") < said.index("nox -s lint tests")
+    assert any("gh pr create" in command for command in said)
+
+
+def test_the_newest_dependencies_are_tried_and_may_fail() -> None:
+    jobs = workflow("ci")["jobs"]
+    assert "nox -s tests_newest" in commands(jobs["newest"])
+    assert jobs["newest"]["continue-on-error"] == "true"
+    assert "may fail" in jobs["newest"]["name"]
+    assert "nox -s tests" in commands(jobs["tests"])
+    assert "continue-on-error" not in jobs["tests"]
