@@ -1,6 +1,7 @@
 """A build that is stopped, shared, or finds its layers damaged; all by the command itself."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import time
@@ -10,12 +11,13 @@ from pathlib import Path
 import pytest
 import real
 from small_registry import Small, running
+from test_layers_intake import an_image, sha256
 from tiny import BUILD, REGISTRY, SIZE, Tiny, digest_of, tiny
 
 from dlimg.engine.client import Engine
 from dlimg.layers.compiling import LABEL
 from dlimg.layers.intake import forget_passing
-from dlimg.layers.serve import NAME
+from dlimg.layers.serve import NAME, serving
 from dlimg.layers.store import Store
 from dlimg.layers.upkeep import contents
 from dlimg.model import Built
@@ -110,6 +112,19 @@ def await_step(is_there: Callable[[], object], process: Process) -> None:
         time.sleep(0.003)
 
 
+@pytest.fixture
+def neighbour(engine: Engine) -> Iterator[str]:
+    """The digest of an image that another dlimg has on its way; it must lose nothing."""
+    manifest, blobs = an_image(os.urandom(20))
+    with serving(manifest, blobs) as served:
+        reference = served.reference(sha256(manifest))
+        engine.sdk.api.pull(*reference.split("@"), auth_config={})
+        yield sha256(manifest)
+        assert passing(engine, sha256(manifest)) == {reference}
+        engine.sdk.images.remove(reference)
+
+
+@pytest.mark.usefixtures("neighbour")
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_in_each_step_in_turn(
     engine: Engine, project: Tiny, undisturbed: str, first: signal.Signals

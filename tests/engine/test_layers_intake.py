@@ -19,6 +19,7 @@ import pytest
 import small
 
 from dlimg.engine.client import Engine
+from dlimg.engine.owner import OWNER_LABEL
 from dlimg.errors import Negative, NoEngine
 from dlimg.layers.compiling import LABEL, compile_in, end_compiling
 from dlimg.layers.entry import Entry, arranged
@@ -232,6 +233,19 @@ def test_a_compiler_that_is_killed(engine: Engine, broken: str) -> None:
         with pytest.raises(Negative, match="byte code could not be compiled"):
             ended.result(timeout=60)
     assert f"bytecode-{os.getpid()}" not in labels(engine)
+
+
+def test_a_compiler_of_another_process_of_this_number_is_left_alone(
+    engine: Engine, jax_image: Built
+) -> None:
+    """As in another container that drives this engine, too."""
+    elsewhere = {LABEL: f"bytecode-{os.getpid()}", OWNER_LABEL: f"elsewhere:1:{os.getpid()}:2"}
+    theirs = engine.sdk.containers.create(jax_image.digest, ["true"], labels=elsewhere)
+    try:
+        end_compiling(engine)
+        theirs.reload()
+    finally:
+        theirs.remove(force=True, v=True)
 
 
 def labels(engine: Engine) -> list[str]:
