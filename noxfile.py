@@ -15,19 +15,23 @@ ROOT = Path(__file__).parent
 # One more than there are cores, because engine tests wait now and then. `-n 0` ends that.
 SHARED = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", "--no-loadscope-reorder")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCKS = ROOT / "requirements"
 
 
-def prepare(session: nox.Session, *groups: str) -> None:
-    """Install dlimg and the dependency groups, unless just these are installed already."""
+def prepare(session: nox.Session, *sets: str) -> None:
+    """Install what these sets lock, and dlimg, unless just that is installed already."""
     # Byte code that is not kept is compiled anew by every process that a session starts.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
-    wanted = [one for group in groups for one in PROJECT["dependency-groups"][group]]
-    text = (ROOT / "pyproject.toml").read_text() + "\n".join(wanted) + str(session.python)
+    locks = [LOCKS / f"{name}.txt" for name in ("build", "runtime", *sets)]
+    texts = [path.read_text() for path in (ROOT / "pyproject.toml", *locks)]
+    mark = hashlib.sha256("\0".join((*texts, str(session.python))).encode()).hexdigest()
     stamp = Path(session.virtualenv.location) / "dlimg.stamp"
-    mark = hashlib.sha256(text.encode()).hexdigest()
     if stamp.exists() and stamp.read_text() == mark:
         return
-    session.install("--quiet", "-e", ".", *wanted)
+    stamp.unlink(missing_ok=True)
+    files = [word for path in locks for word in ("-r", str(path))]
+    session.install("--quiet", "--require-hashes", "--only-binary", ":all:", *files)
+    session.install("--quiet", "--no-deps", "--no-build-isolation", "-e", ".")
     stamp.write_text(mark)
 
 
@@ -46,6 +50,16 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_newest(session: nox.Session) -> None:
+    """All tests with the newest dependencies that pyproject.toml allows, locked or not."""
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    newest = ("--upgrade", "--upgrade-strategy", "eager")
+    session.install("--quiet", *newest, "-e", ".", *PROJECT["dependency-groups"]["tests"])
+    session.run("python", "-m", "pip", "list")
+    session.run("pytest", *SHARED, *session.posargs)
+
+
+@nox.session
 def unit(session: nox.Session) -> None:
     """Only the tests that need no engine: seconds."""
     prepare(session, "tests")
@@ -60,6 +74,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("mypy")
     session.run("lint-imports")
+    session.run("python", "requirements/relock.py", "--check")
     session.run("dlimg", "lock", "--check")
     session.run("dlimg", "render", "--check")
     form = "github" if os.environ.get("GITHUB_ACTIONS") else "text"
@@ -71,6 +86,13 @@ def lock(session: nox.Session) -> None:
     """Resolve what is not locked, or no longer current."""
     prepare(session)
     session.run("dlimg", "lock", *session.posargs)
+
+
+@nox.session
+def relock(session: nox.Session) -> None:
+    """Lock dlimg's own dependencies anew: `nox -s relock -- [--no-upgrade]`."""
+    prepare(session)
+    session.run("python", "requirements/relock.py", *session.posargs)
 
 
 @nox.session

@@ -1,7 +1,7 @@
 """Disk space: what a build will need, whether it is there, and giving back what dlimg took."""
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from dlimg.draw.bake import KEY_LABEL
 from dlimg.engine.bases import IDENTITY_LABEL, OS_LABEL, REPOSITORY
 from dlimg.engine.client import Engine, answering, free_bytes
 from dlimg.engine.made import is_made
+from dlimg.engine.owner import OWNER_LABEL, state_of
 from dlimg.errors import Negative
 from dlimg.model import Planned, Wheel
 
@@ -32,7 +33,7 @@ _OWN: Final = "dlimg"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """An image that was left where it is, and why."""
+    """An image or a container that was left where it is, and why."""
 
     name: str
     reason: str
@@ -104,15 +105,14 @@ def prune(engine: Engine) -> Pruned:
 
     Labels are inherited by whatever is built on an image, so only an image that is known to
     have been made here goes, and of its names only those that dlimg gave. One that a container
-    uses stays.
+    uses stays, and so does the container of a dlimg that is still at work.
     """
     before = _used(engine)
-    containers = tuple(_remove_containers(engine))
+    containers, in_use = _remove_containers(engine)
     removed, kept = _remove_images(engine)
     _remove_cache(engine)
-    return Pruned(
-        containers=containers, images=removed, kept=kept, size=max(0, before - _used(engine))
-    )
+    freed = max(0, before - _used(engine))
+    return Pruned(containers=containers, images=removed, kept=(*in_use, *kept), size=freed)
 
 
 def own_names(tags: Sequence[str], labels: Mapping[str, str]) -> list[str]:
@@ -135,14 +135,33 @@ def _unpacked(wheel: Wheel) -> float:
     return wheel.size * ratio
 
 
-def _remove_containers(engine: Engine) -> Iterator[str]:
+def _remove_containers(engine: Engine) -> tuple[tuple[str, ...], tuple[Kept, ...]]:
+    removed: list[str] = []
+    kept: list[Kept] = []
     # Not as objects: each of them would be asked for, and may be gone by then. So for images.
     api: Any = engine.sdk.api
     for row in api.containers(all=True, filters={"label": "io.dlimg.check"}):
-        name = (row["Names"] or (row["Id"][:12],))[0]  # one that is going has none any more
+        # One that is going has no name any more.
+        name = str((row["Names"] or (row["Id"][:12],))[0]).removeprefix("/")
+        reason = _in_use(name, row)
+        if reason:
+            kept.append(Kept(name=name, reason=reason))
+            continue
         with contextlib.suppress(docker.errors.NotFound):
-            api.remove_container(row["Id"], force=True)
-            yield str(name).removeprefix("/")
+            api.remove_container(row["Id"], force=True, v=True)
+            removed.append(name)
+    return tuple(removed), tuple(kept)
+
+
+def _in_use(name: str, row: Mapping[str, Any]) -> str:
+    """Why this container may still be needed, or nothing."""
+    match state_of((row.get("Labels") or {}).get(OWNER_LABEL, "")):
+        case "alive":
+            return "a dlimg that runs now is using it"
+        case "out of sight" if row.get("State") == "running":
+            return f"a dlimg elsewhere may be using it; `docker rm --force {name}` removes it"
+        case _:
+            return ""
 
 
 def _remove_images(engine: Engine) -> tuple[tuple[str, ...], tuple[Kept, ...]]:

@@ -7,6 +7,7 @@ import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from secrets import token_hex
 
 import docker
 from docker.models.containers import Container
@@ -33,7 +34,8 @@ def build_for_packages(
     """
     environment = tools.engine.environment
     record = record_of(planned, environment)
-    name = f"dlimg-packages:{packages_source(planned)[:12]}"
+    # Another dlimg, with another state folder, may read the same packages in the same engine.
+    name = f"dlimg-packages:{packages_source(planned)[:12]}-{token_hex(4)}"
     with (
         alone(record.with_suffix(".turn"), doing="building the same image", say=tools.say),
         tempfile.TemporaryDirectory(prefix="dlimg-packages-") as folder,

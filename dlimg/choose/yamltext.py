@@ -16,6 +16,9 @@ from dlimg.errors import BadInput, Problem
 LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 # A matrix needs 6; recursion must end long before the interpreter's own limit.
 DEPTH: Final = 50
+_TOO_DEEP: Final = f"nested deeper than {DEPTH} levels"
+# libyaml has a limit of its own since 0.2.6 (PyYAML 6.0.4), and may refuse before its first event.
+_REFUSED_AS_DEEP: Final = "nesting depth"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +78,11 @@ def _first_line(error: Exception) -> str:
 def _syntax_error(error: yaml.MarkedYAMLError, text: str, source: str) -> BadInput:
     mark = error.problem_mark or error.context_mark
     where = f"{source}:{mark.line + 1}" if mark else source
+    problem = (error.problem or "cannot be read").strip()
+    if _REFUSED_AS_DEEP in problem:
+        return BadInput(_TOO_DEEP, where=where)
     if mark and _is_indented_with_tabs(text, mark.line):
         return BadInput("a tab is used for indentation", where=where, hint="indent with spaces")
-    problem = (error.problem or "cannot be read").strip()
     hint = f"while {error.context.removeprefix('while ')}" if error.context else ""
     return BadInput(f"not valid YAML: {problem}", where=where, hint=hint)
 
@@ -126,7 +131,7 @@ class _Reader:
         else:
             self.depth += 1
             if self.depth > DEPTH:
-                raise self._stop(event, f"nested deeper than {DEPTH} levels")
+                raise self._stop(event, _TOO_DEEP)
             is_table = isinstance(event, yaml.MappingStartEvent)
             node = self._table(line) if is_table else self._items(line)
             self.depth -= 1

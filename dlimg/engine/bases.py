@@ -85,13 +85,16 @@ def registry_digest(engine: Engine, image: str, pinned: str = "") -> str:
 
 def _bootstrapped(engine: Engine, os_: OperatingSystem, say: Callable[[str], None]) -> Base:
     """The base made before in the same way, or a new one."""
+    there = _known(engine, os_)
+    if there:
+        return bootstrapped(os_, there)
     tools = tools_folder(engine.environment)
     lock = tools.with_name(f"base-{os_.name}.lock")
     with (
         turns.alone(lock, doing=f"bootstrapping {os_.name}", say=say),
         tempfile.TemporaryDirectory() as folder,
     ):
-        identity = _known(engine, os_)
+        identity = _known(engine, os_)  # another dlimg may have made it meanwhile
         if not identity:
             client.accept_buildx(engine.docker, engine.environment)  # before minutes, not after
             tar = Path(folder, "base.tar")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from dlimg.engine import packages, process
+from dlimg.engine import packages, process, turns
 from dlimg.engine.sources import ALL_POCKETS, Release, source_list
 from dlimg.errors import NoEngine
 from dlimg.model import OperatingSystem
@@ -145,12 +145,15 @@ def _mmdebstrap(tools: Path, machine: packages.Machine, say: Callable[[str], Non
     """Where mmdebstrap is: the machine's own root, or the folder that it was fetched into."""
     if Path("/", _PROGRAM).exists() and Path("/", _HOOKS).exists():
         return Path("/")
-    if not (tools / _PROGRAM).exists():
-        say("fetching mmdebstrap from the distribution's packages")
-        with tempfile.TemporaryDirectory() as state:
-            apt = packages.open_suite(machine, machine.release.suite, Path(state))
-            names = dict.fromkeys(("mmdebstrap", *packages.missing_with(apt, ["mmdebstrap"])))
-            packages.unpacked(tools, lambda fresh: packages.fetch(apt, tuple(names), fresh))
+    # Two distributions may be bootstrapped at once, with the same tools.
+    lock = tools.with_name(f"{tools.name}.lock")
+    with turns.alone(lock, doing="fetching mmdebstrap", say=say):
+        if not (tools / _PROGRAM).exists():
+            say("fetching mmdebstrap from the distribution's packages")
+            with tempfile.TemporaryDirectory() as state:
+                apt = packages.open_suite(machine, machine.release.suite, Path(state))
+                names = dict.fromkeys(("mmdebstrap", *packages.missing_with(apt, ["mmdebstrap"])))
+                packages.unpacked(tools, lambda fresh: packages.fetch(apt, tuple(names), fresh))
     return tools
 
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from docker.types import DeviceRequest
 
+from dlimg.choose.yamltext import Items, Table, Text, parse_yaml
 from dlimg.engine.client import Engine, answering, numbers
 from dlimg.errors import BadInput
 
@@ -76,10 +76,22 @@ def named_devices(folder: Path) -> tuple[str, ...]:
 def _names(file: Path) -> tuple[str, ...]:
     try:
         text = file.read_text(encoding="utf-8")
-        found = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+        if file.suffix == ".yaml":
+            return _names_in_yaml(text, file.name)
+        found = json.loads(text)
         return tuple(f"{found['kind']}={device['name']}" for device in found["devices"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, BadInput):
         return ()
+
+
+def _names_in_yaml(text: str, source: str) -> tuple[str, ...]:
+    match parse_yaml(text, source)[0]:
+        case Table(entries={"kind": Text(value=kind), "devices": Items(nodes=listed)}):
+            tables = (device.entries for device in listed if isinstance(device, Table))
+            names = (entries.get("name") for entries in tables)
+            return tuple(f"{kind}={name.value}" for name in names if isinstance(name, Text))
+        case _:
+            return ()
 
 
 def _is_local(engine: Engine) -> bool:

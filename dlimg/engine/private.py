@@ -29,6 +29,7 @@ from dlimg.errors import NoEngine
 
 START_SECONDS: Final = 90.0
 STOP_SECONDS: Final = 40.0
+NETWORK_LOCK: Final = Path("/run/dlimg-network.lock")
 STOP: Final = "`dlimg engine down` stops it"
 _LOG_LINES: Final = 15
 
@@ -68,11 +69,11 @@ def up(
             started = time.monotonic()
             if not home.root.is_dir():
                 install(home, say)
-            _start(home, cdi)
+            _start(home, cdi, say)
             say(f"started a container engine of dlimg's own in {time.monotonic() - started:.0f} s")
         else:
             _wait_for_answer(home, running(home), 0)
-            _network(home)
+            _network(home, say)
     say(f"dlimg's container engine stays up; {STOP}")
     return connect(home, environment)
 
@@ -155,11 +156,11 @@ def commands(home: Home) -> Callable[[Sequence[str]], process.Outcome]:
     return lambda argv: process.run(argv, env=environment, timeout=60)
 
 
-def _start(home: Home, cdi: Sequence[Path]) -> None:
+def _start(home: Home, cdi: Sequence[Path], say: Callable[[str], None]) -> None:
     _tidy(home)
     for folder in (home.data, home.exec_root):
         folder.mkdir(parents=True, exist_ok=True)
-    chosen = _network(home)
+    chosen = _network(home, say)
     nvidia = shutil.which("nvidia-container-runtime")
     settings = daemon_settings(str(chosen.pool), cdi=cdi, nvidia=nvidia)
     home.daemon_config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
@@ -196,14 +197,16 @@ def _wait_for_answer(home: Home, pid: int, logged: int) -> None:
         time.sleep(0.1)
 
 
-def _network(home: Home) -> network.Network:
+def _network(home: Home, say: Callable[[str], None]) -> network.Network:
     """The engine's bridge and rules, made where they are missing."""
     command = commands(home)
-    before = network.remembered(home.network)
-    taken = network.taken_networks(command, home.bridge)
-    chosen = network.choose(home.bridge, taken, str(before.addresses) if before else "")
-    network.remember(chosen, home.network)
-    network.raise_up(chosen, command)
+    # Engines of two homes that start at once would both find the same addresses free.
+    with turns.alone(NETWORK_LOCK, doing="choosing its container engine's network", say=say):
+        before = network.remembered(home.network)
+        taken = network.taken_networks(command, home.bridge)
+        chosen = network.choose(home.bridge, taken, str(before.addresses) if before else "")
+        network.remember(chosen, home.network)
+        network.raise_up(chosen, command)
     return chosen
 
 

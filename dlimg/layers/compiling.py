@@ -15,6 +15,7 @@ import docker
 from docker.models.containers import Container
 
 from dlimg.engine.client import Engine
+from dlimg.engine.owner import OWNER_LABEL, owner
 from dlimg.errors import Negative
 from dlimg.layers.entry import Entry, folder
 from dlimg.layers.scheme import ENVIRONMENT, LIBRARY
@@ -125,7 +126,7 @@ def compile_in(
             words,
             entrypoint=[program],
             environment=VARIABLES,
-            labels={LABEL: _label()},
+            labels={LABEL: _label(), OWNER_LABEL: owner()},
             network_mode="none",
             user="0:0",
             working_dir="/",
@@ -140,7 +141,9 @@ def compile_in(
 def end_compiling(engine: Engine) -> None:
     """Ends the compilers that other threads of this process have started."""
     api = engine.sdk.api
-    for container in api.containers(all=True, filters={"label": f"{LABEL}={_label()}"}):
+    # Another dlimg may have the same number in a process namespace of its own.
+    labels = [f"{LABEL}={_label()}", f"{OWNER_LABEL}={owner()}"]
+    for container in api.containers(all=True, filters={"label": labels}):
         with contextlib.suppress(docker.errors.APIError):
             api.remove_container(container["Id"], force=True, v=True)
 

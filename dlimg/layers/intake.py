@@ -4,6 +4,7 @@ A finished image comes in as a manifest with blobs; what the engine calls it goe
 """
 
 import contextlib
+import errno
 import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ _UNREADABLE: Final = re.compile(
     r"zstd|gzip|compress|media ?type|magic number|unexpected EOF|tar header|diff ?id|extract",
     re.IGNORECASE,
 )
+_KNOCK_SECONDS: Final = 2.0
 HINT: Final = "use `--builder buildkit`, or an engine of this machine's own"
 
 
@@ -93,7 +95,9 @@ def forget_passing(engine: Engine) -> None:
 def _is_served(port: int) -> bool:
     """Whether the dlimg that served it is still there."""
     with socket.socket() as knock:
-        return knock.connect_ex(("127.0.0.1", port)) == 0
+        knock.settimeout(_KNOCK_SECONDS)
+        # One that is too busy to answer is still there: only a refusal says that it is not.
+        return knock.connect_ex(("127.0.0.1", port)) != errno.ECONNREFUSED
 
 
 def _pull(engine: Engine, served: Served, manifest: bytes, digest: str) -> None:

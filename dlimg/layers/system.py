@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 from typing import IO, Any, Final
 
 import docker
@@ -81,7 +82,8 @@ def _built(planned: Planned, store: Store, tools: Tools) -> System:
 
 def _bake_and_save(planned: Planned, tools: Tools, layout: Path) -> None:
     """The same where the engine has no exporter for it: by way of an image with a passing name."""
-    name = f"dlimg-system:{system_source(planned)[:12]}"
+    # Another dlimg, with another store, may be at the same system in the same engine.
+    name = f"dlimg-system:{system_source(planned)[:12]}-{token_hex(4)}"
     with passing_image(planned, SYSTEM_STAGE, tools, layout.parent, name=name):
         saved(tools.engine, name, layout)
 

@@ -11,6 +11,7 @@ import docker
 import dlimg
 from dlimg.engine.client import Engine, answering
 from dlimg.engine.gpu import device_request
+from dlimg.engine.owner import OWNER_LABEL, owner
 from dlimg.engine.revision import NO_REVISION, Revision
 from dlimg.errors import BadInput, DlimgError, Negative
 from dlimg.model import Built, Planned
@@ -230,7 +231,7 @@ def _recipe(job: _Job, kind: Kind, members: Sequence[Check]) -> Recipe:
     told_of_gpu = {"DLIMG_GPU": "expected" if device else "none"}
     common: dict[str, Any] = {
         "environment": {**job.facts.environment, **told_of_gpu},
-        "labels": {LABEL: job.built.digest},
+        "labels": {LABEL: job.built.digest, OWNER_LABEL: owner()},
         "pids_limit": settings.processes,
         "shm_size": settings.shared_memory,
         "device_requests": [device_request(device)] if device else None,

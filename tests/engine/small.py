@@ -18,6 +18,9 @@ from dlimg.engine.client import Engine
 from dlimg.engine.process import check
 from dlimg.model import Base, BuildFailure, Built, Planned
 
+# What is in the names of one process's images, as others may run the same tests on this engine.
+TOKEN = secrets.token_hex(4)
+
 # Bash stands in for Python, so that a check of these tests is a shell script. It is started as
 # `python -c TEXT WORD SCRIPT` and says its last word where it ends with 0, without a new process.
 WITH_PYTHON = """\
@@ -133,6 +136,6 @@ def running(words: str) -> list[str]:
     found: list[str] = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            line = path.read_bytes().replace(b"\\0", b" ").decode(errors="replace")
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
             found += [line] if words in line else []
     return found

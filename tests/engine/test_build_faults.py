@@ -1,8 +1,8 @@
 """A build that is stopped, shared, or finds its layers damaged; all by the command itself."""
 
 import contextlib
+import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import real
 from small_registry import Small, running
+from test_layers_intake import an_image, sha256
 from tiny import BUILD, REGISTRY, SIZE, Tiny, digest_of, tiny
 
 from dlimg.engine.client import Engine
 from dlimg.layers.compiling import LABEL
 from dlimg.layers.intake import forget_passing
-from dlimg.layers.serve import NAME
+from dlimg.layers.serve import NAME, serving
 from dlimg.layers.store import Store
 from dlimg.layers.upkeep import contents
 from dlimg.model import Built
@@ -62,16 +63,14 @@ def named(engine: Engine) -> list[str]:
     return [name for image in images for name in image["RepoTags"] or ()]
 
 
-def passing(engine: Engine) -> set[str]:
-    """The names of images that are on their way, from a dlimg that has ended."""
+def passing(engine: Engine, digest: str) -> set[str]:
+    """The names that this image has on its way; images of others do not count."""
     images = engine.sdk.api.images(all=True)
-    names = {name for one in images for name in one["RepoDigests"] or () if NAME in name}
-    return {name for name in names if not is_served(name.partition("/")[0])}
-
-
-def is_served(address: str) -> bool:
-    with socket.socket() as knock:
-        return knock.connect_ex((address.partition(":")[0], int(address.partition(":")[2]))) == 0
+    rows = [row for row in images if digest in str((row["Id"], row["RepoDigests"]))]
+    names = [
+        name for row in rows for kind in ("RepoDigests", "RepoTags") for name in row[kind] or ()
+    ]
+    return {name for name in names if NAME in name}
 
 
 def compiling(engine: Engine, process: Process) -> list[str]:
@@ -106,13 +105,26 @@ def taking(store: Store, process: Process) -> bool:
 
 
 def await_step(is_there: Callable[[], object], process: Process) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not is_there():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.003)
 
 
+@pytest.fixture
+def neighbour(engine: Engine) -> Iterator[str]:
+    """The digest of an image that another dlimg has on its way; it must lose nothing."""
+    manifest, blobs = an_image(os.urandom(20))
+    with serving(manifest, blobs) as served:
+        reference = served.reference(sha256(manifest))
+        engine.sdk.api.pull(*reference.split("@"), auth_config={})
+        yield sha256(manifest)
+        assert passing(engine, sha256(manifest)) == {reference}
+        engine.sdk.images.remove(reference)
+
+
+@pytest.mark.usefixtures("neighbour")
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_in_each_step_in_turn(
     engine: Engine, project: Tiny, undisturbed: str, first: signal.Signals
@@ -122,7 +134,6 @@ def test_stopped_in_each_step_in_turn(
     store = project.ready(cache)
     whole = len(contents(store))
     numbers = [signal.SIGINT, signal.SIGKILL] * 3
-    before = passing(engine)
     for step, number in zip(STEPS, numbers[numbers.index(first) :], strict=False):
         halves = half_made(store)  # which a kill has left, and nobody sees
         process = stopped(engine, project, cache, step, number)
@@ -136,12 +147,13 @@ def test_stopped_in_each_step_in_turn(
         if number == signal.SIGINT:
             assert not left
             assert half_made(store) <= halves
-            assert passing(engine) <= before
+            assert not passing(engine, undisturbed)
         for one in left:
             engine.sdk.api.remove_container(one, force=True, v=True)
         forget_passing(engine)
+        assert not passing(engine, undisturbed)
     assert project.built(cache) == undisturbed
-    assert passing(engine) <= before
+    assert not passing(engine, undisturbed)
 
 
 def stopped(
@@ -162,7 +174,7 @@ def stopped(
         await_step(steps[step], process)
         process.send_signal(number)
         try:
-            _, said = process.communicate(timeout=30)
+            _, said = process.communicate(timeout=90)
         finally:
             process.kill()
             project.index.opened.set()
@@ -184,7 +196,7 @@ def test_two_at_once(engine: Engine, project: Tiny, undisturbed: str) -> None:
         said = project.said("shared", "layers", "prune", "--all", code=1)
         assert "another dlimg is at work" in said
         project.index.opened.set()
-        outs = [process.communicate(timeout=120) for process in (one, other)]
+        outs = [process.communicate(timeout=300) for process in (one, other)]
     for process, (out, said) in zip((one, other), outs, strict=True):
         assert digest_of(process.returncode, out, said) == undisturbed
     assert len(named(engine)) == 2
@@ -203,7 +215,7 @@ def test_a_damaged_layer_is_named_and_made_again(
     raw[len(raw) // 2] ^= 1
     blob.write_bytes(raw)
     with project.start("damaged", *BUILD) as process:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=300)
     # An engine that still has the files of this layer asks for none; else it refuses this one.
     if process.returncode:
         assert "damaged in the store: wheel jax 0.12.0.1" in said

@@ -40,7 +40,7 @@ from dlimg.registry.uploads import send_bytes
 
 pytestmark = pytest.mark.engine
 
-REPOSITORY = "dlimg-test/classic"
+REPOSITORY = f"dlimg-test/classic-{small.TOKEN}"
 # All that overlayfs and the classic store keep in other ways than containerd: a file that is gone,
 # one that was touched and is as before, a folder anew in the place of one, and new ones.
 SYSTEM = """\

@@ -26,7 +26,7 @@ from dlimg.layers.store import Store
 
 pytestmark = pytest.mark.engine
 
-NAME = "dlimg-test/little"
+NAME = f"dlimg-test/little-{small.TOKEN}"
 TAG = "a-tag"
 BIG = f"/opt/env/lib/python/site-packages/{little.BIG}"
 # In a container there is neither a cgroup of its own for podman nor an init that logs.

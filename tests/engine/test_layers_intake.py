@@ -19,6 +19,7 @@ import pytest
 import small
 
 from dlimg.engine.client import Engine
+from dlimg.engine.owner import OWNER_LABEL
 from dlimg.errors import Negative, NoEngine
 from dlimg.layers.compiling import LABEL, compile_in, end_compiling
 from dlimg.layers.entry import Entry, arranged
@@ -28,7 +29,7 @@ from dlimg.model import Built
 
 pytestmark = pytest.mark.engine
 
-REPOSITORY = "dlimg-test/intake"
+REPOSITORY = f"dlimg-test/intake-{small.TOKEN}"
 
 
 def sha256(content: bytes) -> str:
@@ -205,7 +206,7 @@ def test_byte_code_of_every_file_that_can_be_compiled(engine: Engine, jax_image:
 @pytest.fixture(scope="module")
 def broken(engine: Engine, jax_image: Built) -> Iterator[str]:
     """An image whose Python says no, or for one file nothing at all."""
-    name = "dlimg-test/bytecode:broken"
+    name = f"dlimg-test/bytecode-{small.TOKEN}:broken"
     said = "[ ! -e /dlimg-bytecode/in/0/hang.py ] || sleep 600; echo no such thing; exit 3"
     text = f"""USER 0
 RUN rm /usr/local/lib/dlimg/python \\
@@ -232,6 +233,19 @@ def test_a_compiler_that_is_killed(engine: Engine, broken: str) -> None:
         with pytest.raises(Negative, match="byte code could not be compiled"):
             ended.result(timeout=60)
     assert f"bytecode-{os.getpid()}" not in labels(engine)
+
+
+def test_a_compiler_of_another_process_of_this_number_is_left_alone(
+    engine: Engine, jax_image: Built
+) -> None:
+    """As in another container that drives this engine, too."""
+    elsewhere = {LABEL: f"bytecode-{os.getpid()}", OWNER_LABEL: f"elsewhere:1:{os.getpid()}:2"}
+    theirs = engine.sdk.containers.create(jax_image.digest, ["true"], labels=elsewhere)
+    try:
+        end_compiling(engine)
+        theirs.reload()
+    finally:
+        theirs.remove(force=True, v=True)
 
 
 def labels(engine: Engine) -> list[str]:

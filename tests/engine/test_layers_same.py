@@ -12,6 +12,7 @@ from pathlib import Path
 import make
 import pytest
 import real
+import small
 from trees import IS_OURS, is_byte_code, tree
 
 from dlimg.build.secrets import secrets_from
@@ -48,8 +49,12 @@ def pair(
     yield Pair(installed=digests["buildkit"], assembled=digests["layers"])
     for name, digest in digests.items():
         for tag in engine.sdk.images.get(digest).tags:
-            if tag.startswith(f"dlimg-test-{name}/"):
+            if tag.startswith(f"{registry(name)}/"):
                 engine.sdk.images.remove(tag)
+
+
+def registry(builder: str) -> str:
+    return f"dlimg-test-{builder}-{small.TOKEN}"
 
 
 def built_by(builder: str, cell: str, place: Path) -> str:
@@ -59,7 +64,7 @@ def built_by(builder: str, cell: str, place: Path) -> str:
     for name in ("images", "locks"):
         (folder / name).symlink_to(real.ROOT / name)
     text = (real.ROOT / "matrix.yaml").read_text()
-    names = f"registry: dlimg-test-{builder}\n"
+    names = f"registry: {registry(builder)}\n"
     (folder / "matrix.yaml").write_text(text.replace("registry: dlimg\n", names))
     ended = subprocess.run(
         [sys.executable, "-m", "dlimg", "build", "--builder", builder, "--format", "json", cell],

@@ -32,7 +32,7 @@ def address(engine: Engine) -> Iterator[str]:
         ports={port: ("127.0.0.1", None)},
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while "is running at" not in container.logs().decode():
             assert time.monotonic() < deadline, container.logs().decode()
             time.sleep(0.5)

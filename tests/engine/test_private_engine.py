@@ -91,13 +91,17 @@ def pair(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> It
 
 
 def reaches_out(engine: Engine, base: str) -> None:
-    """Containers and build steps of this engine reach the package mirror."""
-    engine.sdk.containers.run(base, ["sh", "-c", REACH], remove=True)
+    """Containers and build steps of this engine reach the package mirror.
+
+    A mirror or a name server that is busy is asked again: a network that is cut off stays so.
+    """
+    script = f"for pause in 5 20 0; do {REACH} && exit; sleep $pause; done; exit 1"
+    engine.sdk.containers.run(base, ["sh", "-c", script], remove=True)
     process.check(
         [str(engine.docker), "buildx", "build", "--no-cache", "--quiet", "-"],
         env=engine.environment,
-        stdin=f"FROM {base}\nRUN {REACH}\n",
-        timeout=120,
+        stdin=f"FROM {base}\nRUN {script}\n",
+        timeout=300,
     )
 
 

@@ -110,11 +110,9 @@ def test_a_bootstrapped_base_is_small_and_whole(engine: Engine, base: Base) -> N
 
 def test_the_second_time_it_is_there_at_once(engine: Engine, base: Base) -> None:
     said: list[str] = []
-    started = time.monotonic()
     again = bases.base_for(engine, DEBIAN, choice="bootstrap", pins={}, say=said.append)
     assert again == base
-    assert not said
-    assert time.monotonic() - started < 5
+    assert not said  # it was not made, nor waited for
 
 
 def test_made_again_it_is_the_same_to_the_last_byte(
@@ -180,5 +178,5 @@ def test_a_registry_that_hangs_does_not_hold_us_up(engine: Engine, base: Base, s
         engine, kept_at(f"{silent}/debian:slim"), choice="auto", pins={}, say=said.append
     )
     assert found == base
-    assert time.monotonic() - started < bases.REGISTRY_SECONDS + 3
+    assert time.monotonic() - started < bases.REGISTRY_SECONDS + 15
     assert "comes from the distribution's packages" in said[0]

@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -30,7 +31,10 @@ from dlimg.smoke.verdicts import is_gpu_tested, outcome
 pytestmark = pytest.mark.engine
 
 FAMILY = "pytorch"
-OFFLINE = "! test -e /sys/class/net/eth0"
+ONLINE = "test -e /sys/class/net/eth0"
+OFFLINE = f"! {ONLINE}"
+# A script prints the volume that its container has, by its folder in the engine.
+VOLUME = "grep -o '/volumes/[0-9a-f]*/' /proc/self/mountinfo"
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +104,8 @@ def left_over(engine: Engine, built: Built) -> list[str]:
     return [container["Names"][0].removeprefix("/") for container in found]
 
 
-def dangling(engine: Engine) -> set[str]:
-    """The volumes that no container has."""
-    found = engine.sdk.api.volumes(filters={"dangling": True})["Volumes"] or ()
-    return {volume["Name"] for volume in found}
+def volumes(engine: Engine) -> set[str]:
+    return {volume["Name"] for volume in engine.sdk.api.volumes()["Volumes"] or ()}
 
 
 def test_scripts_are_judged_and_told_about_their_image(
@@ -210,16 +212,6 @@ test "$value$more" = sharedmine && test -z "${PYTHONPATH-}"
     assert {one.status for one in found.verdicts} == {Status.PASSED}, found
 
 
-def fastest(holds: Callable[[], bool]) -> float:
-    """The least of three: what else runs on the machine only ever adds."""
-    seconds = []
-    for _ in range(3):
-        began = time.monotonic()
-        assert holds()
-        seconds.append(time.monotonic() - began)
-    return min(seconds)
-
-
 def test_what_still_holds_is_not_repeated(
     engine: Engine, built: Built, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +219,7 @@ def test_what_still_holds_is_not_repeated(
     lacks = check(images, "lacks", "exit 77", needs="gpu")
     first = run_checks(engine, built, images, passes, lacks)
     monkeypatch.setattr(engine.sdk.api, "create_container_from_config", None)
-    assert fastest(lambda: run_checks(engine, built, images, passes, lacks) == first) < 0.5
+    assert run_checks(engine, built, images, passes, lacks) == first
     monkeypatch.undo()
     (images / FAMILY / "checks" / "_helper.py").write_text("changed")
     assert run_checks(engine, built, images, passes, lacks) != first
@@ -258,7 +250,7 @@ def test_a_check_that_hangs_is_ended(engine: Engine, built: Built, images: Path)
     assert (hangs.status, hangs.reason) == (Status.FAILED, "time limit of 1 s")
     assert hangs.output == "begun"
     assert next_.status is Status.PASSED
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
     assert left_over(engine, built) == []
 
 
@@ -337,12 +329,11 @@ def test_whatever_a_check_does_the_next_one_has_a_clean_place(
     ).verdicts
     assert (rude.status, next_.status) == (status, Status.PASSED), (rude, next_)
     assert rude.reason.endswith(reason)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
     assert left_over(engine, built) == []
 
 
 def test_each_kind_of_container_is_what_it_says(engine: Engine, built: Built, images: Path) -> None:
-    before = dangling(engine)
     made = "cp /bin/true /tmp/true; /tmp/true"
     found = run_checks(
         engine,
@@ -351,32 +342,34 @@ def test_each_kind_of_container_is_what_it_says(engine: Engine, built: Built, im
         check(
             images,
             "shut",
-            f"! touch ~/x && {made} && id -u | grep -qx 1000 && {OFFLINE}",
+            f"{VOLUME}; ! touch ~/x && {made} && id -u | grep -qx 1000 && {OFFLINE}",
             container="read-only",
         ),
         check(
             images,
             "anyone",
-            f"id | grep '^uid=12345 gid=0(root)' && ! whoami && {OFFLINE}",
+            f"{VOLUME}; id | grep '^uid=12345 gid=0(root)' && ! whoami && {OFFLINE}",
             container="any user",
         ),
-        check(images, "online", "test -e /sys/class/net/eth0 && touch ~/x", needs="network"),
+        check(images, "online", f"{VOLUME}; {ONLINE} && touch ~/x", needs="network"),
         check(
             images,
             "both",
-            "test -e /sys/class/net/eth0 && ! touch ~/x",
+            f"{VOLUME}; {ONLINE} && ! touch ~/x",
             needs="network",
             container="read-only",
         ),
-        check(images, "first", f"touch ~/first; ! test -e ~/x; {OFFLINE}"),
+        check(images, "first", f"{VOLUME}; touch ~/first; ! test -e ~/x; {OFFLINE}"),
         check(images, "later", "test -e ~/first"),
     )
     assert {one.check: one.status for one in found.verdicts} == dict.fromkeys(
         ("shut", "anyone", "online", "both", "first", "later"), Status.PASSED
     ), found.verdicts
     assert left_over(engine, built) == []
-    # A volume of somebody else's, that goes with its container, may be seen between the two.
-    assert wait_until(lambda: not dangling(engine) - before, 10)
+    # Each container has a volume for the scripts, and goes with it.
+    had = {name for one in found.verdicts for name in re.findall(r"/volumes/(\w+)/", one.output)}
+    assert len(had) == 5
+    assert wait_until(lambda: not had & volumes(engine), 10)
 
 
 def test_a_second_attempt_is_for_the_flaky_alone_and_begins_afresh(
@@ -406,8 +399,11 @@ def test_what_passes_at_the_second_attempt_has_passed_and_says_so(
     engine: Engine, built: Built, images: Path
 ) -> None:
     # Two containers share nothing but the clock.
-    late = int(time.time()) + 6
-    waits = f"test $(date +%s) -ge {late} && exit 0; sleep 6; echo too early >&2; exit 1"
+    late = int(time.time()) + 15  # a first attempt has begun by then, on a busy machine, too
+    waits = (
+        f"left=$(({late} - $(date +%s))); test $left -le 0 && exit 0;"
+        " sleep $left; echo too early >&2; exit 1"
+    )
     found = run_checks(
         engine, built, images, check(images, "waits", waits, flaky="it begins too early")
     )
@@ -439,7 +435,7 @@ def test_an_engine_that_dies_meanwhile_is_told_of(
         began = time.monotonic()
         with pytest.raises(NoEngine, match="does not do its work any more"):
             run_checks(through, built, images, check(images, "sleeps", "sleep 600"))
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
     assert list((tmp_path / "evidence").glob("*.json")) == []
     for name in left_over(engine, built):  # the engine that is gone could not be told
         engine.sdk.api.remove_container(name, force=True, v=True)
@@ -476,15 +472,16 @@ def made_up_device(engine: Engine, tmp_path: Path) -> Iterator[str]:
         "options": ["bind", "ro"],
     }
     edits = {"env": ["MADE_UP=yes"], "mounts": [mount]}
+    vendor = f"test-{small.TOKEN}.example.com"
     spec = {
         "cdiVersion": "0.5.0",
-        "kind": "example.com/gpu",
+        "kind": f"{vendor}/gpu",
         "devices": [{"name": "0", "containerEdits": edits}],
     }
     folders[-1].mkdir(parents=True, exist_ok=True)
-    path = folders[-1] / "dlimg-test-example.json"
+    path = folders[-1] / f"dlimg-{vendor}.json"
     path.write_text(json.dumps(spec))
-    yield "example.com/gpu=0"
+    yield f"{vendor}/gpu=0"
     path.unlink()
 
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -81,9 +80,7 @@ def test_a_real_image_passes_its_checks(tested: dict[str, object]) -> None:
 def test_the_second_time_nothing_is_repeated(
     tested: dict[str, object], own_state: dict[str, str]
 ) -> None:
-    began = time.monotonic()
     ended = dlimg("test", CELL, "--format", "json", variables=own_state)
-    assert time.monotonic() - began < 20
     (line,) = json.loads(ended.stdout)
     assert line["cached"] is True
     assert line["digest"] == tested["digest"]

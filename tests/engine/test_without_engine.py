@@ -2,6 +2,7 @@
 
 import io
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,7 +70,10 @@ def planned(base: Base, line: str) -> Planned:
     return make.planned(make.image(dockerfile=DOCKERFILE.replace("SYSTEM", line)), on=base)
 
 
-def test_a_system_is_the_same(both: tuple[Hands, Hands], base: Base, tmp_path: Path) -> None:
+def test_a_system_is_the_same(
+    both: tuple[Hands, Hands], base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # others mount in theirs meanwhile
     one = planned(base, "true")
     stores = [Store(path=tmp_path / name) for name in ("theirs", "ours")]
     theirs = both[0].system(one, stores[0], print)
@@ -87,7 +91,7 @@ def test_a_system_is_the_same(both: tuple[Hands, Hands], base: Base, tmp_path: P
     assert ours.config.shell == theirs.config.shell
     if base.source.value == "bootstrap":
         assert ours == theirs
-    assert "dlimg-system-" not in Path("/proc/mounts").read_text()  # others mount meanwhile
+    assert str(tmp_path) not in Path("/proc/mounts").read_text()
     with pytest.raises(Negative, match="said why"):
         both[1].system(planned(base, "echo said why >&2; exit 7"), stores[1], print)
 

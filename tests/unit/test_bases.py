@@ -262,6 +262,12 @@ def test_devices_of_an_engine_that_does_not_list_them(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("kind: example.com/nic\ndevices:\n- name: eth\n")
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "empty.yaml").write_text("")
+    (tmp_path / "list.yaml").write_text("- a\n")
+    (tmp_path / "kind.yaml").write_text("kind: [a]\ndevices: [{name: 0}, b, {name: [c]}]\n")
+    (tmp_path / "tag.yaml").write_text("kind: !!int ''\ndevices: !!timestamp x\n")
+    for suffix in ("json", "yaml"):
+        (tmp_path / f"deep.{suffix}").write_text('{"devices": ' * 100_000)
+        (tmp_path / f"deep-sequence.{suffix}").write_text("[" * 5_000 + "]" * 5_000)
     assert gpu.named_devices(tmp_path) == ("example.com/gpu=0", "example.com/nic=eth")
     assert gpu.named_devices(tmp_path / "none") == ()
     engine = an_engine(FakeSdk({}, {"CDISpecDirs": [str(tmp_path)]}), tmp_path)

@@ -18,7 +18,7 @@ def python(text: str, folder: Path, seconds: float = 20.0) -> Ended:
 def is_gone(folder: Path) -> bool:
     """Whether the process that wrote down its id has ended."""
     number = int((folder / "pid").read_text())
-    return wait_until(lambda: not Path(f"/proc/{number}").exists() or is_zombie(number), 5)
+    return wait_until(lambda: not Path(f"/proc/{number}").exists() or is_zombie(number), 30)
 
 
 def is_zombie(number: int) -> bool:

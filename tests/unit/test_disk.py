@@ -11,6 +11,7 @@ from docker.models.images import Image
 from dlimg.build.disk import Kept, own_names, prune
 from dlimg.engine.client import Engine
 from dlimg.engine.made import remember
+from dlimg.engine.owner import OWNER_LABEL, owner
 
 KEY = "0123456789ab" + "c" * 52
 IDENTITY = "sha256:ba5e00000000" + "d" * 52
@@ -64,22 +65,27 @@ class FakeImages:
         self.removed.append(name)
 
 
+def container(name: str, owned_by: str = "", state: str = "running") -> dict[str, Any]:
+    labels = {OWNER_LABEL: owned_by} if owned_by else {}
+    return {"Id": name, "Names": [f"/{name}"], "Labels": labels, "State": state}
+
+
 class FakeSdk:
     """An engine's SDK as far as `prune` asks it."""
 
     def __init__(self, images: FakeImages) -> None:
         self.images = images
         self.api = self
-        self.containers_there = ["checking", GONE]
+        self.containers_there = [container("checking"), container(GONE)]
 
     def df(self) -> Mapping[str, Any]:
         return {}
 
     def containers(self, **_: object) -> list[Mapping[str, Any]]:
-        return [{"Id": name, "Names": [f"/{name}"]} for name in self.containers_there]
+        return self.containers_there
 
-    def remove_container(self, name: str, *, force: bool) -> None:
-        assert force
+    def remove_container(self, name: str, *, force: bool, v: bool) -> None:
+        assert (force, v) == (True, True)
         if name == GONE:
             raise docker.errors.NotFound("404")
 
@@ -93,12 +99,19 @@ def image(number: int, labels: Mapping[str, str], *tags: str) -> Image:
     )
 
 
-def pruned(tmp_path: Path, *images: Image, in_use: Sequence[str] = ()) -> Any:
+def pruned(
+    tmp_path: Path,
+    *images: Image,
+    in_use: Sequence[str] = (),
+    containers: Sequence[dict[str, Any]] = (),
+) -> Any:
     """What becomes of these images where those with the ids 1 to 4 were made here."""
     environment = {"XDG_STATE_HOME": str(tmp_path)}
     for number in (1, 2, 3, 4):
         for key in (KEY, IDENTITY):
             remember(environment, key, f"sha256:{number}")
+    sdk = FakeSdk(FakeImages(images, in_use))
+    sdk.containers_there += containers
     engine = Engine(
         host="unix:///x",
         private=True,
@@ -106,7 +119,7 @@ def pruned(tmp_path: Path, *images: Image, in_use: Sequence[str] = ()) -> Any:
         docker=Path("docker"),
         environment=environment,
         root="",
-        sdk=cast("docker.DockerClient", FakeSdk(FakeImages(images, in_use))),
+        sdk=cast("docker.DockerClient", sdk),
     )
     return prune(engine)
 
@@ -153,3 +166,21 @@ def test_why_an_image_stays_is_said_in_the_engines_words(tmp_path: Path) -> None
     found = pruned(tmp_path, image(1, OURS, IMMUTABLE, MOVING), in_use=[MOVING])
     assert found.images == (IMMUTABLE,)
     assert found.kept == (Kept(name=MOVING, reason="container 7 is using it"),)
+
+
+def test_a_container_of_a_dlimg_at_work_stays(tmp_path: Path) -> None:
+    place, number, started = owner().rsplit(":", 2)
+    found = pruned(
+        tmp_path,
+        containers=[
+            container("mine", owner()),
+            container("left", f"{place}:{number}:{int(started) - 1}"),
+            container("far", "another-machine:1:2:3"),
+            container("ended", "another-machine:1:2:3", state="exited"),
+        ],
+    )
+    assert found.containers == ("checking", "left", "ended")
+    assert [(one.name, one.reason) for one in found.kept] == [
+        ("mine", "a dlimg that runs now is using it"),
+        ("far", "a dlimg elsewhere may be using it; `docker rm --force far` removes it"),
+    ]

@@ -44,6 +44,12 @@ def test_there_is_no_json_without_a_file() -> None:
     assert {one.stem for one in (FACTS / "compiled").iterdir()} == {one.stem for one in PATHS}
 
 
+@pytest.mark.parametrize("text", ["releases: " + "[" * 5_000, "releases:\n" + "- " * 5_000])
+def test_facts_that_are_nested_too_deeply(text: str) -> None:
+    with pytest.raises(BadInput, match=r"jax\.yaml:\d+: nested deeper than 50 levels"):
+        rows_of(text, "jax.yaml")
+
+
 def test_a_corrected_file_is_heard_at_once() -> None:
     text = (FACTS / "cuda.yaml").read_text()
     kept = (FACTS / "compiled/cuda.json").read_text()

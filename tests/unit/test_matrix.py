@@ -10,7 +10,7 @@ import pytest
 import yaml
 from packaging.version import InvalidVersion, Version
 
-from dlimg.choose import shapes
+from dlimg.choose import shapes, yamltext
 from dlimg.choose.facts import parse_facts
 from dlimg.choose.read_matrix import parse_matrix
 from dlimg.choose.resolve import Resolution, resolve
@@ -232,6 +232,21 @@ def test_bad_matrix(right: str, wrong: str, said: list[str]) -> None:
     assert "matrix.yaml:" in message
 
 
+class RefusingLoader(yaml.BaseLoader):
+    """A parser with a limit of its own, which it says in the words of libyaml 0.2.6."""
+
+    def check_event(self, *_: object) -> bool:
+        mark = yaml.Mark("matrix.yaml", 0, 0, 0, None, None)
+        raise yaml.scanner.ScannerError(
+            "while increasing flow level", mark, "exceeded maximum nesting depth", mark
+        )
+
+
+# One of them refuses deep nesting before dlimg sees any; the others leave it to dlimg.
+LOADERS = [yamltext.LOADER, yaml.BaseLoader, RefusingLoader]
+
+
+@pytest.mark.parametrize("loader", LOADERS)
 @pytest.mark.parametrize(
     "text",
     [
@@ -241,10 +256,21 @@ def test_bad_matrix(right: str, wrong: str, said: list[str]) -> None:
         "- " * 5_000,
         "\n".join(" " * depth + "a:" for depth in range(1_000)),
         GOOD.replace("cpu, flavour", f"{'[' * 60}{']' * 60}, flavour"),
+        "a: [\n" + " [" * 5_000,
     ],
 )
-def test_nesting_has_an_end(text: str) -> None:
-    assert "nested deeper than 50 levels" in refusal(text)
+def test_nesting_has_an_end(
+    text: str, loader: type[yaml.BaseLoader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yamltext, "LOADER", loader)
+    message = refusal(text)
+    assert "nested deeper than 50 levels" in message
+    assert "matrix.yaml:" in message
+
+
+def test_a_limit_that_is_met_in_a_line_with_tabs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yamltext, "LOADER", RefusingLoader)
+    assert "nested deeper than 50 levels" in refusal("\ta: " + "[" * 5_000)
 
 
 @pytest.mark.parametrize(

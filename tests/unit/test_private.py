@@ -229,7 +229,7 @@ def test_the_engine_is_known_by_its_own_settings_file(tmp_path: Path) -> None:
     pid = process.start(argv, log=tmp_path / "log", env=dict(os.environ))
     try:
         ours.pid_file.write_text(f"{pid}\n")
-        assert process.wait_until(lambda: private.running(ours) == pid, 5)
+        assert process.wait_until(lambda: private.running(ours) == pid, 30)
     finally:
         daemon.end(pid, patience=1)
     assert private.running(ours) == 0
@@ -280,7 +280,7 @@ def test_two_take_turns(tmp_path: Path) -> None:
     with turns.alone(lock, doing="busy", say=said.append):
         other = threading.Thread(target=second)
         other.start()
-        assert process.wait_until(lambda: bool(said), 5)
+        assert process.wait_until(lambda: bool(said), 30)
         order.append("first")
     other.join()
     assert order == ["first", "second"]

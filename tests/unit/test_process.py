@@ -100,14 +100,14 @@ def test_an_interrupt_ends_a_child_that_ignores_it(
     )
 
     def interrupt() -> None:
-        process.wait_until(lambda: note.exists() and note.read_text().endswith("\n"), 10)
+        process.wait_until(lambda: note.exists() and note.read_text().endswith("\n"), 30)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         process.run(python(text))
     for pid in note.read_text().split():
-        assert process.wait_until(lambda pid=pid: not daemon.alive(int(pid)), 10), pid
+        assert process.wait_until(lambda pid=pid: not daemon.alive(int(pid)), 30), pid
 
 
 def test_a_listener_that_raises_ends_the_child(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_listener_that_raises_ends_the_child(tmp_path: Path) -> None:
 def test_a_daemon_outlives_its_starter_and_can_be_ended(tmp_path: Path) -> None:
     log = tmp_path / "log"
     pid = process.start(["sh", "-c", "echo started; exec sleep 61"], log=log, env=dict(os.environ))
-    assert process.wait_until(lambda: daemon.command_line(pid) == ("sleep", "61"), 5)
+    assert process.wait_until(lambda: daemon.command_line(pid) == ("sleep", "61"), 30)
     assert daemon.alive(pid)
     assert os.getsid(pid) != os.getsid(0)
     assert log.read_text() == "started\n"
