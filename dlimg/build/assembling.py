@@ -12,8 +12,8 @@ from typing import Final
 
 from dlimg.build.hands import Hands
 from dlimg.build.wheel_layers import Wheels, making
-from dlimg.draw.config import image_config
 from dlimg.draw.fit import obstacle
+from dlimg.draw.image_config import image_config
 from dlimg.engine.folders import cache_folder
 from dlimg.engine.index import open_index
 from dlimg.errors import BadInput
@@ -88,7 +88,7 @@ def _assembled(planned: Planned, means: Means, wheels: Wheels, told: Told) -> As
     compiler = _compiler(planned, means, below)
     compile_lacking(workshop, image.lock.wheels, compiler)
     parts += bytecode_parts(workshop, image, compiler)
-    config = image_config(image.dockerfile).on(below.config)
+    config = image_config(image.cell, image.labels).on(below.config)
     found = assemble(planned, ordered(parts), config)
     keep(means.store, found)
     return found

@@ -12,7 +12,7 @@ import dlimg
 from dlimg.engine.client import Engine, answering
 from dlimg.engine.gpu import device_request
 from dlimg.errors import BadInput, DlimgError, Negative
-from dlimg.model import Built
+from dlimg.model import BaseSource, Built
 from dlimg.proof import Check, Evidence, Verdict
 from dlimg.smoke.evidence import read_evidence, reusable, write_evidence
 from dlimg.smoke.execute import is_clean, run_check
@@ -77,7 +77,8 @@ def test(
     cell = built.planned.image.cell
     found = scripts(images, cell.family, settings.own)
     config, history = _config(built, engine)
-    facts = told(built.planned, config.get("Labels") or {}, config, history)
+    below = _base_labels(built, engine)
+    facts = told(built.planned, config.get("Labels") or {}, config, history, below)
     ready = [placed(check, images, found, facts) for check in checks]
     gone = vanished(settings.evidence, cell.id, {check.name for check in ready}, say=settings.say)
     known = read_evidence(settings.evidence, built.digest, say=settings.say)
@@ -132,6 +133,18 @@ def _config(built: Built, engine: Engine) -> tuple[Mapping[str, Any], tuple[str,
             where=built.planned.image.cell.id,
             hint=f"`dlimg build {built.planned.image.cell.id}` makes it again",
         ) from error
+
+
+def _base_labels(built: Built, engine: Engine) -> Mapping[str, str]:
+    """The labels of the registry's image below, where the engine has that."""
+    base = built.planned.base
+    if base.source is not BaseSource.REGISTRY:
+        return {}
+    try:
+        image = engine.sdk.images.get(base.reference.removeprefix("docker-image://"))
+    except docker.errors.APIError:
+        return {}
+    return {str(name): str(text) for name, text in (image.labels or {}).items()}
 
 
 def _is_on_gpu(checks: Sequence[Check], given: str) -> bool:
