@@ -43,8 +43,12 @@ def is_server(words: list[str]) -> bool:
 
 
 def variables(process: Path) -> dict[str, str]:
-    pairs = (text.partition("=") for text in (process / "environ").read_text().split("\0"))
-    return {name: value for name, _, value in pairs}
+    """The environment of a process; nothing where it is another user's, or has ended."""
+    try:
+        texts = (process / "environ").read_text(errors="replace").split("\0")
+    except OSError:
+        return {}
+    return {name: value for name, _, value in (text.partition("=") for text in texts)}
 
 
 def described(process: Path, environment: dict[str, str]) -> dict:

@@ -56,6 +56,8 @@ def started() -> Iterator[str]:
     for name, wanted in START.items():
         if found.get(name) != wanted:
             yield f"the image's {name} is {found.get(name) or 'not set'}, not {wanted}"
+    if not said:
+        yield "DLIMG_START does not say how the image is to be started"
     yield from differences(found, said)
 
 
@@ -155,8 +157,7 @@ def homes() -> Iterator[str]:
 def main() -> None:
     if not _tag.cell():
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
-    found, said = told()
-    _verdict.demand(bool(said), "DLIMG_START does not say how the image is to be started")
+    found, _ = told()
     _verdict.show(variables=len(found.get("Env") or {}), labels=len(found.get("Labels") or {}))
     # Only the first: where one command is stuck, others are, and each takes its time.
     lie = next(chain(started(), commands(), signals(), homes()), "")
