@@ -72,12 +72,22 @@ class Stack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnvVar:
+    """A variable that an image sets; `why` is empty where the layout's own code says it."""
+
+    name: str
+    value: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """One resolved corner of the matrix.
 
     `required_checks` are names or patterns (`manners_*`) of checks; none named is all that apply.
     `architectures` are those that the framework has GPU code for (`sm_90`, `compute_120` as PTX);
     none named is none for a CPU image, and unknown for a CUDA image.
+    `env` are the variables that the matrix states, `source` and `licenses` labels that it gives.
     """
 
     family: str
@@ -94,6 +104,9 @@ class Cell:
     notes: tuple[str, ...] = ()
     required_checks: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
+    env: tuple[EnvVar, ...] = ()
+    source: str = ""
+    licenses: str = ""
 
     @property
     def id(self) -> str:

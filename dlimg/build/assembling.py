@@ -13,7 +13,7 @@ from typing import Final
 from dlimg.build.hands import Hands, check_fit
 from dlimg.build.packages import check_packages
 from dlimg.build.wheel_layers import Wheels, making
-from dlimg.draw.config import image_config
+from dlimg.draw.image_config import image_config
 from dlimg.engine.folders import cache_folder
 from dlimg.engine.index import open_index
 from dlimg.layers.addresses import addresses, asking
@@ -86,7 +86,7 @@ def _assembled(planned: Planned, means: Means, wheels: Wheels, told: Told) -> As
     compiler = _compiler(planned, means, below)
     compile_lacking(workshop, image.lock.wheels, compiler)
     parts += bytecode_parts(workshop, image, compiler)
-    config = image_config(image.dockerfile).on(below.config)
+    config = image_config(image.cell, image.labels).on(below.config)
     found = assemble(planned, ordered(parts), config)
     keep(means.store, found)
     return found

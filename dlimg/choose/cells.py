@@ -10,7 +10,7 @@ from dlimg.choose.facts import Facts
 from dlimg.choose.matrix import NO_FACTS, Family, Matrix, StackChoice
 from dlimg.choose.required import required_of
 from dlimg.errors import Problem
-from dlimg.model import CPU, Cell, Flavour, OperatingSystem, Stack
+from dlimg.model import CPU, Cell, EnvVar, Flavour, OperatingSystem, Stack
 
 ANY: Final = "any"
 FLAVOURS: Final = MappingProxyType({flavour.value: flavour for flavour in Flavour})
@@ -113,7 +113,13 @@ class Maker:
             notes=shared.notes,
             required_checks=shared.required_checks,
             architectures=shared.architectures,
+            env=self._environment(family, corner),
+            source=self.matrix.source_url,
+            licenses=self.matrix.licenses,
         )
+
+    def _environment(self, family: Family, corner: Mapping[str, str]) -> tuple[EnvVar, ...]:
+        return tuple(one.variable for one in family.env if one.match.fits(corner))
 
     def _architectures(self, family: Family, version: str, accelerator: str) -> tuple[str, ...]:
         release = self.facts.releases.get(family.framework, {}).get(version)

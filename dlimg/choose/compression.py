@@ -14,6 +14,11 @@ def named(text: str) -> str:
     return f"zstd{_LEVEL}" if text == "zstd" else text.replace(":", "")
 
 
+def spelled(name: str) -> str:
+    """The word for `--compression` that `named` makes this name from."""
+    return name.replace("zstd", "zstd:") if name != "zstd" else name
+
+
 def asked(text: str) -> str:
     """The same for a word of the command line; raises BadInput for one that names none."""
     if re.fullmatch(COMPRESSION.pattern, text):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from dlimg.errors import Problem
-from dlimg.model import GZIP, StackException
+from dlimg.model import GZIP, EnvVar, StackException
 
 AXES: Final = ("version", "accelerator", "python", "os", "flavour")
 # The framework of a family that no facts speak of.
@@ -21,6 +21,14 @@ class Match:
 
     def fits(self, corner: Mapping[str, str]) -> bool:
         return all(corner[axis] in allowed for axis, allowed in self.values.items())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatedVariable:
+    """A variable of the images of some corners."""
+
+    variable: EnvVar
+    match: Match
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +58,7 @@ class Family:
     defaults: Mapping[str, str]
     exclude: tuple[Exclude, ...]
     aliases: Mapping[str, Match]
+    env: tuple[StatedVariable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +115,7 @@ class Matrix:
 
     `required` maps `any`, `cpu`, `cuda`, a flavour or a family to checks.
 
-    `compression` is that of layers, as `Planned` has it.
+    `compression` is that of layers, as `Planned` has it. `source_url` and `licenses` are labels.
 
     `problems` is what is wrong with it; then `unsound` names the families about which nothing
     further can be said, and these, like unsound stacks, systems and groups, are left out.
@@ -124,5 +133,7 @@ class Matrix:
     gpus: tuple[PromisedGpu, ...] = ()
     accepted: tuple[Accepted, ...] = ()
     compression: str = GZIP
+    source_url: str = ""
+    licenses: str = ""
     problems: tuple[Problem, ...] = ()
     unsound: frozenset[str] = frozenset()

@@ -6,12 +6,16 @@ from types import MappingProxyType
 from typing import Final
 
 from dlimg.choose import shapes
+from dlimg.choose.environment import read_environment
 from dlimg.choose.form import Form
+from dlimg.choose.match import read_match
 from dlimg.choose.matrix import AXES, Exclude, Family, Match
 from dlimg.choose.yamltext import Items, Node, Table, Text
 from dlimg.errors import nearest
 
-KEYS: Final = ("framework", "axes", "packages", "companions", "defaults", "exclude", "aliases")
+KEYS: Final = (
+    *("framework", "axes", "packages", "companions", "defaults", "env", "exclude", "aliases"),
+)
 VERSION: Final = "{version}"
 
 
@@ -36,6 +40,7 @@ def read_family(form: Form, name: str, node: Node) -> Family:
             axis: form.choice(value, f"{axis} in the defaults of {what}", axes.get(axis, ()))
             for axis, value in defaults.items()
         },
+        env=read_environment(form, table.get("env"), axes, what),
         exclude=tuple(
             _exclude(form, item, axes, what)
             for item in form.items(table.get("exclude"), f"the exclude list of {what}")
@@ -89,28 +94,6 @@ def _requirement(form: Form, item: Text, what: str, placeholder: str) -> None:
         if not re.fullmatch(shapes.REQUIREMENT.pattern, text):
             message = f"{what} {item.value!r} is not {shapes.REQUIREMENT.called}"
             form.refuse(item.line, message, shapes.REQUIREMENT.hint)
-
-
-def read_match(
-    form: Form,
-    node: Node,
-    axes: Mapping[str, tuple[str, ...]],
-    what: str,
-    known: tuple[str, ...],
-) -> Match:
-    """Values of some axes; a value that its axis does not have is refused."""
-    values = {}
-    for axis, value in form.table(node, what, known=known).items():
-        if axis == "why":
-            continue
-        allowed = form.one_or_more(value, f"{axis} of {what}")
-        for one in allowed:
-            # An axis that is empty or wrong has been refused already.
-            if axes.get(axis) and one not in axes[axis]:
-                hint = nearest(one, axes[axis])
-                form.refuse(value.line, f"{what}: no {axis} is {one!r}", hint)
-        values[axis] = allowed
-    return Match(line=node.line, values=values)
 
 
 def _exclude(form: Form, node: Node, axes: Mapping[str, tuple[str, ...]], what: str) -> Exclude:

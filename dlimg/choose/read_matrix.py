@@ -17,6 +17,8 @@ from dlimg.model import CPU, GZIP, Flavour, StackException
 
 TOP: Final = (
     "registry",
+    "source",
+    "licenses",
     "platform",
     "compression",
     "operating_systems",
@@ -62,6 +64,8 @@ def parse_matrix(text: str, source: str) -> Matrix:
         compression=named(
             form.shaped(top.get("compression"), "compression", shapes.COMPRESSION, GZIP)
         ),
+        source_url=form.shaped(top.get("source"), "source", shapes.URL),
+        licenses=form.shaped(top.get("licenses"), "licenses", shapes.LICENSES),
         operating_systems=_without(systems, lost),
         stacks=_without(stacks, lost_stacks),
         flavours=_flavours(form, top.get("flavours")),

@@ -105,7 +105,20 @@ def _family_cells(
             hint = "remove it: nothing is there to exclude, or the facts rule it out already"
             where = f"{matrix.source}:{exclude.match.line}"
             problems.append(Problem(message=message, where=where, hint=hint))
+    problems += _dead_variables(matrix, family, [corner for corner, _ in found])
     return found
+
+
+def _dead_variables(
+    matrix: Matrix, family: Family, corners: Sequence[Mapping[str, str]]
+) -> Iterator[Problem]:
+    for stated in family.env:
+        if not any(stated.match.fits(corner) for corner in corners):
+            yield Problem(
+                message=f"family {family.name}: no cell gets {stated.variable.name} of env",
+                where=f"{matrix.source}:{stated.match.line}",
+                hint="remove it, or let it fit a cell that there is",
+            )
 
 
 def _impossible(name: str, reason: Reason) -> Dropped:

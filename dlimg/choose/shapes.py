@@ -79,6 +79,22 @@ COMPRESSION: Final = Shape(
     "a compression of layers",
     "write gzip, zstd, or zstd with a level from 1 to 19, e.g. zstd:9",
 )
+VARIABLE: Final = Shape(
+    r"[A-Za-z_][A-Za-z0-9_]{0,99}",
+    "the name of a variable",
+    "use letters, digits and '_', e.g. XLA_FLAGS",
+)
+# A web address without a name or a password.
+URL: Final = Shape(
+    r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~:/?#%&=+-]*)?",
+    "an address",
+    "write e.g. https://example.com/images, without a name or a password",
+)
+LICENSES: Final = Shape(
+    r"[A-Za-z0-9.+:()-]+(?: [A-Za-z0-9.+:()-]+)*",
+    "an SPDX license expression",
+    "write e.g. Apache-2.0 AND LicenseRef-NVIDIA-SLA",
+)
 PACKAGE: Final = Shape(_PACKAGE, "the name of a package", "")
 # The name is what dlimg needs; the rest is judged in full when the cell is locked.
 REQUIREMENT: Final = Shape(

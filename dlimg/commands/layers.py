@@ -4,6 +4,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dlimg.choose.compression import spelled
 from dlimg.commands.drawing import locked_images
 from dlimg.commands.printing import print_json, print_table, say
 from dlimg.commands.project import Project, chosen, compression_of, read_project
@@ -16,7 +17,7 @@ from dlimg.layers.own_layer import part_keys
 from dlimg.layers.store import Store
 from dlimg.layers.upkeep import contents, using, verify
 from dlimg.layers.used import Uses, assembled, uses
-from dlimg.model import Image
+from dlimg.model import GZIP, Image
 from dlimg.report.held import HEADINGS, damaged_text, held_json, held_rows, total_text
 from dlimg.report.table import bytes_text, counted
 
@@ -99,7 +100,8 @@ def _export(arguments: Namespace, environment: Mapping[str, str], store: Store) 
         found = assembled(images, store, compression)
         missing = [image.cell.id for image in images if not found[image.cell.id]]
         if missing:
-            raise Negative.of([_missing(cell, compression) for cell in missing])
+            option = arguments.compression and f" --compression {spelled(compression)}"
+            raise Negative.of([_missing(cell, compression, option or "") for cell in missing])
         exported = [on_its_way(image, found[image.cell.id][0]) for image in images]
         size = export(Path(arguments.folder), exported, store)
     if arguments.format == "json":
@@ -118,12 +120,13 @@ def on_its_way(image: Image, made: Assembled) -> Exported:
     return Exported(name=image.cell.id, reference=reference, image=made)
 
 
-def _missing(cell: str, compression: str) -> Problem:
-    method = "" if compression == "gzip" else f" with {compression}"
+def _missing(cell: str, compression: str, option: str) -> Problem:
+    """`option` is what the command line says of the compression, for `build` to hear it too."""
+    method = "" if compression == GZIP else f" with {spelled(compression)}"
     return Problem(
         message=f"it was not assembled here{method}, or has changed since",
         where=cell,
-        hint=f"run `dlimg build --builder layers {cell}` first",
+        hint=f"run `dlimg build --builder layers{option} {cell}` first",
     )
 
 

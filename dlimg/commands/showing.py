@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from dlimg.choose.select import select
 from dlimg.commands.listing import cell_json
@@ -41,6 +42,7 @@ def _show(project: Project, arguments: Namespace, environment: Mapping[str, str]
     tested = last_evidence(evidence_folder(environment), cell.id, say=say)
     if arguments.format == "json":
         about = cell_json(project, cell, project.locked()) | _lock_json(project, cell, lock)
+        about["env"] = [asdict(variable) for variable in cell.env]
         print_json(about | {"tested": [tested_json(one) for one in tested]})
         return
     texts = [tested_text(one, is_cuda=cell.is_cuda) for one in tested] or ["not here"]
@@ -79,6 +81,7 @@ def _lines(project: Project, cell: Cell, lock: Lock | None) -> Sequence[str]:
         f"  base       {cell.os.image}",
         f"  flavour    {cell.flavour}",
         f"  asked for  {', '.join(cell.requirements)}",
+        *(f"  variable   {one.name}={one.value}: {one.why}" for one in cell.env),
         *(f"  note       {note}" for note in cell.notes),
     ]
     if lock is None:

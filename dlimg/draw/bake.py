@@ -5,7 +5,7 @@ from typing import Final
 
 from dlimg.draw.dockerfile import EPOCH
 from dlimg.draw.key import ARCHITECTURE
-from dlimg.model import GZIP, NOTHING, Cell, Image, Planned
+from dlimg.model import GZIP, NOTHING, BaseSource, Cell, Image, Planned
 
 # A plan of thousands of cells in one file takes long to read; a caller can run the files
 # one after another.
@@ -18,6 +18,8 @@ KEY_LABEL: Final = "io.dlimg.key"
 PACKAGES_LABEL: Final = "io.dlimg.packages"
 BUILDER_LABEL: Final = "io.dlimg.builder"
 BUILDER: Final = "buildkit"
+BASE_DIGEST_LABEL: Final = "org.opencontainers.image.base.digest"
+BASE_NAME_LABEL: Final = "org.opencontainers.image.base.name"
 
 
 def target_name(cell: Cell) -> str:
@@ -86,7 +88,19 @@ def labels(planned: Planned, builder: str) -> dict[str, str]:
         "io.dlimg.base": planned.base.identity,
         "io.dlimg.base-source": str(planned.base.source),
         BUILDER_LABEL: builder,
+        **base_labels(planned),
     }
+
+
+def base_labels(planned: Planned) -> dict[str, str]:
+    """OCI's name and digest of the base, where that is an image of a registry.
+
+    A base made from the distribution's packages has neither: nobody could pull it by them.
+    `io.dlimg.base` says what is in it.
+    """
+    if planned.base.source is not BaseSource.REGISTRY:
+        return {}
+    return {BASE_DIGEST_LABEL: planned.base.identity, BASE_NAME_LABEL: planned.image.cell.os.image}
 
 
 def _parts(planned: Sequence[Planned]) -> Iterator[Sequence[Planned]]:

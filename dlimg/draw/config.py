@@ -1,10 +1,14 @@
-"""What an image's last stage says about how it is run, for who assembles it without BuildKit."""
+"""An image's config, and how the instructions of a Dockerfile add up to one.
+
+`image_config` has the config that an image is to have, as data; here a rendered Dockerfile is read
+back, to compare the two.
+"""
 
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from dlimg.draw.instructions import Instruction, stages
 from dlimg.errors import BadInput
@@ -12,6 +16,11 @@ from dlimg.errors import BadInput
 # A Dockerfile's words: quoted parts, escaped characters and plain text without variables.
 _PART: Final = re.compile(r"""'[^']*'|"(?:[^"\\$]|\\.)*"|\\.|[^\s'"\\$]++""")
 _WORD: Final = re.compile(rf"((?:{_PART.pattern})++)(?:\s+|\Z)")
+_HEALTHCHECK: Final = re.compile(
+    r"--interval=(\d{1,4})s --timeout=(\d{1,4})s --start-period=(\d{1,4})s --retries=(\d{1,2}) "
+    r"CMD (\[.*\])"
+)
+SECOND: Final = 1_000_000_000  # in the nanoseconds that engines count in
 _PORT: Final = re.compile(r"\d{1,5}(/(tcp|udp))?")
 
 
@@ -27,6 +36,7 @@ class Config:
     cmd: tuple[str, ...] = ()
     exposed: tuple[str, ...] = ()
     shell: tuple[str, ...] = ()
+    healthcheck: Mapping[str, Any] = field(default_factory=dict)
 
     def on(self, below: "Config") -> "Config":
         """What this and the config of the stage below come to; a variable keeps its place."""
@@ -40,6 +50,7 @@ class Config:
             cmd=self.cmd or below.cmd,
             exposed=tuple(sorted({*below.exposed, *self.exposed})),
             shell=self.shell or below.shell,
+            healthcheck=self.healthcheck or below.healthcheck,
         )
 
 
@@ -59,8 +70,15 @@ def image_config(dockerfile: str) -> Config:
         )
     config = Config()
     for one in last.instructions[2:]:
-        config = _with(config, one)
+        config = with_instruction(config, one)
     return config
+
+
+def with_instruction(config: Config, one: Instruction) -> Config:
+    """The config after one more instruction; raises BadInput for one that is not known."""
+    if one.word == "HEALTHCHECK":
+        return replace(config, healthcheck=_healthcheck(one))
+    return _with(config, one)
 
 
 def _with(config: Config, one: Instruction) -> Config:  # noqa: PLR0911  # one for each word
@@ -107,6 +125,20 @@ def _list(one: Instruction) -> tuple[str, ...]:
     if not isinstance(found, list) or not all(isinstance(part, str) for part in found):
         raise _refused(one)
     return tuple(found)
+
+
+def _healthcheck(one: Instruction) -> Mapping[str, Any]:
+    match = _HEALTHCHECK.fullmatch(one.text)
+    if match is None:
+        raise _refused(one)
+    interval, timeout, start_period, retries = (int(number) for number in match.groups()[:4])
+    return {
+        "Test": ["CMD", *_list(replace(one, text=match[5]))],
+        "Interval": interval * SECOND,
+        "Timeout": timeout * SECOND,
+        "StartPeriod": start_period * SECOND,
+        "Retries": retries,
+    }
 
 
 def _words(one: Instruction) -> Iterator[str]:

@@ -1,13 +1,20 @@
 """A cell and its lock to a Dockerfile: templates draw, what depends on a value is decided here."""
 
 import difflib
-import json
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Final
 
 import jinja2
 
+from dlimg.draw.config_lint import refuse_other_settings
+from dlimg.draw.image_config import (
+    command_lines,
+    cuda_home,
+    environment_lines,
+    image_config,
+    quoted,
+)
 from dlimg.draw.labels import labels
 from dlimg.draw.layout import (
     DPKG_SETTINGS,
@@ -22,18 +29,6 @@ from dlimg.model import Cell, Flavour, Lock
 # Every file that a build makes gets this time: 1980-01-02 UTC. A zip file knows none before
 # 1980, and one day later that holds in every time zone.
 EPOCH: Final = 315_619_200
-
-SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-JUPYTER: Final = (
-    "jupyter",
-    "lab",
-    "--ip=0.0.0.0",
-    "--port=8888",
-    "--no-browser",
-    "--allow-root",
-    "--ServerApp.root_dir=/code",
-)
 
 
 def templates(images: str) -> jinja2.Environment:
@@ -53,8 +48,15 @@ def dockerfile(cell: Cell, lock: Lock, environment: jinja2.Environment) -> str:
     """The text of the cell's Dockerfile.
 
     Raises BadInput, with the template's file and line, when a template is missing, cannot be
-    read as one, or asks for something that is not there.
+    read as one, asks for something that is not there, or sets what neither the layout nor the
+    matrix states.
     """
+    text = _rendered(cell, lock, environment)
+    refuse_other_settings(text, cell, image_config(cell, labels(cell, lock)), environment)
+    return text
+
+
+def _rendered(cell: Cell, lock: Lock, environment: jinja2.Environment) -> str:
     known = context(cell, lock)
     try:
         return environment.get_template(f"{cell.family}/Dockerfile.j2").render(known)
@@ -74,20 +76,20 @@ def dockerfile(cell: Cell, lock: Lock, environment: jinja2.Environment) -> str:
 
 def context(cell: Cell, lock: Lock) -> dict[str, object]:
     """All that a template may ask for, decided."""
-    home = cuda_home(cell)
+    config = image_config(cell, labels(cell, lock))
     return {
         "cell": cell,
         "cell_files": cell_files(cell, lock),
-        "command": json.dumps(JUPYTER if cell.flavour is Flavour.NOTEBOOK else ["bash"]),
+        "command_lines": list(command_lines(config)),
         "constraints": tuple(constraints(cell, lock)),
-        "cuda_home": home,
+        "cuda_home": cuda_home(cell),
         "dpkg_settings": DPKG_SETTINGS,
+        "environment_lines": list(environment_lines(cell)),
         "epoch": EPOCH,
-        "labels": [f"{name}={_quoted(value)}" for name, value in labels(cell, lock).items()],
+        "labels": [f"{name}={quoted(value)}" for name, value in config.labels.items()],
         "layout_files": list(LAYOUT_FILES),
         "local_wheels": lock.local,
         "packages": " ".join(packages(cell)),
-        "path": f"{home}/bin:{SYSTEM_PATH}" if home else SYSTEM_PATH,
         "python": interpreter(cell),
         "requirements": tuple(requirements(lock)),
     }
@@ -103,7 +105,8 @@ def packages(cell: Cell) -> list[str]:
     """The distribution's packages that the cell needs."""
     found = ["ca-certificates", "tini"]
     if not cell.managed_python:
-        found.append("python3")
+        # Debian and Ubuntu take these out of Python: `venv` has no pip, `dbm` no GNU without them.
+        found += ["python3", "python3-gdbm", f"python{cell.python}-venv"]
     if cell.flavour in {Flavour.COMPILE, Flavour.DEVEL}:
         found.append("g++")
         if not cell.managed_python:
@@ -111,20 +114,6 @@ def packages(cell: Cell) -> list[str]:
     if cell.flavour is Flavour.DEVEL:
         found.append("make")
     return sorted(found)
-
-
-def cuda_home(cell: Cell) -> str:
-    """Where the wheels of a CUDA cell have their compiler, in an image that has one to offer."""
-    if cell.stack is None or cell.flavour is not Flavour.DEVEL:
-        return ""
-    major = cell.stack.cuda.split(".")[0]
-    return f"/opt/env/lib/python/site-packages/nvidia/cu{major}"
-
-
-def _quoted(text: str) -> str:
-    """The text as a Dockerfile's string, in which nothing is replaced."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
-    return f'"{escaped}"'
 
 
 def _folder(environment: jinja2.Environment) -> str:

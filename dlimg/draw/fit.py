@@ -10,7 +10,8 @@ from typing import Final
 
 from dlimg.draw.bake import SYSTEM_STAGE
 from dlimg.draw.config import image_config
-from dlimg.draw.dockerfile import cuda_home, interpreter
+from dlimg.draw.dockerfile import interpreter
+from dlimg.draw.image_config import cuda_home
 from dlimg.draw.instructions import Instruction, Stage, stages
 from dlimg.draw.layout import cell_files
 from dlimg.errors import BadInput
@@ -21,10 +22,10 @@ from dlimg.model import Image
 # see what `dlimg.layers.own_layer` must do for it; then write down the new digests.
 KNOWN: Final = frozenset(
     {
-        "8682c2e7dae237d9239c55a0f37842265f6bbe143693fecf6628d5f63c0dcaac",
-        "89fab8419e90e2f203252cbebb98bce3ab98769293b768efca1d60265eff9727",
-        "8e9fbea363b036bedc343f16298bcec0c8347900599b27fc21438a8d0fb0c05b",
-        "e07b7abc67735a596d2811344fdc210050d40af069f05706dde9d80a6ce46e42",
+        "73299660c113d9ae3bdf76ee5cdd7106e657381afee23757f42129814e4e0224",
+        "7d3142e16b602295510861db879dbe7628120f831a8ac25bb6d7b27432cefdbe",
+        "9f406180314efa234ecdf5690933e6b4daf645b99e93e73a3f35e924570e7523",
+        "b67a818033a7e4d1aa9b34d632425a7e89c27fec4138c8a9e3c5113b55d4d914",
     }
 )
 
@@ -56,6 +57,7 @@ def install_digest(image: Image) -> str:
     run = run.replace(interpreter(image.cell), "PYTHON")
     run = run.replace(f"/python{image.cell.python}", "/VERSION")
     run = run.replace(home, "HOME") if home else run
+    run = run.replace("".join(_installs(image)), "INSTALL FILES\n")
     settled = (one.source for one in _of(found, _FILES) if one.text.endswith(_SETTLE))
     return sha256("".join([run, *settled]).encode()).hexdigest()
 
@@ -64,6 +66,12 @@ def _of(found: Iterable[Stage], name: str) -> Iterator[Instruction]:
     for stage in found:
         if stage.name == name:
             yield from stage.instructions
+
+
+def _installs(image: Image) -> Iterator[str]:
+    """The lines that put the cell's files where `cell_files` says, the same for all cells."""
+    for file in cell_files(image.cell, image.lock):
+        yield f"install -D --mode={file.mode} /run/locked/{file.name} {file.path}\n"
 
 
 def _written(stage: Stage) -> Iterator[str]:

@@ -7,7 +7,8 @@ from typing import Final
 
 from dlimg.errors import BadInput
 
-_HEREDOC: Final = re.compile(r"""<<-?(["']?)(\w+)\1""")
+# `<<<` begins no heredoc.
+_HEREDOC: Final = re.compile(r"""(?<!<)<<-?(["']?)(\w+)\1""")
 _FROM_STAGE: Final = re.compile(r"\bfrom=([\w.-]+)")
 _TAKES_HEREDOC: Final = ("RUN", "COPY", "ADD")
 
@@ -86,7 +87,8 @@ def _instructions(lines: Sequence[str]) -> Iterator[Instruction]:
             continue
         first = at
         text, at = _continued(lines, at)
-        word, _, rest = text.strip().partition(" ")
+        word, *others = text.split(maxsplit=1)
+        word, rest = word.upper(), "".join(others)
         if word in _TAKES_HEREDOC:
             for _, end in _HEREDOC.findall(rest):
                 at = _behind(lines, at, end)

@@ -11,7 +11,8 @@ WHEELS_LABEL: Final = "io.dlimg.wheels"
 def labels(cell: Cell, lock: Lock) -> dict[str, str]:
     """The labels, in the order of their names; an axis that the cell does not have has none.
 
-    No time of creation: the same cell and lock make the same image.
+    No time of creation and no revision: the same cell and lock make the same image. The base's
+    name and digest are known only when the base is; `dlimg.draw.bake.labels` adds them.
     """
     found = {
         "io.dlimg.accelerator": cell.accelerator,
@@ -25,9 +26,9 @@ def labels(cell: Cell, lock: Lock) -> dict[str, str]:
         "io.dlimg.python": cell.python,
         "io.dlimg.version": cell.version,
         WHEELS_LABEL: wheels_text(lock),
-        "org.opencontainers.image.base.digest": cell.os.digest,
-        "org.opencontainers.image.base.name": cell.os.image,
         "org.opencontainers.image.description": description(cell, lock),
+        "org.opencontainers.image.licenses": cell.licenses,
+        "org.opencontainers.image.source": cell.source,
         "org.opencontainers.image.title": cell.id,
         "org.opencontainers.image.version": cell.version,
     }

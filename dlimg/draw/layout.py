@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from dlimg.model import Cell, Lock
+from dlimg.model import Cell, Flavour, Lock
 
 PLAIN_MODE: Final = "644"
 PROGRAM_MODE: Final = "755"
@@ -45,11 +45,29 @@ class CellFile:
         return self.path.strip("/").replace("/", ".")
 
 
+# For every command of Jupyter that serves: on all addresses, IPv6's too, in the working folder.
+JUPYTER_SETTINGS: Final = CellFile(
+    path="/etc/jupyter/jupyter_server_config.json",
+    text="""\
+{
+  "ServerApp": {
+    "ip": "*",
+    "open_browser": false,
+    "allow_root": true,
+    "root_dir": "/code"
+  }
+}
+""",
+)
+
 # apt reads this one, so it has to be there before packages are installed.
 DPKG_SETTINGS: Final = LayoutFile(template="dpkg.cfg", path="/etc/dpkg/dpkg.cfg.d/dlimg")
 
 LAYOUT_FILES: Final = (
     LayoutFile(template="entrypoint.sh", path="/usr/local/bin/dlimg-entrypoint", mode=PROGRAM_MODE),
+    LayoutFile(
+        template="healthcheck.py", path="/usr/local/bin/dlimg-healthcheck", mode=PROGRAM_MODE
+    ),
     LayoutFile(template="overlay.sh", path="/usr/local/bin/dlimg-overlay", mode=PROGRAM_MODE),
     LayoutFile(template="profile.sh", path="/etc/profile.d/dlimg.sh"),
     LayoutFile(template="python3.sh", path="/usr/local/bin/python3", mode=PROGRAM_MODE),
@@ -58,10 +76,11 @@ LAYOUT_FILES: Final = (
 
 def cell_files(cell: Cell, lock: Lock) -> tuple[CellFile, ...]:
     """The files that the final stage puts beside the wheels."""
-    return (
+    files = (
         CellFile(path="/etc/dlimg/requirements.txt", text=_lines(requirements(lock))),
         CellFile(path="/etc/dlimg/constraints.txt", text=_lines(constraints(cell, lock))),
     )
+    return (*files, JUPYTER_SETTINGS) if cell.flavour is Flavour.NOTEBOOK else files
 
 
 def requirements(lock: Lock) -> Iterator[str]:

@@ -187,12 +187,16 @@ def _place(part: Part) -> tuple[int, int, str]:
 
 
 def _config(labels: Mapping[str, str], config: Config) -> dict[str, object]:
-    """What is said of it, in the names of OCI's image config (and Docker's `Shell`)."""
+    """What is said of it, in the names of OCI's image config and Docker's two more.
+
+    Who reads OCI's config passes over `Shell` and `Healthcheck`.
+    """
     said = {
         "Cmd": list(config.cmd),
         "Entrypoint": list(config.entrypoint),
         "Env": list(config.env),
         "ExposedPorts": {port: {} for port in config.exposed},
+        "Healthcheck": dict(config.healthcheck),
         "Labels": dict(labels),
         "Shell": list(config.shell),
         "User": config.user,

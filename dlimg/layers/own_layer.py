@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import IO, Final
 
-from dlimg.draw.dockerfile import cuda_home, interpreter
+from dlimg.draw.dockerfile import interpreter
+from dlimg.draw.image_config import cuda_home
 from dlimg.draw.layout import cell_files
 from dlimg.layers.entry import PLAIN, Entry, arranged, link
 from dlimg.layers.index import Key, Layer, source_of

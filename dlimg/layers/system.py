@@ -197,6 +197,7 @@ def _config(said: Mapping[str, Any]) -> Config:
         cmd=tuple(said.get("Cmd") or ()),
         exposed=tuple(sorted(said.get("ExposedPorts") or ())),
         shell=tuple(said.get("Shell") or ()),
+        healthcheck=dict(said.get("Healthcheck") or {}),
     )
 
 

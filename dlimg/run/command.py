@@ -4,11 +4,11 @@ import shlex
 from collections.abc import Sequence
 from typing import Final
 
+from dlimg.draw.image_config import NOTEBOOK_PORT
 from dlimg.model import Cell, Flavour
 
 # PyTorch's data loaders hand batches over in shared memory; Docker's default of 64 MB ends them.
 SHARED_MEMORY: Final = "8g"
-NOTEBOOK_PORT: Final = 8888
 # What a framework is imported as; of another package nothing is known but that it is installed.
 _MODULES: Final = {
     "jax": "jax",

@@ -14,7 +14,7 @@ from dlimg.engine.gpu import device_request
 from dlimg.engine.owner import OWNER_LABEL, owner
 from dlimg.engine.revision import NO_REVISION, Revision
 from dlimg.errors import BadInput, DlimgError, Negative
-from dlimg.model import Built, Planned
+from dlimg.model import BaseSource, Built, Planned
 from dlimg.proof import Check, Evidence, Verdict
 from dlimg.smoke.evidence import nearest, note_last, read_evidence, reusable, write_evidence
 from dlimg.smoke.execute import is_clean, run_check
@@ -159,7 +159,8 @@ def facts_of(built: Built, engine: Engine) -> Told:
     `told_by_config` has to tell the same of an image at a registry.
     """
     config, history = _config(built, engine)
-    return told(built.planned, config.get("Labels") or {}, config, history)
+    below = base_labels(built.planned, engine)
+    return told(built.planned, config.get("Labels") or {}, config, history, below)
 
 
 def _config(built: Built, engine: Engine) -> tuple[Mapping[str, Any], tuple[str, ...]]:
@@ -177,6 +178,18 @@ def _config(built: Built, engine: Engine) -> tuple[Mapping[str, Any], tuple[str,
             where=built.planned.image.cell.id,
             hint=f"`dlimg build {built.planned.image.cell.id}` makes it again",
         ) from error
+
+
+def base_labels(planned: Planned, engine: Engine) -> Mapping[str, str]:
+    """The labels of the registry's image below, where the engine has that."""
+    base = planned.base
+    if base.source is not BaseSource.REGISTRY:
+        return {}
+    try:
+        image = engine.sdk.images.get(base.reference.removeprefix("docker-image://"))
+    except docker.errors.APIError:
+        return {}
+    return {str(name): str(text) for name, text in (image.labels or {}).items()}
 
 
 def _is_on_gpu(checks: Sequence[Check], given: str) -> bool:

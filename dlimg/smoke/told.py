@@ -9,7 +9,7 @@ from typing import Final
 
 from dlimg.draw.labels import cuda, cudnn
 from dlimg.model import Image, Lock, Planned
-from dlimg.smoke.started import start
+from dlimg.smoke.started import NO_LABELS, start
 
 # Where a container finds the files that checks are told by: beside the scripts.
 LOCK: Final = "lock.json"
@@ -36,11 +36,12 @@ def told(
     labels: Mapping[str, str],
     config: Mapping[str, object] = NOTHING_SET,
     history: Sequence[str] = (),
+    base_labels: Mapping[str, str] = NO_LABELS,
 ) -> Told:
-    """The promises of the cell, its lock and its Dockerfile.
+    """The promises of the cell, its lock and the layout.
 
-    `labels` are those that the image really has, `config` is how it is started and `history` the
-    steps that made it, newest first, all as engines tell.
+    `labels` are those that the image really has, `config` is its config and `history` the steps
+    that made it, newest first, `base_labels` are those of its base, all as engines tell.
     """
     return Told(
         environment={
@@ -48,7 +49,7 @@ def told(
             "DLIMG_LABELS": json.dumps(dict(labels), sort_keys=True),
             "DLIMG_LOCK": LOCK_PATH,
             "DLIMG_HISTORY": HISTORY_PATH,
-            "DLIMG_START": json.dumps(start(config, planned.image.dockerfile), sort_keys=True),
+            "DLIMG_START": json.dumps(start(config, planned, base_labels), sort_keys=True),
         },
         files={
             LOCK: lock_text(planned.image.lock).encode(),
@@ -57,7 +58,9 @@ def told(
     )
 
 
-def told_by_config(planned: Planned, config: Mapping[str, object]) -> Told:
+def told_by_config(
+    planned: Planned, config: Mapping[str, object], base_labels: Mapping[str, str]
+) -> Told:
     """The same for an image of which a registry tells: its config, as OCI writes it.
 
     Where this tells something else than an engine would, the image is pulled and tested again.
@@ -71,7 +74,8 @@ def told_by_config(planned: Planned, config: Mapping[str, object]) -> Told:
         for step in (reversed(steps) if isinstance(steps, list) else ())
         if isinstance(step, dict)
     ]
-    return told(planned, labels if isinstance(labels, dict) else {}, found, history)
+    own = labels if isinstance(labels, dict) else {}
+    return told(planned, own, found, history, base_labels)
 
 
 def cell_text(planned: Planned) -> str:

@@ -14,6 +14,7 @@ import small
 
 from dlimg.build.secrets import secrets_from
 from dlimg.draw.dockerfile import dockerfile, templates
+from dlimg.draw.labels import labels
 from dlimg.engine.client import Engine
 from dlimg.engine.process import Outcome, run
 from dlimg.model import Base, Built, Cell, Flavour, Planned
@@ -67,7 +68,8 @@ def planned(base: Base, cell: Cell) -> Planned:
     lock = replace(LOCK, wheels=(*LOCK.wheels, CUDA_RUNTIME)) if cell.is_cuda else LOCK
     text = dockerfile(cell, lock, templates(str(IMAGES)))
     name = f"dlimg-test/manners-{secrets.token_hex(4)}"
-    image = make.image(cell, locked=lock, dockerfile=text, repository=name)
+    said = labels(cell, lock)
+    image = make.image(cell, locked=lock, dockerfile=text, labels=said, repository=name)
     return make.planned(image, on=base, key=secrets.token_hex(32))
 
 

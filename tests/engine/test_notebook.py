@@ -1,12 +1,15 @@
-"""The notebook flavour answers on its port, to those who have the token."""
+"""The notebook flavour answers on its port, to those who have the token, and says how it is."""
 
+import contextlib
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import requests
+from docker.models.containers import Container
 from test_walk import dlimg
 
 from dlimg.engine.client import Engine
@@ -19,28 +22,45 @@ TOKEN = secrets.token_hex(16)
 
 
 @pytest.fixture(scope="module")
-def address(engine: Engine) -> Iterator[str]:
-    """Where a notebook of the built image answers, on loopback."""
+def digest() -> str:
+    """The built image."""
     ended = dlimg("build", CELL, "--format", "json")
     assert ended.returncode == 0, ended.stderr
     (line,) = json.loads(ended.stdout)
-    port = f"{NOTEBOOK_PORT}/tcp"
+    return str(line["digest"])
+
+
+@contextlib.contextmanager
+def running(
+    engine: Engine, digest: str, *command: str, serves: bool = True, **options: Any
+) -> Iterator[Container]:
+    """A container of the image, whose Jupyter answers already."""
+    variables = {"JUPYTER_TOKEN": TOKEN, **options.pop("environment", {})}
     container = engine.sdk.containers.run(
-        line["digest"],
-        detach=True,
-        environment={"JUPYTER_TOKEN": TOKEN},
-        ports={port: ("127.0.0.1", None)},
+        digest, list(command) or None, detach=True, environment=variables, **options
     )
     try:
         deadline = time.monotonic() + 180
-        while "is running at" not in container.logs().decode():
+        while serves and "is running at" not in container.logs().decode():
             assert time.monotonic() < deadline, container.logs().decode()
             time.sleep(0.5)
         container.reload()
-        published = container.attrs["NetworkSettings"]["Ports"][port][0]["HostPort"]
-        yield f"http://127.0.0.1:{published}"
+        yield container
     finally:
         container.remove(force=True)
+
+
+def published(container: Container, port: str) -> str:
+    host_port = container.attrs["NetworkSettings"]["Ports"][port][0]["HostPort"]
+    return f"http://127.0.0.1:{host_port}"
+
+
+@pytest.fixture(scope="module")
+def address(engine: Engine, digest: str) -> Iterator[str]:
+    """Where a notebook of the built image answers, on loopback."""
+    port = f"{NOTEBOOK_PORT}/tcp"
+    with running(engine, digest, ports={port: ("127.0.0.1", None)}) as container:
+        yield published(container, port)
 
 
 def ask(address: str, path: str, **headers: str) -> requests.Response:
@@ -64,3 +84,129 @@ def test_with_the_token_it_shows_the_working_folder_and_the_lab(address: str) ->
 def test_its_kernel_is_the_image_s_python(address: str) -> None:
     found = ask(address, "/api/kernelspecs", Authorization=f"token {TOKEN}").json()
     assert found["default"] == "python3"
+
+
+@pytest.mark.parametrize("command", [(), ("jupyter", "notebook"), ("jupyter", "server")])
+def test_every_server_is_heard_from_outside_on_the_port_that_is_named(
+    command: tuple[str, ...], engine: Engine, digest: str
+) -> None:
+    options = {"environment": {"JUPYTER_PORT": "9999"}, "ports": {"9999/tcp": ("127.0.0.1", None)}}
+    with running(engine, digest, *command, **options) as container:
+        at = published(container, "9999/tcp")
+        assert ask(at, "/api/contents", Authorization=f"token {TOKEN}").status_code == 200
+        if command == ("jupyter", "notebook"):
+            tree = ask(at, "/tree", Authorization=f"token {TOKEN}")
+            assert tree.status_code == 200
+            assert "Jupyter Notebook" in tree.text or "/static/notebook/" in tree.text
+        for host in ("127.0.0.1", "[::1]"):
+            script = f"from urllib import request; request.urlopen('http://{host}:9999/api').read()"
+            ended = container.exec_run(["python", "-c", script])
+            assert ended.exit_code == 0, ended.output.decode()
+
+
+def test_a_terminal_of_a_notebook_is_bash(engine: Engine, digest: str) -> None:
+    port = f"{NOTEBOOK_PORT}/tcp"
+    options = {"ports": {port: ("127.0.0.1", None)}, "user": "12345:0"}
+    with running(engine, digest, **options) as container:
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.post(
+                f"{published(container, port)}/api/terminals",
+                headers={"Authorization": f"token {TOKEN}"},
+                timeout=30,
+            )
+        assert answer.status_code == 200, answer.text
+        named = container.exec_run(["sh", "-c", "cat /proc/[0-9]*/comm"]).output.decode().split()
+    assert "bash" in named
+
+
+# How a container is started, and whether a Jupyter runs in it that is asked.
+STARTS: list[tuple[str, dict[str, Any]]] = [
+    ("", {}),
+    ("", {"environment": {"JUPYTER_PORT": "9999"}}),
+    ("", {"user": "12345:0"}),
+    ("", {"user": "0"}),
+    ("", {"init": True}),
+    ("", {"read_only": True, "tmpfs": {"/tmp": "exec"}}),  # noqa: S108  # in a container
+    ("jupyter lab --ServerApp.base_url=/some/where/", {}),
+    ("jupyter notebook --port 7777", {}),
+    ("jupyter-lab --ip=127.0.0.1", {}),
+    ("jupyter server --ServerApp.sock=/tmp/socket", {}),
+]
+
+
+@pytest.mark.parametrize(("command", "options"), STARTS, ids=str)
+def test_a_jupyter_is_healthy_until_it_does_not_answer(
+    command: str, options: dict[str, Any], engine: Engine, digest: str
+) -> None:
+    with running(engine, digest, *command.split(), **options) as container:
+        ended = container.exec_run(["dlimg-healthcheck"])
+        assert ended.exit_code == 0, ended.output.decode()
+        assert ended.output == b"Jupyter answers with 200\n"
+        _stop_jupyter(container)
+        ended = container.exec_run(["dlimg-healthcheck"])
+        assert ended.exit_code == 1
+        assert b"Jupyter does not answer" in ended.output
+
+
+def _stop_jupyter(container: Container) -> None:
+    """The process that the entry point became is there, and does nothing any more."""
+    script = """
+for process in /proc/[0-9]*; do
+    parent=$(cut -d ' ' -f 4 "$process/stat") || continue
+    [ "$(cat "/proc/$parent/comm")" != tini ] || kill -STOP "${process#/proc/}"
+done 2>/dev/null; true"""
+    assert container.exec_run(["sh", "-c", script], user="0").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (("sleep", "1000"), {}),
+        (("python", "-c", "import time; time.sleep(1000)"), {}),
+        (("sh", "-c", "jupyter --version; sleep 1000"), {}),
+        (("jupyter", "lab"), {"entrypoint": ["sh", "-c", "sleep 1000"]}),
+    ],
+    ids=str,
+)
+def test_another_command_is_healthy(
+    command: tuple[str, ...], options: dict[str, Any], engine: Engine, digest: str
+) -> None:
+    with running(engine, digest, *command, serves=False, **options) as container:
+        ended = container.exec_run(["dlimg-healthcheck"])
+        assert (ended.exit_code, ended.output) == (0, b"")
+
+
+def test_the_engine_knows_how_it_is(engine: Engine, digest: str) -> None:
+    """By the check in the image's config, asked more often."""
+    often = {"interval": 10**9, "timeout": 2 * 10**9, "retries": 1, "start_period": 0}
+    with running(engine, digest, healthcheck=often) as container:
+        assert health(container, lambda status: status == "healthy")
+        _stop_jupyter(container)
+        assert health(container, lambda status: status == "unhealthy")
+    with running(engine, digest, "sleep", "1000", serves=False, healthcheck=often) as container:
+        assert health(container, lambda status: status == "healthy")
+
+
+def health(container: Container, is_it: Callable[[str], bool]) -> bool:
+    """Whether the engine comes to say this of the container within half a minute."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        container.reload()
+        if is_it(container.attrs["State"]["Health"]["Status"]):
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def test_the_check_is_cheap(engine: Engine, digest: str) -> None:
+    with running(engine, digest) as container:
+        began = time.monotonic()
+        for _ in range(5):
+            assert container.exec_run(["dlimg-healthcheck"]).exit_code == 0
+        asked = time.monotonic() - began
+        began = time.monotonic()
+        for _ in range(5):
+            container.exec_run(["true"])
+        print(f"{(asked - (time.monotonic() - began)) / 5 * 1000:.0f} ms")
+        assert asked < 5

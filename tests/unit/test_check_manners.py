@@ -315,7 +315,10 @@ START = {"Entrypoint": list(entry.ENTRY), "WorkingDir": "/code", "User": "user"}
 
 
 def started(said: object = None, **found: object) -> str:
-    return json.dumps({"is": {**START, **found}, "said": said})
+    return json.dumps({"is": {**START, **found}, "said": {**START, **dict(said or {})}})  # type: ignore[call-overload]
+
+
+ONE, OTHER = {"A": "b"}, {"A": "x"}
 
 
 @pytest.mark.parametrize(
@@ -326,14 +329,17 @@ def started(said: object = None, **found: object) -> str:
         (started(Entrypoint=["sh"]), "the image's Entrypoint is ['sh']"),
         (started(WorkingDir="/"), "the image's WorkingDir is /"),
         (started(User="0"), "the image's User is 0"),
-        (started(Cmd=["x"], Env={"A": "b"}), None),  # with what is not known nothing is compared
-        (started(START), None),
-        (started({**START, "Env": {"A": "b"}}, Env={"A": "b"}), None),
-        (started({**START, "Cmd": ["bash"]}, Cmd=["x"]), "says: ['bash']"),
-        (started(START, Healthcheck={"Test": ["x"]}), "the image's Healthcheck is not as its"),
-        (started(START, Env={"A": "b"}), "the image sets A, of which its Dockerfile says nothing"),
-        (started({**START, "Env": {"A": "b"}}), "the image does not set A, which is to be b"),
-        (started({**START, "Env": {"A": "b"}}, Env={"A": "x"}), "the image's A is not as its"),
+        (json.dumps({"is": START}), "DLIMG_START does not say how the image is to be started"),
+        (started({"Env": ONE, "Labels": OTHER}, Env=ONE, Labels=OTHER), None),
+        (started({"Cmd": ["bash"]}, Cmd=["x"]), "Cmd is not what it is to be: ['bash']"),
+        (started(Healthcheck={"Test": ["x"]}), "Healthcheck is not what it is to be: not set"),
+        (started(StopTimeout=1), "StopTimeout is not what it is to be: not set"),
+        (started(Env=ONE), "has the variable A, which neither layout nor matrix states"),
+        (started({"Env": ONE}), "the image lacks the variable A, which is to be b"),
+        (started({"Env": ONE}, Env=OTHER), "the image's variable A is not what it is to be: b"),
+        (started(Labels=ONE), "has the label A, which neither layout nor matrix states"),
+        (started({"Labels": ONE}), "the image lacks the label A, which is to be b"),
+        (started({"Labels": ONE}, Labels=OTHER), "the image's label A is not what it is to be: b"),
     ],
 )
 def test_an_image_that_starts_otherwise(

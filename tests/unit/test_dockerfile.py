@@ -7,7 +7,7 @@ import jinja2
 import make
 import pytest
 
-from dlimg.draw.dockerfile import dockerfile, packages, templates
+from dlimg.draw.dockerfile import context, dockerfile, packages, templates
 from dlimg.draw.labels import labels
 from dlimg.draw.layout import constraints
 from dlimg.errors import BadInput
@@ -131,7 +131,7 @@ def test_a_field_adds_what_is_its_own(environment: jinja2.Environment, cell: Cel
     text = drawn(environment, cell)
     devel = cell.flavour is Flavour.DEVEL
     assert ("NVIDIA_VISIBLE_DEVICES=all" in text) == cell.is_cuda
-    assert ("ENV CUDA_HOME=/opt/env/lib/python/site-packages/nvidia/cu13\n" in text) == devel
+    assert ("    CUDA_HOME=/opt/env/lib/python/site-packages/nvidia/cu13\n" in text) == devel
     assert ("/nvidia/cu13/bin:/usr/local/sbin" in text) == devel
     assert ("EXPOSE 8888" in text) == (cell.flavour is Flavour.NOTEBOOK)
     assert ('CMD ["jupyter", "lab"' in text) == (cell.flavour is Flavour.NOTEBOOK)
@@ -144,10 +144,13 @@ def test_a_field_adds_what_is_its_own(environment: jinja2.Environment, cell: Cel
 @pytest.mark.parametrize(
     ("cell", "expected"),
     [
-        ("runtime", "ca-certificates python3 tini"),
-        ("notebook", "ca-certificates python3 tini"),
-        ("compile", "ca-certificates g++ libpython3-dev python3 tini"),
-        ("devel", "ca-certificates g++ libpython3-dev make python3 tini"),
+        ("runtime", "ca-certificates python3 python3-gdbm python3.13-venv tini"),
+        ("notebook", "ca-certificates python3 python3-gdbm python3.13-venv tini"),
+        ("compile", "ca-certificates g++ libpython3-dev python3 python3-gdbm python3.11-venv tini"),
+        (
+            "devel",
+            "ca-certificates g++ libpython3-dev make python3 python3-gdbm python3.13-venv tini",
+        ),
         ("managed", "ca-certificates tini"),
     ],
 )
@@ -190,7 +193,6 @@ def test_labels_say_every_axis() -> None:
         "io.dlimg.python": "3.13",
         "io.dlimg.version": "2.15.0",
         "io.dlimg.wheels": "nvidia-cudnn-cu13==9.26.0.51 torch==2.15.0",
-        "org.opencontainers.image.base.name": "debian:trixie-slim",
         "org.opencontainers.image.description": (
             "torch 2.15.0 for CUDA 13.2 with cuDNN 9.26.0.51, Python 3.13 on Debian 13 (compile)"
         ),
@@ -246,8 +248,7 @@ def test_a_family_without_a_template_is_named(environment: jinja2.Environment) -
         drawn(environment, make.cell("caffe"))
 
 
-def test_what_a_label_holds_is_not_expanded(tmp_path: Path) -> None:
-    (tmp_path / "pytorch").mkdir()
-    (tmp_path / "pytorch/Dockerfile.j2").write_text("{{ labels | join('|') }}")
+def test_what_a_label_holds_is_not_expanded() -> None:
     cell = make.cell(version='1"$x\\')
-    assert r'io.dlimg.version="1\"\$x\\"' in drawn(templates(str(tmp_path)), cell)
+    known = context(cell, make.lock(cell.id))
+    assert r'io.dlimg.version="1\"\$x\\"' in known["labels"]  # type: ignore[operator]

@@ -260,7 +260,10 @@ def test_what_was_not_assembled_is_not_exported(
     assert CELL not in err
     assert not Path("out").exists()
     assert main(["layers", "export", CELL, "out", "--compression", "zstd"]) == 1
-    assert "not assembled here with zstd3" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "not assembled here with zstd:3" in err
+    # What the hint says is to be taken by the command it names.
+    assert f"`dlimg build --builder layers --compression zstd:3 {CELL}`" in err
     kept.spoil(kept.keys[0])
     kept.store.blob(kept.assembled.layers[0]).unlink()
     assert main(["layers", "export", CELL, "out"]) == 1

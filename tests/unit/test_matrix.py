@@ -80,6 +80,23 @@ def test_a_good_matrix() -> None:
     assert found.groups["default"] == ("jax-0.12.0.1-cpu-py3.13-debian13",)
 
 
+def test_variables_and_labels_of_the_matrix() -> None:
+    env = """env:
+      XLA_FLAGS: {value: "--xla_cpu_use_fusion=$x", why: "a sentence\n        on two lines"}
+      LD_PRELOAD: {value: /usr/lib/libjemalloc.so.2, why: memory, accelerator: cpu}
+    exclude:"""
+    top = "source: https://example.com/images\nlicenses: Apache-2.0 AND (MIT OR X)\n"
+    cells = cells_of(top + GOOD.replace("exclude:", env)).cells
+    names = [[(one.name, one.value, one.why) for one in cell.env] for cell in cells]
+    flags = ("XLA_FLAGS", "--xla_cpu_use_fusion=$x", "a sentence on two lines")
+    assert names[0] == [flags, ("LD_PRELOAD", "/usr/lib/libjemalloc.so.2", "memory")]
+    assert names[2] == [flags]
+    assert {cell.source for cell in cells} == {"https://example.com/images"}
+    assert {cell.licenses for cell in cells} == {"Apache-2.0 AND (MIT OR X)"}
+    assert not any(cell.env or cell.source or cell.licenses for cell in cells_of(GOOD).cells)
+    VALIDATOR.validate(tree_of(top + GOOD.replace("exclude:", env)))
+
+
 def test_what_lint_is_told() -> None:
     more = """\
 gpus: [T4, sm_90]
@@ -113,7 +130,74 @@ def test_versions_are_text(written: str) -> None:
 
 
 # What is written instead of what, and what must be said about it: message, place, hint.
+NO_ENV = "exclude:"
 BAD = [
+    (NO_ENV, "env: [A]\n    exclude:", ["env of family jax must be a mapping", ":18"]),
+    (NO_ENV, "env: {A: b}\n    exclude:", ["A in env of family jax must be a mapping", ":18"]),
+    (
+        NO_ENV,
+        "env: {A: {value: b}}\n    exclude:",
+        ["A in env of family jax does not say why", "every user of the image", ":18"],
+    ),
+    (
+        NO_ENV,
+        "env: {A: {why: b}}\n    exclude:",
+        ["A in env of family jax needs the key 'value'", ":18"],
+    ),
+    (
+        NO_ENV,
+        "env: {A: {value: '', why: b}}\n    exclude:",
+        ["value of A in env of family jax is empty", ":18"],
+    ),
+    (
+        NO_ENV,
+        'env: {A: {value: "a\\nb", why: b}}\n    exclude:',
+        ["value of A in env of family jax 'a\\nb' cannot be printed", ":18"],
+    ),
+    (
+        NO_ENV,
+        "env: {A: {valeu: x, value: b, why: b}}\n    exclude:",
+        ["unknown key 'valeu'", "mean 'value'", ":18"],
+    ),
+    (
+        NO_ENV,
+        "env: {A-B: {value: b, why: b}}\n    exclude:",
+        ["'A-B' is not the name of a variable", "e.g. XLA_FLAGS", ":18"],
+    ),
+    (
+        NO_ENV,
+        "env: {A: {value: b, why: b, flavour: devel}}\n    exclude:",
+        ["A in env of family jax: no flavour is 'devel'", ":18"],
+    ),
+    (
+        NO_ENV,
+        "env: {A: {value: b, why: b, python: 3.12}}\n    exclude:",
+        ["family jax: no cell gets A of env", ":18"],
+    ),
+    *(
+        (
+            NO_ENV,
+            f"env: {{{name}: {{value: b, why: b}}}}\n    exclude:",
+            [f"{name} is the layout's own to set, not for env of family jax", "take it out", ":18"],
+        )
+        for name in ("PATH", "HOME", "PIP_CONSTRAINT", "DLIMG_QUIET", "SHELL", "CUDA_HOME")
+    ),
+    *(
+        (
+            NO_ENV,
+            f"env: {{{name}: {{value: b, why: b}}}}\n    exclude:",
+            [f"{name} in env of family jax has the name of a secret", "docker run", ":18"],
+        )
+        for name in ("HF_TOKEN", "DB_PASSWORD", "aws_secret_access_key", "API_KEY", "PROXY_AUTH")
+    ),
+    (
+        NO_ENV,
+        "env: {PIP_INDEX_URL: {value: 'https://a:b@c.d/simple', why: b}}\n    exclude:",
+        ["PIP_INDEX_URL in env of family jax holds a password", "docker run", ":18"],
+    ),
+    ("groups:", "source: ssh://x\ngroups:", ["'ssh://x' is not an address", ":22"]),
+    ("groups:", "source: https://a:b@x/y\ngroups:", ["is not an address", "password", ":22"]),
+    ("groups:", "licenses: 'A  B'\ngroups:", ["is not an SPDX license expression", ":22"]),
     ("groups:", "gpus: T4\ngroups:", ["gpus must be a list", ":22"]),
     ("groups:", "gpus: [T4, T4]\ngroups:", ["'T4' stands twice in gpus", ":22"]),
     ("groups:", "lint: [{id: x}]\ngroups:", ["an entry of lint needs the key 'why'", ":22"]),
@@ -493,6 +577,9 @@ def test_the_schema_refuses_the_shapes_that_dlimg_refuses(
         "package",
         "check",
         "finding",
+        "variable",
+        "url",
+        "licenses",
     ],
 )
 def test_the_schema_has_the_patterns_of_dlimg(name: str) -> None:

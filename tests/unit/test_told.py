@@ -10,8 +10,11 @@ import pytest
 
 from dlimg.choose.facts import parse_facts
 from dlimg.commands.project import read_project
+from dlimg.draw.bake import labels
+from dlimg.draw.image_config import image_config
+from dlimg.engine import bases
 from dlimg.errors import BadInput
-from dlimg.model import Flavour, Image, Planned, Wheel
+from dlimg.model import BaseSource, Flavour, Image, Planned, Wheel
 from dlimg.smoke.scripts import ROOT
 from dlimg.smoke.told import HISTORY_PATH, LOCK_PATH, cell_text, companions, told
 
@@ -99,77 +102,132 @@ def test_companions_come_from_the_lock(
 
 
 def test_the_labels_that_the_image_really_has_are_passed_on() -> None:
-    labels = {"io.dlimg.os": "plan9", "maintainer": "somebody"}
-    assert json.loads(told(planned(), labels).environment["DLIMG_LABELS"]) == labels
+    real = {"io.dlimg.os": "plan9", "maintainer": "somebody"}
+    assert json.loads(told(planned(), real).environment["DLIMG_LABELS"]) == real
 
 
-OURS = """FROM x AS system
-FROM system AS image
-RUN true
-ENV PATH=/a B='b c'
-EXPOSE 8888
-WORKDIR /code
-USER user
-ENTRYPOINT ["tini"]
-CMD ["bash"]
-"""
-CONFIG = {
-    "Entrypoint": ["tini"],
-    "Cmd": ["bash"],
-    "WorkingDir": "/code",
-    "User": "user",
-    "Env": ["PATH=/a", "B=b c"],
-    "ExposedPorts": {"8888/tcp": {}},
-    "Labels": {"a": "b"},
-    "Shell": ["/bin/bash"],
-    "ArgsEscaped": True,
-}
+def config_of(of: Planned) -> dict[str, object]:
+    """The config of the image that this plan comes to, in an engine's words."""
+    config = image_config(of.image.cell, of.image.labels)
+    below = bases.labels(of.image.cell.os, of.base.identity)
+    return {
+        "Entrypoint": list(config.entrypoint),
+        "Cmd": list(config.cmd),
+        "WorkingDir": config.workdir,
+        "User": config.user,
+        "Env": list(config.env),
+        "ExposedPorts": {port: {} for port in config.exposed},
+        "Shell": list(config.shell),
+        "Healthcheck": dict(config.healthcheck),
+        "Labels": {**below, **labels(of, "buildkit")},
+        "ArgsEscaped": True,
+        "Hostname": "0123456789ab",
+    }
 
 
-def started(dockerfile: str, config: Mapping[str, object]) -> Mapping[str, object]:
-    of = planned()
-    of = replace(of, image=replace(of.image, dockerfile=dockerfile))
+def started(of: Planned, config: Mapping[str, object]) -> dict[str, dict[str, object]]:
     return dict(json.loads(told(of, {}, config).environment["DLIMG_START"]))
 
 
-def test_how_the_image_is_started_and_is_to_be_is_passed_on() -> None:
-    found = started(OURS, CONFIG)
+NOTEBOOK = planned("cpu", flavour=Flavour.NOTEBOOK)
+
+
+def test_the_config_is_compared_with_what_the_cell_comes_to() -> None:
+    found = started(NOTEBOOK, config_of(NOTEBOOK))
     assert found["is"] == found["said"]
-    assert found["is"] == {
-        "Entrypoint": ["tini"],
-        "Cmd": ["bash"],
-        "WorkingDir": "/code",
-        "User": "user",
-        "Env": {"PATH": "/a", "B": "b c"},
-        "ExposedPorts": ["8888/tcp"],
-        "Healthcheck": None,
-        "OnBuild": None,
-        "Volumes": None,
-        "StopSignal": None,
-    }
+    assert found["said"]["Entrypoint"] == ["/usr/bin/tini", "-s", "--", "dlimg-entrypoint"]
+    assert found["said"]["ExposedPorts"] == ["8888/tcp"]
+    assert found["said"]["Volumes"] is None
+    environment = found["said"]["Env"]
+    assert isinstance(environment, dict)
+    assert environment["SHELL"] == "/bin/bash"
+
+
+def test_a_dockerfile_that_lies_is_not_asked() -> None:
+    lying = replace(NOTEBOOK.image, dockerfile=NOTEBOOK.image.dockerfile + "ENV LD_PRELOAD=/x\n")
+    config = config_of(NOTEBOOK)
+    config["Env"] = [*config["Env"], "LD_PRELOAD=/x"]  # type: ignore[misc]
+    found = started(replace(NOTEBOOK, image=lying), config)
+    assert "LD_PRELOAD" not in found["said"]["Env"]  # type: ignore[operator]
+    assert "LD_PRELOAD" in found["is"]["Env"]  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("Cmd", ["sh"]),
-        ("Env", ["PATH=/a", "B=b"]),
-        ("Env", ["PATH=/a", "B=b c", "CUDA_VISIBLE_DEVICES=-1"]),
+        ("Entrypoint", ["/wrapper", "/usr/bin/tini", "-s", "--", "dlimg-entrypoint"]),
+        ("Env", ["PATH=/a"]),
         ("Env", None),
         ("ExposedPorts", None),
+        ("ExposedPorts", {"8888/tcp": {}, "22/tcp": {}}),
         ("Healthcheck", {"Test": ["CMD", "true"]}),
+        ("Healthcheck", None),
+        ("Shell", ["/bin/sh", "-c"]),
+        ("User", "0"),
+        ("WorkingDir", "/"),
         ("OnBuild", ["RUN true"]),
         ("Volumes", {"/data": {}}),
         ("StopSignal", "SIGKILL"),
+        ("StopTimeout", 1),
+        ("NetworkDisabled", True),
+        ("SomethingNew", "x"),
+        ("Labels", {}),
     ],
 )
-def test_what_the_dockerfile_does_not_say_differs(name: str, value: object) -> None:
-    found = started(OURS, {**CONFIG, name: value})
+def test_whatever_else_is_set_differs(name: str, value: object) -> None:
+    found = started(NOTEBOOK, {**config_of(NOTEBOOK), name: value})
     assert found["is"] != found["said"]
 
 
-def test_a_dockerfile_that_has_to_be_executed_says_nothing() -> None:
-    assert started(OURS + "VOLUME /data\n", CONFIG)["said"] is None
+def test_a_variable_that_is_set_twice_differs() -> None:
+    config = config_of(NOTEBOOK)
+    first = "PATH=/tmp/bin"
+    found = started(NOTEBOOK, {**config, "Env": [first, *config["Env"]]})  # type: ignore[misc]
+    assert found["is"]["Env"] != found["said"]["Env"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "agrees"),
+    [
+        ("io.dlimg.builder", "layers/2", True),
+        ("io.dlimg.builder", "docker", False),
+        ("io.dlimg.gpu-tested", "no", True),
+        ("io.dlimg.gpu-tested", "yes", False),
+        ("io.dlimg.tested-digest", f"sha256:{'0' * 64}", True),
+        ("io.dlimg.base-recipe", "of another dlimg", True),
+        ("io.dlimg.base-os", "debian12", False),
+        ("io.dlimg.key", "other", False),
+        ("io.dlimg.wheels", "", False),
+        ("io.dlimg.more", "x", False),
+        ("org.opencontainers.image.vendor", "NVIDIA", False),
+        ("org.opencontainers.image.base.name", "debian:trixie-slim", False),
+        ("maintainer", "somebody", False),
+    ],
+)
+def test_labels_are_those_that_were_promised(name: str, value: str, *, agrees: bool) -> None:
+    config = config_of(NOTEBOOK)
+    config["Labels"] = {**config["Labels"], name: value}  # type: ignore[dict-item]
+    found = started(NOTEBOOK, config)
+    assert (found["is"] == found["said"]) is agrees
+
+
+def test_a_base_from_a_registry_brings_labels_of_its_own() -> None:
+    base = replace(
+        make.base("ubuntu24.04"), source=BaseSource.REGISTRY, identity=f"sha256:{'1' * 64}"
+    )
+    of = replace(planned("cpu", os=make.system("ubuntu24.04")), base=base)
+    config = config_of(of)
+    ours = labels(of, "buildkit")
+    assert ours["org.opencontainers.image.base.digest"] == base.identity
+    assert ours["org.opencontainers.image.base.name"] == "ubuntu:noble"
+    reference = {"org.opencontainers.image.ref.name": "ubuntu"}
+    theirs = {"maintainer": "a company"}
+    config["Labels"] = {**ours, **reference, **theirs}
+    for below, agrees in ((theirs, True), ({}, False), ({"maintainer": "another"}, False)):
+        text = told(of, {}, config, (), below).environment["DLIMG_START"]
+        found = json.loads(text)
+        assert (found["is"] == found["said"]) is agrees
 
 
 def test_the_history_is_a_file_beside_the_scripts() -> None:

@@ -29,7 +29,7 @@ AXES = (
 OF_BASE = {"base-os": "os", "base-identity": "base"}
 # What the base and the image were made by, and what was written on it for publishing: nothing
 # inside shows it.
-UNPROVED = {"base-recipe", "builder", "gpu-tested"}
+UNPROVED = {"base-recipe", "builder", "gpu-tested", "tested-digest"}
 PUBLIC = {
     "org.opencontainers.image.version": "version",
     "org.opencontainers.image.title": "cell",

@@ -1,7 +1,8 @@
 """The entry point becomes the command: words, input, exit codes and signals reach it.
 
-The image is started as its Dockerfile says, with the same variables and nothing besides. Users with
-another home, or none, get one that they can write to.
+The image's config, as the engine tells it, is what layout, lock and matrix come to: the same
+variables, labels and other settings, and nothing besides. Users with another home, or none, get
+one that they can write to.
 
 needs: image
 seconds: 60
@@ -41,7 +42,7 @@ SHOW_HOME = 'touch "$HOME/.dlimg-check" && rm "$HOME/.dlimg-check" && printf %s 
 
 
 def told() -> tuple[dict[str, object], dict[str, object]]:
-    """How the image is started by the engine's word and by its Dockerfile's, if that is known."""
+    """The image's config by the engine's word, and as it is to be."""
     try:
         start = json.loads(os.environ.get("DLIMG_START") or "{}")
         return dict(start.get("is") or {}), dict(start.get("said") or {})
@@ -50,31 +51,33 @@ def told() -> tuple[dict[str, object], dict[str, object]]:
 
 
 def started() -> Iterator[str]:
-    """Where the image starts a command otherwise than these checks do, or its Dockerfile says."""
+    """Where the image starts a command otherwise than these checks do, or than it is to."""
     found, said = told()
     for name, wanted in START.items():
         if found.get(name) != wanted:
             yield f"the image's {name} is {found.get(name) or 'not set'}, not {wanted}"
-    if said:
-        yield from differences(found, said)
+    if not said:
+        yield "DLIMG_START does not say how the image is to be started"
+    yield from differences(found, said)
 
 
 def differences(found: Mapping[str, object], said: Mapping[str, object]) -> Iterator[str]:
-    """Where the engine says something else of the image than the Dockerfile.
+    """Where the engine says something else of the image than is to be.
 
     What is there is not repeated: somebody may have put a secret there.
     """
-    for name in sorted({*found, *said} - {"Env"}):
+    for name in sorted({*found, *said} - {"Env", "Labels"}):
         if found.get(name) != said.get(name):
-            yield f"the image's {name} is not as its Dockerfile says: {said.get(name) or 'not set'}"
-    real, wanted = dict(found.get("Env") or {}), dict(said.get("Env") or {})
-    for name in sorted({*real, *wanted}):
-        if name not in wanted:
-            yield f"the image sets {name}, of which its Dockerfile says nothing"
-        elif name not in real:
-            yield f"the image does not set {name}, which is to be {wanted[name]}"
-        elif real[name] != wanted[name]:
-            yield f"the image's {name} is not as its Dockerfile says: {wanted[name]}"
+            yield f"the image's {name} is not what it is to be: {said.get(name) or 'not set'}"
+    for group, what in (("Env", "variable"), ("Labels", "label")):
+        real, wanted = dict(found.get(group) or {}), dict(said.get(group) or {})
+        for name in sorted({*real, *wanted}):
+            if name not in wanted:
+                yield f"the image has the {what} {name}, which neither layout nor matrix states"
+            elif name not in real:
+                yield f"the image lacks the {what} {name}, which is to be {wanted[name]}"
+            elif real[name] != wanted[name]:
+                yield f"the image's {what} {name} is not what it is to be: {wanted[name]}"
 
 
 def call(words: tuple[str, ...], typed: str = "", **variables: str) -> tuple[str, str, int]:
@@ -154,7 +157,8 @@ def homes() -> Iterator[str]:
 def main() -> None:
     if not _tag.cell():
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
-    _verdict.show(compared_with_dockerfile=bool(told()[1]))
+    found, _ = told()
+    _verdict.show(variables=len(found.get("Env") or {}), labels=len(found.get("Labels") or {}))
     # Only the first: where one command is stuck, others are, and each takes its time.
     lie = next(chain(started(), commands(), signals(), homes()), "")
     _verdict.demand(not lie, lie)

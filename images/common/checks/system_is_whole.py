@@ -29,7 +29,7 @@ WHOLE = ("usr/", "etc/ld.so.conf", "etc/ld.so.preload", "etc/profile.d/", "etc/p
 WHOLE += ("boot/", "srv/", "mnt/", "media/")
 OURS = (
     r"opt/(env|python)(/.*)?|etc/profile\.d/dlimg\.sh|etc/python3/debian_config"
-    "|usr/local/bin/(python3?|dlimg-entrypoint|dlimg-overlay)|usr/local/lib/dlimg/python"
+    "|usr/local/bin/(python3?|dlimg-(entrypoint|healthcheck|overlay))|usr/local/lib/dlimg/python"
 )
 MADE = (  # by packages as they are installed, or by those who make bases
     r"usr/share/info/dir|usr/local/man|usr/sbin/(policy-rc\.d|initctl)|usr/local/s?bin/unminimize"

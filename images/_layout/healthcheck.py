@@ -1,0 +1,109 @@
+#!/usr/local/lib/dlimg/python -IS
+"""Healthy, unless the Jupyter server that the entry point started does not answer.
+
+Any other command, such as a training, is healthy as long as it runs. It imports little: it is
+asked twice a minute.
+"""
+
+import json
+import os
+import socket
+import sys
+
+SECONDS = 5
+ANY_ADDRESS = ("0.0.0.0", "::", "", "*")  # noqa: S104  # what it may say it listens on
+SERVERS = {"lab", "notebook", "server", "nbclassic", "labhub", "singleuser"}
+
+
+def read(path: str) -> str:
+    with open(path, errors="replace") as file:  # noqa: PTH123  # pathlib takes longer than this
+        return file.read()
+
+
+def server() -> str:
+    """The number of the process that the entry point became, where that is a Jupyter server."""
+    for process in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
+        try:
+            words = read(f"/proc/{process}/cmdline").split("\0")
+            parent = read(f"/proc/{process}/stat").rpartition(")")[2].split()[1]
+            starter = read(f"/proc/{parent}/comm").strip()
+        except OSError:
+            continue  # it has ended
+        if starter == "tini" and is_server(words):
+            return process
+    return ""
+
+
+def is_server(words: list) -> bool:
+    """Whether a command line is `jupyter lab`, `python .../jupyter-lab` or one of its kin."""
+    for at, word in enumerate(words[:3]):
+        name = word.rpartition("/")[2]
+        if name.startswith(("jupyter-", "jupyterhub-")):
+            return name.partition("-")[2] in SERVERS
+        if name == "jupyter":
+            return not SERVERS.isdisjoint(words[at + 1 : at + 2])
+    return False
+
+
+def variables(process: str) -> dict:
+    """The environment of a process; nothing where it is another user's, or has ended."""
+    try:
+        texts = read(f"/proc/{process}/environ").split("\0")
+    except OSError:
+        return {}
+    return {name: value for name, _, value in (text.partition("=") for text in texts)}
+
+
+def described(process: str) -> dict:
+    """What the server has written down of itself; where it has not, what it is told by default."""
+    environment = variables(process)
+    share = environment.get("XDG_DATA_HOME") or f"{environment.get('HOME')}/.local/share"
+    folder = environment.get("JUPYTER_DATA_DIR") or f"{share}/jupyter"
+    folder = environment.get("JUPYTER_RUNTIME_DIR") or f"{folder}/runtime"
+    try:
+        return json.loads(read(f"{folder}/jpserver-{process}.json"))
+    except (OSError, ValueError):
+        return {"port": environment.get("JUPYTER_PORT") or 8888}
+
+
+def connection(about: dict) -> socket.socket:
+    if about.get("sock"):
+        opened = socket.socket(socket.AF_UNIX)
+        opened.settimeout(SECONDS)
+        opened.connect(about["sock"])
+        return opened
+    host = about.get("hostname") or ""
+    host = "localhost" if host in ANY_ADDRESS else host
+    opened = socket.create_connection((host, int(about.get("port") or 0)), timeout=SECONDS)
+    if about.get("secure"):
+        import ssl
+
+        # It is asked whether it answers, and nothing is told it.
+        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        opened = trusting.wrap_socket(opened)
+    return opened
+
+
+def status(about: dict) -> int:
+    """The number that the server answers with."""
+    with connection(about) as opened:
+        path = f"{about.get('base_url') or '/'}api"
+        opened.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        return int(opened.makefile("rb").readline().split()[1])
+
+
+def main() -> None:
+    process = server()
+    if not process:
+        return
+    try:
+        number = status(described(process))
+    except (OSError, ValueError, IndexError) as error:
+        sys.exit(f"Jupyter does not answer: {error}")
+    if number >= 500:
+        sys.exit(f"Jupyter answers with {number}")
+    print(f"Jupyter answers with {number}")
+
+
+main()
