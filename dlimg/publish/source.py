@@ -3,6 +3,8 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from secrets import token_hex
 from typing import Any
 
 import docker
@@ -10,6 +12,8 @@ import requests
 from docker.models.images import Image as EngineImage
 
 from dlimg.engine.client import Engine, has_containerd_store
+from dlimg.engine.folders import state_folder
+from dlimg.engine.turns import alone
 from dlimg.errors import NetworkFailure, NoEngine
 from dlimg.layers.assemble import Assembled
 from dlimg.layers.kept import is_whole, kept
@@ -86,11 +90,12 @@ def source_of(built: Built, stock: Stock, standing: Standing) -> Iterator[Source
     engine = _engine(stock)
     tested = engine.sdk.images.get(built.planned.reference)
     if standing == "tested":
-        yield _engines(tested, engine)
+        yield _engines(tested, engine, stock.say)
         return
-    name = f"{built.planned.reference}{UNTESTED_SUFFIX}"
+    # Another dlimg may publish the same image from the same engine.
+    name = f"{built.planned.reference}{UNTESTED_SUFFIX}-{token_hex(4)}"
     try:
-        yield _engines(labelled(built, tested, engine, name), engine)
+        yield _engines(labelled(built, tested, engine, name), engine, stock.say)
     finally:
         with contextlib.suppress(docker.errors.APIError):
             engine.sdk.images.remove(name)
@@ -113,12 +118,12 @@ def _stored(image: Assembled, stock: Stock) -> Source:
     )
 
 
-def _engines(image: EngineImage, engine: Engine) -> Source:
+def _engines(image: EngineImage, engine: Engine, say: Say) -> Source:
     own = str(image.id)
     has_manifest = has_containerd_store(engine)
 
     def push(_repository: Repository, names: Names) -> str:
-        told = _push_by_engine(engine, image, names)
+        told = _push_by_engine(engine, image, names, say)
         return own if has_manifest else told
 
     return Source(
@@ -142,14 +147,14 @@ def _engine_image(built: Built, engine: Engine) -> EngineImage | None:
         return None
 
 
-def _push_by_engine(engine: Engine, image: EngineImage, names: Names) -> str:
+def _push_by_engine(engine: Engine, image: EngineImage, names: Names, say: Say) -> str:
     """The digest of the manifest that was pushed, which the classic store's push tells.
 
     Raises `NetworkFailure` on a refusal.
     """
     reference = names.reference(names.tag)
     digest = ""
-    with _named(engine, image, names):
+    with _named(engine, image, names, say):
         try:
             for event in _push_events(engine, names):
                 if "error" in event:
@@ -169,14 +174,23 @@ def _push_events(engine: Engine, names: Names) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _named(engine: Engine, image: EngineImage, names: Names) -> Iterator[None]:
-    """The image under the registry's name while it is pushed; not a moment longer."""
+def _named(engine: Engine, image: EngineImage, names: Names, say: Say) -> Iterator[None]:
+    """The image under the registry's name while it is pushed; not a moment longer.
+
+    One process at a time: another would take the name away in the middle of a push.
+    """
     reference = names.reference(names.tag)
-    was_there = reference in image.tags
-    try:
-        image.tag(names.repository, names.tag)
-        yield
-    finally:
-        if not was_there:
-            with contextlib.suppress(docker.errors.APIError):
-                engine.sdk.images.remove(reference, noprune=True)
+    file = (
+        state_folder(engine.environment)
+        / "turns"
+        / f"push-{sha256(reference.encode()).hexdigest()}"
+    )
+    with alone(file, doing=f"pushing {reference}", say=say):
+        was_there = reference in engine.sdk.images.get(str(image.id)).tags
+        try:
+            image.tag(names.repository, names.tag)
+            yield
+        finally:
+            if not was_there:
+                with contextlib.suppress(docker.errors.APIError):
+                    engine.sdk.images.remove(reference, noprune=True)
