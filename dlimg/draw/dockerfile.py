@@ -10,11 +10,17 @@ import jinja2
 
 from dlimg.draw.labels import labels
 from dlimg.draw.layout import (
+    COMMAND,
+    COMMANDS,
     DPKG_SETTINGS,
     LAYOUT_FILES,
     cell_files,
     constraints,
+    cuda_home,
+    layout_links,
+    packages_folder,
     requirements,
+    search_path,
 )
 from dlimg.errors import BadInput
 from dlimg.model import Cell, Flavour, Lock
@@ -22,8 +28,6 @@ from dlimg.model import Cell, Flavour, Lock
 # Every file that a build makes gets this time: 1980-01-02 UTC. A zip file knows none before
 # 1980, and one day later that holds in every time zone.
 EPOCH: Final = 315_619_200
-
-SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 JUPYTER: Final = (
     "jupyter",
@@ -78,6 +82,8 @@ def context(cell: Cell, lock: Lock) -> dict[str, object]:
     return {
         "cell": cell,
         "cell_files": cell_files(cell, lock),
+        "command_file": COMMAND,
+        "commands_folder": COMMANDS,
         "command": json.dumps(JUPYTER if cell.flavour is Flavour.NOTEBOOK else ["bash"]),
         "constraints": tuple(constraints(cell, lock)),
         "cuda_home": home,
@@ -85,9 +91,11 @@ def context(cell: Cell, lock: Lock) -> dict[str, object]:
         "epoch": EPOCH,
         "labels": [f"{name}={_quoted(value)}" for name, value in labels(cell, lock).items()],
         "layout_files": list(LAYOUT_FILES),
+        "layout_links": list(layout_links(cell.python, interpreter(cell))),
         "local_wheels": lock.local,
         "packages": " ".join(packages(cell)),
-        "path": f"{home}/bin:{SYSTEM_PATH}" if home else SYSTEM_PATH,
+        "packages_folder": packages_folder(lock),
+        "path": search_path(cell),
         "python": interpreter(cell),
         "requirements": tuple(requirements(lock)),
     }
@@ -111,14 +119,6 @@ def packages(cell: Cell) -> list[str]:
     if cell.flavour is Flavour.DEVEL:
         found.append("make")
     return sorted(found)
-
-
-def cuda_home(cell: Cell) -> str:
-    """Where the wheels of a CUDA cell have their compiler, in an image that has one to offer."""
-    if cell.stack is None or cell.flavour is not Flavour.DEVEL:
-        return ""
-    major = cell.stack.cuda.split(".")[0]
-    return f"/opt/env/lib/python/site-packages/nvidia/cu{major}"
 
 
 def _quoted(text: str) -> str:

@@ -10,9 +10,9 @@ from typing import Final
 
 from dlimg.draw.bake import SYSTEM_STAGE
 from dlimg.draw.config import image_config
-from dlimg.draw.dockerfile import cuda_home, interpreter
+from dlimg.draw.dockerfile import interpreter
 from dlimg.draw.instructions import Instruction, Stage, stages
-from dlimg.draw.layout import cell_files
+from dlimg.draw.layout import cell_files, cuda_home, packages_folder
 from dlimg.errors import BadInput
 from dlimg.model import Image
 
@@ -21,10 +21,10 @@ from dlimg.model import Image
 # see what `dlimg.layers.own_layer` must do for it; then write down the new digests.
 KNOWN: Final = frozenset(
     {
-        "8682c2e7dae237d9239c55a0f37842265f6bbe143693fecf6628d5f63c0dcaac",
-        "89fab8419e90e2f203252cbebb98bce3ab98769293b768efca1d60265eff9727",
-        "8e9fbea363b036bedc343f16298bcec0c8347900599b27fc21438a8d0fb0c05b",
-        "e07b7abc67735a596d2811344fdc210050d40af069f05706dde9d80a6ce46e42",
+        "1a243e3f35af7c90bc6b600c5accb6523c77d1dc48bd87fec7e7d78d48c78b7a",
+        "3788eb0209503dbbadf3f1ceed0c0e1a45a706789bcd51d003b377e67df43a92",
+        "82e9230407b5032f5eea7fff8f93d735997f6dae1dcf8c6ddb944c4b71926f4e",
+        "af451cf22c80d9447a08f04894422d3146bfae62e2312baa3e53b4ea40e43c8c",
     }
 )
 
@@ -56,6 +56,7 @@ def install_digest(image: Image) -> str:
     run = run.replace(interpreter(image.cell), "PYTHON")
     run = run.replace(f"/python{image.cell.python}", "/VERSION")
     run = run.replace(home, "HOME") if home else run
+    run = run.replace(packages_folder(image.lock), "PACKAGES")
     settled = (one.source for one in _of(found, _FILES) if one.text.endswith(_SETTLE))
     return sha256("".join([run, *settled]).encode()).hexdigest()
 
