@@ -102,8 +102,8 @@ def own_in(cell: Cell, lock: Lock) -> Own:
 
 def _taken(cell: Cell) -> frozenset[str]:
     """What the system stage has where commands get their links."""
-    links = layout_links(cell.python, interpreter(cell))
-    paths = [file.path for file in (*LAYOUT_FILES, *links)]
+    links = [link.path for link in layout_links(cell.python, interpreter(cell))]
+    paths = [*links, *(file.path for file in LAYOUT_FILES)]
     return frozenset(
         posixpath.basename(path) for path in paths if posixpath.dirname(path) == COMMANDS
     )
