@@ -21,10 +21,10 @@ from dlimg.model import Image
 # see what `dlimg.layers.own_layer` must do for it; then write down the new digests.
 KNOWN: Final = frozenset(
     {
-        "1a243e3f35af7c90bc6b600c5accb6523c77d1dc48bd87fec7e7d78d48c78b7a",
-        "3788eb0209503dbbadf3f1ceed0c0e1a45a706789bcd51d003b377e67df43a92",
-        "82e9230407b5032f5eea7fff8f93d735997f6dae1dcf8c6ddb944c4b71926f4e",
-        "af451cf22c80d9447a08f04894422d3146bfae62e2312baa3e53b4ea40e43c8c",
+        "0777c13a7f988e8079667e4f57a05d9db6e45f8dffa071181aae391497c6f533",
+        "46ab8a90fb31f1a44b7fded185e04b60a0e902821bf29f1b6ab12b715c515259",
+        "8f84ce5dae5c6fabe75e7189050f155dd8441a31ff78ae6c204427a2eebab6b6",
+        "f9b5bac6a93131ce4ce803a64d84f8cf64366a37434368275cebf97e771e992c",
     }
 )
 
@@ -56,6 +56,7 @@ def install_digest(image: Image) -> str:
     run = run.replace(interpreter(image.cell), "PYTHON")
     run = run.replace(f"/python{image.cell.python}", "/VERSION")
     run = run.replace(home, "HOME") if home else run
+    run = run.replace("".join(_placing(image)), "FILES\n")
     run = run.replace(packages_folder(image.lock), "PACKAGES")
     settled = (one.source for one in _of(found, _FILES) if one.text.endswith(_SETTLE))
     return sha256("".join([run, *settled]).encode()).hexdigest()
@@ -71,6 +72,12 @@ def _written(stage: Stage) -> Iterator[str]:
     """The lines between the marks of its heredocs."""
     for one in stage.instructions[1:]:
         yield from one.source.splitlines()[1:-1]
+
+
+def _placing(image: Image) -> Iterator[str]:
+    """The lines by which the cell's own files, some more or less, come to their places."""
+    for file in cell_files(image.cell, image.lock):
+        yield f"install -D --mode={file.mode} /run/locked/{file.name} {file.path}\n"
 
 
 def _expected(image: Image) -> Iterator[str]:

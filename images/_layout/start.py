@@ -40,6 +40,21 @@ def choose_environment(environment: MutableMapping[str, str], prefix: str = sys.
         os.execv(FRONT_DOOR, [FRONT_DOOR, *sys.orig_argv[1:]])  # noqa: S606
 
 
+def set_home(environment: MutableMapping[str, str]) -> None:
+    """Give a home, and a name, to a user whom the image does not know or whose home is closed."""
+    home = environment.get("HOME") or os.path.expanduser("~")
+    if home not in ("/", "~") and os.access(home, os.W_OK):
+        return
+    user = os.geteuid()
+    own = f"/tmp/home-{user}"  # noqa: S108 - as the entry point
+    if not os.path.exists(own):
+        os.mkdir(own, mode=0o700)
+    if os.stat(own).st_uid == user:
+        environment["HOME"] = own
+        for name in ("USER", "LOGNAME"):
+            environment.setdefault(name, str(user))
+
+
 def set_variables(environment: MutableMapping[str, str], path: str = ENVIRONMENT) -> None:
     """Give the image's variables to a process that came in without; its own values stay."""
     with open(path, encoding="utf-8") as lines:
@@ -175,7 +190,14 @@ def packages_of(prefix: str) -> str:
 
 
 # Each for itself: what depends on the machine, or on how a session began, is one more of these.
-STEPS = (choose_environment, set_variables, set_without_gpu, complete_overlay, watch_pip)
+STEPS = (
+    choose_environment,
+    set_home,
+    set_variables,
+    set_without_gpu,
+    complete_overlay,
+    watch_pip,
+)
 
 
 def main() -> None:

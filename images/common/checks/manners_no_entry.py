@@ -100,13 +100,13 @@ def constraints() -> Iterator[str]:
     settings = UV.read_text() if UV.exists() else ""
     yield from (f"{UV} lacks {pin}" for pin in pins if f'"{pin}"' not in settings)
     name = pins[0].partition("==")[0]
-    options = ("-m", "pip", "install", "--no-index", "--no-deps", "--dry-run")
+    options = ("install", "--no-index", "--no-deps", "--dry-run")
     with tempfile.TemporaryDirectory() as folder:
         other = wheel(folder, name)
-        for words in ((PYTHONS[0], "-I"), (PYTHONS[-1],)):
-            code, printed, said = call(*words, *options, other)
+        for words in (("-I", "-m", "pip", "--isolated"), ("-m", "pip")):
+            code, printed, said = call(PYTHONS[0], *words, *options, other)
             if code != 1 or "(constraint)" not in printed:
-                yield f"`{' '.join(words)} -m pip` would replace {name}: {code}, {last(said)}"
+                yield f"`python {' '.join(words)}` would replace {name}: {code}, {last(said)}"
 
 
 def wheel(folder: str, name: str) -> str:
