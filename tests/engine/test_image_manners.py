@@ -27,12 +27,7 @@ SENTENCE = "no NVIDIA GPU is visible"
 READ_ONLY = ("--read-only", "--tmpfs", "/tmp:exec")
 # Half a driver each: a device's file, and a library that can be loaded.
 DEVICE = ("--device", "/dev/null:/dev/nvidiactl")
-LIBRARY = (
-    "--volume",
-    f"{Path(sys.executable).resolve()}:/usr/local/lib/x86_64-linux-gnu/libcuda.so.1:ro",
-    "--env",
-    "LD_LIBRARY_PATH=/usr/local/lib/x86_64-linux-gnu",
-)
+LIBRARY = ("--volume", f"{Path(sys.executable).resolve()}:/usr/lib/libcuda.so.1:ro")
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +248,7 @@ def test_no_secret_stays(which: str, request: pytest.FixtureRequest) -> None:
 
 def test_a_failing_line_ends_the_build(engine: Engine, base: Base) -> None:
     one = planned(base, cell())
-    wrong = one.image.dockerfile.replace("mkdir -p /usr/local/lib/dlimg\n", "false\n")
+    wrong = one.image.dockerfile.replace("dlimg-overlay /home/user/env\n", "false\n")
     assert wrong != one.image.dockerfile
     with secrets_from(os.environ) as using:
         (failure,) = small.built_all(

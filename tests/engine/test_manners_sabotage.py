@@ -342,7 +342,7 @@ OVERLAY = "/usr/local/bin/dlimg-overlay"
 WRITES = f'echo \'open("{{0}}", "w")\' >> {SITE}/jax.py'
 VARIABLES = "/etc/dlimg/environment /etc/environment"
 NO_ENTRY = [
-    (f"rm {LIBRARY}/dlimg_start.pth", "/usr/local/bin/python3 lacks DLIMG_OVERLAY, "),
+    (f"rm {LIBRARY}/dlimg_start.pth", "/usr/local/bin/python3 lacks LANG, PIP_CONSTRAINT, "),
     (f"sed -i s/UTC/CET/ {VARIABLES}", "environment: TZ is not as the image sets it"),
     ("echo A=b >> /etc/environment", "/etc/environment is not as /etc/dlimg/environment"),
     ("rm /etc/dlimg/environment", "/etc/dlimg/environment names no variable"),
@@ -352,7 +352,7 @@ NO_ENTRY = [
     ("sed -i s/==/\\>=/ /etc/uv/uv.toml", "/etc/uv/uv.toml lacks six==1.17.0"),
     ("rm /etc/uv/uv.toml", "/etc/uv/uv.toml lacks six==1.17.0"),
     ("rm -r /usr/local/lib/dlimg/packages/*/SIX", "uv would take six 1.17.0 for None"),
-    ("sed -i 's/^find_overlay$//' /usr/local/bin/python3", "pip install ends with "),
+    ("sed -i 's/^find_overlay$//' /usr/local/bin/python3", "has installed from nowhere"),
     (f"rm {OVERLAY}", "pip install ends with "),
     (f"echo 'import os; os._exit(139)' > {SITE}/jax.py", "a step of training ends with 139"),
 ]

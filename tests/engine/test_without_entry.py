@@ -26,7 +26,6 @@ BARE = ("env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "bash", "-euc")
 OWN_HOME = ("--tmpfs", "/home/user:uid=1000,gid=100,exec")
 ROOTS_HOME = ("--tmpfs", "/home/user:exec")
 READ_ONLY = ("--read-only", "--tmpfs", "/tmp:exec")
-PIPS = ("pip", "python -m pip", "python -I -m pip", "/opt/env/bin/python -m pip")
 
 
 @pytest.fixture(scope="module")
@@ -41,24 +40,28 @@ def says(made: Made, script: str, *options: str, stdin: str | None = None) -> st
     return outcome.stdout.strip()
 
 
-@pytest.mark.parametrize("has_variables", [True, False], ids=["ENV", "bare"])
-@pytest.mark.parametrize("pip", PIPS)
-@pytest.mark.parametrize(
-    ("options", "folder"),
-    [
-        ((), "/home/user/env"),
-        (OWN_HOME, "/home/user/env"),
-        (ROOTS_HOME, "/tmp/home-1000/env"),
-        (("--user", "12345:0"), "/tmp/home-12345/env"),
-        (("--user", "12345", *ROOTS_HOME), "/tmp/home-12345/env"),
-        (("--user", "0", *OWN_HOME), "/home/user/env"),
-        (READ_ONLY, "/tmp/home-1000/env"),
-        (("--user", "12345", *READ_ONLY), "/tmp/home-12345/env"),
-    ],
-    ids=str,
-)
+USERS = [
+    ((), "/home/user/env"),
+    (OWN_HOME, "/home/user/env"),
+    (ROOTS_HOME, "/tmp/home-1000/env"),
+    (("--user", "12345:0"), "/tmp/home-12345/env"),
+    (("--user", "12345", *ROOTS_HOME), "/tmp/home-12345/env"),
+    (("--user", "0", *OWN_HOME), "/home/user/env"),
+    (READ_ONLY, "/tmp/home-1000/env"),
+    (("--user", "12345", *READ_ONLY), "/tmp/home-12345/env"),
+]
+PIPS = ("python -m pip", "python -I -m pip", "/opt/env/bin/python -m pip")
+WAYS = [
+    *((options, folder, "pip", BARE[1:]) for options, folder in USERS),
+    *((options, folder, "python -m pip", BARE[-2:]) for options, folder in USERS),
+    *((*USERS[3], pip, BARE[-2:]) for pip in PIPS),
+    *((*USERS[3], pip, BARE[1:]) for pip in PIPS),
+]
+
+
+@pytest.mark.parametrize(("options", "folder", "pip", "start"), WAYS, ids=str)
 def test_any_user_may_install(
-    image: Made, options: tuple[str, ...], folder: str, pip: str, *, has_variables: bool
+    image: Made, options: tuple[str, ...], folder: str, pip: str, start: tuple[str, ...]
 ) -> None:
     script = (
         install("greeting", "1.0").replace("pip install", f"{pip} install")
@@ -66,7 +69,6 @@ def test_any_user_may_install(
         "$python -c 'import greeting; print(greeting.__file__)'; done"
     )
     typed = wheel("greeting", "1.0")
-    start = BARE[-2:] if has_variables else BARE[1:]
     outcome = image.run(*start, script, options=(*REPLACED, *options), stdin=typed)
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout.split() == [f"{folder}/lib/python3.13/site-packages/greeting.py"] * 3
@@ -86,7 +88,11 @@ def test_pythons_that_start_at_once_share_one_environment(image: Made) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["pip install", "env -i pip install", "PIP_CONFIG_FILE=/tmp/own python -I -m pip install"],
+    [
+        "pip install",
+        "env -i /usr/local/bin/pip install",
+        "PIP_CONFIG_FILE=/tmp/own python -I -m pip install",
+    ],
 )
 def test_the_framework_stays(image: Made, command: str) -> None:
     script = install("six", "1.16.0").replace("pip install", command)
@@ -194,7 +200,8 @@ mkdir -p /run/sshd /etc/dropbear
 usermod --password '*' user # without PAM, sshd lets nobody in whose password is locked
 echo 'user ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/user
 for home in /root /home/user; do
-    mkdir -m 700 $home/.ssh
+    mkdir -p $home/.ssh
+    chmod 700 $home/.ssh
     echo '{public}' > $home/.ssh/authorized_keys
     chown -R --reference=$home $home/.ssh
 done

@@ -88,7 +88,7 @@ def commands() -> Iterator[str]:
             yield f"`{name}` is {found} on {BARE}"
     code, printed, said = call("/usr/local/bin/pip", "--version", PATH=BARE)
     if f"from {LIBRARY.partition('/python')[0]}" not in printed:
-        yield f"pip on {BARE} ends with {code}, and is {printed or last(said)}"
+        yield f"pip on {BARE} ends with {code}, and is {last(printed or said)}"
 
 
 def constraints() -> Iterator[str]:
