@@ -17,10 +17,14 @@ from dlimg.draw.image_config import (
 )
 from dlimg.draw.labels import labels
 from dlimg.draw.layout import (
+    COMMAND,
+    COMMANDS,
     DPKG_SETTINGS,
     LAYOUT_FILES,
     cell_files,
     constraints,
+    layout_links,
+    packages_folder,
     requirements,
 )
 from dlimg.errors import BadInput
@@ -81,6 +85,8 @@ def context(cell: Cell, lock: Lock) -> dict[str, object]:
         "cell": cell,
         "cell_files": cell_files(cell, lock),
         "command_lines": list(command_lines(config)),
+        "command_file": COMMAND,
+        "commands_folder": COMMANDS,
         "constraints": tuple(constraints(cell, lock)),
         "cuda_home": cuda_home(cell),
         "dpkg_settings": DPKG_SETTINGS,
@@ -88,8 +94,10 @@ def context(cell: Cell, lock: Lock) -> dict[str, object]:
         "epoch": EPOCH,
         "labels": [f"{name}={quoted(value)}" for name, value in config.labels.items()],
         "layout_files": list(LAYOUT_FILES),
+        "layout_links": list(layout_links(cell.python, interpreter(cell))),
         "local_wheels": lock.local,
         "packages": " ".join(packages(cell)),
+        "packages_folder": packages_folder(lock),
         "python": interpreter(cell),
         "requirements": tuple(requirements(lock)),
     }

@@ -13,7 +13,7 @@ from dlimg.draw.config import image_config
 from dlimg.draw.dockerfile import interpreter
 from dlimg.draw.image_config import cuda_home
 from dlimg.draw.instructions import Instruction, Stage, stages
-from dlimg.draw.layout import cell_files
+from dlimg.draw.layout import cell_files, packages_folder
 from dlimg.errors import BadInput
 from dlimg.model import Image
 
@@ -22,10 +22,10 @@ from dlimg.model import Image
 # see what `dlimg.layers.own_layer` must do for it; then write down the new digests.
 KNOWN: Final = frozenset(
     {
-        "73299660c113d9ae3bdf76ee5cdd7106e657381afee23757f42129814e4e0224",
-        "7d3142e16b602295510861db879dbe7628120f831a8ac25bb6d7b27432cefdbe",
-        "9f406180314efa234ecdf5690933e6b4daf645b99e93e73a3f35e924570e7523",
-        "b67a818033a7e4d1aa9b34d632425a7e89c27fec4138c8a9e3c5113b55d4d914",
+        "457e61bd5ba51b93431f91981ea512dd8e2503da12c474bcbe3adc8ed68cbc97",
+        "65c7c4dea11ae20bb6c5775fb55fec9c3bbb098cfb7051aeed5fa55fb04e8e46",
+        "78b11f298621168243f76d280715fc52f5448f24b6c0de2567408b0df08e3ed1",
+        "be89ed88500171405a0d80eccbc90e3eb86f81d3d7bcc45f2118d9ec52c31d59",
     }
 )
 
@@ -58,6 +58,7 @@ def install_digest(image: Image) -> str:
     run = run.replace(f"/python{image.cell.python}", "/VERSION")
     run = run.replace(home, "HOME") if home else run
     run = run.replace("".join(_installs(image)), "INSTALL FILES\n")
+    run = run.replace(packages_folder(image.lock), "PACKAGES")
     settled = (one.source for one in _of(found, _FILES) if one.text.endswith(_SETTLE))
     return sha256("".join([run, *settled]).encode()).hexdigest()
 
@@ -78,6 +79,12 @@ def _written(stage: Stage) -> Iterator[str]:
     """The lines between the marks of its heredocs."""
     for one in stage.instructions[1:]:
         yield from one.source.splitlines()[1:-1]
+
+
+def _placing(image: Image) -> Iterator[str]:
+    """The lines by which the cell's own files, some more or less, come to their places."""
+    for file in cell_files(image.cell, image.lock):
+        yield f"install -D --mode={file.mode} /run/locked/{file.name} {file.path}\n"
 
 
 def _expected(image: Image) -> Iterator[str]:

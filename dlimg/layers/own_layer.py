@@ -5,6 +5,7 @@ the same wheel needs the wheel no more.
 """
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -12,8 +13,15 @@ from typing import IO, Final
 
 from dlimg.draw.dockerfile import interpreter
 from dlimg.draw.image_config import cuda_home
-from dlimg.draw.layout import cell_files
-from dlimg.layers.entry import PLAIN, Entry, arranged, link
+from dlimg.draw.layout import (
+    COMMAND,
+    COMMANDS,
+    LAYOUT_FILES,
+    cell_files,
+    layout_links,
+    packages_folder,
+)
+from dlimg.layers.entry import PLAIN, Entry, arranged, folder, link
 from dlimg.layers.index import Key, Layer, source_of
 from dlimg.layers.make import Workshop, opened
 from dlimg.layers.own import own_entries
@@ -28,6 +36,9 @@ from dlimg.layers.wheel import OpenWheel
 from dlimg.model import GZIP, Cell, Image, Lock, Wheel
 
 _OURS: Final = "dlimg"
+_COMMAND: Final = re.compile(rf"{ENVIRONMENT}/bin/([^,/\" ]+)")
+_NOT_LINKED: Final = re.compile("(python|activate|dlimg-).*")
+_UNLISTED: Final = 0o711
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +46,9 @@ class Own:
     """A cell's own files: those that `wheels` get on top of their content, and others besides.
 
     `requested` are names of packages; `files` are contents by path, such as `etc/dlimg/x.txt`,
-    and `links` what links say, by path. `cuda_home` is where libraries get names for linkers.
+    and `links` what links say, by path. `cuda_home` is where libraries get names for linkers,
+    `packages` the folder in which uv is told of the wheels, and `taken` are names of commands that
+    are others' in the folder where every search path leads.
     """
 
     wheels: tuple[Wheel, ...]
@@ -44,6 +57,8 @@ class Own:
     files: Mapping[str, bytes]
     links: Mapping[str, str] = field(default_factory=dict)
     cuda_home: str = ""
+    packages: str = ""
+    taken: frozenset[str] = frozenset()
 
     def key(self, compression: str = GZIP) -> Key:
         names = sorted({wheel.name for wheel in self.wheels} & self.requested)
@@ -55,6 +70,8 @@ class Own:
             ("files", files),
             ("links", links),
             ("cuda", [self.cuda_home]),
+            ("packages", [self.packages]),
+            ("taken", sorted(self.taken)),
         )
         source = source_of([*hashes, *(text for name, texts in told for text in (name, *texts))])
         return Key(kind="own", source=source, python=self.python, compression=compression)
@@ -78,6 +95,17 @@ def own_in(cell: Cell, lock: Lock) -> Own:
             f"{ENVIRONMENT}/bin/python": "python3",
         },
         cuda_home=cuda_home(cell).removeprefix("/"),
+        packages=packages_folder(lock).removeprefix("/"),
+        taken=_taken(cell),
+    )
+
+
+def _taken(cell: Cell) -> frozenset[str]:
+    """What the system stage has where commands get their links."""
+    links = [link.path for link in layout_links(cell.python, interpreter(cell))]
+    paths = [*links, *(file.path for file in LAYOUT_FILES)]
+    return frozenset(
+        posixpath.basename(path) for path in paths if posixpath.dirname(path) == COMMANDS
     )
 
 
@@ -127,6 +155,8 @@ def _entries(workshop: Workshop, own: Own) -> list[Entry]:
         found += _read(workshop, wheel, own)
     if own.cuda_home:
         found += _linker_names(found, own.cuda_home)
+    if own.packages:
+        found += [*_command_links(found, own.taken), *_package_notes(found, own.packages)]
     return found
 
 
@@ -152,6 +182,25 @@ def _linker_names(own: Iterable[Entry], home: str) -> Iterator[Entry]:
         if is_library and short not in installed | named:
             named.add(short)
             yield link(short, name, owner=_OURS)
+
+
+def _command_links(own: Iterable[Entry], taken: Iterable[str]) -> Iterator[Entry]:
+    """A link for each command of the wheels, where every search path leads."""
+    matches = map(_COMMAND.fullmatch, sorted(set(_installed(own))))
+    for name in (match[1] for match in matches if match):
+        if name not in taken and not _NOT_LINKED.fullmatch(name):
+            yield link(f"{COMMANDS.removeprefix('/')}/{name}", COMMAND, owner=_OURS)
+
+
+def _package_notes(own: Iterable[Entry], packages: str) -> Iterator[Entry]:
+    """What tells uv of each wheel: a link to its metadata, in a folder that only root may list."""
+    for entry in own:
+        if entry.path.endswith(".dist-info/RECORD"):
+            information = posixpath.dirname(entry.path)
+            name = posixpath.basename(information).partition("-")[0].upper()
+            yield replace(folder(f"{packages}/{name}", owner=_OURS), mode=_UNLISTED)
+            note = f"{packages}/{name}/{name}.egg-info/PKG-INFO"
+            yield link(note, f"/{information}/METADATA", owner=_OURS)
 
 
 def _installed(own: Iterable[Entry]) -> Iterator[str]:

@@ -24,7 +24,9 @@ LIBRARY: Final = f"{ENVIRONMENT}/lib/python/site-packages"
 REWRITTEN: Final = ("INSTALLER", "RECORD", "REQUESTED")
 
 # Paths that the environment itself has, and which are no folders.
-_TAKEN: Final = re.compile(r"pyvenv\.cfg|lib64|lib|bin|lib/python3\.\d+")
+_TAKEN: Final = re.compile(r"pyvenv\.cfg|pip\.conf|lib64|lib|bin|lib/python3\.\d+")
+# What the layout has among the packages.
+_LAYOUT_MODULES: Final = re.compile(r"dlimg_start(\.py|\.pth|/.*)?")
 _NAMES_PYTHON: Final = re.compile(r"headers(/|\Z)|data/lib(64)?/python3\.")
 
 
@@ -56,6 +58,7 @@ def placed(wheel: OpenWheel, *, python: str) -> Iterator[Placed]:
     for member in wheel.archive.members:
         top, _, rest = member.path.partition("/")
         if top != wheel.scheme_folder:
+            _check_module(wheel, member.path)
             yield Placed(member=member, path=f"{LIBRARY}/{member.path}", recorded=member.path)
             continue
         scheme, _, inner = rest.partition("/")
@@ -102,6 +105,7 @@ def _in_scheme(wheel: OpenWheel, member: Member, parts: tuple[str, str], python:
     scheme, inner = parts
     match scheme:
         case "purelib" | "platlib":
+            _check_module(wheel, inner)
             below = f"lib/python{python}/site-packages/{inner}"
         case "headers":
             below = f"include/site/python{python}/{wheel.name}/{inner}"
@@ -122,6 +126,11 @@ def _in_scheme(wheel: OpenWheel, member: Member, parts: tuple[str, str], python:
         recorded=posixpath.relpath(f"/{below}", f"/{library}"),
         script=scheme == "scripts",
     )
+
+
+def _check_module(wheel: OpenWheel, path: str) -> None:
+    if _LAYOUT_MODULES.fullmatch(path):
+        raise unfit(wheel.file, f"{path} would replace what every Python of the image starts with")
 
 
 def _check_free(wheel: OpenWheel, member: Member, below: str) -> None:

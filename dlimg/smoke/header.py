@@ -21,7 +21,8 @@ ON_GPU: Final = frozenset({GPU, TWO_GPUS})
 READ_ONLY: Final = "read-only"
 ANY_USER: Final = "any user"
 AS_ROOT: Final = "root"
-CONTAINERS: Final = (READ_ONLY, ANY_USER, AS_ROOT)
+EMPTY_HOME: Final = "empty home"
+CONTAINERS: Final = (READ_ONLY, ANY_USER, AS_ROOT, EMPTY_HOME)
 CUDA: Final = "cuda"
 
 NEEDS: Final = (

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dlimg.proof import Check
-from dlimg.smoke.header import ANY_USER, AS_ROOT, NETWORK, READ_ONLY
+from dlimg.smoke.header import ANY_USER, AS_ROOT, EMPTY_HOME, NETWORK, READ_ONLY
 from dlimg.smoke.verdicts import SIGHT
 
 # One that no image has an entry for. Group 0, as platforms that choose the user's id give it.
 SOME_USER: Final = "12345:0"
 # Compilers put shared objects there and load them, so programs may run; it counts as memory.
 SCRATCH: Final[Mapping[str, str]] = {"/tmp": "rw,exec,nosuid,nodev,mode=1777,size=1g"}  # noqa: S108
+# A new volume over the home of the image's user, as clusters mount one.
+HOME: Final[Mapping[str, str]] = {"/home/user": "rw,exec,nosuid,nodev,uid=1000,gid=100,size=1g"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,8 @@ def options(kind: Kind) -> Mapping[str, Any]:
             special["user"] = SOME_USER
         case container if container == AS_ROOT:
             special["user"] = "0:0"
+        case container if container == EMPTY_HOME:
+            special["tmpfs"] = dict(HOME)
         case _:
             pass
     return special

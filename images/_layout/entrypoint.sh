@@ -2,8 +2,8 @@
 # Gives any user a home, a name and an environment to install into, then becomes the command.
 # Nothing here may stop the command: what cannot be had is done without.
 set -u
+. /usr/local/lib/dlimg/find-overlay
 
-interpreter=/usr/local/lib/dlimg/python
 user_id=$(id -u)
 USER=$(id -un 2>/dev/null) || USER=$user_id
 LOGNAME=$USER
@@ -16,21 +16,11 @@ if [ "${HOME:-/}" = / ] || [ ! -w "$HOME" ]; then
     export HOME
 fi
 
-usable() {
-    [ -w "$1/pyvenv.cfg" ] && [ "$1/bin/python" -ef "$interpreter" ]
-}
-
-for folder in "$DLIMG_OVERLAY" "/tmp/home-$user_id/env"; do
-    if usable "$folder" || dlimg-overlay "$folder" 2>/dev/null; then
-        DLIMG_OVERLAY=$folder
-        export DLIMG_OVERLAY
-        case $PATH in
-            "$folder/bin:"*) ;;
-            *) PATH=$folder/bin:$PATH ;;
-        esac
-        break
-    fi
-done
+find_overlay
+case $PATH in
+    "$DLIMG_OVERLAY/bin:"*) ;;
+    *) PATH=$DLIMG_OVERLAY/bin:$PATH ;;
+esac
 
 # Only a CUDA image sets NVIDIA_VISIBLE_DEVICES; where a device list was emptied, none is wanted.
 gpu_is_wanted() {
@@ -42,11 +32,6 @@ gpu_is_wanted() {
 gpu_is_visible() {
     [ -e /dev/nvidiactl ] || [ -e /dev/nvidia0 ] || [ -e /dev/dxg ]
 }
-
-# What a framework must be told where there is no GPU, as NAME=VALUE; a user's own value stays.
-if [ -n "${DLIMG_WITHOUT_GPU:-}" ] && ! gpu_is_visible; then
-    [ -n "$(printenv "${DLIMG_WITHOUT_GPU%%=*}")" ] || export "${DLIMG_WITHOUT_GPU?}"
-fi
 
 if gpu_is_wanted && ! gpu_is_visible; then
     echo 'dlimg: this is a CUDA image and no NVIDIA GPU is visible in the container: start it with' \

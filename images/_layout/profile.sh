@@ -1,4 +1,9 @@
 # A login shell forgets the image's search path, and one behind sshd its variables, too.
-export DLIMG_OVERLAY="${DLIMG_OVERLAY:-/home/user/env}"
-export PIP_CONSTRAINT="${PIP_CONSTRAINT-/etc/dlimg/constraints.txt}"
+while IFS='=' read -r dlimg_name dlimg_value; do
+    case $dlimg_name in
+        '' | '#'* | PATH) ;;
+        *) eval "export $dlimg_name=\"\${$dlimg_name-\$dlimg_value}\"" ;;
+    esac
+done </etc/dlimg/environment
+unset dlimg_name dlimg_value
 export PATH="$DLIMG_OVERLAY/bin:/opt/env/bin:${CUDA_HOME:+$CUDA_HOME/bin:}$PATH"

@@ -1,8 +1,11 @@
 #!/bin/sh
 # The Python of this image, by whatever name it is called: with the user's own packages in front
-# where there are some, else as it was built.
-overlay=${DLIMG_OVERLAY:-/home/user/env}
-if [ -x "$overlay/bin/python" ]; then
-    exec "$overlay/bin/python" "$@"
+# where there can be some, else as it was built.
+. /usr/local/lib/dlimg/find-overlay
+
+find_overlay
+if [ -x "$DLIMG_OVERLAY/bin/python" ]; then
+    exec "$DLIMG_OVERLAY/bin/python" "$@"
 fi
-exec "/opt/env/bin/$(basename "$(readlink /usr/local/lib/dlimg/python)")" "$@"
+python=$(/usr/bin/readlink /usr/local/lib/dlimg/python)
+exec "/opt/env/bin/${python##*/}" "$@"

@@ -5,6 +5,7 @@ import gzip
 import io
 import os
 import secrets
+import sys
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,6 +24,9 @@ pytestmark = pytest.mark.engine
 
 SENTENCE = "no NVIDIA GPU is visible"
 READ_ONLY = ("--read-only", "--tmpfs", "/tmp:exec")
+# Half a driver each: a device's file, and a library that can be loaded.
+DEVICE = ("--device", "/dev/null:/dev/nvidiactl")
+LIBRARY = ("--volume", f"{Path(sys.executable).resolve()}:/usr/lib/libcuda.so.1:ro")
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +83,7 @@ def test_every_python_has_the_packages(runtime: Made, python: str) -> None:
 def test_a_login_shell_finds_everything(devel: Made, start: str) -> None:
     said = devel.says(f"{start} 'command -v python pip; echo $PIP_CONSTRAINT $PATH'")
     assert said.startswith("/home/user/env/bin/python\n/opt/env/bin/pip\n/etc/dlimg/constraints")
-    assert ("/nvidia/cu13/bin:" in said) == ("env" not in start)
+    assert "/nvidia/cu13/bin:" in said
 
 
 def test_pip_sees_a_sound_environment(runtime: Made) -> None:
@@ -188,15 +192,26 @@ def test_a_cuda_image_says_that_it_sees_no_gpu(
         ((), "cpu"),
         (("--env", "DLIMG_QUIET=1"), "cpu"),
         (("--env", "JAX_PLATFORMS=cuda"), "cuda"),
-        (("--device", "/dev/null:/dev/nvidiactl"), ""),
+        (("--env", "JAX_PLATFORMS="), "cpu"),
+        (DEVICE, "cpu"),
+        ((*DEVICE, "--volume", "/dev/null:/usr/lib64/libcuda.so.1:ro"), "cpu"),
+        (LIBRARY, "cpu"),
+        ((*DEVICE, *LIBRARY), "None"),
+        ((*DEVICE, *LIBRARY, "--entrypoint", "env"), "None"),
+        ((*DEVICE, "--entrypoint", "env"), "cpu"),
+        (("--entrypoint", "env", "--user", "12345", "--read-only"), "cpu"),
     ],
     ids=str,
 )
-def test_jax_is_told_where_there_is_no_gpu(
-    devel: Made, options: tuple[str, ...], platforms: str
+@pytest.mark.parametrize("start", ["", "env -i "])
+def test_jax_is_told_where_there_is_no_driver(
+    devel: Made, options: tuple[str, ...], platforms: str, start: str
 ) -> None:
-    outcome = devel.run("printenv", "JAX_PLATFORMS", options=options)
-    assert outcome.stdout.strip() == platforms
+    script = "import os; print(os.environ.get('JAX_PLATFORMS'))"
+    command = [*start.split(), "/usr/local/bin/python3", "-c", script]
+    outcome = devel.run(*command, options=options)
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout.strip() == ("cpu" if start and platforms == "cuda" else platforms)
 
 
 def test_a_cpu_image_speaks_of_no_gpu(runtime: Made) -> None:
@@ -231,7 +246,7 @@ def test_no_secret_stays(which: str, request: pytest.FixtureRequest) -> None:
 
 def test_a_failing_line_ends_the_build(engine: Engine, base: Base) -> None:
     one = planned(base, cell())
-    wrong = one.image.dockerfile.replace("mkdir -p /usr/local/lib/dlimg\n", "false\n")
+    wrong = one.image.dockerfile.replace("dlimg-overlay /home/user/env\n", "false\n")
     assert wrong != one.image.dockerfile
     with secrets_from(os.environ) as using:
         (failure,) = small.built_all(

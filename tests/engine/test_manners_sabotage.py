@@ -20,7 +20,7 @@ from dlimg.smoke import containers
 from dlimg.smoke.checks import checks_for
 from dlimg.smoke.containers import Settings
 from dlimg.smoke.execute import Place, run_check
-from dlimg.smoke.header import ANY_USER, READ_ONLY
+from dlimg.smoke.header import ANY_USER, EMPTY_HOME, READ_ONLY
 from dlimg.smoke.kinds import Kind, options
 from dlimg.smoke.scripts import ROOT, archive, placed
 from dlimg.smoke.sources import scripts
@@ -31,8 +31,13 @@ pytestmark = pytest.mark.engine
 
 NAMES = {"whole": "system_is_whole"}  # the others are `manners_NAME`
 ORDINARY = ("entry", "leftovers", "secrets", "start", "tls", "user", "whole")
-CONFINED = {"any_user": Kind(container=ANY_USER), "read_only": Kind(container=READ_ONLY)}
+CONFINED = {
+    "any_user": Kind(container=ANY_USER),
+    "no_entry": Kind(container=EMPTY_HOME),
+    "read_only": Kind(container=READ_ONLY),
+}
 SITE = "/home/user/env/lib/python3.13/site-packages"
+LIBRARY = "/opt/env/lib/python/site-packages"
 ENTRY = "/usr/local/bin/dlimg-entrypoint"
 # There is no framework in the small image: this one knows the slope of a sum of squares.
 JAX = f"""cat > {SITE}/jax.py <<'END'
@@ -398,7 +403,7 @@ def confined(made: Made, kind: Kind, script: str = "") -> Iterator[Place]:
 
 @pytest.mark.parametrize("name", CONFINED)
 def test_a_confined_image_works(name: str, made: Made) -> None:
-    with confined(made, CONFINED[name]) as there:
+    with confined(made, CONFINED[name], KEEP_JAX) as there:
         said = judged(there, made, name)
         limit = 20 * slowness(there)
     assert said.status is Status.PASSED, said
@@ -407,7 +412,26 @@ def test_a_confined_image_works(name: str, made: Made) -> None:
 
 OVERLAY = "/usr/local/bin/dlimg-overlay"
 WRITES = f'echo \'open("{{0}}", "w")\' >> {SITE}/jax.py'
+VARIABLES = "/etc/dlimg/environment /etc/environment"
+NO_ENTRY = [
+    (f"rm {LIBRARY}/dlimg_start.pth", "/usr/local/bin/python3 lacks LANG, PIP_CONSTRAINT, "),
+    (f"sed -i s/UTC/CET/ {VARIABLES}", "environment: TZ is not as the image sets it"),
+    ("echo A=b >> /etc/environment", "/etc/environment is not as /etc/dlimg/environment"),
+    ("rm /etc/dlimg/environment", "/etc/dlimg/environment names no variable"),
+    ("rm /usr/local/bin/pip", "`pip` is nothing on /usr/local/bin:"),
+    ("ln -sf /usr/bin/true /usr/local/bin/pip", "pip on /usr/local/bin:/usr/bin:/bin ends with 0"),
+    ("echo > /opt/env/pip.conf", "would replace six"),
+    ("sed -i s/==/\\>=/ /etc/uv/uv.toml", "/etc/uv/uv.toml lacks six==1.17.0"),
+    ("rm /etc/uv/uv.toml", "/etc/uv/uv.toml lacks six==1.17.0"),
+    ("rm -r /usr/local/lib/dlimg/packages/*/SIX", "uv would take six 1.17.0 for None"),
+    ("sed -i 's/^find_overlay$//' /usr/local/bin/python3", "has installed from nowhere"),
+    (f"rm {OVERLAY}", "pip install ends with "),
+    (f"echo 'import os; os._exit(139)' > {SITE}/jax.py", "a step of training ends with 139"),
+]
+# The home's packages are out of sight there.
+KEEP_JAX = f"cp {SITE}/jax.py {LIBRARY}/jax.py"
 CONFINED_FILES = [
+    *(("no_entry", f"{script}; {KEEP_JAX}", reason) for script, reason in NO_ENTRY),
     ("read_only", WRITES.format("/opt/env/made"), "a step of training: it ends with 1"),
     ("read_only", WRITES.format("/code/made"), "Read-only file system: '/code/made'"),
     ("read_only", f"sed -i '/HOME=.tmp/d' {ENTRY}", "a home: it ends with "),
@@ -442,6 +466,7 @@ def test_a_container_that_is_not_confined_proves_nothing(made: Made) -> None:
         said = {name: judged(there, made, name) for name in CONFINED}
     assert {one.status for one in said.values()} == {Status.NOT_RUN}
     assert said["read_only"].reason.startswith("this container is not read-only: /, /code")
+    assert said["no_entry"].reason == "no volume is over this container's /home/user"
     assert said["any_user"].reason == "the user 1000 is one that the image knows"
 
 

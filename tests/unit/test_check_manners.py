@@ -26,6 +26,7 @@ CELL = json.dumps({"family": "jax"})
     [
         *("manners_user", "manners_leftovers", "manners_secrets", "manners_entry"),
         *("manners_start", "manners_any_user", "manners_read_only", "system_is_whole"),
+        "manners_no_entry",
     ],
 )
 def test_where_there_is_no_image_nothing_is_judged(name: str) -> None:

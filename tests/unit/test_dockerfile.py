@@ -1,7 +1,9 @@
 """Dockerfiles and labels: what every one of them has, what a field adds, how templates fail."""
 
 import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import make
@@ -9,7 +11,7 @@ import pytest
 
 from dlimg.draw.dockerfile import context, dockerfile, packages, templates
 from dlimg.draw.labels import labels
-from dlimg.draw.layout import constraints
+from dlimg.draw.layout import cell_files, constraints, packages_folder
 from dlimg.errors import BadInput
 from dlimg.model import Cell, Flavour, Lock
 
@@ -169,6 +171,43 @@ def test_users_may_replace_all_but_framework_and_cuda() -> None:
     free = ("fsspec", "jaxtyping", "jupyterlab", "numpy", "pip")
     lock = make.lock(wheels=tuple(make.wheel(name, "1.0") for name in sorted(kept + free)))
     assert list(constraints(cell, lock)) == [f"{name}==1.0" for name in kept]
+
+
+def test_what_has_all_of_another_package_provides_it() -> None:
+    cell = make.cell("tensorflow", "2.21.0", requirements=("tensorflow-cpu==2.21.0",))
+    lock = make.lock(wheels=(make.wheel("tensorflow-cpu", "2.21.0"), make.wheel("keras", "3.1")))
+    assert list(constraints(cell, lock)) == ["tensorflow-cpu==2.21.0", "tensorflow==2.21.0"]
+    files = {file.path: file.text for file in cell_files(cell, lock)}
+    (note,) = [path for path in files if path.endswith("/TENSORFLOW/TENSORFLOW.egg-info/PKG-INFO")]
+    assert note.startswith(f"{packages_folder(lock)}/")
+    assert "\nName: tensorflow\nVersion: 2.21.0\n" in files[note]
+    assert tomllib.loads(files["/etc/uv/uv.toml"]) == {
+        "constraint-dependencies": ["tensorflow-cpu==2.21.0", "tensorflow==2.21.0"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "names"),
+    [
+        ("jax", {}, set()),
+        ("jax", {"accelerator": "cuda13.2"}, {"DLIMG_WITHOUT_GPU"}),
+        ("jax", {"accelerator": "cuda13.2", "flavour": Flavour.DEVEL}, {"CUDA_HOME"}),
+        ("pytorch", {"flavour": Flavour.NOTEBOOK}, {"JUPYTER_PATH", "JUPYTER_CONFIG_PATH"}),
+    ],
+)
+def test_sessions_get_what_the_image_sets(
+    family: str, options: dict[str, Any], names: set[str], environment: jinja2.Environment
+) -> None:
+    cell = make.cell(family, **options)
+    lock = make.lock()
+    files = {file.path: file.text for file in cell_files(cell, lock)}
+    assert files["/etc/environment"] == files["/etc/dlimg/environment"]
+    told = dict(line.split("=", 1) for line in files["/etc/environment"].splitlines())
+    assert names <= told.keys()
+    assert dockerfile(cell, lock, environment)
+    real = {name: variable.value for name, variable in image_environment(cell).items()}
+    left_out = {"USER", "SHELL", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"}
+    assert told == {name: value for name, value in real.items() if name not in left_out}
 
 
 def test_notes_are_told(environment: jinja2.Environment) -> None:

@@ -35,6 +35,7 @@ SABOTAGE = {
         (MANNERS, "test_an_image_that_is_started_otherwise_fails"),
     ],
     "manners_leftovers": [(MANNERS, "test_an_image_that_is_spoilt_fails")],
+    "manners_no_entry": [(MANNERS, "test_an_image_that_is_spoilt_fails_confined")],
     "manners_read_only": [(MANNERS, "test_an_image_that_is_spoilt_fails_confined")],
     "manners_secrets": [
         (MANNERS, "test_an_image_that_is_spoilt_fails"),

@@ -45,4 +45,5 @@ def test_a_read_only_disk_has_a_scratch_folder_and_a_stranger_has_no_powers() ->
     shut = options(Kind(container="read-only"))
     assert (shut["read_only"], shut["network_mode"], len(shut["tmpfs"])) == (True, "none", 1)
     assert options(Kind(container="any user"))["user"] == "12345:0"
+    assert "/home/user" in options(Kind(container="empty home"))["tmpfs"]
     assert options(Kind(container="root")) == {"network_mode": "none", "user": "0:0"}

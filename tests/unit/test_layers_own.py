@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import make
@@ -19,6 +20,7 @@ from dlimg.layers.store import Store
 from dlimg.layers.tar import pieces
 from dlimg.model import Flavour, Wheel
 
+NOTES = "usr/local/lib/dlimg/packages/0123456789ab"
 HOME = "opt/env/lib/python/site-packages/nvidia/cu13"
 
 
@@ -140,6 +142,45 @@ def test_linkers_find_libraries(shop: Shop) -> None:
     assert links(shop.members(own_layer(shop.workshop, own(first, second)))) == {}
 
 
+def test_commands_are_on_every_search_path(shop: Shop) -> None:
+    wheels = (
+        shop.wheel(
+            "a",
+            {
+                "a-1.0.dist-info/entry_points.txt": "[console_scripts]\na-run = a:b\npip3 = a:b\n",
+                "a-1.0.data/scripts/a.sh": "#!/bin/sh\n",
+                "a-1.0.data/scripts/dlimg-overlay": "#!/bin/sh\n",
+                "a-1.0.data/data/bin/taken": "",
+                "a-1.0.data/data/bin/folder/b": "",
+                "a-1.0.data/data/share/bin/c": "",
+                "a-1.0.data/data/bin/activate_this.py": "",
+            },
+        ),
+    )
+    made = replace(own(*wheels), packages=NOTES, taken=frozenset({"taken"}))
+    found = shop.members(own_layer(shop.workshop, made))
+    told = links(found)
+    assert {path: target for path, target in told.items() if path.startswith("usr/local/bin/")} == {
+        f"usr/local/bin/{name}": "/usr/local/lib/dlimg/command"
+        for name in ("a-run", "a.sh", "pip3", "pip3.13")
+    }
+
+
+def test_uv_is_told_of_each_wheel(shop: Shop) -> None:
+    wheels = (shop.wheel("Some_Thing", {}), shop.wheel("b", {}))
+    found = shop.members(own_layer(shop.workshop, replace(own(*wheels), packages=NOTES)))
+    library = "/opt/env/lib/python/site-packages"
+    assert links(found) == {
+        f"{NOTES}/B/B.egg-info/PKG-INFO": f"{library}/b-1.0.dist-info/METADATA",
+        f"{NOTES}/SOME_THING/SOME_THING.egg-info/PKG-INFO": (
+            f"{library}/Some_Thing-1.0.dist-info/METADATA"
+        ),
+    }
+    modes = {path: member.mode for path, member in found.items() if path.startswith(NOTES)}
+    assert modes[f"{NOTES}/B"] == 0o711
+    assert modes[f"{NOTES}/B/B.egg-info"] == modes[NOTES] == 0o755
+
+
 def test_another_cell_needs_the_wheel_no_more(shop: Shop) -> None:
     plain, pip = (
         shop.wheel("a", {}),
@@ -188,8 +229,12 @@ def test_the_own_files_of_an_image() -> None:
         "opt/env/bin/python3": "/usr/local/bin/python3",
         "opt/env/bin/python": "python3",
     }
+    assert found.taken == {"dlimg-entrypoint", "dlimg-overlay", "python", "python3", "python3.13"}
+    assert found.packages.startswith("usr/local/lib/dlimg/packages/")
     assert found.cuda_home == HOME
     managed = make.cell(python="3.12", managed_python="3.12.16")
     other = own_of(make.image(managed, locked=make.lock(wheels=wheels)))
     assert other.links["opt/env/bin/python3.12"] == "/opt/python/current/bin/python3.12"
     assert other.cuda_home == ""
+    changed = make.lock(wheels=(make.wheel("numpy", "2.6"), wheels[1]))
+    assert own_of(make.image(cell, locked=changed)).packages != found.packages

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import _verdict
 
 # How the users' environment finds the image's: images/_layout/overlay.sh writes it.
+START = "/opt/env/lib/python/site-packages/dlimg_start.py"
+NOTE = re.compile(r"/usr/local/lib/dlimg/packages/[0-9a-f]+/[A-Z0-9_.]+\n")
 OVERLAY = re.compile(
     r"(import site; site\.addsitedir"
     r"\('/(home/user|opt)/env/lib/python3\.[0-9]+/site-packages'\)\n)+"
@@ -107,6 +109,12 @@ def is_byte_code(path: str) -> bool:
 
 
 def is_overlay(path: str) -> bool:
-    """Whether this only points from one environment of the image to another."""
+    """Whether this only points from one environment of the image to another, or is its start."""
     file = Path(path)
-    return file.name == "dlimg.pth" and bool(OVERLAY.fullmatch(file.read_text(errors="replace")))
+    if file.suffix not in {".pth", ".egg-link"}:
+        return file.name == "dlimg_start.py" and str(file.resolve()) == START
+    text = file.read_text(errors="replace")
+    if file.suffix == ".egg-link":
+        return bool(NOTE.fullmatch(text))
+    known = {"dlimg_start.pth": text == "import dlimg_start\n", "easy-install.pth": not text}
+    return known.get(file.name) or bool(file.name == "dlimg.pth" and OVERLAY.fullmatch(text))

@@ -29,8 +29,10 @@ WHOLE = ("usr/", "etc/ld.so.conf", "etc/ld.so.preload", "etc/profile.d/", "etc/p
 WHOLE += ("boot/", "srv/", "mnt/", "media/")
 OURS = (
     r"opt/(env|python)(/.*)?|etc/profile\.d/dlimg\.sh|etc/python3/debian_config"
-    "|usr/local/bin/(python3?|dlimg-(entrypoint|healthcheck|overlay))|usr/local/lib/dlimg/python"
+    r"|usr/local/bin/(python(3(\.\d+)?)?|dlimg-(entrypoint|healthcheck|overlay))"
+    "|usr/local/lib/dlimg/(python|command|find-overlay|packages/.*)"
 )
+COMMAND = "/usr/local/lib/dlimg/command"  # what commands of wheels are links to
 MADE = (  # by packages as they are installed, or by those who make bases
     r"usr/share/info/dir|usr/local/man|usr/sbin/(policy-rc\.d|initctl)|usr/local/s?bin/unminimize"
     r"|usr/lib/.*/gconv/gconv-modules\.cache|usr/lib/locale/locale-archive|usr/share/mime/.*"
@@ -64,8 +66,8 @@ def strays(top: Path, seen: _files.Seen, packages: _dpkg.Packages) -> list[str]:
 
 
 def is_choice(entry: os.DirEntry) -> bool:
-    """Whether this is a link by which one of several programs is chosen."""
-    return entry.is_symlink() and str(Path(entry.path).readlink()).startswith(CHOICES)
+    """Whether this is a link by which one of several programs is chosen, or a wheel's command."""
+    return entry.is_symlink() and str(Path(entry.path).readlink()).startswith((CHOICES, COMMAND))
 
 
 def goes_with(path: str, packages: _dpkg.Packages) -> bool:

@@ -1,0 +1,39 @@
+# Read by dlimg's own scripts. `find_overlay` sets DLIMG_OVERLAY to an environment that this user
+# may install into, and makes it where it is lacking; where there can be none, the one that was
+# asked for stays. Nothing is started unless something has to be made: this is in front of Python.
+
+interpreter=/usr/local/lib/dlimg/python
+
+find_overlay() {
+    export DLIMG_OVERLAY="${DLIMG_OVERLAY:-/home/user/env}"
+    if is_usable "$DLIMG_OVERLAY" || make_overlay "$DLIMG_OVERLAY"; then
+        return 0
+    fi
+    own=/tmp/home-$(number_of_user)
+    if [ -O "$own" ] || { [ -w /tmp ] && /bin/mkdir -m 700 "$own" 2>/dev/null; }; then
+        if is_usable "$own/env" || make_overlay "$own/env"; then
+            DLIMG_OVERLAY=$own/env
+        fi
+    fi
+}
+
+is_usable() {
+    [ -w "$1/pyvenv.cfg" ] && [ "$1/bin/python" -ef "$interpreter" ]
+}
+
+make_overlay() {
+    above=$1
+    while [ -n "$above" ] && [ ! -e "$above" ]; do
+        above=${above%/*}
+    done
+    [ -w "${above:-/}" ] && /usr/local/bin/dlimg-overlay "$1" 2>/dev/null
+}
+
+number_of_user() {
+    while read -r name _ effective _; do
+        if [ "$name" = Uid: ]; then
+            echo "$effective"
+            break
+        fi
+    done </proc/self/status
+}

@@ -1,0 +1,212 @@
+"""Run at every start of Python in the image's environments, by `dlimg_start.pth`.
+
+What the image promises has to hold without the entry point, too: behind sshd, `docker exec` or a
+command of Kubernetes. Nothing is imported here but what every Python has imported already, and
+nothing may stop a Python: what cannot be had is done without.
+"""
+
+import os
+import sys
+from _collections_abc import Iterable, Iterator, MutableMapping
+
+IMAGE = "/opt/env"
+ENVIRONMENT = "/etc/dlimg/environment"
+PACKAGES = "/usr/local/lib/dlimg/packages"
+OVERLAY_COMMAND = "/usr/local/bin/dlimg-overlay"
+# It chooses the environment, as for every `python` that is not called by the path of one.
+FRONT_DOOR = "/usr/local/bin/python3"
+# A process that starts again keeps its number, so this says that the choice was made.
+CHOSEN = "DLIMG_CHOSEN_BY"
+
+DRIVER = "libcuda.so.1"
+LOADER_CACHE = "etc/ld.so.cache"
+# Where the loader looks by itself; LD_LIBRARY_PATH and its cache name other folders.
+LIBRARY_FOLDERS = (f"usr/lib/{os.uname().machine}-linux-gnu", "usr/lib64", "usr/lib")
+# Where hosts such as Google's mount a driver of which the loader is not told.
+HOST_FOLDERS = ("usr/local/nvidia/lib64", "usr/local/nvidia/lib")
+
+
+def choose_environment(environment: MutableMapping[str, str], prefix: str = sys.prefix) -> None:
+    """Start again by the front door where this environment is another user's, at most once.
+
+    It finds the one that this user has, or makes one for pip to install into.
+    """
+    is_chosen = environment.pop(CHOSEN, "") == str(os.getpid())
+    if is_chosen or os.access(f"{prefix}/pyvenv.cfg", os.W_OK) or not is_of_image(prefix):
+        return
+    has_own = os.path.exists(f"/tmp/home-{os.geteuid()}/env/pyvenv.cfg")  # noqa: S108
+    if (has_own or is_pip(sys.orig_argv)) and is_plain_python():
+        environment[CHOSEN] = str(os.getpid())
+        os.execv(FRONT_DOOR, [FRONT_DOOR, *sys.orig_argv[1:]])  # noqa: S606
+
+
+def set_home(environment: MutableMapping[str, str]) -> None:
+    """Give a home, and a name, to a user whom the image does not know or whose home is closed."""
+    home = environment.get("HOME") or os.path.expanduser("~")
+    if home not in ("/", "~") and os.access(home, os.W_OK):
+        return
+    user = os.geteuid()
+    own = f"/tmp/home-{user}"  # noqa: S108 - as the entry point
+    if not os.path.exists(own):
+        os.mkdir(own, mode=0o700)
+    if os.stat(own).st_uid == user:
+        environment["HOME"] = own
+        for name in ("USER", "LOGNAME"):
+            environment.setdefault(name, str(user))
+
+
+def set_variables(environment: MutableMapping[str, str], path: str = ENVIRONMENT) -> None:
+    """Give the image's variables to a process that came in without; its own values stay."""
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            name, is_assigned, value = line.rstrip("\n").partition("=")
+            if is_assigned and name != "PATH" and name not in environment:
+                environment[name] = value
+
+
+def set_without_gpu(environment: MutableMapping[str, str], root: str = "/") -> None:
+    """Tell the framework that there is no GPU, as DLIMG_WITHOUT_GPU says how (`NAME=VALUE`)."""
+    name, _, value = environment.get("DLIMG_WITHOUT_GPU", "").partition("=")
+    if name and not environment.get(name) and not has_driver(environment, root):
+        environment[name] = value
+
+
+def complete_overlay(_: object, prefix: str = sys.prefix) -> None:
+    """Bring an overlay up to date that another image made, or a build that knew no packages."""
+    if os.path.exists(f"{prefix}/packages/") or not os.path.exists(PACKAGES):
+        return
+    if prefix != IMAGE and is_of_image(prefix) and os.access(prefix, os.W_OK):
+        update(prefix)
+
+
+def watch_pip(_: object, prefix: str = sys.prefix) -> None:
+    """When pip ends and packages have come or gone, bring the overlay up to date.
+
+    What root has installed into the home of another becomes the other's, who could otherwise
+    neither upgrade nor remove it, and would find out half-way.
+    """
+    if prefix == IMAGE or not is_pip(sys.orig_argv) or not is_of_image(prefix):
+        return
+    import atexit
+
+    before = os.stat(packages_of(prefix)).st_mtime_ns
+
+    def finish() -> None:
+        if os.stat(packages_of(prefix)).st_mtime_ns != before:
+            update(prefix)
+
+    atexit.register(finish)
+
+
+def has_driver(environment: MutableMapping[str, str], root: str = "/") -> bool:
+    """Whether NVIDIA's driver is there: a device, and the library that can be loaded."""
+    return has_device(root) and has_library(environment, root)
+
+
+def has_device(root: str = "/") -> bool:
+    """Whether a GPU's device file is there; WSL's is `dxg`, and Jetson has `nvmap`."""
+    names = os.listdir(f"{root}dev")
+    return any(name.startswith("nvidia") or name in ("dxg", "nvmap") for name in names)
+
+
+def has_library(environment: MutableMapping[str, str], root: str = "/") -> bool:
+    """Whether the driver's library will be found when a framework asks for it by name."""
+    given = environment.get("LD_LIBRARY_PATH", "").replace(";", ":").split(":")
+    files = [f"{folder}/{DRIVER}" for folder in given if folder]
+    files += [f"{root}{folder}/{DRIVER}" for folder in LIBRARY_FOLDERS]
+    if has_any(files) or has_any(cached(root)):
+        return True
+    return any(is_loaded(f"{root}{folder}/{DRIVER}") for folder in HOST_FOLDERS)
+
+
+def cached(root: str = "/") -> Iterator[str]:
+    """Yield the driver's paths in the loader's cache, which has them as texts between zeros."""
+    try:
+        with open(f"{root}{LOADER_CACHE}", "rb") as file:
+            texts = file.read()
+    except OSError:
+        return
+    end = f"/{DRIVER}\0".encode()
+    at = texts.find(end)
+    while at >= 0:
+        folder = texts[texts.rfind(b"\0", 0, at) + 1 : at].decode(errors="replace")
+        yield f"{root}{folder.lstrip('/')}/{DRIVER}"
+        at = texts.find(end, at + 1)
+
+
+def has_any(libraries: Iterable[str]) -> bool:
+    """Whether one of these is a library for this machine; many images hold an empty file."""
+    wanted = machine_of("/proc/self/exe")
+    return any(machine_of(path) == wanted for path in libraries)
+
+
+def machine_of(path: str) -> bytes:
+    """Return what an ELF file says of the machine that it is for, or nothing if it is none."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(20)
+    except OSError:
+        return b""
+    return start[:5] + start[18:] if start.startswith(b"\x7fELF") else b""
+
+
+def is_loaded(path: str) -> bool:
+    """Load a library to which only its whole path leads; then it is found by name as well."""
+    if not has_any([path]):
+        return False
+    import ctypes  # only here: it costs milliseconds
+
+    try:
+        ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+    except OSError:
+        return False
+    return True
+
+
+def is_of_image(prefix: str) -> bool:
+    """Whether this is the image's environment, or an overlay of it."""
+    return prefix == IMAGE or os.path.exists(f"{packages_of(prefix)}/dlimg.pth")
+
+
+def is_plain_python() -> bool:
+    """Whether this process is Python itself, and no program that has it in it."""
+    return os.path.samefile("/proc/self/exe", sys.executable)
+
+
+def is_pip(arguments: list[str]) -> bool:
+    """Whether this seems to be `python -m pip ...` or `python .../bin/pip ...`."""
+    names = [word.rpartition("/")[2] for word in arguments[1:5]]
+    return any(name == "-mpip" or name.partition(".")[0] in ("pip", "pip3") for name in names)
+
+
+def update(overlay: str) -> None:
+    """Run the command that makes overlays."""
+    os.spawnv(os.P_WAIT, OVERLAY_COMMAND, [OVERLAY_COMMAND, overlay])  # noqa: S606
+
+
+def packages_of(prefix: str) -> str:
+    """Return the folder of an environment's packages."""
+    return f"{prefix}/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+
+
+# Each for itself: what depends on the machine, or on how a session began, is one more of these.
+STEPS = (
+    choose_environment,
+    set_home,
+    set_variables,
+    set_without_gpu,
+    complete_overlay,
+    watch_pip,
+)
+
+
+def main() -> None:
+    """Do all that a start of Python asks for."""
+    for step in STEPS:
+        try:
+            step(os.environ)
+        except (OSError, ValueError):
+            continue
+
+
+main()

@@ -1,0 +1,190 @@
+"""Without the entry point, without any variable and with an empty home, all is as promised.
+
+So do `docker exec`, `ssh HOST COMMAND`, sudo, cron and a `command:` of Kubernetes start what they
+start. The commands are found, pip installs and leaves the framework alone, and it computes.
+
+needs: image
+seconds: 300
+container: empty home
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from itertools import chain
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _confined
+import _tag
+import _verdict
+
+LIMIT = 120  # seconds for one command: several times what a cold disk costs
+BARE = "/usr/local/bin:/usr/bin:/bin"  # what sshd gives
+PYTHONS = ("/usr/local/bin/python3", "/usr/local/bin/python", "/opt/env/bin/python")
+VARIABLES = Path("/etc/dlimg/environment")
+SESSIONS = Path("/etc/environment")
+CONSTRAINTS = Path("/etc/dlimg/constraints.txt")
+UV = Path("/etc/uv/uv.toml")
+LIBRARY = "/opt/env/lib/python/site-packages"
+PACKAGES = "/usr/local/lib/dlimg/packages"
+SHOW = "import os, sys; sys.stdout.write(chr(0).join(f'{n}={v}' for n, v in os.environ.items()))"
+COMMAND = re.compile(r'\.\./\.\./\.\./bin/([^,/" ]+)')
+NOT_OURS = ("python", "activate", "dlimg-")  # names that no wheel's command gets on every path
+
+
+def call(*words: str, **variables: str) -> tuple[int, str, str]:
+    """How a command ends that is given these variables and no others, what it prints, and says."""
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=LIMIT, env=variables
+        )
+    except subprocess.TimeoutExpired:
+        return -1, "", f"it takes more than {LIMIT} s"
+    except OSError as error:
+        return -1, "", f"it does not run: {error}"
+    return done.returncode, done.stdout.strip(), done.stderr.strip()
+
+
+def last(text: str) -> str:
+    return (text.splitlines() or ["nothing"])[-1]
+
+
+def pairs(text: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def variables(own: Mapping[str, str]) -> Iterator[str]:
+    """What the file of variables does not say as the image does, and what Python lacks of it."""
+    promised = pairs(VARIABLES.read_text()) if VARIABLES.exists() else {}
+    if not promised:
+        yield f"{VARIABLES} names no variable"
+    if not SESSIONS.exists() or pairs(SESSIONS.read_text()) != promised:
+        yield f"{SESSIONS} is not as {VARIABLES}"
+    for name, value in promised.items():
+        if own.get(name) != value:
+            yield f"{VARIABLES}: {name} is not as the image sets it"
+    for python in PYTHONS:
+        code, printed, said = call(python, "-c", SHOW)
+        found = pairs(printed.replace("\0", "\n"))
+        lost = sorted({*promised} - {*found, "PATH"})
+        if code or lost:
+            yield f"{python} lacks {', '.join(lost)}: it ends with {code}: {last(said)}"
+
+
+def commands() -> Iterator[str]:
+    """Commands of the wheels that a bare search path does not lead to."""
+    rows = (path.read_text() for path in Path(LIBRARY).glob("*.dist-info/RECORD"))
+    names = sorted({name for text in rows for name in COMMAND.findall(text)})
+    for name in names:
+        found = shutil.which(name, path=BARE) or "nothing"
+        if not name.startswith(NOT_OURS) and not found.startswith("/usr/local/bin/"):
+            yield f"`{name}` is {found} on {BARE}"
+    code, printed, said = call("/usr/local/bin/pip", "--version", PATH=BARE)
+    if f"from {LIBRARY.partition('/python')[0]}" not in printed:
+        yield f"pip on {BARE} ends with {code}, and is {last(printed or said)}"
+
+
+def constraints() -> Iterator[str]:
+    """Ways in which pip, or uv, would replace the framework."""
+    pins = CONSTRAINTS.read_text().split() if CONSTRAINTS.exists() else []
+    if not pins:
+        yield f"{CONSTRAINTS} names nothing"
+        return
+    settings = UV.read_text() if UV.exists() else ""
+    yield from (f"{UV} lacks {pin}" for pin in pins if f'"{pin}"' not in settings)
+    name = pins[0].partition("==")[0]
+    options = ("install", "--no-index", "--no-deps", "--dry-run")
+    with tempfile.TemporaryDirectory() as folder:
+        other = wheel(folder, name)
+        for words in (("-I", "-m", "pip", "--isolated"), ("-m", "pip")):
+            code, printed, said = call(PYTHONS[0], *words, *options, other)
+            if code != 1 or "(constraint)" not in printed:
+                yield f"`python {' '.join(words)}` would replace {name}: {code}, {last(said)}"
+
+
+def wheel(folder: str, name: str) -> str:
+    """A package of this name and of a version that nobody has."""
+    version, module = "0.0.1", name.replace("-", "_")
+    about = f"{module}-{version}.dist-info"
+    files = {
+        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{about}/RECORD"] = "".join(f"{path},,\n" for path in (*files, f"{about}/RECORD"))
+    path = Path(folder, f"{module}-{version}-py3-none-any.whl")
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, text in files.items():
+            archive.writestr(member, text)
+    return str(path)
+
+
+def notes(overlay: Path) -> Iterator[str]:
+    """Packages of the image of which uv would not know that they are installed."""
+    told = {}
+    for link in overlay.glob("lib/python3.*/site-packages/*.egg-link"):
+        note = Path(link.read_text().strip(), f"{link.stem}.egg-info", "PKG-INFO")
+        text = note.read_text() if note.exists() else ""
+        rows = dict(row.split(": ", 1) for row in text.splitlines()[:9] if ": " in row)
+        told[_tag.normal(rows.get("Name", ""))] = rows.get("Version")
+    for package in metadata.distributions(path=[LIBRARY]):
+        name = _tag.normal(package.metadata["Name"])
+        if told.get(name) != package.version:
+            yield f"uv would take {name} {package.version} for {told.get(name)}"
+
+
+def installing(home: Path) -> Iterator[str]:
+    """What pip does not do in a home that is empty: install, and take back."""
+    shutil.rmtree(home / "env", ignore_errors=True)  # made when this check was started
+    with tempfile.TemporaryDirectory() as folder:
+        file = _confined.wheel(folder)
+        code, _, said = call(
+            *("/usr/local/bin/pip", "install", "--no-index", "--no-cache-dir", file),
+            HOME=str(home),
+        )
+    if code:
+        yield f"pip install ends with {code}: {last(said)}"
+        return
+    for python in PYTHONS:
+        code, place, said = call(python, "-c", _confined.IMPORT)
+        if not place.startswith(f"{home}/env/"):
+            yield f"{python} has what pip has installed from {place or 'nowhere'}: {last(said)}"
+    code, _, said = call("/usr/local/bin/pip", "uninstall", "--yes", _confined.PACKAGE)
+    if code:
+        yield f"pip uninstall ends with {code}: {last(said)}"
+
+
+def computing(family: str) -> Iterator[str]:
+    """Whether the framework computes, GPU or not: one that looks for a driver may end Python."""
+    step = _confined.STEPS.get(family)
+    code, printed, said = call("/usr/local/bin/python3", "-c", step) if step else (0, "6.0", "")
+    if code or last(printed) != "6.0":
+        yield f"a step of training ends with {code}, prints {last(printed)!r}: {last(said)}"
+
+
+def main() -> None:
+    said = _tag.cell()
+    if not said:
+        _verdict.not_run("DLIMG_CELL is not set: this is no image")
+    home = Path(said["home"])
+    if not home.is_mount():
+        _verdict.not_run(f"no volume is over this container's {home}")
+    lies = chain(
+        variables(os.environ),
+        commands(),
+        constraints(),
+        installing(home),
+        notes(home / "env"),
+        computing(said["family"]),
+    )
+    _confined.judge(lies)
+
+
+if __name__ == "__main__":
+    main()
