@@ -10,6 +10,7 @@ import make
 import pytest
 
 from dlimg.draw.dockerfile import context, dockerfile, packages, templates
+from dlimg.draw.image_config import image_environment
 from dlimg.draw.labels import labels
 from dlimg.draw.layout import cell_files, constraints, packages_folder
 from dlimg.errors import BadInput

@@ -229,7 +229,8 @@ def test_the_own_files_of_an_image() -> None:
         "opt/env/bin/python3": "/usr/local/bin/python3",
         "opt/env/bin/python": "python3",
     }
-    assert found.taken == {"dlimg-entrypoint", "dlimg-overlay", "python", "python3", "python3.13"}
+    commands = {"dlimg-entrypoint", "dlimg-healthcheck", "dlimg-overlay"}
+    assert found.taken == commands | {"python", "python3", "python3.13"}
     assert found.packages.startswith("usr/local/lib/dlimg/packages/")
     assert found.cuda_home == HOME
     managed = make.cell(python="3.12", managed_python="3.12.16")
