@@ -9,6 +9,8 @@ from typing import Any, Final
 import docker
 
 import dlimg
+from dlimg.draw.dockerfile import templates
+from dlimg.draw.layout_tree import Node, layout_tree
 from dlimg.engine.client import Engine, answering
 from dlimg.engine.gpu import device_request
 from dlimg.errors import BadInput, DlimgError, Negative
@@ -77,7 +79,8 @@ def test(
     cell = built.planned.image.cell
     found = scripts(images, cell.family, settings.own)
     config, history = _config(built, engine)
-    facts = told(built.planned, config.get("Labels") or {}, config, history)
+    layout = _layout(built, images)
+    facts = told(built.planned, config.get("Labels") or {}, config, history, layout)
     ready = [placed(check, images, found, facts) for check in checks]
     gone = vanished(settings.evidence, cell.id, {check.name for check in ready}, say=settings.say)
     known = read_evidence(settings.evidence, built.digest, say=settings.say)
@@ -132,6 +135,14 @@ def _config(built: Built, engine: Engine) -> tuple[Mapping[str, Any], tuple[str,
             where=built.planned.image.cell.id,
             hint=f"`dlimg build {built.planned.image.cell.id}` makes it again",
         ) from error
+
+
+def _layout(built: Built, images: Path) -> tuple[Node, ...]:
+    """The layout's own paths; none for a project that does not have dlimg's layout."""
+    if not (images / "_layout").is_dir():
+        return ()
+    image = built.planned.image
+    return layout_tree(image.cell, image.lock, templates(str(images)))
 
 
 def _is_on_gpu(checks: Sequence[Check], given: str) -> bool:

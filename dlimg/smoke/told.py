@@ -8,12 +8,15 @@ from types import MappingProxyType
 from typing import Final
 
 from dlimg.draw.labels import cuda, cudnn
+from dlimg.draw.layout_tree import Node, tree_text
 from dlimg.model import Image, Lock, Planned
 from dlimg.smoke.started import start
 
 # Where a container finds the files that checks are told by: beside the scripts.
 LOCK: Final = "lock.json"
 LOCK_PATH: Final = f"/tmp/dlimg/{LOCK}"  # noqa: S108 -- in a container of our own
+LAYOUT: Final = "layout.json"
+LAYOUT_PATH: Final = f"/tmp/dlimg/{LAYOUT}"  # noqa: S108
 HISTORY: Final = "history.json"
 HISTORY_PATH: Final = f"/tmp/dlimg/{HISTORY}"  # noqa: S108
 # The user that images/_layout/Dockerfile.j2 makes.
@@ -36,21 +39,25 @@ def told(
     labels: Mapping[str, str],
     config: Mapping[str, object] = NOTHING_SET,
     history: Sequence[str] = (),
+    layout: Sequence[Node] = (),
 ) -> Told:
     """The promises of the cell, its lock and its Dockerfile.
 
     `labels` are those that the image really has, `config` is how it is started and `history` the
-    steps that made it, newest first, all as engines tell.
+    steps that made it, newest first, all as engines tell. `layout` are the layout's own paths.
     """
+    owner = (int(USER["uid"]), int(USER["gid"]))
     return Told(
         environment={
             "DLIMG_CELL": cell_text(planned),
             "DLIMG_LABELS": json.dumps(dict(labels), sort_keys=True),
+            "DLIMG_LAYOUT": LAYOUT_PATH,
             "DLIMG_LOCK": LOCK_PATH,
             "DLIMG_HISTORY": HISTORY_PATH,
             "DLIMG_START": json.dumps(start(config, planned.image.dockerfile), sort_keys=True),
         },
         files={
+            LAYOUT: tree_text(planned.image.cell, layout, owner).encode(),
             LOCK: lock_text(planned.image.lock).encode(),
             HISTORY: json.dumps(list(history)).encode(),
         },
