@@ -15,7 +15,9 @@ from pathlib import Path
 
 from dlimg.commands.drawing import current_images
 from dlimg.commands.project import read_project
+from dlimg.draw.dockerfile import templates
 from dlimg.draw.key import key
+from dlimg.draw.layout_tree import Node, layout_tree
 from dlimg.engine.client import Engine
 from dlimg.model import Base, BaseSource, Built, Image, Planned
 from dlimg.proof import Verdict
@@ -89,6 +91,12 @@ def opened(engine: Engine, built: Built, script: str = "", *, user: str = "") ->
         container.remove(force=True)
 
 
+def layout_of(built: Built) -> tuple[Node, ...]:
+    """The layout's own paths, by the project's templates."""
+    image = built.planned.image
+    return layout_tree(image.cell, image.lock, templates(str(IMAGES)))
+
+
 def slowness(there: Place) -> float:
     """How many times longer than in quiet a command takes here now; 1 in quiet."""
     began = time.monotonic()
@@ -104,7 +112,8 @@ def judged(there: Place, of: Built, name: str, *edits: Edit, **environment: str)
         text = found[path].decode()
         assert text.count(old) == 1, f"{path} does not hold once: {old}"
         found[path] = text.replace(old, new).encode()
-    there.container.put_archive("/", archive({**found, **told(of.planned, {}).files}))
+    facts = told(of.planned, {}, layout=layout_of(of))
+    there.container.put_archive("/", archive({**found, **facts.files}))
     (check,) = [one for one in checks_for(of.planned.image.cell, IMAGES) if one.name == name]
     ran = run_check(replace(there, environment=environment), placed(check, IMAGES, found))
     return verdict(check, ran, device=DEVICE)

@@ -137,7 +137,8 @@ def of_home(image: Image, layout: Layout) -> Claims:
     """The user's home: the skeleton's files, and the environment that `dlimg-overlay` makes."""
     home = OVERLAY.rpartition("/")[0]
     found: Claims = {home: folder(owner=layout.user)}
-    for name in image.names(SKELETON):
+    skeleton = [name for name in image.names(SKELETON) if image.is_packaged(f"{SKELETON}/{name}")]
+    for name in skeleton:
         found[f"{home}/{name}"] = copy(
             image, f"{home}/{name}", f"{SKELETON}/{name}", owner=layout.user
         )

@@ -18,14 +18,15 @@ RIGHTS = re.compile(
     r"|[^/]+/utempter/utempter|polkit-1/polkit-agent-helper-1)"
 )
 # Paths with a mode of their own, by packages' maintainer scripts or in their archives.
+SHARED = (0o1777, 0)
 OWN_MODES = {
-    "root": (0o700, (0, 0)),
-    "tmp": (0o1777, (0, 0)),
-    "var/tmp": (0o1777, (0, 0)),
-    "run/lock": (0o1777, (0, 0)),
-    "var/local": (0o2775, (0, 50)),
-    "var/mail": (0o2775, (0, 8)),
-    "var/cache/ldconfig": (0o700, (0, 0)),
+    "root": ((0o700, 0),),
+    "tmp": (SHARED,),
+    "var/tmp": (SHARED,),
+    "run/lock": (SHARED,),
+    "var/local": ((0o2775, 50), (0o755, 0)),  # by release, the group `staff` or none
+    "var/mail": ((0o2775, 8),),
+    "var/cache/ldconfig": ((0o700, 0),),
 }
 SYSTEM = range(1000)  # accounts and groups of the system
 SPECIAL = 0o7000
@@ -46,9 +47,8 @@ def judge(entry: _tree.Entry, *, has_sum: bool) -> str:
     if entry.kind not in ("file", "folder", "link"):
         return f"is a {entry.kind}, which no package brings"
     if entry.path in OWN_MODES:
-        mode, owner = OWN_MODES[entry.path]
-        shape = (entry.mode, (entry.uid, entry.gid))
-        is_so = entry.kind == "folder" and shape in ((mode, owner), (0o755, (0, 0)))
+        is_so = entry.kind == "folder" and entry.uid == 0
+        is_so = is_so and (entry.mode, entry.gid) in OWN_MODES[entry.path]
         return "" if is_so else shown(entry)
     if entry.kind == "file" and not has_sum:
         return "is a file, of which its package has no sum"

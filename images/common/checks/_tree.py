@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 ELSEWHERE = ("proc", "sys", "dev")  # what the kernel and the engine make up
 OURS = "tmp/dlimg"  # the checks themselves
+ROOT = "."
 KINDS = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "folder",
@@ -44,7 +45,7 @@ class Tree(NamedTuple):
 def read(top: Path, mounts: list[str]) -> Tree:
     """All entries, folders before what is in them; what is mounted is not looked into."""
     mounted = frozenset(point.strip("/") for point in mounts) - {""}
-    entries: dict[str, Entry] = {}
+    entries = {ROOT: look(top, ROOT)}
     waiting = [""]
     while waiting:
         folder = waiting.pop()

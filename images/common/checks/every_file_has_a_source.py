@@ -30,8 +30,8 @@ import _verdict
 import _written
 from _claims import Claims, Image
 
-MOST = 10  # paths that a reason names
-MANY = 500  # that the figures name
+MOST = 3  # paths of one fault that a reason names
+MANY = 100  # that the figures name
 
 
 def claims(image: Image, layout: _environment.Layout, said: dict[str, str]) -> Claims:
@@ -50,22 +50,33 @@ def claims(image: Image, layout: _environment.Layout, said: dict[str, str]) -> C
     }
 
 
-def faults(image: Image, known: Claims) -> Iterator[str]:
-    """Every path that has no source, or leaves what its source says of it."""
+def faults(image: Image, known: Claims) -> Iterator[tuple[str, str]]:
+    """Every path that has no source, or leaves what its source says of it, with its fault."""
     driver = set(driver_links(image))
     places = _tree.parents({*image.tree.mounted, *driver})
     for path, entry in sorted(image.tree.entries.items()):
         if path in image.tree.mounted or path == _tree.OURS:
             continue
         if entry.attributes:
-            yield f"/{path} has {entry.attributes[0]}"
+            yield path, f"has {entry.attributes[0]}"
         judge = known.get(path)
         if judge is None:
             is_place = entry.kind == "folder" and path in places
             if not (is_place or path in driver):
-                yield f"/{path} has no source"
+                yield path, "has no source"
         elif fault := judge(entry):
-            yield f"/{path} {fault}"
+            yield path, fault
+
+
+def told(found: list[tuple[str, str]], most: int) -> Iterator[str]:
+    """The faults in words: of those that many paths have, the first few, and how many more."""
+    by_fault: dict[str, list[str]] = {}
+    for path, fault in found:
+        by_fault.setdefault(fault, []).append(path)
+    for fault, paths in by_fault.items():
+        yield from (f"/{path} {fault}" for path in paths[:most])
+        if len(paths) > most:
+            yield f"{len(paths) - most} more paths: {fault}"
 
 
 def driver_links(image: Image) -> Iterator[str]:
@@ -92,13 +103,14 @@ def main(top: Path = Path("/")) -> None:
     known = claims(image, layout, said)
     found = [
         *faults(image, known),
-        *(f"/{path} is gone" for path in _environment.gone(image, layout)),
+        *((path, "is gone") for path in _environment.gone(image, layout)),
     ]
     _verdict.show(
-        paths=len(image.tree.entries), mounted=len(image.tree.mounted), faults=found[:MANY]
+        paths=len(image.tree.entries),
+        mounted=len(image.tree.mounted),
+        faults=list(told(found, MANY)),
     )
-    more = f"; and {len(found) - MOST} more" if len(found) > MOST else ""
-    _verdict.demand(not found, "; ".join(found[:MOST]) + more)
+    _verdict.demand(not found, "; ".join(told(found, MOST)))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
@@ -21,7 +22,8 @@ import _lock
 import _tag
 import _verdict
 
-LARGE = 1 << 20  # bytes; of a larger file only the size is compared: CUDA's are gigabytes
+PARTS = 64  # a thread that takes each file by itself waits for the others more than it reads
+THREADS = min(4, len(os.sched_getaffinity(0)))  # sha256 lets other threads run
 LOCKED = Path("/etc/dlimg/requirements.txt")
 PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)\s*==\s*([^\s;\\]+)")
 
@@ -53,32 +55,60 @@ def repeated(names: list[str]) -> list[str]:
     return [f"{name}: installed {count} times" for name, count in counts if count > 1]
 
 
-def damage(package: metadata.Distribution) -> str:
-    """What became of the files that came with a package, or an empty text.
+def damages(packages: list[metadata.Distribution]) -> list[str]:
+    """What became of the files that came with packages; those that are whole are not told of.
 
-    Its RECORD is read here because `package.files` passes over those that are gone.
+    RECORDs are read here because `package.files` passes over files that are gone.
     """
-    rows = list(filter(None, csv.reader((package.read_text("RECORD") or "").splitlines())))
-    lost = [row[0] for row in rows if not is_whole(Path(package.locate_file(row[0])), *row[1:])]
-    if rows and not lost:
-        return ""
-    what = f"{len(lost)} files are gone or changed: {lost[0]}" if lost else "its RECORD is gone"
-    return f"{package.metadata['Name']}: {what}"
+    rows = [
+        (package, row)
+        for package in packages
+        for row in filter(None, csv.reader((package.read_text("RECORD") or "").splitlines()))
+    ]
+    places = [Path(package.locate_file(row[0])) for package, row in rows]
+    with ThreadPoolExecutor(THREADS) as threads:
+        parts = threads.map(
+            lambda start: [
+                is_whole(file, row)
+                for file, (_, row) in zip(places[start::PARTS], rows[start::PARTS], strict=True)
+            ],
+            range(PARTS),
+        )
+        whole = {
+            (start, n): is_so for start, part in enumerate(parts) for n, is_so in enumerate(part)
+        }
+    lost = [pair for n, pair in enumerate(rows) if not whole[n % PARTS, n // PARTS]]
+    by_package: dict[str, list[str]] = {}
+    for package, row in lost:
+        by_package.setdefault(package.metadata["Name"], []).append(row[0])
+    listed = {package.metadata["Name"] for package, _ in rows}
+    bare = [name for package in packages if (name := package.metadata["Name"]) not in listed]
+    return [
+        *(
+            f"{name}: {len(paths)} files are gone or changed: {paths[0]}"
+            for name, paths in by_package.items()
+        ),
+        *(f"{name}: its RECORD is gone" for name in bare),
+    ]
 
 
-def is_whole(file: Path, digest: str, size: str) -> bool:
-    """Whether the file is the one that a row of RECORD tells of, as far as the row tells."""
+def is_whole(file: Path, row: list[str]) -> bool:
+    """Whether the file is the one that a row of RECORD tells of.
+
+    A row without a digest tells nothing of what is in the file: only RECORD's own may be so.
+    """
+    digest, size = row[1:]
     try:
-        found = file.stat().st_size
+        if size and file.stat().st_size != int(size):
+            return False
+        if not digest:
+            return file.name == "RECORD" and file.is_file()
+        algorithm, _, wanted = digest.partition("=")
+        with file.open("rb") as content:
+            found = hashlib.file_digest(content, algorithm).digest()
     except OSError:
         return False
-    if size and found != int(size):
-        return False
-    if not digest or found > LARGE:
-        return True
-    algorithm, _, wanted = digest.partition("=")
-    content = hashlib.new(algorithm, file.read_bytes()).digest()
-    return base64.urlsafe_b64encode(content).decode().rstrip("=") == wanted
+    return base64.urlsafe_b64encode(found).decode().rstrip("=") == wanted
 
 
 def main() -> None:
@@ -93,7 +123,11 @@ def main() -> None:
     byte_code = _bytecode.files(tops)
     compiled, forged = _bytecode.forged(byte_code, tops)
     _verdict.show(
-        installed=len(installed), locked=len(locked), byte_code=len(byte_code), compiled=compiled
+        installed=len(installed),
+        locked=len(locked),
+        byte_code=len(byte_code),
+        compiled=compiled,
+        large_files="hashed",
     )
     said = (done.stdout + done.stderr).strip().replace("\n", "; ")
     _verdict.demand(done.returncode == 0, f"pip check ends with {done.returncode}: {said}")
@@ -104,7 +138,7 @@ def main() -> None:
     found = [
         *differences(locked, installed if locked else {}),
         *repeated(names),
-        *filter(None, map(damage, packages)),
+        *damages(packages),
         *listed(_lock.strays(tops, owned(packages)), "came with no package"),
         *listed(forged, ""),
         *(lock_lies(wheels, noted, packages) if wheels else []),
