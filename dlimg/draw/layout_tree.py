@@ -59,8 +59,13 @@ def layout_tree(cell: Cell, lock: Lock, templates: jinja2.Environment) -> tuple[
 def tree_text(cell: Cell, nodes: Sequence[Node], owner: tuple[int, int]) -> str:
     """The paths as a check reads them; `owner` are the numbers of the image's user."""
     rows = [{key: value for key, value in asdict(node).items() if value} for node in nodes]
-    home = cuda_home(cell).removeprefix("/")
-    return json.dumps({"nodes": rows, "cuda_home": home, "user": owner}, sort_keys=True)
+    said = {
+        "nodes": rows,
+        "cuda_home": cuda_home(cell).removeprefix("/"),
+        "managed_python": cell.managed_python,
+        "user": owner,
+    }
+    return json.dumps(said, sort_keys=True)
 
 
 def _files(cell: Cell, lock: Lock, templates: jinja2.Environment) -> Iterator[Node]:

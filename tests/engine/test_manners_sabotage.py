@@ -83,25 +83,14 @@ WHOLE = [
     ("echo x >> /etc/bash.bashrc", "etc/bash.bashrc is not as its package brought it"),
     ("rm /usr/bin/tini", "usr/bin/tini is gone, which a package brought"),
     ("rm /usr/share/zoneinfo/Etc/UTC", "usr/share/zoneinfo/Etc/UTC is gone"),
-    ("touch /usr/lib/python3/dist-packages/sitecustomize.py", "sitecustomize.py belongs to no"),
-    ("touch /usr/local/bin/nvcc", "/usr/local/bin/nvcc belongs to no package"),
-    ("touch /usr/local/lib/libc.so.6", "/usr/local/lib/libc.so.6 belongs to no package"),
-    ("touch /etc/ld.so.preload", "/etc/ld.so.preload belongs to no package"),
-    ("touch /etc/profile.d/x.sh", "/etc/profile.d/x.sh belongs to no package"),
-    ("mkdir /opt/x; touch /opt/x/y", "/opt/x/y belongs to no package"),
     ("ln -sf /opt/x /usr/bin/python3", "usr/bin/python3 is no link to a package's file any more"),
     ("rm /usr/bin/python3; cp /usr/bin/true /usr/bin/python3", "usr/bin/python3 is no link"),
-    ("ln -s /opt/x /usr/lib/libx.so", "/usr/lib/libx.so belongs to no package"),
     ("chmod u+s /usr/bin/bash", "/usr/bin/bash runs with another's rights"),
     ("cp /usr/bin/su /usr/bin/us; chmod u+s /usr/bin/us", "/usr/bin/us runs with another's"),
     ("cp /usr/bin/su /code/su; chmod g+s /code/su", "/code/su runs with another's rights"),
     (
         "cd /usr/lib/python3.13/__pycache__; cp ast.cpython-313.pyc os.cpython-313.pyc",
         "os.cpython-313.pyc: byte code of another source",
-    ),
-    (
-        "cd /usr/lib/python3.13/__pycache__; cp ast.cpython-313.pyc none.cpython-313.pyc",
-        "none.cpython-313.pyc belongs to no package",
     ),
     (f"rm {LIST}/*.md5sums", "dpkg's database tells of no file"),
 ]
@@ -274,7 +263,6 @@ def test_a_secret_in_the_history_fails(made: Made, tmp_path: Path) -> None:
         ),
         ("leftovers", "", ""),
         ("secrets", "", ""),
-        ("whole", "chmod 700 /usr/sbin; touch /usr/sbin/x", "/usr/sbin/x belongs to no package"),
         ("whole", "", ""),
     ],
 )

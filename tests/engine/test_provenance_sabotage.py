@@ -320,6 +320,13 @@ STARTS = {
         put("/etc/rc.local"),
         put("/usr/local/sbin/nvidia-smi"),
         put("/usr/local/bin/pip"),
+        put("/usr/local/bin/nvcc"),
+        put("/usr/local/lib/libc.so.6"),
+        do("ln -s /opt/x /usr/lib/libx.so", "/usr/lib/libx.so has no source"),
+        do(
+            "cd /usr/lib/python3.13/__pycache__; cp ast.cpython-313.pyc none.cpython-313.pyc",
+            "/usr/lib/python3.13/__pycache__/none.cpython-313.pyc has no source",
+        ),
         put("/opt/env/bin/nvcc"),
         put("/home/user/env/bin/pip"),
         do("cp /usr/bin/true /usr/bin/docker-init", "/usr/bin/docker-init has no source"),

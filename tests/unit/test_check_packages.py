@@ -235,7 +235,7 @@ CASES = [
     (other_source, "byte code of another source", "byte code of another source"),
     (Path.unlink, "byte code without its source", "byte code without its source"),
     (oddly_named, "byte code without its source", "byte code without its source"),
-    (timed, "", ""),
+    (timed, "not what its source compiles to", "not what its source compiles to"),
     (another_python, "", ""),
     (optimized, "", ""),
 ]

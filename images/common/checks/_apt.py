@@ -21,7 +21,8 @@ SLIM_LINE = (
     r'(?i:(DPkg::Post-Invoke|APT::Update::Post-Invoke)) \{ "(rm -f [/*a-z. ]+ \|\| true";? ?)+\};'
     r'|Dir::Cache::(src)?pkgcache "";( Dir::Cache::srcpkgcache "";)?'
     r'|Acquire::Languages "none";|Acquire::GzipIndexes "true";'
-    r'|Acquire::CompressionTypes::Order:: "gz";|(?i:Apt::AutoRemove::SuggestsImportant) "false";'
+    r'|//.*|Acquire::CompressionTypes::Order:: "gz";'
+    r'|(?i:Apt::AutoRemove::SuggestsImportant) "false";'
 )
 EXTENDED = r"Package: [a-z0-9][a-z0-9+.-]+|Architecture: [a-z0-9]+|Auto-Installed: [01]"
 

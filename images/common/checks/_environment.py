@@ -26,10 +26,14 @@ LINK = "link to "
 
 
 class Layout(NamedTuple):
-    """What the runner says of the image's own files; `cuda_home` is empty without a toolkit."""
+    """What the runner says of the image's own files.
+
+    `cuda_home` is empty without a toolkit, `managed_python` where the distribution's is taken.
+    """
 
     nodes: list[dict[str, str]]
     cuda_home: str
+    managed_python: str
     user: tuple[int, int]
 
 
@@ -39,7 +43,8 @@ def read() -> Layout:
     _verdict.demand(path, "DLIMG_LAYOUT: nobody has said which files the layout has")
     try:
         said = json.loads(Path(path).read_text())
-        layout = Layout(list(said["nodes"]), said["cuda_home"], tuple(said["user"]))
+        texts = (said["cuda_home"], said["managed_python"])
+        layout = Layout(list(said["nodes"]), *texts, tuple(said["user"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         return _verdict.fail(f"DLIMG_LAYOUT: {path} is no layout: {error!r}")
     _verdict.demand(layout.nodes, f"DLIMG_LAYOUT: {path} names no file of the layout")

@@ -9,6 +9,11 @@ DPKG = "var/lib/dpkg"
 INFO = re.compile(r"([a-z0-9][a-z0-9+.-]+)(:[a-z0-9]+)?\.([a-z0-9]+)")
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config")
 LISTS = ("list", "md5sums", "conffiles", "shlibs", "symbols", "templates", "triggers")
+# Bases from a registry put a word of their own in the place of these.
+BASES_DIVERT = (
+    ("/usr/bin/man", "/usr/bin/man.REAL"),
+    ("/sbin/initctl", "/sbin/initctl.distrib"),
+)
 DEBCONF = "var/cache/debconf"
 DEBCONF_SCRATCH = "var/cache/debconf/tmp.ci"
 
@@ -55,8 +60,9 @@ def status_faults(image: Image) -> Iterator[str]:
 
 def diversion_faults(image: Image) -> Iterator[str]:
     """Files that something else than a package has taken the place of."""
-    for owner in image.text(f"{DPKG}/diversions").splitlines()[2::3]:
-        if owner not in image.installed:
+    rows = image.text(f"{DPKG}/diversions").splitlines()
+    for path, place, owner in zip(rows[0::3], rows[1::3], rows[2::3], strict=False):
+        if owner not in image.installed and (path, place) not in BASES_DIVERT:
             yield f"is of {owner}, which is no package here"
 
 

@@ -23,6 +23,7 @@ LINES = {
     "etc/environment": rf'PATH="{PATHS}(:/usr/games:/usr/local/games)?(:/snap/bin)?"',
     "etc/fstab": "-",
     "etc/networks": r"default\s+0\.0\.0\.0|loopback\s+127\.0\.0\.0|link-local\s+169\.254\.0\.0",
+    "etc/cloud/build.info": r"(build_name|serial): [\w.-]+",
     "etc/timezone": r"(Etc/)?UTC",
     "etc/dpkg/dpkg.cfg.d/99mmdebstrap": (
         "force-unsafe-io|path-exclude=/usr/share/(man|info|locale|lintian|doc)/[*]"
@@ -36,10 +37,11 @@ LINES = {
         "path-(exclude|include)[ =]/usr/share/(man|info|locale|lintian|linda|groff|doc|doc-base)/.*"
     ),
 }
-# Bases from a registry do not start services while packages are installed.
-NO_SERVICES = {
+# Programs of bases from a registry: no services while packages are installed, and no manuals.
+PROGRAMS = {
     "usr/sbin/policy-rc.d": "exit 101",
     "usr/sbin/initctl": "exit 0",
+    "usr/bin/man": r"""echo "[A-Za-z' ,.-]*\"""",
 }
 EMPTY = {
     "etc/security/opasswd": 0o600,
@@ -60,7 +62,18 @@ LINKS = {
     **{name: (f"usr/{name}",) for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32")},
 }
 FOLDERS = (
-    *("boot", "home", "media", "mnt", "opt", "srv", "etc/opt", "var/opt", "etc/python3"),
+    *(
+        "boot",
+        "home",
+        "media",
+        "mnt",
+        "opt",
+        "srv",
+        "etc/cloud",
+        "etc/opt",
+        "var/opt",
+        "etc/python3",
+    ),
     *("usr/local", "usr/lib32", "usr/lib64", "usr/libx32", "var/lib/python"),
     *(
         f"usr/local/{name}"
@@ -88,8 +101,8 @@ def claims(image: Image) -> Claims:
     found |= {path: link(*targets) for path, targets in LINKS.items()}
     found |= {path: folder() for path in FOLDERS}
     found |= {path: folder(mode, owner) for path, (mode, owner) in MODES.items()}
-    for path, last in NO_SERVICES.items():
-        found[path] = lines(image, path, re.escape(last), modes=(0o755,))
+    for path, allowed in PROGRAMS.items():
+        found[path] = lines(image, path, allowed, modes=(0o755,))
     for path in image.tree.entries:
         if PYTHON_FOLDER.fullmatch(path):
             found[path] = folder()

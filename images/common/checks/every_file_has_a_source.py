@@ -20,6 +20,7 @@ import _environment
 import _libraries
 import _loader
 import _lock
+import _managed
 import _packaged
 import _services
 import _state
@@ -46,6 +47,7 @@ def claims(image: Image, layout: _environment.Layout, said: dict[str, str]) -> C
         **_loader.claims(image),
         **_services.claims(image),
         **_accounts.claims(image, said),
+        **_managed.claims(image, layout.managed_python),
         **_environment.claims(image, layout, _lock.read()),
     }
 
@@ -108,6 +110,7 @@ def main(top: Path = Path("/")) -> None:
     _verdict.show(
         paths=len(image.tree.entries),
         mounted=len(image.tree.mounted),
+        managed_python=_managed.shown(image),
         faults=list(told(found, MANY)),
     )
     _verdict.demand(not found, "; ".join(told(found, MOST)))

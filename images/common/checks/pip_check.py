@@ -22,6 +22,7 @@ import _lock
 import _tag
 import _verdict
 
+UNHASHED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 PARTS = 64  # a thread that takes each file by itself waits for the others more than it reads
 THREADS = min(4, len(os.sched_getaffinity(0)))  # sha256 lets other threads run
 LOCKED = Path("/etc/dlimg/requirements.txt")
@@ -95,14 +96,14 @@ def damages(packages: list[metadata.Distribution]) -> list[str]:
 def is_whole(file: Path, row: list[str]) -> bool:
     """Whether the file is the one that a row of RECORD tells of.
 
-    A row without a digest tells nothing of what is in the file: only RECORD's own may be so.
+    Only RECORD itself, and signatures of it, may have no digest there.
     """
     digest, size = row[1:]
     try:
         if size and file.stat().st_size != int(size):
             return False
         if not digest:
-            return file.name == "RECORD" and file.is_file()
+            return file.name in UNHASHED and file.is_file()
         algorithm, _, wanted = digest.partition("=")
         with file.open("rb") as content:
             found = hashlib.file_digest(content, algorithm).digest()
