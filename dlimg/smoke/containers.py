@@ -14,6 +14,7 @@ from dlimg.draw.layout_tree import Node, layout_tree
 from dlimg.engine.client import Engine, answering
 from dlimg.engine.gpu import device_request
 from dlimg.errors import BadInput, DlimgError, Negative
+from dlimg.layers.store import layer_store
 from dlimg.model import Built
 from dlimg.proof import Check, Evidence, Verdict
 from dlimg.smoke.evidence import read_evidence, reusable, write_evidence
@@ -26,6 +27,7 @@ from dlimg.smoke.scripts import ROOT, archive, placed
 from dlimg.smoke.sources import scripts
 from dlimg.smoke.told import Told, told
 from dlimg.smoke.verdicts import GPU, NO_DEVICE, SIGHT, Gpu, gpus, sought, told_text, verdict
+from dlimg.smoke.wheel_records import wheel_records
 
 LABEL: Final = "io.dlimg.check"
 
@@ -80,7 +82,8 @@ def test(
     found = scripts(images, cell.family, settings.own)
     config, history = _config(built, engine)
     layout = _layout(built, images)
-    facts = told(built.planned, config.get("Labels") or {}, config, history, layout)
+    records = wheel_records(built.planned.image.lock, layer_store(engine.environment))
+    facts = told(built.planned, config.get("Labels") or {}, config, history, layout, records)
     ready = [placed(check, images, found, facts) for check in checks]
     gone = vanished(settings.evidence, cell.id, {check.name for check in ready}, say=settings.say)
     known = read_evidence(settings.evidence, built.digest, say=settings.say)

@@ -9,7 +9,7 @@ from typing import Final
 
 from dlimg.draw.labels import cuda, cudnn
 from dlimg.draw.layout_tree import Node, tree_text
-from dlimg.model import Image, Lock, Planned
+from dlimg.model import NOTHING, Image, Lock, Planned
 from dlimg.smoke.started import start
 
 # Where a container finds the files that checks are told by: beside the scripts.
@@ -40,11 +40,13 @@ def told(
     config: Mapping[str, object] = NOTHING_SET,
     history: Sequence[str] = (),
     layout: Sequence[Node] = (),
+    records: Mapping[str, str] = NOTHING,
 ) -> Told:
     """The promises of the cell, its lock and its Dockerfile.
 
     `labels` are those that the image really has, `config` is how it is started and `history` the
-    steps that made it, newest first, all as engines tell. `layout` are the layout's own paths.
+    steps that made it, newest first, all as engines tell. `layout` are the layout's own paths,
+    and `records` digests of wheels' RECORDs, where this machine knows them.
     """
     owner = (int(USER["uid"]), int(USER["gid"]))
     return Told(
@@ -58,7 +60,7 @@ def told(
         },
         files={
             LAYOUT: tree_text(planned.image.cell, layout, owner).encode(),
-            LOCK: lock_text(planned.image.lock).encode(),
+            LOCK: lock_text(planned.image.lock, records).encode(),
             HISTORY: json.dumps(list(history)).encode(),
         },
     )
@@ -116,10 +118,19 @@ def _name(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~;( ]", requirement, maxsplit=1)[0]).lower()
 
 
-def lock_text(lock: Lock) -> str:
-    """The lock as a check reads it: a JSON list of wheels with name, version, file and sha256."""
+def lock_text(lock: Lock, records: Mapping[str, str] = NOTHING) -> str:
+    """The lock as a check reads it: a JSON list of wheels with name, version, file and sha256.
+
+    `record` is the sha256 of the wheel's RECORD in an image, or empty where nobody knows it.
+    """
     wheels = [
-        {"name": one.name, "version": one.version, "file": one.file, "sha256": one.sha256}
-        for one in lock.wheels
+        {
+            "name": wheel.name,
+            "version": wheel.version,
+            "file": wheel.file,
+            "sha256": wheel.sha256,
+            "record": records.get(wheel.name, ""),
+        }
+        for wheel in lock.wheels
     ]
     return json.dumps(wheels)

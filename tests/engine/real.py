@@ -19,6 +19,7 @@ from dlimg.draw.dockerfile import templates
 from dlimg.draw.key import key
 from dlimg.draw.layout_tree import Node, layout_tree
 from dlimg.engine.client import Engine
+from dlimg.layers.store import layer_store
 from dlimg.model import Base, BaseSource, Built, Image, Planned
 from dlimg.proof import Verdict
 from dlimg.smoke.checks import checks_for
@@ -27,6 +28,7 @@ from dlimg.smoke.scripts import archive, placed
 from dlimg.smoke.sources import scripts
 from dlimg.smoke.told import told
 from dlimg.smoke.verdicts import verdict
+from dlimg.smoke.wheel_records import wheel_records
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "images"
@@ -112,7 +114,8 @@ def judged(there: Place, of: Built, name: str, *edits: Edit, **environment: str)
         text = found[path].decode()
         assert text.count(old) == 1, f"{path} does not hold once: {old}"
         found[path] = text.replace(old, new).encode()
-    facts = told(of.planned, {}, layout=layout_of(of))
+    records = wheel_records(of.planned.image.lock, layer_store(os.environ))
+    facts = told(of.planned, {}, layout=layout_of(of), records=records)
     there.container.put_archive("/", archive({**found, **facts.files}))
     (check,) = [one for one in checks_for(of.planned.image.cell, IMAGES) if one.name == name]
     ran = run_check(replace(there, environment=environment), placed(check, IMAGES, found))

@@ -1,5 +1,6 @@
 """Packages against the lock that was handed in; and byte code against its source."""
 
+import hashlib
 import importlib
 import importlib.util
 import json
@@ -169,6 +170,18 @@ def test_a_list_in_lines_that_go_on_is_read(
     assert pip_check.lock_lies(wheels, noted, packages) == []
     (about / "WHEEL").write_text("Tag: cp313-cp313-linux_x86_64\n")
     assert len(pip_check.lock_lies(wheels, noted.replace("b", "a"), packages)) == 2
+
+
+def test_a_record_that_was_changed_with_its_file_is_found(tmp_path: Path) -> None:
+    about = tmp_path / "six-1.17.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Name: six\nVersion: 1.17.0\n")
+    (about / "RECORD").write_text("six.py,,\n")
+    packages = [metadata.Distribution.at(about)]
+    digest = hashlib.sha256(b"six.py,,\n").hexdigest()
+    for record, lies in ((digest, 0), ("", 0), (A, 1)):
+        wheels = {"six": lock.Wheel("1.17.0", "six-1.17.0-py3-none-any.whl", B, record)}
+        assert len(list(pip_check.record_lies(wheels, packages))) == lies
 
 
 HASHED = py_compile.PycInvalidationMode.UNCHECKED_HASH

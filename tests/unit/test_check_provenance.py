@@ -1,5 +1,6 @@
 """Where every path of an image comes from, on made-up trees: sources, mounts, and lies."""
 
+import base64
 import hashlib
 import importlib
 import json
@@ -32,6 +33,8 @@ LIBRARY = "usr/lib/x86_64-linux-gnu"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"
 PYTHON = "opt/python/cpython-3.12.16-linux-x86_64-gnu"
 ENTRY = "#!/bin/sh\n"
+SHA256 = hashlib.sha256(b"x = 1\n").digest()
+DIGEST = "sha256=" + base64.urlsafe_b64encode(SHA256).decode().rstrip("=")
 PACKAGED = {
     f"{MASTER}/passwd.master": "root:*:0:0:root:/root:/bin/bash\n",
     f"{MASTER}/group.master": "root:*:0:\nusers:*:100:\n",
@@ -74,6 +77,11 @@ WRITTEN = {
     f"{PYTHON}/bin/python3.12": "elf",
     f"{PYTHON}/lib/python3.12/os.py": "x = 1\n",
     f"{PYTHON}/lib/python3.12/site-packages/README.txt": "",
+    f"{PYTHON}/lib/python3.12/site-packages/pip/__init__.py": "x = 1\n",
+    f"{PYTHON}/lib/python3.12/site-packages/pip/__pycache__/__init__.cpython-312.pyc": "x",
+    f"{PYTHON}/lib/python3.12/site-packages/pip-25.dist-info/RECORD": (
+        f"pip/__init__.py,{DIGEST},6\npip-25.dist-info/RECORD,,\n"
+    ),
 }
 PROGRAMS = ("usr/local/bin/dlimg-entrypoint", "opt/env/bin/six", f"{PYTHON}/bin/python3.12")
 LINKS = {
@@ -239,6 +247,10 @@ def test_a_tree_in_which_everything_has_a_source(top: Path) -> None:
         (lambda top: (top / "usr/bin/mawk").chmod(0o700), "usr/bin/mawk is a package's, and has"),
         (lambda top: write(top / f"{PYTHON}/lib/python3.12/sitecustomize.py"), "has no source"),
         (lambda top: write(top / f"{PYTHON}/lib/python3.12/site-packages/x.py"), "has no source"),
+        (
+            lambda top: write(top / f"{PYTHON}/lib/python3.12/site-packages/pip/__init__.py"),
+            "site-packages/pip/__init__.py has no source",
+        ),
         (lambda top: write(top / f"{PYTHON}/x"), "x has no source"),
         (lambda top: write(top / "opt/python/cpython-3.13.1-linux/bin/x"), "x has no source"),
         (lambda top: link(top / f"{PYTHON}/bin/python3", "/code/python"), "leads to /code/python"),

@@ -10,10 +10,11 @@ import pytest
 
 from dlimg.choose.facts import parse_facts
 from dlimg.commands.project import read_project
+from dlimg.draw.layout_tree import Node
 from dlimg.errors import BadInput
 from dlimg.model import Flavour, Image, Planned, Wheel
 from dlimg.smoke.scripts import ROOT
-from dlimg.smoke.told import HISTORY_PATH, LOCK_PATH, cell_text, companions, told
+from dlimg.smoke.told import HISTORY_PATH, LAYOUT_PATH, LOCK_PATH, cell_text, companions, told
 
 ROOT_FOLDER = Path(__file__).parents[2]
 CUDNN = make.wheel("nvidia-cudnn-cu13", "9.26.0.51")
@@ -183,8 +184,25 @@ def test_the_lock_is_a_file_beside_the_scripts() -> None:
         "version": "9.26.0.51",
         "file": CUDNN.file,
         "sha256": CUDNN.sha256,
+        "record": "",
     }
     assert found.environment["DLIMG_CELL"] == cell_text(planned())
+
+
+def test_what_a_records_digest_is_known_of_is_in_the_lock() -> None:
+    found = told(planned(), {}, records={CUDNN.name: "a" * 64})
+    rows = {row["name"]: row["record"] for row in json.loads(found.files["lock.json"])}
+    assert rows.pop(CUDNN.name) == "a" * 64
+    assert set(rows.values()) == {""}
+
+
+def test_the_layout_is_a_file_beside_the_scripts() -> None:
+    node = Node(path="code", kind="folder", mode="775", owner="user")
+    found = told(planned(), {}, layout=(node,))
+    assert found.environment["DLIMG_LAYOUT"] == LAYOUT_PATH == f"{ROOT}/layout.json"
+    assert json.loads(found.files["layout.json"])["nodes"] == [
+        {"path": "code", "kind": "folder", "mode": "775", "owner": "user"}
+    ]
 
 
 FACT = """\

@@ -18,11 +18,15 @@ HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
 class Wheel(NamedTuple):
-    """A wheel of the lock: `file` is its name on the package index."""
+    """A wheel of the lock: `file` is its name on the package index.
+
+    `record` is the sha256 that its RECORD has once it is installed, or empty.
+    """
 
     version: str
     file: str
     sha256: str
+    record: str = ""
 
 
 def read() -> dict[str, Wheel]:
@@ -32,7 +36,10 @@ def read() -> dict[str, Wheel]:
         return {}
     try:
         rows = json.loads(Path(path).read_text(encoding="utf-8"))
-        found = {row["name"]: Wheel(row["version"], row["file"], row["sha256"]) for row in rows}
+        found = {
+            row["name"]: Wheel(row["version"], row["file"], row["sha256"], row.get("record", ""))
+            for row in rows
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         return _verdict.fail(f"DLIMG_LOCK: {path} is no lock: {error!r}")
     _verdict.demand(found, f"DLIMG_LOCK: {path} names no wheel")

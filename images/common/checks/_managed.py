@@ -32,27 +32,25 @@ def claims(image: Image, version: str) -> Claims:
     """Claims for the tree of this version; none for an image with the distribution's Python."""
     if not version:
         return {}
-    names = [one for one in image.names(ROOT) if one.startswith(f"cpython-{version}-")]
+    names = [name for name in image.names(ROOT) if name.startswith(f"cpython-{version}-")]
     found: Claims = {ROOT: folder(), f"{ROOT}/current": link(*names)}
     for name in names[:1]:
         top = f"{ROOT}/{name}"
-        recorded = set(packaged(image, top))
+        vouched = set(packaged(image, top))
         found[top] = folder()
         for path, entry in image.tree.entries.items():
-            if path.startswith(f"{top}/"):
-                inner = path.removeprefix(f"{top}/")
-                if is_known(inner, recorded):
-                    found[path] = judge(image, path, inner, entry.kind)
+            if path.startswith(f"{top}/") and is_known(path, top, vouched):
+                found[path] = judge(image, path, path.removeprefix(f"{top}/"), entry.kind)
     return found
 
 
-def is_known(inner: str, recorded: set[str]) -> bool:
-    """Whether a path may be of the archive, by its name alone."""
-    first, name = inner.partition("/")[0], PurePosixPath(inner).name
-    if first not in PARTS or name.startswith(".") or RUN_BY_ITSELF.fullmatch(name):
+def is_known(path: str, top: str, vouched: set[str]) -> bool:
+    """Whether a path may be of the archive: by its name, or by the RECORD of a package."""
+    inner, name = path.removeprefix(f"{top}/"), PurePosixPath(path).name
+    if inner.partition("/")[0] not in PARTS or RUN_BY_ITSELF.fullmatch(name):
         return False
     package = PACKAGES.fullmatch(inner)
-    return not package or inner in recorded or package[1] == README
+    return not package or package[1] == README or bool({path, source_of(path)} & vouched)
 
 
 def judge(image: Image, path: str, inner: str, kind: str) -> Judge:
@@ -67,31 +65,27 @@ def judge(image: Image, path: str, inner: str, kind: str) -> Judge:
 
 
 def packaged(image: Image, top: str) -> Iterator[str]:
-    """What RECORDs in the tree's own folder for packages vouch for, by size and hash."""
-    library = next((name for name in image.names(f"{top}/lib") if name.startswith("python3.")), "")
-    place = f"lib/{library}/site-packages"
-    for name in image.names(f"{top}/{place}"):
-        if not name.endswith(".dist-info"):
+    """What RECORDs in the tree's own folder for packages vouch for, by hash, with its folders."""
+    for path in list(image.tree.entries):
+        if not (path.startswith(f"{top}/") and path.endswith(".dist-info/RECORD")):
             continue
-        text = image.text(f"{top}/{place}/{name}/RECORD")
-        for path, digest, *_ in filter(None, csv.reader(text.splitlines())):
-            inner = os.path.normpath(f"{place}/{path}")
-            if not digest or is_whole(image, f"{top}/{inner}", digest):
-                yield inner
-                yield from map(str, list(PurePosixPath(inner).parents)[:-4])
-    modules = (path.removeprefix(f"{top}/") for path in image.tree.entries if path.endswith(".pyc"))
-    yield from (inner for inner in modules if f"{top}/{source_of(inner)}" in image.tree.entries)
-    caches = (path for path in image.tree.entries if path.endswith("/__pycache__"))
-    yield from (path.removeprefix(f"{top}/") for path in caches if path.startswith(f"{top}/"))
+        place = PurePosixPath(path).parent.parent
+        for name, digest, *_ in filter(None, csv.reader(image.text(path).splitlines())):
+            file_path = os.path.normpath(f"{place}/{name}")
+            if file_path == path or is_whole(image, file_path, digest):
+                yield file_path
+                folders = PurePosixPath(file_path).relative_to(top).parents
+                yield from (f"{top}/{one}" for one in folders)
+                yield from (f"{top}/{one}/__pycache__" for one in folders)
 
 
 def is_whole(image: Image, path: str, digest: str) -> bool:
     algorithm, _, wanted = digest.partition("=")
     try:
         content = (image.top / path).read_bytes()
-    except OSError:
+        found = hashlib.new(algorithm, content).digest()
+    except (OSError, ValueError):
         return False
-    found = hashlib.new(algorithm, content).digest()
     return base64.urlsafe_b64encode(found).decode().rstrip("=") == wanted
 
 

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -129,6 +130,7 @@ def main() -> None:
         byte_code=len(byte_code),
         compiled=compiled,
         large_files="hashed",
+        records_known=sum(bool(wheel.record) for wheel in wheels.values()),
     )
     said = (done.stdout + done.stderr).strip().replace("\n", "; ")
     _verdict.demand(done.returncode == 0, f"pip check ends with {done.returncode}: {said}")
@@ -157,7 +159,22 @@ def lock_lies(
         _tag.normal(package.metadata["Name"] or ""): package.read_text("WHEEL") or ""
         for package in packages
     }
-    return [*_lock.note_lies(wheels, pins(noted), digests), *_lock.tag_lies(wheels, texts)]
+    return [
+        *_lock.note_lies(wheels, pins(noted), digests),
+        *_lock.tag_lies(wheels, texts),
+        *record_lies(wheels, packages),
+    ]
+
+
+def record_lies(
+    wheels: dict[str, _lock.Wheel], packages: list[metadata.Distribution]
+) -> Iterator[str]:
+    """Packages whose RECORD is another than the lock's wheel comes to."""
+    for package in packages:
+        wheel = wheels.get(_tag.normal(package.metadata["Name"] or ""))
+        text = package.read_text("RECORD") or ""
+        if wheel and wheel.record not in ("", hashlib.sha256(text.encode()).hexdigest()):
+            yield f"{package.metadata['Name']}: its RECORD is not that of the lock's wheel"
 
 
 def folders(packages: list[metadata.Distribution]) -> list[Path]:
