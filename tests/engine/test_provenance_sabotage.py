@@ -5,15 +5,19 @@ a lie does. The check tells of all that it finds, so each has to be named.
 """
 # ruff: noqa: S108  # the folders are in a container
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import real
-from real import PACKAGES, judged
+from real import IMAGES, PACKAGES, judged
 
 from dlimg.engine.client import Engine
 from dlimg.model import Built
-from dlimg.proof import Status
+from dlimg.proof import Status, Verdict
+from dlimg.smoke import containers
+from dlimg.smoke.checks import checks_for
+from dlimg.smoke.containers import Settings
 
 pytestmark = pytest.mark.engine
 
@@ -443,3 +447,40 @@ def is_named(lie: Lie, faults: list[str]) -> bool:
     """Whether a fault of this path holds the lie's reason."""
     path, _, reason = lie.reason.partition(" ")
     return any(fault.startswith(f"{path} ") and reason in fault for fault in faults)
+
+
+def tested(engine: Engine, built: Built, folder: Path) -> Verdict:
+    """What the command's own way to the check says of an image."""
+    checks = [one for one in checks_for(built.planned.image.cell, IMAGES) if one.name == CHECK]
+    settings = Settings(evidence=folder, say=print)
+    (said,) = containers.test(
+        built, checks, engine, device=None, images=IMAGES, settings=settings
+    ).verdicts
+    return said
+
+
+def test_the_image_as_it_is_passes(engine: Engine, built: Built, tmp_path: Path) -> None:
+    said = tested(engine, built, tmp_path)
+    assert said.status is Status.PASSED, said
+    assert said.figures["faults"] == []
+
+
+def test_an_image_with_a_second_root_fails(engine: Engine, built: Built, tmp_path: Path) -> None:
+    # Seen: `su toor` worked, and every check of that day passed.
+    script = "echo toor::0:0::/root:/bin/bash >> /etc/passwd"
+    container = engine.sdk.containers.create(
+        built.digest, entrypoint=["sh", "-c", script], user="0", network_mode="none"
+    )
+    try:
+        container.start()
+        assert container.wait()["StatusCode"] == 0
+        config = engine.sdk.images.get(built.digest).attrs["Config"]
+        spoilt = container.commit(conf=config)
+    finally:
+        container.remove(force=True)
+    try:
+        said = tested(engine, replace(built, digest=str(spoilt.id)), tmp_path)
+    finally:
+        engine.sdk.images.remove(str(spoilt.id))
+    assert said.status is Status.FAILED
+    assert "/etc/passwd has two of uid 0, toor has its password here" in said.reason
