@@ -92,6 +92,10 @@ WHOLE = [
         "cd /usr/lib/python3.13/__pycache__; cp ast.cpython-313.pyc os.cpython-313.pyc",
         "os.cpython-313.pyc: byte code of another source",
     ),
+    (
+        "cd /usr/share/python3/debpython/__pycache__; cp version.*.pyc files.cpython-313.pyc",
+        "files.cpython-313.pyc: not what its source compiles to",
+    ),
     (f"rm {LIST}/*.md5sums", "dpkg's database tells of no file"),
 ]
 

@@ -173,6 +173,10 @@ SETTINGS = {
         add("/home/user/.bashrc", "alias pip=true", "is no copy of /etc/skel/.bashrc"),
         add("/etc/profile", "umask 0", "is no copy of"),
         put("/etc/profile.d/eve.sh"),
+        do(
+            "mv /etc/security /code/security; ln -s /code/security /etc/security",
+            "/code/security has no source",
+        ),
         put("/home/user/.bash_aliases"),
         put("/home/user/.bash_profile"),
         put("/home/user/.inputrc"),
@@ -408,6 +412,8 @@ CONTENT = {
             "/etc/eve.conf has no source",
         ),
         do("rm /opt/env/bin/python", "/opt/env/bin/python is gone"),
+        do("ln -sfn /output/x /etc/os-release", "/etc/os-release leads to /output/x, which no"),
+        do("ln -sfn /code/sh /usr/bin/sh", "/usr/bin/sh leads to /code/sh, which no package"),
         do("rm /etc/profile.d/dlimg.sh", "/etc/profile.d/dlimg.sh is gone"),
     ],
 }

@@ -131,6 +131,18 @@ def test_a_file_that_came_with_no_package_is_found(
     assert lock.strays([tmp_path], owned) == ([str(file)] if is_stray else [])
 
 
+def test_a_file_of_the_layouts_own_came_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lock.of_layout() == set()
+    told = tmp_path / "layout.json"
+    told.write_text(json.dumps({"nodes": [{"path": "opt/env/pip.conf"}]}))
+    monkeypatch.setenv("DLIMG_LAYOUT", str(told))
+    assert lock.of_layout() == {"/opt/env/pip.conf"}
+    told.write_text("[]")
+    assert code_of(lock.of_layout) == FAILED
+
+
 def test_what_packages_own_and_where_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -217,6 +217,11 @@ def test_a_tree_in_which_everything_has_a_source(top: Path) -> None:
         ),
         (lambda top: link(top / "etc/ssl/certs/A.pem", "/x"), "etc/ssl/certs/A.pem leads to /x"),
         (lambda top: link(top / "usr/bin/awk", "/x"), "usr/bin/awk leads to /x"),
+        (
+            lambda top: link(top / "usr/bin/mawk", "/code/awk"),
+            "usr/bin/mawk leads to /code/awk, which",
+        ),
+        (lambda top: link(top / "usr/bin/mawk", "mawk"), "usr/bin/mawk leads to mawk, which"),
         (lambda top: link(top / "usr/bin/nawk", "/etc/alternatives/nawk"), "nawk has no source"),
         (
             lambda top: (top / loader.CACHE).write_bytes(cache(("libz.so.1", "/code/libz.so.1"))),
@@ -354,6 +359,23 @@ def test_where_apt_takes_packages_from_by_one_line_each(text: str, fault: str, t
 def test_a_choice_that_no_package_made(text: str, fault: str, top: Path) -> None:
     write(top / "var/lib/dpkg/alternatives/awk", text)
     assert any(fault in one for one in faults(top))
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("usr/bin/awk", "usr/bin/mawk"),
+        ("etc/ssl/certs/0123abcd.0", "usr/share/ca-certificates/mozilla/A.crt"),
+        ("opt/python/current/bin/python3", f"{PYTHON}/bin/python3.12"),
+        ("nowhere/x", "nowhere/x"),
+        ("loop", "loop"),
+        ("up", "usr"),
+    ],
+)
+def test_links_are_followed_within_the_root(path: str, place: str, top: Path) -> None:
+    link(top / "loop", "loop")
+    link(top / "up", "../../usr")
+    assert tree.resolved(tree.read(top, []).entries, path) == place
 
 
 def test_of_several_programs_the_one_of_the_highest_priority_is_chosen() -> None:

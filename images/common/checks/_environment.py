@@ -53,7 +53,7 @@ def read() -> Layout:
 
 def claims(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
     """The layout's claims count before those of a wheel, which may not replace them."""
-    found = {**of_wheels(image, wheels), **of_linker(image, layout, wheels)}
+    found = {**of_wheels(image, layout, wheels), **of_linker(image, layout, wheels)}
     return {**found, **of_home(image, layout), **of_venv(image), **of_layout(image, layout)}
 
 
@@ -82,7 +82,7 @@ def gone(image: Image, layout: Layout) -> list[str]:
     return [node["path"] for node in layout.nodes if node["path"] not in image.tree.entries]
 
 
-def of_wheels(image: Image, wheels: Mapping[str, object]) -> Claims:
+def of_wheels(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
     """Files that locked wheels brought, by their RECORD; `pip_check` looks into them."""
     found: Claims = {}
     owned = set(recorded(image, wheels))
@@ -91,8 +91,9 @@ def of_wheels(image: Image, wheels: Mapping[str, object]) -> Claims:
         for parent in Path(path).parents:
             if str(parent).startswith(f"{ENVIRONMENT}/"):
                 found.setdefault(str(parent), folder())
+    modules = owned | {node["path"] for node in layout.nodes}
     for path in image.tree.entries:
-        if path.startswith(f"{ENVIRONMENT}/") and source_of(path) in owned:
+        if path.startswith(f"{ENVIRONMENT}/") and source_of(path) in modules:
             found[path] = file()
             found.setdefault(path.rpartition("/")[0], folder())
     return found

@@ -34,7 +34,8 @@ def injected(image: Image, path: str) -> Iterator[str]:
     """Folders that hold nothing that is mounted."""
     held = {str(Path(point).parent) for point in image.tree.mounted} | image.tree.mounted
     for line in image.text(path).split():
-        if image.real(f"{line}/x").removesuffix("/x") not in {image.real(one) for one in held}:
+        place = image.real(f"{line}/x").removesuffix("/x")
+        if not (place.startswith("usr/") and place in {image.real(one) for one in held}):
             yield f"names {line}, where nothing is mounted"
 
 

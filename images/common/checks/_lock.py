@@ -109,6 +109,18 @@ def strays(folders: Iterable[Path], owned: set[str]) -> list[str]:
     )
 
 
+def of_layout() -> set[str]:
+    """Files of the layout's own, by what was handed in (DLIMG_LAYOUT); none where nothing was."""
+    path = os.environ.get("DLIMG_LAYOUT")
+    if not path:
+        return set()
+    try:
+        nodes = json.loads(Path(path).read_text(encoding="utf-8"))["nodes"]
+        return {f"/{node['path']}" for node in nodes}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _verdict.fail(f"DLIMG_LAYOUT: {path} is no layout: {error!r}")
+
+
 def is_byte_code(path: str) -> bool:
     return path.endswith(".pyc") and path.split("/")[-2] == "__pycache__"
 

@@ -6,6 +6,7 @@ them, and in `/usr` everybody may read them. What is in them, `system_is_whole` 
 
 import re
 
+import _dpkg
 import _tree
 from _claims import LINK_MODE, Claims, Image
 
@@ -28,6 +29,7 @@ OWN_MODES = {
     "var/mail": ((0o2775, 8),),
     "var/cache/ldconfig": ((0o700, 0),),
 }
+MADE_AT_START = ("run/", "proc/", "dev/", "sys/")
 SYSTEM = range(1000)  # accounts and groups of the system
 SPECIAL = 0o7000
 
@@ -40,6 +42,19 @@ def claims(image: Image) -> Claims:
         path: lambda entry, has_sum=path in summed: judge(entry, has_sum=has_sum)
         for path in packages.listed
     }
+
+
+def strange(image: Image, entry: _tree.Entry, known: Claims) -> str:
+    """Where a package's link leads to what has no source; dpkg does not note where it should.
+
+    What is made as a system starts, or was left out, need not be there.
+    """
+    if entry.kind != "link" or entry.path not in image.packages.listed:
+        return ""
+    real = _tree.resolved(image.tree.entries, entry.path)
+    is_made = f"{real}/".startswith((*MADE_AT_START, *_dpkg.LEFT_OUT))
+    is_known = (real in known and real != entry.path) or real in image.tree.mounted
+    return "" if is_known or is_made else f"leads to {entry.target}, which no package brought"
 
 
 def judge(entry: _tree.Entry, *, has_sum: bool) -> str:

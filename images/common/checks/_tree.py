@@ -9,6 +9,7 @@ from typing import NamedTuple
 ELSEWHERE = ("proc", "sys", "dev")  # what the kernel and the engine make up
 OURS = "tmp/dlimg"  # the checks themselves
 ROOT = "."
+MOST_LINKS = 40  # as Linux follows
 KINDS = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "folder",
@@ -18,8 +19,9 @@ KINDS = {
     stat.S_IFCHR: "device",
     stat.S_IFBLK: "device",
 }
-# SELinux labels every file of a container; what else is attached to a file is somebody's doing.
-LABELS = ("security.selinux",)
+# What the host's kernel and disks attach to every file; all else is somebody's doing.
+LABELS = ("security.selinux", "security.apparmor", "security.ima", "security.evm", "btrfs.")
+LABELS += ("user.overlay.", "user.fuseoverlayfs.", "user.containers.", "trusted.overlay.")
 
 
 class Entry(NamedTuple):
@@ -65,6 +67,28 @@ def parents(paths: Iterable[str]) -> set[str]:
     return {str(parent) for path in paths for parent in Path(path).parents} - {"."}
 
 
+def resolved(entries: dict[str, Entry], path: str) -> str:
+    """Where a path leads to, through all links and within the root; itself where it leads nowhere.
+
+    The system is not asked: the root may be a folder of a machine with paths of its own.
+    """
+    place, waiting, links = "", path.split("/"), 0
+    while waiting:
+        step = waiting.pop(0)
+        if step == "..":
+            place = place.rpartition("/")[0]
+        elif step not in ("", "."):
+            inner = f"{place}/{step}".lstrip("/")
+            entry = entries.get(inner)
+            if entry and entry.kind == "link" and links < MOST_LINKS:
+                links += 1
+                waiting = [*entry.target.split("/"), *waiting]
+                place = "" if entry.target.startswith("/") else place
+            else:
+                place = inner
+    return place
+
+
 def _listed(top: Path, folder: str) -> Iterator[Entry]:
     start = f"{folder}/" if folder else ""
     try:
@@ -95,4 +119,4 @@ def _attributes(place: str) -> tuple[str, ...]:
         names = os.listxattr(place, follow_symlinks=False)
     except OSError:  # a file system that knows none
         return ()
-    return tuple(name for name in names if name not in LABELS)
+    return tuple(name for name in names if not name.startswith(LABELS))

@@ -66,7 +66,7 @@ def faults(image: Image, known: Claims) -> Iterator[tuple[str, str]]:
             is_place = entry.kind == "folder" and path in places
             if not (is_place or path in driver):
                 yield path, "has no source"
-        elif fault := judge(entry):
+        elif fault := judge(entry) or _packaged.strange(image, entry, known):
             yield path, fault
 
 
@@ -82,14 +82,11 @@ def told(found: list[tuple[str, str]], most: int) -> Iterator[str]:
 
 
 def driver_links(image: Image) -> Iterator[str]:
-    """Links to what is mounted: an NVIDIA driver's libraries get their other names so."""
-    for path, entry in image.tree.entries.items():
-        if entry.kind == "link":
-            real = (image.top / path).resolve()
-            if (
-                real.is_relative_to(image.top)
-                and str(real.relative_to(image.top)) in image.tree.mounted
-            ):
+    """Links to what is mounted in `/usr`: a driver's libraries get their other names so."""
+    mounted = {path for path in image.tree.mounted if path.startswith("usr/")}
+    if mounted:
+        for path, entry in image.tree.entries.items():
+            if entry.kind == "link" and _tree.resolved(image.tree.entries, path) in mounted:
                 yield path
 
 

@@ -142,7 +142,7 @@ def main() -> None:
         *differences(locked, installed if locked else {}),
         *repeated(names),
         *damages(packages),
-        *listed(_lock.strays(tops, owned(packages)), "came with no package"),
+        *listed(_lock.strays(tops, owned(packages) | _lock.of_layout()), "came with no package"),
         *listed(forged, ""),
         *(lock_lies(wheels, noted, packages) if wheels else []),
     ]

@@ -35,7 +35,7 @@ def powers(top: Path, seen: _files.Seen, packages: _dpkg.Packages) -> Iterator[s
 def lies(top: Path, packages: _dpkg.Packages) -> Iterator[str]:
     """All in which the files leave the database, kind by kind."""
     seen = _files.tree(top)
-    code = _bytecode.files([top / "usr/lib", top / "opt/python"])
+    code = _bytecode.files([top / "usr", top / "opt/python"])
     _, forged = _bytecode.forged(code, ())
     _verdict.show(
         files=len(packages.listed), sums=len(packages.sums), seen=len(seen.entries), code=len(code)
