@@ -75,6 +75,7 @@ WRITTEN = {
     ),
     "opt/env/bin/six": "#!\n",
     f"{PYTHON}/bin/python3.12": "elf",
+    f"{PYTHON}/BUILD": "20261110\n",
     f"{PYTHON}/lib/python3.12/os.py": "x = 1\n",
     f"{PYTHON}/lib/python3.12/site-packages/README.txt": "",
     f"{PYTHON}/lib/python3.12/site-packages/pip/__init__.py": "x = 1\n",
@@ -91,6 +92,7 @@ LINKS = {
     "etc/ssl/certs/0123abcd.0": "A.pem",
     "opt/python/current": "cpython-3.12.16-linux-x86_64-gnu",
     f"{PYTHON}/bin/python3": "python3.12",
+    "opt/python/cpython-3.12-linux-x86_64-gnu": f"/{PYTHON}",
 }
 LAYOUT = {
     "nodes": [
@@ -391,6 +393,27 @@ def test_a_file_that_its_package_has_no_sum_of_is_named(top: Path) -> None:
         file.write("/usr/bin/eve\n")
     write(top / "usr/bin/eve")
     assert faults(top) == ["usr/bin/eve is a file, of which its package has no sum"]
+
+
+def test_links_that_the_layout_makes_for_each_wheel(top: Path, tmp_path: Path) -> None:
+    notes = "usr/local/lib/dlimg/packages/1234"
+    note = f"{notes}/SIX/SIX.egg-info/PKG-INFO"
+    link(top / "usr/local/bin/six", "/usr/local/lib/dlimg/command")
+    link(top / note, "/opt/env/lib/python/site-packages/six-1.17.0.dist-info/METADATA")
+    (top / notes / "SIX").chmod(0o711)
+    before = faults(top)
+    assert {f"{path} has no source" for path in ("usr/local/bin/six", note)} <= set(before)
+    commands = ["/usr/local/bin", "/usr/local/lib/dlimg/command"]
+    text = {**LAYOUT, "commands": commands, "notes": f"/{notes}"}
+    (tmp_path / "layout.json").write_text(json.dumps(text))
+    assert faults(top) == ["usr/local/lib/dlimg has no source"]
+    link(top / "usr/local/bin/six", "/code/six")
+    link(top / "usr/local/bin/seven", commands[1])
+    assert set(faults(top)) == {
+        "usr/local/lib/dlimg has no source",
+        "usr/local/bin/six leads to /code/six",
+        "usr/local/bin/seven has no source",
+    }
 
 
 def test_without_a_cell_it_is_not_run(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:

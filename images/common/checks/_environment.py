@@ -21,6 +21,7 @@ MAKES_OVERLAY = "usr/local/bin/dlimg-overlay"
 # What `python -m venv` puts beside the links, whatever is installed later.
 OF_VENV = ("activate", "activate.csh", "activate.fish", "Activate.ps1")
 SKELETON = "etc/skel"
+UNLISTED = 0o711
 VENV = '/usr/local/lib/dlimg/python -m venv --without-pip "$1"'
 LINK = "link to "
 
@@ -29,12 +30,16 @@ class Layout(NamedTuple):
     """What the runner says of the image's own files.
 
     `cuda_home` is empty without a toolkit, `managed_python` where the distribution's is taken.
+    `commands` is where each command of a wheel has a link, and what that leads to; `notes` the
+    folder with a link to each wheel's metadata. Both are empty where the layout has none.
     """
 
     nodes: list[dict[str, str]]
     cuda_home: str
     managed_python: str
     user: tuple[int, int]
+    commands: tuple[str, str] = ("", "")
+    notes: str = ""
 
 
 def read() -> Layout:
@@ -43,8 +48,14 @@ def read() -> Layout:
     _verdict.demand(path, "DLIMG_LAYOUT: nobody has said which files the layout has")
     try:
         said = json.loads(Path(path).read_text())
-        texts = (said["cuda_home"], said["managed_python"])
-        layout = Layout(list(said["nodes"]), *texts, tuple(said["user"]))
+        layout = Layout(
+            nodes=list(said["nodes"]),
+            cuda_home=said["cuda_home"],
+            managed_python=said["managed_python"],
+            user=tuple(said["user"]),
+            commands=tuple(said.get("commands") or ("", "")),
+            notes=str(said.get("notes") or ""),
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         return _verdict.fail(f"DLIMG_LAYOUT: {path} is no layout: {error!r}")
     _verdict.demand(layout.nodes, f"DLIMG_LAYOUT: {path} names no file of the layout")
@@ -54,6 +65,7 @@ def read() -> Layout:
 def claims(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
     """The layout's claims count before those of a wheel, which may not replace them."""
     found = {**of_wheels(image, layout, wheels), **of_linker(image, layout, wheels)}
+    found |= {**of_commands(image, layout, wheels), **of_notes(image, layout, wheels)}
     return {**found, **of_home(image, layout), **of_venv(image), **of_layout(image, layout)}
 
 
@@ -124,6 +136,32 @@ def of_linker(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Cla
         if folder_ == f"{home}/lib" and name.startswith("lib") and ".so." in name:
             targets.setdefault(f"{path.partition('.so.')[0]}.so", []).append(name)
     return {**found, **{path: link(*names) for path, names in targets.items()}}
+
+
+def of_commands(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
+    """A link for each command of a wheel, where every search path leads."""
+    place, target = (text.rstrip("/") for text in layout.commands)
+    names = (path.removeprefix(f"{ENVIRONMENT}/bin/") for path in recorded(image, wheels))
+    return {
+        f"{place.lstrip('/')}/{name}": link(target) for name in names if place and "/" not in name
+    }
+
+
+def of_notes(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
+    """A link to each wheel's metadata, in a folder that others than root may not list."""
+    top = layout.notes.strip("/")
+    found: Claims = {}
+    for path in recorded(image, wheels) if top else ():
+        name = path.removeprefix(f"{PACKAGES}/").removesuffix("/RECORD")
+        capitals = name.partition("-")[0].upper()
+        if name.endswith(".dist-info") and path.endswith("/RECORD"):
+            found[top] = folder()
+            found[str(Path(top).parent)] = folder()
+            found[f"{top}/{capitals}"] = folder(UNLISTED)
+            found[f"{top}/{capitals}/{capitals}.egg-info"] = folder()
+            note = f"{top}/{capitals}/{capitals}.egg-info/PKG-INFO"
+            found[note] = link(f"/{PACKAGES}/{name}/METADATA")
+    return found
 
 
 def of_venv(image: Image) -> Claims:

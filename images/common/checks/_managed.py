@@ -15,10 +15,11 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from _claims import PLAIN, PROGRAM, Claims, Image, Judge, file, folder, link
+from _claims import PLAIN, PROGRAM, Claims, Image, Judge, file, folder, lines, link
 from _state import source_of
 
 ROOT = "opt/python"
+BUILD = "BUILD"  # the day of the archive, which uv writes down
 PARTS = ("bin", "include", "lib", "share")
 RUN_BY_ITSELF = re.compile(
     r".*\.pth|.*\._pth|(site|user)customize(\..*)?|pybuilddir\.txt|pyvenv\.cfg"
@@ -34,8 +35,13 @@ def claims(image: Image, version: str) -> Claims:
         return {}
     names = [name for name in image.names(ROOT) if name.startswith(f"cpython-{version}-")]
     found: Claims = {ROOT: folder(), f"{ROOT}/current": link(*names)}
+    minor = version.rpartition(".")[0]
+    for name in image.names(ROOT):
+        if name.startswith(f"cpython-{minor}-"):  # uv's name for the newest of a minor version
+            found[f"{ROOT}/{name}"] = link(*names, *(f"/{ROOT}/{one}" for one in names))
     for name in names[:1]:
         top = f"{ROOT}/{name}"
+        found[f"{top}/{BUILD}"] = lines(image, f"{top}/{BUILD}", "[0-9]{8}")
         vouched = set(packaged(image, top))
         found[top] = folder()
         for path, entry in image.tree.entries.items():
