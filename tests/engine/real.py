@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dlimg.commands.drawing import current_images
 from dlimg.commands.project import read_project
@@ -71,8 +72,10 @@ def jax(engine: Engine) -> Built:
 
 
 @contextlib.contextmanager
-def opened(engine: Engine, built: Built, script: str = "", *, user: str = "") -> Iterator[Place]:
-    """A container of the image in which root has run a script."""
+def opened(
+    engine: Engine, built: Built, script: str = "", *, user: str = "", **options: Any
+) -> Iterator[Place]:
+    """A container of the image, made with these options, in which root has run a script."""
     config = engine.sdk.images.get(built.digest).attrs["Config"]
     facts = told(built.planned, config["Labels"], config)
     container = engine.sdk.containers.create(
@@ -81,6 +84,7 @@ def opened(engine: Engine, built: Built, script: str = "", *, user: str = "") ->
         environment={**facts.environment, "DLIMG_GPU": "none"},
         network_mode="none",
         user=user,
+        **options,
     )
     try:
         container.start()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import real
+from docker.types import Mount
 from real import IMAGES, PACKAGES, judged
 
 from dlimg.engine.client import Engine
@@ -413,7 +414,7 @@ CONTENT = {
         ),
         do("rm /opt/env/bin/python", "/opt/env/bin/python is gone"),
         do("ln -sfn /output/x /etc/os-release", "/etc/os-release leads to /output/x, which no"),
-        do("ln -sfn /code/sh /usr/bin/sh", "/usr/bin/sh leads to /code/sh, which no package"),
+        do("ln -sfn /code/rmt /etc/rmt", "/etc/rmt leads to /code/rmt, which no package"),
         do("rm /etc/profile.d/dlimg.sh", "/etc/profile.d/dlimg.sh is gone"),
     ],
 }
@@ -455,7 +456,29 @@ def is_named(lie: Lie, faults: list[str]) -> bool:
     return any(fault.startswith(f"{path} ") and reason in fault for fault in faults)
 
 
-def tested(engine: Engine, built: Built, folder: Path) -> Verdict:
+LIBRARY = "/usr/lib/x86_64-linux-gnu"
+# As the NVIDIA container toolkit leaves a container: links, settings and the loader's cache.
+INJECTED = f"""
+ln -s libcuda.so.580.1 {LIBRARY}/libcuda.so.1
+ln -s libcuda.so.1 {LIBRARY}/libcuda.so
+mkdir {LIBRARY}/gbm
+ln -s ../libcuda.so.1 {LIBRARY}/gbm/nvidia-drm_gbm.so
+echo {LIBRARY} > /etc/ld.so.conf.d/00-nvcr-1234567.conf
+ldconfig
+"""
+
+
+def test_a_driver_that_is_mounted_is_no_lie(engine: Engine, built: Built, tmp_path: Path) -> None:
+    driver = tmp_path / "libcuda.so"
+    driver.write_bytes(b"driver")
+    places = (f"{LIBRARY}/libcuda.so.580.1", "/usr/share/nvidia/x.rc", "/etc/vulkan/icd.d/x.json")
+    mounts = [Mount(place, str(driver), type="bind", read_only=True) for place in places]
+    with real.opened(engine, built, INJECTED, user="0", mounts=mounts) as there:
+        said = judged(there, built, CHECK)
+    assert said.status is Status.PASSED, said
+
+
+def by_command(engine: Engine, built: Built, folder: Path) -> Verdict:
     """What the command's own way to the check says of an image."""
     checks = [one for one in checks_for(built.planned.image.cell, IMAGES) if one.name == CHECK]
     settings = Settings(evidence=folder, say=print)
@@ -466,7 +489,7 @@ def tested(engine: Engine, built: Built, folder: Path) -> Verdict:
 
 
 def test_the_image_as_it_is_passes(engine: Engine, built: Built, tmp_path: Path) -> None:
-    said = tested(engine, built, tmp_path)
+    said = by_command(engine, built, tmp_path)
     assert said.status is Status.PASSED, said
     assert said.figures["faults"] == []
 
@@ -485,7 +508,7 @@ def test_an_image_with_a_second_root_fails(engine: Engine, built: Built, tmp_pat
     finally:
         container.remove(force=True)
     try:
-        said = tested(engine, replace(built, digest=str(spoilt.id)), tmp_path)
+        said = by_command(engine, replace(built, digest=str(spoilt.id)), tmp_path)
     finally:
         engine.sdk.images.remove(str(spoilt.id))
     assert said.status is Status.FAILED

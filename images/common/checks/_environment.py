@@ -218,17 +218,19 @@ def made(image: Image, script: str, made_path: str) -> dict[str, str | None]:
         text = script.replace(f"/{made_path}", f"{start}/{made_path}")
         command = ["sh", "-c", text, "script", f"{start}/{made_path}"]
         elsewhere = [] if image.top == Path("/") else ["chroot", str(image.top)]
-        done = subprocess.run(
-            [*elsewhere, *command],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-            umask=0o022,
-        )
-        _verdict.demand(
-            done.returncode == 0, f"/{made_path} cannot be made anew: {done.stderr.strip()[-200:]}"
-        )
+        try:
+            done = subprocess.run(
+                [*elsewhere, *command],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=30,
+                umask=0o022,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            _verdict.fail(f"/{made_path} cannot be made anew: {error}")
+        said = done.stderr.strip()[-200:]
+        _verdict.demand(done.returncode == 0, f"/{made_path} cannot be made anew: {said}")
         paths = [place, *place.rglob("*")]
         return {
             str(path.relative_to(place)) if path != place else "": read_back(path, start)

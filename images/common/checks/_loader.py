@@ -12,6 +12,8 @@ SETTINGS = "etc/ld.so.conf"
 # Besides those that the settings name.
 FOLDERS = ("lib", "usr/lib", "lib64", "usr/lib64", "lib32", "usr/lib32", "libx32", "usr/libx32")
 MAGIC = b"glibc-ld.so.cache1.1"
+AUXILIARY = "var/cache/ldconfig/aux-cache"
+AUXILIARY_MAGIC = b"glibc-ld.so.auxcache-"
 HEADER = struct.Struct("<20sII5I")
 ROW = struct.Struct("<iIIIQ")
 # By these names the NVIDIA container toolkit adds the folders of the driver that it mounts.
@@ -20,7 +22,7 @@ INJECTED = re.compile(r"etc/ld\.so\.conf\.d/(00|zz)-(nvcr|compat)-[0-9]+\.conf")
 
 def claims(image: Image) -> Claims:
     """The cache, and what a GPU's container toolkit adds to the settings."""
-    found = {CACHE: file(lambda: joined(faults(image)))}
+    found = {CACHE: file(lambda: joined(faults(image))), **auxiliary(image)}
     for name in image.names("etc/ld.so.conf.d"):
         path = f"etc/ld.so.conf.d/{name}"
         if INJECTED.fullmatch(path):
@@ -28,6 +30,18 @@ def claims(image: Image) -> Claims:
                 lambda path=path: joined(injected(image, path)), modes=(0o644, 0o600)
             )
     return found
+
+
+def auxiliary(image: Image) -> Claims:
+    """What `ldconfig` notes for itself: where a driver is mounted it ran, else it is a leftover."""
+    if not any(path.startswith("usr/") for path in image.tree.mounted):
+        return {}
+
+    def content() -> str:
+        start = (image.top / AUXILIARY).read_bytes()[: len(AUXILIARY_MAGIC)]
+        return "" if start == AUXILIARY_MAGIC else "is no cache of ldconfig"
+
+    return {AUXILIARY: file(content, modes=(0o600,))}
 
 
 def injected(image: Image, path: str) -> Iterator[str]:
