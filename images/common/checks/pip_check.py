@@ -24,7 +24,8 @@ import _tag
 import _verdict
 
 UNHASHED = ("RECORD", "RECORD.jws", "RECORD.p7s")
-PARTS = 64  # a thread that takes each file by itself waits for the others more than it reads
+# Threads that take a small file each wait for one another more than they read.
+LARGE = 1 << 20
 THREADS = min(4, len(os.sched_getaffinity(0)))  # sha256 lets other threads run
 LOCKED = Path("/etc/dlimg/requirements.txt")
 PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)\s*==\s*([^\s;\\]+)")
@@ -62,36 +63,41 @@ def damages(packages: list[metadata.Distribution]) -> list[str]:
 
     RECORDs are read here because `package.files` passes over files that are gone.
     """
-    rows = [
-        (package, row)
-        for package in packages
-        for row in filter(None, csv.reader((package.read_text("RECORD") or "").splitlines()))
+    rows: list[tuple[str, Path, list[str]]] = []
+    bare = []
+    for package in packages:
+        name = package.metadata["Name"] or ""
+        listed = list(filter(None, csv.reader((package.read_text("RECORD") or "").splitlines())))
+        rows += [(name, Path(package.locate_file(row[0])), row) for row in listed]
+        bare += [] if listed else [f"{name}: its RECORD is gone"]
+    whole = intact([place for _, place, _ in rows], [row for _, _, row in rows])
+    lost: dict[str, list[str]] = {}
+    for (name, _, row), is_so in zip(rows, whole, strict=True):
+        if not is_so:
+            lost.setdefault(name, []).append(row[0])
+    changed = [
+        f"{name}: {len(paths)} files are gone or changed: {paths[0]}"
+        for name, paths in lost.items()
     ]
-    places = [Path(package.locate_file(row[0])) for package, row in rows]
+    return changed + bare
+
+
+def intact(places: list[Path], rows: list[list[str]]) -> list[bool]:
+    """For each file whether it is whole; of large ones several are read at a time."""
+    large = [number for number, place in enumerate(places) if size_of(place) > LARGE]
+    small = set(range(len(places))) - set(large)
+    found = {number: is_whole(places[number], rows[number]) for number in small}
     with ThreadPoolExecutor(THREADS) as threads:
-        parts = threads.map(
-            lambda start: [
-                is_whole(file, row)
-                for file, (_, row) in zip(places[start::PARTS], rows[start::PARTS], strict=True)
-            ],
-            range(PARTS),
-        )
-        whole = {
-            (start, n): is_so for start, part in enumerate(parts) for n, is_so in enumerate(part)
-        }
-    lost = [pair for n, pair in enumerate(rows) if not whole[n % PARTS, n // PARTS]]
-    by_package: dict[str, list[str]] = {}
-    for package, row in lost:
-        by_package.setdefault(package.metadata["Name"], []).append(row[0])
-    listed = {package.metadata["Name"] for package, _ in rows}
-    bare = [name for package in packages if (name := package.metadata["Name"]) not in listed]
-    return [
-        *(
-            f"{name}: {len(paths)} files are gone or changed: {paths[0]}"
-            for name, paths in by_package.items()
-        ),
-        *(f"{name}: its RECORD is gone" for name in bare),
-    ]
+        read = threads.map(lambda number: is_whole(places[number], rows[number]), large)
+        found |= dict(zip(large, read, strict=True))
+    return [found[number] for number in range(len(places))]
+
+
+def size_of(place: Path) -> int:
+    try:
+        return place.stat().st_size
+    except OSError:
+        return 0
 
 
 def is_whole(file: Path, row: list[str]) -> bool:
