@@ -17,7 +17,7 @@ from dlimg.publish.names import siblings
 from dlimg.publish.promote import Wanted, publish
 from dlimg.publish.published import Published
 from dlimg.publish.source import Stock
-from dlimg.smoke.containers import base_labels, checks_for_image, checks_now, names_of
+from dlimg.smoke.containers import checks_for_image, checks_now, names_of, reference_data
 from dlimg.smoke.evidence import covering, read_evidence
 from dlimg.smoke.told import told_by_config
 from dlimg.smoke.verdicts import is_gpu_tested
@@ -61,7 +61,7 @@ def _runner(
         return checks_now(built, checks, engine, images=images, own=own)
 
     def known(built: Built, config: Mapping[str, Any]) -> Evidence | None:
-        facts = told_by_config(built.planned, config, base_labels(built.planned, engine))
+        facts = told_by_config(built.planned, config, reference_data(built.planned, engine, images))
         ready = checks_for_image(built.planned, checks, facts, images=images, own=own)
         records = read_evidence(walk.evidence, built.digest, say=say)
         found = covering(records, names_of(ready))

@@ -9,11 +9,14 @@ from typing import Any, Final
 import docker
 
 import dlimg
+from dlimg.draw.dockerfile import templates
+from dlimg.draw.layout_tree import Node, layout_tree
 from dlimg.engine.client import Engine, answering
 from dlimg.engine.gpu import device_request
 from dlimg.engine.owner import OWNER_LABEL, owner
 from dlimg.engine.revision import NO_REVISION, Revision
 from dlimg.errors import BadInput, DlimgError, Negative
+from dlimg.layers.store import layer_store
 from dlimg.model import BaseSource, Built, Planned
 from dlimg.proof import Check, Evidence, Verdict
 from dlimg.smoke.evidence import nearest, note_last, read_evidence, reusable, write_evidence
@@ -24,8 +27,9 @@ from dlimg.smoke.kinds import Kind, groups, options
 from dlimg.smoke.last import CheckSets, check_sets, gone_before, read_last, vanished
 from dlimg.smoke.scripts import ROOT, archive, placed
 from dlimg.smoke.sources import scripts
-from dlimg.smoke.told import Told, told
+from dlimg.smoke.told import ReferenceData, Told, told
 from dlimg.smoke.verdicts import GPU, NO_DEVICE, SIGHT, Gpu, gpus, sought, told_text, verdict
+from dlimg.smoke.wheel_records import wheel_records
 
 LABEL: Final = "io.dlimg.check"
 
@@ -81,7 +85,7 @@ def test(
     given = device or NO_DEVICE
     cell = built.planned.image.cell
     found = scripts(images, cell.family, settings.own)
-    facts = facts_of(built, engine)
+    facts = facts_of(built, engine, images)
     ready = [placed(check, images, found, facts) for check in checks]
     sets = check_sets([check.name for check in ready], found, images, settings.own)
     last = read_last(settings.evidence, cell.id, say=settings.say)
@@ -123,7 +127,7 @@ def checks_now(
 
     Raises `Negative` when the engine has the image no more.
     """
-    facts = facts_of(built, engine)
+    facts = facts_of(built, engine, images)
     return checks_for_image(built.planned, checks, facts, images=images, own=own)
 
 
@@ -153,14 +157,24 @@ def _again(
     return evidence
 
 
-def facts_of(built: Built, engine: Engine) -> Told:
+def facts_of(built: Built, engine: Engine, images: Path) -> Told:
     """What checks are told of an image in the engine; `Negative` when it is there no more.
 
     `told_by_config` has to tell the same of an image at a registry.
     """
     config, history = _config(built, engine)
-    below = base_labels(built.planned, engine)
-    return told(built.planned, config.get("Labels") or {}, config, history, below)
+    reference = reference_data(built.planned, engine, images)
+    return told(built.planned, config.get("Labels") or {}, config, history, reference)
+
+
+def reference_data(planned: Planned, engine: Engine, images: Path) -> ReferenceData:
+    """What this machine knows that the image can be compared with; `images` has the templates."""
+    store = layer_store(engine.environment)
+    return ReferenceData(
+        base_labels=_base_labels(planned, engine),
+        layout=_layout(planned, images),
+        records=wheel_records(planned.image.lock, store),
+    )
 
 
 def _config(built: Built, engine: Engine) -> tuple[Mapping[str, Any], tuple[str, ...]]:
@@ -180,7 +194,7 @@ def _config(built: Built, engine: Engine) -> tuple[Mapping[str, Any], tuple[str,
         ) from error
 
 
-def base_labels(planned: Planned, engine: Engine) -> Mapping[str, str]:
+def _base_labels(planned: Planned, engine: Engine) -> Mapping[str, str]:
     """The labels of the registry's image below, where the engine has that."""
     base = planned.base
     if base.source is not BaseSource.REGISTRY:
@@ -190,6 +204,14 @@ def base_labels(planned: Planned, engine: Engine) -> Mapping[str, str]:
     except docker.errors.APIError:
         return {}
     return {str(name): str(text) for name, text in (image.labels or {}).items()}
+
+
+def _layout(planned: Planned, images: Path) -> tuple[Node, ...]:
+    """The layout's own paths; none for a project that does not have dlimg's layout."""
+    if not (images / "_layout").is_dir():
+        return ()
+    image = planned.image
+    return layout_tree(image.cell, image.lock, templates(str(images)))
 
 
 def _is_on_gpu(checks: Sequence[Check], given: str) -> bool:

@@ -8,12 +8,15 @@ from types import MappingProxyType
 from typing import Final
 
 from dlimg.draw.labels import cuda, cudnn
-from dlimg.model import Image, Lock, Planned
+from dlimg.draw.layout_tree import Node, tree_text
+from dlimg.model import NOTHING, Image, Lock, Planned
 from dlimg.smoke.started import NO_LABELS, start
 
 # Where a container finds the files that checks are told by: beside the scripts.
 LOCK: Final = "lock.json"
 LOCK_PATH: Final = f"/tmp/dlimg/{LOCK}"  # noqa: S108 -- in a container of our own
+LAYOUT: Final = "layout.json"
+LAYOUT_PATH: Final = f"/tmp/dlimg/{LAYOUT}"  # noqa: S108
 HISTORY: Final = "history.json"
 HISTORY_PATH: Final = f"/tmp/dlimg/{HISTORY}"  # noqa: S108
 # The user that images/_layout/Dockerfile.j2 makes.
@@ -31,35 +34,51 @@ class Told:
     files: Mapping[str, bytes]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceData:
+    """What a machine knows that an image is compared with.
+
+    The labels of its base, the layout's own paths, and digests of wheels' RECORDs by name.
+    """
+
+    base_labels: Mapping[str, str] = NO_LABELS
+    layout: Sequence[Node] = ()
+    records: Mapping[str, str] = NOTHING
+
+
 def told(
     planned: Planned,
     labels: Mapping[str, str],
     config: Mapping[str, object] = NOTHING_SET,
     history: Sequence[str] = (),
-    base_labels: Mapping[str, str] = NO_LABELS,
+    reference: ReferenceData | None = None,
 ) -> Told:
     """The promises of the cell, its lock and the layout.
 
     `labels` are those that the image really has, `config` is its config and `history` the steps
-    that made it, newest first, `base_labels` are those of its base, all as engines tell.
+    that made it, newest first, all as engines tell; `reference` is what this machine knows.
     """
+    known = reference or ReferenceData()
+    owner = (int(USER["uid"]), int(USER["gid"]))
     return Told(
         environment={
             "DLIMG_CELL": cell_text(planned),
             "DLIMG_LABELS": json.dumps(dict(labels), sort_keys=True),
+            "DLIMG_LAYOUT": LAYOUT_PATH,
             "DLIMG_LOCK": LOCK_PATH,
             "DLIMG_HISTORY": HISTORY_PATH,
-            "DLIMG_START": json.dumps(start(config, planned, base_labels), sort_keys=True),
+            "DLIMG_START": json.dumps(start(config, planned, known.base_labels), sort_keys=True),
         },
         files={
-            LOCK: lock_text(planned.image.lock).encode(),
+            LAYOUT: tree_text(planned.image.cell, planned.image.lock, known.layout, owner).encode(),
+            LOCK: lock_text(planned.image.lock, known.records).encode(),
             HISTORY: json.dumps(list(history)).encode(),
         },
     )
 
 
 def told_by_config(
-    planned: Planned, config: Mapping[str, object], base_labels: Mapping[str, str]
+    planned: Planned, config: Mapping[str, object], reference: ReferenceData
 ) -> Told:
     """The same for an image of which a registry tells: its config, as OCI writes it.
 
@@ -75,7 +94,7 @@ def told_by_config(
         if isinstance(step, dict)
     ]
     own = labels if isinstance(labels, dict) else {}
-    return told(planned, own, found, history, base_labels)
+    return told(planned, own, found, history, reference)
 
 
 def cell_text(planned: Planned) -> str:
@@ -131,10 +150,19 @@ def _name(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~;( ]", requirement, maxsplit=1)[0]).lower()
 
 
-def lock_text(lock: Lock) -> str:
-    """The lock as a check reads it: a JSON list of wheels with name, version, file and sha256."""
+def lock_text(lock: Lock, records: Mapping[str, str] = NOTHING) -> str:
+    """The lock as a check reads it: a JSON list of wheels with name, version, file and sha256.
+
+    `record` is the sha256 of the wheel's RECORD in an image, or empty where nobody knows it.
+    """
     wheels = [
-        {"name": one.name, "version": one.version, "file": one.file, "sha256": one.sha256}
-        for one in lock.wheels
+        {
+            "name": wheel.name,
+            "version": wheel.version,
+            "file": wheel.file,
+            "sha256": wheel.sha256,
+            "record": records.get(wheel.name, ""),
+        }
+        for wheel in lock.wheels
     ]
     return json.dumps(wheels)

@@ -12,10 +12,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dlimg.commands.drawing import current_images
 from dlimg.commands.project import read_project
+from dlimg.draw.dockerfile import templates
 from dlimg.draw.key import with_key
+from dlimg.draw.layout_tree import Node, layout_tree
 from dlimg.engine.client import Engine
 from dlimg.layers.store import layer_store
 from dlimg.layers.systems import kept, system_source
@@ -25,8 +28,9 @@ from dlimg.smoke.checks import checks_for
 from dlimg.smoke.execute import Place, run_check
 from dlimg.smoke.scripts import archive, placed
 from dlimg.smoke.sources import scripts
-from dlimg.smoke.told import told
+from dlimg.smoke.told import ReferenceData, told
 from dlimg.smoke.verdicts import verdict
+from dlimg.smoke.wheel_records import wheel_records
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "images"
@@ -72,8 +76,10 @@ def jax(engine: Engine) -> Built:
 
 
 @contextlib.contextmanager
-def opened(engine: Engine, built: Built, script: str = "", *, user: str = "") -> Iterator[Place]:
-    """A container of the image in which root has run a script."""
+def opened(
+    engine: Engine, built: Built, script: str = "", *, user: str = "", **options: Any
+) -> Iterator[Place]:
+    """A container of the image, made with these options, in which root has run a script."""
     config = engine.sdk.images.get(built.digest).attrs["Config"]
     facts = told(built.planned, config["Labels"], config)
     container = engine.sdk.containers.create(
@@ -82,6 +88,7 @@ def opened(engine: Engine, built: Built, script: str = "", *, user: str = "") ->
         environment={**facts.environment, "DLIMG_GPU": "none"},
         network_mode="none",
         user=user,
+        **options,
     )
     try:
         container.start()
@@ -92,6 +99,12 @@ def opened(engine: Engine, built: Built, script: str = "", *, user: str = "") ->
         )
     finally:
         container.remove(force=True)
+
+
+def layout_of(built: Built) -> tuple[Node, ...]:
+    """The layout's own paths, by the project's templates."""
+    image = built.planned.image
+    return layout_tree(image.cell, image.lock, templates(str(IMAGES)))
 
 
 def slowness(there: Place) -> float:
@@ -109,7 +122,9 @@ def judged(there: Place, of: Built, name: str, *edits: Edit, **environment: str)
         text = found[path].decode()
         assert text.count(old) == 1, f"{path} does not hold once: {old}"
         found[path] = text.replace(old, new).encode()
-    there.container.put_archive("/", archive({**found, **told(of.planned, {}).files}))
+    records = wheel_records(of.planned.image.lock, layer_store(os.environ))
+    facts = told(of.planned, {}, reference=ReferenceData(layout=layout_of(of), records=records))
+    there.container.put_archive("/", archive({**found, **facts.files}))
     (check,) = [one for one in checks_for(of.planned.image.cell, IMAGES) if one.name == name]
     ran = run_check(replace(there, environment=environment), placed(check, IMAGES, found))
     return verdict(check, ran, device=DEVICE)

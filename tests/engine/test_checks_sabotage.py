@@ -59,6 +59,18 @@ kept.write_bytes(kept.read_bytes()[:16] + code)
 END"""
 
 
+# RECORD is changed together with a file: nothing in the image says that it was another.
+RECORDED = """/opt/env/bin/python - <<'END'
+import base64, hashlib, pathlib, re
+content = pathlib.Path("numpy/version.py").read_bytes()
+digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+(record,) = pathlib.Path(".").glob("numpy-*/RECORD")
+row = f"numpy/version.py,sha256={digest},{len(content)}"
+record.write_text(re.sub(r"(?m)^numpy/version.py,.*$", row, record.read_text()))
+END
+rm numpy/__pycache__/version.*"""
+
+
 def distribution(folder: str, name: str, version: str) -> str:
     """A script that makes a distribution known in this folder."""
     about = f"{name.replace('-', '_')}-{version}.dist-info"
@@ -284,6 +296,18 @@ def test_an_image_that_runs_as_root_fails(engine: Engine, built: Built) -> None:
         (f"rm -r {PACKAGES}/opt_einsum", "files are gone or changed: opt_einsum/"),
         (f"sed -i s/2/3/ {PACKAGES}/numpy/version.py", "gone or changed: numpy/version.py"),
         (f"truncate -s -1 {PACKAGES}/jaxlib/libjax_common.so", "jaxlib/libjax_common.so"),
+        (
+            f"printf x | dd of={PACKAGES}/jaxlib/libjax_common.so bs=1 seek=200000000 conv=notrunc",
+            "1 files are gone or changed: jaxlib/libjax_common.so",
+        ),
+        (
+            f"cd {PACKAGES}; echo '# x' >> numpy/version.py; {RECORDED}",
+            "numpy: its RECORD is not that of the lock's wheel",
+        ),
+        (
+            f"sed -i 's/^numpy.version.py,.*/numpy\\/version.py,,/' {PACKAGES}/numpy-*/RECORD",
+            "gone or changed: numpy/version.py",
+        ),
         (f"rm {PACKAGES}/numpy-*/RECORD", "numpy: its RECORD is gone"),
         (
             f"sed -i 's/^Version: .*/Version: 1.0/' {PACKAGES}/numpy-*/METADATA",

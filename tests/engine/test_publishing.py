@@ -36,7 +36,7 @@ from dlimg.publish.source import Stock
 from dlimg.registry.manifests import manifest_at, put_manifest
 from dlimg.registry.referrers import referrers
 from dlimg.registry.session import Repository, opened
-from dlimg.smoke.containers import facts_of
+from dlimg.smoke.containers import facts_of, reference_data
 from dlimg.smoke.evidence import MEDIA_TYPE, write_evidence
 from dlimg.smoke.told import told_by_config
 
@@ -330,9 +330,11 @@ def test_checks_are_told_the_same_by_the_registry_and_by_the_engine(
     with opened(registry, os.environ) as there:
         place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
         config = config_of(place, image_at(place, found.digest))
-    assert told_by_config(built.planned, config) == facts_of(built, engine)
+    images = small.ROOT / "images"
+    reference = reference_data(built.planned, engine, images)
+    assert told_by_config(built.planned, config, reference) == facts_of(built, engine, images)
     other = {**config, "config": {**config["config"], "Env": ["A=2"]}}
-    assert told_by_config(built.planned, other) != facts_of(built, engine)
+    assert told_by_config(built.planned, other, reference) != facts_of(built, engine, images)
 
 
 STORAGE = "/var/lib/registry/docker/registry/v2/blobs/sha256"

@@ -1,5 +1,6 @@
 """Packages against the lock that was handed in; and byte code against its source."""
 
+import hashlib
 import importlib
 import importlib.util
 import json
@@ -130,6 +131,18 @@ def test_a_file_that_came_with_no_package_is_found(
     assert lock.strays([tmp_path], owned) == ([str(file)] if is_stray else [])
 
 
+def test_a_file_of_the_layouts_own_came_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lock.of_layout() == set()
+    told = tmp_path / "layout.json"
+    told.write_text(json.dumps({"nodes": [{"path": "opt/env/pip.conf"}]}))
+    monkeypatch.setenv("DLIMG_LAYOUT", str(told))
+    assert lock.of_layout() == {"/opt/env/pip.conf"}
+    told.write_text("[]")
+    assert code_of(lock.of_layout) == FAILED
+
+
 def test_what_packages_own_and_where_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +182,18 @@ def test_a_list_in_lines_that_go_on_is_read(
     assert pip_check.lock_lies(wheels, noted, packages) == []
     (about / "WHEEL").write_text("Tag: cp313-cp313-linux_x86_64\n")
     assert len(pip_check.lock_lies(wheels, noted.replace("b", "a"), packages)) == 2
+
+
+def test_a_record_that_was_changed_with_its_file_is_found(tmp_path: Path) -> None:
+    about = tmp_path / "six-1.17.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Name: six\nVersion: 1.17.0\n")
+    (about / "RECORD").write_text("six.py,,\n")
+    packages = [metadata.Distribution.at(about)]
+    digest = hashlib.sha256(b"six.py,,\n").hexdigest()
+    for record, lies in ((digest, 0), ("", 0), (A, 1)):
+        wheels = {"six": lock.Wheel("1.17.0", "six-1.17.0-py3-none-any.whl", B, record)}
+        assert len(list(pip_check.record_lies(wheels, packages))) == lies
 
 
 HASHED = py_compile.PycInvalidationMode.UNCHECKED_HASH
@@ -235,7 +260,7 @@ CASES = [
     (other_source, "byte code of another source", "byte code of another source"),
     (Path.unlink, "byte code without its source", "byte code without its source"),
     (oddly_named, "byte code without its source", "byte code without its source"),
-    (timed, "", ""),
+    (timed, "not what its source compiles to", "not what its source compiles to"),
     (another_python, "", ""),
     (optimized, "", ""),
 ]

@@ -123,19 +123,19 @@ def package(tmp_path: Path) -> metadata.Distribution:
     for name in ("a.py", "b.py", "c.py"):
         (tmp_path / name).write_text("x = 1\n")
     digest = base64.urlsafe_b64encode(hashlib.sha256(b"x = 1\n").digest()).decode().rstrip("=")
-    (about / "RECORD").write_text(f"a.py,sha256={digest},6\nb.py,,6\nc.py,,\n")
+    rows = (f"a.py,sha256={digest},6", f"b.py,sha256={digest},", "thing-1.0.dist-info/RECORD,,")
+    (about / "RECORD").write_text("\n".join(rows) + "\n")
     return metadata.Distribution.at(about)
 
 
 @pytest.mark.parametrize(
     ("path", "text", "said"),
     [
-        ("b.py", "x = 2\n", ""),
         ("c.py", "x = 1000\n", ""),
         ("a.py", "x = 2\n", "thing: 1 files are gone or changed: a.py"),
-        ("b.py", "x = 1000\n", "thing: 1 files are gone or changed: b.py"),
+        ("b.py", "x = 2\n", "thing: 1 files are gone or changed: b.py"),
         ("a.py", None, "thing: 1 files are gone or changed: a.py"),
-        ("c.py", None, "thing: 1 files are gone or changed: c.py"),
+        ("thing-1.0.dist-info/RECORD", "c.py,,6\n", "thing: 1 files are gone or changed: c.py"),
         ("thing-1.0.dist-info/RECORD", None, "thing: its RECORD is gone"),
         ("thing-1.0.dist-info/RECORD", "", "thing: its RECORD is gone"),
     ],
@@ -143,17 +143,24 @@ def package(tmp_path: Path) -> metadata.Distribution:
 def test_a_package_that_is_not_whole_is_named(
     path: str, text: str | None, said: str, package: metadata.Distribution, tmp_path: Path
 ) -> None:
-    assert pip_check.damage(package) == ""
+    assert pip_check.damages([package]) == []
     if text is None:
         (tmp_path / path).unlink()
     else:
         (tmp_path / path).write_text(text)
-    assert pip_check.damage(package) == said
+    assert pip_check.damages([package]) == ([said] if said else [])
 
 
-def test_of_a_large_file_only_the_size_is_compared(
-    package: metadata.Distribution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pip_check, "LARGE", 5)
-    (tmp_path / "a.py").write_text("x = 2\n")
-    assert pip_check.damage(package) == ""
+def test_a_byte_of_a_large_file_is_missed(tmp_path: Path) -> None:
+    about = tmp_path / "large-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Name: large\nVersion: 1.0\n")
+    content = bytes(3 << 20)
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+    (about / "RECORD").write_text(f"large.so,sha256={digest},{len(content)}\n")
+    library = tmp_path / "large.so"
+    library.write_bytes(content)
+    package = metadata.Distribution.at(about)
+    assert pip_check.damages([package]) == []
+    library.write_bytes(content[:-1] + b"x")
+    assert pip_check.damages([package]) == ["large: 1 files are gone or changed: large.so"]

@@ -10,6 +10,7 @@ TESTS = Path(__file__).parents[1]
 GPU = "unit/test_check_gpu.py"
 MORE = "unit/test_check_more_gpu.py"
 REAL = "engine/test_checks_sabotage.py"
+SOURCES = "engine/test_provenance_sabotage.py"
 MANNERS = "engine/test_manners_sabotage.py"
 
 # What is spoilt: a real image, its environment, or a machine that is made up; and the tests.
@@ -22,6 +23,10 @@ SABOTAGE = {
         (REAL, "test_a_framework_that_computes_something_else_fails"),
     ],
     "cudnn_is_used": [(MORE, "test_a_convolution_without_cudnn_fails")],
+    "every_file_has_a_source": [
+        (SOURCES, "test_every_lie_is_named"),
+        ("unit/test_check_provenance.py", "test_what_has_no_source_is_named"),
+    ],
     "is_gpu_available": [
         (GPU, "test_a_framework_that_does_not_use_the_gpu_fails"),
         (REAL, "test_a_framework_that_does_not_see_the_gpu_fails"),

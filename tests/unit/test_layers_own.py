@@ -4,6 +4,7 @@ import gzip
 import io
 import tarfile
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import make
@@ -15,10 +16,12 @@ from dlimg.layers.entry import Entry, arranged, folder, link
 from dlimg.layers.index import Layer
 from dlimg.layers.make import Workshop
 from dlimg.layers.own_layer import Own, own_layer, own_of, own_part
+from dlimg.layers.sources import part_entries
 from dlimg.layers.splice import splice
 from dlimg.layers.store import Store
 from dlimg.layers.tar import pieces
 from dlimg.model import Flavour, Wheel
+from dlimg.smoke.wheel_records import wheel_records
 
 NOTES = "usr/local/lib/dlimg/packages/0123456789ab"
 HOME = "opt/env/lib/python/site-packages/nvidia/cu13"
@@ -239,3 +242,20 @@ def test_the_own_files_of_an_image() -> None:
     assert other.cuda_home == ""
     changed = make.lock(wheels=(make.wheel("numpy", "2.6"), wheels[1]))
     assert own_of(make.image(cell, locked=changed)).packages != found.packages
+
+
+def test_the_store_knows_the_record_of_a_wheel_that_it_has_taken_apart(shop: Shop) -> None:
+    wheel, other = shop.wheel("thing", {"thing.py": "x = 1\n"}), make.wheel("other", "1.0")
+    lock = make.lock(wheels=(wheel, other))
+    assert wheel_records(lock, shop.workshop.store) == {}
+    part = own_part(shop.workshop, wheel, python=lock.python, requested=True)
+    content = next(
+        entry.content
+        for entry in part_entries(shop.workshop.store, part, owner="")
+        if entry.path.endswith("/RECORD")
+    )
+    assert isinstance(content, bytes)
+    digests = {wheel.name: sha256(content).hexdigest()}
+    assert wheel_records(lock, shop.workshop.store) == digests
+    shop.workshop.store.blob(part).write_bytes(b"x" * part.size)
+    assert wheel_records(lock, shop.workshop.store) == {}

@@ -12,11 +12,20 @@ from dlimg.choose.facts import parse_facts
 from dlimg.commands.project import read_project
 from dlimg.draw.bake import labels
 from dlimg.draw.image_config import image_config
+from dlimg.draw.layout_tree import Node
 from dlimg.engine import bases
 from dlimg.errors import BadInput
 from dlimg.model import BaseSource, Flavour, Image, Planned, Wheel
 from dlimg.smoke.scripts import ROOT
-from dlimg.smoke.told import HISTORY_PATH, LOCK_PATH, cell_text, companions, told
+from dlimg.smoke.told import (
+    HISTORY_PATH,
+    LAYOUT_PATH,
+    LOCK_PATH,
+    ReferenceData,
+    cell_text,
+    companions,
+    told,
+)
 
 ROOT_FOLDER = Path(__file__).parents[2]
 CUDNN = make.wheel("nvidia-cudnn-cu13", "9.26.0.51")
@@ -225,7 +234,7 @@ def test_a_base_from_a_registry_brings_labels_of_its_own() -> None:
     theirs = {"maintainer": "a company"}
     config["Labels"] = {**ours, **reference, **theirs}
     for below, agrees in ((theirs, True), ({}, False), ({"maintainer": "another"}, False)):
-        text = told(of, {}, config, (), below).environment["DLIMG_START"]
+        text = told(of, {}, config, (), ReferenceData(base_labels=below)).environment["DLIMG_START"]
         found = json.loads(text)
         assert (found["is"] == found["said"]) is agrees
 
@@ -244,8 +253,25 @@ def test_the_lock_is_a_file_beside_the_scripts() -> None:
         "version": "9.26.0.51",
         "file": CUDNN.file,
         "sha256": CUDNN.sha256,
+        "record": "",
     }
     assert found.environment["DLIMG_CELL"] == cell_text(planned())
+
+
+def test_what_a_records_digest_is_known_of_is_in_the_lock() -> None:
+    found = told(planned(), {}, reference=ReferenceData(records={CUDNN.name: "a" * 64}))
+    rows = {row["name"]: row["record"] for row in json.loads(found.files["lock.json"])}
+    assert rows.pop(CUDNN.name) == "a" * 64
+    assert set(rows.values()) == {""}
+
+
+def test_the_layout_is_a_file_beside_the_scripts() -> None:
+    node = Node(path="code", kind="folder", mode="775", owner="user")
+    found = told(planned(), {}, reference=ReferenceData(layout=(node,)))
+    assert found.environment["DLIMG_LAYOUT"] == LAYOUT_PATH == f"{ROOT}/layout.json"
+    assert json.loads(found.files["layout.json"])["nodes"] == [
+        {"path": "code", "kind": "folder", "mode": "775", "owner": "user"}
+    ]
 
 
 FACT = """\

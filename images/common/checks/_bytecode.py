@@ -46,20 +46,21 @@ def is_top(path: Path, tops: Collection[Path]) -> bool:
 def fault(path: Path, *, is_compiled: bool) -> str:
     """What is wrong with a file of byte code, or an empty text.
 
-    That of another Python, or with the time of its source, is passed over: Python would compare.
+    That of another Python is passed over: Python would compile anew. What notes the time of its
+    source is always compared with it, because a time is easily the same.
     """
     content = path.read_bytes()
-    flags = int.from_bytes(content[4:8], "little")
-    if content[:4] != importlib.util.MAGIC_NUMBER or not flags & HASHED:
+    has_hash = int.from_bytes(content[4:8], "little") & HASHED
+    if content[:4] != importlib.util.MAGIC_NUMBER:
         return ""
     try:
         place = importlib.util.source_from_cache(str(path))
         source = Path(place).read_bytes()
     except (OSError, ValueError):
         return "byte code without its source"
-    if content[8:HEADER] != importlib.util.source_hash(source):
+    if has_hash and content[8:HEADER] != importlib.util.source_hash(source):
         return "byte code of another source"
-    if is_compiled and not is_same(content[HEADER:], source, path.name):
+    if (is_compiled or not has_hash) and not is_same(content[HEADER:], source, path.name):
         return "not what its source compiles to"
     return ""
 

@@ -142,3 +142,16 @@ def _sum(file: Path) -> str:
             ).hexdigest()
     except FileNotFoundError:
         return ""
+
+
+def installed(top: Path) -> frozenset[str]:
+    """The names of the packages that are installed."""
+    text = Path(top, "var/lib/dpkg/status").read_text()
+    parts = (part.splitlines() for part in text.split("\n\n"))
+    return frozenset(
+        line.removeprefix("Package: ")
+        for part in parts
+        if "Status: install ok installed" in part
+        for line in part
+        if line.startswith("Package: ")
+    )

@@ -20,11 +20,15 @@ HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
 class Wheel(NamedTuple):
-    """A wheel of the lock: `file` is its name on the package index."""
+    """A wheel of the lock: `file` is its name on the package index.
+
+    `record` is the sha256 that its RECORD has once it is installed, or empty.
+    """
 
     version: str
     file: str
     sha256: str
+    record: str = ""
 
 
 def read() -> dict[str, Wheel]:
@@ -34,7 +38,10 @@ def read() -> dict[str, Wheel]:
         return {}
     try:
         rows = json.loads(Path(path).read_text(encoding="utf-8"))
-        found = {row["name"]: Wheel(row["version"], row["file"], row["sha256"]) for row in rows}
+        found = {
+            row["name"]: Wheel(row["version"], row["file"], row["sha256"], row.get("record", ""))
+            for row in rows
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         return _verdict.fail(f"DLIMG_LOCK: {path} is no lock: {error!r}")
     _verdict.demand(found, f"DLIMG_LOCK: {path} names no wheel")
@@ -102,6 +109,18 @@ def strays(folders: Iterable[Path], owned: set[str]) -> list[str]:
         for path in (f"{folder}/{name}" for name in names)
         if path not in owned and not is_byte_code(path) and not is_overlay(path)
     )
+
+
+def of_layout() -> set[str]:
+    """Files of the layout's own, by what was handed in (DLIMG_LAYOUT); none where nothing was."""
+    path = os.environ.get("DLIMG_LAYOUT")
+    if not path:
+        return set()
+    try:
+        nodes = json.loads(Path(path).read_text(encoding="utf-8"))["nodes"]
+        return {f"/{node['path']}" for node in nodes}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _verdict.fail(f"DLIMG_LAYOUT: {path} is no layout: {error!r}")
 
 
 def is_byte_code(path: str) -> bool:

@@ -12,6 +12,8 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
@@ -21,7 +23,10 @@ import _lock
 import _tag
 import _verdict
 
-LARGE = 1 << 20  # bytes; of a larger file only the size is compared: CUDA's are gigabytes
+UNHASHED = ("RECORD", "RECORD.jws", "RECORD.p7s")
+# Threads that take a small file each wait for one another more than they read.
+LARGE = 1 << 20
+THREADS = min(4, len(os.sched_getaffinity(0)))  # sha256 lets other threads run
 LOCKED = Path("/etc/dlimg/requirements.txt")
 PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)\s*==\s*([^\s;\\]+)")
 
@@ -53,32 +58,65 @@ def repeated(names: list[str]) -> list[str]:
     return [f"{name}: installed {count} times" for name, count in counts if count > 1]
 
 
-def damage(package: metadata.Distribution) -> str:
-    """What became of the files that came with a package, or an empty text.
+def damages(packages: list[metadata.Distribution]) -> list[str]:
+    """What became of the files that came with packages; those that are whole are not told of.
 
-    Its RECORD is read here because `package.files` passes over those that are gone.
+    RECORDs are read here because `package.files` passes over files that are gone.
     """
-    rows = list(filter(None, csv.reader((package.read_text("RECORD") or "").splitlines())))
-    lost = [row[0] for row in rows if not is_whole(Path(package.locate_file(row[0])), *row[1:])]
-    if rows and not lost:
-        return ""
-    what = f"{len(lost)} files are gone or changed: {lost[0]}" if lost else "its RECORD is gone"
-    return f"{package.metadata['Name']}: {what}"
+    rows: list[tuple[str, Path, list[str]]] = []
+    bare = []
+    for package in packages:
+        name = package.metadata["Name"] or ""
+        listed = list(filter(None, csv.reader((package.read_text("RECORD") or "").splitlines())))
+        rows += [(name, Path(package.locate_file(row[0])), row) for row in listed]
+        bare += [] if listed else [f"{name}: its RECORD is gone"]
+    whole = intact([place for _, place, _ in rows], [row for _, _, row in rows])
+    lost: dict[str, list[str]] = {}
+    for (name, _, row), is_so in zip(rows, whole, strict=True):
+        if not is_so:
+            lost.setdefault(name, []).append(row[0])
+    changed = [
+        f"{name}: {len(paths)} files are gone or changed: {paths[0]}"
+        for name, paths in lost.items()
+    ]
+    return changed + bare
 
 
-def is_whole(file: Path, digest: str, size: str) -> bool:
-    """Whether the file is the one that a row of RECORD tells of, as far as the row tells."""
+def intact(places: list[Path], rows: list[list[str]]) -> list[bool]:
+    """For each file whether it is whole; of large ones several are read at a time."""
+    large = [number for number, place in enumerate(places) if size_of(place) > LARGE]
+    small = set(range(len(places))) - set(large)
+    found = {number: is_whole(places[number], rows[number]) for number in small}
+    with ThreadPoolExecutor(THREADS) as threads:
+        read = threads.map(lambda number: is_whole(places[number], rows[number]), large)
+        found |= dict(zip(large, read, strict=True))
+    return [found[number] for number in range(len(places))]
+
+
+def size_of(place: Path) -> int:
     try:
-        found = file.stat().st_size
+        return place.stat().st_size
+    except OSError:
+        return 0
+
+
+def is_whole(file: Path, row: list[str]) -> bool:
+    """Whether the file is the one that a row of RECORD tells of.
+
+    Only RECORD itself, and signatures of it, may have no digest there.
+    """
+    digest, size = row[1:]
+    try:
+        if size and file.stat().st_size != int(size):
+            return False
+        if not digest:
+            return file.name in UNHASHED and file.is_file()
+        algorithm, _, wanted = digest.partition("=")
+        with file.open("rb") as content:
+            found = hashlib.file_digest(content, algorithm).digest()
     except OSError:
         return False
-    if size and found != int(size):
-        return False
-    if not digest or found > LARGE:
-        return True
-    algorithm, _, wanted = digest.partition("=")
-    content = hashlib.new(algorithm, file.read_bytes()).digest()
-    return base64.urlsafe_b64encode(content).decode().rstrip("=") == wanted
+    return base64.urlsafe_b64encode(found).decode().rstrip("=") == wanted
 
 
 def main() -> None:
@@ -93,7 +131,12 @@ def main() -> None:
     byte_code = _bytecode.files(tops)
     compiled, forged = _bytecode.forged(byte_code, tops)
     _verdict.show(
-        installed=len(installed), locked=len(locked), byte_code=len(byte_code), compiled=compiled
+        installed=len(installed),
+        locked=len(locked),
+        byte_code=len(byte_code),
+        compiled=compiled,
+        large_files="hashed",
+        records_known=sum(bool(wheel.record) for wheel in wheels.values()),
     )
     said = (done.stdout + done.stderr).strip().replace("\n", "; ")
     _verdict.demand(done.returncode == 0, f"pip check ends with {done.returncode}: {said}")
@@ -104,8 +147,8 @@ def main() -> None:
     found = [
         *differences(locked, installed if locked else {}),
         *repeated(names),
-        *filter(None, map(damage, packages)),
-        *listed(_lock.strays(tops, owned(packages)), "came with no package"),
+        *damages(packages),
+        *listed(_lock.strays(tops, owned(packages) | _lock.of_layout()), "came with no package"),
         *listed(forged, ""),
         *(lock_lies(wheels, noted, packages) if wheels else []),
     ]
@@ -122,7 +165,22 @@ def lock_lies(
         _tag.normal(package.metadata["Name"] or ""): package.read_text("WHEEL") or ""
         for package in packages
     }
-    return [*_lock.note_lies(wheels, pins(noted), digests), *_lock.tag_lies(wheels, texts)]
+    return [
+        *_lock.note_lies(wheels, pins(noted), digests),
+        *_lock.tag_lies(wheels, texts),
+        *record_lies(wheels, packages),
+    ]
+
+
+def record_lies(
+    wheels: dict[str, _lock.Wheel], packages: list[metadata.Distribution]
+) -> Iterator[str]:
+    """Packages whose RECORD is another than the lock's wheel comes to."""
+    for package in packages:
+        wheel = wheels.get(_tag.normal(package.metadata["Name"] or ""))
+        text = package.read_text("RECORD") or ""
+        if wheel and wheel.record not in ("", hashlib.sha256(text.encode()).hexdigest()):
+            yield f"{package.metadata['Name']}: its RECORD is not that of the lock's wheel"
 
 
 def folders(packages: list[metadata.Distribution]) -> list[Path]:

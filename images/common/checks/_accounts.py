@@ -1,0 +1,156 @@
+"""Users and groups, entry by entry: those of the distribution, and `user`.
+
+The distribution's own are in base-passwd's lists; a package that brings an account names it in its
+maintainer script. None of them has a password, and none but root has root's number.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
+
+from _claims import Claims, Image, file, joined
+
+MASTER = "usr/share/base-passwd"
+HIDDEN = (0o640, (0, 42))  # for root and the group `shadow`
+NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
+# Of accounts that base-passwd does not have: those of packages, and they may not log in.
+SYSTEM = range(1, 1000)
+LOCKED = re.compile(r"[!*]{1,2}")
+RANGE = "100000:65536"
+SHELL = "/bin/bash"
+Said = dict[str, str]
+
+
+def claims(image: Image, said: Said) -> Claims:
+    """The six lists; `said` are name, uid, gid and home of the image's user."""
+
+    def about(judge: Callable[..., Iterator[str]], *more: object) -> Callable[[], str]:
+        return lambda: joined(judge(image, *more))
+
+    mode, owner = HIDDEN
+    return {
+        "etc/passwd": file(about(users, said)),
+        "etc/group": file(about(groups)),
+        "etc/shadow": file(about(passwords), modes=(mode,), owner=owner),
+        "etc/gshadow": file(about(group_passwords), modes=(mode,), owner=owner),
+        "etc/subuid": file(about(ranges, said, "etc/subuid")),
+        "etc/subgid": file(about(ranges, said, "etc/subgid")),
+    }
+
+
+def rows(text: str) -> list[list[str]]:
+    return [line.split(":") for line in text.splitlines()]
+
+
+def users(image: Image, said: Said) -> Iterator[str]:
+    """Accounts that neither base-passwd has nor a package names, and more than one of a kind."""
+    found = rows(image.text("etc/passwd"))
+    known = {row[0]: row for row in rows(image.text(f"{MASTER}/passwd.master"))}
+    yield from repeated(found, 0, "account")
+    yield from repeated(found, 2, "uid")
+    for row in found:
+        if len(row) != 7:
+            yield "has a row that is no account"
+        elif row[1] != "x":
+            yield f"{row[0]} has its password here"
+        elif row[0] == said["user"]:
+            if row[2:4] + row[5:] != [said["uid"], said["gid"], said["home"], SHELL]:
+                yield f"{row[0]} is not as the layout makes it"
+        elif row[0] in known:
+            yield from unlike_master(row, known[row[0]])
+        else:
+            yield from foreign_account(image, row)
+    if said["user"] not in [row[0] for row in found]:
+        yield f"{said['user']} is not there"
+
+
+def unlike_master(row: list[str], known: list[str]) -> Iterator[str]:
+    """What differs from base-passwd's row, but for the words for people in the fifth field."""
+    if row[2:4] + row[5:] != known[2:4] + known[5:]:
+        yield f"{row[0]} is not as base-passwd brought it"
+
+
+def foreign_account(image: Image, row: list[str]) -> Iterator[str]:
+    """Why an account that base-passwd does not have is not a package's either."""
+    name, _, uid, _, _, _, shell = row
+    if not (uid.isdecimal() and int(uid) in SYSTEM and shell in NO_LOGIN):
+        yield f"{name} is no account of the distribution"
+    elif not is_named_by_package(image, name):
+        yield f"no package names the account {name}"
+
+
+def groups(image: Image) -> Iterator[str]:
+    """Groups that nobody brought, and members: no group has any."""
+    found = rows(image.text("etc/group"))
+    known = {row[0]: row[2] for row in rows(image.text(f"{MASTER}/group.master"))}
+    yield from repeated(found, 0, "group")
+    yield from repeated(found, 2, "gid")
+    for row in found:
+        if len(row) != 4:
+            yield "has a row that is no group"
+            return
+        name, password, gid, members = row
+        if password not in ("x", "*"):
+            yield f"the group {name} has a password"
+        elif members:
+            yield f"the group {name} has members: {members}"
+        elif name in known:
+            if gid != known[name]:
+                yield f"the group {name} is not as base-passwd brought it"
+        elif not (gid.isdecimal() and int(gid) in SYSTEM and is_named_by_package(image, name)):
+            yield f"no package names the group {name}"
+
+
+def passwords(image: Image) -> Iterator[str]:
+    """Accounts with a password, or without one of the two lists."""
+    found = rows(image.text("etc/shadow"))
+    yield from repeated(found, 0, "account")
+    for row in found:
+        if len(row) != 9 or not LOCKED.fullmatch(row[1]):
+            yield f"{row[0]} can log in with a password, or none"
+    yield from unlike(image, found, "etc/passwd")
+
+
+def group_passwords(image: Image) -> Iterator[str]:
+    found = rows(image.text("etc/gshadow"))
+    for row in found:
+        if len(row) != 4 or not LOCKED.fullmatch(row[1]):
+            yield f"the group {row[0]} has a password"
+        elif row[2] or row[3]:
+            yield f"the group {row[0]} has members"
+    yield from unlike(image, found, "etc/group")
+
+
+def ranges(image: Image, said: Said, path: str) -> Iterator[str]:
+    """Numbers that users may give to others: those that `useradd` gives the image's user."""
+    for line in image.text(path).splitlines():
+        if line != f"{said['user']}:{RANGE}":
+            yield f"{line.partition(':')[0]} has numbers of others"
+
+
+def unlike(image: Image, found: list[list[str]], path: str) -> Iterator[str]:
+    """Names that one list has and the other has not."""
+    names, others = ({row[0] for row in one} for one in (found, rows(image.text(path))))
+    if names != others:
+        yield f"does not have the same names as /{path}: {min(names ^ others)}"
+
+
+def repeated(found: list[list[str]], column: int, what: str) -> Iterator[str]:
+    values = sorted(row[column] for row in found if len(row) > column)
+    for one, other in zip_longest(values, values[1:]):
+        if one == other:
+            yield f"has two of {what} {one}"
+
+
+def is_named_by_package(image: Image, name: str) -> bool:
+    """Whether a maintainer script, or a list for systemd-sysusers, names this account."""
+    word = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])")
+    info = "var/lib/dpkg/info"
+    scripts = [f"{info}/{file}" for file in image.names(info) if file.endswith(("inst", "config"))]
+    lists = [f"usr/lib/sysusers.d/{file}" for file in image.names("usr/lib/sysusers.d")]
+    packaged = [path for path in lists if image.is_packaged(path)]
+    return any(
+        "adduser" in text or "useradd" in text or "groupadd" in text or path in packaged
+        for path in (*scripts, *packaged)
+        if word.search(text := image.text(path))
+    )

@@ -1,0 +1,79 @@
+"""The links by which one of several programs is chosen, by the database of update-alternatives."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import _dpkg
+from _claims import Claims, Image, file, joined, link
+
+DATABASE = "var/lib/dpkg/alternatives"
+CHOSEN = "/etc/alternatives"
+
+
+class Choice(NamedTuple):
+    """One of several programs; `others` are what goes with it, such as a manual page."""
+
+    program: str
+    priority: int
+    others: dict[str, str]
+
+
+class Group(NamedTuple):
+    """Programs for one name; `links` are the places that lead to the choice, by name."""
+
+    is_automatic: bool
+    links: dict[str, str]
+    choices: tuple[Choice, ...]
+
+
+def claims(image: Image) -> Claims:
+    """The database's files, the links that it makes, and the places that lead to those."""
+    found: Claims = {}
+    for name in image.names(DATABASE):
+        path = f"{DATABASE}/{name}"
+        try:
+            group = parse(name, image.text(path))
+        except (ValueError, IndexError):
+            found[path] = file(lambda: "cannot be read as update-alternatives writes it")
+            continue
+        fault = joined(faults(image, group))
+        found[path] = file(lambda fault=fault: fault)
+        best = max(group.choices, key=lambda choice: choice.priority)
+        for label, place in group.links.items():
+            target = best.program if label == name else best.others.get(label, "")
+            if target:
+                found[f"etc/alternatives/{label}"] = link(target)
+                found[image.real(place)] = link(f"{CHOSEN}/{label}")
+    return found
+
+
+def faults(image: Image, group: Group) -> Iterator[str]:
+    """Choices that a person made, and programs that no package brought."""
+    if not group.is_automatic:
+        yield "a person has chosen here"
+    for choice in group.choices:
+        if not image.is_packaged(choice.program):
+            yield f"names {choice.program}, which no package brought"
+        for place in choice.others.values():
+            if not (image.is_packaged(place) or place.strip("/").startswith(_dpkg.LEFT_OUT)):
+                yield f"names {place}, which no package brought"
+
+
+def parse(name: str, text: str) -> Group:
+    """The database's text: its state, links by name, then each choice with its priority."""
+    lines = text.split("\n")
+    state, place, *rest = lines
+    end = rest.index("")
+    links = {name: place, **dict(zip(rest[:end:2], rest[1:end:2], strict=True))}
+    labels = list(links)[1:]
+    choices = []
+    body = rest[end + 1 :]
+    while body and body[0]:
+        program, priority, *others = body[: 2 + len(labels)]
+        choices.append(Choice(program, int(priority), dict(zip(labels, others, strict=True))))
+        body = body[2 + len(labels) :]
+    return Group(state == "auto", links, tuple(choices[:]) or _none(name))
+
+
+def _none(name: str) -> tuple[Choice, ...]:
+    raise ValueError(f"{name} has no choice")

@@ -1,0 +1,95 @@
+"""Where apt takes packages from, and what it notes: the distribution's own, signed by its key."""
+
+import re
+from collections.abc import Iterator
+
+from _claims import Claims, Image, file, joined, lines, stated
+
+SOURCES = re.compile(
+    r"etc/apt/sources\.list|etc/apt/sources\.list\.d/(0000dlimg|debian|ubuntu)\..+"
+)
+RELEASE = "etc/os-release"
+KEYRINGS = "usr/share/keyrings/"
+FIELDS = ("Types", "URIs", "Suites", "Components", "Signed-By", "Enabled")
+POCKETS = ("", "-updates", "-security", "-backports", "-proposed-updates")
+COMPONENTS = {"main", "contrib", "non-free", "non-free-firmware"}
+COMPONENTS |= {"restricted", "universe", "multiverse"}
+OPTIONS = re.compile(r"\[(.*?)\]")
+# Bases from a registry leave nothing behind that apt can fetch again: their files say no more.
+SLIM = re.compile(r"etc/apt/apt\.conf\.d/docker-[a-z-]+")
+SLIM_LINE = (
+    r'(?i:(DPkg::Post-Invoke|APT::Update::Post-Invoke)) \{ "(rm -f [/*a-z. ]+ \|\| true";? ?)+\};'
+    r'|Dir::Cache::(src)?pkgcache "";( Dir::Cache::srcpkgcache "";)?'
+    r'|Acquire::Languages "none";|Acquire::GzipIndexes "true";'
+    r'|//.*|Acquire::CompressionTypes::Order:: "gz";'
+    r'|(?i:Apt::AutoRemove::SuggestsImportant) "false";'
+)
+EXTENDED = r"Package: [a-z0-9][a-z0-9+.-]+|Architecture: [a-z0-9]+|Auto-Installed: [01]"
+
+
+def claims(image: Image) -> Claims:
+    """The lists of sources, the settings that a base may bring, and apt's own notes."""
+    found: Claims = {
+        "var/lib/apt/extended_states": lines(image, "var/lib/apt/extended_states", EXTENDED)
+    }
+    for path in image.tree.entries:
+        if SOURCES.fullmatch(path):
+            found[path] = file(lambda path=path: joined(faults(image, path)))
+        elif SLIM.fullmatch(path):
+            found[path] = lines(image, path, SLIM_LINE)
+    return found
+
+
+def faults(image: Image, path: str) -> Iterator[str]:
+    """Entries that are not of this release, or that apt would take without the release's key."""
+    text = image.text(path)
+    entries = paragraphs(text) if path.endswith(".sources") else map(row, stated(text))
+    for entry in entries:
+        yield from entry_faults(image, entry)
+
+
+def paragraphs(text: str) -> Iterator[dict[str, str]]:
+    """The entries of a list in deb822 form."""
+    for part in re.split(r"\n\s*\n", text):
+        said = [line for line in part.splitlines() if line and not line.startswith("#")]
+        if said:
+            joined = re.sub(r"\n[ \t]+", " ", "\n".join(said))
+            pairs = (line.partition(":") for line in joined.splitlines())
+            yield {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def row(line: str) -> dict[str, str]:
+    """An entry of a list with one a line."""
+    options = OPTIONS.search(line)
+    words = OPTIONS.sub("", line).split()
+    pairs = (one.partition("=") for one in (options[1].split() if options else []))
+    named = {{"signed-by": "Signed-By"}.get(name, name): value for name, _, value in pairs}
+    kinds = ("Types", "URIs", "Suites")
+    return {**dict(zip(kinds, words, strict=False)), "Components": " ".join(words[3:]), **named}
+
+
+def entry_faults(image: Image, entry: dict[str, str]) -> Iterator[str]:
+    known = {name.lower() for name in FIELDS}
+    yield from (f"has an option {name}" for name in entry if name.lower() not in known)
+    if entry.get("Enabled", "yes").lower() not in ("yes", "true"):
+        yield "has an entry that is switched off"
+    if not words(entry, "Types") <= {"deb", "deb-src"}:
+        yield "has an entry of another type"
+    release = codename(image)
+    if not words(entry, "Suites") <= {release + pocket for pocket in POCKETS}:
+        yield f"has a suite of another release than {release}"
+    if not words(entry, "Components") <= COMPONENTS:
+        yield "has a component that the distribution does not have"
+    for key in words(entry, "Signed-By"):
+        if not (key.strip("/").startswith(KEYRINGS) and image.is_packaged(key)):
+            yield "trusts a key that no package brought"
+
+
+def words(entry: dict[str, str], name: str) -> set[str]:
+    return set(entry.get(name, "").replace(",", " ").split())
+
+
+def codename(image: Image) -> str:
+    text = image.text(RELEASE) or image.text("usr/lib/os-release")
+    pairs = (line.partition("=") for line in text.splitlines())
+    return {name: value.strip("\"'") for name, _, value in pairs}.get("VERSION_CODENAME", "")

@@ -1,0 +1,244 @@
+"""The image's own files: those of the layout, as they were handed in, and of the locked wheels."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import _verdict
+from _claims import PLAIN, PROGRAM, ROOT, Claims, Image, copy, digest, file, folder, link
+from _state import source_of
+
+ENVIRONMENT = "opt/env"
+PACKAGES = f"{ENVIRONMENT}/lib/python/site-packages"
+OVERLAY = "home/user/env"
+MAKES_OVERLAY = "usr/local/bin/dlimg-overlay"
+# What `python -m venv` puts beside the links, whatever is installed later.
+OF_VENV = ("activate", "activate.csh", "activate.fish", "Activate.ps1")
+SKELETON = "etc/skel"
+UNLISTED = 0o711
+VENV = '/usr/local/lib/dlimg/python -m venv --without-pip "$1"'
+LINK = "link to "
+
+
+class Layout(NamedTuple):
+    """What the runner says of the image's own files.
+
+    `cuda_home` is empty without a toolkit, `managed_python` where the distribution's is taken.
+    `commands` is where each command of a wheel has a link, and what that leads to; `notes` the
+    folder with a link to each wheel's metadata. Both are empty where the layout has none.
+    """
+
+    nodes: list[dict[str, str]]
+    cuda_home: str
+    managed_python: str
+    user: tuple[int, int]
+    commands: tuple[str, str] = ("", "")
+    notes: str = ""
+
+
+def read() -> Layout:
+    """The layout as it was handed in (DLIMG_LAYOUT)."""
+    path = os.environ.get("DLIMG_LAYOUT", "")
+    _verdict.demand(path, "DLIMG_LAYOUT: nobody has said which files the layout has")
+    try:
+        said = json.loads(Path(path).read_text())
+        layout = Layout(
+            nodes=list(said["nodes"]),
+            cuda_home=said["cuda_home"],
+            managed_python=said["managed_python"],
+            user=tuple(said["user"]),
+            commands=tuple(said.get("commands") or ("", "")),
+            notes=str(said.get("notes") or ""),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _verdict.fail(f"DLIMG_LAYOUT: {path} is no layout: {error!r}")
+    _verdict.demand(layout.nodes, f"DLIMG_LAYOUT: {path} names no file of the layout")
+    return layout
+
+
+def claims(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
+    """The layout's claims count before those of a wheel, which may not replace them."""
+    found = {**of_wheels(image, layout, wheels), **of_linker(image, layout, wheels)}
+    found |= {**of_commands(image, layout, wheels), **of_notes(image, layout, wheels)}
+    return {**found, **of_home(image, layout), **of_venv(image), **of_layout(image, layout)}
+
+
+def of_layout(image: Image, layout: Layout) -> Claims:
+    found: Claims = {}
+    for node in layout.nodes:
+        path, kind = node["path"], node["kind"]
+        owner = layout.user if node["owner"] == "user" else ROOT
+        if kind == "folder":
+            found[path] = folder(int(node["mode"], 8), owner)
+        elif kind == "link":
+            found[path] = link(node["target"], owner=owner)
+        elif "pattern" in node:
+            found[path] = file(lambda path=path, node=node: unlike(image, path, node["pattern"]))
+        else:
+            found[path] = digest(image.top, path, node["sha256"], int(node["mode"], 8), owner)
+    return found
+
+
+def unlike(image: Image, path: str, pattern: str) -> str:
+    return "" if re.fullmatch(pattern, image.text(path)) else "has another content"
+
+
+def gone(image: Image, layout: Layout) -> list[str]:
+    """What of the layout is not there."""
+    return [node["path"] for node in layout.nodes if node["path"] not in image.tree.entries]
+
+
+def of_wheels(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
+    """Files that locked wheels brought, by their RECORD; `pip_check` looks into them."""
+    found: Claims = {}
+    owned = set(recorded(image, wheels))
+    for path in owned:
+        found[path] = file(modes=(PLAIN, PROGRAM))
+        for parent in Path(path).parents:
+            if str(parent).startswith(f"{ENVIRONMENT}/"):
+                found.setdefault(str(parent), folder())
+    modules = owned | {node["path"] for node in layout.nodes}
+    for path in image.tree.entries:
+        if path.startswith(f"{ENVIRONMENT}/") and source_of(path) in modules:
+            found[path] = file()
+            found.setdefault(path.rpartition("/")[0], folder())
+    return found
+
+
+def recorded(image: Image, wheels: Mapping[str, object]) -> Iterator[str]:
+    """The paths in the RECORD of each locked wheel, as far as they lie in the environment."""
+    names = {re.sub(r"[-_.]+", "-", name).lower() for name in wheels}
+    for name in image.names(PACKAGES):
+        package = re.sub(r"[-_.]+", "-", name.partition("-")[0]).lower()
+        if name.endswith(".dist-info") and package in names:
+            text = image.text(f"{PACKAGES}/{name}/RECORD")
+            for row in filter(None, csv.reader(text.splitlines())):
+                path = os.path.normpath(f"{PACKAGES}/{row[0]}")
+                if path.startswith(f"{ENVIRONMENT}/"):
+                    yield path
+
+
+def of_linker(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
+    """Names without a version, under which linkers look for the toolkit's libraries."""
+    home = layout.cuda_home.strip("/")
+    if not home:
+        return {}
+    found: Claims = {f"{home}/lib64": link("lib")}
+    targets: dict[str, list[str]] = {}
+    for path in recorded(image, wheels):
+        folder_, _, name = path.rpartition("/")
+        if folder_ == f"{home}/lib" and name.startswith("lib") and ".so." in name:
+            targets.setdefault(f"{path.partition('.so.')[0]}.so", []).append(name)
+    return {**found, **{path: link(*names) for path, names in targets.items()}}
+
+
+def of_commands(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
+    """A link for each command of a wheel, where every search path leads."""
+    place, target = (text.rstrip("/") for text in layout.commands)
+    names = (path.removeprefix(f"{ENVIRONMENT}/bin/") for path in recorded(image, wheels))
+    return {
+        f"{place.lstrip('/')}/{name}": link(target) for name in names if place and "/" not in name
+    }
+
+
+def of_notes(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
+    """A link to each wheel's metadata, in a folder that others than root may not list."""
+    top = layout.notes.strip("/")
+    found: Claims = {}
+    for path in recorded(image, wheels) if top else ():
+        name = path.removeprefix(f"{PACKAGES}/").removesuffix("/RECORD")
+        capitals = name.partition("-")[0].upper()
+        if name.endswith(".dist-info") and path.endswith("/RECORD"):
+            found[top] = folder()
+            found[str(Path(top).parent)] = folder()
+            found[f"{top}/{capitals}"] = folder(UNLISTED)
+            found[f"{top}/{capitals}/{capitals}.egg-info"] = folder()
+            note = f"{top}/{capitals}/{capitals}.egg-info/PKG-INFO"
+            found[note] = link(f"/{PACKAGES}/{name}/METADATA")
+    return found
+
+
+def of_venv(image: Image) -> Claims:
+    """What `venv` of the image's Python writes, made once more and compared."""
+    names = [*(f"bin/{name}" for name in OF_VENV), ".gitignore"]
+    is_here = any(f"{ENVIRONMENT}/{name}" in image.tree.entries for name in names)
+    texts = made(image, VENV, ENVIRONMENT) if is_here else {}
+    return {
+        f"{ENVIRONMENT}/{name}": file(
+            lambda name=name: same(image, f"{ENVIRONMENT}/{name}", texts.get(name, ""))
+        )
+        for name in names
+    }
+
+
+def of_home(image: Image, layout: Layout) -> Claims:
+    """The user's home: the skeleton's files, and the environment that `dlimg-overlay` makes."""
+    home = OVERLAY.rpartition("/")[0]
+    found: Claims = {home: folder(owner=layout.user)}
+    skeleton = [name for name in image.names(SKELETON) if image.is_packaged(f"{SKELETON}/{name}")]
+    for name in skeleton:
+        found[f"{home}/{name}"] = copy(
+            image, f"{home}/{name}", f"{SKELETON}/{name}", owner=layout.user
+        )
+    if OVERLAY not in image.tree.entries:
+        return found
+    for name, text in made(image, image.text(MAKES_OVERLAY), OVERLAY).items():
+        path = f"{OVERLAY}/{name}".rstrip("/")
+        if text is None:
+            found[path] = folder(owner=layout.user)
+        elif text.startswith(LINK):
+            found[path] = link(text.removeprefix(LINK), owner=layout.user)
+        else:
+            found[path] = file(
+                lambda path=path, text=text: same(image, path, text), owner=layout.user
+            )
+    return found
+
+
+def same(image: Image, path: str, text: str) -> str:
+    return "" if image.text(path) == text else "is not as it was made"
+
+
+def made(image: Image, script: str, made_path: str) -> dict[str, str | None]:
+    """What a script makes of an empty folder, by path: texts, links, and None for a folder.
+
+    The folder lies elsewhere while it is made, and its name is put in again.
+    """
+    with tempfile.TemporaryDirectory(dir=image.top / "tmp") as name:
+        scratch = Path(name)
+        place = scratch / made_path
+        start = "/" + str(scratch.relative_to(image.top))
+        place.parent.mkdir(parents=True)
+        text = script.replace(f"/{made_path}", f"{start}/{made_path}")
+        command = ["sh", "-c", text, "script", f"{start}/{made_path}"]
+        elsewhere = [] if image.top == Path("/") else ["chroot", str(image.top)]
+        try:
+            done = subprocess.run(
+                [*elsewhere, *command],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=30,
+                umask=0o022,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            _verdict.fail(f"/{made_path} cannot be made anew: {error}")
+        said = done.stderr.strip()[-200:]
+        _verdict.demand(done.returncode == 0, f"/{made_path} cannot be made anew: {said}")
+        paths = [place, *place.rglob("*")]
+        return {
+            str(path.relative_to(place)) if path != place else "": read_back(path, start)
+            for path in paths
+        }
+
+
+def read_back(path: Path, start: str) -> str | None:
+    if path.is_symlink():
+        return LINK + str(path.readlink()).replace(start, "")
+    return None if path.is_dir() else path.read_text().replace(start, "")

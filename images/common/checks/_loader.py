@@ -1,0 +1,104 @@
+"""The loader's cache: libraries by name, as `ldconfig` notes them for folders that are trusted."""
+
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from _claims import Claims, Image, file, joined
+
+CACHE = "etc/ld.so.cache"
+SETTINGS = "etc/ld.so.conf"
+# Besides those that the settings name.
+FOLDERS = ("lib", "usr/lib", "lib64", "usr/lib64", "lib32", "usr/lib32", "libx32", "usr/libx32")
+MAGIC = b"glibc-ld.so.cache1.1"
+AUXILIARY = "var/cache/ldconfig/aux-cache"
+AUXILIARY_MAGIC = b"glibc-ld.so.auxcache-"
+HEADER = struct.Struct("<20sII5I")
+ROW = struct.Struct("<iIIIQ")
+# By these names the NVIDIA container toolkit adds the folders of the driver that it mounts.
+INJECTED = re.compile(r"etc/ld\.so\.conf\.d/(00|zz)-(nvcr|compat)-[0-9]+\.conf")
+
+
+def claims(image: Image) -> Claims:
+    """The cache, and what a GPU's container toolkit adds to the settings."""
+    found = {CACHE: file(lambda: joined(faults(image))), **auxiliary(image)}
+    for name in image.names("etc/ld.so.conf.d"):
+        path = f"etc/ld.so.conf.d/{name}"
+        if INJECTED.fullmatch(path):
+            found[path] = file(
+                lambda path=path: joined(injected(image, path)), modes=(0o644, 0o600)
+            )
+    return found
+
+
+def auxiliary(image: Image) -> Claims:
+    """What `ldconfig` notes for itself: where a driver is mounted it ran, else it is a leftover."""
+    if not any(path.startswith("usr/") for path in image.tree.mounted):
+        return {}
+
+    def content() -> str:
+        start = (image.top / AUXILIARY).read_bytes()[: len(AUXILIARY_MAGIC)]
+        return "" if start == AUXILIARY_MAGIC else "is no cache of ldconfig"
+
+    return {AUXILIARY: file(content, modes=(0o600,))}
+
+
+def injected(image: Image, path: str) -> Iterator[str]:
+    """Folders that hold nothing that is mounted."""
+    held = {str(Path(point).parent) for point in image.tree.mounted} | image.tree.mounted
+    for line in image.text(path).split():
+        place = image.real(f"{line}/x").removesuffix("/x")
+        if not (place.startswith("usr/") and place in {image.real(one) for one in held}):
+            yield f"names {line}, where nothing is mounted"
+
+
+def faults(image: Image) -> Iterator[str]:
+    """Rows for libraries that are not there, or lie where the settings do not look."""
+    trusted = set(folders(image))
+    try:
+        rows = parse((image.top / CACHE).read_bytes())
+    except (ValueError, struct.error) as error:
+        yield f"cannot be read: {error}"
+        return
+    for name, path in rows:
+        folder, _, base = path.strip("/").rpartition("/")
+        if re.sub(r"/glibc-hwcaps/[^/]+$", "", folder) not in trusted:
+            yield f"names {path}, and no setting names that folder"
+        elif base != name:
+            yield f"names {path} for {name}"
+        elif image.real(path) not in image.tree.entries and not is_mounted(image, path):
+            yield f"names {path}, which is not there"
+
+
+def is_mounted(image: Image, path: str) -> bool:
+    """Whether this lies in a folder that something is mounted on."""
+    parents = {str(parent) for parent in Path(image.real(path)).parents}
+    return bool(parents & image.tree.mounted)
+
+
+def folders(image: Image) -> Iterator[str]:
+    """Where `ldconfig` looks."""
+    yield from FOLDERS
+    seen = [SETTINGS]
+    seen += [f"{SETTINGS}.d/{name}" for name in image.names(f"{SETTINGS}.d")]
+    for path in seen:
+        for line in image.text(path).splitlines():
+            if line.startswith("/"):
+                yield line.strip().strip("/")
+
+
+def parse(content: bytes) -> list[tuple[str, str]]:
+    """Names and paths of the cache's rows; raises ValueError for what is no such cache."""
+    if not content.startswith(MAGIC):
+        raise ValueError("it is in another format")
+    count = HEADER.unpack_from(content)[1]
+    rows = []
+    for number in range(count):
+        _, name, path, _, _ = ROW.unpack_from(content, HEADER.size + number * ROW.size)
+        rows.append((_text(content, name), _text(content, path)))
+    return rows
+
+
+def _text(content: bytes, start: int) -> str:
+    return content[start : content.index(b"\0", start)].decode(errors="surrogateescape")

@@ -1,0 +1,117 @@
+"""What would be started with a system, and who may log in: put together again from packages."""
+
+import re
+from collections.abc import Iterator
+
+from _claims import Claims, Image, file, folder, lines, link, stated
+
+UNITS = "usr/lib/systemd/system"
+WANTED = re.compile(r"etc/systemd/system/([\w@.-]+)\.(wants|requires)/([\w@.-]+)")
+FOLDER = re.compile(r"etc/systemd/system/[\w@.-]+\.(wants|requires)")
+NOTES = "var/lib/systemd/deb-systemd-helper-enabled"
+NOTE = r"/etc/systemd/system/[\w@.-]+(\.(wants|requires)/[\w@.-]+)?"
+RUNLEVEL = re.compile(r"etc/rc[0-6S]\.d/[SK][0-9]{2}([\w.-]+)")
+PAM = re.compile(r"common-(account|auth|password|session|session-noninteractive)")
+# Where no profile has a module of its own.
+NO_MODULE = "[default=1]\t\t\tpam_permit.so"
+SHELLS = "usr/share/debianutils/shells"
+
+
+def claims(image: Image) -> Claims:
+    """Services that packages switched on, PAM's common parts, and the shells."""
+    found: Claims = {}
+    for path in image.tree.entries:
+        if match := WANTED.fullmatch(path):
+            found[path] = wanted(image, match[1], match[2], match[3])
+        elif FOLDER.fullmatch(path):
+            found[path] = folder()
+        elif match := RUNLEVEL.fullmatch(path):
+            script = match[1]
+            found[path] = (
+                link(f"../init.d/{script}") if image.is_packaged(f"etc/init.d/{script}") else link()
+            )
+        elif path == NOTES or (path.startswith(f"{NOTES}/") and path.endswith(".wants")):
+            found[path] = folder()
+        elif path.startswith(f"{NOTES}/"):
+            found[path] = lines(image, path, NOTE)
+    return found | pam(image) | shells(image)
+
+
+def wanted(image: Image, target: str, how: str, unit: str) -> object:
+    """The link that switches a unit on, which says itself that it wants to be."""
+    text = image.text(f"{UNITS}/{unit}") if image.is_packaged(f"{UNITS}/{unit}") else ""
+    key = {"wants": "WantedBy", "requires": "RequiredBy"}[how]
+    rows = (line.partition("=") for line in text.splitlines())
+    targets = {word for name, _, value in rows if name.strip() == key for word in value.split()}
+    return link(f"/lib/systemd/system/{unit}", f"/{UNITS}/{unit}") if target in targets else link()
+
+
+def pam(image: Image) -> Claims:
+    """PAM's common parts, as `pam-auth-update` makes them of packages' profiles."""
+    found: Claims = {}
+    for name in image.names("usr/share/pam"):
+        if PAM.fullmatch(name):
+            path = f"etc/pam.d/{name}"
+            found[path] = file(lambda path=path, name=name: pam_fault(image, path, name))
+    kinds = (name.removeprefix("common-") for name in image.names("usr/share/pam"))
+    allowed = {
+        *(f"Module: {name}" for name in image.names("usr/share/pam-configs")),
+        *("Module: null", NO_MODULE),
+        *(line for text in profiles(image) for line in stated(text)),
+    }
+    for kind in kinds:
+        path = f"var/lib/pam/{kind}"
+        found[path] = lines(image, path, "|".join(map(re.escape, sorted(allowed))))
+    names = "|".join(map(re.escape, image.names("usr/share/pam-configs"))) or "-"
+    found["var/lib/pam/seen"] = lines(image, "var/lib/pam/seen", names)
+    return found
+
+
+def profiles(image: Image) -> Iterator[str]:
+    for name in image.names("usr/share/pam-configs"):
+        if image.is_packaged(f"usr/share/pam-configs/{name}"):
+            yield image.text(f"usr/share/pam-configs/{name}")
+
+
+def pam_fault(image: Image, path: str, name: str) -> str:
+    """A rule that is of no profile, or one of the template that is not there."""
+    template = rules(image.text(f"usr/share/pam/{name}"))
+    kind = name.removeprefix("common-").partition("-")[0]
+    profile = {
+        one
+        for text in profiles(image)
+        for line in text.splitlines()
+        if (one := rule(f"{kind} {line}" if line[:1] in " \t" else ""))
+    }
+    profile.add((kind, *rule(NO_MODULE)))
+    found = rules(image.text(path))
+    if not set(template) <= set(found):
+        return "lacks a rule of its template"
+    if not set(found) <= set(template) | profile:
+        return "has a rule of no package"
+    if [one for one in found if one in template] != template:
+        return "has its rules in another order"
+    return ""
+
+
+def rules(text: str) -> list[tuple[str, ...]]:
+    found = (rule(line) for line in stated(text))
+    return [one for one in found if one and not one[0].startswith("$")]
+
+
+def rule(line: str) -> tuple[str, ...]:
+    """The words of a rule; how many rules a success passes over depends on the others."""
+    return tuple(re.sub(r"(success|default)=(end|[0-9]+)", r"\1=N", line).split())
+
+
+def shells(image: Image) -> Claims:
+    """The login shells that packages name, and that are there."""
+    folder_ = f"{SHELLS}.d"
+    texts = [image.text(SHELLS), *(image.text(f"{folder_}/{one}") for one in image.names(folder_))]
+    named = {line for text in texts for line in stated(text)}
+    known = {one for name in named for one in (name, f"/usr{name}", name.removeprefix("/usr"))}
+    allowed = "|".join(re.escape(one) for one in sorted(known) if image.is_packaged(one)) or "-"
+    return {
+        "etc/shells": lines(image, "etc/shells", allowed),
+        "var/lib/shells.state": lines(image, "var/lib/shells.state", allowed),
+    }

@@ -1,0 +1,128 @@
+"""What dpkg, apt, debconf and Python's packages note of themselves, path by path."""
+
+import re
+from collections.abc import Iterator
+
+from _claims import Claims, Image, Judge, empty, file, folder, joined, lines
+
+DPKG = "var/lib/dpkg"
+INFO = re.compile(r"([a-z0-9][a-z0-9+.-]+)(:[a-z0-9]+)?\.([a-z0-9]+)")
+SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config")
+LISTS = ("list", "md5sums", "conffiles", "shlibs", "symbols", "templates", "triggers")
+# Bases from a registry put a word of their own in the place of these.
+BASES_DIVERT = (
+    ("/usr/bin/man", "/usr/bin/man.REAL"),
+    ("/sbin/initctl", "/sbin/initctl.distrib"),
+)
+DEBCONF = "var/cache/debconf"
+DEBCONF_SCRATCH = "var/cache/debconf/tmp.ci"
+
+
+def claims(image: Image) -> Claims:
+    return {**dpkg(image), **debconf(image), **python(image)}
+
+
+def dpkg(image: Image) -> Claims:
+    """The database, of packages that are installed and no others."""
+    found: Claims = {
+        f"{DPKG}/status": file(lambda: joined(status_faults(image))),
+        f"{DPKG}/arch": lines(image, f"{DPKG}/arch", "[a-z0-9]+"),
+        f"{DPKG}/arch-native": lines(image, f"{DPKG}/arch-native", "[a-z0-9]+"),
+        f"{DPKG}/diversions": file(lambda: joined(diversion_faults(image))),
+        f"{DPKG}/statoverride": empty(),
+        f"{DPKG}/available": empty(),
+        f"{DPKG}/lock": empty(0o640),
+        f"{DPKG}/lock-frontend": empty(0o640),
+        f"{DPKG}/triggers": folder(),
+        f"{DPKG}/triggers/Lock": empty(0o600),
+        f"{DPKG}/triggers/Unincorp": empty(),
+        f"{DPKG}/info/format": lines(image, f"{DPKG}/info/format", "1"),
+    }
+    for name in image.names(f"{DPKG}/triggers"):
+        path = f"{DPKG}/triggers/{name}"
+        found.setdefault(path, file(lambda path=path: joined(trigger_faults(image, path))))
+    for name in image.names(f"{DPKG}/info"):
+        match = INFO.fullmatch(name)
+        if match and match[1] in image.installed and match[3] in SCRIPTS:
+            found[f"{DPKG}/info/{name}"] = file(modes=(0o755,))
+        elif match and match[1] in image.installed and match[3] in LISTS:
+            found[f"{DPKG}/info/{name}"] = file()
+    return found
+
+
+def status_faults(image: Image) -> Iterator[str]:
+    """Packages without their list of files."""
+    names = image.names(f"{DPKG}/info")
+    listed = {name.removesuffix(".list").partition(":")[0] for name in names if ".list" in name}
+    if image.installed - listed:
+        yield f"names {min(image.installed - listed)}, of which there is no list of files"
+
+
+def diversion_faults(image: Image) -> Iterator[str]:
+    """Files that something else than a package has taken the place of."""
+    rows = image.text(f"{DPKG}/diversions").splitlines()
+    for path, place, owner in zip(rows[0::3], rows[1::3], rows[2::3], strict=False):
+        if owner not in image.installed and (path, place) not in BASES_DIVERT:
+            yield f"is of {owner}, which is no package here"
+
+
+def trigger_faults(image: Image, path: str) -> Iterator[str]:
+    for line in image.text(path).splitlines():
+        owner = line.split(" ")[-1].partition("/")[0].partition(":")[0]
+        if owner not in image.installed:
+            yield f"names {owner}, which is no package here"
+
+
+def debconf(image: Image) -> Claims:
+    """Questions of packages and answers to them; no password among them."""
+    known = set(templates(image))
+
+    def judge(name: str, field: str) -> Judge:
+        names = re.compile(rf"^{field}: (.*)$", re.MULTILINE)
+        return file(lambda: foreign(names.findall(image.text(name)), known))
+
+    config, texts = f"{DEBCONF}/config.dat", f"{DEBCONF}/templates.dat"
+    return {
+        config: judge(config, "Template"),
+        texts: judge(texts, "Name"),
+        f"{DEBCONF}/passwords.dat": empty(0o600),
+        DEBCONF_SCRATCH: folder(),
+    }
+
+
+def templates(image: Image) -> Iterator[str]:
+    """The questions that packages brought, by name."""
+    for name in image.names(f"{DPKG}/info"):
+        if name.endswith(".templates"):
+            text = image.text(f"{DPKG}/info/{name}")
+            yield from re.findall(r"^Template: (.*)$", text, re.MULTILINE)
+
+
+def foreign(names: list[str], known: set[str]) -> str:
+    others = sorted(set(names) - known)
+    return f"has {others[0]}, which is a question of no package" if others else ""
+
+
+def python(image: Image) -> Claims:
+    """Byte code of packages' modules, and the notes of Python's own packages."""
+    found: Claims = {}
+    for path in image.tree.entries:
+        if source_of(path) in image.packages.listed:
+            found[path] = file()  # what is in it, `system_is_whole` compares with its source
+        elif path.endswith("/__pycache__") and any(
+            source_of(f"{path}/{name}") in image.packages.listed for name in image.names(path)
+        ):
+            found[path] = folder()
+        elif re.fullmatch(r"var/lib/python/python3\.[0-9]+_installed", path):
+            found[path] = empty()
+    config = "etc/python3/debian_config"
+    found[config] = lines(image, config, r"\[DEFAULT\]|byte-compile = standard")
+    return found
+
+
+def source_of(path: str) -> str:
+    """The module that a file of byte code is of; empty where it is none."""
+    above, _, name = path.rpartition("/")
+    if not (name.endswith(".pyc") and above.endswith("/__pycache__")):
+        return ""
+    return f"{above.removesuffix('__pycache__')}{name.partition('.')[0]}.py"

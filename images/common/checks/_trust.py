@@ -1,0 +1,75 @@
+"""The certificate authorities that the system trusts, put together again from packages' files."""
+
+import re
+from collections.abc import Iterator
+
+from _claims import Claims, Image, file, joined, link, stated
+
+CHOICE = "etc/ca-certificates.conf"
+SHARED = "usr/share/ca-certificates"
+CERTS = "etc/ssl/certs"
+BUNDLE = f"{CERTS}/ca-certificates.crt"
+HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]")
+BLOCK = re.compile(r"-----BEGIN [^\n]+-----\n.*?\n-----END [^\n]+-----", re.DOTALL)
+
+
+def claims(image: Image) -> Claims:
+    """The choice, the links to what is chosen, and the bundle of it."""
+    names = list(chosen(image))
+    links = {link_name(name): name for name in names}
+    found: Claims = {
+        CHOICE: file(lambda: joined(choice_faults(image))),
+        BUNDLE: file(lambda: joined(bundle_faults(image, names))),
+    }
+    for name, source in links.items():
+        found[f"{CERTS}/{name}"] = link(f"/{SHARED}/{source}")
+    for name in image.names(CERTS):
+        if HASHED.fullmatch(name):
+            found[f"{CERTS}/{name}"] = link(*links)
+    return found
+
+
+def link_name(name: str) -> str:
+    """What `update-ca-certificates` calls the link to a file."""
+    base = name.rpartition("/")[2].removesuffix(".crt")
+    return f"{base.translate(str.maketrans(' (),', '_==_'))}.pem"
+
+
+def chosen(image: Image) -> Iterator[str]:
+    """The files that the choice names, below the folder of all."""
+    for line in stated(image.text(CHOICE)):
+        if not line.startswith("!"):
+            yield line
+
+
+def choice_faults(image: Image) -> Iterator[str]:
+    """Names of no package's file, and files of packages that nobody would choose away."""
+    names = set()
+    for line in stated(image.text(CHOICE)):
+        if line.startswith("!"):
+            yield f"takes trust from {line[1:]}"
+        elif not image.is_packaged(f"{SHARED}/{line}"):
+            yield f"names {line}, which no package brought"
+        names.add(line)
+    brought = (path for path in image.packages.listed if path.startswith(f"{SHARED}/"))
+    files = {path.removeprefix(f"{SHARED}/") for path in brought if path.endswith(".crt")}
+    if files - names:
+        yield f"does not name {min(files - names)}"
+
+
+def bundle_faults(image: Image, names: list[str]) -> Iterator[str]:
+    """Certificates in the bundle that are of no package, and those that it lacks."""
+    wanted = {block for name in names for block in blocks(image.text(f"{SHARED}/{name}"))}
+    text = image.text(BUNDLE)
+    found = blocks(text)
+    extra = len(found - wanted)
+    if extra:
+        yield f"holds {extra} certificates of no package"
+    if wanted - found:
+        yield f"lacks {len(wanted - found)} certificates of packages"
+    if BLOCK.sub("", text).strip():
+        yield "holds more than certificates"
+
+
+def blocks(text: str) -> set[str]:
+    return set(BLOCK.findall(text.replace("\r\n", "\n")))

@@ -1,0 +1,117 @@
+"""Every path of the image has a source: a package, a locked wheel, the layout, or a closed list.
+
+What the layout and the lock come to is handed in from outside. Everything else fails, by name.
+
+needs: image
+seconds: 60
+container: root
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _accounts
+import _alternatives
+import _apt
+import _dpkg
+import _environment
+import _libraries
+import _loader
+import _lock
+import _managed
+import _packaged
+import _services
+import _state
+import _tag
+import _tree
+import _trust
+import _verdict
+import _written
+from _claims import Claims, Image
+
+MOST = 3  # paths of one fault that a reason names
+MANY = 100  # that the figures name
+
+
+def claims(image: Image, layout: _environment.Layout, said: dict[str, str]) -> Claims:
+    """What accounts for which path; of two sources for one, the later counts."""
+    return {
+        **_packaged.claims(image),
+        **_written.claims(image),
+        **_state.claims(image),
+        **_apt.claims(image),
+        **_alternatives.claims(image),
+        **_trust.claims(image),
+        **_loader.claims(image),
+        **_services.claims(image),
+        **_accounts.claims(image, said),
+        **_managed.claims(image, layout.managed_python),
+        **_environment.claims(image, layout, _lock.read()),
+    }
+
+
+def faults(image: Image, known: Claims) -> Iterator[tuple[str, str]]:
+    """Every path that has no source, or leaves what its source says of it, with its fault."""
+    driver = set(driver_links(image))
+    places = _tree.parents({*image.tree.mounted, *driver})
+    for path, entry in sorted(image.tree.entries.items()):
+        if path in image.tree.mounted or path == _tree.OURS:
+            continue
+        if entry.attributes:
+            yield path, f"has {entry.attributes[0]}"
+        judge = known.get(path)
+        if judge is None:
+            is_place = entry.kind == "folder" and path in places
+            if not (is_place or path in driver):
+                yield path, "has no source"
+        elif fault := judge(entry) or _packaged.strange(image, entry, known):
+            yield path, fault
+
+
+def told(found: list[tuple[str, str]], most: int) -> Iterator[str]:
+    """The faults in words: of those that many paths have, the first few, and how many more."""
+    by_fault: dict[str, list[str]] = {}
+    for path, fault in found:
+        by_fault.setdefault(fault, []).append(path)
+    for fault, paths in by_fault.items():
+        yield from (f"/{path} {fault}" for path in paths[:most])
+        if len(paths) > most:
+            yield f"{len(paths) - most} more paths: {fault}"
+
+
+def driver_links(image: Image) -> Iterator[str]:
+    """Links to what is mounted in `/usr`: a driver's libraries get their other names so."""
+    mounted = {path for path in image.tree.mounted if path.startswith("usr/")}
+    if mounted:
+        for path, entry in image.tree.entries.items():
+            if entry.kind == "link" and _tree.resolved(image.tree.entries, path) in mounted:
+                yield path
+
+
+def main(top: Path = Path("/")) -> None:
+    said = _tag.cell()
+    if not said:
+        _verdict.not_run("DLIMG_CELL is not set: this is no image")
+    layout = _environment.read()
+    packages = _dpkg.read(top)
+    _verdict.demand(packages.sums, "dpkg's database tells of no file")
+    mounts = _libraries.mounts() if top == Path("/") else []
+    image = Image(top, _tree.read(top, mounts), packages, _dpkg.installed(top))
+    known = claims(image, layout, said)
+    found = [
+        *faults(image, known),
+        *((path, "is gone") for path in _environment.gone(image, layout)),
+    ]
+    _verdict.show(
+        paths=len(image.tree.entries),
+        mounted=len(image.tree.mounted),
+        managed_python=_managed.shown(image),
+        faults=list(told(found, MANY)),
+    )
+    _verdict.demand(not found, "; ".join(told(found, MOST)))
+
+
+if __name__ == "__main__":
+    main()
