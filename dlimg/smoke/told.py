@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -41,9 +41,9 @@ class ReferenceData:
     The labels of its base, the layout's own paths, and digests of wheels' RECORDs by name.
     """
 
-    base_labels: Mapping[str, str] = NO_LABELS
+    base_labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     layout: Sequence[Node] = ()
-    records: Mapping[str, str] = NOTHING
+    records: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
 def told(

@@ -330,7 +330,7 @@ def test_checks_are_told_the_same_by_the_registry_and_by_the_engine(
     with opened(registry, os.environ) as there:
         place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
         config = config_of(place, image_at(place, found.digest))
-    images = small.ROOT / "images"
+    images = Path(__file__).parents[2] / "images"
     reference = reference_data(built.planned, engine, images)
     assert told_by_config(built.planned, config, reference) == facts_of(built, engine, images)
     other = {**config, "config": {**config["config"], "Env": ["A=2"]}}

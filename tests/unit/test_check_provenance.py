@@ -452,6 +452,6 @@ def test_the_layout_holds_every_file_that_templates_and_lock_make() -> None:
         assert node.sha256 == hashlib.sha256(made.text.encode()).hexdigest()
     assert nodes["etc/dlimg"].kind == "folder"
     assert "etc" not in nodes
-    said = json.loads(tree_text(cell, tuple(nodes.values()), (1000, 100)))
+    said = json.loads(tree_text(cell, lock, tuple(nodes.values()), (1000, 100)))
     assert said["user"] == [1000, 100]
     assert {row["path"] for row in said["nodes"]} == nodes.keys()
