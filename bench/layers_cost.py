@@ -21,7 +21,7 @@ import ours
 import plain
 from place import Place, opened_place, registry, registry_bytes, registry_image
 
-from dlimg.layers.store import Store
+from dlimg.store.store import Store
 
 CUDA = (
     "pytorch-2.15.0-cuda13.2-py3.13-debian13",

@@ -140,15 +140,15 @@ def bare_render(folder: Path) -> None:
 
 
 def our_list(folder: Path) -> None:
-    from dlimg.cli import main
+    from dlimg.cli.main import main
 
     main(["--matrix", str(folder / "matrix.yaml"), "list"])
 
 
 def our_render(folder: Path) -> None:
-    from dlimg.commands.project import read_project
-    from dlimg.draw.dockerfile import dockerfile, templates
+    from dlimg.cli.project import read_project
     from dlimg.lock.lockfile import parse_lock
+    from dlimg.render.dockerfile import dockerfile, templates
 
     environment = templates(str(folder / "images"))
     for cell in read_project(str(folder / "matrix.yaml")).resolution.cells:

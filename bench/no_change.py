@@ -17,7 +17,7 @@ from base64 import urlsafe_b64encode
 from hashlib import sha256
 from pathlib import Path
 
-from dlimg.engine.find import find
+from dlimg.engine.discover import find
 
 ROOT = Path(__file__).parent.parent
 VERSIONS = 20

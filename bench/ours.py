@@ -8,13 +8,13 @@ from pathlib import Path
 
 from place import ROOT, Place, system_image
 
-from dlimg.build.assembling import Means, Told, assembling
-from dlimg.build.hands import of_engine
-from dlimg.layers.assemble import Assembled
-from dlimg.layers.store import Store
-from dlimg.model import Planned
-from dlimg.publish.send import send_image
+from dlimg.builders.assemble import AssembleContext, BuildCallbacks, assembling
+from dlimg.builders.executor import of_engine
+from dlimg.model import PlannedImage
+from dlimg.publish.push import send_image
 from dlimg.registry.session import Repository, opened
+from dlimg.store.image_manifest import AssembledImage
+from dlimg.store.store import Store
 
 NOT_RUN = 3  # the checks that need a GPU, where there is none
 
@@ -31,7 +31,7 @@ def with_systems(place: Place, folder: Path) -> Store:
     return Store(path=folder)
 
 
-def pushed(place: Place, one: Planned, store: Store, name: str) -> int:
+def pushed(place: Place, one: PlannedImage, store: Store, name: str) -> int:
     """The image assembled and at a registry under this name; the peak of our memory in bytes."""
     host, _, rest = name.partition("/")
     repository, _, tag = rest.partition(":")
@@ -42,15 +42,15 @@ def pushed(place: Place, one: Planned, store: Store, name: str) -> int:
     return _peak()
 
 
-def assembled(place: Place, one: Planned, store: Store) -> Assembled:
-    means = Means(
+def assembled(place: Place, one: PlannedImage, store: Store) -> AssembledImage:
+    means = AssembleContext(
         hands=of_engine(place.engine, place.secrets),
         environment=place.environment,
         store=store,
         find_links=[place.wheels],
     )
     with assembling([one], means) as assemble:
-        return assemble(one, Told(at=_hush, on_line=_hush))
+        return assemble(one, BuildCallbacks(at=_hush, on_line=_hush))
 
 
 def command(place: Place, *words: str, state: str = "state") -> None:

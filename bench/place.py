@@ -15,23 +15,23 @@ from typing import Final
 
 import requests
 
-from dlimg.build.buildkit import build
-from dlimg.build.hands import of_engine
-from dlimg.build.secrets import Secrets, secrets_from
-from dlimg.commands.drawing import current_images
-from dlimg.commands.project import read_project
-from dlimg.draw.key import with_key
-from dlimg.engine import private
+from dlimg.assembly.download import WheelSource, fetching
+from dlimg.builders.buildkit import build
+from dlimg.builders.executor import of_engine
+from dlimg.builders.load import take_in
+from dlimg.builders.secrets import Secrets, secrets_from
+from dlimg.cli.project import read_project
+from dlimg.cli.render import current_images
+from dlimg.engine import private_engine
 from dlimg.engine.bases import base_for
 from dlimg.engine.client import Engine
-from dlimg.engine.home import home_of
-from dlimg.engine.index import open_index
-from dlimg.layers.addresses import addresses, asking
-from dlimg.layers.assemble import assemble
-from dlimg.layers.fetch import Source, fetching
-from dlimg.layers.intake import take_in
-from dlimg.layers.store import Store, layer_store
-from dlimg.model import Built, Planned, Wheel
+from dlimg.engine.private_home import home_of
+from dlimg.model import BuiltImage, PlannedImage, Wheel
+from dlimg.pypi.index import open_index
+from dlimg.pypi.wheel_urls import addresses, asking
+from dlimg.render.content_key import with_key
+from dlimg.store.image_manifest import assemble
+from dlimg.store.store import Store, layer_store
 
 ROOT: Final = Path(__file__).parent.parent
 REGISTRY: Final = ROOT / "tests/engine/registry/Dockerfile"
@@ -44,7 +44,7 @@ class Place:
     folder: Path
     engine: Engine
     secrets: Secrets
-    planned: tuple[Planned, ...]
+    planned: tuple[PlannedImage, ...]
     wheels: Path
     environment: Mapping[str, str]
 
@@ -60,7 +60,7 @@ def opened_place(folder: Path, cells: Sequence[str]) -> Iterator[Place]:
         "XDG_STATE_HOME": str(folder / "state"),
     }
     home = home_of(environment)
-    engine = private.up(home, environment=environment, say=print)
+    engine = private_engine.up(home, environment=environment, say=print)
     try:
         with secrets_from(environment) as secrets:
             planned = _planned(engine, cells, secrets, environment)
@@ -74,12 +74,12 @@ def opened_place(folder: Path, cells: Sequence[str]) -> Iterator[Place]:
                 environment=environment,
             )
     finally:
-        private.purge(home, say=print)
+        private_engine.purge(home, say=print)
 
 
 def _planned(
     engine: Engine, cells: Sequence[str], secrets: Secrets, environment: Mapping[str, str]
-) -> tuple[Planned, ...]:
+) -> tuple[PlannedImage, ...]:
     project = read_project(str(ROOT / "matrix.yaml"))
     by_id = {cell.id: cell for cell in project.resolution.cells}
     images = current_images(project, [by_id[name] for name in cells])
@@ -88,7 +88,7 @@ def _planned(
         for image in images
     }
     found = ((image, bases[image.cell.os.name]) for image in images)
-    planned = [Planned(image=image, base=base, key="") for image, base in found]
+    planned = [PlannedImage(image=image, base=base, key="") for image, base in found]
     store, hands = layer_store(environment), of_engine(engine, secrets)
     systems = [hands.system(one, store, lambda _: None) for one in planned]
     return tuple(
@@ -96,10 +96,10 @@ def _planned(
     )
 
 
-def _fetched(folder: Path, planned: Sequence[Planned], environment: Mapping[str, str]) -> Path:
+def _fetched(folder: Path, planned: Sequence[PlannedImage], environment: Mapping[str, str]) -> Path:
     folder.mkdir(exist_ok=True)
     ask = asking(environment)
-    source = Source(
+    source = WheelSource(
         folders=(folder,),
         folder=folder,
         addresses=lambda wheels, target: addresses(wheels, target, ask),
@@ -116,7 +116,7 @@ def _fetched(folder: Path, planned: Sequence[Planned], environment: Mapping[str,
     return folder
 
 
-def system_image(place: Place, one: Planned, store: Store) -> str:
+def system_image(place: Place, one: PlannedImage, store: Store) -> str:
     """The name of an image in the engine that has the system of this one, and nothing else."""
     below = of_engine(place.engine, place.secrets).system(one, store, lambda _: None)
     image = assemble(one, [(layer, "system") for layer in below.layers], below.config)
@@ -150,7 +150,7 @@ def registry_image(place: Place) -> str:
         find_links=[],
         on_progress=lambda _: None,
     )
-    if not isinstance(built, Built):
+    if not isinstance(built, BuiltImage):
         raise SystemExit("\n".join(built.log))
     return wanted.reference
 

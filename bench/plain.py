@@ -15,7 +15,7 @@ from typing import Any
 import requests
 
 from dlimg.engine.client import Engine
-from dlimg.engine.process import check
+from dlimg.host.process import check
 from dlimg.model import Image, Wheel
 
 DOCKERFILE = """\

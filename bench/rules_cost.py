@@ -17,10 +17,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/unit")]
 
 from many_cells import many_cells  # noqa: E402
 
-from dlimg.choose.combination import Combination  # noqa: E402
-from dlimg.choose.judge import Judge  # noqa: E402
-from dlimg.choose.rules import Rule, rules  # noqa: E402
-from dlimg.commands.reading import read_facts  # noqa: E402
+from dlimg.cli.project import read_facts  # noqa: E402
+from dlimg.compat.combination import Combination  # noqa: E402
+from dlimg.compat.rule_engine import (  # noqa: E402
+    CompatRule,
+    RuleEngine,  # noqa: E402
+    rules,
+)
 
 ROUNDS = 5
 ASKS = (
@@ -35,16 +38,16 @@ ASKS = (
 def judged(copies: int, cells: int) -> str:
     facts = read_facts()
     many = [
-        Rule(id=f"{rule.id}-{number}", reads=rule.reads, speak=rule.speak)
+        CompatRule(id=f"{rule.id}-{number}", reads=rule.reads, speak=rule.speak)
         for number in range(copies)
         for rule in rules(date(2026, 11, 21))
     ]
     asked = many_cells(facts, cells)
-    best = min(_seconds(Judge(facts, many), asked) for _ in range(ROUNDS))
+    best = min(_seconds(RuleEngine(facts, many), asked) for _ in range(ROUNDS))
     return f"{len(many):5} rules over {len(asked):6} cells: {best:.2f} s"
 
 
-def _seconds(judge: Judge, asked: Sequence[Combination]) -> float:
+def _seconds(judge: RuleEngine, asked: Sequence[Combination]) -> float:
     begun = time.process_time()
     for one in asked:
         judge.reasons(one)

@@ -1,5 +1,5 @@
 """`python -m dlimg` is the command `dlimg`."""
 
-from dlimg.cli import entry
+from dlimg.cli.main import entry
 
 entry()

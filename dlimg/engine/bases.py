@@ -12,12 +12,14 @@ from typing import Final, Literal
 
 from docker.errors import APIError, ImageNotFound
 
-from dlimg.engine import bootstrap, client, made, turns
-from dlimg.engine.chroot import PATH
+from dlimg.debian import bootstrap
+from dlimg.debian.chroot import PATH
+from dlimg.engine import built_images, client
 from dlimg.engine.client import Engine
-from dlimg.engine.folders import cache_folder
-from dlimg.engine.home import home_of
+from dlimg.engine.private_home import home_of
 from dlimg.errors import NetworkFailure, NoEngine
+from dlimg.host import local_state
+from dlimg.host.local_state import cache_folder
 from dlimg.model import Base, BaseSource, OperatingSystem
 
 Choice = Literal["auto", "registry", "bootstrap"]
@@ -28,7 +30,7 @@ RECIPE_LABEL: Final = "io.dlimg.base-recipe"
 REGISTRY_SECONDS: Final = 5
 
 
-@client.answering()
+@client.engine_errors()
 def base_for(
     engine: Engine,
     os_: OperatingSystem,
@@ -91,7 +93,7 @@ def _bootstrapped(engine: Engine, os_: OperatingSystem, say: Callable[[str], Non
     tools = tools_folder(engine.environment)
     lock = tools.with_name(f"base-{os_.name}.lock")
     with (
-        turns.alone(lock, doing=f"bootstrapping {os_.name}", say=say),
+        local_state.file_lock(lock, doing=f"bootstrapping {os_.name}", say=say),
         tempfile.TemporaryDirectory() as folder,
     ):
         identity = _known(engine, os_)  # another dlimg may have made it meanwhile
@@ -127,7 +129,7 @@ def _put(engine: Engine, os_: OperatingSystem, tar: Path, identity: str) -> None
         image = engine.sdk.images.get(f"{REPOSITORY}:{tag}")
     except ImageNotFound as error:
         raise NoEngine(f"the engine did not take the base of {os_.name}: {answer}") from error
-    made.remember(engine.environment, identity, str(image.id))
+    built_images.remember(engine.environment, identity, str(image.id))
 
 
 def labels(os_: OperatingSystem, identity: str) -> dict[str, str]:

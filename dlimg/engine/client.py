@@ -21,8 +21,8 @@ import urllib3
 from docker import DockerClient
 from docker.errors import APIError, DockerException
 
-from dlimg.engine.process import failure_text, run
 from dlimg.errors import NoEngine
+from dlimg.host.process import failure_text, run
 
 API_NEEDED: Final = (1, 43)  # Docker 24: build contexts by image name, `docker load` of OCI
 BUILDX_NEEDED: Final = (0, 13)  # the first with `--progress=rawjson`
@@ -107,7 +107,7 @@ def open_sdk(environment: Mapping[str, str], *, seconds: int) -> DockerClient:
 
 
 @contextlib.contextmanager
-def answering() -> Iterator[None]:
+def engine_errors() -> Iterator[None]:
     """Inside (or in a function so decorated), an engine that ends or fails is a `NoEngine`."""
     try:
         yield

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from docker.types import DeviceRequest
 
-from dlimg.choose.yamltext import Items, Table, Text, parse_yaml
-from dlimg.engine.client import Engine, answering, numbers
+from dlimg.document.yaml_tree import YamlMapping, YamlScalar, YamlSequence, parse_yaml
+from dlimg.engine.client import Engine, engine_errors, numbers
 from dlimg.errors import BadInput
 
 NVIDIA: Final = "nvidia"
@@ -22,7 +22,7 @@ _HOOK: Final = "nvidia-container-runtime-hook"
 _LISTS_DEVICES: Final = (28, 2)
 
 
-@answering()
+@engine_errors()
 def devices(engine: Engine) -> tuple[str, ...]:
     """What can be asked for, best first: CDI names such as `nvidia.com/gpu=all`, `nvidia`."""
     about: Mapping[str, Any] = engine.sdk.info()
@@ -86,10 +86,12 @@ def _names(file: Path) -> tuple[str, ...]:
 
 def _names_in_yaml(text: str, source: str) -> tuple[str, ...]:
     match parse_yaml(text, source)[0]:
-        case Table(entries={"kind": Text(value=kind), "devices": Items(nodes=listed)}):
-            tables = (device.entries for device in listed if isinstance(device, Table))
+        case YamlMapping(
+            entries={"kind": YamlScalar(value=kind), "devices": YamlSequence(nodes=listed)}
+        ):
+            tables = (device.entries for device in listed if isinstance(device, YamlMapping))
             names = (entries.get("name") for entries in tables)
-            return tuple(f"{kind}={name.value}" for name in names if isinstance(name, Text))
+            return tuple(f"{kind}={name.value}" for name in names if isinstance(name, YamlScalar))
         case _:
             return ()
 

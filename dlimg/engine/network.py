@@ -12,8 +12,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
 
-from dlimg.engine.process import Outcome, failure_text
 from dlimg.errors import NoEngine
+from dlimg.host.process import ProcessResult, failure_text
 
 CANDIDATES: Final = tuple(
     IPv4Network(text)
@@ -25,11 +25,11 @@ CANDIDATES: Final = tuple(
 FILTERS: Final = ("iptables", "iptables-nft", "iptables-legacy")
 FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
 
-Command = Callable[[Sequence[str]], Outcome]
+Command = Callable[[Sequence[str]], ProcessResult]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
+class BridgeNetwork:
     """A bridge with the addresses behind it: a /20 that no other network here uses."""
 
     bridge: str
@@ -46,13 +46,13 @@ class Network:
         return tuple(self.addresses.subnets(prefixlen_diff=1))[1]
 
 
-def choose(bridge: str, taken: Iterable[IPv4Network], preferred: str) -> Network:
+def choose(bridge: str, taken: Iterable[IPv4Network], preferred: str) -> BridgeNetwork:
     """A network whose addresses nobody has; the preferred one when that is still free."""
     wanted = [IPv4Network(preferred)] if preferred else []
     others = tuple(taken)
     for addresses in (*wanted, *CANDIDATES):
         if not any(addresses.overlaps(other) for other in others):
-            return Network(bridge=bridge, addresses=addresses)
+            return BridgeNetwork(bridge=bridge, addresses=addresses)
     raise NoEngine(
         "every network that dlimg could use for its engine is taken",
         hint="give the network's route away, or run a container engine of your own",
@@ -70,7 +70,7 @@ def taken_networks(command: Command, bridge: str) -> tuple[IPv4Network, ...]:
     )
 
 
-def raise_up(network: Network, command: Command) -> None:
+def raise_up(network: BridgeNetwork, command: Command) -> None:
     """Make the bridge and the rules where they are missing; `NoEngine` when that fails."""
     if command(["ip", "link", "show", "dev", network.bridge]).returncode != 0:
         _must(command, ["ip", "link", "add", "name", network.bridge, "type", "bridge"])
@@ -84,13 +84,13 @@ def raise_up(network: Network, command: Command) -> None:
             _must(command, [iptables, "-w", "-t", table, "-I", chain, *rule])
 
 
-def take_down(network: Network, command: Command) -> None:
+def take_down(network: BridgeNetwork, command: Command) -> None:
     """Remove the rules and the bridge; what is not there is no failure."""
     take_rules(network, command)
     command(["ip", "link", "delete", "dev", network.bridge])
 
 
-def take_rules(network: Network, command: Command) -> None:
+def take_rules(network: BridgeNetwork, command: Command) -> None:
     """Remove the rules, however often each of them is there."""
     iptables = _packet_filter(command)
     for table, chain, rule in rules(network):
@@ -98,7 +98,7 @@ def take_rules(network: Network, command: Command) -> None:
             pass
 
 
-def rules(network: Network) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+def rules(network: BridgeNetwork) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
     """Each rule as table, chain and match: out for all, in for answers, one outer address."""
     inside = str(network.addresses)
     mark = ("-m", "comment", "--comment", f"dlimg:{network.bridge}")
@@ -110,18 +110,18 @@ def rules(network: Network) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
     )
 
 
-def remember(network: Network, file: Path) -> None:
+def remember(network: BridgeNetwork, file: Path) -> None:
     """Write down which network was chosen, for the next start and for the end."""
     note = {"bridge": network.bridge, "addresses": str(network.addresses)}
     file.write_text(json.dumps(note) + "\n", encoding="utf-8")
 
 
-def remembered(file: Path) -> Network | None:
+def remembered(file: Path) -> BridgeNetwork | None:
     """The network that was chosen before, if any."""
     if not file.exists():
         return None
     note: Mapping[str, str] = json.loads(file.read_text(encoding="utf-8"))
-    return Network(bridge=note["bridge"], addresses=IPv4Network(note["addresses"]))
+    return BridgeNetwork(bridge=note["bridge"], addresses=IPv4Network(note["addresses"]))
 
 
 def _packet_filter(command: Command) -> str:

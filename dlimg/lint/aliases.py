@@ -5,13 +5,13 @@ from typing import Final
 
 from packaging.version import InvalidVersion, Version
 
-from dlimg.choose.matrix import AXES, Family
-from dlimg.lint.ends import ends_of
-from dlimg.lint.finding import Finding, Ground, Rule, Severity
+from dlimg.lint.end_of_life import ends_of
+from dlimg.lint.model import Finding, LintContext, LintRule, Severity
+from dlimg.matrix.model import AXES, Family
 from dlimg.model import Cell
 
 
-def _deprecated(ground: Ground) -> Iterator[Finding]:
+def _deprecated(ground: LintContext) -> Iterator[Finding]:
     for family, alias, line, cell in _aliased(ground):
         for what, end in ends_of(ground, cell):
             yield Finding(
@@ -26,7 +26,7 @@ def _deprecated(ground: Ground) -> Iterator[Finding]:
             )
 
 
-def _behind(ground: Ground) -> Iterator[Finding]:
+def _behind(ground: LintContext) -> Iterator[Finding]:
     newest: dict[str, str] = {}
     for cell in ground.resolution.cells:
         best = newest.setdefault(cell.family, cell.version)
@@ -46,7 +46,7 @@ def _behind(ground: Ground) -> Iterator[Finding]:
             )
 
 
-def _aliased(ground: Ground) -> Iterator[tuple[Family, str, int, Cell]]:
+def _aliased(ground: LintContext) -> Iterator[tuple[Family, str, int, Cell]]:
     """Each alias, with its line and cell; then the default of each family's axes."""
     cells: dict[str, list[Cell]] = {}
     for cell in ground.resolution.cells:
@@ -71,7 +71,7 @@ def _order(version: str) -> Version:
         return Version("0")
 
 
-DEPRECATED: Final = Rule(
+DEPRECATED: Final = LintRule(
     id="alias-to-deprecated",
     title="An alias that leads to something deprecated",
     severity="a warning",
@@ -85,7 +85,7 @@ DEPRECATED: Final = Rule(
     remedy="Let the alias lead to a cell without what is deprecated.",
     look=_deprecated,
 )
-BEHIND: Final = Rule(
+BEHIND: Final = LintRule(
     id="latest-is-not-newest",
     title="`latest` is not the newest version",
     severity="a warning",

@@ -5,26 +5,26 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Final
 
-from dlimg.choose.matrix import Accepted
 from dlimg.errors import nearest
-from dlimg.lint import aliases, ends, outside, runs, sharing, wheels
-from dlimg.lint.finding import Finding, Ground, Rule, Severity
-from dlimg.lint.locks import lock_sets
+from dlimg.lint import aliases, end_of_life, gpu_coverage, online, stacks, wheels
+from dlimg.lint.model import Finding, LintContext, LintRule, Severity
+from dlimg.lint.stacks import lock_sets
+from dlimg.matrix.model import AcceptedFinding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Linted:
+class LintResult:
     """What was found, worst first; what of it the matrix accepts; and what was not looked at."""
 
     findings: tuple[Finding, ...]
-    accepted: tuple[tuple[Finding, Accepted], ...]
+    accepted: tuple[tuple[Finding, AcceptedFinding], ...]
     not_looked: tuple[str, ...]
 
     def count(self, severity: Severity) -> int:
         return sum(one.severity is severity for one in self.findings)
 
 
-def lint(ground: Ground) -> Linted:
+def lint(ground: LintContext) -> LintResult:
     """The findings of all rules, without those that the matrix accepts with a reason."""
     ground = replace(ground, lock_sets=lock_sets(ground.locks))
     every = [one for rule in RULES for one in rule.look(ground)]
@@ -34,7 +34,7 @@ def lint(ground: Ground) -> Linted:
     dead = [one for one in ground.matrix.accepted if id(one) not in used]
     kept += _dead(ground, dead)
     order = list(Severity)
-    return Linted(
+    return LintResult(
         findings=tuple(
             sorted(kept, key=lambda one: (order.index(one.severity), one.file, one.line))
         ),
@@ -43,14 +43,14 @@ def lint(ground: Ground) -> Linted:
     )
 
 
-def _acceptance(finding: Finding, accepted: Sequence[Accepted]) -> Accepted | None:
+def _acceptance(finding: Finding, accepted: Sequence[AcceptedFinding]) -> AcceptedFinding | None:
     fitting = (
         one for one in accepted if one.id == finding.id and fnmatchcase(finding.about, one.about)
     )
     return next(fitting, None)
 
 
-def _dead(ground: Ground, accepted: Sequence[Accepted]) -> Iterator[Finding]:
+def _dead(ground: LintContext, accepted: Sequence[AcceptedFinding]) -> Iterator[Finding]:
     """Entries that accept nothing: they would hide what comes later."""
     ids = {rule.id: rule for rule in RULES}
     for one in accepted:
@@ -72,7 +72,7 @@ def _dead(ground: Ground, accepted: Sequence[Accepted]) -> Iterator[Finding]:
         )
 
 
-def _not_looked(ground: Ground) -> Iterator[str]:
+def _not_looked(ground: LintContext) -> Iterator[str]:
     missing = len(ground.resolution.cells) - len(ground.locks)
     if missing:
         yield f"the wheels of {missing} cells: they have no lock here"
@@ -83,12 +83,12 @@ def _not_looked(ground: Ground) -> Iterator[str]:
         yield from ground.asked.unanswered
 
 
-def _nothing(_ground: Ground) -> Iterator[Finding]:
+def _nothing(_ground: LintContext) -> Iterator[Finding]:
     """What is dead is seen only when all else has been looked at."""
     return iter(())
 
 
-DEAD: Final = Rule(
+DEAD: Final = LintRule(
     id="dead-acceptance",
     title="An accepted finding that nobody finds",
     severity="an error",
@@ -98,25 +98,25 @@ DEAD: Final = Rule(
     remedy="Remove the entry, or correct its id or its `about`.",
     look=_nothing,
 )
-RULES: Final[tuple[Rule, ...]] = (
-    runs.NOT_POSSIBLE,
-    runs.DOUBTFUL,
-    runs.NOWHERE,
-    runs.GPU,
-    runs.UNKNOWN_GPU,
-    runs.NO_FACTS,
-    ends.PYTHON,
-    ends.SYSTEM,
-    ends.CUDA,
+RULES: Final[tuple[LintRule, ...]] = (
+    gpu_coverage.NOT_POSSIBLE,
+    gpu_coverage.DOUBTFUL,
+    gpu_coverage.NOWHERE,
+    gpu_coverage.GPU,
+    gpu_coverage.UNKNOWN_GPU,
+    gpu_coverage.NO_FACTS,
+    end_of_life.PYTHON,
+    end_of_life.SYSTEM,
+    end_of_life.CUDA,
     aliases.DEPRECATED,
     aliases.BEHIND,
     wheels.CUDNNS,
     wheels.PATHS,
     wheels.ON_CPU,
-    sharing.SHARED,
-    outside.NOT_PINNED,
-    outside.GONE,
-    outside.YANKED,
-    outside.MOVED,
+    stacks.SHARED,
+    online.NOT_PINNED,
+    online.GONE,
+    online.YANKED,
+    online.MOVED,
     DEAD,
 )

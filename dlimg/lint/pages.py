@@ -5,7 +5,7 @@ from textwrap import fill, indent
 from typing import Final
 
 from dlimg.lint.catalogue import RULES
-from dlimg.lint.finding import Rule
+from dlimg.lint.model import LintRule
 
 WIDTH: Final = 120
 INDEX: Final = "README.md"
@@ -42,7 +42,7 @@ def pages() -> Mapping[str, str]:
     return {INDEX: "\n\n".join(parts)} | {f"{rule.id}.md": page(rule) for rule in RULES}
 
 
-def page(rule: Rule) -> str:
+def page(rule: LintRule) -> str:
     """One finding, for people who have it."""
     return "\n\n".join(
         (

@@ -7,10 +7,18 @@ from functools import cache
 from itertools import combinations
 from typing import Final
 
-from dlimg.lint.finding import Finding, Ground, LockSet, Rule, Severity
-from dlimg.lint.places import and_more, lock_file, lock_line
-from dlimg.lock.collide import collisions
-from dlimg.lock.pylock import Contents, Found
+from dlimg.lint.model import (
+    Finding,
+    LintContext,
+    LintRule,
+    LockSet,
+    Severity,
+    and_more,
+    lock_file,
+    lock_line,
+)
+from dlimg.lock.file_conflicts import collisions
+from dlimg.lock.pylock import ResolvedWheel, WheelContents
 from dlimg.model import CPU, Wheel
 
 _CUDA_PART: Final = re.compile(r"(?P<stem>nvidia-[a-z0-9-]+?)-cu(?P<major>[0-9]{2})")
@@ -33,7 +41,7 @@ _SOURCES: Final = {"two-cudnns": "the names in the lock", "same-path": _RECORDS}
 _NAMES: Final = "the packages' names; --index compares the wheels' RECORDs"
 
 
-def _two_cudnns(ground: Ground) -> Iterator[Finding]:
+def _two_cudnns(ground: LintContext) -> Iterator[Finding]:
     found: dict[tuple[str, ...], list[LockSet]] = {}
     for one in ground.lock_sets:
         both = tuple(f"{w.name} {w.version}" for w in one.lock.wheels if _CUDNN.fullmatch(w.name))
@@ -47,7 +55,7 @@ def _two_cudnns(ground: Ground) -> Iterator[Finding]:
         yield _finding(ground, CUDNNS, sets, both[1].split()[0], message, " and ".join(both))
 
 
-def _same_path(ground: Ground) -> Iterator[Finding]:
+def _same_path(ground: LintContext) -> Iterator[Finding]:
     """By RECORDs where these were read, else by names; names alone are no proof, and warn."""
     records = ground.asked.records if ground.asked else {}
     yield from _recorded(ground, records)
@@ -66,12 +74,12 @@ def _same_path(ground: Ground) -> Iterator[Finding]:
         yield replace(told, severity=Severity.WARNING, source=_NAMES)
 
 
-def _recorded(ground: Ground, records: Mapping[str, str]) -> Iterator[Finding]:
+def _recorded(ground: LintContext, records: Mapping[str, str]) -> Iterator[Finding]:
     """What RECORDs say: what no table of names can know."""
     found: dict[tuple[str, str, str], list[LockSet]] = {}
     for one in ground.lock_sets:
         contents = {
-            _as_found(wheel): Contents(size=wheel.size, record=records[wheel.sha256])
+            _as_found(wheel): WheelContents(size=wheel.size, record=records[wheel.sha256])
             for wheel in one.lock.wheels
             if wheel.sha256 in records
         }
@@ -87,8 +95,8 @@ def _recorded(ground: Ground, records: Mapping[str, str]) -> Iterator[Finding]:
         yield _finding(ground, PATHS, sets, second, message, f"{first} and {second}")
 
 
-def _as_found(wheel: Wheel) -> Found:
-    return Found(
+def _as_found(wheel: Wheel) -> ResolvedWheel:
+    return ResolvedWheel(
         name=wheel.name,
         version=wheel.version,
         file=wheel.file,
@@ -112,7 +120,7 @@ def _twins(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple((first, second) for first, second in pairs)
 
 
-def _cuda_on_cpu(ground: Ground) -> Iterator[Finding]:
+def _cuda_on_cpu(ground: LintContext) -> Iterator[Finding]:
     cells = {cell.id: cell for cell in ground.resolution.cells}
     found: dict[tuple[str, ...], list[LockSet]] = {}
     sizes: dict[tuple[str, ...], int] = {}
@@ -132,7 +140,7 @@ def _cuda_on_cpu(ground: Ground) -> Iterator[Finding]:
 
 
 def _finding(
-    ground: Ground, rule: Rule, sets: list[LockSet], wheel: str, message: str, about: str
+    ground: LintContext, rule: LintRule, sets: list[LockSet], wheel: str, message: str, about: str
 ) -> Finding:
     cells = [cell for one in sets for cell in one.cells]
     others = len(cells) - 1
@@ -149,7 +157,7 @@ def _finding(
     )
 
 
-CUDNNS: Final = Rule(
+CUDNNS: Final = LintRule(
     id="two-cudnns",
     title="Two cuDNNs in one image",
     severity="an error",
@@ -163,7 +171,7 @@ CUDNNS: Final = Rule(
     "for this CUDA, its CPU build, or none.",
     look=_two_cudnns,
 )
-PATHS: Final = Rule(
+PATHS: Final = LintRule(
     id="same-path",
     title="Wheels that fill one path differently",
     severity="an error where RECORDs were read, a warning by names alone",
@@ -177,7 +185,7 @@ PATHS: Final = Rule(
     remedy="Take one of the two out.",
     look=_same_path,
 )
-ON_CPU: Final = Rule(
+ON_CPU: Final = LintRule(
     id="cuda-in-cpu-image",
     title="CUDA in a CPU image",
     severity="a warning",

@@ -6,7 +6,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from dlimg.errors import BadInput, Problem
-from dlimg.lock.question import Question, cell_question, read_requirement, stack_question
+from dlimg.lock.request import LockRequest, cell_question, read_requirement, stack_question
 from dlimg.lock.store import lock_files, read_lock, read_stack_lock
 from dlimg.model import Cell, Lock, Stack
 
@@ -67,7 +67,7 @@ def dead_exceptions(everything: Sequence[Cell], folder: Path) -> Iterator[Proble
                 )
 
 
-def disagreements(question: Question, lock: Lock) -> tuple[str, ...]:
+def disagreements(question: LockRequest, lock: Lock) -> tuple[str, ...]:
     """In what the lock is no answer to the question; empty when it is current."""
     if lock.inputs != question.digest:
         return ("what is asked for has changed since",)
@@ -91,7 +91,7 @@ def _unanswered(texts: Iterable[str], versions: Mapping[str, str], *, python: st
             yield f"{text} is asked for and {locked} is locked"
 
 
-def _broken(question: Question, versions: Mapping[str, str]) -> Iterator[str]:
+def _broken(question: LockRequest, versions: Mapping[str, str]) -> Iterator[str]:
     """Constraints and caps that a lock breaks: it was edited by hand."""
     for text in question.constraints:
         requirement = read_requirement(text, where=question.where)

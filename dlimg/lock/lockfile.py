@@ -36,7 +36,7 @@ _DIGEST: Final = _TEXTS["inputs"]
 _OS_NAME: Final = _TEXTS["name"]
 
 
-class _Wrong(ValueError):
+class _LockfileError(ValueError):
     """What is wrong with a file, before it is known on which line."""
 
 
@@ -62,7 +62,7 @@ def parse_lock(text: str, *, source: str) -> Lock:
     values = _object(text, source=source)
     try:
         texts, listed = _head(values)
-    except _Wrong as error:
+    except _LockfileError as error:
         raise BadInput(str(error), where=source, hint=HINT) from None
     wheels = _wheels(listed, text=text, source=source)
     return Lock(
@@ -99,7 +99,7 @@ def _object(text: str, *, source: str) -> dict[str, object]:
     except json.JSONDecodeError as error:
         where = f"{source}:{error.lineno}"
         raise BadInput(f"this is not JSON: {error.msg}", where=where, hint=HINT) from error
-    except _Wrong as error:
+    except _LockfileError as error:
         raise BadInput(str(error), where=source, hint=HINT) from None
     except RecursionError as error:
         raise BadInput("this is nested too deep", where=source, hint=HINT) from error
@@ -112,10 +112,10 @@ def _head(values: Mapping[str, object]) -> tuple[dict[str, str], list[object]]:
     """The texts of a lock, and its wheels as they are."""
     _expect_keys(values, _LOCK_KEYS, optional=frozenset())
     if values["format"] != FORMAT:
-        raise _Wrong(f"format {values['format']!r} is not known, this dlimg reads {FORMAT}")
+        raise _LockfileError(f"format {values['format']!r} is not known, this dlimg reads {FORMAT}")
     listed = values["wheels"]
     if not isinstance(listed, list) or not listed:
-        raise _Wrong("`wheels` must be a list with at least one wheel")
+        raise _LockfileError("`wheels` must be a list with at least one wheel")
     return {key: _text(values[key], key, shape) for key, shape in _TEXTS.items()}, listed
 
 
@@ -124,7 +124,7 @@ def _wheels(listed: list[object], *, text: str, source: str) -> tuple[Wheel, ...
     for position, values in enumerate(listed):
         try:
             wheel = _wheel(values, known=wheels.keys())
-        except _Wrong as error:
+        except _LockfileError as error:
             line = _line_of_wheel(text, position, len(listed))
             where = f"{source}:{line}" if line else f"{source}: wheel {position + 1}"
             raise BadInput(str(error), where=where, hint=HINT) from None
@@ -134,17 +134,17 @@ def _wheels(listed: list[object], *, text: str, source: str) -> tuple[Wheel, ...
 
 def _wheel(values: object, *, known: Collection[str]) -> Wheel:
     if not isinstance(values, dict):
-        raise _Wrong("a wheel must be an object")
+        raise _LockfileError("a wheel must be an object")
     if type(values.get("size")) is not int:
-        raise _Wrong("`size` must be a number of bytes")
+        raise _LockfileError("`size` must be a number of bytes")
     if type(values.get("local", False)) is not bool:
-        raise _Wrong("`local` must be true or left out")
+        raise _LockfileError("`local` must be true or left out")
     try:
         wheel = _known_wheel(tuple(values.items()))
     except TypeError:
-        raise _Wrong("a wheel holds texts and its size, nothing else") from None
+        raise _LockfileError("a wheel holds texts and its size, nothing else") from None
     if wheel.name in known:
-        raise _Wrong(f"`{wheel.name}` is there twice")
+        raise _LockfileError(f"`{wheel.name}` is there twice")
     return wheel
 
 
@@ -157,9 +157,9 @@ def _known_wheel(items: tuple[tuple[str, Any], ...]) -> Wheel:
         _text(values[key], key, shape) for key, shape in _WHEEL_TEXTS.items()
     )
     if values["size"] <= 0:
-        raise _Wrong("`size` must be a number of bytes")
+        raise _LockfileError("`size` must be a number of bytes")
     if not _is_wheel_of(file, name, version):
-        raise _Wrong(f"file {file} is not a wheel of {name} {version}")
+        raise _LockfileError(f"file {file} is not a wheel of {name} {version}")
     local = values.get("local", False)
     return Wheel(
         name=name, version=version, file=file, size=values["size"], sha256=sha256, local=local
@@ -185,15 +185,15 @@ def _expect_keys(
 ) -> None:
     missing, unknown = keys - values.keys(), values.keys() - keys - optional
     if unknown:
-        raise _Wrong(f"unknown key `{min(unknown)}`")
+        raise _LockfileError(f"unknown key `{min(unknown)}`")
     if missing:
-        raise _Wrong(f"`{min(missing)}` is missing")
+        raise _LockfileError(f"`{min(missing)}` is missing")
 
 
 def _text(value: object, key: str, shape: re.Pattern[str]) -> str:
     if not isinstance(value, str) or not shape.fullmatch(value):
         shown = json.dumps(value)[:80]
-        raise _Wrong(f"`{key}` cannot be {shown}")
+        raise _LockfileError(f"`{key}` cannot be {shown}")
     return value
 
 
@@ -212,7 +212,9 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     values = dict(pairs)
     if len(values) != len(pairs):
         keys = [key for key, _ in pairs]
-        raise _Wrong(f"key `{next(key for key in keys if keys.count(key) > 1)}` is there twice")
+        raise _LockfileError(
+            f"key `{next(key for key in keys if keys.count(key) > 1)}` is there twice"
+        )
     return values
 
 

@@ -21,7 +21,7 @@ _ESCAPE: Final = re.compile(r"((?:%[0-9A-Fa-f]{2})+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class ResolvedWheel:
     """A wheel that uv chose and the address it saw it at, which no lock keeps."""
 
     name: str
@@ -37,17 +37,17 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class WheelContents:
     """What a wheel holds: its own size in bytes and the text of its RECORD."""
 
     size: int
     record: str
 
 
-ReadWheel = Callable[[Found], Contents]
+ReadWheel = Callable[[ResolvedWheel], WheelContents]
 
 
-def parse_pylock(text: str, *, python: str, platform: str) -> tuple[Found, ...]:
+def parse_pylock(text: str, *, python: str, platform: str) -> tuple[ResolvedWheel, ...]:
     """The wheels to install, by name.
 
     Raises Negative for an answer that is no pylock.toml or has no wheel that fits.
@@ -85,7 +85,7 @@ def file_of(address: str) -> str:
     return _ESCAPE.sub(lambda run: bytes.fromhex(run[1].replace("%", "")).decode(), name)
 
 
-def _found(package: Mapping[str, object], python: str, platform: str) -> Found:
+def _found(package: Mapping[str, object], python: str, platform: str) -> ResolvedWheel:
     name, version = str(package["name"]), str(package["version"])
     wheels = package.get("wheels")
     choices = list(_ranked(wheels if isinstance(wheels, list) else [], tags(python, platform)))
@@ -95,7 +95,7 @@ def _found(package: Mapping[str, object], python: str, platform: str) -> Found:
             hint="choose a version that has one, or exclude the cell with a `why`",
         )
     _, file, address, sha256 = min(choices)
-    return Found(
+    return ResolvedWheel(
         name=canonicalize_name(name), version=version, file=file, sha256=sha256, address=address
     )
 

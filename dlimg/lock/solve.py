@@ -1,4 +1,4 @@
-"""The one question that goes out: a `Question` comes in, the wheels that uv chose come out."""
+"""The one question that goes out: a `LockRequest` comes in, the wheels that uv chose come out."""
 
 import re
 import tempfile
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from dlimg.errors import BadInput, Negative, NetworkFailure
-from dlimg.lock.pylock import Found, parse_pylock
-from dlimg.lock.question import Question
+from dlimg.lock.pylock import ResolvedWheel, parse_pylock
+from dlimg.lock.request import LockRequest
 from dlimg.model import Wheel
 
 ROUNDS: Final = 4
@@ -38,7 +38,7 @@ _UNREACHABLE: Final = re.compile(
 _NO_SOLUTION: Final = "No solution found"
 
 
-class Ended(Protocol):
+class SolverResult(Protocol):
     """How a child process ended."""
 
     @property
@@ -49,7 +49,7 @@ class Ended(Protocol):
     def stderr(self) -> str: ...
 
 
-class Run(Protocol):
+class RunCommand(Protocol):
     """Runs a command to its end; never raises because the command failed."""
 
     def __call__(
@@ -60,11 +60,11 @@ class Run(Protocol):
         cwd: Path | None = None,
         stdin: str | None = None,
         timeout: float | None = None,
-    ) -> Ended: ...
+    ) -> SolverResult: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Solver:
+class UvSolver:
     """How to ask uv: its binary, an interpreter it may look at, the extra wheel folders.
 
     `stop` ends what `run` has running in other threads, when an interrupt came.
@@ -74,7 +74,7 @@ class Solver:
     interpreter: str
     environment: Mapping[str, str]
     folders: tuple[Path, ...]
-    run: Run
+    run: RunCommand
     stop: Callable[[], None]
 
 
@@ -82,7 +82,9 @@ class NoSolution(BadInput):
     """No set of versions answers the question (exit 2)."""
 
 
-def solve(question: Question, solver: Solver, *, prefer: Sequence[Wheel] = ()) -> tuple[Found, ...]:
+def solve(
+    question: LockRequest, solver: UvSolver, *, prefer: Sequence[Wheel] = ()
+) -> tuple[ResolvedWheel, ...]:
     """The wheels that answer the question; versions in `prefer` stay where they can.
 
     Raises NoSolution naming the pins in the way, NetworkFailure, or Negative for an answer that
@@ -103,7 +105,9 @@ def solve(question: Question, solver: Solver, *, prefer: Sequence[Wheel] = ()) -
     )
 
 
-def uv_argv(question: Question, solver: Solver, *, constraints: Path, answer: Path) -> list[str]:
+def uv_argv(
+    question: LockRequest, solver: UvSolver, *, constraints: Path, answer: Path
+) -> list[str]:
     """The command; requirements come on stdin, neither Python nor platform need be here."""
     folders = solver.folders if question.wants_folders else ()
     return [
@@ -126,8 +130,8 @@ def preferences(wheels: Iterable[Wheel]) -> str:
 
 
 def _ask(
-    question: Question, solver: Solver, *, held: frozenset[str], prefer: Sequence[Wheel]
-) -> tuple[Found, ...]:
+    question: LockRequest, solver: UvSolver, *, held: frozenset[str], prefer: Sequence[Wheel]
+) -> tuple[ResolvedWheel, ...]:
     cap = question.cap
     caps = tuple(cap.constraint(name) for name in sorted(held)) if cap else ()
     limits = (*question.constraints, *caps)
@@ -151,14 +155,14 @@ def _ask(
     return parse_pylock(text, python=question.python, platform=question.platform)
 
 
-def _refused(question: Question, found: Sequence[Found]) -> frozenset[str]:
+def _refused(question: LockRequest, found: Sequence[ResolvedWheel]) -> frozenset[str]:
     cap = question.cap
     if cap is None:
         return frozenset()
     return frozenset(wheel.name for wheel in found if cap.refuses(wheel.name, wheel.version))
 
 
-def _refuse_strangers(question: Question, found: Sequence[Found]) -> None:
+def _refuse_strangers(question: LockRequest, found: Sequence[ResolvedWheel]) -> None:
     """A local version or folder that nobody asked for comes from settings of uv (D10)."""
     if question.wants_folders:
         return
@@ -171,7 +175,7 @@ def _refuse_strangers(question: Question, found: Sequence[Found]) -> None:
             )
 
 
-def _failure(question: Question, limits: Sequence[str], ended: Ended) -> Exception:
+def _failure(question: LockRequest, limits: Sequence[str], ended: SolverResult) -> Exception:
     said = _flat(ended.stderr or ended.stdout)
     if _NO_SOLUTION in said:
         return _no_solution(question, limits, said.partition(_NO_SOLUTION)[2])
@@ -188,7 +192,7 @@ def _failure(question: Question, limits: Sequence[str], ended: Ended) -> Excepti
     )
 
 
-def _no_solution(question: Question, limits: Sequence[str], said: str) -> NoSolution:
+def _no_solution(question: LockRequest, limits: Sequence[str], said: str) -> NoSolution:
     reason = said.partition("cause: ")[2] or said
     in_the_way = [text for text in limits if _mentions(reason, text)]
     blame = f"; in the way: {', '.join(in_the_way)}" if in_the_way else ""

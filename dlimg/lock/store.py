@@ -5,10 +5,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from dlimg.atomic_write import atomic_write
 from dlimg.errors import BadInput
 from dlimg.lock.lockfile import bases_text, lock_text, parse_bases, parse_lock
 from dlimg.model import Lock
-from dlimg.whole import write_whole
 
 STACKS: Final = "stacks"
 LOCAL: Final = "local"
@@ -116,7 +116,7 @@ def _read(path: Path, name: str) -> Lock | None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        write_whole(path, text)
+        atomic_write(path, text)
     except OSError as error:
         raise BadInput(
             f"cannot write the lock: {error.strerror or error}",

@@ -1,1 +1,1 @@
-"""A tested image comes in; its names at a registry, each read back, go out (design.md, D7)."""
+"""Publishing tested images: policy, push, tags, attached documents."""

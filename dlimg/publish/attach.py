@@ -4,34 +4,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from dlimg.engine.revision import NO_REVISION, Revision
+from dlimg.checks.evidence import MEDIA_TYPE, checks_of, covering, evidence_document, read_evidence
+from dlimg.checks.verdicts import gpu_names, is_gpu_tested, outcome
 from dlimg.errors import NetworkFailure
+from dlimg.host.git_revision import NO_REVISION, Revision
 from dlimg.lock.lockfile import lock_text
-from dlimg.model import Built
-from dlimg.proof import Evidence
-from dlimg.registry.answers import Refused
-from dlimg.registry.artifacts import DIRTY, REVISION, Artifact, lay
+from dlimg.model import BuiltImage, Evidence
 from dlimg.registry.manifests import Descriptor, manifest_at
 from dlimg.registry.reference import DOCKER_HUB, parse_reference
-from dlimg.registry.referrers import referrers
+from dlimg.registry.referrers import DIRTY, REVISION, Artifact, lay, referrers
+from dlimg.registry.responses import RegistryRefusal
 from dlimg.registry.session import Repository, opened
-from dlimg.smoke.evidence import (
-    MEDIA_TYPE,
-    checks_of,
-    covering,
-    evidence_document,
-    read_evidence,
-)
-from dlimg.smoke.verdicts import gpu_names, is_gpu_tested, outcome
 
 # An image with its evidence, and `repository@digest` where it now is.
-Attach = Callable[[Built, Evidence, str], None]
+Attach = Callable[[BuiltImage, Evidence, str], None]
 
 LOCK_TYPE: Final = "application/vnd.dlimg.lock.v1+json"
 TESTED_DIGEST: Final = "io.dlimg.tested-digest"
 
 
-def nothing_beside(_built: Built, _evidence: Evidence, _reference: str) -> None:
+def nothing_beside(_built: BuiltImage, _evidence: Evidence, _reference: str) -> None:
     """For a registry that takes images alone."""
 
 
@@ -49,7 +41,7 @@ def evidence_beside(
     the project that publishes.
     """
 
-    def beside(built: Built, evidence: Evidence, reference: str) -> None:
+    def beside(built: BuiltImage, evidence: Evidence, reference: str) -> None:
         known = read_evidence(folder, built.digest, say=say)
         found = covering(known, checks_of(evidence))
         devices = {one.device for one in found}
@@ -66,7 +58,7 @@ def evidence_beside(
 
 
 def artifacts(
-    built: Built, records: Sequence[Evidence], revision: Revision = NO_REVISION
+    built: BuiltImage, records: Sequence[Evidence], revision: Revision = NO_REVISION
 ) -> Iterator[Artifact]:
     """The lock, and a document for each device that the image was tested on.
 
@@ -128,5 +120,5 @@ def _listed(repository: Repository, digest: str) -> tuple[Descriptor, ...]:
     """What lies beside the image; nothing where the registry does not tell, but may take more."""
     try:
         return referrers(repository, digest)
-    except Refused:
+    except RegistryRefusal:
         return ()

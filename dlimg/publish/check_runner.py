@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlimg.model import Built
-from dlimg.proof import Check, Evidence
+from dlimg.model import BuiltImage, Check, Evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +17,6 @@ class CheckRunner:
     none of all the checks of today.
     """
 
-    checks: Callable[[Built], Sequence[Check]]
-    test: Callable[[Built], Evidence]
-    known: Callable[[Built, Mapping[str, Any]], Evidence | None]
+    checks: Callable[[BuiltImage], Sequence[Check]]
+    test: Callable[[BuiltImage], Evidence]
+    known: Callable[[BuiltImage, Mapping[str, Any]], Evidence | None]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from dlimg.errors import BadInput
-from dlimg.model import Planned
-from dlimg.publish.admit import NOT_TESTED_ON_GPU, Standing
+from dlimg.model import PlannedImage
+from dlimg.publish.policy import NOT_TESTED_ON_GPU, Standing
 from dlimg.registry.reference import parse_reference
 
 # An image that was never on a GPU must not take the immutable name of the one that was.
@@ -19,7 +19,7 @@ _PREFIX: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
+class PublishedNames:
     """A repository with the one immutable tag and, in order, those that move."""
 
     repository: str
@@ -40,7 +40,7 @@ def check_destination(to: str) -> None:
         )
 
 
-def names_at(to: str, planned: Planned, standing: Standing) -> Names:
+def names_at(to: str, planned: PlannedImage, standing: Standing) -> PublishedNames:
     """The names under a prefix such as `127.0.0.1:5000/team`; the full tag moves first.
 
     Raises `BadInput` for a prefix that no registry could have.
@@ -48,7 +48,7 @@ def names_at(to: str, planned: Planned, standing: Standing) -> Names:
     check_destination(to)
     image = planned.image
     suffix = UNTESTED_SUFFIX if standing == NOT_TESTED_ON_GPU else ""
-    return Names(
+    return PublishedNames(
         repository=f"{to}/{image.cell.family}",
         tag=f"{image.tag}-{planned.key[:12]}{suffix}",
         moving=(image.tag, *image.aliases),

@@ -5,20 +5,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlimg.build.interrupt import terminable
-from dlimg.engine.client import answering
+from dlimg.builders.interrupt import interruptible
+from dlimg.engine.client import engine_errors
 from dlimg.errors import Negative, NetworkFailure
-from dlimg.model import Built
-from dlimg.proof import Evidence
-from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require, admit
+from dlimg.model import BuiltImage, Evidence
 from dlimg.publish.attach import Attach
 from dlimg.publish.check_runner import CheckRunner
-from dlimg.publish.names import UNTESTED_SUFFIX, Names, names_at
-from dlimg.publish.other import Other, tested_other
-from dlimg.publish.published import Published
-from dlimg.publish.registry import Place, contents_of, image_at, move, named
-from dlimg.publish.same import holds_what_it_says, is_noted, note_manifest
-from dlimg.publish.source import Source, Stock, digest_today, source_of
+from dlimg.publish.existing_image import Other, tested_other
+from dlimg.publish.manifest_identity import holds_what_it_says, is_noted, note_manifest
+from dlimg.publish.names import UNTESTED_SUFFIX, PublishedNames, names_at
+from dlimg.publish.policy import NOT_TESTED_ON_GPU, Require, Standing, admit
+from dlimg.publish.push_source import ImageSources, PushSource, digest_today, source_of
+from dlimg.publish.tags import Place, contents_of, image_at, move, named
 from dlimg.registry.blobs import lacking, require_blobs
 from dlimg.registry.manifests import Descriptor, Manifest, descriptor, manifest_at
 from dlimg.registry.reference import DOCKER_HUB, parse_reference
@@ -26,7 +24,22 @@ from dlimg.registry.session import Repository, opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class PublishedImage:
+    """An image at a registry: its immutable name, and the names that now lead to it.
+
+    `is_other` when that name was another image's than the one built here; it was tested here.
+    """
+
+    cell: str
+    reference: str
+    digest: str
+    moved: tuple[str, ...]
+    standing: Standing
+    is_other: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishRequest:
     """Where to publish, what an image must have proved, and what lays that beside it.
 
     `environment` has the way to registries: proxies, certificates, docker's logins. `notes` is
@@ -41,15 +54,15 @@ class Wanted:
     notes: Path
 
 
-@answering()
+@engine_errors()
 def publish(
-    built: Built,
+    built: BuiltImage,
     evidence: Evidence,
-    stock: Stock,
+    stock: ImageSources,
     *,
-    wanted: Wanted,
+    wanted: PublishRequest,
     say: Callable[[str], None],
-) -> Published:
+) -> PublishedImage:
     """The image at the registry, every name of it read back.
 
     The immutable name first, then the evidence beside it, then the full tag, then the aliases;
@@ -67,7 +80,7 @@ def publish(
     cell = built.planned.image.cell.id
     if standing == NOT_TESTED_ON_GPU:
         say(f"{cell}: {NOT_TESTED_ON_GPU}; published with that label")
-    with terminable(), _place(names, wanted, say) as place:
+    with interruptible(), _place(names, wanted, say) as place:
         if standing == NOT_TESTED_ON_GPU:
             _refuse_to_replace_tested(place)
         with source_of(built, stock, standing) as source:
@@ -87,7 +100,7 @@ def publish(
         for tag in names.moving:
             verb = "is now" if move(place.repository, tag, image) else "is"
             say(f"{cell}: {names.reference(tag)} {verb} {image.digest}")
-    return Published(
+    return PublishedImage(
         cell=cell,
         reference=names.reference(names.tag),
         digest=image.digest,
@@ -98,7 +111,9 @@ def publish(
 
 
 @contextlib.contextmanager
-def _place(names: Names, wanted: Wanted, say: Callable[[str], None]) -> Iterator[Place]:
+def _place(
+    names: PublishedNames, wanted: PublishRequest, say: Callable[[str], None]
+) -> Iterator[Place]:
     at = parse_reference(names.reference(names.tag))
     with opened(at.host or DOCKER_HUB, wanted.environment) as registry:
         repository = Repository(registry=registry, name=at.name)
@@ -115,7 +130,7 @@ def _refuse_to_replace_tested(place: Place) -> None:
         )
 
 
-def _image(place: Place, source: Source) -> Manifest:
+def _image(place: Place, source: PushSource) -> Manifest:
     """What the immutable name leads to: the source's image with all its contents, or another."""
     there = named(place.repository, place.names.tag)
     if there is None:
@@ -143,7 +158,7 @@ def _lost(repository: Repository, there: Manifest) -> tuple[Descriptor, ...]:
     return missing if is_there else (there.descriptor, *missing)
 
 
-def _is_source(place: Place, there: Manifest, source: Source) -> bool:
+def _is_source(place: Place, there: Manifest, source: PushSource) -> bool:
     """Whether this manifest is the source's image, by digests alone."""
     if source.manifest:
         return there.digest == source.manifest
@@ -157,7 +172,7 @@ def _is_source(place: Place, there: Manifest, source: Source) -> bool:
     return True
 
 
-def _pushed(place: Place, source: Source) -> Manifest:
+def _pushed(place: Place, source: PushSource) -> Manifest:
     """The image as it was read back after the push, with all its contents."""
     sent = source.push(place.repository, place.names)
     image = image_at(place.repository, place.names.tag)
@@ -173,7 +188,9 @@ def _pushed(place: Place, source: Source) -> Manifest:
     return image
 
 
-def _attach(built: Built, evidence: Evidence, attach: Attach, names: Names, digest: str) -> None:
+def _attach(
+    built: BuiltImage, evidence: Evidence, attach: Attach, names: PublishedNames, digest: str
+) -> None:
     """Lay the evidence beside the image, before any name leads to it."""
     try:
         attach(built, evidence, f"{names.repository}@{digest}")

@@ -8,7 +8,7 @@ import requests
 
 from dlimg.engine.client import Engine, plainly
 from dlimg.errors import Negative, NetworkFailure
-from dlimg.publish.registry import ids_of
+from dlimg.publish.tags import ids_of
 from dlimg.registry.manifests import Manifest
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from docker.auth import load_config
 from docker.errors import DockerException
 
-from dlimg.engine.address import docker_folder, read_settings
+from dlimg.engine.docker_address import docker_folder, read_settings
 from dlimg.errors import BadInput
 
 

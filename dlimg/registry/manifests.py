@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dlimg.errors import BadInput, NetworkFailure
-from dlimg.registry.answers import as_object, content, digest_of, refusal, strange
+from dlimg.registry.http import ask
 from dlimg.registry.reference import DIGEST
-from dlimg.registry.session import Repository, Request
-from dlimg.registry.wire import ask
+from dlimg.registry.responses import as_object, content, digest_of, refusal, strange
+from dlimg.registry.session import RegistryRequest, Repository
 
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -49,7 +49,7 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Put:
+class PutManifest:
     """A manifest that the registry took; `linked` when it noted by itself what it belongs to."""
 
     digest: str
@@ -61,7 +61,9 @@ def manifest_at(repository: Repository, version: str) -> Manifest | None:
 
     Raises `NetworkFailure` when the registry refuses, or sends what has another digest.
     """
-    request = Request(method="GET", path=f"manifests/{version}", headers={"Accept": _ACCEPT})
+    request = RegistryRequest(
+        method="GET", path=f"manifests/{version}", headers={"Accept": _ACCEPT}
+    )
     with ask(repository, request) as answer:
         if answer.status_code == 404:
             return None
@@ -87,7 +89,9 @@ def manifest_at(repository: Repository, version: str) -> Manifest | None:
 
 def digest_of_name(repository: Repository, version: str) -> str:
     """The digest under a tag, as the registry says it, or an empty text."""
-    request = Request(method="HEAD", path=f"manifests/{version}", headers={"Accept": _ACCEPT})
+    request = RegistryRequest(
+        method="HEAD", path=f"manifests/{version}", headers={"Accept": _ACCEPT}
+    )
     with ask(repository, request) as answer:
         if answer.status_code == 404:
             return ""
@@ -98,12 +102,12 @@ def digest_of_name(repository: Repository, version: str) -> str:
     return found.digest if found else ""
 
 
-def put_manifest(repository: Repository, version: str, text: bytes, media_type: str) -> Put:
+def put_manifest(repository: Repository, version: str, text: bytes, media_type: str) -> PutManifest:
     """Leave a manifest under a tag or its own digest.
 
     Raises `NetworkFailure` when the registry does not take it as it is.
     """
-    request = Request(
+    request = RegistryRequest(
         method="PUT",
         path=f"manifests/{version}",
         headers={"Content-Type": media_type},
@@ -118,7 +122,7 @@ def put_manifest(repository: Repository, version: str, text: bytes, media_type: 
         linked = "OCI-Subject" in answer.headers
     if said != digest:
         raise NetworkFailure(f"{repository}: {digest} was sent, and {said} is at the registry")
-    return Put(digest=digest, linked=linked)
+    return PutManifest(digest=digest, linked=linked)
 
 
 def for_platform(repository: Repository, manifest: Manifest) -> Manifest:

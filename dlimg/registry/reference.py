@@ -17,7 +17,7 @@ DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class ImageReference:
     """An image's place: `host` is empty where the text names none, and `digest` outweighs `tag`."""
 
     host: str
@@ -36,7 +36,7 @@ class Reference:
         return f"{place}{tag}{f'@{self.digest}' if self.digest else ''}"
 
 
-def parse_reference(text: str) -> Reference:
+def parse_reference(text: str) -> ImageReference:
     """`host/name:tag@digest`, of which only the name must be there; no tag at all is `latest`.
 
     What stands before the first slash is a host when it has a dot or a port, or is `localhost`.
@@ -60,7 +60,9 @@ def parse_reference(text: str) -> Reference:
         )
     if host == DOCKER_HUB and "/" not in name:
         name = f"library/{name}"
-    return Reference(host=host, name=name, tag=tag or ("" if digest else "latest"), digest=digest)
+    return ImageReference(
+        host=host, name=name, tag=tag or ("" if digest else "latest"), digest=digest
+    )
 
 
 def _has_good_port(host: str) -> bool:

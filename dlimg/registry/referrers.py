@@ -4,24 +4,27 @@ OCI distribution 1.1, "Listing Referrers" and "Referrers Tag Schema".
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urljoin
 
 import requests
 
 from dlimg.errors import NetworkFailure
-from dlimg.registry.answers import as_object, content, refusal
+from dlimg.registry.blobs import blob, lacking, require_blobs, send_bytes
+from dlimg.registry.http import ask
 from dlimg.registry.manifests import (
     OCI_INDEX,
+    OCI_MANIFEST,
     Descriptor,
     Manifest,
     descriptors,
     manifest_at,
     put_manifest,
 )
-from dlimg.registry.session import Repository, Request
-from dlimg.registry.wire import ask
+from dlimg.registry.responses import as_object, content, digest_of, refusal
+from dlimg.registry.session import RegistryRequest, Repository
 
 _PAGES: Final = 20
 _TRIES: Final = 4
@@ -74,7 +77,7 @@ def _by_api(repository: Repository, digest: str) -> tuple[Descriptor, ...] | Non
     found: tuple[Descriptor, ...] = ()
     for _ in range(_PAGES):
         with ask(
-            repository, Request(method="GET", path=path, headers={"Accept": OCI_INDEX})
+            repository, RegistryRequest(method="GET", path=path, headers={"Accept": OCI_INDEX})
         ) as answer:
             index = _index_in(repository, answer)
             following = answer.links.get("next", {}).get("url", "")
@@ -119,3 +122,153 @@ def _index(artifacts: Sequence[Descriptor]) -> bytes:
         "manifests": [entry(one) for one in artifacts],
     }
     return json.dumps(index, separators=(",", ":")).encode()
+
+
+# What an artifact has for the configuration that only an image needs.
+EMPTY: Final = b"{}"
+EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
+# Annotations of whoever published first; the same document has them once.
+REVISION: Final = "org.opencontainers.image.revision"
+DIRTY: Final = "io.dlimg.dirty"
+PUBLISHER: Final = frozenset({REVISION, DIRTY})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One document that belongs to an image: its type, its text, and what is said of it."""
+
+    kind: str
+    text: str = field(repr=False)
+    title: str
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def lay(
+    repository: Repository,
+    artifact: Artifact,
+    subject: Descriptor,
+    listed: Sequence[Descriptor],
+) -> bool:
+    """Whether anything had to be sent so that this document lies beside its image.
+
+    `listed` is what does already. A document that is there stays as it is, whatever else was said
+    of it when it came; what the registry has lost of it is sent again. Raises `NetworkFailure`
+    when the registry takes no such thing.
+    """
+    if not _is_listed(repository, artifact, subject, listed):
+        attach(repository, artifact, subject)
+        return True
+    contents = _contents(artifact)
+    if not lacking(repository, contents):
+        return False
+    _send(repository, artifact)
+    return True
+
+
+def attach(repository: Repository, artifact: Artifact, subject: Descriptor) -> str:
+    """The digest of the artifact, which then lies beside its image and is listed there.
+
+    Done twice it is there once. Raises `NetworkFailure` when the registry takes no such thing.
+    """
+    text = artifact_manifest(artifact, subject)
+    _send(repository, artifact)
+    put = put_manifest(repository, digest_of(text), text, OCI_MANIFEST)
+    if manifest_at(repository, put.digest) is None:
+        raise NetworkFailure(
+            f"{repository} took {put.digest} and does not have it",
+            hint="the registry's storage is damaged: ask whoever runs it",
+        )
+    if not put.linked:
+        listed = Descriptor(
+            media_type=OCI_MANIFEST,
+            digest=put.digest,
+            size=len(text),
+            annotations=artifact.annotations,
+            artifact_type=artifact.kind,
+        )
+        list_under_tag(repository, subject.digest, listed)
+    return put.digest
+
+
+def _contents(artifact: Artifact) -> tuple[Descriptor, Descriptor]:
+    """What stands for a configuration, and the document."""
+    body = artifact.text.encode()
+    return (
+        Descriptor(media_type=EMPTY_TYPE, digest=digest_of(EMPTY), size=len(EMPTY)),
+        Descriptor(media_type=artifact.kind, digest=digest_of(body), size=len(body)),
+    )
+
+
+def _send(repository: Repository, artifact: Artifact) -> None:
+    send_bytes(repository, EMPTY)
+    send_bytes(repository, artifact.text.encode())
+    require_blobs(repository, _contents(artifact))
+
+
+def _is_listed(
+    repository: Repository,
+    artifact: Artifact,
+    subject: Descriptor,
+    listed: Sequence[Descriptor],
+) -> bool:
+    """Whether one of these artifacts is there and holds this very document."""
+    _, document = _contents(artifact)
+    for one in _likely(artifact, digest_of(artifact_manifest(artifact, subject)), listed):
+        manifest = manifest_at(repository, one.digest)
+        belongs = manifest.content.get("subject") if manifest else None
+        if manifest is None or not isinstance(belongs, dict):
+            continue
+        held = [layer.digest for layer in descriptors(manifest.content.get("layers"))]
+        if belongs.get("digest") == subject.digest and held == [document.digest]:
+            return True
+    return False
+
+
+def _likely(artifact: Artifact, digest: str, listed: Sequence[Descriptor]) -> Iterator[Descriptor]:
+    """Those that may hold the document: the very artifact, then what claims nothing else."""
+    yield from (one for one in listed if one.digest == digest)
+    for one in listed:
+        is_other = any(
+            one.annotations.get(name, text) != text
+            for name, text in artifact.annotations.items()
+            if name not in PUBLISHER
+        )
+        if one.digest != digest and one.artifact_type == artifact.kind and not is_other:
+            yield one
+
+
+def artifact_manifest(artifact: Artifact, subject: Descriptor) -> bytes:
+    """The manifest of an artifact; the same artifact of the same image has the same."""
+    nothing, document = _contents(artifact)
+    layer: dict[str, Any] = {
+        **entry(document),
+        "annotations": {"org.opencontainers.image.title": artifact.title},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": artifact.kind,
+        "config": entry(nothing),
+        "layers": [layer],
+        "subject": entry(subject),
+        "annotations": dict(sorted(artifact.annotations.items())),
+    }
+    return json.dumps(manifest, separators=(",", ":")).encode()
+
+
+def artifact_text(repository: Repository, found: Descriptor, subject: str) -> str:
+    """The text of a listed artifact, which says itself that it belongs to this digest.
+
+    Raises `NetworkFailure` for one that is not there or damaged, `ValueError` for one that
+    belongs to something else or is no text.
+    """
+    manifest = manifest_at(repository, found.digest)
+    if manifest is None:
+        raise NetworkFailure(f"{repository}@{found.digest} is listed and is not there")
+    belongs = manifest.content.get("subject")
+    layers = descriptors(manifest.content.get("layers"))
+    if not isinstance(belongs, dict) or belongs.get("digest") != subject:
+        raise ValueError("it belongs to another image")
+    if len(layers) != 1:
+        raise ValueError(f"it has {len(layers)} contents, not one")
+    return blob(repository, layers[0].digest).decode("utf-8")

@@ -12,10 +12,10 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from dlimg.engine.client import plainly
-from dlimg.engine.mirrors import certificates
-from dlimg.registry.answers import Broken
+from dlimg.pypi.mirrors import certificates
 from dlimg.registry.login import Login, login_for
 from dlimg.registry.reference import address, is_loopback
+from dlimg.registry.responses import ConnectionBroken
 
 SECONDS: Final = 30.0
 _CONNECTIONS: Final = 10
@@ -28,7 +28,7 @@ Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 _DIRECT: Final = {"http": None, "https": None, "all": None}
 
 
-class Readable(Protocol):
+class ReadableFile(Protocol):
     """A file, as far as sending it goes: it may be sent again from where it stood."""
 
     def read(self, size: int = -1, /) -> bytes: ...
@@ -38,7 +38,7 @@ class Readable(Protocol):
     def tell(self) -> int: ...
 
 
-Body = bytes | Readable | None
+Body = bytes | ReadableFile | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class Repository:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class RegistryRequest:
     """One request, `path` being below the repository or a whole address.
 
     `actions` is what it asks to be allowed, and `source` another repository that it reads from.
@@ -120,7 +120,7 @@ def opened(
 class _Sized:
     """So many bytes of a file as a body of known length, whatever kind of file it is."""
 
-    file: Readable
+    file: ReadableFile
     size: int
     given: int = 0
 
@@ -139,7 +139,7 @@ class _Sized:
 
 
 def send(
-    registry: Registry, url: str, request: Request, authorization: str, *, home: str = ""
+    registry: Registry, url: str, request: RegistryRequest, authorization: str, *, home: str = ""
 ) -> requests.Response:
     """The bare answer to one request; the authorization goes to the registry alone.
 
@@ -149,23 +149,23 @@ def send(
     try:
         return _sent(registry, url, request, shown)
     except requests.Timeout as error:
-        raise Broken(
+        raise ConnectionBroken(
             f"the registry {registry.host} does not answer within {registry.seconds:g} s",
             hint=AWAY,
         ) from error
     except requests.exceptions.SSLError as error:
-        raise Broken(
+        raise ConnectionBroken(
             f"no safe connection to the registry {registry.host}: {plainly(error)}",
             hint="name its certificate authority in SSL_CERT_FILE; plain http is spoken with "
             "loopback addresses only",
         ) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise Broken(
+        raise ConnectionBroken(
             f"the registry {registry.host} cannot be reached: {plainly(error)}", hint=AWAY
         ) from error
 
 
-def _sent(registry: Registry, url: str, request: Request, shown: str) -> requests.Response:
+def _sent(registry: Registry, url: str, request: RegistryRequest, shown: str) -> requests.Response:
     # Without a word on it `requests` would look into netrc, and put that in the place of ours.
     def bearing(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
         if shown:

@@ -1,1 +1,1 @@
-"""Values in; text, JSON and tables out. Nothing here prints."""
+"""Results as tables, text, JSON, JUnit, Markdown and SVG. Pure."""

@@ -6,10 +6,10 @@ The figures come from a script's output, so nothing is taken for granted about t
 from collections.abc import Mapping
 from typing import Final
 
-from dlimg.proof import Evidence, Host, Status, Verdict
-from dlimg.report.words import reasons
-from dlimg.smoke.records import host_record, jsonable
-from dlimg.smoke.verdicts import SIGHT, gpus, outcome
+from dlimg.checks.evidence_json import host_record, jsonable
+from dlimg.checks.verdicts import SIGHT, gpus, outcome
+from dlimg.model import CheckStatus, Evidence, Host, Verdict
+from dlimg.report.evidence_text import reasons
 
 BENCHMARK: Final = "benchmark"
 HEADINGS: Final = ("where", "on", "work", "ms an image", "speed", "ratio", "deviation")
@@ -53,7 +53,9 @@ def bench_json(evidence: Evidence) -> dict[str, object]:
         "benchmark": jsonable(dict(_figures(evidence))) or None,
         "outcome": outcome(evidence.verdicts),
         "reasons": {
-            one.check: one.reason for one in evidence.verdicts if one.status is not Status.PASSED
+            one.check: one.reason
+            for one in evidence.verdicts
+            if one.status is not CheckStatus.PASSED
         },
     }
 
@@ -62,7 +64,7 @@ def bench_text(evidence: Evidence) -> str:
     """What there is to say beside the table; nothing where all went well."""
     said = reasons(evidence)
     status = _status(evidence, BENCHMARK)
-    if status is Status.NOT_RUN:
+    if status is CheckStatus.NOT_RUN:
         said.append(f"{evidence.cell}  {NO_GPU}")
     return "\n".join(said)
 
@@ -97,10 +99,10 @@ def _seen(evidence: Evidence) -> tuple[Mapping[str, object], ...]:
 
 def _figures(evidence: Evidence) -> Mapping[str, object]:
     found = _verdict(evidence, BENCHMARK)
-    return found.figures if found and found.status is not Status.NOT_RUN else {}
+    return found.figures if found and found.status is not CheckStatus.NOT_RUN else {}
 
 
-def _status(evidence: Evidence, check: str) -> Status | None:
+def _status(evidence: Evidence, check: str) -> CheckStatus | None:
     found = _verdict(evidence, check)
     return found.status if found else None
 

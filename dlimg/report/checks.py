@@ -3,8 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from dlimg.model import Cell
-from dlimg.proof import Check
+from dlimg.model import Cell, Check
 
 OF_ONE: Final = ("check", "needs", "container", "required", "proves")
 OF_MANY: Final = ("check", "needs", "container", "required", "cells", "proves")

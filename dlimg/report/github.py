@@ -5,13 +5,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from dlimg.build.explain import explain
-from dlimg.model import BuildFailure, Built
-from dlimg.proof import Status, Verdict
-from dlimg.report.line import Line, code_of
+from dlimg.builders.build_failure import explain
+from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Verdict
+from dlimg.report.evidence_text import attempts_text, flaky, gpu_text, not_run
+from dlimg.report.image_result import ImageResult, code_of
 from dlimg.report.summary import outcome_text
 from dlimg.report.table import bytes_text, clean, seconds_text
-from dlimg.report.words import attempts_text, flaky, gpu_text, not_run
 
 # GitHub takes 1 MiB from a step; what is more would lose all of it.
 LIMIT: Final = 1_000_000
@@ -25,7 +24,7 @@ _CUT: Final = (
 )
 
 
-def github(lines: Sequence[Line]) -> str:
+def github(lines: Sequence[ImageResult]) -> str:
     """The summary, never longer than what GitHub takes."""
     texts = ("\n".join(_parts(lines, room)) + "\n" for room in _ROOM)
     fitting = next((text for text in texts if len(text.encode()) <= LIMIT), "")
@@ -36,7 +35,7 @@ def github(lines: Sequence[Line]) -> str:
     return kept[: kept.rfind("\n")] + _CUT
 
 
-def _parts(lines: Sequence[Line], room: int) -> Iterator[str]:
+def _parts(lines: Sequence[ImageResult], room: int) -> Iterator[str]:
     good = sum(code_of(line) == 0 for line in lines)
     yield f"### dlimg: {good} of {len(lines)} images are good\n"
     yield "| image | outcome | passed | tested on | size | time | published |"
@@ -53,38 +52,38 @@ def _parts(lines: Sequence[Line], room: int) -> Iterator[str]:
     yield from _section("Checks that the last evidence had, and that are gone", gone)
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(line: ImageResult) -> tuple[str, ...]:
     result, word = line.result, outcome_text(line)
-    passed = sum(one.status is Status.PASSED for one in line.verdicts)
+    passed = sum(one.status is CheckStatus.PASSED for one in line.verdicts)
     tested = gpu_text(line.evidence) if line.evidence and line.wants_gpu else "-"
     seconds = "-"
     if result:
-        is_cached = isinstance(result, Built) and result.cached
+        is_cached = isinstance(result, BuiltImage) and result.cached
         seconds = "present" if is_cached else seconds_text(result.seconds)
     return (
         _code(line.name),
         _text(word) if code_of(line) == 0 else f"**{_text(word)}**",
         f"{passed} of {len(line.verdicts)}" if line.evidence else "-",
         _text(tested),
-        bytes_text(result.size) if isinstance(result, Built) else "-",
+        bytes_text(result.size) if isinstance(result, BuiltImage) else "-",
         seconds,
         _code(line.published.reference) if line.published else "-",
     )
 
 
-def _failures(line: Line, room: int) -> Iterator[str]:
+def _failures(line: ImageResult, room: int) -> Iterator[str]:
     if isinstance(line.result, BuildFailure):
         problem = explain(line.result)
         reason = f"{problem.message} (hint: {problem.hint})"
         yield _details(line, "build", reason, "\n".join(line.result.log), room)
     for one in line.verdicts:
-        if one.status is Status.FAILED:
+        if one.status is CheckStatus.FAILED:
             yield _details(line, one.check, one.reason, one.output, room)
     if line.error:
         yield f"- {_code(line.cell)}: {_text(line.trouble)}"
 
 
-def _details(line: Line, name: str, reason: str, output: str, room: int) -> str:
+def _details(line: ImageResult, name: str, reason: str, output: str, room: int) -> str:
     """The output is folded away; it is text in `<pre>`, so that nothing in it is Markdown."""
     said = html.escape(_short(reason))
     head = f"<code>{html.escape(line.cell)}</code> {html.escape(name)}: {said}"
@@ -97,7 +96,7 @@ def _details(line: Line, name: str, reason: str, output: str, room: int) -> str:
     return f"<details><summary>{head}</summary>\n\n<pre>{html.escape(text)}</pre>\n\n</details>\n"
 
 
-def _not_run(lines: Sequence[Line]) -> list[str]:
+def _not_run(lines: Sequence[ImageResult]) -> list[str]:
     """A line for each reason and the checks it kept from running, with all images of that kind."""
     found: dict[tuple[str, bool, tuple[str, ...]], list[str]] = {}
     for line in lines:
@@ -110,7 +109,7 @@ def _not_run(lines: Sequence[Line]) -> list[str]:
     ]
 
 
-def _again(line: Line) -> tuple[Verdict, ...]:
+def _again(line: ImageResult) -> tuple[Verdict, ...]:
     return flaky(line.verdicts)
 
 

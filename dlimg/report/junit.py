@@ -9,19 +9,18 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from typing import Final
 
-from dlimg.build.explain import explain, is_out_of_reach
-from dlimg.model import BuildFailure, Built
-from dlimg.proof import Status, Verdict
-from dlimg.report.line import Line, code_of, hindering
+from dlimg.builders.build_failure import explain, is_out_of_reach
+from dlimg.checks.evidence_json import host_record, jsonable
+from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Verdict
+from dlimg.report.evidence_text import attempts_text, gpu_text
+from dlimg.report.image_result import ImageResult, code_of, hindering
 from dlimg.report.table import clean
-from dlimg.report.words import attempts_text, gpu_text
-from dlimg.smoke.records import host_record, jsonable
 
 # A message is one line in a list; the whole text stands in the element.
 _MOST: Final = 1000
 
 
-def junit(lines: Sequence[Line]) -> str:
+def junit(lines: Sequence[ImageResult]) -> str:
     """The document, with counts that agree with its cases."""
     root = ET.Element("testsuites", name="dlimg")
     root.extend([_suite(line) for line in lines])
@@ -30,7 +29,7 @@ def junit(lines: Sequence[Line]) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _suite(line: Line) -> ET.Element:
+def _suite(line: ImageResult) -> ET.Element:
     suite = ET.Element("testsuite", name=clean(line.cell))
     if line.evidence:
         suite.set("timestamp", clean(f"{line.evidence.day}T00:00:00"))
@@ -45,13 +44,13 @@ def _suite(line: Line) -> ET.Element:
     return suite
 
 
-def _facts(line: Line) -> dict[str, object]:
+def _facts(line: ImageResult) -> dict[str, object]:
     """What holds for all cases of this image."""
     facts: dict[str, object] = {"image": line.name}
     if line.result:
         planned = line.result.planned
         facts |= {"reference": planned.reference, "base": planned.base.identity}
-    if isinstance(line.result, Built):
+    if isinstance(line.result, BuiltImage):
         facts |= {"digest": line.result.digest, "bytes": line.result.size}
     if line.evidence:
         facts |= {
@@ -64,13 +63,13 @@ def _facts(line: Line) -> dict[str, object]:
     return facts
 
 
-def _case(line: Line, name: str, seconds: float = 0.0) -> ET.Element:
+def _case(line: ImageResult, name: str, seconds: float = 0.0) -> ET.Element:
     return ET.Element(
         "testcase", classname=clean(line.cell), name=clean(name), time=f"{seconds:.3f}"
     )
 
 
-def _build(line: Line) -> ET.Element:
+def _build(line: ImageResult) -> ET.Element:
     result = line.result
     case = _case(line, "build", result.seconds if result else 0.0)
     if isinstance(result, BuildFailure):
@@ -83,34 +82,34 @@ def _build(line: Line) -> ET.Element:
     return case
 
 
-def _check(line: Line, verdict: Verdict, needed: set[str]) -> ET.Element:
+def _check(line: ImageResult, verdict: Verdict, needed: set[str]) -> ET.Element:
     case = _case(line, verdict.check, verdict.seconds)
     facts = dict(verdict.figures)
     if verdict.attempts > 1:
         facts = {"attempts": verdict.attempts, "first_reason": verdict.first_reason, **facts}
     _properties(case, facts)
     match verdict.status:
-        case Status.FAILED:
+        case CheckStatus.FAILED:
             _ending(case, "failure", "failed", verdict.reason, verdict.output)
-        case Status.NOT_RUN if verdict.check in needed:
+        case CheckStatus.NOT_RUN if verdict.check in needed:
             _ending(case, "error", "not-run", f"required, not run: {verdict.reason}")
-        case Status.NOT_RUN:
+        case CheckStatus.NOT_RUN:
             _ending(case, "skipped", "not-run", verdict.reason)
-        case Status.PASSED if verdict.attempts > 1:
+        case CheckStatus.PASSED if verdict.attempts > 1:
             ET.SubElement(case, "system-out").text = clean(attempts_text(verdict))
-        case Status.PASSED:
+        case CheckStatus.PASSED:
             pass
     return case
 
 
-def _vanished(line: Line, name: str) -> ET.Element:
+def _vanished(line: ImageResult, name: str) -> ET.Element:
     # It changes no exit code, so it must not make a job red; a skip is what people still see.
     case = _case(line, name)
     _ending(case, "skipped", "gone", "the last evidence had this check, and it is gone")
     return case
 
 
-def _end(line: Line, cases: Sequence[ET.Element]) -> list[ET.Element]:
+def _end(line: ImageResult, cases: Sequence[ET.Element]) -> list[ET.Element]:
     """The publication, or whatever else made the image end with a code other than 0."""
     if line.published:
         case = _case(line, "publish")

@@ -1,10 +1,10 @@
 """One line that says how far a cell's build is."""
 
-from dlimg.build.progress import Progress, short_name
+from dlimg.builders.progress import BuildProgress, short_name
 from dlimg.report.table import seconds_text
 
 
-def line(progress: Progress, seconds: float) -> str:
+def line(progress: BuildProgress, seconds: float) -> str:
     """`CELL  3/9  RUN ...  12.0 s`, or how it ended."""
     match progress.state:
         case "cached":
@@ -20,11 +20,11 @@ def line(progress: Progress, seconds: float) -> str:
             return f"{progress.cell}  {step}  {short_name(progress.name)}  {seconds_text(seconds)}"
 
 
-def is_news(progress: Progress) -> bool:
+def is_news(progress: BuildProgress) -> bool:
     """Whether a log should have a line for it: an end, or a step that takes its time."""
     return progress.state != "running" or " RUN" in progress.name or "export" in progress.name
 
 
-def style(progress: Progress) -> str:
+def style(progress: BuildProgress) -> str:
     """The colour of that line on a terminal."""
     return {"failed": "bold red", "done": "green", "cached": "green"}.get(progress.state, "")

@@ -9,12 +9,89 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from dlimg.layers.assemble import Height
-from dlimg.layers.expected import Piece
-from dlimg.report.size_words import ESTIMATED, others_text, piece_text, size_text, total_text
-from dlimg.report.sized import Sized, Sizes
+from dlimg.assembly.size_estimate import LayerEstimate
+from dlimg.report.size_model import ImageSize, MatrixSizes
+from dlimg.report.size_text import ESTIMATED, others_text, piece_text, size_text, total_text
 from dlimg.report.table import bytes_text
-from dlimg.report.treemap import Box, boxes
+from dlimg.store.image_manifest import LayerRank
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A rectangle; `x` and `y` are of its upper left corner."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def boxes(amounts: Sequence[float], within: Box) -> tuple[Box, ...]:
+    """A rectangle for each amount, in their order; amounts are positive, the largest first."""
+    total = sum(amounts)
+    if not total:
+        return ()
+    scale = within.width * within.height / total
+    areas = [amount * scale for amount in amounts]
+    found: list[Box] = []
+    left = within
+    while areas:
+        side = min(left.width, left.height)
+        count = _row(areas, side)
+        row, left = _laid(areas[:count], left)
+        found += row
+        areas = areas[count:]
+    return tuple(found)
+
+
+def _row(areas: Sequence[float], side: float) -> int:
+    """How many of the first areas make the squarest row along a side."""
+    best, count = _worst(areas[:1], side), 1
+    while count < len(areas):
+        worse = _worst(areas[: count + 1], side)
+        if worse > best:
+            break
+        best, count = worse, count + 1
+    return count
+
+
+def _worst(areas: Sequence[float], side: float) -> float:
+    """The ratio of the sides of the least square rectangle of a row."""
+    depth = sum(areas) / side
+    return max(max(depth * depth / area, area / (depth * depth)) for area in areas)
+
+
+def _laid(areas: Sequence[float], within: Box) -> tuple[list[Box], Box]:
+    """The rectangles of a row, and the room that is left."""
+    is_wide = within.width >= within.height
+    side = within.height if is_wide else within.width
+    depth = sum(areas) / side
+    found = []
+    at = 0.0
+    for area in areas:
+        length = area / depth
+        found.append(
+            Box(x=within.x, y=within.y + at, width=depth, height=length)
+            if is_wide
+            else Box(x=within.x + at, y=within.y, width=length, height=depth)
+        )
+        at += length
+    if is_wide:
+        rest = Box(
+            x=within.x + depth,
+            y=within.y,
+            width=max(0.0, within.width - depth),
+            height=within.height,
+        )
+    else:
+        rest = Box(
+            x=within.x,
+            y=within.y + depth,
+            width=within.width,
+            height=max(0.0, within.height - depth),
+        )
+    return found, rest
+
 
 WIDTH: Final = 1200
 HEIGHT: Final = 800
@@ -53,9 +130,9 @@ class _Tile:
     exact: bool
 
 
-def picture(images: Sequence[Sized]) -> str:
+def picture(images: Sequence[ImageSize]) -> str:
     """The SVG of these images' layers, grouped by what they are, coloured by who has them."""
-    sizes = Sizes(images=tuple(images))
+    sizes = MatrixSizes(images=tuple(images))
     parts = [*_head(images), *_areas(sizes)]
     label = escape(total_text(images), quote=True)
     return (
@@ -68,7 +145,7 @@ def picture(images: Sequence[Sized]) -> str:
     )
 
 
-def _head(images: Sequence[Sized]) -> Iterator[str]:
+def _head(images: Sequence[ImageSize]) -> Iterator[str]:
     """The sum of all images as a bar, in it what is stored, and what the colours mean."""
     total = sum(image.size for image in images)
     held = {piece.digest: piece.size for image in images for piece in image.pieces}
@@ -86,7 +163,7 @@ def _head(images: Sequence[Sized]) -> Iterator[str]:
         yield _text(at + 19, 82, 13, "s", mark)
 
 
-def _areas(sizes: Sizes) -> Iterator[str]:
+def _areas(sizes: MatrixSizes) -> Iterator[str]:
     groups = sorted(_groups(sizes).items(), key=lambda item: (-_sum(item[1]), item[0]))
     room = Box(x=EDGE, y=TOP, width=WIDTH - 2 * EDGE, height=HEIGHT - TOP - EDGE)
     total = sum(_sum(tiles) for _, tiles in groups)
@@ -108,7 +185,7 @@ def _areas(sizes: Sizes) -> Iterator[str]:
                 yield from _tile(tile, area)
 
 
-def _groups(sizes: Sizes) -> dict[str, list[_Tile]]:
+def _groups(sizes: MatrixSizes) -> dict[str, list[_Tile]]:
     """The layers by what they are, largest first."""
     found: dict[str, list[_Tile]] = {}
     pieces = {one.digest: one for image in sizes.images for one in image.pieces if one.size}
@@ -127,22 +204,22 @@ def _groups(sizes: Sizes) -> dict[str, list[_Tile]]:
     return found
 
 
-def _words(piece: Piece, holders: Sequence[Sized]) -> str:
+def _words(piece: LayerEstimate, holders: Sequence[ImageSize]) -> str:
     """Short ones, with the Python where it is for one alone."""
     words = piece_text(piece).removeprefix("nvidia-")
     pythons = {one.python for one in holders}
-    is_wheel = piece.height in {Height.FRAMEWORK, Height.COMPILED}
+    is_wheel = piece.height in {LayerRank.FRAMEWORK, LayerRank.COMPILED}
     return f"{words}, py{pythons.pop()}" if is_wheel and len(pythons) == 1 else words
 
 
-def _kind(piece: Piece, holders: Sequence[Sized]) -> str:
+def _kind(piece: LayerEstimate, holders: Sequence[ImageSize]) -> str:
     families = sorted({one.family for one in holders})
     match piece.height:
-        case Height.COMMON | Height.CUDA:
+        case LayerRank.COMMON | LayerRank.CUDA:
             return f"libraries of {' and '.join(sorted({one.accelerator for one in holders}))}"
-        case Height.SYSTEM:
+        case LayerRank.SYSTEM:
             return "systems with Python"
-        case Height.FRAMEWORK | Height.COMPILED:
+        case LayerRank.FRAMEWORK | LayerRank.COMPILED:
             return families[0] if len(families) == 1 else "wheels of several families"
         case _:
             return "small wheels, own files, byte code"

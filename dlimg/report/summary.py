@@ -1,12 +1,12 @@
 """How each image ended: a row, a JSON object, and the end of a failure's log."""
 
-from dlimg.build.explain import explain, is_out_of_reach
-from dlimg.model import BuildFailure, Built
-from dlimg.publish.published import Published
-from dlimg.report.line import Line
+from dlimg.builders.build_failure import explain, is_out_of_reach
+from dlimg.checks.verdicts import is_gpu_tested, outcome
+from dlimg.model import BuildFailure, BuiltImage
+from dlimg.publish.promote import PublishedImage
+from dlimg.report.evidence_text import gpu_text, reasons, verdict_json, verdicts_text
+from dlimg.report.image_result import ImageResult
 from dlimg.report.table import bytes_text, seconds_text
-from dlimg.report.words import gpu_text, reasons, verdict_json, verdicts_text
-from dlimg.smoke.verdicts import is_gpu_tested, outcome
 
 
 def headings(publishing: bool) -> tuple[str, ...]:  # noqa: FBT001 - one more column or not
@@ -15,11 +15,11 @@ def headings(publishing: bool) -> tuple[str, ...]:  # noqa: FBT001 - one more co
     return (*columns, "published") if publishing else columns
 
 
-def line_row(line: Line, publishing: bool) -> tuple[str, ...]:  # noqa: FBT001 - as above
+def line_row(line: ImageResult, publishing: bool) -> tuple[str, ...]:  # noqa: FBT001 - as above
     """The row of one image, as people read it."""
     row = [f"{line.image.repository}:{line.image.tag}" if line.image else line.cell]
     match line.result:
-        case Built(planned=planned, size=size, seconds=seconds, cached=cached):
+        case BuiltImage(planned=planned, size=size, seconds=seconds, cached=cached):
             row += [planned.base.source.value, bytes_text(size)]
             row += ["present" if cached else seconds_text(seconds), _checks_text(line)]
         case BuildFailure(planned=planned, seconds=seconds):
@@ -31,7 +31,7 @@ def line_row(line: Line, publishing: bool) -> tuple[str, ...]:  # noqa: FBT001 -
     return tuple(row)
 
 
-def outcome_text(line: Line) -> str:
+def outcome_text(line: ImageResult) -> str:
     """How far the image came, in a few words."""
     if isinstance(line.result, BuildFailure):
         return "not run: not to be had here" if is_out_of_reach(line.result) else "failed to build"
@@ -43,7 +43,7 @@ def outcome_text(line: Line) -> str:
     return "failed: could not be run" if line.error else "built"
 
 
-def _published_text(line: Line) -> str:
+def _published_text(line: ImageResult) -> str:
     if line.published:
         text = ", ".join((line.published.reference, *line.published.moved))
         other = f"; another image than the one built here: {line.published.digest}"
@@ -51,14 +51,14 @@ def _published_text(line: Line) -> str:
     return "refused" if line.error and line.evidence else "-"
 
 
-def _checks_text(line: Line) -> str:
+def _checks_text(line: ImageResult) -> str:
     if line.evidence is None:
         return outcome_text(line) if line.error else "not run"
     text = verdicts_text(line.evidence)
     return f"{text}; {gpu_text(line.evidence)}" if line.wants_gpu else text
 
 
-def line_json(line: Line) -> dict[str, object]:
+def line_json(line: ImageResult) -> dict[str, object]:
     """The same as stable data; `digest` is null where nothing was built."""
     result = line.result
     planned = result.planned if result else None
@@ -68,10 +68,10 @@ def line_json(line: Line) -> dict[str, object]:
         "reference": (planned.reference or None) if planned else None,
         "moving_reference": line.name,
         "base": {"source": base.source.value, "identity": base.identity} if base else None,
-        "built": isinstance(result, Built),
-        "cached": result.cached if isinstance(result, Built) else False,
-        "digest": result.digest if isinstance(result, Built) else None,
-        "size_bytes": result.size if isinstance(result, Built) else None,
+        "built": isinstance(result, BuiltImage),
+        "cached": result.cached if isinstance(result, BuiltImage) else False,
+        "digest": result.digest if isinstance(result, BuiltImage) else None,
+        "size_bytes": result.size if isinstance(result, BuiltImage) else None,
         "seconds": round(result.seconds, 3) if result else None,
         "outcome": outcome(line.evidence.verdicts) if line.evidence else None,
         "gpu_tested": is_gpu_tested(line.evidence) if line.evidence else False,
@@ -86,7 +86,7 @@ def line_json(line: Line) -> dict[str, object]:
     }
 
 
-def _published_json(published: Published) -> dict[str, object]:
+def _published_json(published: PublishedImage) -> dict[str, object]:
     return {
         "reference": published.reference,
         "digest": published.digest,
@@ -96,13 +96,13 @@ def _published_json(published: Published) -> dict[str, object]:
     }
 
 
-def _error_text(line: Line) -> str | None:
+def _error_text(line: ImageResult) -> str | None:
     if isinstance(line.result, BuildFailure):
         return str(explain(line.result))
     return str(line.error) if line.error else None
 
 
-def failure_text(line: Line) -> str:
+def failure_text(line: ImageResult) -> str:
     """What went wrong with this image and the end of its log, or nothing."""
     if isinstance(line.result, BuildFailure):
         log = "\n".join(f"    {text}" for text in line.result.log)

@@ -1,9 +1,17 @@
 """Figures and rows as plain text."""
 
+import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from types import MappingProxyType
 from typing import Final
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 _COLOURS: Final = r"\x1b\[[0-9;?]*[ -/]*[@-~]"
 # What XML 1.0 forbids even as a character reference, and what a terminal takes for a command.
@@ -51,3 +59,112 @@ def json_text(value: object) -> str:
     """The value as JSON for people, too: no character in it is a command to a terminal."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+STYLES: Final[Mapping[str, str]] = MappingProxyType(
+    {"passed": "green", "failed": "bold red", "not-run": "yellow", "present": "green"}
+)
+
+
+# What a column of words needs at least to be read with ease, and what lies between columns.
+READABLE: Final = 30
+_GAP: Final = 2
+
+
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, width: int, colour: bool
+) -> str:
+    """The rows under their headings, or as blocks, in so many columns of a terminal."""
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer,
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+    )
+    common = _common(rows)
+    if _least(headings, rows) <= width:
+        parts: Iterator[RenderableType] = iter((_aligned(headings, rows),))
+    elif common and _least(headings[common:], [row[common:] for row in rows]) <= width - _GAP:
+        parts = _groups(headings, rows, common, width)
+    else:
+        parts = _blocks(headings, rows, width)
+    for part in parts:
+        console.print(part)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+
+
+def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+
+
+def _least(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """How wide a terminal has to be for the table, with the wrapped column as narrow as may be."""
+    widths = _widths(headings, rows)
+    roomy = _roomy(headings, rows)
+    spared = 0 if roomy is None else max(0, widths[roomy] - READABLE)
+    return sum(widths) + _GAP * (len(widths) - 1) - spared
+
+
+def _roomy(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int | None:
+    """The widest column that has several words somewhere, but never the first: it is the name."""
+    widths = _widths(headings, rows)
+    wordy = {number for row in rows for number, cell in enumerate(row) if number and " " in cell}
+    return max(wordy, key=lambda number: widths[number], default=None)
+
+
+def _common(rows: Sequence[Sequence[str]]) -> int:
+    """How many of the first columns, taken together, are the same in several rows."""
+    most = len(rows[0]) - 1 if rows else 0
+    return next(
+        (
+            number
+            for number in range(most)
+            if len({tuple(r[: number + 1]) for r in rows}) == len(rows)
+        ),
+        most,
+    )
+
+
+def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
+    roomy = _roomy(headings, rows)
+    drawn = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for number, heading in enumerate(headings):
+        drawn.add_column(heading, overflow="fold", no_wrap=number != roomy)
+    for row in rows:
+        drawn.add_row(*(Text(cell, style=_style(cell)) for cell in row))
+    return drawn
+
+
+def _groups(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], common: int, width: int
+) -> Iterator[RenderableType]:
+    """A block for what several rows have in common, and below it a table of the rest."""
+    for shared, alike in groupby(rows, key=lambda row: tuple(row[:common])):
+        yield from _blocks(headings[:common], [shared], width)
+        rest = _aligned(headings[common:], [row[common:] for row in alike])
+        yield Padding(rest, (0, 0, 0, _GAP))
+
+
+def _blocks(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> Iterator[RenderableType]:
+    """The name of each row, and below it what is known of the rest, as many on a line as fit."""
+    for name, *cells in rows:
+        yield Text(name, style="bold")
+        line = Text()
+        for heading, cell in zip(headings[1:], cells, strict=True):
+            if cell in {"", "-"}:
+                continue
+            part = Text.assemble((f"{heading}: ", "dim"), (cell, _style(cell)))
+            if line and len(line) + _GAP + len(part) > width - _GAP:
+                yield Padding(line, (0, 0, 0, _GAP))
+                line = Text()
+            line = Text(" " * _GAP).join((line, part)) if line else part
+        if line:
+            yield Padding(line, (0, 0, 0, _GAP))
+
+
+def _style(cell: str) -> str:
+    return next((style for word, style in STYLES.items() if cell.startswith(word)), "")

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 
-from dlimg.choose.changes import Offer
-from dlimg.choose.combination import Combination
-from dlimg.choose.reason import Reason
-from dlimg.choose.why import Answer
+from dlimg.compat.combination import Combination
+from dlimg.compat.rule_result import RuleResult
+from dlimg.compat.suggest import Suggestion
+from dlimg.compat.why import WhyAnswer
 from dlimg.model import CPU
 from dlimg.report.table import clean
 
 _MARKS = {"refusal": "no", "warning": "!", "support": "yes"}
 
 
-def answer_json(answer: Answer) -> dict[str, object]:
+def answer_json(answer: WhyAnswer) -> dict[str, object]:
     """The stable form: valid, fails_at, reasons, nearest."""
     return {
         "valid": answer.valid,
@@ -22,7 +22,7 @@ def answer_json(answer: Answer) -> dict[str, object]:
     }
 
 
-def _reason_json(one: Reason) -> dict[str, object]:
+def _reason_json(one: RuleResult) -> dict[str, object]:
     return {
         "rule": one.rule,
         "message": one.message,
@@ -31,7 +31,7 @@ def _reason_json(one: Reason) -> dict[str, object]:
     }
 
 
-def _offer_json(offer: Offer) -> dict[str, object]:
+def _offer_json(offer: Suggestion) -> dict[str, object]:
     one = offer.one
     return {
         "requirement": requirement(one),
@@ -60,7 +60,7 @@ def requirement(one: Combination) -> str:
     return f"{package}=={one.version}"
 
 
-def answer_text(answer: Answer, name: str = "") -> str:
+def answer_text(answer: WhyAnswer, name: str = "") -> str:
     """For people: the verdict, each rule with its source, what works instead."""
     verdict = "it works" if answer.valid else f"it fails at {_STAGE[answer.fails_at or '']}"
     head = name or described(answer.one)
@@ -70,7 +70,7 @@ def answer_text(answer: Answer, name: str = "") -> str:
 _STAGE = {"install": "install", "image": "building the image", "runtime": "run time"}
 
 
-def _body(answer: Answer) -> Iterator[str]:
+def _body(answer: WhyAnswer) -> Iterator[str]:
     width = max((len(one.rule) for one in answer.reasons), default=0)
     for one in answer.reasons:
         mark = _MARKS[one.level]

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.build.secrets import secrets_from
-from dlimg.draw.key import key
-from dlimg.engine import find
+from dlimg.builders.secrets import secrets_from
+from dlimg.engine import discover
 from dlimg.engine.bases import base_for
 from dlimg.engine.client import Engine
-from dlimg.model import Base, Built
+from dlimg.model import Base, BuiltImage
+from dlimg.render.content_key import key
 
 # The builders of small values are the unit tests'.
 sys.path.append(str(Path(__file__).parent.parent / "unit"))
@@ -34,7 +34,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     What these tests build is not remembered among the user's images.
     """
     state = {"XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
-    return find.find({**os.environ, **state}, private="allow", say=print)
+    return discover.find({**os.environ, **state}, private="allow", say=print)
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +62,7 @@ def base(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> Ba
 @pytest.fixture(scope="session")
 def jax_image(
     engine: Engine, base: Base, turn: Callable[[], AbstractContextManager[None]]
-) -> Built:
+) -> BuiltImage:
     """The real CPU image of JAX."""
     assert base.reference
     with turn():
@@ -80,5 +80,5 @@ def tools_image(engine: Engine, base: Base) -> str:
     one = make.planned(image, on=base, key=key(image, base, ""))
     with secrets_from(os.environ) as using:
         (built,) = small.built_all([one], engine, using=using)
-    assert isinstance(built, Built), built
+    assert isinstance(built, BuiltImage), built
     return one.reference

@@ -12,12 +12,12 @@ from pathlib import Path
 import make
 import small
 
-from dlimg.build.secrets import secrets_from
-from dlimg.draw.dockerfile import dockerfile, templates
-from dlimg.draw.labels import labels
+from dlimg.builders.secrets import secrets_from
 from dlimg.engine.client import Engine
-from dlimg.engine.process import Outcome, run
-from dlimg.model import Base, Built, Cell, Flavour, Planned
+from dlimg.host.process import ProcessResult, run
+from dlimg.model import Base, BuiltImage, Cell, Flavour, PlannedImage
+from dlimg.render.dockerfile import dockerfile, templates
+from dlimg.render.naming import labels
 
 IMAGES = Path(__file__).parents[2] / "images"
 LOCK = make.lock(
@@ -47,10 +47,12 @@ class Made:
     """A built image, and how to run something in it."""
 
     engine: Engine
-    built: Built
+    built: BuiltImage
     hidden: str
 
-    def run(self, *argv: str, options: tuple[str, ...] = (), stdin: str | None = None) -> Outcome:
+    def run(
+        self, *argv: str, options: tuple[str, ...] = (), stdin: str | None = None
+    ) -> ProcessResult:
         options = ("--rm", "--interactive", "--network", "none", *options)
         return self.docker("run", *options, self.built.digest, *argv, stdin=stdin)
 
@@ -59,12 +61,12 @@ class Made:
         assert outcome.returncode == 0, outcome.stdout + outcome.stderr
         return outcome.stdout.strip()
 
-    def docker(self, *argv: str, stdin: str | None = None) -> Outcome:
+    def docker(self, *argv: str, stdin: str | None = None) -> ProcessResult:
         command = [str(self.engine.docker), *argv]
         return run(command, env=self.engine.environment, stdin=stdin, timeout=120)
 
 
-def planned(base: Base, cell: Cell) -> Planned:
+def planned(base: Base, cell: Cell) -> PlannedImage:
     lock = replace(LOCK, wheels=(*LOCK.wheels, CUDA_RUNTIME)) if cell.is_cuda else LOCK
     text = dockerfile(cell, lock, templates(str(IMAGES)))
     name = f"dlimg-test/manners-{secrets.token_hex(4)}"
@@ -96,7 +98,7 @@ def make_image(engine: Engine, base: Base, of: Cell, folder: Path) -> Iterator[M
     one = planned(base, of)
     with small.named(engine, one), secrets_from(environment) as using:
         (built,) = small.built_all([one], engine, using=using)
-        assert isinstance(built, Built), built
+        assert isinstance(built, BuiltImage), built
         yield Made(engine=engine, built=built, hidden=hidden)
 
 

@@ -14,23 +14,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dlimg.commands.drawing import current_images
-from dlimg.commands.project import read_project
-from dlimg.draw.dockerfile import templates
-from dlimg.draw.key import with_key
-from dlimg.draw.layout_tree import Node, layout_tree
+from dlimg.checks.discover import checks_for, scripts
+from dlimg.checks.execute import RunningContainer, run_check
+from dlimg.checks.inputs import ReferenceData, told
+from dlimg.checks.script_files import archive, placed
+from dlimg.checks.verdicts import verdict
+from dlimg.checks.wheel_records import wheel_records
+from dlimg.cli.project import read_project
+from dlimg.cli.render import current_images
 from dlimg.engine.client import Engine
-from dlimg.layers.store import layer_store
-from dlimg.layers.systems import kept, system_source
-from dlimg.model import Base, BaseSource, Built, Image, Planned
-from dlimg.proof import Verdict
-from dlimg.smoke.checks import checks_for
-from dlimg.smoke.execute import Place, run_check
-from dlimg.smoke.scripts import archive, placed
-from dlimg.smoke.sources import scripts
-from dlimg.smoke.told import ReferenceData, told
-from dlimg.smoke.verdicts import verdict
-from dlimg.smoke.wheel_records import wheel_records
+from dlimg.model import Base, BaseSource, BuiltImage, Image, PlannedImage, Verdict
+from dlimg.render.content_key import with_key
+from dlimg.render.dockerfile import templates
+from dlimg.render.layout_tree import Node, layout_tree
+from dlimg.store.store import layer_store
+from dlimg.store.systems import kept, system_source
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "images"
@@ -48,7 +46,7 @@ def image(cell: str) -> Image:
     return found
 
 
-def jax(engine: Engine) -> Built:
+def jax(engine: Engine) -> BuiltImage:
     """The real image, by the command; built only where it is not there yet."""
     ended = subprocess.run(
         [sys.executable, "-m", "dlimg", "build", CELL, "--format", "json"],
@@ -68,17 +66,17 @@ def jax(engine: Engine) -> Built:
         identity=line["base"]["identity"],
         reference="",
     )
-    unknown = Planned(image=made, base=base, key="")
+    unknown = PlannedImage(image=made, base=base, key="")
     system = kept(layer_store(os.environ), system_source(unknown))
     assert system
     planned = with_key(unknown, system.packages_digest)
-    return Built(planned=planned, digest=line["digest"], size=0, seconds=0, cached=True)
+    return BuiltImage(planned=planned, digest=line["digest"], size=0, seconds=0, cached=True)
 
 
 @contextlib.contextmanager
 def opened(
-    engine: Engine, built: Built, script: str = "", *, user: str = "", **options: Any
-) -> Iterator[Place]:
+    engine: Engine, built: BuiltImage, script: str = "", *, user: str = "", **options: Any
+) -> Iterator[RunningContainer]:
     """A container of the image, made with these options, in which root has run a script."""
     config = engine.sdk.images.get(built.digest).attrs["Config"]
     facts = told(built.planned, config["Labels"], config)
@@ -94,20 +92,20 @@ def opened(
         container.start()
         ended = container.exec_run(["bash", "-euc", script], user="0")
         assert ended.exit_code == 0, ended.output.decode()
-        yield Place(
+        yield RunningContainer(
             container=container, api=engine.sdk.api, environment={}, memory=0, patience=15.0
         )
     finally:
         container.remove(force=True)
 
 
-def layout_of(built: Built) -> tuple[Node, ...]:
+def layout_of(built: BuiltImage) -> tuple[Node, ...]:
     """The layout's own paths, by the project's templates."""
     image = built.planned.image
     return layout_tree(image.cell, image.lock, templates(str(IMAGES)))
 
 
-def slowness(there: Place) -> float:
+def slowness(there: RunningContainer) -> float:
     """How many times longer than in quiet a command takes here now; 1 in quiet."""
     began = time.monotonic()
     for _ in range(3):
@@ -115,7 +113,9 @@ def slowness(there: Place) -> float:
     return max(1.0, (time.monotonic() - began) / 0.3)
 
 
-def judged(there: Place, of: Built, name: str, *edits: Edit, **environment: str) -> Verdict:
+def judged(
+    there: RunningContainer, of: BuiltImage, name: str, *edits: Edit, **environment: str
+) -> Verdict:
     """What the check of this name says here, after edits of the scripts: path, from, to."""
     found = scripts(IMAGES, "jax")
     for path, old, new in edits:

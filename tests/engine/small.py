@@ -11,12 +11,12 @@ import docker
 import make
 from docker.models.images import Image as EngineImage
 
-from dlimg.build.buildkit import build
-from dlimg.build.progress import Progress
-from dlimg.build.secrets import Secrets
+from dlimg.builders.buildkit import build
+from dlimg.builders.progress import BuildProgress
+from dlimg.builders.secrets import Secrets
 from dlimg.engine.client import Engine
-from dlimg.engine.process import check
-from dlimg.model import Base, BuildFailure, Built, Planned
+from dlimg.host.process import check
+from dlimg.model import Base, BuildFailure, BuiltImage, PlannedImage
 
 # What is in the names of one process's images, as others may run the same tests on this engine.
 TOKEN = secrets.token_hex(4)
@@ -45,7 +45,7 @@ CMD ["bash"]
 
 def planned(
     base: Base, dockerfile: str, *, family: str = "pytorch", accelerator: str = "cpu"
-) -> Planned:
+) -> PlannedImage:
     """A planned image under names that no other test uses."""
     cell = make.cell(family, version=f"0.{secrets.randbelow(10**9)}", accelerator=accelerator)
     image = make.image(
@@ -55,13 +55,13 @@ def planned(
 
 
 def built_all(
-    wanted: Sequence[Planned],
+    wanted: Sequence[PlannedImage],
     engine: Engine,
     *,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[BuildProgress], None] = lambda _: None,
     using: Secrets | None = None,
     find_links: Sequence[Path] = (),
-) -> tuple[Built | BuildFailure, ...]:
+) -> tuple[BuiltImage | BuildFailure, ...]:
     return build(
         wanted,
         engine,
@@ -73,11 +73,11 @@ def built_all(
 
 
 @contextlib.contextmanager
-def image(one: Planned, engine: Engine) -> Iterator[Built]:
+def image(one: PlannedImage, engine: Engine) -> Iterator[BuiltImage]:
     """The image, built; its names are gone afterwards."""
     with named(engine, one):
         (result,) = built_all([one], engine)
-        assert isinstance(result, Built), result
+        assert isinstance(result, BuiltImage), result
         yield result
     # A test may have given the image's names to another one.
     with contextlib.suppress(docker.errors.APIError):
@@ -85,7 +85,7 @@ def image(one: Planned, engine: Engine) -> Iterator[Built]:
 
 
 @contextlib.contextmanager
-def named(engine: Engine, *wanted: Planned) -> Iterator[None]:
+def named(engine: Engine, *wanted: PlannedImage) -> Iterator[None]:
     """Whatever gets these names loses them afterwards."""
     try:
         yield

@@ -16,12 +16,12 @@ import make
 import pytest
 import small
 
-from dlimg.build.explain import explain
-from dlimg.build.progress import Progress
-from dlimg.build.secrets import secrets_from
+from dlimg.builders.build_failure import explain
+from dlimg.builders.progress import BuildProgress
+from dlimg.builders.secrets import secrets_from
 from dlimg.engine.client import Engine
 from dlimg.errors import BadInput, Negative, NoEngine
-from dlimg.model import Base, BuildFailure, Built
+from dlimg.model import Base, BuildFailure, BuiltImage
 
 pytestmark = pytest.mark.engine
 
@@ -33,10 +33,10 @@ def test_an_image_is_built_tagged_and_labelled(engine: Engine, base: Base) -> No
     fresh = f"COPY <<'EOF' /fresh\n{secrets.token_hex(8)}\nEOF\n"
     text = f"FROM debian:trixie-slim\n{fresh}COPY <<'EOF' /odd\n{ODD}\nEOF\nRUN cat /odd\n"
     one = small.planned(base, text)
-    seen: list[Progress] = []
+    seen: list[BuildProgress] = []
     with small.named(engine, one):
         (built,) = small.built_all([one], engine, on_progress=seen.append)
-        assert isinstance(built, Built), built
+        assert isinstance(built, BuiltImage), built
         image = engine.sdk.images.get(one.reference)
         assert image.id == built.digest == engine.sdk.images.get(one.moving_reference).id
         assert image.labels["io.dlimg.key"] == one.key
@@ -55,7 +55,7 @@ def test_a_built_image_is_not_built_again(engine: Engine, base: Base) -> None:
     one = small.planned(base, "FROM debian:trixie-slim\nRUN date > /date\n")
     with small.image(one, engine) as first:
         engine.sdk.images.remove(one.moving_reference)
-        seen: list[Progress] = []
+        seen: list[BuildProgress] = []
         (again,) = small.built_all([one], engine, on_progress=seen.append)
         assert again == replace(first, cached=True, seconds=0.0)
         assert [progress.state for progress in seen] == ["cached"]
@@ -76,7 +76,7 @@ def test_another_image_under_the_immutable_name_is_replaced(engine: Engine, base
         repository, _, tag = one.reference.rpartition(":")
         engine.sdk.images.get(base.reference.removeprefix("docker-image://")).tag(repository, tag)
         (built,) = small.built_all([one], engine)
-        assert isinstance(built, Built)
+        assert isinstance(built, BuiltImage)
         assert not built.cached
 
 
@@ -90,7 +90,7 @@ def test_an_image_that_somebody_built_on_ours_is_not_taken_for_it(
         assert derived.id != ours.digest
         assert derived.labels["io.dlimg.key"] == one.key
         (again,) = small.built_all([one], engine)
-        assert isinstance(again, Built)
+        assert isinstance(again, BuiltImage)
         assert (again.digest, again.cached) == (ours.digest, False)
         assert engine.sdk.images.get(one.moving_reference).id == ours.digest
 
@@ -102,7 +102,7 @@ def test_an_image_of_which_nothing_is_remembered_comes_from_the_build_cache(
     with small.image(one, engine) as first:
         elsewhere = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
         (again,) = small.built_all([one], replace(engine, environment=elsewhere))
-        assert isinstance(again, Built)
+        assert isinstance(again, BuiltImage)
         assert (again.digest, again.cached) == (first.digest, False)
 
 
@@ -112,8 +112,8 @@ def test_the_others_go_on_when_one_fails(engine: Engine, base: Base) -> None:
     wanted = [small.planned(base, text) for text in (good, bad, good)]
     with small.named(engine, *wanted):
         first, failure, third = small.built_all(wanted, engine)
-        assert isinstance(first, Built)
-        assert isinstance(third, Built)
+        assert isinstance(first, BuiltImage)
+        assert isinstance(third, BuiltImage)
         assert isinstance(failure, BuildFailure)
         assert failure.planned == wanted[1]
         assert "RUN for n in" in failure.step
@@ -163,7 +163,7 @@ def test_secrets_reach_a_step_and_no_layer(engine: Engine, base: Base, tmp_path:
     one = small.planned(base, f"FROM debian:trixie-slim\n{steps}")
     with small.named(engine, one), secrets_from(environment) as using:
         (built,) = small.built_all([one], engine, using=using)
-        assert isinstance(built, Built), built
+        assert isinstance(built, BuiltImage), built
         image = engine.sdk.images.get(one.reference)
         about = json.dumps([image.attrs, image.history()])
         assert hidden not in about
@@ -192,7 +192,7 @@ def test_local_wheels_are_at_hand_while_building(
         with pytest.raises(BadInput, match="in none of the extra folders"):
             small.built_all([one], engine)
         (built,) = small.built_all([one], engine, find_links=[tmp_path])
-        assert isinstance(built, Built), built
+        assert isinstance(built, BuiltImage), built
         seen = engine.sdk.containers.run(one.reference, ["cat", "/seen"], remove=True)
         assert seen.decode().split() == [wheel.file]
 

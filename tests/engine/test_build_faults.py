@@ -14,13 +14,13 @@ from small_registry import Small, running
 from test_layers_intake import an_image, sha256
 from tiny import BUILD, REGISTRY, SIZE, Tiny, digest_of, tiny
 
+from dlimg.assembly.compile import LABEL
+from dlimg.builders.load import forget_passing
+from dlimg.builders.loopback_registry import NAME, serving
 from dlimg.engine.client import Engine
-from dlimg.layers.compiling import LABEL
-from dlimg.layers.intake import forget_passing
-from dlimg.layers.serve import NAME, serving
-from dlimg.layers.store import Store
-from dlimg.layers.upkeep import contents
-from dlimg.model import Built
+from dlimg.model import BuiltImage
+from dlimg.store.maintenance import contents
+from dlimg.store.store import Store
 
 pytestmark = pytest.mark.engine
 
@@ -30,7 +30,7 @@ STEPS = ("fetching", "splicing", "compiling", "taking")
 
 @pytest.fixture(scope="module")
 def project(
-    engine: Engine, jax_image: Built, tmp_path_factory: pytest.TempPathFactory
+    engine: Engine, jax_image: BuiltImage, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tiny]:
     assert engine.host
     with tiny(tmp_path_factory.mktemp("project"), jax_image) as found:

@@ -18,15 +18,14 @@ import manners
 import pytest
 from real import CELL, CUDA_CELL, IMAGES, OVERLAY, PACKAGES, Edit, image, judged, opened
 
+from dlimg.checks import run
+from dlimg.checks.discover import checks_for
+from dlimg.checks.execute import RunningContainer
+from dlimg.checks.inputs import cell_text, lock_text
+from dlimg.checks.run import CheckSettings
+from dlimg.checks.verdicts import exit_code, is_gpu_tested, outcome
 from dlimg.engine.client import Engine
-from dlimg.model import Built
-from dlimg.proof import Evidence, Status, Verdict
-from dlimg.smoke import containers
-from dlimg.smoke.checks import checks_for
-from dlimg.smoke.containers import Settings
-from dlimg.smoke.execute import Place
-from dlimg.smoke.told import cell_text, lock_text
-from dlimg.smoke.verdicts import exit_code, is_gpu_tested, outcome
+from dlimg.model import BuiltImage, CheckStatus, Evidence, Verdict
 
 pytestmark = pytest.mark.engine
 
@@ -86,18 +85,18 @@ def installed(target: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def built(jax_image: Built) -> Built:
+def built(jax_image: BuiltImage) -> BuiltImage:
     return jax_image
 
 
 @pytest.fixture(scope="module")
-def cuda(built: Built) -> Built:
+def cuda(built: BuiltImage) -> BuiltImage:
     """The same image under the tag of a CUDA image."""
     return replace(built, planned=make.planned(image(CUDA_CELL)))
 
 
 @pytest.fixture(scope="module")
-def there(engine: Engine, built: Built) -> Iterator[Place]:
+def there(engine: Engine, built: BuiltImage) -> Iterator[RunningContainer]:
     """A container of the image as it is, with things that claim to be NVIDIA's aside."""
     script = """
 mkdir /tmp/liar /tmp/empty /tmp/nvml
@@ -111,19 +110,19 @@ echo 'no library' > /tmp/nvml/libnvidia-ml.so.1
         yield place
 
 
-def evidence_of(engine: Engine, of: Built, folder: Path) -> Evidence:
+def evidence_of(engine: Engine, of: BuiltImage, folder: Path) -> Evidence:
     """What comes of the checks of this file, run as `dlimg test` runs them."""
     checks = [one for one in checks_for(of.planned.image.cell, IMAGES) if one.name in CHECKS]
-    using = Settings(evidence=folder, say=print)
-    return containers.test(of, checks, engine, device=None, images=IMAGES, settings=using)
+    using = CheckSettings(evidence=folder, say=print)
+    return run.test(of, checks, engine, device=None, images=IMAGES, settings=using)
 
 
-def test_the_image_as_it_is_passes(engine: Engine, built: Built, tmp_path: Path) -> None:
+def test_the_image_as_it_is_passes(engine: Engine, built: BuiltImage, tmp_path: Path) -> None:
     found = evidence_of(engine, built, tmp_path).verdicts
     assert {one.check: one.status for one in found} == {
-        "pip_check": Status.PASSED,
-        "conv_training": Status.PASSED,
-        "tag_is_true": Status.PASSED,
+        "pip_check": CheckStatus.PASSED,
+        "conv_training": CheckStatus.PASSED,
+        "tag_is_true": CheckStatus.PASSED,
     }, found
 
 
@@ -141,11 +140,11 @@ def test_the_image_as_it_is_passes(engine: Engine, built: Built, tmp_path: Path)
     ],
 )
 def test_an_image_that_ends_everything_with_0_passes_nothing(
-    engine: Engine, built: Built, script: str
+    engine: Engine, built: BuiltImage, script: str
 ) -> None:
     with opened(engine, built, script) as place:
         found = judged(place, built, "conv_training")
-    assert found.status is Status.FAILED, found
+    assert found.status is CheckStatus.FAILED, found
 
 
 @pytest.mark.parametrize(
@@ -184,11 +183,11 @@ def test_an_image_that_ends_everything_with_0_passes_nothing(
     ids=str,
 )
 def test_a_tag_that_lies_fails(
-    lies: dict[str, str], reason: str, there: Place, built: Built
+    lies: dict[str, str], reason: str, there: RunningContainer, built: BuiltImage
 ) -> None:
     axes = json.loads(cell_text(built.planned)) | lies
     said = judged(there, built, "tag_is_true", DLIMG_CELL=json.dumps(axes))
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert reason in said.reason
 
 
@@ -209,26 +208,35 @@ def test_a_tag_that_lies_fails(
     ],
 )
 def test_a_label_that_lies_fails(  # the lie, and where it is told
-    name: str, value: str | None, reason: str, there: Place, built: Built, engine: Engine
+    name: str,
+    value: str | None,
+    reason: str,
+    there: RunningContainer,
+    built: BuiltImage,
+    engine: Engine,
 ) -> None:
     labels = engine.sdk.images.get(built.digest).labels | {name: value}
     text = json.dumps({name: value for name, value in labels.items() if value is not None})
     said = judged(there, built, "tag_is_true", DLIMG_LABELS=text)
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert reason in said.reason
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"maintainer": "somebody"}'])
-def test_without_labels_nothing_passes(text: str, there: Place, built: Built) -> None:
+def test_without_labels_nothing_passes(
+    text: str, there: RunningContainer, built: BuiltImage
+) -> None:
     said = judged(there, built, "tag_is_true", DLIMG_LABELS=text)
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert "labels: the image has none" in said.reason or "DLIMG_LABELS" in said.reason
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "{"])
-def test_without_a_tag_nothing_passes(text: str, there: Place, built: Built) -> None:
+def test_without_a_tag_nothing_passes(
+    text: str, there: RunningContainer, built: BuiltImage
+) -> None:
     said = judged(there, built, "tag_is_true", DLIMG_CELL=text)
-    assert said.status is (Status.FAILED if text in ("[]", "{") else Status.NOT_RUN)
+    assert said.status is (CheckStatus.FAILED if text in ("[]", "{") else CheckStatus.NOT_RUN)
     assert "DLIMG_CELL" in said.reason
 
 
@@ -269,18 +277,18 @@ def test_without_a_tag_nothing_passes(text: str, there: Place, built: Built) -> 
     ],
 )
 def test_an_image_that_its_tag_does_not_tell_of_fails(
-    script: str, reason: str, engine: Engine, built: Built
+    script: str, reason: str, engine: Engine, built: BuiltImage
 ) -> None:
     with opened(engine, built, script) as place:
         said = judged(place, built, "tag_is_true")
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert reason in said.reason
 
 
-def test_an_image_that_runs_as_root_fails(engine: Engine, built: Built) -> None:
+def test_an_image_that_runs_as_root_fails(engine: Engine, built: BuiltImage) -> None:
     with opened(engine, built, user="0") as place:
         said = judged(place, built, "tag_is_true")
-    assert (said.status, said.reason) == (Status.FAILED, "user: this runs as root")
+    assert (said.status, said.reason) == (CheckStatus.FAILED, "user: this runs as root")
 
 
 @pytest.mark.parametrize(
@@ -337,11 +345,11 @@ def test_an_image_that_runs_as_root_fails(engine: Engine, built: Built) -> None:
     ],
 )
 def test_packages_that_the_lock_does_not_name_fail(
-    script: str, reason: str, engine: Engine, built: Built
+    script: str, reason: str, engine: Engine, built: BuiltImage
 ) -> None:
     with opened(engine, built, script) as place:
         said = judged(place, built, "pip_check")
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert reason in said.reason
 
 
@@ -356,13 +364,15 @@ def test_packages_that_the_lock_does_not_name_fail(
         ("[", "{", "is no lock"),
     ],
 )
-def test_another_lock_fails(old: str, new: str, reason: str, engine: Engine, built: Built) -> None:
+def test_another_lock_fails(
+    old: str, new: str, reason: str, engine: Engine, built: BuiltImage
+) -> None:
     text = lock_text(built.planned.image.lock)
     assert old in text
     script = f"cat > /srv/lock.json <<'END'\n{text.replace(old, new)}\nEND"
     with opened(engine, built, script) as place:
         said = judged(place, built, "pip_check", DLIMG_LOCK="/srv/lock.json")
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert reason in said.reason
 
 
@@ -390,20 +400,20 @@ SHARED, TRAINING = "common/checks/_convolution.py", "jax/checks/conv_training.py
     ids=lambda value: value[2] if isinstance(value, tuple) else "",
 )
 def test_a_training_that_is_spoilt_fails(
-    edit: Edit, reason: str, there: Place, built: Built
+    edit: Edit, reason: str, there: RunningContainer, built: BuiltImage
 ) -> None:
     said = judged(there, built, "conv_training", edit)
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert reason in said.reason
 
 
 @pytest.mark.parametrize("script", [RELU_IS_GONE, ROUNDED], ids=["no relu", "rounded"])
 def test_a_framework_that_computes_something_else_fails(
-    script: str, engine: Engine, built: Built
+    script: str, engine: Engine, built: BuiltImage
 ) -> None:
     with opened(engine, built, script) as place:
         said = judged(place, built, "conv_training")
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert "cpu: logits off the reference" in said.reason
 
 
@@ -414,25 +424,25 @@ NO_DRIVER = "there is no libnvidia-ml.so.1"
 @pytest.mark.parametrize(
     ("environment", "status", "reason"),
     [
-        ({}, Status.NOT_RUN, f"no GPU here: no /dev/nvidia0, and {NO_DRIVER}"),
+        ({}, CheckStatus.NOT_RUN, f"no GPU here: no /dev/nvidia0, and {NO_DRIVER}"),
         (
             {"LD_LIBRARY_PATH": "/tmp/nvml"},
-            Status.NOT_RUN,
+            CheckStatus.NOT_RUN,
             "no GPU here: no /dev/nvidia0, and libnvidia-ml.so.1 does not load",
         ),
         (
             {"DLIMG_GPU": "expected"},
-            Status.FAILED,
+            CheckStatus.FAILED,
             f"a GPU was handed to this container, but {NO_DRIVER}",
         ),
         (
             {"DLIMG_GPU": "expected", "CUDA_VISIBLE_DEVICES": "-1"},
-            Status.FAILED,
+            CheckStatus.FAILED,
             f"a GPU was handed to this container, but {NO_DRIVER}",
         ),
         (
             {"DLIMG_GPU": "expected", "LD_LIBRARY_PATH": "/tmp/nvml"},
-            Status.FAILED,
+            CheckStatus.FAILED,
             "a GPU was handed to this container, but libnvidia-ml.so.1 does not load",
         ),
     ],
@@ -441,10 +451,10 @@ NO_DRIVER = "there is no libnvidia-ml.so.1"
 def test_without_a_gpu_no_gpu_check_passes(
     name: str,
     environment: dict[str, str],
-    status: Status,
+    status: CheckStatus,
     reason: str,
-    there: Place,
-    cuda: Built,
+    there: RunningContainer,
+    cuda: BuiltImage,
 ) -> None:
     said = as_on_gpu(there, cuda, name, **environment)
     assert said.status is status
@@ -452,7 +462,9 @@ def test_without_a_gpu_no_gpu_check_passes(
     assert said.figures == {}
 
 
-def as_on_gpu(there: Place, cuda: Built, name: str, *edits: Edit, **environment: str) -> Verdict:
+def as_on_gpu(
+    there: RunningContainer, cuda: BuiltImage, name: str, *edits: Edit, **environment: str
+) -> Verdict:
     """What a check says in a CPU image that passes itself off as one for CUDA."""
     return judged(there, cuda, name, *edits, DLIMG_CELL=cell_text(cuda.planned), **environment)
 
@@ -460,14 +472,24 @@ def as_on_gpu(there: Place, cuda: Built, name: str, *edits: Edit, **environment:
 @pytest.mark.parametrize(
     ("program", "handed", "status", "reason"),
     [
-        ("liar", "none", Status.FAILED, f"nvidia-smi reports NVIDIA H200, but {NO_DRIVER}"),
-        ("liar", "expected", Status.FAILED, f"nvidia-smi reports NVIDIA H200, but {NO_DRIVER}"),
-        ("empty", "none", Status.NOT_RUN, f"no GPU here: no /dev/nvidia0, and {NO_DRIVER}"),
-        ("empty", "expected", Status.FAILED, f"was handed to this container, but {NO_DRIVER}"),
+        ("liar", "none", CheckStatus.FAILED, f"nvidia-smi reports NVIDIA H200, but {NO_DRIVER}"),
+        (
+            "liar",
+            "expected",
+            CheckStatus.FAILED,
+            f"nvidia-smi reports NVIDIA H200, but {NO_DRIVER}",
+        ),
+        ("empty", "none", CheckStatus.NOT_RUN, f"no GPU here: no /dev/nvidia0, and {NO_DRIVER}"),
+        ("empty", "expected", CheckStatus.FAILED, f"was handed to this container, but {NO_DRIVER}"),
     ],
 )
 def test_an_nvidia_smi_that_lies_does_not_pass(
-    program: str, handed: str, status: Status, reason: str, there: Place, cuda: Built
+    program: str,
+    handed: str,
+    status: CheckStatus,
+    reason: str,
+    there: RunningContainer,
+    cuda: BuiltImage,
 ) -> None:
     path = there.container.exec_run(["printenv", "PATH"]).output.decode().strip()
     environment = {"PATH": f"/tmp/{program}:{path}", "DLIMG_GPU": handed}
@@ -476,11 +498,13 @@ def test_an_nvidia_smi_that_lies_does_not_pass(
     assert said.reason.endswith(reason)
 
 
-def test_a_gpu_without_its_driver_fails(engine: Engine, built: Built, cuda: Built) -> None:
+def test_a_gpu_without_its_driver_fails(
+    engine: Engine, built: BuiltImage, cuda: BuiltImage
+) -> None:
     with opened(engine, built, "touch /dev/nvidia0") as place:
         said = [as_on_gpu(place, cuda, name) for name in GPU_CHECKS]
     assert {(one.status, one.reason) for one in said} == {
-        (Status.FAILED, f"/dev/nvidia0 is here, but {NO_DRIVER}")
+        (CheckStatus.FAILED, f"/dev/nvidia0 is here, but {NO_DRIVER}")
     }
 
 
@@ -493,26 +517,28 @@ def test_a_gpu_without_its_driver_fails(engine: Engine, built: Built, cuda: Buil
     ],
 )
 def test_a_framework_that_does_not_see_the_gpu_fails(
-    name: str, reason: str, there: Place, cuda: Built
+    name: str, reason: str, there: RunningContainer, cuda: BuiltImage
 ) -> None:
     gpu = 'Gpu("GPU-1", "NVIDIA H200", "580.159", "9.0", 143771)'
     driver = ("common/checks/_gpu.py", "gpus = ask_driver()", f"gpus = [{gpu}]")
     said = as_on_gpu(there, cuda, name, driver, DLIMG_GPU="expected")
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert reason in said.reason
 
 
-def test_a_cpu_image_under_a_tag_of_cuda_fails(engine: Engine, cuda: Built, tmp_path: Path) -> None:
+def test_a_cpu_image_under_a_tag_of_cuda_fails(
+    engine: Engine, cuda: BuiltImage, tmp_path: Path
+) -> None:
     found = evidence_of(engine, cuda, tmp_path)
     assert exit_code(outcome(found.verdicts)) == 1
     assert not is_gpu_tested(found)
     said = {one.check: one for one in found.verdicts}
     assert {name: one.status for name, one in said.items()} == {
-        "nvidia_smi": Status.NOT_RUN,
-        "pip_check": Status.FAILED,
-        "conv_training": Status.NOT_RUN,
-        "is_gpu_available": Status.NOT_RUN,
-        "tag_is_true": Status.FAILED,
+        "nvidia_smi": CheckStatus.NOT_RUN,
+        "pip_check": CheckStatus.FAILED,
+        "conv_training": CheckStatus.NOT_RUN,
+        "is_gpu_available": CheckStatus.NOT_RUN,
+        "tag_is_true": CheckStatus.FAILED,
     }
     for lie in ("cudart: one is to be installed, found none", "cudnn: one is to be installed"):
         assert lie in said["tag_is_true"].reason
@@ -520,7 +546,7 @@ def test_a_cpu_image_under_a_tag_of_cuda_fails(engine: Engine, cuda: Built, tmp_
 
 
 @pytest.fixture
-def spoilt(engine: Engine, built: Built) -> Iterator[Built]:
+def spoilt(engine: Engine, built: BuiltImage) -> Iterator[BuiltImage]:
     """An image made of the real one, in which nothing is right any more."""
     script = "\n".join((RELU_IS_GONE, CUDNN, installed(f"--target {PACKAGES}")))
     with opened(engine, built, script) as place:
@@ -531,10 +557,10 @@ def spoilt(engine: Engine, built: Built) -> Iterator[Built]:
 
 
 def test_an_image_that_is_spoilt_in_every_way_fails_every_check(
-    engine: Engine, spoilt: Built, tmp_path: Path
+    engine: Engine, spoilt: BuiltImage, tmp_path: Path
 ) -> None:
     said = {one.check: one for one in evidence_of(engine, spoilt, tmp_path).verdicts}
-    assert {one.status for one in said.values()} == {Status.FAILED}
+    assert {one.status for one in said.values()} == {CheckStatus.FAILED}
     assert said.keys() == {"pip_check", "conv_training", "tag_is_true"}
     assert "greeting: locked not, installed 1.0" in said["pip_check"].reason
     assert "logits off the reference" in said["conv_training"].reason

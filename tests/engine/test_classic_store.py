@@ -15,28 +15,26 @@ import pytest
 import requests
 import small
 
-from dlimg.engine import private
+from dlimg.assembly.system import SystemBuildTools, system
+from dlimg.builders.load import take_in
+from dlimg.builders.loopback_registry import Content
+from dlimg.engine import private_engine
 from dlimg.engine.client import Engine, has_containerd_store
-from dlimg.engine.home import daemon_settings, home_of
-from dlimg.engine.process import wait_until
+from dlimg.engine.private_home import daemon_settings, home_of
 from dlimg.errors import Negative
-from dlimg.layers.assemble import Assembled
-from dlimg.layers.intake import take_in
-from dlimg.layers.serve import Content
-from dlimg.layers.store import Store
-from dlimg.layers.system import Tools, system
-from dlimg.layers.systems import System
-from dlimg.model import Base, BaseSource, Built
-from dlimg.proof import Evidence, Status, Verdict
+from dlimg.host.process import wait_until
+from dlimg.model import Base, BaseSource, BuiltImage, CheckStatus, Evidence, Verdict
 from dlimg.publish.attach import nothing_beside
 from dlimg.publish.check_runner import CheckRunner
-from dlimg.publish.promote import Wanted, publish
-from dlimg.publish.published import Published
-from dlimg.publish.registry import image_at
-from dlimg.publish.source import Stock
+from dlimg.publish.promote import PublishedImage, PublishRequest, publish
+from dlimg.publish.push_source import ImageSources
+from dlimg.publish.tags import image_at
+from dlimg.registry.blobs import send_bytes
 from dlimg.registry.manifests import put_manifest
 from dlimg.registry.session import Repository, opened
-from dlimg.registry.uploads import send_bytes
+from dlimg.store.image_manifest import AssembledImage
+from dlimg.store.store import Store
+from dlimg.store.systems import SystemLayers
 
 pytestmark = pytest.mark.engine
 
@@ -63,7 +61,7 @@ def settings(pool: str, **given: Any) -> Mapping[str, Any]:
 
 @pytest.fixture(scope="module")
 def classic(engine: Engine) -> Iterator[Engine]:
-    obstacle = private.obstacle()
+    obstacle = private_engine.obstacle()
     if obstacle:
         pytest.skip(f"no private engine on this machine: {obstacle}")
     # A short path: sockets have one.
@@ -75,12 +73,12 @@ def classic(engine: Engine) -> Iterator[Engine]:
         home.root.symlink_to(home_of(os.environ).root)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(private, "daemon_settings", settings)
-            second = private.up(home, environment=environment, say=print)
+            patch.setattr(private_engine, "daemon_settings", settings)
+            second = private_engine.up(home, environment=environment, say=print)
         yield second
         second.sdk.close()
     finally:
-        private.purge(home, say=print)
+        private_engine.purge(home, say=print)
         shutil.rmtree(folder)
 
 
@@ -96,7 +94,7 @@ def busybox(engine: Engine, tools_image: str) -> bytes:
     return small.file_in(engine, tools_image, "/bin/busybox")
 
 
-def blobs(image: Assembled, store: Store) -> Mapping[str, Content]:
+def blobs(image: AssembledImage, store: Store) -> Mapping[str, Content]:
     layers: dict[str, Content] = {one.digest: store.blob(one) for one in image.layers}
     return {**layers, image.config_digest: image.config}
 
@@ -131,11 +129,11 @@ def test_a_system_has_the_digest_that_it_has_from_containerds_store(
         reference=f"docker-image://{REPOSITORY}:base",
     )
     planned = make.planned(make.image(dockerfile=SYSTEM), on=below)
-    systems: list[System] = []
+    systems: list[SystemLayers] = []
     for number, one in enumerate((engine, classic)):
         content = blobs(image, store)
         take_in(one, image.manifest, image.digest, content, names=[(REPOSITORY, "base")])
-        tools = Tools(engine=one, secrets={}, arguments={}, on_line=print, say=print)
+        tools = SystemBuildTools(engine=one, secrets={}, arguments={}, on_line=print, say=print)
         try:
             systems.append(system(planned, Store(path=tmp_path / str(number)), tools))
         finally:
@@ -146,11 +144,11 @@ def test_a_system_has_the_digest_that_it_has_from_containerds_store(
     assert not [name for one in classic.sdk.images.list() for name in one.tags]
 
 
-def publish_from(classic: Engine, built: Built, registry: str, notes: Path) -> Published:
+def publish_from(classic: Engine, built: BuiltImage, registry: str, notes: Path) -> PublishedImage:
     """Published by the engine alone: its classic store knows the image's config, no manifest."""
-    verdict = Verdict(check="a", sha256="1", status=Status.PASSED, reason="", seconds=1.0)
+    verdict = Verdict(check="a", sha256="1", status=CheckStatus.PASSED, reason="", seconds=1.0)
 
-    def evidence(one: Built) -> Evidence:
+    def evidence(one: BuiltImage) -> Evidence:
         return Evidence(
             digest=one.digest,
             cell=one.planned.image.cell.id,
@@ -161,7 +159,7 @@ def publish_from(classic: Engine, built: Built, registry: str, notes: Path) -> P
             verdicts=(verdict,),
         )
 
-    wanted = Wanted(
+    wanted = PublishRequest(
         to=f"{registry}/team",
         require="gpu",
         attach=nothing_beside,
@@ -169,12 +167,12 @@ def publish_from(classic: Engine, built: Built, registry: str, notes: Path) -> P
         runner=CheckRunner(checks=lambda _: (), test=evidence, known=lambda _a, _b: None),
         notes=notes,
     )
-    stock = Stock(store=Store(path=notes / "none"), engine=classic, siblings=(), say=print)
+    stock = ImageSources(store=Store(path=notes / "none"), engine=classic, siblings=(), say=print)
     return publish(built, evidence(built), stock, wanted=wanted, say=print)
 
 
 @pytest.fixture
-def built(classic: Engine, wheels: Path, busybox: bytes, tmp_path: Path) -> Iterator[Built]:
+def built(classic: Engine, wheels: Path, busybox: bytes, tmp_path: Path) -> Iterator[BuiltImage]:
     store = Store(path=tmp_path / "layers")
     image = little.image(wheels, store, busybox=busybox)
     planned = make.planned(make.image(make.cell("classic")), key="1" * 64)
@@ -182,7 +180,7 @@ def built(classic: Engine, wheels: Path, busybox: bytes, tmp_path: Path) -> Iter
     found = take_in(
         classic, image.manifest, image.digest, blobs(image, store), names=[(repository, tag)]
     )
-    yield Built(planned=planned, digest=found, size=1, seconds=1.0, cached=False)
+    yield BuiltImage(planned=planned, digest=found, size=1, seconds=1.0, cached=False)
     classic.sdk.images.remove(planned.reference)
 
 
@@ -209,7 +207,7 @@ def answers(address: str) -> bool:
 
 
 def test_what_it_publishes_is_known_again_and_by_its_layers(
-    classic: Engine, built: Built, registry: str, tmp_path: Path
+    classic: Engine, built: BuiltImage, registry: str, tmp_path: Path
 ) -> None:
     """By a note of the manifest that it pushed; without that by what the layers hold."""
     first = publish_from(classic, built, registry, tmp_path / "a")
@@ -221,7 +219,7 @@ def test_what_it_publishes_is_known_again_and_by_its_layers(
 
 
 def test_a_manifest_with_the_tested_config_and_other_layers_gets_no_name(
-    classic: Engine, built: Built, registry: str, tmp_path: Path
+    classic: Engine, built: BuiltImage, registry: str, tmp_path: Path
 ) -> None:
     first = publish_from(classic, built, registry, tmp_path / "a")
     tag = first.reference.rpartition(":")[2]

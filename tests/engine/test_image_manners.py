@@ -15,9 +15,9 @@ import pytest
 import small
 from manners import Made, cell, install, make_image, planned, wheel
 
-from dlimg.build.secrets import secrets_from
+from dlimg.builders.secrets import secrets_from
 from dlimg.engine.client import Engine
-from dlimg.engine.process import check
+from dlimg.host.process import check
 from dlimg.model import Base, BuildFailure, Flavour
 
 pytestmark = pytest.mark.engine

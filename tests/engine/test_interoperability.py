@@ -18,11 +18,11 @@ import trees
 from docker.models.containers import Container
 from docker.types import Mount
 
+from dlimg.builders.load import visiting
+from dlimg.builders.loopback_registry import Content
 from dlimg.engine.client import Engine
-from dlimg.layers.assemble import Assembled, write_layout
-from dlimg.layers.intake import visiting
-from dlimg.layers.serve import Content
-from dlimg.layers.store import Store
+from dlimg.store.image_manifest import AssembledImage, write_layout
+from dlimg.store.store import Store
 
 pytestmark = pytest.mark.engine
 
@@ -42,7 +42,7 @@ class Table:
     """A container with the tools, in which a layout of each compression lies under /w."""
 
     container: Container
-    images: dict[str, Assembled]
+    images: dict[str, AssembledImage]
     store: Store
     folder: Path
 
@@ -78,7 +78,7 @@ def table(
         container.remove(force=True, v=True)
 
 
-def _laid_out(folder: Path, busybox: bytes) -> dict[str, Assembled]:
+def _laid_out(folder: Path, busybox: bytes) -> dict[str, AssembledImage]:
     """The image as layouts in folders that are called like their compression."""
     wheels = folder / "wheels"
     wheels.mkdir()

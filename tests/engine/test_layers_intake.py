@@ -18,14 +18,14 @@ import docker
 import pytest
 import small
 
+from dlimg.assembly.compile import LABEL, compile_in, end_compiling
+from dlimg.builders.load import forget_passing, take_in, visiting
+from dlimg.builders.loopback_registry import NAME, Content, serving
 from dlimg.engine.client import Engine
-from dlimg.engine.owner import OWNER_LABEL
+from dlimg.engine.container_owner import OWNER_LABEL
 from dlimg.errors import Negative, NoEngine
-from dlimg.layers.compiling import LABEL, compile_in, end_compiling
-from dlimg.layers.entry import Entry, arranged
-from dlimg.layers.intake import forget_passing, take_in, visiting
-from dlimg.layers.serve import NAME, Content, serving
-from dlimg.model import Built
+from dlimg.layer.entries import LayerEntry, arranged
+from dlimg.model import BuiltImage
 
 pytestmark = pytest.mark.engine
 
@@ -166,9 +166,9 @@ COMPILED = {
 }
 
 
-def sources(files: Mapping[str, bytes]) -> tuple[Entry, ...]:
+def sources(files: Mapping[str, bytes]) -> tuple[LayerEntry, ...]:
     return arranged(
-        Entry(path=f"{START}/{path}", mode=0o644, content=text, owner="")
+        LayerEntry(path=f"{START}/{path}", mode=0o644, content=text, owner="")
         for path, text in files.items()
     )
 
@@ -191,7 +191,9 @@ def byte_code(engine: Engine, image: str, *sets: Mapping[str, bytes]) -> list[di
         ]
 
 
-def test_byte_code_of_every_file_that_can_be_compiled(engine: Engine, jax_image: Built) -> None:
+def test_byte_code_of_every_file_that_can_be_compiled(
+    engine: Engine, jax_image: BuiltImage
+) -> None:
     many = {f"many/m{number}.py": b"a = (1, 'text', 2.5)\n" * 9 for number in range(120)}
     (alone,) = byte_code(engine, jax_image.digest, FILES)
     assert set(alone) == COMPILED
@@ -204,7 +206,7 @@ def test_byte_code_of_every_file_that_can_be_compiled(engine: Engine, jax_image:
 
 
 @pytest.fixture(scope="module")
-def broken(engine: Engine, jax_image: Built) -> Iterator[str]:
+def broken(engine: Engine, jax_image: BuiltImage) -> Iterator[str]:
     """An image whose Python says no, or for one file nothing at all."""
     name = f"dlimg-test/bytecode-{small.TOKEN}:broken"
     said = "[ ! -e /dlimg-bytecode/in/0/hang.py ] || sleep 600; echo no such thing; exit 3"
@@ -236,7 +238,7 @@ def test_a_compiler_that_is_killed(engine: Engine, broken: str) -> None:
 
 
 def test_a_compiler_of_another_process_of_this_number_is_left_alone(
-    engine: Engine, jax_image: Built
+    engine: Engine, jax_image: BuiltImage
 ) -> None:
     """As in another container that drives this engine, too."""
     elsewhere = {LABEL: f"bytecode-{os.getpid()}", OWNER_LABEL: f"elsewhere:1:{os.getpid()}:2"}

@@ -15,15 +15,15 @@ import real
 import small
 from trees import IS_OURS, is_byte_code, tree
 
-from dlimg.build.secrets import secrets_from
-from dlimg.draw.dockerfile import EPOCH
+from dlimg.assembly.system import SystemBuildTools, system
+from dlimg.builders.secrets import secrets_from
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
-from dlimg.layers.assemble import BUILDER
-from dlimg.layers.store import Store
-from dlimg.layers.system import Tools, system
-from dlimg.layers.systems import System, kept, system_source
-from dlimg.model import Base, Built, Planned
+from dlimg.model import Base, BuiltImage, PlannedImage
+from dlimg.render.dockerfile import EPOCH
+from dlimg.store.image_manifest import BUILDER
+from dlimg.store.store import Store
+from dlimg.store.systems import SystemLayers, kept, system_source
 
 pytestmark = pytest.mark.engine
 
@@ -101,18 +101,20 @@ def test_they_are_run_in_the_same_way(engine: Engine, pair: Pair) -> None:
     assert {name: value for name, value in ours.items() if value} == told
 
 
-def tools(engine: Engine, lines: list[str]) -> Tools:
-    return Tools(engine=engine, secrets={}, arguments={}, on_line=lines.append, say=print)
+def tools(engine: Engine, lines: list[str]) -> SystemBuildTools:
+    return SystemBuildTools(
+        engine=engine, secrets={}, arguments={}, on_line=lines.append, say=print
+    )
 
 
-def built(planned: Planned, engine: Engine, store: Store) -> System:
+def built(planned: PlannedImage, engine: Engine, store: Store) -> SystemLayers:
     with secrets_from(os.environ) as using:
         given = replace(tools(engine, []), secrets=using.files, arguments=using.arguments)
         return system(planned, store, given)
 
 
 def test_a_system_is_built_once(
-    engine: Engine, jax_image: Built, base: Base, tmp_path: Path
+    engine: Engine, jax_image: BuiltImage, base: Base, tmp_path: Path
 ) -> None:
     planned = replace(jax_image.planned, base=base)
     store = Store(path=tmp_path)

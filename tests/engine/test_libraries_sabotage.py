@@ -7,11 +7,10 @@ import make
 import pytest
 from real import CUDA_CELL, PACKAGES, image, judged, opened, slowness
 
+from dlimg.checks.execute import RunningContainer
+from dlimg.checks.inputs import cell_text
 from dlimg.engine.client import Engine
-from dlimg.model import Built
-from dlimg.proof import Status
-from dlimg.smoke.execute import Place
-from dlimg.smoke.told import cell_text
+from dlimg.model import BuiltImage, CheckStatus
 
 pytestmark = pytest.mark.engine
 
@@ -96,38 +95,42 @@ ROWS = {
 
 
 @pytest.fixture(scope="module")
-def there(engine: Engine, jax_image: Built) -> Iterator[Place]:
+def there(engine: Engine, jax_image: BuiltImage) -> Iterator[RunningContainer]:
     with opened(engine, jax_image) as place:
         yield replace(place, environment={"LD_LIBRARY_PATH": "/tmp/given"})  # noqa: S108
 
 
-def prepare(there: Place, script: str) -> None:
+def prepare(there: RunningContainer, script: str) -> None:
     done = there.container.exec_run(["bash", "-euc", CLEAN + script], user="0")
     assert done.exit_code == 0, done.output.decode()
 
 
-def test_sound_libraries_pass(there: Place, jax_image: Built) -> None:
+def test_sound_libraries_pass(there: RunningContainer, jax_image: BuiltImage) -> None:
     link = f"ln -s {CUDNN}/libcudnn.so.9 {TOOLKIT}/; cp {SOURCE} {PACKAGES}/{MODULE}"
     prepare(there, link)
     said = judged(there, jax_image, NAME, **there.environment)
-    assert said.status is Status.PASSED, said.reason
+    assert said.status is CheckStatus.PASSED, said.reason
     assert said.figures["libraries"] == 1
     assert said.seconds < 20 * slowness(there)
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_a_library_that_is_spoilt_fails(row: str, there: Place, jax_image: Built) -> None:
+def test_a_library_that_is_spoilt_fails(
+    row: str, there: RunningContainer, jax_image: BuiltImage
+) -> None:
     script, reason = ROWS[row]
     prepare(there, script)
     said = judged(there, jax_image, NAME, **there.environment)
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert reason in said.reason
     assert said.reason.count(";") == 0, "it fails for more than it should"
 
 
-def test_an_image_for_cuda_without_its_libraries_fails(engine: Engine, jax_image: Built) -> None:
+def test_an_image_for_cuda_without_its_libraries_fails(
+    engine: Engine, jax_image: BuiltImage
+) -> None:
     of = replace(jax_image, planned=make.planned(image(CUDA_CELL)))
     with opened(engine, jax_image) as place:
         said = judged(place, of, NAME, DLIMG_CELL=cell_text(of.planned))
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert said.reason == "the tag says CUDA 13.2, and no library of it is here"

@@ -13,28 +13,26 @@ from docker.types import Mount
 from manners import IMAGES, Made
 from real import slowness
 
+from dlimg.checks import run
+from dlimg.checks.container_kinds import ContainerKind, options
+from dlimg.checks.discover import checks_for, scripts
+from dlimg.checks.execute import RunningContainer, run_check
+from dlimg.checks.header import ANY_USER, EMPTY_HOME, READ_ONLY
+from dlimg.checks.inputs import cell_text, told
+from dlimg.checks.run import CheckSettings
+from dlimg.checks.script_files import ROOT, archive, placed
+from dlimg.checks.verdicts import NO_DEVICE, verdict
 from dlimg.engine.client import Engine
-from dlimg.model import Base
-from dlimg.proof import Status, Verdict
-from dlimg.smoke import containers
-from dlimg.smoke.checks import checks_for
-from dlimg.smoke.containers import Settings
-from dlimg.smoke.execute import Place, run_check
-from dlimg.smoke.header import ANY_USER, EMPTY_HOME, READ_ONLY
-from dlimg.smoke.kinds import Kind, options
-from dlimg.smoke.scripts import ROOT, archive, placed
-from dlimg.smoke.sources import scripts
-from dlimg.smoke.told import cell_text, told
-from dlimg.smoke.verdicts import NO_DEVICE, verdict
+from dlimg.model import Base, CheckStatus, Verdict
 
 pytestmark = pytest.mark.engine
 
 NAMES = {"whole": "system_is_whole"}  # the others are `manners_NAME`
 ORDINARY = ("entry", "leftovers", "secrets", "start", "tls", "user", "whole")
 CONFINED = {
-    "any_user": Kind(container=ANY_USER),
-    "no_entry": Kind(container=EMPTY_HOME),
-    "read_only": Kind(container=READ_ONLY),
+    "any_user": ContainerKind(container=ANY_USER),
+    "no_entry": ContainerKind(container=EMPTY_HOME),
+    "read_only": ContainerKind(container=READ_ONLY),
 }
 SITE = "/home/user/env/lib/python3.13/site-packages"
 LIBRARY = "/opt/env/lib/python/site-packages"
@@ -60,7 +58,9 @@ def made(engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @contextlib.contextmanager
-def opened(made: Made, script: str = "", user: str = "", **variables: str) -> Iterator[Place]:
+def opened(
+    made: Made, script: str = "", user: str = "", **variables: str
+) -> Iterator[RunningContainer]:
     """A container of the image in which root has run a script."""
     config = made.engine.sdk.images.get(made.built.digest).attrs["Config"]
     facts = told(made.built.planned, {}, config)
@@ -78,7 +78,9 @@ def opened(made: Made, script: str = "", user: str = "", **variables: str) -> It
         ended = container.exec_run(["bash", "-euc", f"{JAX}\n{script}"], user="0")
         assert ended.exit_code == 0, ended.output.decode()
         api = made.engine.sdk.api
-        yield Place(container=container, api=api, environment={}, memory=0, patience=15.0)
+        yield RunningContainer(
+            container=container, api=api, environment={}, memory=0, patience=15.0
+        )
     finally:
         container.remove(force=True)
 
@@ -107,7 +109,7 @@ WHOLE = [
 ]
 
 
-def judged(there: Place, made: Made, name: str, **environment: str) -> Verdict:
+def judged(there: RunningContainer, made: Made, name: str, **environment: str) -> Verdict:
     """What this check of manners says there."""
     found = checks_for(made.built.planned.image.cell, IMAGES)
     (check,) = [one for one in found if one.name == NAMES.get(name, f"manners_{name}")]
@@ -120,7 +122,7 @@ def test_the_image_as_it_is_passes(made: Made) -> None:
     with opened(made) as there:
         said = {name: judged(there, made, name) for name in ORDINARY}
         limit = 10 * slowness(there)
-    assert {one.status for one in said.values()} == {Status.PASSED}, said
+    assert {one.status for one in said.values()} == {CheckStatus.PASSED}, said
     assert max(one.seconds for one in said.values()) < limit
     assert said["start"].figures["version"] == "0.12.0.1"
     closed = said["leftovers"].figures["closed"]
@@ -175,7 +177,7 @@ def test_an_image_that_is_spoilt_fails(name: str, script: str, reason: str, made
     script += f"; sed -i '{limits}' /tmp/dlimg/common/checks/manners_*.py"
     with opened(made, script) as there:
         said = judged(there, made, name)
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert reason in said.reason
 
 
@@ -202,7 +204,7 @@ def test_an_environment_that_is_spoilt_fails(
 ) -> None:
     with opened(made, **{variable: value}) as there:
         said = judged(there, made, name)
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert reason in said.reason
     assert "hidden" not in said.reason + said.output
 
@@ -288,7 +290,7 @@ def test_an_image_that_is_started_otherwise_fails(change: str, reason: str, made
     facts = told(made.built.planned, {}, config_with(made, change))
     with opened(made) as there:
         said = judged(there, made, "entry", DLIMG_START=facts.environment["DLIMG_START"])
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert reason in said.reason
     if "[" not in reason:
         assert "hidden" not in said.reason + said.output
@@ -303,7 +305,7 @@ def test_a_template_that_lies_does_not_pass(made: Made) -> None:
     )
     with opened(made) as there:
         said = judged(there, made, "entry", DLIMG_START=facts.environment["DLIMG_START"])
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert f"the image has the variable LD_PRELOAD, {UNSTATED}" in said.reason
 
 
@@ -315,14 +317,14 @@ def test_a_secret_in_the_history_fails(made: Made, tmp_path: Path) -> None:
     container.remove()
     cell = made.built.planned.image.cell
     checks = [one for one in checks_for(cell, IMAGES) if one.name == "manners_secrets"]
-    settings = Settings(evidence=tmp_path, say=print)
+    settings = CheckSettings(evidence=tmp_path, say=print)
     try:
-        (said,) = containers.test(
+        (said,) = run.test(
             built, checks, made.engine, device=None, images=IMAGES, settings=settings
         ).verdicts
     finally:
         made.engine.sdk.images.remove(built.digest)
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert said.reason == "step 1 of the history holds a secret: TOKEN"
     assert "hidden" not in said.output
 
@@ -352,7 +354,7 @@ def test_what_only_root_can_see_is_seen(name: str, script: str, reason: str, mad
     assert kinds[NAMES.get(name, f"manners_{name}")] == "root"
     with opened(made, script, user="0") as there:
         said = judged(there, made, name)
-    assert said.status is (Status.FAILED if script else Status.PASSED), said
+    assert said.status is (CheckStatus.FAILED if script else CheckStatus.PASSED), said
     assert reason in said.reason
 
 
@@ -367,12 +369,12 @@ def test_what_only_root_can_see_is_seen(name: str, script: str, reason: str, mad
 def test_another_user_than_the_default_one_fails(user: str, reason: str, made: Made) -> None:
     with opened(made, user=user) as there:
         said = judged(there, made, "user")
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert reason in said.reason
 
 
 @contextlib.contextmanager
-def confined(made: Made, kind: Kind, script: str = "") -> Iterator[Place]:
+def confined(made: Made, kind: ContainerKind, script: str = "") -> Iterator[RunningContainer]:
     """A confined container of an image that is made of the image by a script of root's."""
     with opened(made, script) as there:
         spoilt = str(there.container.commit().id)
@@ -387,7 +389,9 @@ def confined(made: Made, kind: Kind, script: str = "") -> Iterator[Place]:
         container.start()
         container.put_archive(ROOT, archive(scripts(IMAGES, "jax"), ROOT))
         api = made.engine.sdk.api
-        yield Place(container=container, api=api, environment={}, memory=0, patience=15.0)
+        yield RunningContainer(
+            container=container, api=api, environment={}, memory=0, patience=15.0
+        )
     finally:
         container.remove(force=True, v=True)
         made.engine.sdk.images.remove(spoilt)
@@ -398,7 +402,7 @@ def test_a_confined_image_works(name: str, made: Made) -> None:
     with confined(made, CONFINED[name], KEEP_JAX) as there:
         said = judged(there, made, name)
         limit = 20 * slowness(there)
-    assert said.status is Status.PASSED, said
+    assert said.status is CheckStatus.PASSED, said
     assert said.seconds < limit
 
 
@@ -449,14 +453,14 @@ def test_an_image_that_is_spoilt_fails_confined(
 ) -> None:
     with confined(made, CONFINED[name], script) as there:
         said = judged(there, made, name)
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert reason in said.reason
 
 
 def test_a_container_that_is_not_confined_proves_nothing(made: Made) -> None:
     with opened(made) as there:
         said = {name: judged(there, made, name) for name in CONFINED}
-    assert {one.status for one in said.values()} == {Status.NOT_RUN}
+    assert {one.status for one in said.values()} == {CheckStatus.NOT_RUN}
     assert said["read_only"].reason.startswith("this container is not read-only: /, /code")
     assert said["no_entry"].reason == "no volume is over this container's /home/user"
     assert said["any_user"].reason == "the user 1000 is one that the image knows"
@@ -466,7 +470,7 @@ def test_without_a_cell_nothing_passes(made: Made) -> None:
     names = (*ORDINARY, *CONFINED)
     with opened(made, DLIMG_CELL="") as there:
         said = {judged(there, made, name).status for name in names if name != "tls"}
-    assert said == {Status.NOT_RUN}
+    assert said == {CheckStatus.NOT_RUN}
 
 
 def test_every_check_of_manners_is_spoilt_here() -> None:

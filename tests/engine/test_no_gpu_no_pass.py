@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from real import IMAGES, opened
 
+from dlimg.checks.discover import parse_check, scripts
+from dlimg.checks.execute import RunningContainer
+from dlimg.checks.script_files import ROOT, archive
+from dlimg.checks.verdicts import GPU
 from dlimg.engine.client import Engine
-from dlimg.model import Built
-from dlimg.smoke.checks import parse_check
-from dlimg.smoke.execute import Place
-from dlimg.smoke.scripts import ROOT, archive
-from dlimg.smoke.sources import scripts
-from dlimg.smoke.verdicts import GPU
+from dlimg.model import BuiltImage
 
 pytestmark = pytest.mark.engine
 
@@ -55,7 +54,7 @@ def on_gpu(family: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def there(engine: Engine, jax_image: Built) -> Iterator[Place]:
+def there(engine: Engine, jax_image: BuiltImage) -> Iterator[RunningContainer]:
     stands = [
         f"cat > {STANDS}/{name}.py <<< '{SAYS_YES}'" for name in ("jax", "tensorflow", "torch")
     ]
@@ -76,7 +75,7 @@ def there(engine: Engine, jax_image: Built) -> Iterator[Place]:
     ids=["none", "expected", "hidden"],
 )
 def test_without_a_gpu_no_check_passes_that_needs_one(
-    variables: dict[str, str], code: int, family: str, there: Place
+    variables: dict[str, str], code: int, family: str, there: RunningContainer
 ) -> None:
     wanted = on_gpu(family)
     assert len(wanted) >= 3

@@ -13,7 +13,7 @@ from docker.models.containers import Container
 from test_walk import dlimg
 
 from dlimg.engine.client import Engine
-from dlimg.run.command import NOTEBOOK_PORT
+from dlimg.render.docker_run import NOTEBOOK_PORT
 
 pytestmark = pytest.mark.engine
 

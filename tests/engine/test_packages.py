@@ -13,18 +13,17 @@ import pytest
 import small
 from tiny import BUILD, Tiny, tiny
 
-from dlimg.build.explain import MOVED_HINT, explain
-from dlimg.build.hands import of_engine
-from dlimg.build.image_packages import packages_in_image
-from dlimg.build.keys import with_built_keys
-from dlimg.build.packages import with_known_keys
-from dlimg.build.secrets import Secrets
+from dlimg.assembly.system import take
+from dlimg.builders.build_failure import MOVED_HINT, explain
+from dlimg.builders.content_keys import with_built_keys
+from dlimg.builders.executor import of_engine
+from dlimg.builders.image_packages import packages_in_image, with_known_keys
+from dlimg.builders.secrets import Secrets
 from dlimg.engine.client import Engine
-from dlimg.layers.packages import packages_digest, packages_in
-from dlimg.layers.store import Store, layer_store
-from dlimg.layers.system import take
-from dlimg.layers.systems import kept, remember, system_source
-from dlimg.model import Base, BuildFailure, Built, Planned
+from dlimg.model import Base, BuildFailure, BuiltImage, PlannedImage
+from dlimg.store.store import Store, layer_store
+from dlimg.store.system_packages import packages_digest, packages_in
+from dlimg.store.systems import kept, remember, system_source
 
 pytestmark = pytest.mark.engine
 
@@ -38,10 +37,10 @@ RUN mkdir -p /opt/python/cpython-3.12.16 && ln -s cpython-3.12.16 /opt/python/cu
 """
 
 
-def keyed(engine: Engine, one: Planned, store: Store) -> Planned:
+def keyed(engine: Engine, one: PlannedImage, store: Store) -> PlannedImage:
     hands = of_engine(engine, Secrets())
     (found,) = with_built_keys([one], hands, store, jobs=1, on_progress=print)
-    assert isinstance(found, Planned), found
+    assert isinstance(found, PlannedImage), found
     return found
 
 
@@ -102,19 +101,19 @@ def test_an_image_whose_packages_moved_while_it_was_built_gets_no_name(
         again = keyed(engine, unknown, store)
         assert again == true
         (built,) = small.built_all([again], engine)
-        assert isinstance(built, Built)
+        assert isinstance(built, BuiltImage)
 
 
 NAMES = ("reference", "moving_reference")
 
 
 @pytest.fixture
-def project(tmp_path: Path, jax_image: Built) -> Iterator[Tiny]:
+def project(tmp_path: Path, jax_image: BuiltImage) -> Iterator[Tiny]:
     with tiny(tmp_path, jax_image) as found:
         yield found
 
 
-def move(store: Store, planned: Planned, folder: Path) -> str:
+def move(store: Store, planned: PlannedImage, folder: Path) -> str:
     """The system as it is when a package has another version; what that is called comes back."""
     source = system_source(planned)
     system = kept(store, source)

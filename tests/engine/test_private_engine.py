@@ -17,13 +17,14 @@ from pathlib import Path
 import pytest
 import small
 
-from dlimg.build.disk import prune
-from dlimg.engine import bases, client, gpu, network, private, process
+from dlimg.builders.disk_space import prune
+from dlimg.engine import bases, client, gpu, network, private_engine
 from dlimg.engine.client import Engine
-from dlimg.engine.find import find
-from dlimg.engine.home import Home, home_of
+from dlimg.engine.discover import find
+from dlimg.engine.private_home import PrivateHome, home_of
 from dlimg.errors import NoEngine
-from dlimg.model import Base, BaseSource, Built, OperatingSystem
+from dlimg.host import process
+from dlimg.model import Base, BaseSource, BuiltImage, OperatingSystem
 
 pytestmark = pytest.mark.engine
 
@@ -54,18 +55,18 @@ class Pair:
 
     first: Engine
     second: Engine
-    home: Home
+    home: PrivateHome
     environment: dict[str, str]
     base: str
     cdi: Path
 
     def up(self) -> Engine:
-        return private.up(self.home, environment=self.environment, say=print, cdi=[self.cdi])
+        return private_engine.up(self.home, environment=self.environment, say=print, cdi=[self.cdi])
 
 
 @pytest.fixture(scope="module")
 def pair(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> Iterator[Pair]:
-    obstacle = private.obstacle()
+    obstacle = private_engine.obstacle()
     if obstacle:
         pytest.skip(f"no private engine on this machine: {obstacle}")
     with turn():
@@ -79,14 +80,14 @@ def pair(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> It
     environment = {**os.environ, "DLIMG_ENGINE_HOME": str(folder / "e")}
     home = home_of(environment)
     try:
-        second = private.up(home, environment=environment, say=print, cdi=[cdi])
+        second = private_engine.up(home, environment=environment, say=print, cdi=[cdi])
         second.sdk.images.load(b"".join(engine.sdk.images.get(name).save(named=True)))
         yield Pair(
             first=engine, second=second, home=home, environment=environment, base=name, cdi=cdi
         )
         second.sdk.close()
     finally:
-        private.purge(home, say=print)
+        private_engine.purge(home, say=print)
         shutil.rmtree(folder)
 
 
@@ -110,7 +111,7 @@ def links() -> set[str]:
 
 
 def marked_rules(pair: Pair) -> int:
-    command = private.commands(pair.home)
+    command = private_engine.commands(pair.home)
     program = next(p for p in network.FILTERS if command([p, "-w", "-S"]).returncode == 0)
     rules = (command([program, "-w", "-t", table, "-S"]).stdout for table in ("filter", "nat"))
     return sum(text.count(f"dlimg:{pair.home.bridge}") for text in rules)
@@ -124,7 +125,7 @@ def test_prune_removes_what_was_made_here_and_nothing_built_on_it(
     start = Base(os="debian13", source=BaseSource.BOOTSTRAP, identity="x", reference=pair.base)
     one = small.planned(start, "FROM debian:trixie-slim\nRUN true\n")
     (built,) = small.built_all([one], second)
-    assert isinstance(built, Built), built
+    assert isinstance(built, BuiltImage), built
     repository = one.image.repository
     small.derived(one.reference, "ENV MINE=1", f"{repository}:derived", second)
     second.sdk.images.get(one.reference).tag(repository, "mine")
@@ -142,7 +143,7 @@ def test_it_says_what_it_is(pair: Pair) -> None:
     assert pair.second.private
     assert pair.second.root == str(pair.home.data)
     assert client.free_bytes(pair.second)
-    status = private.status(pair.home)
+    status = private_engine.status(pair.home)
     assert (status.running, status.host) == (True, pair.second.host)
     assert status.version == pair.second.version
     assert any("docker.io" in line for line in status.packages)
@@ -157,8 +158,8 @@ def test_it_is_found_while_it_runs(pair: Pair) -> None:
 
 
 def test_up_again_changes_nothing_but_mends_the_network(pair: Pair) -> None:
-    before = private.status(pair.home)
-    command = private.commands(pair.home)
+    before = private_engine.status(pair.home)
+    command = private_engine.commands(pair.home)
     chosen = network.remembered(pair.home.network)
     assert chosen is not None
     assert marked_rules(pair) == 3
@@ -166,7 +167,7 @@ def test_up_again_changes_nothing_but_mends_the_network(pair: Pair) -> None:
     assert marked_rules(pair) == 0
     pair.up().sdk.close()
     assert marked_rules(pair) == 3
-    assert private.status(pair.home) == before
+    assert private_engine.status(pair.home) == before
 
 
 def test_a_device_of_a_made_up_vendor(pair: Pair) -> None:
@@ -204,10 +205,10 @@ def test_both_have_network_and_so_has_the_first_after_the_second_went(pair: Pair
     assert pair.home.bridge in before
     reaches_out(pair.first, pair.base)
     reaches_out(pair.second, pair.base)
-    private.down(pair.home, say=print)
+    private_engine.down(pair.home, say=print)
     assert pair.home.bridge not in links()
     assert marked_rules(pair) == 0
-    assert not private.status(pair.home).running
+    assert not private_engine.status(pair.home).running
     assert not pair.home.socket.exists()
     assert pair.home.data.is_dir()
     reaches_out(pair.first, pair.base)
@@ -216,9 +217,9 @@ def test_both_have_network_and_so_has_the_first_after_the_second_went(pair: Pair
 
 
 def test_it_comes_back_after_a_crash_with_its_images(pair: Pair) -> None:
-    pid = private.status(pair.home).pid
+    pid = private_engine.status(pair.home).pid
     os.kill(pid, signal.SIGKILL)
-    assert process.wait_until(lambda: private.running(pair.home) == 0, 10)
+    assert process.wait_until(lambda: private_engine.running(pair.home) == 0, 10)
     assert pair.home.pid_file.exists()
     assert pair.home.socket.exists()
     again: list[Engine] = []
@@ -245,10 +246,10 @@ def test_a_start_that_fails_shows_the_end_of_the_log(
     folder = pair.home.path.with_name("f")
     folder.mkdir()
     (folder / "root").symlink_to(pair.home.root)
-    monkeypatch.setattr(private, "daemon_settings", lambda *_, **__: {"no-such-setting": 1})
+    monkeypatch.setattr(private_engine, "daemon_settings", lambda *_, **__: {"no-such-setting": 1})
     home = home_of({"DLIMG_ENGINE_HOME": str(folder)})
     with pytest.raises(NoEngine, match="no-such-setting") as caught:
-        private.up(home, environment=pair.environment, say=print)
+        private_engine.up(home, environment=pair.environment, say=print)
     assert caught.value.exit_code == 4
     assert home.bridge not in links()
 

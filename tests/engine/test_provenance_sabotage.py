@@ -13,12 +13,11 @@ import real
 from docker.types import Mount
 from real import IMAGES, PACKAGES, judged
 
+from dlimg.checks import run
+from dlimg.checks.discover import checks_for
+from dlimg.checks.run import CheckSettings
 from dlimg.engine.client import Engine
-from dlimg.model import Built
-from dlimg.proof import Status, Verdict
-from dlimg.smoke import containers
-from dlimg.smoke.checks import checks_for
-from dlimg.smoke.containers import Settings
+from dlimg.model import BuiltImage, CheckStatus, Verdict
 
 pytestmark = pytest.mark.engine
 
@@ -434,17 +433,17 @@ BATCHES = [
 
 
 @pytest.fixture(scope="module")
-def built(jax_image: Built) -> Built:
+def built(jax_image: BuiltImage) -> BuiltImage:
     return jax_image
 
 
 @pytest.mark.parametrize("lies", BATCHES)
-def test_every_lie_is_named(lies: list[Lie], engine: Engine, built: Built) -> None:
+def test_every_lie_is_named(lies: list[Lie], engine: Engine, built: BuiltImage) -> None:
     # `python` may be what is spoilt: the interpreter itself runs the check.
     script = "\n".join(f"( {lie.script} )" for lie in lies)
     with real.opened(engine, built, script, user="0") as there:
         said = judged(there, built, CHECK)
-    assert said.status is Status.FAILED, said
+    assert said.status is CheckStatus.FAILED, said
     faults = said.figures["faults"]
     assert isinstance(faults, list)
     assert [lie for lie in lies if not is_named(lie, faults)] == [], "\n".join(faults)
@@ -468,33 +467,37 @@ ldconfig
 """
 
 
-def test_a_driver_that_is_mounted_is_no_lie(engine: Engine, built: Built, tmp_path: Path) -> None:
+def test_a_driver_that_is_mounted_is_no_lie(
+    engine: Engine, built: BuiltImage, tmp_path: Path
+) -> None:
     driver = tmp_path / "libcuda.so"
     driver.write_bytes(b"driver")
     places = (f"{LIBRARY}/libcuda.so.580.1", "/usr/share/nvidia/x.rc", "/etc/vulkan/icd.d/x.json")
     mounts = [Mount(place, str(driver), type="bind", read_only=True) for place in places]
     with real.opened(engine, built, INJECTED, user="0", mounts=mounts) as there:
         said = judged(there, built, CHECK)
-    assert said.status is Status.PASSED, said
+    assert said.status is CheckStatus.PASSED, said
 
 
-def by_command(engine: Engine, built: Built, folder: Path) -> Verdict:
+def by_command(engine: Engine, built: BuiltImage, folder: Path) -> Verdict:
     """What the command's own way to the check says of an image."""
     checks = [one for one in checks_for(built.planned.image.cell, IMAGES) if one.name == CHECK]
-    settings = Settings(evidence=folder, say=print)
-    (said,) = containers.test(
+    settings = CheckSettings(evidence=folder, say=print)
+    (said,) = run.test(
         built, checks, engine, device=None, images=IMAGES, settings=settings
     ).verdicts
     return said
 
 
-def test_the_image_as_it_is_passes(engine: Engine, built: Built, tmp_path: Path) -> None:
+def test_the_image_as_it_is_passes(engine: Engine, built: BuiltImage, tmp_path: Path) -> None:
     said = by_command(engine, built, tmp_path)
-    assert said.status is Status.PASSED, said
+    assert said.status is CheckStatus.PASSED, said
     assert said.figures["faults"] == []
 
 
-def test_an_image_with_a_second_root_fails(engine: Engine, built: Built, tmp_path: Path) -> None:
+def test_an_image_with_a_second_root_fails(
+    engine: Engine, built: BuiltImage, tmp_path: Path
+) -> None:
     # Seen: `su toor` worked, and every check of that day passed.
     script = "echo toor::0:0::/root:/bin/bash >> /etc/passwd"
     container = engine.sdk.containers.create(
@@ -511,5 +514,5 @@ def test_an_image_with_a_second_root_fails(engine: Engine, built: Built, tmp_pat
         said = by_command(engine, replace(built, digest=str(spoilt.id)), tmp_path)
     finally:
         engine.sdk.images.remove(str(spoilt.id))
-    assert said.status is Status.FAILED
+    assert said.status is CheckStatus.FAILED
     assert "/etc/passwd has two of uid 0, toor has its password here" in said.reason

@@ -16,29 +16,27 @@ import pytest
 import requests
 import small
 
-from dlimg.commands.inspecting import inspect
-from dlimg.draw.config import Config
+from dlimg.checks.evidence import MEDIA_TYPE, write_evidence
+from dlimg.checks.inputs import told_by_config
+from dlimg.checks.run import facts_of, reference_data
+from dlimg.cli.inspect import inspect
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, NetworkFailure, NotRun
-from dlimg.layers.assemble import assemble
-from dlimg.layers.index import Layer
-from dlimg.layers.kept import keep
-from dlimg.layers.store import Store
-from dlimg.model import Base, Built, Planned
-from dlimg.proof import Evidence, Status, Verdict
-from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require
+from dlimg.model import Base, BuiltImage, CheckStatus, Evidence, PlannedImage, Verdict
 from dlimg.publish.attach import LOCK_TYPE, Attach, evidence_beside, nothing_beside
 from dlimg.publish.check_runner import CheckRunner
-from dlimg.publish.promote import Wanted, publish
-from dlimg.publish.published import Published
-from dlimg.publish.registry import config_of, image_at
-from dlimg.publish.source import Stock
+from dlimg.publish.policy import NOT_TESTED_ON_GPU, Require
+from dlimg.publish.promote import PublishedImage, PublishRequest, publish
+from dlimg.publish.push_source import ImageSources
+from dlimg.publish.tags import config_of, image_at
 from dlimg.registry.manifests import manifest_at, put_manifest
 from dlimg.registry.referrers import referrers
 from dlimg.registry.session import Repository, opened
-from dlimg.smoke.containers import facts_of, reference_data
-from dlimg.smoke.evidence import MEDIA_TYPE, write_evidence
-from dlimg.smoke.told import told_by_config
+from dlimg.render.config_parser import ImageConfig
+from dlimg.store.image_manifest import assemble
+from dlimg.store.images import keep
+from dlimg.store.keys import Layer
+from dlimg.store.store import Store
 
 pytestmark = pytest.mark.engine
 
@@ -86,7 +84,7 @@ def small_image(base: Base, accelerator: str = "cpu", aliases: tuple[str, ...] =
 
 
 @pytest.fixture
-def built(engine: Engine, base: Base) -> Iterator[Built]:
+def built(engine: Engine, base: Base) -> Iterator[BuiltImage]:
     one = small_image(base)
     alias = f"{one.image.tag}-alias"
     with small.image(replace(one, image=replace(one.image, aliases=(alias,))), engine) as result:
@@ -94,12 +92,12 @@ def built(engine: Engine, base: Base) -> Iterator[Built]:
 
 
 @pytest.fixture
-def cuda_built(engine: Engine, base: Base) -> Iterator[Built]:
+def cuda_built(engine: Engine, base: Base) -> Iterator[BuiltImage]:
     with small.image(small_image(base, CUDA), engine) as result:
         yield result
 
 
-def evidence(built: Built, *statuses: Status, device: str = "none") -> Evidence:
+def evidence(built: BuiltImage, *statuses: CheckStatus, device: str = "none") -> Evidence:
     """The first status is that of a plain check, the others of checks that need a GPU."""
     return Evidence(
         digest=built.digest,
@@ -125,14 +123,14 @@ def evidence(built: Built, *statuses: Status, device: str = "none") -> Evidence:
 def publish_to(  # noqa: PLR0913  # what a test cares about
     registry: str,
     engine: Engine,
-    built: Built,
+    built: BuiltImage,
     found: Evidence,
     *,
     require: Require = "gpu",
     said: list[str] | None = None,
-    test: Callable[[Built], Evidence] | None = None,
+    test: Callable[[BuiltImage], Evidence] | None = None,
     notes: Path = NOWHERE,
-) -> Published:
+) -> PublishedImage:
     say = said.append if said is not None else print
     wanted = wanted_at(registry, nothing_beside, require=require, test=test, notes=notes)
     return publish(built, found, stock(engine), wanted=wanted, say=say)
@@ -143,16 +141,16 @@ def wanted_at(
     attach: Attach,
     *,
     require: Require = "gpu",
-    test: Callable[[Built], Evidence] | None = None,
+    test: Callable[[BuiltImage], Evidence] | None = None,
     notes: Path = NOWHERE,
-) -> Wanted:
-    def refused(other: Built) -> Evidence:
+) -> PublishRequest:
+    def refused(other: BuiltImage) -> Evidence:
         raise AssertionError(other.digest)
 
     runner = CheckRunner(
         checks=lambda _: (), test=test or refused, known=lambda _built, _config: None
     )
-    return Wanted(
+    return PublishRequest(
         to=f"{registry}/team",
         require=require,
         attach=attach,
@@ -162,12 +160,12 @@ def wanted_at(
     )
 
 
-def stock(engine: Engine) -> Stock:
+def stock(engine: Engine) -> ImageSources:
     """The engine alone, beside a store that has nothing."""
-    return Stock(store=Store(path=Path("/nowhere")), engine=engine, siblings=(), say=print)
+    return ImageSources(store=Store(path=Path("/nowhere")), engine=engine, siblings=(), say=print)
 
 
-def names(registry: str, built: Built) -> tuple[str, str]:
+def names(registry: str, built: BuiltImage) -> tuple[str, str]:
     """The immutable name and the moving one."""
     planned = built.planned
     repository = f"{registry}/team/{planned.image.cell.family}"
@@ -190,9 +188,9 @@ def manifest_digest(name: str) -> str:
 
 
 def test_what_was_tested_is_what_every_name_leads_to(
-    engine: Engine, registry: str, built: Built
+    engine: Engine, registry: str, built: BuiltImage
 ) -> None:
-    found = publish_to(registry, engine, built, evidence(built, Status.PASSED))
+    found = publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
     immutable, moving = names(registry, built)
     assert found.reference == immutable
     assert found.standing == "tested"
@@ -205,15 +203,17 @@ def test_what_was_tested_is_what_every_name_leads_to(
     engine.sdk.images.remove(immutable)
 
 
-def test_publishing_twice_changes_nothing(engine: Engine, registry: str, built: Built) -> None:
-    passed = evidence(built, Status.PASSED)
+def test_publishing_twice_changes_nothing(engine: Engine, registry: str, built: BuiltImage) -> None:
+    passed = evidence(built, CheckStatus.PASSED)
     first = publish_to(registry, engine, built, passed)
     assert publish_to(registry, engine, built, passed) == first
 
 
-@pytest.mark.parametrize("statuses", [(), (Status.FAILED,), (Status.PASSED, Status.FAILED)])
+@pytest.mark.parametrize(
+    "statuses", [(), (CheckStatus.FAILED,), (CheckStatus.PASSED, CheckStatus.FAILED)]
+)
 def test_a_failed_or_untested_image_reaches_no_registry(
-    engine: Engine, registry: str, built: Built, statuses: tuple[Status, ...]
+    engine: Engine, registry: str, built: BuiltImage, statuses: tuple[CheckStatus, ...]
 ) -> None:
     with pytest.raises(Negative):
         publish_to(registry, engine, built, evidence(built, *statuses))
@@ -221,18 +221,18 @@ def test_a_failed_or_untested_image_reaches_no_registry(
 
 
 def test_another_image_under_the_tested_name_is_refused(
-    engine: Engine, base: Base, registry: str, built: Built
+    engine: Engine, base: Base, registry: str, built: BuiltImage
 ) -> None:
     # Somebody builds over the name between test and publish.
     repository, _, tag = built.planned.reference.rpartition(":")
     engine.sdk.images.get(base.reference.removeprefix("docker-image://")).tag(repository, tag)
     with pytest.raises(Negative, match="tested was"):
-        publish_to(registry, engine, built, evidence(built, Status.PASSED))
+        publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
     assert [manifest_digest(name) for name in names(registry, built)] == ["", ""]
 
 
 def test_a_taken_immutable_name_is_refused_and_nothing_moves(
-    engine: Engine, base: Base, registry: str, built: Built
+    engine: Engine, base: Base, registry: str, built: BuiltImage
 ) -> None:
     immutable, moving = names(registry, built)
     repository, _, tag = immutable.rpartition(":")
@@ -242,39 +242,39 @@ def test_a_taken_immutable_name_is_refused_and_nothing_moves(
     before = manifest_digest(immutable)
     assert before
     with pytest.raises(Negative, match="it is something else"):
-        publish_to(registry, engine, built, evidence(built, Status.PASSED))
+        publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
     assert manifest_digest(immutable) == before
     assert manifest_digest(moving) == ""
 
 
-def built_again(engine: Engine, built: Built, content: str = "newer") -> Built:
+def built_again(engine: Engine, built: BuiltImage, content: str = "newer") -> BuiltImage:
     """The distribution has a newer package now: the key is the same, the digest is not."""
     text = f"FROM debian:trixie-slim\nRUN echo {content} > /content\n"
     image = replace(built.planned.image, dockerfile=text)
     engine.sdk.images.remove(built.planned.reference)
     (again,) = small.built_all([replace(built.planned, image=image)], engine)
-    assert isinstance(again, Built)
+    assert isinstance(again, BuiltImage)
     assert again.digest != built.digest
     return again
 
 
-def is_content(engine: Engine, other: Built, content: str) -> Evidence:
+def is_content(engine: Engine, other: BuiltImage, content: str) -> Evidence:
     """A check that really runs in the image."""
     output = engine.sdk.containers.run(other.digest, ["cat", "/content"], remove=True)
     passed = output.decode().strip() == content
-    return evidence(other, Status.PASSED if passed else Status.FAILED)
+    return evidence(other, CheckStatus.PASSED if passed else CheckStatus.FAILED)
 
 
 def test_the_same_key_built_again_with_other_bytes_is_pulled_and_tested(
-    engine: Engine, base: Base, registry: str, built: Built
+    engine: Engine, base: Base, registry: str, built: BuiltImage
 ) -> None:
-    first = publish_to(registry, engine, built, evidence(built, Status.PASSED))
+    first = publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
     again = built_again(engine, built)
     assert not small.has(engine, built.digest)
-    passed = evidence(again, Status.PASSED)
+    passed = evidence(again, CheckStatus.PASSED)
     tested: list[str] = []
 
-    def test(other: Built) -> Evidence:
+    def test(other: BuiltImage) -> Evidence:
         tested.append(other.digest)
         return is_content(engine, other, "content")
 
@@ -297,7 +297,7 @@ def test_the_same_key_built_again_with_other_bytes_is_pulled_and_tested(
 
 
 def test_another_image_under_the_immutable_name_that_fails_gets_no_name(
-    engine: Engine, registry: str, built: Built
+    engine: Engine, registry: str, built: BuiltImage
 ) -> None:
     """The same labels, and other bytes than those that were tested."""
     lie = built_again(engine, built, "lie")
@@ -310,10 +310,10 @@ def test_another_image_under_the_immutable_name_that_fails_gets_no_name(
     good = built_again(engine, lie, "content")
     assert engine.sdk.images.get(good.digest).labels == image.labels
 
-    def test(other: Built) -> Evidence:
+    def test(other: BuiltImage) -> Evidence:
         return is_content(engine, other, "content")
 
-    passed = evidence(good, Status.PASSED)
+    passed = evidence(good, CheckStatus.PASSED)
     with pytest.raises(Negative, match="names do not move to it: checks failed"):
         publish_to(registry, engine, good, passed, test=test)
     assert manifest_digest(immutable) == lie.digest
@@ -323,10 +323,10 @@ def test_another_image_under_the_immutable_name_that_fails_gets_no_name(
 
 
 def test_checks_are_told_the_same_by_the_registry_and_by_the_engine(
-    engine: Engine, registry: str, built: Built
+    engine: Engine, registry: str, built: BuiltImage
 ) -> None:
     """So evidence of an image that is not in the engine is found by what the registry tells."""
-    found = publish_to(registry, engine, built, evidence(built, Status.PASSED))
+    found = publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
     with opened(registry, os.environ) as there:
         place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
         config = config_of(place, image_at(place, found.digest))
@@ -356,7 +356,7 @@ def lose(engine: Engine, registry: str, digest: str) -> None:
     assert code == 0, output
 
 
-def manifest_of(registry: str, built: Built, digest: str) -> Mapping[str, Any]:
+def manifest_of(registry: str, built: BuiltImage, digest: str) -> Mapping[str, Any]:
     with opened(registry, os.environ) as there:
         place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
         found = manifest_at(place, digest)
@@ -366,9 +366,9 @@ def manifest_of(registry: str, built: Built, digest: str) -> Mapping[str, Any]:
 
 @pytest.mark.parametrize("part", ["layer", "config"])
 def test_a_content_that_the_registry_lost_is_sent_again(
-    engine: Engine, registry: str, built: Built, part: str
+    engine: Engine, registry: str, built: BuiltImage, part: str
 ) -> None:
-    passed = evidence(built, Status.PASSED)
+    passed = evidence(built, CheckStatus.PASSED)
     first = publish_to(registry, engine, built, passed)
     manifest = manifest_of(registry, built, first.digest)
     lost = (manifest["layers"][-1] if part == "layer" else manifest["config"])["digest"]
@@ -385,17 +385,17 @@ def test_a_content_that_the_registry_lost_is_sent_again(
 
 
 def test_a_cuda_image_that_saw_no_gpu_needs_to_be_asked_for(
-    engine: Engine, registry: str, cuda_built: Built
+    engine: Engine, registry: str, cuda_built: BuiltImage
 ) -> None:
     with pytest.raises(NotRun, match="not tested on a GPU"):
-        publish_to(registry, engine, cuda_built, evidence(cuda_built, Status.PASSED))
+        publish_to(registry, engine, cuda_built, evidence(cuda_built, CheckStatus.PASSED))
     assert [manifest_digest(name) for name in names(registry, cuda_built)] == ["", ""]
 
 
 def test_an_image_that_saw_no_gpu_says_so_itself(
-    engine: Engine, registry: str, cuda_built: Built
+    engine: Engine, registry: str, cuda_built: BuiltImage
 ) -> None:
-    lacking = evidence(cuda_built, Status.PASSED, Status.NOT_RUN)
+    lacking = evidence(cuda_built, CheckStatus.PASSED, CheckStatus.NOT_RUN)
     said: list[str] = []
     first = publish_to(registry, engine, cuda_built, lacking, require="no-gpu", said=said)
     assert publish_to(registry, engine, cuda_built, lacking, require="no-gpu") == first
@@ -420,10 +420,10 @@ def test_an_image_that_saw_no_gpu_says_so_itself(
 
 
 def test_a_gpu_tested_image_takes_the_names_and_keeps_them(
-    engine: Engine, registry: str, cuda_built: Built
+    engine: Engine, registry: str, cuda_built: BuiltImage
 ) -> None:
-    lacking = evidence(cuda_built, Status.PASSED, Status.NOT_RUN)
-    full = evidence(cuda_built, Status.PASSED, Status.PASSED, device="nvidia.com/gpu=all")
+    lacking = evidence(cuda_built, CheckStatus.PASSED, CheckStatus.NOT_RUN)
+    full = evidence(cuda_built, CheckStatus.PASSED, CheckStatus.PASSED, device="nvidia.com/gpu=all")
     immutable, moving = names(registry, cuda_built)
     publish_to(registry, engine, cuda_built, lacking, require="no-gpu")
     tested = publish_to(registry, engine, cuda_built, full)
@@ -434,13 +434,15 @@ def test_a_gpu_tested_image_takes_the_names_and_keeps_them(
     assert manifest_digest(moving) == tested.digest
 
 
-def test_a_registry_that_does_not_answer_is_a_network_failure(engine: Engine, built: Built) -> None:
+def test_a_registry_that_does_not_answer_is_a_network_failure(
+    engine: Engine, built: BuiltImage
+) -> None:
     with pytest.raises(NetworkFailure, match="cannot be reached") as raised:
-        publish_to("127.0.0.1:9", engine, built, evidence(built, Status.PASSED))
+        publish_to("127.0.0.1:9", engine, built, evidence(built, CheckStatus.PASSED))
     assert raised.value.exit_code == 5
 
 
-def beside(registry: str, built: Built, digest: str) -> list[tuple[str, str]]:
+def beside(registry: str, built: BuiltImage, digest: str) -> list[tuple[str, str]]:
     """Type and device of all that lies beside this digest, as the registry has it."""
     with opened(registry, os.environ) as there:
         repository = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
@@ -451,10 +453,10 @@ def beside(registry: str, built: Built, digest: str) -> list[tuple[str, str]]:
 
 
 def test_all_evidence_lies_beside_the_image_and_only_once(
-    engine: Engine, registry: str, built: Built, tmp_path: Path
+    engine: Engine, registry: str, built: BuiltImage, tmp_path: Path
 ) -> None:
-    passed = evidence(built, Status.PASSED)
-    write_evidence(tmp_path, evidence(built, Status.PASSED, device="gpu=0"), say=print)
+    passed = evidence(built, CheckStatus.PASSED)
+    write_evidence(tmp_path, evidence(built, CheckStatus.PASSED, device="gpu=0"), say=print)
     said: list[str] = []
     attach = evidence_beside(tmp_path, os.environ, say=said.append)
     wanted = wanted_at(registry, attach)
@@ -468,9 +470,9 @@ def test_all_evidence_lies_beside_the_image_and_only_once(
 
 
 def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
-    engine: Engine, registry: str, cuda_built: Built, tmp_path: Path
+    engine: Engine, registry: str, cuda_built: BuiltImage, tmp_path: Path
 ) -> None:
-    lacking = evidence(cuda_built, Status.PASSED, Status.NOT_RUN)
+    lacking = evidence(cuda_built, CheckStatus.PASSED, CheckStatus.NOT_RUN)
     attach = evidence_beside(tmp_path, os.environ, say=print)
     wanted = wanted_at(registry, attach, require="no-gpu")
     found = publish(cuda_built, lacking, stock(engine), wanted=wanted, say=print)
@@ -492,15 +494,15 @@ def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
 
 
 def test_without_its_evidence_beside_it_no_name_moves_to_an_image(
-    engine: Engine, registry: str, built: Built
+    engine: Engine, registry: str, built: BuiltImage
 ) -> None:
-    def refused(_built: Built, _evidence: Evidence, reference: str) -> None:
+    def refused(_built: BuiltImage, _evidence: Evidence, reference: str) -> None:
         assert manifest_digest(names(registry, built)[0]) in reference
         raise NetworkFailure("the registry takes no such thing", hint="ask somebody")
 
     wanted = wanted_at(registry, refused)
     with pytest.raises(NetworkFailure, match="its evidence is not beside it") as raised:
-        publish(built, evidence(built, Status.PASSED), stock(engine), wanted=wanted, say=print)
+        publish(built, evidence(built, CheckStatus.PASSED), stock(engine), wanted=wanted, say=print)
     assert "ask somebody; --no-evidence publishes without" in str(raised.value)
     immutable, moving = names(registry, built)
     assert manifest_digest(immutable)
@@ -508,27 +510,29 @@ def test_without_its_evidence_beside_it_no_name_moves_to_an_image(
 
 
 def test_evidence_is_laid_beside_the_image_that_it_is_about(
-    engine: Engine, registry: str, built: Built, tmp_path: Path
+    engine: Engine, registry: str, built: BuiltImage, tmp_path: Path
 ) -> None:
     """Beside another image under the immutable name: its own, not that of the one built here."""
     attach = evidence_beside(tmp_path, os.environ, say=print)
     wanted = wanted_at(
-        registry, attach, test=lambda other: evidence(other, Status.PASSED, device="gpu=0")
+        registry, attach, test=lambda other: evidence(other, CheckStatus.PASSED, device="gpu=0")
     )
-    first = publish(built, evidence(built, Status.PASSED), stock(engine), wanted=wanted, say=print)
+    first = publish(
+        built, evidence(built, CheckStatus.PASSED), stock(engine), wanted=wanted, say=print
+    )
     again = built_again(engine, built)
-    other = evidence(again, Status.PASSED, device="gpu=1")
+    other = evidence(again, CheckStatus.PASSED, device="gpu=1")
     assert publish(again, other, stock(engine), wanted=wanted, say=print).digest == first.digest
     expected = [(LOCK_TYPE, ""), (MEDIA_TYPE, "gpu=0"), (MEDIA_TYPE, "none")]
     assert sorted(beside(registry, built, first.digest)) == sorted(expected)
 
 
 def test_a_published_image_is_inspected_with_and_without_the_engine(
-    engine: Engine, registry: str, built: Built, tmp_path: Path
+    engine: Engine, registry: str, built: BuiltImage, tmp_path: Path
 ) -> None:
     attach = evidence_beside(tmp_path, os.environ, say=print)
     wanted = wanted_at(registry, attach)
-    passed = evidence(built, Status.PASSED)
+    passed = evidence(built, CheckStatus.PASSED)
     found = publish(built, passed, stock(engine), wanted=wanted, say=print)
     alone = {"DOCKER_HOST": f"unix://{tmp_path}/none", "HOME": str(tmp_path)}
     far = inspect(found.moved[0], alone)
@@ -549,11 +553,11 @@ def test_a_published_image_is_inspected_with_and_without_the_engine(
 
 
 def test_a_pulled_image_has_what_lies_beside_it_and_says_when_its_name_moved(
-    engine: Engine, base: Base, registry: str, built: Built, tmp_path: Path
+    engine: Engine, base: Base, registry: str, built: BuiltImage, tmp_path: Path
 ) -> None:
     attach = evidence_beside(tmp_path, os.environ, say=print)
     wanted = wanted_at(registry, attach)
-    passed = evidence(built, Status.PASSED)
+    passed = evidence(built, CheckStatus.PASSED)
     found = publish(built, passed, stock(engine), wanted=wanted, say=print)
     name = found.moved[0]
     repository, _, tag = name.rpartition(":")
@@ -579,7 +583,7 @@ def test_a_pulled_image_has_what_lies_beside_it_and_says_when_its_name_moved(
         engine.sdk.images.remove(f"{repository}:x")
 
 
-def in_store(store: Store, planned: Planned, *texts: bytes) -> Built:
+def in_store(store: Store, planned: PlannedImage, *texts: bytes) -> BuiltImage:
     """An image in the store alone, with a layer for each text."""
     layers = []
     for text in texts:
@@ -598,9 +602,9 @@ def in_store(store: Store, planned: Planned, *texts: bytes) -> Built:
         store.blobs.mkdir(parents=True, exist_ok=True)
         store.blob(one).write_bytes(content)
         layers.append((one, "wheel: some"))
-    image = assemble(planned, layers, Config(cmd=("/file",)))
+    image = assemble(planned, layers, ImageConfig(cmd=("/file",)))
     keep(store, image)
-    return Built(planned=planned, digest=image.digest, size=1, seconds=1.0, cached=False)
+    return BuiltImage(planned=planned, digest=image.digest, size=1, seconds=1.0, cached=False)
 
 
 def test_images_of_the_store_need_no_engine_and_share_what_is_there(
@@ -609,7 +613,7 @@ def test_images_of_the_store_need_no_engine_and_share_what_is_there(
     store = Store(path=tmp_path)
     shared = [os.urandom(2_000_000), os.urandom(3_000_000)]
     said: list[str] = []
-    stocked = Stock(
+    stocked = ImageSources(
         store=store, engine=None, siblings=("team/store", "team/store-2"), say=said.append
     )
     wanted = wanted_at(registry, nothing_beside)
@@ -620,7 +624,7 @@ def test_images_of_the_store_need_no_engine_and_share_what_is_there(
     ):
         planned = make.planned(make.image(make.cell(family)), key=own.hex() * 32)
         built = in_store(store, planned, *shared, own)
-        passed = evidence(built, Status.PASSED)
+        passed = evidence(built, CheckStatus.PASSED)
         found = publish(built, passed, stocked, wanted=wanted, say=said.append)
         assert found.digest == built.digest == manifest_digest(found.reference)
         assert f"{registry}/team/{family}: {expected}" in said

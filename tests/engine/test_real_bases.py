@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.engine import bases, bootstrap, process
+from dlimg.debian import bootstrap
+from dlimg.engine import bases
 from dlimg.engine.client import Engine
 from dlimg.errors import NetworkFailure
+from dlimg.host import process
 from dlimg.model import Base, BaseSource, OperatingSystem
 
 pytestmark = pytest.mark.engine

@@ -18,15 +18,14 @@ import pytest
 import small
 import wire
 
+from dlimg.checks import run
+from dlimg.checks.run import LABEL, CheckSettings
+from dlimg.checks.verdicts import is_gpu_tested, outcome
 from dlimg.engine.client import Engine
 from dlimg.engine.gpu import devices
-from dlimg.engine.process import wait_until
 from dlimg.errors import BadInput, Negative, NoEngine
-from dlimg.model import Base, Built
-from dlimg.proof import Check, Evidence, Status
-from dlimg.smoke import containers
-from dlimg.smoke.containers import LABEL, Settings
-from dlimg.smoke.verdicts import is_gpu_tested, outcome
+from dlimg.host.process import wait_until
+from dlimg.model import Base, BuiltImage, Check, CheckStatus, Evidence
 
 pytestmark = pytest.mark.engine
 
@@ -38,7 +37,7 @@ VOLUME = "grep -o '/volumes/[0-9a-f]*/' /proc/self/mountinfo"
 
 
 @pytest.fixture(scope="module")
-def built(engine: Engine, base: Base) -> Iterator[Built]:
+def built(engine: Engine, base: Base) -> Iterator[BuiltImage]:
     with small.image(small.planned(base, small.WITH_PYTHON), engine) as result:
         yield result
 
@@ -75,8 +74,8 @@ def check(
 
 def settings(
     images: Path, *, memory: int = 0, patience: float = 15.0, processes: int = 4096
-) -> Settings:
-    return Settings(
+) -> CheckSettings:
+    return CheckSettings(
         evidence=images.parent / "evidence",
         say=print,
         memory=memory,
@@ -87,18 +86,18 @@ def settings(
 
 def run_checks(
     engine: Engine,
-    built: Built,
+    built: BuiltImage,
     images: Path,
     *checks: Check,
     device: str | None = None,
-    using: Settings | None = None,
+    using: CheckSettings | None = None,
 ) -> Evidence:
-    return containers.test(
+    return run.test(
         built, checks, engine, device=device, images=images, settings=using or settings(images)
     )
 
 
-def left_over(engine: Engine, built: Built) -> list[str]:
+def left_over(engine: Engine, built: BuiltImage) -> list[str]:
     label = f"{LABEL}={built.digest}"
     found = engine.sdk.api.containers(all=True, filters={"label": label})
     return [container["Names"][0].removeprefix("/") for container in found]
@@ -109,7 +108,7 @@ def volumes(engine: Engine) -> set[str]:
 
 
 def test_scripts_are_judged_and_told_about_their_image(
-    engine: Engine, built: Built, images: Path
+    engine: Engine, built: BuiltImage, images: Path
 ) -> None:
     (images / "common" / "checks" / "_shared.py").write_text("value=shared")
     about = """
@@ -134,13 +133,13 @@ echo "$DLIMG_CELL"
     )
     about_, lacks, fails = found.verdicts
     cell = built.planned.image.cell
-    assert about_.status is Status.PASSED, about_
+    assert about_.status is CheckStatus.PASSED, about_
     assert about_.figures["version"] == cell.version
     assert about_.figures["cuda"] == ""
     assert "lo\n" in about_.output
     assert "eth0" not in about_.output
-    assert (lacks.status, lacks.reason) == (Status.NOT_RUN, "no GPU here")
-    assert (fails.status, fails.reason) == (Status.FAILED, "3 is not 2")
+    assert (lacks.status, lacks.reason) == (CheckStatus.NOT_RUN, "no GPU here")
+    assert (fails.status, fails.reason) == (CheckStatus.FAILED, "3 is not 2")
     assert fails.figures == {"loss": 3}
     assert (found.digest, found.cell, found.device) == (built.digest, cell.id, "none")
     assert found.engine.endswith(f" {engine.version}")
@@ -149,7 +148,7 @@ echo "$DLIMG_CELL"
 
 
 def test_own_checks_and_other_clones_are_missed_by_nobody(
-    engine: Engine, built: Built, images: Path, tmp_path: Path
+    engine: Engine, built: BuiltImage, images: Path, tmp_path: Path
 ) -> None:
     """Several clones of a project share what is known on a machine, and no list of checks."""
     evidence = tmp_path / "evidence"
@@ -194,7 +193,7 @@ def test_own_checks_and_other_clones_are_missed_by_nobody(
 
 
 def test_own_checks_run_beside_the_modules_of_the_others(
-    engine: Engine, built: Built, images: Path
+    engine: Engine, built: BuiltImage, images: Path
 ) -> None:
     (images / "common" / "checks" / "_shared.py").write_text("value=shared")
     own = images.parent / "own"
@@ -209,11 +208,11 @@ test "$value$more" = sharedmine && test -z "${PYTHONPATH-}"
     ours = replace(theirs, name="ours", path=str(own / FAMILY / "ours.py"))
     using = replace(settings(images), own=own)
     found = run_checks(engine, built, images, theirs, ours, using=using)
-    assert {one.status for one in found.verdicts} == {Status.PASSED}, found
+    assert {one.status for one in found.verdicts} == {CheckStatus.PASSED}, found
 
 
 def test_what_still_holds_is_not_repeated(
-    engine: Engine, built: Built, images: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, built: BuiltImage, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes = check(images, "passes", "date +%N >&2")
     lacks = check(images, "lacks", "exit 77", needs="gpu")
@@ -226,7 +225,7 @@ def test_what_still_holds_is_not_repeated(
 
 
 def test_only_what_failed_or_changed_is_repeated(
-    engine: Engine, built: Built, images: Path
+    engine: Engine, built: BuiltImage, images: Path
 ) -> None:
     passes = check(images, "passes", "date +%N")
     fails = check(images, "fails", "exit 1")
@@ -234,10 +233,10 @@ def test_only_what_failed_or_changed_is_repeated(
     mended = check(images, "fails", "exit 0")
     second = run_checks(engine, built, images, passes, mended)
     assert second.verdicts[0] == first.verdicts[0]
-    assert second.verdicts[1].status is Status.PASSED
+    assert second.verdicts[1].status is CheckStatus.PASSED
 
 
-def test_a_check_that_hangs_is_ended(engine: Engine, built: Built, images: Path) -> None:
+def test_a_check_that_hangs_is_ended(engine: Engine, built: BuiltImage, images: Path) -> None:
     deaf = "trap '' TERM INT HUP; echo begun; while :; do sleep 1; done"
     began = time.monotonic()
     hangs, next_ = run_checks(
@@ -247,15 +246,15 @@ def test_a_check_that_hangs_is_ended(engine: Engine, built: Built, images: Path)
         check(images, "hangs", deaf, seconds=1),
         check(images, "next", "pgrep -f hangs.py; ls /proc/[0-9]*/cmdline | wc -l"),
     ).verdicts
-    assert (hangs.status, hangs.reason) == (Status.FAILED, "time limit of 1 s")
+    assert (hangs.status, hangs.reason) == (CheckStatus.FAILED, "time limit of 1 s")
     assert hangs.output == "begun"
-    assert next_.status is Status.PASSED
+    assert next_.status is CheckStatus.PASSED
     assert time.monotonic() - began < 60
     assert left_over(engine, built) == []
 
 
 def test_a_check_that_kills_its_guard_is_ended_from_outside(
-    engine: Engine, built: Built, images: Path
+    engine: Engine, built: BuiltImage, images: Path
 ) -> None:
     # `timeout` is stopped, so that it can neither end the check nor end itself.
     wedge = "kill -STOP $PPID; trap '' TERM; while :; do sleep 1; done"
@@ -267,13 +266,13 @@ def test_a_check_that_kills_its_guard_is_ended_from_outside(
         check(images, "next", "exit 0"),
         using=settings(images, patience=1.0),
     ).verdicts
-    assert (wedged.status, wedged.reason) == (Status.FAILED, "time limit of 1 s")
-    assert next_.status is Status.PASSED
+    assert (wedged.status, wedged.reason) == (CheckStatus.FAILED, "time limit of 1 s")
+    assert next_.status is CheckStatus.PASSED
     assert left_over(engine, built) == []
 
 
 def test_a_check_that_takes_too_much_memory_is_named(
-    engine: Engine, built: Built, images: Path
+    engine: Engine, built: BuiltImage, images: Path
 ) -> None:
     greedy, next_ = run_checks(
         engine,
@@ -283,7 +282,7 @@ def test_a_check_that_takes_too_much_memory_is_named(
         check(images, "next", "exit 137"),
         using=settings(images, memory=100_000_000),
     ).verdicts
-    assert greedy.status is Status.FAILED
+    assert greedy.status is CheckStatus.FAILED
     assert greedy.reason == "killed: it needs more than the memory limit of 0.1 GB"
     assert next_.reason == "exit code 137"
 
@@ -295,28 +294,38 @@ ALONE = "test $(ls -d /proc/[0-9]* | wc -l) -le 6"
 @pytest.mark.parametrize(
     ("script", "status", "reason"),
     [
-        pytest.param("kill -9 1; kill 1; sleep 0.2", Status.PASSED, "", id="kills the first"),
-        pytest.param("exec >&- 2>&-; sleep 600", Status.FAILED, "limit of 3 s", id="goes silent"),
-        pytest.param("exec >&- 2>&-; sleep 1; exit 3", Status.FAILED, "code 3", id="ends silent"),
-        pytest.param("(sleep 600) & exit 0", Status.PASSED, "", id="leaves one that holds stdout"),
-        pytest.param("(exec >&- 2>&-; sleep 600) & exit 4", Status.FAILED, "code 4", id="leaves"),
+        pytest.param("kill -9 1; kill 1; sleep 0.2", CheckStatus.PASSED, "", id="kills the first"),
         pytest.param(
-            "setsid sh -c 'trap : 15; sleep 600' & exit 0", Status.PASSED, "", id="daemon"
+            "exec >&- 2>&-; sleep 600", CheckStatus.FAILED, "limit of 3 s", id="goes silent"
         ),
-        pytest.param("f() { f | f & }; f; sleep 600", Status.FAILED, "", id="bomb"),
-        pytest.param("f() { f | f & }; f", Status.PASSED, "", id="bomb that is left"),
-        pytest.param("yes", Status.FAILED, "limit of 3 s", id="fills its output"),
         pytest.param(
-            "head -c 9999999 /dev/zero; echo bad >&2; exit 1", Status.FAILED, "bad", id="0"
+            "exec >&- 2>&-; sleep 1; exit 3", CheckStatus.FAILED, "code 3", id="ends silent"
         ),
-        pytest.param("rm -rf /tmp/dlimg/* /tmp/dlimg/work; exit 1", Status.FAILED, "", id="wipes"),
-        pytest.param("kill -STOP -1; exit 0", Status.FAILED, "limit of 3 s", id="stops all"),
-        pytest.param("kill -9 -1", Status.FAILED, "", id="kills all it can"),
-        pytest.param("kill -9 $PPID; sleep 600", Status.FAILED, "", id="kills its guard"),
+        pytest.param(
+            "(sleep 600) & exit 0", CheckStatus.PASSED, "", id="leaves one that holds stdout"
+        ),
+        pytest.param(
+            "(exec >&- 2>&-; sleep 600) & exit 4", CheckStatus.FAILED, "code 4", id="leaves"
+        ),
+        pytest.param(
+            "setsid sh -c 'trap : 15; sleep 600' & exit 0", CheckStatus.PASSED, "", id="daemon"
+        ),
+        pytest.param("f() { f | f & }; f; sleep 600", CheckStatus.FAILED, "", id="bomb"),
+        pytest.param("f() { f | f & }; f", CheckStatus.PASSED, "", id="bomb that is left"),
+        pytest.param("yes", CheckStatus.FAILED, "limit of 3 s", id="fills its output"),
+        pytest.param(
+            "head -c 9999999 /dev/zero; echo bad >&2; exit 1", CheckStatus.FAILED, "bad", id="0"
+        ),
+        pytest.param(
+            "rm -rf /tmp/dlimg/* /tmp/dlimg/work; exit 1", CheckStatus.FAILED, "", id="wipes"
+        ),
+        pytest.param("kill -STOP -1; exit 0", CheckStatus.FAILED, "limit of 3 s", id="stops all"),
+        pytest.param("kill -9 -1", CheckStatus.FAILED, "", id="kills all it can"),
+        pytest.param("kill -9 $PPID; sleep 600", CheckStatus.FAILED, "", id="kills its guard"),
     ],
 )
 def test_whatever_a_check_does_the_next_one_has_a_clean_place(
-    engine: Engine, built: Built, images: Path, script: str, status: Status, reason: str
+    engine: Engine, built: BuiltImage, images: Path, script: str, status: CheckStatus, reason: str
 ) -> None:
     began = time.monotonic()
     rude, next_ = run_checks(
@@ -327,13 +336,15 @@ def test_whatever_a_check_does_the_next_one_has_a_clean_place(
         check(images, "next", f"{ALONE} || {{ cat /proc/[0-9]*/cmdline >&2; exit 1; }}; echo > x"),
         using=settings(images, patience=2.0, processes=100),
     ).verdicts
-    assert (rude.status, next_.status) == (status, Status.PASSED), (rude, next_)
+    assert (rude.status, next_.status) == (status, CheckStatus.PASSED), (rude, next_)
     assert rude.reason.endswith(reason)
     assert time.monotonic() - began < 60
     assert left_over(engine, built) == []
 
 
-def test_each_kind_of_container_is_what_it_says(engine: Engine, built: Built, images: Path) -> None:
+def test_each_kind_of_container_is_what_it_says(
+    engine: Engine, built: BuiltImage, images: Path
+) -> None:
     made = "cp /bin/true /tmp/true; /tmp/true"
     found = run_checks(
         engine,
@@ -363,7 +374,7 @@ def test_each_kind_of_container_is_what_it_says(engine: Engine, built: Built, im
         check(images, "later", "test -e ~/first"),
     )
     assert {one.check: one.status for one in found.verdicts} == dict.fromkeys(
-        ("shut", "anyone", "online", "both", "first", "later"), Status.PASSED
+        ("shut", "anyone", "online", "both", "first", "later"), CheckStatus.PASSED
     ), found.verdicts
     assert left_over(engine, built) == []
     # Each container has a volume for the scripts, and goes with it.
@@ -373,7 +384,7 @@ def test_each_kind_of_container_is_what_it_says(engine: Engine, built: Built, im
 
 
 def test_a_second_attempt_is_for_the_flaky_alone_and_begins_afresh(
-    engine: Engine, built: Built, images: Path
+    engine: Engine, built: BuiltImage, images: Path
 ) -> None:
     once = "test -e ~/x && exit 0; touch ~/x; echo not yet >&2; exit 1"
     afresh = "test -e ~/x && exit 0; touch ~/x; echo a stranger >&2; exit 1"
@@ -388,15 +399,15 @@ def test_a_second_attempt_is_for_the_flaky_alone_and_begins_afresh(
     )
     said = {one.check: (one.status, one.attempts, one.first_reason) for one in found.verdicts}
     assert said == {
-        "steady": (Status.FAILED, 1, ""),
-        "hopeless": (Status.FAILED, 2, "a stranger"),
-        "slow": (Status.FAILED, 2, "time limit of 1 s"),
-        "lacks": (Status.NOT_RUN, 1, ""),
+        "steady": (CheckStatus.FAILED, 1, ""),
+        "hopeless": (CheckStatus.FAILED, 2, "a stranger"),
+        "slow": (CheckStatus.FAILED, 2, "time limit of 1 s"),
+        "lacks": (CheckStatus.NOT_RUN, 1, ""),
     }
 
 
 def test_what_passes_at_the_second_attempt_has_passed_and_says_so(
-    engine: Engine, built: Built, images: Path
+    engine: Engine, built: BuiltImage, images: Path
 ) -> None:
     # Two containers share nothing but the clock.
     late = int(time.time()) + 15  # a first attempt has begun by then, on a busy machine, too
@@ -408,13 +419,13 @@ def test_what_passes_at_the_second_attempt_has_passed_and_says_so(
         engine, built, images, check(images, "waits", waits, flaky="it begins too early")
     )
     (verdict,) = found.verdicts
-    assert (verdict.status, verdict.reason) == (Status.PASSED, ""), verdict
+    assert (verdict.status, verdict.reason) == (CheckStatus.PASSED, ""), verdict
     assert (verdict.attempts, verdict.first_reason) == (2, "too early")
     assert outcome(found.verdicts) == "passed"
 
 
 def test_memory_that_ran_out_is_told_of_the_check_that_took_it(
-    engine: Engine, built: Built, images: Path
+    engine: Engine, built: BuiltImage, images: Path
 ) -> None:
     copes, fails = run_checks(
         engine,
@@ -424,11 +435,11 @@ def test_memory_that_ran_out_is_told_of_the_check_that_took_it(
         check(images, "fails", "echo no >&2; exit 1"),
         using=settings(images, memory=100_000_000),
     ).verdicts
-    assert (copes.status, fails.reason) == (Status.PASSED, "no")
+    assert (copes.status, fails.reason) == (CheckStatus.PASSED, "no")
 
 
 def test_an_engine_that_dies_meanwhile_is_told_of(
-    engine: Engine, built: Built, images: Path, tmp_path: Path
+    engine: Engine, built: BuiltImage, images: Path, tmp_path: Path
 ) -> None:
     with wire.to(engine, tmp_path / "wire.sock") as (through, cut):
         Thread(target=lambda: (_until_asleep(engine, built), cut())).start()
@@ -441,7 +452,7 @@ def test_an_engine_that_dies_meanwhile_is_told_of(
         engine.sdk.api.remove_container(name, force=True, v=True)
 
 
-def test_an_image_that_is_gone_is_named(engine: Engine, built: Built, images: Path) -> None:
+def test_an_image_that_is_gone_is_named(engine: Engine, built: BuiltImage, images: Path) -> None:
     gone = replace(built, digest=f"sha256:{'0' * 64}")
     with pytest.raises(Negative, match=r"has no image sha256:0{64} any more") as caught:
         run_checks(engine, gone, images, check(images, "a", "exit 0"))
@@ -449,10 +460,10 @@ def test_an_image_that_is_gone_is_named(engine: Engine, built: Built, images: Pa
 
 
 def test_a_pass_without_a_gpu_proves_nothing_about_one(
-    engine: Engine, built: Built, images: Path
+    engine: Engine, built: BuiltImage, images: Path
 ) -> None:
     found = run_checks(engine, built, images, check(images, "cheats", "exit 0", needs="gpu"))
-    assert found.verdicts[0].status is Status.NOT_RUN
+    assert found.verdicts[0].status is CheckStatus.NOT_RUN
     assert outcome(found.verdicts) == "not-run"
     assert not is_gpu_tested(found)
 
@@ -486,12 +497,12 @@ def made_up_device(engine: Engine, tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_device_reaches_the_checks(
-    engine: Engine, built: Built, images: Path, made_up_device: str
+    engine: Engine, built: BuiltImage, images: Path, made_up_device: str
 ) -> None:
     script = 'set -e; test "$MADE_UP" = yes; test "$DLIMG_GPU" = expected; nvidia-smi'
     sees = check(images, "sees", script, needs="gpu")
     without = run_checks(engine, built, images, sees)
-    assert without.verdicts[0].status is Status.FAILED
+    assert without.verdicts[0].status is CheckStatus.FAILED
     found = run_checks(engine, built, images, sees, device=made_up_device)
     assert found.verdicts[0].output == "GPU 0: made up", found
     assert found.device == made_up_device
@@ -499,7 +510,7 @@ def test_a_device_reaches_the_checks(
 
 
 def test_what_passed_on_a_gpu_holds_on_that_gpu_alone(
-    engine: Engine, built: Built, images: Path, made_up_device: str, tmp_path: Path
+    engine: Engine, built: BuiltImage, images: Path, made_up_device: str, tmp_path: Path
 ) -> None:
     sight = (
         """printf '{"gpus": [{"uuid": "%s", "name": "N", "driver": "1"}]}\\n' "$(nvidia-smi)" """
@@ -510,7 +521,7 @@ def test_what_passed_on_a_gpu_holds_on_that_gpu_alone(
 
     def seen(*checks: Check) -> list[str]:
         found = run_checks(engine, built, images, *checks, device=made_up_device)
-        assert {one.status for one in found.verdicts} == {Status.PASSED}, found
+        assert {one.status for one in found.verdicts} == {CheckStatus.PASSED}, found
         return [one.output for one in found.verdicts]
 
     first = seen(draws, looks, plain)
@@ -527,7 +538,7 @@ def test_what_passed_on_a_gpu_holds_on_that_gpu_alone(
 
 @pytest.mark.parametrize("device", ["example.com/gpu=9", "nvidia"])
 def test_a_device_that_the_engine_lacks_is_wrong_input(
-    engine: Engine, built: Built, images: Path, device: str
+    engine: Engine, built: BuiltImage, images: Path, device: str
 ) -> None:
     if device in devices(engine):
         pytest.skip("this engine has an NVIDIA runtime")
@@ -540,7 +551,7 @@ def test_an_image_without_python_fails(engine: Engine, base: Base, images: Path)
     text = "FROM debian:trixie-slim\nRUN rm -f /usr/bin/python*\n"
     with small.image(small.planned(base, text), engine) as broken:
         (verdict,) = run_checks(engine, broken, images, check(images, "a", "exit 0")).verdicts
-    assert verdict.status is Status.FAILED
+    assert verdict.status is CheckStatus.FAILED
     assert "python" in verdict.reason
 
 
@@ -551,7 +562,7 @@ import make
 from dlimg.engine import find
 from dlimg.model import Built
 from dlimg.proof import Check
-from dlimg.smoke import containers
+from dlimg.checks import run
 
 engine = find.find(os.environ, private="allow", say=print)
 images = Path(sys.argv[2])
@@ -568,7 +579,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_no_container(
-    engine: Engine, built: Built, images: Path, number: signal.Signals
+    engine: Engine, built: BuiltImage, images: Path, number: signal.Signals
 ) -> None:
     check(images, "sleeps", "sleep 600")
     here = Path(__file__).parent
@@ -585,13 +596,13 @@ def test_an_interrupt_leaves_no_container(
     assert list(images.glob("*.json")) == []
 
 
-def _until_asleep(engine: Engine, built: Built) -> None:
+def _until_asleep(engine: Engine, built: BuiltImage) -> None:
     deadline = time.monotonic() + 60
     while not _asleep(engine, built) and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
-def _asleep(engine: Engine, built: Built) -> bool:
+def _asleep(engine: Engine, built: BuiltImage) -> bool:
     for name in left_over(engine, built):
         try:
             processes = engine.sdk.api.top(name)["Processes"] or []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.engine.client import Engine
-from dlimg.model import Built
+from dlimg.model import BuiltImage
 
 pytestmark = pytest.mark.engine
 
@@ -43,7 +43,7 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def tested(engine: Engine, own_state: dict[str, str], jax_image: Built) -> dict[str, object]:
+def tested(engine: Engine, own_state: dict[str, str], jax_image: BuiltImage) -> dict[str, object]:
     """The cell, built and tested by the command; its JSON object."""
     assert engine.sdk.images.get(jax_image.digest)
     ended = dlimg("test", CELL, "--format", "json", variables=own_state)

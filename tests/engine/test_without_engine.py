@@ -9,15 +9,15 @@ from pathlib import Path
 import make
 import pytest
 
-from dlimg.build.hands import Hands, of_engine, of_machine
-from dlimg.build.secrets import Secrets
+from dlimg.builders.executor import Executor, of_engine, of_machine
+from dlimg.builders.host_rootfs import keep_base
+from dlimg.builders.secrets import Secrets
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
-from dlimg.layers.entry import Entry
-from dlimg.layers.scheme import LIBRARY
-from dlimg.layers.store import Store
-from dlimg.layers.without_engine import keep_base
-from dlimg.model import Base, Built, Planned
+from dlimg.layer.entries import LayerEntry
+from dlimg.layer.wheel_entries import LIBRARY
+from dlimg.model import Base, BuiltImage, PlannedImage
+from dlimg.store.store import Store
 
 pytestmark = [
     pytest.mark.engine,
@@ -62,16 +62,16 @@ def secrets(tmp_path: Path) -> Secrets:
 
 
 @pytest.fixture
-def both(engine: Engine, secrets: Secrets) -> tuple[Hands, Hands]:
+def both(engine: Engine, secrets: Secrets) -> tuple[Executor, Executor]:
     return of_engine(engine, secrets), of_machine(secrets)
 
 
-def planned(base: Base, line: str) -> Planned:
+def planned(base: Base, line: str) -> PlannedImage:
     return make.planned(make.image(dockerfile=DOCKERFILE.replace("SYSTEM", line)), on=base)
 
 
 def test_a_system_is_the_same(
-    both: tuple[Hands, Hands], base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    both: tuple[Executor, Executor], base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # others mount in theirs meanwhile
     one = planned(base, "true")
@@ -97,13 +97,13 @@ def test_a_system_is_the_same(
 
 
 def test_byte_code_is_the_same(
-    both: tuple[Hands, Hands], jax_image: Built, base: Base, tmp_path: Path
+    both: tuple[Executor, Executor], jax_image: BuiltImage, base: Base, tmp_path: Path
 ) -> None:
     store = Store(path=tmp_path / "store")
     system = both[0].system(replace(jax_image.planned, base=base), store, print)
     texts = {"a.py": b"x = 1\n", "p/b.py": b"def f(): return (1, 'x')\n", "p/bad.py": b"x ="}
     entries = [
-        Entry(path=f"{LIBRARY}/{name}", mode=0o644, content=text, owner="p")
+        LayerEntry(path=f"{LIBRARY}/{name}", mode=0o644, content=text, owner="p")
         for name, text in texts.items()
     ]
     found = []

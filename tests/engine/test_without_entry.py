@@ -14,9 +14,9 @@ import pytest
 from manners import Made, cell, install, make_image, wheel
 from uv import find_uv_bin
 
-from dlimg.build.secrets import secrets_from
+from dlimg.builders.secrets import secrets_from
 from dlimg.engine.client import Engine
-from dlimg.engine.process import check
+from dlimg.host.process import check
 from dlimg.model import Base
 
 pytestmark = pytest.mark.engine

@@ -20,11 +20,11 @@ import small
 import wheelsmith
 from serving import served
 
-from dlimg.layers.store import Store, layer_store
-from dlimg.layers.systems import lend, system_source
 from dlimg.lock.lockfile import lock_text
 from dlimg.lock.store import read_lock
-from dlimg.model import Built, Wheel
+from dlimg.model import BuiltImage, Wheel
+from dlimg.store.store import Store, layer_store
+from dlimg.store.systems import lend, system_source
 
 REGISTRY = f"dlimg-faults-{small.TOKEN}"
 MATRIX = f"""\
@@ -112,7 +112,7 @@ class Tiny:
 
     folder: Path
     index: Index
-    real: Built
+    real: BuiltImage
     wheels: tuple[Wheel, ...]
 
     def store(self, name: str) -> Store:
@@ -169,7 +169,7 @@ def digest_of(code: int, out: str, said: str) -> str:
 
 
 @contextmanager
-def tiny(folder: Path, built: Built) -> Iterator[Tiny]:
+def tiny(folder: Path, built: BuiltImage) -> Iterator[Tiny]:
     """The project, in this folder."""
     (folder / "images").symlink_to(real.ROOT / "images")
     (folder / "matrix.yaml").write_text(MATRIX)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.commands.drawing import locked_images
-from dlimg.commands.project import read_project
+from dlimg.cli.project import read_project
+from dlimg.cli.render import locked_images
 from dlimg.model import Image
 
 ROOT = Path(__file__).parent.parent.parent

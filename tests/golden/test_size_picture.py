@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from dlimg.commands.project import read_project
-from dlimg.commands.sizing import sizes_of
+from dlimg.cli.project import read_project
+from dlimg.cli.size import sizes_of
 from dlimg.report.size_picture import picture
 
 ROOT = Path(__file__).parent.parent.parent

@@ -8,10 +8,10 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from dlimg.engine.process import Outcome
-from dlimg.lock.pylock import Contents, Found, parse_pylock
-from dlimg.lock.solve import Solver
-from dlimg.lock.walk import Locksmith
+from dlimg.host.process import ProcessResult
+from dlimg.lock.lock_all import Locker
+from dlimg.lock.pylock import ResolvedWheel, WheelContents, parse_pylock
+from dlimg.lock.solve import UvSolver
 
 UNREACHABLE = """error: Request failed after 3 retries in 9.4s
   cause: Failed to fetch: http://mirror.test/simple/torch/
@@ -65,7 +65,7 @@ class FakeUv:
         cwd: Path | None = None,
         stdin: str | None = None,
         timeout: float | None = None,
-    ) -> Outcome:
+    ) -> ProcessResult:
         assert cwd is not None, "uv must not read the settings of the folder it is called from"
         assert timeout is not None
         output = Path(argv[argv.index("--output-file") + 1])
@@ -78,15 +78,15 @@ class FakeUv:
         )
         self.calls.append(call)
         if self.code:
-            return Outcome(argv=call.argv, returncode=self.code, stdout="", stderr=self.says)
+            return ProcessResult(argv=call.argv, returncode=self.code, stdout="", stderr=self.says)
         chosen, missing = self._choose(call)
         if missing:
             said = (
                 f"error: No solution found when resolving dependencies\n  cause: Because {missing}"
             )
-            return Outcome(argv=call.argv, returncode=1, stdout="", stderr=said)
+            return ProcessResult(argv=call.argv, returncode=1, stdout="", stderr=said)
         output.write_text(self.answer or pylock(chosen))
-        return Outcome(argv=call.argv, returncode=0, stdout="", stderr="")
+        return ProcessResult(argv=call.argv, returncode=0, stdout="", stderr="")
 
     def stop(self) -> None:
         self.stopped = True
@@ -134,7 +134,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def found(name: str = "torch", version: str = "2.15.0") -> Found:
+def found(name: str = "torch", version: str = "2.15.0") -> ResolvedWheel:
     (wheel,) = parse_pylock(
         pylock({name: version}), python="3.13", platform="x86_64-manylinux_2_28"
     )
@@ -148,10 +148,10 @@ class FakeIndex:
     extra: Mapping[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
-    def read(self, wheel: Found) -> Contents:
+    def read(self, wheel: ResolvedWheel) -> WheelContents:
         self.asked.append(wheel.name)
         own = f"{wheel.name}/__init__.py,sha256=abc,10\n"
-        return Contents(size=1234, record=own + self.extra.get(wheel.name, ""))
+        return WheelContents(size=1234, record=own + self.extra.get(wheel.name, ""))
 
 
 def quiet(line: str) -> None:
@@ -159,8 +159,8 @@ def quiet(line: str) -> None:
     assert line
 
 
-def solver(uv: FakeUv, **environment: str) -> Solver:
-    return Solver(
+def solver(uv: FakeUv, **environment: str) -> UvSolver:
+    return UvSolver(
         uv="/bin/uv",
         interpreter="/bin/python",
         environment=environment,
@@ -172,7 +172,7 @@ def solver(uv: FakeUv, **environment: str) -> Solver:
 
 def locksmith(
     folder: Path, uv: FakeUv, *, index: FakeIndex | None = None, upgrade: bool = False
-) -> Locksmith:
-    return Locksmith(
+) -> Locker:
+    return Locker(
         folder=folder, solver=solver(uv), read_wheel=(index or FakeIndex()).read, upgrade=upgrade
     )

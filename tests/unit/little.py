@@ -14,20 +14,20 @@ from pathlib import Path
 import make
 import wheelsmith
 
-from dlimg.draw.config import Config
-from dlimg.layers.assemble import Assembled, assemble, ordered
-from dlimg.layers.entry import EXECUTABLE, Entry, arranged, folder, link
-from dlimg.layers.index import Key, Layer
-from dlimg.layers.make import LARGE, Workshop
-from dlimg.layers.parts import own_layer_part, system_parts, wheel_parts
-from dlimg.layers.recompress import recompressed
-from dlimg.layers.store import Store
-from dlimg.layers.store import make as make_layer
-from dlimg.layers.systems import System
-from dlimg.layers.tar import pieces
-from dlimg.model import Planned
+from dlimg.assembly.recompress import recompressed
+from dlimg.assembly.wheel_layer import LARGE, LayerContext
+from dlimg.builders.assemble import own_layer_part, system_parts, wheel_parts
+from dlimg.layer.entries import EXECUTABLE, LayerEntry, arranged, folder, link
+from dlimg.layer.tar import pieces
+from dlimg.model import PlannedImage
+from dlimg.render.config_parser import ImageConfig
+from dlimg.store.image_manifest import AssembledImage, assemble, ordered
+from dlimg.store.keys import Layer, LayerKey
+from dlimg.store.store import Store
+from dlimg.store.store import make as make_layer
+from dlimg.store.systems import SystemLayers
 
-CONFIG = Config(  # noqa: S604  # it says how an image is run, and runs nothing
+CONFIG = ImageConfig(  # noqa: S604  # it says how an image is run, and runs nothing
     env=("PATH=/opt/env/bin:/bin",),
     labels={"org.opencontainers.image.title": "little ü"},
     workdir="/code",
@@ -67,13 +67,13 @@ def wheels(place: Path) -> None:
 
 def image(
     place: Path, store: Store, *, busybox: bytes = b"none", compression: str = "gzip"
-) -> Assembled:
+) -> AssembledImage:
     """The image of the wheels in this folder; its system is one program."""
     paths = sorted(place.glob("*.whl"))
     locked = tuple(wheelsmith.locked(path) for path in paths)
     cell = make.cell(package="big", version="1.0")
     planned = make.planned(make.image(cell, locked=make.lock(cell.id, wheels=locked)))
-    shop = Workshop(
+    shop = LayerContext(
         store=store,
         locate=lambda wheel: place / wheel.file,
         say=lambda _: None,
@@ -82,26 +82,26 @@ def image(
     return _assembled(planned, shop, busybox)
 
 
-def _assembled(planned: Planned, shop: Workshop, busybox: bytes) -> Assembled:
+def _assembled(planned: PlannedImage, shop: LayerContext, busybox: bytes) -> AssembledImage:
     image = planned.image
     layers = _system(shop.store, busybox)
-    below = System(layers=layers, config=CONFIG, interpreter="", packages=())
+    below = SystemLayers(layers=layers, config=CONFIG, interpreter="", packages=())
     below = replace(below, layers=recompressed(below.layers, shop))
     parts = [*system_parts(below, image), *wheel_parts(shop, image), own_layer_part(shop, image)]
     return assemble(planned, ordered(parts), CONFIG)
 
 
 def _system(store: Store, busybox: bytes) -> tuple[Layer, ...]:
-    gzip = Workshop(store=store, locate=lambda _: Path(), say=lambda _: None)
+    gzip = LayerContext(store=store, locate=lambda _: Path(), say=lambda _: None)
 
-    def layer(number: int, entries: Iterable[Entry]) -> Layer:
-        key = Key(kind="system", source=f"{number:064}")
+    def layer(number: int, entries: Iterable[LayerEntry]) -> Layer:
+        key = LayerKey(kind="system", source=f"{number:064}")
         tar = pieces(arranged(entries))
         return make_layer(store, key, lambda file: gzip.pack(tar, file.write), print)
 
-    program = Entry(path="bin/busybox", mode=EXECUTABLE, content=busybox, owner="system")
-    removed = Entry(path="bin/.wh.gone", mode=0, content=b"", owner="system")
-    gone = Entry(path="bin/gone", mode=EXECUTABLE, content=b"gone", owner="system")
+    program = LayerEntry(path="bin/busybox", mode=EXECUTABLE, content=busybox, owner="system")
+    removed = LayerEntry(path="bin/.wh.gone", mode=0, content=b"", owner="system")
+    gone = LayerEntry(path="bin/gone", mode=EXECUTABLE, content=b"gone", owner="system")
     links = [link(f"bin/{name}", "busybox") for name in ("sh", "sha256sum", "find", "stat", "id")]
     # The last three are where an engine mounts; it makes them where they are not there.
     folders = [folder(name) for name in ("code", "dev", "proc", "sys")]

@@ -14,7 +14,7 @@ from dlimg.model import (
     Image,
     Lock,
     OperatingSystem,
-    Planned,
+    PlannedImage,
     Stack,
     StackException,
     Wheel,
@@ -178,9 +178,9 @@ def base(os: str = "debian13", source: BaseSource = BaseSource.BOOTSTRAP) -> Bas
 
 def planned(
     of: Image | None = None, *, on: Base | None = None, key: str = "", packages: str = ""
-) -> Planned:
+) -> PlannedImage:
     chosen = of or image()
-    return Planned(
+    return PlannedImage(
         image=chosen,
         base=on or base(chosen.cell.os.name),
         key=key or _digits(chosen.tag),

@@ -2,8 +2,8 @@
 
 from itertools import islice, product
 
-from dlimg.choose.combination import Combination
-from dlimg.choose.facts import Facts
+from dlimg.compat.combination import Combination
+from dlimg.facts.load import Facts
 
 
 def many_cells(known: Facts, count: int) -> list[Combination]:

@@ -10,21 +10,19 @@ import docker
 import make
 from small_registry import Small, sha256
 
-from dlimg.draw.config import Config
 from dlimg.engine.client import Engine
-from dlimg.engine.revision import NO_REVISION, Revision
-from dlimg.layers.assemble import Assembled, assemble
-from dlimg.layers.index import Layer
-from dlimg.layers.kept import keep
-from dlimg.layers.store import Store
-from dlimg.model import Built
-from dlimg.proof import Check, Evidence, Status, Verdict
-from dlimg.publish.admit import Require
+from dlimg.host.git_revision import NO_REVISION, Revision
+from dlimg.model import BuiltImage, Check, CheckStatus, Evidence, Verdict
 from dlimg.publish.attach import evidence_beside, nothing_beside
 from dlimg.publish.check_runner import CheckRunner
-from dlimg.publish.promote import Wanted, publish
-from dlimg.publish.published import Published
-from dlimg.publish.source import Stock
+from dlimg.publish.policy import Require
+from dlimg.publish.promote import PublishedImage, PublishRequest, publish
+from dlimg.publish.push_source import ImageSources
+from dlimg.render.config_parser import ImageConfig
+from dlimg.store.image_manifest import AssembledImage, assemble
+from dlimg.store.images import keep
+from dlimg.store.keys import Layer
+from dlimg.store.store import Store
 
 CHECK = Check(name="a", path="a.py", script="", sha256="1", proves="")
 KEY = "1" * 64
@@ -38,21 +36,23 @@ def layer(store: Store, content: bytes) -> Layer:
     return one
 
 
-def an_image(store: Store, *contents: bytes, family: str = "jax", **axes: str) -> Assembled:
+def an_image(store: Store, *contents: bytes, family: str = "jax", **axes: str) -> AssembledImage:
     planned = make.planned(make.image(make.cell(family, **axes)))
-    config = Config(entrypoint=("/usr/local/bin/dlimg-entrypoint",))
+    config = ImageConfig(entrypoint=("/usr/local/bin/dlimg-entrypoint",))
     found = assemble(planned, [(layer(store, one), "words") for one in contents], config)
     keep(store, found)
     return found
 
 
-def built_of(image: Assembled, accelerator: str = "cpu") -> Built:
+def built_of(image: AssembledImage, accelerator: str = "cpu") -> BuiltImage:
     cell = make.cell("jax", accelerator=accelerator)
     planned = make.planned(make.image(cell, aliases=("latest",)), key=KEY)
-    return Built(planned=planned, digest=image.digest, size=1, seconds=1.0, cached=False)
+    return BuiltImage(planned=planned, digest=image.digest, size=1, seconds=1.0, cached=False)
 
 
-def evidence_of(built: Built, status: Status = Status.PASSED, *, device: str = "none") -> Evidence:
+def evidence_of(
+    built: BuiltImage, status: CheckStatus = CheckStatus.PASSED, *, device: str = "none"
+) -> Evidence:
     return Evidence(
         digest=built.digest,
         cell=built.planned.image.cell.id,
@@ -73,16 +73,16 @@ class Testing:
 
     __test__ = False
 
-    status: Status = Status.PASSED
+    status: CheckStatus = CheckStatus.PASSED
     known: dict[str, Evidence] = field(default_factory=dict)
     tested: list[str] = field(default_factory=list)
     checks: Sequence[Check] = (CHECK,)
 
-    def test(self, built: Built) -> Evidence:
+    def test(self, built: BuiltImage) -> Evidence:
         self.tested.append(built.digest)
         return evidence_of(built, self.status)
 
-    def find(self, built: Built, config: Mapping[str, Any]) -> Evidence | None:
+    def find(self, built: BuiltImage, config: Mapping[str, Any]) -> Evidence | None:
         assert config["config"]
         return self.known.get(built.digest)
 
@@ -132,7 +132,7 @@ def published(  # noqa: PLR0913  # what a test cares about
     small: Small,
     store: Store,
     home: dict[str, str],
-    image: Assembled,
+    image: AssembledImage,
     *,
     accelerator: str = "cpu",
     require: Require = "no-gpu",
@@ -141,12 +141,12 @@ def published(  # noqa: PLR0913  # what a test cares about
     engine: Engine | None = None,
     revision: Revision = NO_REVISION,
     no_evidence: bool = False,
-) -> Published:
+) -> PublishedImage:
     """Published with evidence of a plain check, which names the digest."""
     built = built_of(image, accelerator)
     folder = Path(home["HOME"]) / "evidence"
     beside = evidence_beside(folder, home, revision=revision, say=said)
-    wanted = Wanted(
+    wanted = PublishRequest(
         to=f"{small.host}/team",
         require=require,
         attach=nothing_beside if no_evidence else beside,
@@ -154,5 +154,7 @@ def published(  # noqa: PLR0913  # what a test cares about
         runner=(testing or Testing()).runner(),
         notes=folder,
     )
-    stock = Stock(store=store, engine=engine, siblings=("team/jax", "team/pytorch"), say=said)
+    stock = ImageSources(
+        store=store, engine=engine, siblings=("team/jax", "team/pytorch"), say=said
+    )
     return publish(built, evidence_of(built), stock, wanted=wanted, say=said)

@@ -9,14 +9,13 @@ from typing import Any
 
 import yaml
 
-from dlimg.choose import why
-from dlimg.choose.facts import Facts
-from dlimg.choose.judge import Judge
-from dlimg.choose.rules import rules
-from dlimg.choose.why import Answer
-from dlimg.cli import parser
-from dlimg.commands.reading import read_facts
-from dlimg.commands.why import asked_in
+from dlimg.cli.main import parser
+from dlimg.cli.project import read_facts
+from dlimg.cli.why import asked_in
+from dlimg.compat import why
+from dlimg.compat.rule_engine import RuleEngine, rules
+from dlimg.compat.why import WhyAnswer
+from dlimg.facts.load import Facts
 
 TODAY = date(2026, 11, 21)
 TABLES = Path(__file__).parent / "tables"
@@ -28,8 +27,8 @@ def facts() -> Facts:
 
 
 @cache
-def judge() -> Judge:
-    return Judge(facts(), rules(TODAY))
+def judge() -> RuleEngine:
+    return RuleEngine(facts(), rules(TODAY))
 
 
 def rows(name: str) -> list[dict[str, Any]]:
@@ -41,7 +40,7 @@ def arguments(ask: str) -> Namespace:
     return parser().parse_args(["why", *shlex.split(ask)])
 
 
-def answer(ask: str, *, count: int = 0) -> Answer:
+def answer(ask: str, *, count: int = 0) -> WhyAnswer:
     """What `dlimg why` says to these words, on a fixed day."""
     words = arguments(ask)
     question = asked_in(facts(), " ".join(words.what), words)

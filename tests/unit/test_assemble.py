@@ -9,26 +9,26 @@ from pathlib import Path
 import make
 import pytest
 
-from dlimg.draw.config import Config
-from dlimg.layers.assemble import (
+from dlimg.assembly.wheel_layer import LARGE
+from dlimg.layer.gzip import FORMAT, splice
+from dlimg.layer.tar import TarHead
+from dlimg.render.config_parser import ImageConfig
+from dlimg.store.image_manifest import (
     COMMON,
-    Height,
-    Part,
+    ImageLayer,
+    LayerRank,
     assemble,
     height_of,
     ordered,
     write_layout,
 )
-from dlimg.layers.index import Key, Layer
-from dlimg.layers.make import LARGE
-from dlimg.layers.splice import FORMAT, splice
-from dlimg.layers.store import Store
-from dlimg.layers.store import make as make_layer
-from dlimg.layers.tar import Head
+from dlimg.store.keys import Layer, LayerKey
+from dlimg.store.store import Store
+from dlimg.store.store import make as make_layer
 
 ROOT = Path(__file__).parents[2]
 
-CONFIG = Config(  # noqa: S604  # it says how an image is run, and runs nothing
+CONFIG = ImageConfig(  # noqa: S604  # it says how an image is run, and runs nothing
     env=("PATH=/bin",),
     labels={"z": "ü", "io.dlimg.cell": "another"},
     workdir="/code",
@@ -46,53 +46,55 @@ def layer(number: int) -> Layer:
     )
 
 
-def part(number: int, height: Height, *, words: str = "", size: int = 0) -> Part:
-    return Part(layer=layer(number), words=words or str(number), height=height, wheel_size=size)
+def part(number: int, height: LayerRank, *, words: str = "", size: int = 0) -> ImageLayer:
+    return ImageLayer(
+        layer=layer(number), words=words or str(number), height=height, wheel_size=size
+    )
 
 
-def numbers(parts: list[Part]) -> list[int]:
+def numbers(parts: list[ImageLayer]) -> list[int]:
     return [found.size for found, _ in ordered(parts)]
 
 
 def test_what_more_images_share_is_lower() -> None:
     parts = [
-        part(9, Height.BYTECODE),
-        part(8, Height.OWN),
-        part(7, Height.SMALL),
-        part(11, Height.COMPILED, words="byte code: torch", size=50),
-        part(6, Height.FRAMEWORK, words="numpy", size=4),
-        part(5, Height.FRAMEWORK, words="torch", size=50),
-        part(4, Height.SYSTEM, words="z: the base, and so the first"),
-        part(3, Height.SYSTEM, words="a: what was put on it"),
-        part(10, Height.CUDA, words="nvidia-0", size=900),
-        part(2, Height.COMMON, words="nvidia-b", size=5),
-        part(1, Height.COMMON, words="nvidia-a", size=5),
+        part(9, LayerRank.BYTECODE),
+        part(8, LayerRank.OWN),
+        part(7, LayerRank.SMALL),
+        part(11, LayerRank.COMPILED, words="byte code: torch", size=50),
+        part(6, LayerRank.FRAMEWORK, words="numpy", size=4),
+        part(5, LayerRank.FRAMEWORK, words="torch", size=50),
+        part(4, LayerRank.SYSTEM, words="z: the base, and so the first"),
+        part(3, LayerRank.SYSTEM, words="a: what was put on it"),
+        part(10, LayerRank.CUDA, words="nvidia-0", size=900),
+        part(2, LayerRank.COMMON, words="nvidia-b", size=5),
+        part(1, LayerRank.COMMON, words="nvidia-a", size=5),
     ]
     assert numbers(parts) == [1, 2, 10, 5, 6, 11, 7, 9, 4, 3, 8]
 
 
 def test_layers_of_wheels_come_in_any_order() -> None:
-    parts = [part(number, Height.CUDA, size=number % 3) for number in range(12)]
+    parts = [part(number, LayerRank.CUDA, size=number % 3) for number in range(12)]
     assert numbers(parts) == numbers(parts[::-1])
 
 
 def test_one_layer_is_there_once() -> None:
-    parts = [part(1, Height.SYSTEM, words="first"), part(1, Height.SYSTEM, words="second")]
+    parts = [part(1, LayerRank.SYSTEM, words="first"), part(1, LayerRank.SYSTEM, words="second")]
     assert numbers(parts) == [1]
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("nvidia-cublas", Height.COMMON),
-        ("nvidia-cusparselt-cu13", Height.CUDA),
-        ("cuda-bindings", Height.CUDA),
-        ("torch", Height.FRAMEWORK),
-        ("jax-cuda13-plugin", Height.FRAMEWORK),
-        ("triton", Height.FRAMEWORK),
+        ("nvidia-cublas", LayerRank.COMMON),
+        ("nvidia-cusparselt-cu13", LayerRank.CUDA),
+        ("cuda-bindings", LayerRank.CUDA),
+        ("torch", LayerRank.FRAMEWORK),
+        ("jax-cuda13-plugin", LayerRank.FRAMEWORK),
+        ("triton", LayerRank.FRAMEWORK),
     ],
 )
-def test_height_of_a_wheel(name: str, expected: Height) -> None:
+def test_height_of_a_wheel(name: str, expected: LayerRank) -> None:
     assert height_of(make.wheel(name)) is expected
 
 
@@ -153,7 +155,7 @@ def test_manifest_and_config() -> None:
 
 def test_equal_images_are_equal_bytes() -> None:
     planned = make.planned()
-    other = Config(
+    other = ImageConfig(
         **{name: getattr(CONFIG, name) for name in CONFIG.__slots__ if name != "labels"},
         labels=dict(reversed(CONFIG.labels.items())),
     )
@@ -171,9 +173,9 @@ def store(tmp_path: Path) -> Store:
 
 
 def kept(store: Store, number: int) -> Layer:
-    key = Key(kind="wheel", source=f"{number:064}")
+    key = LayerKey(kind="wheel", source=f"{number:064}")
     return make_layer(
-        store, key, lambda file: splice([Head(str(number).encode())], file.write), print
+        store, key, lambda file: splice([TarHead(str(number).encode())], file.write), print
     )
 
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 import make
 import pytest
 
-from dlimg.choose.compression import asked, named
-from dlimg.draw.bake import bake_file, bake_files, stage_file, target_name
-from dlimg.draw.key import key, with_key
 from dlimg.errors import BadInput
-from dlimg.model import BaseSource, Planned
+from dlimg.matrix.parse import asked, named
+from dlimg.model import BaseSource, PlannedImage
+from dlimg.render.bake import bake_file, bake_files, stage_file, target_name
+from dlimg.render.content_key import key, with_key
 
 
-def target(planned: Planned, **options: dict[str, str]) -> dict[str, object]:
+def target(planned: PlannedImage, **options: dict[str, str]) -> dict[str, object]:
     bake = bake_file([planned], **options)
     targets = bake["target"]
     assert isinstance(targets, dict)

@@ -15,13 +15,20 @@ from typing import Any
 import pytest
 from checking import COMMON, no_gpu_here
 
-from dlimg.cli import main
-from dlimg.engine.process import wait_until
+from dlimg.checks.evidence import read_evidence
+from dlimg.checks.host_python import candidates, interpreter
+from dlimg.checks.host_run import (
+    CheckHost,
+    HostCheckRequest,
+    checks_here,
+    machine,
+    test_bare,
+    tried,
+)
+from dlimg.cli.main import main
 from dlimg.errors import BadInput
-from dlimg.proof import Evidence, Status, Verdict
-from dlimg.smoke.bare import Machine, Wanted, checks_here, machine, test_bare, tried
-from dlimg.smoke.evidence import read_evidence
-from dlimg.smoke.machine import candidates, interpreter
+from dlimg.host.process import wait_until
+from dlimg.model import CheckStatus, Evidence, Verdict
 
 test_bare.__test__ = False  # type: ignore[attr-defined]
 
@@ -92,16 +99,16 @@ def known(tmp_path: Path) -> tuple[Evidence, ...]:
 
 
 @pytest.fixture
-def there(images: Path, tmp_path: Path) -> Iterator[Machine]:
+def there(images: Path, tmp_path: Path) -> Iterator[CheckHost]:
     """This machine as one that has a GPU's device file."""
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "nvidia0").touch()
-    wanted = Wanted(family="fake", images=images, python=sys.executable)
+    wanted = HostCheckRequest(family="fake", images=images, python=sys.executable)
     with machine(wanted, os.environ, say=print, devices=tmp_path / "dev") as found:
         yield found
 
 
-def verdict(there: Machine, name: str, header: str, body: str) -> Verdict:
+def verdict(there: CheckHost, name: str, header: str, body: str) -> Verdict:
     """What the check says; written before the machine was looked at, or after."""
     write(there.wanted.images / "fake" / "checks", name, header, body)
     with machine(there.wanted, there.environment, say=print) as found:
@@ -176,25 +183,25 @@ def test_without_a_gpu_a_gpus_checks_are_not_run(
     assert verdicts["trains"].output == "none"
 
 
-def test_a_gpu_that_should_be_there_and_is_not_seen_is_a_failure(there: Machine) -> None:
+def test_a_gpu_that_should_be_there_and_is_not_seen_is_a_failure(there: CheckHost) -> None:
     assert (there.has_gpu, there.device) == (True, "bare")
     look = "sys.path.append(os.path.dirname(__file__) + '/../../common/checks')\n"
     look += "import _gpu; _gpu.look = lambda: _gpu.Sight([], [], 'NVML counts no GPU')\n"
     look += "_gpu.require(_gpu.look())"
     found = verdict(there, "sees", "needs: gpu", look)
-    assert found.status is Status.FAILED
+    assert found.status is CheckStatus.FAILED
     assert found.reason == "a GPU was handed to this container, but NVML counts no GPU"
 
 
-def test_with_a_gpu_checks_pass_and_count(there: Machine) -> None:
-    assert verdict(there, "sees", "needs: gpu", "pass").status is Status.PASSED
+def test_with_a_gpu_checks_pass_and_count(there: CheckHost) -> None:
+    assert verdict(there, "sees", "needs: gpu", "pass").status is CheckStatus.PASSED
 
 
 def test_a_gpu_is_expected_where_nvml_answers(images: Path, tmp_path: Path) -> None:
     module = images / "common" / "checks" / "_gpu.py"
     one = "Gpu('GPU-1', 'NVIDIA H200', '580', '9.0', 1)"
     module.write_text(f"{module.read_text()}\nlook = lambda: Sight([{one}], [], '')\n")
-    wanted = Wanted(family="fake", images=images, python=sys.executable)
+    wanted = HostCheckRequest(family="fake", images=images, python=sys.executable)
     with machine(wanted, os.environ, say=print, devices=tmp_path) as found:
         assert (found.gpus, found.has_gpu) == (("NVIDIA H200",), True)
 
@@ -204,14 +211,14 @@ def test_a_driver_that_dies_leaves_the_device_file_to_tell(
     end: str, images: Path, tmp_path: Path
 ) -> None:
     (images / "common" / "checks" / "_gpu.py").write_text(f"import os\n{end}\n")
-    wanted = Wanted(family="fake", images=images, python=sys.executable)
+    wanted = HostCheckRequest(family="fake", images=images, python=sys.executable)
     for name, is_expected in (("nvidiactl", False), ("nvidia1", True)):
         (tmp_path / name).touch()
         with machine(wanted, os.environ, say=print, devices=tmp_path) as found:
             assert (found.gpus, found.has_gpu) == ((), is_expected)
 
 
-def test_what_a_check_is_told(there: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_check_is_told(there: CheckHost, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLIMG_CELL", '{"cuda": "13.2"}')
     body = """
     import json
@@ -225,7 +232,7 @@ def test_what_a_check_is_told(there: Machine, monkeypatch: pytest.MonkeyPatch) -
     assert found.figures == expected | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
 
 
-def test_what_is_about_an_image_is_left_out(there: Machine) -> None:
+def test_what_is_about_an_image_is_left_out(there: CheckHost) -> None:
     folder = there.wanted.images / "fake" / "checks"
     for name, header in {
         "tag": "needs: image",
@@ -247,7 +254,7 @@ def test_what_is_about_an_image_is_left_out(there: Machine) -> None:
     ],
 )
 def test_what_needs_a_compiler_is_no_hindrance_without_one(
-    path: str, reason: str, there: Machine, tmp_path: Path, *, has_headers: bool
+    path: str, reason: str, there: CheckHost, tmp_path: Path, *, has_headers: bool
 ) -> None:
     write(there.wanted.images / "fake" / "checks", "compiles", "needs: compiler", "pass")
     (tmp_path / "bin").mkdir()
@@ -258,12 +265,12 @@ def test_what_needs_a_compiler_is_no_hindrance_without_one(
     with machine(there.wanted, os.environ, say=print) as found:
         seen = replace(found, environment=environment, interpreter=known_python)
         said = tried(seen, checks_here(seen)[0])
-    assert said.status is (Status.NOT_RUN if reason else Status.PASSED)
+    assert said.status is (CheckStatus.NOT_RUN if reason else CheckStatus.PASSED)
     assert said.required is not bool(reason)
     assert reason in said.reason
 
 
-def test_one_that_may_fail_by_no_fault_is_tried_twice(there: Machine, tmp_path: Path) -> None:
+def test_one_that_may_fail_by_no_fault_is_tried_twice(there: CheckHost, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     body = f"""
     if not os.path.exists({str(mark)!r}):
@@ -272,13 +279,13 @@ def test_one_that_may_fail_by_no_fault_is_tried_twice(there: Machine, tmp_path: 
     """
     header = "needs: nothing\nflaky: others use the GPU"
     found = verdict(there, "tries", header, body)
-    assert (found.status, found.attempts) == (Status.PASSED, 2)
+    assert (found.status, found.attempts) == (CheckStatus.PASSED, 2)
     assert found.first_reason == "out of memory"
     mark.unlink()
-    assert verdict(there, "tries", "needs: nothing", body).status is Status.FAILED
+    assert verdict(there, "tries", "needs: nothing", body).status is CheckStatus.FAILED
 
 
-def test_a_verdict_is_about_the_modules_too(there: Machine) -> None:
+def test_a_verdict_is_about_the_modules_too(there: CheckHost) -> None:
     first = verdict(there, "one", "needs: nothing", "pass").sha256
     (there.wanted.images / "common" / "checks" / "_verdict.py").write_text("x = 1\n")
     assert verdict(there, "one", "needs: nothing", "pass").sha256 != first
@@ -298,7 +305,7 @@ def test_evidence_with_a_gpu_and_without_stand_side_by_side(
     assert "check fails was there on" in capsys.readouterr().err
 
 
-def test_the_first_python_with_the_framework_is_taken(there: Machine, tmp_path: Path) -> None:
+def test_the_first_python_with_the_framework_is_taken(there: CheckHost, tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("active/bin", "first", "second")]
     for folder, text in zip(
         folders, ("exit 1", "echo '{'", f'exec {sys.executable} "$@"'), strict=True

@@ -11,13 +11,14 @@ import docker
 import make
 import pytest
 
-from dlimg.draw import bake
-from dlimg.draw.labels import labels
-from dlimg.engine import bases, bootstrap, gpu
+from dlimg.debian import bootstrap
+from dlimg.debian.apt_sources import OsRelease
+from dlimg.engine import bases, gpu
 from dlimg.engine.client import Engine
-from dlimg.engine.sources import Release
 from dlimg.errors import BadInput, NoEngine
 from dlimg.model import Base, BaseSource, OperatingSystem
+from dlimg.render import bake
+from dlimg.render.naming import labels
 
 DEBIAN = OperatingSystem(
     name="debian13",
@@ -35,7 +36,7 @@ UBUNTU = OperatingSystem(
     image="ubuntu:noble",
     python="3.12",
 )
-ON_DEBIAN = Release(vendor="debian", suite="bookworm", family=frozenset({"debian"}))
+ON_DEBIAN = OsRelease(vendor="debian", suite="bookworm", family=frozenset({"debian"}))
 DIGEST = "sha256:" + "ab" * 32
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from checking import COMMON, no_gpu_here
 
-from dlimg.cli import main
-from dlimg.commands import making
+from dlimg.cli import build
+from dlimg.cli.main import main
 from dlimg.errors import NoEngine
-from dlimg.proof import Evidence, Host, Status, Verdict
+from dlimg.model import CheckStatus, Evidence, Host, Verdict
 from dlimg.report.bench import bench_json, bench_rows, bench_text
-from dlimg.report.line import Line
+from dlimg.report.image_result import ImageResult
 
 GPU = {"name": "NVIDIA H200", "uuid": "1", "driver": "580.159", "capability": "9.0", "memory": 9}
 PLACES = ("cpu", "float32", "tf32", "bfloat16")
@@ -29,7 +29,9 @@ FIGURES: dict[str, Any] = {
 }
 
 
-def verdict(check: str, status: Status, figures: Mapping[str, Any], reason: str = "") -> Verdict:
+def verdict(
+    check: str, status: CheckStatus, figures: Mapping[str, Any], reason: str = ""
+) -> Verdict:
     return Verdict(
         check=check,
         sha256="1",
@@ -55,13 +57,13 @@ def evidence(*verdicts: Verdict) -> Evidence:
     )
 
 
-SEEN = verdict("nvidia_smi", Status.PASSED, {"gpus": [GPU]})
-UNSEEN = verdict("nvidia_smi", Status.NOT_RUN, {}, "no GPU here")
-UNMEASURED = verdict("benchmark", Status.NOT_RUN, {}, "no GPU here")
+SEEN = verdict("nvidia_smi", CheckStatus.PASSED, {"gpus": [GPU]})
+UNSEEN = verdict("nvidia_smi", CheckStatus.NOT_RUN, {}, "no GPU here")
+UNMEASURED = verdict("benchmark", CheckStatus.NOT_RUN, {}, "no GPU here")
 
 
 def test_a_row_for_each_place_and_precision() -> None:
-    rows = bench_rows(evidence(SEEN, verdict("benchmark", Status.PASSED, FIGURES)))
+    rows = bench_rows(evidence(SEEN, verdict("benchmark", CheckStatus.PASSED, FIGURES)))
     gpu = "NVIDIA H200, driver 580.159, 9 MiB, compute capability 9.0"
     assert {row[0] for row in rows} == {"bare-pytorch-2.15.0-py3.13"}
     assert [row[1:] for row in rows] == [
@@ -74,7 +76,7 @@ def test_a_row_for_each_place_and_precision() -> None:
 
 
 def test_a_wrong_result_has_its_figures_and_its_reason() -> None:
-    failed = verdict("benchmark", Status.FAILED, FIGURES, "float32: off the CPU's convolution")
+    failed = verdict("benchmark", CheckStatus.FAILED, FIGURES, "float32: off the CPU's convolution")
     given = evidence(SEEN, failed)
     assert len(bench_rows(given)) == 5
     assert "benchmark failed: float32: off" in bench_text(given)
@@ -98,8 +100,8 @@ def test_where_nothing_was_measured_no_number_is_shown() -> None:
     ],
 )
 def test_garbage_in_figures_is_no_number(figures: Mapping[str, Any]) -> None:
-    odd = verdict("nvidia_smi", Status.PASSED, {"gpus": [GPU, "what", {"name": 3}]})
-    rows = bench_rows(evidence(odd, verdict("benchmark", Status.PASSED, figures)))
+    odd = verdict("nvidia_smi", CheckStatus.PASSED, {"gpus": [GPU, "what", {"name": 3}]})
+    rows = bench_rows(evidence(odd, verdict("benchmark", CheckStatus.PASSED, figures)))
     assert {row[3:5] for row in rows} == {("-", "-")}
 
 
@@ -170,11 +172,11 @@ ROOT = Path(__file__).parents[2]
 class Walking:
     """`walked` that walks nowhere, and remembers whither it was sent."""
 
-    def __init__(self, *found: Line) -> None:
+    def __init__(self, *found: ImageResult) -> None:
         self.found = list(found)
         self.walks: list[Any] = []
 
-    def __call__(self, walk: Any) -> tuple[list[Line], None]:
+    def __call__(self, walk: Any) -> tuple[list[ImageResult], None]:
         self.walks.append(walk)
         return self.found, None
 
@@ -183,8 +185,10 @@ def test_images_are_measured_by_the_walk_of_test(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    walking = Walking(Line(evidence=evidence(UNSEEN, UNMEASURED)), Line(error=NoEngine("none")))
-    monkeypatch.setattr(making, "walked", walking)
+    walking = Walking(
+        ImageResult(evidence=evidence(UNSEEN, UNMEASURED)), ImageResult(error=NoEngine("none"))
+    )
+    monkeypatch.setattr(build, "walked", walking)
     assert main(["bench-gpu", "jax-*-debian13", "--device", "nvidia"]) == 3
     walk = walking.walks[0]
     arguments: Namespace = walk.arguments

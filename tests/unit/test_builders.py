@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.build.builders import against_assembling, choice
-from dlimg.commands.drawing import locked_images
-from dlimg.commands.project import Project, read_project
-from dlimg.draw.dockerfile import dockerfile, templates
-from dlimg.draw.fit import KNOWN, install_digest, obstacle
+from dlimg.builders.choose import against_assembling, choice
+from dlimg.cli.project import Project, read_project
+from dlimg.cli.render import locked_images
 from dlimg.model import Image
+from dlimg.render.dockerfile import dockerfile, templates
+from dlimg.render.layers_eligibility import KNOWN, install_digest, obstacle
 
 ROOT = Path(__file__).parents[2]
 JAX = "jax-0.12.0.1-cpu-py3.13-debian13"

@@ -12,9 +12,9 @@ import make
 import pytest
 from checking import FAILED, IMAGES, NOT_RUN, code_of
 
-from dlimg.draw.dockerfile import templates
-from dlimg.draw.layout import LAYOUT_FILES, cell_files
-from dlimg.draw.layout_tree import layout_tree, tree_text
+from dlimg.render.dockerfile import templates
+from dlimg.render.layout import LAYOUT_FILES, cell_files
+from dlimg.render.layout_tree import layout_tree, tree_text
 
 alternatives = importlib.import_module("_alternatives")
 apt = importlib.import_module("_apt")

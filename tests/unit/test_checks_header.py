@@ -8,13 +8,11 @@ from pathlib import Path
 import make
 import pytest
 
+from dlimg.checks.discover import checks_for, parse_check, scripts
+from dlimg.checks.inputs import CheckInputs
+from dlimg.checks.script_files import ROOT, placed
 from dlimg.errors import BadInput
-from dlimg.model import Cell, Flavour
-from dlimg.proof import Check
-from dlimg.smoke.checks import checks_for, parse_check
-from dlimg.smoke.scripts import ROOT, placed
-from dlimg.smoke.sources import scripts
-from dlimg.smoke.told import Told
+from dlimg.model import Cell, Check, Flavour
 
 IMAGES = Path(__file__).parents[2] / "images"
 FAMILIES = ("jax", "pytorch", "tensorflow")
@@ -380,7 +378,7 @@ def test_a_verdict_holds_for_what_was_told_and_for_one_kind_of_container(tmp_pat
     images = whole(tmp_path)
     (check, *_) = checks_for(make.cell(), images)
     found = scripts(images, "pytorch")
-    first = Told(environment={"DLIMG_CELL": "{}"}, files={"common/checks/lock.json": b"1"})
+    first = CheckInputs(environment={"DLIMG_CELL": "{}"}, files={"common/checks/lock.json": b"1"})
     others = [
         placed(check, images, found),
         placed(check, images, found, first),

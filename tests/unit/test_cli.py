@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from jax_project import CELL, MATRIX, ROOT
 
-from dlimg.cli import main
+from dlimg.cli.main import main
 
 SMALL = (
     MATRIX

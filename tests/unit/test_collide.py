@@ -4,16 +4,16 @@ import asking
 import pytest
 
 from dlimg.errors import BadInput
-from dlimg.lock.collide import collisions, places, refuse_collisions
-from dlimg.lock.pylock import Contents, Found
+from dlimg.lock.file_conflicts import collisions, places, refuse_collisions
+from dlimg.lock.pylock import ResolvedWheel, WheelContents
 
 CUDNN = "nvidia/cudnn/lib/libcudnn.so.9"
 LIBRARY = "lib/python3.13/site-packages"
 
 
-def contents(**records: str) -> dict[Found, Contents]:
+def contents(**records: str) -> dict[ResolvedWheel, WheelContents]:
     return {
-        asking.found(name.replace("_", "-"), "1.0"): Contents(size=1, record=record)
+        asking.found(name.replace("_", "-"), "1.0"): WheelContents(size=1, record=record)
         for name, record in records.items()
     }
 

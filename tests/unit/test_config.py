@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.draw.config import Config, image_config
-from dlimg.draw.instructions import closure, stages
 from dlimg.errors import BadInput
+from dlimg.render.config_parser import ImageConfig, image_config
+from dlimg.render.dockerfile_parser import closure, stages
 
 RENDERED = Path(__file__).parent.parent.parent / "rendered"
 START = "FROM scratch AS system\nFROM system AS image\nRUN <<'EOF'\nENV NOT=this\nEOF\n"
@@ -21,7 +21,7 @@ def test_all_that_a_stage_may_say() -> None:
         "EXPOSE 8888\nEXPOSE 53/udp\nWORKDIR /code\nUSER user\n"
         'ENTRYPOINT ["/usr/bin/tini", "--"]\nCMD ["bash", "-c", "a b"]\n'
     )
-    assert image_config(text) == Config(
+    assert image_config(text) == ImageConfig(
         env=("PATH=/a:/b", "B=again $", "C=x y", "D="),
         labels={"one": '1 "quoted" \\ \\n', "two": "2"},
         workdir="/code",
@@ -96,15 +96,15 @@ def test_every_rendered_image_can_be_read() -> None:
 
 
 def test_a_variable_keeps_its_place_and_takes_the_upper_value() -> None:
-    below = Config(  # noqa: S604  # it says how an image is run, and runs nothing
+    below = ImageConfig(  # noqa: S604  # it says how an image is run, and runs nothing
         env=("PATH=/bin", "BASE=1"),
         labels={"a": "below", "b": "below"},
         cmd=("sh",),
         exposed=("1/tcp",),
         shell=("/bin/bash",),
     )
-    above = Config(env=("NEW=1", "PATH=/usr/bin"), labels={"a": "above"}, user="user")
-    assert above.on(below) == Config(  # noqa: S604
+    above = ImageConfig(env=("NEW=1", "PATH=/usr/bin"), labels={"a": "above"}, user="user")
+    assert above.on(below) == ImageConfig(  # noqa: S604
         env=("PATH=/usr/bin", "BASE=1", "NEW=1"),
         labels={"a": "above", "b": "below"},
         user="user",

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.engine.confined import MOST_OUTPUT, Ended, confined
-from dlimg.engine.process import wait_until
+from dlimg.host.process import MOST_OUTPUT, SandboxResult, confined, wait_until
 
 
-def python(text: str, folder: Path, seconds: float = 20.0) -> Ended:
+def python(text: str, folder: Path, seconds: float = 20.0) -> SandboxResult:
     return confined([sys.executable, "-c", text], env=os.environ, cwd=folder, seconds=seconds)
 
 

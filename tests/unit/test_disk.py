@@ -8,10 +8,10 @@ import docker
 import pytest
 from docker.models.images import Image
 
-from dlimg.build.disk import Kept, own_names, prune
+from dlimg.builders.disk_space import RetainedImage, own_names, prune
+from dlimg.engine.built_images import remember
 from dlimg.engine.client import Engine
-from dlimg.engine.made import remember
-from dlimg.engine.owner import OWNER_LABEL, owner
+from dlimg.engine.container_owner import OWNER_LABEL, owner
 
 KEY = "0123456789ab" + "c" * 52
 IDENTITY = "sha256:ba5e00000000" + "d" * 52
@@ -165,7 +165,7 @@ def test_what_somebody_else_removes_meanwhile_is_gone(tmp_path: Path) -> None:
 def test_why_an_image_stays_is_said_in_the_engines_words(tmp_path: Path) -> None:
     found = pruned(tmp_path, image(1, OURS, IMMUTABLE, MOVING), in_use=[MOVING])
     assert found.images == (IMMUTABLE,)
-    assert found.kept == (Kept(name=MOVING, reason="container 7 is using it"),)
+    assert found.kept == (RetainedImage(name=MOVING, reason="container 7 is using it"),)
 
 
 def test_a_container_of_a_dlimg_at_work_stays(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import jinja2
 import make
 import pytest
 
-from dlimg.draw.dockerfile import context, dockerfile, packages, templates
-from dlimg.draw.image_config import image_environment
-from dlimg.draw.labels import labels
-from dlimg.draw.layout import cell_files, constraints, packages_folder
 from dlimg.errors import BadInput
 from dlimg.model import Cell, Flavour, Lock
+from dlimg.render.dockerfile import context, dockerfile, packages, templates
+from dlimg.render.image_config import image_environment
+from dlimg.render.layout import cell_files, constraints, packages_folder
+from dlimg.render.naming import labels
 
 IMAGES = Path(__file__).parents[2] / "images"
 LAYOUT = IMAGES / "_layout"

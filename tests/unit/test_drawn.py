@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from dlimg.report.drawn import table
+from dlimg.report.table import table
 
 HEADINGS = ("image", "base", "published", "checks")
 WORDS = "failed: 17 of 18 passed, 1 failed; tested on NVIDIA H200, driver 580.159, 2026-11-21"

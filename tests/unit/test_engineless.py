@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from jax_project import CELL, OTHER, enter_project
 
-from dlimg.cli import main
-from dlimg.engine import chroot
+from dlimg.cli.main import main
+from dlimg.debian import chroot
 
 
 @pytest.fixture(autouse=True)

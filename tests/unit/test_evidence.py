@@ -10,8 +10,7 @@ import jsonschema
 import pytest
 
 import dlimg.smoke
-from dlimg.proof import Check, Evidence, Host, Status, Verdict
-from dlimg.smoke.evidence import (
+from dlimg.checks.evidence import (
     MOST_RECORDS,
     checks_of,
     covering,
@@ -25,7 +24,8 @@ from dlimg.smoke.evidence import (
     reusable,
     write_evidence,
 )
-from dlimg.smoke.scripts import ROOT, placed
+from dlimg.checks.script_files import ROOT, placed
+from dlimg.model import Check, CheckStatus, Evidence, Host, Verdict
 
 DIGEST = "sha256:" + "a" * 64
 CDI = "nvidia.com/gpu=all"
@@ -44,7 +44,7 @@ HOST = Host(
 CHECK = Check(name="learns", path="x.py", script="", sha256="1", proves="", seconds=5)
 
 
-def ran(status: Status = Status.PASSED, *, sha256: str = "1", needs: str = "") -> Verdict:
+def ran(status: CheckStatus = CheckStatus.PASSED, *, sha256: str = "1", needs: str = "") -> Verdict:
     return Verdict(
         check="learns",
         sha256=sha256,
@@ -83,7 +83,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     warnings: list[str] = []
     first = kept(ran())
     on_gpu = kept(ran(needs="gpu"), device=CDI)
-    again = kept(ran(Status.FAILED))
+    again = kept(ran(CheckStatus.FAILED))
     for evidence in (first, on_gpu, again):
         write_evidence(tmp_path, evidence, say=warnings.append)
     found = {one.device: one for one in read_evidence(tmp_path, DIGEST, say=warnings.append)}
@@ -192,11 +192,11 @@ def test_what_ran_without_an_image_is_kept_by_family(tmp_path: Path) -> None:
         (ran(), CDI, CDI, True),
         (ran(sha256="2"), "none", "none", False),
         (replace(ran(), check="other"), "none", "none", False),
-        (ran(Status.FAILED), "none", "none", False),
-        (ran(Status.NOT_RUN, needs="gpu"), "none", "none", True),
-        (ran(Status.NOT_RUN, needs="gpu"), "none", CDI, False),
-        (ran(Status.NOT_RUN, needs="gpu"), CDI, CDI, False),
-        (ran(Status.NOT_RUN), "none", "none", False),
+        (ran(CheckStatus.FAILED), "none", "none", False),
+        (ran(CheckStatus.NOT_RUN, needs="gpu"), "none", "none", True),
+        (ran(CheckStatus.NOT_RUN, needs="gpu"), "none", CDI, False),
+        (ran(CheckStatus.NOT_RUN, needs="gpu"), CDI, CDI, False),
+        (ran(CheckStatus.NOT_RUN), "none", "none", False),
     ],
 )
 def test_only_what_still_holds_is_used_again(
@@ -240,7 +240,7 @@ def test_the_file_is_json_that_people_can_read() -> None:
     [
         whole(),
         kept(),
-        kept(ran(sha256="d" * 64), ran(Status.NOT_RUN, sha256="e" * 64)),
+        kept(ran(sha256="d" * 64), ran(CheckStatus.NOT_RUN, sha256="e" * 64)),
         replace(kept(ran(sha256="f" * 64)), digest="", bare="jax", engine="", host=Host()),
     ],
 )
@@ -366,7 +366,7 @@ def test_each_set_of_checks_has_a_record_of_its_own(tmp_path: Path) -> None:
     for one in sets:
         write_evidence(tmp_path, one, say=pytest.fail)
     assert read_evidence(tmp_path, DIGEST, say=pytest.fail) == tuple(sets)
-    again = kept(ran(Status.FAILED), OWN)
+    again = kept(ran(CheckStatus.FAILED), OWN)
     write_evidence(tmp_path, again, say=pytest.fail)
     found = read_evidence(tmp_path, DIGEST, say=pytest.fail)
     assert found == (sets[0], sets[2], sets[3], again)

@@ -10,14 +10,13 @@ import jsonschema
 import pytest
 import yaml
 
-from dlimg.choose.facts import CudaFact, Facts, numbers
-from dlimg.choose.facts_kept import compiled, uncompiled
-from dlimg.choose.facts_schema import schema
-from dlimg.choose.facts_text import rows_of
-from dlimg.choose.facts_written import row_lines, with_row
-from dlimg.choose.releases import PYPI, X86_64, Build
-from dlimg.commands.reading import FACTS, read_facts, read_rows
+from dlimg.cli.project import FACTS, read_facts, read_rows
 from dlimg.errors import BadInput
+from dlimg.facts.load import CudaFact, Facts, numbers
+from dlimg.facts.model import PYPI, X86_64, ReleaseBuild
+from dlimg.facts.parse import compiled, rows_of, uncompiled
+from dlimg.facts.schema import schema
+from dlimg.facts.write import row_lines, with_row
 
 PATHS = sorted(FACTS.glob("*.yaml"))
 ALL: Facts = read_facts()
@@ -109,7 +108,7 @@ def test_no_driver_row_is_an_upper_bound() -> None:
     assert not any("max_driver" in key for _, _, row in ROWS for key in row)
 
 
-def builds() -> Iterator[tuple[str, Build]]:
+def builds() -> Iterator[tuple[str, ReleaseBuild]]:
     for release in RELEASES:
         for build in release.builds:
             yield f"{release.framework} {release.version} {build.variant} {build.machine}", build

@@ -14,13 +14,12 @@ import elf
 import pytest
 from serving import served
 
-from dlimg.choose.facts_kept import compiled, uncompiled
-from dlimg.choose.facts_text import rows_of
-from dlimg.commands.refreshing import Refresh, refreshed
-from dlimg.engine.index import open_index
-from dlimg.engine.market import Market
-from dlimg.engine.offers import Offer, html_offers, index_addresses, offers
+from dlimg.cli.facts import FactsRefresh, refreshed
 from dlimg.errors import BadInput, NetworkFailure
+from dlimg.facts.parse import compiled, rows_of, uncompiled
+from dlimg.pypi.cache import PackageIndexCache
+from dlimg.pypi.index import open_index
+from dlimg.pypi.simple_api import IndexFile, html_offers, index_addresses, offers
 
 ROOT = Path(__file__).parent.parent.parent
 TORCH = """\
@@ -155,14 +154,14 @@ def folder(tmp_path: Path) -> Path:
     return found
 
 
-def refresh(shop: Shop, folder: Path, *, keeps: bool = True, commits: bool = False) -> Refresh:
+def refresh(shop: Shop, folder: Path, *, keeps: bool = True, commits: bool = False) -> FactsRefresh:
     environment = {"PATH": os.environ["PATH"]}
-    market = Market(
+    market = PackageIndexCache(
         index=open_index(environment, folder.parent / "cache"),
         addresses=(shop.address,),
         fatbin=ROOT / "images/common/checks/_fatbin.py",
     )
-    return Refresh(
+    return FactsRefresh(
         folder=folder,
         market=market,
         environment=environment,
@@ -326,14 +325,14 @@ def test_a_page_in_html() -> None:
         '<a href="b.whl" data-yanked="why">b</a><a name="no link"></a>'
     )
     assert html_offers(text, "https://index.example/simple/x/") == (
-        Offer(
+        IndexFile(
             file="a+1.whl",
             address="https://index.example/f/a%2B1.whl",
             sha256="ab",
             yanked="yanked",
             requires_python=">=3",
         ),
-        Offer(file="b.whl", address="https://index.example/simple/x/b.whl", yanked="why"),
+        IndexFile(file="b.whl", address="https://index.example/simple/x/b.whl", yanked="why"),
     )
 
 

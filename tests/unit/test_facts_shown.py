@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from dlimg.choose.facts_form import SECTIONS
-from dlimg.cli import main
+from dlimg.cli.main import main
+from dlimg.facts.schema import SECTIONS
 from dlimg.report.facts import COLUMNS, spans, sure
 
 

@@ -12,11 +12,11 @@ import requests
 import urllib3
 
 from dlimg.engine import client
-from dlimg.engine.address import Address, named_address
 from dlimg.engine.client import Engine
-from dlimg.engine.find import Allowed, World, find
-from dlimg.engine.home import Home
-from dlimg.engine.login import write_client_config
+from dlimg.engine.discover import Allowed, EngineProbe, find
+from dlimg.engine.docker_address import EngineAddress, named_address
+from dlimg.engine.private_engine import write_client_config
+from dlimg.engine.private_home import PrivateHome
 from dlimg.errors import BadInput, NoEngine
 
 OWN = "unix:///var/lib/dlimg/engine/run/docker.sock"
@@ -35,20 +35,20 @@ def an_engine(host: str, environment: Mapping[str, str], *, private: bool = Fals
     )
 
 
-def a_world(*answering: str, own: int = 0, obstacle: str = "") -> World:
+def a_world(*answering: str, own: int = 0, obstacle: str = "") -> EngineProbe:
     """A world in which engines answer at these addresses, and the private one has this pid."""
 
     def silence(environment: Mapping[str, str]) -> str:
         return "" if environment["DOCKER_HOST"] in answering else "Connection refused"
 
-    def join(home: Home, environment: Mapping[str, str]) -> Engine:
+    def join(home: PrivateHome, environment: Mapping[str, str]) -> Engine:
         return an_engine(f"joined {home.host}", environment, private=True)
 
-    def up(home: Home, environment: Mapping[str, str], say: Callable[[str], None]) -> Engine:
+    def up(home: PrivateHome, environment: Mapping[str, str], say: Callable[[str], None]) -> Engine:
         say("up")
         return an_engine(f"started {home.host}", environment, private=True)
 
-    return World(
+    return EngineProbe(
         silence=silence,
         connect=lambda address: an_engine(address.host, address.environment),
         running=lambda _home: own,
@@ -91,7 +91,7 @@ def contexts(tmp_path: Path) -> Path:
     ],
 )
 def test_the_order_of_looking(
-    environment: dict[str, str], world: World, host: str, tmp_path: Path
+    environment: dict[str, str], world: EngineProbe, host: str, tmp_path: Path
 ) -> None:
     engine = find(
         {"HOME": str(tmp_path), **environment}, private="allow", say=lambda _: None, world=world
@@ -113,7 +113,7 @@ def test_the_order_of_looking(
 def test_no_engine(
     environment: dict[str, str],
     allowed: Allowed,
-    world: World,
+    world: EngineProbe,
     message: str,
     hint: str,
     tmp_path: Path,
@@ -151,7 +151,7 @@ def test_contexts(
     environment: dict[str, str], host: str, leading: dict[str, str], contexts: Path
 ) -> None:
     address = named_address({"DOCKER_CONFIG": str(contexts), **environment})
-    assert isinstance(address, Address)
+    assert isinstance(address, EngineAddress)
     assert address.host == address.environment["DOCKER_HOST"] == host
     tls = {name: v for name, v in address.environment.items() if name.startswith("DOCKER_TLS")}
     assert tls == leading
@@ -184,12 +184,12 @@ def test_settings_that_are_no_json_object(tmp_path: Path, text: str) -> None:
         named_address({"DOCKER_CONFIG": str(tmp_path)})
     assert caught.value.problems[0].where == str(users)
     with pytest.raises(BadInput, match=r"not (JSON|a JSON object)"):
-        write_client_config(Home(path=tmp_path / "home"), users)
+        write_client_config(PrivateHome(path=tmp_path / "home"), users)
 
 
 def test_the_users_logins_are_taken_over_and_an_empty_file_has_none(tmp_path: Path) -> None:
     users = tmp_path / "config.json"
-    home = Home(path=tmp_path / "home")
+    home = PrivateHome(path=tmp_path / "home")
     for text, kept in (("\n", None), ('{"auths": {"r": {}}, "currentContext": "x"}', {"r": {}})):
         users.write_text(text)
         write_client_config(home, users)
@@ -295,7 +295,7 @@ def test_ssh_without_its_library_is_refused_by_name(
     ],
 )
 def test_an_engine_that_is_lost_is_no_engine(error: Exception, why: str) -> None:
-    @client.answering()
+    @client.engine_errors()
     def work() -> None:
         raise error
 
@@ -307,7 +307,7 @@ def test_an_engine_that_is_lost_is_no_engine(error: Exception, why: str) -> None
 
 @pytest.mark.parametrize("error", [PermissionError(13, "x"), BadInput("x"), BrokenPipeError()])
 def test_other_errors_stay_what_they_are(error: Exception) -> None:
-    with pytest.raises(type(error)), client.answering():
+    with pytest.raises(type(error)), client.engine_errors():
         raise error
 
 

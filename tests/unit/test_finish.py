@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.proof import Check, Status
-from dlimg.smoke.finish import judged_by_end, new_word, python_argv
-from dlimg.smoke.verdicts import Ran, verdict
+from dlimg.checks.completion import judged_by_end, new_word, python_argv
+from dlimg.checks.verdicts import ScriptResult, verdict
+from dlimg.model import Check, CheckStatus
 
 CHECK = Check(name="mine", path="mine.py", script="", sha256="", proves="a thing")
 SPAWNS = """
@@ -36,7 +36,7 @@ sys.exit(f"{found}" if found != wanted else 0)
 """
 
 
-def ran(folder: Path, script: str, python: str = sys.executable, **variables: str) -> Ran:
+def ran(folder: Path, script: str, python: str = sys.executable, **variables: str) -> ScriptResult:
     """How this script ended, run as in an image."""
     path = folder / "mine.py"
     path.write_text(script)
@@ -50,7 +50,9 @@ def ran(folder: Path, script: str, python: str = sys.executable, **variables: st
         check=False,
         env=environment,
     )
-    return judged_by_end(Ran(code=done.returncode, stdout=done.stdout, stderr=done.stderr), word)
+    return judged_by_end(
+        ScriptResult(code=done.returncode, stdout=done.stdout, stderr=done.stderr), word
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def ran(folder: Path, script: str, python: str = sys.executable, **variables: st
 )
 def test_a_script_that_came_to_its_end_has_passed(tmp_path: Path, script: str) -> None:
     found = ran(tmp_path, script)
-    assert verdict(CHECK, found, device="none").status is Status.PASSED, found
+    assert verdict(CHECK, found, device="none").status is CheckStatus.PASSED, found
 
 
 @pytest.mark.parametrize(
@@ -87,21 +89,21 @@ def test_a_script_that_came_to_its_end_has_passed(tmp_path: Path, script: str) -
 )
 def test_one_that_did_not_has_failed(tmp_path: Path, script: str, reason: str) -> None:
     found = verdict(CHECK, ran(tmp_path, script), device="none")
-    assert found.status is Status.FAILED
+    assert found.status is CheckStatus.FAILED
     assert reason in found.reason
 
 
 @pytest.mark.parametrize("python", ["true", "echo"])
 def test_another_program_by_the_name_of_python_proves_nothing(tmp_path: Path, python: str) -> None:
     found = verdict(CHECK, ran(tmp_path, "", python), device="none")
-    assert found.status is Status.FAILED
+    assert found.status is CheckStatus.FAILED
 
 
 def test_a_start_up_file_that_ends_everything_proves_nothing(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import os; os._exit(0)")
     found = verdict(CHECK, ran(tmp_path, "", PYTHONPATH=str(tmp_path)), device="none")
     assert (found.status, found.reason) == (
-        Status.FAILED,
+        CheckStatus.FAILED,
         "it ended with 0 before it came to its end: nothing is proved",
     )
 
@@ -122,4 +124,4 @@ def test_a_trace_begins_in_the_script(tmp_path: Path) -> None:
 
 def test_who_is_not_run_need_not_come_to_the_end(tmp_path: Path) -> None:
     found = verdict(CHECK, ran(tmp_path, "import os; os._exit(77)"), device="none")
-    assert found.status is Status.NOT_RUN
+    assert found.status is CheckStatus.NOT_RUN

@@ -8,7 +8,7 @@ import walked
 from markdown_it import MarkdownIt
 
 from dlimg.report.github import LIMIT, github
-from dlimg.report.line import code_of
+from dlimg.report.image_result import code_of
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from dlimg.checks.host import engine_text, host_of, processor, this_host
 from dlimg.engine.client import Engine
-from dlimg.proof import Host
-from dlimg.smoke.host import engine_text, host_of, processor, this_host
+from dlimg.model import Host
 
 ABOUT = {
     "Name": "build-host-7.corp",

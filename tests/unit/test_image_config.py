@@ -6,13 +6,13 @@ from pathlib import Path
 import make
 import pytest
 
-from dlimg.choose.environment import LAYOUT_NAMES, LAYOUT_PREFIX
-from dlimg.draw.config import image_config as config_in
-from dlimg.draw.dockerfile import dockerfile, templates
-from dlimg.draw.image_config import effect, image_config, image_environment
-from dlimg.draw.labels import labels
 from dlimg.errors import BadInput
+from dlimg.matrix.environment import LAYOUT_NAMES, LAYOUT_PREFIX
 from dlimg.model import Cell, EnvVar, Flavour
+from dlimg.render.config_parser import image_config as config_in
+from dlimg.render.dockerfile import dockerfile, templates
+from dlimg.render.image_config import effect, image_config, image_environment
+from dlimg.render.naming import labels
 
 IMAGES = Path(__file__).parents[2] / "images"
 CELLS = [

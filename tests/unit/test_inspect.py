@@ -11,22 +11,21 @@ import make
 import pytest
 from small_registry import OCI_INDEX, OCI_MANIFEST, Answer, Small, running, sha256
 
-from dlimg.commands.inspecting import inspect, run
-from dlimg.draw.bake import labels as all_labels
-from dlimg.draw.config import Config
-from dlimg.draw.labels import labels
+from dlimg.checks.evidence import MEDIA_TYPE, evidence_document, write_evidence
+from dlimg.cli.inspect import inspect, run
 from dlimg.errors import BadInput, Negative, NetworkFailure, NoEngine
-from dlimg.layers.assemble import Assembled, assemble
-from dlimg.layers.index import Layer
-from dlimg.model import Built
-from dlimg.proof import Evidence, Host, Status, Verdict
+from dlimg.model import BuiltImage, CheckStatus, Evidence, Host, Verdict
 from dlimg.publish.attach import LOCK_TYPE, artifacts, lay_beside, nothing_beside
-from dlimg.publish.content import Content, later_steps, maker
-from dlimg.publish.derive import digest_before_labels, labelled_image
-from dlimg.registry.artifacts import Artifact
-from dlimg.report.inspected import layer_rows, step_text
-from dlimg.report.laid import proof_text, proofs
-from dlimg.smoke.evidence import MEDIA_TYPE, evidence_document, write_evidence
+from dlimg.publish.image_content import ImageContent, later_steps, maker
+from dlimg.publish.relabel import digest_before_labels, labelled_image
+from dlimg.registry.referrers import Artifact
+from dlimg.render.bake import labels as all_labels
+from dlimg.render.config_parser import ImageConfig
+from dlimg.render.naming import labels
+from dlimg.report.evidence_text import proof_text, proofs
+from dlimg.report.inspect import layer_rows, step_text
+from dlimg.store.image_manifest import AssembledImage, assemble
+from dlimg.store.keys import Layer
 
 CDI = "nvidia.com/gpu=all"
 GPU = {"gpus": [{"uuid": "1", "name": "NVIDIA H200", "driver": "580.159"}]}
@@ -46,12 +45,14 @@ def planned(accelerator: str = "cuda13.2") -> Any:
     return make.planned(image)
 
 
-def verdict(check: str, status: Status = Status.PASSED, needs: str = "", **figures: Any) -> Verdict:
+def verdict(
+    check: str, status: CheckStatus = CheckStatus.PASSED, needs: str = "", **figures: Any
+) -> Verdict:
     return Verdict(
         check=check,
         sha256="1",
         status=status,
-        reason="" if status is Status.PASSED else "a reason",
+        reason="" if status is CheckStatus.PASSED else "a reason",
         seconds=1.25,
         needs=frozenset({needs} - {""}),
         figures=figures,
@@ -67,7 +68,8 @@ def evidence(digest: str, *verdicts: Verdict, device: str = "none") -> Evidence:
         dlimg="0.1",
         engine="docker 28",
         host=Host(cores=2),
-        verdicts=verdicts or (verdict("pip_check"), verdict("nvidia_smi", Status.NOT_RUN, "gpu")),
+        verdicts=verdicts
+        or (verdict("pip_check"), verdict("nvidia_smi", CheckStatus.NOT_RUN, "gpu")),
     )
 
 
@@ -128,7 +130,7 @@ def attach_to(small: Small, digest: str, there: Mapping[str, str], *documents: A
 
 
 def everything(digest: str, *records: Evidence) -> tuple[Artifact, ...]:
-    built = Built(planned=planned(), digest=digest, size=1, seconds=1.0, cached=False)
+    built = BuiltImage(planned=planned(), digest=digest, size=1, seconds=1.0, cached=False)
     return tuple(artifacts(built, records))
 
 
@@ -237,7 +239,7 @@ def test_a_cuda_image_without_evidence_is_not_tested_on_a_gpu(
 )
 def test_who_made_an_image(marks: dict[str, str], steps: list[str], expected: str) -> None:
     own = [str(step.get("created_by", "")) for step in HISTORY]
-    content = Content(
+    content = ImageContent(
         reference="x",
         source="registry",
         digest="d",
@@ -268,7 +270,7 @@ def test_who_made_an_image(marks: dict[str, str], steps: list[str], expected: st
 )
 def test_what_was_done_after_an_image_was_assembled(steps: list[str], later: int) -> None:
     layers = ["wheel: torch 2.15.0", "base: debian:trixie-slim", "own: RECORDs, commands"]
-    content = Content(
+    content = ImageContent(
         reference="x",
         source="registry",
         digest="d",
@@ -295,21 +297,21 @@ def test_a_label_alone_makes_no_image_of_dlimg(
     assert "not made by dlimg: it has a label of it, and nothing" in capsys.readouterr().out
 
 
-def image_and_marked() -> tuple[Assembled, Assembled]:
+def image_and_marked() -> tuple[AssembledImage, AssembledImage]:
     """An image as dlimg assembles it, and the same with the two labels more."""
     layer = Layer(digest=sha256(b"x"), size=1, diff_id=sha256(b"x"), unpacked=1)
-    config = Config(entrypoint=("/usr/bin/tini", "--", "dlimg-entrypoint"))
+    config = ImageConfig(entrypoint=("/usr/bin/tini", "--", "dlimg-entrypoint"))
     tested = assemble(planned(), [(layer, "base: x")], config)
     return tested, labelled_image(tested, tested.digest)
 
 
-def put_assembled(small: Small, image: Assembled, tag: str) -> str:
+def put_assembled(small: Small, image: AssembledImage, tag: str) -> str:
     small.put_blob("team/pytorch", image.config)
     small.put_blob("team/pytorch", b"x")
     return small.put_manifest("team/pytorch", image.manifest, tag, kind=image.media_type)
 
 
-def spoilt(image: Assembled, change: Callable[[dict[str, Any]], None]) -> Assembled:
+def spoilt(image: AssembledImage, change: Callable[[dict[str, Any]], None]) -> AssembledImage:
     """The image with another config, under the labels that it has."""
     said = json.loads(image.config)
     change(said)
@@ -358,7 +360,7 @@ def test_what_a_label_claims_and_nothing_proves_is_told(
     assert any(f"a label names {tested} as the image" in remark for remark in seen.remarks)
 
 
-def by_buildkit(image: Assembled) -> Assembled:
+def by_buildkit(image: AssembledImage) -> AssembledImage:
     """The same written as BuildKit does: names in no order of ours, and a manifest in lines."""
     said = json.loads(image.config)
     said = {name: said[name] for name in reversed(said)}
@@ -490,7 +492,7 @@ def test_an_older_pass_does_not_outweigh_a_newer_failure(
     small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     digest = put_image(small, "latest")
-    failed = (verdict("conv_training", Status.FAILED, "gpu"), verdict("nvidia_smi", **GPU))
+    failed = (verdict("conv_training", CheckStatus.FAILED, "gpu"), verdict("nvidia_smi", **GPU))
     newer = replace(evidence(digest, *failed, device=CDI), day="2026-11-23")
     attach_to(small, digest, there, *everything(digest, on_gpu(digest), newer))
     run(Namespace(reference=f"{small.host}/team/pytorch", format="table"), there)
@@ -543,7 +545,7 @@ def test_a_step_in_few_words(step: str, expected: str) -> None:
 
 
 def test_to_lay_nothing_beside_an_image_does_nothing() -> None:
-    built = Built(planned=planned(), digest="d", size=1, seconds=1.0, cached=False)
+    built = BuiltImage(planned=planned(), digest="d", size=1, seconds=1.0, cached=False)
     nothing_beside(built, evidence("d"), "127.0.0.1:9/x@d")
 
 

@@ -11,9 +11,9 @@ import walked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlimg.proof import Status
+from dlimg.model import CheckStatus
+from dlimg.report.image_result import ImageResult, code_of
 from dlimg.report.junit import junit
-from dlimg.report.line import Line, code_of
 from dlimg.report.table import clean
 
 
@@ -27,12 +27,12 @@ def test_the_golden_walk() -> None:
 
 
 @pytest.mark.parametrize(("one", "code"), walked.WALK)
-def test_red_here_is_red_there(one: Line, code: int) -> None:
+def test_red_here_is_red_there(one: ImageResult, code: int) -> None:
     """A suite has a failure or an error just when dlimg would end with another code than 0."""
     assert code_of(one) == code
     (suite,) = suites(junit([one]))
     assert bool(suite.failures + suite.errors) == bool(code)
-    assert bool(suite.failures) == any(v.status is Status.FAILED for v in one.verdicts)
+    assert bool(suite.failures) == any(v.status is CheckStatus.FAILED for v in one.verdicts)
 
 
 def test_counts_agree_with_what_a_reader_counts() -> None:

@@ -1,7 +1,7 @@
 """Which checks share a container, and what it is like."""
 
-from dlimg.proof import Check
-from dlimg.smoke.kinds import Kind, groups, options
+from dlimg.checks.container_kinds import ContainerKind, groups, options
+from dlimg.model import Check
 
 
 def check(name: str, container: str = "", *needs: str) -> Check:
@@ -28,22 +28,22 @@ def test_the_ordinary_come_first_and_the_look_at_the_gpu_before_all() -> None:
     ]
     found = [(kind, [one.name for one in members]) for kind, members in groups(checks)]
     assert found == [
-        (Kind(), ["nvidia_smi", "first"]),
-        (Kind(container="read-only"), ["shut", "also_shut"]),
-        (Kind(has_network=True), ["online"]),
-        (Kind(container="any user"), ["anyone"]),
-        (Kind(container="read-only", has_network=True), ["both"]),
+        (ContainerKind(), ["nvidia_smi", "first"]),
+        (ContainerKind(container="read-only"), ["shut", "also_shut"]),
+        (ContainerKind(has_network=True), ["online"]),
+        (ContainerKind(container="any user"), ["anyone"]),
+        (ContainerKind(container="read-only", has_network=True), ["both"]),
     ]
 
 
 def test_only_what_asks_for_the_network_has_it() -> None:
-    assert options(Kind()) == {"network_mode": "none"}
-    assert options(Kind(has_network=True)) == {}
+    assert options(ContainerKind()) == {"network_mode": "none"}
+    assert options(ContainerKind(has_network=True)) == {}
 
 
 def test_a_read_only_disk_has_a_scratch_folder_and_a_stranger_has_no_powers() -> None:
-    shut = options(Kind(container="read-only"))
+    shut = options(ContainerKind(container="read-only"))
     assert (shut["read_only"], shut["network_mode"], len(shut["tmpfs"])) == (True, "none", 1)
-    assert options(Kind(container="any user"))["user"] == "12345:0"
-    assert "/home/user" in options(Kind(container="empty home"))["tmpfs"]
-    assert options(Kind(container="root")) == {"network_mode": "none", "user": "0:0"}
+    assert options(ContainerKind(container="any user"))["user"] == "12345:0"
+    assert "/home/user" in options(ContainerKind(container="empty home"))["tmpfs"]
+    assert options(ContainerKind(container="root")) == {"network_mode": "none", "user": "0:0"}

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.proof import Evidence, Status, Verdict
-from dlimg.smoke.evidence import last_evidence, note_last, read_evidence, write_evidence
-from dlimg.smoke.last import (
+from dlimg.checks.evidence import (
     CheckSet,
     CheckSets,
-    Last,
+    LastRun,
     check_sets,
     gone_before,
+    last_evidence,
+    note_last,
+    read_evidence,
     read_last,
     vanished,
+    write_evidence,
 )
+from dlimg.model import CheckStatus, Evidence, Verdict
 
 
 def evidence(*checks: str, digest: str = "sha256:1", cell: str = "a-cell") -> Evidence:
@@ -29,13 +32,13 @@ def evidence(*checks: str, digest: str = "sha256:1", cell: str = "a-cell") -> Ev
         dlimg="0.1",
         engine="28.5",
         verdicts=tuple(
-            Verdict(check=name, sha256="1", status=Status.PASSED, reason="", seconds=1)
+            Verdict(check=name, sha256="1", status=CheckStatus.PASSED, reason="", seconds=1)
             for name in checks
         ),
     )
 
 
-def noted(folder: Path, found: Evidence, sets: CheckSets) -> Last | None:
+def noted(folder: Path, found: Evidence, sets: CheckSets) -> LastRun | None:
     write_evidence(folder, found, say=print, sets=sets)
     return read_last(folder, found.cell, say=print)
 
@@ -43,7 +46,7 @@ def noted(folder: Path, found: Evidence, sets: CheckSets) -> Last | None:
 def test_the_last_evidence_of_a_cell_is_noted(tmp_path: Path) -> None:
     here = str(tmp_path)
     sets = {here: CheckSet(day="2026-11-21", checks=("a", "b"))}
-    note = Last(cell="a-cell", day="2026-11-21", digest="sha256:1", sets=sets)
+    note = LastRun(cell="a-cell", day="2026-11-21", digest="sha256:1", sets=sets)
     assert noted(tmp_path, evidence("b", "a"), {here: ["b", "a"]}) == note
     write_evidence(tmp_path, evidence("c", cell="another"), say=print)
     assert read_last(tmp_path, "a-cell", say=print) == note
@@ -153,7 +156,7 @@ def test_a_note_of_an_earlier_dlimg_tells_which_image_was_tested(tmp_path: Path)
     path = tmp_path / "last" / "a-cell.json"
     path.write_text(json.dumps({**old, "checks": ["a", "b"]}))
     last = read_last(tmp_path, "a-cell", say=pytest.fail)
-    assert last == Last(cell="a-cell", day="2026-11-20", digest="sha256:1", sets={})
+    assert last == LastRun(cell="a-cell", day="2026-11-20", digest="sha256:1", sets={})
     assert vanished(last, {str(tmp_path): ["a"]}, say=pytest.fail) == ()
     assert last_evidence(tmp_path, "a-cell", say=pytest.fail) == (evidence("a"),)
 

@@ -11,8 +11,8 @@ import wheelsmith
 from wheelsmith import Record, deflated, descriptor, zipped
 
 from dlimg.errors import BadInput
-from dlimg.layers.archive import Archive, read_archive
-from dlimg.layers.unpack import content
+from dlimg.wheel.archive import WheelArchive, read_archive
+from dlimg.wheel.unpack import content
 
 A = Record(name=b"a", content=b"first")
 B = Record(name=b"b", content=b"second")
@@ -22,13 +22,13 @@ LINK = stat.S_IFLNK | 0o777
 DEVICE = stat.S_IFCHR | 0o666
 
 
-def read(folder: Path, raw: bytes) -> Archive:
+def read(folder: Path, raw: bytes) -> WheelArchive:
     path = folder / "small-1.0-py3-none-any.whl"
     path.write_bytes(raw)
     return read_archive(path)
 
 
-def contents(archive: Archive) -> dict[str, bytes]:
+def contents(archive: WheelArchive) -> dict[str, bytes]:
     return {member.path: content(archive, member) for member in archive.members}
 
 

@@ -9,30 +9,30 @@ from typing import Any, cast
 import pytest
 import wheelsmith
 
-from dlimg.layers import bytecode
-from dlimg.layers.bytecode import (
+from dlimg.assembly import bytecode
+from dlimg.assembly.bytecode import (
     LARGE,
-    Compiler,
+    BytecodeCompiler,
     bytecode_layers,
     compile_lacking,
     lacking,
     part_key,
 )
-from dlimg.layers.compiling import Places
-from dlimg.layers.entry import Entry, arranged
-from dlimg.layers.interpreter import interpreter_of
-from dlimg.layers.make import Workshop
-from dlimg.layers.sources import part_entries, sources_part
-from dlimg.layers.store import Store, make
-from dlimg.layers.tar import pieces
+from dlimg.assembly.compile import Places
+from dlimg.assembly.interpreter import interpreter_of
+from dlimg.assembly.python_sources import part_entries, sources_part
+from dlimg.assembly.wheel_layer import LayerContext
+from dlimg.layer.entries import LayerEntry, arranged
+from dlimg.layer.tar import pieces
 from dlimg.model import Wheel
+from dlimg.store.store import Store, make
 
 LIBRARY = "opt/env/lib/python/site-packages"
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    return Workshop(
+def workshop(tmp_path: Path) -> LayerContext:
+    return LayerContext(
         store=Store(path=tmp_path / "store"),
         locate=lambda wheel: tmp_path / wheel.file,
         say=lambda _: None,
@@ -43,16 +43,18 @@ def a_wheel(folder: Path, name: str, files: dict[str, bytes | str]) -> Wheel:
     return wheelsmith.locked(wheelsmith.wheel(folder, name, files))
 
 
-def compiler(interpreter: str = "one") -> Compiler:
+def compiler(interpreter: str = "one") -> BytecodeCompiler:
     """One that must not be asked to compile."""
-    return Compiler(interpreter=interpreter, python="3.13", compile_in=_refused)
+    return BytecodeCompiler(interpreter=interpreter, python="3.13", compile_in=_refused)
 
 
 def _refused(*_: object) -> Places:
     raise AssertionError
 
 
-def test_sources_are_the_python_files_of_the_library(tmp_path: Path, workshop: Workshop) -> None:
+def test_sources_are_the_python_files_of_the_library(
+    tmp_path: Path, workshop: LayerContext
+) -> None:
     files: dict[str, bytes | str] = {
         "p/a.py": "x = 1",
         "p/b.pyi": "",
@@ -70,17 +72,17 @@ def test_sources_are_the_python_files_of_the_library(tmp_path: Path, workshop: W
     assert sources_part(workshop, wheel, python="3.12") == part  # kept, and for any Python
 
 
-def test_a_wheel_without_python_needs_no_compiler(tmp_path: Path, workshop: Workshop) -> None:
+def test_a_wheel_without_python_needs_no_compiler(tmp_path: Path, workshop: LayerContext) -> None:
     wheel = a_wheel(tmp_path, "data", {"data/x.bin": b"1"})
     compile_lacking(workshop, [wheel], compiler())
     assert lacking(workshop.store, [wheel], compiler()) == ()
     assert list(bytecode_layers(workshop, [wheel], compiler())) == []
 
 
-def compiled(workshop: Workshop, wheel: Wheel, files: Mapping[str, bytes]) -> None:
+def compiled(workshop: LayerContext, wheel: Wheel, files: Mapping[str, bytes]) -> None:
     """As if these had come out of the compiler."""
     entries = [
-        Entry(path=f"{LIBRARY}/{path}", mode=0o644, content=text, owner=wheel.file)
+        LayerEntry(path=f"{LIBRARY}/{path}", mode=0o644, content=text, owner=wheel.file)
         for path, text in files.items()
     ]
     key = part_key(wheel, interpreter="one", python="3.13")
@@ -92,7 +94,9 @@ def compiled(workshop: Workshop, wheel: Wheel, files: Mapping[str, bytes]) -> No
     )
 
 
-def test_much_byte_code_is_a_layer_and_the_rest_is_one(tmp_path: Path, workshop: Workshop) -> None:
+def test_much_byte_code_is_a_layer_and_the_rest_is_one(
+    tmp_path: Path, workshop: LayerContext
+) -> None:
     big, first, second = (a_wheel(tmp_path, name, {}) for name in ("big", "a", "b"))
     compiled(workshop, big, {"big/__pycache__/x.pyc": bytes(LARGE)})
     compiled(workshop, first, {"n/__pycache__/x.pyc": b"first", "a.pyc": b"1"})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.layers.changed import changed
+from dlimg.layer.rootfs_diff import changed
 
 TIME = 1_700_000_000
 

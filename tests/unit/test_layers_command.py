@@ -9,25 +9,25 @@ from pathlib import Path
 import pytest
 from jax_project import CELL, OTHER, ROOT, enter_project
 
-from dlimg.cli import main
-from dlimg.commands.drawing import locked_images
-from dlimg.commands.keeping import _say_of_layers
-from dlimg.commands.project import read_project
-from dlimg.draw.config import Config, image_config
-from dlimg.draw.key import with_key
-from dlimg.layers.assemble import Assembled, Height, Part, assemble, ordered
-from dlimg.layers.index import Key, Layer
-from dlimg.layers.kept import images, keep
-from dlimg.layers.make import is_large, small_keys, wheel_keys
-from dlimg.layers.own_layer import own_of
-from dlimg.layers.splice import splice
-from dlimg.layers.store import Store, find, make
-from dlimg.layers.systems import system_key
-from dlimg.layers.tar import Head
-from dlimg.layers.upkeep import using
-from dlimg.model import Base, BaseSource, Image, Planned
+from dlimg.assembly.cell_layer import own_of
+from dlimg.assembly.wheel_layer import is_large, small_keys, wheel_keys
+from dlimg.cli.engine import _say_of_layers
+from dlimg.cli.main import main
+from dlimg.cli.project import read_project
+from dlimg.cli.render import locked_images
+from dlimg.layer.gzip import splice
+from dlimg.layer.tar import TarHead
+from dlimg.model import Base, BaseSource, Image, PlannedImage
+from dlimg.render.config_parser import ImageConfig, image_config
+from dlimg.render.content_key import with_key
+from dlimg.store.image_manifest import AssembledImage, ImageLayer, LayerRank, assemble, ordered
+from dlimg.store.images import images, keep
+from dlimg.store.keys import Layer, LayerKey
+from dlimg.store.maintenance import using
+from dlimg.store.store import Store, find, make
+from dlimg.store.systems import system_key
 
-STRANGER = Key(kind="wheel", source="f" * 64)
+STRANGER = LayerKey(kind="wheel", source="f" * 64)
 
 
 class Kept:
@@ -43,40 +43,42 @@ class Kept:
 
     def assemble(
         self, *, compression: str = "gzip", identity: str = "sha256:1", packages: str = "sha256:2"
-    ) -> Assembled:
+    ) -> AssembledImage:
         base = Base(os="debian13", source=BaseSource.BOOTSTRAP, identity=identity, reference="")
-        planned = Planned(image=self.image, base=base, key="", compression=compression)
+        planned = PlannedImage(image=self.image, base=base, key="", compression=compression)
         planned = with_key(planned, packages)
         layers = [self.layer(key) for key in self.keys]
         layers.append(self.system(identity + packages))
-        parts = [Part(layer=one, words=one.digest, height=Height.SMALL) for one in layers]
+        parts = [ImageLayer(layer=one, words=one.digest, height=LayerRank.SMALL) for one in layers]
         config = image_config(self.image.dockerfile).on(_EMPTY)
         image = assemble(planned, ordered(parts), config)
         keep(self.store, image)
         return image
 
-    def layer(self, key: Key, *, words: str = "") -> Layer:
-        head = Head(str(key).encode())
+    def layer(self, key: LayerKey, *, words: str = "") -> Layer:
+        head = TarHead(str(key).encode())
         write = lambda file: splice([head], file.write)  # noqa: E731
         return make(self.store, key, write, print, words=words)
 
     def system(self, identity: str) -> Layer:
-        head = Head(identity.encode())
+        head = TarHead(identity.encode())
         diff_id = splice([head], len).diff_id
         key = system_key(Layer(digest="", size=0, diff_id=diff_id, unpacked=0))
         return make(self.store, key, lambda file: splice([head], file.write), print)
 
-    def spoil(self, key: Key) -> None:
+    def spoil(self, key: LayerKey) -> None:
         layer = find(self.store, key)
         assert layer
         blob = self.store.blob(layer)
         blob.write_bytes(b"x" * layer.size)
 
 
-_EMPTY = Config(env=(), labels={}, workdir="", user="", entrypoint=(), cmd=(), exposed=(), shell=())
+_EMPTY = ImageConfig(
+    env=(), labels={}, workdir="", user="", entrypoint=(), cmd=(), exposed=(), shell=()
+)
 
 
-def _keys(image: Image) -> list[Key]:
+def _keys(image: Image) -> list[LayerKey]:
     wheels, python = image.lock.wheels, image.lock.python
     small = [wheel for wheel in wheels if not is_large(wheel)]
     return [

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
+from dlimg.builders.load import complete
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
-from dlimg.layers.completing import complete
 
 MANIFEST = json.dumps({"mediaType": "m"}).encode()
 

@@ -11,10 +11,10 @@ import wheelsmith
 from wheelsmith import Record
 
 import dlimg
+from dlimg.assembly.wheel_layer import LayerContext, wheel_layer
 from dlimg.errors import BadInput
-from dlimg.layers.make import Workshop, wheel_layer
-from dlimg.layers.store import Store, listed
-from dlimg.layers.upkeep import verify
+from dlimg.store.maintenance import verify
+from dlimg.store.store import Store, listed
 
 START = """
 import os, random, signal, sys, time
@@ -164,7 +164,7 @@ def test_an_unfit_wheel_writes_nothing(tmp_path: Path, record: Record) -> None:
     needed = [Record(name=n, content=t) for n, t in zip(names, texts, strict=True)]
     path = folder / "small-1.0-py3-none-any.whl"
     path.write_bytes(wheelsmith.zipped([*needed, record]))
-    shop = Workshop(
+    shop = LayerContext(
         store=Store(path=folder / "layers"), locate=lambda wheel: folder / wheel.file, say=print
     )
     with pytest.raises(BadInput):

@@ -15,11 +15,11 @@ import pytest
 import requests
 from serving import served
 
+from dlimg.assembly import download
+from dlimg.assembly.download import AT_ONCE, ATTEMPTS, PIECE, Cancellation, WheelSource, fetching
 from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure
-from dlimg.layers import fetch
-from dlimg.layers.addresses import NotThere, Target, addresses
-from dlimg.layers.fetch import AT_ONCE, ATTEMPTS, PIECE, End, Source, fetching
 from dlimg.model import Wheel
+from dlimg.pypi.wheel_urls import Target, WheelNotFound, addresses
 
 TARGET: Target = ("3.13", "x86_64-manylinux_2_28")
 CONTENT = bytes(range(256)) * 20_000
@@ -46,7 +46,7 @@ class Index:
 
 @pytest.fixture(autouse=True)
 def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "PAUSE", 0.001)
+    monkeypatch.setattr(download, "PAUSE", 0.001)
 
 
 @pytest.fixture
@@ -105,14 +105,14 @@ def wheel(
     return one
 
 
-def source(index: Index, folder: Path, *folders: Path) -> Source:
+def source(index: Index, folder: Path, *folders: Path) -> WheelSource:
     def found(wheels: Sequence[Wheel], target: Target) -> Mapping[str, str]:
         assert target == TARGET
         return {one.sha256: f"{index.address}/{one.file}" for one in wheels}
 
     session = requests.Session()
     session.trust_env = False
-    return Source(
+    return WheelSource(
         folders=folders, folder=folder / "fetched", addresses=found, session=session, say=print
     )
 
@@ -308,7 +308,7 @@ def test_what_no_index_has_any_more_keeps_nothing_from_the_others(lost: set[str]
 
     def ask(group: Sequence[Wheel], _target: Target) -> str:
         if any(one.name in lost for one in group):
-            raise NotThere("uv says that one is not there")
+            raise WheelNotFound("uv says that one is not there")
         listed = ", ".join(
             f'{{url = "https://x/{one.sha256}", hashes = {{sha256 = "{one.sha256}"}}}}'
             for one in group
@@ -375,7 +375,7 @@ def test_a_broken_connection_stops_no_end() -> None:
         def shutdown(self) -> None:
             self.down = True
 
-    end, read = End(), Read()
+    end, read = Cancellation(), Read()
     for raw in (Reset(), read):
         answer = requests.Response()
         answer.raw = raw  # type: ignore[assignment]

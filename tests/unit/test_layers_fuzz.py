@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dlimg.errors import BadInput
-from dlimg.layers.entry import arranged
-from dlimg.layers.own import own_entries
-from dlimg.layers.scheme import entries
-from dlimg.layers.splice import splice
-from dlimg.layers.tar import pieces
-from dlimg.layers.wheel import open_wheel
+from dlimg.layer.entries import arranged
+from dlimg.layer.gzip import splice
+from dlimg.layer.installer_files import own_entries
+from dlimg.layer.tar import pieces
+from dlimg.layer.wheel_entries import entries
+from dlimg.wheel.metadata import open_wheel
 
 Damage = list[tuple[int, int]]
 

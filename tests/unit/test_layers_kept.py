@@ -6,16 +6,18 @@ from pathlib import Path
 import make
 import pytest
 
-from dlimg.draw.config import Config
-from dlimg.layers.assemble import Assembled, assemble
-from dlimg.layers.index import Layer
-from dlimg.layers.kept import forget, forget_broken, images, is_whole, keep, kept
-from dlimg.layers.store import Store
+from dlimg.render.config_parser import ImageConfig
+from dlimg.store.image_manifest import AssembledImage, assemble
+from dlimg.store.images import forget, forget_broken, images, is_whole, keep, kept
+from dlimg.store.keys import Layer
+from dlimg.store.store import Store
 
-CONFIG = Config(env=("NAME=ü",), labels={}, workdir="/code", user="user", entrypoint=(), cmd=())
+CONFIG = ImageConfig(
+    env=("NAME=ü",), labels={}, workdir="/code", user="user", entrypoint=(), cmd=()
+)
 
 
-def an_image(*numbers: int) -> Assembled:
+def an_image(*numbers: int) -> AssembledImage:
     layers = [
         Layer(digest=f"sha256:{one:064}", size=one, diff_id=f"sha256:{one:063}d", unpacked=9)
         for one in numbers
@@ -32,7 +34,7 @@ def record(store: Store, digest: str) -> Path:
     return store.path / "images" / f"{digest.removeprefix('sha256:')}.json"
 
 
-def fill(store: Store, image: Assembled) -> None:
+def fill(store: Store, image: AssembledImage) -> None:
     for layer in image.layers:
         store.blobs.mkdir(parents=True, exist_ok=True)
         store.blob(layer).write_bytes(bytes(layer.size))

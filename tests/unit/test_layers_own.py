@@ -11,17 +11,17 @@ import make
 import pytest
 import wheelsmith
 
+from dlimg.assembly.cell_layer import CellLayerFiles, own_layer, own_of, own_part
+from dlimg.assembly.python_sources import part_entries
+from dlimg.assembly.wheel_layer import LayerContext
+from dlimg.checks.wheel_records import wheel_records
 from dlimg.errors import BadInput, Negative
-from dlimg.layers.entry import Entry, arranged, folder, link
-from dlimg.layers.index import Layer
-from dlimg.layers.make import Workshop
-from dlimg.layers.own_layer import Own, own_layer, own_of, own_part
-from dlimg.layers.sources import part_entries
-from dlimg.layers.splice import splice
-from dlimg.layers.store import Store
-from dlimg.layers.tar import pieces
+from dlimg.layer.entries import LayerEntry, arranged, folder, link
+from dlimg.layer.gzip import splice
+from dlimg.layer.tar import pieces
 from dlimg.model import Flavour, Wheel
-from dlimg.smoke.wheel_records import wheel_records
+from dlimg.store.keys import Layer
+from dlimg.store.store import Store
 
 NOTES = "usr/local/lib/dlimg/packages/0123456789ab"
 HOME = "opt/env/lib/python/site-packages/nvidia/cu13"
@@ -33,7 +33,7 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[str] = []
-        self.workshop = Workshop(
+        self.workshop = LayerContext(
             store=Store(path=folder / "store"), locate=self.locate, say=lambda _: None
         )
 
@@ -64,8 +64,8 @@ def shop(tmp_path: Path) -> Shop:
 
 def own(
     *wheels: Wheel, python: str = "3.13", home: str = "", at: dict[str, str] | None = None
-) -> Own:
-    return Own(
+) -> CellLayerFiles:
+    return CellLayerFiles(
         wheels=wheels,
         python=python,
         requested=frozenset(wheel.name for wheel in wheels),
@@ -78,7 +78,9 @@ def own(
 @pytest.mark.parametrize("target", ["a", "../b c", "ü", "long/" * 60 + "end"])
 def test_a_link_is_read_as_it_was_told(target: str) -> None:
     out = io.BytesIO()
-    entries = arranged([link("a/b", target), Entry(path="a/c", mode=0o644, content=b"1", owner="")])
+    entries = arranged(
+        [link("a/b", target), LayerEntry(path="a/c", mode=0o644, content=b"1", owner="")]
+    )
     splice(pieces(entries), out.write)
     found = members(out.getvalue())
     assert list(found) == ["a", "a/b", "a/c"]
@@ -92,11 +94,11 @@ def test_a_link_is_read_as_it_was_told(target: str) -> None:
     [
         link("a", "other"),
         folder("a"),
-        Entry(path="a", mode=0o644, content=b"", owner=""),
-        Entry(path="a/b", mode=0o644, content=b"", owner=""),
+        LayerEntry(path="a", mode=0o644, content=b"", owner=""),
+        LayerEntry(path="a/b", mode=0o644, content=b"", owner=""),
     ],
 )
-def test_a_link_and_something_else(other: Entry) -> None:
+def test_a_link_and_something_else(other: LayerEntry) -> None:
     with pytest.raises(BadInput):
         arranged([link("a", "x"), other])
     assert len(arranged([link("a", "x"), link("a", "x")])) == 1

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from zstandard import ZstdDecompressor
 
+from dlimg.assembly.recompress import inflated, recompressed, recompressed_key
+from dlimg.assembly.wheel_layer import LayerContext
 from dlimg.errors import Negative
-from dlimg.layers.index import Key, Layer
-from dlimg.layers.make import Workshop
-from dlimg.layers.recompress import inflated, recompressed, recompressed_key
-from dlimg.layers.splice import Spliced
-from dlimg.layers.store import Store, find, make
+from dlimg.layer.gzip import WrittenLayer
 from dlimg.model import Wheel
+from dlimg.store.keys import Layer, LayerKey
+from dlimg.store.store import Store, find, make
 
 PLAIN = os.urandom(700_000) + bytes(5 << 20) + b"end"
 # Several members, as pigz writes them, and one that is empty.
@@ -26,28 +26,28 @@ def no_wheel(_: Wheel) -> Path:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Workshop:
+def shop(tmp_path: Path) -> LayerContext:
     store = Store(path=tmp_path / "layers")
-    return Workshop(store=store, locate=no_wheel, say=print, compression="zstd3")
+    return LayerContext(store=store, locate=no_wheel, say=print, compression="zstd3")
 
 
 def system(store: Store, content: bytes = CONTENT) -> Layer:
-    said = Spliced(
+    said = WrittenLayer(
         digest=f"sha256:{hashlib.sha256(content).hexdigest()}",
         size=len(content),
         diff_id=f"sha256:{hashlib.sha256(PLAIN).hexdigest()}",
         unpacked=len(PLAIN),
     )
 
-    def write(file: object) -> Spliced:
+    def write(file: object) -> WrittenLayer:
         file.write(content)  # type: ignore[attr-defined]
         return said
 
-    key = Key(kind="system", source=said.digest.removeprefix("sha256:"))
+    key = LayerKey(kind="system", source=said.digest.removeprefix("sha256:"))
     return make(store, key, write, print)
 
 
-def test_it_holds_the_same(shop: Workshop) -> None:
+def test_it_holds_the_same(shop: LayerContext) -> None:
     first = system(shop.store)
     (layer,) = recompressed([first], shop)
     raw = shop.store.blob(layer).read_bytes()
@@ -59,9 +59,9 @@ def test_it_holds_the_same(shop: Workshop) -> None:
     assert recompressed([first], shop) == (layer,)
 
 
-def test_gzip_stays_as_it_is(shop: Workshop) -> None:
+def test_gzip_stays_as_it_is(shop: LayerContext) -> None:
     first = system(shop.store)
-    same = Workshop(store=shop.store, locate=no_wheel, say=print)
+    same = LayerContext(store=shop.store, locate=no_wheel, say=print)
     assert recompressed([first], same) == (first,)
 
 
@@ -69,7 +69,7 @@ def test_gzip_stays_as_it_is(shop: Workshop) -> None:
     "content",
     [CONTENT[:-1], CONTENT[:-9], b"junk", b"", gzip.compress(b"other", mtime=0), CONTENT + b"junk"],
 )
-def test_a_damaged_one_is_told_of(shop: Workshop, content: bytes) -> None:
+def test_a_damaged_one_is_told_of(shop: LayerContext, content: bytes) -> None:
     first = system(shop.store, content)
     with pytest.raises(Negative, match="is damaged") as caught:
         recompressed([first], shop)

@@ -10,9 +10,9 @@ from typing import Any, cast
 import docker
 import pytest
 
+from dlimg.builders.load import visiting
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, NoEngine
-from dlimg.layers.intake import visiting
 
 # It looks at the manifest, as an engine does, and says what one says that cannot go on.
 PULL = """\

@@ -13,11 +13,11 @@ import pytest
 from jax_project import CELL, ROOT, enter_project
 from test_layers_command import Kept
 
-from dlimg.cli import main
-from dlimg.layers.assemble import Assembled
-from dlimg.layers.index import Layer
-from dlimg.layers.kept import keep
-from dlimg.layers.store import find
+from dlimg.cli.main import main
+from dlimg.store.image_manifest import AssembledImage
+from dlimg.store.images import keep
+from dlimg.store.keys import Layer
+from dlimg.store.store import find
 
 Sabotage = Callable[[Kept], None]
 ACTIONS = (["list"], ["export", CELL, "out"], ["verify"], ["prune"])
@@ -86,7 +86,8 @@ def another_shape_of_image(kept: Kept) -> None:
         manifest = json.dumps({"config": {"digest": digest}, "layers": []}).encode()
         name = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
         keep(
-            kept.store, Assembled(manifest=manifest, config=config.encode(), digest=name, layers=())
+            kept.store,
+            AssembledImage(manifest=manifest, config=config.encode(), digest=name, layers=()),
         )
 
 

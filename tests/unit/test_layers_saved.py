@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import pytest
 
+from dlimg.assembly.docker_save import saved
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
-from dlimg.layers.overlay import same_as_containerd
-from dlimg.layers.saved import saved
+from dlimg.layer.whiteout import same_as_containerd
 
 OURS = "1980-01-02T00:00:00Z"
 BUILDKIT = "buildkit.dockerfile.v0"

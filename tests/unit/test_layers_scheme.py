@@ -11,14 +11,20 @@ import pytest
 import wheelsmith
 
 from dlimg.errors import BadInput
-from dlimg.layers.entry import arranged
-from dlimg.layers.own import own_entries
-from dlimg.layers.record import Row, parse_record, record_text
-from dlimg.layers.scheme import depends_on_python, entries
-from dlimg.layers.scripts import Command, commands, launcher, rewritten
-from dlimg.layers.splice import splice
-from dlimg.layers.tar import pieces
-from dlimg.layers.wheel import open_wheel
+from dlimg.layer.entries import arranged
+from dlimg.layer.gzip import splice
+from dlimg.layer.installer_files import own_entries
+from dlimg.layer.tar import pieces
+from dlimg.layer.wheel_entries import (
+    ConsoleScript,
+    commands,
+    depends_on_python,
+    entries,
+    launcher,
+    rewritten,
+)
+from dlimg.wheel.metadata import open_wheel
+from dlimg.wheel.record import RecordRow, parse_record, record_text
 
 DATA = "small-1.0.data"
 INFO = "small-1.0.dist-info"
@@ -154,7 +160,7 @@ def test_other_scripts_stay(tmp_path: Path, script: bytes) -> None:
 
 
 def test_a_command() -> None:
-    command = Command(name="tool", module="a.b", function="c.main")
+    command = ConsoleScript(name="tool", module="a.b", function="c.main")
     assert launcher(command).decode() == (
         "#!/opt/env/bin/python\n"
         "# -*- coding: utf-8 -*-\n"
@@ -252,7 +258,7 @@ def test_record_is_uvs(tmp_path: Path) -> None:
     path = wheelsmith.wheel(tmp_path, files=files)
     metadata = wheelsmith.metadata("small").encode()
     points = files[f"{INFO}/entry_points.txt"].encode()
-    tool = launcher(Command(name="tool", module="a", function="b"))
+    tool = launcher(ConsoleScript(name="tool", module="a", function="b"))
 
     def line(name: str, content: bytes) -> str:
         return f"{name},{wheelsmith.identity(content)},{len(content)}"
@@ -315,7 +321,12 @@ def test_records_that_are_refused(record: str) -> None:
 
 
 def test_rows_are_sorted_by_number() -> None:
-    rows = [Row("a", "", "10"), Row("a", "", "9"), Row("a", "", ""), Row("B", "", "1")]
+    rows = [
+        RecordRow("a", "", "10"),
+        RecordRow("a", "", "9"),
+        RecordRow("a", "", ""),
+        RecordRow("B", "", "1"),
+    ]
     assert record_text(rows) == "B,,1\na,,\na,,9\na,,10\n"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from dlimg.layers.serve import NAME, Content, Served, serving
+from dlimg.builders.loopback_registry import NAME, Content, ServedImage, serving
 
 KIND = "application/vnd.oci.image.manifest.v1+json"
 MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": KIND}).encode()
@@ -25,7 +25,7 @@ CONFIG = b'{"os":"linux"}'
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def served(tmp_path: Path) -> Iterator[ServedImage]:
     file = tmp_path / "layer"
     file.write_bytes(LAYER)
     blobs: dict[str, Content] = {sha256(LAYER): file, sha256(CONFIG): CONFIG}
@@ -33,7 +33,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
         yield found
 
 
-def asked(served: Served, path: str, method: str = "GET", **headers: str) -> requests.Response:
+def asked(served: ServedImage, path: str, method: str = "GET", **headers: str) -> requests.Response:
     return requests.request(
         method, f"http://{served.host}{path}", headers=headers, timeout=5, proxies={"http": ""}
     )
@@ -47,7 +47,7 @@ def asked(served: Served, path: str, method: str = "GET", **headers: str) -> req
         (f"/v2/{NAME}/blobs/{sha256(CONFIG)}", CONFIG, "application/octet-stream"),
     ],
 )
-def test_what_the_image_names(served: Served, path: str, content: bytes, kind: str) -> None:
+def test_what_the_image_names(served: ServedImage, path: str, content: bytes, kind: str) -> None:
     answer = asked(served, path)
     assert (answer.status_code, answer.content) == (200, content)
     assert answer.headers["Content-Type"] == kind
@@ -71,12 +71,12 @@ def test_what_the_image_names(served: Served, path: str, content: bytes, kind: s
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_nothing_else(served: Served, path: str, method: str) -> None:
+def test_nothing_else(served: ServedImage, path: str, method: str) -> None:
     assert asked(served, path, method).status_code == 404
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE", "PATCH"])
-def test_it_takes_nothing(served: Served, method: str) -> None:
+def test_it_takes_nothing(served: ServedImage, method: str) -> None:
     path = f"/v2/{NAME}/blobs/{sha256(LAYER)}"
     assert asked(served, path, method).status_code == 501
     assert asked(served, path).content == LAYER
@@ -93,7 +93,7 @@ def test_it_takes_nothing(served: Served, method: str) -> None:
         ("lines=1-2", 200, LAYER),
     ],
 )
-def test_parts(served: Served, wanted: str, status: int, part: bytes) -> None:
+def test_parts(served: ServedImage, wanted: str, status: int, part: bytes) -> None:
     answer = asked(served, f"/v2/{NAME}/blobs/{sha256(LAYER)}", Range=wanted)
     assert (answer.status_code, answer.content) == (status, part)
     if status == 206:
@@ -102,7 +102,7 @@ def test_parts(served: Served, wanted: str, status: int, part: bytes) -> None:
         assert answer.headers["Content-Range"] == f"bytes {start}-{last}/{len(LAYER)}"
 
 
-def test_the_greeting_of_tls_is_answered_in_plain_http(served: Served) -> None:
+def test_the_greeting_of_tls_is_answered_in_plain_http(served: ServedImage) -> None:
     """Go's client sees by these bytes that the other side speaks HTTP, and tries that."""
     host, _, port = served.host.partition(":")
     with socket.create_connection((host, int(port)), timeout=5) as client:
@@ -110,7 +110,7 @@ def test_the_greeting_of_tls_is_answered_in_plain_http(served: Served) -> None:
         assert client.recv(100).startswith(b"HTTP/1.0 400")
 
 
-def test_a_client_that_goes_away_costs_nothing(served: Served) -> None:
+def test_a_client_that_goes_away_costs_nothing(served: ServedImage) -> None:
     host, _, port = served.host.partition(":")
     for _ in range(5):
         with socket.create_connection((host, int(port)), timeout=5) as client:

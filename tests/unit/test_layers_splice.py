@@ -19,28 +19,27 @@ from hypothesis import strategies as st
 
 import dlimg.layers
 from dlimg.errors import BadInput
-from dlimg.layers.deflate import squeezed, stored
-from dlimg.layers.entry import Entry, Packed, arranged, folder
-from dlimg.layers.scheme import entries
-from dlimg.layers.splice import Spliced, splice
-from dlimg.layers.tar import header, pieces, tar_stream
-from dlimg.layers.wheel import open_wheel
+from dlimg.layer.entries import LayerEntry, PackedContent, arranged, folder
+from dlimg.layer.gzip import WrittenLayer, splice, squeezed, stored
+from dlimg.layer.tar import header, pieces, tar_stream
+from dlimg.layer.wheel_entries import entries
+from dlimg.wheel.metadata import open_wheel
 
 LIBRARY = "opt/env/lib/python/site-packages"
 
 
-def layer(found: Iterable[Entry]) -> tuple[bytes, Spliced]:
+def layer(found: Iterable[LayerEntry]) -> tuple[bytes, WrittenLayer]:
     out = io.BytesIO()
     spliced = splice(pieces(arranged(found)), out.write)
     return out.getvalue(), spliced
 
 
-def of_wheel(path: Path) -> tuple[bytes, Spliced]:
+def of_wheel(path: Path) -> tuple[bytes, WrittenLayer]:
     return layer(entries(open_wheel(path), python="3.13"))
 
 
-def entry(path: str, content: bytes = b"x", *, mode: int = 0o644, owner: str = "w") -> Entry:
-    return Entry(path=path, mode=mode, content=content, owner=owner)
+def entry(path: str, content: bytes = b"x", *, mode: int = 0o644, owner: str = "w") -> LayerEntry:
+    return LayerEntry(path=path, mode=mode, content=content, owner=owner)
 
 
 def inflated(text: bytes) -> bytes:
@@ -82,7 +81,7 @@ def test_a_layer_holds_what_the_wheel_holds(tmp_path: Path) -> None:
     assert f"{LIBRARY}/small-1.0.dist-info/RECORD" not in found
     assert list(found) == sorted(found)
     tar = gzip.decompress(raw)
-    assert spliced == Spliced(
+    assert spliced == WrittenLayer(
         digest=f"sha256:{hashlib.sha256(raw).hexdigest()}",
         size=len(raw),
         diff_id=f"sha256:{hashlib.sha256(tar).hexdigest()}",
@@ -218,7 +217,7 @@ def test_stored_is_deflate_however_it_comes(size: int, step: int) -> None:
 @pytest.mark.parametrize("size", [None, 0, 5])
 def test_headers_are_tars(path: str, size: int | None) -> None:
     content = None if size is None else bytes(size)
-    one = Entry(path=path, mode=0o755, content=content, owner="")
+    one = LayerEntry(path=path, mode=0o755, content=content, owner="")
     raw = header(one) + bytes(512 * bool(size)) + bytes(1024)
     with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
         (member,) = archive.getmembers()
@@ -234,13 +233,15 @@ def test_headers_of_large_files(tmp_path: Path, size: int) -> None:
     large = type(member)(
         path="x", folder=False, executable=False, method=0, crc=0, packed=size, size=size, offset=0
     )
-    one = Entry(path="x", mode=0o644, content=Packed(wheel=archive.path, member=large), owner="")
+    one = LayerEntry(
+        path="x", mode=0o644, content=PackedContent(wheel=archive.path, member=large), owner=""
+    )
     with tarfile.open(fileobj=io.BytesIO(header(one) + bytes(1024)), mode="r|") as file:
         assert file.next().size == size  # type: ignore[union-attr]
 
 
 def test_sizes_are_kept_to_32_bits() -> None:
-    from dlimg.layers.splice import _trailer
+    from dlimg.layer.gzip import _trailer
 
     assert _trailer(5, (1 << 32) + 7) == b"\5\0\0\0\7\0\0\0"
     assert _trailer(5, 1 << 32) == b"\5\0\0\0\0\0\0\0"
@@ -267,7 +268,7 @@ def test_the_same_file_of_two_wheels_is_there_once() -> None:
         ([entry("n", b"1"), entry("n", b"2")], "wheel w fills n twice"),
     ],
 )  # fmt: skip
-def test_clashes_of_wheels(found: list[Entry], reason: str) -> None:
+def test_clashes_of_wheels(found: list[LayerEntry], reason: str) -> None:
     with pytest.raises(BadInput, match=reason):
         arranged(found)
     with pytest.raises(BadInput):

@@ -21,26 +21,26 @@ import wheelsmith
 from zstandard import ZstdDecompressor
 
 import dlimg
-from dlimg.engine.turns import alone
+from dlimg.assembly.cell_layer import CellLayerFiles, own_layer
+from dlimg.assembly.wheel_layer import LayerContext, is_large, small_layer, wheel_layer
 from dlimg.errors import BadInput, Negative
-from dlimg.layers.index import Key, Layer, parse_entry, source_of, words_of
-from dlimg.layers.make import Workshop, is_large, small_layer, wheel_layer
-from dlimg.layers.own_layer import Own, own_layer
-from dlimg.layers.splice import FORMAT, Spliced, splice
-from dlimg.layers.store import Store, find, listed, make
-from dlimg.layers.tar import Head
-from dlimg.layers.upkeep import Freed, Held, contents, prune, reading, using, verify
+from dlimg.host.local_state import file_lock
+from dlimg.layer.gzip import FORMAT, WrittenLayer, splice
+from dlimg.layer.tar import TarHead
 from dlimg.model import Wheel
+from dlimg.store.keys import Layer, LayerKey, parse_entry, source_of, words_of
+from dlimg.store.maintenance import PruneResult, StoreEntry, contents, prune, reading, using, verify
+from dlimg.store.store import Store, find, listed, make
 
-ONE = Key(kind="wheel", source="1" * 64)
-TWO = Key(kind="wheel", source="2" * 64, python="3.13")
+ONE = LayerKey(kind="wheel", source="1" * 64)
+TWO = LayerKey(kind="wheel", source="2" * 64, python="3.13")
 
 
-def writer(text: bytes = b"content") -> Callable[[IO[bytes]], Spliced]:
-    return lambda file: splice([Head(text)], file.write)
+def writer(text: bytes = b"content") -> Callable[[IO[bytes]], WrittenLayer]:
+    return lambda file: splice([TarHead(text)], file.write)
 
 
-def made(store: Store, key: Key = ONE, text: bytes = b"content") -> Layer:
+def made(store: Store, key: LayerKey = ONE, text: bytes = b"content") -> Layer:
     return make(store, key, writer(text), print)
 
 
@@ -60,7 +60,7 @@ def test_a_layer_is_made_once(store: Store) -> None:
     assert store.blob(layer).stat().st_mode & 0o777 == 0o644
     assert find(store, ONE) == layer
 
-    def refuse(_: IO[bytes]) -> Spliced:
+    def refuse(_: IO[bytes]) -> WrittenLayer:
         raise AssertionError
 
     assert make(store, ONE, refuse, print) == layer
@@ -80,14 +80,16 @@ def test_an_entry_says_all(store: Store) -> None:
     assert [words_of(text) for text in ("", "[]", "{}", '{"words": 5}')] == [""] * 4
 
 
-@pytest.mark.parametrize("key", [ONE, TWO, Key(kind="own", source="a" * 64, compression="zstd")])
-def test_keys_are_file_names(key: Key) -> None:
-    assert Key.parse(str(key)) == key
+@pytest.mark.parametrize(
+    "key", [ONE, TWO, LayerKey(kind="own", source="a" * 64, compression="zstd")]
+)
+def test_keys_are_file_names(key: LayerKey) -> None:
+    assert LayerKey.parse(str(key)) == key
 
 
 @pytest.mark.parametrize("text", ["", "wheel", "wheel-1-gzip", f"../x-{'1' * 64}-gzip"])
 def test_no_keys(text: str) -> None:
-    assert Key.parse(text) is None
+    assert LayerKey.parse(text) is None
 
 
 def test_sources_tell_texts_apart() -> None:
@@ -179,7 +181,7 @@ def test_verify_drops_what_has_no_bytes(store: Store) -> None:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk(store: Store, number: int) -> None:
-    def fill(file: IO[bytes]) -> Spliced:
+    def fill(file: IO[bytes]) -> WrittenLayer:
         file.write(b"begun")
         raise OSError(number, os.strerror(number))
 
@@ -212,7 +214,7 @@ def test_a_disk_that_is_really_full(store: Store) -> None:
 
 
 def test_an_exception_leaves_nothing(store: Store) -> None:
-    def stop(file: IO[bytes]) -> Spliced:
+    def stop(file: IO[bytes]) -> WrittenLayer:
         file.write(b"begun")
         raise KeyboardInterrupt
 
@@ -267,7 +269,7 @@ def test_two_threads_make_one_layer(store: Store) -> None:
     said: list[str] = []
     begun, go = threading.Event(), threading.Event()
 
-    def slow(file: IO[bytes]) -> Spliced:
+    def slow(file: IO[bytes]) -> WrittenLayer:
         nonlocal count
         count += 1
         begun.set()
@@ -332,7 +334,7 @@ def test_prune_keeps_what_is_used(store: Store) -> None:
     assert left_over(store) == []
     assert list(old.iterdir()) == []
     assert prune(store, []).size >= layer.size
-    assert prune(store, []) == Freed(layers=0, size=0)
+    assert prune(store, []) == PruneResult(layers=0, size=0)
 
 
 def test_prune_waits_for_nobody(store: Store) -> None:
@@ -348,8 +350,8 @@ def test_contents_are_told_in_words(store: Store) -> None:
     first = make(store, ONE, writer(), print, words="torch 2.15.0")
     second = made(store, TWO, b"other")
     assert contents(store) == (
-        Held(key=ONE, layer=first, words="torch 2.15.0"),
-        Held(key=TWO, layer=second, words=""),
+        StoreEntry(key=ONE, layer=first, words="torch 2.15.0"),
+        StoreEntry(key=TWO, layer=second, words=""),
     )
     store.blob(first).write_bytes(b"")
     (damaged,) = verify(store)
@@ -363,10 +365,10 @@ def test_a_lock_that_was_pruned_is_no_lock(store: Store) -> None:
     there: list[bool] = []
 
     def wait() -> None:
-        with alone(file, doing="it", say=said.append):
+        with file_lock(file, doing="it", say=said.append):
             there.append(file.exists())
 
-    with alone(file, doing="it", say=print):
+    with file_lock(file, doing="it", say=print):
         waiting = threading.Thread(target=wait)
         waiting.start()
         while not said:
@@ -377,7 +379,7 @@ def test_a_lock_that_was_pruned_is_no_lock(store: Store) -> None:
 
 
 def test_prune_leaves_what_is_being_made(store: Store) -> None:
-    def write(file: IO[bytes]) -> Spliced:
+    def write(file: IO[bytes]) -> WrittenLayer:
         file.write(b"x")
         file.flush()
         assert prune(store, []).size == 0
@@ -413,7 +415,9 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[str] = []
-        self.workshop = Workshop(store=Store(path=folder / "layers"), locate=self.locate, say=print)
+        self.workshop = LayerContext(
+            store=Store(path=folder / "layers"), locate=self.locate, say=print
+        )
 
     def locate(self, wheel: Wheel) -> Path:
         self.asked.append(wheel.name)
@@ -472,7 +476,7 @@ def test_wheels_that_do_not_fit_together(shop: Shop) -> None:
 def test_own_files(shop: Shop) -> None:
     points = {"a-1.0.dist-info/entry_points.txt": "[console_scripts]\ntool = a:b\n"}
     wheels = (shop.wheel("a", {**points}), shop.wheel("b", {}))
-    own = Own(
+    own = CellLayerFiles(
         wheels=wheels,
         python="3.13",
         requested=frozenset({"a", "absent"}),
@@ -510,7 +514,7 @@ def test_own_files_have_a_key_for_all_that_shows(shop: Shop, other: dict[str, ob
         "requested": frozenset(),
         "files": {"x": b"1"},
     }
-    assert Own(**given).key() != Own(**{**given, **other}).key()  # type: ignore[arg-type]
+    assert CellLayerFiles(**given).key() != CellLayerFiles(**{**given, **other}).key()  # type: ignore[arg-type]
 
 
 def test_another_compression(shop: Shop) -> None:
@@ -548,6 +552,6 @@ def test_a_broken_member_leaves_no_layer(shop: Shop) -> None:
 
 def test_what_a_splice_writes_is_what_it_says() -> None:
     out = io.BytesIO()
-    spliced = splice([Head(b"x"), b"y" * 5], out.write)
+    spliced = splice([TarHead(b"x"), b"y" * 5], out.write)
     assert spliced.size == len(out.getvalue())
     assert spliced.unpacked == 6

@@ -13,13 +13,12 @@ import uv
 import wheelsmith
 
 from dlimg.errors import BadInput
-from dlimg.layers.entry import arranged
-from dlimg.layers.own import own_entries
-from dlimg.layers.scheme import entries
-from dlimg.layers.scripts import INTERPRETER
-from dlimg.layers.splice import splice
-from dlimg.layers.tar import pieces
-from dlimg.layers.wheel import open_wheel
+from dlimg.layer.entries import arranged
+from dlimg.layer.gzip import splice
+from dlimg.layer.installer_files import own_entries
+from dlimg.layer.tar import pieces
+from dlimg.layer.wheel_entries import INTERPRETER, entries
+from dlimg.wheel.metadata import open_wheel
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 DATA = "big_Name-1.0.data"

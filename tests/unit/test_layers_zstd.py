@@ -14,16 +14,15 @@ import wheelsmith
 from zstandard import ZstdDecompressor, frame_content_size
 
 import dlimg
-from dlimg.layers.compression import presses
-from dlimg.layers.entry import arranged
-from dlimg.layers.scheme import entries
-from dlimg.layers.splice import Spliced, splice
-from dlimg.layers.tar import Head, Piece, pieces
-from dlimg.layers.wheel import open_wheel
-from dlimg.layers.zstd import PART, press
+from dlimg.layer.codec import PART, press, presses
+from dlimg.layer.entries import arranged
+from dlimg.layer.gzip import WrittenLayer, splice
+from dlimg.layer.tar import Piece, TarHead, pieces
+from dlimg.layer.wheel_entries import entries
+from dlimg.wheel.metadata import open_wheel
 
 
-def pressed(parts: list[Piece], level: int = 3) -> tuple[bytes, Spliced]:
+def pressed(parts: list[Piece], level: int = 3) -> tuple[bytes, WrittenLayer]:
     out = io.BytesIO()
     spliced = press(parts, out.write, level=level)
     return out.getvalue(), spliced
@@ -38,7 +37,7 @@ def test_a_layer_holds_what_the_wheel_holds(tmp_path: Path) -> None:
     found = arranged(entries(open_wheel(path), python="3.13"))
     raw, spliced = pressed(list(pieces(found)))
     tar = plain(raw)
-    assert spliced == Spliced(
+    assert spliced == WrittenLayer(
         digest=f"sha256:{hashlib.sha256(raw).hexdigest()}",
         size=len(raw),
         diff_id=splice(pieces(found), io.BytesIO().write).diff_id,
@@ -68,7 +67,7 @@ def test_frames_are_cut_at_the_same_places_however_it_comes() -> None:
 def test_the_digest_of_this_format_is_known(level: int, digest: str) -> None:
     """A change here is a new FORMAT: every layer that people have kept becomes another."""
     text = b"".join(hashlib.sha256(b"%d" % number).digest() * 3 for number in range(3000))
-    assert pressed([Head(text)], level)[1].digest == digest
+    assert pressed([TarHead(text)], level)[1].digest == digest
 
 
 def test_a_name_says_who_presses() -> None:

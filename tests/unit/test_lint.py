@@ -10,19 +10,18 @@ from pathlib import Path
 import make
 import pytest
 
-from dlimg.choose.facts import Facts
-from dlimg.choose.facts_nouns import Gpu
-from dlimg.choose.read_matrix import parse_matrix
-from dlimg.choose.resolve import resolve
-from dlimg.cli import main
-from dlimg.commands.reading import read_facts
-from dlimg.lint.catalogue import RULES, Linted, lint
-from dlimg.lint.finding import Asked, Finding, Ground, Offer, Severity
+from dlimg.cli.main import main
+from dlimg.cli.project import read_facts
+from dlimg.facts.load import Facts
+from dlimg.facts.model import GpuFact
+from dlimg.lint.catalogue import RULES, LintResult, lint
+from dlimg.lint.model import Finding, IndexAnswer, LintContext, OnlineAnswers, Severity, lock_line
 from dlimg.lint.pages import pages
-from dlimg.lint.places import lock_line
 from dlimg.lock.lockfile import lock_text
+from dlimg.matrix.parse import parse_matrix
+from dlimg.matrix.resolve import resolve
 from dlimg.model import Lock, Wheel
-from dlimg.report.linted import linted_github, linted_json, linted_text, summary
+from dlimg.report.lint import linted_github, linted_json, linted_text, summary
 
 ROOT = Path(__file__).parent.parent.parent
 FACTS = read_facts()
@@ -92,13 +91,13 @@ def ground(
     *,
     today: date = TODAY,
     locks: dict[str, Lock] | None = None,
-    asked: Asked | None = None,
+    asked: OnlineAnswers | None = None,
     pins: dict[str, str] = PINS,
-) -> Ground:
+) -> LintContext:
     matrix = parse_matrix(text, "matrix.yaml")
     resolution = resolve(matrix, FACTS, pins)
     there = locked() if locks is None else locks
-    return Ground(
+    return LintContext(
         matrix=matrix,
         resolution=resolution,
         facts=FACTS,
@@ -111,11 +110,11 @@ def ground(
     )
 
 
-def found(one: Ground) -> list[tuple[str, str, int]]:
+def found(one: LintContext) -> list[tuple[str, str, int]]:
     return [(each.id, each.severity.value, each.line) for each in lint(one).findings]
 
 
-def only(one: Ground) -> Finding:
+def only(one: LintContext) -> Finding:
     findings = lint(one).findings
     assert len(findings) == 1, findings
     return findings[0]
@@ -275,7 +274,7 @@ def test_what_no_gpu_runs() -> None:
     assert all(one.source for one in got)
 
 
-def replace_gpus(*gpus: Gpu) -> Facts:
+def replace_gpus(*gpus: GpuFact) -> Facts:
     """The facts in a world with these GPUs alone."""
     return FACTS._replace(gpus={gpu.name: gpu for gpu in gpus})
 
@@ -310,8 +309,8 @@ def test_wheels_that_are_known_to_fill_one_path(first: str, second: str, clash: 
     assert [name for name, _, _ in got] == (["same-path"] if clash else [])
 
 
-def asked(**more: object) -> Asked:
-    return replace(Asked(offers={}, records={}, digests={}), **more)  # type: ignore[arg-type]
+def asked(**more: object) -> OnlineAnswers:
+    return replace(OnlineAnswers(offers={}, records={}, digests={}), **more)  # type: ignore[arg-type]
 
 
 def record(path: str, digest: str) -> str:
@@ -356,9 +355,9 @@ def test_families_on_one_cuda_that_share_nothing() -> None:
 
 def test_a_wheel_that_is_gone_or_withdrawn() -> None:
     offers = {
-        BLAS.file: Offer(state="gone"),
-        CUDNN.file: Offer(state="yanked", reason="it crashes"),
-        make.wheel().file: Offer(state="there"),
+        BLAS.file: IndexAnswer(state="gone"),
+        CUDNN.file: IndexAnswer(state="yanked", reason="it crashes"),
+        make.wheel().file: IndexAnswer(state="there"),
     }
     got = lint(ground(asked=asked(offers=offers))).findings
     assert [(one.id, one.severity.value) for one in got] == [
@@ -389,7 +388,7 @@ def test_a_base_without_a_pin() -> None:
     assert (one.id, one.severity, one.about) == ("base-not-pinned", Severity.NOTE, "debian13")
 
 
-def accepted(entry: str, text: str = MATRIX) -> Linted:
+def accepted(entry: str, text: str = MATRIX) -> LintResult:
     return lint(ground(f"{text}lint:\n  - {entry}\n", pins={}))
 
 
@@ -445,7 +444,7 @@ def test_github_is_told_where() -> None:
         about="",
         message="50 %\n::error::stop",
     )
-    one = Linted(findings=(nasty,), accepted=(), not_looked=())
+    one = LintResult(findings=(nasty,), accepted=(), not_looked=())
     text = linted_github(one)
     assert text == (
         "::notice file=a%3Ab%2Cc%0A.yaml,line=3,title=dlimg x-y::"

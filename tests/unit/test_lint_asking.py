@@ -15,9 +15,9 @@ from serving import served
 from small_registry import OCI_MANIFEST, Small, running, sha256
 from test_lint import JAX_CPU, MATRIX, ground
 
-from dlimg.commands.asking import asked
+from dlimg.cli.lint import ask_online
 from dlimg.lint.catalogue import lint
-from dlimg.lint.finding import Ground, Offer
+from dlimg.lint.model import IndexAnswer, LintContext
 from dlimg.model import Wheel
 
 MANIFEST = b'{"schemaVersion": 2, "layers": []}'
@@ -88,7 +88,7 @@ def wheel(name: str, sha: str = "") -> Wheel:
     return make.wheel(name, "1.0", file=file, sha256=sha or digest)
 
 
-def grounded(host: str, *wheels: Wheel, pin: str = "") -> Ground:
+def grounded(host: str, *wheels: Wheel, pin: str = "") -> LintContext:
     text = MATRIX.replace('"debian:trixie-slim"', f'"{host}/debian:trixie-slim"')
     locks = {JAX_CPU: make.lock(JAX_CPU, wheels=wheels)}
     return ground(text, locks=locks, pins={"debian13": pin or sha256(MANIFEST)})
@@ -113,13 +113,13 @@ def test_the_index_and_the_registry_are_asked(index: str, registry: Small, tmp_p
     one = grounded(
         registry.host, wheel("first"), wheel("second"), wheel("tired"), wheel("gone"), local
     )
-    found = asked(one, environment(index, tmp_path), say=quiet)
+    found = ask_online(one, environment(index, tmp_path), say=quiet)
     assert found.unanswered == ()
     assert found.offers == {
-        wheel("first").file: Offer(state="there"),
-        wheel("second").file: Offer(state="there"),
-        wheel("tired").file: Offer(state="yanked", reason="it crashes"),
-        wheel("gone").file: Offer(state="gone"),
+        wheel("first").file: IndexAnswer(state="there"),
+        wheel("second").file: IndexAnswer(state="there"),
+        wheel("tired").file: IndexAnswer(state="yanked", reason="it crashes"),
+        wheel("gone").file: IndexAnswer(state="gone"),
     }
     assert found.records[wheel("first").sha256] == "both/a.py,sha256=first,1\n"
     assert found.digests == {"debian13": sha256(MANIFEST)}
@@ -131,17 +131,17 @@ def test_another_content_under_the_same_name_is_gone(
     index: str, registry: Small, tmp_path: Path
 ) -> None:
     one = grounded(registry.host, wheel("first", "0" * 64))
-    found = asked(one, environment(index, tmp_path), say=quiet)
+    found = ask_online(one, environment(index, tmp_path), say=quiet)
     offer = found.offers[wheel("first").file]
     assert (offer.state, offer.reason) == ("gone", "a file of the same name has another sha256")
 
 
 def test_a_base_moved_or_vanished(index: str, registry: Small, tmp_path: Path) -> None:
     one = grounded(registry.host, wheel("first"), pin=f"sha256:{'7' * 64}")
-    found = asked(one, environment(index, tmp_path), say=quiet)
+    found = ask_online(one, environment(index, tmp_path), say=quiet)
     assert [each.id for each in lint(replace(one, asked=found)).findings] == ["base-moved"]
     registry.manifests.clear()
-    found = asked(one, environment(index, tmp_path), say=quiet)
+    found = ask_online(one, environment(index, tmp_path), say=quiet)
     assert found.digests == {"debian13": ""}
     assert "no longer has" in lint(replace(one, asked=found)).findings[0].message
 
@@ -149,7 +149,7 @@ def test_a_base_moved_or_vanished(index: str, registry: Small, tmp_path: Path) -
 def test_who_does_not_answer_is_named(tmp_path: Path) -> None:
     nobody = "127.0.0.1:9"
     one = grounded(nobody, wheel("first"))
-    found = asked(one, environment(f"http://{nobody}/simple", tmp_path), say=quiet)
+    found = ask_online(one, environment(f"http://{nobody}/simple", tmp_path), say=quiet)
     assert (found.offers, found.digests) == ({}, {})
     first, second = found.unanswered
     assert first.startswith("the package index: ")

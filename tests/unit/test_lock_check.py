@@ -9,8 +9,8 @@ import pytest
 from asking import FakeUv
 
 from dlimg.lock.check import check_locks
+from dlimg.lock.lock_all import lock_cells
 from dlimg.lock.store import cell_path, stack_path
-from dlimg.lock.walk import lock_cells
 from dlimg.model import Cell, StackException
 
 EXCEPTIONS = (StackException(package="cuda-pathfinder", why="own numbers"),)

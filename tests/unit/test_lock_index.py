@@ -13,10 +13,10 @@ import pytest
 from requests.adapters import HTTPAdapter
 from serving import served
 
-from dlimg.engine.index import open_index
-from dlimg.engine.mirrors import uv_environment
 from dlimg.errors import Negative, NetworkFailure
-from dlimg.lock.pylock import Found
+from dlimg.lock.pylock import ResolvedWheel
+from dlimg.pypi.index import open_index
+from dlimg.pypi.mirrors import uv_environment
 
 RECORD = "pkg/__init__.py,sha256=abc,1\npkg-1.dist-info/RECORD,,\n"
 
@@ -83,8 +83,8 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
 
-def found(address: str, content: bytes = b"") -> Found:
-    return Found(
+def found(address: str, content: bytes = b"") -> ResolvedWheel:
+    return ResolvedWheel(
         name="pkg",
         version="1",
         file="pkg-1-py3-none-any.whl",
@@ -124,7 +124,7 @@ def test_a_server_without_ranges_sends_the_whole_wheel(server: Server, tmp_path:
 def test_a_large_wheel_is_not_fetched_as_a_whole(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dlimg.engine.index.WHOLE_WHEEL", 1000)
+    monkeypatch.setattr("dlimg.pypi.index.WHOLE_WHEEL", 1000)
     server.ranges = False
     with pytest.raises(NetworkFailure, match="only as a whole"):
         open_index({}, tmp_path).read(found(server.address))

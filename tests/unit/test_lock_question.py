@@ -6,7 +6,7 @@ import make
 import pytest
 
 from dlimg.errors import BadInput
-from dlimg.lock.question import Cap, cell_question, has_local_version, pins, stack_question
+from dlimg.lock.request import UpperBound, cell_question, has_local_version, pins, stack_question
 from dlimg.model import StackException
 
 PATHFINDER = StackException(package="cuda-pathfinder", why="has its own numbers")
@@ -31,7 +31,7 @@ PATHFINDER = StackException(package="cuda-pathfinder", why="has its own numbers"
     ],
 )
 def test_cap(name: str, version: str, *, refused: bool) -> None:
-    cap = Cap(cuda="13.2", exempt=("cuda-pathfinder",))
+    cap = UpperBound(cuda="13.2", exempt=("cuda-pathfinder",))
     assert cap.refuses(name, version) is refused
 
 
@@ -95,7 +95,7 @@ def test_a_stack_holds_its_leader_and_cudnn() -> None:
     question = stack_question(make.stack(cudnn="9.26"))
     assert question.requirements == ("torch==2.15.0",)
     assert question.constraints == ("nvidia-cudnn-cu13==9.26.*",)
-    assert question.cap == Cap(cuda="13.2")
+    assert question.cap == UpperBound(cuda="13.2")
     assert stack_question(make.stack()).constraints == ()
 
 

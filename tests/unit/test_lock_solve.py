@@ -6,14 +6,14 @@ import pytest
 from asking import FakeUv
 
 from dlimg.errors import BadInput, Negative, NetworkFailure
-from dlimg.lock.question import Question, cell_question, stack_question
+from dlimg.lock.request import LockRequest, cell_question, stack_question
 from dlimg.lock.solve import NoSolution, solve
 from dlimg.model import StackException
 
 STACK = make.stack(exceptions=(StackException(package="cuda-pathfinder", why="own numbers"),))
 
 
-def versions(question: Question, uv: FakeUv, **environment: str) -> dict[str, str]:
+def versions(question: LockRequest, uv: FakeUv, **environment: str) -> dict[str, str]:
     return {w.name: w.version for w in solve(question, asking.solver(uv, **environment))}
 
 

@@ -8,7 +8,8 @@ import pytest
 from asking import FakeIndex, FakeUv
 
 from dlimg.errors import BadInput, NetworkFailure
-from dlimg.lock.pylock import Contents, Found
+from dlimg.lock.lock_all import Locker, LockResult, LockState, lock_cells
+from dlimg.lock.pylock import ResolvedWheel, WheelContents
 from dlimg.lock.store import (
     cell_path,
     local_path,
@@ -19,7 +20,6 @@ from dlimg.lock.store import (
     wheel_folders,
     write_bases,
 )
-from dlimg.lock.walk import Locked, Locksmith, State, lock_cells
 from dlimg.model import Cell, StackException
 
 EXCEPTIONS = (StackException(package="cuda-pathfinder", why="own numbers"),)
@@ -37,7 +37,7 @@ TORCH = on_stack("pytorch", "torch", "2.15.0")
 JAX = on_stack("jax", "jax", "0.12.0", "numpy")
 
 
-def walk(cells: list[Cell], locksmith: Locksmith) -> dict[str, Locked]:
+def walk(cells: list[Cell], locksmith: Locker) -> dict[str, LockResult]:
     return {locked.name: locked for locked in lock_cells(cells, locksmith, say=asking.quiet)}
 
 
@@ -48,7 +48,7 @@ def files(folder: Path) -> list[str]:
 def test_stacks_come_first_and_families_share_their_pins(tmp_path: Path) -> None:
     done = walk([JAX, TORCH, CPU], asking.locksmith(tmp_path, FakeUv()))
     assert next(iter(done)) == "cuda13.2"
-    assert {locked.state for locked in done.values()} == {State.WRITTEN}
+    assert {locked.state for locked in done.values()} == {LockState.WRITTEN}
     assert files(tmp_path) == sorted(
         [f"{cell.id}.json" for cell in (JAX, TORCH, CPU)] + ["stacks/cuda13.2.json"]
     )
@@ -71,7 +71,7 @@ def test_a_current_lock_is_left_as_it_is(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
     uv, index = FakeUv(code=2, says=asking.UNREACHABLE), FakeIndex()
     done = walk([TORCH, CPU], asking.locksmith(tmp_path, uv, index=index))
-    assert {locked.state for locked in done.values()} == {State.CURRENT}
+    assert {locked.state for locked in done.values()} == {LockState.CURRENT}
     assert (uv.calls, index.asked) == ([], [])
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
 
@@ -109,9 +109,9 @@ def test_a_lock_with_a_local_wheel_goes_where_git_does_not_look(tmp_path: Path) 
 def test_a_local_version_that_no_folder_has_is_left_out(tmp_path: Path) -> None:
     uv = FakeUv(versions={**asking.VERSIONS, "torch": ("2.15.0",)})
     done = walk([LOCAL, CPU], asking.locksmith(tmp_path, uv))
-    assert done[LOCAL.id].state is State.LEFT_OUT
+    assert done[LOCAL.id].state is LockState.LEFT_OUT
     assert "torch==2.13.0+cpu for Python 3.13" in done[LOCAL.id].reason
-    assert done[CPU.id].state is State.WRITTEN
+    assert done[CPU.id].state is LockState.WRITTEN
 
 
 def test_a_failing_cell_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -163,13 +163,13 @@ def test_a_damaged_lock_is_made_anew(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_leaves_whole_locks_only(tmp_path: Path) -> None:
-    def read(wheel: Found) -> Contents:
+    def read(wheel: ResolvedWheel) -> WheelContents:
         if wheel.name == "torch":
             raise KeyboardInterrupt
         return FakeIndex().read(wheel)
 
     uv = FakeUv()
-    smith = Locksmith(folder=tmp_path, solver=asking.solver(uv), read_wheel=read)
+    smith = Locker(folder=tmp_path, solver=asking.solver(uv), read_wheel=read)
     with pytest.raises(KeyboardInterrupt):
         lock_cells([TORCH, CPU], smith, say=asking.quiet)
     assert uv.stopped

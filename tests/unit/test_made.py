@@ -4,23 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.engine.made import is_made, remember
+from dlimg.engine.built_images import remember, was_built_here
 
 KEY, DIGEST = "0" * 64, "sha256:" + "a" * 64
 
 
 def test_only_the_very_image_that_was_made_is_known(tmp_path: Path) -> None:
     here = {"XDG_STATE_HOME": str(tmp_path)}
-    assert not is_made(here, KEY, DIGEST)
+    assert not was_built_here(here, KEY, DIGEST)
     remember(here, KEY, DIGEST)
     remember(here, KEY, DIGEST)
-    assert is_made(here, KEY, DIGEST)
+    assert was_built_here(here, KEY, DIGEST)
     # Two engines may give the same content two digests; both are known.
     remember(here, KEY, "sha256:" + "b" * 64)
-    assert is_made(here, KEY, DIGEST)
-    assert not is_made(here, KEY, "sha256:" + "c" * 64)
-    assert not is_made(here, "1" * 64, DIGEST)
-    assert not is_made({"XDG_STATE_HOME": str(tmp_path / "x")}, KEY, DIGEST)
+    assert was_built_here(here, KEY, DIGEST)
+    assert not was_built_here(here, KEY, "sha256:" + "c" * 64)
+    assert not was_built_here(here, "1" * 64, DIGEST)
+    assert not was_built_here({"XDG_STATE_HOME": str(tmp_path / "x")}, KEY, DIGEST)
 
 
 @pytest.mark.parametrize("state", ["/proc/none", "{}/file", "{}/file/below"])
@@ -28,4 +28,4 @@ def test_a_state_folder_that_cannot_be_written_is_no_failure(tmp_path: Path, sta
     (tmp_path / "file").touch()
     here = {"XDG_STATE_HOME": state.format(tmp_path)}
     remember(here, KEY, DIGEST)
-    assert not is_made(here, KEY, DIGEST)
+    assert not was_built_here(here, KEY, DIGEST)

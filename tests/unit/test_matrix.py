@@ -10,17 +10,17 @@ import pytest
 import yaml
 from packaging.version import InvalidVersion, Version
 
-from dlimg.choose import shapes, yamltext
-from dlimg.choose.facts import parse_facts
-from dlimg.choose.read_matrix import parse_matrix
-from dlimg.choose.resolve import Resolution, resolve
+from dlimg.document import patterns, yaml_tree
 from dlimg.errors import BadInput
+from dlimg.facts.load import parse_facts
+from dlimg.matrix.parse import parse_matrix
+from dlimg.matrix.resolve import Resolution, resolve
 
 ROOT = Path(__file__).parent.parent.parent
 FACTS = parse_facts(
     {path.name: path.read_text() for path in sorted((ROOT / "dlimg/facts").glob("*.yaml"))}
 )
-SCHEMA = json.loads((ROOT / "dlimg/choose/matrix.schema.json").read_text())
+SCHEMA = json.loads((ROOT / "dlimg/matrix/matrix.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 GOOD = """\
@@ -327,7 +327,7 @@ class RefusingLoader(yaml.BaseLoader):
 
 
 # One of them refuses deep nesting before dlimg sees any; the others leave it to dlimg.
-LOADERS = [yamltext.LOADER, yaml.BaseLoader, RefusingLoader]
+LOADERS = [yaml_tree.LOADER, yaml.BaseLoader, RefusingLoader]
 
 
 @pytest.mark.parametrize("loader", LOADERS)
@@ -346,14 +346,14 @@ LOADERS = [yamltext.LOADER, yaml.BaseLoader, RefusingLoader]
 def test_nesting_has_an_end(
     text: str, loader: type[yaml.BaseLoader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(yamltext, "LOADER", loader)
+    monkeypatch.setattr(yaml_tree, "LOADER", loader)
     message = refusal(text)
     assert "nested deeper than 50 levels" in message
     assert "matrix.yaml:" in message
 
 
 def test_a_limit_that_is_met_in_a_line_with_tabs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(yamltext, "LOADER", RefusingLoader)
+    monkeypatch.setattr(yaml_tree, "LOADER", RefusingLoader)
     assert "nested deeper than 50 levels" in refusal("\ta: " + "[" * 5_000)
 
 
@@ -440,7 +440,7 @@ def test_versions_are_those_of_pep_440() -> None:
         else:
             unfit = text.startswith("v") or set(text) & set("!-+ ")
             valid = not unfit
-        assert bool(re.fullmatch(shapes.VERSION.pattern, text)) is valid, text
+        assert bool(re.fullmatch(patterns.VERSION.pattern, text)) is valid, text
 
 
 def test_a_release_without_facts_says_so() -> None:
@@ -583,7 +583,7 @@ def test_the_schema_refuses_the_shapes_that_dlimg_refuses(
     ],
 )
 def test_the_schema_has_the_patterns_of_dlimg(name: str) -> None:
-    shape = getattr(shapes, name.upper())
+    shape = getattr(patterns, name.upper())
     pattern = shape.pattern.replace(r"\Z", "$")
     assert SCHEMA["$defs"][name]["pattern"] == f"^(?:{pattern})$"
 

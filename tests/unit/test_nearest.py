@@ -6,28 +6,27 @@ from hypothesis import strategies as some
 from many_cells import many_cells
 from table_of import TODAY, answer, arguments, facts, judge
 
-from dlimg.choose.asked import CPU
-from dlimg.choose.combination import Combination
-from dlimg.choose.facts import Facts
-from dlimg.choose.judge import Judge
-from dlimg.choose.question import Question
-from dlimg.choose.reason import Reason, refusals
-from dlimg.choose.rules import Rule, rules
-from dlimg.choose.why import answer as answer_to
-from dlimg.commands.why import asked_in
+from dlimg.cli.why import asked_in
+from dlimg.compat.combination import Combination
+from dlimg.compat.parse_names import CPU
+from dlimg.compat.query import Query
+from dlimg.compat.rule_engine import CompatRule, RuleEngine, rules
+from dlimg.compat.rule_result import RuleResult, refusals
+from dlimg.compat.why import answer as answer_to
+from dlimg.facts.load import Facts
 
 NOTHING = some.just("")
 
 
 @some.composite
-def questions(draw: some.DrawFn) -> Question:
+def questions(draw: some.DrawFn) -> Query:
     known = facts()
     framework = draw(some.sampled_from(sorted(known.releases)))
     cuda = draw(NOTHING | some.sampled_from([*known.cuda, CPU]))
     with_gpu = cuda != CPU
     gpus = sorted(known.gpu_names)
     drivers = ["390.48", "450.80.02", "470", "525.60.13", "550.54.15", "575", "580.65.06", "610.43"]
-    return Question(
+    return Query(
         framework=framework,
         version=draw(some.sampled_from(sorted(known.releases[framework]))),
         cuda=cuda,
@@ -45,7 +44,7 @@ BOOL = some.booleans()
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(questions())
-def test_every_offer_works(question: Question) -> None:
+def test_every_offer_works(question: Query) -> None:
     found = answer_to(judge(), question, TODAY)
     assert found.valid is not bool(refusals(found.reasons))
     for reason in found.reasons:
@@ -104,8 +103,8 @@ def test_a_search_ends() -> None:
     """Nothing works here; what is tried is bounded, whatever is asked."""
     count = 0
 
-    class Counting(Judge):
-        def reasons(self, one: Combination) -> tuple[Reason, ...]:
+    class Counting(RuleEngine):
+        def reasons(self, one: Combination) -> tuple[RuleResult, ...]:
             nonlocal count
             count += 1
             return super().reasons(one)
@@ -122,15 +121,15 @@ def test_a_rule_is_asked_once_for_each_set_of_values() -> None:
     """Ten thousand cells and a thousand rules: a thousandth of what each with each would be."""
     asked = 0
 
-    def counted(rule: Rule) -> Rule:
-        def speak(known: Facts, one: Combination) -> Reason | None:
+    def counted(rule: CompatRule) -> CompatRule:
+        def speak(known: Facts, one: Combination) -> RuleResult | None:
             nonlocal asked
             asked += 1
             return rule.speak(known, one)
 
-        return Rule(id=rule.id, reads=rule.reads, speak=speak)
+        return CompatRule(id=rule.id, reads=rule.reads, speak=speak)
 
-    one_judge = Judge(facts(), [counted(rule) for rule in rules(TODAY)])
+    one_judge = RuleEngine(facts(), [counted(rule) for rule in rules(TODAY)])
     cells = many_cells(facts(), 10_000)
     plain = judge()
     for one in cells:

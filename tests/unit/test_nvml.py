@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dlimg.choose.machine import Machine, SeenGpu
-from dlimg.engine.nvml import nvml, this_machine
+from dlimg.compat.host_gpus import DetectedGpu, LocalMachine
+from dlimg.host.nvml import nvml, this_machine
 
 
 class Trouble(Exception):
@@ -105,18 +105,18 @@ def put(root: Path, name: str, text: str = "") -> None:
     (root / name).write_text(text)
 
 
-def said(machine: Machine) -> str:
+def said(machine: LocalMachine) -> str:
     return "\n".join(map(str, machine.findings))
 
 
 def test_gpus_and_driver_are_told(tmp_path: Path) -> None:
     fake = Fake(cards=(H200, RTX_4090, T4, T4), cuda=13020)
-    assert this_machine(fake, tmp_path) == Machine(
+    assert this_machine(fake, tmp_path) == LocalMachine(
         gpus=(
-            SeenGpu(name="NVIDIA H200", capability="9.0"),
-            SeenGpu(name="NVIDIA GeForce RTX 4090", capability="8.9"),
-            SeenGpu(name="Tesla T4", capability="7.5"),
-            SeenGpu(name="Tesla T4", capability="7.5"),
+            DetectedGpu(name="NVIDIA H200", capability="9.0"),
+            DetectedGpu(name="NVIDIA GeForce RTX 4090", capability="8.9"),
+            DetectedGpu(name="Tesla T4", capability="7.5"),
+            DetectedGpu(name="Tesla T4", capability="7.5"),
         ),
         driver="580.159.03",
         cuda="13.2",

@@ -14,16 +14,14 @@ from small_registry import OCI_INDEX, OCI_MANIFEST, Answer, Small, running, sha2
 
 from dlimg.engine.client import plainly
 from dlimg.errors import BadInput, NetworkFailure
-from dlimg.registry import uploads
-from dlimg.registry.artifacts import Artifact, artifact_manifest, artifact_text, attach
-from dlimg.registry.blobs import blob, blob_blocks, has_blob
-from dlimg.registry.grant import read_challenge
+from dlimg.registry import blobs
+from dlimg.registry.auth import read_challenge
+from dlimg.registry.blobs import blob, blob_blocks, has_blob, send_blob
 from dlimg.registry.login import Login, login_for
 from dlimg.registry.manifests import Descriptor, digest_of_name, for_platform, manifest_at
-from dlimg.registry.reference import Reference, address, is_loopback, parse_reference
-from dlimg.registry.referrers import referrers
+from dlimg.registry.reference import ImageReference, address, is_loopback, parse_reference
+from dlimg.registry.referrers import Artifact, artifact_manifest, artifact_text, attach, referrers
 from dlimg.registry.session import Repository, opened
-from dlimg.registry.uploads import send_blob
 
 SOMETHING = Artifact(kind="application/x", text="a text", title="x", annotations={"b": "2"})
 IMAGE = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {}, "layers": []}
@@ -37,7 +35,7 @@ def small() -> Iterator[Small]:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "PAUSE", 0.001)
+    monkeypatch.setattr(blobs, "PAUSE", 0.001)
 
 
 @pytest.fixture
@@ -63,18 +61,18 @@ D = "sha256:" + "0" * 64
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("ghcr.io/team/jax:1", Reference(host="ghcr.io", name="team/jax", tag="1")),
-        ("127.0.0.1:5000/jax", Reference(host="127.0.0.1:5000", name="jax", tag="latest")),
-        ("[::1]:5000/a/b", Reference(host="[::1]:5000", name="a/b", tag="latest")),
-        ("localhost/a", Reference(host="localhost", name="a", tag="latest")),
-        (f"x.y/a@{D}", Reference(host="x.y", name="a", digest=D)),
-        (f"x.y/a:1@{D}", Reference(host="x.y", name="a", tag="1", digest=D)),
-        ("docker.io/debian", Reference(host="docker.io", name="library/debian", tag="latest")),
-        ("dlimg/jax:1", Reference(host="", name="dlimg/jax", tag="1")),
-        ("jax", Reference(host="", name="jax", tag="latest")),
+        ("ghcr.io/team/jax:1", ImageReference(host="ghcr.io", name="team/jax", tag="1")),
+        ("127.0.0.1:5000/jax", ImageReference(host="127.0.0.1:5000", name="jax", tag="latest")),
+        ("[::1]:5000/a/b", ImageReference(host="[::1]:5000", name="a/b", tag="latest")),
+        ("localhost/a", ImageReference(host="localhost", name="a", tag="latest")),
+        (f"x.y/a@{D}", ImageReference(host="x.y", name="a", digest=D)),
+        (f"x.y/a:1@{D}", ImageReference(host="x.y", name="a", tag="1", digest=D)),
+        ("docker.io/debian", ImageReference(host="docker.io", name="library/debian", tag="latest")),
+        ("dlimg/jax:1", ImageReference(host="", name="dlimg/jax", tag="1")),
+        ("jax", ImageReference(host="", name="jax", tag="latest")),
     ],
 )
-def test_a_reference_is_read_as_docker_reads_it(text: str, expected: Reference) -> None:
+def test_a_reference_is_read_as_docker_reads_it(text: str, expected: ImageReference) -> None:
     assert parse_reference(text) == expected
 
 
@@ -279,7 +277,7 @@ def test_an_upload_that_breaks_every_time_is_given_up(small: Small, team: Reposi
 def test_what_is_too_much_at_once_is_sent_in_pieces(
     small: Small, team: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "CHUNK", 300_000)
+    monkeypatch.setattr(blobs, "CHUNK", 300_000)
     small.most = 300_000
     assert send_blob(team, io.BytesIO(CONTENT), sha256(CONTENT), len(CONTENT)) == "uploaded"
     assert small.blobs["team/jax", sha256(CONTENT)] == CONTENT

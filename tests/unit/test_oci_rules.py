@@ -9,8 +9,8 @@ import little
 import oci_rules
 import pytest
 
-from dlimg.layers.assemble import Assembled, write_layout
-from dlimg.layers.store import Store
+from dlimg.store.image_manifest import AssembledImage, write_layout
+from dlimg.store.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_an_image_follows_the_rules(wheels: Path, compression: str, tmp_path: Pa
 
 
 @pytest.fixture(scope="module")
-def image(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Assembled:
+def image(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> AssembledImage:
     return little.image(wheels, Store(path=tmp_path_factory.mktemp("store")))
 
 
@@ -54,7 +54,7 @@ Change = Callable[[dict[str, Any]], object]
     ],
 )
 def test_a_rule_that_is_broken_is_seen(
-    image: Assembled, schema: dict[str, object], change: Change
+    image: AssembledImage, schema: dict[str, object], change: Change
 ) -> None:
     content = json.loads(image.manifest if schema is oci_rules.MANIFEST else image.config)
     assert oci_rules.broken(content, schema) == []

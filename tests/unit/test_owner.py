@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from dlimg.engine.owner import owner, state_of
+from dlimg.engine.container_owner import owner, state_of
 
 
 def test_this_process_is_alive() -> None:

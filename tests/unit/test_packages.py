@@ -15,26 +15,26 @@ import make
 import pytest
 from jax_project import CELL, enter_project
 
-from dlimg.build.hands import Hands
-from dlimg.build.keys import with_built_keys
-from dlimg.build.packages import (
+from dlimg.assembly.system import take
+from dlimg.builders.content_keys import with_built_keys
+from dlimg.builders.executor import Executor
+from dlimg.builders.image_packages import (
     check_packages,
     forget_packages,
     known_packages,
     record_of,
     with_known_keys,
 )
-from dlimg.build.progress import Progress
-from dlimg.commands.drawing import locked_images
-from dlimg.commands.project import read_project
-from dlimg.draw.config import Config
-from dlimg.draw.fit import obstacle
+from dlimg.builders.progress import BuildProgress
+from dlimg.cli.project import read_project
+from dlimg.cli.render import locked_images
 from dlimg.errors import Negative, NoEngine
-from dlimg.layers.packages import moved_text, packages, packages_digest, packages_in
-from dlimg.layers.store import Store
-from dlimg.layers.system import take
-from dlimg.layers.systems import System, kept, lend, remember, system_key, system_source
-from dlimg.model import BuildFailure, Planned
+from dlimg.model import BuildFailure, PlannedImage
+from dlimg.render.config_parser import ImageConfig
+from dlimg.render.layers_eligibility import obstacle
+from dlimg.store.store import Store
+from dlimg.store.system_packages import moved_text, packages, packages_digest, packages_in
+from dlimg.store.systems import SystemLayers, kept, lend, remember, system_key, system_source
 
 check = importlib.import_module("_packages")
 
@@ -165,24 +165,24 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planned:
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlannedImage:
     """An image of dlimg's own form, without its key."""
     (tmp_path / "project").mkdir()
     enter_project(tmp_path / "project", monkeypatch, CELL)
     project = read_project("matrix.yaml")
     (image,) = locked_images(project, project.resolution.cells[1:])
-    return Planned(image=image, base=make.base(), key="")
+    return PlannedImage(image=image, base=make.base(), key="")
 
 
-def keep(store: Store, planned: Planned, status: str, folder: Path) -> System:
+def keep(store: Store, planned: PlannedImage, status: str, folder: Path) -> SystemLayers:
     """A system of one layer in the store, with this list of packages."""
     tar = folder / "system.tar"
     tar.write_bytes(gzip.decompress(blob(folder / "blob", {STATUS_PATH: status}).read_bytes()))
     diff_id = f"sha256:{sha256(tar.read_bytes()).hexdigest()}"
     layer = take(tar, diff_id, store, print)
-    system = System(
+    system = SystemLayers(
         layers=(layer,),
-        config=Config(),
+        config=ImageConfig(),
         interpreter="",
         packages=packages_in([store.blob(layer)]),
     )
@@ -190,12 +190,12 @@ def keep(store: Store, planned: Planned, status: str, folder: Path) -> System:
     return system
 
 
-def record(store: Store, planned: Planned) -> Path:
+def record(store: Store, planned: PlannedImage) -> Path:
     return store.path / "systems" / f"{system_source(planned)}.json"
 
 
 def test_a_system_that_is_kept_tells_its_packages(
-    store: Store, planned: Planned, tmp_path: Path
+    store: Store, planned: PlannedImage, tmp_path: Path
 ) -> None:
     assert obstacle(planned.image) == ""
     state = {"XDG_STATE_HOME": str(tmp_path)}
@@ -218,7 +218,7 @@ def test_a_system_that_is_kept_tells_its_packages(
 
 @pytest.mark.parametrize("wrong", [None, 1, "text", {"a": 1}, [1], [["a"]]])
 def test_a_record_without_packages_gets_them_from_its_layers(
-    wrong: object, store: Store, planned: Planned, tmp_path: Path
+    wrong: object, store: Store, planned: PlannedImage, tmp_path: Path
 ) -> None:
     system = keep(store, planned, STATUS, tmp_path)
     path = record(store, planned)
@@ -238,7 +238,7 @@ def test_a_record_without_packages_gets_them_from_its_layers(
 
 @pytest.mark.parametrize("damage", [b"x", b"\x1f\x8b", b""])
 def test_layers_that_are_damaged_are_no_system(
-    damage: bytes, store: Store, planned: Planned, tmp_path: Path
+    damage: bytes, store: Store, planned: PlannedImage, tmp_path: Path
 ) -> None:
     system = keep(store, planned, STATUS, tmp_path)
     path = record(store, planned)
@@ -260,8 +260,8 @@ class Built:
         self.asked: list[str] = []
 
     @property
-    def hands(self) -> Hands:
-        def packages(planned: Planned, _store: object, _on_line: object) -> tuple[str, ...]:
+    def hands(self) -> Executor:
+        def packages(planned: PlannedImage, _store: object, _on_line: object) -> tuple[str, ...]:
             self.asked.append(planned.image.cell.id)
             if isinstance(self.end, Exception):
                 raise self.end
@@ -270,28 +270,34 @@ class Built:
         def never(*_: object) -> None:
             raise AssertionError
 
-        return Hands(system=never, packages=packages, compiler=never)  # type: ignore[arg-type]
+        return Executor(system=never, packages=packages, compiler=never)  # type: ignore[arg-type]
 
 
-def several(planned: Planned) -> list[Planned]:
+def several(planned: PlannedImage) -> list[PlannedImage]:
     """Three images, two of which have one system."""
     same = replace(planned, image=replace(planned.image, tag="other"))
     return [planned, replace(planned, base=make.base("debian12")), same]
 
 
-def test_a_system_that_several_images_have_is_built_once(store: Store, planned: Planned) -> None:
+def test_a_system_that_several_images_have_is_built_once(
+    store: Store, planned: PlannedImage
+) -> None:
     work = Built(LISTED)
     three = several(planned)
     found = with_built_keys(three, work.hands, store, jobs=2, on_progress=print)
     assert len(work.asked) == 2
-    assert [one.packages for one in found if isinstance(one, Planned)] == 3 * [
+    assert [one.packages for one in found if isinstance(one, PlannedImage)] == 3 * [
         packages_digest(LISTED)
     ]
-    assert len({one.key for one in found if isinstance(one, Planned)}) == 2  # a tag is no content
+    assert (
+        len({one.key for one in found if isinstance(one, PlannedImage)}) == 2
+    )  # a tag is no content
 
 
-def test_what_does_not_build_fails_each_image_that_needs_it(store: Store, planned: Planned) -> None:
-    seen: list[Progress] = []
+def test_what_does_not_build_fails_each_image_that_needs_it(
+    store: Store, planned: PlannedImage
+) -> None:
+    seen: list[BuildProgress] = []
     three = several(planned)
     failing = Built(Negative("its system stage did not build", where="x"))
     found = with_built_keys(three, failing.hands, store, jobs=1, on_progress=seen.append)
@@ -306,14 +312,14 @@ def test_what_does_not_build_fails_each_image_that_needs_it(store: Store, planne
         )
 
 
-def own(planned: Planned) -> Planned:
+def own(planned: PlannedImage) -> PlannedImage:
     """The same with a Dockerfile of somebody's own, which installs a package at its end."""
     text = planned.image.dockerfile + "RUN apt-get install netcat\n"
     return replace(planned, image=replace(planned.image, dockerfile=text))
 
 
 def test_a_dockerfile_of_its_own_form_is_known_by_what_all_of_it_installs(
-    store: Store, planned: Planned, tmp_path: Path
+    store: Store, planned: PlannedImage, tmp_path: Path
 ) -> None:
     state = {"XDG_STATE_HOME": str(tmp_path / "state")}
     keep(store, planned, STATUS, tmp_path)
@@ -336,7 +342,7 @@ def test_a_dockerfile_of_its_own_form_is_known_by_what_all_of_it_installs(
 def test_a_record_that_is_no_longer_true_is_forgotten(
     is_own: bool,  # noqa: FBT001
     store: Store,
-    planned: Planned,
+    planned: PlannedImage,
     tmp_path: Path,
 ) -> None:
     state = {"XDG_STATE_HOME": str(tmp_path / "state")}

@@ -9,8 +9,8 @@ from typing import Any, cast
 import docker
 import pytest
 
+from dlimg.builders.load import forget_passing
 from dlimg.engine.client import Engine
-from dlimg.layers.intake import forget_passing
 
 DIGEST = f"sha256:{'a' * 64}"
 

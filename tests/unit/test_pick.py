@@ -9,21 +9,28 @@ from pathlib import Path
 import make
 import pytest
 
-from dlimg.choose.advice import Advice, advice
-from dlimg.choose.judge import Judge
-from dlimg.choose.machine import Machine, SeenGpu
-from dlimg.choose.pick import EXACT, MAJOR, PTX, Picked, Shelf, Wish, pick
-from dlimg.choose.read_matrix import parse_matrix
-from dlimg.choose.resolve import resolve
-from dlimg.choose.rules import rules
-from dlimg.cli import main
-from dlimg.commands.picking import on_machine
-from dlimg.commands.reading import read_facts
+from dlimg.checks.evidence import evidence_folder, write_evidence
+from dlimg.cli.main import main
+from dlimg.cli.pick import on_machine
+from dlimg.cli.project import read_facts
+from dlimg.compat.host_gpus import DetectedGpu, LocalMachine
+from dlimg.compat.pick import (
+    EXACT,
+    MAJOR,
+    PTX,
+    Advice,
+    Catalog,
+    PickRequest,
+    PickResult,
+    advice,
+    pick,
+)
+from dlimg.compat.rule_engine import RuleEngine, rules
 from dlimg.errors import Problem
-from dlimg.model import Lock
-from dlimg.proof import Evidence, Status, Verdict
-from dlimg.report.picked import nothing_text
-from dlimg.smoke.evidence import evidence_folder, write_evidence
+from dlimg.matrix.parse import parse_matrix
+from dlimg.matrix.resolve import resolve
+from dlimg.model import CheckStatus, Evidence, Lock, Verdict
+from dlimg.report.pick import nothing_text
 
 ROOT = Path(__file__).parent.parent.parent
 TODAY = date(2026, 11, 21)
@@ -91,7 +98,7 @@ families:
       cuda13: ["jax[cuda13]=={version}"]
 """
 RESOLUTION = resolve(parse_matrix(MATRIX, "matrix.yaml"), FACTS)
-JUDGE = Judge(FACTS, rules(TODAY))
+JUDGE = RuleEngine(FACTS, rules(TODAY))
 
 
 def stack_lock(name: str) -> Lock:
@@ -99,7 +106,7 @@ def stack_lock(name: str) -> Lock:
     return make.lock(name, wheels=(make.wheel(package, version),))
 
 
-SHELF = Shelf(
+SHELF = Catalog(
     cells=RESOLUTION.cells,
     lock_of=lambda _: None,
     is_locked=lambda cell: not cell.endswith("-devel"),
@@ -108,15 +115,15 @@ SHELF = Shelf(
 )
 
 
-def wish(*gpus: str, **fields: str) -> Wish:
-    return Wish(gpus=tuple(map(FACTS.gpu, gpus)), **fields)  # type: ignore[arg-type]
+def wish(*gpus: str, **fields: str) -> PickRequest:
+    return PickRequest(gpus=tuple(map(FACTS.gpu, gpus)), **fields)  # type: ignore[arg-type]
 
 
-def picked(*gpus: str, **fields: str) -> Picked:
+def picked(*gpus: str, **fields: str) -> PickResult:
     return pick(SHELF, wish(*gpus, **fields), JUDGE)
 
 
-def best(found: Picked) -> tuple[str, str, str]:
+def best(found: PickResult) -> tuple[str, str, str]:
     """The accelerator of the best image of each family, `?` behind what is doubtful."""
     of: dict[str, str] = {}
     for fit in found.fits:
@@ -252,7 +259,7 @@ def test_beside_a_gpu_of_another_host_the_rest_is_kept_to() -> None:
 
 
 def test_only_the_machine_that_speaks_against_an_image_is_named() -> None:
-    seen = on_machine(wish("GB10"), Machine(gpus=(), machine="x86_64"), FACTS, TODAY)
+    seen = on_machine(wish("GB10"), LocalMachine(gpus=(), machine="x86_64"), FACTS, TODAY)
     assert seen.machine == "x86_64"
     found = pick(SHELF, seen, JUDGE)
     assert nothing_text(found, seen).endswith(": it has no image for aarch64")
@@ -260,9 +267,9 @@ def test_only_the_machine_that_speaks_against_an_image_is_named() -> None:
 
 @pytest.mark.parametrize("without_gpu", [False, True])
 def test_on_this_machine_nothing_starts_that_is_for_another(without_gpu: bool) -> None:  # noqa: FBT001
-    gpus = () if without_gpu else (SeenGpu(name="NVIDIA A100", capability="8.0"),)
+    gpus = () if without_gpu else (DetectedGpu(name="NVIDIA A100", capability="8.0"),)
     for machine, runs in (("aarch64", False), ("x86_64", True), ("", True)):
-        seen = on_machine(Wish(), Machine(gpus=gpus, machine=machine), FACTS, TODAY)
+        seen = on_machine(PickRequest(), LocalMachine(gpus=gpus, machine=machine), FACTS, TODAY)
         found = pick(SHELF, seen, JUDGE)
         assert bool(found.fits) is runs
         if not runs:
@@ -275,7 +282,7 @@ def test_on_this_machine_nothing_starts_that_is_for_another(without_gpu: bool) -
             assert nothing_text(found, seen).endswith(": it has no image for aarch64")
 
 
-def ids(found: Picked) -> list[str]:
+def ids(found: PickResult) -> list[str]:
     return [fit.cell.id for fit in found.fits]
 
 
@@ -326,7 +333,7 @@ def test_without_anything_asked_all_images_are_there() -> None:
 
 
 def test_without_a_gpu_the_cpu_images_are_the_answer() -> None:
-    found = pick(SHELF, Wish(without_gpu=True), JUDGE)
+    found = pick(SHELF, PickRequest(without_gpu=True), JUDGE)
     assert {fit.cell.accelerator for fit in found.fits} == {"cpu"}
     assert [fit.cell.family for fit in found.fits if fit.cell.python == "3.13"] == [
         *["pytorch"] * 2,
@@ -335,7 +342,7 @@ def test_without_a_gpu_the_cpu_images_are_the_answer() -> None:
     ]
 
 
-def changes(one: Wish) -> list[tuple[str, str]]:
+def changes(one: PickRequest) -> list[tuple[str, str]]:
     told: tuple[Advice, ...] = advice(SHELF, one, JUDGE)
     return [(each.change, each.cell.id) for each in told]
 
@@ -366,10 +373,10 @@ def test_what_is_doubtful_is_not_advised() -> None:
 
 
 def test_this_machine_fills_what_was_left_open() -> None:
-    machine = Machine(
-        gpus=(SeenGpu(name="NVIDIA GeForce RTX 4090", capability="8.9"),), driver="580.65.06"
+    machine = LocalMachine(
+        gpus=(DetectedGpu(name="NVIDIA GeForce RTX 4090", capability="8.9"),), driver="580.65.06"
     )
-    seen = on_machine(Wish(), machine, FACTS, TODAY)
+    seen = on_machine(PickRequest(), machine, FACTS, TODAY)
     assert [(gpu.name, gpu.kind) for gpu in seen.gpus] == [("RTX 4090", "consumer")]
     assert (seen.driver, seen.without_gpu) == ("580.65.06", False)
     asked = on_machine(wish("T4", driver="470.57.02"), machine, FACTS, TODAY)
@@ -378,24 +385,26 @@ def test_this_machine_fills_what_was_left_open() -> None:
 
 
 def test_a_gpu_of_no_row_is_taken_by_its_architecture() -> None:
-    machine = Machine(
-        gpus=(SeenGpu(name="NVIDIA Whatever 1", capability="8.9"),), driver="580.65.06"
+    machine = LocalMachine(
+        gpus=(DetectedGpu(name="NVIDIA Whatever 1", capability="8.9"),), driver="580.65.06"
     )
-    seen = on_machine(Wish(), machine, FACTS, TODAY)
+    seen = on_machine(PickRequest(), machine, FACTS, TODAY)
     assert [(gpu.name, gpu.sm) for gpu in seen.gpus] == [("NVIDIA Whatever 1", "sm_89")]
     assert best(pick(SHELF, seen, JUDGE)) == ("cuda13.2", "cuda12.9", "cuda12.9")
 
 
 def test_a_gpu_newer_than_all_facts_is_judged_all_the_same() -> None:
-    machine = Machine(gpus=(SeenGpu(name="NVIDIA X", capability="99.0"),), driver="580.65.06")
-    seen = on_machine(Wish(), machine, FACTS, TODAY)
+    machine = LocalMachine(
+        gpus=(DetectedGpu(name="NVIDIA X", capability="99.0"),), driver="580.65.06"
+    )
+    seen = on_machine(PickRequest(), machine, FACTS, TODAY)
     assert [gpu.sm for gpu in seen.gpus] == ["sm_990"]
     pick(SHELF, seen, JUDGE)
 
 
 def test_a_machine_without_a_gpu_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
-    machine = Machine(findings=(Problem(message="no NVIDIA GPU", hint="buy one"),))
-    seen = on_machine(Wish(), machine, FACTS, TODAY)
+    machine = LocalMachine(findings=(Problem(message="no NVIDIA GPU", hint="buy one"),))
+    seen = on_machine(PickRequest(), machine, FACTS, TODAY)
     assert seen.without_gpu
     said = capsys.readouterr().err
     assert "no NVIDIA GPU" in said
@@ -471,7 +480,7 @@ def test_an_image_that_was_tested_is_named_so(
     passed = Verdict(
         check="nvidia_smi",
         sha256="0" * 64,
-        status=Status.PASSED,
+        status=CheckStatus.PASSED,
         reason="",
         seconds=1.0,
         needs=frozenset({"gpu"}),

@@ -3,8 +3,8 @@
 import make
 import pytest
 
-from dlimg.draw.plan import JOBS_PER_MATRIX, entries, github_jobs, plan_json
 from dlimg.model import Image
+from dlimg.render.plan import JOBS_PER_MATRIX, entries, github_jobs, plan_json
 
 
 def by_layers(_: Image) -> tuple[str, str]:

@@ -5,9 +5,9 @@ import json
 import make
 import pytest
 
-from dlimg.commands.printing import print_json, print_table, say
-from dlimg.proof import Evidence
-from dlimg.report import words
+from dlimg.cli.printing import print_json, print_table, say
+from dlimg.model import Evidence
+from dlimg.report import evidence_text
 
 WICKED = "a\x1b[2Jb\x1b]0;title\x07c\x9b2Jd"
 
@@ -48,5 +48,5 @@ def test_evidence_moves_no_cursor(is_cuda: bool) -> None:  # noqa: FBT001
         verdicts=(),
         vanished=(WICKED,),
     )
-    assert is_harmless(words.tested_text(evidence, is_cuda=is_cuda))
-    assert is_harmless(words.gpu_text(evidence))
+    assert is_harmless(evidence_text.tested_text(evidence, is_cuda=is_cuda))
+    assert is_harmless(evidence_text.gpu_text(evidence))

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.engine import daemon, home, login, network, packages, private, process, turns
-from dlimg.engine.home import Home
-from dlimg.engine.network import Network
-from dlimg.engine.process import Outcome
+from dlimg.debian import packages
+from dlimg.engine import network, private_engine, private_home
+from dlimg.engine.network import BridgeNetwork
+from dlimg.engine.private_home import PrivateHome
 from dlimg.errors import NoEngine
+from dlimg.host import local_state, process
+from dlimg.host.process import ProcessResult
 
-NET = Network(bridge="dlimg0", addresses=IPv4Network("172.31.192.0/20"))
+NET = BridgeNetwork(bridge="dlimg0", addresses=IPv4Network("172.31.192.0/20"))
 
 
 class FakeMachine:
@@ -27,9 +29,9 @@ class FakeMachine:
         self.rules: list[tuple[str, ...]] = []
         self.routes: list[dict[str, str]] = []
 
-    def __call__(self, argv: Sequence[str]) -> Outcome:
+    def __call__(self, argv: Sequence[str]) -> ProcessResult:
         ok = self._ip(argv) if argv[0] == "ip" else self._iptables(argv)
-        return Outcome(
+        return ProcessResult(
             argv=tuple(argv),
             returncode=0 if ok else 1,
             stdout=json.dumps(self.routes),
@@ -141,8 +143,8 @@ def test_the_network_is_remembered(tmp_path: Path) -> None:
 
 
 def test_each_home_has_a_bridge_of_its_own() -> None:
-    usual = home.home_of({})
-    other = home.home_of({"DLIMG_ENGINE_HOME": "/srv/other"})
+    usual = private_home.home_of({})
+    other = private_home.home_of({"DLIMG_ENGINE_HOME": "/srv/other"})
     assert (usual.path, usual.bridge) == (Path("/var/lib/dlimg/engine"), "dlimg0")
     assert usual.host == "unix:///var/lib/dlimg/engine/run/docker.sock"
     assert other.bridge != usual.bridge
@@ -152,7 +154,7 @@ def test_each_home_has_a_bridge_of_its_own() -> None:
 
 def test_a_home_too_long_for_its_sockets() -> None:
     with pytest.raises(NoEngine, match="too long for the sockets"):
-        home.home_of({"DLIMG_ENGINE_HOME": f"/srv/{'x' * 90}"})
+        private_home.home_of({"DLIMG_ENGINE_HOME": f"/srv/{'x' * 90}"})
 
 
 @pytest.mark.parametrize(
@@ -165,29 +167,29 @@ def test_a_home_too_long_for_its_sockets() -> None:
     ],
 )
 def test_suites_that_are_tried(vendor: str, own: str, suites: tuple[str, ...]) -> None:
-    assert home.suites(vendor, own) == suites
+    assert private_home.suites(vendor, own) == suites
 
 
 def test_daemon_settings() -> None:
-    plain = home.daemon_settings("172.31.200.0/21", cdi=(), nvidia=None)
+    plain = private_home.daemon_settings("172.31.200.0/21", cdi=(), nvidia=None)
     assert plain["features"] == {"containerd-snapshotter": True, "cdi": True}
     assert plain["default-address-pools"] == [{"base": "172.31.200.0/21", "size": 24}]
     assert plain.keys().isdisjoint({"runtimes", "cdi-spec-dirs"})
-    more = home.daemon_settings("172.31.200.0/21", cdi=[Path("/c")], nvidia="/usr/bin/n")
+    more = private_home.daemon_settings("172.31.200.0/21", cdi=[Path("/c")], nvidia="/usr/bin/n")
     assert more["cdi-spec-dirs"] == ["/c"]
     assert more["runtimes"] == {"nvidia": {"path": "/usr/bin/n"}}
 
 
 def test_the_daemon_leaves_the_packet_filter_alone() -> None:
-    argv = home.daemon_argv(Home(path=Path("/e")), "dlimg0")
+    argv = private_home.daemon_argv(PrivateHome(path=Path("/e")), "dlimg0")
     assert argv[0] == "/e/root/usr/sbin/dockerd"
     assert {"--iptables=false", "--ip6tables=false"} <= set(argv)
     assert argv[argv.index("--bridge") + 1] == "dlimg0"
 
 
 def test_the_client_leads_to_the_private_engine_alone() -> None:
-    environment = login.client_environment(
-        Home(path=Path("/e")),
+    environment = private_engine.client_environment(
+        PrivateHome(path=Path("/e")),
         {"PATH": "/bin", "DOCKER_CONTEXT": "far", "DOCKER_TLS_VERIFY": "1", "BUILDX_BUILDER": "b"},
     )
     assert environment == {
@@ -200,8 +202,8 @@ def test_the_client_leads_to_the_private_engine_alone() -> None:
 def test_the_users_logins_come_along_and_stay_secret(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs.json"
     theirs.write_text(json.dumps({"auths": {"r.example": {"auth": "x"}}, "currentContext": "far"}))
-    ours = Home(path=tmp_path / "e")
-    login.write_client_config(ours, theirs)
+    ours = PrivateHome(path=tmp_path / "e")
+    private_engine.write_client_config(ours, theirs)
     file = ours.client_config / "config.json"
     assert json.loads(file.read_text()) == {
         "auths": {"r.example": {"auth": "x"}},
@@ -209,41 +211,41 @@ def test_the_users_logins_come_along_and_stay_secret(tmp_path: Path) -> None:
     }
     assert file.stat().st_mode & 0o077 == 0
     before = file.stat().st_ino
-    login.write_client_config(ours, file)  # as when DOCKER_CONFIG names it
+    private_engine.write_client_config(ours, file)  # as when DOCKER_CONFIG names it
     assert (file.stat().st_ino, list(ours.client_config.iterdir())) == (before, [file])
 
 
 def test_a_process_id_left_by_a_reboot_is_not_the_engine(tmp_path: Path) -> None:
-    ours = Home(path=tmp_path)
-    assert private.running(ours) == 0
+    ours = PrivateHome(path=tmp_path)
+    assert private_engine.running(ours) == 0
     ours.runtime.mkdir()
     for text in ("", "nonsense", str(2**22 + 1), str(os.getpid())):
         ours.pid_file.write_text(text)
-        assert private.running(ours) == 0
+        assert private_engine.running(ours) == 0
 
 
 def test_the_engine_is_known_by_its_own_settings_file(tmp_path: Path) -> None:
-    ours = Home(path=tmp_path)
+    ours = PrivateHome(path=tmp_path)
     ours.runtime.mkdir()
     argv = ["sh", "-c", "sleep 60; :", "--config-file", str(ours.daemon_config)]
     pid = process.start(argv, log=tmp_path / "log", env=dict(os.environ))
     try:
         ours.pid_file.write_text(f"{pid}\n")
-        assert process.wait_until(lambda: private.running(ours) == pid, 30)
+        assert process.wait_until(lambda: private_engine.running(ours) == pid, 30)
     finally:
-        daemon.end(pid, patience=1)
-    assert private.running(ours) == 0
+        process.end(pid, patience=1)
+    assert private_engine.running(ours) == 0
 
 
 def test_the_status_of_an_engine_that_was_never_there(tmp_path: Path) -> None:
-    status = private.status(Home(path=tmp_path / "none"))
+    status = private_engine.status(PrivateHome(path=tmp_path / "none"))
     assert (status.running, status.host, status.pid, status.packages) == (False, "", 0, ())
     assert not (tmp_path / "none").exists()
 
 
 def test_down_without_an_engine_makes_nothing(tmp_path: Path) -> None:
     said: list[str] = []
-    private.down(Home(path=tmp_path / "none"), say=said.append)
+    private_engine.down(PrivateHome(path=tmp_path / "none"), say=said.append)
     assert said == ["dlimg has no container engine of its own here"]
     assert list(tmp_path.glob("none*")) == []
 
@@ -274,10 +276,10 @@ def test_two_take_turns(tmp_path: Path) -> None:
     lock = tmp_path / "x.lock"
 
     def second() -> None:
-        with turns.alone(lock, doing="busy", say=said.append):
+        with local_state.file_lock(lock, doing="busy", say=said.append):
             order.append("second")
 
-    with turns.alone(lock, doing="busy", say=said.append):
+    with local_state.file_lock(lock, doing="busy", say=said.append):
         other = threading.Thread(target=second)
         other.start()
         assert process.wait_until(lambda: bool(said), 30)
@@ -311,5 +313,5 @@ def test_a_machine_with_both_kinds_of_sources(tmp_path: Path) -> None:
 
 
 def test_mounts_below_a_folder(tmp_path: Path) -> None:
-    assert daemon.mounts_under(tmp_path) == ()
-    assert Path("/proc") in daemon.mounts_under(Path("/"))
+    assert process.mounts_under(tmp_path) == ()
+    assert Path("/proc") in process.mounts_under(Path("/"))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.engine import daemon, process
 from dlimg.errors import Negative
+from dlimg.host import process
 
 PYTHON = sys.executable
 
@@ -107,7 +107,7 @@ def test_an_interrupt_ends_a_child_that_ignores_it(
     with pytest.raises(KeyboardInterrupt):
         process.run(python(text))
     for pid in note.read_text().split():
-        assert process.wait_until(lambda pid=pid: not daemon.alive(int(pid)), 30), pid
+        assert process.wait_until(lambda pid=pid: not process.alive(int(pid)), 30), pid
 
 
 def test_a_listener_that_raises_ends_the_child(tmp_path: Path) -> None:
@@ -120,21 +120,21 @@ def test_a_listener_that_raises_ends_the_child(tmp_path: Path) -> None:
         process.stream(
             ["sh", "-c", f"echo $$ > {note}; echo line >&2; exec sleep 60"], on_line=refuse
         )
-    assert not daemon.alive(int(note.read_text()))
+    assert not process.alive(int(note.read_text()))
 
 
 def test_a_daemon_outlives_its_starter_and_can_be_ended(tmp_path: Path) -> None:
     log = tmp_path / "log"
     pid = process.start(["sh", "-c", "echo started; exec sleep 61"], log=log, env=dict(os.environ))
-    assert process.wait_until(lambda: daemon.command_line(pid) == ("sleep", "61"), 30)
-    assert daemon.alive(pid)
+    assert process.wait_until(lambda: process.command_line(pid) == ("sleep", "61"), 30)
+    assert process.alive(pid)
     assert os.getsid(pid) != os.getsid(0)
     assert log.read_text() == "started\n"
-    daemon.end(pid, patience=2)
-    assert not daemon.alive(pid)
-    assert daemon.command_line(pid) == ()
+    process.end(pid, patience=2)
+    assert not process.alive(pid)
+    assert process.command_line(pid) == ()
 
 
 def test_a_daemon_that_is_gone_can_be_ended_again() -> None:
-    daemon.end(2**22 + 1, patience=0.1)
-    assert not daemon.alive(2**22 + 1)
+    process.end(2**22 + 1, patience=0.1)
+    assert not process.alive(2**22 + 1)

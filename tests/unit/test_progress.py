@@ -7,8 +7,8 @@ from functools import reduce
 import make
 import pytest
 
-from dlimg.build.explain import explain
-from dlimg.build.progress import LOG_LINES, Progress, advance, ended, failure_log
+from dlimg.builders.build_failure import explain
+from dlimg.builders.progress import LOG_LINES, BuildProgress, advance, ended, failure_log
 from dlimg.model import BuildFailure
 
 TIME = "2026-11-21T09:38:3{}.57911996Z"
@@ -23,8 +23,8 @@ def log(digest: str, text: str) -> str:
     return json.dumps({"logs": [{"vertex": digest, "stream": 1, "data": data}]})
 
 
-def after(*lines: str) -> Progress:
-    return reduce(advance, lines, Progress(cell="a-cell"))
+def after(*lines: str) -> BuildProgress:
+    return reduce(advance, lines, BuildProgress(cell="a-cell"))
 
 
 SYSTEM = "[system 1/2] RUN apt-get install"

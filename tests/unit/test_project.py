@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from jax_project import MATRIX
 
-from dlimg.commands import locking
-from dlimg.commands.project import read_project
+from dlimg.cli import lock
+from dlimg.cli.project import read_project
 from dlimg.errors import BadInput
 from dlimg.lock.store import read_bases
 
@@ -56,12 +56,12 @@ def test_damaged_pins_are_written_anew(
 ) -> None:
     folder = Path(matrix).parent / "locks"
     (folder / "bases.json").write_bytes(written)
-    monkeypatch.setattr(locking, "find", lambda *_, **__: None)
-    monkeypatch.setattr(locking, "registry_digest", lambda *_: DIGEST)
+    monkeypatch.setattr(lock, "find", lambda *_, **__: None)
+    monkeypatch.setattr(lock, "registry_digest", lambda *_: DIGEST)
     arguments = Namespace(
         matrix=matrix, check=False, bases=True, patterns=[], group="", no_private_engine=False
     )
-    assert locking.run(arguments, {}) == 0
+    assert lock.run(arguments, {}) == 0
     assert "no pin is kept" in capsys.readouterr().err
     assert read_bases(folder) == {"debian13": DIGEST}
     assert read_project(matrix).resolution.cells[0].os.digest == DIGEST

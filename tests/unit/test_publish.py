@@ -6,20 +6,19 @@ import make
 import pytest
 
 from dlimg.errors import BadInput, DlimgError, NotRun
-from dlimg.model import Built
-from dlimg.proof import Check, Evidence, Status, Verdict
-from dlimg.publish.admit import NOT_TESTED_ON_GPU, Require, admit
-from dlimg.publish.derive import content
+from dlimg.model import BuiltImage, Check, CheckStatus, Evidence, Verdict
 from dlimg.publish.names import check_destination, names_at, siblings
-from dlimg.publish.registry import parse_labels
+from dlimg.publish.policy import NOT_TESTED_ON_GPU, Require, admit
+from dlimg.publish.relabel import content
+from dlimg.publish.tags import parse_labels
 
 DIGEST = "sha256:1"
 CDI = "nvidia.com/gpu=all"
 
 
-def built(accelerator: str = "cpu") -> Built:
+def built(accelerator: str = "cpu") -> BuiltImage:
     planned = make.planned(make.image(make.cell(accelerator=accelerator)))
-    return Built(planned=planned, digest=DIGEST, size=1, seconds=1.0, cached=False)
+    return BuiltImage(planned=planned, digest=DIGEST, size=1, seconds=1.0, cached=False)
 
 
 def evidence(*verdicts: Verdict, device: str = "none", digest: str = DIGEST) -> Evidence:
@@ -34,7 +33,7 @@ def evidence(*verdicts: Verdict, device: str = "none", digest: str = DIGEST) -> 
     )
 
 
-def said(status: Status, needs: str = "") -> Verdict:
+def said(status: CheckStatus, needs: str = "") -> Verdict:
     return Verdict(
         check=f"{needs or 'plain'}_{status}".replace("-", "_"),
         sha256="1",
@@ -45,8 +44,8 @@ def said(status: Status, needs: str = "") -> Verdict:
     )
 
 
-PASS, FAIL, NOT = said(Status.PASSED), said(Status.FAILED), said(Status.NOT_RUN)
-GPU_PASS, GPU_NOT = said(Status.PASSED, "gpu"), said(Status.NOT_RUN, "gpu")
+PASS, FAIL, NOT = said(CheckStatus.PASSED), said(CheckStatus.FAILED), said(CheckStatus.NOT_RUN)
+GPU_PASS, GPU_NOT = said(CheckStatus.PASSED, "gpu"), said(CheckStatus.NOT_RUN, "gpu")
 CUDA = "cuda13.2"
 
 

@@ -11,23 +11,23 @@ import pytest
 from publishing import an_image, published
 from small_registry import Answer, Small, running, sha256
 
+from dlimg.checks.evidence import MEDIA_TYPE
 from dlimg.errors import DlimgError, Negative, NetworkFailure, NoEngine
-from dlimg.layers.store import Store
-from dlimg.publish import send
+from dlimg.publish import push
 from dlimg.publish.attach import LOCK_TYPE
 from dlimg.publish.names import UNTESTED_SUFFIX
-from dlimg.publish.send import Delivered, send_image
-from dlimg.registry import uploads
+from dlimg.publish.push import PushSummary, send_image
+from dlimg.registry import blobs
 from dlimg.registry.referrers import referrers
 from dlimg.registry.session import Repository, opened
-from dlimg.smoke.evidence import MEDIA_TYPE
+from dlimg.store.store import Store
 
 SHARED = [bytes([number]) * (4_000_000 + number) for number in range(3)]
 
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "PAUSE", 0.001)
+    monkeypatch.setattr(blobs, "PAUSE", 0.001)
 
 
 @pytest.fixture
@@ -58,12 +58,12 @@ def test_a_second_flavour_sends_only_what_is_new(
     first = an_image(store, *SHARED, b"first")
     found = send_image(team, "1", first, store, say=print)
     everything = sum(map(len, SHARED)) + 5 + len(first.config)
-    assert found == Delivered(there=0, mounted=0, uploaded=5, sent=everything)
+    assert found == PushSummary(there=0, mounted=0, uploaded=5, sent=everything)
     assert small.received == everything
     assert small.manifests["team/jax", "1"][1] == first.manifest
     second = an_image(store, *SHARED, b"second", flavour="compile")
     found = send_image(team, "2", second, store, say=print)
-    assert found == Delivered(there=3, mounted=0, uploaded=2, sent=6 + len(second.config))
+    assert found == PushSummary(there=3, mounted=0, uploaded=2, sent=6 + len(second.config))
     assert small.received == everything + found.sent
     assert send_image(team, "2", second, store, say=print).sent == 0
     assert small.received == everything + found.sent
@@ -76,7 +76,7 @@ def test_a_sibling_has_what_families_share(small: Small, store: Store, team: Rep
     to = replace(team, name="team/pytorch")
     siblings = ("team/nothing", "team/jax")
     found = send_image(to, "1", torch, store, siblings=siblings, say=print)
-    assert found == Delivered(there=0, mounted=3, uploaded=2, sent=5 + len(torch.config))
+    assert found == PushSummary(there=0, mounted=3, uploaded=2, sent=5 + len(torch.config))
     assert small.received == before + found.sent
 
 
@@ -91,13 +91,13 @@ def test_a_sibling_that_is_closed_is_asked_once(
     found = send_image(team, "1", image, store, siblings=("team/closed", "team/open"), say=print)
     assert (found.mounted, found.uploaded) == (1, 3)
     asked = [path for path in small.paths("HEAD") if "closed" in path]
-    assert len(asked) <= send.AT_ONCE
+    assert len(asked) <= push.AT_ONCE
 
 
 def test_what_goes_on_is_told(
     small: Small, store: Store, team: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(send, "TOLD_EVERY", 0.05)
+    monkeypatch.setattr(push, "TOLD_EVERY", 0.05)
     small.upload_seconds = 0.3
     said: list[str] = []
     image = an_image(store, *SHARED)
@@ -206,7 +206,7 @@ def test_a_registry_that_denies_what_is_not_there_yet(
 def test_an_interrupt_ends_what_is_on_its_way(
     small: Small, store: Store, team: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(send, "TOLD_EVERY", 0.05)
+    monkeypatch.setattr(push, "TOLD_EVERY", 0.05)
     image = an_image(store, *SHARED, *[bytes([number]) * 9 for number in range(40)])
     first = "PUT /v2/team/jax/blobs/uploads/1"
     small.odd[first] = [Answer(seconds=0.4, status=201)]

@@ -11,18 +11,17 @@ import pytest
 from publishing import CHECK, KEY, Pulling, Testing, an_image, built_of, evidence_of, published
 from small_registry import OCI_INDEX, Answer, Small, running, sha256
 
-from dlimg.engine.revision import Revision
+from dlimg.checks.evidence import MEDIA_TYPE, write_evidence
 from dlimg.errors import Negative, NetworkFailure, NotRun
-from dlimg.layers.assemble import Assembled
-from dlimg.layers.kept import keep
-from dlimg.layers.store import Store
-from dlimg.proof import Host, Status
+from dlimg.host.git_revision import Revision
+from dlimg.model import CheckStatus, Host
 from dlimg.publish.attach import LOCK_TYPE
 from dlimg.publish.names import UNTESTED_SUFFIX
-from dlimg.registry.artifacts import EMPTY
-from dlimg.registry.referrers import referrers
+from dlimg.registry.referrers import EMPTY, referrers
 from dlimg.registry.session import Repository, opened
-from dlimg.smoke.evidence import MEDIA_TYPE, write_evidence
+from dlimg.store.image_manifest import AssembledImage
+from dlimg.store.images import keep
+from dlimg.store.store import Store
 
 NAME = "team/jax"
 LAYERS = (b"one", b"two", b"three")
@@ -49,7 +48,7 @@ def home(tmp_path: Path) -> dict[str, str]:
     return {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
 
 
-def changed(image: Assembled, change: Callable[[dict[str, Any]], None]) -> Assembled:
+def changed(image: AssembledImage, change: Callable[[dict[str, Any]], None]) -> AssembledImage:
     """Other bytes under the labels that the image has."""
     said = json.loads(image.config)
     change(said)
@@ -60,11 +59,11 @@ def changed(image: Assembled, change: Callable[[dict[str, Any]], None]) -> Assem
     return replace(image, config=config, manifest=manifest, digest=sha256(manifest))
 
 
-def another(image: Assembled) -> Assembled:
+def another(image: AssembledImage) -> AssembledImage:
     return changed(image, lambda said: said["config"].update(Env=["A=another"]))
 
 
-def put(small: Small, image: Assembled, *tags: str) -> None:
+def put(small: Small, image: AssembledImage, *tags: str) -> None:
     for content in (image.config, *LAYERS):
         small.put_blob(NAME, content)
     small.put_manifest(NAME, image.manifest, *tags, kind=image.media_type)
@@ -87,7 +86,7 @@ def test_another_image_with_the_same_labels_that_fails_is_refused(
 ) -> None:
     image = an_image(store, *LAYERS)
     put(small, another(image), tag_of())
-    testing, engine = Testing(status=Status.FAILED), Pulling()
+    testing, engine = Testing(status=CheckStatus.FAILED), Pulling()
     with pytest.raises(Negative, match="names do not move to it: checks failed: a") as raised:
         published(small, store, home, image, testing=testing, engine=engine.engine())
     assert "take that name away at the registry" in str(raised.value)
@@ -132,9 +131,9 @@ def test_what_this_machine_has_tested_before_is_not_pulled_again(
     assert any("was tested on this machine on 2026-11-01" in line for line in said)
 
 
-@pytest.mark.parametrize("status", [Status.FAILED, Status.NOT_RUN])
+@pytest.mark.parametrize("status", [CheckStatus.FAILED, CheckStatus.NOT_RUN])
 def test_what_failed_here_before_is_tested_again(
-    small: Small, store: Store, home: dict[str, str], status: Status
+    small: Small, store: Store, home: dict[str, str], status: CheckStatus
 ) -> None:
     image = an_image(store, *LAYERS)
     other = another(image)
@@ -161,13 +160,13 @@ def test_another_image_whose_checks_were_not_run_is_refused(
 ) -> None:
     image = an_image(store, *LAYERS)
     put(small, another(image), tag_of())
-    testing = Testing(status=Status.NOT_RUN)
+    testing = Testing(status=CheckStatus.NOT_RUN)
     with pytest.raises(NotRun, match="checks were not run: a"):
         published(small, store, home, image, testing=testing, engine=Pulling().engine())
     assert tags(small) == {tag_of(): another(image).digest}
 
 
-def relabelled(name: str, text: str) -> Callable[[Assembled], Assembled]:
+def relabelled(name: str, text: str) -> Callable[[AssembledImage], AssembledImage]:
     return lambda image: changed(image, lambda said: said["config"]["Labels"].update({name: text}))
 
 
@@ -178,7 +177,7 @@ def test_what_does_not_even_claim_to_be_the_same_is_not_tested(
     small: Small,
     store: Store,
     home: dict[str, str],
-    change: Callable[[Assembled], Assembled],
+    change: Callable[[AssembledImage], AssembledImage],
 ) -> None:
     image = an_image(store, *LAYERS)
     put(small, change(image), tag_of())
@@ -298,7 +297,7 @@ def test_another_commit_publishes_nothing_new(
     assert len(found) == 2
 
 
-CONTENTS: Mapping[str, Callable[[Assembled, Small], str]] = {
+CONTENTS: Mapping[str, Callable[[AssembledImage, Small], str]] = {
     "a layer": lambda _image, _small: sha256(LAYERS[1]),
     "the config": lambda image, _small: sha256(image.config),
     "the evidence": lambda _image, small: document(small, MEDIA_TYPE),

@@ -13,9 +13,9 @@ from publishing import Pulling
 from small_registry import OCI_MANIFEST, Small, running, sha256
 
 from dlimg.errors import Negative, NetworkFailure
+from dlimg.publish.manifest_identity import holds_what_it_says, is_noted, note_manifest
 from dlimg.publish.pull import pulled
-from dlimg.publish.registry import image_at
-from dlimg.publish.same import holds_what_it_says, is_noted, note_manifest
+from dlimg.publish.tags import image_at
 from dlimg.registry.manifests import Manifest
 from dlimg.registry.session import Repository, opened
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import make
 import pytest
 
-from dlimg.draw.config import Config
 from dlimg.errors import BadInput
-from dlimg.layers.assemble import assemble
-from dlimg.layers.index import Layer
-from dlimg.layers.recorded import Record, difference, parse_records, record_of, records_text
+from dlimg.render.config_parser import ImageConfig
+from dlimg.store.build_record import BuildRecord, difference, parse_records, record_of, records_text
+from dlimg.store.image_manifest import assemble
+from dlimg.store.keys import Layer
 
 
 def layer(number: int) -> Layer:
@@ -19,12 +19,12 @@ def layer(number: int) -> Layer:
 
 
 @pytest.fixture
-def record() -> Record:
+def record() -> BuildRecord:
     parts = [(layer(number), f"wheel: w{number}") for number in (1, 2, 3)]
-    return record_of("key", assemble(make.planned(), parts, Config()))
+    return record_of("key", assemble(make.planned(), parts, ImageConfig()))
 
 
-def test_a_record_is_read_as_it_was_written(record: Record) -> None:
+def test_a_record_is_read_as_it_was_written(record: BuildRecord) -> None:
     assert parse_records(records_text({"cell": record}), where="f") == {"cell": record}
     assert [one.words for one in record.layers] == ["wheel: w1", "wheel: w2", "wheel: w3"]
 
@@ -38,8 +38,8 @@ def test_another_file_is_refused(text: str) -> None:
         parse_records(text, where="f")
 
 
-def test_the_lowest_difference_is_named(record: Record) -> None:
-    def changed(number: int, **values: str) -> Record:
+def test_the_lowest_difference_is_named(record: BuildRecord) -> None:
+    def changed(number: int, **values: str) -> BuildRecord:
         layers = list(record.layers)
         layers[number] = replace(layers[number], **values)
         return replace(record, digest="sha256:2", layers=tuple(layers))

@@ -8,11 +8,11 @@ import make
 import pytest
 from jax_project import CELL, enter_project
 
-from dlimg.cli import main
-from dlimg.commands.recording import write_record
+from dlimg.cli.build import write_record
+from dlimg.cli.main import main
 from dlimg.errors import Negative
-from dlimg.layers.store import Store
-from dlimg.report.line import Line
+from dlimg.report.image_result import ImageResult
+from dlimg.store.store import Store
 
 
 def test_a_good_record_outlives_a_build_that_failed(
@@ -20,7 +20,7 @@ def test_a_good_record_outlives_a_build_that_failed(
 ) -> None:
     path = tmp_path / "record.json"
     path.write_text("a good record")
-    failed = Line(image=make.image(), error=Negative("no base"))
+    failed = ImageResult(image=make.image(), error=Negative("no base"))
     write_record(path, [failed], Store(path=tmp_path / "store"))
     assert path.read_text() == "a good record"
     assert "not every image was built" in capsys.readouterr().err

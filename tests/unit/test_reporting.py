@@ -8,7 +8,7 @@ import junitparser
 import pytest
 import walked
 
-from dlimg.commands.reporting import prepare_reports, write_reports
+from dlimg.cli.report_files import prepare_reports, write_reports
 from dlimg.errors import BadInput, Negative
 
 

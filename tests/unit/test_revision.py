@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.engine.revision import NO_REVISION, Revision, revision_of
+from dlimg.host.git_revision import NO_REVISION, Revision, revision_of
 
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],

@@ -8,13 +8,13 @@ import docker
 import make
 import pytest
 
-from dlimg.build.room import needed
+from dlimg.builders.disk_space import needed
 from dlimg.engine.client import Engine
-from dlimg.layers.index import Key, Layer
-from dlimg.layers.splice import Spliced
-from dlimg.layers.store import Store
-from dlimg.layers.store import make as make_layer
+from dlimg.layer.gzip import WrittenLayer
 from dlimg.model import Wheel
+from dlimg.store.keys import Layer, LayerKey
+from dlimg.store.store import Store
+from dlimg.store.store import make as make_layer
 
 SIZE = 10_000_000
 
@@ -35,8 +35,8 @@ def engine(*layers: Layer) -> Engine:
 
 def in_store(store: Store, wheel: Wheel) -> Layer:
     digest = f"sha256:{wheel.sha256}"
-    made = Spliced(digest=digest, size=0, diff_id=digest, unpacked=0)
-    return make_layer(store, Key(kind="wheel", source=wheel.sha256), lambda _: made, print)
+    made = WrittenLayer(digest=digest, size=0, diff_id=digest, unpacked=0)
+    return make_layer(store, LayerKey(kind="wheel", source=wheel.sha256), lambda _: made, print)
 
 
 @pytest.mark.parametrize(

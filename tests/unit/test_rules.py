@@ -6,21 +6,21 @@ import make
 import pytest
 from table_of import facts
 
-from dlimg.choose.architectures import runs
-from dlimg.choose.combination import Combination
-from dlimg.choose.facts import parse_facts
-from dlimg.choose.numbered import begins, driver_numbers, numbers
-from dlimg.choose.reason import Reason, against, fails_at, refusals, warning, worst_first
-from dlimg.choose.releases import PYPI
-from dlimg.choose.rules_image import compiler_wheel, python_source
-from dlimg.choose.rules_wheel import cuda_build, locked_wheels, platform_tag, python_wheel
-from dlimg.choose.tags import admits, glibc_floor_of, misfits
+from dlimg.compat.combination import Combination
+from dlimg.compat.rule_result import RuleResult, against, fails_at, refusals, warning, worst_first
+from dlimg.compat.rules_image import compiler_wheel, python_source
+from dlimg.compat.rules_wheel import cuda_build, locked_wheels, platform_tag, python_wheel
+from dlimg.compat.wheel_tags import admits, glibc_floor_of, misfits
+from dlimg.document.versions import begins, driver_numbers, numbers
 from dlimg.errors import BadInput
+from dlimg.facts.gpu_code import runs
+from dlimg.facts.load import parse_facts
+from dlimg.facts.model import PYPI
 
 FOLDER = Path(__file__).parent.parent.parent / "dlimg/facts"
 
 
-def said_no(reason: Reason | None) -> bool:
+def said_no(reason: RuleResult | None) -> bool:
     """Whether a rule said no; a no without a source is none."""
     assert reason is None or (reason.message and reason.source)
     return reason is not None and bool(refusals([reason]))

@@ -6,7 +6,7 @@ import make
 import pytest
 
 from dlimg.model import Flavour
-from dlimg.run.command import docker_run, try_line
+from dlimg.render.docker_run import docker_run, try_line
 
 
 @pytest.mark.parametrize(

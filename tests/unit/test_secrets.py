@@ -7,11 +7,11 @@ from pathlib import Path
 import make
 import pytest
 
-from dlimg.build.disk import predicted_bytes
-from dlimg.build.secrets import pip_conf, secrets_from, uv_toml
-from dlimg.build.wheels import lay_out
-from dlimg.engine.mirrors import mirrors
+from dlimg.builders.disk_space import predicted_bytes
+from dlimg.builders.secrets import pip_conf, secrets_from, uv_toml
 from dlimg.errors import BadInput
+from dlimg.lock.local_wheels import lay_out
+from dlimg.pypi.mirrors import mirrors
 
 URL = "https://user:p%40ss@mirror/simple"
 

@@ -3,8 +3,8 @@
 import make
 import pytest
 
-from dlimg.choose.select import in_group, select
 from dlimg.errors import BadInput
+from dlimg.matrix.select import in_group, select
 
 CELLS = (
     make.cell(),

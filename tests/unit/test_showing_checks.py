@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.cli import main
+from dlimg.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 CPU = "jax-0.12.0.1-cpu-py3.13-debian13"

@@ -9,22 +9,18 @@ from pathlib import Path
 import make
 import pytest
 
-from dlimg.commands.sizing import run
-from dlimg.draw.config import Config
-from dlimg.draw.labels import labels
+from dlimg.assembly import size_estimate
+from dlimg.assembly.cell_layer import own_in
+from dlimg.assembly.history_text import BYTECODE_WORDS, bytecode_words, system_words, wheel_words
+from dlimg.assembly.size_estimate import LayerEstimate, StoreIndex, known, pieces
+from dlimg.cli.size import run
 from dlimg.errors import BadInput
-from dlimg.layers import expected
-from dlimg.layers.assemble import Height, image_of
-from dlimg.layers.expected import Known, Piece, known, pieces
-from dlimg.layers.index import Key, Layer
-from dlimg.layers.kept import keep
-from dlimg.layers.own_layer import own_in
-from dlimg.layers.store import Store
-from dlimg.layers.words import BYTECODE_WORDS, bytecode_words, system_words, wheel_words
 from dlimg.model import GZIP, Cell, Lock, Wheel
-from dlimg.report.drawn import table
-from dlimg.report.size_picture import picture
-from dlimg.report.size_words import (
+from dlimg.render.config_parser import ImageConfig
+from dlimg.render.naming import labels
+from dlimg.report.size_model import ImageSize, MatrixSizes, pull, stored
+from dlimg.report.size_picture import Box, boxes, picture
+from dlimg.report.size_text import (
     GROUPS,
     HAVING,
     IMAGES,
@@ -40,11 +36,14 @@ from dlimg.report.size_words import (
     sizes_json,
     total_text,
 )
-from dlimg.report.sized import Sized, Sizes, pull, stored
-from dlimg.report.treemap import Box, boxes
+from dlimg.report.table import table
+from dlimg.store.image_manifest import LayerRank, image_of
+from dlimg.store.images import keep
+from dlimg.store.keys import Layer, LayerKey
+from dlimg.store.store import Store
 
 ROOT = Path(__file__).parent.parent.parent
-NOTHING = Known(layers={}, images={}, others={}, compiled={})
+NOTHING = StoreIndex(layers={}, images={}, others={}, compiled={})
 
 
 def wheel(name: str, size: int, file: str = "") -> Wheel:
@@ -66,7 +65,7 @@ CELL = make.cell("pytorch", accelerator="cuda13.2")
 LOCK = make.lock(CELL.id, wheels=(CUDNN, TORCH, PIP, SMALL))
 
 
-def shown(cell: Cell, lock: Lock, store: Known) -> list[tuple[str, int, bool]]:
+def shown(cell: Cell, lock: Lock, store: StoreIndex) -> list[tuple[str, int, bool]]:
     return [(one.words, one.size, one.exact) for one in pieces(cell, lock, store, compression=GZIP)]
 
 
@@ -78,9 +77,9 @@ def test_an_image_that_nobody_built_is_estimated_from_its_lock() -> None:
         ("byte code: pip 1.0", 2_400_000, False),
         ("small wheels: pip 1.0, small 1.0", 2_010_000, False),
         (BYTECODE_WORDS, 12_000, False),
-        ("base: debian:trixie-slim", expected.BASE, False),
+        ("base: debian:trixie-slim", size_estimate.BASE, False),
         (system_words(CELL), 12_000_000, False),
-        ("own: RECORDs, commands, links, /etc/dlimg", expected.OWN, False),
+        ("own: RECORDs, commands, links, /etc/dlimg", size_estimate.OWN, False),
     ]
 
 
@@ -91,8 +90,8 @@ def layer(number: int) -> Layer:
 
 def test_a_layer_of_the_store_is_exact() -> None:
     own = own_in(CELL, LOCK).key()
-    torch = Key(kind="wheel", source=TORCH.sha256, python="3.13")
-    store = Known(
+    torch = LayerKey(kind="wheel", source=TORCH.sha256, python="3.13")
+    store = StoreIndex(
         layers={str(torch): layer(1), str(own): layer(2)}, images={}, others={}, compiled={}
     )
     exact = [(words, size) for words, size, is_exact in shown(CELL, LOCK, store) if is_exact]
@@ -108,7 +107,7 @@ def test_what_another_image_on_the_same_system_has_is_taken_for_this_one() -> No
         (*place, bytecode_words(PIP)): layer(2),
         ("debian12", "3.11", bytecode_words(TORCH)): layer(3),
     }
-    store = Known(layers={}, images={}, others=others, compiled={})
+    store = StoreIndex(layers={}, images={}, others=others, compiled={})
     found = {words: size for words, size, _ in shown(CELL, LOCK, store)}
     assert found[system_words(CELL)] == 1
     assert found["byte code: pip 1.0"] == 2
@@ -123,7 +122,7 @@ def store(tmp_path: Path) -> Store:
 def assembled(store: Store, cell: Cell, lock: Lock, words: Sequence[str]) -> None:
     """An image with a layer for each of these words, in the store."""
     found = [(layer(number), word) for number, word in enumerate(words, start=1)]
-    keep(store, image_of(found, Config(), labels(cell, lock)))
+    keep(store, image_of(found, ImageConfig(), labels(cell, lock)))
 
 
 def test_an_image_that_was_assembled_is_exact_as_long_as_its_lock_is_the_same(store: Store) -> None:
@@ -132,10 +131,10 @@ def test_an_image_that_was_assembled_is_exact_as_long_as_its_lock_is_the_same(st
     found = pieces(CELL, LOCK, known(store), compression=GZIP)
     assert [(one.words, one.exact) for one in found] == [(word, True) for word in words]
     assert [one.height for one in found] == [
-        Height.FRAMEWORK,
-        Height.SYSTEM,
-        Height.OWN,
-        Height.COMPILED,
+        LayerRank.FRAMEWORK,
+        LayerRank.SYSTEM,
+        LayerRank.OWN,
+        LayerRank.COMPILED,
     ]
     newer = make.lock(CELL.id, wheels=(CUDNN, TORCH, PIP))
     after = {one.words: one for one in pieces(CELL, newer, known(store), compression=GZIP)}
@@ -148,13 +147,17 @@ def test_an_image_that_was_assembled_is_exact_as_long_as_its_lock_is_the_same(st
 
 
 def piece(
-    digest: str, size: int, height: Height = Height.FRAMEWORK, *, exact: bool = True
-) -> Piece:
-    return Piece(digest=digest, size=size, words=f"wheel: {digest}", height=height, exact=exact)
+    digest: str, size: int, height: LayerRank = LayerRank.FRAMEWORK, *, exact: bool = True
+) -> LayerEstimate:
+    return LayerEstimate(
+        digest=digest, size=size, words=f"wheel: {digest}", height=height, exact=exact
+    )
 
 
-def sized(cell: str, *found: Piece, family: str = "jax", accelerator: str = "cuda13.2") -> Sized:
-    return Sized(
+def sized(
+    cell: str, *found: LayerEstimate, family: str = "jax", accelerator: str = "cuda13.2"
+) -> ImageSize:
+    return ImageSize(
         cell=cell,
         family=family,
         accelerator=accelerator,
@@ -164,15 +167,15 @@ def sized(cell: str, *found: Piece, family: str = "jax", accelerator: str = "cud
     )
 
 
-CUDA = piece("nvidia-cublas 1", 900_000_000, Height.CUDA)
-BASE = piece("base", 100_000_000, Height.SYSTEM, exact=False)
+CUDA = piece("nvidia-cublas 1", 900_000_000, LayerRank.CUDA)
+BASE = piece("base", 100_000_000, LayerRank.SYSTEM, exact=False)
 JAX = sized("jax-1", CUDA, BASE, piece("jaxlib 1", 50_000_000))
 NOTEBOOK = sized("jax-1-notebook", CUDA, BASE, piece("jaxlib 1", 50_000_000), piece("lab 1", 5000))
 TORCH_IMAGE = sized("pytorch-1", CUDA, BASE, piece("torch 2", 600_000_000), family="pytorch")
 OTHER = sized(
     "tensorflow-1", piece("tensorflow 1", 200_000_000), family="tensorflow", accelerator="cpu"
 )
-SIZES = Sizes(images=(JAX, NOTEBOOK, TORCH_IMAGE, OTHER))
+SIZES = MatrixSizes(images=(JAX, NOTEBOOK, TORCH_IMAGE, OTHER))
 PICTURE = picture(SIZES.images)
 GOLDEN = ROOT / "tests/golden/reports"
 
@@ -249,7 +252,7 @@ def test_golden(name: str, draw: Callable[[], str]) -> None:
     ],
 )
 def test_words_for_a_layer(words: str, told: str) -> None:
-    one = Piece(digest="x", size=1, words=words, height=Height.OWN, exact=True)
+    one = LayerEstimate(digest="x", size=1, words=words, height=LayerRank.OWN, exact=True)
     assert piece_text(one) == told
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from dlimg.engine.sources import (
+from dlimg.debian.apt_sources import (
     ALL_POCKETS,
     MAIN_ONLY,
-    Release,
+    OsRelease,
     own_sources,
     parse_deb822,
     parse_one_line,
@@ -13,8 +13,8 @@ from dlimg.engine.sources import (
     source_list,
 )
 
-BOOKWORM = Release(vendor="debian", suite="bookworm", family=frozenset({"debian"}))
-NOBLE = Release(vendor="ubuntu", suite="noble", family=frozenset({"ubuntu", "debian"}))
+BOOKWORM = OsRelease(vendor="debian", suite="bookworm", family=frozenset({"debian"}))
+NOBLE = OsRelease(vendor="ubuntu", suite="noble", family=frozenset({"ubuntu", "debian"}))
 
 STANZAS = """\
 Types: deb deb-src

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.draw.steps import system_step
 from dlimg.errors import BadInput
+from dlimg.render.system_stage import system_step
 
 RENDERED = Path(__file__).parents[2] / "rendered"
 

@@ -9,37 +9,33 @@ import pytest
 import walked
 
 from dlimg.errors import DlimgError, Negative, NoEngine, NotRun
-from dlimg.model import BuildFailure, Built
-from dlimg.proof import Evidence, Status, Verdict
-from dlimg.report.line import Line, exit_code_of
-from dlimg.report.summary import (
-    failure_text,
-    headings,
-    line_json,
-    line_row,
-)
-from dlimg.report.words import gpu_text
+from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Evidence, Verdict
+from dlimg.report.evidence_text import gpu_text
+from dlimg.report.image_result import ImageResult, exit_code_of
+from dlimg.report.summary import failure_text, headings, line_json, line_row
 
 CPU = make.planned()
 CUDA = make.planned(make.image(make.cell(accelerator="cuda13.2")))
 REACH = "error: Request failed after 3 retries; cause: dns error"
 
 
-def built(planned: object = CPU, *, cached: bool = False) -> Built:
+def built(planned: object = CPU, *, cached: bool = False) -> BuiltImage:
     assert isinstance(planned, type(CPU))
-    return Built(planned=planned, digest="sha256:1", size=2_170_000_000, seconds=9, cached=cached)
+    return BuiltImage(
+        planned=planned, digest="sha256:1", size=2_170_000_000, seconds=9, cached=cached
+    )
 
 
 def failed(step: str = "[image 1/2] RUN --mount=type=cache uv", log: str = "boom") -> BuildFailure:
     return BuildFailure(planned=CPU, step=step, log=(log,), seconds=3)
 
 
-def verdict(status: Status, *, gpu: bool = False, **figures: object) -> Verdict:
+def verdict(status: CheckStatus, *, gpu: bool = False, **figures: object) -> Verdict:
     return Verdict(
         check="conv_training",
         sha256="0",
         status=status,
-        reason="" if status is Status.PASSED else "because",
+        reason="" if status is CheckStatus.PASSED else "because",
         seconds=1.0,
         figures=MappingProxyType(figures),
         output="the end of its output",
@@ -60,17 +56,17 @@ def evidence(*verdicts: Verdict, device: str = "none") -> Evidence:
 
 
 def line(
-    result: Built | BuildFailure | None,
+    result: BuiltImage | BuildFailure | None,
     proof: Evidence | None = None,
     error: DlimgError | None = None,
-) -> Line:
+) -> ImageResult:
     image = result.planned.image if result else CPU.image
-    return Line(image=image, result=result, evidence=proof, error=error)
+    return ImageResult(image=image, result=result, evidence=proof, error=error)
 
 
-PASSED = evidence(verdict(Status.PASSED))
-FAILED = evidence(verdict(Status.PASSED), verdict(Status.FAILED))
-NO_GPU = evidence(verdict(Status.PASSED), verdict(Status.NOT_RUN, gpu=True))
+PASSED = evidence(verdict(CheckStatus.PASSED))
+FAILED = evidence(verdict(CheckStatus.PASSED), verdict(CheckStatus.FAILED))
+NO_GPU = evidence(verdict(CheckStatus.PASSED), verdict(CheckStatus.NOT_RUN, gpu=True))
 
 # line, exit code, the last column of its row
 ENDS = [
@@ -88,7 +84,7 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("one", "code", "said"), ENDS)
-def test_ends(one: Line, code: int, said: str) -> None:
+def test_ends(one: ImageResult, code: int, said: str) -> None:
     row = line_row(one, publishing=False)
     assert row[-1] == said
     assert len(row) == len(headings(publishing=False))
@@ -122,14 +118,14 @@ def test_a_failure_shows_the_end_of_its_log() -> None:
 
 def test_the_gpu_is_named() -> None:
     gpu = {"uuid": "GPU-1", "name": "NVIDIA H200", "driver": "580.159"}
-    sight = replace(verdict(Status.PASSED, gpu=True, gpus=[gpu]), check="nvidia_smi")
+    sight = replace(verdict(CheckStatus.PASSED, gpu=True, gpus=[gpu]), check="nvidia_smi")
     proof = evidence(sight, device="nvidia.com/gpu=0")
     assert gpu_text(proof) == "tested on NVIDIA H200, driver 580.159, 2026-11-21"
     assert gpu_text(NO_GPU) == "not tested on a GPU"
 
 
 @pytest.mark.parametrize("one", [row[0] for row in ENDS])
-def test_the_same_keys_whatever_happened(one: Line) -> None:
+def test_the_same_keys_whatever_happened(one: ImageResult) -> None:
     assert list(line_json(one)) == list(line_json(ENDS[0][0]))
 
 
@@ -139,7 +135,7 @@ def test_the_golden_walk() -> None:
 
 
 @pytest.mark.parametrize(("one", "code"), walked.WALK)
-def test_every_line_is_json_and_its_code_stands(one: Line, code: int) -> None:
+def test_every_line_is_json_and_its_code_stands(one: ImageResult, code: int) -> None:
     assert exit_code_of([one]) == code
     value = json.loads(json.dumps(line_json(one), allow_nan=False))
     assert list(value) == list(line_json(ENDS[0][0]))
@@ -154,7 +150,7 @@ def test_every_line_is_json_and_its_code_stands(one: Line, code: int) -> None:
     ],
 )
 def test_a_reason_that_is_all_that_was_printed_is_told_once(output: str, below: list[str]) -> None:
-    one = replace(verdict(Status.FAILED), reason="it is off", output=output, required=True)
+    one = replace(verdict(CheckStatus.FAILED), reason="it is off", output=output, required=True)
     text = failure_text(line(built(), evidence(one))).splitlines()
     assert text[0] == "a-cell  conv_training failed: it is off"
     assert text[1:] == below

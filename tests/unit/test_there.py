@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from make import image, planned
 
-from dlimg.build.builders import build
-from dlimg.build.there import existing
-from dlimg.draw.bake import BUILDER_LABEL
-from dlimg.engine import made
+from dlimg.builders.choose import build
+from dlimg.builders.existing import existing
+from dlimg.engine import built_images
 from dlimg.errors import NoEngine
 from dlimg.lock import store
-from dlimg.model import BuildFailure, Built, Planned
+from dlimg.model import BuildFailure, BuiltImage, PlannedImage
+from dlimg.render.bake import BUILDER_LABEL
 
 KEY = "ab" * 32
 
@@ -36,13 +36,13 @@ class Api:
         self.tagged.append((name, repository, tag))
 
 
-def several(count: int) -> list[Planned]:
+def several(count: int) -> list[PlannedImage]:
     one = planned(key=KEY)
     tags = [f"{one.image.tag}-{number}" for number in range(count)]
     return [replace(one, image=replace(image(), tag=tag)) for tag in tags]
 
 
-def row(one: Planned, digest: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+def row(one: PlannedImage, digest: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
     names = [one.reference, one.moving_reference]
     return {"Id": digest, "RepoTags": names, "Labels": labels, "Size": 7}
 
@@ -56,7 +56,7 @@ def test_forty_images_are_one_question(state: dict[str, str]) -> None:
     forty = several(40)
     rows = [row(one, f"sha256:{number:064d}") for number, one in enumerate(forty)]
     for each in rows:
-        made.remember(state, KEY, each["Id"])
+        built_images.remember(state, KEY, each["Id"])
     api = Api(rows)
     engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
     found = existing(forty, engine)
@@ -72,8 +72,8 @@ def test_only_what_was_made_here_by_that_builder_is_there(state: dict[str, str])
         row(by_other, "sha256:2", {BUILDER_LABEL: "layers/1"}),
         row(strange, "sha256:3", {BUILDER_LABEL: "buildkit"}),
     ]
-    made.remember(state, KEY, "sha256:1")
-    made.remember(state, KEY, "sha256:2")
+    built_images.remember(state, KEY, "sha256:1")
+    built_images.remember(state, KEY, "sha256:2")
     engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=Api(rows)))
     every = [made_here, by_other, strange, lacking]
     assert list(existing(every, engine, "buildkit")) == [made_here.reference]
@@ -85,14 +85,14 @@ def test_only_what_was_made_here_by_that_builder_is_there(state: dict[str, str])
 
 def test_a_moving_name_that_leads_elsewhere_is_led_back(state: dict[str, str]) -> None:
     [one] = several(1)
-    made.remember(state, KEY, "sha256:1")
+    built_images.remember(state, KEY, "sha256:1")
     api = Api([{"Id": "sha256:1", "RepoTags": [one.reference], "Labels": None, "Size": 7}])
     engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
     assert list(existing([one], engine)) == [one.reference]
     assert api.tagged == [(one.reference, one.image.repository, one.image.tag)]
 
 
-def built(every: Sequence[Planned], engine: Any) -> tuple[Built | BuildFailure, ...]:
+def built(every: Sequence[PlannedImage], engine: Any) -> tuple[BuiltImage | BuildFailure, ...]:
     return build(
         every,
         engine,
@@ -107,10 +107,10 @@ def built(every: Sequence[Planned], engine: Any) -> tuple[Built | BuildFailure, 
 
 def test_buildx_is_asked_for_by_what_is_not_there(state: dict[str, str]) -> None:
     there, lacking = several(2)
-    made.remember(state, KEY, "sha256:1")
+    built_images.remember(state, KEY, "sha256:1")
     sdk = SimpleNamespace(api=Api([row(there, "sha256:1")]))
     engine: Any = SimpleNamespace(environment=state, sdk=sdk, docker=Path("/nowhere/docker"))
-    assert [type(one) for one in built([there], engine)] == [Built]
+    assert [type(one) for one in built([there], engine)] == [BuiltImage]
     with pytest.raises(NoEngine, match="has no buildx plugin"):
         built([there, lacking], engine)
 

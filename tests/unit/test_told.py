@@ -8,16 +8,7 @@ from pathlib import Path
 import make
 import pytest
 
-from dlimg.choose.facts import parse_facts
-from dlimg.commands.project import read_project
-from dlimg.draw.bake import labels
-from dlimg.draw.image_config import image_config
-from dlimg.draw.layout_tree import Node
-from dlimg.engine import bases
-from dlimg.errors import BadInput
-from dlimg.model import BaseSource, Flavour, Image, Planned, Wheel
-from dlimg.smoke.scripts import ROOT
-from dlimg.smoke.told import (
+from dlimg.checks.inputs import (
     HISTORY_PATH,
     LAYOUT_PATH,
     LOCK_PATH,
@@ -26,13 +17,22 @@ from dlimg.smoke.told import (
     companions,
     told,
 )
+from dlimg.checks.script_files import ROOT
+from dlimg.cli.project import read_project
+from dlimg.engine import bases
+from dlimg.errors import BadInput
+from dlimg.facts.load import parse_facts
+from dlimg.model import BaseSource, Flavour, Image, PlannedImage, Wheel
+from dlimg.render.bake import labels
+from dlimg.render.image_config import image_config
+from dlimg.render.layout_tree import Node
 
 ROOT_FOLDER = Path(__file__).parents[2]
 CUDNN = make.wheel("nvidia-cudnn-cu13", "9.26.0.51")
 NCCL = make.wheel("nvidia-nccl-cu13", "2.30.7")
 
 
-def planned(accelerator: str = "cuda13.2", *wheels: Wheel, **fields: object) -> Planned:
+def planned(accelerator: str = "cuda13.2", *wheels: Wheel, **fields: object) -> PlannedImage:
     cell = replace(make.cell(accelerator=accelerator), **fields)  # type: ignore[arg-type]
     held = wheels or (make.wheel(), CUDNN, NCCL, make.wheel("pip", "26.3"))
     return make.planned(
@@ -40,7 +40,7 @@ def planned(accelerator: str = "cuda13.2", *wheels: Wheel, **fields: object) -> 
     )
 
 
-def axes(of: Planned) -> Mapping[str, str]:
+def axes(of: PlannedImage) -> Mapping[str, str]:
     found = json.loads(cell_text(of))
     assert all(isinstance(value, str) for value in found.values())
     return dict(found)
@@ -115,7 +115,7 @@ def test_the_labels_that_the_image_really_has_are_passed_on() -> None:
     assert json.loads(told(planned(), real).environment["DLIMG_LABELS"]) == real
 
 
-def config_of(of: Planned) -> dict[str, object]:
+def config_of(of: PlannedImage) -> dict[str, object]:
     """The config of the image that this plan comes to, in an engine's words."""
     config = image_config(of.image.cell, of.image.labels)
     below = bases.labels(of.image.cell.os, of.base.identity)
@@ -134,7 +134,7 @@ def config_of(of: Planned) -> dict[str, object]:
     }
 
 
-def started(of: Planned, config: Mapping[str, object]) -> dict[str, dict[str, object]]:
+def started(of: PlannedImage, config: Mapping[str, object]) -> dict[str, dict[str, object]]:
     return dict(json.loads(told(of, {}, config).environment["DLIMG_START"]))
 
 

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from dlimg.proof import Check, Evidence, Status, Verdict
-from dlimg.smoke.verdicts import (
-    Ran,
+from dlimg.checks.verdicts import (
+    ScriptResult,
     driver,
     exit_code,
     figures,
@@ -17,6 +16,7 @@ from dlimg.smoke.verdicts import (
     second,
     verdict,
 )
+from dlimg.model import Check, CheckStatus, Evidence, Verdict
 
 CHECK = Check(
     name="conv_training",
@@ -30,7 +30,7 @@ CHECK = Check(
 CDI = "nvidia.com/gpu=all"
 
 
-def said(status: Status, *, needs: str = "", required: bool = True) -> Verdict:
+def said(status: CheckStatus, *, needs: str = "", required: bool = True) -> Verdict:
     return Verdict(
         check="a",
         sha256="1",
@@ -45,18 +45,34 @@ def said(status: Status, *, needs: str = "", required: bool = True) -> Verdict:
 @pytest.mark.parametrize(
     ("ran", "status", "reason"),
     [
-        (Ran(code=0), Status.PASSED, ""),
-        (Ran(code=77, stderr="x\nno GPU here\n\n"), Status.NOT_RUN, "no GPU here"),
-        (Ran(code=77), Status.NOT_RUN, "the check does not say why"),
-        (Ran(code=1, stderr="Traceback\nAssertionError: 3 > 2\n"), Status.FAILED, "3 > 2"),
-        (Ran(code=139), Status.FAILED, "exit code 139"),
-        (Ran(code=78), Status.FAILED, "exit code 78"),
-        (Ran(code=137, ending="without its container"), Status.FAILED, "ended before it did"),
-        (Ran(code=124, ending="out of time", limit="120 s"), Status.FAILED, "limit of 120 s"),
-        (Ran(code=137, ending="out of memory", limit="2.0 GB"), Status.FAILED, "limit of 2.0 GB"),
+        (ScriptResult(code=0), CheckStatus.PASSED, ""),
+        (ScriptResult(code=77, stderr="x\nno GPU here\n\n"), CheckStatus.NOT_RUN, "no GPU here"),
+        (ScriptResult(code=77), CheckStatus.NOT_RUN, "the check does not say why"),
+        (
+            ScriptResult(code=1, stderr="Traceback\nAssertionError: 3 > 2\n"),
+            CheckStatus.FAILED,
+            "3 > 2",
+        ),
+        (ScriptResult(code=139), CheckStatus.FAILED, "exit code 139"),
+        (ScriptResult(code=78), CheckStatus.FAILED, "exit code 78"),
+        (
+            ScriptResult(code=137, ending="without its container"),
+            CheckStatus.FAILED,
+            "ended before it did",
+        ),
+        (
+            ScriptResult(code=124, ending="out of time", limit="120 s"),
+            CheckStatus.FAILED,
+            "limit of 120 s",
+        ),
+        (
+            ScriptResult(code=137, ending="out of memory", limit="2.0 GB"),
+            CheckStatus.FAILED,
+            "limit of 2.0 GB",
+        ),
     ],
 )
-def test_an_end_is_one_verdict(ran: Ran, status: Status, reason: str) -> None:
+def test_an_end_is_one_verdict(ran: ScriptResult, status: CheckStatus, reason: str) -> None:
     found = verdict(CHECK, ran, device=CDI)
     assert found.status is status
     assert found.reason.endswith(reason)
@@ -65,30 +81,34 @@ def test_an_end_is_one_verdict(ran: Ran, status: Status, reason: str) -> None:
 
 def test_a_verdict_is_as_required_as_its_check() -> None:
     for required in (True, False):
-        found = verdict(replace(CHECK, required=required), Ran(code=0), device=CDI)
+        found = verdict(replace(CHECK, required=required), ScriptResult(code=0), device=CDI)
         assert found.required is required
 
 
 def test_of_two_attempts_the_second_counts_and_tells_of_the_first() -> None:
-    first = verdict(CHECK, Ran(code=1, stderr="busy"), device=CDI)
-    again = verdict(CHECK, Ran(code=0, seconds=3), device=CDI)
+    first = verdict(CHECK, ScriptResult(code=1, stderr="busy"), device=CDI)
+    again = verdict(CHECK, ScriptResult(code=0, seconds=3), device=CDI)
     found = second(first, again)
-    assert (found.status, found.attempts, found.first_reason) == (Status.PASSED, 2, "busy")
+    assert (found.status, found.attempts, found.first_reason) == (CheckStatus.PASSED, 2, "busy")
     assert (found.seconds, found.reason) == (3, "")
 
 
 def test_a_failure_is_not_taken_back_by_what_was_not_run() -> None:
-    first = verdict(CHECK, Ran(code=1, stderr="wrong sum"), device=CDI)
-    found = second(first, verdict(CHECK, Ran(code=77, stderr="no GPU here"), device=CDI))
-    assert (found.status, found.attempts, found.first_reason) == (Status.FAILED, 2, "wrong sum")
+    first = verdict(CHECK, ScriptResult(code=1, stderr="wrong sum"), device=CDI)
+    found = second(first, verdict(CHECK, ScriptResult(code=77, stderr="no GPU here"), device=CDI))
+    assert (found.status, found.attempts, found.first_reason) == (
+        CheckStatus.FAILED,
+        2,
+        "wrong sum",
+    )
     assert found.reason == "wrong sum; then not run: no GPU here"
     assert outcome([replace(found, required=False)]) == "failed"
 
 
 def test_a_gpu_check_that_ends_well_without_a_gpu_is_not_run() -> None:
-    assert verdict(CHECK, Ran(code=0), device="none").status is Status.NOT_RUN
+    assert verdict(CHECK, ScriptResult(code=0), device="none").status is CheckStatus.NOT_RUN
     on_cpu = replace(CHECK, needs=frozenset())
-    assert verdict(on_cpu, Ran(code=0), device="none").status is Status.PASSED
+    assert verdict(on_cpu, ScriptResult(code=0), device="none").status is CheckStatus.PASSED
 
 
 @pytest.mark.parametrize(
@@ -108,13 +128,13 @@ def test_figures_are_the_last_json_line(stdout: str, found: dict[str, object]) -
 def test_the_output_is_its_end() -> None:
     long = "\n".join(str(number) for number in range(100))
     assert (
-        verdict(CHECK, Ran(code=1, stdout=long, stderr="bad"), device=CDI).output[-5:]
+        verdict(CHECK, ScriptResult(code=1, stdout=long, stderr="bad"), device=CDI).output[-5:]
         == ("9\nbad"[-5:])
     )
 
 
-PASS, FAIL, NOT = said(Status.PASSED), said(Status.FAILED), said(Status.NOT_RUN)
-OPTIONAL = said(Status.NOT_RUN, required=False)
+PASS, FAIL, NOT = said(CheckStatus.PASSED), said(CheckStatus.FAILED), said(CheckStatus.NOT_RUN)
+OPTIONAL = said(CheckStatus.NOT_RUN, required=False)
 
 
 @pytest.mark.parametrize(
@@ -134,12 +154,12 @@ def test_the_worst_verdict_speaks_for_all(verdicts: list[Verdict], word: str, co
     assert exit_code(outcome(verdicts)) == code
 
 
-GPU_PASS = said(Status.PASSED, needs="gpu")
-OPTIONAL_ON_GPU = said(Status.NOT_RUN, needs="gpu", required=False)
+GPU_PASS = said(CheckStatus.PASSED, needs="gpu")
+OPTIONAL_ON_GPU = said(CheckStatus.NOT_RUN, needs="gpu", required=False)
 ONE, TWO = ({"uuid": f"GPU-{number}", "name": "NVIDIA H200"} for number in (1, 2))
 SIGHT_OF_ONE = replace(GPU_PASS, check="nvidia_smi", figures={"gpus": [ONE]})
 SIGHT_OF_TWO = replace(GPU_PASS, check="nvidia_smi", figures={"gpus": [ONE, TWO]})
-TWO_NOT_RUN = replace(said(Status.NOT_RUN), needs=frozenset({"gpu", "two gpus"}))
+TWO_NOT_RUN = replace(said(CheckStatus.NOT_RUN), needs=frozenset({"gpu", "two gpus"}))
 
 
 @pytest.mark.parametrize(
@@ -149,17 +169,17 @@ TWO_NOT_RUN = replace(said(Status.NOT_RUN), needs=frozenset({"gpu", "two gpus"})
         ("none", (PASS, GPU_PASS), False),
         (CDI, (PASS,), False),
         (CDI, (), False),
-        (CDI, (GPU_PASS, said(Status.NOT_RUN, needs="gpu")), False),
+        (CDI, (GPU_PASS, said(CheckStatus.NOT_RUN, needs="gpu")), False),
         (CDI, (GPU_PASS, OPTIONAL_ON_GPU), True),
-        (CDI, (GPU_PASS, replace(OPTIONAL_ON_GPU, status=Status.FAILED)), False),
+        (CDI, (GPU_PASS, replace(OPTIONAL_ON_GPU, status=CheckStatus.FAILED)), False),
         (CDI, (PASS, replace(GPU_PASS, required=False)), True),
         (CDI, (PASS, replace(GPU_PASS, required=False), OPTIONAL_ON_GPU), False),
-        (CDI, (said(Status.NOT_RUN, needs="gpu"), replace(GPU_PASS, required=False)), False),
+        (CDI, (said(CheckStatus.NOT_RUN, needs="gpu"), replace(GPU_PASS, required=False)), False),
         (CDI, (SIGHT_OF_ONE, TWO_NOT_RUN), True),
         (CDI, (SIGHT_OF_TWO, TWO_NOT_RUN), False),
         (CDI, (GPU_PASS, TWO_NOT_RUN), False),
-        (CDI, (SIGHT_OF_ONE, replace(TWO_NOT_RUN, status=Status.FAILED)), False),
-        (CDI, (SIGHT_OF_ONE, TWO_NOT_RUN, said(Status.NOT_RUN, needs="gpu")), False),
+        (CDI, (SIGHT_OF_ONE, replace(TWO_NOT_RUN, status=CheckStatus.FAILED)), False),
+        (CDI, (SIGHT_OF_ONE, TWO_NOT_RUN, said(CheckStatus.NOT_RUN, needs="gpu")), False),
     ],
 )
 def test_gpu_tested_needs_a_gpu_and_checks_that_passed_on_it(
@@ -192,23 +212,23 @@ OTHER = {**H200, "uuid": "GPU-0", "name": "NVIDIA L4"}
 @pytest.mark.parametrize(
     ("figures", "status", "names", "version"),
     [
-        ({"gpus": [H200]}, Status.PASSED, ("NVIDIA H200",), "580.95"),
-        ({"gpus": [H200, OTHER]}, Status.PASSED, ("NVIDIA L4", "NVIDIA H200"), "580.95"),
+        ({"gpus": [H200]}, CheckStatus.PASSED, ("NVIDIA H200",), "580.95"),
+        ({"gpus": [H200, OTHER]}, CheckStatus.PASSED, ("NVIDIA L4", "NVIDIA H200"), "580.95"),
         (
             {"gpus": [H200, {**H200, "uuid": "GPU-2"}]},
-            Status.PASSED,
+            CheckStatus.PASSED,
             ("NVIDIA H200",),
             "580.95",
         ),
-        ({"gpus": [H200]}, Status.FAILED, (), ""),
-        ({"gpus": [H200]}, Status.NOT_RUN, (), ""),
-        ({}, Status.PASSED, (), ""),
-        ({"gpus": "NVIDIA H200"}, Status.PASSED, (), ""),
-        ({"gpus": ["NVIDIA H200", {"name": None}]}, Status.PASSED, (), ""),
+        ({"gpus": [H200]}, CheckStatus.FAILED, (), ""),
+        ({"gpus": [H200]}, CheckStatus.NOT_RUN, (), ""),
+        ({}, CheckStatus.PASSED, (), ""),
+        ({"gpus": "NVIDIA H200"}, CheckStatus.PASSED, (), ""),
+        ({"gpus": ["NVIDIA H200", {"name": None}]}, CheckStatus.PASSED, (), ""),
     ],
 )
 def test_the_gpu_is_the_one_that_nvidia_smi_saw(
-    figures: dict[str, object], status: Status, names: tuple[str, ...], version: str
+    figures: dict[str, object], status: CheckStatus, names: tuple[str, ...], version: str
 ) -> None:
     sight = replace(said(status, needs="gpu"), check="nvidia_smi", figures=figures)
     other = replace(GPU_PASS, figures={"gpus": [{"name": "made up"}], "name": "x"})

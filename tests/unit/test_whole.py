@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.whole import write_whole
+from dlimg.atomic_write import atomic_write
 
 
 def test_what_is_written_is_there_with_its_folders(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "c.json"
-    write_whole(path, "one\n")
-    write_whole(path, "zwei ü\n")
+    atomic_write(path, "one\n")
+    atomic_write(path, "zwei ü\n")
     assert path.read_text(encoding="utf-8") == "zwei ü\n"
     assert list(path.parent.iterdir()) == [path]
 
@@ -21,26 +21,26 @@ def test_a_secret_file_is_the_owners_alone(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text("old")
     path.chmod(0o644)
-    write_whole(path, "new", mode=0o600)
+    atomic_write(path, "new", mode=0o600)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_whole(path, "old")
+    atomic_write(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        write_whole(path, "new \udc80")
+        atomic_write(path, "new \udc80")
     assert path.read_text() == "old"
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError):
-        write_whole(tmp_path / "folder", "text")
+        atomic_write(tmp_path / "folder", "text")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_of_many_writers_one_wins_whole(tmp_path: Path) -> None:
     path = tmp_path / "file"
     texts = [str(number) * 100_000 for number in range(8)]
-    writers = [threading.Thread(target=write_whole, args=(path, text)) for text in texts]
+    writers = [threading.Thread(target=atomic_write, args=(path, text)) for text in texts]
     for writer in writers:
         writer.start()
     for writer in writers:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from table_of import answer, arguments, facts, rows
 
-from dlimg.choose.asked import requirement_named
-from dlimg.cli import main
+from dlimg.cli.main import main
+from dlimg.compat.parse_names import requirement_named
 from dlimg.errors import BadInput
 
 ROOT = Path(__file__).parent.parent.parent

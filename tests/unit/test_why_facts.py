@@ -5,16 +5,15 @@ from dataclasses import replace
 import pytest
 from table_of import TODAY, facts, judge
 
-from dlimg.choose.asked import CPU
-from dlimg.choose.combination import Combination
-from dlimg.choose.facts_nouns import Gpu
-from dlimg.choose.legacy import legacy_answer, legacy_named
-from dlimg.choose.numbered import numbers
-from dlimg.choose.question import Question, cudas
-from dlimg.choose.releases import PYPI, Build, Release
-from dlimg.choose.rules_driver import driver_cuda
-from dlimg.choose.rules_image import takes_cuda_from_base
-from dlimg.choose.why import Answer, answer
+from dlimg.compat.combination import Combination
+from dlimg.compat.legacy import legacy_answer, legacy_named
+from dlimg.compat.parse_names import CPU
+from dlimg.compat.query import Query, cudas
+from dlimg.compat.rules_driver import driver_cuda
+from dlimg.compat.rules_image import takes_cuda_from_base
+from dlimg.compat.why import WhyAnswer, answer
+from dlimg.document.versions import numbers
+from dlimg.facts.model import PYPI, FrameworkRelease, GpuFact, ReleaseBuild
 
 RELEASES = [
     (release, build)
@@ -25,17 +24,17 @@ RELEASES = [
 FRAMEWORKS = sorted(facts().releases)
 
 
-def of(framework: str) -> list[tuple[Release, Build]]:
+def of(framework: str) -> list[tuple[FrameworkRelease, ReleaseBuild]]:
     return [each for each in RELEASES if each[0].framework == framework]
 
 
-def asked(question: Question) -> Answer:
+def asked(question: Query) -> WhyAnswer:
     return answer(judge(), question, TODAY, count=0)
 
 
-def question_of(release: Release, build: Build, python: str = "") -> Question:
+def question_of(release: FrameworkRelease, build: ReleaseBuild, python: str = "") -> Query:
     cuda = cudas(facts(), build)[0] if build.cuda else CPU
-    return Question(
+    return Query(
         framework=release.framework,
         version=release.version,
         cuda=cuda,
@@ -84,7 +83,7 @@ def test_no_release_is_there_for_the_cuda_below_all_of_its_own(framework: str) -
         if not below:
             continue
         cuda = max(below, key=numbers)
-        found = asked(Question(framework=framework, version=release.version, cuda=cuda))
+        found = asked(Query(framework=framework, version=release.version, cuda=cuda))
         doubted = [one for one in found.reasons if one.rule == "cuda-build" and not one.certain]
         assert not found.valid or doubted, (release.version, cuda)
 
@@ -103,8 +102,8 @@ def test_newer_drivers_always_run_a_cuda_and_older_than_its_floor_never(cuda: st
 
 
 @pytest.mark.parametrize("gpu", list(facts().gpus.values()), ids=lambda gpu: gpu.name)
-def test_a_gpu_ends_where_its_row_says(gpu: Gpu) -> None:
-    newest = Question(framework="torch", version="2.15.0", cuda="13.2", gpu=gpu)
+def test_a_gpu_ends_where_its_row_says(gpu: GpuFact) -> None:
+    newest = Query(framework="torch", version="2.15.0", cuda="13.2", gpu=gpu)
     found = asked(replace(newest, machine=gpu.machine or "x86_64"))
     if gpu.last_cuda:
         assert found.fails_at == "runtime"
@@ -139,7 +138,7 @@ def test_an_old_environment_is_answered(name: str) -> None:
 @pytest.mark.parametrize("name", list(facts().distributions))
 def test_a_system_takes_the_wheels_that_its_glibc_allows(name: str) -> None:
     system = facts().distributions[name]
-    found = asked(Question(framework="torch", version="2.15.0", system=system))
+    found = asked(Query(framework="torch", version="2.15.0", system=system))
     sure = system.origin.sure_of("glibc")
     too_old = bool(system.glibc) and numbers(system.glibc) < (2, 28)
     assert found.valid is not (sure and (too_old or system.libc == "musl"))
@@ -148,6 +147,6 @@ def test_a_system_takes_the_wheels_that_its_glibc_allows(name: str) -> None:
 def test_the_package_index_comes_first() -> None:
     for release, build in RELEASES:
         if build.index == PYPI and build.cuda and build.machine == "x86_64":
-            found = asked(Question(framework=release.framework, version=release.version))
+            found = asked(Query(framework=release.framework, version=release.version))
             chosen = found.one.build
             assert chosen is None or chosen.index == PYPI, release.version

@@ -9,12 +9,11 @@ from typing import Final
 import make
 
 from dlimg.errors import Negative, NoEngine, NotRun
-from dlimg.model import BuildFailure, Built, Planned
-from dlimg.proof import Evidence, Host, Status, Verdict
-from dlimg.publish.published import Published
+from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Evidence, Host, PlannedImage, Verdict
+from dlimg.publish.promote import PublishedImage
 from dlimg.report.github import github
+from dlimg.report.image_result import ImageResult
 from dlimg.report.junit import junit
-from dlimg.report.line import Line
 from dlimg.report.summary import failure_text, headings, line_row
 from dlimg.report.table import plain_table
 
@@ -36,13 +35,13 @@ HOST: Final = Host(
 )
 
 
-def planned(version: str, *, cuda: bool = False) -> Planned:
+def planned(version: str, *, cuda: bool = False) -> PlannedImage:
     cell = make.cell(version=version, accelerator="cuda13.2" if cuda else "cpu")
     return make.planned(make.image(cell, tag=cell.id.removeprefix("pytorch-")))
 
 
-def built(version: str, *, cuda: bool = False, cached: bool = False) -> Built:
-    return Built(
+def built(version: str, *, cuda: bool = False, cached: bool = False) -> BuiltImage:
+    return BuiltImage(
         planned=planned(version, cuda=cuda),
         digest=f"sha256:{'a' * 64}",
         size=2_170_000_000,
@@ -52,7 +51,11 @@ def built(version: str, *, cuda: bool = False, cached: bool = False) -> Built:
 
 
 def verdict(
-    check: str, status: Status = Status.PASSED, reason: str = "", *, needs: Sequence[str] = ()
+    check: str,
+    status: CheckStatus = CheckStatus.PASSED,
+    reason: str = "",
+    *,
+    needs: Sequence[str] = (),
 ) -> Verdict:
     return Verdict(
         check=check,
@@ -79,11 +82,11 @@ def evidence(*verdicts: Verdict, device: str = "none", vanished: tuple[str, ...]
 
 
 def line(
-    result: Built | BuildFailure | None, proof: Evidence | None = None, **rest: object
-) -> Line:
+    result: BuiltImage | BuildFailure | None, proof: Evidence | None = None, **rest: object
+) -> ImageResult:
     image = result.planned.image if result else planned("9.0").image
     proof = replace(proof, cell=image.cell.id) if proof else None
-    return replace(Line(image=image, result=result, evidence=proof), **rest)  # type: ignore[arg-type]
+    return replace(ImageResult(image=image, result=result, evidence=proof), **rest)  # type: ignore[arg-type]
 
 
 PASSED = verdict("conv_training")
@@ -94,18 +97,18 @@ FLAKY = replace(
     verdict("memory_given_back", needs=["gpu"]), attempts=2, first_reason="| 12 MiB are *missing*"
 )
 FAILED = replace(
-    verdict("tag_is_true", Status.FAILED, "cuDNN 9.25 loads, <9.26> is promised | by the tag"),
+    verdict("tag_is_true", CheckStatus.FAILED, "cuDNN 9.25 loads, <9.26> is promised | by the tag"),
     output=UGLY,
     attempts=2,
     first_reason="the same",
 )
-TWO = verdict("nccl_adds", Status.NOT_RUN, ONE_GPU, needs=["gpu", "two gpus"])
+TWO = verdict("nccl_adds", CheckStatus.NOT_RUN, ONE_GPU, needs=["gpu", "two gpus"])
 BLIND = [
-    verdict("nvidia_smi", Status.NOT_RUN, NO_GPU, needs=["gpu"]),
-    verdict("is_gpu_available", Status.NOT_RUN, NO_GPU, needs=["gpu"]),
-    replace(verdict("benchmark", Status.NOT_RUN, NO_GPU, needs=["gpu"]), required=False),
+    verdict("nvidia_smi", CheckStatus.NOT_RUN, NO_GPU, needs=["gpu"]),
+    verdict("is_gpu_available", CheckStatus.NOT_RUN, NO_GPU, needs=["gpu"]),
+    replace(verdict("benchmark", CheckStatus.NOT_RUN, NO_GPU, needs=["gpu"]), required=False),
 ]
-PUBLISHED = Published(
+PUBLISHED = PublishedImage(
     cell="a-cell",
     reference="ghcr.io/team/pytorch:1.6-0123456789ab",
     digest=f"sha256:{'b' * 64}",
@@ -115,7 +118,7 @@ PUBLISHED = Published(
 REACH = "error: Request failed after 3 retries; cause: dns error"
 
 # Every way, and the exit code that it alone would end with.
-WALK: Final[tuple[tuple[Line, int], ...]] = (
+WALK: Final[tuple[tuple[ImageResult, int], ...]] = (
     (line(built("1.0"), evidence(PASSED)), 0),
     (line(built("1.1", cached=True), evidence(PASSED, vanished=("old_check", "older"))), 0),
     (
@@ -161,12 +164,17 @@ WALK: Final[tuple[tuple[Line, int], ...]] = (
         3,
     ),
     (line(None, error=NoEngine("no base debian:trixie-slim", hint="name a mirror")), 4),
-    (Line(evidence=replace(evidence(PASSED, SIGHT, device="bare"), cell="bare-jax", digest="")), 0),
+    (
+        ImageResult(
+            evidence=replace(evidence(PASSED, SIGHT, device="bare"), cell="bare-jax", digest="")
+        ),
+        0,
+    ),
 )
 LINES: Final = tuple(one for one, _ in WALK)
 
 
-def table(lines: Sequence[Line]) -> str:
+def table(lines: Sequence[ImageResult]) -> str:
     """What a person reads: the table, then what stands below it."""
     rows = [line_row(one, publishing=True) for one in lines]
     below = "\n".join(text for text in map(failure_text, lines) if text)
@@ -175,7 +183,7 @@ def table(lines: Sequence[Line]) -> str:
     ).decode()
 
 
-FILES: Final[Mapping[str, Callable[[Sequence[Line]], str]]] = MappingProxyType(
+FILES: Final[Mapping[str, Callable[[Sequence[ImageResult]], str]]] = MappingProxyType(
     {"junit.xml": junit, "summary.md": github, "table.txt": table}
 )
 

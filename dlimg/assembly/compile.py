@@ -1,0 +1,214 @@
+"""Python files to byte code, in a container of a system: nothing of what it compiles is executed.
+
+The container has no packages. The files go in as a tar, under a number for each set of them, and
+byte code comes out under the same numbers. The byte code of a set depends on the set and on the
+Python alone.
+"""
+
+import contextlib
+import os
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import IO, Any, Final
+
+import docker
+from docker.models.containers import Container
+
+from dlimg.engine.client import Engine
+from dlimg.engine.container_owner import OWNER_LABEL, owner
+from dlimg.errors import Negative
+from dlimg.layer.entries import LayerEntry, folder
+from dlimg.layer.tar import pieces, tar_stream
+from dlimg.layer.wheel_entries import ENVIRONMENT, LIBRARY
+
+# A container of ours that a killed dlimg left is known by it, to `dlimg prune`, too.
+LABEL: Final = "io.dlimg.check"
+
+_INTERPRETER: Final = "/usr/local/lib/dlimg/python"
+# Without `site`, no file of a package could be executed even if there were one.
+_OPTIONS: Final = ("-S", "-s", "-P", "-W", "ignore", "-c")
+FOLDER: Final = "dlimg-bytecode"
+VARIABLES: Final = {"PYTHONHASHSEED": "0"}
+# What a process has compiled before shows in what it compiles next (which equal constants are
+# one object). So a few files of one set, always the same, have a process of their own, forked from
+# one that has compiled nothing: they come out the same on any number of cores, in any company.
+SCRIPT: Final = """\
+import os, py_compile, sys
+
+start, library = sys.argv[1:]
+mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+TOGETHER = 25
+
+def compiled(path):
+    number, _, inner = path.partition("/")
+    folder, name = os.path.split(inner)
+    file = f"{name[:-3]}.{sys.implementation.cache_tag}.pyc"
+    target = os.path.join(start, "out", number, folder, "__pycache__", file)
+    source = os.path.join(start, "in", path)
+    try:
+        py_compile.compile(
+            source, target, os.path.join(library, inner), doraise=True, invalidation_mode=mode
+        )
+    except py_compile.PyCompileError as error:
+        if error.exc_type_name == "MemoryError":
+            raise
+    except (SyntaxError, UnicodeError):
+        pass
+
+def forked(work, *of):
+    process = os.fork()
+    if process == 0:
+        try:
+            work(*of)
+            os._exit(0)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(1)
+    return process
+
+def awaited(process):
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    if status:
+        raise SystemExit(f"a process ended with {status}")
+
+def all_of(paths):
+    for path in paths:
+        compiled(path)
+
+def each(groups):
+    for paths in groups:
+        awaited(forked(all_of, paths))
+
+def groups(top):
+    for number in os.listdir(top):
+        found = sorted(
+            os.path.relpath(os.path.join(folder, name), top)
+            for folder, _, files in os.walk(os.path.join(top, number))
+            for name in files
+        )
+        for first in range(0, len(found), TOGETHER):
+            paths = found[first : first + TOGETHER]
+            yield sum(os.stat(os.path.join(top, path)).st_size for path in paths), paths
+
+os.makedirs(os.path.join(start, "out"), exist_ok=True)
+ordered = [paths for _, paths in sorted(groups(os.path.join(start, "in")), reverse=True)]
+count = len(os.sched_getaffinity(0))
+for process in [forked(each, ordered[number::count]) for number in range(count)]:
+    awaited(process)
+"""
+_LAST_LINES: Final = 15
+
+Place = tuple[int, int]
+# Sets of files, and where byte code goes; what comes back says where each file's lies there.
+Sources = Iterable[Iterable[LayerEntry]]
+Spool = IO[bytes]
+Places = Mapping[int, Mapping[str, Place]]
+CompileIn = Callable[[Sources, Spool], Places]
+
+
+def compile_in(
+    engine: Engine,
+    image: str,
+    python: str,
+    sources: Sources,
+    spool: Spool,
+) -> Places:
+    """Where in `spool` each file's byte code lies, by its path in the image, for each set.
+
+    What cannot be compiled is left out. Raises Negative when the Python does not run, or a file
+    cannot be read.
+    """
+    program, *words = command(python)
+    try:
+        container = engine.sdk.containers.create(
+            image,
+            words,
+            entrypoint=[program],
+            environment=VARIABLES,
+            labels={LABEL: _label(), OWNER_LABEL: owner()},
+            network_mode="none",
+            user="0:0",
+            working_dir="/",
+        )
+        with _removed(container):
+            _run(container, sources, spool)
+    except docker.errors.APIError as error:
+        raise Negative(f"byte code could not be compiled: {error.explanation}") from error
+    return places(spool)
+
+
+def end_compiling(engine: Engine) -> None:
+    """Ends the compilers that other threads of this process have started."""
+    api = engine.sdk.api
+    # Another dlimg may have the same number in a process namespace of its own.
+    labels = [f"{LABEL}={_label()}", f"{OWNER_LABEL}={owner()}"]
+    for container in api.containers(all=True, filters={"label": labels}):
+        with contextlib.suppress(docker.errors.APIError):
+            api.remove_container(container["Id"], force=True, v=True)
+
+
+def command(python: str) -> tuple[str, ...]:
+    """What compiles the files that lie in `FOLDER`, with `VARIABLES`."""
+    return (_INTERPRETER, *_OPTIONS, SCRIPT, f"/{FOLDER}", f"/{_library(python)}")
+
+
+def _run(container: Container, sources: Sources, spool: Spool) -> None:
+    container.put_archive("/", tar_stream(pieces(placed(sources))))
+    container.start()
+    status = int(container.wait()["StatusCode"])
+    if status != 0:
+        said = container.logs(tail=_LAST_LINES).decode(errors="replace").strip()
+        raise Negative(f"byte code could not be compiled, Python ended with {status}:\n{said}")
+    stream, _ = container.get_archive(f"/{FOLDER}/out")
+    for piece in stream:
+        spool.write(piece)
+
+
+def placed(sources: Sources) -> Iterator[LayerEntry]:
+    """All files where the script looks for them."""
+    yield folder(FOLDER)
+    yield folder(f"{FOLDER}/in")
+    for number, entries in enumerate(sources):
+        top = f"{FOLDER}/in/{number}"
+        yield folder(top)
+        for one in entries:
+            inner = one.path.removeprefix(f"{LIBRARY}/")
+            if inner != one.path:
+                yield LayerEntry(
+                    path=f"{top}/{inner}", mode=one.mode, content=one.content, owner=one.owner
+                )
+
+
+def places(spool: Spool) -> Places:
+    """Where in the tar of `FOLDER`'s results each file's byte code lies."""
+    spool.seek(0)
+    found: dict[int, dict[str, Place]] = {}
+    archive: Any = tarfile.open(fileobj=spool, mode="r:")  # noqa: SIM115 - the spool is the caller's
+    for member in archive:
+        if member.isfile():
+            _, number, inner = member.name.split("/", 2)
+            place = (member.offset_data, member.size)
+            found.setdefault(int(number), {})[f"{LIBRARY}/{inner}"] = place
+    return found
+
+
+def _library(python: str) -> str:
+    """The library as Python itself calls it, which byte code names; in the image it is a link."""
+    return f"{ENVIRONMENT}/lib/python{python}/site-packages"
+
+
+def _label() -> str:
+    return f"bytecode-{os.getpid()}"
+
+
+@contextlib.contextmanager
+def _removed(container: Container) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        # `end_compiling` may have been first, and be still at it: the image is in use until then.
+        with contextlib.suppress(docker.errors.APIError):
+            container.remove(force=True, v=True)
+        with contextlib.suppress(docker.errors.APIError):
+            container.wait(condition="removed")

@@ -1,0 +1,1 @@
+"""The two builders, BuildKit and layers, and what both need: space, secrets, progress."""

@@ -1,0 +1,163 @@
+"""One image at a registry on this machine's loopback, for as long as somebody takes it.
+
+Read-only, and only what the image names: a manifest under its digest, and blobs under theirs.
+The protocol is the pull half of the OCI distribution specification, 1.1.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import IO, Final
+
+# The name of every image here: what an engine calls it until it gets its own.
+NAME: Final = "dlimg-passing"
+
+Content = bytes | Path
+
+_PATH: Final = re.compile(rf"/v2/{NAME}/(manifests|blobs)/(sha256:[0-9a-f]{{64}})")
+_RANGE: Final = re.compile(r"bytes=(\d+)-(\d*)")
+_TLS_RECORD: Final = b"\x16"
+_OCTETS: Final = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedImage:
+    """Where an image is served: the registry's `host`, and how often it was asked for anything."""
+
+    host: str
+    asked: list[str]
+
+    def reference(self, digest: str) -> str:
+        return f"{self.host}/{NAME}@{digest}"
+
+
+@contextlib.contextmanager
+def serving(manifest: bytes, blobs: Mapping[str, Content]) -> Iterator[ServedImage]:
+    """Inside, the image of this manifest can be pulled; blobs are contents or files by digest."""
+    digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+    with _Server(("127.0.0.1", 0), _Handler) as server:
+        server.manifest = (digest, manifest)
+        server.blobs = blobs
+        server.asked = []
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield ServedImage(host=f"127.0.0.1:{server.server_port}", asked=server.asked)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    """The registry with what it serves; a client that goes away costs nobody else anything."""
+
+    manifest: tuple[str, bytes]
+    blobs: Mapping[str, Content]
+    asked: list[str]
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Whoever goes away in the middle of an answer comes back, or does not need it."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else small answers wait for an acknowledgement
+    timeout = 600
+    server: _Server
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def handle(self) -> None:
+        # Engines try TLS first, and take plain HTTP when they are answered in it. A greeting of
+        # TLS has no end of line that http.server would wait for.
+        if self.connection.recv(1, socket.MSG_PEEK) == _TLS_RECORD:
+            self.connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+            return
+        super().handle()
+
+    def do_GET(self) -> None:
+        self.server.asked.append(f"{self.command} {self.path}")
+        if self.path in {"/v2", "/v2/"}:
+            self._send(b"{}", kind="application/json")
+            return
+        match = _PATH.fullmatch(self.path)
+        found = self._found(*match.groups()) if match else None
+        if found is None:
+            self._refuse()
+            return
+        content, kind = found
+        self._send(content, kind=kind, digest=self.path.rpartition("/")[2])
+
+    do_HEAD = do_GET  # noqa: N815 - the name that http.server looks for
+
+    def _found(self, what: str, digest: str) -> tuple[Content, str] | None:
+        name, manifest = self.server.manifest
+        if what == "manifests":
+            kind = str(json.loads(manifest)["mediaType"])
+            return (manifest, kind) if digest == name else None
+        content = self.server.blobs.get(digest)
+        return None if content is None else (content, _OCTETS)
+
+    def _send(self, content: Content, *, kind: str, digest: str = "") -> None:
+        with _opened(content) as file:
+            size = file.seek(0, io.SEEK_END)
+            first, last = self._range(size)
+            if first > last and size:
+                self._head(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, kind, 0, digest)
+                return
+            count = last - first + 1
+            is_part = count != size
+            status = HTTPStatus.PARTIAL_CONTENT if is_part else HTTPStatus.OK
+            part = f"bytes {first}-{last}/{size}" if is_part else ""
+            self._head(status, kind, count, digest, part)
+            file.seek(first)
+            if self.command != "HEAD" and count:
+                self.wfile.flush()
+                self._copy(file, first, count)
+
+    def _copy(self, file: IO[bytes], first: int, count: int) -> None:
+        if isinstance(file, io.BytesIO):
+            self.wfile.write(file.read(count))
+        else:
+            self.connection.sendfile(file, offset=first, count=count)
+
+    def _head(self, status: HTTPStatus, kind: str, count: int, digest: str, part: str = "") -> None:
+        self.send_response(status)
+        self.send_header("Docker-Distribution-Api-Version", "registry/2.0")
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(count))
+        self.send_header("Accept-Ranges", "bytes")
+        if digest:
+            self.send_header("Docker-Content-Digest", digest)
+        if part:
+            self.send_header("Content-Range", part)
+        self.end_headers()
+
+    def _range(self, size: int) -> tuple[int, int]:
+        """The first and the last byte that are asked for."""
+        match = _RANGE.fullmatch(self.headers.get("Range", ""))
+        if match is None:
+            return 0, size - 1
+        last = int(match[2]) if match[2] else size - 1
+        return int(match[1]), min(last, size - 1)
+
+    def _refuse(self) -> None:
+        body = b'{"errors":[{"code":"NAME_UNKNOWN","message":"not served here"}]}'
+        self._head(HTTPStatus.NOT_FOUND, "application/json", len(body), "")
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def _opened(content: Content) -> contextlib.AbstractContextManager[IO[bytes]]:
+    return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")

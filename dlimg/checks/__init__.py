@@ -1,0 +1,1 @@
+"""Check scripts: discovery, inputs, containers, execution, verdicts and evidence."""

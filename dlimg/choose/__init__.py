@@ -1,1 +1,0 @@
-"""Matrix text and facts text in; cells and dropped corners out. Pure: touches nothing outside."""

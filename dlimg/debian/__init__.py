@@ -1,0 +1,1 @@
+"""Debian and Ubuntu: apt sources, packages, bootstrapped root file systems, chroots."""

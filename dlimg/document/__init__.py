@@ -1,0 +1,1 @@
+"""YAML text to a tree that knows its lines, and checks of what stands in it. Pure."""

@@ -1,0 +1,208 @@
+"""The private engine's home: where each of its files lies, and its programs put there.
+
+A folder comes in; paths, and the unpacked packages of a current Docker Engine, come out.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from dlimg.debian import packages
+from dlimg.errors import DlimgError, NoEngine
+from dlimg.host.process import failure_text, run
+
+DEFAULT: Final = Path("/var/lib/dlimg/engine")
+VARIABLE: Final = "DLIMG_ENGINE_HOME"
+
+# Newer suites whose engine runs on older releases too; the machine's own suite comes last.
+SUITES: Final = {"debian": ("forky", "trixie")}
+ENGINE: Final = (
+    "docker.io",
+    "docker-cli",  # part of docker.io before trixie and on Ubuntu
+    "docker-buildx",
+    "containerd",
+    "docker-compose",
+    "docker-compose-v2",  # Ubuntu's name
+    "tini-static",  # docker-init
+)
+# A newer suite's runc needs a newer C library; isal is igzip, which unpacks layers faster.
+OWN: Final = ("runc", "iptables", "isal", "tini")
+BESIDES: Final = ("iproute2", "libsystemd0", "libseccomp2")
+PLUGINS: Final = Path("usr/libexec/docker/cli-plugins")
+PROOFS: Final = (
+    ("usr/sbin/dockerd", "--version"),
+    ("usr/bin/containerd", "--version"),
+    ("usr/sbin/runc", "--version"),
+    ("usr/bin/docker", "--version"),
+    (str(PLUGINS / "docker-buildx"), "version"),
+)
+_SOCKET_LIMIT: Final = 107
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateHome:
+    """The folder of one private engine; everything it writes is in there."""
+
+    path: Path
+
+    @property
+    def root(self) -> Path:
+        """The unpacked packages."""
+        return self.path / "root"
+
+    @property
+    def data(self) -> Path:
+        """Images, containers and the build cache."""
+        return self.path / "data"
+
+    @property
+    def runtime(self) -> Path:
+        """What lives only as long as the engine runs."""
+        return self.path / "run"
+
+    @property
+    def socket(self) -> Path:
+        return self.runtime / "docker.sock"
+
+    @property
+    def pid_file(self) -> Path:
+        return self.runtime / "docker.pid"
+
+    @property
+    def exec_root(self) -> Path:
+        return self.runtime / "exec"
+
+    @property
+    def daemon_config(self) -> Path:
+        return self.path / "daemon.json"
+
+    @property
+    def client_config(self) -> Path:
+        return self.path / "config"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "dockerd.log"
+
+    @property
+    def network(self) -> Path:
+        return self.path / "network.json"
+
+    @property
+    def lock(self) -> Path:
+        """Beside the home, so that it outlives a purge."""
+        return self.path.with_name(f"{self.path.name}.lock")
+
+    @property
+    def host(self) -> str:
+        return f"unix://{self.socket}"
+
+    @property
+    def docker(self) -> Path:
+        return self.root / "usr/bin/docker"
+
+    @property
+    def bridge(self) -> str:
+        """A name of at most 15 characters, one for each home."""
+        if self.path == DEFAULT:
+            return "dlimg0"
+        return f"dlimg-{hashlib.sha256(str(self.path).encode()).hexdigest()[:8]}"
+
+
+def home_of(environment: Mapping[str, str]) -> PrivateHome:
+    """The home that DLIMG_ENGINE_HOME names, or the usual one; `NoEngine` when it is too long."""
+    home = PrivateHome(path=Path(environment.get(VARIABLE) or DEFAULT).absolute())
+    longest = home.exec_root / "containerd/containerd-debug.sock"
+    if len(str(longest)) > _SOCKET_LIMIT:
+        raise NoEngine(
+            f"the engine's home {home.path} is too long for the sockets in it",
+            where=VARIABLE,
+            hint=f"use a path at least {len(str(longest)) - _SOCKET_LIMIT} characters shorter",
+        )
+    return home
+
+
+def install(home: PrivateHome, say: Callable[[str], None]) -> None:
+    """Put a current engine's programs into the home; `NoEngine` when no suite's engine runs."""
+    machine = packages.this_machine()
+    own_suite = machine.release.suite
+    say("fetching a container engine from the distribution's packages")
+    with tempfile.TemporaryDirectory() as state:
+        own = packages.open_suite(machine, own_suite, Path(state, own_suite))
+        reasons = []
+        for suite in suites(machine.release.vendor, own_suite):
+            try:
+                apt = own
+                if suite != own_suite:
+                    apt = packages.open_suite(machine, suite, Path(state, suite))
+                packages.unpacked(home.root, partial(_fill, own=own, suite=apt))
+            except DlimgError as error:
+                reasons.append(f"{suite}: {error.problems[0].message}")
+                say(f"not the engine of {reasons[-1]}")
+            else:
+                return
+    raise NoEngine("no suite's container engine runs here:\n" + "\n".join(reasons))
+
+
+def suites(vendor: str, own: str) -> tuple[str, ...]:
+    """The suites to take the engine from, best first."""
+    return tuple(dict.fromkeys((*SUITES.get(vendor, ()), own)))
+
+
+def daemon_settings(pool: str, *, cdi: Sequence[Path], nvidia: str | None) -> Mapping[str, Any]:
+    """What `daemon.json` holds; `nvidia` is the path of NVIDIA's runtime where there is one."""
+    settings: dict[str, Any] = {
+        "features": {"containerd-snapshotter": True, "cdi": True},
+        "shutdown-timeout": 5,
+        "default-address-pools": [{"base": pool, "size": 24}],
+    }
+    if cdi:
+        settings["cdi-spec-dirs"] = [str(folder) for folder in cdi]
+    if nvidia:
+        settings["runtimes"] = {"nvidia": {"path": nvidia}}
+    return settings
+
+
+def daemon_argv(home: PrivateHome, bridge: str) -> list[str]:
+    """The command that starts the engine; its packet filter rules are not its own business."""
+    options = {
+        "--config-file": home.daemon_config,
+        "--data-root": home.data,
+        "--exec-root": home.exec_root,
+        "--pidfile": home.pid_file,
+        "--host": home.host,
+        "--bridge": bridge,
+    }
+    argv = [str(home.root / "usr/sbin/dockerd"), "--iptables=false", "--ip6tables=false"]
+    return [*argv, *(str(part) for option in options.items() for part in option)]
+
+
+def tool_environment(home: PrivateHome) -> dict[str, str]:
+    """The environment for the daemon and its tools: their programs, and the missing libraries."""
+    path = os.environ.get("PATH", os.defpath)
+    machine = os.pathsep.join([path, "/usr/sbin", "/sbin"])
+    environment = dict(os.environ)
+    environment["PATH"] = packages.search_path(home.root, machine)
+    environment["LD_LIBRARY_PATH"] = packages.library_path(home.root)
+    if shutil.which("iptables", path=machine) is None:
+        extensions = next(home.root.glob("usr/lib/*/xtables"), None)
+        environment["XTABLES_LIBDIR"] = str(extensions or "")
+    return environment
+
+
+def _fill(fresh: Path, *, own: packages.AptSuite, suite: packages.AptSuite) -> None:
+    needed = packages.missing_with(own, packages.available(own, (*OWN, *BESIDES)))
+    mine = dict.fromkeys((*packages.available(own, OWN), *needed))
+    packages.fetch(own, tuple(mine), fresh)
+    packages.fetch(suite, packages.available(suite, ENGINE), fresh)
+    for program, argument in PROOFS:
+        environment = {**os.environ, "LD_LIBRARY_PATH": packages.library_path(fresh)}
+        outcome = run([str(fresh / program), argument], env=environment, timeout=60)
+        if outcome.returncode != 0:
+            raise NoEngine(failure_text(outcome))

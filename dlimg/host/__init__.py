@@ -1,0 +1,1 @@
+"""This machine: child processes, folders and locks of the user, NVIDIA's driver."""

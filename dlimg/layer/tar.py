@@ -1,0 +1,140 @@
+"""Entries to the pieces of a tar: heads that are made here, contents from where they lie.
+
+POSIX ustar; where a path or a size does not fit, an extended (pax) header stands before it.
+Owner, time and folders' modes are always the same, so equal entries make equal tars.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from dlimg.layer.entries import LayerEntry, Link, PackedContent, plain_content
+from dlimg.render.dockerfile import EPOCH
+
+_BLOCK: Final = 512
+LONGEST_NAME: Final = 100
+_LARGEST_SIZE: Final = 0o77777777777
+_FILE: Final = b"0"
+_LINK: Final = b"2"
+_FOLDER: Final = b"5"
+_EXTENDED: Final = b"x"
+_EXTENDED_NAME: Final = b"././@PaxHeader"
+_END: Final = bytes(2 * _BLOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class TarHead:
+    """What is not content: the padding behind one file and the headers before the next."""
+
+    data: bytes
+
+
+Piece = TarHead | bytes | PackedContent
+
+
+def pieces(entries: Iterable[LayerEntry]) -> Iterator[Piece]:
+    """The tar, in order; the entries must be in order, too."""
+    head = bytearray()
+    for entry in entries:
+        head += header(entry)
+        if not entry.size or entry.content is None or isinstance(entry.content, Link):
+            _check_empty(entry)
+            continue
+        yield TarHead(bytes(head))
+        yield entry.content
+        head = bytearray(-entry.size % _BLOCK)
+    yield TarHead(bytes(head) + _END)
+
+
+def tar_stream(parts: Iterable[Piece]) -> Iterator[bytes]:
+    """The tar's bytes, for a compressor that takes them as they are."""
+    for part in parts:
+        if isinstance(part, TarHead):
+            yield part.data
+        else:
+            yield from plain_content(part)
+
+
+def header(entry: LayerEntry) -> bytes:
+    """The blocks before an entry's content."""
+    name = entry.path.encode() + (b"/" if entry.content is None else b"")
+    target = entry.content.target.encode() if isinstance(entry.content, Link) else b""
+    extended = b""
+    if len(name) > LONGEST_NAME or not name.isascii():
+        extended += record(b"path", name)
+    if len(target) > LONGEST_NAME or not target.isascii():
+        extended += record(b"linkpath", target)
+    if entry.size > _LARGEST_SIZE:
+        extended += record(b"size", b"%d" % entry.size)
+    size = entry.size if entry.size <= _LARGEST_SIZE else 0
+    own = _of_root(name, entry.mode, size, _kind(entry), target)
+    if not extended:
+        return own
+    before = _of_root(_EXTENDED_NAME, 0o644, len(extended), _EXTENDED)
+    return before + padded(extended) + own
+
+
+def _kind(entry: LayerEntry) -> bytes:
+    match entry.content:
+        case None:
+            return _FOLDER
+        case Link():
+            return _LINK
+        case _:
+            return _FILE
+
+
+def _of_root(name: bytes, mode: int, size: int, kind: bytes, target: bytes = b"") -> bytes:
+    return block(
+        name,
+        kind=kind,
+        size=size,
+        link=target,
+        owner=(mode, 0, 0),
+        time=EPOCH,
+        device=b"0000000\x000000000\0",
+    )
+
+
+def block(  # noqa: PLR0913 - the fields of a header
+    name: bytes,
+    *,
+    kind: bytes,
+    size: int,
+    link: bytes = b"",
+    owner: tuple[int, int, int] = (0, 0, 0),
+    time: int = 0,
+    device: bytes = bytes(16),
+) -> bytes:
+    """One header (POSIX.1-2008, pax, "ustar Interchange Format"); users have numbers only.
+
+    `owner` is mode, user and group; of name and link as much is in it as there is room for.
+    """
+    start = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (_fitted(name), *owner, size, time)
+    rest = kind + _fitted(link) + b"ustar\x0000" + bytes(64) + device
+    total = sum(start) + sum(rest) + 8 * ord(" ")
+    return (start + b"%06o\0 " % total + rest).ljust(_BLOCK, b"\0")
+
+
+def padded(text: bytes) -> bytes:
+    """The text up to the next full block."""
+    return text + bytes(-len(text) % _BLOCK)
+
+
+def _fitted(text: bytes) -> bytes:
+    return text[:LONGEST_NAME].ljust(LONGEST_NAME, b"\0")
+
+
+def record(key: bytes, value: bytes) -> bytes:
+    """`LENGTH KEY=VALUE`, where the length counts its own digits."""
+    rest = len(key) + len(value) + 3
+    length = rest + len(str(rest))
+    length = rest + len(str(length))
+    return b"%d %b=%b\n" % (length, key, value)
+
+
+def _check_empty(entry: LayerEntry) -> None:
+    """Raises BadInput when an empty file's packed bytes hold something after all."""
+    if isinstance(entry.content, PackedContent):
+        for _ in plain_content(entry.content):
+            pass

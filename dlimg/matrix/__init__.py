@@ -1,0 +1,1 @@
+"""matrix.yaml to resolved cells. Pure."""

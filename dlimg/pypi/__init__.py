@@ -1,0 +1,1 @@
+"""Package indexes: simple API, wheels, single files out of remote wheels, downloads."""

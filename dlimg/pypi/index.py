@@ -1,0 +1,167 @@
+"""The package index: the wheels that uv found come in, their sizes and RECORDs come out.
+
+Only the ends of a wheel are fetched (range requests), and each wheel once ever: what was read
+is kept by the wheel's sha256. Addresses and credentials stay in here.
+"""
+
+import contextlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import requests
+from remotezip import RemoteIOError, RemoteZip, RemoteZipError  # type: ignore[import-untyped]
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+from requests.utils import get_netrc_auth
+from urllib3.util import Retry
+
+from dlimg.atomic_write import atomic_write
+from dlimg.errors import Negative, NetworkFailure
+from dlimg.lock.pylock import ResolvedWheel, WheelContents
+from dlimg.pypi.mirrors import certificates
+
+SECONDS: Final = 30
+CONNECTIONS: Final = 32
+# A server without range requests costs whole wheels: bearable up to here.
+WHOLE_WHEEL: Final = 32 * 2**20
+ADDRESSES: Final = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials(requests.auth.AuthBase):
+    """The names and passwords that index addresses carry, each for its own host only."""
+
+    of_host: Mapping[str, tuple[str, str]]
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        host = urlsplit(request.url or "").hostname or ""
+        login = self.of_host.get(str(host))
+        if login is None and request.url:
+            # requests looks into netrc only when it is given no credentials at all.
+            login = get_netrc_auth(request.url)
+        if login:
+            HTTPBasicAuth(*login)(request)
+        return request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageIndex:
+    """A session with the index, and the folder that keeps what was read."""
+
+    session: requests.Session
+    cache: Path
+
+    def read(self, wheel: ResolvedWheel) -> WheelContents:
+        """Size and RECORD of a wheel, from its folder, the cache or the index.
+
+        Raises NetworkFailure when the index does not answer as it should, Negative when what
+        it sends is no wheel.
+        """
+        try:
+            if wheel.local:
+                return _read_file(Path(unquote(urlsplit(wheel.address).path)))
+            kept = self.cache / f"{wheel.sha256}.json"
+            if (known := _remembered(kept)) is not None:
+                return known
+            contents = self._ask(wheel)
+        except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
+            raise Negative(f"{wheel.file} is no wheel: {error}") from error
+        _remember(kept, contents)
+        return contents
+
+    def _ask(self, wheel: ResolvedWheel) -> WheelContents:
+        try:
+            with RemoteZip(wheel.address, session=self.session, **self._settings()) as archive:
+                return WheelContents(size=archive.size(), record=_record(archive))
+        except (RemoteIOError, requests.RequestException) as error:
+            raise _unreachable(wheel, error) from error
+        except RemoteZipError:
+            return self._ask_for_all(wheel)
+
+    def _settings(self) -> dict[str, Any]:
+        # Said with each request: requests puts its own variables before a session's setting.
+        return {"timeout": SECONDS, "verify": self.session.verify}
+
+    def _ask_for_all(self, wheel: ResolvedWheel) -> WheelContents:
+        try:
+            with self.session.get(wheel.address, stream=True, **self._settings()) as answer:
+                answer.raise_for_status()
+                if int(answer.headers.get("Content-Length", WHOLE_WHEEL + 1)) > WHOLE_WHEEL:
+                    raise NetworkFailure(
+                        f"the index sends {wheel.file} only as a whole",
+                        hint="use an index or mirror that answers range requests",
+                    )
+                content = answer.content
+        except requests.RequestException as error:
+            raise _unreachable(wheel, error) from error
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return WheelContents(size=len(content), record=_record(archive))
+
+
+def open_index(environment: Mapping[str, str], cache: Path) -> PackageIndex:
+    """An index that speaks through the environment's proxies, certificates and credentials."""
+    session = requests.Session()
+    session.verify = certificates(environment) or True
+    session.auth = Credentials(of_host=dict(_logins(environment)))
+    retry = Retry(total=3, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
+    adapter = HTTPAdapter(max_retries=retry, pool_connections=4, pool_maxsize=CONNECTIONS)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return PackageIndex(session=session, cache=cache)
+
+
+def _logins(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
+    for name in (*ADDRESSES, "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+        for word in environment.get(name, "").split():
+            # uv allows a name before the address: `mirror=https://...`.
+            parts = urlsplit(word.partition("=")[2] if "=" in word.partition(":")[0] else word)
+            if parts.hostname and parts.username:
+                password = unquote(parts.password or "")
+                yield parts.hostname, (unquote(parts.username), password)
+
+
+def _record(archive: zipfile.ZipFile) -> str:
+    """The text of the one RECORD at the top; raises KeyError when there is none."""
+    names = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
+    top = [name for name in names if name.count("/") == 1]
+    if len(top) != 1:
+        raise KeyError("it has no RECORD")
+    return archive.read(top[0]).decode()
+
+
+def _read_file(path: Path) -> WheelContents:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return WheelContents(size=path.stat().st_size, record=_record(archive))
+    except OSError as error:
+        raise Negative(f"cannot read the wheel: {error}") from error
+
+
+def _remembered(path: Path) -> WheelContents | None:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return WheelContents(size=int(kept["size"]), record=str(kept["record"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _remember(path: Path, contents: WheelContents) -> None:
+    # A cache that cannot be written costs time at the next run and nothing else.
+    with contextlib.suppress(OSError):
+        atomic_write(path, json.dumps({"size": contents.size, "record": contents.record}))
+
+
+def _unreachable(wheel: ResolvedWheel, error: Exception) -> NetworkFailure:
+    host = urlsplit(wheel.address).hostname or wheel.address
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return NetworkFailure(
+        f"{host} does not give {wheel.file}: {reason}",
+        hint="check the network, the proxy and the index address, then run it again; "
+        "finished locks are kept",
+    )

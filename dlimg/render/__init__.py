@@ -1,0 +1,1 @@
+"""Cells and locks to Dockerfiles, tags, labels, content keys and plans. Pure."""

@@ -1,0 +1,182 @@
+"""A rendered Dockerfile against the config that its image is to have: whatever is set has a source.
+
+A template may run and copy, but what an image sets for those who start it is the layout's, the
+family's or the matrix's to say; anything else is refused with the line of the template.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from itertools import takewhile
+from typing import Final, NamedTuple
+
+import jinja2
+
+from dlimg.errors import BadInput, Problem
+from dlimg.model import Cell
+from dlimg.render.config_parser import ImageConfig, with_instruction
+from dlimg.render.dockerfile_parser import Instruction, Stage, stages
+from dlimg.render.image_config import effect
+
+# Instructions that leave no trace in an image's config.
+_HARMLESS: Final = ("FROM", "RUN", "COPY", "ADD", "ARG")
+# The first lines of a Dockerfile may change how all others are read.
+_DIRECTIVE: Final = re.compile(r"#\s*(syntax|escape)\s*=", re.IGNORECASE)
+_WORDS: Final[Mapping[str, str]] = {
+    "workdir": "WORKDIR",
+    "user": "USER",
+    "entrypoint": "ENTRYPOINT",
+    "cmd": "CMD",
+    "exposed": "EXPOSE",
+    "shell": "SHELL",
+    "healthcheck": "HEALTHCHECK",
+}
+
+
+class _Fault(NamedTuple):
+    """What is wrong; `needles` are words by which its line in a template is recognised."""
+
+    message: str
+    hint: str
+    needles: tuple[str, ...]
+
+
+def refuse_other_settings(
+    text: str, cell: Cell, wanted: ImageConfig, environment: jinja2.Environment
+) -> None:
+    """Nothing; BadInput where the Dockerfile sets other things than this config."""
+    faults = list(_faults(text, cell, wanted))
+    if faults:
+        raise BadInput.of(
+            [
+                Problem(
+                    message=f"{fault.message}, for {cell.id}",
+                    where=_place(fault, cell, environment),
+                    hint=fault.hint,
+                )
+                for fault in faults
+            ]
+        )
+
+
+def _faults(text: str, cell: Cell, wanted: ImageConfig) -> Iterator[_Fault]:
+    directive = next(filter(_DIRECTIVE.match, takewhile(_is_comment, text.splitlines())), "")
+    if directive:
+        hint = "take the line out: BuildKit as it is reads what dlimg renders"
+        yield _Fault(f"a directive for the parser: {directive}", hint, (directive,))
+        return
+    try:
+        chain = list(_chain(text))
+    except BadInput as error:
+        yield _Fault(error.problems[0].message, "", ())
+        return
+    if chain[0].start.lower() != cell.os.base_name.lower():
+        hint = f"begin its stages with {cell.os.base_name}"
+        yield _Fault(f"the last stage starts from {chain[0].start}", hint, (chain[0].start,))
+        return
+    config = ImageConfig()
+    for instruction in (one for stage in chain for one in stage.instructions):
+        if instruction.word not in _HARMLESS:
+            try:
+                config = _with(config, instruction)
+            except BadInput:
+                yield _unknown(instruction)
+                return
+    yield from _environment_faults(config, cell, wanted)
+    yield from _label_faults(config, wanted)
+    yield from _other_faults(config, wanted)
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("#")
+
+
+def _chain(text: str) -> Iterator[Stage]:
+    """The last stage with those it starts from, the first one first."""
+    found = stages(text)
+    names = {stage.name.lower(): stage for stage in found if stage.name}
+    chain = [found[-1]]
+    while chain[0].start.lower() in names and len(chain) <= len(found):
+        chain.insert(0, names[chain[0].start.lower()])
+    return iter(chain)
+
+
+def _with(config: ImageConfig, instruction: Instruction) -> ImageConfig:
+    if instruction.word == "SHELL":
+        # It is read like a list of words, as ENTRYPOINT is.
+        entry = replace(instruction, word="ENTRYPOINT")
+        return ImageConfig(shell=with_instruction(ImageConfig(), entry).entrypoint).on(config)
+    return with_instruction(config, instruction)
+
+
+def _unknown(instruction: Instruction) -> _Fault:
+    if instruction.word == "ENV":
+        message = f"a variable whose value only a build would tell: ENV {instruction.text[:100]}"
+        return _Fault(message, "state it under `env:` of the matrix, in full", (instruction.text,))
+    message = f"an instruction that no image of dlimg has: {instruction.word}"
+    hint = "take it out; how an image is run is the layout's to say"
+    return _Fault(message, hint, (f"{instruction.word} {instruction.text}", instruction.word))
+
+
+def _environment_faults(config: ImageConfig, cell: Cell, wanted: ImageConfig) -> Iterator[_Fault]:
+    real, promised = _pairs(config.env), _pairs(wanted.env)
+    for name in real:
+        if name not in promised:
+            whose = effect(name)
+            why = f" (it changes {whose})" if whose else ""
+            hint = (
+                f"state it in the matrix, under families: {cell.family}: "
+                f"env: {{{name}: {{value: ..., why: ...}}}}"
+            )
+            yield _Fault(f"the template sets {name}{why}, which nobody states", hint, (name,))
+        elif real[name] != promised[name]:
+            hint = "take it out of the template; the layout and the matrix give it its value"
+            message = f"the template sets {name} to another value than {promised[name]!r}"
+            yield _Fault(message, hint, (name,))
+    for name in promised.keys() - real.keys():
+        hint = "let the template extend _layout/Dockerfile.j2, or print `environment_lines`"
+        yield _Fault(f"the template does not set {name}", hint, ("ENV",))
+
+
+def _label_faults(config: ImageConfig, wanted: ImageConfig) -> Iterator[_Fault]:
+    for name in sorted(config.labels.keys() | wanted.labels.keys()):
+        if config.labels.get(name) != wanted.labels.get(name):
+            said = "nobody promised" if name not in wanted.labels else "is to say otherwise"
+            hint = "take it out of the template; labels come from the matrix and the lock"
+            yield _Fault(f"a label that {said}: {name}", hint, (name, "LABEL"))
+
+
+def _other_faults(config: ImageConfig, wanted: ImageConfig) -> Iterator[_Fault]:
+    for field in fields(ImageConfig):
+        word = _WORDS.get(field.name)
+        value = getattr(wanted, field.name)
+        if word and getattr(config, field.name) != value:
+            hint = "take it out of the template; the layout says it"
+            said = " ".join(value) if isinstance(value, tuple) else value
+            yield _Fault(f"{word} is not {said or 'left out'}", hint, (word,))
+
+
+def _pairs(variables: tuple[str, ...]) -> dict[str, str]:
+    return {name: value for name, _, value in (one.partition("=") for one in variables)}
+
+
+def _place(fault: _Fault, cell: Cell, environment: jinja2.Environment) -> str:
+    """File and line of the template where the fault's words stand; the family's file otherwise."""
+    for needle in fault.needles:
+        pattern = re.compile(rf"(?<![\w.-]){re.escape(needle)}(?![\w-])", re.IGNORECASE)
+        for name in (f"{cell.family}/Dockerfile.j2", "_layout/Dockerfile.j2"):
+            source, path = _source(environment, name)
+            for number, line in enumerate(source.splitlines(), 1):
+                if pattern.search(line):
+                    return f"{path}:{number}"
+    return _source(environment, f"{cell.family}/Dockerfile.j2")[1] or cell.id
+
+
+def _source(environment: jinja2.Environment, name: str) -> tuple[str, str]:
+    if environment.loader is None:
+        return "", ""
+    try:
+        source, path, _ = environment.loader.get_source(environment, name)
+    except jinja2.TemplateNotFound:
+        return "", ""
+    return source, path or name

@@ -1,0 +1,147 @@
+"""A cell and its lock to a Dockerfile: templates draw, what depends on a value is decided here."""
+
+import difflib
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Final
+
+import jinja2
+
+from dlimg.errors import BadInput
+from dlimg.model import Cell, Flavour, Lock
+from dlimg.render.config_check import refuse_other_settings
+from dlimg.render.image_config import (
+    command_lines,
+    cuda_home,
+    environment_lines,
+    image_config,
+    quoted,
+)
+from dlimg.render.layout import (
+    COMMAND,
+    COMMANDS,
+    DPKG_SETTINGS,
+    LAYOUT_FILES,
+    cell_files,
+    constraints,
+    layout_links,
+    packages_folder,
+    requirements,
+)
+from dlimg.render.naming import labels
+
+# Every file that a build makes gets this time: 1980-01-02 UTC. A zip file knows none before
+# 1980, and one day later that holds in every time zone.
+EPOCH: Final = 315_619_200
+
+
+def templates(images: str) -> jinja2.Environment:
+    """The templates under a folder such as `images`, read when first used and then kept."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(images),
+        autoescape=False,  # noqa: S701  # what is drawn is a Dockerfile, not HTML
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+    )
+
+
+def dockerfile(cell: Cell, lock: Lock, environment: jinja2.Environment) -> str:
+    """The text of the cell's Dockerfile.
+
+    Raises BadInput, with the template's file and line, when a template is missing, cannot be
+    read as one, asks for something that is not there, or sets what neither the layout nor the
+    matrix states.
+    """
+    text = _rendered(cell, lock, environment)
+    refuse_other_settings(text, cell, image_config(cell, labels(cell, lock)), environment)
+    return text
+
+
+def _rendered(cell: Cell, lock: Lock, environment: jinja2.Environment) -> str:
+    known = context(cell, lock)
+    try:
+        return environment.get_template(f"{cell.family}/Dockerfile.j2").render(known)
+    except jinja2.TemplateNotFound as error:
+        folder = _folder(environment)
+        hint = f"every family has a {folder}/FAMILY/Dockerfile.j2"
+        raise BadInput(f"no template {folder}/{error.name}", where=cell.id, hint=hint) from None
+    except jinja2.TemplateSyntaxError as error:
+        where = f"{error.filename}:{error.lineno}"
+        raise BadInput(f"not a template: {error.message}", where=where) from None
+    except jinja2.TemplateRuntimeError as error:
+        where = _place(error.__traceback__, _folder(environment))
+        wrong = str(error.message)
+        hint = _near(wrong, known)
+        raise BadInput(f"{wrong}, for {cell.id}", where=where, hint=hint) from None
+
+
+def context(cell: Cell, lock: Lock) -> dict[str, object]:
+    """All that a template may ask for, decided."""
+    config = image_config(cell, labels(cell, lock))
+    return {
+        "cell": cell,
+        "cell_files": cell_files(cell, lock),
+        "command_lines": list(command_lines(config)),
+        "command_file": COMMAND,
+        "commands_folder": COMMANDS,
+        "constraints": tuple(constraints(cell, lock)),
+        "cuda_home": cuda_home(cell),
+        "dpkg_settings": DPKG_SETTINGS,
+        "environment_lines": list(environment_lines(cell)),
+        "epoch": EPOCH,
+        "labels": [f"{name}={quoted(value)}" for name, value in config.labels.items()],
+        "layout_files": list(LAYOUT_FILES),
+        "layout_links": list(layout_links(cell.python, interpreter(cell))),
+        "local_wheels": lock.local,
+        "packages": " ".join(packages(cell)),
+        "packages_folder": packages_folder(lock),
+        "python": interpreter(cell),
+        "requirements": tuple(requirements(lock)),
+    }
+
+
+def interpreter(cell: Cell) -> str:
+    """The Python that the image's environment is made from."""
+    folder = "/opt/python/current/bin" if cell.managed_python else "/usr/bin"
+    return f"{folder}/python{cell.python}"
+
+
+def packages(cell: Cell) -> list[str]:
+    """The distribution's packages that the cell needs."""
+    found = ["ca-certificates", "tini"]
+    if not cell.managed_python:
+        # Debian and Ubuntu take these out of Python: `venv` has no pip, `dbm` no GNU without them.
+        found += ["python3", "python3-gdbm", f"python{cell.python}-venv"]
+    if cell.flavour in {Flavour.COMPILE, Flavour.DEVEL}:
+        found.append("g++")
+        if not cell.managed_python:
+            found.append("libpython3-dev")
+    if cell.flavour is Flavour.DEVEL:
+        found.append("make")
+    return sorted(found)
+
+
+def _folder(environment: jinja2.Environment) -> str:
+    loader = environment.loader
+    return loader.searchpath[0] if isinstance(loader, jinja2.FileSystemLoader) else "images"
+
+
+def _place(traceback: TracebackType | None, folder: str) -> str:
+    """File and line of the innermost template in a traceback, as Jinja rewrites them."""
+    place = ""
+    while traceback:
+        file = traceback.tb_frame.f_code.co_filename
+        if file.startswith(folder):
+            place = f"{file}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return place
+
+
+def _near(message: str, known: Iterable[str]) -> str:
+    """The name nearest to the last one that Jinja's message quotes, as a hint, or nothing."""
+    quoted = message.split("'")[1::2]
+    near = difflib.get_close_matches(quoted[-1] if quoted else "", [*known, *Cell.__slots__], n=1)
+    return f"did you mean {near[0]}" if near else ""

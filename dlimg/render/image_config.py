@@ -1,0 +1,185 @@
+"""How an image is run, as data: environment, user, folders, entry point, command, ports, health.
+
+Templates print it, the layers builder writes it, and checks compare it with what an engine says of
+an image. Whatever is set has a source: the layout, the family, or `env:` in the matrix.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from dlimg.model import Cell, EnvVar, Flavour
+from dlimg.render.config_parser import SECOND, ImageConfig
+
+SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+USER: Final = "user"
+WORKDIR: Final = "/code"
+SHELL: Final = ("/bin/bash", "-euo", "pipefail", "-c")
+ENTRYPOINT: Final = ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
+NOTEBOOK_PORT: Final = 8888
+# Address, browser and folder of a notebook are settings in /etc/jupyter, which every command of
+# Jupyter reads; the port is Jupyter's own default, so that JUPYTER_PORT is heard.
+JUPYTER: Final = ("jupyter", "lab")
+HEALTHCHECK: Final = MappingProxyType(
+    {
+        "Test": ["CMD", "/usr/local/bin/dlimg-healthcheck"],
+        "Interval": 30 * SECOND,
+        "Timeout": 10 * SECOND,
+        "StartPeriod": 60 * SECOND,
+        "Retries": 3,
+    }
+)
+
+# What a family's images need besides, and why. What users want of their own images is for the
+# matrix to say.
+_OF_FAMILY: Final[Mapping[str, tuple[EnvVar, ...]]] = {
+    "jax": (
+        EnvVar(
+            name="DLIMG_WITHOUT_GPU",
+            value="JAX_PLATFORMS=cpu",
+            why="Looking for a GPU, JAX asks CUPTI for its version; CUPTI 13.2 ends the process "
+            "where no driver is.",
+        ),
+    ),
+}
+
+# Whom a variable changes, by its name: an image that sets one of these is another image.
+_EFFECTS: Final = (
+    (r"LD_.*|GLIBC_TUNABLES|MALLOC_.*|LOCPATH", "the loader and the C library"),
+    (r"PYTHON.*|VIRTUAL_ENV", "Python"),
+    (r"PIP_.*", "pip"),
+    (r"UV_.*", "uv"),
+    (r"SSL_.*|OPENSSL_.*|SSLKEYLOGFILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE", "TLS"),
+    (r"(?i:.*_proxy)", "the network"),
+    (r"GIT_.*|SSH_.*", "git and ssh"),
+    (r"ENV|BASH.*|SHELL.*|PROMPT_COMMAND|IFS|CDPATH|PS[0-4]|INPUTRC", "the shell"),
+    (r"APT_.*|DPKG_.*|DEBIAN_.*", "apt and dpkg"),
+    (r"(CUDA|NVIDIA|CUDNN|CUBLAS|NCCL|XLA|JAX|TF|TORCH|PYTORCH|TRITON)_.*", "the framework"),
+    (r"(OMP|KMP|GOMP|MKL|OPENBLAS|BLIS)_.*", "the framework's threads"),
+    (r"JUPYTER.*", "Jupyter"),
+    (r"DLIMG_.*|PATH|HOME|USER|LOGNAME|LANG|LC_.*|TZ|TMPDIR", "what the layout promises"),
+)
+
+
+def image_environment(cell: Cell) -> Mapping[str, EnvVar]:
+    """All that the image sets, by name, in order: the layout's, the family's, the matrix's."""
+    variables = [*_layout_variables(cell), *_family_variables(cell), *cell.env]
+    return {variable.name: variable for variable in variables}
+
+
+def image_config(cell: Cell, labels: Mapping[str, str]) -> ImageConfig:
+    """The config of the cell's image, besides what only its base can say."""
+    is_notebook = cell.flavour is Flavour.NOTEBOOK
+    variables = image_environment(cell).values()
+    return ImageConfig(
+        env=tuple(f"{variable.name}={variable.value}" for variable in variables),
+        labels=dict(labels),
+        workdir=WORKDIR,
+        user=USER,
+        entrypoint=ENTRYPOINT,
+        cmd=JUPYTER if is_notebook else ("bash",),
+        exposed=(f"{NOTEBOOK_PORT}/tcp",) if is_notebook else (),
+        shell=SHELL,
+        healthcheck=dict(HEALTHCHECK) if is_notebook else {},
+    )
+
+
+def effect(name: str) -> str:
+    """Whose doing a variable of this name changes, or an empty text where that is not known."""
+    return next((whose for pattern, whose in _EFFECTS if re.fullmatch(pattern, name)), "")
+
+
+def environment_lines(cell: Cell) -> Iterator[tuple[str, str]]:
+    """For each ENV instruction a comment (or an empty text), and what stands behind the word."""
+    environment = image_environment(cell).values()
+    plain = [_line(variable) for variable in environment if not variable.why]
+    yield "", " \\\n    ".join(plain)
+    for variable in environment:
+        if variable.why:
+            yield variable.why, _line(variable)
+
+
+def command_lines(config: ImageConfig) -> Iterator[str]:
+    """The instructions that follow the labels."""
+    for port in config.exposed:
+        yield f"EXPOSE {port.removesuffix('/tcp')}"
+    yield f"WORKDIR {config.workdir}"
+    yield f"USER {config.user}"
+    if config.healthcheck:
+        yield _healthcheck_line(config.healthcheck)
+    yield f"ENTRYPOINT {json.dumps(config.entrypoint)}"
+    yield f"CMD {json.dumps(config.cmd)}"
+
+
+def cuda_home(cell: Cell) -> str:
+    """Where the wheels of a CUDA cell have their compiler, in an image that has one to offer."""
+    if cell.stack is None or cell.flavour is not Flavour.DEVEL:
+        return ""
+    major = cell.stack.cuda.split(".")[0]
+    return f"/opt/env/lib/python/site-packages/nvidia/cu{major}"
+
+
+def quoted(text: str) -> str:
+    """The text as a Dockerfile's string, in which nothing is replaced."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return f'"{escaped}"'
+
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_./:=,@%+-]+")
+
+
+def _line(variable: EnvVar) -> str:
+    is_plain = _PLAIN.fullmatch(variable.value)
+    return f"{variable.name}={variable.value if is_plain else quoted(variable.value)}"
+
+
+def _layout_variables(cell: Cell) -> list[EnvVar]:
+    home = cuda_home(cell)
+    search_path = f"{home}/bin:{SYSTEM_PATH}" if home else SYSTEM_PATH
+    values = {
+        "PATH": f"/home/user/env/bin:/opt/env/bin:{search_path}",
+        "DLIMG_OVERLAY": "/home/user/env",
+        "PIP_CONSTRAINT": "/etc/dlimg/constraints.txt",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PYTHONUNBUFFERED": "1",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "USER": USER,
+        "SHELL": "/bin/bash",  # a notebook's terminal is what it names
+    }
+    if cell.is_cuda:
+        values |= {
+            "NVIDIA_VISIBLE_DEVICES": "all",
+            "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",
+        }
+    if home:
+        values["CUDA_HOME"] = home
+    if cell.flavour is Flavour.NOTEBOOK:
+        # Jupyter runs in the users' environment and finds its own files by these.
+        values |= {
+            "JUPYTER_PATH": "/opt/env/share/jupyter",
+            "JUPYTER_CONFIG_PATH": "/opt/env/etc/jupyter",
+        }
+    return [EnvVar(name=name, value=value) for name, value in values.items()]
+
+
+def _family_variables(cell: Cell) -> tuple[EnvVar, ...]:
+    return _OF_FAMILY.get(cell.family, ()) if cell.is_cuda else ()
+
+
+def _healthcheck_line(healthcheck: Mapping[str, object]) -> str:
+    def seconds(name: str) -> str:
+        return f"{int(str(healthcheck[name])) // SECOND}s"
+
+    _, *words = _texts(healthcheck["Test"])
+    options = (
+        f"--interval={seconds('Interval')} --timeout={seconds('Timeout')} "
+        f"--start-period={seconds('StartPeriod')} --retries={healthcheck['Retries']}"
+    )
+    return f"HEALTHCHECK {options} CMD {json.dumps(words)}"
+
+
+def _texts(value: object) -> list[str]:
+    return [str(text) for text in value] if isinstance(value, list) else []

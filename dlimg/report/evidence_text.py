@@ -1,0 +1,214 @@
+"""Evidence of one image from several places: where each lies, and which of it counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dlimg.checks.evidence_json import evidence_record, jsonable
+from dlimg.checks.verdicts import (
+    NO_DEVICE,
+    driver,
+    gpu_names,
+    is_gpu_tested,
+    outcome,
+    possible_here,
+)
+from dlimg.model import CheckStatus, Evidence, Verdict
+from dlimg.report.table import clean, seconds_text
+
+
+def verdicts_text(evidence: Evidence) -> str:
+    """`passed: all 9, 1 at the second attempt`, or `not-run: 3 of 9 passed, 6 not run`."""
+    verdicts = evidence.verdicts
+    counts = {status: sum(one.status is status for one in verdicts) for status in CheckStatus}
+    said = outcome(verdicts)
+    text = f"{said}: {counts[CheckStatus.PASSED]} of {len(verdicts)} passed"
+    if said == "passed":
+        is_all = counts[CheckStatus.PASSED] == len(verdicts)
+        text = f"{said}: {'all' if is_all else f'{counts[CheckStatus.PASSED]} of'} {len(verdicts)}"
+    if counts[CheckStatus.FAILED]:
+        text += f", {counts[CheckStatus.FAILED]} failed"
+    if counts[CheckStatus.NOT_RUN]:
+        text += f", {counts[CheckStatus.NOT_RUN]} not run"
+    if flaky(verdicts):
+        text += f", {len(flaky(verdicts))} at the second attempt"
+    if evidence.vanished:
+        text += f", {len(evidence.vanished)} gone"
+    return text
+
+
+def gpu_text(evidence: Evidence) -> str:
+    """`tested on NVIDIA H200, driver 580.159, 2026-11-21`, or `not tested on a GPU`."""
+    if not is_gpu_tested(evidence):
+        return "not tested on a GPU"
+    on = " and ".join(gpu_names(evidence)) or evidence.device
+    parts = (f"tested on {on}", _driver_text(evidence), evidence.day)
+    return clean(", ".join(part for part in parts if part))
+
+
+def tested_text(evidence: Evidence, *, is_cuda: bool) -> str:
+    """`2026-11-21, passed: all 18; not tested on a GPU`."""
+    text = verdicts_text(evidence)
+    day = clean(evidence.day)
+    if not is_cuda:
+        return f"{day}, {text}"
+    if is_gpu_tested(evidence):
+        return f"{text}; {gpu_text(evidence)}"  # which has the day
+    return f"{day}, {text}; {gpu_text(evidence)}"
+
+
+def tested_json(evidence: Evidence) -> dict[str, object]:
+    """The same as stable data."""
+    return {
+        "day": evidence.day,
+        "digest": evidence.digest,
+        "device": evidence.device,
+        "outcome": outcome(evidence.verdicts),
+        "gpu_tested": is_gpu_tested(evidence),
+        "gpus": list(gpu_names(evidence)),
+        "driver": driver(evidence) or None,
+    }
+
+
+def _driver_text(evidence: Evidence) -> str:
+    version = driver(evidence)
+    return f"driver {version}" if version else ""
+
+
+def verdict_json(verdict: Verdict) -> dict[str, object]:
+    """One verdict as stable data."""
+    return {
+        "check": verdict.check,
+        "status": verdict.status.value,
+        "reason": verdict.reason,
+        "seconds": verdict.seconds,
+        "required": verdict.required,
+        "attempts": verdict.attempts,
+        "first_reason": verdict.first_reason,
+        "figures": jsonable(dict(verdict.figures)),
+    }
+
+
+def reasons(evidence: Evidence) -> list[str]:
+    """Why each check that did not pass did not, and the end of what a failed one printed.
+
+    Those that were not run for the same reason share a line.
+    """
+    found = []
+    for (reason, is_required), names in not_run(evidence.verdicts).items():
+        word = "required, not run" if is_required else "not run"
+        found.append(f"{evidence.cell}  {word}: {', '.join(names)}: {reason}")
+    if not any(one.required for one in evidence.verdicts):
+        found.append(f"{evidence.cell}  none of its checks is required, so nothing is proved")
+    found += [f"{evidence.cell}  {attempts_text(one)}" for one in flaky(evidence.verdicts)]
+    for one in evidence.verdicts:
+        if one.status is CheckStatus.FAILED:
+            twice = " twice" if one.attempts > 1 else ""
+            found.append(f"{evidence.cell}  {one.check} failed{twice}: {one.reason}")
+            if one.output.strip() != one.reason:
+                found += [f"    {text}" for text in one.output.splitlines()]
+    return [clean(text) for text in found]
+
+
+def attempts_text(verdict: Verdict) -> str:
+    """`learns passed at the second attempt; the first: out of memory`."""
+    return f"{verdict.check} passed at the second attempt; the first: {verdict.first_reason}"
+
+
+def not_run(verdicts: Sequence[Verdict]) -> dict[tuple[str, bool], tuple[str, ...]]:
+    """The names of the checks that were not run, by their reason and by whether that hinders."""
+    found: dict[tuple[str, bool], tuple[str, ...]] = {}
+    possible = {one.check for one in possible_here(verdicts)}
+    for one in verdicts:
+        if one.status is CheckStatus.NOT_RUN:
+            kind = (one.reason, one.required and one.check in possible)
+            found[kind] = (*found.get(kind, ()), one.check)
+    return found
+
+
+def flaky(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Those that passed, but not at the first attempt."""
+    return tuple(one for one in verdicts if one.status is CheckStatus.PASSED and one.attempts > 1)
+
+
+HERE: Final = "kept here"
+AT_REGISTRY: Final = "at the registry"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceEvidence:
+    """One device's evidence and where it lies."""
+
+    evidence: Evidence
+    where: tuple[str, ...]
+
+
+def proofs(kept: Sequence[Evidence], published: Sequence[Evidence]) -> tuple[DeviceEvidence, ...]:
+    """Each evidence once, newest first, with every place where it lies."""
+    distinct: list[Evidence] = []
+    for one in (*kept, *published):
+        if one not in distinct:
+            distinct.append(one)
+    places = ((HERE, kept), (AT_REGISTRY, published))
+    found = [
+        DeviceEvidence(evidence=one, where=tuple(name for name, there in places if one in there))
+        for one in distinct
+    ]
+    return tuple(sorted(found, key=lambda proof: proof.evidence.day, reverse=True))
+
+
+def on_gpu_text(evidence: Evidence) -> str:
+    """`tested on NVIDIA H200, driver 580.159, 2026-11-21`, or how it failed there, and when."""
+    if is_gpu_tested(evidence):
+        return gpu_text(evidence)
+    on = " and ".join(gpu_names(evidence)) or evidence.device
+    return f"{outcome(evidence.verdicts)} on {on}, {evidence.day}"
+
+
+def newest_by_gpu(found: Sequence[DeviceEvidence]) -> tuple[Evidence, ...]:
+    """What was last seen on each GPU: an older pass does not outweigh it."""
+    newest: dict[tuple[str, ...], Evidence] = {}
+    for proof in found:
+        if proof.evidence.device != NO_DEVICE:
+            newest.setdefault(gpu_names(proof.evidence), proof.evidence)
+    return tuple(newest.values())
+
+
+def proof_text(proof: DeviceEvidence) -> str:
+    """`tested on NVIDIA H200, driver 580.159, 2026-11-21: 19 of 19 passed (at the registry)`."""
+    evidence = proof.evidence
+    passed = sum(one.status is CheckStatus.PASSED for one in evidence.verdicts)
+    counts = [f"{passed} of {len(evidence.verdicts)} passed"]
+    for status, word in ((CheckStatus.FAILED, "failed"), (CheckStatus.NOT_RUN, "not run")):
+        number = sum(one.status is status for one in evidence.verdicts)
+        counts += [f"{number} {word}"] if number else []
+    if evidence.vanished:
+        counts.append(f"gone since the evidence before: {', '.join(evidence.vanished)}")
+    return f"{_tested_text(evidence)}: {', '.join(counts)} ({' and '.join(proof.where)})"
+
+
+def _tested_text(evidence: Evidence) -> str:
+    if is_gpu_tested(evidence):
+        return gpu_text(evidence)
+    wants_gpu = any("gpu" in one.needs for one in evidence.verdicts)
+    return f"{gpu_text(evidence) if wants_gpu else 'tested without a GPU'}, {evidence.day}"
+
+
+def verdict_row(verdict: Verdict) -> tuple[str, str, str, str]:
+    """Status, check, seconds and the reason, as people read them."""
+    reason = verdict.reason or (
+        f"at the second attempt: {verdict.first_reason}" if verdict.attempts > 1 else ""
+    )
+    return verdict.status.value, verdict.check, seconds_text(verdict.seconds), reason
+
+
+def proof_json(proof: DeviceEvidence) -> dict[str, object]:
+    """The document itself, with what it amounts to."""
+    return {
+        "says": proof_text(proof),
+        "where": list(proof.where),
+        "digest": proof.evidence.digest,
+        "outcome": outcome(proof.evidence.verdicts),
+        "gpu_tested": is_gpu_tested(proof.evidence),
+        **evidence_record(proof.evidence),
+    }

@@ -1,0 +1,1 @@
+"""The layer store: layers by key, assembled images, systems, maintenance and export."""
