@@ -13,10 +13,11 @@ packages=$folder/lib/$python/site-packages
 mark=.dlimg-$$
 trap 'rm -f "$folder/$mark" "$folder/bin/$mark" "$packages/$mark"' EXIT
 
+# An empty volume may hold what its file system has put there. It is listed before the look into
+# it: the first that another process leaves is the file that says whose it is.
 is_ours() {
-    grep -qs '^made-by = dlimg$' "$folder/pyvenv.cfg" && return
-    # An empty volume may hold what its file system has put there.
-    [ -z "$(ls -A "$folder" 2>/dev/null | grep -v -e '^\.dlimg-' -e '^lost+found$')" ]
+    there=$(ls -A "$folder" 2>/dev/null | grep -v -e '^\.dlimg-' -e '^lost+found$' || true)
+    [ -z "$there" ] || grep -qs '^made-by = dlimg$' "$folder/pyvenv.cfg"
 }
 
 # write FILE: what comes in becomes the file; one that is the same already is left alone.

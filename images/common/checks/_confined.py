@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import _files
+import _user
 import _verdict
 
 ENTRY = ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
@@ -61,7 +62,7 @@ def call(*words: str) -> Answer:
             text=True,
             check=False,
             timeout=LIMIT,
-            env={**os.environ, **SHARED, "DLIMG_QUIET": "1"},
+            env={**_user.given(), **SHARED, "DLIMG_QUIET": "1"},
         )
     except subprocess.TimeoutExpired:
         return -1, "", f"it takes more than {LIMIT} s"

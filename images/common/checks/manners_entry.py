@@ -20,6 +20,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
 import _tag
+import _user
 import _verdict
 
 ENTRY = ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
@@ -90,7 +91,7 @@ def call(words: tuple[str, ...], typed: str = "", **variables: str) -> tuple[str
             text=True,
             check=False,
             timeout=PATIENCE,
-            env={**os.environ, "DLIMG_QUIET": "1", **variables},
+            env={**_user.given(), "DLIMG_QUIET": "1", **variables},
         )
     except subprocess.TimeoutExpired:
         return "", f"it does not end within {PATIENCE} s", -1

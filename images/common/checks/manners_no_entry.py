@@ -8,7 +8,6 @@ seconds: 300
 container: empty home
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -23,6 +22,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
 import _confined
 import _tag
+import _user
 import _verdict
 
 LIMIT = 120  # seconds for one command: several times what a cold disk costs
@@ -176,7 +176,7 @@ def main() -> None:
     if not home.is_mount():
         _verdict.not_run(f"no volume is over this container's {home}")
     lies = chain(
-        variables(os.environ),
+        variables(_user.given()),
         commands(),
         constraints(),
         installing(home),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
 import _tag
+import _user
 import _verdict
 
 WRITABLE = ("/code", "/data", "/output", "/tmp")  # noqa: S108  # what an image promises
@@ -87,15 +88,14 @@ def named(user: int) -> list[str]:
 def main() -> None:
     if not _tag.cell():
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
+    own_home = _user.given().get("HOME", "")
     user, status = os.geteuid(), Path("/proc/self/status").read_text()
-    _verdict.show(
-        user=user, group=os.getegid(), home=os.environ.get("HOME", ""), zone=time.tzname[0]
-    )
+    _verdict.show(user=user, group=os.getegid(), home=own_home, zone=time.tzname[0])
     lies = [
         *identity(user, os.getegid(), os.getgroups(), status),
         *named(user),
         *zone(),
-        *home(os.environ.get("HOME", "")),
+        *home(own_home),
         *closed(WRITABLE),
         *open_ones(OTHERS),
     ]
