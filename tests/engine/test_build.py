@@ -209,12 +209,12 @@ INTERRUPTED = """
 import os, signal, sys
 from pathlib import Path
 import make, small
-from dlimg.build.secrets import secrets_from
-from dlimg.engine import find
+from dlimg.builders.secrets import secrets_from
+from dlimg.engine import discover
 from dlimg.model import Base, BaseSource
 
 signal.signal(signal.SIGTERM, signal.default_int_handler)
-engine = find.find(os.environ, private="allow", say=print)
+engine = discover.find(os.environ, private="allow", say=print)
 base = Base(os="debian13", source=BaseSource.BOOTSTRAP, identity="x", reference=sys.argv[1])
 sleep = f"RUN echo asleep && sleep {sys.argv[2]}"
 text = f"FROM debian:trixie-slim\\n{sleep}\\n"

@@ -559,19 +559,19 @@ INTERRUPTED = """
 import os, sys
 from pathlib import Path
 import make
-from dlimg.engine import find
+from dlimg.engine import discover
 from dlimg.model import Built
-from dlimg.proof import Check
+from dlimg.model import Check
 from dlimg.checks import run
 
-engine = find.find(os.environ, private="allow", say=print)
+engine = discover.find(os.environ, private="allow", say=print)
 images = Path(sys.argv[2])
 path = images / "pytorch" / "checks" / "sleeps.py"
 check = Check(name="sleeps", path=str(path), script="", sha256="", proves="", seconds=600)
 built = Built(planned=make.planned(), digest=sys.argv[1], size=0, seconds=0, cached=False)
-using = containers.Settings(evidence=images, say=print)
+using = run.CheckSettings(evidence=images, say=print)
 try:
-    containers.test(built, [check], engine, device=None, images=images, settings=using)
+    run.test(built, [check], engine, device=None, images=images, settings=using)
 except KeyboardInterrupt:
     sys.exit(130)
 """

@@ -37,7 +37,7 @@ def rows(name: str) -> list[dict[str, Any]]:
 
 
 def arguments(ask: str) -> Namespace:
-    return parser().parse_args(["why", *shlex.split(ask)])
+    return parser("why").parse_args(["why", *shlex.split(ask)])
 
 
 def answer(ask: str, *, count: int = 0) -> WhyAnswer:
