@@ -21,7 +21,7 @@ from dlimg.cli.project import read_facts  # noqa: E402
 from dlimg.compat.combination import Combination  # noqa: E402
 from dlimg.compat.rule_engine import (  # noqa: E402
     CompatRule,
-    RuleEngine,  # noqa: E402
+    RuleEngine,
     rules,
 )
 

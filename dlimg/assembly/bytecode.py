@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import IO, Final
 
-from dlimg.assembly.compile import SCRIPT, CompileIn, Place
+from dlimg.assembly.compile_python import SCRIPT, CompileIn, Place
 from dlimg.assembly.python_sources import is_empty, part_entries, sources_part
 from dlimg.assembly.wheel_layer import LayerContext
 from dlimg.host.local_state import file_lock
@@ -29,8 +29,8 @@ LARGE: Final = 3_000_000
 class BytecodeCompiler:
     """What compiles: a Python, which `interpreter` stands for.
 
-    `compile_in` takes sets of files to a spool with their byte code, as `dlimg.assembly.compile`
-    does.
+    `compile_in` takes sets of files to a spool with their byte code, as
+    `dlimg.assembly.compile_python` does.
     """
 
     interpreter: str

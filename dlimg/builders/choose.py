@@ -120,9 +120,9 @@ def _parts(
 
 def _against(missing: Sequence[PlannedImage], engine: Engine) -> str:
     """What speaks against this engine, which is asked."""
-    from dlimg.builders.load import (
-        distance,  # noqa: PLC0415 - not for images that are there
-        refusal,  # noqa: PLC0415 - the same
+    from dlimg.builders.load import (  # noqa: PLC0415 - loaded only when needed
+        distance,
+        refusal,
     )
 
     return distance(engine.host) or refusal(engine, missing[0].compression)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlimg.assembly import compile
-from dlimg.assembly.compile import CompileIn
+from dlimg.assembly import compile_python
+from dlimg.assembly.compile_python import CompileIn
 from dlimg.assembly.system import OnLine, SystemBuildTools, system, system_by
 from dlimg.builders import host_rootfs
 from dlimg.builders.image_packages import build_for_packages
@@ -58,12 +58,14 @@ def of_engine(engine: Engine, secrets: Secrets, find_links: Sequence[Path] = ())
         bare = image_of([(layer, "") for layer in below.layers], below.config, below.config.labels)
         content = blobs(bare, store)
 
-        def compile_in(sources: compile.Sources, spool: compile.Spool) -> compile.Places:
+        def compile_in(
+            sources: compile_python.Sources, spool: compile_python.Spool
+        ) -> compile_python.Places:
             with (
                 reading(store, bare.layers),
                 visiting(engine, bare.manifest, bare.digest, content) as image,
             ):
-                return compile.compile_in(engine, image, python, sources, spool)
+                return compile_python.compile_in(engine, image, python, sources, spool)
 
         return compile_in
 

@@ -14,7 +14,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, Final
 
-from dlimg.assembly.compile import (
+from dlimg.assembly.compile_python import (
     FOLDER,
     VARIABLES,
     Places,
@@ -118,7 +118,7 @@ def build_system(
 def compile_in(
     system: SystemLayers, store: Store, python: str, sources: Sources, spool: Spool
 ) -> Places:
-    """As `dlimg.assembly.compile.compile_in`, in a folder and without a network."""
+    """As `dlimg.assembly.compile_python.compile_in`, in a folder and without a network."""
     with _unpacked(system, store) as root:
         tar = root.beside / "sources.tar"
         with tar.open("wb") as out:

@@ -19,7 +19,7 @@ from secrets import token_hex
 import docker
 from docker.models.containers import Container
 
-from dlimg.assembly.compile import LABEL
+from dlimg.assembly.compile_python import LABEL
 from dlimg.assembly.system import SystemBuildTools, passing_image
 from dlimg.atomic_write import atomic_write, read_now
 from dlimg.builders.build_failure import MOVED, MOVED_HINT

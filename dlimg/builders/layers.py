@@ -7,7 +7,7 @@ of byte code, in a container of that system.
 from collections.abc import Sequence
 from pathlib import Path
 
-from dlimg.assembly.compile import end_compiling
+from dlimg.assembly.compile_python import end_compiling
 from dlimg.builders.assemble import AssembleContext, assembling
 from dlimg.builders.buildkit import size_of
 from dlimg.builders.disk_space import check_space, needed

@@ -21,7 +21,8 @@ from dlimg.errors import DlimgError
 class ContainerSpec:
     """What a container is made of: the image, the engine's options, the scripts as a tar.
 
-    `refusal` says what it means that the engine does not make it; `patience` is as a `RunningContainer` has.
+    `refusal` says what it means that the engine does not make it; `patience` is as a
+    `RunningContainer` has.
     """
 
     digest: str

@@ -55,9 +55,9 @@ def _bare(arguments: Namespace, environment: Mapping[str, str], folder: Path) ->
 def _in_images(
     arguments: Namespace, environment: Mapping[str, str], folder: Path
 ) -> list[ImageResult]:
-    from dlimg.cli.build import (
-        RunSettings,  # noqa: PLC0415 - the same
-        walked,  # noqa: PLC0415 - a bare machine needs no engine
+    from dlimg.cli.build import (  # noqa: PLC0415 - loaded only when needed
+        RunSettings,
+        walked,
     )
 
     project = read_project(arguments.matrix)

@@ -175,8 +175,6 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     began = time.monotonic()
     record = Path(arguments.record) if arguments.command == "build" and arguments.record else None
     if record:
-        pass
-
         check_record(record)
     walk = RunSettings(
         project=read_project(arguments.matrix),
@@ -187,7 +185,6 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     )
     lines, engine = walked(walk)
     if record:
-        pass
         from dlimg.store.store import layer_store  # noqa: PLC0415 - the same
 
         write_record(record, lines, layer_store(environment))
@@ -295,7 +292,6 @@ def _line(
         evidence = _tested(walk, result, engine)
         if not walk.goes_to("publish"):
             return ImageResult(image=image, result=result, evidence=evidence)
-        pass
 
         there = published(
             walk,

@@ -188,8 +188,6 @@ HINT: Final = "`dlimg facts` lists the subjects, `dlimg facts SUBJECT` its rows"
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """0; 2 for a subject or a name that nothing is known of."""
     if arguments.refresh:
-        pass
-
         return run(arguments, environment)
     subjects = [path.stem for path in sorted(FACTS.glob("*.yaml"))]
     if arguments.keep:

@@ -135,8 +135,6 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
         return _write_pages(Path(arguments.pages))
     ground = ground_of(arguments.matrix, read_facts(), datetime.now(tz=UTC).date())
     if arguments.index:
-        pass
-
         ground = replace(ground, asked=ask_online(ground, environment, say=say))
     linted = lint(ground)
     _print(linted, arguments.format)

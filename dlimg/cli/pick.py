@@ -79,8 +79,6 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     naming = partial(_name, project, shelf), _tested(environment)
     families = tuple(dict.fromkeys(cell.family for cell in shelf.cells))
     if wish.family and wish.family not in families:
-        pass
-
         return replaced(wish, shelf, judge, (naming[0], today), arguments.format)
     picked = pick(shelf, wish, judge)
     told = () if picked.fits else advice(shelf, wish, judge)

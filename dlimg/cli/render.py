@@ -147,7 +147,10 @@ def _replace(path: Path, text: str) -> None:
 def _plan(
     project: Project, cells: Sequence[Cell], arguments: Namespace, environment: Mapping[str, str]
 ) -> None:
-    from dlimg.builders.choose import against_assembling, choice
+    from dlimg.builders.choose import (  # noqa: PLC0415 - loaded only when needed
+        against_assembling,
+        choice,
+    )
 
     images = tuple(locked_images(project, cells))
     missing = len(cells) - len(images)

@@ -57,8 +57,6 @@ def _answered(text: str, arguments: Namespace) -> tuple[str, WhyAnswer]:
     if legacy is not None:
         return text, legacy
     if Path(arguments.matrix).exists():
-        pass
-
         return cell_answer(text, arguments, today)
     parse_names.requirement_named(text)
     hint = "run in the project's folder, or write e.g. torch==2.6.0"

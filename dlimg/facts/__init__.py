@@ -1,1 +1,1 @@
-"""Facts about GPUs, CUDA, Pythons, distributions and framework releases, each with its source. Pure."""
+"""Facts about GPUs, CUDA, Pythons, distributions and frameworks, each with its source."""

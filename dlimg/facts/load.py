@@ -61,7 +61,11 @@ class Facts(NamedTuple):
 
         Raises BadInput with the nearest spelling.
         """
-        from dlimg.facts.gpu_names import capability_named, plain, plainer
+        from dlimg.facts.gpu_names import (  # noqa: PLC0415 - loaded only when needed
+            capability_named,
+            plain,
+            plainer,
+        )
 
         names = self.gpu_names
         found = names.get(capability_named(name)) or names.get(plain(name))

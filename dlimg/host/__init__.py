@@ -1,1 +1,1 @@
-"""This machine: child processes, folders and locks of the user, NVIDIA's driver."""
+"""The local machine: child processes, folders and locks of the user, NVIDIA's driver."""

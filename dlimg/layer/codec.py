@@ -41,7 +41,6 @@ def presses(compression: str) -> Codec:
     """Those of a method; raises ValueError for one that there is not."""
     if compression == GZIP:
         return Codec(press=splice, pack=compress)
-    pass
 
     level = int(compression.removeprefix("zstd"))
     anew = partial(press, level=level)

@@ -1,8 +1,8 @@
 """The packages of an image: dpkg's list of what is installed, and the build of a managed Python.
 
 Neither is locked: they come in the version of the day, so the content key names them. They are
-read from two places, in layers here, from an image by `dlimg.builders.image_packages`, and in a container
-by the check `tag_is_true`:
+read from layers here, from an image by `dlimg.builders.image_packages`, and in a container by
+the check `tag_is_true`:
 
     /var/lib/dpkg/status              dpkg's list of packages
     /opt/python/current -> NAME       the Python that uv installed, where one was

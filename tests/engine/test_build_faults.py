@@ -14,7 +14,7 @@ from small_registry import Small, running
 from test_layers_intake import an_image, sha256
 from tiny import BUILD, REGISTRY, SIZE, Tiny, digest_of, tiny
 
-from dlimg.assembly.compile import LABEL
+from dlimg.assembly.compile_python import LABEL
 from dlimg.builders.load import forget_passing
 from dlimg.builders.loopback_registry import NAME, serving
 from dlimg.engine.client import Engine

@@ -18,7 +18,7 @@ import docker
 import pytest
 import small
 
-from dlimg.assembly.compile import LABEL, compile_in, end_compiling
+from dlimg.assembly.compile_python import LABEL, compile_in, end_compiling
 from dlimg.builders.load import forget_passing, take_in, visiting
 from dlimg.builders.loopback_registry import NAME, Content, serving
 from dlimg.engine.client import Engine

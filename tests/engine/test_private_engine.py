@@ -259,10 +259,10 @@ def test_an_interrupt_while_it_is_fetched_leaves_nothing_half(pair: Pair) -> Non
     text = (
         "import os, signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from dlimg.engine import private\n"
-        "from dlimg.engine.home import home_of\n"
+        "from dlimg.engine import private_engine\n"
+        "from dlimg.engine.private_home import home_of\n"
         "say = lambda line: print(line, flush=True)\n"
-        "private.up(home_of(os.environ), environment=os.environ, say=say)\n"
+        "private_engine.up(home_of(os.environ), environment=os.environ, say=say)\n"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", text],

@@ -196,7 +196,7 @@ HEAVY = {"yaml", "jinja2", "docker", "uv", "rich", "requests", "packaging"}
 @pytest.mark.parametrize("word", ["--help", "--version"])
 def test_help_imports_nothing_heavy(word: str) -> None:
     program = (
-        "import sys\nfrom dlimg.cli import main\n"
+        "import sys\nfrom dlimg.cli.main import main\n"
         f"try:\n    main([{word!r}])\nexcept SystemExit:\n    pass\n"
         "print(*sys.modules, file=sys.stderr)"
     )

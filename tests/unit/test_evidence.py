@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-import dlimg.smoke
+import dlimg.checks
 from dlimg.checks.evidence import (
     MOST_RECORDS,
     checks_of,
@@ -29,7 +29,7 @@ from dlimg.model import Check, CheckStatus, Evidence, Host, Verdict
 
 DIGEST = "sha256:" + "a" * 64
 CDI = "nvidia.com/gpu=all"
-SCHEMA = json.loads(Path(dlimg.smoke.__path__[0], "evidence.schema.json").read_text())
+SCHEMA = json.loads(Path(dlimg.checks.__path__[0], "evidence.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 # Fields that older documents do not have.
 LATER = {"revision", "dirty"}

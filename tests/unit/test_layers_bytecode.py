@@ -18,7 +18,7 @@ from dlimg.assembly.bytecode import (
     lacking,
     part_key,
 )
-from dlimg.assembly.compile import Places
+from dlimg.assembly.compile_python import Places
 from dlimg.assembly.interpreter import interpreter_of
 from dlimg.assembly.python_sources import part_entries, sources_part
 from dlimg.assembly.wheel_layer import LayerContext

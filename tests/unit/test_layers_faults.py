@@ -20,21 +20,21 @@ START = """
 import os, random, signal, sys, time
 from pathlib import Path
 from dlimg.errors import Negative
-from dlimg.layers.index import Key
-from dlimg.layers.splice import splice
-from dlimg.layers.store import Store, find, listed, make
-from dlimg.layers.tar import Head
-from dlimg.layers.upkeep import prune, verify
+from dlimg.store.keys import LayerKey
+from dlimg.layer.gzip import splice
+from dlimg.store.store import Store, find, listed, make
+from dlimg.layer.tar import TarHead
+from dlimg.store.maintenance import prune, verify
 
 store = Store(path=Path(sys.argv[1]))
-KEYS = [Key(kind="wheel", source=f"{number:064x}") for number in range(12)]
+KEYS = [LayerKey(kind="wheel", source=f"{number:064x}") for number in range(12)]
 
 def write_slowly(key):
     def write(file):
         def slowly(data):
             file.write(data)
             time.sleep(0.0003)
-        return splice([Head(str(key).encode() + bytes(2000))] * 8, slowly)
+        return splice([TarHead(str(key).encode() + bytes(2000))] * 8, slowly)
     return write
 
 def make_all():
@@ -89,10 +89,10 @@ print(len(listed(store)), len(list(store.making.iterdir())), len(list(store.blob
 """
 FULL = """
 import errno
-from dlimg.layers.make import Workshop, wheel_layer
+from dlimg.assembly.wheel_layer import LayerContext, wheel_layer
 import wheelsmith
 folder = Path(sys.argv[2])
-shop = Workshop(store=store, locate=lambda wheel: folder / wheel.file, say=print)
+shop = LayerContext(store=store, locate=lambda wheel: folder / wheel.file, say=print)
 small = wheelsmith.locked(folder / "small-1.0-py3-none-any.whl")
 large = wheelsmith.locked(folder / "large-1.0-py3-none-any.whl")
 try:

@@ -228,7 +228,7 @@ def test_an_export_through_a_link(kept: Kept) -> None:
 READ_ONLY = 'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; exec "$@"'
 CODES = """
 import sys
-from dlimg.cli import main
+from dlimg.cli.main import main
 actions = (["list"], ["export", sys.argv[1], "out"], ["export", sys.argv[1], "cache/out"],
            ["verify"], ["prune"])
 print(*[main(["layers", *words]) for words in actions])

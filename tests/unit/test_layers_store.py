@@ -199,7 +199,7 @@ def test_a_disk_that_is_really_full(store: Store) -> None:
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
         "from test_layers_store import ONE, made, left_over\n"
-        "from dlimg.layers.store import Store\n"
+        "from dlimg.store.store import Store\n"
         "from dlimg.errors import Negative\n"
         "store = Store(path=Path(sys.argv[1]))\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -242,7 +242,7 @@ def test_a_kill_leaves_nothing_to_be_seen(store: Store, moment: str) -> None:
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from test_layers_store import ONE, writer\n"
-        "from dlimg.layers.store import Store, make\n"
+        "from dlimg.store.store import Store, make\n"
         "def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)\n"
         "count = 0\n"
         "def replace(path, target, replace=Path.replace):\n"
@@ -301,10 +301,10 @@ def test_two_processes_share_a_store(store: Store) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from test_layers_store import Key, made, Store\n"
+        "from test_layers_store import LayerKey, made, Store\n"
         "store = Store(path=Path(sys.argv[1]))\n"
         "for number in range(30):\n"
-        "    made(store, Key(kind='wheel', source=f'{number:064x}'), b'%d' % (number % 7))\n"
+        "    made(store, LayerKey(kind='wheel', source=f'{number:064x}'), b'%d' % (number % 7))\n"
     )
     workers = [threading.Thread(target=python, args=(code, store)) for _ in range(2)]
     for worker in workers:

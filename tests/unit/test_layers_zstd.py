@@ -84,11 +84,11 @@ def test_a_name_says_who_presses() -> None:
 MEMORY = """
 import sys
 from pathlib import Path
-from dlimg.layers.compression import presses
-from dlimg.layers.entry import arranged
-from dlimg.layers.scheme import entries
-from dlimg.layers.tar import pieces
-from dlimg.layers.wheel import open_wheel
+from dlimg.layer.codec import presses
+from dlimg.layer.entries import arranged
+from dlimg.layer.wheel_entries import entries
+from dlimg.layer.tar import pieces
+from dlimg.wheel.metadata import open_wheel
 found = arranged(entries(open_wheel(Path(sys.argv[1])), python="3.13"))
 said = presses(sys.argv[2]).press(pieces(found), lambda piece: None)
 assert said.unpacked > 200 << 20
