@@ -1,4 +1,4 @@
-"""One image's way through the walk, and what it means: for tables, JSON, JUnit and GitHub alike."""
+"""The result of one image in a run, and the exit code that follows from it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +12,9 @@ from dlimg.publish.promote import PublishedImage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageResult:
-    """One image's way: what was built, what the checks said, where it went, or what stopped it.
+    """What happened to one image: the build, the evidence, the publication, or the error.
 
-    Checks that ran on a machine without an engine have evidence and no image.
+    Checks on a host without an engine have evidence and no image.
     """
 
     image: Image | None = None
@@ -25,14 +25,14 @@ class ImageResult:
 
     @property
     def cell(self) -> str:
-        """The cell's id, or what stands in its place in evidence."""
+        """The cell's id; for checks on a host the name that their evidence has instead."""
         if self.image:
             return self.image.cell.id
         return self.evidence.cell if self.evidence else ""
 
     @property
     def name(self) -> str:
-        """What people know it by: repository and tag."""
+        """The image's repository and tag, or the cell's id where there is no image."""
         return f"{self.image.repository}:{self.image.tag}" if self.image else self.cell
 
     @property
@@ -40,13 +40,15 @@ class ImageResult:
         return self.image.cell.is_cuda if self.image else True
 
     @property
-    def trouble(self) -> str:
-        """What stopped it, for where the cell is named already; empty where nothing did."""
+    def error_text(self) -> str:
+        """The error's problems with their hints on one line, without the cell's id; or empty."""
         problems = self.error.problems if self.error else ()
         return "; ".join(
-            str(replace(one, where=one.where if one.where != self.cell else "", hint=""))
-            + (f" (hint: {one.hint})" if one.hint else "")
-            for one in problems
+            str(
+                replace(problem, where="" if problem.where == self.cell else problem.where, hint="")
+            )
+            + (f" (hint: {problem.hint})" if problem.hint else "")
+            for problem in problems
         )
 
     @property
@@ -58,32 +60,32 @@ class ImageResult:
         return self.evidence.vanished if self.evidence else ()
 
 
-def exit_code_of(lines: Sequence[ImageResult]) -> int:
-    """1 when anything failed, else the first other code that is not 0, else 0."""
-    codes = [code_of(line) for line in lines]
+def exit_code_of_results(results: Sequence[ImageResult]) -> int:
+    """Return 1 when any image failed, else the first other code that is not 0, else 0."""
+    codes = [image_exit_code(result) for result in results]
     return 1 if 1 in codes else next((code for code in codes if code), 0)
 
 
-def code_of(line: ImageResult) -> int:
-    """The exit code that this image alone would end with."""
-    if isinstance(line.result, BuildFailure):
-        return NotRun.exit_code if is_out_of_reach(line.result) else 1
-    if line.error:
-        return line.error.exit_code
-    if line.published:
+def image_exit_code(result: ImageResult) -> int:
+    """Return the exit code for this image alone."""
+    if isinstance(result.result, BuildFailure):
+        return NotRun.exit_code if is_out_of_reach(result.result) else 1
+    if result.error:
+        return result.error.exit_code
+    if result.published:
         return 0
-    return exit_code(outcome(line.evidence.verdicts)) if line.evidence else 0
+    return exit_code(outcome(result.evidence.verdicts)) if result.evidence else 0
 
 
-def hindering(line: ImageResult) -> tuple[Verdict, ...]:
-    """The checks without which the image has not passed, and that were not run.
+def required_not_run(result: ImageResult) -> tuple[Verdict, ...]:
+    """Return the verdicts of required checks that were not run, and so keep the image from passing.
 
-    None for an image that was published without them, which somebody has asked for.
+    Empty for an image that was published without them, which `--require no-gpu` allows.
     """
-    if line.published:
+    if result.published:
         return ()
     return tuple(
         verdict
-        for verdict in possible_here(line.verdicts)
+        for verdict in possible_here(result.verdicts)
         if verdict.required and verdict.status is CheckStatus.NOT_RUN
     )

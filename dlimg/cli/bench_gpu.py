@@ -18,8 +18,8 @@ from dlimg.cli.report_files import prepare_reports, write_reports
 from dlimg.cli.test_host import machine_of, refuse_words
 from dlimg.errors import BadInput
 from dlimg.report.bench import BENCHMARK, HEADINGS, bench_json, bench_rows, bench_text
-from dlimg.report.image_result import ImageResult, exit_code_of
 from dlimg.report.summary import failure_text
+from dlimg.results import ImageResult, exit_code_of_results
 
 CHECKS: Final = frozenset({SIGHT, BENCHMARK})
 HINT: Final = (
@@ -40,7 +40,7 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
         measured = _in_images if arguments.bare is None else _bare
         lines = measured(arguments, environment, Path(folder))
     _report(arguments, environment, lines)
-    return exit_code_of(lines)
+    return exit_code_of_results(lines)
 
 
 def _bare(arguments: Namespace, environment: Mapping[str, str], folder: Path) -> list[ImageResult]:

@@ -34,9 +34,9 @@ from dlimg.publish.names import siblings
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
 from dlimg.publish.push_source import ImageSources
 from dlimg.render.docker_run import try_line
-from dlimg.report.image_result import ImageResult, exit_code_of
 from dlimg.report.summary import failure_text, headings, line_json, line_row
 from dlimg.report.table import counted
+from dlimg.results import ImageResult, exit_code_of_results
 from dlimg.store.build_record import BuildRecord, record_of, records_text
 from dlimg.store.images import kept
 from dlimg.store.store import Store, layer_store
@@ -190,7 +190,7 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
         write_record(record, lines, layer_store(environment))
     report(arguments, environment, lines, time.monotonic() - began)
     _say_how_to_try(lines, engine)
-    return exit_code_of(lines)
+    return exit_code_of_results(lines)
 
 
 def _revision(arguments: Namespace, environment: Mapping[str, str]) -> Revision:
@@ -354,7 +354,7 @@ def report(
 
 def _say_how_to_try(lines: Sequence[ImageResult], engine: Engine) -> None:
     good = next((one for one in lines if isinstance(one.result, BuiltImage)), None)
-    if good and isinstance(good.result, BuiltImage) and exit_code_of([good]) != 1:
+    if good and isinstance(good.result, BuiltImage) and exit_code_of_results([good]) != 1:
         planned = good.result.planned
         client = (str(engine.docker), "-H", engine.host) if engine.private else ("docker",)
         words = try_line(planned.image.cell, planned.moving_reference, docker=client)

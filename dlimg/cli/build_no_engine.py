@@ -21,8 +21,8 @@ from dlimg.errors import BadInput, DlimgError
 from dlimg.lock.store import wheel_folders
 from dlimg.model import Base, BuildFailure, BuiltImage, Image, PlannedImage
 from dlimg.render.system_stage import system_step
-from dlimg.report.image_result import ImageResult, exit_code_of
 from dlimg.report.table import bytes_text, counted
+from dlimg.results import ImageResult, exit_code_of_results
 from dlimg.store.export import check_folder, export
 from dlimg.store.images import kept
 from dlimg.store.maintenance import using
@@ -64,7 +64,7 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     say("no check was run: that takes an engine")
     if not arguments.output:
         say("the images are in the store: `dlimg layers export PATTERN FOLDER` writes a layout")
-    return exit_code_of(lines)
+    return exit_code_of_results(lines)
 
 
 def _check_words(arguments: Namespace) -> None:

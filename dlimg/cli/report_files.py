@@ -15,8 +15,8 @@ from dlimg.atomic_write import atomic_write
 from dlimg.cli.printing import say
 from dlimg.errors import BadInput, Negative, Problem
 from dlimg.report.github import github
-from dlimg.report.image_result import ImageResult
 from dlimg.report.junit import junit
+from dlimg.results import ImageResult
 
 FORMATS: Final[Mapping[str, Callable[[Sequence[ImageResult]], str] | None]] = MappingProxyType(
     {".json": None, ".md": github, ".xml": junit}

@@ -23,7 +23,7 @@ from dlimg.cli.report_files import prepare_reports, write_reports
 from dlimg.errors import BadInput, Problem
 from dlimg.host.git_revision import revision_of
 from dlimg.report.host_run import HEADINGS, bare_failure_text, bare_json, bare_row
-from dlimg.report.image_result import ImageResult
+from dlimg.results import ImageResult
 
 
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:

@@ -8,9 +8,9 @@ from typing import Final
 from dlimg.builders.build_failure import explain
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Verdict
 from dlimg.report.evidence_text import attempts_text, flaky, gpu_text, not_run
-from dlimg.report.image_result import ImageResult, code_of
 from dlimg.report.summary import outcome_text
 from dlimg.report.table import bytes_text, clean, seconds_text
+from dlimg.results import ImageResult, image_exit_code
 
 # GitHub takes 1 MiB from a step; what is more would lose all of it.
 LIMIT: Final = 1_000_000
@@ -36,7 +36,7 @@ def github(lines: Sequence[ImageResult]) -> str:
 
 
 def _parts(lines: Sequence[ImageResult], room: int) -> Iterator[str]:
-    good = sum(code_of(line) == 0 for line in lines)
+    good = sum(image_exit_code(line) == 0 for line in lines)
     yield f"### dlimg: {good} of {len(lines)} images are good\n"
     yield "| image | outcome | passed | tested on | size | time | published |"
     yield "|---|---|--:|---|--:|--:|---|"
@@ -62,7 +62,7 @@ def _cells(line: ImageResult) -> tuple[str, ...]:
         seconds = "present" if is_cached else seconds_text(result.seconds)
     return (
         _code(line.name),
-        _text(word) if code_of(line) == 0 else f"**{_text(word)}**",
+        _text(word) if image_exit_code(line) == 0 else f"**{_text(word)}**",
         f"{passed} of {len(line.verdicts)}" if line.evidence else "-",
         _text(tested),
         bytes_text(result.size) if isinstance(result, BuiltImage) else "-",
@@ -80,7 +80,7 @@ def _failures(line: ImageResult, room: int) -> Iterator[str]:
         if one.status is CheckStatus.FAILED:
             yield _details(line, one.check, one.reason, one.output, room)
     if line.error:
-        yield f"- {_code(line.cell)}: {_text(line.trouble)}"
+        yield f"- {_code(line.cell)}: {_text(line.error_text)}"
 
 
 def _details(line: ImageResult, name: str, reason: str, output: str, room: int) -> str:

@@ -13,8 +13,8 @@ from dlimg.builders.build_failure import explain, is_out_of_reach
 from dlimg.checks.evidence_json import host_record, jsonable
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Verdict
 from dlimg.report.evidence_text import attempts_text, gpu_text
-from dlimg.report.image_result import ImageResult, code_of, hindering
 from dlimg.report.table import clean
+from dlimg.results import ImageResult, image_exit_code, required_not_run
 
 # A message is one line in a list; the whole text stands in the element.
 _MOST: Final = 1000
@@ -35,7 +35,7 @@ def _suite(line: ImageResult) -> ET.Element:
         suite.set("timestamp", clean(f"{line.evidence.day}T00:00:00"))
     _properties(suite, _facts(line))
     cases = [_build(line)] if line.image else []
-    needed = {verdict.check for verdict in hindering(line)}
+    needed = {verdict.check for verdict in required_not_run(line)}
     cases += [_check(line, verdict, needed) for verdict in line.verdicts]
     cases += [_vanished(line, name) for name in line.vanished]
     cases += _end(line, cases)
@@ -78,7 +78,7 @@ def _build(line: ImageResult) -> ET.Element:
         text = "\n".join((*result.log, f"hint: {problem.hint}"))
         _ending(case, "error", kind, problem.message, text)
     elif result is None:
-        _ending(case, "error", "no base", line.trouble or "there is no base here")
+        _ending(case, "error", "no base", line.error_text or "there is no base here")
     return case
 
 
@@ -117,10 +117,10 @@ def _end(line: ImageResult, cases: Sequence[ET.Element]) -> list[ET.Element]:
         return [case]
     case = _case(line, "publish" if line.evidence and line.error else "checks")
     if line.error and line.result:
-        _ending(case, "error", type(line.error).__name__, line.trouble)
+        _ending(case, "error", type(line.error).__name__, line.error_text)
         return [case]
     is_told = any(one.find(kind) is not None for one in cases for kind in ("error", "failure"))
-    if code_of(line) and not is_told:
+    if image_exit_code(line) and not is_told:
         _ending(case, "error", "not-run", "no required check was run")
         return [case]
     return []

@@ -5,8 +5,8 @@ from dlimg.checks.verdicts import is_gpu_tested, outcome
 from dlimg.model import BuildFailure, BuiltImage
 from dlimg.publish.promote import PublishedImage
 from dlimg.report.evidence_text import gpu_text, reasons, verdict_json, verdicts_text
-from dlimg.report.image_result import ImageResult
 from dlimg.report.table import bytes_text, seconds_text
+from dlimg.results import ImageResult
 
 
 def headings(publishing: bool) -> tuple[str, ...]:  # noqa: FBT001 - one more column or not
@@ -111,5 +111,5 @@ def failure_text(line: ImageResult) -> str:
     if line.evidence:
         parts += reasons(line.evidence)
     if line.error:
-        parts.append(f"{line.cell}: {line.trouble}")
+        parts.append(f"{line.cell}: {line.error_text}")
     return "\n".join(parts)

@@ -16,7 +16,7 @@ from dlimg.cli.main import main
 from dlimg.errors import NoEngine
 from dlimg.model import CheckStatus, Evidence, Host, Verdict
 from dlimg.report.bench import bench_json, bench_rows, bench_text
-from dlimg.report.image_result import ImageResult
+from dlimg.results import ImageResult
 
 GPU = {"name": "NVIDIA H200", "uuid": "1", "driver": "580.159", "capability": "9.0", "memory": 9}
 PLACES = ("cpu", "float32", "tf32", "bfloat16")

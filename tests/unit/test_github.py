@@ -8,7 +8,7 @@ import walked
 from markdown_it import MarkdownIt
 
 from dlimg.report.github import LIMIT, github
-from dlimg.report.image_result import code_of
+from dlimg.results import image_exit_code
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 
@@ -26,7 +26,7 @@ def test_the_table_has_a_row_for_each_image() -> None:
         cells = re.findall(r"<td.*?>(.*?)</td>", row, re.DOTALL)
         assert len(cells) == 7
         assert one.name in cells[0]
-        assert ("<strong>" in cells[1]) == bool(code_of(one))
+        assert ("<strong>" in cells[1]) == bool(image_exit_code(one))
 
 
 def test_output_is_folded_and_stays_text() -> None:

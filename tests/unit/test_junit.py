@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlimg.model import CheckStatus
-from dlimg.report.image_result import ImageResult, code_of
 from dlimg.report.junit import junit
 from dlimg.report.table import clean
+from dlimg.results import ImageResult, image_exit_code
 
 
 def suites(text: str) -> list[junitparser.TestSuite]:
@@ -29,7 +29,7 @@ def test_the_golden_walk() -> None:
 @pytest.mark.parametrize(("one", "code"), walked.WALK)
 def test_red_here_is_red_there(one: ImageResult, code: int) -> None:
     """A suite has a failure or an error just when dlimg would end with another code than 0."""
-    assert code_of(one) == code
+    assert image_exit_code(one) == code
     (suite,) = suites(junit([one]))
     assert bool(suite.failures + suite.errors) == bool(code)
     assert bool(suite.failures) == any(v.status is CheckStatus.FAILED for v in one.verdicts)

@@ -11,7 +11,7 @@ from jax_project import CELL, enter_project
 from dlimg.cli.build import write_record
 from dlimg.cli.main import main
 from dlimg.errors import Negative
-from dlimg.report.image_result import ImageResult
+from dlimg.results import ImageResult
 from dlimg.store.store import Store
 
 

@@ -11,8 +11,8 @@ import walked
 from dlimg.errors import DlimgError, Negative, NoEngine, NotRun
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Evidence, Verdict
 from dlimg.report.evidence_text import gpu_text
-from dlimg.report.image_result import ImageResult, exit_code_of
 from dlimg.report.summary import failure_text, headings, line_json, line_row
+from dlimg.results import ImageResult, exit_code_of_results
 
 CPU = make.planned()
 CUDA = make.planned(make.image(make.cell(accelerator="cuda13.2")))
@@ -88,7 +88,7 @@ def test_ends(one: ImageResult, code: int, said: str) -> None:
     row = line_row(one, publishing=False)
     assert row[-1] == said
     assert len(row) == len(headings(publishing=False))
-    assert exit_code_of([one]) == code
+    assert exit_code_of_results([one]) == code
 
 
 @pytest.mark.parametrize(
@@ -97,13 +97,13 @@ def test_ends(one: ImageResult, code: int, said: str) -> None:
 )
 def test_a_failure_outweighs_what_was_not_run(codes: list[int], all_of_them: int) -> None:
     by_code = {code: one for one, code, _ in ENDS}
-    assert exit_code_of([by_code[code] for code in codes]) == all_of_them
+    assert exit_code_of_results([by_code[code] for code in codes]) == all_of_them
 
 
 def test_a_refused_image_says_so() -> None:
     refused = line(built(CUDA), NO_GPU, NotRun("required checks were not run"))
     assert line_row(refused, publishing=True)[-1] == "refused"
-    assert exit_code_of([refused]) == 3
+    assert exit_code_of_results([refused]) == 3
     assert "required checks were not run" in failure_text(refused)
     assert "required, not run: conv_training: because" in failure_text(refused)
 
@@ -136,7 +136,7 @@ def test_the_golden_walk() -> None:
 
 @pytest.mark.parametrize(("one", "code"), walked.WALK)
 def test_every_line_is_json_and_its_code_stands(one: ImageResult, code: int) -> None:
-    assert exit_code_of([one]) == code
+    assert exit_code_of_results([one]) == code
     value = json.loads(json.dumps(line_json(one), allow_nan=False))
     assert list(value) == list(line_json(ENDS[0][0]))
     assert value["vanished"] == list(one.vanished)

@@ -12,10 +12,10 @@ from dlimg.errors import Negative, NoEngine, NotRun
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Evidence, Host, PlannedImage, Verdict
 from dlimg.publish.promote import PublishedImage
 from dlimg.report.github import github
-from dlimg.report.image_result import ImageResult
 from dlimg.report.junit import junit
 from dlimg.report.summary import failure_text, headings, line_row
 from dlimg.report.table import plain_table
+from dlimg.results import ImageResult
 
 GOLDEN: Final = Path(__file__).parent.parent / "golden" / "reports"
 H200: Final = {"uuid": "GPU-1", "name": "NVIDIA H200", "driver": "580.159"}
