@@ -18,7 +18,7 @@ class Flavour(StrEnum):
     RUNTIME = "runtime"
     COMPILE = "compile"
     DEVEL = "devel"
-    NOTEBOOK = "notebook"
+    WORKSPACE = "workspace"
 
 
 class BaseSource(StrEnum):

@@ -32,7 +32,7 @@ from dlimg.store.store import Store, listed
 BASE: Final = 30_000_000
 SYSTEM: Final[Mapping[Flavour, int]] = {
     Flavour.RUNTIME: 12_000_000,
-    Flavour.NOTEBOOK: 12_000_000,
+    Flavour.WORKSPACE: 12_000_000,
     Flavour.COMPILE: 106_000_000,
     Flavour.DEVEL: 106_000_000,
 }

@@ -33,7 +33,7 @@ def docker_run(
         words += ["--gpus", "all"]
     words += ["--shm-size", SHARED_MEMORY, "--user", "$(id -u):$(id -g)"]
     words += ["-v", "$PWD:/code", "-v", "$PWD/data:/data", "-v", "$PWD/output:/output"]
-    if cell.flavour is Flavour.NOTEBOOK:
+    if cell.flavour is Flavour.WORKSPACE:
         words += ["-p", f"127.0.0.1:{NOTEBOOK_PORT}:{NOTEBOOK_PORT}"]
     return (*words, reference, *command)
 
@@ -46,7 +46,7 @@ def try_line(cell: Cell, reference: str, *, docker: Sequence[str] = ("docker",))
         if module
         else f'from importlib.metadata import version; print(version("{cell.package}"))'
     )
-    command = () if cell.flavour is Flavour.NOTEBOOK else ("python", "-c", program)
+    command = () if cell.flavour is Flavour.WORKSPACE else ("python", "-c", program)
     words = docker_run(cell, reference, docker=docker, command=command)
     # Folders that are not there Docker would make, as root's.
     return f"mkdir -p data output && {' '.join(_quoted(word) for word in words)}"

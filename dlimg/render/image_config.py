@@ -71,7 +71,7 @@ def image_environment(cell: Cell) -> Mapping[str, EnvVar]:
 
 def image_config(cell: Cell, labels: Mapping[str, str]) -> ImageConfig:
     """The config of the cell's image, besides what only its base can say."""
-    is_notebook = cell.flavour is Flavour.NOTEBOOK
+    is_notebook = cell.flavour is Flavour.WORKSPACE
     variables = image_environment(cell).values()
     return ImageConfig(
         env=tuple(f"{variable.name}={variable.value}" for variable in variables),
@@ -156,7 +156,7 @@ def _layout_variables(cell: Cell) -> list[EnvVar]:
         }
     if home:
         values["CUDA_HOME"] = home
-    if cell.flavour is Flavour.NOTEBOOK:
+    if cell.flavour is Flavour.WORKSPACE:
         # Jupyter runs in the users' environment and finds its own files by these.
         values |= {
             "JUPYTER_PATH": "/opt/env/share/jupyter",

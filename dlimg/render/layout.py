@@ -121,7 +121,7 @@ def cell_files(cell: Cell, lock: Lock) -> tuple[CellFile, ...]:
         **provided_files(lock),
     }
     written = tuple(CellFile(path=path, text=text) for path, text in files.items())
-    return (*written, JUPYTER_SETTINGS) if cell.flavour is Flavour.NOTEBOOK else written
+    return (*written, JUPYTER_SETTINGS) if cell.flavour is Flavour.WORKSPACE else written
 
 
 # What a session sets itself, and what only the start of a container reads.

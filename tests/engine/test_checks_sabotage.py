@@ -160,7 +160,7 @@ def test_an_image_that_ends_everything_with_0_passes_nothing(
         ({"cudnn": "9.26.0.51"}, "cudnn: the tag says 9.26.0.51, and CUDA none"),
         ({"flavour": "compile"}, "flavour: compile promises a C compiler"),
         ({"flavour": "devel"}, "flavour: devel promises Python's headers"),
-        ({"flavour": "notebook"}, "flavour: notebook promises jupyterlab"),
+        ({"flavour": "workspace"}, "flavour: workspace promises jupyterlab"),
         ({"companions": "jaxlib==0.12.0"}, "jaxlib 0.12.0 is promised, installed is 0.12.0.1"),
         ({"companions": "torchvision==0.30.0"}, "0.30.0 is promised, installed is none"),
         ({"nccl": "2.30.7"}, "nccl: the tag says 2.30.7, and CUDA none"),

@@ -17,7 +17,7 @@ from dlimg.render.docker_run import NOTEBOOK_PORT
 
 pytestmark = pytest.mark.engine
 
-CELL = "jax-0.12.0.1-cpu-py3.13-debian13-notebook"
+CELL = "jax-0.12.0.1-cpu-py3.13-debian13-workspace"
 TOKEN = secrets.token_hex(16)
 
 

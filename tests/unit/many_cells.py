@@ -15,7 +15,7 @@ def many_cells(known: Facts, count: int) -> list[Combination]:
         for build in release.builds
     ]
     systems = list(known.distributions.values())
-    flavours = ("runtime", "compile", "devel", "notebook")
+    flavours = ("runtime", "compile", "devel", "workspace")
     axes = product(builds, ("3.11", "3.12", "3.13", "3.14"), systems, flavours)
     return [
         Combination(

@@ -236,7 +236,7 @@ def test_what_is_about_an_image_is_left_out(there: CheckHost) -> None:
     folder = there.wanted.images / "fake" / "checks"
     for name, header in {
         "tag": "needs: image",
-        "notebook": "needs: gpu, flavour notebook",
+        "notebook": "needs: gpu, flavour workspace",
         "reads": "needs: nothing\ncontainer: read-only",
         "asks": "needs: network",
     }.items():

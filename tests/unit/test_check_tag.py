@@ -226,7 +226,7 @@ def test_only_devel_has_nvcc_and_of_the_tags_cuda(
 
 @pytest.mark.parametrize(
     ("flavour", "lie"),
-    [("compile", "a C compiler"), ("devel", "a C compiler"), ("notebook", "jupyterlab")],
+    [("compile", "a C compiler"), ("devel", "a C compiler"), ("workspace", "jupyterlab")],
 )
 def test_a_flavour_without_its_tools_is_found(
     flavour: str, lie: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -67,14 +67,14 @@ def test_a_header_is_read() -> None:
 def test_the_words_of_a_whole_header() -> None:
     found = parse_check(
         header(
-            "needs: two gpus,  network, image, flavour notebook",
+            "needs: two gpus,  network, image, flavour workspace",
             "seconds: 5",
             "container: any user",
             "flaky: the GPU: others use it",
         ),
         "one.py",
     )
-    assert found.needs == {"gpu", "two gpus", "network", "image", "flavour notebook"}
+    assert found.needs == {"gpu", "two gpus", "network", "image", "flavour workspace"}
     assert (found.container, found.flaky) == ("any user", "the GPU: others use it")
 
 
@@ -118,10 +118,10 @@ def test_prose_between_the_lines_is_no_header() -> None:
         (header("needs: ", "seconds: 1"), "c.py:3", "unknown need ``", "use one of compiler,"),
         (header("needs: gpu, netwerk", "seconds: 1"), "c.py:3", "need `netwerk`", "'network'?"),
         (
-            header("needs: flavour notebok", "seconds: 1"),
+            header("needs: flavour workspce", "seconds: 1"),
             "c.py:3",
-            "unknown need `flavour notebok`",
-            "'flavour notebook'?",
+            "unknown need `flavour workspce`",
+            "'flavour workspace'?",
         ),
         (header("needs: nothing, gpu", "seconds: 1"), "c.py:3", "nothing, and some", "`nothing`"),
         (header("needs: gpu, gpu", "seconds: 1"), "c.py:3", "names `gpu` twice", "keep one"),
@@ -185,10 +185,10 @@ def test_what_needs_a_compiler_is_left_out_where_none_is_promised(
 
 @pytest.mark.parametrize("flavour", Flavour)
 def test_what_needs_a_flavour_is_left_out_of_the_others(tmp_path: Path, flavour: Flavour) -> None:
-    text = header("needs: flavour notebook", "seconds: 5")
+    text = header("needs: flavour workspace", "seconds: 5")
     write(whole(tmp_path), "common/checks/extra", text=text)
     found = names(make.cell(flavour=flavour), tmp_path)
-    assert ("extra" in found) is (flavour is Flavour.NOTEBOOK)
+    assert ("extra" in found) is (flavour is Flavour.WORKSPACE)
 
 
 def test_on_a_cpu_image_gpus_fall_away_and_other_needs_stay(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_every_rendered_image_can_be_read() -> None:
         assert (config.user, config.workdir) == ("user", "/code")
         assert config.env[0].startswith("PATH=/home/user/env/bin:/opt/env/bin:")
         assert config.entrypoint == ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
-        assert ("8888/tcp" in config.exposed) == path.parent.name.endswith("-notebook")
+        assert ("8888/tcp" in config.exposed) == path.parent.name.endswith("-workspace")
 
 
 def test_a_variable_keeps_its_place_and_takes_the_upper_value() -> None:

@@ -40,7 +40,7 @@ CELLS = {
     "cuda": make.cell(accelerator="cuda13.2"),
     "devel": make.cell(accelerator="cuda13.2", flavour=Flavour.DEVEL),
     "compile": make.cell(flavour=Flavour.COMPILE, os="debian12"),
-    "notebook": make.cell(flavour=Flavour.NOTEBOOK),
+    "workspace": make.cell(flavour=Flavour.WORKSPACE),
     "managed": make.cell(managed_python="3.12.16", python="3.12"),
     "ubuntu": make.cell(os="ubuntu24.04"),
 }
@@ -123,7 +123,7 @@ def test_local_wheels_come_from_a_named_context(environment: jinja2.Environment)
 
 def test_cells_of_one_system_share_its_stages(environment: jinja2.Environment) -> None:
     first = drawn(environment, make.cell("pytorch", accelerator="cuda13.2"))
-    second = drawn(environment, make.cell("jax", "0.12.0.1", flavour=Flavour.NOTEBOOK))
+    second = drawn(environment, make.cell("jax", "0.12.0.1", flavour=Flavour.WORKSPACE))
     for name in ("tool", "files", "system"):
         assert stage(first, name) == stage(second, name)
     assert stage(first, "system") != stage(drawn(environment, CELLS["compile"]), "system")
@@ -136,8 +136,8 @@ def test_a_field_adds_what_is_its_own(environment: jinja2.Environment, cell: Cel
     assert ("NVIDIA_VISIBLE_DEVICES=all" in text) == cell.is_cuda
     assert ("    CUDA_HOME=/opt/env/lib/python/site-packages/nvidia/cu13\n" in text) == devel
     assert ("/nvidia/cu13/bin:/usr/local/sbin" in text) == devel
-    assert ("EXPOSE 8888" in text) == (cell.flavour is Flavour.NOTEBOOK)
-    assert ('CMD ["jupyter", "lab"' in text) == (cell.flavour is Flavour.NOTEBOOK)
+    assert ("EXPOSE 8888" in text) == (cell.flavour is Flavour.WORKSPACE)
+    assert ('CMD ["jupyter", "lab"' in text) == (cell.flavour is Flavour.WORKSPACE)
     assert ("uv python install" in text) == bool(cell.managed_python)
     python = "/opt/python/current/bin/python3.12" if cell.managed_python else "/usr/bin/python"
     assert f"\n{python}" in stage(text, "system")
@@ -148,7 +148,7 @@ def test_a_field_adds_what_is_its_own(environment: jinja2.Environment, cell: Cel
     ("cell", "expected"),
     [
         ("runtime", "ca-certificates python3 python3-gdbm python3.13-venv tini"),
-        ("notebook", "ca-certificates python3 python3-gdbm python3.13-venv tini"),
+        ("workspace", "ca-certificates python3 python3-gdbm python3.13-venv tini"),
         ("compile", "ca-certificates g++ libpython3-dev python3 python3-gdbm python3.11-venv tini"),
         (
             "devel",
@@ -193,7 +193,7 @@ def test_what_has_all_of_another_package_provides_it() -> None:
         ("jax", {}, set()),
         ("jax", {"accelerator": "cuda13.2"}, {"DLIMG_WITHOUT_GPU"}),
         ("jax", {"accelerator": "cuda13.2", "flavour": Flavour.DEVEL}, {"CUDA_HOME"}),
-        ("pytorch", {"flavour": Flavour.NOTEBOOK}, {"JUPYTER_PATH", "JUPYTER_CONFIG_PATH"}),
+        ("pytorch", {"flavour": Flavour.WORKSPACE}, {"JUPYTER_PATH", "JUPYTER_CONFIG_PATH"}),
     ],
 )
 def test_sessions_get_what_the_image_sets(

@@ -19,7 +19,7 @@ CELLS = [
     make.cell("jax"),
     make.cell("jax", accelerator="cuda13.2"),
     make.cell(accelerator="cuda13.2", flavour=Flavour.DEVEL),
-    make.cell(flavour=Flavour.NOTEBOOK),
+    make.cell(flavour=Flavour.WORKSPACE),
     make.cell(flavour=Flavour.COMPILE, os="debian12"),
 ]
 
@@ -37,7 +37,7 @@ def test_a_dockerfile_says_what_the_config_is(cell: Cell) -> None:
     assert said.env == wanted.env
     assert (said.cmd, said.entrypoint, said.user) == (wanted.cmd, wanted.entrypoint, "user")
     assert (said.healthcheck, said.exposed) == (wanted.healthcheck, wanted.exposed)
-    assert bool(said.healthcheck) == (cell.flavour is Flavour.NOTEBOOK)
+    assert bool(said.healthcheck) == (cell.flavour is Flavour.WORKSPACE)
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.id)

@@ -14,8 +14,8 @@ from dlimg.render.docker_run import docker_run, try_line
     [
         ("cpu", Flavour.RUNTIME, "--shm-size 8g", "--gpus"),
         ("cuda13.2", Flavour.RUNTIME, "--gpus all", "8888"),
-        ("cpu", Flavour.NOTEBOOK, "-p 127.0.0.1:8888:8888", "--gpus"),
-        ("cuda13.2", Flavour.NOTEBOOK, "--gpus all", "-p 8888"),
+        ("cpu", Flavour.WORKSPACE, "-p 127.0.0.1:8888:8888", "--gpus"),
+        ("cuda13.2", Flavour.WORKSPACE, "--gpus all", "-p 8888"),
     ],
 )
 def test_what_its_user_needs(

@@ -18,7 +18,7 @@ from dlimg.errors import BadInput
 from dlimg.model import GZIP, Cell, Lock, Wheel
 from dlimg.render.config_parser import ImageConfig
 from dlimg.render.naming import labels
-from dlimg.report.size_model import ImageSize, MatrixSizes, pull, stored
+from dlimg.pipeline.sizes import (ImageSize, MatrixSizes, pull, stored)
 from dlimg.report.size_picture import Box, boxes, picture
 from dlimg.report.size_text import (
     GROUPS,
@@ -170,12 +170,14 @@ def sized(
 CUDA = piece("nvidia-cublas 1", 900_000_000, LayerRank.CUDA)
 BASE = piece("base", 100_000_000, LayerRank.SYSTEM, exact=False)
 JAX = sized("jax-1", CUDA, BASE, piece("jaxlib 1", 50_000_000))
-NOTEBOOK = sized("jax-1-notebook", CUDA, BASE, piece("jaxlib 1", 50_000_000), piece("lab 1", 5000))
+WORKSPACE = sized(
+    "jax-1-workspace", CUDA, BASE, piece("jaxlib 1", 50_000_000), piece("lab 1", 5000)
+)
 TORCH_IMAGE = sized("pytorch-1", CUDA, BASE, piece("torch 2", 600_000_000), family="pytorch")
 OTHER = sized(
     "tensorflow-1", piece("tensorflow 1", 200_000_000), family="tensorflow", accelerator="cpu"
 )
-SIZES = MatrixSizes(images=(JAX, NOTEBOOK, TORCH_IMAGE, OTHER))
+SIZES = MatrixSizes(images=(JAX, WORKSPACE, TORCH_IMAGE, OTHER))
 PICTURE = picture(SIZES.images)
 GOLDEN = ROOT / "tests/golden/reports"
 
@@ -187,7 +189,7 @@ def test_what_images_share_is_stored_and_pulled_once() -> None:
     assert pull(JAX, [TORCH_IMAGE]).size == 50_000_000
     assert pull(JAX, [TORCH_IMAGE]).exact
     assert not pull(JAX, [OTHER]).exact
-    assert pull(JAX, [NOTEBOOK, OTHER]).layers == 0
+    assert pull(JAX, [WORKSPACE, OTHER]).layers == 0
     assert total_text(SIZES.images) == (
         "4 images: ~3.90 GB one by one, ~1.85 GB in a registry (2.1 times less), 6 layers"
     )
@@ -202,7 +204,7 @@ def test_rows() -> None:
         ("pytorch-1-cuda13.2", "1", "~1.60 GB", "~1.60 GB", "~1.60 GB"),
         ("tensorflow-1-cpu", "1", "200 MB", "200 MB", "200 MB"),
     ]
-    assert list(image_rows(SIZES, [NOTEBOOK])) == [("jax-1-notebook", "4", "~1.05 GB", "5 kB")]
+    assert list(image_rows(SIZES, [WORKSPACE])) == [("jax-1-workspace", "4", "~1.05 GB", "5 kB")]
     assert list(layer_rows(SIZES, JAX)) == [
         ("nvidia-cublas 1", "900 MB", "2: jax, pytorch"),
         ("base", "~100 MB", "2: jax, pytorch"),
@@ -224,7 +226,7 @@ def drawn() -> str:
     tables = (
         (GROUPS, group_rows(SIZES.images)),
         (IMAGES, image_rows(SIZES, SIZES.images)),
-        (LAYERS, layer_rows(SIZES, NOTEBOOK)),
+        (LAYERS, layer_rows(SIZES, WORKSPACE)),
         (HAVING, having_rows(SIZES.images, [JAX])),
         (matrix_headings(SIZES.images), matrix_rows(SIZES.images)),
     )

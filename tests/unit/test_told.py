@@ -18,7 +18,7 @@ from dlimg.checks.inputs import (
     told,
 )
 from dlimg.checks.script_files import ROOT
-from dlimg.cli.project import read_project
+from dlimg.pipeline.project import (read_project)
 from dlimg.engine import bases
 from dlimg.errors import BadInput
 from dlimg.facts.load import parse_facts
@@ -104,7 +104,7 @@ def test_nccl_of_cuda_12_is_told() -> None:
 def test_companions_come_from_the_lock(
     package: str, requirements: tuple[str, ...], locked: tuple[str, ...], said: str
 ) -> None:
-    cell = make.cell(package=package, requirements=requirements, flavour=Flavour.NOTEBOOK)
+    cell = make.cell(package=package, requirements=requirements, flavour=Flavour.WORKSPACE)
     wheels = tuple(make.wheel(name, "1.0") for name in locked)
     image: Image = make.image(cell, locked=make.lock(cell.id, wheels=wheels))
     assert companions(image) == said
@@ -138,11 +138,11 @@ def started(of: PlannedImage, config: Mapping[str, object]) -> dict[str, dict[st
     return dict(json.loads(told(of, {}, config).environment["DLIMG_START"]))
 
 
-NOTEBOOK = planned("cpu", flavour=Flavour.NOTEBOOK)
+WORKSPACE = planned("cpu", flavour=Flavour.WORKSPACE)
 
 
 def test_the_config_is_compared_with_what_the_cell_comes_to() -> None:
-    found = started(NOTEBOOK, config_of(NOTEBOOK))
+    found = started(WORKSPACE, config_of(WORKSPACE))
     assert found["is"] == found["said"]
     assert found["said"]["Entrypoint"] == ["/usr/bin/tini", "-s", "--", "dlimg-entrypoint"]
     assert found["said"]["ExposedPorts"] == ["8888/tcp"]
@@ -153,10 +153,10 @@ def test_the_config_is_compared_with_what_the_cell_comes_to() -> None:
 
 
 def test_a_dockerfile_that_lies_is_not_asked() -> None:
-    lying = replace(NOTEBOOK.image, dockerfile=NOTEBOOK.image.dockerfile + "ENV LD_PRELOAD=/x\n")
-    config = config_of(NOTEBOOK)
+    lying = replace(WORKSPACE.image, dockerfile=WORKSPACE.image.dockerfile + "ENV LD_PRELOAD=/x\n")
+    config = config_of(WORKSPACE)
     config["Env"] = [*config["Env"], "LD_PRELOAD=/x"]  # type: ignore[misc]
-    found = started(replace(NOTEBOOK, image=lying), config)
+    found = started(replace(WORKSPACE, image=lying), config)
     assert "LD_PRELOAD" not in found["said"]["Env"]  # type: ignore[operator]
     assert "LD_PRELOAD" in found["is"]["Env"]  # type: ignore[operator]
 
@@ -185,14 +185,14 @@ def test_a_dockerfile_that_lies_is_not_asked() -> None:
     ],
 )
 def test_whatever_else_is_set_differs(name: str, value: object) -> None:
-    found = started(NOTEBOOK, {**config_of(NOTEBOOK), name: value})
+    found = started(WORKSPACE, {**config_of(WORKSPACE), name: value})
     assert found["is"] != found["said"]
 
 
 def test_a_variable_that_is_set_twice_differs() -> None:
-    config = config_of(NOTEBOOK)
+    config = config_of(WORKSPACE)
     first = "PATH=/tmp/bin"
-    found = started(NOTEBOOK, {**config, "Env": [first, *config["Env"]]})  # type: ignore[misc]
+    found = started(WORKSPACE, {**config, "Env": [first, *config["Env"]]})  # type: ignore[misc]
     assert found["is"]["Env"] != found["said"]["Env"]
 
 
@@ -215,9 +215,9 @@ def test_a_variable_that_is_set_twice_differs() -> None:
     ],
 )
 def test_labels_are_those_that_were_promised(name: str, value: str, *, agrees: bool) -> None:
-    config = config_of(NOTEBOOK)
+    config = config_of(WORKSPACE)
     config["Labels"] = {**config["Labels"], name: value}  # type: ignore[dict-item]
-    found = started(NOTEBOOK, config)
+    found = started(WORKSPACE, config)
     assert (found["is"] == found["said"]) is agrees
 
 

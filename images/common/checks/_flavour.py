@@ -18,8 +18,8 @@ def lies(said: Mapping[str, str], installed: Mapping[str, str]) -> list[str]:
             missing.append(f"flavour: {flavour} promises a C compiler, and none is on the PATH")
         if not headers.exists():
             missing.append(f"flavour: {flavour} promises Python's headers, but no {headers}")
-    if flavour == "notebook" and "jupyterlab" not in installed:
-        missing.append("flavour: notebook promises jupyterlab, and it is not installed")
+    if flavour == "workspace" and "jupyterlab" not in installed:
+        missing.append("flavour: workspace promises jupyterlab, and it is not installed")
     return [*missing, *compiler_lies(flavour, said.get("cuda", ""), cuda_compiler())]
 
 
