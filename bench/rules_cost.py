@@ -13,17 +13,16 @@ from datetime import date
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/unit")]
+sys.path[:0] = [str(ROOT)]
 
-from many_cells import many_cells  # noqa: E402
-
-from dlimg.cli.project import read_facts  # noqa: E402
 from dlimg.compat.combination import Combination  # noqa: E402
 from dlimg.compat.rule_engine import (  # noqa: E402
     CompatRule,
     RuleEngine,
     rules,
 )
+from dlimg.pipeline.facts_files import read_facts
+from tests.support.large_matrix import many_cells  # noqa: E402
 
 ROUNDS = 5
 ASKS = (

@@ -17,11 +17,11 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 LONGEST = (
     "test_checks_sabotage.py",
     "test_manners_sabotage.py",
-    "test_smoke.py",
-    "test_image_manners.py",
-    "test_walk.py",
-    "test_layers_same.py",
-    "test_real_bases.py",
+    "test_checks.py",
+    "test_image_behaviour.py",
+    "test_cli.py",
+    "test_builders_agree.py",
+    "test_bases.py",
     "test_publishing.py",
     "test_private_engine.py",
 )

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,13 +15,7 @@ from dlimg.engine.bases import base_for
 from dlimg.engine.client import Engine
 from dlimg.model import Base, BuiltImage
 from dlimg.render.content_key import key
-
-# The builders of small values are the unit tests'.
-sys.path.append(str(Path(__file__).parent.parent / "unit"))
-
-import make
-import real
-import small
+from tests.support import real_jax, samples, small_images
 
 HERE = Path(__file__).parent
 
@@ -56,7 +49,7 @@ def turn(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], AbstractConte
 def base(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> Base:
     """A Debian 13 to build small images on."""
     with turn():
-        return base_for(engine, make.system("debian13"), choice="auto", pins={}, say=print)
+        return base_for(engine, samples.system("debian13"), choice="auto", pins={}, say=print)
 
 
 @pytest.fixture(scope="session")
@@ -66,19 +59,19 @@ def jax_image(
     """The real CPU image of JAX."""
     assert base.reference
     with turn():
-        return real.jax(engine)
+        return real_jax.jax(engine)
 
 
 @pytest.fixture(scope="session")
 def tools_image(engine: Engine, base: Base) -> str:
     """A registry, and what other people read images with; kept in the engine, as it takes long."""
-    image = make.image(
-        make.cell("registry"),
+    image = samples.image(
+        samples.cell("registry"),
         dockerfile=(HERE / "registry/Dockerfile").read_text(),
         repository="dlimg-test/registry",
     )
-    one = make.planned(image, on=base, key=key(image, base, ""))
+    one = samples.planned(image, on=base, key=key(image, base, ""))
     with secrets_from(os.environ) as using:
-        (built,) = small.built_all([one], engine, using=using)
+        (built,) = small_images.built_all([one], engine, using=using)
     assert isinstance(built, BuiltImage), built
     return one.reference

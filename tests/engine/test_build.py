@@ -12,9 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import make
 import pytest
-import small
 
 from dlimg.builders.build_failure import explain
 from dlimg.builders.progress import BuildProgress
@@ -22,6 +20,7 @@ from dlimg.builders.secrets import secrets_from
 from dlimg.engine.client import Engine
 from dlimg.errors import BadInput, Negative, NoEngine
 from dlimg.model import Base, BuildFailure, BuiltImage
+from tests.support import samples, small_images
 
 pytestmark = pytest.mark.engine
 
@@ -32,10 +31,10 @@ def test_an_image_is_built_tagged_and_labelled(engine: Engine, base: Base) -> No
     # What was built in an earlier run comes from the cache, and its steps pass unseen.
     fresh = f"COPY <<'EOF' /fresh\n{secrets.token_hex(8)}\nEOF\n"
     text = f"FROM debian:trixie-slim\n{fresh}COPY <<'EOF' /odd\n{ODD}\nEOF\nRUN cat /odd\n"
-    one = small.planned(base, text)
+    one = small_images.planned(base, text)
     seen: list[BuildProgress] = []
-    with small.named(engine, one):
-        (built,) = small.built_all([one], engine, on_progress=seen.append)
+    with small_images.named(engine, one):
+        (built,) = small_images.built_all([one], engine, on_progress=seen.append)
         assert isinstance(built, BuiltImage), built
         image = engine.sdk.images.get(one.reference)
         assert image.id == built.digest == engine.sdk.images.get(one.moving_reference).id
@@ -52,30 +51,30 @@ def test_an_image_is_built_tagged_and_labelled(engine: Engine, base: Base) -> No
 
 
 def test_a_built_image_is_not_built_again(engine: Engine, base: Base) -> None:
-    one = small.planned(base, "FROM debian:trixie-slim\nRUN date > /date\n")
-    with small.image(one, engine) as first:
+    one = small_images.planned(base, "FROM debian:trixie-slim\nRUN date > /date\n")
+    with small_images.image(one, engine) as first:
         engine.sdk.images.remove(one.moving_reference)
         seen: list[BuildProgress] = []
-        (again,) = small.built_all([one], engine, on_progress=seen.append)
+        (again,) = small_images.built_all([one], engine, on_progress=seen.append)
         assert again == replace(first, cached=True, seconds=0.0)
         assert [progress.state for progress in seen] == ["cached"]
-        assert small.has(engine, one.moving_reference)
+        assert small_images.has(engine, one.moving_reference)
 
 
 def test_the_base_takes_the_place_of_a_pinned_one(engine: Engine, base: Base) -> None:
     pinned = f"debian:trixie-slim@sha256:{'a' * 64}"
     text = f"FROM {pinned} AS one\nRUN echo made > /made\nFROM {pinned}\nCOPY --from=one /made /\n"
-    with small.image(small.planned(base, text), engine) as built:
+    with small_images.image(small_images.planned(base, text), engine) as built:
         made = engine.sdk.containers.run(built.digest, ["cat", "/made"], remove=True)
         assert made == b"made\n"
 
 
 def test_another_image_under_the_immutable_name_is_replaced(engine: Engine, base: Base) -> None:
-    one = small.planned(base, "FROM debian:trixie-slim\nRUN true\n")
-    with small.named(engine, one):
+    one = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
+    with small_images.named(engine, one):
         repository, _, tag = one.reference.rpartition(":")
         engine.sdk.images.get(base.reference.removeprefix("docker-image://")).tag(repository, tag)
-        (built,) = small.built_all([one], engine)
+        (built,) = small_images.built_all([one], engine)
         assert isinstance(built, BuiltImage)
         assert not built.cached
 
@@ -83,13 +82,13 @@ def test_another_image_under_the_immutable_name_is_replaced(engine: Engine, base
 def test_an_image_that_somebody_built_on_ours_is_not_taken_for_it(
     engine: Engine, base: Base
 ) -> None:
-    one = small.planned(base, "FROM debian:trixie-slim\nRUN true\n")
-    with small.image(one, engine) as ours:
+    one = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
+    with small_images.image(one, engine) as ours:
         # It inherits every label, and somebody gives it our immutable name.
-        derived = small.derived(one.reference, "ENV MINE=1", one.reference, engine)
+        derived = small_images.derived(one.reference, "ENV MINE=1", one.reference, engine)
         assert derived.id != ours.digest
         assert derived.labels["io.dlimg.key"] == one.key
-        (again,) = small.built_all([one], engine)
+        (again,) = small_images.built_all([one], engine)
         assert isinstance(again, BuiltImage)
         assert (again.digest, again.cached) == (ours.digest, False)
         assert engine.sdk.images.get(one.moving_reference).id == ours.digest
@@ -98,10 +97,10 @@ def test_an_image_that_somebody_built_on_ours_is_not_taken_for_it(
 def test_an_image_of_which_nothing_is_remembered_comes_from_the_build_cache(
     engine: Engine, base: Base, tmp_path: Path
 ) -> None:
-    one = small.planned(base, "FROM debian:trixie-slim\nRUN date +%N > /date\n")
-    with small.image(one, engine) as first:
+    one = small_images.planned(base, "FROM debian:trixie-slim\nRUN date +%N > /date\n")
+    with small_images.image(one, engine) as first:
         elsewhere = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
-        (again,) = small.built_all([one], replace(engine, environment=elsewhere))
+        (again,) = small_images.built_all([one], replace(engine, environment=elsewhere))
         assert isinstance(again, BuiltImage)
         assert (again.digest, again.cached) == (first.digest, False)
 
@@ -109,9 +108,9 @@ def test_an_image_of_which_nothing_is_remembered_comes_from_the_build_cache(
 def test_the_others_go_on_when_one_fails(engine: Engine, base: Base) -> None:
     good = "FROM debian:trixie-slim\nRUN echo good\n"
     bad = "FROM debian:trixie-slim\nRUN for n in $(seq 40); do echo line $n; done; exit 3\n"
-    wanted = [small.planned(base, text) for text in (good, bad, good)]
-    with small.named(engine, *wanted):
-        first, failure, third = small.built_all(wanted, engine)
+    wanted = [small_images.planned(base, text) for text in (good, bad, good)]
+    with small_images.named(engine, *wanted):
+        first, failure, third = small_images.built_all(wanted, engine)
         assert isinstance(first, BuiltImage)
         assert isinstance(third, BuiltImage)
         assert isinstance(failure, BuildFailure)
@@ -119,29 +118,31 @@ def test_the_others_go_on_when_one_fails(engine: Engine, base: Base) -> None:
         assert "RUN for n in" in failure.step
         assert failure.log[-2:] == ("line 40", "exit code: 3")
         assert "line 5" not in failure.log
-        assert not small.has(engine, wanted[1].reference)
-        assert not small.has(engine, wanted[1].moving_reference)
+        assert not small_images.has(engine, wanted[1].reference)
+        assert not small_images.has(engine, wanted[1].moving_reference)
         assert explain(failure).where == wanted[1].image.cell.id
 
 
 def test_an_engine_that_ends_while_it_builds_is_no_engine(engine: Engine, base: Base) -> None:
-    one = small.planned(base, "FROM debian:trixie-slim\nRUN true\n")
+    one = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
     nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
     lost = replace(engine, environment={**engine.environment, **nowhere})
     with pytest.raises(NoEngine, match="does not answer any more: No such file"):
-        small.built_all([one], lost)
+        small_images.built_all([one], lost)
 
 
 def test_what_is_wrong_before_any_step_is_told(engine: Engine, base: Base) -> None:
-    one = small.planned(base, "FROM debian:trixie-slim\nCOPIED nothing\n")
-    (failure,) = small.built_all([one], engine)
+    one = small_images.planned(base, "FROM debian:trixie-slim\nCOPIED nothing\n")
+    (failure,) = small_images.built_all([one], engine)
     assert isinstance(failure, BuildFailure)
     assert "COPIED" in "\n".join(failure.log)
 
 
 def test_a_full_disk_is_named(engine: Engine, base: Base) -> None:
     fill = "RUN --mount=type=tmpfs,target=/full,size=1048576 head -c 2M /dev/zero > /full/x\n"
-    (failure,) = small.built_all([small.planned(base, f"FROM debian:trixie-slim\n{fill}")], engine)
+    (failure,) = small_images.built_all(
+        [small_images.planned(base, f"FROM debian:trixie-slim\n{fill}")], engine
+    )
     assert isinstance(failure, BuildFailure)
     assert "no space left" in explain(failure).message
     assert "dlimg prune" in explain(failure).hint
@@ -160,9 +161,9 @@ def test_secrets_reach_a_step_and_no_layer(engine: Engine, base: Base, tmp_path:
         "UV_DEFAULT_INDEX": f"https://user:{hidden}@mirror/simple",
         "HTTPS_PROXY": "http://user:secret@127.0.0.1:9",
     }
-    one = small.planned(base, f"FROM debian:trixie-slim\n{steps}")
-    with small.named(engine, one), secrets_from(environment) as using:
-        (built,) = small.built_all([one], engine, using=using)
+    one = small_images.planned(base, f"FROM debian:trixie-slim\n{steps}")
+    with small_images.named(engine, one), secrets_from(environment) as using:
+        (built,) = small_images.built_all([one], engine, using=using)
         assert isinstance(built, BuiltImage), built
         image = engine.sdk.images.get(one.reference)
         about = json.dumps([image.attrs, image.history()])
@@ -182,33 +183,33 @@ def test_secrets_reach_a_step_and_no_layer(engine: Engine, base: Base, tmp_path:
 def test_local_wheels_are_at_hand_while_building(
     engine: Engine, base: Base, tmp_path: Path
 ) -> None:
-    wheel = make.wheel(sha256=hashlib.sha256(b"wheel").hexdigest(), local=True)
+    wheel = samples.wheel(sha256=hashlib.sha256(b"wheel").hexdigest(), local=True)
     (tmp_path / wheel.file).write_bytes(b"wheel")
     (tmp_path / "other.whl").write_bytes(b"other")
     text = "FROM debian:trixie-slim\nRUN --mount=type=bind,from=wheels,target=/w ls /w > /seen\n"
-    one = small.planned(base, text)
-    one = replace(one, image=replace(one.image, lock=make.lock(wheels=(wheel,))))
-    with small.named(engine, one):
+    one = small_images.planned(base, text)
+    one = replace(one, image=replace(one.image, lock=samples.lock(wheels=(wheel,))))
+    with small_images.named(engine, one):
         with pytest.raises(BadInput, match="in none of the extra folders"):
-            small.built_all([one], engine)
-        (built,) = small.built_all([one], engine, find_links=[tmp_path])
+            small_images.built_all([one], engine)
+        (built,) = small_images.built_all([one], engine, find_links=[tmp_path])
         assert isinstance(built, BuiltImage), built
         seen = engine.sdk.containers.run(one.reference, ["cat", "/seen"], remove=True)
         assert seen.decode().split() == [wheel.file]
 
 
 def test_a_build_that_cannot_fit_is_refused_before_it_starts(engine: Engine, base: Base) -> None:
-    one = small.planned(base, "FROM debian:trixie-slim\nRUN true\n")
-    huge = make.lock(wheels=(make.wheel(size=10**15),))
+    one = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
+    huge = samples.lock(wheels=(samples.wheel(size=10**15),))
     with pytest.raises(Negative, match="no space left"):
-        small.built_all([replace(one, image=replace(one.image, lock=huge))], engine)
-    assert not small.has(engine, one.reference)
+        small_images.built_all([replace(one, image=replace(one.image, lock=huge))], engine)
+    assert not small_images.has(engine, one.reference)
 
 
 INTERRUPTED = """
 import os, signal, sys
 from pathlib import Path
-import make, small
+from tests.support import small_images
 from dlimg.builders.secrets import secrets_from
 from dlimg.engine import discover
 from dlimg.model import Base, BaseSource
@@ -218,13 +219,13 @@ engine = discover.find(os.environ, private="allow", say=print)
 base = Base(os="debian13", source=BaseSource.BOOTSTRAP, identity="x", reference=sys.argv[1])
 sleep = f"RUN echo asleep && sleep {sys.argv[2]}"
 text = f"FROM debian:trixie-slim\\n{sleep}\\n"
-wanted = [small.planned(base, text) for _ in range(3)]
+wanted = [small_images.planned(base, text) for _ in range(3)]
 def show(progress):
     if "sleep" in progress.name:
         print("asleep", *(one.reference for one in wanted), flush=True)
 try:
     with secrets_from(os.environ) as using:
-        small.built_all(wanted, engine, using=using, on_progress=show)
+        small_images.built_all(wanted, engine, using=using, on_progress=show)
 except KeyboardInterrupt:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -237,12 +238,10 @@ def test_an_interrupt_leaves_nothing_behind(
     engine: Engine, base: Base, tmp_path: Path, number: signal.Signals
 ) -> None:
     seconds = str(30_000 + secrets.randbelow(10_000))
-    here = Path(__file__).parent
-    paths = [str(here), str(here.parent / "unit"), str(here.parent.parent)]
     environment = {
         **os.environ,
         **engine.environment,
-        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
         "TMPDIR": str(tmp_path),
     }
     with subprocess.Popen(
@@ -262,11 +261,11 @@ def test_an_interrupt_leaves_nothing_behind(
             assert child.wait(timeout=60) == 130
         finally:
             child.kill()
-    assert not [name for name in line.split()[1:] if small.has(engine, name)]
+    assert not [name for name in line.split()[1:] if small_images.has(engine, name)]
     assert list(tmp_path.iterdir()) == []
-    assert small.running(str(tmp_path)) == []
+    assert small_images.running(str(tmp_path)) == []
     if engine.host.startswith("unix://"):
         deadline = time.monotonic() + 60
-        while small.running(f"sleep {seconds}") and time.monotonic() < deadline:
+        while small_images.running(f"sleep {seconds}") and time.monotonic() < deadline:
             time.sleep(0.2)
-        assert small.running(f"sleep {seconds}") == []
+        assert small_images.running(f"sleep {seconds}") == []

@@ -9,10 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import real
-from small_registry import Small, running
-from test_layers_intake import an_image, sha256
-from tiny import BUILD, REGISTRY, SIZE, Tiny, digest_of, tiny
 
 from dlimg.assembly.compile_python import LABEL
 from dlimg.builders.load import forget_passing
@@ -21,6 +17,10 @@ from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage
 from dlimg.store.maintenance import contents
 from dlimg.store.store import Store
+from tests.engine.test_load_images import an_image, sha256
+from tests.support import real_jax
+from tests.support.fake_registry import Small, running
+from tests.support.one_cell_project import BUILD, REGISTRY, SIZE, Tiny, digest_of, tiny
 
 pytestmark = pytest.mark.engine
 
@@ -234,7 +234,7 @@ def test_another_compression_of_the_same_layers(
     assert project.built("both") == undisturbed
     digest = project.built("both", "--compression", "zstd")
     assert digest != undisturbed
-    name = f"{REGISTRY}/jax:{real.CELL.removeprefix('jax-')}"
+    name = f"{REGISTRY}/jax:{real_jax.CELL.removeprefix('jax-')}"
     found = engine.sdk.images.get(name)
     assert (found.id, found.attrs["Os"]) == (digest, "linux")
     saved = tmp_path / "saved.tar"

@@ -12,11 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import docker
-import elf
-import make
-import manners
 import pytest
-from real import CELL, CUDA_CELL, IMAGES, OVERLAY, PACKAGES, Edit, image, judged, opened
 
 from dlimg.checks import run
 from dlimg.checks.discover import checks_for
@@ -26,6 +22,18 @@ from dlimg.checks.run import CheckSettings
 from dlimg.checks.verdicts import exit_code, is_gpu_tested, outcome
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage, CheckStatus, Evidence, Verdict
+from tests.support import elf_files, layout_image, samples
+from tests.support.real_jax import (
+    CELL,
+    CUDA_CELL,
+    IMAGES,
+    OVERLAY,
+    PACKAGES,
+    Edit,
+    image,
+    judged,
+    opened,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -46,7 +54,7 @@ END"""
 NCCL = f"mkdir -p {PACKAGES}/nvidia/nccl/lib; touch {PACKAGES}/nvidia/nccl/lib/libnccl.so.2"
 PLUGIN = f"{PACKAGES}/jax_plugins/xla_cuda13/xla_cuda_plugin.so"
 GPU_CODE = f"""mkdir -p {PLUGIN.rpartition("/")[0]}; base64 -d > {PLUGIN} <<'END'
-{base64.b64encode(elf.library(elf.container(elf.entry(2, 90)))).decode()}
+{base64.b64encode(elf_files.library(elf_files.container(elf_files.entry(2, 90)))).decode()}
 END"""
 CUDNN = f"mkdir -p {PACKAGES}/nvidia/cudnn/lib; touch {PACKAGES}/nvidia/cudnn/lib/libcudnn.so.9"
 PACKAGE = "\\nPackage: netcat\\nStatus: install %s\\nArchitecture: amd64\\nVersion: 1\\n"
@@ -80,8 +88,12 @@ def distribution(folder: str, name: str, version: str) -> str:
 
 def installed(target: str) -> str:
     """A script that installs a package made here, with a plain pip."""
-    install = manners.install("greeting", "1.0").replace("pip install", f"pip install {target}")
-    return f"base64() {{ command base64 -d <<< {manners.wheel('greeting', '1.0')}; }}; {install}"
+    install = layout_image.install("greeting", "1.0").replace(
+        "pip install", f"pip install {target}"
+    )
+    return (
+        f"base64() {{ command base64 -d <<< {layout_image.wheel('greeting', '1.0')}; }}; {install}"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +104,7 @@ def built(jax_image: BuiltImage) -> BuiltImage:
 @pytest.fixture(scope="module")
 def cuda(built: BuiltImage) -> BuiltImage:
     """The same image under the tag of a CUDA image."""
-    return replace(built, planned=make.planned(image(CUDA_CELL)))
+    return replace(built, planned=samples.planned(image(CUDA_CELL)))
 
 
 @pytest.fixture(scope="module")

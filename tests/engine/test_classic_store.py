@@ -9,11 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import little
-import make
 import pytest
 import requests
-import small
 
 from dlimg.assembly.system import SystemBuildTools, system
 from dlimg.builders.load import take_in
@@ -29,16 +26,17 @@ from dlimg.publish.check_runner import CheckRunner
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
 from dlimg.publish.push_source import ImageSources
 from dlimg.publish.tags import image_at
-from dlimg.registry.blobs import send_bytes
+from dlimg.registry.blobs import (upload_bytes)
 from dlimg.registry.manifests import put_manifest
-from dlimg.registry.session import Repository, opened
+from dlimg.registry.session import (Repository, open_registry)
 from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.store import Store
 from dlimg.store.systems import SystemLayers
+from tests.support import assembled_image, samples, small_images
 
 pytestmark = pytest.mark.engine
 
-REPOSITORY = f"dlimg-test/classic-{small.TOKEN}"
+REPOSITORY = f"dlimg-test/classic-{small_images.TOKEN}"
 # All that overlayfs and the classic store keep in other ways than containerd: a file that is gone,
 # one that was touched and is as before, a folder anew in the place of one, and new ones.
 SYSTEM = """\
@@ -85,13 +83,13 @@ def classic(engine: Engine) -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheels")
-    little.wheels(folder)
+    assembled_image.wheels(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def busybox(engine: Engine, tools_image: str) -> bytes:
-    return small.file_in(engine, tools_image, "/bin/busybox")
+    return small_images.file_in(engine, tools_image, "/bin/busybox")
 
 
 def blobs(image: AssembledImage, store: Store) -> Mapping[str, Content]:
@@ -105,7 +103,7 @@ def test_it_takes_an_image(
 ) -> None:
     assert (has_containerd_store(engine), has_containerd_store(classic)) == (True, False)
     store = Store(path=tmp_path)
-    image = little.image(wheels, store, busybox=busybox, compression=compression)
+    image = assembled_image.image(wheels, store, busybox=busybox, compression=compression)
     content = blobs(image, store)
     names = [(REPOSITORY, compression)]
     found = take_in(classic, image.manifest, image.digest, content, names=names)
@@ -121,14 +119,14 @@ def test_a_system_has_the_digest_that_it_has_from_containerds_store(
     engine: Engine, classic: Engine, wheels: Path, busybox: bytes, tmp_path: Path
 ) -> None:
     store = Store(path=tmp_path / "base")
-    image = little.image(wheels, store, busybox=busybox)
+    image = assembled_image.image(wheels, store, busybox=busybox)
     below = Base(
         os="debian13",
         source=BaseSource.BOOTSTRAP,
         identity=image.digest,
         reference=f"docker-image://{REPOSITORY}:base",
     )
-    planned = make.planned(make.image(dockerfile=SYSTEM), on=below)
+    planned = samples.planned(samples.image(dockerfile=SYSTEM), on=below)
     systems: list[SystemLayers] = []
     for number, one in enumerate((engine, classic)):
         content = blobs(image, store)
@@ -174,8 +172,8 @@ def publish_from(classic: Engine, built: BuiltImage, registry: str, notes: Path)
 @pytest.fixture
 def built(classic: Engine, wheels: Path, busybox: bytes, tmp_path: Path) -> Iterator[BuiltImage]:
     store = Store(path=tmp_path / "layers")
-    image = little.image(wheels, store, busybox=busybox)
-    planned = make.planned(make.image(make.cell("classic")), key="1" * 64)
+    image = assembled_image.image(wheels, store, busybox=busybox)
+    planned = samples.planned(samples.image(samples.cell("classic")), key="1" * 64)
     repository, _, tag = planned.reference.rpartition(":")
     found = take_in(
         classic, image.manifest, image.digest, blobs(image, store), names=[(repository, tag)]
@@ -224,12 +222,12 @@ def test_a_manifest_with_the_tested_config_and_other_layers_gets_no_name(
     first = publish_from(classic, built, registry, tmp_path / "a")
     tag = first.reference.rpartition(":")[2]
     moving = first.moved[0].rpartition(":")[2]
-    with opened(registry, os.environ) as there:
+    with open_registry(registry, os.environ) as there:
         repository = Repository(registry=there, name="team/classic")
         manifest = image_at(repository, tag)
         lie = json.loads(manifest.text)
         content = gzip.compress(b"no such layer")
-        lie["layers"][-1] |= {"digest": send_bytes(repository, content), "size": len(content)}
+        lie["layers"][-1] |= {"digest": upload_bytes(repository, content), "size": len(content)}
         for name in (tag, moving):
             put = put_manifest(repository, name, json.dumps(lie).encode(), manifest.media_type)
         with pytest.raises(Negative, match="its layers are not those that its config names"):

@@ -10,11 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import little
-import oci_rules
 import pytest
-import small
-import trees
 from docker.models.containers import Container
 from docker.types import Mount
 
@@ -23,12 +19,13 @@ from dlimg.builders.loopback_registry import Content
 from dlimg.engine.client import Engine
 from dlimg.store.image_manifest import AssembledImage, write_layout
 from dlimg.store.store import Store
+from tests.support import assembled_image, image_tree, oci_schemas, small_images
 
 pytestmark = pytest.mark.engine
 
-NAME = f"dlimg-test/little-{small.TOKEN}"
+NAME = f"dlimg-test/little-{small_images.TOKEN}"
 TAG = "a-tag"
-BIG = f"/opt/env/lib/python/site-packages/{little.BIG}"
+BIG = f"/opt/env/lib/python/site-packages/{assembled_image.BIG}"
 # In a container there is neither a cgroup of its own for podman nor an init that logs.
 PODMAN = (
     "podman --root /w/podman --runroot /w/podman-run --runtime crun --cgroup-manager cgroupfs"
@@ -69,7 +66,7 @@ def table(
     )
     try:
         container.start()
-        images = _laid_out(folder, small.file_in(engine, tools_image, "/bin/busybox"))
+        images = _laid_out(folder, small_images.file_in(engine, tools_image, "/bin/busybox"))
         container.put_archive("/w", _tar(folder, list(images)))
         yield Table(
             container=container, images=images, store=Store(path=folder / "store"), folder=folder
@@ -82,11 +79,13 @@ def _laid_out(folder: Path, busybox: bytes) -> dict[str, AssembledImage]:
     """The image as layouts in folders that are called like their compression."""
     wheels = folder / "wheels"
     wheels.mkdir()
-    little.wheels(wheels)
+    assembled_image.wheels(wheels)
     images = {}
     for name, compression in (("gzip", "gzip"), ("zstd", "zstd3")):
         store = Store(path=folder / "store")
-        images[name] = little.image(wheels, store, busybox=busybox, compression=compression)
+        images[name] = assembled_image.image(
+            wheels, store, busybox=busybox, compression=compression
+        )
         write_layout(folder / name, images[name], store, name=f"{NAME}:{TAG}")
     return images
 
@@ -124,7 +123,7 @@ def test_skopeo_reads_and_copies_it(table: Table, name: str, tmp_path: Path) -> 
             if file:
                 (tmp_path / member.name).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / member.name).write_bytes(file.read())
-    copied, _ = oci_rules.check_layout(tmp_path / f"copied-{name}")
+    copied, _ = oci_schemas.check_layout(tmp_path / f"copied-{name}")
     assert copied == json.loads(image.manifest)
     assert table.sh(f"sha256sum dir-{name}/manifest.json").split()[0] == image.digest[7:]
     # This one is not compressed: all layers go through the reader that Go's tools share.
@@ -139,10 +138,10 @@ def test_umoci_unpacks_the_files_that_the_engine_has(engine: Engine, table: Tabl
     blobs: dict[str, Content] = {one.digest: table.store.blob(one) for one in image.layers}
     blobs[image.config_digest] = image.config
     with visiting(engine, image.manifest, image.digest, blobs) as visitor:
-        ours = trees.tree(engine, visitor)
+        ours = image_tree.tree(engine, visitor)
     table.sh(f"umoci unpack --image gzip:{TAG} bundle")
     chunks, _ = table.container.get_archive("/w/bundle/rootfs")
-    theirs = trees.files(chunks, start="rootfs")
+    theirs = image_tree.files(chunks, start="rootfs")
     assert set(ours) ^ set(theirs) == set()
     assert {path: theirs[path] for path in ours if theirs[path] != ours[path]} == {}
     assert BIG[1:] in ours
@@ -161,7 +160,7 @@ def test_podman_pulls_and_runs_it(table: Table, name: str) -> None:
 
 def _digest_in(wheel: Path) -> str:
     with zipfile.ZipFile(wheel) as archive:
-        return hashlib.sha256(archive.read(little.BIG)).hexdigest()
+        return hashlib.sha256(archive.read(assembled_image.BIG)).hexdigest()
 
 
 @pytest.mark.parametrize("name", ["gzip", "zstd"])

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-import make
 import pytest
-from real import CUDA_CELL, PACKAGES, image, judged, opened, slowness
 
 from dlimg.checks.execute import RunningContainer
 from dlimg.checks.inputs import cell_text
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage, CheckStatus
+from tests.support import samples
+from tests.support.real_jax import CUDA_CELL, PACKAGES, image, judged, opened, slowness
 
 pytestmark = pytest.mark.engine
 
@@ -129,7 +129,7 @@ def test_a_library_that_is_spoilt_fails(
 def test_an_image_for_cuda_without_its_libraries_fails(
     engine: Engine, jax_image: BuiltImage
 ) -> None:
-    of = replace(jax_image, planned=make.planned(image(CUDA_CELL)))
+    of = replace(jax_image, planned=samples.planned(image(CUDA_CELL)))
     with opened(engine, jax_image) as place:
         said = judged(place, of, NAME, DLIMG_CELL=cell_text(of.planned))
     assert said.status is CheckStatus.FAILED

@@ -6,12 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import manners
 import pytest
-import small
 from docker.types import Mount
-from manners import IMAGES, Made
-from real import slowness
 
 from dlimg.checks import run
 from dlimg.checks.container_kinds import ContainerKind, options
@@ -24,6 +20,9 @@ from dlimg.checks.script_files import ROOT, archive, placed
 from dlimg.checks.verdicts import NO_DEVICE, verdict
 from dlimg.engine.client import Engine
 from dlimg.model import Base, CheckStatus, Verdict
+from tests.support import layout_image, small_images
+from tests.support.layout_image import IMAGES, Made
+from tests.support.real_jax import slowness
 
 pytestmark = pytest.mark.engine
 
@@ -54,7 +53,9 @@ URL = "https://me:hidden@example.com/simple"
 
 @pytest.fixture(scope="module")
 def made(engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    yield from manners.make_image(engine, base, manners.cell(), tmp_path_factory.mktemp("image"))
+    yield from layout_image.make_image(
+        engine, base, layout_image.cell(), tmp_path_factory.mktemp("image")
+    )
 
 
 @contextlib.contextmanager
@@ -279,7 +280,9 @@ def config_with(made: Made, change: str) -> Mapping[str, object]:
     name = f"dlimg-test/spoilt-{secrets.token_hex(4)}"
     try:
         return dict(
-            small.derived(made.built.planned.reference, change, name, made.engine).attrs["Config"]
+            small_images.derived(made.built.planned.reference, change, name, made.engine).attrs[
+                "Config"
+            ]
         )
     finally:
         made.engine.sdk.images.remove(name)

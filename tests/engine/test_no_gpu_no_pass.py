@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real import IMAGES, opened
 
 from dlimg.checks.discover import parse_check, scripts
 from dlimg.checks.execute import RunningContainer
@@ -13,6 +12,7 @@ from dlimg.checks.script_files import ROOT, archive
 from dlimg.checks.verdicts import GPU
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage
+from tests.support.real_jax import IMAGES, opened
 
 pytestmark = pytest.mark.engine
 

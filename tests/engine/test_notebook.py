@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import requests
 from docker.models.containers import Container
-from test_walk import dlimg
 
 from dlimg.engine.client import Engine
 from dlimg.render.docker_run import NOTEBOOK_PORT
+from tests.engine.test_cli import dlimg
 
 pytestmark = pytest.mark.engine
 

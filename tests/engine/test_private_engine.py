@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-import small
 
 from dlimg.builders.disk_space import prune
 from dlimg.engine import bases, client, gpu, network, private_engine
@@ -25,6 +24,7 @@ from dlimg.engine.private_home import PrivateHome, home_of
 from dlimg.errors import NoEngine
 from dlimg.host import process
 from dlimg.model import Base, BaseSource, BuiltImage, OperatingSystem
+from tests.support import small_images
 
 pytestmark = pytest.mark.engine
 
@@ -123,17 +123,17 @@ def test_prune_removes_what_was_made_here_and_nothing_built_on_it(
     here = {**pair.second.environment, "XDG_STATE_HOME": str(tmp_path)}
     second = replace(pair.second, environment=here)
     start = Base(os="debian13", source=BaseSource.BOOTSTRAP, identity="x", reference=pair.base)
-    one = small.planned(start, "FROM debian:trixie-slim\nRUN true\n")
-    (built,) = small.built_all([one], second)
+    one = small_images.planned(start, "FROM debian:trixie-slim\nRUN true\n")
+    (built,) = small_images.built_all([one], second)
     assert isinstance(built, BuiltImage), built
     repository = one.image.repository
-    small.derived(one.reference, "ENV MINE=1", f"{repository}:derived", second)
+    small_images.derived(one.reference, "ENV MINE=1", f"{repository}:derived", second)
     second.sdk.images.get(one.reference).tag(repository, "mine")
     found = prune(second)
     assert set(found.images) == {one.reference, one.moving_reference}
     # The base was loaded, not made here.
     assert [kept.name for kept in found.kept] == [pair.base]
-    assert small.has(second, f"{repository}:derived")
+    assert small_images.has(second, f"{repository}:derived")
     assert second.sdk.images.get(f"{repository}:mine").id == built.digest
     for name in ("derived", "mine"):
         second.sdk.images.remove(f"{repository}:{name}")

@@ -11,10 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import make
 import pytest
 import requests
-import small
 
 from dlimg.checks.evidence import MEDIA_TYPE, write_evidence
 from dlimg.checks.inputs import told_by_config
@@ -29,14 +27,15 @@ from dlimg.publish.policy import NOT_TESTED_ON_GPU, Require
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
 from dlimg.publish.push_source import ImageSources
 from dlimg.publish.tags import config_of, image_at
-from dlimg.registry.manifests import manifest_at, put_manifest
-from dlimg.registry.referrers import referrers
-from dlimg.registry.session import Repository, opened
-from dlimg.render.config_parser import ImageConfig
+from dlimg.registry.manifests import (read_manifest, put_manifest)
+from dlimg.registry.referrers import (list_referrers)
+from dlimg.registry.session import (Repository, open_registry)
+from dlimg.render.image_config import ImageConfig
 from dlimg.store.image_manifest import assemble
 from dlimg.store.images import keep
 from dlimg.store.keys import Layer
 from dlimg.store.store import Store
+from tests.support import samples, small_images
 
 pytestmark = pytest.mark.engine
 
@@ -79,7 +78,7 @@ def registry(docker_services: Any) -> str:
 
 def small_image(base: Base, accelerator: str = "cpu", aliases: tuple[str, ...] = ()) -> Any:
     text = "FROM debian:trixie-slim\nRUN echo content > /content\nENV A=1\n"
-    one = small.planned(base, text, accelerator=accelerator)
+    one = small_images.planned(base, text, accelerator=accelerator)
     return replace(one, image=replace(one.image, aliases=aliases))
 
 
@@ -87,13 +86,15 @@ def small_image(base: Base, accelerator: str = "cpu", aliases: tuple[str, ...] =
 def built(engine: Engine, base: Base) -> Iterator[BuiltImage]:
     one = small_image(base)
     alias = f"{one.image.tag}-alias"
-    with small.image(replace(one, image=replace(one.image, aliases=(alias,))), engine) as result:
+    with small_images.image(
+        replace(one, image=replace(one.image, aliases=(alias,))), engine
+    ) as result:
         yield result
 
 
 @pytest.fixture
 def cuda_built(engine: Engine, base: Base) -> Iterator[BuiltImage]:
-    with small.image(small_image(base, CUDA), engine) as result:
+    with small_images.image(small_image(base, CUDA), engine) as result:
         yield result
 
 
@@ -252,7 +253,7 @@ def built_again(engine: Engine, built: BuiltImage, content: str = "newer") -> Bu
     text = f"FROM debian:trixie-slim\nRUN echo {content} > /content\n"
     image = replace(built.planned.image, dockerfile=text)
     engine.sdk.images.remove(built.planned.reference)
-    (again,) = small.built_all([replace(built.planned, image=image)], engine)
+    (again,) = small_images.built_all([replace(built.planned, image=image)], engine)
     assert isinstance(again, BuiltImage)
     assert again.digest != built.digest
     return again
@@ -270,7 +271,7 @@ def test_the_same_key_built_again_with_other_bytes_is_pulled_and_tested(
 ) -> None:
     first = publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
     again = built_again(engine, built)
-    assert not small.has(engine, built.digest)
+    assert not small_images.has(engine, built.digest)
     passed = evidence(again, CheckStatus.PASSED)
     tested: list[str] = []
 
@@ -292,8 +293,8 @@ def test_the_same_key_built_again_with_other_bytes_is_pulled_and_tested(
     assert manifest_digest(moving) != first.digest
     publish_to(registry, engine, again, passed, test=test)
     assert manifest_digest(moving) == manifest_digest(immutable) == first.digest
-    assert not small.has(engine, f"{repository}@{first.digest}")
-    assert not small.has(engine, built.digest)
+    assert not small_images.has(engine, f"{repository}@{first.digest}")
+    assert not small_images.has(engine, built.digest)
 
 
 def test_another_image_under_the_immutable_name_that_fails_gets_no_name(
@@ -318,8 +319,8 @@ def test_another_image_under_the_immutable_name_that_fails_gets_no_name(
         publish_to(registry, engine, good, passed, test=test)
     assert manifest_digest(immutable) == lie.digest
     assert manifest_digest(moving) == ""
-    assert not small.has(engine, f"{repository}@{lie.digest}")
-    assert not small.has(engine, lie.digest)
+    assert not small_images.has(engine, f"{repository}@{lie.digest}")
+    assert not small_images.has(engine, lie.digest)
 
 
 def test_checks_are_told_the_same_by_the_registry_and_by_the_engine(
@@ -327,7 +328,7 @@ def test_checks_are_told_the_same_by_the_registry_and_by_the_engine(
 ) -> None:
     """So evidence of an image that is not in the engine is found by what the registry tells."""
     found = publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
-    with opened(registry, os.environ) as there:
+    with open_registry(registry, os.environ) as there:
         place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
         config = config_of(place, image_at(place, found.digest))
     images = Path(__file__).parents[2] / "images"
@@ -357,9 +358,9 @@ def lose(engine: Engine, registry: str, digest: str) -> None:
 
 
 def manifest_of(registry: str, built: BuiltImage, digest: str) -> Mapping[str, Any]:
-    with opened(registry, os.environ) as there:
+    with open_registry(registry, os.environ) as there:
         place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
-        found = manifest_at(place, digest)
+        found = read_manifest(place, digest)
     assert found is not None
     return found.content
 
@@ -416,7 +417,7 @@ def test_an_image_that_saw_no_gpu_says_so_itself(
     }
     assert pulled.attrs["RootFS"] == tested.attrs["RootFS"]
     engine.sdk.images.remove(first.reference)
-    assert not small.has(engine, f"{cuda_built.planned.reference}-not-gpu-tested")
+    assert not small_images.has(engine, f"{cuda_built.planned.reference}-not-gpu-tested")
 
 
 def test_a_gpu_tested_image_takes_the_names_and_keeps_them(
@@ -444,11 +445,11 @@ def test_a_registry_that_does_not_answer_is_a_network_failure(
 
 def beside(registry: str, built: BuiltImage, digest: str) -> list[tuple[str, str]]:
     """Type and device of all that lies beside this digest, as the registry has it."""
-    with opened(registry, os.environ) as there:
+    with open_registry(registry, os.environ) as there:
         repository = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
         return [
             (one.artifact_type, one.annotations.get("io.dlimg.device", ""))
-            for one in referrers(repository, digest)
+            for one in list_referrers(repository, digest)
         ]
 
 
@@ -571,9 +572,9 @@ def test_a_pulled_image_has_what_lies_beside_it_and_says_when_its_name_moved(
         engine.sdk.images.get(base.reference.removeprefix("docker-image://")).tag(repository, "x")
         engine.sdk.images.push(repository, tag="x")
         other = manifest_digest(f"{repository}:x")
-        with opened(registry, os.environ) as there:
+        with open_registry(registry, os.environ) as there:
             place = Repository(registry=there, name=repository.partition("/")[2])
-            manifest = manifest_at(place, other)
+            manifest = read_manifest(place, other)
             assert manifest is not None
             put_manifest(place, tag, manifest.text, manifest.media_type)
         (remark,) = inspect(name, here).remarks
@@ -622,7 +623,7 @@ def test_images_of_the_store_need_no_engine_and_share_what_is_there(
         ("store", b"b", "2 uploaded (0 MB), 0 mounted, 2 there already"),
         ("store-2", b"a", "1 uploaded (0 MB), 3 mounted, 0 there already"),
     ):
-        planned = make.planned(make.image(make.cell(family)), key=own.hex() * 32)
+        planned = samples.planned(samples.image(samples.cell(family)), key=own.hex() * 32)
         built = in_store(store, planned, *shared, own)
         passed = evidence(built, CheckStatus.PASSED)
         found = publish(built, passed, stocked, wanted=wanted, say=said.append)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.cli.project import read_project
 from dlimg.cli.render import locked_images
 from dlimg.model import Image
+from dlimg.pipeline.project import read_project
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = read_project(str(ROOT / "matrix.yaml"))

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from dlimg.cli.project import read_project
 from dlimg.cli.size import sizes_of
+from dlimg.pipeline.project import read_project
 from dlimg.report.size_picture import picture
 
 ROOT = Path(__file__).parent.parent.parent

@@ -1,0 +1,76 @@
+"""Parts of Python that Debian keeps in packages of their own: they work on each system.
+
+Those systems that can be made from packages here; a Python of uv's comes from elsewhere.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from dlimg.engine.bases import base_for
+from dlimg.engine.client import Engine
+from dlimg.model import Cell
+from tests.support import layout_image, samples
+from tests.support.layout_image import Made
+
+pytestmark = pytest.mark.engine
+
+# The user's own folder for a venv, and what has to be there once it is made.
+VENV = """
+python -m venv /tmp/venv
+cd /tmp/venv
+test "$(bin/python -c 'import sys; print(sys.prefix)')" = /tmp/venv
+bin/pip --version | grep -q "from /tmp/venv/"
+bin/pip install --quiet --no-index /tmp/new-1.0-py3-none-any.whl
+bin/new-main
+! bin/python -c 'import six' 2>/dev/null
+"""
+SYSTEMS = ("debian12", "debian13")
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def made(
+    request: pytest.FixtureRequest, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Made]:
+    of = _cell(request.param)
+    base = base_for(engine, of.os, choice="auto", pins={}, say=print)
+    yield from layout_image.make_image(engine, base, of, tmp_path_factory.mktemp(request.param))
+
+
+def _cell(system: str) -> Cell:
+    requirements = ("six==1.17.0", "pip")
+    return samples.cell("jax", "0.12.0.1", package="jax", os=system, requirements=requirements)
+
+
+@pytest.mark.parametrize("user", ["1000:100", "12345:0", "0"])
+def test_a_venv_gets_a_pip_that_works(made: Made, user: str) -> None:
+    wheel = layout_image.wheel("new", "1.0")
+    script = f"base64 -d > /tmp/new-1.0-py3-none-any.whl; {VENV}"
+    assert made.says(script, "--user", user, stdin=wheel).endswith("new 1.0")
+
+
+def test_a_venv_is_made_from_the_image_s_python_by_whatever_name(made: Made) -> None:
+    for python in ("python", "python3", "/opt/env/bin/python", "/home/user/env/bin/python3"):
+        script = f"{python} -m venv --without-pip /tmp/v; readlink -f /tmp/v/bin/python"
+        assert made.says(script).startswith("/usr/bin/python3.")
+
+
+def test_dbm_gnu_is_there(made: Made) -> None:
+    script = """
+import dbm.gnu
+with dbm.gnu.open("/tmp/x", "c") as file:
+    file["a"] = "b"
+print(dbm.gnu.open("/tmp/x")["a"])
+"""
+    outcome = made.run("python", "-c", script)
+    assert outcome.stdout.strip() == "b'b'", outcome.stderr
+
+
+def test_other_parts_are_there(made: Made) -> None:
+    modules = "bz2, ctypes, curses, dbm.ndbm, ensurepip, lzma, readline, sqlite3, ssl, venv, zlib"
+    assert made.says(f"python -c 'import {modules}; print(1)'") == "1"
+
+
+@pytest.mark.parametrize("user", ["1000:100", "12345:0", "0"])
+def test_the_shell_is_bash(made: Made, user: str) -> None:
+    assert made.says("printenv SHELL", "--user", user) == "/bin/bash"

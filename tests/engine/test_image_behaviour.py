@@ -1,0 +1,275 @@
+"""How an image behaves, whatever framework is in it: users, files, pip, commands, secrets."""
+# ruff: noqa: S108  # the folders are in a container
+
+import gzip
+import io
+import os
+import secrets
+import sys
+import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dlimg.builders.secrets import secrets_from
+from dlimg.engine.client import Engine
+from dlimg.host.process import check
+from dlimg.model import Base, BuildFailure, Flavour
+from tests.support import small_images
+from tests.support.layout_image import Made, cell, install, make_image, planned, wheel
+
+pytestmark = pytest.mark.engine
+
+SENTENCE = "no NVIDIA GPU is visible"
+READ_ONLY = ("--read-only", "--tmpfs", "/tmp:exec")
+# Half a driver each: a device's file, and a library that can be loaded.
+DEVICE = ("--device", "/dev/null:/dev/nvidiactl")
+LIBRARY = ("--volume", f"{Path(sys.executable).resolve()}:/usr/lib/libcuda.so.1:ro")
+
+
+@pytest.fixture(scope="module")
+def runtime(engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    yield from make_image(engine, base, cell(), tmp_path_factory.mktemp("runtime"))
+
+
+@pytest.fixture(scope="module")
+def devel(engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    of = cell("cuda13.2", Flavour.DEVEL)
+    yield from make_image(engine, base, of, tmp_path_factory.mktemp("devel"))
+
+
+def test_the_default_user_has_places_to_write(runtime: Made) -> None:
+    assert runtime.says("id -un; id -u; id -g; pwd; echo $HOME").split() == [
+        "user",
+        "1000",
+        "100",
+        "/code",
+        "/home/user",
+    ]
+    runtime.says("touch /code/x /data/x /output/x ~/x; ! touch /opt/env/x /etc/x 2>/dev/null")
+
+
+def test_nothing_is_open_to_everyone(runtime: Made) -> None:
+    search = "find / -xdev -perm -0002 ! -perm -1000 ! -type l ! -path '/proc/*' ! -path '/dev/*'"
+    assert runtime.says(search, "--user", "0") == ""
+
+
+def test_an_image_carries_no_leftovers(runtime: Made) -> None:
+    places = "/var/log /tmp /var/lib/apt/lists /root/.cache /run/secrets /run/cache /run/uv"
+    assert runtime.says(f"find {places} -type f 2>/dev/null || true", "--user", "0") == ""
+
+
+@pytest.mark.parametrize(
+    "python",
+    [
+        "python",
+        "python3",
+        "python3.13",
+        "/usr/local/bin/python",
+        "/usr/local/bin/python3",
+        "/opt/env/bin/python",
+        "/opt/env/bin/python3.13",
+        "env -i /opt/env/bin/python3",
+        "env -i /usr/local/bin/python3",
+    ],
+)
+def test_every_python_has_the_packages(runtime: Made, python: str) -> None:
+    assert runtime.says(f"{python} -c 'import six; print(six.__version__)'") == "1.17.0"
+
+
+@pytest.mark.parametrize("start", ["bash -lc", "env -i bash -lc"])
+def test_a_login_shell_finds_everything(devel: Made, start: str) -> None:
+    said = devel.says(f"{start} 'command -v python pip; echo $PIP_CONSTRAINT $PATH'")
+    assert said.startswith("/home/user/env/bin/python\n/opt/env/bin/pip\n/etc/dlimg/constraints")
+    assert "/nvidia/cu13/bin:" in said
+
+
+def test_pip_sees_a_sound_environment(runtime: Made) -> None:
+    assert runtime.says("pip check") == "No broken requirements found."
+    assert runtime.says("pip list --format freeze").split() == ["pip==26.3", "six==1.17.0"]
+    assert runtime.says("readlink /opt/env/lib/python3.13") == "python"
+
+
+@pytest.mark.parametrize(
+    ("options", "folder"),
+    [
+        ((), "/home/user/env"),
+        (("--user", "0"), "/home/user/env"),
+        (("--user", "12345"), "/tmp/home-12345/env"),
+        (("--user", "12345:0"), "/tmp/home-12345/env"),
+        (READ_ONLY, "/tmp/home-1000/env"),
+        (("--user", "12345", *READ_ONLY), "/tmp/home-12345/env"),
+        (("--tmpfs", "/home/user:uid=1000,exec"), "/home/user/env"),
+        (("--env", "DLIMG_OVERLAY=/data/env"), "/data/env"),
+    ],
+    ids=str,
+)
+def test_any_user_may_install(runtime: Made, options: tuple[str, ...], folder: str) -> None:
+    script = (
+        f"{install('greeting', '1.0')}; greeting-main; cd /; "
+        "python -c 'import greeting, six; print(greeting.__file__, six.__file__)'; "
+        "/opt/env/bin/python -c 'import greeting, getpass; print(getpass.getuser())'; "
+        "touch $HOME/x; pip uninstall --quiet --yes greeting; ! python -c 'import greeting' 2>&-"
+    )
+    said = runtime.says(script, *options, stdin=wheel("greeting", "1.0")).split()
+    packages = "lib/python3.13/site-packages"
+    modules = [f"{folder}/{packages}/greeting.py", f"/opt/env/{packages}/six.py"]
+    assert said[:-1] == ["greeting", "1.0", *modules]
+    assert said[-1] in {"user", "root", "12345"}
+
+
+def test_the_framework_cannot_be_replaced(runtime: Made) -> None:
+    script = install("six", "1.16.0")
+    outcome = runtime.run("bash", "-euc", script, stdin=wheel("six", "1.16.0"))
+    assert outcome.returncode == 1
+    assert "six==1.17.0" in outcome.stdout + outcome.stderr
+
+
+def test_what_is_built_on_top_is_there_for_every_user(runtime: Made) -> None:
+    name = f"dlimg-test-{secrets.token_hex(4)}"
+    options = ("--interactive", "--network", "none", "--name", name)
+    script = ("bash", "-euc", install("greeting", "1.0"))
+    typed = wheel("greeting", "1.0")
+    try:
+        made = runtime.docker("run", *options, runtime.built.digest, *script, stdin=typed)
+        assert made.returncode == 0, made.stderr
+        top = replace(runtime, built=replace(runtime.built, digest=f"{name}:latest"))
+        assert runtime.docker("commit", name, f"{name}:latest").returncode == 0
+        assert top.says("greeting-main", "--user", "12345") == "greeting 1.0"
+        assert top.says("python -m greeting && pip list", "--user", "12345").count("greeting") == 1
+    finally:
+        runtime.docker("rm", "--force", name)
+        runtime.docker("rmi", "--force", f"{name}:latest")
+
+
+def test_commands_and_exit_codes_pass_through(runtime: Made) -> None:
+    assert runtime.run("sh", "-c", "exit 7").returncode == 7
+    assert runtime.run("no-such-command").returncode == 127
+    assert runtime.run("printf", "%s|", "a b", "", "$HOME").stdout == "a b||$HOME|"
+    assert runtime.run(stdin="echo $((6 * 7))\n").stdout == "42\n"
+    assert runtime.run("cat", stdin="typed\n").stdout == "typed\n"
+    assert runtime.run("true", options=("--init",)).stderr == ""
+    assert runtime.run("true", options=("--read-only", "--user", "12345")).stderr == ""
+
+
+def test_a_stop_is_quick(runtime: Made) -> None:
+    started = runtime.docker("run", "--detach", runtime.built.digest, "sleep", "infinity")
+    name = started.stdout.strip()
+    try:
+        # One that does not hear the signal is killed after the time limit, which is code 137.
+        runtime.docker("stop", "--timeout", "60", name)
+        state = runtime.docker("inspect", "--format", "{{.State.ExitCode}}", name)
+        assert state.stdout.strip() == "143"
+    finally:
+        runtime.docker("rm", "--force", name)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentences"),
+    [
+        ((), 1),
+        (("--env", "DLIMG_QUIET=1"), 0),
+        (("--env", "CUDA_VISIBLE_DEVICES="), 0),
+        (("--env", "NVIDIA_VISIBLE_DEVICES=none"), 0),
+        (("--device", "/dev/null:/dev/nvidiactl"), 0),
+    ],
+    ids=str,
+)
+def test_a_cuda_image_says_that_it_sees_no_gpu(
+    devel: Made, options: tuple[str, ...], sentences: int
+) -> None:
+    outcome = devel.run("echo", "done", options=options)
+    assert (outcome.returncode, outcome.stdout) == (0, "done\n")
+    assert outcome.stderr.count("\n") == sentences
+    assert outcome.stderr.count(SENTENCE) == outcome.stderr.count("--gpus all") == sentences
+
+
+@pytest.mark.parametrize(
+    ("options", "platforms"),
+    [
+        ((), "cpu"),
+        (("--env", "DLIMG_QUIET=1"), "cpu"),
+        (("--env", "JAX_PLATFORMS=cuda"), "cuda"),
+        (("--env", "JAX_PLATFORMS="), "cpu"),
+        (DEVICE, "cpu"),
+        ((*DEVICE, "--volume", "/dev/null:/usr/lib64/libcuda.so.1:ro"), "cpu"),
+        (LIBRARY, "cpu"),
+        ((*DEVICE, *LIBRARY), "None"),
+        ((*DEVICE, *LIBRARY, "--entrypoint", "env"), "None"),
+        ((*DEVICE, "--entrypoint", "env"), "cpu"),
+        (("--entrypoint", "env", "--user", "12345", "--read-only"), "cpu"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("start", ["", "env -i "])
+def test_jax_is_told_where_there_is_no_driver(
+    devel: Made, options: tuple[str, ...], platforms: str, start: str
+) -> None:
+    script = "import os; print(os.environ.get('JAX_PLATFORMS'))"
+    command = [*start.split(), "/usr/local/bin/python3", "-c", script]
+    outcome = devel.run(*command, options=options)
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout.strip() == ("cpu" if start and platforms == "cuda" else platforms)
+
+
+def test_a_cpu_image_speaks_of_no_gpu(runtime: Made) -> None:
+    assert runtime.run("true").stderr == ""
+
+
+def test_only_a_compiling_flavour_compiles(runtime: Made, devel: Made) -> None:
+    assert "gcc" not in runtime.says("ls /usr/bin")
+    source = "#include <Python.h>\n#include <vector>\nint main() { return std::vector<int>(3)[0]; }"
+    include = "$(python -c 'import sysconfig; print(sysconfig.get_path(\"include\"))')"
+    cuda = "-L $CUDA_HOME/lib64 -l cudart"
+    compiled = f"g++ -x c++ -I {include} - -o /tmp/x {cuda}; /tmp/x; make -v; echo $CUDA_HOME"
+    said = devel.says(compiled, "--tmpfs", "/tmp:exec", stdin=source)
+    assert said.endswith("/opt/env/lib/python/site-packages/nvidia/cu13")
+
+
+@pytest.mark.parametrize("which", ["runtime", "devel"])
+def test_no_secret_stays(which: str, request: pytest.FixtureRequest) -> None:
+    made: Made = request.getfixturevalue(which)
+    image = made.engine.sdk.images.get(made.built.digest)
+    blobs = 0
+    with tarfile.open(fileobj=io.BytesIO(b"".join(image.save()))) as saved:
+        for member in saved:
+            file = saved.extractfile(member)
+            content = file.read() if file else b""
+            if content.startswith(b"\x1f\x8b"):
+                content = gzip.decompress(content)
+            assert made.hidden.encode() not in content, member.name
+            blobs += len(content) > 1000
+    assert blobs >= 4
+
+
+def test_a_failing_line_ends_the_build(engine: Engine, base: Base) -> None:
+    one = planned(base, cell())
+    wrong = one.image.dockerfile.replace("dlimg-overlay /home/user/env\n", "false\n")
+    assert wrong != one.image.dockerfile
+    with secrets_from(os.environ) as using:
+        (failure,) = small_images.built_all(
+            [replace(one, image=replace(one.image, dockerfile=wrong))], engine, using=using
+        )
+    assert isinstance(failure, BuildFailure)
+    assert "exit code: 1" in failure.log[-1]
+
+
+def test_the_same_input_makes_the_same_layers(runtime: Made, tmp_path: Path) -> None:
+    one = runtime.built.planned
+    context = f"{one.image.cell.os.image}={one.base.reference}"
+    (tmp_path / "Dockerfile").write_text(one.image.dockerfile)
+    with secrets_from(os.environ) as using:
+        check(
+            [
+                *(str(runtime.engine.docker), "buildx", "build", "--output", "type=docker"),
+                *("--no-cache-filter", "system,image", "--build-context", context),
+                *(f"--secret=id={name},src={path}" for name, path in using.files.items()),
+                *("--provenance=false", "--tag", one.moving_reference, str(tmp_path)),
+            ],
+            env=runtime.engine.environment,
+        )
+    images = runtime.engine.sdk.images
+    again = images.get(one.moving_reference).attrs["RootFS"]["Layers"]
+    assert again == images.get(runtime.built.digest).attrs["RootFS"]["Layers"]

@@ -1,0 +1,288 @@
+"""An image whose entry point a host has replaced: ssh, an empty home, pip and uv, any user."""
+# ruff: noqa: S108  # the folders are in a container
+
+import contextlib
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+from dlimg.builders.secrets import secrets_from
+from dlimg.engine.client import Engine
+from dlimg.host.process import check
+from dlimg.model import Base
+from tests.support.layout_image import Made, cell, install, make_image, wheel
+
+pytestmark = pytest.mark.engine
+
+REPLACED = ("--entrypoint", "env")
+BARE = ("env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "bash", "-euc")
+OWN_HOME = ("--tmpfs", "/home/user:uid=1000,gid=100,exec")
+ROOTS_HOME = ("--tmpfs", "/home/user:exec")
+READ_ONLY = ("--read-only", "--tmpfs", "/tmp:exec")
+
+
+@pytest.fixture(scope="module")
+def image(engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    yield from make_image(engine, base, cell(), tmp_path_factory.mktemp("image"))
+
+
+def says(made: Made, script: str, *options: str, stdin: str | None = None) -> str:
+    """What a script prints where neither the entry point nor a variable of the image is."""
+    outcome = made.run(*BARE[1:], script, options=(*REPLACED, *options), stdin=stdin)
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    return outcome.stdout.strip()
+
+
+USERS = [
+    ((), "/home/user/env"),
+    (OWN_HOME, "/home/user/env"),
+    (ROOTS_HOME, "/tmp/home-1000/env"),
+    (("--user", "12345:0"), "/tmp/home-12345/env"),
+    (("--user", "12345", *ROOTS_HOME), "/tmp/home-12345/env"),
+    (("--user", "0", *OWN_HOME), "/home/user/env"),
+    (READ_ONLY, "/tmp/home-1000/env"),
+    (("--user", "12345", *READ_ONLY), "/tmp/home-12345/env"),
+]
+PIPS = ("python -m pip", "python -I -m pip", "/opt/env/bin/python -m pip")
+WAYS = [
+    *((options, folder, "pip", BARE[1:]) for options, folder in USERS),
+    *((options, folder, "python -m pip", BARE[-2:]) for options, folder in USERS),
+    *((*USERS[3], pip, BARE[-2:]) for pip in PIPS),
+    *((*USERS[3], pip, BARE[1:]) for pip in PIPS),
+]
+
+
+@pytest.mark.parametrize(("options", "folder", "pip", "start"), WAYS, ids=str)
+def test_any_user_may_install(
+    image: Made, options: tuple[str, ...], folder: str, pip: str, start: tuple[str, ...]
+) -> None:
+    script = (
+        install("greeting", "1.0").replace("pip install", f"{pip} install")
+        + "; cd /; for python in python /usr/local/bin/python3 /opt/env/bin/python; do "
+        "$python -c 'import greeting; print(greeting.__file__)'; done"
+    )
+    typed = wheel("greeting", "1.0")
+    outcome = image.run(*start, script, options=(*REPLACED, *options), stdin=typed)
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout.split() == [f"{folder}/lib/python3.13/site-packages/greeting.py"] * 3
+
+
+def test_pythons_that_start_at_once_share_one_environment(image: Made) -> None:
+    script = (
+        "for number in 1 2 3 4 5 6 7 8; do "
+        "(python3 -c 'import six, sys; print(sys.prefix)' 2>&1 || echo failed) & done; wait; "
+        "ls -A /home/user /home/user/env"
+    )
+    said = says(image, script, *OWN_HOME).split()
+    assert said[:8] == ["/home/user/env"] * 8
+    left = ["env", "/home/user/env:", "bin", "lib", "packages", "pip.conf", "pyvenv.cfg"]
+    assert said[8:] == ["/home/user:", *left]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pip install",
+        "env -i /usr/local/bin/pip install",
+        "PIP_CONFIG_FILE=/tmp/own python -I -m pip install",
+    ],
+)
+def test_the_framework_stays(image: Made, command: str) -> None:
+    script = install("six", "1.16.0").replace("pip install", command)
+    script = f"echo '[global]' > /tmp/own; export HOME=/tmp; {script}"
+    outcome = image.run(*BARE[1:], script, options=REPLACED, stdin=wheel("six", "1.16.0"))
+    assert outcome.returncode == 1
+    assert "(constraint) six==1.17.0" in outcome.stdout + outcome.stderr
+
+
+def test_who_insists_gets_another_version(image: Made) -> None:
+    script = f"export PIP_CONSTRAINT=/dev/null; {install('six', '1.16.0')}; pip list"
+    assert "six     1.16.0" in says(image, script, stdin=wheel("six", "1.16.0"))
+
+
+def test_what_root_has_installed_can_be_upgraded(image: Made) -> None:
+    name = f"dlimg-test-{secrets.token_hex(4)}"
+    options = ("--interactive", "--network", "none", "--user", "0", "--name", name)
+    try:
+        script = ("bash", "-euc", install("greeting", "1.0"))
+        made = image.docker(
+            "run", *options, image.built.digest, *script, stdin=wheel("greeting", "1.0")
+        )
+        assert made.returncode == 0, made.stderr
+        assert image.docker("commit", name, f"{name}:latest").returncode == 0
+        top = replace(image, built=replace(image.built, digest=f"{name}:latest"))
+        upgrade = f"{install('greeting', '2.0')}; greeting-main; find /home/user/env -name '*~*'"
+        assert top.says(upgrade, stdin=wheel("greeting", "2.0")) == "greeting 2.0"
+        assert top.says("find /home/user ! -user user") == ""
+    finally:
+        image.docker("rm", "--force", name)
+        image.docker("rmi", "--force", f"{name}:latest")
+
+
+@pytest.mark.parametrize("options", [(), OWN_HOME, ("--user", "12345")], ids=str)
+def test_uv_knows_what_the_image_holds(image: Made, options: tuple[str, ...]) -> None:
+    uv = ("--volume", f"{find_uv_bin()}:/usr/local/bin/uv:ro")
+    script = """\
+mkdir /tmp/w; cd /tmp/w; export UV_CACHE_DIR=/tmp/cache HOME=/tmp UV_OFFLINE=1 UV_FIND_LINKS=/tmp/w
+read -r one; read -r two; read -r three
+echo $one | base64 -d > greeting-1.0-py3-none-any.whl
+echo $two | base64 -d > greeting-2.0-py3-none-any.whl
+echo $three | base64 -d > six-1.16.0-py3-none-any.whl
+uv pip install --quiet --no-index greeting==1.0 six 2>&1
+greeting=$(python3 -c 'import greeting; print(greeting.__file__)')
+${greeting%/lib/*}/bin/greeting-main
+uv pip install --quiet --no-index --upgrade greeting
+refused=$(uv pip install --quiet --no-index six==1.16.0 2>&1 | tr -d '\\n ')
+echo "$refused" | grep -o 'six==1.16.0andsix==1.17.0'
+uv pip list --format freeze 2>/dev/null
+pip list --format freeze
+"""
+    typed = "\n".join(
+        [wheel("greeting", "1.0"), wheel("greeting", "2.0"), wheel("six", "1.16.0"), ""]
+    )
+    said = says(image, script, *options, *uv, stdin=typed).split()
+    packages = ["greeting==2.0", "pip==26.3", "six==1.17.0"]
+    assert said == ["greeting", "1.0", "six==1.16.0andsix==1.17.0", *packages, *packages]
+
+
+def test_uv_replaces_what_may_be_replaced(engine: Engine, base: Base, tmp_path: Path) -> None:
+    free = replace(cell(), requirements=("pip",))
+    for made in make_image(engine, base, free, tmp_path):
+        uv = ("--volume", f"{find_uv_bin()}:/usr/local/bin/uv:ro")
+        script = """\
+export UV_CACHE_DIR=/tmp/cache HOME=/tmp UV_OFFLINE=1 UV_FIND_LINKS=/tmp
+base64 -d > /tmp/six-1.16.0-py3-none-any.whl
+uv pip install --quiet --no-index six==1.16.0
+python3 -c 'import six; print(six.__file__)'
+uv pip list --format freeze 2>/dev/null
+uv pip uninstall --quiet six
+python3 -c 'import six; print(six.__file__)'
+"""
+        said = says(made, script, *uv, stdin=wheel("six", "1.16.0")).split()
+        packages = "lib/python3.13/site-packages"
+        theirs, ours = (f"{place}/{packages}/six.py" for place in ("/home/user/env", "/opt/env"))
+        assert said == [theirs, "pip==26.3", "six==1.16.0", ours]
+
+
+SERVERS = {
+    "openssh": ("openssh-server", "/usr/sbin/sshd -D -e -p 22"),
+    "openssh-without-pam": ("openssh-server", "/usr/sbin/sshd -D -e -p 22 -o UsePAM=no"),
+    "dropbear": ("dropbear-bin", "dropbear -F -R -E -p 22"),
+}
+
+
+@pytest.fixture(scope="module")
+def served(
+    image: Made, base: Base, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """The image with what a host puts into it for ssh, and the key that opens it."""
+    folder = tmp_path_factory.mktemp("ssh")
+    assert base.reference
+    check(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")])
+    public = (folder / "key.pub").read_text().strip()
+    (folder / "Dockerfile").write_text(f"""\
+FROM {image.built.planned.reference}
+USER root
+RUN --mount=type=secret,id=apt.conf,mode=0444,required=false \\
+    --mount=type=secret,id=ca,mode=0444,required=false <<'END'
+set -eu
+[ ! -e /run/secrets/apt.conf ] || export APT_CONFIG=/run/secrets/apt.conf
+apt-get update -qq
+apt-get install -qq --yes --no-install-recommends openssh-server dropbear-bin python3-pip sudo
+mkdir -p /run/sshd /etc/dropbear
+usermod --password '*' user # without PAM, sshd lets nobody in whose password is locked
+echo 'user ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/user
+for home in /root /home/user; do
+    mkdir -p $home/.ssh
+    chmod 700 $home/.ssh
+    echo '{public}' > $home/.ssh/authorized_keys
+    chown -R --reference=$home $home/.ssh
+done
+END
+""")
+    name = f"dlimg-test-ssh-{secrets.token_hex(4)}"
+    with secrets_from(os.environ) as using:
+        check(
+            [
+                *(str(image.engine.docker), "buildx", "build", "--load", "--tag", name),
+                *(f"--secret=id={id_},src={path}" for id_, path in using.files.items()),
+                str(folder),
+            ],
+            env=image.engine.environment,
+        )
+    yield name, folder / "key"
+    image.docker("rmi", "--force", name)
+
+
+@contextlib.contextmanager
+def server(image: Made, name: str, command: str) -> Iterator[str]:
+    """The port of a server of ssh in a container, on loopback alone."""
+    options = ("--detach", "--rm", "--user", "0", "--publish", "127.0.0.1::22", *REPLACED)
+    started = image.docker("run", *options, name, *command.split())
+    assert started.returncode == 0, started.stderr
+    container = started.stdout.strip()
+    try:
+        yield image.docker("port", container, "22").stdout.strip().rpartition(":")[2]
+    finally:
+        image.docker("rm", "--force", container)
+
+
+def ssh(port: str, key: Path, user: str, command: str) -> subprocess.CompletedProcess[str]:
+    """What a command says that comes by ssh; a server that is not up yet is waited for."""
+    options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes")
+    words = ["ssh", "-q", "-i", str(key), "-p", port, *(f"-o{option}" for option in options)]
+    for _ in range(30):
+        done = subprocess.run(
+            [*words, f"{user}@127.0.0.1", command],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        if done.returncode != 255:
+            break
+        time.sleep(0.5)
+    return done
+
+
+@pytest.mark.parametrize("user", ["user", "root"])
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_command_by_ssh_finds_what_the_image_promises(
+    image: Made, served: tuple[str, Path], kind: str, user: str
+) -> None:
+    name, key = served
+    greeting, six = wheel("greeting", "1.0"), wheel("six", "1.16.0")
+    script = f"""\
+command -v pip | sed 's|^/usr/local|/opt/env|'
+pip --version | cut -d' ' -f4
+python -c 'import six, os, sys; print(six.__version__, sys.prefix, os.environ["PIP_CONSTRAINT"])'
+echo {greeting} | base64 -d > /tmp/greeting-1.0-py3-none-any.whl
+pip install -q --no-index /tmp/greeting-1.0-py3-none-any.whl
+python3 -c 'import greeting; print(greeting.__file__)'
+echo {six} | base64 -d > /tmp/six-1.16.0-py3-none-any.whl
+python -m pip install --no-index /tmp/six-1.16.0-py3-none-any.whl 2>&1 | grep -o '(constraint).*'
+sudo pip --version | cut -d' ' -f4
+"""
+    with server(image, name, SERVERS[kind][1]) as port:
+        done = ssh(port, key, user, script)
+        greeted = ssh(port, key, user, "greeting-main")
+    packages = "lib/python3.13/site-packages"
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n") == [
+        "/opt/env/bin/pip",
+        f"/opt/env/{packages}/pip",
+        "1.17.0 /home/user/env /etc/dlimg/constraints.txt",
+        f"/home/user/env/{packages}/greeting.py",
+        "(constraint) six==1.17.0",
+        f"/opt/env/{packages}/pip",
+        "",
+    ]
+    # What users install themselves is on the search path that PAM reads.
+    assert (greeted.stdout == "greeting 1.0\n") == (kind == "openssh")

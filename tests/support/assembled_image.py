@@ -1,0 +1,116 @@
+"""A little image assembled from made-up wheels: all kinds of layers, in a second.
+
+Run as a program it assembles the image and prints its digests, so that a test can do that in a
+process with another environment: `python -m tests.support.assembled_image WHEELS STORE`.
+"""
+
+import json
+import random
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from dlimg.assembly.system import (recompressed)
+from dlimg.assembly.wheel_to_layer import (LARGE, LayerContext)
+from dlimg.builders.assemble import own_layer_part, system_parts, wheel_parts
+from dlimg.layer.entries import EXECUTABLE, LayerEntry, arranged, folder, link
+from dlimg.layer.tar import pieces
+from dlimg.model import PlannedImage
+from dlimg.render.image_config import ImageConfig
+from dlimg.store.image_manifest import AssembledImage, assemble, ordered
+from dlimg.store.keys import Layer, LayerKey
+from dlimg.store.store import Store
+from dlimg.store.store import make as make_layer
+from dlimg.store.systems import SystemLayers
+from tests.support import samples, wheel_files
+
+CONFIG = ImageConfig(  # noqa: S604  # it says how an image is run, and runs nothing
+    env=("PATH=/opt/env/bin:/bin",),
+    labels={"org.opencontainers.image.title": "little ü"},
+    workdir="/code",
+    user="1000:100",
+    entrypoint=("/bin/busybox",),
+    cmd=("sh", "-c", "echo it runs"),
+    exposed=("8888/tcp",),
+    shell=("/bin/sh", "-c"),
+)
+BIG = "big/lib/libbig.so.1"
+
+
+def wheels(place: Path) -> None:
+    """Two large wheels and two small ones, the same ones every time."""
+    chance = random.Random(5)  # noqa: S311  # nobody is to be kept from guessing it
+    noise = chance.randbytes(LARGE)
+    libraries: dict[str, bytes | str] = {
+        BIG: noise + bytes(3 * LARGE) + noise,
+        "big/lib/stored.so": noise[:LARGE],
+        "big/empty.py": "",
+        "big/__init__.py": "x = 1\n" * 20_000,
+        "big-1.0.data/scripts/big-tool": "#!python\nprint()\n",
+    }
+    wheel_files.wheel(place, "big", libraries, stored=["big/lib/stored.so"])
+    long = "nvidia/" + 20 * "deep/" + "libdeep.so"
+    cuda: dict[str, bytes | str] = {long: noise, "nvidia/ünicode.h": "x", "nvidia/__init__.py": ""}
+    wheel_files.wheel(place, "nvidia_big", cuda, tag="py3-none-manylinux_2_28_x86_64")
+    entry_points = "[console_scripts]\nsmall = small:main\n"
+    small: dict[str, bytes | str] = {
+        "small.py": "def main(): pass\n",
+        "nvidia/__init__.py": "",
+        "small-1.0.dist-info/entry_points.txt": entry_points,
+    }
+    wheel_files.wheel(place, "small", small)
+    wheel_files.wheel(place, "other", {"other/data.bin": noise[:70_000]}, level=1)
+
+
+def image(
+    place: Path, store: Store, *, busybox: bytes = b"none", compression: str = "gzip"
+) -> AssembledImage:
+    """The image of the wheels in this folder; its system is one program."""
+    paths = sorted(place.glob("*.whl"))
+    locked = tuple(wheel_files.locked(path) for path in paths)
+    cell = samples.cell(package="big", version="1.0")
+    planned = samples.planned(samples.image(cell, locked=samples.lock(cell.id, wheels=locked)))
+    shop = LayerContext(
+        store=store,
+        locate=lambda wheel: place / wheel.file,
+        say=lambda _: None,
+        compression=compression,
+    )
+    return _assembled(planned, shop, busybox)
+
+
+def _assembled(planned: PlannedImage, shop: LayerContext, busybox: bytes) -> AssembledImage:
+    image = planned.image
+    layers = _system(shop.store, busybox)
+    below = SystemLayers(layers=layers, config=CONFIG, interpreter="", packages=())
+    below = replace(below, layers=recompressed(below.layers, shop))
+    parts = [*system_parts(below, image), *wheel_parts(shop, image), own_layer_part(shop, image)]
+    return assemble(planned, ordered(parts), CONFIG)
+
+
+def _system(store: Store, busybox: bytes) -> tuple[Layer, ...]:
+    gzip = LayerContext(store=store, locate=lambda _: Path(), say=lambda _: None)
+
+    def layer(number: int, entries: Iterable[LayerEntry]) -> Layer:
+        key = LayerKey(kind="system", source=f"{number:064}")
+        tar = pieces(arranged(entries))
+        return make_layer(store, key, lambda file: gzip.pack(tar, file.write), print)
+
+    program = LayerEntry(path="bin/busybox", mode=EXECUTABLE, content=busybox, owner="system")
+    removed = LayerEntry(path="bin/.wh.gone", mode=0, content=b"", owner="system")
+    gone = LayerEntry(path="bin/gone", mode=EXECUTABLE, content=b"gone", owner="system")
+    links = [link(f"bin/{name}", "busybox") for name in ("sh", "sha256sum", "find", "stat", "id")]
+    # The last three are where an engine mounts; it makes them where they are not there.
+    folders = [folder(name) for name in ("code", "dev", "proc", "sys")]
+    return layer(1, [program, gone, *folders]), layer(2, [removed, *links])
+
+
+def main(place: Path, store: Path) -> None:
+    found = image(place, Store(path=store))
+    layers = [layer.digest for layer in found.layers]
+    print(json.dumps({"digest": found.digest, "config": found.config_digest, "layers": layers}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

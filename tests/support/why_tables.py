@@ -1,0 +1,47 @@
+"""Tables of questions in YAML, and a question as the command line reads it."""
+
+import shlex
+from argparse import Namespace
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dlimg.cli.main import parser
+from dlimg.cli.why import asked_in
+from dlimg.compat import why
+from dlimg.compat.rule_engine import RuleEngine, rules
+from dlimg.compat.why import WhyAnswer
+from dlimg.facts.load import Facts
+from dlimg.pipeline.facts_files import read_facts
+
+TODAY = date(2026, 11, 21)
+TABLES = Path(__file__).parents[1] / "unit/compat/tables"
+
+
+@cache
+def facts() -> Facts:
+    return read_facts()
+
+
+@cache
+def judge() -> RuleEngine:
+    return RuleEngine(facts(), rules(TODAY))
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((TABLES / f"{name}.yaml").read_text())
+    return found
+
+
+def arguments(ask: str) -> Namespace:
+    return parser("why").parse_args(["why", *shlex.split(ask)])
+
+
+def answer(ask: str, *, count: int = 0) -> WhyAnswer:
+    """What `dlimg why` says to these words, on a fixed day."""
+    words = arguments(ask)
+    question = asked_in(facts(), " ".join(words.what), words)
+    return why.answer(judge(), question, TODAY, count=count)

@@ -1,0 +1,239 @@
+"""Layers to an image: an order that is shared, bytes that are the same, a layout that is whole."""
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from dlimg.layer.compress import (FORMAT, splice)
+
+from dlimg.assembly.wheel_to_layer import (LARGE)
+from dlimg.layer.tar import TarHead
+from dlimg.render.image_config import ImageConfig
+from dlimg.store.image_manifest import (
+    COMMON,
+    ImageLayer,
+    LayerRank,
+    assemble,
+    height_of,
+    ordered,
+    write_layout,
+)
+from dlimg.store.keys import Layer, LayerKey
+from dlimg.store.store import Store
+from dlimg.store.store import make as make_layer
+from tests.support import samples
+
+ROOT = Path(__file__).parents[3]
+
+CONFIG = ImageConfig(  # noqa: S604  # it says how an image is run, and runs nothing
+    env=("PATH=/bin",),
+    labels={"z": "ü", "io.dlimg.cell": "another"},
+    workdir="/code",
+    user="user",
+    entrypoint=("tini",),
+    cmd=("bash",),
+    exposed=("8888/tcp",),
+    shell=("/bin/bash", "-c"),
+)
+
+
+def layer(number: int) -> Layer:
+    return Layer(
+        digest=f"sha256:{number:064}", size=number, diff_id=f"sha256:{number:063}d", unpacked=9
+    )
+
+
+def part(number: int, height: LayerRank, *, words: str = "", size: int = 0) -> ImageLayer:
+    return ImageLayer(
+        layer=layer(number), words=words or str(number), height=height, wheel_size=size
+    )
+
+
+def numbers(parts: list[ImageLayer]) -> list[int]:
+    return [found.size for found, _ in ordered(parts)]
+
+
+def test_what_more_images_share_is_lower() -> None:
+    parts = [
+        part(9, LayerRank.BYTECODE),
+        part(8, LayerRank.OWN),
+        part(7, LayerRank.SMALL),
+        part(11, LayerRank.COMPILED, words="byte code: torch", size=50),
+        part(6, LayerRank.FRAMEWORK, words="numpy", size=4),
+        part(5, LayerRank.FRAMEWORK, words="torch", size=50),
+        part(4, LayerRank.SYSTEM, words="z: the base, and so the first"),
+        part(3, LayerRank.SYSTEM, words="a: what was put on it"),
+        part(10, LayerRank.CUDA, words="nvidia-0", size=900),
+        part(2, LayerRank.COMMON, words="nvidia-b", size=5),
+        part(1, LayerRank.COMMON, words="nvidia-a", size=5),
+    ]
+    assert numbers(parts) == [1, 2, 10, 5, 6, 11, 7, 9, 4, 3, 8]
+
+
+def test_layers_of_wheels_come_in_any_order() -> None:
+    parts = [part(number, LayerRank.CUDA, size=number % 3) for number in range(12)]
+    assert numbers(parts) == numbers(parts[::-1])
+
+
+def test_one_layer_is_there_once() -> None:
+    parts = [part(1, LayerRank.SYSTEM, words="first"), part(1, LayerRank.SYSTEM, words="second")]
+    assert numbers(parts) == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("nvidia-cublas", LayerRank.COMMON),
+        ("nvidia-cusparselt-cu13", LayerRank.CUDA),
+        ("cuda-bindings", LayerRank.CUDA),
+        ("torch", LayerRank.FRAMEWORK),
+        ("jax-cuda13-plugin", LayerRank.FRAMEWORK),
+        ("triton", LayerRank.FRAMEWORK),
+    ],
+)
+def test_height_of_a_wheel(name: str, expected: LayerRank) -> None:
+    assert height_of(samples.wheel(name)) is expected
+
+
+def test_what_lies_lowest_is_in_every_image_of_a_stack() -> None:
+    stacks: dict[str, list[dict[str, str]]] = {}
+    frameworks: dict[str, set[str]] = {}
+    for path in (ROOT / "locks").glob("*-cuda*.json"):
+        family, accelerator = re.fullmatch(r"(\w+)-.*-(cuda[\d.]+)-.*", path.stem).groups()
+        wheels = json.loads(path.read_text())["wheels"]
+        large = {one["name"]: one["sha256"] for one in wheels if one["size"] >= LARGE}
+        stacks.setdefault(accelerator, []).append(large)
+        frameworks.setdefault(accelerator, set()).add(family)
+    shared = {name for name in stacks if len(frameworks[name]) > 1}
+    assert shared
+    for stack in shared:
+        everywhere = set.intersection(*(set(one.items()) for one in stacks[stack]))
+        names = {name for name, _ in everywhere}
+        assert names == {name for one in stacks[stack] for name in one if name in COMMON}
+        assert {name for name in names if name.startswith(("nvidia-", "cuda-"))} <= COMMON
+
+
+def test_manifest_and_config() -> None:
+    planned = samples.planned()
+    image = assemble(planned, [(layer(1), "base"), (layer(2), "wheel: torch")], CONFIG)
+    manifest, config = json.loads(image.manifest), json.loads(image.config)
+    assert manifest["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
+    assert manifest["config"] == {
+        "mediaType": "application/vnd.oci.image.config.v1+json",
+        "digest": f"sha256:{hashlib.sha256(image.config).hexdigest()}",
+        "size": len(image.config),
+    }
+    assert [one["digest"] for one in manifest["layers"]] == [layer(1).digest, layer(2).digest]
+    assert {one["mediaType"] for one in manifest["layers"]} == {layer(1).media_type}
+    assert image.digest == f"sha256:{hashlib.sha256(image.manifest).hexdigest()}"
+    assert image.config_digest == manifest["config"]["digest"]
+    assert config["rootfs"] == {"type": "layers", "diff_ids": [layer(1).diff_id, layer(2).diff_id]}
+    assert config["created"] == "1980-01-02T00:00:00Z"
+    assert [one["created_by"] for one in config["history"]] == ["base", "wheel: torch"]
+    said = config["config"]
+    assert said.pop("Labels") == {
+        "z": "ü",
+        "io.dlimg.cell": planned.image.cell.id,
+        "io.dlimg.key": planned.key,
+        "io.dlimg.base": planned.base.identity,
+        "io.dlimg.base-source": "bootstrap",
+        "io.dlimg.builder": f"layers/{FORMAT}",
+    }
+    assert said == {
+        "Cmd": ["bash"],
+        "Entrypoint": ["tini"],
+        "Env": ["PATH=/bin"],
+        "ExposedPorts": {"8888/tcp": {}},
+        "Shell": ["/bin/bash", "-c"],
+        "User": "user",
+        "WorkingDir": "/code",
+    }
+
+
+def test_equal_images_are_equal_bytes() -> None:
+    planned = samples.planned()
+    other = ImageConfig(
+        **{name: getattr(CONFIG, name) for name in CONFIG.__slots__ if name != "labels"},
+        labels=dict(reversed(CONFIG.labels.items())),
+    )
+    layers = [(layer(1), "one")]
+    assert assemble(planned, layers, CONFIG) == assemble(planned, layers, other)
+    assert (
+        assemble(planned, layers, CONFIG).digest
+        == "sha256:31e397c889d5769f140db6e2211ac1296455d52b02b13914856215794cf6877a"
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(path=tmp_path / "store")
+
+
+def kept(store: Store, number: int) -> Layer:
+    key = LayerKey(kind="wheel", source=f"{number:064}")
+    return make_layer(
+        store, key, lambda file: splice([TarHead(str(number).encode())], file.write), print
+    )
+
+
+def test_a_layout_is_whole_and_takes_no_space(tmp_path: Path, store: Store) -> None:
+    layers = [(kept(store, number), str(number)) for number in range(3)]
+    image = assemble(samples.planned(), layers, CONFIG)
+    for _ in range(2):  # again into the same folder
+        write_layout(tmp_path / "layout", image, store, name="dlimg/jax:the-tag")
+    index = json.loads((tmp_path / "layout/index.json").read_text())
+    assert json.loads((tmp_path / "layout/oci-layout").read_text()) == {
+        "imageLayoutVersion": "1.0.0"
+    }
+    (manifest,) = index["manifests"]
+    assert manifest["annotations"] == {
+        "org.opencontainers.image.ref.name": "the-tag",
+        "io.containerd.image.name": "docker.io/dlimg/jax:the-tag",
+    }
+    blobs = {path.name: path for path in (tmp_path / "layout/blobs/sha256").iterdir()}
+    for name, path in blobs.items():
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == name
+    content = json.loads(blobs[manifest["digest"].removeprefix("sha256:")].read_bytes())
+    named = [content["config"], *content["layers"], manifest]
+    assert {one["digest"].removeprefix("sha256:") for one in named} == set(blobs)
+    for found, _ in layers:
+        copy = blobs[found.digest.removeprefix("sha256:")]
+        assert copy.stat().st_ino == store.blob(found).stat().st_ino
+
+
+def test_a_layout_elsewhere_is_a_copy(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(os, "link", refuse)
+    one = kept(store, 1)
+    write_layout(tmp_path / "layout", assemble(samples.planned(), [(one, "")], CONFIG), store)
+    copy = tmp_path / "layout/blobs/sha256" / one.digest.removeprefix("sha256:")
+    assert copy.read_bytes() == store.blob(one).read_bytes()
+    index = json.loads((tmp_path / "layout/index.json").read_text())
+    assert "annotations" not in index["manifests"][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [
+        ("jax:1", "docker.io/library/jax:1"),
+        ("team/jax:1", "docker.io/team/jax:1"),
+        ("localhost/jax:1", "localhost/jax:1"),
+        ("127.0.0.1:5000/team/jax:1", "127.0.0.1:5000/team/jax:1"),
+        ("ghcr.io/team/jax:1", "ghcr.io/team/jax:1"),
+    ],
+)
+def test_a_layout_says_its_name_in_full(
+    tmp_path: Path, store: Store, name: str, whole: str
+) -> None:
+    image = assemble(samples.planned(), [(kept(store, 1), "")], CONFIG)
+    write_layout(tmp_path / "layout", image, store, name=name)
+    (manifest,) = json.loads((tmp_path / "layout/index.json").read_text())["manifests"]
+    assert manifest["annotations"]["io.containerd.image.name"] == whole
+    assert manifest["annotations"]["org.opencontainers.image.ref.name"] == "1"

@@ -1,0 +1,164 @@
+"""Byte code to layers: which files, which keys, which wheels share one; no Python is run."""
+
+import io
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from dlimg.assembly import bytecode
+from dlimg.assembly.bytecode import (
+    LARGE,
+    BytecodeCompiler,
+    bytecode_layers,
+    compile_lacking,
+    lacking,
+    part_key,
+)
+from dlimg.assembly.compile_python import Places
+from dlimg.assembly.system import (interpreter_of)
+from dlimg.assembly.wheel_to_layer import (part_entries, sources_part)
+from dlimg.assembly.wheel_to_layer import (LayerContext)
+from dlimg.layer.entries import LayerEntry, arranged
+from dlimg.layer.tar import pieces
+from dlimg.model import Wheel
+from dlimg.store.store import Store, make
+from tests.support import wheel_files
+
+LIBRARY = "opt/env/lib/python/site-packages"
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> LayerContext:
+    return LayerContext(
+        store=Store(path=tmp_path / "store"),
+        locate=lambda wheel: tmp_path / wheel.file,
+        say=lambda _: None,
+    )
+
+
+def a_wheel(folder: Path, name: str, files: dict[str, bytes | str]) -> Wheel:
+    return wheel_files.locked(wheel_files.wheel(folder, name, files))
+
+
+def compiler(interpreter: str = "one") -> BytecodeCompiler:
+    """One that must not be asked to compile."""
+    return BytecodeCompiler(interpreter=interpreter, python="3.13", compile_in=_refused)
+
+
+def _refused(*_: object) -> Places:
+    raise AssertionError
+
+
+def test_sources_are_the_python_files_of_the_library(
+    tmp_path: Path, workshop: LayerContext
+) -> None:
+    files: dict[str, bytes | str] = {
+        "p/a.py": "x = 1",
+        "p/b.pyi": "",
+        "p/__pycache__/c.py": "",
+        "p-1.0.data/purelib/q/d.py": "y = 2",
+        "p-1.0.data/data/share/e.py": "",
+        "p-1.0.data/scripts/f.py": "#!python\n",
+    }
+    wheel = a_wheel(tmp_path, "p", files)
+    part = sources_part(workshop, wheel, python="3.13")
+    found = part_entries(workshop.store, part, owner="p")
+    contents = {one.path: one.content for one in found if one.content is not None}
+    assert contents == {f"{LIBRARY}/p/a.py": b"x = 1", f"{LIBRARY}/q/d.py": b"y = 2"}
+    (tmp_path / wheel.file).unlink()
+    assert sources_part(workshop, wheel, python="3.12") == part  # kept, and for any Python
+
+
+def test_a_wheel_without_python_needs_no_compiler(tmp_path: Path, workshop: LayerContext) -> None:
+    wheel = a_wheel(tmp_path, "data", {"data/x.bin": b"1"})
+    compile_lacking(workshop, [wheel], compiler())
+    assert lacking(workshop.store, [wheel], compiler()) == ()
+    assert list(bytecode_layers(workshop, [wheel], compiler())) == []
+
+
+def compiled(workshop: LayerContext, wheel: Wheel, files: Mapping[str, bytes]) -> None:
+    """As if these had come out of the compiler."""
+    entries = [
+        LayerEntry(path=f"{LIBRARY}/{path}", mode=0o644, content=text, owner=wheel.file)
+        for path, text in files.items()
+    ]
+    key = part_key(wheel, interpreter="one", python="3.13")
+    make(
+        workshop.store,
+        key,
+        lambda file: workshop.pack(pieces(arranged(entries)), file.write),
+        workshop.say,
+    )
+
+
+def test_much_byte_code_is_a_layer_and_the_rest_is_one(
+    tmp_path: Path, workshop: LayerContext
+) -> None:
+    big, first, second = (a_wheel(tmp_path, name, {}) for name in ("big", "a", "b"))
+    compiled(workshop, big, {"big/__pycache__/x.pyc": bytes(LARGE)})
+    compiled(workshop, first, {"n/__pycache__/x.pyc": b"first", "a.pyc": b"1"})
+    compiled(workshop, second, {"n/__pycache__/x.pyc": b"second", "b.pyc": b"2"})
+    layers = list(bytecode_layers(workshop, [second, big, first], compiler()))
+    assert [one.wheel for one in layers] == [big, None]
+    with tarfile.open(workshop.store.blob(layers[1].layer)) as archive:
+        content = {
+            one.name: cast("Any", archive.extractfile(one)).read() for one in archive if one.isreg()
+        }
+    # Of a file that two wheels have, the byte code of the first by name.
+    assert content == {
+        f"{LIBRARY}/a.pyc": b"1",
+        f"{LIBRARY}/b.pyc": b"2",
+        f"{LIBRARY}/n/__pycache__/x.pyc": b"first",
+    }
+    again = list(bytecode_layers(workshop, [first, big, second], compiler()))
+    assert {one.layer.digest for one in again} == {one.layer.digest for one in layers}
+    assert lacking(workshop.store, [big], compiler("another")) == (big,)
+
+
+def test_keys_name_all_that_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (a_wheel(tmp_path, name, {}) for name in ("one", "other"))
+    keys = [
+        part_key(one, interpreter="i", python="3.13"),
+        part_key(other, interpreter="i", python="3.13"),
+        part_key(one, interpreter="j", python="3.13"),
+        part_key(one, interpreter="i", python="3.12"),
+    ]
+    monkeypatch.setattr(bytecode, "SCRIPT", "another")
+    keys.append(part_key(one, interpreter="i", python="3.13"))
+    assert len(set(keys)) == len(keys)
+
+
+PROGRAM, LINKED = b"program", b"program, linked with libpython3.13.so"
+
+
+@pytest.mark.parametrize(
+    ("files", "same"),
+    [
+        ({"usr/bin/python3.13": PROGRAM}, True),
+        ({"usr/bin/python3.13": PROGRAM, "usr/bin/g++": b"x"}, True),
+        # What comes with the headers compiles nothing.
+        ({"usr/bin/python3.13": PROGRAM, "usr/lib/x/libpython3.13.so.1.0": b"1"}, True),
+        ({"usr/bin/python3.13": b"another"}, False),
+        ({"usr/bin/python3.13": PROGRAM, "usr/lib/python3.13/py_compile.py": b"1"}, False),
+        ({"usr/bin/python3.13": LINKED, "usr/lib/x/libpython3.13.so.1.0": b"1"}, False),
+        ({"bin/other": PROGRAM}, False),
+    ],
+)
+def test_which_python_it_is(files: Mapping[str, bytes], *, same: bool, tmp_path: Path) -> None:
+    def system(name: str, files: Mapping[str, bytes]) -> Path:
+        path = tmp_path / name
+        with tarfile.open(path, "w:gz") as archive:
+            for file, content in files.items():
+                member = tarfile.TarInfo(file)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        return path
+
+    plain = interpreter_of([system("plain", {"usr/bin/python3.13": PROGRAM})])
+    assert (interpreter_of([system("alone", files)]) == plain) is same
+    # What lies above counts, not what it covers.
+    below = system("below", {"etc/x": b"1", "usr/bin/python3.13": b"covered"})
+    assert (interpreter_of([below, system("above", files)]) == plain) is same

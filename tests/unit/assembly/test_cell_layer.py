@@ -1,0 +1,262 @@
+"""A cell's own layer: files, links, what an installer adds; and it needs no wheel twice."""
+
+import gzip
+import io
+import tarfile
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from dlimg.layer.compress import (splice)
+
+from dlimg.assembly.cell_layer import CellLayerFiles, own_layer, own_of, own_part
+from dlimg.assembly.wheel_to_layer import (part_entries)
+from dlimg.assembly.wheel_to_layer import (LayerContext)
+from dlimg.checks.wheel_records import wheel_records
+from dlimg.errors import BadInput, Negative
+from dlimg.layer.entries import LayerEntry, arranged, folder, link
+from dlimg.layer.tar import pieces
+from dlimg.model import Flavour, Wheel
+from dlimg.store.keys import Layer
+from dlimg.store.store import Store
+from tests.support import samples, wheel_files
+
+NOTES = "usr/local/lib/dlimg/packages/0123456789ab"
+HOME = "opt/env/lib/python/site-packages/nvidia/cu13"
+
+
+class Shop:
+    """A workshop that counts the wheels it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked: list[str] = []
+        self.workshop = LayerContext(
+            store=Store(path=folder / "store"), locate=self.locate, say=lambda _: None
+        )
+
+    def locate(self, wheel: Wheel) -> Path:
+        self.asked.append(wheel.name)
+        return self.folder / wheel.file
+
+    def wheel(self, name: str, files: dict[str, bytes | str]) -> Wheel:
+        return wheel_files.locked(wheel_files.wheel(self.folder, name, files))
+
+    def members(self, layer: Layer) -> dict[str, tarfile.TarInfo]:
+        return members(self.workshop.store.blob(layer).read_bytes())
+
+
+def members(blob: bytes) -> dict[str, tarfile.TarInfo]:
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(blob))) as archive:
+        return {member.name: member for member in archive}
+
+
+def links(found: dict[str, tarfile.TarInfo]) -> dict[str, str]:
+    return {name: member.linkname for name, member in found.items() if member.issym()}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+def own(
+    *wheels: Wheel, python: str = "3.13", home: str = "", at: dict[str, str] | None = None
+) -> CellLayerFiles:
+    return CellLayerFiles(
+        wheels=wheels,
+        python=python,
+        requested=frozenset(wheel.name for wheel in wheels),
+        files={"etc/dlimg/x.txt": b"x\n"},
+        links=at or {},
+        cuda_home=home,
+    )
+
+
+@pytest.mark.parametrize("target", ["a", "../b c", "ü", "long/" * 60 + "end"])
+def test_a_link_is_read_as_it_was_told(target: str) -> None:
+    out = io.BytesIO()
+    entries = arranged(
+        [link("a/b", target), LayerEntry(path="a/c", mode=0o644, content=b"1", owner="")]
+    )
+    splice(pieces(entries), out.write)
+    found = members(out.getvalue())
+    assert list(found) == ["a", "a/b", "a/c"]
+    one = found["a/b"]
+    assert (one.issym(), one.linkname, one.mode, one.size) == (True, target, 0o777, 0)
+    assert (one.uid, one.gid, one.mtime) == (0, 0, 315_619_200)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        link("a", "other"),
+        folder("a"),
+        LayerEntry(path="a", mode=0o644, content=b"", owner=""),
+        LayerEntry(path="a/b", mode=0o644, content=b"", owner=""),
+    ],
+)
+def test_a_link_and_something_else(other: LayerEntry) -> None:
+    with pytest.raises(BadInput):
+        arranged([link("a", "x"), other])
+    assert len(arranged([link("a", "x"), link("a", "x")])) == 1
+
+
+def test_a_layer_with_files_and_links(shop: Shop) -> None:
+    points = {"a-1.0.dist-info/entry_points.txt": "[console_scripts]\ntool = a:b\n"}
+    found = shop.members(
+        own_layer(shop.workshop, own(shop.wheel("a", {**points}), at={"opt/env/bin/python": "p"}))
+    )
+    assert links(found) == {"opt/env/bin/python": "p"}
+    assert found["opt/env/bin/tool"].mode == 0o755
+    assert found["etc/dlimg/x.txt"].mode == 0o644
+    assert "opt/env/lib/python/site-packages/a-1.0.dist-info/RECORD" in found
+
+
+def test_links_are_in_the_key() -> None:
+    keys = {
+        own(at=at, home=home).key()
+        for at in ({}, {"a": "b"}, {"a": "c"}, {"b": "b"})
+        for home in ("", "x")
+    }
+    assert len(keys) == 8
+
+
+def test_linkers_find_libraries(shop: Shop) -> None:
+    library = "nvidia/cu13/lib"
+    first = shop.wheel(
+        "nvidia_a",
+        {
+            f"{library}/liba.so.13": "1",
+            f"{library}/liba.so.13.2": "2",
+            f"{library}/libb.so": "3",
+            f"{library}/libb.so.13": "4",
+            f"{library}/sub/libc.so.1": "5",
+            f"{library}/other.so.1": "6",
+            "nvidia/cu13/include/a.h": "7",
+        },
+    )
+    second = shop.wheel("nvidia_d", {f"{library}/libd.so.1.2.3": "8", "nvidia/lib/libe.so.1": "9"})
+    assert links(shop.members(own_layer(shop.workshop, own(first, second, home=HOME)))) == {
+        f"{HOME}/lib64": "lib",
+        f"{HOME}/lib/liba.so": "liba.so.13",
+        f"{HOME}/lib/libd.so": "libd.so.1.2.3",
+    }
+    assert links(shop.members(own_layer(shop.workshop, own(first, second)))) == {}
+
+
+def test_commands_are_on_every_search_path(shop: Shop) -> None:
+    wheels = (
+        shop.wheel(
+            "a",
+            {
+                "a-1.0.dist-info/entry_points.txt": "[console_scripts]\na-run = a:b\npip3 = a:b\n",
+                "a-1.0.data/scripts/a.sh": "#!/bin/sh\n",
+                "a-1.0.data/scripts/dlimg-overlay": "#!/bin/sh\n",
+                "a-1.0.data/data/bin/taken": "",
+                "a-1.0.data/data/bin/folder/b": "",
+                "a-1.0.data/data/share/bin/c": "",
+                "a-1.0.data/data/bin/activate_this.py": "",
+            },
+        ),
+    )
+    made = replace(own(*wheels), packages=NOTES, taken=frozenset({"taken"}))
+    found = shop.members(own_layer(shop.workshop, made))
+    told = links(found)
+    assert {path: target for path, target in told.items() if path.startswith("usr/local/bin/")} == {
+        f"usr/local/bin/{name}": "/usr/local/lib/dlimg/command"
+        for name in ("a-run", "a.sh", "pip3", "pip3.13")
+    }
+
+
+def test_uv_is_told_of_each_wheel(shop: Shop) -> None:
+    wheels = (shop.wheel("Some_Thing", {}), shop.wheel("b", {}))
+    found = shop.members(own_layer(shop.workshop, replace(own(*wheels), packages=NOTES)))
+    library = "/opt/env/lib/python/site-packages"
+    assert links(found) == {
+        f"{NOTES}/B/B.egg-info/PKG-INFO": f"{library}/b-1.0.dist-info/METADATA",
+        f"{NOTES}/SOME_THING/SOME_THING.egg-info/PKG-INFO": (
+            f"{library}/Some_Thing-1.0.dist-info/METADATA"
+        ),
+    }
+    modes = {path: member.mode for path, member in found.items() if path.startswith(NOTES)}
+    assert modes[f"{NOTES}/B"] == 0o711
+    assert modes[f"{NOTES}/B/B.egg-info"] == modes[NOTES] == 0o755
+
+
+def test_another_cell_needs_the_wheel_no_more(shop: Shop) -> None:
+    plain, pip = (
+        shop.wheel("a", {}),
+        shop.wheel(
+            "pip", {"pip-1.0.dist-info/entry_points.txt": "[console_scripts]\npip3 = a:b\n"}
+        ),
+    )
+    for python in ("3.13", "3.13", "3.12"):
+        for wheel in (plain, pip):
+            own_part(shop.workshop, wheel, python=python, requested=True)
+    # pip has a command that names the Python.
+    assert shop.asked == ["a", "pip", "pip"]
+    for path in shop.folder.glob("*.whl"):
+        path.unlink()
+    first = own_layer(shop.workshop, own(plain, pip))
+    second = own_layer(shop.workshop, own(plain, pip, python="3.12"))
+    assert shop.asked == ["a", "pip", "pip"]
+    assert "opt/env/bin/pip3.13" in shop.members(first)
+    assert "opt/env/bin/pip3.12" in shop.members(second)
+
+
+def test_a_damaged_part_is_made_again(shop: Shop) -> None:
+    wheel = shop.wheel("a", {})
+    whole = own_layer(shop.workshop, own(wheel))
+    part = own_part(shop.workshop, wheel, python="3.13", requested=True)
+    blob = shop.workshop.store.blob(part)
+    blob.write_bytes(bytes(part.size))
+    shop.workshop.store.blob(whole).unlink()
+    with pytest.raises(Negative, match="what the store kept of a-1") as caught:
+        own_layer(shop.workshop, own(wheel))
+    assert "repeat this" in caught.value.problems[0].hint
+    assert own_layer(shop.workshop, own(wheel)) == whole
+    assert any(blob.read_bytes())
+
+
+def test_the_own_files_of_an_image() -> None:
+    wheels = (samples.wheel("numpy", "2.5"), samples.wheel("torch", "2.15.0", sha256="ab" * 32))
+    cell = samples.cell(accelerator="cuda13.2", flavour=Flavour.DEVEL)
+    found = own_of(samples.image(cell, locked=samples.lock(wheels=wheels)))
+    assert found.requested == {"numpy", "torch"}
+    assert found.files["etc/dlimg/constraints.txt"] == b"torch==2.15.0\n"
+    text = found.files["etc/dlimg/requirements.txt"].decode().splitlines()
+    assert text[1] == f"torch==2.15.0 --hash=sha256:{'ab' * 32}"
+    assert found.links == {
+        "opt/env/bin/python3.13": "/usr/bin/python3.13",
+        "opt/env/bin/python3": "/usr/local/bin/python3",
+        "opt/env/bin/python": "python3",
+    }
+    commands = {"dlimg-entrypoint", "dlimg-healthcheck", "dlimg-overlay"}
+    assert found.taken == commands | {"python", "python3", "python3.13"}
+    assert found.packages.startswith("usr/local/lib/dlimg/packages/")
+    assert found.cuda_home == HOME
+    managed = samples.cell(python="3.12", managed_python="3.12.16")
+    other = own_of(samples.image(managed, locked=samples.lock(wheels=wheels)))
+    assert other.links["opt/env/bin/python3.12"] == "/opt/python/current/bin/python3.12"
+    assert other.cuda_home == ""
+    changed = samples.lock(wheels=(samples.wheel("numpy", "2.6"), wheels[1]))
+    assert own_of(samples.image(cell, locked=changed)).packages != found.packages
+
+
+def test_the_store_knows_the_record_of_a_wheel_that_it_has_taken_apart(shop: Shop) -> None:
+    wheel, other = shop.wheel("thing", {"thing.py": "x = 1\n"}), samples.wheel("other", "1.0")
+    lock = samples.lock(wheels=(wheel, other))
+    assert wheel_records(lock, shop.workshop.store) == {}
+    part = own_part(shop.workshop, wheel, python=lock.python, requested=True)
+    content = next(
+        entry.content
+        for entry in part_entries(shop.workshop.store, part, owner="")
+        if entry.path.endswith("/RECORD")
+    )
+    assert isinstance(content, bytes)
+    digests = {wheel.name: sha256(content).hexdigest()}
+    assert wheel_records(lock, shop.workshop.store) == digests
+    shop.workshop.store.blob(part).write_bytes(b"x" * part.size)
+    assert wheel_records(lock, shop.workshop.store) == {}

@@ -1,0 +1,399 @@
+"""Wheels to disk: resumed, bounded, held to their sha256, and half of one is never taken."""
+
+import contextlib
+import errno
+import hashlib
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+import requests
+
+from dlimg.assembly import download
+from dlimg.assembly.download import AT_ONCE, ATTEMPTS, PIECE, Cancellation, WheelSource, fetching
+from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure
+from dlimg.model import Wheel
+from dlimg.pypi.wheel_urls import Target, WheelNotFound, addresses
+from tests.support import samples
+from tests.support.http_server import served
+
+TARGET: Target = ("3.13", "x86_64-manylinux_2_28")
+CONTENT = bytes(range(256)) * 20_000
+
+
+@dataclass
+class Index:
+    """What it sends, and how it misbehaves: `cuts` are bytes after which it hangs up."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    ranges: bool = True
+    wrong_part: bool = False
+    status: int = 0
+    cuts: list[int] = field(default_factory=list)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    stalls: bool = False
+    halfway: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
+    busy: int = 0
+    most: int = 0
+    address: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@pytest.fixture(autouse=True)
+def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "PAUSE", 0.001)
+
+
+@pytest.fixture
+def index() -> Iterator[Index]:
+    state = Index()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with state.lock:
+                state.busy += 1
+                state.most = max(state.most, state.busy)
+            try:
+                self.serve()
+            finally:
+                with state.lock:
+                    state.busy -= 1
+
+        def serve(self) -> None:
+            wanted = self.headers.get("Range", "")
+            state.asked.append((self.path, wanted))
+            content = state.files[self.path.strip("/")]
+            start = int(wanted.removeprefix("bytes=").rstrip("-") or 0) if state.ranges else 0
+            status = state.status or (206 if start else 200)
+            start += state.wrong_part and start > 0
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content) - start))
+            if status == 206:
+                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/*")
+            self.end_headers()
+            cut = state.cuts.pop(0) if state.cuts else len(content)
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(content[start : start + cut])
+                self.wfile.flush()
+            if state.stalls:
+                state.halfway.set()
+                state.over.wait(20)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with served(Handler) as state.address:
+        yield state
+
+
+def wheel(
+    index: Index, name: str = "big", content: bytes = CONTENT, *, local: bool = False
+) -> Wheel:
+    one = samples.wheel(
+        name,
+        "1.0",
+        size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        local=local,
+    )
+    index.files[one.file] = content
+    return one
+
+
+def source(index: Index, folder: Path, *folders: Path) -> WheelSource:
+    def found(wheels: Sequence[Wheel], target: Target) -> Mapping[str, str]:
+        assert target == TARGET
+        return {one.sha256: f"{index.address}/{one.file}" for one in wheels}
+
+    session = requests.Session()
+    session.trust_env = False
+    return WheelSource(
+        folders=folders, folder=folder / "fetched", addresses=found, session=session, say=print
+    )
+
+
+def fetched(index: Index, folder: Path, *wheels: Wheel) -> list[Path]:
+    with fetching({TARGET: wheels}, source(index, folder)) as locate:
+        return [locate(one) for one in wheels]
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "fetched").glob("*") if path.suffix != ".turn")
+
+
+def test_fetched_once(index: Index, tmp_path: Path) -> None:
+    one = wheel(index)
+    for _ in range(2):
+        (path,) = fetched(index, tmp_path, one)
+        assert path.name == one.file
+        assert path.read_bytes() == CONTENT
+    assert index.asked == [(f"/{one.file}", "")]
+    assert left(tmp_path) == [one.file]
+
+
+def test_a_broken_transfer_goes_on_where_it_ended(index: Index, tmp_path: Path) -> None:
+    one = wheel(index)
+    index.cuts = [4 * PIECE, 8 * PIECE]
+    (path,) = fetched(index, tmp_path, one)
+    assert path.read_bytes() == CONTENT
+    assert [wanted for _, wanted in index.asked] == [
+        "",
+        f"bytes={4 * PIECE}-",
+        f"bytes={12 * PIECE}-",
+    ]
+
+
+def test_another_run_goes_on_with_the_half(index: Index, tmp_path: Path) -> None:
+    one = wheel(index)
+    index.cuts = [4 * PIECE, *[0] * ATTEMPTS]
+    with pytest.raises(NetworkFailure, match=r"127\.0\.0\.1 does not give big-1\.0-.*: .*broken"):
+        fetched(index, tmp_path, one)
+    assert left(tmp_path) == [f"{one.sha256}.half"]
+    (path,) = fetched(index, tmp_path, one)
+    assert path.read_bytes() == CONTENT
+    assert index.asked[-1][1] == f"bytes={4 * PIECE}-"
+
+
+def test_a_server_without_ranges_starts_again(index: Index, tmp_path: Path) -> None:
+    one = wheel(index)
+    index.ranges, index.cuts = False, [1_000_000]
+    (path,) = fetched(index, tmp_path, one)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_server_that_sends_another_part_is_not_believed(index: Index, tmp_path: Path) -> None:
+    one = wheel(index)
+    index.wrong_part, index.cuts = True, [4 * PIECE]
+    (path,) = fetched(index, tmp_path, one)
+    assert path.read_bytes() == CONTENT
+    assert [wanted for _, wanted in index.asked] == ["", f"bytes={4 * PIECE}-", ""]
+
+
+def test_a_damaged_half_is_thrown_away(index: Index, tmp_path: Path) -> None:
+    one = wheel(index)
+    half = tmp_path / "fetched" / f"{one.sha256}.half"
+    half.parent.mkdir()
+    half.write_bytes(b"x" * 1_000_000)
+    (path,) = fetched(index, tmp_path, one)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_damaged_file_of_the_right_size_is_fetched_again(index: Index, tmp_path: Path) -> None:
+    one = wheel(index)
+    path = tmp_path / "fetched" / one.file
+    path.parent.mkdir()
+    path.write_bytes(bytes(len(CONTENT)))
+    assert fetched(index, tmp_path, one)[0].read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (bytes(len(CONTENT)), "whose sha256 is not the lock's"),
+        (CONTENT + b"more", "whose sha256 is not the lock's"),
+        (CONTENT[:-1], "it ended after 5119999 of 5120000 bytes"),
+    ],
+)
+def test_another_file_than_was_locked(
+    index: Index, tmp_path: Path, sent: bytes, words: str
+) -> None:
+    one = wheel(index)
+    index.files[one.file] = sent
+    with pytest.raises(DlimgError, match=words):
+        fetched(index, tmp_path, one)
+    assert one.file not in left(tmp_path)
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_a_refusal_is_a_network_failure(index: Index, tmp_path: Path, status: int) -> None:
+    one = wheel(index)
+    index.status = status
+    with pytest.raises(NetworkFailure, match=str(status)):
+        fetched(index, tmp_path, one)
+
+
+def test_few_at_once(index: Index, tmp_path: Path) -> None:
+    wheels = [wheel(index, f"number-{number}", CONTENT + bytes([number])) for number in range(12)]
+    for path, one in zip(fetched(index, tmp_path, *wheels), wheels, strict=True):
+        assert path.name == one.file
+    assert 1 < index.most <= AT_ONCE
+
+
+def test_one_bad_wheel_spoils_no_other(index: Index, tmp_path: Path) -> None:
+    bad, good = wheel(index, "bad", b"bad" * 1000), wheel(index, "good", b"good" * 1000)
+    index.files[bad.file] = b"worse"
+    with fetching({TARGET: [bad, good]}, source(index, tmp_path)) as locate:
+        assert locate(good).read_bytes() == b"good" * 1000
+        with pytest.raises(DlimgError):
+            locate(bad)
+
+
+def test_a_wheel_in_a_folder_is_not_fetched(index: Index, tmp_path: Path) -> None:
+    one = wheel(index)
+    (tmp_path / one.file).write_bytes(CONTENT)
+    with fetching({TARGET: [one]}, source(index, tmp_path, tmp_path)) as locate:
+        assert locate(one) == tmp_path / one.file
+    assert not index.asked
+
+
+def test_another_wheel_of_that_name_in_a_folder_is_passed_over(
+    index: Index, tmp_path: Path
+) -> None:
+    one = wheel(index)
+    (tmp_path / one.file).write_bytes(bytes(len(CONTENT)))
+    with fetching({TARGET: [one]}, source(index, tmp_path, tmp_path)) as locate:
+        assert locate(one).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"x", "another sha256"), (None, "in none of")])
+def test_a_local_wheel_is_only_in_folders(
+    index: Index, tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    one = wheel(index, local=True)
+    if content is not None:
+        (tmp_path / one.file).write_bytes(content)
+    with (
+        pytest.raises(BadInput, match=words),
+        fetching({TARGET: [one]}, source(index, tmp_path, tmp_path)),
+    ):
+        pytest.fail("it was taken")
+    assert not index.asked
+
+
+def test_a_full_disk_is_said(index: Index, tmp_path: Path) -> None:
+    one = wheel(index)
+    (tmp_path / "fetched").write_text("in the way")
+    with pytest.raises(Negative, match=r"cannot be put on the disk: (file exists|not a dir)"):
+        fetched(index, tmp_path, one)
+
+
+PYLOCK = """
+lock-version = "1.0"
+[[packages]]
+name = "big"
+version = "1.0"
+wheels = [
+  {url = "https://index.example/a/big-1.0-cp312.whl", hashes = {sha256 = "aa"}},
+  {url = "https://index.example/b/big-1.0-cp313.whl", hashes = {sha256 = "bb"}},
+]
+"""
+
+
+def test_addresses_are_found_by_sha256() -> None:
+    one = samples.wheel("big", "1.0", sha256="bb")
+    found = addresses([one], TARGET, lambda _wheels, _target: PYLOCK)
+    assert found == {"bb": "https://index.example/b/big-1.0-cp313.whl"}
+
+
+def test_another_sha256_is_not_the_wheel() -> None:
+    one = samples.wheel("big", "1.0", sha256="cc")
+    assert addresses([one], TARGET, lambda _wheels, _target: PYLOCK) == {}
+
+
+@pytest.mark.parametrize("answer", ["[", "a = 1"])
+def test_an_answer_that_cannot_be_read(answer: str) -> None:
+    one = samples.wheel("big", "1.0", sha256="bb")
+    with pytest.raises(Negative, match="cannot be read"):
+        addresses([one], TARGET, lambda _wheels, _target: answer)
+
+
+@pytest.mark.parametrize("lost", [{"w3"}, {"w0", "w6"}, {f"w{n}" for n in range(7)}, set()])
+def test_what_no_index_has_any_more_keeps_nothing_from_the_others(lost: set[str]) -> None:
+    wheels = [samples.wheel(f"w{number}", "1.0", sha256=f"w{number}") for number in range(7)]
+
+    def ask(group: Sequence[Wheel], _target: Target) -> str:
+        if any(one.name in lost for one in group):
+            raise WheelNotFound("uv says that one is not there")
+        listed = ", ".join(
+            f'{{url = "https://x/{one.sha256}", hashes = {{sha256 = "{one.sha256}"}}}}'
+            for one in group
+        )
+        return f'[[packages]]\nname = "x"\nwheels = [{listed}]\n'
+
+    found = addresses(wheels, TARGET, ask)
+    assert found == {one.name: f"https://x/{one.name}" for one in wheels if one.name not in lost}
+
+
+def test_a_wheel_without_an_address_is_named_and_the_others_come(
+    index: Index, tmp_path: Path
+) -> None:
+    there, lost = wheel(index, "there"), wheel(index, "lost", b"other")
+    usual = source(index, tmp_path)
+
+    def found(wheels: Sequence[Wheel], target: Target) -> Mapping[str, str]:
+        answer = usual.addresses(wheels, target)
+        return {key: url for key, url in answer.items() if key != lost.sha256}
+
+    with fetching({TARGET: [lost, there]}, replace(usual, addresses=found)) as locate:
+        assert locate(there).read_bytes() == CONTENT
+        with pytest.raises(Negative, match=r"no index has lost-1\.0"):
+            locate(lost)
+
+
+def test_for_nothing_nobody_is_asked() -> None:
+    def ask(_wheels: Sequence[Wheel], _target: Target) -> str:
+        raise AssertionError
+
+    assert addresses([], TARGET, ask) == {}
+
+
+def test_versions_of_one_package_are_asked_for_one_after_another() -> None:
+    wheels = [
+        samples.wheel(name, version, sha256=f"{name}{version}")
+        for name, version in (("big", "1.0"), ("big", "2.0"), ("small", "1.0"), ("big", "3.0"))
+    ]
+    asked: list[list[str]] = []
+
+    def ask(group: Sequence[Wheel], _target: Target) -> str:
+        asked.append([f"{one.name} {one.version}" for one in group])
+        listed = ", ".join(
+            f'{{url = "https://x/{one.sha256}", hashes = {{sha256 = "{one.sha256}"}}}}'
+            for one in group
+        )
+        return f'[[packages]]\nname = "x"\nwheels = [{listed}]\n'
+
+    found = addresses(wheels, TARGET, ask)
+    assert asked == [["big 1.0", "small 1.0"], ["big 2.0"], ["big 3.0"]]
+    assert found == {one.sha256: f"https://x/{one.sha256}" for one in wheels}
+
+
+def test_a_broken_connection_stops_no_end() -> None:
+    """The system refuses to shut down what the server has reset already."""
+
+    class Reset:
+        def shutdown(self) -> None:
+            raise OSError(errno.ENOTCONN, "not connected")
+
+    class Read:
+        down = False
+
+        def shutdown(self) -> None:
+            self.down = True
+
+    end, read = Cancellation(), Read()
+    for raw in (Reset(), read):
+        answer = requests.Response()
+        answer.raw = raw  # type: ignore[assignment]
+        end.answers.add(answer)
+    end.come()
+    assert end.stop.is_set()
+    assert read.down
+
+
+def test_who_is_not_waited_for_is_broken_off(index: Index, tmp_path: Path) -> None:
+    """A server that has begun to send, and sends no more."""
+    one = wheel(index)
+    index.stalls, index.cuts = True, [len(CONTENT) // 2]
+    with fetching({TARGET: [one]}, source(index, tmp_path)):
+        assert index.halfway.wait(10)
+        time.sleep(0.1)
+        began = time.monotonic()
+    took = time.monotonic() - began
+    index.over.set()
+    assert took < 5
+    assert not (tmp_path / "fetched" / one.file).exists()

@@ -1,0 +1,61 @@
+"""An assembled image follows OCI's image specification; and the rules here notice one that not."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlimg.store.image_manifest import AssembledImage, write_layout
+from dlimg.store.store import Store
+from tests.support import assembled_image, oci_schemas
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheels")
+    assembled_image.wheels(folder)
+    return folder
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd3"])
+def test_an_image_follows_the_rules(wheels: Path, compression: str, tmp_path: Path) -> None:
+    store = Store(path=tmp_path / "store")
+    image = assembled_image.image(wheels, store, compression=compression)
+    write_layout(tmp_path / "layout", image, store, name="a-tag")
+    manifest, config = oci_schemas.check_layout(tmp_path / "layout")
+    method = compression.rstrip("3")
+    assert {one["mediaType"].rpartition("+")[2] for one in manifest["layers"]} == {method}
+    assert config["config"]["ExposedPorts"] == {"8888/tcp": {}}
+
+
+@pytest.fixture(scope="module")
+def image(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> AssembledImage:
+    return assembled_image.image(wheels, Store(path=tmp_path_factory.mktemp("store")))
+
+
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.mark.parametrize(
+    ("schema", "change"),
+    [
+        (oci_schemas.MANIFEST, lambda content: content.update(schemaVersion=1)),
+        (oci_schemas.MANIFEST, lambda content: content.pop("config")),
+        (oci_schemas.MANIFEST, lambda content: content["layers"][0].update(size=-1)),
+        (oci_schemas.MANIFEST, lambda content: content["layers"][0].update(digest="sha256:A")),
+        (oci_schemas.MANIFEST, lambda content: content["layers"][0].update(mediaType="a/tar")),
+        (oci_schemas.CONFIG, lambda content: content["config"].update(Env=["A"])),
+        (oci_schemas.CONFIG, lambda content: content["config"].update(WorkingDir="code")),
+        (oci_schemas.CONFIG, lambda content: content["config"].update(cmd=["sh"])),
+        (oci_schemas.CONFIG, lambda content: content.update(created="today")),
+    ],
+)
+def test_a_rule_that_is_broken_is_seen(
+    image: AssembledImage, schema: dict[str, object], change: Change
+) -> None:
+    content = json.loads(image.manifest if schema is oci_schemas.MANIFEST else image.config)
+    assert oci_schemas.broken(content, schema) == []
+    change(content)
+    assert len(oci_schemas.broken(content, schema)) == 1

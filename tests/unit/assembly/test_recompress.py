@@ -1,0 +1,85 @@
+"""Layers of a system, which come as gzip, in another compression."""
+
+import gzip
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from dlimg.layer.compress import (WrittenLayer)
+from zstandard import ZstdDecompressor
+
+from dlimg.assembly.system import (inflated, recompressed, recompressed_key)
+from dlimg.assembly.wheel_to_layer import (LayerContext)
+from dlimg.errors import Negative
+from dlimg.model import Wheel
+from dlimg.store.keys import Layer, LayerKey
+from dlimg.store.store import Store, find, make
+
+PLAIN = os.urandom(700_000) + bytes(5 << 20) + b"end"
+# Several members, as pigz writes them, and one that is empty.
+CONTENT = b"".join(gzip.compress(part, mtime=0) for part in (PLAIN[:800_000], b"", PLAIN[800_000:]))
+
+
+def no_wheel(_: Wheel) -> Path:
+    raise AssertionError
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> LayerContext:
+    store = Store(path=tmp_path / "layers")
+    return LayerContext(store=store, locate=no_wheel, say=print, compression="zstd3")
+
+
+def system(store: Store, content: bytes = CONTENT) -> Layer:
+    said = WrittenLayer(
+        digest=f"sha256:{hashlib.sha256(content).hexdigest()}",
+        size=len(content),
+        diff_id=f"sha256:{hashlib.sha256(PLAIN).hexdigest()}",
+        unpacked=len(PLAIN),
+    )
+
+    def write(file: object) -> WrittenLayer:
+        file.write(content)  # type: ignore[attr-defined]
+        return said
+
+    key = LayerKey(kind="system", source=said.digest.removeprefix("sha256:"))
+    return make(store, key, write, print)
+
+
+def test_it_holds_the_same(shop: LayerContext) -> None:
+    first = system(shop.store)
+    (layer,) = recompressed([first], shop)
+    raw = shop.store.blob(layer).read_bytes()
+    assert ZstdDecompressor().stream_reader(raw, read_across_frames=True).read() == PLAIN
+    assert (layer.diff_id, layer.unpacked) == (first.diff_id, first.unpacked)
+    assert layer.media_type == "application/vnd.oci.image.layer.v1.tar+zstd"
+    assert find(shop.store, recompressed_key(first, "zstd3")) == layer
+    shop.store.blob(first).unlink()
+    assert recompressed([first], shop) == (layer,)
+
+
+def test_gzip_stays_as_it_is(shop: LayerContext) -> None:
+    first = system(shop.store)
+    same = LayerContext(store=shop.store, locate=no_wheel, say=print)
+    assert recompressed([first], same) == (first,)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [CONTENT[:-1], CONTENT[:-9], b"junk", b"", gzip.compress(b"other", mtime=0), CONTENT + b"junk"],
+)
+def test_a_damaged_one_is_told_of(shop: LayerContext, content: bytes) -> None:
+    first = system(shop.store, content)
+    with pytest.raises(Negative, match="is damaged") as caught:
+        recompressed([first], shop)
+    assert "layers verify" in caught.value.problems[0].hint
+    assert list(shop.store.making.iterdir()) == []
+
+
+def test_pieces_are_small(tmp_path: Path) -> None:
+    path = tmp_path / "blob"
+    path.write_bytes(CONTENT)
+    pieces = list(inflated(path))
+    assert b"".join(pieces) == PLAIN
+    assert max(map(len, pieces)) <= 1 << 20

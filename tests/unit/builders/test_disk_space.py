@@ -1,0 +1,57 @@
+"""How much room assembled images need: less for what is there."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import docker
+import pytest
+
+from dlimg.builders.disk_space import needed
+from dlimg.engine.client import Engine
+from dlimg.layer.compress import WrittenLayer
+from dlimg.model import Wheel
+from dlimg.store.keys import Layer, LayerKey
+from dlimg.store.store import Store
+from dlimg.store.store import make as make_layer
+from tests.support import samples
+
+SIZE = 10_000_000
+
+
+def engine(*layers: Layer) -> Engine:
+    """An engine with one image of dlimg's, of these layers."""
+
+    def inspect_image(name: str) -> object:
+        if name != "sha256:1":
+            raise docker.errors.ImageNotFound("somebody else has removed it")
+        return {"RootFS": {"Layers": [one.diff_id for one in layers]}}
+
+    api = SimpleNamespace(
+        images=lambda **_: [{"Id": "sha256:0"}, {"Id": "sha256:1"}], inspect_image=inspect_image
+    )
+    return cast("Engine", SimpleNamespace(sdk=SimpleNamespace(api=api)))
+
+
+def in_store(store: Store, wheel: Wheel) -> Layer:
+    digest = f"sha256:{wheel.sha256}"
+    made = WrittenLayer(digest=digest, size=0, diff_id=digest, unpacked=0)
+    return make_layer(store, LayerKey(kind="wheel", source=wheel.sha256), lambda _: made, print)
+
+
+@pytest.mark.parametrize(
+    ("name", "unpacked"),
+    [
+        ("nvidia-cublas", 0),  # lies lowest: one copy for all images
+        ("torch", 1),  # lies on what its family has of CUDA: unpacked once for each of those
+    ],
+)
+def test_what_is_there_needs_no_room(name: str, unpacked: int, tmp_path: Path) -> None:
+    wheel = samples.wheel(name, size=SIZE)
+    planned = [samples.planned(samples.image(locked=samples.lock("one", wheels=(wheel,))))]
+    store = Store(path=tmp_path)
+    first = needed(planned, engine(), store)
+    layer = in_store(store, wheel)
+    kept = needed(planned, engine(), store)
+    assert first - kept == SIZE
+    assert (needed(planned, engine(layer), store) == kept) is bool(unpacked)

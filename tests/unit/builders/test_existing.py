@@ -1,0 +1,130 @@
+"""What the engine has already is one question for each repository, however many images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dlimg.builders.choose import build
+from dlimg.builders.existing import existing
+from dlimg.engine import built_images
+from dlimg.errors import NoEngine
+from dlimg.lock import store
+from dlimg.model import BuildFailure, BuiltImage, PlannedImage
+from dlimg.render.bake import BUILDER_LABEL
+from tests.support.samples import image, planned
+
+KEY = "ab" * 32
+
+
+class Api:
+    """Answers as the engine does, and counts."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.rows = rows
+        self.asked: list[str] = []
+        self.tagged: list[tuple[str, str, str]] = []
+
+    def images(self, filters: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
+        self.asked.append(filters["reference"])
+        return self.rows
+
+    def tag(self, name: str, repository: str, tag: str) -> None:
+        self.tagged.append((name, repository, tag))
+
+
+def several(count: int) -> list[PlannedImage]:
+    one = planned(key=KEY)
+    tags = [f"{one.image.tag}-{number}" for number in range(count)]
+    return [replace(one, image=replace(image(), tag=tag)) for tag in tags]
+
+
+def row(one: PlannedImage, digest: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    names = [one.reference, one.moving_reference]
+    return {"Id": digest, "RepoTags": names, "Labels": labels, "Size": 7}
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> dict[str, str]:
+    return {"XDG_STATE_HOME": str(tmp_path)}
+
+
+def test_forty_images_are_one_question(state: dict[str, str]) -> None:
+    forty = several(40)
+    rows = [row(one, f"sha256:{number:064d}") for number, one in enumerate(forty)]
+    for each in rows:
+        built_images.remember(state, KEY, each["Id"])
+    api = Api(rows)
+    engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
+    found = existing(forty, engine)
+    assert list(found) == [one.reference for one in forty]
+    assert {(one.size, one.cached) for one in found.values()} == {(7, True)}
+    assert (api.asked, api.tagged) == ([forty[0].image.repository], [])
+
+
+def test_only_what_was_made_here_by_that_builder_is_there(state: dict[str, str]) -> None:
+    made_here, by_other, strange, lacking = several(4)
+    rows = [
+        row(made_here, "sha256:1", {BUILDER_LABEL: "buildkit"}),
+        row(by_other, "sha256:2", {BUILDER_LABEL: "layers/1"}),
+        row(strange, "sha256:3", {BUILDER_LABEL: "buildkit"}),
+    ]
+    built_images.remember(state, KEY, "sha256:1")
+    built_images.remember(state, KEY, "sha256:2")
+    engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=Api(rows)))
+    every = [made_here, by_other, strange, lacking]
+    assert list(existing(every, engine, "buildkit")) == [made_here.reference]
+    assert list(existing(every, engine, "layers")) == [by_other.reference]
+    assert list(existing(every, engine, "layers/1")) == [by_other.reference]
+    assert list(existing(every, engine, "layers/2")) == []
+    assert list(existing(every, engine)) == [made_here.reference, by_other.reference]
+
+
+def test_a_moving_name_that_leads_elsewhere_is_led_back(state: dict[str, str]) -> None:
+    [one] = several(1)
+    built_images.remember(state, KEY, "sha256:1")
+    api = Api([{"Id": "sha256:1", "RepoTags": [one.reference], "Labels": None, "Size": 7}])
+    engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
+    assert list(existing([one], engine)) == [one.reference]
+    assert api.tagged == [(one.reference, one.image.repository, one.image.tag)]
+
+
+def built(every: Sequence[PlannedImage], engine: Any) -> tuple[BuiltImage | BuildFailure, ...]:
+    return build(
+        every,
+        engine,
+        wanted="auto",
+        jobs=1,
+        secrets={},
+        find_links=(),
+        on_progress=lambda _: None,
+        say=lambda _: None,
+    )
+
+
+def test_buildx_is_asked_for_by_what_is_not_there(state: dict[str, str]) -> None:
+    there, lacking = several(2)
+    built_images.remember(state, KEY, "sha256:1")
+    sdk = SimpleNamespace(api=Api([row(there, "sha256:1")]))
+    engine: Any = SimpleNamespace(environment=state, sdk=sdk, docker=Path("/nowhere/docker"))
+    assert [type(one) for one in built([there], engine)] == [BuiltImage]
+    with pytest.raises(NoEngine, match="has no buildx plugin"):
+        built([there, lacking], engine)
+
+
+def test_nothing_planned_is_no_question(state: dict[str, str]) -> None:
+    api = Api([])
+    engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
+    assert existing([], engine) == {}
+    assert api.asked == []
+
+
+def test_a_lock_is_parsed_once_as_long_as_it_says_the_same() -> None:
+    folder = Path(__file__).parents[3] / "locks"
+    name = next(path.stem for path in sorted(folder.glob("jax-*.json")))
+    first = store.read_lock(name, folder)
+    assert first is not None
+    assert store.read_lock(name, folder) is first

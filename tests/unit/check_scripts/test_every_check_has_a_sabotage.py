@@ -1,0 +1,102 @@
+"""For every check there is a test in which it must fail; one without such a test fails here."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.support.check_scripts import SCRIPTS
+
+TESTS = Path(__file__).parents[2]
+GPU = "unit/check_scripts/test_gpu.py"
+MORE = "unit/check_scripts/test_gpu_work.py"
+REAL = "engine/test_checks_sabotage.py"
+SOURCES = "engine/test_file_sources_sabotage.py"
+MANNERS = "engine/test_manners_sabotage.py"
+
+# What is spoilt: a real image, its environment, or a machine that is made up; and the tests.
+SABOTAGE = {
+    "benchmark": [(MORE, "test_a_fast_gpu_that_is_wrong_fails")],
+    "compiled_step": [(MORE, "test_a_compiled_step_that_differs_fails")],
+    "conv_training": [
+        ("unit/check_scripts/test_conv_training.py", "test_a_training_that_proves_nothing_fails"),
+        (REAL, "test_a_training_that_is_spoilt_fails"),
+        (REAL, "test_a_framework_that_computes_something_else_fails"),
+    ],
+    "cudnn_is_used": [(MORE, "test_a_convolution_without_cudnn_fails")],
+    "every_file_has_a_source": [
+        (SOURCES, "test_every_lie_is_named"),
+        ("unit/check_scripts/test_file_sources.py", "test_what_has_no_source_is_named"),
+    ],
+    "is_gpu_available": [
+        (GPU, "test_a_framework_that_does_not_use_the_gpu_fails"),
+        (REAL, "test_a_framework_that_does_not_see_the_gpu_fails"),
+    ],
+    "libraries_load": [
+        ("engine/test_libraries_sabotage.py", "test_a_library_that_is_spoilt_fails")
+    ],
+    "manners_any_user": [(MANNERS, "test_an_image_that_is_spoilt_fails_confined")],
+    "manners_entry": [
+        (MANNERS, "test_an_image_that_is_spoilt_fails"),
+        (MANNERS, "test_an_image_that_is_started_otherwise_fails"),
+    ],
+    "manners_leftovers": [(MANNERS, "test_an_image_that_is_spoilt_fails")],
+    "manners_no_entry": [(MANNERS, "test_an_image_that_is_spoilt_fails_confined")],
+    "manners_read_only": [(MANNERS, "test_an_image_that_is_spoilt_fails_confined")],
+    "manners_secrets": [
+        (MANNERS, "test_an_image_that_is_spoilt_fails"),
+        (MANNERS, "test_an_environment_that_is_spoilt_fails"),
+        (MANNERS, "test_a_secret_in_the_history_fails"),
+    ],
+    "manners_start": [(MANNERS, "test_an_image_that_is_spoilt_fails")],
+    "manners_tls": [
+        (MANNERS, "test_an_image_that_is_spoilt_fails"),
+        ("unit/check_scripts/test_manners.py", "test_what_tls_is_to_refuse"),
+    ],
+    "manners_user": [
+        (MANNERS, "test_an_image_that_is_spoilt_fails"),
+        (MANNERS, "test_another_user_than_the_default_one_fails"),
+    ],
+    "matrix_product": [(MORE, "test_a_product_that_is_wrong_fails")],
+    "memory_given_back": [(MORE, "test_memory_is_taken_and_given_back")],
+    "mixed_precision": [
+        (MORE, "test_a_precision_keeps_its_tolerances"),
+        (MORE, "test_a_loss_that_does_not_fall_fails"),
+    ],
+    "nccl_adds": [(MORE, "test_nccl_adds_up")],
+    "nvidia_smi": [
+        (GPU, "test_nvidia_smi_and_nvml_agree"),
+        (REAL, "test_an_nvidia_smi_that_lies_does_not_pass"),
+    ],
+    "pip_check": [(REAL, "test_packages_that_the_lock_does_not_name_fail")],
+    "system_is_whole": [
+        (MANNERS, "test_an_image_that_is_spoilt_fails"),
+        ("unit/check_scripts/test_system_files.py", "test_what_a_system_may_not_have"),
+    ],
+    "tag_is_true": [
+        (REAL, "test_a_tag_that_lies_fails"),
+        (REAL, "test_an_image_that_its_tag_does_not_tell_of_fails"),
+        (REAL, "test_an_image_that_runs_as_root_fails"),
+        ("unit/builders/test_image_packages.py", "test_a_package_more_or_another_version_is_a_lie"),
+    ],
+}
+# What any check may do: not end, take all memory, need a GPU that is not there.
+ANY = [
+    ("engine/test_checks.py", "test_a_check_that_hangs_is_ended"),
+    ("engine/test_checks.py", "test_a_check_that_takes_too_much_memory_is_named"),
+    ("engine/test_no_gpu_no_pass.py", "test_without_a_gpu_no_check_passes_that_needs_one"),
+]
+
+
+def test_every_check_has_a_sabotage() -> None:
+    assert set(SABOTAGE) == {path.stem for path in SCRIPTS if not path.name.startswith("_")}
+
+
+def rows() -> set[tuple[str, str]]:
+    return {row for named in SABOTAGE.values() for row in named} | set(ANY)
+
+
+@pytest.mark.parametrize(("file", "name"), sorted(rows()))
+def test_each_sabotage_is_a_test(file: str, name: str) -> None:
+    tree = ast.parse((TESTS / file).read_text())
+    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

@@ -1,0 +1,270 @@
+"""What `libraries_load` finds, on made-up trees and on damaged copies of a real library."""
+
+import importlib
+import os
+import signal
+import struct
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.check_scripts import FAILED, run
+
+elf = importlib.import_module("_elf")
+libraries = importlib.import_module("_libraries")
+check = importlib.import_module("libraries_load")
+
+MACHINE = elf.read(Path(sys.executable).resolve()).machine
+
+
+def made(file: Path, paths: str = "", machine: int = MACHINE, tag: int = 29) -> Path:
+    """A file as the loader reads one: a header, two program headers, a table and its strings."""
+    strings = b"\0" + paths.encode() + b"\0"
+    table = struct.pack("<QQQQQQ", 5, 0x10000 + 64 + 112 + 48, tag, 1, 0, 0)
+    header = b"\x7fELF\x02\x01".ljust(16, b"\0")
+    header += struct.pack("<HHIQQQIHHH", 3, machine, 1, 0, 64, 0, 0, 64, 56, 2).ljust(48, b"\0")
+    size = 64 + 112 + len(table) + len(strings)
+    load = struct.pack("<IIQQQQQQ", 1, 4, 0, 0x10000, 0, size, size, 4096)
+    dynamic = struct.pack("<IIQQQQQQ", 2, 4, 64 + 112, 0x10000 + 64 + 112, 0, 48, 48, 8)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(header + load + dynamic + table + strings)
+    return file
+
+
+@pytest.mark.parametrize("tag", [15, 29])
+def test_where_a_library_looks_is_read(tmp_path: Path, tag: int) -> None:
+    paths = "$ORIGIN/../../nvidia/cu13/lib:${ORIGIN}::/opt/x/../y"
+    file = made(tmp_path / "a" / "b" / "libx.so", paths, 62, tag)
+    here = tmp_path.resolve()
+    wanted = [here / "nvidia/cu13/lib", here / "a/b", Path("/opt/y")]
+    assert elf.read(file) == (62, wanted)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"\x7fELF", b"\x7fELF\x02\x01" + b"\xff" * 90, b"text" * 99],
+    ids=["empty", "short", "wild", "text"],
+)
+def test_what_is_no_library_says_nothing(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "x.so").write_bytes(text)
+    assert elf.read(tmp_path / "x.so") == (0, [])
+    assert elf.read(tmp_path / "none.so") == (0, [])
+
+
+def test_the_libraries_of_packages_are_found(tmp_path: Path) -> None:
+    version = "{}{}".format(*sys.version_info[:2])
+    top = tmp_path / "site-packages"
+    cuda = [
+        made(top / "nvidia/cudnn/lib/libcudnn.so.9"),
+        made(top / "nvidia/nvshmem/lib/nvshmem_transport_ucx.so.6"),
+    ]
+    modules = [
+        made(top / f"jaxlib/x.cpython-{version}-x86_64-linux-gnu.so"),
+        made(top / "plain.so"),
+        made(top / "triton/libMLIR.so.24.0git"),
+    ]
+    (top / "damaged.so").write_text("no library")
+    made(top / "jaxlib/x.cpython-36m-x86_64-linux-gnu.so")
+    made(top / "h5py.libs/libhdf5.so.310")
+    made(top / "arm.so", machine=MACHINE + 1)
+    made(top / "x.so.txt")
+    (top / "link.so").symlink_to("plain.so")
+    os.mkfifo(top / "pipe.so")
+    made(tmp_path / "src" / "own.so")
+    found = libraries.find([str(top), str(top), str(tmp_path / "src"), ""])
+    assert sorted(found.cuda) == cuda
+    assert sorted(found.modules) == sorted([*modules, top / "damaged.so"])
+
+
+def test_what_a_wheel_of_nvidia_has_brought_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("nvidia-cudnn-cu13", "other"):
+        about = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
+        rows = ["libcudnn.so.9", "libcudnn_ops.so.9", "libcudnn.h"]
+        (about / "RECORD").write_text("".join(f"nvidia/{name}/lib/{row},x,1\n" for row in rows))
+    made(tmp_path / "nvidia/nvidia-cudnn-cu13/lib/libcudnn.so.9")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert libraries.lost() == ["nvidia/nvidia-cudnn-cu13/lib/libcudnn_ops.so.9"]
+
+
+def raises(_: str) -> None:
+    raise OSError("x.so: undefined symbol: y")
+
+
+def aborts(_: str) -> None:
+    os.write(2, b"first\nCheck failed: twice\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def talks(_: str) -> None:
+    os.write(1, b"{}\n")
+    os.write(2, b"hello\n")
+
+
+@pytest.mark.parametrize(
+    ("load", "complaint"),
+    [
+        (talks, ""),
+        (raises, "x.so: undefined symbol: y"),
+        (aborts, "it ends the process by SIGKILL: Check failed: twice"),
+        (lambda _: os._exit(0), "it ends the process with 0"),
+        (lambda _: os._exit(1), "it ends the process with 1"),
+        (lambda _: time.sleep(60), "it takes more than 1 s"),
+    ],
+)
+def test_whatever_a_library_does_it_is_told(
+    load: Callable[[str], object], complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libraries, "PATIENCE", 1)
+    assert libraries.opened(Path("x.so"), load) == complaint
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Callable[[bytes, bytes], Path]:
+    """Makes a damaged copy of the C library's mathematics, which needs libc.so.6."""
+    (place,) = (one for one in libraries.cached() if (one / "libm.so.6").exists())
+    content = (place / "libm.so.6").read_bytes()
+
+    def damaged(old: bytes, new: bytes) -> Path:
+        assert old in content
+        (tmp_path / "libown.so").write_bytes(content.replace(old, new))
+        return tmp_path / "libown.so"
+
+    return damaged
+
+
+def test_a_real_library_is_loaded_with_all_its_symbols(real: Callable[..., Path]) -> None:
+    assert libraries.opened(real(b"", b"")) == ""
+    said = libraries.opened(real(b"\0fputs\0", b"\0fputx\0"))
+    assert "undefined symbol: fputx" in said
+    assert libraries.absent(Path("/x.so"), said) == set()
+    file = real(b"\0libc.so.6\0", b"\0libq.so.6\0")
+    said = libraries.opened(file)
+    assert said == "libq.so.6: cannot open shared object file: No such file or directory"
+    assert libraries.absent(file, said) == {"libq.so.6"}
+    file.write_bytes(file.read_bytes()[:4096])
+    assert libraries.opened(file) != ""
+
+
+CUDNN, OPS = "nvidia/cudnn/lib/libcudnn.so.9", "libcudnn_ops.so.9"
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "fault"),
+    [
+        ("/x/nvidia/cudnn/lib/libcudnn.so.9", "libcuda.so.1", ""),
+        ("/x/nvidia/nvshmem/lib/nvshmem_transport_ibrc.so.6", "libmlx5.so.1", ""),
+        ("/x/nvidia/cu13/lib/libcufile_rdma.so.1", "libmlx5.so.1", ""),
+        ("/x/triton/plugins/libMLIRDialectPlugin.so", "libtriton.so", ""),
+        ("/x/torch/lib/libgfortran.so.5", "libquadmath.so.0", ""),
+        ("/x/torch/lib/libtorch.so", "libquadmath.so.0", "libquadmath.so.0: not found"),
+        ("/x/nvidia/cudnn/lib/libcudnn.so.9", "libmlx5.so.1", "libmlx5.so.1: not found"),
+        ("/x/nvidia/nvshmem/lib/nvshmem_bootstrap_mpi.so.3", "libucs.so.0", "libucs.so.0: not"),
+        ("/x/torch/lib/libtorch.so", "libcudart.so.13", "libcudart.so.13: not found"),
+        ("/x/torch/lib/libtorch.so", "libcuda.so", "libcuda.so: not found"),
+    ],
+)
+def test_only_what_is_listed_may_be_missing(name: str, missing: str, fault: str) -> None:
+    complaint = f"{missing}: cannot open shared object file: No such file or directory"
+    faults, optional = check.judge({Path(name): complaint, Path("/y.so"): ""})
+    assert optional == (set() if fault else {missing})
+    assert [one for one in faults if fault not in one] == []
+    assert len(faults) == bool(fault)
+
+
+def test_what_is_missing_besides_an_optional_library_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    missing = {"libcuda.so.1", OPS}
+    monkeypatch.setattr(libraries, "absent", lambda *_: missing)
+    assert check.judge({Path("/x.so"): "libcuda.so.1"}) == (
+        [f"/x.so needs {OPS}: not found"],
+        {"libcuda.so.1"},
+    )
+
+
+def test_every_exception_has_its_reason() -> None:
+    assert all(why for _, why in check.OPTIONAL.values())
+    assert all(check.UNUSED.values())
+
+
+@pytest.mark.parametrize(
+    ("other", "is_twice"),
+    [
+        ("nvidia/cu13/lib", True),  # two of NVIDIA's wheels
+        ("given", True),  # by LD_LIBRARY_PATH
+        ("torch/lib", True),  # where a module looks
+        ("elsewhere", False),
+        ("nvidia/cudnn/lib/stubs", False),
+    ],
+)
+def test_a_library_is_there_once(
+    other: str, *, is_twice: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path}/none::{tmp_path}/given")
+    top = tmp_path.resolve()
+    first = made(top / CUDNN)
+    second = made(top / "nvidia/cu13/lib/libcublas.so.13")
+    module = made(top / "torch/_C.so", "$ORIGIN/lib:/root/closed:/none")
+    found = libraries.Found([first, second], [module])
+
+    def twice() -> list[str]:
+        return list(libraries.twice(found, libraries.search_path(found)))
+
+    assert twice() == []
+    link = top / other / first.name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(first)
+    assert twice() == []
+    link.unlink()
+    made(link)
+    assert bool(twice()) is is_twice
+    assert all(str(link) in one and str(first) in one for one in twice())
+
+
+def test_only_a_driver_that_is_mounted_is_the_machines(tmp_path: Path) -> None:
+    top = tmp_path.resolve()
+    library = top / "usr/lib"
+    shipped = made(top / "usr/local/cuda/lib64/stubs/libcuda.so")
+    real = made(library / "libcuda.so.580.159")
+    (library / "libcuda.so.1").symlink_to(real.name)
+    made(top / "wsl/lib/libcuda.so.1")
+    made(library / "libcudart.so.13")
+    given = ["/", str(real), f"{top}/wsl", str(top / "usr/lib/x")]
+    assert libraries.drivers(top, given) == [str(shipped)]
+    assert len(libraries.drivers(top, ["/"])) == 4
+
+
+def test_mounts_are_read(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    row = "22 1 0:20 / {} ro,nosuid - overlay overlay rw\n"
+    table.write_text(row.format("/") + row.format(r"/a\040b"))
+    assert libraries.mounts(table) == ["/", "/a b"]
+    assert "/" in libraries.mounts() or "/proc" in libraries.mounts()
+
+
+def test_a_framework_that_cannot_be_imported_fails(tmp_path: Path) -> None:
+    (tmp_path / "jax.py").write_text("raise OSError('libcudart.so.13 is gone')")
+    done = run("common/checks/libraries_load.py", PYTHONPATH=str(tmp_path))
+    assert done.returncode == FAILED
+    said = done.stderr.splitlines()[-1]
+    assert said == "`import jax` ends with 1, says: OSError: libcudart.so.13 is gone"
+
+
+def test_modules_are_tried_where_the_framework_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real: Callable[..., Path]
+) -> None:
+    file = real(b"\0libc.so.6\0", b"\0libq.so.6\0")
+    (tmp_path / "torch.py").write_text("print('noise')")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    troubles, broken = check.try_modules([file, Path("/none.so")])
+    assert broken == []
+    assert troubles[file].startswith("libq.so.6: cannot open")
+    assert troubles[Path("/none.so")].startswith("/none.so: cannot open")

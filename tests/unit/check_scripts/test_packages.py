@@ -1,0 +1,297 @@
+"""Packages against the lock that was handed in; and byte code against its source."""
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import marshal
+import py_compile
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.check_scripts import FAILED, code_of
+
+lock = importlib.import_module("_lock")
+byte_code = importlib.import_module("_bytecode")
+pip_check = importlib.import_module("pip_check")
+
+A, B = "a" * 64, "b" * 64
+NUMPY = "numpy-2.5.5-cp313-cp313-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl"
+WHEELS = {
+    "numpy": lock.Wheel("2.5.5", NUMPY, A),
+    "six": lock.Wheel("1.17.0", "six-1.17.0-py2.py3-none-any.whl", B),
+}
+NOTED = {"numpy": "2.5.5", "six": "1.17.0"}
+HASHES = {"numpy": {A}, "six": {B}}
+TAGS = {
+    "numpy": "Wheel-Version: 1.0\nTag: cp313-cp313-manylinux_2_28_x86_64\n"
+    "Tag: cp313-cp313-manylinux_2_27_x86_64\n",
+    "six": "Generator: x\nTag: py2-none-any\nTag: py3-none-any\n\n",
+}
+
+
+def test_the_lock_is_read_from_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "lock.json"
+    rows = [{"name": name, **wheel._asdict()} for name, wheel in WHEELS.items()]
+    file.write_text(json.dumps(rows))
+    monkeypatch.setenv("DLIMG_LOCK", str(file))
+    assert lock.read() == WHEELS
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '["numpy"]', '[{"name": "numpy"}]', None])
+def test_a_lock_that_cannot_be_read_fails(
+    text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "lock.json"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setenv("DLIMG_LOCK", str(file))
+    assert code_of(lock.read) == FAILED
+
+
+def test_a_machine_that_no_lock_was_handed_to_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DLIMG_LOCK", raising=False)
+    assert lock.read() == {}
+
+
+@pytest.mark.parametrize(
+    ("noted", "hashes", "lie"),
+    [
+        (NOTED, HASHES, ""),
+        ({"numpy": "2.5.5"}, HASHES, "six: the lock has 1.17.0, the image notes none"),
+        ({**NOTED, "x": "1"}, HASHES, "x: the lock has none, the image notes 1"),
+        ({**NOTED, "six": "1.16"}, HASHES, "six: the lock has 1.17.0, the image notes 1.16"),
+        (NOTED, {**HASHES, "six": {A}}, "six: the image notes another sha256 than the lock's"),
+        (NOTED, {**HASHES, "six": {A, B}}, "six: the image notes another sha256 than the lock's"),
+        (NOTED, {"numpy": {A}}, "six: the image notes another sha256 than the lock's"),
+    ],
+)
+def test_what_the_image_notes_is_the_lock(
+    noted: dict[str, str], hashes: dict[str, set[str]], lie: str
+) -> None:
+    assert lock.note_lies(WHEELS, noted, hashes) == ([lie] if lie else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("six", TAGS["six"], None),
+        ("six", "Tag: py3-none-any\n", "py3-none-any"),
+        ("six", "", "nothing"),
+        ("numpy", TAGS["numpy"].replace("cp313-cp313", "cp313-abi3"), "cp313-abi3-manylinux_2_27"),
+        ("numpy", TAGS["numpy"] + "Tag: cp313-cp313-linux_x86_64\n", "cp313-cp313-linux_x86_64"),
+    ],
+)
+def test_a_wheel_that_the_lock_does_not_name_is_found(
+    name: str, text: str, found: str | None
+) -> None:
+    lies = lock.tag_lies(WHEELS, {**TAGS, name: text, "unlocked": ""})
+    assert len(lies) == (found is not None)
+    assert all(one.startswith(f"{name}: the lock's wheel is {name}-") for one in lies)
+    assert all(f"installed is one for {found}" in one for one in lies)
+
+
+def test_the_hashes_of_a_requirement_are_read() -> None:
+    assert lock.hashes(f"six==1.17.0 --hash=sha256:{A} --hash=sha256:{B}") == {A, B}
+    assert lock.hashes("six==1.17.0") == set()
+
+
+OVERLAY = "import site; site.addsitedir('/opt/env/lib/python3.13/site-packages')\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "is_stray"),
+    [
+        ("thing/__init__.py", "", False),
+        ("thing/__pycache__/__init__.cpython-313.pyc", "", False),
+        ("dlimg.pth", OVERLAY, False),
+        ("dlimg.pth", OVERLAY.replace("opt", "home/user") + OVERLAY, False),
+        ("thing/more.py", "", True),
+        ("thing.pyc", "", True),
+        ("thing/__pycache__/more.txt", "", True),
+        ("dlimg.pth", OVERLAY + "import evil\n", True),
+        ("dlimg.pth", OVERLAY.replace("/opt", "/srv"), True),
+        ("dlimg.pth", "", True),
+        ("other.pth", OVERLAY, True),
+    ],
+)
+def test_a_file_that_came_with_no_package_is_found(
+    name: str,
+    text: str,
+    is_stray: bool,  # noqa: FBT001
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    owned = {str(tmp_path / "thing/__init__.py")}
+    assert lock.strays([tmp_path], owned) == ([str(file)] if is_stray else [])
+
+
+def test_a_file_of_the_layouts_own_came_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lock.of_layout() == set()
+    told = tmp_path / "layout.json"
+    told.write_text(json.dumps({"nodes": [{"path": "opt/env/pip.conf"}]}))
+    monkeypatch.setenv("DLIMG_LAYOUT", str(told))
+    assert lock.of_layout() == {"/opt/env/pip.conf"}
+    told.write_text("[]")
+    assert code_of(lock.of_layout) == FAILED
+
+
+def test_what_packages_own_and_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top = tmp_path / "lib" / "site-packages"
+    about = top / "thing-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Name: thing\nVersion: 1.0\n")
+    (about / "RECORD").write_text('thing.py,,\n\n../../bin/thing,,\n"a,b.py",,\n')
+    package = metadata.Distribution.at(about)
+    assert pip_check.owned([package]) == {
+        str(top / "thing.py"),
+        str(tmp_path / "bin/thing"),
+        str(top / "a,b.py"),
+    }
+    beside = tmp_path / "dist-packages"
+    beside.mkdir()
+    monkeypatch.setattr("sys.path", [str(beside), str(tmp_path), str(tmp_path / "x-packages")])
+    assert pip_check.folders([package]) == [beside, top]
+
+
+def test_of_many_faults_the_first_is_named() -> None:
+    assert pip_check.listed([], "is odd") == []
+    assert pip_check.listed(["a"], "is odd") == ["a is odd"]
+    assert pip_check.listed(["a: odd", "b", "c"], "") == ["a: odd, and 2 more files"]
+
+
+def test_a_list_in_lines_that_go_on_is_read(
+    tmp_path: Path,
+) -> None:
+    about = tmp_path / "six-1.17.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Name: Six\nVersion: 1.17.0\n")
+    (about / "WHEEL").write_text(TAGS["six"])
+    packages = [metadata.Distribution.at(about)]
+    noted = f"six==1.17.0 \\\n    --hash=sha256:{B}\n"
+    wheels = {"six": WHEELS["six"]}
+    assert pip_check.lock_lies(wheels, noted, packages) == []
+    (about / "WHEEL").write_text("Tag: cp313-cp313-linux_x86_64\n")
+    assert len(pip_check.lock_lies(wheels, noted.replace("b", "a"), packages)) == 2
+
+
+def test_a_record_that_was_changed_with_its_file_is_found(tmp_path: Path) -> None:
+    about = tmp_path / "six-1.17.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Name: six\nVersion: 1.17.0\n")
+    (about / "RECORD").write_text("six.py,,\n")
+    packages = [metadata.Distribution.at(about)]
+    digest = hashlib.sha256(b"six.py,,\n").hexdigest()
+    for record, lies in ((digest, 0), ("", 0), (A, 1)):
+        wheels = {"six": lock.Wheel("1.17.0", "six-1.17.0-py3-none-any.whl", B, record)}
+        assert len(list(pip_check.record_lies(wheels, packages))) == lies
+
+
+HASHED = py_compile.PycInvalidationMode.UNCHECKED_HASH
+TIMED = py_compile.PycInvalidationMode.TIMESTAMP
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    """A package's module below its top, with byte code that is never compared."""
+    for name in ("thing/__init__.py", "thing/deep.py", "single.py"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("'''Text.'''\nassert True\ndef two():\n    return 1 + 1\n")
+        py_compile.compile(str(file), doraise=True, invalidation_mode=HASHED)
+    return tmp_path / "thing" / "deep.py"
+
+
+def kept(source: Path, optimization: str = "") -> Path:
+    return Path(importlib.util.cache_from_source(str(source), optimization=optimization))
+
+
+def other_code(source: Path) -> None:
+    """Other code under the hash of the source."""
+    code = marshal.dumps(compile("def two():\n    return 3\n", "x", "exec"))
+    kept(source).write_bytes(kept(source).read_bytes()[:16] + code)
+
+
+def no_code(source: Path) -> None:
+    kept(source).write_bytes(kept(source).read_bytes()[:20])
+
+
+def other_hash(source: Path) -> None:
+    content = kept(source).read_bytes()
+    kept(source).write_bytes(content[:8] + bytes(8) + content[16:])
+
+
+def other_source(source: Path) -> None:
+    source.write_text("def two():\n    return 3\n")
+
+
+def timed(source: Path) -> None:
+    py_compile.compile(str(source), doraise=True, invalidation_mode=TIMED)
+    source.write_text("x = 1\n")
+
+
+def another_python(source: Path) -> None:
+    kept(source).write_bytes(b"\0\0\r\n" + kept(source).read_bytes()[4:8])
+
+
+def optimized(source: Path) -> None:
+    for level in (1, 2):
+        py_compile.compile(str(source), doraise=True, invalidation_mode=HASHED, optimize=level)
+
+
+def oddly_named(source: Path) -> None:
+    kept(source).rename(kept(source).with_name("deep.pyc"))
+
+
+CASES = [
+    (lambda _: None, "", ""),
+    (other_code, "", "not what its source compiles to"),
+    (no_code, "", "not what its source compiles to"),
+    (other_hash, "byte code of another source", "byte code of another source"),
+    (other_source, "byte code of another source", "byte code of another source"),
+    (Path.unlink, "byte code without its source", "byte code without its source"),
+    (oddly_named, "byte code without its source", "byte code without its source"),
+    (timed, "not what its source compiles to", "not what its source compiles to"),
+    (another_python, "", ""),
+    (optimized, "", ""),
+]
+
+
+@pytest.mark.parametrize(("spoil", "by_hash", "by_code"), CASES)
+def test_forged_byte_code_is_found(
+    spoil: Callable[[Path], Any], by_hash: str, by_code: str, module: Path, tmp_path: Path
+) -> None:
+    spoil(module)
+    found = [path for path in byte_code.files([tmp_path]) if path.name.startswith("deep.")]
+    assert found
+    for path in found:
+        assert byte_code.fault(path, is_compiled=False) == by_hash
+        assert byte_code.fault(path, is_compiled=True) == by_code
+
+
+def test_the_topmost_modules_are_compiled_and_some_of_the_others(
+    module: Path, tmp_path: Path
+) -> None:
+    found = byte_code.files([tmp_path])
+    assert [path.name.partition(".")[0] for path in found] == ["single", "__init__", "deep"]
+    assert byte_code.forged(found, [tmp_path]) == (2, [])
+    other_code(module)
+    assert byte_code.forged(found, [tmp_path]) == (2, [])
+    # The first of 40 is always among them.
+    assert byte_code.forged(found[2:], [tmp_path]) == (
+        1,
+        [f"{found[2]}: not what its source compiles to"],
+    )
+    other_code(tmp_path / "thing" / "__init__.py")
+    other_code(tmp_path / "single.py")
+    assert len(byte_code.forged(found, [tmp_path])[1]) == 2

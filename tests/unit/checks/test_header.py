@@ -1,0 +1,416 @@
+"""Headers of check scripts, and which checks a cell gets."""
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dlimg.checks.discover import checks_for, parse_check, scripts
+from dlimg.checks.inputs import CheckInputs
+from dlimg.checks.script_files import ROOT, placed
+from dlimg.errors import BadInput
+from dlimg.model import Cell, Check, Flavour
+from tests.support import samples
+
+IMAGES = Path(__file__).parents[3] / "images"
+FAMILIES = ("jax", "pytorch", "tensorflow")
+FOUR = ("nvidia_smi", "is_gpu_available", "conv_training", "tag_is_true")
+ON_GPU = {
+    "nvidia_smi",
+    "is_gpu_available",
+    "conv_training",
+    "benchmark",
+    "cudnn_is_used",
+    "matrix_product",
+    "memory_given_back",
+    "mixed_precision",
+    "nccl_adds",
+}
+GOOD = '"""It proves this.\n\nneeds: nothing\nseconds: 60\n"""\n'
+
+
+def header(*lines: str) -> str:
+    return "\n".join(['"""It proves this.', "", *lines, '"""', ""])
+
+
+def write(images: Path, *names: str, text: str = GOOD) -> Path:
+    for name in names:
+        file = images / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return images
+
+
+def whole(images: Path) -> Path:
+    return write(images, "common/checks/extra", *(f"pytorch/checks/{name}" for name in FOUR))
+
+
+def names(cell: Cell, images: Path) -> list[str]:
+    return [check.name for check in checks_for(cell, images)]
+
+
+def test_a_header_is_read() -> None:
+    text = header("needs: gpu", "seconds: 45", "applies: cuda")
+    assert parse_check(text, "images/x/checks/one.py") == Check(
+        name="one",
+        path="images/x/checks/one.py",
+        script=text,
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        proves="It proves this.",
+        needs=frozenset({"gpu"}),
+        seconds=45,
+    )
+
+
+def test_the_words_of_a_whole_header() -> None:
+    found = parse_check(
+        header(
+            "needs: two gpus,  network, image, flavour workspace",
+            "seconds: 5",
+            "container: any user",
+            "flaky: the GPU: others use it",
+        ),
+        "one.py",
+    )
+    assert found.needs == {"gpu", "two gpus", "network", "image", "flavour workspace"}
+    assert (found.container, found.flaky) == ("any user", "the GPU: others use it")
+
+
+def test_needing_nothing_is_no_need() -> None:
+    assert parse_check(GOOD, "one.py").needs == frozenset()
+
+
+def test_prose_between_the_lines_is_no_header() -> None:
+    text = header("Note: `x: y` says nothing here.", "", "needs: nothing", "seconds: 5")
+    assert parse_check(text, "one.py").seconds == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "message", "hint"),
+    [
+        ("import os\n", "c.py:1", "a check begins with a docstring", "docs/checks.md"),
+        ("", "c.py:1", "a check begins with a docstring", "docs/checks.md"),
+        ("x = (\n", "c.py:1", "this is no Python", ""),
+        ("a\0b", "c.py:1", "this is no Python", ""),
+        (header("seconds: 60"), "c.py:1", "no line `needs: ...`", "docs/checks.md"),
+        (header("needs: gpu"), "c.py:1", "no line `seconds: ...`", "docs/checks.md"),
+        (header("needs: gpus", "seconds: 60"), "c.py:3", "unknown need `gpus`", "'gpu'?"),
+        (header("needs: gpu", "second: 60"), "c.py:4", "unknown line `second:`", "'seconds'?"),
+        (header("needs: gpu", "seconds: 1m"), "c.py:4", "`seconds: 1m` is no whole", "300"),
+        (header("needs: gpu", "seconds: 0"), "c.py:4", "`seconds: 0` is no whole", "300"),
+        (header("needs: gpu", "seconds: -1"), "c.py:4", "`seconds: -1` is no whole", "300"),
+        (header("needs: gpu", "seconds: ٣"), "c.py:4", "is no whole", "300"),
+        (header("needs: gpu", f"seconds: {'9' * 5000}"), "c.py:4", "is no whole", "300"),
+        (
+            header("needs: gpu", "seconds: 1", "applies: cpu"),
+            "c.py:5",
+            "unknown `applies: cpu`",
+            "use one of cuda",
+        ),
+        (
+            header("needs: gpu", "seconds: 1", "applies: compiler"),
+            "c.py:5",
+            "unknown `applies: compiler`",
+            "write `needs: compiler`",
+        ),
+        (header("needs: ", "seconds: 1"), "c.py:3", "unknown need ``", "use one of compiler,"),
+        (header("needs: gpu, netwerk", "seconds: 1"), "c.py:3", "need `netwerk`", "'network'?"),
+        (
+            header("needs: flavour workspce", "seconds: 1"),
+            "c.py:3",
+            "unknown need `flavour workspce`",
+            "'flavour workspace'?",
+        ),
+        (header("needs: nothing, gpu", "seconds: 1"), "c.py:3", "nothing, and some", "`nothing`"),
+        (header("needs: gpu, gpu", "seconds: 1"), "c.py:3", "names `gpu` twice", "keep one"),
+        (
+            header("needs: flavour devel, flavour compile", "seconds: 1"),
+            "c.py:3",
+            "two flavours, and an image has one",
+            "a check for each",
+        ),
+        (
+            header("needs: nothing", "seconds: 1", "container: readonly"),
+            "c.py:5",
+            "unknown `container: readonly`",
+            "'read-only'?",
+        ),
+        (
+            header("needs: nothing", "seconds: 1", "flaky:"),
+            "c.py:5",
+            "`flaky` does not say why",
+            "say what may fail",
+        ),
+        (
+            header("needs: gpu", "seconds: 1", "needs: nothing"),
+            "c.py:5",
+            "`needs` is there twice",
+            "keep one",
+        ),
+        (
+            '# a comment\n"""needs: gpu\nseconds: 1\n"""',
+            "c.py:2",
+            "the first line of a check's docstring says what it proves",
+            "",
+        ),
+    ],
+)
+def test_a_wrong_header_is_refused(text: str, where: str, message: str, hint: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_check(text, "c.py")
+    problem = caught.value.problems[0]
+    assert problem.where == where
+    assert message in problem.message
+    assert hint in problem.hint
+
+
+def compiled(family: str, flavour: Flavour = Flavour.RUNTIME) -> tuple[str, ...]:
+    """XLA needs no compiler of the image's, PyTorch's does."""
+    has_compiler = flavour in (Flavour.COMPILE, Flavour.DEVEL)
+    return ("compiled_step",) if has_compiler or family != "pytorch" else ()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("flavour", Flavour)
+@pytest.mark.parametrize("accelerator", ["cpu", "cuda13.2"])
+def test_what_needs_a_compiler_is_left_out_where_none_is_promised(
+    family: str, flavour: Flavour, accelerator: str
+) -> None:
+    cell = samples.cell(family, accelerator=accelerator, flavour=flavour)
+    found = tuple(name for name in names(cell, IMAGES) if name == "compiled_step")
+    assert found == compiled(family, flavour)
+
+
+@pytest.mark.parametrize("flavour", Flavour)
+def test_what_needs_a_flavour_is_left_out_of_the_others(tmp_path: Path, flavour: Flavour) -> None:
+    text = header("needs: flavour workspace", "seconds: 5")
+    write(whole(tmp_path), "common/checks/extra", text=text)
+    found = names(samples.cell(flavour=flavour), tmp_path)
+    assert ("extra" in found) is (flavour is Flavour.WORKSPACE)
+
+
+def test_on_a_cpu_image_gpus_fall_away_and_other_needs_stay(tmp_path: Path) -> None:
+    text = header("needs: gpu, network, image", "seconds: 5")
+    write(whole(tmp_path), "common/checks/extra", text=text)
+    assert checks_for(samples.cell(), tmp_path)[0].needs == {"network", "image"}
+
+
+def test_who_needs_two_gpus_needs_one() -> None:
+    text = header("needs: two gpus", "seconds: 5")
+    assert parse_check(text, "one.py").needs == {"gpu", "two gpus"}
+
+
+def test_on_a_cpu_image_two_gpus_fall_away_as_one_does(tmp_path: Path) -> None:
+    write(whole(tmp_path), "common/checks/extra", text=header("needs: two gpus", "seconds: 5"))
+    assert checks_for(samples.cell(), tmp_path)[0].needs == frozenset()
+
+
+def test_all_problems_of_a_header_at_once() -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_check(header("needs: gpus", "second: 5"), "c.py")
+    assert [problem.where for problem in caught.value.problems] == ["c.py:3", "c.py:4", "c.py:1"]
+
+
+def scripts_of(family: str) -> list[str]:
+    """The names of a family's scripts, as the folders have them."""
+    folders = (IMAGES / "common/checks", IMAGES / family / "checks")
+    return [path.stem for folder in folders for path in sorted(folder.glob("[!_]*.py"))]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_cuda_image_gets_all_checks(family: str) -> None:
+    checks = checks_for(samples.cell(family, accelerator="cuda13.2", flavour=Flavour.DEVEL), IMAGES)
+    assert [check.name for check in checks] == scripts_of(family)
+    assert {one.name for one in checks if "gpu" in one.needs} == {*ON_GPU, "compiled_step"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_cpu_image_gets_what_applies_and_needs_no_gpu(family: str) -> None:
+    checks = checks_for(samples.cell(family), IMAGES)
+    only_cuda = (ON_GPU - {"conv_training"}) | ({"compiled_step"} - set(compiled(family)))
+    assert [one.name for one in checks] == [
+        name for name in scripts_of(family) if name not in only_cuda
+    ]
+    assert not any("gpu" in one.needs for one in checks)
+
+
+def test_common_checks_come_first_and_modules_are_none(tmp_path: Path) -> None:
+    write(whole(tmp_path), "common/checks/_gpu", "pytorch/checks/_layers", text="x = 1\n")
+    assert names(samples.cell(), tmp_path) == ["extra", *sorted(FOUR)]
+
+
+def test_a_family_without_checks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        checks_for(samples.cell(), write(tmp_path, "common/checks/nvidia_smi"))
+    (folder,) = caught.value.problems
+    assert folder.where == str(tmp_path / "pytorch" / "checks")
+
+
+def required(cell: Cell, images: Path, own: Path | None = None) -> list[str]:
+    return [check.name for check in checks_for(cell, images, own) if check.required]
+
+
+def test_what_the_matrix_lists_is_required_and_all_where_it_lists_nothing(tmp_path: Path) -> None:
+    cell = samples.cell()
+    assert required(cell, whole(tmp_path)) == names(cell, tmp_path)
+    listed = replace(cell, required_checks=("nvidia*", "conv_training"))
+    assert required(listed, tmp_path) == ["conv_training", "nvidia_smi"]
+    assert names(listed, tmp_path) == names(cell, tmp_path)
+
+
+def test_a_required_check_that_is_not_there_is_named_where_the_matrix_names_it(
+    tmp_path: Path,
+) -> None:
+    cell = replace(samples.cell(), required_checks=("conv_trainin", "manners_*", "tag_is_true"))
+    with pytest.raises(BadInput) as caught:
+        checks_for(cell, whole(tmp_path), None, {"conv_trainin": "matrix.yaml:7"})
+    near, none = caught.value.problems
+    assert (near.where, near.hint) == ("matrix.yaml:7", "did you mean 'conv_training'?")
+    assert near.message == f"{cell.id} has no check conv_trainin, which is required of it"
+    assert "manners_*" in none.message
+
+
+def test_a_check_that_is_not_for_the_image_cannot_be_required_of_it(tmp_path: Path) -> None:
+    text = header("needs: gpu", "seconds: 5", "applies: cuda")
+    write(whole(tmp_path), "common/checks/extra", text=text)
+    with pytest.raises(BadInput, match="has no check extra"):
+        checks_for(replace(samples.cell(), required_checks=("extra",)), tmp_path)
+
+
+def own_folder(tmp_path: Path, *names: str) -> Path:
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in names:
+        write(own, name)
+    return own
+
+
+def test_own_checks_come_last_and_are_required(tmp_path: Path) -> None:
+    images = whole(tmp_path / "images")
+    own = own_folder(tmp_path, "ours", "_help", "pytorch/mine", "jax/other")
+    write(images, "jax/checks/x")
+    cell = replace(samples.cell(), required_checks=("tag_is_true",))
+    found = [check.name for check in checks_for(cell, images, own)]
+    assert found == ["extra", *sorted(FOUR), "ours", "mine"]
+    assert required(cell, images, own) == ["tag_is_true", "ours", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("there", "where", "message", "hint"),
+    [
+        ((), "own", "there is no check in this folder", "docs/checks.md"),
+        (("_help",), "own", "there is no check in this folder", "docs/checks.md"),
+        (("tag_is_true",), "own/tag_is_true.py", "has the same name, and verdicts", "rename"),
+        (("pytorch/extra",), "own/pytorch/extra.py", "common/checks/extra.py has the", "rename"),
+        (("one", "pytorch/one"), "own/pytorch/one.py", "own/one.py has the same name", "rename"),
+        (("one", "_gpu"), "own/_gpu.py", "common/checks/_gpu.py has the same name", "rename"),
+        (("one", "pytroch/two"), "own/pytroch", "checks for no family", "'pytorch'?"),
+        (("common/two",), "own/common", "checks for no family", "use one of pytorch"),
+        (("one", "my check"), "own/my check.py", "no name for a script", "letters, digits"),
+        (("one", "_my.help"), "own/_my.help.py", "no name for a script", "letters, digits"),
+        (("one", "pytorch/-x"), "own/pytorch/-x.py", "no name for a script", "letters, digits"),
+    ],
+)
+def test_a_wrong_folder_of_own_checks_is_refused(
+    tmp_path: Path, there: tuple[str, ...], where: str, message: str, hint: str
+) -> None:
+    images = write(whole(tmp_path / "images"), "common/checks/_gpu")
+    with pytest.raises(BadInput) as caught:
+        checks_for(samples.cell(), images, own_folder(tmp_path, *there))
+    (problem,) = caught.value.problems
+    assert problem.where == str(tmp_path / where)
+    assert message in problem.message
+    assert hint in problem.hint
+
+
+@pytest.mark.parametrize("name", ["folder.py", "_folder.py"])
+def test_what_is_no_script_among_own_checks_is_refused(tmp_path: Path, name: str) -> None:
+    own = own_folder(tmp_path, "one")
+    (own / name).mkdir()
+    (own / f"{name.removesuffix('.py')}2.py").symlink_to("nowhere")
+    with pytest.raises(BadInput, match="this is no file") as caught:
+        checks_for(samples.cell(), whole(tmp_path / "images"), own)
+    assert len(caught.value.problems) == 2
+
+
+def test_a_name_that_is_no_text_is_told_of_in_ascii(tmp_path: Path) -> None:
+    own = own_folder(tmp_path, "one")
+    (own / os.fsdecode(b"b\xff\n.py")).write_text("")
+    with pytest.raises(BadInput, match=r"b\\udcff\\n\.py"):
+        checks_for(samples.cell(), whole(tmp_path / "images"), own)
+
+
+def test_a_module_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    images = whole(tmp_path / "images")
+    (images / "common/checks/_gone.py").symlink_to("nowhere")
+    with pytest.raises(BadInput, match=r"_gone\.py: a script or module cannot be read"):
+        scripts(images, "pytorch")
+
+
+def test_no_folder_of_own_checks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no such folder"):
+        checks_for(samples.cell(), whole(tmp_path), tmp_path / "own")
+
+
+def test_own_checks_lie_beside_all_modules(tmp_path: Path) -> None:
+    images = write(whole(tmp_path / "images"), "common/checks/_gpu", "pytorch/checks/_layers")
+    own = own_folder(tmp_path, "ours", "_help", "pytorch/mine")
+    found = scripts(images, "pytorch", own)
+    assert sorted(name for name in found if name.startswith("own/")) == [
+        f"own/checks/{name}.py" for name in ("_gpu", "_help", "_layers", "mine", "ours")
+    ]
+    before = {
+        check.name: placed(check, images, found) for check in checks_for(samples.cell(), images)
+    }
+    checks = {check.name: check for check in checks_for(samples.cell(), images, own)}
+    assert placed(checks["mine"], images, found).path == f"{ROOT}/own/checks/mine.py"
+    # What a user's own folder holds changes nothing for the checks of the project.
+    without = scripts(images, "pytorch")
+    assert {name: placed(checks[name], images, without) for name in before} == before
+    mine = placed(checks["mine"], images, found).sha256
+    write(own, "_help", text="changed = True\n")
+    changed = scripts(images, "pytorch", own)
+    assert placed(checks["mine"], images, changed).sha256 != mine
+    assert placed(checks["extra"], images, changed) == before["extra"]
+
+
+def test_a_verdict_holds_for_what_was_told_and_for_one_kind_of_container(tmp_path: Path) -> None:
+    images = whole(tmp_path)
+    (check, *_) = checks_for(samples.cell(), images)
+    found = scripts(images, "pytorch")
+    first = CheckInputs(environment={"DLIMG_CELL": "{}"}, files={"common/checks/lock.json": b"1"})
+    others = [
+        placed(check, images, found),
+        placed(check, images, found, first),
+        placed(check, images, found, replace(first, environment={"DLIMG_CELL": "{ }"})),
+        placed(check, images, found, replace(first, files={"common/checks/lock.json": b"2"})),
+        placed(replace(check, container="read-only"), images, found, first),
+        placed(replace(check, needs=frozenset({"network"})), images, found, first),
+    ]
+    assert len({one.sha256 for one in others}) == len(others)
+    assert placed(check, images, found, replace(first)) == others[1]
+
+
+def test_two_checks_of_one_name_are_refused(tmp_path: Path) -> None:
+    write(whole(tmp_path), "common/checks/tag_is_true")
+    with pytest.raises(BadInput, match="has the same name"):
+        checks_for(samples.cell(), tmp_path)
+
+
+def test_wrong_headers_of_all_scripts_at_once(tmp_path: Path) -> None:
+    broken = header("needs: gpu", "minutes: 5", "seconds: 5")
+    write(whole(tmp_path), "common/checks/extra", "pytorch/checks/nvidia_smi", text=broken)
+    with pytest.raises(BadInput) as caught:
+        checks_for(samples.cell(), tmp_path)
+    assert [Path(problem.where).name for problem in caught.value.problems] == [
+        "extra.py:4",
+        "nvidia_smi.py:4",
+    ]
+
+
+def test_a_script_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    whole(tmp_path).joinpath("common/checks/extra.py").write_bytes(b'"""\xff"""')
+    with pytest.raises(BadInput, match="cannot be read"):
+        checks_for(samples.cell(), tmp_path)

@@ -1,0 +1,271 @@
+"""A store, or what is asked of it, that somebody has spoilt: words and an exit code, no more."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dlimg.cli.main import main
+from dlimg.store.image_manifest import AssembledImage
+from dlimg.store.images import keep
+from dlimg.store.keys import Layer
+from dlimg.store.store import find
+from tests.support.jax_project import CELL, ROOT, enter_project
+from tests.unit.cli.test_store import Kept
+
+Sabotage = Callable[[Kept], None]
+ACTIONS = (["list"], ["export", CELL, "out"], ["verify"], ["prune"])
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
+    enter_project(tmp_path, monkeypatch, CELL)
+    return Kept(tmp_path)
+
+
+def entry(text: bytes) -> Sabotage:
+    return lambda kept: kept.store.entry(kept.keys[0]).write_bytes(text) and None
+
+
+def changed(**values: object) -> Sabotage:
+    def spoil(kept: Kept) -> None:
+        path = kept.store.entry(kept.keys[0])
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+    return spoil
+
+
+def swapped(kept: Kept) -> None:
+    """The entry of each of two layers names the other's blob."""
+    first, second = (kept.store.entry(key) for key in kept.keys[:2])
+    text = first.read_text()
+    first.write_text(second.read_text())
+    second.write_text(text)
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def pipe_for_a_blob(kept: Kept) -> None:
+    a_pipe(kept.store.blob(layer_of(kept)))
+
+
+def pipe_for_an_entry(kept: Kept) -> None:
+    a_pipe(kept.store.entry(kept.keys[0]))
+
+
+def pipes_for_images(kept: Kept) -> None:
+    for path in list((kept.store.path / "images").iterdir()):
+        a_pipe(path)
+
+
+def layer_of(kept: Kept) -> Layer:
+    layer = find(kept.store, kept.keys[0])
+    assert layer
+    return layer
+
+
+def link_to_nowhere(kept: Kept) -> None:
+    blob = kept.store.blob(layer_of(kept))
+    blob.unlink()
+    blob.symlink_to("/nowhere")
+
+
+def another_shape_of_image(kept: Kept) -> None:
+    """Records whose digests are right, and which no dlimg has written."""
+    for config in ("[]", "{}", '{"config": 5}', '{"config": {"Labels": null}}', LABELS):
+        digest = f"sha256:{hashlib.sha256(config.encode()).hexdigest()}"
+        manifest = json.dumps({"config": {"digest": digest}, "layers": []}).encode()
+        name = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+        keep(
+            kept.store,
+            AssembledImage(manifest=manifest, config=config.encode(), digest=name, layers=()),
+        )
+
+
+LABELS = '{"config": {"Labels": {"io.dlimg.cell": []}}}'
+
+
+def system(**layer: object) -> Sabotage:
+    record = {"layers": [layer], "config": {}, "interpreter": ""}
+
+    def spoil(kept: Kept) -> None:
+        path = kept.store.path / "systems" / f"{'a' * 64}.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps(record))
+
+    return spoil
+
+
+def no_folder(kept: Kept) -> None:
+    shutil.rmtree(kept.store.path)
+    kept.store.path.write_text("a file")
+
+
+def no_lock(kept: Kept) -> None:
+    (kept.store.path / "use").unlink(missing_ok=True)
+    (kept.store.path / "use").mkdir()
+
+
+# What list, export, verify and prune then end with, in this order. An image whose blobs are there
+# is exported whatever an index says; a damaged entry is found by verify.
+FOUND = (0, 0, 1, 0)
+HARMLESS = (0, 0, 0, 0)
+GONE = (0, 1, 0, 0)
+SABOTAGES: dict[str, tuple[Sabotage, tuple[int, ...]]] = {
+    "an empty entry": (entry(b""), FOUND),
+    "a list for an entry": (entry(b"[]"), FOUND),
+    "an entry of bytes": (entry(bytes(range(256))), FOUND),
+    "an entry without end": (entry(b"[" * 100_000), FOUND),
+    "an entry of one number": (entry(b"9" * 10_000), FOUND),
+    "a size as text": (changed(size="95"), FOUND),
+    "a size with a fraction": (changed(size=95.5), FOUND),
+    "a huge size": (changed(size=10**30), FOUND),
+    "a huge size, unpacked": (changed(unpacked=10**400), FOUND),
+    "another compression": (changed(compression="zstd3"), FOUND),
+    "no compression": (changed(compression=5), FOUND),
+    "words that are none": (changed(words=["a"]), HARMLESS),
+    "words for a terminal": (changed(words="\x1b[31m\ud800"), HARMLESS),
+    "swapped entries": (swapped, FOUND),
+    "a pipe for a blob": (pipe_for_a_blob, (0, 1, 1, 0)),
+    "a link to nowhere": (link_to_nowhere, (0, 1, 1, 0)),
+    "a pipe for an entry": (pipe_for_an_entry, HARMLESS),
+    "pipes for images": (pipes_for_images, GONE),
+    "images of another shape": (another_shape_of_image, HARMLESS),
+    "a system of numbers": (system(digest=5, size="x", diff_id=5, unpacked=1), HARMLESS),
+    "a system with a zero": (system(digest="5", size=3, diff_id="\0", unpacked=1), HARMLESS),
+    "a file for the store": (no_folder, (2, 2, 2, 2)),
+    "a folder for a lock": (no_lock, (0, 1, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", SABOTAGES)
+def test_a_store_that_was_spoilt(kept: Kept, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    spoil, codes = SABOTAGES[name]
+    spoil(kept)
+    assert tuple(main(["layers", *words]) for words in ACTIONS) == codes
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert not any(codes) or str(kept.store.path) in err or CELL in err or "damaged" in err
+    if kept.store.path.is_dir() and codes[-1] == 0:
+        assert kept.assemble() == kept.assembled
+        assert main(["layers", "verify"]) == 0
+
+
+def test_swapped_entries_are_no_layers(kept: Kept) -> None:
+    swapped(kept)
+    assert find(kept.store, kept.keys[0]) is find(kept.store, kept.keys[1]) is None
+    assert kept.assemble() == kept.assembled
+
+
+def a_file(place: Path) -> None:
+    place.write_text("x")
+
+
+def a_full_folder(place: Path) -> None:
+    place.mkdir()
+    (place / "mine").write_text("x")
+
+
+def a_layout_of_another_shape(place: Path) -> None:
+    place.mkdir()
+    (place / "index.json").write_text('{"manifests": [5]}')
+
+
+def a_layout_without_names(place: Path) -> None:
+    place.mkdir()
+    (place / "index.json").write_text('{"manifests": [{"annotations": null}]}')
+
+
+def a_file_in_the_layout(place: Path) -> None:
+    assert main(["layers", "export", CELL, str(place)]) == 0
+    shutil.rmtree(place / "blobs")
+    (place / "blobs").write_text("x")
+
+
+PLACES = {
+    "a file": (a_file, 2),
+    "a pipe": (os.mkfifo, 2),
+    "a folder with something in it": (a_full_folder, 2),
+    "a link to nowhere": (lambda place: place.symlink_to("nowhere"), 1),
+    "a link to itself": (lambda place: place.symlink_to(place), 1),
+    "a layout of another shape": (a_layout_of_another_shape, 2),
+    "a layout without names": (a_layout_without_names, 2),
+    "a file in the layout": (a_file_in_the_layout, 1),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_an_export_to_where_it_cannot_be(
+    kept: Kept, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make, code = PLACES[name]
+    place = Path("out")
+    make(place)
+    before = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
+    assert kept.image
+    assert main(["layers", "export", CELL, "out"]) == code
+    assert "dlimg: out: " in capsys.readouterr().err
+    assert (sorted(path.name for path in place.iterdir()) if place.is_dir() else []) == before
+
+
+def test_an_export_through_a_link(kept: Kept) -> None:
+    Path("there").mkdir()
+    Path("out").symlink_to("there")
+    assert main(["layers", "export", CELL, "out"]) == 0
+    index = json.loads(Path("there/index.json").read_text())
+    assert index["manifests"][0]["digest"] == kept.assembled.digest
+
+
+READ_ONLY = 'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; exec "$@"'
+CODES = """
+import sys
+from dlimg.cli.main import main
+actions = (["list"], ["export", sys.argv[1], "out"], ["export", sys.argv[1], "cache/out"],
+           ["verify"], ["prune"])
+print(*[main(["layers", *words]) for words in actions])
+"""
+
+
+def read_only(folder: Path) -> subprocess.CompletedProcess[str]:
+    """All actions in turn, where this folder cannot be written to."""
+    inside = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-euc",
+        READ_ONLY,
+        str(folder),
+    ]
+    if not shutil.which("unshare") or subprocess.run([*inside, "true"], check=False).returncode:
+        pytest.skip("nobody may mount here")
+    return subprocess.run(
+        [*inside, sys.executable, "-c", CODES, CELL],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_store_that_one_may_only_read(kept: Kept, tmp_path: Path) -> None:
+    assert main(["layers", "verify"]) == 0
+    ended = read_only(tmp_path / "cache")
+    assert ended.stdout.splitlines()[-1] == "0 0 1 0 1", ended.stderr
+    assert "cache/out: the layout cannot be written: read-only file system" in ended.stderr
+    assert "layers read, all whole" in ended.stderr
+    kept.spoil(kept.keys[0])
+    ended = read_only(tmp_path / "cache")
+    assert ended.stdout.splitlines()[-1] == "0 0 1 1 1", ended.stderr
+    said = f"layer {kept.keys[0]} is damaged, and cannot be removed: read-only file system"
+    assert said in ended.stderr

@@ -1,0 +1,572 @@
+"""`dlimg inspect`: what is told of an image, and which evidence is believed."""
+
+import json
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlimg.checks.evidence import MEDIA_TYPE, evidence_document, write_evidence
+from dlimg.cli.inspect import inspect, run
+from dlimg.errors import BadInput, Negative, NetworkFailure, NoEngine
+from dlimg.model import BuiltImage, CheckStatus, Evidence, Host, Verdict
+from dlimg.publish.attach import LOCK_TYPE, artifacts, lay_beside, nothing_beside
+from dlimg.publish.image_content import ImageContent, later_steps, maker
+from dlimg.publish.relabel import digest_before_labels, labelled_image
+from dlimg.registry.referrers import Artifact
+from dlimg.render.bake import labels as all_labels
+from dlimg.render.image_config import ImageConfig
+from dlimg.render.naming import labels
+from dlimg.report.evidence_text import proof_text, proofs
+from dlimg.report.inspect import layer_rows, step_text
+from dlimg.store.image_manifest import AssembledImage, assemble
+from dlimg.store.keys import Layer
+from tests.support import samples
+from tests.support.fake_registry import OCI_INDEX, OCI_MANIFEST, Answer, Small, running, sha256
+
+CDI = "nvidia.com/gpu=all"
+GPU = {"gpus": [{"uuid": "1", "name": "NVIDIA H200", "driver": "580.159"}]}
+HISTORY = (
+    {"comment": "Imported from -"},
+    {"created_by": "RUN /bin/bash -euo pipefail -c began=1\ncp a b\napt-get install \\\n  tini\n"},
+    {"created_by": "LABEL io.dlimg.cell=x", "empty_layer": True},
+    {"created_by": 'ENTRYPOINT ["/usr/bin/tini" "--" "dlimg-entrypoint"]', "empty_layer": True},
+    {"created_by": 'CMD ["bash"]', "empty_layer": True},
+)
+
+
+def planned(accelerator: str = "cuda13.2") -> Any:
+    lock = samples.lock(wheels=(samples.wheel("nvidia-cudnn-cu13", "9.26.0.51"), samples.wheel()))
+    cell = samples.cell(accelerator=accelerator)
+    image = replace(samples.image(cell), lock=lock, labels=labels(cell, lock))
+    return samples.planned(image)
+
+
+def verdict(
+    check: str, status: CheckStatus = CheckStatus.PASSED, needs: str = "", **figures: Any
+) -> Verdict:
+    return Verdict(
+        check=check,
+        sha256="1",
+        status=status,
+        reason="" if status is CheckStatus.PASSED else "a reason",
+        seconds=1.25,
+        needs=frozenset({needs} - {""}),
+        figures=figures,
+    )
+
+
+def evidence(digest: str, *verdicts: Verdict, device: str = "none") -> Evidence:
+    return Evidence(
+        digest=digest,
+        cell="pytorch-2.15.0-cuda13.2-py3.13-debian13",
+        device=device,
+        day="2026-11-21",
+        dlimg="0.1",
+        engine="docker 28",
+        host=Host(cores=2),
+        verdicts=verdicts
+        or (verdict("pip_check"), verdict("nvidia_smi", CheckStatus.NOT_RUN, "gpu")),
+    )
+
+
+def on_gpu(digest: str) -> Evidence:
+    return evidence(
+        digest, verdict("pip_check"), verdict("nvidia_smi", needs="gpu", **GPU), device=CDI
+    )
+
+
+@pytest.fixture
+def small() -> Iterator[Small]:
+    with running(Small()) as one:
+        yield one
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> dict[str, str]:
+    """No engine answers, nobody is logged in, and nothing is kept yet."""
+    return {
+        "DOCKER_HOST": f"unix://{tmp_path}/none.sock",
+        "HOME": str(tmp_path),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
+
+
+def put_image(
+    small: Small,
+    *tags: str,
+    marks: Mapping[str, str] | None = None,
+    history: tuple[Mapping[str, Any], ...] = HISTORY,
+    **more: Any,
+) -> str:
+    """The digest of an image with two layers and these labels."""
+    config = {
+        "os": "linux",
+        "architecture": "amd64",
+        "created": "1980-01-02T00:00:00Z",
+        "rootfs": {"type": "layers", "diff_ids": []},
+        "history": list(history),
+        "config": {
+            "User": "user",
+            "WorkingDir": "/code",
+            "Entrypoint": ["/usr/bin/tini"],
+            "Cmd": ["bash"],
+            "Labels": dict(all_labels(planned(), "buildkit") if marks is None else marks),
+        },
+    }
+    text = json.dumps(config).encode()
+    blobs = [small.put_blob("team/pytorch", body) for body in (text, b"base", b"system, more")]
+    parts = [{"digest": blobs[0], "size": len(text)}]
+    parts += [{"digest": blobs[1], "size": 1_500_000}, {"digest": blobs[2], "size": 2_000}]
+    content = {"mediaType": OCI_MANIFEST, "config": parts[0], "layers": parts[1:], **more}
+    return small.put_manifest("team/pytorch", content, *tags)
+
+
+def attach_to(small: Small, digest: str, there: Mapping[str, str], *documents: Artifact) -> None:
+    lay_beside(f"{small.host}/team/pytorch@{digest}", documents, there)
+
+
+def everything(digest: str, *records: Evidence) -> tuple[Artifact, ...]:
+    built = BuiltImage(planned=planned(), digest=digest, size=1, seconds=1.0, cached=False)
+    return tuple(artifacts(built, records))
+
+
+def raw(text: str, kind: str = MEDIA_TYPE) -> Artifact:
+    return Artifact(kind=kind, text=text, title="x")
+
+
+@pytest.mark.parametrize("api", [True, False])
+def test_an_image_and_all_that_lies_beside_it(
+    small: Small, there: dict[str, str], *, api: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small.referrers_api = api
+    digest = put_image(small, "latest")
+    attach_to(small, digest, there, *everything(digest, evidence(digest), on_gpu(digest)))
+    arguments = Namespace(reference=f"{small.host}/team/pytorch", format="table")
+    assert run(arguments, there) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    lines = printed.out.splitlines()
+    assert lines[0] == f"{small.host}/team/pytorch:latest"
+    for line in (
+        "  made         made by dlimg",
+        "  found        at the registry",
+        f"  digest       {digest}",
+        "  cell         pytorch-2.15.0-cuda13.2-py3.13-debian13",
+        "  cudnn        9.26.0.51",
+        "  gpu          tested on NVIDIA H200, driver 580.159, 2026-11-21",
+        "  size         2 MB to pull",
+        "tested on NVIDIA H200, driver 580.159, 2026-11-21: 2 of 2 passed (at the registry)",
+        "not tested on a GPU, 2026-11-21: 1 of 2 passed, 1 not run (at the registry)",
+        "not-run\tnvidia_smi\t1.2 s\ta reason",
+        "2 wheels",
+        "torch\t2.15.0\t1 kB",
+        "2 layers, lowest first",
+    ):
+        assert line in lines
+    assert lines[-1].endswith("RUN apt-get install tini")
+
+
+def test_the_same_as_json(
+    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = put_image(small, "latest")
+    attach_to(small, digest, there, *everything(digest, on_gpu(digest)))
+    assert (
+        run(Namespace(reference=f"{small.host}/team/pytorch@{digest}", format="json"), there) == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    documented = (Path(__file__).parents[3] / "docs" / "inspect.md").read_text()
+    for name in [*found, *found["cell"], *found["evidence"][0], *found["layers"][0]]:
+        assert f"`{name}`" in documented, name
+    assert found["made_by_dlimg"] is True
+    assert (found["source"], found["digest"], found["gpu_tested"]) == ("registry", digest, True)
+    assert found["cell"]["cuda"] == "13.2"
+    assert (found["compressed_bytes"], found["unpacked_bytes"]) == (1_502_000, None)
+    assert [wheel["version"] for wheel in found["wheels"]] == ["9.26.0.51", "2.15.0"]
+    assert len(found["wheels"][0]["sha256"]) == 64
+    (proof,) = found["evidence"]
+    assert (proof["where"], proof["device"], proof["outcome"]) == (
+        ["at the registry"],
+        CDI,
+        "passed",
+    )
+    assert proof["verdicts"][1]["figures"] == GPU
+    assert found["remarks"] == []
+
+
+def test_an_image_without_labels_was_not_made_by_dlimg(
+    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_image(small, "other", marks={"maintainer": "me"})
+    name = f"{small.host}/team/pytorch:other"
+    assert run(Namespace(reference=name, format="table"), there) == 1
+    printed = capsys.readouterr().out
+    assert "not made by dlimg: it has none of its labels" in printed
+    assert "maintainer=me" in printed
+    assert "no evidence" in printed
+    assert run(Namespace(reference=name, format="json"), there) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["made_by_dlimg"], found["cell"], found["wheels"]) == (False, None, [])
+
+
+def test_a_cuda_image_without_evidence_is_not_tested_on_a_gpu(
+    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_image(small, "latest")
+    run(Namespace(reference=f"{small.host}/team/pytorch", format="table"), there)
+    assert "  gpu          not tested on a GPU\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("marks", "steps", "expected"),
+    [
+        ({"io.dlimg.cell": "x"}, [], "dlimg"),
+        (
+            {"io.dlimg.cell": "x"},
+            ["LABEL io.dlimg.gpu-tested=no io.dlimg.tested-digest=y"],
+            "dlimg",
+        ),
+        ({"io.dlimg.cell": "x"}, ["RUN pip install x"], "somebody, on an image of dlimg"),
+        ({"io.dlimg.cell": "x"}, ['CMD ["python"]'], "somebody, on an image of dlimg"),
+        ({"io.dlimg.base-os": "debian13"}, [], "somebody else"),
+        ({"org.opencontainers.image.title": "dlimg"}, [], "somebody else"),
+        ({}, [], "somebody else"),
+    ],
+)
+def test_who_made_an_image(marks: dict[str, str], steps: list[str], expected: str) -> None:
+    own = [str(step.get("created_by", "")) for step in HISTORY]
+    content = ImageContent(
+        reference="x",
+        source="registry",
+        digest="d",
+        same=frozenset({"d"}),
+        platform="linux/amd64",
+        created="",
+        user="",
+        folder="",
+        entrypoint=(),
+        command=(),
+        labels=marks,
+        layers=(),
+        steps=(*own, *steps),
+    )
+    assert maker(content) == expected
+    assert len(later_steps(content)) == (1 if "on an image" in expected else 0)
+    assert layer_rows(content) == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "later"),
+    [
+        ([], 0),
+        (["LABEL io.dlimg.gpu-tested=no io.dlimg.tested-digest=y"], 0),
+        (["RUN pip install x"], 1),
+        (['CMD ["python"]', "RUN x"], 2),
+    ],
+)
+def test_what_was_done_after_an_image_was_assembled(steps: list[str], later: int) -> None:
+    layers = ["wheel: torch 2.15.0", "base: debian:trixie-slim", "own: RECORDs, commands"]
+    content = ImageContent(
+        reference="x",
+        source="registry",
+        digest="d",
+        same=frozenset({"d"}),
+        platform="linux/amd64",
+        created="",
+        user="",
+        folder="",
+        entrypoint=("/usr/bin/tini", "dlimg-entrypoint"),
+        command=(),
+        labels={"io.dlimg.cell": "x"},
+        layers=(),
+        steps=(*layers, "byte code of the other wheels", *steps),
+    )
+    assert len(later_steps(content)) == later
+    assert maker(content) == ("somebody, on an image of dlimg" if later else "dlimg")
+
+
+def test_a_label_alone_makes_no_image_of_dlimg(
+    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_image(small, "liar", marks={"io.dlimg.cell": "x"}, history=())
+    assert run(Namespace(reference=f"{small.host}/team/pytorch:liar", format="table"), there) == 1
+    assert "not made by dlimg: it has a label of it, and nothing" in capsys.readouterr().out
+
+
+def image_and_marked() -> tuple[AssembledImage, AssembledImage]:
+    """An image as dlimg assembles it, and the same with the two labels more."""
+    layer = Layer(digest=sha256(b"x"), size=1, diff_id=sha256(b"x"), unpacked=1)
+    config = ImageConfig(entrypoint=("/usr/bin/tini", "--", "dlimg-entrypoint"))
+    tested = assemble(planned(), [(layer, "base: x")], config)
+    return tested, labelled_image(tested, tested.digest)
+
+
+def put_assembled(small: Small, image: AssembledImage, tag: str) -> str:
+    small.put_blob("team/pytorch", image.config)
+    small.put_blob("team/pytorch", b"x")
+    return small.put_manifest("team/pytorch", image.manifest, tag, kind=image.media_type)
+
+
+def spoilt(image: AssembledImage, change: Callable[[dict[str, Any]], None]) -> AssembledImage:
+    """The image with another config, under the labels that it has."""
+    said = json.loads(image.config)
+    change(said)
+    config = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    named = json.loads(image.manifest)
+    named["config"] |= {"digest": sha256(config), "size": len(config)}
+    manifest = json.dumps(named, sort_keys=True, separators=(",", ":")).encode()
+    return replace(image, config=config, manifest=manifest, digest=sha256(manifest))
+
+
+LIES: list[Callable[[dict[str, Any]], None]] = [
+    lambda said: said["config"].update(Env=["LD_PRELOAD=/x.so"]),
+    lambda said: said["config"]["Labels"].update({"io.dlimg.cell": "another"}),
+    lambda said: said["rootfs"]["diff_ids"].append(sha256(b"another layer")),
+    lambda said: said["history"].insert(0, {"created_by": "RUN true", "empty_layer": True}),
+    lambda said: said["history"].append({"created_by": "RUN true", "empty_layer": True}),
+    lambda said: said["config"]["Labels"].pop("io.dlimg.gpu-tested"),
+]
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_label_alone_ties_no_evidence_to_an_image(
+    small: Small, there: dict[str, str], lie: Callable[[dict[str, Any]], None]
+) -> None:
+    """Evidence of a tested image, kept here and laid beside another that claims to be that one."""
+    tested, marked = image_and_marked()
+    folder = Path(there["XDG_STATE_HOME"]) / "dlimg" / "evidence"
+    write_evidence(folder, on_gpu(tested.digest), say=print)
+    put_assembled(small, marked, "honest")
+    digest = put_assembled(small, spoilt(marked, lie), "liar")
+    attach_to(small, digest, there, raw(evidence_document(evidence(tested.digest))))
+    (proof,) = inspect(f"{small.host}/team/pytorch:honest", there).proofs
+    assert proof.evidence == on_gpu(tested.digest)
+    seen = inspect(f"{small.host}/team/pytorch:liar", there)
+    assert seen.proofs == ()
+    assert any("is not believed: it is about" in remark for remark in seen.remarks)
+
+
+def test_what_a_label_claims_and_nothing_proves_is_told(
+    small: Small, there: dict[str, str]
+) -> None:
+    tested = f"sha256:{'1' * 64}"
+    labels = {"io.dlimg.tested-digest": tested, "io.dlimg.gpu-tested": "no"}
+    put_image(small, "x", marks={**all_labels(planned(), "buildkit"), **labels})
+    seen = inspect(f"{small.host}/team/pytorch:x", there)
+    assert any(f"a label names {tested} as the image" in remark for remark in seen.remarks)
+
+
+def by_buildkit(image: AssembledImage) -> AssembledImage:
+    """The same written as BuildKit does: names in no order of ours, and a manifest in lines."""
+    said = json.loads(image.config)
+    said = {name: said[name] for name in reversed(said)}
+    config = (
+        json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+        .replace("&", "\\u0026")
+        .replace(">", "\\u003e")
+        .encode()
+    )
+    named = json.loads(image.manifest)
+    named["config"] |= {"digest": sha256(config), "size": len(config)}
+    manifest = json.dumps(named, indent=2).encode()
+    return replace(image, config=config, manifest=manifest, digest=sha256(manifest))
+
+
+@pytest.mark.parametrize("name", ["digest", "config_digest"])
+def test_an_image_with_two_labels_more_is_proved_to_be_the_tested_one(name: str) -> None:
+    """By its manifest's digest, or its config's where an engine knows no other."""
+    plain, _ = image_and_marked()
+    marked = labelled_image(plain, getattr(plain, name))
+    assert digest_before_labels(marked.manifest, marked.config) == getattr(plain, name)
+    # BuildKit writes the signs of HTML as numbers.
+    theirs = by_buildkit(spoilt(plain, lambda said: said.update(author="a&b>c")))
+    marked = by_buildkit(labelled_image(theirs, getattr(theirs, name)))
+    assert digest_before_labels(marked.manifest, marked.config) == getattr(theirs, name)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"7", b"[]", b"{}", b'{"config": 7}', b'{"config": {"Labels": []}}']
+)
+def test_what_is_no_image_was_not_tested(text: bytes) -> None:
+    assert digest_before_labels(text, text) == ""
+    assert digest_before_labels(b'{"config": {}}', text) == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../x", "a\nb", "localhost:99999/x", f"localhost:{'9' * 5000}/x", "A/B"]
+)
+def test_what_names_no_image_is_wrong_input(there: dict[str, str], name: str) -> None:
+    with pytest.raises(BadInput, match="names no image"):
+        inspect(name, there)
+
+
+def test_an_index_is_followed_to_the_image_of_this_platform(
+    small: Small, there: dict[str, str]
+) -> None:
+    digest = put_image(small)
+    entries = [{"digest": digest, "size": 1, "platform": {"os": "linux", "architecture": "amd64"}}]
+    index = {"mediaType": OCI_INDEX, "manifests": entries}
+    outer = small.put_manifest("team/pytorch", index, "all", kind=OCI_INDEX)
+    # What was proved about the whole lies beside the whole.
+    attach_to(small, outer, there, raw(evidence_document(on_gpu(outer))))
+    attach_to(small, digest, there, raw(evidence_document(evidence(digest))))
+    seen = inspect(f"{small.host}/team/pytorch:all", there)
+    assert seen.content.digest == digest
+    assert {proof.evidence.device for proof in seen.proofs} == {CDI, "none"}
+
+
+def test_evidence_that_is_damaged_or_about_another_image_is_never_believed(
+    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = put_image(small, "latest")
+    other = f"sha256:{'0' * 64}"
+    good = evidence_document(on_gpu(digest))
+    attach_to(small, digest, there, raw(good[:-20]), raw("{}"), raw("[" * 10_000))
+    attach_to(small, digest, there, raw(evidence_document(on_gpu(other))))
+    attach_to(small, digest, there, raw(good.replace('"passed"', '"proved"')))
+    bare = evidence_document(replace(on_gpu(""), bare="pytorch"))
+    attach_to(small, digest, there, raw(bare), raw("{}", LOCK_TYPE))
+    (lock, *_) = everything(digest)
+    attach_to(small, digest, there, raw(lock.text.replace("9.26.0.51", "9.26.0.52"), LOCK_TYPE))
+    attach_to(small, digest, there, raw(good))
+    kept = small.blobs.pop(("team/pytorch", sha256(good.encode())))
+    small.blobs["team/pytorch", sha256(good.encode())] = kept.replace(b"H200", b"H999")
+    arguments = Namespace(reference=f"{small.host}/team/pytorch", format="table")
+    assert run(arguments, there) == 0
+    printed = capsys.readouterr()
+    assert "not tested on a GPU" in printed.out
+    assert "H200" not in printed.out
+    assert "nvidia-cudnn-cu13\t9.26.0.51\t-" in printed.out
+    notes = [line for line in printed.err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 9
+    assert all("is not believed: " in note for note in notes)
+    for words in (f"it is about {other}", "it is about no image", "sends another content"):
+        assert sum(words in note for note in notes) == 1, words
+    assert sum("locks other wheels" in note for note in notes) == 1
+
+
+def test_an_image_that_saw_no_gpu_has_the_evidence_of_the_one_that_was_tested(
+    small: Small, there: dict[str, str]
+) -> None:
+    tested, marked = image_and_marked()
+    digest = put_assembled(small, marked, "derived")
+    attach_to(small, digest, there, raw(evidence_document(evidence(tested.digest))))
+    (proof,) = inspect(f"{small.host}/team/pytorch:derived", there).proofs
+    assert proof_text(proof).startswith("not tested on a GPU, 2026-11-21: 1 of 2 passed, 1 not run")
+
+
+def test_what_is_kept_here_counts_too(small: Small, there: dict[str, str]) -> None:
+    digest = put_image(small, "latest")
+    folder = Path(there["XDG_STATE_HOME"]) / "dlimg" / "evidence"
+    write_evidence(folder, evidence(digest), say=print)
+    write_evidence(folder, on_gpu(digest), say=print)
+    attach_to(small, digest, there, *everything(digest, on_gpu(digest)))
+    seen = inspect(f"{small.host}/team/pytorch", there)
+    assert [(proof.evidence.device, proof.where) for proof in seen.proofs] == [
+        ("none", ("kept here",)),
+        (CDI, ("kept here", "at the registry")),
+    ]
+    (folder / f"{digest.removeprefix('sha256:')}.json").write_text("{")
+    seen = inspect(f"{small.host}/team/pytorch", there)
+    assert [proof.where for proof in seen.proofs] == [("at the registry",)]
+    (remark,) = seen.remarks
+    assert "cannot be used" in remark
+    assert "run again" not in remark
+
+
+def test_what_others_wrote_moves_no_cursor(
+    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_image(small, "latest", marks={"a": "\x1b[2Jgone\x9b1A\nnext"})
+    run(Namespace(reference=f"{small.host}/team/pytorch", format="table"), there)
+    printed = capsys.readouterr().out
+    assert "a=?[2Jgone?1A?next" in printed
+    assert "\x1b" not in printed
+
+
+def test_an_older_pass_does_not_outweigh_a_newer_failure(
+    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = put_image(small, "latest")
+    failed = (verdict("conv_training", CheckStatus.FAILED, "gpu"), verdict("nvidia_smi", **GPU))
+    newer = replace(evidence(digest, *failed, device=CDI), day="2026-11-23")
+    attach_to(small, digest, there, *everything(digest, on_gpu(digest), newer))
+    run(Namespace(reference=f"{small.host}/team/pytorch", format="table"), there)
+    assert "  gpu          failed on NVIDIA H200, 2026-11-23\n" in capsys.readouterr().out
+    run(Namespace(reference=f"{small.host}/team/pytorch", format="json"), there)
+    assert json.loads(capsys.readouterr().out)["gpu_tested"] is False
+
+
+def test_the_newest_evidence_comes_first() -> None:
+    old, new = evidence("d"), replace(evidence("d"), day="2026-11-22")
+    found = proofs((old,), (new, old))
+    assert [(one.evidence.day, len(one.where)) for one in found] == [
+        ("2026-11-22", 1),
+        ("2026-11-21", 2),
+    ]
+
+
+def test_what_is_no_image_or_not_there(small: Small, there: dict[str, str]) -> None:
+    digest = put_image(small, "latest")
+    attach_to(small, digest, there, raw("{}"))
+    artifact = next(
+        version for (_, version), (_, text) in small.manifests.items() if b"artifactType" in text
+    )
+    with pytest.raises(BadInput, match="something else than an image") as raised:
+        inspect(f"{small.host}/team/pytorch@{artifact}", there)
+    assert MEDIA_TYPE in str(raised.value)
+    with pytest.raises(Negative, match="neither in the engine nor at the registry"):
+        inspect(f"{small.host}/team/nothing", there)
+    with pytest.raises(NoEngine):
+        inspect("dlimg/pytorch:1", there)
+    small.odd[f"/v2/team/pytorch/referrers/{digest}"] = [Answer(status=403)]
+    with pytest.raises(NetworkFailure, match="lists nothing for"):
+        inspect(f"{small.host}/team/pytorch", there)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ("COPY a /a # buildkit", "COPY a /a # buildkit"),
+        ("", "-"),
+        (
+            "RUN /bin/bash -euo pipefail -c [ ! -e /run/x ] || export A=1\nbegan=1\nmkdir /x",
+            "RUN mkdir /x",
+        ),
+        ("RUN " + "x" * 100, "RUN " + "x" * 65 + "..."),
+    ],
+)
+def test_a_step_in_few_words(step: str, expected: str) -> None:
+    assert step_text(step) == expected
+
+
+def test_to_lay_nothing_beside_an_image_does_nothing() -> None:
+    built = BuiltImage(planned=planned(), digest="d", size=1, seconds=1.0, cached=False)
+    nothing_beside(built, evidence("d"), "127.0.0.1:9/x@d")
+
+
+def test_the_same_records_make_the_same_artifacts() -> None:
+    first = everything("d", evidence("d"), on_gpu("d"))
+    assert first == everything("d", evidence("d"), on_gpu("d"))
+    assert [one.kind for one in first] == [LOCK_TYPE, MEDIA_TYPE, MEDIA_TYPE]
+    assert first[2].annotations == {
+        "io.dlimg.cell": "pytorch-2.15.0-cuda13.2-py3.13-debian13",
+        "io.dlimg.day": "2026-11-21",
+        "io.dlimg.device": CDI,
+        "io.dlimg.gpu": "NVIDIA H200",
+        "io.dlimg.gpu-tested": "yes",
+        "io.dlimg.outcome": "passed",
+        "io.dlimg.tested-digest": "d",
+    }
+    assert first[1].annotations["io.dlimg.gpu"] == "none"
+
+
+def test_an_image_that_the_registry_does_not_show_us_gets_nothing(
+    small: Small, there: dict[str, str]
+) -> None:
+    with pytest.raises(NetworkFailure, match="not there for this machine"):
+        attach_to(small, f"sha256:{'0' * 64}", there, raw("{}"))

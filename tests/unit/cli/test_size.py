@@ -1,0 +1,380 @@
+"""`dlimg size`: what images are expected to be made of, what they share, and how it is shown."""
+
+import json
+import xml.etree.ElementTree as ET
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from dlimg.assembly import size_estimate
+from dlimg.assembly.cell_layer import own_in
+from dlimg.store.image_manifest import (BYTECODE_WORDS, bytecode_words, system_words, wheel_words)
+from dlimg.assembly.size_estimate import LayerEstimate, StoreIndex, known, pieces
+from dlimg.cli.size import run
+from dlimg.errors import BadInput
+from dlimg.model import GZIP, Cell, Lock, Wheel
+from dlimg.pipeline.sizes import ImageSize, MatrixSizes, pull, stored
+from dlimg.render.image_config import ImageConfig
+from dlimg.render.naming import labels
+from dlimg.report.size_picture import Box, boxes, picture
+from dlimg.report.size_text import (
+    GROUPS,
+    HAVING,
+    IMAGES,
+    LAYERS,
+    group_rows,
+    having_rows,
+    image_rows,
+    layer_rows,
+    matrix_headings,
+    matrix_rows,
+    others_text,
+    piece_text,
+    sizes_json,
+    total_text,
+)
+from dlimg.report.table import table
+from dlimg.store.image_manifest import LayerRank, image_of
+from dlimg.store.images import keep
+from dlimg.store.keys import Layer, LayerKey
+from dlimg.store.store import Store
+from tests.support import samples
+
+ROOT = Path(__file__).parents[3]
+NOTHING = StoreIndex(layers={}, images={}, others={}, compiled={})
+
+
+def wheel(name: str, size: int, file: str = "") -> Wheel:
+    found = samples.wheel(name, "1.0")
+    return Wheel(
+        name=name,
+        version="1.0",
+        file=file or f"{name}-1.0-cp313-cp313-manylinux_2_28_x86_64.whl",
+        size=size,
+        sha256=found.sha256,
+    )
+
+
+CUDNN = wheel("nvidia-cudnn-cu13", 500_000_000, "nvidia_cudnn_cu13-1.0-py3-none-manylinux.whl")
+TORCH = wheel("torch", 400_000_000)
+PIP = wheel("pip", 2_000_000, "pip-1.0-py3-none-any.whl")
+SMALL = wheel("small", 10_000, "small-1.0-py3-none-any.whl")
+CELL = samples.cell("pytorch", accelerator="cuda13.2")
+LOCK = samples.lock(CELL.id, wheels=(CUDNN, TORCH, PIP, SMALL))
+
+
+def shown(cell: Cell, lock: Lock, store: StoreIndex) -> list[tuple[str, int, bool]]:
+    return [(one.words, one.size, one.exact) for one in pieces(cell, lock, store, compression=GZIP)]
+
+
+def test_an_image_that_nobody_built_is_estimated_from_its_lock() -> None:
+    assert shown(CELL, LOCK, NOTHING) == [
+        ("wheel: nvidia-cudnn-cu13 1.0", 500_000_000, False),
+        ("wheel: torch 1.0", 400_000_000, False),
+        ("byte code: torch 1.0", 25_000_000, False),
+        ("byte code: pip 1.0", 2_400_000, False),
+        ("small wheels: pip 1.0, small 1.0", 2_010_000, False),
+        (BYTECODE_WORDS, 12_000, False),
+        ("base: debian:trixie-slim", size_estimate.BASE, False),
+        (system_words(CELL), 12_000_000, False),
+        ("own: RECORDs, commands, links, /etc/dlimg", size_estimate.OWN, False),
+    ]
+
+
+def layer(number: int) -> Layer:
+    digest = f"sha256:{number:064}"
+    return Layer(digest=digest, size=number, diff_id=digest, unpacked=number)
+
+
+def test_a_layer_of_the_store_is_exact() -> None:
+    own = own_in(CELL, LOCK).key()
+    torch = LayerKey(kind="wheel", source=TORCH.sha256, python="3.13")
+    store = StoreIndex(
+        layers={str(torch): layer(1), str(own): layer(2)}, images={}, others={}, compiled={}
+    )
+    exact = [(words, size) for words, size, is_exact in shown(CELL, LOCK, store) if is_exact]
+    assert exact == [("wheel: torch 1.0", 1), ("own: RECORDs, commands, links, /etc/dlimg", 2)]
+    other = pieces(CELL, LOCK, store, compression="zstd3")
+    assert not any(one.exact for one in other)
+
+
+def test_what_another_image_on_the_same_system_has_is_taken_for_this_one() -> None:
+    place = (CELL.os.name, CELL.python)
+    others = {
+        (*place, system_words(CELL)): layer(1),
+        (*place, bytecode_words(PIP)): layer(2),
+        ("debian12", "3.11", bytecode_words(TORCH)): layer(3),
+    }
+    store = StoreIndex(layers={}, images={}, others=others, compiled={})
+    found = {words: size for words, size, _ in shown(CELL, LOCK, store)}
+    assert found[system_words(CELL)] == 1
+    assert found["byte code: pip 1.0"] == 2
+    assert found["byte code: torch 1.0"] == 25_000_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(path=tmp_path / "dlimg/layers")
+
+
+def assembled(store: Store, cell: Cell, lock: Lock, words: Sequence[str]) -> None:
+    """An image with a layer for each of these words, in the store."""
+    found = [(layer(number), word) for number, word in enumerate(words, start=1)]
+    keep(store, image_of(found, ImageConfig(), labels(cell, lock)))
+
+
+def test_an_image_that_was_assembled_is_exact_as_long_as_its_lock_is_the_same(store: Store) -> None:
+    words = [wheel_words(TORCH), system_words(CELL), "own: x", "byte code: torch 1.0"]
+    assembled(store, CELL, LOCK, words)
+    found = pieces(CELL, LOCK, known(store), compression=GZIP)
+    assert [(one.words, one.exact) for one in found] == [(word, True) for word in words]
+    assert [one.height for one in found] == [
+        LayerRank.FRAMEWORK,
+        LayerRank.SYSTEM,
+        LayerRank.OWN,
+        LayerRank.COMPILED,
+    ]
+    newer = samples.lock(CELL.id, wheels=(CUDNN, TORCH, PIP))
+    after = {one.words: one for one in pieces(CELL, newer, known(store), compression=GZIP)}
+    assert not after[wheel_words(CUDNN)].exact
+    assert after[system_words(CELL)].digest == found[1].digest
+    compile_ = samples.cell("pytorch", accelerator="cuda13.2", flavour="compile")
+    flavour = pieces(compile_, LOCK, known(store), compression=GZIP)
+    code = [one.digest for one in flavour if one.words.startswith("byte code")]
+    assert code == [found[3].digest]
+
+
+def piece(
+    digest: str, size: int, height: LayerRank = LayerRank.FRAMEWORK, *, exact: bool = True
+) -> LayerEstimate:
+    return LayerEstimate(
+        digest=digest, size=size, words=f"wheel: {digest}", height=height, exact=exact
+    )
+
+
+def sized(
+    cell: str, *found: LayerEstimate, family: str = "jax", accelerator: str = "cuda13.2"
+) -> ImageSize:
+    return ImageSize(
+        cell=cell,
+        family=family,
+        accelerator=accelerator,
+        python="3.13",
+        group=f"{family}-1-{accelerator}",
+        pieces=found,
+    )
+
+
+CUDA = piece("nvidia-cublas 1", 900_000_000, LayerRank.CUDA)
+BASE = piece("base", 100_000_000, LayerRank.SYSTEM, exact=False)
+JAX = sized("jax-1", CUDA, BASE, piece("jaxlib 1", 50_000_000))
+WORKSPACE = sized(
+    "jax-1-workspace", CUDA, BASE, piece("jaxlib 1", 50_000_000), piece("lab 1", 5000)
+)
+TORCH_IMAGE = sized("pytorch-1", CUDA, BASE, piece("torch 2", 600_000_000), family="pytorch")
+OTHER = sized(
+    "tensorflow-1", piece("tensorflow 1", 200_000_000), family="tensorflow", accelerator="cpu"
+)
+SIZES = MatrixSizes(images=(JAX, WORKSPACE, TORCH_IMAGE, OTHER))
+PICTURE = picture(SIZES.images)
+GOLDEN = ROOT / "tests/golden/reports"
+
+
+def test_what_images_share_is_stored_and_pulled_once() -> None:
+    assert stored(SIZES.images).size == 1_850_005_000
+    assert SIZES.alone(TORCH_IMAGE) == 600_000_000
+    assert SIZES.alone(JAX) == 0
+    assert pull(JAX, [TORCH_IMAGE]).size == 50_000_000
+    assert pull(JAX, [TORCH_IMAGE]).exact
+    assert not pull(JAX, [OTHER]).exact
+    assert pull(JAX, [WORKSPACE, OTHER]).layers == 0
+    assert total_text(SIZES.images) == (
+        "4 images: ~3.90 GB one by one, ~1.85 GB in a registry (2.1 times less), 6 layers"
+    )
+    assert total_text((OTHER,)) == (
+        "1 image: 200 MB one by one, 200 MB in a registry (1.0 times less), 1 layer"
+    )
+
+
+def test_rows() -> None:
+    assert list(group_rows(SIZES.images)) == [
+        ("jax-1-cuda13.2", "2", "~1.05 GB", "~2.10 GB", "~1.05 GB"),
+        ("pytorch-1-cuda13.2", "1", "~1.60 GB", "~1.60 GB", "~1.60 GB"),
+        ("tensorflow-1-cpu", "1", "200 MB", "200 MB", "200 MB"),
+    ]
+    assert list(image_rows(SIZES, [WORKSPACE])) == [("jax-1-workspace", "4", "~1.05 GB", "5 kB")]
+    assert list(layer_rows(SIZES, JAX)) == [
+        ("nvidia-cublas 1", "900 MB", "2: jax, pytorch"),
+        ("base", "~100 MB", "2: jax, pytorch"),
+        ("jaxlib 1", "50 MB", "1 jax-1-cuda13.2"),
+    ]
+    assert list(having_rows([JAX, OTHER], [TORCH_IMAGE])) == [
+        ("jax-1", "50 MB", "1 of 3", "~1.05 GB"),
+        ("tensorflow-1", "200 MB", "1 of 1", "200 MB"),
+    ]
+    assert list(matrix_rows([JAX, TORCH_IMAGE])) == [
+        ("1", "jax-1", "-", "50 MB"),
+        ("2", "pytorch-1", "600 MB", "-"),
+    ]
+    assert others_text([]) == "-"
+
+
+def drawn() -> str:
+    """All tables of these images, as a terminal of 80 columns shows them."""
+    tables = (
+        (GROUPS, group_rows(SIZES.images)),
+        (IMAGES, image_rows(SIZES, SIZES.images)),
+        (LAYERS, layer_rows(SIZES, WORKSPACE)),
+        (HAVING, having_rows(SIZES.images, [JAX])),
+        (matrix_headings(SIZES.images), matrix_rows(SIZES.images)),
+    )
+    texts = (table(names, list(rows), width=80, colour=False) for names, rows in tables)
+    return "\n".join((*texts, f"{total_text(SIZES.images)}\n"))
+
+
+@pytest.mark.parametrize(("name", "draw"), [("size.txt", drawn), ("size.svg", lambda: PICTURE)])
+def test_golden(name: str, draw: Callable[[], str]) -> None:
+    text = (GOLDEN / name).read_text(encoding="utf-8")
+    assert draw() == text, "run tests/unit/cli/test_size.py and review the change"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("wheel: torch 2.15.0", "torch 2.15.0"),
+        ("small wheels: a 1, b 2, c 3", "small wheels, 3 of them"),
+        ("own: RECORDs, commands", "own files"),
+        (system_words(CELL), "system: Python 3.13 (runtime)"),
+        ("system: something else", "system: something else"),
+        ("base: debian:trixie-slim", "base: debian:trixie-slim"),
+        (BYTECODE_WORDS, BYTECODE_WORDS),
+        ("RUN a: b", "RUN a: b"),
+    ],
+)
+def test_words_for_a_layer(words: str, told: str) -> None:
+    one = LayerEstimate(digest="x", size=1, words=words, height=LayerRank.OWN, exact=True)
+    assert piece_text(one) == told
+
+
+def test_json_is_stable() -> None:
+    found = sizes_json(SIZES, [JAX, TORCH_IMAGE], [OTHER])
+    assert found == {
+        "images": [
+            {
+                "cell": "jax-1",
+                "bytes": 1_050_000_000,
+                "exact": False,
+                "alone_bytes": 0,
+                "pull_bytes": 1_050_000_000,
+                "layers": ["nvidia-cublas 1", "base", "jaxlib 1"],
+            },
+            {
+                "cell": "pytorch-1",
+                "bytes": 1_600_000_000,
+                "exact": False,
+                "alone_bytes": 600_000_000,
+                "pull_bytes": 1_600_000_000,
+                "layers": ["nvidia-cublas 1", "base", "torch 2"],
+            },
+        ],
+        "layers": [
+            {
+                "id": one.digest,
+                "words": one.words,
+                "bytes": one.size,
+                "exact": one.exact,
+                "images": [image.cell for image in SIZES.holders[one.digest]],
+            }
+            for one in (*JAX.pieces, TORCH_IMAGE.pieces[2])
+        ],
+        "having": ["tensorflow-1"],
+        "one_by_one_bytes": 2_650_000_000,
+        "registry_bytes": 1_650_000_000,
+        "exact": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "amounts", [[6, 6, 4, 3, 2, 2, 1], [1], [5.5, 5.5], [1000, 1, 1, 1], [1e9] * 50, []]
+)
+def test_areas_are_the_amounts_and_do_not_overlap(amounts: list[float]) -> None:
+    within = Box(x=10, y=20, width=600, height=400)
+    found = boxes(amounts, within)
+    assert len(found) == len(amounts)
+    total = sum(amounts)
+    for amount, box in zip(amounts, found, strict=True):
+        assert box.width * box.height == pytest.approx(240_000 * amount / total)
+        assert box.x >= 10 - 1e-6
+        assert box.y >= 20 - 1e-6
+        assert box.x + box.width <= 610 + 1e-6
+        assert box.y + box.height <= 420 + 1e-6
+    for number, one in enumerate(found):
+        for other in found[:number]:
+            apart_x = max(one.x, other.x) >= min(one.x + one.width, other.x + other.width) - 1e-6
+            apart_y = max(one.y, other.y) >= min(one.y + one.height, other.y + other.height) - 1e-6
+            assert apart_x or apart_y
+
+
+def test_the_picture_is_whole_and_the_same_each_time() -> None:
+    text = picture(SIZES.images)
+    assert text == picture(SIZES.images)
+    root = ET.fromstring(text)  # noqa: S314 - we have just written it
+    titles = [one.text for one in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert "cublas 1: 900 MB, in 3: jax, pytorch" in titles
+    assert "base: ~100 MB, in 3: jax, pytorch" in titles
+    assert root.attrib["aria-label"] == total_text(SIZES.images)
+    assert "prefers-color-scheme:dark" in text
+
+
+def test_a_picture_of_nothing_and_of_strange_words() -> None:
+    ET.fromstring(picture([]))  # noqa: S314 - we have just written it
+    strange = sized("<&>", piece('<script>"&', 5), family="<b>")
+    root = ET.fromstring(picture([strange]))  # noqa: S314 - we have just written it
+    assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
+
+
+def asked(**words: object) -> Namespace:
+    given = {
+        "matrix": str(ROOT / "matrix.yaml"),
+        "patterns": [],
+        "group": None,
+        "having": [],
+        "svg": None,
+        "format": "table",
+    }
+    return Namespace(**{**given, **words})
+
+
+def test_the_committed_matrix_without_an_engine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = {"HOME": str(tmp_path), "DOCKER_HOST": "unix:///nowhere"}
+    svg = tmp_path / "picture.svg"
+    assert run(asked(svg=str(svg)), home) == 0
+    told = capsys.readouterr()
+    assert "pytorch-2.15.0-cuda13.2\t" in told.out
+    assert "in a registry (" in told.out
+    assert "not locked here" in told.err or (ROOT / "locks/local").exists()
+    ET.parse(svg)  # noqa: S314 - we have just written it
+    assert not (tmp_path / ".cache").exists()
+    run(asked(patterns=["jax-*-cuda13.2-py3.13-debian13", "pytorch-2.15*-py3.13-debian13"]), home)
+    assert "having 2" in capsys.readouterr().out
+    run(asked(patterns=["jax-*-cuda13.2-py3.13-debian13"]), home)
+    assert "nvidia-cudnn-cu13 9.26.0.51\t~519 MB\t" in capsys.readouterr().out
+    run(asked(patterns=["jax-*-cuda13.2-*"], having=["pytorch-2.15*-py3.13-debian13"]), home)
+    assert "to pull" in capsys.readouterr().out.splitlines()[0]
+    run(asked(format="json", patterns=["jax-*-cuda13.2-py3.13-debian13"]), home)
+    assert json.loads(capsys.readouterr().out)["images"][0]["bytes"] > 2_000_000_000
+
+
+def test_cells_of_which_none_is_locked(tmp_path: Path) -> None:
+    (tmp_path / "matrix.yaml").write_text((ROOT / "matrix.yaml").read_text())
+    with pytest.raises(BadInput, match="none of these cells is locked"):
+        run(asked(matrix=str(tmp_path / "matrix.yaml")), {"HOME": str(tmp_path)})
+
+
+if __name__ == "__main__":
+    (GOLDEN / "size.txt").write_text(drawn(), encoding="utf-8")
+    (GOLDEN / "size.svg").write_text(PICTURE, encoding="utf-8")

@@ -1,0 +1,305 @@
+"""`dlimg layers`: what is kept, what uses it, what is damaged, what goes, and out as a layout."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from dlimg.layer.compress import (splice)
+
+from dlimg.assembly.cell_layer import own_of
+from dlimg.assembly.wheel_to_layer import (is_large, small_keys, wheel_keys)
+from dlimg.cli.engine import _say_of_layers
+from dlimg.cli.main import main
+from dlimg.cli.render import locked_images
+from dlimg.layer.tar import TarHead
+from dlimg.model import Base, BaseSource, Image, PlannedImage
+from dlimg.pipeline.project import read_project
+from dlimg.render.config_parser import ImageConfig, image_config
+from dlimg.render.content_key import with_key
+from dlimg.store.image_manifest import AssembledImage, ImageLayer, LayerRank, assemble, ordered
+from dlimg.store.images import images, keep
+from dlimg.store.keys import Layer, LayerKey
+from dlimg.store.maintenance import using
+from dlimg.store.store import Store, find, make
+from dlimg.store.systems import system_key
+from tests.support.jax_project import CELL, OTHER, ROOT, enter_project
+
+STRANGER = LayerKey(kind="wheel", source="f" * 64)
+
+
+class Kept:
+    """A project whose one image was assembled, from layers that hold a few bytes each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(path=folder / "cache/dlimg/layers")
+        project = read_project(str(folder / "matrix.yaml"))
+        (self.image,) = locked_images(project, project.resolution.cells[1:])
+        assert self.image.cell.id == CELL
+        self.keys = _keys(self.image)
+        self.assembled = self.assemble()
+
+    def assemble(
+        self, *, compression: str = "gzip", identity: str = "sha256:1", packages: str = "sha256:2"
+    ) -> AssembledImage:
+        base = Base(os="debian13", source=BaseSource.BOOTSTRAP, identity=identity, reference="")
+        planned = PlannedImage(image=self.image, base=base, key="", compression=compression)
+        planned = with_key(planned, packages)
+        layers = [self.layer(key) for key in self.keys]
+        layers.append(self.system(identity + packages))
+        parts = [ImageLayer(layer=one, words=one.digest, height=LayerRank.SMALL) for one in layers]
+        config = image_config(self.image.dockerfile).on(_EMPTY)
+        image = assemble(planned, ordered(parts), config)
+        keep(self.store, image)
+        return image
+
+    def layer(self, key: LayerKey, *, words: str = "") -> Layer:
+        head = TarHead(str(key).encode())
+        write = lambda file: splice([head], file.write)  # noqa: E731
+        return make(self.store, key, write, print, words=words)
+
+    def system(self, identity: str) -> Layer:
+        head = TarHead(identity.encode())
+        diff_id = splice([head], len).diff_id
+        key = system_key(Layer(digest="", size=0, diff_id=diff_id, unpacked=0))
+        return make(self.store, key, lambda file: splice([head], file.write), print)
+
+    def spoil(self, key: LayerKey) -> None:
+        layer = find(self.store, key)
+        assert layer
+        blob = self.store.blob(layer)
+        blob.write_bytes(b"x" * layer.size)
+
+
+_EMPTY = ImageConfig(
+    env=(), labels={}, workdir="", user="", entrypoint=(), cmd=(), exposed=(), shell=()
+)
+
+
+def _keys(image: Image) -> list[LayerKey]:
+    wheels, python = image.lock.wheels, image.lock.python
+    small = [wheel for wheel in wheels if not is_large(wheel)]
+    return [
+        *(wheel_keys(wheel, python=python)[0] for wheel in wheels if is_large(wheel)),
+        small_keys(small, python=python)[0],
+        own_of(image).key(),
+    ]
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
+    enter_project(tmp_path, monkeypatch, CELL)
+    return Kept(tmp_path)
+
+
+Printed = Callable[[], list[dict[str, object]]]
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Printed:
+    def found() -> list[dict[str, object]]:
+        listed: list[dict[str, object]] = json.loads(capsys.readouterr().out)
+        return listed
+
+    return found
+
+
+def test_what_is_kept_is_told_in_words(kept: Kept, printed: Printed) -> None:
+    kept.layer(STRANGER, words="torch 2.15.0")
+    assert main(["layers", "list", "--format", "json"]) == 0
+    by_source = {one["source"]: one for one in printed()}
+    stranger = by_source.pop(STRANGER.source)
+    assert (stranger["what"], stranger["cells"], stranger["kind"]) == ("torch 2.15.0", [], "wheel")
+    assert len(by_source) == len(kept.keys) + 1
+    assert {tuple(one["cells"]) for one in by_source.values()} == {(CELL,)}  # type: ignore[arg-type]
+    # What was kept without words has those of the lock.
+    whats = {str(one["what"]).partition(" ")[0] for one in by_source.values()}
+    assert {"jaxlib", "numpy", "scipy"} <= whats
+
+
+def test_the_table(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    kept.layer(replace(STRANGER, compression="zstd9"), words="a 1, b 2, c 3, d 4, e 5")
+    assert main(["layers", "list"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("layer\twhat it is\tPython\tsize")
+    row = next(line for line in out.splitlines() if "(zstd9)" in line)
+    assert row.split("\t")[:3] == ["wheel (zstd9)", "a 1, b 2, c 3 and 2 more", "any"]
+    assert "no cell" in row
+    assert "no cell uses 1 of them" in err
+    assert "layers prune" in err
+
+
+def test_without_a_matrix_nothing_is_known_to_use_it(
+    kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("matrix.yaml").unlink()
+    assert main(["layers", "list"]) == 0
+    assert "no matrix here" in capsys.readouterr().err
+    assert main(["layers", "verify"]) == 0
+    assert main(["layers", "prune"]) == 2
+    assert main(["layers", "export", CELL, "out"]) == 2
+    assert find(kept.store, kept.keys[0])
+
+
+def test_verify_names_what_is_damaged_and_removes_it(
+    kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["layers", "verify"]) == 0
+    assert "all whole" in capsys.readouterr().err
+    kept.spoil(kept.keys[0])
+    assert main(["layers", "verify"]) == 1
+    assert "damaged, and removed: wheel jaxlib" in capsys.readouterr().err
+    assert main(["layers", "verify"]) == 0
+    assert find(kept.store, kept.keys[0]) is None
+    assert kept.assemble() == kept.assembled
+    kept.spoil(kept.keys[0])
+    assert main(["layers", "verify", "--format", "json"]) == 1
+    (text,) = json.loads(capsys.readouterr().out)["damaged"]
+    assert str(kept.keys[0]) in text
+
+
+def test_prune_keeps_what_a_cell_uses(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    kept.layer(STRANGER)
+    kept.assemble(compression="zstd3", identity="sha256:2")  # another setting than the matrix has
+    orphan = kept.system("sha256:3")
+    for name, text in {"a.json": "{}", "junk": "x"}.items():
+        (kept.store.path / "systems").mkdir(exist_ok=True)
+        (kept.store.path / "systems" / name).write_text(text)
+    fetched = kept.store.path.parent / "fetched"
+    fetched.mkdir()
+    wanted = kept.image.lock.wheels[0]
+    for name in (wanted.file, "old-1.0-py3-none-any.whl", f"{wanted.sha256}.half", "old.half"):
+        (fetched / name).write_bytes(b"x")
+    assert main(["layers", "prune", "--format", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["removed"]["layers"] == 3
+    assert told["kept"]["layers"] == len(kept.keys) + 1
+    assert told["removed"]["bytes"] > orphan.size
+    assert all(find(kept.store, key) for key in kept.keys)
+    assert [one.digest for one in images(kept.store)] == [kept.assembled.digest]
+    assert not kept.store.blob(orphan).exists()
+    assert not any((kept.store.path / "systems").iterdir())
+    assert sorted(path.name for path in fetched.iterdir()) == sorted(
+        [wanted.file, f"{wanted.sha256}.half"]
+    )
+    assert main(["layers", "prune"]) == 0
+    assert "0 layers removed, 0 B are free again" in capsys.readouterr().err
+
+
+def test_of_a_moved_distribution_the_latest_stays(kept: Kept) -> None:
+    """Another base is another image, but older packages on the same base are nobody's any more."""
+    kept.assemble(identity="sha256:3")
+    for path in (kept.store.path / "images").iterdir():
+        os.utime(path, (1, 1))
+    latest = kept.assemble(packages="sha256:4")
+    assert main(["layers", "prune"]) == 0
+    digests = [one.digest for one in images(kept.store)]
+    assert kept.assembled.digest not in digests
+    assert len(digests) == 2
+    assert latest.digest in digests
+    assert main(["layers", "export", CELL, "out"]) == 0
+    (entry,) = json.loads(Path("out/index.json").read_text())["manifests"]
+    assert entry["digest"] == latest.digest
+
+
+def test_prune_all(kept: Kept) -> None:
+    assert main(["layers", "prune", "--all"]) == 0
+    assert not any(kept.store.blobs.iterdir())
+    assert list(images(kept.store)) == []
+
+
+def test_prune_waits_for_no_build(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    with using(kept.store):
+        assert main(["layers", "prune", "--all"]) == 1
+    assert "another dlimg is at work" in capsys.readouterr().err
+    assert all(find(kept.store, key) for key in kept.keys)
+
+
+def test_export(kept: Kept, printed: Printed) -> None:
+    assert main(["layers", "export", "*py3.13*", "out", "--format", "json"]) == 0
+    (one,) = printed()
+    assert one["digest"] == kept.assembled.digest
+    index = json.loads(Path("out/index.json").read_text())
+    (entry,) = index["manifests"]
+    assert entry["digest"] == kept.assembled.digest
+    assert entry["annotations"] == {
+        "org.opencontainers.image.ref.name": CELL,
+        "io.containerd.image.name": "docker.io/dlimg/jax:0.12.0.1-cpu-py3.13-debian13",
+    }
+    assert json.loads(Path("out/oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
+    blobs = Path("out/blobs/sha256")
+    manifest = json.loads((blobs / entry["digest"].removeprefix("sha256:")).read_text())
+    for blob in (*manifest["layers"], manifest["config"]):
+        path = blobs / blob["digest"].removeprefix("sha256:")
+        assert path.stat().st_size == blob["size"]
+    layer = kept.assembled.layers[0]
+    assert (blobs / layer.digest.removeprefix("sha256:")).samefile(kept.store.blob(layer))
+
+
+def test_an_export_is_added_to_a_layout(kept: Kept) -> None:
+    assert main(["layers", "export", CELL, "out"]) == 0
+    path = Path("out/index.json")
+    index = json.loads(path.read_text())
+    strange = {"digest": "sha256:1", "annotations": {"org.opencontainers.image.ref.name": "else"}}
+    index["manifests"] += [strange]
+    path.write_text(json.dumps(index))
+    assert main(["layers", "export", CELL, "out"]) == 0
+    found = json.loads(path.read_text())["manifests"]
+    assert [one["digest"] for one in found] == ["sha256:1", kept.assembled.digest]
+
+
+def test_what_was_not_assembled_is_not_exported(
+    kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = (ROOT / "locks" / f"{OTHER}.json").read_text()
+    Path("locks", f"{OTHER}.json").write_text(lock)
+    assert main(["layers", "export", "*", "out"]) == 1
+    err = capsys.readouterr().err
+    assert f"{OTHER}: it was not assembled here, or has changed since" in err
+    assert f"dlimg build --builder layers {OTHER}" in err
+    assert CELL not in err
+    assert not Path("out").exists()
+    assert main(["layers", "export", CELL, "out", "--compression", "zstd"]) == 1
+    err = capsys.readouterr().err
+    assert "not assembled here with zstd:3" in err
+    # What the hint says is to be taken by the command it names.
+    assert f"`dlimg build --builder layers --compression zstd:3 {CELL}`" in err
+    kept.spoil(kept.keys[0])
+    kept.store.blob(kept.assembled.layers[0]).unlink()
+    assert main(["layers", "export", CELL, "out"]) == 1
+
+
+def test_a_change_of_the_cell_is_seen(kept: Kept) -> None:
+    assert kept.image
+    matrix = Path("matrix.yaml")
+    matrix.write_text(matrix.read_text() + "compression: zstd\n")
+    assert main(["layers", "export", CELL, "out"]) == 1
+    newest = kept.assemble(compression="zstd3")
+    assert main(["layers", "export", CELL, "out"]) == 0
+    index = json.loads(Path("out/index.json").read_text())
+    assert [one["digest"] for one in index["manifests"]] == [newest.digest]
+
+
+def test_a_folder_with_other_things_is_not_written_to(
+    kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert kept.image
+    Path("out").mkdir()
+    Path("out/mine").write_text("x")
+    assert main(["layers", "export", CELL, "out"]) == 2
+    assert "holds other things than images" in capsys.readouterr().err
+    assert [path.name for path in Path("out").iterdir()] == ["mine"]
+    assert main(["layers", "export", CELL, "matrix.yaml"]) == 2
+
+
+def test_who_prunes_the_engine_hears_of_the_layers(
+    kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _say_of_layers(os.environ)
+    assert f"of layers are kept in {kept.store.path}" in capsys.readouterr().err
+    assert main(["layers", "prune", "--all"]) == 0
+    capsys.readouterr()
+    _say_of_layers(os.environ)
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,137 @@
+"""What is offered works by the same rules, changes what it says, and is found in bounded time."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+
+from dlimg.cli.why import asked_in
+from dlimg.compat.combination import Combination
+from dlimg.compat.parse_names import CPU
+from dlimg.compat.query import Query
+from dlimg.compat.rule_engine import CompatRule, RuleEngine, rules
+from dlimg.compat.rule_result import RuleResult, refusals
+from dlimg.compat.why import answer as answer_to
+from dlimg.facts.load import Facts
+from tests.support.large_matrix import many_cells
+from tests.support.why_tables import TODAY, answer, arguments, facts, judge
+
+NOTHING = some.just("")
+
+
+@some.composite
+def questions(draw: some.DrawFn) -> Query:
+    known = facts()
+    framework = draw(some.sampled_from(sorted(known.releases)))
+    cuda = draw(NOTHING | some.sampled_from([*known.cuda, CPU]))
+    with_gpu = cuda != CPU
+    gpus = sorted(known.gpu_names)
+    drivers = ["390.48", "450.80.02", "470", "525.60.13", "550.54.15", "575", "580.65.06", "610.43"]
+    return Query(
+        framework=framework,
+        version=draw(some.sampled_from(sorted(known.releases[framework]))),
+        cuda=cuda,
+        cudnn=draw(NOTHING | some.sampled_from(["7", "8", "9", "9.5"])) if with_gpu else "",
+        python=draw(NOTHING | some.sampled_from(sorted(known.pythons))),
+        system=draw(some.none() | some.sampled_from(list(known.distributions.values()))),
+        gpu=known.gpu_names[draw(some.sampled_from(gpus))] if with_gpu and draw(BOOL) else None,
+        driver=draw(NOTHING | some.sampled_from(drivers)) if with_gpu else "",
+        machine=draw(some.sampled_from(["", "", "x86_64", "aarch64"])),
+    )
+
+
+BOOL = some.booleans()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(questions())
+def test_every_offer_works(question: Query) -> None:
+    found = answer_to(judge(), question, TODAY)
+    assert found.valid is not bool(refusals(found.reasons))
+    for reason in found.reasons:
+        assert reason.message
+        assert reason.source
+        assert reason.certain or reason.level != "refusal"
+    for each in found.nearest:
+        assert not refusals(judge().reasons(each.one))
+        assert each.changes
+    costs = [each.cost for each in found.nearest]
+    assert costs == sorted(costs)
+
+
+@pytest.mark.parametrize(
+    ("ask", "first"),
+    [
+        ("torch==2.6.0 --cuda 13.0", "CUDA 13.0 -> 12.4"),
+        ("torch==2.6.0 --cuda 12.5", "CUDA 12.5 -> 12.4"),
+        ("torch==2.8.0 --python 3.14", "torch 2.8.0 -> 2.9.0"),
+        ("torch==2.7.0 --os alpine", "Alpine 3 -> Debian 13"),
+        ("torch==2.6.0 --cuda 12.4 --cudnn 8", "cuDNN 8 -> 9.1.0.70"),
+        ("torch==2.5.1 --gpu 'RTX 5090'", "torch 2.5.1 -> 2.7.0"),
+        ("torch==2.15.0 --gpu V100", "torch 2.15.0 -> 2.14.0"),
+        ("torch==2.11.0 --gpu T4 --arch arm64", "aarch64 -> x86_64"),
+        ("torch==2.15.0 --gpu GB10 --arch x86_64", "x86_64 -> aarch64"),
+        ("torch==2.15.0 --gpu 'Jetson AGX Orin' --arch x86_64", "x86_64 -> aarch64"),
+        ("jax==0.6.1 --cuda 12.9", "jax 0.6.1 -> 0.6.2"),
+        ("tensorflow==2.21.0 --cuda 13.0", "CUDA 13.0 -> 12.9"),
+        ("torch==1.13.1 --gpu K80 --driver 525", "driver 525 -> 470"),
+        ("torch==2.15.0 --gpu K80", "torch 2.15.0 -> 2.5.0"),
+    ],
+)
+def test_least_change_first(ask: str, first: str) -> None:
+    found = answer(ask, count=5)
+    assert not found.valid
+    assert found.nearest
+    assert found.nearest[0].changes[0] == first
+
+
+def test_an_older_driver_gets_the_build_for_an_older_cuda() -> None:
+    found = answer("torch==2.6.0 --driver 520.61.05")
+    assert found.valid
+    assert found.one.cuda == "11.8"
+
+
+def test_hardware_is_changed_last() -> None:
+    """A GPU that another release runs on is kept, whatever else must change."""
+    found = answer("torch==2.6.0 --cuda 13.0 --python 3.14 --os alpine --gpu V100", count=5)
+    assert found.nearest
+    for each in found.nearest:
+        assert each.one.gpu is not None
+        assert each.one.gpu.name == "V100"
+
+
+def test_a_search_ends() -> None:
+    """Nothing works here; what is tried is bounded, whatever is asked."""
+    count = 0
+
+    class Counting(RuleEngine):
+        def reasons(self, one: Combination) -> tuple[RuleResult, ...]:
+            nonlocal count
+            count += 1
+            return super().reasons(one)
+
+    ask = "tensorflow==1.15.5 --gpu B200 --driver 390.48 --python 3.7 --os centos7 --cudnn 7"
+    words = arguments(ask)
+    question = asked_in(facts(), words.what[0], words)
+    found = answer_to(Counting(facts(), rules(TODAY)), question, TODAY)
+    assert not found.valid
+    assert count < 5000
+
+
+def test_a_rule_is_asked_once_for_each_set_of_values() -> None:
+    """Ten thousand cells and a thousand rules: a thousandth of what each with each would be."""
+    asked = 0
+
+    def counted(rule: CompatRule) -> CompatRule:
+        def speak(known: Facts, one: Combination) -> RuleResult | None:
+            nonlocal asked
+            asked += 1
+            return rule.speak(known, one)
+
+        return CompatRule(id=rule.id, reads=rule.reads, speak=speak)
+
+    one_judge = RuleEngine(facts(), [counted(rule) for rule in rules(TODAY)])
+    cells = many_cells(facts(), 10_000)
+    plain = judge()
+    for one in cells:
+        assert one_judge.reasons(one) == plain.reasons(one)
+    assert asked < len(cells) * len(one_judge.rules) / 50

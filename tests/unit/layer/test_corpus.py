@@ -1,0 +1,24 @@
+"""Inputs that a fuzzer or a person found worth keeping: each is refused, or makes a sound layer."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import fuzz_wheel
+
+CORPUS = sorted((Path(__file__).parents[2] / "corpus").iterdir())
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
+def test_the_corpus(path: Path) -> None:
+    began = time.process_time()
+    found = fuzz_wheel.checked(fuzz_wheel.wheel_of(path.read_bytes()))
+    assert (found is not None) == path.name.startswith("sound-")
+    assert time.process_time() - began < 5
+
+
+def test_contents_become_a_wheel() -> None:
+    found = fuzz_wheel.checked(fuzz_wheel.wheel_of(b"Ca.py\0x = 1\0"))
+    assert found
+    assert found["opt/env/lib/python/site-packages/a.py"] == b"x = 1"

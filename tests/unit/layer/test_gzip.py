@@ -1,0 +1,295 @@
+"""From entries to a layer's bytes: what tar and gzip read, and that nothing else decides them."""
+
+import ast
+import gzip
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from dlimg.layer.compress import (WrittenLayer, splice, squeezed, stored)
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import dlimg.assembly
+import dlimg.layer
+import dlimg.store
+import dlimg.wheel
+from dlimg.errors import BadInput
+from dlimg.layer.entries import LayerEntry, PackedContent, arranged, folder
+from dlimg.layer.tar import header, pieces, tar_stream
+from dlimg.layer.wheel_entries import entries
+from dlimg.wheel.metadata import open_wheel
+from tests.support import wheel_files
+
+LIBRARY = "opt/env/lib/python/site-packages"
+
+
+def layer(found: Iterable[LayerEntry]) -> tuple[bytes, WrittenLayer]:
+    out = io.BytesIO()
+    spliced = splice(pieces(arranged(found)), out.write)
+    return out.getvalue(), spliced
+
+
+def of_wheel(path: Path) -> tuple[bytes, WrittenLayer]:
+    return layer(entries(open_wheel(path), python="3.13"))
+
+
+def entry(path: str, content: bytes = b"x", *, mode: int = 0o644, owner: str = "w") -> LayerEntry:
+    return LayerEntry(path=path, mode=mode, content=content, owner=owner)
+
+
+def inflated(text: bytes) -> bytes:
+    unpacker = zlib.decompressobj(-15)
+    plain = unpacker.decompress(text)
+    assert unpacker.eof
+    assert not unpacker.unused_data
+    return plain
+
+
+def sample(folder: Path, *, level: int = 6, stored: tuple[str, ...] = ()) -> Path:
+    files = {
+        "pkg/__init__.py": "text = 1\n" * 100,
+        "pkg/empty.py": "",
+        "pkg/data.bin": bytes(range(256)) * 2000,
+        "pkg/run.sh": "#!/bin/sh\n",
+        "pkg/ü.txt": "umlaut",
+        "pkg/nothing/": "",
+        f"pkg/{'long' * 30}/{'name' * 30}.txt": "long",
+        "pkg.pth": "import pkg",
+    }
+    return wheel_files.wheel(
+        folder, files=files, modes={"pkg/run.sh": 0o100744}, level=level, stored=stored
+    )
+
+
+def test_a_layer_holds_what_the_wheel_holds(tmp_path: Path) -> None:
+    path = sample(tmp_path)
+    raw, spliced = of_wheel(path)
+    found = wheel_files.tree(raw)
+    assert found["opt"] == found["opt/env"] == found[LIBRARY] == (0o755, None)
+    assert found[f"{LIBRARY}/pkg/nothing"] == (0o755, None)
+    assert found[f"{LIBRARY}/pkg/run.sh"] == (0o755, b"#!/bin/sh\n")
+    assert found[f"{LIBRARY}/pkg/ü.txt"] == (0o644, b"umlaut")
+    assert found[f"{LIBRARY}/pkg/empty.py"] == (0o644, b"")
+    assert found[f"{LIBRARY}/pkg/data.bin"] == (0o644, bytes(range(256)) * 2000)
+    assert found[f"{LIBRARY}/pkg/{'long' * 30}/{'name' * 30}.txt"] == (0o644, b"long")
+    assert f"{LIBRARY}/small-1.0.dist-info/METADATA" in found
+    assert f"{LIBRARY}/small-1.0.dist-info/RECORD" not in found
+    assert list(found) == sorted(found)
+    tar = gzip.decompress(raw)
+    assert spliced == WrittenLayer(
+        digest=f"sha256:{hashlib.sha256(raw).hexdigest()}",
+        size=len(raw),
+        diff_id=f"sha256:{hashlib.sha256(tar).hexdigest()}",
+        unpacked=len(tar),
+    )
+
+
+def test_the_tar_is_the_same_for_a_compressor_of_another_kind(tmp_path: Path) -> None:
+    found = arranged(entries(open_wheel(sample(tmp_path)), python="3.13"))
+    raw, _ = layer(found)
+    assert b"".join(tar_stream(pieces(found))) == gzip.decompress(raw)
+
+
+def test_streams_are_copied_and_not_made_anew(tmp_path: Path) -> None:
+    plain = b"text = 1\n" * 100
+    (tmp_path / "fast").mkdir()
+    fast, of_fast = of_wheel(sample(tmp_path / "fast", level=1))
+    best, of_best = of_wheel(sample(tmp_path, level=9))
+    assert wheel_files.deflated(plain, 1) in fast
+    assert wheel_files.deflated(plain, 9) in best
+    assert of_fast.diff_id == of_best.diff_id
+    assert of_fast.digest != of_best.digest
+
+
+def test_members_that_are_not_compressed_become_stored_blocks(tmp_path: Path) -> None:
+    raw, spliced = of_wheel(sample(tmp_path, stored=("pkg/data.bin",)))
+    assert (bytes(range(256)) * 2000)[:65_535] in raw
+    (tmp_path / "other").mkdir()
+    assert of_wheel(sample(tmp_path / "other"))[1].diff_id == spliced.diff_id
+
+
+def test_no_compressor_is_called() -> None:
+    """What zlib compresses differs between its releases; nothing here may depend on that."""
+    packages = (dlimg.assembly, dlimg.layer, dlimg.store, dlimg.wheel)
+    folders = [Path(package.__path__[0]) for package in packages]
+    for path in (path for place in folders for path in place.glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        modules = {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        # zstandard brings its own libzstd, and is pinned to one release.
+        names -= {"compress"} if path.name == "codec.py" else set()
+        # The tar that it writes is no layer: it carries some to an engine.
+        names -= {"TarInfo"} if path.name == "load.py" else set()
+        # It reads tars; the one header that it writes is the same in whatever Python.
+        names -= {"TarInfo"} if path.name == "whiteout.py" else set()
+        # It reads tars, and names the type of what it reads.
+        names -= {"TarInfo"} if path.name == "rootfs_diff.py" else set()
+        assert not names & {"compress", "compressobj", "GzipFile", "TarInfo", "addfile"}, path
+        assert not modules & {"zipfile", "time", "random", "locale"}, path
+
+
+def test_the_digest_of_this_format_is_known(tmp_path: Path) -> None:
+    """A change here is a new FORMAT: every layer that people have kept becomes another."""
+    path = tmp_path / "small-1.0-py3-none-any.whl"
+    names = [b"small-1.0.dist-info/" + name for name in (b"METADATA", b"RECORD", b"WHEEL")]
+    texts = [wheel_files.metadata("small").encode(), b"", wheel_files.WHEEL.encode()]
+    records = [
+        wheel_files.Record(name=name, content=text, packed=text, method=0)
+        for name, text in zip(names, texts, strict=True)
+    ]
+    path.write_bytes(
+        wheel_files.zipped([wheel_files.Record(name=b"a.py", packed=b"\3\0"), *records])
+    )
+    _, spliced = of_wheel(path)
+    assert spliced.digest == (
+        "sha256:0e3bb8b0eae3aa931a200ed9664bb2b8e9113f9fedc993f18df715830fa64278"
+    )
+    assert spliced.diff_id == (
+        "sha256:c5ebc65d19c9453f0cbb404cf740150d11b02cd2bae08bde7c8be1d6c5845e66"
+    )
+
+
+CODE = """
+import os, sys, io
+from pathlib import Path
+os.umask(int(sys.argv[2], 8))
+from dlimg.layer.entries import arranged
+from dlimg.layer.wheel_entries import entries
+from dlimg.layer.gzip import splice
+from dlimg.layer.tar import pieces
+from dlimg.wheel.metadata import open_wheel
+found = entries(open_wheel(Path(sys.argv[1])), python="3.13")
+print(splice(pieces(arranged(found)), io.BytesIO().write).digest)
+"""
+
+
+def test_nothing_around_it_shows_in_a_layer(tmp_path: Path) -> None:
+    path = sample(tmp_path)
+    worlds = [
+        ("077", {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "PYTHONHASHSEED": "1"}),
+        ("000", {"TZ": "America/New_York", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2"}),
+    ]
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", CODE, path, umask],
+            env={**os.environ, **world, "PYTHONPATH": str(Path(dlimg.__file__).parents[1])},
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        for umask, world in worlds
+    }
+    path.touch()
+    assert digests == {of_wheel(path)[1].digest}
+
+
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=9), st.integers(1, 600)), max_size=12))
+@example([(b"\0", length) for length in (1, 2, 3, 4, 5, 257, 258, 259, 260, 261, 262, 518)])
+@example([(bytes(range(256)), 3)])
+@example([(b"\x8f\x90\xff", 5), (b"\xff", 300)])
+@settings(deadline=None)
+def test_squeezed_is_deflate(runs: list[tuple[bytes, int]]) -> None:
+    text = b"".join(part * count for part, count in runs)
+    assert inflated(squeezed(text)) == text
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_534, 65_535, 65_536, 131_070, 200_000])
+@pytest.mark.parametrize("step", [1000, 65_535, 300_000])
+def test_stored_is_deflate_however_it_comes(size: int, step: int) -> None:
+    text = os.urandom(size)
+    chunks = [text[start : start + step] for start in range(0, size, step)]
+    packed = b"".join(stored(chunks))
+    assert inflated(packed) == text
+    assert packed == b"".join(stored([text]))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a", "a" * 100, "a" * 101, f"{'b' * 120}/{'c' * 200}", "ü", "x" * 93 + "/ü", "a b,c'\""],
+)
+@pytest.mark.parametrize("size", [None, 0, 5])
+def test_headers_are_tars(path: str, size: int | None) -> None:
+    content = None if size is None else bytes(size)
+    one = LayerEntry(path=path, mode=0o755, content=content, owner="")
+    raw = header(one) + bytes(512 * bool(size)) + bytes(1024)
+    with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
+        (member,) = archive.getmembers()
+    assert (member.name, member.mode, member.size) == (path, 0o755, size or 0)
+    assert member.isdir() is (content is None)
+    assert (member.uname, member.gname) == ("", "")
+
+
+@pytest.mark.parametrize("size", [0o77777777777, 0o77777777777 + 1, 1 << 40])
+def test_headers_of_large_files(tmp_path: Path, size: int) -> None:
+    archive = open_wheel(sample(tmp_path)).archive
+    member = archive.members[0]
+    large = type(member)(
+        path="x", folder=False, executable=False, method=0, crc=0, packed=size, size=size, offset=0
+    )
+    one = LayerEntry(
+        path="x", mode=0o644, content=PackedContent(wheel=archive.path, member=large), owner=""
+    )
+    with tarfile.open(fileobj=io.BytesIO(header(one) + bytes(1024)), mode="r|") as file:
+        assert file.next().size == size  # type: ignore[union-attr]
+
+
+def test_sizes_are_kept_to_32_bits() -> None:
+    from dlimg.layer.compress import (_trailer)
+
+    assert _trailer(5, (1 << 32) + 7) == b"\5\0\0\0\7\0\0\0"
+    assert _trailer(5, 1 << 32) == b"\5\0\0\0\0\0\0\0"
+
+
+def test_the_same_file_of_two_wheels_is_there_once() -> None:
+    raw, _ = layer(
+        [entry("n/__init__.py", owner="a"), entry("n/__init__.py", mode=0o755, owner="b")]
+    )
+    assert wheel_files.tree(raw) == {"n": (0o755, None), "n/__init__.py": (0o755, b"x")}
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        ([entry("n", b"1", owner="a"), entry("n", b"2", owner="b")],
+         "wheels a and b fill n differently"),
+        ([entry("n", b"1", owner="a"), entry("n", b"22", owner="b")],
+         "wheels a and b fill n differently"),
+        ([entry("n", b"1", owner="a"), folder("n", owner="b")],
+         "wheels a and b fill n differently"),
+        ([entry("n", b"1", owner="a"), entry("n/x", b"2", owner="b")],
+         "wheels a and b fill n differently"),
+        ([entry("n", b"1"), entry("n", b"2")], "wheel w fills n twice"),
+    ],
+)  # fmt: skip
+def test_clashes_of_wheels(found: list[LayerEntry], reason: str) -> None:
+    with pytest.raises(BadInput, match=reason):
+        arranged(found)
+    with pytest.raises(BadInput):
+        arranged(reversed(found))
+
+
+def test_an_empty_file_with_something_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "small-1.0-py3-none-any.whl"
+    whole = sample(tmp_path).read_bytes()
+    # The stream of an empty file becomes one with a byte, while all sizes stay as they are.
+    assert wheel_files.deflated(b"") == b"\3\0"
+    at = whole.index(b"pkg/empty.py") + len("pkg/empty.py")
+    path.write_bytes(whole[:at] + b"\3\4" + whole[at + 2 :])
+    of_wheel(path)  # the bits behind a stream's end are not content
+    path.write_bytes(whole[:at] + b"\3\1" + whole[at + 2 :])
+    with pytest.raises(BadInput, match=r"empty\.py cannot be unpacked"):
+        of_wheel(path)

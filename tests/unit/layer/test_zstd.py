@@ -1,0 +1,130 @@
+"""Layers of zstd: what readers read, and that nothing but the tar and the level decides them."""
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from dlimg.layer.compress import (FRAME_SIZE, compress_zstd, presses)
+from dlimg.layer.compress import (WrittenLayer, splice)
+from zstandard import ZstdDecompressor, frame_content_size
+
+import dlimg
+from dlimg.layer.entries import arranged
+from dlimg.layer.tar import Piece, TarHead, pieces
+from dlimg.layer.wheel_entries import entries
+from dlimg.wheel.metadata import open_wheel
+from tests.support import wheel_files
+
+
+def pressed(parts: list[Piece], level: int = 3) -> tuple[bytes, WrittenLayer]:
+    out = io.BytesIO()
+    spliced = compress_zstd(parts, out.write, level=level)
+    return out.getvalue(), spliced
+
+
+def plain(raw: bytes) -> bytes:
+    return ZstdDecompressor().stream_reader(raw, read_across_frames=True).read()
+
+
+def test_a_layer_holds_what_the_wheel_holds(tmp_path: Path) -> None:
+    path = wheel_files.wheel(tmp_path, files={"a.py": "1\n" * 500, "ü": bytes(range(256))})
+    found = arranged(entries(open_wheel(path), python="3.13"))
+    raw, spliced = pressed(list(pieces(found)))
+    tar = plain(raw)
+    assert spliced == WrittenLayer(
+        digest=f"sha256:{hashlib.sha256(raw).hexdigest()}",
+        size=len(raw),
+        diff_id=splice(pieces(found), io.BytesIO().write).diff_id,
+        unpacked=len(tar),
+    )
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        assert "opt/env/lib/python/site-packages/a.py" in archive.getnames()
+
+
+def test_frames_are_cut_at_the_same_places_however_it_comes() -> None:
+    text = os.urandom(FRAME_SIZE + 1000)
+    whole, spliced = pressed([text])
+    step = 300_001
+    raw, again = pressed([text[at : at + step] for at in range(0, len(text), step)])
+    assert (raw, again) == (whole, spliced)
+    assert plain(raw) == text
+    assert frame_content_size(raw) == FRAME_SIZE
+
+
+@pytest.mark.parametrize(
+    ("level", "digest"),
+    [
+        (3, "sha256:4c82af33e89a57adbda7ac011f5e3c2b2519e9fd89f033746e1dea4653dc7a17"),
+        (19, "sha256:8528f1f9861fd1812af058bd9dccb8f2f8b365fbbcce15e3c4b43bd15262c27c"),
+    ],
+)
+def test_the_digest_of_this_format_is_known(level: int, digest: str) -> None:
+    """A change here is a new FORMAT: every layer that people have kept becomes another."""
+    text = b"".join(hashlib.sha256(b"%d" % number).digest() * 3 for number in range(3000))
+    assert pressed([TarHead(text)], level)[1].digest == digest
+
+
+def test_a_name_says_who_presses() -> None:
+    out = io.BytesIO()
+    presses("zstd9").press([b"x" * 5000], out.write)
+    assert presses("zstd9").press is not splice
+    assert plain(out.getvalue()) == b"x" * 5000
+    assert presses("gzip").press is splice
+    assert presses("gzip").pack is not splice
+    with pytest.raises(ValueError, match="lzma"):
+        presses("lzma")
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+from dlimg.layer.codec import presses
+from dlimg.layer.entries import arranged
+from dlimg.layer.wheel_entries import entries
+from dlimg.layer.tar import pieces
+from dlimg.wheel.metadata import open_wheel
+found = arranged(entries(open_wheel(Path(sys.argv[1])), python="3.13"))
+said = presses(sys.argv[2]).press(pieces(found), lambda piece: None)
+assert said.unpacked > 200 << 20
+# The most of this process alone; getrusage counts in that of the one which it was forked from.
+status = Path("/proc/self/status").read_text()
+print(int(status.partition("VmHWM:")[2].split()[0]) // 1024)
+"""
+
+
+class Sparse(io.FileIO):
+    """A file in which zeros take no room."""
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        if len(data) < 1 << 16 or data.count(0) < len(data):
+            return super().write(data)
+        self.seek(len(data), os.SEEK_CUR)
+        return len(data)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd3"])
+def test_memory_does_not_grow_with_the_wheel(tmp_path: Path, compression: str) -> None:
+    path = tmp_path / "small-1.0-py3-none-any.whl"
+    folder = "small-1.0.dist-info"
+    texts = {"METADATA": wheel_files.metadata("small"), "RECORD": "", "WHEEL": wheel_files.WHEEL}
+    with Sparse(path, "w+") as file, zipfile.ZipFile(file, "w") as archive:
+        with archive.open("large", "w") as member:
+            for _ in range(200):
+                member.write(bytes(1 << 20))
+        for name, text in texts.items():
+            archive.writestr(f"{folder}/{name}", text)
+    assert path.stat().st_blocks * 512 < 1 << 20
+    said = subprocess.run(
+        [sys.executable, "-c", MEMORY, path, compression],
+        env={**os.environ, "PYTHONPATH": str(Path(dlimg.__file__).parents[1])},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert int(said.stdout) < 150

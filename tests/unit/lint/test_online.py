@@ -1,0 +1,157 @@
+"""What `lint --index` learns: from an index and a registry on the loopback."""
+
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+from dlimg.cli.lint import ask_online
+from dlimg.lint.catalogue import lint
+from dlimg.lint.model import IndexAnswer, LintContext
+from dlimg.model import Wheel
+from tests.support import samples
+from tests.support.fake_registry import OCI_MANIFEST, Small, running, sha256
+from tests.support.http_server import served
+from tests.unit.lint.test_findings import JAX_CPU, MATRIX, ground
+
+MANIFEST = b'{"schemaVersion": 2, "layers": []}'
+
+
+def wheel_bytes(name: str, content: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("both/a.py", content)
+        archive.writestr(f"{name}-1.0.dist-info/RECORD", f"both/a.py,sha256={content},1\n")
+    return buffer.getvalue()
+
+
+FILES = {
+    f"{name}-1.0-py3-none-any.whl": wheel_bytes(name, name) for name in ("first", "second", "tired")
+}
+PAGES = {
+    "first": ("first-1.0-py3-none-any.whl", ""),
+    "second": ("second-1.0-py3-none-any.whl", ""),
+    "tired": ("tired-1.0-py3-none-any.whl", ' data-yanked="it  crashes"'),
+}
+
+
+@pytest.fixture
+def index() -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self._answer(body=False)
+
+        def do_GET(self) -> None:
+            self._answer(body=True)
+
+        def _answer(self, *, body: bool) -> None:
+            parts = self.path.strip("/").split("/")
+            found = self._page(parts[1]) if parts[0] == "simple" else FILES.get(parts[-1])
+            self.send_response(200 if found else 404)
+            kind = "text/html" if parts[0] == "simple" else "application/octet-stream"
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(found or b"")))
+            self.end_headers()
+            if body:
+                self.wfile.write(found or b"")
+
+        def _page(self, name: str) -> bytes:
+            if name not in PAGES:
+                return b""
+            file, yanked = PAGES[name]
+            digest = hashlib.sha256(FILES[file]).hexdigest()
+            return f'<a href="/files/{file}#sha256={digest}"{yanked}>{file}</a>'.encode()
+
+        def log_message(self, format: str, *words: object) -> None:  # noqa: A002
+            pass
+
+    with served(Handler) as address:
+        yield f"{address}/simple"
+
+
+@pytest.fixture
+def registry() -> Iterator[Small]:
+    with running(Small()) as small:
+        small.manifests["debian", "trixie-slim"] = (OCI_MANIFEST, MANIFEST)
+        yield small
+
+
+def wheel(name: str, sha: str = "") -> Wheel:
+    file = f"{name}-1.0-py3-none-any.whl"
+    digest = hashlib.sha256(FILES.get(file, b"")).hexdigest()
+    return samples.wheel(name, "1.0", file=file, sha256=sha or digest)
+
+
+def grounded(host: str, *wheels: Wheel, pin: str = "") -> LintContext:
+    text = MATRIX.replace('"debian:trixie-slim"', f'"{host}/debian:trixie-slim"')
+    locks = {JAX_CPU: samples.lock(JAX_CPU, wheels=wheels)}
+    return ground(text, locks=locks, pins={"debian13": pin or sha256(MANIFEST)})
+
+
+def environment(index: str, folder: Path) -> Mapping[str, str]:
+    path = os.environ["PATH"]  # uv looks for a Python
+    return {
+        "PATH": path,
+        "UV_DEFAULT_INDEX": index,
+        "XDG_CACHE_HOME": str(folder),
+        "HOME": str(folder),
+    }
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def test_the_index_and_the_registry_are_asked(index: str, registry: Small, tmp_path: Path) -> None:
+    local = replace(wheel("mine"), local=True)
+    one = grounded(
+        registry.host, wheel("first"), wheel("second"), wheel("tired"), wheel("gone"), local
+    )
+    found = ask_online(one, environment(index, tmp_path), say=quiet)
+    assert found.unanswered == ()
+    assert found.offers == {
+        wheel("first").file: IndexAnswer(state="there"),
+        wheel("second").file: IndexAnswer(state="there"),
+        wheel("tired").file: IndexAnswer(state="yanked", reason="it crashes"),
+        wheel("gone").file: IndexAnswer(state="gone"),
+    }
+    assert found.records[wheel("first").sha256] == "both/a.py,sha256=first,1\n"
+    assert found.digests == {"debian13": sha256(MANIFEST)}
+    linted = lint(replace(one, asked=found))
+    assert {each.id for each in linted.findings} == {"same-path", "wheel-gone", "wheel-yanked"}
+
+
+def test_another_content_under_the_same_name_is_gone(
+    index: str, registry: Small, tmp_path: Path
+) -> None:
+    one = grounded(registry.host, wheel("first", "0" * 64))
+    found = ask_online(one, environment(index, tmp_path), say=quiet)
+    offer = found.offers[wheel("first").file]
+    assert (offer.state, offer.reason) == ("gone", "a file of the same name has another sha256")
+
+
+def test_a_base_moved_or_vanished(index: str, registry: Small, tmp_path: Path) -> None:
+    one = grounded(registry.host, wheel("first"), pin=f"sha256:{'7' * 64}")
+    found = ask_online(one, environment(index, tmp_path), say=quiet)
+    assert [each.id for each in lint(replace(one, asked=found)).findings] == ["base-moved"]
+    registry.manifests.clear()
+    found = ask_online(one, environment(index, tmp_path), say=quiet)
+    assert found.digests == {"debian13": ""}
+    assert "no longer has" in lint(replace(one, asked=found)).findings[0].message
+
+
+def test_who_does_not_answer_is_named(tmp_path: Path) -> None:
+    nobody = "127.0.0.1:9"
+    one = grounded(nobody, wheel("first"))
+    found = ask_online(one, environment(f"http://{nobody}/simple", tmp_path), say=quiet)
+    assert (found.offers, found.digests) == ({}, {})
+    first, second = found.unanswered
+    assert first.startswith("the package index: ")
+    assert second.startswith(f"the registry {nobody}: ")
+    assert lint(replace(one, asked=found)).not_looked[-2:] == found.unanswered

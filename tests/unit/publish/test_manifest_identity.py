@@ -1,0 +1,151 @@
+"""A manifest is the image of its config when its layers hold what that says, or was noted so."""
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import docker
+import pytest
+
+from dlimg.errors import Negative, NetworkFailure
+from dlimg.publish.manifest_identity import holds_what_it_says, is_noted, note_manifest
+from dlimg.publish.pull import pulled
+from dlimg.publish.tags import image_at
+from dlimg.registry.manifests import Manifest
+from dlimg.registry.session import Repository, open_registry
+from tests.support.fake_registry import OCI_MANIFEST, Small, running, sha256
+from tests.support.publishing import Pulling
+
+NAME = "team/jax"
+GZIP, TAR = "application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.image.layer.v1.tar"
+
+
+@pytest.fixture
+def small() -> Iterator[Small]:
+    with running(Small()) as one:
+        yield one
+
+
+@pytest.fixture
+def team(small: Small, tmp_path: Path) -> Iterator[Repository]:
+    with open_registry(small.host, {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}) as registry:
+        yield Repository(registry=registry, name=NAME)
+
+
+def put(
+    small: Small,
+    repository: Repository,
+    layers: Sequence[tuple[str, bytes]],
+    said: object,
+) -> Manifest:
+    """An image with these layers, whose config says this of what they hold."""
+    config = json.dumps({"rootfs": said}).encode()
+    named: list[Any] = [
+        {"mediaType": kind, "digest": small.put_blob(NAME, content), "size": len(content)}
+        for kind, content in layers
+    ]
+    content = {
+        "mediaType": OCI_MANIFEST,
+        "config": {"digest": small.put_blob(NAME, config), "size": len(config)},
+        "layers": named,
+    }
+    return image_at(repository, small.put_manifest(NAME, content))
+
+
+def diff_ids(*contents: bytes) -> dict[str, object]:
+    return {"type": "layers", "diff_ids": [sha256(content) for content in contents]}
+
+
+TWO = [(GZIP, gzip.compress(b"one") + gzip.compress(b" more")), (TAR, b"two")]
+
+
+@pytest.mark.parametrize(
+    ("layers", "said", "holds"),
+    [
+        (TWO, diff_ids(b"one more", b"two"), True),
+        ([], diff_ids(), True),
+        (TWO, diff_ids(b"one", b"two"), False),
+        (TWO, diff_ids(b"two", b"one more"), False),
+        (TWO, diff_ids(b"one more"), False),
+        (TWO[:1], diff_ids(b"one more", b"two"), False),
+        ([(GZIP, b"no gzip")], diff_ids(b"no gzip"), False),
+        ([(GZIP, gzip.compress(b"one")[:-3])], diff_ids(b"one"), False),
+        ([(f"{TAR}+zstd", b"x")], diff_ids(b"y"), False),
+        (TWO, {"diff_ids": "x"}, False),
+        (TWO, None, False),
+    ],
+)
+def test_layers_that_hold_what_the_config_says(
+    small: Small,
+    team: Repository,
+    layers: Sequence[tuple[str, bytes]],
+    said: object,
+    *,
+    holds: bool,
+) -> None:
+    assert holds_what_it_says(team, put(small, team, layers, said)) is holds
+
+
+def test_a_layer_that_is_not_the_one_of_its_digest(small: Small, team: Repository) -> None:
+    manifest = put(small, team, TWO, diff_ids(b"one more", b"two"))
+    small.blobs[NAME, sha256(b"two")] = b"tw0"
+    with pytest.raises(NetworkFailure, match="sends another content"):
+        holds_what_it_says(team, manifest)
+
+
+def test_what_is_noted_is_known_of_that_manifest_alone(
+    small: Small, team: Repository, tmp_path: Path
+) -> None:
+    manifest = put(small, team, TWO, diff_ids(b"one more", b"two"))
+    another = put(small, team, TWO[:1], diff_ids(b"one more", b"two"))
+    config = manifest.content["config"]["digest"]
+    assert not is_noted(tmp_path, manifest)
+    note_manifest(tmp_path, manifest.digest, config)
+    assert is_noted(tmp_path, manifest)
+    assert not is_noted(tmp_path, another)
+    note_manifest(tmp_path, manifest.digest, sha256(b"another"))
+    assert not is_noted(tmp_path, manifest)
+    note_manifest(Path("/proc/nowhere"), manifest.digest, config)  # and nothing is wrong
+
+
+def test_an_image_that_was_there_before_stays_in_the_engine(small: Small, team: Repository) -> None:
+    manifest = put(small, team, TWO, diff_ids())
+    engine = Pulling()
+    reference = f"{team}@{manifest.digest}"
+    for there in (set(), {reference}):
+        engine.there = set(there)
+        with pulled(engine.engine(), str(team), manifest) as found:
+            assert found == manifest.digest
+            assert engine.there == {reference}
+        assert engine.there == there
+
+
+def test_an_engine_that_has_another_image_than_it_pulled(small: Small, team: Repository) -> None:
+    class Wrong(Pulling):
+        def pull(self, repository: str, *, tag: str) -> object:
+            super().pull(repository, tag=tag)
+            return SimpleNamespace(id=sha256(b"another"))
+
+    manifest, engine = put(small, team, TWO, diff_ids()), Wrong()
+    with (
+        pytest.raises(Negative, match=r"the engine pulled .* and has sha256:"),
+        pulled(engine.engine(), str(team), manifest),
+    ):
+        pytest.fail("it is not tested")
+    assert engine.there == set()
+
+
+def test_an_image_that_the_engine_cannot_pull(small: Small, team: Repository) -> None:
+    class Refusing(Pulling):
+        def pull(self, repository: str, *, tag: str) -> object:
+            raise docker.errors.APIError("no", explanation=f"{repository} {tag[:6]} is not there")
+
+    manifest = put(small, team, TWO, diff_ids())
+    with (
+        pytest.raises(NetworkFailure, match=r"cannot pull .*: .* sha256 is not there"),
+        pulled(Refusing().engine(), str(team), manifest),
+    ):
+        pytest.fail("it is not tested")

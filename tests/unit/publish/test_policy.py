@@ -1,0 +1,203 @@
+"""Who may be published, under which names; and what a labelled image may change."""
+
+from dataclasses import replace
+
+import pytest
+
+from dlimg.errors import BadInput, DlimgError, NotRun
+from dlimg.model import BuiltImage, Check, CheckStatus, Evidence, Verdict
+from dlimg.publish.names import check_destination, names_at, siblings
+from dlimg.publish.policy import NOT_TESTED_ON_GPU, Require, admit
+from dlimg.publish.relabel import content
+from dlimg.publish.tags import parse_labels
+from tests.support import samples
+
+DIGEST = "sha256:1"
+CDI = "nvidia.com/gpu=all"
+
+
+def built(accelerator: str = "cpu") -> BuiltImage:
+    planned = samples.planned(samples.image(samples.cell(accelerator=accelerator)))
+    return BuiltImage(planned=planned, digest=DIGEST, size=1, seconds=1.0, cached=False)
+
+
+def evidence(*verdicts: Verdict, device: str = "none", digest: str = DIGEST) -> Evidence:
+    return Evidence(
+        digest=digest,
+        cell="a-cell",
+        device=device,
+        day="2026-11-21",
+        dlimg="0.1",
+        engine="28",
+        verdicts=verdicts,
+    )
+
+
+def said(status: CheckStatus, needs: str = "") -> Verdict:
+    return Verdict(
+        check=f"{needs or 'plain'}_{status}".replace("-", "_"),
+        sha256="1",
+        status=status,
+        reason="",
+        seconds=1.0,
+        needs=frozenset({needs} - {""}),
+    )
+
+
+PASS, FAIL, NOT = said(CheckStatus.PASSED), said(CheckStatus.FAILED), said(CheckStatus.NOT_RUN)
+GPU_PASS, GPU_NOT = said(CheckStatus.PASSED, "gpu"), said(CheckStatus.NOT_RUN, "gpu")
+CUDA = "cuda13.2"
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "found", "require", "standing"),
+    [
+        ("cpu", evidence(PASS), "gpu", "tested"),
+        ("cpu", evidence(PASS), "no-gpu", "tested"),
+        (CUDA, evidence(PASS, GPU_PASS, device=CDI), "gpu", "tested"),
+        (CUDA, evidence(PASS, GPU_PASS, device=CDI), "no-gpu", "tested"),
+        (CUDA, evidence(PASS, GPU_NOT), "no-gpu", NOT_TESTED_ON_GPU),
+        (CUDA, evidence(PASS), "no-gpu", NOT_TESTED_ON_GPU),
+        (CUDA, evidence(PASS, GPU_PASS), "no-gpu", NOT_TESTED_ON_GPU),
+    ],
+)
+def test_what_is_admitted(
+    accelerator: str, found: Evidence, require: Require, standing: str
+) -> None:
+    found_standing = admit(built(accelerator), found, digest=DIGEST, require=require, checks=())
+    assert found_standing == standing
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "found", "digest", "require", "code", "message"),
+    [
+        ("cpu", None, DIGEST, "gpu", 1, "not tested"),
+        ("cpu", evidence(), DIGEST, "gpu", 1, "not tested"),
+        ("cpu", evidence(PASS, FAIL), DIGEST, "gpu", 1, "checks failed: plain_failed"),
+        (CUDA, evidence(PASS, FAIL), DIGEST, "no-gpu", 1, "checks failed"),
+        ("cpu", evidence(PASS), "sha256:2", "gpu", 1, "tested was sha256:1"),
+        ("cpu", evidence(PASS), "", "gpu", 1, "is gone"),
+        ("cpu", evidence(PASS, digest="sha256:2"), DIGEST, "gpu", 1, "tested was sha256:2"),
+        ("cpu", evidence(PASS, NOT), DIGEST, "no-gpu", 3, "not run: plain_not_run"),
+        ("cpu", evidence(replace(PASS, required=False)), DIGEST, "gpu", 3, "is required"),
+        ("cpu", evidence(PASS, GPU_NOT), DIGEST, "no-gpu", 3, "not run: gpu_not_run"),
+        (CUDA, evidence(NOT, GPU_NOT), DIGEST, "no-gpu", 3, "not run: plain_not_run"),
+        (CUDA, evidence(PASS, GPU_NOT), DIGEST, "gpu", 3, "not tested on a GPU"),
+        (CUDA, evidence(PASS), DIGEST, "gpu", 3, "not tested on a GPU"),
+        (CUDA, evidence(PASS, device=CDI), DIGEST, "gpu", 3, "not tested on a GPU"),
+        (CUDA, evidence(PASS, GPU_PASS), DIGEST, "gpu", 3, "not tested on a GPU"),
+    ],
+)
+def test_what_is_refused(  # a row says all
+    accelerator: str,
+    found: Evidence | None,
+    digest: str,
+    require: Require,
+    code: int,
+    message: str,
+) -> None:
+    with pytest.raises(DlimgError, match=message) as raised:
+        admit(built(accelerator), found, digest=digest, require=require, checks=())
+    assert raised.value.exit_code == code
+
+
+def test_the_full_tag_moves_before_the_aliases() -> None:
+    planned = samples.planned(
+        samples.image(tag="2.15.0-cpu", aliases=("2.15", "latest")), key="0" * 64
+    )
+    names = names_at("127.0.0.1:5000/team", planned, "tested")
+    assert names.repository == "127.0.0.1:5000/team/pytorch"
+    assert names.tag == "2.15.0-cpu-000000000000"
+    assert names.moving == ("2.15.0-cpu", "2.15", "latest")
+    assert names.reference("x") == "127.0.0.1:5000/team/pytorch:x"
+    untested = names_at("ghcr.io/team", planned, NOT_TESTED_ON_GPU)
+    assert untested.tag == "2.15.0-cpu-000000000000-not-gpu-tested"
+
+
+@pytest.mark.parametrize(
+    "to", ["", "https://ghcr.io/team", "ghcr.io/Team", "ghcr.io/team/", "a b", "ghcr.io/team\n"]
+)
+def test_a_place_that_no_registry_has_is_refused(to: str) -> None:
+    with pytest.raises(BadInput, match="no place at a registry"):
+        check_destination(to)
+    with pytest.raises(BadInput, match="no place at a registry"):
+        names_at(to, samples.planned(), "tested")
+
+
+@pytest.mark.parametrize("to", ["ghcr.io/team", "127.0.0.1:5000", "[::1]:5000/a/b-c", "host"])
+def test_places_at_a_registry(to: str) -> None:
+    check_destination(to)
+
+
+@pytest.mark.parametrize(
+    ("about", "labels"),
+    [
+        ({"config": {"Labels": {"a": "b"}}}, {"a": "b"}),
+        ({"config": {"Labels": None}}, {}),
+        ({"config": {}}, {}),
+        ({"linux/amd64": {"config": {"Labels": {"a": "b"}}}}, {}),
+        ({"config": []}, {}),
+        ({}, {}),
+        ([], {}),
+    ],
+)
+def test_the_labels_of_an_image_at_a_registry(about: object, labels: dict[str, str]) -> None:
+    assert parse_labels(about) == labels
+
+
+def test_the_repositories_of_all_families() -> None:
+    assert siblings("127.0.0.1:5000/team", ["jax", "pytorch", "jax"]) == (
+        "team/jax",
+        "team/pytorch",
+    )
+    assert siblings("somebody", ["jax"]) == ("somebody/jax",)
+
+
+ATTRIBUTES = {
+    "RootFS": {"Layers": ["sha256:a", "sha256:b"]},
+    "Config": {"Env": ["A=1"], "Cmd": ["bash"], "Labels": {"io.dlimg.key": "1"}},
+}
+
+
+def test_a_labelled_image_differs_in_that_label_alone() -> None:
+    labels = {"io.dlimg.key": "1", "io.dlimg.gpu-tested": "no"}
+    assert content(ATTRIBUTES) == content(
+        {**ATTRIBUTES, "Config": {**ATTRIBUTES["Config"], "Labels": labels, "Image": "sha256:1"}}
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"RootFS": {"Layers": ["sha256:a"]}, "Config": ATTRIBUTES["Config"]},
+        {**ATTRIBUTES, "Config": {**ATTRIBUTES["Config"], "Env": ["A=2"]}},
+        {**ATTRIBUTES, "Config": {**ATTRIBUTES["Config"], "Labels": {"io.dlimg.key": "2"}}},
+        {**ATTRIBUTES, "Config": {**ATTRIBUTES["Config"], "Labels": None}},
+    ],
+)
+def test_any_other_difference_shows(other: dict[str, dict[str, object]]) -> None:
+    assert content(ATTRIBUTES) != content(other)
+
+
+def test_a_verdict_that_is_not_required_does_not_stand_in_the_way() -> None:
+    optional = replace(NOT, required=False)
+    found = evidence(PASS, optional)
+    assert admit(built(), found, digest=DIGEST, require="gpu", checks=()) == "tested"
+
+
+CHECK = Check(name=PASS.check, path="x", script="", sha256=PASS.sha256, proves="", required=True)
+
+
+def test_evidence_of_the_checks_of_today_is_enough() -> None:
+    optional = replace(CHECK, name="another", required=False)
+    found = evidence(PASS)
+    checks = (CHECK, optional)
+    assert admit(built(), found, digest=DIGEST, require="gpu", checks=checks) == "tested"
+
+
+@pytest.mark.parametrize(
+    "check", [replace(CHECK, name="another"), replace(CHECK, sha256="2")], ids=["new", "changed"]
+)
+def test_evidence_of_other_checks_than_those_of_today_is_not(check: Check) -> None:
+    with pytest.raises(NotRun, match=f"no verdict of {check.name}, as they are now"):
+        admit(built(), evidence(PASS), digest=DIGEST, require="gpu", checks=(CHECK, check))

@@ -1,0 +1,552 @@
+"""The registry client against a registry in this process."""
+
+import base64
+import io
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dlimg.engine.client import plainly
+from dlimg.errors import BadInput, NetworkFailure
+from dlimg.registry import blobs
+from dlimg.registry.auth import parse_challenge
+from dlimg.registry.blobs import (read_blob, read_blob_blocks, has_blob, upload_blob)
+from dlimg.registry.login import Login, login_for
+from dlimg.registry.manifests import (Descriptor, resolve_digest, select_platform, read_manifest)
+from dlimg.registry.reference import (ImageReference, registry_url, is_loopback, parse_reference)
+from dlimg.registry.referrers import (Artifact, artifact_manifest, read_artifact, attach_artifact, list_referrers)
+from dlimg.registry.session import Repository, open_registry
+from tests.support.fake_registry import OCI_INDEX, OCI_MANIFEST, Answer, Small, running, sha256
+
+SOMETHING = Artifact(kind="application/x", text="a text", title="x", annotations={"b": "2"})
+IMAGE = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {}, "layers": []}
+
+
+@pytest.fixture
+def small() -> Iterator[Small]:
+    with running(Small()) as one:
+        yield one
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blobs, "PAUSE", 0.001)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    return {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+
+
+@pytest.fixture
+def team(small: Small, home: dict[str, str]) -> Iterator[Repository]:
+    with open_registry(small.host, home) as registry:
+        yield Repository(registry=registry, name="team/jax")
+
+
+def logged_in(home: dict[str, str], host: str, login: str = "me:secret") -> None:
+    word = base64.b64encode(login.encode()).decode()
+    settings = {"auths": {host: {"auth": word}}}
+    Path(home["DOCKER_CONFIG"], "config.json").write_text(json.dumps(settings))
+
+
+D = "sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ghcr.io/team/jax:1", ImageReference(host="ghcr.io", name="team/jax", tag="1")),
+        ("127.0.0.1:5000/jax", ImageReference(host="127.0.0.1:5000", name="jax", tag="latest")),
+        ("[::1]:5000/a/b", ImageReference(host="[::1]:5000", name="a/b", tag="latest")),
+        ("localhost/a", ImageReference(host="localhost", name="a", tag="latest")),
+        (f"x.y/a@{D}", ImageReference(host="x.y", name="a", digest=D)),
+        (f"x.y/a:1@{D}", ImageReference(host="x.y", name="a", tag="1", digest=D)),
+        ("docker.io/debian", ImageReference(host="docker.io", name="library/debian", tag="latest")),
+        ("dlimg/jax:1", ImageReference(host="", name="dlimg/jax", tag="1")),
+        ("jax", ImageReference(host="", name="jax", tag="latest")),
+    ],
+)
+def test_a_reference_is_read_as_docker_reads_it(text: str, expected: ImageReference) -> None:
+    assert parse_reference(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "A",
+        "https://x.y/a",
+        "x.y/",
+        "x.y/a:",
+        "x.y/a@sha256:1",
+        "x.y/A:1",
+        "a b",
+        "x.y/a:-1",
+        ":1",
+    ],
+)
+def test_what_names_no_image_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="names no image"):
+        parse_reference(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("127.9.9.9", "http://127.9.9.9"),
+        ("localhost:1", "http://localhost:1"),
+        ("[::1]:5000", "http://[::1]:5000"),
+        ("10.0.0.1:5000", "https://10.0.0.1:5000"),
+        ("127.0.0.1.evil.org", "https://127.0.0.1.evil.org"),
+        ("localhost.evil.org", "https://localhost.evil.org"),
+        ("docker.io", "https://registry-1.docker.io"),
+    ],
+)
+def test_only_this_machine_is_spoken_to_without_encryption(host: str, expected: str) -> None:
+    assert registry_url(host) == expected
+    assert is_loopback(host) == expected.startswith("http://")
+
+
+def test_a_manifest_is_what_its_digest_says(small: Small, team: Repository) -> None:
+    digest = small.put_manifest("team/jax", IMAGE, "latest")
+    found = read_manifest(team, "latest")
+    assert found is not None
+    assert (found.digest, found.media_type, found.content) == (digest, OCI_MANIFEST, IMAGE)
+    assert resolve_digest(team, "latest") == digest
+    assert read_manifest(team, "other") is None
+    assert resolve_digest(team, "other") == ""
+
+
+@pytest.mark.parametrize("version", ["latest", "digest"])
+def test_a_manifest_with_another_digest_is_refused(
+    small: Small, team: Repository, version: str
+) -> None:
+    digest = small.put_manifest("team/jax", IMAGE, "latest")
+    asked = digest if version == "digest" else version
+    false = Answer(headers={"Docker-Content-Digest": digest}, body=b'{"layers": []}')
+    small.odd[f"/v2/team/jax/manifests/{asked}"] = [false]
+    with pytest.raises(NetworkFailure, match=f"{digest} and sends sha256:"):
+        read_manifest(team, asked)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message", "hint"),
+    [
+        (
+            Answer(headers={"Content-Type": "text/html"}, body=b"<html>log in</html>"),
+            "is no registry: it sends text/html",
+            "login page",
+        ),
+        (
+            Answer(status=403, body=b'{"errors":[{"code":"DENIED","message":"not yours"}]}'),
+            "403 Forbidden, DENIED not yours",
+            "docker login 127.0.0.1",
+        ),
+        (Answer(status=500, body=b"<html>"), "500 Internal Server Error", "run it again later"),
+        (Answer(status=401), "wants a login", "docker login 127.0.0.1"),
+        (Answer(status=429, headers={"Retry-After": "3600"}), "429 Too Many", "log in, or wait"),
+        (Answer(seconds=1.0), "does not answer within 0.5 s", "HTTPS_PROXY"),
+        (Answer(body=b"[" * 100_000), "is no registry", ""),
+        (Answer(headers={"Location": "http://x.y/a"}, status=302), "on to http://x.y/a, un", ""),
+        (Answer(headers={"Content-Length": "9"}, body=b"{}"), "broke off", ""),
+    ],
+)
+def test_what_a_registry_may_not_answer(
+    small: Small, team: Repository, answer: Answer, message: str, hint: str
+) -> None:
+    small.odd["/v2/team/jax/manifests/latest"] = [answer] * 9
+    if answer.seconds or "Content-Length" in answer.headers:  # it is waited for in vain
+        team = replace(team, registry=replace(team.registry, seconds=0.5))
+    with pytest.raises(NetworkFailure, match=message) as raised:
+        read_manifest(team, "latest")
+    assert raised.value.exit_code == 5
+    assert hint in str(raised.value)
+
+
+def test_a_document_without_an_end_is_given_up(small: Small, team: Repository) -> None:
+    body = b"[" + b"1," * (3 * 2**20)
+    small.odd["/v2/team/jax/manifests/latest"] = [Answer(body=body)]
+    with pytest.raises(NetworkFailure, match="more than 4194304 bytes"):
+        read_manifest(team, "latest")
+
+
+def test_a_registry_that_is_not_there(home: dict[str, str]) -> None:
+    with (
+        open_registry("127.0.0.1:9", home) as registry,
+        pytest.raises(NetworkFailure, match="cannot be reached: Connection refused"),
+    ):
+        read_manifest(Repository(registry=registry, name="a"), "latest")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (ssl.SSLError(1, "[SSL] wrong version number"), "[SSL] wrong version number"),
+        (ConnectionRefusedError(111, "x"), "Connection refused"),
+    ],
+)
+def test_what_went_wrong_below_is_said_in_words(error: OSError, expected: str) -> None:
+    assert expected in plainly(ValueError("outer", error))
+
+
+def test_a_busy_registry_is_asked_again_as_it_says(small: Small, team: Repository) -> None:
+    small.put_manifest("team/jax", IMAGE, "latest")
+    busy = Answer(status=429, headers={"Retry-After": "0"})
+    small.odd["/v2/team/jax/manifests/latest"] = [busy, Answer(status=503, headers=busy.headers)]
+    assert read_manifest(team, "latest") is not None
+    assert len(small.asked) == 3
+
+
+def test_an_index_leads_to_the_image_of_this_platform(small: Small, team: Repository) -> None:
+    image = small.put_manifest("team/jax", IMAGE)
+    entries = [
+        {"digest": D, "size": 1, "platform": {"os": "linux", "architecture": "arm64"}},
+        {"digest": D, "size": 1, "platform": {"os": "unknown", "architecture": "unknown"}},
+        {"digest": image, "size": 1, "platform": {"os": "linux", "architecture": "amd64"}},
+    ]
+    small.put_manifest("team/jax", {"manifests": entries}, "all", kind=OCI_INDEX)
+    small.put_manifest("team/jax", {"manifests": entries[:2]}, "arm", kind=OCI_INDEX)
+    index = read_manifest(team, "all")
+    assert index is not None
+    assert select_platform(team, index).digest == image
+    other = read_manifest(team, "arm")
+    assert other is not None
+    with pytest.raises(BadInput, match="no image for linux/amd64") as raised:
+        select_platform(team, other)
+    assert "it has linux/arm64" in str(raised.value)
+
+
+def test_a_blob_is_sent_once_and_read_back(small: Small, team: Repository) -> None:
+    content = bytes(range(256)) * 20_000
+    digest = sha256(content)
+    file = io.BytesIO(b"before" + content)
+    file.seek(6)
+    assert not has_blob(team, digest)
+    assert upload_blob(team, file, digest, len(content)) == "uploaded"
+    assert upload_blob(team, file, digest, len(content)) == "there"
+    assert b"".join(read_blob_blocks(team, digest)) == content
+    assert small.paths("PUT") == ["/v2/team/jax/blobs/uploads/1"]
+
+
+def test_a_blob_is_sent_again_from_its_start(small: Small, team: Repository) -> None:
+    content = b"x" * 3_000_000
+    again = Answer(status=503, headers={"Retry-After": "0"})
+    small.odd["PUT /v2/team/jax/blobs/uploads/1"] = [again]
+    assert upload_blob(team, io.BytesIO(content), sha256(content), len(content)) == "uploaded"
+    assert small.blobs["team/jax", sha256(content)] == content
+
+
+CONTENT = bytes(range(256)) * 4_000
+
+
+@pytest.mark.parametrize(
+    ("breaks", "keeps", "received"),
+    [
+        ([1], True, 1),  # `0-0` may mean one byte or none: all is sent again
+        ([500_000], True, 0),
+        ([500_000, 300_000], True, 0),
+        ([500_000], False, 500_000),
+    ],
+)
+def test_a_broken_upload_goes_on_where_it_broke(
+    small: Small, team: Repository, breaks: list[int], received: int, *, keeps: bool
+) -> None:
+    small.breaks, small.keeps = breaks, keeps
+    file = io.BytesIO(b"before" + CONTENT)
+    file.seek(6)
+    assert upload_blob(team, file, sha256(CONTENT), len(CONTENT)) == "uploaded"
+    assert small.blobs["team/jax", sha256(CONTENT)] == CONTENT
+    assert small.received == len(CONTENT) + received
+
+
+def test_an_upload_that_breaks_every_time_is_given_up(small: Small, team: Repository) -> None:
+    small.breaks = [1] * 9
+    with pytest.raises(NetworkFailure, match="cannot be reached"):
+        upload_blob(team, io.BytesIO(CONTENT), sha256(CONTENT), len(CONTENT))
+    assert len(small.breaks) == 5
+
+
+def test_what_is_too_much_at_once_is_sent_in_pieces(
+    small: Small, team: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blobs, "CHUNK", 300_000)
+    small.most = 300_000
+    assert upload_blob(team, io.BytesIO(CONTENT), sha256(CONTENT), len(CONTENT)) == "uploaded"
+    assert small.blobs["team/jax", sha256(CONTENT)] == CONTENT
+    assert len(small.paths("PATCH")) == 4
+    small.most = 1000
+    with pytest.raises(NetworkFailure, match="413") as raised:
+        upload_blob(team, io.BytesIO(CONTENT[1:]), sha256(CONTENT[1:]), len(CONTENT) - 1)
+    assert "client_max_body_size" in str(raised.value)
+
+
+def test_a_blob_that_became_another_is_refused(small: Small, team: Repository) -> None:
+    other = Answer(status=201, headers={"Docker-Content-Digest": D})
+    small.odd["PUT /v2/team/jax/blobs/uploads/1"] = [other]
+    with pytest.raises(NetworkFailure, match=f"was sent, and {D} is at the registry"):
+        upload_blob(team, io.BytesIO(b"a"), sha256(b"a"), 1)
+
+
+def test_who_is_let_in_anew_in_the_middle_sends_the_whole_again(
+    small: Small, home: dict[str, str]
+) -> None:
+    small.login, small.expires = ("me", "secret"), 1
+    logged_in(home, small.host)
+    with open_registry(small.host, home) as registry:
+        team = Repository(registry=registry, name="team/jax")
+        assert upload_blob(team, io.BytesIO(CONTENT), sha256(CONTENT), len(CONTENT)) == "uploaded"
+    assert small.blobs["team/jax", sha256(CONTENT)] == CONTENT
+
+
+def test_a_registry_without_mounts_gets_the_content(small: Small, team: Repository) -> None:
+    digest = small.put_blob("team/torch", b"shared")
+    small.mounts = False
+    assert upload_blob(team, io.BytesIO(b"shared"), digest, 6, source="team/torch") == "uploaded"
+    small.odd["POST /v2/team/jax/blobs/uploads/"] = [Answer(status=405)]
+    other = small.put_blob("team/torch", b"other")
+    assert upload_blob(team, io.BytesIO(b"other"), other, 5, source="team/torch") == "uploaded"
+
+
+def test_a_blob_of_a_neighbour_is_taken_from_there(small: Small, team: Repository) -> None:
+    digest = small.put_blob("team/torch", b"shared")
+    assert upload_blob(team, io.BytesIO(b"shared"), digest, 6, source="team/torch") == "mounted"
+    assert not small.paths("PUT")
+    other = io.BytesIO(b"other")
+    assert upload_blob(team, other, sha256(b"other"), 5, source="team/torch") == "uploaded"
+
+
+def test_a_neighbour_that_may_not_be_read_is_no_hindrance(small: Small, team: Repository) -> None:
+    small.odd["POST /v2/team/jax/blobs/uploads/"] = [Answer(status=403)]
+    sent = upload_blob(team, io.BytesIO(b"a"), sha256(b"a"), 1, source="other/torch")
+    assert sent == "uploaded"
+
+
+def test_a_blob_that_is_not_what_was_said_is_refused(small: Small, team: Repository) -> None:
+    with pytest.raises(NetworkFailure, match=r"does not take .* DIGEST_INVALID"):
+        upload_blob(team, io.BytesIO(b"a"), sha256(b"b"), 1)
+    small.blobs["team/jax", D] = b"other"
+    for read in (lambda: read_blob(team, D), lambda: b"".join(read_blob_blocks(team, D))):
+        with pytest.raises(NetworkFailure, match="sends another content"):
+            read()
+    with pytest.raises(NetworkFailure, match=r"does not give sha256:.*404"):
+        read_blob(team, sha256(b"nothing"))
+    big = small.put_blob("team/jax", b"a" * 100)
+    with pytest.raises(NetworkFailure, match="more than 99 bytes"):
+        read_blob(team, big, limit=99)
+
+
+def test_no_authorization_goes_to_another_host(small: Small, home: dict[str, str]) -> None:
+    small.login = ("me", "secret")
+    digest = small.put_blob("team/jax", b"content")
+    logged_in(home, small.host)
+    # netrc, too, has nothing to say to where the registry sends us.
+    Path(home["HOME"], ".netrc").write_text("default login me password secret\n")
+    with running(Small()) as other:
+        other.put_blob("team/jax", b"content")
+        small.blobs_elsewhere = f"http://{other.host}"
+        with open_registry(small.host, home) as registry:
+            assert read_blob(Repository(registry=registry, name="team/jax"), digest) == b"content"
+        assert [words for _, _, words in other.asked] == [""]
+    assert small.asked[-1][2].startswith("Bearer ")
+
+
+def test_a_token_is_asked_for_once_for_each_right(small: Small, home: dict[str, str]) -> None:
+    small.login = ("me", "secret")
+    logged_in(home, f"https://{small.host}/v1/")
+    shared = small.put_blob("team/torch", b"shared")
+    with open_registry(small.host, home) as registry:
+        team = Repository(registry=registry, name="team/jax")
+        assert read_manifest(team, "latest") is None
+        assert read_manifest(team, "latest") is None
+        assert small.paths("GET").count("/token") == 1
+        upload_blob(team, io.BytesIO(b"new"), sha256(b"new"), 3)
+        assert upload_blob(team, io.BytesIO(b""), shared, 6, source="team/torch") == "mounted"
+        attach_artifact(team, SOMETHING, Descriptor(media_type=OCI_MANIFEST, digest=D, size=1))
+    asked = [query for path, query in small.bodies if path == "/token"]
+    assert len(asked) == 3
+    assert (
+        "scope=repository%3Ateam%2Fjax%3Apull%2Cpush&scope=repository%3Ateam%2Ftorch%3Apull"
+        in (asked[-1])
+    )
+
+
+def test_an_identity_token_takes_the_place_of_a_password(
+    small: Small, home: dict[str, str]
+) -> None:
+    small.login = ("", "identity")
+    settings = {"auths": {small.host: {"identitytoken": "identity"}}}
+    Path(home["DOCKER_CONFIG"], "config.json").write_text(json.dumps(settings))
+    with open_registry(small.host, home) as registry:
+        assert read_manifest(Repository(registry=registry, name="team/jax"), "latest") is None
+
+
+@pytest.mark.parametrize("basic", [True, False])
+def test_a_wrong_or_missing_login_says_what_to_do(
+    small: Small, home: dict[str, str], *, basic: bool
+) -> None:
+    small.login = ("me", "secret")
+    small.basic = basic
+    for login in ("", "me:wrong"):
+        if login:
+            logged_in(home, small.host, login)
+        with open_registry(small.host, home) as registry, pytest.raises(NetworkFailure) as raised:
+            read_manifest(Repository(registry=registry, name="a"), "latest")
+        assert f"docker login {small.host}" in str(raised.value)
+        assert "wrong" not in str(raised.value)
+    logged_in(home, small.host)
+    with open_registry(small.host, home) as registry:
+        assert read_manifest(Repository(registry=registry, name="a"), "latest") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "realm"),
+    [
+        ('Bearer realm="https://a/t",service="s"', "bearer", "https://a/t"),
+        ('basic realm="r", BEARER realm="https://a/t"', "bearer", "https://a/t"),
+        ('Basic realm="r"', "basic", "r"),
+        ("Negotiate", "", None),
+        ("", "", None),
+    ],
+)
+def test_a_challenge_is_read(text: str, kind: str, realm: str | None) -> None:
+    found, words = parse_challenge(text)
+    assert (found, words.get("realm")) == (kind, realm)
+
+
+def test_a_login_is_never_sent_where_others_can_read(small: Small, home: dict[str, str]) -> None:
+    logged_in(home, small.host)
+    challenge = {"WWW-Authenticate": 'Bearer realm="http://x.y/t"'}
+    small.odd["/v2/a/manifests/1"] = [Answer(status=401, headers=challenge)]
+    with (
+        open_registry(small.host, home) as registry,
+        pytest.raises(NetworkFailure, match="where others can read"),
+    ):
+        read_manifest(Repository(registry=registry, name="a"), "1")
+
+
+def test_logins_come_from_docker_and_its_helpers(
+    home: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert login_for("x.y", home) is None
+    logged_in(home, "x.y", "me:a:b")
+    assert login_for("x.y", home) == Login(name="me", password="a:b")  # noqa: S106
+    assert login_for("other.y", home) is None
+    helper = tmp_path / "docker-credential-test"
+    helper.write_text(
+        "#!/bin/sh\nread -r host\n"
+        '[ "$host" = x.y ] || { echo "credentials not found in native keychain"; exit 1; }\n'
+        'echo "{\\"Username\\": \\"$WHO\\", \\"Secret\\": \\"s\\"}"\n'
+    )
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    file = tmp_path / "config.json"
+    file.write_text('{"credsStore": "test"}')
+    assert login_for("x.y", {**home, "WHO": "she"}) == Login(name="she", password="s")  # noqa: S106
+    assert login_for("other.y", {**home, "WHO": "she"}) is None
+    file.write_text('{"credHelpers": {"x.y": "gone"}}')
+    with pytest.raises(BadInput, match="docker-credential-gone not installed") as raised:
+        login_for("x.y", home)
+    assert "docker login x.y" in str(raised.value)
+    file.write_text('{"auths": {"x.y": {"auth": "no base64"}}}')
+    with pytest.raises(BadInput, match="cannot be read"):
+        login_for("x.y", home)
+
+
+@pytest.mark.parametrize("api", [True, False])
+def test_an_artifact_is_attached_once_and_found(
+    small: Small, team: Repository, *, api: bool
+) -> None:
+    small.referrers_api = api
+    digest = small.put_manifest("team/jax", IMAGE, "latest")
+    subject = Descriptor(media_type=OCI_MANIFEST, digest=digest, size=len(json.dumps(IMAGE)))
+    assert list_referrers(team, digest) == ()
+    first = attach_artifact(team, SOMETHING, subject)
+    second = attach_artifact(team, Artifact(kind="application/y", text="b", title="y"), subject)
+    assert attach_artifact(team, SOMETHING, subject) == first
+    found = list_referrers(team, digest)
+    assert [one.digest for one in found] == [first, second]
+    assert [one.artifact_type for one in found] == ["application/x", "application/y"]
+    assert found[0].annotations == {"b": "2"}
+    assert read_artifact(team, found[0], digest) == "a text"
+    fallback = ("team/jax", digest.replace(":", "-")) in small.manifests
+    assert fallback is not api
+
+
+def test_every_page_of_referrers_is_read(small: Small, team: Repository) -> None:
+    small.pages = 2
+    subject = Descriptor(media_type=OCI_MANIFEST, digest=D, size=1)
+    attached = [
+        attach_artifact(team, Artifact(kind="application/x", text=str(number), title="x"), subject)
+        for number in range(5)
+    ]
+    assert [one.digest for one in list_referrers(team, D)] == attached
+
+
+def test_a_list_that_somebody_overwrites_is_written_again(small: Small, team: Repository) -> None:
+    small.referrers_api = False
+    small.forgets = 2
+    subject = Descriptor(media_type=OCI_MANIFEST, digest=D, size=1)
+    digest = attach_artifact(team, SOMETHING, subject)
+    assert [one.digest for one in list_referrers(team, D)] == [digest]
+    small.forgets = 99
+    with pytest.raises(NetworkFailure, match="does not keep"):
+        attach_artifact(team, Artifact(kind="application/x", text="c", title="x"), subject)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=405),
+        Answer(headers={"Content-Type": "text/html"}, body=b"<html>"),
+        Answer(body=b'{"name": "something else"}'),
+    ],
+)
+def test_a_registry_without_the_api_may_say_so_in_its_own_way(
+    small: Small, team: Repository, answer: Answer
+) -> None:
+    small.referrers_api = False
+    subject = Descriptor(media_type=OCI_MANIFEST, digest=D, size=1)
+    digest = attach_artifact(team, SOMETHING, subject)
+    small.odd[f"/v2/team/jax/referrers/{D}"] = [answer]
+    assert [one.digest for one in list_referrers(team, D)] == [digest]
+
+
+def test_an_image_under_the_tag_of_its_referrers_is_not_a_list(
+    small: Small, team: Repository
+) -> None:
+    small.referrers_api = False
+    entries = [{"mediaType": OCI_MANIFEST, "digest": D, "size": 1}]
+    content = {"mediaType": OCI_INDEX, "manifests": entries}
+    digest = small.put_manifest("team/jax", content, kind=OCI_INDEX)
+    small.manifests["team/jax", digest.replace(":", "-")] = small.manifests["team/jax", digest]
+    assert list_referrers(team, digest) == ()
+
+
+def test_what_belongs_to_another_image_is_not_read(small: Small, team: Repository) -> None:
+    subject = Descriptor(media_type=OCI_MANIFEST, digest=D, size=1)
+    attach_artifact(team, SOMETHING, subject)
+    (found,) = list_referrers(team, D)
+    with pytest.raises(ValueError, match="belongs to another image"):
+        read_artifact(team, found, sha256(b"another"))
+    empty = small.put_manifest("team/jax", {"subject": {"digest": D}, "layers": []})
+    with pytest.raises(ValueError, match="0 contents"):
+        read_artifact(team, Descriptor(media_type="", digest=empty, size=1), D)
+
+
+def test_a_registry_that_takes_no_artifacts_says_why(small: Small, team: Repository) -> None:
+    no = Answer(status=400, body=b'{"errors":[{"code":"MANIFEST_INVALID","message":"type"}]}')
+    small.put_blob("team/jax", b"{}")
+    small.put_blob("team/jax", b"a text")
+    subject = Descriptor(media_type=OCI_MANIFEST, digest=D, size=1)
+    digest = sha256(artifact_manifest(SOMETHING, subject))
+    small.odd[f"PUT /v2/team/jax/manifests/{digest}"] = [no]
+    with pytest.raises(NetworkFailure, match=r"does not take .* MANIFEST_INVALID type"):
+        attach_artifact(team, SOMETHING, subject)

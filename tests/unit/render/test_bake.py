@@ -1,0 +1,172 @@
+"""Bake files and content keys: the plan as data."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from dlimg.errors import BadInput
+from dlimg.matrix.parse import asked, named
+from dlimg.model import BaseSource, PlannedImage
+from dlimg.render.bake import bake_file, bake_files, stage_file, target_name
+from dlimg.render.content_key import key, with_key
+from tests.support import samples
+
+
+def target(planned: PlannedImage, **options: dict[str, str]) -> dict[str, object]:
+    bake = bake_file([planned], **options)
+    targets = bake["target"]
+    assert isinstance(targets, dict)
+    return dict(targets[target_name(planned.image.cell)])
+
+
+def test_a_target_holds_all_that_a_build_needs() -> None:
+    planned = samples.planned(packages="sha256:1")
+    assert target(planned, secrets={"ca": "/s/ca"}, arguments={"HTTP_PROXY": "http://p"}) == {
+        "context": ".",
+        "dockerfile-inline": "FROM debian:trixie-slim\n",
+        "contexts": {"debian:trixie-slim": "docker-image://dlimg-base:debian13"},
+        "args": {"SOURCE_DATE_EPOCH": "315619200", "HTTP_PROXY": "http://p"},
+        "labels": {
+            "io.dlimg.cell": planned.image.cell.id,
+            "io.dlimg.key": planned.key,
+            "io.dlimg.packages": "sha256:1",
+            "io.dlimg.base": planned.base.identity,
+            "io.dlimg.base-source": "bootstrap",
+            "io.dlimg.builder": "buildkit",
+        },
+        "tags": [
+            f"dlimg/pytorch:2.15.0-cpu-py3.13-debian13-{planned.key[:12]}",
+            "dlimg/pytorch:2.15.0-cpu-py3.13-debian13",
+        ],
+        "platforms": ["linux/amd64"],
+        "secret": ["type=file,id=ca,src=/s/ca"],
+        "output": ["type=docker"],
+        "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
+    }
+
+
+def test_layers_of_zstd() -> None:
+    one = samples.planned()
+    (target,) = bake_file([replace(one, compression="zstd19")])["target"].values()  # type: ignore[attr-defined]
+    (output,) = target["output"]
+    assert output.startswith("type=docker,compression=zstd,compression-level=19,force-compression")
+    assert output.endswith(",oci-mediatypes=true")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("gzip", "gzip"), ("zstd", "zstd3"), ("zstd:1", "zstd1"), ("zstd:19", "zstd19")],
+)
+def test_a_compression_that_was_asked_for(text: str, name: str) -> None:
+    assert asked(text) == named(text) == name
+
+
+@pytest.mark.parametrize(
+    "text", ["", "zst", "zstd3", "zstd:", "zstd:0", "zstd:20", "ZSTD", "gzip:6"]
+)
+def test_a_compression_that_there_is_not(text: str) -> None:
+    with pytest.raises(BadInput, match="is not a compression of layers"):
+        asked(text)
+
+
+def test_a_target_is_named_without_dots() -> None:
+    assert target_name(samples.cell()) == "pytorch-2_15_0-cpu-py3_13-debian13"
+
+
+def test_a_pinned_base_is_replaced_under_its_whole_name() -> None:
+    pinned = f"debian:trixie-slim@sha256:{'0' * 64}"
+    text = f"FROM {pinned} AS tool\nFROM scratch AS files\nFROM {pinned} AS system\nFROM system\n"
+    planned = samples.planned(samples.image(dockerfile=text))
+    assert target(planned)["contexts"] == {pinned: "docker-image://dlimg-base:debian13"}
+
+
+def test_a_local_wheel_folder_is_a_context_of_its_target_alone() -> None:
+    one = samples.planned()
+    other = samples.planned(samples.image(samples.cell("jax")))
+    bake = bake_file([one, other], wheels={target_name(one.image.cell): "/w"})
+    targets = bake["target"]
+    assert isinstance(targets, dict)
+    found = {name: "wheels" in entry["contexts"] for name, entry in targets.items()}
+    assert found == {target_name(one.image.cell): True, target_name(other.image.cell): False}
+
+
+@pytest.mark.parametrize(
+    ("text", "literal"),
+    [
+        ("RUN echo ${A} $B", "RUN echo $${A} $B"),
+        ("RUN date +%s %{x}", "RUN date +%s %%{x}"),
+        ("$${x}", "$$${x}"),
+    ],
+)
+def test_bake_does_not_read_a_dockerfile_as_its_own_template(text: str, literal: str) -> None:
+    assert target(samples.planned(samples.image(dockerfile=text)))["dockerfile-inline"] == literal
+
+
+def test_a_file_holds_at_most_500_targets() -> None:
+    cells = [samples.cell(version=f"2.{number}.0") for number in range(1001)]
+    bakes = bake_files([samples.planned(samples.image(cell)) for cell in cells])
+    sizes = [len(json.loads(json.dumps(bake))["target"]) for bake in bakes]
+    assert sizes == [500, 500, 1]
+    assert bake_files([]) == ()
+
+
+def test_what_is_not_known_yet_is_not_said() -> None:
+    unknown = target(replace(samples.planned(packages="sha256:1"), key="", packages=""))
+    labels, tags = unknown["labels"], unknown["tags"]
+    assert isinstance(labels, dict)
+    assert tags == ["dlimg/pytorch:2.15.0-cpu-py3.13-debian13"]
+    assert not {"io.dlimg.key", "io.dlimg.packages"} & set(labels)
+
+
+PACKAGES = f"sha256:{'1' * 64}"
+
+
+def test_the_key_changes_with_whatever_changes_the_image_and_with_nothing_else() -> None:
+    image, base = samples.image(), samples.base()
+    same = key(image, base, PACKAGES)
+    assert key(replace(image, tag="other", aliases=("latest",)), base, PACKAGES) == same
+    assert key(image, samples.base(source=BaseSource.REGISTRY), PACKAGES) == same
+    others = {
+        key(replace(image, dockerfile="FROM debian:trixie-slim\nRUN true\n"), base, PACKAGES),
+        key(replace(image, labels={"a": "b"}), base, PACKAGES),
+        key(image, samples.base("debian12"), PACKAGES),
+        key(image, base, f"sha256:{'2' * 64}"),
+        key(image, base, PACKAGES, "zstd3"),
+        key(image, base, PACKAGES, "zstd9"),
+    }
+    assert len(others | {same}) == 7
+
+
+def test_the_key_of_a_known_image_stays_what_it_is() -> None:
+    # Another key under the same format number would rebuild every image for nothing.
+    assert (
+        key(samples.image(), samples.base(), PACKAGES)
+        == "6d973d00dde02e3663e9af79ed7a450a1699794ca36bc1ed322ee18e9d0145b8"
+    )
+
+
+def test_an_image_gets_its_key_with_its_packages() -> None:
+    unknown = replace(samples.planned(), key="", compression="zstd3")
+    assert unknown.reference == ""
+    known = with_key(unknown, PACKAGES)
+    assert known.packages == PACKAGES
+    assert known.key == key(unknown.image, unknown.base, PACKAGES, "zstd3")
+    assert known.reference.endswith(f"-{known.key[:12]}")
+
+
+@pytest.mark.parametrize("stage", ["system", ""])
+def test_a_stage_goes_where_it_is_sent_and_has_no_name_of_its_own(stage: str) -> None:
+    planned = samples.planned()
+    given = {"secrets": {"ca": "/run/ca"}, "arguments": {"HTTP_PROXY": "x"}}
+    found = stage_file(planned, stage, "type=oci,dest=${a}", **given)
+    assert list(found) == ["target"]
+    targets = found["target"]
+    assert isinstance(targets, dict)
+    target = targets[stage or "last"]
+    assert target.get("target") == (stage or None)
+    assert target["output"] == ["type=oci,dest=$${a}"]
+    assert target["secret"] == ["type=file,id=ca,src=/run/ca"]
+    assert target["args"]["HTTP_PROXY"] == "x"
+    assert target["contexts"] == {"debian:trixie-slim": f"docker-image://{planned.base.reference}"}
+    assert not {"tags", "labels"} & set(target)

@@ -1,0 +1,154 @@
+"""What the last stage says, read as BuildKit reads it; and what it must not say."""
+
+from pathlib import Path
+
+import pytest
+
+from dlimg.errors import BadInput
+from dlimg.render.config_parser import ImageConfig, image_config
+from dlimg.render.dockerfile_parser import closure, stages
+
+RENDERED = Path(__file__).parents[3] / "rendered"
+START = "FROM scratch AS system\nFROM system AS image\nRUN <<'EOF'\nENV NOT=this\nEOF\n"
+
+
+def test_all_that_a_stage_may_say() -> None:
+    text = (
+        f"{START}"
+        "ENV PATH=/a:/b \\\n    # a comment between\n    B='two words' C=x\\ y\n"
+        'ENV B="again $" D=\n'.replace("$", "\\$")
+        + 'LABEL one="1 \\"quoted\\" \\\\ \\n" \\\n      two=2\n'
+        "EXPOSE 8888\nEXPOSE 53/udp\nWORKDIR /code\nUSER user\n"
+        'ENTRYPOINT ["/usr/bin/tini", "--"]\nCMD ["bash", "-c", "a b"]\n'
+    )
+    assert image_config(text) == ImageConfig(
+        env=("PATH=/a:/b", "B=again $", "C=x y", "D="),
+        labels={"one": '1 "quoted" \\ \\n', "two": "2"},
+        workdir="/code",
+        user="user",
+        entrypoint=("/usr/bin/tini", "--"),
+        cmd=("bash", "-c", "a b"),
+        exposed=("53/udp", "8888/tcp"),
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RUN true",
+        "COPY a b",
+        "VOLUME /data",
+        "HEALTHCHECK NONE",
+        "STOPSIGNAL SIGINT",
+        "SHELL ['x']",
+        "ONBUILD RUN true",
+        "ENV PATH=/a:$PATH",
+        'ENV PATH="/a:$PATH"',
+        "ENV NAME value",
+        "ENV A='open",
+        'ENV A="open',
+        "LABEL =x",
+        "WORKDIR code",
+        "WORKDIR /a /b",
+        "USER a b",
+        "CMD bash",
+        'CMD "bash"',
+        "CMD [1]",
+        "CMD " + "[" * 100_000,
+        "ENTRYPOINT tini",
+        "EXPOSE 8000-9000",
+        "EXPOSE 1 2",
+        "ENV " + "a" * 100_000 + "$",
+    ],
+)
+def test_what_has_to_be_executed_or_is_not_known(line: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        image_config(START + line + "\n")
+    assert caught.value.problems[0].hint == "build this image with BuildKit"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# nothing\n",
+        "ENV A=b\nFROM x\n",
+        "FROM x\n",
+        "FROM x\nENV A=b\nRUN true\n",
+        "FROM x\nRUN <<EOF\nno end\n",
+    ],
+)
+def test_no_image_of_ours(text: str) -> None:
+    with pytest.raises(BadInput):
+        image_config(text)
+
+
+def test_every_rendered_image_can_be_read() -> None:
+    paths = sorted(RENDERED.glob("*/Dockerfile"))
+    assert len(paths) > 40
+    for path in paths:
+        config = image_config(path.read_text())
+        assert config.labels["io.dlimg.cell"] == path.parent.name
+        assert (config.user, config.workdir) == ("user", "/code")
+        assert config.env[0].startswith("PATH=/home/user/env/bin:/opt/env/bin:")
+        assert config.entrypoint == ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
+        assert ("8888/tcp" in config.exposed) == path.parent.name.endswith("-workspace")
+
+
+def test_a_variable_keeps_its_place_and_takes_the_upper_value() -> None:
+    below = ImageConfig(  # noqa: S604  # it says how an image is run, and runs nothing
+        env=("PATH=/bin", "BASE=1"),
+        labels={"a": "below", "b": "below"},
+        cmd=("sh",),
+        exposed=("1/tcp",),
+        shell=("/bin/bash",),
+    )
+    above = ImageConfig(env=("NEW=1", "PATH=/usr/bin"), labels={"a": "above"}, user="user")
+    assert above.on(below) == ImageConfig(  # noqa: S604
+        env=("PATH=/usr/bin", "BASE=1", "NEW=1"),
+        labels={"a": "above", "b": "below"},
+        user="user",
+        cmd=("sh",),
+        exposed=("1/tcp",),
+        shell=("/bin/bash",),
+    )
+
+
+STAGES = """\
+# a comment
+FROM base AS tool
+COPY <<"EOF" /a
+FROM is no instruction here
+EOF
+FROM tool AS python
+RUN one \\
+    # two
+    && three
+FROM scratch AS files
+COPY <<ONE <<-TWO /
+1
+ONE
+2
+\tTWO
+# of the next stage
+FROM base AS system
+RUN --mount=type=bind,from=files,target=/run/files --mount=type=bind,from=python,target=/p true
+FROM scratch AS lock
+COPY a b
+FROM system AS image
+RUN --mount=from=lock true
+"""
+
+
+def test_stages_and_what_one_is_made_from() -> None:
+    found = {stage.name: stage for stage in stages(STAGES)}
+    assert list(found) == ["tool", "python", "files", "system", "lock", "image"]
+    assert [one.word for one in found["tool"].instructions] == ["FROM", "COPY"]
+    assert found["tool"].instructions[1].line == 3
+    assert found["python"].instructions[1].text == "one     && three"
+    assert found["files"].source == "FROM scratch AS files\nCOPY <<ONE <<-TWO /\n1\nONE\n2\n\tTWO\n"
+    of_system = [stage.name for stage in closure(STAGES, "system")]
+    assert of_system == ["tool", "python", "files", "system"]
+    assert [stage.name for stage in closure(STAGES, "files")] == ["files"]
+    with pytest.raises(BadInput, match="no stage other"):
+        closure(STAGES, "other")

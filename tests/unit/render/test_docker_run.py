@@ -1,0 +1,49 @@
+"""The line to paste."""
+
+import shlex
+
+import pytest
+
+from dlimg.model import Flavour
+from dlimg.render.docker_run import docker_run, try_line
+from tests.support import samples
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "flavour", "there", "not_there"),
+    [
+        ("cpu", Flavour.RUNTIME, "--shm-size 8g", "--gpus"),
+        ("cuda13.2", Flavour.RUNTIME, "--gpus all", "8888"),
+        ("cpu", Flavour.WORKSPACE, "-p 127.0.0.1:8888:8888", "--gpus"),
+        ("cuda13.2", Flavour.WORKSPACE, "--gpus all", "-p 8888"),
+    ],
+)
+def test_what_its_user_needs(
+    accelerator: str, flavour: Flavour, there: str, not_there: str
+) -> None:
+    line = " ".join(docker_run(samples.cell(accelerator=accelerator, flavour=flavour), "a/b:c"))
+    assert there in line
+    assert not_there not in line
+    assert "$PWD:/code" in line
+    assert "$PWD/data:/data" in line
+    assert "$PWD/output:/output" in line
+
+
+def test_what_is_no_framework_is_not_imported() -> None:
+    words = shlex.split(try_line(samples.cell(package="made-up"), "a/b:c"))
+    assert words[-1] == 'from importlib.metadata import version; print(version("made-up"))'
+
+
+@pytest.mark.parametrize(
+    ("package", "module"),
+    [("torch", "torch"), ("tensorflow-cpu", "tensorflow"), ("tensorflow", "tensorflow")],
+)
+def test_it_imports_the_framework(package: str, module: str) -> None:
+    line = try_line(
+        samples.cell(package=package), "a/b:c", docker=("/a path/docker", "-H", "unix:///x")
+    )
+    words = shlex.split(line)
+    assert words[:4] == ["mkdir", "-p", "data", "output"]
+    assert words[5] == "/a path/docker"
+    assert words[-1] == f"import {module}; print({module}.__version__)"
+    assert '"$PWD:/code"' in line

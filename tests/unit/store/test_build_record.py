@@ -1,0 +1,58 @@
+"""What an image came to, written down and compared."""
+
+from dataclasses import replace
+
+import pytest
+
+from dlimg.errors import BadInput
+from dlimg.render.image_config import ImageConfig
+from dlimg.store.build_record import BuildRecord, difference, parse_records, record_of, records_text
+from dlimg.store.image_manifest import assemble
+from dlimg.store.keys import Layer
+from tests.support import samples
+
+
+def layer(number: int) -> Layer:
+    return Layer(
+        digest=f"sha256:{number:064}", size=number, diff_id=f"sha256:{number:063}d", unpacked=9
+    )
+
+
+@pytest.fixture
+def record() -> BuildRecord:
+    parts = [(layer(number), f"wheel: w{number}") for number in (1, 2, 3)]
+    return record_of("key", assemble(samples.planned(), parts, ImageConfig()))
+
+
+def test_a_record_is_read_as_it_was_written(record: BuildRecord) -> None:
+    assert parse_records(records_text({"cell": record}), where="f") == {"cell": record}
+    assert [one.words for one in record.layers] == ["wheel: w1", "wheel: w2", "wheel: w3"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", '{"c": 1}', '{"c": {"key": "k", "digest": "d", "layers": [{}]}}', "[" * 9999],
+)
+def test_another_file_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="not a record of images"):
+        parse_records(text, where="f")
+
+
+def test_the_lowest_difference_is_named(record: BuildRecord) -> None:
+    def changed(number: int, **values: str) -> BuildRecord:
+        layers = list(record.layers)
+        layers[number] = replace(layers[number], **values)
+        return replace(record, digest="sha256:2", layers=tuple(layers))
+
+    assert difference(record, record) == ""
+    assert difference(record, changed(1, diff_id="d", digest="e")).startswith(
+        "layer 2, wheel: w2, has other files: e, not sha256:0"
+    )
+    assert "layer 3, wheel: w3, is compressed to e" in difference(record, changed(2, digest="e"))
+    assert difference(record, changed(0, words="x")) == "layer 1 was wheel: w1, and is x"
+    fewer = replace(record, digest="sha256:2", layers=record.layers[:2])
+    assert difference(record, fewer) == "layer 3, wheel: w3, is not there any more"
+    assert difference(fewer, record) == "layer 3, wheel: w3, was not there"
+    labels = replace(record, digest="sha256:2")
+    assert "labels, settings or words" in difference(record, labels)
+    assert difference(record, replace(labels, key="k")).startswith("its lock, Dockerfile, base")
