@@ -8,11 +8,11 @@ from pathlib import Path
 
 from place import ROOT, Place, system_image
 
-from dlimg.builders.assemble import AssembleContext, BuildCallbacks, assembling
-from dlimg.builders.executor import of_engine
+from dlimg.builders.assemble import AssembleContext, BuildCallbacks, open_assembler
+from dlimg.builders.executor import EngineExecutor
 from dlimg.model import PlannedImage
 from dlimg.publish.push import send_image
-from dlimg.registry.session import Repository, opened
+from dlimg.registry.session import Repository, open_registry
 from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.store import Store
 
@@ -37,20 +37,20 @@ def pushed(place: Place, one: PlannedImage, store: Store, name: str) -> int:
     repository, _, tag = rest.partition(":")
     _forget_peak()
     image = assembled(place, one, store)
-    with opened(host, place.environment) as registry:
+    with open_registry(host, place.environment) as registry:
         send_image(Repository(registry=registry, name=repository), tag, image, store, say=_hush)
     return _peak()
 
 
 def assembled(place: Place, one: PlannedImage, store: Store) -> AssembledImage:
-    means = AssembleContext(
-        hands=of_engine(place.engine, place.secrets),
+    context = AssembleContext(
+        executor=EngineExecutor(engine=place.engine, secrets=place.secrets),
         environment=place.environment,
         store=store,
         find_links=[place.wheels],
     )
-    with assembling([one], means) as assemble:
-        return assemble(one, BuildCallbacks(at=_hush, on_line=_hush))
+    with open_assembler([one], context) as assembler:
+        return assembler.assemble(one, BuildCallbacks())
 
 
 def command(place: Place, *words: str, state: str = "state") -> None:

@@ -17,16 +17,16 @@ import requests
 
 from dlimg.assembly.download import WheelSource, fetching
 from dlimg.builders.buildkit import build
-from dlimg.builders.executor import of_engine
+from dlimg.builders.executor import EngineExecutor
 from dlimg.builders.load import take_in
 from dlimg.builders.secrets import Secrets, secrets_from
-from dlimg.cli.project import read_project
-from dlimg.cli.render import current_images
+from dlimg.pipeline.images import current_images
 from dlimg.engine import private_engine
 from dlimg.engine.bases import base_for
 from dlimg.engine.client import Engine
 from dlimg.engine.private_home import home_of
 from dlimg.model import BuiltImage, PlannedImage, Wheel
+from dlimg.pipeline.project import read_project
 from dlimg.pypi.index import open_index
 from dlimg.pypi.wheel_urls import addresses, asking
 from dlimg.render.content_key import with_key
@@ -89,8 +89,9 @@ def _planned(
     }
     found = ((image, bases[image.cell.os.name]) for image in images)
     planned = [PlannedImage(image=image, base=base, key="") for image, base in found]
-    store, hands = layer_store(environment), of_engine(engine, secrets)
-    systems = [hands.system(one, store, lambda _: None) for one in planned]
+    store = layer_store(environment)
+    executor = EngineExecutor(engine=engine, secrets=secrets)
+    systems = [executor.system(one, store, lambda _: None) for one in planned]
     return tuple(
         with_key(one, below.packages_digest) for one, below in zip(planned, systems, strict=True)
     )
@@ -118,7 +119,9 @@ def _fetched(folder: Path, planned: Sequence[PlannedImage], environment: Mapping
 
 def system_image(place: Place, one: PlannedImage, store: Store) -> str:
     """The name of an image in the engine that has the system of this one, and nothing else."""
-    below = of_engine(place.engine, place.secrets).system(one, store, lambda _: None)
+    below = EngineExecutor(engine=place.engine, secrets=place.secrets).system(
+        one, store, lambda _: None
+    )
     image = assemble(one, [(layer, "system") for layer in below.layers], below.config)
     blobs = {layer.digest: store.blob(layer) for layer in image.layers}
     tag = image.digest.removeprefix("sha256:")[:12]

@@ -1,32 +1,23 @@
-"""One planned image to its layers, its manifest and its config; no engine takes it here.
+"""Assembling images: from a planned image to its layers, manifest and config in the store.
 
-Two things that the store may lack are executed, by the hands that are given: the stage with the
-operating system, and the compiler of byte code in that system.
+An executor runs the two steps whose results the store may lack: the system stage, and the
+compiling of byte code in that system.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from dlimg.assembly.bytecode import BytecodeCompiler, bytecode_layers, compile_lacking
 from dlimg.assembly.cell_layer import own_layer, own_of, own_part
 from dlimg.assembly.download import Cancellation, WheelSource
-from dlimg.assembly.history_text import (
-    BYTECODE_WORDS,
-    OWN_WORDS,
-    base_words,
-    bytecode_words,
-    small_words,
-    system_words,
-    wheel_words,
-)
-from dlimg.assembly.recompress import recompressed
-from dlimg.assembly.system import OnLine
-from dlimg.assembly.wheel_layer import LayerContext, is_large, small_layer, wheel_layer
+from dlimg.assembly.system import OnLine, recompressed
 from dlimg.assembly.wheel_layers import WheelLayerJobs, making
-from dlimg.builders.executor import Executor, check_fit
+from dlimg.assembly.wheel_to_layer import LayerContext, is_large, small_layer, wheel_layer
+from dlimg.builders.executor import Executor, check_eligible, discard
 from dlimg.builders.image_packages import check_packages
 from dlimg.host.local_state import cache_folder
 from dlimg.model import Image, PlannedImage
@@ -34,12 +25,19 @@ from dlimg.pypi.index import open_index
 from dlimg.pypi.wheel_urls import addresses, asking
 from dlimg.render.image_config import image_config
 from dlimg.store.image_manifest import (
+    BYTECODE_WORDS,
+    OWN_WORDS,
     AssembledImage,
     ImageLayer,
     LayerRank,
     assemble,
+    base_words,
+    bytecode_words,
     height_of,
     ordered,
+    small_words,
+    system_words,
+    wheel_words,
 )
 from dlimg.store.images import keep
 from dlimg.store.maintenance import using
@@ -109,91 +107,93 @@ STEPS: Final = ("the system", "wheels", "byte code")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssembleContext:
-    """What assembling takes: who executes, the store, where else wheels lie.
+    """What assembling needs besides the images.
 
-    Whoever is interrupted lets the `end` come: wheels are then waited for no more.
+    `find_links` are folders with further wheels; `cancellation` ends waiting for wheels.
     """
 
-    hands: Executor
+    executor: Executor
     environment: Mapping[str, str]
     store: Store
     find_links: Sequence[Path]
-    end: Cancellation = field(default_factory=Cancellation)
+    cancellation: Cancellation = field(default_factory=Cancellation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildCallbacks:
-    """Who is told: `at` which step of STEPS an image is, and `on_line` what BuildKit says."""
+    """Functions to call during a build: with each of STEPS, and with BuildKit's JSON lines."""
 
-    at: Callable[[str], None]
-    on_line: OnLine
+    on_step: Callable[[str], None] = discard
+    on_line: OnLine = discard
 
 
-Assembling = Callable[[PlannedImage, BuildCallbacks], AssembledImage]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembler:
+    """Assembles images while `wheels` makes their wheel layers in the background."""
+
+    context: AssembleContext
+    wheels: WheelLayerJobs
+
+    def assemble(self, planned: PlannedImage, callbacks: BuildCallbacks) -> AssembledImage:
+        """Assemble one image and record it in the store.
+
+        Raises BadInput for a wheel that cannot become a layer, Negative for a system that does
+        not build or a Python that does not run, NetworkFailure.
+        """
+        image, store = planned.image, self.context.store
+        workshop = self.wheels.workshop
+        check_eligible(image)
+        callbacks.on_step(STEPS[0])
+        system = self.context.executor.system(planned, store, callbacks.on_line)
+        check_packages(planned, system.packages)
+        callbacks.on_step(STEPS[1])
+        self.wheels.await_all(image)
+        parts = [
+            *system_parts(replace(system, layers=recompressed(system.layers, workshop)), image),
+            *wheel_parts(workshop, image),
+            own_layer_part(workshop, image),
+        ]
+        callbacks.on_step(STEPS[2])
+        compiler = self._compiler(system, image.cell.python)
+        compile_lacking(workshop, image.lock.wheels, compiler)
+        parts += bytecode_parts(workshop, image, compiler)
+        config = image_config(image.cell, image.labels).on(system.config)
+        assembled = assemble(planned, ordered(parts), config)
+        keep(store, assembled)
+        return assembled
+
+    def stop(self) -> None:
+        """End waiting for wheels, and compilers outside of child processes."""
+        self.context.cancellation.come()
+        self.context.executor.stop()
+
+    def _compiler(self, system: SystemLayers, python: str) -> BytecodeCompiler:
+        return BytecodeCompiler(
+            interpreter=system.interpreter,
+            python=python,
+            compile_in=partial(self.context.executor.compile, system, python, self.context.store),
+        )
 
 
 @contextmanager
-def assembling(planned: Sequence[PlannedImage], means: AssembleContext) -> Iterator[Assembling]:
-    """Inside, a function that assembles one of these images, whose wheels are made meanwhile.
-
-    It raises what comes in its way: BadInput for an unfit wheel, Negative for a system that
-    does not build or a Python that does not run, NetworkFailure.
-    """
-    with using(means.store), making(planned, means.store, _source(means)) as wheels:
-        yield lambda one, told: _assembled(one, means, wheels, told)
-
-
-def _assembled(
-    planned: PlannedImage, means: AssembleContext, wheels: WheelLayerJobs, told: BuildCallbacks
-) -> AssembledImage:
-    image, workshop = planned.image, wheels.workshop
-    check_fit(image)
-    told.at(STEPS[0])
-    below = means.hands.system(planned, means.store, told.on_line)
-    check_packages(planned, below.packages)
-    told.at(STEPS[1])
-    wheels.await_all(image)
-    seen = replace(below, layers=recompressed(below.layers, workshop))
-    parts = [
-        *system_parts(seen, image),
-        *wheel_parts(workshop, image),
-        own_layer_part(workshop, image),
-    ]
-    told.at(STEPS[2])
-    compiler = _compiler(planned, means, below)
-    compile_lacking(workshop, image.lock.wheels, compiler)
-    parts += bytecode_parts(workshop, image, compiler)
-    config = image_config(image.cell, image.labels).on(below.config)
-    found = assemble(planned, ordered(parts), config)
-    keep(means.store, found)
-    return found
+def open_assembler(
+    planned: Sequence[PlannedImage], context: AssembleContext
+) -> Iterator[Assembler]:
+    """Start to make the wheel layers of these images, and yield their assembler."""
+    store = context.store
+    with using(store), making(planned, store, _wheel_source(context)) as wheels:
+        yield Assembler(context=context, wheels=wheels)
 
 
-def _compiler(
-    planned: PlannedImage, means: AssembleContext, below: SystemLayers
-) -> BytecodeCompiler:
-    python = planned.image.cell.python
-    return BytecodeCompiler(
-        interpreter=below.interpreter,
-        python=python,
-        compile_in=means.hands.compiler(below, python, means.store),
-    )
-
-
-def _source(means: AssembleContext) -> WheelSource:
-    """Where wheels come from."""
-    environment = means.environment
+def _wheel_source(context: AssembleContext) -> WheelSource:
+    environment = context.environment
     cache = cache_folder(environment)
     ask = asking(environment)
     return WheelSource(
-        folders=tuple(means.find_links),
+        folders=tuple(context.find_links),
         folder=cache / "fetched",
         addresses=lambda wheels, target: addresses(wheels, target, ask),
         session=open_index(environment, cache / "wheels").session,
-        say=_hush,
-        end=means.end,
+        say=discard,
+        end=context.cancellation,
     )
-
-
-def _hush(_: str) -> None:
-    """Waiting for another dlimg is shown as what it is: a step that takes its time."""

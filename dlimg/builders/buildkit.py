@@ -20,19 +20,18 @@ from docker.models.images import Image as EngineImage
 from dlimg.builders.disk_space import check_space, predicted_bytes
 from dlimg.builders.existing import existing
 from dlimg.builders.image_packages import forget_packages, packages_in_image
-from dlimg.builders.interrupt import interruptible
-from dlimg.builders.parallel import run_all
 from dlimg.builders.progress import BuildProgress, OnProgress, advance, ended, failure_log
 from dlimg.builders.secrets import Secrets
 from dlimg.engine import built_images
 from dlimg.engine.client import Engine, engine_errors, silence
 from dlimg.errors import Negative, NoEngine
+from dlimg.host.interrupt import interruptible, run_all
 from dlimg.host.process import MISSING, ProcessResult, stream
 from dlimg.lock.local_wheels import lay_out
 from dlimg.model import BuildFailure, BuiltImage, PlannedImage
 from dlimg.render.bake import BUILDER, bake_file, target_name
 from dlimg.store.store import layer_store
-from dlimg.store.system_packages import packages_digest
+from dlimg.store.systems import packages_digest
 
 _BAKE_FILE: Final = "bake.json"
 

@@ -11,7 +11,6 @@ from dlimg.builders.secrets import Secrets
 from dlimg.engine.client import Engine, accept_buildx, engine_errors
 from dlimg.engine.docker_address import named_address
 from dlimg.model import BuildFailure, BuiltImage, Image, PlannedImage
-from dlimg.render.layers_eligibility import obstacle
 
 Wanted = Literal["auto", "layers", "buildkit"]
 
@@ -49,7 +48,7 @@ def choice(wanted: Wanted, image: Image, against: str) -> BuilderChoice:
     """`auto` takes layers where the image allows it, and nothing about the engine is `against`."""
     if wanted != "auto":
         return BuilderChoice(builder=wanted, why="asked for")
-    why = obstacle(image) or against
+    why = image.layers_obstacle or against
     if why:
         return BuilderChoice(builder="buildkit", why=why)
     return BuilderChoice(builder="layers", why="locked wheels only")

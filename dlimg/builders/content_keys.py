@@ -11,20 +11,20 @@ from typing import Final
 
 from dlimg.builders.executor import Executor
 from dlimg.builders.image_packages import packages_source
-from dlimg.builders.parallel import run_all
 from dlimg.builders.progress import BuildProgress, OnProgress, advance, ended, failure_log
 from dlimg.errors import DlimgError, NoEngine
+from dlimg.host.interrupt import run_all
 from dlimg.model import BuildFailure, PlannedImage
 from dlimg.render.content_key import with_key
 from dlimg.store.store import Store
-from dlimg.store.system_packages import packages_digest
+from dlimg.store.systems import packages_digest
 
 _STEP: Final = "the system stage, for its packages"
 
 
 def with_built_keys(
     planned: Sequence[PlannedImage],
-    hands: Executor,
+    executor: Executor,
     store: Store,
     *,
     jobs: int,
@@ -40,7 +40,9 @@ def with_built_keys(
     firsts: dict[str, PlannedImage] = {}
     for one in planned:
         firsts.setdefault(packages_source(one), one)
-    tasks = {source: partial(_built, one, hands, store, report) for source, one in firsts.items()}
+    tasks = {
+        source: partial(_built, one, executor, store, report) for source, one in firsts.items()
+    }
     ends = run_all(tasks, jobs)
     return tuple(_keyed(one, ends[packages_source(one)]) for one in planned)
 
@@ -52,7 +54,7 @@ def _keyed(planned: PlannedImage, end: str | BuildFailure) -> PlannedImage | Bui
 
 
 def _built(
-    planned: PlannedImage, hands: Executor, store: Store, report: OnProgress
+    planned: PlannedImage, executor: Executor, store: Store, report: OnProgress
 ) -> str | BuildFailure:
     """The digest of an image's packages, or why they cannot be had."""
     began = time.monotonic()
@@ -65,7 +67,7 @@ def _built(
             report(progress)
 
     try:
-        return packages_digest(hands.packages(planned, store, on_line))
+        return packages_digest(executor.packages(planned, store, on_line))
     except NoEngine:
         raise
     except DlimgError as error:

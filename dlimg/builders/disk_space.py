@@ -8,7 +8,7 @@ from typing import Any, Final
 import docker
 from docker.models.images import Image as EngineImage
 
-from dlimg.assembly.wheel_layer import is_large, wheel_keys
+from dlimg.assembly.wheel_to_layer import is_large, wheel_keys
 from dlimg.engine.bases import IDENTITY_LABEL, OS_LABEL, REPOSITORY
 from dlimg.engine.built_images import was_built_here
 from dlimg.engine.client import Engine, engine_errors, free_bytes

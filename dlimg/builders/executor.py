@@ -1,11 +1,15 @@
-"""Who executes what cannot be assembled: an engine, or this machine itself where none is."""
+"""Executors: an engine, or this host, runs the two steps of a build that cannot be assembled.
 
-from collections.abc import Callable, Mapping, Sequence
+These are the Dockerfile's system stage and the compiling of byte code in that system.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from dlimg.assembly import compile_python
-from dlimg.assembly.compile_python import CompileIn
+from dlimg.assembly.compile_python import Places, Sources, Spool
 from dlimg.assembly.system import OnLine, SystemBuildTools, system, system_by
 from dlimg.builders import host_rootfs
 from dlimg.builders.image_packages import build_for_packages
@@ -15,96 +19,119 @@ from dlimg.builders.secrets import Secrets
 from dlimg.engine.client import Engine
 from dlimg.errors import BadInput
 from dlimg.model import Image, PlannedImage
-from dlimg.render.layers_eligibility import obstacle
 from dlimg.store.image_manifest import AssembledImage, image_of
 from dlimg.store.maintenance import reading
 from dlimg.store.store import Store
 from dlimg.store.systems import SystemLayers
 
 
+class Executor(Protocol):
+    """The steps of a build that run programs; both kinds of executor give the same bytes."""
+
+    def system(self, planned: PlannedImage, store: Store, on_line: OnLine) -> SystemLayers:
+        """Return the layers of an image's system stage, from the store or built now."""
+        ...
+
+    def packages(self, planned: PlannedImage, store: Store, on_line: OnLine) -> tuple[str, ...]:
+        """Return the distribution packages in an image, after building what holds them."""
+        ...
+
+    def compile(
+        self, system: SystemLayers, python: str, store: Store, sources: Sources, spool: Spool
+    ) -> Places:
+        """Compile sets of Python files in a system; see `compile_python.compile_in`."""
+        ...
+
+    def stop(self) -> None:
+        """End the compilers that other threads have started, outside of child processes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Executor:
-    """`system` is that of an image, from the store or built now; `compiler` one in a system.
+class EngineExecutor:
+    """Builds the system stage with BuildKit and compiles in a container of it."""
 
-    `packages` are those of an image: its system's, or those of all of it where that is not all.
-    """
+    engine: Engine
+    secrets: Secrets
+    find_links: Sequence[Path] = ()
 
-    system: Callable[[PlannedImage, Store, OnLine], SystemLayers]
-    packages: Callable[[PlannedImage, Store, OnLine], tuple[str, ...]]
-    compiler: Callable[[SystemLayers, str, Store], CompileIn]
+    def system(self, planned: PlannedImage, store: Store, on_line: OnLine) -> SystemLayers:
+        return system(planned, store, self._tools(on_line))
 
+    def packages(self, planned: PlannedImage, store: Store, on_line: OnLine) -> tuple[str, ...]:
+        """Build the whole image where its Dockerfile may install packages after that stage."""
+        if planned.image.layers_obstacle:
+            return build_for_packages(planned, self._tools(on_line), self.find_links)
+        return self.system(planned, store, on_line).packages
 
-def of_engine(engine: Engine, secrets: Secrets, find_links: Sequence[Path] = ()) -> Executor:
-    """BuildKit builds the system's stage, and a container of it compiles."""
+    def compile(
+        self, system: SystemLayers, python: str, store: Store, sources: Sources, spool: Spool
+    ) -> Places:
+        image = image_of(
+            [(layer, "") for layer in system.layers], system.config, system.config.labels
+        )
+        with (
+            reading(store, image.layers),
+            visiting(self.engine, image.manifest, image.digest, blobs(image, store)) as image_id,
+        ):
+            return compile_python.compile_in(self.engine, image_id, python, sources, spool)
 
-    def tools(on_line: OnLine) -> SystemBuildTools:
+    def stop(self) -> None:
+        compile_python.end_compiling(self.engine)
+
+    def _tools(self, on_line: OnLine) -> SystemBuildTools:
         return SystemBuildTools(
-            engine=engine,
-            secrets=secrets.files,
-            arguments=secrets.arguments,
+            engine=self.engine,
+            secrets=self.secrets.files,
+            arguments=self.secrets.arguments,
             on_line=on_line,
-            say=_hush,
+            say=discard,
         )
 
-    def build(planned: PlannedImage, store: Store, on_line: OnLine) -> SystemLayers:
-        return system(planned, store, tools(on_line))
 
-    def packages(planned: PlannedImage, store: Store, on_line: OnLine) -> tuple[str, ...]:
-        if obstacle(planned.image):
-            return build_for_packages(planned, tools(on_line), find_links)
-        return build(planned, store, on_line).packages
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostExecutor:
+    """Builds the system stage and compiles in a folder of this host, without an engine."""
 
-    def compiler(below: SystemLayers, python: str, store: Store) -> CompileIn:
-        bare = image_of([(layer, "") for layer in below.layers], below.config, below.config.labels)
-        content = blobs(bare, store)
+    secrets: Secrets
 
-        def compile_in(
-            sources: compile_python.Sources, spool: compile_python.Spool
-        ) -> compile_python.Places:
-            with (
-                reading(store, bare.layers),
-                visiting(engine, bare.manifest, bare.digest, content) as image,
-            ):
-                return compile_python.compile_in(engine, image, python, sources, spool)
-
-        return compile_in
-
-    return Executor(system=build, packages=packages, compiler=compiler)
-
-
-def of_machine(secrets: Secrets) -> Executor:
-    """The machine that dlimg runs on does both, in a folder."""
-
-    def build(planned: PlannedImage, store: Store, _: OnLine) -> SystemLayers:
-        def built() -> SystemLayers:
+    def system(self, planned: PlannedImage, store: Store, on_line: OnLine) -> SystemLayers:  # noqa: ARG002
+        def build() -> SystemLayers:
             return host_rootfs.build_system(
-                planned, store, secrets=secrets.files, arguments=secrets.arguments, say=_hush
+                planned,
+                store,
+                secrets=self.secrets.files,
+                arguments=self.secrets.arguments,
+                say=discard,
             )
 
-        return system_by(planned, store, built, _hush)
+        return system_by(planned, store, build, discard)
 
-    def packages(planned: PlannedImage, store: Store, on_line: OnLine) -> tuple[str, ...]:
-        check_fit(planned.image)
-        return build(planned, store, on_line).packages
+    def packages(self, planned: PlannedImage, store: Store, on_line: OnLine) -> tuple[str, ...]:
+        check_eligible(planned.image)
+        return self.system(planned, store, on_line).packages
 
-    def compiler(below: SystemLayers, python: str, store: Store) -> CompileIn:
-        return lambda sources, spool: host_rootfs.compile_in(below, store, python, sources, spool)
+    def compile(
+        self, system: SystemLayers, python: str, store: Store, sources: Sources, spool: Spool
+    ) -> Places:
+        return host_rootfs.compile_in(system, store, python, sources, spool)
 
-    return Executor(system=build, packages=packages, compiler=compiler)
+    def stop(self) -> None:
+        """Do nothing: all work runs in child processes."""
 
 
-def check_fit(image: Image) -> None:
-    """Nothing; BadInput for an image that cannot be assembled."""
-    reason = obstacle(image)
+def check_eligible(image: Image) -> None:
+    """Raise BadInput for an image that cannot be assembled from layers."""
+    reason = image.layers_obstacle
     if reason:
         raise BadInput(reason, where=image.cell.id, hint="build it with `--builder buildkit`")
 
 
 def blobs(image: AssembledImage, store: Store) -> Mapping[str, Content]:
-    """The image's blobs by digest, as they are served."""
+    """Return the image's layers and config by digest, for a registry to serve."""
     layers: dict[str, Content] = {layer.digest: store.blob(layer) for layer in image.layers}
     return {**layers, image.config_digest: image.config}
 
 
-def _hush(_: str) -> None:
-    """Waiting for another dlimg is shown as what it is: a step that takes its time."""
+def discard(_: str) -> None:
+    """Drop a message that the progress display already shows as a step in progress."""

@@ -24,8 +24,7 @@ from dlimg.assembly.compile_python import (
     placed,
     places,
 )
-from dlimg.assembly.interpreter import interpreter_of
-from dlimg.assembly.system import take
+from dlimg.assembly.system import interpreter_of, take
 from dlimg.debian import bootstrap
 from dlimg.debian.chroot import PATH, run_in
 from dlimg.engine import bases
@@ -35,13 +34,12 @@ from dlimg.host.process import check
 from dlimg.layer.rootfs_diff import changed
 from dlimg.layer.tar import pieces, tar_stream
 from dlimg.model import Base, OperatingSystem, PlannedImage
-from dlimg.render.config_parser import ImageConfig
+from dlimg.render.image_config import ImageConfig
 from dlimg.render.system_stage import system_step
 from dlimg.store.keys import Layer, source_of
 from dlimg.store.maintenance import reading
 from dlimg.store.store import Store
-from dlimg.store.system_packages import packages_in
-from dlimg.store.systems import SystemLayers, kept, remember
+from dlimg.store.systems import SystemLayers, kept, packages_in, remember
 
 # What the host lends to a step that has its network.
 _NETWORK: Final = ("/etc/resolv.conf", "/etc/hosts")

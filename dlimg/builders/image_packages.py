@@ -30,19 +30,20 @@ from dlimg.lock.local_wheels import lay_out
 from dlimg.model import PlannedImage
 from dlimg.render.content_key import ARCHITECTURE, with_key
 from dlimg.render.dockerfile import EPOCH
-from dlimg.render.layers_eligibility import obstacle
 from dlimg.store.keys import source_of
 from dlimg.store.store import Store, layer_store
-from dlimg.store.system_packages import (
+from dlimg.store.systems import (
     BUILD,
     CURRENT,
     PYTHONS,
     STATUS,
+    forget,
+    kept,
     moved_text,
     packages,
     packages_digest,
+    system_source,
 )
-from dlimg.store.systems import forget, kept, system_source
 
 
 def with_known_keys(
@@ -65,7 +66,7 @@ def with_known_keys(
 
 def packages_source(planned: PlannedImage) -> str:
     """One sha256 for what decides on the packages: the system, or else the whole Dockerfile."""
-    if not obstacle(planned.image):
+    if not planned.image.layers_obstacle:
         return system_source(planned)
     return source_of([ARCHITECTURE, str(EPOCH), planned.base.identity, planned.image.dockerfile])
 
@@ -74,7 +75,7 @@ def known_packages(
     planned: PlannedImage, store: Store, environment: Mapping[str, str]
 ) -> tuple[str, ...] | None:
     """The packages of the image, where what decides on them was built here."""
-    if obstacle(planned.image):
+    if planned.image.layers_obstacle:
         return _recorded(record_of(planned, environment))
     system = kept(store, system_source(planned))
     return system.packages if system else None
@@ -99,7 +100,7 @@ def forget_packages(
     The record that the key was computed from is forgotten: the next build computes another.
     """
     before = known_packages(planned, store, environment)
-    if obstacle(planned.image):
+    if planned.image.layers_obstacle:
         with contextlib.suppress(OSError):
             record_of(planned, environment).unlink(missing_ok=True)
     else:

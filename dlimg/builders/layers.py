@@ -1,29 +1,45 @@
-"""Building by assembling: layers from the store, a manifest, and an engine that takes the image.
+"""The layers builder: assembled images, loaded into an engine or left in the store.
 
-Only two things are executed: the stage with the operating system, by BuildKit, and the compiler
-of byte code, in a container of that system.
+Only the system stage and the compiling of byte code are executed, in the engine or on this host.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from dlimg.assembly.compile_python import end_compiling
-from dlimg.builders.assemble import AssembleContext, assembling
+from dlimg.builders.assemble import (
+    STEPS,
+    AssembleContext,
+    Assembler,
+    BuildCallbacks,
+    open_assembler,
+)
 from dlimg.builders.buildkit import size_of
 from dlimg.builders.disk_space import check_space, needed
-from dlimg.builders.executor import blobs, of_engine
+from dlimg.builders.executor import EngineExecutor, HostExecutor, blobs
 from dlimg.builders.existing import existing
-from dlimg.builders.interrupt import interruptible
 from dlimg.builders.load import check_local, forget_passing, take_in
-from dlimg.builders.parallel import BuildRun, build_all
-from dlimg.builders.progress import BuildProgress, OnProgress
+from dlimg.builders.progress import (
+    BuildProgress,
+    BuildStep,
+    OnProgress,
+    advance,
+    ended,
+    failure_log,
+)
 from dlimg.builders.secrets import Secrets
 from dlimg.engine import built_images
 from dlimg.engine.client import Engine, engine_errors
+from dlimg.errors import DlimgError, NoEngine
+from dlimg.host.interrupt import interruptible, run_all
 from dlimg.model import BuildFailure, BuiltImage, PlannedImage
 from dlimg.store.image_manifest import BUILDER, AssembledImage
 from dlimg.store.maintenance import reading
 from dlimg.store.store import Store, layer_store
+
+Deliver = Callable[[PlannedImage, AssembledImage], tuple[str, int]]
 
 
 @engine_errors()
@@ -36,53 +52,146 @@ def build(
     find_links: Sequence[Path],
     on_progress: OnProgress,
 ) -> tuple[BuiltImage | BuildFailure, ...]:
-    """What became of each planned image, in the given order; a failure stops no other cell.
+    """Build images into an engine and return the results in order; a failure stops no other cell.
 
-    Raises as BuildKit's `build` does, and `NoEngine` for an engine that is not of this machine.
+    Raises as `buildkit.build` does, and `NoEngine` for an engine that is not on this machine.
     """
     check_local(engine)
-    found = existing(planned, engine, BUILDER)
-    for one in planned:
-        if one.reference in found:
-            on_progress(BuildProgress(cell=one.image.cell.id, state="cached"))
-    wanted = [one for one in planned if one.reference not in found]
-    if not wanted:
-        return tuple(found[one.reference] for one in planned)
+    present = existing(planned, engine, BUILDER)
+    for image in planned:
+        if image.reference in present:
+            on_progress(BuildProgress(cell=image.image.cell.id, state="cached"))
+    missing = [image for image in planned if image.reference not in present]
+    if not missing:
+        return tuple(present[image.reference] for image in planned)
     store = layer_store(engine.environment)
-    check_space(wanted, engine, needed(wanted, engine, store))
+    check_space(missing, engine, needed(missing, engine, store))
     forget_passing(engine)
-    means = AssembleContext(
-        hands=of_engine(engine, secrets),
+    context = AssembleContext(
+        executor=EngineExecutor(engine=engine, secrets=secrets),
         environment=engine.environment,
         store=store,
         find_links=find_links,
     )
-
-    def stop() -> None:
-        means.end.come()
-        end_compiling(engine)
-
-    with interruptible(), assembling(wanted, means) as assemble:
-        site = BuildRun(
-            assemble=assemble,
-            report=on_progress,
-            last="taken in",
-            take=lambda one, image: _taken(one, image, engine, store),
-            stop=stop,
+    with interruptible(), open_assembler(missing, context) as assembler:
+        build_run = BuildRun(
+            assembler=assembler,
+            on_progress=on_progress,
+            last_step="taken in",
+            deliver=partial(_load, engine=engine, store=store),
         )
-        ends = build_all(wanted, site, jobs)
-    return tuple(found.get(one.reference) or ends[one.reference] for one in planned)
+        results = build_run.build_all(missing, jobs)
+    return tuple(present.get(image.reference) or results[image.reference] for image in planned)
 
 
-def _taken(
-    planned: PlannedImage, image: AssembledImage, engine: Engine, store: Store
+def build_into_store(
+    planned: Sequence[PlannedImage],
+    environment: Mapping[str, str],
+    *,
+    jobs: int,
+    secrets: Secrets,
+    find_links: Sequence[Path],
+    on_progress: OnProgress,
+) -> tuple[BuiltImage | BuildFailure, ...]:
+    """Build images on this host without an engine and return the results in order.
+
+    The store has the images afterwards; an image's size is that of its layers.
+    """
+    context = AssembleContext(
+        executor=HostExecutor(secrets=secrets),
+        environment=environment,
+        store=layer_store(environment),
+        find_links=find_links,
+    )
+    with interruptible(), open_assembler(planned, context) as assembler:
+        build_run = BuildRun(
+            assembler=assembler, on_progress=on_progress, last_step="kept", deliver=_in_store
+        )
+        results = build_run.build_all(planned, jobs)
+    return tuple(results[image.reference] for image in planned)
+
+
+def _load(
+    planned: PlannedImage, image: AssembledImage, *, engine: Engine, store: Store
 ) -> tuple[str, int]:
-    """The image's digest and size in the engine, which has it now."""
+    """Load the image into the engine; return its digest and size there."""
     repository = planned.image.repository
-    names = (planned.reference, planned.moving_reference)
-    tags = [(repository, name.removeprefix(f"{repository}:")) for name in names]
-    served = blobs(image, store)
+    references = (planned.reference, planned.moving_reference)
+    names = [(repository, name.removeprefix(f"{repository}:")) for name in references]
     with reading(store, image.layers):
-        digest = take_in(engine, image.manifest, image.digest, served, names=tags)
+        digest = take_in(engine, image.manifest, image.digest, blobs(image, store), names=names)
     built_images.remember(engine.environment, planned.key, digest)
     return digest, size_of(engine, planned.reference)
+
+
+def _in_store(_: PlannedImage, image: AssembledImage) -> tuple[str, int]:
+    """Return the image's digest and size; the assembler has already recorded it in the store."""
+    return image.digest, sum(layer.size for layer in image.layers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRun:
+    """All builds of one call.
+
+    `deliver` brings an assembled image to its destination and returns its digest and size
+    there; `last_step` is the name that progress shows for it.
+    """
+
+    assembler: Assembler
+    on_progress: OnProgress
+    last_step: str
+    deliver: Deliver
+
+    def build_all(
+        self, planned: Sequence[PlannedImage], jobs: int
+    ) -> Mapping[str, BuiltImage | BuildFailure]:
+        """Build `jobs` images at once and return the results by reference."""
+        tasks = {image.reference: partial(self._build, image) for image in planned}
+        return run_all(tasks, jobs, self.assembler.stop)
+
+    def _build(self, planned: PlannedImage) -> BuiltImage | BuildFailure:
+        began = time.monotonic()
+        cell = planned.image.cell.id
+        step = ""
+        system_progress = BuildProgress(cell=cell)
+
+        def on_step(name: str) -> None:
+            nonlocal step
+            step = name
+            self.on_progress(_at_step(cell, name, (*STEPS, self.last_step)))
+
+        def on_line(line: str) -> None:
+            nonlocal system_progress
+            system_progress = advance(system_progress, line)
+
+        try:
+            image = self.assembler.assemble(
+                planned, BuildCallbacks(on_step=on_step, on_line=on_line)
+            )
+            on_step(self.last_step)
+            digest, size = self.deliver(planned, image)
+        except NoEngine:
+            raise
+        except DlimgError as error:
+            self.on_progress(ended(system_progress, "failed"))
+            log = failure_log(system_progress) if step == STEPS[0] else ()
+            failing = system_progress.failing
+            return BuildFailure(
+                planned=planned,
+                step=failing.name if failing else step,
+                log=(*log, *str(error).splitlines()),
+                seconds=time.monotonic() - began,
+            )
+        self.on_progress(BuildProgress(cell=cell, state="done"))
+        seconds = time.monotonic() - began
+        return BuiltImage(planned=planned, digest=digest, size=size, seconds=seconds, cached=False)
+
+
+def _at_step(cell: str, current: str, names: Sequence[str]) -> BuildProgress:
+    """Return the progress of a cell whose build is at this one of its steps."""
+    done = names[: names.index(current)]
+    steps = {
+        name: BuildStep(name=name, state="done" if name in done else "waiting") for name in names
+    }
+    steps[current] = BuildStep(name=current, state="running")
+    return BuildProgress(cell=cell, state="running", steps=steps, current=current)

@@ -21,10 +21,10 @@ from dlimg.builders.loopback_registry import NAME, Content, ServedImage, serving
 from dlimg.engine.client import Engine
 from dlimg.errors import DlimgError, Negative, NoEngine
 from dlimg.host.process import MISSING, failure_text, run
-from dlimg.layer.codec import presses
+from dlimg.layer.compress import presses
 from dlimg.layer.entries import PLAIN, LayerEntry
 from dlimg.layer.tar import pieces
-from dlimg.render.config_parser import ImageConfig
+from dlimg.render.image_config import ImageConfig
 from dlimg.store.image_manifest import image_of
 from dlimg.store.keys import Layer
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from dlimg.builders.interrupt import interruptible
 from dlimg.errors import BadInput
+from dlimg.host.interrupt import interruptible
 from dlimg.pypi.mirrors import Mirrors, certificates_variable, mirrors
 
 # BuildKit takes no secret of more than this.

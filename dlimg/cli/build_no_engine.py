@@ -5,28 +5,28 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dlimg.builders.executor import of_machine
-from dlimg.builders.host_builder import build
+from dlimg.builders.executor import HostExecutor
 from dlimg.builders.host_rootfs import base_for
-from dlimg.builders.secrets import secrets_from
+from dlimg.builders.layers import build_into_store
+from dlimg.builders.secrets import Secrets, secrets_from
 from dlimg.cli.build import check_record, report, write_record
-from dlimg.cli.planned_images import images_of, planned_on, with_keys
 from dlimg.cli.printing import say
 from dlimg.cli.progress import ProgressDisplay
-from dlimg.cli.project import DEFAULT, chosen, compression_of, read_project
 from dlimg.cli.report_files import prepare_reports
 from dlimg.cli.store import on_its_way
 from dlimg.debian.chroot import check_able
 from dlimg.errors import BadInput, DlimgError
 from dlimg.lock.store import wheel_folders
 from dlimg.model import Base, BuildFailure, BuiltImage, Image, PlannedImage
+from dlimg.pipeline.images import images_of, planned_on, with_keys
+from dlimg.pipeline.project import DEFAULT, chosen, compression_of, read_project
 from dlimg.render.system_stage import system_step
-from dlimg.report.table import bytes_text, counted
 from dlimg.results import ImageResult, exit_code_of_results
 from dlimg.store.export import check_folder, export
 from dlimg.store.images import kept
 from dlimg.store.maintenance import using
 from dlimg.store.store import Store, layer_store
+from dlimg.units import bytes_text, counted
 
 
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
@@ -43,10 +43,10 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     store = layer_store(environment)
     bases = _bases(images, store, environment)
     planned = planned_on(images, bases, compression_of(project, arguments))
-    keyed = with_keys(planned, environment, of_machine, jobs=arguments.jobs)
+    keyed = with_keys(planned, environment, _executor, jobs=arguments.jobs)
     failed = [one for one in keyed if isinstance(one, BuildFailure)]
     with using(store), secrets_from(environment) as secrets, ProgressDisplay(environment) as board:
-        results = build(
+        results = build_into_store(
             [one for one in keyed if isinstance(one, PlannedImage)],
             environment,
             jobs=arguments.jobs,
@@ -65,6 +65,10 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     if not arguments.output:
         say("the images are in the store: `dlimg layers export PATTERN FOLDER` writes a layout")
     return exit_code_of_results(lines)
+
+
+def _executor(secrets: Secrets) -> HostExecutor:
+    return HostExecutor(secrets=secrets)
 
 
 def _check_words(arguments: Namespace) -> None:

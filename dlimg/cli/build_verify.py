@@ -6,23 +6,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from dlimg.builders.assemble import AssembleContext, Assembling, BuildCallbacks, assembling
+from dlimg.builders.assemble import AssembleContext, Assembler, BuildCallbacks, open_assembler
 from dlimg.builders.build_failure import explain
-from dlimg.builders.executor import of_engine
-from dlimg.builders.interrupt import interruptible
+from dlimg.builders.executor import EngineExecutor
 from dlimg.builders.secrets import secrets_from
-from dlimg.cli.planned_images import bases_of, engine_keys, images_of, planned_on
 from dlimg.cli.printing import print_json, print_table, say
-from dlimg.cli.project import chosen, compression_of, private_engine, read_project
 from dlimg.engine.client import Engine, accept_buildx
 from dlimg.engine.discover import find
 from dlimg.errors import BadInput, DlimgError
+from dlimg.host.interrupt import interruptible
 from dlimg.lock.store import wheel_folders
 from dlimg.model import BuildFailure, Cell, PlannedImage
-from dlimg.report.table import counted
+from dlimg.pipeline.images import bases_of, engine_keys, images_of, planned_on
+from dlimg.pipeline.project import chosen, compression_of, private_engine, read_project
 from dlimg.store.build_record import BuildRecord, difference, parse_records, record_of
 from dlimg.store.store import Store, layer_store
 from dlimg.store.systems import lend, system_source
+from dlimg.units import counted
 
 _SAME: Final = "as recorded"
 
@@ -94,27 +94,23 @@ def _compared(
         store = Store(path=Path(name))
         for one in planned:
             lend(system_source(one), kept, store)
-        means = AssembleContext(
-            hands=of_engine(engine, secrets),
+        context = AssembleContext(
+            executor=EngineExecutor(engine=engine, secrets=secrets),
             environment=environment,
             store=store,
             find_links=folders,
         )
-        with assembling(planned, means) as assemble:
-            return {one.image.cell.id: _difference(one, recorded, assemble) for one in planned}
+        with open_assembler(planned, context) as assembler:
+            return {one.image.cell.id: _difference(one, recorded, assembler) for one in planned}
 
 
 def _difference(
-    one: PlannedImage, recorded: Mapping[str, BuildRecord], assemble: Assembling
+    one: PlannedImage, recorded: Mapping[str, BuildRecord], assembler: Assembler
 ) -> str:
     cell = one.image.cell.id
     say(f"{cell}  assembling anew")
     try:
-        image = assemble(one, BuildCallbacks(at=_hush, on_line=_hush))
+        image = assembler.assemble(one, BuildCallbacks())
     except DlimgError as error:
         return str(error)
     return difference(recorded[cell], record_of(one.key, image))
-
-
-def _hush(_: str) -> None:
-    pass

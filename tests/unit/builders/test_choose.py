@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dlimg.builders.choose import against_assembling, choice
-from dlimg.cli.render import locked_images
 from dlimg.model import Image
+from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import Project, read_project
 from dlimg.render.dockerfile import dockerfile, templates
 from dlimg.render.layers_eligibility import KNOWN, install_digest, obstacle

@@ -23,9 +23,9 @@ from dlimg.builders.image_packages import (
     with_known_keys,
 )
 from dlimg.builders.progress import BuildProgress
-from dlimg.cli.render import locked_images
 from dlimg.errors import Negative, NoEngine
 from dlimg.model import BuildFailure, PlannedImage
+from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import read_project
 from dlimg.render.image_config import ImageConfig
 from dlimg.render.layers_eligibility import obstacle
