@@ -146,8 +146,8 @@ def our_list(folder: Path) -> None:
 
 
 def our_render(folder: Path) -> None:
-    from dlimg.cli.project import read_project
     from dlimg.lock.lockfile import parse_lock
+    from dlimg.pipeline.project import read_project
     from dlimg.render.dockerfile import dockerfile, templates
 
     environment = templates(str(folder / "images"))

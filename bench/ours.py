@@ -12,7 +12,7 @@ from dlimg.builders.assemble import AssembleContext, BuildCallbacks, open_assemb
 from dlimg.builders.executor import EngineExecutor
 from dlimg.model import PlannedImage
 from dlimg.publish.push import send_image
-from dlimg.registry.session import Repository, open_registry
+from dlimg.registry.http import Repository, open_registry
 from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.store import Store
 

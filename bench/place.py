@@ -15,7 +15,7 @@ from typing import Final
 
 import requests
 
-from dlimg.assembly.download import WheelSource, fetching
+from dlimg.assembly.download import (WheelSource, downloading)
 from dlimg.builders.buildkit import build
 from dlimg.builders.executor import EngineExecutor
 from dlimg.builders.load import take_in
@@ -30,7 +30,7 @@ from dlimg.pipeline.project import read_project
 from dlimg.pypi.index import open_index
 from dlimg.pypi.wheel_urls import addresses, asking
 from dlimg.render.content_key import with_key
-from dlimg.store.image_manifest import assemble
+from dlimg.store.image_manifest import (assemble_image)
 from dlimg.store.store import Store, layer_store
 
 ROOT: Final = Path(__file__).parent.parent
@@ -110,7 +110,7 @@ def _fetched(folder: Path, planned: Sequence[PlannedImage], environment: Mapping
     wanted: dict[tuple[str, str], list[Wheel]] = {}
     for lock in (one.image.lock for one in planned):
         wanted.setdefault((lock.python, lock.platform), []).extend(lock.wheels)
-    with fetching(wanted, source) as locate:
+    with downloading(wanted, source) as locate:
         for group in wanted.values():
             for wheel in group:
                 locate(wheel)
@@ -122,7 +122,7 @@ def system_image(place: Place, one: PlannedImage, store: Store) -> str:
     below = EngineExecutor(engine=place.engine, secrets=place.secrets).system(
         one, store, lambda _: None
     )
-    image = assemble(one, [(layer, "system") for layer in below.layers], below.config)
+    image = assemble_image(one, [(layer, "system") for layer in below.layers], below.config)
     blobs = {layer.digest: store.blob(layer) for layer in image.layers}
     tag = image.digest.removeprefix("sha256:")[:12]
     take_in(

@@ -174,7 +174,10 @@ class Lock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """A cell with its Dockerfile, labels and tag; `aliases` are further tags that move."""
+    """A cell with its Dockerfile, labels and tag; `aliases` are further moving tags.
+
+    `layers_obstacle` says why the image cannot be assembled from layers; it is empty where it can.
+    """
 
     cell: Cell
     lock: Lock
@@ -183,6 +186,7 @@ class Image:
     repository: str
     tag: str
     aliases: tuple[str, ...] = ()
+    layers_obstacle: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

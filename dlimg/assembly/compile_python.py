@@ -17,8 +17,8 @@ from docker.models.containers import Container
 from dlimg.engine.client import Engine
 from dlimg.engine.container_owner import OWNER_LABEL, owner
 from dlimg.errors import Negative
-from dlimg.layer.entries import LayerEntry, folder
-from dlimg.layer.tar import pieces, tar_stream
+from dlimg.layer.entries import (LayerEntry, folder_entry)
+from dlimg.layer.tar import (tar_parts, tar_bytes)
 from dlimg.layer.wheel_entries import ENVIRONMENT, LIBRARY
 
 # A container of ours that a killed dlimg left is known by it, to `dlimg prune`, too.
@@ -27,8 +27,8 @@ LABEL: Final = "io.dlimg.check"
 _INTERPRETER: Final = "/usr/local/lib/dlimg/python"
 # Without `site`, no file of a package could be executed even if there were one.
 _OPTIONS: Final = ("-S", "-s", "-P", "-W", "ignore", "-c")
-FOLDER: Final = "dlimg-bytecode"
-VARIABLES: Final = {"PYTHONHASHSEED": "0"}
+COMPILE_FOLDER: Final = "dlimg-bytecode"
+COMPILE_ENV: Final = {"PYTHONHASHSEED": "0"}
 # What a process has compiled before shows in what it compiles next (which equal constants are
 # one object). So a few files of one set, always the same, have a process of their own, forked from
 # one that has compiled nothing: they come out the same on any number of cores, in any company.
@@ -99,12 +99,12 @@ for process in [forked(each, ordered[number::count]) for number in range(count)]
 """
 _LAST_LINES: Final = 15
 
-Place = tuple[int, int]
+ByteRange = tuple[int, int]
 # Sets of files, and where byte code goes; what comes back says where each file's lies there.
 Sources = Iterable[Iterable[LayerEntry]]
 Spool = IO[bytes]
-Places = Mapping[int, Mapping[str, Place]]
-CompileIn = Callable[[Sources, Spool], Places]
+BytecodeRanges = Mapping[int, Mapping[str, ByteRange]]
+CompileIn = Callable[[Sources, Spool], BytecodeRanges]
 
 
 def compile_in(
@@ -113,32 +113,32 @@ def compile_in(
     python: str,
     sources: Sources,
     spool: Spool,
-) -> Places:
+) -> BytecodeRanges:
     """Where in `spool` each file's byte code lies, by its path in the image, for each set.
 
     What cannot be compiled is left out. Raises Negative when the Python does not run, or a file
     cannot be read.
     """
-    program, *words = command(python)
+    program, *words = compile_command(python)
     try:
         container = engine.sdk.containers.create(
             image,
             words,
             entrypoint=[program],
-            environment=VARIABLES,
+            environment=COMPILE_ENV,
             labels={LABEL: _label(), OWNER_LABEL: owner()},
             network_mode="none",
             user="0:0",
             working_dir="/",
         )
-        with _removed(container):
+        with _removing(container):
             _run(container, sources, spool)
     except docker.errors.APIError as error:
         raise Negative(f"byte code could not be compiled: {error.explanation}") from error
-    return places(spool)
+    return locate_bytecode(spool)
 
 
-def end_compiling(engine: Engine) -> None:
+def stop_compilers(engine: Engine) -> None:
     """Ends the compilers that other threads of this process have started."""
     api = engine.sdk.api
     # Another dlimg may have the same number in a process namespace of its own.
@@ -148,30 +148,30 @@ def end_compiling(engine: Engine) -> None:
             api.remove_container(container["Id"], force=True, v=True)
 
 
-def command(python: str) -> tuple[str, ...]:
-    """What compiles the files that lie in `FOLDER`, with `VARIABLES`."""
-    return (_INTERPRETER, *_OPTIONS, SCRIPT, f"/{FOLDER}", f"/{_library(python)}")
+def compile_command(python: str) -> tuple[str, ...]:
+    """What compiles the files that lie in `COMPILE_FOLDER`, with `COMPILE_ENV`."""
+    return (_INTERPRETER, *_OPTIONS, SCRIPT, f"/{COMPILE_FOLDER}", f"/{_library(python)}")
 
 
 def _run(container: Container, sources: Sources, spool: Spool) -> None:
-    container.put_archive("/", tar_stream(pieces(placed(sources))))
+    container.put_archive("/", tar_bytes(tar_parts(compiler_input(sources))))
     container.start()
     status = int(container.wait()["StatusCode"])
     if status != 0:
         said = container.logs(tail=_LAST_LINES).decode(errors="replace").strip()
         raise Negative(f"byte code could not be compiled, Python ended with {status}:\n{said}")
-    stream, _ = container.get_archive(f"/{FOLDER}/out")
+    stream, _ = container.get_archive(f"/{COMPILE_FOLDER}/out")
     for piece in stream:
         spool.write(piece)
 
 
-def placed(sources: Sources) -> Iterator[LayerEntry]:
+def compiler_input(sources: Sources) -> Iterator[LayerEntry]:
     """All files where the script looks for them."""
-    yield folder(FOLDER)
-    yield folder(f"{FOLDER}/in")
+    yield folder_entry(COMPILE_FOLDER)
+    yield folder_entry(f"{COMPILE_FOLDER}/in")
     for number, entries in enumerate(sources):
-        top = f"{FOLDER}/in/{number}"
-        yield folder(top)
+        top = f"{COMPILE_FOLDER}/in/{number}"
+        yield folder_entry(top)
         for one in entries:
             inner = one.path.removeprefix(f"{LIBRARY}/")
             if inner != one.path:
@@ -180,10 +180,10 @@ def placed(sources: Sources) -> Iterator[LayerEntry]:
                 )
 
 
-def places(spool: Spool) -> Places:
-    """Where in the tar of `FOLDER`'s results each file's byte code lies."""
+def locate_bytecode(spool: Spool) -> BytecodeRanges:
+    """Where in the tar of `COMPILE_FOLDER`'s results each file's byte code lies."""
     spool.seek(0)
-    found: dict[int, dict[str, Place]] = {}
+    found: dict[int, dict[str, ByteRange]] = {}
     archive: Any = tarfile.open(fileobj=spool, mode="r:")  # noqa: SIM115 - the spool is the caller's
     for member in archive:
         if member.isfile():
@@ -203,7 +203,7 @@ def _label() -> str:
 
 
 @contextlib.contextmanager
-def _removed(container: Container) -> Iterator[None]:
+def _removing(container: Container) -> Iterator[None]:
     try:
         yield
     finally:

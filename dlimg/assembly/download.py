@@ -17,22 +17,22 @@ from urllib.parse import urlsplit
 
 import requests
 
-from dlimg.assembly.wheel_layer import Locate
+from dlimg.assembly.wheel_to_layer import (LocateWheel)
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.host.local_state import file_lock
 from dlimg.lock.local_wheels import is_locked, wheel_in
 from dlimg.model import Wheel
 from dlimg.pypi.wheel_urls import Target, gone
-from dlimg.store.store import MAKE_ROOM
+from dlimg.store.store import (DISK_FULL_HINT)
 
-AT_ONCE: Final = 4
+PARALLEL: Final = 4
 ATTEMPTS: Final = 4
 PAUSE: Final = 0.2  # seconds, more after each failure
 SECONDS: Final = 60
-_NOT_WAITED: Final = "it was not waited for"
-PIECE: Final = 1 << 18  # what of a broken transfer may be lost
+_CANCELLED: Final = "it was not waited for"
+CHUNK_SIZE: Final = 1 << 18  # what of a broken transfer may be lost
 
-Addresses = Callable[[Sequence[Wheel], Target], Mapping[str, str]]
+FindUrls = Callable[[Sequence[Wheel], Target], Mapping[str, str]]
 Say = Callable[[str], None]
 
 
@@ -59,7 +59,7 @@ class Cancellation:
         self.answers.add(answer)
         try:
             if self.stop.is_set():
-                raise requests.ConnectionError(_NOT_WAITED)
+                raise requests.ConnectionError(_CANCELLED)
             yield
         finally:
             self.answers.discard(answer)
@@ -75,14 +75,14 @@ class WheelSource:
 
     folders: tuple[Path, ...]
     folder: Path
-    addresses: Addresses
+    addresses: FindUrls
     session: requests.Session
     say: Say
     end: Cancellation = field(default_factory=Cancellation)
 
 
 @contextmanager
-def fetching(wanted: Mapping[Target, Sequence[Wheel]], source: WheelSource) -> Iterator[Locate]:
+def downloading(wanted: Mapping[Target, Sequence[Wheel]], source: WheelSource) -> Iterator[LocateWheel]:
     """Inside, a function that waits until a wheel is on disk, and says where.
 
     The first wheels are fetched first, few at once; what is not needed any more when the block
@@ -91,7 +91,7 @@ def fetching(wanted: Mapping[Target, Sequence[Wheel]], source: WheelSource) -> I
     or that does not fit on the disk.
     """
     wheels = {wheel.sha256: wheel for group in wanted.values() for wheel in group}
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
         looked = pool.map(lambda wheel: wheel_in(source.folders, wheel), wheels.values())
         here = {key: path for key, path in zip(wheels, looked, strict=True) if path}
         away = {
@@ -108,11 +108,11 @@ def fetching(wanted: Mapping[Target, Sequence[Wheel]], source: WheelSource) -> I
         for target, group in away.items():
             for wheel in group:
                 if wheel.sha256 not in coming:
-                    coming[wheel.sha256] = pool.submit(_fetch_found, wheel, asked[target], source)
+                    coming[wheel.sha256] = pool.submit(_download_found, wheel, asked[target], source)
 
         def locate(wheel: Wheel) -> Path:
             if source.end.stop.is_set():
-                raise NetworkFailure(f"{wheel.file}: {_NOT_WAITED}")
+                raise NetworkFailure(f"{wheel.file}: {_CANCELLED}")
             path = here.get(wheel.sha256)
             return path or coming[wheel.sha256].result()
 
@@ -123,21 +123,21 @@ def fetching(wanted: Mapping[Target, Sequence[Wheel]], source: WheelSource) -> I
             pool.shutdown(cancel_futures=True)
 
 
-def _fetch_found(wheel: Wheel, asked: Future[Mapping[str, str]], source: WheelSource) -> Path:
+def _download_found(wheel: Wheel, asked: Future[Mapping[str, str]], source: WheelSource) -> Path:
     address = asked.result().get(wheel.sha256)
     if not address:
         raise gone(wheel)
-    return fetch(wheel, address, source)
+    return download_wheel(wheel, address, source)
 
 
-def fetch(wheel: Wheel, address: str, source: WheelSource) -> Path:
+def download_wheel(wheel: Wheel, address: str, source: WheelSource) -> Path:
     """The wheel on disk, fetched unless it is there; see `fetching` for what is raised."""
     path = source.folder / wheel.file
     half = source.folder / f"{wheel.sha256}.half"
     try:
         with file_lock(half.with_suffix(".turn"), doing=f"fetching {wheel.file}", say=source.say):
             if not _is_whole(path, wheel):
-                _fetch_all(wheel, address, source, half)
+                _download_all(wheel, address, source, half)
                 half.replace(path)
     except OSError as error:
         # The session's own errors are OSErrors, too, and were seen to.
@@ -145,7 +145,7 @@ def fetch(wheel: Wheel, address: str, source: WheelSource) -> Path:
         raise Negative(
             f"{wheel.file} cannot be put on the disk: {(error.strerror or str(error)).lower()}",
             where=str(source.folder),
-            hint=MAKE_ROOM if is_full else "",
+            hint=DISK_FULL_HINT if is_full else "",
         ) from error
     return path
 
@@ -154,16 +154,16 @@ def _is_whole(path: Path, wheel: Wheel) -> bool:
     return path.is_file() and path.stat().st_size == wheel.size and is_locked(path, wheel)
 
 
-def _fetch_all(wheel: Wheel, address: str, source: WheelSource, half: Path) -> None:
+def _download_all(wheel: Wheel, address: str, source: WheelSource, half: Path) -> None:
     """Puts all of the wheel into the half file, in as many goes as bring something."""
-    reason = _NOT_WAITED
+    reason = _CANCELLED
     failed = 0
     while failed < ATTEMPTS and not source.end.stop.wait(PAUSE * failed):
         before = _size(half)
         try:
-            digest = _fetch_rest(wheel, address, source, half)
+            digest = _download_rest(wheel, address, source, half)
         except requests.RequestException as error:
-            reason = _words(error)
+            reason = _first_line(error)
             failed = 0 if _size(half) > before else failed + 1
             continue
         if digest == wheel.sha256:
@@ -187,7 +187,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _fetch_rest(wheel: Wheel, address: str, source: WheelSource, half: Path) -> str:
+def _download_rest(wheel: Wheel, address: str, source: WheelSource, half: Path) -> str:
     """The sha256 of the half file after what was missing was added to it, as far as it came."""
     half.parent.mkdir(parents=True, exist_ok=True)
     with half.open("ab+") as file:
@@ -206,12 +206,12 @@ def _fetch_rest(wheel: Wheel, address: str, source: WheelSource, half: Path) -> 
             source.end.hearing(answer),
         ):
             answer.raise_for_status()
-            if have and not _goes_on(answer, have):
+            if have and not _is_continued(answer, have):
                 file.truncate(0)
                 digest, have = hashlib.sha256(), 0
                 if answer.status_code == requests.codes.partial_content:
                     raise requests.ConnectionError("it sends another part than was asked for")
-            for piece in answer.iter_content(PIECE):
+            for piece in answer.iter_content(CHUNK_SIZE):
                 have += len(piece)
                 if source.end.stop.is_set() or have > wheel.size:
                     break
@@ -222,7 +222,7 @@ def _fetch_rest(wheel: Wheel, address: str, source: WheelSource, half: Path) -> 
     return digest.hexdigest()
 
 
-def _goes_on(answer: requests.Response, have: int) -> bool:
+def _is_continued(answer: requests.Response, have: int) -> bool:
     """Whether what comes begins where the half file ends."""
     start = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
     return answer.status_code == requests.codes.partial_content and start == str(have)
@@ -232,5 +232,5 @@ def _host(address: str) -> str:
     return urlsplit(address).hostname or address
 
 
-def _words(error: requests.RequestException) -> str:
+def _first_line(error: requests.RequestException) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

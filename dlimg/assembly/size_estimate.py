@@ -10,23 +10,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from dlimg.assembly.cell_layer import own_in
-from dlimg.assembly.history_text import (
-    BYTECODE_WORDS,
-    OWN_WORDS,
-    base_words,
-    bytecode_words,
-    small_words,
-    system_words,
-    wheel_words,
-)
-from dlimg.assembly.wheel_layer import is_large, small_keys, wheel_keys
+from dlimg.assembly.cell_layer import (cell_layer_files)
+from dlimg.assembly.wheel_to_layer import (is_large, small_wheels_keys, wheel_keys)
 from dlimg.model import Cell, Flavour, Lock, Wheel
 from dlimg.render.naming import WHEELS_LABEL, wheels_text
-from dlimg.store.image_manifest import AssembledImage, ImageLayer, LayerRank, height_of, ordered
-from dlimg.store.images import images
-from dlimg.store.keys import Layer, LayerKey, source_of
-from dlimg.store.store import Store, listed
+from dlimg.store.image_manifest import (BYTECODE_HISTORY, CELL_HISTORY, AssembledImage, ImageLayer, LayerRank, base_history, bytecode_history, rank_wheel, order_layers, small_wheels_history, system_history, wheel_history)
+from dlimg.store.images import (saved_images)
+from dlimg.store.keys import (Layer, LayerKey, hash_texts)
+from dlimg.store.store import (Store, list_layers)
 
 # What layers came to on 2026-11-21, in bytes as they are pulled.
 BASE: Final = 30_000_000
@@ -81,23 +72,23 @@ class StoreIndex:
     compiled: Mapping[tuple[str, str, str], Sequence[tuple[Layer, str]]]
 
 
-def known(store: Store) -> StoreIndex:
+def read_store_index(store: Store) -> StoreIndex:
     """All that the store has; an empty one knows nothing, and nothing is made."""
     found: dict[str, AssembledRecord] = {}
     others: dict[tuple[str, str, str], Layer] = {}
     compiled: dict[tuple[str, str, str], Sequence[tuple[Layer, str]]] = {}
-    for image in images(store):
+    for image in saved_images(store):
         labels, one = _recorded(image)
         found[labels.get("io.dlimg.cell", "")] = one
         os, python = labels.get("io.dlimg.os", ""), labels.get("io.dlimg.python", "")
         others |= {(os, python, words): layer for layer, words in one.layers}
         code = [pair for pair in one.layers if pair[1].startswith("byte code")]
         compiled[os, python, one.wheels] = code
-    layers = {str(key): layer for key, layer in listed(store)}
+    layers = {str(key): layer for key, layer in list_layers(store)}
     return StoreIndex(layers=layers, images=found, others=others, compiled=compiled)
 
 
-def pieces(
+def estimate_layers(
     cell: Cell, lock: Lock, store: StoreIndex, *, compression: str
 ) -> tuple[LayerEstimate, ...]:
     """The layers of the cell's image, lowest first.
@@ -122,7 +113,7 @@ def pieces(
             height=heights[layer.digest],
             exact=layer.digest in exact,
         )
-        for layer, words in ordered(parts)
+        for layer, words in order_layers(parts)
     )
 
 
@@ -151,7 +142,7 @@ def _height(words: str, wheels: Mapping[str, Wheel]) -> LayerRank:
     kind, _, rest = words.partition(": ")
     name = rest.partition(" ")[0]
     if kind == "wheel" and name in wheels:
-        return height_of(wheels[name])
+        return rank_wheel(wheels[name])
     kinds = {
         "base": LayerRank.SYSTEM,
         "system": LayerRank.SYSTEM,
@@ -173,13 +164,13 @@ def _expected(
         if is_large(wheel):
             keys = wheel_keys(wheel, python=python, compression=compression)
             layer, is_exact = _either(store, keys, wheel.size)
-            yield _part(layer, wheel_words(wheel), height_of(wheel), wheel.size), is_exact
+            yield _part(layer, wheel_history(wheel), rank_wheel(wheel), wheel.size), is_exact
     if small:
-        keys = small_keys(small, python=python, compression=compression)
+        keys = small_wheels_keys(small, python=python, compression=compression)
         layer, is_exact = _either(store, keys, sum(one.size for one in small))
-        yield _part(layer, small_words(small), LayerRank.SMALL), is_exact
-    layer, is_exact = _either(store, (own_in(cell, lock).key(compression),), OWN)
-    yield _part(layer, OWN_WORDS, LayerRank.OWN), is_exact
+        yield _part(layer, small_wheels_history(small), LayerRank.SMALL), is_exact
+    layer, is_exact = _either(store, (cell_layer_files(cell, lock).key(compression),), OWN)
+    yield _part(layer, CELL_HISTORY, LayerRank.OWN), is_exact
     for part in (*_system(cell, store), *_bytecode(cell, lock, store)):
         yield part, False
 
@@ -195,8 +186,8 @@ def _system(cell: Cell, store: StoreIndex) -> Iterator[ImageLayer]:
     os, python = cell.os.name, cell.python
     managed = MANAGED_PYTHON if cell.managed_python else 0
     for words, size, source in (
-        (base_words(cell), BASE, ""),
-        (system_words(cell), SYSTEM[cell.flavour] + managed, f"{python} {cell.managed_python}"),
+        (base_history(cell), BASE, ""),
+        (system_history(cell), SYSTEM[cell.flavour] + managed, f"{python} {cell.managed_python}"),
     ):
         layer = store.others.get((os, python, words)) or _guess(size, words, os, source)
         yield _part(layer, words, LayerRank.SYSTEM)
@@ -207,7 +198,7 @@ def _bytecode(cell: Cell, lock: Lock, store: StoreIndex) -> Iterator[ImageLayer]
     os, python = cell.os.name, cell.python
     code = store.compiled.get((os, python, wheels_text(lock)))
     if code:
-        by_words = {bytecode_words(wheel): wheel.size for wheel in lock.wheels}
+        by_words = {bytecode_history(wheel): wheel.size for wheel in lock.wheels}
         for layer, words in code:
             is_apart = words in by_words
             height = LayerRank.COMPILED if is_apart else LayerRank.BYTECODE
@@ -215,7 +206,7 @@ def _bytecode(cell: Cell, lock: Lock, store: StoreIndex) -> Iterator[ImageLayer]
         return
     rest: list[Wheel] = []
     for wheel in lock.wheels:
-        words, size = bytecode_words(wheel), _compiled_size(wheel)
+        words, size = bytecode_history(wheel), _compiled_size(wheel)
         found = store.others.get((os, python, words))
         if found or size >= APART:
             layer = found or _guess(size, wheel.sha256, os, python)
@@ -225,12 +216,12 @@ def _bytecode(cell: Cell, lock: Lock, store: StoreIndex) -> Iterator[ImageLayer]
     if rest:
         hashes = sorted(wheel.sha256 for wheel in rest)
         layer = _guess(sum(map(_compiled_size, rest)), "byte code", *hashes, os, python)
-        yield _part(layer, BYTECODE_WORDS, LayerRank.BYTECODE)
+        yield _part(layer, BYTECODE_HISTORY, LayerRank.BYTECODE)
 
 
 def _compiled_size(wheel: Wheel) -> int:
     """What its byte code may come to; CUDA's libraries have next to none."""
-    if height_of(wheel) in {LayerRank.COMMON, LayerRank.CUDA}:
+    if rank_wheel(wheel) in {LayerRank.COMMON, LayerRank.CUDA}:
         return 0
     if wheel.file.endswith("-none-any.whl"):
         share = DATA if is_large(wheel) else PURE
@@ -247,5 +238,5 @@ def _part(layer: Layer, words: str, height: LayerRank, wheel_size: int = 0) -> I
 @cache  # hundreds of images share most of their layers
 def _guess(size: int, *source: str) -> Layer:
     """A layer that is not there: its digest tells it apart, and is that of no content."""
-    name = f"sha256:{source_of(['expected', *source])}"
+    name = f"sha256:{hash_texts(['expected', *source])}"
     return Layer(digest=name, size=size, diff_id=name, unpacked=0)

@@ -2,30 +2,145 @@
 
 import contextlib
 import json
+import re
+import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from secrets import token_hex
 from typing import IO, Any, Final
 
 import docker
 
-from dlimg.assembly.docker_save import saved, whole
-from dlimg.assembly.interpreter import interpreter_of
+from dlimg.assembly.docker_save import (save_as_layout, read_chunks)
+from dlimg.assembly.wheel_to_layer import LayerContext
 from dlimg.engine.client import Engine, has_containerd_store, silence
 from dlimg.errors import Negative, NoEngine
 from dlimg.host.local_state import file_lock
 from dlimg.host.process import MISSING, stream
-from dlimg.layer.gzip import WrittenLayer, compress
-from dlimg.model import PlannedImage
+from dlimg.layer.compress import (WrittenLayer, compress_gzip)
+from dlimg.model import GZIP, PlannedImage
 from dlimg.render.bake import LAST_STAGE, SYSTEM_STAGE, stage_file, target_name
-from dlimg.render.config_parser import ImageConfig
-from dlimg.store.keys import Layer
-from dlimg.store.store import Store, find, make
-from dlimg.store.system_packages import packages_in
-from dlimg.store.systems import SystemLayers, kept, key_of, remember, system_source
+from dlimg.render.image_config import ImageConfig
+from dlimg.store.keys import (Layer, LayerKey, hash_texts)
+from dlimg.store.store import (Store, find_layer, make_layer)
+from dlimg.store.systems import (SystemLayers, load_system, system_layer_key, packages_of_layers, save_system, system_source)
+
+# Its program, its library where the program is not all of it, and the module that compiles.
+_PROGRAM: Final = re.compile(r"(usr|usr/local|opt/python/[^/]+)/bin/python3\.\d+")
+_LIBRARY: Final = re.compile(r"(usr|usr/local|opt/python/[^/]+)/lib/(.*/)?libpython3[^/]*\.so[^/]*")
+_COMPILER: Final = re.compile(
+    r"(usr|usr/local|opt/python/[^/]+)/lib/python3\.\d+/(py_compile|importlib/util)\.py"
+)
+_LINKED: Final = b"libpython3."
+
+
+def interpreter_digest(blobs: Iterable[Path]) -> str:
+    """A sha256 for the Pythons in these layers, lowest first; the same for systems with the same.
+
+    Where none is found the layers themselves are what decides.
+    """
+    found: dict[str, str] = {}
+    linked = False
+    names = []
+    for blob in blobs:
+        names.append(blob.name)
+        for path, digest, is_linked in _interpreter_files(blob):
+            found[path] = digest
+            linked = linked or is_linked
+    # A library that no program is linked with comes with the headers, and compiles nothing.
+    decisive = {path: one for path, one in found.items() if linked or not _LIBRARY.fullmatch(path)}
+    if not any(map(_PROGRAM.fullmatch, decisive)):
+        return hash_texts(names)
+    return _hash_parts(decisive)
+
+
+def _interpreter_files(blob: Path) -> Iterator[tuple[str, str, bool]]:
+    """Each part of a Python in a layer: its path, its sha256, and whether it is linked."""
+    archive: Any = tarfile.open(blob, mode="r:gz")  # noqa: SIM115 - closed below
+    with archive:
+        for member in archive:
+            path = member.name.removeprefix("./")
+            if not member.isfile():
+                continue
+            if _PROGRAM.fullmatch(path):
+                content = archive.extractfile(member).read()
+                yield path, sha256(content).hexdigest(), _LINKED in content
+            elif _LIBRARY.fullmatch(path) or _COMPILER.fullmatch(path):
+                yield path, file_digest(archive.extractfile(member), "sha256").hexdigest(), False
+
+
+def _hash_parts(found: Mapping[str, str]) -> str:
+    return hash_texts(f"{path} {digest}" for path, digest in sorted(found.items()))
+
+
+_PIECE: Final = 1 << 20
+_GZIP: Final = 31  # zlib's number for a gzip header and trailer
+
+
+def recompress_layers(layers: Sequence[Layer], workshop: LayerContext) -> tuple[Layer, ...]:
+    """These layers of the store in the workshop's compression; the same ones where it is gzip.
+
+    Raises Negative for one whose bytes are not what they were.
+    """
+    if workshop.compression == GZIP:
+        return tuple(layers)
+    return tuple(_recompress(layer, workshop) for layer in layers)
+
+
+def recompressed_key(layer: Layer, compression: str) -> LayerKey:
+    """What a layer is made from here is a tar: its diff id."""
+    source = layer.diff_id.removeprefix("sha256:")
+    return LayerKey(kind="system", source=source, compression=compression)
+
+
+def inflated(blob: Path) -> Iterator[bytes]:
+    """What a gzip file of any number of members holds, in pieces; raises zlib.error, EOFError."""
+    with blob.open("rb") as file:
+        yield from inflate(iter(lambda: file.read(_PIECE), b""))
+
+
+def inflate(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same for a gzip file that comes in pieces."""
+    inflater = zlib.decompressobj(_GZIP)
+    for compressed in pieces:
+        piece, text = compressed, b""
+        # zlib may have taken all of a piece and still hold back what it had no room for.
+        while piece or len(text) == _PIECE:
+            if inflater.eof:
+                inflater = zlib.decompressobj(_GZIP)
+            text = inflater.decompress(piece, _PIECE)
+            yield text
+            piece = inflater.unused_data or inflater.unconsumed_tail
+    if not inflater.eof:
+        raise EOFError("it is cut off")
+
+
+def _recompress(layer: Layer, workshop: LayerContext) -> Layer:
+    def write(file: IO[bytes]) -> WrittenLayer:
+        blob = workshop.store.blob(layer)
+        try:
+            written = workshop.pack(inflated(blob), file.write)
+        except (zlib.error, EOFError) as error:
+            raise _damaged_layer(layer) from error
+        if written.diff_id != layer.diff_id:
+            raise _damaged_layer(layer)
+        return written
+
+    key = recompressed_key(layer, workshop.compression)
+    words = "system"
+    return find_layer(workshop.store, key) or make_layer(workshop.store, key, write, workshop.say, words=words)
+
+
+def _damaged_layer(layer: Layer) -> Negative:
+    return Negative(
+        f"the store's layer {layer.digest} is damaged",
+        hint="run `dlimg layers verify`, then build again: it is made anew",
+    )
+
 
 # Layers are compressed by us: how BuildKit does it is another release's affair.
 _LAYOUT: Final = "type=oci,dest={},tar=false,compression=uncompressed,force-compression=true"
@@ -47,15 +162,15 @@ class SystemBuildTools:
     say: Callable[[str], None]
 
 
-def system(planned: PlannedImage, store: Store, tools: SystemBuildTools) -> SystemLayers:
+def build_system(planned: PlannedImage, store: Store, tools: SystemBuildTools) -> SystemLayers:
     """The system of this image, from the store, or built now by an engine.
 
     Raises Negative when it does not build; what BuildKit said went to `on_line`.
     """
-    return system_by(planned, store, lambda: _built(planned, store, tools), tools.say)
+    return load_or_build_system(planned, store, lambda: _built(planned, store, tools), tools.say)
 
 
-def system_by(
+def load_or_build_system(
     planned: PlannedImage,
     store: Store,
     build: Callable[[], SystemLayers],
@@ -65,10 +180,10 @@ def system_by(
     source = system_source(planned)
     turn = store.path / "turns" / f"system-{source}"
     with file_lock(turn, doing="building the same system", say=say):
-        found = kept(store, source)
+        found = load_system(store, source)
         if found is None:
             found = build()
-            remember(store, source, found)
+            save_system(store, source, found)
         return found
 
 
@@ -76,22 +191,22 @@ def _built(planned: PlannedImage, store: Store, tools: SystemBuildTools) -> Syst
     with tempfile.TemporaryDirectory(prefix="dlimg-system-") as name:
         layout = Path(name) / "layout"
         if has_containerd_store(tools.engine):
-            bake(planned, SYSTEM_STAGE, tools, Path(name), output=_LAYOUT.format(layout))
+            bake_stage(planned, SYSTEM_STAGE, tools, Path(name), output=_LAYOUT.format(layout))
         else:
             _bake_and_save(planned, tools, layout)
-        return _taken(layout, store, tools.say)
+        return _import_layout(layout, store, tools.say)
 
 
 def _bake_and_save(planned: PlannedImage, tools: SystemBuildTools, layout: Path) -> None:
     """The same where the engine has no exporter for it: by way of an image with a passing name."""
     # Another dlimg, with another store, may be at the same system in the same engine.
     name = f"dlimg-system:{system_source(planned)[:12]}-{token_hex(4)}"
-    with passing_image(planned, SYSTEM_STAGE, tools, layout.parent, name=name):
-        saved(tools.engine, name, layout)
+    with temporary_image(planned, SYSTEM_STAGE, tools, layout.parent, name=name):
+        save_as_layout(tools.engine, name, layout)
 
 
 @contextlib.contextmanager
-def passing_image(
+def temporary_image(
     planned: PlannedImage,
     stage: str,
     tools: SystemBuildTools,
@@ -102,14 +217,14 @@ def passing_image(
 ) -> Iterator[None]:
     """Inside, the engine has an image of this stage under this name; raises as `bake` does."""
     try:
-        bake(planned, stage, tools, folder, output=f"type=docker,name={name}", wheels=wheels)
+        bake_stage(planned, stage, tools, folder, output=f"type=docker,name={name}", wheels=wheels)
         yield
     finally:
         with contextlib.suppress(docker.errors.ImageNotFound):
             tools.engine.sdk.images.remove(name)
 
 
-def bake(
+def bake_stage(
     planned: PlannedImage,
     stage: str,
     tools: SystemBuildTools,
@@ -158,20 +273,20 @@ def bake(
         raise Negative(f"{what} did not build", where=planned.image.cell.id)
 
 
-def _taken(layout: Path, store: Store, say: Callable[[str], None]) -> SystemLayers:
+def _import_layout(layout: Path, store: Store, say: Callable[[str], None]) -> SystemLayers:
     """The image of a layout, its layers now in the store."""
     manifest = _manifest(layout)
     described = _blob_json(layout, manifest["config"]["digest"])
     diff_ids: Sequence[str] = described["rootfs"]["diff_ids"]
     layers = tuple(
-        take(_blob(layout, one["digest"]), diff_id, store, say)
+        import_layer(_blob(layout, one["digest"]), diff_id, store, say)
         for one, diff_id in zip(manifest["layers"], diff_ids, strict=True)
     )
     return SystemLayers(
         layers=layers,
-        config=_config(described.get("config") or {}),
-        interpreter=interpreter_of(map(store.blob, layers)),
-        packages=packages_in(map(store.blob, layers)),
+        config=_parse_config(described.get("config") or {}),
+        interpreter=interpreter_digest(map(store.blob, layers)),
+        packages=packages_of_layers(map(store.blob, layers)),
     )
 
 
@@ -183,24 +298,24 @@ def _manifest(layout: Path) -> dict[str, Any]:
     return content
 
 
-def take(tar: Path, diff_id: str, store: Store, say: Callable[[str], None]) -> Layer:
+def import_layer(tar: Path, diff_id: str, store: Store, say: Callable[[str], None]) -> Layer:
     """The layer of this tar, now in the store; raises Negative when that is not its sha256."""
 
     def write(file: IO[bytes]) -> WrittenLayer:
-        written = compress(whole(tar), file.write)
+        written = compress_gzip(read_chunks(tar), file.write)
         if written.diff_id != diff_id:
             raise _damaged(diff_id)
         return written
 
-    key = key_of(diff_id)
-    return find(store, key) or make(store, key, write, say, words="system")
+    key = system_layer_key(diff_id)
+    return find_layer(store, key) or make_layer(store, key, write, say, words="system")
 
 
 def _damaged(digest: str) -> Negative:
     return Negative(f"what was built is damaged: {digest}", where=SYSTEM_STAGE)
 
 
-def _config(said: Mapping[str, Any]) -> ImageConfig:
+def _parse_config(said: Mapping[str, Any]) -> ImageConfig:
     """What an image's config says, in our names."""
     return ImageConfig(
         env=tuple(said.get("Env") or ()),

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from dlimg.assembly.bytecode import BytecodeCompiler, bytecode_layers, compile_lacking
-from dlimg.assembly.cell_layer import own_layer, own_of, own_part
+from dlimg.assembly.bytecode import (BytecodeCompiler, bytecode_layers, compile_missing)
+from dlimg.assembly.cell_layer import (cell_layer, own_of, installer_layer)
 from dlimg.assembly.download import Cancellation, WheelSource
-from dlimg.assembly.system import OnLine, recompressed
-from dlimg.assembly.wheel_layers import WheelLayerJobs, making
-from dlimg.assembly.wheel_to_layer import LayerContext, is_large, small_layer, wheel_layer
+from dlimg.assembly.system import (OnLine, recompress_layers)
+from dlimg.assembly.wheel_layers import (WheelLayerJobs, making_wheel_layers)
+from dlimg.assembly.wheel_to_layer import (LayerContext, is_large, small_wheels_to_layer, wheel_to_layer)
 from dlimg.builders.executor import Executor, check_eligible, discard
 from dlimg.builders.image_packages import check_packages
 from dlimg.host.local_state import cache_folder
@@ -24,23 +24,9 @@ from dlimg.model import Image, PlannedImage
 from dlimg.pypi.index import open_index
 from dlimg.pypi.wheel_urls import addresses, asking
 from dlimg.render.image_config import image_config
-from dlimg.store.image_manifest import (
-    BYTECODE_WORDS,
-    OWN_WORDS,
-    AssembledImage,
-    ImageLayer,
-    LayerRank,
-    assemble,
-    base_words,
-    bytecode_words,
-    height_of,
-    ordered,
-    small_words,
-    system_words,
-    wheel_words,
-)
-from dlimg.store.images import keep
-from dlimg.store.maintenance import using
+from dlimg.store.image_manifest import (BYTECODE_HISTORY, CELL_HISTORY, AssembledImage, ImageLayer, LayerRank, assemble_image, base_history, bytecode_history, rank_wheel, order_layers, small_wheels_history, system_history, wheel_history)
+from dlimg.store.images import (save_image)
+from dlimg.store.maintenance import (hold_store)
 from dlimg.store.store import Store
 from dlimg.store.systems import SystemLayers
 
@@ -48,9 +34,9 @@ from dlimg.store.systems import SystemLayers
 def system_parts(system: SystemLayers, image: Image) -> Iterator[ImageLayer]:
     """The system's layers: the base's first, and what the Dockerfile puts on it last."""
     for layer in system.layers[:-1]:
-        yield ImageLayer(layer=layer, words=base_words(image.cell), height=LayerRank.SYSTEM)
+        yield ImageLayer(layer=layer, words=base_history(image.cell), height=LayerRank.SYSTEM)
     yield ImageLayer(
-        layer=system.layers[-1], words=system_words(image.cell), height=LayerRank.SYSTEM
+        layer=system.layers[-1], words=system_history(image.cell), height=LayerRank.SYSTEM
     )
 
 
@@ -63,27 +49,27 @@ def wheel_parts(workshop: LayerContext, image: Image) -> Iterator[ImageLayer]:
     python = image.cell.python
     wheels = sorted(image.lock.wheels, key=lambda wheel: (-wheel.size, wheel.name))
     for wheel in filter(is_large, wheels):
-        layer = wheel_layer(workshop, wheel, python=python)
-        own_part(workshop, wheel, python=python, requested=True)
+        layer = wheel_to_layer(workshop, wheel, python=python)
+        installer_layer(workshop, wheel, python=python, requested=True)
         yield ImageLayer(
             layer=layer,
-            words=wheel_words(wheel),
-            height=height_of(wheel),
+            words=wheel_history(wheel),
+            height=rank_wheel(wheel),
             wheel_size=wheel.size,
         )
     small = [wheel for wheel in wheels if not is_large(wheel)]
     if small:
-        layer = small_layer(workshop, small, python=python)
+        layer = small_wheels_to_layer(workshop, small, python=python)
         for wheel in small:
-            own_part(workshop, wheel, python=python, requested=True)
-        yield ImageLayer(layer=layer, words=small_words(small), height=LayerRank.SMALL)
+            installer_layer(workshop, wheel, python=python, requested=True)
+        yield ImageLayer(layer=layer, words=small_wheels_history(small), height=LayerRank.SMALL)
 
 
 def own_layer_part(workshop: LayerContext, image: Image) -> ImageLayer:
     """What belongs to no wheel. Made after the parts of the wheels, it needs no wheel."""
     return ImageLayer(
-        layer=own_layer(workshop, own_of(image)),
-        words=OWN_WORDS,
+        layer=cell_layer(workshop, own_of(image)),
+        words=CELL_HISTORY,
         height=LayerRank.OWN,
     )
 
@@ -94,12 +80,12 @@ def bytecode_parts(
     """One layer for each wheel with much byte code, and one for all others; all is compiled."""
     for one in bytecode_layers(workshop, image.lock.wheels, compiler):
         if one.wheel:
-            words, size = bytecode_words(one.wheel), one.wheel.size
+            words, size = bytecode_history(one.wheel), one.wheel.size
             yield ImageLayer(
                 layer=one.layer, words=words, height=LayerRank.COMPILED, wheel_size=size
             )
         else:
-            yield ImageLayer(layer=one.layer, words=BYTECODE_WORDS, height=LayerRank.BYTECODE)
+            yield ImageLayer(layer=one.layer, words=BYTECODE_HISTORY, height=LayerRank.BYTECODE)
 
 
 STEPS: Final = ("the system", "wheels", "byte code")
@@ -149,17 +135,17 @@ class Assembler:
         callbacks.on_step(STEPS[1])
         self.wheels.await_all(image)
         parts = [
-            *system_parts(replace(system, layers=recompressed(system.layers, workshop)), image),
+            *system_parts(replace(system, layers=recompress_layers(system.layers, workshop)), image),
             *wheel_parts(workshop, image),
             own_layer_part(workshop, image),
         ]
         callbacks.on_step(STEPS[2])
         compiler = self._compiler(system, image.cell.python)
-        compile_lacking(workshop, image.lock.wheels, compiler)
+        compile_missing(workshop, image.lock.wheels, compiler)
         parts += bytecode_parts(workshop, image, compiler)
         config = image_config(image.cell, image.labels).on(system.config)
-        assembled = assemble(planned, ordered(parts), config)
-        keep(store, assembled)
+        assembled = assemble_image(planned, order_layers(parts), config)
+        save_image(store, assembled)
         return assembled
 
     def stop(self) -> None:
@@ -181,7 +167,7 @@ def open_assembler(
 ) -> Iterator[Assembler]:
     """Start to make the wheel layers of these images, and yield their assembler."""
     store = context.store
-    with using(store), making(planned, store, _wheel_source(context)) as wheels:
+    with hold_store(store), making_wheel_layers(planned, store, _wheel_source(context)) as wheels:
         yield Assembler(context=context, wheels=wheels)
 
 

@@ -16,9 +16,9 @@ from dlimg.engine.container_owner import OWNER_LABEL, state_of
 from dlimg.errors import Negative
 from dlimg.model import PlannedImage, Wheel
 from dlimg.render.bake import KEY_LABEL
-from dlimg.store.image_manifest import LayerRank, height_of
+from dlimg.store.image_manifest import (LayerRank, rank_wheel)
 from dlimg.store.keys import Layer
-from dlimg.store.store import Store, find
+from dlimg.store.store import (Store, find_layer)
 
 # How much larger a wheel's files are than the wheel, rounded up from the largest ratio seen on
 # 2026-11-21: CUDA libraries 1.2 to 1.9 (nccl 2.32, cublas 13.10, cudnn 9.28), frameworks and
@@ -258,14 +258,14 @@ def _kept(planned: Sequence[PlannedImage], store: Store) -> Mapping[Wheel, Layer
         lock = one.image.lock
         for wheel in filter(is_large, lock.wheels):
             keys = wheel_keys(wheel, python=lock.python, compression=one.compression)
-            layer = next((layer for key in keys if (layer := find(store, key))), None)
+            layer = next((layer for key in keys if (layer := find_layer(store, key))), None)
             if layer:
                 found[wheel] = layer
     return found
 
 
 def _is_low(wheel: Wheel) -> bool:
-    return height_of(wheel) < LayerRank.FRAMEWORK
+    return rank_wheel(wheel) < LayerRank.FRAMEWORK
 
 
 def _unpacked_room(engine: Engine) -> Collection[str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from dlimg.assembly import compile_python
-from dlimg.assembly.compile_python import Places, Sources, Spool
-from dlimg.assembly.system import OnLine, SystemBuildTools, system, system_by
+from dlimg.assembly.compile_python import (BytecodeRanges, Sources, Spool)
+from dlimg.assembly.system import (OnLine, SystemBuildTools, build_system, load_or_build_system)
 from dlimg.builders import host_rootfs
 from dlimg.builders.image_packages import build_for_packages
 from dlimg.builders.load import visiting
@@ -19,8 +19,8 @@ from dlimg.builders.secrets import Secrets
 from dlimg.engine.client import Engine
 from dlimg.errors import BadInput
 from dlimg.model import Image, PlannedImage
-from dlimg.store.image_manifest import AssembledImage, image_of
-from dlimg.store.maintenance import reading
+from dlimg.store.image_manifest import (AssembledImage, make_image)
+from dlimg.store.maintenance import (reading_layers)
 from dlimg.store.store import Store
 from dlimg.store.systems import SystemLayers
 
@@ -38,7 +38,7 @@ class Executor(Protocol):
 
     def compile(
         self, system: SystemLayers, python: str, store: Store, sources: Sources, spool: Spool
-    ) -> Places:
+    ) -> BytecodeRanges:
         """Compile sets of Python files in a system; see `compile_python.compile_in`."""
         ...
 
@@ -56,7 +56,7 @@ class EngineExecutor:
     find_links: Sequence[Path] = ()
 
     def system(self, planned: PlannedImage, store: Store, on_line: OnLine) -> SystemLayers:
-        return system(planned, store, self._tools(on_line))
+        return build_system(planned, store, self._tools(on_line))
 
     def packages(self, planned: PlannedImage, store: Store, on_line: OnLine) -> tuple[str, ...]:
         """Build the whole image where its Dockerfile may install packages after that stage."""
@@ -66,18 +66,18 @@ class EngineExecutor:
 
     def compile(
         self, system: SystemLayers, python: str, store: Store, sources: Sources, spool: Spool
-    ) -> Places:
-        image = image_of(
+    ) -> BytecodeRanges:
+        image = make_image(
             [(layer, "") for layer in system.layers], system.config, system.config.labels
         )
         with (
-            reading(store, image.layers),
+            reading_layers(store, image.layers),
             visiting(self.engine, image.manifest, image.digest, blobs(image, store)) as image_id,
         ):
             return compile_python.compile_in(self.engine, image_id, python, sources, spool)
 
     def stop(self) -> None:
-        compile_python.end_compiling(self.engine)
+        compile_python.stop_compilers(self.engine)
 
     def _tools(self, on_line: OnLine) -> SystemBuildTools:
         return SystemBuildTools(
@@ -105,7 +105,7 @@ class HostExecutor:
                 say=discard,
             )
 
-        return system_by(planned, store, build, discard)
+        return load_or_build_system(planned, store, build, discard)
 
     def packages(self, planned: PlannedImage, store: Store, on_line: OnLine) -> tuple[str, ...]:
         check_eligible(planned.image)
@@ -113,7 +113,7 @@ class HostExecutor:
 
     def compile(
         self, system: SystemLayers, python: str, store: Store, sources: Sources, spool: Spool
-    ) -> Places:
+    ) -> BytecodeRanges:
         return host_rootfs.compile_in(system, store, python, sources, spool)
 
     def stop(self) -> None:

@@ -14,32 +14,23 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, Final
 
-from dlimg.assembly.compile_python import (
-    FOLDER,
-    VARIABLES,
-    Places,
-    Sources,
-    Spool,
-    command,
-    placed,
-    places,
-)
-from dlimg.assembly.system import interpreter_of, take
+from dlimg.assembly.compile_python import (COMPILE_FOLDER, COMPILE_ENV, BytecodeRanges, Sources, Spool, compile_command, compiler_input, locate_bytecode)
+from dlimg.assembly.system import (interpreter_digest, import_layer)
 from dlimg.debian import bootstrap
 from dlimg.debian.chroot import PATH, run_in
 from dlimg.engine import bases
 from dlimg.errors import Negative
 from dlimg.host.local_state import file_lock
 from dlimg.host.process import check
-from dlimg.layer.rootfs_diff import changed
-from dlimg.layer.tar import pieces, tar_stream
+from dlimg.layer.rootfs_diff import (diff_rootfs)
+from dlimg.layer.tar import (tar_parts, tar_bytes)
 from dlimg.model import Base, OperatingSystem, PlannedImage
 from dlimg.render.image_config import ImageConfig
 from dlimg.render.system_stage import system_step
-from dlimg.store.keys import Layer, source_of
-from dlimg.store.maintenance import reading
+from dlimg.store.keys import (Layer, hash_texts)
+from dlimg.store.maintenance import (reading_layers)
 from dlimg.store.store import Store
-from dlimg.store.systems import SystemLayers, kept, packages_in, remember
+from dlimg.store.systems import (SystemLayers, load_system, packages_of_layers, save_system)
 
 # What the host lends to a step that has its network.
 _NETWORK: Final = ("/etc/resolv.conf", "/etc/hosts")
@@ -67,7 +58,7 @@ def base_for(
     """
     turn = store.path / "turns" / f"base-{os_.name}"
     with file_lock(turn, doing=f"bootstrapping {os_.name}", say=say):
-        found = kept(store, _base_source(os_)) or _bootstrapped(os_, store, environment, say)
+        found = load_system(store, _base_source(os_)) or _bootstrapped(os_, store, environment, say)
     return bases.bootstrapped(os_, found.config.labels[bases.IDENTITY_LABEL])
 
 
@@ -84,7 +75,7 @@ def build_system(
     Raises Negative when the text fails, BadInput when it is more than one step on a base.
     """
     step = system_step(planned.image.dockerfile)
-    base = kept(store, _base_source(planned.image.cell.os))
+    base = load_system(store, _base_source(planned.image.cell.os))
     if base is None:
         raise Negative("its base is gone from the store", where=planned.image.cell.id)
     with _unpacked(base, store) as root:
@@ -103,34 +94,34 @@ def build_system(
             raise Negative(message, where=planned.image.cell.id)
         tar = root.beside / "changed.tar"
         with tarfile.open(root.tars[-1]) as below, tar.open("wb") as out:
-            out.writelines(changed(root.path, below))
-        layers = (*base.layers, take(tar, _diff_id(tar), store, say))
+            out.writelines(diff_rootfs(root.path, below))
+        layers = (*base.layers, import_layer(tar, _diff_id(tar), store, say))
     return SystemLayers(
         layers=layers,
         config=ImageConfig(shell=step.shell).on(base.config),
-        interpreter=interpreter_of(map(store.blob, layers)),
-        packages=packages_in(map(store.blob, layers)),
+        interpreter=interpreter_digest(map(store.blob, layers)),
+        packages=packages_of_layers(map(store.blob, layers)),
     )
 
 
 def compile_in(
     system: SystemLayers, store: Store, python: str, sources: Sources, spool: Spool
-) -> Places:
+) -> BytecodeRanges:
     """As `dlimg.assembly.compile_python.compile_in`, in a folder and without a network."""
     with _unpacked(system, store) as root:
         tar = root.beside / "sources.tar"
         with tar.open("wb") as out:
-            out.writelines(tar_stream(pieces(placed(sources))))
+            out.writelines(tar_bytes(tar_parts(compiler_input(sources))))
         _extract(tar, root.path)
-        outcome = run_in(root.path, command(python), network="none", binds={}, env=VARIABLES)
+        outcome = run_in(root.path, compile_command(python), network="none", binds={}, env=COMPILE_ENV)
         if outcome.returncode:
             status = outcome.returncode
             message = f"byte code could not be compiled, Python ended with {status}"
             raise Negative(f"{message}:\n{outcome.tail}")
         archive: Any = tarfile.open(fileobj=spool, mode="w:")  # noqa: SIM115 - the caller's
-        archive.add(root.path / FOLDER / "out", arcname="out")
+        archive.add(root.path / COMPILE_FOLDER / "out", arcname="out")
         archive.close()
-    return places(spool)
+    return locate_bytecode(spool)
 
 
 def _bootstrapped(
@@ -140,22 +131,22 @@ def _bootstrapped(
         tar = Path(name) / "base.tar"
         tools = bases.tools_folder(environment)
         identity = bootstrap.make(os_, tar, tools=tools, say=say)
-        layer = take(tar, _diff_id(tar), store, say)
+        layer = import_layer(tar, _diff_id(tar), store, say)
     return keep_base(os_, identity, layer, store)
 
 
 def keep_base(os_: OperatingSystem, identity: str, layer: Layer, store: Store) -> SystemLayers:
     """The base of this one layer, which `base_for` and `build_system` find from now on."""
     config = ImageConfig(env=(f"PATH={PATH}",), labels=bases.labels(os_, identity), cmd=("bash",))
-    packages = packages_in([store.blob(layer)])
+    packages = packages_of_layers([store.blob(layer)])
     found = SystemLayers(layers=(layer,), config=config, interpreter="", packages=packages)
-    remember(store, _base_source(os_), found)
+    save_system(store, _base_source(os_), found)
     return found
 
 
 def _base_source(os_: OperatingSystem) -> str:
     """Under which the store remembers a base: how it is made."""
-    return source_of(["base", os_.name, bootstrap.recipe(os_)])
+    return hash_texts(["base", os_.name, bootstrap.recipe(os_)])
 
 
 @contextmanager
@@ -169,7 +160,7 @@ def _unpacked(system: SystemLayers, store: Store) -> Iterator[_Root]:
         for number, layer in enumerate(system.layers):
             tars.append(Path(name) / f"{number}.tar")
             with (
-                reading(store, [layer]),
+                reading_layers(store, [layer]),
                 gzip.open(store.blob(layer)) as packed,
                 tars[-1].open("wb") as out,
             ):

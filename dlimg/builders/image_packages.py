@@ -20,7 +20,7 @@ import docker
 from docker.models.containers import Container
 
 from dlimg.assembly.compile_python import LABEL
-from dlimg.assembly.system import SystemBuildTools, passing_image
+from dlimg.assembly.system import (SystemBuildTools, temporary_image)
 from dlimg.atomic_write import atomic_write, read_now
 from dlimg.builders.build_failure import MOVED, MOVED_HINT
 from dlimg.engine.client import Engine
@@ -30,20 +30,9 @@ from dlimg.lock.local_wheels import lay_out
 from dlimg.model import PlannedImage
 from dlimg.render.content_key import ARCHITECTURE, with_key
 from dlimg.render.dockerfile import EPOCH
-from dlimg.store.keys import source_of
+from dlimg.store.keys import (hash_texts)
 from dlimg.store.store import Store, layer_store
-from dlimg.store.systems import (
-    BUILD,
-    CURRENT,
-    PYTHONS,
-    STATUS,
-    forget,
-    kept,
-    moved_text,
-    packages,
-    packages_digest,
-    system_source,
-)
+from dlimg.store.systems import (PYTHON_BUILD, CURRENT_PYTHON, UV_PYTHONS, DPKG_STATUS, forget, load_system, package_changes, format_packages, packages_digest, system_source)
 
 
 def with_known_keys(
@@ -68,7 +57,7 @@ def packages_source(planned: PlannedImage) -> str:
     """One sha256 for what decides on the packages: the system, or else the whole Dockerfile."""
     if not planned.image.layers_obstacle:
         return system_source(planned)
-    return source_of([ARCHITECTURE, str(EPOCH), planned.base.identity, planned.image.dockerfile])
+    return hash_texts([ARCHITECTURE, str(EPOCH), planned.base.identity, planned.image.dockerfile])
 
 
 def known_packages(
@@ -77,7 +66,7 @@ def known_packages(
     """The packages of the image, where what decides on them was built here."""
     if planned.image.layers_obstacle:
         return _recorded(record_of(planned, environment))
-    system = kept(store, system_source(planned))
+    system = load_system(store, system_source(planned))
     return system.packages if system else None
 
 
@@ -105,7 +94,7 @@ def forget_packages(
             record_of(planned, environment).unlink(missing_ok=True)
     else:
         forget(store, system_source(planned))
-    return _moved(planned, "" if before is None else moved_text(before, found))
+    return _moved(planned, "" if before is None else package_changes(before, found))
 
 
 def _moved(planned: PlannedImage, text: str) -> Negative:
@@ -141,7 +130,7 @@ def build_for_packages(
         found = known_packages(planned, layer_store(environment), environment)
         if found is None:
             wheels = lay_out(planned.image.lock, find_links, Path(folder, "wheels"))
-            with passing_image(planned, "", tools, Path(folder), name=name, wheels=wheels):
+            with temporary_image(planned, "", tools, Path(folder), name=name, wheels=wheels):
                 found = packages_in_image(tools.engine, name)
             with contextlib.suppress(OSError):
                 atomic_write(record, json.dumps(found, indent=0))
@@ -152,13 +141,13 @@ def packages_in_image(engine: Engine, image: str) -> tuple[str, ...]:
     """The packages of an image, read from a container that is never started."""
     container = engine.sdk.containers.create(image, ["true"], labels={LABEL: "packages"})
     try:
-        status, _ = _read(container, STATUS)
-        _, python = _read(container, CURRENT)
-        build, _ = _read(container, f"{PYTHONS}/{python}/{BUILD}") if python else ("", "")
+        status, _ = _read(container, DPKG_STATUS)
+        _, python = _read(container, CURRENT_PYTHON)
+        build, _ = _read(container, f"{UV_PYTHONS}/{python}/{PYTHON_BUILD}") if python else ("", "")
     finally:
         with contextlib.suppress(docker.errors.APIError):
             container.remove(force=True, v=True)
-    return packages(status, python, build)
+    return format_packages(status, python, build)
 
 
 def _read(container: Container, path: str) -> tuple[str, str]:

@@ -36,7 +36,7 @@ from dlimg.errors import DlimgError, NoEngine
 from dlimg.host.interrupt import interruptible, run_all
 from dlimg.model import BuildFailure, BuiltImage, PlannedImage
 from dlimg.store.image_manifest import BUILDER, AssembledImage
-from dlimg.store.maintenance import reading
+from dlimg.store.maintenance import (reading_layers)
 from dlimg.store.store import Store, layer_store
 
 Deliver = Callable[[PlannedImage, AssembledImage], tuple[str, int]]
@@ -118,7 +118,7 @@ def _load(
     repository = planned.image.repository
     references = (planned.reference, planned.moving_reference)
     names = [(repository, name.removeprefix(f"{repository}:")) for name in references]
-    with reading(store, image.layers):
+    with reading_layers(store, image.layers):
         digest = take_in(engine, image.manifest, image.digest, blobs(image, store), names=names)
     built_images.remember(engine.environment, planned.key, digest)
     return digest, size_of(engine, planned.reference)

@@ -22,10 +22,10 @@ from dlimg.engine.client import Engine
 from dlimg.errors import DlimgError, Negative, NoEngine
 from dlimg.host.process import MISSING, failure_text, run
 from dlimg.layer.compress import presses
-from dlimg.layer.entries import PLAIN, LayerEntry
-from dlimg.layer.tar import pieces
+from dlimg.layer.entries import (FILE_MODE, LayerEntry)
+from dlimg.layer.tar import (tar_parts)
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.image_manifest import image_of
+from dlimg.store.image_manifest import (make_image)
 from dlimg.store.keys import Layer
 
 # Behind the name of an image that passes. It is another repository: with the last tag of one, an
@@ -202,8 +202,8 @@ def _readable(manifest: bytes) -> str:
 def refusal(engine: Engine, compression: str) -> str:
     """Why the engine does not take images assembled with this compression, or nothing."""
     file = BytesIO()
-    one = LayerEntry(path="dlimg", mode=PLAIN, content=b"dlimg\n" * 100, owner="dlimg")
-    made = presses(compression).press(pieces([one]), file.write)
+    one = LayerEntry(path="dlimg", mode=FILE_MODE, content=b"dlimg\n" * 100, owner="dlimg")
+    made = presses(compression).press(tar_parts([one]), file.write)
     layer = Layer(
         digest=made.digest,
         size=made.size,
@@ -211,7 +211,7 @@ def refusal(engine: Engine, compression: str) -> str:
         unpacked=made.unpacked,
         compression=compression,
     )
-    image = image_of([(layer, "probe")], ImageConfig(), {})
+    image = make_image([(layer, "probe")], ImageConfig(), {})
     blobs = {layer.digest: file.getvalue(), image.config_digest: image.config}
     try:
         with visiting(engine, image.manifest, image.digest, blobs):

@@ -10,7 +10,7 @@ import docker
 from docker.models.containers import Container
 from docker.types import Mount
 
-from dlimg.builders.interrupt import interruptible
+from dlimg.host.interrupt import (interruptible)
 from dlimg.checks.execute import RunningContainer, first_environment
 from dlimg.checks.script_files import ROOT
 from dlimg.engine.client import Engine

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import dlimg
-from dlimg.builders.interrupt import interruptible
+from dlimg.host.interrupt import (interruptible)
 from dlimg.checks.completion import judged_by_end, new_word, python_argv
 from dlimg.checks.discover import COMMON, checks_of_machine, place, scripts
 from dlimg.checks.evidence import CheckSets, check_sets, read_last, vanished

@@ -10,8 +10,7 @@ from typing import Any, Final
 from dlimg.engine import bases
 from dlimg.model import NOTHING, BaseSource, Image, Lock, PlannedImage
 from dlimg.render.bake import BUILDER_LABEL, labels
-from dlimg.render.config_parser import ImageConfig
-from dlimg.render.image_config import image_config
+from dlimg.render.image_config import ImageConfig, image_config
 from dlimg.render.layout_tree import Node, tree_text
 from dlimg.render.naming import cuda, cudnn
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
 
-from dlimg.assembly.cell_layer import part_keys
-from dlimg.assembly.python_sources import part_entries
+from dlimg.assembly.cell_layer import (installer_keys)
+from dlimg.assembly.wheel_to_layer import (read_entries)
 from dlimg.errors import Negative
 from dlimg.model import Lock, Wheel
-from dlimg.store.store import Store, find
+from dlimg.store.store import (Store, find_layer)
 
 RECORD: Final = ".dist-info/RECORD"
 
@@ -24,12 +24,12 @@ def wheel_records(lock: Lock, store: Store) -> Mapping[str, str]:
 
 
 def _record(wheel: Wheel, python: str, store: Store) -> str:
-    for_any, for_this = part_keys(wheel, python=python, requested=True)
-    part = find(store, for_any) or find(store, for_this)
+    for_any, for_this = installer_keys(wheel, python=python, requested=True)
+    part = find_layer(store, for_any) or find_layer(store, for_this)
     if part is None:
         return ""
     try:
-        for entry in part_entries(store, part, owner=wheel.file):
+        for entry in read_entries(store, part, owner=wheel.file):
             if entry.path.endswith(RECORD) and isinstance(entry.content, bytes):
                 return sha256(entry.content).hexdigest()
     except (Negative, OSError):

@@ -13,7 +13,7 @@ from typing import Final
 from dlimg.checks.host_run import checks_here, test_bare
 from dlimg.checks.verdicts import SIGHT
 from dlimg.cli.printing import print_json, print_table, say
-from dlimg.cli.project import chosen, read_project
+from dlimg.pipeline.project import (chosen, read_project)
 from dlimg.cli.report_files import prepare_reports, write_reports
 from dlimg.cli.test_host import machine_of, refuse_words
 from dlimg.errors import BadInput

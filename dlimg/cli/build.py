@@ -16,10 +16,10 @@ from dlimg.checks.inputs import told_by_config
 from dlimg.checks.run import checks_for_image, checks_now, names_of, reference_data
 from dlimg.checks.verdicts import is_gpu_tested
 from dlimg.cli.check_selection import checks_of, own_folder
-from dlimg.cli.planned_images import bases_of, engine_keys, images_of, planned_on
+from dlimg.pipeline.images import (bases_of, engine_keys, images_of, planned_on)
 from dlimg.cli.printing import print_json, print_table, say
 from dlimg.cli.progress import ProgressDisplay
-from dlimg.cli.project import DEFAULT, Project, chosen, compression_of, private_engine, read_project
+from dlimg.pipeline.project import (DEFAULT, Project, chosen, compression_of, private_engine, read_project)
 from dlimg.cli.report_files import prepare_reports, write_reports
 from dlimg.engine.client import Engine, accept_buildx
 from dlimg.engine.discover import find
@@ -35,10 +35,10 @@ from dlimg.publish.promote import PublishedImage, PublishRequest, publish
 from dlimg.publish.push_source import ImageSources
 from dlimg.render.docker_run import try_line
 from dlimg.report.summary import failure_text, headings, line_json, line_row
-from dlimg.report.table import counted
+from dlimg.units import counted
 from dlimg.results import ImageResult, exit_code_of_results
-from dlimg.store.build_record import BuildRecord, record_of, records_text
-from dlimg.store.images import kept
+from dlimg.store.build_record import (BuildRecord, build_record, format_records)
+from dlimg.store.images import (load_image)
 from dlimg.store.store import Store, layer_store
 
 STOP_AT: Final = ("build", "test", "publish")
@@ -151,7 +151,7 @@ def write_record(path: Path, lines: Sequence[ImageResult], store: Store) -> None
     if problems:
         raise BadInput.of(problems)
     try:
-        atomic_write(path, records_text(records))
+        atomic_write(path, format_records(records))
     except OSError as error:
         raise BadInput(f"cannot be written: {error.strerror}", where=str(path)) from error
     say(f"{counted(len(records), 'image')} recorded in {path}")
@@ -161,9 +161,9 @@ def _records(
     built: Sequence[BuiltImage], store: Store, problems: list[Problem]
 ) -> Iterator[tuple[str, BuildRecord]]:
     for one in built:
-        cell, image = one.planned.image.cell.id, kept(store, one.digest)
+        cell, image = one.planned.image.cell.id, load_image(store, one.digest)
         if image:
-            yield cell, record_of(one.planned.key, image)
+            yield cell, build_record(one.planned.key, image)
         else:
             hint = "build it with `--builder layers` first"
             message = "was not assembled with this store: there is nothing to record"

@@ -22,9 +22,9 @@ from dlimg.pipeline.images import images_of, planned_on, with_keys
 from dlimg.pipeline.project import DEFAULT, chosen, compression_of, read_project
 from dlimg.render.system_stage import system_step
 from dlimg.results import ImageResult, exit_code_of_results
-from dlimg.store.export import check_folder, export
-from dlimg.store.images import kept
-from dlimg.store.maintenance import using
+from dlimg.store.export import (check_export_folder, export_layout)
+from dlimg.store.images import (load_image)
+from dlimg.store.maintenance import (hold_store)
 from dlimg.store.store import Store, layer_store
 from dlimg.units import bytes_text, counted
 
@@ -45,7 +45,7 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
     planned = planned_on(images, bases, compression_of(project, arguments))
     keyed = with_keys(planned, environment, _executor, jobs=arguments.jobs)
     failed = [one for one in keyed if isinstance(one, BuildFailure)]
-    with using(store), secrets_from(environment) as secrets, ProgressDisplay(environment) as board:
+    with hold_store(store), secrets_from(environment) as secrets, ProgressDisplay(environment) as board:
         results = build_into_store(
             [one for one in keyed if isinstance(one, PlannedImage)],
             environment,
@@ -91,7 +91,7 @@ def _check_words(arguments: Namespace) -> None:
     if arguments.jobs < 1:
         raise BadInput(f"--jobs {arguments.jobs} builds nothing", hint="give 1 or more")
     if arguments.output:
-        check_folder(Path(arguments.output))
+        check_export_folder(Path(arguments.output))
     if arguments.record:
         check_record(Path(arguments.record))
 
@@ -129,8 +129,8 @@ def _line(
 def _write(folder: Path, lines: Sequence[ImageResult], store: Store) -> None:
     """The images that were assembled, as a layout."""
     built = [one.result for one in lines if isinstance(one.result, BuiltImage)]
-    found = [(one.planned.image, kept(store, one.digest)) for one in built]
+    found = [(one.planned.image, load_image(store, one.digest)) for one in built]
     exported = [on_its_way(image, made) for image, made in found if made]
     if exported:
-        size = export(folder, exported, store)
+        size = export_layout(folder, exported, store)
         say(f"{counted(len(exported), 'image')} in {folder}, {bytes_text(size)} new")

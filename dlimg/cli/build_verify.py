@@ -19,9 +19,9 @@ from dlimg.lock.store import wheel_folders
 from dlimg.model import BuildFailure, Cell, PlannedImage
 from dlimg.pipeline.images import bases_of, engine_keys, images_of, planned_on
 from dlimg.pipeline.project import chosen, compression_of, private_engine, read_project
-from dlimg.store.build_record import BuildRecord, difference, parse_records, record_of
+from dlimg.store.build_record import (BuildRecord, describe_difference, parse_records, build_record)
 from dlimg.store.store import Store, layer_store
-from dlimg.store.systems import lend, system_source
+from dlimg.store.systems import (copy_system, system_source)
 from dlimg.units import counted
 
 _SAME: Final = "as recorded"
@@ -93,7 +93,7 @@ def _compared(
     ):
         store = Store(path=Path(name))
         for one in planned:
-            lend(system_source(one), kept, store)
+            copy_system(system_source(one), kept, store)
         context = AssembleContext(
             executor=EngineExecutor(engine=engine, secrets=secrets),
             environment=environment,
@@ -113,4 +113,4 @@ def _difference(
         image = assembler.assemble(one, BuildCallbacks())
     except DlimgError as error:
         return str(error)
-    return difference(recorded[cell], record_of(one.key, image))
+    return describe_difference(recorded[cell], build_record(one.key, image))

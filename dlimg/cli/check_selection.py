@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from dlimg.checks.discover import checks_for
-from dlimg.cli.project import Project
+from dlimg.pipeline.project import (Project)
 from dlimg.model import Cell, Check
 
 

@@ -10,8 +10,8 @@ from dlimg.engine import private_engine
 from dlimg.engine.discover import find
 from dlimg.engine.private_home import home_of
 from dlimg.host.local_state import cache_folder
-from dlimg.report.table import bytes_text, counted
-from dlimg.store.maintenance import files_in
+from dlimg.units import bytes_text, counted
+from dlimg.store.maintenance import (list_files)
 from dlimg.store.store import Store
 
 
@@ -68,6 +68,6 @@ def _prune(arguments: Namespace, environment: Mapping[str, str]) -> int:
 def _say_of_layers(environment: Mapping[str, str]) -> None:
     """The other place where dlimg keeps things, so that nobody looks for their disk in vain."""
     store = Store(path=cache_folder(environment) / "layers")
-    size = sum(path.stat().st_size for path in files_in(store.blobs))
+    size = sum(path.stat().st_size for path in list_files(store.blobs))
     if size:
         say(f"{bytes_text(size)} of layers are kept in {store.path}; see `dlimg layers prune`")

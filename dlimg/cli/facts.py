@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from dlimg.atomic_write import atomic_write
 from dlimg.cli.printing import out, print_json, print_table, say
-from dlimg.cli.project import FACTS, read_rows, read_text
+from dlimg.pipeline.facts_files import FACTS, read_rows, read_text
 from dlimg.errors import BadInput, nearest
 from dlimg.facts.gpu_names import capability_named
 from dlimg.facts.load import facts_of
@@ -35,7 +35,8 @@ from dlimg.report.facts import (
     sections_of,
     sure,
 )
-from dlimg.report.table import counted, json_text
+from dlimg.report.table import json_text
+from dlimg.units import counted
 
 FATBIN: Final = "images/common/checks/_fatbin.py"
 

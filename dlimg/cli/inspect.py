@@ -13,9 +13,9 @@ from dlimg.model import Evidence
 from dlimg.publish.engine_image import content_in, names_at_registries
 from dlimg.publish.image_content import ImageContent, maker
 from dlimg.publish.registry_image import AttachedDocuments, about, beside, content_at
-from dlimg.registry.manifests import digest_of_name
+from dlimg.registry.http import Repository, open_registry
+from dlimg.registry.manifests import resolve_digest
 from dlimg.registry.reference import ImageReference, parse_reference
-from dlimg.registry.session import Repository, opened
 from dlimg.report.evidence_text import proof_text, proofs, verdict_row
 from dlimg.report.inspect import (
     InspectReport,
@@ -25,7 +25,7 @@ from dlimg.report.inspect import (
     layer_rows,
     wheel_rows,
 )
-from dlimg.report.table import counted
+from dlimg.units import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ def _beside_known(
         if not place.host:
             continue
         try:
-            with opened(place.host, look.environment) as registry:
+            with open_registry(place.host, look.environment) as registry:
                 repository = Repository(registry=registry, name=place.name)
                 content = _with_tested(repository, place, content)
                 found = beside(repository, [place.digest], content, say=look.remarks.append)
@@ -120,7 +120,7 @@ def _compare(look: InspectQuery, repository: Repository, place: ImageReference, 
     asked = parse_reference(name)
     if (asked.host, asked.name) != (place.host, place.name) or asked.digest:
         return
-    there = digest_of_name(repository, asked.tag)
+    there = resolve_digest(repository, asked.tag)
     if there != place.digest:
         look.remarks.append(
             f"the registry has another image under this name: {there or 'none at all'}; this is "
@@ -132,7 +132,7 @@ def _at_registry(look: InspectQuery, name: str) -> tuple[ImageContent, AttachedD
     place = parse_reference(name)
     if not place.host:
         return _nowhere(look, name)
-    with opened(place.host, look.environment) as registry:
+    with open_registry(place.host, look.environment) as registry:
         repository = Repository(registry=registry, name=place.name)
         content = content_at(repository, place)
         if content is None:

@@ -10,7 +10,6 @@ from typing import Final
 
 from dlimg.atomic_write import atomic_write
 from dlimg.cli.printing import out, print_json, say
-from dlimg.cli.project import read_facts, read_text
 from dlimg.errors import BadInput, DlimgError, NetworkFailure, nearest
 from dlimg.facts.load import Facts
 from dlimg.host.local_state import cache_folder
@@ -22,12 +21,13 @@ from dlimg.lock.store import LOCAL, cell_path, local_path, read_bases, read_lock
 from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
 from dlimg.model import Lock, Wheel
+from dlimg.pipeline.facts_files import read_facts, read_text
 from dlimg.pypi.index import PackageIndex, open_index
 from dlimg.pypi.simple_api import IndexFile as Listed
 from dlimg.pypi.simple_api import index_addresses, offers
-from dlimg.registry.manifests import digest_of_name
+from dlimg.registry.http import Repository, open_registry
+from dlimg.registry.manifests import resolve_digest
 from dlimg.registry.reference import DOCKER_HUB, parse_reference
-from dlimg.registry.session import Repository, opened
 from dlimg.report.lint import linted_github, linted_json, linted_text, summary
 
 AT_ONCE: Final = 16
@@ -113,9 +113,9 @@ def _digests(
         if system.name not in pinned or place.host in silent:
             continue
         try:
-            with opened(place.host, environment, seconds=_REGISTRY_SECONDS) as registry:
+            with open_registry(place.host, environment, seconds=_REGISTRY_SECONDS) as registry:
                 repository = Repository(registry=registry, name=place.name)
-                found = digest_of_name(repository, place.tag)
+                found = resolve_digest(repository, place.tag)
         except DlimgError as error:
             silent.add(place.host)
             unanswered.append(f"the registry {place.host}: {error.problems[0].message}")

@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 
 from dlimg.cli.printing import print_json, print_table
-from dlimg.cli.project import Project, chosen, read_project
+from dlimg.pipeline.project import (Project, chosen, read_project)
 from dlimg.errors import BadInput
 from dlimg.model import Cell
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import uv
 
 from dlimg.cli.printing import print_table, say
-from dlimg.cli.project import Project, chosen, private_engine, read_project
+from dlimg.pipeline.project import (Project, chosen, private_engine, read_project)
 from dlimg.engine.bases import registry_digest
 from dlimg.engine.discover import find
 from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure

@@ -9,7 +9,8 @@ from functools import cache, partial
 
 from dlimg.cli.arguments import refuse_empty
 from dlimg.cli.printing import out, print_json, print_table, say
-from dlimg.cli.project import Project, read_facts, read_project
+from dlimg.pipeline.project import Project, read_project
+from dlimg.pipeline.facts_files import read_facts
 from dlimg.compat.host_gpus import DetectedGpu, LocalMachine
 from dlimg.compat.legacy import legacy_answer, legacy_named
 from dlimg.compat.parse_names import FRAMEWORKS, driver_named, python_named

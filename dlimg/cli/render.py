@@ -7,17 +7,16 @@ from pathlib import Path
 
 from dlimg.atomic_write import atomic_write
 from dlimg.cli.printing import out, print_json, print_table, say
-from dlimg.cli.project import Project, chosen, read_project
 from dlimg.errors import BadInput, Negative, Problem
 from dlimg.lock.check import check_locks
 from dlimg.lock.store import read_bases, read_lock
 from dlimg.model import Base, BaseSource, Cell, Image, PlannedImage
+from dlimg.pipeline.project import Project, chosen, read_project
 from dlimg.render.bake import TARGETS_PER_FILE, bake_files
-from dlimg.render.dockerfile import templates
-from dlimg.render.images import image
+from dlimg.render.dockerfile import image, templates
 from dlimg.render.naming import repository, shared_names, tag
 from dlimg.render.plan import PlanEntry, entries, github_jobs, plan_json
-from dlimg.report.table import bytes_text
+from dlimg.units import bytes_text
 
 
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:

@@ -8,7 +8,7 @@ from dlimg.checks.evidence import evidence_folder, last_evidence
 from dlimg.cli.check_selection import checks_of, own_folder
 from dlimg.cli.list import cell_json
 from dlimg.cli.printing import out, print_json, print_table, say
-from dlimg.cli.project import Project, chosen, read_project
+from dlimg.pipeline.project import (Project, chosen, read_project)
 from dlimg.errors import BadInput
 from dlimg.lock.store import read_lock
 from dlimg.matrix.select import select
@@ -17,7 +17,7 @@ from dlimg.render.docker_run import try_line
 from dlimg.render.naming import cudnn_version, repository, tag
 from dlimg.report.checks import OF_MANY, OF_ONE, check_json, check_row, check_rows
 from dlimg.report.evidence_text import tested_json, tested_text
-from dlimg.report.table import bytes_text
+from dlimg.units import bytes_text
 
 
 def run(arguments: Namespace, environment: Mapping[str, str]) -> int:

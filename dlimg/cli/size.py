@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from dlimg.assembly.size_estimate import known, pieces
+from dlimg.assembly.size_estimate import (read_store_index, estimate_layers)
 from dlimg.atomic_write import atomic_write
 from dlimg.cli.printing import out, print_json, print_table, say
-from dlimg.cli.project import Project, chosen, read_project
+from dlimg.pipeline.project import (Project, chosen, read_project)
 from dlimg.errors import BadInput, Negative
 from dlimg.lock.store import read_lock
 from dlimg.matrix.select import select
 from dlimg.model import Cell
-from dlimg.report.size_model import ImageSize, MatrixSizes, groups
+from dlimg.pipeline.sizes import (ImageSize, MatrixSizes, groups)
 from dlimg.report.size_picture import picture
 from dlimg.report.size_text import (
     GROUPS,
@@ -59,7 +59,7 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
 
 def sizes_of(project: Project, environment: Mapping[str, str]) -> MatrixSizes:
     """Every locked cell of the project."""
-    store = known(layer_store(environment))
+    store = read_store_index(layer_store(environment))
     compression = project.resolution.compression
     found = []
     for cell in project.resolution.cells:
@@ -72,7 +72,7 @@ def sizes_of(project: Project, environment: Mapping[str, str]) -> MatrixSizes:
                     accelerator=cell.accelerator,
                     python=cell.python,
                     group=f"{cell.family}-{cell.version}-{cell.accelerator}",
-                    pieces=pieces(cell, lock, store, compression=compression),
+                    pieces=estimate_layers(cell, lock, store, compression=compression),
                 )
             )
     return MatrixSizes(images=tuple(found))

@@ -4,20 +4,20 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dlimg.assembly.cell_layer import part_keys
-from dlimg.assembly.store_usage import Uses, assembled, uses
+from dlimg.assembly.cell_layer import (installer_keys)
+from dlimg.assembly.store_usage import (Uses, current_images, layer_uses)
 from dlimg.cli.printing import print_json, print_table, say
-from dlimg.cli.project import Project, chosen, compression_of, read_project
-from dlimg.cli.render import locked_images
+from dlimg.pipeline.project import (Project, chosen, compression_of, read_project)
+from dlimg.pipeline.images import locked_images
 from dlimg.errors import BadInput, Negative, Problem
 from dlimg.host.local_state import cache_folder
 from dlimg.matrix.parse import spelled
 from dlimg.model import GZIP, Image
 from dlimg.report.store_table import HEADINGS, damaged_text, held_json, held_rows, total_text
-from dlimg.report.table import bytes_text, counted
-from dlimg.store.export import ExportedImage, export
+from dlimg.units import bytes_text, counted
+from dlimg.store.export import (ExportedImage, export_layout)
 from dlimg.store.image_manifest import AssembledImage
-from dlimg.store.maintenance import FetchedWheels, contents, prune_all, using, verify
+from dlimg.store.maintenance import (FetchedWheels, list_entries, prune_store, hold_store, verify_store)
 from dlimg.store.store import Store
 
 
@@ -40,7 +40,7 @@ def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
 
 def _list(arguments: Namespace, environment: Mapping[str, str], store: Store) -> int:
     images, used = _used(arguments, store)
-    held, names = contents(store), _names(images)
+    held, names = list_entries(store), _names(images)
     if arguments.format == "json":
         print_json(held_json(held, used, names))
         return 0
@@ -53,9 +53,9 @@ def _list(arguments: Namespace, environment: Mapping[str, str], store: Store) ->
 
 
 def _verify(arguments: Namespace, store: Store) -> int:
-    with using(store):
-        count = len(contents(store))
-        damaged = verify(store)
+    with hold_store(store):
+        count = len(list_entries(store))
+        damaged = verify_store(store)
     names = _names(_images(arguments))
     texts = [damaged_text(one, names) for one in damaged]
     if arguments.format == "json":
@@ -73,13 +73,13 @@ def _prune(arguments: Namespace, environment: Mapping[str, str], store: Store) -
     if not arguments.all:
         project = read_project(arguments.matrix)  # without one, nothing is known to be used
         images = tuple(locked_images(project, project.resolution.cells))
-        used = uses(images, store, project.resolution.compression)
+        used = layer_uses(images, store, project.resolution.compression)
     fetched = FetchedWheels(
         folder=cache_folder(environment) / "fetched",
         wanted={wheel for image in images for wheel in image.lock.wheels},
     )
-    freed = prune_all(store, used, fetched)
-    kept = contents(store)
+    freed = prune_store(store, used, fetched)
+    kept = list_entries(store)
     size = sum(one.layer.size for one in kept)
     if arguments.format == "json":
         found = {"layers": freed.layers, "bytes": freed.size}
@@ -95,14 +95,14 @@ def _export(arguments: Namespace, environment: Mapping[str, str], store: Store) 
     arguments.group = None
     images = tuple(locked_images(project, chosen(project, arguments)))
     compression = compression_of(project, arguments)
-    with using(store):
-        found = assembled(images, store, compression)
+    with hold_store(store):
+        found = current_images(images, store, compression)
         missing = [image.cell.id for image in images if not found[image.cell.id]]
         if missing:
             option = arguments.compression and f" --compression {spelled(compression)}"
             raise Negative.of([_missing(cell, compression, option or "") for cell in missing])
         exported = [on_its_way(image, found[image.cell.id][0]) for image in images]
-        size = export(Path(arguments.folder), exported, store)
+        size = export_layout(Path(arguments.folder), exported, store)
     if arguments.format == "json":
         print_json([_exported_json(one) for one in exported])
     else:
@@ -144,7 +144,7 @@ def _used(arguments: Namespace, store: Store) -> tuple[Sequence[Image], Uses]:
     if not images:
         return (), {}
     compression = read_project(arguments.matrix).resolution.compression
-    return images, uses(images, store, compression)
+    return images, layer_uses(images, store, compression)
 
 
 def _images(arguments: Namespace) -> Sequence[Image]:
@@ -160,5 +160,5 @@ def _names(images: Sequence[Image]) -> Mapping[str, str]:
     return {
         source: f"{wheel.name} {wheel.version}"
         for wheel in wheels
-        for source in (wheel.sha256, part_keys(wheel, python="", requested=True)[0].source)
+        for source in (wheel.sha256, installer_keys(wheel, python="", requested=True)[0].source)
     }

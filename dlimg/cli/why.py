@@ -12,7 +12,8 @@ from typing import Final
 
 from dlimg.cli.arguments import refuse_empty, refuse_options
 from dlimg.cli.printing import out, print_json
-from dlimg.cli.project import Project, read_facts, read_project
+from dlimg.pipeline.project import Project, read_project
+from dlimg.pipeline.facts_files import read_facts
 from dlimg.compat import parse_names
 from dlimg.compat.combination import Combination, combination_of
 from dlimg.compat.legacy import legacy_answer, legacy_named, legacy_of

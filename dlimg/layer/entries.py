@@ -8,11 +8,11 @@ from typing import Final
 
 from dlimg.errors import BadInput
 from dlimg.wheel.archive import ArchiveMember
-from dlimg.wheel.unpack import plain_pieces
+from dlimg.wheel.unpack import (iter_content)
 
-PLAIN: Final = 0o644
-EXECUTABLE: Final = 0o755
-ANY: Final = 0o777  # what a link has, and nobody looks at
+FILE_MODE: Final = 0o644
+EXECUTABLE_MODE: Final = 0o755
+LINK_MODE: Final = 0o777  # what a link has, and nobody looks at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class PackedContent:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class LinkTarget:
     """A symbolic link: what it says, which need not be there."""
 
     target: str
@@ -36,13 +36,13 @@ class LayerEntry:
 
     path: str
     mode: int
-    content: PackedContent | bytes | Link | None
+    content: PackedContent | bytes | LinkTarget | None
     owner: str
 
     @property
     def size(self) -> int:
         match self.content:
-            case None | Link():
+            case None | LinkTarget():
                 return 0
             case PackedContent(member=member):
                 return member.size
@@ -50,23 +50,23 @@ class LayerEntry:
                 return len(self.content)
 
 
-def folder(path: str, *, owner: str = "") -> LayerEntry:
-    return LayerEntry(path=path, mode=EXECUTABLE, content=None, owner=owner)
+def folder_entry(path: str, *, owner: str = "") -> LayerEntry:
+    return LayerEntry(path=path, mode=EXECUTABLE_MODE, content=None, owner=owner)
 
 
-def link(path: str, target: str, *, owner: str = "") -> LayerEntry:
-    return LayerEntry(path=path, mode=ANY, content=Link(target), owner=owner)
+def link_entry(path: str, target: str, *, owner: str = "") -> LayerEntry:
+    return LayerEntry(path=path, mode=LINK_MODE, content=LinkTarget(target), owner=owner)
 
 
-def plain_content(source: PackedContent | bytes) -> Iterator[bytes]:
+def iter_entry_content(source: PackedContent | bytes) -> Iterator[bytes]:
     """The content in pieces; raises BadInput when it is not what the wheel's directory says."""
     if isinstance(source, bytes):
         yield source
     else:
-        yield from plain_pieces(source.wheel, source.member)
+        yield from iter_content(source.wheel, source.member)
 
 
-def arranged(entries: Iterable[LayerEntry]) -> tuple[LayerEntry, ...]:
+def arrange_entries(entries: Iterable[LayerEntry]) -> tuple[LayerEntry, ...]:
     """All entries with their parents, each path once, by path.
 
     Raises BadInput when two wheels fill a path differently, or one has a folder where another
@@ -75,39 +75,39 @@ def arranged(entries: Iterable[LayerEntry]) -> tuple[LayerEntry, ...]:
     found: dict[str, LayerEntry] = {}
     for entry in entries:
         other = found.get(entry.path)
-        found[entry.path] = entry if other is None else _merged(other, entry)
+        found[entry.path] = entry if other is None else _merge(other, entry)
     for entry in list(found.values()):
         for parent in _parents(entry.path):
             above = found.get(parent)
             if above is None:
-                found[parent] = folder(parent, owner=entry.owner)
+                found[parent] = folder_entry(parent, owner=entry.owner)
             elif above.content is None:
                 break  # its own parents are seen to in its own turn, or were when it was added
             else:
-                raise _clash(above, entry)
+                raise _conflict(above, entry)
     return tuple(found[path] for path in sorted(found))
 
 
-def _merged(first: LayerEntry, second: LayerEntry) -> LayerEntry:
+def _merge(first: LayerEntry, second: LayerEntry) -> LayerEntry:
     if (first.content is None) != (second.content is None):
-        raise _clash(first, second)
+        raise _conflict(first, second)
     if first.content is None or second.content is None:
         return first
-    if first.size != second.size or _identity(first.content) != _identity(second.content):
-        raise _clash(first, second)
+    if first.size != second.size or _content_digest(first.content) != _content_digest(second.content):
+        raise _conflict(first, second)
     return replace(first, mode=max(first.mode, second.mode))
 
 
-def _identity(source: PackedContent | bytes | Link) -> bytes:
-    if isinstance(source, Link):
+def _content_digest(source: PackedContent | bytes | LinkTarget) -> bytes:
+    if isinstance(source, LinkTarget):
         return source.target.encode()
     digest = hashlib.sha256()
-    for piece in plain_content(source):
+    for piece in iter_entry_content(source):
         digest.update(piece)
     return digest.digest()
 
 
-def _clash(first: LayerEntry, second: LayerEntry) -> BadInput:
+def _conflict(first: LayerEntry, second: LayerEntry) -> BadInput:
     if first.owner == second.owner:
         message = f"wheel {first.owner} fills {first.path} twice"
     else:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from dlimg.layer.tar import LONGEST_NAME, block, padded, record
-from dlimg.layer.whiteout import folder_of, mark, order, path_of, removal
+from dlimg.layer.tar import (MAX_NAME, header_block, pad_to_block, pax_record)
+from dlimg.layer.whiteout import (parent_folder, whiteout_path, path_sort_key, member_path, whiteout_header)
 
 _BLOCK: Final = 512
 _PIECE: Final = 1 << 20
@@ -30,7 +30,7 @@ _KINDS: Final[Mapping[int, bytes]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
+class _DiskFile:
     """A thing in the folder."""
 
     path: str
@@ -60,35 +60,35 @@ class _Found:
         return os.getxattr(self.place, _CAPABILITY)
 
 
-def changed(root: Path, below: tarfile.TarFile) -> Iterator[bytes]:
+def diff_rootfs(root: Path, below: tarfile.TarFile) -> Iterator[bytes]:
     """The pieces of the layer's tar."""
-    known = {path_of(member): member for member in below if path_of(member) not in {"", "."}}
-    found = {one.path: one for one in _walked(root, "")}
-    removed = {path for path in known.keys() - found.keys() if _is_folder(found, folder_of(path))}
-    new = {path for path, one in found.items() if not _is_as_below(one, below, known)}
+    known = {member_path(member): member for member in below if member_path(member) not in {"", "."}}
+    found = {one.path: one for one in _list_files(root, "")}
+    removed = {path for path in known.keys() - found.keys() if _is_folder(found, parent_folder(path))}
+    new = {path for path, one in found.items() if not _is_unchanged(one, below, known)}
     parents = {str(one) for path in new | removed for one in PurePosixPath(path).parents}
     first: dict[int, str] = {}
-    for path in sorted((new | removed | parents) - {"."}, key=order):
+    for path in sorted((new | removed | parents) - {"."}, key=path_sort_key):
         if path in removed:
-            yield removal(mark(path))
+            yield whiteout_header(whiteout_path(path))
         else:
-            yield from _written(found[path], first)
+            yield from _tar_entry(found[path], first)
     yield _END
 
 
-def _walked(folder: Path, above: str) -> Iterator[_Found]:
+def _list_files(folder: Path, above: str) -> Iterator[_DiskFile]:
     with os.scandir(folder) as entries:
         for entry in entries:
             about = entry.stat(follow_symlinks=False)
             if stat.S_ISSOCK(about.st_mode):
                 continue
             path = f"{above}{entry.name}"
-            yield _Found(path=path, place=Path(entry.path), about=about)
+            yield _DiskFile(path=path, place=Path(entry.path), about=about)
             if entry.is_dir(follow_symlinks=False):
-                yield from _walked(Path(entry.path), f"{path}/")
+                yield from _list_files(Path(entry.path), f"{path}/")
 
 
-def _is_as_below(one: _Found, below: tarfile.TarFile, known: Mapping[str, tarfile.TarInfo]) -> bool:
+def _is_unchanged(one: _DiskFile, below: tarfile.TarFile, known: Mapping[str, tarfile.TarInfo]) -> bool:
     member = known.get(one.path)
     if member is None:
         return False
@@ -96,16 +96,16 @@ def _is_as_below(one: _Found, below: tarfile.TarFile, known: Mapping[str, tarfil
     named = known[member.linkname.removeprefix("./")] if member.islnk() else member
     target = named.linkname if named.issym() else ""
     about = (one.kind, one.mode, one.about.st_uid, one.about.st_gid, one.target, one.capability)
-    if about != (*_said(named), target, _capability(named)):
+    if about != (*_tar_attributes(named), target, _capability(named)):
         return False
     if named.isdir():
         return True
     if (int(one.about.st_mtime), one.size) != (int(named.mtime), named.size):
         return False
-    return not named.isreg() or _is_same(one, below, named)
+    return not named.isreg() or _has_same_content(one, below, named)
 
 
-def _said(member: tarfile.TarInfo) -> tuple[bytes, int, int, int]:
+def _tar_attributes(member: tarfile.TarInfo) -> tuple[bytes, int, int, int]:
     kind = tarfile.REGTYPE if member.isreg() else member.type
     return kind, member.mode, member.uid, member.gid
 
@@ -115,7 +115,7 @@ def _capability(member: tarfile.TarInfo) -> bytes:
     return said.encode(errors="surrogateescape")
 
 
-def _is_same(one: _Found, below: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
+def _has_same_content(one: _DiskFile, below: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
     file = below.extractfile(member)
     if file is None:
         return False
@@ -126,7 +126,7 @@ def _is_same(one: _Found, below: tarfile.TarFile, member: tarfile.TarInfo) -> bo
     return True
 
 
-def _written(one: _Found, first: dict[int, str]) -> Iterator[bytes]:
+def _tar_entry(one: _DiskFile, first: dict[int, str]) -> Iterator[bytes]:
     """A header and a content; of the names of one file all but the first are links to that."""
     source = ""
     if one.kind == tarfile.REGTYPE and one.about.st_nlink > 1:
@@ -142,26 +142,26 @@ def _written(one: _Found, first: dict[int, str]) -> Iterator[bytes]:
         yield bytes(-one.size % _BLOCK)
 
 
-def _header(one: _Found, kind: bytes, target: str, size: int) -> bytes:
+def _header(one: _DiskFile, kind: bytes, target: str, size: int) -> bytes:
     """As Go's archive/tar writes it in the format PAX: what does not fit, in records before it."""
     name = os.fsencode(one.path) + (b"/" if kind == tarfile.DIRTYPE else b"")
     link = os.fsencode(target)
     records = {}
-    if len(name) > LONGEST_NAME or not name.isascii():
+    if len(name) > MAX_NAME or not name.isascii():
         records[b"path"] = name
-    if len(link) > LONGEST_NAME or not link.isascii():
+    if len(link) > MAX_NAME or not link.isascii():
         records[b"linkpath"] = link
     if one.capability and kind == tarfile.REGTYPE:
         records[f"SCHILY.xattr.{_CAPABILITY}".encode()] = one.capability
     before = b""
     if records:
-        text = b"".join(record(key, value) for key, value in sorted(records.items()))
+        text = b"".join(pax_record(key, value) for key, value in sorted(records.items()))
         folder, _, last = os.fsencode(one.path).rpartition(b"/")
         said = b"/".join([*([folder] if folder else []), b"PaxHeaders.0", last])
-        before = block(_ascii(said), kind=tarfile.XHDTYPE, size=len(text)) + padded(text)
+        before = header_block(_ascii(said), kind=tarfile.XHDTYPE, size=len(text)) + pad_to_block(text)
     about = one.about
     numbers = (os.major(about.st_rdev), os.minor(about.st_rdev)) if kind in b"34" else (0, 0)
-    return before + block(
+    return before + header_block(
         _ascii(name),
         kind=kind,
         size=size,
@@ -176,5 +176,5 @@ def _ascii(text: bytes) -> bytes:
     return bytes(byte for byte in text if byte < 128)
 
 
-def _is_folder(found: Mapping[str, _Found], path: str) -> bool:
+def _is_folder(found: Mapping[str, _DiskFile], path: str) -> bool:
     return not path or (path in found and found[path].kind == tarfile.DIRTYPE)

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from dlimg.layer.entries import LayerEntry, Link, PackedContent, plain_content
+from dlimg.layer.entries import (LayerEntry, LinkTarget, PackedContent, iter_entry_content)
 from dlimg.render.dockerfile import EPOCH
 
 _BLOCK: Final = 512
-LONGEST_NAME: Final = 100
-_LARGEST_SIZE: Final = 0o77777777777
+MAX_NAME: Final = 100
+_MAX_SIZE: Final = 0o77777777777
 _FILE: Final = b"0"
 _LINK: Final = b"2"
 _FOLDER: Final = b"5"
@@ -29,15 +29,15 @@ class TarHead:
     data: bytes
 
 
-Piece = TarHead | bytes | PackedContent
+TarPart = TarHead | bytes | PackedContent
 
 
-def pieces(entries: Iterable[LayerEntry]) -> Iterator[Piece]:
+def tar_parts(entries: Iterable[LayerEntry]) -> Iterator[TarPart]:
     """The tar, in order; the entries must be in order, too."""
     head = bytearray()
     for entry in entries:
-        head += header(entry)
-        if not entry.size or entry.content is None or isinstance(entry.content, Link):
+        head += entry_header(entry)
+        if not entry.size or entry.content is None or isinstance(entry.content, LinkTarget):
             _check_empty(entry)
             continue
         yield TarHead(bytes(head))
@@ -46,46 +46,46 @@ def pieces(entries: Iterable[LayerEntry]) -> Iterator[Piece]:
     yield TarHead(bytes(head) + _END)
 
 
-def tar_stream(parts: Iterable[Piece]) -> Iterator[bytes]:
+def tar_bytes(parts: Iterable[TarPart]) -> Iterator[bytes]:
     """The tar's bytes, for a compressor that takes them as they are."""
     for part in parts:
         if isinstance(part, TarHead):
             yield part.data
         else:
-            yield from plain_content(part)
+            yield from iter_entry_content(part)
 
 
-def header(entry: LayerEntry) -> bytes:
+def entry_header(entry: LayerEntry) -> bytes:
     """The blocks before an entry's content."""
     name = entry.path.encode() + (b"/" if entry.content is None else b"")
-    target = entry.content.target.encode() if isinstance(entry.content, Link) else b""
+    target = entry.content.target.encode() if isinstance(entry.content, LinkTarget) else b""
     extended = b""
-    if len(name) > LONGEST_NAME or not name.isascii():
-        extended += record(b"path", name)
-    if len(target) > LONGEST_NAME or not target.isascii():
-        extended += record(b"linkpath", target)
-    if entry.size > _LARGEST_SIZE:
-        extended += record(b"size", b"%d" % entry.size)
-    size = entry.size if entry.size <= _LARGEST_SIZE else 0
-    own = _of_root(name, entry.mode, size, _kind(entry), target)
+    if len(name) > MAX_NAME or not name.isascii():
+        extended += pax_record(b"path", name)
+    if len(target) > MAX_NAME or not target.isascii():
+        extended += pax_record(b"linkpath", target)
+    if entry.size > _MAX_SIZE:
+        extended += pax_record(b"size", b"%d" % entry.size)
+    size = entry.size if entry.size <= _MAX_SIZE else 0
+    own = _root_header(name, entry.mode, size, _kind(entry), target)
     if not extended:
         return own
-    before = _of_root(_EXTENDED_NAME, 0o644, len(extended), _EXTENDED)
-    return before + padded(extended) + own
+    before = _root_header(_EXTENDED_NAME, 0o644, len(extended), _EXTENDED)
+    return before + pad_to_block(extended) + own
 
 
 def _kind(entry: LayerEntry) -> bytes:
     match entry.content:
         case None:
             return _FOLDER
-        case Link():
+        case LinkTarget():
             return _LINK
         case _:
             return _FILE
 
 
-def _of_root(name: bytes, mode: int, size: int, kind: bytes, target: bytes = b"") -> bytes:
-    return block(
+def _root_header(name: bytes, mode: int, size: int, kind: bytes, target: bytes = b"") -> bytes:
+    return header_block(
         name,
         kind=kind,
         size=size,
@@ -96,7 +96,7 @@ def _of_root(name: bytes, mode: int, size: int, kind: bytes, target: bytes = b""
     )
 
 
-def block(  # noqa: PLR0913 - the fields of a header
+def header_block(  # noqa: PLR0913 - the fields of a header
     name: bytes,
     *,
     kind: bytes,
@@ -110,22 +110,22 @@ def block(  # noqa: PLR0913 - the fields of a header
 
     `owner` is mode, user and group; of name and link as much is in it as there is room for.
     """
-    start = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (_fitted(name), *owner, size, time)
-    rest = kind + _fitted(link) + b"ustar\x0000" + bytes(64) + device
+    start = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (_fit(name), *owner, size, time)
+    rest = kind + _fit(link) + b"ustar\x0000" + bytes(64) + device
     total = sum(start) + sum(rest) + 8 * ord(" ")
     return (start + b"%06o\0 " % total + rest).ljust(_BLOCK, b"\0")
 
 
-def padded(text: bytes) -> bytes:
+def pad_to_block(text: bytes) -> bytes:
     """The text up to the next full block."""
     return text + bytes(-len(text) % _BLOCK)
 
 
-def _fitted(text: bytes) -> bytes:
-    return text[:LONGEST_NAME].ljust(LONGEST_NAME, b"\0")
+def _fit(text: bytes) -> bytes:
+    return text[:MAX_NAME].ljust(MAX_NAME, b"\0")
 
 
-def record(key: bytes, value: bytes) -> bytes:
+def pax_record(key: bytes, value: bytes) -> bytes:
     """`LENGTH KEY=VALUE`, where the length counts its own digits."""
     rest = len(key) + len(value) + 3
     length = rest + len(str(rest))
@@ -136,5 +136,5 @@ def record(key: bytes, value: bytes) -> bytes:
 def _check_empty(entry: LayerEntry) -> None:
     """Raises BadInput when an empty file's packed bytes hold something after all."""
     if isinstance(entry.content, PackedContent):
-        for _ in plain_content(entry.content):
+        for _ in iter_entry_content(entry.content):
             pass

@@ -11,18 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from dlimg.layer.entries import EXECUTABLE, PLAIN, LayerEntry, PackedContent, folder
-from dlimg.wheel.archive import ArchiveMember
-from dlimg.wheel.errors import unfit
-from dlimg.wheel.metadata import OpenWheel
-from dlimg.wheel.unpack import content, plain_pieces
+from dlimg.layer.entries import (EXECUTABLE_MODE, FILE_MODE, LayerEntry, PackedContent, folder_entry)
+from dlimg.wheel.archive import (ArchiveMember, invalid_wheel)
+from dlimg.wheel.metadata import (OpenWheel, RecordRow, complete_rows, parse_record, format_record, record_row)
+from dlimg.wheel.unpack import (read_content, iter_content)
 
 INTERPRETER: Final = "/opt/env/bin/python"
 PLACEHOLDER: Final = b"#!python"
-_VALUE: Final = re.compile(r"([\w\-.]+)\s*:\s*([\w\-.]+)\s*(?:\[[^\[\]]+\]\s*)?")
+_ENTRY_POINT: Final = re.compile(r"([\w\-.]+)\s*:\s*([\w\-.]+)\s*(?:\[[^\[\]]+\]\s*)?")
 _FIRST_LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 # What the environment itself has in its `bin`.
-_RESERVED: Final = re.compile(r"python(?:w|3(?:\.\d+)?)?|activate(?:\.\w+)?|Activate\.ps1")
+_RESERVED_COMMANDS: Final = re.compile(r"python(?:w|3(?:\.\d+)?)?|activate(?:\.\w+)?|Activate\.ps1")
 _VERSIONED_PIP: Final = re.compile(r"pip3\.\d{1,3}")
 
 _LAUNCHER: Final = """\
@@ -48,7 +47,7 @@ class ConsoleScript:
     function: str
 
 
-def commands(text: str, *, python: str, file: str) -> tuple[ConsoleScript, ...]:
+def console_scripts(text: str, *, python: str, file: str) -> tuple[ConsoleScript, ...]:
     """What an `entry_points.txt` asks for, console commands first; raises BadInput for a bad one.
 
     pip gets one more command, named after the Python that it is for, as its users expect.
@@ -59,10 +58,10 @@ def commands(text: str, *, python: str, file: str) -> tuple[ConsoleScript, ...]:
         parser.read_string(text)
     except configparser.Error as error:
         reason = str(error).splitlines()[0]
-        raise unfit(file, f"its entry_points.txt cannot be read: {reason}") from None
+        raise invalid_wheel(file, f"its entry_points.txt cannot be read: {reason}") from None
     console = [
         command
-        for command in _section(parser, "console_scripts", file)
+        for command in _read_section(parser, "console_scripts", file)
         if not _VERSIONED_PIP.fullmatch(command.name)
     ]
     pips = [
@@ -70,10 +69,10 @@ def commands(text: str, *, python: str, file: str) -> tuple[ConsoleScript, ...]:
         for command in console
         if command.name == "pip3"
     ]
-    return (*console, *pips, *_section(parser, "gui_scripts", file))
+    return (*console, *pips, *_read_section(parser, "gui_scripts", file))
 
 
-def launcher(command: ConsoleScript) -> bytes:
+def launcher_script(command: ConsoleScript) -> bytes:
     """The command's file."""
     text = _LAUNCHER.format(
         interpreter=INTERPRETER,
@@ -84,12 +83,12 @@ def launcher(command: ConsoleScript) -> bytes:
     return text.encode()
 
 
-def rewritten(script: bytes) -> bytes:
+def rewrite_shebang(script: bytes) -> bytes:
     """A script that begins with `#!python`, for the interpreter of the environment."""
     return f"#!{INTERPRETER}\n".encode() + _FIRST_LINE.sub(b"", script, count=1)
 
 
-def covered(script: str, found: tuple[ConsoleScript, ...]) -> bool:
+def is_replaced(script: str, found: tuple[ConsoleScript, ...]) -> bool:
     """Whether a wheel's own script gives way to a command of the same name."""
     for suffix in (".exe", "-script.py", ".pya"):
         if script.endswith(suffix):
@@ -98,23 +97,23 @@ def covered(script: str, found: tuple[ConsoleScript, ...]) -> bool:
     return any(command.name == script for command in found)
 
 
-def check_name(name: str, *, file: str) -> None:
+def check_command_name(name: str, *, file: str) -> None:
     """Raises BadInput for a command that would hide one of the environment's own."""
-    if _RESERVED.fullmatch(name):
-        raise unfit(file, f"its command {name} would replace that of the image's environment")
+    if _RESERVED_COMMANDS.fullmatch(name):
+        raise invalid_wheel(file, f"its command {name} would replace that of the image's environment")
     if not name or "/" in name or name in {".", ".."} or not name.isprintable():
-        raise unfit(file, f"{name!r} cannot be a command")
+        raise invalid_wheel(file, f"{name!r} cannot be a command")
 
 
-def _section(parser: configparser.ConfigParser, section: str, file: str) -> list[ConsoleScript]:
+def _read_section(parser: configparser.ConfigParser, section: str, file: str) -> list[ConsoleScript]:
     if not parser.has_section(section):
         return []
     found = []
     for name, value in parser.items(section):
-        check_name(name, file=file)
-        match = _VALUE.fullmatch(value)
+        check_command_name(name, file=file)
+        match = _ENTRY_POINT.fullmatch(value)
         if match is None:
-            raise unfit(file, f"its command {name} calls {value!r}, which is no function")
+            raise invalid_wheel(file, f"its command {name} calls {value!r}, which is no function")
         found.append(ConsoleScript(name=name, module=match[1], function=match[2]))
     return found
 
@@ -123,10 +122,10 @@ ENVIRONMENT: Final = "opt/env"
 LIBRARY: Final = f"{ENVIRONMENT}/lib/python/site-packages"
 
 # What an installer writes anew for each environment.
-REWRITTEN: Final = ("INSTALLER", "RECORD", "REQUESTED")
+INSTALLER_FILES: Final = ("INSTALLER", "RECORD", "REQUESTED")
 
 # Paths that the environment itself has, and which are no folders.
-_TAKEN: Final = re.compile(r"pyvenv\.cfg|pip\.conf|lib64|lib|bin|lib/python3\.\d+")
+_ENVIRONMENT_PATHS: Final = re.compile(r"pyvenv\.cfg|pip\.conf|lib64|lib|bin|lib/python3\.\d+")
 # What the layout has among the packages.
 _LAYOUT_MODULES: Final = re.compile(r"dlimg_start(\.py|\.pth|/.*)?")
 _NAMES_PYTHON: Final = re.compile(r"headers(/|\Z)|data/lib(64)?/python3\.")
@@ -151,12 +150,12 @@ def depends_on_python(wheel: OpenWheel) -> bool:
     )
 
 
-def placed(wheel: OpenWheel, *, python: str) -> Iterator[PlacedMember]:
+def place_members(wheel: OpenWheel, *, python: str) -> Iterator[PlacedMember]:
     """Every member that is installed, with its place; raises BadInput where there is none for it.
 
     A script with the name of a console command is not installed: the command is.
     """
-    found = commands(wheel.text("entry_points.txt"), python=python, file=wheel.file)
+    found = console_scripts(wheel.text("entry_points.txt"), python=python, file=wheel.file)
     for member in wheel.archive.members:
         top, _, rest = member.path.partition("/")
         if top != wheel.scheme_folder:
@@ -164,47 +163,47 @@ def placed(wheel: OpenWheel, *, python: str) -> Iterator[PlacedMember]:
             yield PlacedMember(member=member, path=f"{LIBRARY}/{member.path}", recorded=member.path)
             continue
         scheme, _, inner = rest.partition("/")
-        if scheme == "scripts" and (not inner or covered(inner, found)):
+        if scheme == "scripts" and (not inner or is_replaced(inner, found)):
             continue
         if scheme:
-            yield _in_scheme(wheel, member, (scheme, inner), python)
+            yield _place_in_scheme(wheel, member, (scheme, inner), python)
 
 
-def entries(wheel: OpenWheel, *, python: str) -> Iterator[LayerEntry]:
+def wheel_entries(wheel: OpenWheel, *, python: str) -> Iterator[LayerEntry]:
     """The wheel's own files as the layer has them, without those that depend on the cell."""
-    own = {f"{wheel.information}/{name}" for name in REWRITTEN}
-    for one in placed(wheel, python=python):
+    own = {f"{wheel.information}/{name}" for name in INSTALLER_FILES}
+    for one in place_members(wheel, python=python):
         member = one.member
         if member.path in own:
             continue
         if member.folder:
-            yield folder(one.path, owner=wheel.file)
+            yield folder_entry(one.path, owner=wheel.file)
             continue
         executable = one.script or member.executable
         yield LayerEntry(
             path=one.path,
-            mode=EXECUTABLE if executable else PLAIN,
-            content=script_content(wheel, one)
+            mode=EXECUTABLE_MODE if executable else FILE_MODE,
+            content=rewritten_script(wheel, one)
             or PackedContent(wheel=wheel.archive.path, member=member),
             owner=wheel.file,
         )
 
 
-def script_content(wheel: OpenWheel, one: PlacedMember) -> bytes | None:
+def rewritten_script(wheel: OpenWheel, one: PlacedMember) -> bytes | None:
     """A script's content where it has to change, else nothing."""
     if not one.script:
         return None
     start = b""
-    for piece in plain_pieces(wheel.archive.path, one.member):
+    for piece in iter_content(wheel.archive.path, one.member):
         start += piece
         if len(start) >= len(PLACEHOLDER):
             break
     if not start.startswith(PLACEHOLDER):
         return None
-    return rewritten(content(wheel.archive, one.member))
+    return rewrite_shebang(read_content(wheel.archive, one.member))
 
 
-def _in_scheme(
+def _place_in_scheme(
     wheel: OpenWheel, member: ArchiveMember, parts: tuple[str, str], python: str
 ) -> PlacedMember:
     scheme, inner = parts
@@ -216,18 +215,18 @@ def _in_scheme(
             below = f"include/site/python{python}/{wheel.name}/{inner}"
         case "scripts":
             if member.folder or "/" in inner:
-                raise unfit(wheel.file, f"{member.path} is in a folder of its scripts")
+                raise invalid_wheel(wheel.file, f"{member.path} is in a folder of its scripts")
             below = f"bin/{inner}"
         case "data":
             below = inner
         case _:
-            raise unfit(wheel.file, f"{member.path} is for {scheme!r}, which is no known place")
+            raise invalid_wheel(wheel.file, f"{member.path} is for {scheme!r}, which is no known place")
     below = below.rstrip("/")
     _check_free(wheel, member, below)
     library = f"lib/python{python}/site-packages"
     return PlacedMember(
         member=member,
-        path=posixpath.join(ENVIRONMENT, _without_links(below, python)).rstrip("/"),
+        path=posixpath.join(ENVIRONMENT, _follow_links(below, python)).rstrip("/"),
         recorded=posixpath.relpath(f"/{below}", f"/{library}"),
         script=scheme == "scripts",
     )
@@ -235,20 +234,20 @@ def _in_scheme(
 
 def _check_module(wheel: OpenWheel, path: str) -> None:
     if _LAYOUT_MODULES.fullmatch(path):
-        raise unfit(wheel.file, f"{path} would replace what every Python of the image starts with")
+        raise invalid_wheel(wheel.file, f"{path} would replace what every Python of the image starts with")
 
 
 def _check_free(wheel: OpenWheel, member: ArchiveMember, below: str) -> None:
     if member.folder:
         return
-    if not below or _TAKEN.fullmatch(below):
-        raise unfit(wheel.file, f"{member.path} would replace a part of the environment")
+    if not below or _ENVIRONMENT_PATHS.fullmatch(below):
+        raise invalid_wheel(wheel.file, f"{member.path} would replace a part of the environment")
     top, _, name = below.partition("/")
     if top == "bin" and "/" not in name:
-        check_name(name, file=wheel.file)
+        check_command_name(name, file=wheel.file)
 
 
-def _without_links(below: str, python: str) -> str:
+def _follow_links(below: str, python: str) -> str:
     """The path with the environment's own links followed: a layer must not replace them."""
     parts = below.split("/")
     if parts[0] == "lib64":
@@ -256,3 +255,57 @@ def _without_links(below: str, python: str) -> str:
     if parts[:2] == ["lib", f"python{python}"]:
         parts[1] = "python"
     return "/".join(parts)
+
+
+INSTALLER: Final = b"uv"
+
+
+def installer_entries(wheel: OpenWheel, *, python: str, requested: bool) -> Iterator[LayerEntry]:
+    """The files, as uv writes them; `requested` when it was asked for by name.
+
+    uv calls everything requested that stands in the requirements it is given, and a cell's
+    Dockerfile gives it the whole lock.
+    """
+    folder = wheel.information
+    written = {"INSTALLER": INSTALLER, **({"REQUESTED": b""} if requested else {})}
+    rows = _record_rows(wheel, python, requested=requested)
+    for name, data in written.items():
+        rows.append(record_row(f"{folder}/{name}", data))
+        yield _file_entry(wheel, f"{LIBRARY}/{folder}/{name}", FILE_MODE, data)
+    launchers = {}
+    for command in console_scripts(wheel.text("entry_points.txt"), python=python, file=wheel.file):
+        launchers[command.name] = launcher_script(command)
+        rows.append(record_row(f"../../../bin/{command.name}", launchers[command.name]))
+    for name, data in launchers.items():
+        yield _file_entry(wheel, f"{ENVIRONMENT}/bin/{name}", EXECUTABLE_MODE, data)
+    text = format_record(rows)
+    yield _file_entry(wheel, f"{LIBRARY}/{folder}/RECORD", _record_mode(wheel), text.encode())
+
+
+def _record_mode(wheel: OpenWheel) -> int:
+    """An executable RECORD stays so: uv writes into the one that it has unpacked."""
+    own = wheel.member(f"{wheel.information}/RECORD")
+    return EXECUTABLE_MODE if own and own.executable else FILE_MODE
+
+
+def _record_rows(wheel: OpenWheel, python: str, *, requested: bool) -> list[RecordRow]:
+    """The wheel's own rows, with the paths and contents that its files have in the image."""
+    sizes = {member.path: member.size for member in wheel.archive.members if not member.folder}
+    if not requested:
+        sizes.pop(f"{wheel.information}/REQUESTED", None)
+    rows = complete_rows(parse_record(wheel.text("RECORD"), file=wheel.file), sizes)
+    for one in place_members(wheel, python=python):
+        if one.recorded != one.member.path and not one.member.folder:
+            rows[one.member.path] = _moved_row(wheel, one, rows[one.member.path])
+    return list(rows.values())
+
+
+def _moved_row(wheel: OpenWheel, one: PlacedMember, old: RecordRow) -> RecordRow:
+    content = rewritten_script(wheel, one)
+    if content is None:
+        return RecordRow(one.recorded, old.identity, old.size)
+    return record_row(one.recorded, content)
+
+
+def _file_entry(wheel: OpenWheel, path: str, mode: int, content: bytes) -> LayerEntry:
+    return LayerEntry(path=path, mode=mode, content=content, owner=wheel.file)

@@ -12,27 +12,27 @@ from typing import Any, Final
 _BLOCK: Final = 512
 _PIECE: Final = 1 << 20
 _END: Final = bytes(2 * _BLOCK)
-_REMOVED: Final = ".wh."
+_WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
 
-_Below = Mapping[str, tuple[tarfile.TarFile, tarfile.TarInfo]]
+_LowerFiles = Mapping[str, tuple[tarfile.TarFile, tarfile.TarInfo]]
 
 
-def same_as_containerd(layer: tarfile.TarFile, below: Sequence[tarfile.TarFile]) -> Iterator[bytes]:
+def containerd_layer(layer: tarfile.TarFile, below: Sequence[tarfile.TarFile]) -> Iterator[bytes]:
     """The tar that containerd makes of this layer, above those, lowest first."""
-    known = _merged(below)
-    changed = {path_of(member): member for member in _changed(layer, known)}
-    removed = {path: None for path in changed if is_mark(path)} | dict.fromkeys(
-        _hidden(layer, known)
+    known = _merge_layers(below)
+    changed = {member_path(member): member for member in _changed_members(layer, known)}
+    removed = {path: None for path in changed if is_whiteout(path)} | dict.fromkeys(
+        _whiteouts_of_opaque(layer, known)
     )
     file: Any = layer.fileobj
-    for path in sorted({**changed, **removed}, key=order):
+    for path in sorted({**changed, **removed}, key=path_sort_key):
         if path in removed:
-            yield removal(path)
+            yield whiteout_header(path)
             continue
         member = changed[path]
         file.seek(member.offset)
-        left = member.offset_data - member.offset + (_padded(member.size) if member.isreg() else 0)
+        left = member.offset_data - member.offset + (_padded_size(member.size) if member.isreg() else 0)
         while left:
             piece = file.read(min(left, _PIECE))
             left -= len(piece)
@@ -40,66 +40,66 @@ def same_as_containerd(layer: tarfile.TarFile, below: Sequence[tarfile.TarFile])
     yield _END
 
 
-def _merged(layers: Sequence[tarfile.TarFile]) -> _Below:
+def _merge_layers(layers: Sequence[tarfile.TarFile]) -> _LowerFiles:
     """What is there when these lie on each other, by path."""
     found: dict[str, tuple[tarfile.TarFile, tarfile.TarInfo]] = {}
     for tar in layers:
-        for mark in filter(is_mark, map(path_of, tar.getmembers())):
-            for path in [one for one in found if hides(mark, one)]:
+        for mark in filter(is_whiteout, map(member_path, tar.getmembers())):
+            for path in [one for one in found if whiteout_hides(mark, one)]:
                 del found[path]
-        found |= {path_of(one): (tar, one) for one in tar if not is_mark(path_of(one))}
+        found |= {member_path(one): (tar, one) for one in tar if not is_whiteout(member_path(one))}
     return found
 
 
-def _hidden(layer: tarfile.TarFile, below: _Below) -> Iterator[str]:
+def _whiteouts_of_opaque(layer: tarfile.TarFile, below: _LowerFiles) -> Iterator[str]:
     """A mark for each thing that a folder made anew does not have any more."""
-    there = {path_of(member) for member in layer}
-    opaque = {folder_of(path) for path in there if _name(path) == _OPAQUE}
+    there = {member_path(member) for member in layer}
+    opaque = {parent_folder(path) for path in there if _name(path) == _OPAQUE}
     for path in below:
-        if folder_of(path) in opaque and path not in there:
-            yield mark(path)
+        if parent_folder(path) in opaque and path not in there:
+            yield whiteout_path(path)
 
 
-def _changed(layer: tarfile.TarFile, below: _Below) -> list[tarfile.TarInfo]:
+def _changed_members(layer: tarfile.TarFile, below: _LowerFiles) -> list[tarfile.TarInfo]:
     """What is not as below, and the folders that it lies in."""
     found: list[tarfile.TarInfo] = []
-    parents = {folder_of(path) for path in _hidden(layer, below)}
+    parents = {parent_folder(path) for path in _whiteouts_of_opaque(layer, below)}
     for member in reversed(layer.getmembers()):
-        path = path_of(member)
-        if path not in parents and (_name(path) == _OPAQUE or _is_as_below(layer, member, below)):
+        path = member_path(member)
+        if path not in parents and (_name(path) == _OPAQUE or _is_unchanged(layer, member, below)):
             continue
         found.append(member)
         while path:
-            path = folder_of(path)
+            path = parent_folder(path)
             parents.add(path)
     return found
 
 
-def _is_as_below(layer: tarfile.TarFile, member: tarfile.TarInfo, below: _Below) -> bool:
+def _is_unchanged(layer: tarfile.TarFile, member: tarfile.TarInfo, below: _LowerFiles) -> bool:
     """As containerd compares (continuity's `fs.Changes`): a folder's time does not count."""
-    if path_of(member) not in below:
+    if member_path(member) not in below:
         return False
-    tar, other = below[path_of(member)]
-    if _about(member) != _about(other):
+    tar, other = below[member_path(member)]
+    if _attributes(member) != _attributes(other):
         return False
     if member.isdir():
         return True
     if (int(member.mtime), member.size) != (int(other.mtime), other.size):
         return False
-    return not member.isreg() or _content(layer, member) == _content(tar, other)
+    return not member.isreg() or _read_member(layer, member) == _read_member(tar, other)
 
 
-def _about(member: tarfile.TarInfo) -> tuple[object, ...]:
+def _attributes(member: tarfile.TarInfo) -> tuple[object, ...]:
     attributes = {name: text for name, text in member.pax_headers.items() if "xattr" in name}
     return (member.type, member.mode, member.uid, member.gid, member.linkname, attributes)
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = tar.extractfile(member)
     return file.read() if file else b""
 
 
-def removal(path: str) -> bytes:
+def whiteout_header(path: str) -> bytes:
     """The header with which containerd says that a file below is gone."""
     member = tarfile.TarInfo(path)
     member.mode = 0
@@ -111,12 +111,12 @@ def removal(path: str) -> bytes:
     return bytes(block[:-_BLOCK] + header)
 
 
-def path_of(member: tarfile.TarInfo) -> str:
+def member_path(member: tarfile.TarInfo) -> str:
     """The member's path from the root, without the `./` that some tars begin with."""
     return member.name.removeprefix("./")
 
 
-def folder_of(path: str) -> str:
+def parent_folder(path: str) -> str:
     """The folder that a path lies in; the root is an empty text."""
     return path.rpartition("/")[0]
 
@@ -125,33 +125,33 @@ def _name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _beside(folder: str, name: str) -> str:
+def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def mark(path: str) -> str:
+def whiteout_path(path: str) -> str:
     """The path of what says that this one is gone."""
-    return _beside(folder_of(path), _REMOVED + _name(path))
+    return _join(parent_folder(path), _WHITEOUT + _name(path))
 
 
-def hides(mark: str, path: str) -> bool:
+def whiteout_hides(mark: str, path: str) -> bool:
     """Whether this mark says that the path is gone, or all that was in its folder."""
-    folder, name = folder_of(mark), _name(mark)
+    folder, name = parent_folder(mark), _name(mark)
     if name == _OPAQUE:
         return path.startswith(f"{folder}/")
-    gone = _beside(folder, name.removeprefix(_REMOVED))
+    gone = _join(folder, name.removeprefix(_WHITEOUT))
     return path == gone or path.startswith(f"{gone}/")
 
 
-def is_mark(path: str) -> bool:
+def is_whiteout(path: str) -> bool:
     """Whether this stands for something that is gone, and is no file."""
-    return _name(path).startswith(_REMOVED)
+    return _name(path).startswith(_WHITEOUT)
 
 
-def order(path: str) -> list[str]:
+def path_sort_key(path: str) -> list[str]:
     """As both stores walk: each folder by name, whether a name is there or gone."""
-    return _beside(folder_of(path), _name(path).removeprefix(_REMOVED)).split("/")
+    return _join(parent_folder(path), _name(path).removeprefix(_WHITEOUT)).split("/")
 
 
-def _padded(size: int) -> int:
+def _padded_size(size: int) -> int:
     return -(-size // _BLOCK) * _BLOCK

@@ -10,7 +10,7 @@ from dlimg.lock.store import read_lock
 from dlimg.model import Cell, Check, Image
 from dlimg.pipeline.project import Project
 from dlimg.render.dockerfile import templates
-from dlimg.render.images import image
+from dlimg.render.dockerfile import image
 from dlimg.render.naming import repository, shared_names, tag
 
 

@@ -10,11 +10,11 @@ from dlimg.errors import NetworkFailure
 from dlimg.host.git_revision import NO_REVISION, Revision
 from dlimg.lock.lockfile import lock_text
 from dlimg.model import BuiltImage, Evidence
-from dlimg.registry.manifests import Descriptor, manifest_at
+from dlimg.registry.http import Repository, open_registry
+from dlimg.registry.manifests import Descriptor, read_manifest
 from dlimg.registry.reference import DOCKER_HUB, parse_reference
-from dlimg.registry.referrers import DIRTY, REVISION, Artifact, lay, referrers
+from dlimg.registry.referrers import DIRTY, REVISION, Artifact, attach_if_missing, list_referrers
 from dlimg.registry.responses import RegistryRefusal
-from dlimg.registry.session import Repository, opened
 
 # An image with its evidence, and `repository@digest` where it now is.
 Attach = Callable[[BuiltImage, Evidence, str], None]
@@ -104,21 +104,23 @@ def lay_beside(
     the registry, or it takes none.
     """
     place = parse_reference(reference)
-    with opened(place.host or DOCKER_HUB, environment) as registry:
+    with open_registry(place.host or DOCKER_HUB, environment) as registry:
         repository = Repository(registry=registry, name=place.name)
-        image = manifest_at(repository, place.digest)
+        image = read_manifest(repository, place.digest)
         if image is None:
             raise NetworkFailure(
                 f"{reference} is not there for this machine",
                 hint="the engine sees another registry under that address",
             )
         listed = _listed(repository, place.digest)
-        return sum(lay(repository, one, image.descriptor, listed) for one in documents)
+        return sum(
+            attach_if_missing(repository, one, image.descriptor, listed) for one in documents
+        )
 
 
 def _listed(repository: Repository, digest: str) -> tuple[Descriptor, ...]:
     """What lies beside the image; nothing where the registry does not tell, but may take more."""
     try:
-        return referrers(repository, digest)
+        return list_referrers(repository, digest)
     except RegistryRefusal:
         return ()

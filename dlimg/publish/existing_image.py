@@ -18,10 +18,10 @@ from dlimg.publish.push import send_pieces
 from dlimg.publish.push_source import ImageSources, PushSource
 from dlimg.publish.relabel import LABEL
 from dlimg.publish.tags import Place, config_of, contents_of, parse_labels
-from dlimg.registry.blobs import lacking
-from dlimg.registry.manifests import Manifest, descriptor
+from dlimg.registry.blobs import missing_blobs
+from dlimg.registry.manifests import Manifest, parse_descriptor
 from dlimg.render.bake import KEY_LABEL
-from dlimg.store.images import kept
+from dlimg.store.images import load_image
 
 _NEXT: Final = (
     "take that name away at the registry if nobody needs that image, or publish to another place"
@@ -101,9 +101,9 @@ def _check_labels(other: Other) -> None:
 
 def _check_contents(other: Other, stock: ImageSources) -> None:
     """Nobody can pull an image of which a part is lost; what this machine has of it is sent."""
-    missing = lacking(other.place.repository, contents_of(other.manifest))
+    missing = missing_blobs(other.place.repository, contents_of(other.manifest))
     if missing:
-        ours = kept(stock.store, other.manifest.digest)
+        ours = load_image(stock.store, other.manifest.digest)
         configs = {ours.config_digest: ours.config} if ours else {}
         missing = send_pieces(other.place.repository, missing, stock.store, configs)
     if missing:
@@ -121,7 +121,7 @@ def _incomplete(other: Other, reason: str) -> Negative:
 
 def _known(other: Other, runner: CheckRunner) -> tuple[BuiltImage, Evidence] | None:
     """The image as this machine has tested it before, and well enough."""
-    config = descriptor(other.manifest.content.get("config"))
+    config = parse_descriptor(other.manifest.content.get("config"))
     digests = [other.manifest.digest]
     if config and is_noted(other.place.notes, other.manifest):
         digests.append(config.digest)
@@ -164,7 +164,7 @@ def _check_proved(other: Other, built: BuiltImage, evidence: Evidence, runner: C
 
 def _note(other: Other, engine: Engine) -> None:
     """Note what an engine without manifests has tested; refuse what only claims its config."""
-    config = descriptor(other.manifest.content.get("config"))
+    config = parse_descriptor(other.manifest.content.get("config"))
     if (
         has_containerd_store(engine)
         or config is None

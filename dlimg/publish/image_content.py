@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from dlimg.assembly.history_text import OURS
 from dlimg.publish.attach import TESTED_DIGEST
 from dlimg.publish.relabel import LABEL as UNTESTED_LABEL
 from dlimg.render.bake import KEY_LABEL
 from dlimg.render.naming import WHEELS_LABEL
+from dlimg.store.image_manifest import HISTORY_PREFIXES
 
 Maker = Literal["dlimg", "somebody, on an image of dlimg", "dlimg, as a base", "somebody else"]
 
@@ -104,7 +104,7 @@ def _is_entry(step: str) -> bool:
 
 def _is_layer(step: str) -> bool:
     """Whether the step is one of the layers of an image that was assembled."""
-    return step.startswith(OURS)
+    return step.startswith(HISTORY_PREFIXES)
 
 
 def wheels_named(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -12,12 +12,12 @@ import zlib
 from pathlib import Path
 from typing import Final
 
-from dlimg.assembly.recompress import inflate
+from dlimg.assembly.system import inflate
 from dlimg.atomic_write import atomic_write, read_now
 from dlimg.publish.tags import config_of
-from dlimg.registry.blobs import blob_blocks
-from dlimg.registry.manifests import Descriptor, Manifest, descriptor, descriptors
-from dlimg.registry.session import Repository
+from dlimg.registry.blobs import read_blob_blocks
+from dlimg.registry.http import Repository
+from dlimg.registry.manifests import Descriptor, Manifest, parse_descriptor, parse_descriptors
 
 FOLDER: Final = "manifests"
 
@@ -33,7 +33,7 @@ def note_manifest(folder: Path, manifest: str, config: str) -> None:
 
 def is_noted(folder: Path, manifest: Manifest) -> bool:
     """Whether this machine knows that the layers of the manifest are those of its config."""
-    config = descriptor(manifest.content.get("config"))
+    config = parse_descriptor(manifest.content.get("config"))
     try:
         return config is not None and read_now(_path(folder, manifest.digest)).strip() == (
             config.digest
@@ -49,7 +49,7 @@ def holds_what_it_says(repository: Repository, manifest: Manifest) -> bool:
     """
     rootfs = config_of(repository, manifest).get("rootfs")
     said = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-    layers = descriptors(manifest.content.get("layers"))
+    layers = parse_descriptors(manifest.content.get("layers"))
     named = manifest.content.get("layers")
     if not isinstance(said, list) or not isinstance(named, list) or len(layers) != len(named):
         return False
@@ -61,7 +61,7 @@ def holds_what_it_says(repository: Repository, manifest: Manifest) -> bool:
 
 def _unpacked_digest(repository: Repository, layer: Descriptor) -> str:
     """The digest of the tar in a layer; empty for one that nobody unpacks."""
-    pieces = blob_blocks(repository, layer.digest)
+    pieces = read_blob_blocks(repository, layer.digest)
     digest = hashlib.sha256()
     try:
         for piece in inflate(pieces) if layer.media_type.endswith("gzip") else pieces:

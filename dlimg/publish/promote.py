@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlimg.builders.interrupt import interruptible
 from dlimg.engine.client import engine_errors
 from dlimg.errors import Negative, NetworkFailure
+from dlimg.host.interrupt import interruptible
 from dlimg.model import BuiltImage, Evidence
 from dlimg.publish.attach import Attach
 from dlimg.publish.check_runner import CheckRunner
@@ -17,10 +17,10 @@ from dlimg.publish.names import UNTESTED_SUFFIX, PublishedNames, names_at
 from dlimg.publish.policy import NOT_TESTED_ON_GPU, Require, Standing, admit
 from dlimg.publish.push_source import ImageSources, PushSource, digest_today, source_of
 from dlimg.publish.tags import Place, contents_of, image_at, move, named
-from dlimg.registry.blobs import lacking, require_blobs
-from dlimg.registry.manifests import Descriptor, Manifest, descriptor, manifest_at
+from dlimg.registry.blobs import missing_blobs, require_blobs
+from dlimg.registry.http import Repository, open_registry
+from dlimg.registry.manifests import Descriptor, Manifest, parse_descriptor, read_manifest
 from dlimg.registry.reference import DOCKER_HUB, parse_reference
-from dlimg.registry.session import Repository, opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ def _place(
     names: PublishedNames, wanted: PublishRequest, say: Callable[[str], None]
 ) -> Iterator[Place]:
     at = parse_reference(names.reference(names.tag))
-    with opened(at.host or DOCKER_HUB, wanted.environment) as registry:
+    with open_registry(at.host or DOCKER_HUB, wanted.environment) as registry:
         repository = Repository(registry=registry, name=at.name)
         yield Place(repository=repository, names=names, notes=wanted.notes, say=say)
 
@@ -153,8 +153,8 @@ def _lost(repository: Repository, there: Manifest) -> tuple[Descriptor, ...]:
 
     An engine asks for the manifest by its digest when it knows that from the name.
     """
-    is_there = manifest_at(repository, there.digest) is not None
-    missing = lacking(repository, contents_of(there))
+    is_there = read_manifest(repository, there.digest) is not None
+    missing = missing_blobs(repository, contents_of(there))
     return missing if is_there else (there.descriptor, *missing)
 
 
@@ -162,7 +162,7 @@ def _is_source(place: Place, there: Manifest, source: PushSource) -> bool:
     """Whether this manifest is the source's image, by digests alone."""
     if source.manifest:
         return there.digest == source.manifest
-    config = descriptor(there.content.get("config"))
+    config = parse_descriptor(there.content.get("config"))
     if config is None or config.digest != source.config:
         return False
     if not is_noted(place.notes, there):

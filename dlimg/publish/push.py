@@ -11,10 +11,10 @@ from threading import Event
 from typing import Final
 
 from dlimg.errors import Negative, NetworkFailure
-from dlimg.registry.blobs import Sent, has_blob, lacking, require_blobs, send_blob
+from dlimg.registry.blobs import UploadOutcome, has_blob, missing_blobs, require_blobs, upload_blob
+from dlimg.registry.http import ReadableFile, Repository
 from dlimg.registry.manifests import Descriptor, put_manifest
 from dlimg.registry.responses import RegistryRefusal
-from dlimg.registry.session import ReadableFile, Repository
 from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.store import Store
 
@@ -71,7 +71,7 @@ def send_image(
     """
     way = _PushTarget(repository=repository, siblings=siblings)
     contents = _contents(image, store)
-    missing = {one.digest for one in lacking(repository, map(_descriptor, contents))}
+    missing = {one.digest for one in missing_blobs(repository, map(_descriptor, contents))}
     sent = [one for one in contents if one.digest in missing]
     total = sum(one.size for one in sent)
     if total > _LITTLE:
@@ -121,7 +121,7 @@ def send_pieces(
         source = configs.get(one.digest, path)
         if source is not path or (path.is_file() and path.stat().st_size == one.size):
             _send(way, _Content(digest=one.digest, size=one.size, source=source))
-    return lacking(repository, pieces)
+    return missing_blobs(repository, pieces)
 
 
 def _descriptor(content: _Content) -> Descriptor:
@@ -129,8 +129,11 @@ def _descriptor(content: _Content) -> Descriptor:
 
 
 def _awaited(
-    futures: Mapping[str, Future[Sent]], way: _PushTarget, total: int, say: Callable[[str], None]
-) -> Mapping[str, Sent]:
+    futures: Mapping[str, Future[UploadOutcome]],
+    way: _PushTarget,
+    total: int,
+    say: Callable[[str], None],
+) -> Mapping[str, UploadOutcome]:
     """How each content went; what goes wrong with one, or an interrupt, ends the others."""
     try:
         waiting = set(futures.values())
@@ -149,11 +152,11 @@ def _awaited(
         raise
 
 
-def _send(way: _PushTarget, content: _Content) -> Sent:
+def _send(way: _PushTarget, content: _Content) -> UploadOutcome:
     source = _sibling(way, content)
     try:
         with _opened(way, content) as file:
-            return send_blob(way.repository, file, content.digest, content.size, source=source)
+            return upload_blob(way.repository, file, content.digest, content.size, source=source)
     except OSError as error:
         raise _damaged(content, (error.strerror or str(error)).lower()) from error
     except RegistryRefusal as error:

@@ -19,9 +19,9 @@ from dlimg.publish.names import UNTESTED_SUFFIX, PublishedNames
 from dlimg.publish.policy import Standing
 from dlimg.publish.push import delivered_text, send_image
 from dlimg.publish.relabel import labelled, labelled_image, labels_of
-from dlimg.registry.session import Repository
+from dlimg.registry.http import Repository
 from dlimg.store.image_manifest import AssembledImage
-from dlimg.store.images import is_whole, kept
+from dlimg.store.images import has_all_layers, load_image
 from dlimg.store.store import Store
 
 Say = Callable[[str], None]
@@ -62,8 +62,8 @@ class ImageSources:
 
 def in_store(built: BuiltImage, store: Store) -> AssembledImage | None:
     """The tested image where the store has all of it; then no engine is needed to publish it."""
-    image = kept(store, built.digest)
-    return image if image and is_whole(store, image) else None
+    image = load_image(store, built.digest)
+    return image if image and has_all_layers(store, image) else None
 
 
 def digest_today(built: BuiltImage, stock: ImageSources) -> str:

@@ -11,19 +11,19 @@ from dlimg.model import Evidence, Lock
 from dlimg.publish.attach import LOCK_TYPE
 from dlimg.publish.image_content import ContentLayer, ImageContent, settings, total, wheels_named
 from dlimg.publish.relabel import digest_before_labels
-from dlimg.registry.blobs import blob
+from dlimg.registry.blobs import read_blob
+from dlimg.registry.http import Repository
 from dlimg.registry.manifests import (
     Descriptor,
     Manifest,
-    descriptor,
-    descriptors,
-    for_platform,
-    manifest_at,
+    parse_descriptor,
+    parse_descriptors,
+    read_manifest,
+    select_platform,
 )
 from dlimg.registry.reference import ImageReference
-from dlimg.registry.referrers import artifact_text, referrers
-from dlimg.registry.responses import as_object
-from dlimg.registry.session import Repository
+from dlimg.registry.referrers import list_referrers, read_artifact
+from dlimg.registry.responses import parse_object
 
 # An image has some documents for each device; who lists thousands wants something else.
 MOST: Final = 200
@@ -43,14 +43,14 @@ def content_at(repository: Repository, reference: ImageReference) -> ImageConten
     Raises `BadInput` for what is no image, `NetworkFailure` when the registry does not answer as
     it should.
     """
-    named = manifest_at(repository, reference.version)
+    named = read_manifest(repository, reference.version)
     if named is None:
         return None
-    image = for_platform(repository, named)
-    config_at = descriptor(image.content.get("config"))
-    parts = descriptors(image.content.get("layers"))
-    text = blob(repository, config_at.digest) if config_at else b""
-    config = as_object(text)
+    image = select_platform(repository, named)
+    config_at = parse_descriptor(image.content.get("config"))
+    parts = parse_descriptors(image.content.get("layers"))
+    text = read_blob(repository, config_at.digest) if config_at else b""
+    config = parse_object(text)
     if config_at is None or not isinstance((config or {}).get("rootfs"), dict):
         raise BadInput(
             f"{reference} is something else than an image",
@@ -75,13 +75,13 @@ def beside(
     evidence: list[Evidence] = []
     lock: Lock | None = None
     for subject in subjects:
-        listed = referrers(repository, subject)
+        listed = list_referrers(repository, subject)
         ours = [one for one in listed if one.artifact_type in {MEDIA_TYPE, LOCK_TYPE}]
         if len(ours) > MOST:
             say(f"{len(ours)} documents are beside the image; the first {MOST} were read")
         for found in ours[:MOST]:
             try:
-                text = artifact_text(repository, found, subject)
+                text = read_artifact(repository, found, subject)
                 if found.artifact_type == LOCK_TYPE:
                     lock = _own_lock(parse_lock(text, source=found.digest), content)
                 else:

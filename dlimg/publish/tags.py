@@ -7,17 +7,17 @@ from typing import Any, Final
 
 from dlimg.errors import NetworkFailure
 from dlimg.publish.names import PublishedNames
-from dlimg.registry.blobs import blob
+from dlimg.registry.blobs import read_blob
+from dlimg.registry.http import Repository
 from dlimg.registry.manifests import (
     Descriptor,
     Manifest,
-    descriptor,
-    descriptors,
-    manifest_at,
+    parse_descriptor,
+    parse_descriptors,
     put_manifest,
+    read_manifest,
 )
-from dlimg.registry.responses import RegistryRefusal, as_object
-from dlimg.registry.session import Repository
+from dlimg.registry.responses import RegistryRefusal, parse_object
 
 _NOT_YET: Final = frozenset({401, 403})
 
@@ -46,7 +46,7 @@ def named(repository: Repository, tag: str) -> Manifest | None:
     Raises `NetworkFailure` when the registry does not answer as it should.
     """
     try:
-        return manifest_at(repository, tag)
+        return read_manifest(repository, tag)
     except RegistryRefusal as error:
         # Many registries say "denied" for a repository that is not there yet; one that
         # really denies says it again at the push.
@@ -57,7 +57,7 @@ def named(repository: Repository, tag: str) -> Manifest | None:
 
 def image_at(repository: Repository, version: str) -> Manifest:
     """The manifest under a tag or digest; raises `NetworkFailure` where there is none."""
-    found = manifest_at(repository, version)
+    found = read_manifest(repository, version)
     if found is None:
         raise NetworkFailure(
             f"{repository} has no {version} for this machine",
@@ -68,19 +68,19 @@ def image_at(repository: Repository, version: str) -> Manifest:
 
 def contents_of(manifest: Manifest) -> tuple[Descriptor, ...]:
     """The configuration and the layers of an image."""
-    layers = descriptors(manifest.content.get("layers"))
-    return (*descriptors([manifest.content.get("config")]), *layers)
+    layers = parse_descriptors(manifest.content.get("layers"))
+    return (*parse_descriptors([manifest.content.get("config")]), *layers)
 
 
 def config_of(repository: Repository, manifest: Manifest) -> Mapping[str, Any]:
     """The configuration of an image, compared with its digest; empty for what is no image."""
-    config = descriptor(manifest.content.get("config"))
-    return (as_object(blob(repository, config.digest)) if config else None) or {}
+    config = parse_descriptor(manifest.content.get("config"))
+    return (parse_object(read_blob(repository, config.digest)) if config else None) or {}
 
 
 def ids_of(manifest: Manifest) -> frozenset[str]:
     """The digests by which an engine may know this image: its manifest's or its config's."""
-    config = descriptor(manifest.content.get("config"))
+    config = parse_descriptor(manifest.content.get("config"))
     return frozenset({manifest.digest, config.digest if config else manifest.digest})
 
 

@@ -1,105 +1,86 @@
-"""Being let in: a registry's challenge and the user's login to what the next request carries."""
+"""Logins and challenges: what Docker's settings hold for a registry, and what it asks for."""
 
 import base64
+import binascii
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
-import requests
+from docker.auth import load_config
+from docker.errors import DockerException
 
-from dlimg.errors import NetworkFailure
-from dlimg.registry.login import Login
-from dlimg.registry.responses import RegistryRefusal, json_object, refusal
-from dlimg.registry.session import Registry, RegistryRequest, is_private_way, send
+from dlimg.engine.docker_address import docker_folder, read_settings
+from dlimg.errors import BadInput
 
-_WORD: Final = re.compile(r'(\w+)="([^"]*)"')
-_CHALLENGE: Final = re.compile(r"\b(bearer|basic)\b", re.IGNORECASE)
-
-
-def scope_of(name: str, request: RegistryRequest) -> str:
-    """What is asked for, in the words of the token protocol: one repository a line."""
-    scopes = [f"repository:{name}:{request.actions}"]
-    if request.source:
-        scopes.append(f"repository:{request.source}:pull")
-    return "\n".join(scopes)
+_PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
+_SCHEME: Final = re.compile(r"\b(bearer|basic)\b", re.IGNORECASE)
 
 
-def grant(registry: Registry, challenge: str, scope: str) -> str:
-    """The `Authorization` that answers a registry's `WWW-Authenticate`; kept for this scope.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """A user name with its password, or an identity token instead of both."""
 
-    Raises `NetworkFailure` when the registry wants a login that is not there, or refuses the one
-    that is.
+    name: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+
+
+def login_for(host: str, environment: Mapping[str, str]) -> Login | None:
+    """Return the login that `docker login` stored for this registry, or None.
+
+    Raises `BadInput` for settings that cannot be read, and when a credential helper fails.
     """
-    login = registry.login()
-    kind, words = read_challenge(challenge)
-    if kind == "bearer" and words.get("realm"):
-        text = f"Bearer {_token(registry, words, scope.split(), login)}"
-    elif kind == "basic" and login and login.name:
-        text = basic(login)
-    else:
-        raise RegistryRefusal(
-            f"the registry {registry.host} wants a login",
-            status=401,
-            hint=f"`docker login {registry.host}`",
-        )
-    registry.granted[scope] = text
-    return text
-
-
-def read_challenge(text: str) -> tuple[str, Mapping[str, str]]:
-    """The kind of a challenge, `bearer` before `basic`, and its words; empty for any other."""
-    marks = list(_CHALLENGE.finditer(text))
-    ends = [*(mark.start() for mark in marks[1:]), len(text)]
-    found = {
-        mark[1].lower(): dict(_WORD.findall(text[mark.end() : end]))
-        for mark, end in zip(marks, ends, strict=False)
+    file = docker_folder(environment) / "config.json"
+    settings = dict(read_settings(file))
+    credentials = {
+        name: settings[name]
+        for name in ("auths", "credHelpers", "credsStore")
+        if settings.get(name)
     }
-    return next(((kind, found[kind]) for kind in ("bearer", "basic") if kind in found), ("", {}))
+    if not credentials:
+        return None
+    try:
+        with warnings.catch_warnings():
+            # The library warns of a missing helper; below it is an error.
+            warnings.simplefilter("ignore")
+            config = load_config(config_dict=credentials, credstore_env=dict(environment))
+            entry = config.resolve_authconfig(host)
+    except (DockerException, binascii.Error, ValueError, TypeError) as error:
+        raise BadInput(
+            f"the login for {host} cannot be read: {error}",
+            where=str(file),
+            hint=f"`docker login {host}` writes it again; repair `credsStore` if its helper is "
+            "missing",
+        ) from error
+    values = {name.lower(): str(value) for name, value in (entry or {}).items() if value}
+    login = Login(
+        name=values.get("username", ""),
+        password=values.get("password", ""),
+        token=values.get("identitytoken", ""),
+    )
+    return login if login.name or login.token else None
 
 
-def basic(login: Login) -> str:
-    """The login as it is, for a connection that nobody reads along."""
+def basic_auth(login: Login) -> str:
+    """Return the `Authorization` header of the Basic scheme."""
     pair = base64.b64encode(f"{login.name}:{login.password}".encode()).decode("ascii")
     return f"Basic {pair}"
 
 
-def _token(
-    registry: Registry, words: Mapping[str, str], scopes: Iterable[str], login: Login | None
-) -> str:
-    realm = words["realm"]
-    if login and not is_private_way(realm):
-        raise NetworkFailure(
-            f"the registry {registry.host} wants the login sent to {realm}, where others can read"
-        )
-    asked: dict[str, Any] = {"service": words.get("service", ""), "scope": list(scopes)}
-    with _asked(registry, realm, asked, login) as answer:
-        if not answer.ok:
-            raise refusal(registry.host, answer, f"gives no access to {', '.join(asked['scope'])}")
-        found = json_object(answer, registry.host)
-    token = found.get("token") or found.get("access_token")
-    if not isinstance(token, str):
-        raise NetworkFailure(f"what grants access to {registry.host} sends no token")
-    return token
+def parse_challenge(text: str) -> tuple[str, Mapping[str, str]]:
+    """Return the scheme of a `WWW-Authenticate` header and its parameters.
 
-
-def _asked(
-    registry: Registry, realm: str, asked: Mapping[str, Any], login: Login | None
-) -> requests.Response:
-    """The answer of the place that grants tokens: it may be another host than the registry."""
-    if not login or not login.token:
-        address = str(requests.Request("GET", realm, params=asked).prepare().url)
-        # The login goes where the registry says: for that one request this is its home.
-        shown = basic(login) if login else ""
-        return send(registry, address, RegistryRequest(method="GET", path=""), shown, home=address)
-    form = {
-        **asked,
-        "scope": " ".join(asked["scope"]),
-        "grant_type": "refresh_token",
-        "client_id": "dlimg",
-        "refresh_token": login.token,
+    `bearer` is preferred to `basic`; both results are empty for any other scheme.
+    """
+    marks = list(_SCHEME.finditer(text))
+    ends = [*(mark.start() for mark in marks[1:]), len(text)]
+    schemes = {
+        mark[1].lower(): dict(_PARAMETER.findall(text[mark.end() : end]))
+        for mark, end in zip(marks, ends, strict=False)
     }
-    prepared = requests.Request("POST", realm, data=form).prepare()
-    body = str(prepared.body).encode()
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    request = RegistryRequest(method="POST", path="", headers=headers, body=body)
-    return send(registry, realm, request, "", home=realm)
+    for scheme in ("bearer", "basic"):
+        if scheme in schemes:
+            return scheme, schemes[scheme]
+    return "", {}

@@ -14,17 +14,16 @@ from urllib.parse import urljoin
 import requests
 
 from dlimg.errors import NetworkFailure
-from dlimg.registry.http import TRIES, ask
+from dlimg.registry.http import TRIES, ReadableFile, RegistryRequest, Repository, send_request
 from dlimg.registry.manifests import Descriptor
 from dlimg.registry.responses import (
-    LIMIT,
+    DOCUMENT_LIMIT,
     ConnectionBroken,
     RegistryRefusal,
-    content,
     digest_of,
+    read_body,
     refusal,
 )
-from dlimg.registry.session import ReadableFile, RegistryRequest, Repository
 
 BLOCK: Final = 2**20
 
@@ -38,7 +37,7 @@ def has_blob(repository: Repository, digest: str, size: int | None = None) -> bo
 
     A registry that does not say how large it is, is believed to have all of it.
     """
-    with ask(repository, RegistryRequest(method="HEAD", path=f"blobs/{digest}")) as answer:
+    with send_request(repository, RegistryRequest(method="HEAD", path=f"blobs/{digest}")) as answer:
         if answer.status_code == 404:
             return False
         if not answer.ok:
@@ -47,7 +46,7 @@ def has_blob(repository: Repository, digest: str, size: int | None = None) -> bo
     return size is None or not told.isdecimal() or int(told) == size
 
 
-def lacking(repository: Repository, contents: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
+def missing_blobs(repository: Repository, contents: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
     """Those of these contents that the repository has not, or has in another size.
 
     Several are asked for at once. Raises `NetworkFailure` when the registry does not say.
@@ -67,7 +66,7 @@ def require_blobs(repository: Repository, contents: Iterable[Descriptor]) -> Non
 
     Raises `NetworkFailure` that names those it has not.
     """
-    missing = lacking(repository, contents)
+    missing = missing_blobs(repository, contents)
     if missing:
         names = ", ".join(f"{one.digest} ({one.size:,} bytes)" for one in missing)
         raise NetworkFailure(
@@ -77,19 +76,19 @@ def require_blobs(repository: Repository, contents: Iterable[Descriptor]) -> Non
         )
 
 
-def blob(repository: Repository, digest: str, *, limit: int = LIMIT) -> bytes:
+def read_blob(repository: Repository, digest: str, *, limit: int = DOCUMENT_LIMIT) -> bytes:
     """A small content as a whole, which has this digest.
 
     Raises `NetworkFailure` when the registry has it not, sends another, or more than the limit.
     """
     with _read(repository, digest) as answer:
-        text = content(answer, repository.registry.host, limit=limit)
+        text = read_body(answer, repository.registry.host, limit=limit)
     if digest_of(text) != digest:
         raise _other(repository, digest)
     return text
 
 
-def blob_blocks(repository: Repository, digest: str) -> Iterator[bytes]:
+def read_blob_blocks(repository: Repository, digest: str) -> Iterator[bytes]:
     """A content of any size, block by block; `NetworkFailure` at the end if it was another."""
     found = hashlib.sha256()
     with _read(repository, digest) as answer:
@@ -104,7 +103,7 @@ def blob_blocks(repository: Repository, digest: str) -> Iterator[bytes]:
 
 
 def _read(repository: Repository, digest: str) -> requests.Response:
-    answer = ask(repository, RegistryRequest(method="GET", path=f"blobs/{digest}"))
+    answer = send_request(repository, RegistryRequest(method="GET", path=f"blobs/{digest}"))
     if not answer.ok:
         with answer:
             raise refusal(repository.registry.host, answer, f"does not give {digest}")
@@ -118,7 +117,7 @@ def _other(repository: Repository, digest: str) -> NetworkFailure:
     )
 
 
-Sent = Literal["there", "mounted", "uploaded"]
+UploadOutcome = Literal["there", "mounted", "uploaded"]
 
 # Below what proxies in front of registries take at once, some of which stop at 100 MB.
 CHUNK: Final = 50_000_000
@@ -138,9 +137,9 @@ class _Upload:
     size: int
 
 
-def send_blob(
+def upload_blob(
     repository: Repository, file: ReadableFile, digest: str, size: int, *, source: str = ""
-) -> Sent:
+) -> UploadOutcome:
     """How the content came to be in the repository, from a file that can be read again.
 
     One that is there is not sent, and one that the repository `source` of the same registry has
@@ -167,10 +166,10 @@ def send_blob(
     return "uploaded"
 
 
-def send_bytes(repository: Repository, text: bytes) -> str:
+def upload_bytes(repository: Repository, text: bytes) -> str:
     """The digest of a small content, which then is in the repository."""
     digest = digest_of(text)
-    send_blob(repository, io.BytesIO(text), digest, len(text))
+    upload_blob(repository, io.BytesIO(text), digest, len(text))
     return digest
 
 
@@ -181,7 +180,7 @@ def _start(repository: Repository, digest: str, source: str) -> str:
         method="POST", path=f"blobs/uploads/{mount}", actions="pull,push", source=source, body=b""
     )
     try:
-        with ask(repository, request) as answer:
+        with send_request(repository, request) as answer:
             location = answer.headers.get("Location", "")
             if answer.status_code == 201 and source:
                 return ""
@@ -221,7 +220,7 @@ def _closed(upload: _Upload, address: str, count: int) -> bool:
         size=count,
         actions="pull,push",
     )
-    with ask(upload.repository, request) as answer:
+    with send_request(upload.repository, request) as answer:
         if answer.status_code == _TOO_MUCH and count > CHUNK:
             return False
         if answer.status_code not in {201, 202, 204}:
@@ -248,7 +247,7 @@ def _sent_piece(upload: _Upload, address: str, done: int, count: int) -> str:
         size=count,
         actions="pull,push",
     )
-    with ask(upload.repository, request) as answer:
+    with send_request(upload.repository, request) as answer:
         if answer.status_code not in {201, 202, 204}:
             raise _refusal(upload, answer)
         return urljoin(address, answer.headers.get("Location", address))
@@ -258,7 +257,7 @@ def _resumed(upload: _Upload, address: str) -> tuple[str, int]:
     """Where to go on after a break, and how many bytes the registry has by now."""
     with suppress(NetworkFailure):
         request = RegistryRequest(method="GET", path=address, actions="pull,push")
-        with ask(upload.repository, request) as answer:
+        with send_request(upload.repository, request) as answer:
             match = _RANGE.fullmatch(answer.headers.get("Range", ""))
             location = answer.headers.get("Location", "")
             done = int(match[1]) + 1 if match else 0

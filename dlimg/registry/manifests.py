@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dlimg.errors import BadInput, NetworkFailure
-from dlimg.registry.http import ask
+from dlimg.registry.http import RegistryRequest, Repository, send_request
 from dlimg.registry.reference import DIGEST
-from dlimg.registry.responses import as_object, content, digest_of, refusal, strange
-from dlimg.registry.session import RegistryRequest, Repository
+from dlimg.registry.responses import digest_of, not_a_registry, parse_object, read_body, refusal
 
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -49,14 +48,14 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PutManifest:
+class PushedManifest:
     """A manifest that the registry took; `linked` when it noted by itself what it belongs to."""
 
     digest: str
     linked: bool
 
 
-def manifest_at(repository: Repository, version: str) -> Manifest | None:
+def read_manifest(repository: Repository, version: str) -> Manifest | None:
     """The manifest under a tag or digest; nothing where the registry has none.
 
     Raises `NetworkFailure` when the registry refuses, or sends what has another digest.
@@ -64,15 +63,15 @@ def manifest_at(repository: Repository, version: str) -> Manifest | None:
     request = RegistryRequest(
         method="GET", path=f"manifests/{version}", headers={"Accept": _ACCEPT}
     )
-    with ask(repository, request) as answer:
+    with send_request(repository, request) as answer:
         if answer.status_code == 404:
             return None
         if not answer.ok:
             raise refusal(repository.registry.host, answer, f"does not give {repository} {version}")
-        text = content(answer, repository.registry.host)
-        found = as_object(text)
+        text = read_body(answer, repository.registry.host)
+        found = parse_object(text)
         if found is None:
-            raise strange(repository.registry.host, answer)
+            raise not_a_registry(repository.registry.host, answer)
         said = answer.headers.get("Docker-Content-Digest", "")
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
     digest = digest_of(text)
@@ -87,22 +86,24 @@ def manifest_at(repository: Repository, version: str) -> Manifest | None:
     return Manifest(media_type=media_type, digest=digest, text=text, content=found)
 
 
-def digest_of_name(repository: Repository, version: str) -> str:
+def resolve_digest(repository: Repository, version: str) -> str:
     """The digest under a tag, as the registry says it, or an empty text."""
     request = RegistryRequest(
         method="HEAD", path=f"manifests/{version}", headers={"Accept": _ACCEPT}
     )
-    with ask(repository, request) as answer:
+    with send_request(repository, request) as answer:
         if answer.status_code == 404:
             return ""
         said = answer.headers.get("Docker-Content-Digest", "")
         if answer.ok and DIGEST.fullmatch(said):
             return said
-    found = manifest_at(repository, version)
+    found = read_manifest(repository, version)
     return found.digest if found else ""
 
 
-def put_manifest(repository: Repository, version: str, text: bytes, media_type: str) -> PutManifest:
+def put_manifest(
+    repository: Repository, version: str, text: bytes, media_type: str
+) -> PushedManifest:
     """Leave a manifest under a tag or its own digest.
 
     Raises `NetworkFailure` when the registry does not take it as it is.
@@ -115,17 +116,17 @@ def put_manifest(repository: Repository, version: str, text: bytes, media_type: 
         actions="pull,push",
     )
     digest = digest_of(text)
-    with ask(repository, request) as answer:
+    with send_request(repository, request) as answer:
         if answer.status_code not in {200, 201, 202}:
             raise refusal(repository.registry.host, answer, f"does not take {repository} {version}")
         said = answer.headers.get("Docker-Content-Digest", digest)
         linked = "OCI-Subject" in answer.headers
     if said != digest:
         raise NetworkFailure(f"{repository}: {digest} was sent, and {said} is at the registry")
-    return PutManifest(digest=digest, linked=linked)
+    return PushedManifest(digest=digest, linked=linked)
 
 
-def for_platform(repository: Repository, manifest: Manifest) -> Manifest:
+def select_platform(repository: Repository, manifest: Manifest) -> Manifest:
     """The image itself: of an index the one for linux/amd64.
 
     Raises `BadInput` when there is none, `NetworkFailure` when it cannot be had.
@@ -142,13 +143,13 @@ def for_platform(repository: Repository, manifest: Manifest) -> Manifest:
             f"{repository}@{manifest.digest} has no image for linux/amd64",
             hint=f"it has {there}" if there else "it has no image at all",
         )
-    found = manifest_at(repository, digest)
+    found = read_manifest(repository, digest)
     if found is None or found.is_index:
         raise NetworkFailure(f"{repository}@{manifest.digest} names {digest}, which is no image")
     return found
 
 
-def descriptor(entry: object) -> Descriptor | None:
+def parse_descriptor(entry: object) -> Descriptor | None:
     """A descriptor out of a manifest's JSON; nothing where it is none."""
     if not isinstance(entry, dict):
         return None
@@ -166,16 +167,16 @@ def descriptor(entry: object) -> Descriptor | None:
     )
 
 
-def descriptors(entries: object) -> tuple[Descriptor, ...]:
+def parse_descriptors(entries: object) -> tuple[Descriptor, ...]:
     """Every descriptor in a list of a manifest's; what is none is left out."""
-    found = [descriptor(entry) for entry in (entries if isinstance(entries, list) else [])]
+    found = [parse_descriptor(entry) for entry in (entries if isinstance(entries, list) else [])]
     return tuple(one for one in found if one)
 
 
 def _entries(manifest: Manifest) -> list[tuple[Descriptor, tuple[str, str]]]:
     found = []
     for entry in manifest.content.get("manifests") or ():
-        one = descriptor(entry)
+        one = parse_descriptor(entry)
         platform = entry.get("platform") if isinstance(entry, dict) else None
         if one and isinstance(platform, dict):
             pair = str(platform.get("os")), str(platform.get("architecture"))

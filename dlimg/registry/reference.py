@@ -70,7 +70,7 @@ def _has_good_port(host: str) -> bool:
     return port is None or (len(port[1]) <= _DIGITS and int(port[1]) < _PORTS)
 
 
-def address(host: str) -> str:
+def registry_url(host: str) -> str:
     """Where the registry of this name answers; encrypted unless it is on this very machine."""
     if host == DOCKER_HUB:
         return "https://registry-1.docker.io"

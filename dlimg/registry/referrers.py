@@ -12,19 +12,18 @@ from urllib.parse import urljoin
 import requests
 
 from dlimg.errors import NetworkFailure
-from dlimg.registry.blobs import blob, lacking, require_blobs, send_bytes
-from dlimg.registry.http import ask
+from dlimg.registry.blobs import missing_blobs, read_blob, require_blobs, upload_bytes
+from dlimg.registry.http import RegistryRequest, Repository, send_request
 from dlimg.registry.manifests import (
     OCI_INDEX,
     OCI_MANIFEST,
     Descriptor,
     Manifest,
-    descriptors,
-    manifest_at,
+    parse_descriptors,
     put_manifest,
+    read_manifest,
 )
-from dlimg.registry.responses import as_object, content, digest_of, refusal
-from dlimg.registry.session import RegistryRequest, Repository
+from dlimg.registry.responses import digest_of, parse_object, read_body, refusal
 
 _PAGES: Final = 20
 _TRIES: Final = 4
@@ -32,13 +31,13 @@ _TRIES: Final = 4
 _UNKNOWN: Final = frozenset({400, 404, 405, 406, 415, 501})
 
 
-def referrers(repository: Repository, digest: str) -> tuple[Descriptor, ...]:
+def list_referrers(repository: Repository, digest: str) -> tuple[Descriptor, ...]:
     """All that belongs to the manifest with this digest, in the order of the registry."""
     by_api = _by_api(repository, digest)
     return _by_tag(repository, digest) if by_api is None else by_api
 
 
-def list_under_tag(repository: Repository, digest: str, artifact: Descriptor) -> None:
+def add_to_referrers_tag(repository: Repository, digest: str, artifact: Descriptor) -> None:
     """List the artifact in the index under the tag of the image with this digest.
 
     Two who do this at once could each drop the other's line: so it is read back, and done again.
@@ -57,7 +56,7 @@ def list_under_tag(repository: Repository, digest: str, artifact: Descriptor) ->
         )
 
 
-def entry(one: Descriptor) -> dict[str, Any]:
+def descriptor_json(one: Descriptor) -> dict[str, Any]:
     """A descriptor as JSON, with what it has."""
     found: dict[str, Any] = {
         "mediaType": one.media_type,
@@ -76,7 +75,7 @@ def _by_api(repository: Repository, digest: str) -> tuple[Descriptor, ...] | Non
     path = f"referrers/{digest}"
     found: tuple[Descriptor, ...] = ()
     for _ in range(_PAGES):
-        with ask(
+        with send_request(
             repository, RegistryRequest(method="GET", path=path, headers={"Accept": OCI_INDEX})
         ) as answer:
             index = _index_in(repository, answer)
@@ -84,7 +83,7 @@ def _by_api(repository: Repository, digest: str) -> tuple[Descriptor, ...] | Non
             here = str(answer.url)
         if index is None:
             return None
-        found += descriptors(index.get("manifests"))
+        found += parse_descriptors(index.get("manifests"))
         if not following:
             break
         path = urljoin(here, following)
@@ -96,14 +95,18 @@ def _index_in(repository: Repository, answer: requests.Response) -> dict[str, An
         return None
     if not answer.ok:
         raise refusal(repository.registry.host, answer, f"lists nothing for {repository}")
-    found = as_object(content(answer, repository.registry.host))
+    found = parse_object(read_body(answer, repository.registry.host))
     # A page for people is what some registries have under every path that they do not know.
     return found if found is not None and isinstance(found.get("manifests"), list) else None
 
 
 def _by_tag(repository: Repository, digest: str) -> tuple[Descriptor, ...]:
-    found = manifest_at(repository, _tag(digest))
-    return descriptors(found.content.get("manifests")) if found and _is_list(found, digest) else ()
+    found = read_manifest(repository, _tag(digest))
+    return (
+        parse_descriptors(found.content.get("manifests"))
+        if found and _is_list(found, digest)
+        else ()
+    )
 
 
 def _is_list(found: Manifest, digest: str) -> bool:
@@ -119,7 +122,7 @@ def _index(artifacts: Sequence[Descriptor]) -> bytes:
     index = {
         "schemaVersion": 2,
         "mediaType": OCI_INDEX,
-        "manifests": [entry(one) for one in artifacts],
+        "manifests": [descriptor_json(one) for one in artifacts],
     }
     return json.dumps(index, separators=(",", ":")).encode()
 
@@ -143,7 +146,7 @@ class Artifact:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-def lay(
+def attach_if_missing(
     repository: Repository,
     artifact: Artifact,
     subject: Descriptor,
@@ -156,16 +159,16 @@ def lay(
     when the registry takes no such thing.
     """
     if not _is_listed(repository, artifact, subject, listed):
-        attach(repository, artifact, subject)
+        attach_artifact(repository, artifact, subject)
         return True
     contents = _contents(artifact)
-    if not lacking(repository, contents):
+    if not missing_blobs(repository, contents):
         return False
     _send(repository, artifact)
     return True
 
 
-def attach(repository: Repository, artifact: Artifact, subject: Descriptor) -> str:
+def attach_artifact(repository: Repository, artifact: Artifact, subject: Descriptor) -> str:
     """The digest of the artifact, which then lies beside its image and is listed there.
 
     Done twice it is there once. Raises `NetworkFailure` when the registry takes no such thing.
@@ -173,7 +176,7 @@ def attach(repository: Repository, artifact: Artifact, subject: Descriptor) -> s
     text = artifact_manifest(artifact, subject)
     _send(repository, artifact)
     put = put_manifest(repository, digest_of(text), text, OCI_MANIFEST)
-    if manifest_at(repository, put.digest) is None:
+    if read_manifest(repository, put.digest) is None:
         raise NetworkFailure(
             f"{repository} took {put.digest} and does not have it",
             hint="the registry's storage is damaged: ask whoever runs it",
@@ -186,7 +189,7 @@ def attach(repository: Repository, artifact: Artifact, subject: Descriptor) -> s
             annotations=artifact.annotations,
             artifact_type=artifact.kind,
         )
-        list_under_tag(repository, subject.digest, listed)
+        add_to_referrers_tag(repository, subject.digest, listed)
     return put.digest
 
 
@@ -200,8 +203,8 @@ def _contents(artifact: Artifact) -> tuple[Descriptor, Descriptor]:
 
 
 def _send(repository: Repository, artifact: Artifact) -> None:
-    send_bytes(repository, EMPTY)
-    send_bytes(repository, artifact.text.encode())
+    upload_bytes(repository, EMPTY)
+    upload_bytes(repository, artifact.text.encode())
     require_blobs(repository, _contents(artifact))
 
 
@@ -214,11 +217,11 @@ def _is_listed(
     """Whether one of these artifacts is there and holds this very document."""
     _, document = _contents(artifact)
     for one in _likely(artifact, digest_of(artifact_manifest(artifact, subject)), listed):
-        manifest = manifest_at(repository, one.digest)
+        manifest = read_manifest(repository, one.digest)
         belongs = manifest.content.get("subject") if manifest else None
         if manifest is None or not isinstance(belongs, dict):
             continue
-        held = [layer.digest for layer in descriptors(manifest.content.get("layers"))]
+        held = [layer.digest for layer in parse_descriptors(manifest.content.get("layers"))]
         if belongs.get("digest") == subject.digest and held == [document.digest]:
             return True
     return False
@@ -241,34 +244,34 @@ def artifact_manifest(artifact: Artifact, subject: Descriptor) -> bytes:
     """The manifest of an artifact; the same artifact of the same image has the same."""
     nothing, document = _contents(artifact)
     layer: dict[str, Any] = {
-        **entry(document),
+        **descriptor_json(document),
         "annotations": {"org.opencontainers.image.title": artifact.title},
     }
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "artifactType": artifact.kind,
-        "config": entry(nothing),
+        "config": descriptor_json(nothing),
         "layers": [layer],
-        "subject": entry(subject),
+        "subject": descriptor_json(subject),
         "annotations": dict(sorted(artifact.annotations.items())),
     }
     return json.dumps(manifest, separators=(",", ":")).encode()
 
 
-def artifact_text(repository: Repository, found: Descriptor, subject: str) -> str:
+def read_artifact(repository: Repository, found: Descriptor, subject: str) -> str:
     """The text of a listed artifact, which says itself that it belongs to this digest.
 
     Raises `NetworkFailure` for one that is not there or damaged, `ValueError` for one that
     belongs to something else or is no text.
     """
-    manifest = manifest_at(repository, found.digest)
+    manifest = read_manifest(repository, found.digest)
     if manifest is None:
         raise NetworkFailure(f"{repository}@{found.digest} is listed and is not there")
     belongs = manifest.content.get("subject")
-    layers = descriptors(manifest.content.get("layers"))
+    layers = parse_descriptors(manifest.content.get("layers"))
     if not isinstance(belongs, dict) or belongs.get("digest") != subject:
         raise ValueError("it belongs to another image")
     if len(layers) != 1:
         raise ValueError(f"it has {len(layers)} contents, not one")
-    return blob(repository, layers[0].digest).decode("utf-8")
+    return read_blob(repository, layers[0].digest).decode("utf-8")

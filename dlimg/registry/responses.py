@@ -10,7 +10,7 @@ import requests
 from dlimg.errors import NetworkFailure
 
 # A manifest may have 4 MB by the specification; no document of ours comes near it.
-LIMIT: Final = 4 * 2**20
+DOCUMENT_LIMIT: Final = 4 * 2**20
 BLOCK: Final = 2**16
 DOCUMENT_SECONDS: Final = 120.0
 
@@ -27,7 +27,7 @@ class ConnectionBroken(NetworkFailure):
     """No answer at all: the connection was never made, or broke while something was said."""
 
 
-def content(answer: requests.Response, host: str, *, limit: int = LIMIT) -> bytes:
+def read_body(answer: requests.Response, host: str, *, limit: int = DOCUMENT_LIMIT) -> bytes:
     """The whole body; raises `NetworkFailure` for one that is too large or never ends."""
     ends = time.monotonic() + DOCUMENT_SECONDS
     found = bytearray()
@@ -45,15 +45,15 @@ def content(answer: requests.Response, host: str, *, limit: int = LIMIT) -> byte
     return bytes(found)
 
 
-def json_object(answer: requests.Response, host: str) -> dict[str, Any]:
+def read_json(answer: requests.Response, host: str) -> dict[str, Any]:
     """The JSON object that is the answer; `NetworkFailure` for anything else."""
-    found = as_object(content(answer, host))
+    found = parse_object(read_body(answer, host))
     if found is None:
-        raise strange(host, answer)
+        raise not_a_registry(host, answer)
     return found
 
 
-def as_object(text: bytes) -> dict[str, Any] | None:
+def parse_object(text: bytes) -> dict[str, Any] | None:
     """The JSON object in a text, or nothing."""
     try:
         found = json.loads(text)
@@ -62,7 +62,7 @@ def as_object(text: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def strange(host: str, answer: requests.Response) -> NetworkFailure:
+def not_a_registry(host: str, answer: requests.Response) -> NetworkFailure:
     """The failure of an answer that no registry would give, such as a page to log in at."""
     kind = answer.headers.get("Content-Type", "something without a type")
     return NetworkFailure(
@@ -93,7 +93,7 @@ def refusal(host: str, answer: requests.Response, what: str) -> RegistryRefusal:
 def _said(answer: requests.Response, host: str) -> str:
     """The first error of the registry's own list, on one line."""
     try:
-        errors = (as_object(content(answer, host, limit=BLOCK)) or {}).get("errors")
+        errors = (parse_object(read_body(answer, host, limit=BLOCK)) or {}).get("errors")
     except NetworkFailure:
         return ""
     first = errors[0] if isinstance(errors, list) and errors else None

@@ -4,20 +4,28 @@ A template may run and copy, but what an image sets for those who start it is th
 family's or the matrix's to say; anything else is refused with the line of the template.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from itertools import takewhile
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jinja2
 
 from dlimg.errors import BadInput, Problem
 from dlimg.model import Cell
-from dlimg.render.config_parser import ImageConfig, with_instruction
 from dlimg.render.dockerfile_parser import Instruction, Stage, stages
-from dlimg.render.image_config import effect
+from dlimg.render.image_config import SECOND, ImageConfig, effect
 
+# A Dockerfile's words: quoted parts, escaped characters and plain text without variables.
+_PART: Final = re.compile(r"""'[^']*'|"(?:[^"\\$]|\\.)*"|\\.|[^\s'"\\$]++""")
+_WORD: Final = re.compile(rf"((?:{_PART.pattern})++)(?:\s+|\Z)")
+_HEALTHCHECK: Final = re.compile(
+    r"--interval=(\d{1,4})s --timeout=(\d{1,4})s --start-period=(\d{1,4})s --retries=(\d{1,2}) "
+    r"CMD (\[.*\])"
+)
+_PORT: Final = re.compile(r"\d{1,5}(/(tcp|udp))?")
 # Instructions that leave no trace in an image's config.
 _HARMLESS: Final = ("FROM", "RUN", "COPY", "ADD", "ARG")
 # The first lines of a Dockerfile may change how all others are read.
@@ -180,3 +188,98 @@ def _source(environment: jinja2.Environment, name: str) -> tuple[str, str]:
     except jinja2.TemplateNotFound:
         return "", ""
     return source, path or name
+
+
+def with_instruction(config: ImageConfig, instruction: Instruction) -> ImageConfig:
+    """The config after one more instruction; raises BadInput for instruction that is not known."""
+    if instruction.word == "HEALTHCHECK":
+        return replace(config, healthcheck=_healthcheck(instruction))
+    return _apply(config, instruction)
+
+
+def _apply(config: ImageConfig, instruction: Instruction) -> ImageConfig:  # noqa: PLR0911  # one for each word
+    match instruction.word:
+        case "ENV":
+            env = tuple(f"{name}={value}" for name, value in _assignments(instruction))
+            return ImageConfig(env=env).on(config)
+        case "LABEL":
+            return replace(config, labels={**config.labels, **dict(_assignments(instruction))})
+        case "WORKDIR" if instruction.text.startswith("/"):
+            return replace(config, workdir=_single(instruction))
+        case "USER":
+            return replace(config, user=_single(instruction))
+        case "ENTRYPOINT":
+            return replace(config, entrypoint=_list(instruction), cmd=())
+        case "CMD":
+            return replace(config, cmd=_list(instruction))
+        case "EXPOSE" if _PORT.fullmatch(instruction.text):
+            port = instruction.text if "/" in instruction.text else f"{instruction.text}/tcp"
+            return ImageConfig(exposed=(port,)).on(config)
+    raise _unreadable(instruction)
+
+
+def _assignments(instruction: Instruction) -> Iterator[tuple[str, str]]:
+    for word in _words(instruction):
+        name, equals, value = word.partition("=")
+        if not (name and equals):
+            raise _unreadable(instruction)
+        yield name, value
+
+
+def _single(instruction: Instruction) -> str:
+    words = list(_words(instruction))
+    if len(words) != 1:
+        raise _unreadable(instruction)
+    return words[0]
+
+
+def _list(instruction: Instruction) -> tuple[str, ...]:
+    try:
+        found = json.loads(instruction.text)
+    except (ValueError, RecursionError):
+        raise _unreadable(instruction) from None
+    if not isinstance(found, list) or not all(isinstance(part, str) for part in found):
+        raise _unreadable(instruction)
+    return tuple(found)
+
+
+def _healthcheck(instruction: Instruction) -> Mapping[str, Any]:
+    match = _HEALTHCHECK.fullmatch(instruction.text)
+    if match is None:
+        raise _unreadable(instruction)
+    interval, timeout, start_period, retries = (int(number) for number in match.groups()[:4])
+    return {
+        "Test": ["CMD", *_list(replace(instruction, text=match[5]))],
+        "Interval": interval * SECOND,
+        "Timeout": timeout * SECOND,
+        "StartPeriod": start_period * SECOND,
+        "Retries": retries,
+    }
+
+
+def _words(instruction: Instruction) -> Iterator[str]:
+    """The words as a Dockerfile quotes them; a variable is not followed, but refused."""
+    at = 0
+    while at < len(instruction.text):
+        match = _WORD.match(instruction.text, at)
+        if match is None:
+            raise _unreadable(instruction)
+        yield "".join(_plain(part[0]) for part in _PART.finditer(match[1]))
+        at = match.end()
+
+
+def _plain(part: str) -> str:
+    """What one quoted, escaped or plain part of a word stands for."""
+    if part.startswith("'"):
+        return part[1:-1]
+    if part.startswith('"'):
+        return re.sub(r'\\(["\\$])', r"\1", part[1:-1])
+    return part.removeprefix("\\")
+
+
+def _unreadable(instruction: Instruction) -> BadInput:
+    return BadInput(
+        f"not an instruction that says how an image is run: {instruction.word} {instruction.text}",
+        where=f"Dockerfile:{instruction.line}",
+        hint="build this image with BuildKit",
+    )

@@ -8,7 +8,8 @@ from typing import Final
 import jinja2
 
 from dlimg.errors import BadInput
-from dlimg.model import Cell, Flavour, Lock
+from dlimg.matrix.resolve import Resolution
+from dlimg.model import Cell, Flavour, Image, Lock
 from dlimg.render.config_check import refuse_other_settings
 from dlimg.render.image_config import (
     command_lines,
@@ -17,6 +18,7 @@ from dlimg.render.image_config import (
     image_config,
     quoted,
 )
+from dlimg.render.layers_eligibility import layers_obstacle
 from dlimg.render.layout import (
     COMMAND,
     COMMANDS,
@@ -28,7 +30,7 @@ from dlimg.render.layout import (
     packages_folder,
     requirements,
 )
-from dlimg.render.naming import labels
+from dlimg.render.naming import labels, repository, tag
 
 # Every file that a build makes gets this time: 1980-01-02 UTC. A zip file knows none before
 # 1980, and one day later that holds in every time zone.
@@ -45,6 +47,20 @@ def templates(images: str) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         auto_reload=False,
+    )
+
+
+def image(cell: Cell, lock: Lock, resolution: Resolution, templates: jinja2.Environment) -> Image:
+    """The image of a cell. Raises BadInput where a template cannot be rendered."""
+    return Image(
+        cell=cell,
+        lock=lock,
+        dockerfile=dockerfile(cell, lock, templates),
+        labels=labels(cell, lock),
+        repository=repository(resolution.registry, cell),
+        tag=tag(cell, lock),
+        aliases=resolution.aliases.get(cell.id, ()),
+        layers_obstacle=layers_obstacle(cell.family, templates),
     )
 
 

@@ -7,11 +7,13 @@ an image. Whatever is set has a source: the layout, the family, or `env:` in the
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from dlimg.model import Cell, EnvVar, Flavour
-from dlimg.render.config_parser import SECOND, ImageConfig
+
+SECOND: Final = 1_000_000_000  # in nanoseconds, the unit of engines
 
 SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 USER: Final = "user"
@@ -61,6 +63,36 @@ _EFFECTS: Final = (
     (r"JUPYTER.*", "Jupyter"),
     (r"DLIMG_.*|PATH|HOME|USER|LOGNAME|LANG|LC_.*|TZ|TMPDIR", "what the layout promises"),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """How an image is run, as in the config of an OCI image; empty fields are not set."""
+
+    env: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    workdir: str = ""
+    user: str = ""
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
+    shell: tuple[str, ...] = ()
+    healthcheck: Mapping[str, Any] = field(default_factory=dict)
+
+    def on(self, below: "ImageConfig") -> "ImageConfig":
+        """Return this config on top of that of the stage below; a variable keeps its place."""
+        env = {variable.partition("=")[0]: variable for variable in (*below.env, *self.env)}
+        return ImageConfig(
+            env=tuple(env.values()),
+            labels={**below.labels, **self.labels},
+            workdir=self.workdir or below.workdir,
+            user=self.user or below.user,
+            entrypoint=self.entrypoint or below.entrypoint,
+            cmd=self.cmd or below.cmd,
+            exposed=tuple(sorted({*below.exposed, *self.exposed})),
+            shell=self.shell or below.shell,
+            healthcheck=self.healthcheck or below.healthcheck,
+        )
 
 
 def image_environment(cell: Cell) -> Mapping[str, EnvVar]:

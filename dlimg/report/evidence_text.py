@@ -14,7 +14,8 @@ from dlimg.checks.verdicts import (
     possible_here,
 )
 from dlimg.model import CheckStatus, Evidence, Verdict
-from dlimg.report.table import clean, seconds_text
+from dlimg.report.table import clean
+from dlimg.units import seconds_text
 
 
 def verdicts_text(evidence: Evidence) -> str:

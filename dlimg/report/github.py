@@ -9,7 +9,8 @@ from dlimg.builders.build_failure import explain
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Verdict
 from dlimg.report.evidence_text import attempts_text, flaky, gpu_text, not_run
 from dlimg.report.summary import outcome_text
-from dlimg.report.table import bytes_text, clean, seconds_text
+from dlimg.report.table import clean
+from dlimg.units import bytes_text, seconds_text
 from dlimg.results import ImageResult, image_exit_code
 
 # GitHub takes 1 MiB from a step; what is more would lose all of it.

@@ -17,7 +17,7 @@ from dlimg.publish.policy import NOT_TESTED_ON_GPU
 from dlimg.render.bake import KEY_LABEL, PACKAGES_LABEL
 from dlimg.render.naming import WHEELS_LABEL
 from dlimg.report.evidence_text import DeviceEvidence, newest_by_gpu, on_gpu_text, proof_json
-from dlimg.report.table import bytes_text, counted
+from dlimg.units import bytes_text, counted
 
 # What every step of our own Dockerfiles begins with says nothing about the step.
 _NOISE: Final = ("[ ", "export ", "began=", "cp ", "#", "|")

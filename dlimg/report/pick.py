@@ -16,7 +16,7 @@ from dlimg.compat.pick import (
     builds,
 )
 from dlimg.model import Cell
-from dlimg.report.table import counted
+from dlimg.units import counted
 
 FITS: Final = ("image", "runs by", "tested")
 FALLEN: Final = ("does not run", "why", "source")

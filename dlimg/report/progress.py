@@ -1,7 +1,7 @@
 """One line that says how far a cell's build is."""
 
 from dlimg.builders.progress import BuildProgress, short_name
-from dlimg.report.table import seconds_text
+from dlimg.units import seconds_text
 
 
 def line(progress: BuildProgress, seconds: float) -> str:

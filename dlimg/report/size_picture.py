@@ -10,9 +10,9 @@ from html import escape
 from typing import Final
 
 from dlimg.assembly.size_estimate import LayerEstimate
-from dlimg.report.size_model import ImageSize, MatrixSizes
+from dlimg.pipeline.sizes import (ImageSize, MatrixSizes)
 from dlimg.report.size_text import ESTIMATED, others_text, piece_text, size_text, total_text
-from dlimg.report.table import bytes_text
+from dlimg.units import bytes_text
 from dlimg.store.image_manifest import LayerRank
 
 

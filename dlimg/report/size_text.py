@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from dlimg.assembly.size_estimate import LayerEstimate
-from dlimg.report.size_model import Amount, ImageSize, MatrixSizes, amount, groups, pull, stored
-from dlimg.report.table import bytes_text, counted
+from dlimg.pipeline.sizes import (Amount, ImageSize, MatrixSizes, amount, groups, pull, stored)
+from dlimg.units import bytes_text, counted
 
 GROUPS: Final = ("family", "images", "each", "one by one", "in a registry")
 IMAGES: Final = ("image", "layers", "size", "no other has")

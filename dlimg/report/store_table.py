@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from dlimg.report.table import bytes_text, counted
+from dlimg.units import bytes_text, counted
 from dlimg.store.keys import LayerKey
 from dlimg.store.maintenance import DamagedLayer, StoreEntry
 

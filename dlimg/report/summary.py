@@ -5,7 +5,7 @@ from dlimg.checks.verdicts import is_gpu_tested, outcome
 from dlimg.model import BuildFailure, BuiltImage
 from dlimg.publish.promote import PublishedImage
 from dlimg.report.evidence_text import gpu_text, reasons, verdict_json, verdicts_text
-from dlimg.report.table import bytes_text, seconds_text
+from dlimg.units import bytes_text, seconds_text
 from dlimg.results import ImageResult
 
 

@@ -25,29 +25,6 @@ def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join("\t".join(row) + "\n" for row in (headings, *rows))
 
 
-def bytes_text(size: int) -> str:
-    """`1.2 GB` for 1,234,567,890: decimal units, as registries count."""
-    amount = float(size)
-    for unit in ("B", "kB", "MB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}"
-        amount /= 1000
-    return f"{amount:.2f} GB"
-
-
-def seconds_text(seconds: float) -> str:
-    """`4.2 s`, or `3 min 05 s`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s"
-
-
-def counted(number: int, word: str) -> str:
-    """`1 layer`, `2 layers`."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
-
-
 def clean(text: str) -> str:
     """What a program printed, without colours; control characters are U+FFFD."""
     if text.isascii() and text.isprintable():

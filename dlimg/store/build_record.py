@@ -29,7 +29,7 @@ class BuildRecord:
     layers: tuple[RecordedLayer, ...]
 
 
-def record_of(key: str, image: AssembledImage) -> BuildRecord:
+def build_record(key: str, image: AssembledImage) -> BuildRecord:
     words = [one["created_by"] for one in json.loads(image.config)["history"]]
     return BuildRecord(
         key=key,
@@ -41,7 +41,7 @@ def record_of(key: str, image: AssembledImage) -> BuildRecord:
     )
 
 
-def records_text(records: Mapping[str, BuildRecord]) -> str:
+def format_records(records: Mapping[str, BuildRecord]) -> str:
     """Records by cell as a file has them."""
     return json.dumps({cell: asdict(one) for cell, one in records.items()}, indent=2) + "\n"
 
@@ -50,22 +50,22 @@ def parse_records(text: str, *, where: str) -> Mapping[str, BuildRecord]:
     """The records of a file; raises BadInput for one that `records_text` did not write."""
     try:
         content = json.loads(text)
-        return {str(cell): _record(one) for cell, one in content.items()}
+        return {str(cell): _parse_record(one) for cell, one in content.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         hint = "write one with `dlimg build --record FILE`"
         raise BadInput("not a record of images", where=where, hint=hint) from None
 
 
-def difference(recorded: BuildRecord, found: BuildRecord) -> str:
+def describe_difference(recorded: BuildRecord, found: BuildRecord) -> str:
     """What came out differently, the lowest layer first; nothing when nothing did."""
     if recorded.digest == found.digest:
         return ""
     if recorded.key != found.key:
-        return f"its lock, Dockerfile, base or packages are others: {_layers(recorded, found)}"
-    return _layers(recorded, found)
+        return f"its lock, Dockerfile, base or packages are others: {_describe_layers(recorded, found)}"
+    return _describe_layers(recorded, found)
 
 
-def _layers(recorded: BuildRecord, found: BuildRecord) -> str:
+def _describe_layers(recorded: BuildRecord, found: BuildRecord) -> str:
     for number, (old, new) in enumerate(zip_longest(recorded.layers, found.layers), 1):
         if old is None:
             return f"layer {number}, {new.words}, was not there"
@@ -80,6 +80,6 @@ def _layers(recorded: BuildRecord, found: BuildRecord) -> str:
     return "all layers are the same, but labels, settings or words are not"
 
 
-def _record(content: Mapping[str, Any]) -> BuildRecord:
+def _parse_record(content: Mapping[str, Any]) -> BuildRecord:
     layers = tuple(RecordedLayer(**one) for one in content["layers"])
     return BuildRecord(key=str(content["key"]), digest=str(content["digest"]), layers=layers)

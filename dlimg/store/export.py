@@ -29,27 +29,27 @@ class ExportedImage:
     image: AssembledImage
 
 
-def check_folder(folder: Path) -> None:
+def check_export_folder(folder: Path) -> None:
     """Nothing; BadInput for a folder that `export` would refuse."""
-    _entries(folder)
+    _read_index(folder)
 
 
-def export(folder: Path, images: Sequence[ExportedImage], store: Store) -> int:
+def export_layout(folder: Path, images: Sequence[ExportedImage], store: Store) -> int:
     """The bytes of the blobs that the layout has now and had not before.
 
     Blobs are links into the store where the file system allows it, else copies. A layout that is
     there is added to; an image of the same name gives way. The index is written last. Raises
     BadInput for a folder with other things, Negative when it cannot be written.
     """
-    entries = _entries(folder)
+    entries = _read_index(folder)
     try:
         blobs = folder / "blobs/sha256"
         blobs.mkdir(parents=True, exist_ok=True)
-        size = sum(_placed(one.image, blobs, store) for one in images)
+        size = sum(_export_blobs(one.image, blobs, store) for one in images)
         atomic_write(folder / _LAYOUT, _json({"imageLayoutVersion": "1.0.0"}))
         names = {one.name for one in images}
-        entries = [one for one in entries if _name(one) not in names]
-        entries += [_entry(one) for one in images]
+        entries = [one for one in entries if _entry_name(one) not in names]
+        entries += [_index_entry(one) for one in images]
         index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries}
         atomic_write(folder / _INDEX, _json(index))
     except OSError as error:
@@ -58,24 +58,24 @@ def export(folder: Path, images: Sequence[ExportedImage], store: Store) -> int:
     return size
 
 
-def _entries(folder: Path) -> list[dict[str, Any]]:
+def _read_index(folder: Path) -> list[dict[str, Any]]:
     """What the layout in this folder holds; nothing where there is no folder, or an empty one."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return []
     try:
         entries: list[dict[str, Any]] = json.loads((folder / _INDEX).read_bytes())["manifests"]
-        names = [_name(one) for one in entries]
+        names = [_entry_name(one) for one in entries]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         hint = "name a new or an empty folder"
         raise BadInput("it holds other things than images", where=str(folder), hint=hint) from None
     return entries if all(isinstance(name, str) for name in names) else []
 
 
-def _name(entry: Mapping[str, Any]) -> str:
+def _entry_name(entry: Mapping[str, Any]) -> str:
     return str(entry.get("annotations", {}).get(REFERENCE, ""))
 
 
-def _entry(one: ExportedImage) -> dict[str, Any]:
+def _index_entry(one: ExportedImage) -> dict[str, Any]:
     host = one.reference.partition("/")[0]
     is_whole = any(mark in host for mark in ".:") or host == "localhost"
     return {
@@ -90,9 +90,9 @@ def _entry(one: ExportedImage) -> dict[str, Any]:
     }
 
 
-def _placed(image: AssembledImage, blobs: Path, store: Store) -> int:
+def _export_blobs(image: AssembledImage, blobs: Path, store: Store) -> int:
     size = sum(
-        _linked(store.blob(layer), blobs / _hex(layer.digest), layer.size) for layer in image.layers
+        _link_or_copy(store.blob(layer), blobs / _hex(layer.digest), layer.size) for layer in image.layers
     )
     for digest, content in ((image.config_digest, image.config), (image.digest, image.manifest)):
         target = blobs / _hex(digest)
@@ -102,7 +102,7 @@ def _placed(image: AssembledImage, blobs: Path, store: Store) -> int:
     return size
 
 
-def _linked(source: Path, target: Path, size: int) -> int:
+def _link_or_copy(source: Path, target: Path, size: int) -> int:
     if target.exists() and target.stat().st_size == size:
         return 0
     target.unlink(missing_ok=True)

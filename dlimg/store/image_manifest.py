@@ -12,11 +12,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from dlimg.layer.gzip import FORMAT
-from dlimg.model import PlannedImage, Wheel
+from dlimg.layer.compress import FORMAT
+from dlimg.model import Cell, PlannedImage, Wheel
 from dlimg.render.bake import labels
-from dlimg.render.config_parser import ImageConfig
 from dlimg.render.dockerfile import EPOCH
+from dlimg.render.image_config import ImageConfig
 from dlimg.store.keys import Layer
 from dlimg.store.store import Store
 
@@ -92,14 +92,14 @@ class AssembledImage:
         return MANIFEST_TYPE
 
 
-def height_of(wheel: Wheel) -> LayerRank:
+def rank_wheel(wheel: Wheel) -> LayerRank:
     """Where a large wheel's layer lies."""
     if wheel.name in COMMON:
         return LayerRank.COMMON
     return LayerRank.CUDA if wheel.name.startswith(_CUDA) else LayerRank.FRAMEWORK
 
 
-def ordered(parts: Iterable[ImageLayer]) -> tuple[tuple[Layer, str], ...]:
+def order_layers(parts: Iterable[ImageLayer]) -> tuple[tuple[Layer, str], ...]:
     """The layers, lowest first: by height, then the larger wheel, then by words.
 
     It depends on the image alone, and still lets images share what is lowest: the largest
@@ -110,7 +110,7 @@ def ordered(parts: Iterable[ImageLayer]) -> tuple[tuple[Layer, str], ...]:
     return tuple({part.layer.digest: (part.layer, part.words) for part in found}.values())
 
 
-def assemble(
+def assemble_image(
     planned: PlannedImage, layers: Sequence[tuple[Layer, str]], config: ImageConfig
 ) -> AssembledImage:
     """The image of these layers, lowest first, each with the words for its history.
@@ -118,10 +118,10 @@ def assemble(
     `config` is that of the Dockerfile on that of the system; the labels that only the plan
     knows come from there. The bytes depend on nothing else.
     """
-    return image_of(layers, config, {**config.labels, **labels(planned, BUILDER)})
+    return make_image(layers, config, {**config.labels, **labels(planned, BUILDER)})
 
 
-def image_of(
+def make_image(
     layers: Sequence[tuple[Layer, str]], config: ImageConfig, told: Mapping[str, str]
 ) -> AssembledImage:
     """The image of these layers with these labels."""
@@ -237,3 +237,30 @@ def _digest(content: bytes) -> str:
 
 def _hex(digest: str) -> str:
     return digest.removeprefix("sha256:")
+
+
+CELL_HISTORY: Final = "own: RECORDs, commands, links, /etc/dlimg"
+BYTECODE_HISTORY: Final = "byte code of the other wheels"
+# How all of them begin; no step of a Dockerfile does.
+HISTORY_PREFIXES: Final = ("base: ", "byte code", "own: ", "small wheels: ", "system: ", "wheel: ")
+
+
+def base_history(cell: Cell) -> str:
+    return f"base: {cell.os.image}"
+
+
+def system_history(cell: Cell) -> str:
+    return f"system: Python {cell.python}, an empty environment, the user ({cell.flavour})"
+
+
+def wheel_history(wheel: Wheel) -> str:
+    return f"wheel: {wheel.name} {wheel.version}"
+
+
+def small_wheels_history(wheels: Sequence[Wheel]) -> str:
+    names = sorted(f"{wheel.name} {wheel.version}" for wheel in wheels)
+    return f"small wheels: {', '.join(names)}"
+
+
+def bytecode_history(wheel: Wheel) -> str:
+    return f"byte code: {wheel.name} {wheel.version}"

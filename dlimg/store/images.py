@@ -22,7 +22,7 @@ from dlimg.store.store import Store
 _FORMAT: Final = 1
 
 
-def keep(store: Store, image: AssembledImage) -> None:
+def save_image(store: Store, image: AssembledImage) -> None:
     """Remember the image; where that cannot be written down, it is published by the engine."""
     record = {
         "format": _FORMAT,
@@ -33,26 +33,26 @@ def keep(store: Store, image: AssembledImage) -> None:
     text = json.dumps(record, indent=2, ensure_ascii=False)
     with contextlib.suppress(OSError):
         for digest in (image.digest, image.config_digest):
-            atomic_write(_record(store, digest), text)
+            atomic_write(_record_path(store, digest), text)
 
 
-def kept(store: Store, digest: str) -> AssembledImage | None:
+def load_image(store: Store, digest: str) -> AssembledImage | None:
     """The image of this digest, be it the manifest's or the config's; nothing where none is.
 
     Its layers may be gone meanwhile: `is_whole` says.
     """
     try:
-        image = _image(json.loads(read_now(_record(store, digest))))
+        image = _parse_record(json.loads(read_now(_record_path(store, digest))))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return image if image and digest in {image.digest, image.config_digest} else None
 
 
-def images(store: Store) -> Iterator[AssembledImage]:
+def saved_images(store: Store) -> Iterator[AssembledImage]:
     """Every image that the store remembers, once each, those of the latest build last."""
-    for path in _records(store):
+    for path in _record_paths(store):
         digest = f"sha256:{path.stem}"
-        image = kept(store, digest)
+        image = load_image(store, digest)
         if image and image.digest == digest:
             yield image
 
@@ -60,10 +60,10 @@ def images(store: Store) -> Iterator[AssembledImage]:
 def forget(store: Store, image: AssembledImage) -> None:
     """Remember the image no more; another of the same config keeps its own manifest."""
     for digest in (image.digest, image.config_digest):
-        _record(store, digest).unlink(missing_ok=True)
+        _record_path(store, digest).unlink(missing_ok=True)
 
 
-def is_whole(store: Store, image: AssembledImage) -> bool:
+def has_all_layers(store: Store, image: AssembledImage) -> bool:
     """Whether the bytes of all its layers are in the store, by their sizes."""
     try:
         return all(store.blob(layer).stat().st_size == layer.size for layer in image.layers)
@@ -71,19 +71,19 @@ def is_whole(store: Store, image: AssembledImage) -> bool:
         return False
 
 
-def forget_broken(store: Store) -> int:
+def remove_broken_records(store: Store) -> int:
     """Bytes that came free: records of images whose layers are gone, and of no image."""
     freed = 0
-    for path in _records(store):
-        image = kept(store, f"sha256:{path.stem}")
-        if image is None or not is_whole(store, image):
+    for path in _record_paths(store):
+        image = load_image(store, f"sha256:{path.stem}")
+        if image is None or not has_all_layers(store, image):
             with contextlib.suppress(OSError):
                 freed += path.stat().st_size
                 path.unlink()
     return freed
 
 
-def _image(record: Mapping[str, Any]) -> AssembledImage | None:
+def _parse_record(record: Mapping[str, Any]) -> AssembledImage | None:
     """The image of a record; nothing when its manifest, config or labels speak of another."""
     manifest, config = record["manifest"].encode(), record["config"].encode()
     layers = tuple(
@@ -102,11 +102,11 @@ def _image(record: Mapping[str, Any]) -> AssembledImage | None:
     return image if is_said and is_ours and is_told else None
 
 
-def _records(store: Store) -> list[Path]:
-    return sorted((store.path / "images").glob("*.json"), key=_age)
+def _record_paths(store: Store) -> list[Path]:
+    return sorted((store.path / "images").glob("*.json"), key=_modified)
 
 
-def _age(record: Path) -> tuple[int, str]:
+def _modified(record: Path) -> tuple[int, str]:
     """When it was written; one that went meanwhile is of no age."""
     try:
         return record.stat().st_mtime_ns, record.name
@@ -114,7 +114,7 @@ def _age(record: Path) -> tuple[int, str]:
         return 0, record.name
 
 
-def _record(store: Store, digest: str) -> Path:
+def _record_path(store: Store, digest: str) -> Path:
     return store.path / "images" / f"{digest.removeprefix('sha256:')}.json"
 
 

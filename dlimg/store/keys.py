@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from typing import Final, Self
 
-from dlimg.layer.gzip import FORMAT
+from dlimg.layer.compress import FORMAT
 from dlimg.model import GZIP
 
 _KEY: Final = re.compile(
     r"(?P<kind>[a-z]+)-(?P<source>[0-9a-f]{64})(?:-py(?P<python>3\.\d+))?-(?P<compression>[a-z0-9]+)"
 )
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_MOST: Final = 1 << 63  # no file is larger
+_MAX_SIZE: Final = 1 << 63  # no file is larger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +57,12 @@ class LayerKey:
         return cls(**match.groupdict(default="")) if match else None
 
 
-def source_of(parts: Iterable[str]) -> str:
+def hash_texts(parts: Iterable[str]) -> str:
     """One sha256 for several texts, whatever is in them; their order counts."""
     return sha256(json.dumps(list(parts)).encode()).hexdigest()
 
 
-def entry_text(key: LayerKey, layer: Layer, words: str = "") -> str:
+def format_entry(key: LayerKey, layer: Layer, words: str = "") -> str:
     """The index entry; it says all that it stands for, so that people can read a store.
 
     `words` is what the layer is, such as a wheel's name and version.
@@ -79,10 +79,10 @@ def parse_entry(text: str, key: LayerKey) -> Layer | None:
         is_ours = {"format": FORMAT, **asdict(key)}.items() <= values.items()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return layer if is_ours and _is_right(layer) else None
+    return layer if is_ours and _is_valid(layer) else None
 
 
-def words_of(text: str) -> str:
+def entry_description(text: str) -> str:
     """What an index entry says that its layer is; nothing where it does not say."""
     try:
         values = json.loads(text)
@@ -92,7 +92,7 @@ def words_of(text: str) -> str:
     return words if isinstance(words, str) else ""
 
 
-def _is_right(layer: Layer) -> bool:
+def _is_valid(layer: Layer) -> bool:
     digests = all(_DIGEST.fullmatch(str(text)) for text in (layer.digest, layer.diff_id))
     sizes: tuple[object, ...] = (layer.size, layer.unpacked)
-    return digests and all(isinstance(one, int) and 0 <= one < _MOST for one in sizes)
+    return digests and all(isinstance(one, int) and 0 <= one < _MAX_SIZE for one in sizes)

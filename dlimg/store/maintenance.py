@@ -15,10 +15,10 @@ from typing import IO
 from dlimg.atomic_write import read_now
 from dlimg.errors import Negative
 from dlimg.model import Wheel
-from dlimg.store.images import forget_broken
-from dlimg.store.keys import Layer, LayerKey, words_of
-from dlimg.store.store import Store, find, listed, publishing
-from dlimg.store.systems import kept
+from dlimg.store.images import (remove_broken_records)
+from dlimg.store.keys import (Layer, LayerKey, entry_description)
+from dlimg.store.store import (Store, find_layer, list_layers, content_lock)
+from dlimg.store.systems import (load_system)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,35 +51,35 @@ def _nothing() -> int:
 
 
 @contextmanager
-def using(store: Store) -> Iterator[None]:
+def hold_store(store: Store) -> Iterator[None]:
     """Inside, what is found in the store stays there: `prune` refuses meanwhile."""
-    with _opened(_use(store)) as lock:
+    with _open_lock(_use_lock(store)) as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield
 
 
-def contents(store: Store) -> tuple[StoreEntry, ...]:
+def list_entries(store: Store) -> tuple[StoreEntry, ...]:
     """All that is in the store and whole, by key."""
     return tuple(
-        StoreEntry(key=key, layer=layer, words=_words(store, key)) for key, layer in listed(store)
+        StoreEntry(key=key, layer=layer, words=_description(store, key)) for key, layer in list_layers(store)
     )
 
 
-def verify(store: Store) -> tuple[DamagedLayer, ...]:
+def verify_store(store: Store) -> tuple[DamagedLayer, ...]:
     """What was damaged, by key, after all bytes were read; it is removed, to be made again.
 
     Raises Negative where that cannot be removed.
     """
-    keys = sorted(_entries(store), key=str)
+    keys = sorted(_entry_keys(store), key=str)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         found = [
-            key for key, right in zip(keys, pool.map(_right(store), keys), strict=True) if not right
+            key for key, right in zip(keys, pool.map(_checker(store), keys), strict=True) if not right
         ]
-    return tuple(_taken_out(store, key) for key in found)
+    return tuple(_remove_layer(store, key) for key in found)
 
 
 @contextmanager
-def reading(store: Store, layers: Sequence[Layer]) -> Iterator[None]:
+def reading_layers(store: Store, layers: Sequence[Layer]) -> Iterator[None]:
     """Inside, somebody reads these layers; where they were damaged, Negative says so instead.
 
     What was damaged is named, and removed.
@@ -97,7 +97,7 @@ def reading(store: Store, layers: Sequence[Layer]) -> Iterator[None]:
         ) from error
 
 
-def prune(
+def prune_layers(
     store: Store, used: Collection[LayerKey], beside: Callable[[], int] = _nothing
 ) -> PruneResult:
     """Removes layers but the used ones, and whatever else nothing needs.
@@ -105,17 +105,17 @@ def prune(
     `beside` removes what is no layer, and says how many bytes that were. What another process is
     writing stays. Raises Negative while one is `using` the store.
     """
-    with _alone(store), publishing(store, fcntl.LOCK_EX):
-        gone = [key for key in _entries(store) if key not in used]
-        freed = sum(removed(store.entry(key)) for key in gone)
-        kept = {store.blob(layer) for _, layer in listed(store)}
-        freed += sum(removed(path) for path in files_in(store.blobs) if path not in kept)
-        freed += sum(removed(path) for path in _other_formats(store))
-        freed += sum(removed(path) for path in _forgotten(store)) + beside()
+    with _exclusive(store), content_lock(store, fcntl.LOCK_EX):
+        gone = [key for key in _entry_keys(store) if key not in used]
+        freed = sum(remove_file(store.entry(key)) for key in gone)
+        kept = {store.blob(layer) for _, layer in list_layers(store)}
+        freed += sum(remove_file(path) for path in list_files(store.blobs) if path not in kept)
+        freed += sum(remove_file(path) for path in _other_formats(store))
+        freed += sum(remove_file(path) for path in _abandoned_files(store)) + beside()
     return PruneResult(layers=len(gone), size=freed)
 
 
-def is_free(path: Path) -> bool:
+def is_unlocked(path: Path) -> bool:
     """Whether no process holds a lock on this file."""
     try:
         with path.open("rb") as file:
@@ -126,8 +126,8 @@ def is_free(path: Path) -> bool:
 
 
 @contextmanager
-def _alone(store: Store) -> Iterator[None]:
-    with _use(store).open("w", encoding="ascii") as lock:
+def _exclusive(store: Store) -> Iterator[None]:
+    with _use_lock(store).open("w", encoding="ascii") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -139,27 +139,27 @@ def _alone(store: Store) -> Iterator[None]:
         yield
 
 
-def _use(store: Store) -> Path:
+def _use_lock(store: Store) -> Path:
     store.path.mkdir(parents=True, exist_ok=True)
     return store.path / "use"
 
 
-def _opened(lock: Path) -> IO[str]:
+def _open_lock(lock: Path) -> IO[str]:
     try:
         return lock.open("w", encoding="ascii")
     except OSError:
         return lock.open(encoding="ascii")  # of a store that one may only read
 
 
-def _right(store: Store) -> Callable[[LayerKey], bool]:
+def _checker(store: Store) -> Callable[[LayerKey], bool]:
     def right(key: LayerKey) -> bool:
-        layer = find(store, key)
-        return layer is not None and _is_whole(store, layer)
+        layer = find_layer(store, key)
+        return layer is not None and _is_undamaged(store, layer)
 
     return right
 
 
-def _is_whole(store: Store, layer: Layer) -> bool:
+def _is_undamaged(store: Store, layer: Layer) -> bool:
     try:
         return _digest(store.blob(layer)) == layer.digest
     except OSError:
@@ -171,18 +171,18 @@ def _discard_damaged(store: Store, layers: Iterable[Layer]) -> list[str]:
 
     So are entries whose layer has another size, or is gone: they may be of this image, too.
     """
-    damaged = {layer for layer in layers if not _is_whole(store, layer)}
+    damaged = {layer for layer in layers if not _is_undamaged(store, layer)}
     if not damaged:
         return []
-    found = [(key, find(store, key)) for key in _entries(store)]
+    found = [(key, find_layer(store, key)) for key in _entry_keys(store)]
     keys = [key for key, layer in found if layer is None or layer in damaged]
-    gone = [_taken_out(store, key) for key in keys]
+    gone = [_remove_layer(store, key) for key in keys]
     return [f"{one.key.kind} {one.words}".strip() for one in gone]
 
 
-def _taken_out(store: Store, key: LayerKey) -> DamagedLayer:
-    damaged = DamagedLayer(key=key, words=_words(store, key))
-    layer = find(store, key)
+def _remove_layer(store: Store, key: LayerKey) -> DamagedLayer:
+    damaged = DamagedLayer(key=key, words=_description(store, key))
+    layer = find_layer(store, key)
     try:
         store.entry(key).unlink(missing_ok=True)
         if layer is not None:
@@ -194,17 +194,17 @@ def _taken_out(store: Store, key: LayerKey) -> DamagedLayer:
     return damaged
 
 
-def _words(store: Store, key: LayerKey) -> str:
+def _description(store: Store, key: LayerKey) -> str:
     try:
-        return words_of(read_now(store.entry(key)))
+        return entry_description(read_now(store.entry(key)))
     except (OSError, UnicodeDecodeError):
         return ""
 
 
-def _entries(store: Store) -> list[LayerKey]:
+def _entry_keys(store: Store) -> list[LayerKey]:
     """Every key of this format that has an entry, whole or not; an entry with no key goes."""
     keys = []
-    for path in files_in(store.index):
+    for path in list_files(store.index):
         key = LayerKey.parse(path.stem)
         if key is None:
             path.unlink(missing_ok=True)
@@ -215,16 +215,16 @@ def _entries(store: Store) -> list[LayerKey]:
 
 def _other_formats(store: Store) -> list[Path]:
     folders = [path for path in store.index.parent.glob("*") if path != store.index]
-    return [file for folder in folders for file in files_in(folder)]
+    return [file for folder in folders for file in list_files(folder)]
 
 
-def _forgotten(store: Store) -> list[Path]:
+def _abandoned_files(store: Store) -> list[Path]:
     """Files in `making` and `turns` that no process holds any more."""
-    files = [*files_in(store.making), *files_in(store.path / "turns")]
-    return [path for path in files if is_free(path)]
+    files = [*list_files(store.making), *list_files(store.path / "turns")]
+    return [path for path in files if is_unlocked(path)]
 
 
-def removed(path: Path) -> int:
+def remove_file(path: Path) -> int:
     """The bytes of a file that is gone now."""
     try:
         size = path.stat().st_size
@@ -234,7 +234,7 @@ def removed(path: Path) -> int:
     return size
 
 
-def files_in(folder: Path) -> list[Path]:
+def list_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.is_file())
 
 
@@ -251,31 +251,31 @@ class FetchedWheels:
     wanted: Collection[Wheel]
 
 
-def prune_all(store: Store, used: Collection[LayerKey], fetched: FetchedWheels) -> PruneResult:
+def prune_store(store: Store, used: Collection[LayerKey], fetched: FetchedWheels) -> PruneResult:
     """Removes layers but the used ones, and then what only they needed. Raises as `prune`."""
 
     def beside() -> int:
-        return forget_broken(store) + sum(map(removed, _broken(store))) + _unfetch(fetched)
+        return remove_broken_records(store) + sum(map(remove_file, _broken_system_records(store))) + _remove_wheels(fetched)
 
-    return prune(store, used, beside)
+    return prune_layers(store, used, beside)
 
 
-def _broken(store: Store) -> Iterator[Path]:
+def _broken_system_records(store: Store) -> Iterator[Path]:
     """Records of systems whose layers are gone, and of what this dlimg does not read."""
-    for path in files_in(store.path / "systems"):
-        if kept(store, path.stem) is None or path.suffix != ".json":
+    for path in list_files(store.path / "systems"):
+        if load_system(store, path.stem) is None or path.suffix != ".json":
             yield path
 
 
-def _unfetch(fetched: FetchedWheels) -> int:
+def _remove_wheels(fetched: FetchedWheels) -> int:
     """Bytes of wheels, whole and half, that nobody wants; what is being fetched stays."""
     names = {wheel.file for wheel in fetched.wanted}
     halves = {wheel.sha256 for wheel in fetched.wanted}
     freed = 0
-    for path in files_in(fetched.folder):
+    for path in list_files(fetched.folder):
         turn = path.with_suffix(".turn")
         if path.name in names or (path.stem in halves and path.suffix == ".half"):
             continue
-        if not turn.exists() or is_free(turn):
-            freed += removed(path)
+        if not turn.exists() or is_unlocked(turn):
+            freed += remove_file(path)
     return freed

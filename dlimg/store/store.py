@@ -22,12 +22,12 @@ from typing import IO, Final
 from dlimg.atomic_write import read_now
 from dlimg.errors import Negative
 from dlimg.host.local_state import cache_folder, file_lock
-from dlimg.layer.gzip import FORMAT, WrittenLayer
-from dlimg.store.keys import Layer, LayerKey, entry_text, parse_entry
+from dlimg.layer.compress import FORMAT, WrittenLayer
+from dlimg.store.keys import (Layer, LayerKey, format_entry, parse_entry)
 
 Writer = Callable[[IO[bytes]], WrittenLayer]
 
-MAKE_ROOM: Final = (
+DISK_FULL_HINT: Final = (
     "free some with `dlimg layers prune`, or set XDG_CACHE_HOME to a folder elsewhere"
 )
 
@@ -66,7 +66,7 @@ def layer_store(environment: Mapping[str, str]) -> Store:
     return Store(path=cache_folder(environment) / "layers")
 
 
-def find(store: Store, key: LayerKey) -> Layer | None:
+def find_layer(store: Store, key: LayerKey) -> Layer | None:
     """The layer, when it was made and all its bytes are there (`verify` looks at each of them)."""
     try:
         layer = parse_entry(read_now(store.entry(key)), key)
@@ -76,7 +76,7 @@ def find(store: Store, key: LayerKey) -> Layer | None:
     return layer if whole else None
 
 
-def make(
+def make_layer(
     store: Store, key: LayerKey, write: Writer, say: Callable[[str], None], *, words: str = ""
 ) -> Layer:
     """The layer, written now unless it is there; raises Negative when the disk does not take it.
@@ -85,30 +85,30 @@ def make(
     """
     try:
         with file_lock(store.turn(key), doing=f"making layer {key}", say=say):
-            return find(store, key) or _made(store, key, write, words)
+            return find_layer(store, key) or _write_layer(store, key, write, words)
     except OSError as error:
         reason = f"{(error.strerror or str(error)).lower()} {error.filename or ''}".strip()
         is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         raise Negative(
             f"layer {key} cannot be made: {reason}",
             where=str(store.path),
-            hint=MAKE_ROOM if is_full else "",
+            hint=DISK_FULL_HINT if is_full else "",
         ) from error
 
 
-def listed(store: Store) -> tuple[tuple[LayerKey, Layer], ...]:
+def list_layers(store: Store) -> tuple[tuple[LayerKey, Layer], ...]:
     """All that is in the store and whole, by key."""
     keys = (LayerKey.parse(path.stem) for path in sorted(store.index.glob("*.json")))
-    found = ((key, find(store, key)) for key in keys if key)
+    found = ((key, find_layer(store, key)) for key in keys if key)
     return tuple((key, layer) for key, layer in found if layer)
 
 
-def _made(store: Store, key: LayerKey, write: Writer, words: str) -> Layer:
+def _write_layer(store: Store, key: LayerKey, write: Writer, words: str) -> Layer:
     for folder in (store.making, store.blobs, store.index):
         folder.mkdir(parents=True, exist_ok=True)
     with _temporary(store) as file:
         spliced = write(file)
-        _settle(file)
+        _flush(file)
         layer = Layer(
             digest=spliced.digest,
             size=spliced.size,
@@ -116,21 +116,21 @@ def _made(store: Store, key: LayerKey, write: Writer, words: str) -> Layer:
             unpacked=spliced.unpacked,
             compression=key.compression,
         )
-        with publishing(store, fcntl.LOCK_SH):
+        with content_lock(store, fcntl.LOCK_SH):
             Path(file.name).replace(store.blob(layer))
-            _sync(store.blobs)
+            _sync_folder(store.blobs)
             with _temporary(store) as entry:
-                entry.write(entry_text(key, layer, words).encode())
-                _settle(entry)
+                entry.write(format_entry(key, layer, words).encode())
+                _flush(entry)
                 Path(entry.name).replace(store.entry(key))
-            _sync(store.index)
+            _sync_folder(store.index)
     return layer
 
 
 @contextmanager
 def _temporary(store: Store) -> Iterator[IO[bytes]]:
     """A locked file that is gone afterwards unless it was renamed."""
-    with publishing(store, fcntl.LOCK_SH):  # or `prune` would take it for a forgotten one
+    with content_lock(store, fcntl.LOCK_SH):  # or `prune` would take it for a forgotten one
         file = tempfile.NamedTemporaryFile(dir=store.making, delete=False)  # noqa: SIM115
         fcntl.flock(file, fcntl.LOCK_EX)
     with file:
@@ -141,7 +141,7 @@ def _temporary(store: Store) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def publishing(store: Store, kind: int) -> Iterator[None]:
+def content_lock(store: Store, kind: int) -> Iterator[None]:
     """Inside, what is put into the store and what is removed from it do not meet."""
     store.path.mkdir(parents=True, exist_ok=True)
     with (store.path / "lock").open("w", encoding="ascii") as lock:
@@ -149,14 +149,14 @@ def publishing(store: Store, kind: int) -> Iterator[None]:
         yield
 
 
-def _settle(file: IO[bytes]) -> None:
+def _flush(file: IO[bytes]) -> None:
     """All that was written is on the disk, and may be read by the user's others."""
     file.flush()
     os.fchmod(file.fileno(), 0o644)
     os.fsync(file.fileno())
 
 
-def _sync(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(number)

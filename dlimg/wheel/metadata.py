@@ -1,5 +1,12 @@
 """What a wheel says about itself: its `.dist-info` folder, and whether that fits its file name."""
 
+import base64
+import csv
+import hashlib
+import io
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import Parser
@@ -16,14 +23,80 @@ from packaging.utils import (
 )
 from packaging.version import Version
 
-from dlimg.wheel.archive import ArchiveMember, WheelArchive, read_archive
-from dlimg.wheel.errors import unfit
-from dlimg.wheel.unpack import content
+from dlimg.wheel.archive import (ArchiveMember, WheelArchive, read_archive, invalid_wheel)
+from dlimg.wheel.unpack import (read_content)
+
+_SIZE: Final = re.compile(r"(?:\+?[0-9]{1,99})?")
+_MAX_RECORD_SIZE: Final = (1 << 64) - 1  # what uv reads
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RecordRow:
+    """A file as RECORD lists it; `identity` and `size` may be empty."""
+
+    path: str
+    identity: str
+    size: str
+
+
+def record_row(path: str, content: bytes) -> RecordRow:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
+    return RecordRow(path, f"sha256={digest.decode()}", str(len(content)))
+
+
+def parse_record(text: str, *, file: str) -> dict[str, RecordRow]:
+    """The rows by plain path, of two for one path the first; raises BadInput for anything else."""
+    rows: dict[str, RecordRow] = {}
+    try:
+        for fields in csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True):
+            if not fields:
+                continue
+            if len(fields) != 3 or not _is_size(fields[2]):
+                raise invalid_wheel(file, f"its RECORD has a row {','.join(fields)!r}")
+            path, size = fields[0].lstrip("/"), fields[2]
+            plain = str(int(size)) if size else ""
+            rows.setdefault(posixpath.normpath(path), RecordRow(path, fields[1], plain))
+    except csv.Error as error:
+        raise invalid_wheel(file, f"its RECORD cannot be read: {error}") from None
+    return rows
+
+
+def _is_size(text: str) -> bool:
+    return bool(_SIZE.fullmatch(text)) and int(text or 0) <= _MAX_RECORD_SIZE
+
+
+def complete_rows(rows: Mapping[str, RecordRow], sizes: Mapping[str, int]) -> dict[str, RecordRow]:
+    """One row for each file that there is, as uv mends a wheel's RECORD when it unpacks it.
+
+    A row for no file goes, a file without a row gets one with nothing but its size.
+    """
+    return {path: rows.get(path) or RecordRow(path, "", str(size)) for path, size in sizes.items()}
+
+
+def format_record(rows: Iterable[RecordRow]) -> str:
+    """The rows by path, byte by byte, as the file that an installer writes."""
+    lines = [
+        f"{_quote(one.path)},{_quote(one.identity)},{one.size}\n"
+        for one in sorted(rows, key=_sort_key)
+    ]
+    return "".join(lines)
+
+
+def _sort_key(one: RecordRow) -> tuple[str, str, int]:
+    # A row without a size sorts before one with any.
+    return one.path, one.identity, int(one.size) if one.size else -1
+
+
+def _quote(text: str) -> str:
+    if any(character in text for character in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
 
 _SUFFIX: Final = ".dist-info"
-_NEEDED: Final = ("METADATA", "RECORD", "WHEEL")
-_MOST_TAGS: Final = 1000
-_SHOWN: Final = 200
+_REQUIRED_FILES: Final = ("METADATA", "RECORD", "WHEEL")
+_MAX_TAGS: Final = 1000
+_MAX_SHOWN: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +129,7 @@ class OpenWheel:
     def text(self, name: str) -> str:
         """A file of the metadata folder, empty where there is none; BadInput if it isn't UTF-8."""
         member = self.member(f"{self.information}/{name}")
-        return _text(self.archive, member) if member else ""
+        return _read_text(self.archive, member) if member else ""
 
 
 def open_wheel(path: Path) -> OpenWheel:
@@ -66,52 +139,52 @@ def open_wheel(path: Path) -> OpenWheel:
     renamed so, and installers go by the file name), but not another Python.
     """
     archive = read_archive(path)
-    stem = _stem(archive)
+    stem = _find_stem(archive)
     folder = f"{stem}{_SUFFIX}"
     texts = {
-        member.path.rpartition("/")[2]: _text(archive, member)
+        member.path.rpartition("/")[2]: _read_text(archive, member)
         for member in archive.members
         if member.path in {f"{folder}/{name}" for name in ("METADATA", "WHEEL")}
     }
     paths = {member.path for member in archive.members if not member.folder}
-    for needed in _NEEDED:
+    for needed in _REQUIRED_FILES:
         if f"{folder}/{needed}" not in paths:
-            raise unfit(path.name, f"it has no {folder}/{needed}")
+            raise invalid_wheel(path.name, f"it has no {folder}/{needed}")
     wheel = Parser().parsestr(texts["WHEEL"], headersonly=True)
     _check_format(archive.file, wheel)
-    name = _checked_name(archive.file, stem, Parser().parsestr(texts["METADATA"], headersonly=True))
+    name = _check_name(archive.file, stem, Parser().parsestr(texts["METADATA"], headersonly=True))
     return OpenWheel(
         archive=archive,
         name=name,
         stem=stem,
         purelib=(wheel["Root-Is-Purelib"] or "").strip().lower() == "true",
-        tags=_checked_tags(archive.file, wheel),
+        tags=_check_tags(archive.file, wheel),
     )
 
 
-def _stem(archive: WheelArchive) -> str:
+def _find_stem(archive: WheelArchive) -> str:
     tops = {member.path.partition("/")[0] for member in archive.members}
     found = sorted(top.removesuffix(_SUFFIX) for top in tops if top.endswith(_SUFFIX))
     if len(found) != 1:
         shown = ", ".join(found) or "none"
-        raise unfit(archive.file, f"it must have one folder *{_SUFFIX}, and has {shown}")
+        raise invalid_wheel(archive.file, f"it must have one folder *{_SUFFIX}, and has {shown}")
     return found[0]
 
 
-def _text(archive: WheelArchive, member: ArchiveMember) -> str:
+def _read_text(archive: WheelArchive, member: ArchiveMember) -> str:
     try:
-        return content(archive, member).decode("utf-8")
+        return read_content(archive, member).decode("utf-8")
     except UnicodeDecodeError:
-        raise unfit(archive.file, f"{member.path} is not UTF-8") from None
+        raise invalid_wheel(archive.file, f"{member.path} is not UTF-8") from None
 
 
 def _check_format(file: str, wheel: Message) -> None:
     major = (wheel["Wheel-Version"] or "").partition(".")[0].strip()
     if major != "1":
-        raise unfit(file, f"it is of format {major or 'unknown'}, only 1 is known")
+        raise invalid_wheel(file, f"it is of format {major or 'unknown'}, only 1 is known")
 
 
-def _checked_name(file: str, stem: str, metadata: Message) -> NormalizedName:
+def _check_name(file: str, stem: str, metadata: Message) -> NormalizedName:
     """The name that the file, the folder and the metadata agree on, or else BadInput."""
     try:
         name, version, _, _ = parse_wheel_filename(file)
@@ -119,34 +192,34 @@ def _checked_name(file: str, stem: str, metadata: Message) -> NormalizedName:
         said = (metadata["Name"] or "", metadata["Version"] or "")
         for other, number in ((folder_name, folder_version), said):
             if canonicalize_name(other.strip()) != name:
-                raise unfit(file, f"it holds {other!r}")
+                raise invalid_wheel(file, f"it holds {other!r}")
             if Version(number) not in {version, Version(version.public)}:
-                raise unfit(file, f"it holds version {number!r}")
+                raise invalid_wheel(file, f"it holds version {number!r}")
     except InvalidWheelFilename:
-        raise unfit(file, "this is not the name of a wheel") from None
+        raise invalid_wheel(file, "this is not the name of a wheel") from None
     except ValueError as error:  # InvalidVersion, or a number of too many digits
-        raise unfit(file, f"it holds no version: {error}") from None
+        raise invalid_wheel(file, f"it holds no version: {error}") from None
     return name
 
 
-def _checked_tags(file: str, wheel: Message) -> frozenset[Tag]:
+def _check_tags(file: str, wheel: Message) -> frozenset[Tag]:
     said = [tag.strip() for tag in wheel.get_all("Tag", [])]
-    if any(tag.count("-") != 2 for tag in said) or sum(map(_count, said)) > _MOST_TAGS:
-        raise unfit(file, f"it holds the tags {', '.join(said)[:_SHOWN]}")
+    if any(tag.count("-") != 2 for tag in said) or sum(map(_count_tags, said)) > _MAX_TAGS:
+        raise invalid_wheel(file, f"it holds the tags {', '.join(said)[:_MAX_SHOWN]}")
     try:
         tags = frozenset(tag for text in said for tag in parse_tag(text))
     except ValueError as error:
-        raise unfit(file, f"it holds no tag: {error}") from None
+        raise invalid_wheel(file, f"it holds no tag: {error}") from None
     *_, of_file = parse_wheel_filename(file)
-    if tags and not _pythons(tags) & _pythons(of_file):
-        raise unfit(file, f"it holds a wheel for {', '.join(sorted(map(str, tags)))}")
+    if tags and not _interpreters(tags) & _interpreters(of_file):
+        raise invalid_wheel(file, f"it holds a wheel for {', '.join(sorted(map(str, tags)))}")
     return tags
 
 
-def _count(tag: str) -> int:
+def _count_tags(tag: str) -> int:
     """How many tags a compressed set of them stands for (PEP 425)."""
     return prod(part.count(".") + 1 for part in tag.split("-"))
 
 
-def _pythons(tags: frozenset[Tag]) -> set[tuple[str, str]]:
+def _interpreters(tags: frozenset[Tag]) -> set[tuple[str, str]]:
     return {(tag.interpreter, tag.abi) for tag in tags}

@@ -7,41 +7,40 @@ from typing import Final, cast
 # It inflates what zlib does, byte for byte, and refuses what it does, in half of the time.
 from zlib_ng import zlib_ng
 
-from dlimg.wheel.archive import DEFLATED, ArchiveMember, WheelArchive
-from dlimg.wheel.errors import damaged, unfit
+from dlimg.wheel.archive import (DEFLATED, ArchiveMember, WheelArchive, damaged_wheel, invalid_wheel)
 
-PIECE: Final = 1 << 18
+CHUNK_SIZE: Final = 1 << 18
 # What is read whole: names and versions, lists of files, scripts. Torch's RECORD has 1.5 MB.
-LARGEST_TEXT: Final = 32 << 20
-_BROKEN: Final = cast("type[Exception]", zlib_ng.error)  # its stub calls this an instance
+MAX_TEXT_SIZE: Final = 32 << 20
+_ZLIB_ERROR: Final = cast("type[Exception]", zlib_ng.error)  # its stub calls this an instance
 
 
-def packed_pieces(path: Path, member: ArchiveMember) -> Iterator[bytes]:
+def iter_compressed(path: Path, member: ArchiveMember) -> Iterator[bytes]:
     """The bytes in the wheel as they are; raises BadInput when the file has become shorter."""
     left = member.packed
     with path.open("rb", buffering=0) as file:
         file.seek(member.offset)
         while left:
-            piece = file.read(min(PIECE, left))
+            piece = file.read(min(CHUNK_SIZE, left))
             if not piece:
-                raise damaged(path.name, f"it ends within {member.path}")
+                raise damaged_wheel(path.name, f"it ends within {member.path}")
             left -= len(piece)
             yield piece
 
 
-def plain_pieces(path: Path, member: ArchiveMember) -> Iterator[bytes]:
+def iter_content(path: Path, member: ArchiveMember) -> Iterator[bytes]:
     """The member's content; raises BadInput when that is not what the directory says."""
     unpacking = MemberReader(path.name, member)
-    for piece in packed_pieces(path, member):
+    for piece in iter_compressed(path, member):
         yield from unpacking.feed(piece)
     unpacking.finish()
 
 
-def content(archive: WheelArchive, member: ArchiveMember) -> bytes:
+def read_content(archive: WheelArchive, member: ArchiveMember) -> bytes:
     """A small member's whole content; raises BadInput for a large one."""
-    if member.size > LARGEST_TEXT:
-        raise unfit(archive.file, f"{member.path} is too large to be read whole")
-    return b"".join(plain_pieces(archive.path, member))
+    if member.size > MAX_TEXT_SIZE:
+        raise invalid_wheel(archive.file, f"{member.path} is too large to be read whole")
+    return b"".join(iter_content(archive.path, member))
 
 
 class MemberReader:
@@ -66,34 +65,34 @@ class MemberReader:
                 yield plain
             piece = self._inflater.unconsumed_tail
             # zlib may have taken all of a piece and still hold back what it had no room for.
-            if not piece and len(plain) < PIECE:
+            if not piece and len(plain) < CHUNK_SIZE:
                 return
 
     def finish(self) -> None:
         """Raises BadInput unless stream, size and CRC are those of the directory."""
         if self._member.method == DEFLATED and not self._inflater.eof:
-            raise damaged(self._file, f"{self._member.path} is cut off")
+            raise damaged_wheel(self._file, f"{self._member.path} is cut off")
         if self._size != self._member.size:
-            raise damaged(
+            raise damaged_wheel(
                 self._file, f"{self._member.path} has {self._size} bytes, not {self._member.size}"
             )
         if self._crc != self._member.crc:
-            raise damaged(self._file, f"{self._member.path} has another CRC than it should")
+            raise damaged_wheel(self._file, f"{self._member.path} has another CRC than it should")
 
     def _inflated(self, piece: bytes) -> bytes:
         try:
-            plain = self._inflater.decompress(piece, PIECE)
-        except _BROKEN:
-            raise damaged(self._file, f"{self._member.path} cannot be unpacked") from None
+            plain = self._inflater.decompress(piece, CHUNK_SIZE)
+        except _ZLIB_ERROR:
+            raise damaged_wheel(self._file, f"{self._member.path} cannot be unpacked") from None
         if self._inflater.unused_data:
-            raise unfit(self._file, f"{self._member.path} goes on behind its stream's end")
+            raise invalid_wheel(self._file, f"{self._member.path} goes on behind its stream's end")
         self._count(plain)
         return plain
 
     def _count(self, plain: bytes) -> None:
         self._size += len(plain)
         if self._size > self._member.size:
-            raise unfit(
+            raise invalid_wheel(
                 self._file, f"{self._member.path} is larger than the {self._member.size} bytes said"
             )
         self._crc = zlib_ng.crc32(plain, self._crc)

@@ -15,7 +15,7 @@ from dlimg.builders.load import forget_passing
 from dlimg.builders.loopback_registry import NAME, serving
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage
-from dlimg.store.maintenance import contents
+from dlimg.store.maintenance import (list_entries)
 from dlimg.store.store import Store
 from tests.engine.test_load_images import an_image, sha256
 from tests.support import real_jax
@@ -132,14 +132,14 @@ def test_stopped_in_each_step_in_turn(
     """Each time one step further; what was done before the end is not done again."""
     cache = first.name
     store = project.ready(cache)
-    whole = len(contents(store))
+    whole = len(list_entries(store))
     numbers = [signal.SIGINT, signal.SIGKILL] * 3
     for step, number in zip(STEPS, numbers[numbers.index(first) :], strict=False):
         halves = half_made(store)  # which a kill has left, and nobody sees
         process = stopped(engine, project, cache, step, number)
         assert "all whole" in project.said(cache, "layers", "verify")
-        assert len(contents(store)) >= whole
-        whole = len(contents(store))
+        assert len(list_entries(store)) >= whole
+        whole = len(list_entries(store))
         if step == "taking":
             forget(engine)  # it may have come to its end just before
         assert not named(engine)
@@ -209,7 +209,7 @@ def test_a_damaged_layer_is_named_and_made_again(
     store = project.ready("damaged")
     assert project.built("damaged") == undisturbed
     forget(engine)
-    held = next(one for one in contents(store) if one.key.kind == "wheel")
+    held = next(one for one in list_entries(store) if one.key.kind == "wheel")
     blob = store.blob(held.layer)
     raw = bytearray(blob.read_bytes())
     raw[len(raw) // 2] ^= 1

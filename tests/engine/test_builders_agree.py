@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.assembly.system import SystemBuildTools, system
+from dlimg.assembly.system import (SystemBuildTools, build_system)
 from dlimg.builders.secrets import secrets_from
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
@@ -19,7 +19,7 @@ from dlimg.model import Base, BuiltImage, PlannedImage
 from dlimg.render.dockerfile import EPOCH
 from dlimg.store.image_manifest import BUILDER
 from dlimg.store.store import Store
-from dlimg.store.systems import SystemLayers, kept, system_source
+from dlimg.store.systems import (SystemLayers, load_system, system_source)
 from tests.support import real_jax, samples, small_images
 from tests.support.image_tree import IS_OURS, is_byte_code, tree
 
@@ -112,7 +112,7 @@ def tools(engine: Engine, lines: list[str]) -> SystemBuildTools:
 def built(planned: PlannedImage, engine: Engine, store: Store) -> SystemLayers:
     with secrets_from(os.environ) as using:
         given = replace(tools(engine, []), secrets=using.files, arguments=using.arguments)
-        return system(planned, store, given)
+        return build_system(planned, store, given)
 
 
 def test_a_system_is_built_once(
@@ -130,7 +130,7 @@ def test_a_system_is_built_once(
     assert built(planned, nothing, store) == found
     # A layer that is gone is made again.
     store.blob(found.layers[0]).unlink()
-    assert kept(store, system_source(planned)) is None
+    assert load_system(store, system_source(planned)) is None
     assert built(planned, engine, store) == found
 
 
@@ -139,6 +139,6 @@ def test_a_system_that_does_not_build(engine: Engine, base: Base, tmp_path: Path
     planned = samples.planned(samples.image(dockerfile=text), on=base)
     lines: list[str] = []
     with pytest.raises(Negative, match="its system stage did not build"):
-        system(planned, Store(path=tmp_path), tools(engine, lines))
+        build_system(planned, Store(path=tmp_path), tools(engine, lines))
     assert any("exit code: 7" in line for line in lines)
-    assert kept(Store(path=tmp_path), system_source(planned)) is None
+    assert load_system(Store(path=tmp_path), system_source(planned)) is None

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from dlimg.assembly.system import SystemBuildTools, system
+from dlimg.assembly.system import SystemBuildTools, build_system
 from dlimg.builders.load import take_in
 from dlimg.builders.loopback_registry import Content
 from dlimg.engine import private_engine
@@ -26,9 +26,9 @@ from dlimg.publish.check_runner import CheckRunner
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
 from dlimg.publish.push_source import ImageSources
 from dlimg.publish.tags import image_at
-from dlimg.registry.blobs import (upload_bytes)
+from dlimg.registry.blobs import upload_bytes
+from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.manifests import put_manifest
-from dlimg.registry.session import (Repository, open_registry)
 from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.store import Store
 from dlimg.store.systems import SystemLayers
@@ -133,7 +133,7 @@ def test_a_system_has_the_digest_that_it_has_from_containerds_store(
         take_in(one, image.manifest, image.digest, content, names=[(REPOSITORY, "base")])
         tools = SystemBuildTools(engine=one, secrets={}, arguments={}, on_line=print, say=print)
         try:
-            systems.append(system(planned, Store(path=tmp_path / str(number)), tools))
+            systems.append(build_system(planned, Store(path=tmp_path / str(number)), tools))
         finally:
             one.sdk.images.remove(f"{REPOSITORY}:base")
     first, second = systems

@@ -11,7 +11,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from dlimg.assembly.system import take
+from dlimg.assembly.system import (import_layer)
 from dlimg.builders.build_failure import MOVED_HINT, explain
 from dlimg.builders.content_keys import with_built_keys
 from dlimg.builders.executor import EngineExecutor
@@ -20,7 +20,7 @@ from dlimg.builders.secrets import Secrets
 from dlimg.engine.client import Engine
 from dlimg.model import Base, BuildFailure, BuiltImage, PlannedImage
 from dlimg.store.store import Store, layer_store
-from dlimg.store.systems import kept, packages_digest, packages_in, remember, system_source
+from dlimg.store.systems import (load_system, packages_digest, packages_of_layers, save_system, system_source)
 from tests.support import small_images
 from tests.support.one_cell_project import BUILD, Tiny, tiny
 
@@ -117,7 +117,7 @@ def project(tmp_path: Path, jax_image: BuiltImage) -> Iterator[Tiny]:
 def move(store: Store, planned: PlannedImage, folder: Path) -> str:
     """The system as it is when a package has another version; what that is called comes back."""
     source = system_source(planned)
-    system = kept(store, source)
+    system = load_system(store, source)
     assert system
     with tarfile.open(store.blob(system.layers[-1])) as tar:
         file = tar.extractfile(STATUS)
@@ -128,10 +128,10 @@ def move(store: Store, planned: PlannedImage, folder: Path) -> str:
     with tarfile.open(folder / "moved.tar", "w") as tar:
         tar.addfile(member, io.BytesIO(text))
     diff_id = f"sha256:{sha256((folder / 'moved.tar').read_bytes()).hexdigest()}"
-    layers = (*system.layers, take(folder / "moved.tar", diff_id, store, print))
-    packages = packages_in(map(store.blob, layers))
+    layers = (*system.layers, import_layer(folder / "moved.tar", diff_id, store, print))
+    packages = packages_of_layers(map(store.blob, layers))
     assert packages != system.packages
-    remember(store, source, replace(system, layers=layers, packages=packages))
+    save_system(store, source, replace(system, layers=layers, packages=packages))
     return packages_digest(packages)
 
 

@@ -17,13 +17,13 @@ from dataclasses import replace
 import docker
 import pytest
 
-from dlimg.assembly.compile_python import LABEL, compile_in, end_compiling
+from dlimg.assembly.compile_python import (LABEL, compile_in, stop_compilers)
 from dlimg.builders.load import forget_passing, take_in, visiting
 from dlimg.builders.loopback_registry import NAME, Content, serving
 from dlimg.engine.client import Engine
 from dlimg.engine.container_owner import OWNER_LABEL
 from dlimg.errors import Negative, NoEngine
-from dlimg.layer.entries import LayerEntry, arranged
+from dlimg.layer.entries import (LayerEntry, arrange_entries)
 from dlimg.model import BuiltImage
 from tests.support import small_images
 
@@ -167,7 +167,7 @@ COMPILED = {
 
 
 def sources(files: Mapping[str, bytes]) -> tuple[LayerEntry, ...]:
-    return arranged(
+    return arrange_entries(
         LayerEntry(path=f"{START}/{path}", mode=0o644, content=text, owner="")
         for path, text in files.items()
     )
@@ -230,7 +230,7 @@ def test_a_compiler_that_is_killed(engine: Engine, broken: str) -> None:
         ended = pool.submit(byte_code, engine, broken, {"hang.py": b""})
         deadline = time.monotonic() + 60
         while not ended.done() and time.monotonic() < deadline:
-            end_compiling(engine)
+            stop_compilers(engine)
             time.sleep(0.1)
         with pytest.raises(Negative, match="byte code could not be compiled"):
             ended.result(timeout=60)
@@ -244,7 +244,7 @@ def test_a_compiler_of_another_process_of_this_number_is_left_alone(
     elsewhere = {LABEL: f"bytecode-{os.getpid()}", OWNER_LABEL: f"elsewhere:1:{os.getpid()}:2"}
     theirs = engine.sdk.containers.create(jax_image.digest, ["true"], labels=elsewhere)
     try:
-        end_compiling(engine)
+        stop_compilers(engine)
         theirs.reload()
     finally:
         theirs.remove(force=True, v=True)

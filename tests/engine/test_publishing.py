@@ -27,12 +27,12 @@ from dlimg.publish.policy import NOT_TESTED_ON_GPU, Require
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
 from dlimg.publish.push_source import ImageSources
 from dlimg.publish.tags import config_of, image_at
-from dlimg.registry.manifests import (read_manifest, put_manifest)
-from dlimg.registry.referrers import (list_referrers)
-from dlimg.registry.session import (Repository, open_registry)
+from dlimg.registry.http import Repository, open_registry
+from dlimg.registry.manifests import put_manifest, read_manifest
+from dlimg.registry.referrers import list_referrers
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.image_manifest import assemble
-from dlimg.store.images import keep
+from dlimg.store.image_manifest import assemble_image
+from dlimg.store.images import save_image
 from dlimg.store.keys import Layer
 from dlimg.store.store import Store
 from tests.support import samples, small_images
@@ -603,8 +603,8 @@ def in_store(store: Store, planned: PlannedImage, *texts: bytes) -> BuiltImage:
         store.blobs.mkdir(parents=True, exist_ok=True)
         store.blob(one).write_bytes(content)
         layers.append((one, "wheel: some"))
-    image = assemble(planned, layers, ImageConfig(cmd=("/file",)))
-    keep(store, image)
+    image = assemble_image(planned, layers, ImageConfig(cmd=("/file",)))
+    save_image(store, image)
     return BuiltImage(planned=planned, digest=image.digest, size=1, seconds=1.0, cached=False)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.cli.render import locked_images
+from dlimg.pipeline.images import locked_images
 from dlimg.model import Image
 from dlimg.pipeline.project import read_project
 

@@ -11,17 +11,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from dlimg.assembly.system import (recompressed)
-from dlimg.assembly.wheel_to_layer import (LARGE, LayerContext)
+from dlimg.assembly.system import (recompress_layers)
+from dlimg.assembly.wheel_to_layer import (LARGE_WHEEL, LayerContext)
 from dlimg.builders.assemble import own_layer_part, system_parts, wheel_parts
-from dlimg.layer.entries import EXECUTABLE, LayerEntry, arranged, folder, link
-from dlimg.layer.tar import pieces
+from dlimg.layer.entries import (EXECUTABLE_MODE, LayerEntry, arrange_entries, folder_entry, link_entry)
+from dlimg.layer.tar import (tar_parts)
 from dlimg.model import PlannedImage
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.image_manifest import AssembledImage, assemble, ordered
+from dlimg.store.image_manifest import (AssembledImage, assemble_image, order_layers)
 from dlimg.store.keys import Layer, LayerKey
 from dlimg.store.store import Store
-from dlimg.store.store import make as make_layer
+from dlimg.store.store import (make_layer)
 from dlimg.store.systems import SystemLayers
 from tests.support import samples, wheel_files
 
@@ -41,10 +41,10 @@ BIG = "big/lib/libbig.so.1"
 def wheels(place: Path) -> None:
     """Two large wheels and two small ones, the same ones every time."""
     chance = random.Random(5)  # noqa: S311  # nobody is to be kept from guessing it
-    noise = chance.randbytes(LARGE)
+    noise = chance.randbytes(LARGE_WHEEL)
     libraries: dict[str, bytes | str] = {
-        BIG: noise + bytes(3 * LARGE) + noise,
-        "big/lib/stored.so": noise[:LARGE],
+        BIG: noise + bytes(3 * LARGE_WHEEL) + noise,
+        "big/lib/stored.so": noise[:LARGE_WHEEL],
         "big/empty.py": "",
         "big/__init__.py": "x = 1\n" * 20_000,
         "big-1.0.data/scripts/big-tool": "#!python\nprint()\n",
@@ -84,9 +84,9 @@ def _assembled(planned: PlannedImage, shop: LayerContext, busybox: bytes) -> Ass
     image = planned.image
     layers = _system(shop.store, busybox)
     below = SystemLayers(layers=layers, config=CONFIG, interpreter="", packages=())
-    below = replace(below, layers=recompressed(below.layers, shop))
+    below = replace(below, layers=recompress_layers(below.layers, shop))
     parts = [*system_parts(below, image), *wheel_parts(shop, image), own_layer_part(shop, image)]
-    return assemble(planned, ordered(parts), CONFIG)
+    return assemble_image(planned, order_layers(parts), CONFIG)
 
 
 def _system(store: Store, busybox: bytes) -> tuple[Layer, ...]:
@@ -94,15 +94,15 @@ def _system(store: Store, busybox: bytes) -> tuple[Layer, ...]:
 
     def layer(number: int, entries: Iterable[LayerEntry]) -> Layer:
         key = LayerKey(kind="system", source=f"{number:064}")
-        tar = pieces(arranged(entries))
+        tar = tar_parts(arrange_entries(entries))
         return make_layer(store, key, lambda file: gzip.pack(tar, file.write), print)
 
-    program = LayerEntry(path="bin/busybox", mode=EXECUTABLE, content=busybox, owner="system")
+    program = LayerEntry(path="bin/busybox", mode=EXECUTABLE_MODE, content=busybox, owner="system")
     removed = LayerEntry(path="bin/.wh.gone", mode=0, content=b"", owner="system")
-    gone = LayerEntry(path="bin/gone", mode=EXECUTABLE, content=b"gone", owner="system")
-    links = [link(f"bin/{name}", "busybox") for name in ("sh", "sha256sum", "find", "stat", "id")]
+    gone = LayerEntry(path="bin/gone", mode=EXECUTABLE_MODE, content=b"gone", owner="system")
+    links = [link_entry(f"bin/{name}", "busybox") for name in ("sh", "sha256sum", "find", "stat", "id")]
     # The last three are where an engine mounts; it makes them where they are not there.
-    folders = [folder(name) for name in ("code", "dev", "proc", "sys")]
+    folders = [folder_entry(name) for name in ("code", "dev", "proc", "sys")]
     return layer(1, [program, gone, *folders]), layer(2, [removed, *links])
 
 

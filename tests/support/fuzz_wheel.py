@@ -16,13 +16,13 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from dlimg.layer.compress import (splice)
-from dlimg.layer.wheel_entries import (own_entries)
+from dlimg.layer.compress import (splice_wheel_streams)
+from dlimg.layer.wheel_entries import (installer_entries)
 
 from dlimg.errors import BadInput
-from dlimg.layer.entries import arranged
-from dlimg.layer.tar import pieces
-from dlimg.layer.wheel_entries import entries
+from dlimg.layer.entries import (arrange_entries)
+from dlimg.layer.tar import (tar_parts)
+from dlimg.layer.wheel_entries import (wheel_entries)
 from dlimg.wheel.metadata import open_wheel
 
 NAME = "small-1.0-py3-none-any.whl"
@@ -39,9 +39,9 @@ def checked(raw: bytes) -> dict[str, bytes] | None:
         out = io.BytesIO()
         try:
             wheel = open_wheel(path)
-            own = own_entries(wheel, python="3.13", requested=True)
-            found = arranged([*entries(wheel, python="3.13"), *own])
-            spliced = splice(pieces(found), out.write)
+            own = installer_entries(wheel, python="3.13", requested=True)
+            found = arrange_entries([*wheel_entries(wheel, python="3.13"), *own])
+            spliced = splice_wheel_streams(tar_parts(found), out.write)
             refusal = ""
         except BadInput as error:
             refusal = error.problems[0].message

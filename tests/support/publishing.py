@@ -17,8 +17,8 @@ from dlimg.publish.policy import Require
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
 from dlimg.publish.push_source import ImageSources
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.image_manifest import AssembledImage, assemble
-from dlimg.store.images import keep
+from dlimg.store.image_manifest import (AssembledImage, assemble_image)
+from dlimg.store.images import (save_image)
 from dlimg.store.keys import Layer
 from dlimg.store.store import Store
 from tests.support import samples
@@ -39,8 +39,8 @@ def layer(store: Store, content: bytes) -> Layer:
 def an_image(store: Store, *contents: bytes, family: str = "jax", **axes: str) -> AssembledImage:
     planned = samples.planned(samples.image(samples.cell(family, **axes)))
     config = ImageConfig(entrypoint=("/usr/local/bin/dlimg-entrypoint",))
-    found = assemble(planned, [(layer(store, one), "words") for one in contents], config)
-    keep(store, found)
+    found = assemble_image(planned, [(layer(store, one), "words") for one in contents], config)
+    save_image(store, found)
     return found
 
 

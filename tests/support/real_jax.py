@@ -20,15 +20,15 @@ from dlimg.checks.inputs import ReferenceData, told
 from dlimg.checks.script_files import archive, placed
 from dlimg.checks.verdicts import verdict
 from dlimg.checks.wheel_records import wheel_records
-from dlimg.cli.render import current_images
 from dlimg.engine.client import Engine
 from dlimg.model import Base, BaseSource, BuiltImage, Image, PlannedImage, Verdict
+from dlimg.pipeline.images import current_images
 from dlimg.pipeline.project import read_project
 from dlimg.render.content_key import with_key
 from dlimg.render.dockerfile import templates
 from dlimg.render.layout_tree import Node, layout_tree
 from dlimg.store.store import layer_store
-from dlimg.store.systems import kept, system_source
+from dlimg.store.systems import (load_system, system_source)
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "images"
@@ -67,7 +67,7 @@ def jax(engine: Engine) -> BuiltImage:
         reference="",
     )
     unknown = PlannedImage(image=made, base=base, key="")
-    system = kept(layer_store(os.environ), system_source(unknown))
+    system = load_system(layer_store(os.environ), system_source(unknown))
     assert system
     planned = with_key(unknown, system.packages_digest)
     return BuiltImage(planned=planned, digest=line["digest"], size=0, seconds=0, cached=True)

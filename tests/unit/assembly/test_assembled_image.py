@@ -7,23 +7,15 @@ import re
 from pathlib import Path
 
 import pytest
-from dlimg.layer.compress import (FORMAT, splice)
 
-from dlimg.assembly.wheel_to_layer import (LARGE)
+from dlimg.assembly.wheel_to_layer import (LARGE_WHEEL)
+from dlimg.layer.compress import (FORMAT, splice_wheel_streams)
 from dlimg.layer.tar import TarHead
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.image_manifest import (
-    COMMON,
-    ImageLayer,
-    LayerRank,
-    assemble,
-    height_of,
-    ordered,
-    write_layout,
-)
+from dlimg.store.image_manifest import (COMMON, ImageLayer, LayerRank, assemble_image, rank_wheel, order_layers, write_layout)
 from dlimg.store.keys import Layer, LayerKey
 from dlimg.store.store import Store
-from dlimg.store.store import make as make_layer
+from dlimg.store.store import (make_layer)
 from tests.support import samples
 
 ROOT = Path(__file__).parents[3]
@@ -53,7 +45,7 @@ def part(number: int, height: LayerRank, *, words: str = "", size: int = 0) -> I
 
 
 def numbers(parts: list[ImageLayer]) -> list[int]:
-    return [found.size for found, _ in ordered(parts)]
+    return [found.size for found, _ in order_layers(parts)]
 
 
 def test_what_more_images_share_is_lower() -> None:
@@ -95,7 +87,7 @@ def test_one_layer_is_there_once() -> None:
     ],
 )
 def test_height_of_a_wheel(name: str, expected: LayerRank) -> None:
-    assert height_of(samples.wheel(name)) is expected
+    assert rank_wheel(samples.wheel(name)) is expected
 
 
 def test_what_lies_lowest_is_in_every_image_of_a_stack() -> None:
@@ -104,7 +96,7 @@ def test_what_lies_lowest_is_in_every_image_of_a_stack() -> None:
     for path in (ROOT / "locks").glob("*-cuda*.json"):
         family, accelerator = re.fullmatch(r"(\w+)-.*-(cuda[\d.]+)-.*", path.stem).groups()
         wheels = json.loads(path.read_text())["wheels"]
-        large = {one["name"]: one["sha256"] for one in wheels if one["size"] >= LARGE}
+        large = {one["name"]: one["sha256"] for one in wheels if one["size"] >= LARGE_WHEEL}
         stacks.setdefault(accelerator, []).append(large)
         frameworks.setdefault(accelerator, set()).add(family)
     shared = {name for name in stacks if len(frameworks[name]) > 1}
@@ -118,7 +110,7 @@ def test_what_lies_lowest_is_in_every_image_of_a_stack() -> None:
 
 def test_manifest_and_config() -> None:
     planned = samples.planned()
-    image = assemble(planned, [(layer(1), "base"), (layer(2), "wheel: torch")], CONFIG)
+    image = assemble_image(planned, [(layer(1), "base"), (layer(2), "wheel: torch")], CONFIG)
     manifest, config = json.loads(image.manifest), json.loads(image.config)
     assert manifest["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
     assert manifest["config"] == {
@@ -160,9 +152,9 @@ def test_equal_images_are_equal_bytes() -> None:
         labels=dict(reversed(CONFIG.labels.items())),
     )
     layers = [(layer(1), "one")]
-    assert assemble(planned, layers, CONFIG) == assemble(planned, layers, other)
+    assert assemble_image(planned, layers, CONFIG) == assemble_image(planned, layers, other)
     assert (
-        assemble(planned, layers, CONFIG).digest
+        assemble_image(planned, layers, CONFIG).digest
         == "sha256:31e397c889d5769f140db6e2211ac1296455d52b02b13914856215794cf6877a"
     )
 
@@ -175,13 +167,13 @@ def store(tmp_path: Path) -> Store:
 def kept(store: Store, number: int) -> Layer:
     key = LayerKey(kind="wheel", source=f"{number:064}")
     return make_layer(
-        store, key, lambda file: splice([TarHead(str(number).encode())], file.write), print
+        store, key, lambda file: splice_wheel_streams([TarHead(str(number).encode())], file.write), print
     )
 
 
 def test_a_layout_is_whole_and_takes_no_space(tmp_path: Path, store: Store) -> None:
     layers = [(kept(store, number), str(number)) for number in range(3)]
-    image = assemble(samples.planned(), layers, CONFIG)
+    image = assemble_image(samples.planned(), layers, CONFIG)
     for _ in range(2):  # again into the same folder
         write_layout(tmp_path / "layout", image, store, name="dlimg/jax:the-tag")
     index = json.loads((tmp_path / "layout/index.json").read_text())
@@ -212,7 +204,7 @@ def test_a_layout_elsewhere_is_a_copy(
 
     monkeypatch.setattr(os, "link", refuse)
     one = kept(store, 1)
-    write_layout(tmp_path / "layout", assemble(samples.planned(), [(one, "")], CONFIG), store)
+    write_layout(tmp_path / "layout", assemble_image(samples.planned(), [(one, "")], CONFIG), store)
     copy = tmp_path / "layout/blobs/sha256" / one.digest.removeprefix("sha256:")
     assert copy.read_bytes() == store.blob(one).read_bytes()
     index = json.loads((tmp_path / "layout/index.json").read_text())
@@ -232,7 +224,7 @@ def test_a_layout_elsewhere_is_a_copy(
 def test_a_layout_says_its_name_in_full(
     tmp_path: Path, store: Store, name: str, whole: str
 ) -> None:
-    image = assemble(samples.planned(), [(kept(store, 1), "")], CONFIG)
+    image = assemble_image(samples.planned(), [(kept(store, 1), "")], CONFIG)
     write_layout(tmp_path / "layout", image, store, name=name)
     (manifest,) = json.loads((tmp_path / "layout/index.json").read_text())["manifests"]
     assert manifest["annotations"]["io.containerd.image.name"] == whole

@@ -9,22 +9,15 @@ from typing import Any, cast
 import pytest
 
 from dlimg.assembly import bytecode
-from dlimg.assembly.bytecode import (
-    LARGE,
-    BytecodeCompiler,
-    bytecode_layers,
-    compile_lacking,
-    lacking,
-    part_key,
-)
-from dlimg.assembly.compile_python import Places
-from dlimg.assembly.system import (interpreter_of)
-from dlimg.assembly.wheel_to_layer import (part_entries, sources_part)
+from dlimg.assembly.bytecode import (LARGE_BYTECODE, BytecodeCompiler, bytecode_layers, compile_missing, missing_bytecode, bytecode_key)
+from dlimg.assembly.compile_python import (BytecodeRanges)
+from dlimg.assembly.system import (interpreter_digest)
+from dlimg.assembly.wheel_to_layer import (read_entries, python_sources)
 from dlimg.assembly.wheel_to_layer import (LayerContext)
-from dlimg.layer.entries import LayerEntry, arranged
-from dlimg.layer.tar import pieces
+from dlimg.layer.entries import (LayerEntry, arrange_entries)
+from dlimg.layer.tar import (tar_parts)
 from dlimg.model import Wheel
-from dlimg.store.store import Store, make
+from dlimg.store.store import (Store, make_layer)
 from tests.support import wheel_files
 
 LIBRARY = "opt/env/lib/python/site-packages"
@@ -48,7 +41,7 @@ def compiler(interpreter: str = "one") -> BytecodeCompiler:
     return BytecodeCompiler(interpreter=interpreter, python="3.13", compile_in=_refused)
 
 
-def _refused(*_: object) -> Places:
+def _refused(*_: object) -> BytecodeRanges:
     raise AssertionError
 
 
@@ -64,18 +57,18 @@ def test_sources_are_the_python_files_of_the_library(
         "p-1.0.data/scripts/f.py": "#!python\n",
     }
     wheel = a_wheel(tmp_path, "p", files)
-    part = sources_part(workshop, wheel, python="3.13")
-    found = part_entries(workshop.store, part, owner="p")
+    part = python_sources(workshop, wheel, python="3.13")
+    found = read_entries(workshop.store, part, owner="p")
     contents = {one.path: one.content for one in found if one.content is not None}
     assert contents == {f"{LIBRARY}/p/a.py": b"x = 1", f"{LIBRARY}/q/d.py": b"y = 2"}
     (tmp_path / wheel.file).unlink()
-    assert sources_part(workshop, wheel, python="3.12") == part  # kept, and for any Python
+    assert python_sources(workshop, wheel, python="3.12") == part  # kept, and for any Python
 
 
 def test_a_wheel_without_python_needs_no_compiler(tmp_path: Path, workshop: LayerContext) -> None:
     wheel = a_wheel(tmp_path, "data", {"data/x.bin": b"1"})
-    compile_lacking(workshop, [wheel], compiler())
-    assert lacking(workshop.store, [wheel], compiler()) == ()
+    compile_missing(workshop, [wheel], compiler())
+    assert missing_bytecode(workshop.store, [wheel], compiler()) == ()
     assert list(bytecode_layers(workshop, [wheel], compiler())) == []
 
 
@@ -85,11 +78,11 @@ def compiled(workshop: LayerContext, wheel: Wheel, files: Mapping[str, bytes]) -
         LayerEntry(path=f"{LIBRARY}/{path}", mode=0o644, content=text, owner=wheel.file)
         for path, text in files.items()
     ]
-    key = part_key(wheel, interpreter="one", python="3.13")
-    make(
+    key = bytecode_key(wheel, interpreter="one", python="3.13")
+    make_layer(
         workshop.store,
         key,
-        lambda file: workshop.pack(pieces(arranged(entries)), file.write),
+        lambda file: workshop.pack(tar_parts(arrange_entries(entries)), file.write),
         workshop.say,
     )
 
@@ -98,7 +91,7 @@ def test_much_byte_code_is_a_layer_and_the_rest_is_one(
     tmp_path: Path, workshop: LayerContext
 ) -> None:
     big, first, second = (a_wheel(tmp_path, name, {}) for name in ("big", "a", "b"))
-    compiled(workshop, big, {"big/__pycache__/x.pyc": bytes(LARGE)})
+    compiled(workshop, big, {"big/__pycache__/x.pyc": bytes(LARGE_BYTECODE)})
     compiled(workshop, first, {"n/__pycache__/x.pyc": b"first", "a.pyc": b"1"})
     compiled(workshop, second, {"n/__pycache__/x.pyc": b"second", "b.pyc": b"2"})
     layers = list(bytecode_layers(workshop, [second, big, first], compiler()))
@@ -115,19 +108,19 @@ def test_much_byte_code_is_a_layer_and_the_rest_is_one(
     }
     again = list(bytecode_layers(workshop, [first, big, second], compiler()))
     assert {one.layer.digest for one in again} == {one.layer.digest for one in layers}
-    assert lacking(workshop.store, [big], compiler("another")) == (big,)
+    assert missing_bytecode(workshop.store, [big], compiler("another")) == (big,)
 
 
 def test_keys_name_all_that_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = (a_wheel(tmp_path, name, {}) for name in ("one", "other"))
     keys = [
-        part_key(one, interpreter="i", python="3.13"),
-        part_key(other, interpreter="i", python="3.13"),
-        part_key(one, interpreter="j", python="3.13"),
-        part_key(one, interpreter="i", python="3.12"),
+        bytecode_key(one, interpreter="i", python="3.13"),
+        bytecode_key(other, interpreter="i", python="3.13"),
+        bytecode_key(one, interpreter="j", python="3.13"),
+        bytecode_key(one, interpreter="i", python="3.12"),
     ]
     monkeypatch.setattr(bytecode, "SCRIPT", "another")
-    keys.append(part_key(one, interpreter="i", python="3.13"))
+    keys.append(bytecode_key(one, interpreter="i", python="3.13"))
     assert len(set(keys)) == len(keys)
 
 
@@ -157,8 +150,8 @@ def test_which_python_it_is(files: Mapping[str, bytes], *, same: bool, tmp_path:
                 archive.addfile(member, io.BytesIO(content))
         return path
 
-    plain = interpreter_of([system("plain", {"usr/bin/python3.13": PROGRAM})])
-    assert (interpreter_of([system("alone", files)]) == plain) is same
+    plain = interpreter_digest([system("plain", {"usr/bin/python3.13": PROGRAM})])
+    assert (interpreter_digest([system("alone", files)]) == plain) is same
     # What lies above counts, not what it covers.
     below = system("below", {"etc/x": b"1", "usr/bin/python3.13": b"covered"})
-    assert (interpreter_of([below, system("above", files)]) == plain) is same
+    assert (interpreter_digest([below, system("above", files)]) == plain) is same

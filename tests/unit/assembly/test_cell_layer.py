@@ -8,15 +8,15 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from dlimg.layer.compress import (splice)
+from dlimg.layer.compress import (splice_wheel_streams)
 
-from dlimg.assembly.cell_layer import CellLayerFiles, own_layer, own_of, own_part
-from dlimg.assembly.wheel_to_layer import (part_entries)
+from dlimg.assembly.cell_layer import (CellLayerFiles, cell_layer, own_of, installer_layer)
+from dlimg.assembly.wheel_to_layer import (read_entries)
 from dlimg.assembly.wheel_to_layer import (LayerContext)
 from dlimg.checks.wheel_records import wheel_records
 from dlimg.errors import BadInput, Negative
-from dlimg.layer.entries import LayerEntry, arranged, folder, link
-from dlimg.layer.tar import pieces
+from dlimg.layer.entries import (LayerEntry, arrange_entries, folder_entry, link_entry)
+from dlimg.layer.tar import (tar_parts)
 from dlimg.model import Flavour, Wheel
 from dlimg.store.keys import Layer
 from dlimg.store.store import Store
@@ -77,10 +77,10 @@ def own(
 @pytest.mark.parametrize("target", ["a", "../b c", "ü", "long/" * 60 + "end"])
 def test_a_link_is_read_as_it_was_told(target: str) -> None:
     out = io.BytesIO()
-    entries = arranged(
-        [link("a/b", target), LayerEntry(path="a/c", mode=0o644, content=b"1", owner="")]
+    entries = arrange_entries(
+        [link_entry("a/b", target), LayerEntry(path="a/c", mode=0o644, content=b"1", owner="")]
     )
-    splice(pieces(entries), out.write)
+    splice_wheel_streams(tar_parts(entries), out.write)
     found = members(out.getvalue())
     assert list(found) == ["a", "a/b", "a/c"]
     one = found["a/b"]
@@ -91,22 +91,22 @@ def test_a_link_is_read_as_it_was_told(target: str) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        link("a", "other"),
-        folder("a"),
+        link_entry("a", "other"),
+        folder_entry("a"),
         LayerEntry(path="a", mode=0o644, content=b"", owner=""),
         LayerEntry(path="a/b", mode=0o644, content=b"", owner=""),
     ],
 )
 def test_a_link_and_something_else(other: LayerEntry) -> None:
     with pytest.raises(BadInput):
-        arranged([link("a", "x"), other])
-    assert len(arranged([link("a", "x"), link("a", "x")])) == 1
+        arrange_entries([link_entry("a", "x"), other])
+    assert len(arrange_entries([link_entry("a", "x"), link_entry("a", "x")])) == 1
 
 
 def test_a_layer_with_files_and_links(shop: Shop) -> None:
     points = {"a-1.0.dist-info/entry_points.txt": "[console_scripts]\ntool = a:b\n"}
     found = shop.members(
-        own_layer(shop.workshop, own(shop.wheel("a", {**points}), at={"opt/env/bin/python": "p"}))
+        cell_layer(shop.workshop, own(shop.wheel("a", {**points}), at={"opt/env/bin/python": "p"}))
     )
     assert links(found) == {"opt/env/bin/python": "p"}
     assert found["opt/env/bin/tool"].mode == 0o755
@@ -138,12 +138,12 @@ def test_linkers_find_libraries(shop: Shop) -> None:
         },
     )
     second = shop.wheel("nvidia_d", {f"{library}/libd.so.1.2.3": "8", "nvidia/lib/libe.so.1": "9"})
-    assert links(shop.members(own_layer(shop.workshop, own(first, second, home=HOME)))) == {
+    assert links(shop.members(cell_layer(shop.workshop, own(first, second, home=HOME)))) == {
         f"{HOME}/lib64": "lib",
         f"{HOME}/lib/liba.so": "liba.so.13",
         f"{HOME}/lib/libd.so": "libd.so.1.2.3",
     }
-    assert links(shop.members(own_layer(shop.workshop, own(first, second)))) == {}
+    assert links(shop.members(cell_layer(shop.workshop, own(first, second)))) == {}
 
 
 def test_commands_are_on_every_search_path(shop: Shop) -> None:
@@ -162,7 +162,7 @@ def test_commands_are_on_every_search_path(shop: Shop) -> None:
         ),
     )
     made = replace(own(*wheels), packages=NOTES, taken=frozenset({"taken"}))
-    found = shop.members(own_layer(shop.workshop, made))
+    found = shop.members(cell_layer(shop.workshop, made))
     told = links(found)
     assert {path: target for path, target in told.items() if path.startswith("usr/local/bin/")} == {
         f"usr/local/bin/{name}": "/usr/local/lib/dlimg/command"
@@ -172,7 +172,7 @@ def test_commands_are_on_every_search_path(shop: Shop) -> None:
 
 def test_uv_is_told_of_each_wheel(shop: Shop) -> None:
     wheels = (shop.wheel("Some_Thing", {}), shop.wheel("b", {}))
-    found = shop.members(own_layer(shop.workshop, replace(own(*wheels), packages=NOTES)))
+    found = shop.members(cell_layer(shop.workshop, replace(own(*wheels), packages=NOTES)))
     library = "/opt/env/lib/python/site-packages"
     assert links(found) == {
         f"{NOTES}/B/B.egg-info/PKG-INFO": f"{library}/b-1.0.dist-info/METADATA",
@@ -194,13 +194,13 @@ def test_another_cell_needs_the_wheel_no_more(shop: Shop) -> None:
     )
     for python in ("3.13", "3.13", "3.12"):
         for wheel in (plain, pip):
-            own_part(shop.workshop, wheel, python=python, requested=True)
+            installer_layer(shop.workshop, wheel, python=python, requested=True)
     # pip has a command that names the Python.
     assert shop.asked == ["a", "pip", "pip"]
     for path in shop.folder.glob("*.whl"):
         path.unlink()
-    first = own_layer(shop.workshop, own(plain, pip))
-    second = own_layer(shop.workshop, own(plain, pip, python="3.12"))
+    first = cell_layer(shop.workshop, own(plain, pip))
+    second = cell_layer(shop.workshop, own(plain, pip, python="3.12"))
     assert shop.asked == ["a", "pip", "pip"]
     assert "opt/env/bin/pip3.13" in shop.members(first)
     assert "opt/env/bin/pip3.12" in shop.members(second)
@@ -208,15 +208,15 @@ def test_another_cell_needs_the_wheel_no_more(shop: Shop) -> None:
 
 def test_a_damaged_part_is_made_again(shop: Shop) -> None:
     wheel = shop.wheel("a", {})
-    whole = own_layer(shop.workshop, own(wheel))
-    part = own_part(shop.workshop, wheel, python="3.13", requested=True)
+    whole = cell_layer(shop.workshop, own(wheel))
+    part = installer_layer(shop.workshop, wheel, python="3.13", requested=True)
     blob = shop.workshop.store.blob(part)
     blob.write_bytes(bytes(part.size))
     shop.workshop.store.blob(whole).unlink()
     with pytest.raises(Negative, match="what the store kept of a-1") as caught:
-        own_layer(shop.workshop, own(wheel))
+        cell_layer(shop.workshop, own(wheel))
     assert "repeat this" in caught.value.problems[0].hint
-    assert own_layer(shop.workshop, own(wheel)) == whole
+    assert cell_layer(shop.workshop, own(wheel)) == whole
     assert any(blob.read_bytes())
 
 
@@ -249,10 +249,10 @@ def test_the_store_knows_the_record_of_a_wheel_that_it_has_taken_apart(shop: Sho
     wheel, other = shop.wheel("thing", {"thing.py": "x = 1\n"}), samples.wheel("other", "1.0")
     lock = samples.lock(wheels=(wheel, other))
     assert wheel_records(lock, shop.workshop.store) == {}
-    part = own_part(shop.workshop, wheel, python=lock.python, requested=True)
+    part = installer_layer(shop.workshop, wheel, python=lock.python, requested=True)
     content = next(
         entry.content
-        for entry in part_entries(shop.workshop.store, part, owner="")
+        for entry in read_entries(shop.workshop.store, part, owner="")
         if entry.path.endswith("/RECORD")
     )
     assert isinstance(content, bytes)

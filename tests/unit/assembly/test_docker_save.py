@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import pytest
 
-from dlimg.assembly.docker_save import saved
+from dlimg.assembly.docker_save import (save_as_layout)
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
-from dlimg.layer.whiteout import same_as_containerd
+from dlimg.layer.whiteout import (containerd_layer)
 
 OURS = "1980-01-02T00:00:00Z"
 BUILDKIT = "buildkit.dockerfile.v0"
@@ -62,7 +62,7 @@ def opened(content: bytes) -> tarfile.TarFile:
 
 def left(upper: Mapping[str, File], *below: Mapping[str, File]) -> list[str]:
     lower = [opened(tar(files, start="./")) for files in below]
-    content = b"".join(same_as_containerd(opened(tar(upper)), lower))
+    content = b"".join(containerd_layer(opened(tar(upper)), lower))
     return opened(content).getnames()
 
 
@@ -130,14 +130,14 @@ def test_what_is_gone_below_is_not_below(gone: str, anew: Sequence[str]) -> None
 def test_what_stays_keeps_its_bytes() -> None:
     files = {"a": File(content=b"x" * 513, attribute="y"), LONG + "b": File(content=b"z")}
     content = tar(files)
-    made = b"".join(same_as_containerd(opened(content), [opened(tar(BELOW))]))
+    made = b"".join(containerd_layer(opened(content), [opened(tar(BELOW))]))
     assert made == content[: len(made) - 1024] + bytes(1024)
     assert content[len(made) - 1024 :].strip(b"\0") == b""
 
 
 @pytest.mark.parametrize("folder", ["etc", LONG.rstrip("/")])
 def test_a_removed_file_has_no_time(folder: str) -> None:
-    made = b"".join(same_as_containerd(opened(tar({f"{folder}/.wh.a": GONE})), []))
+    made = b"".join(containerd_layer(opened(tar({f"{folder}/.wh.a": GONE})), []))
     (member,) = opened(made).getmembers()
     assert (member.mode, member.mtime, member.uid, member.gid) == (0, 0, 0, 0)
     # Go's writer gives the numbers of a device to whatever it writes.
@@ -185,7 +185,7 @@ def test_the_layout_of_what_was_saved(tmp_path: Path) -> None:
     ]
     engine = an_engine(tmp_path, archive([*base, tar(upper)], history))
     layout = tmp_path / "layout"
-    saved(engine, "a:b", layout)
+    save_as_layout(engine, "a:b", layout)
     (described,) = json.loads((layout / "index.json").read_text())["manifests"]
     manifest = json.loads(read(layout, described))
     config = json.loads(read(layout, manifest["config"]))
@@ -205,9 +205,9 @@ def test_the_layout_of_what_was_saved(tmp_path: Path) -> None:
 )
 def test_what_is_no_image(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(Negative, match="saved a damaged image"):
-        saved(an_engine(tmp_path, content), "a:b", tmp_path / "layout")
+        save_as_layout(an_engine(tmp_path, content), "a:b", tmp_path / "layout")
 
 
 def test_an_engine_that_does_not_save(tmp_path: Path) -> None:
     with pytest.raises(Negative, match="save"):
-        saved(an_engine(tmp_path, b""), "other:b", tmp_path / "layout")
+        save_as_layout(an_engine(tmp_path, b""), "other:b", tmp_path / "layout")

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from dlimg.assembly import download
-from dlimg.assembly.download import AT_ONCE, ATTEMPTS, PIECE, Cancellation, WheelSource, fetching
+from dlimg.assembly.download import (PARALLEL, ATTEMPTS, CHUNK_SIZE, Cancellation, WheelSource, downloading)
 from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure
 from dlimg.model import Wheel
 from dlimg.pypi.wheel_urls import Target, WheelNotFound, addresses
@@ -118,7 +118,7 @@ def source(index: Index, folder: Path, *folders: Path) -> WheelSource:
 
 
 def fetched(index: Index, folder: Path, *wheels: Wheel) -> list[Path]:
-    with fetching({TARGET: wheels}, source(index, folder)) as locate:
+    with downloading({TARGET: wheels}, source(index, folder)) as locate:
         return [locate(one) for one in wheels]
 
 
@@ -138,25 +138,25 @@ def test_fetched_once(index: Index, tmp_path: Path) -> None:
 
 def test_a_broken_transfer_goes_on_where_it_ended(index: Index, tmp_path: Path) -> None:
     one = wheel(index)
-    index.cuts = [4 * PIECE, 8 * PIECE]
+    index.cuts = [4 * CHUNK_SIZE, 8 * CHUNK_SIZE]
     (path,) = fetched(index, tmp_path, one)
     assert path.read_bytes() == CONTENT
     assert [wanted for _, wanted in index.asked] == [
         "",
-        f"bytes={4 * PIECE}-",
-        f"bytes={12 * PIECE}-",
+        f"bytes={4 * CHUNK_SIZE}-",
+        f"bytes={12 * CHUNK_SIZE}-",
     ]
 
 
 def test_another_run_goes_on_with_the_half(index: Index, tmp_path: Path) -> None:
     one = wheel(index)
-    index.cuts = [4 * PIECE, *[0] * ATTEMPTS]
+    index.cuts = [4 * CHUNK_SIZE, *[0] * ATTEMPTS]
     with pytest.raises(NetworkFailure, match=r"127\.0\.0\.1 does not give big-1\.0-.*: .*broken"):
         fetched(index, tmp_path, one)
     assert left(tmp_path) == [f"{one.sha256}.half"]
     (path,) = fetched(index, tmp_path, one)
     assert path.read_bytes() == CONTENT
-    assert index.asked[-1][1] == f"bytes={4 * PIECE}-"
+    assert index.asked[-1][1] == f"bytes={4 * CHUNK_SIZE}-"
 
 
 def test_a_server_without_ranges_starts_again(index: Index, tmp_path: Path) -> None:
@@ -168,10 +168,10 @@ def test_a_server_without_ranges_starts_again(index: Index, tmp_path: Path) -> N
 
 def test_a_server_that_sends_another_part_is_not_believed(index: Index, tmp_path: Path) -> None:
     one = wheel(index)
-    index.wrong_part, index.cuts = True, [4 * PIECE]
+    index.wrong_part, index.cuts = True, [4 * CHUNK_SIZE]
     (path,) = fetched(index, tmp_path, one)
     assert path.read_bytes() == CONTENT
-    assert [wanted for _, wanted in index.asked] == ["", f"bytes={4 * PIECE}-", ""]
+    assert [wanted for _, wanted in index.asked] == ["", f"bytes={4 * CHUNK_SIZE}-", ""]
 
 
 def test_a_damaged_half_is_thrown_away(index: Index, tmp_path: Path) -> None:
@@ -221,13 +221,13 @@ def test_few_at_once(index: Index, tmp_path: Path) -> None:
     wheels = [wheel(index, f"number-{number}", CONTENT + bytes([number])) for number in range(12)]
     for path, one in zip(fetched(index, tmp_path, *wheels), wheels, strict=True):
         assert path.name == one.file
-    assert 1 < index.most <= AT_ONCE
+    assert 1 < index.most <= PARALLEL
 
 
 def test_one_bad_wheel_spoils_no_other(index: Index, tmp_path: Path) -> None:
     bad, good = wheel(index, "bad", b"bad" * 1000), wheel(index, "good", b"good" * 1000)
     index.files[bad.file] = b"worse"
-    with fetching({TARGET: [bad, good]}, source(index, tmp_path)) as locate:
+    with downloading({TARGET: [bad, good]}, source(index, tmp_path)) as locate:
         assert locate(good).read_bytes() == b"good" * 1000
         with pytest.raises(DlimgError):
             locate(bad)
@@ -236,7 +236,7 @@ def test_one_bad_wheel_spoils_no_other(index: Index, tmp_path: Path) -> None:
 def test_a_wheel_in_a_folder_is_not_fetched(index: Index, tmp_path: Path) -> None:
     one = wheel(index)
     (tmp_path / one.file).write_bytes(CONTENT)
-    with fetching({TARGET: [one]}, source(index, tmp_path, tmp_path)) as locate:
+    with downloading({TARGET: [one]}, source(index, tmp_path, tmp_path)) as locate:
         assert locate(one) == tmp_path / one.file
     assert not index.asked
 
@@ -246,7 +246,7 @@ def test_another_wheel_of_that_name_in_a_folder_is_passed_over(
 ) -> None:
     one = wheel(index)
     (tmp_path / one.file).write_bytes(bytes(len(CONTENT)))
-    with fetching({TARGET: [one]}, source(index, tmp_path, tmp_path)) as locate:
+    with downloading({TARGET: [one]}, source(index, tmp_path, tmp_path)) as locate:
         assert locate(one).read_bytes() == CONTENT
 
 
@@ -259,7 +259,7 @@ def test_a_local_wheel_is_only_in_folders(
         (tmp_path / one.file).write_bytes(content)
     with (
         pytest.raises(BadInput, match=words),
-        fetching({TARGET: [one]}, source(index, tmp_path, tmp_path)),
+        downloading({TARGET: [one]}, source(index, tmp_path, tmp_path)),
     ):
         pytest.fail("it was taken")
     assert not index.asked
@@ -329,7 +329,7 @@ def test_a_wheel_without_an_address_is_named_and_the_others_come(
         answer = usual.addresses(wheels, target)
         return {key: url for key, url in answer.items() if key != lost.sha256}
 
-    with fetching({TARGET: [lost, there]}, replace(usual, addresses=found)) as locate:
+    with downloading({TARGET: [lost, there]}, replace(usual, addresses=found)) as locate:
         assert locate(there).read_bytes() == CONTENT
         with pytest.raises(Negative, match=r"no index has lost-1\.0"):
             locate(lost)
@@ -389,7 +389,7 @@ def test_who_is_not_waited_for_is_broken_off(index: Index, tmp_path: Path) -> No
     """A server that has begun to send, and sends no more."""
     one = wheel(index)
     index.stalls, index.cuts = True, [len(CONTENT) // 2]
-    with fetching({TARGET: [one]}, source(index, tmp_path)):
+    with downloading({TARGET: [one]}, source(index, tmp_path)):
         assert index.halfway.wait(10)
         time.sleep(0.1)
         began = time.monotonic()

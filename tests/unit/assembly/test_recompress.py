@@ -9,12 +9,12 @@ import pytest
 from dlimg.layer.compress import (WrittenLayer)
 from zstandard import ZstdDecompressor
 
-from dlimg.assembly.system import (inflated, recompressed, recompressed_key)
+from dlimg.assembly.system import (inflated, recompress_layers, recompressed_key)
 from dlimg.assembly.wheel_to_layer import (LayerContext)
 from dlimg.errors import Negative
 from dlimg.model import Wheel
 from dlimg.store.keys import Layer, LayerKey
-from dlimg.store.store import Store, find, make
+from dlimg.store.store import (Store, find_layer, make_layer)
 
 PLAIN = os.urandom(700_000) + bytes(5 << 20) + b"end"
 # Several members, as pigz writes them, and one that is empty.
@@ -44,25 +44,25 @@ def system(store: Store, content: bytes = CONTENT) -> Layer:
         return said
 
     key = LayerKey(kind="system", source=said.digest.removeprefix("sha256:"))
-    return make(store, key, write, print)
+    return make_layer(store, key, write, print)
 
 
 def test_it_holds_the_same(shop: LayerContext) -> None:
     first = system(shop.store)
-    (layer,) = recompressed([first], shop)
+    (layer,) = recompress_layers([first], shop)
     raw = shop.store.blob(layer).read_bytes()
     assert ZstdDecompressor().stream_reader(raw, read_across_frames=True).read() == PLAIN
     assert (layer.diff_id, layer.unpacked) == (first.diff_id, first.unpacked)
     assert layer.media_type == "application/vnd.oci.image.layer.v1.tar+zstd"
-    assert find(shop.store, recompressed_key(first, "zstd3")) == layer
+    assert find_layer(shop.store, recompressed_key(first, "zstd3")) == layer
     shop.store.blob(first).unlink()
-    assert recompressed([first], shop) == (layer,)
+    assert recompress_layers([first], shop) == (layer,)
 
 
 def test_gzip_stays_as_it_is(shop: LayerContext) -> None:
     first = system(shop.store)
     same = LayerContext(store=shop.store, locate=no_wheel, say=print)
-    assert recompressed([first], same) == (first,)
+    assert recompress_layers([first], same) == (first,)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_gzip_stays_as_it_is(shop: LayerContext) -> None:
 def test_a_damaged_one_is_told_of(shop: LayerContext, content: bytes) -> None:
     first = system(shop.store, content)
     with pytest.raises(Negative, match="is damaged") as caught:
-        recompressed([first], shop)
+        recompress_layers([first], shop)
     assert "layers verify" in caught.value.problems[0].hint
     assert list(shop.store.making.iterdir()) == []
 

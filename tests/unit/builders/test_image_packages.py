@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.assembly.compile_python import Places
-from dlimg.assembly.system import OnLine, take
+from dlimg.assembly.compile_python import (BytecodeRanges)
+from dlimg.assembly.system import (OnLine, import_layer)
 from dlimg.builders.content_keys import with_built_keys
 from dlimg.builders.image_packages import (
     check_packages,
@@ -28,20 +28,8 @@ from dlimg.model import BuildFailure, PlannedImage
 from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import read_project
 from dlimg.render.image_config import ImageConfig
-from dlimg.render.layers_eligibility import obstacle
 from dlimg.store.store import Store
-from dlimg.store.systems import (
-    SystemLayers,
-    kept,
-    lend,
-    moved_text,
-    packages,
-    packages_digest,
-    packages_in,
-    remember,
-    system_key,
-    system_source,
-)
+from dlimg.store.systems import (SystemLayers, load_system, copy_system, package_changes, format_packages, packages_digest, packages_of_layers, save_system, system_key, system_source)
 from tests.support import (
     check_scripts,  # noqa: F401  # the folder of the checks is on the path
     samples,
@@ -124,7 +112,7 @@ def test_the_packages_in_layers(
     layers: list[dict[str, str | None]], listed: tuple[str, ...], start: str, tmp_path: Path
 ) -> None:
     blobs = [blob(tmp_path / f"{at}", files, start=start) for at, files in enumerate(layers)]
-    assert packages_in(blobs) == listed
+    assert packages_of_layers(blobs) == listed
 
 
 def test_the_digest_is_that_of_the_sorted_lines() -> None:
@@ -145,13 +133,13 @@ def test_the_check_lists_what_the_key_is_computed_from(
     file = tmp_path / STATUS_PATH
     file.parent.mkdir(parents=True)
     file.write_text(status)
-    assert check.installed(tmp_path) == list(packages(status))
+    assert check.installed(tmp_path) == list(format_packages(status))
     folder = tmp_path / "opt/python" / PYTHON
     folder.mkdir(parents=True)
     (folder.parent / "current").symlink_to(PYTHON)
     if build:
         (folder / "BUILD").write_text(build)
-    listed = packages(status, PYTHON, build)
+    listed = format_packages(status, PYTHON, build)
     assert check.installed(tmp_path) == list(listed)
     assert check.digest(listed) == packages_digest(listed)
 
@@ -167,8 +155,8 @@ def test_a_package_more_or_another_version_is_a_lie() -> None:
 
 
 def test_what_has_moved_is_named() -> None:
-    assert moved_text(["a=1", "b=1"], ["a=2", "b=1"]) == "-a=1 +a=2"
-    assert moved_text([], ["a=1", "b=1", "c=1", "d=1", "e=1"]) == "+a=1 +b=1 +c=1 and 2 more"
+    assert package_changes(["a=1", "b=1"], ["a=2", "b=1"]) == "-a=1 +a=2"
+    assert package_changes([], ["a=1", "b=1", "c=1", "d=1", "e=1"]) == "+a=1 +b=1 +c=1 and 2 more"
 
 
 @pytest.fixture
@@ -191,14 +179,14 @@ def keep(store: Store, planned: PlannedImage, status: str, folder: Path) -> Syst
     tar = folder / "system.tar"
     tar.write_bytes(gzip.decompress(blob(folder / "blob", {STATUS_PATH: status}).read_bytes()))
     diff_id = f"sha256:{sha256(tar.read_bytes()).hexdigest()}"
-    layer = take(tar, diff_id, store, print)
+    layer = import_layer(tar, diff_id, store, print)
     system = SystemLayers(
         layers=(layer,),
         config=ImageConfig(),
         interpreter="",
-        packages=packages_in([store.blob(layer)]),
+        packages=packages_of_layers([store.blob(layer)]),
     )
-    remember(store, system_source(planned), system)
+    save_system(store, system_source(planned), system)
     return system
 
 
@@ -209,7 +197,7 @@ def record(store: Store, planned: PlannedImage) -> Path:
 def test_a_system_that_is_kept_tells_its_packages(
     store: Store, planned: PlannedImage, tmp_path: Path
 ) -> None:
-    assert obstacle(planned.image) == ""
+    assert planned.image.layers_obstacle == ""
     state = {"XDG_STATE_HOME": str(tmp_path)}
     assert with_known_keys([planned], store, state) == (planned,)
     system = keep(store, planned, STATUS, tmp_path)
@@ -238,14 +226,14 @@ def test_a_record_without_packages_gets_them_from_its_layers(
     assert content.pop("packages") == list(LISTED)
     path.write_text(json.dumps(content if wrong is None else content | {"packages": wrong}))
     source = system_source(planned)
-    assert kept(store, source) == system
+    assert load_system(store, source) == system
     assert json.loads(path.read_text())["packages"] == list(LISTED)
     # It is read from the record from now on; and goes with it to another store.
     store.blob(system.layers[0]).write_bytes(b"x" * system.layers[0].size)
-    assert kept(store, source) == system
+    assert load_system(store, source) == system
     other = Store(path=tmp_path / "other")
-    lend(source, store, other)
-    assert kept(other, source) == system
+    copy_system(source, store, other)
+    assert load_system(other, source) == system
 
 
 @pytest.mark.parametrize("damage", [b"x", b"\x1f\x8b", b""])
@@ -259,9 +247,9 @@ def test_layers_that_are_damaged_are_no_system(
     path.write_text(json.dumps(content))
     size = system.layers[0].size
     store.blob(system.layers[0]).write_bytes(damage + bytes(size - len(damage)))
-    assert kept(store, system_source(planned)) is None
+    assert load_system(store, system_source(planned)) is None
     store.entry(system_key(system.layers[0])).unlink()
-    assert kept(store, system_source(planned)) is None
+    assert load_system(store, system_source(planned)) is None
 
 
 class CountingExecutor:
@@ -280,7 +268,7 @@ class CountingExecutor:
     def system(self, *_: object) -> SystemLayers:
         raise AssertionError
 
-    def compile(self, *_: object) -> Places:
+    def compile(self, *_: object) -> BytecodeRanges:
         raise AssertionError
 
     def stop(self) -> None:
@@ -329,7 +317,8 @@ def test_what_does_not_build_fails_each_image_that_needs_it(
 def own(planned: PlannedImage) -> PlannedImage:
     """The same with a Dockerfile of somebody's own, which installs a package at its end."""
     text = planned.image.dockerfile + "RUN apt-get install netcat\n"
-    return replace(planned, image=replace(planned.image, dockerfile=text))
+    image = replace(planned.image, dockerfile=text, layers_obstacle="it has its own block")
+    return replace(planned, image=image)
 
 
 def test_a_dockerfile_of_its_own_form_is_known_by_what_all_of_it_installs(
@@ -338,7 +327,7 @@ def test_a_dockerfile_of_its_own_form_is_known_by_what_all_of_it_installs(
     state = {"XDG_STATE_HOME": str(tmp_path / "state")}
     keep(store, planned, STATUS, tmp_path)
     one = own(planned)
-    assert obstacle(one.image)
+    assert one.image.layers_obstacle
     assert with_known_keys([one], store, state) == (one,)  # its system does not tell
     path = record_of(one, state)
     path.parent.mkdir(parents=True)

@@ -13,9 +13,9 @@ import pytest
 
 from dlimg.cli.main import main
 from dlimg.store.image_manifest import AssembledImage
-from dlimg.store.images import keep
+from dlimg.store.images import (save_image)
 from dlimg.store.keys import Layer
-from dlimg.store.store import find
+from dlimg.store.store import (find_layer)
 from tests.support.jax_project import CELL, ROOT, enter_project
 from tests.unit.cli.test_store import Kept
 
@@ -68,7 +68,7 @@ def pipes_for_images(kept: Kept) -> None:
 
 
 def layer_of(kept: Kept) -> Layer:
-    layer = find(kept.store, kept.keys[0])
+    layer = find_layer(kept.store, kept.keys[0])
     assert layer
     return layer
 
@@ -85,7 +85,7 @@ def another_shape_of_image(kept: Kept) -> None:
         digest = f"sha256:{hashlib.sha256(config.encode()).hexdigest()}"
         manifest = json.dumps({"config": {"digest": digest}, "layers": []}).encode()
         name = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
-        keep(
+        save_image(
             kept.store,
             AssembledImage(manifest=manifest, config=config.encode(), digest=name, layers=()),
         )
@@ -162,7 +162,7 @@ def test_a_store_that_was_spoilt(kept: Kept, name: str, capsys: pytest.CaptureFi
 
 def test_swapped_entries_are_no_layers(kept: Kept) -> None:
     swapped(kept)
-    assert find(kept.store, kept.keys[0]) is find(kept.store, kept.keys[1]) is None
+    assert find_layer(kept.store, kept.keys[0]) is find_layer(kept.store, kept.keys[1]) is None
     assert kept.assemble() == kept.assembled
 
 

@@ -22,7 +22,7 @@ from dlimg.render.image_config import ImageConfig
 from dlimg.render.naming import labels
 from dlimg.report.evidence_text import proof_text, proofs
 from dlimg.report.inspect import layer_rows, step_text
-from dlimg.store.image_manifest import AssembledImage, assemble
+from dlimg.store.image_manifest import (AssembledImage, assemble_image)
 from dlimg.store.keys import Layer
 from tests.support import samples
 from tests.support.fake_registry import OCI_INDEX, OCI_MANIFEST, Answer, Small, running, sha256
@@ -301,7 +301,7 @@ def image_and_marked() -> tuple[AssembledImage, AssembledImage]:
     """An image as dlimg assembles it, and the same with the two labels more."""
     layer = Layer(digest=sha256(b"x"), size=1, diff_id=sha256(b"x"), unpacked=1)
     config = ImageConfig(entrypoint=("/usr/bin/tini", "--", "dlimg-entrypoint"))
-    tested = assemble(planned(), [(layer, "base: x")], config)
+    tested = assemble_image(planned(), [(layer, "base: x")], config)
     return tested, labelled_image(tested, tested.digest)
 
 

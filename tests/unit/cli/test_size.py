@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from dlimg.assembly import size_estimate
-from dlimg.assembly.cell_layer import own_in
-from dlimg.store.image_manifest import (BYTECODE_WORDS, bytecode_words, system_words, wheel_words)
-from dlimg.assembly.size_estimate import LayerEstimate, StoreIndex, known, pieces
+from dlimg.assembly.cell_layer import (cell_layer_files)
+from dlimg.assembly.size_estimate import (LayerEstimate, StoreIndex, read_store_index, estimate_layers)
 from dlimg.cli.size import run
 from dlimg.errors import BadInput
 from dlimg.model import GZIP, Cell, Lock, Wheel
@@ -36,8 +35,8 @@ from dlimg.report.size_text import (
     total_text,
 )
 from dlimg.report.table import table
-from dlimg.store.image_manifest import LayerRank, image_of
-from dlimg.store.images import keep
+from dlimg.store.image_manifest import (BYTECODE_HISTORY, LayerRank, bytecode_history, make_image, system_history, wheel_history)
+from dlimg.store.images import (save_image)
 from dlimg.store.keys import Layer, LayerKey
 from dlimg.store.store import Store
 from tests.support import samples
@@ -66,7 +65,7 @@ LOCK = samples.lock(CELL.id, wheels=(CUDNN, TORCH, PIP, SMALL))
 
 
 def shown(cell: Cell, lock: Lock, store: StoreIndex) -> list[tuple[str, int, bool]]:
-    return [(one.words, one.size, one.exact) for one in pieces(cell, lock, store, compression=GZIP)]
+    return [(one.words, one.size, one.exact) for one in estimate_layers(cell, lock, store, compression=GZIP)]
 
 
 def test_an_image_that_nobody_built_is_estimated_from_its_lock() -> None:
@@ -76,9 +75,9 @@ def test_an_image_that_nobody_built_is_estimated_from_its_lock() -> None:
         ("byte code: torch 1.0", 25_000_000, False),
         ("byte code: pip 1.0", 2_400_000, False),
         ("small wheels: pip 1.0, small 1.0", 2_010_000, False),
-        (BYTECODE_WORDS, 12_000, False),
+        (BYTECODE_HISTORY, 12_000, False),
         ("base: debian:trixie-slim", size_estimate.BASE, False),
-        (system_words(CELL), 12_000_000, False),
+        (system_history(CELL), 12_000_000, False),
         ("own: RECORDs, commands, links, /etc/dlimg", size_estimate.OWN, False),
     ]
 
@@ -89,27 +88,27 @@ def layer(number: int) -> Layer:
 
 
 def test_a_layer_of_the_store_is_exact() -> None:
-    own = own_in(CELL, LOCK).key()
+    own = cell_layer_files(CELL, LOCK).key()
     torch = LayerKey(kind="wheel", source=TORCH.sha256, python="3.13")
     store = StoreIndex(
         layers={str(torch): layer(1), str(own): layer(2)}, images={}, others={}, compiled={}
     )
     exact = [(words, size) for words, size, is_exact in shown(CELL, LOCK, store) if is_exact]
     assert exact == [("wheel: torch 1.0", 1), ("own: RECORDs, commands, links, /etc/dlimg", 2)]
-    other = pieces(CELL, LOCK, store, compression="zstd3")
+    other = estimate_layers(CELL, LOCK, store, compression="zstd3")
     assert not any(one.exact for one in other)
 
 
 def test_what_another_image_on_the_same_system_has_is_taken_for_this_one() -> None:
     place = (CELL.os.name, CELL.python)
     others = {
-        (*place, system_words(CELL)): layer(1),
-        (*place, bytecode_words(PIP)): layer(2),
-        ("debian12", "3.11", bytecode_words(TORCH)): layer(3),
+        (*place, system_history(CELL)): layer(1),
+        (*place, bytecode_history(PIP)): layer(2),
+        ("debian12", "3.11", bytecode_history(TORCH)): layer(3),
     }
     store = StoreIndex(layers={}, images={}, others=others, compiled={})
     found = {words: size for words, size, _ in shown(CELL, LOCK, store)}
-    assert found[system_words(CELL)] == 1
+    assert found[system_history(CELL)] == 1
     assert found["byte code: pip 1.0"] == 2
     assert found["byte code: torch 1.0"] == 25_000_000
 
@@ -122,13 +121,13 @@ def store(tmp_path: Path) -> Store:
 def assembled(store: Store, cell: Cell, lock: Lock, words: Sequence[str]) -> None:
     """An image with a layer for each of these words, in the store."""
     found = [(layer(number), word) for number, word in enumerate(words, start=1)]
-    keep(store, image_of(found, ImageConfig(), labels(cell, lock)))
+    save_image(store, make_image(found, ImageConfig(), labels(cell, lock)))
 
 
 def test_an_image_that_was_assembled_is_exact_as_long_as_its_lock_is_the_same(store: Store) -> None:
-    words = [wheel_words(TORCH), system_words(CELL), "own: x", "byte code: torch 1.0"]
+    words = [wheel_history(TORCH), system_history(CELL), "own: x", "byte code: torch 1.0"]
     assembled(store, CELL, LOCK, words)
-    found = pieces(CELL, LOCK, known(store), compression=GZIP)
+    found = estimate_layers(CELL, LOCK, read_store_index(store), compression=GZIP)
     assert [(one.words, one.exact) for one in found] == [(word, True) for word in words]
     assert [one.height for one in found] == [
         LayerRank.FRAMEWORK,
@@ -137,11 +136,11 @@ def test_an_image_that_was_assembled_is_exact_as_long_as_its_lock_is_the_same(st
         LayerRank.COMPILED,
     ]
     newer = samples.lock(CELL.id, wheels=(CUDNN, TORCH, PIP))
-    after = {one.words: one for one in pieces(CELL, newer, known(store), compression=GZIP)}
-    assert not after[wheel_words(CUDNN)].exact
-    assert after[system_words(CELL)].digest == found[1].digest
+    after = {one.words: one for one in estimate_layers(CELL, newer, read_store_index(store), compression=GZIP)}
+    assert not after[wheel_history(CUDNN)].exact
+    assert after[system_history(CELL)].digest == found[1].digest
     compile_ = samples.cell("pytorch", accelerator="cuda13.2", flavour="compile")
-    flavour = pieces(compile_, LOCK, known(store), compression=GZIP)
+    flavour = estimate_layers(compile_, LOCK, read_store_index(store), compression=GZIP)
     code = [one.digest for one in flavour if one.words.startswith("byte code")]
     assert code == [found[3].digest]
 
@@ -246,10 +245,10 @@ def test_golden(name: str, draw: Callable[[], str]) -> None:
         ("wheel: torch 2.15.0", "torch 2.15.0"),
         ("small wheels: a 1, b 2, c 3", "small wheels, 3 of them"),
         ("own: RECORDs, commands", "own files"),
-        (system_words(CELL), "system: Python 3.13 (runtime)"),
+        (system_history(CELL), "system: Python 3.13 (runtime)"),
         ("system: something else", "system: something else"),
         ("base: debian:trixie-slim", "base: debian:trixie-slim"),
-        (BYTECODE_WORDS, BYTECODE_WORDS),
+        (BYTECODE_HISTORY, BYTECODE_HISTORY),
         ("RUN a: b", "RUN a: b"),
     ],
 )

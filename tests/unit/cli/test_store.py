@@ -7,23 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from dlimg.layer.compress import (splice)
 
 from dlimg.assembly.cell_layer import own_of
-from dlimg.assembly.wheel_to_layer import (is_large, small_keys, wheel_keys)
+from dlimg.assembly.wheel_to_layer import (is_large, small_wheels_keys, wheel_keys)
 from dlimg.cli.engine import _say_of_layers
 from dlimg.cli.main import main
-from dlimg.cli.render import locked_images
+from dlimg.layer.compress import (splice_wheel_streams)
 from dlimg.layer.tar import TarHead
 from dlimg.model import Base, BaseSource, Image, PlannedImage
+from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import read_project
-from dlimg.render.config_parser import ImageConfig, image_config
 from dlimg.render.content_key import with_key
-from dlimg.store.image_manifest import AssembledImage, ImageLayer, LayerRank, assemble, ordered
-from dlimg.store.images import images, keep
+from dlimg.render.image_config import ImageConfig, image_config
+from dlimg.store.image_manifest import (AssembledImage, ImageLayer, LayerRank, assemble_image, order_layers)
+from dlimg.store.images import (saved_images, save_image)
 from dlimg.store.keys import Layer, LayerKey
-from dlimg.store.maintenance import using
-from dlimg.store.store import Store, find, make
+from dlimg.store.maintenance import (hold_store)
+from dlimg.store.store import (Store, find_layer, make_layer)
 from dlimg.store.systems import system_key
 from tests.support.jax_project import CELL, OTHER, ROOT, enter_project
 
@@ -50,24 +50,24 @@ class Kept:
         layers = [self.layer(key) for key in self.keys]
         layers.append(self.system(identity + packages))
         parts = [ImageLayer(layer=one, words=one.digest, height=LayerRank.SMALL) for one in layers]
-        config = image_config(self.image.dockerfile).on(_EMPTY)
-        image = assemble(planned, ordered(parts), config)
-        keep(self.store, image)
+        config = image_config(self.image.cell, self.image.labels).on(_EMPTY)
+        image = assemble_image(planned, order_layers(parts), config)
+        save_image(self.store, image)
         return image
 
     def layer(self, key: LayerKey, *, words: str = "") -> Layer:
         head = TarHead(str(key).encode())
-        write = lambda file: splice([head], file.write)  # noqa: E731
-        return make(self.store, key, write, print, words=words)
+        write = lambda file: splice_wheel_streams([head], file.write)  # noqa: E731
+        return make_layer(self.store, key, write, print, words=words)
 
     def system(self, identity: str) -> Layer:
         head = TarHead(identity.encode())
-        diff_id = splice([head], len).diff_id
+        diff_id = splice_wheel_streams([head], len).diff_id
         key = system_key(Layer(digest="", size=0, diff_id=diff_id, unpacked=0))
-        return make(self.store, key, lambda file: splice([head], file.write), print)
+        return make_layer(self.store, key, lambda file: splice_wheel_streams([head], file.write), print)
 
     def spoil(self, key: LayerKey) -> None:
-        layer = find(self.store, key)
+        layer = find_layer(self.store, key)
         assert layer
         blob = self.store.blob(layer)
         blob.write_bytes(b"x" * layer.size)
@@ -83,7 +83,7 @@ def _keys(image: Image) -> list[LayerKey]:
     small = [wheel for wheel in wheels if not is_large(wheel)]
     return [
         *(wheel_keys(wheel, python=python)[0] for wheel in wheels if is_large(wheel)),
-        small_keys(small, python=python)[0],
+        small_wheels_keys(small, python=python)[0],
         own_of(image).key(),
     ]
 
@@ -140,7 +140,7 @@ def test_without_a_matrix_nothing_is_known_to_use_it(
     assert main(["layers", "verify"]) == 0
     assert main(["layers", "prune"]) == 2
     assert main(["layers", "export", CELL, "out"]) == 2
-    assert find(kept.store, kept.keys[0])
+    assert find_layer(kept.store, kept.keys[0])
 
 
 def test_verify_names_what_is_damaged_and_removes_it(
@@ -152,7 +152,7 @@ def test_verify_names_what_is_damaged_and_removes_it(
     assert main(["layers", "verify"]) == 1
     assert "damaged, and removed: wheel jaxlib" in capsys.readouterr().err
     assert main(["layers", "verify"]) == 0
-    assert find(kept.store, kept.keys[0]) is None
+    assert find_layer(kept.store, kept.keys[0]) is None
     assert kept.assemble() == kept.assembled
     kept.spoil(kept.keys[0])
     assert main(["layers", "verify", "--format", "json"]) == 1
@@ -177,8 +177,8 @@ def test_prune_keeps_what_a_cell_uses(kept: Kept, capsys: pytest.CaptureFixture[
     assert told["removed"]["layers"] == 3
     assert told["kept"]["layers"] == len(kept.keys) + 1
     assert told["removed"]["bytes"] > orphan.size
-    assert all(find(kept.store, key) for key in kept.keys)
-    assert [one.digest for one in images(kept.store)] == [kept.assembled.digest]
+    assert all(find_layer(kept.store, key) for key in kept.keys)
+    assert [one.digest for one in saved_images(kept.store)] == [kept.assembled.digest]
     assert not kept.store.blob(orphan).exists()
     assert not any((kept.store.path / "systems").iterdir())
     assert sorted(path.name for path in fetched.iterdir()) == sorted(
@@ -195,7 +195,7 @@ def test_of_a_moved_distribution_the_latest_stays(kept: Kept) -> None:
         os.utime(path, (1, 1))
     latest = kept.assemble(packages="sha256:4")
     assert main(["layers", "prune"]) == 0
-    digests = [one.digest for one in images(kept.store)]
+    digests = [one.digest for one in saved_images(kept.store)]
     assert kept.assembled.digest not in digests
     assert len(digests) == 2
     assert latest.digest in digests
@@ -207,14 +207,14 @@ def test_of_a_moved_distribution_the_latest_stays(kept: Kept) -> None:
 def test_prune_all(kept: Kept) -> None:
     assert main(["layers", "prune", "--all"]) == 0
     assert not any(kept.store.blobs.iterdir())
-    assert list(images(kept.store)) == []
+    assert list(saved_images(kept.store)) == []
 
 
 def test_prune_waits_for_no_build(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
-    with using(kept.store):
+    with hold_store(kept.store):
         assert main(["layers", "prune", "--all"]) == 1
     assert "another dlimg is at work" in capsys.readouterr().err
-    assert all(find(kept.store, key) for key in kept.keys)
+    assert all(find_layer(kept.store, key) for key in kept.keys)
 
 
 def test_export(kept: Kept, printed: Printed) -> None:

@@ -5,15 +5,15 @@ import io
 import tempfile
 from pathlib import Path
 
-from dlimg.layer.compress import (splice)
-from dlimg.layer.wheel_entries import (own_entries)
+from dlimg.layer.compress import (splice_wheel_streams)
+from dlimg.layer.wheel_entries import (installer_entries)
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dlimg.errors import BadInput
-from dlimg.layer.entries import arranged
-from dlimg.layer.tar import pieces
-from dlimg.layer.wheel_entries import entries
+from dlimg.layer.entries import (arrange_entries)
+from dlimg.layer.tar import (tar_parts)
+from dlimg.layer.wheel_entries import (wheel_entries)
 from dlimg.wheel.metadata import open_wheel
 from tests.support import wheel_files
 
@@ -38,8 +38,8 @@ def made(raw: bytes, folder: Path) -> dict[str, bytes]:
     path.write_bytes(raw)
     wheel = open_wheel(path)
     out = io.BytesIO()
-    own = own_entries(wheel, python="3.13", requested=True)
-    splice(pieces(arranged([*entries(wheel, python="3.13"), *own])), out.write)
+    own = installer_entries(wheel, python="3.13", requested=True)
+    splice_wheel_streams(tar_parts(arrange_entries([*wheel_entries(wheel, python="3.13"), *own])), out.write)
     return wheel_files.files(out.getvalue())
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from dlimg.layer.compress import (WrittenLayer, splice, squeezed, stored)
+from dlimg.layer.compress import (WrittenLayer, splice_wheel_streams, fixed_block, stored_blocks)
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -22,9 +22,9 @@ import dlimg.layer
 import dlimg.store
 import dlimg.wheel
 from dlimg.errors import BadInput
-from dlimg.layer.entries import LayerEntry, PackedContent, arranged, folder
-from dlimg.layer.tar import header, pieces, tar_stream
-from dlimg.layer.wheel_entries import entries
+from dlimg.layer.entries import (LayerEntry, PackedContent, arrange_entries, folder_entry)
+from dlimg.layer.tar import (entry_header, tar_parts, tar_bytes)
+from dlimg.layer.wheel_entries import (wheel_entries)
 from dlimg.wheel.metadata import open_wheel
 from tests.support import wheel_files
 
@@ -33,12 +33,12 @@ LIBRARY = "opt/env/lib/python/site-packages"
 
 def layer(found: Iterable[LayerEntry]) -> tuple[bytes, WrittenLayer]:
     out = io.BytesIO()
-    spliced = splice(pieces(arranged(found)), out.write)
+    spliced = splice_wheel_streams(tar_parts(arrange_entries(found)), out.write)
     return out.getvalue(), spliced
 
 
 def of_wheel(path: Path) -> tuple[bytes, WrittenLayer]:
-    return layer(entries(open_wheel(path), python="3.13"))
+    return layer(wheel_entries(open_wheel(path), python="3.13"))
 
 
 def entry(path: str, content: bytes = b"x", *, mode: int = 0o644, owner: str = "w") -> LayerEntry:
@@ -93,9 +93,9 @@ def test_a_layer_holds_what_the_wheel_holds(tmp_path: Path) -> None:
 
 
 def test_the_tar_is_the_same_for_a_compressor_of_another_kind(tmp_path: Path) -> None:
-    found = arranged(entries(open_wheel(sample(tmp_path)), python="3.13"))
+    found = arrange_entries(wheel_entries(open_wheel(sample(tmp_path)), python="3.13"))
     raw, _ = layer(found)
-    assert b"".join(tar_stream(pieces(found))) == gzip.decompress(raw)
+    assert b"".join(tar_bytes(tar_parts(found))) == gzip.decompress(raw)
 
 
 def test_streams_are_copied_and_not_made_anew(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_nothing_around_it_shows_in_a_layer(tmp_path: Path) -> None:
 @settings(deadline=None)
 def test_squeezed_is_deflate(runs: list[tuple[bytes, int]]) -> None:
     text = b"".join(part * count for part, count in runs)
-    assert inflated(squeezed(text)) == text
+    assert inflated(fixed_block(text)) == text
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_534, 65_535, 65_536, 131_070, 200_000])
@@ -212,9 +212,9 @@ def test_squeezed_is_deflate(runs: list[tuple[bytes, int]]) -> None:
 def test_stored_is_deflate_however_it_comes(size: int, step: int) -> None:
     text = os.urandom(size)
     chunks = [text[start : start + step] for start in range(0, size, step)]
-    packed = b"".join(stored(chunks))
+    packed = b"".join(stored_blocks(chunks))
     assert inflated(packed) == text
-    assert packed == b"".join(stored([text]))
+    assert packed == b"".join(stored_blocks([text]))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_stored_is_deflate_however_it_comes(size: int, step: int) -> None:
 def test_headers_are_tars(path: str, size: int | None) -> None:
     content = None if size is None else bytes(size)
     one = LayerEntry(path=path, mode=0o755, content=content, owner="")
-    raw = header(one) + bytes(512 * bool(size)) + bytes(1024)
+    raw = entry_header(one) + bytes(512 * bool(size)) + bytes(1024)
     with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
         (member,) = archive.getmembers()
     assert (member.name, member.mode, member.size) == (path, 0o755, size or 0)
@@ -243,7 +243,7 @@ def test_headers_of_large_files(tmp_path: Path, size: int) -> None:
     one = LayerEntry(
         path="x", mode=0o644, content=PackedContent(wheel=archive.path, member=large), owner=""
     )
-    with tarfile.open(fileobj=io.BytesIO(header(one) + bytes(1024)), mode="r|") as file:
+    with tarfile.open(fileobj=io.BytesIO(entry_header(one) + bytes(1024)), mode="r|") as file:
         assert file.next().size == size  # type: ignore[union-attr]
 
 
@@ -268,7 +268,7 @@ def test_the_same_file_of_two_wheels_is_there_once() -> None:
          "wheels a and b fill n differently"),
         ([entry("n", b"1", owner="a"), entry("n", b"22", owner="b")],
          "wheels a and b fill n differently"),
-        ([entry("n", b"1", owner="a"), folder("n", owner="b")],
+        ([entry("n", b"1", owner="a"), folder_entry("n", owner="b")],
          "wheels a and b fill n differently"),
         ([entry("n", b"1", owner="a"), entry("n/x", b"2", owner="b")],
          "wheels a and b fill n differently"),
@@ -277,9 +277,9 @@ def test_the_same_file_of_two_wheels_is_there_once() -> None:
 )  # fmt: skip
 def test_clashes_of_wheels(found: list[LayerEntry], reason: str) -> None:
     with pytest.raises(BadInput, match=reason):
-        arranged(found)
+        arrange_entries(found)
     with pytest.raises(BadInput):
-        arranged(reversed(found))
+        arrange_entries(reversed(found))
 
 
 def test_an_empty_file_with_something_in_it(tmp_path: Path) -> None:

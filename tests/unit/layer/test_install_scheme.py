@@ -8,21 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from dlimg.layer.compress import (splice)
-from dlimg.layer.wheel_entries import (own_entries)
-from dlimg.wheel.metadata import (RecordRow, parse_record, record_text)
+from dlimg.layer.compress import (splice_wheel_streams)
+from dlimg.layer.wheel_entries import (installer_entries)
+from dlimg.wheel.metadata import (RecordRow, parse_record, format_record)
 
 from dlimg.errors import BadInput
-from dlimg.layer.entries import arranged
-from dlimg.layer.tar import pieces
-from dlimg.layer.wheel_entries import (
-    ConsoleScript,
-    commands,
-    depends_on_python,
-    entries,
-    launcher,
-    rewritten,
-)
+from dlimg.layer.entries import (arrange_entries)
+from dlimg.layer.tar import (tar_parts)
+from dlimg.layer.wheel_entries import (ConsoleScript, console_scripts, depends_on_python, wheel_entries, launcher_script, rewrite_shebang)
 from dlimg.wheel.metadata import open_wheel
 from tests.support import wheel_files
 
@@ -35,8 +28,8 @@ def installed(path: Path, *, requested: bool = True) -> dict[str, tuple[int, byt
     """All of a wheel in the environment, its own files included."""
     wheel = open_wheel(path)
     out = io.BytesIO()
-    own = own_entries(wheel, python="3.13", requested=requested)
-    splice(pieces(arranged([*entries(wheel, python="3.13"), *own])), out.write)
+    own = installer_entries(wheel, python="3.13", requested=requested)
+    splice_wheel_streams(tar_parts(arrange_entries([*wheel_entries(wheel, python="3.13"), *own])), out.write)
     return {
         path.removeprefix("opt/env/"): found
         for path, found in wheel_files.tree(out.getvalue()).items()
@@ -144,7 +137,7 @@ def test_places_that_are_refused(tmp_path: Path, member: str, reason: str) -> No
     ],
 )
 def test_scripts_get_the_interpreter(tmp_path: Path, script: bytes, expected: bytes) -> None:
-    assert rewritten(script) == expected
+    assert rewrite_shebang(script) == expected
     path = wheel_files.wheel(tmp_path, files={f"{DATA}/scripts/tool": script})
     assert installed(path)["bin/tool"] == (0o755, expected)
     record = str(installed(path)[library(f"{INFO}/RECORD")][1], "utf-8")
@@ -161,7 +154,7 @@ def test_other_scripts_stay(tmp_path: Path, script: bytes) -> None:
 
 def test_a_command() -> None:
     command = ConsoleScript(name="tool", module="a.b", function="c.main")
-    assert launcher(command).decode() == (
+    assert launcher_script(command).decode() == (
         "#!/opt/env/bin/python\n"
         "# -*- coding: utf-8 -*-\n"
         "import sys\n"
@@ -189,7 +182,7 @@ def test_a_command() -> None:
     ],
 )  # fmt: skip
 def test_commands(text: str, expected: Mapping[str, str]) -> None:
-    found = commands(text, python="3.13", file="w")
+    found = console_scripts(text, python="3.13", file="w")
     assert {one.name: f"{one.module} {one.function}" for one in found} == expected
 
 
@@ -213,7 +206,7 @@ def test_commands(text: str, expected: Mapping[str, str]) -> None:
 )
 def test_commands_that_are_refused(text: str, reason: str) -> None:
     with pytest.raises(BadInput, match=reason):
-        commands(text, python="3.13", file="w")
+        console_scripts(text, python="3.13", file="w")
 
 
 def test_a_command_and_a_script_of_one_name(tmp_path: Path) -> None:
@@ -258,7 +251,7 @@ def test_record_is_uvs(tmp_path: Path) -> None:
     path = wheel_files.wheel(tmp_path, files=files)
     metadata = wheel_files.metadata("small").encode()
     points = files[f"{INFO}/entry_points.txt"].encode()
-    tool = launcher(ConsoleScript(name="tool", module="a", function="b"))
+    tool = launcher_script(ConsoleScript(name="tool", module="a", function="b"))
 
     def line(name: str, content: bytes) -> str:
         return f"{name},{wheel_files.identity(content)},{len(content)}"
@@ -327,7 +320,7 @@ def test_rows_are_sorted_by_number() -> None:
         RecordRow("a", "", ""),
         RecordRow("B", "", "1"),
     ]
-    assert record_text(rows) == "B,,1\na,,\na,,9\na,,10\n"
+    assert format_record(rows) == "B,,1\na,,\na,,9\na,,10\n"
 
 
 @pytest.mark.parametrize(
@@ -353,8 +346,8 @@ def test_namespace_packages_of_two_wheels(tmp_path: Path) -> None:
         wheel_files.wheel(tmp_path, name, {f"ns/{name}/__init__.py": "", "ns/same.py": "1"})
         for name in ("one", "two")
     ]
-    found = [entry for path in paths for entry in entries(open_wheel(path), python="3.13")]
-    names = [entry.path for entry in arranged(found) if "/ns" in entry.path]
+    found = [entry for path in paths for entry in wheel_entries(open_wheel(path), python="3.13")]
+    names = [entry.path for entry in arrange_entries(found) if "/ns" in entry.path]
     assert [name.partition("site-packages/")[2] for name in names] == [
         "ns",
         "ns/one",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.layer.rootfs_diff import changed
+from dlimg.layer.rootfs_diff import (diff_rootfs)
 
 TIME = 1_700_000_000
 
@@ -36,7 +36,7 @@ def layer(root: Path, tmp_path: Path, change: Callable[[Path], object]) -> dict[
         tar.add(root, arcname=".")
     change(root)
     with tarfile.open(base) as below:
-        content = b"".join(changed(root, below))
+        content = b"".join(diff_rootfs(root, below))
     found = {}
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         for one in tar:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import uv
-from dlimg.layer.compress import (splice)
-from dlimg.layer.wheel_entries import (own_entries)
+from dlimg.layer.compress import (splice_wheel_streams)
+from dlimg.layer.wheel_entries import (installer_entries)
 
 from dlimg.errors import BadInput
-from dlimg.layer.entries import arranged
-from dlimg.layer.tar import pieces
-from dlimg.layer.wheel_entries import INTERPRETER, entries
+from dlimg.layer.entries import (arrange_entries)
+from dlimg.layer.tar import (tar_parts)
+from dlimg.layer.wheel_entries import (INTERPRETER, wheel_entries)
 from dlimg.wheel.metadata import open_wheel
 from tests.support import wheel_files
 
@@ -73,10 +73,10 @@ def by_uv(environment: Path, wheels: list[Path]) -> Tree:
 def by_us(wheels: list[Path]) -> Tree:
     found = []
     for wheel in map(open_wheel, wheels):
-        found += [*entries(wheel, python=PYTHON)]
-        found += [*own_entries(wheel, python=PYTHON, requested=True)]
+        found += [*wheel_entries(wheel, python=PYTHON)]
+        found += [*installer_entries(wheel, python=PYTHON, requested=True)]
     out = io.BytesIO()
-    splice(pieces(arranged(found)), out.write)
+    splice_wheel_streams(tar_parts(arrange_entries(found)), out.write)
     return {
         path.removeprefix("opt/env/"): one
         for path, one in wheel_files.tree(out.getvalue()).items()

@@ -10,19 +10,19 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from dlimg.layer.compress import (FRAME_SIZE, compress_zstd, presses)
-from dlimg.layer.compress import (WrittenLayer, splice)
+from dlimg.layer.compress import (ZSTD_FRAME_SIZE, compress_zstd, presses)
+from dlimg.layer.compress import (WrittenLayer, splice_wheel_streams)
 from zstandard import ZstdDecompressor, frame_content_size
 
 import dlimg
-from dlimg.layer.entries import arranged
-from dlimg.layer.tar import Piece, TarHead, pieces
-from dlimg.layer.wheel_entries import entries
+from dlimg.layer.entries import (arrange_entries)
+from dlimg.layer.tar import (TarPart, TarHead, tar_parts)
+from dlimg.layer.wheel_entries import (wheel_entries)
 from dlimg.wheel.metadata import open_wheel
 from tests.support import wheel_files
 
 
-def pressed(parts: list[Piece], level: int = 3) -> tuple[bytes, WrittenLayer]:
+def pressed(parts: list[TarPart], level: int = 3) -> tuple[bytes, WrittenLayer]:
     out = io.BytesIO()
     spliced = compress_zstd(parts, out.write, level=level)
     return out.getvalue(), spliced
@@ -34,13 +34,13 @@ def plain(raw: bytes) -> bytes:
 
 def test_a_layer_holds_what_the_wheel_holds(tmp_path: Path) -> None:
     path = wheel_files.wheel(tmp_path, files={"a.py": "1\n" * 500, "ü": bytes(range(256))})
-    found = arranged(entries(open_wheel(path), python="3.13"))
-    raw, spliced = pressed(list(pieces(found)))
+    found = arrange_entries(wheel_entries(open_wheel(path), python="3.13"))
+    raw, spliced = pressed(list(tar_parts(found)))
     tar = plain(raw)
     assert spliced == WrittenLayer(
         digest=f"sha256:{hashlib.sha256(raw).hexdigest()}",
         size=len(raw),
-        diff_id=splice(pieces(found), io.BytesIO().write).diff_id,
+        diff_id=splice_wheel_streams(tar_parts(found), io.BytesIO().write).diff_id,
         unpacked=len(tar),
     )
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
@@ -48,13 +48,13 @@ def test_a_layer_holds_what_the_wheel_holds(tmp_path: Path) -> None:
 
 
 def test_frames_are_cut_at_the_same_places_however_it_comes() -> None:
-    text = os.urandom(FRAME_SIZE + 1000)
+    text = os.urandom(ZSTD_FRAME_SIZE + 1000)
     whole, spliced = pressed([text])
     step = 300_001
     raw, again = pressed([text[at : at + step] for at in range(0, len(text), step)])
     assert (raw, again) == (whole, spliced)
     assert plain(raw) == text
-    assert frame_content_size(raw) == FRAME_SIZE
+    assert frame_content_size(raw) == ZSTD_FRAME_SIZE
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_the_digest_of_this_format_is_known(level: int, digest: str) -> None:
 def test_a_name_says_who_presses() -> None:
     out = io.BytesIO()
     presses("zstd9").press([b"x" * 5000], out.write)
-    assert presses("zstd9").press is not splice
+    assert presses("zstd9").press is not splice_wheel_streams
     assert plain(out.getvalue()) == b"x" * 5000
-    assert presses("gzip").press is splice
-    assert presses("gzip").pack is not splice
+    assert presses("gzip").press is splice_wheel_streams
+    assert presses("gzip").pack is not splice_wheel_streams
     with pytest.raises(ValueError, match="lzma"):
         presses("lzma")
 

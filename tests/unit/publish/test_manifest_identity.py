@@ -14,8 +14,8 @@ from dlimg.errors import Negative, NetworkFailure
 from dlimg.publish.manifest_identity import holds_what_it_says, is_noted, note_manifest
 from dlimg.publish.pull import pulled
 from dlimg.publish.tags import image_at
+from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.manifests import Manifest
-from dlimg.registry.session import Repository, open_registry
 from tests.support.fake_registry import OCI_MANIFEST, Small, running, sha256
 from tests.support.publishing import Pulling
 

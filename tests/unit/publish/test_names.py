@@ -14,10 +14,10 @@ from dlimg.host.git_revision import Revision
 from dlimg.model import CheckStatus, Host
 from dlimg.publish.attach import LOCK_TYPE
 from dlimg.publish.names import UNTESTED_SUFFIX
+from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.referrers import EMPTY, list_referrers
-from dlimg.registry.session import Repository, open_registry
 from dlimg.store.image_manifest import AssembledImage
-from dlimg.store.images import keep
+from dlimg.store.images import save_image
 from dlimg.store.store import Store
 from tests.support import samples
 from tests.support.fake_registry import OCI_INDEX, Answer, Small, running, sha256
@@ -216,7 +216,7 @@ def test_another_image_that_the_store_remembers_is_mended_before_it_is_tested(
 ) -> None:
     image = an_image(store, *LAYERS)
     other = another(image)
-    keep(store, other)
+    save_image(store, other)
     put(small, other, tag_of())
     for content in (other.config, LAYERS[1]):
         del small.blobs[NAME, sha256(content)]

@@ -15,8 +15,8 @@ from dlimg.publish.attach import LOCK_TYPE
 from dlimg.publish.names import UNTESTED_SUFFIX
 from dlimg.publish.push import PushSummary, send_image
 from dlimg.registry import blobs
+from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.referrers import list_referrers
-from dlimg.registry.session import Repository, open_registry
 from dlimg.store.store import Store
 from tests.support import samples
 from tests.support.fake_registry import Answer, Small, running, sha256

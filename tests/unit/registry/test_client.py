@@ -14,13 +14,18 @@ import pytest
 from dlimg.engine.client import plainly
 from dlimg.errors import BadInput, NetworkFailure
 from dlimg.registry import blobs
-from dlimg.registry.auth import parse_challenge
-from dlimg.registry.blobs import (read_blob, read_blob_blocks, has_blob, upload_blob)
-from dlimg.registry.login import Login, login_for
-from dlimg.registry.manifests import (Descriptor, resolve_digest, select_platform, read_manifest)
-from dlimg.registry.reference import (ImageReference, registry_url, is_loopback, parse_reference)
-from dlimg.registry.referrers import (Artifact, artifact_manifest, read_artifact, attach_artifact, list_referrers)
-from dlimg.registry.session import Repository, open_registry
+from dlimg.registry.auth import Login, login_for, parse_challenge
+from dlimg.registry.blobs import has_blob, read_blob, read_blob_blocks, upload_blob
+from dlimg.registry.http import Repository, open_registry
+from dlimg.registry.manifests import Descriptor, read_manifest, resolve_digest, select_platform
+from dlimg.registry.reference import ImageReference, is_loopback, parse_reference, registry_url
+from dlimg.registry.referrers import (
+    Artifact,
+    artifact_manifest,
+    attach_artifact,
+    list_referrers,
+    read_artifact,
+)
 from tests.support.fake_registry import OCI_INDEX, OCI_MANIFEST, Answer, Small, running, sha256
 
 SOMETHING = Artifact(kind="application/x", text="a text", title="x", annotations={"b": "2"})

@@ -8,11 +8,11 @@ import pytest
 from dlimg.errors import BadInput
 from dlimg.matrix.environment import LAYOUT_NAMES, LAYOUT_PREFIX
 from dlimg.model import Cell, EnvVar, Flavour
-from dlimg.render.config_parser import image_config as config_in
 from dlimg.render.dockerfile import dockerfile, templates
 from dlimg.render.image_config import effect, image_config, image_environment
 from dlimg.render.naming import labels
 from tests.support import samples
+from tests.support.dockerfile_config import config_in
 
 IMAGES = Path(__file__).parents[3] / "images"
 CELLS = [

@@ -6,8 +6,8 @@ import pytest
 
 from dlimg.errors import BadInput
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.build_record import BuildRecord, difference, parse_records, record_of, records_text
-from dlimg.store.image_manifest import assemble
+from dlimg.store.build_record import (BuildRecord, describe_difference, parse_records, build_record, format_records)
+from dlimg.store.image_manifest import (assemble_image)
 from dlimg.store.keys import Layer
 from tests.support import samples
 
@@ -21,11 +21,11 @@ def layer(number: int) -> Layer:
 @pytest.fixture
 def record() -> BuildRecord:
     parts = [(layer(number), f"wheel: w{number}") for number in (1, 2, 3)]
-    return record_of("key", assemble(samples.planned(), parts, ImageConfig()))
+    return build_record("key", assemble_image(samples.planned(), parts, ImageConfig()))
 
 
 def test_a_record_is_read_as_it_was_written(record: BuildRecord) -> None:
-    assert parse_records(records_text({"cell": record}), where="f") == {"cell": record}
+    assert parse_records(format_records({"cell": record}), where="f") == {"cell": record}
     assert [one.words for one in record.layers] == ["wheel: w1", "wheel: w2", "wheel: w3"]
 
 
@@ -44,15 +44,15 @@ def test_the_lowest_difference_is_named(record: BuildRecord) -> None:
         layers[number] = replace(layers[number], **values)
         return replace(record, digest="sha256:2", layers=tuple(layers))
 
-    assert difference(record, record) == ""
-    assert difference(record, changed(1, diff_id="d", digest="e")).startswith(
+    assert describe_difference(record, record) == ""
+    assert describe_difference(record, changed(1, diff_id="d", digest="e")).startswith(
         "layer 2, wheel: w2, has other files: e, not sha256:0"
     )
-    assert "layer 3, wheel: w3, is compressed to e" in difference(record, changed(2, digest="e"))
-    assert difference(record, changed(0, words="x")) == "layer 1 was wheel: w1, and is x"
+    assert "layer 3, wheel: w3, is compressed to e" in describe_difference(record, changed(2, digest="e"))
+    assert describe_difference(record, changed(0, words="x")) == "layer 1 was wheel: w1, and is x"
     fewer = replace(record, digest="sha256:2", layers=record.layers[:2])
-    assert difference(record, fewer) == "layer 3, wheel: w3, is not there any more"
-    assert difference(fewer, record) == "layer 3, wheel: w3, was not there"
+    assert describe_difference(record, fewer) == "layer 3, wheel: w3, is not there any more"
+    assert describe_difference(fewer, record) == "layer 3, wheel: w3, was not there"
     labels = replace(record, digest="sha256:2")
-    assert "labels, settings or words" in difference(record, labels)
-    assert difference(record, replace(labels, key="k")).startswith("its lock, Dockerfile, base")
+    assert "labels, settings or words" in describe_difference(record, labels)
+    assert describe_difference(record, replace(labels, key="k")).startswith("its lock, Dockerfile, base")

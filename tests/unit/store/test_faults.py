@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import dlimg
-from dlimg.assembly.wheel_to_layer import (LayerContext, wheel_layer)
+from dlimg.assembly.wheel_to_layer import (LayerContext, wheel_to_layer)
 from dlimg.errors import BadInput
-from dlimg.store.maintenance import verify
-from dlimg.store.store import Store, listed
+from dlimg.store.maintenance import (verify_store)
+from dlimg.store.store import (Store, list_layers)
 from tests.support import wheel_files
 from tests.support.wheel_files import Record
 
@@ -168,7 +168,7 @@ def test_an_unfit_wheel_writes_nothing(tmp_path: Path, record: Record) -> None:
         store=Store(path=folder / "layers"), locate=lambda wheel: folder / wheel.file, say=print
     )
     with pytest.raises(BadInput):
-        wheel_layer(shop, wheel_files.locked(path), python="3.13")
-    assert listed(shop.store) == verify(shop.store) == ()
+        wheel_to_layer(shop, wheel_files.locked(path), python="3.13")
+    assert list_layers(shop.store) == verify_store(shop.store) == ()
     files = [one for one in tmp_path.rglob("*") if one.is_file() and one.stat().st_size]
     assert files == [path]

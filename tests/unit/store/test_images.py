@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.image_manifest import AssembledImage, assemble
-from dlimg.store.images import forget, forget_broken, images, is_whole, keep, kept
+from dlimg.store.image_manifest import (AssembledImage, assemble_image)
+from dlimg.store.images import (forget, remove_broken_records, saved_images, has_all_layers, save_image, load_image)
 from dlimg.store.keys import Layer
 from dlimg.store.store import Store
 from tests.support import samples
@@ -22,7 +22,7 @@ def an_image(*numbers: int) -> AssembledImage:
         Layer(digest=f"sha256:{one:064}", size=one, diff_id=f"sha256:{one:063}d", unpacked=9)
         for one in numbers
     ]
-    return assemble(samples.planned(), [(layer, "words") for layer in layers], CONFIG)
+    return assemble_image(samples.planned(), [(layer, "words") for layer in layers], CONFIG)
 
 
 @pytest.fixture
@@ -42,11 +42,11 @@ def fill(store: Store, image: AssembledImage) -> None:
 
 def test_an_image_is_known_by_its_manifest_and_by_its_config(store: Store) -> None:
     image = an_image(1, 2)
-    assert kept(store, image.digest) is None
-    keep(store, image)
-    keep(store, image)
-    assert kept(store, image.digest) == kept(store, image.config_digest) == image
-    assert kept(store, an_image(1).digest) is None
+    assert load_image(store, image.digest) is None
+    save_image(store, image)
+    save_image(store, image)
+    assert load_image(store, image.digest) == load_image(store, image.config_digest) == image
+    assert load_image(store, an_image(1).digest) is None
     assert {path.suffix for path in record(store, image.digest).parent.iterdir()} == {".json"}
 
 
@@ -67,51 +67,51 @@ def test_an_image_is_known_by_its_manifest_and_by_its_config(store: Store) -> No
 def test_a_damaged_record_is_as_good_as_none(store: Store, damage: object) -> None:
     assert callable(damage)
     image = an_image(1, 2)
-    keep(store, image)
+    save_image(store, image)
     path = record(store, image.digest)
     text = damage(path.read_text(encoding="utf-8"))
     path.write_bytes(text.encode("utf-8", errors="surrogateescape"))
-    assert kept(store, image.digest) is None
-    assert kept(store, image.config_digest) == image
-    keep(store, image)
-    assert kept(store, image.digest) == image
+    assert load_image(store, image.digest) is None
+    assert load_image(store, image.config_digest) == image
+    save_image(store, image)
+    assert load_image(store, image.digest) == image
 
 
 def test_a_record_of_another_image_under_this_name_is_not_believed(store: Store) -> None:
     image, other = an_image(1), an_image(2)
-    keep(store, other)
+    save_image(store, other)
     record(store, other.digest).rename(record(store, image.digest))
-    assert kept(store, image.digest) is None
+    assert load_image(store, image.digest) is None
 
 
 def test_a_store_that_cannot_be_written_costs_nothing(store: Store) -> None:
     store.path.mkdir()
     (store.path / "images").write_text("a file in the folder's place")
-    keep(store, an_image(1))
-    assert kept(store, an_image(1).digest) is None
+    save_image(store, an_image(1))
+    assert load_image(store, an_image(1).digest) is None
 
 
 def test_records_go_with_their_layers(store: Store) -> None:
     whole, broken, cut = an_image(1, 2), an_image(3), an_image(4)
     for image in (whole, broken, cut):
-        keep(store, image)
+        save_image(store, image)
     fill(store, whole)
     fill(store, cut)
     store.blob(cut.layers[0]).write_bytes(b"cut")
-    assert [is_whole(store, image) for image in (whole, broken, cut)] == [True, False, False]
+    assert [has_all_layers(store, image) for image in (whole, broken, cut)] == [True, False, False]
     record(store, "sha256:0").write_text("no record")
-    assert forget_broken(store) > 0
-    assert [kept(store, image.digest) for image in (whole, broken, cut)] == [whole, None, None]
+    assert remove_broken_records(store) > 0
+    assert [load_image(store, image.digest) for image in (whole, broken, cut)] == [whole, None, None]
     assert len(list((store.path / "images").iterdir())) == 2
 
 
 def test_all_images_are_found_and_one_is_forgotten(store: Store) -> None:
     one, other = an_image(1), an_image(2)
-    assert list(images(store)) == []
+    assert list(saved_images(store)) == []
     for image in (one, other):
-        keep(store, image)
-    assert {image.digest for image in images(store)} == {one.digest, other.digest}
+        save_image(store, image)
+    assert {image.digest for image in saved_images(store)} == {one.digest, other.digest}
     forget(store, one)
     forget(store, one)
-    assert list(images(store)) == [other]
-    assert kept(store, one.config_digest) is None
+    assert list(saved_images(store)) == [other]
+    assert load_image(store, one.config_digest) is None

@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from dlimg.layer.compress import (FORMAT, WrittenLayer, splice)
+from dlimg.layer.compress import (FORMAT, WrittenLayer, splice_wheel_streams)
 from zstandard import ZstdDecompressor
 
 import dlimg
-from dlimg.assembly.cell_layer import CellLayerFiles, own_layer
-from dlimg.assembly.wheel_to_layer import (LayerContext, is_large, small_layer, wheel_layer)
+from dlimg.assembly.cell_layer import (CellLayerFiles, cell_layer)
+from dlimg.assembly.wheel_to_layer import (LayerContext, is_large, small_wheels_to_layer, wheel_to_layer)
 from dlimg.errors import BadInput, Negative
 from dlimg.host.local_state import file_lock
 from dlimg.layer.tar import TarHead
 from dlimg.model import Wheel
-from dlimg.store.keys import Layer, LayerKey, parse_entry, source_of, words_of
-from dlimg.store.maintenance import PruneResult, StoreEntry, contents, prune, reading, using, verify
-from dlimg.store.store import Store, find, listed, make
+from dlimg.store.keys import (Layer, LayerKey, parse_entry, hash_texts, entry_description)
+from dlimg.store.maintenance import (PruneResult, StoreEntry, list_entries, prune_layers, reading_layers, hold_store, verify_store)
+from dlimg.store.store import (Store, find_layer, list_layers, make_layer)
 from tests.support import wheel_files
 
 ONE = LayerKey(kind="wheel", source="1" * 64)
@@ -37,11 +37,11 @@ TWO = LayerKey(kind="wheel", source="2" * 64, python="3.13")
 
 
 def writer(text: bytes = b"content") -> Callable[[IO[bytes]], WrittenLayer]:
-    return lambda file: splice([TarHead(text)], file.write)
+    return lambda file: splice_wheel_streams([TarHead(text)], file.write)
 
 
 def made(store: Store, key: LayerKey = ONE, text: bytes = b"content") -> Layer:
-    return make(store, key, writer(text), print)
+    return make_layer(store, key, writer(text), print)
 
 
 def left_over(store: Store) -> list[Path]:
@@ -54,17 +54,17 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_a_layer_is_made_once(store: Store) -> None:
-    assert find(store, ONE) is None
+    assert find_layer(store, ONE) is None
     layer = made(store)
     assert store.blob(layer).stat().st_size == layer.size
     assert store.blob(layer).stat().st_mode & 0o777 == 0o644
-    assert find(store, ONE) == layer
+    assert find_layer(store, ONE) == layer
 
     def refuse(_: IO[bytes]) -> WrittenLayer:
         raise AssertionError
 
-    assert make(store, ONE, refuse, print) == layer
-    assert listed(store) == ((ONE, layer),)
+    assert make_layer(store, ONE, refuse, print) == layer
+    assert list_layers(store) == ((ONE, layer),)
     assert left_over(store) == []
     assert layer.media_type == "application/vnd.oci.image.layer.v1.tar+gzip"
 
@@ -75,9 +75,9 @@ def test_an_entry_says_all(store: Store) -> None:
     assert values["format"] == FORMAT
     assert values["source"] == TWO.source
     assert values["diff_id"] == layer.diff_id
-    make(store, ONE, writer(), print, words="torch 2.15.0")
-    assert words_of(store.entry(ONE).read_text()) == "torch 2.15.0"
-    assert [words_of(text) for text in ("", "[]", "{}", '{"words": 5}')] == [""] * 4
+    make_layer(store, ONE, writer(), print, words="torch 2.15.0")
+    assert entry_description(store.entry(ONE).read_text()) == "torch 2.15.0"
+    assert [entry_description(text) for text in ("", "[]", "{}", '{"words": 5}')] == [""] * 4
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_no_keys(text: str) -> None:
 
 
 def test_sources_tell_texts_apart() -> None:
-    assert len({source_of(parts) for parts in (["ab"], ["a", "b"], ["b", "a"], [])}) == 4
+    assert len({hash_texts(parts) for parts in (["ab"], ["a", "b"], ["b", "a"], [])}) == 4
 
 
 @pytest.mark.parametrize(
@@ -124,17 +124,17 @@ def test_entries_that_are_not_ours(store: Store, change: dict[str, object]) -> N
 def test_entries_that_are_no_entries(store: Store, text: str) -> None:
     layer = made(store)
     store.entry(ONE).write_text(text, errors="surrogateescape")
-    assert find(store, ONE) is None
+    assert find_layer(store, ONE) is None
     assert made(store) == layer
 
 
 def test_a_cut_layer_is_made_again(store: Store) -> None:
     layer = made(store)
     store.blob(layer).write_bytes(store.blob(layer).read_bytes()[:-1])
-    assert find(store, ONE) is None
-    assert listed(store) == ()
+    assert find_layer(store, ONE) is None
+    assert list_layers(store) == ()
     assert made(store) == layer
-    assert find(store, ONE) == layer
+    assert find_layer(store, ONE) == layer
 
 
 def test_a_changed_layer_is_found_by_verify(store: Store) -> None:
@@ -143,39 +143,39 @@ def test_a_changed_layer_is_found_by_verify(store: Store) -> None:
     raw = bytearray(store.blob(layer).read_bytes())
     raw[-1] ^= 1
     store.blob(layer).write_bytes(raw)
-    assert find(store, ONE) == layer
-    assert [one.key for one in verify(store)] == [ONE]
-    assert find(store, ONE) is None
-    assert listed(store) == ((TWO, other),)
-    assert verify(store) == ()
+    assert find_layer(store, ONE) == layer
+    assert [one.key for one in verify_store(store)] == [ONE]
+    assert find_layer(store, ONE) is None
+    assert list_layers(store) == ((TWO, other),)
+    assert verify_store(store) == ()
     assert made(store) == layer
 
 
 def test_damaged_layers_of_an_image_are_made_again(store: Store) -> None:
     layers = [made(store), made(store, TWO, b"other")]
-    with pytest.raises(zlib.error), reading(store, layers):
+    with pytest.raises(zlib.error), reading_layers(store, layers):
         raise zlib.error  # of something else than these
     blob = store.blob(layers[0])
     blob.write_bytes(bytes(layers[0].size))
     said = "damaged in the store: wheel"
-    with pytest.raises(Negative, match=said) as caught, reading(store, layers):
+    with pytest.raises(Negative, match=said) as caught, reading_layers(store, layers):
         raise zlib.error
     assert "repeat this" in caught.value.problems[0].hint
-    assert listed(store) == ((TWO, layers[1]),)
-    assert verify(store) == ()  # nothing is told of twice
+    assert list_layers(store) == ((TWO, layers[1]),)
+    assert verify_store(store) == ()  # nothing is told of twice
     assert made(store) == layers[0]
     store.blob(layers[0]).write_bytes(b"another size")
-    with pytest.raises(Negative, match=said), reading(store, layers):
+    with pytest.raises(Negative, match=said), reading_layers(store, layers):
         raise FileNotFoundError
-    assert verify(store) == ()
+    assert verify_store(store) == ()
     assert made(store) == layers[0]
-    with reading(store, layers):
-        assert len(listed(store)) == 2
+    with reading_layers(store, layers):
+        assert len(list_layers(store)) == 2
 
 
 def test_verify_drops_what_has_no_bytes(store: Store) -> None:
     store.blob(made(store)).unlink()
-    assert [one.key for one in verify(store)] == [ONE]
+    assert [one.key for one in verify_store(store)] == [ONE]
     assert not store.entry(ONE).exists()
 
 
@@ -186,12 +186,12 @@ def test_a_full_disk(store: Store, number: int) -> None:
         raise OSError(number, os.strerror(number))
 
     with pytest.raises(Negative) as caught:
-        make(store, ONE, fill, print)
+        make_layer(store, ONE, fill, print)
     (problem,) = caught.value.problems
     assert os.strerror(number).lower() in problem.message
     assert "prune" in problem.hint
     assert left_over(store) == []
-    assert find(store, ONE) is None
+    assert find_layer(store, ONE) is None
 
 
 def test_a_disk_that_is_really_full(store: Store) -> None:
@@ -219,9 +219,9 @@ def test_an_exception_leaves_nothing(store: Store) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make(store, ONE, stop, print)
+        make_layer(store, ONE, stop, print)
     assert left_over(store) == []
-    assert find(store, ONE) is None
+    assert find_layer(store, ONE) is None
 
 
 def python(code: str, store: Store) -> subprocess.CompletedProcess[str]:
@@ -254,14 +254,14 @@ def test_a_kill_leaves_nothing_to_be_seen(store: Store, moment: str) -> None:
         "make(Store(path=Path(sys.argv[1])), ONE, die if moment == 'write' else writer(), print)\n"
     )
     assert python(code, store).returncode == -signal.SIGKILL
-    assert find(store, ONE) is None
-    assert listed(store) == ()
+    assert find_layer(store, ONE) is None
+    assert list_layers(store) == ()
     assert left_over(store) != []
     layer = made(store)
-    assert find(store, ONE) == layer
-    prune(store, [ONE])
+    assert find_layer(store, ONE) == layer
+    prune_layers(store, [ONE])
     assert left_over(store) == []
-    assert find(store, ONE) == layer
+    assert find_layer(store, ONE) == layer
 
 
 def test_two_threads_make_one_layer(store: Store) -> None:
@@ -283,7 +283,7 @@ def test_two_threads_make_one_layer(store: Store) -> None:
     layers: list[Layer] = []
 
     def work() -> None:
-        layers.append(make(store, ONE, slow, say))
+        layers.append(make_layer(store, ONE, slow, say))
 
     first, second = threading.Thread(target=work), threading.Thread(target=work)
     first.start()
@@ -311,9 +311,9 @@ def test_two_processes_share_a_store(store: Store) -> None:
         worker.start()
     for worker in workers:
         worker.join(60)
-    assert len(listed(store)) == 30
+    assert len(list_layers(store)) == 30
     assert len(list(store.blobs.iterdir())) == 7
-    assert verify(store) == ()
+    assert verify_store(store) == ()
     assert left_over(store) == []
 
 
@@ -326,35 +326,35 @@ def test_prune_keeps_what_is_used(store: Store) -> None:
     old.mkdir()
     (old / f"{ONE}.json").write_text("{}")
     (store.index / "x.json").write_text("{}")
-    freed = prune(store, [ONE])
+    freed = prune_layers(store, [ONE])
     assert freed.layers == 1
     assert freed.size >= other.size + len(b"orphan") + len(b"forgotten")
-    assert listed(store) == ((ONE, layer),)
+    assert list_layers(store) == ((ONE, layer),)
     assert [path.name for path in store.blobs.iterdir()] == [store.blob(layer).name]
     assert left_over(store) == []
     assert list(old.iterdir()) == []
-    assert prune(store, []).size >= layer.size
-    assert prune(store, []) == PruneResult(layers=0, size=0)
+    assert prune_layers(store, []).size >= layer.size
+    assert prune_layers(store, []) == PruneResult(layers=0, size=0)
 
 
 def test_prune_waits_for_nobody(store: Store) -> None:
     layer = made(store)
-    with using(store), using(store), pytest.raises(Negative, match="another dlimg is at work"):
-        prune(store, [])
-    assert find(store, ONE) == layer
-    prune(store, [])
-    assert find(store, ONE) is None
+    with hold_store(store), hold_store(store), pytest.raises(Negative, match="another dlimg is at work"):
+        prune_layers(store, [])
+    assert find_layer(store, ONE) == layer
+    prune_layers(store, [])
+    assert find_layer(store, ONE) is None
 
 
 def test_contents_are_told_in_words(store: Store) -> None:
-    first = make(store, ONE, writer(), print, words="torch 2.15.0")
+    first = make_layer(store, ONE, writer(), print, words="torch 2.15.0")
     second = made(store, TWO, b"other")
-    assert contents(store) == (
+    assert list_entries(store) == (
         StoreEntry(key=ONE, layer=first, words="torch 2.15.0"),
         StoreEntry(key=TWO, layer=second, words=""),
     )
     store.blob(first).write_bytes(b"")
-    (damaged,) = verify(store)
+    (damaged,) = verify_store(store)
     assert (damaged.key, damaged.words) == (ONE, "torch 2.15.0")
 
 
@@ -382,21 +382,21 @@ def test_prune_leaves_what_is_being_made(store: Store) -> None:
     def write(file: IO[bytes]) -> WrittenLayer:
         file.write(b"x")
         file.flush()
-        assert prune(store, []).size == 0
+        assert prune_layers(store, []).size == 0
         file.seek(0)
         file.truncate()
         return writer()(file)
 
-    assert find(store, ONE) is None
-    layer = make(store, ONE, write, print)
-    assert find(store, ONE) == layer
+    assert find_layer(store, ONE) is None
+    layer = make_layer(store, ONE, write, print)
+    assert find_layer(store, ONE) == layer
 
 
 def test_a_store_of_another_format_is_not_read(store: Store) -> None:
     layer = made(store)
     store.index.rename(store.index.with_name("0"))
-    assert find(store, ONE) is None
-    assert listed(store) == ()
+    assert find_layer(store, ONE) is None
+    assert list_layers(store) == ()
     assert made(store) == layer
 
 
@@ -437,8 +437,8 @@ def shop(tmp_path: Path) -> Shop:
 
 def test_a_wheel_is_asked_for_once_for_all_pythons(shop: Shop) -> None:
     wheel = shop.wheel("small", {"a.py": "1"})
-    first = wheel_layer(shop.workshop, wheel, python="3.12")
-    assert wheel_layer(shop.workshop, wheel, python="3.13") == first
+    first = wheel_to_layer(shop.workshop, wheel, python="3.12")
+    assert wheel_to_layer(shop.workshop, wheel, python="3.13") == first
     assert shop.asked == ["small"]
     assert set(shop.files(first)) == {
         "a.py",
@@ -449,18 +449,18 @@ def test_a_wheel_is_asked_for_once_for_all_pythons(shop: Shop) -> None:
 
 def test_headers_make_a_layer_for_each_python(shop: Shop) -> None:
     wheel = shop.wheel("small", {"small-1.0.data/headers/a.h": "1"})
-    first = wheel_layer(shop.workshop, wheel, python="3.12")
-    second = wheel_layer(shop.workshop, wheel, python="3.13")
+    first = wheel_to_layer(shop.workshop, wheel, python="3.12")
+    second = wheel_to_layer(shop.workshop, wheel, python="3.13")
     assert "include/site/python3.12/small/a.h" in shop.files(first)
     assert "include/site/python3.13/small/a.h" in shop.files(second)
-    assert wheel_layer(shop.workshop, wheel, python="3.12") == first
+    assert wheel_to_layer(shop.workshop, wheel, python="3.12") == first
     assert shop.asked == ["small", "small"]
 
 
 def test_small_wheels_in_any_order(shop: Shop) -> None:
     wheels = [shop.wheel(name, {f"{name}.py": "1", "ns/__init__.py": ""}) for name in ("a", "b")]
-    first = small_layer(shop.workshop, wheels, python="3.13")
-    assert small_layer(shop.workshop, wheels[::-1], python="3.13") == first
+    first = small_wheels_to_layer(shop.workshop, wheels, python="3.13")
+    assert small_wheels_to_layer(shop.workshop, wheels[::-1], python="3.13") == first
     assert {"a.py", "b.py", "ns/__init__.py"} < set(shop.files(first))
     assert not any(is_large(wheel) for wheel in wheels)
 
@@ -468,8 +468,8 @@ def test_small_wheels_in_any_order(shop: Shop) -> None:
 def test_wheels_that_do_not_fit_together(shop: Shop) -> None:
     wheels = [shop.wheel(name, {"same.py": name}) for name in ("a", "b")]
     with pytest.raises(BadInput, match=r"fill .*same\.py differently"):
-        small_layer(shop.workshop, wheels, python="3.13")
-    assert listed(shop.workshop.store) == ()
+        small_wheels_to_layer(shop.workshop, wheels, python="3.13")
+    assert list_layers(shop.workshop.store) == ()
     assert left_over(shop.workshop.store) == []
 
 
@@ -482,7 +482,7 @@ def test_own_files(shop: Shop) -> None:
         requested=frozenset({"a", "absent"}),
         files={"etc/dlimg/constraints.txt": b"a==1.0\n"},
     )
-    layer = own_layer(shop.workshop, own)
+    layer = cell_layer(shop.workshop, own)
     assert set(shop.files(layer)) == {
         "a-1.0.dist-info/INSTALLER",
         "a-1.0.dist-info/RECORD",
@@ -493,7 +493,7 @@ def test_own_files(shop: Shop) -> None:
         "etc/dlimg/constraints.txt",
     }
     asked = len(shop.asked)
-    assert own_layer(shop.workshop, own) == layer
+    assert cell_layer(shop.workshop, own) == layer
     assert len(shop.asked) == asked
 
 
@@ -520,14 +520,14 @@ def test_own_files_have_a_key_for_all_that_shows(shop: Shop, other: dict[str, ob
 def test_another_compression(shop: Shop) -> None:
     wheel = shop.wheel("small", {"a.py": "1"})
     other = replace(shop.workshop, compression="zstd3")
-    layer = wheel_layer(other, wheel, python="3.13")
-    first = wheel_layer(shop.workshop, wheel, python="3.13")
+    layer = wheel_to_layer(other, wheel, python="3.13")
+    first = wheel_to_layer(shop.workshop, wheel, python="3.13")
     raw = other.store.blob(layer).read_bytes()
     tar = ZstdDecompressor().stream_reader(raw, read_across_frames=True).read()
     assert f"sha256:{hashlib.sha256(tar).hexdigest()}" == layer.diff_id == first.diff_id
     assert layer.digest != first.digest
     assert layer.media_type == "application/vnd.oci.image.layer.v1.tar+zstd"
-    assert wheel_layer(other, wheel, python="3.13") == layer
+    assert wheel_to_layer(other, wheel, python="3.13") == layer
 
 
 def test_another_wheel_than_the_locks(shop: Shop) -> None:
@@ -535,8 +535,8 @@ def test_another_wheel_than_the_locks(shop: Shop) -> None:
     path = shop.folder / wheel.file
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(BadInput, match="its sha256 is"):
-        wheel_layer(shop.workshop, wheel, python="3.13")
-    assert listed(shop.workshop.store) == ()
+        wheel_to_layer(shop.workshop, wheel, python="3.13")
+    assert list_layers(shop.workshop.store) == ()
 
 
 def test_a_broken_member_leaves_no_layer(shop: Shop) -> None:
@@ -545,13 +545,13 @@ def test_a_broken_member_leaves_no_layer(shop: Shop) -> None:
     at = raw.index(b"a.py") + 4
     path.write_bytes(raw[:at] + b"2" + raw[at + 1 :])
     with pytest.raises(BadInput, match=r"a\.py has another CRC"):
-        wheel_layer(shop.workshop, wheel_files.locked(path), python="3.13")
-    assert listed(shop.workshop.store) == ()
+        wheel_to_layer(shop.workshop, wheel_files.locked(path), python="3.13")
+    assert list_layers(shop.workshop.store) == ()
     assert left_over(shop.workshop.store) == []
 
 
 def test_what_a_splice_writes_is_what_it_says() -> None:
     out = io.BytesIO()
-    spliced = splice([TarHead(b"x"), b"y" * 5], out.write)
+    spliced = splice_wheel_streams([TarHead(b"x"), b"y" * 5], out.write)
     assert spliced.size == len(out.getvalue())
     assert spliced.unpacked == 6

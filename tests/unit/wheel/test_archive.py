@@ -10,7 +10,7 @@ import pytest
 
 from dlimg.errors import BadInput
 from dlimg.wheel.archive import WheelArchive, read_archive
-from dlimg.wheel.unpack import content
+from dlimg.wheel.unpack import (read_content)
 from tests.support import wheel_files
 from tests.support.wheel_files import Record, deflated, descriptor, zipped
 
@@ -29,7 +29,7 @@ def read(folder: Path, raw: bytes) -> WheelArchive:
 
 
 def contents(archive: WheelArchive) -> dict[str, bytes]:
-    return {member.path: content(archive, member) for member in archive.members}
+    return {member.path: read_content(archive, member) for member in archive.members}
 
 
 def plain_end(count: int, size: int, start: int, **other: int) -> bytes:
@@ -317,7 +317,7 @@ def test_every_cut_is_seen(tmp_path: Path) -> None:
 def test_content_that_is_refused(tmp_path: Path, record: Record, reason: str) -> None:
     archive = read(tmp_path, zipped([record]))
     with pytest.raises(BadInput, match=reason):
-        content(archive, archive.members[0])
+        read_content(archive, archive.members[0])
 
 
 def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
@@ -331,14 +331,14 @@ def test_a_wheel_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
     archive = read(tmp_path, zipped([A]))
     archive.path.write_bytes(b"PK")
     with pytest.raises(BadInput, match="it ends within a"):
-        content(archive, archive.members[0])
+        read_content(archive, archive.members[0])
 
 
 def test_a_text_too_large_to_hold(tmp_path: Path) -> None:
     record = Record(name=b"a", size=33 << 20, packed=deflated(bytes(33 << 20)))
     archive = read(tmp_path, zipped([record]))
     with pytest.raises(BadInput, match="too large to be read whole"):
-        content(archive, archive.members[0])
+        read_content(archive, archive.members[0])
 
 
 def test_content_that_zlib_holds_back(tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ def test_content_that_zlib_holds_back(tmp_path: Path) -> None:
     for size in (1 << 18, (1 << 18) + 1, (1 << 19) - 1, (1 << 20) + 258):
         plain = bytes(size)
         archive = read(tmp_path, zipped([Record(name=b"a", content=plain)]))
-        assert content(archive, archive.members[0]) == plain
+        assert read_content(archive, archive.members[0]) == plain
 
 
 def test_locked_wheels_of_tests_are_right(tmp_path: Path) -> None:
@@ -380,7 +380,7 @@ def test_a_member_of_more_than_four_gigabytes(tmp_path: Path) -> None:
     big, other = archive.members
     assert (big.size, big.packed, big.offset) == (size, size, 53)
     assert other.offset > 1 << 32
-    assert content(archive, other) == b"second"
+    assert read_content(archive, other) == b"second"
     with zipfile.ZipFile(path) as peer:
         assert peer.getinfo("big").file_size == size
         assert peer.read("b") == b"second"

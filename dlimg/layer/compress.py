@@ -11,42 +11,45 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import deflate
+from zstandard import ZstdCompressor
 
 from dlimg.layer.entries import PackedContent
-from dlimg.layer.tar import Piece, TarHead, tar_stream
+from dlimg.layer.tar import (TarPart, TarHead, tar_bytes)
+from dlimg.model import GZIP
 from dlimg.wheel.archive import DEFLATED
-from dlimg.wheel.unpack import MemberReader, packed_pieces
+from dlimg.wheel.unpack import (MemberReader, iter_compressed)
 
-LARGEST_BLOCK: Final = 65_535
+MAX_STORED_BLOCK: Final = 65_535
 _RUN: Final = re.compile(rb"(.)\1{3,}", re.DOTALL)
-_EIGHT_BITS: Final = 144
-_FLUSHED: Final = 2048  # bits that are held, so that the numbers stay small
-_LONGEST_MATCH: Final = 258
-_SHORTEST_MATCH: Final = 3
+_FIRST_9_BIT: Final = 144
+_FLUSH_BITS: Final = 2048  # bits that are held, so that the numbers stay small
+_MAX_MATCH: Final = 258
+_MIN_MATCH: Final = 3
 
 
-def stored(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def stored_blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The content as stored blocks, cut at the same places however it came in chunks."""
     held = bytearray()
     for chunk in chunks:
         held += chunk
-        while len(held) > LARGEST_BLOCK:
-            yield _block(bytes(held[:LARGEST_BLOCK]), last=0)
-            del held[:LARGEST_BLOCK]
+        while len(held) > MAX_STORED_BLOCK:
+            yield _block(bytes(held[:MAX_STORED_BLOCK]), last=0)
+            del held[:MAX_STORED_BLOCK]
     yield _block(bytes(held), last=1)
 
 
-def squeezed(text: bytes) -> bytes:
+def fixed_block(text: bytes) -> bytes:
     """The content as one block with fixed codes: bytes as they are, and runs."""
     out = bytearray()
     value, width = 0b011, 3  # the last block, with fixed codes
     for code, bits in _codes(text):
         value |= code << width
         width += bits
-        if width >= _FLUSHED:
+        if width >= _FLUSH_BITS:
             whole = width // 8
             out += (value & ((1 << 8 * whole) - 1)).to_bytes(whole, "little")
             value >>= 8 * whole
@@ -64,8 +67,8 @@ def _codes(text: bytes) -> Iterator[tuple[int, int]]:
     for run in _RUN.finditer(text):
         yield from _literals(text[position : run.start() + 1])
         left = run.end() - run.start() - 1
-        while left >= _SHORTEST_MATCH:
-            length = min(left, _LONGEST_MATCH)
+        while left >= _MIN_MATCH:
+            length = min(left, _MAX_MATCH)
             yield _MATCHES[length]
             left -= length
         position = run.end() - left
@@ -75,7 +78,7 @@ def _codes(text: bytes) -> Iterator[tuple[int, int]]:
 
 def _literals(text: bytes) -> Iterator[tuple[int, int]]:
     """The codes of bytes as they are; those below 144 have eight bits, and go together."""
-    if text and max(text) < _EIGHT_BITS:
+    if text and max(text) < _FIRST_9_BIT:
         yield int.from_bytes(text.translate(_REVERSED), "little"), 8 * len(text)
     else:
         yield from (_SYMBOLS[byte] for byte in text)
@@ -83,10 +86,10 @@ def _literals(text: bytes) -> Iterator[tuple[int, int]]:
 
 def _symbol(number: int) -> tuple[int, int]:
     """A literal's or length's code, its bits in the order in which they are written."""
-    if number < _EIGHT_BITS:
+    if number < _FIRST_9_BIT:
         code, bits = 0x30 + number, 8
     elif number < 256:
-        code, bits = 0x190 + number - _EIGHT_BITS, 9
+        code, bits = 0x190 + number - _FIRST_9_BIT, 9
     elif number < 280:
         code, bits = number - 256, 7
     else:
@@ -96,9 +99,9 @@ def _symbol(number: int) -> tuple[int, int]:
 
 def _match(length: int) -> tuple[int, int]:
     """The code for going on with the last byte: a length, its extra bits, and distance 1."""
-    number, extra, start = 257, 0, _SHORTEST_MATCH
-    if length == _LONGEST_MATCH:
-        number, start = 285, _LONGEST_MATCH
+    number, extra, start = 257, 0, _MIN_MATCH
+    if length == _MAX_MATCH:
+        number, start = 285, _MAX_MATCH
     else:
         while length >= start + (1 << extra):
             start += 1 << extra
@@ -110,14 +113,14 @@ def _match(length: int) -> tuple[int, int]:
 
 _SYMBOLS: Final = tuple(_symbol(number) for number in range(286))
 _REVERSED: Final = bytes(code & 0xFF for code, _ in _SYMBOLS[:256])
-_MATCHES: Final = {length: _match(length) for length in range(_SHORTEST_MATCH, _LONGEST_MATCH + 1)}
+_MATCHES: Final = {length: _match(length) for length in range(_MIN_MATCH, _MAX_MATCH + 1)}
 
 
 # Goes up with every change to what a layer's bytes are, and to what they are made from.
 FORMAT: Final = 2
 
 # Deflate, no flags, no time, no hint on the effort, an unknown system.
-MEMBER_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,38 +149,38 @@ class CountingHash:
         return f"sha256:{self.hash.hexdigest()}"
 
 
-def splice(parts: Iterable[Piece], write: Callable[[bytes], object]) -> WrittenLayer:
+def splice_wheel_streams(parts: Iterable[TarPart], write: Callable[[bytes], object]) -> WrittenLayer:
     """Writes the layer; raises BadInput when a member is not what its wheel's directory says."""
     file, tar = CountingHash(), CountingHash()
     for part in parts:
-        for piece in _member(part, tar.update):
+        for piece in _gzip_member(part, tar.update):
             file.update(piece)
             write(piece)
     return WrittenLayer(digest=file.digest, size=file.size, diff_id=tar.digest, unpacked=tar.size)
 
 
-def _member(part: Piece, plain: Callable[[bytes], object]) -> Iterator[bytes]:
+def _gzip_member(part: TarPart, plain: Callable[[bytes], object]) -> Iterator[bytes]:
     """The gzip member of one piece, whose content `plain` gets."""
-    yield MEMBER_HEADER
+    yield GZIP_HEADER
     match part:
         case TarHead(data=data):
             plain(data)
-            yield squeezed(data)
+            yield fixed_block(data)
             yield _trailer(zlib.crc32(data), len(data))
         case bytes():
             plain(part)
-            yield from stored([part])
+            yield from stored_blocks([part])
             yield _trailer(zlib.crc32(part), len(part))
         case PackedContent(member=member):
-            packed = _checked(part, plain)
-            yield from packed if member.method == DEFLATED else stored(packed)
+            packed = _checked_stream(part, plain)
+            yield from packed if member.method == DEFLATED else stored_blocks(packed)
             yield _trailer(member.crc, member.size)
 
 
-def _checked(part: PackedContent, plain: Callable[[bytes], object]) -> Iterator[bytes]:
+def _checked_stream(part: PackedContent, plain: Callable[[bytes], object]) -> Iterator[bytes]:
     """The bytes as they lie in the wheel, each piece after its content went to `plain`."""
     unpacking = MemberReader(part.wheel.name, part.member)
-    for piece in packed_pieces(part.wheel, part.member):
+    for piece in iter_compressed(part.wheel, part.member):
         for content in unpacking.feed(piece):
             plain(content)
         yield piece
@@ -189,23 +192,23 @@ def _trailer(crc: int, size: int) -> bytes:
     return struct.pack("<2L", crc, size & 0xFFFFFFFF)
 
 
-LEVEL: Final = 6
-PART: Final = 1 << 20
+GZIP_LEVEL: Final = 6
+GZIP_MEMBER_SIZE: Final = 1 << 20
 
 
-def compress(parts: Iterable[Piece], write: Callable[[bytes], object]) -> WrittenLayer:
+def compress_gzip(parts: Iterable[TarPart], write: Callable[[bytes], object]) -> WrittenLayer:
     """Writes the layer."""
     file, tar = CountingHash(), CountingHash()
-    for part in cut(tar_stream(parts), PART):
+    for part in split_stream(tar_bytes(parts), GZIP_MEMBER_SIZE):
         tar.update(part)
         trailer = struct.pack("<2L", zlib.crc32(part), len(part))
-        member = MEMBER_HEADER + bytes(deflate.deflate_compress(part, LEVEL)) + trailer
+        member = GZIP_HEADER + bytes(deflate.deflate_compress(part, GZIP_LEVEL)) + trailer
         file.update(member)
         write(member)
     return WrittenLayer(digest=file.digest, size=file.size, diff_id=tar.digest, unpacked=tar.size)
 
 
-def cut(stream: Iterable[bytes], length: int) -> Iterator[bytes]:
+def split_stream(stream: Iterable[bytes], length: int) -> Iterator[bytes]:
     """The same bytes in parts of one length, but for the last."""
     held = bytearray()
     for chunk in stream:
@@ -215,3 +218,41 @@ def cut(stream: Iterable[bytes], length: int) -> Iterator[bytes]:
             del held[:length]
     if held:
         yield bytes(held)
+
+
+ZSTD_FRAME_SIZE: Final = 4 << 20
+
+
+def compress_zstd(
+    parts: Iterable[TarPart], write: Callable[[bytes], object], *, level: int
+) -> WrittenLayer:
+    """Writes the layer; raises BadInput when a member is not what its wheel's directory says."""
+    file, tar = CountingHash(), CountingHash()
+    encoder = ZstdCompressor(level=level, write_checksum=True, write_content_size=True, threads=0)
+    for part in split_stream(tar_bytes(parts), ZSTD_FRAME_SIZE):
+        tar.update(part)
+        frame = encoder.compress(part)
+        file.update(frame)
+        write(frame)
+    return WrittenLayer(digest=file.digest, size=file.size, diff_id=tar.digest, unpacked=tar.size)
+
+
+Press = Callable[[Iterable[TarPart], Callable[[bytes], object]], WrittenLayer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec:
+    """Who writes layers: `press` those of wheels, `pack` what lies in no wheel."""
+
+    press: Press
+    pack: Press
+
+
+def presses(compression: str) -> Codec:
+    """Those of a method; raises ValueError for one that there is not."""
+    if compression == GZIP:
+        return Codec(press=splice_wheel_streams, pack=compress_gzip)
+
+    level = int(compression.removeprefix("zstd"))
+    anew = partial(compress_zstd, level=level)
+    return Codec(press=anew, pack=anew)

@@ -1,0 +1,1 @@
+"""What commands do: a project read, its images planned, built, tested and published."""

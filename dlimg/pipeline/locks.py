@@ -1,0 +1,77 @@
+"""Locking cells and pinning base images."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import uv
+
+from dlimg.context import Context
+from dlimg.engine.bases import registry_digest
+from dlimg.engine.discover import find
+from dlimg.errors import BadInput, DlimgError, NetworkFailure
+from dlimg.host import process
+from dlimg.lock.lock_all import Locker
+from dlimg.lock.solve import UvSolver
+from dlimg.lock.store import read_bases, wheel_folders, write_bases
+from dlimg.model import Cell
+from dlimg.pipeline.project import Project
+from dlimg.pypi.index import open_index
+from dlimg.pypi.mirrors import uv_environment
+
+PrivateEngine = Literal["allow", "refuse"]
+
+
+def locker_for(
+    project: Project, find_links: Sequence[str], context: Context, *, upgrade: bool = False
+) -> Locker:
+    """Return the locker of a project, with uv and the package index of this environment."""
+    solver = UvSolver(
+        uv=uv.find_uv_bin(),
+        interpreter=sys.executable,
+        environment=uv_environment(context.environment),
+        folders=wheel_folders(find_links, context.environment),
+        run=process.run,
+        stop=process.end_children,
+    )
+    return Locker(
+        folder=project.locks,
+        solver=solver,
+        read_wheel=open_index(context.environment, context.cache / "wheels").read,
+        upgrade=upgrade,
+    )
+
+
+def pin_bases(
+    project: Project, cells: Sequence[Cell], context: Context, *, private_engine: PrivateEngine
+) -> None:
+    """Pin the base images of these cells to the registry's digests of today.
+
+    A base whose registry does not answer keeps the pin that it had; then NetworkFailure is raised
+    at the end.
+    """
+    engine = find(context.environment, private=private_engine, say=context.log)
+    names = {cell.os.name for cell in project.resolution.cells}
+    pins = _read_pins(project, context)
+    digests = {name: pin for name, pin in pins.items() if name in names}
+    failures: list[DlimgError] = []
+    for system in dict.fromkeys(cell.os for cell in cells):
+        try:
+            digests[system.name] = registry_digest(engine, system.image)
+        except NetworkFailure as failure:
+            failures.append(failure)
+        else:
+            context.log(f"{system.name}  {system.image}@{digests[system.name]}")
+    if digests != pins:
+        write_bases(digests, project.locks)
+    if failures:
+        raise NetworkFailure.of(problem for error in failures for problem in error.problems)
+
+
+def _read_pins(project: Project, context: Context) -> Mapping[str, str]:
+    """Return the pins; none of a damaged file, which is about to be rewritten."""
+    try:
+        return read_bases(project.locks)
+    except BadInput as error:
+        context.log(f"the old pins are dropped: {error.problems[0]}")
+        return {}

@@ -1,0 +1,161 @@
+"""Images before they are built: their locks, bases, and content keys."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from dlimg.builders.choose import Wanted
+from dlimg.builders.content_keys import with_built_keys
+from dlimg.builders.executor import Executor, of_engine
+from dlimg.builders.image_packages import with_known_keys
+from dlimg.builders.progress import OnProgress
+from dlimg.builders.secrets import Secrets, secrets_from
+from dlimg.context import Context
+from dlimg.engine.bases import Choice, base_for
+from dlimg.engine.client import Engine, accept_buildx, engine_errors
+from dlimg.errors import DlimgError
+from dlimg.host.interrupt import interruptible
+from dlimg.lock.lock_all import lock_cells
+from dlimg.lock.request import has_local_version
+from dlimg.lock.store import read_bases, read_lock, wheel_folders
+from dlimg.model import Base, BuildFailure, Cell, Image, PlannedImage
+from dlimg.pipeline.images import current_images
+from dlimg.pipeline.locks import PrivateEngine, locker_for
+from dlimg.pipeline.project import CellSelection, Project
+from dlimg.store.maintenance import (hold_store)
+from dlimg.store.store import layer_store
+
+# Shows the progress of builds until it is left.
+Display = Callable[[], AbstractContextManager[OnProgress]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSettings:
+    """Which images to build and how; the options that all commands share that build.
+
+    `compression` is the command line's, empty for the matrix's. `display` shows the progress.
+    """
+
+    cells: CellSelection
+    display: Display
+    jobs: int = 2
+    base: Choice = "auto"
+    builder: Wanted = "auto"
+    compression: str = ""
+    find_links: tuple[str, ...] = ()
+    private_engine: PrivateEngine = "allow"
+
+
+def buildable_images(
+    cells: Sequence[Cell], project: Project, find_links: Sequence[str], context: Context
+) -> tuple[Image, ...]:
+    """Return the images of these cells.
+
+    Locks first the cells without a lock whose wheels come from an extra folder: such locks are
+    never committed. Raises BadInput for every other lock that is missing.
+    """
+    folders = wheel_folders(find_links, context.environment)
+    local = tuple(cell for cell in cells if folders and _needs_local_lock(project, cell))
+    if local:
+        context.log(f"locking {len(local)} cells whose wheels come from an extra folder")
+        lock_cells(local, locker_for(project, find_links, context), say=context.log)
+    return current_images(project, cells)
+
+
+def _needs_local_lock(project: Project, cell: Cell) -> bool:
+    has_local = any(has_local_version(requirement) for requirement in cell.requirements)
+    return has_local and read_lock(cell.id, project.locks) is None
+
+
+def find_bases(
+    images: Sequence[Image], engine: Engine, project: Project, choice: Choice, context: Context
+) -> dict[str, Base | DlimgError]:
+    """Return the base of each operating system, or the error why there is none."""
+    bases: dict[str, Base | DlimgError] = {}
+    pins = read_bases(project.locks)
+    for system in dict.fromkeys(image.cell.os for image in images):
+        try:
+            bases[system.name] = base_for(
+                engine, system, choice=choice, pins=pins, say=context.log
+            )
+        except DlimgError as error:
+            bases[system.name] = error
+    return bases
+
+
+def plan_images(
+    images: Sequence[Image], bases: Mapping[str, Base | DlimgError], compression: str
+) -> tuple[PlannedImage, ...]:
+    """Return the images whose base was found, still without keys: those depend on packages."""
+    return tuple(
+        PlannedImage(image=image, base=base, key="", compression=compression)
+        for image in images
+        if isinstance(base := bases[image.cell.os.name], Base)
+    )
+
+
+def keys_by_engine(
+    planned: Sequence[PlannedImage], engine: Engine, settings: BuildSettings, context: Context
+) -> tuple[PlannedImage | BuildFailure, ...]:
+    """Return the images with their keys; this engine builds the systems that are missing."""
+
+    def executor_with(secrets: Secrets) -> Executor:
+        accept_buildx(engine.docker, engine.environment)
+        find_links = wheel_folders(settings.find_links, engine.environment)
+        return of_engine(engine, secrets, find_links)
+
+    with engine_errors():
+        return with_keys(planned, executor_with, settings, context)
+
+
+def with_keys(
+    planned: Sequence[PlannedImage],
+    executor_with: Callable[[Secrets], Executor],
+    settings: BuildSettings,
+    context: Context,
+) -> tuple[PlannedImage | BuildFailure, ...]:
+    """Return the images with their keys, and log each.
+
+    A key depends on the packages of the image's system. Systems that were built here are known;
+    the others are built now.
+    """
+    store = layer_store(context.environment)
+    keyed: dict[str, PlannedImage | BuildFailure] = {
+        image.image.cell.id: image
+        for image in with_known_keys(planned, store, context.environment)
+    }
+    missing = [
+        image for image in keyed.values() if isinstance(image, PlannedImage) and not image.key
+    ]
+    if missing:
+        built = _with_built_keys(missing, executor_with, settings, context)
+        keyed |= {
+            image.image.cell.id: result for image, result in zip(missing, built, strict=True)
+        }
+    for image in keyed.values():
+        if isinstance(image, PlannedImage):
+            source = f"{image.base.source} base {image.base.identity[:19]}"
+            packages = f"packages {image.packages[:19]}"
+            context.log(
+                f"plan: {image.reference} on {image.image.cell.os.image}, {source}, {packages}"
+            )
+    return tuple(keyed.values())
+
+
+def _with_built_keys(
+    missing: Sequence[PlannedImage],
+    executor_with: Callable[[Secrets], Executor],
+    settings: BuildSettings,
+    context: Context,
+) -> tuple[PlannedImage | BuildFailure, ...]:
+    context.log("building systems first: their packages are a part of each image's name")
+    store = layer_store(context.environment)
+    with (
+        interruptible(),
+        hold_store(store),
+        secrets_from(context.environment) as secrets,
+        settings.display() as on_progress,
+    ):
+        return with_built_keys(
+            missing, executor_with(secrets), store, jobs=settings.jobs, on_progress=on_progress
+        )
