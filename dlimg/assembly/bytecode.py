@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import IO, Final
 
-from dlimg.assembly.compile_python import (SCRIPT, CompileIn, ByteRange)
-from dlimg.assembly.wheel_to_layer import (LayerContext, is_empty, read_entries, python_sources)
+from dlimg.assembly.compile_python import SCRIPT, ByteRange, CompileIn
+from dlimg.assembly.wheel_to_layer import LayerContext, is_empty, python_sources, read_entries
 from dlimg.host.local_state import file_lock
-from dlimg.layer.compress import (WrittenLayer, compress_gzip)
-from dlimg.layer.entries import (FILE_MODE, LayerEntry, arrange_entries, folder_entry)
-from dlimg.layer.tar import (tar_parts)
+from dlimg.layer.compress import WrittenLayer, compress_gzip
+from dlimg.layer.entries import FILE_MODE, LayerEntry, arrange_entries, folder_entry
+from dlimg.layer.tar import tar_parts
 from dlimg.model import Wheel
-from dlimg.store.keys import (Layer, LayerKey, hash_texts)
-from dlimg.store.store import (Store, find_layer, make_layer)
+from dlimg.store.keys import Layer, LayerKey, hash_texts
+from dlimg.store.store import Store, find_layer, make_layer
 
 # Byte code from this many bytes on, unpacked, is a layer of its own.
 LARGE_BYTECODE: Final = 3_000_000
@@ -58,7 +58,9 @@ def bytecode_set_key(parts: Sequence[LayerKey], *, compression: str) -> LayerKey
     return LayerKey(kind="bytecode", source=source, python=parts[0].python, compression=compression)
 
 
-def missing_bytecode(store: Store, wheels: Iterable[Wheel], compiler: BytecodeCompiler) -> tuple[Wheel, ...]:
+def missing_bytecode(
+    store: Store, wheels: Iterable[Wheel], compiler: BytecodeCompiler
+) -> tuple[Wheel, ...]:
     """The wheels without byte code for this Python, by name."""
     missing = (one for one in wheels if find_layer(store, _key_of(one, compiler)) is None)
     return tuple(sorted(missing, key=lambda wheel: wheel.name))
@@ -102,7 +104,9 @@ def bytecode_layers(
         yield BytecodeLayer(layer=_joint_layer(workshop, rest, compiler), wheel=None)
 
 
-def _wheel_bytecode_layer(workshop: LayerContext, wheel: Wheel, compiler: BytecodeCompiler) -> Layer:
+def _wheel_bytecode_layer(
+    workshop: LayerContext, wheel: Wheel, compiler: BytecodeCompiler
+) -> Layer:
     """The layer of one wheel: its part, where that is compressed as the image is to be."""
     part, key = _find_bytecode(workshop.store, wheel, compiler), _key_of(wheel, compiler)
     if workshop.compression == key.compression:
@@ -112,14 +116,20 @@ def _wheel_bytecode_layer(workshop: LayerContext, wheel: Wheel, compiler: Byteco
     return _compressed_layer(workshop, key, entries, _description(wheel))
 
 
-def _joint_layer(workshop: LayerContext, wheels: Sequence[Wheel], compiler: BytecodeCompiler) -> Layer:
+def _joint_layer(
+    workshop: LayerContext, wheels: Sequence[Wheel], compiler: BytecodeCompiler
+) -> Layer:
     """One layer for these; where several have the same file, the first by name counts."""
     store, found = workshop.store, dict[str, LayerEntry]()
-    key = bytecode_set_key([_key_of(one, compiler) for one in wheels], compression=workshop.compression)
+    key = bytecode_set_key(
+        [_key_of(one, compiler) for one in wheels], compression=workshop.compression
+    )
 
     def entries() -> Iterator[LayerEntry]:
         for wheel in sorted(wheels, key=lambda wheel: wheel.name):
-            for one in read_entries(store, _find_bytecode(store, wheel, compiler), owner=wheel.file):
+            for one in read_entries(
+                store, _find_bytecode(store, wheel, compiler), owner=wheel.file
+            ):
                 found.setdefault(one.path, one)
         yield from arrange_entries(found.values())
 
@@ -132,7 +142,9 @@ def _compressed_layer(
     def write(file: IO[bytes]) -> WrittenLayer:
         return workshop.pack(tar_parts(entries), file.write)
 
-    return find_layer(workshop.store, key) or make_layer(workshop.store, key, write, workshop.say, words=words)
+    return find_layer(workshop.store, key) or make_layer(
+        workshop.store, key, write, workshop.say, words=words
+    )
 
 
 def _compile(

@@ -11,11 +11,17 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import IO, Final
 
-from dlimg.assembly.wheel_to_layer import (LayerContext, open_locked_wheel, read_entries)
-from dlimg.layer.compress import (WrittenLayer, splice_wheel_streams)
-from dlimg.layer.entries import (FILE_MODE, LayerEntry, arrange_entries, folder_entry, link_entry)
-from dlimg.layer.tar import (tar_parts)
-from dlimg.layer.wheel_entries import (ENVIRONMENT, LIBRARY, console_scripts, depends_on_python, installer_entries)
+from dlimg.assembly.wheel_to_layer import LayerContext, open_locked_wheel, read_entries
+from dlimg.layer.compress import WrittenLayer, splice_wheel_streams
+from dlimg.layer.entries import FILE_MODE, LayerEntry, arrange_entries, folder_entry, link_entry
+from dlimg.layer.tar import tar_parts
+from dlimg.layer.wheel_entries import (
+    ENVIRONMENT,
+    LIBRARY,
+    console_scripts,
+    depends_on_python,
+    installer_entries,
+)
 from dlimg.model import GZIP, Cell, Image, Lock, Wheel
 from dlimg.render.dockerfile import interpreter
 from dlimg.render.image_config import cuda_home
@@ -27,8 +33,8 @@ from dlimg.render.layout import (
     layout_links,
     packages_folder,
 )
-from dlimg.store.keys import (Layer, LayerKey, hash_texts)
-from dlimg.store.store import (find_layer, make_layer)
+from dlimg.store.keys import Layer, LayerKey, hash_texts
+from dlimg.store.store import find_layer, make_layer
 from dlimg.wheel.metadata import OpenWheel, parse_record
 
 _OURS: Final = "dlimg"
@@ -156,7 +162,9 @@ def _entries(workshop: LayerContext, own: CellLayerFiles) -> list[LayerEntry]:
     return found
 
 
-def _installer_entries(workshop: LayerContext, wheel: Wheel, own: CellLayerFiles) -> Iterator[LayerEntry]:
+def _installer_entries(
+    workshop: LayerContext, wheel: Wheel, own: CellLayerFiles
+) -> Iterator[LayerEntry]:
     """The files of a wheel's part; its folders follow from them."""
     requested = wheel.name in own.requested
     part = installer_layer(workshop, wheel, python=own.python, requested=requested)

@@ -17,8 +17,8 @@ from docker.models.containers import Container
 from dlimg.engine.client import Engine
 from dlimg.engine.container_owner import OWNER_LABEL, owner
 from dlimg.errors import Negative
-from dlimg.layer.entries import (LayerEntry, folder_entry)
-from dlimg.layer.tar import (tar_parts, tar_bytes)
+from dlimg.layer.entries import LayerEntry, folder_entry
+from dlimg.layer.tar import tar_bytes, tar_parts
 from dlimg.layer.wheel_entries import ENVIRONMENT, LIBRARY
 
 # A container of ours that a killed dlimg left is known by it, to `dlimg prune`, too.

@@ -16,7 +16,7 @@ from dlimg.engine.client import Engine
 from dlimg.errors import Negative
 from dlimg.host.process import check
 from dlimg.layer.compress import CountingHash
-from dlimg.layer.whiteout import (containerd_layer)
+from dlimg.layer.whiteout import containerd_layer
 from dlimg.render.dockerfile import EPOCH
 
 SECONDS: Final = 600.0

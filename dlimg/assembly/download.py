@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 
 import requests
 
-from dlimg.assembly.wheel_to_layer import (LocateWheel)
+from dlimg.assembly.wheel_to_layer import LocateWheel
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.host.local_state import file_lock
 from dlimg.lock.local_wheels import is_locked, wheel_in
 from dlimg.model import Wheel
 from dlimg.pypi.wheel_urls import Target, gone
-from dlimg.store.store import (DISK_FULL_HINT)
+from dlimg.store.store import DISK_FULL_HINT
 
 PARALLEL: Final = 4
 ATTEMPTS: Final = 4
@@ -82,7 +82,9 @@ class WheelSource:
 
 
 @contextmanager
-def downloading(wanted: Mapping[Target, Sequence[Wheel]], source: WheelSource) -> Iterator[LocateWheel]:
+def downloading(
+    wanted: Mapping[Target, Sequence[Wheel]], source: WheelSource
+) -> Iterator[LocateWheel]:
     """Inside, a function that waits until a wheel is on disk, and says where.
 
     The first wheels are fetched first, few at once; what is not needed any more when the block
@@ -108,7 +110,9 @@ def downloading(wanted: Mapping[Target, Sequence[Wheel]], source: WheelSource) -
         for target, group in away.items():
             for wheel in group:
                 if wheel.sha256 not in coming:
-                    coming[wheel.sha256] = pool.submit(_download_found, wheel, asked[target], source)
+                    coming[wheel.sha256] = pool.submit(
+                        _download_found, wheel, asked[target], source
+                    )
 
         def locate(wheel: Wheel) -> Path:
             if source.end.stop.is_set():

@@ -10,14 +10,27 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from dlimg.assembly.cell_layer import (cell_layer_files)
-from dlimg.assembly.wheel_to_layer import (is_large, small_wheels_keys, wheel_keys)
+from dlimg.assembly.cell_layer import cell_layer_files
+from dlimg.assembly.wheel_to_layer import is_large, small_wheels_keys, wheel_keys
 from dlimg.model import Cell, Flavour, Lock, Wheel
 from dlimg.render.naming import WHEELS_LABEL, wheels_text
-from dlimg.store.image_manifest import (BYTECODE_HISTORY, CELL_HISTORY, AssembledImage, ImageLayer, LayerRank, base_history, bytecode_history, rank_wheel, order_layers, small_wheels_history, system_history, wheel_history)
-from dlimg.store.images import (saved_images)
-from dlimg.store.keys import (Layer, LayerKey, hash_texts)
-from dlimg.store.store import (Store, list_layers)
+from dlimg.store.image_manifest import (
+    BYTECODE_HISTORY,
+    CELL_HISTORY,
+    AssembledImage,
+    ImageLayer,
+    LayerRank,
+    base_history,
+    bytecode_history,
+    order_layers,
+    rank_wheel,
+    small_wheels_history,
+    system_history,
+    wheel_history,
+)
+from dlimg.store.images import saved_images
+from dlimg.store.keys import Layer, LayerKey, hash_texts
+from dlimg.store.store import Store, list_layers
 
 # What layers came to on 2026-11-21, in bytes as they are pulled.
 BASE: Final = 30_000_000

@@ -4,18 +4,23 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from dlimg.assembly.bytecode import (bytecode_key)
-from dlimg.assembly.cell_layer import (own_of, installer_keys)
-from dlimg.assembly.wheel_to_layer import (is_large, small_wheels_keys, python_source_keys, wheel_keys)
+from dlimg.assembly.bytecode import bytecode_key
+from dlimg.assembly.cell_layer import installer_keys, own_of
+from dlimg.assembly.wheel_to_layer import (
+    is_large,
+    python_source_keys,
+    small_wheels_keys,
+    wheel_keys,
+)
 from dlimg.model import Base, BaseSource, Image
 from dlimg.render.bake import KEY_LABEL, PACKAGES_LABEL
 from dlimg.render.content_key import key as content_key
 from dlimg.store.image_manifest import AssembledImage
-from dlimg.store.images import (saved_images as kept_images)
-from dlimg.store.images import (has_all_layers)
+from dlimg.store.images import has_all_layers
+from dlimg.store.images import saved_images as kept_images
 from dlimg.store.keys import LayerKey
-from dlimg.store.store import (Store, list_layers)
-from dlimg.store.systems import (SystemLayers, load_system, system_key)
+from dlimg.store.store import Store, list_layers
+from dlimg.store.systems import SystemLayers, load_system, system_key
 
 _BASE: Final = "io.dlimg.base"
 _CELL: Final = "io.dlimg.cell"

@@ -15,19 +15,26 @@ from typing import IO, Any, Final
 
 import docker
 
-from dlimg.assembly.docker_save import (save_as_layout, read_chunks)
+from dlimg.assembly.docker_save import read_chunks, save_as_layout
 from dlimg.assembly.wheel_to_layer import LayerContext
 from dlimg.engine.client import Engine, has_containerd_store, silence
 from dlimg.errors import Negative, NoEngine
 from dlimg.host.local_state import file_lock
 from dlimg.host.process import MISSING, stream
-from dlimg.layer.compress import (WrittenLayer, compress_gzip)
+from dlimg.layer.compress import WrittenLayer, compress_gzip
 from dlimg.model import GZIP, PlannedImage
 from dlimg.render.bake import LAST_STAGE, SYSTEM_STAGE, stage_file, target_name
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.keys import (Layer, LayerKey, hash_texts)
-from dlimg.store.store import (Store, find_layer, make_layer)
-from dlimg.store.systems import (SystemLayers, load_system, system_layer_key, packages_of_layers, save_system, system_source)
+from dlimg.store.keys import Layer, LayerKey, hash_texts
+from dlimg.store.store import Store, find_layer, make_layer
+from dlimg.store.systems import (
+    SystemLayers,
+    load_system,
+    packages_of_layers,
+    save_system,
+    system_layer_key,
+    system_source,
+)
 
 # Its program, its library where the program is not all of it, and the module that compiles.
 _PROGRAM: Final = re.compile(r"(usr|usr/local|opt/python/[^/]+)/bin/python3\.\d+")
@@ -132,7 +139,9 @@ def _recompress(layer: Layer, workshop: LayerContext) -> Layer:
 
     key = recompressed_key(layer, workshop.compression)
     words = "system"
-    return find_layer(workshop.store, key) or make_layer(workshop.store, key, write, workshop.say, words=words)
+    return find_layer(workshop.store, key) or make_layer(
+        workshop.store, key, write, workshop.say, words=words
+    )
 
 
 def _damaged_layer(layer: Layer) -> Negative:

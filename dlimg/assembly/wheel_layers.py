@@ -7,13 +7,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlimg.assembly.cell_layer import (installer_layer, installer_keys)
-from dlimg.assembly.download import (WheelSource, downloading)
-from dlimg.assembly.wheel_to_layer import (LayerContext, is_large, small_wheels_keys, python_source_keys, python_sources, wheel_keys, wheel_to_layer)
+from dlimg.assembly.cell_layer import installer_keys, installer_layer
+from dlimg.assembly.download import WheelSource, downloading
+from dlimg.assembly.wheel_to_layer import (
+    LayerContext,
+    is_large,
+    python_source_keys,
+    python_sources,
+    small_wheels_keys,
+    wheel_keys,
+    wheel_to_layer,
+)
 from dlimg.model import GZIP, Image, PlannedImage, Wheel
 from dlimg.pypi.wheel_urls import Target
 from dlimg.store.keys import LayerKey
-from dlimg.store.store import (Store, find_layer)
+from dlimg.store.store import Store, find_layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +53,16 @@ def making_wheel_layers(
             for wheel in pythons
         }
         try:
-            yield WheelLayerJobs(workshop=workshop, await_all=lambda image: _await_wheels(image, tasks))
+            yield WheelLayerJobs(
+                workshop=workshop, await_all=lambda image: _await_wheels(image, tasks)
+            )
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def missing_wheels(planned: Sequence[PlannedImage], store: Store) -> Mapping[Target, Sequence[Wheel]]:
+def missing_wheels(
+    planned: Sequence[PlannedImage], store: Store
+) -> Mapping[Target, Sequence[Wheel]]:
     """The wheels that must be on disk for what is not in the store yet, the largest first."""
     found: dict[Target, dict[Wheel, None]] = {}
     for one in planned:
@@ -90,7 +102,9 @@ def _pythons_by_wheel(planned: Sequence[PlannedImage]) -> Mapping[Wheel, tuple[s
     return {wheel: tuple(found[wheel]) for wheel in ordered}
 
 
-def _make_layers(workshop: LayerContext, wheel: Wheel, pythons: Sequence[str], fetched: Path) -> None:
+def _make_layers(
+    workshop: LayerContext, wheel: Wheel, pythons: Sequence[str], fetched: Path
+) -> None:
     """All that any image needs from this wheel; then what was fetched for it can go.
 
     Small wheels stay, because each set of them is a layer of its own.

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from dlimg.errors import Negative
-from dlimg.layer.compress import (Press, WrittenLayer, presses, splice_wheel_streams)
-from dlimg.layer.entries import (LayerEntry, arrange_entries, folder_entry)
-from dlimg.layer.tar import (tar_parts)
-from dlimg.layer.wheel_entries import (LIBRARY, depends_on_python, wheel_entries)
+from dlimg.layer.compress import Press, WrittenLayer, presses, splice_wheel_streams
+from dlimg.layer.entries import LayerEntry, arrange_entries, folder_entry
+from dlimg.layer.tar import tar_parts
+from dlimg.layer.wheel_entries import LIBRARY, depends_on_python, wheel_entries
 from dlimg.lock.local_wheels import sha256_of
 from dlimg.model import GZIP, Wheel
-from dlimg.store.keys import (Layer, LayerKey, hash_texts)
-from dlimg.store.store import (Store, find_layer, make_layer)
-from dlimg.wheel.archive import (damaged_wheel)
+from dlimg.store.keys import Layer, LayerKey, hash_texts
+from dlimg.store.store import Store, find_layer, make_layer
+from dlimg.wheel.archive import damaged_wheel
 from dlimg.wheel.metadata import OpenWheel, open_wheel
 
 # Wheels from this size on get layers of their own: they hold nearly all bytes, and are few.

@@ -18,10 +18,10 @@ import deflate
 from zstandard import ZstdCompressor
 
 from dlimg.layer.entries import PackedContent
-from dlimg.layer.tar import (TarPart, TarHead, tar_bytes)
+from dlimg.layer.tar import TarHead, TarPart, tar_bytes
 from dlimg.model import GZIP
 from dlimg.wheel.archive import DEFLATED
-from dlimg.wheel.unpack import (MemberReader, iter_compressed)
+from dlimg.wheel.unpack import MemberReader, iter_compressed
 
 MAX_STORED_BLOCK: Final = 65_535
 _RUN: Final = re.compile(rb"(.)\1{3,}", re.DOTALL)
@@ -149,7 +149,9 @@ class CountingHash:
         return f"sha256:{self.hash.hexdigest()}"
 
 
-def splice_wheel_streams(parts: Iterable[TarPart], write: Callable[[bytes], object]) -> WrittenLayer:
+def splice_wheel_streams(
+    parts: Iterable[TarPart], write: Callable[[bytes], object]
+) -> WrittenLayer:
     """Writes the layer; raises BadInput when a member is not what its wheel's directory says."""
     file, tar = CountingHash(), CountingHash()
     for part in parts:

@@ -8,7 +8,7 @@ from typing import Final
 
 from dlimg.errors import BadInput
 from dlimg.wheel.archive import ArchiveMember
-from dlimg.wheel.unpack import (iter_content)
+from dlimg.wheel.unpack import iter_content
 
 FILE_MODE: Final = 0o644
 EXECUTABLE_MODE: Final = 0o755
@@ -93,7 +93,9 @@ def _merge(first: LayerEntry, second: LayerEntry) -> LayerEntry:
         raise _conflict(first, second)
     if first.content is None or second.content is None:
         return first
-    if first.size != second.size or _content_digest(first.content) != _content_digest(second.content):
+    if first.size != second.size or _content_digest(first.content) != _content_digest(
+        second.content
+    ):
         raise _conflict(first, second)
     return replace(first, mode=max(first.mode, second.mode))
 

@@ -12,8 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from dlimg.layer.tar import (MAX_NAME, header_block, pad_to_block, pax_record)
-from dlimg.layer.whiteout import (parent_folder, whiteout_path, path_sort_key, member_path, whiteout_header)
+from dlimg.layer.tar import MAX_NAME, header_block, pad_to_block, pax_record
+from dlimg.layer.whiteout import (
+    member_path,
+    parent_folder,
+    path_sort_key,
+    whiteout_header,
+    whiteout_path,
+)
 
 _BLOCK: Final = 512
 _PIECE: Final = 1 << 20
@@ -62,9 +68,13 @@ class _DiskFile:
 
 def diff_rootfs(root: Path, below: tarfile.TarFile) -> Iterator[bytes]:
     """The pieces of the layer's tar."""
-    known = {member_path(member): member for member in below if member_path(member) not in {"", "."}}
+    known = {
+        member_path(member): member for member in below if member_path(member) not in {"", "."}
+    }
     found = {one.path: one for one in _list_files(root, "")}
-    removed = {path for path in known.keys() - found.keys() if _is_folder(found, parent_folder(path))}
+    removed = {
+        path for path in known.keys() - found.keys() if _is_folder(found, parent_folder(path))
+    }
     new = {path for path, one in found.items() if not _is_unchanged(one, below, known)}
     parents = {str(one) for path in new | removed for one in PurePosixPath(path).parents}
     first: dict[int, str] = {}
@@ -88,7 +98,9 @@ def _list_files(folder: Path, above: str) -> Iterator[_DiskFile]:
                 yield from _list_files(Path(entry.path), f"{path}/")
 
 
-def _is_unchanged(one: _DiskFile, below: tarfile.TarFile, known: Mapping[str, tarfile.TarInfo]) -> bool:
+def _is_unchanged(
+    one: _DiskFile, below: tarfile.TarFile, known: Mapping[str, tarfile.TarInfo]
+) -> bool:
     member = known.get(one.path)
     if member is None:
         return False
@@ -158,7 +170,9 @@ def _header(one: _DiskFile, kind: bytes, target: str, size: int) -> bytes:
         text = b"".join(pax_record(key, value) for key, value in sorted(records.items()))
         folder, _, last = os.fsencode(one.path).rpartition(b"/")
         said = b"/".join([*([folder] if folder else []), b"PaxHeaders.0", last])
-        before = header_block(_ascii(said), kind=tarfile.XHDTYPE, size=len(text)) + pad_to_block(text)
+        before = header_block(_ascii(said), kind=tarfile.XHDTYPE, size=len(text)) + pad_to_block(
+            text
+        )
     about = one.about
     numbers = (os.major(about.st_rdev), os.minor(about.st_rdev)) if kind in b"34" else (0, 0)
     return before + header_block(

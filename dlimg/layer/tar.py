@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from dlimg.layer.entries import (LayerEntry, LinkTarget, PackedContent, iter_entry_content)
+from dlimg.layer.entries import LayerEntry, LinkTarget, PackedContent, iter_entry_content
 from dlimg.render.dockerfile import EPOCH
 
 _BLOCK: Final = 512

@@ -11,10 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from dlimg.layer.entries import (EXECUTABLE_MODE, FILE_MODE, LayerEntry, PackedContent, folder_entry)
-from dlimg.wheel.archive import (ArchiveMember, invalid_wheel)
-from dlimg.wheel.metadata import (OpenWheel, RecordRow, complete_rows, parse_record, format_record, record_row)
-from dlimg.wheel.unpack import (read_content, iter_content)
+from dlimg.layer.entries import EXECUTABLE_MODE, FILE_MODE, LayerEntry, PackedContent, folder_entry
+from dlimg.wheel.archive import ArchiveMember, invalid_wheel
+from dlimg.wheel.metadata import (
+    OpenWheel,
+    RecordRow,
+    complete_rows,
+    format_record,
+    parse_record,
+    record_row,
+)
+from dlimg.wheel.unpack import iter_content, read_content
 
 INTERPRETER: Final = "/opt/env/bin/python"
 PLACEHOLDER: Final = b"#!python"
@@ -100,12 +107,16 @@ def is_replaced(script: str, found: tuple[ConsoleScript, ...]) -> bool:
 def check_command_name(name: str, *, file: str) -> None:
     """Raises BadInput for a command that would hide one of the environment's own."""
     if _RESERVED_COMMANDS.fullmatch(name):
-        raise invalid_wheel(file, f"its command {name} would replace that of the image's environment")
+        raise invalid_wheel(
+            file, f"its command {name} would replace that of the image's environment"
+        )
     if not name or "/" in name or name in {".", ".."} or not name.isprintable():
         raise invalid_wheel(file, f"{name!r} cannot be a command")
 
 
-def _read_section(parser: configparser.ConfigParser, section: str, file: str) -> list[ConsoleScript]:
+def _read_section(
+    parser: configparser.ConfigParser, section: str, file: str
+) -> list[ConsoleScript]:
     if not parser.has_section(section):
         return []
     found = []
@@ -220,7 +231,9 @@ def _place_in_scheme(
         case "data":
             below = inner
         case _:
-            raise invalid_wheel(wheel.file, f"{member.path} is for {scheme!r}, which is no known place")
+            raise invalid_wheel(
+                wheel.file, f"{member.path} is for {scheme!r}, which is no known place"
+            )
     below = below.rstrip("/")
     _check_free(wheel, member, below)
     library = f"lib/python{python}/site-packages"
@@ -234,7 +247,9 @@ def _place_in_scheme(
 
 def _check_module(wheel: OpenWheel, path: str) -> None:
     if _LAYOUT_MODULES.fullmatch(path):
-        raise invalid_wheel(wheel.file, f"{path} would replace what every Python of the image starts with")
+        raise invalid_wheel(
+            wheel.file, f"{path} would replace what every Python of the image starts with"
+        )
 
 
 def _check_free(wheel: OpenWheel, member: ArchiveMember, below: str) -> None:

@@ -32,7 +32,11 @@ def containerd_layer(layer: tarfile.TarFile, below: Sequence[tarfile.TarFile]) -
             continue
         member = changed[path]
         file.seek(member.offset)
-        left = member.offset_data - member.offset + (_padded_size(member.size) if member.isreg() else 0)
+        left = (
+            member.offset_data
+            - member.offset
+            + (_padded_size(member.size) if member.isreg() else 0)
+        )
         while left:
             piece = file.read(min(left, _PIECE))
             left -= len(piece)

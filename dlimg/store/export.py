@@ -92,7 +92,8 @@ def _index_entry(one: ExportedImage) -> dict[str, Any]:
 
 def _export_blobs(image: AssembledImage, blobs: Path, store: Store) -> int:
     size = sum(
-        _link_or_copy(store.blob(layer), blobs / _hex(layer.digest), layer.size) for layer in image.layers
+        _link_or_copy(store.blob(layer), blobs / _hex(layer.digest), layer.size)
+        for layer in image.layers
     )
     for digest, content in ((image.config_digest, image.config), (image.digest, image.manifest)):
         target = blobs / _hex(digest)

@@ -15,10 +15,10 @@ from typing import IO
 from dlimg.atomic_write import read_now
 from dlimg.errors import Negative
 from dlimg.model import Wheel
-from dlimg.store.images import (remove_broken_records)
-from dlimg.store.keys import (Layer, LayerKey, entry_description)
-from dlimg.store.store import (Store, find_layer, list_layers, content_lock)
-from dlimg.store.systems import (load_system)
+from dlimg.store.images import remove_broken_records
+from dlimg.store.keys import Layer, LayerKey, entry_description
+from dlimg.store.store import Store, content_lock, find_layer, list_layers
+from dlimg.store.systems import load_system
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,8 @@ def hold_store(store: Store) -> Iterator[None]:
 def list_entries(store: Store) -> tuple[StoreEntry, ...]:
     """All that is in the store and whole, by key."""
     return tuple(
-        StoreEntry(key=key, layer=layer, words=_description(store, key)) for key, layer in list_layers(store)
+        StoreEntry(key=key, layer=layer, words=_description(store, key))
+        for key, layer in list_layers(store)
     )
 
 
@@ -73,7 +74,9 @@ def verify_store(store: Store) -> tuple[DamagedLayer, ...]:
     keys = sorted(_entry_keys(store), key=str)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         found = [
-            key for key, right in zip(keys, pool.map(_checker(store), keys), strict=True) if not right
+            key
+            for key, right in zip(keys, pool.map(_checker(store), keys), strict=True)
+            if not right
         ]
     return tuple(_remove_layer(store, key) for key in found)
 
@@ -255,7 +258,11 @@ def prune_store(store: Store, used: Collection[LayerKey], fetched: FetchedWheels
     """Removes layers but the used ones, and then what only they needed. Raises as `prune`."""
 
     def beside() -> int:
-        return remove_broken_records(store) + sum(map(remove_file, _broken_system_records(store))) + _remove_wheels(fetched)
+        return (
+            remove_broken_records(store)
+            + sum(map(remove_file, _broken_system_records(store)))
+            + _remove_wheels(fetched)
+        )
 
     return prune_layers(store, used, beside)
 

@@ -23,7 +23,7 @@ from dlimg.atomic_write import read_now
 from dlimg.errors import Negative
 from dlimg.host.local_state import cache_folder, file_lock
 from dlimg.layer.compress import FORMAT, WrittenLayer
-from dlimg.store.keys import (Layer, LayerKey, format_entry, parse_entry)
+from dlimg.store.keys import Layer, LayerKey, format_entry, parse_entry
 
 Writer = Callable[[IO[bytes]], WrittenLayer]
 

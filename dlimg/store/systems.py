@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from dlimg.atomic_write import read_now
-from dlimg.layer.whiteout import (whiteout_hides, is_whiteout, member_path)
+from dlimg.layer.whiteout import is_whiteout, member_path, whiteout_hides
 from dlimg.model import PlannedImage
 from dlimg.render.bake import SYSTEM_STAGE
 from dlimg.render.content_key import ARCHITECTURE
 from dlimg.render.dockerfile import EPOCH
 from dlimg.render.dockerfile_parser import closure
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.keys import (Layer, LayerKey, hash_texts)
-from dlimg.store.store import (Store, find_layer)
+from dlimg.store.keys import Layer, LayerKey, hash_texts
+from dlimg.store.store import Store, find_layer
 
 DPKG_STATUS: Final = "var/lib/dpkg/status"
 UV_PYTHONS: Final = "opt/python"
@@ -84,7 +84,9 @@ def _parse_status(status: str) -> Iterator[str]:
 
 def _packages_of(files: Mapping[str, str]) -> tuple[str, ...]:
     python = files.get(CURRENT_PYTHON, "")
-    return format_packages(files.get(DPKG_STATUS, ""), python, files.get(f"{UV_PYTHONS}/{python}/{PYTHON_BUILD}", ""))
+    return format_packages(
+        files.get(DPKG_STATUS, ""), python, files.get(f"{UV_PYTHONS}/{python}/{PYTHON_BUILD}", "")
+    )
 
 
 def _read_package_files(blob: Path) -> tuple[dict[str, str], list[str]]:

@@ -151,7 +151,9 @@ def read_directory(file: BinaryIO, name: str) -> tuple[list[ZipDirectoryEntry], 
     text = file.read(place.size)
     listed = list(_parse_directory(text, name))
     if len(listed) != place.count:
-        raise damaged_wheel(name, f"its directory lists {len(listed)} files and claims {place.count}")
+        raise damaged_wheel(
+            name, f"its directory lists {len(listed)} files and claims {place.count}"
+        )
     return listed, place.offset
 
 
@@ -159,7 +161,9 @@ def _locate_directory(file: BinaryIO, name: str) -> _DirectoryLocation:
     length = file.seek(0, os.SEEK_END)
     found = _read_struct(file, length - _END.size, _END)
     if found is None or found[0] != b"PK\x05\x06":
-        raise damaged_wheel(name, "it is cut off, or not a zip file, or has something behind its end")
+        raise damaged_wheel(
+            name, "it is cut off, or not a zip file, or has something behind its end"
+        )
     _, disk, first_disk, here, count, size, offset, comment = found
     if comment:
         raise invalid_wheel(name, "it claims a comment behind its end")
@@ -177,7 +181,9 @@ def _locate_directory(file: BinaryIO, name: str) -> _DirectoryLocation:
     return place
 
 
-def _locate_zip64_directory(file: BinaryIO, name: str, end: int) -> tuple[_DirectoryLocation, int] | None:
+def _locate_zip64_directory(
+    file: BinaryIO, name: str, end: int
+) -> tuple[_DirectoryLocation, int] | None:
     """What zip64's end says and where that begins; None where there is none."""
     locator = _read_struct(file, end - _ZIP64_LOCATOR.size, _ZIP64_LOCATOR)
     if locator is None or locator[0] != b"PK\x06\x07":
@@ -228,7 +234,9 @@ def _parse_directory(text: bytes, name: str) -> Iterator[ZipDirectoryEntry]:
         position = comment_end
 
 
-def _parse_entry(name: str, raw_name: bytes, fields: tuple[int, ...], extra: bytes) -> ZipDirectoryEntry:
+def _parse_entry(
+    name: str, raw_name: bytes, fields: tuple[int, ...], extra: bytes
+) -> ZipDirectoryEntry:
     big = _zip64_field(name, raw_name, extra)
     values = []
     # In this order, and each only where the field is full (APPNOTE 4.5.3).
@@ -369,12 +377,16 @@ def _check_kind(name: str, path: str, listed: ZipDirectoryEntry, *, folder: bool
     if listed.flags & ~_KNOWN_FLAGS:
         raise invalid_wheel(name, f"{path} has flags {listed.flags:#06x} that are not known")
     if listed.method not in {STORED, DEFLATED}:
-        raise invalid_wheel(name, f"{path} is compressed by method {listed.method}, which is not known")
+        raise invalid_wheel(
+            name, f"{path} is compressed by method {listed.method}, which is not known"
+        )
     kind = listed.attributes >> 16 & _TYPES
     if kind == _LINK_TYPE:
         raise invalid_wheel(name, f"{path} is a symbolic link")
     if kind not in {0, _FOLDER_TYPE if folder else _FILE_TYPE}:
-        raise invalid_wheel(name, f"{path} is of type {kind:#o}, neither an ordinary file nor a folder")
+        raise invalid_wheel(
+            name, f"{path} is of type {kind:#o}, neither an ordinary file nor a folder"
+        )
 
 
 def _check_sizes(name: str, path: str, listed: ZipDirectoryEntry, *, folder: bool) -> None:
@@ -389,7 +401,9 @@ def _check_sizes(name: str, path: str, listed: ZipDirectoryEntry, *, folder: boo
 def _check_growth(members: Sequence[ArchiveMember], path: Path) -> None:
     size, packed = sum(member.size for member in members), path.stat().st_size
     if size > packed * _MAX_GROWTH + _ALLOWED_SIZE:
-        raise invalid_wheel(path.name, f"its {packed} bytes would become {size}, as a zip bomb's do")
+        raise invalid_wheel(
+            path.name, f"its {packed} bytes would become {size}, as a zip bomb's do"
+        )
 
 
 def _data_offset(
@@ -402,7 +416,9 @@ def _data_offset(
     shown = ascii(listed.raw_name.decode("utf-8", "replace"))
     if len(head) != _LOCAL_HEADER.size or not head.startswith(b"PK\x03\x04"):
         raise damaged_wheel(name, f"there is no header where {shown} should begin")
-    _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL_HEADER.unpack(head)
+    _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL_HEADER.unpack(
+        head
+    )
     raw_name = file.read(name_length)
     extra = file.read(extra_length)
     if (flags, method, raw_name) != (listed.flags, listed.method, listed.raw_name):

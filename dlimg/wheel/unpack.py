@@ -7,7 +7,7 @@ from typing import Final, cast
 # It inflates what zlib does, byte for byte, and refuses what it does, in half of the time.
 from zlib_ng import zlib_ng
 
-from dlimg.wheel.archive import (DEFLATED, ArchiveMember, WheelArchive, damaged_wheel, invalid_wheel)
+from dlimg.wheel.archive import DEFLATED, ArchiveMember, WheelArchive, damaged_wheel, invalid_wheel
 
 CHUNK_SIZE: Final = 1 << 18
 # What is read whole: names and versions, lists of files, scripts. Torch's RECORD has 1.5 MB.
