@@ -16,7 +16,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # The files that take longest. Processes that share the tests take file by file, in this order.
 LONGEST = (
     "test_checks_sabotage.py",
-    "test_manners_sabotage.py",
+    "test_runtime_sabotage.py",
     "test_checks.py",
     "test_image_behaviour.py",
     "test_cli.py",

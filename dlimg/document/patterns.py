@@ -66,7 +66,7 @@ KIND: Final = Pattern(
 CHECK: Final = Pattern(
     r"[A-Za-z0-9_.*?-]{1,100}",
     "the name of a check",
-    "write e.g. pip_check, or a pattern such as manners_*",
+    "write e.g. pip_check, or a pattern such as runtime_*",
 )
 FINDING: Final = Pattern(
     r"[a-z]+(?:-[a-z]+)*",

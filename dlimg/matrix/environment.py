@@ -22,7 +22,7 @@ LAYOUT_NAMES: Final = frozenset(
     }
 )
 LAYOUT_PREFIX: Final = "DLIMG_"
-# As `manners_secrets` finds them in an image, where everyone who pulls it can read them.
+# As `runtime_secrets` finds them in an image, where everyone who pulls it can read them.
 _HIDDEN_NAME: Final = (
     r"(?i:.*(?:TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|NETRC"
     r"|(?:API|ACCESS|PRIVATE|SIGNING)[_-]?KEY).*|.*_AUTH)"
@@ -30,7 +30,7 @@ _HIDDEN_NAME: Final = (
 _HIDDEN_VALUE: Final = r"(?i:.*[a-z][a-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@.*)"
 
 
-def read_environment(
+def read_variables(
     form: Validator, node: Node | None, axes: Mapping[str, tuple[str, ...]], what: str
 ) -> tuple[StatedVariable, ...]:
     """The variables, by name; problems are noted in the form."""

@@ -38,7 +38,7 @@ from tests.support.real_jax import (
 pytestmark = pytest.mark.engine
 
 GPU_CHECKS = ("nvidia_smi", "is_gpu_available", "conv_training")
-CHECKS = (*GPU_CHECKS, "tag_is_true", "pip_check")
+CHECKS = (*GPU_CHECKS, "tag_matches_image", "pip_check")
 
 # Byte code is never compared with its source, so it has to go as well.
 STALE = "rm __pycache__/__init__.*"
@@ -134,7 +134,7 @@ def test_the_image_as_it_is_passes(engine: Engine, built: BuiltImage, tmp_path: 
     assert {one.check: one.status for one in found} == {
         "pip_check": CheckStatus.PASSED,
         "conv_training": CheckStatus.PASSED,
-        "tag_is_true": CheckStatus.PASSED,
+        "tag_matches_image": CheckStatus.PASSED,
     }, found
 
 
@@ -198,7 +198,7 @@ def test_a_tag_that_lies_fails(
     lies: dict[str, str], reason: str, there: RunningContainer, built: BuiltImage
 ) -> None:
     axes = json.loads(cell_text(built.planned)) | lies
-    said = judged(there, built, "tag_is_true", DLIMG_CELL=json.dumps(axes))
+    said = judged(there, built, "tag_matches_image", DLIMG_CELL=json.dumps(axes))
     assert said.status is CheckStatus.FAILED
     assert reason in said.reason
 
@@ -229,7 +229,7 @@ def test_a_label_that_lies_fails(  # the lie, and where it is told
 ) -> None:
     labels = engine.sdk.images.get(built.digest).labels | {name: value}
     text = json.dumps({name: value for name, value in labels.items() if value is not None})
-    said = judged(there, built, "tag_is_true", DLIMG_LABELS=text)
+    said = judged(there, built, "tag_matches_image", DLIMG_LABELS=text)
     assert said.status is CheckStatus.FAILED
     assert reason in said.reason
 
@@ -238,7 +238,7 @@ def test_a_label_that_lies_fails(  # the lie, and where it is told
 def test_without_labels_nothing_passes(
     text: str, there: RunningContainer, built: BuiltImage
 ) -> None:
-    said = judged(there, built, "tag_is_true", DLIMG_LABELS=text)
+    said = judged(there, built, "tag_matches_image", DLIMG_LABELS=text)
     assert said.status is CheckStatus.FAILED
     assert "labels: the image has none" in said.reason or "DLIMG_LABELS" in said.reason
 
@@ -247,7 +247,7 @@ def test_without_labels_nothing_passes(
 def test_without_a_tag_nothing_passes(
     text: str, there: RunningContainer, built: BuiltImage
 ) -> None:
-    said = judged(there, built, "tag_is_true", DLIMG_CELL=text)
+    said = judged(there, built, "tag_matches_image", DLIMG_CELL=text)
     assert said.status is (CheckStatus.FAILED if text in ("[]", "{") else CheckStatus.NOT_RUN)
     assert "DLIMG_CELL" in said.reason
 
@@ -292,14 +292,14 @@ def test_an_image_that_its_tag_does_not_tell_of_fails(
     script: str, reason: str, engine: Engine, built: BuiltImage
 ) -> None:
     with opened(engine, built, script) as place:
-        said = judged(place, built, "tag_is_true")
+        said = judged(place, built, "tag_matches_image")
     assert said.status is CheckStatus.FAILED
     assert reason in said.reason
 
 
 def test_an_image_that_runs_as_root_fails(engine: Engine, built: BuiltImage) -> None:
     with opened(engine, built, user="0") as place:
-        said = judged(place, built, "tag_is_true")
+        said = judged(place, built, "tag_matches_image")
     assert (said.status, said.reason) == (CheckStatus.FAILED, "user: this runs as root")
 
 
@@ -550,10 +550,10 @@ def test_a_cpu_image_under_a_tag_of_cuda_fails(
         "pip_check": CheckStatus.FAILED,
         "conv_training": CheckStatus.NOT_RUN,
         "is_gpu_available": CheckStatus.NOT_RUN,
-        "tag_is_true": CheckStatus.FAILED,
+        "tag_matches_image": CheckStatus.FAILED,
     }
     for lie in ("cudart: one is to be installed, found none", "cudnn: one is to be installed"):
-        assert lie in said["tag_is_true"].reason
+        assert lie in said["tag_matches_image"].reason
     assert "nvidia-nccl-cu13: locked 2.30.7, installed not" in said["pip_check"].reason
 
 
@@ -573,8 +573,8 @@ def test_an_image_that_is_spoilt_in_every_way_fails_every_check(
 ) -> None:
     said = {one.check: one for one in evidence_of(engine, spoilt, tmp_path).verdicts}
     assert {one.status for one in said.values()} == {CheckStatus.FAILED}
-    assert said.keys() == {"pip_check", "conv_training", "tag_is_true"}
+    assert said.keys() == {"pip_check", "conv_training", "tag_matches_image"}
     assert "greeting: locked not, installed 1.0" in said["pip_check"].reason
     assert "logits off the reference" in said["conv_training"].reason
     for lie in ("user: this runs as root; ", "cuda: the tag says cpu", "wheels: it names greeting"):
-        assert lie in said["tag_is_true"].reason
+        assert lie in said["tag_matches_image"].reason

@@ -71,9 +71,14 @@ def test_a_real_image_passes_its_checks(tested: dict[str, object]) -> None:
     assert isinstance(checks, list)
     verdicts = {one["check"]: one["status"] for one in checks}
     # A check that asks for a GPU is left out of a CPU image, and not counted as not-run.
-    common = ("any_user", "entry", "leftovers", "read_only", "secrets", "start", "tls", "user")
-    names = [*(f"manners_{name}" for name in common), "tag_is_true", "pip_check"]
-    names += ["compiled_step", "conv_training", "libraries_load", "system_is_whole"]
+    common = ("entrypoint", "no_build_leftovers", "read_only", "secrets", "start", "tls", "user")
+    names = [
+        *(f"runtime_{name}" for name in common),
+        "runtime_arbitrary_uid",
+        "tag_matches_image",
+        "pip_check",
+    ]
+    names += ["compiled_step", "conv_training", "libraries_load", "os_packages_unmodified"]
     assert verdicts == dict.fromkeys(names, "passed")
 
 

@@ -21,7 +21,7 @@ from dlimg.assembly.compile_python import (LABEL, compile_in, stop_compilers)
 from dlimg.builders.load import forget_passing, take_in, visiting
 from dlimg.builders.loopback_registry import NAME, Content, serving
 from dlimg.engine.client import Engine
-from dlimg.engine.container_owner import OWNER_LABEL
+from dlimg.engine.ownership import OWNER_LABEL
 from dlimg.errors import Negative, NoEngine
 from dlimg.layer.entries import (LayerEntry, arrange_entries)
 from dlimg.model import BuiltImage

@@ -26,7 +26,7 @@ MODULES = {"pytorch": "torch", "tensorflow": "tensorflow", "jax": "jax"}
 HIDDEN = {"CUDA_VISIBLE_DEVICES": "-1"}
 FAILED, NOT_RUN = 1, 77
 # What a machine with one GPU, or without a compiler, cannot do.
-SPARE = {"nccl_adds", "compiled_step"}
+SPARE = {"nccl_all_reduce", "compiled_step"}
 
 
 def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -81,7 +81,7 @@ def test_training_on_the_gpu_agrees(family: str) -> None:
     assert figures["cudnn"]
 
 
-WORK = ("matrix_product", "cudnn_is_used", "mixed_precision", "memory_given_back", "benchmark")
+WORK = ("matrix_product", "cudnn_is_used", "mixed_precision", "gpu_memory_released", "benchmark")
 
 
 @pytest.mark.parametrize("name", WORK)
@@ -97,9 +97,9 @@ def test_a_compiled_step_agrees_on_the_gpu(family: str) -> None:
 
 def test_nccl_adds_up_where_there_are_two_gpus(family: str) -> None:
     if len(list(Path("/dev").glob("nvidia[0-9]*"))) > 1:
-        assert passed(f"{family}/checks/nccl_adds.py")["joined"]
+        assert passed(f"{family}/checks/nccl_all_reduce.py")["joined"]
     else:
-        assert run(f"{family}/checks/nccl_adds.py").returncode == NOT_RUN
+        assert run(f"{family}/checks/nccl_all_reduce.py").returncode == NOT_RUN
 
 
 @pytest.mark.parametrize("name", ["is_gpu_available", "conv_training", *WORK, "compiled_step"])

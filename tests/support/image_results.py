@@ -93,15 +93,15 @@ SIGHT = replace(
     verdict("nvidia_smi", needs=["gpu"]), figures={"gpus": [H200], "loss": float("nan")}
 )
 FLAKY = replace(
-    verdict("memory_given_back", needs=["gpu"]), attempts=2, first_reason="| 12 MiB are *missing*"
+    verdict("gpu_memory_released", needs=["gpu"]), attempts=2, first_reason="| 12 MiB are *missing*"
 )
 FAILED = replace(
-    verdict("tag_is_true", CheckStatus.FAILED, "cuDNN 9.25 loads, <9.26> is promised | by the tag"),
+    verdict("tag_matches_image", CheckStatus.FAILED, "cuDNN 9.25 loads, <9.26> is promised | by the tag"),
     output=UGLY,
     attempts=2,
     first_reason="the same",
 )
-TWO = verdict("nccl_adds", CheckStatus.NOT_RUN, ONE_GPU, needs=["gpu", "two gpus"])
+TWO = verdict("nccl_all_reduce", CheckStatus.NOT_RUN, ONE_GPU, needs=["gpu", "two gpus"])
 BLIND = [
     verdict("nvidia_smi", CheckStatus.NOT_RUN, NO_GPU, needs=["gpu"]),
     verdict("is_gpu_available", CheckStatus.NOT_RUN, NO_GPU, needs=["gpu"]),

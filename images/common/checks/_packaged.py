@@ -1,7 +1,7 @@
 """Paths that the distribution's packages brought: whose they are, and who may do what with them.
 
 dpkg notes neither owners nor modes. So there is a rule: they are root's, nobody else may change
-them, and in `/usr` everybody may read them. What is in them, `system_is_whole` compares.
+them, and in `/usr` everybody may read them. What is in them, `os_packages_unmodified` compares.
 """
 
 import re

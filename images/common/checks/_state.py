@@ -108,7 +108,7 @@ def python(image: Image) -> Claims:
     found: Claims = {}
     for path in image.tree.entries:
         if source_of(path) in image.packages.listed:
-            found[path] = file()  # what is in it, `system_is_whole` compares with its source
+            found[path] = file()  # what is in it, `os_packages_unmodified` compares with its source
         elif path.endswith("/__pycache__") and any(
             source_of(f"{path}/{name}") in image.packages.listed for name in image.names(path)
         ):

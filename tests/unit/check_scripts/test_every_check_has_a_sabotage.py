@@ -12,7 +12,7 @@ GPU = "unit/check_scripts/test_gpu.py"
 MORE = "unit/check_scripts/test_gpu_work.py"
 REAL = "engine/test_checks_sabotage.py"
 SOURCES = "engine/test_file_sources_sabotage.py"
-MANNERS = "engine/test_manners_sabotage.py"
+RUNTIME = "engine/test_runtime_sabotage.py"
 
 # What is spoilt: a real image, its environment, or a machine that is made up; and the tests.
 SABOTAGE = {
@@ -35,45 +35,45 @@ SABOTAGE = {
     "libraries_load": [
         ("engine/test_libraries_sabotage.py", "test_a_library_that_is_spoilt_fails")
     ],
-    "manners_any_user": [(MANNERS, "test_an_image_that_is_spoilt_fails_confined")],
-    "manners_entry": [
-        (MANNERS, "test_an_image_that_is_spoilt_fails"),
-        (MANNERS, "test_an_image_that_is_started_otherwise_fails"),
+    "runtime_arbitrary_uid": [(RUNTIME, "test_an_image_that_is_spoilt_fails_confined")],
+    "runtime_entrypoint": [
+        (RUNTIME, "test_an_image_that_is_spoilt_fails"),
+        (RUNTIME, "test_an_image_that_is_started_otherwise_fails"),
     ],
-    "manners_leftovers": [(MANNERS, "test_an_image_that_is_spoilt_fails")],
-    "manners_no_entry": [(MANNERS, "test_an_image_that_is_spoilt_fails_confined")],
-    "manners_read_only": [(MANNERS, "test_an_image_that_is_spoilt_fails_confined")],
-    "manners_secrets": [
-        (MANNERS, "test_an_image_that_is_spoilt_fails"),
-        (MANNERS, "test_an_environment_that_is_spoilt_fails"),
-        (MANNERS, "test_a_secret_in_the_history_fails"),
+    "runtime_no_build_leftovers": [(RUNTIME, "test_an_image_that_is_spoilt_fails")],
+    "runtime_without_entrypoint": [(RUNTIME, "test_an_image_that_is_spoilt_fails_confined")],
+    "runtime_read_only": [(RUNTIME, "test_an_image_that_is_spoilt_fails_confined")],
+    "runtime_secrets": [
+        (RUNTIME, "test_an_image_that_is_spoilt_fails"),
+        (RUNTIME, "test_an_environment_that_is_spoilt_fails"),
+        (RUNTIME, "test_a_secret_in_the_history_fails"),
     ],
-    "manners_start": [(MANNERS, "test_an_image_that_is_spoilt_fails")],
-    "manners_tls": [
-        (MANNERS, "test_an_image_that_is_spoilt_fails"),
-        ("unit/check_scripts/test_manners.py", "test_what_tls_is_to_refuse"),
+    "runtime_start": [(RUNTIME, "test_an_image_that_is_spoilt_fails")],
+    "runtime_tls": [
+        (RUNTIME, "test_an_image_that_is_spoilt_fails"),
+        ("unit/check_scripts/test_runtime_checks.py", "test_what_tls_is_to_refuse"),
     ],
-    "manners_user": [
-        (MANNERS, "test_an_image_that_is_spoilt_fails"),
-        (MANNERS, "test_another_user_than_the_default_one_fails"),
+    "runtime_user": [
+        (RUNTIME, "test_an_image_that_is_spoilt_fails"),
+        (RUNTIME, "test_another_user_than_the_default_one_fails"),
     ],
     "matrix_product": [(MORE, "test_a_product_that_is_wrong_fails")],
-    "memory_given_back": [(MORE, "test_memory_is_taken_and_given_back")],
+    "gpu_memory_released": [(MORE, "test_memory_is_taken_and_given_back")],
     "mixed_precision": [
         (MORE, "test_a_precision_keeps_its_tolerances"),
         (MORE, "test_a_loss_that_does_not_fall_fails"),
     ],
-    "nccl_adds": [(MORE, "test_nccl_adds_up")],
+    "nccl_all_reduce": [(MORE, "test_nccl_adds_up")],
     "nvidia_smi": [
         (GPU, "test_nvidia_smi_and_nvml_agree"),
         (REAL, "test_an_nvidia_smi_that_lies_does_not_pass"),
     ],
     "pip_check": [(REAL, "test_packages_that_the_lock_does_not_name_fail")],
-    "system_is_whole": [
-        (MANNERS, "test_an_image_that_is_spoilt_fails"),
+    "os_packages_unmodified": [
+        (RUNTIME, "test_an_image_that_is_spoilt_fails"),
         ("unit/check_scripts/test_system_files.py", "test_what_a_system_may_not_have"),
     ],
-    "tag_is_true": [
+    "tag_matches_image": [
         (REAL, "test_a_tag_that_lies_fails"),
         (REAL, "test_an_image_that_its_tag_does_not_tell_of_fails"),
         (REAL, "test_an_image_that_runs_as_root_fails"),

@@ -36,8 +36,8 @@ cudnn_is_used = importlib.import_module("_cudnn_is_used")
 mixed_precision = importlib.import_module("_mixed_precision")
 benchmark = importlib.import_module("_benchmark")
 compiled_step = importlib.import_module("_compiled_step")
-memory = importlib.import_module("_memory_given_back")
-nccl = importlib.import_module("_nccl")
+memory = importlib.import_module("_gpu_memory_released")
+nccl = importlib.import_module("_nccl_all_reduce")
 
 H200 = gpu.Gpu("GPU-1", "NVIDIA H200", "580.159", "9.0", 143771)
 NONE = gpu.Sight([], [], "there is no libnvidia-ml.so.1")
@@ -50,9 +50,9 @@ CHECKS = (
     "compiled_step",
     "cudnn_is_used",
     "matrix_product",
-    "memory_given_back",
+    "gpu_memory_released",
     "mixed_precision",
-    "nccl_adds",
+    "nccl_all_reduce",
 )
 
 
@@ -526,7 +526,7 @@ import sys
 sys.path[:0] = {paths!r}
 import numpy as np
 from types import SimpleNamespace
-import _memory_given_back as memory
+import _gpu_memory_released as memory
 memory.SIZE = 64
 used = iter([100, 164, 100])
 framework = SimpleNamespace(

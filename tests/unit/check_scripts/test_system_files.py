@@ -12,7 +12,7 @@ from tests.support.check_scripts import FAILED, PASSED, code_of
 
 dpkg = importlib.import_module("_dpkg")
 packaged = importlib.import_module("_packaged")
-system = importlib.import_module("system_is_whole")
+system = importlib.import_module("os_packages_unmodified")
 
 INFO = "var/lib/dpkg/info"
 SHELL = hashlib.md5(b"sh", usedforsecurity=False).hexdigest()

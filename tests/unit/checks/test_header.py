@@ -16,7 +16,7 @@ from tests.support import samples
 
 IMAGES = Path(__file__).parents[3] / "images"
 FAMILIES = ("jax", "pytorch", "tensorflow")
-FOUR = ("nvidia_smi", "is_gpu_available", "conv_training", "tag_is_true")
+FOUR = ("nvidia_smi", "is_gpu_available", "conv_training", "tag_matches_image")
 ON_GPU = {
     "nvidia_smi",
     "is_gpu_available",
@@ -24,9 +24,9 @@ ON_GPU = {
     "benchmark",
     "cudnn_is_used",
     "matrix_product",
-    "memory_given_back",
+    "gpu_memory_released",
     "mixed_precision",
-    "nccl_adds",
+    "nccl_all_reduce",
 }
 GOOD = '"""It proves this.\n\nneeds: nothing\nseconds: 60\n"""\n'
 
@@ -263,13 +263,13 @@ def test_what_the_matrix_lists_is_required_and_all_where_it_lists_nothing(tmp_pa
 def test_a_required_check_that_is_not_there_is_named_where_the_matrix_names_it(
     tmp_path: Path,
 ) -> None:
-    cell = replace(samples.cell(), required_checks=("conv_trainin", "manners_*", "tag_is_true"))
+    cell = replace(samples.cell(), required_checks=("conv_trainin", "runtime_*", "tag_matches_image"))
     with pytest.raises(BadInput) as caught:
         checks_for(cell, whole(tmp_path), None, {"conv_trainin": "matrix.yaml:7"})
     near, none = caught.value.problems
     assert (near.where, near.hint) == ("matrix.yaml:7", "did you mean 'conv_training'?")
     assert near.message == f"{cell.id} has no check conv_trainin, which is required of it"
-    assert "manners_*" in none.message
+    assert "runtime_*" in none.message
 
 
 def test_a_check_that_is_not_for_the_image_cannot_be_required_of_it(tmp_path: Path) -> None:
@@ -291,10 +291,10 @@ def test_own_checks_come_last_and_are_required(tmp_path: Path) -> None:
     images = whole(tmp_path / "images")
     own = own_folder(tmp_path, "ours", "_help", "pytorch/mine", "jax/other")
     write(images, "jax/checks/x")
-    cell = replace(samples.cell(), required_checks=("tag_is_true",))
+    cell = replace(samples.cell(), required_checks=("tag_matches_image",))
     found = [check.name for check in checks_for(cell, images, own)]
     assert found == ["extra", *sorted(FOUR), "ours", "mine"]
-    assert required(cell, images, own) == ["tag_is_true", "ours", "mine"]
+    assert required(cell, images, own) == ["tag_matches_image", "ours", "mine"]
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_own_checks_come_last_and_are_required(tmp_path: Path) -> None:
     [
         ((), "own", "there is no check in this folder", "docs/checks.md"),
         (("_help",), "own", "there is no check in this folder", "docs/checks.md"),
-        (("tag_is_true",), "own/tag_is_true.py", "has the same name, and verdicts", "rename"),
+        (("tag_matches_image",), "own/tag_matches_image.py", "has the same name, and verdicts", "rename"),
         (("pytorch/extra",), "own/pytorch/extra.py", "common/checks/extra.py has the", "rename"),
         (("one", "pytorch/one"), "own/pytorch/one.py", "own/one.py has the same name", "rename"),
         (("one", "_gpu"), "own/_gpu.py", "common/checks/_gpu.py has the same name", "rename"),
@@ -394,7 +394,7 @@ def test_a_verdict_holds_for_what_was_told_and_for_one_kind_of_container(tmp_pat
 
 
 def test_two_checks_of_one_name_are_refused(tmp_path: Path) -> None:
-    write(whole(tmp_path), "common/checks/tag_is_true")
+    write(whole(tmp_path), "common/checks/tag_matches_image")
     with pytest.raises(BadInput, match="has the same name"):
         checks_for(samples.cell(), tmp_path)
 

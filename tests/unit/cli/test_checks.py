@@ -28,11 +28,11 @@ def rows(text: str) -> dict[str, Sequence[str]]:
 
 def test_a_row_for_each_check(capsys: pytest.CaptureFixture[str]) -> None:
     found = rows(said(capsys))
-    assert found["tag_is_true"][2:4] == ["yes", "all"]
+    assert found["tag_matches_image"][2:4] == ["yes", "all"]
     assert found["benchmark"][0] == "gpu"
     assert found["benchmark"][2] == "no"
     assert found["compiled_step"][0] == "compiler, gpu"
-    assert found["manners_read_only"][1] == "read-only"
+    assert found["runtime_read_only"][1] == "read-only"
     some, _, every = found["nvidia_smi"][3].partition(" of ")
     assert 0 < int(some) < int(every)
     assert found["is_gpu_available"][4].startswith("e.g. pytorch: PyTorch sees")
@@ -48,13 +48,13 @@ def test_the_checks_of_one_cell(capsys: pytest.CaptureFixture[str]) -> None:
 def test_data_for_each_cell(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(said(capsys, CPU, CUDA, "--format", "json"))
     assert {one["cell"] for one in found} == {CPU, CUDA}
-    (one,) = [one for one in found if (one["cell"], one["check"]) == (CUDA, "manners_any_user")]
+    (one,) = [one for one in found if (one["cell"], one["check"]) == (CUDA, "runtime_arbitrary_uid")]
     assert one["proves"]
     del one["proves"], one["path"]
     assert one == {
         "cell": CUDA,
         "family": "pytorch",
-        "check": "manners_any_user",
+        "check": "runtime_arbitrary_uid",
         "needs": "image",
         "container": "any user",
         "required": True,

@@ -107,7 +107,7 @@ lint:
     matrix = parse_matrix(GOOD + more, "matrix.yaml")
     assert not matrix.problems
     assert [(one.name, one.line) for one in matrix.gpus] == [("T4", 25), ("sm_90", 25)]
-    said = [(one.id, one.about, one.why, one.line) for one in matrix.accepted]
+    said = [(one.id, one.about, one.why, one.line) for one in matrix.ignored]
     assert said == [
         ("os-end-of-life", "debian12", "one more year", 27),
         ("no-facts", "*", "theirs", 28),
@@ -388,7 +388,7 @@ FINE = [
     ("jax=={version}", "jax [cpu] >= {version}, < 99 ; python_version > '3'", 4),
     ("version: [0.12.0.1]", "version: [0.12.0.1, 3.0rc1.post2.dev3]", 8 + 4),
     ("latest: {acc", "0.12.0.1-cuda13.2: {acc", 4),
-    ("families:", "required_checks: {any: [pip_check, 'manners_*'], jax: [x]}\nfamilies:", 4),
+    ("families:", "required_checks: {any: [pip_check, 'runtime_*'], jax: [x]}\nfamilies:", 4),
 ]
 
 
@@ -405,21 +405,21 @@ def test_fine_matrix(right: str, other: str, count: int) -> None:
 def test_required_checks_go_by_what_a_cell_is() -> None:
     listed = """\
 required_checks:
-  any: [tag_is_true, "manners_*"]
+  any: [tag_matches_image, "runtime_*"]
   cpu: [on_cpu]
-  cuda: [on_gpu, tag_is_true]
+  cuda: [on_gpu, tag_matches_image]
   compile: [compiled]
   jax: [of_jax]
 families:"""
     found = cells_of(GOOD.replace("families:", listed))
-    of_all = ("tag_is_true", "manners_*")
+    of_all = ("tag_matches_image", "runtime_*")
     assert [cell.required_checks for cell in found.cells] == [
         (*of_all, "on_cpu", "of_jax"),
         (*of_all, "on_cpu", "compiled", "of_jax"),
         (*of_all, "on_gpu", "of_jax"),
         (*of_all, "on_gpu", "compiled", "of_jax"),
     ]
-    assert found.required_places["tag_is_true"] == "matrix.yaml:6"
+    assert found.required_places["tag_matches_image"] == "matrix.yaml:6"
     assert found.required_places["of_jax"] == "matrix.yaml:10"
     assert {cell.required_checks for cell in cells_of(GOOD).cells} == {()}
 

@@ -76,7 +76,7 @@ def test_what_is_too_long_for_a_message_stands_in_the_text() -> None:
     verdict = replace(image_results.FAILED, reason="x" * 5000, output="the end")
     proof = replace(image_results.evidence(verdict), cell="a")
     (suite,) = suites(junit([image_results.line(image_results.built("1"), proof)]))
-    (failure,) = next(case for case in suite if case.name == "tag_is_true").result
+    (failure,) = next(case for case in suite if case.name == "tag_matches_image").result
     assert len(failure.message) < 1100
     assert failure.text == f"{'x' * 5000}\nthe end"
 

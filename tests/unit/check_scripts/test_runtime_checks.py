@@ -11,13 +11,13 @@ import pytest
 
 from tests.support.check_scripts import FAILED, NOT_RUN, PASSED, code_of, run
 
-entry = importlib.import_module("manners_entry")
+entry = importlib.import_module("runtime_entrypoint")
 files = importlib.import_module("_files")
-leftovers = importlib.import_module("manners_leftovers")
-secrets = importlib.import_module("manners_secrets")
-start = importlib.import_module("manners_start")
-tls = importlib.import_module("manners_tls")
-user = importlib.import_module("manners_user")
+leftovers = importlib.import_module("runtime_no_build_leftovers")
+secrets = importlib.import_module("runtime_secrets")
+start = importlib.import_module("runtime_start")
+tls = importlib.import_module("runtime_tls")
+user = importlib.import_module("runtime_user")
 
 CELL = json.dumps({"family": "jax"})
 
@@ -25,9 +25,9 @@ CELL = json.dumps({"family": "jax"})
 @pytest.mark.parametrize(
     "name",
     [
-        *("manners_user", "manners_leftovers", "manners_secrets", "manners_entry"),
-        *("manners_start", "manners_any_user", "manners_read_only", "system_is_whole"),
-        "manners_no_entry",
+        *("runtime_user", "runtime_no_build_leftovers", "runtime_secrets", "runtime_entrypoint"),
+        *("runtime_start", "runtime_arbitrary_uid", "runtime_read_only", "os_packages_unmodified"),
+        "runtime_without_entrypoint",
     ],
 )
 def test_where_there_is_no_image_nothing_is_judged(name: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
-import _nccl
+import _nccl_all_reduce
 
 
 def reduce(framework: ModuleType, arrays: list) -> list:
@@ -24,4 +24,4 @@ def reduce(framework: ModuleType, arrays: list) -> list:
 
 
 if __name__ == "__main__":
-    _nccl.main("_pytorch", reduce)
+    _nccl_all_reduce.main("_pytorch", reduce)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
-import _memory_given_back
+import _gpu_memory_released
 
 if __name__ == "__main__":
-    _memory_given_back.main("_tensorflow")
+    _gpu_memory_released.main("_tensorflow")

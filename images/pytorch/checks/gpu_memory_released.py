@@ -1,4 +1,4 @@
-"""The GPU's memory that JAX takes is given back: when work lets go of it, and when it ends.
+"""The GPU's memory that PyTorch takes is given back: when work lets go of it, and when it ends.
 
 needs: gpu
 seconds: 120
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
-import _memory_given_back
+import _gpu_memory_released
 
 if __name__ == "__main__":
-    _memory_given_back.main("_jax")
+    _gpu_memory_released.main("_pytorch")

@@ -26,11 +26,11 @@ from tests.support.real_jax import slowness
 
 pytestmark = pytest.mark.engine
 
-NAMES = {"whole": "system_is_whole"}  # the others are `manners_NAME`
-ORDINARY = ("entry", "leftovers", "secrets", "start", "tls", "user", "whole")
+NAMES = {"whole": "os_packages_unmodified"}  # the others are `runtime_NAME`
+ORDINARY = ("entrypoint", "no_build_leftovers", "secrets", "start", "tls", "user", "whole")
 CONFINED = {
-    "any_user": ContainerKind(container=ANY_USER),
-    "no_entry": ContainerKind(container=EMPTY_HOME),
+    "arbitrary_uid": ContainerKind(container=ANY_USER),
+    "without_entrypoint": ContainerKind(container=EMPTY_HOME),
     "read_only": ContainerKind(container=READ_ONLY),
 }
 SITE = "/home/user/env/lib/python3.13/site-packages"
@@ -113,7 +113,7 @@ WHOLE = [
 def judged(there: RunningContainer, made: Made, name: str, **environment: str) -> Verdict:
     """What this check of manners says there."""
     found = checks_for(made.built.planned.image.cell, IMAGES)
-    (check,) = [one for one in found if one.name == NAMES.get(name, f"manners_{name}")]
+    (check,) = [one for one in found if one.name == NAMES.get(name, f"runtime_{name}")]
     placed_one = placed(check, IMAGES, scripts(IMAGES, "jax"))
     ran = run_check(replace(there, environment=environment), placed_one)
     return verdict(check, ran, device=NO_DEVICE)
@@ -126,20 +126,28 @@ def test_the_image_as_it_is_passes(made: Made) -> None:
     assert {one.status for one in said.values()} == {CheckStatus.PASSED}, said
     assert max(one.seconds for one in said.values()) < limit
     assert said["start"].figures["version"] == "0.12.0.1"
-    closed = said["leftovers"].figures["closed"]
+    closed = said["no_build_leftovers"].figures["closed"]
     assert isinstance(closed, list)
     assert "/root" in closed
 
 
 FILES = [
-    ("leftovers", "touch /etc/x; chmod 666 /etc/x", "anyone may write to /etc/x"),
-    ("leftovers", "mkdir -m 777 /opt/x", "anyone may write to /opt/x"),
-    ("leftovers", "touch /var/lib/apt/lists/x", "a package list is left: /var/lib/apt/lists/x"),
-    ("leftovers", "touch /var/cache/apt/pkgcache.bin", "a package list is left: "),
-    ("leftovers", "touch /var/log/dpkg.log", "a log is left: /var/log/dpkg.log"),
-    ("leftovers", "mkdir -p ~user/.cache/pip; touch ~user/.cache/pip/x", "a cache is left: "),
-    ("leftovers", "touch /tmp/x", "a temporary file is left: /tmp/x"),
-    ("leftovers", "touch /etc/shadow-", "an old copy is left: /etc/shadow-"),
+    ("no_build_leftovers", "touch /etc/x; chmod 666 /etc/x", "anyone may write to /etc/x"),
+    ("no_build_leftovers", "mkdir -m 777 /opt/x", "anyone may write to /opt/x"),
+    (
+        "no_build_leftovers",
+        "touch /var/lib/apt/lists/x",
+        "a package list is left: /var/lib/apt/lists/x",
+    ),
+    ("no_build_leftovers", "touch /var/cache/apt/pkgcache.bin", "a package list is left: "),
+    ("no_build_leftovers", "touch /var/log/dpkg.log", "a log is left: /var/log/dpkg.log"),
+    (
+        "no_build_leftovers",
+        "mkdir -p ~user/.cache/pip; touch ~user/.cache/pip/x",
+        "a cache is left: ",
+    ),
+    ("no_build_leftovers", "touch /tmp/x", "a temporary file is left: /tmp/x"),
+    ("no_build_leftovers", "touch /etc/shadow-", "an old copy is left: /etc/shadow-"),
     ("secrets", "mkdir /run/secrets; echo x > /run/secrets/ca", "a file for secrets is here: "),
     ("secrets", "echo x > ~user/.netrc", "a file for secrets is here: /home/user/.netrc"),
     ("secrets", f"echo index-url={URL} > /etc/pip.conf", "a secret is in /etc/pip.conf"),
@@ -157,14 +165,22 @@ FILES = [
     ("start", f"rm {SITE}/jax.py", "No module named 'jax'"),
     ("start", "rm /usr/local/bin/python3", "does not run: "),
     ("start", f"echo 'import time; time.sleep(300)' > {SITE}/jax.py", "takes more than 1 s"),
-    ("entry", f"sed -i 's/^exec .*/\"$@\"; exit 0/' {ENTRY}", "`sh -c exit 7` prints '' and ends"),
-    ("entry", f"sed -i 's/^exec .*/\"$@\"/' {ENTRY}", "prints 'dlimg-entrypoin\\n' and ends"),
-    ("entry", f"sed -i 's/^exec .*/exec $*/' {ENTRY}", "`sh -c exit 7` prints"),
-    ("entry", f"sed -i 's/^set -u/echo hello/' {ENTRY}", "prints 'hello\\n'"),
-    ("entry", f"sed -i \"s/^set -u/trap '' TERM/\" {ENTRY}", "SIGTERM does not reach the command"),
-    ("entry", f"sed -i '/HOME=.tmp/d' {ENTRY}", "with HOME=/ the home is ''"),
-    ("entry", f"rm {ENTRY}", "ends with 127, not"),
-    ("entry", "rm /usr/bin/tini", "it does not run: "),
+    (
+        "entrypoint",
+        f"sed -i 's/^exec .*/\"$@\"; exit 0/' {ENTRY}",
+        "`sh -c exit 7` prints '' and ends",
+    ),
+    ("entrypoint", f"sed -i 's/^exec .*/\"$@\"/' {ENTRY}", "prints 'dlimg-entrypoin\\n' and ends"),
+    ("entrypoint", f"sed -i 's/^exec .*/exec $*/' {ENTRY}", "`sh -c exit 7` prints"),
+    ("entrypoint", f"sed -i 's/^set -u/echo hello/' {ENTRY}", "prints 'hello\\n'"),
+    (
+        "entrypoint",
+        f"sed -i \"s/^set -u/trap '' TERM/\" {ENTRY}",
+        "SIGTERM does not reach the command",
+    ),
+    ("entrypoint", f"sed -i '/HOME=.tmp/d' {ENTRY}", "with HOME=/ the home is ''"),
+    ("entrypoint", f"rm {ENTRY}", "ends with 127, not"),
+    ("entrypoint", "rm /usr/bin/tini", "it does not run: "),
 ]
 
 
@@ -175,7 +191,7 @@ FILES += [("whole", script, reason) for script, reason in WHOLE]
 def test_an_image_that_is_spoilt_fails(name: str, script: str, reason: str, made: Made) -> None:
     # What is stuck is not waited for as long as in earnest.
     limits = "s/^LIMIT = 120 /LIMIT = 1 /; s/^PATIENCE = 5 /PATIENCE = 1 /"
-    script += f"; sed -i '{limits}' /tmp/dlimg/common/checks/manners_*.py"
+    script += f"; sed -i '{limits}' /tmp/dlimg/common/checks/runtime_*.py"
     with opened(made, script) as there:
         said = judged(there, made, name)
     assert said.status is CheckStatus.FAILED
@@ -192,12 +208,12 @@ def test_an_image_that_is_spoilt_fails(name: str, script: str, reason: str, made
         ("user", "HOME", "/", "HOME is no home: /"),
         ("user", "HOME", "/nowhere", "/nowhere cannot be written to"),
         (
-            "entry",
+            "entrypoint",
             "DLIMG_START",
             '{"is": {"Entrypoint": ["sh"]}}',
             "the image's Entrypoint is ['sh'], not",
         ),
-        ("entry", "DLIMG_START", "[]", "DLIMG_START is no JSON object of two"),
+        ("entrypoint", "DLIMG_START", "[]", "DLIMG_START is no JSON object of two"),
     ],
 )
 def test_an_environment_that_is_spoilt_fails(
@@ -292,7 +308,7 @@ def config_with(made: Made, change: str) -> Mapping[str, object]:
 def test_an_image_that_is_started_otherwise_fails(change: str, reason: str, made: Made) -> None:
     facts = told(made.built.planned, {}, config_with(made, change))
     with opened(made) as there:
-        said = judged(there, made, "entry", DLIMG_START=facts.environment["DLIMG_START"])
+        said = judged(there, made, "entrypoint", DLIMG_START=facts.environment["DLIMG_START"])
     assert said.status is CheckStatus.FAILED
     assert reason in said.reason
     if "[" not in reason:
@@ -307,7 +323,7 @@ def test_a_template_that_lies_does_not_pass(made: Made) -> None:
         replace(made.built.planned, image=lying), {}, config_with(made, "ENV LD_PRELOAD=x")
     )
     with opened(made) as there:
-        said = judged(there, made, "entry", DLIMG_START=facts.environment["DLIMG_START"])
+        said = judged(there, made, "entrypoint", DLIMG_START=facts.environment["DLIMG_START"])
     assert said.status is CheckStatus.FAILED
     assert f"the image has the variable LD_PRELOAD, {UNSTATED}" in said.reason
 
@@ -319,7 +335,7 @@ def test_a_secret_in_the_history_fails(made: Made, tmp_path: Path) -> None:
     built = replace(made.built, digest=str(container.commit().id))
     container.remove()
     cell = made.built.planned.image.cell
-    checks = [one for one in checks_for(cell, IMAGES) if one.name == "manners_secrets"]
+    checks = [one for one in checks_for(cell, IMAGES) if one.name == "runtime_secrets"]
     settings = CheckSettings(evidence=tmp_path, say=print)
     try:
         (said,) = run.test(
@@ -336,25 +352,25 @@ def test_a_secret_in_the_history_fails(made: Made, tmp_path: Path) -> None:
     ("name", "script", "reason"),
     [
         (
-            "leftovers",
+            "no_build_leftovers",
             "mkdir -p /root/.cache/pip; touch /root/.cache/pip/x",
             "a cache is left: /root",
         ),
-        ("leftovers", "touch /tmp/x", "a temporary file is left: /tmp/x"),
+        ("no_build_leftovers", "touch /tmp/x", "a temporary file is left: /tmp/x"),
         ("secrets", "echo x > /root/.netrc", "a file for secrets is here: /root/.netrc"),
         (
             "secrets",
             f"umask 77; echo index-url={URL} > /etc/pip.conf",
             "a secret is in /etc/pip.conf",
         ),
-        ("leftovers", "", ""),
+        ("no_build_leftovers", "", ""),
         ("secrets", "", ""),
         ("whole", "", ""),
     ],
 )
 def test_what_only_root_can_see_is_seen(name: str, script: str, reason: str, made: Made) -> None:
     kinds = {one.name: one.container for one in checks_for(made.built.planned.image.cell, IMAGES)}
-    assert kinds[NAMES.get(name, f"manners_{name}")] == "root"
+    assert kinds[NAMES.get(name, f"runtime_{name}")] == "root"
     with opened(made, script, user="0") as there:
         said = judged(there, made, name)
     assert said.status is (CheckStatus.FAILED if script else CheckStatus.PASSED), said
@@ -430,23 +446,23 @@ NO_ENTRY = [
 # The home's packages are out of sight there.
 KEEP_JAX = f"cp {SITE}/jax.py {LIBRARY}/jax.py"
 CONFINED_FILES = [
-    *(("no_entry", f"{script}; {KEEP_JAX}", reason) for script, reason in NO_ENTRY),
+    *(("without_entrypoint", f"{script}; {KEEP_JAX}", reason) for script, reason in NO_ENTRY),
     ("read_only", WRITES.format("/opt/env/made"), "a step of training: it ends with 1"),
     ("read_only", WRITES.format("/code/made"), "Read-only file system: '/code/made'"),
     ("read_only", f"sed -i '/HOME=.tmp/d' {ENTRY}", "a home: it ends with "),
     ("read_only", f"rm {OVERLAY}", "pip install ends with 1: "),
-    ("any_user", WRITES.format("/code/made"), "Permission denied: '/code/made'"),
+    ("arbitrary_uid", WRITES.format("/code/made"), "Permission denied: '/code/made'"),
     (
-        "any_user",
+        "arbitrary_uid",
         f"chmod 775 /opt/env; {WRITES.format('/opt/env/made')}",
         "this has been written: /opt/env/made",
     ),
-    ("any_user", f"sed -i '/HOME=.tmp/d' {ENTRY}", "a home: it ends with "),
-    ("any_user", "chmod 700 /tmp", "Permission denied"),
-    ("any_user", f"sed -i 's/2.0/1.5/' {SITE}/jax.py", "prints '4.5', not '6.0'"),
-    ("any_user", f"sed -i 's/^LOGNAME=.*/USER= LOGNAME=/' {ENTRY}", "a cache: it ends with "),
-    ("any_user", "chmod 700 /home/user/env", "a step of training: it ends with 1"),
-    ("any_user", "rm -r /opt/env/lib/python/site-packages/pip", "No module named 'pip'"),
+    ("arbitrary_uid", f"sed -i '/HOME=.tmp/d' {ENTRY}", "a home: it ends with "),
+    ("arbitrary_uid", "chmod 700 /tmp", "Permission denied"),
+    ("arbitrary_uid", f"sed -i 's/2.0/1.5/' {SITE}/jax.py", "prints '4.5', not '6.0'"),
+    ("arbitrary_uid", f"sed -i 's/^LOGNAME=.*/USER= LOGNAME=/' {ENTRY}", "a cache: it ends with "),
+    ("arbitrary_uid", "chmod 700 /home/user/env", "a step of training: it ends with 1"),
+    ("arbitrary_uid", "rm -r /opt/env/lib/python/site-packages/pip", "No module named 'pip'"),
 ]
 
 
@@ -465,8 +481,8 @@ def test_a_container_that_is_not_confined_proves_nothing(made: Made) -> None:
         said = {name: judged(there, made, name) for name in CONFINED}
     assert {one.status for one in said.values()} == {CheckStatus.NOT_RUN}
     assert said["read_only"].reason.startswith("this container is not read-only: /, /code")
-    assert said["no_entry"].reason == "no volume is over this container's /home/user"
-    assert said["any_user"].reason == "the user 1000 is one that the image knows"
+    assert said["without_entrypoint"].reason == "no volume is over this container's /home/user"
+    assert said["arbitrary_uid"].reason == "the user 1000 is one that the image knows"
 
 
 def test_without_a_cell_nothing_passes(made: Made) -> None:
@@ -476,8 +492,8 @@ def test_without_a_cell_nothing_passes(made: Made) -> None:
     assert said == {CheckStatus.NOT_RUN}
 
 
-def test_every_check_of_manners_is_spoilt_here() -> None:
-    found = {path.stem for path in Path(IMAGES, "common", "checks").glob("manners_*.py")}
-    assert found == {f"manners_{name}" for name in (*ORDINARY, *CONFINED)} - {"manners_whole"}
+def test_every_runtime_check_has_a_sabotage() -> None:
+    found = {path.stem for path in Path(IMAGES, "common", "checks").glob("runtime_*.py")}
+    assert found == {f"runtime_{name}" for name in (*ORDINARY, *CONFINED)} - {"runtime_whole"}
     assert {name for name, _, _ in FILES} == set(ORDINARY)
     assert {name for name, _, _ in CONFINED_FILES} == set(CONFINED)
