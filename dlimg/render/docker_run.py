@@ -9,13 +9,6 @@ from dlimg.render.image_config import NOTEBOOK_PORT
 
 # PyTorch's data loaders hand batches over in shared memory; Docker's default of 64 MB ends them.
 SHARED_MEMORY: Final = "8g"
-# What a framework is imported as; of another package nothing is known but that it is installed.
-_MODULES: Final = {
-    "jax": "jax",
-    "tensorflow": "tensorflow",
-    "tensorflow-cpu": "tensorflow",
-    "torch": "torch",
-}
 
 
 def docker_run(
@@ -40,7 +33,7 @@ def docker_run(
 
 def try_line(cell: Cell, reference: str, *, docker: Sequence[str] = ("docker",)) -> str:
     """A line to paste: it runs the image and shows its framework at work."""
-    module = _MODULES.get(cell.package)
+    module = cell.framework.module
     program = (
         f"import {module}; print({module}.__version__)"
         if module

@@ -34,19 +34,6 @@ HEALTHCHECK: Final = MappingProxyType(
     }
 )
 
-# What a family's images need besides, and why. What users want of their own images is for the
-# matrix to say.
-_OF_FAMILY: Final[Mapping[str, tuple[EnvVar, ...]]] = {
-    "jax": (
-        EnvVar(
-            name="DLIMG_WITHOUT_GPU",
-            value="JAX_PLATFORMS=cpu",
-            why="Looking for a GPU, JAX asks CUPTI for its version; CUPTI 13.2 ends the process "
-            "where no driver is.",
-        ),
-    ),
-}
-
 # Whom a variable changes, by its name: an image that sets one of these is another image.
 _EFFECTS: Final = (
     (r"LD_.*|GLIBC_TUNABLES|MALLOC_.*|LOCPATH", "the loader and the C library"),
@@ -96,8 +83,9 @@ class ImageConfig:
 
 
 def image_environment(cell: Cell) -> Mapping[str, EnvVar]:
-    """All that the image sets, by name, in order: the layout's, the family's, the matrix's."""
-    variables = [*_layout_variables(cell), *_family_variables(cell), *cell.env]
+    """Return the image's variables by name: the layout's, the framework's, the matrix's."""
+    framework = cell.framework.cuda_env if cell.is_cuda else ()
+    variables = [*_layout_variables(cell), *framework, *cell.env]
     return {variable.name: variable for variable in variables}
 
 
@@ -195,10 +183,6 @@ def _layout_variables(cell: Cell) -> list[EnvVar]:
             "JUPYTER_CONFIG_PATH": "/opt/env/etc/jupyter",
         }
     return [EnvVar(name=name, value=value) for name, value in values.items()]
-
-
-def _family_variables(cell: Cell) -> tuple[EnvVar, ...]:
-    return _OF_FAMILY.get(cell.family, ()) if cell.is_cuda else ()
 
 
 def _healthcheck_line(healthcheck: Mapping[str, object]) -> str:

@@ -13,12 +13,8 @@ LIBRARY: Final = "/opt/env/lib/python/site-packages"
 PLAIN_MODE: Final = "644"
 PROGRAM_MODE: Final = "755"
 
-# The parts of a framework's build that its requirement does not name: another version of one of
-# these under the same framework breaks it, so users' pip must not bring one.
-FRAMEWORK_PARTS: Final = ("cuda-", "jax-cuda", "jaxlib", "nvidia-", "triton")
-
-# Packages under another name that have all of a package which others ask for.
-PROVIDED: Final[Mapping[str, str]] = {"tensorflow-cpu": "tensorflow"}
+# Name prefixes of CUDA's packages: another version under the same framework breaks it.
+CUDA_PACKAGES: Final = ("cuda-", "nvidia-")
 
 # Where uv is told of packages that lie in another environment, see overlay.sh.
 PACKAGES: Final = "/usr/local/lib/dlimg/packages"
@@ -118,7 +114,7 @@ def cell_files(cell: Cell, lock: Lock) -> tuple[CellFile, ...]:
         "/etc/dlimg/environment": variables,
         "/etc/environment": variables,
         "/etc/uv/uv.toml": _lines(uv_settings(cell, lock)),
-        **provided_files(lock),
+        **provided_files(cell, lock),
     }
     written = tuple(CellFile(path=path, text=text) for path, text in files.items())
     return (*written, JUPYTER_SETTINGS) if cell.flavour is Flavour.WORKSPACE else written
@@ -164,13 +160,15 @@ def package_note(lock: Lock, name: str) -> str:
     return f"{packages_folder(lock)}/{capitals}/{capitals}.egg-info/PKG-INFO"
 
 
-def provided_files(lock: Lock) -> Mapping[str, str]:
-    """Notes of packages that count as installed because another has all of them."""
+def provided_files(cell: Cell, lock: Lock) -> Mapping[str, str]:
+    """Return notes, by path, of packages that another package stands for."""
     files = {}
+    provides = dict(cell.framework.provides)
     for wheel in lock.wheels:
-        if wheel.name in PROVIDED:
-            files[package_note(lock, PROVIDED[wheel.name])] = (
-                f"Metadata-Version: 2.1\nName: {PROVIDED[wheel.name]}\nVersion: {wheel.version}\n"
+        if wheel.name in provides:
+            name = provides[wheel.name]
+            files[package_note(lock, name)] = (
+                f"Metadata-Version: 2.1\nName: {name}\nVersion: {wheel.version}\n"
                 f"Summary: {wheel.name} has all of it.\n"
                 f"Requires-Dist: {wheel.name}=={wheel.version}\n"
             )
@@ -191,11 +189,13 @@ def constraints(cell: Cell, lock: Lock) -> Iterator[str]:
     """
     matches = (EXACT.match(requirement) for requirement in cell.requirements)
     named = {match[1].lower().replace("_", "-") for match in matches if match}
+    fixed = (*CUDA_PACKAGES, *cell.framework.fixed_packages)
+    provides = dict(cell.framework.provides)
     for wheel in lock.wheels:
-        if wheel.name in named or wheel.name.startswith(FRAMEWORK_PARTS):
+        if wheel.name in named or wheel.name.startswith(fixed):
             yield f"{wheel.name}=={wheel.version}"
-            if wheel.name in PROVIDED:
-                yield f"{PROVIDED[wheel.name]}=={wheel.version}"
+            if wheel.name in provides:
+                yield f"{provides[wheel.name]}=={wheel.version}"
 
 
 def _lines(lines: Iterator[str]) -> str:

@@ -1,0 +1,66 @@
+"""The frameworks of a project: images/<framework>/framework.yaml, read and checked."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from dlimg.document import patterns
+from dlimg.document.validate import Validator
+from dlimg.document.yaml_tree import Node, parse_yaml
+from dlimg.errors import BadInput
+from dlimg.model import EnvVar, Framework
+
+SETTINGS: Final = "framework.yaml"
+ADAPTER: Final = "framework.py"
+_KEYS: Final = ("module", "fixed_packages", "provides", "compiler", "cuda_env")
+
+
+def read_frameworks(images: Path) -> Mapping[str, Framework]:
+    """Return the frameworks by their folder under `images`.
+
+    Raises BadInput with every problem of the files.
+    """
+    frameworks = {}
+    problems = []
+    for path in sorted(images.glob(f"*/{SETTINGS}")):
+        folder = path.parent
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"it cannot be read: {error}", where=str(path)) from error
+        validator = Validator(str(path), ())
+        frameworks[folder.name] = parse_framework(text, folder.name, validator)
+        problems += validator.problems
+    if problems:
+        raise BadInput.of(problems)
+    return frameworks
+
+
+def parse_framework(text: str, name: str, validator: Validator) -> Framework:
+    """Return the framework that a `framework.yaml` describes; problems go to the validator."""
+    node, problems = parse_yaml(text, validator.source)
+    validator.problems += problems
+    table = validator.table(node, SETTINGS, known=_KEYS, needed=("module",))
+    provides = validator.table(table.get("provides"), "provides")
+    cuda_env = validator.table(table.get("cuda_env"), "cuda_env")
+    return Framework(
+        folder=name,
+        module=validator.text(table.get("module"), "module"),
+        fixed_packages=validator.texts(table.get("fixed_packages"), "fixed_packages"),
+        provides=tuple((key, validator.text(value, key)) for key, value in provides.items()),
+        needs_compiler=validator.text(table.get("compiler"), "compiler") == "true",
+        cuda_env=tuple(
+            _variable(validator, key, validator.table(value, key, known=("value", "why")))
+            for key, value in cuda_env.items()
+            if validator.fits(value.line, "the name in cuda_env", key, patterns.VARIABLE)
+        ),
+    )
+
+
+def _variable(validator: Validator, name: str, table: Mapping[str, Node]) -> EnvVar:
+    value, why = table.get("value"), table.get("why")
+    return EnvVar(
+        name=name,
+        value=validator.text(value, f"value of {name}"),
+        why=validator.prose(why, f"why of {name}"),
+    )
