@@ -109,7 +109,7 @@ def timed(folder: Path, environment: dict[str, str]) -> tuple[int, float]:
 
 def remove(environment: dict[str, str]) -> None:
     """The images of this bench, which have names that nothing else has."""
-    found = find(environment, private="allow", say=lambda _: None).sdk
+    found = find(environment, private="allow", log=lambda _: None).sdk
     for image in found.images.list("bench.invalid/forty/small"):
         found.images.remove(str(image.id), force=True)
 

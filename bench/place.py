@@ -15,22 +15,22 @@ from typing import Final
 
 import requests
 
-from dlimg.assembly.download import (WheelSource, downloading)
+from dlimg.assembly.download import WheelSource, downloading
 from dlimg.builders.buildkit import build
 from dlimg.builders.executor import EngineExecutor
 from dlimg.builders.load import take_in
 from dlimg.builders.secrets import Secrets, secrets_from
-from dlimg.pipeline.images import current_images
 from dlimg.engine import private_engine
 from dlimg.engine.bases import base_for
 from dlimg.engine.client import Engine
 from dlimg.engine.private_home import home_of
 from dlimg.model import BuiltImage, PlannedImage, Wheel
+from dlimg.pipeline.images import current_images
 from dlimg.pipeline.project import read_project
 from dlimg.pypi.index import open_index
-from dlimg.pypi.wheel_urls import addresses, asking
+from dlimg.pypi.uv_queries import uv_query, wheel_urls
 from dlimg.render.content_key import with_key
-from dlimg.store.image_manifest import (assemble_image)
+from dlimg.store.image_manifest import assemble_image
 from dlimg.store.store import Store, layer_store
 
 ROOT: Final = Path(__file__).parent.parent
@@ -60,7 +60,7 @@ def opened_place(folder: Path, cells: Sequence[str]) -> Iterator[Place]:
         "XDG_STATE_HOME": str(folder / "state"),
     }
     home = home_of(environment)
-    engine = private_engine.up(home, environment=environment, say=print)
+    engine = private_engine.up(home, environment=environment, log=print)
     try:
         with secrets_from(environment) as secrets:
             planned = _planned(engine, cells, secrets, environment)
@@ -74,7 +74,7 @@ def opened_place(folder: Path, cells: Sequence[str]) -> Iterator[Place]:
                 environment=environment,
             )
     finally:
-        private_engine.purge(home, say=print)
+        private_engine.purge(home, log=print)
 
 
 def _planned(
@@ -84,7 +84,7 @@ def _planned(
     by_id = {cell.id: cell for cell in project.resolution.cells}
     images = current_images(project, [by_id[name] for name in cells])
     bases = {
-        image.cell.os.name: base_for(engine, image.cell.os, choice="auto", pins={}, say=print)
+        image.cell.os.name: base_for(engine, image.cell.os, choice="auto", pins={}, log=print)
         for image in images
     }
     found = ((image, bases[image.cell.os.name]) for image in images)
@@ -99,11 +99,11 @@ def _planned(
 
 def _fetched(folder: Path, planned: Sequence[PlannedImage], environment: Mapping[str, str]) -> Path:
     folder.mkdir(exist_ok=True)
-    ask = asking(environment)
+    ask = uv_query(environment)
     source = WheelSource(
         folders=(folder,),
         folder=folder,
-        addresses=lambda wheels, target: addresses(wheels, target, ask),
+        addresses=lambda wheels, target: wheel_urls(wheels, target, ask),
         session=open_index(environment, folder / "index").session,
         say=print,
     )

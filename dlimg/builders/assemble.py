@@ -11,22 +11,41 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from dlimg.assembly.bytecode import (BytecodeCompiler, bytecode_layers, compile_missing)
-from dlimg.assembly.cell_layer import (cell_layer, own_of, installer_layer)
+from dlimg.assembly.bytecode import BytecodeCompiler, bytecode_layers, compile_missing
+from dlimg.assembly.cell_layer import cell_layer, installer_layer, own_of
 from dlimg.assembly.download import Cancellation, WheelSource
-from dlimg.assembly.system import (OnLine, recompress_layers)
-from dlimg.assembly.wheel_layers import (WheelLayerJobs, making_wheel_layers)
-from dlimg.assembly.wheel_to_layer import (LayerContext, is_large, small_wheels_to_layer, wheel_to_layer)
+from dlimg.assembly.system import OnLine, recompress_layers
+from dlimg.assembly.wheel_layers import WheelLayerJobs, making_wheel_layers
+from dlimg.assembly.wheel_to_layer import (
+    LayerContext,
+    is_large,
+    small_wheels_to_layer,
+    wheel_to_layer,
+)
 from dlimg.builders.executor import Executor, check_eligible, discard
 from dlimg.builders.image_packages import check_packages
 from dlimg.host.local_state import cache_folder
 from dlimg.model import Image, PlannedImage
 from dlimg.pypi.index import open_index
-from dlimg.pypi.wheel_urls import addresses, asking
+from dlimg.pypi.uv_queries import uv_query, wheel_urls
 from dlimg.render.image_config import image_config
-from dlimg.store.image_manifest import (BYTECODE_HISTORY, CELL_HISTORY, AssembledImage, ImageLayer, LayerRank, assemble_image, base_history, bytecode_history, rank_wheel, order_layers, small_wheels_history, system_history, wheel_history)
-from dlimg.store.images import (save_image)
-from dlimg.store.maintenance import (hold_store)
+from dlimg.store.image_manifest import (
+    BYTECODE_HISTORY,
+    CELL_HISTORY,
+    AssembledImage,
+    ImageLayer,
+    LayerRank,
+    assemble_image,
+    base_history,
+    bytecode_history,
+    order_layers,
+    rank_wheel,
+    small_wheels_history,
+    system_history,
+    wheel_history,
+)
+from dlimg.store.images import save_image
+from dlimg.store.maintenance import hold_store
 from dlimg.store.store import Store
 from dlimg.store.systems import SystemLayers
 
@@ -135,7 +154,9 @@ class Assembler:
         callbacks.on_step(STEPS[1])
         self.wheels.await_all(image)
         parts = [
-            *system_parts(replace(system, layers=recompress_layers(system.layers, workshop)), image),
+            *system_parts(
+                replace(system, layers=recompress_layers(system.layers, workshop)), image
+            ),
             *wheel_parts(workshop, image),
             own_layer_part(workshop, image),
         ]
@@ -174,11 +195,11 @@ def open_assembler(
 def _wheel_source(context: AssembleContext) -> WheelSource:
     environment = context.environment
     cache = cache_folder(environment)
-    ask = asking(environment)
+    ask = uv_query(environment)
     return WheelSource(
         folders=tuple(context.find_links),
         folder=cache / "fetched",
-        addresses=lambda wheels, target: addresses(wheels, target, ask),
+        addresses=lambda wheels, target: wheel_urls(wheels, target, ask),
         session=open_index(environment, cache / "wheels").session,
         say=discard,
         end=context.cancellation,

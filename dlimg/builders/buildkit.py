@@ -22,7 +22,7 @@ from dlimg.builders.existing import existing
 from dlimg.builders.image_packages import forget_packages, packages_in_image
 from dlimg.builders.progress import BuildProgress, OnProgress, advance, ended, failure_log
 from dlimg.builders.secrets import Secrets
-from dlimg.engine import built_images
+from dlimg.engine import ownership
 from dlimg.engine.client import Engine, engine_errors, silence
 from dlimg.errors import Negative, NoEngine
 from dlimg.host.interrupt import interruptible, run_all
@@ -163,7 +163,7 @@ def _result(planned: PlannedImage, end: _Ended, engine: Engine) -> BuiltImage | 
             planned=planned, step="", log=tuple(str(moved).splitlines()), seconds=end.seconds
         )
     if image is not None:
-        built_images.remember(engine.environment, planned.key, str(image.id))
+        ownership.record_build(engine.environment, planned.key, str(image.id))
         return BuiltImage(
             planned=planned,
             digest=str(image.id),

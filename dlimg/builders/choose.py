@@ -72,7 +72,7 @@ def build(  # noqa: PLR0913  # what every builder takes, which of them, and whom
     secrets: Secrets,
     find_links: Sequence[Path],
     on_progress: OnProgress,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> tuple[BuiltImage | BuildFailure, ...]:
     """What became of each planned image, in the given order, each by the builder that makes it.
 
@@ -88,7 +88,7 @@ def build(  # noqa: PLR0913  # what every builder takes, which of them, and whom
         return tuple(found[one.reference] for one in planned)
     accept_buildx(engine.docker, engine.environment)
     builders = _builders()
-    parts = _parts(missing, engine, wanted, say)
+    parts = _parts(missing, engine, wanted, log)
     for builder in sorted(parts, reverse=True):  # layers first: they are soon done
         part = parts[builder]
         results = builders[builder](
@@ -104,7 +104,7 @@ def build(  # noqa: PLR0913  # what every builder takes, which of them, and whom
 
 
 def _parts(
-    missing: Sequence[PlannedImage], engine: Engine, wanted: Wanted, say: Callable[[str], None]
+    missing: Sequence[PlannedImage], engine: Engine, wanted: Wanted, log: Callable[[str], None]
 ) -> Mapping[str, Sequence[PlannedImage]]:
     """The images by builder."""
     against = _against(missing, engine) if wanted == "auto" else ""
@@ -113,7 +113,7 @@ def _parts(
         chosen = choice(wanted, one.image, against)
         parts.setdefault(chosen.builder, []).append(one)
         if wanted == "auto" and chosen.builder == "buildkit":
-            say(f"{one.image.cell.id} takes BuildKit: {chosen.why}")
+            log(f"{one.image.cell.id} takes BuildKit: {chosen.why}")
     return parts
 
 

@@ -10,15 +10,14 @@ from docker.models.images import Image as EngineImage
 
 from dlimg.assembly.wheel_to_layer import is_large, wheel_keys
 from dlimg.engine.bases import IDENTITY_LABEL, OS_LABEL, REPOSITORY
-from dlimg.engine.built_images import was_built_here
 from dlimg.engine.client import Engine, engine_errors, free_bytes
-from dlimg.engine.container_owner import OWNER_LABEL, state_of
+from dlimg.engine.ownership import OWNER_LABEL, owner_state, was_built_here
 from dlimg.errors import Negative
 from dlimg.model import PlannedImage, Wheel
 from dlimg.render.bake import KEY_LABEL
-from dlimg.store.image_manifest import (LayerRank, rank_wheel)
+from dlimg.store.image_manifest import LayerRank, rank_wheel
 from dlimg.store.keys import Layer
-from dlimg.store.store import (Store, find_layer)
+from dlimg.store.store import Store, find_layer
 
 # How much larger a wheel's files are than the wheel, rounded up from the largest ratio seen on
 # 2026-11-21: CUDA libraries 1.2 to 1.9 (nccl 2.32, cublas 13.10, cudnn 9.28), frameworks and
@@ -161,7 +160,7 @@ def _remove_containers(engine: Engine) -> tuple[tuple[str, ...], tuple[RetainedI
 
 def _in_use(name: str, row: Mapping[str, Any]) -> str:
     """Why this container may still be needed, or nothing."""
-    match state_of((row.get("Labels") or {}).get(OWNER_LABEL, "")):
+    match owner_state((row.get("Labels") or {}).get(OWNER_LABEL, "")):
         case "alive":
             return "a dlimg that runs now is using it"
         case "out of sight" if row.get("State") == "running":

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from dlimg.assembly import compile_python
-from dlimg.assembly.compile_python import (BytecodeRanges, Sources, Spool)
-from dlimg.assembly.system import (OnLine, SystemBuildTools, build_system, load_or_build_system)
+from dlimg.assembly.compile_python import BytecodeRanges, Sources, Spool
+from dlimg.assembly.system import OnLine, SystemBuildTools, build_system, load_or_build_system
 from dlimg.builders import host_rootfs
 from dlimg.builders.image_packages import build_for_packages
 from dlimg.builders.load import visiting
@@ -19,8 +19,8 @@ from dlimg.builders.secrets import Secrets
 from dlimg.engine.client import Engine
 from dlimg.errors import BadInput
 from dlimg.model import Image, PlannedImage
-from dlimg.store.image_manifest import (AssembledImage, make_image)
-from dlimg.store.maintenance import (reading_layers)
+from dlimg.store.image_manifest import AssembledImage, make_image
+from dlimg.store.maintenance import reading_layers
 from dlimg.store.store import Store
 from dlimg.store.systems import SystemLayers
 
@@ -85,7 +85,7 @@ class EngineExecutor:
             secrets=self.secrets.files,
             arguments=self.secrets.arguments,
             on_line=on_line,
-            say=discard,
+            log=discard,
         )
 
 
@@ -102,7 +102,7 @@ class HostExecutor:
                 store,
                 secrets=self.secrets.files,
                 arguments=self.secrets.arguments,
-                say=discard,
+                log=discard,
             )
 
         return load_or_build_system(planned, store, build, discard)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from dlimg.engine import built_images
+from dlimg.engine import ownership
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage, PlannedImage
 from dlimg.render.bake import BUILDER_LABEL
@@ -45,9 +45,7 @@ def _listed(engine: Engine, repositories: Mapping[str, None]) -> Iterator[tuple[
 
 
 def _built(planned: PlannedImage, row: _Row | None, engine: Engine) -> BuiltImage | None:
-    if row is None or not built_images.was_built_here(
-        engine.environment, planned.key, str(row["Id"])
-    ):
+    if row is None or not ownership.was_built_here(engine.environment, planned.key, str(row["Id"])):
         return None
     return BuiltImage(
         planned=planned, digest=str(row["Id"]), size=int(row["Size"]), seconds=0.0, cached=True

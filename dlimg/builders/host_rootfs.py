@@ -14,23 +14,32 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, Final
 
-from dlimg.assembly.compile_python import (COMPILE_FOLDER, COMPILE_ENV, BytecodeRanges, Sources, Spool, compile_command, compiler_input, locate_bytecode)
-from dlimg.assembly.system import (interpreter_digest, import_layer)
+from dlimg.assembly.compile_python import (
+    COMPILE_ENV,
+    COMPILE_FOLDER,
+    BytecodeRanges,
+    Sources,
+    Spool,
+    compile_command,
+    compiler_input,
+    locate_bytecode,
+)
+from dlimg.assembly.system import import_layer, interpreter_digest
 from dlimg.debian import bootstrap
 from dlimg.debian.chroot import PATH, run_in
 from dlimg.engine import bases
 from dlimg.errors import Negative
 from dlimg.host.local_state import file_lock
 from dlimg.host.process import check
-from dlimg.layer.rootfs_diff import (diff_rootfs)
-from dlimg.layer.tar import (tar_parts, tar_bytes)
+from dlimg.layer.rootfs_diff import diff_rootfs
+from dlimg.layer.tar import tar_bytes, tar_parts
 from dlimg.model import Base, OperatingSystem, PlannedImage
 from dlimg.render.image_config import ImageConfig
 from dlimg.render.system_stage import system_step
-from dlimg.store.keys import (Layer, hash_texts)
-from dlimg.store.maintenance import (reading_layers)
+from dlimg.store.keys import Layer, hash_texts
+from dlimg.store.maintenance import reading_layers
 from dlimg.store.store import Store
-from dlimg.store.systems import (SystemLayers, load_system, packages_of_layers, save_system)
+from dlimg.store.systems import SystemLayers, load_system, packages_of_layers, save_system
 
 # What the host lends to a step that has its network.
 _NETWORK: Final = ("/etc/resolv.conf", "/etc/hosts")
@@ -50,15 +59,15 @@ class _Root:
 
 
 def base_for(
-    os_: OperatingSystem, store: Store, environment: Mapping[str, str], say: Callable[[str], None]
+    os_: OperatingSystem, store: Store, environment: Mapping[str, str], log: Callable[[str], None]
 ) -> Base:
     """The base that is made from the distribution's packages, kept in the store as a layer.
 
     Raises NoEngine when this machine cannot make it.
     """
     turn = store.path / "turns" / f"base-{os_.name}"
-    with file_lock(turn, doing=f"bootstrapping {os_.name}", say=say):
-        found = load_system(store, _base_source(os_)) or _bootstrapped(os_, store, environment, say)
+    with file_lock(turn, doing=f"bootstrapping {os_.name}", log=log):
+        found = load_system(store, _base_source(os_)) or _bootstrapped(os_, store, environment, log)
     return bases.bootstrapped(os_, found.config.labels[bases.IDENTITY_LABEL])
 
 
@@ -68,7 +77,7 @@ def build_system(
     *,
     secrets: Mapping[str, str],
     arguments: Mapping[str, str],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> SystemLayers:
     """The system of an image, by its Dockerfile's own text; its layers are in the store.
 
@@ -95,7 +104,7 @@ def build_system(
         tar = root.beside / "changed.tar"
         with tarfile.open(root.tars[-1]) as below, tar.open("wb") as out:
             out.writelines(diff_rootfs(root.path, below))
-        layers = (*base.layers, import_layer(tar, _diff_id(tar), store, say))
+        layers = (*base.layers, import_layer(tar, _diff_id(tar), store, log))
     return SystemLayers(
         layers=layers,
         config=ImageConfig(shell=step.shell).on(base.config),
@@ -113,7 +122,9 @@ def compile_in(
         with tar.open("wb") as out:
             out.writelines(tar_bytes(tar_parts(compiler_input(sources))))
         _extract(tar, root.path)
-        outcome = run_in(root.path, compile_command(python), network="none", binds={}, env=COMPILE_ENV)
+        outcome = run_in(
+            root.path, compile_command(python), network="none", binds={}, env=COMPILE_ENV
+        )
         if outcome.returncode:
             status = outcome.returncode
             message = f"byte code could not be compiled, Python ended with {status}"
@@ -125,13 +136,13 @@ def compile_in(
 
 
 def _bootstrapped(
-    os_: OperatingSystem, store: Store, environment: Mapping[str, str], say: Callable[[str], None]
+    os_: OperatingSystem, store: Store, environment: Mapping[str, str], log: Callable[[str], None]
 ) -> SystemLayers:
     with tempfile.TemporaryDirectory(prefix="dlimg-base-") as name:
         tar = Path(name) / "base.tar"
         tools = bases.tools_folder(environment)
-        identity = bootstrap.make(os_, tar, tools=tools, say=say)
-        layer = import_layer(tar, _diff_id(tar), store, say)
+        identity = bootstrap.make(os_, tar, tools=tools, log=log)
+        layer = import_layer(tar, _diff_id(tar), store, log)
     return keep_base(os_, identity, layer, store)
 
 

@@ -20,7 +20,7 @@ import docker
 from docker.models.containers import Container
 
 from dlimg.assembly.compile_python import LABEL
-from dlimg.assembly.system import (SystemBuildTools, temporary_image)
+from dlimg.assembly.system import SystemBuildTools, temporary_image
 from dlimg.atomic_write import atomic_write, read_now
 from dlimg.builders.build_failure import MOVED, MOVED_HINT
 from dlimg.engine.client import Engine
@@ -30,9 +30,20 @@ from dlimg.lock.local_wheels import lay_out
 from dlimg.model import PlannedImage
 from dlimg.render.content_key import ARCHITECTURE, with_key
 from dlimg.render.dockerfile import EPOCH
-from dlimg.store.keys import (hash_texts)
+from dlimg.store.keys import hash_texts
 from dlimg.store.store import Store, layer_store
-from dlimg.store.systems import (PYTHON_BUILD, CURRENT_PYTHON, UV_PYTHONS, DPKG_STATUS, forget, load_system, package_changes, format_packages, packages_digest, system_source)
+from dlimg.store.systems import (
+    CURRENT_PYTHON,
+    DPKG_STATUS,
+    PYTHON_BUILD,
+    UV_PYTHONS,
+    forget,
+    format_packages,
+    load_system,
+    package_changes,
+    packages_digest,
+    system_source,
+)
 
 
 def with_known_keys(
@@ -124,7 +135,7 @@ def build_for_packages(
     # Another dlimg, with another state folder, may read the same packages in the same engine.
     name = f"dlimg-packages:{packages_source(planned)[:12]}-{token_hex(4)}"
     with (
-        file_lock(record.with_suffix(".turn"), doing="building the same image", say=tools.say),
+        file_lock(record.with_suffix(".turn"), doing="building the same image", log=tools.log),
         tempfile.TemporaryDirectory(prefix="dlimg-packages-") as folder,
     ):
         found = known_packages(planned, layer_store(environment), environment)

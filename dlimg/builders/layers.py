@@ -30,13 +30,13 @@ from dlimg.builders.progress import (
     failure_log,
 )
 from dlimg.builders.secrets import Secrets
-from dlimg.engine import built_images
+from dlimg.engine import ownership
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.errors import DlimgError, NoEngine
 from dlimg.host.interrupt import interruptible, run_all
 from dlimg.model import BuildFailure, BuiltImage, PlannedImage
 from dlimg.store.image_manifest import BUILDER, AssembledImage
-from dlimg.store.maintenance import (reading_layers)
+from dlimg.store.maintenance import reading_layers
 from dlimg.store.store import Store, layer_store
 
 Deliver = Callable[[PlannedImage, AssembledImage], tuple[str, int]]
@@ -120,7 +120,7 @@ def _load(
     names = [(repository, name.removeprefix(f"{repository}:")) for name in references]
     with reading_layers(store, image.layers):
         digest = take_in(engine, image.manifest, image.digest, blobs(image, store), names=names)
-    built_images.remember(engine.environment, planned.key, digest)
+    ownership.record_build(engine.environment, planned.key, digest)
     return digest, size_of(engine, planned.reference)
 
 

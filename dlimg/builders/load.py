@@ -21,11 +21,11 @@ from dlimg.builders.loopback_registry import NAME, Content, ServedImage, serving
 from dlimg.engine.client import Engine
 from dlimg.errors import DlimgError, Negative, NoEngine
 from dlimg.host.process import MISSING, failure_text, run
-from dlimg.layer.compress import presses
-from dlimg.layer.entries import (FILE_MODE, LayerEntry)
-from dlimg.layer.tar import (tar_parts)
+from dlimg.layer.compress import compress_wheel
+from dlimg.layer.entries import FILE_MODE, LayerEntry
+from dlimg.layer.tar import tar_parts
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.image_manifest import (make_image)
+from dlimg.store.image_manifest import make_image
 from dlimg.store.keys import Layer
 
 # Behind the name of an image that passes. It is another repository: with the last tag of one, an
@@ -203,7 +203,7 @@ def refusal(engine: Engine, compression: str) -> str:
     """Why the engine does not take images assembled with this compression, or nothing."""
     file = BytesIO()
     one = LayerEntry(path="dlimg", mode=FILE_MODE, content=b"dlimg\n" * 100, owner="dlimg")
-    made = presses(compression).press(tar_parts([one]), file.write)
+    made = compress_wheel(tar_parts([one]), file.write, compression)
     layer = Layer(
         digest=made.digest,
         size=made.size,

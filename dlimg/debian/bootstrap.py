@@ -51,15 +51,15 @@ _KEYRINGS: Final = Path("/usr/share/keyrings")
 _STATUS: Final = "./var/lib/dpkg/status"
 
 
-def make(os_: OperatingSystem, tar: Path, *, tools: Path, say: Callable[[str], None]) -> str:
+def make(os_: OperatingSystem, tar: Path, *, tools: Path, log: Callable[[str], None]) -> str:
     """Write the root file system to `tar`; its identity comes back.
 
     Raises `NoEngine` when this machine cannot make it, with the reason.
     """
     machine = packages.this_machine()
     check_keyring(os_, machine.release, _KEYRINGS)
-    root = _mmdebstrap(tools, machine, say)
-    say(f"bootstrapping {os_.distribution} from its packages (about a minute)")
+    root = _mmdebstrap(tools, machine, log)
+    log(f"bootstrapping {os_.distribution} from its packages (about a minute)")
     with tempfile.TemporaryDirectory() as folder:
         listing = Path(folder, "dlimg.sources")
         if os_.vendor == machine.release.vendor:
@@ -142,15 +142,15 @@ def identity(versions: Mapping[str, str]) -> str:
     return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
-def _mmdebstrap(tools: Path, machine: packages.AptMachine, say: Callable[[str], None]) -> Path:
+def _mmdebstrap(tools: Path, machine: packages.AptMachine, log: Callable[[str], None]) -> Path:
     """Where mmdebstrap is: the machine's own root, or the folder that it was fetched into."""
     if Path("/", _PROGRAM).exists() and Path("/", _HOOKS).exists():
         return Path("/")
     # Two distributions may be bootstrapped at once, with the same tools.
     lock = tools.with_name(f"{tools.name}.lock")
-    with local_state.file_lock(lock, doing="fetching mmdebstrap", say=say):
+    with local_state.file_lock(lock, doing="fetching mmdebstrap", log=log):
         if not (tools / _PROGRAM).exists():
-            say("fetching mmdebstrap from the distribution's packages")
+            log("fetching mmdebstrap from the distribution's packages")
             with tempfile.TemporaryDirectory() as state:
                 apt = packages.open_suite(machine, machine.release.suite, Path(state))
                 names = dict.fromkeys(("mmdebstrap", *packages.missing_with(apt, ["mmdebstrap"])))

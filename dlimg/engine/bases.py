@@ -14,7 +14,7 @@ from docker.errors import APIError, ImageNotFound
 
 from dlimg.debian import bootstrap
 from dlimg.debian.chroot import PATH
-from dlimg.engine import built_images, client
+from dlimg.engine import client, ownership
 from dlimg.engine.client import Engine
 from dlimg.engine.private_home import home_of
 from dlimg.errors import NetworkFailure, NoEngine
@@ -37,7 +37,7 @@ def base_for(
     *,
     choice: Choice,
     pins: Mapping[str, str],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Base:
     """The base to build on; `pins` holds the registry digest of each operating system's name.
 
@@ -46,15 +46,15 @@ def base_for(
     bootstrap is not possible here.
     """
     if choice == "bootstrap":
-        return _bootstrapped(engine, os_, say)
+        return _bootstrapped(engine, os_, log)
     try:
         digest = registry_digest(engine, os_.image, pins.get(os_.name, ""))
     except NetworkFailure as failure:
         if choice == "registry":
             raise
-        say(f"{failure.problems[0].message}: {os_.name} comes from the distribution's packages")
-        return _bootstrapped(engine, os_, say)
-    say(f"{os_.name} comes from the registry: {os_.image}@{digest}")
+        log(f"{failure.problems[0].message}: {os_.name} comes from the distribution's packages")
+        return _bootstrapped(engine, os_, log)
+    log(f"{os_.name} comes from the registry: {os_.image}@{digest}")
     return Base(
         os=os_.name,
         source=BaseSource.REGISTRY,
@@ -85,7 +85,7 @@ def registry_digest(engine: Engine, image: str, pinned: str = "") -> str:
     return str(found["Descriptor"]["digest"])
 
 
-def _bootstrapped(engine: Engine, os_: OperatingSystem, say: Callable[[str], None]) -> Base:
+def _bootstrapped(engine: Engine, os_: OperatingSystem, log: Callable[[str], None]) -> Base:
     """The base made before in the same way, or a new one."""
     there = _known(engine, os_)
     if there:
@@ -93,14 +93,14 @@ def _bootstrapped(engine: Engine, os_: OperatingSystem, say: Callable[[str], Non
     tools = tools_folder(engine.environment)
     lock = tools.with_name(f"base-{os_.name}.lock")
     with (
-        local_state.file_lock(lock, doing=f"bootstrapping {os_.name}", say=say),
+        local_state.file_lock(lock, doing=f"bootstrapping {os_.name}", log=log),
         tempfile.TemporaryDirectory() as folder,
     ):
         identity = _known(engine, os_)  # another dlimg may have made it meanwhile
         if not identity:
             client.accept_buildx(engine.docker, engine.environment)  # before minutes, not after
             tar = Path(folder, "base.tar")
-            identity = bootstrap.make(os_, tar, tools=tools, say=say)
+            identity = bootstrap.make(os_, tar, tools=tools, log=log)
             _put(engine, os_, tar, identity)
     return bootstrapped(os_, identity)
 
@@ -129,7 +129,7 @@ def _put(engine: Engine, os_: OperatingSystem, tar: Path, identity: str) -> None
         image = engine.sdk.images.get(f"{REPOSITORY}:{tag}")
     except ImageNotFound as error:
         raise NoEngine(f"the engine did not take the base of {os_.name}: {answer}") from error
-    built_images.remember(engine.environment, identity, str(image.id))
+    ownership.record_build(engine.environment, identity, str(image.id))
 
 
 def labels(os_: OperatingSystem, identity: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from dlimg.engine.private_home import PrivateHome, home_of
 from dlimg.errors import NoEngine
 
 Allowed = Literal["allow", "refuse", "join"]
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class EngineProbe:
     running: Callable[[PrivateHome], int]
     obstacle: Callable[[], str]
     join: Callable[[PrivateHome, Mapping[str, str]], client.Engine]
-    up: Callable[[PrivateHome, Mapping[str, str], Say], client.Engine]
+    up: Callable[[PrivateHome, Mapping[str, str], Log], client.Engine]
 
 
 def _connect(address: EngineAddress) -> client.Engine:
@@ -44,12 +44,12 @@ REAL: Final = EngineProbe(
     running=private_engine.running,
     obstacle=private_engine.obstacle,
     join=private_engine.connect,
-    up=lambda home, environment, say: private_engine.up(home, environment=environment, say=say),
+    up=lambda home, environment, log: private_engine.up(home, environment=environment, log=log),
 )
 
 
 def find(
-    environment: Mapping[str, str], *, private: Allowed, say: Say, world: EngineProbe = REAL
+    environment: Mapping[str, str], *, private: Allowed, log: Log, world: EngineProbe = REAL
 ) -> client.Engine:
     """The engine to use; `NoEngine` when none answers and none may or can be started.
 
@@ -72,19 +72,19 @@ def find(
                 hint="start that engine, or unset what names it and let dlimg look elsewhere",
             )
         return world.connect(named)
-    return _own(home, environment, private, say, world)
+    return _own(home, environment, private, log, world)
 
 
 def _own(
     home: PrivateHome,
     environment: Mapping[str, str],
     allowed: Allowed,
-    say: Say,
+    log: Log,
     world: EngineProbe,
 ) -> client.Engine:
     """The private engine, joined or started."""
     if world.running(home):
-        say(f"using dlimg's own container engine, which stays up; {private_engine.STOP}")
+        log(f"using dlimg's own container engine, which stays up; {private_engine.STOP}")
         return world.join(home, environment)
     if allowed == "join":
         raise NoEngine(
@@ -102,4 +102,4 @@ def _own(
             f"no container engine answers, and dlimg cannot start one of its own: {obstacle}",
             hint=client.INSTALL,
         )
-    return world.up(home, environment, say)
+    return world.up(home, environment, log)

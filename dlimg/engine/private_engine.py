@@ -90,7 +90,7 @@ def up(
     home: PrivateHome,
     *,
     environment: Mapping[str, str],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     cdi: Sequence[Path] = (),
 ) -> client.Engine:
     """The private engine, running; it is fetched and started where it is not.
@@ -102,17 +102,17 @@ def up(
     if reason:
         raise NoEngine(f"a private container engine is not possible: {reason}", hint=client.INSTALL)
     home.path.mkdir(parents=True, exist_ok=True)
-    with _alone(home, say):
+    with _alone(home, log):
         if not running(home):
             started = time.monotonic()
             if not home.root.is_dir():
-                install(home, say)
-            _start(home, cdi, say)
-            say(f"started a container engine of dlimg's own in {time.monotonic() - started:.0f} s")
+                install(home, log)
+            _start(home, cdi, log)
+            log(f"started a container engine of dlimg's own in {time.monotonic() - started:.0f} s")
         else:
             _wait_for_answer(home, running(home), 0)
-            _network(home, say)
-    say(f"dlimg's container engine stays up; {STOP}")
+            _network(home, log)
+    log(f"dlimg's container engine stays up; {STOP}")
     return connect(home, environment)
 
 
@@ -144,26 +144,26 @@ def status(home: PrivateHome) -> EngineStatus:
     )
 
 
-def down(home: PrivateHome, *, say: Callable[[str], None]) -> None:
+def down(home: PrivateHome, *, log: Callable[[str], None]) -> None:
     """Stop the engine with its containers, remove its bridge and rules, keep its data."""
     if not home.path.is_dir():
-        say("dlimg has no container engine of its own here")
+        log("dlimg has no container engine of its own here")
         return
-    with _alone(home, say):
-        say("stopping dlimg's container engine" if running(home) else "it was not running")
+    with _alone(home, log):
+        log("stopping dlimg's container engine" if running(home) else "it was not running")
         _stop(home)
 
 
-def purge(home: PrivateHome, *, say: Callable[[str], None]) -> None:
+def purge(home: PrivateHome, *, log: Callable[[str], None]) -> None:
     """Stop the engine and remove all it has: images, build cache and programs."""
-    down(home, say=say)
+    down(home, log=log)
     if home.path.is_dir():
-        with _alone(home, say):
+        with _alone(home, log):
             mounted = process.mounts_under(home.path)
             if mounted:
                 raise NoEngine(f"nothing removed: {mounted[0]} is still mounted")
             shutil.rmtree(home.path)
-        say(f"removed {home.path}")
+        log(f"removed {home.path}")
 
 
 def running(home: PrivateHome) -> int:
@@ -194,11 +194,11 @@ def commands(home: PrivateHome) -> Callable[[Sequence[str]], process.ProcessResu
     return lambda argv: process.run(argv, env=environment, timeout=60)
 
 
-def _start(home: PrivateHome, cdi: Sequence[Path], say: Callable[[str], None]) -> None:
+def _start(home: PrivateHome, cdi: Sequence[Path], log: Callable[[str], None]) -> None:
     _tidy(home)
     for folder in (home.data, home.exec_root):
         folder.mkdir(parents=True, exist_ok=True)
-    chosen = _network(home, say)
+    chosen = _network(home, log)
     nvidia = shutil.which("nvidia-container-runtime")
     settings = daemon_settings(str(chosen.pool), cdi=cdi, nvidia=nvidia)
     home.daemon_config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
@@ -235,12 +235,12 @@ def _wait_for_answer(home: PrivateHome, pid: int, logged: int) -> None:
         time.sleep(0.1)
 
 
-def _network(home: PrivateHome, say: Callable[[str], None]) -> network.BridgeNetwork:
+def _network(home: PrivateHome, log: Callable[[str], None]) -> network.BridgeNetwork:
     """The engine's bridge and rules, made where they are missing."""
     command = commands(home)
     # Engines of two homes that start at once would both find the same addresses free.
     with local_state.file_lock(
-        NETWORK_LOCK, doing="choosing its container engine's network", say=say
+        NETWORK_LOCK, doing="choosing its container engine's network", log=log
     ):
         before = network.remembered(home.network)
         taken = network.taken_networks(command, home.bridge)
@@ -271,6 +271,6 @@ def _tidy(home: PrivateHome) -> None:
     shutil.rmtree(home.runtime, ignore_errors=True)
 
 
-def _alone(home: PrivateHome, say: Callable[[str], None]) -> AbstractContextManager[None]:
+def _alone(home: PrivateHome, log: Callable[[str], None]) -> AbstractContextManager[None]:
     doing = "starting or stopping its container engine"
-    return local_state.file_lock(home.lock, doing=doing, say=say)
+    return local_state.file_lock(home.lock, doing=doing, log=log)

@@ -128,11 +128,11 @@ def home_of(environment: Mapping[str, str]) -> PrivateHome:
     return home
 
 
-def install(home: PrivateHome, say: Callable[[str], None]) -> None:
+def install(home: PrivateHome, log: Callable[[str], None]) -> None:
     """Put a current engine's programs into the home; `NoEngine` when no suite's engine runs."""
     machine = packages.this_machine()
     own_suite = machine.release.suite
-    say("fetching a container engine from the distribution's packages")
+    log("fetching a container engine from the distribution's packages")
     with tempfile.TemporaryDirectory() as state:
         own = packages.open_suite(machine, own_suite, Path(state, own_suite))
         reasons = []
@@ -144,7 +144,7 @@ def install(home: PrivateHome, say: Callable[[str], None]) -> None:
                 packages.unpacked(home.root, partial(_fill, own=own, suite=apt))
             except DlimgError as error:
                 reasons.append(f"{suite}: {error.problems[0].message}")
-                say(f"not the engine of {reasons[-1]}")
+                log(f"not the engine of {reasons[-1]}")
             else:
                 return
     raise NoEngine("no suite's container engine runs here:\n" + "\n".join(reasons))

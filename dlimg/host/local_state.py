@@ -29,7 +29,7 @@ def _folder(environment: Mapping[str, str], name: str, default: str) -> Path:
 
 
 @contextlib.contextmanager
-def file_lock(file: Path, *, doing: str, say: Callable[[str], None]) -> Iterator[None]:
+def file_lock(file: Path, *, doing: str, log: Callable[[str], None]) -> Iterator[None]:
     """Inside, no other process is `doing` this; says so when it has to wait for one."""
     file.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -37,7 +37,7 @@ def file_lock(file: Path, *, doing: str, say: Callable[[str], None]) -> Iterator
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                say(f"waiting for another dlimg that is {doing}")
+                log(f"waiting for another dlimg that is {doing}")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if _is_there(file, lock):
                 yield

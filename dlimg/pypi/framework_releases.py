@@ -12,8 +12,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from dlimg.facts.pypi_metadata import companions, page_row, pin, pins
-from dlimg.pypi.cache import PackageIndexCache
-from dlimg.pypi.remote_wheel import RemoteWheel
+from dlimg.pypi.cache import PackageIndexCache, RemoteWheel
 
 Row = dict[str, Any]
 FLAGS: Final = re.compile(rb"(?:(?:sm|compute)_[0-9]+[af]? )+(?:sm|compute)_[0-9]+[af]?")
@@ -37,8 +36,8 @@ class FrameworkReleases:
 
 def _torch_page(market: PackageIndexCache, version: str, _: Mapping[str, Any]) -> Row:
     row = page_row(market.releases("torch")[version])
-    cuda = _torch_cuda(market.look("torch", version, _torch_version))
-    found = pins(market.asked("torch", version, python=row["pythons"][-1]))
+    cuda = _torch_cuda(market.read_wheel("torch", version, _torch_version))
+    found = pins(market.requirements("torch", version, python=row["pythons"][-1]))
     return {**row, "cuda": cuda, **({"pins": {cuda[0]: found}} if cuda else {})}
 
 
@@ -58,13 +57,13 @@ def _torch_inside(market: PackageIndexCache, version: str, row: Row) -> Row:
         if not versions:
             newest = max(market.releases(name), key=Version, default="")
             found[f"{name}_note"] = f"none pins this torch; the newest {name} is {newest}"
-    held = market.look("torch", version, _flags)
+    held = market.read_wheel("torch", version, _flags)
     if held and row["cuda"]:
         found |= {"architectures": {row["cuda"][0]: held}, "architectures_source": f"the {FLAGGED}"}
-    other = market.look("torch", version, _torch_version, "aarch64")
+    other = market.read_wheel("torch", version, _torch_version, "aarch64")
     if other:
         found["aarch64_cuda"] = cuda = _torch_cuda(other)
-        held = market.look("torch", version, _flags, "aarch64") if cuda else None
+        held = market.read_wheel("torch", version, _flags, "aarch64") if cuda else None
         if held:
             found["aarch64_architectures"] = {cuda[0]: held}
             found["aarch64_architectures_source"] = f"the aarch64 {FLAGGED}"
@@ -78,12 +77,12 @@ def _flags(wheel: RemoteWheel) -> list[str]:
 
 def _paired(market: PackageIndexCache, companion: str, torch: str) -> list[str]:
     newest = list(market.releases(companion))[-LATEST:]
-    return companions({one: market.asked(companion, one) for one in newest}, torch)
+    return companions({one: market.requirements(companion, one) for one in newest}, torch)
 
 
 def _jax_page(market: PackageIndexCache, version: str, _: Mapping[str, Any]) -> Row:
     page = page_row(market.releases("jax")[version])
-    asked = market.asked("jax", version)
+    asked = market.requirements("jax", version)
     library = _newest(market, "jaxlib", asked.get("jaxlib"))
     row: Row = {name: page[name] for name in ("released", "requires_python") if name in page}
     row["jaxlib"] = pin(asked["jaxlib"])
@@ -91,12 +90,12 @@ def _jax_page(market: PackageIndexCache, version: str, _: Mapping[str, Any]) -> 
     row |= {"cuda": [], "plugin": {}, "pins": {}}
     for major in ("12", "13"):
         name = f"jax-cuda{major}-plugin"
-        wanted = market.asked("jax", version, extra=f"cuda{major}").get(name)
+        wanted = market.requirements("jax", version, extra=f"cuda{major}").get(name)
         plugin = _newest(market, name, wanted)
         if plugin:
             row["cuda"].append(major)
             row["plugin"][major] = plugin
-            row["pins"][major] = pins(market.asked(name, plugin, extra="with-cuda"))
+            row["pins"][major] = pins(market.requirements(name, plugin, extra="with-cuda"))
     return row
 
 
@@ -112,7 +111,7 @@ def _jax_inside(market: PackageIndexCache, _: str, row: Row) -> Row:
     held = {}
     for major in row["cuda"]:
         project = f"jax-cuda{major}-pjrt"
-        found = market.look(project, row["plugin"][major], _plugin)
+        found = market.read_wheel(project, row["plugin"][major], _plugin)
         if found:
             held[major] = _fatbin(market, found)
     if not held:
@@ -142,7 +141,7 @@ def _tensorflow_page(market: PackageIndexCache, version: str, old: Mapping[str, 
         row["cpu_package"] = "tensorflow-cpu"
     if Version(version) < Version("2.14"):
         return {**row, "cuda": old.get("cuda", [])}
-    asked = market.asked(package, version, extra="and-cuda", python=row["pythons"][-1])
+    asked = market.requirements(package, version, extra="and-cuda", python=row["pythons"][-1])
     return {**row, **_and_cuda(pins(asked))}
 
 
@@ -156,7 +155,7 @@ def _and_cuda(found: Mapping[str, str]) -> Row:
 
 
 def _tensorflow_inside(market: PackageIndexCache, version: str, row: Row) -> Row:
-    text = market.look(row["package"], version, _build_info)
+    text = market.read_wheel(row["package"], version, _build_info)
     if not text:
         return {}
     found: Row = {}

@@ -1,7 +1,7 @@
-"""The package index: the wheels that uv found come in, their sizes and RECORDs come out.
+"""The package index: sizes and RECORDs of the wheels that uv chose, by range requests.
 
-Only the ends of a wheel are fetched (range requests), and each wheel once ever: what was read
-is kept by the wheel's sha256. Addresses and credentials stay in here.
+Only the end of a wheel is fetched. A cache by the wheel's sha256 keeps what was read; it holds
+neither addresses nor credentials.
 """
 
 import contextlib
@@ -24,18 +24,18 @@ from urllib3.util import Retry
 from dlimg.atomic_write import atomic_write
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.lock.pylock import ResolvedWheel, WheelContents
-from dlimg.pypi.mirrors import certificates
+from dlimg.pypi.mirrors import certificates, named_index
 
 SECONDS: Final = 30
 CONNECTIONS: Final = 32
-# A server without range requests costs whole wheels: bearable up to here.
+# Up to this size in bytes, a server without range requests sends whole wheels.
 WHOLE_WHEEL: Final = 32 * 2**20
 ADDRESSES: Final = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials(requests.auth.AuthBase):
-    """The names and passwords that index addresses carry, each for its own host only."""
+    """The user names and passwords in index addresses, each sent to its own host only."""
 
     of_host: Mapping[str, tuple[str, str]]
 
@@ -52,52 +52,52 @@ class Credentials(requests.auth.AuthBase):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageIndex:
-    """A session with the index, and the folder that keeps what was read."""
+    """A session with the index, and the folder that caches the contents of wheels."""
 
     session: requests.Session
     cache: Path
 
     def read(self, wheel: ResolvedWheel) -> WheelContents:
-        """Size and RECORD of a wheel, from its folder, the cache or the index.
+        """Return the size and RECORD of a wheel, from its folder, the cache or the index.
 
-        Raises NetworkFailure when the index does not answer as it should, Negative when what
-        it sends is no wheel.
+        Raises NetworkFailure when the index does not answer as it should, Negative when it
+        sends a file that is not a wheel.
         """
         try:
             if wheel.local:
                 return _read_file(Path(unquote(urlsplit(wheel.address).path)))
-            kept = self.cache / f"{wheel.sha256}.json"
-            if (known := _remembered(kept)) is not None:
+            cached = self.cache / f"{wheel.sha256}.json"
+            if (known := _read_cached(cached)) is not None:
                 return known
-            contents = self._ask(wheel)
+            contents = self._fetch_end(wheel)
         except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
-            raise Negative(f"{wheel.file} is no wheel: {error}") from error
-        _remember(kept, contents)
+            raise Negative(f"{wheel.file} is not a wheel: {error}") from error
+        _write_cached(cached, contents)
         return contents
 
-    def _ask(self, wheel: ResolvedWheel) -> WheelContents:
+    def _fetch_end(self, wheel: ResolvedWheel) -> WheelContents:
         try:
             with RemoteZip(wheel.address, session=self.session, **self._settings()) as archive:
                 return WheelContents(size=archive.size(), record=_record(archive))
         except (RemoteIOError, requests.RequestException) as error:
             raise _unreachable(wheel, error) from error
         except RemoteZipError:
-            return self._ask_for_all(wheel)
+            return self._fetch_all(wheel)
 
     def _settings(self) -> dict[str, Any]:
-        # Said with each request: requests puts its own variables before a session's setting.
+        # With each request: requests prefers its own variables to a session's setting.
         return {"timeout": SECONDS, "verify": self.session.verify}
 
-    def _ask_for_all(self, wheel: ResolvedWheel) -> WheelContents:
+    def _fetch_all(self, wheel: ResolvedWheel) -> WheelContents:
         try:
-            with self.session.get(wheel.address, stream=True, **self._settings()) as answer:
-                answer.raise_for_status()
-                if int(answer.headers.get("Content-Length", WHOLE_WHEEL + 1)) > WHOLE_WHEEL:
+            with self.session.get(wheel.address, stream=True, **self._settings()) as response:
+                response.raise_for_status()
+                if int(response.headers.get("Content-Length", WHOLE_WHEEL + 1)) > WHOLE_WHEEL:
                     raise NetworkFailure(
-                        f"the index sends {wheel.file} only as a whole",
+                        f"the index sends no parts of {wheel.file}, only all of it",
                         hint="use an index or mirror that answers range requests",
                     )
-                content = answer.content
+                content = response.content
         except requests.RequestException as error:
             raise _unreachable(wheel, error) from error
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -105,7 +105,7 @@ class PackageIndex:
 
 
 def open_index(environment: Mapping[str, str], cache: Path) -> PackageIndex:
-    """An index that speaks through the environment's proxies, certificates and credentials."""
+    """Return an index that uses the environment's proxies, certificates and credentials."""
     session = requests.Session()
     session.verify = certificates(environment) or True
     session.auth = Credentials(of_host=dict(_logins(environment)))
@@ -118,16 +118,15 @@ def open_index(environment: Mapping[str, str], cache: Path) -> PackageIndex:
 
 def _logins(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
     for name in (*ADDRESSES, "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
-        for word in environment.get(name, "").split():
-            # uv allows a name before the address: `mirror=https://...`.
-            parts = urlsplit(word.partition("=")[2] if "=" in word.partition(":")[0] else word)
+        for entry in environment.get(name, "").split():
+            parts = urlsplit(named_index(entry)[1])
             if parts.hostname and parts.username:
                 password = unquote(parts.password or "")
                 yield parts.hostname, (unquote(parts.username), password)
 
 
 def _record(archive: zipfile.ZipFile) -> str:
-    """The text of the one RECORD at the top; raises KeyError when there is none."""
+    """Return the text of the one RECORD at the top; raise KeyError when there is none."""
     names = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
     top = [name for name in names if name.count("/") == 1]
     if len(top) != 1:
@@ -143,25 +142,29 @@ def _read_file(path: Path) -> WheelContents:
         raise Negative(f"cannot read the wheel: {error}") from error
 
 
-def _remembered(path: Path) -> WheelContents | None:
+def _read_cached(path: Path) -> WheelContents | None:
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return WheelContents(size=int(kept["size"]), record=str(kept["record"]))
+        cached = json.loads(path.read_text(encoding="utf-8"))
+        return WheelContents(size=int(cached["size"]), record=str(cached["record"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _remember(path: Path, contents: WheelContents) -> None:
-    # A cache that cannot be written costs time at the next run and nothing else.
+def _write_cached(path: Path, contents: WheelContents) -> None:
+    # A cache that cannot be written only costs time at the next run.
     with contextlib.suppress(OSError):
         atomic_write(path, json.dumps({"size": contents.size, "record": contents.record}))
 
 
 def _unreachable(wheel: ResolvedWheel, error: Exception) -> NetworkFailure:
     host = urlsplit(wheel.address).hostname or wheel.address
-    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     return NetworkFailure(
-        f"{host} does not give {wheel.file}: {reason}",
+        f"{host} does not give {wheel.file}: {short_reason(error)}",
         hint="check the network, the proxy and the index address, then run it again; "
         "finished locks are kept",
     )
+
+
+def short_reason(error: Exception) -> str:
+    """Return an error's first line, shortened, or its class where it has no message."""
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

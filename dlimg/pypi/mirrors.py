@@ -1,6 +1,6 @@
-"""Where packages come from, as the environment says it: index addresses and the CA bundle.
+"""The package indexes and the CA bundle that environment variables name.
 
-One reading for all: for locking, for the index's range requests, and for the builds.
+Locking, range requests to the index, and builds all read them here.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,10 @@ _CERTIFICATES: Final = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirrors:
-    """The default index's address, and further ones by name; `of_pip` when pip's were read."""
+    """The default index's address, and further ones with their names; names may be empty.
+
+    `of_pip` is true when pip's variables were read, because none of uv's is set.
+    """
 
     default: str = ""
     extra: tuple[tuple[str, str], ...] = ()
@@ -21,7 +24,7 @@ class Mirrors:
 
 
 def mirrors(environment: Mapping[str, str]) -> Mirrors:
-    """The package indexes as uv reads its variables, or else as pip reads its own."""
+    """Return the package indexes from uv's variables, or from pip's where uv's are not set."""
     default = environment.get("UV_DEFAULT_INDEX") or environment.get("UV_INDEX_URL", "")
     extra = f"{environment.get('UV_INDEX', '')} {environment.get('UV_EXTRA_INDEX_URL', '')}"
     of_pip = not default and not extra.strip()
@@ -29,36 +32,36 @@ def mirrors(environment: Mapping[str, str]) -> Mirrors:
         default = environment.get("PIP_INDEX_URL", "")
         extra = environment.get("PIP_EXTRA_INDEX_URL", "")
     return Mirrors(
-        default=_named(default)[1],
-        extra=tuple(_named(text) for text in extra.split()),
+        default=named_index(default)[1],
+        extra=tuple(named_index(entry) for entry in extra.split()),
         of_pip=of_pip,
     )
 
 
 def certificates_variable(environment: Mapping[str, str]) -> str:
-    """The variable that names the CA bundle to use, or an empty text where none does."""
-    # Some of these may name a folder; such a one cannot be handed over as a file.
-    named = (
+    """Return the variable that names the CA bundle to use, or an empty text."""
+    # Some of these may name a folder, which cannot be mounted as a secret file.
+    candidates = (
         name
         for name in _CERTIFICATES
         if environment.get(name) and not Path(environment[name]).is_dir()
     )
-    return next(named, "")
+    return next(candidates, "")
 
 
 def certificates(environment: Mapping[str, str]) -> str:
-    """The path of the CA bundle to use, or an empty text."""
+    """Return the path of the CA bundle to use, or an empty text."""
     return environment.get(certificates_variable(environment), "")
 
 
 def uv_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What uv's solving gets: pip's indexes and certificates are taken over where uv has none."""
+    """Return the environment for uv, with pip's indexes and certificates where uv has none."""
     chosen = dict(environment)
-    found = mirrors(environment)
-    if found.of_pip and found.default:
-        chosen["UV_DEFAULT_INDEX"] = found.default
-    if found.of_pip and found.extra:
-        chosen["UV_INDEX"] = " ".join(address for _, address in found.extra)
+    indexes = mirrors(environment)
+    if indexes.of_pip and indexes.default:
+        chosen["UV_DEFAULT_INDEX"] = indexes.default
+    if indexes.of_pip and indexes.extra:
+        chosen["UV_INDEX"] = " ".join(address for _, address in indexes.extra)
         # pip takes the best version of all its indexes, and so do the builds.
         chosen.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     if certificates(environment):
@@ -66,8 +69,8 @@ def uv_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return chosen
 
 
-def _named(text: str) -> tuple[str, str]:
-    """`name=address` as its parts; the name is empty where the text is an address alone."""
-    name, equals, address = text.partition("=")
+def named_index(entry: str) -> tuple[str, str]:
+    """Split uv's `name=address`; the name is empty where the entry is an address alone."""
+    name, equals, address = entry.partition("=")
     is_named = equals and "/" not in name and ":" not in name
-    return (name, address) if is_named else ("", text)
+    return (name, address) if is_named else ("", entry)

@@ -61,7 +61,7 @@ class Pair:
     cdi: Path
 
     def up(self) -> Engine:
-        return private_engine.up(self.home, environment=self.environment, say=print, cdi=[self.cdi])
+        return private_engine.up(self.home, environment=self.environment, log=print, cdi=[self.cdi])
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def pair(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> It
     if obstacle:
         pytest.skip(f"no private engine on this machine: {obstacle}")
     with turn():
-        base = bases.base_for(engine, DEBIAN, choice="bootstrap", pins={}, say=print)
+        base = bases.base_for(engine, DEBIAN, choice="bootstrap", pins={}, log=print)
     name = base.reference.removeprefix("docker-image://")
     # A short path: sockets have one.
     folder = Path(tempfile.mkdtemp(prefix="dlimg-"))
@@ -80,14 +80,14 @@ def pair(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> It
     environment = {**os.environ, "DLIMG_ENGINE_HOME": str(folder / "e")}
     home = home_of(environment)
     try:
-        second = private_engine.up(home, environment=environment, say=print, cdi=[cdi])
+        second = private_engine.up(home, environment=environment, log=print, cdi=[cdi])
         second.sdk.images.load(b"".join(engine.sdk.images.get(name).save(named=True)))
         yield Pair(
             first=engine, second=second, home=home, environment=environment, base=name, cdi=cdi
         )
         second.sdk.close()
     finally:
-        private_engine.purge(home, say=print)
+        private_engine.purge(home, log=print)
         shutil.rmtree(folder)
 
 
@@ -152,7 +152,7 @@ def test_it_says_what_it_is(pair: Pair) -> None:
 
 def test_it_is_found_while_it_runs(pair: Pair) -> None:
     environment = {**pair.environment, "DOCKER_HOST": pair.home.host}
-    found = find(environment, private="refuse", say=print)
+    found = find(environment, private="refuse", log=print)
     found.sdk.close()
     assert (found.host, found.private) == (pair.second.host, True)
 
@@ -205,7 +205,7 @@ def test_both_have_network_and_so_has_the_first_after_the_second_went(pair: Pair
     assert pair.home.bridge in before
     reaches_out(pair.first, pair.base)
     reaches_out(pair.second, pair.base)
-    private_engine.down(pair.home, say=print)
+    private_engine.down(pair.home, log=print)
     assert pair.home.bridge not in links()
     assert marked_rules(pair) == 0
     assert not private_engine.status(pair.home).running
@@ -249,7 +249,7 @@ def test_a_start_that_fails_shows_the_end_of_the_log(
     monkeypatch.setattr(private_engine, "daemon_settings", lambda *_, **__: {"no-such-setting": 1})
     home = home_of({"DLIMG_ENGINE_HOME": str(folder)})
     with pytest.raises(NoEngine, match="no-such-setting") as caught:
-        private_engine.up(home, environment=pair.environment, say=print)
+        private_engine.up(home, environment=pair.environment, log=print)
     assert caught.value.exit_code == 4
     assert home.bridge not in links()
 

@@ -14,10 +14,17 @@ import pytest
 import requests
 
 from dlimg.assembly import download
-from dlimg.assembly.download import (PARALLEL, ATTEMPTS, CHUNK_SIZE, Cancellation, WheelSource, downloading)
+from dlimg.assembly.download import (
+    ATTEMPTS,
+    CHUNK_SIZE,
+    PARALLEL,
+    Cancellation,
+    WheelSource,
+    downloading,
+)
 from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure
 from dlimg.model import Wheel
-from dlimg.pypi.wheel_urls import Target, WheelNotFound, addresses
+from dlimg.pypi.uv_queries import Target, WheelNotFound, wheel_urls
 from tests.support import samples
 from tests.support.http_server import served
 
@@ -286,20 +293,20 @@ wheels = [
 
 def test_addresses_are_found_by_sha256() -> None:
     one = samples.wheel("big", "1.0", sha256="bb")
-    found = addresses([one], TARGET, lambda _wheels, _target: PYLOCK)
+    found = wheel_urls([one], TARGET, lambda _wheels, _target: PYLOCK)
     assert found == {"bb": "https://index.example/b/big-1.0-cp313.whl"}
 
 
 def test_another_sha256_is_not_the_wheel() -> None:
     one = samples.wheel("big", "1.0", sha256="cc")
-    assert addresses([one], TARGET, lambda _wheels, _target: PYLOCK) == {}
+    assert wheel_urls([one], TARGET, lambda _wheels, _target: PYLOCK) == {}
 
 
 @pytest.mark.parametrize("answer", ["[", "a = 1"])
 def test_an_answer_that_cannot_be_read(answer: str) -> None:
     one = samples.wheel("big", "1.0", sha256="bb")
     with pytest.raises(Negative, match="cannot be read"):
-        addresses([one], TARGET, lambda _wheels, _target: answer)
+        wheel_urls([one], TARGET, lambda _wheels, _target: answer)
 
 
 @pytest.mark.parametrize("lost", [{"w3"}, {"w0", "w6"}, {f"w{n}" for n in range(7)}, set()])
@@ -315,7 +322,7 @@ def test_what_no_index_has_any_more_keeps_nothing_from_the_others(lost: set[str]
         )
         return f'[[packages]]\nname = "x"\nwheels = [{listed}]\n'
 
-    found = addresses(wheels, TARGET, ask)
+    found = wheel_urls(wheels, TARGET, ask)
     assert found == {one.name: f"https://x/{one.name}" for one in wheels if one.name not in lost}
 
 
@@ -339,7 +346,7 @@ def test_for_nothing_nobody_is_asked() -> None:
     def ask(_wheels: Sequence[Wheel], _target: Target) -> str:
         raise AssertionError
 
-    assert addresses([], TARGET, ask) == {}
+    assert wheel_urls([], TARGET, ask) == {}
 
 
 def test_versions_of_one_package_are_asked_for_one_after_another() -> None:
@@ -357,7 +364,7 @@ def test_versions_of_one_package_are_asked_for_one_after_another() -> None:
         )
         return f'[[packages]]\nname = "x"\nwheels = [{listed}]\n'
 
-    found = addresses(wheels, TARGET, ask)
+    found = wheel_urls(wheels, TARGET, ask)
     assert asked == [["big 1.0", "small 1.0"], ["big 2.0"], ["big 3.0"]]
     assert found == {one.sha256: f"https://x/{one.sha256}" for one in wheels}
 

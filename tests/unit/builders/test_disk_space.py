@@ -12,8 +12,7 @@ from dlimg.engine.client import Engine
 from dlimg.layer.compress import WrittenLayer
 from dlimg.model import Wheel
 from dlimg.store.keys import Layer, LayerKey
-from dlimg.store.store import Store
-from dlimg.store.store import (make_layer)
+from dlimg.store.store import Store, make_layer
 from tests.support import samples
 
 SIZE = 10_000_000

@@ -10,7 +10,7 @@ import pytest
 
 from dlimg.builders.choose import build
 from dlimg.builders.existing import existing
-from dlimg.engine import built_images
+from dlimg.engine import ownership
 from dlimg.errors import NoEngine
 from dlimg.lock import store
 from dlimg.model import BuildFailure, BuiltImage, PlannedImage
@@ -56,7 +56,7 @@ def test_forty_images_are_one_question(state: dict[str, str]) -> None:
     forty = several(40)
     rows = [row(one, f"sha256:{number:064d}") for number, one in enumerate(forty)]
     for each in rows:
-        built_images.remember(state, KEY, each["Id"])
+        ownership.record_build(state, KEY, each["Id"])
     api = Api(rows)
     engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
     found = existing(forty, engine)
@@ -72,8 +72,8 @@ def test_only_what_was_made_here_by_that_builder_is_there(state: dict[str, str])
         row(by_other, "sha256:2", {BUILDER_LABEL: "layers/1"}),
         row(strange, "sha256:3", {BUILDER_LABEL: "buildkit"}),
     ]
-    built_images.remember(state, KEY, "sha256:1")
-    built_images.remember(state, KEY, "sha256:2")
+    ownership.record_build(state, KEY, "sha256:1")
+    ownership.record_build(state, KEY, "sha256:2")
     engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=Api(rows)))
     every = [made_here, by_other, strange, lacking]
     assert list(existing(every, engine, "buildkit")) == [made_here.reference]
@@ -85,7 +85,7 @@ def test_only_what_was_made_here_by_that_builder_is_there(state: dict[str, str])
 
 def test_a_moving_name_that_leads_elsewhere_is_led_back(state: dict[str, str]) -> None:
     [one] = several(1)
-    built_images.remember(state, KEY, "sha256:1")
+    ownership.record_build(state, KEY, "sha256:1")
     api = Api([{"Id": "sha256:1", "RepoTags": [one.reference], "Labels": None, "Size": 7}])
     engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
     assert list(existing([one], engine)) == [one.reference]
@@ -101,13 +101,13 @@ def built(every: Sequence[PlannedImage], engine: Any) -> tuple[BuiltImage | Buil
         secrets={},
         find_links=(),
         on_progress=lambda _: None,
-        say=lambda _: None,
+        log=lambda _: None,
     )
 
 
 def test_buildx_is_asked_for_by_what_is_not_there(state: dict[str, str]) -> None:
     there, lacking = several(2)
-    built_images.remember(state, KEY, "sha256:1")
+    ownership.record_build(state, KEY, "sha256:1")
     sdk = SimpleNamespace(api=Api([row(there, "sha256:1")]))
     engine: Any = SimpleNamespace(environment=state, sdk=sdk, docker=Path("/nowhere/docker"))
     assert [type(one) for one in built([there], engine)] == [BuiltImage]

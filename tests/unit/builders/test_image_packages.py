@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.assembly.compile_python import (BytecodeRanges)
-from dlimg.assembly.system import (OnLine, import_layer)
+from dlimg.assembly.compile_python import BytecodeRanges
+from dlimg.assembly.system import OnLine, import_layer
 from dlimg.builders.content_keys import with_built_keys
 from dlimg.builders.image_packages import (
     check_packages,
@@ -29,7 +29,18 @@ from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import read_project
 from dlimg.render.image_config import ImageConfig
 from dlimg.store.store import Store
-from dlimg.store.systems import (SystemLayers, load_system, copy_system, package_changes, format_packages, packages_digest, packages_of_layers, save_system, system_key, system_source)
+from dlimg.store.systems import (
+    SystemLayers,
+    copy_system,
+    format_packages,
+    load_system,
+    package_changes,
+    packages_digest,
+    packages_of_layers,
+    save_system,
+    system_key,
+    system_source,
+)
 from tests.support import (
     check_scripts,  # noqa: F401  # the folder of the checks is on the path
     samples,

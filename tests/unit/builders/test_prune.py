@@ -9,9 +9,8 @@ import pytest
 from docker.models.images import Image
 
 from dlimg.builders.disk_space import RetainedImage, own_names, prune
-from dlimg.engine.built_images import remember
 from dlimg.engine.client import Engine
-from dlimg.engine.container_owner import OWNER_LABEL, owner
+from dlimg.engine.ownership import OWNER_LABEL, owner_label, record_build
 
 KEY = "0123456789ab" + "c" * 52
 IDENTITY = "sha256:ba5e00000000" + "d" * 52
@@ -109,7 +108,7 @@ def pruned(
     environment = {"XDG_STATE_HOME": str(tmp_path)}
     for number in (1, 2, 3, 4):
         for key in (KEY, IDENTITY):
-            remember(environment, key, f"sha256:{number}")
+            record_build(environment, key, f"sha256:{number}")
     sdk = FakeSdk(FakeImages(images, in_use))
     sdk.containers_there += containers
     engine = Engine(
@@ -169,11 +168,11 @@ def test_why_an_image_stays_is_said_in_the_engines_words(tmp_path: Path) -> None
 
 
 def test_a_container_of_a_dlimg_at_work_stays(tmp_path: Path) -> None:
-    place, number, started = owner().rsplit(":", 2)
+    place, number, started = owner_label().rsplit(":", 2)
     found = pruned(
         tmp_path,
         containers=[
-            container("mine", owner()),
+            container("mine", owner_label()),
             container("left", f"{place}:{number}:{int(started) - 1}"),
             container("far", "another-machine:1:2:3"),
             container("ended", "another-machine:1:2:3", state="exited"),

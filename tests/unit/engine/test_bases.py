@@ -155,7 +155,7 @@ def test_a_base_made_before_is_found_again(tmp_path: Path) -> None:
             "ours/jax:1": written("sha256:" + "4" * 64, now),
         }
     )
-    found = bases.base_for(an_engine(sdk, tmp_path), DEBIAN, choice="bootstrap", pins={}, say=print)
+    found = bases.base_for(an_engine(sdk, tmp_path), DEBIAN, choice="bootstrap", pins={}, log=print)
     assert found == Base(
         os="debian13",
         source=BaseSource.BOOTSTRAP,
@@ -175,7 +175,7 @@ def test_a_pinned_image_that_is_there_needs_no_registry(tmp_path: Path) -> None:
     sdk = FakeSdk({f"debian:trixie-slim@{DIGEST}": {}})
     said: list[str] = []
     found = bases.base_for(
-        an_engine(sdk, tmp_path), DEBIAN, choice="auto", pins={"debian13": DIGEST}, say=said.append
+        an_engine(sdk, tmp_path), DEBIAN, choice="auto", pins={"debian13": DIGEST}, log=said.append
     )
     assert found == Base(
         os="debian13",

@@ -94,7 +94,7 @@ def test_the_order_of_looking(
     environment: dict[str, str], world: EngineProbe, host: str, tmp_path: Path
 ) -> None:
     engine = find(
-        {"HOME": str(tmp_path), **environment}, private="allow", say=lambda _: None, world=world
+        {"HOME": str(tmp_path), **environment}, private="allow", log=lambda _: None, world=world
     )
     assert engine.host == host
     assert engine.private == (host.startswith(("joined", "started")))
@@ -120,19 +120,19 @@ def test_no_engine(
 ) -> None:
     environment = {"HOME": str(tmp_path), **environment}
     with pytest.raises(NoEngine, match=message) as caught:
-        find(environment, private=allowed, say=lambda _: None, world=world)
+        find(environment, private=allowed, log=lambda _: None, world=world)
     assert hint in caught.value.problems[0].hint
 
 
 def test_joining_starts_nothing_and_finds_what_runs(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path)}
     for world, host in ((a_world(USUAL), USUAL), (a_world(own=7), f"joined {OWN}")):
-        assert find(home, private="join", say=lambda _: None, world=world).host == host
+        assert find(home, private="join", log=lambda _: None, world=world).host == host
 
 
 def test_it_says_that_its_own_engine_stays_up_and_how_to_stop_it(tmp_path: Path) -> None:
     said: list[str] = []
-    find({"HOME": str(tmp_path)}, private="refuse", say=said.append, world=a_world(own=7))
+    find({"HOME": str(tmp_path)}, private="refuse", log=said.append, world=a_world(own=7))
     assert said == [
         "using dlimg's own container engine, which stays up; `dlimg engine down` stops it"
     ]
@@ -162,7 +162,7 @@ def test_the_chosen_context_wins_over_a_private_engine(contexts: Path) -> None:
     engine = find(
         {"DOCKER_CONFIG": str(contexts)},
         private="allow",
-        say=print,
+        log=print,
         world=a_world("unix:///run/user/1000/docker.sock", USUAL, own=7),
     )
     assert engine.host == "unix:///run/user/1000/docker.sock"
@@ -278,7 +278,7 @@ def test_ssh_without_its_library_is_refused_by_name(
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     environment = {"HOME": str(tmp_path), "DOCKER_HOST": "ssh://user@far"}
     with pytest.raises(NoEngine, match="ssh://user@far is reached over ssh") as caught:
-        find(environment, private="allow", say=print)
+        find(environment, private="allow", log=print)
     assert "ssh -nNT -L" in caught.value.problems[0].hint
 
 

@@ -245,7 +245,7 @@ def test_the_status_of_an_engine_that_was_never_there(tmp_path: Path) -> None:
 
 def test_down_without_an_engine_makes_nothing(tmp_path: Path) -> None:
     said: list[str] = []
-    private_engine.down(PrivateHome(path=tmp_path / "none"), say=said.append)
+    private_engine.down(PrivateHome(path=tmp_path / "none"), log=said.append)
     assert said == ["dlimg has no container engine of its own here"]
     assert list(tmp_path.glob("none*")) == []
 
@@ -276,10 +276,10 @@ def test_two_take_turns(tmp_path: Path) -> None:
     lock = tmp_path / "x.lock"
 
     def second() -> None:
-        with local_state.file_lock(lock, doing="busy", say=said.append):
+        with local_state.file_lock(lock, doing="busy", log=said.append):
             order.append("second")
 
-    with local_state.file_lock(lock, doing="busy", say=said.append):
+    with local_state.file_lock(lock, doing="busy", log=said.append):
         other = threading.Thread(target=second)
         other.start()
         assert process.wait_until(lambda: bool(said), 30)

@@ -126,7 +126,7 @@ def test_a_large_wheel_is_not_fetched_as_a_whole(
 ) -> None:
     monkeypatch.setattr("dlimg.pypi.index.WHOLE_WHEEL", 1000)
     server.ranges = False
-    with pytest.raises(NetworkFailure, match="only as a whole"):
+    with pytest.raises(NetworkFailure, match="only all of it"):
         open_index({}, tmp_path).read(found(server.address))
 
 
@@ -157,7 +157,7 @@ def test_a_wheel_that_is_gone(server: Server, tmp_path: Path) -> None:
 
 def test_what_is_no_wheel(server: Server, tmp_path: Path) -> None:
     server.content = b"<html>" * 20_000
-    with pytest.raises(Negative, match="is no wheel"):
+    with pytest.raises(Negative, match="is not a wheel"):
         open_index({}, tmp_path).read(found(server.address))
 
 
