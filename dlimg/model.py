@@ -21,6 +21,10 @@ class Flavour(StrEnum):
     WORKSPACE = "workspace"
 
 
+# Names of the last release, which this one still reads.
+OLD_FLAVOURS: Final[Mapping[str, Flavour]] = MappingProxyType({"notebook": Flavour.WORKSPACE})
+
+
 class BaseSource(StrEnum):
     """Where the operating system's root file system came from."""
 
@@ -60,9 +64,13 @@ class StackException:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """One CUDA minor with one cuDNN: the exact `nvidia-*` pins that families on it share."""
+    """One CUDA minor with one cuDNN: the exact `nvidia-*` pins that families on it share.
+
+    `lock_name` is the name of its lock, which also tells the leader: `cuda13.0-torch2.14.1`.
+    """
 
     name: str
+    lock_name: str
     cuda: str
     leader: str
     python: str
@@ -81,10 +89,28 @@ class EnvVar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Framework:
+    """What images and checks need to know about a framework, from its framework.yaml.
+
+    `folder` is its folder under `images/`, and `module` the name of its Python module; both are
+    empty for a family without one. `fixed_packages` are name prefixes of packages that users'
+    pip must not replace, `provides` pairs of a package and the one that it stands for, `cuda_env`
+    variables of CUDA images; with `needs_compiler` it compiles by a C++ compiler.
+    """
+
+    folder: str = ""
+    module: str = ""
+    fixed_packages: tuple[str, ...] = ()
+    provides: tuple[tuple[str, str], ...] = ()
+    cuda_env: tuple[EnvVar, ...] = ()
+    needs_compiler: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """One resolved corner of the matrix.
 
-    `required_checks` are names or patterns (`manners_*`) of checks; none named is all that apply.
+    `required_checks` are names or patterns (`runtime_*`) of checks; none named is all that apply.
     `architectures` are those that the framework has GPU code for (`sm_90`, `compute_120` as PTX);
     none named is none for a CPU image, and unknown for a CUDA image.
     `env` are the variables that the matrix states, `source` and `licenses` labels that it gives.
@@ -107,6 +133,7 @@ class Cell:
     env: tuple[EnvVar, ...] = ()
     source: str = ""
     licenses: str = ""
+    framework: Framework = Framework()
 
     @property
     def id(self) -> str:
@@ -136,7 +163,10 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wheel:
-    """One wheel of a lock: `size` in bytes; `local` when it came from an extra wheel folder."""
+    """One wheel of a lock: `size` in bytes; `local` when it came from an extra wheel folder.
+
+    `shared` marks a CUDA wheel that all frameworks on its stack install.
+    """
 
     name: str
     version: str
@@ -144,6 +174,7 @@ class Wheel:
     size: int
     sha256: str
     local: bool = False
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

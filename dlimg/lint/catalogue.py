@@ -9,7 +9,7 @@ from dlimg.errors import nearest
 from dlimg.lint import aliases, end_of_life, gpu_coverage, online, stacks, wheels
 from dlimg.lint.model import Finding, LintContext, LintRule, Severity
 from dlimg.lint.stacks import lock_sets
-from dlimg.matrix.model import AcceptedFinding
+from dlimg.matrix.model import IgnoredFinding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,7 @@ class LintResult:
     """What was found, worst first; what of it the matrix accepts; and what was not looked at."""
 
     findings: tuple[Finding, ...]
-    accepted: tuple[tuple[Finding, AcceptedFinding], ...]
+    accepted: tuple[tuple[Finding, IgnoredFinding], ...]
     not_looked: tuple[str, ...]
 
     def count(self, severity: Severity) -> int:
@@ -28,10 +28,10 @@ def lint(ground: LintContext) -> LintResult:
     """The findings of all rules, without those that the matrix accepts with a reason."""
     ground = replace(ground, lock_sets=lock_sets(ground.locks))
     every = [one for rule in RULES for one in rule.look(ground)]
-    known = {one: _acceptance(one, ground.matrix.accepted) for one in every}
+    known = {one: _acceptance(one, ground.matrix.ignored) for one in every}
     used = {id(accepted) for accepted in known.values() if accepted}
     kept = [one for one, accepted in known.items() if accepted is None]
-    dead = [one for one in ground.matrix.accepted if id(one) not in used]
+    dead = [one for one in ground.matrix.ignored if id(one) not in used]
     kept += _dead(ground, dead)
     order = list(Severity)
     return LintResult(
@@ -43,14 +43,14 @@ def lint(ground: LintContext) -> LintResult:
     )
 
 
-def _acceptance(finding: Finding, accepted: Sequence[AcceptedFinding]) -> AcceptedFinding | None:
+def _acceptance(finding: Finding, accepted: Sequence[IgnoredFinding]) -> IgnoredFinding | None:
     fitting = (
         one for one in accepted if one.id == finding.id and fnmatchcase(finding.about, one.about)
     )
     return next(fitting, None)
 
 
-def _dead(ground: LintContext, accepted: Sequence[AcceptedFinding]) -> Iterator[Finding]:
+def _dead(ground: LintContext, accepted: Sequence[IgnoredFinding]) -> Iterator[Finding]:
     """Entries that accept nothing: they would hide what comes later."""
     ids = {rule.id: rule for rule in RULES}
     for one in accepted:

@@ -7,6 +7,7 @@ from packaging.utils import canonicalize_name
 
 from dlimg.errors import BadInput, Problem
 from dlimg.lock.request import LockRequest, cell_question, read_requirement, stack_question
+from dlimg.lock.shared_wheels import mark_shared, mark_stack, shared_names
 from dlimg.lock.store import lock_files, read_lock, read_stack_lock
 from dlimg.model import Cell, Lock, Stack
 
@@ -18,10 +19,10 @@ def check_locks(
 
     A cell that wants an extra wheel folder may lack its lock: such locks are not committed.
     """
-    stacks = {stack.name: _stack_problems(stack, folder) for stack in stacks_of(cells)}
+    stacks = {stack.lock_name: _stack_problems(stack, folder) for stack in stacks_of(cells)}
     problems = [problem for found in stacks.values() for problem in found]
     for cell in cells:
-        if cell.stack is None or not stacks[cell.stack.name]:
+        if cell.stack is None or not stacks[cell.stack.lock_name]:
             problems.extend(_cell_problems(cell, folder))
     problems.extend(unused_locks(everything, folder))
     return (*problems, *dead_exceptions(everything, folder))
@@ -29,15 +30,15 @@ def check_locks(
 
 def stacks_of(cells: Iterable[Cell]) -> tuple[Stack, ...]:
     """The stacks that these cells stand on, each once, by name."""
-    found = {cell.stack.name: cell.stack for cell in cells if cell.stack}
-    return tuple(found[name] for name in sorted(found))
+    stacks = {cell.stack.lock_name: cell.stack for cell in cells if cell.stack}
+    return tuple(stacks[name] for name in sorted(stacks))
 
 
 def unused_locks(everything: Sequence[Cell], folder: Path) -> Iterator[Problem]:
     """Lock files that belong to no cell and no stack."""
     owners = {
         "cell": {cell.id for cell in everything},
-        "stack": {stack.name for stack in stacks_of(everything)},
+        "stack": {stack.lock_name for stack in stacks_of(everything)},
     }
     for path, kind in lock_files(folder):
         if path.stem not in owners[kind]:
@@ -46,8 +47,9 @@ def unused_locks(everything: Sequence[Cell], folder: Path) -> Iterator[Problem]:
 
 def dead_exceptions(everything: Sequence[Cell], folder: Path) -> Iterator[Problem]:
     """Exceptions of a stack that no lock on it makes use of, once all its locks are there."""
-    for stack in stacks_of(everything):
-        locks = _locks_on(stack, everything, folder)
+    by_name = {stack.name: stack for stack in stacks_of(everything)}
+    for stack in by_name.values():
+        locks = _locks_on(stack.name, everything, folder)
         if not stack.exceptions or locks is None:
             continue
         cap = stack_question(stack).cap
@@ -105,23 +107,25 @@ def _broken(question: LockRequest, versions: Mapping[str, str]) -> Iterator[str]
 
 
 def _stack_problems(stack: Stack, folder: Path) -> tuple[Problem, ...]:
-    name = f"stack {stack.name}"
+    name = f"stack {stack.lock_name}"
     try:
-        question, lock = stack_question(stack), read_stack_lock(stack.name, folder)
+        question, lock = stack_question(stack), read_stack_lock(stack.lock_name, folder)
     except BadInput as error:
         return error.problems
     hint = "run `dlimg lock`"
     if lock is None:
         return (Problem(message="there is no lock", where=name, hint=hint),)
+    reasons = disagreements(question, lock)
+    if not reasons and mark_stack(stack, lock, folder) != lock:
+        reasons = ("it does not mark the shared wheels",)
     return tuple(
-        Problem(message=f"the lock is stale: {reason}", where=name, hint=hint)
-        for reason in disagreements(question, lock)
+        Problem(message=f"the lock is stale: {reason}", where=name, hint=hint) for reason in reasons
     )
 
 
 def _cell_problems(cell: Cell, folder: Path) -> tuple[Problem, ...]:
     try:
-        stack_lock = read_stack_lock(cell.stack.name, folder) if cell.stack else None
+        stack_lock = read_stack_lock(cell.stack.lock_name, folder) if cell.stack else None
         question, lock = cell_question(cell, stack_lock), read_lock(cell.id, folder)
     except BadInput as error:
         return error.problems
@@ -130,18 +134,24 @@ def _cell_problems(cell: Cell, folder: Path) -> tuple[Problem, ...]:
         if question.wants_folders:
             return ()
         return (Problem(message="there is no lock", where=cell.id, hint=hint),)
+    reasons = disagreements(question, lock)
+    if not reasons and mark_shared(lock, shared_names(stack_lock)) != lock:
+        reasons = ("its marks of shared wheels are not those of the stack",)
     return tuple(
         Problem(message=f"the lock is stale: {reason}", where=cell.id, hint=hint)
-        for reason in disagreements(question, lock)
+        for reason in reasons
     )
 
 
-def _locks_on(stack: Stack, everything: Sequence[Cell], folder: Path) -> list[Lock] | None:
-    """The locks of the stack and all its cells; None as long as one is missing or wrong."""
-    names = [cell.id for cell in everything if cell.stack and cell.stack.name == stack.name]
+def _locks_on(stack: str, everything: Sequence[Cell], folder: Path) -> list[Lock] | None:
+    """Return the locks of a stack, for each leader, and its cells; None if one is missing."""
+    cells = [cell for cell in everything if cell.stack and cell.stack.name == stack]
     try:
-        locks = [read_stack_lock(stack.name, folder), *(read_lock(name, folder) for name in names)]
+        locks = [
+            *(read_stack_lock(leader.lock_name, folder) for leader in stacks_of(cells)),
+            *(read_lock(cell.id, folder) for cell in cells),
+        ]
     except BadInput:
         return None
-    found = [lock for lock in locks if lock]
-    return found if len(found) == len(locks) else None
+    present = [lock for lock in locks if lock]
+    return present if len(present) == len(locks) else None

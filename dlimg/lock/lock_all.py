@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from dlimg.lock.check import disagreements, stacks_of
 from dlimg.lock.file_conflicts import refuse_collisions
 from dlimg.lock.pylock import ReadWheel, ResolvedWheel, WheelContents
 from dlimg.lock.request import LockRequest, cell_question, has_local_version, stack_question
+from dlimg.lock.shared_wheels import mark_shared, mark_stack, shared_names
 from dlimg.lock.solve import NoSolution, UvSolver, solve
 from dlimg.lock.store import (
     cell_path,
@@ -22,7 +23,7 @@ from dlimg.lock.store import (
     stack_path,
     write_lock,
 )
-from dlimg.model import Cell, Lock, Stack, Wheel
+from dlimg.model import OLD_FLAVOURS, Cell, Lock, Stack, Wheel
 
 CELLS_AT_ONCE: Final = 4
 WHEELS_AT_ONCE: Final = 8
@@ -58,7 +59,7 @@ class Locker:
 
 
 def lock_cells(
-    cells: Sequence[Cell], locksmith: Locker, *, say: Callable[[str], None]
+    cells: Sequence[Cell], locker: Locker, *, say: Callable[[str], None]
 ) -> tuple[LockResult, ...]:
     """What became of each lock, stacks first; a current lock is left as it is.
 
@@ -67,62 +68,90 @@ def lock_cells(
     written stays.
     """
     problems: list[DlimgError] = []
-    stacks = [partial(lock_stack, stack, locksmith) for stack in stacks_of(cells)]
-    done = list(_together(stacks, problems, locksmith, say))
+    stacks = [partial(lock_stack, stack, locker) for stack in stacks_of(cells)]
+    done = list(_together(stacks, problems, locker, say))
     ready = {locked.name for locked in done}
-    standing = [cell for cell in cells if cell.stack is None or cell.stack.name in ready]
+    standing = [cell for cell in cells if cell.stack is None or cell.stack.lock_name in ready]
     if not _out_of_reach(problems):
-        works = [partial(lock_cell, cell, locksmith) for cell in standing]
-        done += _together(works, problems, locksmith, say)
+        works = [partial(lock_cell, cell, locker) for cell in standing]
+        done += _together(works, problems, locker, say)
     if problems:
         raise _all_of(problems, not_tried=len(stacks) + len(cells) - len(done) - len(problems))
     return tuple(done)
 
 
-def lock_stack(stack: Stack, locksmith: Locker) -> LockResult:
-    """What became of the stack's lock; raises the errors of solving, reading and writing."""
-    question = stack_question(stack)
-    old = _readable(lambda: read_stack_lock(stack.name, locksmith.folder))
-    if old and _is_current(question, old, locksmith):
-        return LockResult(name=stack.name, state=LockState.CURRENT)
-    lock = answer(question, old, locksmith)
-    path = stack_path(locksmith.folder, stack.name)
-    write_lock(lock, path)
-    return _written(lock, old, path)
+def lock_stack(stack: Stack, locker: Locker) -> LockResult:
+    """Bring the stack's lock up to date; raises the errors of solving, reading and writing."""
+    folder = locker.folder
+    request = stack_question(stack)
+    former = stack_path(folder, stack.name)
+    lock = old = _readable(lambda: read_stack_lock(stack.lock_name, folder))
+    if old is None and stack.name != stack.lock_name:
+        old = _readable(lambda: read_stack_lock(stack.name, folder))
+        lock = _renamed(old, request)
+    if lock is None or not _is_current(request, lock, locker):
+        lock = answer(request, old, locker)
+    path = stack_path(folder, stack.lock_name)
+    return _settled(mark_stack(stack, lock, folder), old, path, former)
 
 
-def lock_cell(cell: Cell, locksmith: Locker) -> LockResult:
-    """What became of the cell's lock; left out when no extra wheel folder has what it pins.
+def lock_cell(cell: Cell, locker: Locker) -> LockResult:
+    """Bring the cell's lock up to date; it is left out when no folder has a wheel that it pins.
 
     Raises the errors of solving, reading and writing.
     """
-    folder = locksmith.folder
-    stack_lock = read_stack_lock(cell.stack.name, folder) if cell.stack else None
-    question = cell_question(cell, stack_lock)
-    old = _readable(lambda: read_lock(cell.id, folder))
-    if old and _is_current(question, old, locksmith):
-        return LockResult(name=cell.id, state=LockState.CURRENT)
-    try:
-        lock = answer(question, old, locksmith)
-    except NoSolution:
-        if not question.wants_folders:
-            raise
-        return LockResult(name=cell.id, state=LockState.LEFT_OUT, reason=_not_at_hand(question))
-    local = any(wheel.local for wheel in lock.wheels)
-    path = local_path(folder, cell.id) if local else cell_path(folder, cell.id)
-    write_lock(lock, path)
-    if not local:
+    folder = locker.folder
+    stack_lock = read_stack_lock(cell.stack.lock_name, folder) if cell.stack else None
+    request = cell_question(cell, stack_lock)
+    former = cell_path(folder, former_id(cell))
+    lock = old = _readable(lambda: read_lock(cell.id, folder))
+    if old is None and former_id(cell) != cell.id:
+        old = _readable(lambda: read_lock(former_id(cell), folder))
+        lock = _renamed(old, request)
+    if lock is None or not _is_current(request, lock, locker):
+        try:
+            lock = answer(request, old, locker)
+        except NoSolution:
+            if not request.wants_folders:
+                raise
+            reason = _not_at_hand(request)
+            return LockResult(name=cell.id, state=LockState.LEFT_OUT, reason=reason)
+    path = local_path(folder, cell.id) if lock.local else cell_path(folder, cell.id)
+    result = _settled(mark_shared(lock, shared_names(stack_lock)), old, path, former)
+    if result.state is LockState.WRITTEN and not lock.local:
         # The local lock is read first, and would hide the one just written.
         local_path(folder, cell.id).unlink(missing_ok=True)
+    return result
+
+
+def former_id(cell: Cell) -> str:
+    """Return the id that the cell had in the last release."""
+    for old, new in OLD_FLAVOURS.items():
+        if cell.flavour == new:
+            return f"{cell.id.removesuffix(new)}{old}"
+    return cell.id
+
+
+def _renamed(lock: Lock | None, request: LockRequest) -> Lock | None:
+    return replace(lock, name=request.name) if lock else None
+
+
+def _settled(lock: Lock, old: Lock | None, path: Path, former: Path) -> LockResult:
+    """Write the lock unless it is the one that was there; remove it under its former name."""
+    if lock == old:
+        return LockResult(name=lock.name, state=LockState.CURRENT)
+    write_lock(lock, path)
+    if old and old.name != lock.name and former != path and old.inputs == lock.inputs:
+        former.unlink(missing_ok=True)
     return _written(lock, old, path)
 
 
-def answer(question: LockRequest, old: Lock | None, locksmith: Locker) -> Lock:
+def answer(question: LockRequest, old: Lock | None, locker: Locker) -> Lock:
     """A fresh lock: solved, its wheels read and compared; raises what these raise."""
-    prefer = old.wheels if old and not locksmith.upgrade else ()
-    found = solve(question, locksmith.solver, prefer=prefer)
+    prefer = old.wheels if old and not locker.upgrade else ()
+    found = solve(question, locker.solver, prefer=prefer)
     with ThreadPoolExecutor(WHEELS_AT_ONCE) as pool:
-        contents = dict(zip(found, pool.map(locksmith.read_wheel, found), strict=True))
+        contents = dict(zip(found, pool.map(locker.read_wheel, found), strict=True))
     refuse_collisions(contents, python=question.python, where=question.where)
     return Lock(
         name=question.name,
@@ -147,7 +176,7 @@ def _wheel(found: ResolvedWheel, contents: WheelContents) -> Wheel:
 def _together(
     works: Sequence[Callable[[], LockResult]],
     problems: list[DlimgError],
-    locksmith: Locker,
+    locker: Locker,
     say: Callable[[str], None],
 ) -> Iterator[LockResult]:
     """What the works give, as each is done; failures go to `problems`.
@@ -170,7 +199,7 @@ def _together(
                 say(f"{locked.state:9} {locked.name}{_because(locked)}")
             yield locked
     except KeyboardInterrupt:
-        locksmith.solver.stop()
+        locker.solver.stop()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -187,8 +216,8 @@ def _because(locked: LockResult) -> str:
     return f" ({', '.join(locked.changes)})" if locked.changes else ""
 
 
-def _is_current(question: LockRequest, old: Lock, locksmith: Locker) -> bool:
-    return not locksmith.upgrade and not disagreements(question, old)
+def _is_current(question: LockRequest, old: Lock, locker: Locker) -> bool:
+    return not locker.upgrade and not disagreements(question, old)
 
 
 def _readable(read: Callable[[], Lock | None]) -> Lock | None:

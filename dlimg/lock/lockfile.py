@@ -19,6 +19,7 @@ _WHEEL_TEXTS: Final = {
     "sha256": re.compile(r"[0-9a-f]{64}"),
 }
 _WHEEL_KEYS: Final = frozenset({*_WHEEL_TEXTS, "size"})
+_WHEEL_MARKS: Final = frozenset({"local", "shared"})
 _TEXTS: Final = {
     "name": re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*"),
     "inputs": re.compile(r"sha256:[0-9a-f]{64}"),
@@ -137,8 +138,9 @@ def _wheel(values: object, *, known: Collection[str]) -> Wheel:
         raise _LockfileError("a wheel must be an object")
     if type(values.get("size")) is not int:
         raise _LockfileError("`size` must be a number of bytes")
-    if type(values.get("local", False)) is not bool:
-        raise _LockfileError("`local` must be true or left out")
+    for mark in sorted(_WHEEL_MARKS):
+        if type(values.get(mark, False)) is not bool:
+            raise _LockfileError(f"`{mark}` must be true or left out")
     try:
         wheel = _known_wheel(tuple(values.items()))
     except TypeError:
@@ -152,7 +154,7 @@ def _wheel(values: object, *, known: Collection[str]) -> Wheel:
 def _known_wheel(items: tuple[tuple[str, Any], ...]) -> Wheel:
     """One value for a wheel, looked at once, however many locks hold it."""
     values = dict(items)
-    _expect_keys(values, _WHEEL_KEYS, optional=frozenset({"local"}))
+    _expect_keys(values, _WHEEL_KEYS, optional=_WHEEL_MARKS)
     name, version, file, sha256 = (
         _text(values[key], key, shape) for key, shape in _WHEEL_TEXTS.items()
     )
@@ -160,9 +162,14 @@ def _known_wheel(items: tuple[tuple[str, Any], ...]) -> Wheel:
         raise _LockfileError("`size` must be a number of bytes")
     if not _is_wheel_of(file, name, version):
         raise _LockfileError(f"file {file} is not a wheel of {name} {version}")
-    local = values.get("local", False)
     return Wheel(
-        name=name, version=version, file=file, size=values["size"], sha256=sha256, local=local
+        name=name,
+        version=version,
+        file=file,
+        size=values["size"],
+        sha256=sha256,
+        local=values.get("local", False),
+        shared=values.get("shared", False),
     )
 
 
@@ -205,7 +212,8 @@ def _wheel_object(wheel: Wheel) -> dict[str, object]:
         "size": wheel.size,
         "sha256": wheel.sha256,
     }
-    return {**values, "local": True} if wheel.local else values
+    marks = {"local": wheel.local, "shared": wheel.shared}
+    return values | {mark: True for mark, is_set in marks.items() if is_set}
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:

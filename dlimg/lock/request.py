@@ -82,12 +82,12 @@ def stack_question(stack: Stack) -> LockRequest:
 
     Raises BadInput for a leader that is no requirement.
     """
-    read_requirement(stack.leader, where=f"stack {stack.name}")
+    read_requirement(stack.leader, where=f"stack {stack.lock_name}")
     major = stack.cuda.partition(".")[0]
     cudnn = (f"nvidia-cudnn-cu{major}=={stack.cudnn}.*",) if stack.cudnn else ()
     return LockRequest(
-        name=stack.name,
-        where=f"stack {stack.name}",
+        name=stack.lock_name,
+        where=f"stack {stack.lock_name}",
         requirements=(stack.leader,),
         constraints=cudnn,
         cap=_cap(stack),
@@ -105,7 +105,7 @@ def cell_question(cell: Cell, stack_lock: Lock | None) -> LockRequest:
         read_requirement(text, where=cell.id)
     if cell.stack and stack_lock is None:
         raise BadInput(
-            f"stack {cell.stack.name} has no lock",
+            f"stack {cell.stack.lock_name} has no lock",
             where=cell.id,
             hint=f"run `dlimg lock {cell.id}`",
         )

@@ -1,15 +1,14 @@
-"""A corner that can exist and is wanted -> a cell."""
+"""Cells from the corners that can exist and are wanted."""
 
-import re
 from collections.abc import Mapping
-from functools import cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from dlimg.errors import Problem
 from dlimg.facts.load import Facts
-from dlimg.matrix.model import NO_FACTS, Family, Matrix, StackChoice
-from dlimg.matrix.required_checks import required_of
+from dlimg.matrix.leaders import accelerator_kind, package_of
+from dlimg.matrix.model import NO_FACTS, VERSION, Corner, Family, Matrix
+from dlimg.matrix.required_checks import required_checks_of
 from dlimg.model import CPU, Cell, EnvVar, Flavour, OperatingSystem, Stack
 
 ANY: Final = "any"
@@ -17,7 +16,7 @@ FLAVOURS: Final = MappingProxyType({flavour.value: flavour for flavour in Flavou
 
 
 class _Shared(NamedTuple):
-    """What is the same for all systems and Pythons."""
+    """The values that cells of all systems and Pythons share."""
 
     package: str
     requirements: tuple[str, ...]
@@ -26,41 +25,21 @@ class _Shared(NamedTuple):
     required_checks: tuple[str, ...] = ()
 
 
-_NAMELESS: Final = _Shared("-", ("-",))
-
-
-@cache
-def _package(requirement: str) -> str:
-    """The name that a requirement begins with: up to what PEP 508 lets follow it."""
-    return re.split(r"[\[<>=!~;( ]", requirement, maxsplit=1)[0]
+_NO_VALUES: Final = _Shared("-", ("-",))
 
 
 class CellFactory:
-    """Makes cells; what cells share (stacks, systems, requirements) is made once."""
+    """Makes cells; the values that cells share (systems, requirements) are made once."""
 
     def __init__(self, matrix: Matrix, facts: Facts, digests: Mapping[str, str]) -> None:
         self.matrix = matrix
         self.facts = facts
         self.digests = digests
-        self.stacks = {name: self._stack(choice) for name, choice in matrix.stacks.items()}
         self.systems = {name: self._system(name) for name in matrix.operating_systems}
-        self.kinds = {CPU: CPU} | {
-            name: f"cuda{stack.cuda.split('.')[0]}" for name, stack in self.stacks.items()
-        }
-        self.texts: dict[tuple[str, str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self.kinds = {name: accelerator_kind(matrix, name) for name in (CPU, *matrix.stacks)}
+        self.packages: dict[tuple[str, str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self.shared: dict[tuple[str, str, str, str], _Shared] = {}
         self.missing: set[tuple[str, str]] = set()
-
-    def _stack(self, choice: StackChoice) -> Stack:
-        return Stack(
-            name=choice.name,
-            cuda=choice.cuda,
-            cudnn=choice.cudnn,
-            leader=choice.leader,
-            python=choice.python,
-            platform=self.matrix.platform,
-            exceptions=choice.exceptions,
-        )
 
     def _system(self, name: str) -> OperatingSystem:
         choice = self.matrix.operating_systems[name]
@@ -76,34 +55,38 @@ class CellFactory:
             glibc=fact.glibc,
         )
 
-    def name(self, family: Family, corner: Mapping[str, str]) -> str:
-        """The id that the cell of this corner has, or would have."""
-        return self._cell(family, corner, _NAMELESS).id
+    def id_of(self, family: Family, corner: Corner) -> str:
+        """Return the id that the cell of this corner has, or would have."""
+        return self._cell(family, corner, _NO_VALUES, None).id
 
-    def cell(self, family: Family, corner: Mapping[str, str]) -> Cell:
+    def python_source(self, corner: Corner) -> str:
+        """Return where the corner's Python comes from: its distribution, or uv."""
+        is_own = corner["python"] == self.systems[corner["os"]].python
+        return "distribution" if is_own else "uv"
+
+    def cell(self, family: Family, corner: Corner, stack: Stack | None) -> Cell:
         key = (family.name, corner["version"], corner["accelerator"], corner["flavour"])
         shared = self.shared.get(key)
         if shared is None:
             requirements = self._requirements(family, corner)
             name, version, accelerator, flavour = key
             shared = self.shared[key] = _Shared(
-                package=_package(requirements[0]),
+                package=package_of(requirements[0]),
                 requirements=requirements,
                 notes=self._notes(family, corner),
                 architectures=self._architectures(family, version, accelerator),
-                required_checks=required_of(self.matrix, name, accelerator, flavour),
+                required_checks=required_checks_of(self.matrix, name, accelerator, flavour),
             )
-        return self._cell(family, corner, shared)
+        return self._cell(family, corner, shared, stack)
 
-    def _cell(self, family: Family, corner: Mapping[str, str], shared: _Shared) -> Cell:
-        version, accelerator = corner["version"], corner["accelerator"]
+    def _cell(self, family: Family, corner: Corner, shared: _Shared, stack: Stack | None) -> Cell:
         system, python = self.systems[corner["os"]], corner["python"]
         return Cell(
             family=family.name,
             package=shared.package,
-            version=version,
-            accelerator=accelerator,
-            stack=None if accelerator == CPU else self.stacks[accelerator],
+            version=corner["version"],
+            accelerator=corner["accelerator"],
+            stack=stack,
             python=python,
             managed_python="" if python == system.python else self.facts.managed[python],
             os=system,
@@ -113,62 +96,59 @@ class CellFactory:
             notes=shared.notes,
             required_checks=shared.required_checks,
             architectures=shared.architectures,
-            env=self._environment(family, corner),
+            env=_variables(family, corner),
             source=self.matrix.source_url,
             licenses=self.matrix.licenses,
         )
-
-    def _environment(self, family: Family, corner: Mapping[str, str]) -> tuple[EnvVar, ...]:
-        return tuple(one.variable for one in family.env if one.match.fits(corner))
 
     def _architectures(self, family: Family, version: str, accelerator: str) -> tuple[str, ...]:
         release = self.facts.releases.get(family.framework, {}).get(version)
         if accelerator == CPU or release is None:
             return ()
-        return release.architectures_for(self.stacks[accelerator].cuda)
+        return release.architectures_for(self.matrix.stacks[accelerator].cuda)
 
-    def _requirements(self, family: Family, corner: Mapping[str, str]) -> tuple[str, ...]:
+    def _requirements(self, family: Family, corner: Corner) -> tuple[str, ...]:
         kind = self.kinds[corner["accelerator"]]
         if kind not in family.packages:
             self.missing.add((family.name, kind))
             return ("-",)
         key = (family.name, kind, corner["flavour"])
-        if key not in self.texts:
+        if key not in self.packages:
             extra = self.matrix.flavours.get(corner["flavour"], {})
             own = (*family.packages[kind], *family.packages.get(ANY, ()))
-            self.texts[key] = own, (*extra.get(ANY, ()), *extra.get(kind, ()), "pip")
-        own, extras = self.texts[key]
-        version = corner["version"]
-        wanted = [text.replace("{version}", version) for text in own]
-        return tuple(dict.fromkeys([*wanted, *self._companions(family, corner), *extras]))
+            self.packages[key] = own, (*extra.get(ANY, ()), *extra.get(kind, ()), "pip")
+        own, extras = self.packages[key]
+        framework = [package.replace(VERSION, corner["version"]) for package in own]
+        paired = self._paired_packages(family, corner)
+        return tuple(dict.fromkeys([*framework, *paired, *extras]))
 
-    def _companions(self, family: Family, corner: Mapping[str, str]) -> list[str]:
+    def _paired_packages(self, family: Family, corner: Corner) -> list[str]:
         release = self.facts.releases.get(family.framework, {}).get(corner["version"])
-        found = []
-        for name in family.companions.get(self.kinds[corner["accelerator"]], ()):
+        requirements = []
+        for name in family.paired_packages.get(self.kinds[corner["accelerator"]], ()):
             if release is None or name not in release.companions:
-                found.append(name)
+                requirements.append(name)
             elif release.companions[name]:
-                found.append(f"{name}=={release.companions[name][-1]}")
-        return found
+                requirements.append(f"{name}=={release.companions[name][-1]}")
+        return requirements
 
-    def _notes(self, family: Family, corner: Mapping[str, str]) -> tuple[str, ...]:
-        """What the facts leave open: the release itself, or companions that none pairs with."""
+    def _notes(self, family: Family, corner: Corner) -> tuple[str, ...]:
+        """Return gaps in the facts: an unknown release, or packages that none pairs with."""
         version = corner["version"]
         release = self.facts.releases.get(family.framework, {}).get(version)
         if release is None:
-            what = family.name if family.framework == NO_FACTS else family.framework
-            return (f"no facts about {what} {version}: nothing was checked",)
-        found = []
-        for name in family.companions.get(self.kinds[corner["accelerator"]], ()):
+            subject = family.name if family.framework == NO_FACTS else family.framework
+            return (f"no facts about {subject} {version}: nothing was checked",)
+        notes = []
+        for name in family.paired_packages.get(self.kinds[corner["accelerator"]], ()):
             if name in release.companions and not release.companions[name]:
                 why = release.companion_notes[name]
                 pair = f"{family.framework} {version}"
-                found.append(f"no {name} pairs with {pair}: {why} ({release.source})")
-        return tuple(found)
+                notes.append(f"no {name} pairs with {pair}: {why} ({release.source})")
+        return tuple(notes)
 
     def problems(self, family: Family) -> list[Problem]:
-        """Kinds of accelerator that this family's axes ask for and its packages do not know."""
+        """Return the kinds of accelerator on the family's axes that its packages lack."""
         return [
             Problem(
                 message=f"family {name} has no packages for {kind}",
@@ -178,3 +158,7 @@ class CellFactory:
             for name, kind in sorted(self.missing)
             if name == family.name
         ]
+
+
+def _variables(family: Family, corner: Corner) -> tuple[EnvVar, ...]:
+    return tuple(stated.variable for stated in family.env if stated.match.fits(corner))

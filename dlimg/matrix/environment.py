@@ -7,8 +7,8 @@ from typing import Final
 from dlimg.document import patterns
 from dlimg.document.validate import Validator
 from dlimg.document.yaml_tree import Node, YamlMapping
-from dlimg.matrix.axis_match import read_match
 from dlimg.matrix.model import AXES, StatedVariable
+from dlimg.matrix.selectors import read_selector
 from dlimg.model import EnvVar
 
 KEYS: Final = ("value", "why")
@@ -48,7 +48,7 @@ def read_variables(
             hint = "everyone who pulls the image can read it; give it to `docker run` instead"
             form.refuse(entry.line, f"{about} holds a password", hint)
         variable = EnvVar(name=name, value=value, why=form.prose(table.get("why"), "why"))
-        match = read_match(form, entry, axes, about, (*AXES, *KEYS))
+        match = read_selector(form, entry, axes, about, (*AXES, *KEYS))
         found.append(StatedVariable(variable=variable, match=match))
     return tuple(found)
 

@@ -12,12 +12,12 @@ from dlimg.matrix.model import Family, Matrix
 from dlimg.model import CPU
 
 
-def refused(reason: RuleResult | None) -> RuleResult | None:
+def refusal(reason: RuleResult | None) -> RuleResult | None:
     """The reason, if it is a refusal."""
     return reason if reason is not None and reason.level == "refusal" else None
 
 
-def only_elsewhere(one: Combination) -> RuleResult | None:
+def missing_on_pypi(one: Combination) -> RuleResult | None:
     """Why the package index has no build: the solver asks no other index."""
     release = one.release
     if release is None:
@@ -73,14 +73,14 @@ class Feasibility:
         )
 
     def _python(self, version: str, python: str) -> RuleResult | None:
-        return refused(python_wheel(self.facts, self._released(version, python=python)))
+        return refusal(python_wheel(self.facts, self._released(version, python=python)))
 
     def _cuda(self, version: str, accelerator: str) -> RuleResult | None:
         # A CPU build may come from a folder of wheels that no fact knows.
         one = self._released(version, accelerator)
         if accelerator == CPU or one.release is None:
             return None
-        return refused(cuda_build(self.facts, one)) if one.build else only_elsewhere(one)
+        return refusal(cuda_build(self.facts, one)) if one.build else missing_on_pypi(one)
 
     def _system(self, name: str, python: str) -> RuleResult | None:
         choice = self.matrix.operating_systems[name]
@@ -91,12 +91,12 @@ class Feasibility:
             python=python,
             platform=self.matrix.platform,
         )
-        return refused(platform_tag(self.facts, one)) or refused(python_source(self.facts, one))
+        return refusal(platform_tag(self.facts, one)) or refusal(python_source(self.facts, one))
 
     def _flavour(self, flavour: str, accelerator: str) -> RuleResult | None:
         cuda = "" if accelerator == CPU else self.matrix.stacks[accelerator].cuda
         one = Combination(framework="", version="", cuda=cuda, flavour=flavour)
-        return refused(compiler_wheel(self.facts, one))
+        return refusal(compiler_wheel(self.facts, one))
 
     def verdict(self, corner: Mapping[str, str]) -> RuleResult | None:
         """The first reason why this corner cannot exist, or None."""

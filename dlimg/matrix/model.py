@@ -1,4 +1,4 @@
-"""What a matrix file says, as values: our choices, before the facts have been asked."""
+"""The choices in a matrix file as values, before facts are applied."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,24 +8,33 @@ from dlimg.errors import Problem
 from dlimg.model import GZIP, EnvVar, StackException
 
 AXES: Final = ("version", "accelerator", "python", "os", "flavour")
-# The framework of a family that no facts speak of.
+# An exclude may also choose by what these derived values of a cell are.
+FAMILY: Final = "family"
+PYTHON_SOURCE: Final = "python_source"
+PYTHON_SOURCES: Final = ("distribution", "uv")
+# The framework of a family without facts.
 NO_FACTS: Final = "none"
+# The placeholder for the framework's version.
+VERSION: Final = "{version}"
+
+Corner = Mapping[str, str]
+"""One value for each axis; `family` and `python_source` too where excludes are applied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellSelector:
-    """Corners by the values of some axes; `line` is where it stands in the matrix."""
+    """Corners by the values of some axes; `line` is its line in the matrix."""
 
     line: int
     values: Mapping[str, tuple[str, ...]]
 
-    def fits(self, corner: Mapping[str, str]) -> bool:
+    def fits(self, corner: Corner) -> bool:
         return all(corner[axis] in allowed for axis, allowed in self.values.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatedVariable:
-    """A variable of the images of some corners."""
+    """A variable that the images of some corners set."""
 
     variable: EnvVar
     match: CellSelector
@@ -33,19 +42,30 @@ class StatedVariable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclude:
-    """Corners that could exist and that we do not want, and why."""
+    """Corners that could exist and are not wanted, and why; those of `exception` stay."""
 
     match: CellSelector
     why: str
+    exception: CellSelector | None = None
+
+    def fits(self, corner: Corner) -> bool:
+        return self.match.fits(corner) and not self.keeps(corner)
+
+    def keeps(self, corner: Corner) -> bool:
+        """Return whether this corner matches and is among the exceptions."""
+        return (
+            self.exception is not None and self.match.fits(corner) and self.exception.fits(corner)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One framework's images: its axes, what is installed, what is not wanted, extra names.
+    """One framework's images: axes, packages, excludes, aliases.
 
-    `packages`, `companions` map an accelerator's kind (`cpu`, `cuda12`, `cuda13`) to packages;
-    `{version}` in a package stands for the framework's version. `lines` has the line of each key
-    and axis.
+    `packages` and `paired_packages` map an accelerator's kind (`cpu`, `cuda12`, `cuda13`) to
+    packages; `{version}` in a package stands for the framework's version. An axis `python`
+    without values has the Pythons of the distributions. `leaders` maps a stack to the version
+    of its leader that these images follow. `lines` has the line of each key and axis.
     """
 
     name: str
@@ -54,16 +74,17 @@ class Family:
     framework: str
     axes: Mapping[str, tuple[str, ...]]
     packages: Mapping[str, tuple[str, ...]]
-    companions: Mapping[str, tuple[str, ...]]
+    paired_packages: Mapping[str, tuple[str, ...]]
     defaults: Mapping[str, str]
     exclude: tuple[Exclude, ...]
     aliases: Mapping[str, CellSelector]
     env: tuple[StatedVariable, ...] = ()
+    leaders: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatingSystemChoice:
-    """An operating system by its row in the facts and the image that FROM names."""
+    """An operating system: its distribution in the facts and the image after FROM."""
 
     name: str
     line: int
@@ -73,7 +94,7 @@ class OperatingSystemChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackChoice:
-    """A stack as the matrix asks for it."""
+    """A stack as the matrix has it; with `{version}` in the leader, one for each version."""
 
     name: str
     line: int
@@ -84,24 +105,28 @@ class StackChoice:
     python: str
     exceptions: tuple[StackException, ...]
 
+    @property
+    def follows_version(self) -> bool:
+        return VERSION in self.leader
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequiredCheck:
-    """The name or pattern of checks that an image must pass, and the line where it stands."""
+    """The name or pattern of checks that an image must pass, with its line."""
 
     line: int
     name: str
 
 
 class PromisedGpu(NamedTuple):
-    """A GPU that the images are meant for, as the matrix calls it."""
+    """A GPU that the images are meant for, by its name in the matrix."""
 
     line: int
     name: str
 
 
-class AcceptedFinding(NamedTuple):
-    """Findings of `dlimg lint` that are known and stay; `about` is a pattern for their subject."""
+class IgnoredFinding(NamedTuple):
+    """Findings that `dlimg lint` is to ignore; `about` is a pattern for their subject."""
 
     line: int
     id: str
@@ -111,14 +136,14 @@ class AcceptedFinding(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """Everything a matrix file says. `flavours` maps flavour -> accelerator kind -> packages.
+    """The contents of a matrix file. `flavours` maps flavour -> accelerator kind -> packages.
 
-    `required` maps `any`, `cpu`, `cuda`, a flavour or a family to checks.
+    `exclude` holds for all families. `required` maps `any`, `cpu`, `cuda`, a flavour or a family
+    to checks. `compression` is that of layers, as in `PlannedImage`. `source_url` and `licenses`
+    are labels.
 
-    `compression` is that of layers, as `Planned` has it. `source_url` and `licenses` are labels.
-
-    `problems` is what is wrong with it; then `unsound` names the families about which nothing
-    further can be said, and these, like unsound stacks, systems and groups, are left out.
+    `problems` are errors in the file; `unsound` names the families that could not be read. These,
+    like unsound stacks, systems and groups, are left out. `notices` are old keys that were read.
     """
 
     source: str
@@ -131,9 +156,11 @@ class Matrix:
     groups: Mapping[str, tuple[CellSelector, ...]]
     required: Mapping[str, tuple[RequiredCheck, ...]] = field(default_factory=dict)
     gpus: tuple[PromisedGpu, ...] = ()
-    accepted: tuple[AcceptedFinding, ...] = ()
+    ignored: tuple[IgnoredFinding, ...] = ()
+    exclude: tuple[Exclude, ...] = ()
     compression: str = GZIP
     source_url: str = ""
     licenses: str = ""
     problems: tuple[Problem, ...] = ()
+    notices: tuple[Problem, ...] = ()
     unsound: frozenset[str] = frozenset()

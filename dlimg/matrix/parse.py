@@ -1,7 +1,8 @@
-"""Matrix text -> Matrix: everything that is wrong with the file is said at once."""
+"""Parsing of the matrix file; all of its errors are collected."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -10,158 +11,131 @@ from dlimg.document import patterns
 from dlimg.document.patterns import COMPRESSION
 from dlimg.document.validate import Validator
 from dlimg.document.yaml_tree import Node, YamlMapping, YamlScalar, YamlSequence, parse_yaml
-from dlimg.errors import BadInput, nearest
-from dlimg.matrix.axis_match import read_match
-from dlimg.matrix.environment import read_environment
+from dlimg.errors import BadInput, Problem, nearest
+from dlimg.matrix.environment import read_variables
 from dlimg.matrix.model import (
     AXES,
-    AcceptedFinding,
-    CellSelector,
-    Exclude,
+    VERSION,
     Family,
+    IgnoredFinding,
     Matrix,
     OperatingSystemChoice,
     PromisedGpu,
     StackChoice,
 )
-from dlimg.matrix.required_checks import read_required
+from dlimg.matrix.old_keys import replace_old_keys
+from dlimg.matrix.required_checks import read_required_checks
+from dlimg.matrix.selectors import axis_values, read_excludes, read_groups, read_selector
 from dlimg.model import CPU, GZIP, Flavour, StackException
 
 KEYS: Final = (
-    *("framework", "axes", "packages", "companions", "defaults", "env", "exclude", "aliases"),
+    *("framework", "axes", "packages", "paired_packages", "leaders"),
+    *("defaults", "env", "exclude", "aliases"),
 )
-VERSION: Final = "{version}"
+# `os` has all operating systems where it is not named, `python` those of the distributions.
+_NEEDED_AXES: Final = ("version", "accelerator", "flavour")
 
 
-def read_family(form: Validator, name: str, node: Node) -> Family:
-    """The family that this entry describes; problems are noted in the form."""
-    what = f"family {name}"
-    table = form.table(node, what, known=KEYS, needed=("framework", "axes", "packages"))
-    axes = _axes(form, table.get("axes"), what)
-    defaults = form.table(table.get("defaults"), f"the defaults of {what}", known=AXES)
-    aliases = form.table(table.get("aliases"), f"the aliases of {what}")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Axes:
+    """The values of axes, and the line of each."""
+
+    values: Mapping[str, tuple[str, ...]]
+    lines: Mapping[str, int]
+
+
+def _read_axes(form: Validator, node: Node | None, owner: str) -> _Axes:
+    table = form.table(node, f"the axes of {owner}", known=AXES)
+    values = {axis: form.texts(entry, f"{axis} of {owner}") for axis, entry in table.items()}
+    lines = node.lines if isinstance(node, YamlMapping) else {}
+    return _Axes(values={axis: values[axis] for axis in AXES if axis in values}, lines=lines)
+
+
+def read_family(form: Validator, name: str, node: Node, shared: _Axes) -> Family:
+    """Return the family of this entry. `shared` are the axes of the whole matrix."""
+    subject = f"family {name}"
+    table = form.table(node, subject, known=KEYS, needed=("framework", "axes", "packages"))
+    axes, lines = _family_axes(form, node, table, subject, shared)
+    defaults = form.table(table.get("defaults"), f"the defaults of {subject}", known=AXES)
+    aliases = form.table(table.get("aliases"), f"the aliases of {subject}")
     for alias, entry in aliases.items():
-        form.fits(entry.line, f"the alias of {what}", alias, patterns.TAG)
+        form.fits(entry.line, f"the alias of {subject}", alias, patterns.TAG)
+    leaders = form.table(table.get("leaders"), f"the leaders of {subject}")
+    paired = table.get("paired_packages")
     return Family(
         name=name,
         line=node.line,
-        lines=_lines(node, table),
+        lines=lines,
         framework=form.text(table.get("framework"), "framework"),
         axes=axes,
-        packages=read_kinds(form, table.get("packages"), f"the packages of {what}", VERSION),
-        companions=read_kinds(form, table.get("companions"), f"the companions of {what}"),
+        packages=read_kinds(form, table.get("packages"), f"the packages of {subject}", VERSION),
+        paired_packages=read_kinds(form, paired, f"the paired packages of {subject}"),
+        leaders={
+            stack: form.shaped(value, f"{stack} in the leaders of {subject}", patterns.VERSION)
+            for stack, value in leaders.items()
+        },
         defaults={
-            axis: form.choice(value, f"{axis} in the defaults of {what}", axes.get(axis, ()))
+            axis: form.choice(value, f"{axis} in the defaults of {subject}", axes.get(axis, ()))
             for axis, value in defaults.items()
         },
-        env=read_environment(form, table.get("env"), axes, what),
-        exclude=tuple(
-            _exclude(form, item, axes, what)
-            for item in form.items(table.get("exclude"), f"the exclude list of {what}")
-        ),
+        env=read_variables(form, table.get("env"), axes, subject),
+        exclude=read_excludes(form, table.get("exclude"), axes, subject),
         aliases={
-            alias: read_match(form, entry, axes, f"alias {alias} of {what}", AXES)
+            alias: read_selector(form, entry, axes, f"alias {alias} of {subject}", AXES)
             for alias, entry in aliases.items()
         },
     )
 
 
-def _axes(form: Validator, node: Node | None, what: str) -> Mapping[str, tuple[str, ...]]:
-    table = form.table(node, f"the axes of {what}", known=AXES, needed=AXES)
-    axes = {axis: form.texts(table.get(axis), f"{axis} of {what}") for axis in AXES}
-    return MappingProxyType(axes)
-
-
-def _lines(node: Node, table: Mapping[str, Node]) -> Mapping[str, int]:
-    lines = dict.fromkeys((*AXES, *KEYS), node.line)
-    for one in (node, table.get("axes")):
-        lines |= one.lines if isinstance(one, YamlMapping) else {}
-    return lines
+def _family_axes(
+    form: Validator, node: Node, table: Mapping[str, Node], subject: str, shared: _Axes
+) -> tuple[Mapping[str, tuple[str, ...]], Mapping[str, int]]:
+    """Return a family's axes, with the shared ones where it has none, and the lines of its keys."""
+    own = _read_axes(form, table.get("axes"), subject)
+    if isinstance(table.get("axes"), YamlMapping):
+        for axis in _NEEDED_AXES:
+            if axis not in shared.values and axis not in own.values:
+                form.refuse(table["axes"].line, f"the axes of {subject} needs the key {axis!r}")
+    values = {axis: own.values.get(axis, shared.values.get(axis, ())) for axis in AXES}
+    lines = dict.fromkeys((*AXES, *KEYS), node.line) | dict(shared.lines)
+    lines |= node.lines if isinstance(node, YamlMapping) else {}
+    return MappingProxyType(values), lines | dict(own.lines)
 
 
 def read_kinds(
-    form: Validator, node: Node | None, what: str, placeholder: str = ""
+    form: Validator, node: Node | None, subject: str, placeholder: str = ""
 ) -> dict[str, tuple[str, ...]]:
-    """Packages by accelerator kind: `any`, `cpu`, or `cuda` with a major such as `cuda13`.
+    """Return packages by accelerator kind: `any`, `cpu`, or `cuda` with a major (`cuda13`).
 
-    Only this placeholder may stand in them.
+    `placeholder` is the only one allowed in them.
     """
-    found = {}
-    for kind, packages in form.table(node, what).items():
+    kinds = {}
+    for kind, packages in form.table(node, subject).items():
         if not re.fullmatch(patterns.KIND.pattern, kind):
-            message = f"unknown kind of accelerator {kind!r} in {what}"
+            message = f"unknown kind of accelerator {kind!r} in {subject}"
             form.refuse(packages.line, message, patterns.KIND.hint)
-        found[kind] = form.texts(packages, f"{kind} of {what}")
+        kinds[kind] = form.texts(packages, f"{kind} of {subject}")
         for item in packages.nodes if isinstance(packages, YamlSequence) else ():
             if isinstance(item, YamlScalar):
-                _requirement(form, item, f"{kind} of {what}:", placeholder)
-    return found
+                _check_requirement(form, item, f"{kind} of {subject}:", placeholder)
+    return kinds
 
 
-def _requirement(form: Validator, item: YamlScalar, what: str, placeholder: str) -> None:
-    unknown = [one for one in re.findall(r"\{[^{}]*\}?|\}", item.value) if one != placeholder]
-    for one in unknown:
+def _check_requirement(form: Validator, item: YamlScalar, subject: str, placeholder: str) -> None:
+    braces = re.findall(r"\{[^{}]*\}?|\}", item.value)
+    unknown = [text for text in braces if text != placeholder]
+    for text in unknown:
         hint = f"only {placeholder} is filled in" if placeholder else "nothing is filled in here"
-        form.refuse(item.line, f"{what} unknown placeholder {one!r}", hint)
+        form.refuse(item.line, f"{subject} unknown placeholder {text!r}", hint)
     if item.value.isprintable() and item.value.strip() and not unknown:
-        text = item.value.replace(placeholder, "0") if placeholder else item.value
-        if not re.fullmatch(patterns.REQUIREMENT.pattern, text):
-            message = f"{what} {item.value!r} is not {patterns.REQUIREMENT.called}"
+        requirement = item.value.replace(placeholder, "0") if placeholder else item.value
+        if not re.fullmatch(patterns.REQUIREMENT.pattern, requirement):
+            message = f"{subject} {item.value!r} is not {patterns.REQUIREMENT.called}"
             form.refuse(item.line, message, patterns.REQUIREMENT.hint)
 
 
-def _exclude(
-    form: Validator, node: Node, axes: Mapping[str, tuple[str, ...]], what: str
-) -> Exclude:
-    table = form.table(node, f"an exclude of {what}")
-    if isinstance(node, YamlMapping) and "why" not in table:
-        hint = "add `why:` with the reason, for those who come after"
-        form.refuse(node.line, f"an exclude of {what} does not say why", hint)
-    why = form.prose(table.get("why"), "why")
-    match = read_match(form, node, axes, f"an exclude of {what}", (*AXES, "why"))
-    if isinstance(node, YamlMapping) and not match.values:
-        form.refuse(node.line, f"an exclude of {what} names no axis, so it would drop everything")
-    return Exclude(match=match, why=why)
-
-
-def read_groups(
-    form: Validator, node: Node | None, families: Mapping[str, Family]
-) -> dict[str, tuple[CellSelector, ...]]:
-    """The named groups: each a list of matches over `family` and the axes, the sound ones."""
-    found = {}
-    for name, entry in form.table(node, "groups").items():
-        if isinstance(entry, YamlSequence) and not entry.nodes:
-            hint = "name at least one match, or remove it; `{}` matches all cells"
-            form.refuse(entry.line, f"group {name} is an empty list", hint)
-        matches = []
-        for item in form.items(entry, f"group {name}"):
-            before = len(form.problems)
-            match = _group_match(form, item, families, f"group {name}")
-            if len(form.problems) == before:
-                matches.append(match)
-        found[name] = tuple(matches)
-    return found
-
-
-def _group_match(
-    form: Validator, node: Node, families: Mapping[str, Family], what: str
-) -> CellSelector:
-    match = read_match(form, node, {"family": tuple(families)}, what, ("family", *AXES))
-    chosen = match.values.get("family", tuple(families))
-    known = [families[one].axes for one in chosen if one in families]
-    for axis, values in match.values.items():
-        # An axis that is empty or wrong has been refused already.
-        if axis in AXES and known and all(axes[axis] for axes in known):
-            allowed = {value for axes in known for value in axes[axis]}
-            for value in values:
-                if value not in allowed:
-                    hint = nearest(value, allowed)
-                    form.refuse(match.line, f"{what}: no {axis} is {value!r}", hint)
-    return match
-
-
 def read_gpus(form: Validator, node: Node | None) -> tuple[PromisedGpu, ...]:
-    """The GPUs under `gpus`; whether there are any such only the facts can say."""
+    """Return the GPUs under `gpus`, which may be unknown to the facts."""
     names = form.texts(node, "gpus")
     lines = [item.line for item in node.nodes] if isinstance(node, YamlSequence) else []
     return tuple(
@@ -169,42 +143,45 @@ def read_gpus(form: Validator, node: Node | None) -> tuple[PromisedGpu, ...]:
     )
 
 
-def read_accepted(form: Validator, node: Node | None) -> tuple[AcceptedFinding, ...]:
-    """The entries under `lint`, each with its reason."""
-    found: list[AcceptedFinding] = []
-    for item in form.items(node, "lint"):
+def read_ignored(form: Validator, node: Node | None) -> tuple[IgnoredFinding, ...]:
+    """Return the entries under `lint: ignore:`, each with its reason."""
+    lint = form.table(node, "lint", known=("ignore",))
+    ignored: list[IgnoredFinding] = []
+    for item in form.items(lint.get("ignore"), "the ignore list of lint"):
         needed = ("id", "why")
-        table = form.table(item, "an entry of lint", known=(*needed, "about"), needed=needed)
-        one = AcceptedFinding(
+        subject = "an entry of the ignore list of lint"
+        table = form.table(item, subject, known=(*needed, "about"), needed=needed)
+        entry = IgnoredFinding(
             line=item.line,
             id=form.shaped(table.get("id"), "id", patterns.FINDING),
             about=form.text(table.get("about"), "about", "*"),
             why=form.prose(table.get("why"), "why"),
         )
-        if any((one.id, one.about) == (other.id, other.about) for other in found):
-            form.refuse(item.line, f"{one.id} about {one.about} is accepted twice")
-        found.append(one)
-    return tuple(found)
+        if any((entry.id, entry.about) == (other.id, other.about) for other in ignored):
+            form.refuse(item.line, f"{entry.id} about {entry.about} is ignored twice")
+        ignored.append(entry)
+    return tuple(ignored)
 
 
-_LEVEL: Final = 3  # zstd's own default
+_DEFAULT_LEVEL: Final = 3  # of zstd
 
 
-def named(text: str) -> str:
-    """`gzip`, or `zstd` with its level: `zstd:9` is `zstd9`, and `zstd` alone `zstd3`."""
-    return f"zstd{_LEVEL}" if text == "zstd" else text.replace(":", "")
+def compression_name(option: str) -> str:
+    """Return `gzip`, or `zstd` with its level: `zstd:9` is `zstd9`, `zstd` alone `zstd3`."""
+    return f"zstd{_DEFAULT_LEVEL}" if option == "zstd" else option.replace(":", "")
 
 
-def spelled(name: str) -> str:
-    """The word for `--compression` that `named` makes this name from."""
+def compression_option(name: str) -> str:
+    """Return the value of `--compression` with this name: `zstd:9` for `zstd9`."""
     return name.replace("zstd", "zstd:") if name != "zstd" else name
 
 
-def asked(text: str) -> str:
-    """The same for a word of the command line; raises BadInput for one that names none."""
-    if re.fullmatch(COMPRESSION.pattern, text):
-        return named(text)
-    raise BadInput(f"--compression {text!r} is not {COMPRESSION.called}", hint=COMPRESSION.hint)
+def compression_from_option(option: str) -> str:
+    """Return the name for a value of `--compression`. Raises BadInput for an unknown one."""
+    if re.fullmatch(COMPRESSION.pattern, option):
+        return compression_name(option)
+    message = f"--compression {option!r} is not {COMPRESSION.called}"
+    raise BadInput(message, hint=COMPRESSION.hint)
 
 
 TOP: Final = (
@@ -219,6 +196,8 @@ TOP: Final = (
     "required_checks",
     "gpus",
     "lint",
+    "axes",
+    "exclude",
     "families",
     "groups",
 )
@@ -229,64 +208,82 @@ Entry = TypeVar("Entry")
 
 
 def parse_matrix(text: str, source: str) -> Matrix:
-    """The matrix that this text describes, with every problem of the file, each at `source:line`.
+    """Return the matrix of this text, with every problem of the file, each at `source:line`.
 
     `resolve` raises them, together with its own. Raises BadInput for a text that is not YAML.
     """
-    tree, repeats = parse_yaml(text, source)
-    form = Validator(source, repeats)
+    tree, repeated_keys = parse_yaml(text, source)
+    form = Validator(source, repeated_keys)
+    notices: list[Problem] = []
+
+    def notify(line: int, message: str) -> None:
+        hint = "write the new one: the old one is not read by the next release"
+        notices.append(Problem(message=message, where=form.place(line), hint=hint))
+
+    tree = replace_old_keys(tree, notify)
     top = form.table(tree, "the matrix", known=TOP, needed=("operating_systems", "families"))
-    systems, lost = _entries(form, top.get("operating_systems"), "operating_systems", _system)
-    stacks, lost_stacks = _entries(form, top.get("stacks"), "stacks", _stack)
+    systems, bad_systems = _entries(
+        form, top.get("operating_systems"), "operating_systems", _system
+    )
+    stacks, bad_stacks = _entries(form, top.get("stacks"), "stacks", _stack)
+    axes = _shared_axes(form, top.get("axes"), tuple(systems))
     closed = {"os": systems, "accelerator": (*stacks, CPU), "flavour": FLAVOURS}
-    families, unsound = _entries(form, top.get("families"), "families", partial(_family, closed))
-    required = read_required(form, top.get("required_checks"), tuple(families))
+    read = partial(_family, axes, closed)
+    families, unsound = _entries(form, top.get("families"), "families", read)
     if "families" in top and not families:
         form.refuse(top["families"].line, "families is empty", "describe at least one family")
     unsound |= {
         name
         for name, family in families.items()
-        if not lost.isdisjoint(family.axes["os"])
-        or not lost_stacks.isdisjoint(family.axes["accelerator"])
+        if not bad_systems.isdisjoint(family.axes["os"])
+        or not bad_stacks.isdisjoint(family.axes["accelerator"])
     }
+    registry = form.shaped(top.get("registry"), "registry", patterns.REGISTRY, "dlimg")
+    compression = form.shaped(top.get("compression"), "compression", patterns.COMPRESSION, GZIP)
     return Matrix(
         source=source,
-        registry=form.shaped(top.get("registry"), "registry", patterns.REGISTRY, "dlimg").rstrip(
-            "/"
-        ),
+        registry=registry.rstrip("/"),
         platform=form.shaped(top.get("platform"), "platform", patterns.PLATFORM, PLATFORM),
-        compression=named(
-            form.shaped(top.get("compression"), "compression", patterns.COMPRESSION, GZIP)
-        ),
+        compression=compression_name(compression),
         source_url=form.shaped(top.get("source"), "source", patterns.URL),
         licenses=form.shaped(top.get("licenses"), "licenses", patterns.LICENSES),
-        operating_systems=_without(systems, lost),
-        stacks=_without(stacks, lost_stacks),
+        operating_systems=_without(systems, bad_systems),
+        stacks=_without(stacks, bad_stacks),
         flavours=_flavours(form, top.get("flavours")),
         families=_without(families, unsound),
-        required=required,
+        required=read_required_checks(form, top.get("required_checks"), tuple(families)),
         gpus=read_gpus(form, top.get("gpus")),
-        accepted=read_accepted(form, top.get("lint")),
+        ignored=read_ignored(form, top.get("lint")),
+        exclude=read_excludes(form, top.get("exclude"), axis_values(families), "the matrix"),
         groups=read_groups(form, top.get("groups"), families),
         unsound=frozenset(unsound),
-        problems=tuple(form.problems),  # last: what stands above may add to them
+        notices=tuple(notices),
+        problems=tuple(form.problems),  # last: the calls above may add to them
     )
 
 
+def _shared_axes(form: Validator, node: Node | None, systems: tuple[str, ...]) -> _Axes:
+    axes = _read_axes(form, node, "the matrix")
+    return _Axes(values={"os": systems} | dict(axes.values), lines=axes.lines)
+
+
 def _entries(
-    form: Validator, node: Node | None, what: str, read: Callable[[Validator, str, Node], Entry]
+    form: Validator,
+    node: Node | None,
+    section: str,
+    read: Callable[[Validator, str, Node], Entry],
 ) -> tuple[dict[str, Entry], set[str]]:
-    """The entries of a mapping whose keys are parts of tags, and the names of the wrong ones."""
-    every = {}
+    """Return the entries of a mapping whose keys are parts of tags, and the names of bad ones."""
+    entries = {}
     unsound = set()
-    for name, entry in form.table(node, what).items():
+    for name, entry in form.table(node, section).items():
         before = len(form.problems)
         line = node.lines[name] if isinstance(node, YamlMapping) else entry.line
-        form.fits(line, f"the name in {what}", name, patterns.NAME)
-        every[name] = read(form, name, entry)
+        form.fits(line, f"the name in {section}", name, patterns.NAME)
+        entries[name] = read(form, name, entry)
         if len(form.problems) > before or (isinstance(entry, YamlMapping) and not entry.whole):
             unsound.add(name)
-    return every, unsound
+    return entries, unsound
 
 
 def _without(entries: Mapping[str, Entry], names: set[str]) -> dict[str, Entry]:
@@ -305,9 +302,9 @@ def _system(form: Validator, name: str, node: Node) -> OperatingSystemChoice:
 
 
 def _stack(form: Validator, name: str, node: Node) -> StackChoice:
-    what = f"stack {name}"
+    subject = f"stack {name}"
     keys = ("cuda", "cudnn", "leader", "python", "exceptions")
-    table = form.table(node, what, known=keys, needed=("cuda", "leader", "python"))
+    table = form.table(node, subject, known=keys, needed=("cuda", "leader", "python"))
     if name == CPU:
         form.refuse(node.line, "a stack cannot be called cpu")
     return StackChoice(
@@ -316,18 +313,28 @@ def _stack(form: Validator, name: str, node: Node) -> StackChoice:
         python_line=table.get("python", node).line,
         cuda=form.shaped(table.get("cuda"), "cuda", patterns.CUDA),
         cudnn=form.shaped(table.get("cudnn"), "cudnn", patterns.CUDNN),
-        leader=form.shaped(table.get("leader"), "leader", patterns.REQUIREMENT),
+        leader=_leader(form, table.get("leader")),
         python=form.shaped(table.get("python"), "python", patterns.PYTHON),
         exceptions=tuple(
-            _exception(form, item, f"an exception of {what}")
-            for item in form.items(table.get("exceptions"), f"the exceptions of {what}")
+            _exception(form, item, f"an exception of {subject}")
+            for item in form.items(table.get("exceptions"), f"the exceptions of {subject}")
         ),
     )
 
 
-def _exception(form: Validator, node: Node, what: str) -> StackException:
+def _leader(form: Validator, node: Node | None) -> str:
+    """Return the requirement of a leader, in which `{version}` may stand for its version."""
+    leader = form.text(node, "leader")
+    if node is not None and leader:
+        requirement = leader.replace(VERSION, "0")
+        if not form.fits(node.line, "leader", requirement, patterns.REQUIREMENT):
+            return ""
+    return leader
+
+
+def _exception(form: Validator, node: Node, subject: str) -> StackException:
     keys = ("package", "why")
-    table = form.table(node, what, known=keys, needed=keys)
+    table = form.table(node, subject, known=keys, needed=keys)
     package = form.shaped(table.get("package"), "package", patterns.PACKAGE)
     return StackException(package=package, why=form.prose(table.get("why"), "why"))
 
@@ -340,10 +347,10 @@ def _flavours(form: Validator, node: Node | None) -> dict[str, dict[str, tuple[s
 
 
 def _family(
-    closed: Mapping[str, Collection[str]], form: Validator, name: str, node: Node
+    shared: _Axes, closed: Mapping[str, Collection[str]], form: Validator, name: str, node: Node
 ) -> Family:
-    """The family; the values of closed axes are among these, those of the others are versions."""
-    family = read_family(form, name, node)
+    """Return the family; `closed` has the allowed values of axes, others have versions."""
+    family = read_family(form, name, node, shared)
     for axis in AXES:
         line = family.lines[axis]
         for value in family.axes[axis]:

@@ -16,7 +16,7 @@ CUDA: Final = "cuda"
 KEYS: Final = (ANY, CPU, CUDA, *(flavour.value for flavour in Flavour))
 
 
-def read_required(
+def read_required_checks(
     form: Validator, node: Node | None, families: Collection[str]
 ) -> dict[str, tuple[RequiredCheck, ...]]:
     """Names and patterns of checks by key: `any`, `cpu`, `cuda`, a flavour or a family."""
@@ -33,14 +33,16 @@ def read_required(
     return found
 
 
-def required_of(matrix: Matrix, family: str, accelerator: str, flavour: str) -> tuple[str, ...]:
+def required_checks_of(
+    matrix: Matrix, family: str, accelerator: str, flavour: str
+) -> tuple[str, ...]:
     """What is required of the cells with these values; nothing where nothing is listed."""
     kind = CPU if accelerator == CPU else CUDA
     found = (matrix.required.get(key, ()) for key in (ANY, kind, flavour, family))
     return tuple(dict.fromkeys(one.name for one in chain.from_iterable(found)))
 
 
-def places(matrix: Matrix) -> Mapping[str, str]:
+def required_check_lines(matrix: Matrix) -> Mapping[str, str]:
     """Where each name or pattern stands first."""
     found: dict[str, str] = {}
     for one in chain.from_iterable(matrix.required.values()):
@@ -48,7 +50,7 @@ def places(matrix: Matrix) -> Mapping[str, str]:
     return found
 
 
-def dead(matrix: Matrix, cells: Sequence[Cell]) -> Iterator[Problem]:
+def unused_required_checks(matrix: Matrix, cells: Sequence[Cell]) -> Iterator[Problem]:
     """Keys that no cell has anything to do with."""
     if not matrix.required:
         return

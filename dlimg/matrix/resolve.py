@@ -1,44 +1,74 @@
-"""Matrix + facts -> cells, and every dropped corner with its reason."""
+"""Resolution of a matrix with the facts: cells, and dropped corners with their reasons."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 from dlimg.compat.rule_result import RuleResult
+from dlimg.document.versions import numbers
 from dlimg.errors import BadInput, Problem, nearest
 from dlimg.facts.load import Facts
 from dlimg.matrix.cells import CellFactory
 from dlimg.matrix.feasibility import Feasibility
-from dlimg.matrix.model import AXES, NO_FACTS, CellSelector, Family, Matrix
-from dlimg.matrix.required_checks import dead, places
-from dlimg.model import GZIP, NOTHING, Cell, Dropped, Stack
+from dlimg.matrix.leaders import StackResolver
+from dlimg.matrix.model import (
+    AXES,
+    FAMILY,
+    NO_FACTS,
+    PYTHON_SOURCE,
+    CellSelector,
+    Corner,
+    Exclude,
+    Family,
+    Matrix,
+)
+from dlimg.matrix.required_checks import required_check_lines, unused_required_checks
+from dlimg.model import GZIP, NOTHING, OLD_FLAVOURS, Cell, Dropped, Stack
 
 
-def known_to(facts: Facts, matrix: Matrix, problems: list[Problem]) -> Matrix:
-    """The matrix without what stands on a name that the facts do not have; each is a problem."""
+def without_unknown_names(facts: Facts, matrix: Matrix, problems: list[Problem]) -> Matrix:
+    """Return the matrix without entries whose names the facts lack; each adds a problem.
+
+    Families that leave the Python axis open get the Pythons of their distributions.
+    """
     systems = {}
     for system in matrix.operating_systems.values():
         if system.distribution in facts.distributions:
             systems[system.name] = system
         else:
-            what = f"no facts about the distribution {system.distribution!r}"
-            known = facts.distributions
-            problems.append(
-                _problem(matrix, system.line, what, nearest(system.distribution, known))
-            )
+            message = f"no facts about the distribution {system.distribution!r}"
+            hint = nearest(system.distribution, facts.distributions)
+            problems.append(_problem(matrix, system.line, message, hint))
     families = {}
     for family in matrix.families.values():
         if family.framework != NO_FACTS and family.framework not in facts.releases:
-            what = f"family {family.name}: no facts about the framework {family.framework!r}"
+            message = f"family {family.name}: no facts about the framework {family.framework!r}"
             hint = _framework_hint(family.framework, facts.releases)
-            problems.append(_problem(matrix, family.lines["framework"], what, hint))
+            problems.append(_problem(matrix, family.lines["framework"], message, hint))
         elif systems.keys() >= set(family.axes["os"]):
-            families[family.name] = family
+            pythons = {
+                facts.distributions[systems[name].distribution].python for name in family.axes["os"]
+            }
+            families[family.name] = _with_pythons(matrix, family, pythons, problems)
     problems += _unknown_pythons(facts, matrix)
-    if len(families) == len(matrix.families) and len(systems) == len(matrix.operating_systems):
-        return matrix
     unsound = matrix.unsound | (matrix.families.keys() - families.keys())
     return replace(matrix, operating_systems=systems, families=families, unsound=unsound)
+
+
+def _with_pythons(
+    matrix: Matrix, family: Family, pythons: Iterable[str], problems: list[Problem]
+) -> Family:
+    """Return the family with these Pythons where its axis is open."""
+    if family.axes["python"]:
+        return family
+    values = tuple(sorted(pythons, key=numbers))
+    default = family.defaults.get("python", values[0])
+    if default not in values:
+        message = f"family {family.name}: no distribution has the default Python {default}"
+        problems.append(
+            _problem(matrix, family.lines["defaults"], message, nearest(default, values))
+        )
+    return replace(family, axes={**family.axes, "python": values})
 
 
 def _framework_hint(framework: str, known: Iterable[str]) -> str:
@@ -47,25 +77,28 @@ def _framework_hint(framework: str, known: Iterable[str]) -> str:
 
 
 def _unknown_pythons(facts: Facts, matrix: Matrix) -> Iterable[Problem]:
-    """Stacks whose Python neither a distribution nor uv has."""
-    known = {one.python for one in facts.distributions.values()} | facts.managed.keys()
+    """Yield stacks whose Python neither a distribution nor uv has."""
+    known = {row.python for row in facts.distributions.values()} | facts.managed.keys()
     for stack in matrix.stacks.values():
         if stack.python not in known:
-            what = f"stack {stack.name}: nobody has Python {stack.python}"
-            yield _problem(matrix, stack.python_line, what, nearest(stack.python, known))
+            message = f"stack {stack.name}: nobody has Python {stack.python}"
+            yield _problem(matrix, stack.python_line, message, nearest(stack.python, known))
 
 
 def _problem(matrix: Matrix, line: int, message: str, hint: str) -> Problem:
     return Problem(message=message, where=f"{matrix.source}:{line}", hint=hint)
 
 
-ResolvedCorners = Sequence[tuple[dict[str, str], Cell]]
+ResolvedCorners = Sequence[tuple[Corner, Cell]]
 
 
 def cell_names(
     matrix: Matrix, corners: Mapping[str, ResolvedCorners], problems: list[Problem]
 ) -> dict[str, tuple[str, ...]]:
-    """Cell id -> its aliases, then its short tag; no name leads to two cells of a family."""
+    """Return each cell id's aliases, then its short tag; none is for two cells of a family.
+
+    A tag with today's flavour has an alias with the flavour's old name, for one release.
+    """
     names: dict[str, list[str]] = {}
     ids: set[str] = set()
     for family in matrix.families.values():
@@ -82,9 +115,17 @@ def cell_names(
                 shorts[short] = name
         aliases = _aliases(matrix, family, corners[family.name], problems)
         problems += _taken(matrix, family, aliases, shorts)
-        for alias, name in (aliases | shorts).items():
+        old = {_old_name(tag): name for tag, name in shorts.items()}
+        for alias, name in (aliases | shorts | old).items():
             names.setdefault(name, []).append(alias)
-    return {name: tuple(found) for name, found in names.items()}
+    return {name: tuple(dict.fromkeys(aliases)) for name, aliases in names.items()}
+
+
+def _old_name(tag: str) -> str:
+    for old, new in OLD_FLAVOURS.items():
+        if tag.endswith(f"-{new}"):
+            return f"{tag.removesuffix(new)}{old}"
+    return tag
 
 
 def _twice(matrix: Matrix, family: Family, message: str) -> Problem:
@@ -150,9 +191,10 @@ def _short_tag(family: Family, corner: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """What a matrix comes to: cells in its order; `aliases` and `groups` speak of cell ids.
+    """The cells of a matrix in its order; `aliases` and `groups` are by and of cell ids.
 
-    `required_places` says where a required check's name or pattern stands.
+    `required_places` has the line of each required check's name or pattern. `notices` are old
+    keys that the matrix still uses.
     """
 
     registry: str
@@ -163,94 +205,127 @@ class Resolution:
     groups: Mapping[str, tuple[str, ...]]
     required_places: Mapping[str, str]
     compression: str = GZIP
+    notices: tuple[Problem, ...] = ()
 
 
 def resolve(matrix: Matrix, facts: Facts, digests: Mapping[str, str] = NOTHING) -> Resolution:
-    """The cells of a matrix under the facts; `digests` pin the registry's images by system.
+    """Return the cells of a matrix; `digests` pin the registry's images by operating system.
 
-    Raises BadInput with what is wrong with the matrix itself, with every name that the facts do
-    not know, and, of sound families, every dead exclude, alias, group, stack or operating system.
+    Raises BadInput with the problems of the file, every name that the facts lack, and, of sound
+    families, every exclude, alias, group, stack or operating system without effect.
     """
     problems = list(matrix.problems)
-    matrix = known_to(facts, matrix, problems)
-    maker = CellFactory(matrix, facts, digests)
-    corners: dict[str, list[tuple[dict[str, str], Cell]]] = {}
+    matrix = without_unknown_names(facts, matrix, problems)
+    factory = CellFactory(matrix, facts, digests)
+    excludes = ExcludeFilter(matrix, factory)
     dropped: list[Dropped] = []
+    wanted = {
+        family.name: tuple(_wanted_corners(matrix, facts, family, excludes, dropped))
+        for family in matrix.families.values()
+    }
+    resolver = StackResolver(matrix, wanted)
+    corners: dict[str, ResolvedCorners] = {}
     for family in matrix.families.values():
-        corners[family.name] = _family_cells(matrix, facts, family, maker, dropped, problems)
+        corners[family.name] = [
+            (corner, factory.cell(family, corner, resolver.stack(family, corner)))
+            for corner in wanted[family.name]
+        ]
+        problems += factory.problems(family)
+        problems += excludes.unused(family.exclude, f"family {family.name}: ")
+        problems += _unused_variables(matrix, family, wanted[family.name])
     aliases = cell_names(matrix, corners, problems)
     groups = {
-        name: _group(matrix, name, matches, corners, problems)
-        for name, matches in matrix.groups.items()
+        name: _group(matrix, name, selectors, corners, problems)
+        for name, selectors in matrix.groups.items()
     }
-    cells = tuple(cell for found in corners.values() for _, cell in found)
+    cells = tuple(cell for resolved in corners.values() for _, cell in resolved)
     if not matrix.unsound:
+        problems += excludes.unused(matrix.exclude)
+        problems += resolver.problems()
         problems += _unused(matrix, cells)
-        problems += dead(matrix, cells)
+        problems += unused_required_checks(matrix, cells)
     if problems:
         raise BadInput.of(dict.fromkeys(problems))
     return Resolution(
         registry=matrix.registry,
         cells=cells,
         dropped=tuple(dropped),
-        stacks=tuple(maker.stacks.values()),
+        stacks=tuple(resolver.stacks.values()),
         aliases=aliases,
         groups=groups,
-        required_places=places(matrix),
+        required_places=required_check_lines(matrix),
         compression=matrix.compression,
+        notices=matrix.notices,
     )
 
 
-def _family_cells(
+class ExcludeFilter:
+    """The excludes of a matrix and its families; remembers which of them had an effect."""
+
+    def __init__(self, matrix: Matrix, factory: CellFactory) -> None:
+        self.matrix = matrix
+        self.factory = factory
+        self.effective: set[int] = set()
+        self.keeping: set[int] = set()
+
+    def first(self, family: Family, corner: Corner) -> Exclude | None:
+        """Return the first exclude that drops this corner, or None."""
+        source = self.factory.python_source(corner)
+        values = {**corner, FAMILY: family.name, PYTHON_SOURCE: source}
+        dropping = None
+        for exclude in (*family.exclude, *self.matrix.exclude):
+            if exclude.keeps(values):
+                self.keeping.add(id(exclude))
+            elif exclude.fits(values):
+                self.effective.add(id(exclude))
+                dropping = dropping or exclude
+        return dropping
+
+    def unused(self, excludes: Sequence[Exclude], owner: str = "") -> Iterator[Problem]:
+        """Yield the excludes that drop nothing, and the exceptions that keep nothing."""
+        for exclude in excludes:
+            if id(exclude) not in self.effective:
+                hint = "remove it: nothing is there to exclude, or the facts rule it out already"
+                message = f"{owner}this exclude matches nothing"
+                yield _problem(self.matrix, exclude.match.line, message, hint)
+            elif exclude.exception and id(exclude) not in self.keeping:
+                hint = "remove it, or let it fit a cell that the exclude would drop"
+                message = f"{owner}the `except` of this exclude keeps nothing"
+                yield _problem(self.matrix, exclude.exception.line, message, hint)
+
+
+def _wanted_corners(
     matrix: Matrix,
     facts: Facts,
     family: Family,
-    maker: CellFactory,
+    excludes: ExcludeFilter,
     dropped: list[Dropped],
-    problems: list[Problem],
-) -> list[tuple[dict[str, str], Cell]]:
+) -> Iterator[Corner]:
+    """Yield the corners that can exist and are not excluded; others are added to `dropped`."""
     verdict = Feasibility(matrix, facts, family).verdict
-    excludes = tuple(enumerate(family.exclude))
-    alive = [False] * len(excludes)
-    found = []
     for values in product(*(family.axes[axis] for axis in AXES)):
         corner = dict(zip(AXES, values, strict=True))
-        reason = verdict(corner)
-        if reason is not None:
-            name = maker.name(family, corner)
-            dropped.append(_impossible(name, reason))
+        refusal = verdict(corner)
+        if refusal is not None:
+            dropped.append(_impossible(excludes.factory.id_of(family, corner), refusal))
             continue
-        hits = [number for number, one in excludes if one.match.fits(corner)]
-        if hits:
-            for number in hits:
-                alive[number] = True
-            exclude = family.exclude[hits[0]]
+        exclude = excludes.first(family, corner)
+        if exclude is not None:
             where = f"{matrix.source}:{exclude.match.line}"
-            name = maker.name(family, corner)
+            name = excludes.factory.id_of(family, corner)
             dropped.append(Dropped(id=name, reason=exclude.why, source=where))
             continue
-        found.append((corner, maker.cell(family, corner)))
-    problems += maker.problems(family)
-    for exclude, used in zip(family.exclude, alive, strict=True):
-        if not used:
-            message = f"family {family.name}: this exclude matches nothing"
-            hint = "remove it: nothing is there to exclude, or the facts rule it out already"
-            where = f"{matrix.source}:{exclude.match.line}"
-            problems.append(Problem(message=message, where=where, hint=hint))
-    problems += _dead_variables(matrix, family, [corner for corner, _ in found])
-    return found
+        yield corner
 
 
-def _dead_variables(
-    matrix: Matrix, family: Family, corners: Sequence[Mapping[str, str]]
+def _unused_variables(
+    matrix: Matrix, family: Family, corners: Sequence[Corner]
 ) -> Iterator[Problem]:
     for stated in family.env:
         if not any(stated.match.fits(corner) for corner in corners):
-            yield Problem(
-                message=f"family {family.name}: no cell gets {stated.variable.name} of env",
-                where=f"{matrix.source}:{stated.match.line}",
-                hint="remove it, or let it fit a cell that there is",
-            )
+            message = f"family {family.name}: no cell gets {stated.variable.name} of env"
+            hint = "remove it, or let it fit a cell that there is"
+            yield _problem(matrix, stated.match.line, message, hint)
 
 
 def _impossible(name: str, reason: RuleResult) -> Dropped:
@@ -262,36 +337,35 @@ def _impossible(name: str, reason: RuleResult) -> Dropped:
 def _group(
     matrix: Matrix,
     name: str,
-    matches: Sequence[CellSelector],
-    corners: Mapping[str, Sequence[tuple[dict[str, str], Cell]]],
+    selectors: Sequence[CellSelector],
+    corners: Mapping[str, ResolvedCorners],
     problems: list[Problem],
 ) -> tuple[str, ...]:
     chosen: dict[str, None] = {}
-    for match in matches:
-        hits = [
+    for selector in selectors:
+        ids = [
             cell.id
-            for family, found in corners.items()
-            for corner, cell in found
-            if match.fits({"family": family, **corner})
+            for family, resolved in corners.items()
+            for corner, cell in resolved
+            if selector.fits({FAMILY: family, **corner})
         ]
-        chosen.update(dict.fromkeys(hits))
+        chosen.update(dict.fromkeys(ids))
         # A family that could not be resolved may be the one that is meant.
-        if not hits and matrix.unsound.isdisjoint(match.values.get("family", matrix.unsound)):
-            where = f"{matrix.source}:{match.line}"
+        if not ids and matrix.unsound.isdisjoint(selector.values.get(FAMILY, matrix.unsound)):
+            where = f"{matrix.source}:{selector.line}"
             problems.append(Problem(message=f"group {name}: this matches no cell", where=where))
     return tuple(chosen)
 
 
 def _unused(matrix: Matrix, cells: Sequence[Cell]) -> Iterator[Problem]:
+    """Yield the stacks and operating systems without cells."""
     stacks = {cell.stack.name for cell in cells if cell.stack}
     systems = {cell.os.name for cell in cells}
+    hint = "remove it, or put a family on it"
     for stack in matrix.stacks.values():
         if stack.name not in stacks:
-            message = f"no cell uses the stack {stack.name}"
-            where = f"{matrix.source}:{stack.line}"
-            yield Problem(message=message, where=where, hint="remove it, or put a family on it")
+            yield _problem(matrix, stack.line, f"no cell uses the stack {stack.name}", hint)
     for system in matrix.operating_systems.values():
         if system.name not in systems:
             message = f"no cell uses the operating system {system.name}"
-            where = f"{matrix.source}:{system.line}"
-            yield Problem(message=message, where=where, hint="remove it, or put a family on it")
+            yield _problem(matrix, system.line, message, hint)

@@ -58,9 +58,10 @@ def system(name: str = "debian13") -> OperatingSystem:
     return OPERATING_SYSTEMS[name]
 
 
-def stack(
+def stack(  # noqa: PLR0913  # a builder has one argument for each field
     name: str = "cuda13.2",
     *,
+    lock_name: str = "",
     leader: str = "torch==2.15.0",
     python: str = "3.13",
     cudnn: str = "",
@@ -68,6 +69,7 @@ def stack(
 ) -> Stack:
     return Stack(
         name=name,
+        lock_name=lock_name or name,
         cuda=name.removeprefix("cuda"),
         leader=leader,
         python=python,

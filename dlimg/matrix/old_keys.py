@@ -1,0 +1,88 @@
+"""Keys and values that an earlier release read: brought to today's, each with a notice.
+
+They work for one release more; then this module goes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from dlimg.document.yaml_tree import Node, YamlMapping, YamlScalar, YamlSequence
+from dlimg.model import OLD_FLAVOURS
+
+_OLD_FAMILY_KEYS: Final = {"companions": "paired_packages"}
+# Sections whose keys are flavours.
+_KEYED_BY_FLAVOUR: Final = ("flavours", "required_checks")
+
+Notify = Callable[[int, str], None]
+
+
+def replace_old_keys(tree: Node, notify: Notify) -> Node:
+    """Return the tree of a matrix with today's keys; `notify` gets a line and a sentence."""
+    tree = _with_today_flavours(tree, notify)
+    if not isinstance(tree, YamlMapping):
+        return tree
+    entries = dict(tree.entries)
+    findings = entries.get("lint")
+    if isinstance(findings, YamlSequence):
+        line = tree.lines["lint"]
+        notify(line, "a list under `lint` is now under `lint: ignore:`")
+        entries["lint"] = YamlMapping(
+            line=findings.line, entries={"ignore": findings}, lines={"ignore": line}
+        )
+    for section in _KEYED_BY_FLAVOUR:
+        table = entries.get(section)
+        if isinstance(table, YamlMapping):
+            entries[section] = _renamed(table, OLD_FLAVOURS, f"{section}: flavour", notify)
+    families = entries.get("families")
+    if isinstance(families, YamlMapping):
+        renamed = {
+            name: _renamed(family, _OLD_FAMILY_KEYS, f"family {name}: the key", notify)
+            if isinstance(family, YamlMapping)
+            else family
+            for name, family in families.entries.items()
+        }
+        entries["families"] = replace(families, entries=renamed)
+    return replace(tree, entries=entries)
+
+
+def _renamed(
+    table: YamlMapping, names: Mapping[str, str], subject: str, notify: Notify
+) -> YamlMapping:
+    """Return the mapping with these keys renamed; a key whose new name is there too stays."""
+    new_of = {old: new for old, new in names.items() if new not in table.entries}
+    for old in new_of.keys() & table.entries.keys():
+        notify(table.lines[old], f"{subject} {old} is now called {new_of[old]}")
+    return replace(
+        table,
+        entries={new_of.get(key, key): node for key, node in table.entries.items()},
+        lines={new_of.get(key, key): line for key, line in table.lines.items()},
+    )
+
+
+def _with_today_flavours(node: Node, notify: Notify) -> Node:
+    """Return the node with old values of `flavour` replaced, at any depth."""
+    match node:
+        case YamlSequence():
+            nodes = tuple(_with_today_flavours(item, notify) for item in node.nodes)
+            return replace(node, nodes=nodes)
+        case YamlMapping():
+            entries = {
+                key: _today_flavour(value, notify)
+                if key == "flavour"
+                else _with_today_flavours(value, notify)
+                for key, value in node.entries.items()
+            }
+            return replace(node, entries=entries)
+        case _:
+            return node
+
+
+def _today_flavour(node: Node, notify: Notify) -> Node:
+    if isinstance(node, YamlSequence):
+        return replace(node, nodes=tuple(_today_flavour(item, notify) for item in node.nodes))
+    if isinstance(node, YamlScalar) and node.value in OLD_FLAVOURS:
+        new = OLD_FLAVOURS[node.value]
+        notify(node.line, f"the flavour {node.value} is now called {new}")
+        return replace(node, value=new)
+    return node
