@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 import shutil
 from collections.abc import Sequence
 from functools import lru_cache
@@ -70,6 +69,6 @@ def lay_out(lock: Lock, find_links: Sequence[Path], folder: Path) -> str:
 def _place(source: Path, target: Path) -> None:
     # A link costs nothing, but works only within one file system and for files of our own.
     with contextlib.suppress(OSError):
-        os.link(source, target)
+        target.hardlink_to(source)
         return
     shutil.copyfile(source, target)
