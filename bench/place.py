@@ -18,10 +18,10 @@ import requests
 from dlimg.assembly.download import WheelSource, downloading
 from dlimg.builders.buildkit import build
 from dlimg.builders.executor import EngineExecutor
-from dlimg.builders.load import take_in
+from dlimg.builders.load import (load_image)
 from dlimg.builders.secrets import Secrets, secrets_from
 from dlimg.engine import private_engine
-from dlimg.engine.bases import base_for
+from dlimg.engine.bases import (find_base)
 from dlimg.engine.client import Engine
 from dlimg.engine.private_home import home_of
 from dlimg.model import BuiltImage, PlannedImage, Wheel
@@ -84,7 +84,7 @@ def _planned(
     by_id = {cell.id: cell for cell in project.resolution.cells}
     images = current_images(project, [by_id[name] for name in cells])
     bases = {
-        image.cell.os.name: base_for(engine, image.cell.os, choice="auto", pins={}, log=print)
+        image.cell.os.name: find_base(engine, image.cell.os, choice="auto", pins={}, log=print)
         for image in images
     }
     found = ((image, bases[image.cell.os.name]) for image in images)
@@ -125,7 +125,7 @@ def system_image(place: Place, one: PlannedImage, store: Store) -> str:
     image = assemble_image(one, [(layer, "system") for layer in below.layers], below.config)
     blobs = {layer.digest: store.blob(layer) for layer in image.layers}
     tag = image.digest.removeprefix("sha256:")[:12]
-    take_in(
+    load_image(
         place.engine,
         image.manifest,
         image.digest,

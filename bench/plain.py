@@ -15,7 +15,7 @@ from typing import Any
 import requests
 
 from dlimg.engine.client import Engine
-from dlimg.host.process import check
+from dlimg.host.process import (run_checked)
 from dlimg.model import Image, Wheel
 
 DOCKERFILE = """\
@@ -57,7 +57,7 @@ def build(
     with wheels_served(wheels) as address:
         text = DOCKERFILE.format(system=system, pip=pip.file, address=address)
         (folder / "Dockerfile").write_text(text)
-        check(
+        run_checked(
             [
                 *(str(engine.docker), "build", "--quiet", "--no-cache", "--network", "host"),
                 *("--provenance=false", "--tag", name, str(folder)),
@@ -67,26 +67,26 @@ def build(
 
 
 def push(engine: Engine, name: str) -> None:
-    check([str(engine.docker), "push", "--quiet", name], env=engine.environment)
+    run_checked([str(engine.docker), "push", "--quiet", name], env=engine.environment)
 
 
 def forget(engine: Engine, name: str) -> None:
     """Nothing of the image stays in the engine, and nothing of its build."""
-    check([str(engine.docker), "image", "rm", "--force", name], env=engine.environment)
-    check(
+    run_checked([str(engine.docker), "image", "rm", "--force", name], env=engine.environment)
+    run_checked(
         [str(engine.docker), "builder", "prune", "--all", "--force"],
         env=engine.environment,
     )
 
 
 def pull(engine: Engine, name: str) -> None:
-    check([str(engine.docker), "pull", "--quiet", name], env=engine.environment)
+    run_checked([str(engine.docker), "pull", "--quiet", name], env=engine.environment)
 
 
 def start(engine: Engine, name: str, framework: str) -> None:
     """Imports the framework in a container; without a GPU, as a laptop does."""
     argv = [str(engine.docker), "run", "--rm", "--network", "none", "--entrypoint", ""]
-    check([*argv, name, "/opt/env/bin/python", "-c", f"import {framework}"], env=engine.environment)
+    run_checked([*argv, name, "/opt/env/bin/python", "-c", f"import {framework}"], env=engine.environment)
 
 
 def layers_at(name: str) -> dict[str, int]:

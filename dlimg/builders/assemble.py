@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from dlimg.assembly.bytecode import BytecodeCompiler, bytecode_layers, compile_missing
-from dlimg.assembly.cell_layer import cell_layer, installer_layer, own_of
+from dlimg.assembly.cell_layer import cell_layer, cell_layer_files, installer_layer
 from dlimg.assembly.download import Cancellation, WheelSource
 from dlimg.assembly.system import OnLine, recompress_layers
 from dlimg.assembly.wheel_layers import WheelLayerJobs, making_wheel_layers
@@ -51,60 +51,61 @@ from dlimg.store.systems import SystemLayers
 
 
 def system_parts(system: SystemLayers, image: Image) -> Iterator[ImageLayer]:
-    """The system's layers: the base's first, and what the Dockerfile puts on it last."""
-    for layer in system.layers[:-1]:
-        yield ImageLayer(layer=layer, words=base_history(image.cell), height=LayerRank.SYSTEM)
-    yield ImageLayer(
-        layer=system.layers[-1], words=system_history(image.cell), height=LayerRank.SYSTEM
-    )
+    """Yield the system's layers: those of the base, and the one of the system stage last."""
+    *base, stage = system.layers
+    for layer in base:
+        yield ImageLayer(layer=layer, history=base_history(image.cell), rank=LayerRank.SYSTEM)
+    yield ImageLayer(layer=stage, history=system_history(image.cell), rank=LayerRank.SYSTEM)
 
 
-def wheel_parts(workshop: LayerContext, image: Image) -> Iterator[ImageLayer]:
-    """One layer for each large wheel, largest first, and one for all small ones.
+def wheel_parts(context: LayerContext, image: Image) -> Iterator[ImageLayer]:
+    """Yield a layer for each large wheel, largest first, and one for all small wheels.
 
-    Once a part is out, its wheels are needed no more: what the own layer takes from them is
-    kept, too.
+    Installer files are stored as well, so that the wheels are not needed any more afterwards.
     """
     python = image.cell.python
     wheels = sorted(image.lock.wheels, key=lambda wheel: (-wheel.size, wheel.name))
     for wheel in filter(is_large, wheels):
-        layer = wheel_to_layer(workshop, wheel, python=python)
-        installer_layer(workshop, wheel, python=python, requested=True)
+        layer = wheel_to_layer(context, wheel, python=python)
+        installer_layer(context, wheel, python=python, requested=True)
         yield ImageLayer(
             layer=layer,
-            words=wheel_history(wheel),
-            height=rank_wheel(wheel),
+            history=wheel_history(wheel),
+            rank=rank_wheel(wheel.name),
             wheel_size=wheel.size,
         )
     small = [wheel for wheel in wheels if not is_large(wheel)]
     if small:
-        layer = small_wheels_to_layer(workshop, small, python=python)
+        layer = small_wheels_to_layer(context, small, python=python)
         for wheel in small:
-            installer_layer(workshop, wheel, python=python, requested=True)
-        yield ImageLayer(layer=layer, words=small_wheels_history(small), height=LayerRank.SMALL)
+            installer_layer(context, wheel, python=python, requested=True)
+        yield ImageLayer(
+            layer=layer, history=small_wheels_history(small), rank=LayerRank.SMALL_WHEELS
+        )
 
 
-def own_layer_part(workshop: LayerContext, image: Image) -> ImageLayer:
-    """What belongs to no wheel. Made after the parts of the wheels, it needs no wheel."""
-    return ImageLayer(
-        layer=cell_layer(workshop, own_of(image)),
-        words=CELL_HISTORY,
-        height=LayerRank.OWN,
-    )
+def cell_part(context: LayerContext, image: Image) -> ImageLayer:
+    """Return the layer of files that belong to no wheel; needs the result of `wheel_parts`."""
+    layer = cell_layer(context, cell_layer_files(image.cell, image.lock))
+    return ImageLayer(layer=layer, history=CELL_HISTORY, rank=LayerRank.CELL)
 
 
 def bytecode_parts(
-    workshop: LayerContext, image: Image, compiler: BytecodeCompiler
+    context: LayerContext, image: Image, compiler: BytecodeCompiler
 ) -> Iterator[ImageLayer]:
-    """One layer for each wheel with much byte code, and one for all others; all is compiled."""
-    for one in bytecode_layers(workshop, image.lock.wheels, compiler):
-        if one.wheel:
-            words, size = bytecode_history(one.wheel), one.wheel.size
+    """Yield a layer for each wheel with much byte code, and one for all others."""
+    for bytecode in bytecode_layers(context, image.lock.wheels, compiler):
+        if bytecode.wheel:
             yield ImageLayer(
-                layer=one.layer, words=words, height=LayerRank.COMPILED, wheel_size=size
+                layer=bytecode.layer,
+                history=bytecode_history(bytecode.wheel),
+                rank=LayerRank.WHEEL_BYTECODE,
+                wheel_size=bytecode.wheel.size,
             )
         else:
-            yield ImageLayer(layer=one.layer, words=BYTECODE_HISTORY, height=LayerRank.BYTECODE)
+            yield ImageLayer(
+                layer=bytecode.layer, history=BYTECODE_HISTORY, rank=LayerRank.BYTECODE
+            )
 
 
 STEPS: Final = ("the system", "wheels", "byte code")
@@ -146,7 +147,7 @@ class Assembler:
         not build or a Python that does not run, NetworkFailure.
         """
         image, store = planned.image, self.context.store
-        workshop = self.wheels.workshop
+        layer_context = self.wheels.workshop
         check_eligible(image)
         callbacks.on_step(STEPS[0])
         system = self.context.executor.system(planned, store, callbacks.on_line)
@@ -155,15 +156,15 @@ class Assembler:
         self.wheels.await_all(image)
         parts = [
             *system_parts(
-                replace(system, layers=recompress_layers(system.layers, workshop)), image
+                replace(system, layers=recompress_layers(system.layers, layer_context)), image
             ),
-            *wheel_parts(workshop, image),
-            own_layer_part(workshop, image),
+            *wheel_parts(layer_context, image),
+            cell_part(layer_context, image),
         ]
         callbacks.on_step(STEPS[2])
         compiler = self._compiler(system, image.cell.python)
-        compile_missing(workshop, image.lock.wheels, compiler)
-        parts += bytecode_parts(workshop, image, compiler)
+        compile_missing(layer_context, image.lock.wheels, compiler)
+        parts += bytecode_parts(layer_context, image, compiler)
         config = image_config(image.cell, image.labels).on(system.config)
         assembled = assemble_image(planned, order_layers(parts), config)
         save_image(store, assembled)

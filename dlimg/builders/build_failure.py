@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from dlimg.builders.progress import short_name
+from dlimg.builders.progress import short_step_name
 from dlimg.errors import Problem
 from dlimg.model import BuildFailure
 
@@ -54,11 +54,11 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
 )
 
 
-def explain(failure: BuildFailure) -> Problem:
+def explain_failure(failure: BuildFailure) -> Problem:
     """What went wrong in one line, with the step, and a hint that fits the cause."""
     text = "\n".join((failure.step, *failure.log))
     message, hint = _cause(text)
-    step = f" at {short_name(failure.step)}" if failure.step else ""
+    step = f" at {short_step_name(failure.step)}" if failure.step else ""
     if message == _OUT_OF_REACH and _PYTHON_STAGE in failure.step:
         hint = "name a mirror of uv's Pythons in UV_PYTHON_INSTALL_MIRROR"
     return Problem(message=f"{message}{step}", where=failure.planned.image.cell.id, hint=hint)
@@ -71,7 +71,7 @@ def _cause(text: str) -> tuple[str, str]:
     return "the build failed", "read the end of the step's log"
 
 
-def is_out_of_reach(failure: BuildFailure) -> bool:
+def is_python_unreachable(failure: BuildFailure) -> bool:
     """Whether the build only lacked uv's download of a Python: nothing is known about the cell."""
     cause, _ = _cause("\n".join(failure.log))
     return _PYTHON_STAGE in failure.step and cause == _OUT_OF_REACH

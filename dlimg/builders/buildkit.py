@@ -18,15 +18,15 @@ import docker
 from docker.models.images import Image as EngineImage
 
 from dlimg.builders.disk_space import check_space, predicted_bytes
-from dlimg.builders.existing import existing
+from dlimg.builders.existing import existing_images
 from dlimg.builders.image_packages import forget_packages, packages_in_image
-from dlimg.builders.progress import BuildProgress, OnProgress, advance, ended, failure_log
+from dlimg.builders.progress import BuildProgress, OnProgress, advance, failure_log, with_state
 from dlimg.builders.secrets import Secrets
 from dlimg.engine import ownership
-from dlimg.engine.client import Engine, engine_errors, silence
+from dlimg.engine.client import Engine, engine_errors, unreachable_reason
 from dlimg.errors import Negative, NoEngine
 from dlimg.host.interrupt import interruptible, run_all
-from dlimg.host.process import MISSING, ProcessResult, stream
+from dlimg.host.process import MISSING, ProcessResult, run_streaming
 from dlimg.lock.local_wheels import lay_out
 from dlimg.model import BuildFailure, BuiltImage, PlannedImage
 from dlimg.render.bake import BUILDER, bake_file, target_name
@@ -62,7 +62,7 @@ def build(
     that is not there or not the locked one, `Negative` when the disk is too small, and
     `KeyboardInterrupt` after every bake has ended.
     """
-    found = existing(planned, engine, BUILDER)
+    found = existing_images(planned, engine, BUILDER)
     for one in planned:
         if one.reference in found:
             on_progress(BuildProgress(cell=one.image.cell.id, state="cached"))
@@ -139,8 +139,8 @@ def _bake(
     argv = bake_argv(engine.docker, file, target_name(planned.image.cell), readable)
     # buildx leaves temporary files behind when it is ended: they are to go with ours.
     environment = {**engine.environment, "TMPDIR": str(file.parent)}
-    outcome = stream(argv, on_line=on_line, env=environment, cwd=file.parent)
-    progress = ended(progress, "done" if outcome.returncode == 0 else "failed")
+    outcome = run_streaming(argv, on_line=on_line, env=environment, cwd=file.parent)
+    progress = with_state(progress, "done" if outcome.returncode == 0 else "failed")
     report(progress)
     return _Ended(outcome=outcome, progress=progress, seconds=time.monotonic() - began)
 
@@ -167,11 +167,11 @@ def _result(planned: PlannedImage, end: _Ended, engine: Engine) -> BuiltImage | 
         return BuiltImage(
             planned=planned,
             digest=str(image.id),
-            size=size_of(engine, planned.reference),
+            size=image_size(engine, planned.reference),
             seconds=end.seconds,
             cached=False,
         )
-    reason = silence(engine.environment)
+    reason = unreachable_reason(engine.environment)
     if reason:
         raise NoEngine(
             f"the container engine at {engine.host} does not answer any more: {reason}",
@@ -210,7 +210,7 @@ def _under(reference: str, engine: Engine) -> EngineImage | None:
         return None
 
 
-def size_of(engine: Engine, reference: str) -> int:
+def image_size(engine: Engine, reference: str) -> int:
     """Bytes on disk, unpacked files included: what `docker images` shows."""
     rows = engine.sdk.api.images(filters={"reference": reference})
     return int(rows[0]["Size"]) if rows else 0

@@ -1,30 +1,33 @@
-"""The two builders, and which of them makes an image: by executed steps, or from layers."""
+"""Choosing a builder for each image: BuildKit, which executes steps, or assembled layers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
-from dlimg.builders.existing import existing
+from dlimg.builders import buildkit, layers
+from dlimg.builders.existing import existing_images
+from dlimg.builders.load import probe_compression, remote_engine_reason
 from dlimg.builders.progress import BuildProgress, OnProgress
 from dlimg.builders.secrets import Secrets
-from dlimg.engine.client import Engine, accept_buildx, engine_errors
+from dlimg.context import Log
+from dlimg.engine.client import Engine, check_buildx, engine_errors
 from dlimg.engine.docker_address import named_address
 from dlimg.model import BuildFailure, BuiltImage, Image, PlannedImage
 
-Wanted = Literal["auto", "layers", "buildkit"]
+BuilderOption = Literal["auto", "layers", "buildkit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderChoice:
-    """The builder of an image, and why it is that one."""
+    """The builder of an image, and why it was chosen."""
 
     builder: Literal["layers", "buildkit"]
     why: str
 
 
 class Builder(Protocol):
-    """What a builder is: it makes images in an engine."""
+    """A function that builds images into an engine."""
 
     def __call__(
         self,
@@ -38,90 +41,87 @@ class Builder(Protocol):
     ) -> tuple[BuiltImage | BuildFailure, ...]: ...
 
 
-def _builders() -> Mapping[str, Builder]:
-    from dlimg.builders import buildkit, layers  # noqa: PLC0415 - not for images that are there
-
-    return {"layers": layers.build, "buildkit": buildkit.build}
+# The layers builder comes first, because it is quick.
+_BUILDERS: Final[Mapping[str, Builder]] = {"layers": layers.build, "buildkit": buildkit.build}
 
 
-def choice(wanted: Wanted, image: Image, against: str) -> BuilderChoice:
-    """`auto` takes layers where the image allows it, and nothing about the engine is `against`."""
-    if wanted != "auto":
-        return BuilderChoice(builder=wanted, why="asked for")
-    why = image.layers_obstacle or against
-    if why:
-        return BuilderChoice(builder="buildkit", why=why)
+def choose_builder(option: BuilderOption, image: Image, engine_obstacle: str) -> BuilderChoice:
+    """Choose the builder of an image.
+
+    `auto` chooses layers where the image can be assembled and the engine has no obstacle to it.
+    """
+    if option != "auto":
+        return BuilderChoice(builder=option, why="asked for")
+    obstacle = image.layers_obstacle or engine_obstacle
+    if obstacle:
+        return BuilderChoice(builder="buildkit", why=obstacle)
     return BuilderChoice(builder="layers", why="locked wheels only")
 
 
-def against_assembling(environment: Mapping[str, str]) -> str:
-    """What speaks against the engine that the environment names, as far as its address tells."""
-    from dlimg.builders.load import distance  # noqa: PLC0415 - not for images that are there
+def address_obstacle(environment: Mapping[str, str]) -> str:
+    """Return why the engine that the environment names cannot load layers; often empty.
 
+    Only the address is looked at: the engine is not asked.
+    """
     address = named_address(environment)
-    return distance(address.host) if address else ""
+    return remote_engine_reason(address.host) if address else ""
 
 
 @engine_errors()
-def build(  # noqa: PLR0913  # what every builder takes, which of them, and whom to tell
+def build_images(  # noqa: PLR0913  # the parameters of a builder, the builder option and the log
     planned: Sequence[PlannedImage],
     engine: Engine,
     *,
-    wanted: Wanted,
+    option: BuilderOption,
     jobs: int,
     secrets: Secrets,
     find_links: Sequence[Path],
     on_progress: OnProgress,
-    log: Callable[[str], None],
+    log: Log,
 ) -> tuple[BuiltImage | BuildFailure, ...]:
-    """What became of each planned image, in the given order, each by the builder that makes it.
+    """Build each image with its builder and return the results in order.
 
-    With `auto` an image that is there counts, whichever builder it is from.
+    With `auto`, an image that the engine has already counts whichever builder made it.
     """
-    found: dict[str, BuiltImage | BuildFailure] = {}
-    found.update(existing(planned, engine, "" if wanted == "auto" else wanted))
-    for one in planned:
-        if one.reference in found:
-            on_progress(BuildProgress(cell=one.image.cell.id, state="cached"))
-    missing = [one for one in planned if one.reference not in found]
+    results: dict[str, BuiltImage | BuildFailure] = {}
+    results.update(existing_images(planned, engine, "" if option == "auto" else option))
+    for plan in planned:
+        if plan.reference in results:
+            on_progress(BuildProgress(cell=plan.image.cell.id, state="cached"))
+    missing = [plan for plan in planned if plan.reference not in results]
     if not missing:
-        return tuple(found[one.reference] for one in planned)
-    accept_buildx(engine.docker, engine.environment)
-    builders = _builders()
-    parts = _parts(missing, engine, wanted, log)
-    for builder in sorted(parts, reverse=True):  # layers first: they are soon done
-        part = parts[builder]
-        results = builders[builder](
-            part,
-            engine,
-            jobs=jobs,
-            secrets=secrets,
-            find_links=find_links,
-            on_progress=on_progress,
-        )
-        found.update({one.reference: end for one, end in zip(part, results, strict=True)})
-    return tuple(found[one.reference] for one in planned)
+        return tuple(results[plan.reference] for plan in planned)
+    check_buildx(engine.docker, engine.environment)
+    by_builder = _by_builder(missing, engine, option, log)
+    for name, build in _BUILDERS.items():
+        group = by_builder.get(name, ())
+        if group:
+            built = build(
+                group,
+                engine,
+                jobs=jobs,
+                secrets=secrets,
+                find_links=find_links,
+                on_progress=on_progress,
+            )
+            results.update(
+                {plan.reference: result for plan, result in zip(group, built, strict=True)}
+            )
+    return tuple(results[plan.reference] for plan in planned)
 
 
-def _parts(
-    missing: Sequence[PlannedImage], engine: Engine, wanted: Wanted, log: Callable[[str], None]
+def _by_builder(
+    missing: Sequence[PlannedImage], engine: Engine, option: BuilderOption, log: Log
 ) -> Mapping[str, Sequence[PlannedImage]]:
-    """The images by builder."""
-    against = _against(missing, engine) if wanted == "auto" else ""
-    parts: dict[str, list[PlannedImage]] = {}
-    for one in missing:
-        chosen = choice(wanted, one.image, against)
-        parts.setdefault(chosen.builder, []).append(one)
-        if wanted == "auto" and chosen.builder == "buildkit":
-            log(f"{one.image.cell.id} takes BuildKit: {chosen.why}")
-    return parts
-
-
-def _against(missing: Sequence[PlannedImage], engine: Engine) -> str:
-    """What speaks against this engine, which is asked."""
-    from dlimg.builders.load import (  # noqa: PLC0415 - loaded only when needed
-        distance,
-        refusal,
-    )
-
-    return distance(engine.host) or refusal(engine, missing[0].compression)
+    engine_obstacle = ""
+    if option == "auto":
+        engine_obstacle = remote_engine_reason(engine.host) or probe_compression(
+            engine, missing[0].compression
+        )
+    groups: dict[str, list[PlannedImage]] = {}
+    for plan in missing:
+        choice = choose_builder(option, plan.image, engine_obstacle)
+        groups.setdefault(choice.builder, []).append(plan)
+        if option == "auto" and choice.builder == "buildkit":
+            log(f"{plan.image.cell.id} takes BuildKit: {choice.why}")
+    return groups

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Final
 
 from dlimg.builders.executor import Executor
-from dlimg.builders.image_packages import packages_source
-from dlimg.builders.progress import BuildProgress, OnProgress, advance, ended, failure_log
+from dlimg.builders.image_packages import packages_key
+from dlimg.builders.progress import BuildProgress, OnProgress, advance, failure_log, with_state
 from dlimg.errors import DlimgError, NoEngine
 from dlimg.host.interrupt import run_all
 from dlimg.model import BuildFailure, PlannedImage
@@ -39,12 +39,12 @@ def with_built_keys(
 
     firsts: dict[str, PlannedImage] = {}
     for one in planned:
-        firsts.setdefault(packages_source(one), one)
+        firsts.setdefault(packages_key(one), one)
     tasks = {
         source: partial(_built, one, executor, store, report) for source, one in firsts.items()
     }
     ends = run_all(tasks, jobs)
-    return tuple(_keyed(one, ends[packages_source(one)]) for one in planned)
+    return tuple(_keyed(one, ends[packages_key(one)]) for one in planned)
 
 
 def _keyed(planned: PlannedImage, end: str | BuildFailure) -> PlannedImage | BuildFailure:
@@ -71,7 +71,7 @@ def _built(
     except NoEngine:
         raise
     except DlimgError as error:
-        report(ended(progress, "failed"))
+        report(with_state(progress, "failed"))
         return BuildFailure(
             planned=planned,
             step=progress.failing.name if progress.failing else _STEP,

@@ -13,13 +13,13 @@ from dlimg.assembly.compile_python import BytecodeRanges, Sources, Spool
 from dlimg.assembly.system import OnLine, SystemBuildTools, build_system, load_or_build_system
 from dlimg.builders import host_rootfs
 from dlimg.builders.image_packages import build_for_packages
-from dlimg.builders.load import visiting
+from dlimg.builders.load import temporary_image
 from dlimg.builders.loopback_registry import Content
 from dlimg.builders.secrets import Secrets
 from dlimg.engine.client import Engine
 from dlimg.errors import BadInput
 from dlimg.model import Image, PlannedImage
-from dlimg.store.image_manifest import AssembledImage, make_image
+from dlimg.store.image_manifest import AssembledImage, ImageLayer, LayerRank, make_image
 from dlimg.store.maintenance import reading_layers
 from dlimg.store.store import Store
 from dlimg.store.systems import SystemLayers
@@ -67,12 +67,15 @@ class EngineExecutor:
     def compile(
         self, system: SystemLayers, python: str, store: Store, sources: Sources, spool: Spool
     ) -> BytecodeRanges:
-        image = make_image(
-            [(layer, "") for layer in system.layers], system.config, system.config.labels
-        )
+        image_layers = [
+            ImageLayer(layer=layer, rank=LayerRank.SYSTEM, history="") for layer in system.layers
+        ]
+        image = make_image(image_layers, system.config, system.config.labels)
         with (
             reading_layers(store, image.layers),
-            visiting(self.engine, image.manifest, image.digest, blobs(image, store)) as image_id,
+            temporary_image(
+                self.engine, image.manifest, image.digest, blobs(image, store)
+            ) as image_id,
         ):
             return compile_python.compile_in(self.engine, image_id, python, sources, spool)
 

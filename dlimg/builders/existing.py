@@ -11,7 +11,7 @@ from dlimg.render.bake import BUILDER_LABEL
 _Row: TypeAlias = Mapping[str, Any]
 
 
-def existing(
+def existing_images(
     planned: Sequence[PlannedImage], engine: Engine, builder: str = ""
 ) -> dict[str, BuiltImage]:
     """Those images that the engine has, by reference; then their moving names lead to them, too.

@@ -26,11 +26,11 @@ from dlimg.assembly.compile_python import (
 )
 from dlimg.assembly.system import import_layer, interpreter_digest
 from dlimg.debian import bootstrap
-from dlimg.debian.chroot import PATH, run_in
+from dlimg.debian.chroot import PATH, run_in_rootfs
 from dlimg.engine import bases
 from dlimg.errors import Negative
 from dlimg.host.local_state import file_lock
-from dlimg.host.process import check
+from dlimg.host.process import run_checked
 from dlimg.layer.rootfs_diff import diff_rootfs
 from dlimg.layer.tar import tar_bytes, tar_parts
 from dlimg.model import Base, OperatingSystem, PlannedImage
@@ -58,7 +58,7 @@ class _Root:
         return self.path.parent
 
 
-def base_for(
+def make_base(
     os_: OperatingSystem, store: Store, environment: Mapping[str, str], log: Callable[[str], None]
 ) -> Base:
     """The base that is made from the distribution's packages, kept in the store as a layer.
@@ -68,7 +68,7 @@ def base_for(
     turn = store.path / "turns" / f"base-{os_.name}"
     with file_lock(turn, doing=f"bootstrapping {os_.name}", log=log):
         found = load_system(store, _base_source(os_)) or _bootstrapped(os_, store, environment, log)
-    return bases.bootstrapped(os_, found.config.labels[bases.IDENTITY_LABEL])
+    return bases.bootstrapped_base(os_, found.config.labels[bases.IDENTITY_LABEL])
 
 
 def build_system(
@@ -97,7 +97,7 @@ def build_system(
             binds[f"/run/secrets/{name}"] = lent = root.beside / "secrets" / name
             _lay(lent, Path(secrets[name]).read_bytes(), step.secrets[name])
         words = [*step.shell, step.script]
-        outcome = run_in(root.path, words, network="host", binds=binds, env=arguments)
+        outcome = run_in_rootfs(root.path, words, network="host", binds=binds, env=arguments)
         if outcome.returncode:
             message = f"its system stage did not build:\n{outcome.tail}"
             raise Negative(message, where=planned.image.cell.id)
@@ -122,7 +122,7 @@ def compile_in(
         with tar.open("wb") as out:
             out.writelines(tar_bytes(tar_parts(compiler_input(sources))))
         _extract(tar, root.path)
-        outcome = run_in(
+        outcome = run_in_rootfs(
             root.path, compile_command(python), network="none", binds={}, env=COMPILE_ENV
         )
         if outcome.returncode:
@@ -141,14 +141,16 @@ def _bootstrapped(
     with tempfile.TemporaryDirectory(prefix="dlimg-base-") as name:
         tar = Path(name) / "base.tar"
         tools = bases.tools_folder(environment)
-        identity = bootstrap.make(os_, tar, tools=tools, log=log)
+        identity = bootstrap.make_rootfs(os_, tar, tools=tools, log=log)
         layer = import_layer(tar, _diff_id(tar), store, log)
-    return keep_base(os_, identity, layer, store)
+    return record_base(os_, identity, layer, store)
 
 
-def keep_base(os_: OperatingSystem, identity: str, layer: Layer, store: Store) -> SystemLayers:
+def record_base(os_: OperatingSystem, identity: str, layer: Layer, store: Store) -> SystemLayers:
     """The base of this one layer, which `base_for` and `build_system` find from now on."""
-    config = ImageConfig(env=(f"PATH={PATH}",), labels=bases.labels(os_, identity), cmd=("bash",))
+    config = ImageConfig(
+        env=(f"PATH={PATH}",), labels=bases.base_labels(os_, identity), cmd=("bash",)
+    )
     packages = packages_of_layers([store.blob(layer)])
     found = SystemLayers(layers=(layer,), config=config, interpreter="", packages=packages)
     save_system(store, _base_source(os_), found)
@@ -157,7 +159,7 @@ def keep_base(os_: OperatingSystem, identity: str, layer: Layer, store: Store) -
 
 def _base_source(os_: OperatingSystem) -> str:
     """Under which the store remembers a base: how it is made."""
-    return hash_texts(["base", os_.name, bootstrap.recipe(os_)])
+    return hash_texts(["base", os_.name, bootstrap.recipe_digest(os_)])
 
 
 @contextmanager
@@ -183,7 +185,7 @@ def _unpacked(system: SystemLayers, store: Store) -> Iterator[_Root]:
 def _extract(tar: Path, folder: Path) -> None:
     argv = ["tar", "--extract", "--preserve-permissions", "--same-owner", "--numeric-owner"]
     named = ["--xattrs", "--xattrs-include=*", "--file", str(tar), "--directory", str(folder)]
-    check([*argv, *named], env={"PATH": PATH, "LC_ALL": "C.UTF-8"})
+    run_checked([*argv, *named], env={"PATH": PATH, "LC_ALL": "C.UTF-8"})
 
 
 def _lay(path: Path, content: bytes, mode: int) -> None:

@@ -37,7 +37,7 @@ from dlimg.store.systems import (
     DPKG_STATUS,
     PYTHON_BUILD,
     UV_PYTHONS,
-    forget,
+    forget_system,
     format_packages,
     load_system,
     package_changes,
@@ -56,7 +56,7 @@ def with_known_keys(
     digests: dict[str, str] = {}
     found = []
     for one in planned:
-        source = packages_source(one)
+        source = packages_key(one)
         if source not in digests:
             packages = known_packages(one, store, environment)
             digests[source] = "" if packages is None else packages_digest(packages)
@@ -64,7 +64,7 @@ def with_known_keys(
     return tuple(found)
 
 
-def packages_source(planned: PlannedImage) -> str:
+def packages_key(planned: PlannedImage) -> str:
     """One sha256 for what decides on the packages: the system, or else the whole Dockerfile."""
     if not planned.image.layers_obstacle:
         return system_source(planned)
@@ -76,14 +76,14 @@ def known_packages(
 ) -> tuple[str, ...] | None:
     """The packages of the image, where what decides on them was built here."""
     if planned.image.layers_obstacle:
-        return _recorded(record_of(planned, environment))
+        return _recorded(packages_file(planned, environment))
     system = load_system(store, system_source(planned))
     return system.packages if system else None
 
 
-def record_of(planned: PlannedImage, environment: Mapping[str, str]) -> Path:
+def packages_file(planned: PlannedImage, environment: Mapping[str, str]) -> Path:
     """Where the packages of a whole Dockerfile are remembered."""
-    return state_folder(environment) / "packages" / f"{packages_source(planned)}.json"
+    return state_folder(environment) / "packages" / f"{packages_key(planned)}.json"
 
 
 def check_packages(planned: PlannedImage, found: Sequence[str]) -> None:
@@ -102,9 +102,9 @@ def forget_packages(
     before = known_packages(planned, store, environment)
     if planned.image.layers_obstacle:
         with contextlib.suppress(OSError):
-            record_of(planned, environment).unlink(missing_ok=True)
+            packages_file(planned, environment).unlink(missing_ok=True)
     else:
-        forget(store, system_source(planned))
+        forget_system(store, system_source(planned))
     return _moved(planned, "" if before is None else package_changes(before, found))
 
 
@@ -131,9 +131,9 @@ def build_for_packages(
     Negative when it does not build.
     """
     environment = tools.engine.environment
-    record = record_of(planned, environment)
+    record = packages_file(planned, environment)
     # Another dlimg, with another state folder, may read the same packages in the same engine.
-    name = f"dlimg-packages:{packages_source(planned)[:12]}-{token_hex(4)}"
+    name = f"dlimg-packages:{packages_key(planned)[:12]}-{token_hex(4)}"
     with (
         file_lock(record.with_suffix(".turn"), doing="building the same image", log=tools.log),
         tempfile.TemporaryDirectory(prefix="dlimg-packages-") as folder,

@@ -16,18 +16,18 @@ from dlimg.builders.assemble import (
     BuildCallbacks,
     open_assembler,
 )
-from dlimg.builders.buildkit import size_of
-from dlimg.builders.disk_space import check_space, needed
+from dlimg.builders.buildkit import image_size
+from dlimg.builders.disk_space import check_space, needed_bytes
 from dlimg.builders.executor import EngineExecutor, HostExecutor, blobs
-from dlimg.builders.existing import existing
-from dlimg.builders.load import check_local, forget_passing, take_in
+from dlimg.builders.existing import existing_images
+from dlimg.builders.load import check_local, load_image, remove_leftover_names
 from dlimg.builders.progress import (
     BuildProgress,
     BuildStep,
     OnProgress,
     advance,
-    ended,
     failure_log,
+    with_state,
 )
 from dlimg.builders.secrets import Secrets
 from dlimg.engine import ownership
@@ -57,7 +57,7 @@ def build(
     Raises as `buildkit.build` does, and `NoEngine` for an engine that is not on this machine.
     """
     check_local(engine)
-    present = existing(planned, engine, BUILDER)
+    present = existing_images(planned, engine, BUILDER)
     for image in planned:
         if image.reference in present:
             on_progress(BuildProgress(cell=image.image.cell.id, state="cached"))
@@ -65,8 +65,8 @@ def build(
     if not missing:
         return tuple(present[image.reference] for image in planned)
     store = layer_store(engine.environment)
-    check_space(missing, engine, needed(missing, engine, store))
-    forget_passing(engine)
+    check_space(missing, engine, needed_bytes(missing, engine, store))
+    remove_leftover_names(engine)
     context = AssembleContext(
         executor=EngineExecutor(engine=engine, secrets=secrets),
         environment=engine.environment,
@@ -119,9 +119,9 @@ def _load(
     references = (planned.reference, planned.moving_reference)
     names = [(repository, name.removeprefix(f"{repository}:")) for name in references]
     with reading_layers(store, image.layers):
-        digest = take_in(engine, image.manifest, image.digest, blobs(image, store), names=names)
+        digest = load_image(engine, image.manifest, image.digest, blobs(image, store), names=names)
     ownership.record_build(engine.environment, planned.key, digest)
-    return digest, size_of(engine, planned.reference)
+    return digest, image_size(engine, planned.reference)
 
 
 def _in_store(_: PlannedImage, image: AssembledImage) -> tuple[str, int]:
@@ -173,7 +173,7 @@ class BuildRun:
         except NoEngine:
             raise
         except DlimgError as error:
-            self.on_progress(ended(system_progress, "failed"))
+            self.on_progress(with_state(system_progress, "failed"))
             log = failure_log(system_progress) if step == STEPS[0] else ()
             failing = system_progress.failing
             return BuildFailure(

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import docker
 
-from dlimg.builders.loopback_registry import NAME, Content, ServedImage, serving
+from dlimg.builders.loopback_registry import NAME, Content, ServedImage, serve_image
 from dlimg.engine.client import Engine
 from dlimg.errors import DlimgError, Negative, NoEngine
 from dlimg.host.process import MISSING, failure_text, run
@@ -25,26 +25,26 @@ from dlimg.layer.compress import compress_wheel
 from dlimg.layer.entries import FILE_MODE, LayerEntry
 from dlimg.layer.tar import tar_parts
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.image_manifest import make_image
+from dlimg.store.image_manifest import ImageLayer, LayerRank, make_image
 from dlimg.store.keys import Layer
 
 # Behind the name of an image that passes. It is another repository: with the last tag of one, an
 # engine removes the digests that it is known by there, too.
-WHOLE: Final = "-whole:now"
+COMPLETE_SUFFIX: Final = "-whole:now"
 _NAME: Final = "io.containerd.image.name"
 _INDEX: Final = "application/vnd.oci.image.index.v1+json"
 _BLOCK: Final = 512
 _PIECE: Final = 1 << 20
 
 
-def complete(
+def load_missing_blobs(
     engine: Engine, repository: str, manifest: bytes, lacking: Mapping[str, Content]
 ) -> None:
     """Gives the engine these blobs of the image, and for a moment a name that keeps them.
 
     Raises Negative when it does not take them.
     """
-    name = repository + WHOLE
+    name = repository + COMPLETE_SUFFIX
     api: Any = engine.sdk.api
     for said in api.load_image(_archive(name, manifest, lacking), quiet=True):
         if "error" in said:
@@ -81,7 +81,9 @@ def _member(path: str, content: Content) -> Iterator[bytes]:
     yield bytes(-head.size % _BLOCK)
 
 
-_PASSING: Final = re.compile(rf"127\.0\.0\.1:(\d+)/{NAME}({WHOLE}|@sha256:[0-9a-f]{{64}})")
+_PASSING: Final = re.compile(
+    rf"127\.0\.0\.1:(\d+)/{NAME}({COMPLETE_SUFFIX}|@sha256:[0-9a-f]{{64}})"
+)
 # What engines say of a layer that they cannot unpack.
 _UNREADABLE: Final = re.compile(
     r"zstd|gzip|compress|media ?type|magic number|unexpected EOF|tar header|diff ?id|extract",
@@ -93,18 +95,18 @@ HINT: Final = "use `--builder buildkit`, or an engine of this machine's own"
 
 def check_local(engine: Engine) -> None:
     """Raises NoEngine for an engine of another machine: it could not reach a loopback of ours."""
-    reason = distance(engine.host)
+    reason = remote_engine_reason(engine.host)
     if reason:
         raise NoEngine(reason, hint=HINT)
 
 
-def distance(host: str) -> str:
+def remote_engine_reason(host: str) -> str:
     """Why an engine at this address is too far away, or nothing."""
     return "" if host.startswith("unix://") else f"the engine at {host} is not one of this machine"
 
 
 @contextlib.contextmanager
-def visiting(
+def temporary_image(
     engine: Engine, manifest: bytes, digest: str, blobs: Mapping[str, Content]
 ) -> Iterator[str]:
     """Inside, the engine has the image, without a name of its own; its id comes out.
@@ -112,20 +114,22 @@ def visiting(
     Raises Negative when the engine does not take it, NoEngine when it cannot come and fetch it.
     """
     check_local(engine)
-    with serving(manifest, blobs) as served:
+    with serve_image(manifest, blobs) as served:
         reference = served.reference(digest)
         try:
             _pull(engine, served, manifest, digest)
             found = engine.sdk.images.get(reference)
             if not found.attrs.get("Os"):
-                complete(engine, f"{served.host}/{NAME}", manifest, _unasked(served, blobs))
+                load_missing_blobs(
+                    engine, f"{served.host}/{NAME}", manifest, _unasked(served, blobs)
+                )
             yield str(found.id)
         finally:
             with contextlib.suppress(docker.errors.ImageNotFound):
                 engine.sdk.images.remove(reference)
 
 
-def take_in(
+def load_image(
     engine: Engine,
     manifest: bytes,
     digest: str,
@@ -137,14 +141,14 @@ def take_in(
 
     Names are repositories with tags. Raises as `visiting`.
     """
-    with visiting(engine, manifest, digest, blobs) as found:
+    with temporary_image(engine, manifest, digest, blobs) as found:
         image = engine.sdk.images.get(found)
         for repository, tag in names:
             image.tag(repository, tag)
     return found
 
 
-def forget_passing(engine: Engine) -> None:
+def remove_leftover_names(engine: Engine) -> None:
     """Takes away the names of images that a dlimg left which was killed."""
     # Not as objects: each of them would be asked for, and may be gone by then.
     for image in engine.sdk.api.images(all=True):
@@ -199,7 +203,7 @@ def _readable(manifest: bytes) -> str:
     )
 
 
-def refusal(engine: Engine, compression: str) -> str:
+def probe_compression(engine: Engine, compression: str) -> str:
     """Why the engine does not take images assembled with this compression, or nothing."""
     file = BytesIO()
     one = LayerEntry(path="dlimg", mode=FILE_MODE, content=b"dlimg\n" * 100, owner="dlimg")
@@ -211,10 +215,12 @@ def refusal(engine: Engine, compression: str) -> str:
         unpacked=made.unpacked,
         compression=compression,
     )
-    image = make_image([(layer, "probe")], ImageConfig(), {})
+    image = make_image(
+        [ImageLayer(layer=layer, rank=LayerRank.CELL, history="probe")], ImageConfig(), {}
+    )
     blobs = {layer.digest: file.getvalue(), image.config_digest: image.config}
     try:
-        with visiting(engine, image.manifest, image.digest, blobs):
+        with temporary_image(engine, image.manifest, image.digest, blobs):
             return ""
     except DlimgError as error:
         return error.problems[0].message

@@ -41,7 +41,7 @@ class ServedImage:
 
 
 @contextlib.contextmanager
-def serving(manifest: bytes, blobs: Mapping[str, Content]) -> Iterator[ServedImage]:
+def serve_image(manifest: bytes, blobs: Mapping[str, Content]) -> Iterator[ServedImage]:
     """Inside, the image of this manifest can be pulled; blobs are contents or files by digest."""
     digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
     with _Server(("127.0.0.1", 0), _Handler) as server:

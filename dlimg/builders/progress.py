@@ -83,13 +83,13 @@ class BuildProgress:
 OnProgress = Callable[[BuildProgress], None]
 
 
-def short_name(name: str) -> str:
+def short_step_name(name: str) -> str:
     """A step's name without the mounts and markers, which say nothing to one who waits."""
     words = [word for word in name.split() if not word.startswith(("--mount", "<<"))]
     return " ".join(words)[:70]
 
 
-def event_of(text: str) -> Mapping[str, Any] | None:
+def parse_event(text: str) -> Mapping[str, Any] | None:
     """The event that a text holds, or none where it is buildx's own words."""
     try:
         event = json.loads(text)
@@ -103,7 +103,7 @@ def advance(progress: BuildProgress, line: str) -> BuildProgress:
     text = progress.partial + line.rstrip()
     if text.startswith("{") and (text == "{" or (progress.partial and line.rstrip() != "}")):
         return replace(progress, partial=f"{text}\n")
-    event = event_of(text) if text.startswith("{") else None
+    event = parse_event(text) if text.startswith("{") else None
     if event is None:
         words = (*progress.words, *text.splitlines())[-LOG_LINES:]
         return replace(progress, words=words, partial="")
@@ -118,7 +118,7 @@ def advance(progress: BuildProgress, line: str) -> BuildProgress:
     return _timed(moved, event)
 
 
-def ended(progress: BuildProgress, state: State) -> BuildProgress:
+def with_state(progress: BuildProgress, state: State) -> BuildProgress:
     """The progress when buildx has ended."""
     return replace(progress, state=state)
 

@@ -45,12 +45,12 @@ def secrets_from(environment: Mapping[str, str]) -> Iterator[Secrets]:
         folder = Path(tempfile.mkdtemp(prefix="dlimg-secrets-"))
         try:
             files = _write_all(folder, environment)
-            yield Secrets(files=files, arguments=arguments(environment))
+            yield Secrets(files=files, arguments=build_arguments(environment))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def arguments(environment: Mapping[str, str]) -> dict[str, str]:
+def build_arguments(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that go into a build as arguments, where they are set.
 
     The proxies are predefined in every Dockerfile and kept out of the history; the mirror for

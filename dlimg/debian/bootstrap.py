@@ -51,12 +51,12 @@ _KEYRINGS: Final = Path("/usr/share/keyrings")
 _STATUS: Final = "./var/lib/dpkg/status"
 
 
-def make(os_: OperatingSystem, tar: Path, *, tools: Path, log: Callable[[str], None]) -> str:
+def make_rootfs(os_: OperatingSystem, tar: Path, *, tools: Path, log: Callable[[str], None]) -> str:
     """Write the root file system to `tar`; its identity comes back.
 
     Raises `NoEngine` when this machine cannot make it, with the reason.
     """
-    machine = packages.this_machine()
+    machine = packages.read_apt_host()
     check_keyring(os_, machine.release, _KEYRINGS)
     root = _mmdebstrap(tools, machine, log)
     log(f"bootstrapping {os_.distribution} from its packages (about a minute)")
@@ -66,16 +66,18 @@ def make(os_: OperatingSystem, tar: Path, *, tools: Path, log: Callable[[str], N
             text = source_list(machine.own, os_.suite, pockets=ALL_POCKETS)
             listing.write_text(text, encoding="utf-8")
         outcome = process.run(
-            argv(os_, tar, root=root, listing=listing if listing.exists() else None),
+            mmdebstrap_argv(os_, tar, root=root, listing=listing if listing.exists() else None),
             env=_environment(tools),
             timeout=SECONDS,
         )
     if outcome.returncode != 0:
         raise NoEngine(f"no base for {os_.name}: {process.failure_text(outcome)}")
-    return identity(installed(tar))
+    return identity_of(installed_packages(tar))
 
 
-def argv(os_: OperatingSystem, tar: Path, *, root: Path, listing: Path | None) -> tuple[str, ...]:
+def mmdebstrap_argv(
+    os_: OperatingSystem, tar: Path, *, root: Path, listing: Path | None
+) -> tuple[str, ...]:
     """The command of the mmdebstrap under `root`; without a source list it knows a mirror."""
     removed = " ".join(f'"$1"/{pattern}' for pattern in REMOVED)
     components = () if listing else (f"--components={','.join(components_of(os_.vendor))}",)
@@ -95,9 +97,9 @@ def argv(os_: OperatingSystem, tar: Path, *, root: Path, listing: Path | None) -
     )
 
 
-def recipe(os_: OperatingSystem) -> str:
+def recipe_digest(os_: OperatingSystem) -> str:
     """A digest over how the base is made, so that a changed way is not taken for the old one."""
-    words = (*argv(os_, Path("base.tar"), root=Path("/"), listing=None), str(EPOCH))
+    words = (*mmdebstrap_argv(os_, Path("base.tar"), root=Path("/"), listing=None), str(EPOCH))
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
 
@@ -117,7 +119,7 @@ def check_keyring(os_: OperatingSystem, release: OsRelease, keyrings: Path) -> N
         )
 
 
-def installed(tar: Path) -> Mapping[str, str]:
+def installed_packages(tar: Path) -> Mapping[str, str]:
     """Each package in the root file system with its version, from dpkg's own list."""
     with tarfile.open(tar) as archive:
         member = archive.extractfile(_STATUS)
@@ -136,13 +138,13 @@ def parse_status(text: str) -> Mapping[str, str]:
     return found
 
 
-def identity(versions: Mapping[str, str]) -> str:
+def identity_of(versions: Mapping[str, str]) -> str:
     """The sha256 over the sorted `package=version` lines."""
     lines = "".join(f"{name}={version}\n" for name, version in sorted(versions.items()))
     return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
-def _mmdebstrap(tools: Path, machine: packages.AptMachine, log: Callable[[str], None]) -> Path:
+def _mmdebstrap(tools: Path, machine: packages.AptHost, log: Callable[[str], None]) -> Path:
     """Where mmdebstrap is: the machine's own root, or the folder that it was fetched into."""
     if Path("/", _PROGRAM).exists() and Path("/", _HOOKS).exists():
         return Path("/")
@@ -153,8 +155,12 @@ def _mmdebstrap(tools: Path, machine: packages.AptMachine, log: Callable[[str], 
             log("fetching mmdebstrap from the distribution's packages")
             with tempfile.TemporaryDirectory() as state:
                 apt = packages.open_suite(machine, machine.release.suite, Path(state))
-                names = dict.fromkeys(("mmdebstrap", *packages.missing_with(apt, ["mmdebstrap"])))
-                packages.unpacked(tools, lambda fresh: packages.fetch(apt, tuple(names), fresh))
+                names = dict.fromkeys(
+                    ("mmdebstrap", *packages.packages_to_install(apt, ["mmdebstrap"]))
+                )
+                packages.replace_folder(
+                    tools, lambda fresh: packages.fetch_packages(apt, tuple(names), fresh)
+                )
     return tools
 
 

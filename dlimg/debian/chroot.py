@@ -60,7 +60,7 @@ wait $!
 """
 
 
-def check_able() -> None:
+def check_chroot() -> None:
     """Nothing; `NoEngine` where this machine or user cannot run a command in a root of ours."""
     if os.geteuid() != 0:
         hint = "run it as root, or build with an engine"
@@ -75,7 +75,7 @@ def check_able() -> None:
         raise NoEngine(f"no namespaces can be made here: {tried.tail}", hint=hint)
 
 
-def run_in(
+def run_in_rootfs(
     root: Path,
     command: Sequence[str],
     *,

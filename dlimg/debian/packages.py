@@ -28,12 +28,12 @@ from dlimg.errors import NetworkFailure, NoEngine
 from dlimg.host import process
 
 FETCH_SECONDS: Final = 600.0
-NOTE: Final = "dlimg-packages"
+PACKAGE_LIST: Final = "dlimg-packages"
 COMPONENTS: Final = {"ubuntu": ("main", "universe")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AptMachine:
+class AptHost:
     """The machine as apt sees it: its release and its distribution's own entries."""
 
     release: OsRelease
@@ -48,7 +48,7 @@ class AptSuite:
     options: tuple[str, ...]
 
 
-def this_machine(etc: Path = Path("/etc")) -> AptMachine:
+def read_apt_host(etc: Path = Path("/etc")) -> AptHost:
     """The machine's release and apt entries; `NoEngine` when it is none of Debian's family."""
     release_file = etc / "os-release"
     text = release_file.read_text(encoding="utf-8") if release_file.exists() else ""
@@ -60,10 +60,10 @@ def this_machine(etc: Path = Path("/etc")) -> AptMachine:
             where=str(etc / "apt"),
             hint="install Docker Engine 24 or newer with its buildx plugin yourself",
         )
-    return AptMachine(release=release, own=own)
+    return AptHost(release=release, own=own)
 
 
-def open_suite(machine: AptMachine, suite: str, state: Path) -> AptSuite:
+def open_suite(machine: AptHost, suite: str, state: Path) -> AptSuite:
     """One suite as apt sees it, freshly read; `NetworkFailure` when its mirror does not answer."""
     for folder in ("lists/partial", "cache/archives/partial"):
         (state / folder).mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def open_suite(machine: AptMachine, suite: str, state: Path) -> AptSuite:
     return apt
 
 
-def available(apt: AptSuite, names: Sequence[str]) -> tuple[str, ...]:
+def available_packages(apt: AptSuite, names: Sequence[str]) -> tuple[str, ...]:
     """Those of the names that the suite has."""
     outcome = process.run(
         ["apt-cache", *apt.options, "show", "--no-all-versions", *names],
@@ -98,7 +98,7 @@ def available(apt: AptSuite, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name in found)
 
 
-def missing_with(apt: AptSuite, names: Sequence[str]) -> tuple[str, ...]:
+def packages_to_install(apt: AptSuite, names: Sequence[str]) -> tuple[str, ...]:
     """What apt would install for these names: those, and the libraries the machine lacks."""
     argv = ["apt-get", *apt.options, "--simulate", "--no-install-recommends", "--no-upgrade"]
     outcome = process.run([*argv, "install", *names], env=plain_environment())
@@ -106,7 +106,7 @@ def missing_with(apt: AptSuite, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(word[1] for word in words if word[:1] == ["Inst"])
 
 
-def fetch(apt: AptSuite, names: Sequence[str], folder: Path) -> None:
+def fetch_packages(apt: AptSuite, names: Sequence[str], folder: Path) -> None:
     """Download the packages into the folder and unpack them there, hashes checked by apt."""
     with tempfile.TemporaryDirectory(dir=folder) as archives:
         outcome = process.run(
@@ -121,12 +121,12 @@ def fetch(apt: AptSuite, names: Sequence[str], folder: Path) -> None:
             )
         fetched = sorted(Path(archives).glob("*.deb"))
         for archive in fetched:
-            process.check(["dpkg-deb", "--extract", str(archive), str(folder)])
-        with (folder / NOTE).open("a", encoding="utf-8") as note:
+            process.run_checked(["dpkg-deb", "--extract", str(archive), str(folder)])
+        with (folder / PACKAGE_LIST).open("a", encoding="utf-8") as note:
             note.writelines(f"{apt.suite} {archive.stem}\n" for archive in fetched)
 
 
-def unpacked(root: Path, fill: Callable[[Path], None]) -> None:
+def replace_folder(root: Path, fill: Callable[[Path], None]) -> None:
     """Fill a new folder and put it in the place of `root` in one step, or not at all."""
     root.parent.mkdir(parents=True, exist_ok=True)
     for left_over in root.parent.glob(f"{root.name}.new-*"):

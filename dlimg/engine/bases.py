@@ -22,7 +22,7 @@ from dlimg.host import local_state
 from dlimg.host.local_state import cache_folder
 from dlimg.model import Base, BaseSource, OperatingSystem
 
-Choice = Literal["auto", "registry", "bootstrap"]
+BaseChoice = Literal["auto", "registry", "bootstrap"]
 REPOSITORY: Final = "dlimg-base"
 OS_LABEL: Final = "io.dlimg.base-os"  # `io.dlimg.base` on an image is its base's identity
 IDENTITY_LABEL: Final = "io.dlimg.base-identity"
@@ -31,11 +31,11 @@ REGISTRY_SECONDS: Final = 5
 
 
 @client.engine_errors()
-def base_for(
+def find_base(
     engine: Engine,
     os_: OperatingSystem,
     *,
-    choice: Choice,
+    choice: BaseChoice,
     pins: Mapping[str, str],
     log: Callable[[str], None],
 ) -> Base:
@@ -89,7 +89,7 @@ def _bootstrapped(engine: Engine, os_: OperatingSystem, log: Callable[[str], Non
     """The base made before in the same way, or a new one."""
     there = _known(engine, os_)
     if there:
-        return bootstrapped(os_, there)
+        return bootstrapped_base(os_, there)
     tools = tools_folder(engine.environment)
     lock = tools.with_name(f"base-{os_.name}.lock")
     with (
@@ -98,16 +98,16 @@ def _bootstrapped(engine: Engine, os_: OperatingSystem, log: Callable[[str], Non
     ):
         identity = _known(engine, os_)  # another dlimg may have made it meanwhile
         if not identity:
-            client.accept_buildx(engine.docker, engine.environment)  # before minutes, not after
+            client.check_buildx(engine.docker, engine.environment)  # before minutes, not after
             tar = Path(folder, "base.tar")
-            identity = bootstrap.make(os_, tar, tools=tools, log=log)
+            identity = bootstrap.make_rootfs(os_, tar, tools=tools, log=log)
             _put(engine, os_, tar, identity)
-    return bootstrapped(os_, identity)
+    return bootstrapped_base(os_, identity)
 
 
 def _known(engine: Engine, os_: OperatingSystem) -> str:
     """The identity of the newest base that the engine has and that was made in this way."""
-    wanted = {OS_LABEL: os_.name, RECIPE_LABEL: bootstrap.recipe(os_)}
+    wanted = {OS_LABEL: os_.name, RECIPE_LABEL: bootstrap.recipe_digest(os_)}
     # Asked for labels, an engine reads those of all its images.
     bases = engine.sdk.api.images(filters={"reference": REPOSITORY})
     there = [row for row in bases if wanted.items() <= (row.get("Labels") or {}).items()]
@@ -117,7 +117,7 @@ def _known(engine: Engine, os_: OperatingSystem) -> str:
 
 def _put(engine: Engine, os_: OperatingSystem, tar: Path, identity: str) -> None:
     """Hand the root file system to the engine, under its name and with its labels."""
-    changes = [f'LABEL {name}="{value}"' for name, value in labels(os_, identity).items()]
+    changes = [f'LABEL {name}="{value}"' for name, value in base_labels(os_, identity).items()]
     tag = _tag(os_, identity)
     answer = engine.sdk.api.import_image_from_file(
         str(tar),
@@ -132,16 +132,16 @@ def _put(engine: Engine, os_: OperatingSystem, tar: Path, identity: str) -> None
     ownership.record_build(engine.environment, identity, str(image.id))
 
 
-def labels(os_: OperatingSystem, identity: str) -> dict[str, str]:
+def base_labels(os_: OperatingSystem, identity: str) -> dict[str, str]:
     """What a base made from packages says of itself."""
     return {
         OS_LABEL: os_.name,
         IDENTITY_LABEL: identity,
-        RECIPE_LABEL: bootstrap.recipe(os_),
+        RECIPE_LABEL: bootstrap.recipe_digest(os_),
     }
 
 
-def bootstrapped(os_: OperatingSystem, identity: str) -> Base:
+def bootstrapped_base(os_: OperatingSystem, identity: str) -> Base:
     """The base that is made from packages, of this identity."""
     return Base(
         os=os_.name,
@@ -173,4 +173,4 @@ def _has(engine: Engine, name: str) -> bool:
 def _short(error: Exception) -> str:
     if isinstance(error, APIError):
         return str(error.explanation or error).strip()
-    return client.plainly(error)
+    return client.error_reason(error)

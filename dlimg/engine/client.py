@@ -37,7 +37,7 @@ _LOST: Final = (
     ConnectionResetError,
     ConnectionRefusedError,
 )
-INSTALL: Final = (
+INSTALL_HINT: Final = (
     "install Docker Engine 24 or newer with buildx 0.13 or newer and start it"
     " (docs.docker.com/engine/install), or set DOCKER_HOST to an engine that has them"
 )
@@ -65,18 +65,20 @@ def connect(
     when nothing answers there, when what answers is too old, or without a `docker` command.
     """
     if command is None:
-        raise NoEngine("a container engine answers, but there is no `docker` command", hint=INSTALL)
+        raise NoEngine(
+            "a container engine answers, but there is no `docker` command", hint=INSTALL_HINT
+        )
     where = f"no container engine answers at {host}"
     try:
         sdk = open_sdk(environment, seconds=REQUEST_SECONDS)
     except UNREACHABLE as error:
-        raise NoEngine(f"{where}: {plainly(error)}") from error
+        raise NoEngine(f"{where}: {error_reason(error)}") from error
     try:
         version, about = sdk.version(), sdk.info()
     except UNREACHABLE as error:
         sdk.close()
-        raise NoEngine(f"{where}: {plainly(error)}") from error
-    accept_engine(version, host)
+        raise NoEngine(f"{where}: {error_reason(error)}") from error
+    check_engine(version, host)
     return Engine(
         host=host,
         private=private,
@@ -114,13 +116,13 @@ def engine_errors() -> Iterator[None]:
     except _LOST as error:
         said = error.explanation if isinstance(error, APIError) else None
         raise NoEngine(
-            f"the container engine does not do its work any more: {said or plainly(error)}",
+            f"the container engine does not do its work any more: {said or error_reason(error)}",
             hint="see that it runs (`docker info`, `dlimg engine status`), then run it again; "
             "what was finished is kept",
         ) from error
 
 
-def silence(environment: Mapping[str, str]) -> str:
+def unreachable_reason(environment: Mapping[str, str]) -> str:
     """Why no engine answers where the environment leads; nothing when one does."""
     host = environment.get("DOCKER_HOST", "")
     try:
@@ -131,11 +133,11 @@ def silence(environment: Mapping[str, str]) -> str:
                 knock.connect(host.removeprefix("unix://"))
         open_sdk(environment, seconds=ANSWER_SECONDS).close()
     except UNREACHABLE as error:
-        return plainly(error)
+        return error_reason(error)
     return ""
 
 
-def version_at(environment: Mapping[str, str]) -> str:
+def engine_version(environment: Mapping[str, str]) -> str:
     """The version of the engine that the environment names; nothing when none answers."""
     try:
         sdk = open_sdk(environment, seconds=ANSWER_SECONDS)
@@ -145,22 +147,22 @@ def version_at(environment: Mapping[str, str]) -> str:
         return ""
 
 
-def accept_engine(version: Mapping[str, Any], host: str) -> None:
+def check_engine(version: Mapping[str, Any], host: str) -> None:
     """Nothing; `NoEngine` when the engine's own words say that it cannot do the work."""
     parts = {part.get("Name") for part in version.get("Components") or ()}
     if "Podman Engine" in parts:
         raise NoEngine(
             f"podman answers at {host}, which has no BuildKit",
-            hint=INSTALL,
+            hint=INSTALL_HINT,
         )
-    if numbers(str(version.get("ApiVersion", ""))) < API_NEEDED:
+    if version_numbers(str(version.get("ApiVersion", ""))) < API_NEEDED:
         raise NoEngine(
             f"docker {version.get('Version')} at {host} is too old: version 24 is needed",
-            hint=INSTALL,
+            hint=INSTALL_HINT,
         )
 
 
-def accept_buildx(command: Path, environment: Mapping[str, str]) -> None:
+def check_buildx(command: Path, environment: Mapping[str, str]) -> None:
     """Nothing; `NoEngine` when this `docker` has no usable buildx.
 
     That starts three programs, so it is asked by whoever is about to use it.
@@ -171,12 +173,12 @@ def accept_buildx(command: Path, environment: Mapping[str, str]) -> None:
             f"{command} has no buildx plugin: {failure_text(outcome)}",
             hint="install docker-buildx (Debian, Ubuntu) or docker-buildx-plugin (Docker's own)",
         )
-    found = numbers(outcome.stdout.removeprefix("github.com/docker/buildx"))
+    found = version_numbers(outcome.stdout.removeprefix("github.com/docker/buildx"))
     if found < BUILDX_NEEDED:
         raise NoEngine(
             f"buildx of {command} is too old ({'.'.join(map(str, found)) or 'unknown'}):"
             " version 0.13 is needed",
-            hint=INSTALL,
+            hint=INSTALL_HINT,
         )
 
 
@@ -205,7 +207,7 @@ def free_bytes(engine: Engine) -> int | None:
         return None
 
 
-def plainly(error: BaseException) -> str:
+def error_reason(error: BaseException) -> str:
     """What the system said, out of the nested errors of the libraries in between."""
     chain = [error]
     for one in chain:
@@ -222,7 +224,7 @@ def _said(error: OSError) -> str:
     return os.strerror(error.errno or 0) if (error.errno or 0) > 0 else str(error.strerror)
 
 
-def numbers(text: str) -> tuple[int, ...]:
+def version_numbers(text: str) -> tuple[int, ...]:
     """The first dotted number of a text: `v0.29.1+ds1` gives 0, 29, 1."""
     match = re.search(r"\d+(?:\.\d+)+", text)
     return tuple(int(part) for part in match[0].split(".")) if match else ()

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from dlimg.engine import client, private_engine
-from dlimg.engine.docker_address import EngineAddress, named_address, usual_address
+from dlimg.engine.docker_address import EngineAddress, default_address, named_address
 from dlimg.engine.private_home import PrivateHome, home_of
 from dlimg.errors import NoEngine
 
-Allowed = Literal["allow", "refuse", "join"]
+PrivateEnginePolicy = Literal["allow", "refuse", "join"]
 Log = Callable[[str], None]
 
 
@@ -38,18 +38,22 @@ def _connect(address: EngineAddress) -> client.Engine:
     )
 
 
-REAL: Final = EngineProbe(
-    silence=client.silence,
+REAL_PROBE: Final = EngineProbe(
+    silence=client.unreachable_reason,
     connect=_connect,
-    running=private_engine.running,
-    obstacle=private_engine.obstacle,
+    running=private_engine.running_pid,
+    obstacle=private_engine.unsupported_reason,
     join=private_engine.connect,
     up=lambda home, environment, log: private_engine.up(home, environment=environment, log=log),
 )
 
 
-def find(
-    environment: Mapping[str, str], *, private: Allowed, log: Log, world: EngineProbe = REAL
+def find_engine(
+    environment: Mapping[str, str],
+    *,
+    private: PrivateEnginePolicy,
+    log: Log,
+    world: EngineProbe = REAL_PROBE,
 ) -> client.Engine:
     """The engine to use; `NoEngine` when none answers and none may or can be started.
 
@@ -60,7 +64,7 @@ def find(
     home = home_of(environment)
     named = named_address(environment)
     if named is None:
-        usual = usual_address(environment)
+        usual = default_address(environment)
         if not world.silence(usual.environment):
             return world.connect(usual)
     elif named.host != home.host:
@@ -78,13 +82,13 @@ def find(
 def _own(
     home: PrivateHome,
     environment: Mapping[str, str],
-    allowed: Allowed,
+    allowed: PrivateEnginePolicy,
     log: Log,
     world: EngineProbe,
 ) -> client.Engine:
     """The private engine, joined or started."""
     if world.running(home):
-        log(f"using dlimg's own container engine, which stays up; {private_engine.STOP}")
+        log(f"using dlimg's own container engine, which stays up; {private_engine.STOP_HINT}")
         return world.join(home, environment)
     if allowed == "join":
         raise NoEngine(
@@ -94,12 +98,12 @@ def _own(
     if allowed == "refuse":
         raise NoEngine(
             "no container engine answers, and dlimg was told to start none of its own",
-            hint=client.INSTALL,
+            hint=client.INSTALL_HINT,
         )
     obstacle = world.obstacle()
     if obstacle:
         raise NoEngine(
             f"no container engine answers, and dlimg cannot start one of its own: {obstacle}",
-            hint=client.INSTALL,
+            hint=client.INSTALL_HINT,
         )
     return world.up(home, environment, log)

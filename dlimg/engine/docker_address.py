@@ -29,7 +29,7 @@ class EngineAddress:
     environment: Mapping[str, str]
 
 
-def usual_address(environment: Mapping[str, str]) -> EngineAddress:
+def default_address(environment: Mapping[str, str]) -> EngineAddress:
     """Where an engine answers on a machine on which nobody has said anything."""
     return _address(DEFAULT_HOST, "the usual socket", environment)
 
@@ -39,7 +39,7 @@ def named_address(environment: Mapping[str, str]) -> EngineAddress | None:
     host = environment.get("DOCKER_HOST", "")
     if host:
         return EngineAddress(host=host, named_by="DOCKER_HOST", environment=environment)
-    settings = docker_folder(environment) / "config.json"
+    settings = docker_config_folder(environment) / "config.json"
     chosen = environment.get("DOCKER_CONTEXT", "")
     name = chosen or str(read_settings(settings).get("currentContext") or "")
     if name in {"", "default"}:
@@ -48,7 +48,7 @@ def named_address(environment: Mapping[str, str]) -> EngineAddress | None:
     return _of_context(name, environment, where=where)
 
 
-def docker_folder(environment: Mapping[str, str]) -> Path:
+def docker_config_folder(environment: Mapping[str, str]) -> Path:
     """Where the user's own docker settings lie."""
     home = Path(environment.get("HOME") or "/")
     return Path(environment.get("DOCKER_CONFIG") or home / ".docker")
@@ -74,7 +74,7 @@ def read_settings(file: Path) -> Mapping[str, Any]:
 
 def _of_context(name: str, environment: Mapping[str, str], *, where: str) -> EngineAddress:
     # The store of the docker command: folders named by the digest of the context's name.
-    store = docker_folder(environment) / "contexts"
+    store = docker_config_folder(environment) / "contexts"
     folder = hashlib.sha256(name.encode()).hexdigest()
     endpoint: Any = read_settings(store / "meta" / folder / "meta.json")
     for part in ("Endpoints", "docker"):

@@ -12,7 +12,7 @@ from typing import Any, Final
 from docker.types import DeviceRequest
 
 from dlimg.document.yaml_tree import YamlMapping, YamlScalar, YamlSequence, parse_yaml
-from dlimg.engine.client import Engine, engine_errors, numbers
+from dlimg.engine.client import Engine, engine_errors, version_numbers
 from dlimg.errors import BadInput
 
 NVIDIA: Final = "nvidia"
@@ -23,7 +23,7 @@ _LISTS_DEVICES: Final = (28, 2)
 
 
 @engine_errors()
-def devices(engine: Engine) -> tuple[str, ...]:
+def gpu_devices(engine: Engine) -> tuple[str, ...]:
     """What can be asked for, best first: CDI names such as `nvidia.com/gpu=all`, `nvidia`."""
     about: Mapping[str, Any] = engine.sdk.info()
     found = {
@@ -34,7 +34,7 @@ def devices(engine: Engine) -> tuple[str, ...]:
     if not found and _is_local(engine):
         # Engines before 28.2 know the folders, but do not list what is in them.
         folders = about.get("CDISpecDirs") or ()
-        found = {name for folder in folders for name in named_devices(Path(folder))}
+        found = {name for folder in folders for name in cdi_device_names(Path(folder))}
     names = sorted(found, key=_preference)
     hook = _is_local(engine) and shutil.which(_HOOK) is not None
     if NVIDIA in (about.get("Runtimes") or {}) or hook:
@@ -44,14 +44,16 @@ def devices(engine: Engine) -> tuple[str, ...]:
 
 def default_device(engine: Engine) -> str | None:
     """The device to take where none was named: an NVIDIA GPU, never another vendor's device."""
-    wanted = (name for name in devices(engine) if name == NVIDIA or name.startswith(_NVIDIA_GPU))
+    wanted = (
+        name for name in gpu_devices(engine) if name == NVIDIA or name.startswith(_NVIDIA_GPU)
+    )
     return next(wanted, None)
 
 
 def check_device(device: str, engine: Engine) -> None:
     """Raises `BadInput` for a device that this engine does not have."""
-    known = devices(engine)
-    is_listed = _is_local(engine) or numbers(engine.version) >= _LISTS_DEVICES
+    known = gpu_devices(engine)
+    is_listed = _is_local(engine) or version_numbers(engine.version) >= _LISTS_DEVICES
     if device not in known and (is_listed or device == NVIDIA):
         raise BadInput(
             f"the engine has no device {device}",
@@ -67,7 +69,7 @@ def device_request(device: str) -> DeviceRequest:
     return DeviceRequest(driver="cdi", device_ids=[device])
 
 
-def named_devices(folder: Path) -> tuple[str, ...]:
+def cdi_device_names(folder: Path) -> tuple[str, ...]:
     """The full names in a folder of CDI specifications; files that are none are passed over."""
     files = sorted((*folder.glob("*.json"), *folder.glob("*.yaml")))
     return tuple(name for file in files for name in _names(file))

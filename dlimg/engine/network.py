@@ -22,7 +22,7 @@ CANDIDATES: Final = tuple(
         *(f"10.213.{third}.0/20" for third in (192, 208, 224, 176, 160, 144)),
     )
 )
-FILTERS: Final = ("iptables", "iptables-nft", "iptables-legacy")
+IPTABLES_COMMANDS: Final = ("iptables", "iptables-nft", "iptables-legacy")
 FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
 
 Command = Callable[[Sequence[str]], ProcessResult]
@@ -46,7 +46,7 @@ class BridgeNetwork:
         return tuple(self.addresses.subnets(prefixlen_diff=1))[1]
 
 
-def choose(bridge: str, taken: Iterable[IPv4Network], preferred: str) -> BridgeNetwork:
+def choose_network(bridge: str, taken: Iterable[IPv4Network], preferred: str) -> BridgeNetwork:
     """A network whose addresses nobody has; the preferred one when that is still free."""
     wanted = [IPv4Network(preferred)] if preferred else []
     others = tuple(taken)
@@ -59,7 +59,7 @@ def choose(bridge: str, taken: Iterable[IPv4Network], preferred: str) -> BridgeN
     )
 
 
-def taken_networks(command: Command, bridge: str) -> tuple[IPv4Network, ...]:
+def routed_networks(command: Command, bridge: str) -> tuple[IPv4Network, ...]:
     """The networks that this machine has routes to, other than by this bridge."""
     outcome = command(["ip", "-json", "-4", "route", "show", "table", "all"])
     routes = json.loads(outcome.stdout or "[]") if outcome.returncode == 0 else []
@@ -70,7 +70,7 @@ def taken_networks(command: Command, bridge: str) -> tuple[IPv4Network, ...]:
     )
 
 
-def raise_up(network: BridgeNetwork, command: Command) -> None:
+def create_network(network: BridgeNetwork, command: Command) -> None:
     """Make the bridge and the rules where they are missing; `NoEngine` when that fails."""
     if command(["ip", "link", "show", "dev", network.bridge]).returncode != 0:
         _must(command, ["ip", "link", "add", "name", network.bridge, "type", "bridge"])
@@ -79,26 +79,26 @@ def raise_up(network: BridgeNetwork, command: Command) -> None:
     if FORWARDING.read_text(encoding="ascii").strip() != "1":
         FORWARDING.write_text("1\n", encoding="ascii")
     iptables = _packet_filter(command)
-    for table, chain, rule in rules(network):
+    for table, chain, rule in firewall_rules(network):
         if command([iptables, "-w", "-t", table, "-C", chain, *rule]).returncode != 0:
             _must(command, [iptables, "-w", "-t", table, "-I", chain, *rule])
 
 
-def take_down(network: BridgeNetwork, command: Command) -> None:
+def remove_network(network: BridgeNetwork, command: Command) -> None:
     """Remove the rules and the bridge; what is not there is no failure."""
-    take_rules(network, command)
+    remove_rules(network, command)
     command(["ip", "link", "delete", "dev", network.bridge])
 
 
-def take_rules(network: BridgeNetwork, command: Command) -> None:
+def remove_rules(network: BridgeNetwork, command: Command) -> None:
     """Remove the rules, however often each of them is there."""
     iptables = _packet_filter(command)
-    for table, chain, rule in rules(network):
+    for table, chain, rule in firewall_rules(network):
         while command([iptables, "-w", "-t", table, "-D", chain, *rule]).returncode == 0:
             pass
 
 
-def rules(network: BridgeNetwork) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+def firewall_rules(network: BridgeNetwork) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
     """Each rule as table, chain and match: out for all, in for answers, one outer address."""
     inside = str(network.addresses)
     mark = ("-m", "comment", "--comment", f"dlimg:{network.bridge}")
@@ -110,13 +110,13 @@ def rules(network: BridgeNetwork) -> tuple[tuple[str, str, tuple[str, ...]], ...
     )
 
 
-def remember(network: BridgeNetwork, file: Path) -> None:
+def save_network(network: BridgeNetwork, file: Path) -> None:
     """Write down which network was chosen, for the next start and for the end."""
     note = {"bridge": network.bridge, "addresses": str(network.addresses)}
     file.write_text(json.dumps(note) + "\n", encoding="utf-8")
 
 
-def remembered(file: Path) -> BridgeNetwork | None:
+def load_network(file: Path) -> BridgeNetwork | None:
     """The network that was chosen before, if any."""
     if not file.exists():
         return None
@@ -126,10 +126,10 @@ def remembered(file: Path) -> BridgeNetwork | None:
 
 def _packet_filter(command: Command) -> str:
     """The machine's own iptables, so that our rules stand beside its others; else any."""
-    for program in FILTERS:
+    for program in IPTABLES_COMMANDS:
         if command([program, "-w", "-t", "nat", "-S", "POSTROUTING"]).returncode == 0:
             return program
-    return FILTERS[0]
+    return IPTABLES_COMMANDS[0]
 
 
 def _must(command: Command, argv: Sequence[str]) -> None:

@@ -18,13 +18,13 @@ from typing import Final
 from dlimg.atomic_write import atomic_write
 from dlimg.debian import packages
 from dlimg.engine import client, network
-from dlimg.engine.docker_address import docker_folder, read_settings
+from dlimg.engine.docker_address import docker_config_folder, read_settings
 from dlimg.engine.private_home import (
     PLUGINS,
     PrivateHome,
     daemon_argv,
     daemon_settings,
-    install,
+    install_engine,
     tool_environment,
 )
 from dlimg.errors import NoEngine
@@ -68,7 +68,7 @@ def write_client_config(home: PrivateHome, users: Path) -> None:
 START_SECONDS: Final = 90.0
 STOP_SECONDS: Final = 40.0
 NETWORK_LOCK: Final = Path("/run/dlimg-network.lock")
-STOP: Final = "`dlimg engine down` stops it"
+STOP_HINT: Final = "`dlimg engine down` stops it"
 _LOG_LINES: Final = 15
 
 
@@ -98,27 +98,29 @@ def up(
     `cdi` names other folders of device specifications than the usual ones. Raises `NoEngine`
     with the reason when this machine cannot have one, or with the end of its log.
     """
-    reason = obstacle()
+    reason = unsupported_reason()
     if reason:
-        raise NoEngine(f"a private container engine is not possible: {reason}", hint=client.INSTALL)
+        raise NoEngine(
+            f"a private container engine is not possible: {reason}", hint=client.INSTALL_HINT
+        )
     home.path.mkdir(parents=True, exist_ok=True)
     with _alone(home, log):
-        if not running(home):
+        if not running_pid(home):
             started = time.monotonic()
             if not home.root.is_dir():
-                install(home, log)
+                install_engine(home, log)
             _start(home, cdi, log)
             log(f"started a container engine of dlimg's own in {time.monotonic() - started:.0f} s")
         else:
-            _wait_for_answer(home, running(home), 0)
+            _wait_for_answer(home, running_pid(home), 0)
             _network(home, log)
-    log(f"dlimg's container engine stays up; {STOP}")
+    log(f"dlimg's container engine stays up; {STOP_HINT}")
     return connect(home, environment)
 
 
 def connect(home: PrivateHome, environment: Mapping[str, str]) -> client.Engine:
     """The running private engine, driven by its own `docker` with the user's logins."""
-    write_client_config(home, docker_folder(environment) / "config.json")
+    write_client_config(home, docker_config_folder(environment) / "config.json")
     return client.connect(
         home.host,
         private=True,
@@ -129,15 +131,15 @@ def connect(home: PrivateHome, environment: Mapping[str, str]) -> client.Engine:
 
 def status(home: PrivateHome) -> EngineStatus:
     """How the private engine is; never starts anything."""
-    pid = running(home)
-    note = home.root / packages.NOTE
-    chosen = network.remembered(home.network)
+    pid = running_pid(home)
+    note = home.root / packages.PACKAGE_LIST
+    chosen = network.load_network(home.network)
     return EngineStatus(
         home=str(home.path),
         running=pid != 0,
         host=home.host if pid else "",
         pid=pid,
-        version=client.version_at({"DOCKER_HOST": home.host}) if pid else "",
+        version=client.engine_version({"DOCKER_HOST": home.host}) if pid else "",
         packages=tuple(note.read_text(encoding="utf-8").splitlines()) if note.exists() else (),
         bridge=chosen.bridge if chosen else "",
         addresses=str(chosen.addresses) if chosen else "",
@@ -150,7 +152,7 @@ def down(home: PrivateHome, *, log: Callable[[str], None]) -> None:
         log("dlimg has no container engine of its own here")
         return
     with _alone(home, log):
-        log("stopping dlimg's container engine" if running(home) else "it was not running")
+        log("stopping dlimg's container engine" if running_pid(home) else "it was not running")
         _stop(home)
 
 
@@ -166,7 +168,7 @@ def purge(home: PrivateHome, *, log: Callable[[str], None]) -> None:
         log(f"removed {home.path}")
 
 
-def running(home: PrivateHome) -> int:
+def running_pid(home: PrivateHome) -> int:
     """The process id of this home's engine, or 0."""
     try:
         pid = int(home.pid_file.read_text(encoding="ascii"))
@@ -174,10 +176,10 @@ def running(home: PrivateHome) -> int:
         return 0
     # After a reboot the number may be another program's.
     ours = str(home.daemon_config) in process.command_line(pid)
-    return pid if ours and process.alive(pid) else 0
+    return pid if ours and process.is_running(pid) else 0
 
 
-def obstacle() -> str:
+def unsupported_reason() -> str:
     """Why this machine cannot have a private engine; nothing when it can."""
     if sys.platform != "linux":
         return "it needs Linux"
@@ -188,7 +190,7 @@ def obstacle() -> str:
     return ""
 
 
-def commands(home: PrivateHome) -> Callable[[Sequence[str]], process.ProcessResult]:
+def tool_runner(home: PrivateHome) -> Callable[[Sequence[str]], process.ProcessResult]:
     """How the engine's own tools are run: with its programs and libraries at hand."""
     environment = tool_environment(home)
     return lambda argv: process.run(argv, env=environment, timeout=60)
@@ -205,14 +207,14 @@ def _start(home: PrivateHome, cdi: Sequence[Path], log: Callable[[str], None]) -
     logged = home.log.stat().st_size if home.log.exists() else 0
     pid = 0
     try:
-        pid = process.start(
+        pid = process.start_daemon(
             daemon_argv(home, chosen.bridge), log=home.log, env=tool_environment(home)
         )
         _wait_for_answer(home, pid, logged)
     except BaseException:
         # An interrupt too: an engine that nobody knows of must not stay behind.
         if pid:
-            process.end(pid, patience=STOP_SECONDS)
+            process.end_process(pid, patience=STOP_SECONDS)
         _stop(home)
         raise
 
@@ -220,8 +222,8 @@ def _start(home: PrivateHome, cdi: Sequence[Path], log: Callable[[str], None]) -
 def _wait_for_answer(home: PrivateHome, pid: int, logged: int) -> None:
     """Nothing once the engine answers; `NoEngine` with the end of its log when it ends first."""
     deadline = time.monotonic() + START_SECONDS
-    while client.silence({"DOCKER_HOST": home.host}):
-        dead, late = not process.alive(pid), time.monotonic() > deadline
+    while client.unreachable_reason({"DOCKER_HOST": home.host}):
+        dead, late = not process.is_running(pid), time.monotonic() > deadline
         if dead or late:
             how = "ended" if dead else f"did not answer within {START_SECONDS:.0f} s"
             with home.log.open(encoding="utf-8", errors="replace") as log:
@@ -230,34 +232,34 @@ def _wait_for_answer(home: PrivateHome, pid: int, logged: int) -> None:
             raise NoEngine(
                 f"dlimg's container engine {how}; the end of its log:\n{tail}",
                 where=str(home.log),
-                hint=f"a container without privileges cannot run one; {client.INSTALL}",
+                hint=f"a container without privileges cannot run one; {client.INSTALL_HINT}",
             )
         time.sleep(0.1)
 
 
 def _network(home: PrivateHome, log: Callable[[str], None]) -> network.BridgeNetwork:
     """The engine's bridge and rules, made where they are missing."""
-    command = commands(home)
+    command = tool_runner(home)
     # Engines of two homes that start at once would both find the same addresses free.
     with local_state.file_lock(
         NETWORK_LOCK, doing="choosing its container engine's network", log=log
     ):
-        before = network.remembered(home.network)
-        taken = network.taken_networks(command, home.bridge)
-        chosen = network.choose(home.bridge, taken, str(before.addresses) if before else "")
-        network.remember(chosen, home.network)
-        network.raise_up(chosen, command)
+        before = network.load_network(home.network)
+        taken = network.routed_networks(command, home.bridge)
+        chosen = network.choose_network(home.bridge, taken, str(before.addresses) if before else "")
+        network.save_network(chosen, home.network)
+        network.create_network(chosen, command)
     return chosen
 
 
 def _stop(home: PrivateHome) -> None:
-    pid = running(home)
+    pid = running_pid(home)
     if pid:
-        process.end(pid, patience=STOP_SECONDS)
+        process.end_process(pid, patience=STOP_SECONDS)
     _tidy(home)
-    chosen = network.remembered(home.network)
+    chosen = network.load_network(home.network)
     if chosen is not None:
-        network.take_down(chosen, commands(home))
+        network.remove_network(chosen, tool_runner(home))
 
 
 def _tidy(home: PrivateHome) -> None:
@@ -265,7 +267,7 @@ def _tidy(home: PrivateHome) -> None:
     for entry in Path("/proc").glob("[0-9]*"):
         pid = int(entry.name)
         if any(str(home.exec_root) in part for part in process.command_line(pid)):
-            process.end(pid, patience=process.GRACE)
+            process.end_process(pid, patience=process.GRACE)
     for point in process.mounts_under(home.path):
         process.run(["umount", "--lazy", str(point)])
     shutil.rmtree(home.runtime, ignore_errors=True)

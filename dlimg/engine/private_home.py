@@ -22,7 +22,7 @@ VARIABLE: Final = "DLIMG_ENGINE_HOME"
 
 # Newer suites whose engine runs on older releases too; the machine's own suite comes last.
 SUITES: Final = {"debian": ("forky", "trixie")}
-ENGINE: Final = (
+ENGINE_PACKAGES: Final = (
     "docker.io",
     "docker-cli",  # part of docker.io before trixie and on Ubuntu
     "docker-buildx",
@@ -32,10 +32,10 @@ ENGINE: Final = (
     "tini-static",  # docker-init
 )
 # A newer suite's runc needs a newer C library; isal is igzip, which unpacks layers faster.
-OWN: Final = ("runc", "iptables", "isal", "tini")
-BESIDES: Final = ("iproute2", "libsystemd0", "libseccomp2")
+HOST_SUITE_PACKAGES: Final = ("runc", "iptables", "isal", "tini")
+LIBRARY_PACKAGES: Final = ("iproute2", "libsystemd0", "libseccomp2")
 PLUGINS: Final = Path("usr/libexec/docker/cli-plugins")
-PROOFS: Final = (
+VERSION_COMMANDS: Final = (
     ("usr/sbin/dockerd", "--version"),
     ("usr/bin/containerd", "--version"),
     ("usr/sbin/runc", "--version"),
@@ -128,20 +128,20 @@ def home_of(environment: Mapping[str, str]) -> PrivateHome:
     return home
 
 
-def install(home: PrivateHome, log: Callable[[str], None]) -> None:
+def install_engine(home: PrivateHome, log: Callable[[str], None]) -> None:
     """Put a current engine's programs into the home; `NoEngine` when no suite's engine runs."""
-    machine = packages.this_machine()
+    machine = packages.read_apt_host()
     own_suite = machine.release.suite
     log("fetching a container engine from the distribution's packages")
     with tempfile.TemporaryDirectory() as state:
         own = packages.open_suite(machine, own_suite, Path(state, own_suite))
         reasons = []
-        for suite in suites(machine.release.vendor, own_suite):
+        for suite in candidate_suites(machine.release.vendor, own_suite):
             try:
                 apt = own
                 if suite != own_suite:
                     apt = packages.open_suite(machine, suite, Path(state, suite))
-                packages.unpacked(home.root, partial(_fill, own=own, suite=apt))
+                packages.replace_folder(home.root, partial(_fill, own=own, suite=apt))
             except DlimgError as error:
                 reasons.append(f"{suite}: {error.problems[0].message}")
                 log(f"not the engine of {reasons[-1]}")
@@ -150,7 +150,7 @@ def install(home: PrivateHome, log: Callable[[str], None]) -> None:
     raise NoEngine("no suite's container engine runs here:\n" + "\n".join(reasons))
 
 
-def suites(vendor: str, own: str) -> tuple[str, ...]:
+def candidate_suites(vendor: str, own: str) -> tuple[str, ...]:
     """The suites to take the engine from, best first."""
     return tuple(dict.fromkeys((*SUITES.get(vendor, ()), own)))
 
@@ -197,11 +197,13 @@ def tool_environment(home: PrivateHome) -> dict[str, str]:
 
 
 def _fill(fresh: Path, *, own: packages.AptSuite, suite: packages.AptSuite) -> None:
-    needed = packages.missing_with(own, packages.available(own, (*OWN, *BESIDES)))
-    mine = dict.fromkeys((*packages.available(own, OWN), *needed))
-    packages.fetch(own, tuple(mine), fresh)
-    packages.fetch(suite, packages.available(suite, ENGINE), fresh)
-    for program, argument in PROOFS:
+    needed = packages.packages_to_install(
+        own, packages.available_packages(own, (*HOST_SUITE_PACKAGES, *LIBRARY_PACKAGES))
+    )
+    mine = dict.fromkeys((*packages.available_packages(own, HOST_SUITE_PACKAGES), *needed))
+    packages.fetch_packages(own, tuple(mine), fresh)
+    packages.fetch_packages(suite, packages.available_packages(suite, ENGINE_PACKAGES), fresh)
+    for program, argument in VERSION_COMMANDS:
         environment = {**os.environ, "LD_LIBRARY_PATH": packages.library_path(fresh)}
         outcome = run([str(fresh / program), argument], env=environment, timeout=60)
         if outcome.returncode != 0:

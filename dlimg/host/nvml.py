@@ -56,12 +56,12 @@ class Nvml(Protocol):
     def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: object, index: int, /) -> object: ...
 
 
-def nvml() -> Nvml:
+def load_nvml() -> Nvml:
     """NVIDIA's own bindings; they look for the driver's library at the first call, not before."""
     return cast("Nvml", import_module("pynvml"))
 
 
-def this_machine(library: Nvml, root: Path = ROOT) -> LocalMachine:
+def detect_gpus(library: Nvml, root: Path = ROOT) -> LocalMachine:
     """The GPUs that the driver shows, or why there are none; nothing is raised."""
     findings = list(_ground(root))
     try:

@@ -59,10 +59,10 @@ def run(
     timeout: float | None = None,
 ) -> ProcessResult:
     """What the command did; never raises for a failure, a missing program or a timeout."""
-    return stream(argv, on_line=_ignore, env=env, cwd=cwd, stdin=stdin, timeout=timeout)
+    return run_streaming(argv, on_line=_ignore, env=env, cwd=cwd, stdin=stdin, timeout=timeout)
 
 
-def check(
+def run_checked(
     argv: Sequence[str],
     *,
     env: Mapping[str, str] | None = None,
@@ -77,7 +77,7 @@ def check(
     return outcome
 
 
-def stream(
+def run_streaming(
     argv: Sequence[str],
     *,
     on_line: Callable[[str], None],
@@ -123,7 +123,7 @@ def end_children() -> None:
         end_group(child)
 
 
-def start(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> int:
+def start_daemon(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> int:
     """The process id of a daemon in a session of its own, whose words go to the log.
 
     Raises `NoEngine` when not even a shell could be started.
@@ -264,7 +264,7 @@ class SandboxResult:
     is_late: bool = False
 
 
-def confined(
+def run_sandboxed(
     argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, seconds: float
 ) -> SandboxResult:
     """What became of the command; whatever happens, nothing of its group is left."""
@@ -330,7 +330,7 @@ class _StreamTails:
                 self._kept[name] = (self._kept[name] + part)[-MOST_OUTPUT:]
 
 
-def alive(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Whether the process runs; a zombie does not."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -348,12 +348,12 @@ def command_line(pid: int) -> tuple[str, ...]:
     return tuple(text.rstrip("\0").split("\0")) if text else ()
 
 
-def end(pid: int, *, patience: float) -> None:
+def end_process(pid: int, *, patience: float) -> None:
     """End a process that is not our child: ask, wait this many seconds, then insist."""
     for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, GRACE)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-        if wait_until(lambda: not alive(pid), seconds):
+        if wait_until(lambda: not is_running(pid), seconds):
             return
 
 

@@ -123,9 +123,9 @@ def managed_pythons(environment: Mapping[str, str]) -> tuple[str, dict[str, tupl
     free-threaded nor debug builds.
     """
     program = uv.find_uv_bin()
-    version = process.check([program, "--version"], env=environment).stdout.split()[1]
+    version = process.run_checked([program, "--version"], env=environment).stdout.split()[1]
     options = ["--all-versions", "--only-downloads", "--output-format", "json"]
-    listing = process.check([program, "python", "list", *options], env=environment)
+    listing = process.run_checked([program, "python", "list", *options], env=environment)
     versions: dict[str, list[str]] = {}
     for row in json.loads(listing.stdout):
         build = (row["implementation"], row.get("variant", "default"), row["libc"])

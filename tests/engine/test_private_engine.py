@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.builders.disk_space import prune
+from dlimg.builders.disk_space import (prune_engine)
 from dlimg.engine import bases, client, gpu, network, private_engine
 from dlimg.engine.client import Engine
-from dlimg.engine.discover import find
+from dlimg.engine.discover import (find_engine)
 from dlimg.engine.private_home import PrivateHome, home_of
 from dlimg.errors import NoEngine
 from dlimg.host import process
@@ -66,11 +66,11 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def pair(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> Iterator[Pair]:
-    obstacle = private_engine.obstacle()
+    obstacle = private_engine.unsupported_reason()
     if obstacle:
         pytest.skip(f"no private engine on this machine: {obstacle}")
     with turn():
-        base = bases.base_for(engine, DEBIAN, choice="bootstrap", pins={}, log=print)
+        base = bases.find_base(engine, DEBIAN, choice="bootstrap", pins={}, log=print)
     name = base.reference.removeprefix("docker-image://")
     # A short path: sockets have one.
     folder = Path(tempfile.mkdtemp(prefix="dlimg-"))
@@ -98,7 +98,7 @@ def reaches_out(engine: Engine, base: str) -> None:
     """
     script = f"for pause in 5 20 0; do {REACH} && exit; sleep $pause; done; exit 1"
     engine.sdk.containers.run(base, ["sh", "-c", script], remove=True)
-    process.check(
+    process.run_checked(
         [str(engine.docker), "buildx", "build", "--no-cache", "--quiet", "-"],
         env=engine.environment,
         stdin=f"FROM {base}\nRUN {script}\n",
@@ -111,8 +111,8 @@ def links() -> set[str]:
 
 
 def marked_rules(pair: Pair) -> int:
-    command = private_engine.commands(pair.home)
-    program = next(p for p in network.FILTERS if command([p, "-w", "-S"]).returncode == 0)
+    command = private_engine.tool_runner(pair.home)
+    program = next(p for p in network.IPTABLES_COMMANDS if command([p, "-w", "-S"]).returncode == 0)
     rules = (command([program, "-w", "-t", table, "-S"]).stdout for table in ("filter", "nat"))
     return sum(text.count(f"dlimg:{pair.home.bridge}") for text in rules)
 
@@ -129,10 +129,10 @@ def test_prune_removes_what_was_made_here_and_nothing_built_on_it(
     repository = one.image.repository
     small_images.derived(one.reference, "ENV MINE=1", f"{repository}:derived", second)
     second.sdk.images.get(one.reference).tag(repository, "mine")
-    found = prune(second)
+    found = prune_engine(second)
     assert set(found.images) == {one.reference, one.moving_reference}
     # The base was loaded, not made here.
-    assert [kept.name for kept in found.kept] == [pair.base]
+    assert [image.name for image in found.retained] == [pair.base]
     assert small_images.has(second, f"{repository}:derived")
     assert second.sdk.images.get(f"{repository}:mine").id == built.digest
     for name in ("derived", "mine"):
@@ -152,18 +152,18 @@ def test_it_says_what_it_is(pair: Pair) -> None:
 
 def test_it_is_found_while_it_runs(pair: Pair) -> None:
     environment = {**pair.environment, "DOCKER_HOST": pair.home.host}
-    found = find(environment, private="refuse", log=print)
+    found = find_engine(environment, private="refuse", log=print)
     found.sdk.close()
     assert (found.host, found.private) == (pair.second.host, True)
 
 
 def test_up_again_changes_nothing_but_mends_the_network(pair: Pair) -> None:
     before = private_engine.status(pair.home)
-    command = private_engine.commands(pair.home)
-    chosen = network.remembered(pair.home.network)
+    command = private_engine.tool_runner(pair.home)
+    chosen = network.load_network(pair.home.network)
     assert chosen is not None
     assert marked_rules(pair) == 3
-    network.take_rules(chosen, command)
+    network.remove_rules(chosen, command)
     assert marked_rules(pair) == 0
     pair.up().sdk.close()
     assert marked_rules(pair) == 3
@@ -171,7 +171,7 @@ def test_up_again_changes_nothing_but_mends_the_network(pair: Pair) -> None:
 
 
 def test_a_device_of_a_made_up_vendor(pair: Pair) -> None:
-    assert gpu.devices(pair.second)[0] == "example.com/gpu=0"
+    assert gpu.gpu_devices(pair.second)[0] == "example.com/gpu=0"
     said = pair.second.sdk.containers.run(
         pair.base,
         ["printenv", "MADE_UP_GPU"],
@@ -219,7 +219,7 @@ def test_both_have_network_and_so_has_the_first_after_the_second_went(pair: Pair
 def test_it_comes_back_after_a_crash_with_its_images(pair: Pair) -> None:
     pid = private_engine.status(pair.home).pid
     os.kill(pid, signal.SIGKILL)
-    assert process.wait_until(lambda: private_engine.running(pair.home) == 0, 10)
+    assert process.wait_until(lambda: private_engine.running_pid(pair.home) == 0, 10)
     assert pair.home.pid_file.exists()
     assert pair.home.socket.exists()
     again: list[Engine] = []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.builders.choose import against_assembling, choice
+from dlimg.builders.choose import (address_obstacle, choose_builder)
 from dlimg.model import Image
 from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import Project, read_project
@@ -31,17 +31,17 @@ def test_every_image_of_this_project_can_be_assembled(images: dict[str, Image]) 
 
 
 def test_an_image_with_an_obstacle_is_built_by_buildkit(images: dict[str, Image]) -> None:
-    taken = choice("auto", replace(images[JAX], layers_obstacle="it has its own block"), "")
+    taken = choose_builder("auto", replace(images[JAX], layers_obstacle="it has its own block"), "")
     assert (taken.builder, taken.why) == ("buildkit", "it has its own block")
 
 
 def test_auto_looks_at_the_engine_and_words_decide(images: dict[str, Image]) -> None:
     image = images[JAX]
-    assert choice("auto", image, "").builder == "layers"
-    far = choice("auto", image, "it is far away")
+    assert choose_builder("auto", image, "").builder == "layers"
+    far = choose_builder("auto", image, "it is far away")
     assert (far.builder, far.why) == ("buildkit", "it is far away")
-    assert choice("layers", image, "it is far away").builder == "layers"
-    assert choice("buildkit", image, "").builder == "buildkit"
+    assert choose_builder("layers", image, "it is far away").builder == "layers"
+    assert choose_builder("buildkit", image, "").builder == "buildkit"
 
 
 @pytest.mark.parametrize(
@@ -53,10 +53,10 @@ def test_auto_looks_at_the_engine_and_words_decide(images: dict[str, Image]) -> 
     ],
 )
 def test_an_address_says_enough(host: str, said: str) -> None:
-    assert against_assembling({"DOCKER_HOST": host}) == said
+    assert address_obstacle({"DOCKER_HOST": host}) == said
 
 
 def test_no_address_is_no_obstacle(tmp_path: Path) -> None:
-    assert against_assembling({"HOME": str(tmp_path)}) == ""
+    assert address_obstacle({"HOME": str(tmp_path)}) == ""
     (tmp_path / "config.json").write_text(json.dumps({}))
-    assert against_assembling({"DOCKER_CONFIG": str(tmp_path)}) == ""
+    assert address_obstacle({"DOCKER_CONFIG": str(tmp_path)}) == ""

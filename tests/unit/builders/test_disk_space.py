@@ -7,7 +7,7 @@ from typing import cast
 import docker
 import pytest
 
-from dlimg.builders.disk_space import needed
+from dlimg.builders.disk_space import (needed_bytes)
 from dlimg.engine.client import Engine
 from dlimg.layer.compress import WrittenLayer
 from dlimg.model import Wheel
@@ -49,8 +49,8 @@ def test_what_is_there_needs_no_room(name: str, unpacked: int, tmp_path: Path) -
     wheel = samples.wheel(name, size=SIZE)
     planned = [samples.planned(samples.image(locked=samples.lock("one", wheels=(wheel,))))]
     store = Store(path=tmp_path)
-    first = needed(planned, engine(), store)
+    first = needed_bytes(planned, engine(), store)
     layer = in_store(store, wheel)
-    kept = needed(planned, engine(), store)
+    kept = needed_bytes(planned, engine(), store)
     assert first - kept == SIZE
-    assert (needed(planned, engine(layer), store) == kept) is bool(unpacked)
+    assert (needed_bytes(planned, engine(layer), store) == kept) is bool(unpacked)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dlimg.builders.choose import build
-from dlimg.builders.existing import existing
+from dlimg.builders.choose import (build_images)
+from dlimg.builders.existing import (existing_images)
 from dlimg.engine import ownership
 from dlimg.errors import NoEngine
 from dlimg.lock import store
@@ -59,7 +59,7 @@ def test_forty_images_are_one_question(state: dict[str, str]) -> None:
         ownership.record_build(state, KEY, each["Id"])
     api = Api(rows)
     engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
-    found = existing(forty, engine)
+    found = existing_images(forty, engine)
     assert list(found) == [one.reference for one in forty]
     assert {(one.size, one.cached) for one in found.values()} == {(7, True)}
     assert (api.asked, api.tagged) == ([forty[0].image.repository], [])
@@ -76,11 +76,11 @@ def test_only_what_was_made_here_by_that_builder_is_there(state: dict[str, str])
     ownership.record_build(state, KEY, "sha256:2")
     engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=Api(rows)))
     every = [made_here, by_other, strange, lacking]
-    assert list(existing(every, engine, "buildkit")) == [made_here.reference]
-    assert list(existing(every, engine, "layers")) == [by_other.reference]
-    assert list(existing(every, engine, "layers/1")) == [by_other.reference]
-    assert list(existing(every, engine, "layers/2")) == []
-    assert list(existing(every, engine)) == [made_here.reference, by_other.reference]
+    assert list(existing_images(every, engine, "buildkit")) == [made_here.reference]
+    assert list(existing_images(every, engine, "layers")) == [by_other.reference]
+    assert list(existing_images(every, engine, "layers/1")) == [by_other.reference]
+    assert list(existing_images(every, engine, "layers/2")) == []
+    assert list(existing_images(every, engine)) == [made_here.reference, by_other.reference]
 
 
 def test_a_moving_name_that_leads_elsewhere_is_led_back(state: dict[str, str]) -> None:
@@ -88,15 +88,15 @@ def test_a_moving_name_that_leads_elsewhere_is_led_back(state: dict[str, str]) -
     ownership.record_build(state, KEY, "sha256:1")
     api = Api([{"Id": "sha256:1", "RepoTags": [one.reference], "Labels": None, "Size": 7}])
     engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
-    assert list(existing([one], engine)) == [one.reference]
+    assert list(existing_images([one], engine)) == [one.reference]
     assert api.tagged == [(one.reference, one.image.repository, one.image.tag)]
 
 
 def built(every: Sequence[PlannedImage], engine: Any) -> tuple[BuiltImage | BuildFailure, ...]:
-    return build(
+    return build_images(
         every,
         engine,
-        wanted="auto",
+        option="auto",
         jobs=1,
         secrets={},
         find_links=(),
@@ -118,7 +118,7 @@ def test_buildx_is_asked_for_by_what_is_not_there(state: dict[str, str]) -> None
 def test_nothing_planned_is_no_question(state: dict[str, str]) -> None:
     api = Api([])
     engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
-    assert existing([], engine) == {}
+    assert existing_images([], engine) == {}
     assert api.asked == []
 
 

@@ -15,13 +15,7 @@ import pytest
 from dlimg.assembly.compile_python import BytecodeRanges
 from dlimg.assembly.system import OnLine, import_layer
 from dlimg.builders.content_keys import with_built_keys
-from dlimg.builders.image_packages import (
-    check_packages,
-    forget_packages,
-    known_packages,
-    record_of,
-    with_known_keys,
-)
+from dlimg.builders.image_packages import (check_packages, forget_packages, known_packages, packages_file, with_known_keys)
 from dlimg.builders.progress import BuildProgress
 from dlimg.errors import Negative, NoEngine
 from dlimg.model import BuildFailure, PlannedImage
@@ -340,7 +334,7 @@ def test_a_dockerfile_of_its_own_form_is_known_by_what_all_of_it_installs(
     one = own(planned)
     assert one.image.layers_obstacle
     assert with_known_keys([one], store, state) == (one,)  # its system does not tell
-    path = record_of(one, state)
+    path = packages_file(one, state)
     path.parent.mkdir(parents=True)
     for wrong in ("", "{}", "[1]", "[" * 9999, '"a"'):
         path.write_text(wrong)
@@ -362,8 +356,8 @@ def test_a_record_that_is_no_longer_true_is_forgotten(
     state = {"XDG_STATE_HOME": str(tmp_path / "state")}
     one = own(planned) if is_own else planned
     if is_own:
-        record_of(one, state).parent.mkdir(parents=True)
-        record_of(one, state).write_text(json.dumps(LISTED))
+        packages_file(one, state).parent.mkdir(parents=True)
+        packages_file(one, state).write_text(json.dumps(LISTED))
     else:
         keep(store, planned, STATUS, tmp_path)
     (known,) = with_known_keys([one], store, state)

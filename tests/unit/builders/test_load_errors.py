@@ -10,7 +10,7 @@ from typing import Any, cast
 import docker
 import pytest
 
-from dlimg.builders.load import visiting
+from dlimg.builders.load import (temporary_image)
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, NoEngine
 
@@ -49,7 +49,7 @@ def refused(engine: Engine, method: str) -> Negative | NoEngine:
     digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
     with (
         pytest.raises((Negative, NoEngine)) as caught,
-        visiting(engine, manifest, digest, {}),
+        temporary_image(engine, manifest, digest, {}),
     ):
         pytest.fail("it was taken")
     assert isinstance(caught.value, Negative | NoEngine)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from dlimg.builders.load import complete
+from dlimg.builders.load import (load_missing_blobs)
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
 
@@ -45,7 +45,7 @@ class Sdk:
 
 def test_what_lacks_is_loaded_under_a_name_for_a_moment() -> None:
     sdk = Sdk(says=[{"stream": "Loaded image"}])
-    complete(cast("Any", sdk), "host/name", MANIFEST, {"sha256:12": b"blob"})
+    load_missing_blobs(cast("Any", sdk), "host/name", MANIFEST, {"sha256:12": b"blob"})
     assert b"blobs/sha256/12" in sdk.loaded[0]
     assert sdk.removed == ["host/name-whole:now"]
 
@@ -53,4 +53,4 @@ def test_what_lacks_is_loaded_under_a_name_for_a_moment() -> None:
 def test_an_engine_that_does_not_take_it() -> None:
     engine = cast("Engine", Sdk(says=[{"stream": "x"}, {"error": "unexpected digest"}]))
     with pytest.raises(Negative, match="does not take the image: unexpected digest"):
-        complete(engine, "host/name", MANIFEST, {})
+        load_missing_blobs(engine, "host/name", MANIFEST, {})

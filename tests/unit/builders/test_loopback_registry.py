@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from dlimg.builders.loopback_registry import NAME, Content, ServedImage, serving
+from dlimg.builders.loopback_registry import (NAME, Content, ServedImage, serve_image)
 
 KIND = "application/vnd.oci.image.manifest.v1+json"
 MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": KIND}).encode()
@@ -29,7 +29,7 @@ def served(tmp_path: Path) -> Iterator[ServedImage]:
     file = tmp_path / "layer"
     file.write_bytes(LAYER)
     blobs: dict[str, Content] = {sha256(LAYER): file, sha256(CONFIG): CONFIG}
-    with serving(MANIFEST, blobs) as found:
+    with serve_image(MANIFEST, blobs) as found:
         yield found
 
 
@@ -120,7 +120,7 @@ def test_a_client_that_goes_away_costs_nothing(served: ServedImage) -> None:
 
 
 def test_who_asked_is_counted_and_afterwards_nobody_answers() -> None:
-    with serving(MANIFEST, {}) as served:
+    with serve_image(MANIFEST, {}) as served:
         assert not served.asked
         asked(served, "/v2/")
         assert served.asked == ["GET /v2/"]

@@ -6,8 +6,8 @@ from functools import reduce
 
 import pytest
 
-from dlimg.builders.build_failure import explain
-from dlimg.builders.progress import LOG_LINES, BuildProgress, advance, ended, failure_log
+from dlimg.builders.build_failure import (explain_failure)
+from dlimg.builders.progress import (LOG_LINES, BuildProgress, advance, with_state, failure_log)
 from dlimg.model import BuildFailure
 from tests.support import samples
 
@@ -98,7 +98,7 @@ def test_the_error_is_told_without_the_script() -> None:
 
 def test_the_step_that_failed_is_told_and_not_one_that_was_only_cancelled() -> None:
     cancelled = vertex(FINAL, error="context canceled: context canceled")
-    progress = ended(after(*GRAPH, cancelled, vertex(SYSTEM, error="exit code: 1")), "failed")
+    progress = with_state(after(*GRAPH, cancelled, vertex(SYSTEM, error="exit code: 1")), "failed")
     assert progress.failing is not None
     assert progress.failing.name == SYSTEM
     assert progress.state == "failed"
@@ -128,7 +128,7 @@ def test_where_no_step_failed_the_words_of_buildx_tell() -> None:
 def test_the_cause_is_named(said: str, message: str) -> None:
     planned = samples.planned()
     failure = BuildFailure(planned=planned, step=FINAL, log=("a", said, "b"), seconds=1.0)
-    problem = explain(failure)
+    problem = explain_failure(failure)
     assert message in problem.message
     assert problem.where == planned.image.cell.id
     assert FINAL in problem.message

@@ -8,7 +8,7 @@ import docker
 import pytest
 from docker.models.images import Image
 
-from dlimg.builders.disk_space import RetainedImage, own_names, prune
+from dlimg.builders.disk_space import (RetainedImage, own_names, prune_engine)
 from dlimg.engine.client import Engine
 from dlimg.engine.ownership import OWNER_LABEL, owner_label, record_build
 
@@ -120,7 +120,7 @@ def pruned(
         root="",
         sdk=cast("docker.DockerClient", sdk),
     )
-    return prune(engine)
+    return prune_engine(engine)
 
 
 def test_what_was_made_here_goes(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_what_was_made_here_goes(tmp_path: Path) -> None:
         image(4, OF_BASE),
     )
     assert found.images == (IMMUTABLE, MOVING, "sha256:2", BASE, "sha256:4")
-    assert found.kept == ()
+    assert found.retained == ()
 
 
 @pytest.mark.parametrize(
@@ -150,21 +150,21 @@ def test_what_somebody_built_on_it_stays(
 ) -> None:
     found = pruned(tmp_path, image(9, labels, *tags))
     assert found.images == ()
-    assert [one.name for one in found.kept] == ([named] if named else [])
-    assert all("nothing here shows that dlimg built it" in one.reason for one in found.kept)
+    assert [one.name for one in found.retained] == ([named] if named else [])
+    assert all("there is no record that dlimg built it here" in one.reason for one in found.retained)
 
 
 def test_what_somebody_else_removes_meanwhile_is_gone(tmp_path: Path) -> None:
     found = pruned(tmp_path, image(1, OURS, GONE))
     assert found.images == (GONE,)
-    assert found.kept == ()
+    assert found.retained == ()
     assert found.containers == ("checking",)
 
 
 def test_why_an_image_stays_is_said_in_the_engines_words(tmp_path: Path) -> None:
     found = pruned(tmp_path, image(1, OURS, IMMUTABLE, MOVING), in_use=[MOVING])
     assert found.images == (IMMUTABLE,)
-    assert found.kept == (RetainedImage(name=MOVING, reason="container 7 is using it"),)
+    assert found.retained == (RetainedImage(name=MOVING, reason="container 7 is using it"),)
 
 
 def test_a_container_of_a_dlimg_at_work_stays(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_container_of_a_dlimg_at_work_stays(tmp_path: Path) -> None:
         ],
     )
     assert found.containers == ("checking", "left", "ended")
-    assert [(one.name, one.reason) for one in found.kept] == [
-        ("mine", "a dlimg that runs now is using it"),
-        ("far", "a dlimg elsewhere may be using it; `docker rm --force far` removes it"),
+    assert [(one.name, one.reason) for one in found.retained] == [
+        ("mine", "a running dlimg uses it"),
+        ("far", "a dlimg on another host may use it; `docker rm --force far` removes it"),
     ]

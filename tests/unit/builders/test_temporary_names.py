@@ -9,7 +9,7 @@ from typing import Any, cast
 import docker
 import pytest
 
-from dlimg.builders.load import forget_passing
+from dlimg.builders.load import (remove_leftover_names)
 from dlimg.engine.client import Engine
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -75,5 +75,5 @@ def test_only_the_names_of_one_that_has_ended_go(refusing: int) -> None:
             root="",
             sdk=cast("docker.DockerClient", sdk),
         )
-        forget_passing(engine)
+        remove_leftover_names(engine)
     assert sorted(sdk.removed) == sorted(left)

@@ -84,7 +84,7 @@ def an_engine(sdk: FakeSdk, tmp_path: Path, host: str = "unix:///x") -> Engine:
 
 
 def test_the_command_for_the_machines_own_distribution() -> None:
-    argv = bootstrap.argv(
+    argv = bootstrap.mmdebstrap_argv(
         DEBIAN, Path("/t/base.tar"), root=Path("/r"), listing=Path("/t/dlimg.sources")
     )
     assert argv[0] == "/r/usr/bin/mmdebstrap"
@@ -94,16 +94,16 @@ def test_the_command_for_the_machines_own_distribution() -> None:
 
 
 def test_the_command_for_another_distribution() -> None:
-    argv = bootstrap.argv(UBUNTU, Path("/t/base.tar"), root=Path("/"), listing=None)
+    argv = bootstrap.mmdebstrap_argv(UBUNTU, Path("/t/base.tar"), root=Path("/"), listing=None)
     assert argv[-2:] == ("noble", "/t/base.tar")
     assert "--components=main,universe" in argv
 
 
 def test_a_recipe_stands_for_the_way_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = bootstrap.recipe(DEBIAN)
-    assert before == bootstrap.recipe(DEBIAN) != bootstrap.recipe(UBUNTU)
+    before = bootstrap.recipe_digest(DEBIAN)
+    assert before == bootstrap.recipe_digest(DEBIAN) != bootstrap.recipe_digest(UBUNTU)
     monkeypatch.setattr(bootstrap, "INCLUDED", ("ca-certificates", "more"))
-    assert bootstrap.recipe(DEBIAN) != before
+    assert bootstrap.recipe_digest(DEBIAN) != before
 
 
 def test_identity_is_over_what_is_installed() -> None:
@@ -115,10 +115,10 @@ def test_identity_is_over_what_is_installed() -> None:
     versions = bootstrap.parse_status(status)
     assert versions == {"apt": "3.0.3", "zsh": "1:5.9-4"}
     # printf 'apt=3.0.3\nzsh=1:5.9-4\n' | sha256sum
-    assert bootstrap.identity(versions) == (
+    assert bootstrap.identity_of(versions) == (
         "sha256:cd49bba3b099031bd3f3e78fb1344fef3f2624fb9974a8047a9034f6edd83032"
     )
-    assert bootstrap.identity({**versions, "apt": "3.0.4"}) != bootstrap.identity(versions)
+    assert bootstrap.identity_of({**versions, "apt": "3.0.4"}) != bootstrap.identity_of(versions)
 
 
 def test_another_distribution_needs_its_keyring(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_base_made_before_is_found_again(tmp_path: Path) -> None:
             bases.RECIPE_LABEL: recipe,
         }
 
-    now = bootstrap.recipe(DEBIAN)
+    now = bootstrap.recipe_digest(DEBIAN)
     sdk = FakeSdk(
         {
             "dlimg-base:debian13-old": written("sha256:" + "1" * 64, now),
@@ -155,7 +155,7 @@ def test_a_base_made_before_is_found_again(tmp_path: Path) -> None:
             "ours/jax:1": written("sha256:" + "4" * 64, now),
         }
     )
-    found = bases.base_for(an_engine(sdk, tmp_path), DEBIAN, choice="bootstrap", pins={}, log=print)
+    found = bases.find_base(an_engine(sdk, tmp_path), DEBIAN, choice="bootstrap", pins={}, log=print)
     assert found == Base(
         os="debian13",
         source=BaseSource.BOOTSTRAP,
@@ -174,7 +174,7 @@ def test_a_bases_labels_are_not_those_of_an_image() -> None:
 def test_a_pinned_image_that_is_there_needs_no_registry(tmp_path: Path) -> None:
     sdk = FakeSdk({f"debian:trixie-slim@{DIGEST}": {}})
     said: list[str] = []
-    found = bases.base_for(
+    found = bases.find_base(
         an_engine(sdk, tmp_path), DEBIAN, choice="auto", pins={"debian13": DIGEST}, log=said.append
     )
     assert found == Base(
@@ -224,7 +224,7 @@ def test_devices_that_the_engine_knows_and_the_one_that_is_taken(
     about: Mapping[str, Any], names: tuple[str, ...], default: str | None, tmp_path: Path
 ) -> None:
     engine = an_engine(FakeSdk({}, about), tmp_path, host="tcp://far:1")
-    assert gpu.devices(engine) == names
+    assert gpu.gpu_devices(engine) == names
     assert gpu.default_device(engine) == default
 
 
@@ -269,10 +269,10 @@ def test_devices_of_an_engine_that_does_not_list_them(tmp_path: Path) -> None:
     for suffix in ("json", "yaml"):
         (tmp_path / f"deep.{suffix}").write_text('{"devices": ' * 100_000)
         (tmp_path / f"deep-sequence.{suffix}").write_text("[" * 5_000 + "]" * 5_000)
-    assert gpu.named_devices(tmp_path) == ("example.com/gpu=0", "example.com/nic=eth")
-    assert gpu.named_devices(tmp_path / "none") == ()
+    assert gpu.cdi_device_names(tmp_path) == ("example.com/gpu=0", "example.com/nic=eth")
+    assert gpu.cdi_device_names(tmp_path / "none") == ()
     engine = an_engine(FakeSdk({}, {"CDISpecDirs": [str(tmp_path)]}), tmp_path)
-    assert "example.com/gpu=0" in gpu.devices(engine)
+    assert "example.com/gpu=0" in gpu.gpu_devices(engine)
 
 
 def test_requests() -> None:

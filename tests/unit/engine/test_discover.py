@@ -13,7 +13,7 @@ import urllib3
 
 from dlimg.engine import client
 from dlimg.engine.client import Engine
-from dlimg.engine.discover import Allowed, EngineProbe, find
+from dlimg.engine.discover import (PrivateEnginePolicy, EngineProbe, find_engine)
 from dlimg.engine.docker_address import EngineAddress, named_address
 from dlimg.engine.private_engine import write_client_config
 from dlimg.engine.private_home import PrivateHome
@@ -93,7 +93,7 @@ def contexts(tmp_path: Path) -> Path:
 def test_the_order_of_looking(
     environment: dict[str, str], world: EngineProbe, host: str, tmp_path: Path
 ) -> None:
-    engine = find(
+    engine = find_engine(
         {"HOME": str(tmp_path), **environment}, private="allow", log=lambda _: None, world=world
     )
     assert engine.host == host
@@ -112,7 +112,7 @@ def test_the_order_of_looking(
 )
 def test_no_engine(
     environment: dict[str, str],
-    allowed: Allowed,
+    allowed: PrivateEnginePolicy,
     world: EngineProbe,
     message: str,
     hint: str,
@@ -120,19 +120,19 @@ def test_no_engine(
 ) -> None:
     environment = {"HOME": str(tmp_path), **environment}
     with pytest.raises(NoEngine, match=message) as caught:
-        find(environment, private=allowed, log=lambda _: None, world=world)
+        find_engine(environment, private=allowed, log=lambda _: None, world=world)
     assert hint in caught.value.problems[0].hint
 
 
 def test_joining_starts_nothing_and_finds_what_runs(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path)}
     for world, host in ((a_world(USUAL), USUAL), (a_world(own=7), f"joined {OWN}")):
-        assert find(home, private="join", log=lambda _: None, world=world).host == host
+        assert find_engine(home, private="join", log=lambda _: None, world=world).host == host
 
 
 def test_it_says_that_its_own_engine_stays_up_and_how_to_stop_it(tmp_path: Path) -> None:
     said: list[str] = []
-    find({"HOME": str(tmp_path)}, private="refuse", log=said.append, world=a_world(own=7))
+    find_engine({"HOME": str(tmp_path)}, private="refuse", log=said.append, world=a_world(own=7))
     assert said == [
         "using dlimg's own container engine, which stays up; `dlimg engine down` stops it"
     ]
@@ -159,7 +159,7 @@ def test_contexts(
 
 
 def test_the_chosen_context_wins_over_a_private_engine(contexts: Path) -> None:
-    engine = find(
+    engine = find_engine(
         {"DOCKER_CONFIG": str(contexts)},
         private="allow",
         log=print,
@@ -223,10 +223,10 @@ def test_engines_that_are_accepted(api: str, components: list[str], message: str
         "Components": [{"Name": name} for name in components],
     }
     if not message:
-        client.accept_engine(version, "here")
+        client.check_engine(version, "here")
         return
     with pytest.raises(NoEngine, match=message):
-        client.accept_engine(version, "here")
+        client.check_engine(version, "here")
 
 
 @pytest.mark.parametrize(
@@ -244,10 +244,10 @@ def test_buildx_that_is_accepted(script: str, message: str, tmp_path: Path) -> N
     command.write_text(f"#!/bin/sh\n{script}\n")
     command.chmod(0o755)
     if not message:
-        client.accept_buildx(command, {"PATH": "/bin"})
+        client.check_buildx(command, {"PATH": "/bin"})
         return
     with pytest.raises(NoEngine, match=message):
-        client.accept_buildx(command, {"PATH": "/bin"})
+        client.check_buildx(command, {"PATH": "/bin"})
 
 
 def test_no_docker_command() -> None:
@@ -269,7 +269,7 @@ def test_no_docker_command() -> None:
     ],
 )
 def test_why_nothing_answers_is_said_plainly(host: str, why: str) -> None:
-    assert client.silence({"DOCKER_HOST": host}) == why
+    assert client.unreachable_reason({"DOCKER_HOST": host}) == why
 
 
 def test_ssh_without_its_library_is_refused_by_name(
@@ -278,7 +278,7 @@ def test_ssh_without_its_library_is_refused_by_name(
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     environment = {"HOME": str(tmp_path), "DOCKER_HOST": "ssh://user@far"}
     with pytest.raises(NoEngine, match="ssh://user@far is reached over ssh") as caught:
-        find(environment, private="allow", log=print)
+        find_engine(environment, private="allow", log=print)
     assert "ssh -nNT -L" in caught.value.problems[0].hint
 
 

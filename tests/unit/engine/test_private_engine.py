@@ -81,8 +81,8 @@ def forwarding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("filters", [("iptables",), ("iptables-nft",), ("iptables-legacy",)])
 def test_a_network_comes_once_and_goes_whole(filters: Sequence[str], forwarding: Path) -> None:
     machine = FakeMachine(filters=filters)
-    network.raise_up(NET, machine)
-    network.raise_up(NET, machine)
+    network.create_network(NET, machine)
+    network.create_network(NET, machine)
     assert "dlimg0" in machine.links
     assert [rule[:2] for rule in machine.rules] == [
         ("filter", "FORWARD"),
@@ -91,13 +91,13 @@ def test_a_network_comes_once_and_goes_whole(filters: Sequence[str], forwarding:
     ]
     assert all("dlimg:dlimg0" in rule for rule in machine.rules)
     assert forwarding.read_text() == "1\n"
-    network.take_down(NET, machine)
+    network.remove_network(NET, machine)
     assert (machine.links, machine.rules) == ({"eth0"}, [])
 
 
 def test_a_network_that_cannot_be_made() -> None:
     with pytest.raises(NoEngine, match="network could not be made"):
-        network.raise_up(NET, FakeMachine(filters=()))
+        network.create_network(NET, FakeMachine(filters=()))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_network_that_cannot_be_made() -> None:
     ],
 )
 def test_the_network_that_is_chosen(taken: list[str], preferred: str, addresses: str) -> None:
-    chosen = network.choose("dlimg0", map(IPv4Network, taken), preferred)
+    chosen = network.choose_network("dlimg0", map(IPv4Network, taken), preferred)
     assert str(chosen.addresses) == addresses
     assert str(chosen.pool.supernet()) == addresses
     assert not chosen.pool.overlaps(IPv4Network(chosen.gateway, strict=False))
@@ -119,7 +119,7 @@ def test_the_network_that_is_chosen(taken: list[str], preferred: str, addresses:
 
 def test_no_network_is_left() -> None:
     with pytest.raises(NoEngine, match="is taken"):
-        network.choose("dlimg0", map(IPv4Network, ["172.16.0.0/12", "10.0.0.0/8"]), "")
+        network.choose_network("dlimg0", map(IPv4Network, ["172.16.0.0/12", "10.0.0.0/8"]), "")
 
 
 def test_routes_of_the_engines_own_bridge_do_not_count() -> None:
@@ -130,16 +130,16 @@ def test_routes_of_the_engines_own_bridge_do_not_count() -> None:
         {"dst": "192.0.2.7", "dev": "eth0"},
         {"dst": "172.31.192.0/24", "dev": "dlimg0"},
     ]
-    assert network.taken_networks(machine, "dlimg0") == (
+    assert network.routed_networks(machine, "dlimg0") == (
         IPv4Network("192.0.2.0/24"),
         IPv4Network("192.0.2.7/32"),
     )
 
 
 def test_the_network_is_remembered(tmp_path: Path) -> None:
-    assert network.remembered(tmp_path / "n.json") is None
-    network.remember(NET, tmp_path / "n.json")
-    assert network.remembered(tmp_path / "n.json") == NET
+    assert network.load_network(tmp_path / "n.json") is None
+    network.save_network(NET, tmp_path / "n.json")
+    assert network.load_network(tmp_path / "n.json") == NET
 
 
 def test_each_home_has_a_bridge_of_its_own() -> None:
@@ -167,7 +167,7 @@ def test_a_home_too_long_for_its_sockets() -> None:
     ],
 )
 def test_suites_that_are_tried(vendor: str, own: str, suites: tuple[str, ...]) -> None:
-    assert private_home.suites(vendor, own) == suites
+    assert private_home.candidate_suites(vendor, own) == suites
 
 
 def test_daemon_settings() -> None:
@@ -217,24 +217,24 @@ def test_the_users_logins_come_along_and_stay_secret(tmp_path: Path) -> None:
 
 def test_a_process_id_left_by_a_reboot_is_not_the_engine(tmp_path: Path) -> None:
     ours = PrivateHome(path=tmp_path)
-    assert private_engine.running(ours) == 0
+    assert private_engine.running_pid(ours) == 0
     ours.runtime.mkdir()
     for text in ("", "nonsense", str(2**22 + 1), str(os.getpid())):
         ours.pid_file.write_text(text)
-        assert private_engine.running(ours) == 0
+        assert private_engine.running_pid(ours) == 0
 
 
 def test_the_engine_is_known_by_its_own_settings_file(tmp_path: Path) -> None:
     ours = PrivateHome(path=tmp_path)
     ours.runtime.mkdir()
     argv = ["sh", "-c", "sleep 60; :", "--config-file", str(ours.daemon_config)]
-    pid = process.start(argv, log=tmp_path / "log", env=dict(os.environ))
+    pid = process.start_daemon(argv, log=tmp_path / "log", env=dict(os.environ))
     try:
         ours.pid_file.write_text(f"{pid}\n")
-        assert process.wait_until(lambda: private_engine.running(ours) == pid, 30)
+        assert process.wait_until(lambda: private_engine.running_pid(ours) == pid, 30)
     finally:
-        process.end(pid, patience=1)
-    assert private_engine.running(ours) == 0
+        process.end_process(pid, patience=1)
+    assert private_engine.running_pid(ours) == 0
 
 
 def test_the_status_of_an_engine_that_was_never_there(tmp_path: Path) -> None:
@@ -258,14 +258,14 @@ def test_a_folder_is_filled_whole_or_not_at_all(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        packages.unpacked(root, half)
+        packages.replace_folder(root, half)
     assert not root.exists()
-    packages.unpacked(root, lambda fresh: (fresh / "a").mkdir())
+    packages.replace_folder(root, lambda fresh: (fresh / "a").mkdir())
     with pytest.raises(KeyboardInterrupt):
-        packages.unpacked(root, half)
+        packages.replace_folder(root, half)
     assert (root / "a").is_dir()
     (tmp_path / "root.new-killed").mkdir()
-    packages.unpacked(root, lambda fresh: (fresh / "b").mkdir())
+    packages.replace_folder(root, lambda fresh: (fresh / "b").mkdir())
     assert [path.name for path in root.iterdir()] == ["b"]
     assert [path for path in tmp_path.glob("root*") if path != root] == []
 
@@ -292,7 +292,7 @@ def test_two_take_turns(tmp_path: Path) -> None:
 def test_a_machine_without_apt_sources_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "os-release").write_text("ID=fedora\nVERSION_CODENAME=\n")
     with pytest.raises(NoEngine, match="no apt source of this machine's own release"):
-        packages.this_machine(tmp_path)
+        packages.read_apt_host(tmp_path)
 
 
 def test_a_machine_with_both_kinds_of_sources(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_a_machine_with_both_kinds_of_sources(tmp_path: Path) -> None:
         "Components: main\n"
     )
     (folder / "c.sources.off").write_text("deb http://c.example/debian bookworm main\n")
-    machine = packages.this_machine(tmp_path)
+    machine = packages.read_apt_host(tmp_path)
     assert [source.uris for source in machine.own] == [
         "http://a.example/debian",
         "http://b.example/debian-security",
