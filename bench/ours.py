@@ -11,7 +11,7 @@ from place import ROOT, Place, system_image
 from dlimg.builders.assemble import AssembleContext, BuildCallbacks, open_assembler
 from dlimg.builders.executor import EngineExecutor
 from dlimg.model import PlannedImage
-from dlimg.publish.push import send_image
+from dlimg.publish.push import push_image
 from dlimg.registry.http import Repository, open_registry
 from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.store import Store
@@ -38,7 +38,7 @@ def pushed(place: Place, one: PlannedImage, store: Store, name: str) -> int:
     _forget_peak()
     image = assembled(place, one, store)
     with open_registry(host, place.environment) as registry:
-        send_image(Repository(registry=registry, name=repository), tag, image, store, say=_hush)
+        push_image(Repository(registry=registry, name=repository), tag, image, store, log=_hush)
     return _peak()
 
 

@@ -4,18 +4,31 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from dlimg.checks.header import COMPILER, CUDA, FLAVOUR, IMAGE, ON_GPU, CheckHeader, parse_header
+from dlimg.checks.header import (
+    COMPILER,
+    CUDA,
+    FLAVOUR,
+    FRAMEWORK,
+    FRAMEWORK_COMPILER,
+    IMAGE,
+    ON_GPU,
+    CheckHeader,
+    parse_header,
+)
 from dlimg.errors import BadInput, DlimgError, Problem, nearest
-from dlimg.model import NOTHING, Cell, Check, Flavour
+from dlimg.matrix.renamed_checks import matches
+from dlimg.model import NOTHING, Cell, Check, Flavour, Framework
+from dlimg.render.frameworks import ADAPTER, read_frameworks
 
 COMMON: Final = "common"
 CHECKS: Final = "*.py"
 OWN: Final = "own/checks"
+# A folder under `images` that has one of these is a family's.
+_OF_FAMILY: Final = ("checks", "Dockerfile.j2")
 # Names are printed, kept and written into reports; a module has to be imported by its own.
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}\.py")
 
@@ -28,7 +41,7 @@ def sources(family: str, images: Path, own: Path | None = None) -> tuple[Path, .
     folders = [images / COMMON / "checks", images / family / "checks"]
     problems = [
         Problem(message="missing check scripts: no such folder", where=str(folder))
-        for folder in folders
+        for folder in (folders[0], folders[1].parent)
         if not folder.is_dir()
     ]
     files = [file for folder in folders for file in sorted(folder.glob(CHECKS))]
@@ -43,8 +56,12 @@ def sources(family: str, images: Path, own: Path | None = None) -> tuple[Path, .
     return tuple(file for file in files if _is_check(file))
 
 
-def scripts(images: Path, family: str, own: Path | None = None) -> dict[str, bytes]:
+def scripts(
+    images: Path, family: str, own: Path | None = None, framework: str = ""
+) -> dict[str, bytes]:
     """Every script and module, common or the family's, by its path under `images`.
+
+    The adapter of a framework is among them: that of this folder, or else of the family's.
 
     A user's own lie in a folder beside theirs, which has the modules of both, too: so those are
     found by whoever imports them, and no variable has to name a folder to what a check starts.
@@ -54,8 +71,11 @@ def scripts(images: Path, family: str, own: Path | None = None) -> dict[str, byt
         for folder in (COMMON, family)
         for path in sorted((images / folder / "checks").glob(CHECKS))
     }
+    adapter = images / (framework or family) / ADAPTER
+    if adapter.is_file():
+        found[adapter.relative_to(images).as_posix()] = adapter
     if own is not None:
-        shared = {path.name: path for path in found.values() if not _is_check(path)}
+        shared = {path.name: path for path in found.values() if path.name.startswith("_")}
         mine = shared | {path.name: path for path in _own(family, own)}
         found |= {f"{OWN}/{name}": path for name, path in mine.items()}
     try:
@@ -78,7 +98,8 @@ def modules(place: str, found: Mapping[str, bytes]) -> dict[str, bytes]:
     return {
         name: content
         for name, content in found.items()
-        if PurePosixPath(name).name.startswith("_") and name.startswith(f"{OWN}/") == is_own
+        if PurePosixPath(name).name == ADAPTER
+        or (PurePosixPath(name).name.startswith("_") and name.startswith(f"{OWN}/") == is_own)
     }
 
 
@@ -96,7 +117,7 @@ def _own_problems(images: Path, own: Path) -> Iterator[Problem]:
         yield Problem(message="no such folder", where=str(own), hint=hint)
         return
     yield from _unfit([*own.glob(CHECKS), *own.glob("*/*.py")])
-    families = sorted(path.parent.name for path in images.glob("*/checks"))
+    families = sorted({path.parent.name for path in images.glob("*/*") if path.name in _OF_FAMILY})
     wanted = [path for path in own.glob("*/*.py") if _is_check(path)]
     for folder in sorted({path.parent for path in wanted}):
         if folder.name not in families or folder.name == COMMON:
@@ -135,7 +156,7 @@ WITH_COMPILER: Final = (Flavour.COMPILE, Flavour.DEVEL)
 
 def parse_check(text: str, path: str) -> Check:
     """The check of this script; raises BadInput with every line of its header that is wrong."""
-    return _check(path, parse_header(text, path), text, is_cuda=True)
+    return _check(path, parse_header(text, path), text, Framework(), is_cuda=True)
 
 
 def checks_for(
@@ -149,7 +170,7 @@ def checks_for(
     and for required checks that are not there; `places` says where the matrix names those.
     """
     found = tuple(
-        _check(path, header, text, is_cuda=cell.is_cuda)
+        _check(path, header, text, cell.framework, is_cuda=cell.is_cuda)
         for path, text, header in _parsed(cell.family, images, own)
         if applies(header, cell)
     )
@@ -161,7 +182,7 @@ def checks_for(
 
 def _is_required(cell: Cell, check: Check) -> bool:
     wanted = cell.required_checks
-    return not wanted or any(fnmatchcase(check.name, pattern) for pattern in wanted)
+    return not wanted or any(matches(check.name, pattern) for pattern in wanted)
 
 
 def _is_own(check: Check, own: Path | None) -> bool:
@@ -177,7 +198,7 @@ def _all_there(cell: Cell, checks: Sequence[Check], places: Mapping[str, str]) -
             hint=nearest(pattern, names),
         )
         for pattern in cell.required_checks
-        if not any(fnmatchcase(name, pattern) for name in names)
+        if not any(matches(name, pattern) for name in names)
     ]
     if problems:
         raise BadInput.of(problems)
@@ -191,10 +212,12 @@ def checks_of_machine(
     What is about an image, one of its flavours or a container of another kind is left out. What
     would run on a CPU image, too, needs no GPU where there is none. Raises BadInput likewise.
     """
+    framework = read_frameworks(images).get(family, Framework())
     return tuple(
-        _check(path, header, text, is_cuda=has_gpu or header.applies == CUDA)
+        _check(path, header, text, framework, is_cuda=has_gpu or header.applies == CUDA)
         for path, text, header in _parsed(family, images, own)
         if not header.container
+        and (FRAMEWORK not in header.needs or framework.folder)
         and not any(need == IMAGE or need.startswith(FLAVOUR) for need in header.needs)
     )
 
@@ -220,22 +243,34 @@ _header = cache(parse_header)
 
 def applies(header: CheckHeader, cell: Cell) -> bool:
     """Whether the check means anything for an image of this cell."""
-    flavours = {need for need in header.needs if need.startswith(FLAVOUR)}
+    needs = _needs(header, cell.framework)
+    flavours = {need for need in needs if need.startswith(FLAVOUR)}
     return (
         (header.applies != CUDA or cell.is_cuda)
-        and (COMPILER not in header.needs or cell.flavour in WITH_COMPILER)
+        and (FRAMEWORK not in header.needs or bool(cell.framework.folder))
+        and (COMPILER not in needs or cell.flavour in WITH_COMPILER)
         and flavours <= {f"{FLAVOUR}{cell.flavour}"}
     )
 
 
-def _check(path: str, header: CheckHeader, text: str, *, is_cuda: bool) -> Check:
+def _needs(header: CheckHeader, framework: Framework) -> frozenset[str]:
+    """Return what the check needs of an image with this framework."""
+    needs = header.needs - {FRAMEWORK, FRAMEWORK_COMPILER}
+    compiles = FRAMEWORK_COMPILER in header.needs and framework.needs_compiler
+    return needs | {COMPILER} if compiles else needs
+
+
+def _check(
+    path: str, header: CheckHeader, text: str, framework: Framework, *, is_cuda: bool
+) -> Check:
+    needs = _needs(header, framework)
     return Check(
         name=Path(path).stem,
         path=path,
         script=text,
         sha256=hashlib.sha256(text.encode()).hexdigest(),
         proves=header.proves,
-        needs=header.needs if is_cuda else header.needs - ON_GPU,
+        needs=needs if is_cuda else needs - ON_GPU,
         seconds=header.seconds,
         container=header.container,
         flaky=header.flaky,

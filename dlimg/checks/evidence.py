@@ -18,6 +18,7 @@ from dlimg.checks.discover import OWN
 from dlimg.checks.evidence_json import evidence_of, evidence_record
 from dlimg.checks.verdicts import GPU, NO_DEVICE
 from dlimg.host.local_state import file_lock, state_folder
+from dlimg.matrix.renamed_checks import current_name
 from dlimg.model import Check, CheckStatus, Evidence, Verdict
 
 FOLDER: Final = "last"
@@ -62,7 +63,7 @@ def check_sets(
     return sets
 
 
-def read_last(folder: Path, cell_id: str, *, say: Callable[[str], None]) -> LastRun | None:
+def read_last(folder: Path, cell_id: str, *, log: Callable[[str], None]) -> LastRun | None:
     """The note on this cell's last evidence, or none."""
     path = _path(folder, cell_id)
     try:
@@ -70,7 +71,7 @@ def read_last(folder: Path, cell_id: str, *, say: Callable[[str], None]) -> Last
     except (FileNotFoundError, NotADirectoryError):
         return None
     except _DAMAGED as error:
-        say(f"warning: {path} cannot be used ({error}); no check is missed by it")
+        log(f"warning: {path} cannot be used ({error}); no check is missed by it")
         return None
 
 
@@ -79,7 +80,7 @@ def write_last(folder: Path, evidence: Evidence, sets: CheckSets) -> None:
 
     What other folders had stays as long as they are there. Raises OSError.
     """
-    before = read_last(folder, evidence.cell, say=_silent)  # a damaged one is written anew
+    before = read_last(folder, evidence.cell, log=_silent)  # a damaged one is written anew
     known = before.sets if before else {}
     kept = {name: one for name, one in known.items() if name not in sets and Path(name).is_dir()}
     found = {
@@ -92,7 +93,7 @@ def write_last(folder: Path, evidence: Evidence, sets: CheckSets) -> None:
 
 
 def vanished(
-    last: LastRun | None, sets: CheckSets, *, say: Callable[[str], None]
+    last: LastRun | None, sets: CheckSets, *, log: Callable[[str], None]
 ) -> tuple[str, ...]:
     """The checks that these folders had at the cell's last evidence and have no more.
 
@@ -103,7 +104,7 @@ def vanished(
     for one in _same_sets(last, sets):
         gone |= {name: one.day for name in one.checks if name not in here}
     for name, day in gone.items():
-        say(f"{last.cell if last else ''}  check {name} was there on {day} and is gone")
+        log(f"{last.cell if last else ''}  check {name} was there on {day} and is gone")
     return tuple(gone)
 
 
@@ -161,7 +162,8 @@ def _set(content: Mapping[str, Any]) -> CheckSet:
         raise TypeError("it holds something else than lists")
     if not all(isinstance(text, str) for text in (day, *checks, *gone)):
         raise TypeError("it holds something else than texts")
-    return CheckSet(day=day, checks=tuple(sorted(checks)), gone=tuple(gone))
+    names, former = (tuple(map(current_name, texts)) for texts in (checks, gone))
+    return CheckSet(day=day, checks=tuple(sorted(names)), gone=former)
 
 
 FORMAT: Final = 2
@@ -182,7 +184,7 @@ def evidence_folder(environment: Mapping[str, str]) -> Path:
 
 
 def read_evidence(
-    folder: Path, digest: str, *, say: Callable[[str], None], bare: str = ""
+    folder: Path, digest: str, *, log: Callable[[str], None], bare: str = ""
 ) -> tuple[Evidence, ...]:
     """What is known about a digest, for each device and set of checks, the latest last.
 
@@ -195,7 +197,7 @@ def read_evidence(
     except (FileNotFoundError, NotADirectoryError):
         return ()
     except _DAMAGED_EVIDENCE as error:
-        say(f"warning: {path} cannot be used ({error}); the checks are run again")
+        log(f"warning: {path} cannot be used ({error}); the checks are run again")
         return ()
 
 
@@ -203,7 +205,7 @@ def write_evidence(
     folder: Path,
     evidence: Evidence,
     *,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     sets: CheckSets | None = NO_SETS,
 ) -> None:
     """Put this evidence in the place of any other for its digest, device and set of checks.
@@ -216,26 +218,26 @@ def write_evidence(
     path = _path_evidence(folder, evidence.digest, evidence.bare)
     try:
         # Another dlimg may be adding what it saw on another device.
-        with file_lock(folder / ".lock", doing="noting evidence", say=say):
-            known = read_evidence(folder, evidence.digest, say=say, bare=evidence.bare)
+        with file_lock(folder / ".lock", doing="noting evidence", log=log):
+            known = read_evidence(folder, evidence.digest, log=log, bare=evidence.bare)
             atomic_write(path, evidence_text(_with(known, evidence)))
             if sets is not None:
                 write_last(folder, evidence, sets)
     except OSError as error:
-        _say_not_kept(folder, error, say)
+        _log_not_kept(folder, error, log)
 
 
 def note_last(
-    folder: Path, evidence: Evidence, *, say: Callable[[str], None], sets: CheckSets | None
+    folder: Path, evidence: Evidence, *, log: Callable[[str], None], sets: CheckSets | None
 ) -> None:
     """Note that a cell was tested with these checks, where nothing new came of it."""
     if sets is None:
         return
     try:
-        with file_lock(folder / ".lock", doing="noting evidence", say=say):
+        with file_lock(folder / ".lock", doing="noting evidence", log=log):
             write_last(folder, evidence, sets)
     except OSError as error:
-        _say_not_kept(folder, error, say)
+        _log_not_kept(folder, error, log)
 
 
 def _with(known: Sequence[Evidence], evidence: Evidence) -> tuple[Evidence, ...]:
@@ -247,9 +249,9 @@ def _with(known: Sequence[Evidence], evidence: Evidence) -> tuple[Evidence, ...]
     return (*(one for one in others if one not in dropped), evidence)
 
 
-def _say_not_kept(folder: Path, error: OSError, say: Callable[[str], None]) -> None:
+def _log_not_kept(folder: Path, error: OSError, log: Callable[[str], None]) -> None:
     reason = error.strerror or error
-    say(f"warning: verdicts cannot be kept in {folder} ({reason}); they count this once")
+    log(f"warning: verdicts cannot be kept in {folder} ({reason}); they count this once")
 
 
 def checks_of(evidence: Evidence) -> frozenset[tuple[str, str]]:
@@ -283,14 +285,14 @@ def covering(known: Sequence[Evidence], checks: frozenset[tuple[str, str]]) -> t
 
 
 def last_evidence(
-    folder: Path, cell_id: str, *, say: Callable[[str], None]
+    folder: Path, cell_id: str, *, log: Callable[[str], None]
 ) -> tuple[Evidence, ...]:
     """What was last seen on each device of the image that a cell's checks were last run in.
 
     The newest comes first.
     """
-    last = read_last(folder, cell_id, say=say)
-    found = read_evidence(folder, last.digest, say=say) if last and last.digest else ()
+    last = read_last(folder, cell_id, log=log)
+    found = read_evidence(folder, last.digest, log=log) if last and last.digest else ()
     mine = {one.device: one for one in found if one.cell == cell_id}
     return tuple(sorted(mine.values(), key=lambda one: one.day, reverse=True))
 
@@ -299,7 +301,7 @@ def reusable(evidence: Sequence[Evidence], check: Check, device: str) -> Verdict
     """The verdict that still holds for this script on this device, or none.
 
     A pass holds. A check that lacked a GPU would lack it again while none is given. A failure,
-    and anything else that was not run, is tried again. A device's name does not say which GPU it
+    and anything else that was not run, is tried again. A device's name does not log which GPU it
     is: with a GPU the caller has to see whether it is the one that the evidence tells of.
     """
     for one in evidence:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from dlimg.matrix.renamed_checks import current_name
 from dlimg.model import CheckStatus, Evidence, Host, Verdict
 
 # Far above what any check prints, and far below what would end in a RecursionError.
@@ -88,7 +89,7 @@ def evidence_of(record: object, digest: str) -> Evidence:
         engine=_text(held, "engine"),
         host=_host(_object(held.get("host"), "`host`")),
         bare=_text(held, "bare"),
-        vanished=_texts(held, "vanished"),
+        vanished=tuple(map(current_name, _texts(held, "vanished"))),
         # Both are missing in what was written before dlimg noted them.
         revision=_text({"revision": "", **held}, "revision"),
         dirty=_truth({"dirty": False, **held}, "dirty"),
@@ -109,7 +110,7 @@ def _host(held: Mapping[str, Any]) -> Host:
 
 def _verdict(held: Mapping[str, Any]) -> Verdict:
     return Verdict(
-        check=_text(held, "check"),
+        check=current_name(_text(held, "check")),
         sha256=_text(held, "sha256"),
         status=CheckStatus(_text(held, "status")),
         reason=_text(held, "reason"),

@@ -16,6 +16,9 @@ COMPILER: Final = "compiler"
 NETWORK: Final = "network"
 IMAGE: Final = "image"
 NOTHING: Final = "nothing"
+# An adapter (framework.py), and what the framework needs to compile.
+FRAMEWORK: Final = "framework"
+FRAMEWORK_COMPILER: Final = "framework compiler"
 FLAVOUR: Final = "flavour "
 ON_GPU: Final = frozenset({GPU, TWO_GPUS})
 READ_ONLY: Final = "read-only"
@@ -30,6 +33,8 @@ NEEDS: Final = (
     GPU,
     TWO_GPUS,
     COMPILER,
+    FRAMEWORK,
+    FRAMEWORK_COMPILER,
     NETWORK,
     IMAGE,
     *(FLAVOUR + one for one in Flavour),

@@ -15,16 +15,17 @@ from typing import Any, Final
 from dlimg.checks.discover import COMMON
 from dlimg.checks.verdicts import figures
 from dlimg.errors import BadInput, Problem, nearest
-from dlimg.host.process import SandboxResult, confined
+from dlimg.host.process import SandboxResult, run_sandboxed
+from dlimg.render.frameworks import ADAPTER
 
 DEVICES: Final = Path("/dev")
 # Seconds for the first import of a framework from a cold disk, and for the driver.
 _IMPORT_SECONDS: Final = 300
 _DRIVER_SECONDS: Final = 60
 _ABOUT: Final = """\
-import importlib, json, sys, sysconfig
+import json, sys, sysconfig, _framework
 from pathlib import Path
-name = importlib.import_module(sys.argv[1]).NAME
+name = _framework.load().NAME
 python = "%d.%d" % sys.version_info[:2]
 headers = Path(sysconfig.get_path("include"), "Python.h").exists()
 print(json.dumps({"name": name, "python": python, "headers": headers}))
@@ -57,7 +58,7 @@ def look_up(family: str, images: Path) -> None:
     if not common.is_dir():
         hint = "run in the project's folder, or name its matrix with --matrix"
         raise BadInput("there are no check scripts", where=str(common), hint=hint)
-    families = {path.parent.name for path in images.glob("*/checks")} - {COMMON}
+    families = {path.parent.name for path in images.glob(f"*/{ADAPTER}")}
     if family not in families:
         raise BadInput(f"--bare {family}: no such family", hint=nearest(family, families))
 
@@ -84,8 +85,8 @@ def interpreter(
     """
     problems = []
     for path in [named] if named else dict.fromkeys([*candidates(environment), sys.executable]):
-        argv = [path, "-c", _ABOUT, f"_{family}"]
-        ended = confined(argv, env=environment, cwd=scratch, seconds=_IMPORT_SECONDS)
+        argv = [path, "-c", _ABOUT]
+        ended = run_sandboxed(argv, env=environment, cwd=scratch, seconds=_IMPORT_SECONDS)
         found = _object(ended)
         if found.keys() >= {"name", "python", "headers"}:
             return Interpreter(
@@ -118,7 +119,7 @@ def gpus(
     A driver that hangs or dies is no reason to expect nothing.
     """
     argv = [python, "-c", _SEE]
-    found = _object(confined(argv, env=environment, cwd=scratch, seconds=_DRIVER_SECONDS))
+    found = _object(run_sandboxed(argv, env=environment, cwd=scratch, seconds=_DRIVER_SECONDS))
     names = tuple(map(str, found.get("gpus", ())))
     return names, bool(names or any(devices.glob("nvidia[0-9]*")))
 

@@ -32,7 +32,7 @@ from dlimg.checks.host_python import (
 from dlimg.checks.script_files import placed
 from dlimg.checks.verdicts import NO_DEVICE, NOT_RUN_CODE, ScriptResult, sought, told_text, verdict
 from dlimg.host.git_revision import NO_REVISION, Revision
-from dlimg.host.process import confined
+from dlimg.host.process import (run_sandboxed)
 from dlimg.model import Check, Evidence, Verdict
 
 DEVICE: Final = "bare"  # all GPUs of the machine
@@ -68,7 +68,7 @@ class CheckHost:
     has_gpu: bool
     environment: Mapping[str, str]
     scratch: Path
-    say: Callable[[str], None]
+    log: Callable[[str], None]
 
     @property
     def cell(self) -> str:
@@ -86,7 +86,7 @@ def machine(
     wanted: HostCheckRequest,
     environment: Mapping[str, str],
     *,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     devices: Path = DEVICES,
 ) -> Iterator[CheckHost]:
     """The machine we are on, with a scratch folder that is gone afterwards.
@@ -106,7 +106,7 @@ def machine(
         asking = with_modules(inherited, modules)
         known = interpreter(wanted.family, wanted.python, asking, scratch=scratch)
         names, has_gpu = gpus(known.path, asking, scratch=scratch, devices=devices)
-        say(f"{known.path} has {known.name}; {_sight(names, has_gpu)}")
+        log(f"{known.path} has {known.name}; {_sight(names, has_gpu)}")
         yield CheckHost(
             wanted=wanted,
             scripts=found,
@@ -115,7 +115,7 @@ def machine(
             has_gpu=has_gpu,
             environment=inherited,
             scratch=scratch,
-            say=say,
+            log=log,
         )
 
 
@@ -152,7 +152,7 @@ def test_bare(there: CheckHost, checks: Sequence[Check], *, folder: Path) -> Evi
     `folder` is where the last evidence is, by which a check that is gone is missed.
     """
     verdicts = tuple(tried(there, check) for check in checks)
-    last = read_last(folder, there.cell, say=there.say)
+    last = read_last(folder, there.cell, log=there.log)
     return Evidence(
         digest="",
         cell=there.cell,
@@ -163,7 +163,7 @@ def test_bare(there: CheckHost, checks: Sequence[Check], *, folder: Path) -> Evi
         verdicts=verdicts,
         host=this_host(),
         bare=there.wanted.family,
-        vanished=vanished(last, sets_of(there, checks), say=there.say),
+        vanished=vanished(last, sets_of(there, checks), log=there.log),
         revision=there.wanted.revision.commit,
         dirty=there.wanted.revision.dirty,
     )
@@ -178,7 +178,7 @@ def sets_of(there: CheckHost, checks: Sequence[Check]) -> CheckSets:
 def tried(there: CheckHost, check: Check) -> Verdict:
     """The verdict on one check, told of; one that may fail by no fault of its own has two tries."""
     found = sought(check, lambda: _verdict(there, check), between=lambda: None)
-    there.say(told_text(there.cell, found))
+    there.log(told_text(there.cell, found))
     return found
 
 
@@ -192,7 +192,7 @@ def _run(there: CheckHost, check: Check) -> ScriptResult:
     word = new_word()
     with tempfile.TemporaryDirectory(dir=there.scratch, ignore_cleanup_errors=True) as folder:
         told = {"DLIMG_GPU": "expected" if there.has_gpu else "none", "TMPDIR": folder}
-        ended = confined(
+        ended = run_sandboxed(
             python_argv(there.interpreter.path, check.path, word),
             env={**there.environment, **told},
             cwd=Path(folder),

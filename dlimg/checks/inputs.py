@@ -85,7 +85,7 @@ def _labels(
         below = {**_OF_VENDOR.get(planned.image.cell.os.vendor, {}), **base_labels}
         inherited = {name: text for name, text in below.items() if real.get(name) == text}
         return {**inherited, **promised}
-    below = bases.labels(planned.image.cell.os, planned.base.identity)
+    below = bases.base_labels(planned.image.cell.os, planned.base.identity)
     # An image from a registry may be on a base that another dlimg made, by another recipe.
     below[bases.RECIPE_LABEL] = real.get(bases.RECIPE_LABEL, "")
     return {**below, **promised}
@@ -192,6 +192,8 @@ def cell_text(planned: PlannedImage) -> str:
         "cell": cell.id,
         "family": cell.family,
         "package": cell.package,
+        "framework": cell.framework.folder,
+        "module": cell.framework.module,
         "version": cell.version,
         "accelerator": cell.accelerator,
         "cuda": cuda(cell),

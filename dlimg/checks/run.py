@@ -31,8 +31,8 @@ from dlimg.checks.script_files import ROOT, archive, placed
 from dlimg.checks.verdicts import GPU, NO_DEVICE, SIGHT, TestedGpu, gpus, sought, told_text, verdict
 from dlimg.checks.wheel_records import wheel_records
 from dlimg.engine.client import Engine, engine_errors
-from dlimg.engine.container_owner import OWNER_LABEL, owner
 from dlimg.engine.gpu import device_request
+from dlimg.engine.ownership import OWNER_LABEL, owner_label
 from dlimg.errors import BadInput, DlimgError, Negative
 from dlimg.host.git_revision import NO_REVISION, Revision
 from dlimg.model import BaseSource, BuiltImage, Check, Evidence, PlannedImage, Verdict
@@ -52,7 +52,7 @@ class CheckSettings:
     """
 
     evidence: Path
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     memory: int = 0
     processes: int = 4096
     shared_memory: str = "1g"
@@ -84,7 +84,7 @@ def test(
     images: Path,
     settings: CheckSettings,
 ) -> Evidence:
-    """What these checks say of the image, on this device or without one; kept as evidence.
+    """What these checks log of the image, on this device or without one; kept as evidence.
 
     A verdict that still holds is not sought again: what is kept of a check that needs a GPU
     holds only on the same GPU with the same driver, so a given GPU is always looked at anew.
@@ -93,17 +93,17 @@ def test(
     """
     given = device or NO_DEVICE
     cell = built.planned.image.cell
-    found = scripts(images, cell.family, settings.own)
+    found = scripts(images, cell.family, settings.own, cell.framework.folder)
     facts = facts_of(built, engine, images)
     ready = [placed(check, images, found, facts) for check in checks]
     sets = check_sets([check.name for check in ready], found, images, settings.own)
-    last = read_last(settings.evidence, cell.id, say=settings.say)
-    gone = vanished(last, sets, say=settings.say)
+    last = read_last(settings.evidence, cell.id, log=settings.log)
+    gone = vanished(last, sets, log=settings.log)
     missed = gone or gone_before(last, sets)
     noted = None if settings.is_foreign else sets
-    known = read_evidence(settings.evidence, built.digest, say=settings.say)
+    known = read_evidence(settings.evidence, built.digest, log=settings.log)
     before = nearest(known, names_of(ready), given)
-    # A device's name does not say which GPU it is, so all is compared with one record's GPUs.
+    # A device's name does not log which GPU it is, so all is compared with one record's GPUs.
     comparable = known if given == NO_DEVICE else tuple(one for one in (before,) if one)
     kept = {check.name: _held(comparable, check, given) for check in ready}
     if before is not None and all(kept.values()) and not _is_on_gpu(ready, given):
@@ -125,7 +125,7 @@ def test(
     if before is not None and not is_new:
         return _again(before, verdicts, missed, noted, settings)
     evidence = replace(_evidence(job, given, verdicts), vanished=gone)
-    write_evidence(settings.evidence, evidence, say=settings.say, sets=noted)
+    write_evidence(settings.evidence, evidence, log=settings.log, sets=noted)
     return evidence
 
 
@@ -149,7 +149,8 @@ def checks_for_image(
     own: Path | None,
 ) -> tuple[Check, ...]:
     """The same for an image of which only is known what checks would be told of it."""
-    found = scripts(images, planned.image.cell.family, own)
+    cell = planned.image.cell
+    found = scripts(images, cell.family, own, cell.framework.folder)
     return tuple(placed(check, images, found, facts) for check in checks)
 
 
@@ -167,7 +168,7 @@ def _again(
 ) -> Evidence:
     """What was known before, of these checks alone; a check that is gone is told of once."""
     evidence = replace(before, verdicts=verdicts, vanished=missed)
-    note_last(settings.evidence, evidence, say=settings.say, sets=sets)
+    note_last(settings.evidence, evidence, log=settings.log, sets=sets)
     return evidence
 
 
@@ -233,7 +234,7 @@ def _is_on_gpu(checks: Sequence[Check], given: str) -> bool:
 
 
 def _held(known: Sequence[Evidence], check: Check, given: str) -> Verdict | None:
-    """The verdict that still holds; whether it is required is for today's matrix to say."""
+    """The verdict that still holds; whether it is required is for today's matrix to log."""
     held = reusable(known, check, given)
     return replace(held, required=check.required) if held else None
 
@@ -261,7 +262,7 @@ def _sought(job: _Job, here: CheckContainer, check: Check) -> Verdict:
     """The verdict, of which the user is told; a second attempt is made in a fresh container."""
     given = job.device or NO_DEVICE
     found = sought(check, lambda: _attempt(here, check, given), between=here.clear)
-    job.settings.say(told_text(job.built.planned.image.cell.id, found))
+    job.settings.log(told_text(job.built.planned.image.cell.id, found))
     return found
 
 
@@ -280,7 +281,7 @@ def _recipe(job: _Job, kind: ContainerKind, members: Sequence[Check]) -> Contain
     told_of_gpu = {"DLIMG_GPU": "expected" if device else "none"}
     common: dict[str, Any] = {
         "environment": {**job.facts.environment, **told_of_gpu},
-        "labels": {LABEL: job.built.digest, OWNER_LABEL: owner()},
+        "labels": {LABEL: job.built.digest, OWNER_LABEL: owner_label()},
         "pids_limit": settings.processes,
         "shm_size": settings.shared_memory,
         "device_requests": [device_request(device)] if device else None,
@@ -310,7 +311,7 @@ def _refusal(built: BuiltImage, device: str | None, error: docker.errors.APIErro
     return Negative(
         f"no check could be run: {error.explanation}",
         where=built.planned.image.cell.id,
-        hint="the engine's own log may say more; build the image again if it is gone",
+        hint="the engine's own log may log more; build the image again if it is gone",
     )
 
 

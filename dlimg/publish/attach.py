@@ -1,6 +1,7 @@
-"""What was proved about an image and what is locked in it, laid beside it at the registry."""
+"""Documents attached to an image at the registry: its lock, and the evidence of its checks."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,54 +17,52 @@ from dlimg.registry.reference import DOCKER_HUB, parse_reference
 from dlimg.registry.referrers import DIRTY, REVISION, Artifact, attach_if_missing, list_referrers
 from dlimg.registry.responses import RegistryRefusal
 
-# An image with its evidence, and `repository@digest` where it now is.
-Attach = Callable[[BuiltImage, Evidence, str], None]
-
 LOCK_TYPE: Final = "application/vnd.dlimg.lock.v1+json"
-TESTED_DIGEST: Final = "io.dlimg.tested-digest"
+TESTED_DIGEST_LABEL: Final = "io.dlimg.tested-digest"
 
 
-def nothing_beside(_built: BuiltImage, _evidence: Evidence, _reference: str) -> None:
-    """For a registry that takes images alone."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachSettings:
+    """The evidence folder, and the commit of the project that publishes."""
+
+    evidence: Path
+    revision: Revision = NO_REVISION
 
 
-def evidence_beside(
-    folder: Path,
+def attach_documents(
+    built: BuiltImage,
+    evidence: Evidence,
+    reference: str,
+    settings: AttachSettings,
     environment: Mapping[str, str],
     *,
-    revision: Revision = NO_REVISION,
-    say: Callable[[str], None],
-) -> Attach:
-    """What lays the lock beside an image, and the evidence of it in this folder.
+    log: Callable[[str], None],
+) -> None:
+    """Attach the lock and the evidence to the image `repository@digest`.
 
-    That is the evidence of the checks that were asked for, on every device: what another project
-    on this machine has seen by checks of its own is not published. `revision` is the commit of
-    the project that publishes.
+    The evidence is that of the same checks on every known device; evidence of a user's own checks
+    in another project is not published. Raises as `attach_artifacts` does.
     """
-
-    def beside(built: BuiltImage, evidence: Evidence, reference: str) -> None:
-        known = read_evidence(folder, built.digest, say=say)
-        found = covering(known, checks_of(evidence))
-        devices = {one.device for one in found}
-        records = found if evidence.device in devices else (*found, evidence)
-        documents = tuple(artifacts(built, records, revision))
-        laid = lay_beside(reference, documents, environment)
-        tested = ", ".join(record.device for record in records)
-        say(
-            f"{evidence.cell}: beside it the lock, and evidence by device: {tested} "
-            f"({laid} laid there now, {len(documents) - laid} there already)"
-        )
-
-    return beside
+    known = read_evidence(settings.evidence, built.digest, log=log)
+    records = covering(known, checks_of(evidence))
+    if evidence.device not in {record.device for record in records}:
+        records = (*records, evidence)
+    artifacts = tuple(artifacts_of(built, records, settings.revision))
+    count = attach_artifacts(reference, artifacts, environment)
+    devices = ", ".join(record.device for record in records)
+    log(
+        f"{evidence.cell}: attached the lock, and evidence by device: {devices} "
+        f"({count} attached now, {len(artifacts) - count} already there)"
+    )
 
 
-def artifacts(
+def artifacts_of(
     built: BuiltImage, records: Sequence[Evidence], revision: Revision = NO_REVISION
 ) -> Iterator[Artifact]:
-    """The lock, and a document for each device that the image was tested on.
+    """Yield the lock, and one evidence document for each device.
 
-    The same records make the same documents, so that to publish twice adds nothing; the commit
-    of whoever published first is an annotation.
+    The same records give the same documents, so publishing twice adds nothing; the commit of the
+    first publisher is an annotation.
     """
     cell = built.planned.image.cell
     publisher = (
@@ -89,37 +88,37 @@ def artifacts(
                 "io.dlimg.gpu": " and ".join(gpu_names(record)) or "none",
                 "io.dlimg.gpu-tested": "yes" if is_gpu_tested(record) else "no",
                 "io.dlimg.outcome": outcome(record.verdicts),
-                TESTED_DIGEST: record.digest,
+                TESTED_DIGEST_LABEL: record.digest,
                 **publisher,
             },
         )
 
 
-def lay_beside(
-    reference: str, documents: Sequence[Artifact], environment: Mapping[str, str]
+def attach_artifacts(
+    reference: str, artifacts: Sequence[Artifact], environment: Mapping[str, str]
 ) -> int:
-    """How many of these had to be sent to lie beside the image `repository@digest`.
+    """Attach these to the image `repository@digest`; return how many had to be sent.
 
-    Those that are there stay as they are. Raises `NetworkFailure` when this machine cannot reach
-    the registry, or it takes none.
+    Raises `NetworkFailure` when this machine cannot reach the registry, or it refuses one.
     """
-    place = parse_reference(reference)
-    with open_registry(place.host or DOCKER_HUB, environment) as registry:
-        repository = Repository(registry=registry, name=place.name)
-        image = read_manifest(repository, place.digest)
+    target = parse_reference(reference)
+    with open_registry(target.host or DOCKER_HUB, environment) as registry:
+        repository = Repository(registry=registry, name=target.name)
+        image = read_manifest(repository, target.digest)
         if image is None:
             raise NetworkFailure(
-                f"{reference} is not there for this machine",
-                hint="the engine sees another registry under that address",
+                f"this machine does not find {reference}",
+                hint="the engine reaches another registry under that address",
             )
-        listed = _listed(repository, place.digest)
+        listed = _list_referrers(repository, target.digest)
+        subject = image.descriptor
         return sum(
-            attach_if_missing(repository, one, image.descriptor, listed) for one in documents
+            attach_if_missing(repository, artifact, subject, listed) for artifact in artifacts
         )
 
 
-def _listed(repository: Repository, digest: str) -> tuple[Descriptor, ...]:
-    """What lies beside the image; nothing where the registry does not tell, but may take more."""
+def _list_referrers(repository: Repository, digest: str) -> tuple[Descriptor, ...]:
+    """Return the image's referrers; none where the registry refuses to list but may take more."""
     try:
         return list_referrers(repository, digest)
     except RegistryRefusal:

@@ -1,5 +1,6 @@
-"""An image in the container engine, as what it is made of."""
+"""An image in the container engine, and what it is made of."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -7,13 +8,13 @@ import docker
 import requests
 
 from dlimg.engine.client import Engine, engine_errors
-from dlimg.publish.image_content import ContentLayer, ImageContent, settings, total
-from dlimg.publish.relabel import content as made_of
+from dlimg.publish.image_content import ContentLayer, ImageContent, start_settings, total
+from dlimg.publish.relabel import image_identity
 
 
 @engine_errors()
-def content_in(engine: Engine, name: str) -> ImageContent | None:
-    """The engine's image of this name, id or digest; nothing where it has none."""
+def read_engine_image(engine: Engine, name: str) -> ImageContent | None:
+    """Return the engine's image of this name, id or digest, or None."""
     try:
         image = engine.sdk.images.get(name)
         attributes: dict[str, Any] = image.attrs
@@ -21,7 +22,7 @@ def content_in(engine: Engine, name: str) -> ImageContent | None:
     except (docker.errors.ImageNotFound, docker.errors.NullResource):
         return None
     except docker.errors.APIError as error:
-        # What is no name for the engine may be one for a registry.
+        # An invalid name for the engine may be a valid one for a registry.
         if error.status_code == requests.codes.bad_request:
             return None
         raise
@@ -29,51 +30,58 @@ def content_in(engine: Engine, name: str) -> ImageContent | None:
     descriptor = attributes.get("Descriptor") or {}
     config_digest = (descriptor.get("annotations") or {}).get("config.digest", "")
     layers = _layers(attributes, steps)
-    found = ImageContent(
+    content = ImageContent(
         reference=name,
         source="engine",
         digest=str(image.id),
-        same=frozenset({str(image.id), config_digest} - {""}),
+        digests=frozenset({str(image.id), config_digest} - {""}),
         platform=f"{attributes.get('Os', '')}/{attributes.get('Architecture', '')}",
         created=str(attributes.get("Created") or ""),
         layers=layers,
-        steps=tuple(_words(step) for step in steps),
-        # With containerd's store this is what the registry would send; else it is unpacked.
+        steps=tuple(_step_text(step) for step in steps),
+        # With the containerd store, `Size` is what a registry would send; else it is unpacked.
         compressed=int(attributes["Size"]) if descriptor else None,
         size=total([layer.size for layer in layers]),
-        **settings(attributes.get("Config") or {}),
+        **start_settings(attributes.get("Config") or {}),
     )
-    return replace(found, tested=_tested(engine, attributes, found.claimed))
+    return replace(content, tested_digest=_tested_digest(engine, attributes, content))
 
 
-def _tested(engine: Engine, attributes: dict[str, Any], claimed: str) -> str:
-    """The digest of the tested image, where the engine has that one and it is the same."""
+def _tested_digest(engine: Engine, attributes: Mapping[str, Any], content: ImageContent) -> str:
+    """Return the claimed digest where the engine has that image and its content is the same."""
+    claimed = content.claimed_digest
     if not claimed:
         return ""
     try:
         tested = engine.sdk.images.get(claimed).attrs
-    except (docker.errors.ImageNotFound, docker.errors.APIError):
+    except docker.errors.APIError:
         return ""
-    return claimed if tested["Id"] == claimed and made_of(tested) == made_of(attributes) else ""
+    is_same = image_identity(tested) == image_identity(attributes)
+    return claimed if tested["Id"] == claimed and is_same else ""
 
 
-def names_at_registries(engine: Engine, content: ImageContent) -> tuple[str, ...]:
-    """`host/name@digest` for each place where the engine knows this image to be."""
-    found = engine.sdk.images.get(content.digest).attrs.get("RepoDigests") or ()
-    return tuple(str(one) for one in found)
+def registry_references(engine: Engine, content: ImageContent) -> tuple[str, ...]:
+    """Return `host/name@digest` for each registry where the engine knows this image to be."""
+    references = engine.sdk.images.get(content.digest).attrs.get("RepoDigests") or ()
+    return tuple(str(reference) for reference in references)
 
 
-def _layers(attributes: dict[str, Any], steps: list[dict[str, Any]]) -> tuple[ContentLayer, ...]:
-    """The layers, lowest first; a step with a size made one, as long as the numbers agree."""
-    digests = [str(one) for one in (attributes.get("RootFS") or {}).get("Layers") or ()]
-    filled = [step for step in steps if step.get("Size")]
-    if len(filled) != len(digests):
+def _layers(
+    attributes: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]
+) -> tuple[ContentLayer, ...]:
+    """Return the layers, lowest first.
+
+    Steps with a size made one layer each; where their number differs, layers have no step.
+    """
+    digests = [str(digest) for digest in (attributes.get("RootFS") or {}).get("Layers") or ()]
+    sized = [step for step in steps if step.get("Size")]
+    if len(sized) != len(digests):
         return tuple(ContentLayer(digest=digest, step="") for digest in digests)
     return tuple(
-        ContentLayer(digest=digest, step=_words(step), size=int(step["Size"]))
-        for digest, step in zip(digests, filled, strict=True)
+        ContentLayer(digest=digest, step=_step_text(step), size=int(step["Size"]))
+        for digest, step in zip(digests, sized, strict=True)
     )
 
 
-def _words(step: dict[str, Any]) -> str:
+def _step_text(step: Mapping[str, Any]) -> str:
     return str(step.get("CreatedBy") or step.get("Comment") or "")

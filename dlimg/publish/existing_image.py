@@ -1,38 +1,44 @@
-"""Another image under an immutable name than the one that was built here.
+"""An existing image under an immutable name, other than the one that was built here.
 
-What its labels claim counts for nothing: names lead to it when this machine has tested it, or
-tests it now. The one that was built here is not pushed.
+Its labels prove nothing. Moving tags lead to it once this machine has tested it, before or now;
+the image that was built here is then not pushed.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from dlimg.engine.client import Engine, has_containerd_store
-from dlimg.errors import DlimgError, Negative, NotRun
+import docker
+import requests
+
+from dlimg.engine.client import Engine, error_reason, has_containerd_store
+from dlimg.errors import DlimgError, Negative, NetworkFailure, NotRun
 from dlimg.model import BuiltImage, Evidence
-from dlimg.publish.check_runner import CheckRunner
-from dlimg.publish.manifest_identity import holds_what_it_says, is_noted, note_manifest
-from dlimg.publish.policy import Require, Standing, admit
-from dlimg.publish.pull import pulled
-from dlimg.publish.push import send_pieces
+from dlimg.publish.manifest_identity import is_recorded, layers_match_config, record_manifest
+from dlimg.publish.policy import CheckRunner, Require, Standing, check_policy
+from dlimg.publish.push import push_blobs
 from dlimg.publish.push_source import ImageSources, PushSource
-from dlimg.publish.relabel import LABEL
-from dlimg.publish.tags import Place, config_of, contents_of, parse_labels
+from dlimg.publish.relabel import GPU_TESTED_LABEL
+from dlimg.publish.tags import Destination, blobs_of, digests_of, parse_labels, read_config
 from dlimg.registry.blobs import missing_blobs
 from dlimg.registry.manifests import Manifest, parse_descriptor
 from dlimg.render.bake import KEY_LABEL
 from dlimg.store.images import load_image
 
-_NEXT: Final = (
-    "take that name away at the registry if nobody needs that image, or publish to another place"
+_HINT: Final = (
+    "delete that tag at the registry if the image is not needed, or publish to another place"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Other:
-    """The image that a registry has under an immutable name, beside the one that was built here."""
+class ExistingImage:
+    """The registry's image under the immutable name, and the one that was built here for it.
 
-    place: Place
+    `standing` is the built image's.
+    """
+
+    destination: Destination
     manifest: Manifest
     built: BuiltImage
     source: PushSource
@@ -41,136 +47,187 @@ class Other:
 
     @property
     def text(self) -> str:
-        """`host/team/jax:1-cpu-0123456789ab is sha256:...`, for messages."""
-        return f"{self.place.reference} is {self.manifest.digest}"
+        """A text such as `host/team/jax:1-cpu-0123456789ab is sha256:...`, for messages."""
+        return f"{self.destination.reference} is {self.manifest.digest}"
 
     @property
     def cell(self) -> str:
         return self.built.planned.image.cell.id
 
 
-def tested_other(
-    other: Other, runner: CheckRunner, stock: ImageSources
+def verify_existing_image(
+    existing: ExistingImage, runner: CheckRunner, sources: ImageSources
 ) -> tuple[BuiltImage, Evidence]:
-    """The other image with evidence of it that is as good as what was wanted of the first.
+    """Return the existing image with evidence as good as that of the image built here.
 
-    Raises `Negative` for an image that is no such image, lacks a part, or fails; `NotRun` when it
-    cannot be tested here as it has to be; `NetworkFailure` when it cannot be had.
+    Pulls and tests it unless this machine has tested it before. Raises `Negative` when it has
+    another content key, is incomplete, or fails; `NotRun` when it cannot be tested here;
+    `NetworkFailure` when it cannot be pulled.
     """
-    _check_contents(other, stock)
-    _check_labels(other)
-    say = other.place.say
-    say(
-        f"{other.text} already, another image of the same content "
-        f"key than {other.source.digest}, which was built here and is not pushed"
+    _check_blobs(existing, sources)
+    _check_labels(existing)
+    log = existing.destination.log
+    log(
+        f"{existing.text} already, another image with the same content key as "
+        f"{existing.source.digest}, which was built here and is not pushed"
     )
-    found = _known(other, runner)
-    if found:
-        say(f"{other.cell}: {other.manifest.digest} was tested on this machine on {found[1].day}")
-        return found
-    if stock.engine is None:
+    proof = _known_evidence(existing, runner)
+    if proof:
+        day = proof[1].day
+        log(f"{existing.cell}: {existing.manifest.digest} was tested on this machine on {day}")
+        return proof
+    if sources.engine is None:
         raise NotRun(
-            f"{other.text}, which was not tested on this machine, "
+            f"{existing.text}, which was not tested on this machine, "
             "and there is no engine to pull it with",
-            where=other.cell,
-            hint="publish where an engine runs, or to another place",
+            where=existing.cell,
+            hint="publish from a machine with an engine, or to another place",
         )
-    say(f"{other.cell}: pulling and testing {other.manifest.digest}")
-    with pulled(stock.engine, other.place.names.repository, other.manifest) as digest:
-        built = replace(other.built, digest=digest, cached=True)
+    log(f"{existing.cell}: pulling and testing {existing.manifest.digest}")
+    repository = existing.destination.names.repository
+    with pulled_image(sources.engine, repository, existing.manifest) as digest:
+        built = replace(existing.built, digest=digest, cached=True)
         evidence = runner.test(built)
-        _check_proved(other, built, evidence, runner)
-        _note(other, stock.engine)
+        _check_evidence(existing, built, evidence, runner)
+        _record(existing, sources.engine)
     return built, evidence
 
 
-def _check_labels(other: Other) -> None:
-    """Refuse what does not even claim to be the same; what claims it is not yet believed."""
-    labels = parse_labels(config_of(other.place.repository, other.manifest))
-    claims = (KEY_LABEL, LABEL)
-    if [labels.get(name, "") for name in claims] != [
-        other.source.labels.get(name, "") for name in claims
-    ]:
+def _check_labels(existing: ExistingImage) -> None:
+    """Raise `Negative` for an image without the labels of the built one."""
+    labels = parse_labels(read_config(existing.destination.repository, existing.manifest))
+    names = (KEY_LABEL, GPU_TESTED_LABEL)
+    expected = existing.source.labels
+    if any(labels.get(name, "") != expected.get(name, "") for name in names):
         raise Negative(
-            f"{other.place.reference} is immutable and is {other.manifest.digest} already, not "
-            f"{other.source.digest}: it is something else",
-            where=other.cell,
-            hint=_NEXT,
+            f"{existing.destination.reference} is immutable and is {existing.manifest.digest} "
+            f"already, an image with another content key than {existing.source.digest}",
+            where=existing.cell,
+            hint=_HINT,
         )
 
 
-def _check_contents(other: Other, stock: ImageSources) -> None:
-    """Nobody can pull an image of which a part is lost; what this machine has of it is sent."""
-    missing = missing_blobs(other.place.repository, contents_of(other.manifest))
+def _check_blobs(existing: ExistingImage, sources: ImageSources) -> None:
+    """Push blobs that the registry lost and the store has; raise `Negative` if any stay missing."""
+    repository = existing.destination.repository
+    missing = missing_blobs(repository, blobs_of(existing.manifest))
     if missing:
-        ours = load_image(stock.store, other.manifest.digest)
-        configs = {ours.config_digest: ours.config} if ours else {}
-        missing = send_pieces(other.place.repository, missing, stock.store, configs)
+        image = load_image(sources.store, existing.manifest.digest)
+        configs = {image.config_digest: image.config} if image else {}
+        missing = push_blobs(repository, missing, sources.store, configs)
     if missing:
-        parts = ", ".join(f"{one.digest} ({one.size:,} bytes)" for one in missing)
-        raise _incomplete(other, f"the registry lacks {parts}, and so does this machine")
+        names = ", ".join(f"{blob.digest} ({blob.size:,} bytes)" for blob in missing)
+        raise _incomplete(existing, f"the registry lacks {names}, and so does this machine")
 
 
-def _incomplete(other: Other, reason: str) -> Negative:
+def _incomplete(existing: ExistingImage, reason: str) -> Negative:
     return Negative(
-        f"{other.text}, which nobody can pull: {reason}",
-        where=other.cell,
-        hint=f"publish from the machine that built it; or {_NEXT}",
+        f"{existing.text}, which cannot be pulled: {reason}",
+        where=existing.cell,
+        hint=f"publish from the machine that built it; or {_HINT}",
     )
 
 
-def _known(other: Other, runner: CheckRunner) -> tuple[BuiltImage, Evidence] | None:
-    """The image as this machine has tested it before, and well enough."""
-    config = parse_descriptor(other.manifest.content.get("config"))
-    digests = [other.manifest.digest]
-    if config and is_noted(other.place.notes, other.manifest):
+def _known_evidence(
+    existing: ExistingImage, runner: CheckRunner
+) -> tuple[BuiltImage, Evidence] | None:
+    """Return the image and this machine's evidence of it, where that is good enough."""
+    manifest = existing.manifest
+    config = parse_descriptor(manifest.content.get("config"))
+    digests = [manifest.digest]
+    if config and is_recorded(existing.destination.state, manifest):
         digests.append(config.digest)
     for digest in digests:
-        built = replace(other.built, digest=digest, cached=True)
-        evidence = runner.known(built, config_of(other.place.repository, other.manifest))
+        built = replace(existing.built, digest=digest, cached=True)
+        evidence = runner.known(built, read_config(existing.destination.repository, manifest))
         try:
-            standing = admit(built, evidence, digest=digest, require=other.require, checks=())
+            standing = check_policy(
+                built, evidence, digest=digest, require=existing.require, checks=()
+            )
         except DlimgError:
-            continue  # it is tested again: what failed once may pass, and what lacks may be had
-        if evidence and standing == other.standing:
+            continue  # it is tested again: failed checks may pass now, missing ones may run
+        if evidence and standing == existing.standing:
             return built, evidence
     return None
 
 
-def _check_proved(other: Other, built: BuiltImage, evidence: Evidence, runner: CheckRunner) -> None:
-    """Raise `Negative` or `NotRun` when that image is not as well tested as was wanted."""
+def _check_evidence(
+    existing: ExistingImage, built: BuiltImage, evidence: Evidence, runner: CheckRunner
+) -> None:
+    """Raise `Negative` or `NotRun` when the existing image is not tested as well as the built."""
     try:
-        standing = admit(
+        standing = check_policy(
             built,
             evidence,
             digest=built.digest,
-            require=other.require,
+            require=existing.require,
             checks=runner.checks(built),
         )
     except (Negative, NotRun) as error:
         raise type(error)(
-            f"{other.text}, another image than the one built here, "
-            f"and names do not move to it: {error.problems[0].message}",
-            where=other.cell,
-            hint=_NEXT,
+            f"{existing.text}, another image than the one built here, "
+            f"and no tag is moved to it: {error.problems[0].message}",
+            where=existing.cell,
+            hint=_HINT,
         ) from error
-    if standing != other.standing:
+    if standing != existing.standing:
         raise NotRun(
-            f"{other.text}, which is {standing} here; the image built here is {other.standing}",
-            where=other.cell,
-            hint=_NEXT,
+            f"{existing.text}, which is {standing} here; the image built here is "
+            f"{existing.standing}",
+            where=existing.cell,
+            hint=_HINT,
         )
 
 
-def _note(other: Other, engine: Engine) -> None:
-    """Note what an engine without manifests has tested; refuse what only claims its config."""
-    config = parse_descriptor(other.manifest.content.get("config"))
-    if (
-        has_containerd_store(engine)
-        or config is None
-        or is_noted(other.place.notes, other.manifest)
-    ):
+def _record(existing: ExistingImage, engine: Engine) -> None:
+    """Record the manifest for an engine that knows only configs.
+
+    Raises `Negative` when the layers are not those of the config.
+    """
+    state, manifest = existing.destination.state, existing.manifest
+    config = parse_descriptor(manifest.content.get("config"))
+    if has_containerd_store(engine) or config is None or is_recorded(state, manifest):
         return
-    if not holds_what_it_says(other.place.repository, other.manifest):
-        raise _incomplete(other, "its layers are not those that its config names")
-    note_manifest(other.place.notes, other.manifest.digest, config.digest)
+    if not layers_match_config(existing.destination.repository, manifest):
+        raise _incomplete(existing, "its layers are not those that its config names")
+    record_manifest(state, manifest.digest, config.digest)
+
+
+@contextlib.contextmanager
+def pulled_image(engine: Engine, repository: str, manifest: Manifest) -> Iterator[str]:
+    """Pull the image and yield its id; remove it afterwards unless it was there before.
+
+    Raises `NetworkFailure` when the pull fails, `Negative` when another image was pulled.
+    """
+    reference = f"{repository}@{manifest.digest}"
+    was_present = _has_image(engine, reference)
+    try:
+        yield _pull(engine, repository, manifest)
+    finally:
+        if not was_present:
+            with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
+                engine.sdk.images.remove(reference)
+
+
+def _pull(engine: Engine, repository: str, manifest: Manifest) -> str:
+    reference = f"{repository}@{manifest.digest}"
+    try:
+        image_id = str(engine.sdk.images.pull(repository, tag=manifest.digest).id)
+    except (docker.errors.APIError, requests.RequestException) as error:
+        message = error.explanation if isinstance(error, docker.errors.APIError) else None
+        raise NetworkFailure(
+            f"the engine cannot pull {reference}: {message or error_reason(error)}",
+            hint="check the network and `docker login`; delete the tag at the registry if the "
+            "image cannot be pulled",
+        ) from error
+    if image_id not in digests_of(manifest):
+        raise Negative(f"the engine pulled {reference} and has {image_id}")
+    return image_id
+
+
+def _has_image(engine: Engine, reference: str) -> bool:
+    try:
+        engine.sdk.images.get(reference)
+    except docker.errors.ImageNotFound:
+        return False
+    return True

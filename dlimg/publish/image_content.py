@@ -1,25 +1,27 @@
-"""What an image is, as its registry or its engine tells: its layers, its settings, its makers."""
+"""The content of an image as a registry or an engine describes it, and who built it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from dlimg.publish.attach import TESTED_DIGEST
-from dlimg.publish.relabel import LABEL as UNTESTED_LABEL
+from dlimg.publish.attach import TESTED_DIGEST_LABEL
+from dlimg.publish.relabel import GPU_TESTED_LABEL
 from dlimg.render.bake import KEY_LABEL
 from dlimg.render.naming import WHEELS_LABEL
 from dlimg.store.image_manifest import HISTORY_PREFIXES
 
-Maker = Literal["dlimg", "somebody, on an image of dlimg", "dlimg, as a base", "somebody else"]
+Maker = Literal[
+    "dlimg", "another builder, on an image of dlimg", "dlimg, as a base", "another builder"
+]
 
 CELL_LABEL: Final = "io.dlimg.cell"
-ENTRY: Final = "dlimg-entrypoint"
+ENTRYPOINT: Final = "dlimg-entrypoint"
 BASE_LABEL: Final = "io.dlimg.base-os"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentLayer:
-    """One layer and the step that made it; a size that the source does not tell is nothing."""
+    """A layer and the history step that made it; a size that is not known is None."""
 
     digest: str
     step: str
@@ -29,22 +31,22 @@ class ContentLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageContent:
-    """An image: `digest` is its manifest's, or the engine's id; `same` all that name these bytes.
+    """An image; `digest` is its manifest's or the engine's id, `digests` all digests of it.
 
-    `steps` are the words of its whole history, `compressed` is what a pull fetches and `size`
-    what is unpacked, each nothing where the source does not tell; `subjects` are the digests
-    under which a registry keeps what belongs to it. `tested` is the digest of the image that was
-    tested, where this one is proved to be that with two labels more.
+    `steps` is its whole history. `compressed` is the bytes to pull and `size` the uncompressed
+    bytes, each None where it is not known. `subjects` are the digests whose referrers belong to
+    it. `tested_digest` is that of the tested image, where this one is proved to be it with two
+    more labels.
     """
 
     reference: str
     source: Literal["engine", "registry"]
     digest: str
-    same: frozenset[str]
+    digests: frozenset[str]
     platform: str
     created: str
     user: str
-    folder: str
+    workdir: str
     entrypoint: tuple[str, ...]
     command: tuple[str, ...]
     labels: Mapping[str, str] = field(repr=False)
@@ -53,90 +55,83 @@ class ImageContent:
     compressed: int | None = None
     size: int | None = None
     subjects: tuple[str, ...] = ()
-    tested: str = ""
+    tested_digest: str = ""
 
     @property
-    def names(self) -> frozenset[str]:
-        """The digests that evidence of this image may be about.
-
-        An image that was never on a GPU is the one that was tested, with two labels more. What
-        labels claim counts for nothing here: somebody else may have written them.
-        """
-        return self.same | ({self.tested} - {""})
+    def evidence_digests(self) -> frozenset[str]:
+        """The digests that evidence of this image may be about; labels alone add none."""
+        return self.digests | ({self.tested_digest} - {""})
 
     @property
-    def claimed(self) -> str:
-        """The digest that a label names as the tested one's, or an empty text."""
-        is_marked = self.labels.get(UNTESTED_LABEL) == "no"
-        return self.labels.get(TESTED_DIGEST, "") if is_marked else ""
+    def claimed_digest(self) -> str:
+        """The digest that a label names as the tested image's, unverified, or an empty text."""
+        is_marked = self.labels.get(GPU_TESTED_LABEL) == "no"
+        return self.labels.get(TESTED_DIGEST_LABEL, "") if is_marked else ""
 
 
 def maker(content: ImageContent) -> Maker:
-    """Who made the image. Labels are inherited, so what was done after dlimg's last step counts."""
+    """Return who built the image: labels are inherited, so steps after dlimg's last one count."""
     if CELL_LABEL not in content.labels:
         is_base = BASE_LABEL in content.labels and len(content.layers) == 1
-        return "dlimg, as a base" if is_base else "somebody else"
+        return "dlimg, as a base" if is_base else "another builder"
     if later_steps(content):
-        return "somebody, on an image of dlimg"
-    has_entry = any(ENTRY in word for word in (*content.entrypoint, *content.steps))
-    return "dlimg" if has_entry else "somebody else"
+        return "another builder, on an image of dlimg"
+    has_entrypoint = any(ENTRYPOINT in text for text in (*content.entrypoint, *content.steps))
+    return "dlimg" if has_entrypoint else "another builder"
 
 
 def later_steps(content: ImageContent) -> tuple[str, ...]:
-    """The steps that follow those of dlimg's own Dockerfile: somebody built on the image.
+    """Return the history steps after those of dlimg, which another build added.
 
-    That Dockerfile ends with its entry point and its command; an image that was assembled has
-    the words for its layers in their place.
+    dlimg's Dockerfile ends with its entrypoint and command; an assembled image has the history
+    texts of its layers instead.
     """
-    own = f"LABEL {UNTESTED_LABEL}="
-    ends = [at for at, step in enumerate(content.steps) if _is_entry(step) or _is_layer(step)]
-    if not ends:
-        return ()  # no step tells where dlimg's own end
-    following = content.steps[ends[-1] + 1 :]
-    if _is_entry(content.steps[ends[-1]]) and following and following[0].startswith("CMD"):
+    own_label = f"LABEL {GPU_TESTED_LABEL}="
+    last = -1
+    for index, step in enumerate(content.steps):
+        if _is_entrypoint(step) or step.startswith(HISTORY_PREFIXES):
+            last = index
+    if last < 0:
+        return ()  # the history does not tell where dlimg's steps end
+    following = content.steps[last + 1 :]
+    if _is_entrypoint(content.steps[last]) and following and following[0].startswith("CMD"):
         following = following[1:]
-    return tuple(step for step in following if not step.startswith(own))
+    return tuple(step for step in following if not step.startswith(own_label))
 
 
-def _is_entry(step: str) -> bool:
-    return step.startswith("ENTRYPOINT") and ENTRY in step
+def _is_entrypoint(step: str) -> bool:
+    return step.startswith("ENTRYPOINT") and ENTRYPOINT in step
 
 
-def _is_layer(step: str) -> bool:
-    """Whether the step is one of the layers of an image that was assembled."""
-    return step.startswith(HISTORY_PREFIXES)
-
-
-def wheels_named(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Name and version of each wheel, as the label names them."""
-    pairs = (word.partition("==") for word in labels.get(WHEELS_LABEL, "").split())
+def labelled_wheels(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return name and version of each wheel in the image's label."""
+    pairs = (text.partition("==") for text in labels.get(WHEELS_LABEL, "").split())
     return tuple((name, version) for name, _, version in pairs if version)
 
 
-def settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a configuration says of how the image is started, as fields of `ImageContent`."""
-    found = config.get("Labels")
-    labels = found if isinstance(found, dict) else {}
+def start_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of `ImageContent` that a config holds: how the image starts, its labels."""
+    value = config.get("Labels")
+    labels = value if isinstance(value, dict) else {}
     return {
         "user": str(config.get("User") or ""),
-        "folder": str(config.get("WorkingDir") or ""),
-        "entrypoint": texts(config.get("Entrypoint")),
-        "command": texts(config.get("Cmd")),
+        "workdir": str(config.get("WorkingDir") or ""),
+        "entrypoint": _texts(config.get("Entrypoint")),
+        "command": _texts(config.get("Cmd")),
         "labels": {str(name): str(text) for name, text in labels.items()},
     }
 
 
-def texts(value: object) -> tuple[str, ...]:
-    """A list of texts; nothing where it is none."""
-    return tuple(str(one) for one in value) if isinstance(value, list) else ()
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(str(text) for text in value) if isinstance(value, list) else ()
 
 
 def total(sizes: Sequence[int | None]) -> int | None:
-    """The sum; nothing when a part is not known."""
+    """Return the sum, or None when any size is not known."""
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 
 
 def key_of(content: ImageContent) -> str:
-    """The content key, or an empty text for an image that was built without dlimg's command."""
+    """Return the content key, or an empty text for an image that was not built by dlimg."""
     return content.labels.get(KEY_LABEL, "")

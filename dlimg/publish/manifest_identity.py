@@ -1,9 +1,9 @@
-"""Whether a manifest at a registry is a known image, where an engine knows its config alone.
+"""Manifests at a registry as images of an engine that knows only their configs.
 
 Docker's classic image store keeps no manifests: an image's id there is the digest of its config,
-which names the contents of the layers, and not the compressed layers that a manifest names. So a
-manifest with the right config is believed when this machine has pushed it, or has read that its
-layers hold what the config says.
+which names the uncompressed layers, while a manifest names the compressed ones. A manifest with
+the right config is trusted when this machine has pushed it, or has read all its layers and found
+those that the config names.
 """
 
 import contextlib
@@ -12,9 +12,9 @@ import zlib
 from pathlib import Path
 from typing import Final
 
-from dlimg.assembly.system import inflate
 from dlimg.atomic_write import atomic_write, read_now
-from dlimg.publish.tags import config_of
+from dlimg.layer.compress import inflate
+from dlimg.publish.tags import read_config
 from dlimg.registry.blobs import read_blob_blocks
 from dlimg.registry.http import Repository
 from dlimg.registry.manifests import Descriptor, Manifest, parse_descriptor, parse_descriptors
@@ -22,54 +22,56 @@ from dlimg.registry.manifests import Descriptor, Manifest, parse_descriptor, par
 FOLDER: Final = "manifests"
 
 
-def note_manifest(folder: Path, manifest: str, config: str) -> None:
-    """Note that the image of this config is the manifest of this digest.
+def record_manifest(state: Path, manifest: str, config: str) -> None:
+    """Record that the manifest of this digest has the layers of this config.
 
-    Where that cannot be written down, its layers are read the next time.
+    Where the record cannot be written, the layers are read again the next time.
     """
     with contextlib.suppress(OSError):
-        atomic_write(_path(folder, manifest), f"{config}\n")
+        atomic_write(_path(state, manifest), f"{config}\n")
 
 
-def is_noted(folder: Path, manifest: Manifest) -> bool:
-    """Whether this machine knows that the layers of the manifest are those of its config."""
+def is_recorded(state: Path, manifest: Manifest) -> bool:
+    """Return whether this machine knows that the manifest's layers are those of its config."""
     config = parse_descriptor(manifest.content.get("config"))
+    if config is None:
+        return False
     try:
-        return config is not None and read_now(_path(folder, manifest.digest)).strip() == (
-            config.digest
-        )
+        return read_now(_path(state, manifest.digest)).strip() == config.digest
     except (OSError, UnicodeDecodeError):
         return False
 
 
-def holds_what_it_says(repository: Repository, manifest: Manifest) -> bool:
-    """Whether the layers hold, once unpacked, what the manifest's config says: all are read.
+def layers_match_config(repository: Repository, manifest: Manifest) -> bool:
+    """Read all layers and return whether they are, uncompressed, those of the config.
 
-    Raises `NetworkFailure` when one cannot be read, or is not the one of its digest.
+    Raises `NetworkFailure` when a layer cannot be read, or has another digest.
     """
-    rootfs = config_of(repository, manifest).get("rootfs")
-    said = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-    layers = parse_descriptors(manifest.content.get("layers"))
-    named = manifest.content.get("layers")
-    if not isinstance(said, list) or not isinstance(named, list) or len(layers) != len(named):
+    rootfs = read_config(repository, manifest).get("rootfs")
+    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    entries = manifest.content.get("layers")
+    layers = parse_descriptors(entries)
+    if not isinstance(diff_ids, list) or not isinstance(entries, list):
         return False
-    found = (_unpacked_digest(repository, layer) for layer in layers)
-    return len(said) == len(layers) and all(
-        digest == wanted for digest, wanted in zip(found, said, strict=True)
+    if not len(layers) == len(entries) == len(diff_ids):
+        return False
+    return all(
+        _uncompressed_digest(repository, layer) == diff_id
+        for layer, diff_id in zip(layers, diff_ids, strict=True)
     )
 
 
-def _unpacked_digest(repository: Repository, layer: Descriptor) -> str:
-    """The digest of the tar in a layer; empty for one that nobody unpacks."""
-    pieces = read_blob_blocks(repository, layer.digest)
+def _uncompressed_digest(repository: Repository, layer: Descriptor) -> str:
+    """Return the digest of the layer's tar, or an empty text if it cannot be decompressed."""
+    blocks = read_blob_blocks(repository, layer.digest)
     digest = hashlib.sha256()
     try:
-        for piece in inflate(pieces) if layer.media_type.endswith("gzip") else pieces:
-            digest.update(piece)
+        for block in inflate(blocks) if layer.media_type.endswith("gzip") else blocks:
+            digest.update(block)
     except (zlib.error, EOFError):
         return ""
     return f"sha256:{digest.hexdigest()}"
 
 
-def _path(folder: Path, manifest: str) -> Path:
-    return folder / FOLDER / manifest.removeprefix("sha256:")
+def _path(state: Path, manifest: str) -> Path:
+    return state / FOLDER / manifest.removeprefix("sha256:")

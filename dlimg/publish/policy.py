@@ -1,7 +1,12 @@
-"""Who may be published: the rules of design.md D5 and D7, over values alone."""
+"""The rules for publishing: which tests an image must have passed.
 
-from collections.abc import Sequence
-from typing import Literal
+A failed check always prevents publishing; a required check that was not run does so too, except
+GPU checks under `--require no-gpu`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from dlimg.checks.evidence import checks_of
 from dlimg.checks.verdicts import GPU, is_gpu_tested, possible_here
@@ -14,7 +19,22 @@ Standing = Literal["tested", "not tested on a GPU"]
 NOT_TESTED_ON_GPU: Standing = "not tested on a GPU"
 
 
-def admit(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRunner:
+    """How publishing gets at checks and evidence.
+
+    `checks` returns today's checks of an image in the engine, with the sha256 of each. `test`
+    runs them there and keeps the evidence. `known` returns this machine's evidence of an image
+    that is not in the engine, given its config at the registry, or None unless it covers all of
+    today's checks.
+    """
+
+    checks: Callable[[BuiltImage], Sequence[Check]]
+    test: Callable[[BuiltImage], Evidence]
+    known: Callable[[BuiltImage, Mapping[str, Any]], Evidence | None]
+
+
+def check_policy(
     built: BuiltImage,
     evidence: Evidence | None,
     *,
@@ -22,27 +42,31 @@ def admit(
     require: Require,
     checks: Sequence[Check],
 ) -> Standing:
-    """How well the image is tested, when that is enough; `digest` is the engine's of today.
+    """Return how well the image is tested, or raise when that is not enough to publish it.
 
-    `checks` are those of today: evidence that lacks one that is required, or has another script
-    under its name, is not enough. Raises `Negative` for an image that failed, was not tested, or
-    is not the tested one, and `NotRun` when required checks were not run; a GPU is required of
-    CUDA images alone.
+    `digest` is the image's current one, `checks` are today's: the evidence must have a verdict of
+    each required one with the same sha256. Raises `Negative` for an image that failed, was not
+    tested, or is not the tested one, and `NotRun` when required checks were not run. Only CUDA
+    images need a GPU.
     """
     cell = built.planned.image.cell
     if evidence is None or not evidence.verdicts:
         raise Negative(
             "the image was not tested", where=cell.id, hint=f"run `dlimg test {cell.id}`"
         )
-    _same(built, evidence, digest)
-    _none_failed(evidence)
-    _all_there(evidence, checks)
+    _check_digest(built, evidence, digest)
+    _check_failures(evidence)
+    _check_coverage(evidence, checks)
     possible = possible_here(evidence.verdicts)
-    missing = [one for one in possible if one.required and one.status is CheckStatus.NOT_RUN]
-    elsewhere = [verdict for verdict in missing if not (cell.is_cuda and GPU in verdict.needs)]
-    if elsewhere:
-        raise NotRun(f"checks were not run: {_names(elsewhere)}", where=cell.id)
-    if not any(one.required for one in evidence.verdicts):
+    missing = [
+        verdict
+        for verdict in possible
+        if verdict.required and verdict.status is CheckStatus.NOT_RUN
+    ]
+    without_gpu = [verdict for verdict in missing if not (cell.is_cuda and GPU in verdict.needs)]
+    if without_gpu:
+        raise NotRun(f"checks were not run: {_names(without_gpu)}", where=cell.id)
+    if not any(verdict.required for verdict in evidence.verdicts):
         raise NotRun("no check of this image is required", where=cell.id)
     if not cell.is_cuda or (not missing and is_gpu_tested(evidence)):
         return "tested"
@@ -50,36 +74,38 @@ def admit(
         raise NotRun(
             "the image is not tested on a GPU",
             where=cell.id,
-            hint="run `dlimg test` where a GPU is, or say so: --require no-gpu",
+            hint="run `dlimg test` on a machine with a GPU, or allow it: --require no-gpu",
         )
     return NOT_TESTED_ON_GPU
 
 
-def _same(built: BuiltImage, evidence: Evidence, digest: str) -> None:
+def _check_digest(built: BuiltImage, evidence: Evidence, digest: str) -> None:
     if not built.digest == evidence.digest == digest:
         cell = built.planned.image.cell.id
         raise Negative(
-            f"{built.planned.reference} is {digest or 'gone'}, tested was {evidence.digest}",
+            f"{built.planned.reference} is {digest or 'gone'}, but {evidence.digest} was tested",
             where=cell,
             hint=f"run `dlimg build {cell}` and `dlimg test {cell}`",
         )
 
 
-def _all_there(evidence: Evidence, checks: Sequence[Check]) -> None:
-    known = checks_of(evidence)
+def _check_coverage(evidence: Evidence, checks: Sequence[Check]) -> None:
+    covered = checks_of(evidence)
     missing = [
-        check.name for check in checks if check.required and (check.name, check.sha256) not in known
+        check.name
+        for check in checks
+        if check.required and (check.name, check.sha256) not in covered
     ]
     if missing:
         raise NotRun(
-            f"the evidence is of other checks: it has no verdict of {', '.join(missing)}, as they "
-            "are now",
+            "the evidence is of other checks: it has no verdict of the current "
+            f"{', '.join(missing)}",
             where=evidence.cell,
             hint=f"run `dlimg test {evidence.cell}`",
         )
 
 
-def _none_failed(evidence: Evidence) -> None:
+def _check_failures(evidence: Evidence) -> None:
     failed = [verdict for verdict in evidence.verdicts if verdict.status is CheckStatus.FAILED]
     if failed:
         raise Negative(

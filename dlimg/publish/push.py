@@ -1,4 +1,4 @@
-"""An image from the store to a registry: what the registry lacks, and nothing else."""
+"""Pushing an assembled image from the layer store: only the blobs that the registry lacks."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +11,13 @@ from threading import Event
 from typing import Final
 
 from dlimg.errors import Negative, NetworkFailure
-from dlimg.registry.blobs import UploadOutcome, has_blob, missing_blobs, require_blobs, upload_blob
+from dlimg.registry.blobs import (
+    UploadOutcome,
+    has_blob,
+    missing_blobs,
+    require_blobs,
+    upload_blob,
+)
 from dlimg.registry.http import ReadableFile, Repository
 from dlimg.registry.manifests import Descriptor, put_manifest
 from dlimg.registry.responses import RegistryRefusal
@@ -19,183 +25,190 @@ from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.store import Store
 
 AT_ONCE: Final = 4
-TOLD_EVERY: Final = 10.0
-# What is sent sooner than one could read of it is not told of.
-_LITTLE: Final = 10_000_000
-_BAD: Final = 400
+LOG_SECONDS: Final = 10.0
+# Uploads below this many bytes are over before a log line would help.
+_SMALL: Final = 10_000_000
+_BAD_REQUEST: Final = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushSummary:
-    """How the contents of an image came to be in a repository; `sent` is bytes."""
+    """How many blobs of an image were present, mounted and uploaded; `sent` is bytes uploaded."""
 
-    there: int
+    present: int
     mounted: int
     uploaded: int
     sent: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Content:
-    """A layer's file, or the config."""
+class _Blob:
+    """A layer's file, or the bytes of a config."""
 
     digest: str
     size: int
     source: Path | bytes = field(repr=False)
 
+    @property
+    def descriptor(self) -> Descriptor:
+        return Descriptor(media_type="", digest=self.digest, size=self.size)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _PushTarget:
-    """Where contents go, and who there may have them; `at` is how far each of them is."""
+    """The repository to push to, and siblings to mount from.
+
+    `sent` is the bytes sent so far by digest, `closed` the siblings that cannot be read, `stop`
+    ends all uploads.
+    """
 
     repository: Repository
     siblings: Sequence[str]
-    at: dict[str, int] = field(default_factory=dict)
+    sent: dict[str, int] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
     stop: Event = field(default_factory=Event)
 
 
-def send_image(
+def push_image(
     repository: Repository,
     tag: str,
     image: AssembledImage,
     store: Store,
     *,
     siblings: Sequence[str] = (),
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> PushSummary:
-    """The image under this tag in the repository; `siblings` are others that may have its layers.
+    """Push the image under this tag, several blobs at once.
 
-    Several contents are on their way at once. Raises `NetworkFailure` when the registry does not
-    take one, `Negative` when one is not in the store as it was.
+    `siblings` are repositories of the same registry whose layers may be mounted. Raises
+    `NetworkFailure` when the registry refuses a blob, `Negative` when one is damaged in the store.
     """
-    way = _PushTarget(repository=repository, siblings=siblings)
-    contents = _contents(image, store)
-    missing = {one.digest for one in missing_blobs(repository, map(_descriptor, contents))}
-    sent = [one for one in contents if one.digest in missing]
-    total = sum(one.size for one in sent)
-    if total > _LITTLE:
-        of = f"{len(sent)} of {len(contents)} contents"
-        say(f"{repository} lacks {of}, {_megabytes(total)}")
+    target = _PushTarget(repository=repository, siblings=siblings)
+    blobs = _blobs_of(image, store)
+    missing = missing_blobs(repository, (blob.descriptor for blob in blobs))
+    digests = {descriptor.digest for descriptor in missing}
+    to_send = [blob for blob in blobs if blob.digest in digests]
+    total = sum(blob.size for blob in to_send)
+    if total > _SMALL:
+        count = f"{len(to_send)} of {len(blobs)} blobs"
+        log(f"{repository} lacks {count}, {_megabytes(total)}")
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        futures = {one.digest: pool.submit(_send, way, one) for one in sent}
-        ways = _awaited(futures, way, total, say)
-    require_blobs(repository, map(_descriptor, sent))
+        futures = {blob.digest: pool.submit(_upload, target, blob) for blob in to_send}
+        outcomes = _wait_for_all(futures, target, total, log)
+    require_blobs(repository, (blob.descriptor for blob in to_send))
     put_manifest(repository, tag, image.manifest, image.media_type)
-    uploaded = [one for one in sent if ways[one.digest] == "uploaded"]
+    uploaded = [blob for blob in to_send if outcomes[blob.digest] == "uploaded"]
     return PushSummary(
-        there=len(contents) - len(sent) + list(ways.values()).count("there"),
-        mounted=list(ways.values()).count("mounted"),
+        present=len(blobs) - len(to_send) + list(outcomes.values()).count("present"),
+        mounted=list(outcomes.values()).count("mounted"),
         uploaded=len(uploaded),
-        sent=sum(one.size for one in uploaded),
+        sent=sum(blob.size for blob in uploaded),
     )
 
 
-def delivered_text(found: PushSummary) -> str:
-    """`3 uploaded (1,200 MB), 12 mounted, 25 there already`."""
-    sent = f"{found.uploaded} uploaded ({_megabytes(found.sent)})"
-    return f"{sent}, {found.mounted} mounted, {found.there} there already"
+def push_summary_text(summary: PushSummary) -> str:
+    """Return a text such as `3 uploaded (1,200 MB), 12 mounted, 25 already there`."""
+    uploaded = f"{summary.uploaded} uploaded ({_megabytes(summary.sent)})"
+    return f"{uploaded}, {summary.mounted} mounted, {summary.present} already there"
 
 
-def _contents(image: AssembledImage, store: Store) -> tuple[_Content, ...]:
-    """The config, then the layers, the largest first."""
-    layers = {layer.digest: layer for layer in image.layers}.values()
-    config = _Content(digest=image.config_digest, size=len(image.config), source=image.config)
-    files = [_Content(digest=one.digest, size=one.size, source=store.blob(one)) for one in layers]
-    return config, *sorted(files, key=lambda one: -one.size)
-
-
-def send_pieces(
+def push_blobs(
     repository: Repository,
-    pieces: Sequence[Descriptor],
+    blobs: Sequence[Descriptor],
     store: Store,
     configs: Mapping[str, bytes],
 ) -> tuple[Descriptor, ...]:
-    """Those of these contents that the repository lacks even when it was sent what is here.
+    """Push those of these blobs that are in the store; return those still missing.
 
-    That is what the store has of them, and these configurations by their digest.
+    `configs` are configs by digest, which the store does not have as files.
     """
-    way = _PushTarget(repository=repository, siblings=())
-    for one in pieces:
-        path = store.blobs / one.digest.removeprefix("sha256:")
-        source = configs.get(one.digest, path)
-        if source is not path or (path.is_file() and path.stat().st_size == one.size):
-            _send(way, _Content(digest=one.digest, size=one.size, source=source))
-    return missing_blobs(repository, pieces)
+    target = _PushTarget(repository=repository, siblings=())
+    for blob in blobs:
+        path = store.blobs / blob.digest.removeprefix("sha256:")
+        source = configs.get(blob.digest, path)
+        if source is not path or (path.is_file() and path.stat().st_size == blob.size):
+            _upload(target, _Blob(digest=blob.digest, size=blob.size, source=source))
+    return missing_blobs(repository, blobs)
 
 
-def _descriptor(content: _Content) -> Descriptor:
-    return Descriptor(media_type="", digest=content.digest, size=content.size)
+def _blobs_of(image: AssembledImage, store: Store) -> tuple[_Blob, ...]:
+    """Return the config, then the layers, the largest first."""
+    layers = {layer.digest: layer for layer in image.layers}.values()
+    config = _Blob(digest=image.config_digest, size=len(image.config), source=image.config)
+    files = [
+        _Blob(digest=layer.digest, size=layer.size, source=store.blob(layer)) for layer in layers
+    ]
+    return config, *sorted(files, key=lambda blob: -blob.size)
 
 
-def _awaited(
+def _wait_for_all(
     futures: Mapping[str, Future[UploadOutcome]],
-    way: _PushTarget,
+    target: _PushTarget,
     total: int,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Mapping[str, UploadOutcome]:
-    """How each content went; what goes wrong with one, or an interrupt, ends the others."""
+    """Return the outcome of each upload; an error in one, or an interrupt, stops the others."""
     try:
         waiting = set(futures.values())
         while waiting:
-            done, waiting = wait(waiting, timeout=TOLD_EVERY, return_when=FIRST_EXCEPTION)
+            done, waiting = wait(waiting, timeout=LOG_SECONDS, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()
-            if waiting and total > _LITTLE:
-                at = _megabytes(sum(way.at.values()))
-                say(f"{way.repository}: {at} of {_megabytes(total)}")
+            if waiting and total > _SMALL:
+                sent = _megabytes(sum(target.sent.values()))
+                log(f"{target.repository}: {sent} of {_megabytes(total)}")
         return {digest: future.result() for digest, future in futures.items()}
     except BaseException:
-        way.stop.set()
+        target.stop.set()
         for future in futures.values():
             future.cancel()
         raise
 
 
-def _send(way: _PushTarget, content: _Content) -> UploadOutcome:
-    source = _sibling(way, content)
+def _upload(target: _PushTarget, blob: _Blob) -> UploadOutcome:
+    source = _find_sibling(target, blob)
     try:
-        with _opened(way, content) as file:
-            return upload_blob(way.repository, file, content.digest, content.size, source=source)
+        with _open(target, blob) as file:
+            return upload_blob(target.repository, file, blob.digest, blob.size, source=source)
     except OSError as error:
-        raise _damaged(content, (error.strerror or str(error)).lower()) from error
+        raise _damaged(blob, (error.strerror or str(error)).lower()) from error
     except RegistryRefusal as error:
-        if error.status == _BAD and not _is_right(content):
-            raise _damaged(content, "it is not what it was") from error
+        if error.status == _BAD_REQUEST and not _has_right_digest(blob):
+            raise _damaged(blob, "the file has changed") from error
         raise
 
 
-def _sibling(way: _PushTarget, content: _Content) -> str:
-    """A repository of the same registry that has this content; none is an empty text."""
-    for name in way.siblings:
-        if name in way.closed:
+def _find_sibling(target: _PushTarget, blob: _Blob) -> str:
+    """Return a sibling repository that has this blob, or an empty text."""
+    for name in target.siblings:
+        if name in target.closed:
             continue
-        neighbour = Repository(registry=way.repository.registry, name=name)
+        sibling = Repository(registry=target.repository.registry, name=name)
         try:
-            if has_blob(neighbour, content.digest, content.size):
+            if has_blob(sibling, blob.digest, blob.size):
                 return name
         except NetworkFailure:
-            way.closed.add(name)  # it is not there, or not for us: nothing is lost
+            target.closed.add(name)  # missing, or not readable for this user
     return ""
 
 
 class _Stopped(Exception):
-    """Another content could not be sent, or somebody wants it all to end: nothing is wrong here."""
+    """The upload ends because another one failed, or the user interrupted."""
 
 
 @dataclass(frozen=True, slots=True)
 class _ProgressReader:
-    """A file that tells how far it was read, and that breaks off when all shall end."""
+    """A file that reports its position after each read, and raises `_Stopped` on `stop`."""
 
     file: ReadableFile
-    told: Callable[[int], None]
+    on_progress: Callable[[int], None]
     stop: Event
 
     def read(self, size: int = -1, /) -> bytes:
         if self.stop.is_set():
             raise _Stopped
         block = self.file.read(size)
-        self.told(self.file.tell())
+        self.on_progress(self.file.tell())
         return block
 
     def seek(self, offset: int, /) -> int:
@@ -206,25 +219,27 @@ class _ProgressReader:
 
 
 @contextmanager
-def _opened(way: _PushTarget, content: _Content) -> Iterator[ReadableFile]:
-    source = content.source
+def _open(target: _PushTarget, blob: _Blob) -> Iterator[ReadableFile]:
+    source = blob.source
     opened = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
     with opened as file:
-        yield _ProgressReader(file, lambda at: way.at.update({content.digest: at}), way.stop)
+        yield _ProgressReader(
+            file, lambda position: target.sent.update({blob.digest: position}), target.stop
+        )
 
 
-def _is_right(content: _Content) -> bool:
-    if isinstance(content.source, bytes):
+def _has_right_digest(blob: _Blob) -> bool:
+    if isinstance(blob.source, bytes):
         return True
-    with content.source.open("rb") as file:
-        return f"sha256:{file_digest(file, 'sha256').hexdigest()}" == content.digest
+    with blob.source.open("rb") as file:
+        return f"sha256:{file_digest(file, 'sha256').hexdigest()}" == blob.digest
 
 
-def _damaged(content: _Content, reason: str) -> Negative:
+def _damaged(blob: _Blob, reason: str) -> Negative:
     return Negative(
-        f"{content.digest} cannot be sent: {reason}",
-        where=str(content.source) if isinstance(content.source, Path) else "",
-        hint="`dlimg layers verify` takes away what is damaged; then build and test again",
+        f"{blob.digest} cannot be sent: {reason}",
+        where=str(blob.source) if isinstance(blob.source, Path) else "",
+        hint="`dlimg store verify` removes damaged layers; then build and test again",
     )
 
 

@@ -1,8 +1,8 @@
-"""What is published: a tested image in the store or in the engine, and how it gets out of it."""
+"""Where a tested image is pushed from: the layer store or the engine."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from secrets import token_hex
 from typing import Any
@@ -15,145 +15,156 @@ from dlimg.engine.client import Engine, has_containerd_store
 from dlimg.errors import NetworkFailure, NoEngine
 from dlimg.host.local_state import file_lock, state_folder
 from dlimg.model import BuiltImage
-from dlimg.publish.names import UNTESTED_SUFFIX, PublishedNames
 from dlimg.publish.policy import Standing
-from dlimg.publish.push import delivered_text, send_image
-from dlimg.publish.relabel import labelled, labelled_image, labels_of
+from dlimg.publish.push import push_image, push_summary_text
+from dlimg.publish.relabel import label_assembled_image, label_engine_image, labels_of
+from dlimg.publish.tags import UNTESTED_SUFFIX, PublishedNames
 from dlimg.registry.http import Repository
 from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.images import has_all_layers, load_image
 from dlimg.store.store import Store
 
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushSource:
-    """An image that can be pushed; a registry knows it by the digest of its `manifest`.
-
-    That is empty for one in the classic store of an engine, which knows its `config` alone.
-    `push` gives the image its immutable name and tells the digest of the manifest that it sent;
-    it says nothing of what is there afterwards.
-    """
-
-    manifest: str
-    config: str
-    labels: Mapping[str, str]
-    push: Callable[[Repository, PublishedNames], str]
-
-    @property
-    def digest(self) -> str:
-        """What this machine calls the image."""
-        return self.manifest or self.config
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSources:
-    """Where images may be: the store, and the engine; `siblings` are other repositories of ours.
+    """Where images may be: the store and, if there is one, the engine.
 
-    `say` hears how far a push is.
+    `siblings` are repositories of the same registry whose layers may be mounted; `log` shows the
+    progress of a push.
     """
 
     store: Store
     engine: Engine | None
     siblings: Sequence[str]
-    say: Say
+    log: Callable[[str], None] = field(repr=False)
 
 
-def in_store(built: BuiltImage, store: Store) -> AssembledImage | None:
-    """The tested image where the store has all of it; then no engine is needed to publish it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushSource:
+    """An image that can be pushed: an assembled one of the store, or one of an engine.
+
+    `manifest` is the digest that a registry will have for it. An engine with the classic store
+    does not know that; then it is empty, and only the digest of the `config` is known.
+    """
+
+    manifest: str
+    config: str
+    labels: Mapping[str, str]
+    image: AssembledImage | EngineImage
+
+    @property
+    def digest(self) -> str:
+        """This machine's digest of the image."""
+        return self.manifest or self.config
+
+
+def find_in_store(built: BuiltImage, store: Store) -> AssembledImage | None:
+    """Return the image where the store has all of it, and so needs no engine to be published."""
     image = load_image(store, built.digest)
     return image if image and has_all_layers(store, image) else None
 
 
-def digest_today(built: BuiltImage, stock: ImageSources) -> str:
-    """What would be published now: the tested digest, or that of whatever took its name."""
-    if in_store(built, stock.store):
+def current_digest(built: BuiltImage, sources: ImageSources) -> str:
+    """Return the digest that would be published now; empty where the image is gone.
+
+    It differs from the built image's where another image has taken its name in the engine.
+    """
+    if find_in_store(built, sources.store):
         return built.digest
-    image = _engine_image(built, _engine(stock))
-    return str(image.id) if image else ""
+    try:
+        image = _require_engine(sources).sdk.images.get(built.planned.reference)
+    except docker.errors.ImageNotFound:
+        return ""
+    return str(image.id)
 
 
 @contextlib.contextmanager
-def source_of(built: BuiltImage, stock: ImageSources, standing: Standing) -> Iterator[PushSource]:
-    """The image to push; one that was not tested on a GPU says so itself.
+def open_source(
+    built: BuiltImage, sources: ImageSources, standing: Standing
+) -> Iterator[PushSource]:
+    """Yield the image to push; one that was not tested on a GPU gets labels that say so.
 
-    From the store it goes as it was assembled. Otherwise it is the engine's, and nothing of what
-    is made for the push stays there.
+    An assembled image comes from the store, any other from the engine. The labelled image is
+    removed from the engine afterwards.
     """
-    image = in_store(built, stock.store)
+    image = find_in_store(built, sources.store)
     if image:
-        one = image if standing == "tested" else labelled_image(image, built.digest)
-        yield _stored(one, stock)
+        if standing != "tested":
+            image = label_assembled_image(image, built.digest)
+        yield _store_source(image)
         return
-    engine = _engine(stock)
+    engine = _require_engine(sources)
     tested = engine.sdk.images.get(built.planned.reference)
     if standing == "tested":
-        yield _engines(tested, engine, stock.say)
+        yield _engine_source(tested, engine)
         return
-    # Another dlimg may publish the same image from the same engine.
+    # The name is random: another process may publish the same image from the same engine.
     name = f"{built.planned.reference}{UNTESTED_SUFFIX}-{token_hex(4)}"
     try:
-        yield _engines(labelled(built, tested, engine, name), engine, stock.say)
+        yield _engine_source(label_engine_image(built, tested, engine, name), engine)
     finally:
         with contextlib.suppress(docker.errors.APIError):
             engine.sdk.images.remove(name)
 
 
-def _stored(image: AssembledImage, stock: ImageSources) -> PushSource:
-    def push(repository: Repository, names: PublishedNames) -> str:
-        others = [one for one in stock.siblings if one != repository.name]
-        found = send_image(
-            repository, names.tag, image, stock.store, siblings=others, say=stock.say
-        )
-        stock.say(f"{repository}: {delivered_text(found)}")
-        return image.digest
-
+def _store_source(image: AssembledImage) -> PushSource:
     return PushSource(
         manifest=image.digest,
         config=image.config_digest,
         labels=labels_of(image),
-        push=push,
+        image=image,
     )
 
 
-def _engines(image: EngineImage, engine: Engine, say: Say) -> PushSource:
-    own = str(image.id)
+def _engine_source(image: EngineImage, engine: Engine) -> PushSource:
     has_manifest = has_containerd_store(engine)
-
-    def push(_repository: Repository, names: PublishedNames) -> str:
-        told = _push_by_engine(engine, image, names, say)
-        return own if has_manifest else told
-
     return PushSource(
-        manifest=own if has_manifest else "",
-        config="" if has_manifest else own,
+        manifest=str(image.id) if has_manifest else "",
+        config="" if has_manifest else str(image.id),
         labels=image.labels,
-        push=push,
+        image=image,
     )
 
 
-def _engine(stock: ImageSources) -> Engine:
-    if stock.engine is None:
+def push(
+    source: PushSource, sources: ImageSources, repository: Repository, names: PublishedNames
+) -> str:
+    """Push the image under its immutable name and return the digest of the manifest sent.
+
+    Does not read it back. Raises `NetworkFailure` when the registry refuses it.
+    """
+    if isinstance(source.image, AssembledImage):
+        siblings = [name for name in sources.siblings if name != repository.name]
+        summary = push_image(
+            repository,
+            names.tag,
+            source.image,
+            sources.store,
+            siblings=siblings,
+            log=sources.log,
+        )
+        sources.log(f"{repository}: {push_summary_text(summary)}")
+        return source.manifest
+    digest = _push_by_engine(_require_engine(sources), source.image, names, sources.log)
+    return source.manifest or digest
+
+
+def _require_engine(sources: ImageSources) -> Engine:
+    if sources.engine is None:
         raise NoEngine("the store does not have the image any more, and there is no engine")
-    return stock.engine
+    return sources.engine
 
 
-def _engine_image(built: BuiltImage, engine: Engine) -> EngineImage | None:
-    try:
-        return engine.sdk.images.get(built.planned.reference)
-    except docker.errors.ImageNotFound:
-        return None
+def _push_by_engine(
+    engine: Engine, image: EngineImage, names: PublishedNames, log: Callable[[str], None]
+) -> str:
+    """Push from the engine and return the manifest digest that it reports.
 
-
-def _push_by_engine(engine: Engine, image: EngineImage, names: PublishedNames, say: Say) -> str:
-    """The digest of the manifest that was pushed, which the classic store's push tells.
-
-    Raises `NetworkFailure` on a refusal.
+    Raises `NetworkFailure` when the registry refuses it.
     """
     reference = names.reference(names.tag)
     digest = ""
-    with _named(engine, image, names, say):
+    with _tagged(engine, image, names, log):
         try:
             for event in _push_events(engine, names):
                 if "error" in event:
@@ -173,10 +184,12 @@ def _push_events(engine: Engine, names: PublishedNames) -> Iterator[dict[str, An
 
 
 @contextlib.contextmanager
-def _named(engine: Engine, image: EngineImage, names: PublishedNames, say: Say) -> Iterator[None]:
-    """The image under the registry's name while it is pushed; not a moment longer.
+def _tagged(
+    engine: Engine, image: EngineImage, names: PublishedNames, log: Callable[[str], None]
+) -> Iterator[None]:
+    """Give the engine's image its registry name during the push.
 
-    One process at a time: another would take the name away in the middle of a push.
+    One process at a time: another would remove the name in the middle of a push.
     """
     reference = names.reference(names.tag)
     file = (
@@ -184,12 +197,12 @@ def _named(engine: Engine, image: EngineImage, names: PublishedNames, say: Say) 
         / "turns"
         / f"push-{sha256(reference.encode()).hexdigest()}"
     )
-    with file_lock(file, doing=f"pushing {reference}", say=say):
-        was_there = reference in engine.sdk.images.get(str(image.id)).tags
+    with file_lock(file, doing=f"pushing {reference}", log=log):
+        was_tagged = reference in engine.sdk.images.get(str(image.id)).tags
         try:
             image.tag(names.repository, names.tag)
             yield
         finally:
-            if not was_there:
+            if not was_tagged:
                 with contextlib.suppress(docker.errors.APIError):
                     engine.sdk.images.remove(reference, noprune=True)

@@ -1,4 +1,4 @@
-"""An image at a registry, without an engine: what it is made of, and what lies beside it."""
+"""An image at a registry, read without an engine: its content and its attached documents."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -9,8 +9,14 @@ from dlimg.errors import BadInput, DlimgError, NetworkFailure
 from dlimg.lock.lockfile import parse_lock
 from dlimg.model import Evidence, Lock
 from dlimg.publish.attach import LOCK_TYPE
-from dlimg.publish.image_content import ContentLayer, ImageContent, settings, total, wheels_named
-from dlimg.publish.relabel import digest_before_labels
+from dlimg.publish.image_content import (
+    ContentLayer,
+    ImageContent,
+    labelled_wheels,
+    start_settings,
+    total,
+)
+from dlimg.publish.relabel import tested_digest
 from dlimg.registry.blobs import read_blob
 from dlimg.registry.http import Repository
 from dlimg.registry.manifests import (
@@ -25,121 +31,136 @@ from dlimg.registry.reference import ImageReference
 from dlimg.registry.referrers import list_referrers, read_artifact
 from dlimg.registry.responses import parse_object
 
-# An image has some documents for each device; who lists thousands wants something else.
-MOST: Final = 200
+# An image has a few documents for each device; a longer list is not read to its end.
+MOST_DOCUMENTS: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachedDocuments:
-    """What lies beside an image and is about it: its evidence, and its lock where it has one."""
+    """The documents attached to an image: its evidence, and its lock if there is one."""
 
     evidence: tuple[Evidence, ...] = ()
     lock: Lock | None = None
 
 
-def content_at(repository: Repository, reference: ImageReference) -> ImageContent | None:
-    """The image under this name; of an index the one for linux/amd64. Nothing where none is.
+def read_registry_image(repository: Repository, reference: ImageReference) -> ImageContent | None:
+    """Return the image under this name, or None; of an index the one for linux/amd64.
 
-    Raises `BadInput` for what is no image, `NetworkFailure` when the registry does not answer as
-    it should.
+    Raises `BadInput` for something that is no image, `NetworkFailure` when the registry does not
+    answer as it should.
     """
-    named = read_manifest(repository, reference.version)
-    if named is None:
+    manifest = read_manifest(repository, reference.version)
+    if manifest is None:
         return None
-    image = select_platform(repository, named)
-    config_at = parse_descriptor(image.content.get("config"))
-    parts = parse_descriptors(image.content.get("layers"))
-    text = read_blob(repository, config_at.digest) if config_at else b""
+    image = select_platform(repository, manifest)
+    config_descriptor = parse_descriptor(image.content.get("config"))
+    text = read_blob(repository, config_descriptor.digest) if config_descriptor else b""
     config = parse_object(text)
-    if config_at is None or not isinstance((config or {}).get("rootfs"), dict):
+    if config_descriptor is None or not isinstance((config or {}).get("rootfs"), dict):
         raise BadInput(
-            f"{reference} is something else than an image",
+            f"{reference} is not an image",
             hint=f"it is of the type {image.content.get('artifactType') or image.media_type}",
         )
-    content = _content(reference, (named, image), config_at, parts, config or {})
-    return replace(content, tested=digest_before_labels(image.text, text))
+    digests = frozenset({manifest.digest, image.digest, config_descriptor.digest})
+    content = _content(reference, image, config or {}, digests)
+    return replace(
+        content,
+        subjects=tuple(dict.fromkeys((image.digest, manifest.digest))),
+        tested_digest=tested_digest(image.text, text),
+    )
 
 
-def beside(
+def read_attached(
     repository: Repository,
     subjects: Iterable[str],
     content: ImageContent,
     *,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> AttachedDocuments:
-    """All evidence and the lock that lie beside these digests of the image.
+    """Return all evidence and the lock attached to these digests of the image.
 
-    What is damaged or about something else is told of and left out. Raises `NetworkFailure` when
-    the registry lists nothing at all.
+    Documents that are damaged or about another image are logged and left out. Raises
+    `NetworkFailure` when the registry does not list referrers.
     """
     evidence: list[Evidence] = []
     lock: Lock | None = None
     for subject in subjects:
-        listed = list_referrers(repository, subject)
-        ours = [one for one in listed if one.artifact_type in {MEDIA_TYPE, LOCK_TYPE}]
-        if len(ours) > MOST:
-            say(f"{len(ours)} documents are beside the image; the first {MOST} were read")
-        for found in ours[:MOST]:
+        documents = [
+            referrer
+            for referrer in list_referrers(repository, subject)
+            if referrer.artifact_type in {MEDIA_TYPE, LOCK_TYPE}
+        ]
+        if len(documents) > MOST_DOCUMENTS:
+            log(
+                f"{len(documents)} documents are attached to the image; the first "
+                f"{MOST_DOCUMENTS} were read"
+            )
+        for document in documents[:MOST_DOCUMENTS]:
             try:
-                text = read_artifact(repository, found, subject)
-                if found.artifact_type == LOCK_TYPE:
-                    lock = _own_lock(parse_lock(text, source=found.digest), content)
+                text = read_artifact(repository, document, subject)
+                if document.artifact_type == LOCK_TYPE:
+                    lock = _check_lock(parse_lock(text, source=document.digest), content)
                 else:
-                    evidence.append(about(parse_document(text), content))
+                    evidence.append(check_subject(parse_document(text), content))
             except (ValueError, BadInput, NetworkFailure) as error:
-                say(f"{found.digest} beside the image is not believed: {_first(error)}")
+                log(f"the attached document {document.digest} is ignored: {_message(error)}")
     return AttachedDocuments(evidence=tuple(evidence), lock=lock)
 
 
-def about(evidence: Evidence, content: ImageContent) -> Evidence:
-    """The evidence; raises ValueError when it is not about this image."""
-    if evidence.digest not in content.names:
+def check_subject(evidence: Evidence, content: ImageContent) -> Evidence:
+    """Return the evidence; raises ValueError when it is about another image."""
+    if evidence.digest not in content.evidence_digests:
         raise ValueError(f"it is about {evidence.digest or 'no image'}")
     return evidence
 
 
-def _own_lock(lock: Lock, content: ImageContent) -> Lock:
-    named = wheels_named(content.labels)
-    if named and set(named) != {(wheel.name, wheel.version) for wheel in lock.wheels}:
-        raise ValueError("it locks other wheels than the image names")
+def _check_lock(lock: Lock, content: ImageContent) -> Lock:
+    """Return the lock; raises ValueError when its wheels are not those of the image's label."""
+    labelled = labelled_wheels(content.labels)
+    if labelled and set(labelled) != {(wheel.name, wheel.version) for wheel in lock.wheels}:
+        raise ValueError("it locks other wheels than the image's label names")
     return lock
 
 
-def _first(error: Exception) -> str:
-    """What is wrong, without a place or a hint that would lead nowhere here."""
+def _message(error: Exception) -> str:
+    """Return the message without place and hint, which would not apply here."""
     return error.problems[0].message if isinstance(error, DlimgError) else str(error)
 
 
 def _content(
     reference: ImageReference,
-    manifests: tuple[Manifest, Manifest],
-    config_at: Descriptor,
-    parts: tuple[Descriptor, ...],
+    image: Manifest,
     config: Mapping[str, Any],
+    digests: frozenset[str],
 ) -> ImageContent:
-    named, image = manifests
     history = [step for step in config.get("history") or () if isinstance(step, dict)]
-    filled = [_words(step) for step in history if not step.get("empty_layer")]
-    steps = filled if len(filled) == len(parts) else [""] * len(parts)
-    layers = tuple(
-        ContentLayer(digest=part.digest, step=step, compressed=part.size)
-        for part, step in zip(parts, steps, strict=True)
-    )
-    inner = config.get("config")
+    layers = _layers(parse_descriptors(image.content.get("layers")), history)
+    settings = config.get("config")
     return ImageContent(
         reference=str(reference),
         source="registry",
         digest=image.digest,
-        same=frozenset({named.digest, image.digest, config_at.digest}),
-        subjects=tuple(dict.fromkeys((image.digest, named.digest))),
+        digests=digests,
         platform=f"{config.get('os', '')}/{config.get('architecture', '')}",
         created=str(config.get("created") or ""),
         layers=layers,
-        steps=tuple(_words(step) for step in history),
+        steps=tuple(_step_text(step) for step in history),
         compressed=total([layer.compressed for layer in layers]),
-        **settings(inner if isinstance(inner, dict) else {}),
+        **start_settings(settings if isinstance(settings, dict) else {}),
     )
 
 
-def _words(step: Mapping[str, Any]) -> str:
+def _layers(
+    descriptors: tuple[Descriptor, ...], history: list[dict[str, Any]]
+) -> tuple[ContentLayer, ...]:
+    """Return the layers with their history steps, without steps where the numbers differ."""
+    filled = [_step_text(step) for step in history if not step.get("empty_layer")]
+    steps = filled if len(filled) == len(descriptors) else [""] * len(descriptors)
+    return tuple(
+        ContentLayer(digest=layer.digest, step=step, compressed=layer.size)
+        for layer, step in zip(descriptors, steps, strict=True)
+    )
+
+
+def _step_text(step: Mapping[str, Any]) -> str:
     return str(step.get("created_by") or step.get("comment") or "")

@@ -1,4 +1,4 @@
-"""An image that says of itself that it was never on a GPU: the tested one with two labels more."""
+"""Labels of an image that was published without a GPU test: added, and taken away to verify."""
 
 import json
 from collections.abc import Mapping
@@ -9,117 +9,122 @@ from docker.models.images import Image as EngineImage
 
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
-from dlimg.host.process import check
+from dlimg.host.process import run_checked
 from dlimg.model import BuiltImage
-from dlimg.publish.attach import TESTED_DIGEST
+from dlimg.publish.attach import TESTED_DIGEST_LABEL
 from dlimg.publish.tags import parse_labels
 from dlimg.registry.responses import digest_of
 from dlimg.render.dockerfile import EPOCH
 from dlimg.store.image_manifest import AssembledImage
 
-LABEL: Final = "io.dlimg.gpu-tested"
+GPU_TESTED_LABEL: Final = "io.dlimg.gpu-tested"
+
+
+def label_assembled_image(tested: AssembledImage, digest: str) -> AssembledImage:
+    """Return the image with the two labels and a history step for them; its layers stay.
+
+    `digest` is that of the tested image.
+    """
+    labels = {GPU_TESTED_LABEL: "no", TESTED_DIGEST_LABEL: digest}
+    config = json.loads(tested.config)
+    config["config"]["Labels"] = {**config["config"].get("Labels", {}), **labels}
+    instruction = f"LABEL {GPU_TESTED_LABEL}=no {TESTED_DIGEST_LABEL}={digest}"
+    step = {"created": config["created"], "created_by": instruction, "empty_layer": True}
+    config["history"] = [*config["history"], step]
+    config_text = _canonical_json(config)
+    manifest = json.loads(tested.manifest)
+    manifest["config"] |= {"digest": digest_of(config_text), "size": len(config_text)}
+    text = _canonical_json(manifest)
+    return replace(tested, manifest=text, config=config_text, digest=digest_of(text))
+
+
+def label_engine_image(
+    built: BuiltImage, tested: EngineImage, engine: Engine, tag: str
+) -> EngineImage:
+    """Build the tested image with the two labels under this name, and return it.
+
+    Its digest is another one, so its content is compared instead. Raises `Negative` when more
+    than the labels differs.
+    """
+    dockerfile = (
+        f"FROM {built.planned.reference}\n"
+        f"LABEL {GPU_TESTED_LABEL}=no {TESTED_DIGEST_LABEL}={built.digest}\n"
+    )
+    run_checked(label_argv(str(engine.docker), tag), env=engine.environment, stdin=dockerfile)
+    image = engine.sdk.images.get(tag)
+    is_same = image_identity(image.attrs) == image_identity(tested.attrs)
+    if not is_same or image.labels.get(GPU_TESTED_LABEL) != "no":
+        raise Negative(
+            f"the labelled image has other content than {built.digest}",
+            where=built.planned.image.cell.id,
+        )
+    return image
 
 
 def label_argv(docker_client: str, tag: str) -> list[str]:
-    """The command that builds the Dockerfile on its standard input into an image of this name."""
+    """Return the command that builds the Dockerfile on its standard input under this name."""
     return [
         *(docker_client, "buildx", "build", "--quiet", "--provenance=false", "--sbom=false"),
         *(f"--build-arg=SOURCE_DATE_EPOCH={EPOCH}", "--output=type=docker", f"--tag={tag}", "-"),
     ]
 
 
-def labelled_image(tested: AssembledImage, digest: str) -> AssembledImage:
-    """The same for an image from the store: other labels, one word of history more, and no layer.
+def tested_digest(manifest: bytes, config: bytes) -> str:
+    """Return the digest of the tested image if this one is it with the two labels, else "".
 
-    `digest` is the one that was tested.
-    """
-    labels = {LABEL: "no", TESTED_DIGEST: digest}
-    said = json.loads(tested.config)
-    said["config"]["Labels"] = {**said["config"].get("Labels", {}), **labels}
-    words = f"LABEL {LABEL}=no {TESTED_DIGEST}={digest}"
-    step = {"created": said["created"], "created_by": words, "empty_layer": True}
-    said["history"] = [*said["history"], step]
-    config = _json(said)
-    manifest = json.loads(tested.manifest)
-    manifest["config"] |= {"digest": digest_of(config), "size": len(config)}
-    text = _json(manifest)
-    return replace(tested, manifest=text, config=config, digest=digest_of(text))
-
-
-def digest_before_labels(manifest: bytes, config: bytes) -> str:
-    """The digest of the image that was tested, if this one is it with the two labels more.
-
-    The label that names it is a claim. So the labels and their word of history are taken away
-    again: what is left has to have the digest that is claimed, by its manifest, or by its config
-    where the engine knew no manifest. Empty for any other image.
+    A label alone proves nothing. So the labels and their history step are taken away again: the
+    rest must have the digest that the label names, by its manifest, or by its config where the
+    engine knew no manifest.
     """
     try:
-        said, named = json.loads(config), json.loads(manifest)
-        labels = said["config"]["Labels"]
-        claimed, is_marked = labels.pop(TESTED_DIGEST, ""), labels.pop(LABEL, "") == "no"
-        is_step = said["history"].pop()["created_by"].startswith(f"LABEL {LABEL}=")
-        if not (is_marked and is_step and claimed):
+        image_config, image_manifest = json.loads(config), json.loads(manifest)
+        labels = image_config["config"]["Labels"]
+        claimed = labels.pop(TESTED_DIGEST_LABEL, "")
+        is_marked = labels.pop(GPU_TESTED_LABEL, "") == "no"
+        step = image_config["history"].pop()["created_by"]
+        if not (is_marked and step.startswith(f"LABEL {GPU_TESTED_LABEL}=") and claimed):
             return ""
-        for text_of in (_json, _go_json):
-            plain = text_of(said)
-            named["config"] |= {"digest": digest_of(plain), "size": len(plain)}
-            before = {digest_of(plain), digest_of(_json(named)), digest_of(_go_manifest(named))}
-            if claimed in before:
+        for to_json in (_canonical_json, _buildkit_config_json):
+            text = to_json(image_config)
+            image_manifest["config"] |= {"digest": digest_of(text), "size": len(text)}
+            manifests = _canonical_json(image_manifest), _buildkit_manifest_json(image_manifest)
+            if claimed in {digest_of(text), *map(digest_of, manifests)}:
                 return str(claimed)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-        pass  # no image of ours
+        pass  # not an image of dlimg
     return ""
 
 
 def labels_of(image: AssembledImage) -> Mapping[str, str]:
-    """The labels that the image has."""
+    """Return the labels of the image."""
     return parse_labels(json.loads(image.config))
 
 
-def labelled(built: BuiltImage, tested: EngineImage, engine: Engine, tag: str) -> EngineImage:
-    """The tested image with the label `io.dlimg.gpu-tested=no`, under this name.
-
-    Its digest is another one, so what was tested is compared: the same layers, and the same
-    configuration but for that label and the one that names the digest which was tested. Raises
-    `Negative` when they differ.
-    """
-    dockerfile = (
-        f"FROM {built.planned.reference}\nLABEL {LABEL}=no {TESTED_DIGEST}={built.digest}\n"
-    )
-    check(label_argv(str(engine.docker), tag), env=engine.environment, stdin=dockerfile)
-    made = engine.sdk.images.get(tag)
-    if content(made.attrs) != content(tested.attrs) or made.labels.get(LABEL) != "no":
-        raise Negative(
-            f"the labelled image has other content than {built.digest}",
-            where=built.planned.image.cell.id,
-        )
-    return made
-
-
-def content(attributes: Mapping[str, Any]) -> tuple[object, object, object]:
-    """What an image is: its layers, its configuration, and its labels but for the two of ours."""
+def image_identity(attributes: Mapping[str, Any]) -> tuple[object, object, object]:
+    """Return an engine image's layers, config, and labels except the two added for publishing."""
     config = dict(attributes["Config"])
-    ours = (LABEL, TESTED_DIGEST)
-    labels = {name: text for name, text in (config.pop("Labels") or {}).items() if name not in ours}
-    # Engines before 28 write down here which image it was built from.
+    added = (GPU_TESTED_LABEL, TESTED_DIGEST_LABEL)
+    labels = config.pop("Labels") or {}
+    other_labels = {name: value for name, value in labels.items() if name not in added}
+    # Engines before 28 note here which image it was built from.
     config.pop("Image", None)
-    return attributes["RootFS"]["Layers"], config, labels
+    return attributes["RootFS"]["Layers"], config, other_labels
 
 
-def _json(content: object) -> bytes:
-    """The one text for a value, as images are assembled."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+def _canonical_json(value: object) -> bytes:
+    """Return the JSON that dlimg writes for assembled images."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.encode()
 
 
-def _go_json(content: object) -> bytes:
-    """The text that BuildKit writes for a config: names in their order, HTML's signs as numbers."""
-    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
-    for sign in "&<>\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
+def _buildkit_config_json(value: object) -> bytes:
+    """Return the JSON that BuildKit writes for a config: in order, HTML characters escaped."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    for character in "&<>\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
     return text.encode()
 
 
-def _go_manifest(content: object) -> bytes:
-    """The text that BuildKit writes for a manifest."""
-    return json.dumps(content, indent=2, ensure_ascii=False).encode()
+def _buildkit_manifest_json(value: object) -> bytes:
+    """Return the JSON that BuildKit writes for a manifest."""
+    return json.dumps(value, indent=2, ensure_ascii=False).encode()

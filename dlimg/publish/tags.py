@@ -1,12 +1,14 @@
-"""Names at a registry: what each leads to, and to what it is moved; no engine is asked."""
+"""Names and tags of an image at a registry: what they are, resolve to, and are moved to."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from dlimg.errors import NetworkFailure
-from dlimg.publish.names import PublishedNames
+from dlimg.errors import BadInput, NetworkFailure
+from dlimg.model import PlannedImage
+from dlimg.publish.policy import NOT_TESTED_ON_GPU, Standing
 from dlimg.registry.blobs import read_blob
 from dlimg.registry.http import Repository
 from dlimg.registry.manifests import (
@@ -17,22 +19,41 @@ from dlimg.registry.manifests import (
     put_manifest,
     read_manifest,
 )
+from dlimg.registry.reference import parse_reference
 from dlimg.registry.responses import RegistryRefusal, parse_object
 
-_NOT_YET: Final = frozenset({401, 403})
+# Keeps an image that was never on a GPU from taking the immutable name of a tested one.
+UNTESTED_SUFFIX: Final = "-not-gpu-tested"
+
+_NO_ACCESS: Final = frozenset({401, 403})
+_PREFIX: Final = re.compile(
+    r"(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where an image is published: the open repository, and the names there.
+class PublishedNames:
+    """A repository with the image's immutable tag and, in order, its moving tags."""
 
-    `notes` is a folder for what this machine knows of manifests, `say` hears what is done.
+    repository: str
+    tag: str
+    moving: tuple[str, ...]
+
+    def reference(self, tag: str) -> str:
+        return f"{self.repository}:{tag}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where an image is published: the open repository, and the image's names in it.
+
+    `state` is a folder for the digests of known manifests, `log` shows progress.
     """
 
     repository: Repository
     names: PublishedNames
-    notes: Path
-    say: Callable[[str], None] = field(repr=False)
+    state: Path
+    log: Callable[[str], None] = field(repr=False)
 
     @property
     def reference(self) -> str:
@@ -40,71 +61,100 @@ class Place:
         return self.names.reference(self.names.tag)
 
 
-def named(repository: Repository, tag: str) -> Manifest | None:
-    """What the registry has under this name, read and compared with its digest, or nothing.
+def check_destination(prefix: str) -> None:
+    """Raise `BadInput` for a text that is no prefix at a registry."""
+    if not _PREFIX.fullmatch(prefix):
+        raise BadInput(
+            f"{prefix!r} is no prefix at a registry",
+            where="--to",
+            hint="write host[:port][/path] in lower case, without https://",
+        )
 
-    Raises `NetworkFailure` when the registry does not answer as it should.
+
+def published_names(prefix: str, planned: PlannedImage, standing: Standing) -> PublishedNames:
+    """Return the names under a prefix such as `127.0.0.1:5000/team`; the full tag moves first.
+
+    Raises `BadInput` for a text that is no prefix at a registry.
+    """
+    check_destination(prefix)
+    image = planned.image
+    suffix = UNTESTED_SUFFIX if standing == NOT_TESTED_ON_GPU else ""
+    return PublishedNames(
+        repository=f"{prefix}/{image.cell.family}",
+        tag=f"{image.tag}-{planned.key[:12]}{suffix}",
+        moving=(image.tag, *image.aliases),
+    )
+
+
+def family_repositories(prefix: str, families: Iterable[str]) -> tuple[str, ...]:
+    """Return the repositories of these families under a prefix, without the registry's host."""
+    return tuple(parse_reference(f"{prefix}/{family}").name for family in sorted(set(families)))
+
+
+def find_manifest(repository: Repository, tag: str) -> Manifest | None:
+    """Return the manifest under a tag, or None; also None where access is denied.
+
+    Many registries deny access to a repository that does not exist yet. One that really denies it
+    does so again at the push. Raises `NetworkFailure` for other errors.
     """
     try:
         return read_manifest(repository, tag)
     except RegistryRefusal as error:
-        # Many registries say "denied" for a repository that is not there yet; one that
-        # really denies says it again at the push.
-        if error.status in _NOT_YET:
+        if error.status in _NO_ACCESS:
             return None
         raise
 
 
-def image_at(repository: Repository, version: str) -> Manifest:
-    """The manifest under a tag or digest; raises `NetworkFailure` where there is none."""
-    found = read_manifest(repository, version)
-    if found is None:
+def require_manifest(repository: Repository, version: str) -> Manifest:
+    """Return the manifest under a tag or digest; raises `NetworkFailure` where there is none."""
+    manifest = read_manifest(repository, version)
+    if manifest is None:
         raise NetworkFailure(
             f"{repository} has no {version} for this machine",
-            hint="the engine may see another registry under that address",
+            hint="the engine may reach another registry under that address",
         )
-    return found
+    return manifest
 
 
-def contents_of(manifest: Manifest) -> tuple[Descriptor, ...]:
-    """The configuration and the layers of an image."""
+def blobs_of(manifest: Manifest) -> tuple[Descriptor, ...]:
+    """Return the descriptors of the config and the layers of an image."""
     layers = parse_descriptors(manifest.content.get("layers"))
     return (*parse_descriptors([manifest.content.get("config")]), *layers)
 
 
-def config_of(repository: Repository, manifest: Manifest) -> Mapping[str, Any]:
-    """The configuration of an image, compared with its digest; empty for what is no image."""
+def read_config(repository: Repository, manifest: Manifest) -> Mapping[str, Any]:
+    """Return the image's config, verified against its digest; empty for what is no image."""
     config = parse_descriptor(manifest.content.get("config"))
     return (parse_object(read_blob(repository, config.digest)) if config else None) or {}
 
 
-def ids_of(manifest: Manifest) -> frozenset[str]:
-    """The digests by which an engine may know this image: its manifest's or its config's."""
+def digests_of(manifest: Manifest) -> frozenset[str]:
+    """Return the digests that may be the engine's id of this image: manifest and config."""
     config = parse_descriptor(manifest.content.get("config"))
     return frozenset({manifest.digest, config.digest if config else manifest.digest})
 
 
 def parse_labels(config: object) -> Mapping[str, str]:
-    """The labels in an image's configuration, whatever else it is."""
-    inner = config.get("config") if isinstance(config, dict) else None
-    labels = inner.get("Labels") if isinstance(inner, dict) else None
+    """Return the labels in an image's config; empty for any other value."""
+    settings = config.get("config") if isinstance(config, dict) else None
+    labels = settings.get("Labels") if isinstance(settings, dict) else None
     return labels if isinstance(labels, dict) else {}
 
 
-def move(repository: Repository, tag: str, manifest: Manifest) -> bool:
-    """Whether the name had to be moved to lead to this image; it is read back.
+def move_tag(repository: Repository, tag: str, manifest: Manifest) -> bool:
+    """Move the tag to this image unless it is there already, and return whether it moved.
 
-    Raises `NetworkFailure` when it leads elsewhere afterwards.
+    Raises `NetworkFailure` when the tag is another image when read back.
     """
-    there = named(repository, tag)
-    if there is not None and there.digest == manifest.digest:
+    current = find_manifest(repository, tag)
+    if current is not None and current.digest == manifest.digest:
         return False
     put_manifest(repository, tag, manifest.text, manifest.media_type)
-    found = named(repository, tag)
-    if found is None or found.digest != manifest.digest:
+    current = find_manifest(repository, tag)
+    if current is None or current.digest != manifest.digest:
         raise NetworkFailure(
-            f"{repository}:{tag} is {found.digest if found else 'not there'} at the registry, "
+            f"{repository}:{tag} is {current.digest if current else 'missing'} at the registry, "
             f"not {manifest.digest}",
-            hint="someone else may be pushing to this name; try again",
+            hint="another process may be pushing to this name; try again",
         )
     return True

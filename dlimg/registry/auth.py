@@ -11,7 +11,7 @@ from typing import Final
 from docker.auth import load_config
 from docker.errors import DockerException
 
-from dlimg.engine.docker_address import docker_folder, read_settings
+from dlimg.engine.docker_address import docker_config_folder, read_settings
 from dlimg.errors import BadInput
 
 _PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
@@ -32,7 +32,7 @@ def login_for(host: str, environment: Mapping[str, str]) -> Login | None:
 
     Raises `BadInput` for settings that cannot be read, and when a credential helper fails.
     """
-    file = docker_folder(environment) / "config.json"
+    file = docker_config_folder(environment) / "config.json"
     settings = dict(read_settings(file))
     credentials = {
         name: settings[name]

@@ -1,4 +1,4 @@
-"""Blobs: contents under their own digest, asked for and read."""
+"""Blobs at a registry: looked up, read and uploaded by their digest."""
 
 import hashlib
 import io
@@ -25,110 +25,107 @@ from dlimg.registry.responses import (
     refusal,
 )
 
+UploadOutcome = Literal["present", "mounted", "uploaded"]
+
 BLOCK: Final = 2**20
-
-
-# Few enough for any registry, and for the connections that a session keeps.
+# Few enough for any registry, and for a session's pool of connections.
 AT_ONCE: Final = 8
+# Some proxies in front of registries stop at 100 MB per request.
+CHUNK: Final = 50_000_000
+PAUSE: Final = 0.5
+_TOO_LARGE: Final = 413
+_RANGE: Final = re.compile(r"(?:bytes=)?0-([0-9]+)")
 
 
 def has_blob(repository: Repository, digest: str, size: int | None = None) -> bool:
-    """Whether the repository has this content, by its own word; of this size where one is given.
+    """Return whether the repository has this blob, of this size where one is given.
 
-    A registry that does not say how large it is, is believed to have all of it.
+    Sizes are compared only where the registry sends a length.
     """
-    with send_request(repository, RegistryRequest(method="HEAD", path=f"blobs/{digest}")) as answer:
-        if answer.status_code == 404:
+    request = RegistryRequest(method="HEAD", path=f"blobs/{digest}")
+    with send_request(repository, request) as response:
+        if response.status_code == 404:
             return False
-        if not answer.ok:
-            raise refusal(repository.registry.host, answer, f"does not say if it has {digest}")
-        told = answer.headers.get("Content-Length", "")
-    return size is None or not told.isdecimal() or int(told) == size
+        if not response.ok:
+            action = f"does not say if it has {digest}"
+            raise refusal(repository.registry.host, response, action)
+        length = response.headers.get("Content-Length", "")
+    return size is None or not length.isdecimal() or int(length) == size
 
 
-def missing_blobs(repository: Repository, contents: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
-    """Those of these contents that the repository has not, or has in another size.
+def missing_blobs(repository: Repository, blobs: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
+    """Return the blobs that the repository lacks, or has in another size.
 
-    Several are asked for at once. Raises `NetworkFailure` when the registry does not say.
+    Asks for several at once. Raises `NetworkFailure` when the registry does not answer.
     """
-    wanted = list({one.digest: one for one in contents}.values())
-    if not wanted:
+    unique = list({blob.digest: blob for blob in blobs}.values())
+    if not unique:
         return ()
-    # The first alone: what lets it in lets in the others.
-    is_there = [has_blob(repository, wanted[0].digest, wanted[0].size)]
+    # The first is asked for alone: its authorization serves the others.
+    is_present = [has_blob(repository, unique[0].digest, unique[0].size)]
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        is_there += pool.map(lambda one: has_blob(repository, one.digest, one.size), wanted[1:])
-    return tuple(one for one, there in zip(wanted, is_there, strict=True) if not there)
+        is_present += pool.map(
+            lambda blob: has_blob(repository, blob.digest, blob.size), unique[1:]
+        )
+    return tuple(blob for blob, present in zip(unique, is_present, strict=True) if not present)
 
 
-def require_blobs(repository: Repository, contents: Iterable[Descriptor]) -> None:
-    """Nothing when the repository has these contents, which it has just been sent.
-
-    Raises `NetworkFailure` that names those it has not.
-    """
-    missing = missing_blobs(repository, contents)
+def require_blobs(repository: Repository, blobs: Iterable[Descriptor]) -> None:
+    """Raise `NetworkFailure` when the repository lacks any of these blobs after their upload."""
+    missing = missing_blobs(repository, blobs)
     if missing:
-        names = ", ".join(f"{one.digest} ({one.size:,} bytes)" for one in missing)
+        names = ", ".join(f"{blob.digest} ({blob.size:,} bytes)" for blob in missing)
         raise NetworkFailure(
-            f"{repository} was sent contents and does not have them as they are: {names}",
-            hint="the registry's storage is damaged, or somebody deletes from it: ask whoever "
-            "runs it; then run it again",
+            f"{repository} was sent blobs and does not have them, or not in full: {names}",
+            hint="the registry's storage is damaged, or its blobs are being deleted: ask its "
+            "administrator; then run it again",
         )
 
 
 def read_blob(repository: Repository, digest: str, *, limit: int = DOCUMENT_LIMIT) -> bytes:
-    """A small content as a whole, which has this digest.
+    """Return a small blob, verified against its digest.
 
-    Raises `NetworkFailure` when the registry has it not, sends another, or more than the limit.
+    Raises `NetworkFailure` when the registry lacks it, sends other bytes, or more than `limit`.
     """
-    with _read(repository, digest) as answer:
-        text = read_body(answer, repository.registry.host, limit=limit)
+    with _get(repository, digest) as response:
+        text = read_body(response, repository.registry.host, limit=limit)
     if digest_of(text) != digest:
-        raise _other(repository, digest)
+        raise _wrong_digest(repository, digest)
     return text
 
 
 def read_blob_blocks(repository: Repository, digest: str) -> Iterator[bytes]:
-    """A content of any size, block by block; `NetworkFailure` at the end if it was another."""
-    found = hashlib.sha256()
-    with _read(repository, digest) as answer:
+    """Yield a blob of any size; raises `NetworkFailure` at the end when the digest is wrong."""
+    sha256 = hashlib.sha256()
+    with _get(repository, digest) as response:
         try:
-            for block in answer.iter_content(BLOCK):
-                found.update(block)
+            for block in response.iter_content(BLOCK):
+                sha256.update(block)
                 yield block
         except requests.RequestException as error:
             raise NetworkFailure(f"{repository}: {digest} broke off: {error}") from error
-    if f"sha256:{found.hexdigest()}" != digest:
-        raise _other(repository, digest)
+    if f"sha256:{sha256.hexdigest()}" != digest:
+        raise _wrong_digest(repository, digest)
 
 
-def _read(repository: Repository, digest: str) -> requests.Response:
-    answer = send_request(repository, RegistryRequest(method="GET", path=f"blobs/{digest}"))
-    if not answer.ok:
-        with answer:
-            raise refusal(repository.registry.host, answer, f"does not give {digest}")
-    return answer
+def _get(repository: Repository, digest: str) -> requests.Response:
+    response = send_request(repository, RegistryRequest(method="GET", path=f"blobs/{digest}"))
+    if not response.ok:
+        with response:
+            raise refusal(repository.registry.host, response, f"does not give {digest}")
+    return response
 
 
-def _other(repository: Repository, digest: str) -> NetworkFailure:
+def _wrong_digest(repository: Repository, digest: str) -> NetworkFailure:
     return NetworkFailure(
-        f"the registry {repository.registry.host} sends another content for {digest}",
-        hint="somebody between changes what is sent, or the registry is damaged",
+        f"the registry {repository.registry.host} sends other bytes for {digest}",
+        hint="a proxy in between changes what is sent, or the registry is damaged",
     )
-
-
-UploadOutcome = Literal["there", "mounted", "uploaded"]
-
-# Below what proxies in front of registries take at once, some of which stop at 100 MB.
-CHUNK: Final = 50_000_000
-PAUSE: Final = 0.5
-_TOO_MUCH: Final = 413
-_RANGE: Final = re.compile(r"(?:bytes=)?0-([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Upload:
-    """A content that is being sent: `begin` is where the file stood at first."""
+    """A blob that is being uploaded; `begin` is the file's first position."""
 
     repository: Repository
     file: ReadableFile
@@ -140,105 +137,104 @@ class _Upload:
 def upload_blob(
     repository: Repository, file: ReadableFile, digest: str, size: int, *, source: str = ""
 ) -> UploadOutcome:
-    """How the content came to be in the repository, from a file that can be read again.
+    """Upload a blob from a seekable file, unless the repository has it or can mount it.
 
-    One that is there is not sent, and one that the repository `source` of the same registry has
-    is taken from there. A connection that breaks is made again, and goes on from what the
-    registry says that it has. Raises `NetworkFailure` when the registry does not take it.
+    `source` is a repository of the same registry to mount it from. A broken upload resumes at the
+    byte that the registry reports. Raises `NetworkFailure` when the registry refuses it.
     """
     if has_blob(repository, digest, size):
-        return "there"
-    address = _start(repository, digest, source)
-    if not address:
+        return "present"
+    url = _start(repository, digest, source)
+    if not url:
         return "mounted"
     upload = _Upload(repository=repository, file=file, begin=file.tell(), digest=digest, size=size)
     done = 0
     for attempt in range(TRIES):
         try:
-            _send(upload, address, done)
+            _send(upload, url, done)
         except ConnectionBroken:
             if attempt == TRIES - 1:
                 raise
             time.sleep(PAUSE * 2.0**attempt)
-            address, done = _resumed(upload, address)
+            url, done = _resume(upload, url)
         else:
             break
     return "uploaded"
 
 
 def upload_bytes(repository: Repository, text: bytes) -> str:
-    """The digest of a small content, which then is in the repository."""
+    """Upload a small blob and return its digest."""
     digest = digest_of(text)
     upload_blob(repository, io.BytesIO(text), digest, len(text))
     return digest
 
 
 def _start(repository: Repository, digest: str, source: str) -> str:
-    """The address to send to; empty when the content was taken from the source."""
-    mount = f"?mount={digest}&from={source}" if source else ""
+    """Return the URL to upload to; empty when the blob was mounted from `source`."""
+    query = f"?mount={digest}&from={source}" if source else ""
     request = RegistryRequest(
-        method="POST", path=f"blobs/uploads/{mount}", actions="pull,push", source=source, body=b""
+        method="POST", path=f"blobs/uploads/{query}", actions="pull,push", source=source, body=b""
     )
     try:
-        with send_request(repository, request) as answer:
-            location = answer.headers.get("Location", "")
-            if answer.status_code == 201 and source:
+        with send_request(repository, request) as response:
+            location = response.headers.get("Location", "")
+            if response.status_code == 201 and source:
                 return ""
-            if answer.status_code == 202 and location:
+            if response.status_code == 202 and location:
                 return urljoin(f"{repository.registry.address}/", location)
-            what = f"takes nothing into {repository.name}"
-            raise refusal(repository.registry.host, answer, what)
+            action = f"takes nothing into {repository.name}"
+            raise refusal(repository.registry.host, response, action)
     except RegistryRefusal:
         if not source:
             raise
-    # One who may write here and not read there, or a registry that knows no mounts.
+    # The user may not read `source`, or the registry does not support mounts.
     return _start(repository, digest, "")
 
 
-def _send(upload: _Upload, address: str, done: int) -> None:
-    """Send what is not done; in pieces when the whole is too much at once, or is not the whole."""
+def _send(upload: _Upload, url: str, done: int) -> None:
+    """Send the bytes after `done`: in one request, or in chunks if that is too large or resumed."""
     if not done:
         upload.file.seek(upload.begin)
-        if _closed(upload, address, upload.size):
+        if _finish(upload, url, upload.size):
             return
-        address, _ = _started(upload)
+        url, _ = _restart(upload)
     while done < upload.size:
         count = min(CHUNK, upload.size - done)
-        address = _sent_piece(upload, address, done, count)
+        url = _send_chunk(upload, url, done, count)
         done += count
-    _closed(upload, address, 0)
+    _finish(upload, url, 0)
 
 
-def _closed(upload: _Upload, address: str, count: int) -> bool:
-    """Whether the registry has the content after so many last bytes; not when they are too many."""
-    separator = "&" if "?" in address else "?"
+def _finish(upload: _Upload, url: str, count: int) -> bool:
+    """Send the last `count` bytes and close the upload; False when they are too large at once."""
+    separator = "&" if "?" in url else "?"
     request = RegistryRequest(
         method="PUT",
-        path=f"{address}{separator}digest={upload.digest}",
+        path=f"{url}{separator}digest={upload.digest}",
         headers={"Content-Type": "application/octet-stream"},
         body=upload.file if count else b"",
         size=count,
         actions="pull,push",
     )
-    with send_request(upload.repository, request) as answer:
-        if answer.status_code == _TOO_MUCH and count > CHUNK:
+    with send_request(upload.repository, request) as response:
+        if response.status_code == _TOO_LARGE and count > CHUNK:
             return False
-        if answer.status_code not in {201, 202, 204}:
-            raise _refusal(upload, answer)
-        said = answer.headers.get("Docker-Content-Digest", upload.digest)
-    if said != upload.digest:
+        if response.status_code not in {201, 202, 204}:
+            raise _refusal(upload, response)
+        stored = response.headers.get("Docker-Content-Digest", upload.digest)
+    if stored != upload.digest:
         raise NetworkFailure(
-            f"{upload.repository}: {upload.digest} was sent, and {said} is at the registry"
+            f"{upload.repository}: {upload.digest} was sent, the registry stored {stored}"
         )
     return True
 
 
-def _sent_piece(upload: _Upload, address: str, done: int, count: int) -> str:
-    """Where to send the next piece."""
+def _send_chunk(upload: _Upload, url: str, done: int, count: int) -> str:
+    """Send `count` bytes after `done` and return the URL for the next chunk."""
     upload.file.seek(upload.begin + done)
     request = RegistryRequest(
         method="PATCH",
-        path=address,
+        path=url,
         headers={
             "Content-Type": "application/octet-stream",
             "Content-Range": f"{done}-{done + count - 1}",
@@ -247,30 +243,30 @@ def _sent_piece(upload: _Upload, address: str, done: int, count: int) -> str:
         size=count,
         actions="pull,push",
     )
-    with send_request(upload.repository, request) as answer:
-        if answer.status_code not in {201, 202, 204}:
-            raise _refusal(upload, answer)
-        return urljoin(address, answer.headers.get("Location", address))
+    with send_request(upload.repository, request) as response:
+        if response.status_code not in {201, 202, 204}:
+            raise _refusal(upload, response)
+        return urljoin(url, response.headers.get("Location", url))
 
 
-def _resumed(upload: _Upload, address: str) -> tuple[str, int]:
-    """Where to go on after a break, and how many bytes the registry has by now."""
+def _resume(upload: _Upload, url: str) -> tuple[str, int]:
+    """Return the URL to go on with after a break, and the bytes that the registry has."""
     with suppress(NetworkFailure):
-        request = RegistryRequest(method="GET", path=address, actions="pull,push")
-        with send_request(upload.repository, request) as answer:
-            match = _RANGE.fullmatch(answer.headers.get("Range", ""))
-            location = answer.headers.get("Location", "")
+        request = RegistryRequest(method="GET", path=url, actions="pull,push")
+        with send_request(upload.repository, request) as response:
+            match = _RANGE.fullmatch(response.headers.get("Range", ""))
+            location = response.headers.get("Location", "")
             done = int(match[1]) + 1 if match else 0
-            # A registry that has one byte cannot say that it has none: then all is sent again.
-            if answer.status_code == 204 and location and 1 < done <= upload.size:
-                return urljoin(address, location), done
-    return _started(upload)
+            # `0-0` may mean one byte or none: then all is sent again.
+            if response.status_code == 204 and location and 1 < done <= upload.size:
+                return urljoin(url, location), done
+    return _restart(upload)
 
 
-def _started(upload: _Upload) -> tuple[str, int]:
-    """A new address, with nothing sent to it."""
+def _restart(upload: _Upload) -> tuple[str, int]:
+    """Return the URL of a new upload, and 0 for the bytes it has."""
     return _start(upload.repository, upload.digest, ""), 0
 
 
-def _refusal(upload: _Upload, answer: requests.Response) -> NetworkFailure:
-    return refusal(upload.repository.registry.host, answer, f"does not take {upload.digest}")
+def _refusal(upload: _Upload, response: requests.Response) -> NetworkFailure:
+    return refusal(upload.repository.registry.host, response, f"does not take {upload.digest}")

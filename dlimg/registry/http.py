@@ -12,7 +12,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from dlimg.engine.client import plainly
+from dlimg.engine.client import error_reason
 from dlimg.errors import NetworkFailure
 from dlimg.pypi.mirrors import certificates
 from dlimg.registry.auth import Login, basic_auth, login_for, parse_challenge
@@ -206,13 +206,13 @@ def _send(
         ) from error
     except requests.exceptions.SSLError as error:
         raise ConnectionBroken(
-            f"no secure connection to the registry {registry.host}: {plainly(error)}",
+            f"no secure connection to the registry {registry.host}: {error_reason(error)}",
             hint="name its certificate authority in SSL_CERT_FILE; plain http is used for "
             "loopback addresses only",
         ) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise ConnectionBroken(
-            f"the registry {registry.host} cannot be reached: {plainly(error)}",
+            f"the registry {registry.host} cannot be reached: {error_reason(error)}",
             hint=_UNREACHABLE_HINT,
         ) from error
 

@@ -1,4 +1,4 @@
-"""Manifests: what a name stands for, each compared with its digest."""
+"""Manifests at a registry: read, verified against their digest, and pushed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ PLATFORM: Final = ("linux", "amd64")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """What names a content: its type, digest and size, and what was written beside them."""
+    """An OCI descriptor: media type, digest and size of some content, and its annotations."""
 
     media_type: str
     digest: str
@@ -31,7 +31,7 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A manifest as the registry holds it: `text` is what its digest is of."""
+    """A manifest as the registry has it; `digest` is that of `text`."""
 
     media_type: str
     digest: str
@@ -49,64 +49,64 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushedManifest:
-    """A manifest that the registry took; `linked` when it noted by itself what it belongs to."""
+    """A manifest that the registry took; `is_linked` when it listed it as a referrer by itself."""
 
     digest: str
-    linked: bool
+    is_linked: bool
 
 
 def read_manifest(repository: Repository, version: str) -> Manifest | None:
-    """The manifest under a tag or digest; nothing where the registry has none.
+    """Return the manifest under a tag or digest, or None.
 
-    Raises `NetworkFailure` when the registry refuses, or sends what has another digest.
+    Raises `NetworkFailure` when the registry refuses, or sends a manifest with another digest.
     """
     request = RegistryRequest(
         method="GET", path=f"manifests/{version}", headers={"Accept": _ACCEPT}
     )
-    with send_request(repository, request) as answer:
-        if answer.status_code == 404:
+    host = repository.registry.host
+    with send_request(repository, request) as response:
+        if response.status_code == 404:
             return None
-        if not answer.ok:
-            raise refusal(repository.registry.host, answer, f"does not give {repository} {version}")
-        text = read_body(answer, repository.registry.host)
-        found = parse_object(text)
-        if found is None:
-            raise not_a_registry(repository.registry.host, answer)
-        said = answer.headers.get("Docker-Content-Digest", "")
-        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        if not response.ok:
+            raise refusal(host, response, f"does not give {repository} {version}")
+        text = read_body(response, host)
+        content = parse_object(text)
+        if content is None:
+            raise not_a_registry(host, response)
+        header = response.headers.get("Docker-Content-Digest", "")
+        content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
     digest = digest_of(text)
-    expected = version if DIGEST.fullmatch(version) else said
+    expected = version if DIGEST.fullmatch(version) else header
     if expected and digest != expected:
         raise NetworkFailure(
-            f"the registry {repository.registry.host} was asked for {repository} {expected} "
-            f"and sends {digest}",
-            hint="somebody between changes what is sent, or the registry is damaged",
+            f"the registry {host} was asked for {repository} {expected} and sends {digest}",
+            hint="a proxy in between changes what is sent, or the registry is damaged",
         )
-    media_type = str(found.get("mediaType") or kind)
-    return Manifest(media_type=media_type, digest=digest, text=text, content=found)
+    media_type = str(content.get("mediaType") or content_type)
+    return Manifest(media_type=media_type, digest=digest, text=text, content=content)
 
 
 def resolve_digest(repository: Repository, version: str) -> str:
-    """The digest under a tag, as the registry says it, or an empty text."""
+    """Return the digest under a tag, or an empty text where there is none."""
     request = RegistryRequest(
         method="HEAD", path=f"manifests/{version}", headers={"Accept": _ACCEPT}
     )
-    with send_request(repository, request) as answer:
-        if answer.status_code == 404:
+    with send_request(repository, request) as response:
+        if response.status_code == 404:
             return ""
-        said = answer.headers.get("Docker-Content-Digest", "")
-        if answer.ok and DIGEST.fullmatch(said):
-            return said
-    found = read_manifest(repository, version)
-    return found.digest if found else ""
+        header = response.headers.get("Docker-Content-Digest", "")
+        if response.ok and DIGEST.fullmatch(header):
+            return header
+    manifest = read_manifest(repository, version)
+    return manifest.digest if manifest else ""
 
 
 def put_manifest(
     repository: Repository, version: str, text: bytes, media_type: str
 ) -> PushedManifest:
-    """Leave a manifest under a tag or its own digest.
+    """Push a manifest under a tag or its own digest.
 
-    Raises `NetworkFailure` when the registry does not take it as it is.
+    Raises `NetworkFailure` when the registry refuses it, or stores it under another digest.
     """
     request = RegistryRequest(
         method="PUT",
@@ -116,69 +116,71 @@ def put_manifest(
         actions="pull,push",
     )
     digest = digest_of(text)
-    with send_request(repository, request) as answer:
-        if answer.status_code not in {200, 201, 202}:
-            raise refusal(repository.registry.host, answer, f"does not take {repository} {version}")
-        said = answer.headers.get("Docker-Content-Digest", digest)
-        linked = "OCI-Subject" in answer.headers
-    if said != digest:
-        raise NetworkFailure(f"{repository}: {digest} was sent, and {said} is at the registry")
-    return PushedManifest(digest=digest, linked=linked)
+    with send_request(repository, request) as response:
+        if response.status_code not in {200, 201, 202}:
+            action = f"does not take {repository} {version}"
+            raise refusal(repository.registry.host, response, action)
+        stored = response.headers.get("Docker-Content-Digest", digest)
+        is_linked = "OCI-Subject" in response.headers
+    if stored != digest:
+        raise NetworkFailure(f"{repository}: {digest} was sent, the registry stored {stored}")
+    return PushedManifest(digest=digest, is_linked=is_linked)
 
 
 def select_platform(repository: Repository, manifest: Manifest) -> Manifest:
-    """The image itself: of an index the one for linux/amd64.
+    """Return the image manifest: of an index, the one for linux/amd64.
 
-    Raises `BadInput` when there is none, `NetworkFailure` when it cannot be had.
+    Raises `BadInput` when the index has none, `NetworkFailure` when it cannot be read.
     """
     if not manifest.is_index:
         return manifest
-    offered = _entries(manifest)
-    digest = next((one.digest for one, platform in offered if platform == PLATFORM), "")
+    entries = _platform_entries(manifest)
+    digest = next((entry.digest for entry, platform in entries if platform == PLATFORM), "")
     if not digest:
-        there = ", ".join(
-            "/".join(platform) for _, platform in offered if "unknown" not in platform
+        platforms = ", ".join(
+            "/".join(platform) for _, platform in entries if "unknown" not in platform
         )
         raise BadInput(
             f"{repository}@{manifest.digest} has no image for linux/amd64",
-            hint=f"it has {there}" if there else "it has no image at all",
+            hint=f"it has {platforms}" if platforms else "it has no image at all",
         )
-    found = read_manifest(repository, digest)
-    if found is None or found.is_index:
-        raise NetworkFailure(f"{repository}@{manifest.digest} names {digest}, which is no image")
-    return found
+    image = read_manifest(repository, digest)
+    if image is None or image.is_index:
+        raise NetworkFailure(f"{repository}@{manifest.digest} lists {digest}, which is no image")
+    return image
 
 
 def parse_descriptor(entry: object) -> Descriptor | None:
-    """A descriptor out of a manifest's JSON; nothing where it is none."""
+    """Return the descriptor in a manifest's JSON, or None for anything else."""
     if not isinstance(entry, dict):
         return None
     digest, size = entry.get("digest"), entry.get("size")
     annotations = entry.get("annotations")
     if not isinstance(digest, str) or not DIGEST.fullmatch(digest) or not isinstance(size, int):
         return None
-    texts = annotations if isinstance(annotations, dict) else {}
+    pairs = annotations if isinstance(annotations, dict) else {}
     return Descriptor(
         media_type=str(entry.get("mediaType") or ""),
         digest=digest,
         size=size,
-        annotations={str(name): str(text) for name, text in texts.items()},
+        annotations={str(name): str(value) for name, value in pairs.items()},
         artifact_type=str(entry.get("artifactType") or ""),
     )
 
 
 def parse_descriptors(entries: object) -> tuple[Descriptor, ...]:
-    """Every descriptor in a list of a manifest's; what is none is left out."""
-    found = [parse_descriptor(entry) for entry in (entries if isinstance(entries, list) else [])]
-    return tuple(one for one in found if one)
+    """Return the valid descriptors in a list of a manifest's JSON."""
+    parsed = [parse_descriptor(entry) for entry in (entries if isinstance(entries, list) else [])]
+    return tuple(descriptor for descriptor in parsed if descriptor)
 
 
-def _entries(manifest: Manifest) -> list[tuple[Descriptor, tuple[str, str]]]:
-    found = []
-    for entry in manifest.content.get("manifests") or ():
-        one = parse_descriptor(entry)
+def _platform_entries(index: Manifest) -> list[tuple[Descriptor, tuple[str, str]]]:
+    """Return the descriptors of an index with their operating system and architecture."""
+    entries = []
+    for entry in index.content.get("manifests") or ():
+        descriptor = parse_descriptor(entry)
         platform = entry.get("platform") if isinstance(entry, dict) else None
-        if one and isinstance(platform, dict):
+        if descriptor and isinstance(platform, dict):
             pair = str(platform.get("os")), str(platform.get("architecture"))
-            found.append((one, pair))
-    return found
+            entries.append((descriptor, pair))
+    return entries

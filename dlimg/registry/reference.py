@@ -1,4 +1,4 @@
-"""The name of an image at a registry, read as Docker reads it. Pure."""
+"""References to images at a registry, parsed by Docker's rules."""
 
 import ipaddress
 import re
@@ -18,7 +18,7 @@ DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageReference:
-    """An image's place: `host` is empty where the text names none, and `digest` outweighs `tag`."""
+    """The parts of an image reference; `host` is empty where none is given."""
 
     host: str
     name: str
@@ -27,35 +27,35 @@ class ImageReference:
 
     @property
     def version(self) -> str:
-        """What stands behind the repository at the registry: the digest, or else the tag."""
+        """The digest, or else the tag."""
         return self.digest or self.tag
 
     def __str__(self) -> str:
-        place = f"{self.host}/{self.name}" if self.host else self.name
+        repository = f"{self.host}/{self.name}" if self.host else self.name
         tag = f":{self.tag}" if self.tag else ""
-        return f"{place}{tag}{f'@{self.digest}' if self.digest else ''}"
+        return f"{repository}{tag}{f'@{self.digest}' if self.digest else ''}"
 
 
 def parse_reference(text: str) -> ImageReference:
-    """`host/name:tag@digest`, of which only the name must be there; no tag at all is `latest`.
+    """Parse `host/name:tag@digest`; without tag and digest the tag is `latest`.
 
-    What stands before the first slash is a host when it has a dot or a port, or is `localhost`.
-    Raises `BadInput` for a text that names no image.
+    The part before the first slash is a host when it has a dot or a port, or is `localhost`.
+    Raises `BadInput` for a text that is no reference.
     """
     rest, at, digest = text.partition("@")
     first, slash, others = rest.partition("/")
     is_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
     host, path = (first, others) if is_host else ("", rest)
     name, colon, tag = path.partition(":")
-    good = (
+    is_valid = (
         (not is_host or (re.fullmatch(_HOST, host) and _has_good_port(host)))
         and _NAME.fullmatch(name)
         and (not colon or _TAG.fullmatch(tag))
         and (not at or DIGEST.fullmatch(digest))
     )
-    if not good:
+    if not is_valid:
         raise BadInput(
-            f"{text!r} names no image",
+            f"{text!r} is no image reference",
             hint="write HOST/NAME:TAG, HOST/NAME@sha256:..., or the name of one in the engine",
         )
     if host == DOCKER_HUB and "/" not in name:
@@ -71,16 +71,16 @@ def _has_good_port(host: str) -> bool:
 
 
 def registry_url(host: str) -> str:
-    """Where the registry of this name answers; encrypted unless it is on this very machine."""
+    """Return the registry's URL: plain http for loopback addresses, https for all others."""
     if host == DOCKER_HUB:
         return "https://registry-1.docker.io"
     return f"{'http' if is_loopback(host) else 'https'}://{host}"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host[:port]` is this machine: what is said to it leaves for no network."""
-    bare = re.sub(r":[0-9]+$", "", host).strip("[]")
+    """Return whether `host[:port]` is a loopback address."""
+    name = re.sub(r":[0-9]+$", "", host).strip("[]")
     try:
-        return bare == "localhost" or ipaddress.ip_address(bare).is_loopback
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False

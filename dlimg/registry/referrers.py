@@ -1,4 +1,4 @@
-"""Referrers: what belongs to an image and lies beside it, by the API or the index under a tag.
+"""Referrers of an image: artifacts with it as subject, by the API or the index under a tag.
 
 OCI distribution 1.1, "Listing Referrers" and "Referrers Tag Schema".
 """
@@ -25,125 +25,33 @@ from dlimg.registry.manifests import (
 )
 from dlimg.registry.responses import digest_of, parse_object, read_body, refusal
 
-_PAGES: Final = 20
-_TRIES: Final = 4
-# What registries without the API answer to a path that they do not know.
-_UNKNOWN: Final = frozenset({400, 404, 405, 406, 415, 501})
-
-
-def list_referrers(repository: Repository, digest: str) -> tuple[Descriptor, ...]:
-    """All that belongs to the manifest with this digest, in the order of the registry."""
-    by_api = _by_api(repository, digest)
-    return _by_tag(repository, digest) if by_api is None else by_api
-
-
-def add_to_referrers_tag(repository: Repository, digest: str, artifact: Descriptor) -> None:
-    """List the artifact in the index under the tag of the image with this digest.
-
-    Two who do this at once could each drop the other's line: so it is read back, and done again.
-    Raises `NetworkFailure` when it does not stay.
-    """
-    for _ in range(_TRIES):
-        there = _by_tag(repository, digest)
-        if artifact.digest in {one.digest for one in there}:
-            return
-        text = _index((*there, artifact))
-        put_manifest(repository, _tag(digest), text, OCI_INDEX)
-    if artifact.digest not in {one.digest for one in _by_tag(repository, digest)}:
-        raise NetworkFailure(
-            f"{repository}:{_tag(digest)} does not keep what belongs to {digest}",
-            hint="somebody else may be writing there; run it again",
-        )
-
-
-def descriptor_json(one: Descriptor) -> dict[str, Any]:
-    """A descriptor as JSON, with what it has."""
-    found: dict[str, Any] = {
-        "mediaType": one.media_type,
-        "digest": one.digest,
-        "size": one.size,
-    }
-    if one.artifact_type:
-        found["artifactType"] = one.artifact_type
-    if one.annotations:
-        found["annotations"] = dict(one.annotations)
-    return found
-
-
-def _by_api(repository: Repository, digest: str) -> tuple[Descriptor, ...] | None:
-    """What the API lists, page by page; nothing at all where the registry has no such API."""
-    path = f"referrers/{digest}"
-    found: tuple[Descriptor, ...] = ()
-    for _ in range(_PAGES):
-        with send_request(
-            repository, RegistryRequest(method="GET", path=path, headers={"Accept": OCI_INDEX})
-        ) as answer:
-            index = _index_in(repository, answer)
-            following = answer.links.get("next", {}).get("url", "")
-            here = str(answer.url)
-        if index is None:
-            return None
-        found += parse_descriptors(index.get("manifests"))
-        if not following:
-            break
-        path = urljoin(here, following)
-    return found
-
-
-def _index_in(repository: Repository, answer: requests.Response) -> dict[str, Any] | None:
-    if answer.status_code in _UNKNOWN:
-        return None
-    if not answer.ok:
-        raise refusal(repository.registry.host, answer, f"lists nothing for {repository}")
-    found = parse_object(read_body(answer, repository.registry.host))
-    # A page for people is what some registries have under every path that they do not know.
-    return found if found is not None and isinstance(found.get("manifests"), list) else None
-
-
-def _by_tag(repository: Repository, digest: str) -> tuple[Descriptor, ...]:
-    found = read_manifest(repository, _tag(digest))
-    return (
-        parse_descriptors(found.content.get("manifests"))
-        if found and _is_list(found, digest)
-        else ()
-    )
-
-
-def _is_list(found: Manifest, digest: str) -> bool:
-    # GitLab's registry takes this tag for the digest itself, and gives the image (oras-go 1396).
-    return found.media_type == OCI_INDEX and found.digest != digest
-
-
-def _tag(digest: str) -> str:
-    return digest.replace(":", "-", 1)
-
-
-def _index(artifacts: Sequence[Descriptor]) -> bytes:
-    index = {
-        "schemaVersion": 2,
-        "mediaType": OCI_INDEX,
-        "manifests": [descriptor_json(one) for one in artifacts],
-    }
-    return json.dumps(index, separators=(",", ":")).encode()
-
-
-# What an artifact has for the configuration that only an image needs.
+# The config blob of an artifact, which needs none (OCI image-spec 1.1).
 EMPTY: Final = b"{}"
 EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
-# Annotations of whoever published first; the same document has them once.
+# Annotations that differ between publishers of the same document, which is pushed only once.
 REVISION: Final = "org.opencontainers.image.revision"
 DIRTY: Final = "io.dlimg.dirty"
 PUBLISHER: Final = frozenset({REVISION, DIRTY})
+_PAGES: Final = 20
+_TRIES: Final = 4
+# How registries without the API answer a path they do not know.
+_NO_API: Final = frozenset({400, 404, 405, 406, 415, 501})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """One document that belongs to an image: its type, its text, and what is said of it."""
+    """A document to attach to an image; `kind` is its media type."""
 
     kind: str
     text: str = field(repr=False)
     title: str
     annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def list_referrers(repository: Repository, digest: str) -> tuple[Descriptor, ...]:
+    """Return the referrers of the manifest with this digest, in the registry's order."""
+    from_api = _list_from_api(repository, digest)
+    return _list_from_tag(repository, digest) if from_api is None else from_api
 
 
 def attach_if_missing(
@@ -152,97 +60,85 @@ def attach_if_missing(
     subject: Descriptor,
     listed: Sequence[Descriptor],
 ) -> bool:
-    """Whether anything had to be sent so that this document lies beside its image.
+    """Attach the document unless one of the `listed` referrers holds it; return if any was sent.
 
-    `listed` is what does already. A document that is there stays as it is, whatever else was said
-    of it when it came; what the registry has lost of it is sent again. Raises `NetworkFailure`
-    when the registry takes no such thing.
+    A present artifact keeps its annotations; its lost blobs are sent again. Raises
+    `NetworkFailure` when the registry refuses it.
     """
     if not _is_listed(repository, artifact, subject, listed):
         attach_artifact(repository, artifact, subject)
         return True
-    contents = _contents(artifact)
-    if not missing_blobs(repository, contents):
+    if not missing_blobs(repository, _blobs(artifact)):
         return False
-    _send(repository, artifact)
+    _upload_blobs(repository, artifact)
     return True
 
 
 def attach_artifact(repository: Repository, artifact: Artifact, subject: Descriptor) -> str:
-    """The digest of the artifact, which then lies beside its image and is listed there.
+    """Push the artifact, list it as a referrer of its subject, and return its digest.
 
-    Done twice it is there once. Raises `NetworkFailure` when the registry takes no such thing.
+    Attaching it twice has no further effect. Raises `NetworkFailure` when the registry refuses
+    it.
     """
     text = artifact_manifest(artifact, subject)
-    _send(repository, artifact)
-    put = put_manifest(repository, digest_of(text), text, OCI_MANIFEST)
-    if read_manifest(repository, put.digest) is None:
+    _upload_blobs(repository, artifact)
+    pushed = put_manifest(repository, digest_of(text), text, OCI_MANIFEST)
+    if read_manifest(repository, pushed.digest) is None:
         raise NetworkFailure(
-            f"{repository} took {put.digest} and does not have it",
-            hint="the registry's storage is damaged: ask whoever runs it",
+            f"{repository} took {pushed.digest} and does not have it",
+            hint="the registry's storage is damaged: ask its administrator",
         )
-    if not put.linked:
-        listed = Descriptor(
+    if not pushed.is_linked:
+        descriptor = Descriptor(
             media_type=OCI_MANIFEST,
-            digest=put.digest,
+            digest=pushed.digest,
             size=len(text),
             annotations=artifact.annotations,
             artifact_type=artifact.kind,
         )
-        add_to_referrers_tag(repository, subject.digest, listed)
-    return put.digest
+        add_to_referrers_tag(repository, subject.digest, descriptor)
+    return pushed.digest
 
 
-def _contents(artifact: Artifact) -> tuple[Descriptor, Descriptor]:
-    """What stands for a configuration, and the document."""
-    body = artifact.text.encode()
-    return (
-        Descriptor(media_type=EMPTY_TYPE, digest=digest_of(EMPTY), size=len(EMPTY)),
-        Descriptor(media_type=artifact.kind, digest=digest_of(body), size=len(body)),
-    )
+def add_to_referrers_tag(repository: Repository, digest: str, artifact: Descriptor) -> None:
+    """List the artifact in the index under the referrers tag of the image with this digest.
 
-
-def _send(repository: Repository, artifact: Artifact) -> None:
-    upload_bytes(repository, EMPTY)
-    upload_bytes(repository, artifact.text.encode())
-    require_blobs(repository, _contents(artifact))
-
-
-def _is_listed(
-    repository: Repository,
-    artifact: Artifact,
-    subject: Descriptor,
-    listed: Sequence[Descriptor],
-) -> bool:
-    """Whether one of these artifacts is there and holds this very document."""
-    _, document = _contents(artifact)
-    for one in _likely(artifact, digest_of(artifact_manifest(artifact, subject)), listed):
-        manifest = read_manifest(repository, one.digest)
-        belongs = manifest.content.get("subject") if manifest else None
-        if manifest is None or not isinstance(belongs, dict):
-            continue
-        held = [layer.digest for layer in parse_descriptors(manifest.content.get("layers"))]
-        if belongs.get("digest") == subject.digest and held == [document.digest]:
-            return True
-    return False
-
-
-def _likely(artifact: Artifact, digest: str, listed: Sequence[Descriptor]) -> Iterator[Descriptor]:
-    """Those that may hold the document: the very artifact, then what claims nothing else."""
-    yield from (one for one in listed if one.digest == digest)
-    for one in listed:
-        is_other = any(
-            one.annotations.get(name, text) != text
-            for name, text in artifact.annotations.items()
-            if name not in PUBLISHER
+    Concurrent writers may drop each other's entry, so the index is read back and written again.
+    Raises `NetworkFailure` when the entry does not stay.
+    """
+    for _ in range(_TRIES):
+        listed = _list_from_tag(repository, digest)
+        if artifact.digest in {descriptor.digest for descriptor in listed}:
+            return
+        text = _index_text((*listed, artifact))
+        put_manifest(repository, _referrers_tag(digest), text, OCI_INDEX)
+    if artifact.digest not in {one.digest for one in _list_from_tag(repository, digest)}:
+        raise NetworkFailure(
+            f"{repository}:{_referrers_tag(digest)} does not keep the referrers of {digest}",
+            hint="another process may be writing it; run it again",
         )
-        if one.digest != digest and one.artifact_type == artifact.kind and not is_other:
-            yield one
+
+
+def read_artifact(repository: Repository, artifact: Descriptor, subject: str) -> str:
+    """Return the document of a listed artifact, whose manifest must name this subject.
+
+    Raises `NetworkFailure` for one that is missing or damaged, `ValueError` for one with another
+    subject or that is no text.
+    """
+    manifest = read_manifest(repository, artifact.digest)
+    if manifest is None:
+        raise NetworkFailure(f"{repository}@{artifact.digest} is listed and missing")
+    layers = parse_descriptors(manifest.content.get("layers"))
+    if _subject_digest(manifest) != subject:
+        raise ValueError("it belongs to another image")
+    if len(layers) != 1:
+        raise ValueError(f"it has {len(layers)} layers, not one")
+    return read_blob(repository, layers[0].digest).decode("utf-8")
 
 
 def artifact_manifest(artifact: Artifact, subject: Descriptor) -> bytes:
-    """The manifest of an artifact; the same artifact of the same image has the same."""
-    nothing, document = _contents(artifact)
+    """Return the artifact's manifest; the same artifact and subject give the same bytes."""
+    config, document = _blobs(artifact)
     layer: dict[str, Any] = {
         **descriptor_json(document),
         "annotations": {"org.opencontainers.image.title": artifact.title},
@@ -251,7 +147,7 @@ def artifact_manifest(artifact: Artifact, subject: Descriptor) -> bytes:
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "artifactType": artifact.kind,
-        "config": descriptor_json(nothing),
+        "config": descriptor_json(config),
         "layers": [layer],
         "subject": descriptor_json(subject),
         "annotations": dict(sorted(artifact.annotations.items())),
@@ -259,19 +155,124 @@ def artifact_manifest(artifact: Artifact, subject: Descriptor) -> bytes:
     return json.dumps(manifest, separators=(",", ":")).encode()
 
 
-def read_artifact(repository: Repository, found: Descriptor, subject: str) -> str:
-    """The text of a listed artifact, which says itself that it belongs to this digest.
+def descriptor_json(descriptor: Descriptor) -> dict[str, Any]:
+    """Return a descriptor as JSON, without empty fields."""
+    entry: dict[str, Any] = {
+        "mediaType": descriptor.media_type,
+        "digest": descriptor.digest,
+        "size": descriptor.size,
+    }
+    if descriptor.artifact_type:
+        entry["artifactType"] = descriptor.artifact_type
+    if descriptor.annotations:
+        entry["annotations"] = dict(descriptor.annotations)
+    return entry
 
-    Raises `NetworkFailure` for one that is not there or damaged, `ValueError` for one that
-    belongs to something else or is no text.
-    """
-    manifest = read_manifest(repository, found.digest)
-    if manifest is None:
-        raise NetworkFailure(f"{repository}@{found.digest} is listed and is not there")
-    belongs = manifest.content.get("subject")
-    layers = parse_descriptors(manifest.content.get("layers"))
-    if not isinstance(belongs, dict) or belongs.get("digest") != subject:
-        raise ValueError("it belongs to another image")
-    if len(layers) != 1:
-        raise ValueError(f"it has {len(layers)} contents, not one")
-    return read_blob(repository, layers[0].digest).decode("utf-8")
+
+def _list_from_api(repository: Repository, digest: str) -> tuple[Descriptor, ...] | None:
+    """Return all pages of the referrers API, or None where the registry has no such API."""
+    path = f"referrers/{digest}"
+    referrers: tuple[Descriptor, ...] = ()
+    for _ in range(_PAGES):
+        request = RegistryRequest(method="GET", path=path, headers={"Accept": OCI_INDEX})
+        with send_request(repository, request) as response:
+            index = _read_index(repository, response)
+            next_page = response.links.get("next", {}).get("url", "")
+            url = str(response.url)
+        if index is None:
+            return None
+        referrers += parse_descriptors(index.get("manifests"))
+        if not next_page:
+            break
+        path = urljoin(url, next_page)
+    return referrers
+
+
+def _read_index(repository: Repository, response: requests.Response) -> dict[str, Any] | None:
+    if response.status_code in _NO_API:
+        return None
+    if not response.ok:
+        raise refusal(repository.registry.host, response, f"lists no referrers in {repository}")
+    index = parse_object(read_body(response, repository.registry.host))
+    # Some registries answer unknown paths with an HTML page and status 200.
+    return index if index is not None and isinstance(index.get("manifests"), list) else None
+
+
+def _list_from_tag(repository: Repository, digest: str) -> tuple[Descriptor, ...]:
+    manifest = read_manifest(repository, _referrers_tag(digest))
+    # GitLab's registry resolves this tag to the image itself (oras-go 1396).
+    is_index = (
+        manifest is not None and manifest.media_type == OCI_INDEX and manifest.digest != digest
+    )
+    return parse_descriptors(manifest.content.get("manifests")) if manifest and is_index else ()
+
+
+def _referrers_tag(digest: str) -> str:
+    return digest.replace(":", "-", 1)
+
+
+def _index_text(artifacts: Sequence[Descriptor]) -> bytes:
+    index = {
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [descriptor_json(artifact) for artifact in artifacts],
+    }
+    return json.dumps(index, separators=(",", ":")).encode()
+
+
+def _blobs(artifact: Artifact) -> tuple[Descriptor, Descriptor]:
+    """Return the descriptors of the empty config and of the document."""
+    text = artifact.text.encode()
+    return (
+        Descriptor(media_type=EMPTY_TYPE, digest=digest_of(EMPTY), size=len(EMPTY)),
+        Descriptor(media_type=artifact.kind, digest=digest_of(text), size=len(text)),
+    )
+
+
+def _upload_blobs(repository: Repository, artifact: Artifact) -> None:
+    upload_bytes(repository, EMPTY)
+    upload_bytes(repository, artifact.text.encode())
+    require_blobs(repository, _blobs(artifact))
+
+
+def _is_listed(
+    repository: Repository,
+    artifact: Artifact,
+    subject: Descriptor,
+    listed: Sequence[Descriptor],
+) -> bool:
+    """Return whether a listed artifact of this subject holds this document."""
+    _, document = _blobs(artifact)
+    digest = digest_of(artifact_manifest(artifact, subject))
+    for candidate in _candidates(artifact, digest, listed):
+        manifest = read_manifest(repository, candidate.digest)
+        if manifest is None or _subject_digest(manifest) != subject.digest:
+            continue
+        layers = parse_descriptors(manifest.content.get("layers"))
+        if [layer.digest for layer in layers] == [document.digest]:
+            return True
+    return False
+
+
+def _subject_digest(manifest: Manifest) -> str:
+    subject = manifest.content.get("subject")
+    return str(subject.get("digest") or "") if isinstance(subject, dict) else ""
+
+
+def _candidates(
+    artifact: Artifact, digest: str, listed: Sequence[Descriptor]
+) -> Iterator[Descriptor]:
+    """Yield the listed artifacts that may hold the document, the one with this digest first."""
+    yield from (descriptor for descriptor in listed if descriptor.digest == digest)
+    for descriptor in listed:
+        differs = any(
+            descriptor.annotations.get(name, value) != value
+            for name, value in artifact.annotations.items()
+            if name not in PUBLISHER
+        )
+        if (
+            descriptor.digest != digest
+            and descriptor.artifact_type == artifact.kind
+            and not differs
+        ):
+            yield descriptor

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from dlimg.assembly.system import SystemBuildTools, build_system
-from dlimg.builders.load import take_in
+from dlimg.builders.load import load_image
 from dlimg.builders.loopback_registry import Content
 from dlimg.engine import private_engine
 from dlimg.engine.client import Engine, has_containerd_store
@@ -21,11 +21,10 @@ from dlimg.engine.private_home import daemon_settings, home_of
 from dlimg.errors import Negative
 from dlimg.host.process import wait_until
 from dlimg.model import Base, BaseSource, BuiltImage, CheckStatus, Evidence, Verdict
-from dlimg.publish.attach import nothing_beside
-from dlimg.publish.check_runner import CheckRunner
+from dlimg.publish.policy import CheckRunner
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
 from dlimg.publish.push_source import ImageSources
-from dlimg.publish.tags import image_at
+from dlimg.publish.tags import require_manifest
 from dlimg.registry.blobs import upload_bytes
 from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.manifests import put_manifest
@@ -59,7 +58,7 @@ def settings(pool: str, **given: Any) -> Mapping[str, Any]:
 
 @pytest.fixture(scope="module")
 def classic(engine: Engine) -> Iterator[Engine]:
-    obstacle = private_engine.obstacle()
+    obstacle = private_engine.unsupported_reason()
     if obstacle:
         pytest.skip(f"no private engine on this machine: {obstacle}")
     # A short path: sockets have one.
@@ -72,11 +71,11 @@ def classic(engine: Engine) -> Iterator[Engine]:
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(private_engine, "daemon_settings", settings)
-            second = private_engine.up(home, environment=environment, say=print)
+            second = private_engine.up(home, environment=environment, log=print)
         yield second
         second.sdk.close()
     finally:
-        private_engine.purge(home, say=print)
+        private_engine.purge(home, log=print)
         shutil.rmtree(folder)
 
 
@@ -106,7 +105,7 @@ def test_it_takes_an_image(
     image = assembled_image.image(wheels, store, busybox=busybox, compression=compression)
     content = blobs(image, store)
     names = [(REPOSITORY, compression)]
-    found = take_in(classic, image.manifest, image.digest, content, names=names)
+    found = load_image(classic, image.manifest, image.digest, content, names=names)
     assert found == image.config_digest
     taken = classic.sdk.images.get(found)
     assert taken.tags == [f"{REPOSITORY}:{compression}"]
@@ -130,7 +129,7 @@ def test_a_system_has_the_digest_that_it_has_from_containerds_store(
     systems: list[SystemLayers] = []
     for number, one in enumerate((engine, classic)):
         content = blobs(image, store)
-        take_in(one, image.manifest, image.digest, content, names=[(REPOSITORY, "base")])
+        load_image(one, image.manifest, image.digest, content, names=[(REPOSITORY, "base")])
         tools = SystemBuildTools(engine=one, secrets={}, arguments={}, on_line=print, say=print)
         try:
             systems.append(build_system(planned, Store(path=tmp_path / str(number)), tools))
@@ -160,13 +159,13 @@ def publish_from(classic: Engine, built: BuiltImage, registry: str, notes: Path)
     wanted = PublishRequest(
         to=f"{registry}/team",
         require="gpu",
-        attach=nothing_beside,
+        attach=None,
         environment=os.environ,
         runner=CheckRunner(checks=lambda _: (), test=evidence, known=lambda _a, _b: None),
-        notes=notes,
+        state=notes,
     )
-    stock = ImageSources(store=Store(path=notes / "none"), engine=classic, siblings=(), say=print)
-    return publish(built, evidence(built), stock, wanted=wanted, say=print)
+    stock = ImageSources(store=Store(path=notes / "none"), engine=classic, siblings=(), log=print)
+    return publish(built, evidence(built), stock, request=wanted, log=print)
 
 
 @pytest.fixture
@@ -175,7 +174,7 @@ def built(classic: Engine, wheels: Path, busybox: bytes, tmp_path: Path) -> Iter
     image = assembled_image.image(wheels, store, busybox=busybox)
     planned = samples.planned(samples.image(samples.cell("classic")), key="1" * 64)
     repository, _, tag = planned.reference.rpartition(":")
-    found = take_in(
+    found = load_image(
         classic, image.manifest, image.digest, blobs(image, store), names=[(repository, tag)]
     )
     yield BuiltImage(planned=planned, digest=found, size=1, seconds=1.0, cached=False)
@@ -224,7 +223,7 @@ def test_a_manifest_with_the_tested_config_and_other_layers_gets_no_name(
     moving = first.moved[0].rpartition(":")[2]
     with open_registry(registry, os.environ) as there:
         repository = Repository(registry=there, name="team/classic")
-        manifest = image_at(repository, tag)
+        manifest = require_manifest(repository, tag)
         lie = json.loads(manifest.text)
         content = gzip.compress(b"no such layer")
         lie["layers"][-1] |= {"digest": upload_bytes(repository, content), "size": len(content)}
@@ -232,5 +231,5 @@ def test_a_manifest_with_the_tested_config_and_other_layers_gets_no_name(
             put = put_manifest(repository, name, json.dumps(lie).encode(), manifest.media_type)
         with pytest.raises(Negative, match="its layers are not those that its config names"):
             publish_from(classic, built, registry, tmp_path / "b")
-        assert image_at(repository, tag).digest == put.digest
+        assert require_manifest(repository, tag).digest == put.digest
         assert not (tmp_path / "b").exists()

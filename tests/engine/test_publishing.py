@@ -21,12 +21,12 @@ from dlimg.cli.inspect import inspect
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, NetworkFailure, NotRun
 from dlimg.model import Base, BuiltImage, CheckStatus, Evidence, PlannedImage, Verdict
-from dlimg.publish.attach import LOCK_TYPE, Attach, evidence_beside, nothing_beside
-from dlimg.publish.check_runner import CheckRunner
-from dlimg.publish.policy import NOT_TESTED_ON_GPU, Require
+from dlimg.publish import promote
+from dlimg.publish.attach import LOCK_TYPE, AttachSettings
+from dlimg.publish.policy import NOT_TESTED_ON_GPU, CheckRunner, Require
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
 from dlimg.publish.push_source import ImageSources
-from dlimg.publish.tags import config_of, image_at
+from dlimg.publish.tags import read_config, require_manifest
 from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.manifests import put_manifest, read_manifest
 from dlimg.registry.referrers import list_referrers
@@ -133,13 +133,13 @@ def publish_to(  # noqa: PLR0913  # what a test cares about
     notes: Path = NOWHERE,
 ) -> PublishedImage:
     say = said.append if said is not None else print
-    wanted = wanted_at(registry, nothing_beside, require=require, test=test, notes=notes)
-    return publish(built, found, stock(engine), wanted=wanted, say=say)
+    wanted = wanted_at(registry, None, require=require, test=test, notes=notes)
+    return publish(built, found, stock(engine), request=wanted, log=say)
 
 
 def wanted_at(
     registry: str,
-    attach: Attach,
+    attach: AttachSettings | None,
     *,
     require: Require = "gpu",
     test: Callable[[BuiltImage], Evidence] | None = None,
@@ -157,13 +157,13 @@ def wanted_at(
         attach=attach,
         environment=os.environ,
         runner=runner,
-        notes=notes,
+        state=notes,
     )
 
 
 def stock(engine: Engine) -> ImageSources:
     """The engine alone, beside a store that has nothing."""
-    return ImageSources(store=Store(path=Path("/nowhere")), engine=engine, siblings=(), say=print)
+    return ImageSources(store=Store(path=Path("/nowhere")), engine=engine, siblings=(), log=print)
 
 
 def names(registry: str, built: BuiltImage) -> tuple[str, str]:
@@ -330,7 +330,7 @@ def test_checks_are_told_the_same_by_the_registry_and_by_the_engine(
     found = publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
     with open_registry(registry, os.environ) as there:
         place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
-        config = config_of(place, image_at(place, found.digest))
+        config = read_config(place, require_manifest(place, found.digest))
     images = Path(__file__).parents[2] / "images"
     reference = reference_data(built.planned, engine, images)
     assert told_by_config(built.planned, config, reference) == facts_of(built, engine, images)
@@ -457,14 +457,14 @@ def test_all_evidence_lies_beside_the_image_and_only_once(
     engine: Engine, registry: str, built: BuiltImage, tmp_path: Path
 ) -> None:
     passed = evidence(built, CheckStatus.PASSED)
-    write_evidence(tmp_path, evidence(built, CheckStatus.PASSED, device="gpu=0"), say=print)
+    write_evidence(tmp_path, evidence(built, CheckStatus.PASSED, device="gpu=0"), log=print)
     said: list[str] = []
-    attach = evidence_beside(tmp_path, os.environ, say=said.append)
+    attach = AttachSettings(evidence=tmp_path)
     wanted = wanted_at(registry, attach)
-    first = publish(built, passed, stock(engine), wanted=wanted, say=print)
+    first = publish(built, passed, stock(engine), request=wanted, log=print)
     expected = [(LOCK_TYPE, ""), (MEDIA_TYPE, "gpu=0"), (MEDIA_TYPE, "none")]
     assert beside(registry, built, first.digest) == expected
-    assert publish(built, passed, stock(engine), wanted=wanted, say=print) == first
+    assert publish(built, passed, stock(engine), request=wanted, log=print) == first
     assert beside(registry, built, first.digest) == expected
     assert "evidence by device: gpu=0, none (3 laid there now, 0 there already)" in said[0]
     assert "(0 laid there now, 3 there already)" in said[1]
@@ -474,9 +474,9 @@ def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
     engine: Engine, registry: str, cuda_built: BuiltImage, tmp_path: Path
 ) -> None:
     lacking = evidence(cuda_built, CheckStatus.PASSED, CheckStatus.NOT_RUN)
-    attach = evidence_beside(tmp_path, os.environ, say=print)
+    attach = AttachSettings(evidence=tmp_path)
     wanted = wanted_at(registry, attach, require="no-gpu")
-    found = publish(cuda_built, lacking, stock(engine), wanted=wanted, say=print)
+    found = publish(cuda_built, lacking, stock(engine), request=wanted, log=print)
     assert found.digest != cuda_built.digest
     assert beside(registry, cuda_built, found.digest) == [(LOCK_TYPE, ""), (MEDIA_TYPE, "none")]
     # What BuildKit has labelled is proved to be the tested one, by the registry alone.
@@ -494,16 +494,25 @@ def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
         engine.sdk.images.remove(found.reference)
 
 
-def test_without_its_evidence_beside_it_no_name_moves_to_an_image(
-    engine: Engine, registry: str, built: BuiltImage
+def test_no_tag_moves_to_an_image_whose_evidence_cannot_be_attached(
+    engine: Engine,
+    registry: str,
+    built: BuiltImage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refused(_built: BuiltImage, _evidence: Evidence, reference: str) -> None:
+    def refuse(
+        _built: BuiltImage, _evidence: Evidence, reference: str, *_: object, **__: object
+    ) -> None:
         assert manifest_digest(names(registry, built)[0]) in reference
         raise NetworkFailure("the registry takes no such thing", hint="ask somebody")
 
-    wanted = wanted_at(registry, refused)
-    with pytest.raises(NetworkFailure, match="its evidence is not beside it") as raised:
-        publish(built, evidence(built, CheckStatus.PASSED), stock(engine), wanted=wanted, say=print)
+    monkeypatch.setattr(promote, "attach_documents", refuse)
+    wanted = wanted_at(registry, AttachSettings(evidence=tmp_path))
+    with pytest.raises(NetworkFailure, match="its evidence is not attached") as raised:
+        publish(
+            built, evidence(built, CheckStatus.PASSED), stock(engine), request=wanted, log=print
+        )
     assert "ask somebody; --no-evidence publishes without" in str(raised.value)
     immutable, moving = names(registry, built)
     assert manifest_digest(immutable)
@@ -514,16 +523,16 @@ def test_evidence_is_laid_beside_the_image_that_it_is_about(
     engine: Engine, registry: str, built: BuiltImage, tmp_path: Path
 ) -> None:
     """Beside another image under the immutable name: its own, not that of the one built here."""
-    attach = evidence_beside(tmp_path, os.environ, say=print)
+    attach = AttachSettings(evidence=tmp_path)
     wanted = wanted_at(
         registry, attach, test=lambda other: evidence(other, CheckStatus.PASSED, device="gpu=0")
     )
     first = publish(
-        built, evidence(built, CheckStatus.PASSED), stock(engine), wanted=wanted, say=print
+        built, evidence(built, CheckStatus.PASSED), stock(engine), request=wanted, log=print
     )
     again = built_again(engine, built)
     other = evidence(again, CheckStatus.PASSED, device="gpu=1")
-    assert publish(again, other, stock(engine), wanted=wanted, say=print).digest == first.digest
+    assert publish(again, other, stock(engine), request=wanted, log=print).digest == first.digest
     expected = [(LOCK_TYPE, ""), (MEDIA_TYPE, "gpu=0"), (MEDIA_TYPE, "none")]
     assert sorted(beside(registry, built, first.digest)) == sorted(expected)
 
@@ -531,10 +540,10 @@ def test_evidence_is_laid_beside_the_image_that_it_is_about(
 def test_a_published_image_is_inspected_with_and_without_the_engine(
     engine: Engine, registry: str, built: BuiltImage, tmp_path: Path
 ) -> None:
-    attach = evidence_beside(tmp_path, os.environ, say=print)
+    attach = AttachSettings(evidence=tmp_path)
     wanted = wanted_at(registry, attach)
     passed = evidence(built, CheckStatus.PASSED)
-    found = publish(built, passed, stock(engine), wanted=wanted, say=print)
+    found = publish(built, passed, stock(engine), request=wanted, log=print)
     alone = {"DOCKER_HOST": f"unix://{tmp_path}/none", "HOME": str(tmp_path)}
     far = inspect(found.moved[0], alone)
     assert (far.content.source, far.content.digest) == ("registry", found.digest)
@@ -556,10 +565,10 @@ def test_a_published_image_is_inspected_with_and_without_the_engine(
 def test_a_pulled_image_has_what_lies_beside_it_and_says_when_its_name_moved(
     engine: Engine, base: Base, registry: str, built: BuiltImage, tmp_path: Path
 ) -> None:
-    attach = evidence_beside(tmp_path, os.environ, say=print)
+    attach = AttachSettings(evidence=tmp_path)
     wanted = wanted_at(registry, attach)
     passed = evidence(built, CheckStatus.PASSED)
-    found = publish(built, passed, stock(engine), wanted=wanted, say=print)
+    found = publish(built, passed, stock(engine), request=wanted, log=print)
     name = found.moved[0]
     repository, _, tag = name.rpartition(":")
     here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
@@ -615,9 +624,9 @@ def test_images_of_the_store_need_no_engine_and_share_what_is_there(
     shared = [os.urandom(2_000_000), os.urandom(3_000_000)]
     said: list[str] = []
     stocked = ImageSources(
-        store=store, engine=None, siblings=("team/store", "team/store-2"), say=said.append
+        store=store, engine=None, siblings=("team/store", "team/store-2"), log=said.append
     )
-    wanted = wanted_at(registry, nothing_beside)
+    wanted = wanted_at(registry, None)
     for family, own, expected in (
         ("store", b"a", "4 uploaded (5 MB), 0 mounted, 0 there already"),
         ("store", b"b", "2 uploaded (0 MB), 0 mounted, 2 there already"),
@@ -626,7 +635,7 @@ def test_images_of_the_store_need_no_engine_and_share_what_is_there(
         planned = samples.planned(samples.image(samples.cell(family)), key=own.hex() * 32)
         built = in_store(store, planned, *shared, own)
         passed = evidence(built, CheckStatus.PASSED)
-        found = publish(built, passed, stocked, wanted=wanted, say=said.append)
+        found = publish(built, passed, stocked, request=wanted, log=said.append)
         assert found.digest == built.digest == manifest_digest(found.reference)
         assert f"{registry}/team/{family}: {expected}" in said
         assert manifest_digest(found.moved[0]) == built.digest

@@ -11,14 +11,13 @@ import docker
 from dlimg.engine.client import Engine
 from dlimg.host.git_revision import NO_REVISION, Revision
 from dlimg.model import BuiltImage, Check, CheckStatus, Evidence, Verdict
-from dlimg.publish.attach import evidence_beside, nothing_beside
-from dlimg.publish.check_runner import CheckRunner
-from dlimg.publish.policy import Require
+from dlimg.publish.attach import AttachSettings
+from dlimg.publish.policy import CheckRunner, Require
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
 from dlimg.publish.push_source import ImageSources
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.image_manifest import (AssembledImage, assemble_image)
-from dlimg.store.images import (save_image)
+from dlimg.store.image_manifest import AssembledImage, assemble_image
+from dlimg.store.images import save_image
 from dlimg.store.keys import Layer
 from dlimg.store.store import Store
 from tests.support import samples
@@ -145,16 +144,16 @@ def published(  # noqa: PLR0913  # what a test cares about
     """Published with evidence of a plain check, which names the digest."""
     built = built_of(image, accelerator)
     folder = Path(home["HOME"]) / "evidence"
-    beside = evidence_beside(folder, home, revision=revision, say=said)
-    wanted = PublishRequest(
+    attach = AttachSettings(evidence=folder, revision=revision)
+    request = PublishRequest(
         to=f"{small.host}/team",
         require=require,
-        attach=nothing_beside if no_evidence else beside,
+        attach=None if no_evidence else attach,
         environment=home,
         runner=(testing or Testing()).runner(),
-        notes=folder,
+        state=folder,
     )
-    stock = ImageSources(
-        store=store, engine=engine, siblings=("team/jax", "team/pytorch"), say=said
+    sources = ImageSources(
+        store=store, engine=engine, siblings=("team/jax", "team/pytorch"), log=said
     )
-    return publish(built, evidence_of(built), stock, wanted=wanted, say=said)
+    return publish(built, evidence_of(built), sources, request=request, log=said)

@@ -13,16 +13,16 @@ from dlimg.checks.evidence import MEDIA_TYPE, evidence_document, write_evidence
 from dlimg.cli.inspect import inspect, run
 from dlimg.errors import BadInput, Negative, NetworkFailure, NoEngine
 from dlimg.model import BuiltImage, CheckStatus, Evidence, Host, Verdict
-from dlimg.publish.attach import LOCK_TYPE, artifacts, lay_beside, nothing_beside
+from dlimg.publish.attach import LOCK_TYPE, artifacts_of, attach_artifacts
 from dlimg.publish.image_content import ImageContent, later_steps, maker
-from dlimg.publish.relabel import digest_before_labels, labelled_image
+from dlimg.publish.relabel import label_assembled_image, tested_digest
 from dlimg.registry.referrers import Artifact
 from dlimg.render.bake import labels as all_labels
 from dlimg.render.image_config import ImageConfig
 from dlimg.render.naming import labels
 from dlimg.report.evidence_text import proof_text, proofs
 from dlimg.report.inspect import layer_rows, step_text
-from dlimg.store.image_manifest import (AssembledImage, assemble_image)
+from dlimg.store.image_manifest import AssembledImage, assemble_image
 from dlimg.store.keys import Layer
 from tests.support import samples
 from tests.support.fake_registry import OCI_INDEX, OCI_MANIFEST, Answer, Small, running, sha256
@@ -126,12 +126,12 @@ def put_image(
 
 
 def attach_to(small: Small, digest: str, there: Mapping[str, str], *documents: Artifact) -> None:
-    lay_beside(f"{small.host}/team/pytorch@{digest}", documents, there)
+    attach_artifacts(f"{small.host}/team/pytorch@{digest}", documents, there)
 
 
 def everything(digest: str, *records: Evidence) -> tuple[Artifact, ...]:
     built = BuiltImage(planned=planned(), digest=digest, size=1, seconds=1.0, cached=False)
-    return tuple(artifacts(built, records))
+    return tuple(artifacts_of(built, records))
 
 
 def raw(text: str, kind: str = MEDIA_TYPE) -> Artifact:
@@ -302,7 +302,7 @@ def image_and_marked() -> tuple[AssembledImage, AssembledImage]:
     layer = Layer(digest=sha256(b"x"), size=1, diff_id=sha256(b"x"), unpacked=1)
     config = ImageConfig(entrypoint=("/usr/bin/tini", "--", "dlimg-entrypoint"))
     tested = assemble_image(planned(), [(layer, "base: x")], config)
-    return tested, labelled_image(tested, tested.digest)
+    return tested, label_assembled_image(tested, tested.digest)
 
 
 def put_assembled(small: Small, image: AssembledImage, tag: str) -> str:
@@ -339,7 +339,7 @@ def test_a_label_alone_ties_no_evidence_to_an_image(
     """Evidence of a tested image, kept here and laid beside another that claims to be that one."""
     tested, marked = image_and_marked()
     folder = Path(there["XDG_STATE_HOME"]) / "dlimg" / "evidence"
-    write_evidence(folder, on_gpu(tested.digest), say=print)
+    write_evidence(folder, on_gpu(tested.digest), log=print)
     put_assembled(small, marked, "honest")
     digest = put_assembled(small, spoilt(marked, lie), "liar")
     attach_to(small, digest, there, raw(evidence_document(evidence(tested.digest))))
@@ -380,27 +380,27 @@ def by_buildkit(image: AssembledImage) -> AssembledImage:
 def test_an_image_with_two_labels_more_is_proved_to_be_the_tested_one(name: str) -> None:
     """By its manifest's digest, or its config's where an engine knows no other."""
     plain, _ = image_and_marked()
-    marked = labelled_image(plain, getattr(plain, name))
-    assert digest_before_labels(marked.manifest, marked.config) == getattr(plain, name)
+    marked = label_assembled_image(plain, getattr(plain, name))
+    assert tested_digest(marked.manifest, marked.config) == getattr(plain, name)
     # BuildKit writes the signs of HTML as numbers.
     theirs = by_buildkit(spoilt(plain, lambda said: said.update(author="a&b>c")))
-    marked = by_buildkit(labelled_image(theirs, getattr(theirs, name)))
-    assert digest_before_labels(marked.manifest, marked.config) == getattr(theirs, name)
+    marked = by_buildkit(label_assembled_image(theirs, getattr(theirs, name)))
+    assert tested_digest(marked.manifest, marked.config) == getattr(theirs, name)
 
 
 @pytest.mark.parametrize(
     "text", [b"", b"{", b"7", b"[]", b"{}", b'{"config": 7}', b'{"config": {"Labels": []}}']
 )
 def test_what_is_no_image_was_not_tested(text: bytes) -> None:
-    assert digest_before_labels(text, text) == ""
-    assert digest_before_labels(b'{"config": {}}', text) == ""
+    assert tested_digest(text, text) == ""
+    assert tested_digest(b'{"config": {}}', text) == ""
 
 
 @pytest.mark.parametrize(
     "name", ["", "../x", "a\nb", "localhost:99999/x", f"localhost:{'9' * 5000}/x", "A/B"]
 )
 def test_what_names_no_image_is_wrong_input(there: dict[str, str], name: str) -> None:
-    with pytest.raises(BadInput, match="names no image"):
+    with pytest.raises(BadInput, match="is no image reference"):
         inspect(name, there)
 
 
@@ -462,8 +462,8 @@ def test_an_image_that_saw_no_gpu_has_the_evidence_of_the_one_that_was_tested(
 def test_what_is_kept_here_counts_too(small: Small, there: dict[str, str]) -> None:
     digest = put_image(small, "latest")
     folder = Path(there["XDG_STATE_HOME"]) / "dlimg" / "evidence"
-    write_evidence(folder, evidence(digest), say=print)
-    write_evidence(folder, on_gpu(digest), say=print)
+    write_evidence(folder, evidence(digest), log=print)
+    write_evidence(folder, on_gpu(digest), log=print)
     attach_to(small, digest, there, *everything(digest, on_gpu(digest)))
     seen = inspect(f"{small.host}/team/pytorch", there)
     assert [(proof.evidence.device, proof.where) for proof in seen.proofs] == [
@@ -542,11 +542,6 @@ def test_what_is_no_image_or_not_there(small: Small, there: dict[str, str]) -> N
 )
 def test_a_step_in_few_words(step: str, expected: str) -> None:
     assert step_text(step) == expected
-
-
-def test_to_lay_nothing_beside_an_image_does_nothing() -> None:
-    built = BuiltImage(planned=planned(), digest="d", size=1, seconds=1.0, cached=False)
-    nothing_beside(built, evidence("d"), "127.0.0.1:9/x@d")
 
 
 def test_the_same_records_make_the_same_artifacts() -> None:

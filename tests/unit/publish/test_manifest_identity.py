@@ -11,9 +11,9 @@ import docker
 import pytest
 
 from dlimg.errors import Negative, NetworkFailure
-from dlimg.publish.manifest_identity import holds_what_it_says, is_noted, note_manifest
-from dlimg.publish.pull import pulled
-from dlimg.publish.tags import image_at
+from dlimg.publish.existing_image import pulled_image
+from dlimg.publish.manifest_identity import is_recorded, layers_match_config, record_manifest
+from dlimg.publish.tags import require_manifest
 from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.manifests import Manifest
 from tests.support.fake_registry import OCI_MANIFEST, Small, running, sha256
@@ -31,7 +31,9 @@ def small() -> Iterator[Small]:
 
 @pytest.fixture
 def team(small: Small, tmp_path: Path) -> Iterator[Repository]:
-    with open_registry(small.host, {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}) as registry:
+    with open_registry(
+        small.host, {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+    ) as registry:
         yield Repository(registry=registry, name=NAME)
 
 
@@ -52,7 +54,7 @@ def put(
         "config": {"digest": small.put_blob(NAME, config), "size": len(config)},
         "layers": named,
     }
-    return image_at(repository, small.put_manifest(NAME, content))
+    return require_manifest(repository, small.put_manifest(NAME, content))
 
 
 def diff_ids(*contents: bytes) -> dict[str, object]:
@@ -86,14 +88,14 @@ def test_layers_that_hold_what_the_config_says(
     *,
     holds: bool,
 ) -> None:
-    assert holds_what_it_says(team, put(small, team, layers, said)) is holds
+    assert layers_match_config(team, put(small, team, layers, said)) is holds
 
 
 def test_a_layer_that_is_not_the_one_of_its_digest(small: Small, team: Repository) -> None:
     manifest = put(small, team, TWO, diff_ids(b"one more", b"two"))
     small.blobs[NAME, sha256(b"two")] = b"tw0"
     with pytest.raises(NetworkFailure, match="sends another content"):
-        holds_what_it_says(team, manifest)
+        layers_match_config(team, manifest)
 
 
 def test_what_is_noted_is_known_of_that_manifest_alone(
@@ -102,13 +104,13 @@ def test_what_is_noted_is_known_of_that_manifest_alone(
     manifest = put(small, team, TWO, diff_ids(b"one more", b"two"))
     another = put(small, team, TWO[:1], diff_ids(b"one more", b"two"))
     config = manifest.content["config"]["digest"]
-    assert not is_noted(tmp_path, manifest)
-    note_manifest(tmp_path, manifest.digest, config)
-    assert is_noted(tmp_path, manifest)
-    assert not is_noted(tmp_path, another)
-    note_manifest(tmp_path, manifest.digest, sha256(b"another"))
-    assert not is_noted(tmp_path, manifest)
-    note_manifest(Path("/proc/nowhere"), manifest.digest, config)  # and nothing is wrong
+    assert not is_recorded(tmp_path, manifest)
+    record_manifest(tmp_path, manifest.digest, config)
+    assert is_recorded(tmp_path, manifest)
+    assert not is_recorded(tmp_path, another)
+    record_manifest(tmp_path, manifest.digest, sha256(b"another"))
+    assert not is_recorded(tmp_path, manifest)
+    record_manifest(Path("/proc/nowhere"), manifest.digest, config)  # and nothing is wrong
 
 
 def test_an_image_that_was_there_before_stays_in_the_engine(small: Small, team: Repository) -> None:
@@ -117,7 +119,7 @@ def test_an_image_that_was_there_before_stays_in_the_engine(small: Small, team: 
     reference = f"{team}@{manifest.digest}"
     for there in (set(), {reference}):
         engine.there = set(there)
-        with pulled(engine.engine(), str(team), manifest) as found:
+        with pulled_image(engine.engine(), str(team), manifest) as found:
             assert found == manifest.digest
             assert engine.there == {reference}
         assert engine.there == there
@@ -132,7 +134,7 @@ def test_an_engine_that_has_another_image_than_it_pulled(small: Small, team: Rep
     manifest, engine = put(small, team, TWO, diff_ids()), Wrong()
     with (
         pytest.raises(Negative, match=r"the engine pulled .* and has sha256:"),
-        pulled(engine.engine(), str(team), manifest),
+        pulled_image(engine.engine(), str(team), manifest),
     ):
         pytest.fail("it is not tested")
     assert engine.there == set()
@@ -146,6 +148,6 @@ def test_an_image_that_the_engine_cannot_pull(small: Small, team: Repository) ->
     manifest = put(small, team, TWO, diff_ids())
     with (
         pytest.raises(NetworkFailure, match=r"cannot pull .*: .* sha256 is not there"),
-        pulled(Refusing().engine(), str(team), manifest),
+        pulled_image(Refusing().engine(), str(team), manifest),
     ):
         pytest.fail("it is not tested")

@@ -13,7 +13,7 @@ from dlimg.errors import Negative, NetworkFailure, NotRun
 from dlimg.host.git_revision import Revision
 from dlimg.model import CheckStatus, Host
 from dlimg.publish.attach import LOCK_TYPE
-from dlimg.publish.names import UNTESTED_SUFFIX
+from dlimg.publish.tags import UNTESTED_SUFFIX
 from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.referrers import EMPTY, list_referrers
 from dlimg.store.image_manifest import AssembledImage
@@ -451,7 +451,7 @@ def test_the_evidence_of_others_with_more_checks_is_laid_without_those(
     write_evidence(
         Path(home["HOME"]) / "evidence",
         replace(mine, verdicts=(*mine.verdicts, own), host=Host(cores=7)),
-        say=pytest.fail,
+        log=pytest.fail,
     )
     published(small, store, home, image)
     said = json.loads(small.blobs[NAME, document(small, MEDIA_TYPE)])

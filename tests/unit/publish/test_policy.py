@@ -6,10 +6,9 @@ import pytest
 
 from dlimg.errors import BadInput, DlimgError, NotRun
 from dlimg.model import BuiltImage, Check, CheckStatus, Evidence, Verdict
-from dlimg.publish.names import check_destination, names_at, siblings
-from dlimg.publish.policy import NOT_TESTED_ON_GPU, Require, admit
-from dlimg.publish.relabel import content
-from dlimg.publish.tags import parse_labels
+from dlimg.publish.policy import NOT_TESTED_ON_GPU, Require, check_policy
+from dlimg.publish.relabel import image_identity
+from dlimg.publish.tags import check_destination, family_repositories, parse_labels, published_names
 from tests.support import samples
 
 DIGEST = "sha256:1"
@@ -64,7 +63,9 @@ CUDA = "cuda13.2"
 def test_what_is_admitted(
     accelerator: str, found: Evidence, require: Require, standing: str
 ) -> None:
-    found_standing = admit(built(accelerator), found, digest=DIGEST, require=require, checks=())
+    found_standing = check_policy(
+        built(accelerator), found, digest=DIGEST, require=require, checks=()
+    )
     assert found_standing == standing
 
 
@@ -97,7 +98,7 @@ def test_what_is_refused(  # a row says all
     message: str,
 ) -> None:
     with pytest.raises(DlimgError, match=message) as raised:
-        admit(built(accelerator), found, digest=digest, require=require, checks=())
+        check_policy(built(accelerator), found, digest=digest, require=require, checks=())
     assert raised.value.exit_code == code
 
 
@@ -105,12 +106,12 @@ def test_the_full_tag_moves_before_the_aliases() -> None:
     planned = samples.planned(
         samples.image(tag="2.15.0-cpu", aliases=("2.15", "latest")), key="0" * 64
     )
-    names = names_at("127.0.0.1:5000/team", planned, "tested")
+    names = published_names("127.0.0.1:5000/team", planned, "tested")
     assert names.repository == "127.0.0.1:5000/team/pytorch"
     assert names.tag == "2.15.0-cpu-000000000000"
     assert names.moving == ("2.15.0-cpu", "2.15", "latest")
     assert names.reference("x") == "127.0.0.1:5000/team/pytorch:x"
-    untested = names_at("ghcr.io/team", planned, NOT_TESTED_ON_GPU)
+    untested = published_names("ghcr.io/team", planned, NOT_TESTED_ON_GPU)
     assert untested.tag == "2.15.0-cpu-000000000000-not-gpu-tested"
 
 
@@ -121,7 +122,7 @@ def test_a_place_that_no_registry_has_is_refused(to: str) -> None:
     with pytest.raises(BadInput, match="no place at a registry"):
         check_destination(to)
     with pytest.raises(BadInput, match="no place at a registry"):
-        names_at(to, samples.planned(), "tested")
+        published_names(to, samples.planned(), "tested")
 
 
 @pytest.mark.parametrize("to", ["ghcr.io/team", "127.0.0.1:5000", "[::1]:5000/a/b-c", "host"])
@@ -146,11 +147,11 @@ def test_the_labels_of_an_image_at_a_registry(about: object, labels: dict[str, s
 
 
 def test_the_repositories_of_all_families() -> None:
-    assert siblings("127.0.0.1:5000/team", ["jax", "pytorch", "jax"]) == (
+    assert family_repositories("127.0.0.1:5000/team", ["jax", "pytorch", "jax"]) == (
         "team/jax",
         "team/pytorch",
     )
-    assert siblings("somebody", ["jax"]) == ("somebody/jax",)
+    assert family_repositories("somebody", ["jax"]) == ("somebody/jax",)
 
 
 ATTRIBUTES = {
@@ -161,7 +162,7 @@ ATTRIBUTES = {
 
 def test_a_labelled_image_differs_in_that_label_alone() -> None:
     labels = {"io.dlimg.key": "1", "io.dlimg.gpu-tested": "no"}
-    assert content(ATTRIBUTES) == content(
+    assert image_identity(ATTRIBUTES) == image_identity(
         {**ATTRIBUTES, "Config": {**ATTRIBUTES["Config"], "Labels": labels, "Image": "sha256:1"}}
     )
 
@@ -176,13 +177,13 @@ def test_a_labelled_image_differs_in_that_label_alone() -> None:
     ],
 )
 def test_any_other_difference_shows(other: dict[str, dict[str, object]]) -> None:
-    assert content(ATTRIBUTES) != content(other)
+    assert image_identity(ATTRIBUTES) != image_identity(other)
 
 
 def test_a_verdict_that_is_not_required_does_not_stand_in_the_way() -> None:
     optional = replace(NOT, required=False)
     found = evidence(PASS, optional)
-    assert admit(built(), found, digest=DIGEST, require="gpu", checks=()) == "tested"
+    assert check_policy(built(), found, digest=DIGEST, require="gpu", checks=()) == "tested"
 
 
 CHECK = Check(name=PASS.check, path="x", script="", sha256=PASS.sha256, proves="", required=True)
@@ -192,7 +193,7 @@ def test_evidence_of_the_checks_of_today_is_enough() -> None:
     optional = replace(CHECK, name="another", required=False)
     found = evidence(PASS)
     checks = (CHECK, optional)
-    assert admit(built(), found, digest=DIGEST, require="gpu", checks=checks) == "tested"
+    assert check_policy(built(), found, digest=DIGEST, require="gpu", checks=checks) == "tested"
 
 
 @pytest.mark.parametrize(
@@ -200,4 +201,4 @@ def test_evidence_of_the_checks_of_today_is_enough() -> None:
 )
 def test_evidence_of_other_checks_than_those_of_today_is_not(check: Check) -> None:
     with pytest.raises(NotRun, match=f"no verdict of {check.name}, as they are now"):
-        admit(built(), evidence(PASS), digest=DIGEST, require="gpu", checks=(CHECK, check))
+        check_policy(built(), evidence(PASS), digest=DIGEST, require="gpu", checks=(CHECK, check))

@@ -12,8 +12,8 @@ from dlimg.checks.evidence import MEDIA_TYPE
 from dlimg.errors import DlimgError, Negative, NetworkFailure, NoEngine
 from dlimg.publish import push
 from dlimg.publish.attach import LOCK_TYPE
-from dlimg.publish.names import UNTESTED_SUFFIX
-from dlimg.publish.push import PushSummary, send_image
+from dlimg.publish.push import PushSummary, push_image
+from dlimg.publish.tags import UNTESTED_SUFFIX
 from dlimg.registry import blobs
 from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.referrers import list_referrers
@@ -56,26 +56,26 @@ def test_a_second_flavour_sends_only_what_is_new(
     small: Small, store: Store, team: Repository
 ) -> None:
     first = an_image(store, *SHARED, b"first")
-    found = send_image(team, "1", first, store, say=print)
+    found = push_image(team, "1", first, store, log=print)
     everything = sum(map(len, SHARED)) + 5 + len(first.config)
     assert found == PushSummary(there=0, mounted=0, uploaded=5, sent=everything)
     assert small.received == everything
     assert small.manifests["team/jax", "1"][1] == first.manifest
     second = an_image(store, *SHARED, b"second", flavour="compile")
-    found = send_image(team, "2", second, store, say=print)
+    found = push_image(team, "2", second, store, log=print)
     assert found == PushSummary(there=3, mounted=0, uploaded=2, sent=6 + len(second.config))
     assert small.received == everything + found.sent
-    assert send_image(team, "2", second, store, say=print).sent == 0
+    assert push_image(team, "2", second, store, log=print).sent == 0
     assert small.received == everything + found.sent
 
 
 def test_a_sibling_has_what_families_share(small: Small, store: Store, team: Repository) -> None:
-    send_image(team, "1", an_image(store, *SHARED, b"jax"), store, say=print)
+    push_image(team, "1", an_image(store, *SHARED, b"jax"), store, log=print)
     before = small.received
     torch = an_image(store, *SHARED, b"torch", family="pytorch")
     to = replace(team, name="team/pytorch")
     siblings = ("team/nothing", "team/jax")
-    found = send_image(to, "1", torch, store, siblings=siblings, say=print)
+    found = push_image(to, "1", torch, store, siblings=siblings, log=print)
     assert found == PushSummary(there=0, mounted=3, uploaded=2, sent=5 + len(torch.config))
     assert small.received == before + found.sent
 
@@ -88,7 +88,7 @@ def test_a_sibling_that_is_closed_is_asked_once(
     for content in (b"a", b"b", b"c", image.config):
         path = f"HEAD /v2/team/closed/blobs/{sha256(content)}"
         small.odd[path] = [Answer(status=403)] * 9
-    found = send_image(team, "1", image, store, siblings=("team/closed", "team/open"), say=print)
+    found = push_image(team, "1", image, store, siblings=("team/closed", "team/open"), log=print)
     assert (found.mounted, found.uploaded) == (1, 3)
     asked = [path for path in small.paths("HEAD") if "closed" in path]
     assert len(asked) <= push.AT_ONCE
@@ -101,7 +101,7 @@ def test_what_goes_on_is_told(
     small.upload_seconds = 0.3
     said: list[str] = []
     image = an_image(store, *SHARED)
-    send_image(team, "1", image, store, say=said.append)
+    push_image(team, "1", image, store, log=said.append)
     assert said[0] == f"{team} lacks 4 of 4 contents, 12 MB"
     assert any("of 12 MB" in line for line in said[1:])
 
@@ -115,7 +115,7 @@ def test_a_layer_that_is_not_what_it_was(store: Store, team: Repository, damage:
     else:
         blob.write_bytes(b"c0ntent")
     with pytest.raises(Negative, match="cannot be sent") as raised:
-        send_image(team, "1", image, store, say=print)
+        push_image(team, "1", image, store, log=print)
     assert "dlimg layers verify" in str(raised.value)
 
 
@@ -136,7 +136,7 @@ def test_a_registry_that_does_not_take_it_says_why(  # a row says all
     image = an_image(store, b"content")
     small.odd.update({f"PUT /v2/team/jax/blobs/uploads/{one}": [answer] * 9 for one in (1, 2)})
     with pytest.raises(NetworkFailure, match=message) as raised:
-        send_image(team, "1", image, store, say=print)
+        push_image(team, "1", image, store, log=print)
     assert hint in str(raised.value)
     assert ("team/jax", "1") not in small.manifests
 
@@ -149,7 +149,7 @@ def test_one_failure_ends_what_else_is_on_its_way(
         {f"PUT /v2/team/jax/blobs/uploads/{one}": [Answer(status=403)] for one in range(1, 42)}
     )
     with pytest.raises(NetworkFailure, match="403"):
-        send_image(team, "1", image, store, say=print)
+        push_image(team, "1", image, store, log=print)
     assert len(small.paths("PUT")) < 41
 
 
@@ -216,7 +216,7 @@ def test_an_interrupt_ends_what_is_on_its_way(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        send_image(team, "1", image, store, say=interrupted)
+        push_image(team, "1", image, store, log=interrupted)
     assert ("team/jax", "1") not in small.manifests
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.engine.client import plainly
+from dlimg.engine.client import error_reason
 from dlimg.errors import BadInput, NetworkFailure
 from dlimg.registry import blobs
 from dlimg.registry.auth import Login, login_for, parse_challenge
@@ -97,7 +97,7 @@ def test_a_reference_is_read_as_docker_reads_it(text: str, expected: ImageRefere
     ],
 )
 def test_what_names_no_image_is_refused(text: str) -> None:
-    with pytest.raises(BadInput, match="names no image"):
+    with pytest.raises(BadInput, match="is no image reference"):
         parse_reference(text)
 
 
@@ -199,7 +199,7 @@ def test_a_registry_that_is_not_there(home: dict[str, str]) -> None:
     ],
 )
 def test_what_went_wrong_below_is_said_in_words(error: OSError, expected: str) -> None:
-    assert expected in plainly(ValueError("outer", error))
+    assert expected in error_reason(ValueError("outer", error))
 
 
 def test_a_busy_registry_is_asked_again_as_it_says(small: Small, team: Repository) -> None:
