@@ -77,9 +77,10 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Run the long tests: every damaged wheel, every time, locale and zlib of a build."""
+    """Run the long tests: builds in odd environments, a thousand inputs of each random test."""
     prepare(session, "tests")
-    session.run("pytest", *SHARED, "-m", "slow", *session.posargs)
+    thorough = ("-m", "slow or hypothesis", "--hypothesis-profile", "thorough")
+    session.run("pytest", *SHARED, *thorough, *session.posargs)
 
 
 @nox.session

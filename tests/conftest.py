@@ -6,12 +6,18 @@ import signal
 import time
 from typing import Any
 
+import hypothesis
 import pytest
 
 # Started in the background of a script this process ignores Ctrl-C, and under `nohup` the end of
 # its connection; so would every child of the tests that interrupt one.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# `nox -s slow` takes the other profile; a test with a deadline would fail on a busy machine.
+hypothesis.settings.register_profile("default", max_examples=25, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)
+hypothesis.settings.load_profile("default")
 
 # The files that take longest. Processes that share the tests take file by file, in this order.
 LONGEST = (

@@ -16,13 +16,11 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from dlimg.layer.compress import (splice_wheel_streams)
-from dlimg.layer.wheel_entries import (installer_entries)
-
 from dlimg.errors import BadInput
-from dlimg.layer.entries import (arrange_entries)
-from dlimg.layer.tar import (tar_parts)
-from dlimg.layer.wheel_entries import (wheel_entries)
+from dlimg.layer.compress import splice_wheel_streams
+from dlimg.layer.entries import arrange_entries
+from dlimg.layer.tar import tar_parts
+from dlimg.layer.wheel_entries import installer_entries, wheel_entries
 from dlimg.wheel.metadata import open_wheel
 
 NAME = "small-1.0-py3-none-any.whl"
@@ -42,13 +40,13 @@ def checked(raw: bytes) -> dict[str, bytes] | None:
             own = installer_entries(wheel, python="3.13", requested=True)
             found = arrange_entries([*wheel_entries(wheel, python="3.13"), *own])
             spliced = splice_wheel_streams(tar_parts(found), out.write)
-            refusal = ""
         except BadInput as error:
             refusal = error.problems[0].message
-        assert refusal.isprintable(), refusal
-        assert [one.name for one in Path(folder).iterdir()] == [NAME]
-    if refusal:
-        return None
+            assert refusal
+            assert refusal.isprintable(), refusal
+            return None
+        finally:
+            assert [member.name for member in Path(folder).iterdir()] == [NAME]
     tar = gzip.decompress(out.getvalue())
     assert spliced.diff_id == f"sha256:{hashlib.sha256(tar).hexdigest()}"
     assert spliced.digest == f"sha256:{hashlib.sha256(out.getvalue()).hexdigest()}"

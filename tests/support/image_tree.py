@@ -1,6 +1,7 @@
 """The files of images, as tars tell of them."""
 
 import hashlib
+import io
 import re
 import tarfile
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,7 @@ def tree(engine: Engine, digest: str) -> Mapping[str, File]:
     """The files of an image, by path."""
     container = engine.sdk.containers.create(digest)
     try:
-        return files(container.export())
+        return files(cast("Iterable[bytes]", container.export()))
     finally:
         container.remove()
 
@@ -65,7 +66,11 @@ class _Stream:
 
 def _file(tar: tarfile.TarFile, member: tarfile.TarInfo) -> File:
     file = tar.extractfile(member) if member.isreg() and not is_byte_code(member.name) else None
-    content = hashlib.file_digest(file, "sha256").hexdigest() if file else member.linkname
+    content = (
+        hashlib.file_digest(cast("io.BufferedReader", file), "sha256").hexdigest()
+        if file
+        else member.linkname
+    )
     return File(
         kind=member.type,
         mode=member.mode,

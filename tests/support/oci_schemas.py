@@ -127,7 +127,7 @@ def broken(content: object, schema: Mapping[str, object]) -> list[str]:
 
 def _blob(folder: Path, described: Mapping[str, Any]) -> Path:
     """The file of a descriptor, which says its size and digest."""
-    path = folder / "blobs" / described["digest"].replace(":", "/")
+    path: Path = folder / "blobs" / described["digest"].replace(":", "/")
     content = path.read_bytes()
     assert len(content) == described["size"]
     assert hashlib.sha256(content).hexdigest() == path.name

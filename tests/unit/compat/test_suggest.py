@@ -42,7 +42,7 @@ def questions(draw: some.DrawFn) -> Query:
 BOOL = some.booleans()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(questions())
 def test_every_offer_works(question: Query) -> None:
     found = answer_to(judge(), question, TODAY)

@@ -5,15 +5,14 @@ import io
 import tempfile
 from pathlib import Path
 
-from dlimg.layer.compress import (splice_wheel_streams)
-from dlimg.layer.wheel_entries import (installer_entries)
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dlimg.errors import BadInput
-from dlimg.layer.entries import (arrange_entries)
-from dlimg.layer.tar import (tar_parts)
-from dlimg.layer.wheel_entries import (wheel_entries)
+from dlimg.layer.compress import splice_wheel_streams
+from dlimg.layer.entries import arrange_entries
+from dlimg.layer.tar import tar_parts
+from dlimg.layer.wheel_entries import installer_entries, wheel_entries
 from dlimg.wheel.metadata import open_wheel
 from tests.support import wheel_files
 
@@ -73,7 +72,7 @@ FLIPS = st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_si
 @example([(6, 1)])  # encrypted
 @example([(8, 9)])  # deflate64
 @example([(-1, 1)])  # a comment
-@settings(deadline=None, max_examples=400, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 def test_flipped_bytes(damage: Damage) -> None:
     check(flipped(damage))
 
@@ -85,7 +84,6 @@ def test_every_byte_once() -> None:
 
 
 @given(st.integers(0, 1 << 16), st.integers(0, 1 << 16), st.binary(max_size=40))
-@settings(deadline=None, max_examples=200)
 def test_bytes_cut_out_and_put_in(start: int, stop: int, other: bytes) -> None:
     raw = whole()
     first, last = sorted((start % len(raw), stop % len(raw)))
@@ -93,7 +91,6 @@ def test_bytes_cut_out_and_put_in(start: int, stop: int, other: bytes) -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(deadline=None, max_examples=100)
 def test_anything_at_all(raw: bytes) -> None:
     check(raw)
     check(b"PK\3\4" + raw + whole()[-22:])
@@ -114,7 +111,6 @@ RECORDS = st.lists(
 
 
 @given(RECORDS)
-@settings(deadline=None, max_examples=300)
 def test_zips_put_together_at_random(records: list[wheel_files.Record]) -> None:
     names = [b"small-1.0.dist-info/" + name for name in (b"METADATA", b"RECORD", b"WHEEL")]
     texts = [wheel_files.metadata("small").encode(), b"", wheel_files.WHEEL.encode()]

@@ -13,8 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from dlimg.layer.compress import (WrittenLayer, splice_wheel_streams, fixed_block, stored_blocks)
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import dlimg.assembly
@@ -22,9 +21,10 @@ import dlimg.layer
 import dlimg.store
 import dlimg.wheel
 from dlimg.errors import BadInput
-from dlimg.layer.entries import (LayerEntry, PackedContent, arrange_entries, folder_entry)
-from dlimg.layer.tar import (entry_header, tar_parts, tar_bytes)
-from dlimg.layer.wheel_entries import (wheel_entries)
+from dlimg.layer.compress import WrittenLayer, fixed_block, splice_wheel_streams, stored_blocks
+from dlimg.layer.entries import LayerEntry, PackedContent, arrange_entries, folder_entry
+from dlimg.layer.tar import entry_header, tar_bytes, tar_parts
+from dlimg.layer.wheel_entries import wheel_entries
 from dlimg.wheel.metadata import open_wheel
 from tests.support import wheel_files
 
@@ -201,7 +201,6 @@ def test_nothing_around_it_shows_in_a_layer(tmp_path: Path) -> None:
 @example([(b"\0", length) for length in (1, 2, 3, 4, 5, 257, 258, 259, 260, 261, 262, 518)])
 @example([(bytes(range(256)), 3)])
 @example([(b"\x8f\x90\xff", 5), (b"\xff", 300)])
-@settings(deadline=None)
 def test_squeezed_is_deflate(runs: list[tuple[bytes, int]]) -> None:
     text = b"".join(part * count for part, count in runs)
     assert inflated(fixed_block(text)) == text
@@ -248,7 +247,7 @@ def test_headers_of_large_files(tmp_path: Path, size: int) -> None:
 
 
 def test_sizes_are_kept_to_32_bits() -> None:
-    from dlimg.layer.compress import (_trailer)
+    from dlimg.layer.compress import _trailer
 
     assert _trailer(5, (1 << 32) + 7) == b"\5\0\0\0\7\0\0\0"
     assert _trailer(5, 1 << 32) == b"\5\0\0\0\0\0\0\0"

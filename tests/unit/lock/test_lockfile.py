@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
@@ -44,7 +44,6 @@ def wheels(draw: some.DrawFn) -> Wheel:
     )
 
 
-@settings(deadline=None)
 @given(
     some.lists(wheels(), min_size=1, max_size=6, unique_by=lambda wheel: wheel.name),
     hexes,
@@ -165,7 +164,6 @@ def test_a_wheel_is_told_by_its_file_as_packaging_tells_it(
                 parse_lock(text, source="x.json")
 
 
-@settings(deadline=None)
 @given(some.text(max_size=40), some.integers(min_value=0, max_value=len(TEXT)))
 def test_damage_is_refused_and_nothing_else_happens(noise: str, at: int) -> None:
     try:

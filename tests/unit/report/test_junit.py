@@ -7,12 +7,12 @@ from pathlib import Path
 
 import junitparser
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dlimg.model import CheckStatus
 from dlimg.report.junit import junit
-from dlimg.report.table import clean
+from dlimg.report.plain import clean
 from dlimg.results import ImageResult, image_exit_code
 from tests.support import image_results
 
@@ -84,7 +84,6 @@ def test_what_is_too_long_for_a_message_stands_in_the_text() -> None:
 anything = st.text(st.characters(codec=None) | st.sampled_from(string.printable))
 
 
-@settings(max_examples=200, deadline=None)
 @given(name=anything, reason=anything, output=anything, figure=anything | st.floats())
 def test_every_text_is_xml(name: str, reason: str, output: str, figure: str | float) -> None:
     verdict = replace(
