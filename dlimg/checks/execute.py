@@ -11,12 +11,22 @@ import docker
 from docker.models.containers import Container
 
 from dlimg.checks.completion import has_ended, judged_by_end, new_word, python_argv
+from dlimg.checks.header import AS_ROOT
 from dlimg.checks.script_files import WORK
 from dlimg.checks.verdicts import Ending, ScriptResult
 from dlimg.model import Check
 
 KILL_SECONDS: Final = 5
 
+# Root's checks see the image as it was built: the start hook of `python` would first bring the
+# user's environment up to date, and hide what was changed in it.
+_AS_BUILT_SCRIPT: Final = """\
+interpreter=/usr/local/lib/dlimg/python
+shift
+[ ! -x "$interpreter" ] || exec "$interpreter" -E -s -S "$@"
+exec python "$@"
+"""
+_AS_BUILT: Final = ("sh", "-c", _AS_BUILT_SCRIPT, "sh")
 _MOST_OUTPUT: Final = 1_000_000
 # How often the engine is asked whether a command that says nothing is still there.
 _POLL_SECONDS: Final = 1.0
@@ -41,7 +51,8 @@ class RunningContainer:
 def check_argv(check: Check, word: str) -> list[str]:
     """The command that runs the check's script to its last word, with a time limit of its own."""
     limit = ["timeout", "-k", str(KILL_SECONDS), str(check.seconds)]
-    return [*limit, *python_argv("python", check.path, word)]
+    command = python_argv("python", check.path, word)
+    return [*limit, *(_AS_BUILT if check.container == AS_ROOT else ()), *command]
 
 
 def first_environment(container: Container) -> dict[str, str]:

@@ -74,7 +74,9 @@ def test_a_real_image_passes_its_checks(tested: dict[str, object]) -> None:
     common = ("entrypoint", "no_build_leftovers", "read_only", "secrets", "start", "tls", "user")
     names = [
         *(f"runtime_{name}" for name in common),
+        "every_file_has_a_source",
         "runtime_arbitrary_uid",
+        "runtime_without_entrypoint",
         "tag_matches_image",
         "pip_check",
     ]

@@ -163,7 +163,8 @@ SETTINGS = {
         ),
     ],
     "shells": [
-        edit("/etc/profile.d/dlimg.sh", "/PIP_CONSTRAINT/d", "has another content"),
+        edit("/etc/profile.d/dlimg.sh", "/opt.env.bin/d", "has another content"),
+        edit("/etc/dlimg/environment", "/PIP_CONSTRAINT/d", "has another content"),
         add(
             "/root/.bashrc",
             "PATH=/code/bin:$PATH",
@@ -182,9 +183,7 @@ SETTINGS = {
         put("/home/user/.inputrc"),
         put("/root/.bash_login"),
         put("/etc/skel/.bash_profile"),
-        add(
-            "/etc/environment", "LD_PRELOAD=/code/x.so", "has a line that no package writes: line 1"
-        ),
+        add("/etc/environment", "LD_PRELOAD=/code/x.so", "has another content"),
         add("/etc/shells", "/code/shell", "has a line that no package writes"),
     ],
     "ssh, git, curl and others": [
@@ -210,6 +209,7 @@ SETTINGS = {
             "is not as it was made",
         ),
         put(f"{HOME_SITE}/eve.pth", "import this"),
+        add(f"{HOME_SITE}/dlimg.pth", "import os", "is not as it was made"),
         put(f"{HOME_SITE}/sitecustomize.py"),
         put(f"{PACKAGES}/eve.pth", "import this"),
         put(f"{PACKAGES}/usercustomize.py"),
@@ -309,7 +309,10 @@ STARTS = {
     "what starts": [
         add("/usr/local/bin/dlimg-entrypoint", "true", "has another content"),
         add("/usr/local/bin/dlimg-overlay", "true", "has another content"),
-        edit("/usr/local/bin/python3", "s/overlay=.*/overlay=/", "has another content"),
+        edit("/usr/local/bin/python3", "s/^find_overlay$//", "has another content"),
+        add("/usr/local/lib/dlimg/find-overlay", "true", "has another content"),
+        add("/opt/env/lib/python/site-packages/dlimg_start.py", "pass", "has another content"),
+        add("/opt/env/lib/python/site-packages/dlimg_start.pth", "import os", "has another"),
         put("/etc/init.d/eve"),
         do(
             "ln -s ../init.d/eve /etc/rc3.d/S01eve 2>/dev/null || { mkdir -p /etc/rc3.d; "
@@ -327,7 +330,11 @@ STARTS = {
         ),
         put("/etc/rc.local"),
         put("/usr/local/sbin/nvidia-smi"),
-        put("/usr/local/bin/pip"),
+        do(
+            "rm /usr/local/bin/pip; cp /usr/bin/true /usr/local/bin/pip",
+            "/usr/local/bin/pip is a file, not a link",
+        ),
+        put("/usr/local/bin/torchrun"),
         put("/usr/local/bin/nvcc"),
         put("/usr/local/lib/libc.so.6"),
         do("ln -s /opt/x /usr/lib/libx.so", "/usr/lib/libx.so has no source"),
@@ -482,7 +489,7 @@ def test_a_driver_that_is_mounted_is_no_lie(
 def by_command(engine: Engine, built: BuiltImage, folder: Path) -> Verdict:
     """What the command's own way to the check says of an image."""
     checks = [one for one in checks_for(built.planned.image.cell, IMAGES) if one.name == CHECK]
-    settings = CheckSettings(evidence=folder, say=print)
+    settings = CheckSettings(evidence=folder, log=print)
     (said,) = run.test(
         built, checks, engine, device=None, images=IMAGES, settings=settings
     ).verdicts

@@ -8,6 +8,7 @@ seconds: 300
 container: empty home
 """
 
+import email
 import re
 import shutil
 import subprocess
@@ -131,8 +132,8 @@ def notes(overlay: Path) -> Iterator[str]:
     for link in overlay.glob("lib/python3.*/site-packages/*.egg-link"):
         note = Path(link.read_text().strip(), f"{link.stem}.egg-info", "PKG-INFO")
         text = note.read_text() if note.exists() else ""
-        rows = dict(row.split(": ", 1) for row in text.splitlines()[:9] if ": " in row)
-        told[_tag.normal(rows.get("Name", ""))] = rows.get("Version")
+        headers = email.message_from_string(text)
+        told[_tag.normal(headers["Name"] or "")] = headers["Version"]
     for package in metadata.distributions(path=[LIBRARY]):
         name = _tag.normal(package.metadata["Name"])
         if told.get(name) != package.version:

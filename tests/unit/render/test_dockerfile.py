@@ -85,7 +85,7 @@ def test_a_dockerfile_stands_on_its_own(environment: jinja2.Environment, cell: C
 
 def test_scripts_are_in_it_as_they_are(environment: jinja2.Environment) -> None:
     text = drawn(environment, samples.cell())
-    files = [path for path in LAYOUT.iterdir() if path.suffix != ".j2"]
+    files = [path for path in LAYOUT.iterdir() if path.is_file() and path.suffix != ".j2"]
     assert len(files) >= 5
     for path in files:
         script = path.read_text()
