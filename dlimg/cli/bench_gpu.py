@@ -1,22 +1,26 @@
-"""`bench-gpu`: what a GPU is worth, by the checks that see and measure it. It keeps no evidence.
+"""`dlimg bench-gpu`: the speed of a GPU, by the checks that detect and measure it.
 
-Evidence is about all checks of an image: what a few of them said must not take its place.
+It keeps no evidence: evidence is about all checks of an image, and a few must not replace it.
 """
 
 import tempfile
-from argparse import Namespace
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from dlimg.checks.host_run import checks_here, test_bare
 from dlimg.checks.verdicts import SIGHT
-from dlimg.cli.printing import print_json, print_table, say
-from dlimg.pipeline.project import (chosen, read_project)
+from dlimg.cli.arguments import add_device, add_on_host
+from dlimg.cli.printing import print_json, print_table
 from dlimg.cli.report_files import prepare_reports, write_reports
-from dlimg.cli.test_host import machine_of, refuse_words
+from dlimg.cli.run_options import add_build_arguments, build_settings_of, host_settings_of
+from dlimg.context import Context
 from dlimg.errors import BadInput
+from dlimg.pipeline.host_checks import HostSettings, measure_host
+from dlimg.pipeline.planned_images import BuildSettings
+from dlimg.pipeline.project import CellSelection, read_project, select_cells
+from dlimg.pipeline.run import Run, TestSettings, images_to_build, run_images
 from dlimg.report.bench import BENCHMARK, HEADINGS, bench_json, bench_rows, bench_text
 from dlimg.report.summary import failure_text
 from dlimg.results import ImageResult, exit_code_of_results
@@ -24,73 +28,85 @@ from dlimg.results import ImageResult, exit_code_of_results
 CHECKS: Final = frozenset({SIGHT, BENCHMARK})
 HINT: Final = (
     "with a container engine: dlimg bench-gpu 'pytorch-*-cuda13*-py3.13-debian13'; "
-    "without one: dlimg bench-gpu --bare pytorch"
+    "without one: dlimg bench-gpu --on-host pytorch"
 )
 
 
-def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
-    """0 when the GPU was measured and right, 1 when it was wrong, 3 when there is none."""
-    if (arguments.bare, arguments.python) != (None, None):
-        refuse_words(arguments)
-    elif not (arguments.patterns or arguments.group):
-        raise BadInput("bench-gpu takes images, or --bare and a family", hint=HINT)
-    prepare_reports(arguments.report)
-    # Nothing is kept, so nothing is found either: what is shown was measured now.
-    with tempfile.TemporaryDirectory(prefix="dlimg-") as folder:
-        measured = _in_images if arguments.bare is None else _bare
-        lines = measured(arguments, environment, Path(folder))
-    _report(arguments, environment, lines)
-    return exit_code_of_results(lines)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOptions:
+    """The options of `bench-gpu`; `host` is set for this machine's own Python."""
+
+    matrix: str
+    settings: BuildSettings
+    device: str
+    format: str
+    reports: tuple[str, ...]
+    host: HostSettings | None
 
 
-def _bare(arguments: Namespace, environment: Mapping[str, str], folder: Path) -> list[ImageResult]:
-    with machine_of(arguments, environment) as there:
-        found = [check for check in checks_here(there) if check.name in CHECKS]
-        missing = CHECKS - {check.name for check in found}
-        if missing:
-            raise BadInput(f"{arguments.bare} has no check {' and '.join(sorted(missing))}")
-        return [ImageResult(evidence=test_bare(there, found, folder=folder))]
+def add_arguments(parser: ArgumentParser) -> None:
+    add_build_arguments(parser)
+    add_device(parser)
+    add_on_host(parser)
+    parser.set_defaults(checks=None)
 
 
-def _in_images(
-    arguments: Namespace, environment: Mapping[str, str], folder: Path
-) -> list[ImageResult]:
-    from dlimg.cli.build import (  # noqa: PLC0415 - loaded only when needed
-        RunSettings,
-        walked,
+def options_of(arguments: Namespace) -> BenchOptions:
+    options = BenchOptions(
+        matrix=arguments.matrix,
+        settings=build_settings_of(arguments),
+        device=arguments.device or "",
+        format=arguments.format,
+        reports=tuple(arguments.report),
+        host=host_settings_of(arguments),
     )
+    if options.host is None and options.settings.cells.is_all:
+        raise BadInput("bench-gpu takes images, or --on-host and a family", hint=HINT)
+    return options
 
-    project = read_project(arguments.matrix)
-    cells = [cell.id for cell in chosen(project, arguments) if cell.is_cuda]
+
+def run(options: BenchOptions, context: Context) -> int:
+    """Return 0 when the GPU was measured and right, 1 when it was wrong, 3 without a GPU."""
+    prepare_reports(options.reports)
+    # A folder of its own for evidence: nothing is kept, and nothing old is shown.
+    with tempfile.TemporaryDirectory(prefix="dlimg-") as name:
+        folder = Path(name)
+        if options.host:
+            evidence = measure_host(options.host, CHECKS, folder, context)
+            results = [ImageResult(evidence=evidence)]
+        else:
+            results = _measure_in_images(options, folder, context)
+    _print(results, options, context)
+    return exit_code_of_results(results)
+
+
+def _measure_in_images(options: BenchOptions, folder: Path, context: Context) -> list[ImageResult]:
+    project = read_project(options.matrix)
+    selected = select_cells(project, options.settings.cells)
+    cells = tuple(cell.id for cell in selected if cell.is_cuda)
     if not cells:
         raise BadInput("no chosen cell uses a GPU", hint=HINT)
-    words = {"command": "test", "patterns": cells, "group": None}
-    walk = RunSettings(
+    bench_run = Run(
         project=project,
-        arguments=Namespace(**{**vars(arguments), **words}),
-        environment=environment,
-        evidence=folder,
-        only=CHECKS,
+        context=context,
+        build=replace(options.settings, cells=CellSelection(patterns=cells)),
+        test=TestSettings(evidence=folder, device=options.device, only=CHECKS),
     )
-    lines, _ = walked(walk)
-    return lines
+    results, _ = run_images(bench_run, images_to_build(bench_run))
+    return results
 
 
-def _report(
-    arguments: Namespace, environment: Mapping[str, str], lines: Sequence[ImageResult]
-) -> None:
-    """What was measured, and why what was not was not."""
-    measured = [line.evidence for line in lines if line.evidence]
-    value = [bench_json(one) for one in measured]
-    if arguments.format == "json":
+def _print(results: Sequence[ImageResult], options: BenchOptions, context: Context) -> None:
+    measured = [result.evidence for result in results if result.evidence]
+    value = [bench_json(evidence) for evidence in measured]
+    if options.format == "json":
         print_json(value)
     else:
-        rows = [row for one in measured for row in bench_rows(one)]
-        print_table(HEADINGS, rows, environment)
-    for line in lines:
-        # What the checks said is told in the benchmark's own words.
-        other = failure_text(replace(line, evidence=None))
-        for text in (bench_text(line.evidence) if line.evidence else "", other):
+        rows = [row for evidence in measured for row in bench_rows(evidence)]
+        print_table(HEADINGS, rows, context)
+    for result in results:
+        other_failures = failure_text(replace(result, evidence=None))
+        for text in (bench_text(result.evidence) if result.evidence else "", other_failures):
             if text:
-                say(text)
-    write_reports(arguments.report, lines, value)
+                context.log(text)
+    write_reports(options.reports, results, value, context.log)

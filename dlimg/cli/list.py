@@ -1,66 +1,66 @@
-"""`list`: the cells of the matrix, and what was dropped."""
+"""`dlimg list`: the cells of the matrix, and the dropped combinations."""
 
-from argparse import Namespace
-from collections.abc import Mapping
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
 
+from dlimg.cli.arguments import add_cells, add_format, cells_of
 from dlimg.cli.printing import print_json, print_table
-from dlimg.pipeline.project import (Project, chosen, read_project)
+from dlimg.context import Context
 from dlimg.errors import BadInput
-from dlimg.model import Cell
+from dlimg.pipeline.project import CellSelection, Project, read_project, select_cells
+from dlimg.report.cells import CELL_HEADINGS, DROPPED_HEADINGS, cell_json, cell_row
 
 
-def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
-    """0; nothing is changed and no engine is asked."""
-    project = read_project(arguments.matrix)
-    if arguments.dropped:
-        _dropped(project, arguments, environment)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """The options of `list`."""
+
+    matrix: str
+    cells: CellSelection
+    dropped: bool
+    format: str
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_cells(parser)
+    parser.add_argument("--dropped", action="store_true", help="show what was dropped, and why")
+    add_format(parser)
+
+
+def options_of(arguments: Namespace) -> ListOptions:
+    options = ListOptions(
+        matrix=arguments.matrix,
+        cells=cells_of(arguments),
+        dropped=arguments.dropped,
+        format=arguments.format,
+    )
+    if options.dropped and not options.cells.is_all:
+        message = "--dropped shows all dropped combinations"
+        raise BadInput(message, hint="leave the patterns and groups out")
+    return options
+
+
+def run(options: ListOptions, context: Context) -> int:
+    project = read_project(options.matrix)
+    if options.dropped:
+        _print_dropped(project, options, context)
+        return 0
+    cells = select_cells(project, options.cells)
+    locked = project.locked()
+    if options.format == "json":
+        print_json([cell_json(cell, project.resolution, locked) for cell in cells])
     else:
-        _list(project, arguments, environment)
+        rows = [cell_row(cell, project.resolution, locked) for cell in cells]
+        print_table(CELL_HEADINGS, rows, context)
     return 0
 
 
-def _list(project: Project, arguments: Namespace, environment: Mapping[str, str]) -> None:
-    cells = chosen(project, arguments)
-    locked = project.locked()
-    if arguments.format == "json":
-        print_json([cell_json(project, cell, locked) for cell in cells])
-        return
-    aliases = project.resolution.aliases
-    rows = []
-    for cell in cells:
-        name = cell.id
-        python = f"uv {cell.managed_python}" if cell.managed_python else cell.os.name
-        moving = ", ".join(aliases.get(name, ())) or "-"
-        rows.append((name, python, moving, locked.get(name, "no")))
-    headings = ("cell", "python from", "tags that move", "locked")
-    print_table(headings, rows, environment)
-
-
-def cell_json(project: Project, cell: Cell, locked: Mapping[str, str]) -> dict[str, object]:
-    """A cell's axes and names, as stable data."""
-    return {
-        "cell": cell.id,
-        "family": cell.family,
-        "package": cell.package,
-        "version": cell.version,
-        "accelerator": cell.accelerator,
-        "cuda": cell.stack.cuda if cell.stack else None,
-        "python": cell.python,
-        "managed_python": cell.managed_python or None,
-        "os": cell.os.name,
-        "flavour": cell.flavour.value,
-        "aliases": list(project.resolution.aliases.get(cell.id, ())),
-        "locked": cell.id in locked,
-        "notes": list(cell.notes),
-    }
-
-
-def _dropped(project: Project, arguments: Namespace, environment: Mapping[str, str]) -> None:
+def _print_dropped(project: Project, options: ListOptions, context: Context) -> None:
     dropped = project.resolution.dropped
-    if arguments.patterns or arguments.group:
-        raise BadInput("--dropped shows all corners", hint="leave the patterns and groups out")
-    if arguments.format == "json":
-        print_json([{"cell": d.id, "reason": d.reason, "source": d.source} for d in dropped])
-        return
-    rows = [(one.id, one.reason, one.source) for one in dropped]
-    print_table(("corner", "reason", "source"), rows, environment)
+    if options.format == "json":
+        print_json(
+            [{"cell": cell.id, "reason": cell.reason, "source": cell.source} for cell in dropped]
+        )
+    else:
+        rows = [(cell.id, cell.reason, cell.source) for cell in dropped]
+        print_table(DROPPED_HEADINGS, rows, context)

@@ -1,7 +1,6 @@
-"""The command line: words in, one command called, an exit code out.
+"""The program `dlimg`: finds the command, runs it, returns its exit code.
 
-Only argparse is imported here; a command's words are added when they are asked for, and its
-module is imported when it runs, so that `--help` and `--version` stay cheap.
+Only the module of the chosen command is imported, so that `--help` and `--version` are quick.
 """
 
 import argparse
@@ -10,9 +9,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import Final, NoReturn
 
 from dlimg import __version__
+from dlimg.errors import DlimgError, nearest
 
 DESCRIPTION: Final = "Container images for deep learning: one matrix in, tested images out."
 INTERRUPTED: Final = 130
@@ -31,44 +32,43 @@ exit codes:
 """
 
 
-# Each command, its module, and what it is about; in the order in which they are listed.
-COMMANDS: Final = (
-    ("list", "list", "Show the cells of the matrix."),
-    ("show", "show", "Show one cell: its wheels, tags and how to run it."),
-    ("size", "size", "Show what images are made of, share, and cost to pull."),
-    ("checks", "show", "List the checks, and for how many cells each of them is."),
-    ("facts", "facts", "Show what is known of GPUs, CUDA and frameworks, with sources."),
-    ("why", "why", "Say whether a combination works, which rules say so, and what else would."),
-    ("pick", "pick", "Say which tag runs on a GPU and driver, and why others do not."),
-    ("lint", "lint", "Hold the matrix and its locks against the facts."),
-    ("lock", "lock", "Resolve cells to exact wheels, and write them down."),
-    ("render", "render", "Write the Dockerfile of each locked cell."),
-    ("plan", "render", "Show what would be built, as data."),
-    ("build", "build", "Build and tag images."),
-    ("test", "build", "Build what is missing, then run the checks in containers."),
-    ("publish", "build", "Build, test, and push what passed."),
-    ("bench-gpu", "bench_gpu", "Measure the GPU, in containers or with --bare; keeps no evidence."),
-    ("inspect", "inspect", "Show any image: what is in it, and all its evidence."),
-    ("engine", "engine", "Dlimg's own container engine."),
-    (
-        "prune",
-        "engine",
-        "Remove images and build cache that dlimg made in the engine (layers prune: on disk).",
-    ),
-    ("layers", "store", "The store of layers that images are assembled from."),
-)
+# Each command with what it does, in the order of the help. Its module has the same name.
+COMMANDS: Final = {
+    "list": "Show the cells of the matrix.",
+    "show": "Show one cell: its wheels, tags and how to run it.",
+    "size": "Show the layers of images, what they share, and what a pull costs.",
+    "checks": "List the checks and the cells that each is for.",
+    "facts": "Show facts about GPUs, CUDA and frameworks, with sources.",
+    "why": "Say whether a combination works, by which rules, and what else would.",
+    "pick": "Say which tag runs on a GPU and driver, and why others do not.",
+    "lint": "Check the matrix and its locks against the facts.",
+    "lock": "Resolve cells to exact wheels, and write the locks.",
+    "render": "Write the Dockerfile of each locked cell.",
+    "plan": "Show what would be built, as data.",
+    "build": "Build and tag images.",
+    "test": "Build missing images, then run the checks in containers.",
+    "publish": "Build, test, and push the images that passed.",
+    "bench-gpu": "Measure the GPU, in containers or with --on-host; keeps no evidence.",
+    "inspect": "Show any image: its contents, and all evidence about it.",
+    "engine": "Start, show or stop dlimg's own container engine.",
+    "prune": "Remove dlimg's images and build cache from the engine (`store prune`: from disk).",
+    "store": "Show, verify, prune or export the layers that images are assembled from.",
+}
+# Commands and actions under their old names, until the next release.
+RENAMED: Final = {"layers": "store"}
+RENAMED_ACTIONS: Final = {"list": "ls"}
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse whose refusals look like all other refusals of dlimg."""
+    """An argument parser whose errors look like all other errors of dlimg."""
 
     def error(self, message: str) -> NoReturn:
         sys.stderr.write(f"dlimg: {message}\n  hint: `{self.prog} --help` shows what there is\n")
         raise SystemExit(2)
 
 
-def parser(chosen: str = "") -> argparse.ArgumentParser:
-    """The command line, with all arguments of the chosen command."""
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the arguments before the command."""
     top = _Parser(
         prog="dlimg",
         description=DESCRIPTION,
@@ -80,43 +80,107 @@ def parser(chosen: str = "") -> argparse.ArgumentParser:
     top.add_argument(
         "--matrix", default="matrix.yaml", metavar="FILE", help="the matrix (matrix.yaml)"
     )
-    commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    for name, _, about in COMMANDS:
-        command = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
-        if name == chosen:
-            from dlimg.cli.arguments import add_words  # noqa: PLC0415 - not for --help
-
-            add_words(command, name)
     return top
 
 
-def _chosen(words: Sequence[str]) -> str:
-    """The command that these words name; only its own arguments are added to its parser."""
-    names = {name for name, _, _ in COMMANDS}
-    return next((word for word in words if word in names), "")
+def parser_of_help() -> argparse.ArgumentParser:
+    """Return the parser with all commands, but without their arguments."""
+    top = parser()
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    for name, about in COMMANDS.items():
+        commands.add_parser(name, help=about)
+    return top
+
+
+def command_module(command: str) -> ModuleType:
+    """Return the module of a command: `add_arguments`, `options_of`, `run`."""
+    return import_module(f"dlimg.cli.{command.replace('-', '_')}")
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed arguments; `command` is None where none is named.
+
+    Prints an error and raises SystemExit for wrong usage.
+    """
+    position = _position_of_command(words)
+    if position is None:
+        return parser_of_help().parse_args(words)
+    words = _with_new_names(words, position)
+    name = words[position]
+    if name not in COMMANDS:
+        sys.stderr.write(
+            f"dlimg: no command is called {name!r}\n  hint: {nearest(name, COMMANDS)}\n"
+        )
+        raise SystemExit(2)
+    about = COMMANDS[name]
+    top = parser()
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    command = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+    command_module(name).add_arguments(command)
+    arguments, unknown = top.parse_known_args(words)
+    if unknown:
+        command.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return arguments
+
+
+def _position_of_command(words: Sequence[str]) -> int | None:
+    """Return the index of the first word that is no option of `dlimg` itself."""
+    expects_value = False
+    for position, word in enumerate(words):
+        if expects_value:
+            expects_value = False
+        elif word == "--matrix":
+            expects_value = True
+        elif not word.startswith("-"):
+            return position
+    return None
+
+
+def _with_new_names(words: Sequence[str], position: int) -> Sequence[str]:
+    """Return the words with the command's new name in place of an old one."""
+    old, *rest = words[position:]
+    if old not in RENAMED:
+        return words
+    new = RENAMED[old]
+    sys.stderr.write(
+        f"dlimg: `dlimg {old}` is called `dlimg {new}` now; the next release knows only that\n"
+    )
+    if rest:
+        rest[0] = RENAMED_ACTIONS.get(rest[0], rest[0])
+    return [*words[:position], new, *rest]
 
 
 def main(words: Sequence[str]) -> int:
-    """The exit code of one command."""
-    arguments = parser(_chosen(words)).parse_args(words)
+    """Run one command and return its exit code; errors are shown without a traceback."""
+    arguments = parse(words)
     if arguments.command is None:
-        parser().print_help()
+        parser_of_help().print_help()
         return 2
-    from dlimg.cli.errors import guarded  # noqa: PLC0415 - not for --help
+    return run(arguments)
 
-    module = next(module for name, module, _ in COMMANDS if name == arguments.command)
-    if arguments.command == "test" and (arguments.bare, arguments.python) != (None, None):
-        module = "test_host"
-    if arguments.command == "build" and arguments.verify:
-        module = "build_verify"
-    if getattr(arguments, "no_engine", False) or getattr(arguments, "output", None):
-        module = "build_no_engine"
-    run = import_module(f"dlimg.cli.{module}").run
-    return guarded(run, arguments, os.environ)
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command of these arguments and return its exit code."""
+    # Not at the top: `--help` does without.
+    from dlimg.cli.printing import log  # noqa: PLC0415
+    from dlimg.context import Context  # noqa: PLC0415
+
+    module = command_module(arguments.command)
+    context = Context.of(os.environ, log)
+    try:
+        code: int = module.run(module.options_of(arguments), context)
+    except DlimgError as error:
+        for problem in error.problems:
+            log(f"dlimg: {problem}")
+        return error.exit_code
+    except OSError as error:
+        log(f"dlimg: {error.filename or 'system'}: {error.strerror or error}")
+        return 1
+    return code
 
 
 def entry() -> NoReturn:
-    """The program `dlimg`. An end asked for by SIGTERM takes the way of Ctrl-C: both clean up."""
+    """Run the program. SIGTERM is handled like Ctrl-C: both clean up."""
     # A stream that the caller has closed is none; writing to it must not be an error.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - pathlib
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 - costs 3 ms

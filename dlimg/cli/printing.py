@@ -1,55 +1,66 @@
-"""Printing to a terminal or to a pipe; `NO_COLOR` is honoured.
+"""Output to a terminal or to a pipe; `NO_COLOR` is honoured.
 
-A reader that goes away (`dlimg test | head`) ends what is shown and nothing else: what was begun
-is finished, and the exit code stays true.
+A reader that goes away (`dlimg test | head`) ends the output and nothing else: the command
+finishes, and its exit code stays true.
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TextIO
+from typing import Final, TextIO
 
-from dlimg.report.table import clean, json_text, plain_table
+from dlimg.context import Context
+from dlimg.report.plain import clean, json_text, plain_table
+
+# The number of the form of all JSON output: raised when a field changes its meaning or goes.
+JSON_SCHEMA: Final = 1
 
 
 def out(text: str) -> None:
-    """What a person or a program asked for, on standard output."""
+    """Write a command's result to standard output."""
     _write(sys.stdout, text)
 
 
-def say(text: str) -> None:
-    """A line for the person who waits, apart from what a program may read.
+def log(text: str) -> None:
+    """Write a message for the user to standard error.
 
-    It may repeat what a file or a program says, so nothing in it is a command to the terminal.
+    It may repeat what a file or a program says, so control characters are taken out.
     """
     _write(sys.stderr, f"{clean(text)}\n")
 
 
-def print_table(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], environment: Mapping[str, str]
-) -> None:
-    """A table on standard output: drawn on a terminal, tab-separated in a pipe."""
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], context: Context) -> None:
+    """Write a table to standard output: aligned on a terminal, tab-separated in a pipe."""
     rows = [[clean(field) for field in row] for row in rows]
     if not sys.stdout.isatty():
         out(plain_table(headings, rows))
         return
-    import shutil  # noqa: PLC0415 - pipes need neither
-
-    from dlimg.report.table import table  # noqa: PLC0415 - costs 40 ms
+    from dlimg.report.table import table  # noqa: PLC0415 - rich costs 40 ms, pipes need none
 
     width = shutil.get_terminal_size().columns
-    out(table(headings, rows, width=width, colour=coloured(environment)))
+    out(table(headings, rows, width=width, colour=_has_colour(context.environment)))
 
 
-def coloured(environment: Mapping[str, str]) -> bool:
-    """Whether standard output takes colour."""
+def _has_colour(environment: Mapping[str, str]) -> bool:
     plain = environment.get("NO_COLOR") or environment.get("TERM") == "dumb"
     return sys.stdout.isatty() and not plain
 
 
 def print_json(value: object) -> None:
-    """One JSON document on standard output."""
-    out(json_text(value) + "\n")
+    """Write one JSON document to standard output, with the number of its schema."""
+    out(json_text(with_schema(value)) + "\n")
+
+
+def with_schema(value: object) -> object:
+    """Return an object with the field `schema`; in a list each of its objects has it."""
+    match value:
+        case dict():
+            return {"schema": JSON_SCHEMA, **value}
+        case list() | tuple():
+            return [with_schema(element) for element in value]
+        case _:
+            return value
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -1,30 +1,39 @@
-"""Progress of many builds at once: live lines on a terminal, one line for each change elsewhere."""
+"""Progress of parallel builds: live lines on a terminal, one log line per change elsewhere."""
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from dlimg.builders.progress import BuildProgress
-from dlimg.cli.printing import say
+from dlimg.builders.progress import BuildProgress, OnProgress
+from dlimg.cli.printing import log
+from dlimg.context import Context
 from dlimg.report.progress import is_news, line, style
 
-# Elsewhere than on a terminal nothing is drawn, and to import this costs more than all else.
+# Needed only on a terminal, and slow to import.
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.live import Live
 
 
+@contextmanager
+def progress_display(context: Context) -> Iterator[OnProgress]:
+    """Yield a function that shows the progress of builds on standard error."""
+    with ProgressDisplay(context.environment) as display:
+        yield display.show
+
+
 class ProgressDisplay:
-    """Shows the newest progress of each cell on standard error, until it is left."""
+    """The newest progress of each cell on standard error, until the context ends."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.latest: dict[str, BuildProgress] = {}
         self.began: dict[str, float] = {}
-        self.live = self._drawn(environment) if _may_draw(environment) else None
+        self.live = self._live(environment) if _is_terminal(environment) else None
 
-    def _drawn(self, environment: Mapping[str, str]) -> "Live | None":
+    def _live(self, environment: Mapping[str, str]) -> "Live | None":
         from rich.console import Console  # noqa: PLC0415 - as above
         from rich.live import Live  # noqa: PLC0415 - as above
 
@@ -47,14 +56,14 @@ class ProgressDisplay:
             self.live.stop()
 
     def show(self, progress: BuildProgress) -> None:
-        """Take in what one cell has come to."""
+        """Show the newest progress of one cell."""
         now = time.monotonic()
         before = self.latest.get(progress.cell)
         self.latest[progress.cell] = progress
         began = self.began.setdefault(progress.cell, now)
         same = before and (before.state, before.name) == (progress.state, progress.name)
         if not self.live and not same and is_news(progress):
-            say(line(progress, now - began))
+            log(line(progress, now - began))
 
     def _lines(self) -> "Group":
         from rich.console import Group  # noqa: PLC0415 - as above
@@ -73,7 +82,7 @@ class ProgressDisplay:
         return Group(*shown)
 
 
-def _may_draw(environment: Mapping[str, str]) -> bool:
-    """Whether it is a terminal, or somebody says so in rich's own words."""
-    words = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
-    return sys.stderr.isatty() or any(environment.get(word) for word in words)
+def _is_terminal(environment: Mapping[str, str]) -> bool:
+    """Return whether standard error is a terminal, or a variable of rich says so."""
+    names = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+    return sys.stderr.isatty() or any(environment.get(name) for name in names)

@@ -1,7 +1,7 @@
-"""`--report FILE`: what was seen, written for other programs once it is all known.
+"""Report files for other programs: JUnit, GitHub summaries, JSON.
 
-A file is refused before anything is built, and the one of an earlier walk is taken away then: so
-a report that is there is of this walk, whatever interrupts it, and it is whole.
+A wrong file name is refused before anything is built, and the file of an earlier run is removed
+then: a report that exists is of this run, whatever interrupts it, and it is complete.
 """
 
 import json
@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import Final
 
 from dlimg.atomic_write import atomic_write
-from dlimg.cli.printing import say
+from dlimg.cli.printing import with_schema
+from dlimg.context import Log
 from dlimg.errors import BadInput, Negative, Problem
 from dlimg.report.github import github
 from dlimg.report.junit import junit
@@ -24,15 +25,15 @@ FORMATS: Final[Mapping[str, Callable[[Sequence[ImageResult]], str] | None]] = Ma
 
 
 def prepare_reports(files: Sequence[str]) -> None:
-    """Take away what an earlier walk has left under these names.
+    """Remove the reports that an earlier run has left under these names.
 
-    Raises BadInput, with nothing taken away, for a suffix that says no format and for a file that
-    could not be written.
+    Raises BadInput, and removes nothing, for a suffix without a format and for a file that could
+    not be written.
     """
     problems = [
         Problem(message=message, where=f"--report {file}", hint=hint)
         for file in files
-        for message, hint in [_complaint(Path(file))]
+        for message, hint in [_file_problem(Path(file))]
         if message
     ]
     if len(set(files)) != len(files):
@@ -43,33 +44,35 @@ def prepare_reports(files: Sequence[str]) -> None:
         Path(file).unlink(missing_ok=True)
 
 
-def write_reports(files: Sequence[str], lines: Sequence[ImageResult], value: object) -> None:
-    """Write each file in the format of its suffix; `value` is what is printed as JSON.
+def write_reports(
+    files: Sequence[str], results: Sequence[ImageResult], value: object, log: Log
+) -> None:
+    """Write each file in the format of its suffix; `value` is the JSON form of the results.
 
-    Raises Negative for what cannot be written, after all others are.
+    Raises Negative for files that cannot be written, after writing all others.
     """
     problems: list[Problem] = []
     for file in files:
         path = Path(file)
-        draw = FORMATS[path.suffix]
-        text = draw(lines) if draw else f"{json.dumps(value, indent=2)}\n"
+        render = FORMATS[path.suffix]
+        text = render(results) if render else f"{json.dumps(with_schema(value), indent=2)}\n"
         try:
             atomic_write(path, text)
         except OSError as error:
             message = f"the report cannot be written: {error.strerror or error}"
             problems.append(Problem(message=message, where=file))
         else:
-            say(f"report: {file}")
+            log(f"report: {file}")
     if problems:
         raise Negative.of(problems)
 
 
-def _complaint(path: Path) -> tuple[str, str]:
-    """What is wrong with this file, and what would be right; empty texts when nothing is."""
+def _file_problem(path: Path) -> tuple[str, str]:
+    """Return what is wrong with this file and a hint; empty texts where nothing is."""
     folder = path.parent
     if path.suffix not in FORMATS:
         known = "JUnit is .xml, GitHub's summary .md, all of it .json"
-        return f"{path.suffix or 'no suffix'} says no format", known
+        return f"{path.suffix or 'no suffix'} names no format", known
     if not folder.is_dir():
         return f"there is no folder {folder}", "make it first"
     if path.is_dir():

@@ -1,111 +1,57 @@
-"""`show` and `checks`: one cell in full, and what is proved about cells."""
+"""`dlimg show`: one cell in full."""
 
-from argparse import Namespace
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
 
 from dlimg.checks.evidence import evidence_folder, last_evidence
-from dlimg.cli.check_selection import checks_of, own_folder
-from dlimg.cli.list import cell_json
-from dlimg.cli.printing import out, print_json, print_table, say
-from dlimg.pipeline.project import (Project, chosen, read_project)
+from dlimg.cli.arguments import add_format
+from dlimg.cli.printing import out, print_json
+from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.lock.store import read_lock
 from dlimg.matrix.select import select
-from dlimg.model import Cell, Lock
-from dlimg.render.docker_run import try_line
-from dlimg.render.naming import cudnn_version, repository, tag
-from dlimg.report.checks import OF_MANY, OF_ONE, check_json, check_row, check_rows
+from dlimg.pipeline.project import read_project
+from dlimg.report.cells import cell_json, cell_lines, locked_json
 from dlimg.report.evidence_text import tested_json, tested_text
-from dlimg.units import bytes_text
 
 
-def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
-    """0; nothing is changed and no engine is asked."""
-    project = read_project(arguments.matrix)
-    if arguments.command == "show":
-        _show(project, arguments, environment)
-    else:
-        _checks(project, arguments, environment)
-    return 0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowOptions:
+    """The options of `show`."""
+
+    matrix: str
+    cell: str
+    format: str
 
 
-def _show(project: Project, arguments: Namespace, environment: Mapping[str, str]) -> None:
-    found = select(project.resolution.cells, [arguments.cell])
-    if len(found) > 1:
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("cell", metavar="CELL", help="its id, or a pattern that fits no other")
+    add_format(parser)
+
+
+def options_of(arguments: Namespace) -> ShowOptions:
+    return ShowOptions(matrix=arguments.matrix, cell=arguments.cell, format=arguments.format)
+
+
+def run(options: ShowOptions, context: Context) -> int:
+    project = read_project(options.matrix)
+    cells = select(project.resolution.cells, [options.cell])
+    if len(cells) > 1:
         raise BadInput(
-            f"{arguments.cell!r} fits {len(found)} cells, show takes one",
-            hint=f"e.g. {found[0].id}",
+            f"{options.cell!r} fits {len(cells)} cells, show takes one",
+            hint=f"e.g. {cells[0].id}",
         )
-    cell = found[0]
+    cell, resolution = cells[0], project.resolution
     lock = read_lock(cell.id, project.locks)
-    tested = last_evidence(evidence_folder(environment), cell.id, say=say)
-    if arguments.format == "json":
-        about = cell_json(project, cell, project.locked()) | _lock_json(project, cell, lock)
-        about["env"] = [asdict(variable) for variable in cell.env]
-        print_json(about | {"tested": [tested_json(one) for one in tested]})
-        return
-    texts = [tested_text(one, is_cuda=cell.is_cuda) for one in tested] or ["not here"]
-    lines = [*_lines(project, cell, lock), *(f"  tested     {text}" for text in texts)]
-    out("\n".join(lines) + "\n")
-
-
-def _lock_json(project: Project, cell: Cell, lock: Lock | None) -> dict[str, object]:
-    if lock is None:
-        return {"wheels": None}
-    return {
-        "repository": repository(project.resolution.registry, cell),
-        "tag": tag(cell, lock),
-        "cudnn": cudnn_version(lock) or None,
-        "download_bytes": lock.size,
-        "wheels": [
-            {
-                "name": w.name,
-                "version": w.version,
-                "file": w.file,
-                "size": w.size,
-                "sha256": w.sha256,
-            }
-            for w in lock.wheels
-        ],
-    }
-
-
-def _lines(project: Project, cell: Cell, lock: Lock | None) -> Sequence[str]:
-    python = f"uv's CPython {cell.managed_python}" if cell.managed_python else cell.os.distribution
+    tested = last_evidence(evidence_folder(context.environment), cell.id, log=context.log)
+    if options.format == "json":
+        value = cell_json(cell, resolution, project.locked()) | locked_json(cell, resolution, lock)
+        print_json(value | {"tested": [tested_json(evidence) for evidence in tested]})
+        return 0
+    texts = [tested_text(evidence, is_cuda=cell.is_cuda) for evidence in tested]
     lines = [
-        cell.id,
-        f"  framework  {cell.package} {cell.version}",
-        f"  CUDA       {cell.stack.cuda if cell.stack else 'none'}",
-        f"  Python     {cell.python}, from {python}",
-        f"  base       {cell.os.image}",
-        f"  flavour    {cell.flavour}",
-        f"  asked for  {', '.join(cell.requirements)}",
-        *(f"  variable   {one.name}={one.value}: {one.why}" for one in cell.env),
-        *(f"  note       {note}" for note in cell.notes),
+        *cell_lines(cell, resolution, lock),
+        *(f"  tested        {text}" for text in texts or ["not here"]),
     ]
-    if lock is None:
-        return [*lines, f"  not locked: `dlimg lock {cell.id}`"]
-    name = f"{repository(project.resolution.registry, cell)}:{tag(cell, lock)}"
-    aliases = project.resolution.aliases.get(cell.id, ())
-    lines += [
-        f"  cuDNN      {cudnn_version(lock) or 'none'}",
-        f"  image      {name}",
-        f"  moving     {', '.join(aliases) + ', once published' if aliases else '-'}",
-        f"  wheels     {len(lock.wheels)}, {bytes_text(lock.size)} to download",
-        *(f"    {wheel.name} {wheel.version}  {bytes_text(wheel.size)}" for wheel in lock.wheels),
-        f"  run        {try_line(cell, name)}",
-    ]
-    return lines
-
-
-def _checks(project: Project, arguments: Namespace, environment: Mapping[str, str]) -> None:
-    own = own_folder(arguments)
-    cells = chosen(project, arguments)
-    pairs = [(cell, check) for cell in cells for check in checks_of(project, cell, own)]
-    if arguments.format == "json":
-        print_json([check_json(cell, check) for cell, check in pairs])
-    elif len(cells) == 1:
-        print_table(OF_ONE, [check_row(check) for _, check in pairs], environment)
-    else:
-        print_table(OF_MANY, check_rows(pairs, len(cells)), environment)
+    out("\n".join(lines) + "\n")
+    return 0

@@ -1,19 +1,20 @@
-"""`size`: what images are made of, what they share, and what a machine has to pull."""
+"""`dlimg size`: the layers of images, what they share, and what a machine has to pull."""
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dlimg.assembly.size_estimate import (read_store_index, estimate_layers)
 from dlimg.atomic_write import atomic_write
-from dlimg.cli.printing import out, print_json, print_table, say
-from dlimg.pipeline.project import (Project, chosen, read_project)
+from dlimg.cli.arguments import add_cells, add_format, add_renamed, cells_of
+from dlimg.cli.printing import out, print_json, print_table
+from dlimg.context import Context
 from dlimg.errors import BadInput, Negative
-from dlimg.lock.store import read_lock
 from dlimg.matrix.select import select
 from dlimg.model import Cell
-from dlimg.pipeline.sizes import (ImageSize, MatrixSizes, groups)
+from dlimg.pipeline.project import CellSelection, read_project, select_cells
+from dlimg.pipeline.sizes import ImageSize, MatrixSizes, groups, sizes_of
 from dlimg.report.size_picture import picture
 from dlimg.report.size_text import (
     GROUPS,
@@ -29,88 +30,105 @@ from dlimg.report.size_text import (
     sizes_json,
     total_text,
 )
-from dlimg.store.store import layer_store
 
-# More than so many are shown with a line each, and without all their layers, or by groups.
-IN_FULL: Final = 1
-IN_A_MATRIX: Final = 6
+# All layers are shown for at most so many images, and the table of pulls for at most so many.
+MOST_WITH_LAYERS: Final = 1
+MOST_IN_PULL_TABLE: Final = 6
 
 
-def run(arguments: Namespace, environment: Mapping[str, str]) -> int:
-    """0; nothing is changed, and neither an engine nor the network is asked."""
-    project = read_project(arguments.matrix)
-    sizes = sizes_of(project, environment)
-    by_cell = {one.cell: one for one in sizes.images}
-    images = _locked(by_cell, chosen(project, arguments))
-    having: tuple[ImageSize, ...] = ()
-    if arguments.having:
-        having = _locked(by_cell, select(project.resolution.cells, arguments.having))
-    if arguments.svg:
-        _write(arguments.svg, picture(images))
-    if arguments.format == "json":
-        print_json(sizes_json(sizes, images, having))
-    elif having:
-        print_table(HAVING, list(having_rows(images, having)), environment)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeOptions:
+    """The options of `size`; `already_pulled` are patterns of the images that a machine has."""
+
+    matrix: str
+    cells: CellSelection
+    already_pulled: tuple[str, ...]
+    svg: Path | None
+    format: str
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_cells(parser)
+    parser.add_argument(
+        "--already-pulled",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="show what a machine pulls that has these images already",
+    )
+    add_renamed(parser, "--having", "--already-pulled")
+    parser.add_argument("--svg", metavar="FILE", help="also write a picture of all layers to FILE")
+    add_format(parser)
+
+
+def options_of(arguments: Namespace) -> SizeOptions:
+    return SizeOptions(
+        matrix=arguments.matrix,
+        cells=cells_of(arguments),
+        already_pulled=tuple(arguments.already_pulled),
+        svg=Path(arguments.svg) if arguments.svg else None,
+        format=arguments.format,
+    )
+
+
+def run(options: SizeOptions, context: Context) -> int:
+    project = read_project(options.matrix)
+    sizes = sizes_of(project, context)
+    by_cell = {image.cell: image for image in sizes.images}
+    images = _locked(by_cell, select_cells(project, options.cells), context)
+    pulled: tuple[ImageSize, ...] = ()
+    if options.already_pulled:
+        cells = select(project.resolution.cells, options.already_pulled)
+        pulled = _locked(by_cell, cells, context)
+    if options.svg:
+        _write(options.svg, picture(images), context)
+    if options.format == "json":
+        print_json(sizes_json(sizes, images, pulled))
+    elif pulled:
+        print_table(HAVING, list(having_rows(images, pulled)), context)
+    elif options.cells.is_all:
+        _print_groups(images, context)
     else:
-        few = bool(arguments.patterns or arguments.group)
-        _print(sizes, images, environment) if few else _print_groups(images, environment)
+        _print(sizes, images, context)
     return 0
 
 
-def sizes_of(project: Project, environment: Mapping[str, str]) -> MatrixSizes:
-    """Every locked cell of the project."""
-    store = read_store_index(layer_store(environment))
-    compression = project.resolution.compression
-    found = []
-    for cell in project.resolution.cells:
-        lock = read_lock(cell.id, project.locks)
-        if lock is not None:
-            found.append(
-                ImageSize(
-                    cell=cell.id,
-                    family=cell.family,
-                    accelerator=cell.accelerator,
-                    python=cell.python,
-                    group=f"{cell.family}-{cell.version}-{cell.accelerator}",
-                    pieces=estimate_layers(cell, lock, store, compression=compression),
-                )
-            )
-    return MatrixSizes(images=tuple(found))
-
-
-def _locked(sized: Mapping[str, ImageSize], cells: Sequence[Cell]) -> tuple[ImageSize, ...]:
-    """Those of the cells that are locked; what is not is told of, and none at all is refused."""
-    found = tuple(sized[cell.id] for cell in cells if cell.id in sized)
-    if not found:
+def _locked(
+    sizes: Mapping[str, ImageSize], cells: Sequence[Cell], context: Context
+) -> tuple[ImageSize, ...]:
+    """Return the images of the locked cells; logs how many are not. Raises BadInput for none."""
+    images = tuple(sizes[cell.id] for cell in cells if cell.id in sizes)
+    if not images:
         raise BadInput("none of these cells is locked here", hint="`dlimg lock` locks them")
-    if len(found) < len(cells):
-        say(f"{len(cells) - len(found)} cells are not locked here and not counted")
-    return found
+    if len(images) < len(cells):
+        context.log(f"{len(cells) - len(images)} cells are not locked here and not counted")
+    return images
 
 
-def _print_groups(images: Sequence[ImageSize], environment: Mapping[str, str]) -> None:
+def _print_groups(images: Sequence[ImageSize], context: Context) -> None:
     if len(groups(images)) > 1:
-        print_table(GROUPS, list(group_rows(images)), environment)
+        print_table(GROUPS, list(group_rows(images)), context)
     out(f"{total_text(images)}\n")
-    say("`dlimg size PATTERN` shows images and layers; ~ marks what is estimated")
+    context.log("`dlimg size PATTERN` shows images and layers; ~ marks what is estimated")
 
 
-def _print(sizes: MatrixSizes, images: Sequence[ImageSize], environment: Mapping[str, str]) -> None:
-    print_table(IMAGES, list(image_rows(sizes, images)), environment)
+def _print(sizes: MatrixSizes, images: Sequence[ImageSize], context: Context) -> None:
+    print_table(IMAGES, list(image_rows(sizes, images)), context)
     if len(images) > 1:
         out(f"{total_text(images)}\n")
-    if len(images) <= IN_FULL:
+    if len(images) <= MOST_WITH_LAYERS:
         for image in images:
             out(f"\n{image.cell}, lowest layer first\n")
-            print_table(LAYERS, list(layer_rows(sizes, image)), environment)
-    if 1 < len(images) <= IN_A_MATRIX:
+            print_table(LAYERS, list(layer_rows(sizes, image)), context)
+    if 1 < len(images) <= MOST_IN_PULL_TABLE:
         out("\nto pull on a machine that has another of them\n")
-        print_table(matrix_headings(images), list(matrix_rows(images)), environment)
+        print_table(matrix_headings(images), list(matrix_rows(images)), context)
 
 
-def _write(file: str, text: str) -> None:
+def _write(file: Path, text: str, context: Context) -> None:
     try:
-        atomic_write(Path(file), text)
+        atomic_write(file, text)
     except OSError as error:
-        raise Negative(f"cannot be written: {error.strerror or error}", where=file) from error
-    say(f"picture: {file}")
+        message = f"cannot be written: {error.strerror or error}"
+        raise Negative(message, where=str(file)) from error
+    context.log(f"picture: {file}")

@@ -9,8 +9,7 @@ from dlimg.lock.check import check_locks
 from dlimg.lock.store import read_lock
 from dlimg.model import Cell, Check, Image
 from dlimg.pipeline.project import Project
-from dlimg.render.dockerfile import templates
-from dlimg.render.dockerfile import image
+from dlimg.render.dockerfile import image, templates
 from dlimg.render.naming import repository, shared_names, tag
 
 
@@ -27,7 +26,7 @@ def current_images(project: Project, cells: Sequence[Cell]) -> tuple[Image, ...]
     """Return the images of cells. Raises BadInput for a lock that is missing or out of date."""
     problems = check_locks(cells, project.locks, everything=project.resolution.cells)
     names = {cell.id for cell in cells} | {
-        f"stack {cell.stack.name}" for cell in cells if cell.stack
+        f"stack {cell.stack.lock_name}" for cell in cells if cell.stack
     }
     concerning = [problem for problem in problems if problem.where in names]
     images = tuple(locked_images(project, cells))

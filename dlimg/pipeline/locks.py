@@ -8,7 +8,7 @@ import uv
 
 from dlimg.context import Context
 from dlimg.engine.bases import registry_digest
-from dlimg.engine.discover import find
+from dlimg.engine.discover import find_engine
 from dlimg.errors import BadInput, DlimgError, NetworkFailure
 from dlimg.host import process
 from dlimg.lock.lock_all import Locker
@@ -50,7 +50,7 @@ def pin_bases(
     A base whose registry does not answer keeps the pin that it had; then NetworkFailure is raised
     at the end.
     """
-    engine = find(context.environment, private=private_engine, say=context.log)
+    engine = find_engine(context.environment, private=private_engine, log=context.log)
     names = {cell.os.name for cell in project.resolution.cells}
     pins = _read_pins(project, context)
     digests = {name: pin for name, pin in pins.items() if name in names}

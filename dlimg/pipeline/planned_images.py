@@ -4,15 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from dlimg.builders.choose import Wanted
-from dlimg.builders.content_keys import with_built_keys
-from dlimg.builders.executor import Executor, of_engine
-from dlimg.builders.image_packages import with_known_keys
+from dlimg.builders.choose import BuilderOption
+from dlimg.builders.content_keys import with_built_keys, with_known_keys
+from dlimg.builders.executor import EngineExecutor, Executor
 from dlimg.builders.progress import OnProgress
 from dlimg.builders.secrets import Secrets, secrets_from
 from dlimg.context import Context
-from dlimg.engine.bases import Choice, base_for
-from dlimg.engine.client import Engine, accept_buildx, engine_errors
+from dlimg.engine.bases import BaseChoice, find_base
+from dlimg.engine.client import Engine, check_buildx, engine_errors
 from dlimg.errors import DlimgError
 from dlimg.host.interrupt import interruptible
 from dlimg.lock.lock_all import lock_cells
@@ -22,11 +21,11 @@ from dlimg.model import Base, BuildFailure, Cell, Image, PlannedImage
 from dlimg.pipeline.images import current_images
 from dlimg.pipeline.locks import PrivateEngine, locker_for
 from dlimg.pipeline.project import CellSelection, Project
-from dlimg.store.maintenance import (hold_store)
+from dlimg.store.maintenance import hold_store
 from dlimg.store.store import layer_store
 
 # Shows the progress of builds until it is left.
-Display = Callable[[], AbstractContextManager[OnProgress]]
+Display = Callable[[Context], AbstractContextManager[OnProgress]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +38,8 @@ class BuildSettings:
     cells: CellSelection
     display: Display
     jobs: int = 2
-    base: Choice = "auto"
-    builder: Wanted = "auto"
+    base: BaseChoice = "auto"
+    builder: BuilderOption = "auto"
     compression: str = ""
     find_links: tuple[str, ...] = ()
     private_engine: PrivateEngine = "allow"
@@ -68,15 +67,15 @@ def _needs_local_lock(project: Project, cell: Cell) -> bool:
 
 
 def find_bases(
-    images: Sequence[Image], engine: Engine, project: Project, choice: Choice, context: Context
+    images: Sequence[Image], engine: Engine, project: Project, choice: BaseChoice, context: Context
 ) -> dict[str, Base | DlimgError]:
     """Return the base of each operating system, or the error why there is none."""
     bases: dict[str, Base | DlimgError] = {}
     pins = read_bases(project.locks)
     for system in dict.fromkeys(image.cell.os for image in images):
         try:
-            bases[system.name] = base_for(
-                engine, system, choice=choice, pins=pins, say=context.log
+            bases[system.name] = find_base(
+                engine, system, choice=choice, pins=pins, log=context.log
             )
         except DlimgError as error:
             bases[system.name] = error
@@ -100,9 +99,9 @@ def keys_by_engine(
     """Return the images with their keys; this engine builds the systems that are missing."""
 
     def executor_with(secrets: Secrets) -> Executor:
-        accept_buildx(engine.docker, engine.environment)
+        check_buildx(engine.docker, engine.environment)
         find_links = wheel_folders(settings.find_links, engine.environment)
-        return of_engine(engine, secrets, find_links)
+        return EngineExecutor(engine=engine, secrets=secrets, find_links=find_links)
 
     with engine_errors():
         return with_keys(planned, executor_with, settings, context)
@@ -121,17 +120,14 @@ def with_keys(
     """
     store = layer_store(context.environment)
     keyed: dict[str, PlannedImage | BuildFailure] = {
-        image.image.cell.id: image
-        for image in with_known_keys(planned, store, context.environment)
+        image.image.cell.id: image for image in with_known_keys(planned, store, context.environment)
     }
     missing = [
         image for image in keyed.values() if isinstance(image, PlannedImage) and not image.key
     ]
     if missing:
         built = _with_built_keys(missing, executor_with, settings, context)
-        keyed |= {
-            image.image.cell.id: result for image, result in zip(missing, built, strict=True)
-        }
+        keyed |= {image.image.cell.id: result for image, result in zip(missing, built, strict=True)}
     for image in keyed.values():
         if isinstance(image, PlannedImage):
             source = f"{image.base.source} base {image.base.identity[:19]}"
@@ -154,7 +150,7 @@ def _with_built_keys(
         interruptible(),
         hold_store(store),
         secrets_from(context.environment) as secrets,
-        settings.display() as on_progress,
+        settings.display(context) as on_progress,
     ):
         return with_built_keys(
             missing, executor_with(secrets), store, jobs=settings.jobs, on_progress=on_progress

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 from dlimg.facts.load import Facts
-from dlimg.matrix.parse import asked, parse_matrix
+from dlimg.matrix.parse import compression_from_option, parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
 from dlimg.matrix.select import in_group, select
 from dlimg.model import NOTHING, Cell
 from dlimg.pipeline.facts_files import read_facts, read_text
+from dlimg.render.frameworks import read_frameworks
 
 # The subjects that resolving a matrix reads.
 RESOLVING: Final = ("cuda", "distributions", "jax", "pythons", "tensorflow", "torch")
@@ -65,7 +66,9 @@ def read_project(
     path = Path(matrix)
     choices = parse_matrix(read_text(path), matrix)
     digests = _base_digests(path.parent / "locks") if pins == "read" else NOTHING
-    resolution = resolve(choices, facts or read_facts(*RESOLVING), digests)
+    resolution = resolve(
+        choices, facts or read_facts(*RESOLVING), digests, read_frameworks(path.parent / "images")
+    )
     return Project(root=path.parent, resolution=resolution)
 
 
@@ -90,4 +93,4 @@ def select_cells(
 
 def compression_of(project: Project, method: str) -> str:
     """Return the compression of layers: this method, or else the matrix's."""
-    return asked(method) if method else project.resolution.compression
+    return compression_from_option(method) if method else project.resolution.compression

@@ -4,7 +4,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from dlimg.assembly.size_estimate import LayerEstimate
+from dlimg.assembly.size_estimate import LayerEstimate, estimate_layers, read_store_index
+from dlimg.context import Context
+from dlimg.lock.store import read_lock
+from dlimg.pipeline.project import Project
+from dlimg.store.store import layer_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,3 +94,24 @@ def groups(images: Sequence[ImageSize]) -> Mapping[str, tuple[ImageSize, ...]]:
     for image in images:
         found.setdefault(image.group, []).append(image)
     return {group: tuple(ones) for group, ones in found.items()}
+
+
+def sizes_of(project: Project, context: Context) -> MatrixSizes:
+    """Return the sizes of every locked cell of the project."""
+    store = read_store_index(layer_store(context.environment))
+    compression = project.resolution.compression
+    images = []
+    for cell in project.resolution.cells:
+        lock = read_lock(cell.id, project.locks)
+        if lock is not None:
+            images.append(
+                ImageSize(
+                    cell=cell.id,
+                    family=cell.family,
+                    accelerator=cell.accelerator,
+                    python=cell.python,
+                    group=f"{cell.family}-{cell.version}-{cell.accelerator}",
+                    pieces=estimate_layers(cell, lock, store, compression=compression),
+                )
+            )
+    return MatrixSizes(images=tuple(images))

@@ -1,12 +1,9 @@
 """Evidence of one image from several places: where each lies, and which of it counts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
 
 from dlimg.checks.evidence_json import evidence_record, jsonable
 from dlimg.checks.verdicts import (
-    NO_DEVICE,
     driver,
     gpu_names,
     is_gpu_tested,
@@ -14,7 +11,8 @@ from dlimg.checks.verdicts import (
     possible_here,
 )
 from dlimg.model import CheckStatus, Evidence, Verdict
-from dlimg.report.table import clean
+from dlimg.pipeline.inspect import DeviceEvidence
+from dlimg.report.plain import clean
 from dlimg.units import seconds_text
 
 
@@ -132,47 +130,12 @@ def flaky(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
     return tuple(one for one in verdicts if one.status is CheckStatus.PASSED and one.attempts > 1)
 
 
-HERE: Final = "kept here"
-AT_REGISTRY: Final = "at the registry"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceEvidence:
-    """One device's evidence and where it lies."""
-
-    evidence: Evidence
-    where: tuple[str, ...]
-
-
-def proofs(kept: Sequence[Evidence], published: Sequence[Evidence]) -> tuple[DeviceEvidence, ...]:
-    """Each evidence once, newest first, with every place where it lies."""
-    distinct: list[Evidence] = []
-    for one in (*kept, *published):
-        if one not in distinct:
-            distinct.append(one)
-    places = ((HERE, kept), (AT_REGISTRY, published))
-    found = [
-        DeviceEvidence(evidence=one, where=tuple(name for name, there in places if one in there))
-        for one in distinct
-    ]
-    return tuple(sorted(found, key=lambda proof: proof.evidence.day, reverse=True))
-
-
 def on_gpu_text(evidence: Evidence) -> str:
     """`tested on NVIDIA H200, driver 580.159, 2026-11-21`, or how it failed there, and when."""
     if is_gpu_tested(evidence):
         return gpu_text(evidence)
     on = " and ".join(gpu_names(evidence)) or evidence.device
     return f"{outcome(evidence.verdicts)} on {on}, {evidence.day}"
-
-
-def newest_by_gpu(found: Sequence[DeviceEvidence]) -> tuple[Evidence, ...]:
-    """What was last seen on each GPU: an older pass does not outweigh it."""
-    newest: dict[tuple[str, ...], Evidence] = {}
-    for proof in found:
-        if proof.evidence.device != NO_DEVICE:
-            newest.setdefault(gpu_names(proof.evidence), proof.evidence)
-    return tuple(newest.values())
 
 
 def proof_text(proof: DeviceEvidence) -> str:

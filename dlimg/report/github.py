@@ -5,13 +5,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from dlimg.builders.build_failure import explain
+from dlimg.builders.build_failure import explain_failure
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Verdict
 from dlimg.report.evidence_text import attempts_text, flaky, gpu_text, not_run
+from dlimg.report.plain import clean
 from dlimg.report.summary import outcome_text
-from dlimg.report.table import clean
-from dlimg.units import bytes_text, seconds_text
 from dlimg.results import ImageResult, image_exit_code
+from dlimg.units import bytes_text, seconds_text
 
 # GitHub takes 1 MiB from a step; what is more would lose all of it.
 LIMIT: Final = 1_000_000
@@ -74,7 +74,7 @@ def _cells(line: ImageResult) -> tuple[str, ...]:
 
 def _failures(line: ImageResult, room: int) -> Iterator[str]:
     if isinstance(line.result, BuildFailure):
-        problem = explain(line.result)
+        problem = explain_failure(line.result)
         reason = f"{problem.message} (hint: {problem.hint})"
         yield _details(line, "build", reason, "\n".join(line.result.log), room)
     for one in line.verdicts:

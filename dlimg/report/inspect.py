@@ -1,22 +1,21 @@
 """An image from outside: what it is, what is in it, and what was ever proved about it."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from dlimg.checks.verdicts import is_gpu_tested
-from dlimg.model import Wheel
+from dlimg.pipeline.inspect import InspectReport, newest_by_gpu
 from dlimg.publish.image_content import (
     CELL_LABEL,
     ImageContent,
     key_of,
+    labelled_wheels,
     later_steps,
     maker,
-    wheels_named,
 )
 from dlimg.publish.policy import NOT_TESTED_ON_GPU
 from dlimg.render.bake import KEY_LABEL, PACKAGES_LABEL
 from dlimg.render.naming import WHEELS_LABEL
-from dlimg.report.evidence_text import DeviceEvidence, newest_by_gpu, on_gpu_text, proof_json
+from dlimg.report.evidence_text import on_gpu_text, proof_json
 from dlimg.units import bytes_text, counted
 
 # What every step of our own Dockerfiles begins with says nothing about the step.
@@ -36,16 +35,6 @@ _SHOWN: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InspectReport:
-    """An image with all that is known of it; `remarks` are what a reader has to be told besides."""
-
-    content: ImageContent
-    wheels: tuple[Wheel, ...] = ()
-    proofs: tuple[DeviceEvidence, ...] = ()
-    remarks: tuple[str, ...] = ()
-
-
 def made_text(content: ImageContent) -> str:
     """Whether dlimg made the image, said plainly."""
     match maker(content):
@@ -54,13 +43,13 @@ def made_text(content: ImageContent) -> str:
             return f"made by dlimg{how}"
         case "dlimg, as a base":
             return "a base that dlimg made: an operating system, no image of a cell"
-        case "somebody, on an image of dlimg":
+        case "another builder, on an image of dlimg":
             steps = counted(len(later_steps(content)), "further step")
             return (
                 f"not made by dlimg: built on an image of dlimg, in {steps}; its labels tell of "
                 "that image"
             )
-        case "somebody else":
+        case "another builder":
             has_label = CELL_LABEL in content.labels
             what = "a label of it, and nothing else" if has_label else "none of its labels"
             return f"not made by dlimg: it has {what}"
@@ -90,7 +79,7 @@ def fact_rows(seen: InspectReport) -> list[tuple[str, str]]:
         ("gpu", _gpu_standing(seen)),
         ("size", ", ".join(part for part in sizes if part)),
         ("user", content.user or "root"),
-        ("folder", content.folder),
+        ("working directory", content.workdir),
         ("entry point", " ".join(content.entrypoint)),
         ("command", " ".join(content.command)),
         *(("label", f"{name}={text}") for name, text in labels.items() if name not in _SHOWN),
@@ -109,7 +98,7 @@ def wheel_rows(seen: InspectReport) -> list[tuple[str, str, str]]:
     """Each wheel with its version, and its size where the lock lies beside the image."""
     if seen.wheels:
         return [(one.name, one.version, bytes_text(one.size)) for one in seen.wheels]
-    return [(name, version, "-") for name, version in wheels_named(seen.content.labels)]
+    return [(name, version, "-") for name, version in labelled_wheels(seen.content.labels)]
 
 
 def layer_rows(content: ImageContent) -> list[tuple[str, str, str, str]]:
@@ -160,7 +149,8 @@ def inspected_json(seen: InspectReport) -> dict[str, object]:
         "compressed_bytes": content.compressed,
         "unpacked_bytes": content.size,
         "user": content.user or "root",
-        "folder": content.folder or None,
+        "workdir": content.workdir or None,
+        "folder": content.workdir or None,  # the old name, for one release
         "entrypoint": list(content.entrypoint),
         "command": list(content.command),
         "labels": dict(sorted(labels.items())),
@@ -188,5 +178,5 @@ def _wheels_json(seen: InspectReport) -> list[dict[str, object]]:
         ]
     return [
         {"name": name, "version": version, "size": None, "sha256": None}
-        for name, version in wheels_named(seen.content.labels)
+        for name, version in labelled_wheels(seen.content.labels)
     ]

@@ -9,11 +9,11 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from typing import Final
 
-from dlimg.builders.build_failure import explain, is_out_of_reach
+from dlimg.builders.build_failure import explain_failure, is_python_unreachable
 from dlimg.checks.evidence_json import host_record, jsonable
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Verdict
 from dlimg.report.evidence_text import attempts_text, gpu_text
-from dlimg.report.table import clean
+from dlimg.report.plain import clean
 from dlimg.results import ImageResult, image_exit_code, required_not_run
 
 # A message is one line in a list; the whole text stands in the element.
@@ -73,8 +73,8 @@ def _build(line: ImageResult) -> ET.Element:
     result = line.result
     case = _case(line, "build", result.seconds if result else 0.0)
     if isinstance(result, BuildFailure):
-        kind = "not-run" if is_out_of_reach(result) else "build failure"
-        problem = explain(result)
+        kind = "not-run" if is_python_unreachable(result) else "build failure"
+        problem = explain_failure(result)
         text = "\n".join((*result.log, f"hint: {problem.hint}"))
         _ending(case, "error", kind, problem.message, text)
     elif result is None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from dlimg.lint.catalogue import LintResult
 from dlimg.lint.model import Finding, Severity
-from dlimg.report.table import clean
+from dlimg.report.plain import clean
 from dlimg.units import counted
 
 _KINDS: Final = {

@@ -1,6 +1,6 @@
 """One line that says how far a cell's build is."""
 
-from dlimg.builders.progress import BuildProgress, short_name
+from dlimg.builders.progress import BuildProgress, short_step_name
 from dlimg.units import seconds_text
 
 
@@ -17,7 +17,7 @@ def line(progress: BuildProgress, seconds: float) -> str:
             return f"{progress.cell}  waiting"
         case "running":
             step = f"{progress.number}/{progress.total}"
-            return f"{progress.cell}  {step}  {short_name(progress.name)}  {seconds_text(seconds)}"
+            return f"{progress.cell}  {step}  {short_step_name(progress.name)}  {seconds_text(seconds)}"
 
 
 def is_news(progress: BuildProgress) -> bool:

@@ -10,10 +10,10 @@ from html import escape
 from typing import Final
 
 from dlimg.assembly.size_estimate import LayerEstimate
-from dlimg.pipeline.sizes import (ImageSize, MatrixSizes)
+from dlimg.pipeline.sizes import ImageSize, MatrixSizes
 from dlimg.report.size_text import ESTIMATED, others_text, piece_text, size_text, total_text
-from dlimg.units import bytes_text
 from dlimg.store.image_manifest import LayerRank
+from dlimg.units import bytes_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +189,7 @@ def _groups(sizes: MatrixSizes) -> dict[str, list[_Tile]]:
     """The layers by what they are, largest first."""
     found: dict[str, list[_Tile]] = {}
     pieces = {one.digest: one for image in sizes.images for one in image.pieces if one.size}
-    for piece in sorted(pieces.values(), key=lambda one: (-one.size, one.words, one.digest)):
+    for piece in sorted(pieces.values(), key=lambda one: (-one.size, one.history, one.digest)):
         holders = sizes.holders[piece.digest]
         words = _words(piece, holders)
         size = size_text(piece.size, exact=piece.exact)
@@ -208,18 +208,18 @@ def _words(piece: LayerEstimate, holders: Sequence[ImageSize]) -> str:
     """Short ones, with the Python where it is for one alone."""
     words = piece_text(piece).removeprefix("nvidia-")
     pythons = {one.python for one in holders}
-    is_wheel = piece.height in {LayerRank.FRAMEWORK, LayerRank.COMPILED}
+    is_wheel = piece.rank in {LayerRank.FRAMEWORK, LayerRank.WHEEL_BYTECODE}
     return f"{words}, py{pythons.pop()}" if is_wheel and len(pythons) == 1 else words
 
 
 def _kind(piece: LayerEstimate, holders: Sequence[ImageSize]) -> str:
     families = sorted({one.family for one in holders})
-    match piece.height:
-        case LayerRank.COMMON | LayerRank.CUDA:
+    match piece.rank:
+        case LayerRank.SHARED_CUDA | LayerRank.CUDA:
             return f"libraries of {' and '.join(sorted({one.accelerator for one in holders}))}"
         case LayerRank.SYSTEM:
             return "systems with Python"
-        case LayerRank.FRAMEWORK | LayerRank.COMPILED:
+        case LayerRank.FRAMEWORK | LayerRank.WHEEL_BYTECODE:
             return families[0] if len(families) == 1 else "wheels of several families"
         case _:
             return "small wheels, own files, byte code"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from dlimg.assembly.size_estimate import LayerEstimate
-from dlimg.pipeline.sizes import (Amount, ImageSize, MatrixSizes, amount, groups, pull, stored)
+from dlimg.pipeline.sizes import Amount, ImageSize, MatrixSizes, amount, groups, pull, stored
 from dlimg.units import bytes_text, counted
 
 GROUPS: Final = ("family", "images", "each", "one by one", "in a registry")
@@ -58,18 +58,18 @@ def layer_rows(sizes: MatrixSizes, image: ImageSize) -> Iterator[tuple[str, ...]
 
 def piece_text(piece: LayerEstimate) -> str:
     """The words for it, without what each image says of its own."""
-    kind, _, rest = piece.words.partition(": ")
+    kind, _, rest = piece.history.partition(": ")
     match kind:
         case "wheel":
             return rest
         case "small wheels":
             return f"small wheels, {rest.count(', ') + 1} of them"
-        case "own":
+        case "cell" | "own":
             return "own files"
         case "system":
             return f"system: {_without_comma(rest)}"
         case _:
-            return piece.words
+            return piece.history
 
 
 def _without_comma(words: str) -> str:
@@ -137,7 +137,7 @@ def sizes_json(
         "layers": [
             {
                 "id": piece.digest,
-                "words": piece.words,
+                "words": piece.history,
                 "bytes": piece.size,
                 "exact": piece.exact,
                 "images": [one.cell for one in sizes.holders[piece.digest]],

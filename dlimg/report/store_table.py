@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from dlimg.units import bytes_text, counted
+from dlimg.store.export import ExportedImage
 from dlimg.store.keys import LayerKey
 from dlimg.store.maintenance import DamagedLayer, StoreEntry
+from dlimg.units import bytes_text, counted
 
 HEADINGS: Final = ("layer", "what it is", "Python", "size", "unpacked", "used by", "digest")
 
@@ -35,7 +36,7 @@ def held_rows(
     return [
         (
             KINDS.get(one.key.kind, one.key.kind) + _method(one.key),
-            _short(told(one.key, one.words, names)),
+            _short(told(one.key, one.description, names)),
             one.key.python or "any",
             bytes_text(one.layer.size),
             bytes_text(one.layer.unpacked),
@@ -53,7 +54,7 @@ def held_json(
     return [
         {
             "kind": one.key.kind,
-            "what": told(one.key, one.words, names),
+            "what": told(one.key, one.description, names),
             "source": one.key.source,
             "python": one.key.python,
             "compression": one.key.compression,
@@ -69,7 +70,7 @@ def held_json(
 
 def damaged_text(one: DamagedLayer, names: Mapping[str, str]) -> str:
     kind = KINDS.get(one.key.kind, one.key.kind)
-    return f"{kind} {told(one.key, one.words, names)}".rstrip() + f" ({one.key})"
+    return f"{kind} {told(one.key, one.description, names)}".rstrip() + f" ({one.key})"
 
 
 def told(key: LayerKey, words: str, names: Mapping[str, str]) -> str:
@@ -102,3 +103,13 @@ def _cells(cells: Sequence[str]) -> str:
     if not cells:
         return "no cell"
     return cells[0] if len(cells) == 1 else f"{len(cells)} cells"
+
+
+def exported_json(exported: ExportedImage) -> dict[str, object]:
+    """Return an exported image as data."""
+    return {
+        "cell": exported.name,
+        "reference": exported.reference,
+        "digest": exported.image.digest,
+        "layers": [layer.digest for layer in exported.image.layers],
+    }

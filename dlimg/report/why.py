@@ -7,7 +7,7 @@ from dlimg.compat.rule_result import RuleResult
 from dlimg.compat.suggest import Suggestion
 from dlimg.compat.why import WhyAnswer
 from dlimg.model import CPU
-from dlimg.report.table import clean
+from dlimg.report.plain import clean
 
 _MARKS = {"refusal": "no", "warning": "!", "support": "yes"}
 

@@ -1,0 +1,162 @@
+"""Facts compared with the package index, and rows added for new releases."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dlimg.atomic_write import atomic_write
+from dlimg.context import Context
+from dlimg.errors import BadInput, nearest
+from dlimg.facts.parse import compiled, rows_of
+from dlimg.facts.write import FieldDifference, differences, fresh, with_row
+from dlimg.host.process import run_checked
+from dlimg.pipeline.facts_files import FACTS, read_text
+from dlimg.pypi.cache import PackageIndexCache
+from dlimg.pypi.framework_releases import FRAMEWORKS, FrameworkReleases
+from dlimg.pypi.index import open_index
+from dlimg.pypi.uv_queries import index_addresses, managed_pythons
+
+FATBIN: Final = "images/common/checks/_fatbin.py"
+SUBJECTS: Final = (*sorted(FRAMEWORKS), "pythons")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactsRefresh:
+    """The settings of a refresh: the index, and whether to write new rows and commit each.
+
+    `folder` has the files of facts.
+    """
+
+    folder: Path
+    index_cache: PackageIndexCache
+    context: Context
+    today: str
+    write: bool
+    commit: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshResult:
+    """The names of releases without a row, and the fields in which rows differ from the index."""
+
+    new: tuple[str, ...] = ()
+    differences: tuple[FieldDifference, ...] = ()
+
+
+def facts_refresh(root: Path, context: Context, *, write: bool, commit: bool) -> FactsRefresh:
+    """Return the settings of a refresh in the project at `root`."""
+    index_cache = PackageIndexCache(
+        index=open_index(context.environment, context.cache / "wheels"),
+        addresses=index_addresses(context.environment),
+        fatbin=root / FATBIN,
+    )
+    return FactsRefresh(
+        folder=FACTS,
+        index_cache=index_cache,
+        context=context,
+        today=dt.datetime.now(dt.UTC).date().isoformat(),
+        write=write,
+        commit=commit,
+    )
+
+
+def refresh_facts(refresh: FactsRefresh, subjects: Sequence[str]) -> RefreshResult:
+    """Compare subjects with the index, and add rows for new releases where set.
+
+    Raises BadInput for a subject that the index does not cover, and NetworkFailure.
+    """
+    new: list[str] = []
+    found: list[FieldDifference] = []
+    for subject in subjects:
+        if subject not in SUBJECTS:
+            hint = nearest(subject, SUBJECTS)
+            raise BadInput(f"the package index says nothing about {subject!r}", hint=hint)
+        compare = _compare_pythons if subject == "pythons" else _compare_framework
+        result = compare(refresh, subject)
+        new += result.new
+        found += result.differences
+    return RefreshResult(new=tuple(new), differences=tuple(found))
+
+
+def _compare_framework(refresh: FactsRefresh, subject: str) -> RefreshResult:
+    framework = FRAMEWORKS[subject]
+    text = read_text(refresh.folder / f"{subject}.yaml")
+    rows = {row["version"]: row for row in rows_of(text, f"{subject}.yaml")["releases"]}
+    found: list[FieldDifference] = []
+    for version, row in rows.items():
+        refresh.context.log(f"{subject} {version}")
+        found += _compare_release(refresh, framework, row, f"{subject}.yaml:{row['line']}")
+    new = fresh(rows, refresh.index_cache.releases(framework.project))
+    for version in new:
+        _add(refresh, subject, "releases", _release_row(refresh, subject, version), version)
+    names = tuple(f"{subject} {version}" for version in new)
+    return RefreshResult(new=names, differences=tuple(found))
+
+
+def _compare_release(
+    refresh: FactsRefresh, framework: FrameworkReleases, row: Mapping[str, Any], where: str
+) -> Iterator[FieldDifference]:
+    version = row["version"]
+    project = row.get("package", framework.project)
+    if version not in refresh.index_cache.releases(project):
+        if not row.get("yanked", False):
+            has_files = any(f"-{version}-" in name for name in refresh.index_cache.files(project))
+            seen = "yanked" if has_files else "not at the index"
+            name = f"{project} {version}"
+            yield FieldDifference(where=where, name=name, written="a release", seen=seen)
+        return
+    yield from differences(row, framework.page(refresh.index_cache, version, row), where)
+
+
+def _release_row(refresh: FactsRefresh, subject: str, version: str) -> dict[str, Any]:
+    framework = FRAMEWORKS[subject]
+    row = framework.page(refresh.index_cache, version, {})
+    row |= framework.inside(refresh.index_cache, version, row)
+    source = f"PyPI metadata of {framework.project} {version}"
+    return {"version": version, **row, "source": source, "checked": refresh.today}
+
+
+def _compare_pythons(refresh: FactsRefresh, subject: str) -> RefreshResult:
+    """Compare the rows with the newest builds that uv offers; a minor without a row is new."""
+    text = read_text(refresh.folder / f"{subject}.yaml")
+    rows = {row["python"]: row for row in rows_of(text, f"{subject}.yaml")["pythons"]}
+    uv, offered = managed_pythons(refresh.context.environment)
+    found = tuple(
+        difference
+        for minor, (first, last) in offered.items()
+        if minor in rows
+        for difference in differences(
+            rows[minor],
+            {"managed_from": first, "managed": last},
+            f"{subject}.yaml:{rows[minor]['line']}",
+        )
+    )
+    new = [minor for minor in offered if minor not in rows]
+    for minor in new:
+        first, last = offered[minor]
+        row = {"python": minor, "managed_from": first, "managed": last}
+        row |= {"source": f"download list of uv {uv}", "checked": refresh.today}
+        _add(refresh, subject, "pythons", row, minor)
+    return RefreshResult(new=tuple(f"Python {minor}" for minor in new), differences=found)
+
+
+def _add(
+    refresh: FactsRefresh, subject: str, section: str, row: Mapping[str, Any], name: str
+) -> None:
+    """Add a row at the end of its section, in the YAML and in the JSON beside it."""
+    if not refresh.write:
+        return
+    path = refresh.folder / f"{subject}.yaml"
+    text = with_row(read_text(path), section, row)
+    kept = refresh.folder / "compiled" / f"{subject}.json"
+    json_text = compiled(rows_of(text, path.name), text)
+    atomic_write(path, text)
+    atomic_write(kept, json_text)
+    if refresh.commit:
+        message = f"Facts: {subject} {name}"
+        files = (str(path), str(kept))
+        run_checked(
+            ["git", "commit", "--quiet", "--message", message, "--", *files], cwd=refresh.folder
+        )

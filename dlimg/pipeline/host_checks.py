@@ -1,0 +1,89 @@
+"""Checks of a family on this machine's own Python, without a container engine."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlimg.checks.evidence import evidence_folder, write_evidence
+from dlimg.checks.host_run import (
+    CheckHost,
+    HostCheckRequest,
+    checks_here,
+    machine,
+    sets_of,
+    test_bare,
+)
+from dlimg.context import Context
+from dlimg.errors import BadInput
+from dlimg.host.git_revision import revision_of
+from dlimg.model import Evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSettings:
+    """Which family's checks to run on this machine, and by which Python.
+
+    `root` is the project's folder; `python` is empty for the first that has the framework.
+    """
+
+    root: Path
+    family: str
+    python: str = ""
+    own_checks: Path | None = None
+
+
+def test_host(settings: HostSettings, context: Context) -> Evidence:
+    """Run all checks of the family and keep their evidence."""
+    folder = evidence_folder(context.environment)
+    with check_host(settings, context) as host:
+        checks = checks_here(host)
+        evidence = test_bare(host, checks, folder=folder)
+        write_evidence(folder, evidence, log=context.log, sets=sets_of(host, checks))
+    return evidence
+
+
+def measure_host(
+    settings: HostSettings, names: frozenset[str], folder: Path, context: Context
+) -> Evidence:
+    """Run these checks only; their evidence goes to `folder`. Raises BadInput for missing ones."""
+    with check_host(settings, context) as host:
+        checks = [check for check in checks_here(host) if check.name in names]
+        missing = names - {check.name for check in checks}
+        if missing:
+            raise BadInput(f"{settings.family} has no check {' and '.join(sorted(missing))}")
+        return test_bare(host, checks, folder=folder)
+
+
+@contextmanager
+def check_host(settings: HostSettings, context: Context) -> Iterator[CheckHost]:
+    """Yield this machine, ready for checks; SIGHUP ends them."""
+    request = HostCheckRequest(
+        family=settings.family,
+        images=settings.root / "images",
+        own=settings.own_checks,
+        python=str(Path(settings.python).absolute()) if settings.python else "",
+        revision=revision_of(settings.root, context.environment),
+    )
+    with (
+        _interrupted_by_hangup(),
+        machine(request, context.environment, log=context.log) as host,
+    ):
+        yield host
+
+
+@contextmanager
+def _interrupted_by_hangup() -> Iterator[None]:
+    # The checks are in process groups of their own, so the signal of a lost connection does not
+    # reach them. Under `nohup` it is ignored, and stays so.
+    before = signal.getsignal(signal.SIGHUP)
+    if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before if before is not None else signal.SIG_DFL)

@@ -1,0 +1,212 @@
+"""Inspection of an image in the engine or at a registry, with all evidence about it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from dlimg.checks.evidence import evidence_folder, read_evidence
+from dlimg.checks.verdicts import NO_DEVICE, gpu_names
+from dlimg.context import Context
+from dlimg.engine.client import Engine
+from dlimg.engine.discover import find_engine
+from dlimg.errors import DlimgError, Negative, NoEngine
+from dlimg.model import Evidence, Wheel
+from dlimg.publish.engine_image import read_engine_image, registry_references
+from dlimg.publish.image_content import ImageContent
+from dlimg.publish.registry_image import (
+    AttachedDocuments,
+    check_subject,
+    read_attached,
+    read_registry_image,
+)
+from dlimg.registry.http import Repository, open_registry
+from dlimg.registry.manifests import resolve_digest
+from dlimg.registry.reference import ImageReference, parse_reference
+
+HERE: Final = "kept here"
+AT_REGISTRY: Final = "at the registry"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceEvidence:
+    """The evidence of one device, and the places that have it."""
+
+    evidence: Evidence
+    where: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectReport:
+    """An image with all that is known of it; `remarks` are for the reader's attention."""
+
+    content: ImageContent
+    wheels: tuple[Wheel, ...] = ()
+    proofs: tuple[DeviceEvidence, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectQuery:
+    """One look at an image: the environment it is done in, and what was noticed on the way."""
+
+    environment: Mapping[str, str]
+    remarks: list[str] = field(default_factory=list)
+
+
+def inspect(name: str, context: Context) -> InspectReport:
+    """Return the image of this name: the engine's where it has one, or else the registry's.
+
+    Raises `Negative` when neither has it, `NoEngine` when only an engine could, `BadInput` for
+    what is no image, and `NetworkFailure`.
+    """
+    parse_reference(name)  # an engine says of what is no name that it has no such page
+    query = InspectQuery(environment=context.environment)
+    content, attached = _in_engine(query, name) or _at_registry(query, name)
+    if content.claimed_digest and not content.tested_digest:
+        query.remarks.append(
+            f"a label names {content.claimed_digest} as the image that was tested; nothing here proves "
+            "that this is that one, so its evidence does not count"
+        )
+    local = _local_evidence(query, content)
+    return InspectReport(
+        content=content,
+        wheels=attached.lock.wheels if attached.lock else (),
+        proofs=evidence_by_device(local, attached.evidence),
+        remarks=tuple(query.remarks),
+    )
+
+
+def _in_engine(query: InspectQuery, name: str) -> tuple[ImageContent, AttachedDocuments] | None:
+    """The engine's image and what its registry has beside it; nothing where there is none."""
+    try:
+        engine = find_engine(query.environment, private="join", log=_ignore)
+    except NoEngine:
+        # A registry needs none; a name that only an engine could know is told of below.
+        return None
+    content = read_engine_image(engine, name)
+    return _beside_known(query, engine, content, name) if content else None
+
+
+def _beside_known(
+    query: InspectQuery, engine: Engine, content: ImageContent, name: str
+) -> tuple[ImageContent, AttachedDocuments]:
+    """What lies beside the image at the registries that the engine had it from.
+
+    They can prove that it is another one with labels more, which the engine may not.
+    """
+    evidence: list[Evidence] = []
+    lock = None
+    for text in registry_references(engine, content):
+        place = parse_reference(text)
+        if not place.host:
+            continue
+        try:
+            with open_registry(place.host, query.environment) as registry:
+                repository = Repository(registry=registry, name=place.name)
+                content = _with_tested(repository, place, content)
+                found = read_attached(repository, [place.digest], content, log=query.remarks.append)
+                _compare(query, repository, place, name)
+        except DlimgError as error:
+            query.remarks.append(f"{text} was not asked for evidence: {error.problems[0].message}")
+            continue
+        evidence += found.evidence
+        lock = lock or found.lock
+    return content, AttachedDocuments(evidence=tuple(evidence), lock=lock)
+
+
+def _with_tested(
+    repository: Repository, place: ImageReference, content: ImageContent
+) -> ImageContent:
+    """The content with the digest of the image that was tested, where it claims to be one more."""
+    if not content.claimed_digest or content.tested_digest:
+        return content
+    published = read_registry_image(repository, place)
+    if published and published.digests & content.digests:
+        return replace(content, tested_digest=published.tested_digest)
+    return content
+
+
+def _compare(query: InspectQuery, repository: Repository, place: ImageReference, name: str) -> None:
+    """Say so when the name that was asked for leads elsewhere at the registry by now."""
+    asked = parse_reference(name)
+    if (asked.host, asked.name) != (place.host, place.name) or asked.digest:
+        return
+    there = resolve_digest(repository, asked.tag)
+    if there != place.digest:
+        query.remarks.append(
+            f"the registry has another image under this name: {there or 'none at all'}; this is "
+            "the engine's"
+        )
+
+
+def _at_registry(query: InspectQuery, name: str) -> tuple[ImageContent, AttachedDocuments]:
+    place = parse_reference(name)
+    if not place.host:
+        return _nowhere(query, name)
+    with open_registry(place.host, query.environment) as registry:
+        repository = Repository(registry=registry, name=place.name)
+        content = read_registry_image(repository, place)
+        if content is None:
+            raise Negative(
+                f"{place} is neither in the engine nor at the registry",
+                hint=f"check the name; a private one may want a `docker login {place.host}`",
+            )
+        return content, read_attached(
+            repository, content.subjects, content, log=query.remarks.append
+        )
+
+
+def _nowhere(query: InspectQuery, name: str) -> tuple[ImageContent, AttachedDocuments]:
+    find_engine(
+        query.environment, private="join", log=_ignore
+    )  # where there is none, that is the reason
+    raise Negative(
+        f"the engine has no image {name!r}",
+        hint="for one at a registry write its host, too: docker.io/NAME, ghcr.io/TEAM/NAME",
+    )
+
+
+def _local_evidence(query: InspectQuery, content: ImageContent) -> tuple[Evidence, ...]:
+    """What was proved on this machine about the image's bytes."""
+    folder = evidence_folder(query.environment)
+    found: list[Evidence] = []
+
+    def damaged(text: str) -> None:
+        # What it means for the next test is no news for whoever looks at an image.
+        query.remarks.append(text.removeprefix("warning: ").partition(";")[0])
+
+    for digest in sorted(content.evidence_digests):
+        found += read_evidence(folder, digest, log=damaged)
+    return tuple(check_subject(one, content) for one in found)
+
+
+def _ignore(_text: str) -> None:
+    """Drop what is logged about finding an engine: it says nothing about the image."""
+
+
+def evidence_by_device(
+    here: Sequence[Evidence], published: Sequence[Evidence]
+) -> tuple[DeviceEvidence, ...]:
+    """Return each evidence once, newest first, with every place that has it."""
+    distinct: list[Evidence] = []
+    for evidence in (*here, *published):
+        if evidence not in distinct:
+            distinct.append(evidence)
+    places = ((HERE, here), (AT_REGISTRY, published))
+    found = [
+        DeviceEvidence(
+            evidence=evidence,
+            where=tuple(name for name, collection in places if evidence in collection),
+        )
+        for evidence in distinct
+    ]
+    return tuple(sorted(found, key=lambda proof: proof.evidence.day, reverse=True))
+
+
+def newest_by_gpu(proofs: Sequence[DeviceEvidence]) -> tuple[Evidence, ...]:
+    """Return the newest evidence on each GPU: an older pass does not outweigh it."""
+    newest: dict[tuple[str, ...], Evidence] = {}
+    for proof in proofs:
+        if proof.evidence.device != NO_DEVICE:
+            newest.setdefault(gpu_names(proof.evidence), proof.evidence)
+    return tuple(newest.values())

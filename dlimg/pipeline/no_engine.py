@@ -1,0 +1,119 @@
+"""Images assembled on this machine itself, without a container engine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dlimg.builders.executor import Executor, HostExecutor
+from dlimg.builders.host_rootfs import make_base
+from dlimg.builders.layers import build_into_store
+from dlimg.builders.secrets import Secrets, secrets_from
+from dlimg.context import Context
+from dlimg.debian.chroot import check_chroot
+from dlimg.errors import BadInput, DlimgError
+from dlimg.lock.store import wheel_folders
+from dlimg.model import Base, BuildFailure, BuiltImage, Image, PlannedImage
+from dlimg.pipeline.planned_images import BuildSettings, plan_images, with_keys
+from dlimg.pipeline.project import Project, compression_of
+from dlimg.render.system_stage import system_step
+from dlimg.results import ImageResult
+from dlimg.store.export import ExportedImage, export_layout
+from dlimg.store.image_manifest import AssembledImage
+from dlimg.store.images import load_image
+from dlimg.store.maintenance import hold_store
+from dlimg.store.store import Store, layer_store
+from dlimg.units import bytes_text, counted
+
+
+def check_executable(images: Sequence[Image]) -> None:
+    """Raise BadInput for an image whose Dockerfile only an engine can execute."""
+    for image in images:
+        try:
+            system_step(image.dockerfile)
+        except BadInput as error:
+            (problem,) = error.problems
+            hint = "leave it out, or build it with an engine"
+            raise BadInput(problem.message, where=image.cell.id, hint=hint) from None
+
+
+def build_without_engine(
+    project: Project,
+    images: Sequence[Image],
+    settings: BuildSettings,
+    context: Context,
+    *,
+    output: Path | None,
+) -> list[ImageResult]:
+    """Assemble these images into the store, and into an OCI layout at `output` where given."""
+    check_chroot()
+    environment = context.environment
+    store = layer_store(environment)
+    bases = _find_bases(images, store, context)
+    planned = plan_images(images, bases, compression_of(project, settings.compression))
+    keyed = with_keys(planned, _executor, settings, context)
+    failed = [failure for failure in keyed if isinstance(failure, BuildFailure)]
+    with (
+        hold_store(store),
+        secrets_from(environment) as secrets,
+        settings.display(context) as on_progress,
+    ):
+        built = build_into_store(
+            [image for image in keyed if isinstance(image, PlannedImage)],
+            environment,
+            jobs=settings.jobs,
+            secrets=secrets,
+            find_links=wheel_folders(settings.find_links, environment),
+            on_progress=on_progress,
+        )
+        by_cell = {result.planned.image.cell.id: result for result in (*failed, *built)}
+        results = [
+            _result(image, by_cell.get(image.cell.id), bases[image.cell.os.name])
+            for image in images
+        ]
+        if output:
+            _export(output, results, store, context)
+    return results
+
+
+def _executor(secrets: Secrets) -> HostExecutor:
+    return HostExecutor(secrets=secrets)
+
+
+def _executor_with(secrets: Secrets) -> Executor:
+    return HostExecutor(secrets=secrets)
+
+
+def _find_bases(
+    images: Sequence[Image], store: Store, context: Context
+) -> dict[str, Base | DlimgError]:
+    """Return the base of each operating system, or the error why there is none."""
+    bases: dict[str, Base | DlimgError] = {}
+    for system in dict.fromkeys(image.cell.os for image in images):
+        try:
+            bases[system.name] = make_base(system, store, context.environment, context.log)
+        except DlimgError as error:
+            bases[system.name] = error
+    return bases
+
+
+def _result(
+    image: Image, built: BuiltImage | BuildFailure | None, base: Base | DlimgError
+) -> ImageResult:
+    if isinstance(base, DlimgError):
+        return ImageResult(image=image, error=base)
+    return ImageResult(image=image, result=built)
+
+
+def _export(folder: Path, results: Sequence[ImageResult], store: Store, context: Context) -> None:
+    """Write the assembled images as an OCI layout."""
+    built = [result.result for result in results if isinstance(result.result, BuiltImage)]
+    stored = [(image.planned.image, load_image(store, image.digest)) for image in built]
+    exported = [exported_image(image, assembled) for image, assembled in stored if assembled]
+    if exported:
+        size = export_layout(folder, exported, store)
+        context.log(f"{counted(len(exported), 'image')} in {folder}, {bytes_text(size)} new")
+
+
+def exported_image(image: Image, assembled: AssembledImage) -> ExportedImage:
+    """Return an assembled image with its names in a layout: the cell, and the full tag."""
+    reference = f"{image.repository}:{image.tag}"
+    return ExportedImage(name=image.cell.id, reference=reference, image=assembled)

@@ -1,0 +1,168 @@
+"""Answers to `pick`: the images that run on a machine, and what is known of them."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cache, partial
+
+from dlimg.checks.evidence import evidence_folder, last_evidence
+from dlimg.checks.verdicts import is_gpu_tested
+from dlimg.compat.host_gpus import DetectedGpu, LocalMachine
+from dlimg.compat.legacy import legacy_answer, legacy_named
+from dlimg.compat.parse_names import FRAMEWORKS
+from dlimg.compat.pick import Advice, Catalog, PickRequest, PickResult, advice, pick
+from dlimg.compat.rule_engine import RuleEngine, rules
+from dlimg.compat.why import WhyAnswer
+from dlimg.context import Context
+from dlimg.errors import BadInput, nearest
+from dlimg.facts.load import Facts
+from dlimg.facts.model import GpuFact, Origin
+from dlimg.host.nvml import detect_gpus, load_nvml
+from dlimg.lock.store import LOCAL, read_lock, read_stack_lock
+from dlimg.model import Cell, Evidence
+from dlimg.pipeline.facts_files import read_facts
+from dlimg.pipeline.project import Project, read_project
+from dlimg.render.naming import repository, tag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickContext:
+    """All that a pick is made from: the project's images, the rules, today's date."""
+
+    project: Project
+    catalog: Catalog
+    rule_engine: RuleEngine
+    today: date
+
+    @property
+    def facts(self) -> Facts:
+        return self.rule_engine.facts
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(cell.family for cell in self.catalog.cells))
+
+    def image_name(self, cell: Cell) -> str:
+        """Return the image's full name; the cell's id without a lock, which the tag depends on."""
+        lock = self.catalog.lock_of(cell.id)
+        if lock is None:
+            return f"{cell.id} (not locked here)"
+        return f"{repository(self.project.resolution.registry, cell)}:{tag(cell, lock)}"
+
+
+def read_pick_context(matrix: str, today: date) -> PickContext:
+    """Read the project, all facts and, on demand, locks."""
+    facts = read_facts()
+    project = read_project(matrix, facts=facts)
+    return PickContext(
+        project=project,
+        catalog=_catalog(project),
+        rule_engine=RuleEngine(facts, rules(today)),
+        today=today,
+    )
+
+
+def _catalog(project: Project) -> Catalog:
+    folders = (project.locks, project.locks / LOCAL)
+    names = {path.stem for folder in folders for path in folder.glob("*.json")}
+    return Catalog(
+        cells=project.resolution.cells,
+        is_locked=names.__contains__,
+        lock_of=cache(partial(read_lock, folder=project.locks)),
+        stack_lock_of=cache(partial(read_stack_lock, folder=project.locks)),
+        aliases=project.resolution.aliases,
+    )
+
+
+def pick_images(
+    request: PickRequest, pick_context: PickContext
+) -> tuple[PickResult, Sequence[Advice]]:
+    """Return the images that run there; where none does, also the least changes that help."""
+    picked = pick(pick_context.catalog, request, pick_context.rule_engine)
+    if picked.fits:
+        return picked, ()
+    return picked, advice(pick_context.catalog, request, pick_context.rule_engine)
+
+
+def replacement(request: PickRequest, pick_context: PickContext) -> tuple[WhyAnswer, Cell | None]:
+    """Return what is known of an old environment, and the image that replaces it.
+
+    Raises BadInput for a name that is neither a family nor an old environment.
+    """
+    legacy = legacy_named(pick_context.facts, request.family)
+    if legacy is None:
+        message = f"the matrix has no family {request.family!r}"
+        raise BadInput(message, hint=nearest(request.family, set(pick_context.families)))
+    answer = legacy_answer(pick_context.rule_engine, legacy, pick_context.today)
+    return answer, _best_of_framework(request, pick_context, answer.one.framework)
+
+
+def _best_of_framework(
+    request: PickRequest, pick_context: PickContext, framework: str
+) -> Cell | None:
+    cells = [
+        cell
+        for cell in pick_context.catalog.cells
+        if FRAMEWORKS.get(cell.package, cell.package) == framework
+    ]
+    catalog = replace(pick_context.catalog, cells=cells)
+    fits = pick(catalog, replace(request, family=""), pick_context.rule_engine).fits
+    return fits[0].cell if fits else None
+
+
+def detect_machine() -> LocalMachine:
+    """Return the GPUs, the driver and the architecture of this machine."""
+    return replace(detect_gpus(load_nvml()), machine=os.uname().machine)
+
+
+def request_on_machine(
+    request: PickRequest, machine: LocalMachine, facts: Facts, today: date, context: Context
+) -> PickRequest:
+    """Return the request with this machine's GPUs and driver where none are named.
+
+    Logs what is to be known of the machine.
+    """
+    for finding in machine.findings:
+        context.log(f"here: {finding}")
+    gpus = request.gpus or tuple(_gpu_fact(gpu, facts, today) for gpu in machine.kinds)
+    if not gpus:
+        context.log("here: no GPU to compute on, so these are images for the CPU")
+    return replace(
+        request,
+        machine=machine.machine,
+        gpus=gpus,
+        driver=(request.driver or machine.driver) if gpus else "",
+        without_gpu=not gpus,
+    )
+
+
+def _gpu_fact(detected: DetectedGpu, facts: Facts, today: date) -> GpuFact:
+    """Return the facts about a GPU by its name, or else about its architecture."""
+    for name in (detected.name, detected.architecture):
+        try:
+            gpu = facts.gpu(name)
+        except BadInput:
+            continue
+        if gpu.capability == detected.capability:
+            return gpu._replace(name=detected.name) if name == detected.architecture else gpu
+    origin = Origin(
+        source="what NVML says of this machine", checked=today.isoformat(), certain=False
+    )
+    return GpuFact(
+        name=detected.name, capability=detected.capability, architecture="", origin=origin
+    )
+
+
+def evidence_lookup(context: Context) -> Callable[[Cell], Evidence | None]:
+    """Return a function that finds the best last evidence of a cell on this machine."""
+    last = context.state / "evidence" / "last"
+
+    def lookup(cell: Cell) -> Evidence | None:
+        if not (last / f"{cell.id}.json").exists():
+            return None
+        folder = evidence_folder(context.environment)
+        found = last_evidence(folder, cell.id, log=context.log)
+        return max(found, key=is_gpu_tested, default=None)
+
+    return lookup

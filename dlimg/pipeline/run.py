@@ -1,0 +1,269 @@
+"""The run of build, test and publish: each image as far as its command goes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dlimg.builders.choose import build_images
+from dlimg.builders.secrets import secrets_from
+from dlimg.checks.evidence import covering, read_evidence
+from dlimg.checks.inputs import told_by_config
+from dlimg.checks.run import (
+    CheckSettings,
+    checks_for_image,
+    checks_now,
+    names_of,
+    reference_data,
+    test,
+)
+from dlimg.checks.verdicts import is_gpu_tested
+from dlimg.context import Context
+from dlimg.engine.client import Engine, check_buildx
+from dlimg.engine.discover import find_engine
+from dlimg.engine.gpu import check_device, default_device
+from dlimg.errors import BadInput, DlimgError
+from dlimg.host.git_revision import NO_REVISION, Revision
+from dlimg.lock.store import wheel_folders
+from dlimg.model import Base, BuildFailure, BuiltImage, Cell, Check, Evidence, Image, PlannedImage
+from dlimg.pipeline.images import checks_of_cell
+from dlimg.pipeline.planned_images import (
+    BuildSettings,
+    buildable_images,
+    find_bases,
+    keys_by_engine,
+    plan_images,
+)
+from dlimg.pipeline.project import DEFAULT_GROUP, Project, compression_of, select_cells
+from dlimg.publish.attach import AttachSettings
+from dlimg.publish.policy import CheckRunner
+from dlimg.publish.promote import PublishedImage, PublishRequest, publish
+from dlimg.publish.push_source import ImageSources
+from dlimg.publish.tags import check_destination, family_repositories
+from dlimg.results import ImageResult
+from dlimg.store.store import layer_store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestSettings:
+    """How images are tested: where evidence is kept, on which GPU, with which checks.
+
+    `device` is a CDI name, empty for the engine's first GPU. `only` names the checks to run,
+    which are then required; empty for all. `revision` is the project's commit, for the evidence.
+    """
+
+    evidence: Path
+    device: str = ""
+    own_checks: Path | None = None
+    only: frozenset[str] = frozenset()
+    revision: Revision = NO_REVISION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishSettings:
+    """Where to publish, and what is required and attached."""
+
+    to: str
+    allow_untested_gpu: bool = False
+    attach_evidence: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run over the images of a project: a build, with tests and publication where set."""
+
+    project: Project
+    context: Context
+    build: BuildSettings
+    test: TestSettings | None = None
+    publish: PublishSettings | None = None
+
+
+def images_to_build(run: Run) -> tuple[Image, ...]:
+    """Return the selected images. Raises BadInput for all that can be refused before a build."""
+    if run.build.jobs < 1:
+        raise BadInput(f"--jobs {run.build.jobs} builds nothing", hint="give 1 or more")
+    cells = select_cells(run.project, run.build.cells, otherwise=DEFAULT_GROUP)
+    images = buildable_images(cells, run.project, run.build.find_links, run.context)
+    own_checks = run.test.own_checks if run.test else None
+    for cell in _one_of_each_kind([image.cell for image in images]):
+        checks_of_cell(run.project, cell, own_checks)
+    if run.publish:
+        check_destination(run.publish.to)
+    device = run.test.device if run.test else ""
+    if device and not any(image.cell.is_cuda for image in images):
+        hint = "choose CUDA cells, or leave --device out"
+        raise BadInput(f"--device {device}: no chosen cell uses a GPU", hint=hint)
+    return images
+
+
+def _one_of_each_kind(cells: Sequence[Cell]) -> Iterable[Cell]:
+    """Return the first cell of each kind with its own checks: reading them takes time."""
+    kinds: dict[tuple[object, ...], Cell] = {}
+    for cell in cells:
+        kind = (cell.family, cell.is_cuda, cell.flavour, cell.required_checks)
+        kinds.setdefault(kind, cell)
+    return kinds.values()
+
+
+def run_images(run: Run, images: Sequence[Image]) -> tuple[list[ImageResult], Engine]:
+    """Build these images, test and publish them where set; return results and the engine."""
+    engine = find_engine(
+        run.context.environment, private=run.build.private_engine, log=run.context.log
+    )
+    if run.test and run.test.device:
+        check_device(run.test.device, engine)
+    if run.publish:
+        check_buildx(engine.docker, engine.environment)  # it adds labels before a push
+    bases = find_bases(images, engine, run.project, run.build.base, run.context)
+    compression = compression_of(run.project, run.build.compression)
+    planned = plan_images(images, bases, compression)
+    keyed = keys_by_engine(planned, engine, run.build, run.context)
+    built: dict[str, BuiltImage | BuildFailure] = {
+        failure.planned.image.cell.id: failure
+        for failure in keyed
+        if isinstance(failure, BuildFailure)
+    }
+    buildable = [image for image in keyed if isinstance(image, PlannedImage)]
+    built |= {result.planned.image.cell.id: result for result in _build(run, buildable, engine)}
+    results = [
+        _result(run, image, built.get(image.cell.id), bases[image.cell.os.name], engine)
+        for image in images
+    ]
+    return results, engine
+
+
+def _build(
+    run: Run, planned: Sequence[PlannedImage], engine: Engine
+) -> tuple[BuiltImage | BuildFailure, ...]:
+    environment = run.context.environment
+    with secrets_from(environment) as secrets, run.build.display(run.context) as on_progress:
+        return build_images(
+            planned,
+            engine,
+            option=run.build.builder,
+            jobs=run.build.jobs,
+            secrets=secrets,
+            find_links=wheel_folders(run.build.find_links, environment),
+            on_progress=on_progress,
+            log=run.context.log,
+        )
+
+
+def _result(
+    run: Run,
+    image: Image,
+    built: BuiltImage | BuildFailure | None,
+    base: Base | DlimgError,
+    engine: Engine,
+) -> ImageResult:
+    """Test and publish one image; an error ends this image and no other."""
+    if isinstance(base, DlimgError):
+        return ImageResult(image=image, error=base)
+    if not isinstance(built, BuiltImage) or run.test is None:
+        return ImageResult(image=image, result=built)
+    evidence: Evidence | None = None
+    try:
+        evidence = _test(run, run.test, built, engine)
+        published = (
+            _publish(run, run.test, run.publish, (built, evidence), engine) if run.publish else None
+        )
+        return ImageResult(image=image, result=built, evidence=evidence, published=published)
+    except DlimgError as error:
+        return ImageResult(image=image, result=built, evidence=evidence, error=error)
+
+
+def _checks(run: Run, settings: TestSettings, cell: Cell) -> tuple[Check, ...]:
+    checks = checks_of_cell(run.project, cell, settings.own_checks)
+    if not settings.only:
+        return checks
+    return tuple(replace(check, required=True) for check in checks if check.name in settings.only)
+
+
+def _test(
+    run: Run,
+    settings: TestSettings,
+    built: BuiltImage,
+    engine: Engine,
+    *,
+    is_foreign: bool = False,
+) -> Evidence:
+    cell = built.planned.image.cell
+    device = (settings.device or default_device(engine)) if cell.is_cuda else None
+    run.context.log(f"{cell.id}  testing {f'on {device}' if device else 'without a GPU'}")
+    return test(
+        built,
+        _checks(run, settings, cell),
+        engine,
+        device=device,
+        images=run.project.images,
+        settings=CheckSettings(
+            evidence=settings.evidence,
+            log=run.context.log,
+            own=settings.own_checks,
+            revision=settings.revision,
+            is_foreign=is_foreign,
+        ),
+    )
+
+
+def _publish(
+    run: Run,
+    settings: TestSettings,
+    wanted: PublishSettings,
+    tested: tuple[BuiltImage, Evidence],
+    engine: Engine,
+) -> PublishedImage:
+    """Publish a tested image; raises what `publish` raises."""
+    built, evidence = tested
+    context = run.context
+    attach = AttachSettings(evidence=settings.evidence, revision=settings.revision)
+    request = PublishRequest(
+        to=wanted.to,
+        require="no-gpu" if wanted.allow_untested_gpu else "gpu",
+        attach=attach if wanted.attach_evidence else None,
+        environment=context.environment,
+        runner=_check_runner(run, settings, built.planned.image.cell, engine),
+        state=settings.evidence,
+    )
+    families = (cell.family for cell in run.project.resolution.cells)
+    sources = ImageSources(
+        store=layer_store(context.environment),
+        engine=engine,
+        siblings=family_repositories(wanted.to, families),
+        log=context.log,
+    )
+    return publish(built, evidence, sources, request=request, log=context.log)
+
+
+def _check_runner(run: Run, settings: TestSettings, cell: Cell, engine: Engine) -> CheckRunner:
+    images, own = run.project.images, settings.own_checks
+    checks = _checks(run, settings, cell)
+
+    def checks_today(built: BuiltImage) -> Sequence[Check]:
+        return checks_now(built, checks, engine, images=images, own=own)
+
+    def test_image(built: BuiltImage) -> Evidence:
+        return _test(run, settings, built, engine, is_foreign=True)
+
+    def known_evidence(built: BuiltImage, config: Mapping[str, Any]) -> Evidence | None:
+        inputs = told_by_config(
+            built.planned, config, reference_data(built.planned, engine, images)
+        )
+        ready = checks_for_image(built.planned, checks, inputs, images=images, own=own)
+        records = read_evidence(settings.evidence, built.digest, log=run.context.log)
+        complete = covering(records, names_of(ready))
+        on_gpu = (evidence for evidence in complete if is_gpu_tested(evidence))
+        best = next(on_gpu, complete[-1] if complete else None)
+        return _with_required(best, checks) if best else None
+
+    return CheckRunner(checks=checks_today, test=test_image, known=known_evidence)
+
+
+def _with_required(evidence: Evidence, checks: Sequence[Check]) -> Evidence:
+    """Return the evidence with what is required today."""
+    required = {check.name: check.required for check in checks}
+    verdicts = tuple(
+        replace(verdict, required=required[verdict.check]) for verdict in evidence.verdicts
+    )
+    return replace(evidence, verdicts=verdicts)
