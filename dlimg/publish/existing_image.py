@@ -101,7 +101,7 @@ def _check_labels(existing: ExistingImage) -> None:
     if any(labels.get(name, "") != expected.get(name, "") for name in names):
         raise Negative(
             f"{existing.destination.reference} is immutable and is {existing.manifest.digest} "
-            f"already, an image with another content key than {existing.source.digest}",
+            f"already, which is no image with the content key of {existing.source.digest}",
             where=existing.cell,
             hint=_HINT,
         )

@@ -31,7 +31,7 @@ from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.manifests import put_manifest, read_manifest
 from dlimg.registry.referrers import list_referrers
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.image_manifest import assemble_image
+from dlimg.store.image_manifest import ImageLayer, LayerRank, assemble_image
 from dlimg.store.images import save_image
 from dlimg.store.keys import Layer
 from dlimg.store.store import Store
@@ -227,7 +227,7 @@ def test_another_image_under_the_tested_name_is_refused(
     # Somebody builds over the name between test and publish.
     repository, _, tag = built.planned.reference.rpartition(":")
     engine.sdk.images.get(base.reference.removeprefix("docker-image://")).tag(repository, tag)
-    with pytest.raises(Negative, match="tested was"):
+    with pytest.raises(Negative, match="was tested"):
         publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
     assert [manifest_digest(name) for name in names(registry, built)] == ["", ""]
 
@@ -242,7 +242,7 @@ def test_a_taken_immutable_name_is_refused_and_nothing_moves(
     engine.sdk.images.remove(immutable)
     before = manifest_digest(immutable)
     assert before
-    with pytest.raises(Negative, match="it is something else"):
+    with pytest.raises(Negative, match="no image with the content key"):
         publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
     assert manifest_digest(immutable) == before
     assert manifest_digest(moving) == ""
@@ -315,7 +315,7 @@ def test_another_image_under_the_immutable_name_that_fails_gets_no_name(
         return is_content(engine, other, "content")
 
     passed = evidence(good, CheckStatus.PASSED)
-    with pytest.raises(Negative, match="names do not move to it: checks failed"):
+    with pytest.raises(Negative, match="no tag is moved to it: checks failed"):
         publish_to(registry, engine, good, passed, test=test)
     assert manifest_digest(immutable) == lie.digest
     assert manifest_digest(moving) == ""
@@ -376,13 +376,13 @@ def test_a_content_that_the_registry_lost_is_sent_again(
     lose(engine, registry, lost)
     said: list[str] = []
     assert publish_to(registry, engine, built, passed, said=said) == first
-    assert "the registry lacks 1 of its contents" in said[0]
+    assert "the registry lacks 1 of its blobs" in said[0]
     url = f"http://{registry}/v2/team/{built.planned.image.cell.family}/blobs/{lost}"
     answer = requests.get(url, timeout=10)
     assert f"sha256:{hashlib.sha256(answer.content).hexdigest()}" == lost
     said.clear()
     assert publish_to(registry, engine, built, passed, said=said) == first
-    assert "already, with all its contents" in said[0]
+    assert "already, with all its blobs" in said[0]
 
 
 def test_a_cuda_image_that_saw_no_gpu_needs_to_be_asked_for(
@@ -466,8 +466,8 @@ def test_all_evidence_lies_beside_the_image_and_only_once(
     assert beside(registry, built, first.digest) == expected
     assert publish(built, passed, stock(engine), request=wanted, log=print) == first
     assert beside(registry, built, first.digest) == expected
-    assert "evidence by device: gpu=0, none (3 laid there now, 0 there already)" in said[0]
-    assert "(0 laid there now, 3 there already)" in said[1]
+    assert "evidence by device: gpu=0, none (3 attached now, 0 already there)" in said[0]
+    assert "(0 attached now, 3 already there)" in said[1]
 
 
 def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
@@ -611,7 +611,7 @@ def in_store(store: Store, planned: PlannedImage, *texts: bytes) -> BuiltImage:
         )
         store.blobs.mkdir(parents=True, exist_ok=True)
         store.blob(one).write_bytes(content)
-        layers.append((one, "wheel: some"))
+        layers.append(ImageLayer(layer=one, rank=LayerRank.FRAMEWORK, history="wheel: some"))
     image = assemble_image(planned, layers, ImageConfig(cmd=("/file",)))
     save_image(store, image)
     return BuiltImage(planned=planned, digest=image.digest, size=1, seconds=1.0, cached=False)

@@ -16,7 +16,7 @@ from dlimg.publish.policy import CheckRunner, Require
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
 from dlimg.publish.push_source import ImageSources
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.image_manifest import AssembledImage, assemble_image
+from dlimg.store.image_manifest import AssembledImage, ImageLayer, LayerRank, assemble_image
 from dlimg.store.images import save_image
 from dlimg.store.keys import Layer
 from dlimg.store.store import Store
@@ -38,9 +38,13 @@ def layer(store: Store, content: bytes) -> Layer:
 def an_image(store: Store, *contents: bytes, family: str = "jax", **axes: str) -> AssembledImage:
     planned = samples.planned(samples.image(samples.cell(family, **axes)))
     config = ImageConfig(entrypoint=("/usr/local/bin/dlimg-entrypoint",))
-    found = assemble_image(planned, [(layer(store, one), "words") for one in contents], config)
-    save_image(store, found)
-    return found
+    layers = [
+        ImageLayer(layer=layer(store, content), rank=LayerRank.FRAMEWORK, history="wheel: a")
+        for content in contents
+    ]
+    image = assemble_image(planned, layers, config)
+    save_image(store, image)
+    return image
 
 
 def built_of(image: AssembledImage, accelerator: str = "cpu") -> BuiltImage:

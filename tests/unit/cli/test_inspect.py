@@ -22,7 +22,7 @@ from dlimg.render.image_config import ImageConfig
 from dlimg.render.naming import labels
 from dlimg.report.evidence_text import proof_text, proofs
 from dlimg.report.inspect import layer_rows, step_text
-from dlimg.store.image_manifest import AssembledImage, assemble_image
+from dlimg.store.image_manifest import AssembledImage, ImageLayer, LayerRank, assemble_image
 from dlimg.store.keys import Layer
 from tests.support import samples
 from tests.support.fake_registry import OCI_INDEX, OCI_MANIFEST, Answer, Small, running, sha256
@@ -230,11 +230,11 @@ def test_a_cuda_image_without_evidence_is_not_tested_on_a_gpu(
             ["LABEL io.dlimg.gpu-tested=no io.dlimg.tested-digest=y"],
             "dlimg",
         ),
-        ({"io.dlimg.cell": "x"}, ["RUN pip install x"], "somebody, on an image of dlimg"),
-        ({"io.dlimg.cell": "x"}, ['CMD ["python"]'], "somebody, on an image of dlimg"),
-        ({"io.dlimg.base-os": "debian13"}, [], "somebody else"),
-        ({"org.opencontainers.image.title": "dlimg"}, [], "somebody else"),
-        ({}, [], "somebody else"),
+        ({"io.dlimg.cell": "x"}, ["RUN pip install x"], "another builder, on an image of dlimg"),
+        ({"io.dlimg.cell": "x"}, ['CMD ["python"]'], "another builder, on an image of dlimg"),
+        ({"io.dlimg.base-os": "debian13"}, [], "another builder"),
+        ({"org.opencontainers.image.title": "dlimg"}, [], "another builder"),
+        ({}, [], "another builder"),
     ],
 )
 def test_who_made_an_image(marks: dict[str, str], steps: list[str], expected: str) -> None:
@@ -286,7 +286,7 @@ def test_what_was_done_after_an_image_was_assembled(steps: list[str], later: int
         steps=(*layers, "byte code of the other wheels", *steps),
     )
     assert len(later_steps(content)) == later
-    assert maker(content) == ("somebody, on an image of dlimg" if later else "dlimg")
+    assert maker(content) == ("another builder, on an image of dlimg" if later else "dlimg")
 
 
 def test_a_label_alone_makes_no_image_of_dlimg(
@@ -301,7 +301,9 @@ def image_and_marked() -> tuple[AssembledImage, AssembledImage]:
     """An image as dlimg assembles it, and the same with the two labels more."""
     layer = Layer(digest=sha256(b"x"), size=1, diff_id=sha256(b"x"), unpacked=1)
     config = ImageConfig(entrypoint=("/usr/bin/tini", "--", "dlimg-entrypoint"))
-    tested = assemble_image(planned(), [(layer, "base: x")], config)
+    tested = assemble_image(
+        planned(), [ImageLayer(layer=layer, rank=LayerRank.SYSTEM, history="base: x")], config
+    )
     return tested, label_assembled_image(tested, tested.digest)
 
 
@@ -444,7 +446,7 @@ def test_evidence_that_is_damaged_or_about_another_image_is_never_believed(
     notes = [line for line in printed.err.splitlines() if line.startswith("note: ")]
     assert len(notes) == 9
     assert all("is not believed: " in note for note in notes)
-    for words in (f"it is about {other}", "it is about no image", "sends another content"):
+    for words in (f"it is about {other}", "it is about no image", "sends other bytes"):
         assert sum(words in note for note in notes) == 1, words
     assert sum("locks other wheels" in note for note in notes) == 1
 

@@ -76,9 +76,9 @@ def test_what_is_admitted(
         ("cpu", evidence(), DIGEST, "gpu", 1, "not tested"),
         ("cpu", evidence(PASS, FAIL), DIGEST, "gpu", 1, "checks failed: plain_failed"),
         (CUDA, evidence(PASS, FAIL), DIGEST, "no-gpu", 1, "checks failed"),
-        ("cpu", evidence(PASS), "sha256:2", "gpu", 1, "tested was sha256:1"),
+        ("cpu", evidence(PASS), "sha256:2", "gpu", 1, "but sha256:1 was tested"),
         ("cpu", evidence(PASS), "", "gpu", 1, "is gone"),
-        ("cpu", evidence(PASS, digest="sha256:2"), DIGEST, "gpu", 1, "tested was sha256:2"),
+        ("cpu", evidence(PASS, digest="sha256:2"), DIGEST, "gpu", 1, "but sha256:2 was tested"),
         ("cpu", evidence(PASS, NOT), DIGEST, "no-gpu", 3, "not run: plain_not_run"),
         ("cpu", evidence(replace(PASS, required=False)), DIGEST, "gpu", 3, "is required"),
         ("cpu", evidence(PASS, GPU_NOT), DIGEST, "no-gpu", 3, "not run: gpu_not_run"),
@@ -119,9 +119,9 @@ def test_the_full_tag_moves_before_the_aliases() -> None:
     "to", ["", "https://ghcr.io/team", "ghcr.io/Team", "ghcr.io/team/", "a b", "ghcr.io/team\n"]
 )
 def test_a_place_that_no_registry_has_is_refused(to: str) -> None:
-    with pytest.raises(BadInput, match="no place at a registry"):
+    with pytest.raises(BadInput, match="no prefix at a registry"):
         check_destination(to)
-    with pytest.raises(BadInput, match="no place at a registry"):
+    with pytest.raises(BadInput, match="no prefix at a registry"):
         published_names(to, samples.planned(), "tested")
 
 
@@ -200,5 +200,5 @@ def test_evidence_of_the_checks_of_today_is_enough() -> None:
     "check", [replace(CHECK, name="another"), replace(CHECK, sha256="2")], ids=["new", "changed"]
 )
 def test_evidence_of_other_checks_than_those_of_today_is_not(check: Check) -> None:
-    with pytest.raises(NotRun, match=f"no verdict of {check.name}, as they are now"):
+    with pytest.raises(NotRun, match=f"no verdict of the current {check.name}"):
         check_policy(built(), evidence(PASS), digest=DIGEST, require="gpu", checks=(CHECK, check))

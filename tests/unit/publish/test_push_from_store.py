@@ -58,12 +58,12 @@ def test_a_second_flavour_sends_only_what_is_new(
     first = an_image(store, *SHARED, b"first")
     found = push_image(team, "1", first, store, log=print)
     everything = sum(map(len, SHARED)) + 5 + len(first.config)
-    assert found == PushSummary(there=0, mounted=0, uploaded=5, sent=everything)
+    assert found == PushSummary(present=0, mounted=0, uploaded=5, sent=everything)
     assert small.received == everything
     assert small.manifests["team/jax", "1"][1] == first.manifest
     second = an_image(store, *SHARED, b"second", flavour="compile")
     found = push_image(team, "2", second, store, log=print)
-    assert found == PushSummary(there=3, mounted=0, uploaded=2, sent=6 + len(second.config))
+    assert found == PushSummary(present=3, mounted=0, uploaded=2, sent=6 + len(second.config))
     assert small.received == everything + found.sent
     assert push_image(team, "2", second, store, log=print).sent == 0
     assert small.received == everything + found.sent
@@ -76,7 +76,7 @@ def test_a_sibling_has_what_families_share(small: Small, store: Store, team: Rep
     to = replace(team, name="team/pytorch")
     siblings = ("team/nothing", "team/jax")
     found = push_image(to, "1", torch, store, siblings=siblings, log=print)
-    assert found == PushSummary(there=0, mounted=3, uploaded=2, sent=5 + len(torch.config))
+    assert found == PushSummary(present=0, mounted=3, uploaded=2, sent=5 + len(torch.config))
     assert small.received == before + found.sent
 
 
@@ -97,12 +97,12 @@ def test_a_sibling_that_is_closed_is_asked_once(
 def test_what_goes_on_is_told(
     small: Small, store: Store, team: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(push, "TOLD_EVERY", 0.05)
+    monkeypatch.setattr(push, "LOG_SECONDS", 0.05)
     small.upload_seconds = 0.3
     said: list[str] = []
     image = an_image(store, *SHARED)
     push_image(team, "1", image, store, log=said.append)
-    assert said[0] == f"{team} lacks 4 of 4 contents, 12 MB"
+    assert said[0] == f"{team} lacks 4 of 4 blobs, 12 MB"
     assert any("of 12 MB" in line for line in said[1:])
 
 
@@ -116,18 +116,18 @@ def test_a_layer_that_is_not_what_it_was(store: Store, team: Repository, damage:
         blob.write_bytes(b"c0ntent")
     with pytest.raises(Negative, match="cannot be sent") as raised:
         push_image(team, "1", image, store, log=print)
-    assert "dlimg layers verify" in str(raised.value)
+    assert "dlimg store verify" in str(raised.value)
 
 
 @pytest.mark.parametrize(
     ("answer", "message", "hint"),
     [
         (Answer(status=401), "wants a login", "docker login"),
-        (Answer(status=403, body=b'{"errors":[{"code":"DENIED"}]}'), "403 .*DENIED", "who may"),
+        (Answer(status=403, body=b'{"errors":[{"code":"DENIED"}]}'), "403 .*DENIED", "with access"),
         (Answer(status=429, headers={"Retry-After": "99"}), "429", "log in, or wait"),
         (Answer(status=500), "500", "run it again later"),
         (Answer(status=413), "413", "client_max_body_size"),
-        (Answer(status=201, headers={"Docker-Content-Digest": sha256(b"")}), "was sent, and", ""),
+        (Answer(status=201, headers={"Docker-Content-Digest": sha256(b"")}), "was sent, the registry stored", ""),
     ],
 )
 def test_a_registry_that_does_not_take_it_says_why(  # a row says all
@@ -206,7 +206,7 @@ def test_a_registry_that_denies_what_is_not_there_yet(
 def test_an_interrupt_ends_what_is_on_its_way(
     small: Small, store: Store, team: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(push, "TOLD_EVERY", 0.05)
+    monkeypatch.setattr(push, "LOG_SECONDS", 0.05)
     image = an_image(store, *SHARED, *[bytes([number]) * 9 for number in range(40)])
     first = "PUT /v2/team/jax/blobs/uploads/1"
     small.odd[first] = [Answer(seconds=0.4, status=201)]

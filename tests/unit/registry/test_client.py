@@ -159,8 +159,8 @@ def test_a_manifest_with_another_digest_is_refused(
         (Answer(status=429, headers={"Retry-After": "3600"}), "429 Too Many", "log in, or wait"),
         (Answer(seconds=1.0), "does not answer within 0.5 s", "HTTPS_PROXY"),
         (Answer(body=b"[" * 100_000), "is no registry", ""),
-        (Answer(headers={"Location": "http://x.y/a"}, status=302), "on to http://x.y/a, un", ""),
-        (Answer(headers={"Content-Length": "9"}, body=b"{}"), "broke off", ""),
+        (Answer(headers={"Location": "http://x.y/a"}, status=302), "redirects to http://x.y/a, which", ""),
+        (Answer(headers={"Content-Length": "9"}, body=b"{}"), "broke during", ""),
     ],
 )
 def test_what_a_registry_may_not_answer(
@@ -236,7 +236,7 @@ def test_a_blob_is_sent_once_and_read_back(small: Small, team: Repository) -> No
     file.seek(6)
     assert not has_blob(team, digest)
     assert upload_blob(team, file, digest, len(content)) == "uploaded"
-    assert upload_blob(team, file, digest, len(content)) == "there"
+    assert upload_blob(team, file, digest, len(content)) == "present"
     assert b"".join(read_blob_blocks(team, digest)) == content
     assert small.paths("PUT") == ["/v2/team/jax/blobs/uploads/1"]
 
@@ -296,7 +296,7 @@ def test_what_is_too_much_at_once_is_sent_in_pieces(
 def test_a_blob_that_became_another_is_refused(small: Small, team: Repository) -> None:
     other = Answer(status=201, headers={"Docker-Content-Digest": D})
     small.odd["PUT /v2/team/jax/blobs/uploads/1"] = [other]
-    with pytest.raises(NetworkFailure, match=f"was sent, and {D} is at the registry"):
+    with pytest.raises(NetworkFailure, match=f"was sent, the registry stored {D}"):
         upload_blob(team, io.BytesIO(b"a"), sha256(b"a"), 1)
 
 
@@ -338,9 +338,10 @@ def test_a_blob_that_is_not_what_was_said_is_refused(small: Small, team: Reposit
     with pytest.raises(NetworkFailure, match=r"does not take .* DIGEST_INVALID"):
         upload_blob(team, io.BytesIO(b"a"), sha256(b"b"), 1)
     small.blobs["team/jax", D] = b"other"
-    for read in (lambda: read_blob(team, D), lambda: b"".join(read_blob_blocks(team, D))):
-        with pytest.raises(NetworkFailure, match="sends another content"):
-            read()
+    with pytest.raises(NetworkFailure, match="sends other bytes"):
+        read_blob(team, D)
+    with pytest.raises(NetworkFailure, match="sends other bytes"):
+        b"".join(read_blob_blocks(team, D))
     with pytest.raises(NetworkFailure, match=r"does not give sha256:.*404"):
         read_blob(team, sha256(b"nothing"))
     big = small.put_blob("team/jax", b"a" * 100)
@@ -432,7 +433,7 @@ def test_a_login_is_never_sent_where_others_can_read(small: Small, home: dict[st
     small.odd["/v2/a/manifests/1"] = [Answer(status=401, headers=challenge)]
     with (
         open_registry(small.host, home) as registry,
-        pytest.raises(NetworkFailure, match="where others can read"),
+        pytest.raises(NetworkFailure, match="which is not encrypted"),
     ):
         read_manifest(Repository(registry=registry, name="a"), "1")
 
@@ -542,7 +543,7 @@ def test_what_belongs_to_another_image_is_not_read(small: Small, team: Repositor
     with pytest.raises(ValueError, match="belongs to another image"):
         read_artifact(team, found, sha256(b"another"))
     empty = small.put_manifest("team/jax", {"subject": {"digest": D}, "layers": []})
-    with pytest.raises(ValueError, match="0 contents"):
+    with pytest.raises(ValueError, match="0 layers"):
         read_artifact(team, Descriptor(media_type="", digest=empty, size=1), D)
 
 
