@@ -1,1 +1,1 @@
-"""Images assembled from layers: wheels, systems, byte code and a cell's own files to layers."""
+"""Assembling of images: wheels, systems, byte code and a cell's files become layers."""

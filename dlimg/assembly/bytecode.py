@@ -1,7 +1,7 @@
-"""Byte code as layers: compiled once for each wheel and Python, whatever image it is for.
+"""Byte code as layers, compiled once for each wheel and Python, for all images with both.
 
-What a wheel's files come to is kept as a part. A wheel with much of it gives a layer of its own,
-which all images with this wheel and Python share; the rest of an image's byte code is one layer.
+The byte code of every wheel is kept. A wheel with much of it gets a layer of its own, which all
+images with this wheel and Python share; the byte code of an image's other wheels is one layer.
 """
 
 import tempfile
@@ -13,7 +13,7 @@ from typing import IO, Final
 from dlimg.assembly.compile_python import SCRIPT, ByteRange, CompileIn
 from dlimg.assembly.wheel_to_layer import LayerContext, is_empty, python_sources, read_entries
 from dlimg.host.local_state import file_lock
-from dlimg.layer.compress import WrittenLayer, compress_gzip
+from dlimg.layer.compress import WrittenLayer, compress_gzip, compress_other
 from dlimg.layer.entries import FILE_MODE, LayerEntry, arrange_entries, folder_entry
 from dlimg.layer.tar import tar_parts
 from dlimg.model import Wheel
@@ -26,172 +26,166 @@ LARGE_BYTECODE: Final = 3_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BytecodeCompiler:
-    """What compiles: a Python, which `interpreter` stands for.
+    """A Python that compiles byte code; `interpreter` is its digest in layer keys.
 
-    `compile_in` takes sets of files to a spool with their byte code, as
-    `dlimg.assembly.compile_python` does.
+    `compile_in` compiles sets of files as `dlimg.assembly.compile_python.compile_in` does.
     """
 
     interpreter: str
     python: str
     compile_in: CompileIn
 
+    def key(self, wheel: Wheel) -> LayerKey:
+        """The key of the wheel's byte code."""
+        return bytecode_key(wheel, interpreter=self.interpreter, python=self.python)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BytecodeLayer:
-    """A layer of byte code: that of one wheel, or, without one, of all others of an image."""
+    """A layer with the byte code of one wheel, or, where `wheel` is None, of all others."""
 
     layer: Layer
     wheel: Wheel | None
 
 
 def bytecode_key(wheel: Wheel, *, interpreter: str, python: str) -> LayerKey:
-    """What a wheel's byte code is made from: our script, the wheel and the Python."""
-    return LayerKey(
-        kind="compiled", source=hash_texts([SCRIPT, interpreter, wheel.sha256]), python=python
-    )
+    """Return the key of a wheel's byte code: the compiling script, the wheel and the Python."""
+    source = hash_texts([SCRIPT, interpreter, wheel.sha256])
+    return LayerKey(kind="compiled", source=source, python=python)
 
 
-def bytecode_set_key(parts: Sequence[LayerKey], *, compression: str) -> LayerKey:
-    """The key of one layer with the byte code of several wheels."""
-    source = hash_texts(sorted(part.source for part in parts))
-    return LayerKey(kind="bytecode", source=source, python=parts[0].python, compression=compression)
+def bytecode_set_key(keys: Sequence[LayerKey], *, compression: str) -> LayerKey:
+    """Return the key of one layer with the byte code of several wheels, given by their keys."""
+    source = hash_texts(sorted(key.source for key in keys))
+    return LayerKey(kind="bytecode", source=source, python=keys[0].python, compression=compression)
 
 
 def missing_bytecode(
     store: Store, wheels: Iterable[Wheel], compiler: BytecodeCompiler
 ) -> tuple[Wheel, ...]:
-    """The wheels without byte code for this Python, by name."""
-    missing = (one for one in wheels if find_layer(store, _key_of(one, compiler)) is None)
+    """Return the wheels without byte code for this Python, by name."""
+    missing = (wheel for wheel in wheels if find_layer(store, compiler.key(wheel)) is None)
     return tuple(sorted(missing, key=lambda wheel: wheel.name))
 
 
 def compile_missing(
-    workshop: LayerContext, wheels: Sequence[Wheel], compiler: BytecodeCompiler
+    context: LayerContext, wheels: Sequence[Wheel], compiler: BytecodeCompiler
 ) -> None:
-    """Byte code for all of these wheels, compiled at one go where some have none yet.
+    """Compile the byte code of all wheels that have none yet, in one container.
 
     Raises Negative when the system's Python does not run.
     """
-    store = workshop.store
+    store = context.store
     if not missing_bytecode(store, wheels, compiler):
         return
-    turn = store.path / "turns" / f"compiling-{compiler.interpreter}"
-    with file_lock(turn, doing="compiling byte code", say=workshop.say):
+    lock = store.locks / f"compiling-{compiler.interpreter}"
+    with file_lock(lock, doing="compiling byte code", log=context.log):
         missing = missing_bytecode(store, wheels, compiler)
         sources = {
-            wheel: python_sources(workshop, wheel, python=compiler.python) for wheel in missing
+            wheel: python_sources(context, wheel, python=compiler.python) for wheel in missing
         }
-        full = [wheel for wheel in missing if not is_empty(sources[wheel])]
+        compiled = {wheel: layer for wheel, layer in sources.items() if not is_empty(layer)}
         with tempfile.TemporaryFile() as spool:
-            found = _compile(store, {one: sources[one] for one in full}, compiler, spool)
+            ranges = _compile(store, compiled, compiler, spool)
             for wheel in missing:
-                _save_bytecode(workshop, wheel, compiler, spool, found.get(wheel, {}))
+                _save_bytecode(context, wheel, compiler, spool, ranges.get(wheel, {}))
 
 
 def bytecode_layers(
-    workshop: LayerContext, wheels: Iterable[Wheel], compiler: BytecodeCompiler
+    context: LayerContext, wheels: Iterable[Wheel], compiler: BytecodeCompiler
 ) -> Iterator[BytecodeLayer]:
-    """The layers with the byte code of an image's wheels, which is all in the store."""
+    """Yield the byte code layers of an image; `compile_missing` must have run for its wheels."""
     rest: list[Wheel] = []
     for wheel in wheels:
-        part = _find_bytecode(workshop.store, wheel, compiler)
-        if part.unpacked >= LARGE_BYTECODE:
-            yield BytecodeLayer(layer=_wheel_bytecode_layer(workshop, wheel, compiler), wheel=wheel)
-        elif not is_empty(part):
+        layer = _find_bytecode(context.store, wheel, compiler)
+        if layer.unpacked >= LARGE_BYTECODE:
+            yield BytecodeLayer(layer=_wheel_bytecode(context, wheel, compiler), wheel=wheel)
+        elif not is_empty(layer):
             rest.append(wheel)
     if rest:
-        yield BytecodeLayer(layer=_joint_layer(workshop, rest, compiler), wheel=None)
+        yield BytecodeLayer(layer=_joint_bytecode(context, rest, compiler), wheel=None)
 
 
-def _wheel_bytecode_layer(
-    workshop: LayerContext, wheel: Wheel, compiler: BytecodeCompiler
+def _wheel_bytecode(context: LayerContext, wheel: Wheel, compiler: BytecodeCompiler) -> Layer:
+    """Return the layer of one wheel's byte code in the context's compression."""
+    layer, key = _find_bytecode(context.store, wheel, compiler), compiler.key(wheel)
+    if context.compression == key.compression:
+        return layer
+    entries = read_entries(context.store, layer, owner=wheel.file)
+    key = replace(key, compression=context.compression)
+    return _compressed_layer(context, key, entries, _description(wheel))
+
+
+def _joint_bytecode(
+    context: LayerContext, wheels: Sequence[Wheel], compiler: BytecodeCompiler
 ) -> Layer:
-    """The layer of one wheel: its part, where that is compressed as the image is to be."""
-    part, key = _find_bytecode(workshop.store, wheel, compiler), _key_of(wheel, compiler)
-    if workshop.compression == key.compression:
-        return part
-    entries = read_entries(workshop.store, part, owner=wheel.file)
-    key = replace(key, compression=workshop.compression)
-    return _compressed_layer(workshop, key, entries, _description(wheel))
-
-
-def _joint_layer(
-    workshop: LayerContext, wheels: Sequence[Wheel], compiler: BytecodeCompiler
-) -> Layer:
-    """One layer for these; where several have the same file, the first by name counts."""
-    store, found = workshop.store, dict[str, LayerEntry]()
-    key = bytecode_set_key(
-        [_key_of(one, compiler) for one in wheels], compression=workshop.compression
-    )
+    """Return one layer for these wheels; of a file in several, the first by name counts."""
+    store, by_path = context.store, dict[str, LayerEntry]()
+    key = bytecode_set_key(list(map(compiler.key, wheels)), compression=context.compression)
 
     def entries() -> Iterator[LayerEntry]:
         for wheel in sorted(wheels, key=lambda wheel: wheel.name):
-            for one in read_entries(
-                store, _find_bytecode(store, wheel, compiler), owner=wheel.file
-            ):
-                found.setdefault(one.path, one)
-        yield from arrange_entries(found.values())
+            layer = _find_bytecode(store, wheel, compiler)
+            for entry in read_entries(store, layer, owner=wheel.file):
+                by_path.setdefault(entry.path, entry)
+        yield from arrange_entries(by_path.values())
 
-    return _compressed_layer(workshop, key, entries(), f"byte code of {len(wheels)} wheels")
+    return _compressed_layer(context, key, entries(), f"byte code of {len(wheels)} wheels")
 
 
 def _compressed_layer(
-    workshop: LayerContext, key: LayerKey, entries: Iterable[LayerEntry], words: str
+    context: LayerContext, key: LayerKey, entries: Iterable[LayerEntry], description: str
 ) -> Layer:
     def write(file: IO[bytes]) -> WrittenLayer:
-        return workshop.pack(tar_parts(entries), file.write)
+        return compress_other(tar_parts(entries), file.write, context.compression)
 
-    return find_layer(workshop.store, key) or make_layer(
-        workshop.store, key, write, workshop.say, words=words
+    return find_layer(context.store, key) or make_layer(
+        context.store, key, write, context.log, description=description
     )
 
 
 def _compile(
     store: Store, sources: Mapping[Wheel, Layer], compiler: BytecodeCompiler, spool: IO[bytes]
 ) -> Mapping[Wheel, Mapping[str, ByteRange]]:
+    """Compile the wheels' Python files into the spool; return the ranges of byte code in it."""
     if not sources:
         return {}
-    entries = (read_entries(store, part, owner=one.file) for one, part in sources.items())
-    found = compiler.compile_in(entries, spool)
-    return {wheel: found.get(number, {}) for number, wheel in enumerate(sources)}
+    entries = (read_entries(store, layer, owner=wheel.file) for wheel, layer in sources.items())
+    ranges = compiler.compile_in(entries, spool)
+    return {wheel: ranges.get(number, {}) for number, wheel in enumerate(sources)}
 
 
 def _save_bytecode(
-    workshop: LayerContext,
+    context: LayerContext,
     wheel: Wheel,
     compiler: BytecodeCompiler,
     spool: IO[bytes],
-    files: Mapping[str, ByteRange],
+    ranges: Mapping[str, ByteRange],
 ) -> None:
     def write(file: IO[bytes]) -> WrittenLayer:
-        return compress_gzip(tar_parts(_spooled_entries(spool, files)), file.write)
+        return compress_gzip(tar_parts(_spooled_entries(spool, ranges)), file.write)
 
-    key = _key_of(wheel, compiler)
-    make_layer(workshop.store, key, write, workshop.say, words=_description(wheel))
+    key = compiler.key(wheel)
+    make_layer(context.store, key, write, context.log, description=_description(wheel))
 
 
-def _spooled_entries(spool: IO[bytes], files: Mapping[str, ByteRange]) -> Iterator[LayerEntry]:
-    """Files and folders by path; a file's content is read when its turn comes."""
-    folders = {str(parent) for path in files for parent in PurePosixPath(path).parents} - {"."}
-    for path in sorted({*files, *folders}):
+def _spooled_entries(spool: IO[bytes], ranges: Mapping[str, ByteRange]) -> Iterator[LayerEntry]:
+    """Yield files and folders by path, reading each file when its turn comes."""
+    folders = {str(parent) for path in ranges for parent in PurePosixPath(path).parents} - {"."}
+    for path in sorted({*ranges, *folders}):
         if path in folders:
             yield folder_entry(path)
             continue
-        offset, size = files[path]
+        offset, size = ranges[path]
         spool.seek(offset)
         yield LayerEntry(path=path, mode=FILE_MODE, content=spool.read(size), owner="byte code")
 
 
 def _find_bytecode(store: Store, wheel: Wheel, compiler: BytecodeCompiler) -> Layer:
-    found = find_layer(store, _key_of(wheel, compiler))
-    if found is None:
+    layer = find_layer(store, compiler.key(wheel))
+    if layer is None:
         raise LookupError(f"no byte code of {wheel.file}")
-    return found
-
-
-def _key_of(wheel: Wheel, compiler: BytecodeCompiler) -> LayerKey:
-    return bytecode_key(wheel, interpreter=compiler.interpreter, python=compiler.python)
+    return layer
 
 
 def _description(wheel: Wheel) -> str:

@@ -1,7 +1,7 @@
-"""The layer of what belongs to a cell and to no wheel: its own files and links.
+"""The layer of files that belong to a cell and not to one wheel, and what an installer adds.
 
-What an installer adds to a wheel is kept as a small part of its own, so that another cell with
-the same wheel needs the wheel no more.
+What an installer adds to a wheel is kept as a small layer of its own, so that another cell with the
+same wheel does not need the wheel again.
 """
 
 import posixpath
@@ -12,8 +12,14 @@ from hashlib import sha256
 from typing import IO, Final
 
 from dlimg.assembly.wheel_to_layer import LayerContext, open_locked_wheel, read_entries
-from dlimg.layer.compress import WrittenLayer, splice_wheel_streams
-from dlimg.layer.entries import FILE_MODE, LayerEntry, arrange_entries, folder_entry, link_entry
+from dlimg.layer.compress import WrittenLayer, compress_wheel, splice_wheel_streams
+from dlimg.layer.entries import (
+    FILE_MODE,
+    LayerEntry,
+    arrange_entries,
+    folder_entry,
+    link_entry,
+)
 from dlimg.layer.tar import tar_parts
 from dlimg.layer.wheel_entries import (
     ENVIRONMENT,
@@ -22,7 +28,7 @@ from dlimg.layer.wheel_entries import (
     depends_on_python,
     installer_entries,
 )
-from dlimg.model import GZIP, Cell, Image, Lock, Wheel
+from dlimg.model import GZIP, Cell, Lock, Wheel
 from dlimg.render.dockerfile import interpreter
 from dlimg.render.image_config import cuda_home
 from dlimg.render.layout import (
@@ -37,7 +43,7 @@ from dlimg.store.keys import Layer, LayerKey, hash_texts
 from dlimg.store.store import find_layer, make_layer
 from dlimg.wheel.metadata import OpenWheel, parse_record
 
-_OURS: Final = "dlimg"
+_OWNER: Final = "dlimg"
 _COMMAND: Final = re.compile(rf"{ENVIRONMENT}/bin/([^,/\" ]+)")
 _UNLINKED_COMMANDS: Final = re.compile("(python|activate|dlimg-).*")
 _UNLISTED_MODE: Final = 0o711
@@ -45,12 +51,12 @@ _UNLISTED_MODE: Final = 0o711
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellLayerFiles:
-    """A cell's own files: those that `wheels` get on top of their content, and others besides.
+    """The inputs of a cell's layer.
 
-    `requested` are names of packages; `files` are contents by path, such as `etc/dlimg/x.txt`,
-    and `links` what links say, by path. `cuda_home` is where libraries get names for linkers,
-    `packages` the folder in which uv is told of the wheels, and `taken` are names of commands that
-    are others' in the folder where every search path leads.
+    `requested` are names of packages that get a REQUESTED file; `files` are contents by path, such
+    as `etc/dlimg/x.txt`, and `links` are targets by path. `cuda_home` is the folder where libraries
+    get names for linkers, `packages` the folder that lists the wheels for uv, and `taken` are names
+    of commands that `/usr/local/bin` already has.
     """
 
     wheels: tuple[Wheel, ...]
@@ -63,11 +69,12 @@ class CellLayerFiles:
     taken: frozenset[str] = frozenset()
 
     def key(self, compression: str = GZIP) -> LayerKey:
+        """The key of the cell's layer."""
         names = sorted({wheel.name for wheel in self.wheels} & self.requested)
-        files = [f"{path} {sha256(text).hexdigest()}" for path, text in sorted(self.files.items())]
+        files = [f"{path} {sha256(data).hexdigest()}" for path, data in sorted(self.files.items())]
         links = [f"{path} {target}" for path, target in sorted(self.links.items())]
         hashes = sorted(wheel.sha256 for wheel in self.wheels)
-        told = (
+        groups = (
             ("requested", names),
             ("files", files),
             ("links", links),
@@ -75,17 +82,12 @@ class CellLayerFiles:
             ("packages", [self.packages]),
             ("taken", sorted(self.taken)),
         )
-        source = hash_texts([*hashes, *(text for name, texts in told for text in (name, *texts))])
+        source = hash_texts([*hashes, *(text for name, texts in groups for text in (name, *texts))])
         return LayerKey(kind="own", source=source, python=self.python, compression=compression)
 
 
-def own_of(image: Image) -> CellLayerFiles:
-    """The own files of an image, as the last stage of its Dockerfile leaves them."""
-    return cell_layer_files(image.cell, image.lock)
-
-
 def cell_layer_files(cell: Cell, lock: Lock) -> CellLayerFiles:
-    """The same for a cell whose Dockerfile was not drawn."""
+    """Return the inputs of a cell's layer, as the last stage of its Dockerfile leaves them."""
     return CellLayerFiles(
         wheels=lock.wheels,
         python=cell.python,
@@ -103,7 +105,7 @@ def cell_layer_files(cell: Cell, lock: Lock) -> CellLayerFiles:
 
 
 def _system_commands(cell: Cell) -> frozenset[str]:
-    """What the system stage has where commands get their links."""
+    """Names of the commands that the system stage puts into `/usr/local/bin`."""
     links = [link.path for link in layout_links(cell.python, interpreter(cell))]
     paths = [*links, *(file.path for file in LAYOUT_FILES)]
     return frozenset(
@@ -111,111 +113,114 @@ def _system_commands(cell: Cell) -> frozenset[str]:
     )
 
 
-def cell_layer(workshop: LayerContext, own: CellLayerFiles) -> Layer:
-    """The layer of what belongs to no wheel: RECORD, INSTALLER, commands, files and links."""
+def cell_layer(context: LayerContext, files: CellLayerFiles) -> Layer:
+    """Return the cell's layer: RECORDs, INSTALLERs, console scripts, files and links."""
 
     def write(file: IO[bytes]) -> WrittenLayer:
-        return workshop.press(tar_parts(arrange_entries(_entries(workshop, own))), file.write)
+        parts = tar_parts(arrange_entries(_cell_entries(context, files)))
+        return compress_wheel(parts, file.write, context.compression)
 
-    key = own.key(workshop.compression)
-    return find_layer(workshop.store, key) or make_layer(workshop.store, key, write, workshop.say)
+    key = files.key(context.compression)
+    return find_layer(context.store, key) or make_layer(context.store, key, write, context.log)
 
 
-def installer_layer(workshop: LayerContext, wheel: Wheel, *, python: str, requested: bool) -> Layer:
-    """What an installer adds to this wheel, kept; once it is, the wheel itself is not needed.
+def installer_layer(context: LayerContext, wheel: Wheel, *, python: str, requested: bool) -> Layer:
+    """Return the files that an installer adds to this wheel; after that the wheel can go.
 
-    Raises BadInput when the wheel is unfit or not the one named.
+    Raises BadInput for a wheel that cannot become a layer or is not the locked one.
     """
-    for_any, for_this = installer_keys(wheel, python=python, requested=requested)
-    found = find_layer(workshop.store, for_any) or find_layer(workshop.store, for_this)
-    if found:
-        return found
-    whole = open_locked_wheel(workshop, wheel)
+    any_python, this_python = installer_keys(wheel, python=python, requested=requested)
+    layer = find_layer(context.store, any_python) or find_layer(context.store, this_python)
+    if layer:
+        return layer
+    opened = open_locked_wheel(context, wheel)
 
     def write(file: IO[bytes]) -> WrittenLayer:
-        added = installer_entries(whole, python=python, requested=requested)
-        return splice_wheel_streams(tar_parts(arrange_entries(added)), file.write)
+        entries = installer_entries(opened, python=python, requested=requested)
+        return splice_wheel_streams(tar_parts(arrange_entries(entries)), file.write)
 
-    key = for_this if _depends_on_python(whole, python) else for_any
-    return make_layer(workshop.store, key, write, workshop.say)
+    key = this_python if _depends_on_python(opened, python) else any_python
+    return make_layer(context.store, key, write, context.log)
 
 
 def installer_keys(wheel: Wheel, *, python: str, requested: bool) -> tuple[LayerKey, LayerKey]:
-    """The keys under which the wheel's part may be: the one for any Python, and for this."""
+    """The two possible keys of the installer's files: for any Python, and for this one."""
     source = hash_texts([wheel.sha256, "requested" if requested else ""])
-    for_any = LayerKey(kind="part", source=source)
-    return for_any, replace(for_any, python=python)
+    any_python = LayerKey(kind="part", source=source)
+    return any_python, replace(any_python, python=python)
 
 
-def _entries(workshop: LayerContext, own: CellLayerFiles) -> list[LayerEntry]:
-    found = [
-        LayerEntry(path=path, mode=FILE_MODE, content=content, owner=_OURS)
-        for path, content in own.files.items()
+def _cell_entries(context: LayerContext, files: CellLayerFiles) -> list[LayerEntry]:
+    entries = [
+        LayerEntry(path=path, mode=FILE_MODE, content=content, owner=_OWNER)
+        for path, content in files.files.items()
     ]
-    found += [link_entry(path, target, owner=_OURS) for path, target in own.links.items()]
-    for wheel in own.wheels:
-        found += _installer_entries(workshop, wheel, own)
-    if own.cuda_home:
-        found += _linker_names(found, own.cuda_home)
-    if own.packages:
-        found += [*_command_links(found, own.taken), *_package_links(found, own.packages)]
-    return found
+    entries += [link_entry(path, target, owner=_OWNER) for path, target in files.links.items()]
+    for wheel in files.wheels:
+        entries += _installer_entries(context, wheel, files)
+    if files.cuda_home:
+        entries += _linker_names(entries, files.cuda_home)
+    if files.packages:
+        links = [*_command_links(entries, files.taken), *_package_links(entries, files.packages)]
+        entries += links
+    return entries
 
 
 def _installer_entries(
-    workshop: LayerContext, wheel: Wheel, own: CellLayerFiles
+    context: LayerContext, wheel: Wheel, files: CellLayerFiles
 ) -> Iterator[LayerEntry]:
-    """The files of a wheel's part; its folders follow from them."""
-    requested = wheel.name in own.requested
-    part = installer_layer(workshop, wheel, python=own.python, requested=requested)
-    for one in read_entries(workshop.store, part, owner=wheel.file):
-        if one.content is not None:
-            yield one
+    """Yield the files of a wheel's installer layer; `arrange_entries` adds their folders."""
+    requested = wheel.name in files.requested
+    layer = installer_layer(context, wheel, python=files.python, requested=requested)
+    for entry in read_entries(context.store, layer, owner=wheel.file):
+        if entry.content is not None:
+            yield entry
 
 
-def _linker_names(own: Iterable[LayerEntry], home: str) -> Iterator[LayerEntry]:
-    """Links that linkers look for: `lib64`, and each library without a version in its name."""
-    installed = set(_installed_paths(own))
+def _linker_names(entries: Iterable[LayerEntry], home: str) -> Iterator[LayerEntry]:
+    """Yield links for linkers: `lib64`, and each library's name without a version."""
+    installed = set(_installed_paths(entries))
     start = f"{home}/lib/"
-    yield link_entry(f"{home}/lib64", "lib", owner=_OURS)
-    named = set[str]()
+    yield link_entry(f"{home}/lib64", "lib", owner=_OWNER)
+    linked = set[str]()
     for path in sorted(installed):
         name = path.removeprefix(start)
         short = path.partition(".so.")[0] + ".so"
         is_library = path.startswith(f"{start}lib") and "/" not in name and ".so." in name
-        if is_library and short not in installed | named:
-            named.add(short)
-            yield link_entry(short, name, owner=_OURS)
+        if is_library and short not in installed | linked:
+            linked.add(short)
+            yield link_entry(short, name, owner=_OWNER)
 
 
-def _command_links(own: Iterable[LayerEntry], taken: Iterable[str]) -> Iterator[LayerEntry]:
-    """A link for each command of the wheels, where every search path leads."""
-    matches = map(_COMMAND.fullmatch, sorted(set(_installed_paths(own))))
+def _command_links(entries: Iterable[LayerEntry], taken: Iterable[str]) -> Iterator[LayerEntry]:
+    """Yield a link in `/usr/local/bin` for each command of the wheels."""
+    matches = map(_COMMAND.fullmatch, sorted(set(_installed_paths(entries))))
     for name in (match[1] for match in matches if match):
         if name not in taken and not _UNLINKED_COMMANDS.fullmatch(name):
-            yield link_entry(f"{COMMANDS.removeprefix('/')}/{name}", COMMAND, owner=_OURS)
+            yield link_entry(f"{COMMANDS.removeprefix('/')}/{name}", COMMAND, owner=_OWNER)
 
 
-def _package_links(own: Iterable[LayerEntry], packages: str) -> Iterator[LayerEntry]:
-    """What tells uv of each wheel: a link to its metadata, in a folder that only root may list."""
-    for entry in own:
+def _package_links(entries: Iterable[LayerEntry], packages: str) -> Iterator[LayerEntry]:
+    """Yield a link to each wheel's metadata for uv, in a folder that only root may list."""
+    for entry in entries:
         if entry.path.endswith(".dist-info/RECORD"):
-            information = posixpath.dirname(entry.path)
-            name = posixpath.basename(information).partition("-")[0].upper()
-            yield replace(folder_entry(f"{packages}/{name}", owner=_OURS), mode=_UNLISTED_MODE)
-            note = f"{packages}/{name}/{name}.egg-info/PKG-INFO"
-            yield link_entry(note, f"/{information}/METADATA", owner=_OURS)
+            dist_info = posixpath.dirname(entry.path)
+            name = posixpath.basename(dist_info).partition("-")[0].upper()
+            folder = folder_entry(f"{packages}/{name}", owner=_OWNER)
+            yield replace(folder, mode=_UNLISTED_MODE)
+            path = f"{packages}/{name}/{name}.egg-info/PKG-INFO"
+            yield link_entry(path, f"/{dist_info}/METADATA", owner=_OWNER)
 
 
-def _installed_paths(own: Iterable[LayerEntry]) -> Iterator[str]:
-    """The paths of all files that the RECORDs among these files list."""
-    for entry in own:
+def _installed_paths(entries: Iterable[LayerEntry]) -> Iterator[str]:
+    """Yield the paths of all files that the RECORDs among these entries list."""
+    for entry in entries:
         if entry.path.endswith(".dist-info/RECORD") and isinstance(entry.content, bytes):
-            for one in parse_record(entry.content.decode(), file=entry.owner).values():
-                yield posixpath.normpath(f"{LIBRARY}/{one.path}")
+            for row in parse_record(entry.content.decode(), file=entry.owner).values():
+                yield posixpath.normpath(f"{LIBRARY}/{row.path}")
 
 
 def _depends_on_python(wheel: OpenWheel, python: str) -> bool:
-    """Whether what is added to this wheel is not the same for all Pythons."""
-    found = console_scripts(wheel.text("entry_points.txt"), python=python, file=wheel.file)
-    return any(one.name == f"pip{python}" for one in found) or depends_on_python(wheel)
+    """Whether an installer adds other files to this wheel for other Pythons."""
+    scripts = console_scripts(wheel.text("entry_points.txt"), python=python, file=wheel.file)
+    return any(script.name == f"pip{python}" for script in scripts) or depends_on_python(wheel)

@@ -1,27 +1,28 @@
-"""Python files to byte code, in a container of a system: nothing of what it compiles is executed.
+"""Compiling of Python files to byte code, in a container of a system that executes none of them.
 
-The container has no packages. The files go in as a tar, under a number for each set of them, and
-byte code comes out under the same numbers. The byte code of a set depends on the set and on the
-Python alone.
+The container has no packages and no network. The files go in as a tar, in a numbered folder for
+each set of them, and byte code comes out under the same numbers. The byte code of a set depends on
+the set and on the Python alone.
 """
 
 import contextlib
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import IO, Any, Final
 
 import docker
 from docker.models.containers import Container
 
 from dlimg.engine.client import Engine
-from dlimg.engine.container_owner import OWNER_LABEL, owner
+from dlimg.engine.ownership import OWNER_LABEL, owner_label
 from dlimg.errors import Negative
 from dlimg.layer.entries import LayerEntry, folder_entry
 from dlimg.layer.tar import tar_bytes, tar_parts
 from dlimg.layer.wheel_entries import ENVIRONMENT, LIBRARY
 
-# A container of ours that a killed dlimg left is known by it, to `dlimg prune`, too.
+# Marks our containers, so that `dlimg prune` finds those that a killed dlimg left.
 LABEL: Final = "io.dlimg.check"
 
 _INTERPRETER: Final = "/usr/local/lib/dlimg/python"
@@ -100,7 +101,8 @@ for process in [forked(each, ordered[number::count]) for number in range(count)]
 _LAST_LINES: Final = 15
 
 ByteRange = tuple[int, int]
-# Sets of files, and where byte code goes; what comes back says where each file's lies there.
+# Sets of files to compile, the file that takes byte code, and the ranges of byte code in it by
+# the number of the set and the path in the image.
 Sources = Iterable[Iterable[LayerEntry]]
 Spool = IO[bytes]
 BytecodeRanges = Mapping[int, Mapping[str, ByteRange]]
@@ -114,19 +116,19 @@ def compile_in(
     sources: Sources,
     spool: Spool,
 ) -> BytecodeRanges:
-    """Where in `spool` each file's byte code lies, by its path in the image, for each set.
+    """Compile the sets of files into `spool`; return the range of each file's byte code in it.
 
-    What cannot be compiled is left out. Raises Negative when the Python does not run, or a file
+    Files that do not compile are left out. Raises Negative when the Python does not run, or a file
     cannot be read.
     """
-    program, *words = compile_command(python)
+    program, *arguments = compile_command(python)
     try:
         container = engine.sdk.containers.create(
             image,
-            words,
+            arguments,
             entrypoint=[program],
             environment=COMPILE_ENV,
-            labels={LABEL: _label(), OWNER_LABEL: owner()},
+            labels={LABEL: _label(), OWNER_LABEL: owner_label()},
             network_mode="none",
             user="0:0",
             working_dir="/",
@@ -139,17 +141,17 @@ def compile_in(
 
 
 def stop_compilers(engine: Engine) -> None:
-    """Ends the compilers that other threads of this process have started."""
+    """Remove the containers in which other threads of this process compile."""
     api = engine.sdk.api
     # Another dlimg may have the same number in a process namespace of its own.
-    labels = [f"{LABEL}={_label()}", f"{OWNER_LABEL}={owner()}"]
+    labels = [f"{LABEL}={_label()}", f"{OWNER_LABEL}={owner_label()}"]
     for container in api.containers(all=True, filters={"label": labels}):
         with contextlib.suppress(docker.errors.APIError):
             api.remove_container(container["Id"], force=True, v=True)
 
 
 def compile_command(python: str) -> tuple[str, ...]:
-    """What compiles the files that lie in `COMPILE_FOLDER`, with `COMPILE_ENV`."""
+    """Return the command that compiles the files in `COMPILE_FOLDER`, to run with `COMPILE_ENV`."""
     return (_INTERPRETER, *_OPTIONS, SCRIPT, f"/{COMPILE_FOLDER}", f"/{_library(python)}")
 
 
@@ -158,43 +160,41 @@ def _run(container: Container, sources: Sources, spool: Spool) -> None:
     container.start()
     status = int(container.wait()["StatusCode"])
     if status != 0:
-        said = container.logs(tail=_LAST_LINES).decode(errors="replace").strip()
-        raise Negative(f"byte code could not be compiled, Python ended with {status}:\n{said}")
+        lines = container.logs(tail=_LAST_LINES).decode(errors="replace").strip()
+        raise Negative(f"byte code could not be compiled, Python ended with {status}:\n{lines}")
     stream, _ = container.get_archive(f"/{COMPILE_FOLDER}/out")
-    for piece in stream:
-        spool.write(piece)
+    for chunk in stream:
+        spool.write(chunk)
 
 
 def compiler_input(sources: Sources) -> Iterator[LayerEntry]:
-    """All files where the script looks for them."""
+    """Yield all files under the paths where the script expects them."""
     yield folder_entry(COMPILE_FOLDER)
     yield folder_entry(f"{COMPILE_FOLDER}/in")
     for number, entries in enumerate(sources):
         top = f"{COMPILE_FOLDER}/in/{number}"
         yield folder_entry(top)
-        for one in entries:
-            inner = one.path.removeprefix(f"{LIBRARY}/")
-            if inner != one.path:
-                yield LayerEntry(
-                    path=f"{top}/{inner}", mode=one.mode, content=one.content, owner=one.owner
-                )
+        for entry in entries:
+            path = entry.path.removeprefix(f"{LIBRARY}/")
+            if path != entry.path:
+                yield replace(entry, path=f"{top}/{path}")
 
 
 def locate_bytecode(spool: Spool) -> BytecodeRanges:
-    """Where in the tar of `COMPILE_FOLDER`'s results each file's byte code lies."""
+    """Return the range of each file's byte code in the tar of results."""
     spool.seek(0)
-    found: dict[int, dict[str, ByteRange]] = {}
+    ranges: dict[int, dict[str, ByteRange]] = {}
     archive: Any = tarfile.open(fileobj=spool, mode="r:")  # noqa: SIM115 - the spool is the caller's
     for member in archive:
         if member.isfile():
-            _, number, inner = member.name.split("/", 2)
-            place = (member.offset_data, member.size)
-            found.setdefault(int(number), {})[f"{LIBRARY}/{inner}"] = place
-    return found
+            _, number, path = member.name.split("/", 2)
+            in_set = ranges.setdefault(int(number), {})
+            in_set[f"{LIBRARY}/{path}"] = (member.offset_data, member.size)
+    return ranges
 
 
 def _library(python: str) -> str:
-    """The library as Python itself calls it, which byte code names; in the image it is a link."""
+    """Return site-packages under the name of this Python, which byte code holds; it is a link."""
     return f"{ENVIRONMENT}/lib/python{python}/site-packages"
 
 

@@ -1,7 +1,7 @@
-"""Wheels to disk: from extra folders, or from an index, each held to its lock's sha256.
+"""Downloads of locked wheels, from extra folders or an index, each held to its sha256.
 
-What was fetched by half waits under another name, by the wheel's sha256, and is gone on with.
-A wheel's own name means that all of it is there and is the one that was locked.
+A partial download is named by the wheel's sha256 and resumed. A file with the wheel's own name is
+complete, and the locked one.
 """
 
 import errno
@@ -22,167 +22,164 @@ from dlimg.errors import Negative, NetworkFailure
 from dlimg.host.local_state import file_lock
 from dlimg.lock.local_wheels import is_locked, wheel_in
 from dlimg.model import Wheel
-from dlimg.pypi.wheel_urls import Target, gone
+from dlimg.pypi.uv_queries import Target, missing_wheel
 from dlimg.store.store import DISK_FULL_HINT
 
 PARALLEL: Final = 4
 ATTEMPTS: Final = 4
-PAUSE: Final = 0.2  # seconds, more after each failure
-SECONDS: Final = 60
-_CANCELLED: Final = "it was not waited for"
-CHUNK_SIZE: Final = 1 << 18  # what of a broken transfer may be lost
+PAUSE: Final = 0.2  # seconds, longer after each failure
+TIMEOUT: Final = 60
+CHUNK_SIZE: Final = 1 << 18  # the most that a broken transfer loses
+_CANCELLED: Final = "the download was cancelled"
 
 FindUrls = Callable[[Sequence[Wheel], Target], Mapping[str, str]]
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancellation:
-    """The end of all fetching, which breaks off what is still read: a server may stop sending.
+    """Cancels all downloads, those in progress too, because a server may stop sending.
 
-    One that has not even begun to answer is waited for, `SECONDS` at most.
+    A server that has not begun to answer is waited for, at most for `TIMEOUT` seconds.
     """
 
-    stop: Event = field(default_factory=Event)
-    answers: set[requests.Response] = field(default_factory=set)
+    cancelled: Event = field(default_factory=Event)
+    responses: set[requests.Response] = field(default_factory=set)
 
-    def come(self) -> None:
-        """From now on nothing is waited for, and whoever waits hears so."""
-        self.stop.set()
-        for answer in tuple(self.answers):
+    def cancel(self) -> None:
+        """Break off all downloads; every waiting or later one raises an error."""
+        self.cancelled.set()
+        for response in tuple(self.responses):
             with suppress(ValueError, RuntimeError, OSError):  # read or broken meanwhile
-                answer.raw.shutdown()
+                response.raw.shutdown()
 
     @contextmanager
-    def hearing(self, answer: requests.Response) -> Iterator[None]:
-        """Inside, the answer is read, until `come`; ConnectionError where that was before."""
-        self.answers.add(answer)
+    def reading(self, response: requests.Response) -> Iterator[None]:
+        """Let `cancel` break off this response; raises ConnectionError if it was called before."""
+        self.responses.add(response)
         try:
-            if self.stop.is_set():
+            if self.cancelled.is_set():
                 raise requests.ConnectionError(_CANCELLED)
             yield
         finally:
-            self.answers.discard(answer)
+            self.responses.discard(response)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WheelSource:
-    """Where wheels come from: extra folders first, then addresses, through a session.
+    """Sources of wheels: extra `folders` first, then downloads into `folder` through the session.
 
-    `folder` takes what is fetched; `addresses` is asked once for each target; whoever is
-    interrupted lets the `end` come.
+    `find_urls` returns the URLs of wheels by sha256 and is called once for each target.
     """
 
     folders: tuple[Path, ...]
     folder: Path
-    addresses: FindUrls
+    find_urls: FindUrls
     session: requests.Session
-    say: Say
-    end: Cancellation = field(default_factory=Cancellation)
+    log: Callable[[str], None]
+    cancellation: Cancellation = field(default_factory=Cancellation)
 
 
 @contextmanager
 def downloading(
     wanted: Mapping[Target, Sequence[Wheel]], source: WheelSource
 ) -> Iterator[LocateWheel]:
-    """Inside, a function that waits until a wheel is on disk, and says where.
+    """Download wheels in threads; yield a function that waits for a wheel and returns its path.
 
-    The first wheels are fetched first, few at once; what is not needed any more when the block
-    ends is not fetched. Raises BadInput for a local wheel that is in no folder. The function
-    raises NetworkFailure, or Negative for a wheel that no index has, that is not the locked one,
-    or that does not fit on the disk.
+    The first wheels are downloaded first, `PARALLEL` at once; at the end of the block the others
+    are cancelled. Raises BadInput for a local wheel that is in no folder. The function raises
+    NetworkFailure, or Negative for a wheel that no index has, that is not the locked one, or that
+    does not fit on the disk.
     """
     wheels = {wheel.sha256: wheel for group in wanted.values() for wheel in group}
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
-        looked = pool.map(lambda wheel: wheel_in(source.folders, wheel), wheels.values())
-        here = {key: path for key, path in zip(wheels, looked, strict=True) if path}
-        away = {
-            target: [wheel for wheel in group if wheel.sha256 not in here]
+        paths = pool.map(lambda wheel: wheel_in(source.folders, wheel), wheels.values())
+        local = {sha256: path for sha256, path in zip(wheels, paths, strict=True) if path}
+        remote = {
+            target: [wheel for wheel in group if wheel.sha256 not in local]
             for target, group in wanted.items()
         }
-        # Asked before anything is fetched, so nobody in the pool waits for one behind it.
-        asked = {
-            target: pool.submit(source.addresses, group, target)
-            for target, group in away.items()
+        # Submitted before all downloads, so that none of them waits for URLs behind it in the pool.
+        urls = {
+            target: pool.submit(source.find_urls, group, target)
+            for target, group in remote.items()
             if group
         }
-        coming: dict[str, Future[Path]] = {}
-        for target, group in away.items():
+        downloads: dict[str, Future[Path]] = {}
+        for target, group in remote.items():
             for wheel in group:
-                if wheel.sha256 not in coming:
-                    coming[wheel.sha256] = pool.submit(
-                        _download_found, wheel, asked[target], source
-                    )
+                if wheel.sha256 not in downloads:
+                    downloads[wheel.sha256] = pool.submit(_download, wheel, urls[target], source)
 
         def locate(wheel: Wheel) -> Path:
-            if source.end.stop.is_set():
+            if source.cancellation.cancelled.is_set():
                 raise NetworkFailure(f"{wheel.file}: {_CANCELLED}")
-            path = here.get(wheel.sha256)
-            return path or coming[wheel.sha256].result()
+            path = local.get(wheel.sha256)
+            return path or downloads[wheel.sha256].result()
 
         try:
             yield locate
         finally:
-            source.end.come()
+            source.cancellation.cancel()
             pool.shutdown(cancel_futures=True)
 
 
-def _download_found(wheel: Wheel, asked: Future[Mapping[str, str]], source: WheelSource) -> Path:
-    address = asked.result().get(wheel.sha256)
-    if not address:
-        raise gone(wheel)
-    return download_wheel(wheel, address, source)
+def _download(wheel: Wheel, urls: Future[Mapping[str, str]], source: WheelSource) -> Path:
+    url = urls.result().get(wheel.sha256)
+    if not url:
+        raise missing_wheel(wheel)
+    return download_wheel(wheel, url, source)
 
 
-def download_wheel(wheel: Wheel, address: str, source: WheelSource) -> Path:
-    """The wheel on disk, fetched unless it is there; see `fetching` for what is raised."""
+def download_wheel(wheel: Wheel, url: str, source: WheelSource) -> Path:
+    """Return the path of the wheel, downloaded unless it is there; raises as `downloading`."""
     path = source.folder / wheel.file
-    half = source.folder / f"{wheel.sha256}.half"
+    partial = source.folder / f"{wheel.sha256}.half"
+    lock = partial.with_suffix(".turn")
     try:
-        with file_lock(half.with_suffix(".turn"), doing=f"fetching {wheel.file}", say=source.say):
-            if not _is_whole(path, wheel):
-                _download_all(wheel, address, source, half)
-                half.replace(path)
+        with file_lock(lock, doing=f"fetching {wheel.file}", log=source.log):
+            if not _is_complete(path, wheel):
+                _download_all(wheel, url, source, partial)
+                partial.replace(path)
     except OSError as error:
-        # The session's own errors are OSErrors, too, and were seen to.
+        # Errors of the session are OSErrors, too, but `_download_all` has handled them.
         is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         raise Negative(
-            f"{wheel.file} cannot be put on the disk: {(error.strerror or str(error)).lower()}",
+            f"{wheel.file} cannot be written: {(error.strerror or str(error)).lower()}",
             where=str(source.folder),
             hint=DISK_FULL_HINT if is_full else "",
         ) from error
     return path
 
 
-def _is_whole(path: Path, wheel: Wheel) -> bool:
+def _is_complete(path: Path, wheel: Wheel) -> bool:
     return path.is_file() and path.stat().st_size == wheel.size and is_locked(path, wheel)
 
 
-def _download_all(wheel: Wheel, address: str, source: WheelSource, half: Path) -> None:
-    """Puts all of the wheel into the half file, in as many goes as bring something."""
+def _download_all(wheel: Wheel, url: str, source: WheelSource, partial: Path) -> None:
+    """Complete the partial download; attempts that bring some bytes are not counted."""
     reason = _CANCELLED
-    failed = 0
-    while failed < ATTEMPTS and not source.end.stop.wait(PAUSE * failed):
-        before = _size(half)
+    failures = 0
+    while failures < ATTEMPTS and not source.cancellation.cancelled.wait(PAUSE * failures):
+        before = _size(partial)
         try:
-            digest = _download_rest(wheel, address, source, half)
+            sha256 = _download_rest(wheel, url, source, partial)
         except requests.RequestException as error:
             reason = _first_line(error)
-            failed = 0 if _size(half) > before else failed + 1
+            failures = 0 if _size(partial) > before else failures + 1
             continue
-        if digest == wheel.sha256:
+        if sha256 == wheel.sha256:
             return
-        if source.end.stop.is_set():
+        if source.cancellation.cancelled.is_set():
             break
-        half.unlink()
+        partial.unlink()
         if not before:
-            # Nothing of an earlier go was in it, so it would be the same again.
+            # Nothing of an earlier attempt was in it, so another one would bring the same.
             raise Negative(
-                f"{_host(address)} sends a {wheel.file} whose sha256 is not the lock's",
+                f"{_host(url)} sends a {wheel.file} whose sha256 is not the lock's",
                 hint="run `dlimg lock` and review the change, or name another index",
             )
     raise NetworkFailure(
-        f"{_host(address)} does not give {wheel.file}: {reason}",
+        f"{wheel.file} cannot be downloaded from {_host(url)}: {reason}",
         hint="check the network and the proxy, then run it again; what was fetched is kept",
     )
 
@@ -191,49 +188,49 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _download_rest(wheel: Wheel, address: str, source: WheelSource, half: Path) -> str:
-    """The sha256 of the half file after what was missing was added to it, as far as it came."""
-    half.parent.mkdir(parents=True, exist_ok=True)
-    with half.open("ab+") as file:
+def _download_rest(wheel: Wheel, url: str, source: WheelSource, partial: Path) -> str:
+    """Append what is missing to the partial download; return the sha256 of all of it."""
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with partial.open("ab+") as file:
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256")
-        have = file.tell()
-        if have == wheel.size:
+        size = file.tell()
+        if size == wheel.size:
             return digest.hexdigest()
         headers = {"Accept-Encoding": "identity"}
-        if have:
-            headers["Range"] = f"bytes={have}-"
+        if size:
+            headers["Range"] = f"bytes={size}-"
         with (
             source.session.get(
-                address, stream=True, headers=headers, timeout=SECONDS, verify=source.session.verify
-            ) as answer,
-            source.end.hearing(answer),
+                url, stream=True, headers=headers, timeout=TIMEOUT, verify=source.session.verify
+            ) as response,
+            source.cancellation.reading(response),
         ):
-            answer.raise_for_status()
-            if have and not _is_continued(answer, have):
+            response.raise_for_status()
+            if size and not _continues(response, size):
                 file.truncate(0)
-                digest, have = hashlib.sha256(), 0
-                if answer.status_code == requests.codes.partial_content:
+                digest, size = hashlib.sha256(), 0
+                if response.status_code == requests.codes.partial_content:
                     raise requests.ConnectionError("it sends another part than was asked for")
-            for piece in answer.iter_content(CHUNK_SIZE):
-                have += len(piece)
-                if source.end.stop.is_set() or have > wheel.size:
+            for chunk in response.iter_content(CHUNK_SIZE):
+                size += len(chunk)
+                if source.cancellation.cancelled.is_set() or size > wheel.size:
                     break
-                file.write(piece)
-                digest.update(piece)
-    if have < wheel.size and not source.end.stop.is_set():
-        raise requests.ConnectionError(f"it ended after {have} of {wheel.size} bytes")
+                file.write(chunk)
+                digest.update(chunk)
+    if size < wheel.size and not source.cancellation.cancelled.is_set():
+        raise requests.ConnectionError(f"it ended after {size} of {wheel.size} bytes")
     return digest.hexdigest()
 
 
-def _is_continued(answer: requests.Response, have: int) -> bool:
-    """Whether what comes begins where the half file ends."""
-    start = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
-    return answer.status_code == requests.codes.partial_content and start == str(have)
+def _continues(response: requests.Response, size: int) -> bool:
+    """Whether the response begins at this offset."""
+    start = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+    return response.status_code == requests.codes.partial_content and start == str(size)
 
 
-def _host(address: str) -> str:
-    return urlsplit(address).hostname or address
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or url
 
 
 def _first_line(error: requests.RequestException) -> str:

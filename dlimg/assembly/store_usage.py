@@ -1,11 +1,11 @@
-"""Which of a matrix's cells use what is in a store: images come in, keys with cells come out."""
+"""The cells of a matrix that use each layer in the store."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from dlimg.assembly.bytecode import bytecode_key
-from dlimg.assembly.cell_layer import installer_keys, own_of
+from dlimg.assembly.cell_layer import cell_layer_files, installer_keys
 from dlimg.assembly.wheel_to_layer import (
     is_large,
     python_source_keys,
@@ -16,11 +16,10 @@ from dlimg.model import Base, BaseSource, Image
 from dlimg.render.bake import KEY_LABEL, PACKAGES_LABEL
 from dlimg.render.content_key import key as content_key
 from dlimg.store.image_manifest import AssembledImage
-from dlimg.store.images import has_all_layers
-from dlimg.store.images import saved_images as kept_images
+from dlimg.store.images import has_all_layers, saved_images
 from dlimg.store.keys import LayerKey
 from dlimg.store.store import Store, list_layers
-from dlimg.store.systems import SystemLayers, load_system, system_key
+from dlimg.store.systems import SystemLayers, load_system, system_layer_key
 
 _BASE: Final = "io.dlimg.base"
 _CELL: Final = "io.dlimg.cell"
@@ -29,52 +28,50 @@ Uses = Mapping[LayerKey, tuple[str, ...]]
 
 
 def layer_uses(images: Sequence[Image], store: Store, compression: str) -> Uses:
-    """The cells, by id, that use each layer or part: what they are made from, and came to.
+    """Return the ids of the cells that use each layer, or need it to make their layers.
 
-    A system or byte code is used when an image is, that was assembled here from it and is still
-    what its cell comes to.
+    A system or byte code is used by a cell whose current image was assembled from it.
     """
-    found: dict[LayerKey, dict[str, None]] = {}
+    uses: dict[LayerKey, dict[str, None]] = {}
     current = current_images(images, store, compression)
-    by_digest = _keys_by_digest(store)
-    systems = tuple(_systems(store))
+    keys_by_digest = _keys_by_digest(store)
+    systems = tuple(_read_systems(store))
     for image in images:
-        of_image = current.get(image.cell.id, ())
-        layers = [layer for one in of_image for layer in one.layers]
+        layers = [layer for one in current.get(image.cell.id, ()) for layer in one.layers]
+        diff_ids = {layer.diff_id for layer in layers}
         keys = [*_lock_keys(image, compression)]
-        keys += (key for layer in layers for key in by_digest.get(layer.digest, ()))
+        keys += (key for layer in layers for key in keys_by_digest.get(layer.digest, ()))
         for system in systems:
-            if {one.diff_id for one in system.layers} <= {layer.diff_id for layer in layers}:
+            if {layer.diff_id for layer in system.layers} <= diff_ids:
                 keys += _system_keys(image, system)
         for key in keys:
-            found.setdefault(key, {})[image.cell.id] = None
-    return {key: tuple(cells) for key, cells in found.items()}
+            uses.setdefault(key, {})[image.cell.id] = None
+    return {key: tuple(cells) for key, cells in uses.items()}
 
 
 def current_images(
     images: Iterable[Image], store: Store, compression: str
 ) -> Mapping[str, tuple[AssembledImage, ...]]:
-    """What the store remembers of cells that is still what they come to, the newest first.
+    """Return the assembled images of each cell that are still current, the newest first.
 
-    There is one for each base that a cell was assembled on, with the packages of its latest
-    build. Their layers are all there.
+    There is one for each base, with the packages of its latest build. The store has all layers.
     """
     by_cell: dict[str, list[tuple[Mapping[str, str], AssembledImage]]] = {}
-    for one in kept_images(store):
-        labels = _labels(one)
-        by_cell.setdefault(labels.get(_CELL, ""), []).insert(0, (labels, one))
-    found = {}
+    for assembled in saved_images(store):
+        labels = _labels(assembled)
+        by_cell.setdefault(labels.get(_CELL, ""), []).insert(0, (labels, assembled))
+    current = {}
     for image in images:
         by_base: dict[str, AssembledImage] = {}
-        for labels, one in by_cell.get(image.cell.id, ()):
-            if _is_current(image, labels, compression) and has_all_layers(store, one):
-                by_base.setdefault(labels.get(_BASE, ""), one)
-        found[image.cell.id] = tuple(by_base.values())
-    return found
+        for labels, assembled in by_cell.get(image.cell.id, ()):
+            if _is_current(image, labels, compression) and has_all_layers(store, assembled):
+                by_base.setdefault(labels.get(_BASE, ""), assembled)
+        current[image.cell.id] = tuple(by_base.values())
+    return current
 
 
 def _is_current(image: Image, labels: Mapping[str, str], compression: str) -> bool:
-    """Whether the image would have the same content key now, on its base, with its packages."""
+    """Whether the image would have the labels' content key today, on their base and packages."""
     base = Base(
         os=image.cell.os.name,
         source=BaseSource.REGISTRY,  # not in the key
@@ -91,6 +88,7 @@ def _labels(image: AssembledImage) -> Mapping[str, str]:
 
 
 def _lock_keys(image: Image, compression: str) -> Iterator[LayerKey]:
+    """Yield the possible keys of all layers that follow from the image's lock."""
     wheels, python = image.lock.wheels, image.lock.python
     for wheel in wheels:
         if is_large(wheel):
@@ -99,17 +97,18 @@ def _lock_keys(image: Image, compression: str) -> Iterator[LayerKey]:
         yield from python_source_keys(wheel, python=python)
     small = [wheel for wheel in wheels if not is_large(wheel)]
     yield from small_wheels_keys(small, python=python, compression=compression)
-    yield own_of(image).key(compression)
+    yield cell_layer_files(image.cell, image.lock).key(compression)
 
 
 def _system_keys(image: Image, system: SystemLayers) -> Iterator[LayerKey]:
-    """The system's layers as they were built, and what its Python has compiled."""
-    yield from map(system_key, system.layers)
+    """Yield the keys of the system's gzip layers, and of byte code compiled by its Python."""
+    for layer in system.layers:
+        yield system_layer_key(layer.diff_id)
     for wheel in image.lock.wheels:
         yield bytecode_key(wheel, interpreter=system.interpreter, python=image.lock.python)
 
 
-def _systems(store: Store) -> Iterator[SystemLayers]:
+def _read_systems(store: Store) -> Iterator[SystemLayers]:
     for path in sorted((store.path / "systems").glob("*.json")):
         system = load_system(store, path.stem)
         if system:
@@ -117,7 +116,7 @@ def _systems(store: Store) -> Iterator[SystemLayers]:
 
 
 def _keys_by_digest(store: Store) -> Mapping[str, Sequence[LayerKey]]:
-    found: dict[str, list[LayerKey]] = {}
+    keys: dict[str, list[LayerKey]] = {}
     for key, layer in list_layers(store):
-        found.setdefault(layer.digest, []).append(key)
-    return found
+        keys.setdefault(layer.digest, []).append(key)
+    return keys

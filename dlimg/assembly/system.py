@@ -1,4 +1,8 @@
-"""The system stage as layers: BuildKit builds it once, and the store keeps what came out."""
+"""The operating system of an image as layers: built by BuildKit, kept in the store.
+
+BuildKit builds the Dockerfile's stage `system` once; its layers are compressed here, because
+BuildKit's own compression may change with its release.
+"""
 
 import contextlib
 import json
@@ -17,15 +21,15 @@ import docker
 
 from dlimg.assembly.docker_save import read_chunks, save_as_layout
 from dlimg.assembly.wheel_to_layer import LayerContext
-from dlimg.engine.client import Engine, has_containerd_store, silence
+from dlimg.engine.client import Engine, has_containerd_store, unreachable_reason
 from dlimg.errors import Negative, NoEngine
 from dlimg.host.local_state import file_lock
-from dlimg.host.process import MISSING, stream
-from dlimg.layer.compress import WrittenLayer, compress_gzip
+from dlimg.host.process import MISSING, run_streaming
+from dlimg.layer.compress import WrittenLayer, compress_gzip, compress_other, inflate_file
 from dlimg.model import GZIP, PlannedImage
 from dlimg.render.bake import LAST_STAGE, SYSTEM_STAGE, stage_file, target_name
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.keys import Layer, LayerKey, hash_texts
+from dlimg.store.keys import Layer, hash_texts
 from dlimg.store.store import Store, find_layer, make_layer
 from dlimg.store.systems import (
     SystemLayers,
@@ -36,7 +40,10 @@ from dlimg.store.systems import (
     system_source,
 )
 
-# Its program, its library where the program is not all of it, and the module that compiles.
+_OUTPUT: Final = "type=oci,dest={},tar=false,compression=uncompressed,force-compression=true"
+
+# The files of a Python that decide on byte code: the program, its library where the program is
+# linked with it, and the modules that compile.
 _PROGRAM: Final = re.compile(r"(usr|usr/local|opt/python/[^/]+)/bin/python3\.\d+")
 _LIBRARY: Final = re.compile(r"(usr|usr/local|opt/python/[^/]+)/lib/(.*/)?libpython3[^/]*\.so[^/]*")
 _COMPILER: Final = re.compile(
@@ -44,171 +51,61 @@ _COMPILER: Final = re.compile(
 )
 _LINKED: Final = b"libpython3."
 
-
-def interpreter_digest(blobs: Iterable[Path]) -> str:
-    """A sha256 for the Pythons in these layers, lowest first; the same for systems with the same.
-
-    Where none is found the layers themselves are what decides.
-    """
-    found: dict[str, str] = {}
-    linked = False
-    names = []
-    for blob in blobs:
-        names.append(blob.name)
-        for path, digest, is_linked in _interpreter_files(blob):
-            found[path] = digest
-            linked = linked or is_linked
-    # A library that no program is linked with comes with the headers, and compiles nothing.
-    decisive = {path: one for path, one in found.items() if linked or not _LIBRARY.fullmatch(path)}
-    if not any(map(_PROGRAM.fullmatch, decisive)):
-        return hash_texts(names)
-    return _hash_parts(decisive)
-
-
-def _interpreter_files(blob: Path) -> Iterator[tuple[str, str, bool]]:
-    """Each part of a Python in a layer: its path, its sha256, and whether it is linked."""
-    archive: Any = tarfile.open(blob, mode="r:gz")  # noqa: SIM115 - closed below
-    with archive:
-        for member in archive:
-            path = member.name.removeprefix("./")
-            if not member.isfile():
-                continue
-            if _PROGRAM.fullmatch(path):
-                content = archive.extractfile(member).read()
-                yield path, sha256(content).hexdigest(), _LINKED in content
-            elif _LIBRARY.fullmatch(path) or _COMPILER.fullmatch(path):
-                yield path, file_digest(archive.extractfile(member), "sha256").hexdigest(), False
-
-
-def _hash_parts(found: Mapping[str, str]) -> str:
-    return hash_texts(f"{path} {digest}" for path, digest in sorted(found.items()))
-
-
-_PIECE: Final = 1 << 20
-_GZIP: Final = 31  # zlib's number for a gzip header and trailer
-
-
-def recompress_layers(layers: Sequence[Layer], workshop: LayerContext) -> tuple[Layer, ...]:
-    """These layers of the store in the workshop's compression; the same ones where it is gzip.
-
-    Raises Negative for one whose bytes are not what they were.
-    """
-    if workshop.compression == GZIP:
-        return tuple(layers)
-    return tuple(_recompress(layer, workshop) for layer in layers)
-
-
-def recompressed_key(layer: Layer, compression: str) -> LayerKey:
-    """What a layer is made from here is a tar: its diff id."""
-    source = layer.diff_id.removeprefix("sha256:")
-    return LayerKey(kind="system", source=source, compression=compression)
-
-
-def inflated(blob: Path) -> Iterator[bytes]:
-    """What a gzip file of any number of members holds, in pieces; raises zlib.error, EOFError."""
-    with blob.open("rb") as file:
-        yield from inflate(iter(lambda: file.read(_PIECE), b""))
-
-
-def inflate(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same for a gzip file that comes in pieces."""
-    inflater = zlib.decompressobj(_GZIP)
-    for compressed in pieces:
-        piece, text = compressed, b""
-        # zlib may have taken all of a piece and still hold back what it had no room for.
-        while piece or len(text) == _PIECE:
-            if inflater.eof:
-                inflater = zlib.decompressobj(_GZIP)
-            text = inflater.decompress(piece, _PIECE)
-            yield text
-            piece = inflater.unused_data or inflater.unconsumed_tail
-    if not inflater.eof:
-        raise EOFError("it is cut off")
-
-
-def _recompress(layer: Layer, workshop: LayerContext) -> Layer:
-    def write(file: IO[bytes]) -> WrittenLayer:
-        blob = workshop.store.blob(layer)
-        try:
-            written = workshop.pack(inflated(blob), file.write)
-        except (zlib.error, EOFError) as error:
-            raise _damaged_layer(layer) from error
-        if written.diff_id != layer.diff_id:
-            raise _damaged_layer(layer)
-        return written
-
-    key = recompressed_key(layer, workshop.compression)
-    words = "system"
-    return find_layer(workshop.store, key) or make_layer(
-        workshop.store, key, write, workshop.say, words=words
-    )
-
-
-def _damaged_layer(layer: Layer) -> Negative:
-    return Negative(
-        f"the store's layer {layer.digest} is damaged",
-        hint="run `dlimg layers verify`, then build again: it is made anew",
-    )
-
-
-# Layers are compressed by us: how BuildKit does it is another release's affair.
-_LAYOUT: Final = "type=oci,dest={},tar=false,compression=uncompressed,force-compression=true"
-
 OnLine = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemBuildTools:
-    """What building a system needs: an engine, secret files by id, build arguments.
+    """An engine, secret files by id and build arguments, with which BuildKit builds a system.
 
-    `on_line` gets BuildKit's progress, a line of JSON at a time; `say` what a person is told.
+    `on_line` gets BuildKit's progress, a line of JSON at a time; `log` messages for the user.
     """
 
     engine: Engine
     secrets: Mapping[str, str]
     arguments: Mapping[str, str]
     on_line: OnLine
-    say: Callable[[str], None]
+    log: Callable[[str], None]
 
 
 def build_system(planned: PlannedImage, store: Store, tools: SystemBuildTools) -> SystemLayers:
-    """The system of this image, from the store, or built now by an engine.
+    """Return the image's system from the store, built now by the engine where it is missing.
 
-    Raises Negative when it does not build; what BuildKit said went to `on_line`.
+    Raises Negative when it does not build; BuildKit's output went to `tools.on_line`.
     """
-    return load_or_build_system(planned, store, lambda: _built(planned, store, tools), tools.say)
+    return load_or_build_system(planned, store, lambda: _build(planned, store, tools), tools.log)
 
 
 def load_or_build_system(
     planned: PlannedImage,
     store: Store,
     build: Callable[[], SystemLayers],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> SystemLayers:
-    """The system of this image, from the store, or what `build` comes to."""
+    """Return the image's system from the store, or the result of `build` where it is missing."""
     source = system_source(planned)
-    turn = store.path / "turns" / f"system-{source}"
-    with file_lock(turn, doing="building the same system", say=say):
-        found = load_system(store, source)
-        if found is None:
-            found = build()
-            save_system(store, source, found)
-        return found
+    lock = store.locks / f"system-{source}"
+    with file_lock(lock, doing="building the same system", log=log):
+        system = load_system(store, source)
+        if system is None:
+            system = build()
+            save_system(store, source, system)
+        return system
 
 
-def _built(planned: PlannedImage, store: Store, tools: SystemBuildTools) -> SystemLayers:
+def _build(planned: PlannedImage, store: Store, tools: SystemBuildTools) -> SystemLayers:
     with tempfile.TemporaryDirectory(prefix="dlimg-system-") as name:
         layout = Path(name) / "layout"
         if has_containerd_store(tools.engine):
-            bake_stage(planned, SYSTEM_STAGE, tools, Path(name), output=_LAYOUT.format(layout))
+            bake_stage(planned, SYSTEM_STAGE, tools, Path(name), output=_OUTPUT.format(layout))
         else:
-            _bake_and_save(planned, tools, layout)
-        return _import_layout(layout, store, tools.say)
+            _build_and_save(planned, tools, layout)
+        return _import_layout(layout, store, tools.log)
 
 
-def _bake_and_save(planned: PlannedImage, tools: SystemBuildTools, layout: Path) -> None:
-    """The same where the engine has no exporter for it: by way of an image with a passing name."""
-    # Another dlimg, with another store, may be at the same system in the same engine.
+def _build_and_save(planned: PlannedImage, tools: SystemBuildTools, layout: Path) -> None:
+    """Write the layout by way of a temporary image, for engines without an OCI exporter."""
+    # Another dlimg, with another store, may build the same system in the same engine.
     name = f"dlimg-system:{system_source(planned)[:12]}-{token_hex(4)}"
     with temporary_image(planned, SYSTEM_STAGE, tools, layout.parent, name=name):
         save_as_layout(tools.engine, name, layout)
@@ -224,7 +121,7 @@ def temporary_image(
     name: str,
     wheels: str = "",
 ) -> Iterator[None]:
-    """Inside, the engine has an image of this stage under this name; raises as `bake` does."""
+    """Keep an image of this stage under this name in the engine; raises as `bake_stage`."""
     try:
         bake_stage(planned, stage, tools, folder, output=f"type=docker,name={name}", wheels=wheels)
         yield
@@ -242,10 +139,10 @@ def bake_stage(
     output: str,
     wheels: str = "",
 ) -> None:
-    """The stage (the last one where none is named), to this output.
+    """Build the stage (the last one where the name is empty) with `docker buildx bake`.
 
-    `wheels` is the folder of local wheels, where the stage takes any. Raises Negative when
-    BuildKit fails, NoEngine when it cannot be started.
+    `output` is BuildKit's output option, `wheels` the folder of local wheels for a stage that
+    takes any. Raises Negative when BuildKit fails, NoEngine when it cannot be started.
     """
     file = folder / "bake.json"
     file.touch(mode=0o600)
@@ -265,87 +162,159 @@ def bake_stage(
         *(f"--allow=fs.read={path}" for path in readable),
         stage or LAST_STAGE,
     ]
-    # buildx leaves temporary files behind when it is ended: they are to go with ours.
+    # A killed buildx leaves temporary files behind: they are to go with this folder.
     environment = {**tools.engine.environment, "TMPDIR": str(folder)}
-    outcome = stream(argv, on_line=tools.on_line, env=environment, cwd=folder)
+    outcome = run_streaming(argv, on_line=tools.on_line, env=environment, cwd=folder)
     if outcome.returncode == MISSING:
         hint = "install the docker client with its buildx plugin"
         raise NoEngine(f"{tools.engine.docker} cannot be started: {outcome.stderr}", hint=hint)
     if outcome.returncode:
-        reason = silence(tools.engine.environment)
+        reason = unreachable_reason(tools.engine.environment)
         if reason:
             raise NoEngine(
                 f"the container engine at {tools.engine.host} does not answer any more: {reason}",
                 hint="start it again, then run this again; what was finished is kept",
             )
-        what = f"its {stage} stage" if stage else "it"
-        raise Negative(f"{what} did not build", where=planned.image.cell.id)
+        subject = f"its {stage} stage" if stage else "it"
+        raise Negative(f"{subject} did not build", where=planned.image.cell.id)
 
 
-def _import_layout(layout: Path, store: Store, say: Callable[[str], None]) -> SystemLayers:
-    """The image of a layout, its layers now in the store."""
-    manifest = _manifest(layout)
-    described = _blob_json(layout, manifest["config"]["digest"])
-    diff_ids: Sequence[str] = described["rootfs"]["diff_ids"]
+def _import_layout(layout: Path, store: Store, log: Callable[[str], None]) -> SystemLayers:
+    """Put the layers of a layout's image into the store."""
+    manifest = _read_manifest(layout)
+    image = _read_blob(layout, manifest["config"]["digest"])
+    diff_ids: Sequence[str] = image["rootfs"]["diff_ids"]
     layers = tuple(
-        import_layer(_blob(layout, one["digest"]), diff_id, store, say)
-        for one, diff_id in zip(manifest["layers"], diff_ids, strict=True)
+        import_layer(_blob(layout, descriptor["digest"]), diff_id, store, log)
+        for descriptor, diff_id in zip(manifest["layers"], diff_ids, strict=True)
     )
     return SystemLayers(
         layers=layers,
-        config=_parse_config(described.get("config") or {}),
+        config=_parse_config(image.get("config") or {}),
         interpreter=interpreter_digest(map(store.blob, layers)),
         packages=packages_of_layers(map(store.blob, layers)),
     )
 
 
-def _manifest(layout: Path) -> dict[str, Any]:
-    """The one manifest of a layout, behind however many indexes."""
-    content: dict[str, Any] = json.loads((layout / "index.json").read_bytes())
-    while "manifests" in content:
-        content = _blob_json(layout, content["manifests"][0]["digest"])
-    return content
-
-
-def import_layer(tar: Path, diff_id: str, store: Store, say: Callable[[str], None]) -> Layer:
-    """The layer of this tar, now in the store; raises Negative when that is not its sha256."""
+def import_layer(tar: Path, diff_id: str, store: Store, log: Callable[[str], None]) -> Layer:
+    """Put this tar into the store as a layer; raises Negative where its sha256 is another."""
 
     def write(file: IO[bytes]) -> WrittenLayer:
         written = compress_gzip(read_chunks(tar), file.write)
         if written.diff_id != diff_id:
-            raise _damaged(diff_id)
+            raise _damaged_build(diff_id)
         return written
 
     key = system_layer_key(diff_id)
-    return find_layer(store, key) or make_layer(store, key, write, say, words="system")
+    return find_layer(store, key) or make_layer(store, key, write, log, description="system")
 
 
-def _damaged(digest: str) -> Negative:
-    return Negative(f"what was built is damaged: {digest}", where=SYSTEM_STAGE)
+def recompress_layers(layers: Sequence[Layer], context: LayerContext) -> tuple[Layer, ...]:
+    """Return a system's layers in the context's compression, which for gzip are the same ones.
+
+    Raises Negative for a damaged layer.
+    """
+    if context.compression == GZIP:
+        return tuple(layers)
+    return tuple(_recompress(layer, context) for layer in layers)
 
 
-def _parse_config(said: Mapping[str, Any]) -> ImageConfig:
-    """What an image's config says, in our names."""
-    return ImageConfig(
-        env=tuple(said.get("Env") or ()),
-        labels=dict(said.get("Labels") or {}),
-        workdir=str(said.get("WorkingDir") or "").removesuffix("/"),
-        user=str(said.get("User") or ""),
-        entrypoint=tuple(said.get("Entrypoint") or ()),
-        cmd=tuple(said.get("Cmd") or ()),
-        exposed=tuple(sorted(said.get("ExposedPorts") or ())),
-        shell=tuple(said.get("Shell") or ()),
-        healthcheck=dict(said.get("Healthcheck") or {}),
+def _recompress(layer: Layer, context: LayerContext) -> Layer:
+    def write(file: IO[bytes]) -> WrittenLayer:
+        stream = inflate_file(context.store.blob(layer))
+        try:
+            written = compress_other(stream, file.write, context.compression)
+        except (zlib.error, EOFError) as error:
+            raise _damaged_layer(layer) from error
+        if written.diff_id != layer.diff_id:
+            raise _damaged_layer(layer)
+        return written
+
+    key = system_layer_key(layer.diff_id, context.compression)
+    return find_layer(context.store, key) or make_layer(
+        context.store, key, write, context.log, description="system"
     )
+
+
+def interpreter_digest(blobs: Iterable[Path]) -> str:
+    """Return one sha256 for the Pythons in these gzip layers, lowest first.
+
+    Systems with the same Python have the same digest. Without a Python it is one of the layers.
+    """
+    digests: dict[str, str] = {}
+    is_linked = False
+    names = []
+    for blob in blobs:
+        names.append(blob.name)
+        for path, digest, links in _interpreter_files(blob):
+            digests[path] = digest
+            is_linked = is_linked or links
+    # A library that no program is linked with comes with the headers, and compiles nothing.
+    lines = [
+        f"{path} {digest}"
+        for path, digest in sorted(digests.items())
+        if is_linked or not _LIBRARY.fullmatch(path)
+    ]
+    has_program = any(map(_PROGRAM.fullmatch, digests))
+    return hash_texts(lines if has_program else names)
+
+
+def _interpreter_files(blob: Path) -> Iterator[tuple[str, str, bool]]:
+    """Yield path and sha256 of a Python's files, and whether one is linked with libpython."""
+    archive: Any = tarfile.open(blob, mode="r:gz")  # noqa: SIM115 - closed below
+    with archive:
+        for member in archive:
+            path = member.name.removeprefix("./")
+            if not member.isfile():
+                continue
+            if _PROGRAM.fullmatch(path):
+                content = archive.extractfile(member).read()
+                yield path, sha256(content).hexdigest(), _LINKED in content
+            elif _LIBRARY.fullmatch(path) or _COMPILER.fullmatch(path):
+                yield path, file_digest(archive.extractfile(member), "sha256").hexdigest(), False
+
+
+def _read_manifest(layout: Path) -> dict[str, Any]:
+    """Return the layout's one manifest, which may lie behind several indexes."""
+    content: dict[str, Any] = json.loads((layout / "index.json").read_bytes())
+    while "manifests" in content:
+        content = _read_blob(layout, content["manifests"][0]["digest"])
+    return content
+
+
+def _read_blob(layout: Path, digest: str) -> dict[str, Any]:
+    content = _blob(layout, digest).read_bytes()
+    if f"sha256:{sha256(content).hexdigest()}" != digest:
+        raise _damaged_build(digest)
+    parsed: dict[str, Any] = json.loads(content)
+    return parsed
 
 
 def _blob(layout: Path, digest: str) -> Path:
     return layout / "blobs/sha256" / digest.removeprefix("sha256:")
 
 
-def _blob_json(layout: Path, digest: str) -> dict[str, Any]:
-    content = _blob(layout, digest).read_bytes()
-    if f"sha256:{sha256(content).hexdigest()}" != digest:
-        raise _damaged(digest)
-    found: dict[str, Any] = json.loads(content)
-    return found
+def _parse_config(config: Mapping[str, Any]) -> ImageConfig:
+    """Return the `config` object of an OCI image config as an ImageConfig."""
+    return ImageConfig(
+        env=tuple(config.get("Env") or ()),
+        labels=dict(config.get("Labels") or {}),
+        workdir=str(config.get("WorkingDir") or "").removesuffix("/"),
+        user=str(config.get("User") or ""),
+        entrypoint=tuple(config.get("Entrypoint") or ()),
+        cmd=tuple(config.get("Cmd") or ()),
+        exposed=tuple(sorted(config.get("ExposedPorts") or ())),
+        shell=tuple(config.get("Shell") or ()),
+        healthcheck=dict(config.get("Healthcheck") or {}),
+    )
+
+
+def _damaged_build(digest: str) -> Negative:
+    return Negative(f"what was built is damaged: {digest}", where=SYSTEM_STAGE)
+
+
+def _damaged_layer(layer: Layer) -> Negative:
+    return Negative(
+        f"the store's layer {layer.digest} is damaged",
+        hint="run `dlimg layers verify`, then build again: it is made anew",
+    )

@@ -1,7 +1,7 @@
-"""The wheels of a plan to layers in the store: each wheel fetched, spliced and let go once."""
+"""Layers of all wheels of a build, made in the background: each wheel is read once."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,27 +19,34 @@ from dlimg.assembly.wheel_to_layer import (
     wheel_to_layer,
 )
 from dlimg.model import GZIP, Image, PlannedImage, Wheel
-from dlimg.pypi.wheel_urls import Target
+from dlimg.pypi.uv_queries import Target
 from dlimg.store.keys import LayerKey
 from dlimg.store.store import Store, find_layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WheelLayerJobs:
-    """Wheels at work: `await_all` returns when nothing of an image's wheels is missing."""
+    """The running jobs that make wheel layers, and the context that they make them in."""
 
-    workshop: LayerContext
-    await_all: Callable[[Image], None]
+    context: LayerContext
+    jobs: Mapping[Wheel, Future[None]]
+
+    def await_all(self, image: Image) -> None:
+        """Wait until the store has everything that the image needs from its wheels.
+
+        Raises as `downloading`'s function, and BadInput for a wheel that cannot become a layer.
+        """
+        for wheel in image.lock.wheels:
+            self.jobs[wheel].result()
 
 
 @contextmanager
 def making_wheel_layers(
     planned: Sequence[PlannedImage], store: Store, source: WheelSource
 ) -> Iterator[WheelLayerJobs]:
-    """Inside, layers and parts of all wheels are made, the largest wheel first.
+    """Make the layers of all wheels of these images in threads, the largest wheel first.
 
-    `await_all` raises what `fetching`'s function does, and BadInput for wheels that cannot
-    become layers; other images are not touched by it. All are made for one compression.
+    A failure affects only the images with that wheel. All images have one compression.
     """
     pythons = _pythons_by_wheel(planned)
     compression = planned[0].compression if planned else GZIP
@@ -47,15 +54,13 @@ def making_wheel_layers(
         downloading(missing_wheels(planned, store), source) as locate,
         ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
     ):
-        workshop = LayerContext(store=store, locate=locate, say=source.say, compression=compression)
-        tasks = {
-            wheel: pool.submit(_make_layers, workshop, wheel, pythons[wheel], source.folder)
+        context = LayerContext(store=store, locate=locate, log=source.log, compression=compression)
+        jobs = {
+            wheel: pool.submit(_make_layers, context, wheel, pythons[wheel], source.folder)
             for wheel in pythons
         }
         try:
-            yield WheelLayerJobs(
-                workshop=workshop, await_all=lambda image: _await_wheels(image, tasks)
-            )
+            yield WheelLayerJobs(context=context, jobs=jobs)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -63,61 +68,59 @@ def making_wheel_layers(
 def missing_wheels(
     planned: Sequence[PlannedImage], store: Store
 ) -> Mapping[Target, Sequence[Wheel]]:
-    """The wheels that must be on disk for what is not in the store yet, the largest first."""
-    found: dict[Target, dict[Wheel, None]] = {}
-    for one in planned:
-        lock = one.image.lock
-        group = found.setdefault((lock.python, lock.platform), {})
-        group.update(dict.fromkeys(_missing_of_image(one, store)))
-    return {target: sorted(group, key=lambda wheel: -wheel.size) for target, group in found.items()}
+    """Return the wheels that are needed for layers that the store lacks, the largest first."""
+    by_target: dict[Target, dict[Wheel, None]] = {}
+    for image in planned:
+        lock = image.image.lock
+        wheels = by_target.setdefault((lock.python, lock.platform), {})
+        wheels.update(dict.fromkeys(_missing_of_image(image, store)))
+    return {
+        target: sorted(wheels, key=lambda wheel: -wheel.size)
+        for target, wheels in by_target.items()
+    }
 
 
 def _missing_of_image(planned: PlannedImage, store: Store) -> Iterator[Wheel]:
     lock, compression = planned.image.lock, planned.compression
     python = lock.python
     small = [wheel for wheel in lock.wheels if not is_large(wheel)]
-    of_small = small_wheels_keys(small, python=python, compression=compression)
+    small_keys = small_wheels_keys(small, python=python, compression=compression)
     for wheel in lock.wheels:
-        of_wheel = wheel_keys(wheel, python=python, compression=compression)
-        wanted = (
-            of_wheel if is_large(wheel) else of_small,
+        large_keys = wheel_keys(wheel, python=python, compression=compression)
+        needed = (
+            large_keys if is_large(wheel) else small_keys,
             installer_keys(wheel, python=python, requested=True),
             python_source_keys(wheel, python=python),
         )
-        if not all(_is_in(store, keys) for keys in wanted):
+        if not all(_has_any(store, keys) for keys in needed):
             yield wheel
 
 
-def _is_in(store: Store, keys: Sequence[LayerKey]) -> bool:
+def _has_any(store: Store, keys: Sequence[LayerKey]) -> bool:
     return any(find_layer(store, key) for key in keys)
 
 
 def _pythons_by_wheel(planned: Sequence[PlannedImage]) -> Mapping[Wheel, tuple[str, ...]]:
-    """The Pythons that each wheel is for in this plan, the largest wheel first."""
-    found: dict[Wheel, dict[str, None]] = {}
-    for one in planned:
-        for wheel in one.image.lock.wheels:
-            found.setdefault(wheel, {})[one.image.lock.python] = None
-    ordered = sorted(found, key=lambda wheel: -wheel.size)
-    return {wheel: tuple(found[wheel]) for wheel in ordered}
+    """Return the Pythons that each wheel is needed for, the largest wheel first."""
+    pythons: dict[Wheel, dict[str, None]] = {}
+    for image in planned:
+        for wheel in image.image.lock.wheels:
+            pythons.setdefault(wheel, {})[image.image.lock.python] = None
+    ordered = sorted(pythons, key=lambda wheel: -wheel.size)
+    return {wheel: tuple(pythons[wheel]) for wheel in ordered}
 
 
 def _make_layers(
-    workshop: LayerContext, wheel: Wheel, pythons: Sequence[str], fetched: Path
+    context: LayerContext, wheel: Wheel, pythons: Sequence[str], downloads: Path
 ) -> None:
-    """All that any image needs from this wheel; then what was fetched for it can go.
+    """Make everything that images need from this wheel, then remove its download.
 
-    Small wheels stay, because each set of them is a layer of its own.
+    Small wheels stay, because each set of them is another layer.
     """
     for python in pythons:
         if is_large(wheel):
-            wheel_to_layer(workshop, wheel, python=python)
-        installer_layer(workshop, wheel, python=python, requested=True)
-        python_sources(workshop, wheel, python=python)
+            wheel_to_layer(context, wheel, python=python)
+        installer_layer(context, wheel, python=python, requested=True)
+        python_sources(context, wheel, python=python)
     if is_large(wheel):
-        (fetched / wheel.file).unlink(missing_ok=True)
-
-
-def _await_wheels(image: Image, tasks: Mapping[Wheel, Future[None]]) -> None:
-    for wheel in image.lock.wheels:
-        tasks[wheel].result()
+        (downloads / wheel.file).unlink(missing_ok=True)

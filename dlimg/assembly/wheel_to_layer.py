@@ -1,4 +1,8 @@
-"""Layers of wheels, through the store: a large wheel, and several small ones."""
+"""From wheels to layers in the store: one layer for a large wheel, one for all small ones.
+
+The store also keeps each wheel's Python files, because compiling byte code needs them and not the
+wheel.
+"""
 
 import gzip
 import tarfile
@@ -9,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from dlimg.errors import Negative
-from dlimg.layer.compress import Press, WrittenLayer, presses, splice_wheel_streams
+from dlimg.layer.compress import WrittenLayer, compress_wheel, splice_wheel_streams
 from dlimg.layer.entries import LayerEntry, arrange_entries, folder_entry
 from dlimg.layer.tar import tar_parts
 from dlimg.layer.wheel_entries import LIBRARY, depends_on_python, wheel_entries
@@ -20,153 +24,151 @@ from dlimg.store.store import Store, find_layer, make_layer
 from dlimg.wheel.archive import damaged_wheel
 from dlimg.wheel.metadata import OpenWheel, open_wheel
 
-# Wheels from this size on get layers of their own: they hold nearly all bytes, and are few.
+# Wheels from this size on get a layer of their own: they hold nearly all bytes, and are few.
 LARGE_WHEEL: Final = 4_000_000
 
 LocateWheel = Callable[[Wheel], Path]
 
+_EMPTY_TAR: Final = 1024  # bytes of the two zero blocks that end every tar
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerContext:
-    """What making layers needs: the store, where wheels lie on disk, and somebody to tell.
+    """The store, the wheels on disk, the log and the compression of the layers to make.
 
-    `locate` is asked only for a wheel whose layer is not there yet; it may fetch it.
-    `compression` is that of the images' layers, as keys call it. What is kept to make layers
-    from, and is none itself, is gzip always.
+    `locate` returns the path of a wheel and may download it; it is called only for wheels whose
+    layers are missing. `compression` is spelled as in layer keys. Intermediate results, which are
+    no layers of images, are always gzip.
     """
 
     store: Store
     locate: LocateWheel
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     compression: str = GZIP
-
-    @property
-    def press(self) -> Press:
-        """Who writes the layers of wheels."""
-        return presses(self.compression).press
-
-    @property
-    def pack(self) -> Press:
-        """Who writes the layers of what lies in no wheel."""
-        return presses(self.compression).pack
 
 
 def is_large(wheel: Wheel) -> bool:
     return wheel.size >= LARGE_WHEEL
 
 
-def wheel_to_layer(workshop: LayerContext, wheel: Wheel, *, python: str) -> Layer:
-    """The layer of one wheel; raises BadInput when the wheel is unfit or not the one named."""
-    keys = wheel_keys(wheel, python=python, compression=workshop.compression)
-    return _layer(workshop, keys, (wheel,), python)
+def wheel_to_layer(context: LayerContext, wheel: Wheel, *, python: str) -> Layer:
+    """Return the wheel's layer, made now where the store lacks it.
+
+    Raises BadInput for a wheel that cannot become a layer or is not the locked one.
+    """
+    keys = wheel_keys(wheel, python=python, compression=context.compression)
+    return _wheels_to_layer(context, keys, (wheel,), python)
 
 
-def small_wheels_to_layer(workshop: LayerContext, wheels: Sequence[Wheel], *, python: str) -> Layer:
-    """The one layer of several wheels, whatever their order; raises BadInput also for a clash."""
+def small_wheels_to_layer(context: LayerContext, wheels: Sequence[Wheel], *, python: str) -> Layer:
+    """Return the one layer of several wheels, in whatever order they are given.
+
+    Raises as `wheel_to_layer`, and BadInput for wheels with different files at one path.
+    """
     ordered = sorted(wheels, key=lambda wheel: wheel.sha256)
-    keys = small_wheels_keys(wheels, python=python, compression=workshop.compression)
-    return _layer(workshop, keys, ordered, python)
+    keys = small_wheels_keys(wheels, python=python, compression=context.compression)
+    return _wheels_to_layer(context, keys, ordered, python)
 
 
 def wheel_keys(wheel: Wheel, *, python: str, compression: str = GZIP) -> tuple[LayerKey, LayerKey]:
-    """The keys under which the wheel's layer may be: the one for any Python, and for this."""
-    for_any = LayerKey(kind="wheel", source=wheel.sha256, compression=compression)
-    return for_any, replace(for_any, python=python)
+    """The two possible keys of a wheel's layer: for any Python, and for this one."""
+    any_python = LayerKey(kind="wheel", source=wheel.sha256, compression=compression)
+    return any_python, replace(any_python, python=python)
 
 
 def small_wheels_keys(
     wheels: Sequence[Wheel], *, python: str, compression: str = GZIP
 ) -> tuple[LayerKey, LayerKey]:
-    """The same for the layer of several wheels."""
+    """The two possible keys of the small wheels' layer: for any Python, and for this one."""
     source = hash_texts(sorted(wheel.sha256 for wheel in wheels))
-    for_any = LayerKey(kind="small", source=source, compression=compression)
-    return for_any, replace(for_any, python=python)
+    any_python = LayerKey(kind="small", source=source, compression=compression)
+    return any_python, replace(any_python, python=python)
 
 
-def _layer(
-    workshop: LayerContext, keys: tuple[LayerKey, LayerKey], wheels: Sequence[Wheel], python: str
+def _wheels_to_layer(
+    context: LayerContext, keys: tuple[LayerKey, LayerKey], wheels: Sequence[Wheel], python: str
 ) -> Layer:
-    """Found for any Python or for this one, or made for the one or the other."""
-    for_any, for_this = keys
-    found = find_layer(workshop.store, for_any) or find_layer(workshop.store, for_this)
-    if found:
-        return found
-    found_wheels = [open_locked_wheel(workshop, wheel) for wheel in wheels]
-    key = for_this if any(map(depends_on_python, found_wheels)) else for_any
+    any_python, this_python = keys
+    layer = find_layer(context.store, any_python) or find_layer(context.store, this_python)
+    if layer:
+        return layer
+    opened = [open_locked_wheel(context, wheel) for wheel in wheels]
+    key = this_python if any(map(depends_on_python, opened)) else any_python
 
     def write(file: IO[bytes]) -> WrittenLayer:
-        found = [entry for wheel in found_wheels for entry in wheel_entries(wheel, python=python)]
-        return workshop.press(tar_parts(arrange_entries(found)), file.write)
+        entries = [entry for wheel in opened for entry in wheel_entries(wheel, python=python)]
+        parts = tar_parts(arrange_entries(entries))
+        return compress_wheel(parts, file.write, context.compression)
 
-    words = ", ".join(sorted(f"{wheel.name} {wheel.version}" for wheel in wheels))
-    return make_layer(workshop.store, key, write, workshop.say, words=words)
+    description = ", ".join(sorted(f"{wheel.name} {wheel.version}" for wheel in wheels))
+    return make_layer(context.store, key, write, context.log, description=description)
 
 
-def open_locked_wheel(workshop: LayerContext, wheel: Wheel) -> OpenWheel:
-    """The wheel on disk, after its sha256 was compared with the lock's."""
-    path = workshop.locate(wheel)
+def open_locked_wheel(context: LayerContext, wheel: Wheel) -> OpenWheel:
+    """Open the wheel on disk; raises BadInput where its sha256 is not the lock's."""
+    path = context.locate(wheel)
     if path.name != wheel.file:
         raise ValueError(f"{path} is not called {wheel.file}")
-    found = sha256_of(path)
-    if found != wheel.sha256:
-        raise damaged_wheel(wheel.file, f"its sha256 is {found}, not {wheel.sha256} as in the lock")
+    sha256 = sha256_of(path)
+    if sha256 != wheel.sha256:
+        raise damaged_wheel(
+            wheel.file, f"its sha256 is {sha256}, not {wheel.sha256} as in the lock"
+        )
     return open_wheel(path)
 
 
-_EMPTY: Final = 1024  # the two blocks of zeros with which every tar ends
-
-
-def python_sources(workshop: LayerContext, wheel: Wheel, *, python: str) -> Layer:
-    """The wheel's files that are compiled; raises BadInput when the wheel is unfit."""
-    for_any, for_this = python_source_keys(wheel, python=python)
-    found = find_layer(workshop.store, for_any) or find_layer(workshop.store, for_this)
-    if found:
-        return found
-    whole = open_locked_wheel(workshop, wheel)
+def python_sources(context: LayerContext, wheel: Wheel, *, python: str) -> Layer:
+    """Return the wheel's Python files, kept as a layer; raises BadInput for an invalid wheel."""
+    any_python, this_python = python_source_keys(wheel, python=python)
+    layer = find_layer(context.store, any_python) or find_layer(context.store, this_python)
+    if layer:
+        return layer
+    opened = open_locked_wheel(context, wheel)
 
     def write(file: IO[bytes]) -> WrittenLayer:
-        wanted = (one for one in wheel_entries(whole, python=python) if is_python_source(one))
-        return splice_wheel_streams(tar_parts(arrange_entries(wanted)), file.write)
+        entries = filter(is_python_source, wheel_entries(opened, python=python))
+        return splice_wheel_streams(tar_parts(arrange_entries(entries)), file.write)
 
-    key = for_this if depends_on_python(whole) else for_any
-    words = f"sources: {wheel.name} {wheel.version}"
-    return make_layer(workshop.store, key, write, workshop.say, words=words)
+    key = this_python if depends_on_python(opened) else any_python
+    description = f"sources: {wheel.name} {wheel.version}"
+    return make_layer(context.store, key, write, context.log, description=description)
 
 
 def python_source_keys(wheel: Wheel, *, python: str) -> tuple[LayerKey, LayerKey]:
-    """The keys under which they may be: the one for any Python, and for this."""
-    for_any = LayerKey(kind="sources", source=wheel.sha256)
-    return for_any, replace(for_any, python=python)
+    """The two possible keys of a wheel's Python files: for any Python, and for this one."""
+    any_python = LayerKey(kind="sources", source=wheel.sha256)
+    return any_python, replace(any_python, python=python)
 
 
 def is_python_source(entry: LayerEntry) -> bool:
-    """Whether an install compiles it: a `.py` in the library, but in no folder of byte code."""
-    inner = entry.path.removeprefix(f"{LIBRARY}/")
-    is_in = inner != entry.path and "__pycache__" not in inner.split("/")
-    return is_in and inner.endswith(".py") and entry.content is not None
+    """Whether an install compiles the file: a `.py` in site-packages, but not in `__pycache__`."""
+    path = entry.path.removeprefix(f"{LIBRARY}/")
+    is_in_library = path != entry.path and "__pycache__" not in path.split("/")
+    return is_in_library and path.endswith(".py") and entry.content is not None
 
 
-def is_empty(part: Layer) -> bool:
-    return part.unpacked <= _EMPTY
+def is_empty(layer: Layer) -> bool:
+    """Whether the layer's tar has no entries."""
+    return layer.unpacked <= _EMPTY_TAR
 
 
-def read_entries(store: Store, part: Layer, *, owner: str) -> Iterator[LayerEntry]:
-    """Folders and files of a kept part, in its order, one after the other.
+def read_entries(store: Store, layer: Layer, *, owner: str) -> Iterator[LayerEntry]:
+    """Yield the folders and files of a gzip layer of the store, in its order.
 
-    Raises Negative for a part that is damaged, and removes it: it is made again the next time.
+    Raises Negative for a damaged layer and removes it, so that the next build makes it again.
     """
-    blob = store.blob(part)
+    blob = store.blob(layer)
     with blob.open("rb") as file:
-        whole = f"sha256:{file_digest(file, 'sha256').hexdigest()}" == part.digest
-    if not whole:
+        is_whole = f"sha256:{file_digest(file, 'sha256').hexdigest()}" == layer.digest
+    if not is_whole:
         blob.unlink(missing_ok=True)
-        hint = "it was removed, and is made again when you repeat this"
-        raise Negative(f"what the store kept of {owner} is damaged", where=str(blob), hint=hint)
-    with gzip.open(blob) as plain:
-        archive: Any = tarfile.open(fileobj=plain, mode="r|")  # noqa: SIM115 - nothing to close
+        hint = "it was removed; run the command again to make it anew"
+        raise Negative(f"the stored files of {owner} are damaged", where=str(blob), hint=hint)
+    with gzip.open(blob) as stream:
+        archive: Any = tarfile.open(fileobj=stream, mode="r|")  # noqa: SIM115 - nothing to close
         for member in archive:
             if member.isdir():
                 yield folder_entry(member.name, owner=owner)
             else:
-                text = archive.extractfile(member).read()
-                yield LayerEntry(path=member.name, mode=member.mode, content=text, owner=owner)
+                data = archive.extractfile(member).read()
+                yield LayerEntry(path=member.name, mode=member.mode, content=data, owner=owner)

@@ -147,7 +147,7 @@ class Assembler:
         not build or a Python that does not run, NetworkFailure.
         """
         image, store = planned.image, self.context.store
-        layer_context = self.wheels.workshop
+        layer_context = self.wheels.context
         check_eligible(image)
         callbacks.on_step(STEPS[0])
         system = self.context.executor.system(planned, store, callbacks.on_line)
@@ -172,7 +172,7 @@ class Assembler:
 
     def stop(self) -> None:
         """End waiting for wheels, and compilers outside of child processes."""
-        self.context.cancellation.come()
+        self.context.cancellation.cancel()
         self.context.executor.stop()
 
     def _compiler(self, system: SystemLayers, python: str) -> BytecodeCompiler:
@@ -200,8 +200,8 @@ def _wheel_source(context: AssembleContext) -> WheelSource:
     return WheelSource(
         folders=tuple(context.find_links),
         folder=cache / "fetched",
-        addresses=lambda wheels, target: wheel_urls(wheels, target, ask),
+        find_urls=lambda wheels, target: wheel_urls(wheels, target, ask),
         session=open_index(environment, cache / "wheels").session,
-        say=discard,
-        end=context.cancellation,
+        log=discard,
+        cancellation=context.cancellation,
     )

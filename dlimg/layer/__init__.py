@@ -1,1 +1,1 @@
-"""Image layers: entries, tar, gzip, zstd, whiteouts and differences of root file systems."""
+"""The format of layers: entries, tar, compression, whiteouts, and differences of file systems."""

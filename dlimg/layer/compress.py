@@ -1,8 +1,10 @@
-"""The pieces of a tar to a gzip file of many members, in which no wheel's stream is made anew.
+"""Tar parts to a compressed layer: gzip spliced from a wheel's own streams, gzip, or zstd.
 
-A file's member is a gzip header, the deflate stream as it lies in the wheel, and CRC and size
-from the wheel's directory; the streams are unpacked only to be checked, and for the diff id.
-The format is that of RFC 1952. What is written depends on the pieces and on FORMAT alone.
+*Splicing*: a wheel is a zip of deflate streams, and a gzip file may consist of many members. So a
+file's gzip member is a header, the deflate stream as it is in the wheel, and the CRC and size from
+the wheel's directory. Nothing is compressed again; streams are inflated only to check them and to
+compute the diff id. The gzip format is that of RFC 1952. What is written depends on the parts and
+on FORMAT alone.
 """
 
 import hashlib
@@ -11,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import Final
 
 import deflate
@@ -23,69 +25,239 @@ from dlimg.model import GZIP
 from dlimg.wheel.archive import DEFLATED
 from dlimg.wheel.unpack import MemberReader, iter_compressed
 
+# The number of the layer format: raise it with every change to a layer's bytes, or to what they
+# are made from.
+FORMAT: Final = 2
+
+# Deflate, no flags, no time, no hint on the effort, an unknown system.
+GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+GZIP_LEVEL: Final = 6
+GZIP_MEMBER_SIZE: Final = 1 << 20
+ZSTD_FRAME_SIZE: Final = 4 << 20
+
 MAX_STORED_BLOCK: Final = 65_535
 _RUN: Final = re.compile(rb"(.)\1{3,}", re.DOTALL)
 _FIRST_9_BIT: Final = 144
-_FLUSH_BITS: Final = 2048  # bits that are held, so that the numbers stay small
+_FLUSH_BITS: Final = 2048  # written at this many bits, so that the integers stay small
 _MAX_MATCH: Final = 258
 _MIN_MATCH: Final = 3
+_CHUNK_SIZE: Final = 1 << 20
+_GZIP_WINDOW: Final = 31  # zlib's number for a gzip header and trailer
+
+Write = Callable[[bytes], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenLayer:
+    """A written layer: digest and bytes of the compressed file, diff id and bytes of its tar."""
+
+    digest: str
+    size: int
+    diff_id: str
+    unpacked: int
+
+
+class CountingHash:
+    """A sha256 that counts the bytes that it hashed."""
+
+    def __init__(self) -> None:
+        self.hash = hashlib.sha256()
+        self.size = 0
+
+    def update(self, data: bytes) -> None:
+        self.hash.update(data)
+        self.size += len(data)
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self.hash.hexdigest()}"
+
+
+def compress_wheel(parts: Iterable[TarPart], write: Write, compression: str) -> WrittenLayer:
+    """Write a layer of wheel files: spliced for gzip, compressed anew for zstd.
+
+    Raises BadInput for a member that differs from its wheel's directory, ValueError for an
+    unknown compression.
+    """
+    if compression == GZIP:
+        return splice_wheel_streams(parts, write)
+    return compress_zstd(parts, write, level=_zstd_level(compression))
+
+
+def compress_other(parts: Iterable[TarPart], write: Write, compression: str) -> WrittenLayer:
+    """Write a layer of a tar that does not come from a wheel; raises as `compress_wheel`."""
+    if compression == GZIP:
+        return compress_gzip(parts, write)
+    return compress_zstd(parts, write, level=_zstd_level(compression))
+
+
+def splice_wheel_streams(parts: Iterable[TarPart], write: Write) -> WrittenLayer:
+    """Write a gzip layer that holds the wheels' own deflate streams.
+
+    Raises BadInput for a member that differs from its wheel's directory.
+    """
+    file, tar = CountingHash(), CountingHash()
+    for part in parts:
+        for chunk in _gzip_member(part, tar.update):
+            file.update(chunk)
+            write(chunk)
+    return WrittenLayer(digest=file.digest, size=file.size, diff_id=tar.digest, unpacked=tar.size)
+
+
+def compress_gzip(parts: Iterable[TarPart], write: Write) -> WrittenLayer:
+    """Write a gzip layer of this tar, in members of `GZIP_MEMBER_SIZE`."""
+    file, tar = CountingHash(), CountingHash()
+    for chunk in split_stream(tar_bytes(parts), GZIP_MEMBER_SIZE):
+        tar.update(chunk)
+        trailer = _gzip_trailer(zlib.crc32(chunk), len(chunk))
+        member = GZIP_HEADER + bytes(deflate.deflate_compress(chunk, GZIP_LEVEL)) + trailer
+        file.update(member)
+        write(member)
+    return WrittenLayer(digest=file.digest, size=file.size, diff_id=tar.digest, unpacked=tar.size)
+
+
+def compress_zstd(parts: Iterable[TarPart], write: Write, *, level: int) -> WrittenLayer:
+    """Write a zstd layer of this tar, in frames of `ZSTD_FRAME_SIZE`."""
+    file, tar = CountingHash(), CountingHash()
+    encoder = ZstdCompressor(level=level, write_checksum=True, write_content_size=True, threads=0)
+    for chunk in split_stream(tar_bytes(parts), ZSTD_FRAME_SIZE):
+        tar.update(chunk)
+        frame = encoder.compress(chunk)
+        file.update(frame)
+        write(frame)
+    return WrittenLayer(digest=file.digest, size=file.size, diff_id=tar.digest, unpacked=tar.size)
+
+
+def _zstd_level(compression: str) -> int:
+    return int(compression.removeprefix("zstd"))
+
+
+def split_stream(stream: Iterable[bytes], length: int) -> Iterator[bytes]:
+    """Yield the stream's bytes in chunks of this length; the last one may be shorter."""
+    buffer = bytearray()
+    for chunk in stream:
+        buffer += chunk
+        while len(buffer) >= length:
+            yield bytes(buffer[:length])
+            del buffer[:length]
+    if buffer:
+        yield bytes(buffer)
+
+
+def inflate_file(path: Path) -> Iterator[bytes]:
+    """Yield the content of a gzip file; raises as `inflate`."""
+    with path.open("rb") as file:
+        yield from inflate(iter(lambda: file.read(_CHUNK_SIZE), b""))
+
+
+def inflate(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the content of a gzip stream of any number of members.
+
+    Raises zlib.error for a damaged stream, EOFError for one that is cut off.
+    """
+    inflater = zlib.decompressobj(_GZIP_WINDOW)
+    for chunk in chunks:
+        compressed, content = chunk, b""
+        # zlib may have consumed the whole chunk and still hold back output beyond the limit.
+        while compressed or len(content) == _CHUNK_SIZE:
+            if inflater.eof:
+                inflater = zlib.decompressobj(_GZIP_WINDOW)
+            content = inflater.decompress(compressed, _CHUNK_SIZE)
+            yield content
+            compressed = inflater.unused_data or inflater.unconsumed_tail
+    if not inflater.eof:
+        raise EOFError("the gzip stream is cut off")
+
+
+def _gzip_member(part: TarPart, on_content: Write) -> Iterator[bytes]:
+    """Yield the gzip member of a part, after passing its content to `on_content`."""
+    yield GZIP_HEADER
+    match part:
+        case TarHead(data=data):
+            on_content(data)
+            yield fixed_block(data)
+            yield _gzip_trailer(zlib.crc32(data), len(data))
+        case bytes():
+            on_content(part)
+            yield from stored_blocks([part])
+            yield _gzip_trailer(zlib.crc32(part), len(part))
+        case PackedContent(member=member):
+            stream = _checked_stream(part, on_content)
+            yield from stream if member.method == DEFLATED else stored_blocks(stream)
+            yield _gzip_trailer(member.crc, member.size)
+
+
+def _checked_stream(part: PackedContent, on_content: Write) -> Iterator[bytes]:
+    """Yield a member's bytes as they are in the wheel, each chunk after inflating it."""
+    reader = MemberReader(part.wheel.name, part.member)
+    for chunk in iter_compressed(part.wheel, part.member):
+        for content in reader.feed(chunk):
+            on_content(content)
+        yield chunk
+    reader.finish()
+
+
+def _gzip_trailer(crc: int, size: int) -> bytes:
+    """CRC and size; a gzip trailer has room for the size's lower 32 bits."""
+    return struct.pack("<2L", crc, size & 0xFFFFFFFF)
 
 
 def stored_blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The content as stored blocks, cut at the same places however it came in chunks."""
-    held = bytearray()
+    """Yield the content as stored deflate blocks, whose sizes do not depend on the chunks'."""
+    buffer = bytearray()
     for chunk in chunks:
-        held += chunk
-        while len(held) > MAX_STORED_BLOCK:
-            yield _block(bytes(held[:MAX_STORED_BLOCK]), last=0)
-            del held[:MAX_STORED_BLOCK]
-    yield _block(bytes(held), last=1)
+        buffer += chunk
+        while len(buffer) > MAX_STORED_BLOCK:
+            yield _stored_block(bytes(buffer[:MAX_STORED_BLOCK]), last=0)
+            del buffer[:MAX_STORED_BLOCK]
+    yield _stored_block(bytes(buffer), last=1)
 
 
-def fixed_block(text: bytes) -> bytes:
-    """The content as one block with fixed codes: bytes as they are, and runs."""
+def fixed_block(data: bytes) -> bytes:
+    """Return the data as one deflate block with fixed Huffman codes, in which runs are matches."""
     out = bytearray()
-    value, width = 0b011, 3  # the last block, with fixed codes
-    for code, bits in _codes(text):
+    value, width = 0b011, 3  # the header of a last block with fixed codes
+    for code, bits in _codes(data):
         value |= code << width
         width += bits
         if width >= _FLUSH_BITS:
-            whole = width // 8
-            out += (value & ((1 << 8 * whole) - 1)).to_bytes(whole, "little")
-            value >>= 8 * whole
-            width -= 8 * whole
+            size = width // 8
+            out += (value & ((1 << 8 * size) - 1)).to_bytes(size, "little")
+            value >>= 8 * size
+            width -= 8 * size
     return bytes(out) + value.to_bytes((width + 7) // 8, "little")
 
 
-def _block(content: bytes, *, last: int) -> bytes:
+def _stored_block(content: bytes, *, last: int) -> bytes:
     size = len(content)
     return struct.pack("<BHH", last, size, size ^ 0xFFFF) + content
 
 
-def _codes(text: bytes) -> Iterator[tuple[int, int]]:
+def _codes(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the codes of the data and of the block's end, with the number of bits of each."""
     position = 0
-    for run in _RUN.finditer(text):
-        yield from _literals(text[position : run.start() + 1])
+    for run in _RUN.finditer(data):
+        yield from _literals(data[position : run.start() + 1])
         left = run.end() - run.start() - 1
         while left >= _MIN_MATCH:
             length = min(left, _MAX_MATCH)
             yield _MATCHES[length]
             left -= length
         position = run.end() - left
-    yield from _literals(text[position:])
+    yield from _literals(data[position:])
     yield _SYMBOLS[256]
 
 
-def _literals(text: bytes) -> Iterator[tuple[int, int]]:
-    """The codes of bytes as they are; those below 144 have eight bits, and go together."""
-    if text and max(text) < _FIRST_9_BIT:
-        yield int.from_bytes(text.translate(_REVERSED), "little"), 8 * len(text)
+def _literals(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the codes of literal bytes; the eight-bit codes of bytes below 144 come in one."""
+    if data and max(data) < _FIRST_9_BIT:
+        yield int.from_bytes(data.translate(_REVERSED), "little"), 8 * len(data)
     else:
-        yield from (_SYMBOLS[byte] for byte in text)
+        yield from (_SYMBOLS[byte] for byte in data)
 
 
 def _symbol(number: int) -> tuple[int, int]:
-    """A literal's or length's code, its bits in the order in which they are written."""
+    """Return the code of a literal or length, its bits in writing order, and their number."""
     if number < _FIRST_9_BIT:
         code, bits = 0x30 + number, 8
     elif number < 256:
@@ -98,7 +270,7 @@ def _symbol(number: int) -> tuple[int, int]:
 
 
 def _match(length: int) -> tuple[int, int]:
-    """The code for going on with the last byte: a length, its extra bits, and distance 1."""
+    """Return the code that repeats the last byte: a length, its extra bits, and distance 1."""
     number, extra, start = 257, 0, _MIN_MATCH
     if length == _MAX_MATCH:
         number, start = 285, _MAX_MATCH
@@ -114,147 +286,3 @@ def _match(length: int) -> tuple[int, int]:
 _SYMBOLS: Final = tuple(_symbol(number) for number in range(286))
 _REVERSED: Final = bytes(code & 0xFF for code, _ in _SYMBOLS[:256])
 _MATCHES: Final = {length: _match(length) for length in range(_MIN_MATCH, _MAX_MATCH + 1)}
-
-
-# Goes up with every change to what a layer's bytes are, and to what they are made from.
-FORMAT: Final = 2
-
-# Deflate, no flags, no time, no hint on the effort, an unknown system.
-GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WrittenLayer:
-    """What was written: sha256 and bytes of the gzip file, and of the tar in it."""
-
-    digest: str
-    size: int
-    diff_id: str
-    unpacked: int
-
-
-class CountingHash:
-    """A sha256 that counts what it was given."""
-
-    def __init__(self) -> None:
-        self.hash = hashlib.sha256()
-        self.size = 0
-
-    def update(self, data: bytes) -> None:
-        self.hash.update(data)
-        self.size += len(data)
-
-    @property
-    def digest(self) -> str:
-        return f"sha256:{self.hash.hexdigest()}"
-
-
-def splice_wheel_streams(
-    parts: Iterable[TarPart], write: Callable[[bytes], object]
-) -> WrittenLayer:
-    """Writes the layer; raises BadInput when a member is not what its wheel's directory says."""
-    file, tar = CountingHash(), CountingHash()
-    for part in parts:
-        for piece in _gzip_member(part, tar.update):
-            file.update(piece)
-            write(piece)
-    return WrittenLayer(digest=file.digest, size=file.size, diff_id=tar.digest, unpacked=tar.size)
-
-
-def _gzip_member(part: TarPart, plain: Callable[[bytes], object]) -> Iterator[bytes]:
-    """The gzip member of one piece, whose content `plain` gets."""
-    yield GZIP_HEADER
-    match part:
-        case TarHead(data=data):
-            plain(data)
-            yield fixed_block(data)
-            yield _trailer(zlib.crc32(data), len(data))
-        case bytes():
-            plain(part)
-            yield from stored_blocks([part])
-            yield _trailer(zlib.crc32(part), len(part))
-        case PackedContent(member=member):
-            packed = _checked_stream(part, plain)
-            yield from packed if member.method == DEFLATED else stored_blocks(packed)
-            yield _trailer(member.crc, member.size)
-
-
-def _checked_stream(part: PackedContent, plain: Callable[[bytes], object]) -> Iterator[bytes]:
-    """The bytes as they lie in the wheel, each piece after its content went to `plain`."""
-    unpacking = MemberReader(part.wheel.name, part.member)
-    for piece in iter_compressed(part.wheel, part.member):
-        for content in unpacking.feed(piece):
-            plain(content)
-        yield piece
-    unpacking.finish()
-
-
-def _trailer(crc: int, size: int) -> bytes:
-    """CRC and size, of which a gzip member has only the lower 32 bits."""
-    return struct.pack("<2L", crc, size & 0xFFFFFFFF)
-
-
-GZIP_LEVEL: Final = 6
-GZIP_MEMBER_SIZE: Final = 1 << 20
-
-
-def compress_gzip(parts: Iterable[TarPart], write: Callable[[bytes], object]) -> WrittenLayer:
-    """Writes the layer."""
-    file, tar = CountingHash(), CountingHash()
-    for part in split_stream(tar_bytes(parts), GZIP_MEMBER_SIZE):
-        tar.update(part)
-        trailer = struct.pack("<2L", zlib.crc32(part), len(part))
-        member = GZIP_HEADER + bytes(deflate.deflate_compress(part, GZIP_LEVEL)) + trailer
-        file.update(member)
-        write(member)
-    return WrittenLayer(digest=file.digest, size=file.size, diff_id=tar.digest, unpacked=tar.size)
-
-
-def split_stream(stream: Iterable[bytes], length: int) -> Iterator[bytes]:
-    """The same bytes in parts of one length, but for the last."""
-    held = bytearray()
-    for chunk in stream:
-        held += chunk
-        while len(held) >= length:
-            yield bytes(held[:length])
-            del held[:length]
-    if held:
-        yield bytes(held)
-
-
-ZSTD_FRAME_SIZE: Final = 4 << 20
-
-
-def compress_zstd(
-    parts: Iterable[TarPart], write: Callable[[bytes], object], *, level: int
-) -> WrittenLayer:
-    """Writes the layer; raises BadInput when a member is not what its wheel's directory says."""
-    file, tar = CountingHash(), CountingHash()
-    encoder = ZstdCompressor(level=level, write_checksum=True, write_content_size=True, threads=0)
-    for part in split_stream(tar_bytes(parts), ZSTD_FRAME_SIZE):
-        tar.update(part)
-        frame = encoder.compress(part)
-        file.update(frame)
-        write(frame)
-    return WrittenLayer(digest=file.digest, size=file.size, diff_id=tar.digest, unpacked=tar.size)
-
-
-Press = Callable[[Iterable[TarPart], Callable[[bytes], object]], WrittenLayer]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Codec:
-    """Who writes layers: `press` those of wheels, `pack` what lies in no wheel."""
-
-    press: Press
-    pack: Press
-
-
-def presses(compression: str) -> Codec:
-    """Those of a method; raises ValueError for one that there is not."""
-    if compression == GZIP:
-        return Codec(press=splice_wheel_streams, pack=compress_gzip)
-
-    level = int(compression.removeprefix("zstd"))
-    anew = partial(compress_zstd, level=level)
-    return Codec(press=anew, pack=anew)

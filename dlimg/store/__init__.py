@@ -1,1 +1,1 @@
-"""The layer store: layers by key, assembled images, systems, maintenance and export."""
+"""The layer store: layers by key, records of images and systems, maintenance and export."""

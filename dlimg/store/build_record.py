@@ -1,4 +1,4 @@
-"""What an image came to, written down, and compared with what it comes to another time. Pure."""
+"""Records of builds, which `build --record` writes and `build --verify` compares."""
 
 import json
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from dlimg.store.image_manifest import AssembledImage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedLayer:
-    """A layer: what it is in words, its digest as it is kept, and that of its tar."""
+    """A layer: its history text, its digest as compressed, and the digest of its tar."""
 
-    words: str
+    history: str
     digest: str
     diff_id: str
     size: int
@@ -30,56 +30,68 @@ class BuildRecord:
 
 
 def build_record(key: str, image: AssembledImage) -> BuildRecord:
-    words = [one["created_by"] for one in json.loads(image.config)["history"]]
+    """Return the record of an image with this content key."""
+    histories = [step["created_by"] for step in json.loads(image.config)["history"]]
     return BuildRecord(
         key=key,
         digest=image.digest,
         layers=tuple(
-            RecordedLayer(words=text, digest=one.digest, diff_id=one.diff_id, size=one.size)
-            for text, one in zip(words, image.layers, strict=True)
+            RecordedLayer(
+                history=history, digest=layer.digest, diff_id=layer.diff_id, size=layer.size
+            )
+            for history, layer in zip(histories, image.layers, strict=True)
         ),
     )
 
 
 def format_records(records: Mapping[str, BuildRecord]) -> str:
-    """Records by cell as a file has them."""
-    return json.dumps({cell: asdict(one) for cell, one in records.items()}, indent=2) + "\n"
+    """Return the text of a record file; `records` are by cell id."""
+    return json.dumps({cell: asdict(record) for cell, record in records.items()}, indent=2) + "\n"
 
 
 def parse_records(text: str, *, where: str) -> Mapping[str, BuildRecord]:
-    """The records of a file; raises BadInput for one that `records_text` did not write."""
+    """Return the records of a file by cell id; raises BadInput for any other file."""
     try:
         content = json.loads(text)
-        return {str(cell): _parse_record(one) for cell, one in content.items()}
+        return {str(cell): _parse_record(values) for cell, values in content.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         hint = "write one with `dlimg build --record FILE`"
-        raise BadInput("not a record of images", where=where, hint=hint) from None
+        raise BadInput("the file is not a build record", where=where, hint=hint) from None
 
 
-def describe_difference(recorded: BuildRecord, found: BuildRecord) -> str:
-    """What came out differently, the lowest layer first; nothing when nothing did."""
-    if recorded.digest == found.digest:
+def describe_difference(recorded: BuildRecord, built: BuildRecord) -> str:
+    """Return what differs, the lowest layer first; an empty text where nothing does."""
+    if recorded.digest == built.digest:
         return ""
-    if recorded.key != found.key:
-        return f"its lock, Dockerfile, base or packages are others: {_describe_layers(recorded, found)}"
-    return _describe_layers(recorded, found)
+    layers = _describe_layers(recorded, built)
+    if recorded.key != built.key:
+        return f"its lock, Dockerfile, base or packages have changed: {layers}"
+    return layers
 
 
-def _describe_layers(recorded: BuildRecord, found: BuildRecord) -> str:
-    for number, (old, new) in enumerate(zip_longest(recorded.layers, found.layers), 1):
+def _describe_layers(recorded: BuildRecord, built: BuildRecord) -> str:
+    for number, (old, new) in enumerate(zip_longest(recorded.layers, built.layers), 1):
         if old is None:
-            return f"layer {number}, {new.words}, was not there"
+            return f"layer {number}, {new.history}, is new"
         if new is None:
-            return f"layer {number}, {old.words}, is not there any more"
-        if old.words != new.words:
-            return f"layer {number} was {old.words}, and is {new.words}"
+            return f"layer {number}, {old.history}, is missing"
+        if old.history != new.history:
+            return f"layer {number} was {old.history}, and is {new.history}"
         if old.diff_id != new.diff_id:
-            return f"layer {number}, {old.words}, has other files: {new.digest}, not {old.digest}"
+            return f"layer {number}, {old.history}, has other files: {new.digest}, not {old.digest}"
         if old.digest != new.digest:
-            return f"layer {number}, {old.words}, is compressed to {new.digest}, not {old.digest}"
-    return "all layers are the same, but labels, settings or words are not"
+            return f"layer {number}, {old.history}, is compressed to {new.digest}, not {old.digest}"
+    return "all layers are the same, but labels, settings or history are not"
 
 
 def _parse_record(content: Mapping[str, Any]) -> BuildRecord:
-    layers = tuple(RecordedLayer(**one) for one in content["layers"])
+    layers = tuple(_parse_layer(values) for values in content["layers"])
     return BuildRecord(key=str(content["key"]), digest=str(content["digest"]), layers=layers)
+
+
+def _parse_layer(values: Mapping[str, Any]) -> RecordedLayer:
+    # `words` is the old name of `history`, read for one release.
+    history = values["history"] if "history" in values else values["words"]
+    return RecordedLayer(
+        history=history, digest=values["digest"], diff_id=values["diff_id"], size=values["size"]
+    )

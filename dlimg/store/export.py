@@ -1,4 +1,4 @@
-"""Images of the store as an OCI layout: a folder that skopeo, podman and others read."""
+"""Export of assembled images as an OCI image layout, a folder that skopeo and podman read."""
 
 import contextlib
 import json
@@ -11,18 +11,22 @@ from typing import Any, Final
 
 from dlimg.atomic_write import atomic_write
 from dlimg.errors import BadInput, Negative
-from dlimg.store.image_manifest import INDEX_TYPE, MANIFEST_TYPE, REFERENCE, AssembledImage
+from dlimg.store.image_manifest import (
+    CONTAINERD_NAME,
+    INDEX_TYPE,
+    MANIFEST_TYPE,
+    REFERENCE,
+    AssembledImage,
+)
 from dlimg.store.store import Store
 
-# The whole name that `docker load` gives; `REFERENCE` is the name within the layout.
-_DOCKER_NAME: Final = "io.containerd.image.name"
 _LAYOUT: Final = "oci-layout"
 _INDEX: Final = "index.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedImage:
-    """An image on its way out: its `name` in the layout, and `reference`, what engines call it."""
+    """An image to export: its `name` in the layout, and the `reference` that engines give it."""
 
     name: str
     reference: str
@@ -30,27 +34,27 @@ class ExportedImage:
 
 
 def check_export_folder(folder: Path) -> None:
-    """Nothing; BadInput for a folder that `export` would refuse."""
+    """Raise BadInput for a folder that `export_layout` would refuse."""
     _read_index(folder)
 
 
 def export_layout(folder: Path, images: Sequence[ExportedImage], store: Store) -> int:
-    """The bytes of the blobs that the layout has now and had not before.
+    """Write the images to an OCI layout; return the bytes of the blobs that are new in it.
 
-    Blobs are links into the store where the file system allows it, else copies. A layout that is
-    there is added to; an image of the same name gives way. The index is written last. Raises
-    BadInput for a folder with other things, Negative when it cannot be written.
+    Blobs are hard links into the store where the file system allows it, else copies. An existing
+    layout is added to, and an image of the same name is replaced. The index is written last.
+    Raises BadInput for a folder with other content, Negative when the disk refuses.
     """
-    entries = _read_index(folder)
+    manifests = _read_index(folder)
     try:
         blobs = folder / "blobs/sha256"
         blobs.mkdir(parents=True, exist_ok=True)
-        size = sum(_export_blobs(one.image, blobs, store) for one in images)
+        size = sum(_export_blobs(exported.image, blobs, store) for exported in images)
         atomic_write(folder / _LAYOUT, _json({"imageLayoutVersion": "1.0.0"}))
-        names = {one.name for one in images}
-        entries = [one for one in entries if _entry_name(one) not in names]
-        entries += [_index_entry(one) for one in images]
-        index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries}
+        names = {exported.name for exported in images}
+        manifests = [entry for entry in manifests if _entry_name(entry) not in names]
+        manifests += [_index_entry(exported) for exported in images]
+        index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": manifests}
         atomic_write(folder / _INDEX, _json(index))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -59,15 +63,15 @@ def export_layout(folder: Path, images: Sequence[ExportedImage], store: Store) -
 
 
 def _read_index(folder: Path) -> list[dict[str, Any]]:
-    """What the layout in this folder holds; nothing where there is no folder, or an empty one."""
+    """Return the index entries of the folder's layout; none for a new or empty folder."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return []
     try:
         entries: list[dict[str, Any]] = json.loads((folder / _INDEX).read_bytes())["manifests"]
-        names = [_entry_name(one) for one in entries]
+        names = [_entry_name(entry) for entry in entries]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         hint = "name a new or an empty folder"
-        raise BadInput("it holds other things than images", where=str(folder), hint=hint) from None
+        raise BadInput("the folder is not an OCI layout", where=str(folder), hint=hint) from None
     return entries if all(isinstance(name, str) for name in names) else []
 
 
@@ -75,22 +79,22 @@ def _entry_name(entry: Mapping[str, Any]) -> str:
     return str(entry.get("annotations", {}).get(REFERENCE, ""))
 
 
-def _index_entry(one: ExportedImage) -> dict[str, Any]:
-    host = one.reference.partition("/")[0]
-    is_whole = any(mark in host for mark in ".:") or host == "localhost"
+def _index_entry(exported: ExportedImage) -> dict[str, Any]:
+    """Return the index entry; `REFERENCE` is for OCI tools, `CONTAINERD_NAME` for `docker load`."""
+    host = exported.reference.partition("/")[0]
+    has_registry = any(mark in host for mark in ".:") or host == "localhost"
+    reference = exported.reference if has_registry else f"docker.io/{exported.reference}"
     return {
         "mediaType": MANIFEST_TYPE,
-        "digest": one.image.digest,
-        "size": len(one.image.manifest),
+        "digest": exported.image.digest,
+        "size": len(exported.image.manifest),
         "platform": {"architecture": "amd64", "os": "linux"},
-        "annotations": {
-            REFERENCE: one.name,
-            _DOCKER_NAME: one.reference if is_whole else f"docker.io/{one.reference}",
-        },
+        "annotations": {REFERENCE: exported.name, CONTAINERD_NAME: reference},
     }
 
 
 def _export_blobs(image: AssembledImage, blobs: Path, store: Store) -> int:
+    """Put the image's blobs into the folder; return the bytes of the new ones."""
     size = sum(
         _link_or_copy(store.blob(layer), blobs / _hex(layer.digest), layer.size)
         for layer in image.layers
@@ -107,13 +111,13 @@ def _link_or_copy(source: Path, target: Path, size: int) -> int:
     if target.exists() and target.stat().st_size == size:
         return 0
     target.unlink(missing_ok=True)
-    # A link costs nothing, but works only within one file system and for files of our own.
+    # A link costs nothing, but works only within one file system and for the user's own files.
     with contextlib.suppress(OSError):
         os.link(source, target)
         return size
-    half = target.with_suffix(".half")
-    shutil.copyfile(source, half)
-    half.replace(target)
+    partial = target.with_suffix(".half")
+    shutil.copyfile(source, partial)
+    partial.replace(target)
     return size
 
 

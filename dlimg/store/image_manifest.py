@@ -1,15 +1,11 @@
-"""Layers and a config to an image: an OCI manifest, in an order that lets images share most."""
+"""OCI manifests of assembled images, and the order of layers that lets images share the most."""
 
-import contextlib
 import json
-import os
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import IntEnum
+from enum import StrEnum
 from hashlib import sha256
-from pathlib import Path
 from typing import Final
 
 from dlimg.layer.compress import FORMAT
@@ -18,7 +14,6 @@ from dlimg.render.bake import labels
 from dlimg.render.dockerfile import EPOCH
 from dlimg.render.image_config import ImageConfig
 from dlimg.store.keys import Layer
-from dlimg.store.store import Store
 
 MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
@@ -28,12 +23,20 @@ CONTAINERD_NAME: Final = "io.containerd.image.name"
 _CREATED: Final = datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 _CUDA: Final = ("cuda-", "nvidia-")
 
-# What `io.dlimg.builder` says of an image that was assembled.
+# The value of the label `io.dlimg.builder` of assembled images.
 BUILDER: Final = f"layers/{FORMAT}"
 
-# The large CUDA wheels that every image on a stack has, whatever its framework: a machine that
-# has one of these images has them, so they lie lowest. A test holds this against the locks.
-COMMON: Final = frozenset(
+CELL_HISTORY: Final = "cell: RECORDs, console scripts, links, /etc/dlimg"
+BYTECODE_HISTORY: Final = "byte code of the other wheels"
+# Prefixes of the history of layers made by dlimg; no step of a Dockerfile begins with them.
+# `own: ` began what `cell: ` begins now: older images are recognized by it for one release.
+HISTORY_PREFIXES: Final = (
+    *("base: ", "byte code", "cell: ", "own: ", "small wheels: ", "system: ", "wheel: "),
+)
+
+# Names of the large CUDA wheels that every image on a stack has, whatever its framework. A machine
+# with one of these images has them, so they lie lowest.
+SHARED_CUDA_WHEELS: Final = frozenset(
     {
         *("nvidia-cublas", "nvidia-cublas-cu12"),
         *("nvidia-cuda-cupti", "nvidia-cuda-cupti-cu12", "nvidia-cuda-nvcc-cu12"),
@@ -46,45 +49,52 @@ COMMON: Final = frozenset(
 )
 
 
-class LayerRank(IntEnum):
-    """Where a layer lies: what most images share is lowest, what one alone has is on top.
+class LayerRank(StrEnum):
+    """The position of a layer in an image, lowest first: the most shared ones lie lowest.
 
-    An engine unpacks all above the first layer that it lacks. So the system, which changes with
-    every update of the distribution and with the flavour, is above the wheels.
+    An engine unpacks every layer above the first one that it lacks. So the system, which changes
+    with the distribution's updates and with the flavour, lies above the wheels.
     """
 
-    COMMON = 0
-    CUDA = 1
-    FRAMEWORK = 2
-    COMPILED = 3
-    SMALL = 4
-    BYTECODE = 5
-    SYSTEM = 6
-    OWN = 7
+    SHARED_CUDA = "shared-cuda"
+    CUDA = "cuda"
+    FRAMEWORK = "framework"
+    WHEEL_BYTECODE = "wheel-bytecode"
+    SMALL_WHEELS = "small-wheels"
+    BYTECODE = "bytecode"
+    SYSTEM = "system"
+    CELL = "cell"
+
+
+_POSITIONS: Final = {rank: position for position, rank in enumerate(LayerRank)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageLayer:
-    """A layer of an image: what it is in words, how high it lies, how large its wheel is."""
+    """A layer of an image: its rank, its history text, and the size of its wheel if it has one."""
 
     layer: Layer
-    words: str
-    height: LayerRank
+    rank: LayerRank
+    history: str
     wheel_size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssembledImage:
-    """An image as bytes; `digest` is the manifest's, layers are lowest first."""
+    """An image as bytes; `digest` is the manifest's, layers are lowest first.
+
+    `ranks` are those of the layers, one each; empty where they are not known.
+    """
 
     manifest: bytes
     config: bytes
     digest: str
     layers: tuple[Layer, ...]
+    ranks: tuple[LayerRank, ...] = ()
 
     @property
     def config_digest(self) -> str:
-        """What an engine with the classic image store calls the image."""
+        """The image's id in an engine with the classic image store."""
         return _digest(self.config)
 
     @property
@@ -92,157 +102,37 @@ class AssembledImage:
         return MANIFEST_TYPE
 
 
-def rank_wheel(wheel: Wheel) -> LayerRank:
-    """Where a large wheel's layer lies."""
-    if wheel.name in COMMON:
-        return LayerRank.COMMON
-    return LayerRank.CUDA if wheel.name.startswith(_CUDA) else LayerRank.FRAMEWORK
+def rank_wheel(name: str, shared: Collection[str] = SHARED_CUDA_WHEELS) -> LayerRank:
+    """Return the rank of a large wheel's layer by the wheel's name.
 
-
-def order_layers(parts: Iterable[ImageLayer]) -> tuple[tuple[Layer, str], ...]:
-    """The layers, lowest first: by height, then the larger wheel, then by words.
-
-    It depends on the image alone, and still lets images share what is lowest: the largest
-    wheels of a framework are in all of its images. Layers of the system stay in their order.
-    One layer that two parts came to is there once.
+    `shared` are the names of the CUDA wheels that lie lowest.
     """
-    found = sorted(parts, key=_place)
-    return tuple({part.layer.digest: (part.layer, part.words) for part in found}.values())
+    if name in shared:
+        return LayerRank.SHARED_CUDA
+    return LayerRank.CUDA if is_cuda_wheel(name) else LayerRank.FRAMEWORK
 
 
-def assemble_image(
-    planned: PlannedImage, layers: Sequence[tuple[Layer, str]], config: ImageConfig
-) -> AssembledImage:
-    """The image of these layers, lowest first, each with the words for its history.
+def is_cuda_wheel(name: str) -> bool:
+    """Whether a wheel of this name holds CUDA libraries, which have next to no Python."""
+    return name.startswith(_CUDA)
 
-    `config` is that of the Dockerfile on that of the system; the labels that only the plan
-    knows come from there. The bytes depend on nothing else.
+
+def order_layers(layers: Iterable[ImageLayer]) -> tuple[ImageLayer, ...]:
+    """Sort layers, lowest first: by rank, then the larger wheel, then by history text.
+
+    The order depends on the image alone, and puts the largest wheels of a framework, which all of
+    its images have, below the others. Layers of the system stay in their order, and a layer that
+    occurs twice is kept once.
     """
-    return make_image(layers, config, {**config.labels, **labels(planned, BUILDER)})
+    by_digest = {image.layer.digest: image for image in sorted(layers, key=_position)}
+    return tuple(by_digest.values())
 
 
-def make_image(
-    layers: Sequence[tuple[Layer, str]], config: ImageConfig, told: Mapping[str, str]
-) -> AssembledImage:
-    """The image of these layers with these labels."""
-    described = {
-        "architecture": "amd64",
-        "config": _config(told, config),
-        "created": _CREATED,
-        "history": [_history(words) for _, words in layers],
-        "os": "linux",
-        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer, _ in layers]},
-    }
-    config_bytes = _json(described)
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "config": _descriptor(CONFIG_TYPE, config_bytes),
-        "layers": [
-            {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}
-            for layer, _ in layers
-        ],
-    }
-    manifest_bytes = _json(manifest)
-    return AssembledImage(
-        manifest=manifest_bytes,
-        config=config_bytes,
-        digest=_digest(manifest_bytes),
-        layers=tuple(layer for layer, _ in layers),
-    )
-
-
-def write_layout(folder: Path, assembled: AssembledImage, store: Store, *, name: str = "") -> None:
-    """The image as an OCI layout with this one image, under a `repository:tag` where one is given.
-
-    Layers are links into the store where the file system allows it, else copies.
-    """
-    blobs = folder / "blobs/sha256"
-    blobs.mkdir(parents=True, exist_ok=True)
-    for layer in assembled.layers:
-        _place_blob(store.blob(layer), blobs / _hex(layer.digest))
-    (blobs / _hex(assembled.config_digest)).write_bytes(assembled.config)
-    (blobs / _hex(assembled.digest)).write_bytes(assembled.manifest)
-    descriptor: dict[str, object] = {
-        **_descriptor(MANIFEST_TYPE, assembled.manifest),
-        "platform": {"architecture": "amd64", "os": "linux"},
-    }
-    if name:
-        descriptor["annotations"] = _names(name)
-    index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [descriptor]}
-    (folder / "index.json").write_bytes(_json(index))
-    (folder / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
-
-
-def _names(name: str) -> Mapping[str, str]:
-    """The name for all who read layouts, who want a tag, and for `docker load`, which wants all."""
-    host, slash, _ = name.partition("/")
-    has_host = bool(slash) and (host == "localhost" or "." in host or ":" in host)
-    whole = name if has_host else f"docker.io/{name if slash else f'library/{name}'}"
-    return {REFERENCE: name.rpartition(":")[2], CONTAINERD_NAME: whole}
-
-
-def _place(part: ImageLayer) -> tuple[int, int, str]:
-    if part.height is LayerRank.SYSTEM:
-        return part.height, 0, ""
-    return part.height, -part.wheel_size, part.words
-
-
-def _config(labels: Mapping[str, str], config: ImageConfig) -> dict[str, object]:
-    """What is said of it, in the names of OCI's image config and Docker's two more.
-
-    Who reads OCI's config passes over `Shell` and `Healthcheck`.
-    """
-    said = {
-        "Cmd": list(config.cmd),
-        "Entrypoint": list(config.entrypoint),
-        "Env": list(config.env),
-        "ExposedPorts": {port: {} for port in config.exposed},
-        "Healthcheck": dict(config.healthcheck),
-        "Labels": dict(labels),
-        "Shell": list(config.shell),
-        "User": config.user,
-        "WorkingDir": config.workdir,
-    }
-    return {name: value for name, value in said.items() if value}
-
-
-def _history(words: str) -> dict[str, str]:
-    return {"created": _CREATED, "created_by": words, "comment": "dlimg.layers"}
-
-
-def _descriptor(media_type: str, content: bytes) -> dict[str, object]:
-    return {"mediaType": media_type, "digest": _digest(content), "size": len(content)}
-
-
-def _json(content: object) -> bytes:
-    """The one text for a value: names in order, no spaces, UTF-8."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode()
-
-
-def _place_blob(source: Path, target: Path) -> None:
-    if target.exists():
-        return
-    # A link costs nothing, but works only within one file system and for files of our own.
-    with contextlib.suppress(OSError):
-        os.link(source, target)
-        return
-    shutil.copyfile(source, target)
-
-
-def _digest(content: bytes) -> str:
-    return f"sha256:{sha256(content).hexdigest()}"
-
-
-def _hex(digest: str) -> str:
-    return digest.removeprefix("sha256:")
-
-
-CELL_HISTORY: Final = "own: RECORDs, commands, links, /etc/dlimg"
-BYTECODE_HISTORY: Final = "byte code of the other wheels"
-# How all of them begin; no step of a Dockerfile does.
-HISTORY_PREFIXES: Final = ("base: ", "byte code", "own: ", "small wheels: ", "system: ", "wheel: ")
+def _position(image: ImageLayer) -> tuple[int, int, str]:
+    position = _POSITIONS[image.rank]
+    if image.rank is LayerRank.SYSTEM:
+        return position, 0, ""
+    return position, -image.wheel_size, image.history
 
 
 def base_history(cell: Cell) -> str:
@@ -264,3 +154,86 @@ def small_wheels_history(wheels: Sequence[Wheel]) -> str:
 
 def bytecode_history(wheel: Wheel) -> str:
     return f"byte code: {wheel.name} {wheel.version}"
+
+
+def assemble_image(
+    planned: PlannedImage, layers: Sequence[ImageLayer], config: ImageConfig
+) -> AssembledImage:
+    """Return the image of these layers, lowest first, with the labels that the plan adds.
+
+    `config` is the Dockerfile's on top of the system's. The bytes depend on nothing else.
+    """
+    return make_image(layers, config, {**config.labels, **labels(planned, BUILDER)})
+
+
+def make_image(
+    layers: Sequence[ImageLayer], config: ImageConfig, image_labels: Mapping[str, str]
+) -> AssembledImage:
+    """Return the image of these layers, lowest first, with these labels."""
+    config_bytes = _json(
+        {
+            "architecture": "amd64",
+            "config": _oci_config(image_labels, config),
+            "created": _CREATED,
+            "history": [_history(image.history) for image in layers],
+            "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": [image.layer.diff_id for image in layers]},
+        }
+    )
+    manifest_bytes = _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": descriptor(CONFIG_TYPE, config_bytes),
+            "layers": [
+                {
+                    "mediaType": image.layer.media_type,
+                    "digest": image.layer.digest,
+                    "size": image.layer.size,
+                }
+                for image in layers
+            ],
+        }
+    )
+    return AssembledImage(
+        manifest=manifest_bytes,
+        config=config_bytes,
+        digest=_digest(manifest_bytes),
+        layers=tuple(image.layer for image in layers),
+        ranks=tuple(image.rank for image in layers),
+    )
+
+
+def _oci_config(image_labels: Mapping[str, str], config: ImageConfig) -> dict[str, object]:
+    """Return the `config` object in the names of OCI, and Docker's `Shell` and `Healthcheck`."""
+    values = {
+        "Cmd": list(config.cmd),
+        "Entrypoint": list(config.entrypoint),
+        "Env": list(config.env),
+        "ExposedPorts": {port: {} for port in config.exposed},
+        "Healthcheck": dict(config.healthcheck),
+        "Labels": dict(image_labels),
+        "Shell": list(config.shell),
+        "User": config.user,
+        "WorkingDir": config.workdir,
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def _history(created_by: str) -> dict[str, str]:
+    return {"created": _CREATED, "created_by": created_by, "comment": "dlimg.layers"}
+
+
+def descriptor(media_type: str, content: bytes) -> dict[str, object]:
+    """Return the OCI descriptor of this content."""
+    return {"mediaType": media_type, "digest": _digest(content), "size": len(content)}
+
+
+def _json(content: object) -> bytes:
+    """Return the one JSON text of a value: sorted names, no spaces, UTF-8."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{sha256(content).hexdigest()}"

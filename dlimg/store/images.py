@@ -1,21 +1,22 @@
-"""Images remembered in the store: their manifests and configs, so that they can go elsewhere.
+"""Records of assembled images in the store: manifests, configs and the ranks of their layers.
 
-    images/<hex>.json   one image; a manifest's digest names it, and so does its config's
+    images/<hex>.json   one image, under its manifest's digest and under its config's
 
-A record is small and says nothing that its layers do not bear out. One that is damaged, or of
-another dlimg, is as good as none: whoever asks goes the way without it.
+A record that is damaged, or of another format, counts as missing: the image is then published
+from the engine, or built again.
 """
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from hashlib import sha256
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
 from dlimg.atomic_write import atomic_write, read_now
-from dlimg.store.image_manifest import AssembledImage
+from dlimg.store.image_manifest import AssembledImage, LayerRank
 from dlimg.store.keys import Layer
 from dlimg.store.store import Store
 
@@ -23,12 +24,16 @@ _FORMAT: Final = 1
 
 
 def save_image(store: Store, image: AssembledImage) -> None:
-    """Remember the image; where that cannot be written down, it is published by the engine."""
+    """Record the image; where the disk refuses, it is published from the engine instead."""
+    layers = [
+        {**asdict(layer), **({"rank": rank} if rank else {})}
+        for layer, rank in zip_longest(image.layers, image.ranks)
+    ]
     record = {
         "format": _FORMAT,
         "manifest": image.manifest.decode(),
         "config": image.config.decode(),
-        "layers": [asdict(layer) for layer in image.layers],
+        "layers": layers,
     }
     text = json.dumps(record, indent=2, ensure_ascii=False)
     with contextlib.suppress(OSError):
@@ -37,9 +42,9 @@ def save_image(store: Store, image: AssembledImage) -> None:
 
 
 def load_image(store: Store, digest: str) -> AssembledImage | None:
-    """The image of this digest, be it the manifest's or the config's; nothing where none is.
+    """Return the image with this manifest or config digest, or None.
 
-    Its layers may be gone meanwhile: `is_whole` says.
+    Its layers may have been removed: see `has_all_layers`.
     """
     try:
         image = _parse_record(json.loads(read_now(_record_path(store, digest))))
@@ -49,7 +54,7 @@ def load_image(store: Store, digest: str) -> AssembledImage | None:
 
 
 def saved_images(store: Store) -> Iterator[AssembledImage]:
-    """Every image that the store remembers, once each, those of the latest build last."""
+    """Yield every recorded image once, the latest last."""
     for path in _record_paths(store):
         digest = f"sha256:{path.stem}"
         image = load_image(store, digest)
@@ -57,14 +62,8 @@ def saved_images(store: Store) -> Iterator[AssembledImage]:
             yield image
 
 
-def forget(store: Store, image: AssembledImage) -> None:
-    """Remember the image no more; another of the same config keeps its own manifest."""
-    for digest in (image.digest, image.config_digest):
-        _record_path(store, digest).unlink(missing_ok=True)
-
-
 def has_all_layers(store: Store, image: AssembledImage) -> bool:
-    """Whether the bytes of all its layers are in the store, by their sizes."""
+    """Whether all layers of the image are in the store, judged by their sizes."""
     try:
         return all(store.blob(layer).stat().st_size == layer.size for layer in image.layers)
     except OSError:
@@ -72,7 +71,7 @@ def has_all_layers(store: Store, image: AssembledImage) -> bool:
 
 
 def remove_broken_records(store: Store) -> int:
-    """Bytes that came free: records of images whose layers are gone, and of no image."""
+    """Remove invalid records and those of images without their layers; return the freed bytes."""
     freed = 0
     for path in _record_paths(store):
         image = load_image(store, f"sha256:{path.stem}")
@@ -84,22 +83,36 @@ def remove_broken_records(store: Store) -> int:
 
 
 def _parse_record(record: Mapping[str, Any]) -> AssembledImage | None:
-    """The image of a record; nothing when its manifest, config or labels speak of another."""
+    """Return the record's image; None where manifest, config and layers do not agree."""
     manifest, config = record["manifest"].encode(), record["config"].encode()
     layers = tuple(
-        Layer(**{field.name: one[field.name] for field in fields(Layer)})
-        for one in record["layers"]
+        Layer(**{field.name: values[field.name] for field in fields(Layer)})
+        for values in record["layers"]
     )
     image = AssembledImage(
-        manifest=manifest, config=config, digest=_digest(manifest), layers=layers
+        manifest=manifest,
+        config=config,
+        digest=_digest(manifest),
+        layers=layers,
+        ranks=_parse_ranks(record["layers"]),
     )
-    said = json.loads(manifest)
-    named = [(one["digest"], one["size"]) for one in said["layers"]]
-    is_said = named == [(layer.digest, layer.size) for layer in layers]
+    parsed = json.loads(manifest)
+    descriptors = [(layer["digest"], layer["size"]) for layer in parsed["layers"]]
     labels = json.loads(config)["config"].get("Labels", {})
-    is_ours = record["format"] == _FORMAT and said["config"]["digest"] == image.config_digest
-    is_told = all(isinstance(text, str) for text in labels.values())
-    return image if is_said and is_ours and is_told else None
+    is_valid = (
+        record["format"] == _FORMAT
+        and parsed["config"]["digest"] == image.config_digest
+        and descriptors == [(layer.digest, layer.size) for layer in layers]
+        and all(isinstance(text, str) for text in labels.values())
+    )
+    return image if is_valid else None
+
+
+def _parse_ranks(layers: Sequence[Mapping[str, Any]]) -> tuple[LayerRank, ...]:
+    """Return the ranks of a record's layers; none for a record of a dlimg that wrote none."""
+    if all("rank" in values for values in layers):
+        return tuple(LayerRank(values["rank"]) for values in layers)
+    return ()
 
 
 def _record_paths(store: Store) -> list[Path]:
@@ -107,7 +120,7 @@ def _record_paths(store: Store) -> list[Path]:
 
 
 def _modified(record: Path) -> tuple[int, str]:
-    """When it was written; one that went meanwhile is of no age."""
+    """Sort key by the time of writing; 0 for a record removed meanwhile."""
     try:
         return record.stat().st_mtime_ns, record.name
     except OSError:

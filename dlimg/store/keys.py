@@ -1,4 +1,4 @@
-"""What a layer is made from, and what it is: keys and layers, as values and as text."""
+"""Layers and their keys: the inputs that a layer is made from, as values and as JSON."""
 
 import json
 import re
@@ -19,7 +19,7 @@ _MAX_SIZE: Final = 1 << 63  # no file is larger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A layer: its digest and bytes as it is kept, its diff id and bytes as a tar."""
+    """A layer: digest and bytes of the compressed file, diff id and bytes of its tar."""
 
     digest: str
     size: int
@@ -29,16 +29,16 @@ class Layer:
 
     @property
     def media_type(self) -> str:
-        """The layer's type in an OCI manifest."""
+        """The layer's media type in an OCI manifest."""
         method = self.compression.rstrip("0123456789")
         return f"application/vnd.oci.image.layer.v1.tar+{method}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerKey:
-    """What a layer is made from: `source` is a sha256, `python` set where it shows in the layer.
+    """The inputs of a layer: `source` is their sha256, `python` set where the layer depends on it.
 
-    `compression` names a method, with its level where it has one: `gzip`, `zstd3`.
+    `compression` is `gzip`, or `zstd` with its level, such as `zstd3`.
     """
 
     kind: str
@@ -52,47 +52,45 @@ class LayerKey:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The key of a file's name, or None when this is none."""
+        """Return the key of a file name, or None for any other text."""
         match = _KEY.fullmatch(text)
         return cls(**match.groupdict(default="")) if match else None
 
 
-def hash_texts(parts: Iterable[str]) -> str:
-    """One sha256 for several texts, whatever is in them; their order counts."""
-    return sha256(json.dumps(list(parts)).encode()).hexdigest()
+def hash_texts(texts: Iterable[str]) -> str:
+    """Return one sha256 of several texts in this order, whatever they contain."""
+    return sha256(json.dumps(list(texts)).encode()).hexdigest()
 
 
-def format_entry(key: LayerKey, layer: Layer, words: str = "") -> str:
-    """The index entry; it says all that it stands for, so that people can read a store.
-
-    `words` is what the layer is, such as a wheel's name and version.
-    """
-    values = {"format": FORMAT, **asdict(key), **asdict(layer), "words": words}
+def format_entry(key: LayerKey, layer: Layer, description: str = "") -> str:
+    """Return the index entry of a layer; `description` says what it is, such as `torch 2.15.0`."""
+    values = {"format": FORMAT, **asdict(key), **asdict(layer), "description": description}
     return json.dumps(values, indent=2) + "\n"
 
 
 def parse_entry(text: str, key: LayerKey) -> Layer | None:
-    """The layer of this key's index entry, or None for one that this dlimg did not write for it."""
+    """Return the layer of an index entry, or None for an invalid one or one of another key."""
     try:
         values = json.loads(text)
         layer = Layer(**{field.name: values[field.name] for field in fields(Layer)})
-        is_ours = {"format": FORMAT, **asdict(key)}.items() <= values.items()
+        has_this_key = {"format": FORMAT, **asdict(key)}.items() <= values.items()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return layer if is_ours and _is_valid(layer) else None
+    return layer if has_this_key and _is_valid(layer) else None
 
 
 def entry_description(text: str) -> str:
-    """What an index entry says that its layer is; nothing where it does not say."""
+    """Return the description in an index entry, or an empty text."""
     try:
         values = json.loads(text)
-        words = values.get("words", "")
+        # `words` is the old name of the field, read for one release.
+        description = values.get("description", values.get("words", ""))
     except (ValueError, AttributeError, RecursionError):
         return ""
-    return words if isinstance(words, str) else ""
+    return description if isinstance(description, str) else ""
 
 
 def _is_valid(layer: Layer) -> bool:
     digests = all(_DIGEST.fullmatch(str(text)) for text in (layer.digest, layer.diff_id))
     sizes: tuple[object, ...] = (layer.size, layer.unpacked)
-    return digests and all(isinstance(one, int) and 0 <= one < _MAX_SIZE for one in sizes)
+    return digests and all(isinstance(size, int) and 0 <= size < _MAX_SIZE for size in sizes)

@@ -1,4 +1,4 @@
-"""Upkeep of a store: what is in it, what of that is damaged, and away with what nobody uses."""
+"""Maintenance of the layer store: listing it, verifying it, and removing what nothing uses."""
 
 import fcntl
 import os
@@ -23,99 +23,114 @@ from dlimg.store.systems import load_system
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreEntry:
-    """A layer that is in the store: `words` says what it is, where whoever made it said so."""
+    """A layer in the store; `description` may be empty."""
 
     key: LayerKey
     layer: Layer
-    words: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DamagedLayer:
-    """A layer that was not what its entry said; `words` as of one that is held."""
+    """A layer that did not match its entry; `description` may be empty."""
 
     key: LayerKey
-    words: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneResult:
-    """How many layers were removed, and how many bytes came free in all."""
+    """The number of removed layers, and the freed bytes of everything removed."""
 
     layers: int
     size: int
 
 
-def _nothing() -> int:
-    return 0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedWheels:
+    """The folder of downloaded wheels, and the wheels to keep in it."""
 
-
-@contextmanager
-def hold_store(store: Store) -> Iterator[None]:
-    """Inside, what is found in the store stays there: `prune` refuses meanwhile."""
-    with _open_lock(_use_lock(store)) as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        yield
+    folder: Path
+    wanted: Collection[Wheel]
 
 
 def list_entries(store: Store) -> tuple[StoreEntry, ...]:
-    """All that is in the store and whole, by key."""
+    """Return all layers in the store, by key."""
     return tuple(
-        StoreEntry(key=key, layer=layer, words=_description(store, key))
+        StoreEntry(key=key, layer=layer, description=_description(store, key))
         for key, layer in list_layers(store)
     )
 
 
 def verify_store(store: Store) -> tuple[DamagedLayer, ...]:
-    """What was damaged, by key, after all bytes were read; it is removed, to be made again.
+    """Read every byte; remove and return the damaged layers, which are made again when needed.
 
-    Raises Negative where that cannot be removed.
+    Raises Negative where one cannot be removed.
     """
     keys = sorted(_entry_keys(store), key=str)
+
+    def is_undamaged(key: LayerKey) -> bool:
+        layer = find_layer(store, key)
+        return layer is not None and _is_undamaged(store, layer)
+
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        found = [
-            key
-            for key, right in zip(keys, pool.map(_checker(store), keys), strict=True)
-            if not right
-        ]
-    return tuple(_remove_layer(store, key) for key in found)
+        verdicts = tuple(zip(keys, pool.map(is_undamaged, keys), strict=True))
+    return tuple(_remove_layer(store, key) for key, undamaged in verdicts if not undamaged)
+
+
+@contextmanager
+def hold_store(store: Store) -> Iterator[None]:
+    """Keep all layers of the store in it: meanwhile `prune_layers` refuses."""
+    with _open_lock(_use_lock(store)) as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
 
 
 @contextmanager
 def reading_layers(store: Store, layers: Sequence[Layer]) -> Iterator[None]:
-    """Inside, somebody reads these layers; where they were damaged, Negative says so instead.
+    """Explain errors of reading these layers by damage: Negative names the damaged ones.
 
-    What was damaged is named, and removed.
+    The damaged layers are removed.
     """
     try:
         yield
     except (Negative, FileNotFoundError, BadGzipFile, EOFError, zlib.error) as error:
-        damaged = _discard_damaged(store, layers)
+        damaged = _remove_damaged(store, layers)
         if not damaged:
             raise
         raise Negative(
             f"damaged in the store: {', '.join(damaged)}",
             where=str(store.path),
-            hint="what was damaged is removed: repeat this, and it is made again",
+            hint="the damaged layers were removed; run the command again to make them anew",
         ) from error
 
 
-def prune_layers(
-    store: Store, used: Collection[LayerKey], beside: Callable[[], int] = _nothing
-) -> PruneResult:
-    """Removes layers but the used ones, and whatever else nothing needs.
+def prune_store(store: Store, used: Collection[LayerKey], fetched: FetchedWheels) -> PruneResult:
+    """Remove unused layers, then records and wheels that only they needed; see `prune_layers`."""
 
-    `beside` removes what is no layer, and says how many bytes that were. What another process is
-    writing stays. Raises Negative while one is `using` the store.
+    def remove_others() -> int:
+        size = remove_broken_records(store) + _remove_wheels(fetched)
+        return size + sum(map(remove_file, _broken_system_records(store)))
+
+    return prune_layers(store, used, remove_others)
+
+
+def prune_layers(
+    store: Store, used: Collection[LayerKey], remove_others: Callable[[], int] = lambda: 0
+) -> PruneResult:
+    """Remove all layers but the used ones, and abandoned files; keep files being written.
+
+    `remove_others` then removes what is no layer and returns its bytes. Raises Negative while
+    another process holds the store.
     """
-    with _exclusive(store), content_lock(store, fcntl.LOCK_EX):
-        gone = [key for key in _entry_keys(store) if key not in used]
-        freed = sum(remove_file(store.entry(key)) for key in gone)
-        kept = {store.blob(layer) for _, layer in list_layers(store)}
-        freed += sum(remove_file(path) for path in list_files(store.blobs) if path not in kept)
-        freed += sum(remove_file(path) for path in _other_formats(store))
-        freed += sum(remove_file(path) for path in _abandoned_files(store)) + beside()
-    return PruneResult(layers=len(gone), size=freed)
+    with _hold_alone(store), content_lock(store, fcntl.LOCK_EX):
+        unused = [key for key in _entry_keys(store) if key not in used]
+        freed = sum(remove_file(store.entry(key)) for key in unused)
+        blobs = {store.blob(layer) for _, layer in list_layers(store)}
+        freed += sum(remove_file(path) for path in list_files(store.blobs) if path not in blobs)
+        freed += sum(remove_file(path) for path in _entries_of_other_formats(store))
+        freed += sum(remove_file(path) for path in _abandoned_files(store)) + remove_others()
+    return PruneResult(layers=len(unused), size=freed)
 
 
 def is_unlocked(path: Path) -> bool:
@@ -128,16 +143,31 @@ def is_unlocked(path: Path) -> bool:
     return True
 
 
+def remove_file(path: Path) -> int:
+    """Remove the file and return its bytes, 0 where it is already gone."""
+    try:
+        size = path.stat().st_size
+        path.unlink()
+    except FileNotFoundError:
+        return 0
+    return size
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Return the files of a folder, none for a folder that does not exist."""
+    return sorted(path for path in folder.glob("*") if path.is_file())
+
+
 @contextmanager
-def _exclusive(store: Store) -> Iterator[None]:
+def _hold_alone(store: Store) -> Iterator[None]:
     with _use_lock(store).open("w", encoding="ascii") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Negative(
-                "another dlimg is at work with these layers",
+                "another dlimg is using these layers",
                 where=str(store.path),
-                hint="wait until it is done, then run it again",
+                hint="wait until it has finished, then run this again",
             ) from None
         yield
 
@@ -151,40 +181,32 @@ def _open_lock(lock: Path) -> IO[str]:
     try:
         return lock.open("w", encoding="ascii")
     except OSError:
-        return lock.open(encoding="ascii")  # of a store that one may only read
-
-
-def _checker(store: Store) -> Callable[[LayerKey], bool]:
-    def right(key: LayerKey) -> bool:
-        layer = find_layer(store, key)
-        return layer is not None and _is_undamaged(store, layer)
-
-    return right
+        return lock.open(encoding="ascii")  # of a read-only store
 
 
 def _is_undamaged(store: Store, layer: Layer) -> bool:
     try:
-        return _digest(store.blob(layer)) == layer.digest
+        return _file_digest(store.blob(layer)) == layer.digest
     except OSError:
         return False
 
 
-def _discard_damaged(store: Store, layers: Iterable[Layer]) -> list[str]:
-    """What those of these layers are that were damaged, by all their bytes; they are removed.
+def _remove_damaged(store: Store, layers: Iterable[Layer]) -> list[str]:
+    """Remove those of the layers that are damaged, and return what they are.
 
-    So are entries whose layer has another size, or is gone: they may be of this image, too.
+    Entries whose blob is missing or has another size are removed, too: it may be one of these.
     """
     damaged = {layer for layer in layers if not _is_undamaged(store, layer)}
     if not damaged:
         return []
-    found = [(key, find_layer(store, key)) for key in _entry_keys(store)]
-    keys = [key for key, layer in found if layer is None or layer in damaged]
-    gone = [_remove_layer(store, key) for key in keys]
-    return [f"{one.key.kind} {one.words}".strip() for one in gone]
+    entries = [(key, find_layer(store, key)) for key in _entry_keys(store)]
+    keys = [key for key, layer in entries if layer is None or layer in damaged]
+    removed = [_remove_layer(store, key) for key in keys]
+    return [f"{layer.key.kind} {layer.description}".strip() for layer in removed]
 
 
 def _remove_layer(store: Store, key: LayerKey) -> DamagedLayer:
-    damaged = DamagedLayer(key=key, words=_description(store, key))
+    damaged = DamagedLayer(key=key, description=_description(store, key))
     layer = find_layer(store, key)
     try:
         store.entry(key).unlink(missing_ok=True)
@@ -205,7 +227,7 @@ def _description(store: Store, key: LayerKey) -> str:
 
 
 def _entry_keys(store: Store) -> list[LayerKey]:
-    """Every key of this format that has an entry, whole or not; an entry with no key goes."""
+    """Return the keys of all entries, complete or not; remove files that are no entries."""
     keys = []
     for path in list_files(store.index):
         key = LayerKey.parse(path.stem)
@@ -216,73 +238,38 @@ def _entry_keys(store: Store) -> list[LayerKey]:
     return keys
 
 
-def _other_formats(store: Store) -> list[Path]:
+def _entries_of_other_formats(store: Store) -> list[Path]:
     folders = [path for path in store.index.parent.glob("*") if path != store.index]
     return [file for folder in folders for file in list_files(folder)]
 
 
 def _abandoned_files(store: Store) -> list[Path]:
-    """Files in `making` and `turns` that no process holds any more."""
-    files = [*list_files(store.making), *list_files(store.path / "turns")]
+    """Return unfinished files and lock files that no process holds."""
+    files = [*list_files(store.making), *list_files(store.locks)]
     return [path for path in files if is_unlocked(path)]
 
 
-def remove_file(path: Path) -> int:
-    """The bytes of a file that is gone now."""
-    try:
-        size = path.stat().st_size
-        path.unlink()
-    except FileNotFoundError:
-        return 0
-    return size
-
-
-def list_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.is_file())
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return f"sha256:{file_digest(file, 'sha256').hexdigest()}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchedWheels:
-    """The folder with wheels that were fetched, and those of them that are to stay."""
-
-    folder: Path
-    wanted: Collection[Wheel]
-
-
-def prune_store(store: Store, used: Collection[LayerKey], fetched: FetchedWheels) -> PruneResult:
-    """Removes layers but the used ones, and then what only they needed. Raises as `prune`."""
-
-    def beside() -> int:
-        return (
-            remove_broken_records(store)
-            + sum(map(remove_file, _broken_system_records(store)))
-            + _remove_wheels(fetched)
-        )
-
-    return prune_layers(store, used, beside)
-
-
 def _broken_system_records(store: Store) -> Iterator[Path]:
-    """Records of systems whose layers are gone, and of what this dlimg does not read."""
+    """Yield records of systems without their layers, and other files beside them."""
     for path in list_files(store.path / "systems"):
         if load_system(store, path.stem) is None or path.suffix != ".json":
             yield path
 
 
 def _remove_wheels(fetched: FetchedWheels) -> int:
-    """Bytes of wheels, whole and half, that nobody wants; what is being fetched stays."""
+    """Remove unwanted wheels, finished or not, but none being downloaded; return their bytes."""
     names = {wheel.file for wheel in fetched.wanted}
-    halves = {wheel.sha256 for wheel in fetched.wanted}
+    hashes = {wheel.sha256 for wheel in fetched.wanted}
     freed = 0
     for path in list_files(fetched.folder):
-        turn = path.with_suffix(".turn")
-        if path.name in names or (path.stem in halves and path.suffix == ".half"):
+        lock = path.with_suffix(".turn")
+        if path.name in names or (path.stem in hashes and path.suffix == ".half"):
             continue
-        if not turn.exists() or is_unlocked(turn):
+        if not lock.exists() or is_unlocked(lock):
             freed += remove_file(path)
     return freed
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"sha256:{file_digest(file, 'sha256').hexdigest()}"

@@ -1,12 +1,12 @@
-"""Layers kept in a folder: by what they are made from, found, made once, checked and removed.
+"""The layer store, a folder: layers are found by their keys, made once, and never seen unfinished.
 
     blobs/sha256/<hex>         the layers, under their digests
-    index/<format>/<key>.json  what was made from what; other formats are other folders
-    making/                    what is being written; a lock on a file says that it still is
-    turns/                     one lock for each key, so that two processes do not make one layer
+    index/<format>/<key>.json  the layer of each key; other formats have other folders
+    making/                    files being written; a lock on a file shows that it still is
+    turns/                     a lock file for each key, so that two processes do not make one layer
 
-A layer is in the store from the moment that its index entry is, and that comes last: whatever
-happens before leaves something in `making`, or a blob that nothing names, which upkeep removes.
+A layer is in the store once its index entry is, which is written last. Before that it is a file in
+`making`, or a blob without an entry, which `dlimg.store.maintenance` removes.
 """
 
 import errno
@@ -50,42 +50,49 @@ class Store:
     def making(self) -> Path:
         return self.path / "making"
 
+    @property
+    def locks(self) -> Path:
+        return self.path / "turns"
+
     def blob(self, layer: Layer) -> Path:
-        """Where the layer's bytes lie."""
+        """The path of the layer's file."""
         return self.blobs / layer.digest.removeprefix("sha256:")
 
     def entry(self, key: LayerKey) -> Path:
+        """The path of the key's index entry."""
         return self.index / f"{key}.json"
-
-    def turn(self, key: LayerKey) -> Path:
-        return self.path / "turns" / str(key)
 
 
 def layer_store(environment: Mapping[str, str]) -> Store:
-    """The user's store; it need not be there yet."""
+    """Return the user's store, which need not exist yet."""
     return Store(path=cache_folder(environment) / "layers")
 
 
 def find_layer(store: Store, key: LayerKey) -> Layer | None:
-    """The layer, when it was made and all its bytes are there (`verify` looks at each of them)."""
+    """Return the layer if the store has it in its full size (`verify_store` reads its bytes)."""
     try:
         layer = parse_entry(read_now(store.entry(key)), key)
-        whole = layer is not None and store.blob(layer).stat().st_size == layer.size
+        has_blob = layer is not None and store.blob(layer).stat().st_size == layer.size
     except (OSError, UnicodeDecodeError):
         return None
-    return layer if whole else None
+    return layer if has_blob else None
 
 
 def make_layer(
-    store: Store, key: LayerKey, write: Writer, say: Callable[[str], None], *, words: str = ""
+    store: Store,
+    key: LayerKey,
+    write: Writer,
+    log: Callable[[str], None],
+    *,
+    description: str = "",
 ) -> Layer:
-    """The layer, written now unless it is there; raises Negative when the disk does not take it.
+    """Return the layer, written now where the store lacks it; `description` is for users.
 
-    Nothing is left of a layer that could not be written. `words` says what it is, for people.
+    Raises Negative when the disk refuses. Nothing is left of a layer that was not finished.
     """
     try:
-        with file_lock(store.turn(key), doing=f"making layer {key}", say=say):
-            return find_layer(store, key) or _write_layer(store, key, write, words)
+        with file_lock(store.locks / str(key), doing=f"making layer {key}", log=log):
+            return find_layer(store, key) or _write_layer(store, key, write, description)
     except OSError as error:
         reason = f"{(error.strerror or str(error)).lower()} {error.filename or ''}".strip()
         is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
@@ -97,30 +104,30 @@ def make_layer(
 
 
 def list_layers(store: Store) -> tuple[tuple[LayerKey, Layer], ...]:
-    """All that is in the store and whole, by key."""
+    """Return all layers that `find_layer` finds, by key."""
     keys = (LayerKey.parse(path.stem) for path in sorted(store.index.glob("*.json")))
-    found = ((key, find_layer(store, key)) for key in keys if key)
-    return tuple((key, layer) for key, layer in found if layer)
+    pairs = ((key, find_layer(store, key)) for key in keys if key)
+    return tuple((key, layer) for key, layer in pairs if layer)
 
 
-def _write_layer(store: Store, key: LayerKey, write: Writer, words: str) -> Layer:
+def _write_layer(store: Store, key: LayerKey, write: Writer, description: str) -> Layer:
     for folder in (store.making, store.blobs, store.index):
         folder.mkdir(parents=True, exist_ok=True)
-    with _temporary(store) as file:
-        spliced = write(file)
+    with _temporary_file(store) as file:
+        written = write(file)
         _flush(file)
         layer = Layer(
-            digest=spliced.digest,
-            size=spliced.size,
-            diff_id=spliced.diff_id,
-            unpacked=spliced.unpacked,
+            digest=written.digest,
+            size=written.size,
+            diff_id=written.diff_id,
+            unpacked=written.unpacked,
             compression=key.compression,
         )
         with content_lock(store, fcntl.LOCK_SH):
             Path(file.name).replace(store.blob(layer))
             _sync_folder(store.blobs)
-            with _temporary(store) as entry:
-                entry.write(format_entry(key, layer, words).encode())
+            with _temporary_file(store) as entry:
+                entry.write(format_entry(key, layer, description).encode())
                 _flush(entry)
                 Path(entry.name).replace(store.entry(key))
             _sync_folder(store.index)
@@ -128,9 +135,9 @@ def _write_layer(store: Store, key: LayerKey, write: Writer, words: str) -> Laye
 
 
 @contextmanager
-def _temporary(store: Store) -> Iterator[IO[bytes]]:
-    """A locked file that is gone afterwards unless it was renamed."""
-    with content_lock(store, fcntl.LOCK_SH):  # or `prune` would take it for a forgotten one
+def _temporary_file(store: Store) -> Iterator[IO[bytes]]:
+    """Open a locked file that is removed afterwards unless it was renamed."""
+    with content_lock(store, fcntl.LOCK_SH):  # or `prune_layers` would take it for abandoned
         file = tempfile.NamedTemporaryFile(dir=store.making, delete=False)  # noqa: SIM115
         fcntl.flock(file, fcntl.LOCK_EX)
     with file:
@@ -142,7 +149,7 @@ def _temporary(store: Store) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def content_lock(store: Store, kind: int) -> Iterator[None]:
-    """Inside, what is put into the store and what is removed from it do not meet."""
+    """Hold the lock of the store's content: shared to add to it, exclusive to remove from it."""
     store.path.mkdir(parents=True, exist_ok=True)
     with (store.path / "lock").open("w", encoding="ascii") as lock:
         fcntl.flock(lock, kind)
@@ -150,7 +157,7 @@ def content_lock(store: Store, kind: int) -> Iterator[None]:
 
 
 def _flush(file: IO[bytes]) -> None:
-    """All that was written is on the disk, and may be read by the user's others."""
+    """Write all content to the disk, and let the user's other processes read it."""
     file.flush()
     os.fchmod(file.fileno(), 0o644)
     os.fsync(file.fileno())

@@ -1,6 +1,14 @@
-"""Systems in the store: their layers, what images on them inherit, their Python, their packages.
+"""Systems in the store: their layers, inherited config, Python, and installed packages.
 
-systems/<source>.json   a record of one; its layers are in the store as all others are
+    systems/<source>.json             the record of a system; its layers are in the store as others
+
+Neither the packages nor the build of a Python from uv are locked: they are those of the day of the
+build, so content keys and labels name them. They are read from layers here, from an image by
+`dlimg.builders.image_packages`, and in a container by a check:
+
+    /var/lib/dpkg/status              dpkg's list of packages
+    /opt/python/current -> NAME       the Python that uv installed, if any
+    /opt/python/NAME/BUILD            the release of that build, such as `20261110`
 """
 
 import contextlib
@@ -19,7 +27,7 @@ from typing import Any, Final
 
 from dlimg.atomic_write import read_now
 from dlimg.layer.whiteout import is_whiteout, member_path, whiteout_hides
-from dlimg.model import PlannedImage
+from dlimg.model import GZIP, PlannedImage
 from dlimg.render.bake import SYSTEM_STAGE
 from dlimg.render.content_key import ARCHITECTURE
 from dlimg.render.dockerfile import EPOCH
@@ -31,40 +39,141 @@ from dlimg.store.store import Store, find_layer
 DPKG_STATUS: Final = "var/lib/dpkg/status"
 UV_PYTHONS: Final = "opt/python"
 CURRENT_PYTHON: Final = f"{UV_PYTHONS}/current"
-PYTHON_BUILD: Final = "PYTHON_BUILD"
+PYTHON_BUILD: Final = "BUILD"
 
 _BUILD_FILE: Final = re.compile(rf"{UV_PYTHONS}/[^/]+/{PYTHON_BUILD}")
-# States in which nothing of a package but its settings is there.
+# dpkg's states of packages of which nothing but settings is on the disk.
 _ABSENT: Final = ("not-installed", "config-files")
 _MAX_SHOWN: Final = 3
+# Errors of reading a missing or damaged record, or damaged layers.
+_UNREADABLE: Final = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),
+    *(tarfile.TarError, EOFError, zlib.error),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemLayers:
+    """The layers of a system, lowest first, and the config that images on it inherit.
+
+    `interpreter` is the digest of its Python, `packages` are its packages as `format_packages`
+    returns them.
+    """
+
+    layers: tuple[Layer, ...]
+    config: ImageConfig
+    interpreter: str
+    packages: tuple[str, ...]
+
+    @property
+    def packages_digest(self) -> str:
+        return packages_digest(self.packages)
+
+
+def system_layer_key(diff_id: str, compression: str = GZIP) -> LayerKey:
+    """Return the key of a system's layer: its tar, because several systems have the same base."""
+    source = diff_id.removeprefix("sha256:")
+    return LayerKey(kind="system", source=source, compression=compression)
+
+
+def system_source(planned: PlannedImage) -> str:
+    """Return one sha256 of the system's inputs: its base, and the text of its stages."""
+    texts = [stage.source for stage in closure(planned.image.dockerfile, SYSTEM_STAGE)]
+    return hash_texts([ARCHITECTURE, str(EPOCH), planned.base.identity, *texts])
+
+
+def load_system(store: Store, source: str) -> SystemLayers | None:
+    """Return the system, or None where its record or one of its layers is missing."""
+    try:
+        content = json.loads(read_now(_record_path(store, source)))
+        layers = tuple(Layer(**values) for values in content["layers"])
+        config = _parse_config(content["config"])
+        interpreter = str(content["interpreter"])
+        packages = _text_tuple(content.get("packages"))
+        keys = {layer: system_layer_key(layer.diff_id) for layer in layers}
+        if not layers or any(find_layer(store, key) != layer for layer, key in keys.items()):
+            return None
+        system = SystemLayers(
+            layers=layers,
+            config=config,
+            interpreter=interpreter,
+            packages=packages_of_layers(map(store.blob, layers)) if packages is None else packages,
+        )
+    except _UNREADABLE:
+        return None
+    if packages is None:  # the record of an older dlimg
+        save_system(store, source, system)
+    return system
+
+
+def save_system(store: Store, source: str, system: SystemLayers) -> None:
+    """Record the system; where the disk refuses, it is built again from BuildKit's cache."""
+    record = _record_path(store, source)
+    content = {
+        "layers": [asdict(layer) for layer in system.layers],
+        "config": asdict(system.config),
+        "interpreter": system.interpreter,
+        "packages": system.packages,
+    }
+    with contextlib.suppress(OSError):
+        record.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=record.parent, delete=False) as file:
+            json.dump(content, file, indent=2)
+        Path(file.name).replace(record)
+
+
+def forget_system(store: Store, source: str) -> None:
+    """Remove the system's record, so that it is built again; its layers stay."""
+    with contextlib.suppress(OSError):
+        _record_path(store, source).unlink(missing_ok=True)
+
+
+def copy_system(source: str, origin: Store, target: Store) -> None:
+    """Copy a system, if there is one, from one store to another; blobs are links if possible."""
+    system = load_system(origin, source)
+    if system is None:
+        return
+    for layer in system.layers:
+        blob, key = target.blob(layer), system_layer_key(layer.diff_id)
+        for folder in (blob.parent, target.entry(key).parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        if not blob.exists():
+            try:
+                os.link(origin.blob(layer), blob)
+            except OSError:
+                shutil.copyfile(origin.blob(layer), blob)
+        shutil.copyfile(origin.entry(key), target.entry(key))
+    save_system(target, source, system)
 
 
 def format_packages(status: str, python: str = "", build: str = "") -> tuple[str, ...]:
-    """Sorted `name:arch=version` of dpkg's list, and `NAME=BUILD` of a managed Python."""
-    found = {*_parse_status(status)}
+    """Return sorted `name:arch=version` of dpkg's list, and `NAME=BUILD` of a Python from uv."""
+    packages = {*_parse_status(status)}
     if python:
-        found.add(f"{python}={build.strip()}")
-    return tuple(sorted(found))
+        packages.add(f"{python}={build.strip()}")
+    return tuple(sorted(packages))
 
 
-def packages_digest(found: Iterable[str]) -> str:
-    """The sha256 over these packages, sorted, one a line."""
-    text = "".join(f"{line}\n" for line in sorted(found))
+def packages_digest(packages: Iterable[str]) -> str:
+    """Return the sha256 of these packages, sorted, one a line."""
+    text = "".join(f"{line}\n" for line in sorted(packages))
     return f"sha256:{sha256(text.encode()).hexdigest()}"
 
 
 def packages_of_layers(blobs: Iterable[Path]) -> tuple[str, ...]:
-    """The packages in these gzip layers, lowest first: what a layer hides or replaces is gone."""
+    """Return the packages of an image with these gzip layers, lowest first."""
     files: dict[str, str] = {}
     for blob in blobs:
-        here, marks = _read_package_files(blob)
-        hidden = {path for path in files for mark in marks if whiteout_hides(mark, path)}
-        files = {path: text for path, text in files.items() if path not in hidden} | here
-    return _packages_of(files)
+        added, whiteouts = _read_package_files(blob)
+        hidden = {path for path in files for mark in whiteouts if whiteout_hides(mark, path)}
+        files = {path: text for path, text in files.items() if path not in hidden} | added
+    python = files.get(CURRENT_PYTHON, "")
+    build = files.get(f"{UV_PYTHONS}/{python}/{PYTHON_BUILD}", "")
+    return format_packages(files.get(DPKG_STATUS, ""), python, build)
 
 
 def package_changes(before: Collection[str], after: Collection[str]) -> str:
-    """The first few packages in which two lists differ, such as `-tzdata:all=1 +tzdata:all=2`."""
+    """Return the first few packages that differ, such as `-tzdata:all=1 +tzdata:all=2`."""
     signs = {line: "-" for line in before if line not in after}
     signs |= {line: "+" for line in after if line not in before}
     lines = [f"{signs[line]}{line}" for line in sorted(signs)]
@@ -82,147 +191,37 @@ def _parse_status(status: str) -> Iterator[str]:
             yield f"{name}:{arch}={fields.get('Version', '')}"
 
 
-def _packages_of(files: Mapping[str, str]) -> tuple[str, ...]:
-    python = files.get(CURRENT_PYTHON, "")
-    return format_packages(
-        files.get(DPKG_STATUS, ""), python, files.get(f"{UV_PYTHONS}/{python}/{PYTHON_BUILD}", "")
-    )
-
-
 def _read_package_files(blob: Path) -> tuple[dict[str, str], list[str]]:
-    """The files that tell, by path, with a link's target as its text; and marks of removals."""
-    found: dict[str, str] = {}
-    marks: list[str] = []
+    """Return a layer's package files, with a link's target as its text, and its whiteouts."""
+    files: dict[str, str] = {}
+    whiteouts: list[str] = []
     archive: Any = tarfile.open(blob, mode="r:gz")  # noqa: SIM115 - closed below
     with archive:
         for member in archive:
             path = member_path(member)
             if is_whiteout(path):
-                marks.append(path)
+                whiteouts.append(path)
             elif path == CURRENT_PYTHON and member.issym():
-                found[path] = member.linkname
+                files[path] = member.linkname
             elif member.isfile() and (path == DPKG_STATUS or _BUILD_FILE.fullmatch(path)):
-                found[path] = archive.extractfile(member).read().decode(errors="replace")
-    return found, marks
-
-
-# What a record or layers that are damaged, or no record at all, are read with.
-_UNREADABLE: Final = (
-    *(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),
-    *(tarfile.TarError, EOFError, zlib.error),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SystemLayers:
-    """The layers of a system, lowest first, and the config that images on it inherit.
-
-    `interpreter` stands for its Python, as `interpreter_of` says, and `packages` are those that
-    are installed in it, as `packages_in` lists them.
-    """
-
-    layers: tuple[Layer, ...]
-    config: ImageConfig
-    interpreter: str
-    packages: tuple[str, ...]
-
-    @property
-    def packages_digest(self) -> str:
-        return packages_digest(self.packages)
-
-
-def system_key(layer: Layer) -> LayerKey:
-    """A system's layer is known by its own tar: several systems have the same base."""
-    return system_layer_key(layer.diff_id)
-
-
-def system_layer_key(diff_id: str) -> LayerKey:
-    return LayerKey(kind="system", source=diff_id.removeprefix("sha256:"))
-
-
-def system_source(planned: PlannedImage) -> str:
-    """One sha256 for what the system is made from: the base, and the text of its stages."""
-    texts = [stage.source for stage in closure(planned.image.dockerfile, SYSTEM_STAGE)]
-    return hash_texts([ARCHITECTURE, str(EPOCH), planned.base.identity, *texts])
-
-
-def load_system(store: Store, source: str) -> SystemLayers | None:
-    """The system, when it was built and all its layers are there."""
-    try:
-        content = json.loads(read_now(_record_path(store, source)))
-        layers = tuple(Layer(**one) for one in content["layers"])
-        config = _parse_config(content["config"])
-        interpreter = str(content["interpreter"])
-        packages = _text_tuple(content.get("packages"))
-        there = bool(layers) and all(find_layer(store, system_key(one)) == one for one in layers)
-        if not there:
-            return None
-        found = SystemLayers(
-            layers=layers,
-            config=config,
-            interpreter=interpreter,
-            packages=packages_of_layers(map(store.blob, layers)) if packages is None else packages,
-        )
-    except _UNREADABLE:
-        return None
-    if packages is None:  # an older dlimg wrote it
-        save_system(store, source, found)
-    return found
-
-
-def save_system(store: Store, source: str, found: SystemLayers) -> None:
-    """Without a record the system is built again, from BuildKit's cache, and nothing is lost."""
-    record = _record_path(store, source)
-    content = {
-        "layers": [asdict(one) for one in found.layers],
-        "config": asdict(found.config),
-        "interpreter": found.interpreter,
-        "packages": found.packages,
-    }
-    with contextlib.suppress(OSError):
-        record.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=record.parent, delete=False) as file:
-            json.dump(content, file, indent=2)
-        Path(file.name).replace(record)
-
-
-def forget(store: Store, source: str) -> None:
-    """The system is built again when it is wanted; its layers stay as long as images use them."""
-    with contextlib.suppress(OSError):
-        _record_path(store, source).unlink(missing_ok=True)
+                files[path] = archive.extractfile(member).read().decode(errors="replace")
+    return files, whiteouts
 
 
 def _record_path(store: Store, source: str) -> Path:
     return store.path / "systems" / f"{source}.json"
 
 
-def copy_system(source: str, kept_in: Store, store: Store) -> None:
-    """Puts a system of one store into another, where it is; its layers are links if possible."""
-    found = load_system(kept_in, source)
-    if found is None:
-        return
-    for layer in found.layers:
-        target, key = store.blob(layer), system_key(layer)
-        for folder in (target.parent, store.entry(key).parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        if not target.exists():
-            try:
-                os.link(kept_in.blob(layer), target)
-            except OSError:
-                shutil.copyfile(kept_in.blob(layer), target)
-        shutil.copyfile(kept_in.entry(key), store.entry(key))
-    save_system(store, source, found)
-
-
-def _text_tuple(found: object) -> tuple[str, ...] | None:
-    """A list of texts; nothing where it is none."""
-    is_right = isinstance(found, list) and all(isinstance(one, str) for one in found)
-    return tuple(found) if isinstance(found, list) and is_right else None
+def _text_tuple(value: object) -> tuple[str, ...] | None:
+    """Return a list of texts as a tuple, None for any other value."""
+    if isinstance(value, list) and all(isinstance(text, str) for text in value):
+        return tuple(value)
+    return None
 
 
 def _parse_config(values: Mapping[str, Any]) -> ImageConfig:
-    """The config as it was before it became JSON, in which there are no tuples."""
-    thawed: dict[str, Any] = {
-        name: tuple(one) if isinstance(one, list) else one for name, one in values.items()
+    """Return the recorded config, in which JSON has lists for tuples."""
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
-    return ImageConfig(**thawed)
+    return ImageConfig(**fields)

@@ -1,1 +1,1 @@
-"""Wheels: the zip archive, metadata, RECORD, and where an installer places each member."""
+"""Reading of wheels: the zip archive, the metadata and RECORD, the contents of members."""
