@@ -9,7 +9,7 @@ from dlimg.facts.load import Facts
 from dlimg.matrix.leaders import accelerator_kind, package_of
 from dlimg.matrix.model import NO_FACTS, VERSION, Corner, Family, Matrix
 from dlimg.matrix.required_checks import required_checks_of
-from dlimg.model import CPU, Cell, EnvVar, Flavour, OperatingSystem, Stack
+from dlimg.model import CPU, Cell, EnvVar, Flavour, Framework, OperatingSystem, Stack
 
 ANY: Final = "any"
 FLAVOURS: Final = MappingProxyType({flavour.value: flavour for flavour in Flavour})
@@ -28,11 +28,21 @@ class _Shared(NamedTuple):
 _NO_VALUES: Final = _Shared("-", ("-",))
 
 
+NO_FRAMEWORKS: Final[Mapping[str, Framework]] = MappingProxyType({})
+
+
 class CellFactory:
     """Makes cells; the values that cells share (systems, requirements) are made once."""
 
-    def __init__(self, matrix: Matrix, facts: Facts, digests: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        matrix: Matrix,
+        facts: Facts,
+        digests: Mapping[str, str],
+        frameworks: Mapping[str, Framework] = NO_FRAMEWORKS,
+    ) -> None:
         self.matrix = matrix
+        self.frameworks = frameworks
         self.facts = facts
         self.digests = digests
         self.systems = {name: self._system(name) for name in matrix.operating_systems}
@@ -99,7 +109,13 @@ class CellFactory:
             env=_variables(family, corner),
             source=self.matrix.source_url,
             licenses=self.matrix.licenses,
+            framework=self._framework(family),
         )
+
+    def _framework(self, family: Family) -> Framework:
+        """Return the framework of the family's own folder, or else the one that it names."""
+        own = self.frameworks.get(family.name)
+        return own or self.frameworks.get(family.framework, Framework())
 
     def _architectures(self, family: Family, version: str, accelerator: str) -> tuple[str, ...]:
         release = self.facts.releases.get(family.framework, {}).get(version)

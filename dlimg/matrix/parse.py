@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -24,6 +25,7 @@ from dlimg.matrix.model import (
     StackChoice,
 )
 from dlimg.matrix.old_keys import replace_old_keys
+from dlimg.matrix.renamed_checks import renamed_note
 from dlimg.matrix.required_checks import read_required_checks
 from dlimg.matrix.selectors import axis_values, read_excludes, read_groups, read_selector
 from dlimg.model import CPU, GZIP, Flavour, StackException
@@ -217,7 +219,7 @@ def parse_matrix(text: str, source: str) -> Matrix:
     notices: list[Problem] = []
 
     def notify(line: int, message: str) -> None:
-        hint = "write the new one: the old one is not read by the next release"
+        hint = "the next release does not know the old name"
         notices.append(Problem(message=message, where=form.place(line), hint=hint))
 
     tree = replace_old_keys(tree, notify)
@@ -238,6 +240,11 @@ def parse_matrix(text: str, source: str) -> Matrix:
         if not bad_systems.isdisjoint(family.axes["os"])
         or not bad_stacks.isdisjoint(family.axes["accelerator"])
     }
+    required = read_required_checks(form, top.get("required_checks"), tuple(families))
+    for check in chain.from_iterable(required.values()):
+        note = renamed_note(check.name)
+        if note:
+            notify(check.line, note)
     registry = form.shaped(top.get("registry"), "registry", patterns.REGISTRY, "dlimg")
     compression = form.shaped(top.get("compression"), "compression", patterns.COMPRESSION, GZIP)
     return Matrix(
@@ -251,7 +258,7 @@ def parse_matrix(text: str, source: str) -> Matrix:
         stacks=_without(stacks, bad_stacks),
         flavours=_flavours(form, top.get("flavours")),
         families=_without(families, unsound),
-        required=read_required_checks(form, top.get("required_checks"), tuple(families)),
+        required=required,
         gpus=read_gpus(form, top.get("gpus")),
         ignored=read_ignored(form, top.get("lint")),
         exclude=read_excludes(form, top.get("exclude"), axis_values(families), "the matrix"),

@@ -42,4 +42,4 @@ def renamed_note(pattern: str) -> str:
     if not names or any(fnmatchcase(name, pattern) for name in _FORMER):
         return ""
     new = names[0] if len(names) == 1 else pattern.replace("manners_", "runtime_")
-    return f"the check {pattern} is now called {new}; the old name works for this release only"
+    return f"the check {pattern} is now called {new}"

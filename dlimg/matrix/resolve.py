@@ -8,7 +8,7 @@ from dlimg.compat.rule_result import RuleResult
 from dlimg.document.versions import numbers
 from dlimg.errors import BadInput, Problem, nearest
 from dlimg.facts.load import Facts
-from dlimg.matrix.cells import CellFactory
+from dlimg.matrix.cells import NO_FRAMEWORKS, CellFactory
 from dlimg.matrix.feasibility import Feasibility
 from dlimg.matrix.leaders import StackResolver
 from dlimg.matrix.model import (
@@ -23,7 +23,7 @@ from dlimg.matrix.model import (
     Matrix,
 )
 from dlimg.matrix.required_checks import required_check_lines, unused_required_checks
-from dlimg.model import GZIP, NOTHING, OLD_FLAVOURS, Cell, Dropped, Stack
+from dlimg.model import GZIP, NOTHING, OLD_FLAVOURS, Cell, Dropped, Framework, Stack
 
 
 def without_unknown_names(facts: Facts, matrix: Matrix, problems: list[Problem]) -> Matrix:
@@ -208,15 +208,22 @@ class Resolution:
     notices: tuple[Problem, ...] = ()
 
 
-def resolve(matrix: Matrix, facts: Facts, digests: Mapping[str, str] = NOTHING) -> Resolution:
+def resolve(
+    matrix: Matrix,
+    facts: Facts,
+    digests: Mapping[str, str] = NOTHING,
+    frameworks: Mapping[str, Framework] = NO_FRAMEWORKS,
+) -> Resolution:
     """Return the cells of a matrix; `digests` pin the registry's images by operating system.
+
+    `frameworks` are those of the project, by their folder under `images`.
 
     Raises BadInput with the problems of the file, every name that the facts lack, and, of sound
     families, every exclude, alias, group, stack or operating system without effect.
     """
     problems = list(matrix.problems)
     matrix = without_unknown_names(facts, matrix, problems)
-    factory = CellFactory(matrix, facts, digests)
+    factory = CellFactory(matrix, facts, digests, frameworks)
     excludes = ExcludeFilter(matrix, factory)
     dropped: list[Dropped] = []
     wanted = {
