@@ -151,7 +151,7 @@ def _spoken(
     shelf: Catalog, cell: Cell, wish: PickRequest, judge: RuleEngine
 ) -> Iterator[tuple[GpuFact | None, tuple[RuleResult, ...]]]:
     """What the rules say of the cell, for each GPU. Its wheels fit: they are locked."""
-    lock = shelf.stack_lock_of(cell.stack.name) if cell.stack else None
+    lock = shelf.stack_lock_of(cell.stack.lock_name) if cell.stack else None
     for gpu in wish.gpus or (None,):
         one = combination_of(cell, judge.facts, lock, gpu=gpu, driver=wish.driver)
         yield gpu, judge.reasons(one._replace(wheels=None, python=cell.python))

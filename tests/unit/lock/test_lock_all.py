@@ -1,5 +1,6 @@
 """Stacks and cells are locked, kept, moved, left out; what fails does not stop the rest."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from dlimg.errors import BadInput, NetworkFailure
 from dlimg.lock.lock_all import Locker, LockResult, LockState, lock_cells
 from dlimg.lock.pylock import ResolvedWheel, WheelContents
+from dlimg.lock.shared_wheels import mark_shared, shared_names
 from dlimg.lock.store import (
     cell_path,
     local_path,
@@ -16,8 +18,9 @@ from dlimg.lock.store import (
     stack_path,
     wheel_folders,
     write_bases,
+    write_lock,
 )
-from dlimg.model import Cell, StackException
+from dlimg.model import Cell, Flavour, StackException
 from tests.support import lock_fakes, samples
 from tests.support.lock_fakes import FakeIndex, FakeUv
 
@@ -224,3 +227,49 @@ def test_bases_are_kept(tmp_path: Path) -> None:
     write_bases({"debian13": f"sha256:{'c' * 64}"}, tmp_path)
     assert read_bases(tmp_path) == {"debian13": f"sha256:{'c' * 64}"}
     assert stack_path(tmp_path, "cuda13.2") == tmp_path / "stacks" / "cuda13.2.json"
+
+
+def test_locks_of_the_last_release_get_their_new_names(tmp_path: Path) -> None:
+    workspace = replace(TORCH, flavour=Flavour.WORKSPACE)
+    walk([workspace], lock_fakes.locksmith(tmp_path, FakeUv()))
+    stack = stack_path(tmp_path, "cuda13.2")
+    old = cell_path(tmp_path, workspace.id.replace("workspace", "notebook"))
+    cell_path(tmp_path, workspace.id).rename(old)
+    old.write_text(old.read_text().replace("-workspace", "-notebook"))
+    before = [path.read_text().splitlines()[7:] for path in (stack, old)]
+    renamed = replace(samples.stack(exceptions=EXCEPTIONS), lock_name="cuda13.2-torch2.15.0")
+    cell = replace(workspace, stack=renamed)
+    uv, index = FakeUv(code=2, says=lock_fakes.UNREACHABLE), FakeIndex()
+    done = walk([cell], lock_fakes.locksmith(tmp_path, uv, index=index))
+    assert {locked.state for locked in done.values()} == {LockState.WRITTEN}
+    assert files(tmp_path) == [f"{cell.id}.json", "stacks/cuda13.2-torch2.15.0.json"]
+    new = (stack_path(tmp_path, "cuda13.2-torch2.15.0"), cell_path(tmp_path, cell.id))
+    assert [path.read_text().splitlines()[7:] for path in new] == before
+    assert (uv.calls, index.asked) == ([], [])
+
+
+def test_a_stack_that_only_begins_like_an_old_one_leaves_it(tmp_path: Path) -> None:
+    walk([TORCH], lock_fakes.locksmith(tmp_path, FakeUv()))
+    stack = replace(samples.stack(exceptions=EXCEPTIONS), leader="torch==2.13.0", lock_name="n")
+    walk(
+        [replace(TORCH, stack=stack, requirements=("torch==2.13.0", "pip"))],
+        lock_fakes.locksmith(tmp_path, FakeUv()),
+    )
+    assert "stacks/cuda13.2.json" in files(tmp_path)
+    assert "stacks/n.json" in files(tmp_path)
+
+
+def test_cells_take_the_marks_of_their_stack(tmp_path: Path) -> None:
+    walk([TORCH, CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
+    torch, cpu = read_lock(TORCH.id, tmp_path), read_lock(CPU.id, tmp_path)
+    assert torch
+    assert cpu
+    assert shared_names(torch) == {"cuda-bindings", "cuda-pathfinder", "nvidia-cudnn-cu13"}
+    assert shared_names(cpu) == set()
+    write_lock(mark_shared(torch, ()), cell_path(tmp_path, TORCH.id))
+    uv = FakeUv(code=2, says=lock_fakes.UNREACHABLE)
+    done = walk([TORCH, CPU], lock_fakes.locksmith(tmp_path, uv))
+    assert [name for name, locked in done.items() if locked.state is LockState.WRITTEN] == [
+        TORCH.id
+    ]
+    assert read_lock(TORCH.id, tmp_path) == torch

@@ -200,7 +200,11 @@ BAD = [
     ("groups:", "licenses: 'A  B'\ngroups:", ["is not an SPDX license expression", ":22"]),
     ("groups:", "gpus: T4\ngroups:", ["gpus must be a list", ":22"]),
     ("groups:", "gpus: [T4, T4]\ngroups:", ["'T4' stands twice in gpus", ":22"]),
-    ("groups:", "lint: [{id: x}]\ngroups:", ["an entry of the ignore list of lint needs the key 'why'", ":22"]),
+    (
+        "groups:",
+        "lint: [{id: x}]\ngroups:",
+        ["an entry of the ignore list of lint needs the key 'why'", ":22"],
+    ),
     ("groups:", "lint: [{id: X, why: y}]\ngroups:", ["'X' is not the id of a finding", ":22"]),
     ("groups:", "lint: [{id: x, whyy: y}]\ngroups:", ["unknown key 'whyy'", "mean 'why'", ":22"]),
     (
@@ -320,7 +324,7 @@ class RefusingLoader(yaml.BaseLoader):
     """A parser with a limit of its own, which it says in the words of libyaml 0.2.6."""
 
     def check_event(self, *_: object) -> bool:
-        mark = yaml.Mark("matrix.yaml", 0, 0, 0, None, None)
+        mark = yaml.Mark("matrix.yaml", 0, 0, 0, None, 0)
         raise yaml.scanner.ScannerError(
             "while increasing flow level", mark, "exceeded maximum nesting depth", mark
         )

@@ -4,6 +4,7 @@ import pytest
 
 from dlimg.errors import BadInput
 from dlimg.matrix.select import in_group, select
+from dlimg.model import Flavour
 from tests.support import samples
 
 CELLS = (
@@ -51,3 +52,12 @@ def test_groups() -> None:
     with pytest.raises(BadInput, match="no group is called 'defualt'") as caught:
         in_group(CELLS, groups, "defualt")
     assert "'default'" in str(caught.value)
+
+
+def test_a_flavour_by_its_old_name_selects_the_new_one_with_a_sentence() -> None:
+    workspace = samples.cell(flavour=Flavour.WORKSPACE)
+    log: list[str] = []
+    assert select((*CELLS, workspace), ["pytorch-*-notebook"], log.append) == (workspace,)
+    assert log == [
+        "pytorch-*-notebook: write pytorch-*-workspace; the next release does not know the old name"
+    ]
