@@ -11,7 +11,7 @@ import pytest
 
 from dlimg.builders.secrets import secrets_from
 from dlimg.engine import discover
-from dlimg.engine.bases import base_for
+from dlimg.engine.bases import find_base
 from dlimg.engine.client import Engine
 from dlimg.model import Base, BuiltImage
 from dlimg.render.content_key import key
@@ -27,7 +27,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     What these tests build is not remembered among the user's images.
     """
     state = {"XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
-    return discover.find({**os.environ, **state}, private="allow", say=print)
+    return discover.find_engine({**os.environ, **state}, private="allow", log=print)
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,7 @@ def turn(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], AbstractConte
 def base(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> Base:
     """A Debian 13 to build small images on."""
     with turn():
-        return base_for(engine, samples.system("debian13"), choice="auto", pins={}, say=print)
+        return find_base(engine, samples.system("debian13"), choice="auto", pins={}, log=print)
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,7 @@ def silent() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def base(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> Base:
     with turn():
-        return bases.base_for(engine, DEBIAN, choice="bootstrap", pins={}, log=print)
+        return bases.find_base(engine, DEBIAN, choice="bootstrap", pins={}, log=print)
 
 
 def kept_at(image: str) -> OperatingSystem:
@@ -112,7 +112,7 @@ def test_a_bootstrapped_base_is_small_and_whole(engine: Engine, base: Base) -> N
 
 def test_the_second_time_it_is_there_at_once(engine: Engine, base: Base) -> None:
     said: list[str] = []
-    again = bases.base_for(engine, DEBIAN, choice="bootstrap", pins={}, log=said.append)
+    again = bases.find_base(engine, DEBIAN, choice="bootstrap", pins={}, log=said.append)
     assert again == base
     assert not said  # it was not made, nor waited for
 
@@ -122,13 +122,13 @@ def test_made_again_it_is_the_same_to_the_last_byte(
 ) -> None:
     tools = bases.tools_folder(engine.environment)
     tar = tmp_path / "again.tar"
-    identity = bootstrap.make(DEBIAN, tar, tools=tools, log=print)
+    identity = bootstrap.make_rootfs(DEBIAN, tar, tools=tools, log=print)
     before = engine.sdk.images.get(base.reference.removeprefix("docker-image://"))
     layers = before.attrs["RootFS"]["Layers"]
     if identity != base.identity:  # the distribution has moved on since the base was made
         tar.rename(tmp_path / "first.tar")
         layers = [digest_of(tmp_path / "first.tar")]
-        assert bootstrap.make(DEBIAN, tar, tools=tools, log=print) == identity
+        assert bootstrap.make_rootfs(DEBIAN, tar, tools=tools, log=print) == identity
     assert layers == [digest_of(tar)]
 
 
@@ -143,7 +143,7 @@ def test_bake_puts_it_in_the_place_of_the_name_after_from(
 ) -> None:
     (tmp_path / "Dockerfile").write_text(f"FROM {name}\nRUN grep -q trixie /etc/os-release\n")
     target = {"contexts": {name: base.reference}, "output": ["type=cacheonly"]}
-    process.check(
+    process.run_checked(
         [str(engine.docker), "buildx", "bake", "--file", "-", "one"],
         env=engine.environment,
         cwd=tmp_path,
@@ -156,7 +156,7 @@ def test_bake_puts_it_in_the_place_of_the_name_after_from(
 def test_a_registry_that_answers(pins: dict[str, str], engine: Engine, registry: str) -> None:
     image = f"{registry}/debian:slim"
     said: list[str] = []
-    found = bases.base_for(engine, kept_at(image), choice="auto", pins=pins, log=said.append)
+    found = bases.find_base(engine, kept_at(image), choice="auto", pins=pins, log=said.append)
     assert found == Base(
         os="debian13",
         source=BaseSource.REGISTRY,
@@ -168,7 +168,7 @@ def test_a_registry_that_answers(pins: dict[str, str], engine: Engine, registry:
 
 def test_a_registry_without_the_image(engine: Engine, registry: str) -> None:
     with pytest.raises(NetworkFailure, match=r"no .*/debian:none from its registry"):
-        bases.base_for(
+        bases.find_base(
             engine, kept_at(f"{registry}/debian:none"), choice="registry", pins={}, log=print
         )
 
@@ -176,7 +176,7 @@ def test_a_registry_without_the_image(engine: Engine, registry: str) -> None:
 def test_a_registry_that_hangs_does_not_hold_us_up(engine: Engine, base: Base, silent: str) -> None:
     started = time.monotonic()
     said: list[str] = []
-    found = bases.base_for(
+    found = bases.find_base(
         engine, kept_at(f"{silent}/debian:slim"), choice="auto", pins={}, log=said.append
     )
     assert found == base

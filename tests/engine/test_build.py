@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.builders.build_failure import explain
+from dlimg.builders.build_failure import explain_failure
 from dlimg.builders.progress import BuildProgress
 from dlimg.builders.secrets import secrets_from
 from dlimg.engine.client import Engine
@@ -120,7 +120,7 @@ def test_the_others_go_on_when_one_fails(engine: Engine, base: Base) -> None:
         assert "line 5" not in failure.log
         assert not small_images.has(engine, wanted[1].reference)
         assert not small_images.has(engine, wanted[1].moving_reference)
-        assert explain(failure).where == wanted[1].image.cell.id
+        assert explain_failure(failure).where == wanted[1].image.cell.id
 
 
 def test_an_engine_that_ends_while_it_builds_is_no_engine(engine: Engine, base: Base) -> None:
@@ -144,8 +144,8 @@ def test_a_full_disk_is_named(engine: Engine, base: Base) -> None:
         [small_images.planned(base, f"FROM debian:trixie-slim\n{fill}")], engine
     )
     assert isinstance(failure, BuildFailure)
-    assert "no space left" in explain(failure).message
-    assert "dlimg prune" in explain(failure).hint
+    assert "no space left" in explain_failure(failure).message
+    assert "dlimg prune" in explain_failure(failure).hint
 
 
 def test_secrets_reach_a_step_and_no_layer(engine: Engine, base: Base, tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from dlimg.assembly.compile_python import LABEL
-from dlimg.builders.load import forget_passing
-from dlimg.builders.loopback_registry import NAME, serving
+from dlimg.builders.load import remove_leftover_names
+from dlimg.builders.loopback_registry import NAME, serve_image
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage
-from dlimg.store.maintenance import (list_entries)
+from dlimg.store.maintenance import list_entries
 from dlimg.store.store import Store
 from tests.engine.test_load_images import an_image, sha256
 from tests.support import real_jax
@@ -116,9 +116,10 @@ def await_step(is_there: Callable[[], object], process: Process) -> None:
 def neighbour(engine: Engine) -> Iterator[str]:
     """The digest of an image that another dlimg has on its way; it must lose nothing."""
     manifest, blobs = an_image(os.urandom(20))
-    with serving(manifest, blobs) as served:
+    with serve_image(manifest, blobs) as served:
         reference = served.reference(sha256(manifest))
-        engine.sdk.api.pull(*reference.split("@"), auth_config={})
+        repository, _, digest = reference.partition("@")
+        engine.sdk.api.pull(repository, digest, auth_config={})
         yield sha256(manifest)
         assert passing(engine, sha256(manifest)) == {reference}
         engine.sdk.images.remove(reference)
@@ -150,7 +151,7 @@ def test_stopped_in_each_step_in_turn(
             assert not passing(engine, undisturbed)
         for one in left:
             engine.sdk.api.remove_container(one, force=True, v=True)
-        forget_passing(engine)
+        remove_leftover_names(engine)
         assert not passing(engine, undisturbed)
     assert project.built(cache) == undisturbed
     assert not passing(engine, undisturbed)

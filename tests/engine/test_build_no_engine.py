@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.builders.executor import EngineExecutor, Executor, HostExecutor
-from dlimg.builders.host_rootfs import keep_base
+from dlimg.builders.host_rootfs import record_base
 from dlimg.builders.secrets import Secrets
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
@@ -80,7 +80,7 @@ def test_a_system_is_the_same(
     lowest, _ = theirs.layers
     stores[1].blobs.mkdir(parents=True)
     stores[1].blob(lowest).hardlink_to(stores[0].blob(lowest))
-    keep_base(one.image.cell.os, base.identity, lowest, stores[1])
+    record_base(one.image.cell.os, base.identity, lowest, stores[1])
     for entry in stores[0].index.glob("*.json"):
         stores[1].index.mkdir(parents=True, exist_ok=True)
         (stores[1].index / entry.name).write_bytes(entry.read_bytes())

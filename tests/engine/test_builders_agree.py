@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.assembly.system import (SystemBuildTools, build_system)
+from dlimg.assembly.system import SystemBuildTools, build_system
 from dlimg.builders.secrets import secrets_from
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
@@ -19,7 +19,7 @@ from dlimg.model import Base, BuiltImage, PlannedImage
 from dlimg.render.dockerfile import EPOCH
 from dlimg.store.image_manifest import BUILDER
 from dlimg.store.store import Store
-from dlimg.store.systems import (SystemLayers, load_system, system_source)
+from dlimg.store.systems import SystemLayers, load_system, system_source
 from tests.support import real_jax, samples, small_images
 from tests.support.image_tree import IS_OURS, is_byte_code, tree
 

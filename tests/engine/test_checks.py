@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from typing import Any, cast
 
 import docker
 import pytest
@@ -20,7 +21,7 @@ from dlimg.checks import run
 from dlimg.checks.run import LABEL, CheckSettings
 from dlimg.checks.verdicts import is_gpu_tested, outcome
 from dlimg.engine.client import Engine
-from dlimg.engine.gpu import devices
+from dlimg.engine.gpu import gpu_devices
 from dlimg.errors import BadInput, Negative, NoEngine
 from dlimg.host.process import wait_until
 from dlimg.model import Base, BuiltImage, Check, CheckStatus, Evidence
@@ -67,7 +68,7 @@ def check(
         proves="a thing",
         needs=frozenset({needs} - {""}),
         seconds=seconds,
-        **header,
+        **cast("dict[str, Any]", header),
     )
 
 
@@ -76,7 +77,7 @@ def settings(
 ) -> CheckSettings:
     return CheckSettings(
         evidence=images.parent / "evidence",
-        say=print,
+        log=print,
         memory=memory,
         patience=patience,
         processes=processes,
@@ -441,7 +442,12 @@ def test_an_engine_that_dies_meanwhile_is_told_of(
     engine: Engine, built: BuiltImage, images: Path, tmp_path: Path
 ) -> None:
     with engine_proxy.to(engine, tmp_path / "wire.sock") as (through, cut):
-        Thread(target=lambda: (_until_asleep(engine, built), cut())).start()
+
+        def cut_when_asleep() -> None:
+            _until_asleep(engine, built)
+            cut()
+
+        Thread(target=cut_when_asleep).start()
         began = time.monotonic()
         with pytest.raises(NoEngine, match="does not do its work any more"):
             run_checks(through, built, images, check(images, "sleeps", "sleep 600"))
@@ -539,7 +545,7 @@ def test_what_passed_on_a_gpu_holds_on_that_gpu_alone(
 def test_a_device_that_the_engine_lacks_is_wrong_input(
     engine: Engine, built: BuiltImage, images: Path, device: str
 ) -> None:
-    if device in devices(engine):
+    if device in gpu_devices(engine):
         pytest.skip("this engine has an NVIDIA runtime")
     with pytest.raises(BadInput, match=f"cannot give {device} to a container"):
         run_checks(engine, built, images, check(images, "a", "exit 0", needs="gpu"), device=device)

@@ -564,7 +564,7 @@ def spoilt(engine: Engine, built: BuiltImage) -> Iterator[BuiltImage]:
         made = place.container.commit(changes="USER 0")
     yield replace(built, digest=str(made.id))
     with contextlib.suppress(docker.errors.ImageNotFound):
-        engine.sdk.images.remove(made.id)
+        engine.sdk.images.remove(str(made.id))
 
 
 def test_an_image_that_is_spoilt_in_every_way_fails_every_check(

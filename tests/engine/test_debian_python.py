@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dlimg.engine.bases import base_for
+from dlimg.engine.bases import find_base
 from dlimg.engine.client import Engine
 from dlimg.model import Cell
 from tests.support import layout_image, samples
@@ -33,7 +33,7 @@ def made(
     request: pytest.FixtureRequest, engine: Engine, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Made]:
     of = _cell(request.param)
-    base = base_for(engine, of.os, choice="auto", pins={}, say=print)
+    base = find_base(engine, of.os, choice="auto", pins={}, log=print)
     yield from layout_image.make_image(engine, base, of, tmp_path_factory.mktemp(request.param))
 
 

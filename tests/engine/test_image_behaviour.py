@@ -15,7 +15,7 @@ import pytest
 
 from dlimg.builders.secrets import secrets_from
 from dlimg.engine.client import Engine
-from dlimg.host.process import check
+from dlimg.host.process import run_checked
 from dlimg.model import Base, BuildFailure, Flavour
 from tests.support import small_images
 from tests.support.layout_image import Made, cell, install, make_image, planned, wheel
@@ -261,7 +261,7 @@ def test_the_same_input_makes_the_same_layers(runtime: Made, tmp_path: Path) -> 
     context = f"{one.image.cell.os.image}={one.base.reference}"
     (tmp_path / "Dockerfile").write_text(one.image.dockerfile)
     with secrets_from(os.environ) as using:
-        check(
+        run_checked(
             [
                 *(str(runtime.engine.docker), "buildx", "build", "--output", "type=docker"),
                 *("--no-cache-filter", "system,image", "--build-context", context),

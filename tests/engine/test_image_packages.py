@@ -11,16 +11,22 @@ from pathlib import Path
 import docker
 import pytest
 
-from dlimg.assembly.system import (import_layer)
-from dlimg.builders.build_failure import MOVED_HINT, explain
-from dlimg.builders.content_keys import with_built_keys
+from dlimg.assembly.system import import_layer
+from dlimg.builders.build_failure import PACKAGES_DIFFER_HINT, explain_failure
+from dlimg.builders.content_keys import with_built_keys, with_known_keys
 from dlimg.builders.executor import EngineExecutor
-from dlimg.builders.image_packages import packages_in_image, with_known_keys
+from dlimg.builders.image_packages import packages_in_image
 from dlimg.builders.secrets import Secrets
 from dlimg.engine.client import Engine
 from dlimg.model import Base, BuildFailure, BuiltImage, PlannedImage
 from dlimg.store.store import Store, layer_store
-from dlimg.store.systems import (load_system, packages_digest, packages_of_layers, save_system, system_source)
+from dlimg.store.systems import (
+    load_system,
+    packages_digest,
+    packages_of_layers,
+    save_system,
+    system_source,
+)
 from tests.support import small_images
 from tests.support.one_cell_project import BUILD, Tiny, tiny
 
@@ -62,7 +68,7 @@ def test_an_image_of_another_form_is_built_once_to_know_its_packages(
         assert labels["io.dlimg.packages"] == one.packages
         assert labels["io.dlimg.key"] == one.key
         label = {"label": "io.dlimg.check=packages"}
-        assert not engine.sdk.containers.list(all=True, filters=label)
+        assert not engine.sdk.containers.list(all=True, filters={**label})
 
 
 def test_an_image_without_packages_has_a_key(engine: Engine, base: Base, tmp_path: Path) -> None:
@@ -91,9 +97,9 @@ def test_an_image_whose_packages_moved_while_it_was_built_gets_no_name(
     with small_images.named(engine, other, true):
         (failed,) = small_images.built_all([other], engine)
         assert isinstance(failed, BuildFailure)
-        problem = explain(failed)
-        assert "other packages than its content key names" in problem.message
-        assert problem.hint == MOVED_HINT
+        problem = explain_failure(failed)
+        assert "other packages than its content key says" in problem.message
+        assert problem.hint == PACKAGES_DIFFER_HINT
         assert "-mine:all=0" in "\n".join(failed.log) or "and " in "\n".join(failed.log)
         for name in (other.reference, other.moving_reference):
             with pytest.raises(docker.errors.ImageNotFound):
@@ -153,12 +159,13 @@ def test_a_moved_distribution_is_another_image(project: Tiny, engine: Engine) ->
         assert second["reference"] != first["reference"]
         assert second["moving_reference"] == first["moving_reference"]
         assert not second["cached"]
+        digests = []
         for line in (first, second):
             image = engine.sdk.images.get(str(line["reference"]))
             assert image.id == line["digest"]
-            found = packages_digest(packages_in_image(engine, str(line["reference"])))
-            assert image.labels["io.dlimg.packages"] == found
-        assert found == promised
+            digests.append(packages_digest(packages_in_image(engine, str(line["reference"]))))
+            assert image.labels["io.dlimg.packages"] == digests[-1]
+        assert digests[-1] == promised
         assert engine.sdk.images.get(str(second["moving_reference"])).id == second["digest"]
         assert built()["cached"]
     finally:

@@ -14,7 +14,7 @@ import pytest
 from docker.models.containers import Container
 from docker.types import Mount
 
-from dlimg.builders.load import visiting
+from dlimg.builders.load import temporary_image
 from dlimg.builders.loopback_registry import Content
 from dlimg.engine.client import Engine
 from dlimg.store.image_manifest import AssembledImage, write_layout
@@ -137,7 +137,7 @@ def test_umoci_unpacks_the_files_that_the_engine_has(engine: Engine, table: Tabl
     image = table.images["gzip"]
     blobs: dict[str, Content] = {one.digest: table.store.blob(one) for one in image.layers}
     blobs[image.config_digest] = image.config
-    with visiting(engine, image.manifest, image.digest, blobs) as visitor:
+    with temporary_image(engine, image.manifest, image.digest, blobs) as visitor:
         ours = image_tree.tree(engine, visitor)
     table.sh(f"umoci unpack --image gzip:{TAG} bundle")
     chunks, _ = table.container.get_archive("/w/bundle/rootfs")
@@ -170,6 +170,7 @@ def test_docker_loads_the_layout(engine: Engine, table: Table, name: str) -> Non
     try:
         (loaded,) = engine.sdk.images.load(content)
         assert (loaded.id, loaded.tags) == (image.digest, [f"{NAME}:{TAG}"])
+        assert loaded.id
         assert engine.sdk.containers.run(loaded.id, remove=True) == b"it runs\n"
     finally:
         engine.sdk.images.remove(f"{NAME}:{TAG}")

@@ -17,13 +17,13 @@ from dataclasses import replace
 import docker
 import pytest
 
-from dlimg.assembly.compile_python import (LABEL, compile_in, stop_compilers)
-from dlimg.builders.load import forget_passing, take_in, visiting
-from dlimg.builders.loopback_registry import NAME, Content, serving
+from dlimg.assembly.compile_python import LABEL, compile_in, stop_compilers
+from dlimg.builders.load import load_image, remove_leftover_names, temporary_image
+from dlimg.builders.loopback_registry import NAME, Content, serve_image
 from dlimg.engine.client import Engine
 from dlimg.engine.ownership import OWNER_LABEL
 from dlimg.errors import Negative, NoEngine
-from dlimg.layer.entries import (LayerEntry, arrange_entries)
+from dlimg.layer.entries import LayerEntry, arrange_entries
 from dlimg.model import BuiltImage
 from tests.support import small_images
 
@@ -92,7 +92,7 @@ def test_an_image_is_taken_in_under_its_names_only(engine: Engine, names: list[s
     manifest, blobs = an_image(os.urandom(20), os.urandom(30))
     digest = sha256(manifest)
     tags = [(REPOSITORY, name) for name in names]
-    found = take_in(engine, manifest, digest, blobs, names=tags)
+    found = load_image(engine, manifest, digest, blobs, names=tags)
     image = engine.sdk.images.get(f"{REPOSITORY}:{names[0]}")
     assert found == image.id
     assert sorted(image.tags) == sorted(f"{REPOSITORY}:{name}" for name in names)
@@ -102,11 +102,12 @@ def test_an_image_is_taken_in_under_its_names_only(engine: Engine, names: list[s
 def test_only_what_the_engine_lacks_is_fetched(engine: Engine, names: list[str]) -> None:
     first, second = os.urandom(20), os.urandom(30)
     manifest, blobs = an_image(first)
-    take_in(engine, manifest, sha256(manifest), blobs, names=[(REPOSITORY, names[0])])
+    load_image(engine, manifest, sha256(manifest), blobs, names=[(REPOSITORY, names[0])])
     manifest, blobs = an_image(first, second)
-    with serving(manifest, blobs) as served:
+    with serve_image(manifest, blobs) as served:
         reference = served.reference(sha256(manifest))
-        engine.sdk.api.pull(*reference.split("@"), auth_config={})
+        repository, _, digest = reference.partition("@")
+        engine.sdk.api.pull(repository, digest, auth_config={})
         fetched = {line.rpartition("/")[2] for line in served.asked if line.startswith("GET")}
         engine.sdk.images.remove(reference)
     layers = [one["digest"] for one in json.loads(manifest)["layers"]]
@@ -124,7 +125,7 @@ def test_an_image_that_is_not_whole_leaves_nothing(engine: Engine, damage: str) 
         blobs[layer] = gzip.compress(_tar(b"other"), mtime=0)
     with (
         pytest.raises(Negative, match="does not take the image"),
-        visiting(engine, manifest, sha256(manifest), blobs),
+        temporary_image(engine, manifest, sha256(manifest), blobs),
     ):
         pytest.fail("it was taken")
     assert passing(engine, sha256(manifest)) == []
@@ -134,20 +135,21 @@ def test_an_engine_elsewhere_is_refused(engine: Engine) -> None:
     away = replace(engine, host="tcp://192.0.2.1:2376")
     with (
         pytest.raises(NoEngine, match=r"192\.0\.2\.1:2376 is not one of this machine"),
-        visiting(away, b"{}", sha256(b"{}"), {}),
+        temporary_image(away, b"{}", sha256(b"{}"), {}),
     ):
         pytest.fail("it was taken")
 
 
 def test_what_a_killed_dlimg_left_is_forgotten(engine: Engine) -> None:
     manifest, blobs = an_image(os.urandom(20))
-    with serving(manifest, blobs) as served:
+    with serve_image(manifest, blobs) as served:
         reference = served.reference(sha256(manifest))
-        engine.sdk.api.pull(*reference.split("@"), auth_config={})
-        forget_passing(engine)
+        repository, _, digest = reference.partition("@")
+        engine.sdk.api.pull(repository, digest, auth_config={})
+        remove_leftover_names(engine)
         # Whoever serves it may still need it.
         assert passing(engine, sha256(manifest)) == [reference]
-    forget_passing(engine)
+    remove_leftover_names(engine)
     assert passing(engine, sha256(manifest)) == []
 
 

@@ -90,7 +90,10 @@ def test_its_kernel_is_the_image_s_python(address: str) -> None:
 def test_every_server_is_heard_from_outside_on_the_port_that_is_named(
     command: tuple[str, ...], engine: Engine, digest: str
 ) -> None:
-    options = {"environment": {"JUPYTER_PORT": "9999"}, "ports": {"9999/tcp": ("127.0.0.1", None)}}
+    options: dict[str, Any] = {
+        "environment": {"JUPYTER_PORT": "9999"},
+        "ports": {"9999/tcp": ("127.0.0.1", None)},
+    }
     with running(engine, digest, *command, **options) as container:
         at = published(container, "9999/tcp")
         assert ask(at, "/api/contents", Authorization=f"token {TOKEN}").status_code == 200
@@ -106,7 +109,7 @@ def test_every_server_is_heard_from_outside_on_the_port_that_is_named(
 
 def test_a_terminal_of_a_notebook_is_bash(engine: Engine, digest: str) -> None:
     port = f"{NOTEBOOK_PORT}/tcp"
-    options = {"ports": {port: ("127.0.0.1", None)}, "user": "12345:0"}
+    options: dict[str, Any] = {"ports": {port: ("127.0.0.1", None)}, "user": "12345:0"}
     with running(engine, digest, **options) as container:
         with requests.Session() as session:
             session.trust_env = False

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.builders.disk_space import (prune_engine)
+from dlimg.builders.disk_space import prune_engine
 from dlimg.engine import bases, client, gpu, network, private_engine
 from dlimg.engine.client import Engine
-from dlimg.engine.discover import (find_engine)
+from dlimg.engine.discover import find_engine
 from dlimg.engine.private_home import PrivateHome, home_of
 from dlimg.errors import NoEngine
 from dlimg.host import process

@@ -15,7 +15,7 @@ from uv import find_uv_bin
 
 from dlimg.builders.secrets import secrets_from
 from dlimg.engine.client import Engine
-from dlimg.host.process import check
+from dlimg.host.process import run_checked
 from dlimg.model import Base
 from tests.support.layout_image import Made, cell, install, make_image, wheel
 
@@ -185,7 +185,7 @@ def served(
     """The image with what a host puts into it for ssh, and the key that opens it."""
     folder = tmp_path_factory.mktemp("ssh")
     assert base.reference
-    check(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")])
+    run_checked(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")])
     public = (folder / "key.pub").read_text().strip()
     (folder / "Dockerfile").write_text(f"""\
 FROM {image.built.planned.reference}
@@ -209,7 +209,7 @@ END
 """)
     name = f"dlimg-test-ssh-{secrets.token_hex(4)}"
     with secrets_from(os.environ) as using:
-        check(
+        run_checked(
             [
                 *(str(image.engine.docker), "buildx", "build", "--load", "--tag", name),
                 *(f"--secret=id={id_},src={path}" for id_, path in using.files.items()),
@@ -238,7 +238,7 @@ def ssh(port: str, key: Path, user: str, command: str) -> subprocess.CompletedPr
     """What a command says that comes by ssh; a server that is not up yet is waited for."""
     options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes")
     words = ["ssh", "-q", "-i", str(key), "-p", port, *(f"-o{option}" for option in options)]
-    for _ in range(30):
+    for attempt in range(30):
         done = subprocess.run(
             [*words, f"{user}@127.0.0.1", command],
             capture_output=True,
@@ -246,10 +246,10 @@ def ssh(port: str, key: Path, user: str, command: str) -> subprocess.CompletedPr
             check=False,
             timeout=120,
         )
-        if done.returncode != 255:
-            break
+        if done.returncode != 255 or attempt == 29:
+            return done
         time.sleep(0.5)
-    return done
+    raise AssertionError
 
 
 @pytest.mark.parametrize("user", ["user", "root"])

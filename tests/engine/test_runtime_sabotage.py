@@ -336,7 +336,7 @@ def test_a_secret_in_the_history_fails(made: Made, tmp_path: Path) -> None:
     container.remove()
     cell = made.built.planned.image.cell
     checks = [one for one in checks_for(cell, IMAGES) if one.name == "runtime_secrets"]
-    settings = CheckSettings(evidence=tmp_path, say=print)
+    settings = CheckSettings(evidence=tmp_path, log=print)
     try:
         (said,) = run.test(
             built, checks, made.engine, device=None, images=IMAGES, settings=settings

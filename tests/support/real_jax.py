@@ -28,7 +28,7 @@ from dlimg.render.content_key import with_key
 from dlimg.render.dockerfile import templates
 from dlimg.render.layout_tree import Node, layout_tree
 from dlimg.store.store import layer_store
-from dlimg.store.systems import (load_system, system_source)
+from dlimg.store.systems import load_system, system_source
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "images"
@@ -58,7 +58,7 @@ def jax(engine: Engine) -> BuiltImage:
     )
     assert ended.returncode == 0, ended.stderr
     (line,) = json.loads(ended.stdout)
-    assert engine.sdk.images.get(line["digest"])
+    engine.sdk.images.get(line["digest"])
     made = image(CELL)
     base = Base(
         os=made.cell.os.name,

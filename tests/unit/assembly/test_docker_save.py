@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import pytest
 
-from dlimg.assembly.docker_save import (save_as_layout)
+from dlimg.assembly.docker_save import save_as_layout
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
-from dlimg.layer.whiteout import (containerd_layer)
+from dlimg.layer.whiteout import containerd_layer
 
 OURS = "1980-01-02T00:00:00Z"
 BUILDKIT = "buildkit.dockerfile.v0"
@@ -167,7 +167,9 @@ def an_engine(folder: Path, content: bytes) -> Engine:
 
 
 def read(layout: Path, described: Mapping[str, Any]) -> bytes:
-    content = (layout / "blobs/sha256" / described["digest"].removeprefix("sha256:")).read_bytes()
+    content: bytes = (
+        layout / "blobs/sha256" / described["digest"].removeprefix("sha256:")
+    ).read_bytes()
     assert len(content) == described["size"]
     assert f"sha256:{hashlib.sha256(content).hexdigest()}" == described["digest"]
     return content
@@ -177,7 +179,7 @@ def test_the_layout_of_what_was_saved(tmp_path: Path) -> None:
     # The base's own layers stay as they are, whatever they are.
     base = [tar(BELOW, start="./"), tar({"etc": FOLDER, "etc/a": File(content=b"a")})]
     upper = {"etc": FOLDER, "etc/a": File(content=b"a"), "etc/b": File(content=b"b")}
-    history = [
+    history: list[dict[str, object]] = [
         {"created": "2026-11-03T00:00:00Z", "comment": BUILDKIT},
         {"created": OURS, "comment": "dlimg.layers"},
         {"created": OURS, "comment": BUILDKIT, "empty_layer": True},

@@ -385,7 +385,7 @@ def test_a_broken_connection_stops_no_end() -> None:
     end, read = Cancellation(), Read()
     for raw in (Reset(), read):
         answer = requests.Response()
-        answer.raw = raw  # type: ignore[assignment]
+        answer.raw = raw
         end.answers.add(answer)
     end.come()
     assert end.stop.is_set()

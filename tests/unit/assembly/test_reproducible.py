@@ -38,8 +38,10 @@ def run(
     folder: Path, store: Path, before: str = "", given: Mapping[str, str] = PLAIN
 ) -> Mapping[str, Any]:
     """What a process of its own makes of the wheels in this folder."""
-    text = f"{before}\nimport runpy\nrunpy.run_module('tests.support.assembled_image', run_name='__main__')\n"
-    argv: Sequence[str] = [sys.executable, "-c", text, str(folder), str(store)]
+    assemble = (
+        "import runpy; runpy.run_module('tests.support.assembled_image', run_name='__main__')"
+    )
+    argv: Sequence[str] = [sys.executable, "-c", f"{before}\n{assemble}", str(folder), str(store)]
     ended = subprocess.run(argv, capture_output=True, text=True, check=False, env={**given})
     assert ended.returncode == 0, ended.stderr
     found: Mapping[str, Any] = json.loads(ended.stdout)

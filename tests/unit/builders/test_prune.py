@@ -8,7 +8,7 @@ import docker
 import pytest
 from docker.models.images import Image
 
-from dlimg.builders.disk_space import (RetainedImage, own_names, prune_engine)
+from dlimg.builders.disk_space import RetainedImage, own_names, prune_engine
 from dlimg.engine.client import Engine
 from dlimg.engine.ownership import OWNER_LABEL, owner_label, record_build
 
@@ -75,7 +75,7 @@ class FakeSdk:
     def __init__(self, images: FakeImages) -> None:
         self.images = images
         self.api = self
-        self.containers_there = [container("checking"), container(GONE)]
+        self.containers_there: list[Mapping[str, Any]] = [container("checking"), container(GONE)]
 
     def df(self) -> Mapping[str, Any]:
         return {}
@@ -151,7 +151,9 @@ def test_what_somebody_built_on_it_stays(
     found = pruned(tmp_path, image(9, labels, *tags))
     assert found.images == ()
     assert [one.name for one in found.retained] == ([named] if named else [])
-    assert all("there is no record that dlimg built it here" in one.reason for one in found.retained)
+    assert all(
+        "there is no record that dlimg built it here" in one.reason for one in found.retained
+    )
 
 
 def test_what_somebody_else_removes_meanwhile_is_gone(tmp_path: Path) -> None:

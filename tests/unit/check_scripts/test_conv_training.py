@@ -29,7 +29,7 @@ def numpy_step(given: Any) -> Step:
     """The step of a framework that computes in float64, slope by slope."""
 
     def slope(weights: list[Any], place: int, index: tuple[int, ...]) -> float:
-        costs = []
+        costs: list[float] = []
         for move in (1e-5, -1e-5):
             moved = [np.array(weight, np.float64) for weight in weights]
             moved[place][index] += move

@@ -168,8 +168,9 @@ def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lines.append(f"{hashlib.md5(b'x').hexdigest()}  etc/ld.so.conf.d/x.conf")  # noqa: S324
     write(top / f"{INFO}/tool.list", listed + f"\n/{INFO}\n/etc/ld.so.cache.d\n")
     write(top / f"{INFO}/tool.md5sums", "\n".join(lines) + "\n")
-    for name, text in {"layout": LAYOUT, "lock": [make_row()]}.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(text))
+    contents: dict[str, object] = {"layout": LAYOUT, "lock": [make_row()]}
+    for name, content in contents.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
         monkeypatch.setenv(f"DLIMG_{name.upper()}", str(tmp_path / f"{name}.json"))
     monkeypatch.setenv("DLIMG_CELL", json.dumps(SAID))
     return top

@@ -2,17 +2,20 @@
 
 import ctypes
 import importlib
-import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.support.check_scripts import FAILED, NOT_RUN, PASSED, code_of, raiser, script
+from tests.support.check_scripts import FAILED, NOT_RUN, PASSED, code_of, raiser
 
 gpu = importlib.import_module("_gpu")
+builds = importlib.import_module("_adapter")
+gpu_work = importlib.import_module("_gpu_work")
+is_gpu_available = importlib.import_module("is_gpu_available")
 nvidia_smi = importlib.import_module("nvidia_smi")
 
 H200 = gpu.Gpu("GPU-1", "NVIDIA H200", "580.159", "9.0", 143771)
@@ -182,41 +185,31 @@ def test_nvidia_smi_and_nvml_agree(
 
 
 class Numbers:
-    """A tensor that is nowhere, and whatever is computed from it."""
+    """A tensor, and whatever is computed from it."""
 
-    def __init__(self, total: int, *, is_cuda: bool) -> None:
+    def __init__(self, total: int, *, address: int = 64) -> None:
         self.total = total
-        self.is_cuda = is_cuda
-        self.device = "cuda:0" if is_cuda else "cpu"
+        self.address = address
+        self.device = "cuda:0" if address == 64 else "cpu"
 
     def __mul__(self, _: int) -> "Numbers":
         return self
 
     __add__ = __mul__
 
-    def sum(self) -> "Numbers":
-        return self
 
-    def item(self) -> int:
-        return self.total
-
-    def data_ptr(self) -> int:
-        return 64
-
-
-def torch(*, is_available: bool = True, is_cuda: bool = True, total: int = 2048**2) -> Any:
-    """As much of torch as is_gpu_available uses."""
+def framework(*, name: str = "NVIDIA H200", total: int = 2048**2, address: int = 64) -> Any:
+    """As much of an adapter as is_gpu_available uses."""
     return SimpleNamespace(
-        __version__="2.15.0+cu132",
-        version=SimpleNamespace(cuda="13.2"),
-        cuda=SimpleNamespace(
-            is_available=lambda: is_available,
-            get_device_name=lambda _: "NVIDIA H200",
-            device_count=lambda: 1,
-            get_arch_list=lambda: ["sm_90"],
-        ),
-        int32="int32",
-        arange=lambda *_, **__: Numbers(total, is_cuda=is_cuda),
+        NAME="torch 2.15.0+cu132",
+        device=lambda: name,
+        device_count=lambda: 1,
+        build=lambda: builds.Build("2.15.0", architectures=["sm_90"]),
+        on=lambda _: nullcontext(),
+        put=lambda *_: Numbers(total, address=address),
+        total=lambda numbers: numbers,
+        address=lambda numbers: numbers.address,
+        numpy=lambda numbers: numbers.total,
     )
 
 
@@ -224,14 +217,18 @@ Look = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def look(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Look:
-    """The check's exit code and reason, for this torch on a machine whose driver sees `name`."""
+def look(capsys: pytest.CaptureFixture[str]) -> Look:
+    """The check's exit code and reason, for this adapter where the driver sees `name`."""
 
-    def call(framework: Any, name: str = "NVIDIA H200", *, is_held: bool = True) -> tuple[int, str]:
-        monkeypatch.setitem(sys.modules, "torch", framework)
+    def call(adapter: Any, name: str = "NVIDIA H200") -> tuple[int, str]:
         sight = gpu.Sight([H200._replace(name=name)], [], "")
-        check = script("pytorch/checks/is_gpu_available")
-        code = code_of(lambda: check.main(lambda: sight, lambda _: is_held))
+        machine = gpu_work.Machine(
+            look=lambda: sight,
+            load=lambda: adapter,
+            holds=lambda address: address == 64,
+            engines=list,
+        )
+        code = code_of(lambda: is_gpu_available.main(machine))
         return code, capsys.readouterr().err
 
     return call
@@ -239,32 +236,24 @@ def look(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize("name", ["NVIDIA H200", "NVIDIA H2"])
 def test_a_framework_that_uses_the_gpu_passes(look: Look, name: str) -> None:
-    assert look(torch(), name) == (PASSED, "")
+    assert look(framework(), name) == (PASSED, "")
 
 
 @pytest.mark.parametrize(
-    ("framework", "reason"),
+    ("adapter", "reason"),
     [
-        (torch(is_available=False), "sees no GPU"),
-        (torch(is_cuda=False), "the numbers are on cpu"),
-        (torch(total=1), "the sum of odd numbers is 1"),
+        (framework(name=""), "but torch 2.15.0+cu132 sees no GPU"),
+        (framework(address=65), "the numbers, on cpu: in no GPU's memory"),
+        (framework(total=1), "the sum of odd numbers is 1"),
     ],
 )
-def test_a_framework_that_does_not_use_the_gpu_fails(
-    look: Look, framework: Any, reason: str
-) -> None:
-    code, said = look(framework)
+def test_a_framework_that_does_not_use_the_gpu_fails(look: Look, adapter: Any, reason: str) -> None:
+    code, error = look(adapter)
     assert code == FAILED
-    assert reason in said
-
-
-def test_numbers_outside_the_gpus_memory_fail(look: Look) -> None:
-    code, said = look(torch(), is_held=False)
-    assert code == FAILED
-    assert "no such GPU memory" in said
+    assert reason in error
 
 
 def test_another_gpu_than_the_drivers_fails(look: Look) -> None:
-    code, said = look(torch(), "Tesla T4")
+    code, error = look(framework(), "Tesla T4")
     assert code == FAILED
-    assert "torch computes on NVIDIA H200" in said
+    assert "torch 2.15.0+cu132 computes on NVIDIA H200" in error

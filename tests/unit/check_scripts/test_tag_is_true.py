@@ -11,13 +11,20 @@ from tests.support import elf_files
 from tests.support.check_scripts import FAILED, NOT_RUN, code_of
 
 tag = importlib.import_module("_tag")
-truth = importlib.import_module("_truth")
+truth = importlib.import_module("tag_matches_image")
+adapter = importlib.import_module("_adapter")
 loaded = importlib.import_module("_loaded")
 flavours = importlib.import_module("_flavour")
 users = importlib.import_module("_user")
 beside = importlib.import_module("_companions")
 labels = importlib.import_module("_labels")
 fatbin = importlib.import_module("_fatbin")
+
+
+def judge(version: str, cuda: str) -> None:
+    """Judge a build by the tag of the environment."""
+    truth.judge(tag.cell(), adapter.Build(version, cuda), has_adapter=True)
+
 
 CPU = {
     "cell": "pytorch-2.13.0-cpu-py3.11-debian12",
@@ -348,7 +355,7 @@ def test_a_cell_that_cannot_be_read_fails(text: str, monkeypatch: pytest.MonkeyP
 
 def test_without_a_tag_nothing_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DLIMG_CELL", raising=False)
-    assert code_of(lambda: truth.judge(truth.Framework("2.13.0", ""))) == NOT_RUN
+    assert code_of(truth.main) == NOT_RUN
 
 
 def test_all_lies_come_at_once(
@@ -358,7 +365,7 @@ def test_all_lies_come_at_once(
     monkeypatch.setattr(truth, "SYSTEM", [tmp_path])
     wrong = {**CPU, "os": "plan9", "python": "2.7", "package": "no-such-package"}
     monkeypatch.setenv("DLIMG_CELL", json.dumps(wrong))
-    assert code_of(lambda: truth.judge(truth.Framework("1.0", "13.2"))) == FAILED
+    assert code_of(lambda: judge("1.0", "13.2")) == FAILED
     printed = capsys.readouterr()
     for axis in ("os: ", "python: ", "version: ", "package: ", "cuda: ", "labels: "):
         assert axis in printed.err
@@ -506,7 +513,10 @@ def companions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str
             f"{name}/__init__.py,,\n" if name in packages else "bin/x,,\n"
         )
     monkeypatch.syspath_prepend(tmp_path)
-    return beside.named(" ".join(f"{n.replace('_', '-')}==1.0" for n in (*packages, "nvidia_tool")))
+    names: dict[str, str] = beside.named(
+        " ".join(f"{n.replace('_', '-')}==1.0" for n in (*packages, "nvidia_tool"))
+    )
+    return names
 
 
 def test_companions_are_imported_and_compared(companions: dict[str, str]) -> None:

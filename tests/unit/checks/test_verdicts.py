@@ -76,7 +76,7 @@ def test_an_end_is_one_verdict(ran: ScriptResult, status: CheckStatus, reason: s
     found = verdict(CHECK, ran, device=CDI)
     assert found.status is status
     assert found.reason.endswith(reason)
-    assert (found.check, found.sha256, found.needs) == ("conv_training", "1", {"gpu"})
+    assert (found.check, found.sha256, found.needs) == ("conv_training", "1", frozenset({"gpu"}))
 
 
 def test_a_verdict_is_as_required_as_its_check() -> None:

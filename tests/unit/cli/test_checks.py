@@ -20,7 +20,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def rows(text: str) -> dict[str, Sequence[str]]:
     headings, *others = [line.split("\t") for line in text.splitlines()]
-    found = {row[0]: row[1:] for row in others}
+    found: dict[str, Sequence[str]] = {row[0]: row[1:] for row in others}
     assert len(found) == len(others)
     assert {len(row) for row in others} == {len(headings)}
     return found

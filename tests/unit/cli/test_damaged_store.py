@@ -13,9 +13,9 @@ import pytest
 
 from dlimg.cli.main import main
 from dlimg.store.image_manifest import AssembledImage
-from dlimg.store.images import (save_image)
+from dlimg.store.images import save_image
 from dlimg.store.keys import Layer
-from dlimg.store.store import (find_layer)
+from dlimg.store.store import find_layer
 from tests.support.jax_project import CELL, ROOT, enter_project
 from tests.unit.cli.test_store import Kept
 
@@ -30,7 +30,10 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
 
 
 def entry(text: bytes) -> Sabotage:
-    return lambda kept: kept.store.entry(kept.keys[0]).write_bytes(text) and None
+    def write(kept: Kept) -> None:
+        kept.store.entry(kept.keys[0]).write_bytes(text)
+
+    return write
 
 
 def changed(**values: object) -> Sabotage:
@@ -211,7 +214,7 @@ def test_an_export_to_where_it_cannot_be(
     place = Path("out")
     make(place)
     before = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
-    assert kept.image
+    assert kept.image is not None
     assert main(["layers", "export", CELL, "out"]) == code
     assert "dlimg: out: " in capsys.readouterr().err
     assert (sorted(path.name for path in place.iterdir()) if place.is_dir() else []) == before

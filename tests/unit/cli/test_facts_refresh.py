@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.cli.facts import FactsRefresh, refreshed
+from dlimg.context import Context
 from dlimg.errors import BadInput, NetworkFailure
 from dlimg.facts.parse import compiled, rows_of, uncompiled
+from dlimg.pipeline.facts_refresh import FactsRefresh, refresh_facts
 from dlimg.pypi.cache import PackageIndexCache
 from dlimg.pypi.index import open_index
-from dlimg.pypi.simple_api import IndexFile, html_offers, index_addresses, offers
+from dlimg.pypi.simple_api import IndexFile, list_files, parse_html
+from dlimg.pypi.uv_queries import index_addresses
 from tests.support import elf_files
 from tests.support.http_server import served
 
@@ -58,7 +60,7 @@ def wheel(files: Mapping[str, bytes | str], name: str, *needs: str) -> bytes:
 
 
 def torch(cuda: str, flags: str, *needs: str) -> bytes:
-    files = {
+    files: dict[str, bytes | str] = {
         "torch/version.py": f"__version__ = '1'\ncuda: Optional[str] = {cuda!r}\n",
         "torch/lib/libtorch_python.so": b"\0ELF\0" + flags.encode() + b"\0",
     }
@@ -154,20 +156,20 @@ def folder(tmp_path: Path) -> Path:
     return found
 
 
-def refresh(shop: Shop, folder: Path, *, keeps: bool = True, commits: bool = False) -> FactsRefresh:
+def refresh(shop: Shop, folder: Path, *, write: bool = True, commit: bool = False) -> FactsRefresh:
     environment = {"PATH": os.environ["PATH"]}
-    market = PackageIndexCache(
+    index_cache = PackageIndexCache(
         index=open_index(environment, folder.parent / "cache"),
         addresses=(shop.address,),
         fatbin=ROOT / "images/common/checks/_fatbin.py",
     )
     return FactsRefresh(
         folder=folder,
-        market=market,
-        environment=environment,
+        index_cache=index_cache,
+        context=Context.of(environment, print),
         today="2026-02-03",
-        keeps=keeps,
-        commits=commits,
+        write=write,
+        commit=commit,
     )
 
 
@@ -199,7 +201,7 @@ NEW = """\
 
 def test_a_new_release_becomes_a_row_and_nothing_else_changes(shop: Shop, folder: Path) -> None:
     stocked(shop)
-    assert refreshed(refresh(shop, folder), ["torch"]) == (1, [])
+    assert refreshed(refresh(shop, folder), ['torch']) == (1, [])
     text = (folder / "torch.yaml").read_text()
     assert text == TORCH.replace("# Kept, too.\n", f"{NEW}# Kept, too.\n")
     assert uncompiled((folder / "compiled/torch.json").read_text(), text)
@@ -208,7 +210,7 @@ def test_a_new_release_becomes_a_row_and_nothing_else_changes(shop: Shop, folder
 
 def test_to_check_writes_nothing(shop: Shop, folder: Path) -> None:
     stocked(shop)
-    assert refreshed(refresh(shop, folder, keeps=False), ["torch"]) == (1, [])
+    assert refreshed(refresh(shop, folder, write=False), ['torch']) == (1, [])
     assert (folder / "torch.yaml").read_text() == TORCH
 
 
@@ -222,7 +224,7 @@ def test_one_commit_for_each_release(
         subprocess.run(["git", *words], cwd=folder, check=True)
     (folder / "jax.yaml").write_text(f"{JAX}# half done\n")
     stocked(shop)
-    refreshed(refresh(shop, folder, commits=True), ["torch"])
+    refreshed(refresh(shop, folder, commit=True), ["torch"])
     said = subprocess.run(
         ["git", "log", "--format=%s", "--name-only", "-1"],
         cwd=folder,
@@ -253,7 +255,7 @@ def test_a_difference_is_said_and_left(
     del shop.wheels["torch-9.1-cp313-cp313-manylinux_2_28_x86_64.whl"]
     text = TORCH.replace(written, wrong, 1)
     (folder / "torch.yaml").write_text(text)
-    _, found = refreshed(refresh(shop, folder, keeps=False), ["torch"])
+    _, found = refreshed(refresh(shop, folder, write=False), ["torch"])
     assert [str(one) for one in found if told in str(one)]
     assert len(found) == 1
     assert found[0].where == "torch.yaml:4"
@@ -270,7 +272,7 @@ def test_a_release_that_went_away_is_said(
         shop.yanked.add(name)
     else:
         del shop.wheels[name]
-    _, found = refreshed(refresh(shop, folder, keeps=False), ["torch"])
+    _, found = refreshed(refresh(shop, folder, write=False), ["torch"])
     assert [one.seen.startswith(seen) for one in found] == [True]
 
 
@@ -299,7 +301,7 @@ def test_jax_by_its_plugins(shop: Shop, folder: Path) -> None:
             "2026-02-01",
         ),
     }
-    assert refreshed(refresh(shop, folder), ["jax"]) == (1, [])
+    assert refreshed(refresh(shop, folder), ['jax']) == (1, [])
     row = rows_of((folder / "jax.yaml").read_text(), "jax.yaml")["releases"][-1]
     assert (row["pythons"], row["cuda"], row["plugin"]) == (["3.13"], ["13"], {"13": "1.1"})
     assert row["pins"] == {"13": {"nvidia-cublas": ">=13"}}
@@ -309,7 +311,7 @@ def test_jax_by_its_plugins(shop: Shop, folder: Path) -> None:
 def test_a_broken_wheel_is_the_networks_matter(shop: Shop, folder: Path) -> None:
     stocked(shop)
     shop.wheels["torch-9.1-cp313-cp313t-manylinux_2_28_x86_64.whl"] = (b"no zip", "2026-02-01")
-    with pytest.raises(NetworkFailure, match="does not show torch-9"):
+    with pytest.raises(NetworkFailure, match="does not give torch-9"):
         refreshed(refresh(shop, folder), ["torch"])
     assert (folder / "torch.yaml").read_text() == TORCH
 
@@ -324,21 +326,21 @@ def test_a_page_in_html() -> None:
         '<a href="/f/a%2B1.whl#sha256=ab" data-yanked data-requires-python="&gt;=3">x</a>'
         '<a href="b.whl" data-yanked="why">b</a><a name="no link"></a>'
     )
-    assert html_offers(text, "https://index.example/simple/x/") == (
+    assert parse_html(text, "https://index.example/simple/x/") == (
         IndexFile(
             file="a+1.whl",
-            address="https://index.example/f/a%2B1.whl",
+            url="https://index.example/f/a%2B1.whl",
             sha256="ab",
             yanked="yanked",
             requires_python=">=3",
         ),
-        IndexFile(file="b.whl", address="https://index.example/simple/x/b.whl", yanked="why"),
+        IndexFile(file="b.whl", url="https://index.example/simple/x/b.whl", yanked="why"),
     )
 
 
 def test_an_unknown_project_has_no_files(shop: Shop, tmp_path: Path) -> None:
     index = open_index({}, tmp_path)
-    assert offers(index, (shop.address,), "nothing-of-this-name") == ()
+    assert list_files(index, (shop.address,), "nothing-of-this-name") == ()
 
 
 def test_indexes_are_asked_in_uvs_order() -> None:

@@ -9,21 +9,29 @@ from pathlib import Path
 import pytest
 
 from dlimg.assembly.cell_layer import own_of
-from dlimg.assembly.wheel_to_layer import (is_large, small_wheels_keys, wheel_keys)
-from dlimg.cli.engine import _say_of_layers
+from dlimg.assembly.wheel_to_layer import is_large, small_wheels_keys, wheel_keys
 from dlimg.cli.main import main
-from dlimg.layer.compress import (splice_wheel_streams)
+from dlimg.cli.printing import log
+from dlimg.cli.prune import log_store_size
+from dlimg.context import Context
+from dlimg.layer.compress import splice_wheel_streams
 from dlimg.layer.tar import TarHead
 from dlimg.model import Base, BaseSource, Image, PlannedImage
 from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import read_project
 from dlimg.render.content_key import with_key
 from dlimg.render.image_config import ImageConfig, image_config
-from dlimg.store.image_manifest import (AssembledImage, ImageLayer, LayerRank, assemble_image, order_layers)
-from dlimg.store.images import (saved_images, save_image)
+from dlimg.store.image_manifest import (
+    AssembledImage,
+    ImageLayer,
+    LayerRank,
+    assemble_image,
+    order_layers,
+)
+from dlimg.store.images import save_image, saved_images
 from dlimg.store.keys import Layer, LayerKey
-from dlimg.store.maintenance import (hold_store)
-from dlimg.store.store import (Store, find_layer, make_layer)
+from dlimg.store.maintenance import hold_store
+from dlimg.store.store import Store, find_layer, make_layer
 from dlimg.store.systems import system_key
 from tests.support.jax_project import CELL, OTHER, ROOT, enter_project
 
@@ -272,7 +280,7 @@ def test_what_was_not_assembled_is_not_exported(
 
 
 def test_a_change_of_the_cell_is_seen(kept: Kept) -> None:
-    assert kept.image
+    assert kept.image is not None
     matrix = Path("matrix.yaml")
     matrix.write_text(matrix.read_text() + "compression: zstd\n")
     assert main(["layers", "export", CELL, "out"]) == 1
@@ -285,7 +293,7 @@ def test_a_change_of_the_cell_is_seen(kept: Kept) -> None:
 def test_a_folder_with_other_things_is_not_written_to(
     kept: Kept, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert kept.image
+    assert kept.image is not None
     Path("out").mkdir()
     Path("out/mine").write_text("x")
     assert main(["layers", "export", CELL, "out"]) == 2
@@ -297,9 +305,9 @@ def test_a_folder_with_other_things_is_not_written_to(
 def test_who_prunes_the_engine_hears_of_the_layers(
     kept: Kept, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _say_of_layers(os.environ)
+    log_store_size(Context.of(os.environ, log))
     assert f"of layers are kept in {kept.store.path}" in capsys.readouterr().err
     assert main(["layers", "prune", "--all"]) == 0
     capsys.readouterr()
-    _say_of_layers(os.environ)
+    log_store_size(Context.of(os.environ, log))
     assert capsys.readouterr().err == ""

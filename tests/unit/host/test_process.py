@@ -1,5 +1,6 @@
 """Children are started, followed and ended without a trace."""
 
+import functools
 import os
 import signal
 import sys
@@ -59,7 +60,7 @@ def test_both_pipes_may_fill_at_once() -> None:
 
 def test_lines_arrive_while_the_child_still_runs() -> None:
     arrived: list[tuple[str, float]] = []
-    process.stream(
+    process.run_streaming(
         ["sh", "-c", "echo one >&2; sleep 0.5; echo two >&2"],
         on_line=lambda line: arrived.append((line, time.monotonic())),
     )
@@ -77,12 +78,12 @@ def test_a_timeout_ends_the_child_and_keeps_what_it_said() -> None:
 
 def test_check_shows_the_command_and_the_end_of_its_words() -> None:
     with pytest.raises(Negative, match=r"sh -c .* ended with 2:\nbroken here"):
-        process.check(["sh", "-c", "echo broken here >&2; exit 2"])
+        process.run_checked(["sh", "-c", "echo broken here >&2; exit 2"])
 
 
 def test_check_of_a_missing_program() -> None:
     with pytest.raises(Negative, match="no-such-program-anywhere could not start"):
-        process.check(["no-such-program-anywhere"])
+        process.run_checked(["no-such-program-anywhere"])
 
 
 def test_an_interrupt_ends_a_child_that_ignores_it(
@@ -107,7 +108,12 @@ def test_an_interrupt_ends_a_child_that_ignores_it(
     with pytest.raises(KeyboardInterrupt):
         process.run(python(text))
     for pid in note.read_text().split():
-        assert process.wait_until(lambda pid=pid: not process.alive(int(pid)), 30), pid
+        ended = functools.partial(_is_gone, int(pid))
+        assert process.wait_until(ended, 30), pid
+
+
+def _is_gone(pid: int) -> bool:
+    return not process.is_running(pid)
 
 
 def test_a_listener_that_raises_ends_the_child(tmp_path: Path) -> None:
@@ -117,24 +123,26 @@ def test_a_listener_that_raises_ends_the_child(tmp_path: Path) -> None:
         raise ValueError(line)
 
     with pytest.raises(ValueError, match="line"):
-        process.stream(
+        process.run_streaming(
             ["sh", "-c", f"echo $$ > {note}; echo line >&2; exec sleep 60"], on_line=refuse
         )
-    assert not process.alive(int(note.read_text()))
+    assert not process.is_running(int(note.read_text()))
 
 
 def test_a_daemon_outlives_its_starter_and_can_be_ended(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    pid = process.start(["sh", "-c", "echo started; exec sleep 61"], log=log, env=dict(os.environ))
+    pid = process.start_daemon(
+        ["sh", "-c", "echo started; exec sleep 61"], log=log, env=dict(os.environ)
+    )
     assert process.wait_until(lambda: process.command_line(pid) == ("sleep", "61"), 30)
-    assert process.alive(pid)
+    assert process.is_running(pid)
     assert os.getsid(pid) != os.getsid(0)
     assert log.read_text() == "started\n"
-    process.end(pid, patience=2)
-    assert not process.alive(pid)
+    process.end_process(pid, patience=2)
+    assert not process.is_running(pid)
     assert process.command_line(pid) == ()
 
 
 def test_a_daemon_that_is_gone_can_be_ended_again() -> None:
-    process.end(2**22 + 1, patience=0.1)
-    assert not process.alive(2**22 + 1)
+    process.end_process(2**22 + 1, patience=0.1)
+    assert not process.is_running(2**22 + 1)

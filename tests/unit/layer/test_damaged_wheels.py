@@ -21,7 +21,7 @@ Damage = list[tuple[int, int]]
 
 @functools.cache
 def whole() -> bytes:
-    files = {
+    files: dict[str, bytes | str] = {
         "pkg/__init__.py": "text = 1\n" * 30,
         "pkg/stored.bin": bytes(range(64)),
         "small-1.0.data/scripts/tool": "#!python\nprint(1)\n",
@@ -38,7 +38,9 @@ def made(raw: bytes, folder: Path) -> dict[str, bytes]:
     wheel = open_wheel(path)
     out = io.BytesIO()
     own = installer_entries(wheel, python="3.13", requested=True)
-    splice_wheel_streams(tar_parts(arrange_entries([*wheel_entries(wheel, python="3.13"), *own])), out.write)
+    splice_wheel_streams(
+        tar_parts(arrange_entries([*wheel_entries(wheel, python="3.13"), *own])), out.write
+    )
     return wheel_files.files(out.getvalue())
 
 

@@ -54,7 +54,7 @@ def inflated(text: bytes) -> bytes:
 
 
 def sample(folder: Path, *, level: int = 6, stored: tuple[str, ...] = ()) -> Path:
-    files = {
+    files: dict[str, bytes | str] = {
         "pkg/__init__.py": "text = 1\n" * 100,
         "pkg/empty.py": "",
         "pkg/data.bin": bytes(range(256)) * 2000,

@@ -8,15 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from dlimg.layer.compress import (splice_wheel_streams)
-from dlimg.layer.wheel_entries import (installer_entries)
-from dlimg.wheel.metadata import (RecordRow, parse_record, format_record)
 
 from dlimg.errors import BadInput
-from dlimg.layer.entries import (arrange_entries)
-from dlimg.layer.tar import (tar_parts)
-from dlimg.layer.wheel_entries import (ConsoleScript, console_scripts, depends_on_python, wheel_entries, launcher_script, rewrite_shebang)
-from dlimg.wheel.metadata import open_wheel
+from dlimg.layer.compress import splice_wheel_streams
+from dlimg.layer.entries import arrange_entries
+from dlimg.layer.tar import tar_parts
+from dlimg.layer.wheel_entries import (
+    ConsoleScript,
+    console_scripts,
+    depends_on_python,
+    installer_entries,
+    launcher_script,
+    rewrite_shebang,
+    wheel_entries,
+)
+from dlimg.wheel.metadata import RecordRow, format_record, open_wheel, parse_record
 from tests.support import wheel_files
 
 DATA = "small-1.0.data"
@@ -29,7 +35,9 @@ def installed(path: Path, *, requested: bool = True) -> dict[str, tuple[int, byt
     wheel = open_wheel(path)
     out = io.BytesIO()
     own = installer_entries(wheel, python="3.13", requested=requested)
-    splice_wheel_streams(tar_parts(arrange_entries([*wheel_entries(wheel, python="3.13"), *own])), out.write)
+    splice_wheel_streams(
+        tar_parts(arrange_entries([*wheel_entries(wheel, python="3.13"), *own])), out.write
+    )
     return {
         path.removeprefix("opt/env/"): found
         for path, found in wheel_files.tree(out.getvalue()).items()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.layer.rootfs_diff import (diff_rootfs)
+from dlimg.layer.rootfs_diff import diff_rootfs
 
 TIME = 1_700_000_000
 

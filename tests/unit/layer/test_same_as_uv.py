@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 import uv
-from dlimg.layer.compress import (splice_wheel_streams)
-from dlimg.layer.wheel_entries import (installer_entries)
 
 from dlimg.errors import BadInput
-from dlimg.layer.entries import (arrange_entries)
-from dlimg.layer.tar import (tar_parts)
-from dlimg.layer.wheel_entries import (INTERPRETER, wheel_entries)
+from dlimg.layer.compress import splice_wheel_streams
+from dlimg.layer.entries import arrange_entries
+from dlimg.layer.tar import tar_parts
+from dlimg.layer.wheel_entries import INTERPRETER, installer_entries, wheel_entries
 from dlimg.wheel.metadata import open_wheel
 from tests.support import wheel_files
 

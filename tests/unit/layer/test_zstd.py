@@ -10,14 +10,19 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from dlimg.layer.compress import (ZSTD_FRAME_SIZE, compress_zstd, presses)
-from dlimg.layer.compress import (WrittenLayer, splice_wheel_streams)
 from zstandard import ZstdDecompressor, frame_content_size
 
 import dlimg
-from dlimg.layer.entries import (arrange_entries)
-from dlimg.layer.tar import (TarPart, TarHead, tar_parts)
-from dlimg.layer.wheel_entries import (wheel_entries)
+from dlimg.layer.compress import (
+    ZSTD_FRAME_SIZE,
+    WrittenLayer,
+    compress_zstd,
+    presses,
+    splice_wheel_streams,
+)
+from dlimg.layer.entries import arrange_entries
+from dlimg.layer.tar import TarHead, TarPart, tar_parts
+from dlimg.layer.wheel_entries import wheel_entries
 from dlimg.wheel.metadata import open_wheel
 from tests.support import wheel_files
 
