@@ -103,7 +103,7 @@ def run(options: BuildOptions, context: Context) -> int:
         check_export_folder(options.output)
     if options.record:
         check_record_path(options.record)
-    project = read_project(options.matrix)
+    project = read_project(options.matrix, log=context.log)
     build_run = Run(project=project, context=context, build=options.settings)
     images = images_to_build(build_run)
     engine = None
@@ -138,7 +138,7 @@ def run(options: BuildOptions, context: Context) -> int:
 
 
 def _verify(options: BuildOptions, record: Path, context: Context) -> int:
-    project = read_project(options.matrix)
+    project = read_project(options.matrix, log=context.log)
     differences = verify_record(record, project, options.settings, context)
     if options.format == "json":
         print_json(

@@ -38,8 +38,8 @@ def options_of(arguments: Namespace) -> ChecksOptions:
 
 
 def run(options: ChecksOptions, context: Context) -> int:
-    project = read_project(options.matrix)
-    cells = select_cells(project, options.cells)
+    project = read_project(options.matrix, log=context.log)
+    cells = select_cells(project, options.cells, log=context.log)
     pairs = [
         (cell, check)
         for cell in cells

@@ -41,11 +41,11 @@ def options_of(arguments: Namespace) -> ListOptions:
 
 
 def run(options: ListOptions, context: Context) -> int:
-    project = read_project(options.matrix)
+    project = read_project(options.matrix, log=context.log)
     if options.dropped:
         _print_dropped(project, options, context)
         return 0
-    cells = select_cells(project, options.cells)
+    cells = select_cells(project, options.cells, log=context.log)
     locked = project.locked()
     if options.format == "json":
         print_json([cell_json(cell, project.resolution, locked) for cell in cells])

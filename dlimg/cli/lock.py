@@ -51,8 +51,10 @@ def options_of(arguments: Namespace) -> LockOptions:
 
 def run(options: LockOptions, context: Context) -> int:
     """Return 0 when all locks are current, or were made so."""
-    project = read_project(options.matrix, pins="ignore" if options.bases else "read")
-    cells = select_cells(project, options.cells)
+    project = read_project(
+        options.matrix, pins="ignore" if options.bases else "read", log=context.log
+    )
+    cells = select_cells(project, options.cells, log=context.log)
     if options.check:
         problems = check_locks(cells, project.locks, everything=project.resolution.cells)
         if problems:

@@ -46,7 +46,7 @@ def options_of(arguments: Namespace) -> PlanOptions:
 
 
 def run(options: PlanOptions, context: Context) -> int:
-    project = read_project(options.matrix)
+    project = read_project(options.matrix, log=context.log)
     images = images_to_plan(project, options.cells, context)
     if options.format == "bake":
         file = bake_file(project, images)

@@ -82,7 +82,7 @@ def run(options: PublishOptions, context: Context) -> int:
     """Return 0 when every image passed and is at the registry."""
     began = time.monotonic()
     publish_run = Run(
-        project=read_project(options.matrix),
+        project=read_project(options.matrix, log=context.log),
         context=context,
         build=options.settings,
         test=test_settings(options.matrix, options.device, options.own_checks, context),

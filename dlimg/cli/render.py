@@ -30,8 +30,8 @@ def options_of(arguments: Namespace) -> RenderOptions:
 
 
 def run(options: RenderOptions, context: Context) -> int:
-    project = read_project(options.matrix)
-    cells = select_cells(project, options.cells)
+    project = read_project(options.matrix, log=context.log)
+    cells = select_cells(project, options.cells, log=context.log)
     images = tuple(locked_images(project, cells))
     skipped = len(cells) - len(images)
     if skipped:

@@ -34,7 +34,7 @@ def options_of(arguments: Namespace) -> ShowOptions:
 
 
 def run(options: ShowOptions, context: Context) -> int:
-    project = read_project(options.matrix)
+    project = read_project(options.matrix, log=context.log)
     cells = select(project.resolution.cells, [options.cell])
     if len(cells) > 1:
         raise BadInput(

@@ -72,10 +72,10 @@ def options_of(arguments: Namespace) -> SizeOptions:
 
 
 def run(options: SizeOptions, context: Context) -> int:
-    project = read_project(options.matrix)
+    project = read_project(options.matrix, log=context.log)
     sizes = sizes_of(project, context)
     by_cell = {image.cell: image for image in sizes.images}
-    images = _locked(by_cell, select_cells(project, options.cells), context)
+    images = _locked(by_cell, select_cells(project, options.cells, log=context.log), context)
     pulled: tuple[ImageSize, ...] = ()
     if options.already_pulled:
         cells = select(project.resolution.cells, options.already_pulled)

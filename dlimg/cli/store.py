@@ -136,7 +136,7 @@ def _prune(options: StoreOptions, context: Context) -> int:
 
 def _export(options: StoreOptions, context: Context) -> int:
     store = open_store(context)
-    project = read_project(options.matrix)
+    project = read_project(options.matrix, log=context.log)
     exported, size = export_images(
         project,
         options.patterns,

@@ -69,7 +69,7 @@ def run(options: TestOptions, context: Context) -> int:
         return _test_host(options, options.host, context)
     began = time.monotonic()
     test_run = Run(
-        project=read_project(options.matrix),
+        project=read_project(options.matrix, log=context.log),
         context=context,
         build=options.settings,
         test=test_settings(options.matrix, options.device, options.own_checks, context),

@@ -21,7 +21,7 @@ def images_to_plan(
 
     Raises BadInput for a selected cell without a lock.
     """
-    cells = select_cells(project, selection)
+    cells = select_cells(project, selection, log=context.log)
     images = tuple(locked_images(project, cells))
     missing = len(cells) - len(images)
     if missing and not selection.is_all:

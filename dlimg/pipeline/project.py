@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from dlimg.context import Log
 from dlimg.facts.load import Facts
 from dlimg.matrix.parse import compression_from_option, parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
@@ -56,12 +57,16 @@ class Project:
 
 
 def read_project(
-    matrix: str, *, pins: Literal["read", "ignore"] = "read", facts: Facts | None = None
+    matrix: str,
+    *,
+    pins: Literal["read", "ignore"] = "read",
+    facts: Facts | None = None,
+    log: Log | None = None,
 ) -> Project:
     """Return the project of this matrix file. Raises BadInput for whatever is wrong with it.
 
     `pins="ignore"` skips `locks/bases.json` (for `lock --bases`, which rewrites it). Pass `facts`
-    to reuse loaded ones.
+    to reuse loaded ones. `log` gets a sentence for each old key in the matrix.
     """
     path = Path(matrix)
     choices = parse_matrix(read_text(path), matrix)
@@ -69,6 +74,9 @@ def read_project(
     resolution = resolve(
         choices, facts or read_facts(*RESOLVING), digests, read_frameworks(path.parent / "images")
     )
+    if log:
+        for notice in resolution.notices:
+            log(str(notice))
     return Project(root=path.parent, resolution=resolution)
 
 
@@ -82,13 +90,13 @@ def _base_digests(locks: Path) -> Mapping[str, str]:
 
 
 def select_cells(
-    project: Project, selection: CellSelection, *, otherwise: str = ""
+    project: Project, selection: CellSelection, *, otherwise: str = "", log: Log | None = None
 ) -> tuple[Cell, ...]:
     """Return the selected cells; without any selection, those of the group `otherwise`."""
     resolution = project.resolution
     group = selection.group or ("" if selection.patterns else otherwise)
     cells = in_group(resolution.cells, resolution.groups, group) if group else resolution.cells
-    return select(cells, selection.patterns)
+    return select(cells, selection.patterns, log)
 
 
 def compression_of(project: Project, method: str) -> str:

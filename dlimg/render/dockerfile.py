@@ -30,7 +30,7 @@ from dlimg.render.layout import (
     packages_folder,
     requirements,
 )
-from dlimg.render.naming import labels, repository, tag
+from dlimg.render.naming import former_tags, labels, repository, tag
 
 # Every file that a build makes gets this time: 1980-01-02 UTC. A zip file knows none before
 # 1980, and one day later that holds in every time zone.
@@ -59,7 +59,7 @@ def image(cell: Cell, lock: Lock, resolution: Resolution, templates: jinja2.Envi
         labels=labels(cell, lock),
         repository=repository(resolution.registry, cell),
         tag=tag(cell, lock),
-        aliases=resolution.aliases.get(cell.id, ()),
+        aliases=(*resolution.aliases.get(cell.id, ()), *former_tags(cell, lock)),
         layers_obstacle=layers_obstacle(cell.family, templates),
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from dlimg.model import Cell, Flavour, Lock
+from dlimg.model import OLD_FLAVOURS, Cell, Flavour, Lock
 
 
 def cudnn_version(lock: Lock) -> str:
@@ -26,6 +26,17 @@ def tag(cell: Cell, lock: Lock) -> str:
     if cell.flavour is not Flavour.RUNTIME:
         parts.append(cell.flavour.value)
     return "-".join(parts)
+
+
+def former_tags(cell: Cell, lock: Lock) -> tuple[str, ...]:
+    """Return the full tag with the flavour's name of the last release, where it had another.
+
+    Such a tag moves along for one release.
+    """
+    full = tag(cell, lock)
+    return tuple(
+        f"{full.removesuffix(new)}{old}" for old, new in OLD_FLAVOURS.items() if cell.flavour is new
+    )
 
 
 def shared_names(named: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
