@@ -20,7 +20,7 @@ import requests
 from dlimg.assembly.wheel_to_layer import LocateWheel
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.host.local_state import file_lock
-from dlimg.lock.local_wheels import is_locked, wheel_in
+from dlimg.lock.local_wheels import find_local_wheel, is_locked_wheel
 from dlimg.model import Wheel
 from dlimg.pypi.uv_queries import Target, missing_wheel
 from dlimg.store.store import DISK_FULL_HINT
@@ -92,7 +92,7 @@ def downloading(
     """
     wheels = {wheel.sha256: wheel for group in wanted.values() for wheel in group}
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
-        paths = pool.map(lambda wheel: wheel_in(source.folders, wheel), wheels.values())
+        paths = pool.map(lambda wheel: find_local_wheel(source.folders, wheel), wheels.values())
         local = {sha256: path for sha256, path in zip(wheels, paths, strict=True) if path}
         remote = {
             target: [wheel for wheel in group if wheel.sha256 not in local]
@@ -152,7 +152,7 @@ def download_wheel(wheel: Wheel, url: str, source: WheelSource) -> Path:
 
 
 def _is_complete(path: Path, wheel: Wheel) -> bool:
-    return path.is_file() and path.stat().st_size == wheel.size and is_locked(path, wheel)
+    return path.is_file() and path.stat().st_size == wheel.size and is_locked_wheel(path, wheel)
 
 
 def _download_all(wheel: Wheel, url: str, source: WheelSource, partial: Path) -> None:

@@ -17,7 +17,7 @@ from dlimg.layer.compress import WrittenLayer, compress_wheel, splice_wheel_stre
 from dlimg.layer.entries import LayerEntry, arrange_entries, folder_entry
 from dlimg.layer.tar import tar_parts
 from dlimg.layer.wheel_entries import LIBRARY, depends_on_python, wheel_entries
-from dlimg.lock.local_wheels import sha256_of
+from dlimg.lock.local_wheels import file_sha256
 from dlimg.model import GZIP, Wheel
 from dlimg.store.keys import Layer, LayerKey, hash_texts
 from dlimg.store.store import Store, find_layer, make_layer
@@ -109,7 +109,7 @@ def open_locked_wheel(context: LayerContext, wheel: Wheel) -> OpenWheel:
     path = context.locate(wheel)
     if path.name != wheel.file:
         raise ValueError(f"{path} is not called {wheel.file}")
-    sha256 = sha256_of(path)
+    sha256 = file_sha256(path)
     if sha256 != wheel.sha256:
         raise damaged_wheel(
             wheel.file, f"its sha256 is {sha256}, not {wheel.sha256} as in the lock"

@@ -27,7 +27,7 @@ from dlimg.engine.client import Engine, engine_errors, unreachable_reason
 from dlimg.errors import Negative, NoEngine
 from dlimg.host.interrupt import interruptible, run_all
 from dlimg.host.process import MISSING, ProcessResult, run_streaming
-from dlimg.lock.local_wheels import lay_out
+from dlimg.lock.local_wheels import place_local_wheels
 from dlimg.model import BuildFailure, BuiltImage, PlannedImage
 from dlimg.render.bake import BUILDER, bake_file, target_name
 from dlimg.store.store import layer_store
@@ -113,7 +113,7 @@ def _write(
     name = target_name(planned.image.cell)
     own = folder / name
     own.mkdir()
-    wheels = lay_out(planned.image.lock, find_links, own / "wheels")
+    wheels = place_local_wheels(planned.image.lock, find_links, own / "wheels")
     content = bake_file(
         [planned], secrets.files, {name: wheels} if wheels else {}, secrets.arguments
     )

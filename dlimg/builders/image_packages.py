@@ -1,10 +1,8 @@
-"""The packages of planned images that this machine knows, and by them the images' content keys.
+"""The distribution packages in planned images, which are a part of their content keys.
 
-A Dockerfile of dlimg's own form installs packages in its stage `system` and nowhere else, so the
-store's record of that system has them. Any other Dockerfile has to be built before they are
-known; what came out is remembered beside the names of images that were built.
-
-    packages/<source>.json   the packages of a whole Dockerfile on a base, by both
+A Dockerfile that can be assembled installs packages only in its stage `system`, so the store's
+record of that system has them. Any other Dockerfile must be built before they are known; the
+result is kept in the state folder, in `packages/<packages key>.json`.
 """
 
 import contextlib
@@ -22,13 +20,13 @@ from docker.models.containers import Container
 from dlimg.assembly.compile_python import LABEL
 from dlimg.assembly.system import SystemBuildTools, temporary_image
 from dlimg.atomic_write import atomic_write, read_now
-from dlimg.builders.build_failure import MOVED, MOVED_HINT
+from dlimg.builders.build_failure import PACKAGES_DIFFER, PACKAGES_DIFFER_HINT
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
 from dlimg.host.local_state import file_lock, state_folder
-from dlimg.lock.local_wheels import lay_out
+from dlimg.lock.local_wheels import place_local_wheels
 from dlimg.model import PlannedImage
-from dlimg.render.content_key import ARCHITECTURE, with_key
+from dlimg.render.content_key import ARCHITECTURE
 from dlimg.render.dockerfile import EPOCH
 from dlimg.store.keys import hash_texts
 from dlimg.store.store import Store, layer_store
@@ -46,26 +44,8 @@ from dlimg.store.systems import (
 )
 
 
-def with_known_keys(
-    planned: Sequence[PlannedImage], store: Store, environment: Mapping[str, str]
-) -> tuple[PlannedImage, ...]:
-    """The images with their keys, as far as their packages are known here; the rest as it is.
-
-    No engine is asked, and no network.
-    """
-    digests: dict[str, str] = {}
-    found = []
-    for one in planned:
-        source = packages_key(one)
-        if source not in digests:
-            packages = known_packages(one, store, environment)
-            digests[source] = "" if packages is None else packages_digest(packages)
-        found.append(with_key(one, digests[source]) if digests[source] else one)
-    return tuple(found)
-
-
 def packages_key(planned: PlannedImage) -> str:
-    """One sha256 for what decides on the packages: the system, or else the whole Dockerfile."""
+    """Return a sha256 of what determines the packages: the system, or else the Dockerfile."""
     if not planned.image.layers_obstacle:
         return system_source(planned)
     return hash_texts([ARCHITECTURE, str(EPOCH), planned.base.identity, planned.image.dockerfile])
@@ -74,30 +54,30 @@ def packages_key(planned: PlannedImage) -> str:
 def known_packages(
     planned: PlannedImage, store: Store, environment: Mapping[str, str]
 ) -> tuple[str, ...] | None:
-    """The packages of the image, where what decides on them was built here."""
+    """Return the packages in the image, or None when what determines them was not built here."""
     if planned.image.layers_obstacle:
-        return _recorded(packages_file(planned, environment))
+        return _read_record(packages_file(planned, environment))
     system = load_system(store, system_source(planned))
     return system.packages if system else None
 
 
 def packages_file(planned: PlannedImage, environment: Mapping[str, str]) -> Path:
-    """Where the packages of a whole Dockerfile are remembered."""
+    """Return the path of the record of a whole Dockerfile's packages."""
     return state_folder(environment) / "packages" / f"{packages_key(planned)}.json"
 
 
-def check_packages(planned: PlannedImage, found: Sequence[str]) -> None:
-    """Nothing; Negative where the system has come out with other packages than the key names."""
-    if packages_digest(found) != planned.packages:
-        raise _moved(planned, "")
+def check_packages(planned: PlannedImage, packages: Sequence[str]) -> None:
+    """Raise Negative when an image has other packages than its content key says."""
+    if packages_digest(packages) != planned.packages:
+        raise _packages_differ(planned, "")
 
 
 def forget_packages(
-    planned: PlannedImage, found: Sequence[str], store: Store, environment: Mapping[str, str]
+    planned: PlannedImage, packages: Sequence[str], store: Store, environment: Mapping[str, str]
 ) -> Negative:
-    """What to tell of an image that has these packages, and not those that its key names.
+    """Forget the record behind an image's key; return the error for its actual packages.
 
-    The record that the key was computed from is forgotten: the next build computes another.
+    The next build computes another key.
     """
     before = known_packages(planned, store, environment)
     if planned.image.layers_obstacle:
@@ -105,64 +85,65 @@ def forget_packages(
             packages_file(planned, environment).unlink(missing_ok=True)
     else:
         forget_system(store, system_source(planned))
-    return _moved(planned, "" if before is None else package_changes(before, found))
+    return _packages_differ(planned, "" if before is None else package_changes(before, packages))
 
 
-def _moved(planned: PlannedImage, text: str) -> Negative:
-    message = f"{MOVED}: {text}" if text else MOVED
-    return Negative(message, where=planned.image.cell.id, hint=MOVED_HINT)
+def _packages_differ(planned: PlannedImage, changes: str) -> Negative:
+    message = f"{PACKAGES_DIFFER}: {changes}" if changes else PACKAGES_DIFFER
+    return Negative(message, where=planned.image.cell.id, hint=PACKAGES_DIFFER_HINT)
 
 
-def _recorded(record: Path) -> tuple[str, ...] | None:
+def _read_record(record: Path) -> tuple[str, ...] | None:
     try:
-        found = json.loads(read_now(record))
+        packages = json.loads(read_now(record))
     except (OSError, ValueError, RecursionError):
         return None
-    is_right = isinstance(found, list) and all(isinstance(one, str) for one in found)
-    return tuple(found) if is_right else None
+    is_valid = isinstance(packages, list) and all(isinstance(line, str) for line in packages)
+    return tuple(packages) if is_valid else None
 
 
 def build_for_packages(
     planned: PlannedImage, tools: SystemBuildTools, find_links: Sequence[Path]
 ) -> tuple[str, ...]:
-    """The packages of the whole image, from the record, or from an image that is built now.
+    """Return the packages in a whole image, from the record or after building it.
 
-    BuildKit keeps its steps, so that the build under the image's own name soon follows. Raises
-    Negative when it does not build.
+    BuildKit's cache makes the later build under the image's own name quick. Raises Negative when
+    the image does not build.
     """
     environment = tools.engine.environment
     record = packages_file(planned, environment)
-    # Another dlimg, with another state folder, may read the same packages in the same engine.
+    # A dlimg with another state folder may build the same image in this engine at the same time.
     name = f"dlimg-packages:{packages_key(planned)[:12]}-{token_hex(4)}"
     with (
         file_lock(record.with_suffix(".turn"), doing="building the same image", log=tools.log),
         tempfile.TemporaryDirectory(prefix="dlimg-packages-") as folder,
     ):
-        found = known_packages(planned, layer_store(environment), environment)
-        if found is None:
-            wheels = lay_out(planned.image.lock, find_links, Path(folder, "wheels"))
+        packages = known_packages(planned, layer_store(environment), environment)
+        if packages is None:
+            wheels = place_local_wheels(planned.image.lock, find_links, Path(folder, "wheels"))
             with temporary_image(planned, "", tools, Path(folder), name=name, wheels=wheels):
-                found = packages_in_image(tools.engine, name)
+                packages = packages_in_image(tools.engine, name)
             with contextlib.suppress(OSError):
-                atomic_write(record, json.dumps(found, indent=0))
-    return found
+                atomic_write(record, json.dumps(packages, indent=0))
+    return packages
 
 
 def packages_in_image(engine: Engine, image: str) -> tuple[str, ...]:
-    """The packages of an image, read from a container that is never started."""
+    """Read the packages in an image from a container that is never started."""
     container = engine.sdk.containers.create(image, ["true"], labels={LABEL: "packages"})
     try:
-        status, _ = _read(container, DPKG_STATUS)
-        _, python = _read(container, CURRENT_PYTHON)
-        build, _ = _read(container, f"{UV_PYTHONS}/{python}/{PYTHON_BUILD}") if python else ("", "")
+        status, _ = _read_member(container, DPKG_STATUS)
+        _, python = _read_member(container, CURRENT_PYTHON)
+        build_file = f"{UV_PYTHONS}/{python}/{PYTHON_BUILD}"
+        build, _ = _read_member(container, build_file) if python else ("", "")
     finally:
         with contextlib.suppress(docker.errors.APIError):
             container.remove(force=True, v=True)
     return format_packages(status, python, build)
 
 
-def _read(container: Container, path: str) -> tuple[str, str]:
-    """The text of a file, and where a link leads; both are empty for what is something else."""
+def _read_member(container: Container, path: str) -> tuple[str, str]:
+    """Return the text of a file, or the target of a link; both empty for anything else."""
     try:
         chunks, _ = container.get_archive(f"/{path}")
     except docker.errors.NotFound:

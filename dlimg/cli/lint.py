@@ -12,7 +12,7 @@ from dlimg.context import Context
 from dlimg.errors import BadInput, nearest
 from dlimg.lint.catalogue import RULES, LintResult, lint
 from dlimg.lint.model import Severity
-from dlimg.lint.pages import page, pages
+from dlimg.lint.pages import rule_page, rule_pages
 from dlimg.pipeline.facts_files import read_facts
 from dlimg.pipeline.lint import ask_online, read_lint_context
 from dlimg.report.lint import linted_github, linted_json, linted_text, summary
@@ -91,12 +91,12 @@ def _explanation(name: str) -> str:
     rules = {rule.id: rule for rule in RULES}
     if name not in rules:
         raise BadInput(f"no finding is called {name!r}", hint=nearest(name, rules))
-    return page(rules[name])
+    return rule_page(rules[name])
 
 
 def _write_pages(folder: Path, context: Context) -> None:
     """Write the pages of all findings, and remove those of findings that are gone."""
-    current = pages()
+    current = rule_pages()
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("*.md"):
         if path.name not in current:

@@ -5,7 +5,7 @@ from typing import Final
 
 from packaging.version import InvalidVersion, Version
 
-from dlimg.lint.end_of_life import ends_of
+from dlimg.lint.end_of_life import support_ends
 from dlimg.lint.model import Finding, LintContext, LintRule, Severity
 from dlimg.matrix.model import AXES, Family
 from dlimg.model import Cell
@@ -13,7 +13,7 @@ from dlimg.model import Cell
 
 def _deprecated(ground: LintContext) -> Iterator[Finding]:
     for family, alias, line, cell in _aliased(ground):
-        for what, end in ends_of(ground, cell):
+        for what, end in support_ends(ground, cell):
             yield Finding(
                 id=DEPRECATED.id,
                 severity=Severity.WARNING,

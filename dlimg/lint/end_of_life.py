@@ -8,7 +8,7 @@ from dlimg.lint.model import Finding, LintContext, LintRule, Severity, axis_line
 from dlimg.model import Cell
 
 
-def ends_of(ground: LintContext, cell: Cell) -> tuple[tuple[str, SupportEnd], ...]:
+def support_ends(ground: LintContext, cell: Cell) -> tuple[tuple[str, SupportEnd], ...]:
     """Everything of a cell that is near its end, or past it, by what it is."""
     ends = (
         ("Python", python_end(ground.facts, cell.python, ground.today)),

@@ -8,7 +8,7 @@ from dlimg.compat.rule_engine import RuleEngine, rules
 from dlimg.compat.rule_result import RuleResult, refusals
 from dlimg.errors import BadInput
 from dlimg.facts.model import GpuFact
-from dlimg.lint.model import Finding, LintContext, LintRule, Severity, and_more, axis_line
+from dlimg.lint.model import Finding, LintContext, LintRule, Severity, axis_line, shorten_list
 from dlimg.model import Cell
 
 _NAMES: Final = "name it as `dlimg facts gpus` does"
@@ -166,7 +166,7 @@ def _refused(
 
 
 def _cells(cells: Sequence[Cell]) -> str:
-    return and_more([cell.id for cell in cells], most=1)
+    return shorten_list([cell.id for cell in cells], most=1)
 
 
 NOT_POSSIBLE: Final = LintRule(

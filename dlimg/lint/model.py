@@ -116,7 +116,7 @@ def lock_file(ground: LintContext, cell: str) -> str:
     return ground.lock_files.get(cell, f"locks/{cell}.json")
 
 
-def and_more(names: list[str], most: int = 3) -> str:
+def shorten_list(names: list[str], most: int = 3) -> str:
     """`a, b, c and 4 more`."""
     shown = ", ".join(names[:most])
     rest = len(names) - most

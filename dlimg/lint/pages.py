@@ -27,7 +27,7 @@ _ABOUT: Final = (
 _MADE: Final = "Made by `nox -s lint_pages` from dlimg/lint; change it there.\n"
 
 
-def pages() -> Mapping[str, str]:
+def rule_pages() -> Mapping[str, str]:
     """Every page by its file's name; the index is README.md."""
     rows = (f"| [{rule.id}]({rule.id}.md) | {rule.title} | {rule.severity} |" for rule in RULES)
     table = "\n".join(("| finding | what | severity |", "|---|---|---|", *rows))
@@ -39,10 +39,10 @@ def pages() -> Mapping[str, str]:
         table,
         _MADE,
     )
-    return {INDEX: "\n\n".join(parts)} | {f"{rule.id}.md": page(rule) for rule in RULES}
+    return {INDEX: "\n\n".join(parts)} | {f"{rule.id}.md": rule_page(rule) for rule in RULES}
 
 
-def page(rule: LintRule) -> str:
+def rule_page(rule: LintRule) -> str:
     """One finding, for people who have it."""
     return "\n\n".join(
         (

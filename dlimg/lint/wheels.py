@@ -13,11 +13,11 @@ from dlimg.lint.model import (
     LintRule,
     LockSet,
     Severity,
-    and_more,
     lock_file,
     lock_line,
+    shorten_list,
 )
-from dlimg.lock.file_conflicts import collisions
+from dlimg.lock.file_conflicts import find_file_conflicts
 from dlimg.lock.pylock import ResolvedWheel, WheelContents
 from dlimg.model import CPU, Wheel
 
@@ -83,7 +83,7 @@ def _recorded(ground: LintContext, records: Mapping[str, str]) -> Iterator[Findi
             for wheel in one.lock.wheels
             if wheel.sha256 in records
         }
-        for clash in collisions(contents, python=one.lock.python):
+        for clash in find_file_conflicts(contents, python=one.lock.python):
             first, second = clash.first.split()[0], clash.second.split()[0]
             path = clash.paths[0].partition("/site-packages/")[2] or clash.paths[0]
             found.setdefault((first, second, path), []).append(one)
@@ -134,7 +134,7 @@ def _cuda_on_cpu(ground: LintContext) -> Iterator[Finding]:
     for names, sets in found.items():
         message = (
             f"a CPU image carries {len(names)} CUDA wheels, {sizes[names] // 10**6} MB "
-            f"({and_more(list(names))}): ask for the CPU build of the package that brings them"
+            f"({shorten_list(list(names))}): ask for the CPU build of the package that brings them"
         )
         yield _finding(ground, ON_CPU, sets, names[0], message, sets[0].cells[0])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from dlimg.errors import BadInput, Problem
-from dlimg.lock.request import LockRequest, cell_question, read_requirement, stack_question
+from dlimg.lock.request import LockRequest, cell_request, parse_requirement, stack_request
 from dlimg.lock.shared_wheels import mark_shared, mark_stack, shared_names
 from dlimg.lock.store import lock_files, read_lock, read_stack_lock
 from dlimg.model import Cell, Lock, Stack
@@ -25,7 +25,7 @@ def check_locks(
         if cell.stack is None or not stacks[cell.stack.lock_name]:
             problems.extend(_cell_problems(cell, folder))
     problems.extend(unused_locks(everything, folder))
-    return (*problems, *dead_exceptions(everything, folder))
+    return (*problems, *unused_exceptions(everything, folder))
 
 
 def stacks_of(cells: Iterable[Cell]) -> tuple[Stack, ...]:
@@ -45,14 +45,14 @@ def unused_locks(everything: Sequence[Cell], folder: Path) -> Iterator[Problem]:
             yield Problem(message=f"no {kind} uses this lock", where=str(path), hint="delete it")
 
 
-def dead_exceptions(everything: Sequence[Cell], folder: Path) -> Iterator[Problem]:
+def unused_exceptions(everything: Sequence[Cell], folder: Path) -> Iterator[Problem]:
     """Exceptions of a stack that no lock on it makes use of, once all its locks are there."""
     by_name = {stack.name: stack for stack in stacks_of(everything)}
     for stack in by_name.values():
         locks = _locks_on(stack.name, everything, folder)
         if not stack.exceptions or locks is None:
             continue
-        cap = stack_question(stack).cap
+        cap = stack_request(stack).cap
         used = {
             wheel.name
             for lock in locks
@@ -69,7 +69,7 @@ def dead_exceptions(everything: Sequence[Cell], folder: Path) -> Iterator[Proble
                 )
 
 
-def disagreements(question: LockRequest, lock: Lock) -> tuple[str, ...]:
+def stale_reasons(question: LockRequest, lock: Lock) -> tuple[str, ...]:
     """In what the lock is no answer to the question; empty when it is current."""
     if lock.inputs != question.digest:
         return ("what is asked for has changed since",)
@@ -83,7 +83,7 @@ def disagreements(question: LockRequest, lock: Lock) -> tuple[str, ...]:
 def _unanswered(texts: Iterable[str], versions: Mapping[str, str], *, python: str) -> Iterator[str]:
     environment = {"python_version": python, "sys_platform": "linux", "platform_system": "Linux"}
     for text in texts:
-        requirement = read_requirement(text, where="")
+        requirement = parse_requirement(text, where="")
         if requirement.marker and not requirement.marker.evaluate(environment):
             continue
         locked = versions.get(canonicalize_name(requirement.name))
@@ -96,7 +96,7 @@ def _unanswered(texts: Iterable[str], versions: Mapping[str, str], *, python: st
 def _broken(question: LockRequest, versions: Mapping[str, str]) -> Iterator[str]:
     """Constraints and caps that a lock breaks: it was edited by hand."""
     for text in question.constraints:
-        requirement = read_requirement(text, where=question.where)
+        requirement = parse_requirement(text, where=question.where)
         locked = versions.get(canonicalize_name(requirement.name))
         if locked and not requirement.specifier.contains(locked, prereleases=True):
             yield f"the stack holds {text} and {locked} is locked"
@@ -109,13 +109,13 @@ def _broken(question: LockRequest, versions: Mapping[str, str]) -> Iterator[str]
 def _stack_problems(stack: Stack, folder: Path) -> tuple[Problem, ...]:
     name = f"stack {stack.lock_name}"
     try:
-        question, lock = stack_question(stack), read_stack_lock(stack.lock_name, folder)
+        question, lock = stack_request(stack), read_stack_lock(stack.lock_name, folder)
     except BadInput as error:
         return error.problems
     hint = "run `dlimg lock`"
     if lock is None:
         return (Problem(message="there is no lock", where=name, hint=hint),)
-    reasons = disagreements(question, lock)
+    reasons = stale_reasons(question, lock)
     if not reasons and mark_stack(stack, lock, folder) != lock:
         reasons = ("it does not mark the shared wheels",)
     return tuple(
@@ -126,7 +126,7 @@ def _stack_problems(stack: Stack, folder: Path) -> tuple[Problem, ...]:
 def _cell_problems(cell: Cell, folder: Path) -> tuple[Problem, ...]:
     try:
         stack_lock = read_stack_lock(cell.stack.lock_name, folder) if cell.stack else None
-        question, lock = cell_question(cell, stack_lock), read_lock(cell.id, folder)
+        question, lock = cell_request(cell, stack_lock), read_lock(cell.id, folder)
     except BadInput as error:
         return error.problems
     hint = f"run `dlimg lock {cell.id}`"
@@ -134,7 +134,7 @@ def _cell_problems(cell: Cell, folder: Path) -> tuple[Problem, ...]:
         if question.wants_folders:
             return ()
         return (Problem(message="there is no lock", where=cell.id, hint=hint),)
-    reasons = disagreements(question, lock)
+    reasons = stale_reasons(question, lock)
     if not reasons and mark_shared(lock, shared_names(stack_lock)) != lock:
         reasons = ("its marks of shared wheels are not those of the stack",)
     return tuple(

@@ -23,14 +23,16 @@ class FileConflict:
     paths: tuple[str, ...]
 
 
-def collisions(
+def find_file_conflicts(
     contents: Mapping[ResolvedWheel, WheelContents], *, python: str
 ) -> tuple[FileConflict, ...]:
     """Every pair of wheels that do not fit together; the same content is allowed."""
     owners: dict[str, tuple[ResolvedWheel, str]] = {}
     clashes: dict[tuple[ResolvedWheel, ResolvedWheel], list[str]] = {}
     for wheel, content in contents.items():
-        for path, identity in places(content.record, name=wheel.name, python=python).items():
+        for path, identity in installed_paths(
+            content.record, name=wheel.name, python=python
+        ).items():
             owner, other = owners.setdefault(path, (wheel, identity))
             if owner is not wheel and other != identity:
                 clashes.setdefault((owner, wheel), []).append(path)
@@ -44,7 +46,7 @@ def collisions(
     )
 
 
-def refuse_collisions(
+def check_file_conflicts(
     contents: Mapping[ResolvedWheel, WheelContents], *, python: str, where: str
 ) -> None:
     """Raises BadInput with one problem for each pair of wheels that do not fit together."""
@@ -55,14 +57,14 @@ def refuse_collisions(
             hint="they cannot be in one image: change or exclude one of the packages that "
             "bring them",
         )
-        for collision in collisions(contents, python=python)
+        for collision in find_file_conflicts(contents, python=python)
     ]
     if problems:
         raise BadInput.of(problems)
 
 
 @lru_cache(maxsize=512)
-def places(record: str, *, name: str, python: str) -> Mapping[str, str]:
+def installed_paths(record: str, *, name: str, python: str) -> Mapping[str, str]:
     """Where an installer puts each file, below the environment, with the content's identity.
 
     The layout is that of a virtual environment (PEP 427, sysconfig's `venv` scheme).

@@ -11,13 +11,13 @@ from dlimg.errors import BadInput
 from dlimg.model import Lock, Wheel
 
 
-def wheel_in(folders: Sequence[Path], wheel: Wheel, *, where: str = "") -> Path | None:
+def find_local_wheel(folders: Sequence[Path], wheel: Wheel, *, where: str = "") -> Path | None:
     """The wheel in the first of these folders that has it; None where an index has it, too.
 
     Raises BadInput, with `where`, for a local wheel that is not there or not the locked one.
     """
     found = [path for folder in folders if (path := folder / wheel.file).is_file()]
-    right = next((path for path in found if is_locked(path, wheel)), None)
+    right = next((path for path in found if is_locked_wheel(path, wheel)), None)
     if right or not wheel.local:
         return right
     if found:
@@ -33,12 +33,12 @@ def wheel_in(folders: Sequence[Path], wheel: Wheel, *, where: str = "") -> Path 
     )
 
 
-def is_locked(path: Path, wheel: Wheel) -> bool:
+def is_locked_wheel(path: Path, wheel: Wheel) -> bool:
     """Whether the file is the wheel that was locked, by its sha256."""
-    return sha256_of(path) == wheel.sha256
+    return file_sha256(path) == wheel.sha256
 
 
-def sha256_of(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """Of the file's bytes, which are read once while the file system tells of no change."""
     status = path.stat()
     return _sha256(path, status.st_size, status.st_mtime_ns, status.st_ino)
@@ -50,7 +50,7 @@ def _sha256(path: Path, _size: int, _changed: int, _number: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def lay_out(lock: Lock, find_links: Sequence[Path], folder: Path) -> str:
+def place_local_wheels(lock: Lock, find_links: Sequence[Path], folder: Path) -> str:
     """The folder with the lock's local wheels, or an empty text when it has none.
 
     Raises `BadInput` when no folder holds a wheel with the lock's sha256.
@@ -60,7 +60,7 @@ def lay_out(lock: Lock, find_links: Sequence[Path], folder: Path) -> str:
         return ""
     folder.mkdir(parents=True)
     for wheel in local:
-        found = wheel_in(find_links, wheel, where=lock.name)
+        found = find_local_wheel(find_links, wheel, where=lock.name)
         if found is not None:
             _place(found, folder / wheel.file)
     return str(folder)

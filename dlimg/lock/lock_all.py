@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from dlimg.errors import BadInput, DlimgError, NetworkFailure, Problem
-from dlimg.lock.check import disagreements, stacks_of
-from dlimg.lock.file_conflicts import refuse_collisions
+from dlimg.lock.check import stacks_of, stale_reasons
+from dlimg.lock.file_conflicts import check_file_conflicts
 from dlimg.lock.pylock import ReadWheel, ResolvedWheel, WheelContents
-from dlimg.lock.request import LockRequest, cell_question, has_local_version, stack_question
+from dlimg.lock.request import LockRequest, cell_request, has_local_version, stack_request
 from dlimg.lock.shared_wheels import mark_shared, mark_stack, shared_names
 from dlimg.lock.solve import NoSolution, UvSolver, solve
 from dlimg.lock.store import (
@@ -83,14 +83,14 @@ def lock_cells(
 def lock_stack(stack: Stack, locker: Locker) -> LockResult:
     """Bring the stack's lock up to date; raises the errors of solving, reading and writing."""
     folder = locker.folder
-    request = stack_question(stack)
+    request = stack_request(stack)
     former = stack_path(folder, stack.name)
     lock = old = _readable(lambda: read_stack_lock(stack.lock_name, folder))
     if old is None and stack.name != stack.lock_name:
         old = _readable(lambda: read_stack_lock(stack.name, folder))
         lock = _renamed(old, request)
     if lock is None or not _is_current(request, lock, locker):
-        lock = answer(request, old, locker)
+        lock = solve_lock(request, old, locker)
     path = stack_path(folder, stack.lock_name)
     return _settled(mark_stack(stack, lock, folder), old, path, former)
 
@@ -102,7 +102,7 @@ def lock_cell(cell: Cell, locker: Locker) -> LockResult:
     """
     folder = locker.folder
     stack_lock = read_stack_lock(cell.stack.lock_name, folder) if cell.stack else None
-    request = cell_question(cell, stack_lock)
+    request = cell_request(cell, stack_lock)
     former = cell_path(folder, former_id(cell))
     lock = old = _readable(lambda: read_lock(cell.id, folder))
     if old is None and former_id(cell) != cell.id:
@@ -110,7 +110,7 @@ def lock_cell(cell: Cell, locker: Locker) -> LockResult:
         lock = _renamed(old, request)
     if lock is None or not _is_current(request, lock, locker):
         try:
-            lock = answer(request, old, locker)
+            lock = solve_lock(request, old, locker)
         except NoSolution:
             if not request.wants_folders:
                 raise
@@ -146,13 +146,13 @@ def _settled(lock: Lock, old: Lock | None, path: Path, former: Path) -> LockResu
     return _written(lock, old, path)
 
 
-def answer(question: LockRequest, old: Lock | None, locker: Locker) -> Lock:
+def solve_lock(question: LockRequest, old: Lock | None, locker: Locker) -> Lock:
     """A fresh lock: solved, its wheels read and compared; raises what these raise."""
     prefer = old.wheels if old and not locker.upgrade else ()
     found = solve(question, locker.solver, prefer=prefer)
     with ThreadPoolExecutor(WHEELS_AT_ONCE) as pool:
         contents = dict(zip(found, pool.map(locker.read_wheel, found), strict=True))
-    refuse_collisions(contents, python=question.python, where=question.where)
+    check_file_conflicts(contents, python=question.python, where=question.where)
     return Lock(
         name=question.name,
         inputs=question.digest,
@@ -217,7 +217,7 @@ def _because(locked: LockResult) -> str:
 
 
 def _is_current(question: LockRequest, old: Lock, locker: Locker) -> bool:
-    return not locker.upgrade and not disagreements(question, old)
+    return not locker.upgrade and not stale_reasons(question, old)
 
 
 def _readable(read: Callable[[], Lock | None]) -> Lock | None:
@@ -229,11 +229,11 @@ def _readable(read: Callable[[], Lock | None]) -> Lock | None:
 
 
 def _written(lock: Lock, old: Lock | None, path: Path) -> LockResult:
-    changes = tuple(changed(old, lock)) if old else ()
+    changes = tuple(version_changes(old, lock)) if old else ()
     return LockResult(name=lock.name, state=LockState.WRITTEN, path=path, changes=changes)
 
 
-def changed(old: Lock, new: Lock) -> Iterator[str]:
+def version_changes(old: Lock, new: Lock) -> Iterator[str]:
     """Each package that came, went or moved: `numpy 2.4.6 -> 2.5.5`."""
     before = {wheel.name: wheel.version for wheel in old.wheels}
     after = {wheel.name: wheel.version for wheel in new.wheels}

@@ -62,7 +62,7 @@ def parse_pylock(text: str, *, python: str, platform: str) -> tuple[ResolvedWhee
 
 
 @lru_cache(maxsize=64)
-def tags(python: str, platform: str) -> Mapping[Tag, int]:
+def compatible_tag_ranks(python: str, platform: str) -> Mapping[Tag, int]:
     """Every tag that fits, with its rank: 0 is the most specific (PEP 425).
 
     Raises BadInput for a Python or platform that no lock can be made for.
@@ -79,7 +79,7 @@ def tags(python: str, platform: str) -> Mapping[Tag, int]:
     return {tag: rank for rank, tag in reversed(list(enumerate(ordered)))}
 
 
-def file_of(address: str) -> str:
+def file_name_of(address: str) -> str:
     """The file name that an address ends in, with its percent escapes undone."""
     name = address.partition("#")[0].partition("?")[0].rpartition("/")[2]
     return _ESCAPE.sub(lambda run: bytes.fromhex(run[1].replace("%", "")).decode(), name)
@@ -88,7 +88,9 @@ def file_of(address: str) -> str:
 def _found(package: Mapping[str, object], python: str, platform: str) -> ResolvedWheel:
     name, version = str(package["name"]), str(package["version"])
     wheels = package.get("wheels")
-    choices = list(_ranked(wheels if isinstance(wheels, list) else [], tags(python, platform)))
+    choices = list(
+        _ranked(wheels if isinstance(wheels, list) else [], compatible_tag_ranks(python, platform))
+    )
     if not choices:
         raise Negative(
             f"{name} {version} has no wheel for Python {python} on {platform}",
@@ -106,7 +108,7 @@ def _ranked(
     """Each wheel that fits, so that the least is the one that installers take."""
     for wheel in wheels:
         address = str(wheel.get("url") or wheel["path"])
-        file = str(wheel.get("name") or file_of(address))
+        file = str(wheel.get("name") or file_name_of(address))
         hashes = wheel["hashes"]
         try:
             _, _, build, wheel_tags = parse_wheel_filename(file)

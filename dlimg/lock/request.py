@@ -77,12 +77,12 @@ class LockRequest:
         return any(has_local_version(text) for text in self.requirements)
 
 
-def stack_question(stack: Stack) -> LockRequest:
+def stack_request(stack: Stack) -> LockRequest:
     """What a stack asks for: its leader, the cuDNN it is held to, its own CUDA minor.
 
     Raises BadInput for a leader that is no requirement.
     """
-    read_requirement(stack.leader, where=f"stack {stack.lock_name}")
+    parse_requirement(stack.leader, where=f"stack {stack.lock_name}")
     major = stack.cuda.partition(".")[0]
     cudnn = (f"nvidia-cudnn-cu{major}=={stack.cudnn}.*",) if stack.cudnn else ()
     return LockRequest(
@@ -96,13 +96,13 @@ def stack_question(stack: Stack) -> LockRequest:
     )
 
 
-def cell_question(cell: Cell, stack_lock: Lock | None) -> LockRequest:
+def cell_request(cell: Cell, stack_lock: Lock | None) -> LockRequest:
     """What a cell asks for, under the pins of its stack's lock when it has a stack.
 
     Raises BadInput for a text that is no requirement, and for a stack without its lock.
     """
     for text in cell.requirements:
-        read_requirement(text, where=cell.id)
+        parse_requirement(text, where=cell.id)
     if cell.stack and stack_lock is None:
         raise BadInput(
             f"stack {cell.stack.lock_name} has no lock",
@@ -113,14 +113,14 @@ def cell_question(cell: Cell, stack_lock: Lock | None) -> LockRequest:
         name=cell.id,
         where=cell.id,
         requirements=cell.requirements,
-        constraints=pins(stack_lock.wheels) if cell.stack and stack_lock else (),
+        constraints=pinned_versions(stack_lock.wheels) if cell.stack and stack_lock else (),
         cap=_cap(cell.stack) if cell.stack else None,
         python=cell.python,
         platform=cell.platform,
     )
 
 
-def pins(wheels: Iterable[Wheel]) -> tuple[str, ...]:
+def pinned_versions(wheels: Iterable[Wheel]) -> tuple[str, ...]:
     """The exact versions that a stack's lock imposes on every cell on the stack."""
     return tuple(
         f"{wheel.name}=={wheel.version}"
@@ -129,7 +129,7 @@ def pins(wheels: Iterable[Wheel]) -> tuple[str, ...]:
     )
 
 
-def read_requirement(text: str, *, where: str) -> Requirement:
+def parse_requirement(text: str, *, where: str) -> Requirement:
     """The requirement, parsed; raises BadInput for anything else, addresses included."""
     try:
         requirement = Requirement(text)
@@ -147,7 +147,7 @@ def read_requirement(text: str, *, where: str) -> Requirement:
 
 def has_local_version(text: str) -> bool:
     """Whether this requirement pins a version like `2.13.0+cpu`."""
-    specifiers = read_requirement(text, where="").specifier
+    specifiers = parse_requirement(text, where="").specifier
     return any("+" in specifier.version for specifier in specifiers)
 
 

@@ -9,7 +9,7 @@ import pytest
 from dlimg.builders.disk_space import predicted_bytes
 from dlimg.builders.secrets import pip_conf, secrets_from, uv_toml
 from dlimg.errors import BadInput
-from dlimg.lock.local_wheels import lay_out
+from dlimg.lock.local_wheels import place_local_wheels
 from dlimg.pypi.mirrors import mirrors
 from tests.support import samples
 
@@ -137,14 +137,16 @@ def test_only_the_locked_local_wheels_are_laid_out(tmp_path: Path) -> None:
         wheels=(samples.wheel(version="1", sha256=sha256, local=True), samples.wheel("pip", "26"))
     )
     folder = tmp_path / "out"
-    assert lay_out(lock, [tmp_path / "a", tmp_path / "b", tmp_path / "c"], folder) == str(folder)
+    assert place_local_wheels(
+        lock, [tmp_path / "a", tmp_path / "b", tmp_path / "c"], folder
+    ) == str(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         "torch-1-py3-none-any.whl": b"torch"
     }
 
 
 def test_no_folder_is_made_when_no_wheel_is_local(tmp_path: Path) -> None:
-    assert lay_out(samples.lock(), [], tmp_path / "out") == ""
+    assert place_local_wheels(samples.lock(), [], tmp_path / "out") == ""
     assert not (tmp_path / "out").exists()
 
 
@@ -156,7 +158,7 @@ def test_a_wheel_that_is_not_the_locked_one_is_refused(
         wheel_in(tmp_path / "a", content)
     lock = samples.lock(wheels=(samples.wheel(version="1", local=True),))
     with pytest.raises(BadInput, match=said) as raised:
-        lay_out(lock, [tmp_path / "a"], tmp_path / "out")
+        place_local_wheels(lock, [tmp_path / "a"], tmp_path / "out")
     assert raised.value.problems[0].where == lock.name
 
 

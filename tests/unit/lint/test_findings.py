@@ -14,7 +14,7 @@ from dlimg.facts.load import Facts
 from dlimg.facts.model import GpuFact
 from dlimg.lint.catalogue import RULES, LintResult, lint
 from dlimg.lint.model import Finding, IndexAnswer, LintContext, OnlineAnswers, Severity, lock_line
-from dlimg.lint.pages import pages
+from dlimg.lint.pages import rule_pages
 from dlimg.lock.lockfile import lock_text
 from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import resolve
@@ -468,7 +468,7 @@ def test_json_is_stable() -> None:
 def test_every_finding_has_a_page_and_the_pages_are_current() -> None:
     folder = ROOT / "docs/lint"
     there = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
-    assert there == pages(), "run `nox -s lint_pages` and review the diff"
+    assert there == rule_pages(), "run `nox -s lint_pages` and review the diff"
     assert len({rule.id for rule in RULES}) == len(RULES)
 
 
@@ -500,7 +500,7 @@ def test_the_command_fails_with_errors_and_strictly_with_warnings(tmp_path: Path
 def test_a_finding_is_explained() -> None:
     code, out, _ = ran("--explain", "two-cudnns")
     assert code == 0
-    assert out == pages()["two-cudnns.md"]
+    assert out == rule_pages()["two-cudnns.md"]
     code, _, err = ran("--explain", "two-cudns")
     assert code == 2
     assert "did you mean 'two-cudnns'?" in err
@@ -509,4 +509,4 @@ def test_a_finding_is_explained() -> None:
 def test_the_pages_are_written_and_old_ones_removed(tmp_path: Path) -> None:
     (tmp_path / "gone.md").write_text("old")
     assert ran("--pages", str(tmp_path))[0] == 0
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == pages()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == rule_pages()

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.cli.lint import ask_online
+from dlimg.context import Context
 from dlimg.lint.catalogue import lint
 from dlimg.lint.model import IndexAnswer, LintContext
 from dlimg.model import Wheel
+from dlimg.pipeline.lint import ask_online
 from tests.support import samples
 from tests.support.fake_registry import OCI_MANIFEST, Small, running, sha256
 from tests.support.http_server import served
@@ -113,7 +114,7 @@ def test_the_index_and_the_registry_are_asked(index: str, registry: Small, tmp_p
     one = grounded(
         registry.host, wheel("first"), wheel("second"), wheel("tired"), wheel("gone"), local
     )
-    found = ask_online(one, environment(index, tmp_path), say=quiet)
+    found = ask_online(one, Context.of(environment(index, tmp_path), quiet))
     assert found.unanswered == ()
     assert found.offers == {
         wheel("first").file: IndexAnswer(state="there"),
@@ -131,17 +132,17 @@ def test_another_content_under_the_same_name_is_gone(
     index: str, registry: Small, tmp_path: Path
 ) -> None:
     one = grounded(registry.host, wheel("first", "0" * 64))
-    found = ask_online(one, environment(index, tmp_path), say=quiet)
+    found = ask_online(one, Context.of(environment(index, tmp_path), quiet))
     offer = found.offers[wheel("first").file]
     assert (offer.state, offer.reason) == ("gone", "a file of the same name has another sha256")
 
 
 def test_a_base_moved_or_vanished(index: str, registry: Small, tmp_path: Path) -> None:
     one = grounded(registry.host, wheel("first"), pin=f"sha256:{'7' * 64}")
-    found = ask_online(one, environment(index, tmp_path), say=quiet)
+    found = ask_online(one, Context.of(environment(index, tmp_path), quiet))
     assert [each.id for each in lint(replace(one, asked=found)).findings] == ["base-moved"]
     registry.manifests.clear()
-    found = ask_online(one, environment(index, tmp_path), say=quiet)
+    found = ask_online(one, Context.of(environment(index, tmp_path), quiet))
     assert found.digests == {"debian13": ""}
     assert "no longer has" in lint(replace(one, asked=found)).findings[0].message
 
@@ -149,7 +150,7 @@ def test_a_base_moved_or_vanished(index: str, registry: Small, tmp_path: Path) -
 def test_who_does_not_answer_is_named(tmp_path: Path) -> None:
     nobody = "127.0.0.1:9"
     one = grounded(nobody, wheel("first"))
-    found = ask_online(one, environment(f"http://{nobody}/simple", tmp_path), say=quiet)
+    found = ask_online(one, Context.of(environment(f"http://{nobody}/simple", tmp_path), quiet))
     assert (found.offers, found.digests) == ({}, {})
     first, second = found.unanswered
     assert first.startswith("the package index: ")

@@ -3,7 +3,7 @@
 import pytest
 
 from dlimg.errors import BadInput
-from dlimg.lock.file_conflicts import collisions, places, refuse_collisions
+from dlimg.lock.file_conflicts import check_file_conflicts, find_file_conflicts, installed_paths
 from dlimg.lock.pylock import ResolvedWheel, WheelContents
 from tests.support import lock_fakes
 
@@ -25,7 +25,7 @@ def test_the_cudnn_of_two_cudas() -> None:
         numpy="numpy/__init__.py,sha256=cc,1\n",
     )
     with pytest.raises(BadInput) as caught:
-        refuse_collisions(wheels, python="3.13", where="a-cell")
+        check_file_conflicts(wheels, python="3.13", where="a-cell")
     (problem,) = caught.value.problems
     assert problem.message == (
         "wheels nvidia-cudnn-cu12 1.0 and nvidia-cudnn-cu13 1.0 fill nvidia/cudnn/include/cudnn.h "
@@ -54,12 +54,12 @@ def test_the_cudnn_of_two_cudas() -> None:
     ],
 )
 def test_pairs(first: str, second: str, *, clash: bool) -> None:
-    assert bool(collisions(contents(a=first, b=second), python="3.13")) is clash
+    assert bool(find_file_conflicts(contents(a=first, b=second), python="3.13")) is clash
 
 
 def test_every_pair_is_named() -> None:
     wheels = contents(a="x,sha256=aa,1\ny,sha256=aa,1", b="x,sha256=bb,1", c="y,sha256=cc,1")
-    found = collisions(wheels, python="3.13")
+    found = find_file_conflicts(wheels, python="3.13")
     assert [(each.first, each.second, len(each.paths)) for each in found] == [
         ("a 1.0", "b 1.0", 1),
         ("a 1.0", "c 1.0", 1),
@@ -71,7 +71,7 @@ def test_places_are_those_of_a_virtual_environment() -> None:
         "a/__init__.py,sha256=0,1\na-1.data/scripts/run,sha256=1,1\n"
         "a-1.data/data/share/doc,sha256=2,1\na-1.data/headers/a.h,sha256=3,1\n"
     )
-    assert list(places(record, name="a", python="3.13")) == [
+    assert list(installed_paths(record, name="a", python="3.13")) == [
         f"{LIBRARY}/a/__init__.py",
         "bin/run",
         "share/doc",

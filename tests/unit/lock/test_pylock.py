@@ -3,7 +3,7 @@
 import pytest
 
 from dlimg.errors import BadInput, Negative
-from dlimg.lock.pylock import file_of, parse_pylock, tags
+from dlimg.lock.pylock import compatible_tag_ranks, file_name_of, parse_pylock
 from tests.support import lock_fakes
 
 PLATFORM = "x86_64-manylinux_2_28"
@@ -76,11 +76,16 @@ def test_wheels_come_by_name_and_know_whether_they_are_local() -> None:
     ],
 )
 def test_file_names(address: str, file: str) -> None:
-    assert file_of(address) == file
+    assert file_name_of(address) == file
 
 
 def test_tags_begin_with_the_most_specific_and_end_with_any() -> None:
-    ordered = [str(tag) for tag in sorted(tags("3.13", PLATFORM), key=tags("3.13", PLATFORM).get)]  # type: ignore[arg-type]
+    ordered = [
+        str(tag)
+        for tag in sorted(
+            compatible_tag_ranks("3.13", PLATFORM), key=compatible_tag_ranks("3.13", PLATFORM).get
+        )
+    ]  # type: ignore[arg-type]
     assert ordered[0] == "cp313-cp313-manylinux_2_28_x86_64"
     assert ordered[-1] == "py30-none-any"
     assert not any("manylinux_2_29" in tag for tag in ordered)
@@ -93,4 +98,4 @@ def test_tags_begin_with_the_most_specific_and_end_with_any() -> None:
 )
 def test_what_no_lock_can_be_made_for(python: str, platform: str) -> None:
     with pytest.raises(BadInput):
-        tags(python, platform)
+        compatible_tag_ranks(python, platform)

@@ -5,7 +5,13 @@ import dataclasses
 import pytest
 
 from dlimg.errors import BadInput
-from dlimg.lock.request import UpperBound, cell_question, has_local_version, pins, stack_question
+from dlimg.lock.request import (
+    UpperBound,
+    cell_request,
+    has_local_version,
+    pinned_versions,
+    stack_request,
+)
 from dlimg.model import StackException
 from tests.support import samples
 
@@ -37,9 +43,9 @@ def test_cap(name: str, version: str, *, refused: bool) -> None:
 
 def test_the_digest_is_that_of_what_is_asked_for_and_nothing_else() -> None:
     cell = samples.cell(requirements=("torch==2.15.0", "numpy", "pip"))
-    question = cell_question(cell, None)
-    again = cell_question(dataclasses.replace(cell, requirements=cell.requirements[::-1]), None)
-    elsewhere = cell_question(dataclasses.replace(cell, os=samples.system("ubuntu24.04")), None)
+    question = cell_request(cell, None)
+    again = cell_request(dataclasses.replace(cell, requirements=cell.requirements[::-1]), None)
+    elsewhere = cell_request(dataclasses.replace(cell, os=samples.system("ubuntu24.04")), None)
     assert question.digest == again.digest == elsewhere.digest
     assert question.digest.startswith("sha256:")
     assert len(question.digest) == 71
@@ -49,9 +55,9 @@ def test_the_digest_stays_as_it_is_between_releases() -> None:
     # A change here makes every committed lock stale.
     cell = samples.cell(requirements=("torch==2.15.0", "numpy", "pip"))
     digest = "sha256:70921e94feac9ac5bb3e0459241d0ac307aad160b85b3e7d7bc2514c351a5955"
-    assert cell_question(cell, None).digest == digest
+    assert cell_request(cell, None).digest == digest
     assert (
-        stack_question(samples.stack(exceptions=(PATHFINDER,))).digest
+        stack_request(samples.stack(exceptions=(PATHFINDER,))).digest
         == "sha256:e96737f81e6e368a91cc61a72ef1f4618b319168c9ecb0f903c337e496efe7ef"
     )
 
@@ -69,13 +75,13 @@ def test_every_input_is_in_the_digest(change: dict[str, object]) -> None:
     stack_lock = samples.lock("cuda13.2", wheels=(samples.wheel("nvidia-cublas", "13.4.1.3"),))
     cell = samples.cell(accelerator="cuda13.2")
     changed = dataclasses.replace(cell, **change)  # type: ignore[arg-type]
-    assert cell_question(cell, stack_lock).digest != cell_question(changed, stack_lock).digest
+    assert cell_request(cell, stack_lock).digest != cell_request(changed, stack_lock).digest
 
 
 def test_the_pins_of_the_stack_are_in_the_digest() -> None:
     cell = samples.cell(accelerator="cuda13.2")
     digests = {
-        cell_question(
+        cell_request(
             cell, samples.lock("cuda13.2", wheels=(samples.wheel("nvidia-cublas", version),))
         ).digest
         for version in ("13.4.1.3", "13.4.1.4")
@@ -88,31 +94,35 @@ def test_pins_are_the_cuda_wheels_of_a_stack() -> None:
         samples.wheel(name, "1.0")
         for name in ("cuda-bindings", "numpy", "nvidia-cublas", "nvidia-nccl-cu13", "torch")
     ]
-    assert pins(wheels) == ("cuda-bindings==1.0", "nvidia-cublas==1.0", "nvidia-nccl-cu13==1.0")
+    assert pinned_versions(wheels) == (
+        "cuda-bindings==1.0",
+        "nvidia-cublas==1.0",
+        "nvidia-nccl-cu13==1.0",
+    )
 
 
 def test_a_stack_holds_its_leader_and_cudnn() -> None:
-    question = stack_question(samples.stack(cudnn="9.26"))
+    question = stack_request(samples.stack(cudnn="9.26"))
     assert question.requirements == ("torch==2.15.0",)
     assert question.constraints == ("nvidia-cudnn-cu13==9.26.*",)
     assert question.cap == UpperBound(cuda="13.2")
-    assert stack_question(samples.stack()).constraints == ()
+    assert stack_request(samples.stack()).constraints == ()
 
 
 def test_a_cpu_cell_has_no_pins_and_no_cap() -> None:
-    question = cell_question(samples.cell(), None)
+    question = cell_request(samples.cell(), None)
     assert (question.constraints, question.cap) == ((), None)
 
 
 def test_a_cell_needs_the_lock_of_its_stack() -> None:
     with pytest.raises(BadInput, match=r"stack cuda13\.2 has no lock"):
-        cell_question(samples.cell(accelerator="cuda13.2"), None)
+        cell_request(samples.cell(accelerator="cuda13.2"), None)
 
 
 @pytest.mark.parametrize("text", ["", "torch = 2", "torch @ https://host.test/t.whl", "--pre"])
 def test_what_is_no_requirement_is_refused(text: str) -> None:
     with pytest.raises(BadInput) as caught:
-        cell_question(samples.cell(requirements=("pip", text)), None)
+        cell_request(samples.cell(requirements=("pip", text)), None)
     assert caught.value.problems[0].where == "pytorch-2.15.0-cpu-py3.13-debian13"
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from dlimg.errors import BadInput, Negative, NetworkFailure
-from dlimg.lock.request import LockRequest, cell_question, stack_question
+from dlimg.lock.request import LockRequest, cell_request, stack_request
 from dlimg.lock.solve import NoSolution, solve
 from dlimg.model import StackException
 from tests.support import lock_fakes, samples
@@ -18,7 +18,7 @@ def versions(question: LockRequest, uv: FakeUv, **environment: str) -> dict[str,
 
 def test_the_command_needs_neither_the_python_nor_the_platform() -> None:
     uv = FakeUv()
-    versions(cell_question(samples.cell(), None), uv)
+    versions(cell_request(samples.cell(), None), uv)
     (call,) = uv.calls
     assert call.requirements == ("torch==2.15.0", "pip")
     assert call.argv[:13] == (
@@ -31,7 +31,7 @@ def test_the_command_needs_neither_the_python_nor_the_platform() -> None:
 
 def test_a_stack_is_held_to_its_minor_but_for_its_exceptions() -> None:
     uv = FakeUv()
-    found = versions(stack_question(STACK), uv)
+    found = versions(stack_request(STACK), uv)
     assert found["cuda-bindings"] == "13.2.0"
     assert found["cuda-pathfinder"] == "1.9.0"
     assert found["nvidia-cudnn-cu13"] == "9.28.0.42"
@@ -40,12 +40,12 @@ def test_a_stack_is_held_to_its_minor_but_for_its_exceptions() -> None:
 
 def test_a_stack_is_held_to_its_cudnn() -> None:
     stack = samples.stack(cudnn="9.26", exceptions=STACK.exceptions)
-    assert versions(stack_question(stack), FakeUv())["nvidia-cudnn-cu13"] == "9.26.0.51"
+    assert versions(stack_request(stack), FakeUv())["nvidia-cudnn-cu13"] == "9.26.0.51"
 
 
 def test_without_the_exception_the_error_names_what_stands_in_the_way() -> None:
     with pytest.raises(NoSolution) as caught:
-        solve(stack_question(samples.stack()), lock_fakes.solver(FakeUv()))
+        solve(stack_request(samples.stack()), lock_fakes.solver(FakeUv()))
     (problem,) = caught.value.problems
     assert problem.where == "stack cuda13.2"
     assert "in the way: cuda-pathfinder==13.2.*" in problem.message
@@ -55,7 +55,7 @@ def test_without_the_exception_the_error_names_what_stands_in_the_way() -> None:
 def test_a_cell_follows_the_pins_and_the_cap_of_its_stack() -> None:
     stack_lock = samples.lock("cuda13.2", wheels=(samples.wheel("nvidia-cudnn-cu13", "9.26.0.51"),))
     cell = samples.cell("jax", "0.12.0", package="jax", accelerator="cuda13.2")
-    found = versions(cell_question(cell, stack_lock), FakeUv())
+    found = versions(cell_request(cell, stack_lock), FakeUv())
     assert found["nvidia-cudnn-cu13"] == "9.26.0.51"
     assert found["nvidia-cuda-nvcc"] == "13.2.86", "one minor means neither newer nor older"
 
@@ -64,21 +64,21 @@ def test_a_cell_that_cannot_follow_names_the_pin() -> None:
     stack_lock = samples.lock("cuda13.2", wheels=(samples.wheel("nvidia-cudnn-cu13", "9.20.0.1"),))
     cell = samples.cell("jax", "0.12.0", package="jax", accelerator="cuda13.2")
     with pytest.raises(BadInput, match=r"in the way: nvidia-cudnn-cu13==9\.20\.0\.1;") as caught:
-        solve(cell_question(cell, stack_lock), lock_fakes.solver(FakeUv()))
+        solve(cell_request(cell, stack_lock), lock_fakes.solver(FakeUv()))
     assert caught.value.problems[0].where == cell.id
     assert caught.value.exit_code == 2
 
 
 def test_a_version_that_does_not_exist() -> None:
     with pytest.raises(NoSolution, match="torch has no version for torch==99"):
-        solve(cell_question(samples.cell(version="99"), None), lock_fakes.solver(FakeUv()))
+        solve(cell_request(samples.cell(version="99"), None), lock_fakes.solver(FakeUv()))
 
 
 def test_only_cells_with_a_local_version_see_the_folders() -> None:
     uv = FakeUv()
     cell = samples.cell(version="2.13.0", requirements=("torch==2.13.0+cpu",))
     settings = {"UV_FIND_LINKS": "/elsewhere", "UV_TORCH_BACKEND": "cpu", "HTTPS_PROXY": "p"}
-    assert versions(cell_question(cell, None), uv, **settings)["torch"] == "2.13.0+cpu"
+    assert versions(cell_request(cell, None), uv, **settings)["torch"] == "2.13.0+cpu"
     (call,) = uv.calls
     assert call.argv[call.argv.index("--find-links") + 1] == "/wheels"
     assert call.environment == {"HTTPS_PROXY": "p"}
@@ -88,11 +88,11 @@ def test_a_local_version_that_nobody_asked_for_is_refused() -> None:
     answer = lock_fakes.pylock({"torch": "2.13.0+cpu"})
     cell = samples.cell(version="2.13.0")
     with pytest.raises(BadInput, match=r"torch 2\.13\.0\+cpu, which no requirement asks for"):
-        solve(cell_question(cell, None), lock_fakes.solver(FakeUv(answer=answer)))
+        solve(cell_request(cell, None), lock_fakes.solver(FakeUv(answer=answer)))
 
 
 def test_versions_that_were_locked_are_preferred() -> None:
-    question = cell_question(samples.cell(requirements=("numpy",)), None)
+    question = cell_request(samples.cell(requirements=("numpy",)), None)
     uv = FakeUv()
     (kept,) = solve(question, lock_fakes.solver(uv), prefer=(samples.wheel("numpy", "2.4.0"),))
     (fresh,) = solve(question, lock_fakes.solver(uv))
@@ -115,7 +115,7 @@ def test_versions_that_were_locked_are_preferred() -> None:
     ],
 )
 def test_failures(code: int, says: str, error: type[Exception], message: str) -> None:
-    question = cell_question(samples.cell(), None)
+    question = cell_request(samples.cell(), None)
     with pytest.raises(error, match=message):
         solve(question, lock_fakes.solver(FakeUv(code=code, says=says)))
 
@@ -123,5 +123,5 @@ def test_failures(code: int, says: str, error: type[Exception], message: str) ->
 def test_parts_that_never_fit_end_the_rounds() -> None:
     uv = FakeUv(answer=lock_fakes.pylock({"cuda-bindings": "13.5.0"}))
     with pytest.raises(NoSolution, match="cuda-bindings cannot be held to the stack's CUDA"):
-        solve(stack_question(STACK), lock_fakes.solver(uv))
+        solve(stack_request(STACK), lock_fakes.solver(uv))
     assert len(uv.calls) == 4
