@@ -196,11 +196,10 @@ def open_assembler(
 def _wheel_source(context: AssembleContext) -> WheelSource:
     environment = context.environment
     cache = cache_folder(environment)
-    ask = uv_query(environment)
     return WheelSource(
         folders=tuple(context.find_links),
         folder=cache / "fetched",
-        find_urls=lambda wheels, target: wheel_urls(wheels, target, ask),
+        find_urls=partial(wheel_urls, ask=uv_query(environment)),
         session=open_index(environment, cache / "wheels").session,
         log=discard,
         cancellation=context.cancellation,

@@ -1,4 +1,4 @@
-"""A failed build as one problem: what is behind the log, and what to do next. Pure."""
+"""A failed build as one problem: its cause, found in the log, and what to do next."""
 
 import re
 from typing import Final
@@ -7,15 +7,15 @@ from dlimg.builders.progress import short_step_name
 from dlimg.errors import Problem
 from dlimg.model import BuildFailure
 
-# What `dlimg.builders.image_packages` says of an image whose packages are not those of its key.
-MOVED: Final = "it came out with other packages than its content key names"
-MOVED_HINT: Final = "build it again: the distribution has moved, and it gets another name"
+# The error of `dlimg.builders.image_packages`.
+PACKAGES_DIFFER: Final = "it came out with other packages than its content key says"
+PACKAGES_DIFFER_HINT: Final = "build it again: the distribution was updated, so the name changes"
 
-_OUT_OF_REACH: Final = "an index, a mirror or a registry cannot be reached from the build"
+_UNREACHABLE: Final = "an index, a mirror or a registry cannot be reached from the build"
 _PYTHON_STAGE: Final = "[python "
-# The words of pip, uv, apt, tar and BuildKit themselves, as seen in their logs.
+# Messages of pip, uv, apt, tar and BuildKit, as seen in their logs.
 _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
-    (re.escape(MOVED), MOVED, MOVED_HINT),
+    (re.escape(PACKAGES_DIFFER), PACKAGES_DIFFER, PACKAGES_DIFFER_HINT),
     (
         r"no space left on device|ENOSPC|disk quota exceeded",
         "no space left for the build",
@@ -48,18 +48,18 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
             r"|connection (?:refused|reset|timed out)|error sending request|tcp connect error"
             r"|Failed to fetch|Unable to fetch|i/o timeout|operation timed out"
         ),
-        _OUT_OF_REACH,
+        _UNREACHABLE,
         "check the network and the proxy, or name a mirror (UV_DEFAULT_INDEX, DLIMG_APT_CONF)",
     ),
 )
 
 
 def explain_failure(failure: BuildFailure) -> Problem:
-    """What went wrong in one line, with the step, and a hint that fits the cause."""
+    """Return the cause and the failed step in one line, with a hint for this cause."""
     text = "\n".join((failure.step, *failure.log))
     message, hint = _cause(text)
     step = f" at {short_step_name(failure.step)}" if failure.step else ""
-    if message == _OUT_OF_REACH and _PYTHON_STAGE in failure.step:
+    if message == _UNREACHABLE and _PYTHON_STAGE in failure.step:
         hint = "name a mirror of uv's Pythons in UV_PYTHON_INSTALL_MIRROR"
     return Problem(message=f"{message}{step}", where=failure.planned.image.cell.id, hint=hint)
 
@@ -72,6 +72,6 @@ def _cause(text: str) -> tuple[str, str]:
 
 
 def is_python_unreachable(failure: BuildFailure) -> bool:
-    """Whether the build only lacked uv's download of a Python: nothing is known about the cell."""
+    """Return whether only uv's download of a Python failed, which says nothing of the cell."""
     cause, _ = _cause("\n".join(failure.log))
-    return _PYTHON_STAGE in failure.step and cause == _OUT_OF_REACH
+    return _PYTHON_STAGE in failure.step and cause == _UNREACHABLE

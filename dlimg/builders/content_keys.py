@@ -1,16 +1,16 @@
-"""The content keys of images whose packages are not known yet: what installs them is built first.
+"""Content keys of planned images, from the distribution packages in them.
 
-Without its packages an image has no name, and whether it is there already cannot be said.
+Without its packages an image has no name, so whether an engine has it already cannot be known.
 """
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from dlimg.builders.executor import Executor
-from dlimg.builders.image_packages import packages_key
+from dlimg.builders.image_packages import known_packages, packages_key
 from dlimg.builders.progress import BuildProgress, OnProgress, advance, failure_log, with_state
 from dlimg.errors import DlimgError, NoEngine
 from dlimg.host.interrupt import run_all
@@ -22,6 +22,24 @@ from dlimg.store.systems import packages_digest
 _STEP: Final = "the system stage, for its packages"
 
 
+def with_known_keys(
+    planned: Sequence[PlannedImage], store: Store, environment: Mapping[str, str]
+) -> tuple[PlannedImage, ...]:
+    """Return the images, with keys where the packages are known here.
+
+    Needs neither an engine nor the network.
+    """
+    digests: dict[str, str] = {}
+    images = []
+    for image in planned:
+        key = packages_key(image)
+        if key not in digests:
+            packages = known_packages(image, store, environment)
+            digests[key] = "" if packages is None else packages_digest(packages)
+        images.append(with_key(image, digests[key]) if digests[key] else image)
+    return tuple(images)
+
+
 def with_built_keys(
     planned: Sequence[PlannedImage],
     executor: Executor,
@@ -30,33 +48,34 @@ def with_built_keys(
     jobs: int,
     on_progress: OnProgress,
 ) -> tuple[PlannedImage | BuildFailure, ...]:
-    """The images with their keys, once what holds their packages is built; each of those once."""
+    """Return the images with keys, after building what determines their packages, once each."""
     lock = threading.Lock()
 
     def report(progress: BuildProgress) -> None:
         with lock:
             on_progress(progress)
 
-    firsts: dict[str, PlannedImage] = {}
-    for one in planned:
-        firsts.setdefault(packages_key(one), one)
+    images: dict[str, PlannedImage] = {}
+    for image in planned:
+        images.setdefault(packages_key(image), image)
     tasks = {
-        source: partial(_built, one, executor, store, report) for source, one in firsts.items()
+        key: partial(_build_packages_digest, image, executor, store, report)
+        for key, image in images.items()
     }
-    ends = run_all(tasks, jobs)
-    return tuple(_keyed(one, ends[packages_key(one)]) for one in planned)
+    results = run_all(tasks, jobs)
+    return tuple(_with_result(image, results[packages_key(image)]) for image in planned)
 
 
-def _keyed(planned: PlannedImage, end: str | BuildFailure) -> PlannedImage | BuildFailure:
-    if isinstance(end, str):
-        return with_key(planned, end)
-    return BuildFailure(planned=planned, step=end.step, log=end.log, seconds=end.seconds)
+def _with_result(planned: PlannedImage, result: str | BuildFailure) -> PlannedImage | BuildFailure:
+    if isinstance(result, str):
+        return with_key(planned, result)
+    return BuildFailure(planned=planned, step=result.step, log=result.log, seconds=result.seconds)
 
 
-def _built(
+def _build_packages_digest(
     planned: PlannedImage, executor: Executor, store: Store, report: OnProgress
 ) -> str | BuildFailure:
-    """The digest of an image's packages, or why they cannot be had."""
+    """Return the digest of an image's packages, or the failure of the build."""
     began = time.monotonic()
     progress = BuildProgress(cell=planned.image.cell.id)
 

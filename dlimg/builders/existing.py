@@ -1,10 +1,10 @@
-"""Which of the planned images an engine has already: one question for each repository."""
+"""Planned images that an engine has already, found with one request for each repository."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from dlimg.engine import ownership
 from dlimg.engine.client import Engine
+from dlimg.engine.ownership import was_built_here
 from dlimg.model import BuiltImage, PlannedImage
 from dlimg.render.bake import BUILDER_LABEL
 
@@ -14,39 +14,38 @@ _Row: TypeAlias = Mapping[str, Any]
 def existing_images(
     planned: Sequence[PlannedImage], engine: Engine, builder: str = ""
 ) -> dict[str, BuiltImage]:
-    """Those images that the engine has, by reference; then their moving names lead to them, too.
+    """Return the images that the engine has, by reference, and move their moving names to them.
 
-    It must be the very image that a build of ours made from this key: one that somebody built on
-    ours, and gave this name, has inherited the labels. A builder is named as its label has it,
-    with the format or without; no builder named is any.
+    An image counts only when a build here recorded it for this key: an image that a user built
+    on one of ours, and gave this name, has inherited the labels. `builder` is the builder's
+    label, with or without its format; an empty text stands for any builder.
     """
-    there = dict(_listed(engine, dict.fromkeys(one.image.repository for one in planned)))
-    found = {one.reference: _built(one, there.get(one.reference), engine) for one in planned}
-    ours = {
-        name: built for name, built in found.items() if built and builder in _builders(there[name])
-    }
-    for one in planned:
-        if one.reference in ours and there.get(one.moving_reference) != there[one.reference]:
-            engine.sdk.api.tag(one.reference, one.image.repository, one.image.tag)
-    return ours
+    rows = dict(_list_images(engine, dict.fromkeys(plan.image.repository for plan in planned)))
+    present: dict[str, BuiltImage] = {}
+    for plan in planned:
+        row = rows.get(plan.reference)
+        if row is None or builder not in _builder_names(row) or not _is_ours(plan, row, engine):
+            continue
+        present[plan.reference] = BuiltImage(
+            planned=plan, digest=str(row["Id"]), size=int(row["Size"]), seconds=0.0, cached=True
+        )
+        if rows.get(plan.moving_reference) != row:
+            engine.sdk.api.tag(plan.reference, plan.image.repository, plan.image.tag)
+    return present
 
 
-def _builders(row: _Row) -> Collection[str]:
-    """By what words an image's builder may be asked for."""
+def _builder_names(row: _Row) -> Collection[str]:
+    """Return the values of `builder` that this image fits."""
     label = str((row.get("Labels") or {}).get(BUILDER_LABEL, ""))
     return {"", label, label.partition("/")[0]}
 
 
-def _listed(engine: Engine, repositories: Mapping[str, None]) -> Iterator[tuple[str, _Row]]:
-    """The engine's row of each name; one row for all the names of an image."""
+def _list_images(engine: Engine, repositories: Mapping[str, None]) -> Iterator[tuple[str, _Row]]:
+    """Yield each name with the engine's row; names of one image share a row."""
     for repository in repositories:
         for row in engine.sdk.api.images(filters={"reference": repository}):
             yield from ((name, row) for name in row.get("RepoTags") or ())
 
 
-def _built(planned: PlannedImage, row: _Row | None, engine: Engine) -> BuiltImage | None:
-    if row is None or not ownership.was_built_here(engine.environment, planned.key, str(row["Id"])):
-        return None
-    return BuiltImage(
-        planned=planned, digest=str(row["Id"]), size=int(row["Size"]), seconds=0.0, cached=True
-    )
+def _is_ours(planned: PlannedImage, row: _Row, engine: Engine) -> bool:
+    return was_built_here(engine.environment, planned.key, str(row["Id"]))

@@ -1,8 +1,4 @@
-"""The root file system of each operating system: from a registry, or from its packages.
-
-An engine, an operating system and the pinned digests come in; a `Base` comes out, which says
-where it came from, what exactly it is, and under which name a bake file finds it.
-"""
+"""Bases: the root file system of an operating system, from a registry or from its packages."""
 
 import os
 import tempfile
@@ -39,21 +35,21 @@ def find_base(
     pins: Mapping[str, str],
     log: Callable[[str], None],
 ) -> Base:
-    """The base to build on; `pins` holds the registry digest of each operating system's name.
+    """Return the base to build on; `pins` are registry digests by operating system name.
 
-    `auto` takes the registry when it answers and else bootstraps, and says which. Raises
-    `NetworkFailure` when the registry was asked for and does not answer, `NoEngine` when a
+    `auto` takes the registry when it answers, or else bootstraps, and logs which. Raises
+    `NetworkFailure` when the registry was chosen and does not answer, `NoEngine` when a
     bootstrap is not possible here.
     """
     if choice == "bootstrap":
-        return _bootstrapped(engine, os_, log)
+        return _find_or_bootstrap(engine, os_, log)
     try:
         digest = registry_digest(engine, os_.image, pins.get(os_.name, ""))
     except NetworkFailure as failure:
         if choice == "registry":
             raise
         log(f"{failure.problems[0].message}: {os_.name} comes from the distribution's packages")
-        return _bootstrapped(engine, os_, log)
+        return _find_or_bootstrap(engine, os_, log)
     log(f"{os_.name} comes from the registry: {os_.image}@{digest}")
     return Base(
         os=os_.name,
@@ -64,62 +60,62 @@ def find_base(
 
 
 def registry_digest(engine: Engine, image: str, pinned: str = "") -> str:
-    """The pinned digest once it can be had, or the one that the tag leads to now.
+    """Return the pinned digest if it is available, or the tag's current digest without a pin.
 
     Raises `NetworkFailure` when the registry does not answer within a few seconds.
     """
     name = f"{image}@{pinned}" if pinned else image
     if pinned and _has(engine, name):
         return pinned
-    # The engine asks, because it is the engine that pulls: with its mirrors and its proxies.
-    impatient = client.open_sdk(engine.environment, seconds=REGISTRY_SECONDS)
+    # The engine asks with its own mirrors and proxies, because it will pull the image.
+    sdk = client.open_sdk(engine.environment, seconds=REGISTRY_SECONDS)
     try:
-        found = impatient.api.inspect_distribution(name)  # type: ignore[no-untyped-call]
+        distribution = sdk.api.inspect_distribution(name)  # type: ignore[no-untyped-call]
     except client.UNREACHABLE as error:
         raise NetworkFailure(
-            f"no {name} from its registry ({_short(error)})",
-            hint="check the way to the registry, or take `bootstrap` for the base",
+            f"{name} is not available from its registry ({_short(error)})",
+            hint="check the connection to the registry, or use `--base bootstrap`",
         ) from error
     finally:
-        impatient.close()
-    return str(found["Descriptor"]["digest"])
+        sdk.close()
+    return str(distribution["Descriptor"]["digest"])
 
 
-def _bootstrapped(engine: Engine, os_: OperatingSystem, log: Callable[[str], None]) -> Base:
-    """The base made before in the same way, or a new one."""
-    there = _known(engine, os_)
-    if there:
-        return bootstrapped_base(os_, there)
+def _find_or_bootstrap(engine: Engine, os_: OperatingSystem, log: Callable[[str], None]) -> Base:
+    """Return the base that was bootstrapped earlier with this recipe, or a new one."""
+    known = _known_identity(engine, os_)
+    if known:
+        return bootstrapped_base(os_, known)
     tools = tools_folder(engine.environment)
     lock = tools.with_name(f"base-{os_.name}.lock")
     with (
         local_state.file_lock(lock, doing=f"bootstrapping {os_.name}", log=log),
         tempfile.TemporaryDirectory() as folder,
     ):
-        identity = _known(engine, os_)  # another dlimg may have made it meanwhile
+        identity = _known_identity(engine, os_)  # another dlimg may have made it meanwhile
         if not identity:
-            client.check_buildx(engine.docker, engine.environment)  # before minutes, not after
+            client.check_buildx(engine.docker, engine.environment)  # before the minutes of work
             tar = Path(folder, "base.tar")
             identity = bootstrap.make_rootfs(os_, tar, tools=tools, log=log)
-            _put(engine, os_, tar, identity)
+            _import(engine, os_, tar, identity)
     return bootstrapped_base(os_, identity)
 
 
-def _known(engine: Engine, os_: OperatingSystem) -> str:
-    """The identity of the newest base that the engine has and that was made in this way."""
+def _known_identity(engine: Engine, os_: OperatingSystem) -> str:
+    """Return the identity of the engine's newest base with this recipe, or an empty text."""
     wanted = {OS_LABEL: os_.name, RECIPE_LABEL: bootstrap.recipe_digest(os_)}
-    # Asked for labels, an engine reads those of all its images.
-    bases = engine.sdk.api.images(filters={"reference": REPOSITORY})
-    there = [row for row in bases if wanted.items() <= (row.get("Labels") or {}).items()]
-    newest = max(there, key=lambda row: int(row["Created"]), default=None)
+    # Not by a filter on labels: the engine would read the labels of all its images.
+    rows = engine.sdk.api.images(filters={"reference": REPOSITORY})
+    matching = [row for row in rows if wanted.items() <= (row.get("Labels") or {}).items()]
+    newest = max(matching, key=lambda row: int(row["Created"]), default=None)
     return str(newest["Labels"][IDENTITY_LABEL]) if newest else ""
 
 
-def _put(engine: Engine, os_: OperatingSystem, tar: Path, identity: str) -> None:
-    """Hand the root file system to the engine, under its name and with its labels."""
+def _import(engine: Engine, os_: OperatingSystem, tar: Path, identity: str) -> None:
+    """Import the root file system into the engine, under its name and with its labels."""
     changes = [f'LABEL {name}="{value}"' for name, value in base_labels(os_, identity).items()]
     tag = _tag(os_, identity)
-    answer = engine.sdk.api.import_image_from_file(
+    response = engine.sdk.api.import_image_from_file(
         str(tar),
         repository=REPOSITORY,
         tag=tag,
@@ -128,12 +124,12 @@ def _put(engine: Engine, os_: OperatingSystem, tar: Path, identity: str) -> None
     try:
         image = engine.sdk.images.get(f"{REPOSITORY}:{tag}")
     except ImageNotFound as error:
-        raise NoEngine(f"the engine did not take the base of {os_.name}: {answer}") from error
+        raise NoEngine(f"the engine did not import the base of {os_.name}: {response}") from error
     ownership.record_build(engine.environment, identity, str(image.id))
 
 
 def base_labels(os_: OperatingSystem, identity: str) -> dict[str, str]:
-    """What a base made from packages says of itself."""
+    """Return the labels of a bootstrapped base."""
     return {
         OS_LABEL: os_.name,
         IDENTITY_LABEL: identity,
@@ -142,7 +138,7 @@ def base_labels(os_: OperatingSystem, identity: str) -> dict[str, str]:
 
 
 def bootstrapped_base(os_: OperatingSystem, identity: str) -> Base:
-    """The base that is made from packages, of this identity."""
+    """Return the bootstrapped base with this identity."""
     return Base(
         os=os_.name,
         source=BaseSource.BOOTSTRAP,
@@ -156,7 +152,7 @@ def _tag(os_: OperatingSystem, identity: str) -> str:
 
 
 def tools_folder(environment: Mapping[str, str]) -> Path:
-    """Where fetched programs lie: the private engine's home, or the user's cache."""
+    """Return the folder of downloaded programs: in the private engine's home, or the cache."""
     if os.geteuid() == 0:
         return home_of(environment).path / "tools"
     return cache_folder(environment) / "tools"

@@ -1,8 +1,4 @@
-"""A container engine that answers: its address, what it can do, its Docker SDK.
-
-An address and an environment come in; an `Engine` comes out, or a `NoEngine` that says what
-is missing or too old. Nothing is opened when this module is imported.
-"""
+"""Connections to container engines, and whether an engine is new enough."""
 
 import contextlib
 import importlib.util
@@ -29,7 +25,7 @@ BUILDX_NEEDED: Final = (0, 13)  # the first with `--progress=rawjson`
 ANSWER_SECONDS: Final = 10
 REQUEST_SECONDS: Final = 600
 UNREACHABLE: Final = (DockerException, requests.RequestException, OSError)
-# The SDK lets some errors of the libraries below it through, mostly those of a broken stream.
+# The SDK does not wrap all errors of its libraries, mostly not those of a broken stream.
 _LOST: Final = (
     DockerException,
     requests.RequestException,
@@ -45,7 +41,7 @@ INSTALL_HINT: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """An engine that is new enough; `environment` is complete for `docker` and buildx calls."""
+    """A connected engine; `environment` leads `docker` and buildx commands to it."""
 
     host: str
     private: bool
@@ -59,25 +55,25 @@ class Engine:
 def connect(
     host: str, *, private: bool, command: Path | None, environment: Mapping[str, str]
 ) -> Engine:
-    """The engine at this address, driven by this `docker` command.
+    """Connect to the engine at this address, to be used with this `docker` command.
 
-    `environment` must lead there by itself (DOCKER_HOST, certificates). Raises `NoEngine`
-    when nothing answers there, when what answers is too old, or without a `docker` command.
+    `environment` must lead to the engine by itself (DOCKER_HOST, certificates). Raises
+    `NoEngine` when no engine answers, when it is too old, or without a `docker` command.
     """
     if command is None:
         raise NoEngine(
             "a container engine answers, but there is no `docker` command", hint=INSTALL_HINT
         )
-    where = f"no container engine answers at {host}"
+    no_answer = f"no container engine answers at {host}"
     try:
         sdk = open_sdk(environment, seconds=REQUEST_SECONDS)
     except UNREACHABLE as error:
-        raise NoEngine(f"{where}: {error_reason(error)}") from error
+        raise NoEngine(f"{no_answer}: {error_reason(error)}") from error
     try:
-        version, about = sdk.version(), sdk.info()
+        version, info = sdk.version(), sdk.info()
     except UNREACHABLE as error:
         sdk.close()
-        raise NoEngine(f"{where}: {error_reason(error)}") from error
+        raise NoEngine(f"{no_answer}: {error_reason(error)}") from error
     check_engine(version, host)
     return Engine(
         host=host,
@@ -85,22 +81,22 @@ def connect(
         version=str(version["Version"]),
         docker=command,
         environment=environment,
-        root=str(about.get("DockerRootDir", "")),
+        root=str(info.get("DockerRootDir", "")),
         sdk=sdk,
     )
 
 
 def open_sdk(environment: Mapping[str, str], *, seconds: int) -> DockerClient:
-    """The SDK for the engine that the environment names; raises one of `UNREACHABLE`.
+    """Return the SDK for the engine that the environment names; raise one of `UNREACHABLE`.
 
-    Raises `NoEngine` for an address of ssh where the SDK cannot speak it.
+    Raises `NoEngine` for an ssh address when the SDK's library for it is missing.
     """
     host = environment.get("DOCKER_HOST", "")
     ssh = host.startswith("ssh://")
     # The SDK starts the `ssh` command itself, but needs this library all the same.
     if ssh and importlib.util.find_spec("paramiko") is None:
         raise NoEngine(
-            f"{host} is reached over ssh, for which the Python package paramiko is not there",
+            f"{host} is reached over ssh, which needs the Python package paramiko",
             hint="`pip install 'docker[ssh]'` beside dlimg, or forward the socket:"
             " `ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST &` and"
             " DOCKER_HOST=unix:///tmp/docker.sock",
@@ -110,27 +106,27 @@ def open_sdk(environment: Mapping[str, str], *, seconds: int) -> DockerClient:
 
 @contextlib.contextmanager
 def engine_errors() -> Iterator[None]:
-    """Inside (or in a function so decorated), an engine that ends or fails is a `NoEngine`."""
+    """Turn errors of an engine that stops or fails into `NoEngine`; also a decorator."""
     try:
         yield
     except _LOST as error:
-        said = error.explanation if isinstance(error, APIError) else None
+        explanation = error.explanation if isinstance(error, APIError) else None
         raise NoEngine(
-            f"the container engine does not do its work any more: {said or error_reason(error)}",
-            hint="see that it runs (`docker info`, `dlimg engine status`), then run it again; "
-            "what was finished is kept",
+            f"the container engine has failed: {explanation or error_reason(error)}",
+            hint="check that it runs (`docker info`, `dlimg engine status`), then repeat the"
+            " command; finished work is kept",
         ) from error
 
 
 def unreachable_reason(environment: Mapping[str, str]) -> str:
-    """Why no engine answers where the environment leads; nothing when one does."""
+    """Return why no engine answers at the environment's address; empty when one does."""
     host = environment.get("DOCKER_HOST", "")
     try:
         if host.startswith("unix://"):
-            # Asked beforehand, because the SDK forgets to close a socket that is refused.
-            with socket.socket(socket.AF_UNIX) as knock:
-                knock.settimeout(ANSWER_SECONDS)
-                knock.connect(host.removeprefix("unix://"))
+            # First without the SDK, which does not close a socket that is refused.
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(ANSWER_SECONDS)
+                connection.connect(host.removeprefix("unix://"))
         open_sdk(environment, seconds=ANSWER_SECONDS).close()
     except UNREACHABLE as error:
         return error_reason(error)
@@ -138,7 +134,7 @@ def unreachable_reason(environment: Mapping[str, str]) -> str:
 
 
 def engine_version(environment: Mapping[str, str]) -> str:
-    """The version of the engine that the environment names; nothing when none answers."""
+    """Return the version of the engine that the environment names; empty without an answer."""
     try:
         sdk = open_sdk(environment, seconds=ANSWER_SECONDS)
         with contextlib.closing(sdk):
@@ -148,7 +144,7 @@ def engine_version(environment: Mapping[str, str]) -> str:
 
 
 def check_engine(version: Mapping[str, Any], host: str) -> None:
-    """Nothing; `NoEngine` when the engine's own words say that it cannot do the work."""
+    """Raise `NoEngine` for an engine that is too old, or that has no BuildKit."""
     parts = {part.get("Name") for part in version.get("Components") or ()}
     if "Podman Engine" in parts:
         raise NoEngine(
@@ -163,9 +159,9 @@ def check_engine(version: Mapping[str, Any], host: str) -> None:
 
 
 def check_buildx(command: Path, environment: Mapping[str, str]) -> None:
-    """Nothing; `NoEngine` when this `docker` has no usable buildx.
+    """Raise `NoEngine` when this `docker` has no usable buildx.
 
-    That starts three programs, so it is asked by whoever is about to use it.
+    This starts three programs, so call it only before buildx is used.
     """
     outcome = run([str(command), "buildx", "version"], env=environment, timeout=60)
     if outcome.returncode != 0:
@@ -173,32 +169,33 @@ def check_buildx(command: Path, environment: Mapping[str, str]) -> None:
             f"{command} has no buildx plugin: {failure_text(outcome)}",
             hint="install docker-buildx (Debian, Ubuntu) or docker-buildx-plugin (Docker's own)",
         )
-    found = version_numbers(outcome.stdout.removeprefix("github.com/docker/buildx"))
-    if found < BUILDX_NEEDED:
+    version = version_numbers(outcome.stdout.removeprefix("github.com/docker/buildx"))
+    if version < BUILDX_NEEDED:
         raise NoEngine(
-            f"buildx of {command} is too old ({'.'.join(map(str, found)) or 'unknown'}):"
+            f"buildx of {command} is too old ({'.'.join(map(str, version)) or 'unknown'}):"
             " version 0.13 is needed",
             hint=INSTALL_HINT,
         )
 
 
 def docker_command(environment: Mapping[str, str]) -> Path | None:
-    """The `docker` on the environment's PATH."""
-    found = shutil.which("docker", path=environment.get("PATH", os.defpath))
-    return Path(found) if found else None
+    """Return the path of `docker` on the environment's PATH."""
+    path = shutil.which("docker", path=environment.get("PATH", os.defpath))
+    return Path(path) if path else None
 
 
 def has_containerd_store(engine: Engine) -> bool:
-    """Whether images are kept in containerd's store; else the engine has Docker's own, older one.
+    """Return whether images are in containerd's store, not in Docker's older classic store.
 
-    The older one keeps no manifests and unpacks every layer; its BuildKit has no OCI exporter.
+    The classic store keeps no manifests and unpacks every layer; its BuildKit has no OCI
+    exporter.
     """
     status = engine.sdk.info().get("DriverStatus") or ()
     return ["driver-type", "io.containerd.snapshotter.v1"] in [list(pair) for pair in status]
 
 
 def free_bytes(engine: Engine) -> int | None:
-    """Free bytes where the engine keeps its data; nothing when that is not on this machine."""
+    """Return the free bytes on the engine's disk; None when that is not on this host."""
     if not engine.host.startswith("unix://") or not engine.root:
         return None
     try:
@@ -208,23 +205,23 @@ def free_bytes(engine: Engine) -> int | None:
 
 
 def error_reason(error: BaseException) -> str:
-    """What the system said, out of the nested errors of the libraries in between."""
+    """Return the system's message from inside the nested errors of libraries."""
     chain = [error]
-    for one in chain:
-        inner = (*one.args, one.__cause__, one.__context__)
+    for outer in chain:
+        inner = (*outer.args, outer.__cause__, outer.__context__)
         chain += [e for e in inner if isinstance(e, BaseException) and e not in chain]
-    said = [_said(e) for e in chain if isinstance(e, OSError) and e.errno]
-    return said[-1] if said else str(error)
+    messages = [_system_message(e) for e in chain if isinstance(e, OSError) and e.errno]
+    return messages[-1] if messages else str(error)
 
 
-def _said(error: OSError) -> str:
+def _system_message(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return str(getattr(error, "verify_message", "") or error.strerror or error)
-    # A name that leads nowhere has a number of the resolver's, which is negative.
+    # The resolver has negative error numbers, which `strerror` does not know.
     return os.strerror(error.errno or 0) if (error.errno or 0) > 0 else str(error.strerror)
 
 
 def version_numbers(text: str) -> tuple[int, ...]:
-    """The first dotted number of a text: `v0.29.1+ds1` gives 0, 29, 1."""
+    """Return the first dotted number in a text: `v0.29.1+ds1` gives 0, 29, 1."""
     match = re.search(r"\d+(?:\.\d+)+", text)
     return tuple(int(part) for part in match[0].split(".")) if match else ()

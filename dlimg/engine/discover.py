@@ -1,30 +1,26 @@
-"""Which container engine to use: the user's by the usual means, or one of dlimg's own.
-
-The environment and what the user allows come in; an `Engine` comes out, or one `NoEngine`
-that says what was looked for and what to do.
-"""
+"""Finding a container engine: the user's, or a private engine of dlimg's own."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from dlimg.context import Log
 from dlimg.engine import client, private_engine
 from dlimg.engine.docker_address import EngineAddress, default_address, named_address
 from dlimg.engine.private_home import PrivateHome, home_of
 from dlimg.errors import NoEngine
 
 PrivateEnginePolicy = Literal["allow", "refuse", "join"]
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineProbe:
-    """What `find` does to the world; a test puts functions of its own in its place."""
+    """The effects of `find_engine`, which tests replace."""
 
-    silence: Callable[[Mapping[str, str]], str]
+    unreachable_reason: Callable[[Mapping[str, str]], str]
     connect: Callable[[EngineAddress], client.Engine]
-    running: Callable[[PrivateHome], int]
-    obstacle: Callable[[], str]
+    running_pid: Callable[[PrivateHome], int]
+    unsupported_reason: Callable[[], str]
     join: Callable[[PrivateHome, Mapping[str, str]], client.Engine]
     up: Callable[[PrivateHome, Mapping[str, str], Log], client.Engine]
 
@@ -39,10 +35,10 @@ def _connect(address: EngineAddress) -> client.Engine:
 
 
 REAL_PROBE: Final = EngineProbe(
-    silence=client.unreachable_reason,
+    unreachable_reason=client.unreachable_reason,
     connect=_connect,
-    running=private_engine.running_pid,
-    obstacle=private_engine.unsupported_reason,
+    running_pid=private_engine.running_pid,
+    unsupported_reason=private_engine.unsupported_reason,
     join=private_engine.connect,
     up=lambda home, environment, log: private_engine.up(home, environment=environment, log=log),
 )
@@ -53,57 +49,56 @@ def find_engine(
     *,
     private: PrivateEnginePolicy,
     log: Log,
-    world: EngineProbe = REAL_PROBE,
+    probe: EngineProbe = REAL_PROBE,
 ) -> client.Engine:
-    """The engine to use; `NoEngine` when none answers and none may or can be started.
+    """Return the engine to use, after starting a private one where `private` allows it.
 
-    An engine that the user has named (DOCKER_HOST, a context) must answer: to fall back
-    silently would build in another place than was asked for. `refuse` is the user's word that
-    none may be started, `join` that of a command for which there would be nothing to do in it.
+    An engine that the user has named (DOCKER_HOST, a context) must answer: another one is never
+    used instead. `refuse` starts no private engine because the user forbids it, `join` because
+    the command would have nothing to do in a new one. Raises `NoEngine`.
     """
     home = home_of(environment)
     named = named_address(environment)
     if named is None:
-        usual = default_address(environment)
-        if not world.silence(usual.environment):
-            return world.connect(usual)
+        default = default_address(environment)
+        if not probe.unreachable_reason(default.environment):
+            return probe.connect(default)
     elif named.host != home.host:
-        reason = world.silence(named.environment)
+        reason = probe.unreachable_reason(named.environment)
         if reason:
             raise NoEngine(
-                f"{named.named_by} leads to {named.host}, where no container engine answers:"
-                f" {reason}",
-                hint="start that engine, or unset what names it and let dlimg look elsewhere",
+                f"{named.named_by} names {named.host}, where no container engine answers: {reason}",
+                hint="start that engine, or unset the setting, so that dlimg finds another one",
             )
-        return world.connect(named)
-    return _own(home, environment, private, log, world)
+        return probe.connect(named)
+    return _private_engine(home, environment, private, log, probe)
 
 
-def _own(
+def _private_engine(
     home: PrivateHome,
     environment: Mapping[str, str],
-    allowed: PrivateEnginePolicy,
+    policy: PrivateEnginePolicy,
     log: Log,
-    world: EngineProbe,
+    probe: EngineProbe,
 ) -> client.Engine:
-    """The private engine, joined or started."""
-    if world.running(home):
+    """Return the private engine, joined or started."""
+    if probe.running_pid(home):
         log(f"using dlimg's own container engine, which stays up; {private_engine.STOP_HINT}")
-        return world.join(home, environment)
-    if allowed == "join":
+        return probe.join(home, environment)
+    if policy == "join":
         raise NoEngine(
-            "no container engine runs, and for this none is started",
+            "no container engine runs, and this command starts none",
             hint="`dlimg engine up` starts dlimg's own, `dlimg engine purge` removes all of it",
         )
-    if allowed == "refuse":
+    if policy == "refuse":
         raise NoEngine(
-            "no container engine answers, and dlimg was told to start none of its own",
+            "no container engine answers, and the options forbid a private one",
             hint=client.INSTALL_HINT,
         )
-    obstacle = world.obstacle()
-    if obstacle:
+    reason = probe.unsupported_reason()
+    if reason:
         raise NoEngine(
-            f"no container engine answers, and dlimg cannot start one of its own: {obstacle}",
+            f"no container engine answers, and a private one cannot be started: {reason}",
             hint=client.INSTALL_HINT,
         )
-    return world.up(home, environment, log)
+    return probe.up(home, environment, log)

@@ -1,7 +1,4 @@
-"""How this engine gives a GPU to a container: by CDI names, or by NVIDIA's runtime.
-
-An engine comes in; the names that it knows come out, and the SDK's request for one of them.
-"""
+"""GPUs that an engine can give to a container, by CDI name or by NVIDIA's runtime."""
 
 import json
 import shutil
@@ -18,70 +15,70 @@ from dlimg.errors import BadInput
 NVIDIA: Final = "nvidia"
 _NVIDIA_GPU: Final = "nvidia.com/gpu"
 _HOOK: Final = "nvidia-container-runtime-hook"
-# The first Docker that tells which CDI devices it has found.
+# The first Docker that lists the CDI devices that it has found.
 _LISTS_DEVICES: Final = (28, 2)
 
 
 @engine_errors()
 def gpu_devices(engine: Engine) -> tuple[str, ...]:
-    """What can be asked for, best first: CDI names such as `nvidia.com/gpu=all`, `nvidia`."""
-    about: Mapping[str, Any] = engine.sdk.info()
-    found = {
+    """Return the device names to ask for, best first: CDI names, `nvidia`."""
+    info: Mapping[str, Any] = engine.sdk.info()
+    cdi_names = {
         device["ID"]
-        for device in about.get("DiscoveredDevices") or ()
+        for device in info.get("DiscoveredDevices") or ()
         if device.get("Source") == "cdi"
     }
-    if not found and _is_local(engine):
-        # Engines before 28.2 know the folders, but do not list what is in them.
-        folders = about.get("CDISpecDirs") or ()
-        found = {name for folder in folders for name in cdi_device_names(Path(folder))}
-    names = sorted(found, key=_preference)
-    hook = _is_local(engine) and shutil.which(_HOOK) is not None
-    if NVIDIA in (about.get("Runtimes") or {}) or hook:
+    if not cdi_names and _is_local(engine):
+        # Engines before 28.2 tell the folders, but not the devices in them.
+        folders = info.get("CDISpecDirs") or ()
+        cdi_names = {name for folder in folders for name in cdi_device_names(Path(folder))}
+    names = sorted(cdi_names, key=_preference)
+    has_hook = _is_local(engine) and shutil.which(_HOOK) is not None
+    if NVIDIA in (info.get("Runtimes") or {}) or has_hook:
         names.append(NVIDIA)
     return tuple(names)
 
 
 def default_device(engine: Engine) -> str | None:
-    """The device to take where none was named: an NVIDIA GPU, never another vendor's device."""
-    wanted = (
+    """Return the device to use by default: an NVIDIA GPU, never another vendor's device."""
+    nvidia = (
         name for name in gpu_devices(engine) if name == NVIDIA or name.startswith(_NVIDIA_GPU)
     )
-    return next(wanted, None)
+    return next(nvidia, None)
 
 
 def check_device(device: str, engine: Engine) -> None:
-    """Raises `BadInput` for a device that this engine does not have."""
+    """Raise `BadInput` for a device that this engine does not have."""
     known = gpu_devices(engine)
     is_listed = _is_local(engine) or version_numbers(engine.version) >= _LISTS_DEVICES
     if device not in known and (is_listed or device == NVIDIA):
         raise BadInput(
             f"the engine has no device {device}",
             where="--device",
-            hint=f"it has {', '.join(known)}" if known else "it has none; leave --device away",
+            hint=f"it has {', '.join(known)}" if known else "it has none; omit --device",
         )
 
 
 def device_request(device: str) -> DeviceRequest:
-    """The request for one of `devices`; `nvidia` asks for all GPUs."""
+    """Return the SDK's request for one of `gpu_devices`; `nvidia` stands for all GPUs."""
     if device == NVIDIA:
         return DeviceRequest(driver=NVIDIA, count=-1, capabilities=[["gpu"]])
     return DeviceRequest(driver="cdi", device_ids=[device])
 
 
 def cdi_device_names(folder: Path) -> tuple[str, ...]:
-    """The full names in a folder of CDI specifications; files that are none are passed over."""
+    """Return the device names in a folder of CDI specifications; other files are ignored."""
     files = sorted((*folder.glob("*.json"), *folder.glob("*.yaml")))
-    return tuple(name for file in files for name in _names(file))
+    return tuple(name for file in files for name in _read_names(file))
 
 
-def _names(file: Path) -> tuple[str, ...]:
+def _read_names(file: Path) -> tuple[str, ...]:
     try:
         text = file.read_text(encoding="utf-8")
         if file.suffix == ".yaml":
             return _names_in_yaml(text, file.name)
-        found = json.loads(text)
-        return tuple(f"{found['kind']}={device['name']}" for device in found["devices"])
+        spec = json.loads(text)
+        return tuple(f"{spec['kind']}={device['name']}" for device in spec["devices"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError, BadInput):
         return ()
 
@@ -103,5 +100,5 @@ def _is_local(engine: Engine) -> bool:
 
 
 def _preference(name: str) -> tuple[bool, bool, str]:
-    """NVIDIA's before others, all of them before a single one."""
+    """Return a sort key: NVIDIA before other vendors, all GPUs before a single one."""
     return (not name.startswith("nvidia.com/"), not name.endswith("=all"), name)

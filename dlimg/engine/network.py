@@ -1,8 +1,8 @@
-"""The private engine's own way to the outside: a bridge and three packet filter rules.
+"""The private engine's network: a bridge and three iptables rules.
 
-An engine of its own must not touch the chains of another: two engines that both manage them
-take each other's network away. So this one manages none, and the rules here, each marked
-with the bridge's name, let its containers out and the answers in.
+Two engines that both manage iptables chains break each other's networks. So the private engine
+manages none; these rules, each with the bridge's name in a comment, let its containers reach
+other hosts and let the replies in.
 """
 
 import json
@@ -25,43 +25,46 @@ CANDIDATES: Final = tuple(
 IPTABLES_COMMANDS: Final = ("iptables", "iptables-nft", "iptables-legacy")
 FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
 
-Command = Callable[[Sequence[str]], ProcessResult]
+RunCommand = Callable[[Sequence[str]], ProcessResult]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeNetwork:
-    """A bridge with the addresses behind it: a /20 that no other network here uses."""
+    """A bridge and its addresses: a /20 network that this host does not use otherwise."""
 
     bridge: str
     addresses: IPv4Network
 
     @property
     def gateway(self) -> str:
-        """The bridge's own address, in the first /24, where plain containers live."""
+        """The bridge's own address, in the first /24, with containers of no other network."""
         return f"{self.addresses.network_address + 1}/24"
 
     @property
     def pool(self) -> IPv4Network:
-        """The upper half, for the networks that users make (compose does)."""
+        """The upper half, for networks that users create, for example with compose."""
         return tuple(self.addresses.subnets(prefixlen_diff=1))[1]
 
 
 def choose_network(bridge: str, taken: Iterable[IPv4Network], preferred: str) -> BridgeNetwork:
-    """A network whose addresses nobody has; the preferred one when that is still free."""
-    wanted = [IPv4Network(preferred)] if preferred else []
-    others = tuple(taken)
-    for addresses in (*wanted, *CANDIDATES):
-        if not any(addresses.overlaps(other) for other in others):
+    """Choose a network with free addresses, the preferred one if it is still free.
+
+    `taken` are networks in use. Raises `NoEngine` when all candidates are taken.
+    """
+    first = [IPv4Network(preferred)] if preferred else []
+    in_use = tuple(taken)
+    for addresses in (*first, *CANDIDATES):
+        if not any(addresses.overlaps(network) for network in in_use):
             return BridgeNetwork(bridge=bridge, addresses=addresses)
     raise NoEngine(
-        "every network that dlimg could use for its engine is taken",
-        hint="give the network's route away, or run a container engine of your own",
+        "all networks that dlimg can use for its engine are in use",
+        hint="remove the route of one of them, or run a container engine yourself",
     )
 
 
-def routed_networks(command: Command, bridge: str) -> tuple[IPv4Network, ...]:
-    """The networks that this machine has routes to, other than by this bridge."""
-    outcome = command(["ip", "-json", "-4", "route", "show", "table", "all"])
+def routed_networks(run_command: RunCommand, bridge: str) -> tuple[IPv4Network, ...]:
+    """Return the networks that this host has routes to, other than over this bridge."""
+    outcome = run_command(["ip", "-json", "-4", "route", "show", "table", "all"])
     routes = json.loads(outcome.stdout or "[]") if outcome.returncode == 0 else []
     return tuple(
         IPv4Network(route["dst"], strict=False)
@@ -70,72 +73,75 @@ def routed_networks(command: Command, bridge: str) -> tuple[IPv4Network, ...]:
     )
 
 
-def create_network(network: BridgeNetwork, command: Command) -> None:
-    """Make the bridge and the rules where they are missing; `NoEngine` when that fails."""
-    if command(["ip", "link", "show", "dev", network.bridge]).returncode != 0:
-        _must(command, ["ip", "link", "add", "name", network.bridge, "type", "bridge"])
-    _must(command, ["ip", "address", "replace", network.gateway, "dev", network.bridge])
-    _must(command, ["ip", "link", "set", "dev", network.bridge, "up"])
+def create_network(network: BridgeNetwork, run_command: RunCommand) -> None:
+    """Create the bridge and the rules that are missing; raise `NoEngine` when that fails."""
+    if run_command(["ip", "link", "show", "dev", network.bridge]).returncode != 0:
+        _run_or_fail(run_command, ["ip", "link", "add", "name", network.bridge, "type", "bridge"])
+    _run_or_fail(run_command, ["ip", "address", "replace", network.gateway, "dev", network.bridge])
+    _run_or_fail(run_command, ["ip", "link", "set", "dev", network.bridge, "up"])
     if FORWARDING.read_text(encoding="ascii").strip() != "1":
         FORWARDING.write_text("1\n", encoding="ascii")
-    iptables = _packet_filter(command)
+    iptables = _find_iptables(run_command)
     for table, chain, rule in firewall_rules(network):
-        if command([iptables, "-w", "-t", table, "-C", chain, *rule]).returncode != 0:
-            _must(command, [iptables, "-w", "-t", table, "-I", chain, *rule])
+        if run_command([iptables, "-w", "-t", table, "-C", chain, *rule]).returncode != 0:
+            _run_or_fail(run_command, [iptables, "-w", "-t", table, "-I", chain, *rule])
 
 
-def remove_network(network: BridgeNetwork, command: Command) -> None:
-    """Remove the rules and the bridge; what is not there is no failure."""
-    remove_rules(network, command)
-    command(["ip", "link", "delete", "dev", network.bridge])
+def remove_network(network: BridgeNetwork, run_command: RunCommand) -> None:
+    """Remove the rules and the bridge, if they exist."""
+    remove_rules(network, run_command)
+    run_command(["ip", "link", "delete", "dev", network.bridge])
 
 
-def remove_rules(network: BridgeNetwork, command: Command) -> None:
-    """Remove the rules, however often each of them is there."""
-    iptables = _packet_filter(command)
+def remove_rules(network: BridgeNetwork, run_command: RunCommand) -> None:
+    """Remove all copies of the rules."""
+    iptables = _find_iptables(run_command)
     for table, chain, rule in firewall_rules(network):
-        while command([iptables, "-w", "-t", table, "-D", chain, *rule]).returncode == 0:
+        while run_command([iptables, "-w", "-t", table, "-D", chain, *rule]).returncode == 0:
             pass
 
 
 def firewall_rules(network: BridgeNetwork) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-    """Each rule as table, chain and match: out for all, in for answers, one outer address."""
-    inside = str(network.addresses)
-    mark = ("-m", "comment", "--comment", f"dlimg:{network.bridge}")
-    answers = ("-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED")
+    """Return each rule as table, chain and arguments.
+
+    They accept all outgoing packets, accept replies, and masquerade the source address.
+    """
+    subnet = str(network.addresses)
+    comment = ("-m", "comment", "--comment", f"dlimg:{network.bridge}")
+    replies = ("-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED")
     return (
-        ("filter", "FORWARD", ("-s", inside, *mark, "-j", "ACCEPT")),
-        ("filter", "FORWARD", ("-d", inside, *answers, *mark, "-j", "ACCEPT")),
-        ("nat", "POSTROUTING", ("-s", inside, "!", "-d", inside, *mark, "-j", "MASQUERADE")),
+        ("filter", "FORWARD", ("-s", subnet, *comment, "-j", "ACCEPT")),
+        ("filter", "FORWARD", ("-d", subnet, *replies, *comment, "-j", "ACCEPT")),
+        ("nat", "POSTROUTING", ("-s", subnet, "!", "-d", subnet, *comment, "-j", "MASQUERADE")),
     )
 
 
 def save_network(network: BridgeNetwork, file: Path) -> None:
-    """Write down which network was chosen, for the next start and for the end."""
-    note = {"bridge": network.bridge, "addresses": str(network.addresses)}
-    file.write_text(json.dumps(note) + "\n", encoding="utf-8")
+    """Save the network, for the next start and for the removal."""
+    saved = {"bridge": network.bridge, "addresses": str(network.addresses)}
+    file.write_text(json.dumps(saved) + "\n", encoding="utf-8")
 
 
 def load_network(file: Path) -> BridgeNetwork | None:
-    """The network that was chosen before, if any."""
+    """Return the saved network, if there is one."""
     if not file.exists():
         return None
-    note: Mapping[str, str] = json.loads(file.read_text(encoding="utf-8"))
-    return BridgeNetwork(bridge=note["bridge"], addresses=IPv4Network(note["addresses"]))
+    saved: Mapping[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    return BridgeNetwork(bridge=saved["bridge"], addresses=IPv4Network(saved["addresses"]))
 
 
-def _packet_filter(command: Command) -> str:
-    """The machine's own iptables, so that our rules stand beside its others; else any."""
+def _find_iptables(run_command: RunCommand) -> str:
+    """Return the iptables variant that the host uses, whose tables have its other rules."""
     for program in IPTABLES_COMMANDS:
-        if command([program, "-w", "-t", "nat", "-S", "POSTROUTING"]).returncode == 0:
+        if run_command([program, "-w", "-t", "nat", "-S", "POSTROUTING"]).returncode == 0:
             return program
     return IPTABLES_COMMANDS[0]
 
 
-def _must(command: Command, argv: Sequence[str]) -> None:
-    outcome = command(argv)
+def _run_or_fail(run_command: RunCommand, argv: Sequence[str]) -> None:
+    outcome = run_command(argv)
     if outcome.returncode != 0:
         raise NoEngine(
-            f"the private engine's network could not be made: {failure_text(outcome)}",
-            hint="dlimg must be root and may change the machine's network",
+            f"the private engine's network could not be created: {failure_text(outcome)}",
+            hint="dlimg must be root and allowed to change the host's network",
         )

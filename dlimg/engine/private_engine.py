@@ -1,7 +1,6 @@
-"""A container engine of dlimg's own, beside and never instead of a system engine.
+"""The private engine: a container engine of dlimg's own, beside any system engine.
 
-A home comes in; a running `Engine`, its status, or its end comes out. It has its own data,
-socket, bridge and packet filter rules, and stays up until `down`.
+It has its own data, socket, bridge and iptables rules, and stays up until `down`.
 """
 
 import json
@@ -30,11 +29,11 @@ from dlimg.engine.private_home import (
 from dlimg.errors import NoEngine
 from dlimg.host import local_state, process
 
-_KEPT: Final = ("auths", "credHelpers", "credsStore", "HttpHeaders", "proxies")
+_USER_SETTINGS: Final = ("auths", "credHelpers", "credsStore", "HttpHeaders", "proxies")
 
 
 def client_environment(home: PrivateHome, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """The environment that leads `docker` and buildx to this engine and its own plugins."""
+    """Return an environment that leads `docker` to this engine and its own plugins."""
     dropped = {
         "DOCKER_CONTEXT",
         "DOCKER_TLS",
@@ -44,24 +43,24 @@ def client_environment(home: PrivateHome, environment: Mapping[str, str]) -> Map
         "BUILDX_BUILDER",
         "BUILDX_CONFIG",
     }
-    kept = {name: value for name, value in environment.items() if name not in dropped}
-    return {**kept, "DOCKER_HOST": home.host, "DOCKER_CONFIG": str(home.client_config)}
+    others = {name: value for name, value in environment.items() if name not in dropped}
+    return {**others, "DOCKER_HOST": home.host, "DOCKER_CONFIG": str(home.client_config)}
 
 
-def write_client_config(home: PrivateHome, users: Path) -> None:
-    """Write the client's settings: our plugins, and the user's registry logins for pushes.
+def write_client_config(home: PrivateHome, user_config: Path) -> None:
+    """Write the client's settings: the engine's plugins and the user's registry logins.
 
-    Raises `BadInput` when the user's own settings are no JSON object.
+    Raises `BadInput` when the user's settings are not a JSON object.
     """
-    theirs = read_settings(users)
+    user_settings = read_settings(user_config)
     file = home.client_config / "config.json"
-    settings = {name: theirs[name] for name in _KEPT if name in theirs}
+    settings = {name: user_settings[name] for name in _USER_SETTINGS if name in user_settings}
     settings["cliPluginsExtraDirs"] = [str(home.root / PLUGINS)]
     text = json.dumps(settings, indent=2) + "\n"
     if file.is_file() and file.read_text(encoding="utf-8") == text:
         return
     home.client_config.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Logins are secrets: the new file is the owner's alone from its first moment.
+    # Logins are secrets, so nobody else may read the new file at any time.
     atomic_write(file, text, mode=0o600)
 
 
@@ -74,7 +73,7 @@ _LOG_LINES: Final = 15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStatus:
-    """The private engine as it is now: texts are empty for what is not there."""
+    """The state of the private engine; texts are empty for what does not exist."""
 
     home: str
     running: bool
@@ -93,10 +92,10 @@ def up(
     log: Callable[[str], None],
     cdi: Sequence[Path] = (),
 ) -> client.Engine:
-    """The private engine, running; it is fetched and started where it is not.
+    """Return the running private engine, after installing and starting it where necessary.
 
-    `cdi` names other folders of device specifications than the usual ones. Raises `NoEngine`
-    with the reason when this machine cannot have one, or with the end of its log.
+    `cdi` replaces the default folders of CDI specifications. Raises `NoEngine` with the reason
+    when this host cannot run one, or with the end of the engine's log.
     """
     reason = unsupported_reason()
     if reason:
@@ -104,22 +103,22 @@ def up(
             f"a private container engine is not possible: {reason}", hint=client.INSTALL_HINT
         )
     home.path.mkdir(parents=True, exist_ok=True)
-    with _alone(home, log):
+    with _lock_home(home, log):
         if not running_pid(home):
             started = time.monotonic()
             if not home.root.is_dir():
                 install_engine(home, log)
             _start(home, cdi, log)
-            log(f"started a container engine of dlimg's own in {time.monotonic() - started:.0f} s")
+            log(f"started dlimg's private container engine in {time.monotonic() - started:.0f} s")
         else:
             _wait_for_answer(home, running_pid(home), 0)
-            _network(home, log)
-    log(f"dlimg's container engine stays up; {STOP_HINT}")
+            _create_network(home, log)
+    log(f"dlimg's private container engine stays up; {STOP_HINT}")
     return connect(home, environment)
 
 
 def connect(home: PrivateHome, environment: Mapping[str, str]) -> client.Engine:
-    """The running private engine, driven by its own `docker` with the user's logins."""
+    """Connect to the running private engine, with the user's registry logins."""
     write_client_config(home, docker_config_folder(environment) / "config.json")
     return client.connect(
         home.host,
@@ -130,37 +129,40 @@ def connect(home: PrivateHome, environment: Mapping[str, str]) -> client.Engine:
 
 
 def status(home: PrivateHome) -> EngineStatus:
-    """How the private engine is; never starts anything."""
+    """Return the state of the private engine, without starting anything."""
     pid = running_pid(home)
-    note = home.root / packages.PACKAGE_LIST
-    chosen = network.load_network(home.network)
+    package_list = home.root / packages.PACKAGE_LIST
+    saved = network.load_network(home.network)
     return EngineStatus(
         home=str(home.path),
         running=pid != 0,
         host=home.host if pid else "",
         pid=pid,
         version=client.engine_version({"DOCKER_HOST": home.host}) if pid else "",
-        packages=tuple(note.read_text(encoding="utf-8").splitlines()) if note.exists() else (),
-        bridge=chosen.bridge if chosen else "",
-        addresses=str(chosen.addresses) if chosen else "",
+        packages=tuple(package_list.read_text(encoding="utf-8").splitlines())
+        if package_list.exists()
+        else (),
+        bridge=saved.bridge if saved else "",
+        addresses=str(saved.addresses) if saved else "",
     )
 
 
 def down(home: PrivateHome, *, log: Callable[[str], None]) -> None:
-    """Stop the engine with its containers, remove its bridge and rules, keep its data."""
+    """Stop the engine and its containers and remove its network; its data stays."""
     if not home.path.is_dir():
-        log("dlimg has no container engine of its own here")
+        log("dlimg has no private container engine here")
         return
-    with _alone(home, log):
-        log("stopping dlimg's container engine" if running_pid(home) else "it was not running")
+    with _lock_home(home, log):
+        is_running = bool(running_pid(home))
+        log(f"{'stopping' if is_running else 'not running:'} dlimg's private container engine")
         _stop(home)
 
 
 def purge(home: PrivateHome, *, log: Callable[[str], None]) -> None:
-    """Stop the engine and remove all it has: images, build cache and programs."""
+    """Stop the engine and remove its images, build cache and programs."""
     down(home, log=log)
     if home.path.is_dir():
-        with _alone(home, log):
+        with _lock_home(home, log):
             mounted = process.mounts_under(home.path)
             if mounted:
                 raise NoEngine(f"nothing removed: {mounted[0]} is still mounted")
@@ -169,86 +171,86 @@ def purge(home: PrivateHome, *, log: Callable[[str], None]) -> None:
 
 
 def running_pid(home: PrivateHome) -> int:
-    """The process id of this home's engine, or 0."""
+    """Return the process id of this home's engine, or 0 when it does not run."""
     try:
         pid = int(home.pid_file.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return 0
-    # After a reboot the number may be another program's.
-    ours = str(home.daemon_config) in process.command_line(pid)
-    return pid if ours and process.is_running(pid) else 0
+    # After a reboot another program may have this process id.
+    is_ours = str(home.daemon_config) in process.command_line(pid)
+    return pid if is_ours and process.is_running(pid) else 0
 
 
 def unsupported_reason() -> str:
-    """Why this machine cannot have a private engine; nothing when it can."""
+    """Return why this host cannot run a private engine; empty when it can."""
     if sys.platform != "linux":
         return "it needs Linux"
     if os.geteuid() != 0:
         return "it needs root"
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        return "it needs Debian or a relative of it (apt-get, dpkg-deb)"
+        return "it needs Debian or a derivative (apt-get, dpkg-deb)"
     return ""
 
 
 def tool_runner(home: PrivateHome) -> Callable[[Sequence[str]], process.ProcessResult]:
-    """How the engine's own tools are run: with its programs and libraries at hand."""
+    """Return a function that runs commands with the engine's programs and libraries."""
     environment = tool_environment(home)
     return lambda argv: process.run(argv, env=environment, timeout=60)
 
 
 def _start(home: PrivateHome, cdi: Sequence[Path], log: Callable[[str], None]) -> None:
-    _tidy(home)
+    _clean_up(home)
     for folder in (home.data, home.exec_root):
         folder.mkdir(parents=True, exist_ok=True)
-    chosen = _network(home, log)
+    chosen = _create_network(home, log)
     nvidia = shutil.which("nvidia-container-runtime")
     settings = daemon_settings(str(chosen.pool), cdi=cdi, nvidia=nvidia)
     home.daemon_config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    logged = home.log.stat().st_size if home.log.exists() else 0
+    log_size = home.log.stat().st_size if home.log.exists() else 0
     pid = 0
     try:
         pid = process.start_daemon(
             daemon_argv(home, chosen.bridge), log=home.log, env=tool_environment(home)
         )
-        _wait_for_answer(home, pid, logged)
+        _wait_for_answer(home, pid, log_size)
     except BaseException:
-        # An interrupt too: an engine that nobody knows of must not stay behind.
+        # After an interrupt as well: an unrecorded engine must not stay behind.
         if pid:
             process.end_process(pid, patience=STOP_SECONDS)
         _stop(home)
         raise
 
 
-def _wait_for_answer(home: PrivateHome, pid: int, logged: int) -> None:
-    """Nothing once the engine answers; `NoEngine` with the end of its log when it ends first."""
+def _wait_for_answer(home: PrivateHome, pid: int, log_start: int) -> None:
+    """Wait until the engine answers; raise `NoEngine` with the end of its log if it ends first."""
     deadline = time.monotonic() + START_SECONDS
     while client.unreachable_reason({"DOCKER_HOST": home.host}):
         dead, late = not process.is_running(pid), time.monotonic() > deadline
         if dead or late:
             how = "ended" if dead else f"did not answer within {START_SECONDS:.0f} s"
-            with home.log.open(encoding="utf-8", errors="replace") as log:
-                log.seek(logged)
-                tail = "".join(log.readlines()[-_LOG_LINES:])
+            with home.log.open(encoding="utf-8", errors="replace") as file:
+                file.seek(log_start)
+                tail = "".join(file.readlines()[-_LOG_LINES:])
             raise NoEngine(
-                f"dlimg's container engine {how}; the end of its log:\n{tail}",
+                f"dlimg's private container engine {how}; the end of its log:\n{tail}",
                 where=str(home.log),
-                hint=f"a container without privileges cannot run one; {client.INSTALL_HINT}",
+                hint=f"an unprivileged container cannot run an engine; {client.INSTALL_HINT}",
             )
         time.sleep(0.1)
 
 
-def _network(home: PrivateHome, log: Callable[[str], None]) -> network.BridgeNetwork:
-    """The engine's bridge and rules, made where they are missing."""
-    command = tool_runner(home)
+def _create_network(home: PrivateHome, log: Callable[[str], None]) -> network.BridgeNetwork:
+    """Create the parts of the engine's network that are missing."""
+    run_command = tool_runner(home)
     # Engines of two homes that start at once would both find the same addresses free.
     with local_state.file_lock(
         NETWORK_LOCK, doing="choosing its container engine's network", log=log
     ):
-        before = network.load_network(home.network)
-        taken = network.routed_networks(command, home.bridge)
-        chosen = network.choose_network(home.bridge, taken, str(before.addresses) if before else "")
+        saved = network.load_network(home.network)
+        taken = network.routed_networks(run_command, home.bridge)
+        chosen = network.choose_network(home.bridge, taken, str(saved.addresses) if saved else "")
         network.save_network(chosen, home.network)
-        network.create_network(chosen, command)
+        network.create_network(chosen, run_command)
     return chosen
 
 
@@ -256,14 +258,14 @@ def _stop(home: PrivateHome) -> None:
     pid = running_pid(home)
     if pid:
         process.end_process(pid, patience=STOP_SECONDS)
-    _tidy(home)
-    chosen = network.load_network(home.network)
-    if chosen is not None:
-        network.remove_network(chosen, tool_runner(home))
+    _clean_up(home)
+    saved = network.load_network(home.network)
+    if saved is not None:
+        network.remove_network(saved, tool_runner(home))
 
 
-def _tidy(home: PrivateHome) -> None:
-    """Remove what a crash or a reboot has left: helpers, mounts, process ids and sockets."""
+def _clean_up(home: PrivateHome) -> None:
+    """Remove leftovers of a crash or a reboot: processes, mounts, pid files and sockets."""
     for entry in Path("/proc").glob("[0-9]*"):
         pid = int(entry.name)
         if any(str(home.exec_root) in part for part in process.command_line(pid)):
@@ -273,6 +275,6 @@ def _tidy(home: PrivateHome) -> None:
     shutil.rmtree(home.runtime, ignore_errors=True)
 
 
-def _alone(home: PrivateHome, log: Callable[[str], None]) -> AbstractContextManager[None]:
+def _lock_home(home: PrivateHome, log: Callable[[str], None]) -> AbstractContextManager[None]:
     doing = "starting or stopping its container engine"
     return local_state.file_lock(home.lock, doing=doing, log=log)

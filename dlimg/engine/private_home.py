@@ -1,7 +1,4 @@
-"""The private engine's home: where each of its files lies, and its programs put there.
-
-A folder comes in; paths, and the unpacked packages of a current Docker Engine, come out.
-"""
+"""The private engine's home: the paths in it, and the installation of its programs."""
 
 import hashlib
 import os
@@ -20,7 +17,7 @@ from dlimg.host.process import failure_text, run
 DEFAULT: Final = Path("/var/lib/dlimg/engine")
 VARIABLE: Final = "DLIMG_ENGINE_HOME"
 
-# Newer suites whose engine runs on older releases too; the machine's own suite comes last.
+# Newer suites whose engine runs on older releases, too; the host's own suite comes last.
 SUITES: Final = {"debian": ("forky", "trixie")}
 ENGINE_PACKAGES: Final = (
     "docker.io",
@@ -31,7 +28,7 @@ ENGINE_PACKAGES: Final = (
     "docker-compose-v2",  # Ubuntu's name
     "tini-static",  # docker-init
 )
-# A newer suite's runc needs a newer C library; isal is igzip, which unpacks layers faster.
+# A newer suite's runc needs a newer C library; isal has igzip, which unpacks layers faster.
 HOST_SUITE_PACKAGES: Final = ("runc", "iptables", "isal", "tini")
 LIBRARY_PACKAGES: Final = ("iproute2", "libsystemd0", "libseccomp2")
 PLUGINS: Final = Path("usr/libexec/docker/cli-plugins")
@@ -47,7 +44,7 @@ _SOCKET_LIMIT: Final = 107
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivateHome:
-    """The folder of one private engine; everything it writes is in there."""
+    """The folder of one private engine, with all files that it writes."""
 
     path: Path
 
@@ -63,7 +60,7 @@ class PrivateHome:
 
     @property
     def runtime(self) -> Path:
-        """What lives only as long as the engine runs."""
+        """Files that exist only while the engine runs."""
         return self.path / "run"
 
     @property
@@ -96,7 +93,7 @@ class PrivateHome:
 
     @property
     def lock(self) -> Path:
-        """Beside the home, so that it outlives a purge."""
+        """The lock file, beside the home, so that a purge does not remove it."""
         return self.path.with_name(f"{self.path.name}.lock")
 
     @property
@@ -109,14 +106,17 @@ class PrivateHome:
 
     @property
     def bridge(self) -> str:
-        """A name of at most 15 characters, one for each home."""
+        """The bridge's name, of at most 15 characters, different for each home."""
         if self.path == DEFAULT:
             return "dlimg0"
         return f"dlimg-{hashlib.sha256(str(self.path).encode()).hexdigest()[:8]}"
 
 
 def home_of(environment: Mapping[str, str]) -> PrivateHome:
-    """The home that DLIMG_ENGINE_HOME names, or the usual one; `NoEngine` when it is too long."""
+    """Return the home in DLIMG_ENGINE_HOME, or the default one.
+
+    Raises `NoEngine` for a path that is too long for the sockets in it.
+    """
     home = PrivateHome(path=Path(environment.get(VARIABLE) or DEFAULT).absolute())
     longest = home.exec_root / "containerd/containerd-debug.sock"
     if len(str(longest)) > _SOCKET_LIMIT:
@@ -129,34 +129,34 @@ def home_of(environment: Mapping[str, str]) -> PrivateHome:
 
 
 def install_engine(home: PrivateHome, log: Callable[[str], None]) -> None:
-    """Put a current engine's programs into the home; `NoEngine` when no suite's engine runs."""
-    machine = packages.read_apt_host()
-    own_suite = machine.release.suite
+    """Install a current engine's programs; raise `NoEngine` when no suite's engine runs here."""
+    host = packages.read_apt_host()
+    own_suite = host.release.suite
     log("fetching a container engine from the distribution's packages")
     with tempfile.TemporaryDirectory() as state:
-        own = packages.open_suite(machine, own_suite, Path(state, own_suite))
+        own = packages.open_suite(host, own_suite, Path(state, own_suite))
         reasons = []
-        for suite in candidate_suites(machine.release.vendor, own_suite):
+        for suite in candidate_suites(host.release.vendor, own_suite):
             try:
                 apt = own
                 if suite != own_suite:
-                    apt = packages.open_suite(machine, suite, Path(state, suite))
+                    apt = packages.open_suite(host, suite, Path(state, suite))
                 packages.replace_folder(home.root, partial(_fill, own=own, suite=apt))
             except DlimgError as error:
                 reasons.append(f"{suite}: {error.problems[0].message}")
-                log(f"not the engine of {reasons[-1]}")
+                log(f"cannot use the engine of {reasons[-1]}")
             else:
                 return
     raise NoEngine("no suite's container engine runs here:\n" + "\n".join(reasons))
 
 
 def candidate_suites(vendor: str, own: str) -> tuple[str, ...]:
-    """The suites to take the engine from, best first."""
+    """Return the suites whose engine to try, best first."""
     return tuple(dict.fromkeys((*SUITES.get(vendor, ()), own)))
 
 
 def daemon_settings(pool: str, *, cdi: Sequence[Path], nvidia: str | None) -> Mapping[str, Any]:
-    """What `daemon.json` holds; `nvidia` is the path of NVIDIA's runtime where there is one."""
+    """Return the content of `daemon.json`; `nvidia` is the path of NVIDIA's runtime, if any."""
     settings: dict[str, Any] = {
         "features": {"containerd-snapshotter": True, "cdi": True},
         "shutdown-timeout": 5,
@@ -170,7 +170,7 @@ def daemon_settings(pool: str, *, cdi: Sequence[Path], nvidia: str | None) -> Ma
 
 
 def daemon_argv(home: PrivateHome, bridge: str) -> list[str]:
-    """The command that starts the engine; its packet filter rules are not its own business."""
+    """Return the command that starts the engine, which manages no iptables rules itself."""
     options = {
         "--config-file": home.daemon_config,
         "--data-root": home.data,
@@ -184,27 +184,27 @@ def daemon_argv(home: PrivateHome, bridge: str) -> list[str]:
 
 
 def tool_environment(home: PrivateHome) -> dict[str, str]:
-    """The environment for the daemon and its tools: their programs, and the missing libraries."""
+    """Return the environment for the daemon and its tools, with their programs and libraries."""
     path = os.environ.get("PATH", os.defpath)
-    machine = os.pathsep.join([path, "/usr/sbin", "/sbin"])
+    host_path = os.pathsep.join([path, "/usr/sbin", "/sbin"])
     environment = dict(os.environ)
-    environment["PATH"] = packages.search_path(home.root, machine)
+    environment["PATH"] = packages.search_path(home.root, host_path)
     environment["LD_LIBRARY_PATH"] = packages.library_path(home.root)
-    if shutil.which("iptables", path=machine) is None:
+    if shutil.which("iptables", path=host_path) is None:
         extensions = next(home.root.glob("usr/lib/*/xtables"), None)
         environment["XTABLES_LIBDIR"] = str(extensions or "")
     return environment
 
 
-def _fill(fresh: Path, *, own: packages.AptSuite, suite: packages.AptSuite) -> None:
+def _fill(folder: Path, *, own: packages.AptSuite, suite: packages.AptSuite) -> None:
     needed = packages.packages_to_install(
         own, packages.available_packages(own, (*HOST_SUITE_PACKAGES, *LIBRARY_PACKAGES))
     )
-    mine = dict.fromkeys((*packages.available_packages(own, HOST_SUITE_PACKAGES), *needed))
-    packages.fetch_packages(own, tuple(mine), fresh)
-    packages.fetch_packages(suite, packages.available_packages(suite, ENGINE_PACKAGES), fresh)
+    from_own = dict.fromkeys((*packages.available_packages(own, HOST_SUITE_PACKAGES), *needed))
+    packages.fetch_packages(own, tuple(from_own), folder)
+    packages.fetch_packages(suite, packages.available_packages(suite, ENGINE_PACKAGES), folder)
     for program, argument in VERSION_COMMANDS:
-        environment = {**os.environ, "LD_LIBRARY_PATH": packages.library_path(fresh)}
-        outcome = run([str(fresh / program), argument], env=environment, timeout=60)
+        environment = {**os.environ, "LD_LIBRARY_PATH": packages.library_path(folder)}
+        outcome = run([str(folder / program), argument], env=environment, timeout=60)
         if outcome.returncode != 0:
             raise NoEngine(failure_text(outcome))

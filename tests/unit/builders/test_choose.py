@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.builders.choose import (address_obstacle, choose_builder)
+from dlimg.builders.choose import address_obstacle, choose_builder
 from dlimg.model import Image
 from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import Project, read_project

@@ -7,7 +7,7 @@ from typing import cast
 import docker
 import pytest
 
-from dlimg.builders.disk_space import (needed_bytes)
+from dlimg.builders.disk_space import needed_bytes
 from dlimg.engine.client import Engine
 from dlimg.layer.compress import WrittenLayer
 from dlimg.model import Wheel

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dlimg.builders.choose import (build_images)
-from dlimg.builders.existing import (existing_images)
+from dlimg.builders.choose import build_images
+from dlimg.builders.existing import existing_images
 from dlimg.engine import ownership
 from dlimg.errors import NoEngine
 from dlimg.lock import store

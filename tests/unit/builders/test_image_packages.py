@@ -14,8 +14,13 @@ import pytest
 
 from dlimg.assembly.compile_python import BytecodeRanges
 from dlimg.assembly.system import OnLine, import_layer
-from dlimg.builders.content_keys import with_built_keys
-from dlimg.builders.image_packages import (check_packages, forget_packages, known_packages, packages_file, with_known_keys)
+from dlimg.builders.content_keys import with_built_keys, with_known_keys
+from dlimg.builders.image_packages import (
+    check_packages,
+    forget_packages,
+    known_packages,
+    packages_file,
+)
 from dlimg.builders.progress import BuildProgress
 from dlimg.errors import Negative, NoEngine
 from dlimg.model import BuildFailure, PlannedImage
@@ -362,7 +367,7 @@ def test_a_record_that_is_no_longer_true_is_forgotten(
         keep(store, planned, STATUS, tmp_path)
     (known,) = with_known_keys([one], store, state)
     said = forget_packages(known, LISTED[1:], store, state)
-    assert "other packages than its content key names: -held:amd64=1" in str(said)
+    assert "other packages than its content key says: -held:amd64=1" in str(said)
     assert "build it again" in str(said)
     assert with_known_keys([one], store, state) == (one,)
     assert "names: -" not in str(forget_packages(known, LISTED[1:], store, state))

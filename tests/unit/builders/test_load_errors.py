@@ -10,7 +10,7 @@ from typing import Any, cast
 import docker
 import pytest
 
-from dlimg.builders.load import (temporary_image)
+from dlimg.builders.load import temporary_image
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, NoEngine
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from dlimg.builders.load import (load_missing_blobs)
+from dlimg.builders.load import load_missing_blobs
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
 

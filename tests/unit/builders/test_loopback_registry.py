@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from dlimg.builders.loopback_registry import (NAME, Content, ServedImage, serve_image)
+from dlimg.builders.loopback_registry import NAME, Content, ServedImage, serve_image
 
 KIND = "application/vnd.oci.image.manifest.v1+json"
 MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": KIND}).encode()

@@ -6,8 +6,8 @@ from functools import reduce
 
 import pytest
 
-from dlimg.builders.build_failure import (explain_failure)
-from dlimg.builders.progress import (LOG_LINES, BuildProgress, advance, with_state, failure_log)
+from dlimg.builders.build_failure import explain_failure
+from dlimg.builders.progress import LOG_LINES, BuildProgress, advance, failure_log, with_state
 from dlimg.model import BuildFailure
 from tests.support import samples
 
@@ -121,7 +121,7 @@ def test_where_no_step_failed_the_words_of_buildx_tell() -> None:
         ("invalid peer certificate: UnknownIssuer", "does not trust"),
         ("dns error: failed to lookup address: Temporary failure in name resolution", "reached"),
         ("E: Failed to fetch http://mirror/x  Connection refused", "reached"),
-        ("x: it came out with other packages than its content key names: -a=1", "other packages"),
+        ("x: it came out with other packages than its content key says: -a=1", "other packages"),
         ("exit code: 1", "the build failed"),
     ],
 )

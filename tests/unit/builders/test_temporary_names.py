@@ -9,7 +9,7 @@ from typing import Any, cast
 import docker
 import pytest
 
-from dlimg.builders.load import (remove_leftover_names)
+from dlimg.builders.load import remove_leftover_names
 from dlimg.engine.client import Engine
 
 DIGEST = f"sha256:{'a' * 64}"

@@ -155,7 +155,9 @@ def test_a_base_made_before_is_found_again(tmp_path: Path) -> None:
             "ours/jax:1": written("sha256:" + "4" * 64, now),
         }
     )
-    found = bases.find_base(an_engine(sdk, tmp_path), DEBIAN, choice="bootstrap", pins={}, log=print)
+    found = bases.find_base(
+        an_engine(sdk, tmp_path), DEBIAN, choice="bootstrap", pins={}, log=print
+    )
     assert found == Base(
         os="debian13",
         source=BaseSource.BOOTSTRAP,

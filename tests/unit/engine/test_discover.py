@@ -13,7 +13,7 @@ import urllib3
 
 from dlimg.engine import client
 from dlimg.engine.client import Engine
-from dlimg.engine.discover import (PrivateEnginePolicy, EngineProbe, find_engine)
+from dlimg.engine.discover import EngineProbe, PrivateEnginePolicy, find_engine
 from dlimg.engine.docker_address import EngineAddress, named_address
 from dlimg.engine.private_engine import write_client_config
 from dlimg.engine.private_home import PrivateHome
@@ -35,10 +35,10 @@ def an_engine(host: str, environment: Mapping[str, str], *, private: bool = Fals
     )
 
 
-def a_world(*answering: str, own: int = 0, obstacle: str = "") -> EngineProbe:
-    """A world in which engines answer at these addresses, and the private one has this pid."""
+def a_probe(*answering: str, own: int = 0, obstacle: str = "") -> EngineProbe:
+    """A probe of engines at these addresses and of a private one with this pid."""
 
-    def silence(environment: Mapping[str, str]) -> str:
+    def unreachable_reason(environment: Mapping[str, str]) -> str:
         return "" if environment["DOCKER_HOST"] in answering else "Connection refused"
 
     def join(home: PrivateHome, environment: Mapping[str, str]) -> Engine:
@@ -49,10 +49,10 @@ def a_world(*answering: str, own: int = 0, obstacle: str = "") -> EngineProbe:
         return an_engine(f"started {home.host}", environment, private=True)
 
     return EngineProbe(
-        silence=silence,
+        unreachable_reason=unreachable_reason,
         connect=lambda address: an_engine(address.host, address.environment),
-        running=lambda _home: own,
-        obstacle=lambda: obstacle,
+        running_pid=lambda _home: own,
+        unsupported_reason=lambda: obstacle,
         join=join,
         up=up,
     )
@@ -78,61 +78,67 @@ def contexts(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("environment", "world", "host"),
+    ("environment", "probe", "host"),
     [
-        ({"DOCKER_HOST": "tcp://a:1"}, a_world("tcp://a:1", USUAL), "tcp://a:1"),
-        ({}, a_world(USUAL, own=7), USUAL),
-        ({"DOCKER_CONTEXT": "default"}, a_world(USUAL), USUAL),
-        ({}, a_world(own=7), f"joined {OWN}"),
-        ({}, a_world(), f"started {OWN}"),
-        ({"DOCKER_HOST": OWN}, a_world(USUAL, OWN, own=7), f"joined {OWN}"),
-        ({"DOCKER_HOST": OWN}, a_world(USUAL), f"started {OWN}"),
-        ({"DLIMG_ENGINE_HOME": "/e"}, a_world(), "started unix:///e/run/docker.sock"),
+        ({"DOCKER_HOST": "tcp://a:1"}, a_probe("tcp://a:1", USUAL), "tcp://a:1"),
+        ({}, a_probe(USUAL, own=7), USUAL),
+        ({"DOCKER_CONTEXT": "default"}, a_probe(USUAL), USUAL),
+        ({}, a_probe(own=7), f"joined {OWN}"),
+        ({}, a_probe(), f"started {OWN}"),
+        ({"DOCKER_HOST": OWN}, a_probe(USUAL, OWN, own=7), f"joined {OWN}"),
+        ({"DOCKER_HOST": OWN}, a_probe(USUAL), f"started {OWN}"),
+        ({"DLIMG_ENGINE_HOME": "/e"}, a_probe(), "started unix:///e/run/docker.sock"),
     ],
 )
 def test_the_order_of_looking(
-    environment: dict[str, str], world: EngineProbe, host: str, tmp_path: Path
+    environment: dict[str, str], probe: EngineProbe, host: str, tmp_path: Path
 ) -> None:
     engine = find_engine(
-        {"HOME": str(tmp_path), **environment}, private="allow", log=lambda _: None, world=world
+        {"HOME": str(tmp_path), **environment}, private="allow", log=lambda _: None, probe=probe
     )
     assert engine.host == host
     assert engine.private == (host.startswith(("joined", "started")))
 
 
 @pytest.mark.parametrize(
-    ("environment", "allowed", "world", "message", "hint"),
+    ("environment", "allowed", "probe", "message", "hint"),
     [
-        ({"DOCKER_HOST": "tcp://a:1"}, "allow", a_world(USUAL), "DOCKER_HOST leads to", "unset"),
-        ({}, "refuse", a_world(), "told to start none", "install Docker Engine 24"),
-        ({}, "join", a_world(), "for this none is started", "dlimg engine purge"),
-        ({"DOCKER_HOST": OWN}, "join", a_world(USUAL), "none is started", "dlimg engine up"),
-        ({}, "allow", a_world(obstacle="it needs root"), "it needs root", "install Docker"),
+        ({"DOCKER_HOST": "tcp://a:1"}, "allow", a_probe(USUAL), "DOCKER_HOST names", "unset"),
+        ({}, "refuse", a_probe(), "the options forbid a private one", "install Docker Engine 24"),
+        ({}, "join", a_probe(), "this command starts none", "dlimg engine purge"),
+        (
+            {"DOCKER_HOST": OWN},
+            "join",
+            a_probe(USUAL),
+            "this command starts none",
+            "dlimg engine up",
+        ),
+        ({}, "allow", a_probe(obstacle="it needs root"), "it needs root", "install Docker"),
     ],
 )
 def test_no_engine(
     environment: dict[str, str],
     allowed: PrivateEnginePolicy,
-    world: EngineProbe,
+    probe: EngineProbe,
     message: str,
     hint: str,
     tmp_path: Path,
 ) -> None:
     environment = {"HOME": str(tmp_path), **environment}
     with pytest.raises(NoEngine, match=message) as caught:
-        find_engine(environment, private=allowed, log=lambda _: None, world=world)
+        find_engine(environment, private=allowed, log=lambda _: None, probe=probe)
     assert hint in caught.value.problems[0].hint
 
 
 def test_joining_starts_nothing_and_finds_what_runs(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path)}
-    for world, host in ((a_world(USUAL), USUAL), (a_world(own=7), f"joined {OWN}")):
-        assert find_engine(home, private="join", log=lambda _: None, world=world).host == host
+    for probe, host in ((a_probe(USUAL), USUAL), (a_probe(own=7), f"joined {OWN}")):
+        assert find_engine(home, private="join", log=lambda _: None, probe=probe).host == host
 
 
 def test_it_says_that_its_own_engine_stays_up_and_how_to_stop_it(tmp_path: Path) -> None:
     said: list[str] = []
-    find_engine({"HOME": str(tmp_path)}, private="refuse", log=said.append, world=a_world(own=7))
+    find_engine({"HOME": str(tmp_path)}, private="refuse", log=said.append, probe=a_probe(own=7))
     assert said == [
         "using dlimg's own container engine, which stays up; `dlimg engine down` stops it"
     ]
@@ -163,7 +169,7 @@ def test_the_chosen_context_wins_over_a_private_engine(contexts: Path) -> None:
         {"DOCKER_CONFIG": str(contexts)},
         private="allow",
         log=print,
-        world=a_world("unix:///run/user/1000/docker.sock", USUAL, own=7),
+        probe=a_probe("unix:///run/user/1000/docker.sock", USUAL, own=7),
     )
     assert engine.host == "unix:///run/user/1000/docker.sock"
     assert "DOCKER_CONTEXT" not in engine.environment
