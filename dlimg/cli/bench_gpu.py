@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from dlimg.checks.verdicts import SIGHT
+from dlimg.checks.verdicts import GPU_CHECK
 from dlimg.cli.arguments import add_device, add_on_host
 from dlimg.cli.printing import print_json, print_table
 from dlimg.cli.report_files import prepare_reports, write_reports
@@ -25,7 +25,7 @@ from dlimg.report.bench import BENCHMARK, HEADINGS, bench_json, bench_rows, benc
 from dlimg.report.summary import failure_text
 from dlimg.results import ImageResult, exit_code_of_results
 
-CHECKS: Final = frozenset({SIGHT, BENCHMARK})
+CHECKS: Final = frozenset({GPU_CHECK, BENCHMARK})
 HINT: Final = (
     "with a container engine: dlimg bench-gpu 'pytorch-*-cuda13*-py3.13-debian13'; "
     "without one: dlimg bench-gpu --on-host pytorch"

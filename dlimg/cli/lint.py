@@ -68,13 +68,13 @@ def run(options: LintOptions, context: Context) -> int:
         return 0
     lint_context = read_lint_context(options.matrix, read_facts(), datetime.now(tz=UTC).date())
     if options.online:
-        lint_context = replace(lint_context, asked=ask_online(lint_context, context))
+        lint_context = replace(lint_context, answers=ask_online(lint_context, context))
     result = lint(lint_context)
     _print(result, options.format, context)
     warnings = result.count(Severity.WARNING) if options.strict else 0
     if result.count(Severity.ERROR) or warnings:
         return 1
-    return 5 if lint_context.asked and lint_context.asked.unanswered else 0
+    return 5 if lint_context.answers and lint_context.answers.unanswered else 0
 
 
 def _print(result: LintResult, form: str, context: Context) -> None:
@@ -82,7 +82,7 @@ def _print(result: LintResult, form: str, context: Context) -> None:
         print_json(linted_json(result))
         return
     out(linted_github(result) if form == "github" else linted_text(result))
-    for skipped in result.not_looked:
+    for skipped in result.skipped:
         context.log(f"skipped: {skipped}")
     context.log(summary(result))
 

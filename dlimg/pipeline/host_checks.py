@@ -11,10 +11,10 @@ from dlimg.checks.evidence import evidence_folder, write_evidence
 from dlimg.checks.host_run import (
     CheckHost,
     HostCheckRequest,
-    checks_here,
-    machine,
-    sets_of,
-    test_bare,
+    check_sets_on_host,
+    checks_on_host,
+    open_check_host,
+    run_checks_on_host,
 )
 from dlimg.context import Context
 from dlimg.errors import BadInput
@@ -39,9 +39,9 @@ def test_host(settings: HostSettings, context: Context) -> Evidence:
     """Run all checks of the family and keep their evidence."""
     folder = evidence_folder(context.environment)
     with check_host(settings, context) as host:
-        checks = checks_here(host)
-        evidence = test_bare(host, checks, folder=folder)
-        write_evidence(folder, evidence, log=context.log, sets=sets_of(host, checks))
+        checks = checks_on_host(host)
+        evidence = run_checks_on_host(host, checks, folder=folder)
+        write_evidence(folder, evidence, log=context.log, sets=check_sets_on_host(host, checks))
     return evidence
 
 
@@ -50,11 +50,11 @@ def measure_host(
 ) -> Evidence:
     """Run these checks only; their evidence goes to `folder`. Raises BadInput for missing ones."""
     with check_host(settings, context) as host:
-        checks = [check for check in checks_here(host) if check.name in names]
+        checks = [check for check in checks_on_host(host) if check.name in names]
         missing = names - {check.name for check in checks}
         if missing:
             raise BadInput(f"{settings.family} has no check {' and '.join(sorted(missing))}")
-        return test_bare(host, checks, folder=folder)
+        return run_checks_on_host(host, checks, folder=folder)
 
 
 @contextmanager
@@ -63,13 +63,13 @@ def check_host(settings: HostSettings, context: Context) -> Iterator[CheckHost]:
     request = HostCheckRequest(
         family=settings.family,
         images=settings.root / "images",
-        own=settings.own_checks,
+        own_checks=settings.own_checks,
         python=str(Path(settings.python).absolute()) if settings.python else "",
         revision=revision_of(settings.root, context.environment),
     )
     with (
         _interrupted_by_hangup(),
-        machine(request, context.environment, log=context.log) as host,
+        open_check_host(request, context.environment, log=context.log) as host,
     ):
         yield host
 

@@ -7,16 +7,10 @@ from typing import Any
 
 from dlimg.builders.choose import build_images
 from dlimg.builders.secrets import secrets_from
-from dlimg.checks.evidence import covering, read_evidence
-from dlimg.checks.inputs import told_by_config
-from dlimg.checks.run import (
-    CheckSettings,
-    checks_for_image,
-    checks_now,
-    names_of,
-    reference_data,
-    test,
-)
+from dlimg.checks.evidence import covering_records, read_evidence
+from dlimg.checks.image_inputs import reference_data
+from dlimg.checks.inputs import check_inputs_from_config
+from dlimg.checks.run import CheckSettings, check_ids, current_checks, prepare_checks, run_checks
 from dlimg.checks.verdicts import is_gpu_tested
 from dlimg.context import Context
 from dlimg.engine.client import Engine, check_buildx
@@ -191,7 +185,7 @@ def _test(
     cell = built.planned.image.cell
     device = (settings.device or default_device(engine)) if cell.is_cuda else None
     run.context.log(f"{cell.id}  testing {f'on {device}' if device else 'without a GPU'}")
-    return test(
+    return run_checks(
         built,
         _checks(run, settings, cell),
         engine,
@@ -200,7 +194,7 @@ def _test(
         settings=CheckSettings(
             evidence=settings.evidence,
             log=run.context.log,
-            own=settings.own_checks,
+            own_checks=settings.own_checks,
             revision=settings.revision,
             is_foreign=is_foreign,
         ),
@@ -241,18 +235,18 @@ def _check_runner(run: Run, settings: TestSettings, cell: Cell, engine: Engine) 
     checks = _checks(run, settings, cell)
 
     def checks_today(built: BuiltImage) -> Sequence[Check]:
-        return checks_now(built, checks, engine, images=images, own=own)
+        return current_checks(built, checks, engine, images=images, own_checks=own)
 
     def test_image(built: BuiltImage) -> Evidence:
         return _test(run, settings, built, engine, is_foreign=True)
 
     def known_evidence(built: BuiltImage, config: Mapping[str, Any]) -> Evidence | None:
-        inputs = told_by_config(
+        inputs = check_inputs_from_config(
             built.planned, config, reference_data(built.planned, engine, images)
         )
-        ready = checks_for_image(built.planned, checks, inputs, images=images, own=own)
+        ready = prepare_checks(built.planned, checks, inputs, images=images, own_checks=own)
         records = read_evidence(settings.evidence, built.digest, log=run.context.log)
-        complete = covering(records, names_of(ready))
+        complete = covering_records(records, check_ids(ready))
         on_gpu = (evidence for evidence in complete if is_gpu_tested(evidence))
         best = next(on_gpu, complete[-1] if complete else None)
         return _with_required(best, checks) if best else None

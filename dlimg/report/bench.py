@@ -6,8 +6,8 @@ The figures come from a script's output, so nothing is taken for granted about t
 from collections.abc import Mapping
 from typing import Final
 
-from dlimg.checks.evidence_json import host_record, jsonable
-from dlimg.checks.verdicts import SIGHT, gpus, outcome
+from dlimg.checks.evidence_json import host_record, to_json_value
+from dlimg.checks.verdicts import GPU_CHECK, outcome, tested_gpus
 from dlimg.model import CheckStatus, Evidence, Host, Verdict
 from dlimg.report.evidence_text import reasons
 
@@ -49,8 +49,8 @@ def bench_json(evidence: Evidence) -> dict[str, object]:
         "day": evidence.day,
         "device": evidence.device,
         "host": host_record(evidence.host),
-        "gpus": jsonable(list(_seen(evidence))),
-        "benchmark": jsonable(dict(_figures(evidence))) or None,
+        "gpus": to_json_value(list(_seen(evidence))),
+        "benchmark": to_json_value(dict(_figures(evidence))) or None,
         "outcome": outcome(evidence.verdicts),
         "reasons": {
             one.check: one.reason
@@ -91,9 +91,9 @@ def processor_text(host: Host) -> str:
 
 def _seen(evidence: Evidence) -> tuple[Mapping[str, object], ...]:
     """The rows of `nvidia_smi` that are about a GPU; none where it did not pass."""
-    if not gpus(evidence.verdicts):
+    if not tested_gpus(evidence.verdicts):
         return ()
-    rows = next(one.figures.get("gpus") for one in evidence.verdicts if one.check == SIGHT)
+    rows = next(one.figures.get("gpus") for one in evidence.verdicts if one.check == GPU_CHECK)
     return tuple(one for one in rows if isinstance(one, dict)) if isinstance(rows, list) else ()
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from dlimg.checks.evidence_json import evidence_record, jsonable
+from dlimg.checks.evidence_json import evidence_record, to_json_value
 from dlimg.checks.verdicts import (
-    driver,
+    driver_version,
     gpu_names,
     is_gpu_tested,
     outcome,
-    possible_here,
+    possible_verdicts,
 )
 from dlimg.model import CheckStatus, Evidence, Verdict
 from dlimg.pipeline.inspect import DeviceEvidence
@@ -65,12 +65,12 @@ def tested_json(evidence: Evidence) -> dict[str, object]:
         "outcome": outcome(evidence.verdicts),
         "gpu_tested": is_gpu_tested(evidence),
         "gpus": list(gpu_names(evidence)),
-        "driver": driver(evidence) or None,
+        "driver": driver_version(evidence) or None,
     }
 
 
 def _driver_text(evidence: Evidence) -> str:
-    version = driver(evidence)
+    version = driver_version(evidence)
     return f"driver {version}" if version else ""
 
 
@@ -84,7 +84,7 @@ def verdict_json(verdict: Verdict) -> dict[str, object]:
         "required": verdict.required,
         "attempts": verdict.attempts,
         "first_reason": verdict.first_reason,
-        "figures": jsonable(dict(verdict.figures)),
+        "figures": to_json_value(dict(verdict.figures)),
     }
 
 
@@ -117,7 +117,7 @@ def attempts_text(verdict: Verdict) -> str:
 def not_run(verdicts: Sequence[Verdict]) -> dict[tuple[str, bool], tuple[str, ...]]:
     """The names of the checks that were not run, by their reason and by whether that hinders."""
     found: dict[tuple[str, bool], tuple[str, ...]] = {}
-    possible = {one.check for one in possible_here(verdicts)}
+    possible = {one.check for one in possible_verdicts(verdicts)}
     for one in verdicts:
         if one.status is CheckStatus.NOT_RUN:
             kind = (one.reason, one.required and one.check in possible)

@@ -3,7 +3,7 @@
 from typing import Final
 
 from dlimg.checks.evidence_json import host_record
-from dlimg.checks.verdicts import driver, gpu_names, is_gpu_tested, outcome
+from dlimg.checks.verdicts import driver_version, gpu_names, is_gpu_tested, outcome
 from dlimg.model import Evidence
 from dlimg.report.evidence_text import gpu_text, reasons, verdict_json, verdicts_text
 
@@ -28,7 +28,7 @@ def bare_json(evidence: Evidence) -> dict[str, object]:
         "host": host_record(evidence.host),
         "device": evidence.device,
         "gpus": list(gpu_names(evidence)),
-        "driver": driver(evidence) or None,
+        "driver": driver_version(evidence) or None,
         "outcome": outcome(evidence.verdicts),
         "gpu_tested": is_gpu_tested(evidence),
         "limits": LIMITS,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from dlimg.builders.build_failure import explain_failure, is_python_unreachable
-from dlimg.checks.evidence_json import host_record, jsonable
+from dlimg.checks.evidence_json import host_record, to_json_value
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Verdict
 from dlimg.report.evidence_text import attempts_text, gpu_text
 from dlimg.report.plain import clean
@@ -139,7 +139,7 @@ def _properties(element: ET.Element, facts: dict[str, object]) -> None:
         return
     held = ET.SubElement(element, "properties")
     for name, one in facts.items():
-        plain = jsonable(one)
+        plain = to_json_value(one)
         text = plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
         ET.SubElement(held, "property", name=clean(name), value=clean(text))
 

@@ -62,7 +62,7 @@ def linted_json(linted: LintResult) -> dict[str, object]:
         "accepted": [
             {**finding_json(one), "why": accepted.why} for one, accepted in linted.accepted
         ],
-        "not_looked_at": list(linted.not_looked),
+        "not_looked_at": list(linted.skipped),
         "errors": linted.count(Severity.ERROR),
         "warnings": linted.count(Severity.WARNING),
         "notes": linted.count(Severity.NOTE),

@@ -1,0 +1,93 @@
+"""The commands and the top of the command line; imports nothing that is slow."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from dlimg import __version__
+
+DESCRIPTION: Final = "Container images for deep learning: one matrix in, tested images out."
+EPILOG: Final = """\
+A PATTERN is a cell id, with `*` and `?` allowed. Without one, build, test and publish take the
+group `default`; list, lock, render, plan and size take all cells.
+
+exit codes:
+  0    done
+  1    a negative answer: a build or check failed, something is stale or refused
+  2    wrong usage or wrong input
+  3    required checks were not run
+  4    no container engine, or no base image
+  5    the network, an index or a registry did not answer
+  130  interrupted
+"""
+
+
+# Each command with what it does, in the order of the help. Its module has the same name.
+COMMANDS: Final = {
+    "list": "Show the cells of the matrix.",
+    "show": "Show one cell: its wheels, tags and how to run it.",
+    "size": "Show the layers of images, what they share, and what a pull costs.",
+    "checks": "List the checks and the cells that each is for.",
+    "facts": "Show facts about GPUs, CUDA and frameworks, with sources.",
+    "why": "Say whether a combination works, by which rules, and what else would.",
+    "pick": "Say which tag runs on a GPU and driver, and why others do not.",
+    "lint": "Check the matrix and its locks against the facts.",
+    "lock": "Resolve cells to exact wheels, and write the locks.",
+    "render": "Write the Dockerfile of each locked cell.",
+    "plan": "Show what would be built, as data.",
+    "build": "Build and tag images.",
+    "test": "Build missing images, then run the checks in containers.",
+    "publish": "Build, test, and push the images that passed.",
+    "bench-gpu": "Measure the GPU, in containers or with --on-host; keeps no evidence.",
+    "inspect": "Show any image: its contents, and all evidence about it.",
+    "engine": "Start, show or stop dlimg's own container engine.",
+    "prune": "Remove dlimg's images and build cache from the engine (`store prune`: from disk).",
+    "store": "Show, verify, prune or export the layers that images are assembled from.",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors look like all other errors of dlimg."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"dlimg: {message}\n  hint: `{self.prog} --help` shows what there is\n")
+        raise SystemExit(2)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the arguments before the command."""
+    top = Parser(
+        prog="dlimg",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"dlimg {__version__}")
+    top.add_argument(
+        "--matrix", default="matrix.yaml", metavar="FILE", help="the matrix (matrix.yaml)"
+    )
+    return top
+
+
+def parser_of_help() -> argparse.ArgumentParser:
+    """Return the parser with all commands, but without their arguments."""
+    top = parser()
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    for name, about in COMMANDS.items():
+        commands.add_parser(name, help=about)
+    return top
+
+
+def position_of_command(words: Sequence[str]) -> int | None:
+    """Return the index of the first word that is no option of `dlimg` itself."""
+    expects_value = False
+    for position, word in enumerate(words):
+        if expects_value:
+            expects_value = False
+        elif word == "--matrix":
+            expects_value = True
+        elif not word.startswith("-"):
+            return position
+    return None

@@ -1,0 +1,79 @@
+"""The dispatcher: parses a command's arguments and runs it."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import Final
+
+from dlimg.cli.commands import COMMANDS, parser, parser_of_help, position_of_command
+from dlimg.cli.printing import log
+from dlimg.context import Context
+from dlimg.errors import DlimgError, nearest
+
+# Commands and actions under their old names, until the next release.
+RENAMED: Final = {"layers": "store"}
+RENAMED_ACTIONS: Final = {"list": "ls"}
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Return the arguments of a command, in their order on the command line.
+
+    Prints an error and raises SystemExit for wrong usage.
+    """
+    position = position_of_command(words)
+    if position is None:
+        return parser_of_help().parse_args(words)
+    words = _with_new_names(words, position)
+    name = words[position]
+    if name not in COMMANDS:
+        sys.stderr.write(
+            f"dlimg: no command is called {name!r}\n  hint: {nearest(name, COMMANDS)}\n"
+        )
+        raise SystemExit(2)
+    about = COMMANDS[name]
+    top = parser()
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    command = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+    command_module(name).add_arguments(command)
+    arguments, unknown = top.parse_known_args(words)
+    if unknown:
+        command.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return arguments
+
+
+def _with_new_names(words: Sequence[str], position: int) -> Sequence[str]:
+    """Return the words with the command's new name in place of an old one."""
+    old, *rest = words[position:]
+    if old not in RENAMED:
+        return words
+    new = RENAMED[old]
+    sys.stderr.write(
+        f"dlimg: `dlimg {old}` is called `dlimg {new}` now; the next release knows only that\n"
+    )
+    if rest:
+        rest[0] = RENAMED_ACTIONS.get(rest[0], rest[0])
+    return [*words[:position], new, *rest]
+
+
+def command_module(command: str) -> ModuleType:
+    """Return the module of a command: `add_arguments`, `options_of`, `run`."""
+    return import_module(f"dlimg.cli.{command.replace('-', '_')}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command of these arguments and return its exit code."""
+    module = command_module(arguments.command)
+    context = Context.of(os.environ, log)
+    try:
+        code: int = module.run(module.options_of(arguments), context)
+    except DlimgError as error:
+        for problem in error.problems:
+            log(f"dlimg: {problem}")
+        return error.exit_code
+    except OSError as error:
+        log(f"dlimg: {error.filename or 'system'}: {error.strerror or error}")
+        return 1
+    return code
