@@ -33,7 +33,7 @@ _OF_FAMILY: Final = ("checks", "Dockerfile.j2")
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}\.py")
 
 
-def sources(family: str, images: Path, own: Path | None = None) -> tuple[Path, ...]:
+def check_files(family: str, images: Path, own: Path | None = None) -> tuple[Path, ...]:
     """The scripts of a family's checks, common ones first, a user's own last, each by name.
 
     Raises BadInput for missing folders and for names that are there twice.
@@ -56,7 +56,7 @@ def sources(family: str, images: Path, own: Path | None = None) -> tuple[Path, .
     return tuple(file for file in files if _is_check(file))
 
 
-def scripts(
+def read_scripts(
     images: Path, family: str, own: Path | None = None, framework: str = ""
 ) -> dict[str, bytes]:
     """Every script and module, common or the family's, by its path under `images`.
@@ -85,14 +85,14 @@ def scripts(
         raise BadInput(message, where=str(error.filename)) from error
 
 
-def place(path: Path, images: Path, found: Mapping[str, bytes]) -> str:
+def script_path(path: Path, images: Path, found: Mapping[str, bytes]) -> str:
     """Where a script lies among those that `scripts` found."""
     under = (path.relative_to(images) if path.is_relative_to(images) else path).as_posix()
     mine = f"{OWN}/{path.name}"
     return mine if under not in found and mine in found else under
 
 
-def modules(place: str, found: Mapping[str, bytes]) -> dict[str, bytes]:
+def importable_modules(place: str, found: Mapping[str, bytes]) -> dict[str, bytes]:
     """What the script at this place may import; what is a user's own, only his own may."""
     is_own = place.startswith(f"{OWN}/")
     return {
@@ -204,7 +204,7 @@ def _all_there(cell: Cell, checks: Sequence[Check], places: Mapping[str, str]) -
         raise BadInput.of(problems)
 
 
-def checks_of_machine(
+def checks_for_host(
     family: str, images: Path, own: Path | None = None, *, has_gpu: bool
 ) -> tuple[Check, ...]:
     """The checks that mean something on a machine that is no image, in the same order.
@@ -226,7 +226,7 @@ def _parsed(family: str, images: Path, own: Path | None) -> list[tuple[str, str,
     """Path, text and header of every check; raises BadInput with all that is wrong in headers."""
     found: list[tuple[str, str, CheckHeader]] = []
     problems: list[Problem] = []
-    for path in sources(family, images, own):
+    for path in check_files(family, images, own):
         try:
             text = _text(path)
             found.append((str(path), text, _header(text, str(path))))

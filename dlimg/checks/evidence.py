@@ -63,7 +63,7 @@ def check_sets(
     return sets
 
 
-def read_last(folder: Path, cell_id: str, *, log: Callable[[str], None]) -> LastRun | None:
+def read_last_run(folder: Path, cell_id: str, *, log: Callable[[str], None]) -> LastRun | None:
     """The note on this cell's last evidence, or none."""
     path = _path(folder, cell_id)
     try:
@@ -75,12 +75,12 @@ def read_last(folder: Path, cell_id: str, *, log: Callable[[str], None]) -> Last
         return None
 
 
-def write_last(folder: Path, evidence: Evidence, sets: CheckSets) -> None:
+def write_last_run(folder: Path, evidence: Evidence, sets: CheckSets) -> None:
     """Note this evidence as the last one of its cell, and the checks of these folders.
 
     What other folders had stays as long as they are there. Raises OSError.
     """
-    before = read_last(folder, evidence.cell, log=_silent)  # a damaged one is written anew
+    before = read_last_run(folder, evidence.cell, log=_silent)  # a damaged one is written anew
     known = before.sets if before else {}
     kept = {name: one for name, one in known.items() if name not in sets and Path(name).is_dir()}
     found = {
@@ -92,7 +92,7 @@ def write_last(folder: Path, evidence: Evidence, sets: CheckSets) -> None:
         atomic_write(_path(folder, evidence.cell), _text(last))
 
 
-def vanished(
+def report_missing_checks(
     last: LastRun | None, sets: CheckSets, *, log: Callable[[str], None]
 ) -> tuple[str, ...]:
     """The checks that these folders had at the cell's last evidence and have no more.
@@ -108,7 +108,7 @@ def vanished(
     return tuple(gone)
 
 
-def gone_before(last: LastRun | None, sets: CheckSets) -> tuple[str, ...]:
+def missing_before(last: LastRun | None, sets: CheckSets) -> tuple[str, ...]:
     """The checks that these folders lacked already when the cell was last tested with them."""
     here = _names(sets)
     noted = [one.gone for one in _same_sets(last, sets)]
@@ -222,12 +222,12 @@ def write_evidence(
             known = read_evidence(folder, evidence.digest, log=log, bare=evidence.bare)
             atomic_write(path, evidence_text(_with(known, evidence)))
             if sets is not None:
-                write_last(folder, evidence, sets)
+                write_last_run(folder, evidence, sets)
     except OSError as error:
         _log_not_kept(folder, error, log)
 
 
-def note_last(
+def record_last_run(
     folder: Path, evidence: Evidence, *, log: Callable[[str], None], sets: CheckSets | None
 ) -> None:
     """Note that a cell was tested with these checks, where nothing new came of it."""
@@ -235,7 +235,7 @@ def note_last(
         return
     try:
         with file_lock(folder / ".lock", doing="noting evidence", log=log):
-            write_last(folder, evidence, sets)
+            write_last_run(folder, evidence, sets)
     except OSError as error:
         _log_not_kept(folder, error, log)
 
@@ -259,7 +259,7 @@ def checks_of(evidence: Evidence) -> frozenset[tuple[str, str]]:
     return frozenset((verdict.check, verdict.sha256) for verdict in evidence.verdicts)
 
 
-def nearest(
+def closest_record(
     known: Sequence[Evidence], checks: frozenset[tuple[str, str]], device: str
 ) -> Evidence | None:
     """The device's record of this very set of checks, or else the latest with most of them."""
@@ -269,14 +269,16 @@ def nearest(
     return ranked[-1] if ranked else None
 
 
-def covering(known: Sequence[Evidence], checks: frozenset[tuple[str, str]]) -> tuple[Evidence, ...]:
+def covering_records(
+    known: Sequence[Evidence], checks: frozenset[tuple[str, str]]
+) -> tuple[Evidence, ...]:
     """What is known of all of these checks, and of no other: one value for each device.
 
     A record of more checks, such as another user's own, counts with the verdicts of these alone.
     """
     found: list[Evidence] = []
     for device in dict.fromkeys(one.device for one in known):
-        near = nearest(known, checks, device)
+        near = closest_record(known, checks, device)
         if near is None or not checks <= checks_of(near):
             continue
         verdicts = tuple(one for one in near.verdicts if (one.check, one.sha256) in checks)
@@ -291,13 +293,13 @@ def last_evidence(
 
     The newest comes first.
     """
-    last = read_last(folder, cell_id, log=log)
+    last = read_last_run(folder, cell_id, log=log)
     found = read_evidence(folder, last.digest, log=log) if last and last.digest else ()
     mine = {one.device: one for one in found if one.cell == cell_id}
     return tuple(sorted(mine.values(), key=lambda one: one.day, reverse=True))
 
 
-def reusable(evidence: Sequence[Evidence], check: Check, device: str) -> Verdict | None:
+def reusable_verdict(evidence: Sequence[Evidence], check: Check, device: str) -> Verdict | None:
     """The verdict that still holds for this script on this device, or none.
 
     A pass holds. A check that lacked a GPU would lack it again while none is given. A failure,

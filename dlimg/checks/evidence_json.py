@@ -49,7 +49,7 @@ def verdict_record(verdict: Verdict) -> dict[str, object]:
         "reason": verdict.reason,
         "seconds": verdict.seconds,
         "required": verdict.required,
-        "figures": jsonable(dict(verdict.figures)),
+        "figures": to_json_value(dict(verdict.figures)),
         "output": verdict.output,
         "needs": sorted(verdict.needs),
         "attempts": verdict.attempts,
@@ -57,7 +57,7 @@ def verdict_record(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def jsonable(value: object, depth: int = 0) -> object:
+def to_json_value(value: object, depth: int = 0) -> object:
     """The same value as JSON and UTF-8 have it: `nan` and `inf` are texts, half a character is `?`.
 
     What nests too deeply is cut. A value of a kind that JSON does not know stays as it is.
@@ -70,9 +70,12 @@ def jsonable(value: object, depth: int = 0) -> object:
         case str():
             return value.encode(errors="replace").decode()
         case Mapping():
-            return {str(jsonable(name)): jsonable(one, depth + 1) for name, one in value.items()}
+            return {
+                str(to_json_value(name)): to_json_value(one, depth + 1)
+                for name, one in value.items()
+            }
         case list() | tuple():
-            return [jsonable(one, depth + 1) for one in value]
+            return [to_json_value(one, depth + 1) for one in value]
         case _:
             return value
 

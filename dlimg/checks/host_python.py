@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from dlimg.checks.discover import COMMON
-from dlimg.checks.verdicts import figures
+from dlimg.checks.verdicts import parse_figures
 from dlimg.errors import BadInput, Problem, nearest
 from dlimg.host.process import SandboxResult, run_sandboxed
 from dlimg.render.frameworks import ADAPTER
@@ -23,9 +23,9 @@ DEVICES: Final = Path("/dev")
 _IMPORT_SECONDS: Final = 300
 _DRIVER_SECONDS: Final = 60
 _ABOUT: Final = """\
-import json, sys, sysconfig, _framework
+import json, sys, sysconfig, _adapter
 from pathlib import Path
-name = _framework.load().NAME
+name = _adapter.load().NAME
 python = "%d.%d" % sys.version_info[:2]
 headers = Path(sysconfig.get_path("include"), "Python.h").exists()
 print(json.dumps({"name": name, "python": python, "headers": headers}))
@@ -52,7 +52,7 @@ class Interpreter:
         return re.sub(r"[^\w.+-]", "-", (self.name.split() or ["unknown"])[-1])
 
 
-def look_up(family: str, images: Path) -> None:
+def require_family(family: str, images: Path) -> None:
     """Raises BadInput where there are no scripts of this family."""
     common = images / COMMON / "checks"
     if not common.is_dir():
@@ -63,19 +63,19 @@ def look_up(family: str, images: Path) -> None:
         raise BadInput(f"--bare {family}: no such family", hint=nearest(family, families))
 
 
-def environment_of(own: Mapping[str, str]) -> Mapping[str, str]:
+def script_environment(own: Mapping[str, str]) -> Mapping[str, str]:
     """What a script's process has in its environment, but for what a check is told."""
     kept = {name: text for name, text in own.items() if not name.startswith("DLIMG_")}
     return MappingProxyType(kept | {"PYTHONDONTWRITEBYTECODE": "1"})
 
 
-def with_modules(environment: Mapping[str, str], modules: Sequence[Path]) -> Mapping[str, str]:
+def with_python_path(environment: Mapping[str, str], modules: Sequence[Path]) -> Mapping[str, str]:
     """The same, and the modules of these folders are found."""
     before = [environment["PYTHONPATH"]] if environment.get("PYTHONPATH") else []
     return {**environment, "PYTHONPATH": ":".join([*map(str, modules), *before])}
 
 
-def interpreter(
+def find_interpreter(
     family: str, named: str, environment: Mapping[str, str], *, scratch: Path
 ) -> Interpreter:
     """The named Python, else the first of this machine's that has the family's framework.
@@ -84,7 +84,9 @@ def interpreter(
     it said.
     """
     problems = []
-    for path in [named] if named else dict.fromkeys([*candidates(environment), sys.executable]):
+    for path in (
+        [named] if named else dict.fromkeys([*candidate_pythons(environment), sys.executable])
+    ):
         argv = [path, "-c", _ABOUT]
         ended = run_sandboxed(argv, env=environment, cwd=scratch, seconds=_IMPORT_SECONDS)
         found = _object(ended)
@@ -102,7 +104,7 @@ def interpreter(
     raise BadInput.of([*problems, last])
 
 
-def candidates(environment: Mapping[str, str]) -> tuple[str, ...]:
+def candidate_pythons(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Pythons in the order of trying: an active environment's, then those on the PATH."""
     active = [environment.get(name) for name in ("VIRTUAL_ENV", "CONDA_PREFIX")]
     places = [f"{folder}/bin" for folder in active if folder]
@@ -111,7 +113,7 @@ def candidates(environment: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(path) for path in paths if path.is_file()))
 
 
-def gpus(
+def find_gpus(
     python: str, environment: Mapping[str, str], *, scratch: Path, devices: Path = DEVICES
 ) -> tuple[tuple[str, ...], bool]:
     """The GPUs' names by the driver, and whether one is expected: a device file is enough.
@@ -126,7 +128,7 @@ def gpus(
 
 def _object(ended: SandboxResult) -> Mapping[str, Any]:
     """What the process printed, or nothing where it ended otherwise."""
-    return {} if ended.code or ended.is_late else figures(ended.stdout)
+    return {} if ended.code or ended.is_late else parse_figures(ended.stdout)
 
 
 def _complaint(family: str, path: str, ended: SandboxResult) -> Problem:

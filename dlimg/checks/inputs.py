@@ -40,7 +40,7 @@ _OF_VENDOR: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-def start(
+def compare_config(
     config: Mapping[str, Any], planned: PlannedImage, base_labels: Mapping[str, str] = NO_LABELS
 ) -> dict[str, object]:
     """`is` is what the engine says, `said` what is to be; both in the same words.
@@ -134,7 +134,7 @@ class ReferenceData:
     records: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
-def told(
+def check_inputs(
     planned: PlannedImage,
     labels: Mapping[str, str],
     config: Mapping[str, object] = NOTHING_SET,
@@ -150,22 +150,24 @@ def told(
     owner = (int(USER["uid"]), int(USER["gid"]))
     return CheckInputs(
         environment={
-            "DLIMG_CELL": cell_text(planned),
+            "DLIMG_CELL": cell_json(planned),
             "DLIMG_LABELS": json.dumps(dict(labels), sort_keys=True),
             "DLIMG_LAYOUT": LAYOUT_PATH,
             "DLIMG_LOCK": LOCK_PATH,
             "DLIMG_HISTORY": HISTORY_PATH,
-            "DLIMG_START": json.dumps(start(config, planned, known.base_labels), sort_keys=True),
+            "DLIMG_START": json.dumps(
+                compare_config(config, planned, known.base_labels), sort_keys=True
+            ),
         },
         files={
             LAYOUT: tree_text(planned.image.cell, planned.image.lock, known.layout, owner).encode(),
-            LOCK: lock_text(planned.image.lock, known.records).encode(),
+            LOCK: lock_json(planned.image.lock, known.records).encode(),
             HISTORY: json.dumps(list(history)).encode(),
         },
     )
 
 
-def told_by_config(
+def check_inputs_from_config(
     planned: PlannedImage, config: Mapping[str, object], reference: ReferenceData
 ) -> CheckInputs:
     """The same for an image of which a registry tells: its config, as OCI writes it.
@@ -182,10 +184,10 @@ def told_by_config(
         if isinstance(step, dict)
     ]
     own = labels if isinstance(labels, dict) else {}
-    return told(planned, own, found, history, reference)
+    return check_inputs(planned, own, found, history, reference)
 
 
-def cell_text(planned: PlannedImage) -> str:
+def cell_json(planned: PlannedImage) -> str:
     """`DLIMG_CELL`: the axes of the cell as JSON, for checks that prove them."""
     cell, lock = planned.image.cell, planned.image.lock
     axes = {
@@ -240,7 +242,7 @@ def _name(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~;( ]", requirement, maxsplit=1)[0]).lower()
 
 
-def lock_text(lock: Lock, records: Mapping[str, str] = NOTHING) -> str:
+def lock_json(lock: Lock, records: Mapping[str, str] = NOTHING) -> str:
     """The lock as a check reads it: a JSON list of wheels with name, version, file and sha256.
 
     `record` is the sha256 of the wheel's RECORD in an image, or empty where nobody knows it.

@@ -9,27 +9,42 @@ from typing import Any, Final
 import docker
 
 import dlimg
-from dlimg.checks.container import CheckContainer, ContainerSpec, ground
-from dlimg.checks.container_kinds import ContainerKind, groups, options
-from dlimg.checks.discover import scripts
+from dlimg.checks.container import CheckContainer, ContainerSpec, check_container
+from dlimg.checks.container_setup import (
+    ROOT,
+    ContainerKind,
+    container_options,
+    group_by_kind,
+    prepare_check,
+    scripts_archive,
+)
+from dlimg.checks.discover import read_scripts
 from dlimg.checks.evidence import (
     CheckSets,
     check_sets,
-    gone_before,
-    nearest,
-    note_last,
+    closest_record,
+    missing_before,
     read_evidence,
-    read_last,
-    reusable,
-    vanished,
+    read_last_run,
+    record_last_run,
+    report_missing_checks,
+    reusable_verdict,
     write_evidence,
 )
 from dlimg.checks.execute import is_clean, run_check
 from dlimg.checks.host import engine_text, host_of
-from dlimg.checks.inputs import CheckInputs, ReferenceData, told
-from dlimg.checks.script_files import ROOT, archive, placed
-from dlimg.checks.verdicts import GPU, NO_DEVICE, SIGHT, TestedGpu, gpus, sought, told_text, verdict
-from dlimg.checks.wheel_records import wheel_records
+from dlimg.checks.image_inputs import wheel_records
+from dlimg.checks.inputs import CheckInputs, ReferenceData, check_inputs
+from dlimg.checks.verdicts import (
+    GPU,
+    GPU_CHECK,
+    NO_DEVICE,
+    TestedGpu,
+    run_with_retry,
+    tested_gpus,
+    verdict_line,
+    verdict_of,
+)
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.engine.gpu import device_request
 from dlimg.engine.ownership import OWNER_LABEL, owner_label
@@ -75,7 +90,7 @@ class _Job:
 
 
 @engine_errors()
-def test(
+def run_checks(
     built: BuiltImage,
     checks: Sequence[Check],
     engine: Engine,
@@ -93,23 +108,23 @@ def test(
     """
     given = device or NO_DEVICE
     cell = built.planned.image.cell
-    found = scripts(images, cell.family, settings.own, cell.framework.folder)
-    facts = facts_of(built, engine, images)
-    ready = [placed(check, images, found, facts) for check in checks]
+    found = read_scripts(images, cell.family, settings.own, cell.framework.folder)
+    facts = inputs_of_engine_image(built, engine, images)
+    ready = [prepare_check(check, images, found, facts) for check in checks]
     sets = check_sets([check.name for check in ready], found, images, settings.own)
-    last = read_last(settings.evidence, cell.id, log=settings.log)
-    gone = vanished(last, sets, log=settings.log)
-    missed = gone or gone_before(last, sets)
+    last = read_last_run(settings.evidence, cell.id, log=settings.log)
+    gone = report_missing_checks(last, sets, log=settings.log)
+    missed = gone or missing_before(last, sets)
     noted = None if settings.is_foreign else sets
     known = read_evidence(settings.evidence, built.digest, log=settings.log)
-    before = nearest(known, names_of(ready), given)
+    before = closest_record(known, check_ids(ready), given)
     # A device's name does not log which GPU it is, so all is compared with one record's GPUs.
     comparable = known if given == NO_DEVICE else tuple(one for one in (before,) if one)
     kept = {check.name: _held(comparable, check, given) for check in ready}
     if before is not None and all(kept.values()) and not _is_on_gpu(ready, given):
         verdicts = tuple(one for one in kept.values() if one)
         return _again(before, verdicts, missed, noted, settings)
-    files = archive({**found, **facts.files}, ROOT)
+    files = scripts_archive({**found, **facts.files}, ROOT)
     memory = settings.memory or int(engine.sdk.info()["MemTotal"]) * 3 // 4
     job = _Job(
         built=built,
@@ -119,9 +134,9 @@ def test(
         facts=facts,
         files=files,
     )
-    seen_before = gpus(before.verdicts) if before else ()
+    seen_before = tested_gpus(before.verdicts) if before else ()
     verdicts = _verdicts(job, ready, kept, seen_before)
-    is_new = any(one is not kept[one.check] for one in verdicts if one.check != SIGHT)
+    is_new = any(one is not kept[one.check] for one in verdicts if one.check != GPU_CHECK)
     if before is not None and not is_new:
         return _again(before, verdicts, missed, noted, settings)
     evidence = replace(_evidence(job, given, verdicts), vanished=gone)
@@ -129,18 +144,18 @@ def test(
     return evidence
 
 
-def checks_now(
+def current_checks(
     built: BuiltImage, checks: Sequence[Check], engine: Engine, *, images: Path, own: Path | None
 ) -> tuple[Check, ...]:
     """These checks as they would run in the image now, each with the sha256 that verdicts go by.
 
     Raises `Negative` when the engine has the image no more.
     """
-    facts = facts_of(built, engine, images)
-    return checks_for_image(built.planned, checks, facts, images=images, own=own)
+    facts = inputs_of_engine_image(built, engine, images)
+    return prepare_checks(built.planned, checks, facts, images=images, own_checks=own)
 
 
-def checks_for_image(
+def prepare_checks(
     planned: PlannedImage,
     checks: Sequence[Check],
     facts: CheckInputs,
@@ -150,11 +165,11 @@ def checks_for_image(
 ) -> tuple[Check, ...]:
     """The same for an image of which only is known what checks would be told of it."""
     cell = planned.image.cell
-    found = scripts(images, cell.family, own, cell.framework.folder)
-    return tuple(placed(check, images, found, facts) for check in checks)
+    found = read_scripts(images, cell.family, own, cell.framework.folder)
+    return tuple(prepare_check(check, images, found, facts) for check in checks)
 
 
-def names_of(checks: Sequence[Check]) -> frozenset[tuple[str, str]]:
+def check_ids(checks: Sequence[Check]) -> frozenset[tuple[str, str]]:
     """The set of these checks: the name and sha256 of each."""
     return frozenset((check.name, check.sha256) for check in checks)
 
@@ -168,18 +183,18 @@ def _again(
 ) -> Evidence:
     """What was known before, of these checks alone; a check that is gone is told of once."""
     evidence = replace(before, verdicts=verdicts, vanished=missed)
-    note_last(settings.evidence, evidence, log=settings.log, sets=sets)
+    record_last_run(settings.evidence, evidence, log=settings.log, sets=sets)
     return evidence
 
 
-def facts_of(built: BuiltImage, engine: Engine, images: Path) -> CheckInputs:
+def inputs_of_engine_image(built: BuiltImage, engine: Engine, images: Path) -> CheckInputs:
     """What checks are told of an image in the engine; `Negative` when it is there no more.
 
     `told_by_config` has to tell the same of an image at a registry.
     """
     config, history = _config(built, engine)
     reference = reference_data(built.planned, engine, images)
-    return told(built.planned, config.get("Labels") or {}, config, history, reference)
+    return check_inputs(built.planned, config.get("Labels") or {}, config, history, reference)
 
 
 def reference_data(planned: PlannedImage, engine: Engine, images: Path) -> ReferenceData:
@@ -235,7 +250,7 @@ def _is_on_gpu(checks: Sequence[Check], given: str) -> bool:
 
 def _held(known: Sequence[Evidence], check: Check, given: str) -> Verdict | None:
     """The verdict that still holds; whether it is required is for today's matrix to log."""
-    held = reusable(known, check, given)
+    held = reusable_verdict(known, check, given)
     return replace(held, required=check.required) if held else None
 
 
@@ -248,10 +263,10 @@ def _verdicts(
     """A verdict for each check; what is kept of another GPU or driver is not one."""
     given = job.device or NO_DEVICE
     found: dict[str, Verdict] = {}
-    for kind, members in groups(checks):
-        with ground(job.engine, _recipe(job, kind, members)) as here:
+    for kind, members in group_by_kind(checks):
+        with check_container(job.engine, _recipe(job, kind, members)) as here:
             for check in members:
-                seen = gpus(tuple(found.values()))
+                seen = tested_gpus(tuple(found.values()))
                 is_same = bool(seen) and seen == seen_before
                 held = kept[check.name] if is_same or not _is_on_gpu([check], given) else None
                 found[check.name] = held or _sought(job, here, check)
@@ -261,8 +276,8 @@ def _verdicts(
 def _sought(job: _Job, here: CheckContainer, check: Check) -> Verdict:
     """The verdict, of which the user is told; a second attempt is made in a fresh container."""
     given = job.device or NO_DEVICE
-    found = sought(check, lambda: _attempt(here, check, given), between=here.clear)
-    job.settings.log(told_text(job.built.planned.image.cell.id, found))
+    found = run_with_retry(check, lambda: _attempt(here, check, given), between=here.clear)
+    job.settings.log(verdict_line(job.built.planned.image.cell.id, found))
     return found
 
 
@@ -271,7 +286,7 @@ def _attempt(here: CheckContainer, check: Check, given: str) -> Verdict:
     ran = run_check(there, check)
     if not is_clean(there):
         here.clear()
-    return verdict(check, ran, device=given)
+    return verdict_of(check, ran, device=given)
 
 
 def _recipe(job: _Job, kind: ContainerKind, members: Sequence[Check]) -> ContainerSpec:
@@ -292,7 +307,7 @@ def _recipe(job: _Job, kind: ContainerKind, members: Sequence[Check]) -> Contain
 
     return ContainerSpec(
         digest=job.built.digest,
-        options={**common, **options(kind)},
+        options={**common, **container_options(kind)},
         files=job.files,
         has_device=device is not None,
         memory=settings.memory,

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -11,6 +12,7 @@ from dlimg.model import (
     BaseSource,
     Cell,
     Flavour,
+    Framework,
     Image,
     Lock,
     OperatingSystem,
@@ -19,7 +21,9 @@ from dlimg.model import (
     StackException,
     Wheel,
 )
+from dlimg.render.frameworks import read_frameworks
 
+FRAMEWORKS: Final = read_frameworks(Path(__file__).parents[2] / "images")
 PLATFORM: Final = "x86_64-manylinux_2_28"
 OPERATING_SYSTEMS: Final[Mapping[str, OperatingSystem]] = MappingProxyType(
     {
@@ -58,7 +62,7 @@ def system(name: str = "debian13") -> OperatingSystem:
     return OPERATING_SYSTEMS[name]
 
 
-def stack(  # noqa: PLR0913  # a builder has one argument for each field
+def stack(  # a builder has one argument for each field
     name: str = "cuda13.2",
     *,
     lock_name: str = "",
@@ -109,6 +113,7 @@ def cell(  # noqa: PLR0913  # a builder has one argument for each axis
         platform=PLATFORM,
         requirements=requirements or (f"{package}=={version}", "pip"),
         notes=notes,
+        framework=FRAMEWORKS.get(family, Framework()),
     )
 
 

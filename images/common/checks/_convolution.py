@@ -1,6 +1,6 @@
 """A small convolution network on made-up images, and what its training has to show.
 
-A framework's script trains it; here are the images, the first weights, a reference in NumPy
+A framework's adapter computes its steps; here are the images, the first weights, a reference in NumPy
 (float64, written apart from every framework) and the judgement. Layouts are NHWC and HWIO.
 
 Seen on a CPU in float32: logits within 1e-6 of the reference, losses within 2e-7 of float64.
@@ -11,10 +11,11 @@ switches turns a relative 1e-6 in the weights into 1e-4 in a loss after 30 steps
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import _verdict
 import numpy as np
+from _adapter import Adapter, Step
 
 STEPS = 30
 RATE = 0.1
@@ -44,7 +45,7 @@ class Training(NamedTuple):
     losses: list[float]
     weights: Weights
     seconds: float
-    held: list  # the same weights, as the framework holds them
+    tensors: list[Any]  # the same weights, as tensors of the framework
 
 
 def problem() -> Problem:
@@ -62,8 +63,16 @@ def problem() -> Problem:
     )
 
 
+def train_on(framework: Adapter, given: Problem, place: str, kind: str) -> Training:
+    """Train in this place, with convolutions and the matrix product in `kind`."""
+    with framework.on(place):
+        step = framework.step(given, place, kind)
+        weights = [framework.put(weight, place) for weight in given.weights]
+        return train(weights, step, framework.numpy)
+
+
 def train(
-    weights: list, step: Callable[[list], tuple], to_numpy: Callable = np.asarray
+    weights: list[Any], step: Step, to_numpy: Callable[[Any], np.ndarray] = np.asarray
 ) -> Training:
     """Plain gradient descent over all images at once: no order and no draw matters.
 

@@ -24,7 +24,7 @@ def main(top: Path = Path("/")) -> None:
     user = os.geteuid()
     if user == 0 or user in {entry.pw_uid for entry in pwd.getpwall()}:
         _verdict.not_run(f"the user {user} is one that the image knows")
-    _confined.judge(chain(_confined.lies(said["family"]), _confined.written(top, user)))
+    _confined.judge(chain(_confined.faults(), _confined.written(top, user)))
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ import _verdict
 PYTHON = "/usr/local/bin/python3"
 ENTRY = ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
 LIMIT = 120  # seconds for one import: several times what a cold disk costs
-MODULES = {"pytorch": "torch"}  # of a family by another name
 IMPORT = "import {0}; print({0}.__version__)"
 FIND = "import importlib.util as i; print(i.find_spec('{0}').origin)"
+# Where no module of the framework is known, its package is to be installed.
+VERSION = "from importlib.metadata import version; print(version('{0}'))"
 
 
 def timed(*command: str) -> tuple[float, str]:
@@ -49,9 +50,11 @@ def main() -> None:
     said = _tag.cell()
     if not said:
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
-    module = MODULES.get(said["family"], said["family"])
-    importing, version = timed(PYTHON, "-c", IMPORT.format(module))
-    _, origin = timed("env", "-i", PYTHON, "-c", FIND.format(module))
+    module = said.get("module", "")
+    program = IMPORT.format(module) if module else VERSION.format(said["package"])
+    importing, version = timed(PYTHON, "-c", program)
+    find = FIND.format(module) if module else program
+    _, origin = timed("env", "-i", PYTHON, "-c", find)
     _verdict.show(
         module=module,
         version=version,

@@ -449,7 +449,7 @@ def test_the_framework_is_imported_by_its_own_name(
 ) -> None:
     monkeypatch.setattr(start, "PYTHON", "/bin/echo")
     monkeypatch.setattr(start, "ENTRY", ())
-    monkeypatch.setenv("DLIMG_CELL", json.dumps({"family": "pytorch"}))
+    monkeypatch.setenv("DLIMG_CELL", json.dumps({"family": "jax-nlp", "module": "torch"}))
     assert code_of(start.main) == PASSED
     figures = json.loads(capsys.readouterr().out)
     assert figures["version"] == "-c import torch; print(torch.__version__)"

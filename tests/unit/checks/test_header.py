@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dlimg.checks.container_setup import ROOT, prepare_check
 
-from dlimg.checks.discover import checks_for, parse_check, scripts
+from dlimg.checks.discover import checks_for, parse_check, read_scripts
 from dlimg.checks.inputs import CheckInputs
-from dlimg.checks.script_files import ROOT, placed
 from dlimg.errors import BadInput
 from dlimg.model import Cell, Check, Flavour
 from tests.support import samples
@@ -245,7 +245,7 @@ def test_a_family_without_checks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         checks_for(samples.cell(), write(tmp_path, "common/checks/nvidia_smi"))
     (folder,) = caught.value.problems
-    assert folder.where == str(tmp_path / "pytorch" / "checks")
+    assert folder.where == str(tmp_path / "pytorch")
 
 
 def required(cell: Cell, images: Path, own: Path | None = None) -> list[str]:
@@ -263,7 +263,9 @@ def test_what_the_matrix_lists_is_required_and_all_where_it_lists_nothing(tmp_pa
 def test_a_required_check_that_is_not_there_is_named_where_the_matrix_names_it(
     tmp_path: Path,
 ) -> None:
-    cell = replace(samples.cell(), required_checks=("conv_trainin", "runtime_*", "tag_matches_image"))
+    cell = replace(
+        samples.cell(), required_checks=("conv_trainin", "runtime_*", "tag_matches_image")
+    )
     with pytest.raises(BadInput) as caught:
         checks_for(cell, whole(tmp_path), None, {"conv_trainin": "matrix.yaml:7"})
     near, none = caught.value.problems
@@ -302,7 +304,12 @@ def test_own_checks_come_last_and_are_required(tmp_path: Path) -> None:
     [
         ((), "own", "there is no check in this folder", "docs/checks.md"),
         (("_help",), "own", "there is no check in this folder", "docs/checks.md"),
-        (("tag_matches_image",), "own/tag_matches_image.py", "has the same name, and verdicts", "rename"),
+        (
+            ("tag_matches_image",),
+            "own/tag_matches_image.py",
+            "has the same name, and verdicts",
+            "rename",
+        ),
         (("pytorch/extra",), "own/pytorch/extra.py", "common/checks/extra.py has the", "rename"),
         (("one", "pytorch/one"), "own/pytorch/one.py", "own/one.py has the same name", "rename"),
         (("one", "_gpu"), "own/_gpu.py", "common/checks/_gpu.py has the same name", "rename"),
@@ -346,7 +353,7 @@ def test_a_module_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     images = whole(tmp_path / "images")
     (images / "common/checks/_gone.py").symlink_to("nowhere")
     with pytest.raises(BadInput, match=r"_gone\.py: a script or module cannot be read"):
-        scripts(images, "pytorch")
+        read_scripts(images, "pytorch")
 
 
 def test_no_folder_of_own_checks_is_refused(tmp_path: Path) -> None:
@@ -357,40 +364,43 @@ def test_no_folder_of_own_checks_is_refused(tmp_path: Path) -> None:
 def test_own_checks_lie_beside_all_modules(tmp_path: Path) -> None:
     images = write(whole(tmp_path / "images"), "common/checks/_gpu", "pytorch/checks/_layers")
     own = own_folder(tmp_path, "ours", "_help", "pytorch/mine")
-    found = scripts(images, "pytorch", own)
+    found = read_scripts(images, "pytorch", own)
     assert sorted(name for name in found if name.startswith("own/")) == [
         f"own/checks/{name}.py" for name in ("_gpu", "_help", "_layers", "mine", "ours")
     ]
     before = {
-        check.name: placed(check, images, found) for check in checks_for(samples.cell(), images)
+        check.name: prepare_check(check, images, found)
+        for check in checks_for(samples.cell(), images)
     }
     checks = {check.name: check for check in checks_for(samples.cell(), images, own)}
-    assert placed(checks["mine"], images, found).path == f"{ROOT}/own/checks/mine.py"
+    assert prepare_check(checks["mine"], images, found).path == f"{ROOT}/own/checks/mine.py"
     # What a user's own folder holds changes nothing for the checks of the project.
-    without = scripts(images, "pytorch")
-    assert {name: placed(checks[name], images, without) for name in before} == before
-    mine = placed(checks["mine"], images, found).sha256
+    without = read_scripts(images, "pytorch")
+    assert {name: prepare_check(checks[name], images, without) for name in before} == before
+    mine = prepare_check(checks["mine"], images, found).sha256
     write(own, "_help", text="changed = True\n")
-    changed = scripts(images, "pytorch", own)
-    assert placed(checks["mine"], images, changed).sha256 != mine
-    assert placed(checks["extra"], images, changed) == before["extra"]
+    changed = read_scripts(images, "pytorch", own)
+    assert prepare_check(checks["mine"], images, changed).sha256 != mine
+    assert prepare_check(checks["extra"], images, changed) == before["extra"]
 
 
 def test_a_verdict_holds_for_what_was_told_and_for_one_kind_of_container(tmp_path: Path) -> None:
     images = whole(tmp_path)
     (check, *_) = checks_for(samples.cell(), images)
-    found = scripts(images, "pytorch")
+    found = read_scripts(images, "pytorch")
     first = CheckInputs(environment={"DLIMG_CELL": "{}"}, files={"common/checks/lock.json": b"1"})
     others = [
-        placed(check, images, found),
-        placed(check, images, found, first),
-        placed(check, images, found, replace(first, environment={"DLIMG_CELL": "{ }"})),
-        placed(check, images, found, replace(first, files={"common/checks/lock.json": b"2"})),
-        placed(replace(check, container="read-only"), images, found, first),
-        placed(replace(check, needs=frozenset({"network"})), images, found, first),
+        prepare_check(check, images, found),
+        prepare_check(check, images, found, first),
+        prepare_check(check, images, found, replace(first, environment={"DLIMG_CELL": "{ }"})),
+        prepare_check(
+            check, images, found, replace(first, files={"common/checks/lock.json": b"2"})
+        ),
+        prepare_check(replace(check, container="read-only"), images, found, first),
+        prepare_check(replace(check, needs=frozenset({"network"})), images, found, first),
     ]
     assert len({one.sha256 for one in others}) == len(others)
-    assert placed(check, images, found, replace(first)) == others[1]
+    assert prepare_check(check, images, found, replace(first)) == others[1]
 
 
 def test_two_checks_of_one_name_are_refused(tmp_path: Path) -> None:

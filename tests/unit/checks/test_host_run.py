@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from dlimg.checks.evidence import read_evidence
-from dlimg.checks.host_python import candidates, interpreter
+from dlimg.checks.host_python import candidate_pythons, find_interpreter
 from dlimg.checks.host_run import (
     CheckHost,
     HostCheckRequest,
-    checks_here,
-    machine,
-    test_bare,
-    tried,
+    checks_on_host,
+    open_check_host,
+    run_check_on_host,
+    run_checks_on_host,
 )
 from dlimg.cli.main import main
 from dlimg.errors import BadInput
@@ -30,7 +30,7 @@ from dlimg.host.process import wait_until
 from dlimg.model import CheckStatus, Evidence, Verdict
 from tests.support.check_scripts import COMMON, no_gpu_here
 
-test_bare.__test__ = False  # type: ignore[attr-defined]
+run_checks_on_host.__test__ = False  # type: ignore[attr-defined]
 
 ROOT = Path(__file__).parents[3]
 SCRIPTS = {
@@ -68,13 +68,13 @@ def write(folder: Path, name: str, header: str, body: str) -> None:
 def images(tmp_path: Path) -> Path:
     """A project's folder with a family whose framework every Python has, and no check."""
     found = tmp_path / "project" / "images"
-    for name in ("_gpu", "_verdict"):
+    for name in ("_adapter", "_gpu", "_tag", "_verdict"):
         target = found / "common" / "checks" / f"{name}.py"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(COMMON / f"{name}.py", target)
     family = found / "fake" / "checks"
     family.mkdir(parents=True)
-    (family / "_fake.py").write_text('NAME = "framework 1.2+cpu"\n')
+    (family.parent / "framework.py").write_text('NAME = "framework 1.2+cpu"\n')
     return found
 
 
@@ -90,12 +90,12 @@ def project(images: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pa
 
 
 def run(*words: str) -> int:
-    return main(["test", "--bare", "fake", "--python", sys.executable, *words])
+    return main(["test", "--on-host", "fake", "--python", sys.executable, *words])
 
 
 def known(tmp_path: Path) -> tuple[Evidence, ...]:
     folder = tmp_path / "state" / "dlimg" / "evidence"
-    return read_evidence(folder, "", say=print, bare="fake")
+    return read_evidence(folder, "", log=print, bare="fake")
 
 
 @pytest.fixture
@@ -104,17 +104,17 @@ def there(images: Path, tmp_path: Path) -> Iterator[CheckHost]:
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "nvidia0").touch()
     wanted = HostCheckRequest(family="fake", images=images, python=sys.executable)
-    with machine(wanted, os.environ, say=print, devices=tmp_path / "dev") as found:
+    with open_check_host(wanted, os.environ, log=print, devices=tmp_path / "dev") as found:
         yield found
 
 
 def verdict(there: CheckHost, name: str, header: str, body: str) -> Verdict:
     """What the check says; written before the machine was looked at, or after."""
     write(there.wanted.images / "fake" / "checks", name, header, body)
-    with machine(there.wanted, there.environment, say=print) as found:
+    with open_check_host(there.wanted, there.environment, log=print) as found:
         seen = replace(found, has_gpu=there.has_gpu)
-        check = next(one for one in checks_here(seen) if one.name == name)
-        return tried(seen, check)
+        check = next(one for one in checks_on_host(seen) if one.name == name)
+        return run_check_on_host(seen, check)
 
 
 @no_gpu_here
@@ -202,7 +202,7 @@ def test_a_gpu_is_expected_where_nvml_answers(images: Path, tmp_path: Path) -> N
     one = "Gpu('GPU-1', 'NVIDIA H200', '580', '9.0', 1)"
     module.write_text(f"{module.read_text()}\nlook = lambda: Sight([{one}], [], '')\n")
     wanted = HostCheckRequest(family="fake", images=images, python=sys.executable)
-    with machine(wanted, os.environ, say=print, devices=tmp_path) as found:
+    with open_check_host(wanted, os.environ, log=print, devices=tmp_path) as found:
         assert (found.gpus, found.has_gpu) == (("NVIDIA H200",), True)
 
 
@@ -214,7 +214,7 @@ def test_a_driver_that_dies_leaves_the_device_file_to_tell(
     wanted = HostCheckRequest(family="fake", images=images, python=sys.executable)
     for name, is_expected in (("nvidiactl", False), ("nvidia1", True)):
         (tmp_path / name).touch()
-        with machine(wanted, os.environ, say=print, devices=tmp_path) as found:
+        with open_check_host(wanted, os.environ, log=print, devices=tmp_path) as found:
             assert (found.gpus, found.has_gpu) == ((), is_expected)
 
 
@@ -241,7 +241,7 @@ def test_what_is_about_an_image_is_left_out(there: CheckHost) -> None:
         "asks": "needs: network",
     }.items():
         write(folder, name, header, "pass")
-    assert [check.name for check in checks_here(there)] == ["asks"]
+    assert [check.name for check in checks_on_host(there)] == ["asks"]
 
 
 @pytest.mark.parametrize(
@@ -262,9 +262,9 @@ def test_what_needs_a_compiler_is_no_hindrance_without_one(
         (tmp_path / "bin" / name).touch(mode=0o755)
     known_python = replace(there.interpreter, has_headers=has_headers)
     environment = {**there.environment, "PATH": str(tmp_path / "bin")}
-    with machine(there.wanted, os.environ, say=print) as found:
+    with open_check_host(there.wanted, os.environ, log=print) as found:
         seen = replace(found, environment=environment, interpreter=known_python)
-        said = tried(seen, checks_here(seen)[0])
+        said = run_check_on_host(seen, checks_on_host(seen)[0])
     assert said.status is (CheckStatus.NOT_RUN if reason else CheckStatus.PASSED)
     assert said.required is not bool(reason)
     assert reason in said.reason
@@ -313,19 +313,20 @@ def test_the_first_python_with_the_framework_is_taken(there: CheckHost, tmp_path
         folder.mkdir(parents=True)
         (folder / "python3").write_text(f"#!/bin/sh\n{text}\n")
         (folder / "python3").chmod(0o755)
-    scripts = there.scratch / "scripts" / "fake" / "checks"
+    scripts = there.scratch / "scripts" / "common" / "checks"
     environment = {
         "VIRTUAL_ENV": str(tmp_path / "active"),
         "PATH": f"{folders[1]}:{folders[2]}",
         "PYTHONPATH": str(scripts),
     }
-    assert candidates(environment) == tuple(f"{folder}/python3" for folder in folders)
-    found = interpreter("fake", "", environment, scratch=tmp_path)
+    assert candidate_pythons(environment) == tuple(f"{folder}/python3" for folder in folders)
+    found = find_interpreter("fake", "", environment, scratch=tmp_path)
     assert (found.path, found.name) == (f"{folders[2]}/python3", "framework 1.2+cpu")
+    (there.scratch / "scripts" / "fake" / "framework.py").write_text("import _other\n")
     with pytest.raises(BadInput) as caught:
-        interpreter("other", "", environment, scratch=tmp_path)
+        find_interpreter("other", "", environment, scratch=tmp_path)
     places = [problem.where for problem in caught.value.problems]
-    assert places == [*candidates(environment), sys.executable, "PATH"]
+    assert places == [*candidate_pythons(environment), sys.executable, "PATH"]
     assert "No module named '_other'" in caught.value.problems[2].message
     assert "--python" in caught.value.problems[-1].hint
 
@@ -333,15 +334,15 @@ def test_the_first_python_with_the_framework_is_taken(there: CheckHost, tmp_path
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--bare", "fakes"], "did you mean 'fake'?"),
-        (["--bare", "common"], "no such family"),
-        (["--bare", ""], "no such family"),
-        (["--bare", "fake", "--python", "/no/python"], "/no/python: it does not run the checks"),
-        (["--python", sys.executable], "--python is for --bare"),
-        (["--bare", "fake", "jax-*"], "--bare goes with no PATTERN"),
-        (["--bare", "fake", "--group", "all"], "--bare goes with no --group"),
-        (["--bare", "fake", "--device", "nvidia"], "--bare goes with no --device"),
-        (["--bare", "fake", "--report", "x.txt"], ".txt says no format"),
+        (["--on-host", "fakes"], "did you mean 'fake'?"),
+        (["--on-host", "common"], "no such family"),
+        (["--on-host", ""], "no such family"),
+        (["--on-host", "fake", "--python", "/no/python"], "/no/python: it does not run the checks"),
+        (["--python", sys.executable], "--python is for --on-host"),
+        (["--on-host", "fake", "jax-*"], "--on-host goes with no PATTERN"),
+        (["--on-host", "fake", "--group", "all"], "--on-host goes with no --group"),
+        (["--on-host", "fake", "--device", "nvidia"], "--on-host goes with no --device"),
+        (["--on-host", "fake", "--report", "x.txt"], ".txt names no format"),
     ],
 )
 @pytest.mark.usefixtures("project")
@@ -378,7 +379,7 @@ def test_an_interrupt_leaves_nothing(number: signal.Signals, project: Path, tmp_
     time.sleep(60)
     """
     write(project / "fake" / "checks", "hangs", "needs: nothing", body)
-    words = ["test", "--bare", "fake", "--python", sys.executable]
+    words = ["test", "--on-host", "fake", "--python", sys.executable]
     environment: Mapping[str, Any] = {**os.environ, "PYTHONPATH": str(ROOT)}
     child = subprocess.Popen(
         [sys.executable, "-m", "dlimg", *words], env=environment, stderr=subprocess.PIPE, text=True

@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dlimg.checks.container_setup import ROOT
 
 from dlimg.checks.inputs import (
     HISTORY_PATH,
     LAYOUT_PATH,
     LOCK_PATH,
     ReferenceData,
-    cell_text,
+    cell_json,
+    check_inputs,
     companions,
-    told,
 )
-from dlimg.checks.script_files import ROOT
 from dlimg.engine import bases
 from dlimg.errors import BadInput
 from dlimg.facts.load import parse_facts
@@ -43,7 +43,7 @@ def planned(accelerator: str = "cuda13.2", *wheels: Wheel, **fields: object) -> 
 
 
 def axes(of: PlannedImage) -> Mapping[str, str]:
-    found = json.loads(cell_text(of))
+    found = json.loads(cell_json(of))
     assert all(isinstance(value, str) for value in found.values())
     return dict(found)
 
@@ -53,6 +53,8 @@ def test_every_axis_of_a_cuda_image_is_told() -> None:
     assert axes(planned(os=system, architectures=("sm_90", "compute_120"))) == {
         "cell": "pytorch-2.15.0-cuda13.2-py3.13-debian13",
         "family": "pytorch",
+        "framework": "pytorch",
+        "module": "torch",
         "package": "torch",
         "version": "2.15.0",
         "accelerator": "cuda13.2",
@@ -114,13 +116,13 @@ def test_companions_come_from_the_lock(
 
 def test_the_labels_that_the_image_really_has_are_passed_on() -> None:
     real = {"io.dlimg.os": "plan9", "maintainer": "somebody"}
-    assert json.loads(told(planned(), real).environment["DLIMG_LABELS"]) == real
+    assert json.loads(check_inputs(planned(), real).environment["DLIMG_LABELS"]) == real
 
 
 def config_of(of: PlannedImage) -> dict[str, object]:
     """The config of the image that this plan comes to, in an engine's words."""
     config = image_config(of.image.cell, of.image.labels)
-    below = bases.labels(of.image.cell.os, of.base.identity)
+    below = bases.base_labels(of.image.cell.os, of.base.identity)
     return {
         "Entrypoint": list(config.entrypoint),
         "Cmd": list(config.cmd),
@@ -137,7 +139,7 @@ def config_of(of: PlannedImage) -> dict[str, object]:
 
 
 def started(of: PlannedImage, config: Mapping[str, object]) -> dict[str, dict[str, object]]:
-    return dict(json.loads(told(of, {}, config).environment["DLIMG_START"]))
+    return dict(json.loads(check_inputs(of, {}, config).environment["DLIMG_START"]))
 
 
 WORKSPACE = planned("cpu", flavour=Flavour.WORKSPACE)
@@ -236,19 +238,21 @@ def test_a_base_from_a_registry_brings_labels_of_its_own() -> None:
     theirs = {"maintainer": "a company"}
     config["Labels"] = {**ours, **reference, **theirs}
     for below, agrees in ((theirs, True), ({}, False), ({"maintainer": "another"}, False)):
-        text = told(of, {}, config, (), ReferenceData(base_labels=below)).environment["DLIMG_START"]
+        text = check_inputs(of, {}, config, (), ReferenceData(base_labels=below)).environment[
+            "DLIMG_START"
+        ]
         found = json.loads(text)
         assert (found["is"] == found["said"]) is agrees
 
 
 def test_the_history_is_a_file_beside_the_scripts() -> None:
-    found = told(planned(), {}, {}, ("CMD", "RUN"))
+    found = check_inputs(planned(), {}, {}, ("CMD", "RUN"))
     assert found.environment["DLIMG_HISTORY"] == HISTORY_PATH == f"{ROOT}/history.json"
     assert json.loads(found.files["history.json"]) == ["CMD", "RUN"]
 
 
 def test_the_lock_is_a_file_beside_the_scripts() -> None:
-    found = told(planned(), {})
+    found = check_inputs(planned(), {})
     assert found.environment["DLIMG_LOCK"] == LOCK_PATH == f"{ROOT}/lock.json"
     assert json.loads(found.files["lock.json"])[1] == {
         "name": "nvidia-cudnn-cu13",
@@ -257,11 +261,11 @@ def test_the_lock_is_a_file_beside_the_scripts() -> None:
         "sha256": CUDNN.sha256,
         "record": "",
     }
-    assert found.environment["DLIMG_CELL"] == cell_text(planned())
+    assert found.environment["DLIMG_CELL"] == cell_json(planned())
 
 
 def test_what_a_records_digest_is_known_of_is_in_the_lock() -> None:
-    found = told(planned(), {}, reference=ReferenceData(records={CUDNN.name: "a" * 64}))
+    found = check_inputs(planned(), {}, reference=ReferenceData(records={CUDNN.name: "a" * 64}))
     rows = {row["name"]: row["record"] for row in json.loads(found.files["lock.json"])}
     assert rows.pop(CUDNN.name) == "a" * 64
     assert set(rows.values()) == {""}
@@ -269,7 +273,7 @@ def test_what_a_records_digest_is_known_of_is_in_the_lock() -> None:
 
 def test_the_layout_is_a_file_beside_the_scripts() -> None:
     node = Node(path="code", kind="folder", mode="775", owner="user")
-    found = told(planned(), {}, reference=ReferenceData(layout=(node,)))
+    found = check_inputs(planned(), {}, reference=ReferenceData(layout=(node,)))
     assert found.environment["DLIMG_LAYOUT"] == LAYOUT_PATH == f"{ROOT}/layout.json"
     assert json.loads(found.files["layout.json"])["nodes"] == [
         {"path": "code", "kind": "folder", "mode": "775", "owner": "user"}

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from dlimg.errors import BadInput
-from dlimg.matrix.parse import asked, named
+from dlimg.matrix.parse import compression_from_option, compression_name
 from dlimg.model import BaseSource, PlannedImage
 from dlimg.render.bake import bake_file, bake_files, stage_file, target_name
 from dlimg.render.content_key import key, with_key
@@ -59,7 +59,7 @@ def test_layers_of_zstd() -> None:
     [("gzip", "gzip"), ("zstd", "zstd3"), ("zstd:1", "zstd1"), ("zstd:19", "zstd19")],
 )
 def test_a_compression_that_was_asked_for(text: str, name: str) -> None:
-    assert asked(text) == named(text) == name
+    assert compression_from_option(text) == compression_name(text) == name
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_compression_that_was_asked_for(text: str, name: str) -> None:
 )
 def test_a_compression_that_there_is_not(text: str) -> None:
     with pytest.raises(BadInput, match="is not a compression of layers"):
-        asked(text)
+        compression_from_option(text)
 
 
 def test_a_target_is_named_without_dots() -> None:

@@ -30,17 +30,16 @@ def test_what_its_user_needs(
 
 
 def test_what_is_no_framework_is_not_imported() -> None:
-    words = shlex.split(try_line(samples.cell(package="made-up"), "a/b:c"))
+    words = shlex.split(try_line(samples.cell(family="made-up", package="made-up"), "a/b:c"))
     assert words[-1] == 'from importlib.metadata import version; print(version("made-up"))'
 
 
 @pytest.mark.parametrize(
-    ("package", "module"),
-    [("torch", "torch"), ("tensorflow-cpu", "tensorflow"), ("tensorflow", "tensorflow")],
+    ("family", "module"), [("jax", "jax"), ("pytorch", "torch"), ("tensorflow", "tensorflow")]
 )
-def test_it_imports_the_framework(package: str, module: str) -> None:
+def test_it_imports_the_framework(family: str, module: str) -> None:
     line = try_line(
-        samples.cell(package=package), "a/b:c", docker=("/a path/docker", "-H", "unix:///x")
+        samples.cell(family=family), "a/b:c", docker=("/a path/docker", "-H", "unix:///x")
     )
     words = shlex.split(line)
     assert words[:4] == ["mkdir", "-p", "data", "output"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.builders.choose import choice
+from dlimg.builders.choose import choose_builder
 from dlimg.model import Image
 from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import read_project
@@ -110,12 +110,12 @@ def test_an_image_with_an_obstacle_is_built_by_buildkit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enter_project(tmp_path, monkeypatch, CELL)
-    assert choice("auto", planned(tmp_path), "").builder == "layers"
+    assert choose_builder("auto", planned(tmp_path), "").builder == "layers"
     (tmp_path / "images").unlink()
     shutil.copytree(ROOT / "images", tmp_path / "images")
     block = "{% block framework %}\nRUN true\n{% endblock %}"
     write(tmp_path / "images", "jax/Dockerfile.j2", EXTENDS + block)
-    taken = choice("auto", planned(tmp_path), "")
+    taken = choose_builder("auto", planned(tmp_path), "")
     assert taken.builder == "buildkit"
     assert "own block `framework`" in taken.why
 

@@ -1,18 +1,25 @@
-"""One convolution on the CPU and, in three precisions, on the GPU: times and deviations.
+"""A convolution gives the same on CPU and GPU; how long each takes is a figure.
 
 Slow is no failure, wrong is. The CPU convolves as many of the images as it can in half a second,
 the GPU all of them; times are those of one image. A deviation from the CPU's result is measured
 in the standard deviation of a result, which is the root of the number of products in a sum.
+
+needs: framework, gpu
+seconds: 120
+applies: cuda
 """
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
-from types import ModuleType
+from pathlib import Path
 from typing import NamedTuple
 
+sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _adapter
+import _gpu_work
 import _verdict
-import _work
 import numpy as np
 
 IMAGES, KERNEL = (64, 32, 32, 256), (3, 3, 256, 256)  # 1.2 GFLOP an image
@@ -79,7 +86,7 @@ def problem() -> tuple[np.ndarray, np.ndarray]:
     return tuple(draw.standard_normal(one).astype(np.float32) for one in (IMAGES, KERNEL))
 
 
-def affordable(framework: ModuleType, images: np.ndarray, kernel: np.ndarray) -> int:
+def affordable(framework: _adapter.Adapter, images: np.ndarray, kernel: np.ndarray) -> int:
     """How many images the CPU convolves in CPU_SECONDS; at least one."""
     with framework.on("cpu"):
         given = framework.put(images[:1], "cpu"), framework.put(kernel, "cpu")
@@ -92,7 +99,7 @@ def affordable(framework: ModuleType, images: np.ndarray, kernel: np.ndarray) ->
 
 
 def measure(
-    framework: ModuleType,
+    framework: _adapter.Adapter,
     given: tuple[np.ndarray, np.ndarray],
     place: str,
     kind: str,
@@ -107,7 +114,7 @@ def measure(
         return Measured(framework.numpy(framework.cast(result, "float32")), runs)
 
 
-def copying(framework: ModuleType) -> float:
+def copying(framework: _adapter.Adapter) -> float:
     """GB/s of the GPU's memory: COPY bytes are read, and as many written."""
     with framework.on("gpu"):
         block = framework.put(np.ones(COPY // 4, np.float32), "gpu")
@@ -115,15 +122,15 @@ def copying(framework: ModuleType) -> float:
     return 2 * COPY / statistics.median(runs) / 1e9
 
 
-def main(name: str, machine: _work.Machine = _work.Machine()) -> None:  # noqa: B008 - immutable
-    framework, device = _work.begin(name, machine)
+def main(machine: _gpu_work.Machine) -> None:
+    framework, device = _gpu_work.begin_on_gpu(machine)
     images, kernel = problem()
     framework.allow_tf32(allowed=False)
     count = affordable(framework, images, kernel)
     cpu = measure(framework, (images[:count], kernel), "cpu", "float32")
 
     def look(result: object) -> None:
-        _work.demand_on_gpu(framework, [result], machine, "the convolved images")
+        _gpu_work.demand_on_gpu(framework, [result], machine, "the convolved images")
 
     gpu = {}
     for title, mode in MODES.items():
@@ -140,7 +147,8 @@ def judge(name: str, device: str, cpu: Measured, gpu: dict[str, Measured], copie
     work = 2 * np.prod(IMAGES[1:]) * np.prod(KERNEL) / KERNEL[2] / 1e9
     scale = np.sqrt(np.prod(KERNEL[:3]))
     deviations = {
-        title: _work.furthest(one.result[:count], cpu.result, scale) for title, one in gpu.items()
+        title: _gpu_work.deviation(one.result[:count], cpu.result, scale)
+        for title, one in gpu.items()
     }
     _verdict.show(
         framework=name,
@@ -156,10 +164,14 @@ def judge(name: str, device: str, cpu: Measured, gpu: dict[str, Measured], copie
     )
     for title, off in deviations.items():
         mode = MODES[title]
-        _work.demand_within({f"{title}: off the CPU's convolution": (off, mode.allowed)})
+        _gpu_work.demand_within({f"{title}: off the CPU's convolution": (off, mode.allowed)})
         _verdict.demand(off >= mode.least, f"{title}: off by {off:.3g} only: nothing is rounded")
 
 
 def rounded(figure: float) -> float:
     """To four digits."""
     return float(f"{figure:.4g}")
+
+
+if __name__ == "__main__":
+    main(_gpu_work.this_machine())

@@ -1,14 +1,21 @@
-"""Training in float32, in TF32 and in bfloat16 on the GPU, each within its own tolerances.
+"""Training in float32, TF32 and bfloat16 on the GPU agrees with the CPU, as far as each can.
 
 The problem is that of `_convolution`. Convolutions and the matrix are computed in the precision
 under trial; weights, sums over images and the loss stay in float32, as mixed precision has it.
+
+needs: framework, gpu
+seconds: 180
+applies: cuda
 """
 
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
+sys.path.append(str(Path(__file__).parent / "../../common/checks"))
 import _convolution
+import _gpu_work
 import _verdict
-import _work
 import numpy as np
 
 FALL = 10.0  # the last loss is at most the first one divided by this
@@ -31,23 +38,17 @@ MODES = {
 }
 
 
-def main(name: str, machine: _work.Machine = _work.Machine()) -> None:  # noqa: B008 - immutable
-    framework, device = _work.begin(name, machine)
+def main(machine: _gpu_work.Machine) -> None:
+    framework, device = _gpu_work.begin_on_gpu(machine)
     given = _convolution.problem()
 
-    def train(place: str, kind: str) -> _convolution.Training:
-        with framework.on(place):
-            step = framework.step(given, place, kind)
-            weights = [framework.put(weight, place) for weight in given.weights]
-            return _convolution.train(weights, step, framework.numpy)
-
     framework.allow_tf32(allowed=False)
-    cpu = train("cpu", "float32")
+    cpu = _convolution.train_on(framework, given, "cpu", "float32")
     runs = {}
     for title, mode in MODES.items():
         framework.allow_tf32(allowed=mode.tf32)
-        runs[title] = train("gpu", mode.kind)
-        _work.demand_on_gpu(framework, runs[title].held, machine, f"the weights of {title}")
+        runs[title] = _convolution.train_on(framework, given, "gpu", mode.kind)
+        _gpu_work.demand_on_gpu(framework, runs[title].tensors, machine, f"the weights of {title}")
     judge(given, cpu, runs, device)
 
 
@@ -59,21 +60,25 @@ def judge(
 ) -> None:
     """Show the figures of these runs, then fail unless each keeps its mode's tolerances."""
     exact = _convolution.logits(given.images, given.weights)
-    rows = {"cpu: logits off NumPy's": (_work.furthest(cpu.logits, exact), 1e-4)}
+    rows = {"cpu: logits off NumPy's": (_gpu_work.deviation(cpu.logits, exact), 1e-4)}
     for title, run in runs.items():
         ratios = np.divide(run.losses, cpu.losses)
         logits, losses = MODES[title].logits, MODES[title].losses
-        rows[f"{title}: logits off NumPy's"] = _work.furthest(run.logits, exact), logits
+        rows[f"{title}: logits off NumPy's"] = _gpu_work.deviation(run.logits, exact), logits
         rows[f"{title}: losses off the CPU's"] = float(np.max(np.abs(ratios - 1))), losses
     _verdict.show(
         device=device,
         losses={title: [run.losses[0], run.losses[-1]] for title, run in runs.items()},
         seconds={title: round(run.seconds, 3) for title, run in runs.items()},
-        deviations={what: found for what, (found, _) in rows.items()},
+        deviations={label: off for label, (off, _) in rows.items()},
     )
-    _work.demand_within(rows)
+    _gpu_work.demand_within(rows)
     for title, run in runs.items():
         first, last = run.losses[0], run.losses[-1]
         _verdict.demand(last * FALL <= first, f"{title}: the loss went from {first} to {last}")
         off, least = rows[f"{title}: logits off NumPy's"][0], MODES[title].rounds
         _verdict.demand(off >= least, f"{title}: logits off by {off:.3g} only: nothing is rounded")
+
+
+if __name__ == "__main__":
+    main(_gpu_work.this_machine())

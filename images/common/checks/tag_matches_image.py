@@ -1,11 +1,16 @@
-"""An image is what its tag and its labels say: what is found in here, judged axis by axis."""
+"""The image is what its tag and labels say: framework, Python, CUDA, cuDNN, NCCL, OS and user.
+
+needs: image
+seconds: 120
+"""
 
 import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _adapter
 import _companions
 import _fatbin
 import _flavour
@@ -19,24 +24,21 @@ import _verdict
 SYSTEM = (Path("/usr"), Path("/opt"))
 
 
-class Framework(NamedTuple):
-    """What a framework says of itself; `cuda` and `cudnn` are what it was built for, or empty.
-
-    `architectures` are those it says it has GPU code for, `library` the file that holds that code.
-    """
-
-    version: str
-    cuda: str
-    cudnn: str = ""
-    architectures: Sequence[str] = ()
-    library: Path | None = None
-
-
-def judge(framework: Framework) -> None:
-    """Show what is found, and fail with every axis in which the tag or a label lies."""
+def main() -> None:
     said = _tag.cell()
     if not said:
         _verdict.not_run("DLIMG_CELL is not set: there is no tag to compare with")
+    has_adapter = _adapter.adapter_path() is not None
+    if has_adapter:
+        build = _adapter.load().build()
+    else:  # nothing but its package is known
+        version = _tag.distributions().get(said.get("package", ""), "")
+        build = _adapter.Build(version=version, cuda=said.get("cuda", ""))
+    judge(said, build, has_adapter=has_adapter)
+
+
+def judge(said: Mapping[str, str], build: _adapter.Build, *, has_adapter: bool) -> None:
+    """Show what is installed, and fail with every axis in which the tag or a label differs."""
     labels = _labels.read()
     installed = _tag.distributions()
     found = {
@@ -45,13 +47,13 @@ def judge(framework: Framework) -> None:
         "machine": platform.machine(),
         "python": platform.python_version(),
         **_user.found(),
-        "version": framework.version,
-        "built_cuda": framework.cuda,
-        "built_cudnn": framework.cudnn,
+        "version": build.version,
+        "built_cuda": build.cuda,
+        "built_cudnn": build.cudnn,
         "package": installed.get(said["package"], ""),
         "packages": _packages.digest(_packages.installed()),
     }
-    held = architectures(framework.library)
+    held = architectures(build.library)
     beside = _companions.named(said["companions"])
     imported, broken = _companions.imported(beside)
     lies = [
@@ -62,7 +64,7 @@ def judge(framework: Framework) -> None:
         *_flavour.lies(said, installed),
         *broken,
         *_companions.lies(beside, installed, imported),
-        *architecture_lies(said, framework.architectures, held.everywhere),
+        *(architecture_lies(said, build.architectures, held.everywhere) if has_adapter else ()),
         *_labels.lies(labels, said, installed),
     ]
     if said["cuda"]:
@@ -120,3 +122,7 @@ def architectures(library: Path | None) -> _fatbin.Held:
         return _fatbin.held(library)
     except (OSError, ValueError) as error:
         return _verdict.fail(f"architectures: {library} cannot be read: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,46 +1,49 @@
-"""NCCL adds up what lies on two GPUs: exact sums, in each GPU's memory, by NCCL's own log."""
+"""NCCL adds up arrays on two GPUs: exact sums, in each GPU's memory, by NCCL's own log.
+
+needs: framework, two gpus
+seconds: 180
+applies: cuda
+"""
 
 import os
+import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
+sys.path.append(str(Path(__file__).parent / "../../common/checks"))
 import _gpu
+import _gpu_work
 import _verdict
-import _work
 import numpy as np
 
 LENGTH = 1 << 20
-# The family's module and an array for each GPU: the sums, as the framework holds them.
-Reduce = Callable[[ModuleType, list], list]
 
 
-def main(
-    name: str,
-    reduce: Reduce,
-    machine: _work.Machine = _work.Machine(),  # noqa: B008 - immutable
-) -> None:
+def main(machine: _gpu_work.Machine) -> None:
     gpus = _gpu.require(machine.look())
     if len(gpus) < 2:
         _verdict.not_run(f"one GPU here, {gpus[0].name}, and NCCL needs two to show anything")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["NCCL_DEBUG"] = "INFO"
         os.environ["NCCL_DEBUG_FILE"] = f"{folder}/%p"
-        framework = machine.load(name)
-        device = _work.device_of(framework, gpus)
+        framework = machine.load()
+        device = _gpu_work.device_of(framework, gpus)
         draw = np.random.RandomState(7)  # a frozen stream; integers, so that sums are exact
         arrays = [draw.randint(-999, 999, LENGTH).astype(np.float32) for _ in range(2)]
-        sums = reduce(framework, arrays)
+        sums = framework.all_reduce(arrays)
         log = "".join(file.read_text(errors="replace") for file in Path(folder).iterdir())
     places = [str(tensor.device) for tensor in sums]
-    found = [framework.numpy(tensor) for tensor in sums]
+    results = [framework.numpy(tensor) for tensor in sums]
     joined = [line for line in log.splitlines() if "nranks 2" in line and "Init COMPLETE" in line]
     version = next((line for line in log.splitlines() if "NCCL version" in line), "")
     _verdict.show(device=device, count=len(gpus), places=places, nccl=version, joined=len(joined))
     _verdict.demand(len(set(places)) == 2, f"the sums are on {places}, not on two GPUs")
-    _work.demand_on_gpu(framework, sums, machine, "the sums")
-    for place, array in zip(places, found, strict=True):
-        off = _work.furthest(array, arrays[0] + arrays[1])
+    _gpu_work.demand_on_gpu(framework, sums, machine, "the sums")
+    for place, array in zip(places, results, strict=True):
+        off = _gpu_work.deviation(array, arrays[0] + arrays[1])
         _verdict.demand(off == 0, f"{place}: the sum is off by {off:g}")
     _verdict.demand(len(joined) >= 2, f"NCCL's log tells of {len(joined)} GPUs that joined")
+
+
+if __name__ == "__main__":
+    main(_gpu_work.this_machine())

@@ -1,7 +1,12 @@
-"""The driver sees memory taken by work on a GPU, and has it back when the work has ended.
+"""The GPU's memory that the framework takes is released: when work lets go of it, and when it ends.
 
-The work is a process of its own: the check's script again, with the word HOLD. It says one JSON
+The work is a process of its own: this script again, with the argument HOLD. It prints one JSON
 line for each thing that it has done, and goes on when it is sent a line.
+
+needs: framework, gpu
+seconds: 120
+applies: cuda
+flaky: other programs on the GPU take and give memory meanwhile
 """
 
 import ctypes
@@ -11,12 +16,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from types import ModuleType
+from pathlib import Path
 from typing import NamedTuple
 
+sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _adapter
 import _gpu
+import _gpu_work
 import _verdict
-import _work
 import numpy as np
 
 HOLD = "hold"
@@ -35,7 +42,7 @@ class Worker(NamedTuple):
     end: Callable[[], int]
 
 
-def hold(framework: ModuleType, holds: Callable[[int], bool] = _gpu.holds) -> None:
+def hold(framework: _adapter.Adapter, holds: Callable[[int], bool] = _gpu.holds) -> None:
     """The work: take SIZE bytes, and let go of them."""
     framework.put(np.ones(1, np.float32), "gpu")
     before = framework.bytes_in_use()
@@ -129,10 +136,14 @@ def watch(free: Callable[[], int], worker: Worker, wait: Callable[[float], None]
     _verdict.demand(lost <= SLACK, f"{lost} bytes are still taken after the work has ended")
 
 
-def main(name: str, machine: _work.Machine = _work.Machine()) -> None:  # noqa: B008 - immutable
+def main(machine: _gpu_work.Machine) -> None:
     if sys.argv[1:] == [HOLD]:
-        framework, _ = _work.begin(name, machine)
+        framework, _ = _gpu_work.begin_on_gpu(machine)
         hold(framework)
     else:
         _gpu.require(machine.look())
         watch(driver_memory(), start(), time.sleep)
+
+
+if __name__ == "__main__":
+    main(_gpu_work.this_machine())
