@@ -105,7 +105,7 @@ def test_an_image_of_which_nothing_is_remembered_comes_from_the_build_cache(
         assert (again.digest, again.cached) == (first.digest, False)
 
 
-def test_the_others_go_on_when_one_fails(engine: Engine, base: Base) -> None:
+def test_a_failed_build_does_not_stop_other_images(engine: Engine, base: Base) -> None:
     good = "FROM debian:trixie-slim\nRUN echo good\n"
     bad = "FROM debian:trixie-slim\nRUN for n in $(seq 40); do echo line $n; done; exit 3\n"
     wanted = [small_images.planned(base, text) for text in (good, bad, good)]
@@ -131,7 +131,7 @@ def test_an_engine_that_ends_while_it_builds_is_no_engine(engine: Engine, base: 
         small_images.built_all([one], lost)
 
 
-def test_what_is_wrong_before_any_step_is_told(engine: Engine, base: Base) -> None:
+def test_an_error_before_the_first_step_is_reported(engine: Engine, base: Base) -> None:
     one = small_images.planned(base, "FROM debian:trixie-slim\nCOPIED nothing\n")
     (failure,) = small_images.built_all([one], engine)
     assert isinstance(failure, BuildFailure)

@@ -127,7 +127,7 @@ def neighbour(engine: Engine) -> Iterator[str]:
 
 @pytest.mark.usefixtures("neighbour")
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGKILL])
-def test_stopped_in_each_step_in_turn(
+def test_a_build_stopped_at_any_step_can_be_repeated(
     engine: Engine, project: Tiny, undisturbed: str, first: signal.Signals
 ) -> None:
     """Each time one step further; what was done before the end is not done again."""
@@ -184,7 +184,7 @@ def stopped(
     return process
 
 
-def test_two_at_once(engine: Engine, project: Tiny, undisturbed: str) -> None:
+def test_two_builds_of_one_image_at_once(engine: Engine, project: Tiny, undisturbed: str) -> None:
     """They share all work; who looks after the store meanwhile spoils nothing."""
     project.ready("shared")
     project.index.shut()

@@ -70,7 +70,7 @@ def planned(base: Base, line: str) -> PlannedImage:
     return samples.planned(samples.image(dockerfile=DOCKERFILE.replace("SYSTEM", line)), on=base)
 
 
-def test_a_system_is_the_same(
+def test_system_layers_equal_those_built_by_an_engine(
     both: tuple[Executor, Executor], base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # others mount in theirs meanwhile
@@ -96,7 +96,7 @@ def test_a_system_is_the_same(
         both[1].system(planned(base, "echo said why >&2; exit 7"), stores[1], print)
 
 
-def test_byte_code_is_the_same(
+def test_byte_code_equals_that_built_by_an_engine(
     both: tuple[Executor, Executor], jax_image: BuiltImage, base: Base, tmp_path: Path
 ) -> None:
     store = Store(path=tmp_path / "store")

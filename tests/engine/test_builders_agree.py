@@ -81,7 +81,7 @@ def built_by(builder: str, cell: str, place: Path) -> str:
     return str(line["digest"])
 
 
-def test_the_files_are_the_same(engine: Engine, pair: Pair) -> None:
+def test_both_builders_make_the_same_files(engine: Engine, pair: Pair) -> None:
     theirs, ours = tree(engine, pair.installed), tree(engine, pair.assembled)
     assert len(ours) > 10_000
     assert sum(map(is_byte_code, ours)) > 2_000
@@ -93,7 +93,7 @@ def test_the_files_are_the_same(engine: Engine, pair: Pair) -> None:
     assert {path for path, time in times.items() if time != EPOCH} <= {"opt/env/bin/Activate.ps1"}
 
 
-def test_they_are_run_in_the_same_way(engine: Engine, pair: Pair) -> None:
+def test_both_builders_make_the_same_image_config(engine: Engine, pair: Pair) -> None:
     theirs = engine.sdk.images.get(pair.installed).attrs["Config"]
     ours = engine.sdk.images.get(pair.assembled).attrs["Config"]
     for config, builder in ((theirs, "buildkit"), (ours, BUILDER)):
@@ -134,7 +134,7 @@ def test_a_system_is_built_once(
     assert built(planned, engine, store) == found
 
 
-def test_a_system_that_does_not_build(engine: Engine, base: Base, tmp_path: Path) -> None:
+def test_a_failed_system_build_is_reported(engine: Engine, base: Base, tmp_path: Path) -> None:
     text = "FROM debian:trixie-slim AS system\nRUN echo why; exit 7\nFROM system\nRUN true\n"
     planned = samples.planned(samples.image(dockerfile=text), on=base)
     lines: list[str] = []

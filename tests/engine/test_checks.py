@@ -79,7 +79,7 @@ def settings(
         evidence=images.parent / "evidence",
         log=print,
         memory=memory,
-        patience=patience,
+        grace=patience,
         processes=processes,
     )
 
@@ -92,7 +92,7 @@ def run_checks(
     device: str | None = None,
     using: CheckSettings | None = None,
 ) -> Evidence:
-    return run.test(
+    return run.run_checks(
         built, checks, engine, device=device, images=images, settings=using or settings(images)
     )
 
@@ -107,7 +107,7 @@ def volumes(engine: Engine) -> set[str]:
     return {volume["Name"] for volume in engine.sdk.api.volumes()["Volumes"] or ()}
 
 
-def test_scripts_are_judged_and_told_about_their_image(
+def test_scripts_get_their_inputs_and_a_verdict(
     engine: Engine, built: BuiltImage, images: Path
 ) -> None:
     (images / "common" / "checks" / "_shared.py").write_text("value=shared")
@@ -147,7 +147,7 @@ echo "$DLIMG_CELL"
     assert left_over(engine, built) == []
 
 
-def test_own_checks_and_other_clones_are_missed_by_nobody(
+def test_checks_of_another_folder_are_not_reported_missing(
     engine: Engine, built: BuiltImage, images: Path, tmp_path: Path
 ) -> None:
     """Several clones of a project share what is known on a machine, and no list of checks."""
@@ -211,7 +211,7 @@ test "$value$more" = sharedmine && test -z "${PYTHONPATH-}"
     assert {one.status for one in found.verdicts} == {CheckStatus.PASSED}, found
 
 
-def test_what_still_holds_is_not_repeated(
+def test_valid_verdicts_are_not_repeated(
     engine: Engine, built: BuiltImage, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes = check(images, "passes", "date +%N >&2")
@@ -224,7 +224,7 @@ def test_what_still_holds_is_not_repeated(
     assert run_checks(engine, built, images, passes, lacks) != first
 
 
-def test_only_what_failed_or_changed_is_repeated(
+def test_only_failed_or_changed_checks_run_again(
     engine: Engine, built: BuiltImage, images: Path
 ) -> None:
     passes = check(images, "passes", "date +%N")
@@ -324,7 +324,7 @@ ALONE = "test $(ls -d /proc/[0-9]* | wc -l) -le 6"
         pytest.param("kill -9 $PPID; sleep 600", CheckStatus.FAILED, "", id="kills its guard"),
     ],
 )
-def test_whatever_a_check_does_the_next_one_has_a_clean_place(
+def test_every_check_gets_a_clean_container(
     engine: Engine, built: BuiltImage, images: Path, script: str, status: CheckStatus, reason: str
 ) -> None:
     began = time.monotonic()
@@ -342,7 +342,7 @@ def test_whatever_a_check_does_the_next_one_has_a_clean_place(
     assert left_over(engine, built) == []
 
 
-def test_each_kind_of_container_is_what_it_says(
+def test_each_kind_of_container_has_its_restrictions(
     engine: Engine, built: BuiltImage, images: Path
 ) -> None:
     made = "cp /bin/true /tmp/true; /tmp/true"
@@ -383,7 +383,7 @@ def test_each_kind_of_container_is_what_it_says(
     assert wait_until(lambda: not had & volumes(engine), 10)
 
 
-def test_a_second_attempt_is_for_the_flaky_alone_and_begins_afresh(
+def test_only_flaky_checks_get_a_second_attempt_in_a_new_container(
     engine: Engine, built: BuiltImage, images: Path
 ) -> None:
     once = "test -e ~/x && exit 0; touch ~/x; echo not yet >&2; exit 1"
@@ -438,7 +438,7 @@ def test_memory_that_ran_out_is_told_of_the_check_that_took_it(
     assert (copes.status, fails.reason) == (CheckStatus.PASSED, "no")
 
 
-def test_an_engine_that_dies_meanwhile_is_told_of(
+def test_an_engine_that_dies_during_a_check_is_reported(
     engine: Engine, built: BuiltImage, images: Path, tmp_path: Path
 ) -> None:
     with engine_proxy.to(engine, tmp_path / "wire.sock") as (through, cut):
@@ -449,7 +449,7 @@ def test_an_engine_that_dies_meanwhile_is_told_of(
 
         Thread(target=cut_when_asleep).start()
         began = time.monotonic()
-        with pytest.raises(NoEngine, match="does not do its work any more"):
+        with pytest.raises(NoEngine, match="the container engine has failed"):
             run_checks(through, built, images, check(images, "sleeps", "sleep 600"))
     assert time.monotonic() - began < 60
     assert list((tmp_path / "evidence").glob("*.json")) == []
@@ -464,7 +464,7 @@ def test_an_image_that_is_gone_is_named(engine: Engine, built: BuiltImage, image
     assert "dlimg build pytorch-" in caught.value.problems[0].hint
 
 
-def test_a_pass_without_a_gpu_proves_nothing_about_one(
+def test_a_gpu_check_that_passes_without_a_gpu_is_not_run(
     engine: Engine, built: BuiltImage, images: Path
 ) -> None:
     found = run_checks(engine, built, images, check(images, "cheats", "exit 0", needs="gpu"))
@@ -514,7 +514,7 @@ def test_a_device_reaches_the_checks(
     assert is_gpu_tested(found)
 
 
-def test_what_passed_on_a_gpu_holds_on_that_gpu_alone(
+def test_verdicts_hold_for_one_gpu_only(
     engine: Engine, built: BuiltImage, images: Path, made_up_device: str, tmp_path: Path
 ) -> None:
     sight = (
@@ -576,7 +576,7 @@ check = Check(name="sleeps", path=str(path), script="", sha256="", proves="", se
 built = BuiltImage(planned=samples.planned(), digest=sys.argv[1], size=0, seconds=0, cached=False)
 using = run.CheckSettings(evidence=images, say=print)
 try:
-    run.test(built, [check], engine, device=None, images=images, settings=using)
+    run.run_checks(built, [check], engine, device=None, images=images, settings=using)
 except KeyboardInterrupt:
     sys.exit(130)
 """

@@ -17,7 +17,7 @@ import pytest
 from dlimg.checks import run
 from dlimg.checks.discover import checks_for
 from dlimg.checks.execute import RunningContainer
-from dlimg.checks.inputs import cell_text, lock_text
+from dlimg.checks.inputs import cell_json, lock_json
 from dlimg.checks.run import CheckSettings
 from dlimg.checks.verdicts import exit_code, is_gpu_tested, outcome
 from dlimg.engine.client import Engine
@@ -126,10 +126,12 @@ def evidence_of(engine: Engine, of: BuiltImage, folder: Path) -> Evidence:
     """What comes of the checks of this file, run as `dlimg test` runs them."""
     checks = [one for one in checks_for(of.planned.image.cell, IMAGES) if one.name in CHECKS]
     using = CheckSettings(evidence=folder, log=print)
-    return run.test(of, checks, engine, device=None, images=IMAGES, settings=using)
+    return run.run_checks(of, checks, engine, device=None, images=IMAGES, settings=using)
 
 
-def test_the_image_as_it_is_passes(engine: Engine, built: BuiltImage, tmp_path: Path) -> None:
+def test_the_unchanged_image_passes_every_check(
+    engine: Engine, built: BuiltImage, tmp_path: Path
+) -> None:
     found = evidence_of(engine, built, tmp_path).verdicts
     assert {one.check: one.status for one in found} == {
         "pip_check": CheckStatus.PASSED,
@@ -197,7 +199,7 @@ def test_an_image_that_ends_everything_with_0_passes_nothing(
 def test_a_tag_that_lies_fails(
     lies: dict[str, str], reason: str, there: RunningContainer, built: BuiltImage
 ) -> None:
-    axes = json.loads(cell_text(built.planned)) | lies
+    axes = json.loads(cell_json(built.planned)) | lies
     said = judged(there, built, "tag_matches_image", DLIMG_CELL=json.dumps(axes))
     assert said.status is CheckStatus.FAILED
     assert reason in said.reason
@@ -378,7 +380,7 @@ def test_packages_that_the_lock_does_not_name_fail(
 def test_another_lock_fails(
     old: str, new: str, reason: str, engine: Engine, built: BuiltImage
 ) -> None:
-    text = lock_text(built.planned.image.lock)
+    text = lock_json(built.planned.image.lock)
     assert old in text
     script = f"cat > /srv/lock.json <<'END'\n{text.replace(old, new)}\nEND"
     with opened(engine, built, script) as place:
@@ -477,7 +479,7 @@ def as_on_gpu(
     there: RunningContainer, cuda: BuiltImage, name: str, *edits: Edit, **environment: str
 ) -> Verdict:
     """What a check says in a CPU image that passes itself off as one for CUDA."""
-    return judged(there, cuda, name, *edits, DLIMG_CELL=cell_text(cuda.planned), **environment)
+    return judged(there, cuda, name, *edits, DLIMG_CELL=cell_json(cuda.planned), **environment)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def blobs(image: AssembledImage, store: Store) -> Mapping[str, Content]:
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd3"])
-def test_it_takes_an_image(
+def test_the_classic_store_loads_an_image(
     engine: Engine, classic: Engine, wheels: Path, busybox: bytes, compression: str, tmp_path: Path
 ) -> None:
     assert (has_containerd_store(engine), has_containerd_store(classic)) == (True, False)
@@ -114,7 +114,7 @@ def test_it_takes_an_image(
     classic.sdk.images.remove(f"{REPOSITORY}:{compression}")
 
 
-def test_a_system_has_the_digest_that_it_has_from_containerds_store(
+def test_a_system_has_the_same_digest_as_in_containerds_store(
     engine: Engine, classic: Engine, wheels: Path, busybox: bytes, tmp_path: Path
 ) -> None:
     store = Store(path=tmp_path / "base")
@@ -203,7 +203,7 @@ def answers(address: str) -> bool:
         return False
 
 
-def test_what_it_publishes_is_known_again_and_by_its_layers(
+def test_a_published_image_is_recognized_by_its_layers(
     classic: Engine, built: BuiltImage, registry: str, tmp_path: Path
 ) -> None:
     """By a note of the manifest that it pushed; without that by what the layers hold."""

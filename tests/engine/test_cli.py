@@ -84,7 +84,7 @@ def test_a_real_image_passes_its_checks(tested: dict[str, object]) -> None:
     assert verdicts == dict.fromkeys(names, "passed")
 
 
-def test_the_second_time_nothing_is_repeated(
+def test_a_second_test_run_repeats_nothing(
     tested: dict[str, object], own_state: dict[str, str]
 ) -> None:
     ended = dlimg("test", CELL, "--format", "json", variables=own_state)
@@ -94,7 +94,7 @@ def test_the_second_time_nothing_is_repeated(
     assert line["checks"] == tested["checks"]
 
 
-def test_the_line_to_try_works_as_it_is(
+def test_the_printed_docker_run_line_works(
     tested: dict[str, object], own_state: dict[str, str], tmp_path: Path
 ) -> None:
     assert tested["built"]

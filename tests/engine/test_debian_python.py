@@ -55,7 +55,7 @@ def test_a_venv_is_made_from_the_image_s_python_by_whatever_name(made: Made) -> 
         assert made.says(script).startswith("/usr/bin/python3.")
 
 
-def test_dbm_gnu_is_there(made: Made) -> None:
+def test_dbm_gnu_is_installed(made: Made) -> None:
     script = """
 import dbm.gnu
 with dbm.gnu.open("/tmp/x", "c") as file:
@@ -66,7 +66,7 @@ print(dbm.gnu.open("/tmp/x")["a"])
     assert outcome.stdout.strip() == "b'b'", outcome.stderr
 
 
-def test_other_parts_are_there(made: Made) -> None:
+def test_standard_library_modules_that_debian_splits_off_are_installed(made: Made) -> None:
     modules = "bz2, ctypes, curses, dbm.ndbm, ensurepip, lzma, readline, sqlite3, ssl, venv, zlib"
     assert made.says(f"python -c 'import {modules}; print(1)'") == "1"
 

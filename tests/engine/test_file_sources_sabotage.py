@@ -445,7 +445,9 @@ def built(jax_image: BuiltImage) -> BuiltImage:
 
 
 @pytest.mark.parametrize("lies", BATCHES)
-def test_every_lie_is_named(lies: list[Lie], engine: Engine, built: BuiltImage) -> None:
+def test_every_file_without_a_source_is_named(
+    lies: list[Lie], engine: Engine, built: BuiltImage
+) -> None:
     # `python` may be what is spoilt: the interpreter itself runs the check.
     script = "\n".join(f"( {lie.script} )" for lie in lies)
     with real_jax.opened(engine, built, script, user="0") as there:
@@ -490,13 +492,15 @@ def by_command(engine: Engine, built: BuiltImage, folder: Path) -> Verdict:
     """What the command's own way to the check says of an image."""
     checks = [one for one in checks_for(built.planned.image.cell, IMAGES) if one.name == CHECK]
     settings = CheckSettings(evidence=folder, log=print)
-    (said,) = run.test(
+    (said,) = run.run_checks(
         built, checks, engine, device=None, images=IMAGES, settings=settings
     ).verdicts
     return said
 
 
-def test_the_image_as_it_is_passes(engine: Engine, built: BuiltImage, tmp_path: Path) -> None:
+def test_the_unchanged_image_passes_the_file_sources_check(
+    engine: Engine, built: BuiltImage, tmp_path: Path
+) -> None:
     said = by_command(engine, built, tmp_path)
     assert said.status is CheckStatus.PASSED, said
     assert said.figures["faults"] == []

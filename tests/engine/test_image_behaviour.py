@@ -51,7 +51,7 @@ def test_the_default_user_has_places_to_write(runtime: Made) -> None:
     runtime.says("touch /code/x /data/x /output/x ~/x; ! touch /opt/env/x /etc/x 2>/dev/null")
 
 
-def test_nothing_is_open_to_everyone(runtime: Made) -> None:
+def test_no_file_is_writable_for_everyone(runtime: Made) -> None:
     search = "find / -xdev -perm -0002 ! -perm -1000 ! -type l ! -path '/proc/*' ! -path '/dev/*'"
     assert runtime.says(search, "--user", "0") == ""
 
@@ -229,7 +229,7 @@ def test_only_a_compiling_flavour_compiles(runtime: Made, devel: Made) -> None:
 
 
 @pytest.mark.parametrize("which", ["runtime", "devel"])
-def test_no_secret_stays(which: str, request: pytest.FixtureRequest) -> None:
+def test_no_build_secret_stays_in_the_image(which: str, request: pytest.FixtureRequest) -> None:
     made: Made = request.getfixturevalue(which)
     image = made.engine.sdk.images.get(made.built.digest)
     blobs = 0

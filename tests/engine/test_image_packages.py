@@ -173,7 +173,7 @@ def test_a_moved_distribution_is_another_image(project: Tiny, engine: Engine) ->
             engine.sdk.images.remove(name)
 
 
-def test_two_that_need_the_same_system_come_to_one_image(project: Tiny, engine: Engine) -> None:
+def test_two_builds_of_one_system_at_once_make_one_image(project: Tiny, engine: Engine) -> None:
     words = (*BUILD, "--format", "json")
     with project.start("cache", *words) as one, project.start("cache", *words) as two:
         ends = [child.communicate(timeout=300) for child in (one, two)]

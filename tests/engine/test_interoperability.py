@@ -17,9 +17,10 @@ from docker.types import Mount
 from dlimg.builders.load import temporary_image
 from dlimg.builders.loopback_registry import Content
 from dlimg.engine.client import Engine
-from dlimg.store.image_manifest import AssembledImage, write_layout
+from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.store import Store
 from tests.support import assembled_image, image_tree, oci_schemas, small_images
+from tests.support.oci_layout import write_layout
 
 pytestmark = pytest.mark.engine
 
@@ -98,7 +99,7 @@ def _tar(folder: Path, names: list[str]) -> bytes:
     return out.getvalue()
 
 
-def test_each_unpacks_each_layer(table: Table) -> None:
+def test_gzip_tools_and_tar_unpack_every_layer(table: Table) -> None:
     image = table.images["gzip"]
     diff_ids = json.loads(image.config)["rootfs"]["diff_ids"]
     for layer, diff_id in zip(image.layers, diff_ids, strict=True):

@@ -180,7 +180,7 @@ def test_another_command_is_healthy(
         assert (ended.exit_code, ended.output) == (0, b"")
 
 
-def test_the_engine_knows_how_it_is(engine: Engine, digest: str) -> None:
+def test_the_engine_reports_the_health_of_the_notebook(engine: Engine, digest: str) -> None:
     """By the check in the image's config, asked more often."""
     often = {"interval": 10**9, "timeout": 2 * 10**9, "retries": 1, "start_period": 0}
     with running(engine, digest, healthcheck=often) as container:
@@ -202,7 +202,7 @@ def health(container: Container, is_it: Callable[[str], bool]) -> bool:
     return False
 
 
-def test_the_check_is_cheap(engine: Engine, digest: str) -> None:
+def test_the_health_check_is_cheap(engine: Engine, digest: str) -> None:
     with running(engine, digest) as container:
         began = time.monotonic()
         for _ in range(5):

@@ -139,7 +139,7 @@ def test_prune_removes_what_was_made_here_and_nothing_built_on_it(
         second.sdk.images.remove(f"{repository}:{name}")
 
 
-def test_it_says_what_it_is(pair: Pair) -> None:
+def test_the_private_engine_reports_its_settings(pair: Pair) -> None:
     assert pair.second.private
     assert pair.second.root == str(pair.home.data)
     assert client.free_bytes(pair.second)
@@ -150,14 +150,14 @@ def test_it_says_what_it_is(pair: Pair) -> None:
     assert status.bridge == pair.home.bridge
 
 
-def test_it_is_found_while_it_runs(pair: Pair) -> None:
+def test_a_running_private_engine_is_found(pair: Pair) -> None:
     environment = {**pair.environment, "DOCKER_HOST": pair.home.host}
     found = find_engine(environment, private="refuse", log=print)
     found.sdk.close()
     assert (found.host, found.private) == (pair.second.host, True)
 
 
-def test_up_again_changes_nothing_but_mends_the_network(pair: Pair) -> None:
+def test_a_second_up_only_repairs_the_network(pair: Pair) -> None:
     before = private_engine.status(pair.home)
     command = private_engine.tool_runner(pair.home)
     chosen = network.load_network(pair.home.network)
@@ -200,7 +200,7 @@ def test_a_port_published_on_loopback(pair: Pair) -> None:
         container.remove(force=True)
 
 
-def test_both_have_network_and_so_has_the_first_after_the_second_went(pair: Pair) -> None:
+def test_two_private_engines_keep_their_networks(pair: Pair) -> None:
     before = links()
     assert pair.home.bridge in before
     reaches_out(pair.first, pair.base)
@@ -216,7 +216,7 @@ def test_both_have_network_and_so_has_the_first_after_the_second_went(pair: Pair
     pair.second.sdk.images.get(pair.base)
 
 
-def test_it_comes_back_after_a_crash_with_its_images(pair: Pair) -> None:
+def test_a_private_engine_keeps_its_images_over_a_crash(pair: Pair) -> None:
     pid = private_engine.status(pair.home).pid
     os.kill(pid, signal.SIGKILL)
     assert process.wait_until(lambda: private_engine.running_pid(pair.home) == 0, 10)

@@ -94,7 +94,7 @@ def test_pythons_that_start_at_once_share_one_environment(image: Made) -> None:
         "PIP_CONFIG_FILE=/tmp/own python -I -m pip install",
     ],
 )
-def test_the_framework_stays(image: Made, command: str) -> None:
+def test_pip_cannot_replace_the_framework(image: Made, command: str) -> None:
     script = install("six", "1.16.0").replace("pip install", command)
     script = f"echo '[global]' > /tmp/own; export HOME=/tmp; {script}"
     outcome = image.run(*BARE[1:], script, options=REPLACED, stdin=wheel("six", "1.16.0"))
@@ -102,7 +102,7 @@ def test_the_framework_stays(image: Made, command: str) -> None:
     assert "(constraint) six==1.17.0" in outcome.stdout + outcome.stderr
 
 
-def test_who_insists_gets_another_version(image: Made) -> None:
+def test_a_forced_install_replaces_the_framework(image: Made) -> None:
     script = f"export PIP_CONSTRAINT=/dev/null; {install('six', '1.16.0')}; pip list"
     assert "six     1.16.0" in says(image, script, stdin=wheel("six", "1.16.0"))
 

@@ -7,17 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dlimg.checks.container_setup import (
+    ROOT,
+    ContainerKind,
+    container_options,
+    prepare_check,
+    scripts_archive,
+)
 from docker.types import Mount
 
 from dlimg.checks import run
-from dlimg.checks.container_kinds import ContainerKind, options
-from dlimg.checks.discover import checks_for, scripts
+from dlimg.checks.discover import checks_for, read_scripts
 from dlimg.checks.execute import RunningContainer, run_check
 from dlimg.checks.header import ANY_USER, EMPTY_HOME, READ_ONLY
-from dlimg.checks.inputs import cell_text, told
+from dlimg.checks.inputs import cell_json, check_inputs
 from dlimg.checks.run import CheckSettings
-from dlimg.checks.script_files import ROOT, archive, placed
-from dlimg.checks.verdicts import NO_DEVICE, verdict
+from dlimg.checks.verdicts import NO_DEVICE, verdict_of
 from dlimg.engine.client import Engine
 from dlimg.model import Base, CheckStatus, Verdict
 from tests.support import layout_image, small_images
@@ -64,7 +69,7 @@ def opened(
 ) -> Iterator[RunningContainer]:
     """A container of the image in which root has run a script."""
     config = made.engine.sdk.images.get(made.built.digest).attrs["Config"]
-    facts = told(made.built.planned, {}, config)
+    facts = check_inputs(made.built.planned, {}, config)
     kept = {name: facts.environment[name] for name in ("DLIMG_CELL", "DLIMG_START")}
     container = made.engine.sdk.containers.create(
         made.built.digest,
@@ -75,13 +80,11 @@ def opened(
     )
     try:
         container.start()
-        container.put_archive("/", archive(scripts(IMAGES, "jax")))
+        container.put_archive("/", scripts_archive(read_scripts(IMAGES, "jax")))
         ended = container.exec_run(["bash", "-euc", f"{JAX}\n{script}"], user="0")
         assert ended.exit_code == 0, ended.output.decode()
         api = made.engine.sdk.api
-        yield RunningContainer(
-            container=container, api=api, environment={}, memory=0, patience=15.0
-        )
+        yield RunningContainer(container=container, api=api, environment={}, memory=0, grace=15.0)
     finally:
         container.remove(force=True)
 
@@ -114,12 +117,12 @@ def judged(there: RunningContainer, made: Made, name: str, **environment: str) -
     """What this check of manners says there."""
     found = checks_for(made.built.planned.image.cell, IMAGES)
     (check,) = [one for one in found if one.name == NAMES.get(name, f"runtime_{name}")]
-    placed_one = placed(check, IMAGES, scripts(IMAGES, "jax"))
+    placed_one = prepare_check(check, IMAGES, read_scripts(IMAGES, "jax"))
     ran = run_check(replace(there, environment=environment), placed_one)
-    return verdict(check, ran, device=NO_DEVICE)
+    return verdict_of(check, ran, device=NO_DEVICE)
 
 
-def test_the_image_as_it_is_passes(made: Made) -> None:
+def test_the_unchanged_image_passes_the_runtime_checks(made: Made) -> None:
     with opened(made) as there:
         said = {name: judged(there, made, name) for name in ORDINARY}
         limit = 10 * slowness(there)
@@ -306,7 +309,7 @@ def config_with(made: Made, change: str) -> Mapping[str, object]:
 
 @pytest.mark.parametrize(("change", "reason"), CHANGES)
 def test_an_image_that_is_started_otherwise_fails(change: str, reason: str, made: Made) -> None:
-    facts = told(made.built.planned, {}, config_with(made, change))
+    facts = check_inputs(made.built.planned, {}, config_with(made, change))
     with opened(made) as there:
         said = judged(there, made, "entrypoint", DLIMG_START=facts.environment["DLIMG_START"])
     assert said.status is CheckStatus.FAILED
@@ -319,7 +322,7 @@ def test_a_template_that_lies_does_not_pass(made: Made) -> None:
     """The image is what its Dockerfile says, and both set what nobody states."""
     image = made.built.planned.image
     lying = replace(image, dockerfile=f"{image.dockerfile}ENV LD_PRELOAD=/code/x.so\n")
-    facts = told(
+    facts = check_inputs(
         replace(made.built.planned, image=lying), {}, config_with(made, "ENV LD_PRELOAD=x")
     )
     with opened(made) as there:
@@ -338,7 +341,7 @@ def test_a_secret_in_the_history_fails(made: Made, tmp_path: Path) -> None:
     checks = [one for one in checks_for(cell, IMAGES) if one.name == "runtime_secrets"]
     settings = CheckSettings(evidence=tmp_path, log=print)
     try:
-        (said,) = run.test(
+        (said,) = run.run_checks(
             built, checks, made.engine, device=None, images=IMAGES, settings=settings
         ).verdicts
     finally:
@@ -368,7 +371,9 @@ def test_a_secret_in_the_history_fails(made: Made, tmp_path: Path) -> None:
         ("whole", "", ""),
     ],
 )
-def test_what_only_root_can_see_is_seen(name: str, script: str, reason: str, made: Made) -> None:
+def test_files_readable_by_root_only_are_checked(
+    name: str, script: str, reason: str, made: Made
+) -> None:
     kinds = {one.name: one.container for one in checks_for(made.built.planned.image.cell, IMAGES)}
     assert kinds[NAMES.get(name, f"runtime_{name}")] == "root"
     with opened(made, script, user="0") as there:
@@ -400,17 +405,15 @@ def confined(made: Made, kind: ContainerKind, script: str = "") -> Iterator[Runn
     container = made.engine.sdk.containers.create(
         spoilt,
         entrypoint=["sleep", "infinity"],
-        environment={"DLIMG_CELL": cell_text(made.built.planned)},
+        environment={"DLIMG_CELL": cell_json(made.built.planned)},
         mounts=[Mount(ROOT, None, type="volume")],
-        **options(kind),
+        **container_options(kind),
     )
     try:
         container.start()
-        container.put_archive(ROOT, archive(scripts(IMAGES, "jax"), ROOT))
+        container.put_archive(ROOT, scripts_archive(read_scripts(IMAGES, "jax"), ROOT))
         api = made.engine.sdk.api
-        yield RunningContainer(
-            container=container, api=api, environment={}, memory=0, patience=15.0
-        )
+        yield RunningContainer(container=container, api=api, environment={}, memory=0, grace=15.0)
     finally:
         container.remove(force=True, v=True)
         made.engine.sdk.images.remove(spoilt)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.pipeline.images import locked_images
 from dlimg.model import Image
+from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import read_project
 
 ROOT = Path(__file__).parent.parent.parent
@@ -30,7 +30,7 @@ def committed(image: Image) -> str:
 
 
 @each_image
-def test_committed_is_current(image: Image) -> None:
+def test_committed_dockerfiles_are_current(image: Image) -> None:
     assert committed(image) == image.dockerfile, "run `nox -s render` and review the change"
 
 
@@ -48,7 +48,7 @@ def test_every_wheel_is_pinned_by_hash_and_no_address_is_there(image: Image) -> 
 
 
 @each_image
-def test_it_ends_as_a_user_that_is_not_root(image: Image) -> None:
+def test_dockerfiles_end_with_a_user_other_than_root(image: Image) -> None:
     users = re.findall(r"^USER (.+)$", committed(image), re.MULTILINE)
     assert users[-1] == "user"
 

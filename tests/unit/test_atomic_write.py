@@ -9,7 +9,7 @@ import pytest
 from dlimg.atomic_write import atomic_write
 
 
-def test_what_is_written_is_there_with_its_folders(tmp_path: Path) -> None:
+def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "c.json"
     atomic_write(path, "one\n")
     atomic_write(path, "zwei ü\n")
@@ -25,7 +25,7 @@ def test_a_secret_file_is_the_owners_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     atomic_write(path, "old")
     with pytest.raises(UnicodeEncodeError):

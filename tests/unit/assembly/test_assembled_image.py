@@ -8,15 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.assembly.wheel_to_layer import (LARGE_WHEEL)
-from dlimg.layer.compress import (FORMAT, splice_wheel_streams)
+from dlimg.assembly.wheel_to_layer import LARGE_WHEEL
+from dlimg.layer.compress import FORMAT, splice_wheel_streams
 from dlimg.layer.tar import TarHead
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.image_manifest import (COMMON, ImageLayer, LayerRank, assemble_image, rank_wheel, order_layers, write_layout)
+from dlimg.store.image_manifest import (
+    SHARED_CUDA_WHEELS,
+    ImageLayer,
+    LayerRank,
+    assemble_image,
+    order_layers,
+    rank_wheel,
+)
 from dlimg.store.keys import Layer, LayerKey
-from dlimg.store.store import Store
-from dlimg.store.store import (make_layer)
+from dlimg.store.store import Store, make_layer
 from tests.support import samples
+from tests.support.oci_layout import write_layout
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,29 +45,33 @@ def layer(number: int) -> Layer:
     )
 
 
-def part(number: int, height: LayerRank, *, words: str = "", size: int = 0) -> ImageLayer:
+def layer_of(found: Layer, history: str) -> ImageLayer:
+    return ImageLayer(layer=found, rank=LayerRank.SYSTEM, history=history)
+
+
+def part(number: int, rank: LayerRank, *, history: str = "", size: int = 0) -> ImageLayer:
     return ImageLayer(
-        layer=layer(number), words=words or str(number), height=height, wheel_size=size
+        layer=layer(number), history=history or str(number), rank=rank, wheel_size=size
     )
 
 
 def numbers(parts: list[ImageLayer]) -> list[int]:
-    return [found.size for found, _ in order_layers(parts)]
+    return [found.layer.size for found in order_layers(parts)]
 
 
-def test_what_more_images_share_is_lower() -> None:
+def test_layers_shared_by_more_images_are_lower() -> None:
     parts = [
         part(9, LayerRank.BYTECODE),
-        part(8, LayerRank.OWN),
-        part(7, LayerRank.SMALL),
-        part(11, LayerRank.COMPILED, words="byte code: torch", size=50),
-        part(6, LayerRank.FRAMEWORK, words="numpy", size=4),
-        part(5, LayerRank.FRAMEWORK, words="torch", size=50),
-        part(4, LayerRank.SYSTEM, words="z: the base, and so the first"),
-        part(3, LayerRank.SYSTEM, words="a: what was put on it"),
-        part(10, LayerRank.CUDA, words="nvidia-0", size=900),
-        part(2, LayerRank.COMMON, words="nvidia-b", size=5),
-        part(1, LayerRank.COMMON, words="nvidia-a", size=5),
+        part(8, LayerRank.CELL),
+        part(7, LayerRank.SMALL_WHEELS),
+        part(11, LayerRank.WHEEL_BYTECODE, history="byte code: torch", size=50),
+        part(6, LayerRank.FRAMEWORK, history="numpy", size=4),
+        part(5, LayerRank.FRAMEWORK, history="torch", size=50),
+        part(4, LayerRank.SYSTEM, history="z: the base, and so the first"),
+        part(3, LayerRank.SYSTEM, history="a: what was put on it"),
+        part(10, LayerRank.CUDA, history="nvidia-0", size=900),
+        part(2, LayerRank.SHARED_CUDA, history="nvidia-b", size=5),
+        part(1, LayerRank.SHARED_CUDA, history="nvidia-a", size=5),
     ]
     assert numbers(parts) == [1, 2, 10, 5, 6, 11, 7, 9, 4, 3, 8]
 
@@ -70,15 +81,18 @@ def test_layers_of_wheels_come_in_any_order() -> None:
     assert numbers(parts) == numbers(parts[::-1])
 
 
-def test_one_layer_is_there_once() -> None:
-    parts = [part(1, LayerRank.SYSTEM, words="first"), part(1, LayerRank.SYSTEM, words="second")]
+def test_an_image_has_no_layer_twice() -> None:
+    parts = [
+        part(1, LayerRank.SYSTEM, history="first"),
+        part(1, LayerRank.SYSTEM, history="second"),
+    ]
     assert numbers(parts) == [1]
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("nvidia-cublas", LayerRank.COMMON),
+        ("nvidia-cublas", LayerRank.SHARED_CUDA),
         ("nvidia-cusparselt-cu13", LayerRank.CUDA),
         ("cuda-bindings", LayerRank.CUDA),
         ("torch", LayerRank.FRAMEWORK),
@@ -86,11 +100,16 @@ def test_one_layer_is_there_once() -> None:
         ("triton", LayerRank.FRAMEWORK),
     ],
 )
-def test_height_of_a_wheel(name: str, expected: LayerRank) -> None:
-    assert rank_wheel(samples.wheel(name)) is expected
+def test_rank_of_a_wheel(name: str, expected: LayerRank) -> None:
+    assert rank_wheel(name) is expected
 
 
-def test_what_lies_lowest_is_in_every_image_of_a_stack() -> None:
+def test_the_lowest_wheels_are_a_value() -> None:
+    assert rank_wheel("nvidia-cublas", {"nvidia-cublas"}) is LayerRank.SHARED_CUDA
+    assert rank_wheel("nvidia-cublas", {}) is LayerRank.CUDA
+
+
+def test_the_lowest_layers_are_in_every_image_of_a_stack() -> None:
     stacks: dict[str, list[dict[str, str]]] = {}
     frameworks: dict[str, set[str]] = {}
     for path in (ROOT / "locks").glob("*-cuda*.json"):
@@ -104,13 +123,19 @@ def test_what_lies_lowest_is_in_every_image_of_a_stack() -> None:
     for stack in shared:
         everywhere = set.intersection(*(set(one.items()) for one in stacks[stack]))
         names = {name for name, _ in everywhere}
-        assert names == {name for one in stacks[stack] for name in one if name in COMMON}
-        assert {name for name in names if name.startswith(("nvidia-", "cuda-"))} <= COMMON
+        assert names == {
+            name for one in stacks[stack] for name in one if name in SHARED_CUDA_WHEELS
+        }
+        assert {
+            name for name in names if name.startswith(("nvidia-", "cuda-"))
+        } <= SHARED_CUDA_WHEELS
 
 
 def test_manifest_and_config() -> None:
     planned = samples.planned()
-    image = assemble_image(planned, [(layer(1), "base"), (layer(2), "wheel: torch")], CONFIG)
+    image = assemble_image(
+        planned, [layer_of(layer(1), "base"), layer_of(layer(2), "wheel: torch")], CONFIG
+    )
     manifest, config = json.loads(image.manifest), json.loads(image.config)
     assert manifest["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
     assert manifest["config"] == {
@@ -151,7 +176,7 @@ def test_equal_images_are_equal_bytes() -> None:
         **{name: getattr(CONFIG, name) for name in CONFIG.__slots__ if name != "labels"},
         labels=dict(reversed(CONFIG.labels.items())),
     )
-    layers = [(layer(1), "one")]
+    layers = [layer_of(layer(1), "one")]
     assert assemble_image(planned, layers, CONFIG) == assemble_image(planned, layers, other)
     assert (
         assemble_image(planned, layers, CONFIG).digest
@@ -167,12 +192,15 @@ def store(tmp_path: Path) -> Store:
 def kept(store: Store, number: int) -> Layer:
     key = LayerKey(kind="wheel", source=f"{number:064}")
     return make_layer(
-        store, key, lambda file: splice_wheel_streams([TarHead(str(number).encode())], file.write), print
+        store,
+        key,
+        lambda file: splice_wheel_streams([TarHead(str(number).encode())], file.write),
+        print,
     )
 
 
 def test_a_layout_is_whole_and_takes_no_space(tmp_path: Path, store: Store) -> None:
-    layers = [(kept(store, number), str(number)) for number in range(3)]
+    layers = [layer_of(kept(store, number), str(number)) for number in range(3)]
     image = assemble_image(samples.planned(), layers, CONFIG)
     for _ in range(2):  # again into the same folder
         write_layout(tmp_path / "layout", image, store, name="dlimg/jax:the-tag")
@@ -191,9 +219,9 @@ def test_a_layout_is_whole_and_takes_no_space(tmp_path: Path, store: Store) -> N
     content = json.loads(blobs[manifest["digest"].removeprefix("sha256:")].read_bytes())
     named = [content["config"], *content["layers"], manifest]
     assert {one["digest"].removeprefix("sha256:") for one in named} == set(blobs)
-    for found, _ in layers:
-        copy = blobs[found.digest.removeprefix("sha256:")]
-        assert copy.stat().st_ino == store.blob(found).stat().st_ino
+    for found in layers:
+        copy = blobs[found.layer.digest.removeprefix("sha256:")]
+        assert copy.stat().st_ino == store.blob(found.layer).stat().st_ino
 
 
 def test_a_layout_elsewhere_is_a_copy(
@@ -204,11 +232,10 @@ def test_a_layout_elsewhere_is_a_copy(
 
     monkeypatch.setattr(os, "link", refuse)
     one = kept(store, 1)
-    write_layout(tmp_path / "layout", assemble_image(samples.planned(), [(one, "")], CONFIG), store)
+    image = assemble_image(samples.planned(), [layer_of(one, "")], CONFIG)
+    write_layout(tmp_path / "layout", image, store, name="jax:1")
     copy = tmp_path / "layout/blobs/sha256" / one.digest.removeprefix("sha256:")
     assert copy.read_bytes() == store.blob(one).read_bytes()
-    index = json.loads((tmp_path / "layout/index.json").read_text())
-    assert "annotations" not in index["manifests"][0]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +251,7 @@ def test_a_layout_elsewhere_is_a_copy(
 def test_a_layout_says_its_name_in_full(
     tmp_path: Path, store: Store, name: str, whole: str
 ) -> None:
-    image = assemble_image(samples.planned(), [(kept(store, 1), "")], CONFIG)
+    image = assemble_image(samples.planned(), [layer_of(kept(store, 1), "")], CONFIG)
     write_layout(tmp_path / "layout", image, store, name=name)
     (manifest,) = json.loads((tmp_path / "layout/index.json").read_text())["manifests"]
     assert manifest["annotations"]["io.containerd.image.name"] == whole

@@ -8,15 +8,14 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from dlimg.layer.compress import (splice_wheel_streams)
+from dlimg.checks.image_inputs import wheel_records
 
-from dlimg.assembly.cell_layer import (CellLayerFiles, cell_layer, own_of, installer_layer)
-from dlimg.assembly.wheel_to_layer import (read_entries)
-from dlimg.assembly.wheel_to_layer import (LayerContext)
-from dlimg.checks.wheel_records import wheel_records
+from dlimg.assembly.cell_layer import CellLayerFiles, cell_layer, cell_layer_files, installer_layer
+from dlimg.assembly.wheel_to_layer import LayerContext, read_entries
 from dlimg.errors import BadInput, Negative
-from dlimg.layer.entries import (LayerEntry, arrange_entries, folder_entry, link_entry)
-from dlimg.layer.tar import (tar_parts)
+from dlimg.layer.compress import splice_wheel_streams
+from dlimg.layer.entries import LayerEntry, arrange_entries, folder_entry, link_entry
+from dlimg.layer.tar import tar_parts
 from dlimg.model import Flavour, Wheel
 from dlimg.store.keys import Layer
 from dlimg.store.store import Store
@@ -27,13 +26,13 @@ HOME = "opt/env/lib/python/site-packages/nvidia/cu13"
 
 
 class Shop:
-    """A workshop that counts the wheels it is asked for."""
+    """A context that counts the wheels it is asked for."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[str] = []
-        self.workshop = LayerContext(
-            store=Store(path=folder / "store"), locate=self.locate, say=lambda _: None
+        self.context = LayerContext(
+            store=Store(path=folder / "store"), locate=self.locate, log=lambda _: None
         )
 
     def locate(self, wheel: Wheel) -> Path:
@@ -44,7 +43,7 @@ class Shop:
         return wheel_files.locked(wheel_files.wheel(self.folder, name, files))
 
     def members(self, layer: Layer) -> dict[str, tarfile.TarInfo]:
-        return members(self.workshop.store.blob(layer).read_bytes())
+        return members(self.context.store.blob(layer).read_bytes())
 
 
 def members(blob: bytes) -> dict[str, tarfile.TarInfo]:
@@ -75,7 +74,7 @@ def own(
 
 
 @pytest.mark.parametrize("target", ["a", "../b c", "ü", "long/" * 60 + "end"])
-def test_a_link_is_read_as_it_was_told(target: str) -> None:
+def test_links_come_out_of_the_tar_unchanged(target: str) -> None:
     out = io.BytesIO()
     entries = arrange_entries(
         [link_entry("a/b", target), LayerEntry(path="a/c", mode=0o644, content=b"1", owner="")]
@@ -97,7 +96,7 @@ def test_a_link_is_read_as_it_was_told(target: str) -> None:
         LayerEntry(path="a/b", mode=0o644, content=b"", owner=""),
     ],
 )
-def test_a_link_and_something_else(other: LayerEntry) -> None:
+def test_a_link_and_a_file_at_one_path_clash(other: LayerEntry) -> None:
     with pytest.raises(BadInput):
         arrange_entries([link_entry("a", "x"), other])
     assert len(arrange_entries([link_entry("a", "x"), link_entry("a", "x")])) == 1
@@ -106,7 +105,7 @@ def test_a_link_and_something_else(other: LayerEntry) -> None:
 def test_a_layer_with_files_and_links(shop: Shop) -> None:
     points = {"a-1.0.dist-info/entry_points.txt": "[console_scripts]\ntool = a:b\n"}
     found = shop.members(
-        cell_layer(shop.workshop, own(shop.wheel("a", {**points}), at={"opt/env/bin/python": "p"}))
+        cell_layer(shop.context, own(shop.wheel("a", {**points}), at={"opt/env/bin/python": "p"}))
     )
     assert links(found) == {"opt/env/bin/python": "p"}
     assert found["opt/env/bin/tool"].mode == 0o755
@@ -138,12 +137,12 @@ def test_linkers_find_libraries(shop: Shop) -> None:
         },
     )
     second = shop.wheel("nvidia_d", {f"{library}/libd.so.1.2.3": "8", "nvidia/lib/libe.so.1": "9"})
-    assert links(shop.members(cell_layer(shop.workshop, own(first, second, home=HOME)))) == {
+    assert links(shop.members(cell_layer(shop.context, own(first, second, home=HOME)))) == {
         f"{HOME}/lib64": "lib",
         f"{HOME}/lib/liba.so": "liba.so.13",
         f"{HOME}/lib/libd.so": "libd.so.1.2.3",
     }
-    assert links(shop.members(cell_layer(shop.workshop, own(first, second)))) == {}
+    assert links(shop.members(cell_layer(shop.context, own(first, second)))) == {}
 
 
 def test_commands_are_on_every_search_path(shop: Shop) -> None:
@@ -162,7 +161,7 @@ def test_commands_are_on_every_search_path(shop: Shop) -> None:
         ),
     )
     made = replace(own(*wheels), packages=NOTES, taken=frozenset({"taken"}))
-    found = shop.members(cell_layer(shop.workshop, made))
+    found = shop.members(cell_layer(shop.context, made))
     told = links(found)
     assert {path: target for path, target in told.items() if path.startswith("usr/local/bin/")} == {
         f"usr/local/bin/{name}": "/usr/local/lib/dlimg/command"
@@ -172,7 +171,7 @@ def test_commands_are_on_every_search_path(shop: Shop) -> None:
 
 def test_uv_is_told_of_each_wheel(shop: Shop) -> None:
     wheels = (shop.wheel("Some_Thing", {}), shop.wheel("b", {}))
-    found = shop.members(cell_layer(shop.workshop, replace(own(*wheels), packages=NOTES)))
+    found = shop.members(cell_layer(shop.context, replace(own(*wheels), packages=NOTES)))
     library = "/opt/env/lib/python/site-packages"
     assert links(found) == {
         f"{NOTES}/B/B.egg-info/PKG-INFO": f"{library}/b-1.0.dist-info/METADATA",
@@ -194,13 +193,13 @@ def test_another_cell_needs_the_wheel_no_more(shop: Shop) -> None:
     )
     for python in ("3.13", "3.13", "3.12"):
         for wheel in (plain, pip):
-            installer_layer(shop.workshop, wheel, python=python, requested=True)
+            installer_layer(shop.context, wheel, python=python, requested=True)
     # pip has a command that names the Python.
     assert shop.asked == ["a", "pip", "pip"]
     for path in shop.folder.glob("*.whl"):
         path.unlink()
-    first = cell_layer(shop.workshop, own(plain, pip))
-    second = cell_layer(shop.workshop, own(plain, pip, python="3.12"))
+    first = cell_layer(shop.context, own(plain, pip))
+    second = cell_layer(shop.context, own(plain, pip, python="3.12"))
     assert shop.asked == ["a", "pip", "pip"]
     assert "opt/env/bin/pip3.13" in shop.members(first)
     assert "opt/env/bin/pip3.12" in shop.members(second)
@@ -208,22 +207,22 @@ def test_another_cell_needs_the_wheel_no_more(shop: Shop) -> None:
 
 def test_a_damaged_part_is_made_again(shop: Shop) -> None:
     wheel = shop.wheel("a", {})
-    whole = cell_layer(shop.workshop, own(wheel))
-    part = installer_layer(shop.workshop, wheel, python="3.13", requested=True)
-    blob = shop.workshop.store.blob(part)
+    whole = cell_layer(shop.context, own(wheel))
+    part = installer_layer(shop.context, wheel, python="3.13", requested=True)
+    blob = shop.context.store.blob(part)
     blob.write_bytes(bytes(part.size))
-    shop.workshop.store.blob(whole).unlink()
+    shop.context.store.blob(whole).unlink()
     with pytest.raises(Negative, match="what the store kept of a-1") as caught:
-        cell_layer(shop.workshop, own(wheel))
+        cell_layer(shop.context, own(wheel))
     assert "repeat this" in caught.value.problems[0].hint
-    assert cell_layer(shop.workshop, own(wheel)) == whole
+    assert cell_layer(shop.context, own(wheel)) == whole
     assert any(blob.read_bytes())
 
 
 def test_the_own_files_of_an_image() -> None:
     wheels = (samples.wheel("numpy", "2.5"), samples.wheel("torch", "2.15.0", sha256="ab" * 32))
     cell = samples.cell(accelerator="cuda13.2", flavour=Flavour.DEVEL)
-    found = own_of(samples.image(cell, locked=samples.lock(wheels=wheels)))
+    found = cell_layer_files(cell, samples.lock(wheels=wheels))
     assert found.requested == {"numpy", "torch"}
     assert found.files["etc/dlimg/constraints.txt"] == b"torch==2.15.0\n"
     text = found.files["etc/dlimg/requirements.txt"].decode().splitlines()
@@ -238,25 +237,25 @@ def test_the_own_files_of_an_image() -> None:
     assert found.packages.startswith("usr/local/lib/dlimg/packages/")
     assert found.cuda_home == HOME
     managed = samples.cell(python="3.12", managed_python="3.12.16")
-    other = own_of(samples.image(managed, locked=samples.lock(wheels=wheels)))
+    other = cell_layer_files(managed, samples.lock(wheels=wheels))
     assert other.links["opt/env/bin/python3.12"] == "/opt/python/current/bin/python3.12"
     assert other.cuda_home == ""
     changed = samples.lock(wheels=(samples.wheel("numpy", "2.6"), wheels[1]))
-    assert own_of(samples.image(cell, locked=changed)).packages != found.packages
+    assert cell_layer_files(cell, changed).packages != found.packages
 
 
 def test_the_store_knows_the_record_of_a_wheel_that_it_has_taken_apart(shop: Shop) -> None:
     wheel, other = shop.wheel("thing", {"thing.py": "x = 1\n"}), samples.wheel("other", "1.0")
     lock = samples.lock(wheels=(wheel, other))
-    assert wheel_records(lock, shop.workshop.store) == {}
-    part = installer_layer(shop.workshop, wheel, python=lock.python, requested=True)
+    assert wheel_records(lock, shop.context.store) == {}
+    part = installer_layer(shop.context, wheel, python=lock.python, requested=True)
     content = next(
         entry.content
-        for entry in read_entries(shop.workshop.store, part, owner="")
+        for entry in read_entries(shop.context.store, part, owner="")
         if entry.path.endswith("/RECORD")
     )
     assert isinstance(content, bytes)
     digests = {wheel.name: sha256(content).hexdigest()}
-    assert wheel_records(lock, shop.workshop.store) == digests
-    shop.workshop.store.blob(part).write_bytes(b"x" * part.size)
-    assert wheel_records(lock, shop.workshop.store) == {}
+    assert wheel_records(lock, shop.context.store) == digests
+    shop.context.store.blob(part).write_bytes(b"x" * part.size)
+    assert wheel_records(lock, shop.context.store) == {}

@@ -12,10 +12,9 @@ from typing import Any, cast
 
 import pytest
 
-from dlimg.assembly.docker_save import save_as_layout
+from dlimg.assembly.docker_save import containerd_layer, save_as_layout
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
-from dlimg.layer.whiteout import containerd_layer
 
 OURS = "1980-01-02T00:00:00Z"
 BUILDKIT = "buildkit.dockerfile.v0"
@@ -103,11 +102,13 @@ BELOW = {
         ({"etc": FOLDER, "etc/new": File()}, ["etc", "etc/new"]),
     ],
 )
-def test_what_stays(upper: Mapping[str, File], expected: Sequence[str]) -> None:
+def test_files_that_stay_in_an_upper_layer(
+    upper: Mapping[str, File], expected: Sequence[str]
+) -> None:
     assert left(upper, BELOW) == expected
 
 
-def test_the_highest_below_counts() -> None:
+def test_the_highest_lower_layer_counts() -> None:
     upper = {"etc/a": File(content=b"a")}
     assert left(upper, BELOW, {"etc/a": File(content=b"b")}) == ["etc/a"]
     assert left(upper, {"etc/a": File(content=b"b")}, BELOW) == []
@@ -121,13 +122,13 @@ def test_the_highest_below_counts() -> None:
         (".wh.etc", ["etc"]),
     ],
 )
-def test_what_is_gone_below_is_not_below(gone: str, anew: Sequence[str]) -> None:
+def test_deleted_files_do_not_count_as_lower(gone: str, anew: Sequence[str]) -> None:
     upper = {"etc": FOLDER, "etc/a": File(content=b"a")}
     assert left(upper, BELOW, {gone: GONE}) == ["etc", "etc/a"]
     assert left({"etc": FOLDER, "etc/.wh..wh..opq": GONE}, BELOW, {gone: GONE}) == anew
 
 
-def test_what_stays_keeps_its_bytes() -> None:
+def test_kept_entries_keep_their_bytes() -> None:
     files = {"a": File(content=b"x" * 513, attribute="y"), LONG + "b": File(content=b"z")}
     content = tar(files)
     made = b"".join(containerd_layer(opened(content), [opened(tar(BELOW))]))
@@ -175,7 +176,7 @@ def read(layout: Path, described: Mapping[str, Any]) -> bytes:
     return content
 
 
-def test_the_layout_of_what_was_saved(tmp_path: Path) -> None:
+def test_a_saved_image_becomes_an_oci_layout(tmp_path: Path) -> None:
     # The base's own layers stay as they are, whatever they are.
     base = [tar(BELOW, start="./"), tar({"etc": FOLDER, "etc/a": File(content=b"a")})]
     upper = {"etc": FOLDER, "etc/a": File(content=b"a"), "etc/b": File(content=b"b")}
@@ -205,11 +206,11 @@ def test_the_layout_of_what_was_saved(tmp_path: Path) -> None:
     "content",
     [b"", tar({"manifest.json": File(content=b"[")}), tar({})],
 )
-def test_what_is_no_image(tmp_path: Path, content: bytes) -> None:
+def test_archives_that_hold_no_image_are_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(Negative, match="saved a damaged image"):
         save_as_layout(an_engine(tmp_path, content), "a:b", tmp_path / "layout")
 
 
-def test_an_engine_that_does_not_save(tmp_path: Path) -> None:
+def test_a_failed_docker_save_is_reported(tmp_path: Path) -> None:
     with pytest.raises(Negative, match="save"):
         save_as_layout(an_engine(tmp_path, b""), "other:b", tmp_path / "layout")

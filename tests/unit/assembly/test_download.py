@@ -113,14 +113,14 @@ def wheel(
 
 
 def source(index: Index, folder: Path, *folders: Path) -> WheelSource:
-    def found(wheels: Sequence[Wheel], target: Target) -> Mapping[str, str]:
+    def urls(wheels: Sequence[Wheel], target: Target) -> Mapping[str, str]:
         assert target == TARGET
         return {one.sha256: f"{index.address}/{one.file}" for one in wheels}
 
     session = requests.Session()
     session.trust_env = False
     return WheelSource(
-        folders=folders, folder=folder / "fetched", addresses=found, session=session, say=print
+        folders=folders, folder=folder / "fetched", find_urls=urls, session=session, log=print
     )
 
 
@@ -133,7 +133,7 @@ def left(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "fetched").glob("*") if path.suffix != ".turn")
 
 
-def test_fetched_once(index: Index, tmp_path: Path) -> None:
+def test_a_wheel_is_downloaded_once(index: Index, tmp_path: Path) -> None:
     one = wheel(index)
     for _ in range(2):
         (path,) = fetched(index, tmp_path, one)
@@ -158,7 +158,9 @@ def test_a_broken_transfer_goes_on_where_it_ended(index: Index, tmp_path: Path) 
 def test_another_run_goes_on_with_the_half(index: Index, tmp_path: Path) -> None:
     one = wheel(index)
     index.cuts = [4 * CHUNK_SIZE, *[0] * ATTEMPTS]
-    with pytest.raises(NetworkFailure, match=r"127\.0\.0\.1 does not give big-1\.0-.*: .*broken"):
+    with pytest.raises(
+        NetworkFailure, match=r"big-1\.0-.* cannot be downloaded from 127\.0\.0\.1: .*broken"
+    ):
         fetched(index, tmp_path, one)
     assert left(tmp_path) == [f"{one.sha256}.half"]
     (path,) = fetched(index, tmp_path, one)
@@ -224,7 +226,7 @@ def test_a_refusal_is_a_network_failure(index: Index, tmp_path: Path, status: in
         fetched(index, tmp_path, one)
 
 
-def test_few_at_once(index: Index, tmp_path: Path) -> None:
+def test_downloads_run_a_few_at_a_time(index: Index, tmp_path: Path) -> None:
     wheels = [wheel(index, f"number-{number}", CONTENT + bytes([number])) for number in range(12)]
     for path, one in zip(fetched(index, tmp_path, *wheels), wheels, strict=True):
         assert path.name == one.file
@@ -275,7 +277,7 @@ def test_a_local_wheel_is_only_in_folders(
 def test_a_full_disk_is_said(index: Index, tmp_path: Path) -> None:
     one = wheel(index)
     (tmp_path / "fetched").write_text("in the way")
-    with pytest.raises(Negative, match=r"cannot be put on the disk: (file exists|not a dir)"):
+    with pytest.raises(Negative, match=r"cannot be written: (file exists|not a dir)"):
         fetched(index, tmp_path, one)
 
 
@@ -310,7 +312,7 @@ def test_an_answer_that_cannot_be_read(answer: str) -> None:
 
 
 @pytest.mark.parametrize("lost", [{"w3"}, {"w0", "w6"}, {f"w{n}" for n in range(7)}, set()])
-def test_what_no_index_has_any_more_keeps_nothing_from_the_others(lost: set[str]) -> None:
+def test_a_missing_wheel_does_not_stop_other_downloads(lost: set[str]) -> None:
     wheels = [samples.wheel(f"w{number}", "1.0", sha256=f"w{number}") for number in range(7)]
 
     def ask(group: Sequence[Wheel], _target: Target) -> str:
@@ -332,7 +334,7 @@ def test_a_wheel_without_an_address_is_named_and_the_others_come(
     there, lost = wheel(index, "there"), wheel(index, "lost", b"other")
     usual = source(index, tmp_path)
 
-    def found(wheels: Sequence[Wheel], target: Target) -> Mapping[str, str]:
+    def urls(wheels: Sequence[Wheel], target: Target) -> Mapping[str, str]:
         answer = usual.addresses(wheels, target)
         return {key: url for key, url in answer.items() if key != lost.sha256}
 
@@ -342,7 +344,7 @@ def test_a_wheel_without_an_address_is_named_and_the_others_come(
             locate(lost)
 
 
-def test_for_nothing_nobody_is_asked() -> None:
+def test_no_download_asks_no_index() -> None:
     def ask(_wheels: Sequence[Wheel], _target: Target) -> str:
         raise AssertionError
 
@@ -369,7 +371,7 @@ def test_versions_of_one_package_are_asked_for_one_after_another() -> None:
     assert found == {one.sha256: f"https://x/{one.sha256}" for one in wheels}
 
 
-def test_a_broken_connection_stops_no_end() -> None:
+def test_a_reset_connection_does_not_stop_cancellation() -> None:
     """The system refuses to shut down what the server has reset already."""
 
     class Reset:
@@ -382,17 +384,17 @@ def test_a_broken_connection_stops_no_end() -> None:
         def shutdown(self) -> None:
             self.down = True
 
-    end, read = Cancellation(), Read()
+    cancellation, read = Cancellation(), Read()
     for raw in (Reset(), read):
-        answer = requests.Response()
-        answer.raw = raw
-        end.answers.add(answer)
-    end.come()
-    assert end.stop.is_set()
+        response = requests.Response()
+        response.raw = raw
+        cancellation.responses.add(response)
+    cancellation.cancel()
+    assert cancellation.cancelled.is_set()
     assert read.down
 
 
-def test_who_is_not_waited_for_is_broken_off(index: Index, tmp_path: Path) -> None:
+def test_downloads_nobody_waits_for_are_cancelled(index: Index, tmp_path: Path) -> None:
     """A server that has begun to send, and sends no more."""
     one = wheel(index)
     index.stalls, index.cuts = True, [len(CONTENT) // 2]

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from dlimg.store.image_manifest import AssembledImage, write_layout
+from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.store import Store
 from tests.support import assembled_image, oci_schemas
+from tests.support.oci_layout import write_layout
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd3"])
-def test_an_image_follows_the_rules(wheels: Path, compression: str, tmp_path: Path) -> None:
+def test_an_image_follows_the_oci_specification(
+    wheels: Path, compression: str, tmp_path: Path
+) -> None:
     store = Store(path=tmp_path / "store")
     image = assembled_image.image(wheels, store, compression=compression)
     write_layout(tmp_path / "layout", image, store, name="a-tag")
@@ -52,7 +55,7 @@ Change = Callable[[dict[str, Any]], object]
         (oci_schemas.CONFIG, lambda content: content.update(created="today")),
     ],
 )
-def test_a_rule_that_is_broken_is_seen(
+def test_the_schemas_notice_a_broken_rule(
     image: AssembledImage, schema: dict[str, object], change: Change
 ) -> None:
     content = json.loads(image.manifest if schema is oci_schemas.MANIFEST else image.config)

@@ -6,15 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
-from dlimg.layer.compress import (WrittenLayer)
 from zstandard import ZstdDecompressor
 
-from dlimg.assembly.system import (inflated, recompress_layers, recompressed_key)
-from dlimg.assembly.wheel_to_layer import (LayerContext)
+from dlimg.assembly.system import recompress_layers
+from dlimg.assembly.wheel_to_layer import LayerContext
 from dlimg.errors import Negative
+from dlimg.layer.compress import WrittenLayer, inflate_file
 from dlimg.model import Wheel
 from dlimg.store.keys import Layer, LayerKey
-from dlimg.store.store import (Store, find_layer, make_layer)
+from dlimg.store.store import Store, find_layer, make_layer
+from dlimg.store.systems import system_layer_key
 
 PLAIN = os.urandom(700_000) + bytes(5 << 20) + b"end"
 # Several members, as pigz writes them, and one that is empty.
@@ -28,7 +29,7 @@ def no_wheel(_: Wheel) -> Path:
 @pytest.fixture
 def shop(tmp_path: Path) -> LayerContext:
     store = Store(path=tmp_path / "layers")
-    return LayerContext(store=store, locate=no_wheel, say=print, compression="zstd3")
+    return LayerContext(store=store, locate=no_wheel, log=print, compression="zstd3")
 
 
 def system(store: Store, content: bytes = CONTENT) -> Layer:
@@ -47,21 +48,21 @@ def system(store: Store, content: bytes = CONTENT) -> Layer:
     return make_layer(store, key, write, print)
 
 
-def test_it_holds_the_same(shop: LayerContext) -> None:
+def test_a_recompressed_layer_has_the_same_content(shop: LayerContext) -> None:
     first = system(shop.store)
     (layer,) = recompress_layers([first], shop)
     raw = shop.store.blob(layer).read_bytes()
     assert ZstdDecompressor().stream_reader(raw, read_across_frames=True).read() == PLAIN
     assert (layer.diff_id, layer.unpacked) == (first.diff_id, first.unpacked)
     assert layer.media_type == "application/vnd.oci.image.layer.v1.tar+zstd"
-    assert find_layer(shop.store, recompressed_key(first, "zstd3")) == layer
+    assert find_layer(shop.store, system_layer_key(first.diff_id, "zstd3")) == layer
     shop.store.blob(first).unlink()
     assert recompress_layers([first], shop) == (layer,)
 
 
 def test_gzip_stays_as_it_is(shop: LayerContext) -> None:
     first = system(shop.store)
-    same = LayerContext(store=shop.store, locate=no_wheel, say=print)
+    same = LayerContext(store=shop.store, locate=no_wheel, log=print)
     assert recompress_layers([first], same) == (first,)
 
 
@@ -69,7 +70,7 @@ def test_gzip_stays_as_it_is(shop: LayerContext) -> None:
     "content",
     [CONTENT[:-1], CONTENT[:-9], b"junk", b"", gzip.compress(b"other", mtime=0), CONTENT + b"junk"],
 )
-def test_a_damaged_one_is_told_of(shop: LayerContext, content: bytes) -> None:
+def test_a_damaged_layer_is_reported(shop: LayerContext, content: bytes) -> None:
     first = system(shop.store, content)
     with pytest.raises(Negative, match="is damaged") as caught:
         recompress_layers([first], shop)
@@ -77,9 +78,9 @@ def test_a_damaged_one_is_told_of(shop: LayerContext, content: bytes) -> None:
     assert list(shop.store.making.iterdir()) == []
 
 
-def test_pieces_are_small(tmp_path: Path) -> None:
+def test_recompression_reads_small_blocks(tmp_path: Path) -> None:
     path = tmp_path / "blob"
     path.write_bytes(CONTENT)
-    pieces = list(inflated(path))
+    pieces = list(inflate_file(path))
     assert b"".join(pieces) == PLAIN
     assert max(map(len, pieces)) <= 1 << 20

@@ -69,7 +69,7 @@ def first(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str
     ],
     ids=["later and elsewhere", "one core, umask and locale", "another zlib"],
 )
-def test_the_same_image(
+def test_the_environment_does_not_change_the_image(
     wheels: Path, first: Mapping[str, Any], before: str, given: Mapping[str, str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "päth with blanks"

@@ -45,7 +45,7 @@ def in_store(store: Store, wheel: Wheel) -> Layer:
         ("torch", 1),  # lies on what its family has of CUDA: unpacked once for each of those
     ],
 )
-def test_what_is_there_needs_no_room(name: str, unpacked: int, tmp_path: Path) -> None:
+def test_existing_layers_need_no_disk_space(name: str, unpacked: int, tmp_path: Path) -> None:
     wheel = samples.wheel(name, size=SIZE)
     planned = [samples.planned(samples.image(locked=samples.lock("one", wheels=(wheel,))))]
     store = Store(path=tmp_path)

@@ -52,7 +52,7 @@ def state(tmp_path: Path) -> dict[str, str]:
     return {"XDG_STATE_HOME": str(tmp_path)}
 
 
-def test_forty_images_are_one_question(state: dict[str, str]) -> None:
+def test_forty_images_are_one_request(state: dict[str, str]) -> None:
     forty = several(40)
     rows = [row(one, f"sha256:{number:064d}") for number, one in enumerate(forty)]
     for each in rows:
@@ -65,7 +65,7 @@ def test_forty_images_are_one_question(state: dict[str, str]) -> None:
     assert (api.asked, api.tagged) == ([forty[0].image.repository], [])
 
 
-def test_only_what_was_made_here_by_that_builder_is_there(state: dict[str, str]) -> None:
+def test_only_images_of_this_builder_count_as_existing(state: dict[str, str]) -> None:
     made_here, by_other, strange, lacking = several(4)
     rows = [
         row(made_here, "sha256:1", {BUILDER_LABEL: "buildkit"}),
@@ -115,7 +115,7 @@ def test_buildx_is_asked_for_by_what_is_not_there(state: dict[str, str]) -> None
         built([there, lacking], engine)
 
 
-def test_nothing_planned_is_no_question(state: dict[str, str]) -> None:
+def test_no_planned_image_means_no_request(state: dict[str, str]) -> None:
     api = Api([])
     engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
     assert existing_images([], engine) == {}

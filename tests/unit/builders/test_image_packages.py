@@ -164,7 +164,7 @@ def test_a_package_more_or_another_version_is_a_lie() -> None:
     assert lie.startswith("packages: nothing is promised")
 
 
-def test_what_has_moved_is_named() -> None:
+def test_moved_packages_are_named() -> None:
     assert package_changes(["a=1", "b=1"], ["a=2", "b=1"]) == "-a=1 +a=2"
     assert package_changes([], ["a=1", "b=1", "c=1", "d=1", "e=1"]) == "+a=1 +b=1 +c=1 and 2 more"
 

@@ -43,7 +43,7 @@ class Sdk:
         self.removed.append(name)
 
 
-def test_what_lacks_is_loaded_under_a_name_for_a_moment() -> None:
+def test_missing_layers_are_loaded_under_a_temporary_name() -> None:
     sdk = Sdk(says=[{"stream": "Loaded image"}])
     load_missing_blobs(cast("Any", sdk), "host/name", MANIFEST, {"sha256:12": b"blob"})
     assert b"blobs/sha256/12" in sdk.loaded[0]

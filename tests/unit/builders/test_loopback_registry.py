@@ -47,7 +47,9 @@ def asked(served: ServedImage, path: str, method: str = "GET", **headers: str) -
         (f"/v2/{NAME}/blobs/{sha256(CONFIG)}", CONFIG, "application/octet-stream"),
     ],
 )
-def test_what_the_image_names(served: ServedImage, path: str, content: bytes, kind: str) -> None:
+def test_the_registry_serves_what_the_image_names(
+    served: ServedImage, path: str, content: bytes, kind: str
+) -> None:
     answer = asked(served, path)
     assert (answer.status_code, answer.content) == (200, content)
     assert answer.headers["Content-Type"] == kind
@@ -71,12 +73,12 @@ def test_what_the_image_names(served: ServedImage, path: str, content: bytes, ki
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_nothing_else(served: ServedImage, path: str, method: str) -> None:
+def test_the_registry_serves_nothing_else(served: ServedImage, path: str, method: str) -> None:
     assert asked(served, path, method).status_code == 404
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE", "PATCH"])
-def test_it_takes_nothing(served: ServedImage, method: str) -> None:
+def test_the_registry_takes_no_uploads(served: ServedImage, method: str) -> None:
     path = f"/v2/{NAME}/blobs/{sha256(LAYER)}"
     assert asked(served, path, method).status_code == 501
     assert asked(served, path).content == LAYER
@@ -93,7 +95,7 @@ def test_it_takes_nothing(served: ServedImage, method: str) -> None:
         ("lines=1-2", 200, LAYER),
     ],
 )
-def test_parts(served: ServedImage, wanted: str, status: int, part: bytes) -> None:
+def test_byte_ranges_are_served(served: ServedImage, wanted: str, status: int, part: bytes) -> None:
     answer = asked(served, f"/v2/{NAME}/blobs/{sha256(LAYER)}", Range=wanted)
     assert (answer.status_code, answer.content) == (status, part)
     if status == 206:
@@ -119,7 +121,7 @@ def test_a_client_that_goes_away_costs_nothing(served: ServedImage) -> None:
     assert asked(served, "/v2/").status_code == 200
 
 
-def test_who_asked_is_counted_and_afterwards_nobody_answers() -> None:
+def test_requests_are_counted_and_the_port_closes_afterwards() -> None:
     with serve_image(MANIFEST, {}) as served:
         assert not served.asked
         asked(served, "/v2/")

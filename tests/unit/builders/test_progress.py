@@ -68,7 +68,7 @@ def test_a_cached_step_is_done() -> None:
     assert progress.number == 2
 
 
-def test_the_year_one_is_no_time() -> None:
+def test_the_year_one_means_not_completed() -> None:
     status = {"statuses": [{"vertex": SYSTEM, "timestamp": "0001-01-01T00:00:00Z"}]}
     assert after(json.dumps(status)).seconds == 0.0
 

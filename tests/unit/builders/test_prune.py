@@ -123,7 +123,7 @@ def pruned(
     return prune_engine(engine)
 
 
-def test_what_was_made_here_goes(tmp_path: Path) -> None:
+def test_prune_removes_images_made_here(tmp_path: Path) -> None:
     found = pruned(
         tmp_path,
         image(1, OURS, IMMUTABLE, MOVING, "mine:1"),
@@ -145,7 +145,7 @@ def test_what_was_made_here_goes(tmp_path: Path) -> None:
         (OURS, ("d/t:mine",), ""),
     ],
 )
-def test_what_somebody_built_on_it_stays(
+def test_prune_keeps_images_built_on_ours(
     tmp_path: Path, labels: Mapping[str, str], tags: tuple[str, ...], named: str
 ) -> None:
     found = pruned(tmp_path, image(9, labels, *tags))
@@ -156,7 +156,7 @@ def test_what_somebody_built_on_it_stays(
     )
 
 
-def test_what_somebody_else_removes_meanwhile_is_gone(tmp_path: Path) -> None:
+def test_images_removed_meanwhile_are_no_failure(tmp_path: Path) -> None:
     found = pruned(tmp_path, image(1, OURS, GONE))
     assert found.images == (GONE,)
     assert found.retained == ()
@@ -169,7 +169,7 @@ def test_why_an_image_stays_is_said_in_the_engines_words(tmp_path: Path) -> None
     assert found.retained == (RetainedImage(name=MOVING, reason="container 7 is using it"),)
 
 
-def test_a_container_of_a_dlimg_at_work_stays(tmp_path: Path) -> None:
+def test_containers_of_a_running_dlimg_stay(tmp_path: Path) -> None:
     place, number, started = owner_label().rsplit(":", 2)
     found = pruned(
         tmp_path,

@@ -52,7 +52,7 @@ def busy() -> Iterator[int]:
             yield int(address[1])
 
 
-def test_only_the_names_of_one_that_has_ended_go(refusing: int) -> None:
+def test_only_temporary_names_of_ended_processes_are_removed(refusing: int) -> None:
     left = [
         f"127.0.0.1:{refusing}/dlimg-passing@{DIGEST}",
         f"127.0.0.1:{refusing}/dlimg-passing-whole:now",

@@ -151,7 +151,7 @@ def test_the_reference_is_what_the_words_say() -> None:
     assert scores.tolist() == [[3.5, 2.5, 11.5, 6.5]]
 
 
-def test_what_is_negative_is_cut() -> None:
+def test_relu_cuts_negative_values() -> None:
     image = -np.ones((1, 2, 2, 1))
     copy = np.zeros((3, 3, 1, 1))
     copy[1, 1] = 1

@@ -23,8 +23,8 @@ SABOTAGE = {
     ],
     "cudnn_is_used": [(MORE, "test_a_convolution_without_cudnn_fails")],
     "every_file_has_a_source": [
-        (SOURCES, "test_every_lie_is_named"),
-        ("unit/check_scripts/test_file_sources.py", "test_what_has_no_source_is_named"),
+        (SOURCES, "test_every_file_without_a_source_is_named"),
+        ("unit/check_scripts/test_file_sources.py", "test_files_without_a_source_are_named"),
     ],
     "is_gpu_available": [
         (GPU, "test_a_framework_that_does_not_use_the_gpu_fails"),
@@ -49,7 +49,7 @@ SABOTAGE = {
     "runtime_start": [(RUNTIME, "test_an_image_that_is_spoilt_fails")],
     "runtime_tls": [
         (RUNTIME, "test_an_image_that_is_spoilt_fails"),
-        ("unit/check_scripts/test_runtime_checks.py", "test_what_tls_is_to_refuse"),
+        ("unit/check_scripts/test_runtime_checks.py", "test_tls_refuses_bad_certificates"),
     ],
     "runtime_user": [
         (RUNTIME, "test_an_image_that_is_spoilt_fails"),
@@ -61,7 +61,7 @@ SABOTAGE = {
         (MORE, "test_a_precision_keeps_its_tolerances"),
         (MORE, "test_a_loss_that_does_not_fall_fails"),
     ],
-    "nccl_all_reduce": [(MORE, "test_nccl_adds_up")],
+    "nccl_all_reduce": [(MORE, "test_nccl_all_reduce_adds_up")],
     "nvidia_smi": [
         (GPU, "test_nvidia_smi_and_nvml_agree"),
         (REAL, "test_an_nvidia_smi_that_lies_does_not_pass"),
@@ -69,7 +69,7 @@ SABOTAGE = {
     "pip_check": [(REAL, "test_packages_that_the_lock_does_not_name_fail")],
     "os_packages_unmodified": [
         (RUNTIME, "test_an_image_that_is_spoilt_fails"),
-        ("unit/check_scripts/test_system_files.py", "test_what_a_system_may_not_have"),
+        ("unit/check_scripts/test_system_files.py", "test_differences_from_the_packages_fail"),
     ],
     "tag_matches_image": [
         (REAL, "test_a_tag_that_lies_fails"),

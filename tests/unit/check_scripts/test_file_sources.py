@@ -269,7 +269,7 @@ def test_a_tree_in_which_everything_has_a_source(top: Path) -> None:
         (lambda top: write(top / "etc/ld.so.conf.d/00-nvcr-1.conf", "/code"), "names /code, where"),
     ],
 )
-def test_what_has_no_source_is_named(spoil: Spoil, fault: str, top: Path) -> None:
+def test_files_without_a_source_are_named(spoil: Spoil, fault: str, top: Path) -> None:
     spoil(top)
     found = faults(top)
     assert any(fault in one for one in found), found

@@ -551,7 +551,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     return call
 
 
-def test_the_work_says_what_it_holds(started: Callable[[str], Any]) -> None:
+def test_the_check_reports_the_memory_it_holds(started: Callable[[str], Any]) -> None:
     process = started("")
     said = []
     for _ in range(3):
@@ -632,7 +632,7 @@ def nccl_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (sums(), {"holds": lambda _: False}, "the sums: in no GPU's memory"),
     ],
 )
-def test_nccl_adds_up(
+def test_nccl_all_reduce_adds_up(
     reduce: Any, changes: dict[str, Any], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = machine(framework(all_reduce=reduce), TWO, **changes)

@@ -48,7 +48,7 @@ def test_where_a_library_looks_is_read(tmp_path: Path, tag: int) -> None:
     [b"", b"\x7fELF", b"\x7fELF\x02\x01" + b"\xff" * 90, b"text" * 99],
     ids=["empty", "short", "wild", "text"],
 )
-def test_what_is_no_library_says_nothing(tmp_path: Path, text: bytes) -> None:
+def test_other_files_are_no_libraries(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "x.so").write_bytes(text)
     assert elf.read(tmp_path / "x.so") == (0, [])
     assert elf.read(tmp_path / "none.so") == (0, [])
@@ -118,7 +118,7 @@ def talks(_: str) -> None:
         (lambda _: time.sleep(60), "it takes more than 1 s"),
     ],
 )
-def test_whatever_a_library_does_it_is_told(
+def test_a_library_that_crashes_or_hangs_is_named(
     load: Callable[[str], object], complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(libraries, "PATIENCE", 1)

@@ -76,7 +76,7 @@ def plant(tmp_path: Path) -> Plant:
         ("home/user/env/var/log/x", ""),
     ],
 )
-def test_what_is_left_of_a_build(path: str, kind: str, plant: Plant, tmp_path: Path) -> None:
+def test_build_leftovers_are_named(path: str, kind: str, plant: Plant, tmp_path: Path) -> None:
     file = plant(path)
     wanted = [f"{kind} is left: {file}"] if kind else []
     assert leftovers.left(tmp_path, files.tree(tmp_path), os.geteuid()) == wanted
@@ -251,7 +251,7 @@ def timezone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]
         ("UTC-1", False),
     ],
 )
-def test_only_utc_is_utc(zone: str, *, is_utc: bool, timezone: Callable[[str], None]) -> None:
+def test_the_time_zone_is_utc(zone: str, *, is_utc: bool, timezone: Callable[[str], None]) -> None:
     timezone(zone)
     found = [lie for lie in user.zone() if f"TZ is {zone}" in lie]
     assert bool(found) is not is_utc
@@ -360,7 +360,7 @@ def test_without_a_word_of_the_engine_an_image_does_not_start(
 
 
 @pytest.mark.parametrize("text", ["[3]", "{", '{"is": 3}', '{"is": {}, "said": "x"}'])
-def test_what_is_no_start(
+def test_commands_that_cannot_start(
     text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DLIMG_START", text)
@@ -403,7 +403,7 @@ def test_tls_as_it_is_here_passes() -> None:
         ({}, 99, "the system's list holds 99 CAs for Python, fewer than 100"),
     ],
 )
-def test_what_tls_is_to_refuse(spoilt: dict[str, str], cas: int, reason: str) -> None:
+def test_tls_refuses_bad_certificates(spoilt: dict[str, str], cas: int, reason: str) -> None:
     found = tls.faults(KNOWN | spoilt, cas)
     assert [one[: len(reason)] for one in found] == ([reason] if reason else [])
 

@@ -75,7 +75,7 @@ def test_a_tree_that_is_whole_passes(top: Path, capsys: pytest.CaptureFixture[st
         lambda top: write(top / "usr/lib/x.so"),  # `every_file_has_a_source` names it
     ],
 )
-def test_what_a_system_may_have(
+def test_allowed_differences_from_the_packages(
     spoil: Spoil, top: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spoil(top)
@@ -99,7 +99,7 @@ def test_what_a_system_may_have(
         (lambda top: [one.unlink() for one in (top / INFO).iterdir()], "tells of no file"),
     ],
 )
-def test_what_a_system_may_not_have(
+def test_differences_from_the_packages_fail(
     spoil: Spoil, reason: str, top: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spoil(top)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.checks.completion import judged_by_end, new_word, python_argv
-from dlimg.checks.verdicts import ScriptResult, verdict
+from dlimg.checks.completion import check_completion, new_token, python_argv
+from dlimg.checks.verdicts import ScriptResult, verdict_of
 from dlimg.model import Check, CheckStatus
 
 CHECK = Check(name="mine", path="mine.py", script="", sha256="", proves="a thing")
@@ -41,7 +41,7 @@ def ran(folder: Path, script: str, python: str = sys.executable, **variables: st
     path = folder / "mine.py"
     path.write_text(script)
     (folder / "gone.py").write_text("raise SystemExit")
-    word = new_word()
+    word = new_token()
     environment = {**os.environ, **variables, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         python_argv(python, str(path), word),
@@ -50,7 +50,7 @@ def ran(folder: Path, script: str, python: str = sys.executable, **variables: st
         check=False,
         env=environment,
     )
-    return judged_by_end(
+    return check_completion(
         ScriptResult(code=done.returncode, stdout=done.stdout, stderr=done.stderr), word
     )
 
@@ -70,7 +70,7 @@ def ran(folder: Path, script: str, python: str = sys.executable, **variables: st
 )
 def test_a_script_that_came_to_its_end_has_passed(tmp_path: Path, script: str) -> None:
     found = ran(tmp_path, script)
-    assert verdict(CHECK, found, device="none").status is CheckStatus.PASSED, found
+    assert verdict_of(CHECK, found, device="none").status is CheckStatus.PASSED, found
 
 
 @pytest.mark.parametrize(
@@ -87,30 +87,30 @@ def test_a_script_that_came_to_its_end_has_passed(tmp_path: Path, script: str) -
         ("this is no Python", "SyntaxError: invalid syntax"),
     ],
 )
-def test_one_that_did_not_has_failed(tmp_path: Path, script: str, reason: str) -> None:
-    found = verdict(CHECK, ran(tmp_path, script), device="none")
+def test_a_script_that_ended_early_has_failed(tmp_path: Path, script: str, reason: str) -> None:
+    found = verdict_of(CHECK, ran(tmp_path, script), device="none")
     assert found.status is CheckStatus.FAILED
     assert reason in found.reason
 
 
 @pytest.mark.parametrize("python", ["true", "echo"])
 def test_another_program_by_the_name_of_python_proves_nothing(tmp_path: Path, python: str) -> None:
-    found = verdict(CHECK, ran(tmp_path, "", python), device="none")
+    found = verdict_of(CHECK, ran(tmp_path, "", python), device="none")
     assert found.status is CheckStatus.FAILED
 
 
 def test_a_start_up_file_that_ends_everything_proves_nothing(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import os; os._exit(0)")
-    found = verdict(CHECK, ran(tmp_path, "", PYTHONPATH=str(tmp_path)), device="none")
+    found = verdict_of(CHECK, ran(tmp_path, "", PYTHONPATH=str(tmp_path)), device="none")
     assert (found.status, found.reason) == (
         CheckStatus.FAILED,
         "it ended with 0 before it came to its end: nothing is proved",
     )
 
 
-def test_the_last_word_is_no_part_of_what_a_check_says(tmp_path: Path) -> None:
+def test_the_completion_token_is_removed_from_the_output(tmp_path: Path) -> None:
     figures = "import sys; sys.stdout.write('seen\\n{\"loss\": 3}')"
-    found = verdict(CHECK, ran(tmp_path, figures), device="none")
+    found = verdict_of(CHECK, ran(tmp_path, figures), device="none")
     assert (found.figures, found.output) == ({"loss": 3}, 'seen\n{"loss": 3}')
 
 
@@ -122,6 +122,6 @@ def test_a_trace_begins_in_the_script(tmp_path: Path) -> None:
     ]
 
 
-def test_who_is_not_run_need_not_come_to_the_end(tmp_path: Path) -> None:
-    found = verdict(CHECK, ran(tmp_path, "import os; os._exit(77)"), device="none")
+def test_a_script_that_exits_77_need_not_complete(tmp_path: Path) -> None:
+    found = verdict_of(CHECK, ran(tmp_path, "import os; os._exit(77)"), device="none")
     assert found.status is CheckStatus.NOT_RUN

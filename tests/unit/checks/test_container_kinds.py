@@ -1,6 +1,7 @@
 """Which checks share a container, and what it is like."""
 
-from dlimg.checks.container_kinds import ContainerKind, groups, options
+from dlimg.checks.container_setup import ContainerKind, container_options, group_by_kind
+
 from dlimg.model import Check
 
 
@@ -16,7 +17,7 @@ def check(name: str, container: str = "", *needs: str) -> Check:
     )
 
 
-def test_the_ordinary_come_first_and_the_look_at_the_gpu_before_all() -> None:
+def test_checks_are_ordered_by_container_kind() -> None:
     checks = [
         check("shut", "read-only"),
         check("first"),
@@ -26,7 +27,7 @@ def test_the_ordinary_come_first_and_the_look_at_the_gpu_before_all() -> None:
         check("nvidia_smi", "", "gpu"),
         check("both", "read-only", "network"),
     ]
-    found = [(kind, [one.name for one in members]) for kind, members in groups(checks)]
+    found = [(kind, [one.name for one in members]) for kind, members in group_by_kind(checks)]
     assert found == [
         (ContainerKind(), ["nvidia_smi", "first"]),
         (ContainerKind(container="read-only"), ["shut", "also_shut"]),
@@ -36,14 +37,17 @@ def test_the_ordinary_come_first_and_the_look_at_the_gpu_before_all() -> None:
     ]
 
 
-def test_only_what_asks_for_the_network_has_it() -> None:
-    assert options(ContainerKind()) == {"network_mode": "none"}
-    assert options(ContainerKind(has_network=True)) == {}
+def test_only_checks_that_ask_for_a_network_get_one() -> None:
+    assert container_options(ContainerKind()) == {"network_mode": "none"}
+    assert container_options(ContainerKind(has_network=True)) == {}
 
 
 def test_a_read_only_disk_has_a_scratch_folder_and_a_stranger_has_no_powers() -> None:
-    shut = options(ContainerKind(container="read-only"))
+    shut = container_options(ContainerKind(container="read-only"))
     assert (shut["read_only"], shut["network_mode"], len(shut["tmpfs"])) == (True, "none", 1)
-    assert options(ContainerKind(container="any user"))["user"] == "12345:0"
-    assert "/home/user" in options(ContainerKind(container="empty home"))["tmpfs"]
-    assert options(ContainerKind(container="root")) == {"network_mode": "none", "user": "0:0"}
+    assert container_options(ContainerKind(container="any user"))["user"] == "12345:0"
+    assert "/home/user" in container_options(ContainerKind(container="empty home"))["tmpfs"]
+    assert container_options(ContainerKind(container="root")) == {
+        "network_mode": "none",
+        "user": "0:0",
+    }

@@ -8,23 +8,23 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from dlimg.checks.container_setup import ROOT, prepare_check
 
 import dlimg.checks
 from dlimg.checks.evidence import (
     MOST_RECORDS,
     checks_of,
-    covering,
+    closest_record,
+    covering_records,
     evidence_document,
     evidence_folder,
     evidence_text,
-    nearest,
     parse_document,
     parse_evidence,
     read_evidence,
-    reusable,
+    reusable_verdict,
     write_evidence,
 )
-from dlimg.checks.script_files import ROOT, placed
 from dlimg.model import Check, CheckStatus, Evidence, Host, Verdict
 
 DIGEST = "sha256:" + "a" * 64
@@ -79,14 +79,14 @@ def whole() -> Evidence:
     return replace(found, vanished=("old_check",), revision="d" * 40, dirty=True)
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_evidence_is_read_as_it_was_written(tmp_path: Path) -> None:
     warnings: list[str] = []
     first = kept(ran())
     on_gpu = kept(ran(needs="gpu"), device=CDI)
     again = kept(ran(CheckStatus.FAILED))
     for evidence in (first, on_gpu, again):
-        write_evidence(tmp_path, evidence, say=warnings.append)
-    found = {one.device: one for one in read_evidence(tmp_path, DIGEST, say=warnings.append)}
+        write_evidence(tmp_path, evidence, log=warnings.append)
+    found = {one.device: one for one in read_evidence(tmp_path, DIGEST, log=warnings.append)}
     assert found == {"none": again, CDI: on_gpu}
     assert warnings == []
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
@@ -97,9 +97,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     ]
 
 
-def test_nothing_is_known_of_another_digest(tmp_path: Path) -> None:
-    write_evidence(tmp_path, kept(ran()), say=print)
-    assert read_evidence(tmp_path, "sha256:" + "b" * 64, say=print) == ()
+def test_evidence_holds_for_one_digest(tmp_path: Path) -> None:
+    write_evidence(tmp_path, kept(ran()), log=print)
+    assert read_evidence(tmp_path, "sha256:" + "b" * 64, log=print) == ()
 
 
 @pytest.mark.parametrize(
@@ -126,11 +126,11 @@ def test_a_damaged_file_is_told_of_and_replaced(tmp_path: Path, text: str) -> No
     warnings: list[str] = []
     path = tmp_path / f"{'a' * 64}.json"
     path.write_bytes(text.encode(errors="surrogateescape"))
-    assert read_evidence(tmp_path, DIGEST, say=warnings.append) == ()
+    assert read_evidence(tmp_path, DIGEST, log=warnings.append) == ()
     assert len(warnings) == 1
     assert str(path) in warnings[0]
-    write_evidence(tmp_path, kept(ran()), say=warnings.append)
-    assert read_evidence(tmp_path, DIGEST, say=print) == (kept(ran()),)
+    write_evidence(tmp_path, kept(ran()), log=warnings.append)
+    assert read_evidence(tmp_path, DIGEST, log=print) == (kept(ran()),)
 
 
 @pytest.mark.parametrize("folder", ["/proc/none", "{}/file", "{}/file/below"])
@@ -138,50 +138,50 @@ def test_a_folder_that_cannot_be_written_costs_a_warning(tmp_path: Path, folder:
     (tmp_path / "file").touch()
     place = Path(folder.format(tmp_path))
     warnings: list[str] = []
-    assert read_evidence(place, DIGEST, say=warnings.append) == ()
-    write_evidence(place, kept(ran()), say=warnings.append)
+    assert read_evidence(place, DIGEST, log=warnings.append) == ()
+    write_evidence(place, kept(ran()), log=warnings.append)
     (warning,) = warnings
     assert warning.startswith(f"warning: verdicts cannot be kept in {place} (")
 
 
 def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
-    write_evidence(tmp_path, kept(ran()), say=print)
+    write_evidence(tmp_path, kept(ran()), log=print)
     unwritable = kept(replace(ran(), figures={"x": object()}))
     with pytest.raises(TypeError):
-        write_evidence(tmp_path, unwritable, say=print)
-    assert read_evidence(tmp_path, DIGEST, say=print) == (kept(ran()),)
+        write_evidence(tmp_path, unwritable, log=print)
+    assert read_evidence(tmp_path, DIGEST, log=print) == (kept(ran()),)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {".lock", "last", f"{'a' * 64}.json"}
 
 
-def test_what_several_see_at_once_is_all_kept(tmp_path: Path) -> None:
+def test_concurrent_writers_lose_no_verdict(tmp_path: Path) -> None:
     devices = [f"nvidia.com/gpu={number}" for number in range(12)]
     waits: list[str] = []
 
     def write(device: str) -> None:
-        write_evidence(tmp_path, kept(ran(), device=device), say=waits.append)
+        write_evidence(tmp_path, kept(ran(), device=device), log=waits.append)
 
     threads = [threading.Thread(target=write, args=(device,)) for device in devices]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    found = read_evidence(tmp_path, DIGEST, say=print)
+    found = read_evidence(tmp_path, DIGEST, log=print)
     assert sorted(one.device for one in found) == sorted(devices)
     assert {text for text in waits if "waiting" not in text} == set()
 
 
-def test_every_field_is_kept(tmp_path: Path) -> None:
-    write_evidence(tmp_path, whole(), say=print)
-    assert read_evidence(tmp_path, DIGEST, say=print) == (whole(),)
+def test_a_document_keeps_every_field(tmp_path: Path) -> None:
+    write_evidence(tmp_path, whole(), log=print)
+    assert read_evidence(tmp_path, DIGEST, log=print) == (whole(),)
 
 
-def test_what_ran_without_an_image_is_kept_by_family(tmp_path: Path) -> None:
+def test_host_evidence_is_stored_by_family(tmp_path: Path) -> None:
     bare = replace(kept(ran()), digest="", bare="jax", engine="")
-    write_evidence(tmp_path, bare, say=print)
+    write_evidence(tmp_path, bare, log=print)
     assert (tmp_path / "bare-jax.json").is_file()
-    assert read_evidence(tmp_path, "", bare="jax", say=print) == (bare,)
-    assert read_evidence(tmp_path, "", bare="pytorch", say=print) == ()
+    assert read_evidence(tmp_path, "", bare="jax", log=print) == (bare,)
+    assert read_evidence(tmp_path, "", bare="pytorch", log=print) == ()
 
 
 @pytest.mark.parametrize(
@@ -199,10 +199,10 @@ def test_what_ran_without_an_image_is_kept_by_family(tmp_path: Path) -> None:
         (ran(CheckStatus.NOT_RUN), "none", "none", False),
     ],
 )
-def test_only_what_still_holds_is_used_again(
+def test_only_valid_evidence_is_used_again(
     verdict: Verdict, known_on: str, device: str, *, holds: bool
 ) -> None:
-    found = reusable([kept(verdict, device=known_on)], CHECK, device)
+    found = reusable_verdict([kept(verdict, device=known_on)], CHECK, device)
     assert found == (verdict if holds else None)
 
 
@@ -222,11 +222,13 @@ def test_a_check_is_another_one_when_what_it_imports_is_another() -> None:
     check = replace(CHECK, path="/p/images/jax/checks/learns.py", sha256="1")
     images = Path("/p/images")
     files = {"common/checks/_gpu.py": b"1", "jax/checks/learns.py": b"2"}
-    one = placed(check, images, files)
+    one = prepare_check(check, images, files)
     assert one.path == f"{ROOT}/jax/checks/learns.py"
-    assert placed(check, images, {**files, "jax/checks/other.py": b"3"}) == one
-    assert placed(check, images, {**files, "common/checks/_gpu.py": b"4"}).sha256 != one.sha256
-    assert placed(replace(check, sha256="2"), images, files).sha256 != one.sha256
+    assert prepare_check(check, images, {**files, "jax/checks/other.py": b"3"}) == one
+    assert (
+        prepare_check(check, images, {**files, "common/checks/_gpu.py": b"4"}).sha256 != one.sha256
+    )
+    assert prepare_check(replace(check, sha256="2"), images, files).sha256 != one.sha256
 
 
 def test_the_file_is_json_that_people_can_read() -> None:
@@ -331,7 +333,7 @@ def test_another_document_is_refused(
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", "null", "{", "{}", "[" * 100_000])
-def test_what_is_no_document_is_refused(text: str) -> None:
+def test_invalid_documents_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_document(text)
 
@@ -364,11 +366,11 @@ def test_each_set_of_checks_has_a_record_of_its_own(tmp_path: Path) -> None:
     """A clone with checks of its own, or with other scripts, takes nothing away from another."""
     sets = [kept(ran()), kept(ran(), OWN), kept(OTHER), kept(ran(), device=CDI)]
     for one in sets:
-        write_evidence(tmp_path, one, say=pytest.fail)
-    assert read_evidence(tmp_path, DIGEST, say=pytest.fail) == tuple(sets)
+        write_evidence(tmp_path, one, log=pytest.fail)
+    assert read_evidence(tmp_path, DIGEST, log=pytest.fail) == tuple(sets)
     again = kept(ran(CheckStatus.FAILED), OWN)
-    write_evidence(tmp_path, again, say=pytest.fail)
-    found = read_evidence(tmp_path, DIGEST, say=pytest.fail)
+    write_evidence(tmp_path, again, log=pytest.fail)
+    found = read_evidence(tmp_path, DIGEST, log=pytest.fail)
     assert found == (sets[0], sets[2], sets[3], again)
 
 
@@ -376,8 +378,8 @@ def test_the_records_of_a_device_are_bounded_in_number(tmp_path: Path) -> None:
     on_gpu = kept(ran(), device=CDI)
     many = [kept(ran(sha256=str(number))) for number in range(MOST_RECORDS + 3)]
     for one in (on_gpu, *many):
-        write_evidence(tmp_path, one, say=pytest.fail)
-    found = read_evidence(tmp_path, DIGEST, say=pytest.fail)
+        write_evidence(tmp_path, one, log=pytest.fail)
+    found = read_evidence(tmp_path, DIGEST, log=pytest.fail)
     assert found == (on_gpu, *many[3:])
 
 
@@ -396,17 +398,17 @@ def test_the_records_of_a_device_are_bounded_in_number(tmp_path: Path) -> None:
 def test_the_record_that_is_nearest_to_a_set_of_checks(
     known: list[Evidence], wanted: Evidence, device: str, expected: int | None
 ) -> None:
-    found = nearest(known, checks_of(wanted), device)
+    found = closest_record(known, checks_of(wanted), device)
     assert found == (None if expected is None else known[expected])
 
 
 def test_what_covers_a_set_of_checks_counts_with_their_verdicts_alone() -> None:
     wanted = checks_of(kept(ran()))
     more = kept(ran(), OWN)
-    assert covering([kept(OTHER)], wanted) == ()
-    assert covering([more], wanted) == (kept(ran()),)
-    assert covering([kept(ran(), day="2026-11-01"), more], wanted)[0].day == "2026-11-01"
-    assert covering([more], checks_of(more)) == (more,)
-    assert covering([kept(ran())], checks_of(more)) == ()
-    both = covering([more, kept(ran(), device=CDI)], wanted)
+    assert covering_records([kept(OTHER)], wanted) == ()
+    assert covering_records([more], wanted) == (kept(ran()),)
+    assert covering_records([kept(ran(), day="2026-11-01"), more], wanted)[0].day == "2026-11-01"
+    assert covering_records([more], checks_of(more)) == (more,)
+    assert covering_records([kept(ran())], checks_of(more)) == ()
+    both = covering_records([more, kept(ran(), device=CDI)], wanted)
     assert [one.device for one in both] == ["none", CDI]

@@ -51,7 +51,7 @@ def names(cell: Cell, images: Path) -> list[str]:
     return [check.name for check in checks_for(cell, images)]
 
 
-def test_a_header_is_read() -> None:
+def test_the_fields_of_a_header() -> None:
     text = header("needs: gpu", "seconds: 45", "applies: cuda")
     assert parse_check(text, "images/x/checks/one.py") == Check(
         name="one",
@@ -197,7 +197,7 @@ def test_on_a_cpu_image_gpus_fall_away_and_other_needs_stay(tmp_path: Path) -> N
     assert checks_for(samples.cell(), tmp_path)[0].needs == {"network", "image"}
 
 
-def test_who_needs_two_gpus_needs_one() -> None:
+def test_a_check_for_two_gpus_needs_one_too() -> None:
     text = header("needs: two gpus", "seconds: 5")
     assert parse_check(text, "one.py").needs == {"gpu", "two gpus"}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dlimg.checks.host import engine_text, host_of, processor, this_host
+from dlimg.checks.host import engine_text, host_of, processor_name, this_host
 from dlimg.engine.client import Engine
 from dlimg.model import Host
 
@@ -77,10 +77,10 @@ def test_what_an_engine_does_not_tell_is_empty(tmp_path: Path) -> None:
 )
 def test_the_processor_has_a_name(tmp_path: Path, text: str, name: str) -> None:
     (tmp_path / "cpuinfo").write_text(text)
-    assert processor(tmp_path / "cpuinfo") == name
+    assert processor_name(tmp_path / "cpuinfo") == name
 
 
-def test_this_machine(tmp_path: Path) -> None:
+def test_the_local_host_is_described(tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text(X86)
     (tmp_path / "meminfo").write_text("MemTotal:       24684084 kB\nMemFree: 1 kB\n")
     found = this_host(cpuinfo=tmp_path / "cpuinfo", meminfo=tmp_path / "meminfo")

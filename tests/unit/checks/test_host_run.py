@@ -218,7 +218,7 @@ def test_a_driver_that_dies_leaves_the_device_file_to_tell(
             assert (found.gpus, found.has_gpu) == ((), is_expected)
 
 
-def test_what_a_check_is_told(there: CheckHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_of_a_check_on_a_host(there: CheckHost, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLIMG_CELL", '{"cuda": "13.2"}')
     body = """
     import json
@@ -270,7 +270,7 @@ def test_what_needs_a_compiler_is_no_hindrance_without_one(
     assert reason in said.reason
 
 
-def test_one_that_may_fail_by_no_fault_is_tried_twice(there: CheckHost, tmp_path: Path) -> None:
+def test_a_flaky_check_is_tried_twice(there: CheckHost, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     body = f"""
     if not os.path.exists({str(mark)!r}):
@@ -346,7 +346,7 @@ def test_the_first_python_with_the_framework_is_taken(there: CheckHost, tmp_path
     ],
 )
 @pytest.mark.usefixtures("project")
-def test_wrong_words_are_refused(
+def test_wrong_options_are_refused(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["test", *words]) == 2

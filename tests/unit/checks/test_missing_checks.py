@@ -12,12 +12,12 @@ from dlimg.checks.evidence import (
     CheckSets,
     LastRun,
     check_sets,
-    gone_before,
     last_evidence,
-    note_last,
+    missing_before,
     read_evidence,
-    read_last,
-    vanished,
+    read_last_run,
+    record_last_run,
+    report_missing_checks,
     write_evidence,
 )
 from dlimg.model import CheckStatus, Evidence, Verdict
@@ -39,8 +39,8 @@ def evidence(*checks: str, digest: str = "sha256:1", cell: str = "a-cell") -> Ev
 
 
 def noted(folder: Path, found: Evidence, sets: CheckSets) -> LastRun | None:
-    write_evidence(folder, found, say=print, sets=sets)
-    return read_last(folder, found.cell, say=print)
+    write_evidence(folder, found, log=print, sets=sets)
+    return read_last_run(folder, found.cell, log=print)
 
 
 def test_the_last_evidence_of_a_cell_is_noted(tmp_path: Path) -> None:
@@ -48,8 +48,8 @@ def test_the_last_evidence_of_a_cell_is_noted(tmp_path: Path) -> None:
     sets = {here: CheckSet(day="2026-11-21", checks=("a", "b"))}
     note = LastRun(cell="a-cell", day="2026-11-21", digest="sha256:1", sets=sets)
     assert noted(tmp_path, evidence("b", "a"), {here: ["b", "a"]}) == note
-    write_evidence(tmp_path, evidence("c", cell="another"), say=print)
-    assert read_last(tmp_path, "a-cell", say=print) == note
+    write_evidence(tmp_path, evidence("c", cell="another"), log=print)
+    assert read_last_run(tmp_path, "a-cell", log=print) == note
     found = noted(tmp_path, evidence("a", digest="sha256:2"), {here: ["a"]})
     assert found == replace(
         note, digest="sha256:2", sets={here: CheckSet(day="2026-11-21", checks=("a",))}
@@ -66,16 +66,16 @@ def test_the_last_evidence_of_a_cell_is_noted(tmp_path: Path) -> None:
         ((), ("a", "b")),
     ],
 )
-def test_what_is_gone_is_told_of(
+def test_missing_checks_are_reported(
     tmp_path: Path, names: Collection[str], gone: tuple[str, ...]
 ) -> None:
     here = str(tmp_path)
     last = noted(tmp_path, evidence("b", "a"), {here: ["b", "a"]})
     said: list[str] = []
-    assert vanished(last, {here: names}, say=said.append) == gone
+    assert report_missing_checks(last, {here: names}, log=said.append) == gone
     assert said == [f"a-cell  check {name} was there on 2026-11-21 and is gone" for name in gone]
-    assert vanished(None, {here: names}, say=said.append) == ()
-    assert gone_before(last, {here: names}) == ()
+    assert report_missing_checks(None, {here: names}, log=said.append) == ()
+    assert missing_before(last, {here: names}) == ()
 
 
 def test_each_folder_of_checks_is_compared_with_itself(tmp_path: Path) -> None:
@@ -85,12 +85,14 @@ def test_each_folder_of_checks_is_compared_with_itself(tmp_path: Path) -> None:
         folder.mkdir()
     noted(tmp_path, evidence("a", "mine"), {str(first): ["a"], str(own): ["mine"]})
     last = noted(tmp_path, evidence("a", "b"), {str(second): ["a", "b"]})
-    assert vanished(last, {str(first): ["a"]}, say=pytest.fail) == ()
-    assert vanished(last, {str(second): ["a", "b"]}, say=pytest.fail) == ()
+    assert report_missing_checks(last, {str(first): ["a"]}, log=pytest.fail) == ()
+    assert report_missing_checks(last, {str(second): ["a", "b"]}, log=pytest.fail) == ()
     said: list[str] = []
-    assert vanished(last, {str(second): ["b"]}, say=said.append) == ("a",)
+    assert report_missing_checks(last, {str(second): ["b"]}, log=said.append) == ("a",)
     # Given again, and one of them is not there any more.
-    assert vanished(last, {str(first): ["a"], str(own): []}, say=said.append) == ("mine",)
+    assert report_missing_checks(last, {str(first): ["a"], str(own): []}, log=said.append) == (
+        "mine",
+    )
     assert len(said) == 2
 
 
@@ -98,36 +100,36 @@ def test_a_check_that_moved_to_another_folder_is_not_gone(tmp_path: Path) -> Non
     own = tmp_path / "own"
     own.mkdir()
     last = noted(tmp_path, evidence("a"), {str(tmp_path): [], str(own): ["a"]})
-    assert vanished(last, {str(tmp_path): ["a"], str(own): []}, say=pytest.fail) == ()
+    assert report_missing_checks(last, {str(tmp_path): ["a"], str(own): []}, log=pytest.fail) == ()
 
 
-def test_what_is_gone_stays_so_until_the_next_verdicts(tmp_path: Path) -> None:
+def test_a_check_stays_missing_until_the_next_verdicts(tmp_path: Path) -> None:
     here = str(tmp_path)
     gone = replace(evidence("a"), vanished=("b",))
     last = noted(tmp_path, gone, {here: ["a"]})
-    assert vanished(last, {here: ["a"]}, say=pytest.fail) == ()
-    assert gone_before(last, {here: ["a"]}) == ("b",)
-    assert gone_before(last, {here: ["a", "b"]}) == ()
-    assert gone_before(last, {"/elsewhere": ["a"]}) == ()
+    assert report_missing_checks(last, {here: ["a"]}, log=pytest.fail) == ()
+    assert missing_before(last, {here: ["a"]}) == ("b",)
+    assert missing_before(last, {here: ["a", "b"]}) == ()
+    assert missing_before(last, {"/elsewhere": ["a"]}) == ()
     last = noted(tmp_path, evidence("a"), {here: ["a"]})
-    assert gone_before(last, {here: ["a"]}) == ()
+    assert missing_before(last, {here: ["a"]}) == ()
 
 
 def test_an_image_that_was_built_elsewhere_is_not_the_last_of_its_cell(tmp_path: Path) -> None:
     last = noted(tmp_path, evidence("a"), {str(tmp_path): ["a"]})
     foreign = evidence("a", digest="sha256:2")
-    write_evidence(tmp_path, foreign, say=pytest.fail, sets=None)
-    note_last(tmp_path, foreign, say=pytest.fail, sets=None)
-    assert read_last(tmp_path, "a-cell", say=pytest.fail) == last
-    assert read_evidence(tmp_path, "sha256:2", say=pytest.fail) == (foreign,)
+    write_evidence(tmp_path, foreign, log=pytest.fail, sets=None)
+    record_last_run(tmp_path, foreign, log=pytest.fail, sets=None)
+    assert read_last_run(tmp_path, "a-cell", log=pytest.fail) == last
+    assert read_evidence(tmp_path, "sha256:2", log=pytest.fail) == (foreign,)
 
 
 def test_what_was_tested_before_with_other_checks_is_noted(tmp_path: Path) -> None:
-    write_evidence(tmp_path, evidence("a"), say=pytest.fail)
-    note_last(tmp_path, evidence("a"), say=pytest.fail, sets={str(tmp_path): ["a"]})
-    last = read_last(tmp_path, "a-cell", say=pytest.fail)
+    write_evidence(tmp_path, evidence("a"), log=pytest.fail)
+    record_last_run(tmp_path, evidence("a"), log=pytest.fail, sets={str(tmp_path): ["a"]})
+    last = read_last_run(tmp_path, "a-cell", log=pytest.fail)
     assert last is not None
-    assert vanished(last, {str(tmp_path): []}, say=lambda _: None) == ("a",)
+    assert report_missing_checks(last, {str(tmp_path): []}, log=lambda _: None) == ("a",)
 
 
 def test_a_folder_that_is_gone_is_forgotten(tmp_path: Path) -> None:
@@ -151,14 +153,14 @@ def test_checks_by_the_folder_that_they_come_from(tmp_path: Path) -> None:
 
 
 def test_a_note_of_an_earlier_dlimg_tells_which_image_was_tested(tmp_path: Path) -> None:
-    write_evidence(tmp_path, evidence("a"), say=print)
+    write_evidence(tmp_path, evidence("a"), log=print)
     old = {"format": 1, "cell": "a-cell", "day": "2026-11-20", "digest": "sha256:1"}
     path = tmp_path / "last" / "a-cell.json"
     path.write_text(json.dumps({**old, "checks": ["a", "b"]}))
-    last = read_last(tmp_path, "a-cell", say=pytest.fail)
+    last = read_last_run(tmp_path, "a-cell", log=pytest.fail)
     assert last == LastRun(cell="a-cell", day="2026-11-20", digest="sha256:1", sets={})
-    assert vanished(last, {str(tmp_path): ["a"]}, say=pytest.fail) == ()
-    assert last_evidence(tmp_path, "a-cell", say=pytest.fail) == (evidence("a"),)
+    assert report_missing_checks(last, {str(tmp_path): ["a"]}, log=pytest.fail) == ()
+    assert last_evidence(tmp_path, "a-cell", log=pytest.fail) == (evidence("a"),)
 
 
 def damaged(**changes: object) -> str:
@@ -194,21 +196,21 @@ def test_a_damaged_note_is_told_of_and_harms_nobody(tmp_path: Path, text: str) -
     path.parent.mkdir()
     path.write_text(text)
     said: list[str] = []
-    assert read_last(tmp_path, "a-cell", say=said.append) is None
+    assert read_last_run(tmp_path, "a-cell", log=said.append) is None
     assert len(said) == 1
     assert str(path) in said[0]
-    write_evidence(tmp_path, evidence("a"), say=pytest.fail)
-    assert read_last(tmp_path, "a-cell", say=pytest.fail)
+    write_evidence(tmp_path, evidence("a"), log=pytest.fail)
+    assert read_last_run(tmp_path, "a-cell", log=pytest.fail)
 
 
 def test_what_is_known_of_a_cells_last_image(tmp_path: Path) -> None:
-    assert last_evidence(tmp_path, "a-cell", say=print) == ()
+    assert last_evidence(tmp_path, "a-cell", log=print) == ()
     old = evidence("a", digest="sha256:1")
     new = [
         replace(evidence("a", digest="sha256:2"), device=device, day=day)
         for device, day in (("none", "2026-11-22"), ("nvidia", "2026-11-23"))
     ]
     for one in (old, *new):
-        write_evidence(tmp_path, one, say=print)
-    assert last_evidence(tmp_path, "a-cell", say=print) == (new[1], new[0])
-    assert last_evidence(tmp_path, "another", say=print) == ()
+        write_evidence(tmp_path, one, log=print)
+    assert last_evidence(tmp_path, "a-cell", log=print) == (new[1], new[0])
+    assert last_evidence(tmp_path, "another", log=print) == ()

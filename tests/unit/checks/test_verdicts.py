@@ -6,15 +6,15 @@ import pytest
 
 from dlimg.checks.verdicts import (
     ScriptResult,
-    driver,
+    driver_version,
     exit_code,
-    figures,
     gpu_names,
-    gpus,
     is_gpu_tested,
+    merge_attempts,
     outcome,
-    second,
-    verdict,
+    parse_figures,
+    tested_gpus,
+    verdict_of,
 )
 from dlimg.model import Check, CheckStatus, Evidence, Verdict
 
@@ -72,8 +72,10 @@ def said(status: CheckStatus, *, needs: str = "", required: bool = True) -> Verd
         ),
     ],
 )
-def test_an_end_is_one_verdict(ran: ScriptResult, status: CheckStatus, reason: str) -> None:
-    found = verdict(CHECK, ran, device=CDI)
+def test_each_way_to_end_has_one_verdict(
+    ran: ScriptResult, status: CheckStatus, reason: str
+) -> None:
+    found = verdict_of(CHECK, ran, device=CDI)
     assert found.status is status
     assert found.reason.endswith(reason)
     assert (found.check, found.sha256, found.needs) == ("conv_training", "1", frozenset({"gpu"}))
@@ -81,21 +83,23 @@ def test_an_end_is_one_verdict(ran: ScriptResult, status: CheckStatus, reason: s
 
 def test_a_verdict_is_as_required_as_its_check() -> None:
     for required in (True, False):
-        found = verdict(replace(CHECK, required=required), ScriptResult(code=0), device=CDI)
+        found = verdict_of(replace(CHECK, required=required), ScriptResult(code=0), device=CDI)
         assert found.required is required
 
 
 def test_of_two_attempts_the_second_counts_and_tells_of_the_first() -> None:
-    first = verdict(CHECK, ScriptResult(code=1, stderr="busy"), device=CDI)
-    again = verdict(CHECK, ScriptResult(code=0, seconds=3), device=CDI)
-    found = second(first, again)
+    first = verdict_of(CHECK, ScriptResult(code=1, stderr="busy"), device=CDI)
+    again = verdict_of(CHECK, ScriptResult(code=0, seconds=3), device=CDI)
+    found = merge_attempts(first, again)
     assert (found.status, found.attempts, found.first_reason) == (CheckStatus.PASSED, 2, "busy")
     assert (found.seconds, found.reason) == (3, "")
 
 
 def test_a_failure_is_not_taken_back_by_what_was_not_run() -> None:
-    first = verdict(CHECK, ScriptResult(code=1, stderr="wrong sum"), device=CDI)
-    found = second(first, verdict(CHECK, ScriptResult(code=77, stderr="no GPU here"), device=CDI))
+    first = verdict_of(CHECK, ScriptResult(code=1, stderr="wrong sum"), device=CDI)
+    found = merge_attempts(
+        first, verdict_of(CHECK, ScriptResult(code=77, stderr="no GPU here"), device=CDI)
+    )
     assert (found.status, found.attempts, found.first_reason) == (
         CheckStatus.FAILED,
         2,
@@ -106,9 +110,9 @@ def test_a_failure_is_not_taken_back_by_what_was_not_run() -> None:
 
 
 def test_a_gpu_check_that_ends_well_without_a_gpu_is_not_run() -> None:
-    assert verdict(CHECK, ScriptResult(code=0), device="none").status is CheckStatus.NOT_RUN
+    assert verdict_of(CHECK, ScriptResult(code=0), device="none").status is CheckStatus.NOT_RUN
     on_cpu = replace(CHECK, needs=frozenset())
-    assert verdict(on_cpu, ScriptResult(code=0), device="none").status is CheckStatus.PASSED
+    assert verdict_of(on_cpu, ScriptResult(code=0), device="none").status is CheckStatus.PASSED
 
 
 @pytest.mark.parametrize(
@@ -122,13 +126,13 @@ def test_a_gpu_check_that_ends_well_without_a_gpu_is_not_run() -> None:
     ],
 )
 def test_figures_are_the_last_json_line(stdout: str, found: dict[str, object]) -> None:
-    assert figures(stdout) == found
+    assert parse_figures(stdout) == found
 
 
 def test_the_output_is_its_end() -> None:
     long = "\n".join(str(number) for number in range(100))
     assert (
-        verdict(CHECK, ScriptResult(code=1, stdout=long, stderr="bad"), device=CDI).output[-5:]
+        verdict_of(CHECK, ScriptResult(code=1, stdout=long, stderr="bad"), device=CDI).output[-5:]
         == ("9\nbad"[-5:])
     )
 
@@ -236,14 +240,14 @@ def test_the_gpu_is_the_one_that_nvidia_smi_saw(
         digest="d", cell="c", device=CDI, day="", dlimg="", engine="", verdicts=(other, sight)
     )
     assert gpu_names(evidence) == names
-    assert driver(evidence) == version
+    assert driver_version(evidence) == version
 
 
 @pytest.mark.parametrize("field", ["uuid", "name", "driver"])
-def test_another_gpu_or_driver_is_another_sight(field: str) -> None:
+def test_another_gpu_or_driver_is_another_device(field: str) -> None:
     def sight(*rows: dict[str, object]) -> Verdict:
         return replace(GPU_PASS, check="nvidia_smi", figures={"gpus": list(rows)})
 
-    same = gpus([sight(H200, OTHER)])
-    assert gpus([sight({**OTHER, "memory": 1}, H200)]) == same
-    assert gpus([sight({**H200, field: "x"}, OTHER)]) != same
+    same = tested_gpus([sight(H200, OTHER)])
+    assert tested_gpus([sight({**OTHER, "memory": 1}, H200)]) == same
+    assert tested_gpus([sight({**H200, field: "x"}, OTHER)]) != same

@@ -3,17 +3,17 @@
 import json
 import shutil
 import sys
-from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dlimg.cli import build
+from dlimg.cli import bench_gpu
 from dlimg.cli.main import main
 from dlimg.errors import NoEngine
-from dlimg.model import CheckStatus, Evidence, Host, Verdict
+from dlimg.model import CheckStatus, Evidence, Host, Image, Verdict
+from dlimg.pipeline.run import Run
 from dlimg.report.bench import bench_json, bench_rows, bench_text
 from dlimg.results import ImageResult
 from tests.support.check_scripts import COMMON, no_gpu_here
@@ -142,7 +142,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_bare_machine_is_measured_and_no_evidence_kept(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--bare", "fake", "--python", sys.executable]
+    words = ["--on-host", "fake", "--python", sys.executable]
     assert main(["test", *words]) == 0
     kept = (project / "state/dlimg/evidence/bare-fake.json").read_bytes()
     capsys.readouterr()
@@ -162,42 +162,41 @@ def test_without_its_check_nothing_is_measured(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / "images/fake/checks/benchmark.py").unlink()
-    assert main(["bench-gpu", "--bare", "fake", "--python", sys.executable]) == 2
+    assert main(["bench-gpu", "--on-host", "fake", "--python", sys.executable]) == 2
     assert "fake has no check benchmark" in capsys.readouterr().err
 
 
 ROOT = Path(__file__).parents[3]
 
 
-class Walking:
-    """`walked` that walks nowhere, and remembers whither it was sent."""
+class FakeRun:
+    """A stand-in for `run_images` that records its settings and returns these results."""
 
-    def __init__(self, *found: ImageResult) -> None:
-        self.found = list(found)
-        self.walks: list[Any] = []
+    def __init__(self, *results: ImageResult) -> None:
+        self.results = list(results)
+        self.runs: list[Run] = []
 
-    def __call__(self, walk: Any) -> tuple[list[ImageResult], None]:
-        self.walks.append(walk)
-        return self.found, None
+    def __call__(self, run: Run, _images: Sequence[Image]) -> tuple[list[ImageResult], None]:
+        self.runs.append(run)
+        return self.results, None
 
 
-def test_images_are_measured_by_the_walk_of_test(
+def test_images_are_measured_by_a_test_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    walking = Walking(
+    fake_run = FakeRun(
         ImageResult(evidence=evidence(UNSEEN, UNMEASURED)), ImageResult(error=NoEngine("none"))
     )
-    monkeypatch.setattr(build, "walked", walking)
+    monkeypatch.setattr(bench_gpu, "run_images", fake_run)
     assert main(["bench-gpu", "jax-*-debian13", "--device", "nvidia"]) == 3
-    walk = walking.walks[0]
-    arguments: Namespace = walk.arguments
-    assert arguments.command == "test"
-    assert arguments.device == "nvidia"
-    assert arguments.patterns
-    assert all("-cuda" in one for one in arguments.patterns)
-    assert walk.only == {"nvidia_smi", "benchmark"}
-    assert not walk.evidence.exists()
+    (run,) = fake_run.runs
+    assert run.test
+    assert run.test.device == "nvidia"
+    assert run.build.cells.patterns
+    assert all("-cuda" in pattern for pattern in run.build.cells.patterns)
+    assert run.test.only == {"nvidia_smi", "benchmark"}
+    assert not run.test.evidence.exists()
     said = capsys.readouterr()
     assert "no GPU" in said.out
     assert "none" in said.err
@@ -206,15 +205,15 @@ def test_images_are_measured_by_the_walk_of_test(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "bench-gpu takes images, or --bare and a family"),
-        ([], "dlimg bench-gpu --bare pytorch"),
+        ([], "bench-gpu takes images, or --on-host and a family"),
+        ([], "dlimg bench-gpu --on-host pytorch"),
         (["jax-*-cpu-*"], "no chosen cell uses a GPU"),
-        (["--bare", "jax", "jax-*"], "--bare goes with no PATTERN"),
-        (["--bare", "jax", "--device", "nvidia"], "--bare goes with no --device"),
-        (["--python", "python3"], "--python is for --bare"),
+        (["--on-host", "jax", "jax-*"], "--on-host goes with no PATTERN"),
+        (["--on-host", "jax", "--device", "nvidia"], "--on-host goes with no --device"),
+        (["--python", "python3"], "--python is for --on-host"),
     ],
 )
-def test_wrong_words_are_refused(
+def test_wrong_options_of_bench_gpu_are_refused(
     words: list[str],
     said: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -225,8 +224,8 @@ def test_wrong_words_are_refused(
     assert said in capsys.readouterr().err
 
 
-def test_own_checks_are_no_part_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_own_checks_are_not_measured(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["bench-gpu", "--bare", "jax", "--checks", "mine"])
+        main(["bench-gpu", "--on-host", "jax", "--checks", "mine"])
     assert ended.value.code == 2
     assert "--checks" in capsys.readouterr().err

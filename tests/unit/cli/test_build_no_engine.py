@@ -35,7 +35,7 @@ WORDS = [
 
 
 @pytest.mark.parametrize(("words", "code", "said"), WORDS, ids=lambda one: str(one)[:60])
-def test_words_that_take_an_engine(
+def test_options_that_need_an_engine_are_refused(
     words: tuple[str, ...],
     code: int,
     said: str,
@@ -77,7 +77,7 @@ MACHINES = [
 
 
 @pytest.mark.parametrize(("change", "said", "hint"), MACHINES, ids=lambda one: str(one)[:20])
-def test_a_machine_that_cannot(
+def test_a_host_that_cannot_build_without_an_engine(
     change: object,
     said: str,
     hint: str,

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.cli.build import write_record
 from dlimg.cli.main import main
+from dlimg.cli.printing import log
 from dlimg.errors import Negative
+from dlimg.pipeline.record import write_record
 from dlimg.results import ImageResult
 from dlimg.store.store import Store
 from tests.support import samples
@@ -21,7 +22,7 @@ def test_a_good_record_outlives_a_build_that_failed(
     path = tmp_path / "record.json"
     path.write_text("a good record")
     failed = ImageResult(image=samples.image(), error=Negative("no base"))
-    write_record(path, [failed], Store(path=tmp_path / "store"))
+    write_record(path, [failed], Store(path=tmp_path / "store"), log)
     assert path.read_text() == "a good record"
     assert "not every image was built" in capsys.readouterr().err
 
@@ -38,8 +39,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("images", "a record is to be a file"),
-        ("pipe", "a record is to be a file"),
+        ("images", "a record must be a file"),
+        ("pipe", "a record must be a file"),
         ("matrix.yaml/record", "cannot be written: Not a directory"),
         ("/proc/record", "cannot be written: "),
     ],
@@ -72,7 +73,7 @@ RECORD = {"key": "k", "digest": "sha256:1", "layers": []}
         (json.dumps({CELL: {**RECORD, "layers": [5]}}), "not a record of images"),
     ],
 )
-def test_what_is_no_record_is_not_verified(
+def test_an_invalid_record_is_not_verified(
     text: str | None, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if text is not None:

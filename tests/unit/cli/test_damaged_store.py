@@ -151,7 +151,9 @@ SABOTAGES: dict[str, tuple[Sabotage, tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize("name", SABOTAGES)
-def test_a_store_that_was_spoilt(kept: Kept, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_on_a_damaged_store(
+    kept: Kept, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     spoil, codes = SABOTAGES[name]
     spoil(kept)
     assert tuple(main(["layers", *words]) for words in ACTIONS) == codes

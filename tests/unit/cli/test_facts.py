@@ -55,7 +55,7 @@ def test_a_release_and_the_vendors_builds_of_it(capsys: pytest.CaptureFixture[st
     assert "\ncu126\t2.13.0\t" in text
 
 
-def test_as_data(capsys: pytest.CaptureFixture[str]) -> None:
+def test_facts_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = json.loads(shown(capsys, "cuda", "12.8", "--format", "json"))
     assert (row["name"], row["section"], row["certain"]) == ("12.8", "cuda", True)
     assert row["drivers"] == {"GA": "570.26", "12.8.1": "570.124.06"}
@@ -76,7 +76,7 @@ def test_an_unknown_word(capsys: pytest.CaptureFixture[str], words: list[str], s
     assert said in capsys.readouterr().err
 
 
-def test_spans() -> None:
+def test_version_ranges_are_written_short() -> None:
     assert spans(["3.9", "3.10", "3.11", "3.13"]) == "3.9-3.11, 3.13"
     assert spans(["2.7", "3.3"]) == "2.7, 3.3"
     assert spans(["sm_70", "sm_75"]) == "sm_70, sm_75"

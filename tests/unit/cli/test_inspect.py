@@ -1,7 +1,6 @@
 """`dlimg inspect`: what is told of an image, and which evidence is believed."""
 
 import json
-from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +9,14 @@ from typing import Any
 import pytest
 
 from dlimg.checks.evidence import MEDIA_TYPE, evidence_document, write_evidence
-from dlimg.cli.inspect import inspect, run
+from dlimg.cli import inspect as command
+from dlimg.cli.inspect import InspectOptions
+from dlimg.cli.printing import log
+from dlimg.context import Context
 from dlimg.errors import BadInput, Negative, NetworkFailure, NoEngine
 from dlimg.model import BuiltImage, CheckStatus, Evidence, Host, Verdict
+from dlimg.pipeline.inspect import InspectReport, evidence_by_device
+from dlimg.pipeline.inspect import inspect as inspect_image
 from dlimg.publish.attach import LOCK_TYPE, artifacts_of, attach_artifacts
 from dlimg.publish.image_content import ImageContent, later_steps, maker
 from dlimg.publish.relabel import label_assembled_image, tested_digest
@@ -20,12 +24,21 @@ from dlimg.registry.referrers import Artifact
 from dlimg.render.bake import labels as all_labels
 from dlimg.render.image_config import ImageConfig
 from dlimg.render.naming import labels
-from dlimg.report.evidence_text import proof_text, proofs
+from dlimg.report.evidence_text import proof_text
 from dlimg.report.inspect import layer_rows, step_text
 from dlimg.store.image_manifest import AssembledImage, ImageLayer, LayerRank, assemble_image
 from dlimg.store.keys import Layer
 from tests.support import samples
 from tests.support.fake_registry import OCI_INDEX, OCI_MANIFEST, Answer, Small, running, sha256
+
+
+def run(options: InspectOptions, environment: Mapping[str, str]) -> int:
+    return command.run(options, Context.of(environment, log))
+
+
+def inspect(name: str, environment: Mapping[str, str]) -> InspectReport:
+    return inspect_image(name, Context.of(environment, log))
+
 
 CDI = "nvidia.com/gpu=all"
 GPU = {"gpus": [{"uuid": "1", "name": "NVIDIA H200", "driver": "580.159"}]}
@@ -145,7 +158,7 @@ def test_an_image_and_all_that_lies_beside_it(
     small.referrers_api = api
     digest = put_image(small, "latest")
     attach_to(small, digest, there, *everything(digest, evidence(digest), on_gpu(digest)))
-    arguments = Namespace(reference=f"{small.host}/team/pytorch", format="table")
+    arguments = InspectOptions(reference=f"{small.host}/team/pytorch", format="table")
     assert run(arguments, there) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
@@ -170,13 +183,14 @@ def test_an_image_and_all_that_lies_beside_it(
     assert lines[-1].endswith("RUN apt-get install tini")
 
 
-def test_the_same_as_json(
+def test_inspect_as_json(
     small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     digest = put_image(small, "latest")
     attach_to(small, digest, there, *everything(digest, on_gpu(digest)))
     assert (
-        run(Namespace(reference=f"{small.host}/team/pytorch@{digest}", format="json"), there) == 0
+        run(InspectOptions(reference=f"{small.host}/team/pytorch@{digest}", format="json"), there)
+        == 0
     )
     found = json.loads(capsys.readouterr().out)
     documented = (Path(__file__).parents[3] / "docs" / "inspect.md").read_text()
@@ -203,12 +217,12 @@ def test_an_image_without_labels_was_not_made_by_dlimg(
 ) -> None:
     put_image(small, "other", marks={"maintainer": "me"})
     name = f"{small.host}/team/pytorch:other"
-    assert run(Namespace(reference=name, format="table"), there) == 1
+    assert run(InspectOptions(reference=name, format="table"), there) == 1
     printed = capsys.readouterr().out
     assert "not made by dlimg: it has none of its labels" in printed
     assert "maintainer=me" in printed
     assert "no evidence" in printed
-    assert run(Namespace(reference=name, format="json"), there) == 1
+    assert run(InspectOptions(reference=name, format="json"), there) == 1
     found = json.loads(capsys.readouterr().out)
     assert (found["made_by_dlimg"], found["cell"], found["wheels"]) == (False, None, [])
 
@@ -217,7 +231,7 @@ def test_a_cuda_image_without_evidence_is_not_tested_on_a_gpu(
     small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     put_image(small, "latest")
-    run(Namespace(reference=f"{small.host}/team/pytorch", format="table"), there)
+    run(InspectOptions(reference=f"{small.host}/team/pytorch", format="table"), there)
     assert "  gpu          not tested on a GPU\n" in capsys.readouterr().out
 
 
@@ -293,7 +307,9 @@ def test_a_label_alone_makes_no_image_of_dlimg(
     small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     put_image(small, "liar", marks={"io.dlimg.cell": "x"}, history=())
-    assert run(Namespace(reference=f"{small.host}/team/pytorch:liar", format="table"), there) == 1
+    assert (
+        run(InspectOptions(reference=f"{small.host}/team/pytorch:liar", format="table"), there) == 1
+    )
     assert "not made by dlimg: it has a label of it, and nothing" in capsys.readouterr().out
 
 
@@ -401,7 +417,7 @@ def test_what_is_no_image_was_not_tested(text: bytes) -> None:
 @pytest.mark.parametrize(
     "name", ["", "../x", "a\nb", "localhost:99999/x", f"localhost:{'9' * 5000}/x", "A/B"]
 )
-def test_what_names_no_image_is_wrong_input(there: dict[str, str], name: str) -> None:
+def test_an_invalid_reference_is_wrong_input(there: dict[str, str], name: str) -> None:
     with pytest.raises(BadInput, match="is no image reference"):
         inspect(name, there)
 
@@ -437,7 +453,7 @@ def test_evidence_that_is_damaged_or_about_another_image_is_never_believed(
     attach_to(small, digest, there, raw(good))
     kept = small.blobs.pop(("team/pytorch", sha256(good.encode())))
     small.blobs["team/pytorch", sha256(good.encode())] = kept.replace(b"H200", b"H999")
-    arguments = Namespace(reference=f"{small.host}/team/pytorch", format="table")
+    arguments = InspectOptions(reference=f"{small.host}/team/pytorch", format="table")
     assert run(arguments, there) == 0
     printed = capsys.readouterr()
     assert "not tested on a GPU" in printed.out
@@ -461,7 +477,7 @@ def test_an_image_that_saw_no_gpu_has_the_evidence_of_the_one_that_was_tested(
     assert proof_text(proof).startswith("not tested on a GPU, 2026-11-21: 1 of 2 passed, 1 not run")
 
 
-def test_what_is_kept_here_counts_too(small: Small, there: dict[str, str]) -> None:
+def test_local_evidence_counts_too(small: Small, there: dict[str, str]) -> None:
     digest = put_image(small, "latest")
     folder = Path(there["XDG_STATE_HOME"]) / "dlimg" / "evidence"
     write_evidence(folder, evidence(digest), log=print)
@@ -484,7 +500,7 @@ def test_what_others_wrote_moves_no_cursor(
     small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     put_image(small, "latest", marks={"a": "\x1b[2Jgone\x9b1A\nnext"})
-    run(Namespace(reference=f"{small.host}/team/pytorch", format="table"), there)
+    run(InspectOptions(reference=f"{small.host}/team/pytorch", format="table"), there)
     printed = capsys.readouterr().out
     assert "a=?[2Jgone?1A?next" in printed
     assert "\x1b" not in printed
@@ -497,22 +513,22 @@ def test_an_older_pass_does_not_outweigh_a_newer_failure(
     failed = (verdict("conv_training", CheckStatus.FAILED, "gpu"), verdict("nvidia_smi", **GPU))
     newer = replace(evidence(digest, *failed, device=CDI), day="2026-11-23")
     attach_to(small, digest, there, *everything(digest, on_gpu(digest), newer))
-    run(Namespace(reference=f"{small.host}/team/pytorch", format="table"), there)
+    run(InspectOptions(reference=f"{small.host}/team/pytorch", format="table"), there)
     assert "  gpu          failed on NVIDIA H200, 2026-11-23\n" in capsys.readouterr().out
-    run(Namespace(reference=f"{small.host}/team/pytorch", format="json"), there)
+    run(InspectOptions(reference=f"{small.host}/team/pytorch", format="json"), there)
     assert json.loads(capsys.readouterr().out)["gpu_tested"] is False
 
 
 def test_the_newest_evidence_comes_first() -> None:
     old, new = evidence("d"), replace(evidence("d"), day="2026-11-22")
-    found = proofs((old,), (new, old))
+    found = evidence_by_device((old,), (new, old))
     assert [(one.evidence.day, len(one.where)) for one in found] == [
         ("2026-11-22", 1),
         ("2026-11-21", 2),
     ]
 
 
-def test_what_is_no_image_or_not_there(small: Small, there: dict[str, str]) -> None:
+def test_references_to_no_image(small: Small, there: dict[str, str]) -> None:
     digest = put_image(small, "latest")
     attach_to(small, digest, there, raw("{}"))
     artifact = next(

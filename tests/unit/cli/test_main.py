@@ -43,21 +43,23 @@ def run(*words: str) -> int:
 
 GOOD = [
     (["list"], CELL),
-    (["list", "--dropped"], "corner\treason\tsource"),
-    (["show", CELL], "wheels     "),
+    (["list", "--dropped"], "dropped combination\treason\tsource"),
+    (["show", CELL], "wheels        "),
     (["checks"], "conv_training"),
     (["plan"], "need no GPU"),
     (["lock", "--check", CELL], ""),
     (["render"], ""),
     (["--version"], "dlimg 0."),
     (["--help"], "exit codes:"),
-    (["publish", "--help"], "--require"),
+    (["publish", "--help"], "--allow-untested-gpu"),
 ]
 
 
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize(("words", "said"), GOOD, ids=" ".join)
-def test_what_works(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_that_succeed(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(*words) == 0
     assert said in capsys.readouterr().out
 
@@ -65,11 +67,11 @@ def test_what_works(words: list[str], said: str, capsys: pytest.CaptureFixture[s
 # words, exit code, what standard error says
 BAD = [
     ([], 2, ""),
-    (["bild"], 2, "invalid choice: 'bild'"),
+    (["bild"], 2, "no command is called 'bild'\n  hint: did you mean 'build'?"),
     (["list", "--frmat", "json"], 2, "--frmat"),
     (["list", "jaxx*"], 2, "nearest: jax-0.12.0.1-cpu-py3.12-debian13"),
     (["list", "--group", "defualt"], 2, "did you mean 'default'?"),
-    (["list", "--dropped", "jax*"], 2, "--dropped shows all corners"),
+    (["list", "--dropped", "jax*"], 2, "--dropped shows all dropped combinations"),
     (["show", "jax*"], 2, "fits 2 cells"),
     (["show", "nothing-like-it"], 2, "fits no cell"),
     (["--matrix", "none.yaml", "list"], 2, "none.yaml: there is no such file"),
@@ -87,7 +89,7 @@ BAD = [
 
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize(("words", "code", "said"), BAD, ids=str)
-def test_what_is_refused(
+def test_commands_that_are_refused(
     words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*words) == code
@@ -100,7 +102,7 @@ def test_a_missing_check_script(project: Path, capsys: pytest.CaptureFixture[str
     (project / "images").unlink()
     copy = subprocess.run(["cp", "-r", ROOT / "images", project / "images"], check=True)
     assert copy.returncode == 0
-    required = "required_checks: {any: [tag_is_true], jax: [conv_training]}\n"
+    required = "required_checks: {any: [tag_matches_image], jax: [conv_training]}\n"
     (project / "matrix.yaml").write_text(SMALL + required)
     (project / "images/jax/checks/conv_training.py").unlink()
     assert run("build") == 2

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from dlimg.cli.printing import print_json, print_table, say
+from dlimg.cli.printing import log, print_json, print_table
+from dlimg.context import Context
 from dlimg.model import Evidence
 from dlimg.report import evidence_text
 from tests.support import samples
@@ -16,15 +17,15 @@ def is_harmless(text: str) -> bool:
     return not any(ord(one) < 32 or 127 <= ord(one) < 160 for one in text.replace("\n", ""))
 
 
-def test_what_is_said_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
-    say(f"check {WICKED} is gone")
+def test_messages_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    log(f"check {WICKED} is gone")
     found = capsys.readouterr().err
     assert found.startswith("check ab")
     assert is_harmless(found)
 
 
 def test_a_table_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
-    print_table(("a", "b"), [("x", WICKED)], {})
+    print_table(("a", "b"), [("x", WICKED)], Context.of({}, log))
     assert is_harmless(capsys.readouterr().out.replace("\t", ""))
 
 
@@ -33,7 +34,7 @@ def test_json_moves_no_cursor_and_loses_nothing(capsys: pytest.CaptureFixture[st
     found = capsys.readouterr().out
     assert is_harmless(found)
     assert "Müller" in found
-    assert json.loads(found) == {WICKED: [WICKED, "\x7f", "Müller"]}
+    assert json.loads(found) == {"schema": 1, WICKED: [WICKED, "\x7f", "Müller"]}
 
 
 @pytest.mark.parametrize("is_cuda", [True, False])

@@ -2,18 +2,25 @@
 
 import json
 import xml.etree.ElementTree as ET
-from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from dlimg.assembly import size_estimate
-from dlimg.assembly.cell_layer import (cell_layer_files)
-from dlimg.assembly.size_estimate import (LayerEstimate, StoreIndex, read_store_index, estimate_layers)
-from dlimg.cli.size import run
+from dlimg.assembly.cell_layer import cell_layer_files
+from dlimg.assembly.size_estimate import (
+    LayerEstimate,
+    StoreIndex,
+    estimate_layers,
+    read_store_index,
+)
+from dlimg.cli.printing import log
+from dlimg.cli.size import SizeOptions, run
+from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.model import GZIP, Cell, Lock, Wheel
+from dlimg.pipeline.project import CellSelection
 from dlimg.pipeline.sizes import ImageSize, MatrixSizes, pull, stored
 from dlimg.render.image_config import ImageConfig
 from dlimg.render.naming import labels
@@ -35,14 +42,22 @@ from dlimg.report.size_text import (
     total_text,
 )
 from dlimg.report.table import table
-from dlimg.store.image_manifest import (BYTECODE_HISTORY, LayerRank, bytecode_history, make_image, system_history, wheel_history)
-from dlimg.store.images import (save_image)
+from dlimg.store.image_manifest import (
+    BYTECODE_HISTORY,
+    CELL_HISTORY,
+    LayerRank,
+    bytecode_history,
+    make_image,
+    system_history,
+    wheel_history,
+)
+from dlimg.store.images import save_image
 from dlimg.store.keys import Layer, LayerKey
 from dlimg.store.store import Store
 from tests.support import samples
 
 ROOT = Path(__file__).parents[3]
-NOTHING = StoreIndex(layers={}, images={}, others={}, compiled={})
+NOTHING = StoreIndex(layers={}, images={}, others={}, bytecode={})
 
 
 def wheel(name: str, size: int, file: str = "") -> Wheel:
@@ -65,7 +80,10 @@ LOCK = samples.lock(CELL.id, wheels=(CUDNN, TORCH, PIP, SMALL))
 
 
 def shown(cell: Cell, lock: Lock, store: StoreIndex) -> list[tuple[str, int, bool]]:
-    return [(one.words, one.size, one.exact) for one in estimate_layers(cell, lock, store, compression=GZIP)]
+    return [
+        (one.history, one.size, one.exact)
+        for one in estimate_layers(cell, lock, store, compression=GZIP)
+    ]
 
 
 def test_an_image_that_nobody_built_is_estimated_from_its_lock() -> None:
@@ -78,7 +96,7 @@ def test_an_image_that_nobody_built_is_estimated_from_its_lock() -> None:
         (BYTECODE_HISTORY, 12_000, False),
         ("base: debian:trixie-slim", size_estimate.BASE, False),
         (system_history(CELL), 12_000_000, False),
-        ("own: RECORDs, commands, links, /etc/dlimg", size_estimate.OWN, False),
+        (CELL_HISTORY, size_estimate.CELL, False),
     ]
 
 
@@ -91,10 +109,10 @@ def test_a_layer_of_the_store_is_exact() -> None:
     own = cell_layer_files(CELL, LOCK).key()
     torch = LayerKey(kind="wheel", source=TORCH.sha256, python="3.13")
     store = StoreIndex(
-        layers={str(torch): layer(1), str(own): layer(2)}, images={}, others={}, compiled={}
+        layers={str(torch): layer(1), str(own): layer(2)}, images={}, others={}, bytecode={}
     )
     exact = [(words, size) for words, size, is_exact in shown(CELL, LOCK, store) if is_exact]
-    assert exact == [("wheel: torch 1.0", 1), ("own: RECORDs, commands, links, /etc/dlimg", 2)]
+    assert exact == [("wheel: torch 1.0", 1), (CELL_HISTORY, 2)]
     other = estimate_layers(CELL, LOCK, store, compression="zstd3")
     assert not any(one.exact for one in other)
 
@@ -106,7 +124,7 @@ def test_what_another_image_on_the_same_system_has_is_taken_for_this_one() -> No
         (*place, bytecode_history(PIP)): layer(2),
         ("debian12", "3.11", bytecode_history(TORCH)): layer(3),
     }
-    store = StoreIndex(layers={}, images={}, others=others, compiled={})
+    store = StoreIndex(layers={}, images={}, others=others, bytecode={})
     found = {words: size for words, size, _ in shown(CELL, LOCK, store)}
     assert found[system_history(CELL)] == 1
     assert found["byte code: pip 1.0"] == 2
@@ -128,28 +146,31 @@ def test_an_image_that_was_assembled_is_exact_as_long_as_its_lock_is_the_same(st
     words = [wheel_history(TORCH), system_history(CELL), "own: x", "byte code: torch 1.0"]
     assembled(store, CELL, LOCK, words)
     found = estimate_layers(CELL, LOCK, read_store_index(store), compression=GZIP)
-    assert [(one.words, one.exact) for one in found] == [(word, True) for word in words]
-    assert [one.height for one in found] == [
+    assert [(one.history, one.exact) for one in found] == [(word, True) for word in words]
+    assert [one.rank for one in found] == [
         LayerRank.FRAMEWORK,
         LayerRank.SYSTEM,
-        LayerRank.OWN,
-        LayerRank.COMPILED,
+        LayerRank.CELL,
+        LayerRank.WHEEL_BYTECODE,
     ]
     newer = samples.lock(CELL.id, wheels=(CUDNN, TORCH, PIP))
-    after = {one.words: one for one in estimate_layers(CELL, newer, read_store_index(store), compression=GZIP)}
+    after = {
+        one.history: one
+        for one in estimate_layers(CELL, newer, read_store_index(store), compression=GZIP)
+    }
     assert not after[wheel_history(CUDNN)].exact
     assert after[system_history(CELL)].digest == found[1].digest
     compile_ = samples.cell("pytorch", accelerator="cuda13.2", flavour="compile")
     flavour = estimate_layers(compile_, LOCK, read_store_index(store), compression=GZIP)
-    code = [one.digest for one in flavour if one.words.startswith("byte code")]
+    code = [one.digest for one in flavour if one.history.startswith("byte code")]
     assert code == [found[3].digest]
 
 
 def piece(
-    digest: str, size: int, height: LayerRank = LayerRank.FRAMEWORK, *, exact: bool = True
+    digest: str, size: int, rank: LayerRank = LayerRank.FRAMEWORK, *, exact: bool = True
 ) -> LayerEstimate:
     return LayerEstimate(
-        digest=digest, size=size, words=f"wheel: {digest}", height=height, exact=exact
+        digest=digest, size=size, history=f"wheel: {digest}", rank=rank, exact=exact
     )
 
 
@@ -197,7 +218,7 @@ def test_what_images_share_is_stored_and_pulled_once() -> None:
     )
 
 
-def test_rows() -> None:
+def test_a_table_row_for_each_image() -> None:
     assert list(group_rows(SIZES.images)) == [
         ("jax-1-cuda13.2", "2", "~1.05 GB", "~2.10 GB", "~1.05 GB"),
         ("pytorch-1-cuda13.2", "1", "~1.60 GB", "~1.60 GB", "~1.60 GB"),
@@ -234,7 +255,7 @@ def drawn() -> str:
 
 
 @pytest.mark.parametrize(("name", "draw"), [("size.txt", drawn), ("size.svg", lambda: PICTURE)])
-def test_golden(name: str, draw: Callable[[], str]) -> None:
+def test_the_size_table_is_the_golden_one(name: str, draw: Callable[[], str]) -> None:
     text = (GOLDEN / name).read_text(encoding="utf-8")
     assert draw() == text, "run tests/unit/cli/test_size.py and review the change"
 
@@ -253,7 +274,7 @@ def test_golden(name: str, draw: Callable[[], str]) -> None:
     ],
 )
 def test_words_for_a_layer(words: str, told: str) -> None:
-    one = LayerEstimate(digest="x", size=1, words=words, height=LayerRank.OWN, exact=True)
+    one = LayerEstimate(digest="x", size=1, history=words, rank=LayerRank.CELL, exact=True)
     assert piece_text(one) == told
 
 
@@ -281,7 +302,7 @@ def test_json_is_stable() -> None:
         "layers": [
             {
                 "id": one.digest,
-                "words": one.words,
+                "words": one.history,
                 "bytes": one.size,
                 "exact": one.exact,
                 "images": [image.cell for image in SIZES.holders[one.digest]],
@@ -334,44 +355,48 @@ def test_a_picture_of_nothing_and_of_strange_words() -> None:
     assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
 
 
-def asked(**words: object) -> Namespace:
-    given = {
-        "matrix": str(ROOT / "matrix.yaml"),
-        "patterns": [],
-        "group": None,
-        "having": [],
-        "svg": None,
-        "format": "table",
-    }
-    return Namespace(**{**given, **words})
+def options(
+    *patterns: str,
+    matrix: Path = ROOT / "matrix.yaml",
+    already_pulled: tuple[str, ...] = (),
+    svg: Path | None = None,
+    format: str = "table",  # noqa: A002 - as the option
+) -> SizeOptions:
+    return SizeOptions(
+        matrix=str(matrix),
+        cells=CellSelection(patterns=patterns),
+        already_pulled=already_pulled,
+        svg=svg,
+        format=format,
+    )
 
 
 def test_the_committed_matrix_without_an_engine(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    home = {"HOME": str(tmp_path), "DOCKER_HOST": "unix:///nowhere"}
+    home = Context.of({"HOME": str(tmp_path), "DOCKER_HOST": "unix:///nowhere"}, log)
     svg = tmp_path / "picture.svg"
-    assert run(asked(svg=str(svg)), home) == 0
+    assert run(options(svg=svg), home) == 0
     told = capsys.readouterr()
     assert "pytorch-2.15.0-cuda13.2\t" in told.out
     assert "in a registry (" in told.out
     assert "not locked here" in told.err or (ROOT / "locks/local").exists()
     ET.parse(svg)  # noqa: S314 - we have just written it
     assert not (tmp_path / ".cache").exists()
-    run(asked(patterns=["jax-*-cuda13.2-py3.13-debian13", "pytorch-2.15*-py3.13-debian13"]), home)
+    run(options("jax-*-cuda13.2-py3.13-debian13", "pytorch-2.15*-py3.13-debian13"), home)
     assert "having 2" in capsys.readouterr().out
-    run(asked(patterns=["jax-*-cuda13.2-py3.13-debian13"]), home)
+    run(options("jax-*-cuda13.2-py3.13-debian13"), home)
     assert "nvidia-cudnn-cu13 9.26.0.51\t~519 MB\t" in capsys.readouterr().out
-    run(asked(patterns=["jax-*-cuda13.2-*"], having=["pytorch-2.15*-py3.13-debian13"]), home)
+    run(options("jax-*-cuda13.2-*", already_pulled=("pytorch-2.15*-py3.13-debian13",)), home)
     assert "to pull" in capsys.readouterr().out.splitlines()[0]
-    run(asked(format="json", patterns=["jax-*-cuda13.2-py3.13-debian13"]), home)
+    run(options("jax-*-cuda13.2-py3.13-debian13", format="json"), home)
     assert json.loads(capsys.readouterr().out)["images"][0]["bytes"] > 2_000_000_000
 
 
 def test_cells_of_which_none_is_locked(tmp_path: Path) -> None:
     (tmp_path / "matrix.yaml").write_text((ROOT / "matrix.yaml").read_text())
     with pytest.raises(BadInput, match="none of these cells is locked"):
-        run(asked(matrix=str(tmp_path / "matrix.yaml")), {"HOME": str(tmp_path)})
+        run(options(matrix=tmp_path / "matrix.yaml"), Context.of({"HOME": str(tmp_path)}, log))
 
 
 if __name__ == "__main__":

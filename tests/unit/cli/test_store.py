@@ -57,7 +57,9 @@ class Kept:
         planned = with_key(planned, packages)
         layers = [self.layer(key) for key in self.keys]
         layers.append(self.system(identity + packages))
-        parts = [ImageLayer(layer=one, words=one.digest, height=LayerRank.SMALL) for one in layers]
+        parts = [
+            ImageLayer(layer=one, history=one.digest, rank=LayerRank.SMALL_WHEELS) for one in layers
+        ]
         config = image_config(self.image.cell, self.image.labels).on(_EMPTY)
         image = assemble_image(planned, order_layers(parts), config)
         save_image(self.store, image)
@@ -72,7 +74,9 @@ class Kept:
         head = TarHead(identity.encode())
         diff_id = splice_wheel_streams([head], len).diff_id
         key = system_key(Layer(digest="", size=0, diff_id=diff_id, unpacked=0))
-        return make_layer(self.store, key, lambda file: splice_wheel_streams([head], file.write), print)
+        return make_layer(
+            self.store, key, lambda file: splice_wheel_streams([head], file.write), print
+        )
 
     def spoil(self, key: LayerKey) -> None:
         layer = find_layer(self.store, key)
@@ -114,7 +118,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Printed:
     return found
 
 
-def test_what_is_kept_is_told_in_words(kept: Kept, printed: Printed) -> None:
+def test_stored_layers_are_described(kept: Kept, printed: Printed) -> None:
     kept.layer(STRANGER, words="torch 2.15.0")
     assert main(["layers", "list", "--format", "json"]) == 0
     by_source = {one["source"]: one for one in printed()}
@@ -127,7 +131,7 @@ def test_what_is_kept_is_told_in_words(kept: Kept, printed: Printed) -> None:
     assert {"jaxlib", "numpy", "scipy"} <= whats
 
 
-def test_the_table(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_of_stored_layers(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
     kept.layer(replace(STRANGER, compression="zstd9"), words="a 1, b 2, c 3, d 4, e 5")
     assert main(["layers", "list"]) == 0
     out, err = capsys.readouterr()
@@ -212,7 +216,7 @@ def test_of_a_moved_distribution_the_latest_stays(kept: Kept) -> None:
     assert entry["digest"] == latest.digest
 
 
-def test_prune_all(kept: Kept) -> None:
+def test_prune_all_removes_every_layer(kept: Kept) -> None:
     assert main(["layers", "prune", "--all"]) == 0
     assert not any(kept.store.blobs.iterdir())
     assert list(saved_images(kept.store)) == []
@@ -225,7 +229,7 @@ def test_prune_waits_for_no_build(kept: Kept, capsys: pytest.CaptureFixture[str]
     assert all(find_layer(kept.store, key) for key in kept.keys)
 
 
-def test_export(kept: Kept, printed: Printed) -> None:
+def test_an_image_is_exported_as_an_oci_layout(kept: Kept, printed: Printed) -> None:
     assert main(["layers", "export", "*py3.13*", "out", "--format", "json"]) == 0
     (one,) = printed()
     assert one["digest"] == kept.assembled.digest
@@ -302,7 +306,7 @@ def test_a_folder_with_other_things_is_not_written_to(
     assert main(["layers", "export", CELL, "matrix.yaml"]) == 2
 
 
-def test_who_prunes_the_engine_hears_of_the_layers(
+def test_pruning_the_engine_mentions_the_layers(
     kept: Kept, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log_store_size(Context.of(os.environ, log))

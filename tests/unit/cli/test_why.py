@@ -10,7 +10,7 @@ import pytest
 from dlimg.cli.main import main
 from dlimg.compat.parse_names import requirement_named
 from dlimg.errors import BadInput
-from tests.support.why_tables import answer, arguments, facts, rows
+from tests.support.why_tables import answer, facts, question, rows
 
 ROOT = Path(__file__).parents[3]
 BAD = rows("bad_questions")
@@ -56,7 +56,7 @@ def test_bad_questions(row: dict[str, str], capsys: pytest.CaptureFixture[str]) 
         ("jax[cuda12]==0.12.0.1", "jax", "0.12.0.1", "cuda12"),
     ],
 )
-def test_requirements(text: str, framework: str, version: str, cuda: str) -> None:
+def test_requirements_as_questions(text: str, framework: str, version: str, cuda: str) -> None:
     named = requirement_named(text)
     assert (named.framework, named.version, named.cuda) == (framework, version, cuda)
 
@@ -80,7 +80,7 @@ def test_requirements(text: str, framework: str, version: str, cuda: str) -> Non
         ("cudnn", ["9.1", "cudnn9.1", "v9.1"]),
     ],
 )
-def test_spellings(option: str, spellings: list[str]) -> None:
+def test_spellings_of_names_that_people_use(option: str, spellings: list[str]) -> None:
     asks = [f"torch==2.6.0 --{option} {shlex.quote(text)}" for text in spellings]
     found = [answer(ask) for ask in asks]
     assert all(one.one == found[0].one for one in found)
@@ -168,7 +168,7 @@ def test_text_names_every_source(capsys: pytest.CaptureFixture[str]) -> None:
     assert "What works, least change first:\n  torch==2.6.0, CUDA 12.4" in text
 
 
-def test_outside_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["why", "torch==2.6.0"]) == 0
     assert main(["why", "some-cell"]) == 2
@@ -176,6 +176,6 @@ def test_outside_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_options_are_refused_before_the_facts_are() -> None:
     with pytest.raises(SystemExit):
-        arguments("")
+        question("")
     with pytest.raises(BadInput):
         facts().gpu("no such thing")

@@ -156,7 +156,7 @@ def test_platform_tag(distribution: str, platform: str, *, impossible: bool) -> 
         ([], "9.0", ""),
     ],
 )
-def test_runs(architectures: list[str], capability: str, code: str) -> None:
+def test_drivers_that_run_a_cuda(architectures: list[str], capability: str, code: str) -> None:
     found = runs(architectures, capability)
     assert (found.name if found else "") == code
 
@@ -178,7 +178,7 @@ def test_runs(architectures: list[str], capability: str, code: str) -> None:
         (">=12.1.105", "12.0", False),
     ],
 )
-def test_admits(pin: str, version: str, *, taken: bool) -> None:
+def test_versions_that_a_fact_admits(pin: str, version: str, *, taken: bool) -> None:
     assert admits(pin, version) is taken
 
 
@@ -207,7 +207,7 @@ def test_admits(pin: str, version: str, *, taken: bool) -> None:
         ("jax-0.12.0.1-py3-none-any.whl", "3.13", "2.28", 1),
     ],
 )
-def test_misfits(file: str, python: str, glibc: str, fits: int) -> None:
+def test_packages_that_do_not_fit(file: str, python: str, glibc: str, fits: int) -> None:
     assert misfits([file], python, "x86_64", glibc) == (() if fits else (file,))
 
 
@@ -237,7 +237,7 @@ def test_the_first_stage_that_fails_comes_first() -> None:
     assert fails_at([found[3]]) is None
 
 
-def test_numbers() -> None:
+def test_version_numbers_are_compared_as_numbers() -> None:
     assert numbers("550.54.15") > numbers("550.54.9")
     assert numbers("2.0.0b1") == (2, 0, 0)
     assert driver_numbers("550") > driver_numbers("550.163.01")

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from dlimg.cli.why import asked_in
 from dlimg.compat.combination import Combination
 from dlimg.compat.parse_names import CPU
 from dlimg.compat.query import Query
@@ -12,8 +11,9 @@ from dlimg.compat.rule_engine import CompatRule, RuleEngine, rules
 from dlimg.compat.rule_result import RuleResult, refusals
 from dlimg.compat.why import answer as answer_to
 from dlimg.facts.load import Facts
+from dlimg.pipeline.why import query_of
 from tests.support.large_matrix import many_cells
-from tests.support.why_tables import TODAY, answer, arguments, facts, judge
+from tests.support.why_tables import TODAY, answer, facts, judge, question
 
 NOTHING = some.just("")
 
@@ -44,7 +44,7 @@ BOOL = some.booleans()
 
 @settings(suppress_health_check=list(HealthCheck))
 @given(questions())
-def test_every_offer_works(question: Query) -> None:
+def test_every_suggestion_is_valid(question: Query) -> None:
     found = answer_to(judge(), question, TODAY)
     assert found.valid is not bool(refusals(found.reasons))
     for reason in found.reasons:
@@ -77,7 +77,7 @@ def test_every_offer_works(question: Query) -> None:
         ("torch==2.15.0 --gpu K80", "torch 2.15.0 -> 2.5.0"),
     ],
 )
-def test_least_change_first(ask: str, first: str) -> None:
+def test_the_smallest_change_is_suggested_first(ask: str, first: str) -> None:
     found = answer(ask, count=5)
     assert not found.valid
     assert found.nearest
@@ -99,7 +99,7 @@ def test_hardware_is_changed_last() -> None:
         assert each.one.gpu.name == "V100"
 
 
-def test_a_search_ends() -> None:
+def test_the_search_for_suggestions_is_bounded() -> None:
     """Nothing works here; what is tried is bounded, whatever is asked."""
     count = 0
 
@@ -110,9 +110,8 @@ def test_a_search_ends() -> None:
             return super().reasons(one)
 
     ask = "tensorflow==1.15.5 --gpu B200 --driver 390.48 --python 3.7 --os centos7 --cudnn 7"
-    words = arguments(ask)
-    question = asked_in(facts(), words.what[0], words)
-    found = answer_to(Counting(facts(), rules(TODAY)), question, TODAY)
+    query = query_of(facts(), question(ask))
+    found = answer_to(Counting(facts(), rules(TODAY)), query, TODAY)
     assert not found.valid
     assert count < 5000
 

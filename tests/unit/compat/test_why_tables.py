@@ -10,7 +10,7 @@ ROWS = rows("combinations")
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["ask"] for row in ROWS])
-def test_combinations(row: dict[str, Any]) -> None:
+def test_combinations_of_the_table_are_judged_as_written(row: dict[str, Any]) -> None:
     found = answer(row["ask"])
     said = [(one.rule, one.message) for one in found.reasons]
     assert found.fails_at == row.get("fails_at"), said

@@ -55,7 +55,7 @@ deb https://others.example/ubuntu-like/apt noble main
 """
 
 
-def test_release() -> None:
+def test_the_release_of_os_release() -> None:
     text = 'ID=ubuntu\nID_LIKE="debian"\nVERSION_CODENAME=noble\nNAME="Ubuntu"\n'
     assert parse_release(text) == NOBLE
     assert parse_release("").vendor == ""

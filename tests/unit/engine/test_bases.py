@@ -277,7 +277,7 @@ def test_devices_of_an_engine_that_does_not_list_them(tmp_path: Path) -> None:
     assert "example.com/gpu=0" in gpu.gpu_devices(engine)
 
 
-def test_requests() -> None:
+def test_device_requests_of_an_engine() -> None:
     assert dict(gpu.device_request("example.com/gpu=0")) == {
         "Driver": "cdi",
         "Count": 0,

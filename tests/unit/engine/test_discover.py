@@ -90,7 +90,7 @@ def contexts(tmp_path: Path) -> Path:
         ({"DLIMG_ENGINE_HOME": "/e"}, a_probe(), "started unix:///e/run/docker.sock"),
     ],
 )
-def test_the_order_of_looking(
+def test_engines_are_looked_for_in_order(
     environment: dict[str, str], probe: EngineProbe, host: str, tmp_path: Path
 ) -> None:
     engine = find_engine(
@@ -116,7 +116,7 @@ def test_the_order_of_looking(
         ({}, "allow", a_probe(obstacle="it needs root"), "it needs root", "install Docker"),
     ],
 )
-def test_no_engine(
+def test_without_an_engine_the_error_says_what_to_do(
     environment: dict[str, str],
     allowed: PrivateEnginePolicy,
     probe: EngineProbe,
@@ -153,7 +153,7 @@ def test_it_says_that_its_own_engine_stays_up_and_how_to_stop_it(tmp_path: Path)
         ({"DOCKER_CONTEXT": "secure", "DOCKER_HOST": "tcp://b:2"}, "tcp://b:2", {}),
     ],
 )
-def test_contexts(
+def test_docker_contexts_are_read(
     environment: dict[str, str], host: str, leading: dict[str, str], contexts: Path
 ) -> None:
     address = named_address({"DOCKER_CONFIG": str(contexts), **environment})

@@ -246,7 +246,7 @@ def test_the_status_of_an_engine_that_was_never_there(tmp_path: Path) -> None:
 def test_down_without_an_engine_makes_nothing(tmp_path: Path) -> None:
     said: list[str] = []
     private_engine.down(PrivateHome(path=tmp_path / "none"), log=said.append)
-    assert said == ["dlimg has no container engine of its own here"]
+    assert said == ["dlimg has no private container engine here"]
     assert list(tmp_path.glob("none*")) == []
 
 
@@ -270,7 +270,7 @@ def test_a_folder_is_filled_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [path for path in tmp_path.glob("root*") if path != root] == []
 
 
-def test_two_take_turns(tmp_path: Path) -> None:
+def test_two_processes_take_turns_with_a_lock(tmp_path: Path) -> None:
     said: list[str] = []
     order: list[str] = []
     lock = tmp_path / "x.lock"

@@ -75,7 +75,7 @@ def test_every_row_has_a_source_and_a_day() -> None:
         assert re.fullmatch(r"2026-\d\d-\d\d", row["checked"])
 
 
-def test_nothing_shaky_is_certain() -> None:
+def test_unverified_facts_are_not_certain() -> None:
     """What the README of the sources calls shaky."""
     assert not ALL.releases["torch"]["2.15.0"].origin.sure_of("variants")
     for cuda in ("11.6", "11.7", "12.0"):

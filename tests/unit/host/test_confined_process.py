@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.host.process import MOST_OUTPUT, SandboxResult, confined, wait_until
+from dlimg.host.process import MOST_OUTPUT, SandboxResult, run_sandboxed, wait_until
 
 
 def python(text: str, folder: Path, seconds: float = 20.0) -> SandboxResult:
-    return confined([sys.executable, "-c", text], env=os.environ, cwd=folder, seconds=seconds)
+    return run_sandboxed([sys.executable, "-c", text], env=os.environ, cwd=folder, seconds=seconds)
 
 
 def is_gone(folder: Path) -> bool:
@@ -39,7 +39,9 @@ def is_zombie(number: int) -> bool:
         ("import os; os.abort()", 134, "ended by SIGABRT"),
     ],
 )
-def test_how_it_ended(text: str, code: int, stderr: str, tmp_path: Path) -> None:
+def test_a_confined_process_reports_how_it_ended(
+    text: str, code: int, stderr: str, tmp_path: Path
+) -> None:
     ended = python(text, tmp_path)
     assert (ended.code, ended.is_late) == (code, False)
     assert ended.stderr.startswith(stderr)
@@ -47,7 +49,7 @@ def test_how_it_ended(text: str, code: int, stderr: str, tmp_path: Path) -> None
 
 
 def test_a_program_that_is_not_there_says_so(tmp_path: Path) -> None:
-    ended = confined([str(tmp_path / "none")], env={}, cwd=tmp_path, seconds=1)
+    ended = run_sandboxed([str(tmp_path / "none")], env={}, cwd=tmp_path, seconds=1)
     assert ended.code == 127
     assert "No such file" in ended.stderr
 
@@ -68,7 +70,7 @@ print("begun", flush=True)
 """
 
 
-def test_one_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
+def test_a_hanging_process_is_ended_with_its_children(tmp_path: Path) -> None:
     began = time.monotonic()
     ended = python(CHILD + "time.sleep(60)", tmp_path, seconds=2)
     assert ended.is_late

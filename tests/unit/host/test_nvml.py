@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dlimg.compat.host_gpus import DetectedGpu, LocalMachine
-from dlimg.host.nvml import nvml, this_machine
+from dlimg.host.nvml import detect_gpus, load_nvml
 
 
 class Trouble(Exception):
@@ -111,7 +111,7 @@ def said(machine: LocalMachine) -> str:
 
 def test_gpus_and_driver_are_told(tmp_path: Path) -> None:
     fake = Fake(cards=(H200, RTX_4090, T4, T4), cuda=13020)
-    assert this_machine(fake, tmp_path) == LocalMachine(
+    assert detect_gpus(fake, tmp_path) == LocalMachine(
         gpus=(
             DetectedGpu(name="NVIDIA H200", capability="9.0"),
             DetectedGpu(name="NVIDIA GeForce RTX 4090", capability="8.9"),
@@ -125,12 +125,12 @@ def test_gpus_and_driver_are_told(tmp_path: Path) -> None:
 
 
 def test_gpus_of_one_kind_are_one_kind(tmp_path: Path) -> None:
-    seen = this_machine(Fake(cards=(T4, T4, RTX_4090)), tmp_path)
+    seen = detect_gpus(Fake(cards=(T4, T4, RTX_4090)), tmp_path)
     assert [one.architecture for one in seen.kinds] == ["sm_75", "sm_89"]
 
 
 def test_bindings_that_give_bytes(tmp_path: Path) -> None:
-    assert this_machine(Fake(cards=(T4,), driver=b"470.82.01"), tmp_path).driver == "470.82.01"
+    assert detect_gpus(Fake(cards=(T4,), driver=b"470.82.01"), tmp_path).driver == "470.82.01"
 
 
 def _nothing(_root: Path) -> None:
@@ -200,7 +200,7 @@ def test_no_driver_says_why(
 ) -> None:
     for lay in grounds:
         lay(tmp_path)
-    seen = this_machine(Fake(at_start=trouble), tmp_path)
+    seen = detect_gpus(Fake(at_start=trouble), tmp_path)
     assert (seen.gpus, seen.driver, len(seen.findings)) == ((), "", 1)
     assert message in seen.findings[0].message
     assert hint in seen.findings[0].hint
@@ -208,27 +208,27 @@ def test_no_driver_says_why(
 
 def test_a_driver_that_stops_answering(tmp_path: Path) -> None:
     fake = Fake(cards=(H200,), at_driver=UNKNOWN)
-    seen = this_machine(fake, tmp_path)
+    seen = detect_gpus(fake, tmp_path)
     assert seen.gpus == ()
     assert "the driver does not answer: NVML error 999" in said(seen)
     assert fake.ended == 1
 
 
 def test_a_driver_without_gpus(tmp_path: Path) -> None:
-    seen = this_machine(Fake(), tmp_path)
+    seen = detect_gpus(Fake(), tmp_path)
     assert seen.driver == "580.159.03"
     assert "driver 580.159.03 shows no GPU" in said(seen)
 
 
 def test_one_gpu_is_lost_and_the_other_counts(tmp_path: Path) -> None:
-    seen = this_machine(Fake(cards=(Card("H100", (9, 0), lost=LOST), T4)), tmp_path)
+    seen = detect_gpus(Fake(cards=(Card("H100", (9, 0), lost=LOST), T4)), tmp_path)
     assert [one.name for one in seen.gpus] == ["Tesla T4"]
     assert "GPU 0 does not answer: NVML error 15" in said(seen)
     assert "off the bus" in said(seen)
 
 
 def test_an_old_driver_does_not_say_its_cuda(tmp_path: Path) -> None:
-    seen = this_machine(Fake(cards=(T4,), at_cuda=Trouble(13)), tmp_path)
+    seen = detect_gpus(Fake(cards=(T4,), at_cuda=Trouble(13)), tmp_path)
     assert (seen.driver, seen.cuda, seen.findings) == ("580.159.03", "", ())
 
 
@@ -241,24 +241,24 @@ def test_an_old_driver_does_not_say_its_cuda(tmp_path: Path) -> None:
 )
 def test_mig_is_told(tmp_path: Path, parts: Sequence[str], message: str) -> None:
     split = Card("NVIDIA H200", (9, 0), mig=(1, 1), parts=parts)
-    seen = this_machine(Fake(cards=(split,)), tmp_path)
+    seen = detect_gpus(Fake(cards=(split,)), tmp_path)
     assert [one.architecture for one in seen.gpus] == ["sm_90"]
     assert message in said(seen)
 
 
 def test_mig_that_is_off_is_not_told(tmp_path: Path) -> None:
-    assert this_machine(Fake(cards=(H200,)), tmp_path).findings == ()
+    assert detect_gpus(Fake(cards=(H200,)), tmp_path).findings == ()
 
 
 def test_wsl_with_a_gpu_is_told(tmp_path: Path) -> None:
     _wsl(tmp_path)
     put(tmp_path, "dev/dxg")
-    seen = this_machine(Fake(cards=(RTX_4090,)), tmp_path)
+    seen = detect_gpus(Fake(cards=(RTX_4090,)), tmp_path)
     assert seen.gpus
     assert "the driver is that of Windows" in said(seen)
 
 
-def test_this_very_machine_is_asked() -> None:
-    seen = this_machine(nvml())
+def test_nvml_of_this_host_is_asked() -> None:
+    seen = detect_gpus(load_nvml())
     assert seen.gpus or seen.findings
     assert all(one.message for one in seen.findings)

@@ -149,7 +149,7 @@ def test_pip_is_known_by_its_command_line(words: str, *, is_pip: bool) -> None:
     assert start.is_pip(words.split()) is is_pip
 
 
-def test_what_cannot_be_had_stops_nothing(
+def test_errors_do_not_stop_the_start_of_python(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fails(_: object) -> None:

@@ -75,25 +75,25 @@ FLIPS = st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_si
 @example([(8, 9)])  # deflate64
 @example([(-1, 1)])  # a comment
 @settings(suppress_health_check=list(HealthCheck))
-def test_flipped_bytes(damage: Damage) -> None:
+def test_wheels_with_flipped_bytes(damage: Damage) -> None:
     check(flipped(damage))
 
 
-def test_every_byte_once() -> None:
+def test_wheels_with_one_flipped_bit_at_every_other_byte() -> None:
     size = len(whole())
     for position in range(0, size, 2):
         check(flipped([(position, whole()[position] ^ 1 << position % 8)]))
 
 
 @given(st.integers(0, 1 << 16), st.integers(0, 1 << 16), st.binary(max_size=40))
-def test_bytes_cut_out_and_put_in(start: int, stop: int, other: bytes) -> None:
+def test_wheels_with_bytes_replaced(start: int, stop: int, other: bytes) -> None:
     raw = whole()
     first, last = sorted((start % len(raw), stop % len(raw)))
     check(raw[:first] + other + raw[last:])
 
 
 @given(st.binary(max_size=400))
-def test_anything_at_all(raw: bytes) -> None:
+def test_random_bytes_as_wheels(raw: bytes) -> None:
     check(raw)
     check(b"PK\3\4" + raw + whole()[-22:])
 
@@ -113,7 +113,7 @@ RECORDS = st.lists(
 
 
 @given(RECORDS)
-def test_zips_put_together_at_random(records: list[wheel_files.Record]) -> None:
+def test_random_zip_archives_as_wheels(records: list[wheel_files.Record]) -> None:
     names = [b"small-1.0.dist-info/" + name for name in (b"METADATA", b"RECORD", b"WHEEL")]
     texts = [wheel_files.metadata("small").encode(), b"", wheel_files.WHEEL.encode()]
     needed = [wheel_files.Record(name=n, content=t) for n, t in zip(names, texts, strict=True)]

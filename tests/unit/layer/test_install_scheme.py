@@ -92,7 +92,7 @@ def test_places_and_modes(
         (f"{DATA}/headers/", "include/site/python3.13/small"),
     ],
 )
-def test_folders(tmp_path: Path, member: str, place: str) -> None:
+def test_folders_of_a_wheel_are_in_the_layer(tmp_path: Path, member: str, place: str) -> None:
     assert installed(wheel_files.wheel(tmp_path, files={member: ""}))[place] == (0o755, None)
 
 
@@ -189,7 +189,7 @@ def test_a_command() -> None:
          {"pip": "a b", "pip3": "a c", "pip4.1": "a e", "pip3.13": "a c"}),
     ],
 )  # fmt: skip
-def test_commands(text: str, expected: Mapping[str, str]) -> None:
+def test_entry_points_become_commands(text: str, expected: Mapping[str, str]) -> None:
     found = console_scripts(text, python="3.13", file="w")
     assert {one.name: f"{one.module} {one.function}" for one in found} == expected
 
@@ -242,7 +242,7 @@ INSTALLER_ROW = f"{INFO}/INSTALLER,sha256=5hhM4Q4mYTT9z6QB6PGpUAW81PGNFrYrdXMj4o
 REQUESTED_ROW = f"{INFO}/REQUESTED,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0"
 
 
-def test_record_is_uvs(tmp_path: Path) -> None:
+def test_the_record_equals_that_of_uv(tmp_path: Path) -> None:
     files = {
         "b.py": "1",
         "a/c.py": "",
@@ -288,7 +288,7 @@ def test_record_is_uvs(tmp_path: Path) -> None:
     assert found[library(f"{INFO}/REQUESTED")] == (0o644, b"")
 
 
-def test_not_requested(tmp_path: Path) -> None:
+def test_a_dependency_has_no_requested_file(tmp_path: Path) -> None:
     path = wheel_files.wheel(tmp_path, files={f"{INFO}/REQUESTED": "x"})
     assert not any("REQUESTED" in line for line in record_of(path, requested=False))
     assert library(f"{INFO}/REQUESTED") not in installed(path, requested=False)
@@ -411,7 +411,7 @@ def test_file_names_that_are_refused(tmp_path: Path, name: str, reason: str) -> 
         open_wheel(path)
 
 
-def test_names_that_agree(tmp_path: Path) -> None:
+def test_distribution_names_are_compared_normalized(tmp_path: Path) -> None:
     renamed = write_as(wheel_files.wheel(tmp_path), "small-1.0-py3-none-manylinux_2_28_x86_64.whl")
     assert open_wheel(renamed).purelib
     files = {"Big_Name-1.0+cpu.dist-info/METADATA": wheel_files.metadata("big.name", "1.0")}

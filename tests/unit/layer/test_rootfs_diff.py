@@ -100,7 +100,7 @@ def turned(folder: Path) -> None:
         (lambda root: os.mkfifo(root / "pipe"), {"pipe": "6"}),
     ],
 )
-def test_what_is_in_the_layer(
+def test_the_layer_holds_every_change_of_a_root_file_system(
     root: Path, tmp_path: Path, change: Callable[[Path], object], entries: dict[str, str]
 ) -> None:
     found = layer(root, tmp_path, change)

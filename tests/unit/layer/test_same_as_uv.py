@@ -134,7 +134,9 @@ EVERYTHING: Mapping[str, bytes | str] = {
 }
 
 
-def test_everything_that_a_wheel_can_hold(tmp_path: Path, environment: Path) -> None:
+def test_uv_installs_the_same_files_for_every_kind_of_member(
+    tmp_path: Path, environment: Path
+) -> None:
     modes = {
         "big/__init__.py": 0o100600,
         "big.pth": 0o100755,
@@ -194,7 +196,7 @@ MANY: Mapping[str, tuple[dict[str, bytes | str], dict[str, int]]] = {
 }
 
 
-def test_many_kinds_of_wheels(tmp_path: Path, environment: Path) -> None:
+def test_uv_installs_the_same_files_for_many_wheels(tmp_path: Path, environment: Path) -> None:
     wheels = []
     for name, (files, modes) in MANY.items():
         own = {"{info}": f"{name}-1.0.dist-info", "{data}": f"{name}-1.0.data"}

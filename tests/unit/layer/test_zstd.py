@@ -1,5 +1,6 @@
 """Layers of zstd: what readers read, and that nothing but the tar and the level decides them."""
 
+import gzip
 import hashlib
 import io
 import os
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,9 @@ import dlimg
 from dlimg.layer.compress import (
     ZSTD_FRAME_SIZE,
     WrittenLayer,
+    compress_other,
+    compress_wheel,
     compress_zstd,
-    presses,
     splice_wheel_streams,
 )
 from dlimg.layer.entries import arrange_entries
@@ -75,28 +78,38 @@ def test_the_digest_of_this_format_is_known(level: int, digest: str) -> None:
     assert pressed([TarHead(text)], level)[1].digest == digest
 
 
-def test_a_name_says_who_presses() -> None:
-    out = io.BytesIO()
-    presses("zstd9").press([b"x" * 5000], out.write)
-    assert presses("zstd9").press is not splice_wheel_streams
+@pytest.mark.parametrize("compress", [compress_wheel, compress_other])
+def test_the_compression_is_chosen_by_its_name(
+    compress: Callable[[list[bytes], Callable[[bytes], object], str], WrittenLayer],
+) -> None:
+    out, gzipped = io.BytesIO(), io.BytesIO()
+    compress([b"x" * 5000], out.write, "zstd9")
     assert plain(out.getvalue()) == b"x" * 5000
-    assert presses("gzip").press is splice_wheel_streams
-    assert presses("gzip").pack is not splice_wheel_streams
+    compress([b"x" * 5000], gzipped.write, "gzip")
+    assert gzip.decompress(gzipped.getvalue()) == b"x" * 5000
     with pytest.raises(ValueError, match="lzma"):
-        presses("lzma")
+        compress([], out.write, "lzma")
+
+
+def test_gzip_layers_of_wheels_are_spliced() -> None:
+    wheel, spliced, other = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    compress_wheel([b"x" * 5000], wheel.write, "gzip")
+    splice_wheel_streams([b"x" * 5000], spliced.write)
+    compress_other([b"x" * 5000], other.write, "gzip")
+    assert wheel.getvalue() == spliced.getvalue() != other.getvalue()
 
 
 MEMORY = """
 import sys
 from pathlib import Path
-from dlimg.layer.codec import presses
-from dlimg.layer.entries import arranged
-from dlimg.layer.wheel_entries import entries
-from dlimg.layer.tar import pieces
+from dlimg.layer.compress import compress_wheel
+from dlimg.layer.entries import arrange_entries
+from dlimg.layer.wheel_entries import wheel_entries
+from dlimg.layer.tar import tar_parts
 from dlimg.wheel.metadata import open_wheel
-found = arranged(entries(open_wheel(Path(sys.argv[1])), python="3.13"))
-said = presses(sys.argv[2]).press(pieces(found), lambda piece: None)
-assert said.unpacked > 200 << 20
+entries = arrange_entries(wheel_entries(open_wheel(Path(sys.argv[1])), python="3.13"))
+layer = compress_wheel(tar_parts(entries), lambda chunk: None, sys.argv[2])
+assert layer.unpacked > 200 << 20
 # The most of this process alone; getrusage counts in that of the one which it was forked from.
 status = Path("/proc/self/status").read_text()
 print(int(status.partition("VmHWM:")[2].split()[0]) // 1024)
@@ -114,7 +127,7 @@ class Sparse(io.FileIO):
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd3"])
-def test_memory_does_not_grow_with_the_wheel(tmp_path: Path, compression: str) -> None:
+def test_memory_does_not_grow_with_the_size_of_a_wheel(tmp_path: Path, compression: str) -> None:
     path = tmp_path / "small-1.0-py3-none-any.whl"
     folder = "small-1.0.dist-info"
     texts = {"METADATA": wheel_files.metadata("small"), "RECORD": "", "WHEEL": wheel_files.WHEEL}

@@ -108,7 +108,7 @@ def ground(
             name: lock for name, lock in there.items() if name in {c.id for c in resolution.cells}
         },
         lock_files={name: f"locks/{name}.json" for name in there},
-        asked=asked,
+        answers=asked,
     )
 
 
@@ -125,7 +125,7 @@ def only(one: LintContext) -> Finding:
 def test_a_sound_matrix_has_no_finding() -> None:
     linted = lint(ground())
     assert linted.findings == ()
-    assert linted.not_looked == (
+    assert linted.skipped == (
         "the index and registries, so wheel-gone, wheel-yanked, base-moved: say --index",
     )
 
@@ -230,7 +230,7 @@ def test_latest_is_not_the_newest() -> None:
         ("[RTX 4900]", [("unknown-gpu", "error")]),
     ],
 )
-def test_promised_gpus(gpus: str, expected: list[tuple[str, str]]) -> None:
+def test_gpus_that_the_matrix_promises(gpus: str, expected: list[tuple[str, str]]) -> None:
     got = lint(ground(f"{MATRIX}gpus: {gpus}\n")).findings
     assert [(one.id, one.severity.value) for one in got] == expected
     assert {one.line for one in got} <= {29}
@@ -322,12 +322,12 @@ def record(path: str, digest: str) -> str:
 def test_wheels_whose_records_clash() -> None:
     pair = (samples.wheel("first", "1.0"), samples.wheel("second", "1.0"))
     records = {pair[0].sha256: record("both/a.py", "x"), pair[1].sha256: record("both/a.py", "y")}
-    one = only(ground(locks=locked(torch=pair, jax=pair), asked=asked(records=records)))
+    one = only(ground(locks=locked(torch=pair, jax=pair), answers=asked(records=records)))
     assert one.id == "same-path"
     assert "first and second fill both/a.py with different content" in one.message
     assert "in 1 more lock" in one.message
     same = dict.fromkeys(records, record("both/a.py", "x"))
-    assert found(ground(locks=locked(torch=pair), asked=asked(records=same))) == []
+    assert found(ground(locks=locked(torch=pair), answers=asked(records=same))) == []
 
 
 def test_cuda_in_a_cpu_image() -> None:
@@ -361,7 +361,7 @@ def test_a_wheel_that_is_gone_or_withdrawn() -> None:
         CUDNN.file: IndexAnswer(state="yanked", reason="it crashes"),
         samples.wheel().file: IndexAnswer(state="there"),
     }
-    got = lint(ground(asked=asked(offers=offers))).findings
+    got = lint(ground(answers=asked(offers=offers))).findings
     assert [(one.id, one.severity.value) for one in got] == [
         ("wheel-gone", "error"),
         ("wheel-yanked", "warning"),
@@ -375,14 +375,14 @@ def test_a_wheel_that_is_gone_or_withdrawn() -> None:
     [(PINS["debian13"], None), (f"sha256:{'2' * 64}", "warning"), ("", "warning")],
 )
 def test_a_base_that_moved(there: str, severity: str | None) -> None:
-    got = found(ground(asked=asked(digests={"debian13": there})))
+    got = found(ground(answers=asked(digests={"debian13": there})))
     assert got == ([("base-moved", "warning", 2)] if severity else [])
 
 
 def test_a_base_that_nobody_answered_about_is_told() -> None:
-    linted = lint(ground(asked=asked(unanswered=("the registry docker.io: no answer",))))
+    linted = lint(ground(answers=asked(unanswered=("the registry docker.io: no answer",))))
     assert linted.findings == ()
-    assert linted.not_looked == ("the registry docker.io: no answer",)
+    assert linted.skipped == ("the registry docker.io: no answer",)
 
 
 def test_a_base_without_a_pin() -> None:
@@ -437,7 +437,7 @@ def test_the_text_is_what_editors_jump_to() -> None:
     assert summary(LINTED) == "2 errors, 0 warnings, 1 note"
 
 
-def test_github_is_told_where() -> None:
+def test_findings_are_annotated_on_github() -> None:
     nasty = Finding(
         id="x-y",
         severity=Severity.NOTE,
@@ -446,7 +446,7 @@ def test_github_is_told_where() -> None:
         about="",
         message="50 %\n::error::stop",
     )
-    one = LintResult(findings=(nasty,), accepted=(), not_looked=())
+    one = LintResult(findings=(nasty,), accepted=(), skipped=())
     text = linted_github(one)
     assert text == (
         "::notice file=a%3Ab%2Cc%0A.yaml,line=3,title=dlimg x-y::"

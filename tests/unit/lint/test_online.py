@@ -124,7 +124,7 @@ def test_the_index_and_the_registry_are_asked(index: str, registry: Small, tmp_p
     }
     assert found.records[wheel("first").sha256] == "both/a.py,sha256=first,1\n"
     assert found.digests == {"debian13": sha256(MANIFEST)}
-    linted = lint(replace(one, asked=found))
+    linted = lint(replace(one, answers=found))
     assert {each.id for each in linted.findings} == {"same-path", "wheel-gone", "wheel-yanked"}
 
 
@@ -137,17 +137,17 @@ def test_another_content_under_the_same_name_is_gone(
     assert (offer.state, offer.reason) == ("gone", "a file of the same name has another sha256")
 
 
-def test_a_base_moved_or_vanished(index: str, registry: Small, tmp_path: Path) -> None:
+def test_a_base_that_moved_or_is_gone(index: str, registry: Small, tmp_path: Path) -> None:
     one = grounded(registry.host, wheel("first"), pin=f"sha256:{'7' * 64}")
     found = ask_online(one, Context.of(environment(index, tmp_path), quiet))
-    assert [each.id for each in lint(replace(one, asked=found)).findings] == ["base-moved"]
+    assert [each.id for each in lint(replace(one, answers=found)).findings] == ["base-moved"]
     registry.manifests.clear()
     found = ask_online(one, Context.of(environment(index, tmp_path), quiet))
     assert found.digests == {"debian13": ""}
-    assert "no longer has" in lint(replace(one, asked=found)).findings[0].message
+    assert "no longer has" in lint(replace(one, answers=found)).findings[0].message
 
 
-def test_who_does_not_answer_is_named(tmp_path: Path) -> None:
+def test_hosts_that_do_not_answer_are_named(tmp_path: Path) -> None:
     nobody = "127.0.0.1:9"
     one = grounded(nobody, wheel("first"))
     found = ask_online(one, Context.of(environment(f"http://{nobody}/simple", tmp_path), quiet))
@@ -155,4 +155,4 @@ def test_who_does_not_answer_is_named(tmp_path: Path) -> None:
     first, second = found.unanswered
     assert first.startswith("the package index: ")
     assert second.startswith(f"the registry {nobody}: ")
-    assert lint(replace(one, asked=found)).not_looked[-2:] == found.unanswered
+    assert lint(replace(one, answers=found)).skipped[-2:] == found.unanswered

@@ -30,7 +30,7 @@ def messages(folder: Path, *cells: Cell) -> list[str]:
     return [str(each) for each in check_locks(cells, folder, everything=cells)]
 
 
-def test_all_is_well(folder: Path) -> None:
+def test_current_locks_have_no_problem(folder: Path) -> None:
     assert messages(folder, *CELLS) == []
 
 

@@ -53,7 +53,7 @@ def test_the_cudnn_of_two_cudas() -> None:
         ("x.py,,", "x.py,sha256=bb,1", True),
     ],
 )
-def test_pairs(first: str, second: str, *, clash: bool) -> None:
+def test_wheels_that_fill_one_path(first: str, second: str, *, clash: bool) -> None:
     assert bool(find_file_conflicts(contents(a=first, b=second), python="3.13")) is clash
 
 

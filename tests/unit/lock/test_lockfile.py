@@ -193,7 +193,7 @@ def test_bases_come_back_as_they_were() -> None:
         ("{", "b.json:1"),
     ],
 )
-def test_bases_that_are_none(text: str, where: str) -> None:
+def test_damaged_bases_are_refused(text: str, where: str) -> None:
     with pytest.raises(BadInput) as caught:
         parse_bases(text, source="b.json")
     assert caught.value.problems[0].where == where

@@ -54,7 +54,7 @@ def test_a_package_without_a_wheel_that_fits_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("text", ["[[", "", "packages = 3", '[[packages]]\nname = "a"\n'])
-def test_an_answer_that_is_none(text: str) -> None:
+def test_answers_that_are_no_pylock(text: str) -> None:
     with pytest.raises(Negative, match="answer cannot be read"):
         parse_pylock(text, python="3.13", platform=PLATFORM)
 
@@ -96,6 +96,6 @@ def test_tags_begin_with_the_most_specific_and_end_with_any() -> None:
     ("python", "platform"),
     [("3", PLATFORM), ("2.7", PLATFORM), ("3.13", "windows"), ("3.13", "linux")],
 )
-def test_what_no_lock_can_be_made_for(python: str, platform: str) -> None:
+def test_packages_that_cannot_be_locked(python: str, platform: str) -> None:
     with pytest.raises(BadInput):
         compatible_tag_ranks(python, platform)

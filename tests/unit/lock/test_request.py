@@ -36,7 +36,7 @@ PATHFINDER = StackException(package="cuda-pathfinder", why="has its own numbers"
         ("torch", "2.15.0", False),
     ],
 )
-def test_cap(name: str, version: str, *, refused: bool) -> None:
+def test_the_cap_of_a_stack(name: str, version: str, *, refused: bool) -> None:
     cap = UpperBound(cuda="13.2", exempt=("cuda-pathfinder",))
     assert cap.refuses(name, version) is refused
 
@@ -120,7 +120,7 @@ def test_a_cell_needs_the_lock_of_its_stack() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "torch = 2", "torch @ https://host.test/t.whl", "--pre"])
-def test_what_is_no_requirement_is_refused(text: str) -> None:
+def test_invalid_requirements_are_refused(text: str) -> None:
     with pytest.raises(BadInput) as caught:
         cell_request(samples.cell(requirements=("pip", text)), None)
     assert caught.value.problems[0].where == "pytorch-2.15.0-cpu-py3.13-debian13"

@@ -114,7 +114,9 @@ def test_versions_that_were_locked_are_preferred() -> None:
         (127, "No such file or directory", Negative, "exit code 127"),
     ],
 )
-def test_failures(code: int, says: str, error: type[Exception], message: str) -> None:
+def test_failures_of_uv_are_explained(
+    code: int, says: str, error: type[Exception], message: str
+) -> None:
     question = cell_request(samples.cell(), None)
     with pytest.raises(error, match=message):
         solve(question, lock_fakes.solver(FakeUv(code=code, says=says)))

@@ -67,7 +67,7 @@ def refusal(text: str) -> str:
     return str(caught.value)
 
 
-def test_a_good_matrix() -> None:
+def test_a_valid_matrix_becomes_cells() -> None:
     found = cells_of(GOOD)
     assert [cell.id for cell in found.cells] == [
         "jax-0.12.0.1-cpu-py3.13-debian13",
@@ -97,7 +97,7 @@ def test_variables_and_labels_of_the_matrix() -> None:
     VALIDATOR.validate(tree_of(top + GOOD.replace("exclude:", env)))
 
 
-def test_what_lint_is_told() -> None:
+def test_lint_settings_are_read() -> None:
     more = """\
 gpus: [T4, sm_90]
 lint:
@@ -114,7 +114,7 @@ lint:
     ]
 
 
-def test_what_drops_says_why_and_who_says_so() -> None:
+def test_dropped_cells_have_a_reason_and_a_source() -> None:
     dropped = {one.id: one for one in cells_of(GOOD).dropped}
     fact = dropped["jax-0.12.0.1-cpu-py3.11-debian13"]
     assert fact.reason.startswith("jax 0.12.0.1 has no wheel for Python 3.11")
@@ -312,7 +312,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("right", "wrong", "said"), BAD)
-def test_bad_matrix(right: str, wrong: str, said: list[str]) -> None:
+def test_an_invalid_matrix_is_refused(right: str, wrong: str, said: list[str]) -> None:
     assert right in GOOD
     message = refusal(GOOD.replace(right, wrong, 1))
     for part in said:
@@ -397,7 +397,7 @@ FINE = [
 
 
 @pytest.mark.parametrize(("right", "other", "count"), FINE)
-def test_fine_matrix(right: str, other: str, count: int) -> None:
+def test_unusual_but_valid_matrices(right: str, other: str, count: int) -> None:
     assert right in GOOD
     text = GOOD.replace(right, other, 1).replace(
         "flavour: runtime}\ng", "version: 0.12.0.1, flavour: runtime}\ng"
@@ -491,7 +491,7 @@ def test_no_two_cells_have_one_name() -> None:
     assert "two cells are called jax-0.12.0.1-0.12.0.1-cpu-py3.13-debian13\n" in refusal(text)
 
 
-def test_all_rounds_in_one() -> None:
+def test_problems_of_all_stages_are_reported_together() -> None:
     """Repeated keys, shapes, unknown names, and what is dead in the families that are sound."""
     family = GOOD[GOOD.index("  jax:\n") : GOOD.index("groups:")]
     shape = family.replace("  jax:\n", "  shape:\n").replace("[3.11, 3.12", "[newest, 3.12")

@@ -26,7 +26,7 @@ CELLS = (
         (["pytorch-?.15.0-cpu-*"], [0]),
     ],
 )
-def test_patterns(patterns: list[str], chosen: list[int]) -> None:
+def test_cells_by_pattern(patterns: list[str], chosen: list[int]) -> None:
     assert select(CELLS, patterns) == tuple(CELLS[number] for number in chosen)
 
 
@@ -46,7 +46,7 @@ def test_a_pattern_that_fits_nothing_shows_the_nearest(pattern: str, near: str) 
     assert near in str(caught.value)
 
 
-def test_groups() -> None:
+def test_cells_by_group() -> None:
     groups = {"default": [CELLS[2].id]}
     assert in_group(CELLS, groups, "default") == (CELLS[2],)
     with pytest.raises(BadInput, match="no group is called 'defualt'") as caught:

@@ -182,7 +182,7 @@ def relabelled(name: str, text: str) -> Callable[[AssembledImage], AssembledImag
 @pytest.mark.parametrize(
     "change", [relabelled("io.dlimg.key", "2" * 64), relabelled("io.dlimg.gpu-tested", "no")]
 )
-def test_what_does_not_even_claim_to_be_the_same_is_not_tested(
+def test_an_image_with_other_labels_is_refused_untested(
     small: Small,
     store: Store,
     home: dict[str, str],
@@ -191,7 +191,9 @@ def test_what_does_not_even_claim_to_be_the_same_is_not_tested(
     image = an_image(store, *LAYERS)
     put(small, change(image), tag_of())
     testing, engine = Testing(), Pulling()
-    with pytest.raises(Negative, match=r"is immutable and is .* already, which is no image with the content key"):
+    with pytest.raises(
+        Negative, match=r"is immutable and is .* already, which is no image with the content key"
+    ):
         published(small, store, home, image, testing=testing, engine=engine.engine())
     assert engine.pulled == []
     assert tags(small) == {tag_of(): change(image).digest}
@@ -269,9 +271,7 @@ def test_names_stay_with_the_label_that_says_how_it_was_tested(
 # What is lost at the registry
 
 
-def test_a_registry_that_has_it_all_is_written_nothing(
-    small: Small, store: Store, home: dict[str, str]
-) -> None:
+def test_publishing_again_writes_nothing(small: Small, store: Store, home: dict[str, str]) -> None:
     image = an_image(store, *LAYERS)
     said: list[str] = []
     first = published(small, store, home, image, said=said.append)

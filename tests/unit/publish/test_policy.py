@@ -60,7 +60,7 @@ CUDA = "cuda13.2"
         (CUDA, evidence(PASS, GPU_PASS), "no-gpu", NOT_TESTED_ON_GPU),
     ],
 )
-def test_what_is_admitted(
+def test_images_that_may_be_published(
     accelerator: str, found: Evidence, require: Require, standing: str
 ) -> None:
     found_standing = check_policy(
@@ -89,7 +89,7 @@ def test_what_is_admitted(
         (CUDA, evidence(PASS, GPU_PASS), DIGEST, "gpu", 3, "not tested on a GPU"),
     ],
 )
-def test_what_is_refused(  # a row says all
+def test_images_that_may_not_be_published(  # a row says all
     accelerator: str,
     found: Evidence | None,
     digest: str,

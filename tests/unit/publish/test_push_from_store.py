@@ -94,7 +94,7 @@ def test_a_sibling_that_is_closed_is_asked_once(
     assert len(asked) <= push.AT_ONCE
 
 
-def test_what_goes_on_is_told(
+def test_progress_of_a_push_is_reported(
     small: Small, store: Store, team: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push, "LOG_SECONDS", 0.05)
@@ -127,7 +127,11 @@ def test_a_layer_that_is_not_what_it_was(store: Store, team: Repository, damage:
         (Answer(status=429, headers={"Retry-After": "99"}), "429", "log in, or wait"),
         (Answer(status=500), "500", "run it again later"),
         (Answer(status=413), "413", "client_max_body_size"),
-        (Answer(status=201, headers={"Docker-Content-Digest": sha256(b"")}), "was sent, the registry stored", ""),
+        (
+            Answer(status=201, headers={"Docker-Content-Digest": sha256(b"")}),
+            "was sent, the registry stored",
+            "",
+        ),
     ],
 )
 def test_a_registry_that_does_not_take_it_says_why(  # a row says all

@@ -96,7 +96,7 @@ def test_a_reference_is_read_as_docker_reads_it(text: str, expected: ImageRefere
         ":1",
     ],
 )
-def test_what_names_no_image_is_refused(text: str) -> None:
+def test_invalid_references_are_refused(text: str) -> None:
     with pytest.raises(BadInput, match="is no image reference"):
         parse_reference(text)
 
@@ -159,7 +159,11 @@ def test_a_manifest_with_another_digest_is_refused(
         (Answer(status=429, headers={"Retry-After": "3600"}), "429 Too Many", "log in, or wait"),
         (Answer(seconds=1.0), "does not answer within 0.5 s", "HTTPS_PROXY"),
         (Answer(body=b"[" * 100_000), "is no registry", ""),
-        (Answer(headers={"Location": "http://x.y/a"}, status=302), "redirects to http://x.y/a, which", ""),
+        (
+            Answer(headers={"Location": "http://x.y/a"}, status=302),
+            "redirects to http://x.y/a, which",
+            "",
+        ),
         (Answer(headers={"Content-Length": "9"}, body=b"{}"), "broke during", ""),
     ],
 )
@@ -198,7 +202,7 @@ def test_a_registry_that_is_not_there(home: dict[str, str]) -> None:
         (ConnectionRefusedError(111, "x"), "Connection refused"),
     ],
 )
-def test_what_went_wrong_below_is_said_in_words(error: OSError, expected: str) -> None:
+def test_connection_errors_are_explained(error: OSError, expected: str) -> None:
     assert expected in error_reason(ValueError("outer", error))
 
 
@@ -279,7 +283,7 @@ def test_an_upload_that_breaks_every_time_is_given_up(small: Small, team: Reposi
     assert len(small.breaks) == 5
 
 
-def test_what_is_too_much_at_once_is_sent_in_pieces(
+def test_large_blobs_are_sent_in_chunks(
     small: Small, team: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blobs, "CHUNK", 300_000)
@@ -300,9 +304,7 @@ def test_a_blob_that_became_another_is_refused(small: Small, team: Repository) -
         upload_blob(team, io.BytesIO(b"a"), sha256(b"a"), 1)
 
 
-def test_who_is_let_in_anew_in_the_middle_sends_the_whole_again(
-    small: Small, home: dict[str, str]
-) -> None:
+def test_a_login_during_an_upload_sends_the_blob_again(small: Small, home: dict[str, str]) -> None:
     small.login, small.expires = ("me", "secret"), 1
     logged_in(home, small.host)
     with open_registry(small.host, home) as registry:

@@ -111,7 +111,7 @@ def test_a_file_holds_at_most_500_targets() -> None:
     assert bake_files([]) == ()
 
 
-def test_what_is_not_known_yet_is_not_said() -> None:
+def test_unknown_values_are_left_out_of_the_plan() -> None:
     unknown = target(replace(samples.planned(packages="sha256:1"), key="", packages=""))
     labels, tags = unknown["labels"], unknown["tags"]
     assert isinstance(labels, dict)

@@ -13,7 +13,7 @@ RENDERED = Path(__file__).parents[3] / "rendered"
 START = "FROM scratch AS system\nFROM system AS image\nRUN <<'EOF'\nENV NOT=this\nEOF\n"
 
 
-def test_all_that_a_stage_may_say() -> None:
+def test_every_instruction_of_a_stage_is_read() -> None:
     text = (
         f"{START}"
         "ENV PATH=/a:/b \\\n    # a comment between\n    B='two words' C=x\\ y\n"

@@ -18,7 +18,7 @@ from tests.support import samples
         ("cuda13.2", Flavour.WORKSPACE, "--gpus all", "-p 8888"),
     ],
 )
-def test_what_its_user_needs(
+def test_the_docker_run_line_has_the_options_of_its_image(
     accelerator: str, flavour: Flavour, there: str, not_there: str
 ) -> None:
     line = " ".join(docker_run(samples.cell(accelerator=accelerator, flavour=flavour), "a/b:c"))
@@ -37,7 +37,7 @@ def test_what_is_no_framework_is_not_imported() -> None:
 @pytest.mark.parametrize(
     ("family", "module"), [("jax", "jax"), ("pytorch", "torch"), ("tensorflow", "tensorflow")]
 )
-def test_it_imports_the_framework(family: str, module: str) -> None:
+def test_the_docker_run_line_imports_the_framework(family: str, module: str) -> None:
     line = try_line(
         samples.cell(family=family), "a/b:c", docker=("/a path/docker", "-H", "unix:///x")
     )

@@ -130,7 +130,9 @@ def test_cells_of_one_system_share_its_stages(environment: jinja2.Environment) -
 
 
 @every_cell
-def test_a_field_adds_what_is_its_own(environment: jinja2.Environment, cell: Cell) -> None:
+def test_each_field_of_the_matrix_adds_its_lines(
+    environment: jinja2.Environment, cell: Cell
+) -> None:
     text = drawn(environment, cell)
     devel = cell.flavour is Flavour.DEVEL
     assert ("NVIDIA_VISIBLE_DEVICES=all" in text) == cell.is_cuda
@@ -157,7 +159,7 @@ def test_a_field_adds_what_is_its_own(environment: jinja2.Environment, cell: Cel
         ("managed", "ca-certificates tini"),
     ],
 )
-def test_packages(cell: str, expected: str) -> None:
+def test_apt_packages_of_an_image(cell: str, expected: str) -> None:
     assert packages(CELLS[cell]) == expected.split()
 
 
@@ -213,7 +215,7 @@ def test_sessions_get_what_the_image_sets(
     assert told == {name: value for name, value in real.items() if name not in left_out}
 
 
-def test_notes_are_told(environment: jinja2.Environment) -> None:
+def test_notes_of_a_family_are_labels(environment: jinja2.Environment) -> None:
     text = drawn(environment, samples.cell(notes=("no torchaudio pairs with it",)))
     assert "\n# no torchaudio pairs with it\n" in text
 

@@ -30,7 +30,7 @@ def with_env(*variables: EnvVar) -> Cell:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.id)
-def test_a_dockerfile_says_what_the_config_is(cell: Cell) -> None:
+def test_the_dockerfile_sets_the_image_config(cell: Cell) -> None:
     lock = samples.lock(cell.id)
     wanted = image_config(cell, labels(cell, lock))
     said = config_in(dockerfile(cell, lock, templates(str(IMAGES))))
@@ -83,7 +83,7 @@ def test_variables_of_the_matrix_are_in_it_as_they_are() -> None:
         ("MY_APPLICATION", ""),
     ],
 )
-def test_whose_doing_a_variable_changes(name: str, whose: str) -> None:
+def test_a_changed_variable_names_who_set_it(name: str, whose: str) -> None:
     assert whose in effect(name) if whose else effect(name) == ""
 
 

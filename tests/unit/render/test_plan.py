@@ -20,7 +20,7 @@ def by_layers(_: Image) -> tuple[str, str]:
         ("auto", {}, "registry debian:trixie-slim, else bootstrap of trixie"),
     ],
 )
-def test_the_base_is_said(base: str, pins: dict[str, str], said: str) -> None:
+def test_the_plan_names_the_base(base: str, pins: dict[str, str], said: str) -> None:
     assert entries([samples.image()], base, pins, by_layers)[0].base == said
 
 

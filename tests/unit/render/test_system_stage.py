@@ -64,7 +64,7 @@ def test_every_rendered_dockerfile_is_a_step_or_needs_another_python() -> None:
         ("AS system", "AS other", "no stage system"),
     ],
 )
-def test_what_is_more_is_refused(old: str, new: str, message: str) -> None:
+def test_other_instructions_are_refused(old: str, new: str, message: str) -> None:
     assert old in FILES + SYSTEM
     with pytest.raises(BadInput, match=message):
         system_step((FILES + SYSTEM).replace(old, new, 1))

@@ -13,7 +13,7 @@ from tests.support import image_results
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 
 
-def test_the_golden_walk() -> None:
+def test_the_github_summary_is_the_golden_one() -> None:
     golden = (image_results.GOLDEN / "summary.md").read_text(encoding="utf-8")
     assert github(image_results.LINES) == golden, (
         "run `python -m tests.support.image_results` and review the change"
@@ -60,7 +60,7 @@ def test_reasons_are_told_once() -> None:
 
 
 @pytest.mark.parametrize(("images", "length"), [(1, 3_000_000), (40, 100_000), (2_500, 50_000)])
-def test_it_is_never_longer_than_github_takes(images: int, length: int) -> None:
+def test_the_summary_is_never_longer_than_github_takes(images: int, length: int) -> None:
     failed = replace(image_results.FAILED, output="<" * length + "the end", reason="why " * 1000)
     lines = [
         image_results.line(image_results.built(f"1.{number}"), image_results.evidence(failed))

@@ -21,7 +21,7 @@ def suites(text: str) -> list[junitparser.TestSuite]:
     return list(junitparser.JUnitXml.fromstring(text.encode()))
 
 
-def test_the_golden_walk() -> None:
+def test_the_junit_report_is_the_golden_one() -> None:
     golden = (image_results.GOLDEN / "junit.xml").read_text(encoding="utf-8")
     assert junit(image_results.LINES) == golden, (
         "run `python -m tests.support.image_results` and review the change"
@@ -29,7 +29,7 @@ def test_the_golden_walk() -> None:
 
 
 @pytest.mark.parametrize(("one", "code"), image_results.WALK)
-def test_red_here_is_red_there(one: ImageResult, code: int) -> None:
+def test_failures_are_failures_in_junit(one: ImageResult, code: int) -> None:
     """A suite has a failure or an error just when dlimg would end with another code than 0."""
     assert image_exit_code(one) == code
     (suite,) = suites(junit([one]))

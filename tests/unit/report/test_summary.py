@@ -9,7 +9,7 @@ import pytest
 from dlimg.errors import DlimgError, Negative, NoEngine, NotRun
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Evidence, Verdict
 from dlimg.report.evidence_text import gpu_text
-from dlimg.report.summary import failure_text, headings, line_json, line_row
+from dlimg.report.summary import failure_text, headings, result_json, result_row
 from dlimg.results import ImageResult, exit_code_of_results
 from tests.support import image_results, samples
 
@@ -83,10 +83,10 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("one", "code", "said"), ENDS)
-def test_ends(one: ImageResult, code: int, said: str) -> None:
-    row = line_row(one, publishing=False)
+def test_each_result_has_its_row_and_exit_code(one: ImageResult, code: int, said: str) -> None:
+    row = result_row(one, is_publish=False)
     assert row[-1] == said
-    assert len(row) == len(headings(publishing=False))
+    assert len(row) == len(headings(is_publish=False))
     assert exit_code_of_results([one]) == code
 
 
@@ -101,7 +101,7 @@ def test_a_failure_outweighs_what_was_not_run(codes: list[int], all_of_them: int
 
 def test_a_refused_image_says_so() -> None:
     refused = line(built(CUDA), NO_GPU, NotRun("required checks were not run"))
-    assert line_row(refused, publishing=True)[-1] == "refused"
+    assert result_row(refused, is_publish=True)[-1] == "refused"
     assert exit_code_of_results([refused]) == 3
     assert "required checks were not run" in failure_text(refused)
     assert "required, not run: conv_training: because" in failure_text(refused)
@@ -125,10 +125,10 @@ def test_the_gpu_is_named() -> None:
 
 @pytest.mark.parametrize("one", [row[0] for row in ENDS])
 def test_the_same_keys_whatever_happened(one: ImageResult) -> None:
-    assert list(line_json(one)) == list(line_json(ENDS[0][0]))
+    assert list(result_json(one)) == list(result_json(ENDS[0][0]))
 
 
-def test_the_golden_walk() -> None:
+def test_the_summary_table_is_the_golden_one() -> None:
     golden = (image_results.GOLDEN / "table.txt").read_text(encoding="utf-8")
     assert image_results.table(image_results.LINES) == golden, (
         "run `python -m tests.support.image_results` and review the change"
@@ -138,8 +138,8 @@ def test_the_golden_walk() -> None:
 @pytest.mark.parametrize(("one", "code"), image_results.WALK)
 def test_every_line_is_json_and_its_code_stands(one: ImageResult, code: int) -> None:
     assert exit_code_of_results([one]) == code
-    value = json.loads(json.dumps(line_json(one), allow_nan=False))
-    assert list(value) == list(line_json(ENDS[0][0]))
+    value = json.loads(json.dumps(result_json(one), allow_nan=False))
+    assert list(value) == list(result_json(ENDS[0][0]))
     assert value["vanished"] == list(one.vanished)
 
 

@@ -17,7 +17,7 @@ def drawn(width: int, *, colour: bool = False) -> list[str]:
     return table(HEADINGS, ROWS, width=width, colour=colour).splitlines()
 
 
-def test_what_fits_is_one_line_for_each_row() -> None:
+def test_rows_that_fit_take_one_line_each() -> None:
     lines = drawn(200)
     assert len(lines) == 1 + len(ROWS)
     assert lines[0].index("checks") == lines[1].index("failed") == lines[2].index("built")

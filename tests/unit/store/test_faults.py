@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import dlimg
-from dlimg.assembly.wheel_to_layer import (LayerContext, wheel_to_layer)
+from dlimg.assembly.wheel_to_layer import LayerContext, wheel_to_layer
 from dlimg.errors import BadInput
-from dlimg.store.maintenance import (verify_store)
-from dlimg.store.store import (Store, list_layers)
+from dlimg.store.maintenance import verify_store
+from dlimg.store.store import Store, list_layers
 from tests.support import wheel_files
 from tests.support.wheel_files import Record
 
@@ -21,10 +21,10 @@ import os, random, signal, sys, time
 from pathlib import Path
 from dlimg.errors import Negative
 from dlimg.store.keys import LayerKey
-from dlimg.layer.gzip import splice
-from dlimg.store.store import Store, find, listed, make
+from dlimg.layer.compress import splice_wheel_streams
+from dlimg.store.store import Store, find_layer, list_layers, make_layer
 from dlimg.layer.tar import TarHead
-from dlimg.store.maintenance import prune, verify
+from dlimg.store.maintenance import prune_layers, verify_store
 
 store = Store(path=Path(sys.argv[1]))
 KEYS = [LayerKey(kind="wheel", source=f"{number:064x}") for number in range(12)]
@@ -34,12 +34,12 @@ def write_slowly(key):
         def slowly(data):
             file.write(data)
             time.sleep(0.0003)
-        return splice([TarHead(str(key).encode() + bytes(2000))] * 8, slowly)
+        return splice_wheel_streams([TarHead(str(key).encode() + bytes(2000))] * 8, slowly)
     return write
 
 def make_all():
     for key in KEYS:
-        make(store, key, write_slowly(key), lambda text: None)
+        make_layer(store, key, write_slowly(key), lambda text: None)
 
 def forked(work):
     process = os.fork()
@@ -63,19 +63,19 @@ while killed < 60:
     time.sleep(dice.uniform(0, 0.03))
     os.kill(process, signal.SIGKILL)
     killed += ended(process) == -signal.SIGKILL
-    assert verify(store) == (), killed
-    if not any(find(store, key) is None for key in KEYS):
-        prune(store, [])
+    assert verify_store(store) == (), killed
+    if not any(find_layer(store, key) is None for key in KEYS):
+        prune_layers(store, [])
 make_all()
-assert len(listed(store)) == len(KEYS)
-prune(store, KEYS)
-print(len(listed(store)), len(list(store.making.iterdir())), len(list(store.blobs.iterdir())))
+assert len(list_layers(store)) == len(KEYS)
+prune_layers(store, KEYS)
+print(len(list_layers(store)), len(list(store.making.iterdir())), len(list(store.blobs.iterdir())))
 """
 CROWD = """
 def upkeep():
     for turn in range(40):
-        assert verify(store) == ()
-        prune(store, random.sample(KEYS, 6))
+        assert verify_store(store) == ()
+        prune_layers(store, random.sample(KEYS, 6))
 
 def make_often():
     for turn in range(3):
@@ -84,25 +84,25 @@ def make_often():
 processes = [forked(make_often), forked(make_often), forked(upkeep)]
 assert [ended(process) for process in processes] == [0, 0, 0]
 make_all()
-assert verify(store) == ()
-print(len(listed(store)), len(list(store.making.iterdir())), len(list(store.blobs.iterdir())))
+assert verify_store(store) == ()
+print(len(list_layers(store)), len(list(store.making.iterdir())), len(list(store.blobs.iterdir())))
 """
 FULL = """
 import errno
-from dlimg.assembly.wheel_layer import LayerContext, wheel_layer
+from dlimg.assembly.wheel_to_layer import LayerContext, wheel_to_layer
 from tests.support import wheel_files
 folder = Path(sys.argv[2])
-shop = LayerContext(store=store, locate=lambda wheel: folder / wheel.file, say=print)
+shop = LayerContext(store=store, locate=lambda wheel: folder / wheel.file, log=print)
 small = wheel_files.locked(folder / "small-1.0-py3-none-any.whl")
 large = wheel_files.locked(folder / "large-1.0-py3-none-any.whl")
 try:
-    wheel_layer(shop, large, python="3.13")
+    wheel_to_layer(shop, large, python="3.13")
 except Negative as error:
     print(error.problems[0].message.partition(": ")[2].partition(" /")[0])
     assert "layers prune" in error.problems[0].hint
 assert list(store.making.iterdir()) == []
-assert wheel_layer(shop, small, python="3.13") and len(listed(store)) == 1
-assert verify(store) == ()
+assert wheel_to_layer(shop, small, python="3.13") and len(list_layers(store)) == 1
+assert verify_store(store) == ()
 """
 
 
@@ -119,12 +119,12 @@ def python(code: str, *words: object, before: tuple[str, ...] = ()) -> str:
     return ended.stdout.strip()
 
 
-def test_killed_at_any_moment(tmp_path: Path) -> None:
+def test_a_store_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
     """Sixty makers, each killed somewhere on its way through twelve layers."""
     assert python(KILLS, tmp_path / "layers") == "12 0 12"
 
 
-def test_makers_and_upkeep_at_once(tmp_path: Path) -> None:
+def test_making_verifying_and_pruning_at_once(tmp_path: Path) -> None:
     assert python(CROWD, tmp_path / "layers") == "12 0 12"
 
 
@@ -165,7 +165,7 @@ def test_an_unfit_wheel_writes_nothing(tmp_path: Path, record: Record) -> None:
     path = folder / "small-1.0-py3-none-any.whl"
     path.write_bytes(wheel_files.zipped([*needed, record]))
     shop = LayerContext(
-        store=Store(path=folder / "layers"), locate=lambda wheel: folder / wheel.file, say=print
+        store=Store(path=folder / "layers"), locate=lambda wheel: folder / wheel.file, log=print
     )
     with pytest.raises(BadInput):
         wheel_to_layer(shop, wheel_files.locked(path), python="3.13")

@@ -17,19 +17,32 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from dlimg.layer.compress import (FORMAT, WrittenLayer, splice_wheel_streams)
 from zstandard import ZstdDecompressor
 
 import dlimg
-from dlimg.assembly.cell_layer import (CellLayerFiles, cell_layer)
-from dlimg.assembly.wheel_to_layer import (LayerContext, is_large, small_wheels_to_layer, wheel_to_layer)
+from dlimg.assembly.cell_layer import CellLayerFiles, cell_layer
+from dlimg.assembly.wheel_to_layer import (
+    LayerContext,
+    is_large,
+    small_wheels_to_layer,
+    wheel_to_layer,
+)
 from dlimg.errors import BadInput, Negative
 from dlimg.host.local_state import file_lock
+from dlimg.layer.compress import FORMAT, WrittenLayer, splice_wheel_streams
 from dlimg.layer.tar import TarHead
 from dlimg.model import Wheel
-from dlimg.store.keys import (Layer, LayerKey, parse_entry, hash_texts, entry_description)
-from dlimg.store.maintenance import (PruneResult, StoreEntry, list_entries, prune_layers, reading_layers, hold_store, verify_store)
-from dlimg.store.store import (Store, find_layer, list_layers, make_layer)
+from dlimg.store.keys import Layer, LayerKey, entry_description, hash_texts, parse_entry
+from dlimg.store.maintenance import (
+    PruneResult,
+    StoreEntry,
+    hold_store,
+    list_entries,
+    prune_layers,
+    reading_layers,
+    verify_store,
+)
+from dlimg.store.store import Store, find_layer, list_layers, make_layer
 from tests.support import wheel_files
 
 ONE = LayerKey(kind="wheel", source="1" * 64)
@@ -69,13 +82,13 @@ def test_a_layer_is_made_once(store: Store) -> None:
     assert layer.media_type == "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
-def test_an_entry_says_all(store: Store) -> None:
+def test_an_entry_describes_its_layer(store: Store) -> None:
     layer = made(store, TWO)
     values = json.loads(store.entry(TWO).read_text())
     assert values["format"] == FORMAT
     assert values["source"] == TWO.source
     assert values["diff_id"] == layer.diff_id
-    make_layer(store, ONE, writer(), print, words="torch 2.15.0")
+    make_layer(store, ONE, writer(), print, description="torch 2.15.0")
     assert entry_description(store.entry(ONE).read_text()) == "torch 2.15.0"
     assert [entry_description(text) for text in ("", "[]", "{}", '{"words": 5}')] == [""] * 4
 
@@ -88,7 +101,7 @@ def test_keys_are_file_names(key: LayerKey) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "wheel", "wheel-1-gzip", f"../x-{'1' * 64}-gzip"])
-def test_no_keys(text: str) -> None:
+def test_invalid_keys_are_refused(text: str) -> None:
     assert LayerKey.parse(text) is None
 
 
@@ -160,7 +173,7 @@ def test_damaged_layers_of_an_image_are_made_again(store: Store) -> None:
     said = "damaged in the store: wheel"
     with pytest.raises(Negative, match=said) as caught, reading_layers(store, layers):
         raise zlib.error
-    assert "repeat this" in caught.value.problems[0].hint
+    assert "run the command again" in caught.value.problems[0].hint
     assert list_layers(store) == ((TWO, layers[1]),)
     assert verify_store(store) == ()  # nothing is told of twice
     assert made(store) == layers[0]
@@ -242,7 +255,7 @@ def test_a_kill_leaves_nothing_to_be_seen(store: Store, moment: str) -> None:
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from tests.unit.store.test_store import ONE, writer\n"
-        "from dlimg.store.store import Store, make\n"
+        "from dlimg.store.store import Store, make_layer\n"
         "def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)\n"
         "count = 0\n"
         "def replace(path, target, replace=Path.replace):\n"
@@ -251,7 +264,7 @@ def test_a_kill_leaves_nothing_to_be_seen(store: Store, moment: str) -> None:
         "    die() if count == {'rename': 1, 'entry': 2}[moment] else replace(path, target)\n"
         f"moment = {moment!r}\n"
         "if moment != 'write': Path.replace = replace\n"
-        "make(Store(path=Path(sys.argv[1])), ONE, die if moment == 'write' else writer(), print)\n"
+        "make_layer(Store(path=Path(sys.argv[1])), ONE, die if moment == 'write' else writer(), print)\n"
     )
     assert python(code, store).returncode == -signal.SIGKILL
     assert find_layer(store, ONE) is None
@@ -339,23 +352,27 @@ def test_prune_keeps_what_is_used(store: Store) -> None:
 
 def test_prune_waits_for_nobody(store: Store) -> None:
     layer = made(store)
-    with hold_store(store), hold_store(store), pytest.raises(Negative, match="another dlimg is at work"):
+    with (
+        hold_store(store),
+        hold_store(store),
+        pytest.raises(Negative, match="another dlimg is using"),
+    ):
         prune_layers(store, [])
     assert find_layer(store, ONE) == layer
     prune_layers(store, [])
     assert find_layer(store, ONE) is None
 
 
-def test_contents_are_told_in_words(store: Store) -> None:
-    first = make_layer(store, ONE, writer(), print, words="torch 2.15.0")
+def test_contents_of_a_layer_are_described(store: Store) -> None:
+    first = make_layer(store, ONE, writer(), print, description="torch 2.15.0")
     second = made(store, TWO, b"other")
     assert list_entries(store) == (
-        StoreEntry(key=ONE, layer=first, words="torch 2.15.0"),
-        StoreEntry(key=TWO, layer=second, words=""),
+        StoreEntry(key=ONE, layer=first, description="torch 2.15.0"),
+        StoreEntry(key=TWO, layer=second, description=""),
     )
     store.blob(first).write_bytes(b"")
     (damaged,) = verify_store(store)
-    assert (damaged.key, damaged.words) == (ONE, "torch 2.15.0")
+    assert (damaged.key, damaged.description) == (ONE, "torch 2.15.0")
 
 
 def test_a_lock_that_was_pruned_is_no_lock(store: Store) -> None:
@@ -365,10 +382,10 @@ def test_a_lock_that_was_pruned_is_no_lock(store: Store) -> None:
     there: list[bool] = []
 
     def wait() -> None:
-        with file_lock(file, doing="it", say=said.append):
+        with file_lock(file, doing="it", log=said.append):
             there.append(file.exists())
 
-    with file_lock(file, doing="it", say=print):
+    with file_lock(file, doing="it", log=print):
         waiting = threading.Thread(target=wait)
         waiting.start()
         while not said:
@@ -415,8 +432,8 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[str] = []
-        self.workshop = LayerContext(
-            store=Store(path=folder / "layers"), locate=self.locate, say=print
+        self.context = LayerContext(
+            store=Store(path=folder / "layers"), locate=self.locate, log=print
         )
 
     def locate(self, wheel: Wheel) -> Path:
@@ -427,7 +444,7 @@ class Shop:
         return wheel_files.locked(wheel_files.wheel(self.folder, name, files))
 
     def files(self, layer: Layer) -> dict[str, bytes]:
-        return wheel_files.files(self.workshop.store.blob(layer).read_bytes())
+        return wheel_files.files(self.context.store.blob(layer).read_bytes())
 
 
 @pytest.fixture
@@ -437,8 +454,8 @@ def shop(tmp_path: Path) -> Shop:
 
 def test_a_wheel_is_asked_for_once_for_all_pythons(shop: Shop) -> None:
     wheel = shop.wheel("small", {"a.py": "1"})
-    first = wheel_to_layer(shop.workshop, wheel, python="3.12")
-    assert wheel_to_layer(shop.workshop, wheel, python="3.13") == first
+    first = wheel_to_layer(shop.context, wheel, python="3.12")
+    assert wheel_to_layer(shop.context, wheel, python="3.13") == first
     assert shop.asked == ["small"]
     assert set(shop.files(first)) == {
         "a.py",
@@ -449,18 +466,18 @@ def test_a_wheel_is_asked_for_once_for_all_pythons(shop: Shop) -> None:
 
 def test_headers_make_a_layer_for_each_python(shop: Shop) -> None:
     wheel = shop.wheel("small", {"small-1.0.data/headers/a.h": "1"})
-    first = wheel_to_layer(shop.workshop, wheel, python="3.12")
-    second = wheel_to_layer(shop.workshop, wheel, python="3.13")
+    first = wheel_to_layer(shop.context, wheel, python="3.12")
+    second = wheel_to_layer(shop.context, wheel, python="3.13")
     assert "include/site/python3.12/small/a.h" in shop.files(first)
     assert "include/site/python3.13/small/a.h" in shop.files(second)
-    assert wheel_to_layer(shop.workshop, wheel, python="3.12") == first
+    assert wheel_to_layer(shop.context, wheel, python="3.12") == first
     assert shop.asked == ["small", "small"]
 
 
 def test_small_wheels_in_any_order(shop: Shop) -> None:
     wheels = [shop.wheel(name, {f"{name}.py": "1", "ns/__init__.py": ""}) for name in ("a", "b")]
-    first = small_wheels_to_layer(shop.workshop, wheels, python="3.13")
-    assert small_wheels_to_layer(shop.workshop, wheels[::-1], python="3.13") == first
+    first = small_wheels_to_layer(shop.context, wheels, python="3.13")
+    assert small_wheels_to_layer(shop.context, wheels[::-1], python="3.13") == first
     assert {"a.py", "b.py", "ns/__init__.py"} < set(shop.files(first))
     assert not any(is_large(wheel) for wheel in wheels)
 
@@ -468,12 +485,12 @@ def test_small_wheels_in_any_order(shop: Shop) -> None:
 def test_wheels_that_do_not_fit_together(shop: Shop) -> None:
     wheels = [shop.wheel(name, {"same.py": name}) for name in ("a", "b")]
     with pytest.raises(BadInput, match=r"fill .*same\.py differently"):
-        small_wheels_to_layer(shop.workshop, wheels, python="3.13")
-    assert list_layers(shop.workshop.store) == ()
-    assert left_over(shop.workshop.store) == []
+        small_wheels_to_layer(shop.context, wheels, python="3.13")
+    assert list_layers(shop.context.store) == ()
+    assert left_over(shop.context.store) == []
 
 
-def test_own_files(shop: Shop) -> None:
+def test_own_files_of_a_cell_are_a_layer(shop: Shop) -> None:
     points = {"a-1.0.dist-info/entry_points.txt": "[console_scripts]\ntool = a:b\n"}
     wheels = (shop.wheel("a", {**points}), shop.wheel("b", {}))
     own = CellLayerFiles(
@@ -482,7 +499,7 @@ def test_own_files(shop: Shop) -> None:
         requested=frozenset({"a", "absent"}),
         files={"etc/dlimg/constraints.txt": b"a==1.0\n"},
     )
-    layer = cell_layer(shop.workshop, own)
+    layer = cell_layer(shop.context, own)
     assert set(shop.files(layer)) == {
         "a-1.0.dist-info/INSTALLER",
         "a-1.0.dist-info/RECORD",
@@ -493,7 +510,7 @@ def test_own_files(shop: Shop) -> None:
         "etc/dlimg/constraints.txt",
     }
     asked = len(shop.asked)
-    assert cell_layer(shop.workshop, own) == layer
+    assert cell_layer(shop.context, own) == layer
     assert len(shop.asked) == asked
 
 
@@ -519,9 +536,9 @@ def test_own_files_have_a_key_for_all_that_shows(shop: Shop, other: dict[str, ob
 
 def test_another_compression(shop: Shop) -> None:
     wheel = shop.wheel("small", {"a.py": "1"})
-    other = replace(shop.workshop, compression="zstd3")
+    other = replace(shop.context, compression="zstd3")
     layer = wheel_to_layer(other, wheel, python="3.13")
-    first = wheel_to_layer(shop.workshop, wheel, python="3.13")
+    first = wheel_to_layer(shop.context, wheel, python="3.13")
     raw = other.store.blob(layer).read_bytes()
     tar = ZstdDecompressor().stream_reader(raw, read_across_frames=True).read()
     assert f"sha256:{hashlib.sha256(tar).hexdigest()}" == layer.diff_id == first.diff_id
@@ -535,8 +552,8 @@ def test_another_wheel_than_the_locks(shop: Shop) -> None:
     path = shop.folder / wheel.file
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(BadInput, match="its sha256 is"):
-        wheel_to_layer(shop.workshop, wheel, python="3.13")
-    assert list_layers(shop.workshop.store) == ()
+        wheel_to_layer(shop.context, wheel, python="3.13")
+    assert list_layers(shop.context.store) == ()
 
 
 def test_a_broken_member_leaves_no_layer(shop: Shop) -> None:
@@ -545,12 +562,12 @@ def test_a_broken_member_leaves_no_layer(shop: Shop) -> None:
     at = raw.index(b"a.py") + 4
     path.write_bytes(raw[:at] + b"2" + raw[at + 1 :])
     with pytest.raises(BadInput, match=r"a\.py has another CRC"):
-        wheel_to_layer(shop.workshop, wheel_files.locked(path), python="3.13")
-    assert list_layers(shop.workshop.store) == ()
-    assert left_over(shop.workshop.store) == []
+        wheel_to_layer(shop.context, wheel_files.locked(path), python="3.13")
+    assert list_layers(shop.context.store) == ()
+    assert left_over(shop.context.store) == []
 
 
-def test_what_a_splice_writes_is_what_it_says() -> None:
+def test_sizes_and_digests_of_a_spliced_layer_are_true() -> None:
     out = io.BytesIO()
     spliced = splice_wheel_streams([TarHead(b"x"), b"y" * 5], out.write)
     assert spliced.size == len(out.getvalue())

@@ -10,7 +10,7 @@ import pytest
 
 from dlimg.errors import BadInput
 from dlimg.wheel.archive import WheelArchive, read_archive
-from dlimg.wheel.unpack import (read_content)
+from dlimg.wheel.unpack import read_content
 from tests.support import wheel_files
 from tests.support.wheel_files import Record, deflated, descriptor, zipped
 
@@ -116,7 +116,7 @@ def described(*, signature: bool = True, big: bool = False, local: int = 0) -> b
         ),
     ],
 )  # fmt: skip
-def test_what_is_taken(tmp_path: Path, raw: bytes) -> None:
+def test_members_of_valid_wheels(tmp_path: Path, raw: bytes) -> None:
     assert contents(read(tmp_path, raw)) == {"a": b"first", "b": b"second"}
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         assert archive.read("b") == b"second"
@@ -234,7 +234,7 @@ def test_a_name_in_utf8(tmp_path: Path) -> None:
         ([b"a", b"a/b/c/"], "a is both a file and a folder"),
     ],
 )
-def test_clashes(tmp_path: Path, names: list[bytes], reason: str) -> None:
+def test_members_that_clash_are_refused(tmp_path: Path, names: list[bytes], reason: str) -> None:
     records = [
         Record(name=name, mode=stat.S_IFDIR if name.endswith(b"/") else stat.S_IFREG)
         for name in names
