@@ -37,7 +37,7 @@ ASKS = (
 def judged(copies: int, cells: int) -> str:
     facts = read_facts()
     many = [
-        CompatRule(id=f"{rule.id}-{number}", reads=rule.reads, speak=rule.speak)
+        CompatRule(id=f"{rule.id}-{number}", reads=rule.reads, check=rule.check)
         for number in range(copies)
         for rule in rules(date(2026, 11, 21))
     ]

@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlimg.atomic_write import atomic_write
 from dlimg.cli.arguments import add_format
 from dlimg.cli.printing import out, print_json, print_table
 from dlimg.context import Context
 from dlimg.errors import BadInput, nearest
-from dlimg.facts.gpu_names import capability_named
+from dlimg.facts.gpus import capability_in
 from dlimg.facts.load import facts_of
-from dlimg.facts.parse import compiled, rows_of
 from dlimg.facts.schema import schema
-from dlimg.pipeline.facts_files import FACTS, read_rows, read_text
+from dlimg.pipeline.facts_files import read_rows, subject_names
 from dlimg.pipeline.facts_refresh import SUBJECTS, facts_refresh, refresh_facts
 from dlimg.report.facts import (
     Row,
@@ -29,7 +27,6 @@ from dlimg.report.facts import (
     sections_of,
     sure,
 )
-from dlimg.report.plain import json_text
 from dlimg.units import counted
 
 # Rows with the name of their section.
@@ -43,6 +40,7 @@ class FactsOptions:
     matrix: str
     subject: str
     names: tuple[str, ...]
+    schema: bool
     keep: bool
     refresh: bool
     check: bool
@@ -55,6 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help='rows of it, e.g. "RTX 4090", 2.6.0'
     )
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of the files")
     parser.add_argument("--keep", action="store_true", help=SUPPRESS)
     parser.add_argument(
         "--refresh", action="store_true", help="ask the package index; add rows for new releases"
@@ -69,6 +68,7 @@ def options_of(arguments: Namespace) -> FactsOptions:
         matrix=arguments.matrix,
         subject=arguments.subject or "",
         names=tuple(arguments.names),
+        schema=arguments.schema,
         keep=arguments.keep,
         refresh=arguments.refresh,
         check=arguments.check,
@@ -81,9 +81,13 @@ def run(options: FactsOptions, context: Context) -> int:
     """Return 0; a refresh returns 1 for differences, and with --check for missing rows."""
     if options.refresh:
         return _refresh(options, context)
-    subjects = [path.stem for path in sorted(FACTS.glob("*.yaml"))]
     if options.keep:
-        return _keep(subjects)
+        context.log("--keep is no longer needed: parsed facts are cached by themselves")
+        return 0
+    if options.schema:
+        print_json(schema())
+        return 0
+    subjects = subject_names()
     if not options.subject:
         _print_subjects({name: read_rows(name) for name in subjects}, options, context)
         return 0
@@ -123,15 +127,6 @@ def _refresh(options: FactsOptions, context: Context) -> int:
     hint = "; a person decides which side of a difference is right" if result.differences else ""
     out(f"{total}{hint}\n")
     return 1 if result.differences or (result.new and options.check) else 0
-
-
-def _keep(subjects: Sequence[str]) -> int:
-    texts = {name: read_text(FACTS / f"{name}.yaml") for name in subjects}
-    for name, text in texts.items():
-        content = compiled(rows_of(text, f"{name}.yaml"), text)
-        atomic_write(FACTS / "compiled" / f"{name}.json", content)
-    atomic_write(FACTS / "facts.schema.json", json_text(schema()) + "\n")
-    return 0
 
 
 def _row_names(subject: str, rows: Rows, names: Sequence[str]) -> frozenset[str]:
@@ -176,7 +171,7 @@ def _gpu_rows(subject: str, rows: Rows, every: NamedRows, name: str) -> NamedRow
     if subject != "gpus":
         return ()
     gpu = facts_of({"gpus.yaml": rows}).gpu(name)
-    if capability_named(name):
+    if capability_in(name):
         return [row for row in every if row[1].get("capability") == gpu.capability]
     return [row for row in every if row[1].get("gpu") == gpu.name]
 

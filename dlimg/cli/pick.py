@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from dlimg.cli.arguments import add_format, refuse_empty
 from dlimg.cli.printing import out, print_json, print_table
-from dlimg.compat.parse_names import driver_named, python_named
+from dlimg.compat.parse_names import parse_driver, parse_python
 from dlimg.compat.pick import Advice, PickRequest, PickResult
 from dlimg.context import Context
 from dlimg.errors import BadInput
@@ -96,15 +96,15 @@ def run(options: PickOptions, context: Context) -> int:
         print_json({**report.picked_json(picked, request, advice, name, tested), **here})
     else:
         _print(picked, request, advice, options, (pick_context.image_name, tested), context)
-    return 0 if picked.fits else 1
+    return 0 if picked.matches else 1
 
 
 def _request(options: PickOptions, facts: Facts) -> PickRequest:
     """Return the request of the command line. Raises BadInput with the nearest spelling."""
     return PickRequest(
         gpus=tuple({gpu.name: gpu for gpu in map(facts.gpu, options.gpus)}.values()),
-        driver=driver_named(options.driver) if options.driver else "",
-        python=python_named(facts, options.python) if options.python else "",
+        driver=parse_driver(options.driver) if options.driver else "",
+        python=parse_python(facts, options.python) if options.python else "",
         family=options.family,
     )
 

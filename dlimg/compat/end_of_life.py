@@ -1,4 +1,4 @@
-"""What comes to its end: Pythons, distributions, CUDAs; facts and a day come in.
+"""End of life of Pythons, distributions and CUDAs.
 
 A month or a year is over when no day of it is left.
 """
@@ -15,71 +15,71 @@ AHEAD: Final = timedelta(days=90)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupportEnd:
-    """How far something is from its end: `near`, in `long-term` support, or `over`.
+    """The distance to an end of life: `near`, in `long-term` support, or `over`.
 
-    `words` is a sentence without its full stop; what is not `certain` may warn, never forbid.
+    `message` has no full stop; a fact that is not `certain` may warn, never forbid.
     """
 
     stage: Literal["near", "long-term", "over"]
-    words: str
+    message: str
     source: str
     certain: bool = True
 
 
 def python_end(facts: Facts, python: str, today: date) -> SupportEnd | None:
-    """The end of a Python minor, where it is over or within 90 days."""
+    """Return the end of a Python minor, where it is over or within 90 days."""
     fact = facts.pythons.get(python)
     day = last_day(fact.eol) if fact else None
     if fact is None or day is None or today < day - AHEAD:
         return None
-    source, is_sure = fact.origin.source_of("eol"), fact.origin.sure_of("eol")
+    source, certain = fact.origin.source_of("eol"), fact.origin.sure_of("eol")
     if today > day:
-        words = f"Python {python} has had no security fixes since {fact.eol}"
-        return SupportEnd(stage="over", words=words, source=source, certain=is_sure)
-    words = f"Python {python} gets its last security fixes on {fact.eol}"
-    return SupportEnd(stage="near", words=words, source=source, certain=is_sure)
+        message = f"Python {python} has had no security fixes since {fact.eol}"
+        return SupportEnd(stage="over", message=message, source=source, certain=certain)
+    message = f"Python {python} gets its last security fixes on {fact.eol}"
+    return SupportEnd(stage="near", message=message, source=source, certain=certain)
 
 
 def system_end(facts: Facts, distribution: str, today: date) -> SupportEnd | None:
-    """The end of a distribution. Long-term support is for everybody; for subscribers it is none."""
+    """Return the end of free security support: LTS counts, paid ESM does not."""
     fact = facts.distributions.get(distribution)
     day = last_day(fact.eol) if fact else None
     if fact is None or day is None or today < day - AHEAD:
         return None
-    source, is_sure = fact.origin.source_of("eol"), fact.origin.sure_of("eol")
+    source, certain = fact.origin.source_of("eol"), fact.origin.sure_of("eol")
     if today <= day:
-        words = f"{distribution} ends on {fact.eol}"
-        return SupportEnd(stage="near", words=words, source=source, certain=is_sure)
+        message = f"{distribution} ends on {fact.eol}"
+        return SupportEnd(stage="near", message=message, source=source, certain=certain)
     if fact.extended != "LTS":
         since = "but for subscribers " if fact.extended else ""
-        words = f"{distribution} has had no security fixes {since}since {fact.eol}"
-        return SupportEnd(stage="over", words=words, source=source, certain=is_sure)
+        message = f"{distribution} has had no security fixes {since}since {fact.eol}"
+        return SupportEnd(stage="over", message=message, source=source, certain=certain)
     last = last_day(fact.extended_eol)
     if last is None or today <= last:
         until = f" until {fact.extended_eol}" if last else ""
-        words = f"{distribution} ended on {fact.eol}, and is in long-term support{until}"
-        return SupportEnd(stage="long-term", words=words, source=source, certain=is_sure)
-    words = f"{distribution} has had no security fixes since {fact.extended_eol}"
-    sure_of_both = fact.origin.sure_of("eol", "extended_eol")
+        message = f"{distribution} ended on {fact.eol}, and is in long-term support{until}"
+        return SupportEnd(stage="long-term", message=message, source=source, certain=certain)
+    message = f"{distribution} has had no security fixes since {fact.extended_eol}"
+    certain = fact.origin.sure_of("eol", "extended_eol")
     source = fact.origin.source_of("extended_eol")
-    return SupportEnd(stage="over", words=words, source=source, certain=sure_of_both)
+    return SupportEnd(stage="over", message=message, source=source, certain=certain)
 
 
 def cuda_end(facts: Facts, cuda: str) -> SupportEnd | None:
-    """The end of a CUDA, for which NVIDIA names no day: it stops its images, and deletes them."""
+    """Return the end of a CUDA: NVIDIA names no day, but ends its images or deletes them."""
     fact = facts.cuda.get(cuda)
     if fact is None or fact.image_state not in {"ended", "deleted"}:
         return None
-    words = f"NVIDIA no longer supports its images of CUDA {cuda}"
+    message = f"NVIDIA no longer supports its images of CUDA {cuda}"
     if fact.image_state == "deleted":
-        words = f"NVIDIA has deleted its images of CUDA {cuda}"
-    source, is_sure = fact.origin.source_of("image_state"), fact.origin.sure_of("image_state")
-    return SupportEnd(stage="over", words=words, source=source, certain=is_sure)
+        message = f"NVIDIA has deleted its images of CUDA {cuda}"
+    source, certain = fact.origin.source_of("image_state"), fact.origin.sure_of("image_state")
+    return SupportEnd(stage="over", message=message, source=source, certain=certain)
 
 
 @lru_cache(maxsize=256)
 def last_day(text: str) -> date | None:
-    """The last day that a day, a month or a year means; None for an empty text."""
+    """Return the last day of a day, a month or a year; None for an empty text."""
     parts = [int(part) for part in text.split("-")] if text else []
     match parts:
         case [year, month, day]:

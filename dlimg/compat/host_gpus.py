@@ -1,4 +1,4 @@
-"""A machine as images see it: its GPUs and its driver, and what was noticed while looking."""
+"""The machine that dlimg runs on: its GPUs and driver, and problems with them."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from dlimg.errors import Problem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectedGpu:
-    """A GPU: `capability` such as `8.9`, empty where the driver did not say."""
+    """A GPU; `capability` is such as `8.9`, empty where the driver did not say."""
 
     name: str
     capability: str
@@ -20,16 +20,16 @@ class DetectedGpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalMachine:
-    """What was found: `driver` is empty where none answers, `cuda` the newest that it knows.
+    """The local machine; `driver` is empty without one, `cuda` the newest that it supports.
 
-    `machine` is what its programs are made for (`x86_64`), empty where nobody has looked.
-    `findings` are what a person has to know, each with what to do next.
+    `arch` is the CPU architecture (`x86_64`), empty where unknown. `findings` are problems for the
+    user, each with what to do next.
     """
 
     gpus: tuple[DetectedGpu, ...] = ()
     driver: str = ""
     cuda: str = ""
-    machine: str = ""
+    arch: str = ""
     findings: tuple[Problem, ...] = ()
 
     @property

@@ -1,4 +1,4 @@
-"""The names that people use -> those of the facts. Every refusal has the nearest right spelling."""
+"""Names as people write them -> names of the facts. Each refusal names the nearest spelling."""
 
 import re
 from collections.abc import Iterable
@@ -7,20 +7,10 @@ from typing import Final, NamedTuple
 from dlimg.document.versions import begins, newest, numbers
 from dlimg.errors import BadInput, nearest
 from dlimg.facts.load import Facts
-from dlimg.facts.model import AARCH64, X86_64, Distribution
+from dlimg.facts.model import AARCH64, X86_64, Distribution, FrameworkPackage
 
 CPU: Final = "cpu"
-FRAMEWORKS: Final = {
-    "torch": "torch",
-    "pytorch": "torch",
-    "tensorflow": "tensorflow",
-    "tf": "tensorflow",
-    "tensorflow-gpu": "tensorflow",
-    "tensorflow-cpu": "tensorflow",
-    "jax": "jax",
-    "jaxlib": "jax",
-}
-_MACHINES: Final = {
+_ARCHES: Final = {
     **dict.fromkeys(("x86_64", "amd64", "x64", "x86-64", "intel64"), X86_64),
     **dict.fromkeys(("aarch64", "arm64", "armv8", "sbsa"), AARCH64),
 }
@@ -38,45 +28,44 @@ _CUDA: Final = re.compile(r"(?:cuda|cu)?[ -]?(?P<number>[0-9]+(?:\.[0-9]+)*)")
 
 
 class ParsedRequirement(NamedTuple):
-    """A framework, the package for it, a version (empty: the newest), a CUDA said with it."""
+    """A framework, another package of it, a version (empty: the newest), a CUDA named with it."""
 
     framework: str
-    package: str
+    package: FrameworkPackage | None
     version: str
     cuda: str
 
 
-def requirement_named(text: str) -> ParsedRequirement:
-    """`torch==2.6.0`, `pytorch 2.6`, `tf2.15`, `jax[cuda12]==0.4.30`, `torch==2.6.0+cu124`.
+def parse_requirement(facts: Facts, text: str) -> ParsedRequirement:
+    """Parse `torch==2.6.0`, `pytorch 2.6`, `tf2.15`, `jax[cuda12]==0.4.30`, `torch==2.6.0+cu124`.
 
-    Raises BadInput for a framework that no fact speaks of, and for a range of versions.
+    Raises BadInput for a framework without facts, and for a range of versions.
     """
-    words = text.strip().lower()
-    if re.search(r"[<>~!,*]", words):
+    lower = text.strip().lower()
+    if re.search(r"[<>~!,*]", lower):
         hint = "name one version, e.g. torch==2.6.0"
         raise BadInput(f"{text!r} is a range of versions, not one", hint=hint)
-    found = _REQUIREMENT.fullmatch(words)
-    if not found:
+    match = _REQUIREMENT.fullmatch(lower)
+    if not match:
         raise BadInput(f"{text!r} is no requirement", hint="write e.g. torch==2.6.0")
-    name, extra = found["name"], found["extra"] or ""
-    if name not in FRAMEWORKS:
-        raise BadInput(f"no facts about {name!r}", hint=nearest(name, FRAMEWORKS))
-    said = found["local"] or _extra_named(text, extra)
-    package = name if name in ("tensorflow-gpu", "tensorflow-cpu") else ""
-    return ParsedRequirement(FRAMEWORKS[name], package, found["version"] or "", said)
+    name, extra, names = match["name"], match["extra"] or "", facts.framework_names
+    if name not in names:
+        raise BadInput(f"no facts about {name!r}", hint=nearest(name, names))
+    cuda = match["local"] or _cuda_of_extra(text, name, extra)
+    return ParsedRequirement(names[name], facts.packages.get(name), match["version"] or "", cuda)
 
 
-def _extra_named(text: str, extra: str) -> str:
-    """`cuda12` of `cuda12_local`, `cpu`; raises BadInput for what runs on no NVIDIA GPU."""
+def _cuda_of_extra(text: str, name: str, extra: str) -> str:
+    """Return `cuda12` of `cuda12_local`, `cpu`; raise BadInput for other accelerators."""
     if re.match(r"tpu|rocm|k8s", extra):
-        hint = "jax[cuda12], jax[cuda13] and jax[cpu] can be asked for"
+        hint = f"{name}[cuda12], {name}[cuda13] and {name}[cpu] can be asked for"
         raise BadInput(f"no facts about the {extra} of {text!r}", hint=hint)
-    found = re.match(r"cuda[0-9]*|cpu$", extra)
-    return found[0] if found and found[0] != "cuda" else ""
+    match = re.match(r"cuda[0-9]*|cpu$", extra)
+    return match[0] if match and match[0] != "cuda" else ""
 
 
-def version_named(facts: Facts, framework: str, text: str) -> str:
-    """The release that is meant: `2.6` is 2.6.0 where there is one, else the newest of 2.6.
+def parse_version(facts: Facts, framework: str, text: str) -> str:
+    """Return a release: `2.6` is 2.6.0 where that exists, else the newest of 2.6.
 
     Raises BadInput with the nearest, and with the first and the last that the facts have.
     """
@@ -91,111 +80,115 @@ def version_named(facts: Facts, framework: str, text: str) -> str:
         return newest(fitting)
     ordered = sorted(known, key=numbers)
     span = f"they have {ordered[0]} to {ordered[-1]}" if ordered else "they have none"
-    hint = f"{span}; nearest: {', '.join(_around(known, text))}"
+    hint = f"{span}; nearest: {', '.join(_neighbours(known, text))}"
     raise BadInput(f"no facts about {framework} {text}", hint=hint)
 
 
-def _around(known: Iterable[str], text: str) -> list[str]:
-    """The two on each side of a version that is not there, the older first."""
+def _neighbours(known: Iterable[str], text: str) -> list[str]:
+    """Return the two versions on each side of an unknown one, the older first."""
     ordered = sorted(known, key=numbers)
     older = [version for version in ordered if numbers(version) < numbers(text)]
     return [*older[-2:][::-1], *ordered[len(older) :][:2]]
 
 
-def cuda_named(facts: Facts, text: str) -> str:
-    """`cpu`, a major (`12`) or a minor (`12.4`) of `cu124`, `12.4.1`, `CUDA 12.4`."""
-    words = text.strip().lower()
-    if words in (CPU, "none", "no"):
+def parse_cuda(facts: Facts, text: str) -> str:
+    """Return `cpu`, a major (`12`) or a minor (`12.4`) of `cu124`, `12.4.1`, `CUDA 12.4`."""
+    lower = text.strip().lower()
+    if lower in (CPU, "none", "no"):
         return CPU
-    found = _CUDA.fullmatch(words)
-    if not found:
+    match = _CUDA.fullmatch(lower)
+    if not match:
         raise BadInput(f"{text!r} is no CUDA", hint="write e.g. 12.4, cu124 or cpu")
-    number = _undotted(found["number"])
-    if number != found["number"] and number not in facts.cuda and words == found["number"]:
-        number = words  # 99 is no 9.9
+    number = _with_dot(match["number"])
+    if number != match["number"] and number not in facts.cuda and lower == match["number"]:
+        number = lower  # 99 is no 9.9
     parts = number.split(".")
-    if len(parts) == 1 and any(begins(one, parts[0]) for one in facts.cuda):
+    if len(parts) == 1 and any(begins(cuda, parts[0]) for cuda in facts.cuda):
         return parts[0]
     minor = ".".join(parts[:2])
     if minor not in facts.cuda:
-        hint = f"nearest: {', '.join(_around(facts.cuda, minor))}"
+        hint = f"nearest: {', '.join(_neighbours(facts.cuda, minor))}"
         raise BadInput(f"no facts about CUDA {minor}", hint=hint)
     return minor
 
 
-def _undotted(number: str) -> str:
-    """`12.4` of `124`; `92` is 9.2."""
+def _with_dot(number: str) -> str:
+    """Return `12.4` of `124`; `92` is 9.2."""
     if "." in number or len(number) < 2 or (len(number) == 2 and number[0] == "1"):
         return number
     return f"{number[:-1]}.{number[-1]}"
 
 
-def cudnn_named(text: str) -> str:
-    """`9` of `cudnn9`, `9.1.0`; the digits as they are."""
-    found = re.fullmatch(r"(?:cudnn)?[ -]?v?([0-9]+(?:\.[0-9]+){0,3})", text.strip().lower())
-    if not found:
+def parse_cudnn(text: str) -> str:
+    """Return `9` of `cudnn9`, `9.1.0`; the digits as they are."""
+    match = re.fullmatch(r"(?:cudnn)?[ -]?v?([0-9]+(?:\.[0-9]+){0,3})", text.strip().lower())
+    if not match:
         raise BadInput(f"{text!r} is no cuDNN", hint="write e.g. 9 or 9.1.0")
-    return found[1]
+    return match[1]
 
 
-def driver_named(text: str) -> str:
-    """`550.54.15`, or a whole branch: `550` of `R550`."""
-    words = re.sub(r"^(?:nvidia-)?driver[- ]", "", text.strip().lower())
-    found = _DRIVER.fullmatch(words)
-    if not found:
+def parse_driver(text: str) -> str:
+    """Return `550.54.15`, or a whole branch: `550` of `R550`."""
+    lower = re.sub(r"^(?:nvidia-)?driver[- ]", "", text.strip().lower())
+    match = _DRIVER.fullmatch(lower)
+    if not match:
         hint = "write it as nvidia-smi shows it, e.g. 550.54.15, or a branch such as 550"
         raise BadInput(f"{text!r} is no driver", hint=hint)
-    return found["number"]
+    return match["number"]
 
 
-def python_named(facts: Facts, text: str) -> str:
-    """`3.12` of `py3.12`, `cp312`, `3.12.4`; `3.13t` is the one without the lock."""
-    found = _PYTHON.fullmatch(text.strip().lower())
-    python = f"{found['major']}.{found['minor']}" if found else ""
-    if not found or python not in facts.pythons:
+def parse_python(facts: Facts, text: str) -> str:
+    """Return `3.12` of `py3.12`, `cp312`, `3.12.4`; `3.13t` is the free-threaded one."""
+    match = _PYTHON.fullmatch(text.strip().lower())
+    python = f"{match['major']}.{match['minor']}" if match else ""
+    if not match or python not in facts.pythons:
         known = sorted(facts.pythons, key=numbers)
-        hint = nearest(text, known) if found else f"write e.g. {known[-1] if known else '3.13'}"
+        hint = nearest(text, known) if match else f"write e.g. {known[-1] if known else '3.13'}"
         raise BadInput(f"no facts about Python {text}", hint=hint)
-    return f"{python}{found['free']}"
+    return f"{python}{match['free']}"
 
 
-def system_named(facts: Facts, text: str) -> Distribution:
-    """`Ubuntu 24.04` of `ubuntu24.04`, `ubuntu:noble`, `noble`; `RHEL/Rocky 8` of `rocky8`."""
-    words = _one_word(text)
-    if words.startswith(("win", "mac", "darwin", "osx", "wsl")):
+def parse_system(facts: Facts, text: str) -> Distribution:
+    """Return the distribution of `ubuntu24.04`, `ubuntu:noble`, `noble`, `rocky8`."""
+    key = _system_key(text)
+    if key.startswith(("win", "mac", "darwin", "osx", "wsl")):
         hint = "name the Linux inside: on Windows that of WSL 2, e.g. ubuntu24.04"
         raise BadInput(f"images are Linux, {text!r} is not", hint=hint)
-    names = {name: one for one in facts.distributions.values() for name in system_names(one)}
-    found = names.get(words) or names.get(re.sub(r"^(ubuntu|debian)(?=[a-z])", "", words))
-    # A point release of a distribution that is known by its major alone: `alpine3.20`, `rocky8.9`.
-    found = found or names.get(re.sub(r"\.[0-9.]+$", "", words))
-    if found is None:
-        hint = nearest(words, names)
+    systems = {
+        name: system for system in facts.distributions.values() for name in system_names(system)
+    }
+    without_vendor = re.sub(r"^(ubuntu|debian)(?=[a-z])", "", key)
+    # Some are known by their major alone: of `alpine3.20`, `rocky8.9` the point release goes.
+    without_point = re.sub(r"\.[0-9.]+$", "", key)
+    keys = (key, without_vendor, without_point)
+    system = next((systems[name] for name in keys if name in systems), None)
+    if system is None:
+        hint = nearest(key, systems)
         raise BadInput(f"no facts about the operating system {text!r}", hint=hint)
-    return found
+    return system
 
 
-def _one_word(text: str) -> str:
+def _system_key(text: str) -> str:
     return re.sub(r"[ :_/-]|linux", "", text.strip().lower())
 
 
-def system_names(one: Distribution) -> tuple[str, ...]:
-    """Every plain way to write it."""
-    vendors, _, number = one.distribution.lower().rpartition(" ")
-    found = [one.codename.lower()] if one.codename.isalpha() else []
-    for vendor in map(_one_word, vendors.split("/")):
-        found += [f"{vendor}{number}", f"{vendor}{number.replace('.', '')}"]
+def system_names(system: Distribution) -> tuple[str, ...]:
+    """Return every plain spelling of a distribution."""
+    vendors, _, number = system.distribution.lower().rpartition(" ")
+    names = [system.codename.lower()] if system.codename.isalpha() else []
+    for vendor in map(_system_key, vendors.split("/")):
+        names += [f"{vendor}{number}", f"{vendor}{number.replace('.', '')}"]
         if vendor == "alpine":
-            found.append(vendor)
+            names.append(vendor)
         if vendor == "rocky":
             # The same C library and Python, under another name.
-            found += [f"rhel{number}", f"alma{number}", f"ubi{number}", f"oracle{number}"]
-    return tuple(found)
+            names += [f"rhel{number}", f"alma{number}", f"ubi{number}", f"oracle{number}"]
+    return tuple(names)
 
 
-def machine_named(text: str) -> str:
-    """`x86_64` of `amd64`, `aarch64` of `arm64`."""
-    words = text.strip().lower().removeprefix("linux/")
-    if words not in _MACHINES:
-        raise BadInput(f"no facts about the machine {text!r}", hint=nearest(words, _MACHINES))
-    return _MACHINES[words]
+def parse_arch(text: str) -> str:
+    """Return `x86_64` of `amd64`, `aarch64` of `arm64`."""
+    lower = text.strip().lower().removeprefix("linux/")
+    if lower not in _ARCHES:
+        raise BadInput(f"no facts about the architecture {text!r}", hint=nearest(lower, _ARCHES))
+    return _ARCHES[lower]

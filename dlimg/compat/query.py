@@ -1,4 +1,4 @@
-"""What a person asks, in the facts' names; and the combinations that it leaves open."""
+"""A question in the facts' names, and the combinations that it leaves open."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,137 +9,145 @@ from typing import Final
 from dlimg.compat.combination import Combination
 from dlimg.compat.end_of_life import last_day
 from dlimg.compat.parse_names import CPU
-from dlimg.compat.rules_image import image_word, takes_cuda_from_base
+from dlimg.compat.rules_image import image_word
 from dlimg.compat.rules_wheel import pins_admit
-from dlimg.document.versions import begins, numbers
+from dlimg.document.versions import begins, major, numbers
 from dlimg.facts.load import Facts
 from dlimg.facts.model import (
     PYPI,
     X86_64,
     Distribution,
+    FrameworkPackage,
     FrameworkRelease,
     GpuFact,
     ReleaseBuild,
-    major,
 )
 
-# How many systems and Pythons are tried for one build where the question leaves them open.
-_TRIED: Final = 10
+# Pairs of system and Python that are tried for one build where the question leaves them open.
+_MOST_PLACES: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """Everything empty or None is open. `cuda` is `cpu`, a major or a minor."""
+    """A question; empty or None is open. `cuda` is `cpu`, a major or a minor.
+
+    `package` is another package of the framework, such as tensorflow-gpu.
+    """
 
     framework: str
     version: str
-    package: str = ""
+    package: FrameworkPackage | None = None
     cuda: str = ""
     cudnn: str = ""
     python: str = ""
     system: Distribution | None = None
     gpu: GpuFact | None = None
     driver: str = ""
-    machine: str = ""
+    arch: str = ""
 
     @property
     def on_gpu(self) -> bool:
-        """Whether it speaks of something that a CPU build has no use for."""
-        return bool(self.gpu or self.driver or self.cudnn or self.package == "tensorflow-gpu")
+        """Whether it names something that a CPU build has no use for."""
+        wants_cuda = self.package is not None and self.package.builds == "cuda"
+        return bool(self.gpu or self.driver or self.cudnn or wants_cuda)
 
 
-def machine_of(question: Query) -> str:
-    """The machine that is meant: that of the GPU's hosts where nothing was said."""
-    return question.machine or (question.gpu.machine if question.gpu else "") or X86_64
+def arch_of(query: Query) -> str:
+    """Return the CPU architecture asked for, or else that of the GPU's hosts."""
+    return query.arch or (query.gpu.arch if query.gpu else "") or X86_64
 
 
 class QueryContext:
-    """Facts and a day, with the systems in the order in which they are offered."""
+    """Facts and a day, with the systems in the order in which they are suggested."""
 
     def __init__(self, facts: Facts, today: date) -> None:
         self.facts = facts
-        known = [one for one in facts.distributions.values() if one.glibc and one.released]
-        known = [one for one in known if one.distribution.startswith(("Debian", "Ubuntu"))]
-        self.systems = sorted(known, key=lambda one: (not _good(one, today), _usual(one)))
-        self.newest_first = sorted(known, key=lambda one: one.released, reverse=True)
+        known = [system for system in facts.distributions.values() if system.glibc]
+        known = [system for system in known if system.released]
+        known = [system for system in known if system.distribution.startswith(("Debian", "Ubuntu"))]
+        self.systems = sorted(
+            known, key=lambda system: (not _is_supported(system, today), _preference(system))
+        )
+        self.newest_first = sorted(known, key=lambda system: system.released, reverse=True)
 
 
-def completions(ground: QueryContext, question: Query) -> Iterator[Combination]:
-    """The combinations that answer a question, the most usual first; never none."""
-    for of_one_build in by_build(ground, question):
-        yield from of_one_build
+def completions(context: QueryContext, query: Query) -> Iterator[Combination]:
+    """Yield the combinations that fit a question, the most usual first; at least one."""
+    for combinations in completions_by_build(context, query):
+        yield from combinations
 
 
-def by_build(ground: QueryContext, question: Query) -> Iterator[Iterator[Combination]]:
-    """The same, those of each build and CUDA together."""
-    release = ground.facts.releases.get(question.framework, {}).get(question.version)
-    machine = machine_of(question)
-    for build, cuda in builds(ground.facts, question, release, machine):
-        one = Combination(
-            framework=question.framework,
-            version=question.version,
-            package=question.package,
+def completions_by_build(context: QueryContext, query: Query) -> Iterator[Iterator[Combination]]:
+    """Yield the completions of each build and CUDA together."""
+    release = context.facts.releases.get(query.framework, {}).get(query.version)
+    arch = arch_of(query)
+    for build, cuda in builds(context.facts, query, release, arch):
+        combination = Combination(
+            framework=query.framework,
+            version=query.version,
+            package=query.package.package if query.package else "",
             release=release,
             build=build,
             cuda=cuda,
-            cudnn=question.cudnn,
-            gpu=question.gpu,
-            driver=question.driver,
-            machine=machine,
+            cudnn=query.cudnn,
+            gpu=query.gpu,
+            driver=query.driver,
+            arch=arch,
         )
-        places = islice(_places(ground, question, one), _TRIED)
-        yield (one._replace(distribution=system, python=python) for system, python in places)
+        places = islice(_places(context, query, combination), _MOST_PLACES)
+        yield (
+            combination._replace(distribution=system, python=python) for system, python in places
+        )
 
 
 def builds(
-    facts: Facts, question: Query, release: FrameworkRelease | None, machine: str
+    facts: Facts, query: Query, release: FrameworkRelease | None, arch: str
 ) -> Iterator[tuple[ReleaseBuild | None, str]]:
-    """Builds, and the CUDA that each is meant with; None where there is no build.
+    """Yield builds, each with a CUDA; None for the build where there is none.
 
     The package index's own come first, then the newest CUDA.
     """
-    here = _of_machine(release, machine)
-    wanted = question.cuda
-    if wanted == CPU:
-        plain = [one for one in here if not one.cuda]
-        yield from ((one, "") for one in plain) if plain else ((None, ""),)
+    candidates = _of_arch(release, arch)
+    if query.cuda == CPU:
+        cpu_builds = [build for build in candidates if not build.cuda]
+        yield from ((build, "") for build in cpu_builds) if cpu_builds else ((None, ""),)
         return
-    found = [
+    matches = [
         (build, cuda)
-        for build in sorted(here, key=_usual_first)
+        for build in sorted(candidates, key=_usual_first)
         for cuda in cudas(facts, build)
-        if build.cuda and (not wanted or begins(cuda, wanted))
+        if build.cuda and (not query.cuda or begins(cuda, query.cuda))
     ]
-    if not found and wanted:
-        yield _near_miss(here, question), wanted
+    if not matches and query.cuda:
+        yield _near_miss(candidates, query), query.cuda
         return
-    yield from found
-    if wanted:
+    yield from matches
+    if query.cuda:
         return
-    plain = [one for one in here if not one.cuda]
-    if plain and (not question.on_gpu or question.package == "tensorflow-cpu"):
-        yield plain[0], ""
-    elif not found:
+    cpu_build = next((build for build in candidates if not build.cuda), None)
+    wants_cpu = query.package is not None and query.package.builds == "cpu"
+    if cpu_build and (not query.on_gpu or wants_cpu):
+        yield cpu_build, ""
+    elif not matches:
         yield None, ""
 
 
-def _near_miss(here: list[ReleaseBuild], question: Query) -> ReleaseBuild | None:
-    """A build that just does not take the CUDA asked for, to say why it does not.
+def _near_miss(candidates: list[ReleaseBuild], query: Query) -> ReleaseBuild | None:
+    """Return a build that just does not take the CUDA asked for, to explain why.
 
-    TensorFlow without CUDA wheels loads whatever the system has.
+    A build without CUDA wheels may load the libraries of the system.
     """
-    wanted = question.cuda
-    pinned = [one for one in here if one.cuda == major(wanted) and "." in wanted]
-    linked = [one for one in here if one.cuda and not one.pins and one.index == PYPI]
-    found = pinned or (linked if question.framework == "tensorflow" else [])
-    return found[0] if found else None
+    cuda = query.cuda
+    pinned = [build for build in candidates if build.cuda == major(cuda) and "." in cuda]
+    linked = [build for build in candidates if build.uses_system_cuda and build.index == PYPI]
+    return next(iter(pinned or linked), None)
 
 
-def _of_machine(release: FrameworkRelease | None, machine: str) -> list[ReleaseBuild]:
-    """Its builds for a machine; of two for one CUDA that of the package index."""
-    here = [one for one in release.builds if one.machine == machine] if release else []
-    indexed = {one.cuda for one in here if one.index == PYPI}
-    return [one for one in here if one.index == PYPI or one.cuda not in indexed]
+def _of_arch(release: FrameworkRelease | None, arch: str) -> list[ReleaseBuild]:
+    """Return a release's builds for an architecture; of two for one CUDA the package index's."""
+    candidates = [build for build in release.builds if build.arch == arch] if release else []
+    indexed = {build.cuda for build in candidates if build.index == PYPI}
+    return [build for build in candidates if build.index == PYPI or build.cuda not in indexed]
 
 
 def _usual_first(build: ReleaseBuild) -> tuple[bool, tuple[int, ...]]:
@@ -147,52 +155,51 @@ def _usual_first(build: ReleaseBuild) -> tuple[bool, tuple[int, ...]]:
 
 
 def cudas(facts: Facts, build: ReleaseBuild) -> tuple[str, ...]:
-    """The minors of CUDA that a build is for: those that are confirmed first, then the newest."""
+    """Return the CUDA minors that a build is for: the confirmed ones first, then the newest."""
     if not build.cuda or "." in build.cuda:
         return (build.cuda,)
-    found = [cuda for cuda in facts.cuda if begins(cuda, build.cuda) and pins_admit(build, cuda)]
-    sure = facts.cuda
-    return tuple(sorted(found, key=lambda one: (sure[one].origin.certain, numbers(one)))[::-1])
+    minors = [cuda for cuda in facts.cuda if begins(cuda, build.cuda) and pins_admit(build, cuda)]
+    minors.sort(key=lambda cuda: (facts.cuda[cuda].origin.certain, numbers(cuda)), reverse=True)
+    return tuple(minors)
 
 
 def _places(
-    ground: QueryContext, question: Query, one: Combination
+    context: QueryContext, query: Query, combination: Combination
 ) -> Iterator[tuple[Distribution, str]]:
-    """Systems with Pythons: the system's own first, then the newest that is managed."""
-    pythons = one.build.pythons if one.build else ()
-    pythons = pythons or (one.release.pythons if one.release else ())
-    for system in [question.system] if question.system else _systems(ground, one):
-        if question.python:
-            yield system, question.python
+    """Yield systems with Pythons: the system's own first, then the newest that uv has."""
+    build, release = combination.build, combination.release
+    pythons = (build.pythons if build else ()) or (release.pythons if release else ())
+    for system in [query.system] if query.system else _systems(context, combination):
+        if query.python:
+            yield system, query.python
             continue
-        yield from ((system, python) for python in _pythons(ground.facts, system, pythons))
+        yield from ((system, python) for python in _pythons(context.facts, system, pythons))
 
 
 def _pythons(facts: Facts, system: Distribution, known: tuple[str, ...]) -> tuple[str, ...]:
     ordered = sorted(known, key=numbers, reverse=True)
-    had = [one for one in ordered if one in facts.managed or one == system.python]
-    had = had or ordered[:1]
-    own = [one for one in had if one == system.python]
-    return tuple(dict.fromkeys([*own, *had])) or ("",)
+    available = [python for python in ordered if python in facts.managed or python == system.python]
+    available = available or ordered[:1]
+    own = [python for python in available if python == system.python]
+    return tuple(dict.fromkeys([*own, *available])) or ("",)
 
 
-def _systems(ground: QueryContext, one: Combination) -> list[Distribution]:
-    """Those that still get updates, Debian's and the newest first.
+def _systems(context: QueryContext, combination: Combination) -> list[Distribution]:
+    """Return the supported ones first, Debian's and the newest before others.
 
     Where CUDA must come with the base: those that its images are on.
     """
-    fact = ground.facts.cuda.get(one.cuda)
-    if takes_cuda_from_base(one) and fact and fact.image_os:
-        known = ground.newest_first
-        return [one for one in known if image_word(one) in fact.image_os]
-    return ground.systems
+    build, fact = combination.build, context.facts.cuda.get(combination.cuda)
+    if build is not None and build.uses_system_cuda and fact and fact.image_os:
+        return [system for system in context.newest_first if image_word(system) in fact.image_os]
+    return context.systems
 
 
-def _good(one: Distribution, today: date) -> bool:
-    end = last_day(one.extended_eol if one.extended == "LTS" else one.eol)
-    return end is not None and end >= today and one.origin.sure_of("glibc")
+def _is_supported(system: Distribution, today: date) -> bool:
+    end = last_day(system.extended_eol if system.extended == "LTS" else system.eol)
+    return end is not None and end >= today and system.origin.sure_of("glibc")
 
 
-def _usual(one: Distribution) -> tuple[bool, tuple[int, ...]]:
-    newest_first = tuple(-number for number in numbers(one.released.replace("-", ".")))
-    return one.distribution.startswith("Ubuntu"), newest_first
+def _preference(system: Distribution) -> tuple[bool, tuple[int, ...]]:
+    newest_first = tuple(-number for number in numbers(system.released.replace("-", ".")))
+    return system.distribution.startswith("Ubuntu"), newest_first

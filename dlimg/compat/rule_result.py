@@ -1,4 +1,4 @@
-"""What a rule says about a combination: against it, for it, or a warning; and its source."""
+"""Results of rules: a refusal, a warning or a confirmation, with its source."""
 
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -10,9 +10,9 @@ _ORDER: Final = {"refusal": 0, "warning": 1, "support": 2}
 
 
 class RuleResult(NamedTuple):
-    """One rule's word, and who says so; only a refusal has a stage `at` which it strikes.
+    """One rule's result and its source; only a refusal has a stage `at` which it fails.
 
-    An uncertain one rests on what nobody could confirm: it warns, and never refuses.
+    An uncertain one rests on an unconfirmed fact: it warns, and never refuses.
     """
 
     rule: str
@@ -23,35 +23,38 @@ class RuleResult(NamedTuple):
     level: Level = "support"
 
 
-def against(rule: str, at: Stage, message: str, source: str, *, certain: bool = True) -> RuleResult:
-    """A refusal; a warning where the fact behind it was never confirmed."""
+def refuse(rule: str, at: Stage, message: str, source: str, *, certain: bool = True) -> RuleResult:
+    """Return a refusal; a warning where the fact behind it is not certain."""
     if not certain:
-        return warning(rule, message, source, certain=False)
+        return warn(rule, message, source, certain=False)
     return RuleResult(rule=rule, message=message, source=source, at=at, level="refusal")
 
 
-def warning(rule: str, message: str, source: str, *, certain: bool = True) -> RuleResult:
+def warn(rule: str, message: str, source: str, *, certain: bool = True) -> RuleResult:
     return RuleResult(rule=rule, message=message, source=source, certain=certain, level="warning")
 
 
-def support(rule: str, message: str, source: str, *, certain: bool = True) -> RuleResult:
+def confirm(rule: str, message: str, source: str, *, certain: bool = True) -> RuleResult:
     return RuleResult(rule=rule, message=message, source=source, certain=certain)
 
 
-def refusals(reasons: Iterable[RuleResult]) -> tuple[RuleResult, ...]:
-    """Those that make a combination invalid."""
-    return tuple(one for one in reasons if one.level == "refusal")
+def refusals(results: Iterable[RuleResult]) -> tuple[RuleResult, ...]:
+    """Return the results that make a combination invalid."""
+    return tuple(result for result in results if result.level == "refusal")
 
 
-def fails_at(reasons: Iterable[RuleResult]) -> Stage | None:
-    """The first stage at which it fails, or None where nothing refuses."""
-    struck = {one.at for one in reasons if one.level == "refusal"}
-    return next((stage for stage in STAGES if stage in struck), None)
+def failing_stage(results: Iterable[RuleResult]) -> Stage | None:
+    """Return the first stage at which it fails, or None where nothing refuses."""
+    failed = {result.at for result in results if result.level == "refusal"}
+    return next((stage for stage in STAGES if stage in failed), None)
 
 
-def worst_first(reasons: Iterable[RuleResult]) -> tuple[RuleResult, ...]:
-    """Refusals in the order of their stages, then warnings, then what speaks for it."""
+def worst_first(results: Iterable[RuleResult]) -> tuple[RuleResult, ...]:
+    """Return refusals in the order of their stages, then warnings, then confirmations."""
     stages = {stage: number for number, stage in enumerate(STAGES)}
     return tuple(
-        sorted(reasons, key=lambda one: (_ORDER[one.level], stages[one.at] if one.at else 0))
+        sorted(
+            results,
+            key=lambda result: (_ORDER[result.level], stages[result.at] if result.at else 0),
+        )
     )

@@ -1,115 +1,15 @@
-"""Rules about wheels: whether there is one for this Python, machine, CUDA and glibc."""
+"""Rules about wheels: whether there is one for this Python, architecture, CUDA and glibc."""
 
 from typing import Final
 
 from dlimg.compat.combination import Combination
-from dlimg.compat.rule_result import RuleResult, against, support, warning
+from dlimg.compat.rule_result import RuleResult, confirm, refuse, warn
 from dlimg.compat.wheel_tags import admits, glibc_floor_of, misfits
 from dlimg.document.versions import listed, minor, newest, numbers
 from dlimg.facts.load import Facts
 from dlimg.facts.model import AARCH64, PYPI, VENDOR, Distribution, FrameworkRelease, ReleaseBuild
 
-# The nearest place that offers every variant; the words `index` and `variant` are the vendor's.
-VENDOR_INDEX: Final = "download.pytorch.org/whl"
-
-
-def python_wheel(_facts: Facts, one: Combination) -> RuleResult | None:
-    """No wheel of this release for this Python. A release without a row is not judged."""
-    release = one.release
-    if release is None or not one.python:
-        return None
-    pythons = one.build.pythons if one.build and one.build.pythons else release.pythons
-    name, origin = f"{one.framework} {one.version}", release.origin
-    sure = origin.sure_of("pythons")
-    if one.python in pythons or one.python in release.free_threaded:
-        return support("python-wheel", f"{name} has wheels for Python {one.python}", origin.source)
-    message = f"{name} has no wheel for Python {one.python} (it has {', '.join(pythons)})"
-    return against("python-wheel", "install", message, origin.source, certain=sure)
-
-
-def platform_tag(facts: Facts, one: Combination) -> RuleResult | None:
-    """The wheels ask for another C library, or a newer one, than the distribution has."""
-    system = one.distribution
-    asked = one.platform or (one.release.platform if one.release else "")
-    if system is None:
-        return None
-    origin = system.origin
-    if system.libc == "musl":
-        message = f"{system.distribution} has musl; the wheels are built for glibc"
-        hint = "take Debian or Ubuntu"
-        return against("platform-tag", "install", f"{message}: {hint}", origin.source)
-    floor = glibc_floor_of(asked)
-    if not system.glibc:
-        return None
-    if not floor:
-        return _old_tag(facts, one, system)
-    what = f"{system.distribution} has glibc {system.glibc}, the wheels need {floor}"
-    sure = origin.sure_of("glibc")
-    source = origin.source_of("glibc")
-    if numbers(system.glibc) < numbers(floor):
-        return against("platform-tag", "install", what, source, certain=sure)
-    return support("platform-tag", f"{what} or newer", source, certain=sure)
-
-
-def _old_tag(facts: Facts, one: Combination, system: Distribution) -> RuleResult | None:
-    """The tag `manylinux1` promises more than torch's wheels of that time hold."""
-    fact, known = facts.statements.get("glibc-manylinux1"), facts.statements.get("glibc-torch")
-    is_old = one.release is not None and one.release.platform == "manylinux1"
-    if not is_old or one.framework != "torch" or fact is None or known is None:
-        return None
-    if numbers(system.glibc) >= (2, 28):
-        return None
-    message = (
-        f"{one.framework} {one.version} is tagged manylinux1 and needs a newer glibc than that"
-    )
-    message = f"{message} says; nobody has measured which ({system.distribution}: {system.glibc})"
-    return warning("platform-tag", message, fact.origin.source, certain=False)
-
-
-def locked_wheels(_facts: Facts, one: Combination) -> RuleResult | None:
-    """A locked wheel whose tags do not fit this Python, machine or glibc. The wheel knows best."""
-    if one.wheels is None or one.distribution is None:
-        return None
-    wheels, glibc = one.wheels.wheels, one.distribution.glibc
-    found = misfits([wheel.file for wheel in wheels], one.python, one.machine, glibc)
-    source = f"the lock of {one.wheels.name}"
-    if found:
-        message = f"{listed(found[:3])} cannot be installed by Python {one.python}"
-        on = f"{one.machine} with glibc {glibc}"
-        return against("locked-wheels", "install", f"{message} on {on}", source)
-    message = f"all {len(wheels)} locked wheels fit Python {one.python} and glibc {glibc}"
-    return support("locked-wheels", message, source)
-
-
-def cuda_build(facts: Facts, one: Combination) -> RuleResult | None:
-    """No build of this release for this CUDA on this machine."""
-    release = one.release
-    if release is None:
-        return None
-    if one.build is None:
-        return _no_build(facts, release, one)
-    build, origin = one.build, one.build.origin
-    if not one.cuda:
-        return support("cuda-build", f"{one.name} has a build without CUDA", origin.source)
-    pins = [
-        (name, pin)
-        for name, pin in build.pins.items()
-        if name in _NUMBERED_AS_CUDA and not admits(pin, one.cuda)
-    ]
-    if pins:
-        name, pin = pins[0]
-        exact = "" if pin[0] in "<>=~!" else "=="
-        message = f"{build.package} {one.version} asks for {name} {exact}{pin}"
-        message = f"{message}, which CUDA {one.cuda} does not have"
-        return against("cuda-build", "install", message, origin.source, certain=origin.certain)
-    if _links_other(one):
-        return _links(one, release)
-    where = "on PyPI" if build.index == PYPI else f"as {build.variant}"
-    message = f"{build.package} {one.version} is there for CUDA {one.cuda} {where}"
-    return support("cuda-build", message, origin.source, certain=origin.certain)
-
-
-# Parts that are numbered as CUDA itself is: a pin of one is a pin of CUDA.
+# Packages that are numbered as CUDA itself is: a pin of one is a pin of CUDA.
 _NUMBERED_AS_CUDA: Final = (
     "nvidia-cuda-runtime-cu11",
     "nvidia-cuda-runtime-cu12",
@@ -117,105 +17,214 @@ _NUMBERED_AS_CUDA: Final = (
     "nvidia-cuda-runtime",
     "cuda-toolkit",
 )
+# From here on wheels name a glibc that old tags such as manylinux1 cannot contradict.
+_RECENT_GLIBC: Final = (2, 28)
 
 
-def _links_other(one: Combination) -> bool:
-    """Whether the wheel takes CUDA from the system, and was built for another minor of it."""
-    build = one.build
-    if build is None or build.pins or not _linked(build) or one.framework != "tensorflow":
-        return False
-    return not minor(_linked(build)).startswith(one.cuda)
+def python_wheel(_facts: Facts, combination: Combination) -> RuleResult | None:
+    """Refuse a release without a wheel for this Python. A release without a row is not judged."""
+    release, build, python = combination.release, combination.build, combination.python
+    if release is None or not python:
+        return None
+    pythons = build.pythons if build and build.pythons else release.pythons
+    name, origin = combination.release_name, release.origin
+    if python in pythons or python in release.free_threaded:
+        return confirm("python-wheel", f"{name} has wheels for Python {python}", origin.source)
+    message = f"{name} has no wheel for Python {python} (it has {', '.join(pythons)})"
+    certain = origin.sure_of("pythons")
+    return refuse("python-wheel", "install", message, origin.source, certain=certain)
 
 
-def _linked(build: ReleaseBuild) -> str:
-    """The CUDA whose libraries it looks for by name."""
+def platform_tag(facts: Facts, combination: Combination) -> RuleResult | None:
+    """Refuse wheels that need another C library, or a newer one, than the distribution has."""
+    system, release = combination.distribution, combination.release
+    platform = combination.platform or (release.platform if release else "")
+    if system is None:
+        return None
+    if system.libc == "musl":
+        message = f"{system.distribution} has musl; the wheels are built for glibc"
+        message = f"{message}: take Debian or Ubuntu"
+        return refuse("platform-tag", "install", message, system.origin.source)
+    floor = glibc_floor_of(platform)
+    if not system.glibc:
+        return None
+    if not floor:
+        return _old_tag(facts, combination, system)
+    message = f"{system.distribution} has glibc {system.glibc}, the wheels need {floor}"
+    origin = system.origin.of("glibc")
+    if numbers(system.glibc) < numbers(floor):
+        return refuse("platform-tag", "install", message, origin.source, certain=origin.certain)
+    return confirm("platform-tag", f"{message} or newer", origin.source, certain=origin.certain)
+
+
+def _old_tag(facts: Facts, combination: Combination, system: Distribution) -> RuleResult | None:
+    """Warn of a tag `manylinux1` where the framework's wheels need more than it promises."""
+    release = combination.release
+    statement = facts.statements.get(f"{combination.framework}-manylinux1")
+    if release is None or release.platform != "manylinux1" or statement is None:
+        return None
+    if numbers(system.glibc) >= _RECENT_GLIBC:
+        return None
+    message = f"{combination.release_name} is tagged manylinux1 and needs a newer glibc than that"
+    message = f"{message} tag says; which one is not known"
+    message = f"{message} ({system.distribution}: {system.glibc})"
+    return warn("platform-tag", message, statement.origin.source, certain=False)
+
+
+def locked_wheels(_facts: Facts, combination: Combination) -> RuleResult | None:
+    """Refuse a lock with a wheel whose tags do not fit the Python, architecture or glibc."""
+    lock, system = combination.wheels, combination.distribution
+    if lock is None or system is None:
+        return None
+    files = [wheel.file for wheel in lock.wheels]
+    rejected = misfits(files, combination.python, combination.arch, system.glibc)
+    source = f"the lock of {lock.name}"
+    if rejected:
+        message = f"{listed(rejected[:3])} cannot be installed by Python {combination.python}"
+        message = f"{message} on {combination.arch} with glibc {system.glibc}"
+        return refuse("locked-wheels", "install", message, source)
+    message = f"all {len(files)} locked wheels fit Python {combination.python}"
+    return confirm("locked-wheels", f"{message} and glibc {system.glibc}", source)
+
+
+def cuda_build(facts: Facts, combination: Combination) -> RuleResult | None:
+    """Refuse a release without a build for this CUDA on this architecture."""
+    release, build, cuda = combination.release, combination.build, combination.cuda
+    if release is None:
+        return None
+    if build is None:
+        return _no_build(facts, release, combination)
+    origin = build.origin
+    if not cuda:
+        message = f"{combination.name} has a build without CUDA"
+        return confirm("cuda-build", message, origin.source)
+    pins = _pins_against(build, cuda)
+    if pins:
+        name, pin = pins[0]
+        exact = "" if pin[0] in "<>=~!" else "=="
+        message = f"{build.package} {combination.version} asks for {name} {exact}{pin}"
+        message = f"{message}, which CUDA {cuda} does not have"
+        return refuse("cuda-build", "install", message, origin.source, certain=origin.certain)
+    if build.uses_system_cuda and not minor(_linked_cuda(build)).startswith(cuda):
+        return _other_system_cuda(combination, release, build)
+    index = "on PyPI" if build.index == PYPI else f"as {build.variant}"
+    message = f"{build.package} {combination.version} is available for CUDA {cuda} {index}"
+    return confirm("cuda-build", message, origin.source, certain=origin.certain)
+
+
+def _pins_against(build: ReleaseBuild, cuda: str) -> list[tuple[str, str]]:
+    """Return the pins of packages numbered as CUDA that no version of this CUDA fits."""
+    return [
+        (name, pin)
+        for name, pin in build.pins.items()
+        if name in _NUMBERED_AS_CUDA and not admits(pin, cuda)
+    ]
+
+
+def pins_admit(build: ReleaseBuild, cuda: str) -> bool:
+    """Return whether no pin of the build demands another CUDA."""
+    return not _pins_against(build, cuda)
+
+
+def _linked_cuda(build: ReleaseBuild) -> str:
+    """Return the CUDA whose libraries the build loads by name."""
     return build.built_for or build.cuda
 
 
-def _links(one: Combination, release: FrameworkRelease) -> RuleResult:
-    built = _linked(one.build) if one.build else ""
-    message = f"{one.name} was built for CUDA {built} and takes its libraries from the system"
-    if _is_newer_of_major(one.cuda, built):
-        message = f"{message}; nobody has confirmed that it loads those of {one.cuda}"
-        return warning("cuda-build", message, release.source, certain=False)
-    message = f"{message}: those of {one.cuda} do not fit; take CUDA {minor(built)}"
-    return against("cuda-build", "runtime", message, release.source)
+def _other_system_cuda(
+    combination: Combination, release: FrameworkRelease, build: ReleaseBuild
+) -> RuleResult:
+    """Judge a build that takes CUDA from the system and was built for another minor of it."""
+    cuda, linked = combination.cuda, _linked_cuda(build)
+    message = f"{combination.name} was built for CUDA {linked} and takes its libraries from the"
+    if _is_newer_of_major(cuda, linked):
+        message = f"{message} system; it is not confirmed that it loads those of {cuda}"
+        return warn("cuda-build", message, release.source, certain=False)
+    message = f"{message} system: those of {cuda} do not fit; take CUDA {minor(linked)}"
+    return refuse("cuda-build", "runtime", message, release.source)
 
 
-def _is_newer_of_major(cuda: str, built: str) -> bool:
-    """Whether its libraries bear the same names: since CUDA 11 these hold the major alone."""
-    here, there = numbers(cuda), numbers(built)
-    return here[:1] == there[:1] >= (11,) and here > there
+def _is_newer_of_major(cuda: str, linked: str) -> bool:
+    """Return whether its libraries have the same names: since CUDA 11 these hold the major only."""
+    asked, built = numbers(cuda), numbers(linked)
+    return asked[:1] == built[:1] >= (11,) and asked > built
 
 
-def _no_build(facts: Facts, release: FrameworkRelease, one: Combination) -> RuleResult:
-    if not one.cuda and not one.gpu and (one.wheels or one.framework == "jax"):
-        message = f"{one.framework} {one.version} without CUDA needs no build of its own"
-        return support("cuda-build", message, release.source)
-    here = [build for build in release.builds if build.machine == one.machine]
-    kinds = list(dict.fromkeys(build.cuda for build in here if build.cuda))
-    name = f"{one.framework} {one.version}"
-    if one.machine == AARCH64 and not kinds:
-        message = f"{name}: nobody has looked for aarch64 builds with CUDA beyond PyPI's"
-        return warning("cuda-build", message, release.source, certain=False)
-    built = f"CUDA {', '.join(kinds)}" if kinds else "no CUDA"
-    wanted = one.cuda or ("a GPU" if one.gpu or one.driver else "for the CPU alone")
-    where = f" on {one.machine}" if one.machine == AARCH64 else ""
+def _no_build(facts: Facts, release: FrameworkRelease, combination: Combination) -> RuleResult:
+    name, arch = combination.release_name, combination.arch
+    framework = facts.frameworks.get(combination.framework)
+    if not combination.cuda and not combination.gpu:
+        needs_none = framework is not None and framework.plain_runs_on_cpu
+        if combination.wheels or needs_none:
+            message = f"{name} without CUDA needs no build of its own"
+            return confirm("cuda-build", message, release.source)
+    builds = [build for build in release.builds if build.arch == arch]
+    cudas = list(dict.fromkeys(build.cuda for build in builds if build.cuda))
+    if arch == AARCH64 and not cudas:
+        message = f"{name}: aarch64 builds with CUDA beyond PyPI's are not known"
+        return warn("cuda-build", message, release.source, certain=False)
+    built = f"CUDA {', '.join(cudas)}" if cudas else "no CUDA"
+    needs_gpu = combination.gpu or combination.driver
+    wanted = combination.cuda or ("a GPU" if needs_gpu else "for the CPU alone")
+    where = f" on {arch}" if arch == AARCH64 else ""
     message = f"{name} is built for {built}{where}, not {wanted}"
-    source = next((build.origin.source for build in here if build.index == VENDOR), release.source)
-    sure = all(build.origin.certain for build in here) or _ended_before(facts, one)
-    return against("cuda-build", "install", message, source, certain=sure)
+    vendors = (build.origin.source for build in builds if build.index == VENDOR)
+    source = next(vendors, release.source)
+    certain = all(build.origin.certain for build in builds) or _ended_before(facts, combination)
+    return refuse("cuda-build", "install", message, source, certain=certain)
 
 
-def _ended_before(facts: Facts, one: Combination) -> bool:
-    """Whether an older release, whose builds are certain, had already left this CUDA behind.
+def _ended_before(facts: Facts, combination: Combination) -> bool:
+    """Return whether an older release, whose builds are certain, already dropped this CUDA.
 
-    A list of builds that nobody confirmed forbids nothing by itself.
+    An unconfirmed list of builds forbids nothing by itself.
     """
     older = [
         release
-        for version, release in facts.releases.get(one.framework, {}).items()
-        if numbers(version) < numbers(one.version)
+        for version, release in facts.releases.get(combination.framework, {}).items()
+        if numbers(version) < numbers(combination.version)
         and release.builds
         and all(build.origin.certain for build in release.builds)
     ]
     last = max(older, key=lambda release: numbers(release.version), default=None)
-    known = [numbers(build.cuda) for build in last.builds if build.cuda] if last else []
-    return bool(known) and bool(one.cuda) and numbers(one.cuda) < min(known)
+    cudas = [numbers(build.cuda) for build in last.builds if build.cuda] if last else []
+    return bool(cudas and combination.cuda) and numbers(combination.cuda) < min(cudas)
 
 
-def cuda_index(_facts: Facts, one: Combination) -> RuleResult | None:
-    """The build is not on the package index, only on the vendor's own."""
-    build = one.build
+def cuda_index(facts: Facts, combination: Combination) -> RuleResult | None:
+    """Warn of a build that is not on the package index, only on the vendor's own."""
+    build, release = combination.build, combination.release
     if build is None or build.index != VENDOR:
         return None
     default = newest(
         other.cuda
-        for other in (one.release.builds if one.release else ())
-        if other.index == PYPI and other.machine == one.machine
+        for other in (release.builds if release else ())
+        if other.index == PYPI and other.arch == combination.arch
     )
-    message = f"{one.framework} {one.version} as {build.variant} is only on {VENDOR_INDEX}"
+    index = vendor_index(facts, combination.framework)
+    message = f"{combination.release_name} as {build.variant} is only on {index}"
     if default:
         message = f"{message}/{build.variant}; PyPI has the build for CUDA {default}"
-    return warning("cuda-index", message, build.origin.source, certain=build.origin.certain)
+    return warn("cuda-index", message, build.origin.source, certain=build.origin.certain)
 
 
-def package_name(facts: Facts, one: Combination) -> RuleResult | None:
-    """A package name that has no such release, or is not a GPU build."""
-    if one.framework != "tensorflow" or not one.package:
+def vendor_index(facts: Facts, framework: str) -> str:
+    """Return the address of the vendor's own package index, or a phrase where it is not known."""
+    fact = facts.frameworks.get(framework)
+    return (fact.vendor_index if fact else "") or "the vendor's index"
+
+
+def package_name(facts: Facts, combination: Combination) -> RuleResult | None:
+    """Refuse a package that has no such release, or that is not a build for GPUs."""
+    package, release = facts.packages.get(combination.package), combination.release
+    if package is None:
         return None
-    fact = facts.statements.get("tensorflow-gpu-package-ends")
-    if one.package == "tensorflow-gpu" and numbers(one.version) >= (2, 12):
-        source = fact.origin.source if fact else "PyPI metadata of tensorflow-gpu 2.11.0"
-        message = "tensorflow-gpu ends with 2.11.0; the GPU build is called tensorflow[and-cuda]"
-        return against("package-name", "install", message, source)
-    if one.package == "tensorflow-cpu" and (one.cuda or one.gpu):
-        source = one.release.source if one.release else "the package's name"
-        message = "tensorflow-cpu sees no GPU: take tensorflow[and-cuda], or tensorflow-gpu"
-        return against("package-name", "runtime", f"{message} before 2.1", source)
+    last = package.last_version
+    if last and numbers(combination.version)[:2] > numbers(last)[:2]:
+        message = f"{package.package} ends with {last}; the GPU build is called {package.instead}"
+        return refuse("package-name", "install", message, package.origin.source)
+    if package.builds == "cpu" and (combination.cuda or combination.gpu):
+        source = release.source if release else package.origin.source
+        message = f"{package.package} sees no GPU: take {package.instead}"
+        return refuse("package-name", "runtime", message, source)
     return None
-
-
-def pins_admit(build: ReleaseBuild, cuda: str) -> bool:
-    """Whether nothing that a build pins is numbered like another CUDA."""
-    return all(admits(pin, cuda) for name, pin in build.pins.items() if name in _NUMBERED_AS_CUDA)

@@ -1,7 +1,7 @@
-"""The nearest combinations that work: least change first, every one of them judged by the rules.
+"""The nearest valid combinations: least change first, each of them judged by the rules.
 
 Releases and CUDAs are tried in the order of their cost; the rest is changed only where a refusal
-speaks of it. The search is bounded in judgements, so it is bounded in time.
+depends on it. The search is bounded in judgements, so it is bounded in time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,309 +11,335 @@ from typing import Final
 
 from dlimg.compat.combination import Combination
 from dlimg.compat.parse_names import CPU
-from dlimg.compat.query import Query, QueryContext, by_build, cudas, machine_of
+from dlimg.compat.query import Query, QueryContext, arch_of, completions_by_build, cudas
 from dlimg.compat.rule_engine import RuleEngine
 from dlimg.compat.rule_result import RuleResult
 from dlimg.document.versions import driver_numbers, minor, numbers
 from dlimg.facts.load import Facts
-from dlimg.facts.model import PYPI, X86_64, CudaFact, GpuFact
+from dlimg.facts.model import PYPI, X86_64, GpuFact
 
 COSTS: Final[Mapping[str, float]] = {
     "cudnn": 1,
     "python": 5,
     "system": 7,
     "driver": 10,
-    "machine": 25,
+    "arch": 25,
     "gpu": 40,
 }
-# A GPU that is not used, or one that is asked for where there was none.
-_NO_GPU: Final = 9.0
+# To leave a GPU unused, or to need one where none was asked for.
+_GPU_OR_NOT: Final = 9.0
 # An index that must be named.
-ELSEWHERE: Final = 0.3
+OTHER_INDEX: Final = 0.3
+# Judgements of one search.
+_BUDGET: Final = 1500
+# Drivers that are tried for one release and CUDA, from the oldest on.
+_MOST_DRIVERS: Final = 12
+_MOST_GPUS: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
-    """A combination that works, what it changes (`CUDA 13.0 -> 12.4`), and how much that is."""
+    """A valid combination, its changes (`CUDA 13.0 -> 12.4`), and their cost."""
 
-    one: Combination
+    combination: Combination
     changes: tuple[str, ...]
     cost: float
 
 
 def version_cost(old: str, new: str) -> float:
-    here, there = (*numbers(old), 0, 0, 0)[:4], (*numbers(new), 0, 0, 0)[:4]
+    before, after = (*numbers(old), 0, 0, 0)[:4], (*numbers(new), 0, 0, 0)[:4]
     if old == new:
         return 0.0
-    if here[0] != there[0]:
-        return 8.0 + abs(here[0] - there[0]) + 0.05 * abs(there[1])
-    if here[1] != there[1]:
-        return 1.5 + 0.5 * abs(here[1] - there[1]) + 0.01 * there[2]
-    return 1.0 + 0.01 * abs(here[2] - there[2])
+    if before[0] != after[0]:
+        return 8.0 + abs(before[0] - after[0]) + 0.05 * abs(after[1])
+    if before[1] != after[1]:
+        return 1.5 + 0.5 * abs(before[1] - after[1]) + 0.01 * after[2]
+    return 1.0 + 0.01 * abs(before[2] - after[2])
 
 
 def cuda_cost(old: str, new: str) -> float:
     if (old == CPU) != (not new):
-        return _NO_GPU
-    here, there = numbers(old), numbers(new)
-    if old == CPU or here == there[: len(here)]:
+        return _GPU_OR_NOT
+    before, after = numbers(old), numbers(new)
+    if old == CPU or before == after[: len(before)]:
         return 0.0
-    if here[0] != there[0]:
-        return 2.0 + 0.5 * abs(here[0] - there[0]) + (0.02 * (9 - there[1]))
-    return 1.0 + 0.1 * abs(here[1] - there[1])
+    if before[0] != after[0]:
+        return 2.0 + 0.5 * abs(before[0] - after[0]) + (0.02 * (9 - after[1]))
+    return 1.0 + 0.1 * abs(before[1] - after[1])
 
 
-def offer(question: Query, one: Combination) -> Suggestion:
-    found = list(_changes(question, one))
-    cost = sum(price for price, _ in found)
-    cost += ELSEWHERE if one.build and one.build.index != PYPI else 0.0
-    return Suggestion(one=one, changes=tuple(text for _, text in found), cost=round(cost, 3))
+def suggestion_of(query: Query, combination: Combination) -> Suggestion:
+    """Return the combination with its changes to the question and their cost."""
+    changes = list(_changes(query, combination))
+    cost = sum(price for price, _ in changes)
+    build = combination.build
+    cost += OTHER_INDEX if build and build.index != PYPI else 0.0
+    return Suggestion(
+        combination=combination, changes=tuple(text for _, text in changes), cost=round(cost, 3)
+    )
 
 
-def _changes(question: Query, one: Combination) -> Iterator[tuple[float, str]]:
-    """What differs from what was asked for, with its cost; what was left open costs nothing."""
-    if question.package and one.build and one.build.package != question.package:
-        # The name alone: what it costs is told by what else changes.
-        yield 0.0, f"{question.package} -> {one.build.package}"
-    if one.version != question.version:
-        cost = version_cost(question.version, one.version)
-        yield cost, f"{one.framework} {question.version} -> {one.version}"
-    price = cuda_cost(question.cuda, one.cuda) if question.cuda else 0.0
+def _changes(query: Query, combination: Combination) -> Iterator[tuple[float, str]]:
+    """Yield the differences to the question with their costs; open values cost nothing."""
+    build, cuda = combination.build, combination.cuda
+    if query.package and build and build.package != query.package.package:
+        # The name alone costs nothing: its cost is in the other changes.
+        yield 0.0, f"{query.package.package} -> {build.package}"
+    if combination.version != query.version:
+        cost = version_cost(query.version, combination.version)
+        yield cost, f"{combination.framework} {query.version} -> {combination.version}"
+    price = cuda_cost(query.cuda, cuda) if query.cuda else 0.0
     if price:
-        yield price, f"CUDA {question.cuda} -> {one.cuda or CPU}"
-    system = question.system.distribution if question.system else ""
-    there = one.distribution.distribution if one.distribution else ""
-    old = (question.cudnn, question.python, system, question.driver)
-    wanted = one.build.cudnn if one.build else ""
-    new = (one.cudnn, one.python, there, one.driver)
-    words = ("cuDNN", "Python", "", "driver")
-    for axis, word, before, after in zip(
-        ("cudnn", "python", "system", "driver"), words, old, new, strict=True
-    ):
-        if before and before != after:
-            text = f"{word} {before} -> {after or wanted or 'what the wheel asks for'}".strip()
+        yield price, f"CUDA {query.cuda} -> {cuda or CPU}"
+    system, other = query.system, combination.distribution
+    before = (query.cudnn, query.python, system.distribution if system else "", query.driver)
+    after = (
+        combination.cudnn or (build.cudnn if build else ""),
+        combination.python,
+        other.distribution if other else "",
+        combination.driver,
+    )
+    axes = {"cudnn": "cuDNN", "python": "Python", "system": "", "driver": "driver"}
+    new_values = (combination.cudnn, *after[1:])
+    for (axis, label), old, new, shown in zip(axes.items(), before, new_values, after, strict=True):
+        if old and old != new:
+            text = f"{label} {old} -> {shown or 'what the wheel asks for'}".strip()
             yield COSTS[axis], text
-    yield from _moved(question, one)
+    yield from _hardware_changes(query, combination)
 
 
-def _moved(question: Query, one: Combination) -> Iterator[tuple[float, str]]:
-    if question.gpu and one.gpu and question.gpu.name != one.gpu.name:
-        cost = COSTS["gpu"] + apart(question.gpu, one.gpu)
-        yield cost, f"GPU {question.gpu.name} -> {one.gpu.name}"
-    if question.machine and question.machine != one.machine:
-        yield COSTS["machine"], f"{question.machine} -> {one.machine}"
+def _hardware_changes(query: Query, combination: Combination) -> Iterator[tuple[float, str]]:
+    gpu, other = query.gpu, combination.gpu
+    if gpu and other and gpu.name != other.name:
+        yield COSTS["gpu"] + _distance(gpu, other), f"GPU {gpu.name} -> {other.name}"
+    if query.arch and query.arch != combination.arch:
+        yield COSTS["arch"], f"{query.arch} -> {combination.arch}"
 
 
-def apart(one: GpuFact, other: GpuFact) -> float:
-    return abs(float(one.capability) - float(other.capability))
+def _distance(gpu: GpuFact, other: GpuFact) -> float:
+    return abs(float(gpu.capability) - float(other.capability))
 
 
-_BUDGET: Final = 1500
-# How many drivers are tried for one release and CUDA, from the oldest on.
-_TRIED: Final = 12
-
-
-def offers(
-    judge: RuleEngine, ground: QueryContext, question: Query, count: int
+def suggest(
+    engine: RuleEngine, context: QueryContext, query: Query, count: int
 ) -> tuple[Suggestion, ...]:
-    """Up to so many offers, the cheapest first; other hardware only where nothing else helps."""
-    wanted = question
-    if question.package:
-        # The name ended or sees no GPU; what it names did not end, and sees one.
-        wanted = replace(question, package="")
-    for hardware in _hardware(judge.facts, wanted):
-        search = _Search(judge, ground, wanted)
-        for asked in hardware:
-            search.look(asked, count)
-        if search.found:
-            named = (replace(one, changes=offer(question, one.one).changes) for one in search.found)
-            return _distinct(sorted(named, key=lambda one: one.cost), count)
+    """Return up to `count` suggestions, the cheapest first.
+
+    Other hardware is suggested only where nothing else helps.
+    """
+    # A package that ended or sees no GPU stands for the framework, which did not and does.
+    wanted = replace(query, package=None)
+    for queries in _hardware(engine.facts, wanted):
+        search = _Search(engine, context, wanted)
+        for candidate in queries:
+            search.run(candidate, count)
+        if search.suggestions:
+            described = [
+                replace(each, changes=suggestion_of(query, each.combination).changes)
+                for each in search.suggestions
+            ]
+            return _distinct(sorted(described, key=lambda each: each.cost), count)
     return ()
 
 
-def _distinct(found: Iterable[Suggestion], count: int) -> tuple[Suggestion, ...]:
-    """No two that change the same to the same; of one release and CUDA only the cheapest."""
+def _distinct(suggestions: Iterable[Suggestion], count: int) -> tuple[Suggestion, ...]:
+    """Return the cheapest suggestion for each minor release, CUDA and GPU."""
     chosen: dict[tuple[str, str, str], Suggestion] = {}
-    for one in found:
-        name = one.one.gpu.name if one.one.gpu else ""
-        cuda = one.one.build.cuda if one.one.build else one.one.cuda
-        chosen.setdefault((minor(one.one.version), cuda, name), one)
+    for suggestion in suggestions:
+        combination = suggestion.combination
+        gpu = combination.gpu.name if combination.gpu else ""
+        cuda = combination.build.cuda if combination.build else combination.cuda
+        chosen.setdefault((minor(combination.version), cuda, gpu), suggestion)
     return tuple(list(chosen.values())[:count])
 
 
-def _hardware(facts: Facts, question: Query) -> Iterator[list[Query]]:
-    """The question itself; then on another machine; then with other GPUs, the nearest first."""
-    yield [question]
-    usual = (question.gpu.machine if question.gpu else "") or X86_64
-    if machine_of(question) != usual:
-        yield [replace(question, machine=usual)]
-    gpu = question.gpu
+def _hardware(facts: Facts, query: Query) -> Iterator[list[Query]]:
+    """Yield the question; then for the usual hosts; then with other GPUs, the nearest first."""
+    yield [query]
+    gpu = query.gpu
+    usual = (gpu.arch if gpu else "") or X86_64
+    if arch_of(query) != usual:
+        yield [replace(query, arch=usual)]
     if gpu is not None:
-        others = [one for one in facts.gpus.values() if one.origin.certain and not one.machine]
-        others.sort(key=lambda one: (one.kind != gpu.kind, apart(one, gpu)))
-        unlike = {one.sm: one for one in reversed(others) if one.sm != gpu.sm}
-        near = sorted(unlike.values(), key=lambda one: apart(one, gpu))
-        yield [replace(question, gpu=one, machine="") for one in near[:6]]
+        others = [other for other in facts.gpus.values() if other.origin.certain and not other.arch]
+        others.sort(key=lambda other: (other.kind != gpu.kind, _distance(other, gpu)))
+        by_code = {other.sm: other for other in reversed(others) if other.sm != gpu.sm}
+        nearest = sorted(by_code.values(), key=lambda other: _distance(other, gpu))
+        yield [replace(query, gpu=other, arch="") for other in nearest[:_MOST_GPUS]]
 
 
-def _pairs(facts: Facts, question: Query) -> list[tuple[float, str, str]]:
-    """Releases with a CUDA each, and what the change to them costs, the cheapest first."""
-    found = set()
-    for version, release in facts.releases.get(question.framework, {}).items():
-        cost = version_cost(question.version, version)
-        if not question.cuda:
-            found.add((cost, version, ""))
+def _releases_and_cudas(facts: Facts, query: Query) -> list[tuple[float, str, str]]:
+    """Return releases with a CUDA each and the cost of the change to them, the cheapest first."""
+    pairs = set()
+    for version, release in facts.releases.get(query.framework, {}).items():
+        cost = version_cost(query.version, version)
+        if not query.cuda:
+            pairs.add((cost, version, ""))
             continue
         for build in release.builds:
-            if question.on_gpu and not build.cuda:
+            if query.on_gpu and not build.cuda:
                 continue
             for cuda in cudas(facts, build):
-                price = cuda_cost(question.cuda, cuda) + (build.index != PYPI) * ELSEWHERE
-                found.add((cost + price, version, cuda or CPU))
-    return sorted(found, key=lambda one: (one[0], [-n for n in numbers(one[1])], one[2]))
+                price = cuda_cost(query.cuda, cuda) + (build.index != PYPI) * OTHER_INDEX
+                pairs.add((cost + price, version, cuda or CPU))
+    return sorted(pairs, key=lambda pair: (pair[0], [-n for n in numbers(pair[1])], pair[2]))
 
 
-def _choices(facts: Facts, asked: Query, axis: str) -> list[tuple[float, str]]:
-    """What an axis may become (empty: anything), with its cost; first that it stays."""
-    values = _drivers(facts, asked) if axis == "driver" else [""]
+def _choices(facts: Facts, query: Query, axis: str) -> list[tuple[float, str]]:
+    """Return the values for an axis (empty: any) with their costs; first none, which is free."""
+    values = _drivers(facts, query) if axis == "driver" else [""]
     return [(0.0, ""), *((COSTS[axis], value) for value in values)]
 
 
-def _opened(asked: Query, axes: Iterable[str]) -> Query:
-    """The question with all of these axes left open."""
+def _opened(query: Query, axes: Iterable[str]) -> Query:
+    """Return the question with all of these axes left open."""
     for axis in axes:
-        asked = _changed(asked, axis, "")
-    return asked
+        query = _changed(query, axis, "")
+    return query
 
 
-def _changed(asked: Query, axis: str, value: str) -> Query:
+def _changed(query: Query, axis: str, value: str) -> Query:
     match axis:
         case "driver":
-            return replace(asked, driver=value)
+            return replace(query, driver=value)
         case "system":
-            return replace(asked, system=None)
+            return replace(query, system=None)
         case "python":
-            return replace(asked, python="")
+            return replace(query, python="")
         case _:
-            return replace(asked, cudnn="")
+            return replace(query, cudnn="")
 
 
-def _drivers(facts: Facts, asked: Query) -> list[str]:
-    """Drivers that a rule could ask for: the floors of its CUDAs, the GPU's first and last."""
-    found: list[str] = []
-    release = facts.releases.get(asked.framework, {}).get(asked.version)
+def _drivers(facts: Facts, query: Query) -> list[str]:
+    """Return drivers that a rule could demand: bounds of its CUDAs and of the GPU."""
+    release = facts.releases.get(query.framework, {}).get(query.version)
     builds = release.builds if release else ()
-    its = {cuda for build in builds for cuda in cudas(facts, build) if cuda in facts.cuda}
-    for cuda in [asked.cuda] if asked.cuda in facts.cuda else sorted(its):
-        fact: CudaFact = facts.cuda[cuda]
-        found += [fact.min_driver, fact.native_driver]
-        found += fact.drivers.values() if cuda == asked.cuda else ()
-    if asked.gpu:
-        found += [one for one in (asked.gpu.first_driver, asked.gpu.last_driver) if one]
-    higher = [one for one in found if driver_numbers(one) > driver_numbers(asked.driver)]
-    lower = [asked.gpu.last_driver] if asked.gpu and asked.gpu.last_driver else []
-    ordered = sorted({*higher, *lower} - {""}, key=driver_numbers)
-    return ordered[:_TRIED]
+    of_release = {cuda for build in builds for cuda in cudas(facts, build) if cuda in facts.cuda}
+    bounds: list[str] = []
+    for cuda in [query.cuda] if query.cuda in facts.cuda else sorted(of_release):
+        fact = facts.cuda[cuda]
+        bounds += [fact.min_driver, fact.native_driver]
+        bounds += fact.drivers.values() if cuda == query.cuda else ()
+    last = query.gpu.last_driver if query.gpu else ""
+    bounds += [query.gpu.first_driver, last] if query.gpu else []
+    higher = [
+        driver
+        for driver in filter(None, bounds)
+        if driver_numbers(driver) > driver_numbers(query.driver)
+    ]
+    ordered = sorted({*higher, last} - {""}, key=driver_numbers)
+    return ordered[:_MOST_DRIVERS]
 
 
-# Rules whose doubts are no reason to send somebody elsewhere: what they doubt is seen at once.
+# Rules whose doubts need no other combination: a user notices at once whether they are right.
 _HARMLESS: Final = frozenset(("base-image", "python-life", "system-life", "gpu-host"))
-# A refusal that reads neither holds on every system, with every Python.
+# A refusal that reads neither holds on each system, with each Python.
 _PLACE: Final = frozenset(("python", "distribution"))
-# What a rule reads, by the axis of a question that may be changed for it.
-_MENDABLE: Final[Mapping[str, str]] = {
+# The axes of a question that may be changed, by the axis of a combination.
+_CHANGEABLE: Final[Mapping[str, str]] = {
     "python": "python",
     "distribution": "system",
     "cudnn": "cudnn",
     "driver": "driver",
 }
 
-_FIXED: Final = frozenset(_MENDABLE)
-
 
 def _is_against(reason: RuleResult) -> bool:
-    """Whether nobody should be sent to it: a refusal, or a doubt about whether it works at all."""
+    """Return whether a reason forbids a suggestion: a refusal, or a doubt whether it works."""
     if reason.rule == "driver-cuda":
         return reason.level != "support"  # a package that an image seldom has
     return reason.level == "refusal" or not (reason.certain or reason.rule in _HARMLESS)
 
 
-def _is_less(one: Suggestion, other: Suggestion) -> bool:
-    """Whether one changes a part of what the other changes, and needs no newer driver."""
-    here, there = ({text.partition(" -> ")[0] for text in each.changes} for each in (one, other))
-    return here < there and driver_numbers(one.one.driver) <= driver_numbers(other.one.driver)
+def _changes_less(suggestion: Suggestion, other: Suggestion) -> bool:
+    """Return whether it changes a part of what the other changes and needs no newer driver."""
+    less, more = (
+        {text.partition(" -> ")[0] for text in each.changes} for each in (suggestion, other)
+    )
+    driver, other_driver = suggestion.combination.driver, other.combination.driver
+    return less < more and driver_numbers(driver) <= driver_numbers(other_driver)
 
 
 class _Search:
-    """One search: what it has found, and how many judgements are left to it."""
+    """One search: its suggestions, and the judgements that remain to it."""
 
-    def __init__(self, judge: RuleEngine, ground: QueryContext, question: Query) -> None:
-        self.judge = judge
-        self.ground = ground
-        self.question = question
-        self.left = _BUDGET
-        self.found: list[Suggestion] = []
+    def __init__(self, engine: RuleEngine, context: QueryContext, query: Query) -> None:
+        self.engine = engine
+        self.context = context
+        self.query = query
+        self.budget = _BUDGET
+        self.suggestions: list[Suggestion] = []
 
-    def look(self, asked: Query, count: int) -> None:
-        """Every release and CUDA by its cost, until none can be cheaper than what was found."""
-        for cost, version, cuda in _pairs(self.judge.facts, asked):
-            best = sorted(one.cost for one in self.found)[:count]
-            if self.left <= 0 or (len(best) == count and cost >= best[-1]):
+    def run(self, query: Query, count: int) -> None:
+        """Try each release and CUDA by its cost, until none can be cheaper than the best."""
+        for cost, version, cuda in _releases_and_cudas(self.engine.facts, query):
+            best = sorted(suggestion.cost for suggestion in self.suggestions)[:count]
+            if self.budget <= 0 or (len(best) == count and cost >= best[-1]):
                 return
-            one = self._relaxed(replace(asked, version=version, cuda=cuda))
-            if one is not None:
-                self._keep(offer(self.question, one))
+            combination = self._relaxed(replace(query, version=version, cuda=cuda))
+            if combination is not None:
+                self._add(suggestion_of(self.query, combination))
 
-    def _keep(self, new: Suggestion) -> None:
-        """Keep it, unless another asks for less; and let go of those that ask for more."""
-        if not any(_is_less(one, new) for one in self.found):
-            self.found = [one for one in self.found if not _is_less(new, one)]
-            self.found.append(new)
+    def _add(self, new: Suggestion) -> None:
+        """Add a suggestion unless another changes less; remove those that change more."""
+        if not any(_changes_less(suggestion, new) for suggestion in self.suggestions):
+            self.suggestions = [
+                suggestion for suggestion in self.suggestions if not _changes_less(new, suggestion)
+            ]
+            self.suggestions.append(new)
 
-    def _relaxed(self, asked: Query) -> Combination | None:
-        """The cheapest way to make this release and CUDA work, changing what refusals speak of."""
-        kept, blamed = self._first_valid(asked)
-        if kept is not None:
-            return kept
+    def _relaxed(self, query: Query) -> Combination | None:
+        """Return the cheapest valid combination of this release and CUDA.
+
+        Only axes that a refusal depends on are changed.
+        """
+        valid, blamed = self._first_valid(query)
+        if valid is not None:
+            return valid
         axes = ("cudnn", "python", "system", "driver")
-        free = [axis for axis in axes if axis in blamed and getattr(asked, axis)]
-        if not free or self._first_valid(_opened(asked, free))[0] is None:
+        free = [axis for axis in axes if axis in blamed and getattr(query, axis)]
+        if not free or self._first_valid(_opened(query, free))[0] is None:
             return None
-        tries = sorted(
-            product(*(_choices(self.judge.facts, asked, axis) for axis in free)),
+        attempts = sorted(
+            product(*(_choices(self.engine.facts, query, axis) for axis in free)),
             key=lambda changes: sum(cost for cost, _ in changes),
         )
-        for changes in tries[1:]:
-            there = asked
+        for changes in attempts[1:]:
+            changed = query
             for axis, (cost, value) in zip(free, changes, strict=True):
-                there = _changed(there, axis, value) if cost else there
-            one, _ = self._first_valid(there)
-            if one is not None or self.left <= 0:
-                return one
+                changed = _changed(changed, axis, value) if cost else changed
+            valid, _ = self._first_valid(changed)
+            if valid is not None or self.budget <= 0:
+                return valid
         return None
 
-    def _first_valid(self, asked: Query) -> tuple[Combination | None, frozenset[str]]:
-        """The first combination with nothing against it; else the axes of a question to change.
+    def _first_valid(self, query: Query) -> tuple[Combination | None, frozenset[str]]:
+        """Return the first combination with nothing against it; else the axes to change.
 
-        None of them where something is against every build that no such change would mend.
+        No axes where something is against every build that no such change would help.
         """
         blamed: set[str] = set()
-        for of_one_build in by_build(self.ground, asked):
-            here: set[str] = set()
-            for one in of_one_build:
-                self.left -= 1
-                if self.judge.excludes(one, _is_against, _FIXED):
-                    here.clear()
+        for combinations in completions_by_build(self.context, query):
+            of_build: set[str] = set()
+            for combination in combinations:
+                self.budget -= 1
+                changeable = frozenset(_CHANGEABLE)
+                if self.engine.refuses_regardless_of(changeable, combination, _is_against):
+                    of_build.clear()
                     break
-                against = [reason for reason in self.judge.reasons(one) if _is_against(reason)]
+                against = [
+                    reason for reason in self.engine.reasons(combination) if _is_against(reason)
+                ]
                 if not against:
-                    return one, frozenset()
-                reads = [frozenset(self.judge.reads(reason)) for reason in against]
-                if self.left <= 0:
-                    here.clear()
+                    return combination, frozenset()
+                reads = [frozenset(self.engine.reads(reason)) for reason in against]
+                if self.budget <= 0:
+                    of_build.clear()
                     break
-                here.update(_MENDABLE[axis] for read in reads for axis in read & _MENDABLE.keys())
-                if any(_PLACE.isdisjoint(read) for read in reads):
+                of_build.update(
+                    _CHANGEABLE[axis] for axes in reads for axis in axes & _CHANGEABLE.keys()
+                )
+                if any(_PLACE.isdisjoint(axes) for axes in reads):
                     break
-            blamed |= here
+            blamed |= of_build
         return None, frozenset(blamed)

@@ -1,4 +1,4 @@
-"""A question -> valid or not, each rule that spoke, and the nearest combinations that work."""
+"""The answer to a question: valid or not, each rule's reason, the nearest valid combinations."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,18 +7,19 @@ from datetime import date
 from dlimg.compat.combination import Combination
 from dlimg.compat.query import Query, QueryContext, completions
 from dlimg.compat.rule_engine import RuleEngine
-from dlimg.compat.rule_result import RuleResult, Stage, fails_at, refusals, worst_first
-from dlimg.compat.suggest import Suggestion, offers
+from dlimg.compat.rule_result import RuleResult, Stage, failing_stage, refusals, worst_first
+from dlimg.compat.suggest import Suggestion, suggest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhyAnswer:
-    """`one` is what was judged: of all that a question leaves open, what works or fails least.
+    """An answer about the `combination` that was judged.
 
-    An invalid answer has refusals and warnings; a valid one also what speaks for it.
+    Of several that a question leaves open it is one that works, or else that fails least. An
+    invalid answer has refusals and warnings; a valid one also confirmations.
     """
 
-    one: Combination
+    combination: Combination
     fails_at: Stage | None
     reasons: tuple[RuleResult, ...]
     nearest: tuple[Suggestion, ...] = ()
@@ -28,41 +29,45 @@ class WhyAnswer:
         return self.fails_at is None
 
 
-def answer(judge: RuleEngine, question: Query, today: date, *, count: int = 5) -> WhyAnswer:
-    """The answer to a question, with so many of the nearest combinations where it is no."""
-    ground = QueryContext(judge.facts, today)
-    best = least_refused(judge, completions(ground, question))
-    found = answered(judge, best)
-    if found.valid or not count:
-        return found
-    near = offers(judge, ground, question, count)
-    return WhyAnswer(one=best, fails_at=found.fails_at, reasons=found.reasons, nearest=near)
+def answer(engine: RuleEngine, query: Query, today: date, *, count: int = 5) -> WhyAnswer:
+    """Answer a question, with up to `count` of the nearest combinations where it is no."""
+    context = QueryContext(engine.facts, today)
+    best = least_refused(engine, completions(context, query))
+    judged = judge(engine, best)
+    if judged.valid or not count:
+        return judged
+    nearest = suggest(engine, context, query, count)
+    return WhyAnswer(
+        combination=best, fails_at=judged.fails_at, reasons=judged.reasons, nearest=nearest
+    )
 
 
-def least_refused(judge: RuleEngine, combinations: Iterable[Combination]) -> Combination:
-    """The first that no rule refuses or doubts; else the one that the fewest doubt.
+def least_refused(engine: RuleEngine, combinations: Iterable[Combination]) -> Combination:
+    """Return the first that no rule refuses or doubts; else the one with the fewest doubts.
 
-    A build without CUDA only where those with CUDA are refused. Where all are: the one of the most
-    usual build that the fewest rules refuse, for a person thinks of that build.
+    A build without CUDA only where those with CUDA are refused. Where all are refused: of the most
+    usual build, which people mean, the one that the fewest rules refuse.
     """
     weighed: list[tuple[int, bool, int, Combination]] = []
-    for one in combinations:
-        reasons = judge.reasons(one)
+    for combination in combinations:
+        reasons = engine.reasons(combination)
         doubts = sum(1 for reason in reasons if not reason.certain)
-        weighed.append((len(refusals(reasons)), not one.cuda, doubts, one))
-        if weighed[-1][0] == doubts == 0:
+        refused = len(refusals(reasons))
+        weighed.append((refused, not combination.cuda, doubts, combination))
+        if refused == doubts == 0:
             break
-    best = min(weighed, key=lambda each: each[:3])
+    best = min(weighed, key=lambda entry: entry[:3])
     if best[0]:
         usual = weighed[0][3].build
-        best = min((each for each in weighed if each[3].build is usual), key=lambda each: each[:3])
+        same_build = (entry for entry in weighed if entry[3].build is usual)
+        best = min(same_build, key=lambda entry: entry[:3])
     return best[3]
 
 
-def answered(judge: RuleEngine, one: Combination) -> WhyAnswer:
-    """What the rules say about one combination, without a search for others."""
-    reasons = worst_first(judge.reasons(one))
-    stage = fails_at(reasons)
+def judge(engine: RuleEngine, combination: Combination) -> WhyAnswer:
+    """Return what the rules say about one combination, without a search for others."""
+    reasons = worst_first(engine.reasons(combination))
+    stage = failing_stage(reasons)
     if stage is not None:
         reasons = tuple(reason for reason in reasons if reason.level != "support")
-    return WhyAnswer(one=one, fails_at=stage, reasons=reasons)
+    return WhyAnswer(combination=combination, fails_at=stage, reasons=reasons)

@@ -25,6 +25,11 @@ def driver_numbers(driver: str) -> tuple[int, ...]:
     return (*found, ENDLESS) if len(found) == 1 else found
 
 
+def major(version: str) -> str:
+    """Return `12` of `12.5.1`."""
+    return version.split(".", maxsplit=1)[0]
+
+
 def minor(version: str) -> str:
     """`12.5` of `12.5.1`."""
     return ".".join(version.split(".")[:2])

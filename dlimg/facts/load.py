@@ -1,211 +1,324 @@
-"""Facts text -> Facts: what the outside world allows, each row with its source."""
+"""Checked rows -> Facts: all rows by name."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from typing import Any, Final, TypeVar
 
 from dlimg.errors import BadInput, Problem, nearest
-from dlimg.facts import rows as made
+from dlimg.facts.gpus import capability_in, name_key, short_name_key
 from dlimg.facts.model import (
+    AARCH64,
+    DERIVED,
+    KEY,
+    PYPI,
+    SECTIONS,
+    VENDOR,
+    X86_64,
     CodeFloor,
     CudaFact,
     CudaMajor,
     CudnnFact,
     Distribution,
     DriverBranch,
+    ForwardCompatibility,
+    FrameworkFact,
+    FrameworkPackage,
     FrameworkRelease,
     GpuFact,
-    GpuKind,
     LegacyEnvironment,
+    Origin,
     PythonFact,
+    ReleaseBuild,
     Statement,
     TestedBuild,
-    major,
+    VariantArchitectures,
 )
-from dlimg.facts.parse import Rows
-from dlimg.facts.rows import floors, releases
 
-__all__ = ["CudaFact", "Distribution", "Facts", "FrameworkRelease", "facts_of", "parse_facts"]
+Row = Mapping[str, Any]
+Rows = Mapping[str, Any]
 T = TypeVar("T")
 _NO_SUCH_GPU: Final = "`dlimg facts gpus` lists NVIDIA's; or name an architecture, e.g. sm_89"
-_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-class Facts(NamedTuple):
-    """All facts that were read, by name; of subjects that were not asked for there is nothing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All facts, by name.
 
-    `releases` by framework and version, `managed` by Python minor, `gpus` by their own name,
-    `gpu_names` by every plain name and `sm_89`, `majors` by CUDA major, `drivers` by branch,
-    `tested` by TensorFlow's minor.
+    `framework_names` has the frameworks by all their names and packages. `releases`, `floors` and
+    `tested` are by framework first; `tested` then by minor. `packages` is by package, `gpu_names`
+    by every plain name and `sm_89`, `majors` by CUDA major, `drivers` by branch. `managed` is the
+    newest build that uv has of a Python minor.
     """
 
+    frameworks: Mapping[str, FrameworkFact]
+    framework_names: Mapping[str, str]
+    packages: Mapping[str, FrameworkPackage]
     releases: Mapping[str, Mapping[str, FrameworkRelease]]
+    tested: Mapping[str, Mapping[str, TestedBuild]]
+    floors: Mapping[str, tuple[CodeFloor, ...]]
     distributions: Mapping[str, Distribution]
+    pythons: Mapping[str, PythonFact]
     managed: Mapping[str, str]
     managed_source: str
     cuda: Mapping[str, CudaFact]
-    floors: Mapping[str, tuple[CodeFloor, ...]] = _NONE
-    majors: Mapping[str, CudaMajor] = _NONE
-    cudnn: Mapping[str, CudnnFact] = _NONE
-    drivers: Mapping[str, DriverBranch] = _NONE
-    gpu_kinds: Mapping[str, GpuKind] = _NONE
-    gpus: Mapping[str, GpuFact] = _NONE
-    gpu_names: Mapping[str, GpuFact] = _NONE
-    pythons: Mapping[str, PythonFact] = _NONE
-    legacy: Mapping[str, LegacyEnvironment] = _NONE
-    tested: Mapping[str, TestedBuild] = _NONE
-    statements: Mapping[str, Statement] = _NONE
+    majors: Mapping[str, CudaMajor]
+    cudnn: Mapping[str, CudnnFact]
+    drivers: Mapping[str, DriverBranch]
+    forward: Mapping[str, ForwardCompatibility]
+    gpus: Mapping[str, GpuFact]
+    gpu_names: Mapping[str, GpuFact]
+    legacy: Mapping[str, LegacyEnvironment]
+    statements: Mapping[str, Statement]
 
     def gpu(self, name: str) -> GpuFact:
-        """The GPU of this name, however it is written, or what all of an `sm_89` share.
+        """Return the GPU of this name in any spelling, or the common part of all `sm_89`.
 
         Raises BadInput with the nearest spelling.
         """
-        from dlimg.facts.gpu_names import (  # noqa: PLC0415 - loaded only when needed
-            capability_named,
-            plain,
-            plainer,
-        )
-
-        names = self.gpu_names
-        found = names.get(capability_named(name)) or names.get(plain(name))
-        bare = plainer(name)
-        found = found or next(
-            (names[one] for one in (bare, f"rtx{bare}", f"gtx{bare}") if one in names), None
-        )
-        if found is None:
-            known = [*self.gpus, *(one for one in names if one.startswith("sm_"))]
+        short = short_name_key(name)
+        keys = (capability_in(name), name_key(name), short, f"rtx{short}", f"gtx{short}")
+        gpu = next((self.gpu_names[key] for key in keys if key in self.gpu_names), None)
+        if gpu is None:
+            known = [*self.gpus, *(key for key in self.gpu_names if key.startswith("sm_"))]
             hint = nearest(name, known)
             hint = hint if hint.startswith("did") else _NO_SUCH_GPU
             raise BadInput(f"no facts about a GPU {name!r}", hint=hint)
-        return found
-
-    def release(self, framework: str, version: str) -> FrameworkRelease:
-        """The release of this version. Raises BadInput with the nearest spelling."""
-        known = self.releases.get(framework, {})
-        if version not in known:
-            message = f"no facts about {framework} {version}"
-            raise BadInput(message, hint=nearest(version, known))
-        return known[version]
-
-    def driver_branch(self, driver: str) -> DriverBranch | None:
-        """The branch of a driver such as `550.54.15`, where it has a row."""
-        return self.drivers.get(major(driver))
-
-    def cudnn_for(self, version: str) -> CudnnFact | None:
-        """What is said of just this cuDNN, or of it and newer ones."""
-        if version in self.cudnn:
-            return self.cudnn[version]
-        older = [
-            one
-            for one in self.cudnn.values()
-            if one.and_newer and numbers(one.cudnn) <= numbers(version)
-        ]
-        return max(older, key=lambda one: numbers(one.cudnn), default=None)
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """A dotted version of digits, to compare: `550.54.15`, `13.2`."""
-    return tuple(int(part) for part in version.split("."))
+        return gpu
 
 
 def parse_facts(texts: Mapping[str, str]) -> Facts:
-    """The facts in these YAML texts, by file name.
+    """Return the facts in these YAML texts by file name.
 
     Raises BadInput where a row lacks a field, its source or the day it was checked.
     """
-    from dlimg.facts.parse import rows_of  # noqa: PLC0415 - seldom: the rows are kept as JSON
+    # PyYAML takes 20 ms to import, and commands mostly read rows from their cache.
+    from dlimg.facts.parse import rows_of  # noqa: PLC0415
 
     problems: list[Problem] = []
-    found: dict[str, Rows] = {}
+    files: dict[str, Rows] = {}
     for name, text in texts.items():
         try:
-            found[name] = rows_of(text, name)
+            files[name] = rows_of(text, name)
         except BadInput as error:
             problems += error.problems
     if problems:
         raise BadInput.of(problems)
-    return facts_of(found)
+    return facts_of(files)
 
 
 def facts_of(files: Mapping[str, Rows]) -> Facts:
-    """The facts in these checked rows, by file name."""
+    """Return the facts in these checked rows by file name."""
     frameworks = {
-        rows["framework"]: releases(
-            rows["framework"], rows.get("releases", ()), rows.get("variants", ()), name
-        )
+        framework.name: (framework, name, rows)
         for name, rows in files.items()
         if "framework" in rows
+        for framework in [from_row(FrameworkFact, rows["framework"], name)]
     }
-    limits = {
-        rows["framework"]: floors(rows["framework"], rows["floors"], name)
-        for name, rows in files.items()
-        if "floors" in rows
+    packages = {
+        package.package: package
+        for name, (_, file, rows) in frameworks.items()
+        for package in _rows(rows, "packages", FrameworkPackage, file, framework=name)
     }
-    gpus = _by_name(files, "gpus", "gpu", made.gpu)
-    pythons = [row for rows in files.values() for row in rows.get("pythons", ())]
-    managed = {row["python"]: row["managed"] for row in pythons if "managed" in row}
-    sources = [row.get("managed_source", row["source"]) for row in pythons if "managed" in row]
+    names = {
+        name: framework.name
+        for framework, _, _ in frameworks.values()
+        for name in (framework.name, *framework.aliases)
+    }
+    gpus = _section(files, "gpus", GpuFact)
+    pythons = _section(files, "pythons", PythonFact)
+    managed = [python for python in pythons.values() if python.managed]
     return Facts(
-        releases=frameworks,
-        distributions=_by_name(files, "distributions", "distribution", made.distribution),
-        managed=managed,
-        managed_source=sources[0] if sources else "",
-        cuda=_by_name(files, "cuda", "cuda", made.cuda_fact),
-        floors=limits,
-        majors=_by_name(files, "majors", "cuda_major", made.cuda_major),
-        cudnn=_by_name(files, "cudnn", "cudnn", made.cudnn_fact),
-        drivers=_by_name(files, "drivers", "branch", made.driver_branch),
-        gpu_kinds=_by_name(files, "forward", "kind", made.gpu_kind),
+        frameworks={name: framework for name, (framework, _, _) in frameworks.items()},
+        framework_names={
+            **names,
+            **{name: package.framework for name, package in packages.items()},
+        },
+        packages=packages,
+        releases={name: _releases(*parts) for name, parts in frameworks.items()},
+        tested={
+            name: {test.minor: test for test in _rows(rows, "tested", TestedBuild, file)}
+            for name, (_, file, rows) in frameworks.items()
+        },
+        floors={
+            name: tuple(_rows(rows, "floors", CodeFloor, file))
+            for name, (_, file, rows) in frameworks.items()
+        },
+        distributions=_section(files, "distributions", Distribution),
+        pythons=pythons,
+        managed={python.python: python.managed for python in managed},
+        managed_source=managed[0].origin.source_of("managed") if managed else "",
+        cuda=_section(files, "cuda", CudaFact),
+        majors=_section(files, "majors", CudaMajor),
+        cudnn=_section(files, "cudnn", CudnnFact),
+        drivers=_section(files, "drivers", DriverBranch),
+        forward=_section(files, "forward", ForwardCompatibility),
         gpus=gpus,
-        gpu_names=_gpu_names(files, gpus),
-        pythons=_by_name(files, "pythons", "python", made.python_fact),
-        legacy=_by_name(files, "environments", "environment", made.legacy),
-        tested=_by_name(files, "tested", "minor", made.tested),
-        statements=_by_name(files, "statements", "name", made.statement),
+        gpu_names=_gpu_names(gpus.values()),
+        legacy=_section(files, "environments", LegacyEnvironment),
+        statements=_section(files, "statements", Statement),
     )
 
 
-Make = Callable[[Mapping[str, Any], str], T]
+def _section(files: Mapping[str, Rows], section: str, row: type[T]) -> Mapping[str, T]:
+    """Return a section's rows of all files by their key."""
+    key = SECTIONS[section].key[0]
+    return {
+        data[key]: from_row(row, data, name)
+        for name, rows in files.items()
+        for data in rows.get(section, ())
+    }
 
 
-def _by_name(files: Mapping[str, Rows], section: str, key: str, make: Make[T]) -> Mapping[str, T]:
-    rows = [(row, name) for name, found in files.items() for row in found.get(section, ())]
-    source = {row[key]: name for row, name in rows}
-    return made.LazyTable(
-        {row[key]: row for row, _ in rows}, lambda row: make(row, source[row[key]])
+def _rows(rows: Rows, section: str, row: type[T], file: str, **derived: str) -> Iterator[T]:
+    return (from_row(row, data, file, **derived) for data in rows.get(section, ()))
+
+
+def from_row(row: type[T], data: Row, file: str, **derived: str) -> T:
+    """Return a checked row as its class."""
+    make: Callable[..., T] = row
+    values = {name: _frozen(data[key]) for name, key in _keys(make) if key in data}
+    return make(**values, origin=origin_of(data, file), **derived)
+
+
+@cache
+def _keys(row: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401 - a dataclass
+    """Return the names of a class's fields with their keys in the YAML."""
+    return tuple(
+        (field.name, field.metadata.get(KEY, field.name))
+        for field in fields(row)
+        if field.name != "origin" and not field.metadata.get(DERIVED)
     )
 
 
-def _gpu_names(files: Mapping[str, Rows], gpus: Mapping[str, GpuFact]) -> Mapping[str, GpuFact]:
-    rows = [row for found in files.values() for row in found.get("gpus", ())]
-    if not rows:
-        return _NONE
-    from dlimg.facts.gpu_names import plain  # noqa: PLC0415 - as above
-
-    named: dict[str, made.Row] = {}
-    for row in rows:
-        for name in (row["gpu"], *row.get("aliases", ())):
-            named.setdefault(plain(name), row)
-    # The surest row of a compute capability speaks for all of it.
-    surest = sorted(rows, key=lambda row: not row.get("verified", True), reverse=True)
-    bare = {f"sm_{row['capability'].replace('.', '')}": {**row, "bare": True} for row in surest}
-
-    def make(row: made.Row) -> GpuFact:
-        return made.bare_gpu(gpus[row["gpu"]]) if "bare" in row else gpus[row["gpu"]]
-
-    return made.LazyTable({**named, **bare}, make)
+def _frozen(value: Any) -> Any:  # noqa: ANN401 - plain data
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, dict):
+        return {name: _frozen(inner) for name, inner in value.items()}
+    return value
 
 
-SUBJECTS: Final = (
-    "cuda",
-    "cudnn",
-    "drivers",
-    "gpus",
-    "torch",
-    "tensorflow",
-    "jax",
-    "pythons",
-    "distributions",
-    "legacy",
-)
+def origin_of(data: Row, file: str) -> Origin:
+    """Return where a row is from, and which of its fields were not confirmed."""
+    doubts, sources, notes = [], {}, {}
+    for key, value in data.items():
+        name, _, suffix = key.rpartition("_")
+        if not name:
+            continue
+        if suffix == "verified" and not value:
+            doubts.append(name)
+        elif suffix == "source":
+            sources[name] = value
+        elif suffix == "note":
+            notes[name] = value
+    return Origin(
+        source=data["source"],
+        checked=data["checked"],
+        where=f"{file}:{data['line']}",
+        certain=data.get("verified", True),
+        doubts=frozenset(doubts),
+        sources=sources,
+        notes=notes,
+        note=data.get("note", ""),
+    )
+
+
+def _gpu_names(gpus: Collection[GpuFact]) -> Mapping[str, GpuFact]:
+    names: dict[str, GpuFact] = {}
+    for gpu in gpus:
+        for name in (gpu.name, *gpu.aliases):
+            names.setdefault(name_key(name), gpu)
+    # Of a compute capability's rows a certain one stands for all; of several the last.
+    for gpu in sorted(gpus, key=lambda gpu: gpu.origin.certain):
+        names[gpu.sm] = replace(gpu, name=gpu.sm, aliases=(), kind="", arch="")
+    return names
+
+
+def _releases(framework: FrameworkFact, file: str, rows: Rows) -> Mapping[str, FrameworkRelease]:
+    """Return a framework's releases by version, with their builds."""
+    variants = {
+        (version, variant.variant): variant
+        for variant in _rows(rows, "variants", VariantArchitectures, file)
+        for version in variant.versions
+    }
+    releases = {}
+    for release in _rows(rows, "releases", FrameworkRelease, file, framework=framework.name):
+        builds = (
+            *_index_builds(framework, release),
+            *_vendor_builds(framework, release, variants),
+        )
+        releases[release.version] = replace(release, builds=builds)
+    return releases
+
+
+def _index_builds(framework: FrameworkFact, release: FrameworkRelease) -> Iterator[ReleaseBuild]:
+    """Yield the package index's own builds, x86_64 first."""
+    package, origin = release.package or framework.name, release.origin
+    arm, arm_code = release.aarch64_cuda, release.aarch64_architectures
+    for arch, prefix, cudas, code, ptx_known in (
+        (X86_64, "", release.cuda, release.architectures, release.ptx_known),
+        (AARCH64, "aarch64_", arm or (), arm_code, release.aarch64_ptx_known),
+    ):
+        for cuda in cudas:
+            pins = release.pins.get(cuda, {})
+            extra = framework.extra.format(cuda=cuda) if pins else ""
+            yield ReleaseBuild(
+                index=PYPI,
+                arch=arch,
+                cuda=cuda,
+                variant=extra or f"cu{cuda.replace('.', '')}",
+                package=f"{package}[{extra}]" if extra else package,
+                pythons=release.pythons,
+                built_for=release.built_for_cuda,
+                pins=pins,
+                uses_system_cuda=not pins and framework.unpinned_cuda == "system",
+                architectures=code.get(cuda, ()),
+                ptx_known=ptx_known,
+                architectures_origin=origin.of(f"{prefix}architectures"),
+                origin=origin.of(f"{prefix}cuda"),
+            )
+    if release.cpu_package:
+        yield _cpu_build(release.cpu_package, release, X86_64, origin)
+    if arm == ():
+        yield _cpu_build(package, release, AARCH64, origin.of("aarch64_cuda"))
+
+
+def _cpu_build(package: str, release: FrameworkRelease, arch: str, origin: Origin) -> ReleaseBuild:
+    return ReleaseBuild(
+        index=PYPI,
+        arch=arch,
+        cuda="",
+        variant="cpu",
+        package=package,
+        pythons=release.pythons,
+        architectures_origin=release.origin,
+        origin=origin,
+    )
+
+
+def _vendor_builds(
+    framework: FrameworkFact,
+    release: FrameworkRelease,
+    variants: Mapping[tuple[str, str], VariantArchitectures],
+) -> Iterator[ReleaseBuild]:
+    """Yield the builds of the vendor's own index, of which often only the name is known."""
+    for variant in release.variants:
+        code = variants.get((release.version, variant))
+        number = variant.removeprefix("cu")
+        cuda = f"{number[:-1]}.{number[-1]}" if number.isdigit() else ""
+        pins = code.pins if code else {}
+        yield ReleaseBuild(
+            index=VENDOR,
+            arch=X86_64,
+            cuda=cuda,
+            variant=variant,
+            package=release.package or framework.name,
+            pythons=release.pythons,
+            pins=pins,
+            uses_system_cuda=bool(cuda) and not pins and framework.unpinned_cuda == "system",
+            architectures=code.architectures if code else (),
+            ptx_known=bool(code and code.ptx_known),
+            architectures_origin=code.origin.of("architectures") if code else release.origin,
+            origin=release.origin.of("variants"),
+        )

@@ -1,22 +1,70 @@
-"""The nouns of the facts: what the outside world allows. Every one knows its `origin`.
+"""Facts: what the outside world allows. Each class is the form of one kind of row in the YAML.
 
-A text is empty, and a tuple has nothing in it, where nobody has looked or there is nothing to say.
-Versions and days are text as in the file; a day may be a month (`2026-06`) or a year. They are
-tuples with names, made by keyword: as many dataclasses would cost every command 15 ms to import.
+A class's annotations are its rows' fields, for the parser and for the JSON schema: `Annotated`
+adds the pattern of a text, `Literal` a closed set, a field without a default is required.
+A text is empty and a tuple has no members where nothing is known. Versions and days are text as
+in the file; a day may be a month (`2026-06`) or a year.
+
+Rows are compared by identity, so that they are fast keys of a table.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
+from dlimg.document.patterns import Pattern
+from dlimg.document.versions import major
 from dlimg.model import NOTHING
+
+X86_64: Final = "x86_64"
+AARCH64: Final = "aarch64"
+PYPI: Final = "pypi"
+VENDOR: Final = "vendor"
+
+_DAY: Final = "write e.g. 2026-11-21"
+DAY: Final = Pattern(r"[0-9]{4}(?:-[0-9]{2}(?:-[0-9]{2})?)?", "a day, a month or a year", _DAY)
+WHOLE_DAY: Final = Pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "a day", _DAY)
+DIGITS: Final = Pattern(r"[0-9]+(?:\.[0-9]+)*", "a version", "write e.g. 13.2 or 550.54.15")
+RELEASED: Final = Pattern(
+    r"[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?",
+    "a version",
+    "write it as the package index does, e.g. 2.15.0 or 3.0rc1",
+)
+GPU_CODE: Final = Pattern(
+    r"(?:sm|compute)_[0-9]{2,3}", "an architecture", "write e.g. sm_90, or compute_90 for PTX"
+)
+CAPABILITY: Final = Pattern(r"[0-9]{1,2}\.[0-9]", "a compute capability", "write e.g. 8.9")
+SM: Final = Pattern(r"[0-9]{2,3}", "a compute capability without its dot", "write e.g. 89")
+NAME: Final = Pattern(r"[a-z0-9-]+", "a name", "use small letters and dashes")
+
+Day: TypeAlias = Annotated[str, DAY]
+Digits: TypeAlias = Annotated[str, DIGITS]
+ReleaseVersion: TypeAlias = Annotated[str, RELEASED]
+Code: TypeAlias = Annotated[str, GPU_CODE]
+Capability: TypeAlias = Annotated[str, CAPABILITY]
+Sm: TypeAlias = Annotated[str, SM]
+Arch: TypeAlias = Literal["", "x86_64", "aarch64"]
+Texts: TypeAlias = tuple[str, ...]
+GpuClass: TypeAlias = Literal["", "datacenter", "workstation", "consumer", "jetson"]
+
+# A field that is called otherwise in the YAML, and one that is not in the YAML.
+KEY: Final = "key"
+DERIVED: Final = "derived"
+
+
+def _key(name: str) -> Any:  # noqa: ANN401 - as dataclasses.field
+    return field(metadata={KEY: name})
+
+
+def _derived(default: Any) -> Any:  # noqa: ANN401 - as dataclasses.field
+    return field(default=default, metadata={DERIVED: True})
 
 
 class Origin(NamedTuple):
-    """Where a row is from and how sure it is.
+    """The source of a row and how sure it is.
 
     `where` is its file and line, to correct it. An uncertain row, or a field among the `doubts`,
-    may make somebody warn; it never forbids. `sources` and `notes` are those of single fields.
+    may lead to a warning, never to a refusal. `sources` and `notes` are those of single fields.
     """
 
     source: str
@@ -29,68 +77,211 @@ class Origin(NamedTuple):
     note: str = ""
 
     def sure_of(self, *names: str) -> bool:
-        """Whether the row, and each of these fields, was confirmed."""
-        asked = {one for name in names for one in (name, _group(name))}
-        return self.certain and self.doubts.isdisjoint(asked)
+        """Return whether the row and each of these fields was confirmed."""
+        fields = {key for name in names for key in (name, _group(name))}
+        return self.certain and self.doubts.isdisjoint(fields)
 
     def source_of(self, name: str) -> str:
-        """The field's own source or its group's; the row's where it has none."""
+        """Return the field's own source or its group's; the row's where it has none."""
         return self.sources.get(name) or self.sources.get(_group(name)) or self.source
+
+    def of(self, name: str) -> "Origin":
+        """Return this origin narrowed to one field."""
+        return self._replace(source=self.source_of(name), certain=self.sure_of(name))
 
 
 def _group(name: str) -> str:
-    """The fields `image_state` and `image_os` may have one source and one doubt for both."""
+    """Return `image` of `image_state`: such fields may share one source and one doubt."""
     return name.partition("_")[0]
 
 
-class Distribution(NamedTuple):
-    """A distribution's code name, its own Python and its glibc; the days that its support ends.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameworkFact:
+    """A framework: its names, and how its packages bring CUDA.
 
-    `extended_eol` ends what `extended` names: `LTS` is for everybody, `ESM` for subscribers.
-    `libc` is `glibc` or `musl`; only the first has a number, where it is known.
+    `extra` is the extra that brings the CUDA libraries, `{cuda}` in it the CUDA of the build; empty
+    where the package itself depends on them. `unpinned_cuda` says where a build without pins of
+    CUDA packages has the libraries from: `bundled` in the wheel, or the `system`.
+    `plain_runs_on_cpu`: the package without an extra is the build without CUDA.
     """
 
-    distribution: str
-    codename: str
-    python: str
-    glibc: str
+    name: Annotated[str, NAME]
+    aliases: Texts = ()
+    extra: str = ""
+    unpinned_cuda: Literal["bundled", "system"]
+    plain_runs_on_cpu: bool = False
+    vendor_index: str = ""
     origin: Origin
-    libc: str = "glibc"
-    released: str = ""
-    eol: str = ""
-    extended: str = ""
-    extended_eol: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameworkPackage:
+    """Another package of a framework, for builds with CUDA or without.
+
+    `last_version` is its last release with wheels; `instead` what to install now.
+    """
+
+    framework: str = _derived("")
+    package: str
+    builds: Literal["cuda", "cpu"]
+    last_version: Annotated[str, RELEASED] = ""
+    instead: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReleaseBuild:
+    """One build of a release: the wheel of one index, CPU architecture and CUDA.
+
+    `cuda` is a minor (`13.2`), a major (`12`: any minor of it), or empty for a build without.
+    `variant` is the index's own word (`cu132`, `cuda12`, `and-cuda`); `package` what is installed.
+    `built_for` is the CUDA that compiled it, to the last digit known. `pins` are its requirements:
+    a bare version is pinned exactly, anything else is a specifier. `architectures` has `sm_` for
+    machine code and `compute_` for PTX; none: unknown. `ptx_known` is false where the source
+    cannot show PTX. `uses_system_cuda`: its CUDA libraries must be in the base image.
+    """
+
+    index: str
+    arch: str
+    cuda: str
+    variant: str
+    package: str
+    pythons: Texts = ()
+    built_for: str = ""
+    pins: Mapping[str, str] = field(default_factory=dict)
+    uses_system_cuda: bool = False
+    architectures: Texts = ()
+    ptx_known: bool = True
+    architectures_origin: Origin
+    origin: Origin
+
+    @property
+    def cudnn(self) -> str:
+        """The cuDNN that it pins, or the range that it takes; empty where it asks for none."""
+        pins = (pin for name, pin in self.pins.items() if name.startswith("nvidia-cudnn-"))
+        return next(pins, "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameworkRelease:
+    """One framework release: Pythons and CUDA versions that its wheels exist for.
+
+    `cuda` holds minors (`13.2`) or majors (`12`: any minor of it) of the package index's x86_64
+    wheels; `companions` the versions that pair with it. `architectures` has the GPUs that the
+    wheels have code for by CUDA, where that is known; `ptx_known` is false where its source cannot
+    show PTX. `variants` are names of the builds on the vendor's index. `builds` has all that is
+    known, of other indexes and architectures too.
+    """
+
+    framework: str = _derived("")
+    version: ReleaseVersion
+    released: Day = ""
+    yanked: bool = False
+    requires_python: str = ""
+    jaxlib: str = ""
+    pythons: tuple[Digits, ...]
+    free_threaded: Texts = ()
+    platform: str = ""
+    package: str = ""
+    cpu_package: str = ""
+    cuda: tuple[Digits, ...]
+    built_for_cuda: Digits = ""
+    pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    plugin: Mapping[str, ReleaseVersion] = field(default_factory=dict)
+    companions: Mapping[str, tuple[ReleaseVersion, ...]] = field(default_factory=dict)
+    architectures: Mapping[str, tuple[Code, ...]] = field(default_factory=dict)
+    ptx_known: bool = True
+    aarch64_cuda: tuple[Digits, ...] | None = None
+    aarch64_architectures: Mapping[str, tuple[Code, ...]] = field(default_factory=dict)
+    aarch64_ptx_known: bool = True
+    variants: Texts = ()
+    builds: tuple[ReleaseBuild, ...] = _derived(())
+    origin: Origin
 
     @property
     def source(self) -> str:
         return self.origin.source
 
+    def companion_note(self, name: str) -> str:
+        """Return why no version of a companion pairs with it; empty where nothing is said."""
+        return self.origin.notes.get(name, "")
 
-class CudaFact(NamedTuple):
+    def architectures_for(self, cuda: str) -> Texts:
+        """Return those of the wheels for this CUDA; none where they are unknown."""
+        return self.architectures.get(cuda) or self.architectures.get(major(cuda), ())
+
+    def builds_for(self, cuda: str, arch: str = X86_64) -> tuple[ReleaseBuild, ...]:
+        """Return builds for this CUDA (empty: without any), the package index's first."""
+        return tuple(
+            build
+            for build in self.builds
+            if build.arch == arch and (build.cuda == cuda or (cuda and build.cuda == major(cuda)))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TestedBuild:
+    """A row of a framework's table of tested builds; `plain_is_cuda`: the plain name has CUDA."""
+
+    minor: Digits
+    version: ReleaseVersion
+    python: str
+    cuda: Digits
+    cudnn: Digits
+    compiler: str = ""
+    plain_is_cuda: bool = False
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VariantArchitectures:
+    """The code in builds of the vendor's own index: one `variant` of several `versions`."""
+
+    versions: tuple[ReleaseVersion, ...]
+    variant: str
+    architectures: tuple[Code, ...]
+    ptx_known: bool = False
+    pins: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CodeFloor:
+    """The oldest release and CUDA that have code for GPUs from this compute capability on."""
+
+    capability_from: Capability
+    min_version: ReleaseVersion
+    min_cuda: Digits
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CudaFact:
     """A CUDA minor: the drivers that run it, the GPUs it compiles for, its nvidia/cuda images.
 
     `min_driver` is the oldest that runs it within its major (before CUDA 11: at all), `drivers`
     those of its own updates, oldest first: from there on PTX works, too. `sm_max` is empty where
     it is not known. `image_state` is `supported`, `exists`, `ended` (exists, without support),
-    `deleted` or empty; `image_seen` the month that says so. The image `image_tag` starts on a
-    driver whose CUDA is `image_requires` or newer, and on the branches `image_lets_through`.
+    `deleted` or empty; `image_seen` the month of that observation. The image `image_tag` also
+    starts on the driver branches `image_lets_through`.
     """
 
-    cuda: str
-    min_driver: str
-    nvcc_wheel: bool
+    cuda: Digits
+    released: Day = ""
+    min_driver: Digits
+    drivers: Mapping[str, Digits] = field(default_factory=dict)
+    sm_min: Sm = ""
+    sm_max: Sm = ""
+    sm_added: tuple[Sm, ...] = ()
+    sm_removed: tuple[Sm, ...] = ()
+    nvcc_wheel: bool = False
+    images: Texts = ()
+    image_os: Texts = ()
+    image_state: Literal["", "supported", "exists", "ended", "deleted"] = ""
+    image_seen: Day = ""
+    image_tag: Digits = ""
+    image_lets_through: tuple[Digits, ...] = ()
     origin: Origin
-    released: str = ""
-    drivers: Mapping[str, str] = NOTHING
-    sm_min: str = ""
-    sm_max: str = ""
-    images: tuple[str, ...] = ()
-    image_os: tuple[str, ...] = ()
-    image_state: str = ""
-    image_seen: str = ""
-    image_tag: str = ""
-    image_requires: str = ""
-    image_lets_through: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
@@ -102,230 +293,188 @@ class CudaFact(NamedTuple):
 
     @property
     def native_driver(self) -> str:
-        """The driver of its first release: no older one knows this CUDA by itself."""
+        """The driver of its first release: no older one supports this CUDA natively."""
         return next(iter(self.drivers.values()), "")
 
 
-class GpuFact(NamedTuple):
-    """A GPU: its compute capability (`8.9`), architecture, and the CUDA and drivers it works with.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CudaMajor:
+    """A CUDA major within which drivers and builds mix: the oldest driver for any minor of it."""
 
-    `kind` is `datacenter`, `workstation`, `consumer`, `jetson`, or empty for a bare `sm_89`.
-    `first_cuda` compiles for it; after `last_cuda` and `last_driver` it was dropped (empty: not
-    yet); `first_driver` is derived from `first_cuda`. `machine` is empty where it fits any host.
+    cuda_major: Digits
+    min_driver: Digits
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CudnnFact:
+    """A cuDNN release: the CUDAs it is for, the oldest compute capability it has code for.
+
+    `and_newer`: the row holds for every later release, too.
     """
 
-    name: str
-    capability: str
-    architecture: str
+    cudnn: Digits
+    and_newer: bool = False
+    cuda: tuple[Digits, ...]
+    sm_min: Sm = ""
+    min_driver: Mapping[str, Digits] = field(default_factory=dict)
     origin: Origin
-    aliases: tuple[str, ...] = ()
-    kind: str = ""
-    first_cuda: str = ""
-    last_cuda: str = ""
-    first_driver: str = ""
-    last_driver: str = ""
-    machine: str = ""
-    mig: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DriverBranch:
+    """A driver branch (`580`): its kind, the month in which its support ends, its CUDA major."""
+
+    branch: Digits
+    kind: Literal["LTSB", "PB", "NFB"]
+    eol: Day = ""
+    cuda_major: Digits = ""
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ForwardCompatibility:
+    """Whether GPUs of a kind run a newer CUDA than their driver's with the package cuda-compat."""
+
+    kind: GpuClass
+    forward: bool
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GpuFact:
+    """A GPU: its compute capability (`8.9`), architecture, and the CUDA and drivers it works with.
+
+    `kind` is empty for a bare `sm_89`. `first_cuda` compiles for it; after `last_cuda` and
+    `last_driver` it was dropped (empty: not yet); `first_driver` is derived from `first_cuda`.
+    `arch` is the CPU architecture of the only hosts that it comes with.
+    """
+
+    name: str = _key("gpu")
+    aliases: Texts = ()
+    capability: Capability
+    architecture: str
+    kind: GpuClass
+    first_cuda: Digits = ""
+    last_cuda: Digits = ""
+    first_driver: Digits = ""
+    last_driver: Digits = ""
+    arch: Arch = ""
+    origin: Origin
 
     @property
     def sm(self) -> str:
         return f"sm_{self.capability.replace('.', '')}"
 
 
-class DriverBranch(NamedTuple):
-    """A driver branch (`580`): kind (`LTSB`, `PB`, `NFB`), its last month, the CUDA major it runs.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PythonFact:
+    """A Python minor: its days, and the newest build that uv manages, if there is any."""
 
-    Sources may disagree about `eol`: then it is the earlier day, and `eol_latest` the later. A
-    branch may have `ended` without a day that is known.
-    """
-
-    branch: str
-    kind: str
-    origin: Origin
-    eol: str = ""
-    eol_latest: str = ""
-    ended: bool = False
-    cuda_major: str = ""
-
-
-class GpuKind(NamedTuple):
-    """Whether GPUs of this kind run a newer CUDA than their driver's, by cuda-compat."""
-
-    kind: str
-    forward: bool
-    origin: Origin
-
-
-class TestedBuild(NamedTuple):
-    """A row of TensorFlow's table of tested builds; whether the plain name is a CUDA build."""
-
-    minor: str
-    version: str
-    python: str
-    cuda: str
-    cudnn: str
-    origin: Origin
-    compiler: str = ""
-    plain_is_cuda: bool = False
-
-
-class CudaMajor(NamedTuple):
-    """A CUDA major within which drivers and builds mix: the oldest driver for any minor of it."""
-
-    cuda_major: str
-    min_driver: str
-    origin: Origin
-
-
-class CudnnFact(NamedTuple):
-    """A cuDNN release: the CUDAs it is for, the oldest compute capability it has code for.
-
-    `and_newer`: what is said holds for every later release, too.
-    """
-
-    cudnn: str
-    cuda: tuple[str, ...]
-    origin: Origin
-    sm_min: str = ""
-    and_newer: bool = False
-
-
-class PythonFact(NamedTuple):
-    """A Python minor: its days, and the first and newest build that uv manages, if there is any."""
-
-    python: str
-    origin: Origin
-    released: str = ""
-    eol: str = ""
-    latest: str = ""
-    managed_from: str = ""
-    managed: str = ""
-    distributions: tuple[str, ...] = ()
+    python: Digits
+    released: Day = ""
+    eol: Day = ""
+    latest: Digits = ""
+    managed_from: Digits = ""
+    managed: Digits = ""
+    distributions: Texts = ()
     obtain: str = ""
+    origin: Origin
 
 
-class LegacyEnvironment(NamedTuple):
-    """An environment of an old tutorial or platform, and what of it can still be had.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Distribution:
+    """A distribution's code name, its own Python and its glibc; the days that its support ends.
 
-    `packages` are its framework as requirements of the package index (`tensorflow-gpu==1.0.1`);
-    `wheel` and `base_image` begin with yes, no or partly, or say what is left of them.
+    `extended_eol` ends the `extended` support: LTS is free, ESM for subscribers. `libc` is `glibc`
+    or `musl`; only the first has a number, where it is known.
     """
 
-    name: str
-    platform: str
-    says: str
+    distribution: str
+    codename: str = ""
+    python: Digits = ""
+    libc: Literal["glibc", "musl"] = "glibc"
+    glibc: Digits = ""
+    released: Day = ""
+    eol: Day = ""
+    extended: Literal["", "LTS", "ESM"] = ""
+    extended_eol: Day = ""
     origin: Origin
-    packages: tuple[str, ...] = ()
-    pythons: tuple[str, ...] = ()
-    cuda: str = ""
-    cudnn: str = ""
-    driver: str = ""
-    os: str = ""
-    wheel: str = ""
-    base_image: str = ""
-    obtain_python: Mapping[str, str] = NOTHING
-
-
-class Statement(NamedTuple):
-    """A fact in words, under a name that a rule can cite: `cubin-major`, `minor-not-ptx`."""
-
-    name: str
-    text: str
-    origin: Origin
-
-
-X86_64: Final = "x86_64"
-AARCH64: Final = "aarch64"
-PYPI: Final = "pypi"
-VENDOR: Final = "vendor"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseBuild:
-    """One build of a release: what a wheel of this index, machine and CUDA holds and asks for.
-
-    `cuda` is a minor (`13.2`), a major (`12`: any minor of it), or empty for a build without.
-    `variant` is the index's own word (`cu132`, `cuda12`, `and-cuda`); `package` what is installed.
-    `built_for` is the CUDA that compiled it, to the last digit known. `pins` are its requirements:
-    a bare version is pinned exactly, anything else is a specifier. `architectures` has `sm_` for
-    machine code and `compute_` for PTX; none: nobody has looked. `ptx_known` is false where the
-    way of looking shows no PTX.
-    """
-
-    index: str
-    machine: str
-    cuda: str
-    variant: str
-    package: str
-    pythons: tuple[str, ...] = ()
-    built_for: str = ""
-    pins: Mapping[str, str] = field(default_factory=dict)
-    architectures: tuple[str, ...] = ()
-    ptx_known: bool = True
-    architectures_origin: Origin
-    origin: Origin
-
-    @property
-    def cudnn(self) -> str:
-        """The cuDNN that it pins, or the range that it takes; empty where it asks for none."""
-        found = (text for name, text in self.pins.items() if name.startswith("nvidia-cudnn-"))
-        return next(found, "")
-
-
-class FrameworkRelease(NamedTuple):
-    """One framework release: Pythons and CUDA versions that its wheels exist for.
-
-    `cuda` holds minors (`13.2`) or majors (`12`: any minor of it) of the package index's x86_64
-    wheels; `companions` the versions that pair with it, `companion_notes` why there is none.
-    `architectures` has, for what `cuda` holds, the GPUs that the wheels have code for, where
-    somebody has looked. `builds` has all that is known, of other indexes and machines too.
-    """
-
-    framework: str
-    version: str
-    pythons: tuple[str, ...]
-    cuda: tuple[str, ...]
-    companions: Mapping[str, tuple[str, ...]]
-    companion_notes: Mapping[str, str]
-    architectures: Mapping[str, tuple[str, ...]]
-    origin: Origin
-    released: str = ""
-    yanked: bool = False
-    free_threaded: tuple[str, ...] = ()
-    requires_python: str = ""
-    platform: str = ""
-    cpu_package: str = ""
-    builds: tuple[ReleaseBuild, ...] = ()
 
     @property
     def source(self) -> str:
         return self.origin.source
 
-    def has_cuda(self, cuda: str) -> bool:
-        return cuda in self.cuda or major(cuda) in self.cuda
 
-    def architectures_for(self, cuda: str) -> tuple[str, ...]:
-        """Those of the wheels for this CUDA; none where nobody has looked."""
-        return self.architectures.get(cuda) or self.architectures.get(major(cuda), ())
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LegacyEnvironment:
+    """An environment of an old tutorial or platform, and what of it can still be had.
 
-    def builds_for(self, cuda: str, machine: str = X86_64) -> tuple[ReleaseBuild, ...]:
-        """Builds for this CUDA (empty: without any), the package index's first."""
-        return tuple(
-            one
-            for one in self.builds
-            if one.machine == machine and (one.cuda == cuda or (cuda and one.cuda == major(cuda)))
-        )
+    `framework` and `version` are empty for other software. `packages` are its frameworks as
+    requirements of the package index (`tensorflow-gpu==1.0.1`). `wheel` and `base_image` are
+    descriptions, `wheel_state` and `base_image_state` what follows from them; empty where nothing
+    does.
+    """
 
-
-def major(version: str) -> str:
-    return version.split(".", maxsplit=1)[0]
-
-
-class CodeFloor(NamedTuple):
-    """The oldest release and CUDA that have code for GPUs from this compute capability on."""
-
-    framework: str
-    capability_from: str
-    min_version: str
-    min_cuda: str
+    name: str = _key("environment")
+    platform: str
+    says: str
+    framework: str = ""
+    version: ReleaseVersion = ""
+    packages: Texts = ()
+    pythons: tuple[Digits, ...] = ()
+    cuda: str = ""
+    cudnn: str = ""
+    driver: str = ""
+    os: str = ""
+    wheel: str = ""
+    wheel_state: Literal["", "available", "partly", "missing"] = ""
+    base_image: str = ""
+    base_image_state: Literal["", "exists", "deleted"] = ""
+    obtain_python: Mapping[str, str] = field(default_factory=dict)
+    image: str = ""
+    docs: str = ""
+    service: str = ""
+    numpy: Digits = ""
     origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Statement:
+    """A fact in words, under a name that a rule can cite: `cubin-major`, `minor-not-ptx`."""
+
+    name: Annotated[str, NAME]
+    text: str = _key("says")
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A list of rows in a file; no two rows of a file have the same values in `key`.
+
+    Extra keys of a group (`image_source`) belong to each of its fields (`image_state`).
+    """
+
+    row: type
+    key: Texts
+    groups: Texts = ()
+
+
+FRAMEWORK: Final = Section(row=FrameworkFact, key=("name",))
+SECTIONS: Final[Mapping[str, Section]] = {
+    "packages": Section(row=FrameworkPackage, key=("package",)),
+    "releases": Section(row=FrameworkRelease, key=("version",)),
+    "tested": Section(row=TestedBuild, key=("minor",)),
+    "variants": Section(row=VariantArchitectures, key=("versions", "variant")),
+    "floors": Section(row=CodeFloor, key=("capability_from",)),
+    "cuda": Section(row=CudaFact, key=("cuda",), groups=("sm", "image")),
+    "majors": Section(row=CudaMajor, key=("cuda_major",)),
+    "cudnn": Section(row=CudnnFact, key=("cudnn",)),
+    "drivers": Section(row=DriverBranch, key=("branch",)),
+    "forward": Section(row=ForwardCompatibility, key=("kind",)),
+    "gpus": Section(row=GpuFact, key=("gpu",)),
+    "pythons": Section(row=PythonFact, key=("python",)),
+    "distributions": Section(row=Distribution, key=("distribution",)),
+    "environments": Section(row=LegacyEnvironment, key=("environment",)),
+    "statements": Section(row=Statement, key=("name",)),
+}

@@ -1,4 +1,4 @@
-"""Names that lead people to what they should not take."""
+"""Findings about aliases and default tags."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -11,47 +11,47 @@ from dlimg.matrix.model import AXES, Family
 from dlimg.model import Cell
 
 
-def _deprecated(ground: LintContext) -> Iterator[Finding]:
-    for family, alias, line, cell in _aliased(ground):
-        for what, end in support_ends(ground, cell):
+def _deprecated(context: LintContext) -> Iterator[Finding]:
+    for family, alias, line, cell in _aliased(context):
+        for part, end in support_ends(context, cell):
             yield Finding(
                 id=DEPRECATED.id,
                 severity=Severity.WARNING,
-                file=ground.matrix.source,
+                file=context.matrix.source,
                 line=line,
                 about=f"{family.name}:{alias}",
-                message=f"{family.name}:{alias} leads to a {what} near its end or past it "
-                f"({end.words}): let it lead to a newer one",
+                message=f"{family.name}:{alias} leads to a {part} near its end or past it "
+                f"({end.message}): let it lead to a newer one",
                 source=end.source,
             )
 
 
-def _behind(ground: LintContext) -> Iterator[Finding]:
+def _behind(context: LintContext) -> Iterator[Finding]:
     newest: dict[str, str] = {}
-    for cell in ground.resolution.cells:
+    for cell in context.resolution.cells:
         best = newest.setdefault(cell.family, cell.version)
         if cell.version != best and _order(cell.version) > _order(best):
             newest[cell.family] = cell.version
-    for family, alias, line, cell in _aliased(ground):
+    for family, alias, line, cell in _aliased(context):
         best = newest[family.name]
         if alias == "latest" and _order(cell.version) < _order(best):
             yield Finding(
                 id=BEHIND.id,
                 severity=Severity.WARNING,
-                file=ground.matrix.source,
+                file=context.matrix.source,
                 line=line,
                 about=f"{family.name}:{alias}",
                 message=f"{family.name}:latest is {cell.version}, and the matrix has {best}: "
-                "move it, or accept this with the reason",
+                "move it, or ignore this with the reason",
             )
 
 
-def _aliased(ground: LintContext) -> Iterator[tuple[Family, str, int, Cell]]:
-    """Each alias, with its line and cell; then the default of each family's axes."""
+def _aliased(context: LintContext) -> Iterator[tuple[Family, str, int, Cell]]:
+    """Yield each alias with its family, line and cell."""
     cells: dict[str, list[Cell]] = {}
-    for cell in ground.resolution.cells:
+    for cell in context.resolution.cells:
         cells.setdefault(cell.family, []).append(cell)
-    for family in ground.matrix.families.values():
+    for family in context.matrix.families.values():
         for alias, match in family.aliases.items():
             for cell in cells.get(family.name, ()):
                 if match.fits(_corner(cell)):
@@ -73,25 +73,25 @@ def _order(version: str) -> Version:
 
 DEPRECATED: Final = LintRule(
     id="alias-to-deprecated",
-    title="An alias that leads to something deprecated",
+    title="An alias that points to something deprecated",
     severity="a warning",
     why=(
         "Most people take the alias, not the full tag. One that leads to a Python, a distribution "
-        "or a CUDA at its end brings them where nobody should begin."
+        "or a CUDA at its end starts new users on something that gets no more fixes."
     ),
     example="operating_systems:\n"
     '  debian12: {distribution: Debian 12, image: "debian:bookworm-slim"}\n'
     "families: {pytorch: {aliases: {latest: {os: debian12}}}}",
-    remedy="Let the alias lead to a cell without what is deprecated.",
-    look=_deprecated,
+    remedy="Point the alias to a cell without deprecated parts.",
+    find=_deprecated,
 )
 BEHIND: Final = LintRule(
     id="latest-is-not-newest",
     title="`latest` is not the newest version",
     severity="a warning",
-    why="Whoever takes `latest` expects the newest version that there is.",
+    why="Users of `latest` expect the newest version in the matrix.",
     example='axes: {version: ["2.15.0", "2.13.0"]}\naliases: {latest: {version: "2.13.0"}}',
-    remedy="Move the alias; where the newest version is not ready for all, accept the finding and "
-    "say why.",
-    look=_behind,
+    remedy="Move the alias; where the newest version is not ready for everyone, ignore the finding "
+    "and give the reason.",
+    find=_behind,
 )

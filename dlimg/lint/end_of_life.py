@@ -1,4 +1,4 @@
-"""What has come to its end, or will within 90 days: Pythons, distributions, CUDAs."""
+"""Findings about Pythons, distributions and CUDAs past or near their end of life."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -8,14 +8,14 @@ from dlimg.lint.model import Finding, LintContext, LintRule, Severity, axis_line
 from dlimg.model import Cell
 
 
-def support_ends(ground: LintContext, cell: Cell) -> tuple[tuple[str, SupportEnd], ...]:
-    """Everything of a cell that is near its end, or past it, by what it is."""
+def support_ends(context: LintContext, cell: Cell) -> tuple[tuple[str, SupportEnd], ...]:
+    """Return the parts of a cell whose support has ended or ends soon: `Python`, `system`, `CUDA`."""
     ends = (
-        ("Python", python_end(ground.facts, cell.python, ground.today)),
-        ("system", system_end(ground.facts, cell.os.distribution, ground.today)),
-        ("CUDA", cuda_end(ground.facts, cell.stack.cuda) if cell.stack else None),
+        ("Python", python_end(context.facts, cell.python, context.today)),
+        ("system", system_end(context.facts, cell.os.distribution, context.today)),
+        ("CUDA", cuda_end(context.facts, cell.stack.cuda) if cell.stack else None),
     )
-    return tuple((what, end) for what, end in ends if end)
+    return tuple((part, end) for part, end in ends if end)
 
 
 def _severity(end: SupportEnd) -> Severity:
@@ -23,61 +23,61 @@ def _severity(end: SupportEnd) -> Severity:
     return Severity.ERROR if is_over else Severity.WARNING
 
 
-def _pythons(ground: LintContext) -> Iterator[Finding]:
-    families = ground.matrix.families
-    found = dict.fromkeys((cell.family, cell.python) for cell in ground.resolution.cells)
-    for family, python in found:
-        end = python_end(ground.facts, python, ground.today)
+def _pythons(context: LintContext) -> Iterator[Finding]:
+    families = context.matrix.families
+    pythons = dict.fromkeys((cell.family, cell.python) for cell in context.resolution.cells)
+    for family, python in pythons:
+        end = python_end(context.facts, python, context.today)
         if end:
             yield Finding(
                 id=PYTHON.id,
                 severity=_severity(end),
-                file=ground.matrix.source,
+                file=context.matrix.source,
                 line=axis_line(families[family], "python"),
                 about=f"{family}: {python}",
-                message=f"{end.words}: take it out of {family}'s `python`",
+                message=f"{end.message}: take it out of {family}'s `python`",
                 source=end.source,
             )
-    for stack in ground.matrix.stacks.values():
-        end = python_end(ground.facts, stack.python, ground.today)
+    for stack in context.matrix.stacks.values():
+        end = python_end(context.facts, stack.python, context.today)
         if end:
             yield Finding(
                 id=PYTHON.id,
                 severity=_severity(end),
-                file=ground.matrix.source,
+                file=context.matrix.source,
                 line=stack.python_line,
                 about=f"{stack.name}: {stack.python}",
-                message=f"{end.words}: let the stack {stack.name} be resolved for a newer one",
+                message=f"{end.message}: give the stack {stack.name} a newer `python`",
                 source=end.source,
             )
 
 
-def _systems(ground: LintContext) -> Iterator[Finding]:
-    for system in ground.matrix.operating_systems.values():
-        end = system_end(ground.facts, system.distribution, ground.today)
+def _systems(context: LintContext) -> Iterator[Finding]:
+    for system in context.matrix.operating_systems.values():
+        end = system_end(context.facts, system.distribution, context.today)
         if end:
             yield Finding(
                 id=SYSTEM.id,
                 severity=_severity(end),
-                file=ground.matrix.source,
+                file=context.matrix.source,
                 line=system.line,
                 about=system.name,
-                message=f"{end.words}: move the cells on {system.name} to a newer release",
+                message=f"{end.message}: move the cells on {system.name} to a newer release",
                 source=end.source,
             )
 
 
-def _cudas(ground: LintContext) -> Iterator[Finding]:
-    for stack in ground.matrix.stacks.values():
-        end = cuda_end(ground.facts, stack.cuda)
+def _cudas(context: LintContext) -> Iterator[Finding]:
+    for stack in context.matrix.stacks.values():
+        end = cuda_end(context.facts, stack.cuda)
         if end:
             yield Finding(
                 id=CUDA.id,
                 severity=Severity.WARNING,
-                file=ground.matrix.source,
+                file=context.matrix.source,
                 line=stack.line,
                 about=stack.name,
-                message=f"{end.words}: put its families on a newer stack",
+                message=f"{end.message}: put its families on a newer stack",
                 source=end.source,
             )
 
@@ -88,11 +88,11 @@ PYTHON: Final = LintRule(
     severity="an error once it has ended, a warning in the 90 days before",
     why=(
         "A Python past its end of life gets no security fixes, and package maintainers drop it: "
-        "what is locked today cannot be upgraded tomorrow."
+        "locked packages can then no longer be upgraded."
     ),
     example='families: {jax: {axes: {python: ["3.10", "3.13"]}}}   # 3.10 ended on 2026-10-31',
     remedy="Take the Python out of the family's `python`, or give a stack a newer `python`.",
-    look=_pythons,
+    find=_pythons,
 )
 SYSTEM: Final = LintRule(
     id="os-end-of-life",
@@ -107,17 +107,17 @@ SYSTEM: Final = LintRule(
     example="operating_systems:\n"
     '  debian12: {distribution: Debian 12, image: "debian:bookworm-slim"}   # LTS since 2026-07-11',
     remedy="Move the cells to a newer release, and remove the operating system.",
-    look=_systems,
+    find=_systems,
 )
 CUDA: Final = LintRule(
     id="cuda-end-of-life",
-    title="A CUDA that NVIDIA has given up",
+    title="A CUDA that NVIDIA no longer supports",
     severity="a warning",
     why=(
-        "NVIDIA says no day on which a CUDA ends. When its images are no longer supported, or are "
-        "deleted, its libraries get no fixes either."
+        "NVIDIA publishes no end of life for a CUDA release. When its images are no longer "
+        "supported, or are deleted, its libraries get no fixes either."
     ),
     example='stacks:\n  cuda11.8: {cuda: "11.8", leader: torch==2.7.1, python: "3.12"}',
     remedy="Put the families on a newer stack, as far as the GPUs that you need allow it.",
-    look=_cudas,
+    find=_cudas,
 )

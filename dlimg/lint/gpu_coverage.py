@@ -16,15 +16,15 @@ _NAMES: Final = "name it as `dlimg facts gpus` does"
 _OTHERS: Final = frozenset({"python-life", "system-life"})
 
 
-def _judged(ground: LintContext) -> Iterator[Finding]:
+def _judged(context: LintContext) -> Iterator[Finding]:
     """What rules say against cells, on no GPU in particular: in one pass for both ids."""
-    for reason, cells in _against(ground):
-        family = ground.matrix.families[cells[0].family]
+    for reason, cells in _against(context):
+        family = context.matrix.families[cells[0].family]
         is_refusal = reason.level == "refusal"
         yield Finding(
             id=NOT_POSSIBLE.id if is_refusal else DOUBTFUL.id,
             severity=Severity.ERROR if is_refusal else Severity.WARNING,
-            file=ground.matrix.source,
+            file=context.matrix.source,
             line=axis_line(family, "version"),
             about=f"{family.name}: {reason.rule}",
             message=f"{reason.message} ({_cells(cells)})",
@@ -32,14 +32,14 @@ def _judged(ground: LintContext) -> Iterator[Finding]:
         )
 
 
-def _against(ground: LintContext) -> Iterator[tuple[RuleResult, list[Cell]]]:
+def _against(context: LintContext) -> Iterator[tuple[RuleResult, list[Cell]]]:
     """Each refusal, and each warning that nobody has confirmed, with the cells it speaks of."""
-    judge = RuleEngine(ground.facts, rules(ground.today))
+    judge = RuleEngine(context.facts, rules(context.today))
     # A judge knows a lock by its identity: those that hold the same are one for it.
-    locks = {cell: one.lock for one in ground.lock_sets for cell in one.cells}
+    locks = {cell: one.lock for one in context.lock_sets for cell in one.cells}
     found: dict[tuple[str, RuleResult], list[Cell]] = {}
-    for cell in ground.resolution.cells:
-        for reason in judge.reasons(combination_of(cell, ground.facts, locks.get(cell.id))):
+    for cell in context.resolution.cells:
+        for reason in judge.reasons(combination_of(cell, context.facts, locks.get(cell.id))):
             doubtful = reason.level == "warning" and not reason.certain
             if (reason.level == "refusal" or doubtful) and reason.rule not in _OTHERS:
                 found.setdefault((cell.family, reason), []).append(cell)
@@ -47,23 +47,23 @@ def _against(ground: LintContext) -> Iterator[tuple[RuleResult, list[Cell]]]:
         yield reason, cells
 
 
-def _found_above(_ground: LintContext) -> Iterator[Finding]:
+def _found_above(_context: LintContext) -> Iterator[Finding]:
     """Nothing more: `cannot-work` and `may-not-work` are found together."""
     return iter(())
 
 
-def _nowhere(ground: LintContext) -> Iterator[Finding]:
-    judge = RuleEngine(ground.facts, rules(ground.today))
-    gpus = _kinds(ground)
-    for cells in _builds(ground).values():
-        if not gpus or any(not _refused(ground, judge, cells[0], gpu) for gpu in gpus):
+def _nowhere(context: LintContext) -> Iterator[Finding]:
+    judge = RuleEngine(context.facts, rules(context.today))
+    gpus = _kinds(context)
+    for cells in _builds(context).values():
+        if not gpus or any(not _refused(context, judge, cells[0], gpu) for gpu in gpus):
             continue
-        first = _refused(ground, judge, cells[0], gpus[-1])[0]
-        family = ground.matrix.families[cells[0].family]
+        first = _refused(context, judge, cells[0], gpus[-1])[0]
+        family = context.matrix.families[cells[0].family]
         yield Finding(
             id=NOWHERE.id,
             severity=Severity.ERROR,
-            file=ground.matrix.source,
+            file=context.matrix.source,
             line=axis_line(family, "accelerator"),
             about=f"{family.name} {cells[0].version} {cells[0].accelerator}",
             message=f"none of the {len(gpus)} kinds of GPU in the facts runs {family.name} "
@@ -73,22 +73,22 @@ def _nowhere(ground: LintContext) -> Iterator[Finding]:
         )
 
 
-def _promised(ground: LintContext) -> Iterator[Finding]:
-    judge = RuleEngine(ground.facts, rules(ground.today))
-    for promise in ground.matrix.gpus:
+def _promised(context: LintContext) -> Iterator[Finding]:
+    judge = RuleEngine(context.facts, rules(context.today))
+    for promise in context.matrix.gpus:
         try:
-            gpu = ground.facts.gpu(promise.name)
+            gpu = context.facts.gpu(promise.name)
         except BadInput:
             continue
-        missing = dict(_families_without(ground, judge, gpu))
-        families = {cells[0].family for cells in _builds(ground).values()}
+        missing = dict(_families_without(context, judge, gpu))
+        families = {cells[0].family for cells in _builds(context).values()}
         for family, reason in missing.items():
             everywhere = missing.keys() == families
             who = "no image at all" if everywhere else f"no image of {family}"
             yield Finding(
                 id=GPU.id,
                 severity=Severity.ERROR if everywhere else Severity.WARNING,
-                file=ground.matrix.source,
+                file=context.matrix.source,
                 line=promise.line,
                 about=f"{family}: {promise.name}",
                 message=f"{who} runs on the promised {promise.name} ({gpu.sm}): {reason.message}",
@@ -97,72 +97,72 @@ def _promised(ground: LintContext) -> Iterator[Finding]:
 
 
 def _families_without(
-    ground: LintContext, judge: RuleEngine, gpu: GpuFact
+    context: LintContext, judge: RuleEngine, gpu: GpuFact
 ) -> Iterator[tuple[str, RuleResult]]:
     """Families with CUDA images of which none runs on this GPU, with what the newest says."""
     families: dict[str, list[Sequence[RuleResult]]] = {}
-    for cells in _builds(ground).values():
-        families.setdefault(cells[0].family, []).append(_refused(ground, judge, cells[0], gpu))
+    for cells in _builds(context).values():
+        families.setdefault(cells[0].family, []).append(_refused(context, judge, cells[0], gpu))
     for family, refused in families.items():
         if all(refused):
             yield family, refused[0][0]
 
 
-def _unknown(ground: LintContext) -> Iterator[Finding]:
-    for promise in ground.matrix.gpus:
+def _unknown(context: LintContext) -> Iterator[Finding]:
+    for promise in context.matrix.gpus:
         try:
-            ground.facts.gpu(promise.name)
+            context.facts.gpu(promise.name)
         except BadInput as error:
             problem = error.problems[0]
             yield Finding(
                 id=UNKNOWN_GPU.id,
                 severity=Severity.ERROR,
-                file=ground.matrix.source,
+                file=context.matrix.source,
                 line=promise.line,
                 about=promise.name,
                 message=f"{problem.message}: {problem.hint or _NAMES}",
             )
 
 
-def _no_facts(ground: LintContext) -> Iterator[Finding]:
+def _no_facts(context: LintContext) -> Iterator[Finding]:
     found: dict[tuple[str, str], list[Cell]] = {}
-    for cell in ground.resolution.cells:
-        framework = ground.matrix.families[cell.family].framework
-        if cell.version not in ground.facts.releases.get(framework, {}):
+    for cell in context.resolution.cells:
+        framework = context.matrix.families[cell.family].framework
+        if cell.version not in context.facts.releases.get(framework, {}):
             found.setdefault((cell.family, cell.version), []).append(cell)
     for (family, version), cells in found.items():
         yield Finding(
             id=NO_FACTS.id,
             severity=Severity.NOTE,
-            file=ground.matrix.source,
-            line=axis_line(ground.matrix.families[family], "version"),
+            file=context.matrix.source,
+            line=axis_line(context.matrix.families[family], "version"),
             about=f"{family} {version}",
             message=f"no facts about {family} {version}, so nothing of it was checked "
             f"({_cells(cells)}): `nox -s facts` reads what the index knows",
         )
 
 
-def _builds(ground: LintContext) -> Mapping[tuple[str, str, str], list[Cell]]:
+def _builds(context: LintContext) -> Mapping[tuple[str, str, str], list[Cell]]:
     """CUDA cells by what decides on which GPU they run: family, version, accelerator."""
     found: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell in ground.resolution.cells:
+    for cell in context.resolution.cells:
         if cell.stack:
             found.setdefault((cell.family, cell.version, cell.accelerator), []).append(cell)
     return found
 
 
-def _kinds(ground: LintContext) -> tuple[GpuFact, ...]:
+def _kinds(context: LintContext) -> tuple[GpuFact, ...]:
     """One GPU of each compute capability, the newest last."""
-    found = {gpu.capability: gpu for gpu in ground.facts.gpus.values() if gpu.machine != "aarch64"}
+    found = {gpu.capability: gpu for gpu in context.facts.gpus.values() if gpu.arch != "aarch64"}
     order = sorted(found, key=lambda text: tuple(int(part) for part in text.split(".")))
     return tuple(found[one] for one in order)
 
 
 def _refused(
-    ground: LintContext, judge: RuleEngine, cell: Cell, gpu: GpuFact
+    context: LintContext, judge: RuleEngine, cell: Cell, gpu: GpuFact
 ) -> tuple[RuleResult, ...]:
-    lock = ground.locks.get(cell.id)
-    return refusals(judge.reasons(combination_of(cell, ground.facts, lock, gpu=gpu)))
+    lock = context.locks.get(cell.id)
+    return refusals(judge.reasons(combination_of(cell, context.facts, lock, gpu=gpu)))
 
 
 def _cells(cells: Sequence[Cell]) -> str:
@@ -182,7 +182,7 @@ NOT_POSSIBLE: Final = LintRule(
     '  cuda12.6: {cuda: "12.6", leader: torch==2.6.0, cudnn: "8.9"}   # it was built for 9',
     remedy="Change the version, or take the pin away that is in the way; `dlimg why CELL` says "
     "which rule spoke and what is nearest.",
-    look=_judged,
+    find=_judged,
 )
 DOUBTFUL: Final = LintRule(
     id="may-not-work",
@@ -193,7 +193,7 @@ DOUBTFUL: Final = LintRule(
     example="facts/*.yaml: `verified: false` in the row that the message names as its source",
     remedy="Test the image on the machine in question, or confirm the fact at its source and take "
     "its `verified: false` away.",
-    look=_found_above,
+    find=_found_above,
 )
 NOWHERE: Final = LintRule(
     id="runs-nowhere",
@@ -203,7 +203,7 @@ NOWHERE: Final = LintRule(
     "some: where these do not meet, the image builds, starts, and computes on nothing.",
     example='axes: {version: ["1.13.0"], accelerator: [cuda13.2]}',
     remedy="Put the version on a stack whose CUDA its wheels are built for.",
-    look=_nowhere,
+    find=_nowhere,
 )
 GPU: Final = LintRule(
     id="promise-not-kept",
@@ -213,7 +213,7 @@ GPU: Final = LintRule(
     "old GPUs without a word, and new GPUs need newer wheels.",
     example='gpus: [T4, "RTX 5090", GTX 1080]   # CUDA 13 has no code for sm_61',
     remedy="Keep an older version or CUDA in the matrix for this GPU, or promise it no longer.",
-    look=_promised,
+    find=_promised,
 )
 UNKNOWN_GPU: Final = LintRule(
     id="unknown-gpu",
@@ -222,7 +222,7 @@ UNKNOWN_GPU: Final = LintRule(
     why="A promise that nobody can check is none.",
     example="gpus: [RTX 4900]   # RTX 4090",
     remedy="Write it as `dlimg facts gpus` does, or as an architecture such as sm_89.",
-    look=_unknown,
+    find=_unknown,
 )
 NO_FACTS: Final = LintRule(
     id="no-facts",
@@ -232,5 +232,5 @@ NO_FACTS: Final = LintRule(
     "and no rule speaks.",
     example='axes: {version: ["2.16.0"]}',
     remedy="Run `nox -s facts`, review what it adds, and look again.",
-    look=_no_facts,
+    find=_no_facts,
 )

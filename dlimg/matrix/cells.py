@@ -158,7 +158,7 @@ class CellFactory:
         notes = []
         for name in family.paired_packages.get(self.kinds[corner["accelerator"]], ()):
             if name in release.companions and not release.companions[name]:
-                why = release.companion_notes[name]
+                why = release.companion_note(name)
                 pair = f"{family.framework} {version}"
                 notes.append(f"no {name} pairs with {pair}: {why} ({release.source})")
         return tuple(notes)

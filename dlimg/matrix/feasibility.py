@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from dlimg.compat.combination import Combination
-from dlimg.compat.rule_result import RuleResult, against
+from dlimg.compat.rule_result import RuleResult, refuse
 from dlimg.compat.rules_image import compiler_wheel, python_source
-from dlimg.compat.rules_wheel import VENDOR_INDEX, cuda_build, platform_tag, python_wheel
+from dlimg.compat.rules_wheel import cuda_build, platform_tag, python_wheel, vendor_index
 from dlimg.facts.load import Facts
 from dlimg.facts.model import PYPI
 from dlimg.matrix.model import Family, Matrix
@@ -17,7 +17,7 @@ def refusal(reason: RuleResult | None) -> RuleResult | None:
     return reason if reason is not None and reason.level == "refusal" else None
 
 
-def missing_on_pypi(one: Combination) -> RuleResult | None:
+def missing_on_pypi(facts: Facts, one: Combination) -> RuleResult | None:
     """Why the package index has no build: the solver asks no other index."""
     release = one.release
     if release is None:
@@ -25,8 +25,8 @@ def missing_on_pypi(one: Combination) -> RuleResult | None:
     message = f"{one.name} is built for CUDA {', '.join(release.cuda)}, not {one.cuda}"
     there = next((build for build in release.builds_for(one.cuda) if build.origin.certain), None)
     if there is not None:
-        message = f"{message} ({there.variant} is on {VENDOR_INDEX} only)"
-    return against("cuda-build", "install", message, release.source)
+        message = f"{message} ({there.variant} is on {vendor_index(facts, one.framework)} only)"
+    return refuse("cuda-build", "install", message, release.source)
 
 
 class Feasibility:
@@ -80,7 +80,7 @@ class Feasibility:
         one = self._released(version, accelerator)
         if accelerator == CPU or one.release is None:
             return None
-        return refusal(cuda_build(self.facts, one)) if one.build else missing_on_pypi(one)
+        return refusal(cuda_build(self.facts, one)) if one.build else missing_on_pypi(self.facts, one)
 
     def _system(self, name: str, python: str) -> RuleResult | None:
         choice = self.matrix.operating_systems[name]

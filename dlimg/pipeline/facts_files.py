@@ -1,34 +1,78 @@
-"""The files of facts that come with dlimg, read."""
+"""The files of facts that come with dlimg, read; their parsed rows are cached."""
 
+import json
+import os
+from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+from dlimg import __version__
+from dlimg.atomic_write import atomic_write
 from dlimg.errors import BadInput
-from dlimg.facts.load import Facts, facts_of
-from dlimg.facts.parse import Rows, uncompiled
+from dlimg.facts.load import Facts, Rows, facts_of
+from dlimg.host.local_state import cache_folder
 
 FACTS: Final = Path(__file__).parent.parent / "facts"
+# Cached rows are of use only for the same forms of rows.
+_FORMS: Final = ("model.py", "parse.py", "schema.py")
 
 
-def read_facts(*subjects: str) -> Facts:
-    """Return the facts about these subjects; without any, all facts.
+def read_facts(folder: Path | None = None) -> Facts:
+    """Return all facts; `folder` as for `read_rows`. Raises BadInput for a malformed file."""
+    return facts_of({f"{name}.yaml": read_rows(name, folder) for name in subject_names()})
 
-    Raises BadInput for a malformed file.
+
+def subject_names() -> list[str]:
+    """Return the names of the files of facts, without their endings."""
+    return sorted(path.stem for path in FACTS.glob("*.yaml"))
+
+
+def read_rows(subject: str, folder: Path | None = None) -> Rows:
+    """Return the rows of one subject. Raises BadInput for a malformed file.
+
+    Parsing takes up to 0.1 s, so the rows are kept as JSON in `folder` (by default the
+    user's), under a name with the digest of the YAML. A cache that cannot be read or written is
+    ignored.
     """
-    names = subjects or [path.stem for path in sorted(FACTS.glob("*.yaml"))]
-    return facts_of({f"{name}.yaml": read_rows(name) for name in names})
-
-
-def read_rows(subject: str) -> Rows:
-    """Return the rows of one subject, from its JSON unless the YAML has changed since."""
     text = read_text(FACTS / f"{subject}.yaml")
-    compiled = FACTS / "compiled" / f"{subject}.json"
-    rows = uncompiled(read_text(compiled), text) if compiled.exists() else None
-    if rows is None:
-        from dlimg.facts.parse import rows_of  # noqa: PLC0415 - seldom, and slow
-
-        rows = rows_of(text, f"{subject}.yaml")
+    folder = folder or cache_folder(os.environ) / "facts"
+    path = folder / f"{subject}-{_digest(text)}.json"
+    try:
+        rows: Rows = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        rows = _parse(text, subject)
+        _keep(rows, path)
     return rows
+
+
+@cache
+def _forms() -> bytes:
+    return b"\0".join((FACTS / name).read_bytes() for name in _FORMS)
+
+
+def _digest(text: str) -> str:
+    content = b"\0".join((__version__.encode(), _forms(), text.encode()))
+    return blake2b(content, digest_size=16).hexdigest()
+
+
+def _parse(text: str, subject: str) -> Rows:
+    # PyYAML takes 20 ms to import.
+    from dlimg.facts.parse import rows_of  # noqa: PLC0415
+
+    return rows_of(text, f"{subject}.yaml")
+
+
+def _keep(rows: Rows, path: Path) -> None:
+    """Write rows to the cache, in place of those of older files."""
+    try:
+        atomic_write(path, json.dumps(rows, ensure_ascii=False))
+        subject = path.name.rpartition("-")[0]
+        for older in path.parent.glob(f"{subject}-*.json"):
+            if older != path:
+                older.unlink(missing_ok=True)
+    except OSError:
+        return
 
 
 def read_text(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from dlimg.atomic_write import atomic_write
 from dlimg.context import Context
 from dlimg.errors import BadInput, nearest
-from dlimg.facts.parse import compiled, rows_of
+from dlimg.facts.parse import rows_of
 from dlimg.facts.write import FieldDifference, differences, fresh, with_row
 from dlimg.host.process import run_checked
 from dlimg.pipeline.facts_files import FACTS, read_text
@@ -145,18 +145,14 @@ def _compare_pythons(refresh: FactsRefresh, subject: str) -> RefreshResult:
 def _add(
     refresh: FactsRefresh, subject: str, section: str, row: Mapping[str, Any], name: str
 ) -> None:
-    """Add a row at the end of its section, in the YAML and in the JSON beside it."""
+    """Add a row at the end of its section."""
     if not refresh.write:
         return
     path = refresh.folder / f"{subject}.yaml"
     text = with_row(read_text(path), section, row)
-    kept = refresh.folder / "compiled" / f"{subject}.json"
-    json_text = compiled(rows_of(text, path.name), text)
+    rows_of(text, path.name)  # a row that would be refused is not written
     atomic_write(path, text)
-    atomic_write(kept, json_text)
     if refresh.commit:
         message = f"Facts: {subject} {name}"
-        files = (str(path), str(kept))
-        run_checked(
-            ["git", "commit", "--quiet", "--message", message, "--", *files], cwd=refresh.folder
-        )
+        argv = ["git", "commit", "--quiet", "--message", message, "--", str(path)]
+        run_checked(argv, cwd=refresh.folder)

@@ -10,7 +10,6 @@ from dlimg.checks.evidence import evidence_folder, last_evidence
 from dlimg.checks.verdicts import is_gpu_tested
 from dlimg.compat.host_gpus import DetectedGpu, LocalMachine
 from dlimg.compat.legacy import legacy_answer, legacy_named
-from dlimg.compat.parse_names import FRAMEWORKS
 from dlimg.compat.pick import Advice, Catalog, PickRequest, PickResult, advice, pick
 from dlimg.compat.rule_engine import RuleEngine, rules
 from dlimg.compat.why import WhyAnswer
@@ -80,7 +79,7 @@ def pick_images(
 ) -> tuple[PickResult, Sequence[Advice]]:
     """Return the images that run there; where none does, also the least changes that help."""
     picked = pick(pick_context.catalog, request, pick_context.rule_engine)
-    if picked.fits:
+    if picked.matches:
         return picked, ()
     return picked, advice(pick_context.catalog, request, pick_context.rule_engine)
 
@@ -95,25 +94,26 @@ def replacement(request: PickRequest, pick_context: PickContext) -> tuple[WhyAns
         message = f"the matrix has no family {request.family!r}"
         raise BadInput(message, hint=nearest(request.family, set(pick_context.families)))
     answer = legacy_answer(pick_context.rule_engine, legacy, pick_context.today)
-    return answer, _best_of_framework(request, pick_context, answer.one.framework)
+    return answer, _best_of_framework(request, pick_context, answer.combination.framework)
 
 
 def _best_of_framework(
     request: PickRequest, pick_context: PickContext, framework: str
 ) -> Cell | None:
+    names = pick_context.facts.framework_names
     cells = [
         cell
         for cell in pick_context.catalog.cells
-        if FRAMEWORKS.get(cell.package, cell.package) == framework
+        if names.get(cell.package, cell.package) == framework
     ]
     catalog = replace(pick_context.catalog, cells=cells)
-    fits = pick(catalog, replace(request, family=""), pick_context.rule_engine).fits
-    return fits[0].cell if fits else None
+    picked = pick(catalog, replace(request, family=""), pick_context.rule_engine)
+    return next((match.cell for match in picked.matches), None)
 
 
 def detect_machine() -> LocalMachine:
     """Return the GPUs, the driver and the architecture of this machine."""
-    return replace(detect_gpus(load_nvml()), machine=os.uname().machine)
+    return replace(detect_gpus(load_nvml()), arch=os.uname().machine)
 
 
 def request_on_machine(
@@ -130,7 +130,7 @@ def request_on_machine(
         context.log("here: no GPU to compute on, so these are images for the CPU")
     return replace(
         request,
-        machine=machine.machine,
+        arch=machine.arch,
         gpus=gpus,
         driver=(request.driver or machine.driver) if gpus else "",
         without_gpu=not gpus,
@@ -145,12 +145,12 @@ def _gpu_fact(detected: DetectedGpu, facts: Facts, today: date) -> GpuFact:
         except BadInput:
             continue
         if gpu.capability == detected.capability:
-            return gpu._replace(name=detected.name) if name == detected.architecture else gpu
+            return replace(gpu, name=detected.name) if name == detected.architecture else gpu
     origin = Origin(
         source="what NVML says of this machine", checked=today.isoformat(), certain=False
     )
     return GpuFact(
-        name=detected.name, capability=detected.capability, architecture="", origin=origin
+        name=detected.name, capability=detected.capability, architecture="", kind="", origin=origin
     )
 
 

@@ -14,8 +14,6 @@ from dlimg.model import NOTHING, Cell
 from dlimg.pipeline.facts_files import read_facts, read_text
 from dlimg.render.frameworks import read_frameworks
 
-# The subjects that resolving a matrix reads.
-RESOLVING: Final = ("cuda", "distributions", "jax", "pythons", "tensorflow", "torch")
 DEFAULT_GROUP: Final = "default"
 
 
@@ -72,7 +70,7 @@ def read_project(
     choices = parse_matrix(read_text(path), matrix)
     digests = _base_digests(path.parent / "locks") if pins == "read" else NOTHING
     resolution = resolve(
-        choices, facts or read_facts(*RESOLVING), digests, read_frameworks(path.parent / "images")
+        choices, facts or read_facts(), digests, read_frameworks(path.parent / "images")
     )
     if log:
         for notice in resolution.notices:

@@ -13,9 +13,9 @@ from dlimg.compat.combination import Combination, combination_of
 from dlimg.compat.legacy import legacy_answer, legacy_named, legacy_of
 from dlimg.compat.query import Query, QueryContext
 from dlimg.compat.rule_engine import RuleEngine, rules
-from dlimg.compat.rule_result import against, refusals, warning
-from dlimg.compat.suggest import Suggestion, offers
-from dlimg.compat.why import WhyAnswer, answer, answered
+from dlimg.compat.rule_result import refusals, refuse, warn
+from dlimg.compat.suggest import Suggestion, suggest
+from dlimg.compat.why import WhyAnswer, answer, judge
 from dlimg.errors import BadInput
 from dlimg.facts.load import Facts
 from dlimg.lock.store import read_lock
@@ -24,8 +24,6 @@ from dlimg.model import Cell, Dropped
 from dlimg.pipeline.facts_files import read_facts
 from dlimg.pipeline.project import Project, read_project
 
-# Subjects of every question; a framework's own facts are read once it is known.
-_SUBJECTS: Final = ("cuda", "cudnn", "distributions", "drivers", "gpus", "pythons")
 OPTIONS: Final = ("cuda", "cudnn", "python", "os", "gpu", "driver", "arch")
 
 
@@ -52,56 +50,53 @@ class WhyQuestion:
 
 def answer_question(question: WhyQuestion, today: date) -> tuple[str, WhyAnswer]:
     """Return the name of what was asked about, empty for a combination, and the answer."""
-    if _is_requirement(question.text):
-        return _requirement(question, today)
-    legacy = _legacy(question, today)
+    engine = RuleEngine(read_facts(), rules(today))
+    if _is_requirement(engine.facts, question.text):
+        return _requirement(engine, question, today)
+    legacy = legacy_named(engine.facts, question.text)
     if legacy is not None:
-        return question.text, legacy
+        question.refuse(OPTIONS, "an old environment says all of it by itself")
+        return question.text, legacy_answer(engine, legacy, today)
     if Path(question.matrix).exists():
-        return cell_answer(question, today)
-    parse_names.requirement_named(question.text)
+        return cell_answer(engine, question, today)
+    parse_names.parse_requirement(engine.facts, question.text)
     hint = "run in the project's folder, or write e.g. torch==2.6.0"
     raise BadInput(f"{question.text!r} is no cell that is known here", hint=hint)
 
 
-def _is_requirement(text: str) -> bool:
-    """Whether it is written as one: `torch==2.6.0`, `torch 2.6`; not `tensorflow-1.0`."""
+def _is_requirement(facts: Facts, text: str) -> bool:
+    """Return whether it is a requirement: `torch==2.6.0`, `torch 2.6`; not `tensorflow-1.0`."""
     if re.search(r"[=<>~!]=", text):
         return True
     name = re.match(r"[a-z]+(?:-(?:gpu|cpu))?", text.lower())
-    if not name or name[0] not in parse_names.FRAMEWORKS:
+    if not name or name[0] not in facts.framework_names:
         return False
     rest = text[name.end() :]
     return bool(re.fullmatch(r"(?:\[[^\]]*\])?\s*(?:[=<>~!@,]+.*|v?[0-9][^-:/ ]*)?", rest))
 
 
-def _facts_for(framework: str) -> Facts:
-    return read_facts(*_SUBJECTS, framework)
-
-
-def _requirement(question: WhyQuestion, today: date) -> tuple[str, WhyAnswer]:
-    named = parse_names.requirement_named(question.text)
-    facts = _facts_for(named.framework)
-    judge = RuleEngine(facts, rules(today))
+def _requirement(engine: RuleEngine, question: WhyQuestion, today: date) -> tuple[str, WhyAnswer]:
+    facts = engine.facts
+    named = parse_names.parse_requirement(facts, question.text)
     try:
         query = query_of(facts, question)
     except BadInput as error:
-        legacy = legacy_of(read_facts("legacy"), named.framework, named.version)
+        legacy = legacy_of(facts, named.framework, named.version)
         if legacy is None or named.version in facts.releases[named.framework]:
             raise error from None
         why = f"of {named.framework} {named.version} only the environment {legacy.name} is known"
         question.refuse(OPTIONS, why)
-        return legacy.name, legacy_answer(judge, legacy, today)
-    return "", answer(judge, query, today)
+        return legacy.name, legacy_answer(engine, legacy, today)
+    return "", answer(engine, query, today)
 
 
 def query_of(facts: Facts, question: WhyQuestion) -> Query:
-    """The question in a requirement and the options. Raises BadInput with the nearest spelling."""
-    named = parse_names.requirement_named(question.text)
+    """Return a requirement with its options. Raises BadInput with the nearest spelling."""
+    named = parse_names.parse_requirement(facts, question.text)
     query = Query(
         framework=named.framework,
         package=named.package,
-        version=parse_names.version_named(facts, named.framework, named.version),
+        version=parse_names.parse_version(facts, named.framework, named.version),
         cuda=_cuda(facts, named.cuda, question.cuda),
     )
     return _with_options(facts, query, question)
@@ -109,7 +104,7 @@ def query_of(facts: Facts, question: WhyQuestion) -> Query:
 
 def _cuda(facts: Facts, required: str, option: str) -> str:
     """The CUDA of the option or of the requirement itself; both must be the same."""
-    found = [parse_names.cuda_named(facts, text) for text in (option, required) if text]
+    found = [parse_names.parse_cuda(facts, text) for text in (option, required) if text]
     if len(found) == 2 and not found[0].startswith(found[1]):
         message = f"the requirement says CUDA {found[1]}, --cuda says {found[0]}"
         raise BadInput(message, hint="leave one of them out")
@@ -120,12 +115,12 @@ def _with_options(facts: Facts, query: Query, question: WhyQuestion) -> Query:
     """The question with what the options say. Raises BadInput where they contradict each other."""
     given = replace(
         query,
-        cudnn=parse_names.cudnn_named(question.cudnn) if question.cudnn else "",
-        python=parse_names.python_named(facts, question.python) if question.python else "",
-        system=parse_names.system_named(facts, question.os) if question.os else None,
+        cudnn=parse_names.parse_cudnn(question.cudnn) if question.cudnn else "",
+        python=parse_names.parse_python(facts, question.python) if question.python else "",
+        system=parse_names.parse_system(facts, question.os) if question.os else None,
         gpu=facts.gpu(question.gpu) if question.gpu else None,
-        driver=parse_names.driver_named(question.driver) if question.driver else "",
-        machine=parse_names.machine_named(question.arch) if question.arch else "",
+        driver=parse_names.parse_driver(question.driver) if question.driver else "",
+        arch=parse_names.parse_arch(question.arch) if question.arch else "",
     )
     if given.cuda == parse_names.CPU and given.on_gpu:
         message = "a build without CUDA has no use for a GPU, a driver or cuDNN"
@@ -133,58 +128,45 @@ def _with_options(facts: Facts, query: Query, question: WhyQuestion) -> Query:
     return given
 
 
-def _legacy(question: WhyQuestion, today: date) -> WhyAnswer | None:
-    old = read_facts("legacy")
-    legacy = legacy_named(old, question.text)
-    if legacy is None:
-        return None
-    question.refuse(OPTIONS, "an old environment says all of it by itself")
-    found = read_facts()
-    return legacy_answer(RuleEngine(found, rules(today)), legacy, today)
-
-
 # What a cell says by itself.
 _OF_THE_CELL: Final = ("cuda", "cudnn", "python", "os", "arch")
 
 
-def cell_answer(question: WhyQuestion, today: date) -> tuple[str, WhyAnswer]:
+def cell_answer(engine: RuleEngine, question: WhyQuestion, today: date) -> tuple[str, WhyAnswer]:
     """The answer about a cell, by its id, a pattern, an alias or a tag; or about a dropped corner.
 
     Raises BadInput for a name that fits none or several, with the nearest.
     """
-    text = question.text
-    project = read_project(question.matrix)
+    text, facts = question.text, engine.facts
+    project = read_project(question.matrix, facts=facts)
     question.refuse(_OF_THE_CELL, "the cell says that by itself")
     dropped = next((one for one in project.resolution.dropped if one.id == text), None)
     if dropped is not None:
-        return text, _dropped(project, read_facts(), dropped, today)
+        return text, _dropped(project, engine, dropped)
     cell = _named(project, text)
-    framework = parse_names.FRAMEWORKS.get(cell.package, "")
-    facts = _facts_for(framework) if framework else read_facts()
-    judge = RuleEngine(facts, rules(today))
     lock = read_lock(cell.id, project.locks)
     gpu = facts.gpu(question.gpu) if question.gpu else None
-    driver = parse_names.driver_named(question.driver) if question.driver else ""
-    one = combination_of(cell, facts, lock, gpu=gpu, driver=driver)
-    found = answered(judge, one)
-    if found.valid:
-        return cell.id, found
-    near = _near(project, judge, cell, one) or offers(
-        judge, QueryContext(facts, today), _asked(one), 5
+    driver = parse_names.parse_driver(question.driver) if question.driver else ""
+    combination = combination_of(cell, facts, lock, gpu=gpu, driver=driver)
+    judged = judge(engine, combination)
+    if judged.valid:
+        return cell.id, judged
+    nearest = _other_cells(project, engine, cell, combination) or suggest(
+        engine, QueryContext(facts, today), _query(combination), 5
     )
-    return cell.id, WhyAnswer(one=one, fails_at=found.fails_at, reasons=found.reasons, nearest=near)
+    return cell.id, replace(judged, nearest=nearest)
 
 
-def _asked(one: Combination) -> Query:
+def _query(combination: Combination) -> Query:
     return Query(
-        framework=one.framework,
-        version=one.version,
-        cuda=one.cuda or parse_names.CPU,
-        python=one.python,
-        system=one.distribution,
-        gpu=one.gpu,
-        driver=one.driver,
-        machine=one.machine,
+        framework=combination.framework,
+        version=combination.version,
+        cuda=combination.cuda or parse_names.CPU,
+        python=combination.python,
+        system=combination.distribution,
+        gpu=combination.gpu,
+        driver=combination.driver,
+        arch=combination.arch,
     )
 
 
@@ -224,24 +206,26 @@ def _without_registry(project: Project, text: str) -> str:
     return re.sub(r"-cudnn[0-9.]+(?=-)", "", word)
 
 
-def _dropped(project: Project, facts: Facts, dropped: Dropped, today: date) -> WhyAnswer:
+def _dropped(project: Project, engine: RuleEngine, dropped: Dropped) -> WhyAnswer:
     """Why a corner is no cell: a rule that cannot be helped, or a wish of the matrix."""
     cells = project.resolution.cells
     ranked = sorted(cells, key=lambda cell: -SequenceMatcher(None, cell.id, dropped.id).ratio())
-    near = [_offer(project, facts, cell, (f"{dropped.id} -> {cell.id}",)) for cell in ranked[:6]]
-    judge = RuleEngine(facts, rules(today))
-    near = [each for each in near if not refusals(judge.reasons(each.one))] or near[:1]
-    one = near[0].one
+    near = [
+        _suggestion(project, engine.facts, cell, f"{dropped.id} -> {cell.id}")
+        for cell in ranked[:6]
+    ]
+    near = [each for each in near if not refusals(engine.reasons(each.combination))] or near[:1]
+    combination, nearest = near[0].combination, tuple(near[:3])
     if not dropped.at:
         message = f"the matrix leaves it out: {dropped.reason}"
-        reasons = (warning("excluded", message, dropped.source),)
-        return WhyAnswer(one=one, fails_at=None, reasons=reasons, nearest=tuple(near[:3]))
-    reasons = (against(dropped.rule, dropped.at, dropped.reason, dropped.source),)
-    return WhyAnswer(one=one, fails_at=dropped.at, reasons=reasons, nearest=tuple(near[:3]))
+        reasons = (warn("excluded", message, dropped.source),)
+        return WhyAnswer(combination=combination, fails_at=None, reasons=reasons, nearest=nearest)
+    reasons = (refuse(dropped.rule, dropped.at, dropped.reason, dropped.source),)
+    return WhyAnswer(combination=combination, fails_at=dropped.at, reasons=reasons, nearest=nearest)
 
 
-def _near(
-    project: Project, judge: RuleEngine, cell: Cell, one: Combination
+def _other_cells(
+    project: Project, engine: RuleEngine, cell: Cell, combination: Combination
 ) -> tuple[Suggestion, ...]:
     """Other cells of its family that work on the same GPU and driver, the likest first."""
     found = []
@@ -249,16 +233,18 @@ def _near(
         if other.family != cell.family or other.id == cell.id or other.flavour != cell.flavour:
             continue
         lock = read_lock(other.id, project.locks)
-        there = combination_of(other, judge.facts, lock, gpu=one.gpu, driver=one.driver)
-        if one.gpu and not there.cuda:
+        gpu, driver = combination.gpu, combination.driver
+        candidate = combination_of(other, engine.facts, lock, gpu=gpu, driver=driver)
+        if gpu and not candidate.cuda:
             continue
-        if not refusals(judge.reasons(there)):
+        if not refusals(engine.reasons(candidate)):
             likeness = SequenceMatcher(None, cell.id, other.id).ratio()
             changes = (f"{cell.id} -> {other.id}",)
-            found.append(Suggestion(one=there, changes=changes, cost=round(1 - likeness, 3)))
-    return tuple(sorted(found, key=lambda offer: offer.cost)[:5])
+            cost = round(1 - likeness, 3)
+            found.append(Suggestion(combination=candidate, changes=changes, cost=cost))
+    return tuple(sorted(found, key=lambda suggestion: suggestion.cost)[:5])
 
 
-def _offer(project: Project, facts: Facts, cell: Cell, changes: tuple[str, ...]) -> Suggestion:
-    one = combination_of(cell, facts, read_lock(cell.id, project.locks))
-    return Suggestion(one=one, changes=changes, cost=0.0)
+def _suggestion(project: Project, facts: Facts, cell: Cell, change: str) -> Suggestion:
+    combination = combination_of(cell, facts, read_lock(cell.id, project.locks))
+    return Suggestion(combination=combination, changes=(change,), cost=0.0)

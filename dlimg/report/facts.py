@@ -8,6 +8,7 @@ Rows = Mapping[str, Any]
 
 # What a list of rows shows of each; a single row shows everything.
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "packages": ("package", "builds", "last_version", "instead"),
     "releases": ("version", "released", "pythons", "cuda", "variants"),
     "variants": ("variant", "versions", "architectures"),
     "floors": ("capability_from", "min_version", "min_cuda"),
@@ -156,6 +157,9 @@ def _aside(row: Row, key: str, cite: Callable[[str], str]) -> Iterator[str]:
 def row_json(subject: str, section: str, row: Row) -> dict[str, object]:
     """A row as stable data: as in the file, with where it stands."""
     fields = {key: value for key, value in row.items() if key != "line"}
+    if "arch" in row:
+        # The name of the field until 0.1.
+        fields["machine"] = row["arch"]
     return {
         "subject": subject,
         "section": section,

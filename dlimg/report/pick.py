@@ -13,7 +13,7 @@ from dlimg.compat.pick import (
     PickRequest,
     PickResult,
     Rejection,
-    builds,
+    by_build,
 )
 from dlimg.model import Cell
 from dlimg.units import counted
@@ -38,7 +38,7 @@ def fit_rows(
     picked: PickResult, wish: PickRequest, name: Name, tested: Name, *, every: bool
 ) -> Iterator[Sequence[str]]:
     """A row for each build, with the best of its images; or one for every image."""
-    for group in builds(picked.fits):
+    for group in by_build(picked.matches):
         for fit in group if every else group[:1]:
             yield name(fit.cell), _how(fit, wish), tested(fit.cell)
 
@@ -54,7 +54,7 @@ def without_empty(
 
 def more(picked: PickResult) -> int:
     """How many images `--all` would add."""
-    return len(picked.fits) - len(builds(picked.fits))
+    return len(picked.matches) - len(by_build(picked.matches))
 
 
 def _how(fit: PickMatch, wish: PickRequest) -> str:
@@ -83,8 +83,11 @@ def _code(fit: PickMatch) -> str:
 
 def nothing_text(picked: PickResult, wish: PickRequest) -> str:
     """That nothing runs there; and that another machine's images are missing, where they are."""
-    rules = {one.reason.rule for one in picked.fallen}
-    of_rules = {"this-machine": [wish.machine], "gpu-host": [gpu.machine for gpu in wish.gpus]}
+    rules = {one.reason.rule for one in picked.rejections}
+    of_rules: Mapping[str, list[str]] = {
+        "this-machine": [wish.arch],
+        "gpu-host": [gpu.arch for gpu in wish.gpus],
+    }
     found = (machine for rule in of_rules if rule in rules for machine in of_rules[rule])
     machines = dict.fromkeys(machine for machine in found if machine)
     if machines and rules <= of_rules.keys():
@@ -93,7 +96,7 @@ def nothing_text(picked: PickResult, wish: PickRequest) -> str:
 
 
 def fallen_rows(picked: PickResult) -> Iterator[Sequence[str]]:
-    for one in picked.fallen:
+    for one in picked.rejections:
         on = f"on {one.on}: " if one.on else ""
         yield _cells(one), f"{on}{one.reason.message}", one.reason.source
 
@@ -122,7 +125,7 @@ def picked_json(
             "family": wish.family or None,
             "without_gpu": wish.without_gpu,
         },
-        "runs": [_fit_json(fit, wish, name, tested) for fit in picked.fits],
+        "runs": [_fit_json(fit, wish, name, tested) for fit in picked.matches],
         "does_not_run": [
             {
                 "cells": [cell.id for cell in one.cells],
@@ -131,7 +134,7 @@ def picked_json(
                 "source": one.reason.source,
                 "gpu": one.on or None,
             }
-            for one in picked.fallen
+            for one in picked.rejections
         ],
         "change": [
             {"change": one.change, "image": name(one.cell), "source": one.source or None}
@@ -148,7 +151,9 @@ def machine_json(machine: LocalMachine) -> dict[str, object]:
         ],
         "driver": machine.driver or None,
         "cuda": machine.cuda or None,
-        "machine": machine.machine or None,
+        "arch": machine.arch or None,
+        # The name of the field until 0.1.
+        "machine": machine.arch or None,
         "findings": [{"message": one.message, "hint": one.hint} for one in machine.findings],
     }
 

@@ -32,7 +32,7 @@ def _reason_json(one: RuleResult) -> dict[str, object]:
 
 
 def _offer_json(offer: Suggestion) -> dict[str, object]:
-    one = offer.one
+    one = offer.combination
     return {
         "requirement": requirement(one),
         "cuda": one.cuda or None,
@@ -42,7 +42,7 @@ def _offer_json(offer: Suggestion) -> dict[str, object]:
         "os": os_word(one),
         "gpu": one.gpu.name if one.gpu else None,
         "driver": one.driver or None,
-        "arch": one.machine,
+        "arch": one.arch,
         "changes": list(offer.changes),
     }
 
@@ -63,7 +63,7 @@ def requirement(one: Combination) -> str:
 def answer_text(answer: WhyAnswer, name: str = "") -> str:
     """For people: the verdict, each rule with its source, what works instead."""
     verdict = "it works" if answer.valid else f"it fails at {_STAGE[answer.fails_at or '']}"
-    head = name or described(answer.one)
+    head = name or described(answer.combination)
     return "\n".join([f"{head}: {verdict}", *_body(answer)]) + "\n"
 
 
@@ -81,7 +81,7 @@ def _body(answer: WhyAnswer) -> Iterator[str]:
         yield ""
         yield "What works, least change first:"
         for offer in answer.nearest:
-            yield f"  {described(offer.one)}"
+            yield f"  {described(offer.combination)}"
             yield f"       {'; '.join(offer.changes)}"
     elif not answer.valid:
         yield ""
@@ -101,6 +101,6 @@ def described(one: Combination) -> str:
         parts.append(one.gpu.name)
     if one.driver:
         parts.append(f"driver {one.driver}")
-    if one.machine != "x86_64":
-        parts.append(one.machine)
+    if one.arch != "x86_64":
+        parts.append(one.arch)
     return ", ".join(parts)
