@@ -41,7 +41,7 @@ def check_files(family: str, images: Path, own: Path | None = None) -> tuple[Pat
     folders = [images / COMMON / "checks", images / family / "checks"]
     problems = [
         Problem(message="missing check scripts: no such folder", where=str(folder))
-        for folder in (folders[0], folders[1].parent)
+        for folder in folders[:1]  # a family's own are optional
         if not folder.is_dir()
     ]
     files = [file for folder in folders for file in sorted(folder.glob(CHECKS))]

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from functools import cache
 from types import TracebackType
 from typing import Final
 
@@ -60,7 +61,7 @@ def image(cell: Cell, lock: Lock, resolution: Resolution, templates: jinja2.Envi
         repository=repository(resolution.registry, cell),
         tag=tag(cell, lock),
         aliases=(*resolution.aliases.get(cell.id, ()), *former_tags(cell, lock)),
-        layers_obstacle=layers_obstacle(cell.family, templates),
+        layers_obstacle=layers_obstacle(template_folder(cell, templates), templates),
     )
 
 
@@ -77,9 +78,10 @@ def dockerfile(cell: Cell, lock: Lock, environment: jinja2.Environment) -> str:
 
 
 def _rendered(cell: Cell, lock: Lock, environment: jinja2.Environment) -> str:
-    known = context(cell, lock)
+    known = context(cell, lock) | {"template_folder": template_folder(cell, environment)}
     try:
-        return environment.get_template(f"{cell.family}/Dockerfile.j2").render(known)
+        folder = template_folder(cell, environment)
+        return environment.get_template(f"{folder}/Dockerfile.j2").render(known)
     except jinja2.TemplateNotFound as error:
         folder = _folder(environment)
         hint = f"every family has a {folder}/FAMILY/Dockerfile.j2"
@@ -92,6 +94,24 @@ def _rendered(cell: Cell, lock: Lock, environment: jinja2.Environment) -> str:
         wrong = str(error.message)
         hint = _near(wrong, known)
         raise BadInput(f"{wrong}, for {cell.id}", where=where, hint=hint) from None
+
+
+def template_folder(cell: Cell, environment: jinja2.Environment) -> str:
+    """Return the folder of the cell's template: the family's, or else the framework's."""
+    if cell.framework.folder and not _has_template(cell.family, environment):
+        return cell.framework.folder
+    return cell.family
+
+
+@cache
+def _has_template(folder: str, environment: jinja2.Environment) -> bool:
+    try:
+        environment.get_template(f"{folder}/Dockerfile.j2")
+    except jinja2.TemplateNotFound as error:
+        return error.name != f"{folder}/Dockerfile.j2"
+    except jinja2.TemplateSyntaxError:
+        return True
+    return True
 
 
 def context(cell: Cell, lock: Lock) -> dict[str, object]:

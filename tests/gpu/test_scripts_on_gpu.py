@@ -29,9 +29,11 @@ FAILED, NOT_RUN = 1, 77
 SPARE = {"nccl_all_reduce", "compiled_step"}
 
 
-def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(script: str, family: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    if family:
+        environment["DLIMG_CELL"] = json.dumps({"framework": family})
     return subprocess.run(
-        [PYTHON, str(IMAGES / script)],
+        [PYTHON, str(IMAGES / "common/checks" / f"{script}.py")],
         capture_output=True,
         text=True,
         check=False,
@@ -39,9 +41,9 @@ def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def passed(script: str) -> dict[str, object]:
+def passed(script: str, family: str = "") -> dict[str, object]:
     """The figures of a check that passes."""
-    done = run(script)
+    done = run(script, family)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -57,24 +59,24 @@ def family(request: pytest.FixtureRequest) -> str:
 
 
 def test_nvidia_smi_passes() -> None:
-    assert passed("common/checks/nvidia_smi.py")["gpus"]
+    assert passed("nvidia_smi")["gpus"]
 
 
 def test_an_nvidia_smi_that_lies_fails(tmp_path: Path) -> None:
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 'GPU-0, NVIDIA GeForce 256, 1.0, 1.0, 32'\n")
     program.chmod(0o755)
-    done = run("common/checks/nvidia_smi.py", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    done = run("nvidia_smi", PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert done.returncode == FAILED
     assert "NVML" in done.stderr.splitlines()[-1]
 
 
 def test_the_gpu_is_available(family: str) -> None:
-    assert passed(f"{family}/checks/is_gpu_available.py")["device"]
+    assert passed("is_gpu_available", family)["device"]
 
 
 def test_training_on_the_gpu_agrees(family: str) -> None:
-    figures = passed(f"{family}/checks/conv_training.py")
+    figures = passed("conv_training", family)
     losses = figures["losses"]
     assert isinstance(losses, dict)
     assert set(losses) == {"cpu", "gpu"}
@@ -86,25 +88,25 @@ WORK = ("matrix_product", "cudnn_is_used", "mixed_precision", "gpu_memory_releas
 
 @pytest.mark.parametrize("name", WORK)
 def test_work_on_the_gpu_passes(family: str, name: str) -> None:
-    assert passed(f"{family}/checks/{name}.py")
+    assert passed(name, family)
 
 
 def test_a_compiled_step_agrees_on_the_gpu(family: str) -> None:
     if family == "pytorch" and not shutil.which("cc"):
         pytest.skip("torch.compile needs a C compiler")
-    assert passed(f"{family}/checks/compiled_step.py")["device"] != "cpu"
+    assert passed("compiled_step", family)["device"] != "cpu"
 
 
 def test_nccl_adds_up_where_there_are_two_gpus(family: str) -> None:
     if len(list(Path("/dev").glob("nvidia[0-9]*"))) > 1:
-        assert passed(f"{family}/checks/nccl_all_reduce.py")["joined"]
+        assert passed("nccl_all_reduce", family)["joined"]
     else:
-        assert run(f"{family}/checks/nccl_all_reduce.py").returncode == NOT_RUN
+        assert run("nccl_all_reduce", family).returncode == NOT_RUN
 
 
 @pytest.mark.parametrize("name", ["is_gpu_available", "conv_training", *WORK, "compiled_step"])
 def test_with_the_gpu_hidden_nothing_passes(family: str, name: str) -> None:
-    done = run(f"{family}/checks/{name}.py", **HIDDEN)
+    done = run(name, family, **HIDDEN)
     assert done.returncode == FAILED, done.stderr
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from dlimg.checks.container_setup import ROOT, prepare_check
 
+from dlimg.checks.container_setup import ROOT, prepare_check
 from dlimg.checks.discover import checks_for, parse_check, read_scripts
 from dlimg.checks.inputs import CheckInputs
 from dlimg.errors import BadInput
@@ -241,11 +241,37 @@ def test_common_checks_come_first_and_modules_are_none(tmp_path: Path) -> None:
     assert names(samples.cell(), tmp_path) == ["extra", *sorted(FOUR)]
 
 
-def test_a_family_without_checks_is_refused(tmp_path: Path) -> None:
+def test_missing_common_checks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
-        checks_for(samples.cell(), write(tmp_path, "common/checks/nvidia_smi"))
+        checks_for(samples.cell(), write(tmp_path, "pytorch/checks/nvidia_smi"))
     (folder,) = caught.value.problems
-    assert folder.where == str(tmp_path / "pytorch")
+    assert folder.where == str(tmp_path / "common" / "checks")
+
+
+def test_a_second_family_of_a_framework_gets_the_same_checks() -> None:
+    first = samples.cell("jax")
+    second = replace(first, family="jax-nlp")
+    assert checks_for(second, IMAGES) == checks_for(first, IMAGES)
+
+
+def test_checks_of_a_framework_are_for_families_with_one() -> None:
+    without = {check.name for check in checks_for(samples.cell("sklearn"), IMAGES)}
+    assert {"tag_matches_image", "runtime_start", "runtime_arbitrary_uid"} <= without
+    assert not without & {"conv_training", "compiled_step"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "required_now"),
+    [
+        ("manners_*", {"runtime_start", "runtime_user"}),
+        ("tag_is_true", {"tag_matches_image"}),
+        ("nccl_*", {"nccl_all_reduce"}),
+    ],
+)
+def test_former_names_of_checks_work(wanted: str, required_now: set[str]) -> None:
+    cell = replace(samples.cell(accelerator="cuda13.2"), required_checks=(wanted,))
+    assert required_now <= set(required(cell, IMAGES))
+    assert "pip_check" not in required(cell, IMAGES)
 
 
 def required(cell: Cell, images: Path, own: Path | None = None) -> list[str]:
