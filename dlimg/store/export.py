@@ -81,16 +81,24 @@ def _entry_name(entry: Mapping[str, Any]) -> str:
 
 def _index_entry(exported: ExportedImage) -> dict[str, Any]:
     """Return the index entry; `REFERENCE` is for OCI tools, `CONTAINERD_NAME` for `docker load`."""
-    host = exported.reference.partition("/")[0]
-    has_registry = any(mark in host for mark in ".:") or host == "localhost"
-    reference = exported.reference if has_registry else f"docker.io/{exported.reference}"
     return {
         "mediaType": MANIFEST_TYPE,
         "digest": exported.image.digest,
         "size": len(exported.image.manifest),
         "platform": {"architecture": "amd64", "os": "linux"},
-        "annotations": {REFERENCE: exported.name, CONTAINERD_NAME: reference},
+        "annotations": {
+            REFERENCE: exported.name,
+            CONTAINERD_NAME: _full_reference(exported.reference),
+        },
     }
+
+
+def _full_reference(reference: str) -> str:
+    """Return the reference with its registry, which for Docker's short names is docker.io."""
+    host, slash, _ = reference.partition("/")
+    if slash and (host == "localhost" or "." in host or ":" in host):
+        return reference
+    return f"docker.io/{reference if slash else f'library/{reference}'}"
 
 
 def _export_blobs(image: AssembledImage, blobs: Path, store: Store) -> int:

@@ -11,17 +11,23 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from dlimg.assembly.system import (recompress_layers)
-from dlimg.assembly.wheel_to_layer import (LARGE_WHEEL, LayerContext)
-from dlimg.builders.assemble import own_layer_part, system_parts, wheel_parts
-from dlimg.layer.entries import (EXECUTABLE_MODE, LayerEntry, arrange_entries, folder_entry, link_entry)
-from dlimg.layer.tar import (tar_parts)
+from dlimg.assembly.system import recompress_layers
+from dlimg.assembly.wheel_to_layer import LARGE_WHEEL, LayerContext
+from dlimg.builders.assemble import cell_part, system_parts, wheel_parts
+from dlimg.layer.compress import compress_gzip
+from dlimg.layer.entries import (
+    EXECUTABLE_MODE,
+    LayerEntry,
+    arrange_entries,
+    folder_entry,
+    link_entry,
+)
+from dlimg.layer.tar import tar_parts
 from dlimg.model import PlannedImage
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.image_manifest import (AssembledImage, assemble_image, order_layers)
+from dlimg.store.image_manifest import AssembledImage, assemble_image, order_layers
 from dlimg.store.keys import Layer, LayerKey
-from dlimg.store.store import Store
-from dlimg.store.store import (make_layer)
+from dlimg.store.store import Store, make_layer
 from dlimg.store.systems import SystemLayers
 from tests.support import samples, wheel_files
 
@@ -74,7 +80,7 @@ def image(
     shop = LayerContext(
         store=store,
         locate=lambda wheel: place / wheel.file,
-        say=lambda _: None,
+        log=lambda _: None,
         compression=compression,
     )
     return _assembled(planned, shop, busybox)
@@ -85,22 +91,22 @@ def _assembled(planned: PlannedImage, shop: LayerContext, busybox: bytes) -> Ass
     layers = _system(shop.store, busybox)
     below = SystemLayers(layers=layers, config=CONFIG, interpreter="", packages=())
     below = replace(below, layers=recompress_layers(below.layers, shop))
-    parts = [*system_parts(below, image), *wheel_parts(shop, image), own_layer_part(shop, image)]
+    parts = [*system_parts(below, image), *wheel_parts(shop, image), cell_part(shop, image)]
     return assemble_image(planned, order_layers(parts), CONFIG)
 
 
 def _system(store: Store, busybox: bytes) -> tuple[Layer, ...]:
-    gzip = LayerContext(store=store, locate=lambda _: Path(), say=lambda _: None)
-
     def layer(number: int, entries: Iterable[LayerEntry]) -> Layer:
         key = LayerKey(kind="system", source=f"{number:064}")
         tar = tar_parts(arrange_entries(entries))
-        return make_layer(store, key, lambda file: gzip.pack(tar, file.write), print)
+        return make_layer(store, key, lambda file: compress_gzip(tar, file.write), print)
 
     program = LayerEntry(path="bin/busybox", mode=EXECUTABLE_MODE, content=busybox, owner="system")
     removed = LayerEntry(path="bin/.wh.gone", mode=0, content=b"", owner="system")
     gone = LayerEntry(path="bin/gone", mode=EXECUTABLE_MODE, content=b"gone", owner="system")
-    links = [link_entry(f"bin/{name}", "busybox") for name in ("sh", "sha256sum", "find", "stat", "id")]
+    links = [
+        link_entry(f"bin/{name}", "busybox") for name in ("sh", "sha256sum", "find", "stat", "id")
+    ]
     # The last three are where an engine mounts; it makes them where they are not there.
     folders = [folder_entry(name) for name in ("code", "dev", "proc", "sys")]
     return layer(1, [program, gone, *folders]), layer(2, [removed, *links])

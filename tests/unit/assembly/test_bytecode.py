@@ -9,26 +9,33 @@ from typing import Any, cast
 import pytest
 
 from dlimg.assembly import bytecode
-from dlimg.assembly.bytecode import (LARGE_BYTECODE, BytecodeCompiler, bytecode_layers, compile_missing, missing_bytecode, bytecode_key)
-from dlimg.assembly.compile_python import (BytecodeRanges)
-from dlimg.assembly.system import (interpreter_digest)
-from dlimg.assembly.wheel_to_layer import (read_entries, python_sources)
-from dlimg.assembly.wheel_to_layer import (LayerContext)
-from dlimg.layer.entries import (LayerEntry, arrange_entries)
-from dlimg.layer.tar import (tar_parts)
+from dlimg.assembly.bytecode import (
+    LARGE_BYTECODE,
+    BytecodeCompiler,
+    bytecode_key,
+    bytecode_layers,
+    compile_missing,
+    missing_bytecode,
+)
+from dlimg.assembly.compile_python import BytecodeRanges
+from dlimg.assembly.system import interpreter_digest
+from dlimg.assembly.wheel_to_layer import LayerContext, python_sources, read_entries
+from dlimg.layer.compress import compress_gzip
+from dlimg.layer.entries import LayerEntry, arrange_entries
+from dlimg.layer.tar import tar_parts
 from dlimg.model import Wheel
-from dlimg.store.store import (Store, make_layer)
+from dlimg.store.store import Store, make_layer
 from tests.support import wheel_files
 
 LIBRARY = "opt/env/lib/python/site-packages"
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> LayerContext:
+def context(tmp_path: Path) -> LayerContext:
     return LayerContext(
         store=Store(path=tmp_path / "store"),
         locate=lambda wheel: tmp_path / wheel.file,
-        say=lambda _: None,
+        log=lambda _: None,
     )
 
 
@@ -45,9 +52,7 @@ def _refused(*_: object) -> BytecodeRanges:
     raise AssertionError
 
 
-def test_sources_are_the_python_files_of_the_library(
-    tmp_path: Path, workshop: LayerContext
-) -> None:
+def test_sources_are_the_python_files_of_the_library(tmp_path: Path, context: LayerContext) -> None:
     files: dict[str, bytes | str] = {
         "p/a.py": "x = 1",
         "p/b.pyi": "",
@@ -57,22 +62,22 @@ def test_sources_are_the_python_files_of_the_library(
         "p-1.0.data/scripts/f.py": "#!python\n",
     }
     wheel = a_wheel(tmp_path, "p", files)
-    part = python_sources(workshop, wheel, python="3.13")
-    found = read_entries(workshop.store, part, owner="p")
+    part = python_sources(context, wheel, python="3.13")
+    found = read_entries(context.store, part, owner="p")
     contents = {one.path: one.content for one in found if one.content is not None}
     assert contents == {f"{LIBRARY}/p/a.py": b"x = 1", f"{LIBRARY}/q/d.py": b"y = 2"}
     (tmp_path / wheel.file).unlink()
-    assert python_sources(workshop, wheel, python="3.12") == part  # kept, and for any Python
+    assert python_sources(context, wheel, python="3.12") == part  # kept, and for any Python
 
 
-def test_a_wheel_without_python_needs_no_compiler(tmp_path: Path, workshop: LayerContext) -> None:
+def test_a_wheel_without_python_needs_no_compiler(tmp_path: Path, context: LayerContext) -> None:
     wheel = a_wheel(tmp_path, "data", {"data/x.bin": b"1"})
-    compile_missing(workshop, [wheel], compiler())
-    assert missing_bytecode(workshop.store, [wheel], compiler()) == ()
-    assert list(bytecode_layers(workshop, [wheel], compiler())) == []
+    compile_missing(context, [wheel], compiler())
+    assert missing_bytecode(context.store, [wheel], compiler()) == ()
+    assert list(bytecode_layers(context, [wheel], compiler())) == []
 
 
-def compiled(workshop: LayerContext, wheel: Wheel, files: Mapping[str, bytes]) -> None:
+def compiled(context: LayerContext, wheel: Wheel, files: Mapping[str, bytes]) -> None:
     """As if these had come out of the compiler."""
     entries = [
         LayerEntry(path=f"{LIBRARY}/{path}", mode=0o644, content=text, owner=wheel.file)
@@ -80,23 +85,23 @@ def compiled(workshop: LayerContext, wheel: Wheel, files: Mapping[str, bytes]) -
     ]
     key = bytecode_key(wheel, interpreter="one", python="3.13")
     make_layer(
-        workshop.store,
+        context.store,
         key,
-        lambda file: workshop.pack(tar_parts(arrange_entries(entries)), file.write),
-        workshop.say,
+        lambda file: compress_gzip(tar_parts(arrange_entries(entries)), file.write),
+        print,
     )
 
 
 def test_much_byte_code_is_a_layer_and_the_rest_is_one(
-    tmp_path: Path, workshop: LayerContext
+    tmp_path: Path, context: LayerContext
 ) -> None:
     big, first, second = (a_wheel(tmp_path, name, {}) for name in ("big", "a", "b"))
-    compiled(workshop, big, {"big/__pycache__/x.pyc": bytes(LARGE_BYTECODE)})
-    compiled(workshop, first, {"n/__pycache__/x.pyc": b"first", "a.pyc": b"1"})
-    compiled(workshop, second, {"n/__pycache__/x.pyc": b"second", "b.pyc": b"2"})
-    layers = list(bytecode_layers(workshop, [second, big, first], compiler()))
+    compiled(context, big, {"big/__pycache__/x.pyc": bytes(LARGE_BYTECODE)})
+    compiled(context, first, {"n/__pycache__/x.pyc": b"first", "a.pyc": b"1"})
+    compiled(context, second, {"n/__pycache__/x.pyc": b"second", "b.pyc": b"2"})
+    layers = list(bytecode_layers(context, [second, big, first], compiler()))
     assert [one.wheel for one in layers] == [big, None]
-    with tarfile.open(workshop.store.blob(layers[1].layer)) as archive:
+    with tarfile.open(context.store.blob(layers[1].layer)) as archive:
         content = {
             one.name: cast("Any", archive.extractfile(one)).read() for one in archive if one.isreg()
         }
@@ -106,9 +111,9 @@ def test_much_byte_code_is_a_layer_and_the_rest_is_one(
         f"{LIBRARY}/b.pyc": b"2",
         f"{LIBRARY}/n/__pycache__/x.pyc": b"first",
     }
-    again = list(bytecode_layers(workshop, [first, big, second], compiler()))
+    again = list(bytecode_layers(context, [first, big, second], compiler()))
     assert {one.layer.digest for one in again} == {one.layer.digest for one in layers}
-    assert missing_bytecode(workshop.store, [big], compiler("another")) == (big,)
+    assert missing_bytecode(context.store, [big], compiler("another")) == (big,)
 
 
 def test_keys_name_all_that_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

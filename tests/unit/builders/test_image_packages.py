@@ -37,7 +37,7 @@ from dlimg.store.systems import (
     packages_digest,
     packages_of_layers,
     save_system,
-    system_key,
+    system_layer_key,
     system_source,
 )
 from tests.support import (
@@ -258,7 +258,7 @@ def test_layers_that_are_damaged_are_no_system(
     size = system.layers[0].size
     store.blob(system.layers[0]).write_bytes(damage + bytes(size - len(damage)))
     assert load_system(store, system_source(planned)) is None
-    store.entry(system_key(system.layers[0])).unlink()
+    store.entry(system_layer_key(system.layers[0].diff_id)).unlink()
     assert load_system(store, system_source(planned)) is None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.assembly.cell_layer import own_of
+from dlimg.assembly.cell_layer import cell_layer_files
 from dlimg.assembly.wheel_to_layer import is_large, small_wheels_keys, wheel_keys
 from dlimg.cli.main import main
 from dlimg.cli.printing import log
@@ -32,7 +32,7 @@ from dlimg.store.images import save_image, saved_images
 from dlimg.store.keys import Layer, LayerKey
 from dlimg.store.maintenance import hold_store
 from dlimg.store.store import Store, find_layer, make_layer
-from dlimg.store.systems import system_key
+from dlimg.store.systems import system_layer_key
 from tests.support.jax_project import CELL, OTHER, ROOT, enter_project
 
 STRANGER = LayerKey(kind="wheel", source="f" * 64)
@@ -73,7 +73,7 @@ class Kept:
     def system(self, identity: str) -> Layer:
         head = TarHead(identity.encode())
         diff_id = splice_wheel_streams([head], len).diff_id
-        key = system_key(Layer(digest="", size=0, diff_id=diff_id, unpacked=0))
+        key = system_layer_key(diff_id)
         return make_layer(
             self.store, key, lambda file: splice_wheel_streams([head], file.write), print
         )
@@ -96,7 +96,7 @@ def _keys(image: Image) -> list[LayerKey]:
     return [
         *(wheel_keys(wheel, python=python)[0] for wheel in wheels if is_large(wheel)),
         small_wheels_keys(small, python=python)[0],
-        own_of(image).key(),
+        cell_layer_files(image.cell, image.lock).key(),
     ]
 
 

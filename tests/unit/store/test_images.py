@@ -1,13 +1,25 @@
 """Images that the store remembers; what is damaged is as good as forgotten."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dlimg.render.image_config import ImageConfig
-from dlimg.store.image_manifest import (AssembledImage, assemble_image)
-from dlimg.store.images import (forget, remove_broken_records, saved_images, has_all_layers, save_image, load_image)
+from dlimg.store.image_manifest import (
+    AssembledImage,
+    ImageLayer,
+    LayerRank,
+    assemble_image,
+)
+from dlimg.store.images import (
+    has_all_layers,
+    load_image,
+    remove_broken_records,
+    save_image,
+    saved_images,
+)
 from dlimg.store.keys import Layer
 from dlimg.store.store import Store
 from tests.support import samples
@@ -22,7 +34,11 @@ def an_image(*numbers: int) -> AssembledImage:
         Layer(digest=f"sha256:{one:064}", size=one, diff_id=f"sha256:{one:063}d", unpacked=9)
         for one in numbers
     ]
-    return assemble_image(samples.planned(), [(layer, "words") for layer in layers], CONFIG)
+    return assemble_image(
+        samples.planned(),
+        [ImageLayer(layer=layer, rank=LayerRank.FRAMEWORK, history="wheel: a") for layer in layers],
+        CONFIG,
+    )
 
 
 @pytest.fixture
@@ -101,17 +117,29 @@ def test_records_go_with_their_layers(store: Store) -> None:
     assert [has_all_layers(store, image) for image in (whole, broken, cut)] == [True, False, False]
     record(store, "sha256:0").write_text("no record")
     assert remove_broken_records(store) > 0
-    assert [load_image(store, image.digest) for image in (whole, broken, cut)] == [whole, None, None]
+    assert [load_image(store, image.digest) for image in (whole, broken, cut)] == [
+        whole,
+        None,
+        None,
+    ]
     assert len(list((store.path / "images").iterdir())) == 2
 
 
-def test_all_images_are_found_and_one_is_forgotten(store: Store) -> None:
+def test_a_record_without_ranks_is_read(store: Store) -> None:
+    """An older dlimg wrote none."""
+    image = an_image(1, 2)
+    save_image(store, image)
+    path = record(store, image.digest)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for layer in content["layers"]:
+        assert layer.pop("rank") == "framework"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert load_image(store, image.digest) == replace(image, ranks=())
+
+
+def test_all_images_are_found(store: Store) -> None:
     one, other = an_image(1), an_image(2)
     assert list(saved_images(store)) == []
     for image in (one, other):
         save_image(store, image)
     assert {image.digest for image in saved_images(store)} == {one.digest, other.digest}
-    forget(store, one)
-    forget(store, one)
-    assert list(saved_images(store)) == [other]
-    assert load_image(store, one.config_digest) is None
