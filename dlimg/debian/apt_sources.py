@@ -1,8 +1,7 @@
-"""Where this machine's apt looks, and the same place for another suite of its distribution.
+"""Apt sources: parsing the host's own, and writing them for another suite.
 
-The text of `os-release` and of apt's source lists comes in (both formats); the entries of
-the machine's own distribution come out, and source lists in deb822 form made from them.
-No address is written down here: every one is the machine's own.
+All addresses are those of the host; none is hard-coded. Both of apt's formats are read, and
+deb822 is written.
 """
 
 import re
@@ -13,7 +12,7 @@ from typing import Final
 MAIN_ONLY: Final = ("",)
 ALL_POCKETS: Final = ("", "-updates", "-security", "/updates")
 
-# Names that move from release to release; they count where no entry names the release itself.
+# Suite names that move from release to release, for hosts without an entry for the codename.
 _MOVING: Final = ("stable", "oldstable", "oldoldstable", "testing", "unstable")
 _OPTION_FIELDS: Final = {"arch": "Architectures", "lang": "Languages"}
 _ONE_LINE: Final = re.compile(r"deb\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<rest>\S.*)")
@@ -21,7 +20,7 @@ _ONE_LINE: Final = re.compile(r"deb\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<rest>\S.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OsRelease:
-    """What `os-release` says: `vendor` as in `debian`, `suite` as in `bookworm`."""
+    """The content of `os-release`: `vendor` as in `debian`, `suite` as in `bookworm`."""
 
     vendor: str
     suite: str
@@ -30,7 +29,7 @@ class OsRelease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AptSource:
-    """One entry of apt's sources; `fields` are the other deb822 fields, word for word."""
+    """One entry of apt's sources; `fields` are its other deb822 fields, verbatim."""
 
     uris: str
     suites: tuple[str, ...]
@@ -39,7 +38,7 @@ class AptSource:
 
 
 def parse_release(text: str) -> OsRelease:
-    """The machine's distribution, from the text of `os-release`."""
+    """Parse the text of `os-release`."""
     pairs = (line.partition("=") for line in text.splitlines())
     values = {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
     vendor = values.get("ID", "")
@@ -51,27 +50,27 @@ def parse_release(text: str) -> OsRelease:
 
 
 def parse_deb822(text: str) -> tuple[AptSource, ...]:
-    """The entries of a `.sources` file that are switched on and name binary packages."""
-    found = (_stanza(part) for part in re.split(r"\n(?:[ \t]*\n)+", text))
-    return tuple(source for source in found if source is not None)
+    """Return the enabled entries for binary packages in a `.sources` file."""
+    entries = (_stanza(part) for part in re.split(r"\n(?:[ \t]*\n)+", text))
+    return tuple(source for source in entries if source is not None)
 
 
 def parse_one_line(text: str) -> tuple[AptSource, ...]:
-    """The `deb` lines of a `.list` file."""
+    """Return the `deb` lines of a `.list` file."""
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    found = (_line(line) for line in lines)
-    return tuple(source for source in found if source is not None)
+    entries = (_line(line) for line in lines)
+    return tuple(source for source in entries if source is not None)
 
 
 def own_sources(sources: Iterable[AptSource], release: OsRelease) -> tuple[AptSource, ...]:
-    """The machine's entries for its own release, with its suites and nobody else's."""
+    """Return the entries of the host's own distribution, with only the suites of its release."""
     main = [source for source in sources if "main" in source.components]
-    theirs = [source for source in main if _is_of(source, release.vendor)]
+    vendor_sources = [source for source in main if _is_of(source, release.vendor)]
     for names in ((release.suite,), _MOVING):
-        for candidates in (theirs, main):
-            found = tuple(_narrowed(source, names) for source in candidates)
-            if any(source.suites for source in found):
-                return tuple(source for source in found if source.suites)
+        for candidates in (vendor_sources, main):
+            narrowed = tuple(_narrowed(source, names) for source in candidates)
+            if any(source.suites for source in narrowed):
+                return tuple(source for source in narrowed if source.suites)
     return ()
 
 
@@ -82,7 +81,7 @@ def source_list(
     pockets: Sequence[str],
     components: Sequence[str] = ("main",),
 ) -> str:
-    """The deb822 text that names another suite at the same places, in these pockets of it."""
+    """Return deb822 text for these pockets of another suite, at the same addresses."""
     stanzas = []
     for source in own:
         suites = [suite + pocket for pocket in map(_pocket, source.suites) if pocket in pockets]
@@ -124,12 +123,12 @@ def _line(line: str) -> AptSource | None:
     match = _ONE_LINE.fullmatch(line)
     if match is None:
         return None
-    uri, *words = match["rest"].split()
+    uri, *parts = match["rest"].split()
     options = (option.partition("=") for option in (match["options"] or "").split())
     return AptSource(
         uris=uri,
-        suites=tuple(words[:1]),
-        components=tuple(words[1:]),
+        suites=tuple(parts[:1]),
+        components=tuple(parts[1:]),
         fields={
             _OPTION_FIELDS.get(name, name.title()): value.replace(",", " ")
             for name, _, value in options
@@ -138,8 +137,8 @@ def _line(line: str) -> AptSource | None:
 
 
 def _is_of(source: AptSource, vendor: str) -> bool:
-    """Whether the entry is the distribution's own: by its keyring, or by its last folder."""
-    # Others offer packages in a suite of the same name, such as `bookworm`.
+    """Return whether an entry is the distribution's own, by its keyring or its last folder."""
+    # Third parties have suites with the same name, such as `bookworm`.
     if f"{vendor}-archive" in source.fields.get("Signed-By", ""):
         return True
     return any(uri.rstrip("/").rpartition("/")[2].startswith(vendor) for uri in source.uris.split())

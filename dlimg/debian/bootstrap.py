@@ -1,7 +1,6 @@
-"""A root file system made from the distribution's own packages, where no registry answers.
+"""Bootstrapping a root file system from the distribution's packages, with mmdebstrap.
 
-An operating system comes in; a tar file comes out, the same bytes for the same packages,
-with the identity of what is in it. Needs mmdebstrap, which is fetched where it is missing.
+The same packages give the same bytes. Where mmdebstrap is missing, it is downloaded.
 """
 
 import hashlib
@@ -19,12 +18,12 @@ from dlimg.errors import NoEngine
 from dlimg.host import local_state, process
 from dlimg.model import OperatingSystem
 
-# Files that are made, rather than unpacked, get this time: 2024-01-01, before any of them.
+# The time of files that are generated rather than unpacked: 2024-01-01.
 EPOCH: Final = 1704067200
 SECONDS: Final = 1200.0
 INCLUDED: Final = ("ca-certificates",)
-# As in the registries' slim images: no manuals and translations, but every licence; and no
-# waiting for the disk, because a build that breaks off is thrown away.
+# As in the registries' slim images: no manuals and translations, but every licence. No fsync,
+# because an interrupted bootstrap is discarded.
 DPKG: Final = (
     "force-unsafe-io",
     "path-exclude=/usr/share/man/*",
@@ -34,7 +33,7 @@ DPKG: Final = (
     "path-exclude=/usr/share/doc/*",
     "path-include=/usr/share/doc/*/copyright",
 )
-# What differs from machine to machine, or says when it was made.
+# Files that depend on the host or on the time.
 REMOVED: Final = (
     "etc/hostname",
     "etc/resolv.conf",
@@ -52,21 +51,21 @@ _STATUS: Final = "./var/lib/dpkg/status"
 
 
 def make_rootfs(os_: OperatingSystem, tar: Path, *, tools: Path, log: Callable[[str], None]) -> str:
-    """Write the root file system to `tar`; its identity comes back.
+    """Write the root file system to `tar` and return its identity.
 
-    Raises `NoEngine` when this machine cannot make it, with the reason.
+    Raises `NoEngine` with the reason when this host cannot make it.
     """
-    machine = packages.read_apt_host()
-    check_keyring(os_, machine.release, _KEYRINGS)
-    root = _mmdebstrap(tools, machine, log)
+    host = packages.read_apt_host()
+    check_keyring(os_, host.release, _KEYRINGS)
+    root = _install_mmdebstrap(tools, host, log)
     log(f"bootstrapping {os_.distribution} from its packages (about a minute)")
     with tempfile.TemporaryDirectory() as folder:
-        listing = Path(folder, "dlimg.sources")
-        if os_.vendor == machine.release.vendor:
-            text = source_list(machine.own, os_.suite, pockets=ALL_POCKETS)
-            listing.write_text(text, encoding="utf-8")
+        sources = Path(folder, "dlimg.sources")
+        if os_.vendor == host.release.vendor:
+            text = source_list(host.own, os_.suite, pockets=ALL_POCKETS)
+            sources.write_text(text, encoding="utf-8")
         outcome = process.run(
-            mmdebstrap_argv(os_, tar, root=root, listing=listing if listing.exists() else None),
+            mmdebstrap_argv(os_, tar, root=root, sources=sources if sources.exists() else None),
             env=_environment(tools),
             timeout=SECONDS,
         )
@@ -76,51 +75,54 @@ def make_rootfs(os_: OperatingSystem, tar: Path, *, tools: Path, log: Callable[[
 
 
 def mmdebstrap_argv(
-    os_: OperatingSystem, tar: Path, *, root: Path, listing: Path | None
+    os_: OperatingSystem, tar: Path, *, root: Path, sources: Path | None
 ) -> tuple[str, ...]:
-    """The command of the mmdebstrap under `root`; without a source list it knows a mirror."""
+    """Return the command of the mmdebstrap under `root`.
+
+    Without a source list, mmdebstrap uses its own mirror.
+    """
     removed = " ".join(f'"$1"/{pattern}' for pattern in REMOVED)
-    components = () if listing else (f"--components={','.join(components_of(os_.vendor))}",)
+    components = () if sources else (f"--components={','.join(components_of(os_.vendor))}",)
     return (
         str(root / _PROGRAM),
         "--variant=minbase",
         "--format=tar",
         f"--include={','.join(INCLUDED)}",
-        # Without it an older suite gets the usrmerge package, and with it all of Perl.
+        # Without this hook, an older suite gets the package usrmerge, which installs all of Perl.
         f"--hook-dir={root / _HOOKS}",
         *(f"--dpkgopt={option}" for option in DPKG),
         f"--customize-hook=rm -f {removed}",
         *components,
         os_.suite,
         str(tar),
-        *((str(listing),) if listing else ()),
+        *((str(sources),) if sources else ()),
     )
 
 
 def recipe_digest(os_: OperatingSystem) -> str:
-    """A digest over how the base is made, so that a changed way is not taken for the old one."""
-    words = (*mmdebstrap_argv(os_, Path("base.tar"), root=Path("/"), listing=None), str(EPOCH))
-    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
+    """Return a digest of the bootstrap command, which changes when the command does."""
+    command = (*mmdebstrap_argv(os_, Path("base.tar"), root=Path("/"), sources=None), str(EPOCH))
+    return hashlib.sha256("\0".join(command).encode()).hexdigest()[:12]
 
 
 def components_of(vendor: str) -> tuple[str, ...]:
-    """The parts of the archive that an image may install from."""
+    """Return the components of the archive that an image may install from."""
     return packages.COMPONENTS.get(vendor, ("main",))
 
 
 def check_keyring(os_: OperatingSystem, release: OsRelease, keyrings: Path) -> None:
-    """Nothing; `NoEngine` when the machine cannot check the other distribution's signatures."""
+    """Raise `NoEngine` when this host lacks the keyring of another distribution."""
     keyring = keyrings / f"{os_.vendor}-archive-keyring.gpg"
     if os_.vendor != release.vendor and not keyring.exists():
         raise NoEngine(
-            f"no base for {os_.name}: {keyring} is not there to check its packages with",
+            f"no base for {os_.name}: {keyring}, which verifies its packages, is missing",
             hint=f"install {os_.vendor}-keyring or {os_.vendor}-archive-keyring,"
-            f" or let the registry of {os_.image} be reached",
+            f" or make the registry of {os_.image} reachable",
         )
 
 
 def installed_packages(tar: Path) -> Mapping[str, str]:
-    """Each package in the root file system with its version, from dpkg's own list."""
+    """Return the versions of the packages in a root file system, from dpkg's status."""
     with tarfile.open(tar) as archive:
         member = archive.extractfile(_STATUS)
         text = member.read().decode("utf-8") if member else ""
@@ -128,33 +130,33 @@ def installed_packages(tar: Path) -> Mapping[str, str]:
 
 
 def parse_status(text: str) -> Mapping[str, str]:
-    """The installed packages and versions in the text of dpkg's status file."""
-    found = {}
+    """Return the versions of installed packages in the text of dpkg's status file."""
+    versions = {}
     for stanza in text.split("\n\n"):
         lines = (line.partition(": ") for line in stanza.splitlines() if line[:1].isupper())
         fields = {name: value for name, _, value in lines}
         if fields.get("Status", "").endswith(" installed"):
-            found[fields["Package"]] = fields["Version"]
-    return found
+            versions[fields["Package"]] = fields["Version"]
+    return versions
 
 
 def identity_of(versions: Mapping[str, str]) -> str:
-    """The sha256 over the sorted `package=version` lines."""
+    """Return the sha256 of the sorted `package=version` lines."""
     lines = "".join(f"{name}={version}\n" for name, version in sorted(versions.items()))
     return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
-def _mmdebstrap(tools: Path, machine: packages.AptHost, log: Callable[[str], None]) -> Path:
-    """Where mmdebstrap is: the machine's own root, or the folder that it was fetched into."""
+def _install_mmdebstrap(tools: Path, host: packages.AptHost, log: Callable[[str], None]) -> Path:
+    """Return the root with mmdebstrap: `/`, or `tools` after downloading it there."""
     if Path("/", _PROGRAM).exists() and Path("/", _HOOKS).exists():
         return Path("/")
-    # Two distributions may be bootstrapped at once, with the same tools.
+    # Two processes may need the same tools at once.
     lock = tools.with_name(f"{tools.name}.lock")
     with local_state.file_lock(lock, doing="fetching mmdebstrap", log=log):
         if not (tools / _PROGRAM).exists():
             log("fetching mmdebstrap from the distribution's packages")
             with tempfile.TemporaryDirectory() as state:
-                apt = packages.open_suite(machine, machine.release.suite, Path(state))
+                apt = packages.open_suite(host, host.release.suite, Path(state))
                 names = dict.fromkeys(
                     ("mmdebstrap", *packages.packages_to_install(apt, ["mmdebstrap"]))
                 )
@@ -165,7 +167,7 @@ def _mmdebstrap(tools: Path, machine: packages.AptHost, log: Callable[[str], Non
 
 
 def _environment(tools: Path) -> Mapping[str, str]:
-    # mmdebstrap's own filter is written in Python: ours will do.
+    # mmdebstrap runs a filter with Python; the interpreter of dlimg serves.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     modules = (*tools.glob("usr/share/perl*/*"), *tools.glob("usr/lib/*/perl*/*"))
     perl = [str(folder) for folder in (tools / "usr/share/perl5", *modules) if folder.is_dir()]

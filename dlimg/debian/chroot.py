@@ -1,8 +1,7 @@
-"""A command in a root file system of ours: what a container is, made with the system's own tools.
+"""Commands in a root file system, isolated like a container by tools of the host.
 
-A folder and a command come in; how the command ended comes out. It has processes, mounts and a
-host name of its own, and few of root's powers. All mounts are in its own namespace: they are gone
-with its last process, and that ends with dlimg, however that ends.
+A command has namespaces of its own for processes, mounts and the host name, and few of root's
+capabilities. Its mounts vanish with its last process, which ends when dlimg ends.
 """
 
 import os
@@ -19,15 +18,15 @@ from dlimg.host.process import ProcessResult, run
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TOOLS: Final = ("unshare", "setpriv", "mount", "chroot", "tar")
 _NAMESPACES: Final = ("--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child")
-# Of what BuildKit leaves to a step, what installing packages takes; none reaches beyond the root.
-_POWERS: Final = (
+# The capabilities of a BuildKit step that package installation needs.
+_CAPABILITIES: Final = (
     "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+setfcap,"
     "+net_bind_service,+audit_write,+sys_chroot"
 )
-_LIMITED: Final = ("setpriv", "--bounding-set", _POWERS, "--inh-caps", "-all", "--")
-_HOST_NAME: Final = "buildkitsandbox"  # as it is for a step of a Dockerfile elsewhere
-# The first process does not become the command, or it would not hear an interrupt; with its end
-# the kernel ends all others.
+_LIMITED: Final = ("setpriv", "--bounding-set", _CAPABILITIES, "--inh-caps", "-all", "--")
+_HOST_NAME: Final = "buildkitsandbox"  # as in a step of a Dockerfile elsewhere
+# The shell does not `exec` the command, because the first process of a namespace would ignore
+# interrupts. When the shell ends, the kernel ends all other processes in the namespace.
 _ENTER: Final = """\
 set -eu
 umask 022
@@ -61,18 +60,18 @@ wait $!
 
 
 def check_chroot() -> None:
-    """Nothing; `NoEngine` where this machine or user cannot run a command in a root of ours."""
+    """Raise `NoEngine` when this host or user cannot run commands in a root file system."""
     if os.geteuid() != 0:
         hint = "run it as root, or build with an engine"
-        raise NoEngine("without an engine only root can build: it takes mounts", hint=hint)
+        raise NoEngine("without an engine only root can build, because it mounts", hint=hint)
     missing = [name for name in _TOOLS if shutil.which(name, path=PATH) is None]
     if missing:
         hint = "they are in the packages util-linux, mount, coreutils and tar"
-        raise NoEngine(f"{', '.join(missing)}: not on this machine", hint=hint)
-    tried = run(["unshare", *_NAMESPACES, "--mount-proc", "true"], env={"PATH": PATH})
-    if tried.returncode != 0:
-        hint = "in a container it takes --privileged; else build with an engine"
-        raise NoEngine(f"no namespaces can be made here: {tried.tail}", hint=hint)
+        raise NoEngine(f"{', '.join(missing)}: not on this host", hint=hint)
+    outcome = run(["unshare", *_NAMESPACES, "--mount-proc", "true"], env={"PATH": PATH})
+    if outcome.returncode != 0:
+        hint = "a container needs --privileged; otherwise build with an engine"
+        raise NoEngine(f"namespaces cannot be created here: {outcome.tail}", hint=hint)
 
 
 def run_in_rootfs(
@@ -83,49 +82,50 @@ def run_in_rootfs(
     binds: Mapping[str, Path],
     env: Mapping[str, str],
 ) -> ProcessResult:
-    """How the command ended; `binds` are files and folders that it may read, by where it does."""
-    sources = [part for target, source in binds.items() for part in (str(source), target)]
+    """Run a command; `binds` maps paths in the root to files and folders that it may read."""
+    mounts = [part for target, source in binds.items() for part in (str(source), target)]
     argv = [
         *("setpriv", "--pdeathsig", "KILL", "unshare", *_NAMESPACES),
         *(("--net",) if network == "none" else ()),
         *("/bin/sh", "-c", _ENTER, "sh", str(root), _HOST_NAME),
-        *sources,
+        *mounts,
         *("--", *_LIMITED, *command),
     ]
-    kinds = {target: source.is_dir() for target, source in binds.items()}
-    with _places(root, {"/proc": True, "/sys": True, "/dev": True, **kinds}):
+    is_folder = {target: source.is_dir() for target, source in binds.items()}
+    with _mount_points(root, {"/proc": True, "/sys": True, "/dev": True, **is_folder}):
         return run(argv, env={"PATH": PATH, "HOME": "/root", **env})
 
 
 @contextmanager
-def _places(root: Path, wanted: Mapping[str, bool]) -> Iterator[None]:
-    """Inside, there is a folder or a file at each place; what was made for it is gone after."""
-    made: list[Path] = []
+def _mount_points(root: Path, targets: Mapping[str, bool]) -> Iterator[None]:
+    """Create missing mount points, folders or files, and remove them afterwards."""
+    created: list[Path] = []
     try:
-        for target, is_folder in wanted.items():
-            place = Path(f"{root}{target}")
-            for parent in (*reversed(place.relative_to(root).parents), place.relative_to(root)):
-                one = root / parent
-                if os.path.lexists(one):
+        for target, is_folder in targets.items():
+            mount_point = Path(f"{root}{target}")
+            relative = mount_point.relative_to(root)
+            for part in (*reversed(relative.parents), relative):
+                path = root / part
+                if os.path.lexists(path):
                     continue
-                made.append(one)
-                if one == place and not is_folder:
-                    one.touch()
+                created.append(path)
+                if path == mount_point and not is_folder:
+                    path.touch()
                 else:
-                    one.mkdir(mode=0o755)
+                    path.mkdir(mode=0o755)
         yield
     finally:
-        for one in reversed(made):
-            _remove(one)
+        for path in reversed(created):
+            _remove(path)
 
 
-def _remove(one: Path) -> None:
-    """Takes it away as if it had never been: the folder above keeps its time."""
-    if not os.path.lexists(one):
+def _remove(path: Path) -> None:
+    """Remove a file or an empty folder; the times of its parent folder stay."""
+    if not os.path.lexists(path):
         return
-    above = one.parent.stat()
-    if not stat.S_ISDIR(one.lstat().st_mode):
-        one.unlink()
-    elif not any(one.iterdir()):
-        one.rmdir()
-    os.utime(one.parent, ns=(above.st_atime_ns, above.st_mtime_ns))
+    parent = path.parent.stat()
+    if not stat.S_ISDIR(path.lstat().st_mode):
+        path.unlink()
+    elif not any(path.iterdir()):
+        path.rmdir()
+    os.utime(path.parent, ns=(parent.st_atime_ns, parent.st_mtime_ns))

@@ -1,8 +1,6 @@
-"""Programs from the distribution's packages, unpacked into a folder of our own.
+"""The distribution's packages, downloaded by apt and unpacked into a folder.
 
-Package names come in; a folder that holds their files comes out. apt finds, checks and
-fetches them with state of its own, so nothing is installed and the machine's lists stay as
-they are.
+apt runs with state of its own: nothing is installed, and the host's package lists do not change.
 """
 
 import os
@@ -34,7 +32,7 @@ COMPONENTS: Final = {"ubuntu": ("main", "universe")}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AptHost:
-    """The machine as apt sees it: its release and its distribution's own entries."""
+    """The host's release, and the apt sources of its own distribution."""
 
     release: OsRelease
     own: tuple[AptSource, ...]
@@ -42,38 +40,38 @@ class AptHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AptSuite:
-    """A private view of one suite: apt's options that lead to it."""
+    """One suite, with the apt options that restrict apt to it."""
 
     suite: str
     options: tuple[str, ...]
 
 
 def read_apt_host(etc: Path = Path("/etc")) -> AptHost:
-    """The machine's release and apt entries; `NoEngine` when it is none of Debian's family."""
+    """Read the host's release and apt sources; raise `NoEngine` without any, as outside Debian."""
     release_file = etc / "os-release"
     text = release_file.read_text(encoding="utf-8") if release_file.exists() else ""
     release = parse_release(text)
     own = own_sources(_all_sources(etc / "apt"), release)
     if not own:
         raise NoEngine(
-            f"no apt source of this machine's own release ({release.suite or 'unknown'}) found",
+            f"no apt source for this host's own release ({release.suite or 'unknown'})",
             where=str(etc / "apt"),
             hint="install Docker Engine 24 or newer with its buildx plugin yourself",
         )
     return AptHost(release=release, own=own)
 
 
-def open_suite(machine: AptHost, suite: str, state: Path) -> AptSuite:
-    """One suite as apt sees it, freshly read; `NetworkFailure` when its mirror does not answer."""
+def open_suite(host: AptHost, suite: str, state: Path) -> AptSuite:
+    """Download the package lists of a suite; raise `NetworkFailure` when that fails."""
     for folder in ("lists/partial", "cache/archives/partial"):
         (state / folder).mkdir(parents=True, exist_ok=True)
-    # The machine's own release is there with its updates; of another one only the suite is sure.
-    pockets = ALL_POCKETS if suite == machine.release.suite else MAIN_ONLY
-    components = COMPONENTS.get(machine.release.vendor, ("main",))
-    listing = state / "dlimg.sources"
-    text = source_list(machine.own, suite, pockets=pockets, components=components)
-    listing.write_text(text, encoding="utf-8")
-    apt = AptSuite(suite=suite, options=_options(state, listing))
+    # The host's own release has updates at its mirror; another release may have only the suite.
+    pockets = ALL_POCKETS if suite == host.release.suite else MAIN_ONLY
+    components = COMPONENTS.get(host.release.vendor, ("main",))
+    sources = state / "dlimg.sources"
+    text = source_list(host.own, suite, pockets=pockets, components=components)
+    sources.write_text(text, encoding="utf-8")
+    apt = AptSuite(suite=suite, options=_options(state, sources))
     outcome = process.run(
         ["apt-get", *apt.options, "-o", "APT::Update::Error-Mode=any", "--quiet", "update"],
         env=plain_environment(),
@@ -81,33 +79,33 @@ def open_suite(machine: AptHost, suite: str, state: Path) -> AptSuite:
     )
     if outcome.returncode != 0:
         raise NetworkFailure(
-            f"the package lists of {suite} could not be read: {process.failure_text(outcome)}",
-            hint="check the machine's apt sources and its way to the mirror",
+            f"the package lists of {suite} were not downloaded: {process.failure_text(outcome)}",
+            hint="check this host's apt sources and the connection to the mirror",
         )
     return apt
 
 
 def available_packages(apt: AptSuite, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of the names that the suite has."""
+    """Return those of the packages that the suite has."""
     outcome = process.run(
         ["apt-cache", *apt.options, "show", "--no-all-versions", *names],
         env=plain_environment(),
     )
     lines = outcome.stdout.splitlines()
-    found = {line.partition(": ")[2] for line in lines if line.startswith("Package: ")}
-    return tuple(name for name in names if name in found)
+    existing = {line.partition(": ")[2] for line in lines if line.startswith("Package: ")}
+    return tuple(name for name in names if name in existing)
 
 
 def packages_to_install(apt: AptSuite, names: Sequence[str]) -> tuple[str, ...]:
-    """What apt would install for these names: those, and the libraries the machine lacks."""
+    """Return the packages that apt would install: these, and libraries that the host lacks."""
     argv = ["apt-get", *apt.options, "--simulate", "--no-install-recommends", "--no-upgrade"]
     outcome = process.run([*argv, "install", *names], env=plain_environment())
-    words = (line.split() for line in outcome.stdout.splitlines())
-    return tuple(word[1] for word in words if word[:1] == ["Inst"])
+    lines = (line.split() for line in outcome.stdout.splitlines())
+    return tuple(parts[1] for parts in lines if parts[:1] == ["Inst"])
 
 
 def fetch_packages(apt: AptSuite, names: Sequence[str], folder: Path) -> None:
-    """Download the packages into the folder and unpack them there, hashes checked by apt."""
+    """Download packages and unpack them into the folder; apt verifies their hashes."""
     with tempfile.TemporaryDirectory(dir=folder) as archives:
         outcome = process.run(
             ["apt-get", *apt.options, "--quiet", "download", *names],
@@ -117,17 +115,17 @@ def fetch_packages(apt: AptSuite, names: Sequence[str], folder: Path) -> None:
         )
         if outcome.returncode != 0:
             raise NetworkFailure(
-                f"packages of {apt.suite} could not be fetched: {process.failure_text(outcome)}"
+                f"packages of {apt.suite} could not be downloaded: {process.failure_text(outcome)}"
             )
-        fetched = sorted(Path(archives).glob("*.deb"))
-        for archive in fetched:
+        debs = sorted(Path(archives).glob("*.deb"))
+        for archive in debs:
             process.run_checked(["dpkg-deb", "--extract", str(archive), str(folder)])
-        with (folder / PACKAGE_LIST).open("a", encoding="utf-8") as note:
-            note.writelines(f"{apt.suite} {archive.stem}\n" for archive in fetched)
+        with (folder / PACKAGE_LIST).open("a", encoding="utf-8") as file:
+            file.writelines(f"{apt.suite} {archive.stem}\n" for archive in debs)
 
 
 def replace_folder(root: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a new folder and put it in the place of `root` in one step, or not at all."""
+    """Fill a new folder and replace `root` by it in one step, or leave `root` as it is."""
     root.parent.mkdir(parents=True, exist_ok=True)
     for left_over in root.parent.glob(f"{root.name}.new-*"):
         shutil.rmtree(left_over, ignore_errors=True)
@@ -143,20 +141,20 @@ def replace_folder(root: Path, fill: Callable[[Path], None]) -> None:
 
 
 def search_path(root: Path, path: str) -> str:
-    """A PATH on which the unpacked programs come first."""
-    # Older packages still use the folders of the time before /usr was merged.
+    """Return a PATH with the unpacked programs first."""
+    # Older packages still use the folders from before the merged /usr.
     folders = [str(root / folder) for folder in ("usr/bin", "usr/sbin", "bin", "sbin")]
     return os.pathsep.join([*folders, path])
 
 
 def library_path(root: Path) -> str:
-    """The folders of the few libraries that the machine itself lacks."""
+    """Return an LD_LIBRARY_PATH with the unpacked libraries."""
     folders = (*root.glob("usr/lib/*-linux-gnu*"), *root.glob("lib/*-linux-gnu*"))
     return os.pathsep.join(str(folder) for folder in sorted(folders))
 
 
 def plain_environment() -> Mapping[str, str]:
-    """The environment, with apt's words in the one language that we read."""
+    """Return the environment with apt's output in English."""
     return {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 
 
@@ -176,9 +174,9 @@ def _all_sources(apt: Path) -> tuple[AptSource, ...]:
     return (*lines, *stanzas)
 
 
-def _options(state: Path, listing: Path) -> tuple[str, ...]:
+def _options(state: Path, sources: Path) -> tuple[str, ...]:
     settings = {
-        "Dir::Etc::sourcelist": listing,
+        "Dir::Etc::sourcelist": sources,
         "Dir::Etc::sourceparts": "-",
         "Dir::State::lists": state / "lists",
         "Dir::Cache": state / "cache",

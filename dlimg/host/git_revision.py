@@ -1,4 +1,4 @@
-"""The commit that a project's files are at, as git tells; for evidence, never for an image."""
+"""The git commit of a project, which evidence records; it is never a part of an image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _SECONDS: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """A commit, empty where git knows none; `dirty` when the project's files are changed since."""
+    """A commit, empty without one; `dirty` when the project has uncommitted changes."""
 
     commit: str = ""
     dirty: bool = False
@@ -22,17 +22,17 @@ NO_REVISION: Final = Revision()
 
 
 def revision_of(folder: Path, environment: Mapping[str, str]) -> Revision:
-    """The revision of the project in this folder; none without git or outside of a repository."""
-    commit = _said(folder, environment, "rev-parse", "--verify", "HEAD")
+    """Return the revision of the project in a folder; empty without git or a repository."""
+    commit = _git(folder, environment, "rev-parse", "--verify", "HEAD")
     if not commit:
         return NO_REVISION
-    changed = _said(folder, environment, "status", "--porcelain", "--", ".")
-    return Revision(commit=commit, dirty=changed != "")  # what cannot be told is not called clean
+    changes = _git(folder, environment, "status", "--porcelain", "--", ".")
+    return Revision(commit=commit, dirty=changes != "")  # also when git cannot tell
 
 
-def _said(folder: Path, environment: Mapping[str, str], *words: str) -> str | None:
-    """What git says; nothing at all when it fails."""
-    # Without optional locks `status` writes nothing into a repository that is not ours.
-    own = {**environment, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    outcome = run(["git", "-C", str(folder), *words], env=own, timeout=_SECONDS)
+def _git(folder: Path, environment: Mapping[str, str], *arguments: str) -> str | None:
+    """Return the output of a git command, or None when it fails."""
+    # Without optional locks, `status` writes nothing into the repository.
+    variables = {**environment, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    outcome = run(["git", "-C", str(folder), *arguments], env=variables, timeout=_SECONDS)
     return outcome.stdout.strip() if outcome.returncode == 0 else None

@@ -1,7 +1,4 @@
-"""Where dlimg keeps things of a user's: an environment comes in, a folder goes out.
-
-The XDG specification names the variables and says that a relative path is to be ignored.
-"""
+"""A user's folders for state and cache, by the XDG specification, and file locks in them."""
 
 import contextlib
 import fcntl
@@ -12,25 +9,26 @@ from typing import IO
 
 
 def state_folder(environment: Mapping[str, str]) -> Path:
-    """What was seen and made: `$XDG_STATE_HOME/dlimg`, by default under `~/.local/state`."""
+    """Return the folder of results: `$XDG_STATE_HOME/dlimg`, by default in `~/.local/state`."""
     return _folder(environment, "XDG_STATE_HOME", ".local/state")
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:
-    """What can be fetched again: `$XDG_CACHE_HOME/dlimg`, by default under `~/.cache`."""
+    """Return the folder of downloads: `$XDG_CACHE_HOME/dlimg`, by default in `~/.cache`."""
     return _folder(environment, "XDG_CACHE_HOME", ".cache")
 
 
 def _folder(environment: Mapping[str, str], name: str, default: str) -> Path:
-    named = environment.get(name, "")
-    if not named.startswith("/"):
-        named = f"{environment.get('HOME') or Path.home()}/{default}"
-    return Path(named) / "dlimg"
+    folder = environment.get(name, "")
+    # The specification says to ignore a relative path.
+    if not folder.startswith("/"):
+        folder = f"{environment.get('HOME') or Path.home()}/{default}"
+    return Path(folder) / "dlimg"
 
 
 @contextlib.contextmanager
 def file_lock(file: Path, *, doing: str, log: Callable[[str], None]) -> Iterator[None]:
-    """Inside, no other process is `doing` this; says so when it has to wait for one."""
+    """Hold a lock between processes, and log `doing` while another process holds it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with file.open("w", encoding="ascii") as lock:
@@ -39,13 +37,13 @@ def file_lock(file: Path, *, doing: str, log: Callable[[str], None]) -> Iterator
             except BlockingIOError:
                 log(f"waiting for another dlimg that is {doing}")
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            if _is_there(file, lock):
+            if _is_current(file, lock):
                 yield
                 return
 
 
-def _is_there(file: Path, lock: IO[str]) -> bool:
-    """Whether the lock is the file's; upkeep may have removed it since it was opened."""
+def _is_current(file: Path, lock: IO[str]) -> bool:
+    """Return whether the file is still the opened one; pruning may have removed it."""
     try:
         return file.stat().st_ino == os.fstat(lock.fileno()).st_ino
     except FileNotFoundError:

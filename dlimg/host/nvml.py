@@ -1,8 +1,4 @@
-"""The GPUs and driver of this machine, asked for through NVML; what goes wrong is a finding.
-
-The one function takes the library's Python module, or an object like it, and the root of the file
-system, where it looks for what NVML cannot tell: why there is no driver to ask.
-"""
+"""The GPUs and the driver of this host, from NVML, or the reason why there are none."""
 
 # ruff: noqa: N802 - the names are NVIDIA's
 
@@ -27,19 +23,19 @@ _RESET: Final = 16
 _MISMATCH: Final = 18
 _HINTS: Final = {
     _NO_PERMISSION: "let this user read and write /dev/nvidia*",
-    _LOST: "the GPU has fallen off the bus: look into the kernel's log, then restart",
+    _LOST: "the GPU has fallen off the bus: read the kernel's log, then restart the machine",
     _RESET: "the GPU has to be reset, or the machine restarted",
     _MISMATCH: "the driver was updated under a running kernel module: restart the machine",
 }
 _INSTALL: Final = "install NVIDIA's driver; the images bring everything else"
-_HAND_ON: Final = (
-    "hand the GPUs on: `--gpus all` with the NVIDIA Container Toolkit on the host, and "
+_GPUS_HINT: Final = (
+    "give the container GPUs: `--gpus all` with the NVIDIA Container Toolkit on the host, and "
     "NVIDIA_DRIVER_CAPABILITIES with `utility`"
 )
 
 
 class Nvml(Protocol):
-    """The functions of the module `pynvml` that are used here."""
+    """The functions of the module `pynvml` that dlimg uses."""
 
     @property
     def NVMLError(self) -> type[Exception]: ...
@@ -57,40 +53,43 @@ class Nvml(Protocol):
 
 
 def load_nvml() -> Nvml:
-    """NVIDIA's own bindings; they look for the driver's library at the first call, not before."""
+    """Import NVIDIA's bindings, which load the driver's library at the first call."""
     return cast("Nvml", import_module("pynvml"))
 
 
 def detect_gpus(library: Nvml, root: Path = ROOT) -> LocalMachine:
-    """The GPUs that the driver shows, or why there are none; nothing is raised."""
-    findings = list(_ground(root))
+    """Return the GPUs that the driver shows, and findings such as why there are none.
+
+    `root` is the root of the file system, where to look for a cause that NVML cannot tell.
+    """
+    findings = list(_wsl_findings(root))
     try:
         library.nvmlInit()
     except library.NVMLError as error:
         return LocalMachine(findings=(*_no_driver(error, root), *findings))
     try:
-        seen = _asked(library, findings)
+        machine = _query(library, findings)
     except library.NVMLError as error:
-        seen = LocalMachine(findings=(_refused("the driver", error),))
+        machine = LocalMachine(findings=(_no_answer("the driver", error),))
     finally:
-        _quietly(library, library.nvmlShutdown)
-    return replace(seen, findings=(*seen.findings, *findings))
+        _try(library, library.nvmlShutdown)
+    return replace(machine, findings=(*machine.findings, *findings))
 
 
-def _asked(library: Nvml, noticed: list[Problem]) -> LocalMachine:
+def _query(library: Nvml, findings: list[Problem]) -> LocalMachine:
     driver = _text(library.nvmlSystemGetDriverVersion())
-    number = _quietly(library, library.nvmlSystemGetCudaDriverVersion_v2) or 0
+    number = _try(library, library.nvmlSystemGetCudaDriverVersion_v2) or 0
     gpus = []
     for index in range(library.nvmlDeviceGetCount()):
         try:
             handle = library.nvmlDeviceGetHandleByIndex(index)
             gpus.append(_gpu(library, handle))
-            noticed += _split(library, handle, index)
+            findings += _mig_findings(library, handle, index)
         except library.NVMLError as error:
-            noticed.append(_refused(f"GPU {index}", error))
-    if not gpus and not noticed:
-        hint = "look into the kernel's log; a container is given GPUs by `--gpus all`"
-        noticed.append(Problem(message=f"driver {driver} shows no GPU", hint=hint))
+            findings.append(_no_answer(f"GPU {index}", error))
+    if not gpus and not findings:
+        hint = "read the kernel's log; a container gets GPUs by `--gpus all`"
+        findings.append(Problem(message=f"driver {driver} shows no GPU", hint=hint))
     cuda = f"{number // 1000}.{number % 1000 // 10}" if number else ""
     return LocalMachine(gpus=tuple(gpus), driver=driver, cuda=cuda)
 
@@ -101,53 +100,57 @@ def _gpu(library: Nvml, handle: object) -> DetectedGpu:
     return DetectedGpu(name=name, capability=f"{major}.{minor}")
 
 
-def _split(library: Nvml, handle: object, index: int) -> Iterator[Problem]:
-    """What MIG does to this GPU; most GPUs do not know what that is."""
-    mode = _quietly(library, library.nvmlDeviceGetMigMode, handle)
+def _mig_findings(library: Nvml, handle: object, index: int) -> Iterator[Problem]:
+    """Yield a problem for a GPU that MIG splits; most GPUs do not support it."""
+    mode = _try(library, library.nvmlDeviceGetMigMode, handle)
     if not mode or not mode[0]:
         return
-    most = _quietly(library, library.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
-    parts = []
+    most = _try(library, library.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
+    instances = []
     for number in range(most):
-        part = _quietly(library, library.nvmlDeviceGetMigDeviceHandleByIndex, handle, number)
-        if part is not None:
-            name = _quietly(library, library.nvmlDeviceGetName, part)
-            parts.append(_text(name or "an instance"))
-    if parts:
-        message = f"GPU {index} is split by MIG: {', '.join(parts)}"
+        instance = _try(library, library.nvmlDeviceGetMigDeviceHandleByIndex, handle, number)
+        if instance is not None:
+            name = _try(library, library.nvmlDeviceGetName, instance)
+            instances.append(_text(name or "an instance"))
+    if instances:
+        message = f"GPU {index} is split by MIG: {', '.join(instances)}"
         hint = "a program sees one instance at a time; name it, e.g. `--gpus device=0:0`"
     else:
-        message = f"GPU {index} has MIG switched on and no instance, so nothing can run on it"
-        hint = "make instances with `nvidia-smi mig -cgi ... -C`, or switch MIG off"
+        message = f"GPU {index} has MIG enabled and no instance, so nothing can run on it"
+        hint = "create instances with `nvidia-smi mig -cgi ... -C`, or disable MIG"
     yield Problem(message=message, hint=hint)
 
 
 def _no_driver(error: Exception, root: Path) -> Iterator[Problem]:
-    """Why the driver does not answer, as far as files can tell."""
+    """Yield the reason why the driver does not answer, as far as files show it."""
     code = getattr(error, "value", None)
     module = root / "proc/driver/nvidia/version"
     if code not in {_NO_LIBRARY, _NOT_LOADED}:
-        yield _refused("the driver", error)
+        yield _no_answer("the driver", error)
     elif module.exists() or (root / "dev/nvidiactl").exists():
-        message = "a driver runs in the kernel, and its library libnvidia-ml.so.1 is not here"
-        hint = _HAND_ON if _contained(root) else "install the driver's library of the same version"
+        message = "the kernel has a driver, but its library libnvidia-ml.so.1 is missing"
+        hint = (
+            _GPUS_HINT
+            if _is_container(root)
+            else "install the driver's library of the same version"
+        )
         yield Problem(message=message, hint=hint)
     elif cards := tuple(_cards(root)):
         number = "an NVIDIA GPU is" if len(cards) == 1 else f"{len(cards)} NVIDIA GPUs are"
-        message = f"{number} in this machine, and no driver runs"
-        yield Problem(message=message, hint=_HAND_ON if _contained(root) else _INSTALL)
+        message = f"{number} in this machine, but no driver runs"
+        yield Problem(message=message, hint=_GPUS_HINT if _is_container(root) else _INSTALL)
     elif _is_wsl(root):
         hint = "install NVIDIA's driver for Windows, never one inside WSL; then `wsl --update`"
         yield Problem(message="Windows gives this WSL no NVIDIA GPU", hint=hint)
-    elif _contained(root):
+    elif _is_container(root):
         message = "no NVIDIA GPU and no driver in this container"
-        yield Problem(message=message, hint=f"if the host has one, {_HAND_ON}")
+        yield Problem(message=message, hint=f"if the host has one, {_GPUS_HINT}")
     else:
         yield Problem(message="no NVIDIA GPU and no driver in this machine")
 
 
-def _ground(root: Path) -> Iterator[Problem]:
-    """What is true of this machine whether or not the driver answers."""
+def _wsl_findings(root: Path) -> Iterator[Problem]:
+    """Yield what to know about WSL, whether or not the driver answers."""
     if _is_wsl(root) and (root / "dev/dxg").exists():
         yield Problem(
             message="this is WSL: the driver is that of Windows",
@@ -159,16 +162,16 @@ def _is_wsl(root: Path) -> bool:
     return "microsoft" in _read(root / "proc/sys/kernel/osrelease").lower()
 
 
-def _contained(root: Path) -> bool:
+def _is_container(root: Path) -> bool:
     return any((root / name).exists() for name in (".dockerenv", "run/.containerenv"))
 
 
 def _cards(root: Path) -> Iterator[str]:
-    """The PCI addresses of NVIDIA's GPUs, driver or not."""
+    """Yield the PCI addresses of NVIDIA's GPUs, with or without a driver."""
     folder = root / "sys/bus/pci/devices"
     for card in sorted(folder.iterdir()) if folder.is_dir() else ():
-        vendor, kind = (_read(card / name).strip() for name in ("vendor", "class"))
-        if vendor == _NVIDIA and kind.startswith(_DISPLAY):
+        vendor, device_class = (_read(card / name).strip() for name in ("vendor", "class"))
+        if vendor == _NVIDIA and device_class.startswith(_DISPLAY):
             yield card.name
 
 
@@ -179,19 +182,19 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _refused(who: str, error: Exception) -> Problem:
-    hint = _HINTS.get(getattr(error, "value", 0), "look into the kernel's log")
-    return Problem(message=f"{who} does not answer: {error}", hint=hint)
+def _no_answer(what: str, error: Exception) -> Problem:
+    hint = _HINTS.get(getattr(error, "value", 0), "read the kernel's log")
+    return Problem(message=f"{what} does not answer: {error}", hint=hint)
 
 
-def _quietly(library: Nvml, ask: Callable[..., Any], *about: object) -> Any:  # noqa: ANN401
-    """The answer, or nothing: an older driver or GPU does not know every question."""
+def _try(library: Nvml, query: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
+    """Return the answer, or None: an older driver or GPU does not support every query."""
     try:
-        return ask(*about)
+        return query(*arguments)
     except library.NVMLError:
         return None
 
 
 def _text(value: str | bytes) -> str:
-    # Bindings before 12 give bytes.
+    # Bindings before 12 return bytes.
     return value.decode(errors="replace") if isinstance(value, bytes) else value

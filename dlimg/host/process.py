@@ -1,8 +1,7 @@
-"""Child processes: the one module that starts any.
+"""Child processes; no other module starts any.
 
-An argument list comes in; how the child ended and what it said comes out as an `ProcessResult`.
-Every child leads a process group of its own, so that an interrupt reaches dlimg first and
-the whole group has ended before the interrupt goes on.
+Every child leads a process group of its own, so that an interrupt reaches dlimg first, and dlimg
+ends the whole group before the interrupt goes on.
 """
 
 import contextlib
@@ -22,11 +21,11 @@ from dlimg.errors import Negative, NoEngine
 
 MISSING: Final = 127
 TIMED_OUT: Final = 124
-GRACE: Final = 5.0  # seconds between asking a child to end and asking harder
+GRACE: Final = 5.0  # seconds between two signals to end a child
 TAIL_LINES: Final = 15
 
-# The shell puts the daemon into the background and ends at once, so the daemon belongs to
-# init: its end leaves no zombie here, and its life does not hang on ours.
+# The shell puts the daemon into the background and ends at once, so init becomes its parent:
+# its end leaves no zombie here, and it goes on when dlimg ends.
 _BACKGROUND: Final = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
 
 Child: TypeAlias = subprocess.Popen[str]
@@ -36,7 +35,7 @@ _RUNNING: Final[set[Child]] = set()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessResult:
-    """How a child ended: 127 when the program is missing, 124 when its time was up."""
+    """The output and exit code of a child: 127 for a missing program, 124 after a timeout."""
 
     argv: tuple[str, ...]
     returncode: int
@@ -45,7 +44,7 @@ class ProcessResult:
 
     @property
     def tail(self) -> str:
-        """The last lines of what it said on stderr, or else on stdout."""
+        """The last lines of stderr, or of stdout when stderr is empty."""
         text = self.stderr.strip() or self.stdout.strip()
         return "\n".join(text.splitlines()[-TAIL_LINES:])
 
@@ -58,7 +57,7 @@ def run(
     stdin: str | None = None,
     timeout: float | None = None,
 ) -> ProcessResult:
-    """What the command did; never raises for a failure, a missing program or a timeout."""
+    """Run a command; a failure, a missing program or a timeout raises nothing."""
     return run_streaming(argv, on_line=_ignore, env=env, cwd=cwd, stdin=stdin, timeout=timeout)
 
 
@@ -70,7 +69,7 @@ def run_checked(
     stdin: str | None = None,
     timeout: float | None = None,
 ) -> ProcessResult:
-    """What the command did; `Negative` with the end of what it said when it failed."""
+    """Run a command; raise `Negative` with the end of its output when it fails."""
     outcome = run(argv, env=env, cwd=cwd, stdin=stdin, timeout=timeout)
     if outcome.returncode != 0:
         raise Negative(failure_text(outcome))
@@ -86,24 +85,24 @@ def run_streaming(
     stdin: str | None = None,
     timeout: float | None = None,
 ) -> ProcessResult:
-    """What the command did; every line of its stderr is handed to `on_line` as it arrives."""
+    """Run a command and call `on_line` with each line of its stderr as it arrives."""
     command = tuple(argv)
     deadline = None if timeout is None else time.monotonic() + timeout
     try:
         child = open_child(command, env=env, cwd=cwd, stdin=stdin)
     except OSError as error:
         return ProcessResult(argv=command, returncode=MISSING, stdout="", stderr=str(error))
-    printed: list[str] = []
-    said: list[str] = []
+    stdout: list[str] = []
+    stderr: list[str] = []
     lines = SimpleQueue[str | None]()
-    reader = _attend(child, stdin, printed, lines)
+    reader = _start_threads(child, stdin, stdout, lines)
     _RUNNING.add(child)
     try:
-        for line in _arriving(lines, deadline):
-            said.append(line)
+        for line in _receive_lines(lines, deadline):
+            stderr.append(line)
             on_line(line.rstrip("\n"))
-        returncode = child.wait(_left(deadline))
-        reader.join(_left(deadline))
+        returncode = child.wait(_seconds_left(deadline))
+        reader.join(_seconds_left(deadline))
     except (TimeoutError, subprocess.TimeoutExpired):
         end_group(child)
         returncode = TIMED_OUT
@@ -113,20 +112,20 @@ def run_streaming(
     finally:
         _RUNNING.discard(child)
     return ProcessResult(
-        argv=command, returncode=returncode, stdout="".join(printed), stderr="".join(said)
+        argv=command, returncode=returncode, stdout="".join(stdout), stderr="".join(stderr)
     )
 
 
 def end_children() -> None:
-    """End every child that runs for another thread, when an interrupt has reached this one."""
+    """End every child that another thread waits for, after an interrupt in this thread."""
     for child in tuple(_RUNNING):
         end_group(child)
 
 
 def start_daemon(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> int:
-    """The process id of a daemon in a session of its own, whose words go to the log.
+    """Start a daemon in a session of its own, with its output in `log`; return its process id.
 
-    Raises `NoEngine` when not even a shell could be started.
+    Raises `NoEngine` when no shell can be started.
     """
     outcome = run(["/bin/sh", "-c", _BACKGROUND, "sh", str(log), *argv], env=env)
     if outcome.returncode != 0 or not outcome.stdout.strip().isdigit():
@@ -135,16 +134,16 @@ def start_daemon(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> i
 
 
 def failure_text(outcome: ProcessResult) -> str:
-    """One message for a failed command: what ran, how it ended, the end of what it said."""
-    how = {MISSING: "could not start", TIMED_OUT: "ran out of time"}.get(
+    """Return a message for a failed command: its arguments, exit code and last output."""
+    outcome_text = {MISSING: "could not start", TIMED_OUT: "timed out"}.get(
         outcome.returncode, f"ended with {outcome.returncode}"
     )
-    said = f":\n{outcome.tail}" if outcome.tail else ""
-    return f"{shlex.join(outcome.argv)} {how}{said}"
+    output = f":\n{outcome.tail}" if outcome.tail else ""
+    return f"{shlex.join(outcome.argv)} {outcome_text}{output}"
 
 
 def wait_until(done: Callable[[], bool], seconds: float) -> bool:
-    """Whether it was done within these seconds."""
+    """Return whether `done` became true within these seconds."""
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:
@@ -154,7 +153,7 @@ def wait_until(done: Callable[[], bool], seconds: float) -> bool:
 
 
 def _ignore(_: str) -> None:
-    """The listener of a command whose progress nobody follows."""
+    """Ignore a line of output."""
 
 
 def open_child(
@@ -164,7 +163,7 @@ def open_child(
     cwd: Path | None,
     stdin: str | None,
 ) -> Child:
-    """A child whose words nobody reads yet; raises OSError when it does not start."""
+    """Start a child with pipes that nothing reads yet; raise OSError when it does not start."""
     return subprocess.Popen(
         command,
         env=env,
@@ -178,17 +177,17 @@ def open_child(
     )
 
 
-def _attend(
+def _start_threads(
     child: Child,
     stdin: str | None,
-    printed: list[str],
+    stdout: list[str],
     lines: SimpleQueue[str | None],
 ) -> threading.Thread:
-    """The thread that reads stdout; others write stdin and queue the lines of stderr."""
+    """Start threads for the pipes; return the one for stdout. Lines of stderr are queued."""
 
     def read_stdout() -> None:
         with child.stdout or contextlib.nullcontext(()) as pipe:
-            printed.extend(pipe)
+            stdout.extend(pipe)
 
     def read_stderr() -> None:
         with child.stderr or contextlib.nullcontext(()) as pipe:
@@ -197,13 +196,13 @@ def _attend(
         lines.put(None)
 
     def write_stdin() -> None:
-        # A child that does not want all of its input is no failure of ours.
+        # A child may end before it has read all of its input.
         with contextlib.suppress(BrokenPipeError), child.stdin or contextlib.nullcontext() as pipe:
             if pipe is not None:
                 pipe.write(stdin or "")
 
-    # Threads, because a child that fills one pipe while we wait on another would hang;
-    # daemonic, because a grandchild may keep a pipe open for ever.
+    # With one thread, a child that fills one pipe while we wait on another would hang. The threads
+    # are daemonic, because a grandchild may keep a pipe open for ever.
     reader = threading.Thread(target=read_stdout, daemon=True)
     for thread in (
         reader,
@@ -214,11 +213,11 @@ def _attend(
     return reader
 
 
-def _arriving(lines: SimpleQueue[str | None], deadline: float | None) -> Iterator[str]:
-    """Each line as it comes, until the pipe closes; `TimeoutError` at the deadline."""
+def _receive_lines(lines: SimpleQueue[str | None], deadline: float | None) -> Iterator[str]:
+    """Yield each line as it comes, until the pipe closes; raise `TimeoutError` at the deadline."""
     while True:
         try:
-            line = lines.get(timeout=_left(deadline))
+            line = lines.get(timeout=_seconds_left(deadline))
         except Empty:
             raise TimeoutError from None
         if line is None:
@@ -226,12 +225,12 @@ def _arriving(lines: SimpleQueue[str | None], deadline: float | None) -> Iterato
         yield line
 
 
-def _left(deadline: float | None) -> float | None:
+def _seconds_left(deadline: float | None) -> float | None:
     return None if deadline is None else max(deadline - time.monotonic(), 0.0)
 
 
 def end_group(child: Child) -> None:
-    """End the child and all it started: ask twice, then insist, even if interrupted again."""
+    """End the child and its group: SIGINT, SIGTERM, then SIGKILL, even if interrupted again."""
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal_group(child, number)
@@ -243,19 +242,19 @@ def end_group(child: Child) -> None:
 
 
 def signal_group(child: Child, number: signal.Signals) -> None:
-    """Send a signal to the child and all it started, as far as they are still there."""
+    """Send a signal to the child's process group, if it still exists."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)
 
 
 MOST_OUTPUT: Final = 1_000_000
-_PATIENCE: Final = 2.0  # seconds for the last words of a group that is gone
-_SIGNAL: Final = 128  # what a shell adds to the number of the signal that ended a command
+_PIPE_SECONDS: Final = 2.0  # to read the last output of a group that has ended
+_SIGNAL: Final = 128  # a shell's exit code is this plus the number of the signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxResult:
-    """How a child ended: `code` is 127 when it did not start, 128 + N when signal N ended it."""
+    """The output of a child; `code` is 127 when it did not start, 128 + N after signal N."""
 
     code: int
     stdout: str
@@ -267,13 +266,13 @@ class SandboxResult:
 def run_sandboxed(
     argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, seconds: float
 ) -> SandboxResult:
-    """What became of the command; whatever happens, nothing of its group is left."""
+    """Run a command for at most these seconds; nothing of its process group is left."""
     began = time.monotonic()
     try:
         child = open_child(argv, env=env, cwd=cwd, stdin=None)
     except OSError as error:
         return SandboxResult(code=MISSING, stdout="", stderr=str(error), seconds=0.0)
-    words = _StreamTails(child)
+    tails = _StreamTails(child)
     try:
         is_late = not wait_until(lambda: child.poll() is not None, seconds)
     except BaseException:
@@ -282,33 +281,33 @@ def run_sandboxed(
     if is_late:
         end_group(child)
     signal_group(child, signal.SIGKILL)
-    words.wait()
+    tails.wait()
     code = child.returncode
     return SandboxResult(
         code=_SIGNAL - code if code < 0 else code,
-        stdout=words.text("stdout"),
-        stderr="\n".join(filter(None, (words.text("stderr"), _signal_text(code, is_late)))),
+        stdout=tails.text("stdout"),
+        stderr="\n".join(filter(None, (tails.text("stderr"), _signal_text(code, is_late=is_late)))),
         seconds=time.monotonic() - began,
         is_late=is_late,
     )
 
 
-def _signal_text(code: int, is_late: bool) -> str:  # noqa: FBT001 - what ended it was we
-    """What a person calls the signal that ended a child by itself."""
+def _signal_text(code: int, *, is_late: bool) -> str:
+    """Return which signal ended a child; empty when it was ours, or none."""
     if code >= 0 or is_late:
         return ""
-    name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
+    name = next((number.name for number in signal.Signals if number == -code), f"signal {-code}")
     why = ": this machine may be out of memory" if name == "SIGKILL" else ""
     return f"ended by {name}{why}"
 
 
 class _StreamTails:
-    """The ends of a child's two streams, read while it runs."""
+    """The ends of a child's stdout and stderr, read while it runs."""
 
     def __init__(self, child: Child) -> None:
-        self._kept = {"stdout": b"", "stderr": b""}
+        self._tails = {"stdout": b"", "stderr": b""}
         pipes = {"stdout": child.stdout, "stderr": child.stderr}
-        # Daemonic, because one that has left the group may keep a pipe open for ever.
+        # Daemonic, because a process that has left the group may keep a pipe open for ever.
         self._threads = [
             threading.Thread(target=self._read, args=(name, pipe), daemon=True)
             for name, pipe in pipes.items()
@@ -319,19 +318,19 @@ class _StreamTails:
 
     def wait(self) -> None:
         for thread in self._threads:
-            thread.join(_PATIENCE)
+            thread.join(_PIPE_SECONDS)
 
     def text(self, name: str) -> str:
-        return self._kept[name].decode(errors="replace")
+        return self._tails[name].decode(errors="replace")
 
     def _read(self, name: str, pipe: IO[str]) -> None:
         with contextlib.suppress(OSError, ValueError), pipe:
-            while part := os.read(pipe.fileno(), 1 << 16):
-                self._kept[name] = (self._kept[name] + part)[-MOST_OUTPUT:]
+            while chunk := os.read(pipe.fileno(), 1 << 16):
+                self._tails[name] = (self._tails[name] + chunk)[-MOST_OUTPUT:]
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process runs; a zombie does not."""
+    """Return whether the process runs; a zombie does not."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -340,7 +339,7 @@ def is_running(pid: int) -> bool:
 
 
 def command_line(pid: int) -> tuple[str, ...]:
-    """The argument list of a running process; nothing when there is none."""
+    """Return the argument list of a running process; empty without such a process."""
     try:
         text = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -349,7 +348,7 @@ def command_line(pid: int) -> tuple[str, ...]:
 
 
 def end_process(pid: int, *, patience: float) -> None:
-    """End a process that is not our child: ask, wait this many seconds, then insist."""
+    """End a process that is not our child: SIGTERM, and SIGKILL after `patience` seconds."""
     for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, GRACE)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
@@ -358,9 +357,9 @@ def end_process(pid: int, *, patience: float) -> None:
 
 
 def mounts_under(folder: Path) -> tuple[Path, ...]:
-    """Every mount point below the folder, innermost first."""
+    """Return every mount point below the folder, innermost first."""
     text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-    # The fifth field, with blanks and the like as octal numbers (man 5 proc).
+    # The fifth field; spaces and other characters are octal escapes (man 5 proc).
     points = (line.split()[4] for line in text.splitlines())
-    named = (Path(point.encode().decode("unicode_escape")) for point in points)
-    return tuple(sorted((p for p in named if folder in p.parents), reverse=True))
+    paths = (Path(point.encode().decode("unicode_escape")) for point in points)
+    return tuple(sorted((path for path in paths if folder in path.parents), reverse=True))

@@ -283,7 +283,7 @@ def test_a_check_that_takes_too_much_memory_is_named(
         using=settings(images, memory=100_000_000),
     ).verdicts
     assert greedy.status is CheckStatus.FAILED
-    assert greedy.reason == "killed: it needs more than the memory limit of 0.1 GB"
+    assert greedy.reason == "killed: it exceeded the memory limit of 0.1 GB"
     assert next_.reason == "exit code 137"
 
 

@@ -85,7 +85,7 @@ def an_engine(sdk: FakeSdk, tmp_path: Path, host: str = "unix:///x") -> Engine:
 
 def test_the_command_for_the_machines_own_distribution() -> None:
     argv = bootstrap.mmdebstrap_argv(
-        DEBIAN, Path("/t/base.tar"), root=Path("/r"), listing=Path("/t/dlimg.sources")
+        DEBIAN, Path("/t/base.tar"), root=Path("/r"), sources=Path("/t/dlimg.sources")
     )
     assert argv[0] == "/r/usr/bin/mmdebstrap"
     assert argv[-3:] == ("trixie", "/t/base.tar", "/t/dlimg.sources")
@@ -94,7 +94,7 @@ def test_the_command_for_the_machines_own_distribution() -> None:
 
 
 def test_the_command_for_another_distribution() -> None:
-    argv = bootstrap.mmdebstrap_argv(UBUNTU, Path("/t/base.tar"), root=Path("/"), listing=None)
+    argv = bootstrap.mmdebstrap_argv(UBUNTU, Path("/t/base.tar"), root=Path("/"), sources=None)
     assert argv[-2:] == ("noble", "/t/base.tar")
     assert "--components=main,universe" in argv
 
@@ -123,7 +123,9 @@ def test_identity_is_over_what_is_installed() -> None:
 
 def test_another_distribution_needs_its_keyring(tmp_path: Path) -> None:
     bootstrap.check_keyring(DEBIAN, ON_DEBIAN, tmp_path)
-    with pytest.raises(NoEngine, match=r"ubuntu-archive-keyring.gpg is not there") as caught:
+    with pytest.raises(
+        NoEngine, match=r"ubuntu-archive-keyring.gpg, which verifies its packages, is missing"
+    ) as caught:
         bootstrap.check_keyring(UBUNTU, ON_DEBIAN, tmp_path)
     assert caught.value.exit_code == 4
     assert "ubuntu-keyring" in caught.value.problems[0].hint

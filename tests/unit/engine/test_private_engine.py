@@ -96,7 +96,7 @@ def test_a_network_comes_once_and_goes_whole(filters: Sequence[str], forwarding:
 
 
 def test_a_network_that_cannot_be_made() -> None:
-    with pytest.raises(NoEngine, match="network could not be made"):
+    with pytest.raises(NoEngine, match="network could not be created"):
         network.create_network(NET, FakeMachine(filters=()))
 
 
@@ -118,7 +118,7 @@ def test_the_network_that_is_chosen(taken: list[str], preferred: str, addresses:
 
 
 def test_no_network_is_left() -> None:
-    with pytest.raises(NoEngine, match="is taken"):
+    with pytest.raises(NoEngine, match="are in use"):
         network.choose_network("dlimg0", map(IPv4Network, ["172.16.0.0/12", "10.0.0.0/8"]), "")
 
 
@@ -291,7 +291,7 @@ def test_two_processes_take_turns_with_a_lock(tmp_path: Path) -> None:
 
 def test_a_machine_without_apt_sources_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "os-release").write_text("ID=fedora\nVERSION_CODENAME=\n")
-    with pytest.raises(NoEngine, match="no apt source of this machine's own release"):
+    with pytest.raises(NoEngine, match="no apt source for this host's own release"):
         packages.read_apt_host(tmp_path)
 
 
