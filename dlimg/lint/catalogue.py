@@ -1,4 +1,4 @@
-"""Every rule, in the order of its page; and the walk over them."""
+"""All rules in the order of their pages, and the run over them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,97 +6,101 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from dlimg.errors import nearest
-from dlimg.lint import aliases, end_of_life, gpu_coverage, online, stacks, wheels
+from dlimg.lint import aliases, end_of_life, gpu_coverage, online, wheels
 from dlimg.lint.model import Finding, LintContext, LintRule, Severity
-from dlimg.lint.stacks import lock_sets
+from dlimg.lint.wheels import lock_sets
 from dlimg.matrix.model import IgnoredFinding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LintResult:
-    """What was found, worst first; what of it the matrix accepts; and what was not looked at."""
+    """Findings, worst first; those that the matrix ignores; and what was not examined."""
 
     findings: tuple[Finding, ...]
-    accepted: tuple[tuple[Finding, IgnoredFinding], ...]
-    not_looked: tuple[str, ...]
+    ignored: tuple[tuple[Finding, IgnoredFinding], ...]
+    skipped: tuple[str, ...]
 
     def count(self, severity: Severity) -> int:
-        return sum(one.severity is severity for one in self.findings)
+        return sum(finding.severity is severity for finding in self.findings)
 
 
-def lint(ground: LintContext) -> LintResult:
-    """The findings of all rules, without those that the matrix accepts with a reason."""
-    ground = replace(ground, lock_sets=lock_sets(ground.locks))
-    every = [one for rule in RULES for one in rule.look(ground)]
-    known = {one: _acceptance(one, ground.matrix.ignored) for one in every}
-    used = {id(accepted) for accepted in known.values() if accepted}
-    kept = [one for one, accepted in known.items() if accepted is None]
-    dead = [one for one in ground.matrix.ignored if id(one) not in used]
-    kept += _dead(ground, dead)
+def lint(context: LintContext) -> LintResult:
+    """Return the findings of all rules, apart from those that the matrix ignores."""
+    context = replace(context, lock_sets=lock_sets(context.locks))
+    findings = [finding for rule in RULES for finding in rule.find(context)]
+    entry_of = {finding: _ignoring(finding, context.matrix.ignored) for finding in findings}
+    used = {id(entry) for entry in entry_of.values() if entry}
+    unused = [entry for entry in context.matrix.ignored if id(entry) not in used]
+    shown = [finding for finding, entry in entry_of.items() if entry is None]
+    shown += _unused_entries(context, unused)
     order = list(Severity)
     return LintResult(
         findings=tuple(
-            sorted(kept, key=lambda one: (order.index(one.severity), one.file, one.line))
+            sorted(
+                shown,
+                key=lambda finding: (order.index(finding.severity), finding.file, finding.line),
+            )
         ),
-        accepted=tuple((one, accepted) for one, accepted in known.items() if accepted),
-        not_looked=tuple(_not_looked(ground)),
+        ignored=tuple((finding, entry) for finding, entry in entry_of.items() if entry),
+        skipped=tuple(_skipped(context)),
     )
 
 
-def _acceptance(finding: Finding, accepted: Sequence[IgnoredFinding]) -> IgnoredFinding | None:
-    fitting = (
-        one for one in accepted if one.id == finding.id and fnmatchcase(finding.about, one.about)
+def _ignoring(finding: Finding, entries: Sequence[IgnoredFinding]) -> IgnoredFinding | None:
+    """Return the first entry of the matrix that ignores this finding, or None."""
+    matching = (
+        entry
+        for entry in entries
+        if entry.id == finding.id and fnmatchcase(finding.about, entry.about)
     )
-    return next(fitting, None)
+    return next(matching, None)
 
 
-def _dead(ground: LintContext, accepted: Sequence[IgnoredFinding]) -> Iterator[Finding]:
-    """Entries that accept nothing: they would hide what comes later."""
-    ids = {rule.id: rule for rule in RULES}
-    for one in accepted:
-        rule = ids.get(one.id)
-        if rule and rule.online and (ground.asked is None or ground.asked.unanswered):
+def _unused_entries(context: LintContext, entries: Sequence[IgnoredFinding]) -> Iterator[Finding]:
+    """Yield a finding for each entry that ignores nothing: it would hide what comes later."""
+    rules = {rule.id: rule for rule in RULES}
+    for entry in entries:
+        rule = rules.get(entry.id)
+        if rule and rule.online and (context.answers is None or context.answers.unanswered):
             continue
-        message = (
-            f"nothing is found any more that this accepts ({one.id} about {one.about}): remove it"
-        )
+        message = f"this ignores nothing any more ({entry.id} about {entry.about}): remove it"
         if rule is None:
-            message = f"no finding is called {one.id!r}; {nearest(one.id, ids)}"
+            message = f"no finding is called {entry.id!r}; {nearest(entry.id, rules)}"
         yield Finding(
-            id=DEAD.id,
+            id=UNUSED.id,
             severity=Severity.ERROR,
-            file=ground.matrix.source,
-            line=one.line,
-            about=one.id,
+            file=context.matrix.source,
+            line=entry.line,
+            about=entry.id,
             message=message,
         )
 
 
-def _not_looked(ground: LintContext) -> Iterator[str]:
-    missing = len(ground.resolution.cells) - len(ground.locks)
+def _skipped(context: LintContext) -> Iterator[str]:
+    missing = len(context.resolution.cells) - len(context.locks)
     if missing:
-        yield f"the wheels of {missing} cells: they have no lock here"
-    if ground.asked is None:
+        yield f"wheels of {missing} unlocked cells"
+    if context.answers is None:
         names = ", ".join(rule.id for rule in RULES if rule.online)
-        yield f"the index and registries, so {names}: say --index"
+        yield f"the index and registries ({names}): use --online"
     else:
-        yield from ground.asked.unanswered
+        yield from context.answers.unanswered
 
 
-def _nothing(_ground: LintContext) -> Iterator[Finding]:
-    """What is dead is seen only when all else has been looked at."""
+def _found_by_lint(_context: LintContext) -> Iterator[Finding]:
+    """Yield nothing: `lint` finds unused entries after all other rules."""
     return iter(())
 
 
-DEAD: Final = LintRule(
-    id="dead-acceptance",
-    title="An accepted finding that nobody finds",
+UNUSED: Final = LintRule(
+    id="unused-ignore",
+    title="An ignored finding that is not found",
     severity="an error",
-    why="An entry under `lint` that accepts nothing would silently accept what somebody breaks "
-    "next year.",
-    example='lint:\n  - {id: os-end-of-life, about: debian11, why: "removed long ago"}',
+    why="An entry under `lint: ignore:` without a finding would silently hide a fault that "
+    "somebody adds next year.",
+    example='lint:\n  ignore:\n    - {id: os-end-of-life, about: debian11, why: "removed long ago"}',
     remedy="Remove the entry, or correct its id or its `about`.",
-    look=_nothing,
+    find=_found_by_lint,
 )
 RULES: Final[tuple[LintRule, ...]] = (
     gpu_coverage.NOT_POSSIBLE,
@@ -113,10 +117,10 @@ RULES: Final[tuple[LintRule, ...]] = (
     wheels.CUDNNS,
     wheels.PATHS,
     wheels.ON_CPU,
-    stacks.SHARED,
+    wheels.SHARED,
     online.NOT_PINNED,
     online.GONE,
     online.YANKED,
     online.MOVED,
-    DEAD,
+    UNUSED,
 )

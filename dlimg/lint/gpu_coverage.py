@@ -1,4 +1,4 @@
-"""What runs where: cells that cannot work, cells without any GPU, GPUs without any cell."""
+"""Findings about GPUs: cells that cannot work, cells without a GPU, GPUs without a cell."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -6,19 +6,20 @@ from typing import Final
 from dlimg.compat.combination import combination_of
 from dlimg.compat.rule_engine import RuleEngine, rules
 from dlimg.compat.rule_result import RuleResult, refusals
+from dlimg.document.versions import numbers
 from dlimg.errors import BadInput
 from dlimg.facts.model import GpuFact
 from dlimg.lint.model import Finding, LintContext, LintRule, Severity, axis_line, shorten_list
 from dlimg.model import Cell
 
 _NAMES: Final = "name it as `dlimg facts gpus` does"
-# They have findings of their own, which also look ahead.
-_OTHERS: Final = frozenset({"python-life", "system-life"})
+# Rules with findings of their own, which also look ahead.
+_OTHER_FINDINGS: Final = frozenset({"python-life", "system-life"})
 
 
-def _judged(context: LintContext) -> Iterator[Finding]:
-    """What rules say against cells, on no GPU in particular: in one pass for both ids."""
-    for reason, cells in _against(context):
+def _rule_findings(context: LintContext) -> Iterator[Finding]:
+    """Yield refusals and doubts of rules about cells, apart from any GPU, for both ids."""
+    for reason, cells in _rule_results(context):
         family = context.matrix.families[cells[0].family]
         is_refusal = reason.level == "refusal"
         yield Finding(
@@ -32,33 +33,33 @@ def _judged(context: LintContext) -> Iterator[Finding]:
         )
 
 
-def _against(context: LintContext) -> Iterator[tuple[RuleResult, list[Cell]]]:
-    """Each refusal, and each warning that nobody has confirmed, with the cells it speaks of."""
-    judge = RuleEngine(context.facts, rules(context.today))
-    # A judge knows a lock by its identity: those that hold the same are one for it.
-    locks = {cell: one.lock for one in context.lock_sets for cell in one.cells}
-    found: dict[tuple[str, RuleResult], list[Cell]] = {}
+def _rule_results(context: LintContext) -> Iterator[tuple[RuleResult, list[Cell]]]:
+    """Yield each refusal and each unconfirmed warning with its cells."""
+    engine = RuleEngine(context.facts, rules(context.today))
+    # The engine caches by a lock's identity, so cells with equal locks share one object.
+    locks = {cell: same.lock for same in context.lock_sets for cell in same.cells}
+    cells_of: dict[tuple[str, RuleResult], list[Cell]] = {}
     for cell in context.resolution.cells:
-        for reason in judge.reasons(combination_of(cell, context.facts, locks.get(cell.id))):
+        for reason in engine.reasons(combination_of(cell, context.facts, locks.get(cell.id))):
             doubtful = reason.level == "warning" and not reason.certain
-            if (reason.level == "refusal" or doubtful) and reason.rule not in _OTHERS:
-                found.setdefault((cell.family, reason), []).append(cell)
-    for (_, reason), cells in found.items():
+            if (reason.level == "refusal" or doubtful) and reason.rule not in _OTHER_FINDINGS:
+                cells_of.setdefault((cell.family, reason), []).append(cell)
+    for (_, reason), cells in cells_of.items():
         yield reason, cells
 
 
-def _found_above(_context: LintContext) -> Iterator[Finding]:
-    """Nothing more: `cannot-work` and `may-not-work` are found together."""
+def _found_with_refusals(_context: LintContext) -> Iterator[Finding]:
+    """Yield nothing: `cannot-work` finds the findings of `may-not-work` too."""
     return iter(())
 
 
 def _nowhere(context: LintContext) -> Iterator[Finding]:
-    judge = RuleEngine(context.facts, rules(context.today))
-    gpus = _kinds(context)
+    engine = RuleEngine(context.facts, rules(context.today))
+    gpus = _gpus_by_capability(context)
     for cells in _builds(context).values():
-        if not gpus or any(not _refused(context, judge, cells[0], gpu) for gpu in gpus):
+        if not gpus or any(not _refused(context, engine, cells[0], gpu) for gpu in gpus):
             continue
-        first = _refused(context, judge, cells[0], gpus[-1])[0]
+        first = _refused(context, engine, cells[0], gpus[-1])[0]
         family = context.matrix.families[cells[0].family]
         yield Finding(
             id=NOWHERE.id,
@@ -74,35 +75,36 @@ def _nowhere(context: LintContext) -> Iterator[Finding]:
 
 
 def _promised(context: LintContext) -> Iterator[Finding]:
-    judge = RuleEngine(context.facts, rules(context.today))
+    engine = RuleEngine(context.facts, rules(context.today))
     for promise in context.matrix.gpus:
         try:
             gpu = context.facts.gpu(promise.name)
         except BadInput:
             continue
-        missing = dict(_families_without(context, judge, gpu))
+        missing = dict(_families_without(context, engine, gpu))
         families = {cells[0].family for cells in _builds(context).values()}
         for family, reason in missing.items():
             everywhere = missing.keys() == families
-            who = "no image at all" if everywhere else f"no image of {family}"
+            subject = "no image" if everywhere else f"no image of {family}"
             yield Finding(
                 id=GPU.id,
                 severity=Severity.ERROR if everywhere else Severity.WARNING,
                 file=context.matrix.source,
                 line=promise.line,
                 about=f"{family}: {promise.name}",
-                message=f"{who} runs on the promised {promise.name} ({gpu.sm}): {reason.message}",
+                message=f"{subject} runs on the promised {promise.name} ({gpu.sm}): "
+                f"{reason.message}",
                 source=reason.source,
             )
 
 
 def _families_without(
-    context: LintContext, judge: RuleEngine, gpu: GpuFact
+    context: LintContext, engine: RuleEngine, gpu: GpuFact
 ) -> Iterator[tuple[str, RuleResult]]:
-    """Families with CUDA images of which none runs on this GPU, with what the newest says."""
+    """Yield families without an image for this GPU, with the reason of the newest."""
     families: dict[str, list[Sequence[RuleResult]]] = {}
     for cells in _builds(context).values():
-        families.setdefault(cells[0].family, []).append(_refused(context, judge, cells[0], gpu))
+        families.setdefault(cells[0].family, []).append(_refused(context, engine, cells[0], gpu))
     for family, refused in families.items():
         if all(refused):
             yield family, refused[0][0]
@@ -125,44 +127,44 @@ def _unknown(context: LintContext) -> Iterator[Finding]:
 
 
 def _no_facts(context: LintContext) -> Iterator[Finding]:
-    found: dict[tuple[str, str], list[Cell]] = {}
+    cells_of: dict[tuple[str, str], list[Cell]] = {}
     for cell in context.resolution.cells:
         framework = context.matrix.families[cell.family].framework
         if cell.version not in context.facts.releases.get(framework, {}):
-            found.setdefault((cell.family, cell.version), []).append(cell)
-    for (family, version), cells in found.items():
+            cells_of.setdefault((cell.family, cell.version), []).append(cell)
+    for (family, version), cells in cells_of.items():
         yield Finding(
             id=NO_FACTS.id,
             severity=Severity.NOTE,
             file=context.matrix.source,
             line=axis_line(context.matrix.families[family], "version"),
             about=f"{family} {version}",
-            message=f"no facts about {family} {version}, so nothing of it was checked "
+            message=f"no facts about {family} {version}, so nothing was checked "
             f"({_cells(cells)}): `nox -s facts` reads what the index knows",
         )
 
 
 def _builds(context: LintContext) -> Mapping[tuple[str, str, str], list[Cell]]:
-    """CUDA cells by what decides on which GPU they run: family, version, accelerator."""
-    found: dict[tuple[str, str, str], list[Cell]] = {}
+    """Return CUDA cells by family, version and accelerator, which decide where they run."""
+    builds: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in context.resolution.cells:
         if cell.stack:
-            found.setdefault((cell.family, cell.version, cell.accelerator), []).append(cell)
-    return found
+            builds.setdefault((cell.family, cell.version, cell.accelerator), []).append(cell)
+    return builds
 
 
-def _kinds(context: LintContext) -> tuple[GpuFact, ...]:
-    """One GPU of each compute capability, the newest last."""
-    found = {gpu.capability: gpu for gpu in context.facts.gpus.values() if gpu.arch != "aarch64"}
-    order = sorted(found, key=lambda text: tuple(int(part) for part in text.split(".")))
-    return tuple(found[one] for one in order)
+def _gpus_by_capability(context: LintContext) -> tuple[GpuFact, ...]:
+    """Return one GPU of each compute capability, the newest last."""
+    gpus = {gpu.capability: gpu for gpu in context.facts.gpus.values() if gpu.arch != "aarch64"}
+    capabilities = sorted(gpus, key=numbers)
+    return tuple(gpus[capability] for capability in capabilities)
 
 
 def _refused(
-    context: LintContext, judge: RuleEngine, cell: Cell, gpu: GpuFact
+    context: LintContext, engine: RuleEngine, cell: Cell, gpu: GpuFact
 ) -> tuple[RuleResult, ...]:
     lock = context.locks.get(cell.id)
-    return refusals(judge.reasons(combination_of(cell, context.facts, lock, gpu=gpu)))
+    return refusals(engine.reasons(combination_of(cell, context.facts, lock, gpu=gpu)))
 
 
 def _cells(cells: Sequence[Cell]) -> str:
@@ -174,43 +176,43 @@ NOT_POSSIBLE: Final = LintRule(
     title="A cell that cannot work",
     severity="an error",
     why=(
-        "What cannot be installed drops from the matrix by itself. This one resolves, and fails "
-        "later: its locked cuDNN is not the one that the framework was built for, its wheels want "
-        "another glibc, or the like. The wheel outranks the table: what the lock says is used."
+        "Cells that cannot be installed drop from the matrix by themselves. This one resolves, and "
+        "fails later: its locked cuDNN is not the one that the framework was built for, its wheels "
+        "want another glibc, or the like. Locked wheels outrank the facts."
     ),
     example="stacks:\n"
     '  cuda12.6: {cuda: "12.6", leader: torch==2.6.0, cudnn: "8.9"}   # it was built for 9',
-    remedy="Change the version, or take the pin away that is in the way; `dlimg why CELL` says "
-    "which rule spoke and what is nearest.",
-    find=_judged,
+    remedy="Change the version, or remove the pin that is in the way; `dlimg why CELL` names "
+    "the rule and the nearest working combination.",
+    find=_rule_findings,
 )
 DOUBTFUL: Final = LintRule(
     id="may-not-work",
-    title="A cell that rests on what nobody has confirmed",
+    title="A cell that depends on an unconfirmed fact",
     severity="a warning",
-    why="A rule speaks against this cell, and the fact behind it is unverified. Such facts warn, "
+    why="A rule is against this cell, and the fact behind it is unverified. Such facts warn, "
     "and never forbid.",
     example="facts/*.yaml: `verified: false` in the row that the message names as its source",
     remedy="Test the image on the machine in question, or confirm the fact at its source and take "
     "its `verified: false` away.",
-    find=_found_above,
+    find=_found_with_refusals,
 )
 NOWHERE: Final = LintRule(
     id="runs-nowhere",
     title="A CUDA image that no GPU runs",
     severity="an error",
-    why="The wheels of a release have code for some GPUs, a CUDA for some, and a driver keeps "
-    "some: where these do not meet, the image builds, starts, and computes on nothing.",
+    why="The wheels of a release, its CUDA and the drivers each support some GPUs. Where they have "
+    "none in common, the image builds and starts, and no GPU can run it.",
     example='axes: {version: ["1.13.0"], accelerator: [cuda13.2]}',
     remedy="Put the version on a stack whose CUDA its wheels are built for.",
     find=_nowhere,
 )
 GPU: Final = LintRule(
     id="promise-not-kept",
-    title="A promised GPU that nobody's wheel has code for",
+    title="A promised GPU that no wheel has code for",
     severity="an error when no image runs on it, a warning when a family has none that does",
     why="`gpus` in matrix.yaml says what the images are meant for. A new framework or CUDA drops "
-    "old GPUs without a word, and new GPUs need newer wheels.",
+    "old GPUs silently, and new GPUs need newer wheels.",
     example='gpus: [T4, "RTX 5090", GTX 1080]   # CUDA 13 has no code for sm_61',
     remedy="Keep an older version or CUDA in the matrix for this GPU, or promise it no longer.",
     find=_promised,
@@ -219,7 +221,7 @@ UNKNOWN_GPU: Final = LintRule(
     id="unknown-gpu",
     title="A promised GPU that the facts do not know",
     severity="an error",
-    why="A promise that nobody can check is none.",
+    why="A GPU that the facts do not have cannot be checked.",
     example="gpus: [RTX 4900]   # RTX 4090",
     remedy="Write it as `dlimg facts gpus` does, or as an architecture such as sm_89.",
     find=_unknown,
@@ -228,9 +230,9 @@ NO_FACTS: Final = LintRule(
     id="no-facts",
     title="A version without facts",
     severity="a note",
-    why="Every corner of a release that the facts do not have counts as possible: nothing drops, "
-    "and no rule speaks.",
+    why="Every cell of a release without facts counts as possible: nothing drops, and no rule "
+    "applies.",
     example='axes: {version: ["2.16.0"]}',
-    remedy="Run `nox -s facts`, review what it adds, and look again.",
+    remedy="Run `nox -s facts`, review what it adds, and run lint again.",
     find=_no_facts,
 )

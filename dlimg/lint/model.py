@@ -1,10 +1,10 @@
-"""The nouns of lint: a finding, the rule that finds it, and all that rules look at."""
+"""Values of lint: findings, rules, and the context that rules examine."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from dlimg.facts.load import Facts
 from dlimg.matrix.model import Family, Matrix
@@ -13,7 +13,7 @@ from dlimg.model import Lock
 
 
 class Severity(StrEnum):
-    """What a finding does: an error fails, a warning fails with --strict, a note never does."""
+    """Effect of a finding: an error fails, a warning fails with --strict, a note never does."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -22,7 +22,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was found: `about` is what it is about, `source` who says so."""
+    """One finding: `about` names its subject, `source` the origin of the facts behind it."""
 
     id: str
     severity: Severity
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexAnswer:
-    """What the index says of a wheel: `there`, `yanked` with its reason, or `gone`."""
+    """The index's state of a wheel: `there`, `yanked` with its reason, or `gone`."""
 
     state: Literal["there", "yanked", "gone"]
     reason: str = ""
@@ -43,9 +43,10 @@ class IndexAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnlineAnswers:
-    """Answers from outside: offers by a wheel's file, RECORDs by its sha256, digests by system.
+    """Answers of indexes and registries.
 
-    `unanswered` names who did not answer, and why.
+    `offers` are by a wheel's file, `records` by its sha256, `digests` by operating system.
+    `unanswered` names the services that did not answer, with the reason.
     """
 
     offers: Mapping[str, IndexAnswer]
@@ -56,7 +57,7 @@ class OnlineAnswers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockSet:
-    """Locks that hold just the same wheels, for one Python: what is true of one is true of all."""
+    """Cells with the same wheels for one Python, which share their findings."""
 
     lock: Lock
     cells: tuple[str, ...]
@@ -64,10 +65,10 @@ class LockSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LintContext:
-    """All that rules look at; `asked` is None where nothing outside was asked.
+    """The input of rules; `answers` is None without `--online`.
 
-    `locks` has the locks that there are by cell id, `lock_files` their files, and `lock_sets` the
-    same locks, those that are alike once.
+    `locks` has the existing locks by cell id, `lock_files` their files, and `lock_sets` the same
+    locks without repeats.
     """
 
     matrix: Matrix
@@ -77,14 +78,14 @@ class LintContext:
     locks: Mapping[str, Lock]
     lock_files: Mapping[str, str]
     lock_sets: tuple[LockSet, ...] = ()
-    asked: OnlineAnswers | None = None
+    answers: OnlineAnswers | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LintRule:
-    """What is looked for. Its page in docs/lint says `title`, `why`, an example and `remedy`.
+    """A kind of finding. Its page in docs/lint has `title`, `why`, an example and `remedy`.
 
-    `severity` is in words, for it may depend; `online` when it needs what is `asked`.
+    `severity` is prose, because it may depend on the case; `online` rules need answers.
     """
 
     id: str
@@ -93,31 +94,31 @@ class LintRule:
     why: str
     example: str
     remedy: str
-    look: Callable[[LintContext], Iterable[Finding]]
+    find: Callable[[LintContext], Iterable[Finding]]
     online: bool = False
 
 
-# `dlimg lock` writes seven lines above the wheels, and the wheels by name.
-_ABOVE = 7
+# Lines above the wheels in a lock; the wheels are sorted by name.
+_HEADER_LINES: Final = 7
 
 
 def lock_line(lock: Lock, name: str) -> int:
-    """The line of a wheel in its lock's file."""
+    """Return the line of a wheel in its lock's file."""
     names = sorted(wheel.name for wheel in lock.wheels)
-    return _ABOVE + 1 + names.index(name)
+    return _HEADER_LINES + 1 + names.index(name)
 
 
 def axis_line(family: Family, axis: str) -> int:
-    """The line of an axis of a family."""
+    """Return the line of an axis of a family."""
     return family.lines.get(axis, family.line)
 
 
-def lock_file(ground: LintContext, cell: str) -> str:
-    return ground.lock_files.get(cell, f"locks/{cell}.json")
+def lock_file(context: LintContext, cell: str) -> str:
+    return context.lock_files.get(cell, f"locks/{cell}.json")
 
 
 def shorten_list(names: list[str], most: int = 3) -> str:
-    """`a, b, c and 4 more`."""
+    """Return text such as `a, b, c and 4 more`."""
     shown = ", ".join(names[:most])
     rest = len(names) - most
     return f"{shown} and {rest} more" if rest > 0 else shown

@@ -1,4 +1,4 @@
-"""The pages of docs/lint, from the rules themselves."""
+"""The pages of docs/lint, made from the rules."""
 
 from collections.abc import Mapping
 from textwrap import fill, indent
@@ -10,31 +10,32 @@ from dlimg.lint.model import LintRule
 WIDTH: Final = 120
 INDEX: Final = "README.md"
 _INTRODUCTION: Final = (
-    "`dlimg lint` holds the matrix and its locks against the facts. It works offline; `--index` "
+    "`dlimg lint` compares the matrix and its locks with the facts. It works offline; `--online` "
     "also asks the package index and the registries of base images. An error fails (exit 1), a "
-    "warning fails with `--strict`, a note never does; who did not answer `--index` is named "
-    "(exit 5). A finding that you know and keep is "
-    "accepted in matrix.yaml, with a reason; one that accepts nothing is an error:"
+    "warning fails with `--strict`, a note never does. A service that does not answer is named, "
+    "and the exit code is 5. Known findings are ignored in matrix.yaml, with a reason; an entry "
+    "that ignores nothing is an error:"
 )
-_ACCEPTING: Final = """\
+_IGNORING: Final = """\
     lint:
-      - {id: os-end-of-life, about: debian12, why: "one customer needs its glibc until March"}
+      ignore:
+        - {id: os-end-of-life, about: debian12, why: "one customer needs its glibc until March"}
 """
 _ABOUT: Final = (
-    "`about` is a pattern for what the finding is about (`dlimg lint --format json` shows it); "
-    "without it all of that id are meant."
+    "`about` is a pattern for the subject of the finding (`dlimg lint --format json` shows it); "
+    "without it all findings of that id are ignored."
 )
 _MADE: Final = "Made by `nox -s lint_pages` from dlimg/lint; change it there.\n"
 
 
 def rule_pages() -> Mapping[str, str]:
-    """Every page by its file's name; the index is README.md."""
+    """Return every page by its file name; the index is README.md."""
     rows = (f"| [{rule.id}]({rule.id}.md) | {rule.title} | {rule.severity} |" for rule in RULES)
-    table = "\n".join(("| finding | what | severity |", "|---|---|---|", *rows))
+    table = "\n".join(("| finding | meaning | severity |", "|---|---|---|", *rows))
     parts = (
         "# Findings of `dlimg lint`",
         _wrapped(_INTRODUCTION),
-        _ACCEPTING.rstrip(),
+        _IGNORING.rstrip(),
         _wrapped(_ABOUT),
         table,
         _MADE,
@@ -43,7 +44,7 @@ def rule_pages() -> Mapping[str, str]:
 
 
 def rule_page(rule: LintRule) -> str:
-    """One finding, for people who have it."""
+    """Return the page of one rule."""
     return "\n\n".join(
         (
             f"# {rule.id}",

@@ -1,4 +1,4 @@
-"""What the locked wheels do to each other, and to the size of images."""
+"""Findings about locked wheels: overlaps, CUDA in CPU images, stacks that share nothing."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from dlimg.lint.model import (
 )
 from dlimg.lock.file_conflicts import find_file_conflicts
 from dlimg.lock.pylock import ResolvedWheel, WheelContents
-from dlimg.model import CPU, Wheel
+from dlimg.model import CPU, Lock, Wheel
 
 _CUDA_PART: Final = re.compile(r"(?P<stem>nvidia-[a-z0-9-]+?)-cu(?P<major>[0-9]{2})")
 _CUDNN: Final = re.compile(r"nvidia-cudnn-cu[0-9]+")
@@ -38,64 +38,70 @@ _TWINS: Final = (
 )
 _RECORDS: Final = "the wheels' RECORDs"
 _SOURCES: Final = {"two-cudnns": "the names in the lock", "same-path": _RECORDS}
-_NAMES: Final = "the packages' names; --index compares the wheels' RECORDs"
+_NAMES: Final = "the packages' names; --online compares the wheels' RECORDs"
 
 
-def _two_cudnns(ground: LintContext) -> Iterator[Finding]:
-    found: dict[tuple[str, ...], list[LockSet]] = {}
-    for one in ground.lock_sets:
-        both = tuple(f"{w.name} {w.version}" for w in one.lock.wheels if _CUDNN.fullmatch(w.name))
-        if len(both) > 1:
-            found.setdefault(both, []).append(one)
-    for both, sets in found.items():
+def _two_cudnns(context: LintContext) -> Iterator[Finding]:
+    sets_of: dict[tuple[str, ...], list[LockSet]] = {}
+    for lock_set in context.lock_sets:
+        cudnns = tuple(
+            f"{wheel.name} {wheel.version}"
+            for wheel in lock_set.lock.wheels
+            if _CUDNN.fullmatch(wheel.name)
+        )
+        if len(cudnns) > 1:
+            sets_of.setdefault(cudnns, []).append(lock_set)
+    for cudnns, sets in sets_of.items():
+        names = " and ".join(cudnns)
         message = (
-            f"two cuDNNs in one image: {' and '.join(both)}; whichever is found first is loaded: "
+            f"two cuDNNs in one image: {names}; the first one on the path is loaded: "
             "take the package out that brings the wrong one"
         )
-        yield _finding(ground, CUDNNS, sets, both[1].split()[0], message, " and ".join(both))
+        yield _finding(context, CUDNNS, sets, cudnns[1].split()[0], message, names)
 
 
-def _same_path(ground: LintContext) -> Iterator[Finding]:
-    """By RECORDs where these were read, else by names; names alone are no proof, and warn."""
-    records = ground.asked.records if ground.asked else {}
-    yield from _recorded(ground, records)
-    found: dict[tuple[str, str], list[LockSet]] = {}
-    for one in ground.lock_sets:
-        read = {wheel.name for wheel in one.lock.wheels if wheel.sha256 in records}
-        for pair in _twins(tuple(wheel.name for wheel in one.lock.wheels)):
-            if not read.issuperset(pair):
-                found.setdefault(pair, []).append(one)
-    for (first, second), sets in found.items():
+def _same_path(context: LintContext) -> Iterator[Finding]:
+    """Yield conflicts by RECORDs where these were read, else warnings by packages' names."""
+    records = context.answers.records if context.answers else {}
+    yield from _record_conflicts(context, records)
+    sets_of: dict[tuple[str, str], list[LockSet]] = {}
+    for lock_set in context.lock_sets:
+        wheels = lock_set.lock.wheels
+        recorded = {wheel.name for wheel in wheels if wheel.sha256 in records}
+        for pair in _twins(tuple(wheel.name for wheel in wheels)):
+            if not recorded.issuperset(pair):
+                sets_of.setdefault(pair, []).append(lock_set)
+    for (first, second), sets in sets_of.items():
         message = (
             f"{first} and {second} are known to fill the same paths, and the one installed last "
             "wins: take one of them out"
         )
-        told = _finding(ground, PATHS, sets, second, message, f"{first} and {second}")
-        yield replace(told, severity=Severity.WARNING, source=_NAMES)
+        finding = _finding(context, PATHS, sets, second, message, f"{first} and {second}")
+        yield replace(finding, severity=Severity.WARNING, source=_NAMES)
 
 
-def _recorded(ground: LintContext, records: Mapping[str, str]) -> Iterator[Finding]:
-    """What RECORDs say: what no table of names can know."""
-    found: dict[tuple[str, str, str], list[LockSet]] = {}
-    for one in ground.lock_sets:
+def _record_conflicts(context: LintContext, records: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield pairs of wheels whose RECORDs differ for one path."""
+    sets_of: dict[tuple[str, str, str], list[LockSet]] = {}
+    for lock_set in context.lock_sets:
         contents = {
-            _as_found(wheel): WheelContents(size=wheel.size, record=records[wheel.sha256])
-            for wheel in one.lock.wheels
+            _resolved(wheel): WheelContents(size=wheel.size, record=records[wheel.sha256])
+            for wheel in lock_set.lock.wheels
             if wheel.sha256 in records
         }
-        for clash in find_file_conflicts(contents, python=one.lock.python):
-            first, second = clash.first.split()[0], clash.second.split()[0]
-            path = clash.paths[0].partition("/site-packages/")[2] or clash.paths[0]
-            found.setdefault((first, second, path), []).append(one)
-    for (first, second, path), sets in found.items():
+        for conflict in find_file_conflicts(contents, python=lock_set.lock.python):
+            first, second = conflict.first.split()[0], conflict.second.split()[0]
+            path = conflict.paths[0].partition("/site-packages/")[2] or conflict.paths[0]
+            sets_of.setdefault((first, second, path), []).append(lock_set)
+    for (first, second, path), sets in sets_of.items():
         message = (
             f"{first} and {second} fill {path} with different content, and the one installed last "
             "wins: take one of them out, or another version"
         )
-        yield _finding(ground, PATHS, sets, second, message, f"{first} and {second}")
+        yield _finding(context, PATHS, sets, second, message, f"{first} and {second}")
 
 
-def _as_found(wheel: Wheel) -> ResolvedWheel:
+def _resolved(wheel: Wheel) -> ResolvedWheel:
     return ResolvedWheel(
         name=wheel.name,
         version=wheel.version,
@@ -113,47 +119,96 @@ def _twins(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     parts: dict[str, list[str]] = {}
     for name in names:
         part = _CUDA_PART.fullmatch(name)
-        # Two cuDNNs are told of by a rule of their own.
+        # Two cuDNNs have a rule of their own.
         if part and not _CUDNN.fullmatch(name):
             parts.setdefault(part["stem"], []).append(name)
     pairs += [pair for same in parts.values() for pair in combinations(sorted(same), 2)]
     return tuple((first, second) for first, second in pairs)
 
 
-def _cuda_on_cpu(ground: LintContext) -> Iterator[Finding]:
-    cells = {cell.id: cell for cell in ground.resolution.cells}
-    found: dict[tuple[str, ...], list[LockSet]] = {}
+def _cuda_on_cpu(context: LintContext) -> Iterator[Finding]:
+    cells = {cell.id: cell for cell in context.resolution.cells}
+    sets_of: dict[tuple[str, ...], list[LockSet]] = {}
     sizes: dict[tuple[str, ...], int] = {}
-    for one in ground.lock_sets:
-        parts = tuple(w for w in one.lock.wheels if w.name.startswith("nvidia-"))
-        on_cpu = tuple(name for name in one.cells if cells[name].accelerator == CPU)
+    for lock_set in context.lock_sets:
+        parts = tuple(w for w in lock_set.lock.wheels if w.name.startswith("nvidia-"))
+        on_cpu = tuple(name for name in lock_set.cells if cells[name].accelerator == CPU)
         if parts and on_cpu:
             names = tuple(wheel.name for wheel in parts)
-            found.setdefault(names, []).append(LockSet(lock=one.lock, cells=on_cpu))
+            sets_of.setdefault(names, []).append(LockSet(lock=lock_set.lock, cells=on_cpu))
             sizes[names] = sum(wheel.size for wheel in parts)
-    for names, sets in found.items():
+    for names, sets in sets_of.items():
         message = (
             f"a CPU image carries {len(names)} CUDA wheels, {sizes[names] // 10**6} MB "
             f"({shorten_list(list(names))}): ask for the CPU build of the package that brings them"
         )
-        yield _finding(ground, ON_CPU, sets, names[0], message, sets[0].cells[0])
+        yield _finding(context, ON_CPU, sets, names[0], message, sets[0].cells[0])
 
 
 def _finding(
-    ground: LintContext, rule: LintRule, sets: list[LockSet], wheel: str, message: str, about: str
+    context: LintContext, rule: LintRule, sets: list[LockSet], wheel: str, message: str, about: str
 ) -> Finding:
-    cells = [cell for one in sets for cell in one.cells]
+    cells = [cell for lock_set in sets for cell in lock_set.cells]
     others = len(cells) - 1
     more = f" (so in {others} more {'lock' if others == 1 else 'locks'})" if others else ""
     is_error = rule is not ON_CPU
     return Finding(
         id=rule.id,
         severity=Severity.ERROR if is_error else Severity.WARNING,
-        file=lock_file(ground, cells[0]),
+        file=lock_file(context, cells[0]),
         line=lock_line(sets[0].lock, wheel),
         about=about,
         message=message + more,
         source=_SOURCES.get(rule.id, ""),
+    )
+
+
+def lock_sets(locks: Mapping[str, Lock]) -> tuple[LockSet, ...]:
+    """Return the locks without repeats, each with the cells that have it."""
+    by_wheels: dict[tuple[str, tuple[Wheel, ...]], list[str]] = {}
+    for cell, lock in locks.items():
+        by_wheels.setdefault((lock.python, lock.wheels), []).append(cell)
+    return tuple(LockSet(lock=locks[cells[0]], cells=tuple(cells)) for cells in by_wheels.values())
+
+
+def _nothing_shared(context: LintContext) -> Iterator[Finding]:
+    """Yield pairs of families on one CUDA without a common CUDA wheel."""
+    parts: dict[tuple[str, str, str], dict[str, int]] = {}
+    for cell in context.resolution.cells:
+        lock = context.locks.get(cell.id)
+        if cell.stack and lock:
+            key = (cell.stack.cuda, cell.stack.name, cell.family)
+            wheels = parts.setdefault(key, {})
+            wheels |= {
+                wheel.sha256: wheel.size
+                for wheel in lock.wheels
+                if wheel.name.startswith("nvidia-")
+            }
+    for (first, first_sizes), (second, second_sizes) in combinations(parts.items(), 2):
+        if first[0] != second[0] or first[2] == second[2] or not (first_sizes and second_sizes):
+            continue
+        if not first_sizes.keys() & second_sizes.keys():
+            size = min(sum(first_sizes.values()), sum(second_sizes.values()))
+            yield _unshared(context, first, second, size)
+
+
+def _unshared(
+    context: LintContext, first: tuple[str, str, str], second: tuple[str, str, str], size: int
+) -> Finding:
+    cuda, first_stack, first_family = first
+    _, second_stack, second_family = second
+    families = f"{first_family} and {second_family}"
+    stacks = f"stack {first_stack}"
+    if first_stack != second_stack:
+        stacks = f"stacks {first_stack} and {second_stack}"
+    return Finding(
+        id=SHARED.id,
+        severity=Severity.WARNING,
+        file=context.matrix.source,
+        line=context.matrix.stacks[second_stack].line,
+        about=f"{families} on CUDA {cuda}",
+        message=f"{families} are both on CUDA {cuda} and share no byte of it "
+        f"({stacks}; about {size // 10**6} MB more to keep and to pull): put both on one stack",
     )
 
 
@@ -163,13 +218,13 @@ CUDNNS: Final = LintRule(
     severity="an error",
     why=(
         "The cuDNN wheels of CUDA 12 and CUDA 13 have different names and fill the same folder. "
-        "The framework was built for one of them and loads whichever is found first: it may work, "
+        "The framework was built for one of them and loads the first on the path: it may work, "
         "fail at import, or fail at the first convolution."
     ),
     example='packages: {cuda13: ["torch=={version}", "tensorflow[and-cuda]==2.21.0"]}',
     remedy="Find the package that brings the other CUDA (`dlimg show CELL`), and take its build "
     "for this CUDA, its CPU build, or none.",
-    look=_two_cudnns,
+    find=_two_cudnns,
 )
 PATHS: Final = LintRule(
     id="same-path",
@@ -177,13 +232,13 @@ PATHS: Final = LintRule(
     severity="an error where RECORDs were read, a warning by names alone",
     why=(
         "No resolver looks at the files of wheels. Where two of them own one path, the one that is "
-        "installed last wins, and the other is broken without a word. Offline, packages known for "
-        "it are found by name; with `--index` the RECORDs of all locked wheels are compared, as "
+        "installed last wins, and the other is broken silently. Offline, packages known for "
+        "it are found by name; with `--online` the RECORDs of all locked wheels are compared, as "
         "`dlimg lock` does."
     ),
     example="packages: {any: [opencv-python, opencv-python-headless]}",
     remedy="Take one of the two out.",
-    look=_same_path,
+    find=_same_path,
 )
 ON_CPU: Final = LintRule(
     id="cuda-in-cpu-image",
@@ -193,5 +248,20 @@ ON_CPU: Final = LintRule(
     "image never loads.",
     example='packages: {cpu: ["tensorflow=={version}"]}   # tensorflow-cpu is the CPU build',
     remedy="Ask for the CPU build, by another name or a local version (`torch=={version}+cpu`).",
-    look=_cuda_on_cpu,
+    find=_cuda_on_cpu,
+)
+
+SHARED: Final = LintRule(
+    id="nothing-shared",
+    title="Families on one CUDA that share no bytes",
+    severity="a warning",
+    why=(
+        "CUDA is most of an image. Families on one stack share its wheels, and so its layers: in "
+        "the store, in the registry and on every machine that pulls. Two stacks of one CUDA lose "
+        "that."
+    ),
+    example='stacks:\n  cuda13.2: {cuda: "13.2", leader: "torch=={version}", python: "3.13"}\n'
+    '  cuda13.2-jax: {cuda: "13.2", leader: "jax[cuda13]==0.12.0.1", python: "3.13"}',
+    remedy="Put both families on one stack; `dlimg lock` says which pin stands in the way, if any.",
+    find=_nothing_shared,
 )

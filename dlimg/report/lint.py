@@ -22,10 +22,10 @@ def linted_text(linted: LintResult) -> str:
 
 
 def summary(linted: LintResult) -> str:
-    """`1 error, 2 warnings, 3 notes; 1 accepted`."""
+    """Return text such as `1 error, 2 warnings, 3 notes; 1 ignored`."""
     counts = [counted(linted.count(severity), severity.value) for severity in Severity]
-    accepted = f"; {len(linted.accepted)} accepted" if linted.accepted else ""
-    return ", ".join(counts) + accepted
+    ignored = f"; {len(linted.ignored)} ignored" if linted.ignored else ""
+    return ", ".join(counts) + ignored
 
 
 def _lines(linted: LintResult) -> Iterator[str]:
@@ -56,12 +56,13 @@ def _property(text: str) -> str:
 
 
 def linted_json(linted: LintResult) -> dict[str, object]:
-    """The same as stable data."""
+    """Return the result as stable data; `accepted` and `not_looked_at` go with the next release."""
+    ignored = [{**finding_json(finding), "why": entry.why} for finding, entry in linted.ignored]
     return {
-        "findings": [finding_json(one) for one in linted.findings],
-        "accepted": [
-            {**finding_json(one), "why": accepted.why} for one, accepted in linted.accepted
-        ],
+        "findings": [finding_json(finding) for finding in linted.findings],
+        "ignored": ignored,
+        "accepted": ignored,
+        "skipped": list(linted.skipped),
         "not_looked_at": list(linted.skipped),
         "errors": linted.count(Severity.ERROR),
         "warnings": linted.count(Severity.WARNING),

@@ -93,7 +93,7 @@ def ground(
     *,
     today: date = TODAY,
     locks: dict[str, Lock] | None = None,
-    asked: OnlineAnswers | None = None,
+    answers: OnlineAnswers | None = None,
     pins: dict[str, str] = PINS,
 ) -> LintContext:
     matrix = parse_matrix(text, "matrix.yaml")
@@ -108,7 +108,7 @@ def ground(
             name: lock for name, lock in there.items() if name in {c.id for c in resolution.cells}
         },
         lock_files={name: f"locks/{name}.json" for name in there},
-        answers=asked,
+        answers=answers,
     )
 
 
@@ -126,7 +126,7 @@ def test_a_sound_matrix_has_no_finding() -> None:
     linted = lint(ground())
     assert linted.findings == ()
     assert linted.skipped == (
-        "the index and registries, so wheel-gone, wheel-yanked, base-moved: say --index",
+        "the index and registries (wheel-gone, wheel-yanked, base-moved): use --online",
     )
 
 
@@ -278,7 +278,7 @@ def test_what_no_gpu_runs() -> None:
 
 def replace_gpus(*gpus: GpuFact) -> Facts:
     """The facts in a world with these GPUs alone."""
-    return FACTS._replace(gpus={gpu.name: gpu for gpu in gpus})
+    return replace(FACTS, gpus={gpu.name: gpu for gpu in gpus})
 
 
 def test_what_rests_on_an_unverified_fact_warns() -> None:
@@ -394,23 +394,23 @@ def accepted(entry: str, text: str = MATRIX) -> LintResult:
     return lint(ground(f"{text}lint:\n  - {entry}\n", pins={}))
 
 
-def test_a_finding_is_accepted_with_a_reason() -> None:
+def test_a_finding_is_ignored_with_a_reason() -> None:
     linted = accepted('{id: base-not-pinned, about: "debian*", why: "offline"}')
     assert linted.findings == ()
-    assert [(one.id, by.why) for one, by in linted.accepted] == [("base-not-pinned", "offline")]
+    assert [(one.id, by.why) for one, by in linted.ignored] == [("base-not-pinned", "offline")]
 
 
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ('{id: two-cudnns, why: "old"}', "nothing is found any more"),
-        ('{id: base-not-pinned, about: "ubuntu*", why: "old"}', "nothing is found any more"),
+        ('{id: two-cudnns, why: "old"}', "this ignores nothing any more"),
+        ('{id: base-not-pinned, about: "ubuntu*", why: "old"}', "this ignores nothing any more"),
         ('{id: base-not-pined, why: "old"}', "did you mean 'base-not-pinned'?"),
     ],
 )
-def test_an_acceptance_that_accepts_nothing_fails(entry: str, said: str) -> None:
+def test_an_entry_that_ignores_nothing_fails(entry: str, said: str) -> None:
     first = accepted(entry).findings[0]
-    assert (first.id, first.severity, first.line) == ("dead-acceptance", Severity.ERROR, 30)
+    assert (first.id, first.severity, first.line) == ("unused-ignore", Severity.ERROR, 30)
     assert said in first.message
 
 
@@ -431,7 +431,7 @@ LINTED = lint(ground(f"{MATRIX}gpus: [GTX 1080]\n", pins={}))
 
 def test_the_text_is_what_editors_jump_to() -> None:
     lines = linted_text(LINTED).splitlines()
-    assert lines[0].startswith("matrix.yaml:29: error: no image at all runs on the promised GTX")
+    assert lines[0].startswith("matrix.yaml:29: error: no image runs on the promised GTX")
     assert "[promise-not-kept]" in lines[0]
     assert lines[-1].startswith("matrix.yaml:2: note: ")
     assert summary(LINTED) == "2 errors, 0 warnings, 1 note"
@@ -446,7 +446,7 @@ def test_findings_are_annotated_on_github() -> None:
         about="",
         message="50 %\n::error::stop",
     )
-    one = LintResult(findings=(nasty,), accepted=(), skipped=())
+    one = LintResult(findings=(nasty,), ignored=(), skipped=())
     text = linted_github(one)
     assert text == (
         "::notice file=a%3Ab%2Cc%0A.yaml,line=3,title=dlimg x-y::"
@@ -494,7 +494,7 @@ def test_the_command_fails_with_errors_and_strictly_with_warnings(tmp_path: Path
     code, out, err = ran(matrix=path)
     assert code == 1
     assert "[promise-not-kept]" in out
-    assert "not looked at: the wheels of 3 cells" in err
+    assert "skipped: wheels of 3 unlocked cells" in err
 
 
 def test_a_finding_is_explained() -> None:
