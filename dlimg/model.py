@@ -1,4 +1,4 @@
-"""The nouns: frozen values that the rooms hand to each other."""
+"""The values that packages pass to each other: cells, locks, images, checks, evidence."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,12 +8,11 @@ from typing import Final, Literal
 
 CPU: Final = "cpu"
 GZIP: Final = "gzip"
-NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
-NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
+EMPTY_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Flavour(StrEnum):
-    """What an image is for beyond running the framework."""
+    """The purpose of an image: to run a framework, to compile for it, to develop with it."""
 
     RUNTIME = "runtime"
     COMPILE = "compile"
@@ -21,12 +20,12 @@ class Flavour(StrEnum):
     WORKSPACE = "workspace"
 
 
-# Names of the last release, which this one still reads.
+# Names that the last release used; they are still accepted.
 OLD_FLAVOURS: Final[Mapping[str, Flavour]] = MappingProxyType({"notebook": Flavour.WORKSPACE})
 
 
 class BaseSource(StrEnum):
-    """Where the operating system's root file system came from."""
+    """The source of an operating system's root file system."""
 
     REGISTRY = "registry"
     BOOTSTRAP = "bootstrap"
@@ -34,9 +33,10 @@ class BaseSource(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatingSystem:
-    """A distribution's release: `image` is what FROM names, `suite` what a bootstrap installs.
+    """A release of a distribution.
 
-    `digest` is the one that the registry's image is pinned to, or empty; `glibc` such as `2.41`.
+    `image` is the registry's image, pinned to `digest` where that is not empty; `suite` is what
+    a bootstrap installs; `glibc` is a version such as `2.41`.
     """
 
     name: str
@@ -50,13 +50,13 @@ class OperatingSystem:
 
     @property
     def base_name(self) -> str:
-        """What stands after FROM: the image, with its digest where it is pinned."""
+        """The image after FROM, with its digest if it is pinned."""
         return f"{self.image}@{self.digest}" if self.digest else self.image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackException:
-    """A CUDA part that may leave the stack's minor version, and why."""
+    """A CUDA package that may differ from the stack's CUDA minor version, and why."""
 
     package: str
     why: str
@@ -64,9 +64,9 @@ class StackException:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """One CUDA minor with one cuDNN: the exact `nvidia-*` pins that families on it share.
+    """A CUDA minor version with a cuDNN version, whose `nvidia-*` pins families share.
 
-    `lock_name` is the name of its lock, which also tells the leader: `cuda13.0-torch2.14.1`.
+    `lock_name` is the name of its lock, with the leader in it: `cuda13.0-torch2.14.1`.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvVar:
-    """A variable that an image sets; `why` is empty where the layout's own code says it."""
+    """A variable that an image sets; `why` is the reason, or empty for the layout's own."""
 
     name: str
     value: str
@@ -90,12 +90,13 @@ class EnvVar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framework:
-    """What images and checks need to know about a framework, from its framework.yaml.
+    """A framework's properties for images and checks, from its framework.yaml.
 
     `folder` is its folder under `images/`, and `module` the name of its Python module; both are
     empty for a family without one. `fixed_packages` are name prefixes of packages that users'
-    pip must not replace, `provides` pairs of a package and the one that it stands for, `cuda_env`
-    variables of CUDA images; with `needs_compiler` it compiles by a C++ compiler.
+    pip must not replace. `provides` are pairs of a package and the one that it replaces.
+    `cuda_env` are variables of CUDA images. `needs_compiler` is true for a framework that runs a
+    C++ compiler.
     """
 
     folder: str = ""
@@ -108,12 +109,12 @@ class Framework:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One resolved corner of the matrix.
+    """One image of the matrix: a family's version on an accelerator, a Python and a system.
 
-    `required_checks` are names or patterns (`runtime_*`) of checks; none named is all that apply.
-    `architectures` are those that the framework has GPU code for (`sm_90`, `compute_120` as PTX);
-    none named is none for a CPU image, and unknown for a CUDA image.
-    `env` are the variables that the matrix states, `source` and `licenses` labels that it gives.
+    `required_checks` are names or patterns (`runtime_*`) of checks; empty means all that apply.
+    `architectures` are the GPU architectures that the framework has code for (`sm_90`, or
+    `compute_120` for PTX); for a CUDA image, empty means unknown.
+    `env`, `source` and `licenses` are variables and labels from the matrix.
     """
 
     family: str
@@ -137,10 +138,10 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """The cell's one name, for files, tables and messages; never parsed back."""
+        """The cell's name in files, tables and messages; it is never parsed."""
         suffix = "" if self.flavour is Flavour.RUNTIME else f"-{self.flavour}"
-        where = f"py{self.python}-{self.os.name}"
-        return f"{self.family}-{self.version}-{self.accelerator}-{where}{suffix}"
+        python_os = f"py{self.python}-{self.os.name}"
+        return f"{self.family}-{self.version}-{self.accelerator}-{python_os}{suffix}"
 
     @property
     def is_cuda(self) -> bool:
@@ -148,10 +149,11 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dropped:
-    """A corner that cannot exist, or is not wanted, with the reason and its source.
+class DroppedCell:
+    """A cell that cannot exist or is excluded, with the reason and its source.
 
-    `rule`, and the stage `at` which it would fail, are a rule's; empty where we do not want it.
+    `rule` is the rule that refuses the cell, and `at` the stage at which it would fail; both are
+    empty for a cell that the matrix excludes.
     """
 
     id: str
@@ -163,9 +165,10 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wheel:
-    """One wheel of a lock: `size` in bytes; `local` when it came from an extra wheel folder.
+    """A wheel of a lock; `size` is in bytes.
 
-    `shared` marks a CUDA wheel that all frameworks on its stack install.
+    `local` marks a wheel from an extra folder, `shared` a CUDA wheel that all frameworks on its
+    stack install.
     """
 
     name: str
@@ -179,7 +182,7 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """The exact wheels of a cell or stack; `inputs` is the digest of what was asked for."""
+    """The exact wheels of a cell or stack; `inputs` is the digest of the request."""
 
     name: str
     inputs: str
@@ -188,18 +191,18 @@ class Lock:
     wheels: tuple[Wheel, ...]
 
     def version_of(self, *names: str) -> str:
-        """The version of the first of these packages that is locked, or an empty text."""
+        """Return the version of the first of these packages that is locked, or an empty text."""
         versions = {wheel.name: wheel.version for wheel in self.wheels}
         return next((versions[name] for name in names if name in versions), "")
 
     @property
     def local(self) -> bool:
-        """Whether a wheel came from an extra folder; such a lock is not committed."""
+        """Whether any wheel came from an extra folder; such a lock is not committed."""
         return any(wheel.local for wheel in self.wheels)
 
     @property
     def size(self) -> int:
-        """Bytes of all wheels, as downloaded."""
+        """The size of all wheels in bytes, as downloaded."""
         return sum(wheel.size for wheel in self.wheels)
 
 
@@ -207,7 +210,7 @@ class Lock:
 class Image:
     """A cell with its Dockerfile, labels and tag; `aliases` are further moving tags.
 
-    `layers_obstacle` says why the image cannot be assembled from layers; it is empty where it can.
+    `layers_obstacle` is the reason why the image cannot be assembled from layers, if any.
     """
 
     cell: Cell
@@ -222,7 +225,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """A root file system at hand: `identity` says what is in it, `reference` how bake finds it."""
+    """A root file system: `identity` is a digest of its content, `reference` its name for bake."""
 
     os: str
     source: BaseSource
@@ -232,11 +235,11 @@ class Base:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedImage:
-    """An image about to be made from a base: its content key, and every name it will get.
+    """An image to build on a base.
 
-    `packages` is the digest of what its operating system has installed; it and the key are empty
-    until that is known. `compression` is that of its layers: `gzip`, or `zstd` with its level,
-    such as `zstd3`.
+    `packages` is the digest of its distribution packages; it and the content key `key` are empty
+    until the packages are known. `compression` is that of its layers: `gzip`, or `zstd` with a
+    level, such as `zstd3`.
     """
 
     image: Image
@@ -247,7 +250,7 @@ class PlannedImage:
 
     @property
     def reference(self) -> str:
-        """The immutable name: the tag with the first 12 digits of the content key, once known."""
+        """The immutable name: the tag with 12 digits of the content key; empty without a key."""
         if not self.key:
             return ""
         return f"{self.image.repository}:{self.image.tag}-{self.key[:12]}"
@@ -259,7 +262,7 @@ class PlannedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltImage:
-    """An image in the engine: `digest` is the engine's id, `size` bytes on disk."""
+    """An image that was built: `digest` is its id in the engine, `size` its bytes on disk."""
 
     planned: PlannedImage
     digest: str
@@ -270,7 +273,7 @@ class BuiltImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildFailure:
-    """A cell that did not build: the step that failed and the end of its log."""
+    """An image that did not build: the failed step and the end of its log."""
 
     planned: PlannedImage
     step: str
@@ -279,7 +282,7 @@ class BuildFailure:
 
 
 class CheckStatus(StrEnum):
-    """The outcome of a check; not-run is never a pass."""
+    """The outcome of a check; `not-run` never counts as passed."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -288,11 +291,11 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A script that proves one thing inside an image; `needs` holds e.g. `gpu`.
+    """A script that proves one property of an image; `needs` holds, for example, `gpu`.
 
-    `container` is the kind that it runs in, where that is not the ordinary one; `flaky` is why it
-    may fail by no fault of the image, and then it is tried once more. An image whose `required`
-    checks did not all run has not passed.
+    `container` is the kind of container that it needs, if not the default. `flaky` is the reason
+    why it may fail for causes outside the image; such a check is tried twice. An image passes
+    only if all its `required` checks ran.
     """
 
     name: str
@@ -309,9 +312,9 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a check said: `figures` is its JSON line, `output` the end of what it printed.
+    """The result of a check: `figures` is its JSON line, `output` the end of its output.
 
-    `first_reason` is why the first of two attempts failed; empty where there was only one.
+    `first_reason` is why the first of two attempts failed; empty after a single attempt.
     """
 
     check: str
@@ -329,7 +332,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """The machine that checks ran on, without its name; `memory` in bytes, 0 where unknown."""
+    """The host that checks ran on, without its name; `memory` in bytes, 0 if unknown."""
 
     system: str = ""
     kernel: str = ""
@@ -341,12 +344,11 @@ class Host:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All verdicts for one image digest on one device (`none` when no GPU was given).
+    """All verdicts for one image digest on one device (`none` without a GPU).
 
-    `bare` names the family whose scripts ran on a machine without an engine: then there is no
-    digest. `vanished` are checks that the cell's last evidence had and that are no longer there.
-    `revision` is the commit of the project whose checks these are, where git knows it, and
-    `dirty` whether its files were changed since.
+    `bare` is the family whose checks ran on a host without an engine; then there is no digest.
+    `vanished` are checks in the cell's last evidence that no longer exist. `revision` is the
+    project's git commit, and `dirty` is true with uncommitted changes.
     """
 
     digest: str

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 from dlimg.document.patterns import Pattern
 from dlimg.document.versions import major
-from dlimg.model import NOTHING
+from dlimg.model import (EMPTY_MAPPING)
 
 X86_64: Final = "x86_64"
 AARCH64: Final = "aarch64"
@@ -72,8 +72,8 @@ class Origin(NamedTuple):
     where: str = ""
     certain: bool = True
     doubts: frozenset[str] = frozenset()
-    sources: Mapping[str, str] = NOTHING
-    notes: Mapping[str, str] = NOTHING
+    sources: Mapping[str, str] = EMPTY_MAPPING
+    notes: Mapping[str, str] = EMPTY_MAPPING
     note: str = ""
 
     def sure_of(self, *names: str) -> bool:

@@ -23,7 +23,7 @@ from dlimg.matrix.model import (
     Matrix,
 )
 from dlimg.matrix.required_checks import required_check_lines, unused_required_checks
-from dlimg.model import GZIP, NOTHING, OLD_FLAVOURS, Cell, Dropped, Framework, Stack
+from dlimg.model import (GZIP, EMPTY_MAPPING, OLD_FLAVOURS, Cell, DroppedCell, Framework, Stack)
 
 
 def without_unknown_names(facts: Facts, matrix: Matrix, problems: list[Problem]) -> Matrix:
@@ -81,7 +81,7 @@ def _unknown_pythons(facts: Facts, matrix: Matrix) -> Iterable[Problem]:
     known = {row.python for row in facts.distributions.values()} | facts.managed.keys()
     for stack in matrix.stacks.values():
         if stack.python not in known:
-            message = f"stack {stack.name}: nobody has Python {stack.python}"
+            message = f"stack {stack.name}: no distribution and not uv has Python {stack.python}"
             yield _problem(matrix, stack.python_line, message, nearest(stack.python, known))
 
 
@@ -106,15 +106,15 @@ def cell_names(
         for corner, cell in corners[family.name]:
             name = cell.id
             if name in ids:
-                problems.append(_twice(matrix, family, f"two cells are called {name}"))
+                problems.append(_duplicate(matrix, family, f"two cells are called {name}"))
             ids.add(name)
             short = _short_tag(family, corner) if family.defaults else ""
             if short and short in shorts:
-                problems.append(_twice(matrix, family, f"two cells have the short tag {short}"))
+                problems.append(_duplicate(matrix, family, f"two cells have the short tag {short}"))
             elif short:
                 shorts[short] = name
         aliases = _aliases(matrix, family, corners[family.name], problems)
-        problems += _taken(matrix, family, aliases, shorts)
+        problems += _conflicting_aliases(matrix, family, aliases, shorts)
         old = {_old_name(tag): name for tag, name in shorts.items()}
         for alias, name in (aliases | shorts | old).items():
             names.setdefault(name, []).append(alias)
@@ -128,7 +128,7 @@ def _old_name(tag: str) -> str:
     return tag
 
 
-def _twice(matrix: Matrix, family: Family, message: str) -> Problem:
+def _duplicate(matrix: Matrix, family: Family, message: str) -> Problem:
     hint = "rename a stack, an operating system or a family"
     where = f"{matrix.source}:{family.line}"
     return Problem(message=f"family {family.name}: {message}", where=where, hint=hint)
@@ -137,7 +137,7 @@ def _twice(matrix: Matrix, family: Family, message: str) -> Problem:
 def _aliases(
     matrix: Matrix, family: Family, corners: ResolvedCorners, problems: list[Problem]
 ) -> dict[str, str]:
-    """Alias -> the id of the one cell that it fits."""
+    """Return the id of the one cell that each alias fits."""
     aliases = {}
     for alias, match in family.aliases.items():
         fitting = [cell.id for corner, cell in corners if match.fits(corner)]
@@ -146,7 +146,7 @@ def _aliases(
             continue
         count = "no cell" if not fitting else f"{len(fitting)} cells"
         message = f"the alias {alias!r} matches {count}"
-        problems.append(_problem_names(matrix, family, match, message, _fitting_hint(fitting)))
+        problems.append(_alias_problem(matrix, family, match, message, _fitting_hint(fitting)))
     return aliases
 
 
@@ -156,19 +156,19 @@ def _fitting_hint(fitting: Sequence[str]) -> str:
     return f"add axes until one is left of: {', '.join(fitting[:4])}"
 
 
-def _taken(
+def _conflicting_aliases(
     matrix: Matrix, family: Family, aliases: Mapping[str, str], shorts: Mapping[str, str]
 ) -> Iterator[Problem]:
-    """Aliases that are the short tag of another cell."""
+    """Yield aliases that are the short tag of another cell."""
     for alias, name in aliases.items():
         if shorts.get(alias, name) != name:
             message = f"the alias {alias!r} is the short tag of {shorts[alias]}"
-            yield _problem_names(
+            yield _alias_problem(
                 matrix, family, family.aliases[alias], message, "choose another name"
             )
 
 
-def _problem_names(
+def _alias_problem(
     matrix: Matrix, family: Family, match: CellSelector, message: str, hint: str
 ) -> Problem:
     where = f"{matrix.source}:{match.line}"
@@ -176,7 +176,7 @@ def _problem_names(
 
 
 def _short_tag(family: Family, corner: Mapping[str, str]) -> str:
-    """The tag without the axes that stand at the family's defaults; nothing where one does not."""
+    """Return the tag without the family's default axes; empty where an axis has another value."""
     if any(corner[axis] != value for axis, value in family.defaults.items()):
         return ""
     parts = [corner["version"], corner["accelerator"]]
@@ -199,7 +199,7 @@ class Resolution:
 
     registry: str
     cells: tuple[Cell, ...]
-    dropped: tuple[Dropped, ...]
+    dropped: tuple[DroppedCell, ...]
     stacks: tuple[Stack, ...]
     aliases: Mapping[str, tuple[str, ...]]
     groups: Mapping[str, tuple[str, ...]]
@@ -211,7 +211,7 @@ class Resolution:
 def resolve(
     matrix: Matrix,
     facts: Facts,
-    digests: Mapping[str, str] = NOTHING,
+    digests: Mapping[str, str] = EMPTY_MAPPING,
     frameworks: Mapping[str, Framework] = NO_FRAMEWORKS,
 ) -> Resolution:
     """Return the cells of a matrix; `digests` pin the registry's images by operating system.
@@ -225,7 +225,7 @@ def resolve(
     matrix = without_unknown_names(facts, matrix, problems)
     factory = CellFactory(matrix, facts, digests, frameworks)
     excludes = ExcludeFilter(matrix, factory)
-    dropped: list[Dropped] = []
+    dropped: list[DroppedCell] = []
     wanted = {
         family.name: tuple(_wanted_corners(matrix, facts, family, excludes, dropped))
         for family in matrix.families.values()
@@ -306,7 +306,7 @@ def _wanted_corners(
     facts: Facts,
     family: Family,
     excludes: ExcludeFilter,
-    dropped: list[Dropped],
+    dropped: list[DroppedCell],
 ) -> Iterator[Corner]:
     """Yield the corners that can exist and are not excluded; others are added to `dropped`."""
     verdict = Feasibility(matrix, facts, family).verdict
@@ -320,7 +320,7 @@ def _wanted_corners(
         if exclude is not None:
             where = f"{matrix.source}:{exclude.match.line}"
             name = excludes.factory.id_of(family, corner)
-            dropped.append(Dropped(id=name, reason=exclude.why, source=where))
+            dropped.append(DroppedCell(id=name, reason=exclude.why, source=where))
             continue
         yield corner
 
@@ -335,8 +335,8 @@ def _unused_variables(
             yield _problem(matrix, stated.match.line, message, hint)
 
 
-def _impossible(name: str, reason: RuleResult) -> Dropped:
-    return Dropped(
+def _impossible(name: str, reason: RuleResult) -> DroppedCell:
+    return DroppedCell(
         id=name, reason=reason.message, source=reason.source, rule=reason.rule, at=reason.at
     )
 

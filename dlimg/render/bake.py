@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from dlimg.model import GZIP, NOTHING, BaseSource, Cell, Image, PlannedImage
+from dlimg.model import (GZIP, EMPTY_MAPPING, BaseSource, Cell, Image, PlannedImage)
 from dlimg.render.content_key import ARCHITECTURE
 from dlimg.render.dockerfile import EPOCH
 
@@ -29,9 +29,9 @@ def target_name(cell: Cell) -> str:
 
 def bake_file(
     planned: Sequence[PlannedImage],
-    secrets: Mapping[str, str] = NOTHING,
-    wheels: Mapping[str, str] = NOTHING,
-    arguments: Mapping[str, str] = NOTHING,
+    secrets: Mapping[str, str] = EMPTY_MAPPING,
+    wheels: Mapping[str, str] = EMPTY_MAPPING,
+    arguments: Mapping[str, str] = EMPTY_MAPPING,
 ) -> dict[str, object]:
     """One bake file for these images, ready for `json.dumps`.
 
@@ -46,9 +46,9 @@ def bake_file(
 
 def bake_files(
     planned: Sequence[PlannedImage],
-    secrets: Mapping[str, str] = NOTHING,
-    wheels: Mapping[str, str] = NOTHING,
-    arguments: Mapping[str, str] = NOTHING,
+    secrets: Mapping[str, str] = EMPTY_MAPPING,
+    wheels: Mapping[str, str] = EMPTY_MAPPING,
+    arguments: Mapping[str, str] = EMPTY_MAPPING,
 ) -> tuple[dict[str, object], ...]:
     """As many bake files as needed, none with more than 500 targets."""
     return tuple(bake_file(part, secrets, wheels, arguments) for part in _parts(planned))
@@ -60,7 +60,7 @@ def stage_file(
     output: str,
     *,
     secrets: Mapping[str, str],
-    wheels: Mapping[str, str] = NOTHING,
+    wheels: Mapping[str, str] = EMPTY_MAPPING,
     arguments: Mapping[str, str],
 ) -> dict[str, object]:
     """A bake file with one stage (the last one where none is named), which is a target's name.
