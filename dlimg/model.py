@@ -336,7 +336,7 @@ class Host:
 
     system: str = ""
     kernel: str = ""
-    architecture: str = ""
+    arch: str = ""
     processor: str = ""
     cores: int = 0
     memory: int = 0

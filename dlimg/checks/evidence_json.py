@@ -33,7 +33,8 @@ def host_record(host: Host) -> dict[str, object]:
     return {
         "system": host.system,
         "kernel": host.kernel,
-        "architecture": host.architecture,
+        "arch": host.arch,
+        "architecture": host.arch,  # the name of the last release
         "processor": host.processor,
         "cores": host.cores,
         "memory": host.memory,
@@ -104,7 +105,7 @@ def _host(held: Mapping[str, Any]) -> Host:
     return Host(
         system=_text(held, "system"),
         kernel=_text(held, "kernel"),
-        architecture=_text(held, "architecture"),
+        arch=_text({"arch": held.get("architecture"), **held}, "arch"),
         processor=_text(held, "processor"),
         cores=_count(held, "cores"),
         memory=_count(held, "memory"),

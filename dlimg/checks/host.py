@@ -24,8 +24,8 @@ def host_of(engine: Engine, *, cpuinfo: Path = CPUINFO) -> Host:
     return Host(
         system=str(about.get("OperatingSystem") or ""),
         kernel=str(about.get("KernelVersion") or ""),
-        architecture=str(about.get("Architecture") or ""),
-        processor=processor(cpuinfo) if is_local else "",
+        arch=str(about.get("Architecture") or ""),
+        processor=processor_name(cpuinfo) if is_local else "",
         cores=int(about.get("NCPU") or 0),
         memory=int(about.get("MemTotal") or 0),
     )
@@ -36,8 +36,8 @@ def this_host(*, cpuinfo: Path = CPUINFO, meminfo: Path = Path("/proc/meminfo"))
     return Host(
         system=_system(),
         kernel=platform.release(),
-        architecture=platform.machine(),
-        processor=processor(cpuinfo),
+        arch=platform.machine(),
+        processor=processor_name(cpuinfo),
         cores=len(re.findall(r"(?m)^processor\s*:", _text(cpuinfo))),
         memory=_memory(meminfo),
     )
@@ -51,7 +51,7 @@ def engine_text(engine: Engine) -> str:
     return name if engine.version in name else f"{name} {engine.version}"
 
 
-def processor(cpuinfo: Path) -> str:
+def processor_name(cpuinfo: Path) -> str:
     """The name of the first processor, or an empty text where the kernel gives none."""
     found = re.search(r"(?m)^(?:model name|Model)\s*:\s*(.+)$", _text(cpuinfo))
     return found[1].strip() if found else ""

@@ -11,8 +11,8 @@ from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Evidence, Host, P
 from dlimg.publish.promote import PublishedImage
 from dlimg.report.github import github
 from dlimg.report.junit import junit
-from dlimg.report.summary import failure_text, headings, line_row
-from dlimg.report.table import plain_table
+from dlimg.report.plain import plain_table
+from dlimg.report.summary import failure_text, headings, result_row
 from dlimg.results import ImageResult
 from tests.support import samples
 
@@ -27,7 +27,7 @@ UGLY: Final = (
 HOST: Final = Host(
     system="Debian GNU/Linux 13 (trixie)",
     kernel="6.12.48",
-    architecture="x86_64",
+    arch="x86_64",
     processor="AMD EPYC 9554",
     cores=16,
     memory=128_000_000_000,
@@ -96,7 +96,9 @@ FLAKY = replace(
     verdict("gpu_memory_released", needs=["gpu"]), attempts=2, first_reason="| 12 MiB are *missing*"
 )
 FAILED = replace(
-    verdict("tag_matches_image", CheckStatus.FAILED, "cuDNN 9.25 loads, <9.26> is promised | by the tag"),
+    verdict(
+        "tag_matches_image", CheckStatus.FAILED, "cuDNN 9.25 loads, <9.26> is promised | by the tag"
+    ),
     output=UGLY,
     attempts=2,
     first_reason="the same",
@@ -175,9 +177,9 @@ LINES: Final = tuple(one for one, _ in WALK)
 
 def table(lines: Sequence[ImageResult]) -> str:
     """What a person reads: the table, then what stands below it."""
-    rows = [line_row(one, publishing=True) for one in lines]
+    rows = [result_row(one, is_publish=True) for one in lines]
     below = "\n".join(text for text in map(failure_text, lines) if text)
-    return f"{plain_table(headings(publishing=True), rows)}\n{below}\n".encode(
+    return f"{plain_table(headings(is_publish=True), rows)}\n{below}\n".encode(
         errors="replace"
     ).decode()
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from dlimg.checks.container_setup import ROOT, prepare_check
 
 import dlimg.checks
+from dlimg.checks.container_setup import ROOT, prepare_check
 from dlimg.checks.evidence import (
     MOST_RECORDS,
     checks_of,
@@ -36,7 +36,7 @@ LATER = {"revision", "dirty"}
 HOST = Host(
     system="Debian GNU/Linux 13 (trixie)",
     kernel="6.12.48",
-    architecture="x86_64",
+    arch="x86_64",
     processor="AMD EPYC 9554",
     cores=16,
     memory=128_000_000_000,

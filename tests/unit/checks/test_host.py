@@ -59,7 +59,7 @@ def test_the_engine_says_what_its_machine_is(tmp_path: Path, address: str, name:
     assert found == Host(
         system="Debian GNU/Linux 13 (trixie)",
         kernel="6.12.48",
-        architecture="x86_64",
+        arch="x86_64",
         processor=name,
         cores=16,
         memory=128_000_000_000,
@@ -87,7 +87,7 @@ def test_the_local_host_is_described(tmp_path: Path) -> None:
     assert (found.cores, found.memory) == (2, 24_684_084 * 1024)
     assert found.system
     assert found.kernel
-    assert found.architecture
+    assert found.arch
     nothing = this_host(cpuinfo=tmp_path / "none", meminfo=tmp_path / "none")
     assert (nothing.processor, nothing.cores, nothing.memory) == ("", 0, 0)
 
