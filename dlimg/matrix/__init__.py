@@ -1,1 +1,1 @@
-"""matrix.yaml to resolved cells. Pure."""
+"""The matrix file and the cells that it resolves to."""

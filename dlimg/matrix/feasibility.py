@@ -1,4 +1,4 @@
-"""Corners of a matrix under the rules that are about an image alone; each pair is judged once."""
+"""Feasibility of corners: the rules that need no GPU or driver, once for each pair of values."""
 
 from collections.abc import Mapping
 
@@ -12,25 +12,29 @@ from dlimg.matrix.model import Family, Matrix
 from dlimg.model import CPU
 
 
-def refusal(reason: RuleResult | None) -> RuleResult | None:
-    """The reason, if it is a refusal."""
-    return reason if reason is not None and reason.level == "refusal" else None
+def refusal(result: RuleResult | None) -> RuleResult | None:
+    """Return the result if it is a refusal, else None."""
+    return result if result is not None and result.level == "refusal" else None
 
 
-def missing_on_pypi(facts: Facts, one: Combination) -> RuleResult | None:
-    """Why the package index has no build: the solver asks no other index."""
-    release = one.release
+def missing_on_pypi(facts: Facts, combination: Combination) -> RuleResult | None:
+    """Refuse a CUDA for which PyPI has no build: the solver asks no other index."""
+    release = combination.release
     if release is None:
         return None
-    message = f"{one.name} is built for CUDA {', '.join(release.cuda)}, not {one.cuda}"
-    there = next((build for build in release.builds_for(one.cuda) if build.origin.certain), None)
-    if there is not None:
-        message = f"{message} ({there.variant} is on {vendor_index(facts, one.framework)} only)"
+    message = (
+        f"{combination.name} is built for CUDA {', '.join(release.cuda)}, not {combination.cuda}"
+    )
+    builds = (build for build in release.builds_for(combination.cuda) if build.origin.certain)
+    elsewhere = next(builds, None)
+    if elsewhere is not None:
+        index = vendor_index(facts, combination.framework)
+        message = f"{message} ({elsewhere.variant} is on {index} only)"
     return refuse("cuda-build", "install", message, release.source)
 
 
 class Feasibility:
-    """All rules for one family's corners, however many cells share a pair of values."""
+    """The rules for one family's corners, evaluated once for each pair of values."""
 
     def __init__(self, matrix: Matrix, facts: Facts, family: Family) -> None:
         self.facts = facts
@@ -58,48 +62,52 @@ class Feasibility:
             for name in axes["accelerator"]
         }
 
-    def _released(self, version: str, accelerator: str = CPU, python: str = "") -> Combination:
+    def _release(self, version: str, accelerator: str = CPU, python: str = "") -> Combination:
         framework = self.family.framework
         release = self.facts.releases.get(framework, {}).get(version)
         cuda = "" if accelerator == CPU else self.matrix.stacks[accelerator].cuda
-        builds = [one for one in release.builds_for(cuda) if one.index == PYPI] if release else ()
+        builds = release.builds_for(cuda) if release else ()
+        on_pypi = [build for build in builds if build.index == PYPI]
         return Combination(
             framework=framework,
             version=version,
             release=release,
-            build=builds[0] if builds else None,
+            build=on_pypi[0] if on_pypi else None,
             cuda=cuda,
             python=python,
         )
 
     def _python(self, version: str, python: str) -> RuleResult | None:
-        return refusal(python_wheel(self.facts, self._released(version, python=python)))
+        return refusal(python_wheel(self.facts, self._release(version, python=python)))
 
     def _cuda(self, version: str, accelerator: str) -> RuleResult | None:
         # A CPU build may come from a folder of wheels that no fact knows.
-        one = self._released(version, accelerator)
-        if accelerator == CPU or one.release is None:
+        combination = self._release(version, accelerator)
+        if accelerator == CPU or combination.release is None:
             return None
-        return refusal(cuda_build(self.facts, one)) if one.build else missing_on_pypi(self.facts, one)
+        if combination.build is None:
+            return missing_on_pypi(self.facts, combination)
+        return refusal(cuda_build(self.facts, combination))
 
     def _system(self, name: str, python: str) -> RuleResult | None:
         choice = self.matrix.operating_systems[name]
-        one = Combination(
+        combination = Combination(
             framework=self.family.framework,
             version="",
             distribution=self.facts.distributions[choice.distribution],
             python=python,
             platform=self.matrix.platform,
         )
-        return refusal(platform_tag(self.facts, one)) or refusal(python_source(self.facts, one))
+        platform = refusal(platform_tag(self.facts, combination))
+        return platform or refusal(python_source(self.facts, combination))
 
     def _flavour(self, flavour: str, accelerator: str) -> RuleResult | None:
         cuda = "" if accelerator == CPU else self.matrix.stacks[accelerator].cuda
-        one = Combination(framework="", version="", cuda=cuda, flavour=flavour)
-        return refusal(compiler_wheel(self.facts, one))
+        combination = Combination(framework="", version="", cuda=cuda, flavour=flavour)
+        return refusal(compiler_wheel(self.facts, combination))
 
     def verdict(self, corner: Mapping[str, str]) -> RuleResult | None:
-        """The first reason why this corner cannot exist, or None."""
+        """Return the first refusal of this corner, or None."""
         return (
             self.by_python[corner["version"], corner["python"]]
             or self.by_cuda[corner["version"], corner["accelerator"]]

@@ -1,4 +1,4 @@
-"""Which checks an image must pass: names by what a cell is, as the matrix lists them."""
+"""Required checks: the names that the matrix lists by accelerator, flavour and family."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
@@ -19,45 +19,45 @@ KEYS: Final = (ANY, CPU, CUDA, *(flavour.value for flavour in Flavour))
 def read_required_checks(
     form: Validator, node: Node | None, families: Collection[str]
 ) -> dict[str, tuple[RequiredCheck, ...]]:
-    """Names and patterns of checks by key: `any`, `cpu`, `cuda`, a flavour or a family."""
-    found = {}
+    """Return names and patterns of checks by key: `any`, `cpu`, `cuda`, a flavour or a family."""
+    required = {}
     table = form.table(node, "required_checks", known=(*KEYS, *families))
     for key, entry in table.items():
         names = form.texts(entry, f"{key} of required_checks")
         lines = [item.line for item in entry.nodes] if isinstance(entry, YamlSequence) else []
-        found[key] = tuple(
+        required[key] = tuple(
             RequiredCheck(line=line, name=name) for name, line in zip(names, lines, strict=False)
         )
-        for one in found[key]:
-            form.fits(one.line, f"{key} of required_checks:", one.name, patterns.CHECK)
-    return found
+        for check in required[key]:
+            form.fits(check.line, f"{key} of required_checks:", check.name, patterns.CHECK)
+    return required
 
 
 def required_checks_of(
     matrix: Matrix, family: str, accelerator: str, flavour: str
 ) -> tuple[str, ...]:
-    """What is required of the cells with these values; nothing where nothing is listed."""
+    """Return the names and patterns that cells with these values require."""
     kind = CPU if accelerator == CPU else CUDA
-    found = (matrix.required.get(key, ()) for key in (ANY, kind, flavour, family))
-    return tuple(dict.fromkeys(one.name for one in chain.from_iterable(found)))
+    lists = (matrix.required.get(key, ()) for key in (ANY, kind, flavour, family))
+    return tuple(dict.fromkeys(check.name for check in chain.from_iterable(lists)))
 
 
 def required_check_lines(matrix: Matrix) -> Mapping[str, str]:
-    """Where each name or pattern stands first."""
-    found: dict[str, str] = {}
-    for one in chain.from_iterable(matrix.required.values()):
-        found.setdefault(one.name, f"{matrix.source}:{one.line}")
-    return found
+    """Return the first place of each name or pattern, as `source:line`."""
+    lines: dict[str, str] = {}
+    for check in chain.from_iterable(matrix.required.values()):
+        lines.setdefault(check.name, f"{matrix.source}:{check.line}")
+    return lines
 
 
 def unused_required_checks(matrix: Matrix, cells: Sequence[Cell]) -> Iterator[Problem]:
-    """Keys that no cell has anything to do with."""
+    """Yield keys to which no cell belongs."""
     if not matrix.required:
         return
-    alive = {ANY, *(cell.family for cell in cells), *(cell.flavour.value for cell in cells)}
-    alive |= {CUDA if cell.is_cuda else CPU for cell in cells}
+    used = {ANY, *(cell.family for cell in cells), *(cell.flavour.value for cell in cells)}
+    used |= {CUDA if cell.is_cuda else CPU for cell in cells}
     for key, entries in matrix.required.items():
-        if key not in alive and entries:
+        if key not in used and entries:
             yield Problem(
                 message=f"required_checks: no cell is {key}",
                 where=f"{matrix.source}:{entries[0].line}",

@@ -23,7 +23,7 @@ from dlimg.matrix.model import (
     Matrix,
 )
 from dlimg.matrix.required_checks import required_check_lines, unused_required_checks
-from dlimg.model import (GZIP, EMPTY_MAPPING, OLD_FLAVOURS, Cell, DroppedCell, Framework, Stack)
+from dlimg.model import EMPTY_MAPPING, GZIP, OLD_FLAVOURS, Cell, DroppedCell, Framework, Stack
 
 
 def without_unknown_names(facts: Facts, matrix: Matrix, problems: list[Problem]) -> Matrix:
@@ -81,7 +81,7 @@ def _unknown_pythons(facts: Facts, matrix: Matrix) -> Iterable[Problem]:
     known = {row.python for row in facts.distributions.values()} | facts.managed.keys()
     for stack in matrix.stacks.values():
         if stack.python not in known:
-            message = f"stack {stack.name}: no distribution and not uv has Python {stack.python}"
+            message = f"stack {stack.name}: neither a distribution nor uv has Python {stack.python}"
             yield _problem(matrix, stack.python_line, message, nearest(stack.python, known))
 
 

@@ -178,7 +178,7 @@ BAD = [
         (
             NO_ENV,
             f"env: {{{name}: {{value: b, why: b}}}}\n    exclude:",
-            [f"{name} is the layout's own to set, not for env of family jax", "take it out", ":18"],
+            [f"{name} is set by the layout, not by env of family jax", "remove it", ":18"],
         )
         for name in ("PATH", "HOME", "PIP_CONSTRAINT", "DLIMG_QUIET", "SHELL", "CUDA_HOME")
     ),
@@ -268,7 +268,7 @@ BAD = [
         "flavours: {devel: {any: ['a=={version}']}}\ngroups:",
         ["nothing is filled", ":22"],
     ),
-    ("python: 3.13}\nfam", "python: 3.99}\nfam", ["cuda13.2: nobody has Python 3.99", ":4"]),
+    ("python: 3.13}\nfam", "python: 3.99}\nfam", ["neither a distribution nor uv has Python 3.99", ":4"]),
     ("python: 3.13}\nfam", "python: py3}\nfam", ["'py3' is not a minor version", ":4"]),
     ("version: [0.12.0.1]", "version: [1.0..1]", ["'1.0..1' is not a version", ":9", "3.0rc1"]),
     ("version: [0.12.0.1]", "version: [2024_1]", ["'2024_1' is not a version", ":9"]),
