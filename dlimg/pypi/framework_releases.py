@@ -60,6 +60,8 @@ def _torch_inside(market: PackageIndexCache, version: str, row: Row) -> Row:
     held = market.read_wheel("torch", version, _flags)
     if held and row["cuda"]:
         found |= {"architectures": {row["cuda"][0]: held}, "architectures_source": f"the {FLAGGED}"}
+        # Arch flags name no PTX.
+        found["ptx_known"] = False
     other = market.read_wheel("torch", version, _torch_version, "aarch64")
     if other:
         found["aarch64_cuda"] = cuda = _torch_cuda(other)
@@ -67,6 +69,7 @@ def _torch_inside(market: PackageIndexCache, version: str, row: Row) -> Row:
         if held:
             found["aarch64_architectures"] = {cuda[0]: held}
             found["aarch64_architectures_source"] = f"the aarch64 {FLAGGED}"
+            found["aarch64_ptx_known"] = False
     return found
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from dlimg.checks.container_setup import ROOT
 
+from dlimg.checks.container_setup import ROOT
 from dlimg.checks.inputs import (
     HISTORY_PATH,
     LAYOUT_PATH,
@@ -147,11 +147,11 @@ WORKSPACE = planned("cpu", flavour=Flavour.WORKSPACE)
 
 def test_the_config_is_compared_with_what_the_cell_comes_to() -> None:
     found = started(WORKSPACE, config_of(WORKSPACE))
-    assert found["is"] == found["said"]
-    assert found["said"]["Entrypoint"] == ["/usr/bin/tini", "-s", "--", "dlimg-entrypoint"]
-    assert found["said"]["ExposedPorts"] == ["8888/tcp"]
-    assert found["said"]["Volumes"] is None
-    environment = found["said"]["Env"]
+    assert found["actual"] == found["expected"]
+    assert found["expected"]["Entrypoint"] == ["/usr/bin/tini", "-s", "--", "dlimg-entrypoint"]
+    assert found["expected"]["ExposedPorts"] == ["8888/tcp"]
+    assert found["expected"]["Volumes"] is None
+    environment = found["expected"]["Env"]
     assert isinstance(environment, dict)
     assert environment["SHELL"] == "/bin/bash"
 
@@ -161,8 +161,8 @@ def test_a_dockerfile_that_lies_is_not_asked() -> None:
     config = config_of(WORKSPACE)
     config["Env"] = [*config["Env"], "LD_PRELOAD=/x"]  # type: ignore[misc]
     found = started(replace(WORKSPACE, image=lying), config)
-    assert "LD_PRELOAD" not in found["said"]["Env"]  # type: ignore[operator]
-    assert "LD_PRELOAD" in found["is"]["Env"]  # type: ignore[operator]
+    assert "LD_PRELOAD" not in found["expected"]["Env"]  # type: ignore[operator]
+    assert "LD_PRELOAD" in found["actual"]["Env"]  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
@@ -190,14 +190,14 @@ def test_a_dockerfile_that_lies_is_not_asked() -> None:
 )
 def test_whatever_else_is_set_differs(name: str, value: object) -> None:
     found = started(WORKSPACE, {**config_of(WORKSPACE), name: value})
-    assert found["is"] != found["said"]
+    assert found["actual"] != found["expected"]
 
 
 def test_a_variable_that_is_set_twice_differs() -> None:
     config = config_of(WORKSPACE)
     first = "PATH=/tmp/bin"
     found = started(WORKSPACE, {**config, "Env": [first, *config["Env"]]})  # type: ignore[misc]
-    assert found["is"]["Env"] != found["said"]["Env"]
+    assert found["actual"]["Env"] != found["expected"]["Env"]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_labels_are_those_that_were_promised(name: str, value: str, *, agrees: b
     config = config_of(WORKSPACE)
     config["Labels"] = {**config["Labels"], name: value}  # type: ignore[dict-item]
     found = started(WORKSPACE, config)
-    assert (found["is"] == found["said"]) is agrees
+    assert (found["actual"] == found["expected"]) is agrees
 
 
 def test_a_base_from_a_registry_brings_labels_of_its_own() -> None:
@@ -242,7 +242,7 @@ def test_a_base_from_a_registry_brings_labels_of_its_own() -> None:
             "DLIMG_START"
         ]
         found = json.loads(text)
-        assert (found["is"] == found["said"]) is agrees
+        assert (found["actual"] == found["expected"]) is agrees
 
 
 def test_the_history_is_a_file_beside_the_scripts() -> None:
@@ -281,7 +281,11 @@ def test_the_layout_is_a_file_beside_the_scripts() -> None:
 
 
 FACT = """\
-framework: {framework}
+framework:
+  name: {framework}
+  unpinned_cuda: bundled
+  source: made up
+  checked: "2026-11-21"
 releases:
   - version: "1.0"
     pythons: ["3.13"]

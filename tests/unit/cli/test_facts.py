@@ -5,7 +5,8 @@ import json
 import pytest
 
 from dlimg.cli.main import main
-from dlimg.facts.schema import SECTIONS
+from dlimg.facts.model import SECTIONS
+from dlimg.facts.schema import forms_of
 from dlimg.report.facts import COLUMNS, spans, sure
 
 
@@ -17,12 +18,12 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_every_section_has_columns() -> None:
     assert COLUMNS.keys() == SECTIONS.keys()
     for name, columns in COLUMNS.items():
-        assert set(columns) - {"sm"} <= SECTIONS[name].fields.keys()
+        assert set(columns) - {"sm"} <= forms_of(SECTIONS[name].row).keys()
 
 
 def test_the_subjects_with_their_counts(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line.split("\t") for line in shown(capsys).splitlines()]
-    assert lines[0] == ["subject", "rows", "not sure", "oldest check"]
+    assert lines[0] == ["subject", "rows", "not confirmed", "oldest check"]
     assert ["gpus", "148 gpus, 6 statements"] in [line[:2] for line in lines]
 
 
@@ -39,7 +40,7 @@ def test_one_row_in_full(capsys: pytest.CaptureFixture[str], name: str) -> None:
     text = shown(capsys, "gpus", name)
     assert "capability\t8.9\n" in text
     assert "first driver\t520\n\t(nobody could confirm it)\n" in text
-    assert "stands in\tdlimg/facts/gpus.yaml:" in text
+    assert "defined in\tdlimg/facts/gpus.yaml:" in text
 
 
 def test_all_gpus_of_a_capability(capsys: pytest.CaptureFixture[str]) -> None:

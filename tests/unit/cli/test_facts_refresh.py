@@ -14,7 +14,7 @@ import pytest
 
 from dlimg.context import Context
 from dlimg.errors import BadInput, NetworkFailure
-from dlimg.facts.parse import compiled, rows_of, uncompiled
+from dlimg.facts.parse import rows_of
 from dlimg.facts.write import FieldDifference
 from dlimg.pipeline.facts_refresh import FactsRefresh, refresh_facts
 from dlimg.pypi.cache import PackageIndexCache
@@ -27,7 +27,11 @@ from tests.support.http_server import served
 ROOT = Path(__file__).parents[3]
 TORCH = """\
 # Written by people.
-framework: torch
+framework:
+  name: "torch"
+  unpinned_cuda: "bundled"
+  source: somebody
+  checked: "2026-01-02"
 releases:
   - version: "9.0"   # the first
     released: "2026-01-01"
@@ -44,7 +48,11 @@ statements:
     checked: "2026-01-02"
 """
 JAX = """\
-framework: jax
+framework:
+  name: "jax"
+  unpinned_cuda: "bundled"
+  source: somebody
+  checked: "2026-01-02"
 releases:
   - {version: "1.0", pythons: ["3.12"], cuda: [], source: somebody, checked: "2026-01-02"}
 """
@@ -149,11 +157,9 @@ def stocked(shop: Shop) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     found = tmp_path / "facts"
-    (found / "compiled").mkdir(parents=True)
+    found.mkdir()
     for name, text in (("torch", TORCH), ("jax", JAX)):
         (found / f"{name}.yaml").write_text(text)
-        kept = compiled(rows_of(text, f"{name}.yaml"), text)
-        (found / f"compiled/{name}.json").write_text(kept)
     return found
 
 
@@ -191,10 +197,12 @@ NEW = """\
     architectures:
       "13.9": [sm_80, sm_90, sm_120]
     architectures_source: "the wheel: torch._C._cuda_getArchFlags()"
+    ptx_known: false
     aarch64_cuda: ["13.9"]
     aarch64_architectures:
       "13.9": [sm_90, sm_121]
     aarch64_architectures_source: "the aarch64 wheel: torch._C._cuda_getArchFlags()"
+    aarch64_ptx_known: false
     source: "PyPI metadata of torch 9.1"
     checked: "2026-02-03"
 """
@@ -212,7 +220,7 @@ def test_a_new_release_becomes_a_row_and_nothing_else_changes(shop: Shop, folder
     assert refreshed(refresh(shop, folder), ["torch"]) == (1, ())
     text = (folder / "torch.yaml").read_text()
     assert text == TORCH.replace("# Kept, too.\n", f"{NEW}# Kept, too.\n")
-    assert uncompiled((folder / "compiled/torch.json").read_text(), text)
+    assert rows_of(text, "torch.yaml")["releases"][1]["version"] == "9.1"
     assert refreshed(refresh(shop, folder), ["torch"]) == (0, ())
 
 
@@ -240,7 +248,7 @@ def test_one_commit_for_each_release(
         capture_output=True,
         text=True,
     ).stdout.split("\n")
-    assert said == ["Facts: torch 9.1", "", "compiled/torch.json", "torch.yaml", ""]
+    assert said == ["Facts: torch 9.1", "", "torch.yaml", ""]
 
 
 @pytest.mark.parametrize(
@@ -266,7 +274,7 @@ def test_a_difference_is_said_and_left(
     _, found = refreshed(refresh(shop, folder, write=False), ["torch"])
     assert [str(one) for one in found if told in str(one)]
     assert len(found) == 1
-    assert found[0].where == "torch.yaml:4"
+    assert found[0].where == "torch.yaml:8"
     assert (folder / "torch.yaml").read_text() == text
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dlimg.cli.main import main
-from dlimg.compat.parse_names import requirement_named
+from dlimg.compat.parse_names import parse_requirement
 from dlimg.errors import BadInput
 from tests.support.why_tables import answer, facts, question, rows
 
@@ -57,7 +57,7 @@ def test_bad_questions(row: dict[str, str], capsys: pytest.CaptureFixture[str]) 
     ],
 )
 def test_requirements_as_questions(text: str, framework: str, version: str, cuda: str) -> None:
-    named = requirement_named(text)
+    named = parse_requirement(facts(), text)
     assert (named.framework, named.version, named.cuda) == (framework, version, cuda)
 
 
@@ -83,20 +83,20 @@ def test_requirements_as_questions(text: str, framework: str, version: str, cuda
 def test_spellings_of_names_that_people_use(option: str, spellings: list[str]) -> None:
     asks = [f"torch==2.6.0 --{option} {shlex.quote(text)}" for text in spellings]
     found = [answer(ask) for ask in asks]
-    assert all(one.one == found[0].one for one in found)
+    assert all(each.combination == found[0].combination for each in found)
 
 
 def test_a_version_without_its_patch() -> None:
-    assert answer("torch==2.6").one.version == "2.6.0"
-    assert answer("tensorflow==2.16").one.version == "2.16.2"
-    assert answer("torch").one.version == "2.15.0"
+    assert answer("torch==2.6").combination.version == "2.6.0"
+    assert answer("tensorflow==2.16").combination.version == "2.16.2"
+    assert answer("torch").combination.version == "2.15.0"
 
 
 @pytest.mark.usefixtures("at_root")
 def test_json_has_just_these_fields(capsys: pytest.CaptureFixture[str]) -> None:
     code, found = said("torch==2.6.0 --cuda 13.0 --gpu T4 --driver 550.54.15", capsys)
     assert code == 1
-    assert list(found) == ["valid", "fails_at", "reasons", "nearest"]
+    assert list(found) == ["schema", "valid", "fails_at", "reasons", "nearest"]
     assert (found["valid"], found["fails_at"]) == (False, "install")
     for reason in found["reasons"]:
         assert list(reason) == ["rule", "message", "source", "certain"]

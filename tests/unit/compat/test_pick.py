@@ -10,7 +10,7 @@ import pytest
 
 from dlimg.checks.evidence import evidence_folder, write_evidence
 from dlimg.cli.main import main
-from dlimg.cli.pick import on_machine
+from dlimg.cli.printing import log
 from dlimg.compat.host_gpus import DetectedGpu, LocalMachine
 from dlimg.compat.pick import (
     EXACT,
@@ -24,11 +24,13 @@ from dlimg.compat.pick import (
     pick,
 )
 from dlimg.compat.rule_engine import RuleEngine, rules
+from dlimg.context import Context
 from dlimg.errors import Problem
 from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import resolve
 from dlimg.model import CheckStatus, Evidence, Lock, Verdict
 from dlimg.pipeline.facts_files import read_facts
+from dlimg.pipeline.pick import request_on_machine
 from dlimg.report.pick import nothing_text
 from tests.support import samples
 
@@ -102,7 +104,7 @@ JUDGE = RuleEngine(FACTS, rules(TODAY))
 
 
 def stack_lock(name: str) -> Lock:
-    package, version = CUDNNS[name]
+    package, version = CUDNNS[name.partition("-")[0]]
     return samples.lock(name, wheels=(samples.wheel(package, version),))
 
 
@@ -126,7 +128,7 @@ def picked(*gpus: str, **fields: str) -> PickResult:
 def best(found: PickResult) -> tuple[str, str, str]:
     """The accelerator of the best image of each family, `?` behind what is doubtful."""
     of: dict[str, str] = {}
-    for fit in found.fits:
+    for fit in found.matches:
         of.setdefault(fit.cell.family, f"{fit.cell.accelerator}{'?' if fit.doubts else ''}")
     return of.get("pytorch", "-"), of.get("tensorflow", "-"), of.get("jax", "-")
 
@@ -204,9 +206,9 @@ def test_the_best_image_on_a_gpu_and_driver(row: list[str]) -> None:
     found = picked(*gpus, driver=driver.strip("-"))
     assert best(found) == tuple(expected)
     # Everything that was asked for has an answer, and each refusal a source.
-    named = sum(len(one.cells) for one in found.fallen) + len(found.fits)
+    named = sum(len(one.cells) for one in found.rejections) + len(found.matches)
     assert named == sum(cell.is_cuda for cell in RESOLUTION.cells)
-    assert all(one.reason.source for one in found.fallen)
+    assert all(one.reason.source for one in found.rejections)
 
 
 # A GPU whose host is an ARM machine has nothing here, with CUDA or without: who says so.
@@ -230,37 +232,43 @@ def test_the_best_image_on_a_gpu_and_driver(row: list[str]) -> None:
 def test_on_a_host_of_another_machine_nothing_starts(gpu: str, driver: str, source: str) -> None:
     asked = wish(gpu, driver=driver)
     found = pick(SHELF, asked, JUDGE)
-    assert (found.fits, found.left_out) == ((), 0)
-    [fallen] = found.fallen
-    assert len(fallen.cells) == len(RESOLUTION.cells)
-    assert (fallen.reason.rule, fallen.reason.at) == ("gpu-host", "runtime")
-    assert "aarch64 host, and this is for x86_64" in fallen.reason.message
-    assert source in fallen.reason.source
+    assert found.matches == ()
+    [rejection] = found.rejections
+    assert len(rejection.cells) == len(RESOLUTION.cells)
+    assert (rejection.reason.rule, rejection.reason.at) == ("gpu-host", "runtime")
+    assert "aarch64 hosts only, and this is for x86_64" in rejection.reason.message
+    assert source in rejection.reason.source
     assert advice(SHELF, asked, JUDGE) == ()
     assert nothing_text(found, asked).endswith(": it has no image for aarch64")
 
 
 def test_a_host_that_nobody_confirmed_only_warns() -> None:
     found = picked("T4G")
-    assert {one.rule for fit in found.fits for one in fit.doubts} == {"gpu-host"}
-    assert found.left_out == sum(not cell.is_cuda for cell in RESOLUTION.cells)
+    assert {one.rule for fit in found.matches for one in fit.doubts} == {"gpu-host"}
 
 
 def test_beside_a_gpu_of_another_host_the_rest_is_kept_to() -> None:
     found = picked("T4", "GB10", python="3.11", family="pytorch")
     assert best(found) == ("-", "-", "-")
-    assert {(one.on, one.reason.rule) for one in found.fallen} == {("GB10", "gpu-host")}
-    assert {cell.accelerator for one in found.fallen for cell in one.cells} >= {"cpu", "cuda13.2"}
-    assert {(c.family, c.python) for one in found.fallen for c in one.cells} == {
+    assert {(one.on, one.reason.rule) for one in found.rejections} == {("GB10", "gpu-host")}
+    assert {cell.accelerator for one in found.rejections for cell in one.cells} >= {
+        "cpu",
+        "cuda13.2",
+    }
+    assert {(c.family, c.python) for one in found.rejections for c in one.cells} == {
         ("pytorch", "3.11")
     }
     told = changes(wish("T4", "GB10", family="pytorch"))
-    assert told == [("use the T4 alone", "pytorch-2.15.0-cuda13.2-py3.13-debian13")]
+    assert told == [("use only the T4", "pytorch-2.15.0-cuda13.2-py3.13-debian13")]
+
+
+def on_machine(request: PickRequest, machine: LocalMachine) -> PickRequest:
+    return request_on_machine(request, machine, FACTS, TODAY, Context.of({}, log))
 
 
 def test_only_the_machine_that_speaks_against_an_image_is_named() -> None:
-    seen = on_machine(wish("GB10"), LocalMachine(gpus=(), machine="x86_64"), FACTS, TODAY)
-    assert seen.machine == "x86_64"
+    seen = on_machine(wish("GB10"), LocalMachine(gpus=(), arch="x86_64"))
+    assert seen.arch == "x86_64"
     found = pick(SHELF, seen, JUDGE)
     assert nothing_text(found, seen).endswith(": it has no image for aarch64")
 
@@ -268,22 +276,22 @@ def test_only_the_machine_that_speaks_against_an_image_is_named() -> None:
 @pytest.mark.parametrize("without_gpu", [False, True])
 def test_on_this_machine_nothing_starts_that_is_for_another(without_gpu: bool) -> None:  # noqa: FBT001
     gpus = () if without_gpu else (DetectedGpu(name="NVIDIA A100", capability="8.0"),)
-    for machine, runs in (("aarch64", False), ("x86_64", True), ("", True)):
-        seen = on_machine(PickRequest(), LocalMachine(gpus=gpus, machine=machine), FACTS, TODAY)
+    for arch, runs in (("aarch64", False), ("x86_64", True), ("", True)):
+        seen = on_machine(PickRequest(), LocalMachine(gpus=gpus, arch=arch))
         found = pick(SHELF, seen, JUDGE)
-        assert bool(found.fits) is runs
+        assert bool(found.matches) is runs
         if not runs:
             cells = RESOLUTION.cells
             count = sum(not cell.is_cuda for cell in cells) if without_gpu else len(cells)
-            [fallen] = found.fallen
-            assert (len(fallen.cells), fallen.reason.rule) == (count, "this-machine")
-            assert fallen.reason.message == "this machine is aarch64, and this is for x86_64"
+            [rejection] = found.rejections
+            assert (len(rejection.cells), rejection.reason.rule) == (count, "this-machine")
+            assert rejection.reason.message == "this machine is aarch64, and this is for x86_64"
             assert advice(SHELF, seen, JUDGE) == ()
             assert nothing_text(found, seen).endswith(": it has no image for aarch64")
 
 
 def ids(found: PickResult) -> list[str]:
-    return [fit.cell.id for fit in found.fits]
+    return [fit.cell.id for fit in found.matches]
 
 
 def test_the_runtime_of_the_newest_comes_first_with_the_default_python() -> None:
@@ -299,7 +307,7 @@ def test_the_runtime_of_the_newest_comes_first_with_the_default_python() -> None
 
 def test_a_python_is_kept_to() -> None:
     found = picked("T4", python="3.11")
-    assert {fit.cell.python for fit in found.fits} == {"3.11"}
+    assert {fit.cell.python for fit in found.matches} == {"3.11"}
     assert best(found) == ("cuda13.2", "cuda12.9", "-")
 
 
@@ -311,31 +319,31 @@ def test_several_gpus_need_an_image_for_all_of_them() -> None:
     )
     found = picked("GTX 1080", "RTX 5090", driver="580.65.06")
     assert best(found) == ("-", "-", "-")
-    assert {one.on for one in found.fallen} == {"GTX 1080", "RTX 5090"}
+    assert {one.on for one in found.rejections} == {"GTX 1080", "RTX 5090"}
     assert changes(wish("GTX 1080", "RTX 5090", driver="580.65.06"))[:2] == [
-        ("use the GTX 1080 alone", "pytorch-2.6.0-cuda12.4-py3.13-debian13"),
-        ("use the RTX 5090 alone", "pytorch-2.15.0-cuda13.2-py3.13-debian13"),
+        ("use only the GTX 1080", "pytorch-2.6.0-cuda12.4-py3.13-debian13"),
+        ("use only the RTX 5090", "pytorch-2.15.0-cuda13.2-py3.13-debian13"),
     ]
 
 
 def test_a_match_is_code_for_the_chip_or_its_kind_or_ptx() -> None:
-    matches = {fit.cell.family: fit for fit in picked("RTX 5090", driver="580.65.06").fits}
+    matches = {fit.cell.family: fit for fit in picked("RTX 5090", driver="580.65.06").matches}
     assert (matches["tensorflow"].match, matches["tensorflow"].code) == (PTX, ("compute_90",))
     assert (matches["jax"].match, matches["jax"].code) == (EXACT, ("sm_120",))
-    torch = picked("RTX 4090", driver="580.65.06", family="pytorch").fits[0]
+    torch = picked("RTX 4090", driver="580.65.06", family="pytorch").matches[0]
     assert (torch.match, torch.code, torch.native) == (MAJOR, ("sm_86",), False)
 
 
 def test_without_anything_asked_all_images_are_there() -> None:
     found = picked()
-    assert len(found.fits) == len(RESOLUTION.cells)
-    assert found.fallen == ()
+    assert len(found.matches) == len(RESOLUTION.cells)
+    assert found.rejections == ()
 
 
 def test_without_a_gpu_the_cpu_images_are_the_answer() -> None:
     found = pick(SHELF, PickRequest(without_gpu=True), JUDGE)
-    assert {fit.cell.accelerator for fit in found.fits} == {"cpu"}
-    assert [fit.cell.family for fit in found.fits if fit.cell.python == "3.13"] == [
+    assert {fit.cell.accelerator for fit in found.matches} == {"cpu"}
+    assert [fit.cell.family for fit in found.matches if fit.cell.python == "3.13"] == [
         *["pytorch"] * 2,
         "tensorflow",
         "jax",
@@ -376,10 +384,10 @@ def test_this_machine_fills_what_was_left_open() -> None:
     machine = LocalMachine(
         gpus=(DetectedGpu(name="NVIDIA GeForce RTX 4090", capability="8.9"),), driver="580.65.06"
     )
-    seen = on_machine(PickRequest(), machine, FACTS, TODAY)
+    seen = on_machine(PickRequest(), machine)
     assert [(gpu.name, gpu.kind) for gpu in seen.gpus] == [("RTX 4090", "consumer")]
     assert (seen.driver, seen.without_gpu) == ("580.65.06", False)
-    asked = on_machine(wish("T4", driver="470.57.02"), machine, FACTS, TODAY)
+    asked = on_machine(wish("T4", driver="470.57.02"), machine)
     assert [gpu.name for gpu in asked.gpus] == ["T4"]
     assert asked.driver == "470.57.02"
 
@@ -388,7 +396,7 @@ def test_a_gpu_of_no_row_is_taken_by_its_architecture() -> None:
     machine = LocalMachine(
         gpus=(DetectedGpu(name="NVIDIA Whatever 1", capability="8.9"),), driver="580.65.06"
     )
-    seen = on_machine(PickRequest(), machine, FACTS, TODAY)
+    seen = on_machine(PickRequest(), machine)
     assert [(gpu.name, gpu.sm) for gpu in seen.gpus] == [("NVIDIA Whatever 1", "sm_89")]
     assert best(pick(SHELF, seen, JUDGE)) == ("cuda13.2", "cuda12.9", "cuda12.9")
 
@@ -397,14 +405,14 @@ def test_a_gpu_newer_than_all_facts_is_judged_all_the_same() -> None:
     machine = LocalMachine(
         gpus=(DetectedGpu(name="NVIDIA X", capability="99.0"),), driver="580.65.06"
     )
-    seen = on_machine(PickRequest(), machine, FACTS, TODAY)
+    seen = on_machine(PickRequest(), machine)
     assert [gpu.sm for gpu in seen.gpus] == ["sm_990"]
     pick(SHELF, seen, JUDGE)
 
 
 def test_a_machine_without_a_gpu_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
     machine = LocalMachine(findings=(Problem(message="no NVIDIA GPU", hint="buy one"),))
-    seen = on_machine(PickRequest(), machine, FACTS, TODAY)
+    seen = on_machine(PickRequest(), machine)
     assert seen.without_gpu
     said = capsys.readouterr().err
     assert "no NVIDIA GPU" in said
@@ -425,7 +433,7 @@ def test_the_command_names_tags() -> None:
     first = out.splitlines()[1]
     assert first.startswith("dlimg/pytorch:")
     assert "-cudnn" in first
-    assert "asked for: RTX 4090 (sm_89), driver 580.65.06" in err
+    assert "requested: RTX 4090 (sm_89), driver 580.65.06" in err
 
 
 def test_the_command_says_why_and_what_to_change() -> None:
@@ -495,7 +503,7 @@ def test_an_image_that_was_tested_is_named_so(
         engine="28.5",
         verdicts=(passed,),
     )
-    write_evidence(evidence_folder({"XDG_STATE_HOME": str(tmp_path)}), evidence, say=print)
+    write_evidence(evidence_folder({"XDG_STATE_HOME": str(tmp_path)}), evidence, log=print)
     first, *others = json.loads(ran(*asked)[1])["runs"]
     assert first["tested"].endswith("tested on Tesla T4, driver 535.104.05, 2026-11-20")
     assert {one["tested"] for one in others} == {None}
@@ -517,6 +525,6 @@ def test_an_old_environment_is_answered_with_what_is_left_of_it() -> None:
 
 def test_what_has_no_lock_comes_last() -> None:
     for found in (picked("RTX 4090"), picked("H100", driver="580.65.06"), picked()):
-        for family in {fit.cell.family for fit in found.fits}:
-            locked = [SHELF.is_locked(f.cell.id) for f in found.fits if f.cell.family == family]
+        for family in {fit.cell.family for fit in found.matches}:
+            locked = [SHELF.is_locked(f.cell.id) for f in found.matches if f.cell.family == family]
             assert locked == sorted(locked, reverse=True)

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from dlimg.compat.combination import Combination
-from dlimg.compat.rule_result import RuleResult, against, fails_at, refusals, warning, worst_first
+from dlimg.compat.rule_result import RuleResult, failing_stage, refusals, refuse, warn, worst_first
 from dlimg.compat.rules_image import compiler_wheel, python_source
 from dlimg.compat.rules_wheel import cuda_build, locked_wheels, platform_tag, python_wheel
 from dlimg.compat.wheel_tags import admits, glibc_floor_of, misfits
 from dlimg.document.versions import begins, driver_numbers, numbers
 from dlimg.errors import BadInput
-from dlimg.facts.gpu_code import runs
+from dlimg.facts.gpus import code_for
 from dlimg.facts.load import parse_facts
 from dlimg.facts.model import PYPI
 from tests.support import samples
@@ -157,7 +157,7 @@ def test_platform_tag(distribution: str, platform: str, *, impossible: bool) -> 
     ],
 )
 def test_drivers_that_run_a_cuda(architectures: list[str], capability: str, code: str) -> None:
-    found = runs(architectures, capability)
+    found = code_for(architectures, capability)
     assert (found.name if found else "") == code
 
 
@@ -226,15 +226,15 @@ def test_a_locked_wheel_outranks_the_facts() -> None:
 
 def test_the_first_stage_that_fails_comes_first() -> None:
     found = (
-        against("b", "runtime", "b", "s"),
-        warning("w", "w", "s"),
-        against("a", "install", "a", "s"),
-        against("d", "install", "d", "s", certain=False),
+        refuse("b", "runtime", "b", "s"),
+        warn("w", "w", "s"),
+        refuse("a", "install", "a", "s"),
+        refuse("d", "install", "d", "s", certain=False),
     )
-    assert fails_at(found) == "install"
+    assert failing_stage(found) == "install"
     assert [one.rule for one in worst_first(found)] == ["a", "b", "w", "d"]
     assert [one.rule for one in refusals(found)] == ["b", "a"]
-    assert fails_at([found[3]]) is None
+    assert failing_stage([found[3]]) is None
 
 
 def test_version_numbers_are_compared_as_numbers() -> None:

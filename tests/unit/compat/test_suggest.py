@@ -35,7 +35,7 @@ def questions(draw: some.DrawFn) -> Query:
         system=draw(some.none() | some.sampled_from(list(known.distributions.values()))),
         gpu=known.gpu_names[draw(some.sampled_from(gpus))] if with_gpu and draw(BOOL) else None,
         driver=draw(NOTHING | some.sampled_from(drivers)) if with_gpu else "",
-        machine=draw(some.sampled_from(["", "", "x86_64", "aarch64"])),
+        arch=draw(some.sampled_from(["", "", "x86_64", "aarch64"])),
     )
 
 
@@ -52,7 +52,7 @@ def test_every_suggestion_is_valid(question: Query) -> None:
         assert reason.source
         assert reason.certain or reason.level != "refusal"
     for each in found.nearest:
-        assert not refusals(judge().reasons(each.one))
+        assert not refusals(judge().reasons(each.combination))
         assert each.changes
     costs = [each.cost for each in found.nearest]
     assert costs == sorted(costs)
@@ -87,7 +87,7 @@ def test_the_smallest_change_is_suggested_first(ask: str, first: str) -> None:
 def test_an_older_driver_gets_the_build_for_an_older_cuda() -> None:
     found = answer("torch==2.6.0 --driver 520.61.05")
     assert found.valid
-    assert found.one.cuda == "11.8"
+    assert found.combination.cuda == "11.8"
 
 
 def test_hardware_is_changed_last() -> None:
@@ -95,8 +95,8 @@ def test_hardware_is_changed_last() -> None:
     found = answer("torch==2.6.0 --cuda 13.0 --python 3.14 --os alpine --gpu V100", count=5)
     assert found.nearest
     for each in found.nearest:
-        assert each.one.gpu is not None
-        assert each.one.gpu.name == "V100"
+        assert each.combination.gpu is not None
+        assert each.combination.gpu.name == "V100"
 
 
 def test_the_search_for_suggestions_is_bounded() -> None:
@@ -121,12 +121,12 @@ def test_a_rule_is_asked_once_for_each_set_of_values() -> None:
     asked = 0
 
     def counted(rule: CompatRule) -> CompatRule:
-        def speak(known: Facts, one: Combination) -> RuleResult | None:
+        def check(known: Facts, one: Combination) -> RuleResult | None:
             nonlocal asked
             asked += 1
-            return rule.speak(known, one)
+            return rule.check(known, one)
 
-        return CompatRule(id=rule.id, reads=rule.reads, speak=speak)
+        return CompatRule(id=rule.id, reads=rule.reads, check=check)
 
     one_judge = RuleEngine(facts(), [counted(rule) for rule in rules(TODAY)])
     cells = many_cells(facts(), 10_000)

@@ -8,8 +8,7 @@ from dlimg.compat.combination import Combination
 from dlimg.compat.legacy import legacy_answer, legacy_named
 from dlimg.compat.parse_names import CPU
 from dlimg.compat.query import Query, cudas
-from dlimg.compat.rules_driver import driver_cuda
-from dlimg.compat.rules_image import takes_cuda_from_base
+from dlimg.compat.rules_gpu import driver_cuda
 from dlimg.compat.why import WhyAnswer, answer
 from dlimg.document.versions import numbers
 from dlimg.facts.model import PYPI, FrameworkRelease, GpuFact, ReleaseBuild
@@ -39,7 +38,7 @@ def question_of(release: FrameworkRelease, build: ReleaseBuild, python: str = ""
         version=release.version,
         cuda=cuda,
         python=python,
-        machine=build.machine,
+        arch=build.arch,
     )
 
 
@@ -51,8 +50,8 @@ def test_a_build_works_with_every_python_it_has(framework: str) -> None:
             if python not in facts().managed:
                 continue
             found = asked(question_of(release, build, python))
-            fact = facts().cuda.get(found.one.cuda)
-            if takes_cuda_from_base(found.one) and fact and fact.image_state == "deleted":
+            fact = facts().cuda.get(found.combination.cuda)
+            if build.uses_system_cuda and fact and fact.image_state == "deleted":
                 assert found.fails_at == "image"
                 assert "base-image" in {one.rule for one in found.reasons}
             else:
@@ -104,7 +103,7 @@ def test_newer_drivers_always_run_a_cuda_and_older_than_its_floor_never(cuda: st
 @pytest.mark.parametrize("gpu", list(facts().gpus.values()), ids=lambda gpu: gpu.name)
 def test_a_gpu_ends_where_its_row_says(gpu: GpuFact) -> None:
     newest = Query(framework="torch", version="2.15.0", cuda="13.2", gpu=gpu)
-    found = asked(replace(newest, machine=gpu.machine or "x86_64"))
+    found = asked(replace(newest, arch=gpu.arch or "x86_64"))
     if gpu.last_cuda:
         assert found.fails_at == "runtime"
         assert "gpu-cuda" in {one.rule for one in found.reasons}
@@ -125,11 +124,7 @@ def test_an_old_environment_is_answered(name: str) -> None:
     found = legacy_answer(judge(), legacy, TODAY)
     assert found.reasons
     assert all(one.source for one in found.reasons)
-    if (
-        legacy.wheel.startswith("no")
-        and legacy.origin.certain
-        and "not checked" not in legacy.wheel
-    ):
+    if legacy.wheel_state == "missing" and legacy.origin.certain:
         assert found.fails_at == "install"
     if legacy.packages and not found.valid:
         assert found.nearest, "nothing replaces it"
@@ -146,7 +141,7 @@ def test_a_system_takes_the_wheels_that_its_glibc_allows(name: str) -> None:
 
 def test_the_package_index_comes_first() -> None:
     for release, build in RELEASES:
-        if build.index == PYPI and build.cuda and build.machine == "x86_64":
+        if build.index == PYPI and build.cuda and build.arch == "x86_64":
             found = asked(Query(framework=release.framework, version=release.version))
-            chosen = found.one.build
+            chosen = found.combination.build
             assert chosen is None or chosen.index == PYPI, release.version

@@ -19,7 +19,7 @@ def test_combinations_of_the_table_are_judged_as_written(row: dict[str, Any]) ->
     assert row["source"] in spoken[0].source, spoken[0]
     assert spoken[0].source
     assert spoken[0].certain is not row.get("doubt", False), spoken[0]
-    assert found.one.cuda == row.get("cuda", found.one.cuda)
+    assert found.combination.cuda == row.get("cuda", found.combination.cuda)
     if found.fails_at and not row.get("doubt"):
         assert any(one.level == "refusal" for one in spoken), said
 

@@ -10,12 +10,15 @@ import jsonschema
 import pytest
 import yaml
 
+from dlimg.compat.rules_cudnn import cudnn_fact
+from dlimg.document.versions import numbers
 from dlimg.errors import BadInput
-from dlimg.facts.load import CudaFact, Facts, numbers
-from dlimg.facts.model import PYPI, X86_64, ReleaseBuild
-from dlimg.facts.parse import compiled, rows_of, uncompiled
+from dlimg.facts.load import Facts
+from dlimg.facts.model import PYPI, X86_64, CudaFact, ReleaseBuild
+from dlimg.facts.parse import rows_of
 from dlimg.facts.schema import schema
 from dlimg.facts.write import row_lines, with_row
+from dlimg.pipeline import facts_files
 from dlimg.pipeline.facts_files import FACTS, read_facts, read_rows
 
 PATHS = sorted(FACTS.glob("*.yaml"))
@@ -31,16 +34,22 @@ RELEASES = [one for known in ALL.releases.values() for one in known.values()]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_the_json_beside_a_file_is_what_the_file_says(path: Path) -> None:
-    text = path.read_text()
-    kept = (FACTS / "compiled" / f"{path.stem}.json").read_text()
-    assert kept == compiled(rows_of(text, path.name), text), "run `dlimg facts --keep`"
-    found = uncompiled(kept, text) or {}
-    assert {name: found[name] for name in rows_of(text, path.name)} == rows_of(text, path.name)
+def test_cached_rows_are_those_of_the_file(path: Path, tmp_path: Path) -> None:
+    rows = rows_of(path.read_text(), path.name)
+    assert read_rows(path.stem, tmp_path) == rows
+    (cached,) = tmp_path.iterdir()
+    assert json.loads(cached.read_text()) == rows
+    assert read_rows(path.stem, tmp_path) == rows
 
 
-def test_there_is_no_json_without_a_file() -> None:
-    assert {one.stem for one in (FACTS / "compiled").iterdir()} == {one.stem for one in PATHS}
+def test_a_damaged_or_missing_cache_is_ignored(tmp_path: Path) -> None:
+    rows = read_rows("cudnn", tmp_path)
+    (cached,) = tmp_path.iterdir()
+    cached.write_text("{")
+    assert read_rows("cudnn", tmp_path) == rows
+    not_a_folder = tmp_path / "file"
+    not_a_folder.touch()
+    assert read_rows("cudnn", not_a_folder / "facts") == rows
 
 
 @pytest.mark.parametrize("text", ["releases: " + "[" * 5_000, "releases:\n" + "- " * 5_000])
@@ -49,12 +58,16 @@ def test_facts_that_are_nested_too_deeply(text: str) -> None:
         rows_of(text, "jax.yaml")
 
 
-def test_a_corrected_file_is_heard_at_once() -> None:
+def test_a_corrected_file_is_not_read_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = (FACTS / "cuda.yaml").read_text()
-    kept = (FACTS / "compiled/cuda.json").read_text()
-    assert uncompiled(kept, text.replace('"525.60.13"', '"525.60.14"', 1)) is None
-    assert uncompiled(kept.replace('"format": 1', '"format": 0'), text) is None
-    assert uncompiled("", text) is None
+    read_rows("cuda", tmp_path / "cache")
+    monkeypatch.setattr(facts_files, "FACTS", tmp_path)
+    (tmp_path / "cuda.yaml").write_text(text.replace('"525.60.13"', '"525.60.14"', 1))
+    rows = read_rows("cuda", tmp_path / "cache")
+    assert "525.60.14" in {row["min_driver"] for row in rows["cuda"]}
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_the_schema_is_that_of_the_table() -> None:
@@ -86,7 +99,7 @@ def test_unverified_facts_are_not_certain() -> None:
     assert not any(
         one.origin.sure_of("first_driver") for one in ALL.gpus.values() if one.first_driver
     )
-    assert (ALL.drivers["580"].eol, ALL.drivers["580"].eol_latest) == ("2028-06", "2028-08")
+    assert ALL.drivers["580"].eol == "2028-06"
     assert not ALL.drivers["580"].origin.sure_of("eol")
     for cuda in ("11.0", "11.1", "11.2", "11.3"):
         assert not ALL.cuda[cuda].origin.sure_of("image_state")
@@ -95,11 +108,11 @@ def test_unverified_facts_are_not_certain() -> None:
     assert not ALL.pythons["3.15"].origin.sure_of("eol")
 
 
-@pytest.mark.parametrize(("machine", "held"), [("x86_64", True), ("aarch64", False)])
-def test_a_t4_runs_cuda_13_builds_but_not_on_arm(machine: str, *, held: bool) -> None:
+@pytest.mark.parametrize(("arch", "held"), [("x86_64", True), ("aarch64", False)])
+def test_a_t4_runs_cuda_13_builds_but_not_on_arm(arch: str, *, held: bool) -> None:
     for version in ("2.13.0", "2.15.0"):
         release = ALL.releases["torch"][version]
-        build = release.builds_for(release.cuda[0], machine)[0]
+        build = release.builds_for(release.cuda[0], arch)[0]
         assert ("sm_75" in build.architectures) is held
 
 
@@ -111,7 +124,7 @@ def test_no_driver_row_is_an_upper_bound() -> None:
 def builds() -> Iterator[tuple[str, ReleaseBuild]]:
     for release in RELEASES:
         for build in release.builds:
-            yield f"{release.framework} {release.version} {build.variant} {build.machine}", build
+            yield f"{release.framework} {release.version} {build.variant} {build.arch}", build
 
 
 def test_every_cuda_of_a_release_is_known() -> None:
@@ -147,7 +160,7 @@ def test_every_python_of_a_release_is_known() -> None:
 
 def test_what_a_release_says_is_what_its_first_builds_say() -> None:
     for release in RELEASES:
-        indexed = [one for one in release.builds if one.index == PYPI and one.machine == X86_64]
+        indexed = [one for one in release.builds if one.index == PYPI and one.arch == X86_64]
         assert tuple(one.cuda for one in indexed if one.cuda) == release.cuda
         for one in indexed:
             assert one.architectures == release.architectures.get(one.cuda, ())
@@ -159,7 +172,7 @@ def test_every_gpu_fits_its_cudas() -> None:
             assert cuda not in ALL.cuda or compiles(ALL.cuda[cuda], gpu.sm), f"{gpu.name} {cuda}"
         if gpu.first_cuda and gpu.last_cuda:
             assert numbers(gpu.first_cuda) <= numbers(gpu.last_cuda)
-        assert gpu.kind in ALL.gpu_kinds
+        assert gpu.kind in ALL.forward
 
 
 @pytest.mark.parametrize(
@@ -203,7 +216,7 @@ def test_an_unknown_gpu_has_a_neighbour(asked: str, hint: str) -> None:
     [("9.10.2.21", "9.10.2.21"), ("9.28.0.42", "9.11"), ("9.11", "9.11"), ("9.6.0", None)],
 )
 def test_a_cudnn_is_that_one_or_a_newer_one(cudnn: str, row: str | None) -> None:
-    found = ALL.cudnn_for(cudnn)
+    found = cudnn_fact(ALL, cudnn)
     assert (found.cudnn if found else None) == row
 
 
@@ -271,9 +284,9 @@ ROW: Mapping[str, Any] = {
 
 
 def test_a_row_is_written_as_it_is_read() -> None:
-    text = "framework: torch\nreleases:\n" + "".join(row_lines(ROW))
+    text = "releases:\n" + "".join(row_lines(ROW))
     (read,) = rows_of(text, "torch.yaml")["releases"]
-    assert read == {"line": 3, **ROW}
+    assert read == {"line": 2, **ROW}
 
 
 @pytest.mark.parametrize("path", [one for one in PATHS if one.stem in ("torch", "jax")])
