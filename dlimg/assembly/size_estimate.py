@@ -5,7 +5,7 @@ thousandth; the sizes of systems and byte code were measured once.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -17,7 +17,6 @@ from dlimg.render.naming import WHEELS_LABEL, wheels_text
 from dlimg.store.image_manifest import (
     BYTECODE_HISTORY,
     CELL_HISTORY,
-    SHARED_CUDA_WHEELS,
     AssembledImage,
     ImageLayer,
     LayerRank,
@@ -113,19 +112,17 @@ def estimate_layers(
     store: StoreIndex,
     *,
     compression: str,
-    shared: Collection[str] = SHARED_CUDA_WHEELS,
 ) -> tuple[LayerEstimate, ...]:
     """Return the layers of the cell's image, lowest first.
 
-    They are the image's own where it was assembled from these wheels, else estimated. `shared`
-    are the names of the CUDA wheels that lie lowest.
+    They are the image's own where it was assembled from these wheels, else estimated.
     """
     record = store.images.get(cell.id)
     if record and record.wheels == wheels_text(lock):
         return tuple(_estimate(layer, exact=True) for layer in record.layers)
     exact = set[str]()
     layers = [*_system_layers(cell, store), *_bytecode_layers(cell, lock, store)]
-    for layer, is_exact in _stored_layers(cell, lock, store, compression, shared):
+    for layer, is_exact in _stored_layers(cell, lock, store, compression):
         layers.append(layer)
         if is_exact:
             exact.add(layer.layer.digest)
@@ -159,7 +156,8 @@ def _read_image(image: AssembledImage) -> tuple[Mapping[str, str], AssembledReco
 def _rank_by_history(history: str) -> LayerRank:
     kind, _, rest = history.partition(": ")
     if kind == "wheel":
-        return rank_wheel(rest.partition(" ")[0])
+        is_cuda = is_cuda_wheel(rest.partition(" ")[0])
+        return LayerRank.CUDA if is_cuda else LayerRank.FRAMEWORK
     ranks = {
         "base": LayerRank.SYSTEM,
         "system": LayerRank.SYSTEM,
@@ -171,7 +169,7 @@ def _rank_by_history(history: str) -> LayerRank:
 
 
 def _stored_layers(
-    cell: Cell, lock: Lock, store: StoreIndex, compression: str, shared: Collection[str]
+    cell: Cell, lock: Lock, store: StoreIndex, compression: str
 ) -> Iterator[tuple[ImageLayer, bool]]:
     """Yield the layers that the store has by key, and whether it has this one."""
     python = cell.python
@@ -180,7 +178,7 @@ def _stored_layers(
         if is_large(wheel):
             keys = wheel_keys(wheel, python=python, compression=compression)
             layer, is_exact = _find_or_guess(store, keys, wheel.size)
-            rank = rank_wheel(wheel.name, shared)
+            rank = rank_wheel(wheel)
             yield _layer(layer, wheel_history(wheel), rank, wheel.size), is_exact
     if small:
         keys = small_wheels_keys(small, python=python, compression=compression)

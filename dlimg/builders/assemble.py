@@ -71,7 +71,7 @@ def wheel_parts(context: LayerContext, image: Image) -> Iterator[ImageLayer]:
         yield ImageLayer(
             layer=layer,
             history=wheel_history(wheel),
-            rank=rank_wheel(wheel.name),
+            rank=rank_wheel(wheel),
             wheel_size=wheel.size,
         )
     small = [wheel for wheel in wheels if not is_large(wheel)]

@@ -1,7 +1,7 @@
 """OCI manifests of assembled images, and the order of layers that lets images share the most."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -32,20 +32,6 @@ BYTECODE_HISTORY: Final = "byte code of the other wheels"
 # `own: ` began what `cell: ` begins now: older images are recognized by it for one release.
 HISTORY_PREFIXES: Final = (
     *("base: ", "byte code", "cell: ", "own: ", "small wheels: ", "system: ", "wheel: "),
-)
-
-# Names of the large CUDA wheels that every image on a stack has, whatever its framework. A machine
-# with one of these images has them, so they lie lowest.
-SHARED_CUDA_WHEELS: Final = frozenset(
-    {
-        *("nvidia-cublas", "nvidia-cublas-cu12"),
-        *("nvidia-cuda-cupti", "nvidia-cuda-cupti-cu12", "nvidia-cuda-nvcc-cu12"),
-        *("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"),
-        *("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cufft", "nvidia-cufft-cu12"),
-        *("nvidia-cusolver", "nvidia-cusolver-cu12", "nvidia-cusparse", "nvidia-cusparse-cu12"),
-        *("nvidia-nccl-cu12", "nvidia-nccl-cu13", "nvidia-nvjitlink", "nvidia-nvjitlink-cu12"),
-        "nvidia-nvshmem-cu13",
-    }
 )
 
 
@@ -102,14 +88,11 @@ class AssembledImage:
         return MANIFEST_TYPE
 
 
-def rank_wheel(name: str, shared: Collection[str] = SHARED_CUDA_WHEELS) -> LayerRank:
-    """Return the rank of a large wheel's layer by the wheel's name.
-
-    `shared` are the names of the CUDA wheels that lie lowest.
-    """
-    if name in shared:
+def rank_wheel(wheel: Wheel) -> LayerRank:
+    """Return the rank of a large wheel's layer; the shared wheels of its stack lie lowest."""
+    if wheel.shared:
         return LayerRank.SHARED_CUDA
-    return LayerRank.CUDA if is_cuda_wheel(name) else LayerRank.FRAMEWORK
+    return LayerRank.CUDA if is_cuda_wheel(wheel.name) else LayerRank.FRAMEWORK
 
 
 def is_cuda_wheel(name: str) -> bool:

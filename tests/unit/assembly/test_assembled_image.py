@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from dlimg.layer.compress import FORMAT, splice_wheel_streams
 from dlimg.layer.tar import TarHead
 from dlimg.render.image_config import ImageConfig
 from dlimg.store.image_manifest import (
-    SHARED_CUDA_WHEELS,
     ImageLayer,
     LayerRank,
     assemble_image,
@@ -92,7 +92,6 @@ def test_an_image_has_no_layer_twice() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("nvidia-cublas", LayerRank.SHARED_CUDA),
         ("nvidia-cusparselt-cu13", LayerRank.CUDA),
         ("cuda-bindings", LayerRank.CUDA),
         ("torch", LayerRank.FRAMEWORK),
@@ -101,34 +100,32 @@ def test_an_image_has_no_layer_twice() -> None:
     ],
 )
 def test_rank_of_a_wheel(name: str, expected: LayerRank) -> None:
-    assert rank_wheel(name) is expected
+    assert rank_wheel(samples.wheel(name)) is expected
 
 
-def test_the_lowest_wheels_are_a_value() -> None:
-    assert rank_wheel("nvidia-cublas", {"nvidia-cublas"}) is LayerRank.SHARED_CUDA
-    assert rank_wheel("nvidia-cublas", {}) is LayerRank.CUDA
+def test_a_shared_wheel_lies_lowest() -> None:
+    wheel = replace(samples.wheel("nvidia-cublas"), shared=True)
+    assert rank_wheel(wheel) is LayerRank.SHARED_CUDA
 
 
 def test_the_lowest_layers_are_in_every_image_of_a_stack() -> None:
     stacks: dict[str, list[dict[str, str]]] = {}
     frameworks: dict[str, set[str]] = {}
+    marked: dict[str, set[str]] = {}
     for path in (ROOT / "locks").glob("*-cuda*.json"):
         family, accelerator = re.fullmatch(r"(\w+)-.*-(cuda[\d.]+)-.*", path.stem).groups()
         wheels = json.loads(path.read_text())["wheels"]
         large = {one["name"]: one["sha256"] for one in wheels if one["size"] >= LARGE_WHEEL}
         stacks.setdefault(accelerator, []).append(large)
         frameworks.setdefault(accelerator, set()).add(family)
+        names = {one["name"] for one in wheels if one.get("shared")}
+        marked.setdefault(accelerator, set()).update(names)
     shared = {name for name in stacks if len(frameworks[name]) > 1}
     assert shared
     for stack in shared:
         everywhere = set.intersection(*(set(one.items()) for one in stacks[stack]))
         names = {name for name, _ in everywhere}
-        assert names == {
-            name for one in stacks[stack] for name in one if name in SHARED_CUDA_WHEELS
-        }
-        assert {
-            name for name in names if name.startswith(("nvidia-", "cuda-"))
-        } <= SHARED_CUDA_WHEELS
+        assert names == marked[stack] & {name for wheels in stacks[stack] for name in wheels}
 
 
 def test_manifest_and_config() -> None:
