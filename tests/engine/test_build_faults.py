@@ -138,7 +138,7 @@ def test_a_build_stopped_at_any_step_can_be_repeated(
     for step, number in zip(STEPS, numbers[numbers.index(first) :], strict=False):
         halves = half_made(store)  # which a kill has left, and nobody sees
         process = stopped(engine, project, cache, step, number)
-        assert "all whole" in project.said(cache, "layers", "verify")
+        assert "all good" in project.said(cache, "store", "verify")
         assert len(list_entries(store)) >= whole
         whole = len(list_entries(store))
         if step == "taking":
@@ -193,7 +193,7 @@ def test_two_builds_of_one_image_at_once(engine: Engine, project: Tiny, undistur
         project.start("shared", *BUILD, "--format", "json") as other,
     ):
         await_step(project.index.halfway.is_set, one)
-        assert "all whole" in project.said("shared", "layers", "verify")
+        assert "all good" in project.said("shared", "store", "verify")
         said = project.said("shared", "layers", "prune", "--all", code=1)
         assert "another dlimg is at work" in said
         project.index.opened.set()
@@ -201,7 +201,7 @@ def test_two_builds_of_one_image_at_once(engine: Engine, project: Tiny, undistur
     for process, (out, said) in zip((one, other), outs, strict=True):
         assert digest_of(process.returncode, out, said) == undisturbed
     assert len(named(engine)) == 2
-    assert "all whole" in project.said("shared", "layers", "verify")
+    assert "all good" in project.said("shared", "store", "verify")
 
 
 def test_a_damaged_layer_is_named_and_made_again(

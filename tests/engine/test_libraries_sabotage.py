@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from dlimg.checks.execute import RunningContainer
-from dlimg.checks.inputs import cell_text
+from dlimg.checks.inputs import cell_json
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage, CheckStatus
 from tests.support import samples
@@ -131,6 +131,6 @@ def test_an_image_for_cuda_without_its_libraries_fails(
 ) -> None:
     of = replace(jax_image, planned=samples.planned(image(CUDA_CELL)))
     with opened(engine, jax_image) as place:
-        said = judged(place, of, NAME, DLIMG_CELL=cell_text(of.planned))
+        said = judged(place, of, NAME, DLIMG_CELL=cell_json(of.planned))
     assert said.status is CheckStatus.FAILED
     assert said.reason == "the tag says CUDA 13.2, and no library of it is here"

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dlimg.checks.container_setup import ROOT, scripts_archive
 
-from dlimg.checks.discover import parse_check, scripts
+from dlimg.checks.discover import parse_check, read_scripts
 from dlimg.checks.execute import RunningContainer
-from dlimg.checks.script_files import ROOT, archive
 from dlimg.checks.verdicts import GPU
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage
@@ -60,7 +60,7 @@ def there(engine: Engine, jax_image: BuiltImage) -> Iterator[RunningContainer]:
     ]
     with opened(engine, jax_image, "\n".join((f"mkdir -p {STANDS}", *stands))) as place:
         for family in FAMILIES:
-            place.container.put_archive("/", archive(scripts(IMAGES, family)))
+            place.container.put_archive("/", scripts_archive(read_scripts(IMAGES, family)))
         yield place
 
 

@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 import requests
+from dlimg.checks.image_inputs import inputs_of_engine_image, reference_data
 
 from dlimg.checks.evidence import MEDIA_TYPE, write_evidence
-from dlimg.checks.inputs import told_by_config
-from dlimg.checks.run import facts_of, reference_data
-from dlimg.cli.inspect import inspect
+from dlimg.checks.inputs import check_inputs_from_config
+from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, NetworkFailure, NotRun
 from dlimg.model import Base, BuiltImage, CheckStatus, Evidence, PlannedImage, Verdict
+from dlimg.pipeline.inspect import inspect
 from dlimg.publish import promote
 from dlimg.publish.attach import LOCK_TYPE, AttachSettings
 from dlimg.publish.policy import NOT_TESTED_ON_GPU, CheckRunner, Require
@@ -333,9 +334,13 @@ def test_checks_are_told_the_same_by_the_registry_and_by_the_engine(
         config = read_config(place, require_manifest(place, found.digest))
     images = Path(__file__).parents[2] / "images"
     reference = reference_data(built.planned, engine, images)
-    assert told_by_config(built.planned, config, reference) == facts_of(built, engine, images)
+    assert check_inputs_from_config(built.planned, config, reference) == inputs_of_engine_image(
+        built, engine, images
+    )
     other = {**config, "config": {**config["config"], "Env": ["A=2"]}}
-    assert told_by_config(built.planned, other, reference) != facts_of(built, engine, images)
+    assert check_inputs_from_config(built.planned, other, reference) != inputs_of_engine_image(
+        built, engine, images
+    )
 
 
 STORAGE = "/var/lib/registry/docker/registry/v2/blobs/sha256"
@@ -481,7 +486,7 @@ def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
     assert beside(registry, cuda_built, found.digest) == [(LOCK_TYPE, ""), (MEDIA_TYPE, "none")]
     # What BuildKit has labelled is proved to be the tested one, by the registry alone.
     alone = {"DOCKER_HOST": f"unix://{tmp_path}/none", "HOME": str(tmp_path)}
-    seen = inspect(found.reference, alone)
+    seen = inspect(found.reference, Context.of(alone, print))
     assert seen.content.tested == cuda_built.digest
     assert [proof.evidence for proof in seen.proofs] == [lacking]
     # And by the engine, which has both.
@@ -489,7 +494,7 @@ def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
     repository, _, tag = found.reference.rpartition(":")
     engine.sdk.images.pull(repository, tag=tag)
     try:
-        assert inspect(found.reference, here).content.tested == cuda_built.digest
+        assert inspect(found.reference, Context.of(here, print)).content.tested == cuda_built.digest
     finally:
         engine.sdk.images.remove(found.reference)
 
@@ -545,12 +550,12 @@ def test_a_published_image_is_inspected_with_and_without_the_engine(
     passed = evidence(built, CheckStatus.PASSED)
     found = publish(built, passed, stock(engine), request=wanted, log=print)
     alone = {"DOCKER_HOST": f"unix://{tmp_path}/none", "HOME": str(tmp_path)}
-    far = inspect(found.moved[0], alone)
+    far = inspect(found.moved[0], Context.of(alone, print))
     assert (far.content.source, far.content.digest) == ("registry", found.digest)
     assert [proof.evidence for proof in far.proofs] == [passed]
     assert far.content.compressed
     here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
-    near = inspect(built.planned.reference, here)
+    near = inspect(built.planned.reference, Context.of(here, print))
     assert (near.content.source, near.content.digest) == ("engine", built.digest)
     assert near.proofs == ()
     assert near.content.size
@@ -559,7 +564,7 @@ def test_a_published_image_is_inspected_with_and_without_the_engine(
     assert [layer.step for layer in near.content.layers] == [
         layer.step for layer in far.content.layers
     ]
-    assert inspect(built.digest, here).content.labels == near.content.labels
+    assert inspect(built.digest, Context.of(here, print)).content.labels == near.content.labels
 
 
 def test_a_pulled_image_has_what_lies_beside_it_and_says_when_its_name_moved(
@@ -574,7 +579,7 @@ def test_a_pulled_image_has_what_lies_beside_it_and_says_when_its_name_moved(
     here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
     engine.sdk.images.pull(repository, tag=tag)
     try:
-        seen = inspect(name, here)
+        seen = inspect(name, Context.of(here, print))
         assert seen.content.source == "engine"
         assert [proof.where for proof in seen.proofs] == [("at the registry",)]
         assert seen.remarks == ()
@@ -586,7 +591,7 @@ def test_a_pulled_image_has_what_lies_beside_it_and_says_when_its_name_moved(
             manifest = read_manifest(place, other)
             assert manifest is not None
             put_manifest(place, tag, manifest.text, manifest.media_type)
-        (remark,) = inspect(name, here).remarks
+        (remark,) = inspect(name, Context.of(here, print)).remarks
         assert f"another image under this name: {other}" in remark
     finally:
         engine.sdk.images.remove(name)

@@ -213,7 +213,7 @@ def test_an_image_that_is_spoilt_fails(name: str, script: str, reason: str, made
         (
             "entrypoint",
             "DLIMG_START",
-            '{"is": {"Entrypoint": ["sh"]}}',
+            '{"actual": {"Entrypoint": ["sh"]}}',
             "the image's Entrypoint is ['sh'], not",
         ),
         ("entrypoint", "DLIMG_START", "[]", "DLIMG_START is no JSON object of two"),

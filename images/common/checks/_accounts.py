@@ -18,10 +18,10 @@ SYSTEM = range(1, 1000)
 LOCKED = re.compile(r"[!*]{1,2}")
 RANGE = "100000:65536"
 SHELL = "/bin/bash"
-Said = dict[str, str]
+Expected = dict[str, str]
 
 
-def claims(image: Image, said: Said) -> Claims:
+def claims(image: Image, expected: Expected) -> Claims:
     """The six lists; `said` are name, uid, gid and home of the image's user."""
 
     def about(judge: Callable[..., Iterator[str]], *more: object) -> Callable[[], str]:
@@ -29,12 +29,12 @@ def claims(image: Image, said: Said) -> Claims:
 
     mode, owner = HIDDEN
     return {
-        "etc/passwd": file(about(users, said)),
+        "etc/passwd": file(about(users, expected)),
         "etc/group": file(about(groups)),
         "etc/shadow": file(about(passwords), modes=(mode,), owner=owner),
         "etc/gshadow": file(about(group_passwords), modes=(mode,), owner=owner),
-        "etc/subuid": file(about(ranges, said, "etc/subuid")),
-        "etc/subgid": file(about(ranges, said, "etc/subgid")),
+        "etc/subuid": file(about(ranges, expected, "etc/subuid")),
+        "etc/subgid": file(about(ranges, expected, "etc/subgid")),
     }
 
 
@@ -42,26 +42,26 @@ def rows(text: str) -> list[list[str]]:
     return [line.split(":") for line in text.splitlines()]
 
 
-def users(image: Image, said: Said) -> Iterator[str]:
+def users(image: Image, expected: Expected) -> Iterator[str]:
     """Accounts that neither base-passwd has nor a package names, and more than one of a kind."""
-    found = rows(image.text("etc/passwd"))
+    entries = rows(image.text("etc/passwd"))
     known = {row[0]: row for row in rows(image.text(f"{MASTER}/passwd.master"))}
-    yield from repeated(found, 0, "account")
-    yield from repeated(found, 2, "uid")
-    for row in found:
+    yield from repeated(entries, 0, "account")
+    yield from repeated(entries, 2, "uid")
+    for row in entries:
         if len(row) != 7:
             yield "has a row that is no account"
         elif row[1] != "x":
             yield f"{row[0]} has its password here"
-        elif row[0] == said["user"]:
-            if row[2:4] + row[5:] != [said["uid"], said["gid"], said["home"], SHELL]:
+        elif row[0] == expected["user"]:
+            if row[2:4] + row[5:] != [expected["uid"], expected["gid"], expected["home"], SHELL]:
                 yield f"{row[0]} is not as the layout makes it"
         elif row[0] in known:
             yield from unlike_master(row, known[row[0]])
         else:
             yield from foreign_account(image, row)
-    if said["user"] not in [row[0] for row in found]:
-        yield f"{said['user']} is not there"
+    if expected["user"] not in [row[0] for row in entries]:
+        yield f"{expected['user']} is not there"
 
 
 def unlike_master(row: list[str], known: list[str]) -> Iterator[str]:
@@ -81,11 +81,11 @@ def foreign_account(image: Image, row: list[str]) -> Iterator[str]:
 
 def groups(image: Image) -> Iterator[str]:
     """Groups that nobody brought, and members: no group has any."""
-    found = rows(image.text("etc/group"))
+    entries = rows(image.text("etc/group"))
     known = {row[0]: row[2] for row in rows(image.text(f"{MASTER}/group.master"))}
-    yield from repeated(found, 0, "group")
-    yield from repeated(found, 2, "gid")
-    for row in found:
+    yield from repeated(entries, 0, "group")
+    yield from repeated(entries, 2, "gid")
+    for row in entries:
         if len(row) != 4:
             yield "has a row that is no group"
             return
@@ -103,43 +103,43 @@ def groups(image: Image) -> Iterator[str]:
 
 def passwords(image: Image) -> Iterator[str]:
     """Accounts with a password, or without one of the two lists."""
-    found = rows(image.text("etc/shadow"))
-    yield from repeated(found, 0, "account")
-    for row in found:
+    entries = rows(image.text("etc/shadow"))
+    yield from repeated(entries, 0, "account")
+    for row in entries:
         if len(row) != 9 or not LOCKED.fullmatch(row[1]):
             yield f"{row[0]} can log in with a password, or none"
-    yield from unlike(image, found, "etc/passwd")
+    yield from unlike(image, entries, "etc/passwd")
 
 
 def group_passwords(image: Image) -> Iterator[str]:
-    found = rows(image.text("etc/gshadow"))
-    for row in found:
+    entries = rows(image.text("etc/gshadow"))
+    for row in entries:
         if len(row) != 4 or not LOCKED.fullmatch(row[1]):
             yield f"the group {row[0]} has a password"
         elif row[2] or row[3]:
             yield f"the group {row[0]} has members"
-    yield from unlike(image, found, "etc/group")
+    yield from unlike(image, entries, "etc/group")
 
 
-def ranges(image: Image, said: Said, path: str) -> Iterator[str]:
+def ranges(image: Image, expected: Expected, path: str) -> Iterator[str]:
     """Numbers that users may give to others: those that `useradd` gives the image's user."""
     for line in image.text(path).splitlines():
-        if line != f"{said['user']}:{RANGE}":
+        if line != f"{expected['user']}:{RANGE}":
             yield f"{line.partition(':')[0]} has numbers of others"
 
 
-def unlike(image: Image, found: list[list[str]], path: str) -> Iterator[str]:
+def unlike(image: Image, entries: list[list[str]], path: str) -> Iterator[str]:
     """Names that one list has and the other has not."""
-    names, others = ({row[0] for row in one} for one in (found, rows(image.text(path))))
+    names, others = ({row[0] for row in one} for one in (entries, rows(image.text(path))))
     if names != others:
         yield f"does not have the same names as /{path}: {min(names ^ others)}"
 
 
-def repeated(found: list[list[str]], column: int, what: str) -> Iterator[str]:
-    values = sorted(row[column] for row in found if len(row) > column)
+def repeated(entries: list[list[str]], column: int, label: str) -> Iterator[str]:
+    values = sorted(row[column] for row in entries if len(row) > column)
     for one, other in zip_longest(values, values[1:]):
         if one == other:
-            yield f"has two of {what} {one}"
+            yield f"has two of {label} {one}"
 
 
 def is_named_by_package(image: Image, name: str) -> bool:

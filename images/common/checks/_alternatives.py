@@ -28,23 +28,23 @@ class Group(NamedTuple):
 
 def claims(image: Image) -> Claims:
     """The database's files, the links that it makes, and the places that lead to those."""
-    found: Claims = {}
+    by_path: Claims = {}
     for name in image.names(DATABASE):
         path = f"{DATABASE}/{name}"
         try:
             group = parse(name, image.text(path))
         except (ValueError, IndexError):
-            found[path] = file(lambda: "cannot be read as update-alternatives writes it")
+            by_path[path] = file(lambda: "cannot be read as update-alternatives writes it")
             continue
         fault = joined(faults(image, group))
-        found[path] = file(lambda fault=fault: fault)
+        by_path[path] = file(lambda fault=fault: fault)
         best = max(group.choices, key=lambda choice: choice.priority)
         for label, place in group.links.items():
             target = best.program if label == name else best.others.get(label, "")
             if target:
-                found[f"etc/alternatives/{label}"] = link(target)
-                found[image.real(place)] = link(f"{CHOSEN}/{label}")
-    return found
+                by_path[f"etc/alternatives/{label}"] = link(target)
+                by_path[image.real(place)] = link(f"{CHOSEN}/{label}")
+    return by_path
 
 
 def faults(image: Image, group: Group) -> Iterator[str]:

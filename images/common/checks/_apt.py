@@ -29,15 +29,15 @@ EXTENDED = r"Package: [a-z0-9][a-z0-9+.-]+|Architecture: [a-z0-9]+|Auto-Installe
 
 def claims(image: Image) -> Claims:
     """The lists of sources, the settings that a base may bring, and apt's own notes."""
-    found: Claims = {
+    by_path: Claims = {
         "var/lib/apt/extended_states": lines(image, "var/lib/apt/extended_states", EXTENDED)
     }
     for path in image.tree.entries:
         if SOURCES.fullmatch(path):
-            found[path] = file(lambda path=path: joined(faults(image, path)))
+            by_path[path] = file(lambda path=path: joined(faults(image, path)))
         elif SLIM.fullmatch(path):
-            found[path] = lines(image, path, SLIM_LINE)
-    return found
+            by_path[path] = lines(image, path, SLIM_LINE)
+    return by_path
 
 
 def faults(image: Image, path: str) -> Iterator[str]:
@@ -51,9 +51,9 @@ def faults(image: Image, path: str) -> Iterator[str]:
 def paragraphs(text: str) -> Iterator[dict[str, str]]:
     """The entries of a list in deb822 form."""
     for part in re.split(r"\n\s*\n", text):
-        said = [line for line in part.splitlines() if line and not line.startswith("#")]
-        if said:
-            joined = re.sub(r"\n[ \t]+", " ", "\n".join(said))
+        lines_ = [line for line in part.splitlines() if line and not line.startswith("#")]
+        if lines_:
+            joined = re.sub(r"\n[ \t]+", " ", "\n".join(lines_))
             pairs = (line.partition(":") for line in joined.splitlines())
             yield {name.strip(): value.strip() for name, _, value in pairs}
 
@@ -61,11 +61,11 @@ def paragraphs(text: str) -> Iterator[dict[str, str]]:
 def row(line: str) -> dict[str, str]:
     """An entry of a list with one a line."""
     options = OPTIONS.search(line)
-    words = OPTIONS.sub("", line).split()
-    pairs = (one.partition("=") for one in (options[1].split() if options else []))
+    fields = OPTIONS.sub("", line).split()
+    pairs = (option.partition("=") for option in (options[1].split() if options else []))
     named = {{"signed-by": "Signed-By"}.get(name, name): value for name, _, value in pairs}
     kinds = ("Types", "URIs", "Suites")
-    return {**dict(zip(kinds, words, strict=False)), "Components": " ".join(words[3:]), **named}
+    return {**dict(zip(kinds, fields, strict=False)), "Components": " ".join(fields[3:]), **named}
 
 
 def entry_faults(image: Image, entry: dict[str, str]) -> Iterator[str]:
@@ -73,19 +73,19 @@ def entry_faults(image: Image, entry: dict[str, str]) -> Iterator[str]:
     yield from (f"has an option {name}" for name in entry if name.lower() not in known)
     if entry.get("Enabled", "yes").lower() not in ("yes", "true"):
         yield "has an entry that is switched off"
-    if not words(entry, "Types") <= {"deb", "deb-src"}:
+    if not fields(entry, "Types") <= {"deb", "deb-src"}:
         yield "has an entry of another type"
     release = codename(image)
-    if not words(entry, "Suites") <= {release + pocket for pocket in POCKETS}:
+    if not fields(entry, "Suites") <= {release + pocket for pocket in POCKETS}:
         yield f"has a suite of another release than {release}"
-    if not words(entry, "Components") <= COMPONENTS:
+    if not fields(entry, "Components") <= COMPONENTS:
         yield "has a component that the distribution does not have"
-    for key in words(entry, "Signed-By"):
+    for key in fields(entry, "Signed-By"):
         if not (key.strip("/").startswith(KEYRINGS) and image.is_packaged(key)):
             yield "trusts a key that no package brought"
 
 
-def words(entry: dict[str, str], name: str) -> set[str]:
+def fields(entry: dict[str, str], name: str) -> set[str]:
     return set(entry.get(name, "").replace(",", " ").split())
 
 

@@ -27,13 +27,13 @@ def files(folders: Iterable[Path]) -> list[Path]:
     )
 
 
-def forged(found: list[Path], tops: Collection[Path]) -> tuple[int, list[str]]:
+def forged(paths: list[Path], tops: Collection[Path]) -> tuple[int, list[str]]:
     """How many were compiled anew, and what is wrong with which file.
 
     The sample is every package's topmost module, and of all files every 40th.
     """
-    sample = {path for path in found if is_top(path, tops)} | set(found[::EVERY])
-    trouble = ((path, fault(path, is_compiled=path in sample)) for path in found)
+    sample = {path for path in paths if is_top(path, tops)} | set(paths[::EVERY])
+    trouble = ((path, fault(path, is_compiled=path in sample)) for path in paths)
     return len(sample), [f"{path}: {text}" for path, text in trouble if text]
 
 

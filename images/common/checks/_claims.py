@@ -80,7 +80,10 @@ def link(*targets: str, owner: tuple[int, int] = ROOT) -> Judge:
 def empty(*modes: int) -> Judge:
     """A file with nothing in it, such as a lock."""
     return _judge(
-        "file", frozenset(modes or (PLAIN,)), ROOT, lambda one: "is not empty" if one.size else ""
+        "file",
+        frozenset(modes or (PLAIN,)),
+        ROOT,
+        lambda entry: "is not empty" if entry.size else "",
     )
 
 
@@ -88,8 +91,8 @@ def digest(top: Path, path: str, sha256: str, mode: int, owner: tuple[int, int])
     """A file with exactly this content."""
 
     def content() -> str:
-        found = hashlib.sha256((top / path).read_bytes()).hexdigest()
-        return "" if found == sha256 else "has another content"
+        stripped = hashlib.sha256((top / path).read_bytes()).hexdigest()
+        return "" if stripped == sha256 else "has another content"
 
     return file(content, modes=(mode,), owner=owner)
 
@@ -125,8 +128,8 @@ def joined(faults: Iterable[str]) -> str:
 
 def stated(text: str) -> list[str]:
     """The lines that say something."""
-    found = (line.strip() for line in text.splitlines())
-    return [line for line in found if line and not line.startswith("#")]
+    stripped = (line.strip() for line in text.splitlines())
+    return [line for line in stripped if line and not line.startswith("#")]
 
 
 def _judge(

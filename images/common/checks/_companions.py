@@ -6,7 +6,7 @@ from importlib import import_module, metadata
 
 def named(text: str) -> dict[str, str]:
     """`torchvision==0.30.0 numpy==2.5.5` as versions by name."""
-    return {name: version for name, _, version in (one.partition("==") for one in text.split())}
+    return {name: version for name, _, version in (pair.partition("==") for pair in text.split())}
 
 
 def imported(companions: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -36,7 +36,7 @@ def brings(name: str, module: str) -> bool:
     return any(line.startswith(starts) for line in record.splitlines())
 
 
-def lies(
+def mismatches(
     companions: Mapping[str, str], installed: Mapping[str, str], versions: Mapping[str, str]
 ) -> list[str]:
     """Where a companion is not what the lock names, as a package or as a module.

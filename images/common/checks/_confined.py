@@ -116,7 +116,7 @@ def written(top: Path, user: int) -> Iterator[str]:
     """What belongs to this user outside /tmp: he has made it."""
     below = str(top / "tmp") + "/"
     entries = _files.tree(top).entries
-    paths = [one.path for one in entries if _files.status(one).st_uid == user]
+    paths = [entry.path for entry in entries if _files.status(entry).st_uid == user]
     made = [path for path in paths if not path.startswith(below)]
     if made:
         yield f"this has been written: {_files.some(made)}"
@@ -125,7 +125,7 @@ def written(top: Path, user: int) -> Iterator[str]:
 def judge(faults: Iterable[str]) -> None:
     """Seek these faults, and fail with all of them."""
     began = time.monotonic()
-    found = list(faults)
+    problems = list(faults)
     seconds = round(time.monotonic() - began, 1)
     _verdict.show(user=os.geteuid(), group=os.getegid(), seconds=seconds)
-    _verdict.demand(not found, "; ".join(found))
+    _verdict.demand(not problems, "; ".join(problems))

@@ -1,7 +1,7 @@
-"""A small convolution network on made-up images, and what its training has to show.
+"""A small convolution network on made-up images, and the tolerances of its training.
 
-A framework's adapter computes its steps; here are the images, the first weights, a reference in NumPy
-(float64, written apart from every framework) and the judgement. Layouts are NHWC and HWIO.
+A framework's adapter computes its steps; this module has the images, the first weights, and a
+reference in NumPy's float64 that shares no code with a framework. Layouts are NHWC and HWIO.
 
 Seen on a CPU in float32: logits within 1e-6 of the reference, losses within 2e-7 of float64.
 With products rounded as TF32 rounds them the logits are 8e-4 off, so LOGITS tells the two apart.
@@ -55,7 +55,7 @@ def problem() -> Problem:
     patterns = draw.standard_normal((CLASSES, 16, 16, 3))
     images = patterns[labels] + draw.standard_normal((len(labels), 16, 16, 3))
     shapes = ((3, 3, 3, 8), (3, 3, 8, 16), (4 * 4 * 16, CLASSES))
-    weights = [draw.standard_normal(one) * np.sqrt(2 / np.prod(one[:-1])) for one in shapes]
+    weights = [draw.standard_normal(shape) * np.sqrt(2 / np.prod(shape[:-1])) for shape in shapes]
     return Problem(
         images.astype(np.float32),
         labels.astype(np.int32),
@@ -123,7 +123,7 @@ def judge(given: Problem, runs: dict[str, Training], **figures: object) -> None:
         losses={name: [run.losses[0], run.losses[-1]] for name, run in runs.items()},
         seconds={name: round(run.seconds, 3) for name, run in runs.items()},
         deviations={
-            name: {what: found for what, (found, _) in rows.items()}
+            name: {label: deviation for label, (deviation, _) in rows.items()}
             for name, rows in deviations.items()
         },
         **figures,
@@ -134,9 +134,9 @@ def judge(given: Problem, runs: dict[str, Training], **figures: object) -> None:
             f"{name}: the loss went from {run.losses[0]:.4g} to {run.losses[-1]:.4g}, "
             f"which is no fall by a factor of {FALL:g}",
         )
-        for what, (found, allowed) in deviations[name].items():
+        for label, (deviation, allowed) in deviations[name].items():
             # Written so that a NaN fails.
-            _verdict.demand(found <= allowed, f"{name}: {what} {found:.3g} > {allowed:g}")
+            _verdict.demand(deviation <= allowed, f"{name}: {label} {deviation:.3g} > {allowed:g}")
 
 
 def _deviations(

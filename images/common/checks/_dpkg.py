@@ -49,22 +49,22 @@ def read(top: Path) -> Packages:
     """The whole database; empty where there is none."""
     places = Places(top)
     moved = dict(diversions(top))
-    found = Packages(set(), set(), {}, {})
+    packages = Packages(set(), set(), {}, {})
     for file in sorted(Path(top, INFO).glob("*.list")):
         owner = file.name.removesuffix(".list").partition(":")[0]
-        elsewhere = {path: there for path, (there, by) in moved.items() if by != owner}
+        elsewhere = {path: target for path, (target, by) in moved.items() if by != owner}
         lines = file.read_text().splitlines()
         brought = {places.of(elsewhere.get(line, line)) for line in lines}
-        found.listed.update(brought)
+        packages.listed.update(brought)
         sums = file.with_suffix(".md5sums")
         if not sums.exists():
-            found.unsummed.update(brought)
+            packages.unsummed.update(brought)
             continue
         for line in sums.read_text().splitlines():
             digest, _, path = line.partition("  ")
-            found.sums[places.of(elsewhere.get(f"/{path}", path))] = digest
-    found.settings.update((places.of(path), digest) for path, digest in settings(top))
-    return found
+            packages.sums[places.of(elsewhere.get(f"/{path}", path))] = digest
+    packages.settings.update((places.of(path), digest) for path, digest in settings(top))
+    return packages
 
 
 def diversions(top: Path) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -73,8 +73,8 @@ def diversions(top: Path) -> Iterator[tuple[str, tuple[str, str]]]:
         lines = Path(top, "var/lib/dpkg/diversions").read_text().splitlines()
     except FileNotFoundError:
         return
-    for path, there, owner in zip(lines[::3], lines[1::3], lines[2::3], strict=False):
-        yield path, (there, owner)
+    for path, target, owner in zip(lines[::3], lines[1::3], lines[2::3], strict=False):
+        yield path, (target, owner)
 
 
 def settings(top: Path) -> Iterator[tuple[str, str]]:
@@ -97,10 +97,10 @@ def changed(top: Path, packages: Packages) -> list[str]:
 
 def gone(top: Path, packages: Packages) -> list[str]:
     """What a package brought and is no more there; settings may be taken away."""
-    kept = packages.listed - packages.settings.keys()
+    expected = packages.listed - packages.settings.keys()
     return sorted(
         path
-        for path in kept
+        for path in expected
         if not f"{path}/".startswith(LEFT_OUT)
         and not is_embedded(path)
         and not os.path.lexists(top / path)
@@ -110,14 +110,14 @@ def gone(top: Path, packages: Packages) -> list[str]:
 def replaced(top: Path, packages: Packages) -> list[str]:
     """Links of packages that are files now, or lead to what no package brought."""
     top = top.resolve()
-    found = []
+    paths = []
     for path in sorted(packages.listed - packages.sums.keys() - packages.unsummed):
         file = top / path
         if path.startswith("usr/") and os.path.lexists(file) and not file.is_dir():
             real = os.path.relpath(file.resolve(), top)
             if not file.is_symlink() or not is_known(real, packages):
-                found.append(path)
-    return found
+                paths.append(path)
+    return paths
 
 
 def is_known(path: str, packages: Packages) -> bool:

@@ -47,15 +47,17 @@ def _library(file: BinaryIO, path: Path) -> Library:
         return Library(0, [])
     (machine,) = struct.unpack_from("<H", header, 18)
     segments = list(_segments(file, header))
-    dynamic = next((one for one in segments if one.kind == DYNAMIC), None)
+    dynamic = next((segment for segment in segments if segment.kind == DYNAMIC), None)
     if dynamic is None:
         return Library(machine, [])
     values = list(_values(file, dynamic))
     strings = _offset(segments, dict(values).get(STRINGS, 0))
     texts = [_text(file, strings + value) for tag, value in values if tag in (RPATH, RUNPATH)]
-    here = str(path.resolve().parent)
+    origin = str(path.resolve().parent)
     folders = [folder for text in texts for folder in text.split(":") if folder]
-    expanded = [one.replace("${ORIGIN}", here).replace("$ORIGIN", here) for one in folders]
+    expanded = [
+        folder.replace("${ORIGIN}", origin).replace("$ORIGIN", origin) for folder in folders
+    ]
     return Library(machine, [Path(os.path.normpath(folder)) for folder in expanded])
 
 
@@ -76,9 +78,9 @@ def _values(file: BinaryIO, dynamic: _Segment) -> Iterator[tuple[int, int]]:
 
 def _offset(segments: list[_Segment], address: int) -> int:
     """Where in the file lies what the loader puts at this address."""
-    for one in segments:
-        if one.kind == LOAD and one.address <= address < one.address + one.size:
-            return address - one.address + one.offset
+    for segment in segments:
+        if segment.kind == LOAD and segment.address <= address < segment.address + segment.size:
+            return address - segment.address + segment.offset
     return address
 
 

@@ -64,25 +64,25 @@ def read() -> Layout:
 
 def claims(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
     """The layout's claims count before those of a wheel, which may not replace them."""
-    found = {**of_wheels(image, layout, wheels), **of_linker(image, layout, wheels)}
-    found |= {**of_commands(image, layout, wheels), **of_notes(image, layout, wheels)}
-    return {**found, **of_home(image, layout), **of_venv(image), **of_layout(image, layout)}
+    by_path = {**of_wheels(image, layout, wheels), **of_linker(image, layout, wheels)}
+    by_path |= {**of_commands(image, layout, wheels), **of_notes(image, layout, wheels)}
+    return {**by_path, **of_home(image, layout), **of_venv(image), **of_layout(image, layout)}
 
 
 def of_layout(image: Image, layout: Layout) -> Claims:
-    found: Claims = {}
+    by_path: Claims = {}
     for node in layout.nodes:
         path, kind = node["path"], node["kind"]
         owner = layout.user if node["owner"] == "user" else ROOT
         if kind == "folder":
-            found[path] = folder(int(node["mode"], 8), owner)
+            by_path[path] = folder(int(node["mode"], 8), owner)
         elif kind == "link":
-            found[path] = link(node["target"], owner=owner)
+            by_path[path] = link(node["target"], owner=owner)
         elif "pattern" in node:
-            found[path] = file(lambda path=path, node=node: unlike(image, path, node["pattern"]))
+            by_path[path] = file(lambda path=path, node=node: unlike(image, path, node["pattern"]))
         else:
-            found[path] = digest(image.top, path, node["sha256"], int(node["mode"], 8), owner)
-    return found
+            by_path[path] = digest(image.top, path, node["sha256"], int(node["mode"], 8), owner)
+    return by_path
 
 
 def unlike(image: Image, path: str, pattern: str) -> str:
@@ -96,19 +96,19 @@ def gone(image: Image, layout: Layout) -> list[str]:
 
 def of_wheels(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
     """Files that locked wheels brought, by their RECORD; `pip_check` looks into them."""
-    found: Claims = {}
+    by_path: Claims = {}
     owned = set(recorded(image, wheels))
     for path in owned:
-        found[path] = file(modes=(PLAIN, PROGRAM))
+        by_path[path] = file(modes=(PLAIN, PROGRAM))
         for parent in Path(path).parents:
             if str(parent).startswith(f"{ENVIRONMENT}/"):
-                found.setdefault(str(parent), folder())
+                by_path.setdefault(str(parent), folder())
     modules = owned | {node["path"] for node in layout.nodes}
     for path in image.tree.entries:
         if path.startswith(f"{ENVIRONMENT}/") and source_of(path) in modules:
-            found[path] = file()
-            found.setdefault(path.rpartition("/")[0], folder())
-    return found
+            by_path[path] = file()
+            by_path.setdefault(path.rpartition("/")[0], folder())
+    return by_path
 
 
 def recorded(image: Image, wheels: Mapping[str, object]) -> Iterator[str]:
@@ -129,13 +129,13 @@ def of_linker(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Cla
     home = layout.cuda_home.strip("/")
     if not home:
         return {}
-    found: Claims = {f"{home}/lib64": link("lib")}
+    by_path: Claims = {f"{home}/lib64": link("lib")}
     targets: dict[str, list[str]] = {}
     for path in recorded(image, wheels):
         folder_, _, name = path.rpartition("/")
         if folder_ == f"{home}/lib" and name.startswith("lib") and ".so." in name:
             targets.setdefault(f"{path.partition('.so.')[0]}.so", []).append(name)
-    return {**found, **{path: link(*names) for path, names in targets.items()}}
+    return {**by_path, **{path: link(*names) for path, names in targets.items()}}
 
 
 def of_commands(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
@@ -150,18 +150,18 @@ def of_commands(image: Image, layout: Layout, wheels: Mapping[str, object]) -> C
 def of_notes(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
     """A link to each wheel's metadata, in a folder that others than root may not list."""
     top = layout.notes.strip("/")
-    found: Claims = {}
+    by_path: Claims = {}
     for path in recorded(image, wheels) if top else ():
         name = path.removeprefix(f"{PACKAGES}/").removesuffix("/RECORD")
         capitals = name.partition("-")[0].upper()
         if name.endswith(".dist-info") and path.endswith("/RECORD"):
-            found[top] = folder()
-            found[str(Path(top).parent)] = folder()
-            found[f"{top}/{capitals}"] = folder(UNLISTED)
-            found[f"{top}/{capitals}/{capitals}.egg-info"] = folder()
+            by_path[top] = folder()
+            by_path[str(Path(top).parent)] = folder()
+            by_path[f"{top}/{capitals}"] = folder(UNLISTED)
+            by_path[f"{top}/{capitals}/{capitals}.egg-info"] = folder()
             note = f"{top}/{capitals}/{capitals}.egg-info/PKG-INFO"
-            found[note] = link(f"/{PACKAGES}/{name}/METADATA")
-    return found
+            by_path[note] = link(f"/{PACKAGES}/{name}/METADATA")
+    return by_path
 
 
 def of_venv(image: Image) -> Claims:
@@ -180,25 +180,25 @@ def of_venv(image: Image) -> Claims:
 def of_home(image: Image, layout: Layout) -> Claims:
     """The user's home: the skeleton's files, and the environment that `dlimg-overlay` makes."""
     home = OVERLAY.rpartition("/")[0]
-    found: Claims = {home: folder(owner=layout.user)}
+    by_path: Claims = {home: folder(owner=layout.user)}
     skeleton = [name for name in image.names(SKELETON) if image.is_packaged(f"{SKELETON}/{name}")]
     for name in skeleton:
-        found[f"{home}/{name}"] = copy(
+        by_path[f"{home}/{name}"] = copy(
             image, f"{home}/{name}", f"{SKELETON}/{name}", owner=layout.user
         )
     if OVERLAY not in image.tree.entries:
-        return found
+        return by_path
     for name, text in made(image, image.text(MAKES_OVERLAY), OVERLAY).items():
         path = f"{OVERLAY}/{name}".rstrip("/")
         if text is None:
-            found[path] = folder(owner=layout.user)
+            by_path[path] = folder(owner=layout.user)
         elif text.startswith(LINK):
-            found[path] = link(text.removeprefix(LINK), owner=layout.user)
+            by_path[path] = link(text.removeprefix(LINK), owner=layout.user)
         else:
-            found[path] = file(
+            by_path[path] = file(
                 lambda path=path, text=text: same(image, path, text), owner=layout.user
             )
-    return found
+    return by_path
 
 
 def same(image: Image, path: str, text: str) -> str:

@@ -29,15 +29,15 @@ def held(library: Path) -> Held:
     """The architectures of a library's GPU code; raises ValueError where it cannot be read."""
     with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            found = [
+            containers = [
                 architectures
                 for offset, size in _sections(data)
                 for architectures in _containers(data, offset, offset + size)
             ]
         except struct.error as error:
             raise ValueError(f"{library}: its GPU code cannot be read: {error}") from error
-    common = set.intersection(*found) if found else set()
-    return Held(sorted(common, key=order), sorted(set().union(*found) - common, key=order))
+    common = set.intersection(*containers) if containers else set()
+    return Held(sorted(common, key=order), sorted(set().union(*containers) - common, key=order))
 
 
 def order(architecture: str) -> tuple[bool, int]:

@@ -56,9 +56,9 @@ def is_file(entry: os.DirEntry) -> bool:
 
 def is_open(entry: os.DirEntry) -> bool:
     """Whether anyone may write here; in a folder with the sticky bit, only what is one's own."""
-    found = status(entry).st_mode
-    is_shared = stat.S_ISDIR(found) and found & stat.S_ISVTX
-    return bool(found & stat.S_IWOTH) and not stat.S_ISLNK(found) and not is_shared
+    mode = status(entry).st_mode
+    is_shared = stat.S_ISDIR(mode) and mode & stat.S_ISVTX
+    return bool(mode & stat.S_IWOTH) and not stat.S_ISLNK(mode) and not is_shared
 
 
 def some(paths: list[str]) -> str:

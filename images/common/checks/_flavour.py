@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
-def lies(said: Mapping[str, str], installed: Mapping[str, str]) -> list[str]:
+def mismatches(expected: Mapping[str, str], installed: Mapping[str, str]) -> list[str]:
     """Tools that the flavour promises and that are not there."""
-    flavour = said.get("flavour", "")
+    flavour = expected.get("flavour", "")
     missing = []
     if flavour in ("compile", "devel"):
         headers = Path(sysconfig.get_paths()["include"], "Python.h")
@@ -20,10 +20,10 @@ def lies(said: Mapping[str, str], installed: Mapping[str, str]) -> list[str]:
             missing.append(f"flavour: {flavour} promises Python's headers, but no {headers}")
     if flavour == "workspace" and "jupyterlab" not in installed:
         missing.append("flavour: workspace promises jupyterlab, and it is not installed")
-    return [*missing, *compiler_lies(flavour, said.get("cuda", ""), cuda_compiler())]
+    return [*missing, *compiler_mismatches(flavour, expected.get("cuda", ""), cuda_compiler())]
 
 
-def compiler_lies(flavour: str, cuda: str, release: str) -> list[str]:
+def compiler_mismatches(flavour: str, cuda: str, release: str) -> list[str]:
     """devel promises nvcc of the tag's CUDA; no other flavour has one."""
     if flavour == "devel" and release != cuda:
         return [f"flavour: devel promises nvcc {cuda}, and there is {release or 'none'}"]

@@ -63,8 +63,8 @@ def ask_driver(load: Callable[[str], ctypes.CDLL] = ctypes.CDLL) -> list[Gpu]:
         nvml = load(NVML)
     except OSError as error:
         is_missing = "No such file" in str(error)
-        said = f"there is no {NVML}" if is_missing else f"{NVML} does not load: {error}"
-        raise DriverError(said) from error
+        message = f"there is no {NVML}" if is_missing else f"{NVML} does not load: {error}"
+        raise DriverError(message) from error
     _call(nvml, "nvmlInit_v2")
     try:
         driver = _text(nvml, "nvmlSystemGetDriverVersion")

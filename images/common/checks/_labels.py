@@ -45,8 +45,8 @@ def read() -> dict[str, str]:
         return _verdict.fail(f"DLIMG_LABELS is no JSON object: {error}")
 
 
-def lies(
-    labels: Mapping[str, str], said: Mapping[str, str], installed: Mapping[str, str]
+def mismatches(
+    labels: Mapping[str, str], expected: Mapping[str, str], installed: Mapping[str, str]
 ) -> list[str]:
     """Every label that is missing, says other than the tag, or that nobody promised.
 
@@ -59,16 +59,16 @@ def lies(
     }
     if not ours:
         return ["labels: the image has none of its own"]
-    wanted = {name: said[name] for name in AXES if said[name]}
-    wanted |= {name: said[axis] for name, axis in OF_BASE.items() if name in ours}
+    wanted = {name: expected[name] for name in AXES if expected[name]}
+    wanted |= {name: expected[axis] for name, axis in OF_BASE.items() if name in ours}
     found = {name: text for name, text in ours.items() if name not in {WHEELS, *UNPROVED}}
     return [
         *_differences(wanted, found),
         *_differences(
-            {name: said[axis] for name, axis in PUBLIC.items()},
+            {name: expected[axis] for name, axis in PUBLIC.items()},
             {name: labels[name] for name in PUBLIC if name in labels},
         ),
-        *wheel_lies(ours.get(WHEELS, ""), installed),
+        *wheel_mismatches(ours.get(WHEELS, ""), installed),
     ]
 
 
@@ -81,11 +81,13 @@ def _differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> list[st
     ]
 
 
-def wheel_lies(text: str, installed: Mapping[str, str]) -> list[str]:
+def wheel_mismatches(text: str, installed: Mapping[str, str]) -> list[str]:
     """Where the label `name==version ...` leaves what is installed, in either direction."""
     if not text:
         return ["label wheels: there is none"]
-    named = {name: version for name, _, version in (one.partition("==") for one in text.split())}
+    named = {
+        name: version for name, _, version in (entry.partition("==") for entry in text.split())
+    }
     wrong = [
         f"{name} {named.get(name, 'not')} (installed {installed.get(name, 'not')})"
         for name in sorted(named.keys() | installed.keys())

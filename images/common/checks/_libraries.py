@@ -25,29 +25,29 @@ ABSENT = re.compile(r"(\S+): cannot open shared object file: No such file or dir
 SYSTEM = ("/lib", "/usr/lib", "/lib64", "/usr/lib64")  # where the loader looks at last
 
 
-class Found(NamedTuple):
+class Libraries(NamedTuple):
     """NVIDIA's libraries (of the wheels `nvidia-*`), and all others of the packages."""
 
     cuda: list[Path]
     modules: list[Path]
 
 
-def find(folders: Iterable[str]) -> Found:
+def find(folders: Iterable[str]) -> Libraries:
     """Every library that is for this machine and this Python, each file once.
 
     What lies in `NAME.libs` are parts of the modules of the package NAME, which bring them in.
     """
     machine = _elf.read(Path(sys.executable).resolve()).machine
-    found = Found([], [])
-    tops = {Path(one).resolve() for one in folders if Path(one).name.endswith("-packages")}
+    libraries = Libraries([], [])
+    tops = {Path(path).resolve() for path in folders if Path(path).name.endswith("-packages")}
     for top in sorted(tops):
         for folder, _, names in os.walk(top):
             parts = Path(folder).relative_to(top).parts[:1]
-            kind = found.cuda if parts == ("nvidia",) else found.modules
+            kind = libraries.cuda if parts == ("nvidia",) else libraries.modules
             if not any(part.endswith(".libs") for part in parts):
                 paths = [Path(folder, name) for name in sorted(names) if LIBRARY.fullmatch(name)]
                 kind += [path for path in paths if is_ours(path, machine)]
-    return found
+    return libraries
 
 
 def is_ours(path: Path, machine: int) -> bool:
@@ -63,9 +63,9 @@ def is_ours(path: Path, machine: int) -> bool:
 def lost() -> list[str]:
     """Libraries that NVIDIA's wheels have brought and that are gone; RECORD tells of them."""
     packages = [
-        one
-        for one in metadata.distributions()
-        if _tag.normal(one.metadata["Name"] or "").startswith("nvidia-")
+        path
+        for path in metadata.distributions()
+        if _tag.normal(path.metadata["Name"] or "").startswith("nvidia-")
     ]
     rows = [
         (package, line.split(",")[0])
@@ -92,8 +92,8 @@ def opened(path: Path, load: Callable[[str], object] | None = None) -> str:
     if not child:
         _load(str(path), write, load or _bind)
     os.close(write)
-    with os.fdopen(read, errors="replace") as said:
-        complaint = (said.read().strip().splitlines() or [""])[-1]
+    with os.fdopen(read, errors="replace") as output:
+        complaint = (output.read().strip().splitlines() or [""])[-1]
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     if code == LOADED:
@@ -141,12 +141,14 @@ def absent(path: Path, complaint: str) -> set[str]:
     return {first[1], *(row.partition(" ")[0] for row in rows)}
 
 
-def search_path(found: Found) -> list[Path]:
+def search_path(libraries: Libraries) -> list[Path]:
     """Every folder in which the loader looks for a library that one of these asks for by name."""
-    wheels = {path.parent for path in found.cuda}
-    named = {folder for path in (*found.cuda, *found.modules) for folder in _elf.read(path).paths}
-    given = [Path(one or ".") for one in os.environ.get("LD_LIBRARY_PATH", "").split(":") if one]
-    folders = {one.resolve() for one in (*wheels, *named, *given, *cached(), *map(Path, SYSTEM))}
+    wheels = {path.parent for path in libraries.cuda}
+    named = {
+        folder for path in (*libraries.cuda, *libraries.modules) for folder in _elf.read(path).paths
+    }
+    given = [Path(path or ".") for path in os.environ.get("LD_LIBRARY_PATH", "").split(":") if path]
+    folders = {path.resolve() for path in (*wheels, *named, *given, *cached(), *map(Path, SYSTEM))}
     # Of a folder that is closed to this user, Path.is_dir raises an error.
     return sorted(folder for folder in folders if os.path.isdir(folder))  # noqa: PTH112
 
@@ -162,10 +164,10 @@ def cached() -> set[Path]:
     return {Path(row).parent for row in rows}
 
 
-def twice(found: Found, folders: Iterable[Path]) -> list[str]:
+def twice(libraries: Libraries, folders: Iterable[Path]) -> list[str]:
     """NVIDIA's libraries that another file has the name of; links to the same file are fine."""
-    names = sorted({path.name for path in found.cuda if path.name.startswith("lib")})
-    places = {name: {(one / name).resolve() for one in folders} for name in names}
+    names = sorted({path.name for path in libraries.cuda if path.name.startswith("lib")})
+    places = {name: {(path / name).resolve() for path in folders} for name in names}
     files = {
         name: sorted(map(str, filter(os.path.exists, paths))) for name, paths in places.items()
     }
@@ -177,15 +179,15 @@ def drivers(top: Path, mounts: Iterable[str]) -> list[str]:
 
     The driver comes with the machine: as mounts of single files, or of a folder, and links to them.
     """
-    given = [Path(one) for one in mounts if one != "/"]
+    given = [Path(path) for path in mounts if path != "/"]
     paths = [
-        Path(one.path) for one in _files.tree(top).entries if one.name.startswith("libcuda.so")
+        Path(path.path) for path in _files.tree(top).entries if path.name.startswith("libcuda.so")
     ]
     real = {path: path.resolve() for path in paths}
     return sorted(
         str(path)
         for path, file in real.items()
-        if not any(file.is_relative_to(one) for one in given)
+        if not any(file.is_relative_to(path) for path in given)
     )
 
 

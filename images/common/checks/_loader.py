@@ -22,14 +22,14 @@ INJECTED = re.compile(r"etc/ld\.so\.conf\.d/(00|zz)-(nvcr|compat)-[0-9]+\.conf")
 
 def claims(image: Image) -> Claims:
     """The cache, and what a GPU's container toolkit adds to the settings."""
-    found = {CACHE: file(lambda: joined(faults(image))), **auxiliary(image)}
+    by_path = {CACHE: file(lambda: joined(faults(image))), **auxiliary(image)}
     for name in image.names("etc/ld.so.conf.d"):
         path = f"etc/ld.so.conf.d/{name}"
         if INJECTED.fullmatch(path):
-            found[path] = file(
+            by_path[path] = file(
                 lambda path=path: joined(injected(image, path)), modes=(0o644, 0o600)
             )
-    return found
+    return by_path
 
 
 def auxiliary(image: Image) -> Claims:

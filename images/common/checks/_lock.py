@@ -38,27 +38,27 @@ def read() -> dict[str, Wheel]:
         return {}
     try:
         rows = json.loads(Path(path).read_text(encoding="utf-8"))
-        found = {
+        wheels = {
             row["name"]: Wheel(row["version"], row["file"], row["sha256"], row.get("record", ""))
             for row in rows
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         return _verdict.fail(f"DLIMG_LOCK: {path} is no lock: {error!r}")
-    _verdict.demand(found, f"DLIMG_LOCK: {path} names no wheel")
-    return found
+    _verdict.demand(wheels, f"DLIMG_LOCK: {path} names no wheel")
+    return wheels
 
 
-def note_lies(
+def note_mismatches(
     wheels: Mapping[str, Wheel], noted: Mapping[str, str], hashes: Mapping[str, set[str]]
 ) -> list[str]:
     """Where the image's own list (`noted` versions, `hashes`) is not the lock, wheel by wheel."""
-    lies = [
+    mismatches = [
         f"{name}: the lock has {wheels[name].version if name in wheels else 'none'}, "
         f"the image notes {noted.get(name, 'none')}"
         for name in sorted(wheels.keys() | noted.keys())
         if name not in wheels or noted.get(name) != wheels[name].version
     ]
-    return lies + [
+    return mismatches + [
         f"{name}: the image notes another sha256 than the lock's"
         for name, wheel in wheels.items()
         if name in noted and hashes.get(name) != {wheel.sha256}
@@ -70,7 +70,7 @@ def hashes(requirement: str) -> set[str]:
     return set(HASH.findall(requirement))
 
 
-def tag_lies(wheels: Mapping[str, Wheel], notes: Mapping[str, str]) -> list[str]:
+def tag_mismatches(wheels: Mapping[str, Wheel], notes: Mapping[str, str]) -> list[str]:
     """Packages that did not come from the lock's wheel: their own notes tell of another one.
 
     `notes` are the texts of the WHEEL files. A file name may compress several tags into one.

@@ -34,20 +34,20 @@ def claims(image: Image, version: str) -> Claims:
     if not version:
         return {}
     names = [name for name in image.names(ROOT) if name.startswith(f"cpython-{version}-")]
-    found: Claims = {ROOT: folder(), f"{ROOT}/current": link(*names)}
+    by_path: Claims = {ROOT: folder(), f"{ROOT}/current": link(*names)}
     minor = version.rpartition(".")[0]
     for name in image.names(ROOT):
         if name.startswith(f"cpython-{minor}-"):  # uv's name for the newest of a minor version
-            found[f"{ROOT}/{name}"] = link(*names, *(f"/{ROOT}/{one}" for one in names))
+            by_path[f"{ROOT}/{name}"] = link(*names, *(f"/{ROOT}/{name}" for name in names))
     for name in names[:1]:
         top = f"{ROOT}/{name}"
-        found[f"{top}/{BUILD}"] = lines(image, f"{top}/{BUILD}", "[0-9]{8}")
+        by_path[f"{top}/{BUILD}"] = lines(image, f"{top}/{BUILD}", "[0-9]{8}")
         vouched = set(packaged(image, top))
-        found[top] = folder()
+        by_path[top] = folder()
         for path, entry in image.tree.entries.items():
             if path.startswith(f"{top}/") and is_known(path, top, vouched):
-                found[path] = judge(image, path, path.removeprefix(f"{top}/"), entry.kind)
-    return found
+                by_path[path] = judge(image, path, path.removeprefix(f"{top}/"), entry.kind)
+    return by_path
 
 
 def is_known(path: str, top: str, vouched: set[str]) -> bool:
@@ -81,18 +81,18 @@ def packaged(image: Image, top: str) -> Iterator[str]:
             if file_path == path or is_whole(image, file_path, digest):
                 yield file_path
                 folders = PurePosixPath(file_path).relative_to(top).parents
-                yield from (f"{top}/{one}" for one in folders)
-                yield from (f"{top}/{one}/__pycache__" for one in folders)
+                yield from (f"{top}/{name}" for name in folders)
+                yield from (f"{top}/{name}/__pycache__" for name in folders)
 
 
 def is_whole(image: Image, path: str, digest: str) -> bool:
     algorithm, _, wanted = digest.partition("=")
     try:
         content = (image.top / path).read_bytes()
-        found = hashlib.new(algorithm, content).digest()
+        by_path = hashlib.new(algorithm, content).digest()
     except (OSError, ValueError):
         return False
-    return base64.urlsafe_b64encode(found).decode().rstrip("=") == wanted
+    return base64.urlsafe_b64encode(by_path).decode().rstrip("=") == wanted
 
 
 def shown(image: Image) -> str:
@@ -103,8 +103,8 @@ def shown(image: Image) -> str:
         entry = image.tree.entries[path]
         if entry.kind == "file" and not source_of(path):
             with (image.top / path).open("rb") as content:
-                found = hashlib.file_digest(content, "sha256").hexdigest()
-            digest.update(f"{path}\0{entry.mode:o}\0{found}\n".encode(errors="surrogateescape"))
+                by_path = hashlib.file_digest(content, "sha256").hexdigest()
+            digest.update(f"{path}\0{entry.mode:o}\0{by_path}\n".encode(errors="surrogateescape"))
         elif entry.kind == "link":
             digest.update(f"{path}\0{entry.target}\n".encode(errors="surrogateescape"))
     return digest.hexdigest() if inside else ""

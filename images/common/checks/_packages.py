@@ -10,19 +10,19 @@ ABSENT = ("not-installed", "config-files")
 
 def installed(top: Path = Path("/")) -> list[str]:
     """`name:arch=version` of each package, and `NAME=BUILD` of the Python that uv installed."""
-    found = set()
+    actual = set()
     for stanza in text(top / "var/lib/dpkg/status").split("\n\n"):
         lines = (line.partition(": ") for line in stanza.splitlines() if line[:1].isupper())
         fields = {name: value.strip() for name, _, value in lines}
         state = fields.get("Status", "").rpartition(" ")[2]
         if state and state not in ABSENT:
             name, arch = fields.get("Package", ""), fields.get("Architecture", "")
-            found.add(f"{name}:{arch}={fields.get('Version', '')}")
+            actual.add(f"{name}:{arch}={fields.get('Version', '')}")
     current = top / "opt/python/current"
     if current.is_symlink():
         name = str(current.readlink())
-        found.add(f"{name}={text(current.parent / name / 'BUILD').strip()}")
-    return sorted(found)
+        actual.add(f"{name}={text(current.parent / name / 'BUILD').strip()}")
+    return sorted(actual)
 
 
 def digest(packages: Iterable[str]) -> str:
@@ -31,12 +31,12 @@ def digest(packages: Iterable[str]) -> str:
     return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
-def lies(said: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+def mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> list[str]:
     """Where what is installed is not what the image's name was computed from."""
-    if found["packages"] == said["packages"]:
+    if actual["packages"] == expected["packages"]:
         return []
-    promised = said["packages"] or "nothing"
-    return [f"packages: {promised} is promised, installed is {found['packages']}"]
+    promised = expected["packages"] or "nothing"
+    return [f"packages: {promised} is promised, installed is {actual['packages']}"]
 
 
 def text(file: Path) -> str:

@@ -19,22 +19,22 @@ SHELLS = "usr/share/debianutils/shells"
 
 def claims(image: Image) -> Claims:
     """Services that packages switched on, PAM's common parts, and the shells."""
-    found: Claims = {}
+    by_path: Claims = {}
     for path in image.tree.entries:
         if match := WANTED.fullmatch(path):
-            found[path] = wanted(image, match[1], match[2], match[3])
+            by_path[path] = wanted(image, match[1], match[2], match[3])
         elif FOLDER.fullmatch(path):
-            found[path] = folder()
+            by_path[path] = folder()
         elif match := RUNLEVEL.fullmatch(path):
             script = match[1]
-            found[path] = (
+            by_path[path] = (
                 link(f"../init.d/{script}") if image.is_packaged(f"etc/init.d/{script}") else link()
             )
         elif path == NOTES or (path.startswith(f"{NOTES}/") and path.endswith(".wants")):
-            found[path] = folder()
+            by_path[path] = folder()
         elif path.startswith(f"{NOTES}/"):
-            found[path] = lines(image, path, NOTE)
-    return found | pam(image) | shells(image)
+            by_path[path] = lines(image, path, NOTE)
+    return by_path | pam(image) | shells(image)
 
 
 def wanted(image: Image, target: str, how: str, unit: str) -> object:
@@ -48,11 +48,11 @@ def wanted(image: Image, target: str, how: str, unit: str) -> object:
 
 def pam(image: Image) -> Claims:
     """PAM's common parts, as `pam-auth-update` makes them of packages' profiles."""
-    found: Claims = {}
+    by_path: Claims = {}
     for name in image.names("usr/share/pam"):
         if PAM.fullmatch(name):
             path = f"etc/pam.d/{name}"
-            found[path] = file(lambda path=path, name=name: pam_fault(image, path, name))
+            by_path[path] = file(lambda path=path, name=name: pam_fault(image, path, name))
     kinds = (name.removeprefix("common-") for name in image.names("usr/share/pam"))
     allowed = {
         *(f"Module: {name}" for name in image.names("usr/share/pam-configs")),
@@ -61,10 +61,10 @@ def pam(image: Image) -> Claims:
     }
     for kind in kinds:
         path = f"var/lib/pam/{kind}"
-        found[path] = lines(image, path, "|".join(map(re.escape, sorted(allowed))))
+        by_path[path] = lines(image, path, "|".join(map(re.escape, sorted(allowed))))
     names = "|".join(map(re.escape, image.names("usr/share/pam-configs"))) or "-"
-    found["var/lib/pam/seen"] = lines(image, "var/lib/pam/seen", names)
-    return found
+    by_path["var/lib/pam/seen"] = lines(image, "var/lib/pam/seen", names)
+    return by_path
 
 
 def profiles(image: Image) -> Iterator[str]:
@@ -84,19 +84,19 @@ def pam_fault(image: Image, path: str, name: str) -> str:
         if (one := rule(f"{kind} {line}" if line[:1] in " \t" else ""))
     }
     profile.add((kind, *rule(NO_MODULE)))
-    found = rules(image.text(path))
-    if not set(template) <= set(found):
+    by_path = rules(image.text(path))
+    if not set(template) <= set(by_path):
         return "lacks a rule of its template"
-    if not set(found) <= set(template) | profile:
+    if not set(by_path) <= set(template) | profile:
         return "has a rule of no package"
-    if [one for one in found if one in template] != template:
+    if [one for one in by_path if one in template] != template:
         return "has its rules in another order"
     return ""
 
 
 def rules(text: str) -> list[tuple[str, ...]]:
-    found = (rule(line) for line in stated(text))
-    return [one for one in found if one and not one[0].startswith("$")]
+    by_path = (rule(line) for line in stated(text))
+    return [one for one in by_path if one and not one[0].startswith("$")]
 
 
 def rule(line: str) -> tuple[str, ...]:

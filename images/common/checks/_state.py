@@ -24,7 +24,7 @@ def claims(image: Image) -> Claims:
 
 def dpkg(image: Image) -> Claims:
     """The database, of packages that are installed and no others."""
-    found: Claims = {
+    by_path: Claims = {
         f"{DPKG}/status": file(lambda: joined(status_faults(image))),
         f"{DPKG}/arch": lines(image, f"{DPKG}/arch", "[a-z0-9]+"),
         f"{DPKG}/arch-native": lines(image, f"{DPKG}/arch-native", "[a-z0-9]+"),
@@ -40,14 +40,14 @@ def dpkg(image: Image) -> Claims:
     }
     for name in image.names(f"{DPKG}/triggers"):
         path = f"{DPKG}/triggers/{name}"
-        found.setdefault(path, file(lambda path=path: joined(trigger_faults(image, path))))
+        by_path.setdefault(path, file(lambda path=path: joined(trigger_faults(image, path))))
     for name in image.names(f"{DPKG}/info"):
         match = INFO.fullmatch(name)
         if match and match[1] in image.installed and match[3] in SCRIPTS:
-            found[f"{DPKG}/info/{name}"] = file(modes=(0o755,))
+            by_path[f"{DPKG}/info/{name}"] = file(modes=(0o755,))
         elif match and match[1] in image.installed and match[3] in LISTS:
-            found[f"{DPKG}/info/{name}"] = file()
-    return found
+            by_path[f"{DPKG}/info/{name}"] = file()
+    return by_path
 
 
 def status_faults(image: Image) -> Iterator[str]:
@@ -105,19 +105,21 @@ def foreign(names: list[str], known: set[str]) -> str:
 
 def python(image: Image) -> Claims:
     """Byte code of packages' modules, and the notes of Python's own packages."""
-    found: Claims = {}
+    by_path: Claims = {}
     for path in image.tree.entries:
         if source_of(path) in image.packages.listed:
-            found[path] = file()  # what is in it, `os_packages_unmodified` compares with its source
+            by_path[path] = (
+                file()
+            )  # what is in it, `os_packages_unmodified` compares with its source
         elif path.endswith("/__pycache__") and any(
             source_of(f"{path}/{name}") in image.packages.listed for name in image.names(path)
         ):
-            found[path] = folder()
+            by_path[path] = folder()
         elif re.fullmatch(r"var/lib/python/python3\.[0-9]+_installed", path):
-            found[path] = empty()
+            by_path[path] = empty()
     config = "etc/python3/debian_config"
-    found[config] = lines(image, config, r"\[DEFAULT\]|byte-compile = standard")
-    return found
+    by_path[config] = lines(image, config, r"\[DEFAULT\]|byte-compile = standard")
+    return by_path
 
 
 def source_of(path: str) -> str:

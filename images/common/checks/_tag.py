@@ -19,104 +19,113 @@ def cell() -> dict[str, str]:
         return _verdict.fail(f"DLIMG_CELL is no JSON object: {error}")
 
 
-def contradictions(said: Mapping[str, str]) -> list[str]:
+def contradictions(expected: Mapping[str, str]) -> list[str]:
     """Where the tag's axes deny each other: only `cuda` is compared with what is found."""
-    accelerator, cuda = said["accelerator"], said["cuda"]
+    accelerator, cuda = expected["accelerator"], expected["cuda"]
     named = re.match(r"cuda([0-9]+\.[0-9]+)", accelerator)
-    lies = []
+    mismatches = []
     if (accelerator == "cpu") is bool(cuda) or (named and named[1] != cuda):
-        lies.append(f"accelerator: the tag says {accelerator}, and CUDA {cuda or 'none'}")
-    return lies + [
-        f"{axis}: the tag says {said[axis]}, and CUDA none"
+        mismatches.append(f"accelerator: the tag says {accelerator}, and CUDA {cuda or 'none'}")
+    return mismatches + [
+        f"{axis}: the tag says {expected[axis]}, and CUDA none"
         for axis in ("cudnn", "nccl", "architectures")
-        if said[axis] and not cuda
+        if expected[axis] and not cuda
     ]
 
 
-def basic_lies(said: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+def basic_mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> list[str]:
     """Axes that every image has: OS, glibc, machine, Python, the framework's version."""
-    lies = []
-    if found["os"] != said["os"]:
-        lies.append(f"os: the tag says {said['os']}, this is {found['os']}")
-    if not within(found["python"], said["python"]):
-        lies.append(f"python: the tag says {said['python']}, this is {found['python']}")
-    lies += platform_lies(said, found)
-    lies += [
-        f"{what}: the tag says {said['version']}, found {found[what] or 'none'}"
-        for what in ("version", "package")
-        if not same_version(said["version"], found[what])
+    mismatches = []
+    if actual["os"] != expected["os"]:
+        mismatches.append(f"os: the tag says {expected['os']}, this is {actual['os']}")
+    if not within(actual["python"], expected["python"]):
+        mismatches.append(f"python: the tag says {expected['python']}, this is {actual['python']}")
+    mismatches += platform_mismatches(expected, actual)
+    mismatches += [
+        f"{axis}: the tag says {expected['version']}, found {actual[axis] or 'none'}"
+        for axis in ("version", "package")
+        if not same_version(expected["version"], actual[axis])
     ]
-    return lies
+    return mismatches
 
 
-def platform_lies(said: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+def platform_mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> list[str]:
     """Where machine and glibc leave what the facts and the wheels' platform promise."""
-    machine, _, floor = said["platform"].partition("-manylinux_")
-    lies = []
-    if found["machine"] != machine:
-        lies.append(f"platform: the wheels are for {machine}, this is {found['machine']}")
-    if said["glibc"] and found["glibc"] != said["glibc"]:
-        lies.append(f"glibc: {said['glibc']} is promised, this is {found['glibc'] or 'none'}")
-    if not found["glibc"] or numbers(found["glibc"]) < numbers(floor.replace("_", ".")):
-        lies.append(
-            f"glibc: wheels of {said['platform']} may be here, this is {found['glibc'] or 'none'}"
+    machine, _, floor = expected["platform"].partition("-manylinux_")
+    mismatches = []
+    if actual["machine"] != machine:
+        mismatches.append(f"platform: the wheels are for {machine}, this is {actual['machine']}")
+    if expected["glibc"] and actual["glibc"] != expected["glibc"]:
+        mismatches.append(
+            f"glibc: {expected['glibc']} is promised, this is {actual['glibc'] or 'none'}"
         )
-    return lies
+    if not actual["glibc"] or numbers(actual["glibc"]) < numbers(floor.replace("_", ".")):
+        mismatches.append(
+            f"glibc: wheels of {expected['platform']} may be here, "
+            f"this is {actual['glibc'] or 'none'}"
+        )
+    return mismatches
 
 
-def cpu_lies(
-    found: Mapping[str, str], installed: Mapping[str, str], files: Sequence[Path]
+def cpu_mismatches(
+    actual: Mapping[str, str], installed: Mapping[str, str], files: Sequence[Path]
 ) -> list[str]:
     """What of CUDA there is in an image that is to have none; `files` are such libraries."""
-    lies = []
-    if found["built_cuda"]:
-        lies.append(f"cuda: the tag says cpu, the framework is built for {found['built_cuda']}")
-    if found["version"].partition("+")[2] not in ("", "cpu"):
-        lies.append(f"cuda: the tag says cpu, the framework is {found['version']}")
+    mismatches = []
+    if actual["built_cuda"]:
+        mismatches.append(
+            f"cuda: the tag says cpu, the framework is built for {actual['built_cuda']}"
+        )
+    if actual["version"].partition("+")[2] not in ("", "cpu"):
+        mismatches.append(f"cuda: the tag says cpu, the framework is {actual['version']}")
     parts = [name for name in installed if name.startswith(("nvidia-", "jax-cuda"))]
     if parts:
-        lies.append(f"cuda: the tag says cpu, but {', '.join(sorted(parts))} is installed")
+        mismatches.append(f"cuda: the tag says cpu, but {', '.join(sorted(parts))} is installed")
     if files:
-        lies.append(f"cuda: the tag says cpu, but there is {files[0]}")
-    return lies
+        mismatches.append(f"cuda: the tag says cpu, but there is {files[0]}")
+    return mismatches
 
 
-def cuda_lies(said: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+def cuda_mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> list[str]:
     """Where the toolkit's libraries, cuDNN and the framework's own build leave the tag."""
-    lies = []
-    runtime, built = found["cudart"] or "none", found["built_cuda"]
-    cudnn, wanted = found["cudnn"] or "none", said["cudnn"] or "none"
-    if runtime != said["cuda"]:
-        lies.append(f"cuda: the tag says {said['cuda']}, the runtime that loads is {runtime}")
+    mismatches = []
+    runtime, built = actual["cudart"] or "none", actual["built_cuda"]
+    cudnn, wanted = actual["cudnn"] or "none", expected["cudnn"] or "none"
+    if runtime != expected["cuda"]:
+        mismatches.append(
+            f"cuda: the tag says {expected['cuda']}, the runtime that loads is {runtime}"
+        )
     if not built:
-        lies.append(f"cuda: the tag says {said['cuda']}, the framework is a CPU build")
+        mismatches.append(f"cuda: the tag says {expected['cuda']}, the framework is a CPU build")
     elif not serves(runtime, built):
-        lies.append(f"cuda: the framework is built for {built}, the runtime is {runtime}")
+        mismatches.append(f"cuda: the framework is built for {built}, the runtime is {runtime}")
     # The library does not know the fourth part of the wheel's version.
     if not within(cudnn, ".".join(wanted.split(".")[:3])):
-        lies.append(f"cudnn: the tag says {wanted}, {cudnn} loads")
-    nccl, promised = found.get("nccl") or "none", said["nccl"] or "none"
+        mismatches.append(f"cudnn: the tag says {wanted}, {cudnn} loads")
+    nccl, promised = actual.get("nccl") or "none", expected["nccl"] or "none"
     if not (nccl == promised or within(nccl, ".".join(promised.split(".")[:3]))):
-        lies.append(f"nccl: {promised} is promised, {nccl} loads")
-    if found["built_cudnn"] and not serves(cudnn, found["built_cudnn"]):
-        lies.append(f"cudnn: built for {found['built_cudnn']}, {cudnn} loads")
-    local = found["version"].partition("+")[2]
+        mismatches.append(f"nccl: {promised} is promised, {nccl} loads")
+    if actual["built_cudnn"] and not serves(cudnn, actual["built_cudnn"]):
+        mismatches.append(f"cudnn: built for {actual['built_cudnn']}, {cudnn} loads")
+    local = actual["version"].partition("+")[2]
     if local not in ("", "cu" + "".join(built.split(".")[:2])):
-        lies.append(f"cuda: the framework is {found['version']}, but built for {built or 'cpu'}")
-    return lies
+        mismatches.append(
+            f"cuda: the framework is {actual['version']}, but built for {built or 'cpu'}"
+        )
+    return mismatches
 
 
-def same_version(said: str, found: str) -> bool:
+def same_version(expected: str, actual: str) -> bool:
     """Equal, but that a version may leave out its local part (`+cpu`)."""
-    if "+" in said:
-        return found == said
-    return bool(said) and found.partition("+")[0] == said
+    if "+" in expected:
+        return actual == expected
+    return bool(expected) and actual.partition("+")[0] == expected
 
 
-def within(found: str, said: str) -> bool:
+def within(actual: str, expected: str) -> bool:
     """Whether `3.13.5` is a `3.13`; a single number says too little to be kept."""
-    wanted = said.split(".")
-    return len(wanted) > 1 and found.split(".")[: len(wanted)] == wanted
+    wanted = expected.split(".")
+    return len(wanted) > 1 and actual.split(".")[: len(wanted)] == wanted
 
 
 def serves(runtime: str, built: str) -> bool:
@@ -148,10 +157,10 @@ def os_name(release: Path = Path("/etc/os-release")) -> str:
 
 def distributions() -> dict[str, str]:
     """Names and versions of what is installed; of two with one name, the one that is imported."""
-    found: dict[str, str] = {}
-    for one in metadata.distributions():
-        found.setdefault(normal(one.metadata["Name"] or ""), one.version)
-    return found
+    actual: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        actual.setdefault(normal(distribution.metadata["Name"] or ""), distribution.version)
+    return actual
 
 
 def normal(name: str) -> str:

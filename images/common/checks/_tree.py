@@ -106,12 +106,12 @@ def _listed(top: Path, folder: str) -> Iterator[Entry]:
 def look(top: Path, path: str) -> Entry:
     """The entry of this path; raises FileNotFoundError."""
     place = f"{top}/{path}"
-    found = os.lstat(place)
-    kind = KINDS.get(stat.S_IFMT(found.st_mode), "unknown")
+    status = os.lstat(place)
+    kind = KINDS.get(stat.S_IFMT(status.st_mode), "unknown")
     target = os.readlink(place) if kind == "link" else ""  # noqa: PTH115  # the same
     names = _attributes(place)
-    mode = stat.S_IMODE(found.st_mode)
-    return Entry(path, kind, mode, found.st_uid, found.st_gid, found.st_size, target, names)
+    mode = stat.S_IMODE(status.st_mode)
+    return Entry(path, kind, mode, status.st_uid, status.st_gid, status.st_size, target, names)
 
 
 def _attributes(place: str) -> tuple[str, ...]:

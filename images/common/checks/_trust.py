@@ -17,16 +17,16 @@ def claims(image: Image) -> Claims:
     """The choice, the links to what is chosen, and the bundle of it."""
     names = list(chosen(image))
     links = {link_name(name): name for name in names}
-    found: Claims = {
+    by_path: Claims = {
         CHOICE: file(lambda: joined(choice_faults(image))),
         BUNDLE: file(lambda: joined(bundle_faults(image, names))),
     }
     for name, source in links.items():
-        found[f"{CERTS}/{name}"] = link(f"/{SHARED}/{source}")
+        by_path[f"{CERTS}/{name}"] = link(f"/{SHARED}/{source}")
     for name in image.names(CERTS):
         if HASHED.fullmatch(name):
-            found[f"{CERTS}/{name}"] = link(*links)
-    return found
+            by_path[f"{CERTS}/{name}"] = link(*links)
+    return by_path
 
 
 def link_name(name: str) -> str:
@@ -61,12 +61,12 @@ def bundle_faults(image: Image, names: list[str]) -> Iterator[str]:
     """Certificates in the bundle that are of no package, and those that it lacks."""
     wanted = {block for name in names for block in blocks(image.text(f"{SHARED}/{name}"))}
     text = image.text(BUNDLE)
-    found = blocks(text)
-    extra = len(found - wanted)
+    by_path = blocks(text)
+    extra = len(by_path - wanted)
     if extra:
         yield f"holds {extra} certificates of no package"
-    if wanted - found:
-        yield f"lacks {len(wanted - found)} certificates of packages"
+    if wanted - by_path:
+        yield f"lacks {len(wanted - by_path)} certificates of packages"
     if BLOCK.sub("", text).strip():
         yield "holds more than certificates"
 

@@ -14,7 +14,7 @@ def given() -> dict[str, str]:
     return dict(row.split("=", 1) for row in rows if "=" in row)
 
 
-def found() -> dict[str, str]:
+def current() -> dict[str, str]:
     """Name, home and numbers of whoever runs this; no name and home without a row in passwd."""
     uid = os.geteuid()
     try:
@@ -25,12 +25,12 @@ def found() -> dict[str, str]:
     return {"user": name, "uid": str(uid), "gid": str(os.getegid()), "home": home}
 
 
-def lies(said: Mapping[str, str], seen: Mapping[str, str]) -> list[str]:
+def mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> list[str]:
     """Where this user is another; root is told of as such."""
-    if seen["uid"] == "0":
+    if actual["uid"] == "0":
         return ["user: this runs as root"]
     return [
-        f"{axis}: {said[axis]} is promised, this is {seen[axis] or 'none'}"
+        f"{axis}: {expected[axis]} is promised, this is {actual[axis] or 'none'}"
         for axis in ("user", "uid", "gid", "home")
-        if seen[axis] != said[axis]
+        if actual[axis] != expected[axis]
     ]

@@ -18,10 +18,10 @@ def fail(reason: str) -> NoReturn:
     raise SystemExit(1)
 
 
-def demand(kept: object, otherwise: str) -> None:
+def demand(condition: object, reason: str) -> None:
     """Fail unless `kept`: an `assert` would vanish under PYTHONOPTIMIZE."""
-    if not kept:
-        fail(otherwise)
+    if not condition:
+        fail(reason)
 
 
 def show(**figures: object) -> None:

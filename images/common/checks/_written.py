@@ -94,18 +94,18 @@ CACHES = re.compile(r"usr/lib/.*/gconv/gconv-modules\.cache|usr/lib/locale/local
 
 def claims(image: Image) -> Claims:
     """All of the closed list; what does not match it has no source."""
-    found: Claims = {path: copy(image, path, *sources) for path, sources in COPIES.items()}
-    found |= {path: lines(image, path, allowed) for path, allowed in LINES.items()}
-    found |= {path: empty(mode) for path, mode in EMPTY.items()}
-    found |= {path: empty(0o644, 0o755) for path in ENGINE}
-    found |= {path: link(*targets) for path, targets in LINKS.items()}
-    found |= {path: folder() for path in FOLDERS}
-    found |= {path: folder(mode, owner) for path, (mode, owner) in MODES.items()}
+    by_path: Claims = {path: copy(image, path, *sources) for path, sources in COPIES.items()}
+    by_path |= {path: lines(image, path, allowed) for path, allowed in LINES.items()}
+    by_path |= {path: empty(mode) for path, mode in EMPTY.items()}
+    by_path |= {path: empty(0o644, 0o755) for path in ENGINE}
+    by_path |= {path: link(*targets) for path, targets in LINKS.items()}
+    by_path |= {path: folder() for path in FOLDERS}
+    by_path |= {path: folder(mode, owner) for path, (mode, owner) in MODES.items()}
     for path, allowed in PROGRAMS.items():
-        found[path] = lines(image, path, allowed, modes=(0o755,))
+        by_path[path] = lines(image, path, allowed, modes=(0o755,))
     for path in image.tree.entries:
         if PYTHON_FOLDER.fullmatch(path):
-            found[path] = folder()
+            by_path[path] = folder()
         elif CACHES.fullmatch(path):
-            found[path] = file()
-    return found
+            by_path[path] = file()
+    return by_path

@@ -83,7 +83,7 @@ def seconds_of(
 
 def problem() -> tuple[np.ndarray, np.ndarray]:
     draw = np.random.RandomState(6)  # a frozen stream
-    return tuple(draw.standard_normal(one).astype(np.float32) for one in (IMAGES, KERNEL))
+    return tuple(draw.standard_normal(run).astype(np.float32) for run in (IMAGES, KERNEL))
 
 
 def affordable(framework: _adapter.Adapter, images: np.ndarray, kernel: np.ndarray) -> int:
@@ -107,7 +107,7 @@ def measure(
 ) -> Measured:
     """The convolution there and in this precision; `look` is shown a result where it lies."""
     with framework.on(place):
-        held = [framework.cast(framework.put(one, place), kind) for one in given]
+        held = [framework.cast(framework.put(run, place), kind) for run in given]
         runs = seconds_of(lambda: framework.convolve(*held), framework.wait)
         result = framework.convolve(*held)
         look(result)
@@ -143,12 +143,12 @@ def judge(name: str, device: str, cpu: Measured, gpu: dict[str, Measured], copie
     """Show the figures, then fail unless each precision keeps its tolerances."""
     count, every = len(cpu.result), IMAGES[0]
     seconds = {"cpu": statistics.median(cpu.runs) / count}
-    seconds |= {title: statistics.median(one.runs) / every for title, one in gpu.items()}
+    seconds |= {title: statistics.median(run.runs) / every for title, run in gpu.items()}
     work = 2 * np.prod(IMAGES[1:]) * np.prod(KERNEL) / KERNEL[2] / 1e9
     scale = np.sqrt(np.prod(KERNEL[:3]))
     deviations = {
-        title: _gpu_work.deviation(one.result[:count], cpu.result, scale)
-        for title, one in gpu.items()
+        title: _gpu_work.deviation(run.result[:count], cpu.result, scale)
+        for title, run in gpu.items()
     }
     _verdict.show(
         framework=name,
@@ -160,7 +160,7 @@ def judge(name: str, device: str, cpu: Measured, gpu: dict[str, Measured], copie
         ratios={title: rounded(seconds["cpu"] / seconds[title]) for title in gpu},
         deviations=deviations,
         copy_gb_per_second=rounded(copied),
-        runs={"cpu": len(cpu.runs), **{title: len(one.runs) for title, one in gpu.items()}},
+        runs={"cpu": len(cpu.runs), **{title: len(run.runs) for title, run in gpu.items()}},
     )
     for title, off in deviations.items():
         mode = MODES[title]

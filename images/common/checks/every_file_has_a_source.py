@@ -35,7 +35,7 @@ MOST = 3  # paths of one fault that a reason names
 MANY = 100  # that the figures name
 
 
-def claims(image: Image, layout: _environment.Layout, said: dict[str, str]) -> Claims:
+def claims(image: Image, layout: _environment.Layout, expected: dict[str, str]) -> Claims:
     """What accounts for which path; of two sources for one, the later counts."""
     return {
         **_packaged.claims(image),
@@ -46,7 +46,7 @@ def claims(image: Image, layout: _environment.Layout, said: dict[str, str]) -> C
         **_trust.claims(image),
         **_loader.claims(image),
         **_services.claims(image),
-        **_accounts.claims(image, said),
+        **_accounts.claims(image, expected),
         **_managed.claims(image, layout.managed_python),
         **_environment.claims(image, layout, _lock.read()),
     }
@@ -70,15 +70,15 @@ def faults(image: Image, known: Claims) -> Iterator[tuple[str, str]]:
             yield path, fault
 
 
-def told(found: list[tuple[str, str]], most: int) -> Iterator[str]:
+def summarize(problems: list[tuple[str, str]], limit: int) -> Iterator[str]:
     """The faults in words: of those that many paths have, the first few, and how many more."""
     by_fault: dict[str, list[str]] = {}
-    for path, fault in found:
+    for path, fault in problems:
         by_fault.setdefault(fault, []).append(path)
     for fault, paths in by_fault.items():
-        yield from (f"/{path} {fault}" for path in paths[:most])
-        if len(paths) > most:
-            yield f"{len(paths) - most} more paths: {fault}"
+        yield from (f"/{path} {fault}" for path in paths[:limit])
+        if len(paths) > limit:
+            yield f"{len(paths) - limit} more paths: {fault}"
 
 
 def driver_links(image: Image) -> Iterator[str]:
@@ -91,16 +91,16 @@ def driver_links(image: Image) -> Iterator[str]:
 
 
 def main(top: Path = Path("/")) -> None:
-    said = _tag.cell()
-    if not said:
+    expected = _tag.cell()
+    if not expected:
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
     layout = _environment.read()
     packages = _dpkg.read(top)
     _verdict.demand(packages.sums, "dpkg's database tells of no file")
     mounts = _libraries.mounts() if top == Path("/") else []
     image = Image(top, _tree.read(top, mounts), packages, _dpkg.installed(top))
-    known = claims(image, layout, said)
-    found = [
+    known = claims(image, layout, expected)
+    problems = [
         *faults(image, known),
         *((path, "is gone") for path in _environment.gone(image, layout)),
     ]
@@ -108,9 +108,9 @@ def main(top: Path = Path("/")) -> None:
         paths=len(image.tree.entries),
         mounted=len(image.tree.mounted),
         managed_python=_managed.shown(image),
-        faults=list(told(found, MANY)),
+        faults=list(summarize(problems, MANY)),
     )
-    _verdict.demand(not found, "; ".join(told(found, MOST)))
+    _verdict.demand(not problems, "; ".join(summarize(problems, MOST)))
 
 
 if __name__ == "__main__":

@@ -46,17 +46,17 @@ def hold(framework: _adapter.Adapter, holds: Callable[[int], bool] = _gpu.holds)
     """The work: take SIZE bytes, and let go of them."""
     framework.put(np.ones(1, np.float32), "gpu")
     before = framework.bytes_in_use()
-    _say(begun=True)
+    _report(begun=True)
     block = framework.put(np.ones(SIZE // 4, np.float32), "gpu")
     last = float(block[-1])
     counted = framework.bytes_in_use() - before
-    _say(last=last, counted=counted, on_gpu=holds(framework.address(block)))
+    _report(last=last, counted=counted, on_gpu=holds(framework.address(block)))
     del block
     gc.collect()
-    _say(left=framework.bytes_in_use() - before)
+    _report(left=framework.bytes_in_use() - before)
 
 
-def _say(**done: object) -> None:
+def _report(**done: object) -> None:
     print(json.dumps(done), flush=True)
     sys.stdin.readline()
 
@@ -97,10 +97,10 @@ def driver_memory(load: Callable[[str], ctypes.CDLL] = ctypes.CDLL) -> Callable[
     _demand("cuCtxSetCurrent", cuda.cuCtxSetCurrent(context))
 
     def free() -> int:
-        found, total = ctypes.c_size_t(), ctypes.c_size_t()
-        code = cuda.cuMemGetInfo_v2(ctypes.byref(found), ctypes.byref(total))
+        free_bytes, total = ctypes.c_size_t(), ctypes.c_size_t()
+        code = cuda.cuMemGetInfo_v2(ctypes.byref(free_bytes), ctypes.byref(total))
         _demand("cuMemGetInfo", code)
-        return found.value
+        return free_bytes.value
 
     return free
 

@@ -6,8 +6,6 @@ needs: nothing
 seconds: 300
 """
 
-import importlib
-import importlib.util
 import json
 import os
 import re
@@ -17,11 +15,11 @@ import time
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _adapter
 import _libraries
 import _tag
 import _verdict
 
-FRAMEWORKS = ("torch", "tensorflow", "jax")
 TRIAL = "trial"
 SHMEM = r"/nvidia/nvshmem/lib/nvshmem_"
 RDMA = rf"/libcufile_rdma\.so|{SHMEM}transport_"
@@ -49,19 +47,21 @@ UNUSED = {
 
 def main(top: Path = Path("/")) -> None:
     began = time.monotonic()
-    said = _tag.cell()
-    found = _libraries.find(sys.path)
-    troubles = {path: _libraries.opened(path) for path in found.cuda}
+    expected = _tag.cell()
+    libraries = _libraries.find(sys.path)
+    troubles = {path: _libraries.opened(path) for path in libraries.cuda}
     seconds = time.monotonic() - began
-    used = [path for path in found.modules if not any(str(path).endswith(one) for one in UNUSED)]
+    used = [
+        path for path in libraries.modules if not any(str(path).endswith(name) for name in UNUSED)
+    ]
     tried, broken = try_modules(used)
     faults, optional = judge({**troubles, **tried})
-    folders = _libraries.search_path(found)
-    twice = _libraries.twice(found, folders)
+    folders = _libraries.search_path(libraries)
+    twice = _libraries.twice(libraries, folders)
     # A machine that is no image may have a toolkit beside the packages.
-    drivers = _libraries.drivers(top, _libraries.mounts()) if said else []
+    drivers = _libraries.drivers(top, _libraries.mounts()) if expected else []
     _verdict.show(
-        libraries=len(found.cuda),
+        libraries=len(libraries.cuda),
         modules=len(used),
         folders=len(folders),
         optional=sorted(optional),
@@ -69,14 +69,14 @@ def main(top: Path = Path("/")) -> None:
         library_seconds=round(seconds, 1),
         seconds=round(time.monotonic() - began, 1),
     )
-    lies = [f"{name} is gone" for name in _libraries.lost()]
-    if said.get("cuda") and not found.cuda:
-        lies.append(f"the tag says CUDA {said['cuda']}, and no library of it is here")
-    lies += [*broken, *faults]
-    if said:
-        lies += [f"two files have one name: {one}" for one in twice]
-        lies += [f"a libcuda is shipped, which is the driver's: {one}" for one in drivers]
-    _verdict.demand(not lies, "; ".join(lies))
+    mismatches = [f"{name} is gone" for name in _libraries.lost()]
+    if expected.get("cuda") and not libraries.cuda:
+        mismatches.append(f"the tag says CUDA {expected['cuda']}, and no library of it is here")
+    mismatches += [*broken, *faults]
+    if expected:
+        mismatches += [f"two files have one name: {name}" for name in twice]
+        mismatches += [f"a libcuda is shipped, which is the driver's: {name}" for name in drivers]
+    _verdict.demand(not mismatches, "; ".join(mismatches))
 
 
 def judge(troubles: dict[Path, str]) -> tuple[list[str], set[str]]:
@@ -99,30 +99,14 @@ def may_miss(path: Path, name: str) -> bool:
 
 
 def try_modules(modules: list[Path]) -> tuple[dict[Path, str], list[str]]:
-    """What each module complains of, and which frameworks cannot be imported.
+    """Return the complaint of each module, and why the framework cannot be imported.
 
     Frameworks load what their modules need before these are imported (PyTorch and h5py some of
-    their own, all of them Python's symbols), so modules are loaded where the framework is
-    imported; CUDA's libraries were tried without. On a machine with several frameworks it is
-    enough that one of them does.
+    their own, all of them Python's symbols), so modules are loaded in a process that has imported
+    the framework. CUDA's libraries are tried without it.
     """
-    frameworks = [name for name in FRAMEWORKS if importlib.util.find_spec(name)]
-    troubles = dict.fromkeys(modules, "")
-    broken: list[str] = []
-    left = modules
-    for framework in frameworks or ["sys"]:
-        found, trouble = _trial(framework, left)
-        broken += [trouble] if trouble else []
-        troubles |= found
-        left = [path for path in left if troubles[path]]
-    return troubles, broken
-
-
-def _trial(framework: str, modules: list[Path]) -> tuple[dict[Path, str], str]:
-    """Load these in a process that has imported the framework."""
-    command = [sys.executable, str(Path(__file__).resolve()), TRIAL, framework]
     done = subprocess.run(
-        command,
+        [sys.executable, str(Path(__file__).resolve()), TRIAL],
         input=json.dumps([str(path) for path in modules]),
         capture_output=True,
         text=True,
@@ -131,16 +115,19 @@ def _trial(framework: str, modules: list[Path]) -> tuple[dict[Path, str], str]:
     )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        return {}, f"`import {framework}` ends with {done.returncode}, says: {last}"
-    answer = json.loads(done.stdout.splitlines()[-1])
-    return {Path(path): trouble for path, trouble in answer.items()}, ""
+        message = f"importing the framework ends with {done.returncode}, says: {last}"
+        return dict.fromkeys(modules, ""), [message]
+    complaints = json.loads(done.stdout.splitlines()[-1])
+    return {Path(path): complaint for path, complaint in complaints.items()}, []
 
 
-def trial(framework: str) -> None:
-    importlib.import_module(framework)
+def trial() -> None:
+    """Load the libraries named on stdin, after the framework where there is one."""
+    if _adapter.adapter_path():
+        _adapter.load()
     paths = json.loads(sys.stdin.read())
     print(json.dumps({path: _libraries.opened(Path(path)) for path in paths}))
 
 
 if __name__ == "__main__":
-    trial(sys.argv[2]) if sys.argv[1:2] == [TRIAL] else main()
+    trial() if sys.argv[1:2] == [TRIAL] else main()

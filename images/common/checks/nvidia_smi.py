@@ -30,8 +30,8 @@ def ask_program() -> list[_gpu.Gpu]:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _gpu.DriverError(f"nvidia-smi does not run: {error}") from error
     if done.returncode != 0:
-        said = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
-        raise _gpu.DriverError(f"nvidia-smi ends with {done.returncode} and says: {said[-1]}")
+        output = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
+        raise _gpu.DriverError(f"nvidia-smi ends with {done.returncode} and says: {output[-1]}")
     return read(done.stdout)
 
 
@@ -49,17 +49,17 @@ def disagreement(driver: list[_gpu.Gpu], program: list[_gpu.Gpu]) -> str:
     by_uuid = partial(sorted, key=lambda gpu: gpu.uuid)
     if len(driver) != len(program):
         return f"NVML sees {len(driver)} GPUs, nvidia-smi {len(program)}"
-    for one, other in zip(by_uuid(driver), by_uuid(program), strict=True):
-        if one[:-1] != other[:-1] or not _alike(one.memory, other.memory):
-            return f"NVML says {tuple(one)}, nvidia-smi {tuple(other)}"
+    for gpu, other in zip(by_uuid(driver), by_uuid(program), strict=True):
+        if gpu[:-1] != other[:-1] or not _alike(gpu.memory, other.memory):
+            return f"NVML says {tuple(gpu)}, nvidia-smi {tuple(other)}"
     return ""
 
 
-def _alike(one: int | None, other: int | None) -> bool:
+def _alike(gpu: int | None, other: int | None) -> bool:
     """Equal to 5 %: the two do not count the driver's own part of the memory alike everywhere."""
-    if one is None or other is None:
-        return one is other
-    return abs(one - other) <= 0.05 * max(one, other)
+    if gpu is None or other is None:
+        return gpu is other
+    return abs(gpu - other) <= 0.05 * max(gpu, other)
 
 
 def _number(text: str) -> int | None:
@@ -79,8 +79,8 @@ def main(
     driver = _gpu.require(seen)
     _verdict.show(gpus=[gpu._asdict() for gpu in driver])
     _verdict.demand(program, f"NVML reports {driver[0].name}, but nvidia-smi does not: {trouble}")
-    found = disagreement(driver, program)
-    _verdict.demand(not found, found)
+    difference = disagreement(driver, program)
+    _verdict.demand(not difference, difference)
 
 
 if __name__ == "__main__":

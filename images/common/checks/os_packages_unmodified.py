@@ -32,7 +32,7 @@ def powers(top: Path, seen: _files.Seen, packages: _dpkg.Packages) -> Iterator[s
                 yield entry.path
 
 
-def lies(top: Path, packages: _dpkg.Packages) -> Iterator[str]:
+def mismatches(top: Path, packages: _dpkg.Packages) -> Iterator[str]:
     """All in which the files leave the database, kind by kind."""
     seen = _files.tree(top)
     code = _bytecode.files([top / "usr", top / "opt/python"])
@@ -46,7 +46,7 @@ def lies(top: Path, packages: _dpkg.Packages) -> Iterator[str]:
         "is no link to a package's file any more": _dpkg.replaced(top, packages),
         "runs with another's rights": list(powers(top, seen, packages)),
     }
-    yield from (f"{_files.some(paths)} {what}" for what, paths in kinds.items() if paths)
+    yield from (f"{_files.some(paths)} {label}" for label, paths in kinds.items() if paths)
     yield from forged[:3]
 
 
@@ -55,8 +55,8 @@ def main(top: Path = Path("/")) -> None:
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
     packages = _dpkg.read(top)
     _verdict.demand(packages.sums, "dpkg's database tells of no file")
-    found = list(lies(top, packages))
-    _verdict.demand(not found, "; ".join(found))
+    problems = list(mismatches(top, packages))
+    _verdict.demand(not problems, "; ".join(problems))
 
 
 if __name__ == "__main__":

@@ -33,14 +33,14 @@ PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)\s*==\s*([^\s;\\]+)")
 
 def pins(text: str) -> dict[str, str]:
     """Name and version of every requirement; hashes, options and comments are passed over."""
-    found = {}
+    problems = {}
     for line in text.splitlines():
         if not line.strip() or line.lstrip().startswith(("#", "-")):
             continue
         match = PINNED.match(line)
         _verdict.demand(match, f"{LOCKED}: this line pins no version: {line}")
-        found[_tag.normal(match[1])] = match[2]
-    return found
+        problems[_tag.normal(match[1])] = match[2]
+    return problems
 
 
 def differences(locked: dict[str, str], installed: dict[str, str]) -> list[str]:
@@ -86,11 +86,11 @@ def intact(places: list[Path], rows: list[list[str]]) -> list[bool]:
     """For each file whether it is whole; of large ones several are read at a time."""
     large = [number for number, place in enumerate(places) if size_of(place) > LARGE]
     small = set(range(len(places))) - set(large)
-    found = {number: is_whole(places[number], rows[number]) for number in small}
+    problems = {number: is_whole(places[number], rows[number]) for number in small}
     with ThreadPoolExecutor(THREADS) as threads:
         read = threads.map(lambda number: is_whole(places[number], rows[number]), large)
-        found |= dict(zip(large, read, strict=True))
-    return [found[number] for number in range(len(places))]
+        problems |= dict(zip(large, read, strict=True))
+    return [problems[number] for number in range(len(places))]
 
 
 def size_of(place: Path) -> int:
@@ -113,10 +113,10 @@ def is_whole(file: Path, row: list[str]) -> bool:
             return file.name in UNHASHED and file.is_file()
         algorithm, _, wanted = digest.partition("=")
         with file.open("rb") as content:
-            found = hashlib.file_digest(content, algorithm).digest()
+            problems = hashlib.file_digest(content, algorithm).digest()
     except OSError:
         return False
-    return base64.urlsafe_b64encode(found).decode().rstrip("=") == wanted
+    return base64.urlsafe_b64encode(problems).decode().rstrip("=") == wanted
 
 
 def main() -> None:
@@ -138,24 +138,24 @@ def main() -> None:
         large_files="hashed",
         records_known=sum(bool(wheel.record) for wheel in wheels.values()),
     )
-    said = (done.stdout + done.stderr).strip().replace("\n", "; ")
-    _verdict.demand(done.returncode == 0, f"pip check ends with {done.returncode}: {said}")
+    output = (done.stdout + done.stderr).strip().replace("\n", "; ")
+    _verdict.demand(done.returncode == 0, f"pip check ends with {done.returncode}: {output}")
     _verdict.demand(pins(noted) or not _tag.cell(), f"{LOCKED} names nothing: there is no lock")
     if not locked:
         return  # a machine that is no image: nobody has said what is to be there
     names = [_tag.normal(package.metadata["Name"] or "") for package in packages]
-    found = [
+    problems = [
         *differences(locked, installed if locked else {}),
         *repeated(names),
         *damages(packages),
         *listed(_lock.strays(tops, owned(packages) | _lock.of_layout()), "came with no package"),
         *listed(forged, ""),
-        *(lock_lies(wheels, noted, packages) if wheels else []),
+        *(lock_mismatches(wheels, noted, packages) if wheels else []),
     ]
-    _verdict.demand(not found, "; ".join(found))
+    _verdict.demand(not problems, "; ".join(problems))
 
 
-def lock_lies(
+def lock_mismatches(
     wheels: dict[str, _lock.Wheel], noted: str, packages: list[metadata.Distribution]
 ) -> list[str]:
     """Where the image's list, or a package's note of its wheel, leaves the lock handed in."""
@@ -166,13 +166,13 @@ def lock_lies(
         for package in packages
     }
     return [
-        *_lock.note_lies(wheels, pins(noted), digests),
-        *_lock.tag_lies(wheels, texts),
-        *record_lies(wheels, packages),
+        *_lock.note_mismatches(wheels, pins(noted), digests),
+        *_lock.tag_mismatches(wheels, texts),
+        *record_mismatches(wheels, packages),
     ]
 
 
-def record_lies(
+def record_mismatches(
     wheels: dict[str, _lock.Wheel], packages: list[metadata.Distribution]
 ) -> Iterator[str]:
     """Packages whose RECORD is another than the lock's wheel comes to."""
@@ -200,11 +200,11 @@ def owned(packages: list[metadata.Distribution]) -> set[str]:
     }
 
 
-def listed(faults: list[str], what: str) -> list[str]:
+def listed(faults: list[str], label: str) -> list[str]:
     """The first of these faults, with how many there are."""
     if not faults:
         return []
-    first = " ".join(filter(None, [faults[0], what]))
+    first = " ".join(filter(None, [faults[0], label]))
     return [first if len(faults) == 1 else f"{first}, and {len(faults) - 1} more files"]
 
 

@@ -18,8 +18,8 @@ import _verdict
 
 
 def main(top: Path = Path("/")) -> None:
-    said = _tag.cell()
-    if not said:
+    expected = _tag.cell()
+    if not expected:
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
     user = os.geteuid()
     if user == 0 or user in {entry.pw_uid for entry in pwd.getpwall()}:

@@ -46,7 +46,7 @@ def told() -> tuple[dict[str, object], dict[str, object]]:
     """The image's config by the engine's word, and as it is to be."""
     try:
         start = json.loads(os.environ.get("DLIMG_START") or "{}")
-        return dict(start.get("is") or {}), dict(start.get("said") or {})
+        return dict(start.get("actual") or {}), dict(start.get("expected") or {})
     except (ValueError, TypeError, AttributeError) as error:
         return _verdict.fail(f"DLIMG_START is no JSON object of two: {error}")
 

@@ -66,8 +66,8 @@ def main(top: Path = Path("/")) -> None:
     seen = _files.tree(top)
     user = int(_tag.cell().get("uid") or os.geteuid())  # other checks write as the image's user
     _verdict.show(entries=len(seen.entries), closed=sorted(seen.closed))
-    lies = [*left(top, seen, user), *open_ones(top, seen)]
-    _verdict.demand(not lies, "; ".join(lies))
+    mismatches = [*left(top, seen, user), *open_ones(top, seen)]
+    _verdict.demand(not mismatches, "; ".join(mismatches))
 
 
 if __name__ == "__main__":

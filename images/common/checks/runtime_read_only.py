@@ -18,10 +18,10 @@ PLACES = ("/", "/code", "/data", "/output", "/home/user", "/opt/env", "/usr", "/
 
 
 def main(places: tuple[str, ...] = PLACES) -> None:
-    said = _tag.cell()
-    if not said:
+    expected = _tag.cell()
+    if not expected:
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
-    is_open = [one for one in places if not os.statvfs(one).f_flag & os.ST_RDONLY]
+    is_open = [place for place in places if not os.statvfs(place).f_flag & os.ST_RDONLY]
     if is_open:
         _verdict.not_run(f"this container is not read-only: {', '.join(is_open)}")
     _confined.judge(_confined.faults())

@@ -66,14 +66,14 @@ def in_history(steps: Sequence[str]) -> list[str]:
     A variable that a step has had (`RUN TOKEN=...`, ARG, ENV) is there for everyone to read, even
     where it is in no file.
     """
-    lies = []
+    mismatches = []
     for number, step in enumerate(steps, 1):
         names = [name for name in assigned(step) if NAMES.search(name)]
         if names:
-            lies.append(f"step {number} of the history holds a secret: {names[0]}")
+            mismatches.append(f"step {number} of the history holds a secret: {names[0]}")
         elif VALUES.search(os.fsencode(step)):
-            lies.append(f"step {number} of the history holds a secret")
-    return lies
+            mismatches.append(f"step {number} of the history holds a secret")
+    return mismatches
 
 
 def assigned(step: str) -> list[str]:
@@ -119,8 +119,8 @@ def in_files(top: Path, seen: _files.Seen) -> list[str]:
             named.append(entry.path)
         elif holds_secret(entry):
             held.append(entry.path)
-    lies = [f"a file for secrets is here: {_files.some(named)}"] if named else []
-    return [*lies, f"a secret is in {_files.some(held)}"] if held else lies
+    mismatches = [f"a file for secrets is here: {_files.some(named)}"] if named else []
+    return [*mismatches, f"a secret is in {_files.some(held)}"] if held else mismatches
 
 
 def main(top: Path = Path("/")) -> None:
@@ -129,8 +129,8 @@ def main(top: Path = Path("/")) -> None:
     seen = _files.tree(top)
     steps = steps_of(os.environ.get("DLIMG_HISTORY", ""))
     _verdict.show(entries=len(seen.entries), variables=len(os.environ), steps=len(steps))
-    lies = [*in_environment(os.environ), *in_history(steps), *in_files(top, seen)]
-    _verdict.demand(not lies, "; ".join(lies))
+    mismatches = [*in_environment(os.environ), *in_history(steps), *in_files(top, seen)]
+    _verdict.demand(not mismatches, "; ".join(mismatches))
 
 
 if __name__ == "__main__":

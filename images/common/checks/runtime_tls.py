@@ -72,15 +72,15 @@ def answers(folder: Path) -> dict[str, str]:
 
 def faults(found: dict[str, str], cas: int) -> list[str]:
     """What should have ended otherwise."""
-    known, lies = found["known"], []
+    known, mismatches = found["known"], []
     if known != "ok":
-        lies.append(f"a server whose CA is in SSL_CERT_FILE is not trusted: {known}")
+        mismatches.append(f"a server whose CA is in SSL_CERT_FILE is not trusted: {known}")
     for case, what in (("unknown", "of an unknown CA"), ("renamed", "of another name")):
         if not found[case].startswith("refused: "):
-            lies.append(f"a server {what} is not refused for its certificate: {found[case]}")
+            mismatches.append(f"a server {what} is not refused for its certificate: {found[case]}")
     if cas < LEAST:
-        lies.append(f"the system's list holds {cas} CAs for Python, fewer than {LEAST}")
-    return lies
+        mismatches.append(f"the system's list holds {cas} CAs for Python, fewer than {LEAST}")
+    return mismatches
 
 
 def main() -> None:
@@ -89,8 +89,8 @@ def main() -> None:
     with given(""):
         cas = trusted()
     _verdict.show(cas=cas, openssl=ssl.OPENSSL_VERSION, **found)
-    lies = faults(found, cas)
-    _verdict.demand(not lies, "; ".join(lies))
+    mismatches = faults(found, cas)
+    _verdict.demand(not mismatches, "; ".join(mismatches))
 
 
 if __name__ == "__main__":

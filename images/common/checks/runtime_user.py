@@ -25,23 +25,23 @@ UTC_NAMES = ("UTC", "Etc/UTC", "UTC0")
 
 def identity(user: int, group: int, groups: Iterable[int], status: str) -> list[str]:
     """Which of root's powers this user has; `status` is /proc/self/status."""
-    lies = [] if user else ["this runs as root"]
-    lies += [] if {0}.isdisjoint({group, *groups}) else ["this runs in root's group"]
+    mismatches = [] if user else ["this runs as root"]
+    mismatches += [] if {0}.isdisjoint({group, *groups}) else ["this runs in root's group"]
     rows = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     held = [name for name in PRIVILEGES if int(rows.get(name, "0"), 16)]
-    return [*lies, f"this has capabilities: {', '.join(held)}"] if held else lies
+    return [*mismatches, f"this has capabilities: {', '.join(held)}"] if held else mismatches
 
 
 def zone() -> list[str]:
     """What is not UTC: by the variable TZ, and by the system's own setting."""
-    lies = [_zone_lie(f"TZ is {os.environ['TZ']}")] if "TZ" in os.environ else []
+    mismatches = [_zone_lie(f"TZ is {os.environ['TZ']}")] if "TZ" in os.environ else []
     before = os.environ.pop("TZ", None)
     time.tzset()
-    lies.append(_zone_lie("/etc/localtime"))
+    mismatches.append(_zone_lie("/etc/localtime"))
     if before is not None:
         os.environ["TZ"] = before
     time.tzset()
-    return [lie for lie in lies if lie]
+    return [lie for lie in mismatches if lie]
 
 
 def _zone_lie(where: str) -> str:
@@ -91,7 +91,7 @@ def main() -> None:
     own_home = _user.given().get("HOME", "")
     user, status = os.geteuid(), Path("/proc/self/status").read_text()
     _verdict.show(user=user, group=os.getegid(), home=own_home, zone=time.tzname[0])
-    lies = [
+    mismatches = [
         *identity(user, os.getegid(), os.getgroups(), status),
         *named(user),
         *zone(),
@@ -99,7 +99,7 @@ def main() -> None:
         *closed(WRITABLE),
         *open_ones(OTHERS),
     ]
-    _verdict.demand(not lies, "; ".join(lies))
+    _verdict.demand(not mismatches, "; ".join(mismatches))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from itertools import chain
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _adapter
 import _confined
 import _tag
 import _user
@@ -161,12 +162,13 @@ def installing(home: Path) -> Iterator[str]:
         yield f"pip uninstall ends with {code}: {last(said)}"
 
 
-def computing(family: str) -> Iterator[str]:
-    """Whether the framework computes, GPU or not: one that looks for a driver may end Python."""
-    step = _confined.STEPS.get(family)
-    code, printed, said = call("/usr/local/bin/python3", "-c", step) if step else (0, "6.0", "")
-    if code or last(printed) != "6.0":
-        yield f"a step of training ends with {code}, prints {last(printed)!r}: {last(said)}"
+def computing() -> Iterator[str]:
+    """Yield why the framework does not compute; looking for a driver, it may end Python."""
+    program = _adapter.gradient_program()
+    if program:
+        code, printed, stderr = call("/usr/local/bin/python3", "-c", program)
+        if code or last(printed) != "6.0":
+            yield f"a step of training ends with {code}, prints {last(printed)!r}: {last(stderr)}"
 
 
 def main() -> None:
@@ -176,15 +178,15 @@ def main() -> None:
     home = Path(said["home"])
     if not home.is_mount():
         _verdict.not_run(f"no volume is over this container's {home}")
-    lies = chain(
+    mismatches = chain(
         variables(_user.given()),
         commands(),
         constraints(),
         installing(home),
         notes(home / "env"),
-        computing(said["family"]),
+        computing(),
     )
-    _confined.judge(lies)
+    _confined.judge(mismatches)
 
 
 if __name__ == "__main__":

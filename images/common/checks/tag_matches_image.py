@@ -25,93 +25,105 @@ SYSTEM = (Path("/usr"), Path("/opt"))
 
 
 def main() -> None:
-    said = _tag.cell()
-    if not said:
+    expected = _tag.cell()
+    if not expected:
         _verdict.not_run("DLIMG_CELL is not set: there is no tag to compare with")
     has_adapter = _adapter.adapter_path() is not None
     if has_adapter:
         build = _adapter.load().build()
     else:  # nothing but its package is known
-        version = _tag.distributions().get(said.get("package", ""), "")
-        build = _adapter.Build(version=version, cuda=said.get("cuda", ""))
-    judge(said, build, has_adapter=has_adapter)
+        version = _tag.distributions().get(expected.get("package", ""), "")
+        build = _adapter.Build(version=version, cuda=expected.get("cuda", ""))
+    judge(expected, build, has_adapter=has_adapter)
 
 
-def judge(said: Mapping[str, str], build: _adapter.Build, *, has_adapter: bool) -> None:
+def judge(expected: Mapping[str, str], build: _adapter.Build, *, has_adapter: bool) -> None:
     """Show what is installed, and fail with every axis in which the tag or a label differs."""
     labels = _labels.read()
     installed = _tag.distributions()
-    found = {
+    actual = {
         "os": _tag.os_name(),
         "glibc": _tag.glibc(),
         "machine": platform.machine(),
         "python": platform.python_version(),
-        **_user.found(),
+        **_user.current(),
         "version": build.version,
         "built_cuda": build.cuda,
         "built_cudnn": build.cudnn,
-        "package": installed.get(said["package"], ""),
+        "package": installed.get(expected["package"], ""),
         "packages": _packages.digest(_packages.installed()),
     }
     held = architectures(build.library)
-    beside = _companions.named(said["companions"])
+    beside = _companions.named(expected["companions"])
     imported, broken = _companions.imported(beside)
-    lies = [
-        *_tag.contradictions(said),
-        *_tag.basic_lies(said, found),
-        *_packages.lies(said, found),
-        *_user.lies(said, found),
-        *_flavour.lies(said, installed),
+    mismatches = [
+        *_tag.contradictions(expected),
+        *_tag.basic_mismatches(expected, actual),
+        *_packages.mismatches(expected, actual),
+        *_user.mismatches(expected, actual),
+        *_flavour.mismatches(expected, installed),
         *broken,
-        *_companions.lies(beside, installed, imported),
-        *(architecture_lies(said, build.architectures, held.everywhere) if has_adapter else ()),
-        *_labels.lies(labels, said, installed),
+        *_companions.mismatches(beside, installed, imported),
+        *(
+            architecture_mismatches(expected, build.architectures, held.everywhere)
+            if has_adapter
+            else ()
+        ),
+        *_labels.mismatches(labels, expected, installed),
     ]
-    if said["cuda"]:
-        for library in wanted_libraries(said):
-            found[library], trouble = _loaded.load(library)
-            lies += [trouble] if trouble else []
-        lies += _tag.cuda_lies(said, found)
+    if has_adapter:
+        mismatches += architecture_mismatches(expected, build.architectures, held.everywhere)
+    if expected["cuda"]:
+        for library in wanted_libraries(expected):
+            actual[library], trouble = _loaded.load(library)
+            mismatches += [trouble] if trouble else []
+        mismatches += _tag.cuda_mismatches(expected, actual)
     else:
-        lies += _tag.cpu_lies(found, installed, _loaded.cuda_files([*SYSTEM, *map(Path, sys.path)]))
-    _verdict.show(said=said, found=found, companions=imported, architectures=held._asdict())
-    _verdict.demand(not lies, "; ".join(lies))
+        mismatches += _tag.cpu_mismatches(
+            actual, installed, _loaded.cuda_files([*SYSTEM, *map(Path, sys.path)])
+        )
+    _verdict.show(
+        expected=expected, actual=actual, companions=imported, architectures=held._asdict()
+    )
+    _verdict.demand(not mismatches, "; ".join(mismatches))
 
 
-def wanted_libraries(said: Mapping[str, str]) -> list[str]:
+def wanted_libraries(expected: Mapping[str, str]) -> list[str]:
     """The libraries to load: NCCL only where it is promised, or where there is one after all."""
     wanted = ["cudart", "cudnn"]
-    if said["nccl"] or _loaded.library_files("nccl"):
+    if expected["nccl"] or _loaded.library_files("nccl"):
         wanted.append("nccl")
     return wanted
 
 
-def architecture_lies(
-    said: Mapping[str, str], named: Sequence[str], held: Sequence[str]
+def architecture_mismatches(
+    expected: Mapping[str, str], named: Sequence[str], held: Sequence[str]
 ) -> list[str]:
     """Where the GPU code in the framework's library (`held`) leaves the facts, or its own words.
 
     A release that the facts say nothing about is not judged, but that it has code at all.
     """
-    promised = said["architectures"].split()
-    if not said["cuda"]:
+    promised = expected["architectures"].split()
+    if not expected["cuda"]:
         code = " ".join(dict.fromkeys([*held, *named]))
         return [f"architectures: the tag says cpu, and there is GPU code for {code}"] * bool(code)
     if not held:
         return ["architectures: the framework's library has no GPU code"]
-    lies = []
+    mismatches = []
     if promised and set(promised) != set(held):
-        lies.append(f"architectures: {said['architectures']} is promised, held is {' '.join(held)}")
+        mismatches.append(
+            f"architectures: {expected['architectures']} is promised, held is {' '.join(held)}"
+        )
     if named and (not set(named) <= set(held) or machine_code(named) != machine_code(held)):
-        lies.append(
+        mismatches.append(
             f"architectures: the framework says {' '.join(named)}, held is {' '.join(held)}"
         )
-    return lies
+    return mismatches
 
 
 def machine_code(architectures: Iterable[str]) -> set[str]:
     """Those that run as they are: PTX is not named by every framework."""
-    return {one for one in architectures if one.startswith("sm_")}
+    return {name for name in architectures if name.startswith("sm_")}
 
 
 def architectures(library: Path | None) -> _fatbin.Held:

@@ -212,7 +212,7 @@ def test_a_library_is_there_once(
     first = made(top / CUDNN)
     second = made(top / "nvidia/cu13/lib/libcublas.so.13")
     module = made(top / "torch/_C.so", "$ORIGIN/lib:/root/closed:/none")
-    found = libraries.Found([first, second], [module])
+    found = libraries.Libraries([first, second], [module])
 
     def twice() -> list[str]:
         return list(libraries.twice(found, libraries.search_path(found)))

@@ -73,7 +73,7 @@ def test_a_machine_that_no_lock_was_handed_to_has_none(monkeypatch: pytest.Monke
 def test_what_the_image_notes_is_the_lock(
     noted: dict[str, str], hashes: dict[str, set[str]], lie: str
 ) -> None:
-    assert lock.note_lies(WHEELS, noted, hashes) == ([lie] if lie else [])
+    assert lock.note_mismatches(WHEELS, noted, hashes) == ([lie] if lie else [])
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_the_image_notes_is_the_lock(
 def test_a_wheel_that_the_lock_does_not_name_is_found(
     name: str, text: str, found: str | None
 ) -> None:
-    lies = lock.tag_lies(WHEELS, {**TAGS, name: text, "unlocked": ""})
+    lies = lock.tag_mismatches(WHEELS, {**TAGS, name: text, "unlocked": ""})
     assert len(lies) == (found is not None)
     assert all(one.startswith(f"{name}: the lock's wheel is {name}-") for one in lies)
     assert all(f"installed is one for {found}" in one for one in lies)
@@ -180,9 +180,9 @@ def test_a_list_in_lines_that_go_on_is_read(
     packages = [metadata.Distribution.at(about)]
     noted = f"six==1.17.0 \\\n    --hash=sha256:{B}\n"
     wheels = {"six": WHEELS["six"]}
-    assert pip_check.lock_lies(wheels, noted, packages) == []
+    assert pip_check.lock_mismatches(wheels, noted, packages) == []
     (about / "WHEEL").write_text("Tag: cp313-cp313-linux_x86_64\n")
-    assert len(pip_check.lock_lies(wheels, noted.replace("b", "a"), packages)) == 2
+    assert len(pip_check.lock_mismatches(wheels, noted.replace("b", "a"), packages)) == 2
 
 
 def test_a_record_that_was_changed_with_its_file_is_found(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_record_that_was_changed_with_its_file_is_found(tmp_path: Path) -> Non
     digest = hashlib.sha256(b"six.py,,\n").hexdigest()
     for record, lies in ((digest, 0), ("", 0), (A, 1)):
         wheels = {"six": lock.Wheel("1.17.0", "six-1.17.0-py3-none-any.whl", B, record)}
-        assert len(list(pip_check.record_lies(wheels, packages))) == lies
+        assert len(list(pip_check.record_mismatches(wheels, packages))) == lies
 
 
 HASHED = py_compile.PycInvalidationMode.UNCHECKED_HASH

@@ -317,7 +317,7 @@ START = {"Entrypoint": list(entry.ENTRY), "WorkingDir": "/code", "User": "user"}
 
 
 def started(said: object = None, **found: object) -> str:
-    return json.dumps({"is": {**START, **found}, "said": {**START, **dict(said or {})}})  # type: ignore[call-overload]
+    return json.dumps({"actual": {**START, **found}, "expected": {**START, **dict(said or {})}})  # type: ignore[call-overload]
 
 
 ONE, OTHER = {"A": "b"}, {"A": "x"}
@@ -331,7 +331,7 @@ ONE, OTHER = {"A": "b"}, {"A": "x"}
         (started(Entrypoint=["sh"]), "the image's Entrypoint is ['sh']"),
         (started(WorkingDir="/"), "the image's WorkingDir is /"),
         (started(User="0"), "the image's User is 0"),
-        (json.dumps({"is": START}), "DLIMG_START does not say how the image is to be started"),
+        (json.dumps({"actual": START}), "DLIMG_START does not say how the image is to be started"),
         (started({"Env": ONE, "Labels": OTHER}, Env=ONE, Labels=OTHER), None),
         (started({"Cmd": ["bash"]}, Cmd=["x"]), "Cmd is not what it is to be: ['bash']"),
         (started(Healthcheck={"Test": ["x"]}), "Healthcheck is not what it is to be: not set"),
@@ -359,7 +359,7 @@ def test_without_a_word_of_the_engine_an_image_does_not_start(
     assert next(entry.started()) == f"the image's Entrypoint is not set, not {list(entry.ENTRY)}"
 
 
-@pytest.mark.parametrize("text", ["[3]", "{", '{"is": 3}', '{"is": {}, "said": "x"}'])
+@pytest.mark.parametrize("text", ["[3]", "{", '{"actual": 3}', '{"actual": {}, "expected": "x"}'])
 def test_commands_that_cannot_start(
     text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

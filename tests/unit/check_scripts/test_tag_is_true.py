@@ -87,14 +87,14 @@ FOUND_CUDA = {
 
 def test_a_true_tag_has_no_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tag.contradictions(CPU) == tag.contradictions(CUDA) == []
-    assert tag.basic_lies(CPU, FOUND) == []
-    assert tag.cpu_lies(FOUND, {"torch": "2.13.0+cpu"}, []) == []
-    assert tag.basic_lies(CUDA, FOUND_CUDA) == []
-    assert tag.cuda_lies(CUDA, FOUND_CUDA) == []
-    assert tag.cuda_lies({**CUDA, "nccl": ""}, {**FOUND_CUDA, "nccl": ""}) == []
-    assert users.lies(CPU, FOUND) == []
+    assert tag.basic_mismatches(CPU, FOUND) == []
+    assert tag.cpu_mismatches(FOUND, {"torch": "2.13.0+cpu"}, []) == []
+    assert tag.basic_mismatches(CUDA, FOUND_CUDA) == []
+    assert tag.cuda_mismatches(CUDA, FOUND_CUDA) == []
+    assert tag.cuda_mismatches({**CUDA, "nccl": ""}, {**FOUND_CUDA, "nccl": ""}) == []
+    assert users.mismatches(CPU, FOUND) == []
     monkeypatch.setenv("PATH", str(tmp_path))  # the tests' own machine may have an nvcc
-    assert flavours.lies(CPU, {}) == []
+    assert flavours.mismatches(CPU, {}) == []
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_true_tag_has_no_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_a_lie_of_any_tag_is_found(axis: str, value: str, lie: str) -> None:
-    (found,) = tag.basic_lies(CPU, {**FOUND, axis: value})
+    (found,) = tag.basic_mismatches(CPU, {**FOUND, axis: value})
     assert found.startswith(lie)
 
 
@@ -127,7 +127,7 @@ def test_a_lie_of_any_tag_is_found(axis: str, value: str, lie: str) -> None:
 def test_cuda_in_a_cpu_image_is_found(
     found: dict[str, str], installed: dict[str, str], lie: str
 ) -> None:
-    assert [said for said in tag.cpu_lies(found, installed, []) if lie in said]
+    assert [said for said in tag.cpu_mismatches(found, installed, []) if lie in said]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_cuda_library_in_a_cpu_image_is_found(name: str, tmp_path: Path) -> No
     (tmp_path / "python3.13").symlink_to("python")
     files = loaded.cuda_files([tmp_path / "python3.13", tmp_path, tmp_path / "nowhere"])
     assert files == [library]
-    assert tag.cpu_lies(FOUND, {}, files) == [f"cuda: the tag says cpu, but there is {library}"]
+    assert tag.cpu_mismatches(FOUND, {}, files) == [f"cuda: the tag says cpu, but there is {library}"]
 
 
 @pytest.mark.parametrize(
@@ -203,13 +203,13 @@ def test_of_two_packages_with_one_name_the_imported_one_counts(
 def test_a_lie_of_a_cuda_tag_is_found(
     said: dict[str, str], found: dict[str, str], lie: str
 ) -> None:
-    lies = tag.cuda_lies({**CUDA, **said}, {**FOUND_CUDA, **found})
+    lies = tag.cuda_mismatches({**CUDA, **said}, {**FOUND_CUDA, **found})
     assert [one for one in lies if lie in one]
 
 
 @pytest.mark.parametrize("cudnn", ["9.26.0.51", "9.26.0", "9.26"])
 def test_a_cudnn_may_be_said_in_fewer_words(cudnn: str) -> None:
-    assert tag.cuda_lies({**CUDA, "cudnn": cudnn}, FOUND_CUDA) == []
+    assert tag.cuda_mismatches({**CUDA, "cudnn": cudnn}, FOUND_CUDA) == []
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_a_cudnn_may_be_said_in_fewer_words(cudnn: str) -> None:
 def test_only_devel_has_nvcc_and_of_the_tags_cuda(
     flavour: str, cuda: str, release: str, lie: str
 ) -> None:
-    lies = flavours.compiler_lies(flavour, cuda, release)
+    lies = flavours.compiler_mismatches(flavour, cuda, release)
     assert bool(lies) is bool(lie)
     assert all(lie in text for text in lies)
 
@@ -240,7 +240,7 @@ def test_a_flavour_without_its_tools_is_found(
     flavour: str, lie: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert [said for said in flavours.lies({**CPU, "flavour": flavour}, {}) if lie in said]
+    assert [said for said in flavours.mismatches({**CPU, "flavour": flavour}, {}) if lie in said]
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_all_lies_come_at_once(
     for axis in ("os: ", "python: ", "version: ", "package: ", "cuda: ", "labels: "):
         assert axis in printed.err
     assert "libcudart.so.13" in printed.err
-    assert json.loads(printed.out)["found"]["version"] == "1.0"
+    assert json.loads(printed.out)["actual"]["version"] == "1.0"
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_all_lies_come_at_once(
     ],
 )
 def test_another_glibc_is_found(promised: str, runs: str, lies: list[str]) -> None:
-    found = tag.platform_lies({**CPU, "glibc": promised}, {**FOUND, "glibc": runs})
+    found = tag.platform_mismatches({**CPU, "glibc": promised}, {**FOUND, "glibc": runs})
     assert len(found) == len(lies)
     assert all(one.startswith(lie) for one, lie in zip(found, lies, strict=True))
 
@@ -406,11 +406,11 @@ def test_the_glibc_of_this_machine_is_read() -> None:
     ],
 )
 def test_another_user_is_found(axis: str, value: str, lie: str) -> None:
-    assert users.lies(CPU, {**FOUND, axis: value}) == [lie]
+    assert users.mismatches(CPU, {**FOUND, axis: value}) == [lie]
 
 
 def test_who_runs_this_is_read() -> None:
-    found = users.found()
+    found = users.current()
     assert (found["uid"], found["gid"]) == (str(os.geteuid()), str(os.getegid()))
     assert found["home"].startswith("/") or not found["user"]
 
@@ -439,7 +439,7 @@ HELD = ["sm_80", "sm_90", "compute_90"]
 def test_other_architectures_are_found(
     said: dict[str, str], named: list[str], held: list[str], lie: str
 ) -> None:
-    lies = truth.architecture_lies(said, named, held)
+    lies = truth.architecture_mismatches(said, named, held)
     assert len(lies) == bool(lie)
     assert all(lie in one for one in lies)
 
@@ -529,7 +529,7 @@ def test_companions_are_imported_and_compared(companions: dict[str, str]) -> Non
     }
     (lie,) = broken
     assert lie.startswith("companions: broken-one cannot be imported: ModuleNotFoundError")
-    assert beside.lies(companions, companions, versions) == [
+    assert beside.mismatches(companions, companions, versions) == [
         "companions: older-one 1.0 is promised, imported is 0.9"
     ]
 
@@ -537,7 +537,7 @@ def test_companions_are_imported_and_compared(companions: dict[str, str]) -> Non
 def test_a_companion_that_is_not_installed_is_found() -> None:
     promised = beside.named("torchvision==0.30.0 torchaudio==2.15.0")
     assert beside.imported(promised) == ({}, [])
-    assert beside.lies(promised, {"torchvision": "0.29.0"}, {}) == [
+    assert beside.mismatches(promised, {"torchvision": "0.29.0"}, {}) == [
         "companions: torchvision 0.30.0 is promised, installed is 0.29.0",
         "companions: torchaudio 2.15.0 is promised, installed is none",
     ]
@@ -570,16 +570,16 @@ OF_BASE = {"io.dlimg.base-os": "debian12", "io.dlimg.base-identity": "sha256:c3"
 
 @pytest.mark.parametrize("more", [{}, {**OF_BASE, "io.dlimg.base-recipe": "any"}])
 def test_true_labels_have_no_lies(more: dict[str, str]) -> None:
-    assert labels.lies({**LABELS, **more}, CUDA, INSTALLED) == []
+    assert labels.mismatches({**LABELS, **more}, CUDA, INSTALLED) == []
 
 
 @pytest.mark.parametrize("name", [name for name in LABELS if name != "maintainer"])
 def test_a_label_that_is_gone_or_wrong_is_found(name: str) -> None:
     gone = {key: value for key, value in LABELS.items() if key != name}
     short = name.removeprefix("io.dlimg.")
-    (lie,) = labels.lies(gone, CUDA, INSTALLED)
+    (lie,) = labels.mismatches(gone, CUDA, INSTALLED)
     assert lie.startswith(f"label {short}: ")
-    (lie,) = labels.lies({**LABELS, name: "other==1"}, CUDA, INSTALLED)
+    (lie,) = labels.mismatches({**LABELS, name: "other==1"}, CUDA, INSTALLED)
     assert lie.startswith(f"label {short}: ")
     assert "other" in lie
 
@@ -605,13 +605,13 @@ def test_a_label_that_is_gone_or_wrong_is_found(name: str) -> None:
     ],
 )
 def test_a_label_that_nothing_bears_out_is_found(more: dict[str, str], lie: str) -> None:
-    (found,) = labels.lies({**LABELS, **more}, CUDA, INSTALLED)
+    (found,) = labels.mismatches({**LABELS, **more}, CUDA, INSTALLED)
     assert found.startswith(lie)
 
 
 def test_a_label_of_cuda_on_a_cpu_image_is_found() -> None:
     said = {**CUDA, "cuda": "", "cudnn": ""}
-    assert [one.split(":")[0] for one in labels.lies(LABELS, said, INSTALLED)] == [
+    assert [one.split(":")[0] for one in labels.mismatches(LABELS, said, INSTALLED)] == [
         "label cuda",
         "label cudnn",
     ]
@@ -619,7 +619,7 @@ def test_a_label_of_cuda_on_a_cpu_image_is_found() -> None:
 
 @pytest.mark.parametrize("own", [{}, {"maintainer": "somebody"}])
 def test_an_image_without_labels_of_its_own_is_found(own: dict[str, str]) -> None:
-    assert labels.lies(own, CUDA, INSTALLED) == ["labels: the image has none of its own"]
+    assert labels.mismatches(own, CUDA, INSTALLED) == ["labels: the image has none of its own"]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '"x"'])
