@@ -14,7 +14,7 @@ from dlimg.facts.gpus import capability_in
 from dlimg.facts.load import facts_of
 from dlimg.facts.schema import schema
 from dlimg.pipeline.facts_files import read_rows, subject_names
-from dlimg.pipeline.facts_refresh import SUBJECTS, facts_refresh, refresh_facts
+from dlimg.pipeline.facts_refresh import facts_refresh, refresh_facts
 from dlimg.report.facts import (
     Row,
     Rows,
@@ -116,7 +116,7 @@ def _refresh(options: FactsOptions, context: Context) -> int:
         write=not options.check,
         commit=options.commit and not options.check,
     )
-    result = refresh_facts(refresh, [options.subject] if options.subject else SUBJECTS)
+    result = refresh_facts(refresh, [options.subject] if options.subject else refresh.subjects)
     for name in result.new:
         out(f"new: {name}\n")
     for difference in result.differences:

@@ -18,11 +18,11 @@ from dlimg.pipeline.sizes import ImageSize, MatrixSizes, groups, sizes_of
 from dlimg.report.size_picture import picture
 from dlimg.report.size_text import (
     GROUPS,
-    HAVING,
+    PULL_HEADINGS,
     IMAGES,
     LAYERS,
     group_rows,
-    having_rows,
+    pull_rows,
     image_rows,
     layer_rows,
     matrix_headings,
@@ -85,7 +85,7 @@ def run(options: SizeOptions, context: Context) -> int:
     if options.format == "json":
         print_json(sizes_json(sizes, images, pulled))
     elif pulled:
-        print_table(HAVING, list(having_rows(images, pulled)), context)
+        print_table(PULL_HEADINGS, list(pull_rows(images, pulled)), context)
     elif options.cells.is_all:
         _print_groups(images, context)
     else:

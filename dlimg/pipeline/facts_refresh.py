@@ -14,27 +14,33 @@ from dlimg.facts.write import FieldDifference, differences, fresh, with_row
 from dlimg.host.process import run_checked
 from dlimg.pipeline.facts_files import FACTS, read_text
 from dlimg.pypi.cache import PackageIndexCache
-from dlimg.pypi.framework_releases import FRAMEWORKS, FrameworkReleases
+from dlimg.pypi.framework_releases import ReleaseReader, release_readers
 from dlimg.pypi.index import open_index
 from dlimg.pypi.uv_queries import index_addresses, managed_pythons
 
 FATBIN: Final = "images/common/checks/_fatbin.py"
-SUBJECTS: Final = (*sorted(FRAMEWORKS), "pythons")
+PYTHONS: Final = "pythons"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactsRefresh:
     """The settings of a refresh: the index, and whether to write new rows and commit each.
 
-    `folder` has the files of facts.
+    `folder` has the files of facts, `readers` know the frameworks' releases.
     """
 
     folder: Path
+    readers: Mapping[str, ReleaseReader]
     index_cache: PackageIndexCache
     context: Context
     today: str
     write: bool
     commit: bool
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The subjects that can be compared with an index."""
+        return (*sorted(self.readers), PYTHONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +60,7 @@ def facts_refresh(root: Path, context: Context, *, write: bool, commit: bool) ->
     )
     return FactsRefresh(
         folder=FACTS,
+        readers=release_readers(root / "images"),
         index_cache=index_cache,
         context=context,
         today=dt.datetime.now(dt.UTC).date().isoformat(),
@@ -70,10 +77,10 @@ def refresh_facts(refresh: FactsRefresh, subjects: Sequence[str]) -> RefreshResu
     new: list[str] = []
     found: list[FieldDifference] = []
     for subject in subjects:
-        if subject not in SUBJECTS:
-            hint = nearest(subject, SUBJECTS)
+        if subject not in refresh.subjects:
+            hint = nearest(subject, refresh.subjects)
             raise BadInput(f"the package index says nothing about {subject!r}", hint=hint)
-        compare = _compare_pythons if subject == "pythons" else _compare_framework
+        compare = _compare_pythons if subject == PYTHONS else _compare_framework
         result = compare(refresh, subject)
         new += result.new
         found += result.differences
@@ -81,14 +88,14 @@ def refresh_facts(refresh: FactsRefresh, subjects: Sequence[str]) -> RefreshResu
 
 
 def _compare_framework(refresh: FactsRefresh, subject: str) -> RefreshResult:
-    framework = FRAMEWORKS[subject]
+    reader = refresh.readers[subject]
     text = read_text(refresh.folder / f"{subject}.yaml")
     rows = {row["version"]: row for row in rows_of(text, f"{subject}.yaml")["releases"]}
     found: list[FieldDifference] = []
     for version, row in rows.items():
         refresh.context.log(f"{subject} {version}")
-        found += _compare_release(refresh, framework, row, f"{subject}.yaml:{row['line']}")
-    new = fresh(rows, refresh.index_cache.releases(framework.project))
+        found += _compare_release(refresh, reader, row, f"{subject}.yaml:{row['line']}")
+    new = fresh(rows, refresh.index_cache.releases(reader.package))
     for version in new:
         _add(refresh, subject, "releases", _release_row(refresh, subject, version), version)
     names = tuple(f"{subject} {version}" for version in new)
@@ -96,10 +103,10 @@ def _compare_framework(refresh: FactsRefresh, subject: str) -> RefreshResult:
 
 
 def _compare_release(
-    refresh: FactsRefresh, framework: FrameworkReleases, row: Mapping[str, Any], where: str
+    refresh: FactsRefresh, reader: ReleaseReader, row: Mapping[str, Any], where: str
 ) -> Iterator[FieldDifference]:
     version = row["version"]
-    project = row.get("package", framework.project)
+    project = row.get("package", reader.package)
     if version not in refresh.index_cache.releases(project):
         if not row.get("yanked", False):
             has_files = any(f"-{version}-" in name for name in refresh.index_cache.files(project))
@@ -107,14 +114,14 @@ def _compare_release(
             name = f"{project} {version}"
             yield FieldDifference(where=where, name=name, written="a release", seen=seen)
         return
-    yield from differences(row, framework.page(refresh.index_cache, version, row), where)
+    yield from differences(row, reader.index_row(refresh.index_cache, version, row), where)
 
 
 def _release_row(refresh: FactsRefresh, subject: str, version: str) -> dict[str, Any]:
-    framework = FRAMEWORKS[subject]
-    row = framework.page(refresh.index_cache, version, {})
-    row |= framework.inside(refresh.index_cache, version, row)
-    source = f"PyPI metadata of {framework.project} {version}"
+    reader = refresh.readers[subject]
+    row = reader.index_row(refresh.index_cache, version, {})
+    row |= reader.wheel_row(refresh.index_cache, version, row)
+    source = f"PyPI metadata of {reader.package} {version}"
     return {"version": version, **row, "source": source, "checked": refresh.today}
 
 

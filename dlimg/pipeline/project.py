@@ -10,7 +10,7 @@ from dlimg.facts.load import Facts
 from dlimg.matrix.parse import compression_from_option, parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
 from dlimg.matrix.select import in_group, select
-from dlimg.model import NOTHING, Cell
+from dlimg.model import (EMPTY_MAPPING, Cell)
 from dlimg.pipeline.facts_files import read_facts, read_text
 from dlimg.render.frameworks import read_frameworks
 
@@ -68,7 +68,7 @@ def read_project(
     """
     path = Path(matrix)
     choices = parse_matrix(read_text(path), matrix)
-    digests = _base_digests(path.parent / "locks") if pins == "read" else NOTHING
+    digests = _base_digests(path.parent / "locks") if pins == "read" else EMPTY_MAPPING
     resolution = resolve(
         choices, facts or read_facts(), digests, read_frameworks(path.parent / "images")
     )
@@ -81,7 +81,7 @@ def read_project(
 def _base_digests(locks: Path) -> Mapping[str, str]:
     """Return the pinned digests of base images; none where nothing is pinned."""
     if not (locks / "bases.json").exists():
-        return NOTHING
+        return EMPTY_MAPPING
     from dlimg.lock.store import read_bases  # noqa: PLC0415 - `list` is fast without it
 
     return read_bases(locks)

@@ -20,7 +20,7 @@ from dlimg.errors import BadInput
 from dlimg.facts.load import Facts
 from dlimg.lock.store import read_lock
 from dlimg.matrix.select import select
-from dlimg.model import Cell, Dropped
+from dlimg.model import (Cell, DroppedCell)
 from dlimg.pipeline.facts_files import read_facts
 from dlimg.pipeline.project import Project, read_project
 
@@ -206,7 +206,7 @@ def _without_registry(project: Project, text: str) -> str:
     return re.sub(r"-cudnn[0-9.]+(?=-)", "", word)
 
 
-def _dropped(project: Project, engine: RuleEngine, dropped: Dropped) -> WhyAnswer:
+def _dropped(project: Project, engine: RuleEngine, dropped: DroppedCell) -> WhyAnswer:
     """Why a corner is no cell: a rule that cannot be helped, or a wish of the matrix."""
     cells = project.resolution.cells
     ranked = sorted(cells, key=lambda cell: -SequenceMatcher(None, cell.id, dropped.id).ratio())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from dlimg.checks.evidence_json import host_record, to_json_value
-from dlimg.checks.verdicts import GPU_CHECK, outcome, tested_gpus
+from dlimg.checks.verdicts import GPU_CHECK, outcome, gpus_of_verdicts
 from dlimg.model import CheckStatus, Evidence, Host, Verdict
 from dlimg.report.evidence_text import reasons
 
@@ -91,7 +91,7 @@ def processor_text(host: Host) -> str:
 
 def _seen(evidence: Evidence) -> tuple[Mapping[str, object], ...]:
     """The rows of `nvidia_smi` that are about a GPU; none where it did not pass."""
-    if not tested_gpus(evidence.verdicts):
+    if not gpus_of_verdicts(evidence.verdicts):
         return ()
     rows = next(one.figures.get("gpus") for one in evidence.verdicts if one.check == GPU_CHECK)
     return tuple(one for one in rows if isinstance(one, dict)) if isinstance(rows, list) else ()

@@ -10,7 +10,7 @@ from dlimg.units import bytes_text, counted
 GROUPS: Final = ("family", "images", "each", "one by one", "in a registry")
 IMAGES: Final = ("image", "layers", "size", "no other has")
 LAYERS: Final = ("layer", "size", "also in")
-HAVING: Final = ("image", "to pull", "layers", "of")
+PULL_HEADINGS: Final = ("image", "to pull", "layers", "of")
 ESTIMATED: Final = "~"
 
 
@@ -89,12 +89,12 @@ def others_text(others: Sequence[ImageSize]) -> str:
     return f"{len(others)}: {', '.join(sorted({one.family for one in others}))}"
 
 
-def having_rows(
-    images: Sequence[ImageSize], having: Sequence[ImageSize]
+def pull_rows(
+    images: Sequence[ImageSize], already_pulled: Sequence[ImageSize]
 ) -> Iterator[tuple[str, ...]]:
     """What each image costs a machine that has those already."""
     for one in images:
-        found = pull(one, having)
+        found = pull(one, already_pulled)
         yield (
             one.cell,
             amount_text(found),
@@ -104,7 +104,7 @@ def having_rows(
 
 
 def matrix_headings(images: Sequence[ImageSize]) -> tuple[str, ...]:
-    return ("", "to pull", *(f"having {number}" for number in range(1, len(images) + 1)))
+    return ("", "to pull", *(f"with {number}" for number in range(1, len(images) + 1)))
 
 
 def matrix_rows(images: Sequence[ImageSize]) -> Iterator[tuple[str, ...]]:
@@ -127,16 +127,18 @@ def total_text(images: Sequence[ImageSize]) -> str:
 
 
 def sizes_json(
-    sizes: MatrixSizes, images: Sequence[ImageSize], having: Sequence[ImageSize]
+    sizes: MatrixSizes, images: Sequence[ImageSize], already_pulled: Sequence[ImageSize]
 ) -> object:
     """All of it as stable data; docs/size.md says what is what."""
     found = stored(images)
     pieces = {piece.digest: piece for image in images for piece in image.pieces}
     return {
-        "images": [_image_json(sizes, one, having) for one in images],
+        "images": [_image_json(sizes, one, already_pulled) for one in images],
         "layers": [
             {
                 "id": piece.digest,
+                "history": piece.history,
+                # The old name of `history`, until the next release.
                 "words": piece.history,
                 "bytes": piece.size,
                 "exact": piece.exact,
@@ -144,7 +146,9 @@ def sizes_json(
             }
             for piece in pieces.values()
         ],
-        "having": [one.cell for one in having],
+        "already_pulled": [image.cell for image in already_pulled],
+        # The old name of `already_pulled`, until the next release.
+        "having": [image.cell for image in already_pulled],
         "one_by_one_bytes": sum(one.size for one in images),
         "registry_bytes": found.size,
         "exact": found.exact,
@@ -152,14 +156,14 @@ def sizes_json(
 
 
 def _image_json(
-    sizes: MatrixSizes, image: ImageSize, having: Sequence[ImageSize]
+    sizes: MatrixSizes, image: ImageSize, already_pulled: Sequence[ImageSize]
 ) -> dict[str, object]:
     return {
         "cell": image.cell,
         "bytes": image.size,
         "exact": image.exact,
         "alone_bytes": sizes.alone(image),
-        "pull_bytes": pull(image, having).size,
+        "pull_bytes": pull(image, already_pulled).size,
         "layers": [piece.digest for piece in image.pieces],
     }
 

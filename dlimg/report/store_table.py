@@ -86,7 +86,7 @@ def total_text(held: Sequence[StoreEntry], uses: Mapping[LayerKey, Sequence[str]
     if not idle:
         return f"{text}; cells of the matrix use all of them"
     size = bytes_text(sum(one.layer.size for one in idle))
-    return f"{text}; no cell uses {len(idle)} of them ({size}): `dlimg layers prune` removes these"
+    return f"{text}; no cell uses {len(idle)} of them ({size}): `dlimg store prune` removes these"
 
 
 def _method(key: LayerKey) -> str:

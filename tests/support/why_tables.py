@@ -1,7 +1,6 @@
 """Tables of questions in YAML, and a question as the command line reads it."""
 
 import shlex
-from argparse import Namespace
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -9,13 +8,14 @@ from typing import Any
 
 import yaml
 
-from dlimg.cli.main import parser
-from dlimg.cli.why import asked_in
+from dlimg.cli.dispatch import parse
+from dlimg.cli.why import options_of
 from dlimg.compat import why
 from dlimg.compat.rule_engine import RuleEngine, rules
 from dlimg.compat.why import WhyAnswer
 from dlimg.facts.load import Facts
 from dlimg.pipeline.facts_files import read_facts
+from dlimg.pipeline.why import WhyQuestion, query_of
 
 TODAY = date(2026, 11, 21)
 TABLES = Path(__file__).parents[1] / "unit/compat/tables"
@@ -36,12 +36,11 @@ def rows(name: str) -> list[dict[str, Any]]:
     return found
 
 
-def arguments(ask: str) -> Namespace:
-    return parser("why").parse_args(["why", *shlex.split(ask)])
+def question(words: str) -> WhyQuestion:
+    """Return the question that the command line reads from these words."""
+    return options_of(parse(["why", *shlex.split(words)])).question
 
 
 def answer(ask: str, *, count: int = 0) -> WhyAnswer:
     """What `dlimg why` says to these words, on a fixed day."""
-    words = arguments(ask)
-    question = asked_in(facts(), " ".join(words.what), words)
-    return why.answer(judge(), question, TODAY, count=count)
+    return why.answer(judge(), query_of(facts(), question(ask)), TODAY, count=count)

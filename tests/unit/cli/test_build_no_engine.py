@@ -27,8 +27,8 @@ WORDS = [
     (("build", CELL, "--jobs", "0"), 2, "--jobs 0 builds nothing"),
     (("build", CELL, "--output", "matrix.yaml"), 2, "holds other things than images"),
     (("build", CELL, "--output", "locks"), 2, "holds other things than images"),
-    (("build", CELL, "--record", "locks"), 2, "a record is to be a file"),
-    (("build", CELL, "--report", "x.pdf"), 2, "says no format"),
+    (("build", CELL, "--record", "locks"), 2, "a record must be a file"),
+    (("build", CELL, "--report", "x.pdf"), 2, "names no format"),
     (("build", "nothing-like-it"), 2, "fits no cell"),
     (("build", OTHER), 2, f"{OTHER}: "),
 ]

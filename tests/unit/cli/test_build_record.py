@@ -61,16 +61,16 @@ RECORD = {"key": "k", "digest": "sha256:1", "layers": []}
     ("text", "said"),
     [
         (None, "cannot be read: "),
-        ("", "not a record of images"),
-        ("{", "not a record of images"),
-        ("[]", "not a record of images"),
-        ("9" * 10_000, "not a record of images"),
+        ("", "the file is not a build record"),
+        ("{", "the file is not a build record"),
+        ("[]", "the file is not a build record"),
+        ("9" * 10_000, "the file is not a build record"),
         ("\udcff", "cannot be read: "),
         ("{}", "no image: recorded, but no such cell"),
         (json.dumps({"jax-0": RECORD}), "jax-0: recorded, but no such cell"),
         (json.dumps({CELL: RECORD, "\x1b[31m\ud800": RECORD}), "recorded, but no such cell"),
-        (json.dumps({CELL: {**RECORD, "layers": 5}}), "not a record of images"),
-        (json.dumps({CELL: {**RECORD, "layers": [5]}}), "not a record of images"),
+        (json.dumps({CELL: {**RECORD, "layers": 5}}), "the file is not a build record"),
+        (json.dumps({CELL: {**RECORD, "layers": [5]}}), "the file is not a build record"),
     ],
 )
 def test_an_invalid_record_is_not_verified(

@@ -48,7 +48,9 @@ def test_the_checks_of_one_cell(capsys: pytest.CaptureFixture[str]) -> None:
 def test_data_for_each_cell(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(said(capsys, CPU, CUDA, "--format", "json"))
     assert {one["cell"] for one in found} == {CPU, CUDA}
-    (one,) = [one for one in found if (one["cell"], one["check"]) == (CUDA, "runtime_arbitrary_uid")]
+    (one,) = [
+        one for one in found if (one["cell"], one["check"]) == (CUDA, "runtime_arbitrary_uid")
+    ]
     assert one["proves"]
     del one["proves"], one["path"]
     assert one == {
@@ -107,4 +109,4 @@ def test_show_says_that_short_tags_are_those_of_a_registry(
     cell: str, tags: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--matrix", str(ROOT / "matrix.yaml"), "show", cell]) == 0
-    assert f"  moving     {tags}\n" in capsys.readouterr().out
+    assert f"  moving tags   {tags}\n" in capsys.readouterr().out

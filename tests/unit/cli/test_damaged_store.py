@@ -20,7 +20,7 @@ from tests.support.jax_project import CELL, ROOT, enter_project
 from tests.unit.cli.test_store import Kept
 
 Sabotage = Callable[[Kept], None]
-ACTIONS = (["list"], ["export", CELL, "out"], ["verify"], ["prune"])
+ACTIONS = (["ls"], ["export", CELL, "out"], ["verify"], ["prune"])
 
 
 @pytest.fixture
@@ -156,13 +156,13 @@ def test_commands_on_a_damaged_store(
 ) -> None:
     spoil, codes = SABOTAGES[name]
     spoil(kept)
-    assert tuple(main(["layers", *words]) for words in ACTIONS) == codes
+    assert tuple(main(["store", *words]) for words in ACTIONS) == codes
     out, err = capsys.readouterr()
     assert "\x1b" not in out + err
     assert not any(codes) or str(kept.store.path) in err or CELL in err or "damaged" in err
     if kept.store.path.is_dir() and codes[-1] == 0:
         assert kept.assemble() == kept.assembled
-        assert main(["layers", "verify"]) == 0
+        assert main(["store", "verify"]) == 0
 
 
 def test_swapped_entries_are_no_layers(kept: Kept) -> None:
@@ -191,7 +191,7 @@ def a_layout_without_names(place: Path) -> None:
 
 
 def a_file_in_the_layout(place: Path) -> None:
-    assert main(["layers", "export", CELL, str(place)]) == 0
+    assert main(["store", "export", CELL, str(place)]) == 0
     shutil.rmtree(place / "blobs")
     (place / "blobs").write_text("x")
 
@@ -217,7 +217,7 @@ def test_an_export_to_where_it_cannot_be(
     make(place)
     before = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
     assert kept.image is not None
-    assert main(["layers", "export", CELL, "out"]) == code
+    assert main(["store", "export", CELL, "out"]) == code
     assert "dlimg: out: " in capsys.readouterr().err
     assert (sorted(path.name for path in place.iterdir()) if place.is_dir() else []) == before
 
@@ -225,7 +225,7 @@ def test_an_export_to_where_it_cannot_be(
 def test_an_export_through_a_link(kept: Kept) -> None:
     Path("there").mkdir()
     Path("out").symlink_to("there")
-    assert main(["layers", "export", CELL, "out"]) == 0
+    assert main(["store", "export", CELL, "out"]) == 0
     index = json.loads(Path("there/index.json").read_text())
     assert index["manifests"][0]["digest"] == kept.assembled.digest
 
@@ -234,9 +234,9 @@ READ_ONLY = 'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; exec "$@"'
 CODES = """
 import sys
 from dlimg.cli.main import main
-actions = (["list"], ["export", sys.argv[1], "out"], ["export", sys.argv[1], "cache/out"],
+actions = (["ls"], ["export", sys.argv[1], "out"], ["export", sys.argv[1], "cache/out"],
            ["verify"], ["prune"])
-print(*[main(["layers", *words]) for words in actions])
+print(*[main(["store", *words]) for words in actions])
 """
 
 
@@ -264,11 +264,11 @@ def read_only(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_store_that_one_may_only_read(kept: Kept, tmp_path: Path) -> None:
-    assert main(["layers", "verify"]) == 0
+    assert main(["store", "verify"]) == 0
     ended = read_only(tmp_path / "cache")
     assert ended.stdout.splitlines()[-1] == "0 0 1 0 1", ended.stderr
     assert "cache/out: the layout cannot be written: read-only file system" in ended.stderr
-    assert "layers read, all whole" in ended.stderr
+    assert "layers read, all good" in ended.stderr
     kept.spoil(kept.keys[0])
     ended = read_only(tmp_path / "cache")
     assert ended.stdout.splitlines()[-1] == "0 0 1 1 1", ended.stderr

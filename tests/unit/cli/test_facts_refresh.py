@@ -18,6 +18,7 @@ from dlimg.facts.parse import rows_of
 from dlimg.facts.write import FieldDifference
 from dlimg.pipeline.facts_refresh import FactsRefresh, refresh_facts
 from dlimg.pypi.cache import PackageIndexCache
+from dlimg.pypi.framework_releases import release_readers
 from dlimg.pypi.index import open_index
 from dlimg.pypi.simple_api import IndexFile, list_files, parse_html
 from dlimg.pypi.uv_queries import index_addresses
@@ -172,6 +173,7 @@ def refresh(shop: Shop, folder: Path, *, write: bool = True, commit: bool = Fals
     )
     return FactsRefresh(
         folder=folder,
+        readers=release_readers(ROOT / "images"),
         index_cache=index_cache,
         context=Context.of(environment, print),
         today="2026-02-03",

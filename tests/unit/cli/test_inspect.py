@@ -19,7 +19,7 @@ from dlimg.pipeline.inspect import InspectReport, evidence_by_device
 from dlimg.pipeline.inspect import inspect as inspect_image
 from dlimg.publish.attach import LOCK_TYPE, artifacts_of, attach_artifacts
 from dlimg.publish.image_content import ImageContent, later_steps, maker
-from dlimg.publish.relabel import label_assembled_image, tested_digest
+from dlimg.publish.relabel import label_assembled_image, unlabelled_digest
 from dlimg.registry.referrers import Artifact
 from dlimg.render.bake import labels as all_labels
 from dlimg.render.image_config import ImageConfig
@@ -399,19 +399,19 @@ def test_an_image_with_two_labels_more_is_proved_to_be_the_tested_one(name: str)
     """By its manifest's digest, or its config's where an engine knows no other."""
     plain, _ = image_and_marked()
     marked = label_assembled_image(plain, getattr(plain, name))
-    assert tested_digest(marked.manifest, marked.config) == getattr(plain, name)
+    assert unlabelled_digest(marked.manifest, marked.config) == getattr(plain, name)
     # BuildKit writes the signs of HTML as numbers.
     theirs = by_buildkit(spoilt(plain, lambda said: said.update(author="a&b>c")))
     marked = by_buildkit(label_assembled_image(theirs, getattr(theirs, name)))
-    assert tested_digest(marked.manifest, marked.config) == getattr(theirs, name)
+    assert unlabelled_digest(marked.manifest, marked.config) == getattr(theirs, name)
 
 
 @pytest.mark.parametrize(
     "text", [b"", b"{", b"7", b"[]", b"{}", b'{"config": 7}', b'{"config": {"Labels": []}}']
 )
 def test_what_is_no_image_was_not_tested(text: bytes) -> None:
-    assert tested_digest(text, text) == ""
-    assert tested_digest(b'{"config": {}}', text) == ""
+    assert unlabelled_digest(text, text) == ""
+    assert unlabelled_digest(b'{"config": {}}', text) == ""
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ BAD = [
     (["build", "--find-links", "nowhere"], 2, "nowhere is not a folder"),
     (["build", "jax-0.12.0.1-cpu-py3.12-debian13"], 2, "dlimg lock jax-0.12.0.1-cpu-py3.12"),
     (["publish"], 2, "--to"),
-    (["publish", "--to", "https://x"], 2, "--to: 'https://x' is no place at a registry"),
+    (["publish", "--to", "https://x"], 2, "--to: 'https://x' is no prefix at a registry"),
     (["test", "--device", "nvidia.com/gpu=all"], 2, "no chosen cell uses a GPU"),
     (["plan", "--format", "github", "jax-0.12.0.1-cpu-py3.12-debian13"], 2, "there is no lock"),
 ]
@@ -104,7 +104,7 @@ def test_a_missing_check_script(project: Path, capsys: pytest.CaptureFixture[str
     assert copy.returncode == 0
     required = "required_checks: {any: [tag_matches_image], jax: [conv_training]}\n"
     (project / "matrix.yaml").write_text(SMALL + required)
-    (project / "images/jax/checks/conv_training.py").unlink()
+    (project / "images/common/checks/conv_training.py").unlink()
     assert run("build") == 2
     line = SMALL.count("\n") + 1
     said = f"matrix.yaml:{line}: {CELL} has no check conv_training, which is required of it"
@@ -165,6 +165,7 @@ def test_json_is_what_a_program_may_read(capsys: pytest.CaptureFixture[str]) -> 
     assert run("list", "--format", "json", CELL) == 0
     (cell,) = json.loads(capsys.readouterr().out)
     assert cell == {
+        "schema": 1,
         "cell": CELL,
         "family": "jax",
         "package": "jax",

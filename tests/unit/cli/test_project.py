@@ -1,13 +1,13 @@
 """A project's files, read; and the pins of base images, damaged and made anew."""
 
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
-from dlimg.cli import lock
+from dlimg.cli.main import main
 from dlimg.errors import BadInput
 from dlimg.lock.store import read_bases
+from dlimg.pipeline import locks
 from dlimg.pipeline.project import read_project
 from tests.support.jax_project import MATRIX
 
@@ -56,12 +56,9 @@ def test_damaged_pins_are_written_anew(
 ) -> None:
     folder = Path(matrix).parent / "locks"
     (folder / "bases.json").write_bytes(written)
-    monkeypatch.setattr(lock, "find", lambda *_, **__: None)
-    monkeypatch.setattr(lock, "registry_digest", lambda *_: DIGEST)
-    arguments = Namespace(
-        matrix=matrix, check=False, bases=True, patterns=[], group="", no_private_engine=False
-    )
-    assert lock.run(arguments, {}) == 0
-    assert "no pin is kept" in capsys.readouterr().err
+    monkeypatch.setattr(locks, "find_engine", lambda *_, **__: None)
+    monkeypatch.setattr(locks, "registry_digest", lambda *_: DIGEST)
+    assert main(["--matrix", matrix, "lock", "--bases"]) == 0
+    assert "the old pins are dropped" in capsys.readouterr().err
     assert read_bases(folder) == {"debian13": DIGEST}
     assert read_project(matrix).resolution.cells[0].os.digest == DIGEST

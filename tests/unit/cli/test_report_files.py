@@ -7,6 +7,7 @@ from pathlib import Path
 import junitparser
 import pytest
 
+from dlimg.cli.printing import log
 from dlimg.cli.report_files import prepare_reports, write_reports
 from dlimg.errors import BadInput, Negative
 from tests.support import image_results
@@ -15,10 +16,10 @@ from tests.support import image_results
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("report.html", ".html says no format"),
-        ("report", "no suffix says no format"),
-        ("report.XML", ".XML says no format"),
-        (".xml", "no suffix says no format"),
+        ("report.html", ".html names no format"),
+        ("report", "no suffix names no format"),
+        ("report.XML", ".XML names no format"),
+        (".xml", "no suffix names no format"),
         ("none/report.xml", "there is no folder"),
         ("folder.xml", "it is a folder"),
         ("file/report.md", "there is no folder"),
@@ -51,10 +52,11 @@ def test_every_format_is_written(tmp_path: Path) -> None:
     (tmp_path / "report.xml").write_text("of an earlier walk")
     prepare_reports(files)
     assert list(tmp_path.iterdir()) == []
-    write_reports(files, image_results.LINES, [{"cell": "\udc80"}])
+    write_reports(files, image_results.LINES, [{"cell": "\udc80"}], log)
     assert len(list(junitparser.JUnitXml.fromfile(files[0]))) == len(image_results.LINES)
     assert "| image |" in Path(files[1]).read_text(encoding="utf-8")
-    assert json.loads(Path(files[2]).read_text(encoding="utf-8")) == [{"cell": "\udc80"}]
+    value = json.loads(Path(files[2]).read_text(encoding="utf-8"))
+    assert value == [{"schema": 1, "cell": "\udc80"}]
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -62,5 +64,5 @@ def test_what_cannot_be_written_keeps_no_other_from_being_written(tmp_path: Path
     (tmp_path / "a.xml").mkdir()
     files = [str(tmp_path / "a.xml"), str(tmp_path / "b.md")]
     with pytest.raises(Negative, match="the report cannot be written"):
-        write_reports(files, image_results.LINES, [])
+        write_reports(files, image_results.LINES, [], log)
     assert (tmp_path / "b.md").is_file()

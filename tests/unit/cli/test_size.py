@@ -27,11 +27,11 @@ from dlimg.render.naming import labels
 from dlimg.report.size_picture import Box, boxes, picture
 from dlimg.report.size_text import (
     GROUPS,
-    HAVING,
+    PULL_HEADINGS,
     IMAGES,
     LAYERS,
     group_rows,
-    having_rows,
+    pull_rows,
     image_rows,
     layer_rows,
     matrix_headings,
@@ -230,7 +230,7 @@ def test_a_table_row_for_each_image() -> None:
         ("base", "~100 MB", "2: jax, pytorch"),
         ("jaxlib 1", "50 MB", "1 jax-1-cuda13.2"),
     ]
-    assert list(having_rows([JAX, OTHER], [TORCH_IMAGE])) == [
+    assert list(pull_rows([JAX, OTHER], [TORCH_IMAGE])) == [
         ("jax-1", "50 MB", "1 of 3", "~1.05 GB"),
         ("tensorflow-1", "200 MB", "1 of 1", "200 MB"),
     ]
@@ -247,7 +247,7 @@ def drawn() -> str:
         (GROUPS, group_rows(SIZES.images)),
         (IMAGES, image_rows(SIZES, SIZES.images)),
         (LAYERS, layer_rows(SIZES, WORKSPACE)),
-        (HAVING, having_rows(SIZES.images, [JAX])),
+        (PULL_HEADINGS, pull_rows(SIZES.images, [JAX])),
         (matrix_headings(SIZES.images), matrix_rows(SIZES.images)),
     )
     texts = (table(names, list(rows), width=80, colour=False) for names, rows in tables)
@@ -302,6 +302,7 @@ def test_json_is_stable() -> None:
         "layers": [
             {
                 "id": one.digest,
+                "history": one.history,
                 "words": one.history,
                 "bytes": one.size,
                 "exact": one.exact,
@@ -309,6 +310,7 @@ def test_json_is_stable() -> None:
             }
             for one in (*JAX.pieces, TORCH_IMAGE.pieces[2])
         ],
+        "already_pulled": ["tensorflow-1"],
         "having": ["tensorflow-1"],
         "one_by_one_bytes": 2_650_000_000,
         "registry_bytes": 1_650_000_000,
@@ -384,7 +386,7 @@ def test_the_committed_matrix_without_an_engine(
     ET.parse(svg)  # noqa: S314 - we have just written it
     assert not (tmp_path / ".cache").exists()
     run(options("jax-*-cuda13.2-py3.13-debian13", "pytorch-2.15*-py3.13-debian13"), home)
-    assert "having 2" in capsys.readouterr().out
+    assert "with 2" in capsys.readouterr().out
     run(options("jax-*-cuda13.2-py3.13-debian13"), home)
     assert "nvidia-cudnn-cu13 9.26.0.51\t~519 MB\t" in capsys.readouterr().out
     run(options("jax-*-cuda13.2-*", already_pulled=("pytorch-2.15*-py3.13-debian13",)), home)

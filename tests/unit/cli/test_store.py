@@ -1,4 +1,4 @@
-"""`dlimg layers`: what is kept, what uses it, what is damaged, what goes, and out as a layout."""
+"""`dlimg store`: what is kept, what uses it, what is damaged, what goes, and out as a layout."""
 
 import json
 import os
@@ -120,7 +120,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Printed:
 
 def test_stored_layers_are_described(kept: Kept, printed: Printed) -> None:
     kept.layer(STRANGER, words="torch 2.15.0")
-    assert main(["layers", "list", "--format", "json"]) == 0
+    assert main(["store", "ls", "--format", "json"]) == 0
     by_source = {one["source"]: one for one in printed()}
     stranger = by_source.pop(STRANGER.source)
     assert (stranger["what"], stranger["cells"], stranger["kind"]) == ("torch 2.15.0", [], "wheel")
@@ -133,41 +133,41 @@ def test_stored_layers_are_described(kept: Kept, printed: Printed) -> None:
 
 def test_the_table_of_stored_layers(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
     kept.layer(replace(STRANGER, compression="zstd9"), words="a 1, b 2, c 3, d 4, e 5")
-    assert main(["layers", "list"]) == 0
+    assert main(["store", "ls"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("layer\twhat it is\tPython\tsize")
     row = next(line for line in out.splitlines() if "(zstd9)" in line)
     assert row.split("\t")[:3] == ["wheel (zstd9)", "a 1, b 2, c 3 and 2 more", "any"]
     assert "no cell" in row
     assert "no cell uses 1 of them" in err
-    assert "layers prune" in err
+    assert "store prune" in err
 
 
 def test_without_a_matrix_nothing_is_known_to_use_it(
     kept: Kept, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("matrix.yaml").unlink()
-    assert main(["layers", "list"]) == 0
+    assert main(["store", "ls"]) == 0
     assert "no matrix here" in capsys.readouterr().err
-    assert main(["layers", "verify"]) == 0
-    assert main(["layers", "prune"]) == 2
-    assert main(["layers", "export", CELL, "out"]) == 2
+    assert main(["store", "verify"]) == 0
+    assert main(["store", "prune"]) == 2
+    assert main(["store", "export", CELL, "out"]) == 2
     assert find_layer(kept.store, kept.keys[0])
 
 
 def test_verify_names_what_is_damaged_and_removes_it(
     kept: Kept, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["layers", "verify"]) == 0
-    assert "all whole" in capsys.readouterr().err
+    assert main(["store", "verify"]) == 0
+    assert "all good" in capsys.readouterr().err
     kept.spoil(kept.keys[0])
-    assert main(["layers", "verify"]) == 1
+    assert main(["store", "verify"]) == 1
     assert "damaged, and removed: wheel jaxlib" in capsys.readouterr().err
-    assert main(["layers", "verify"]) == 0
+    assert main(["store", "verify"]) == 0
     assert find_layer(kept.store, kept.keys[0]) is None
     assert kept.assemble() == kept.assembled
     kept.spoil(kept.keys[0])
-    assert main(["layers", "verify", "--format", "json"]) == 1
+    assert main(["store", "verify", "--format", "json"]) == 1
     (text,) = json.loads(capsys.readouterr().out)["damaged"]
     assert str(kept.keys[0]) in text
 
@@ -184,7 +184,7 @@ def test_prune_keeps_what_a_cell_uses(kept: Kept, capsys: pytest.CaptureFixture[
     wanted = kept.image.lock.wheels[0]
     for name in (wanted.file, "old-1.0-py3-none-any.whl", f"{wanted.sha256}.half", "old.half"):
         (fetched / name).write_bytes(b"x")
-    assert main(["layers", "prune", "--format", "json"]) == 0
+    assert main(["store", "prune", "--format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["removed"]["layers"] == 3
     assert told["kept"]["layers"] == len(kept.keys) + 1
@@ -196,7 +196,7 @@ def test_prune_keeps_what_a_cell_uses(kept: Kept, capsys: pytest.CaptureFixture[
     assert sorted(path.name for path in fetched.iterdir()) == sorted(
         [wanted.file, f"{wanted.sha256}.half"]
     )
-    assert main(["layers", "prune"]) == 0
+    assert main(["store", "prune"]) == 0
     assert "0 layers removed, 0 B are free again" in capsys.readouterr().err
 
 
@@ -206,31 +206,31 @@ def test_of_a_moved_distribution_the_latest_stays(kept: Kept) -> None:
     for path in (kept.store.path / "images").iterdir():
         os.utime(path, (1, 1))
     latest = kept.assemble(packages="sha256:4")
-    assert main(["layers", "prune"]) == 0
+    assert main(["store", "prune"]) == 0
     digests = [one.digest for one in saved_images(kept.store)]
     assert kept.assembled.digest not in digests
     assert len(digests) == 2
     assert latest.digest in digests
-    assert main(["layers", "export", CELL, "out"]) == 0
+    assert main(["store", "export", CELL, "out"]) == 0
     (entry,) = json.loads(Path("out/index.json").read_text())["manifests"]
     assert entry["digest"] == latest.digest
 
 
 def test_prune_all_removes_every_layer(kept: Kept) -> None:
-    assert main(["layers", "prune", "--all"]) == 0
+    assert main(["store", "prune", "--all"]) == 0
     assert not any(kept.store.blobs.iterdir())
     assert list(saved_images(kept.store)) == []
 
 
 def test_prune_waits_for_no_build(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
     with hold_store(kept.store):
-        assert main(["layers", "prune", "--all"]) == 1
+        assert main(["store", "prune", "--all"]) == 1
     assert "another dlimg is at work" in capsys.readouterr().err
     assert all(find_layer(kept.store, key) for key in kept.keys)
 
 
 def test_an_image_is_exported_as_an_oci_layout(kept: Kept, printed: Printed) -> None:
-    assert main(["layers", "export", "*py3.13*", "out", "--format", "json"]) == 0
+    assert main(["store", "export", "*py3.13*", "out", "--format", "json"]) == 0
     (one,) = printed()
     assert one["digest"] == kept.assembled.digest
     index = json.loads(Path("out/index.json").read_text())
@@ -251,13 +251,13 @@ def test_an_image_is_exported_as_an_oci_layout(kept: Kept, printed: Printed) -> 
 
 
 def test_an_export_is_added_to_a_layout(kept: Kept) -> None:
-    assert main(["layers", "export", CELL, "out"]) == 0
+    assert main(["store", "export", CELL, "out"]) == 0
     path = Path("out/index.json")
     index = json.loads(path.read_text())
     strange = {"digest": "sha256:1", "annotations": {"org.opencontainers.image.ref.name": "else"}}
     index["manifests"] += [strange]
     path.write_text(json.dumps(index))
-    assert main(["layers", "export", CELL, "out"]) == 0
+    assert main(["store", "export", CELL, "out"]) == 0
     found = json.loads(path.read_text())["manifests"]
     assert [one["digest"] for one in found] == ["sha256:1", kept.assembled.digest]
 
@@ -267,29 +267,29 @@ def test_what_was_not_assembled_is_not_exported(
 ) -> None:
     lock = (ROOT / "locks" / f"{OTHER}.json").read_text()
     Path("locks", f"{OTHER}.json").write_text(lock)
-    assert main(["layers", "export", "*", "out"]) == 1
+    assert main(["store", "export", "*", "out"]) == 1
     err = capsys.readouterr().err
     assert f"{OTHER}: it was not assembled here, or has changed since" in err
     assert f"dlimg build --builder layers {OTHER}" in err
     assert CELL not in err
     assert not Path("out").exists()
-    assert main(["layers", "export", CELL, "out", "--compression", "zstd"]) == 1
+    assert main(["store", "export", CELL, "out", "--compression", "zstd"]) == 1
     err = capsys.readouterr().err
     assert "not assembled here with zstd:3" in err
     # What the hint says is to be taken by the command it names.
     assert f"`dlimg build --builder layers --compression zstd:3 {CELL}`" in err
     kept.spoil(kept.keys[0])
     kept.store.blob(kept.assembled.layers[0]).unlink()
-    assert main(["layers", "export", CELL, "out"]) == 1
+    assert main(["store", "export", CELL, "out"]) == 1
 
 
 def test_a_change_of_the_cell_is_seen(kept: Kept) -> None:
     assert kept.image is not None
     matrix = Path("matrix.yaml")
     matrix.write_text(matrix.read_text() + "compression: zstd\n")
-    assert main(["layers", "export", CELL, "out"]) == 1
+    assert main(["store", "export", CELL, "out"]) == 1
     newest = kept.assemble(compression="zstd3")
-    assert main(["layers", "export", CELL, "out"]) == 0
+    assert main(["store", "export", CELL, "out"]) == 0
     index = json.loads(Path("out/index.json").read_text())
     assert [one["digest"] for one in index["manifests"]] == [newest.digest]
 
@@ -300,10 +300,10 @@ def test_a_folder_with_other_things_is_not_written_to(
     assert kept.image is not None
     Path("out").mkdir()
     Path("out/mine").write_text("x")
-    assert main(["layers", "export", CELL, "out"]) == 2
+    assert main(["store", "export", CELL, "out"]) == 2
     assert "holds other things than images" in capsys.readouterr().err
     assert [path.name for path in Path("out").iterdir()] == ["mine"]
-    assert main(["layers", "export", CELL, "matrix.yaml"]) == 2
+    assert main(["store", "export", CELL, "matrix.yaml"]) == 2
 
 
 def test_pruning_the_engine_mentions_the_layers(
@@ -311,7 +311,7 @@ def test_pruning_the_engine_mentions_the_layers(
 ) -> None:
     log_store_size(Context.of(os.environ, log))
     assert f"of layers are kept in {kept.store.path}" in capsys.readouterr().err
-    assert main(["layers", "prune", "--all"]) == 0
+    assert main(["store", "prune", "--all"]) == 0
     capsys.readouterr()
     log_store_size(Context.of(os.environ, log))
     assert capsys.readouterr().err == ""

@@ -1,4 +1,4 @@
-"""What `lint --index` learns: from an index and a registry on the loopback."""
+"""What `lint --online` learns: from an index and a registry on the loopback."""
 
 import hashlib
 import io
