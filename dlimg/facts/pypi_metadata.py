@@ -110,10 +110,12 @@ def pin(one: Requirement) -> str:
     return exact[1] if exact else text
 
 
-def companions(found: Mapping[str, Mapping[str, Requirement]], torch: str) -> list[str]:
-    """Of these releases of a companion, those that ask for just this torch."""
+def companions(
+    releases: Mapping[str, Mapping[str, Requirement]], framework: str, version: str
+) -> list[str]:
+    """Return the releases whose requirements pin just this version of the framework."""
     return [
-        version
-        for version, asked in found.items()
-        if "torch" in asked and pin(asked["torch"]) == torch
+        release
+        for release, requirements in releases.items()
+        if framework in requirements and pin(requirements[framework]) == version
     ]
