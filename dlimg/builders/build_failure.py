@@ -19,7 +19,7 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
     (
         r"no space left on device|ENOSPC|disk quota exceeded",
         "no space left for the build",
-        "free some with `dlimg prune` in the engine, with `dlimg layers prune` beside it",
+        "free some with `dlimg prune` in the engine, with `dlimg store prune` beside it",
     ),
     (
         r"hash mismatch|HashMismatch|do not match the hashes|hashes? (?:are|is) required",

@@ -1,6 +1,6 @@
-"""Building with `docker buildx bake`: one call for each cell, so that the others go on.
+"""The BuildKit builder: one `docker buildx bake` for each cell, so that a failure stops no other.
 
-BuildKit itself does a step once that several cells share, also when they run side by side.
+BuildKit runs a step that several cells share once, even when the cells build in parallel.
 """
 
 import contextlib
@@ -37,8 +37,8 @@ _BAKE_FILE: Final = "bake.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ended:
-    """How the bake of one cell ended."""
+class _BakeResult:
+    """The result of the bake of one cell."""
 
     outcome: ProcessResult
     progress: BuildProgress
@@ -55,27 +55,28 @@ def build(
     find_links: Sequence[Path],
     on_progress: OnProgress,
 ) -> tuple[BuiltImage | BuildFailure, ...]:
-    """What became of each planned image, in the given order; a failure stops no other cell.
+    """Build images into an engine and return the results in order; a failure stops no other cell.
 
-    An image that an earlier build has made and that still has its immutable name is not built
+    An image that an earlier build made, and that still has its immutable name, is not built
     again. `on_progress` is called from one thread at a time. Raises `BadInput` for a local wheel
-    that is not there or not the locked one, `Negative` when the disk is too small, and
+    that is missing or not the locked one, `Negative` without enough disk space, and
     `KeyboardInterrupt` after every bake has ended.
     """
-    found = existing_images(planned, engine, BUILDER)
-    for one in planned:
-        if one.reference in found:
-            on_progress(BuildProgress(cell=one.image.cell.id, state="cached"))
-    missing = [one for one in planned if one.reference not in found]
+    present = existing_images(planned, engine, BUILDER)
+    for plan in planned:
+        if plan.reference in present:
+            on_progress(BuildProgress(cell=plan.image.cell.id, state="cached"))
+    missing = [plan for plan in planned if plan.reference not in present]
     check_space(missing, engine, predicted_bytes(missing))
-    ends = _bake_all(missing, engine, jobs, secrets, find_links, on_progress)
+    baked = _bake_all(missing, engine, jobs, secrets, find_links, on_progress)
     return tuple(
-        found.get(one.reference) or _result(one, ends[one.reference], engine) for one in planned
+        present.get(plan.reference) or _result(plan, baked[plan.reference], engine)
+        for plan in planned
     )
 
 
 def bake_argv(docker_client: Path, file: Path, target: str, readable: Sequence[str]) -> list[str]:
-    """The command that bakes one target and may read these folders besides its own."""
+    """Return the command that bakes one target, with read access to these folders."""
     return [
         *(str(docker_client), "buildx", "bake", "--file", str(file), "--progress", "rawjson"),
         *(f"--allow=fs.read={folder}" for folder in readable),
@@ -90,7 +91,7 @@ def _bake_all(
     secrets: Secrets,
     find_links: Sequence[Path],
     on_progress: OnProgress,
-) -> Mapping[str, _Ended]:
+) -> Mapping[str, _BakeResult]:
     lock = threading.Lock()
 
     def report(progress: BuildProgress) -> None:
@@ -98,26 +99,29 @@ def _bake_all(
             on_progress(progress)
 
     with interruptible(), tempfile.TemporaryDirectory(prefix="dlimg-build-") as folder:
-        files = {one.reference: _write(one, secrets, find_links, Path(folder)) for one in planned}
+        files = {
+            plan.reference: _write_bake_file(plan, secrets, find_links, Path(folder))
+            for plan in planned
+        }
         tasks = {
-            one.reference: partial(_bake, one, engine, files[one.reference], secrets, report)
-            for one in planned
+            plan.reference: partial(_bake, plan, engine, files[plan.reference], secrets, report)
+            for plan in planned
         }
         return run_all(tasks, jobs)
 
 
-def _write(
+def _write_bake_file(
     planned: PlannedImage, secrets: Secrets, find_links: Sequence[Path], folder: Path
 ) -> Path:
-    """The bake file of one image, alone in a folder with the wheels it needs."""
+    """Write the bake file of one image into a folder of its own, with its local wheels."""
     name = target_name(planned.image.cell)
-    own = folder / name
-    own.mkdir()
-    wheels = place_local_wheels(planned.image.lock, find_links, own / "wheels")
+    context = folder / name
+    context.mkdir()
+    wheels = place_local_wheels(planned.image.lock, find_links, context / "wheels")
     content = bake_file(
         [planned], secrets.files, {name: wheels} if wheels else {}, secrets.arguments
     )
-    file = own / _BAKE_FILE
+    file = context / _BAKE_FILE
     file.touch(mode=0o600)
     file.write_text(json.dumps(content), encoding="utf-8")
     return file
@@ -125,42 +129,42 @@ def _write(
 
 def _bake(
     planned: PlannedImage, engine: Engine, file: Path, secrets: Secrets, report: OnProgress
-) -> _Ended:
+) -> _BakeResult:
     progress = BuildProgress(cell=planned.image.cell.id)
     began = time.monotonic()
 
     def on_line(line: str) -> None:
         nonlocal progress
         before, progress = progress, advance(progress, line)
-        if _seen(before) != _seen(progress):
+        if _shown(before) != _shown(progress):
             report(progress)
 
     readable = sorted({str(Path(path).parent) for path in secrets.files.values()})
     argv = bake_argv(engine.docker, file, target_name(planned.image.cell), readable)
-    # buildx leaves temporary files behind when it is ended: they are to go with ours.
+    # buildx leaves temporary files when it is killed; in this folder they are removed with ours.
     environment = {**engine.environment, "TMPDIR": str(file.parent)}
     outcome = run_streaming(argv, on_line=on_line, env=environment, cwd=file.parent)
     progress = with_state(progress, "done" if outcome.returncode == 0 else "failed")
     report(progress)
-    return _Ended(outcome=outcome, progress=progress, seconds=time.monotonic() - began)
+    return _BakeResult(outcome=outcome, progress=progress, seconds=time.monotonic() - began)
 
 
-def _seen(progress: BuildProgress) -> tuple[object, ...]:
-    """What of the progress a person would see."""
+def _shown(progress: BuildProgress) -> tuple[object, ...]:
+    """Return the parts of the progress that are shown."""
     return (progress.state, progress.number, progress.total, progress.name)
 
 
-def _result(planned: PlannedImage, end: _Ended, engine: Engine) -> BuiltImage | BuildFailure:
-    if end.outcome.returncode == MISSING:
+def _result(planned: PlannedImage, baked: _BakeResult, engine: Engine) -> BuiltImage | BuildFailure:
+    if baked.outcome.returncode == MISSING:
         raise NoEngine(
-            f"{engine.docker} cannot be started: {end.outcome.stderr}",
+            f"{engine.docker} cannot be started: {baked.outcome.stderr}",
             hint="install the docker client with its buildx plugin",
         )
-    image = _under(planned.reference, engine) if end.outcome.returncode == 0 else None
-    moved = _moved(planned, engine) if image is not None else None
-    if moved:
+    image = _find_image(planned.reference, engine) if baked.outcome.returncode == 0 else None
+    differ = _check_baked_packages(planned, engine) if image is not None else None
+    if differ:
         return BuildFailure(
-            planned=planned, step="", log=tuple(str(moved).splitlines()), seconds=end.seconds
+            planned=planned, step="", log=tuple(str(differ).splitlines()), seconds=baked.seconds
         )
     if image is not None:
         ownership.record_build(engine.environment, planned.key, str(image.id))
@@ -168,42 +172,42 @@ def _result(planned: PlannedImage, end: _Ended, engine: Engine) -> BuiltImage | 
             planned=planned,
             digest=str(image.id),
             size=image_size(engine, planned.reference),
-            seconds=end.seconds,
+            seconds=baked.seconds,
             cached=False,
         )
     reason = unreachable_reason(engine.environment)
     if reason:
         raise NoEngine(
-            f"the container engine at {engine.host} does not answer any more: {reason}",
-            hint="start it again, then run this again; what was finished is kept",
+            f"the container engine at {engine.host} no longer answers: {reason}",
+            hint="start it again and repeat the command; finished work is kept",
         )
-    step = end.progress.failing
+    step = baked.progress.failing
     return BuildFailure(
         planned=planned,
         step=step.name if step else "",
-        log=failure_log(end.progress),
-        seconds=end.seconds,
+        log=failure_log(baked.progress),
+        seconds=baked.seconds,
     )
 
 
-def _moved(planned: PlannedImage, engine: Engine) -> Negative | None:
-    """What is wrong with the packages of an image that was baked; then it loses its names.
+def _check_baked_packages(planned: PlannedImage, engine: Engine) -> Negative | None:
+    """Remove the names of an image with other packages than its key says; return the error.
 
-    BuildKit may have lost the steps that the key was computed from, and have run them again. The
-    record that is no longer true is forgotten, so that the next build computes another key.
+    BuildKit may have lost the cached steps behind the key and run them again. The outdated
+    record is forgotten, so that the next build computes another key.
     """
-    if not planned.packages:  # nothing was promised
+    if not planned.packages:  # the key does not depend on packages
         return None
-    found = packages_in_image(engine, planned.reference)
-    if packages_digest(found) == planned.packages:
+    packages = packages_in_image(engine, planned.reference)
+    if packages_digest(packages) == planned.packages:
         return None
     for name in (planned.reference, planned.moving_reference):
         with contextlib.suppress(docker.errors.ImageNotFound):
             engine.sdk.images.remove(name)
-    return forget_packages(planned, found, layer_store(engine.environment), engine.environment)
+    return forget_packages(planned, packages, layer_store(engine.environment), engine.environment)
 
 
-def _under(reference: str, engine: Engine) -> EngineImage | None:
+def _find_image(reference: str, engine: Engine) -> EngineImage | None:
     try:
         return engine.sdk.images.get(reference)
     except docker.errors.ImageNotFound:
@@ -211,6 +215,6 @@ def _under(reference: str, engine: Engine) -> EngineImage | None:
 
 
 def image_size(engine: Engine, reference: str) -> int:
-    """Bytes on disk, unpacked files included: what `docker images` shows."""
+    """Return an image's size on disk in bytes, unpacked, as `docker images` shows it."""
     rows = engine.sdk.api.images(filters={"reference": reference})
     return int(rows[0]["Size"]) if rows else 0

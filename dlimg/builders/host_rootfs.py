@@ -1,6 +1,6 @@
-"""A base, a system and byte code where no engine is: in a folder, by this machine's own tools.
+"""Bases, system stages and byte code without an engine, made in folders by tools of this host.
 
-What comes out is what an engine's come to, byte for byte: the store does not tell them apart.
+The results have the same bytes as those of an engine, so the store holds both alike.
 """
 
 import gzip
@@ -41,34 +41,34 @@ from dlimg.store.maintenance import reading_layers
 from dlimg.store.store import Store
 from dlimg.store.systems import SystemLayers, load_system, packages_of_layers, save_system
 
-# What the host lends to a step that has its network.
+# Files of the host that a step with its network reads.
 _NETWORK: Final = ("/etc/resolv.conf", "/etc/hosts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Root:
-    """A root file system in a folder of its own; `tars` are the layers in it, lowest first."""
+class _UnpackedSystem:
+    """A root file system in a folder, with its layers as tar files, lowest first."""
 
-    path: Path
+    root: Path
     tars: tuple[Path, ...]
 
     @property
-    def beside(self) -> Path:
-        """Where else files for it may lie."""
-        return self.path.parent
+    def work_folder(self) -> Path:
+        """A folder outside of the root, for temporary files."""
+        return self.root.parent
 
 
 def make_base(
     os_: OperatingSystem, store: Store, environment: Mapping[str, str], log: Callable[[str], None]
 ) -> Base:
-    """The base that is made from the distribution's packages, kept in the store as a layer.
+    """Return the bootstrapped base of a system, from the store or made now.
 
-    Raises NoEngine when this machine cannot make it.
+    Raises NoEngine when this host cannot make it.
     """
     turn = store.path / "turns" / f"base-{os_.name}"
     with file_lock(turn, doing=f"bootstrapping {os_.name}", log=log):
-        found = load_system(store, _base_source(os_)) or _bootstrapped(os_, store, environment, log)
-    return bases.bootstrapped_base(os_, found.config.labels[bases.IDENTITY_LABEL])
+        base = load_system(store, _base_source(os_)) or _bootstrap(os_, store, environment, log)
+    return bases.bootstrapped_base(os_, base.config.labels[bases.IDENTITY_LABEL])
 
 
 def build_system(
@@ -79,31 +79,31 @@ def build_system(
     arguments: Mapping[str, str],
     log: Callable[[str], None],
 ) -> SystemLayers:
-    """The system of an image, by its Dockerfile's own text; its layers are in the store.
+    """Run the system stage of an image's Dockerfile and put its layers into the store.
 
-    Raises Negative when the text fails, BadInput when it is more than one step on a base.
+    Raises Negative when a command fails, BadInput when the stage is not one step on a base.
     """
     step = system_step(planned.image.dockerfile)
     base = load_system(store, _base_source(planned.image.cell.os))
     if base is None:
-        raise Negative("its base is gone from the store", where=planned.image.cell.id)
-    with _unpacked(base, store) as root:
+        raise Negative("its base is no longer in the store", where=planned.image.cell.id)
+    with _unpacked(base, store) as system:
         binds = {name: Path(name) for name in _NETWORK if Path(name).exists()}
         for number, (target, files) in enumerate(step.files.items()):
-            binds[target] = folder = root.beside / f"files-{number}"
+            binds[target] = folder = system.work_folder / f"files-{number}"
             for file in files:
-                _lay(folder / file.name, file.text.encode(), file.mode)
+                _write_file(folder / file.name, file.text.encode(), file.mode)
         for name in secrets.keys() & step.secrets.keys():
-            binds[f"/run/secrets/{name}"] = lent = root.beside / "secrets" / name
-            _lay(lent, Path(secrets[name]).read_bytes(), step.secrets[name])
-        words = [*step.shell, step.script]
-        outcome = run_in_rootfs(root.path, words, network="host", binds=binds, env=arguments)
+            binds[f"/run/secrets/{name}"] = secret_file = system.work_folder / "secrets" / name
+            _write_file(secret_file, Path(secrets[name]).read_bytes(), step.secrets[name])
+        command = [*step.shell, step.script]
+        outcome = run_in_rootfs(system.root, command, network="host", binds=binds, env=arguments)
         if outcome.returncode:
             message = f"its system stage did not build:\n{outcome.tail}"
             raise Negative(message, where=planned.image.cell.id)
-        tar = root.beside / "changed.tar"
-        with tarfile.open(root.tars[-1]) as below, tar.open("wb") as out:
-            out.writelines(diff_rootfs(root.path, below))
+        tar = system.work_folder / "changed.tar"
+        with tarfile.open(system.tars[-1]) as below, tar.open("wb") as out:
+            out.writelines(diff_rootfs(system.root, below))
         layers = (*base.layers, import_layer(tar, _diff_id(tar), store, log))
     return SystemLayers(
         layers=layers,
@@ -114,28 +114,28 @@ def build_system(
 
 
 def compile_in(
-    system: SystemLayers, store: Store, python: str, sources: Sources, spool: Spool
+    system_layers: SystemLayers, store: Store, python: str, sources: Sources, spool: Spool
 ) -> BytecodeRanges:
-    """As `dlimg.assembly.compile_python.compile_in`, in a folder and without a network."""
-    with _unpacked(system, store) as root:
-        tar = root.beside / "sources.tar"
+    """Compile Python files as `compile_python.compile_in` does, in a folder without network."""
+    with _unpacked(system_layers, store) as system:
+        tar = system.work_folder / "sources.tar"
         with tar.open("wb") as out:
             out.writelines(tar_bytes(tar_parts(compiler_input(sources))))
-        _extract(tar, root.path)
+        _extract(tar, system.root)
         outcome = run_in_rootfs(
-            root.path, compile_command(python), network="none", binds={}, env=COMPILE_ENV
+            system.root, compile_command(python), network="none", binds={}, env=COMPILE_ENV
         )
         if outcome.returncode:
             status = outcome.returncode
             message = f"byte code could not be compiled, Python ended with {status}"
             raise Negative(f"{message}:\n{outcome.tail}")
         archive: Any = tarfile.open(fileobj=spool, mode="w:")  # noqa: SIM115 - the caller's
-        archive.add(root.path / COMPILE_FOLDER / "out", arcname="out")
+        archive.add(system.root / COMPILE_FOLDER / "out", arcname="out")
         archive.close()
     return locate_bytecode(spool)
 
 
-def _bootstrapped(
+def _bootstrap(
     os_: OperatingSystem, store: Store, environment: Mapping[str, str], log: Callable[[str], None]
 ) -> SystemLayers:
     with tempfile.TemporaryDirectory(prefix="dlimg-base-") as name:
@@ -147,24 +147,24 @@ def _bootstrapped(
 
 
 def record_base(os_: OperatingSystem, identity: str, layer: Layer, store: Store) -> SystemLayers:
-    """The base of this one layer, which `base_for` and `build_system` find from now on."""
+    """Record a base of this one layer, for `make_base` and `build_system` to find."""
     config = ImageConfig(
         env=(f"PATH={PATH}",), labels=bases.base_labels(os_, identity), cmd=("bash",)
     )
     packages = packages_of_layers([store.blob(layer)])
-    found = SystemLayers(layers=(layer,), config=config, interpreter="", packages=packages)
-    save_system(store, _base_source(os_), found)
-    return found
+    base = SystemLayers(layers=(layer,), config=config, interpreter="", packages=packages)
+    save_system(store, _base_source(os_), base)
+    return base
 
 
 def _base_source(os_: OperatingSystem) -> str:
-    """Under which the store remembers a base: how it is made."""
+    """Return the store's key of a base: a hash of how it is made."""
     return hash_texts(["base", os_.name, bootstrap.recipe_digest(os_)])
 
 
 @contextmanager
-def _unpacked(system: SystemLayers, store: Store) -> Iterator[_Root]:
-    """The system as a folder, which is gone afterwards."""
+def _unpacked(system: SystemLayers, store: Store) -> Iterator[_UnpackedSystem]:
+    """Unpack a system into a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="dlimg-system-") as name:
         path = Path(name) / "root"
         path.mkdir()
@@ -179,16 +179,16 @@ def _unpacked(system: SystemLayers, store: Store) -> Iterator[_Root]:
             ):
                 shutil.copyfileobj(packed, out)
             _extract(tars[-1], path)
-        yield _Root(path=path, tars=tuple(tars))
+        yield _UnpackedSystem(root=path, tars=tuple(tars))
 
 
 def _extract(tar: Path, folder: Path) -> None:
     argv = ["tar", "--extract", "--preserve-permissions", "--same-owner", "--numeric-owner"]
-    named = ["--xattrs", "--xattrs-include=*", "--file", str(tar), "--directory", str(folder)]
-    run_checked([*argv, *named], env={"PATH": PATH, "LC_ALL": "C.UTF-8"})
+    paths = ["--xattrs", "--xattrs-include=*", "--file", str(tar), "--directory", str(folder)]
+    run_checked([*argv, *paths], env={"PATH": PATH, "LC_ALL": "C.UTF-8"})
 
 
-def _lay(path: Path, content: bytes, mode: int) -> None:
+def _write_file(path: Path, content: bytes, mode: int) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     path.parent.chmod(0o755)

@@ -1,6 +1,6 @@
-"""An image into the engine: it pulls from a registry on the loopback, and so only what it lacks.
+"""Loading an assembled image into an engine, which pulls it from a registry on the loopback.
 
-A finished image comes in as a manifest with blobs; what the engine calls it goes out.
+So the engine fetches only the layers that it lacks.
 """
 
 import contextlib
@@ -28,37 +28,37 @@ from dlimg.render.image_config import ImageConfig
 from dlimg.store.image_manifest import ImageLayer, LayerRank, make_image
 from dlimg.store.keys import Layer
 
-# Behind the name of an image that passes. It is another repository: with the last tag of one, an
-# engine removes the digests that it is known by there, too.
+# Ends the temporary name of an image for `load_missing_blobs`. It is a repository of its own,
+# because an engine that removes the last tag in a repository also removes its digests there.
 COMPLETE_SUFFIX: Final = "-whole:now"
 _NAME: Final = "io.containerd.image.name"
 _INDEX: Final = "application/vnd.oci.image.index.v1+json"
 _BLOCK: Final = 512
-_PIECE: Final = 1 << 20
+_CHUNK: Final = 1 << 20
 
 
 def load_missing_blobs(
-    engine: Engine, repository: str, manifest: bytes, lacking: Mapping[str, Content]
+    engine: Engine, repository: str, manifest: bytes, missing: Mapping[str, Content]
 ) -> None:
-    """Gives the engine these blobs of the image, and for a moment a name that keeps them.
+    """Load missing blobs of an image into the engine, under a name that exists for a moment.
 
-    Raises Negative when it does not take them.
+    Raises Negative when the engine refuses them.
     """
     name = repository + COMPLETE_SUFFIX
     api: Any = engine.sdk.api
-    for said in api.load_image(_archive(name, manifest, lacking), quiet=True):
-        if "error" in said:
-            raise Negative(f"the engine does not take the image: {said['error']}")
+    for message in api.load_image(_archive(name, manifest, missing), quiet=True):
+        if "error" in message:
+            raise Negative(f"the engine does not load the image: {message['error']}")
     with contextlib.suppress(docker.errors.ImageNotFound):
         engine.sdk.images.remove(name)
 
 
 def _archive(name: str, manifest: bytes, blobs: Mapping[str, Content]) -> Iterator[bytes]:
-    """An OCI layout as a tar, without the blobs that are there."""
-    described = json.loads(manifest)
+    """Yield an OCI layout as a tar, with only these blobs."""
+    parsed = json.loads(manifest)
     digest = f"sha256:{sha256(manifest).hexdigest()}"
     descriptor = {
-        "mediaType": described["mediaType"],
+        "mediaType": parsed["mediaType"],
         "digest": digest,
         "size": len(manifest),
         "annotations": {_NAME: name},
@@ -66,64 +66,64 @@ def _archive(name: str, manifest: bytes, blobs: Mapping[str, Content]) -> Iterat
     index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [descriptor]}
     yield from _member("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
     yield from _member("index.json", json.dumps(index).encode())
-    for one, content in {digest: manifest, **blobs}.items():
-        yield from _member(f"blobs/sha256/{one.removeprefix('sha256:')}", content)
+    for name_digest, content in {digest: manifest, **blobs}.items():
+        yield from _member(f"blobs/sha256/{name_digest.removeprefix('sha256:')}", content)
     yield bytes(2 * _BLOCK)
 
 
 def _member(path: str, content: Content) -> Iterator[bytes]:
-    head = tarfile.TarInfo(path)
-    head.size = len(content) if isinstance(content, bytes) else content.stat().st_size
-    yield head.tobuf()
+    header = tarfile.TarInfo(path)
+    header.size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    yield header.tobuf()
     with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
-        while piece := file.read(_PIECE):
-            yield piece
-    yield bytes(-head.size % _BLOCK)
+        while chunk := file.read(_CHUNK):
+            yield chunk
+    yield bytes(-header.size % _BLOCK)
 
 
-_PASSING: Final = re.compile(
+_TEMPORARY_NAME: Final = re.compile(
     rf"127\.0\.0\.1:(\d+)/{NAME}({COMPLETE_SUFFIX}|@sha256:[0-9a-f]{{64}})"
 )
-# What engines say of a layer that they cannot unpack.
+# Engines' errors for a layer that they cannot unpack.
 _UNREADABLE: Final = re.compile(
     r"zstd|gzip|compress|media ?type|magic number|unexpected EOF|tar header|diff ?id|extract",
     re.IGNORECASE,
 )
-_KNOCK_SECONDS: Final = 2.0
-HINT: Final = "use `--builder buildkit`, or an engine of this machine's own"
+_CONNECT_SECONDS: Final = 2.0
+HINT: Final = "use `--builder buildkit`, or an engine on this host"
 
 
 def check_local(engine: Engine) -> None:
-    """Raises NoEngine for an engine of another machine: it could not reach a loopback of ours."""
+    """Raise NoEngine for an engine on another host, which cannot reach this loopback."""
     reason = remote_engine_reason(engine.host)
     if reason:
         raise NoEngine(reason, hint=HINT)
 
 
 def remote_engine_reason(host: str) -> str:
-    """Why an engine at this address is too far away, or nothing."""
-    return "" if host.startswith("unix://") else f"the engine at {host} is not one of this machine"
+    """Return why an engine at this address cannot pull from this host; empty when it can."""
+    return "" if host.startswith("unix://") else f"the engine at {host} is not on this host"
 
 
 @contextlib.contextmanager
 def temporary_image(
     engine: Engine, manifest: bytes, digest: str, blobs: Mapping[str, Content]
 ) -> Iterator[str]:
-    """Inside, the engine has the image, without a name of its own; its id comes out.
+    """Load an image under a temporary name and yield its id; remove the name afterwards.
 
-    Raises Negative when the engine does not take it, NoEngine when it cannot come and fetch it.
+    Raises Negative when the engine refuses the image, NoEngine when it cannot pull it.
     """
     check_local(engine)
     with serve_image(manifest, blobs) as served:
         reference = served.reference(digest)
         try:
             _pull(engine, served, manifest, digest)
-            found = engine.sdk.images.get(reference)
-            if not found.attrs.get("Os"):
+            image = engine.sdk.images.get(reference)
+            if not image.attrs.get("Os"):  # the engine has not pulled all blobs
                 load_missing_blobs(
-                    engine, f"{served.host}/{NAME}", manifest, _unasked(served, blobs)
+                    engine, f"{served.host}/{NAME}", manifest, _not_fetched(served, blobs)
                 )
-            yield str(found.id)
+            yield str(image.id)
         finally:
             with contextlib.suppress(docker.errors.ImageNotFound):
                 engine.sdk.images.remove(reference)
@@ -137,82 +137,82 @@ def load_image(
     *,
     names: Sequence[tuple[str, str]],
 ) -> str:
-    """The id of the image, which the engine has now under all of these names and no others.
+    """Load an image under these names, which are repositories with tags; return its id.
 
-    Names are repositories with tags. Raises as `visiting`.
+    Raises as `temporary_image`.
     """
-    with temporary_image(engine, manifest, digest, blobs) as found:
-        image = engine.sdk.images.get(found)
+    with temporary_image(engine, manifest, digest, blobs) as image_id:
+        image = engine.sdk.images.get(image_id)
         for repository, tag in names:
             image.tag(repository, tag)
-    return found
+    return image_id
 
 
 def remove_leftover_names(engine: Engine) -> None:
-    """Takes away the names of images that a dlimg left which was killed."""
-    # Not as objects: each of them would be asked for, and may be gone by then.
+    """Remove temporary names that a killed dlimg has left."""
+    # Rows, not SDK objects: the SDK inspects each object, which may be gone by then.
     for image in engine.sdk.api.images(all=True):
         for name in (*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())):
-            match = _PASSING.fullmatch(name)
+            match = _TEMPORARY_NAME.fullmatch(name)
             if match and not _is_served(int(match[1])):
                 with contextlib.suppress(docker.errors.APIError):
                     engine.sdk.images.remove(name)
 
 
 def _is_served(port: int) -> bool:
-    """Whether the dlimg that served it is still there."""
-    with socket.socket() as knock:
-        knock.settimeout(_KNOCK_SECONDS)
-        # One that is too busy to answer is still there: only a refusal says that it is not.
-        return knock.connect_ex(("127.0.0.1", port)) != errno.ECONNREFUSED
+    """Return whether the dlimg that serves on this port still runs."""
+    with socket.socket() as connection:
+        connection.settimeout(_CONNECT_SECONDS)
+        # Only a refusal shows that it has ended: it may be too busy to answer.
+        return connection.connect_ex(("127.0.0.1", port)) != errno.ECONNREFUSED
 
 
 def _pull(engine: Engine, served: ServedImage, manifest: bytes, digest: str) -> None:
-    """By a child process: it can be ended while the engine is still at it, which then stops."""
+    """Pull with a child process: ending that child ends the pull in the engine as well."""
     argv = [str(engine.docker), "pull", "--quiet", served.reference(digest)]
     outcome = run(argv, env=engine.environment)
     if outcome.returncode == MISSING:
         raise NoEngine(f"{engine.docker} cannot be started: {outcome.stderr}")
     if outcome.returncode:
-        said = outcome.stderr.strip() or failure_text(outcome)
-        raise _refused(engine, served, said, manifest)
+        message = outcome.stderr.strip() or failure_text(outcome)
+        raise _pull_failure(engine, served, message, manifest)
 
 
-def _unasked(served: ServedImage, blobs: Mapping[str, Content]) -> Mapping[str, Content]:
-    fetched = {line.rpartition("/")[2] for line in served.asked if line.startswith("GET ")}
+def _not_fetched(served: ServedImage, blobs: Mapping[str, Content]) -> Mapping[str, Content]:
+    fetched = {line.rpartition("/")[2] for line in served.requests if line.startswith("GET ")}
     return {digest: content for digest, content in blobs.items() if digest not in fetched}
 
 
-def _refused(engine: Engine, served: ServedImage, said: str, manifest: bytes) -> Exception:
-    if not served.asked:
+def _pull_failure(engine: Engine, served: ServedImage, message: str, manifest: bytes) -> Exception:
+    if not served.requests:
         return NoEngine(
-            f"the engine at {engine.host} does not reach this machine's loopback: {said}",
+            f"the engine at {engine.host} does not reach this host's loopback: {message}",
             hint=HINT,
         )
-    hint = _readable(manifest) if _UNREADABLE.search(said) else HINT
-    return Negative(f"the engine does not take the image: {said}", hint=hint)
+    hint = _compression_hint(manifest) if _UNREADABLE.search(message) else HINT
+    return Negative(f"the engine does not load the image: {message}", hint=hint)
 
 
-def _readable(manifest: bytes) -> str:
-    """What to do for an engine that cannot read how these layers are compressed."""
+def _compression_hint(manifest: bytes) -> str:
+    """Return a hint for an engine that cannot decompress these layers."""
     if b"tar+zstd" in manifest:
-        return "if this engine reads no zstd, use `--compression gzip`"
+        return "if this engine does not support zstd, use `--compression gzip`"
     return (
-        "if this engine reads only the first member of a gzip file, use `--compression zstd`"
+        "if this engine reads only the first gzip member of a layer, use `--compression zstd`"
         " or `--builder buildkit`"
     )
 
 
 def probe_compression(engine: Engine, compression: str) -> str:
-    """Why the engine does not take images assembled with this compression, or nothing."""
+    """Return why the engine refuses a small image with this compression; empty if it does not."""
     file = BytesIO()
-    one = LayerEntry(path="dlimg", mode=FILE_MODE, content=b"dlimg\n" * 100, owner="dlimg")
-    made = compress_wheel(tar_parts([one]), file.write, compression)
+    entry = LayerEntry(path="dlimg", mode=FILE_MODE, content=b"dlimg\n" * 100, owner="dlimg")
+    written = compress_wheel(tar_parts([entry]), file.write, compression)
     layer = Layer(
-        digest=made.digest,
-        size=made.size,
-        diff_id=made.diff_id,
-        unpacked=made.unpacked,
+        digest=written.digest,
+        size=written.size,
+        diff_id=written.diff_id,
+        unpacked=written.unpacked,
         compression=compression,
     )
     image = make_image(

@@ -1,7 +1,7 @@
-"""One image at a registry on this machine's loopback, for as long as somebody takes it.
+"""A temporary, read-only registry on the loopback interface, from which an engine pulls an image.
 
-Read-only, and only what the image names: a manifest under its digest, and blobs under theirs.
-The protocol is the pull half of the OCI distribution specification, 1.1.
+It serves one manifest and its blobs by digest, with the pull endpoints of the OCI distribution
+specification 1.1.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Final
 
-# The name of every image here: what an engine calls it until it gets its own.
+# The repository of every served image: its name in an engine until it gets its own.
 NAME: Final = "dlimg-passing"
 
 Content = bytes | Path
@@ -31,10 +31,10 @@ _OCTETS: Final = "application/octet-stream"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedImage:
-    """Where an image is served: the registry's `host`, and how often it was asked for anything."""
+    """A served image: the registry's `host`, and the requests that it got so far."""
 
     host: str
-    asked: list[str]
+    requests: list[str]
 
     def reference(self, digest: str) -> str:
         return f"{self.host}/{NAME}@{digest}"
@@ -42,36 +42,36 @@ class ServedImage:
 
 @contextlib.contextmanager
 def serve_image(manifest: bytes, blobs: Mapping[str, Content]) -> Iterator[ServedImage]:
-    """Inside, the image of this manifest can be pulled; blobs are contents or files by digest."""
+    """Serve the image with this manifest; blobs are contents or files by digest."""
     digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
     with _Server(("127.0.0.1", 0), _Handler) as server:
         server.manifest = (digest, manifest)
         server.blobs = blobs
-        server.asked = []
+        server.requests = []
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
-            yield ServedImage(host=f"127.0.0.1:{server.server_port}", asked=server.asked)
+            yield ServedImage(host=f"127.0.0.1:{server.server_port}", requests=server.requests)
         finally:
             server.shutdown()
             thread.join()
 
 
 class _Server(ThreadingHTTPServer):
-    """The registry with what it serves; a client that goes away costs nobody else anything."""
+    """An HTTP server with the image; clients that disconnect cause no errors."""
 
     manifest: tuple[str, bytes]
     blobs: Mapping[str, Content]
-    asked: list[str]
+    requests: list[str]
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """Whoever goes away in the middle of an answer comes back, or does not need it."""
+        """Ignore a client that disconnects: it repeats its request if it has to."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else small answers wait for an acknowledgement
+    disable_nagle_algorithm = True  # without it, small responses wait for an acknowledgement
     timeout = 600
     server: _Server
 
@@ -79,38 +79,38 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def handle(self) -> None:
-        # Engines try TLS first, and take plain HTTP when they are answered in it. A greeting of
-        # TLS has no end of line that http.server would wait for.
+        # Engines try TLS first, and use plain HTTP after a response in it. The first TLS message
+        # has no end of line, which http.server would wait for.
         if self.connection.recv(1, socket.MSG_PEEK) == _TLS_RECORD:
             self.connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
             return
         super().handle()
 
     def do_GET(self) -> None:
-        self.server.asked.append(f"{self.command} {self.path}")
+        self.server.requests.append(f"{self.command} {self.path}")
         if self.path in {"/v2", "/v2/"}:
             self._send(b"{}", kind="application/json")
             return
         match = _PATH.fullmatch(self.path)
-        found = self._found(*match.groups()) if match else None
-        if found is None:
-            self._refuse()
+        served = self._find(*match.groups()) if match else None
+        if served is None:
+            self._send_not_found()
             return
-        content, kind = found
+        content, kind = served
         self._send(content, kind=kind, digest=self.path.rpartition("/")[2])
 
     do_HEAD = do_GET  # noqa: N815 - the name that http.server looks for
 
-    def _found(self, what: str, digest: str) -> tuple[Content, str] | None:
+    def _find(self, endpoint: str, digest: str) -> tuple[Content, str] | None:
         name, manifest = self.server.manifest
-        if what == "manifests":
+        if endpoint == "manifests":
             kind = str(json.loads(manifest)["mediaType"])
             return (manifest, kind) if digest == name else None
         content = self.server.blobs.get(digest)
         return None if content is None else (content, _OCTETS)
 
     def _send(self, content: Content, *, kind: str, digest: str = "") -> None:
-        with _opened(content) as file:
+        with _open_content(content) as file:
             size = file.seek(0, io.SEEK_END)
             first, last = self._range(size)
             if first > last and size:
@@ -145,19 +145,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _range(self, size: int) -> tuple[int, int]:
-        """The first and the last byte that are asked for."""
+        """Return the first and the last byte of the requested range."""
         match = _RANGE.fullmatch(self.headers.get("Range", ""))
         if match is None:
             return 0, size - 1
         last = int(match[2]) if match[2] else size - 1
         return int(match[1]), min(last, size - 1)
 
-    def _refuse(self) -> None:
+    def _send_not_found(self) -> None:
         body = b'{"errors":[{"code":"NAME_UNKNOWN","message":"not served here"}]}'
         self._head(HTTPStatus.NOT_FOUND, "application/json", len(body), "")
         if self.command != "HEAD":
             self.wfile.write(body)
 
 
-def _opened(content: Content) -> contextlib.AbstractContextManager[IO[bytes]]:
+def _open_content(content: Content) -> contextlib.AbstractContextManager[IO[bytes]]:
     return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")

@@ -1,10 +1,9 @@
-"""BuildKit's raw progress to what people see: a pure reducer over its JSON lines.
+"""The progress of a build, from BuildKit's JSON lines.
 
-Each line of `--progress=rawjson` is one object with any of `vertexes` (a step: digest, name,
-started, completed, cached, error), `statuses` (a transfer inside a step) and `logs` (what a
-step printed, in base64). A vertex comes again whenever something about it changes. Lines that
-are no JSON object are buildx's own words, said when it ends badly. buildx before 0.14 lays an
-object out over many lines, the last of which is a lone brace.
+Each line of `--progress=rawjson` is an object with any of `vertexes` (a step: digest, name,
+started, completed, cached, error), `statuses` (a transfer in a step) and `logs` (a step's output
+in base64). A vertex is repeated whenever it changes. Other lines are messages of buildx, which
+come when it fails. buildx before 0.14 spreads an object over many lines; the last is a lone brace.
 """
 
 import base64
@@ -15,40 +14,44 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-State = Literal["waiting", "running", "done", "cached", "failed"]
+StepState = Literal["waiting", "running", "done", "cached", "failed"]
 
 LOG_LINES: Final = 30
-# Enough for thirty long lines; a step that prints for an hour must not fill the memory.
+# Enough for thirty long lines; a limit, because a step may print for an hour.
 LOG_CHARACTERS: Final = 16_000
 _NAME_CHARACTERS: Final = 160
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildStep:
-    """One vertex of the build graph; `error` and `log` as BuildKit gave them."""
+    """A vertex of the build graph; `error` and `log` are BuildKit's."""
 
     name: str
-    state: State = "waiting"
+    state: StepState = "waiting"
     error: str = ""
     log: str = ""
 
     @property
     def is_own(self) -> bool:
-        """Whether it is a line of the Dockerfile or the export, not BuildKit's own reading."""
+        """Whether it is a line of the Dockerfile or the export, not an internal step."""
         return not self.name.startswith(("[internal]", "[context", "[auth]"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildProgress:
-    """How far a cell's build is, after the events seen so far."""
+    """The progress of a cell's build.
+
+    `current` is the digest of the step that changed last, `first` and `last` are the times of
+    events in seconds, `messages` lines of buildx, and `partial` an unfinished JSON object.
+    """
 
     cell: str
-    state: State = "waiting"
+    state: StepState = "waiting"
     steps: Mapping[str, BuildStep] = field(default_factory=lambda: MappingProxyType({}))
     current: str = ""
     first: float = 0.0
     last: float = 0.0
-    words: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
     partial: str = ""
 
     @property
@@ -57,24 +60,24 @@ class BuildProgress:
 
     @property
     def number(self) -> int:
-        """Which step is at work, from 1; 0 before the first one."""
+        """The number of the running step, from 1; 0 before the first step."""
         own = [step for step in self.steps.values() if step.is_own]
         ended = sum(step.state in ("done", "cached") for step in own)
         return min(ended + 1, len(own))
 
     @property
     def name(self) -> str:
-        """The name of the step that moved last."""
+        """The name of the step that changed last."""
         return self.steps[self.current].name if self.current in self.steps else ""
 
     @property
     def seconds(self) -> float:
-        """From the first to the last time that an event told."""
+        """Seconds from the first to the last event."""
         return max(0.0, self.last - self.first)
 
     @property
     def failing(self) -> BuildStep | None:
-        """The step that failed, or none; a step that was only cancelled comes second."""
+        """The step that failed, or None; a cancelled step counts only if no other failed."""
         failed = [step for step in self.steps.values() if step.state == "failed"]
         failed.sort(key=lambda step: "context canceled" in step.error)
         return failed[0] if failed else None
@@ -84,13 +87,13 @@ OnProgress = Callable[[BuildProgress], None]
 
 
 def short_step_name(name: str) -> str:
-    """A step's name without the mounts and markers, which say nothing to one who waits."""
-    words = [word for word in name.split() if not word.startswith(("--mount", "<<"))]
-    return " ".join(words)[:70]
+    """Return a step's name, shortened, without mounts and heredoc markers."""
+    parts = [part for part in name.split() if not part.startswith(("--mount", "<<"))]
+    return " ".join(parts)[:70]
 
 
 def parse_event(text: str) -> Mapping[str, Any] | None:
-    """The event that a text holds, or none where it is buildx's own words."""
+    """Return the event in a line, or None for a message of buildx."""
     try:
         event = json.loads(text)
     except ValueError:
@@ -99,14 +102,14 @@ def parse_event(text: str) -> Mapping[str, Any] | None:
 
 
 def advance(progress: BuildProgress, line: str) -> BuildProgress:
-    """The progress after one more line of `--progress=rawjson`."""
+    """Return the progress after another line of `--progress=rawjson`."""
     text = progress.partial + line.rstrip()
     if text.startswith("{") and (text == "{" or (progress.partial and line.rstrip() != "}")):
         return replace(progress, partial=f"{text}\n")
     event = parse_event(text) if text.startswith("{") else None
     if event is None:
-        words = (*progress.words, *text.splitlines())[-LOG_LINES:]
-        return replace(progress, words=words, partial="")
+        messages = (*progress.messages, *text.splitlines())[-LOG_LINES:]
+        return replace(progress, messages=messages, partial="")
     progress = replace(progress, partial="")
     steps = dict(progress.steps)
     current = progress.current
@@ -114,22 +117,23 @@ def advance(progress: BuildProgress, line: str) -> BuildProgress:
         current = _take_vertex(steps, vertex, current)
     for log in event.get("logs") or ():
         _take_log(steps, log)
-    moved = replace(progress, steps=MappingProxyType(steps), current=current, state="running")
-    return _timed(moved, event)
+    changed = replace(progress, steps=MappingProxyType(steps), current=current, state="running")
+    return _with_times(changed, event)
 
 
-def with_state(progress: BuildProgress, state: State) -> BuildProgress:
-    """The progress when buildx has ended."""
+def with_state(progress: BuildProgress, state: StepState) -> BuildProgress:
+    """Return the progress with another state."""
     return replace(progress, state=state)
 
 
 def failure_log(progress: BuildProgress) -> tuple[str, ...]:
-    """The last lines that tell why: the failing step's log and its error, or buildx's words."""
+    """Return the last lines of the failed step's log and its error, or buildx's messages."""
     step = progress.failing
     if step is None:
-        return progress.words
-    said = [_overwritten(line) for line in step.log.rstrip("\r\n").split("\n")] if step.log else []
-    return (*said[-LOG_LINES:], *_error_lines(step.error))
+        return progress.messages
+    lines = step.log.rstrip("\r\n").split("\n") if step.log else []
+    shown = [_shown_text(line) for line in lines[-LOG_LINES:]]
+    return (*shown, *_error_lines(step.error))
 
 
 def _take_vertex(steps: dict[str, BuildStep], vertex: Mapping[str, Any], current: str) -> str:
@@ -145,7 +149,7 @@ def _take_vertex(steps: dict[str, BuildStep], vertex: Mapping[str, Any], current
     return digest if step.is_own and step.state != "waiting" else current
 
 
-def _state(vertex: Mapping[str, Any]) -> State:
+def _state(vertex: Mapping[str, Any]) -> StepState:
     if vertex.get("error"):
         return "failed"
     if vertex.get("cached"):
@@ -162,35 +166,35 @@ def _take_log(steps: dict[str, BuildStep], log: Mapping[str, Any]) -> None:
     steps[digest] = replace(step, log=(step.log + text)[-LOG_CHARACTERS:])
 
 
-def _timed(progress: BuildProgress, event: Mapping[str, Any]) -> BuildProgress:
-    told = [
+def _with_times(progress: BuildProgress, event: Mapping[str, Any]) -> BuildProgress:
+    times = [
         _seconds(str(part.get(name, "")))
         for kind in ("vertexes", "statuses", "logs")
         for part in event.get(kind) or ()
         for name in ("started", "completed", "timestamp")
     ]
-    times = [time for time in told if time > 0]
-    if not times:
+    known = [time for time in times if time > 0]
+    if not known:
         return progress
-    first = progress.first or min(times)
-    return replace(progress, first=first, last=max(progress.last, *times))
+    first = progress.first or min(known)
+    return replace(progress, first=first, last=max(progress.last, *known))
 
 
 def _seconds(timestamp: str) -> float:
-    """Seconds since 1970, or 0 where there is no time (BuildKit writes the year 1 for none)."""
+    """Return seconds since 1970, or 0 for no time (BuildKit writes the year 1 for none)."""
     try:
         return max(0.0, datetime.fromisoformat(timestamp).timestamp())
     except (ValueError, OverflowError):
         return 0.0
 
 
-def _overwritten(line: str) -> str:
-    """What a terminal shows of a line that overwrote itself with carriage returns."""
+def _shown_text(line: str) -> str:
+    """Return what a terminal shows of a line with carriage returns."""
     return line.rstrip("\r").rpartition("\r")[2]
 
 
 def _error_lines(error: str) -> tuple[str, ...]:
-    # BuildKit repeats the whole script in front of this; the script is no news.
-    script, found, how = error.rpartition("did not complete successfully: ")
-    text = how if found and script else error
+    # BuildKit repeats the whole script in front of this.
+    script, separator, outcome = error.rpartition("did not complete successfully: ")
+    text = outcome if separator and script else error
     return tuple(text.splitlines()[-LOG_LINES:])

@@ -1,6 +1,6 @@
-"""The environment's addresses, certificates and credentials as files a build may read.
+"""Addresses, certificates and credentials of the environment, as secret files of a build.
 
-They are mounted while a step runs and never reach a layer: the Dockerfiles name them by id.
+Dockerfiles name them by id. They are mounted while a step runs and never become part of a layer.
 """
 
 import contextlib
@@ -16,8 +16,8 @@ from dlimg.errors import BadInput
 from dlimg.host.interrupt import interruptible
 from dlimg.pypi.mirrors import Mirrors, certificates_variable, mirrors
 
-# BuildKit takes no secret of more than this.
-MOST_BYTES: Final = 500 * 1024
+# The size of the largest secret that BuildKit accepts.
+MAX_BYTES: Final = 500 * 1024
 
 _ARGUMENTS: Final = (
     "UV_PYTHON_INSTALL_MIRROR",
@@ -28,7 +28,7 @@ _ARGUMENTS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
-    """What a build may use and an image must not keep: files by secret id, build arguments."""
+    """Files by secret id, and build arguments; a build uses them, the image does not keep them."""
 
     files: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
@@ -36,10 +36,10 @@ class Secrets:
 
 @contextlib.contextmanager
 def secrets_from(environment: Mapping[str, str]) -> Iterator[Secrets]:
-    """Secret files in a folder that only this user can read, and that is gone afterwards.
+    """Write secret files into a temporary folder that only this user can read.
 
-    `ca`, `uv.toml`, `pip.conf`, `netrc` and `apt.conf`, each only where the environment asks
-    for it. Raises `BadInput` when a variable names a file that is not there.
+    These are `ca`, `uv.toml`, `pip.conf`, `netrc` and `apt.conf`, each only when the environment
+    has a setting for it. Raises `BadInput` when a variable names a missing file.
     """
     with interruptible():
         folder = Path(tempfile.mkdtemp(prefix="dlimg-secrets-"))
@@ -51,41 +51,41 @@ def secrets_from(environment: Mapping[str, str]) -> Iterator[Secrets]:
 
 
 def build_arguments(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that go into a build as arguments, where they are set.
+    """Return the set variables that are build arguments.
 
-    The proxies are predefined in every Dockerfile and kept out of the history; the mirror for
-    Pythons is declared in a stage that is thrown away.
+    Proxies are predefined arguments, which no history records; the mirror for Pythons is an
+    argument of a stage that is not part of the image.
     """
     return {name: environment[name] for name in _ARGUMENTS if environment.get(name)}
 
 
-def uv_toml(found: Mirrors) -> str:
-    """The indexes as uv's configuration; an empty text where none is set."""
-    tables = [_table(name, url) for name, url in found.extra]
-    if found.default:
-        tables.append(_table("", found.default) + "default = true\n")
+def uv_toml(indexes: Mirrors) -> str:
+    """Return the indexes as uv's configuration; empty when none is set."""
+    tables = [_table(name, url) for name, url in indexes.extra]
+    if indexes.default:
+        tables.append(_table("", indexes.default) + "default = true\n")
     if not tables:
         return ""
-    # Every wheel is held to its sha256, so it does not matter which index has it.
+    # Safe, because every wheel is checked against its sha256.
     return "\n".join(['index-strategy = "unsafe-best-match"\n', *tables])
 
 
-def pip_conf(found: Mirrors) -> str:
-    """The indexes as pip's configuration; an empty text where none is set."""
-    lines = [f"index-url = {found.default}"] if found.default else []
-    if found.extra:
-        lines += ["extra-index-url =", *(f"    {url}" for _, url in found.extra)]
-    # A per cent sign starts a reference in pip's files.
+def pip_conf(indexes: Mirrors) -> str:
+    """Return the indexes as pip's configuration; empty when none is set."""
+    lines = [f"index-url = {indexes.default}"] if indexes.default else []
+    if indexes.extra:
+        lines += ["extra-index-url =", *(f"    {url}" for _, url in indexes.extra)]
+    # A per cent sign starts an interpolation in pip's configuration.
     text = "\n".join(lines).replace("%", "%%")
     return f"[global]\n{text}\n" if lines else ""
 
 
 def _write_all(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    found = mirrors(environment)
+    indexes = mirrors(environment)
     contents = {
         "ca": _read(environment, certificates_variable(environment)),
-        "uv.toml": uv_toml(found).encode(),
-        "pip.conf": pip_conf(found).encode(),
+        "uv.toml": uv_toml(indexes).encode(),
+        "pip.conf": pip_conf(indexes).encode(),
         "netrc": _netrc(environment),
         "apt.conf": _read(environment, "DLIMG_APT_CONF"),
     }
@@ -93,10 +93,10 @@ def _write_all(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _write(path: Path, data: bytes) -> str:
-    if len(data) > MOST_BYTES:
+    if len(data) > MAX_BYTES:
         raise BadInput(
-            f"the secret {path.name} has {len(data)} bytes, a build takes {MOST_BYTES}",
-            hint="name a smaller file; a CA bundle needs only the authorities that are used",
+            f"the secret {path.name} has {len(data)} bytes, more than the limit of {MAX_BYTES}",
+            hint="use a smaller file; a CA bundle needs only the authorities in use",
         )
     path.touch(mode=0o600)
     path.write_bytes(data)
@@ -120,10 +120,10 @@ def _read(environment: Mapping[str, str], variable: str) -> bytes:
         raise BadInput(
             f"{name} cannot be read: {error.strerror}",
             where=variable,
-            hint=f"set {variable} to a file that is there, or unset it",
+            hint=f"set {variable} to an existing file, or unset it",
         ) from error
 
 
 def _table(name: str, url: str) -> str:
-    named = f"name = {json.dumps(name)}\n" if name else ""
-    return f"[[index]]\n{named}url = {json.dumps(url)}\n"
+    name_line = f"name = {json.dumps(name)}\n" if name else ""
+    return f"[[index]]\n{name_line}url = {json.dumps(url)}\n"

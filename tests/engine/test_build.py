@@ -127,7 +127,7 @@ def test_an_engine_that_ends_while_it_builds_is_no_engine(engine: Engine, base: 
     one = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
     nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
     lost = replace(engine, environment={**engine.environment, **nowhere})
-    with pytest.raises(NoEngine, match="does not answer any more: No such file"):
+    with pytest.raises(NoEngine, match="no longer answers: No such file"):
         small_images.built_all([one], lost)
 
 

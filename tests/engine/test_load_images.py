@@ -108,7 +108,7 @@ def test_only_what_the_engine_lacks_is_fetched(engine: Engine, names: list[str])
         reference = served.reference(sha256(manifest))
         repository, _, digest = reference.partition("@")
         engine.sdk.api.pull(repository, digest, auth_config={})
-        fetched = {line.rpartition("/")[2] for line in served.asked if line.startswith("GET")}
+        fetched = {line.rpartition("/")[2] for line in served.requests if line.startswith("GET")}
         engine.sdk.images.remove(reference)
     layers = [one["digest"] for one in json.loads(manifest)["layers"]]
     assert layers[0] not in fetched
@@ -124,7 +124,7 @@ def test_an_image_that_is_not_whole_leaves_nothing(engine: Engine, damage: str) 
     else:
         blobs[layer] = gzip.compress(_tar(b"other"), mtime=0)
     with (
-        pytest.raises(Negative, match="does not take the image"),
+        pytest.raises(Negative, match="does not load the image"),
         temporary_image(engine, manifest, sha256(manifest), blobs),
     ):
         pytest.fail("it was taken")
@@ -134,7 +134,7 @@ def test_an_image_that_is_not_whole_leaves_nothing(engine: Engine, damage: str) 
 def test_an_engine_elsewhere_is_refused(engine: Engine) -> None:
     away = replace(engine, host="tcp://192.0.2.1:2376")
     with (
-        pytest.raises(NoEngine, match=r"192\.0\.2\.1:2376 is not one of this machine"),
+        pytest.raises(NoEngine, match=r"192\.0\.2\.1:2376 is not on this host"),
         temporary_image(away, b"{}", sha256(b"{}"), {}),
     ):
         pytest.fail("it was taken")

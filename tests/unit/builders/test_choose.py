@@ -48,8 +48,8 @@ def test_auto_looks_at_the_engine_and_words_decide(images: dict[str, Image]) -> 
     ("host", "said"),
     [
         ("unix:///run/docker.sock", ""),
-        ("tcp://192.0.2.1:2376", "the engine at tcp://192.0.2.1:2376 is not one of this machine"),
-        ("ssh://user@host", "the engine at ssh://user@host is not one of this machine"),
+        ("tcp://192.0.2.1:2376", "the engine at tcp://192.0.2.1:2376 is not on this host"),
+        ("ssh://user@host", "the engine at ssh://user@host is not on this host"),
     ],
 )
 def test_an_address_says_enough(host: str, said: str) -> None:

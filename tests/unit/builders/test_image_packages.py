@@ -156,11 +156,11 @@ def test_the_check_lists_what_the_key_is_computed_from(
 
 def test_a_package_more_or_another_version_is_a_lie() -> None:
     said = {"packages": packages_digest(LISTED)}
-    assert check.lies(said, {"packages": check.digest(LISTED)}) == []
+    assert check.mismatches(said, {"packages": check.digest(LISTED)}) == []
     for found in ((*LISTED, "netcat:amd64=1"), LISTED[1:], (*LISTED[1:], "held:amd64=2"), ()):
-        (lie,) = check.lies(said, {"packages": check.digest(found)})
+        (lie,) = check.mismatches(said, {"packages": check.digest(found)})
         assert lie.startswith(f"packages: {said['packages']} is promised, installed is sha256:")
-    (lie,) = check.lies({"packages": ""}, {"packages": check.digest(LISTED)})
+    (lie,) = check.mismatches({"packages": ""}, {"packages": check.digest(LISTED)})
     assert lie.startswith("packages: nothing is promised")
 
 
@@ -312,7 +312,7 @@ def test_what_does_not_build_fails_each_image_that_needs_it(
     seen: list[BuildProgress] = []
     three = several(planned)
     failing = CountingExecutor(Negative("its system stage did not build", where="x"))
-    found = with_built_keys(three, failing.hands, store, jobs=1, on_progress=seen.append)
+    found = with_built_keys(three, failing, store, jobs=1, on_progress=seen.append)
     for one, end in zip(three, found, strict=True):
         assert isinstance(end, BuildFailure)
         assert end.planned is one
@@ -320,7 +320,7 @@ def test_what_does_not_build_fails_each_image_that_needs_it(
     assert [one.state for one in seen] == ["failed", "failed"]
     with pytest.raises(NoEngine):
         with_built_keys(
-            three, CountingExecutor(NoEngine("gone")).hands, store, jobs=1, on_progress=seen.append
+            three, CountingExecutor(NoEngine("gone")), store, jobs=1, on_progress=seen.append
         )
 
 

@@ -70,7 +70,7 @@ def refused(engine: Engine, method: str) -> Negative | NoEngine:
 )
 def test_a_load_error_says_what_to_do(tmp_path: Path, method: str, said: str, hint: str) -> None:
     (problem,) = refused(an_engine(tmp_path, said), method).problems
-    assert problem.message == f"the engine does not take the image: {said}"
+    assert problem.message == f"the engine does not load the image: {said}"
     assert hint in problem.hint
     assert ("--compression" in problem.hint) == (said != "no space left on device")
 
@@ -78,4 +78,4 @@ def test_a_load_error_says_what_to_do(tmp_path: Path, method: str, said: str, hi
 def test_an_engine_that_never_connected_is_reported_as_such(tmp_path: Path) -> None:
     error = refused(an_engine(tmp_path, "connection refused by gzip", asks=False), "gzip")
     assert isinstance(error, NoEngine)
-    assert "does not reach this machine's loopback" in error.problems[0].message
+    assert "does not reach this host's loopback" in error.problems[0].message

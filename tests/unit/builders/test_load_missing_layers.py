@@ -52,5 +52,5 @@ def test_missing_layers_are_loaded_under_a_temporary_name() -> None:
 
 def test_an_engine_that_does_not_take_it() -> None:
     engine = cast("Engine", Sdk(says=[{"stream": "x"}, {"error": "unexpected digest"}]))
-    with pytest.raises(Negative, match="does not take the image: unexpected digest"):
+    with pytest.raises(Negative, match="does not load the image: unexpected digest"):
         load_missing_blobs(engine, "host/name", MANIFEST, {})

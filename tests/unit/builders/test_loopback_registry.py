@@ -123,9 +123,9 @@ def test_a_client_that_goes_away_costs_nothing(served: ServedImage) -> None:
 
 def test_requests_are_counted_and_the_port_closes_afterwards() -> None:
     with serve_image(MANIFEST, {}) as served:
-        assert not served.asked
+        assert not served.requests
         asked(served, "/v2/")
-        assert served.asked == ["GET /v2/"]
+        assert served.requests == ["GET /v2/"]
     with contextlib.suppress(requests.ConnectionError):
         asked(served, "/v2/")
         pytest.fail("it still answers")

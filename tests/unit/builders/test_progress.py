@@ -59,7 +59,7 @@ def test_older_buildx_lays_an_event_out_over_many_lines() -> None:
         for line in json.dumps(json.loads(event), indent=2).splitlines()
     ]
     assert after(*lines) == after(*GRAPH, done)
-    assert after(*lines, "ERROR: it ended badly").words == ("ERROR: it ended badly",)
+    assert after(*lines, "ERROR: it ended badly").messages == ("ERROR: it ended badly",)
 
 
 def test_a_cached_step_is_done() -> None:
