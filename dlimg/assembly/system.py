@@ -316,5 +316,5 @@ def _damaged_build(digest: str) -> Negative:
 def _damaged_layer(layer: Layer) -> Negative:
     return Negative(
         f"the store's layer {layer.digest} is damaged",
-        hint="run `dlimg layers verify`, then build again: it is made anew",
+        hint="run `dlimg store verify`, then build again: it is made anew",
     )

@@ -1,4 +1,4 @@
-"""The entries of a layer: files and folders with their sources, brought into one fixed order."""
+"""The entries of a layer: files, links and folders, and their one order."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -12,12 +12,12 @@ from dlimg.wheel.unpack import iter_content
 
 FILE_MODE: Final = 0o644
 EXECUTABLE_MODE: Final = 0o755
-LINK_MODE: Final = 0o777  # what a link has, and nobody looks at
+LINK_MODE: Final = 0o777  # the mode of links, which is ignored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedContent:
-    """A member of a wheel on disk, to be copied without unpacking it."""
+    """The content of a wheel's member, to be copied without inflating it."""
 
     wheel: Path
     member: ArchiveMember
@@ -25,14 +25,14 @@ class PackedContent:
 
 @dataclass(frozen=True, slots=True)
 class LinkTarget:
-    """A symbolic link: what it says, which need not be there."""
+    """The target of a symbolic link, which need not exist."""
 
     target: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerEntry:
-    """A file, a link or, without content, a folder; `owner` is the wheel that it is from."""
+    """A file, a link or, without content, a folder; `owner` is the wheel that it comes from."""
 
     path: str
     mode: int
@@ -59,7 +59,7 @@ def link_entry(path: str, target: str, *, owner: str = "") -> LayerEntry:
 
 
 def iter_entry_content(source: PackedContent | bytes) -> Iterator[bytes]:
-    """The content in pieces; raises BadInput when it is not what the wheel's directory says."""
+    """Yield the content in chunks; raises BadInput where it differs from the wheel's directory."""
     if isinstance(source, bytes):
         yield source
     else:
@@ -67,25 +67,25 @@ def iter_entry_content(source: PackedContent | bytes) -> Iterator[bytes]:
 
 
 def arrange_entries(entries: Iterable[LayerEntry]) -> tuple[LayerEntry, ...]:
-    """All entries with their parents, each path once, by path.
+    """Sort entries by path, each path once, and add the folders above them.
 
-    Raises BadInput when two wheels fill a path differently, or one has a folder where another
-    has a file. The same content twice is one file, executable where either is.
+    The same content twice is one file, executable if either is. Raises BadInput for two wheels
+    with different files at one path, or with a file and a folder.
     """
-    found: dict[str, LayerEntry] = {}
+    by_path: dict[str, LayerEntry] = {}
     for entry in entries:
-        other = found.get(entry.path)
-        found[entry.path] = entry if other is None else _merge(other, entry)
-    for entry in list(found.values()):
+        other = by_path.get(entry.path)
+        by_path[entry.path] = entry if other is None else _merge(other, entry)
+    for entry in list(by_path.values()):
         for parent in _parents(entry.path):
-            above = found.get(parent)
+            above = by_path.get(parent)
             if above is None:
-                found[parent] = folder_entry(parent, owner=entry.owner)
+                by_path[parent] = folder_entry(parent, owner=entry.owner)
             elif above.content is None:
-                break  # its own parents are seen to in its own turn, or were when it was added
+                break  # the folders above it are added for this entry itself
             else:
                 raise _conflict(above, entry)
-    return tuple(found[path] for path in sorted(found))
+    return tuple(by_path[path] for path in sorted(by_path))
 
 
 def _merge(first: LayerEntry, second: LayerEntry) -> LayerEntry:
@@ -104,16 +104,16 @@ def _content_digest(source: PackedContent | bytes | LinkTarget) -> bytes:
     if isinstance(source, LinkTarget):
         return source.target.encode()
     digest = hashlib.sha256()
-    for piece in iter_entry_content(source):
-        digest.update(piece)
+    for chunk in iter_entry_content(source):
+        digest.update(chunk)
     return digest.digest()
 
 
 def _conflict(first: LayerEntry, second: LayerEntry) -> BadInput:
     if first.owner == second.owner:
-        message = f"wheel {first.owner} fills {first.path} twice"
+        message = f"wheel {first.owner} has two different contents for {first.path}"
     else:
-        message = f"wheels {first.owner} and {second.owner} fill {first.path} differently"
+        message = f"wheels {first.owner} and {second.owner} have different contents for {first.path}"
     hint = "they cannot be in one image: change or exclude one of the packages that bring them"
     return BadInput(message, where=first.path, hint=hint)
 

@@ -1,7 +1,7 @@
-"""Entries to the pieces of a tar: heads that are made here, contents from where they lie.
+"""The tar of a layer, as parts: headers made here, and contents that stay in their wheels.
 
-POSIX ustar; where a path or a size does not fit, an extended (pax) header stands before it.
-Owner, time and folders' modes are always the same, so equal entries make equal tars.
+POSIX ustar, with an extended (pax) header where a path or a size does not fit. Owner, time and
+folders' modes are always the same, so equal entries make equal tars.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ _END: Final = bytes(2 * _BLOCK)
 
 @dataclass(frozen=True, slots=True)
 class TarHead:
-    """What is not content: the padding behind one file and the headers before the next."""
+    """The padding after one file and the headers before the next."""
 
     data: bytes
 
@@ -33,7 +33,7 @@ TarPart = TarHead | bytes | PackedContent
 
 
 def tar_parts(entries: Iterable[LayerEntry]) -> Iterator[TarPart]:
-    """The tar, in order; the entries must be in order, too."""
+    """Yield the tar of these entries, which must be sorted as `arrange_entries` does."""
     head = bytearray()
     for entry in entries:
         head += entry_header(entry)
@@ -47,7 +47,7 @@ def tar_parts(entries: Iterable[LayerEntry]) -> Iterator[TarPart]:
 
 
 def tar_bytes(parts: Iterable[TarPart]) -> Iterator[bytes]:
-    """The tar's bytes, for a compressor that takes them as they are."""
+    """Yield the bytes of a tar given by its parts."""
     for part in parts:
         if isinstance(part, TarHead):
             yield part.data
@@ -56,7 +56,7 @@ def tar_bytes(parts: Iterable[TarPart]) -> Iterator[bytes]:
 
 
 def entry_header(entry: LayerEntry) -> bytes:
-    """The blocks before an entry's content."""
+    """Return the header blocks of an entry, those of a pax header included."""
     name = entry.path.encode() + (b"/" if entry.content is None else b"")
     target = entry.content.target.encode() if isinstance(entry.content, LinkTarget) else b""
     extended = b""
@@ -67,11 +67,11 @@ def entry_header(entry: LayerEntry) -> bytes:
     if entry.size > _MAX_SIZE:
         extended += pax_record(b"size", b"%d" % entry.size)
     size = entry.size if entry.size <= _MAX_SIZE else 0
-    own = _root_header(name, entry.mode, size, _kind(entry), target)
+    header = _root_header(name, entry.mode, size, _kind(entry), target)
     if not extended:
-        return own
-    before = _root_header(_EXTENDED_NAME, 0o644, len(extended), _EXTENDED)
-    return before + pad_to_block(extended) + own
+        return header
+    pax_header = _root_header(_EXTENDED_NAME, 0o644, len(extended), _EXTENDED)
+    return pax_header + pad_to_block(extended) + header
 
 
 def _kind(entry: LayerEntry) -> bytes:
@@ -106,9 +106,9 @@ def header_block(  # noqa: PLR0913 - the fields of a header
     time: int = 0,
     device: bytes = bytes(16),
 ) -> bytes:
-    """One header (POSIX.1-2008, pax, "ustar Interchange Format"); users have numbers only.
+    """Return one header (POSIX.1-2008, pax, "ustar Interchange Format") without user names.
 
-    `owner` is mode, user and group; of name and link as much is in it as there is room for.
+    `owner` is mode, user and group; name and link are cut to their fields' sizes.
     """
     start = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (_fit(name), *owner, size, time)
     rest = kind + _fit(link) + b"ustar\x0000" + bytes(64) + device
@@ -117,7 +117,7 @@ def header_block(  # noqa: PLR0913 - the fields of a header
 
 
 def pad_to_block(text: bytes) -> bytes:
-    """The text up to the next full block."""
+    """Return the text with zeros up to the next full block."""
     return text + bytes(-len(text) % _BLOCK)
 
 
@@ -126,7 +126,7 @@ def _fit(text: bytes) -> bytes:
 
 
 def pax_record(key: bytes, value: bytes) -> bytes:
-    """`LENGTH KEY=VALUE`, where the length counts its own digits."""
+    """Return the pax record `LENGTH KEY=VALUE`; the length counts its own digits."""
     rest = len(key) + len(value) + 3
     length = rest + len(str(rest))
     length = rest + len(str(length))
@@ -134,7 +134,7 @@ def pax_record(key: bytes, value: bytes) -> bytes:
 
 
 def _check_empty(entry: LayerEntry) -> None:
-    """Raises BadInput when an empty file's packed bytes hold something after all."""
+    """Raise BadInput for an empty file whose compressed bytes have content."""
     if isinstance(entry.content, PackedContent):
         for _ in iter_entry_content(entry.content):
             pass

@@ -1,7 +1,9 @@
-"""Where a wheel's members land in the image, and how: a wheel comes in, entries come out.
+"""The layer entries of a wheel's files, and of those that an installer adds.
 
-The environment is the one that the Dockerfiles make: its library path does not name the Python,
-and `lib/python3.13` and `lib64` are links. What is here follows uv's install into it.
+The environment is the one that the Dockerfiles make: its site-packages path does not name the
+Python, and `lib/python3.13` and `lib64` are links. Paths and contents are those of uv's install.
+Added files (INSTALLER, REQUESTED, commands, RECORD) depend on the cell, so they are not in the
+wheel's layer.
 """
 
 import configparser
@@ -27,7 +29,7 @@ INTERPRETER: Final = "/opt/env/bin/python"
 PLACEHOLDER: Final = b"#!python"
 _ENTRY_POINT: Final = re.compile(r"([\w\-.]+)\s*:\s*([\w\-.]+)\s*(?:\[[^\[\]]+\]\s*)?")
 _FIRST_LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
-# What the environment itself has in its `bin`.
+# Commands that the environment itself has in its `bin`.
 _RESERVED_COMMANDS: Final = re.compile(r"python(?:w|3(?:\.\d+)?)?|activate(?:\.\w+)?|Activate\.ps1")
 _VERSIONED_PIP: Final = re.compile(r"pip3\.\d{1,3}")
 
@@ -43,6 +45,16 @@ if __name__ == "__main__":
         sys.argv[0] = sys.argv[0][:-4]
     sys.exit({function}())
 """
+ENVIRONMENT: Final = "opt/env"
+LIBRARY: Final = f"{ENVIRONMENT}/lib/python/site-packages"
+# Metadata files that an installer writes for each environment.
+INSTALLER_FILES: Final = ("INSTALLER", "RECORD", "REQUESTED")
+# Files and links of the environment itself.
+_ENVIRONMENT_PATHS: Final = re.compile(r"pyvenv\.cfg|pip\.conf|lib64|lib|bin|lib/python3\.\d+")
+# Modules of the layout in site-packages.
+_LAYOUT_MODULES: Final = re.compile(r"dlimg_start(\.py|\.pth|/.*)?")
+_NAMES_PYTHON: Final = re.compile(r"headers(/|\Z)|data/lib(64)?/python3\.")
+INSTALLER: Final = b"uv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +67,10 @@ class ConsoleScript:
 
 
 def console_scripts(text: str, *, python: str, file: str) -> tuple[ConsoleScript, ...]:
-    """What an `entry_points.txt` asks for, console commands first; raises BadInput for a bad one.
+    """Return the commands of an `entry_points.txt`, console commands first.
 
-    pip gets one more command, named after the Python that it is for, as its users expect.
+    pip gets another command with the Python's version in its name. Raises BadInput for an invalid
+    file.
     """
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=True)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # as configparser says
@@ -80,7 +93,7 @@ def console_scripts(text: str, *, python: str, file: str) -> tuple[ConsoleScript
 
 
 def launcher_script(command: ConsoleScript) -> bytes:
-    """The command's file."""
+    """Return the content of the command's file."""
     text = _LAUNCHER.format(
         interpreter=INTERPRETER,
         module=command.module,
@@ -91,21 +104,21 @@ def launcher_script(command: ConsoleScript) -> bytes:
 
 
 def rewrite_shebang(script: bytes) -> bytes:
-    """A script that begins with `#!python`, for the interpreter of the environment."""
+    """Replace the first line of a script by the environment's interpreter."""
     return f"#!{INTERPRETER}\n".encode() + _FIRST_LINE.sub(b"", script, count=1)
 
 
-def is_replaced(script: str, found: tuple[ConsoleScript, ...]) -> bool:
-    """Whether a wheel's own script gives way to a command of the same name."""
+def is_replaced(script: str, commands: tuple[ConsoleScript, ...]) -> bool:
+    """Whether a command of the same name replaces a wheel's script."""
     for suffix in (".exe", "-script.py", ".pya"):
         if script.endswith(suffix):
             script = script.removesuffix(suffix)
             break
-    return any(command.name == script for command in found)
+    return any(command.name == script for command in commands)
 
 
 def check_command_name(name: str, *, file: str) -> None:
-    """Raises BadInput for a command that would hide one of the environment's own."""
+    """Raise BadInput for a command with an invalid name, or a name of the environment's own."""
     if _RESERVED_COMMANDS.fullmatch(name):
         raise invalid_wheel(
             file, f"its command {name} would replace that of the image's environment"
@@ -119,32 +132,19 @@ def _read_section(
 ) -> list[ConsoleScript]:
     if not parser.has_section(section):
         return []
-    found = []
+    commands = []
     for name, value in parser.items(section):
         check_command_name(name, file=file)
         match = _ENTRY_POINT.fullmatch(value)
         if match is None:
             raise invalid_wheel(file, f"its command {name} calls {value!r}, which is no function")
-        found.append(ConsoleScript(name=name, module=match[1], function=match[2]))
-    return found
-
-
-ENVIRONMENT: Final = "opt/env"
-LIBRARY: Final = f"{ENVIRONMENT}/lib/python/site-packages"
-
-# What an installer writes anew for each environment.
-INSTALLER_FILES: Final = ("INSTALLER", "RECORD", "REQUESTED")
-
-# Paths that the environment itself has, and which are no folders.
-_ENVIRONMENT_PATHS: Final = re.compile(r"pyvenv\.cfg|pip\.conf|lib64|lib|bin|lib/python3\.\d+")
-# What the layout has among the packages.
-_LAYOUT_MODULES: Final = re.compile(r"dlimg_start(\.py|\.pth|/.*)?")
-_NAMES_PYTHON: Final = re.compile(r"headers(/|\Z)|data/lib(64)?/python3\.")
+        commands.append(ConsoleScript(name=name, module=match[1], function=match[2]))
+    return commands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedMember:
-    """A member with its path in the image, and as RECORD writes it; `script` when it is one."""
+    """A member with its path in the image and in RECORD; `script` is true for a script."""
 
     member: ArchiveMember
     path: str
@@ -153,8 +153,8 @@ class PlacedMember:
 
 
 def depends_on_python(wheel: OpenWheel) -> bool:
-    """Whether a member's path names the Python, so that the layer is not the same for all."""
-    start = f"{wheel.scheme_folder}/"
+    """Whether an installed path contains the Python's version, and so the layer depends on it."""
+    start = f"{wheel.data_folder}/"
     return any(
         member.path.startswith(start) and _NAMES_PYTHON.match(member.path.removeprefix(start))
         for member in wheel.archive.members
@@ -162,56 +162,56 @@ def depends_on_python(wheel: OpenWheel) -> bool:
 
 
 def place_members(wheel: OpenWheel, *, python: str) -> Iterator[PlacedMember]:
-    """Every member that is installed, with its place; raises BadInput where there is none for it.
+    """Yield every installed member with its path; raises BadInput for one that cannot be installed.
 
-    A script with the name of a console command is not installed: the command is.
+    A script with the name of a command is not installed: the command is.
     """
-    found = console_scripts(wheel.text("entry_points.txt"), python=python, file=wheel.file)
+    commands = console_scripts(wheel.text("entry_points.txt"), python=python, file=wheel.file)
     for member in wheel.archive.members:
         top, _, rest = member.path.partition("/")
-        if top != wheel.scheme_folder:
+        if top != wheel.data_folder:
             _check_module(wheel, member.path)
             yield PlacedMember(member=member, path=f"{LIBRARY}/{member.path}", recorded=member.path)
             continue
         scheme, _, inner = rest.partition("/")
-        if scheme == "scripts" and (not inner or is_replaced(inner, found)):
+        if scheme == "scripts" and (not inner or is_replaced(inner, commands)):
             continue
         if scheme:
             yield _place_in_scheme(wheel, member, (scheme, inner), python)
 
 
 def wheel_entries(wheel: OpenWheel, *, python: str) -> Iterator[LayerEntry]:
-    """The wheel's own files as the layer has them, without those that depend on the cell."""
-    own = {f"{wheel.information}/{name}" for name in INSTALLER_FILES}
-    for one in place_members(wheel, python=python):
-        member = one.member
-        if member.path in own:
+    """Yield the entries of the wheel's layer, without those that depend on the cell."""
+    added = {f"{wheel.dist_info}/{name}" for name in INSTALLER_FILES}
+    for placed in place_members(wheel, python=python):
+        member = placed.member
+        if member.path in added:
             continue
         if member.folder:
-            yield folder_entry(one.path, owner=wheel.file)
+            yield folder_entry(placed.path, owner=wheel.file)
             continue
-        executable = one.script or member.executable
+        executable = placed.script or member.executable
         yield LayerEntry(
-            path=one.path,
+            path=placed.path,
             mode=EXECUTABLE_MODE if executable else FILE_MODE,
-            content=rewritten_script(wheel, one)
+            content=rewritten_script(wheel, placed)
             or PackedContent(wheel=wheel.archive.path, member=member),
             owner=wheel.file,
         )
 
 
-def rewritten_script(wheel: OpenWheel, one: PlacedMember) -> bytes | None:
-    """A script's content where it has to change, else nothing."""
-    if not one.script:
+def rewritten_script(wheel: OpenWheel, placed: PlacedMember) -> bytes | None:
+    """Return the content of a script with the placeholder `#!python`, None for other members."""
+    if not placed.script:
         return None
     start = b""
-    for piece in iter_content(wheel.archive.path, one.member):
-        start += piece
+    for chunk in iter_content(wheel.archive.path, placed.member):
+        start += chunk
         if len(start) >= len(PLACEHOLDER):
             break
     if not start.startswith(PLACEHOLDER):
         return None
-    return rewrite_shebang(read_content(wheel.archive, one.member))
+    return rewrite_shebang(read_content(wheel.archive, placed.member))
 
 
 def _place_in_scheme(
@@ -232,7 +232,7 @@ def _place_in_scheme(
             below = inner
         case _:
             raise invalid_wheel(
-                wheel.file, f"{member.path} is for {scheme!r}, which is no known place"
+                wheel.file, f"{member.path} is for {scheme!r}, which is no known scheme"
             )
     below = below.rstrip("/")
     _check_free(wheel, member, below)
@@ -263,7 +263,7 @@ def _check_free(wheel: OpenWheel, member: ArchiveMember, below: str) -> None:
 
 
 def _follow_links(below: str, python: str) -> str:
-    """The path with the environment's own links followed: a layer must not replace them."""
+    """Return the path with the environment's links followed: a layer must not replace them."""
     parts = below.split("/")
     if parts[0] == "lib64":
         parts[0] = "lib"
@@ -272,16 +272,13 @@ def _follow_links(below: str, python: str) -> str:
     return "/".join(parts)
 
 
-INSTALLER: Final = b"uv"
-
-
 def installer_entries(wheel: OpenWheel, *, python: str, requested: bool) -> Iterator[LayerEntry]:
-    """The files, as uv writes them; `requested` when it was asked for by name.
+    """Yield the files that uv adds to a wheel; `requested` adds REQUESTED.
 
-    uv calls everything requested that stands in the requirements it is given, and a cell's
-    Dockerfile gives it the whole lock.
+    For uv everything in the given requirements is requested, and a cell's Dockerfile gives it the
+    whole lock.
     """
-    folder = wheel.information
+    folder = wheel.dist_info
     written = {"INSTALLER": INSTALLER, **({"REQUESTED": b""} if requested else {})}
     rows = _record_rows(wheel, python, requested=requested)
     for name, data in written.items():
@@ -298,28 +295,29 @@ def installer_entries(wheel: OpenWheel, *, python: str, requested: bool) -> Iter
 
 
 def _record_mode(wheel: OpenWheel) -> int:
-    """An executable RECORD stays so: uv writes into the one that it has unpacked."""
-    own = wheel.member(f"{wheel.information}/RECORD")
-    return EXECUTABLE_MODE if own and own.executable else FILE_MODE
+    """Return the mode of the wheel's own RECORD, which uv overwrites and does not replace."""
+    record = wheel.member(f"{wheel.dist_info}/RECORD")
+    return EXECUTABLE_MODE if record and record.executable else FILE_MODE
 
 
 def _record_rows(wheel: OpenWheel, python: str, *, requested: bool) -> list[RecordRow]:
-    """The wheel's own rows, with the paths and contents that its files have in the image."""
+    """Return the wheel's rows with the paths and contents of the files in the image."""
     sizes = {member.path: member.size for member in wheel.archive.members if not member.folder}
     if not requested:
-        sizes.pop(f"{wheel.information}/REQUESTED", None)
+        sizes.pop(f"{wheel.dist_info}/REQUESTED", None)
     rows = complete_rows(parse_record(wheel.text("RECORD"), file=wheel.file), sizes)
-    for one in place_members(wheel, python=python):
-        if one.recorded != one.member.path and not one.member.folder:
-            rows[one.member.path] = _moved_row(wheel, one, rows[one.member.path])
+    for placed in place_members(wheel, python=python):
+        path = placed.member.path
+        if placed.recorded != path and not placed.member.folder:
+            rows[path] = _moved_row(wheel, placed, rows[path])
     return list(rows.values())
 
 
-def _moved_row(wheel: OpenWheel, one: PlacedMember, old: RecordRow) -> RecordRow:
-    content = rewritten_script(wheel, one)
+def _moved_row(wheel: OpenWheel, placed: PlacedMember, old: RecordRow) -> RecordRow:
+    content = rewritten_script(wheel, placed)
     if content is None:
-        return RecordRow(one.recorded, old.identity, old.size)
-    return record_row(one.recorded, content)
+        return RecordRow(placed.recorded, old.identity, old.size)
+    return record_row(placed.recorded, content)
 
 
 def _file_entry(wheel: OpenWheel, path: str, mode: int, content: bytes) -> LayerEntry:

@@ -28,7 +28,7 @@ from dlimg.store.keys import Layer, LayerKey, format_entry, parse_entry
 Writer = Callable[[IO[bytes]], WrittenLayer]
 
 DISK_FULL_HINT: Final = (
-    "free some with `dlimg layers prune`, or set XDG_CACHE_HOME to a folder elsewhere"
+    "free some with `dlimg store prune`, or set XDG_CACHE_HOME to a folder elsewhere"
 )
 
 

@@ -1,4 +1,4 @@
-"""What a wheel says about itself: its `.dist-info` folder, and whether that fits its file name."""
+"""The `.dist-info` folder of a wheel: its metadata, checked against the file name, and RECORD."""
 
 import base64
 import csv
@@ -32,7 +32,7 @@ _MAX_RECORD_SIZE: Final = (1 << 64) - 1  # what uv reads
 
 @dataclass(frozen=True, slots=True, order=True)
 class RecordRow:
-    """A file as RECORD lists it; `identity` and `size` may be empty."""
+    """A row of RECORD, the list of an installed package's files; hash and size may be empty."""
 
     path: str
     identity: str
@@ -40,12 +40,13 @@ class RecordRow:
 
 
 def record_row(path: str, content: bytes) -> RecordRow:
+    """Return the row of a file with this content."""
     digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
     return RecordRow(path, f"sha256={digest.decode()}", str(len(content)))
 
 
 def parse_record(text: str, *, file: str) -> dict[str, RecordRow]:
-    """The rows by plain path, of two for one path the first; raises BadInput for anything else."""
+    """Return the rows by normalized path, the first of each; raises BadInput for invalid text."""
     rows: dict[str, RecordRow] = {}
     try:
         for fields in csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True):
@@ -66,25 +67,25 @@ def _is_size(text: str) -> bool:
 
 
 def complete_rows(rows: Mapping[str, RecordRow], sizes: Mapping[str, int]) -> dict[str, RecordRow]:
-    """One row for each file that there is, as uv mends a wheel's RECORD when it unpacks it.
+    """Return one row for each file, as uv corrects a wheel's RECORD when it unpacks it.
 
-    A row for no file goes, a file without a row gets one with nothing but its size.
+    A row without a file is dropped; a file without a row gets one with its size alone.
     """
     return {path: rows.get(path) or RecordRow(path, "", str(size)) for path, size in sizes.items()}
 
 
 def format_record(rows: Iterable[RecordRow]) -> str:
-    """The rows by path, byte by byte, as the file that an installer writes."""
+    """Return the text of a RECORD, sorted as installers sort it."""
     lines = [
-        f"{_quote(one.path)},{_quote(one.identity)},{one.size}\n"
-        for one in sorted(rows, key=_sort_key)
+        f"{_quote(row.path)},{_quote(row.identity)},{row.size}\n"
+        for row in sorted(rows, key=_sort_key)
     ]
     return "".join(lines)
 
 
-def _sort_key(one: RecordRow) -> tuple[str, str, int]:
+def _sort_key(row: RecordRow) -> tuple[str, str, int]:
     # A row without a size sorts before one with any.
-    return one.path, one.identity, int(one.size) if one.size else -1
+    return row.path, row.identity, int(row.size) if row.size else -1
 
 
 def _quote(text: str) -> str:
@@ -101,42 +102,40 @@ _MAX_SHOWN: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenWheel:
-    """A wheel that was looked into: `stem` is what its `.dist-info` and `.data` begin with."""
+    """A wheel whose metadata was read: `stem` begins the names of `.dist-info` and `.data`."""
 
     archive: WheelArchive
     name: NormalizedName
     stem: str
-    purelib: bool
-    tags: frozenset[Tag]
 
     @property
     def file(self) -> str:
         return self.archive.file
 
     @property
-    def information(self) -> str:
-        """The folder with the wheel's metadata."""
+    def dist_info(self) -> str:
+        """The folder of the wheel's metadata."""
         return f"{self.stem}{_SUFFIX}"
 
     @property
-    def scheme_folder(self) -> str:
-        """The folder whose parts go to other places than the library."""
+    def data_folder(self) -> str:
+        """The folder with files that are not installed into site-packages."""
         return f"{self.stem}.data"
 
     def member(self, path: str) -> ArchiveMember | None:
         return next((member for member in self.archive.members if member.path == path), None)
 
     def text(self, name: str) -> str:
-        """A file of the metadata folder, empty where there is none; BadInput if it isn't UTF-8."""
-        member = self.member(f"{self.information}/{name}")
+        """Return a metadata file, empty where it is missing; raises BadInput unless it is UTF-8."""
+        member = self.member(f"{self.dist_info}/{name}")
         return _read_text(self.archive, member) if member else ""
 
 
 def open_wheel(path: Path) -> OpenWheel:
-    """The wheel; raises BadInput when its structure, name, version or format is not as it must be.
+    """Open a wheel; raises BadInput for an invalid archive, name, version, format or tag.
 
-    The tags within the wheel may name another platform than the file name does (wheels are
-    renamed so, and installers go by the file name), but not another Python.
+    The tags in the wheel may name another platform than its file name, which is what installers
+    read, but not another Python.
     """
     archive = read_archive(path)
     stem = _find_stem(archive)
@@ -153,22 +152,17 @@ def open_wheel(path: Path) -> OpenWheel:
     wheel = Parser().parsestr(texts["WHEEL"], headersonly=True)
     _check_format(archive.file, wheel)
     name = _check_name(archive.file, stem, Parser().parsestr(texts["METADATA"], headersonly=True))
-    return OpenWheel(
-        archive=archive,
-        name=name,
-        stem=stem,
-        purelib=(wheel["Root-Is-Purelib"] or "").strip().lower() == "true",
-        tags=_check_tags(archive.file, wheel),
-    )
+    _check_tags(archive.file, wheel)
+    return OpenWheel(archive=archive, name=name, stem=stem)
 
 
 def _find_stem(archive: WheelArchive) -> str:
     tops = {member.path.partition("/")[0] for member in archive.members}
-    found = sorted(top.removesuffix(_SUFFIX) for top in tops if top.endswith(_SUFFIX))
-    if len(found) != 1:
-        shown = ", ".join(found) or "none"
+    stems = sorted(top.removesuffix(_SUFFIX) for top in tops if top.endswith(_SUFFIX))
+    if len(stems) != 1:
+        shown = ", ".join(stems) or "none"
         raise invalid_wheel(archive.file, f"it must have one folder *{_SUFFIX}, and has {shown}")
-    return found[0]
+    return stems[0]
 
 
 def _read_text(archive: WheelArchive, member: ArchiveMember) -> str:
@@ -185,12 +179,12 @@ def _check_format(file: str, wheel: Message) -> None:
 
 
 def _check_name(file: str, stem: str, metadata: Message) -> NormalizedName:
-    """The name that the file, the folder and the metadata agree on, or else BadInput."""
+    """Return the name; raises BadInput unless file name, folder and metadata agree on it."""
     try:
         name, version, _, _ = parse_wheel_filename(file)
         folder_name, _, folder_version = stem.rpartition("-")
-        said = (metadata["Name"] or "", metadata["Version"] or "")
-        for other, number in ((folder_name, folder_version), said):
+        stated = (metadata["Name"] or "", metadata["Version"] or "")
+        for other, number in ((folder_name, folder_version), stated):
             if canonicalize_name(other.strip()) != name:
                 raise invalid_wheel(file, f"it holds {other!r}")
             if Version(number) not in {version, Version(version.public)}:
@@ -202,22 +196,21 @@ def _check_name(file: str, stem: str, metadata: Message) -> NormalizedName:
     return name
 
 
-def _check_tags(file: str, wheel: Message) -> frozenset[Tag]:
-    said = [tag.strip() for tag in wheel.get_all("Tag", [])]
-    if any(tag.count("-") != 2 for tag in said) or sum(map(_count_tags, said)) > _MAX_TAGS:
-        raise invalid_wheel(file, f"it holds the tags {', '.join(said)[:_MAX_SHOWN]}")
+def _check_tags(file: str, wheel: Message) -> None:
+    texts = [tag.strip() for tag in wheel.get_all("Tag", [])]
+    if any(tag.count("-") != 2 for tag in texts) or sum(map(_count_tags, texts)) > _MAX_TAGS:
+        raise invalid_wheel(file, f"it holds the tags {', '.join(texts)[:_MAX_SHOWN]}")
     try:
-        tags = frozenset(tag for text in said for tag in parse_tag(text))
+        tags = frozenset(tag for text in texts for tag in parse_tag(text))
     except ValueError as error:
         raise invalid_wheel(file, f"it holds no tag: {error}") from None
     *_, of_file = parse_wheel_filename(file)
     if tags and not _interpreters(tags) & _interpreters(of_file):
         raise invalid_wheel(file, f"it holds a wheel for {', '.join(sorted(map(str, tags)))}")
-    return tags
 
 
 def _count_tags(tag: str) -> int:
-    """How many tags a compressed set of them stands for (PEP 425)."""
+    """Return the number of tags in a compressed tag set (PEP 425)."""
     return prod(part.count(".") + 1 for part in tag.split("-"))
 
 

@@ -212,7 +212,7 @@ def test_a_damaged_part_is_made_again(shop: Shop) -> None:
     blob = shop.context.store.blob(part)
     blob.write_bytes(bytes(part.size))
     shop.context.store.blob(whole).unlink()
-    with pytest.raises(Negative, match="what the store kept of a-1") as caught:
+    with pytest.raises(Negative, match="the stored files of a-1") as caught:
         cell_layer(shop.context, own(wheel))
     assert "repeat this" in caught.value.problems[0].hint
     assert cell_layer(shop.context, own(wheel)) == whole

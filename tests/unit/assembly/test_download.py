@@ -335,10 +335,10 @@ def test_a_wheel_without_an_address_is_named_and_the_others_come(
     usual = source(index, tmp_path)
 
     def urls(wheels: Sequence[Wheel], target: Target) -> Mapping[str, str]:
-        answer = usual.addresses(wheels, target)
+        answer = usual.find_urls(wheels, target)
         return {key: url for key, url in answer.items() if key != lost.sha256}
 
-    with downloading({TARGET: [lost, there]}, replace(usual, addresses=found)) as locate:
+    with downloading({TARGET: [lost, there]}, replace(usual, find_urls=urls)) as locate:
         assert locate(there).read_bytes() == CONTENT
         with pytest.raises(Negative, match=r"no index has lost-1\.0"):
             locate(lost)

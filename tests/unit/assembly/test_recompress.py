@@ -74,7 +74,7 @@ def test_a_damaged_layer_is_reported(shop: LayerContext, content: bytes) -> None
     first = system(shop.store, content)
     with pytest.raises(Negative, match="is damaged") as caught:
         recompress_layers([first], shop)
-    assert "layers verify" in caught.value.problems[0].hint
+    assert "store verify" in caught.value.problems[0].hint
     assert list(shop.store.making.iterdir()) == []
 
 

@@ -264,14 +264,14 @@ def test_the_same_file_of_two_wheels_is_there_once() -> None:
     ("found", "reason"),
     [
         ([entry("n", b"1", owner="a"), entry("n", b"2", owner="b")],
-         "wheels a and b fill n differently"),
+         "wheels a and b have different contents for n"),
         ([entry("n", b"1", owner="a"), entry("n", b"22", owner="b")],
-         "wheels a and b fill n differently"),
+         "wheels a and b have different contents for n"),
         ([entry("n", b"1", owner="a"), folder_entry("n", owner="b")],
-         "wheels a and b fill n differently"),
+         "wheels a and b have different contents for n"),
         ([entry("n", b"1", owner="a"), entry("n/x", b"2", owner="b")],
-         "wheels a and b fill n differently"),
-        ([entry("n", b"1"), entry("n", b"2")], "wheel w fills n twice"),
+         "wheels a and b have different contents for n"),
+        ([entry("n", b"1"), entry("n", b"2")], "wheel w has two different contents for n"),
     ],
 )  # fmt: skip
 def test_clashes_of_wheels(found: list[LayerEntry], reason: str) -> None:

@@ -105,8 +105,8 @@ def test_folders_of_schemes_are_no_folders_of_the_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("member", "reason"),
     [
-        (f"{DATA}/other/x", "is for 'other', which is no known place"),
-        (f"{DATA}/x", "is for 'x', which is no known place"),
+        (f"{DATA}/other/x", "is for 'other', which is no known scheme"),
+        (f"{DATA}/x", "is for 'x', which is no known scheme"),
         (f"{DATA}/scripts/d/x", "in a folder of its scripts"),
         (f"{DATA}/scripts/d/", "in a folder of its scripts"),
         (f"{DATA}/scripts/python", "would replace that of the image's environment"),
@@ -120,10 +120,10 @@ def test_folders_of_schemes_are_no_folders_of_the_image(tmp_path: Path) -> None:
         (f"{DATA}/platlib/dlimg_start.py", "would replace what every Python of the image"),
         (f"{DATA}/data/lib64", "would replace a part of the environment"),
         (f"{DATA}/data/lib/python3.13", "would replace a part of the environment"),
-        (f"{DATA}/data/lib/python", "fills opt/env/lib/python twice"),
-        (f"{DATA}/data/lib64/python3.13", "fills opt/env/lib/python twice"),
+        (f"{DATA}/data/lib/python", "two different contents for opt/env/lib/python"),
+        (f"{DATA}/data/lib64/python3.13", "two different contents for opt/env/lib/python"),
         (f"{DATA}/data", "would replace a part of the environment"),
-        (f"{DATA}/purelib/{INFO}/METADATA", "METADATA twice"),
+        (f"{DATA}/purelib/{INFO}/METADATA", "two different contents for .*METADATA"),
     ],
 )
 def test_places_that_are_refused(tmp_path: Path, member: str, reason: str) -> None:
@@ -413,7 +413,7 @@ def test_file_names_that_are_refused(tmp_path: Path, name: str, reason: str) -> 
 
 def test_distribution_names_are_compared_normalized(tmp_path: Path) -> None:
     renamed = write_as(wheel_files.wheel(tmp_path), "small-1.0-py3-none-manylinux_2_28_x86_64.whl")
-    assert open_wheel(renamed).purelib
+    assert open_wheel(renamed).name == "small"
     files = {"Big_Name-1.0+cpu.dist-info/METADATA": wheel_files.metadata("big.name", "1.0")}
     local = wheel_files.wheel(tmp_path, "Big_Name", files, version="1.0+cpu")
     assert open_wheel(local).name == "big-name"

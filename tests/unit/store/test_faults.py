@@ -99,7 +99,7 @@ try:
     wheel_to_layer(shop, large, python="3.13")
 except Negative as error:
     print(error.problems[0].message.partition(": ")[2].partition(" /")[0])
-    assert "layers prune" in error.problems[0].hint
+    assert "store prune" in error.problems[0].hint
 assert list(store.making.iterdir()) == []
 assert wheel_to_layer(shop, small, python="3.13") and len(list_layers(store)) == 1
 assert verify_store(store) == ()

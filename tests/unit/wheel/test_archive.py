@@ -304,14 +304,14 @@ def test_every_cut_is_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        (Record(name=b"a", content=b"first", crc=1), "another CRC"),
+        (Record(name=b"a", content=b"first", crc=1), "a wrong CRC"),
         (Record(name=b"a", content=b"first", size=6), "a has 5 bytes, not 6"),
-        (Record(name=b"a", content=b"first", size=4), "larger than the 4 bytes said"),
-        (Record(name=b"a", content=b"", size=0, packed=deflated(b"x")), "larger than the 0"),
+        (Record(name=b"a", content=b"first", size=4), "larger than its 4 bytes"),
+        (Record(name=b"a", content=b"", size=0, packed=deflated(b"x")), "larger than its 0"),
         (Record(name=b"a", content=b"first", packed=b"\xff" * 9), "cannot be unpacked"),
         (Record(name=b"a", content=b"first", packed=deflated(b"first")[:-2]), "is cut off"),
         (Record(name=b"a", content=b"first", packed=deflated(b"first") + b"x"), "stream's end"),
-        (Record(name=b"a", content=b"x" * 900_000, size=500_000), "larger than the 500000"),
+        (Record(name=b"a", content=b"x" * 900_000, size=500_000), "larger than its 500000"),
     ],
 )
 def test_content_that_is_refused(tmp_path: Path, record: Record, reason: str) -> None:
