@@ -65,7 +65,7 @@ def run(options: LockOptions, context: Context) -> int:
         pin_bases(project, cells, context, private_engine=options.private_engine)
         return 0
     locker = locker_for(project, options.find_links, context, upgrade=options.upgrade)
-    results = lock_cells(cells, locker, say=context.log)
+    results = lock_cells(cells, locker, log=context.log)
     rows = [
         (result.name, result.state.value, ", ".join(result.changes) or result.reason or "-")
         for result in results

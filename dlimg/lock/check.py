@@ -1,4 +1,4 @@
-"""Locks looked at without a network: cells and a folder come in, what is wrong comes out."""
+"""Checks of locks without a network: missing, stale, unused."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,12 +15,12 @@ from dlimg.model import Cell, Lock, Stack
 def check_locks(
     cells: Sequence[Cell], folder: Path, *, everything: Sequence[Cell]
 ) -> tuple[Problem, ...]:
-    """What is missing, stale, wrong, or used by no cell of `everything`; empty when all is well.
+    """Return missing, stale and invalid locks of cells, and those unused by `everything`.
 
-    A cell that wants an extra wheel folder may lack its lock: such locks are not committed.
+    A cell that needs an extra wheel folder may lack its lock: such locks are not committed.
     """
     stacks = {stack.lock_name: _stack_problems(stack, folder) for stack in stacks_of(cells)}
-    problems = [problem for found in stacks.values() for problem in found]
+    problems = [problem for stack_problems in stacks.values() for problem in stack_problems]
     for cell in cells:
         if cell.stack is None or not stacks[cell.stack.lock_name]:
             problems.extend(_cell_problems(cell, folder))
@@ -29,13 +29,13 @@ def check_locks(
 
 
 def stacks_of(cells: Iterable[Cell]) -> tuple[Stack, ...]:
-    """The stacks that these cells stand on, each once, by name."""
+    """Return the stacks of these cells by the names of their locks, each once."""
     stacks = {cell.stack.lock_name: cell.stack for cell in cells if cell.stack}
     return tuple(stacks[name] for name in sorted(stacks))
 
 
 def unused_locks(everything: Sequence[Cell], folder: Path) -> Iterator[Problem]:
-    """Lock files that belong to no cell and no stack."""
+    """Yield lock files without a cell or stack."""
     owners = {
         "cell": {cell.id for cell in everything},
         "stack": {stack.lock_name for stack in stacks_of(everything)},
@@ -46,41 +46,41 @@ def unused_locks(everything: Sequence[Cell], folder: Path) -> Iterator[Problem]:
 
 
 def unused_exceptions(everything: Sequence[Cell], folder: Path) -> Iterator[Problem]:
-    """Exceptions of a stack that no lock on it makes use of, once all its locks are there."""
+    """Yield exceptions of stacks that none of their locks needs, once all locks exist."""
     by_name = {stack.name: stack for stack in stacks_of(everything)}
     for stack in by_name.values():
         locks = _locks_on(stack.name, everything, folder)
         if not stack.exceptions or locks is None:
             continue
-        cap = stack_request(stack).cap
+        bound = stack_request(stack).upper_bound
         used = {
             wheel.name
             for lock in locks
             for wheel in lock.wheels
-            if cap and cap.covers(wheel.name) and not cap.fits(wheel.version)
+            if bound and bound.covers(wheel.name) and not bound.fits(wheel.version)
         }
         for entry in stack.exceptions:
             if entry.package not in used:
                 yield Problem(
-                    message=f"the exception for {entry.package} is dead: nothing on the stack "
-                    f"leaves CUDA {stack.cuda} by it",
+                    message=f"the exception for {entry.package} is unused: no package on the "
+                    f"stack leaves CUDA {stack.cuda} by it",
                     where=f"stack {stack.name}",
                     hint="remove it from the stack's `exceptions`",
                 )
 
 
-def stale_reasons(question: LockRequest, lock: Lock) -> tuple[str, ...]:
-    """In what the lock is no answer to the question; empty when it is current."""
-    if lock.inputs != question.digest:
-        return ("what is asked for has changed since",)
+def stale_reasons(request: LockRequest, lock: Lock) -> tuple[str, ...]:
+    """Return why the lock does not satisfy the request; empty when it is current."""
+    if lock.inputs != request.digest:
+        return ("the requirements have changed since",)
     versions = {wheel.name: wheel.version for wheel in lock.wheels}
     return (
-        *_unanswered(question.requirements, versions, python=question.python),
-        *_broken(question, versions),
+        *_missing(request.requirements, versions, python=request.python),
+        *_violated(request, versions),
     )
 
 
-def _unanswered(texts: Iterable[str], versions: Mapping[str, str], *, python: str) -> Iterator[str]:
+def _missing(texts: Iterable[str], versions: Mapping[str, str], *, python: str) -> Iterator[str]:
     environment = {"python_version": python, "sys_platform": "linux", "platform_system": "Linux"}
     for text in texts:
         requirement = parse_requirement(text, where="")
@@ -88,34 +88,34 @@ def _unanswered(texts: Iterable[str], versions: Mapping[str, str], *, python: st
             continue
         locked = versions.get(canonicalize_name(requirement.name))
         if locked is None:
-            yield f"{text} is asked for and not locked"
+            yield f"{text} is required and not locked"
         elif not requirement.specifier.contains(locked, prereleases=True):
-            yield f"{text} is asked for and {locked} is locked"
+            yield f"{text} is required and {locked} is locked"
 
 
-def _broken(question: LockRequest, versions: Mapping[str, str]) -> Iterator[str]:
-    """Constraints and caps that a lock breaks: it was edited by hand."""
-    for text in question.constraints:
-        requirement = parse_requirement(text, where=question.where)
+def _violated(request: LockRequest, versions: Mapping[str, str]) -> Iterator[str]:
+    """Yield constraints that a lock violates because it was edited by hand."""
+    for text in request.constraints:
+        requirement = parse_requirement(text, where=request.where)
         locked = versions.get(canonicalize_name(requirement.name))
         if locked and not requirement.specifier.contains(locked, prereleases=True):
-            yield f"the stack holds {text} and {locked} is locked"
-    cap = question.cap
+            yield f"the stack pins {text} and {locked} is locked"
+    bound = request.upper_bound
     for name, version in versions.items():
-        if cap and cap.refuses(name, version):
-            yield f"{name} {version} is locked and not of CUDA {cap.cuda}"
+        if bound and bound.refuses(name, version):
+            yield f"{name} {version} is locked and not of CUDA {bound.cuda}"
 
 
 def _stack_problems(stack: Stack, folder: Path) -> tuple[Problem, ...]:
     name = f"stack {stack.lock_name}"
     try:
-        question, lock = stack_request(stack), read_stack_lock(stack.lock_name, folder)
+        request, lock = stack_request(stack), read_stack_lock(stack.lock_name, folder)
     except BadInput as error:
         return error.problems
     hint = "run `dlimg lock`"
     if lock is None:
         return (Problem(message="there is no lock", where=name, hint=hint),)
-    reasons = stale_reasons(question, lock)
+    reasons = stale_reasons(request, lock)
     if not reasons and mark_stack(stack, lock, folder) != lock:
         reasons = ("it does not mark the shared wheels",)
     return tuple(
@@ -126,15 +126,15 @@ def _stack_problems(stack: Stack, folder: Path) -> tuple[Problem, ...]:
 def _cell_problems(cell: Cell, folder: Path) -> tuple[Problem, ...]:
     try:
         stack_lock = read_stack_lock(cell.stack.lock_name, folder) if cell.stack else None
-        question, lock = cell_request(cell, stack_lock), read_lock(cell.id, folder)
+        request, lock = cell_request(cell, stack_lock), read_lock(cell.id, folder)
     except BadInput as error:
         return error.problems
     hint = f"run `dlimg lock {cell.id}`"
     if lock is None:
-        if question.wants_folders:
+        if request.wants_folders:
             return ()
         return (Problem(message="there is no lock", where=cell.id, hint=hint),)
-    reasons = stale_reasons(question, lock)
+    reasons = stale_reasons(request, lock)
     if not reasons and mark_shared(lock, shared_names(stack_lock)) != lock:
         reasons = ("its marks of shared wheels are not those of the stack",)
     return tuple(

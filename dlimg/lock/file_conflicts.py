@@ -1,7 +1,7 @@
-"""What wheels fill: their RECORDs come in, paths that two wheels fill differently come out.
+"""Conflicts between wheels: paths that two of them fill with different content.
 
-No resolver looks at this: CUDA 12's and CUDA 13's cuDNN wheels have different names and own the
-same `nvidia/cudnn/lib/libcudnn.so.9`; whichever is installed last wins.
+Resolvers do not compare files: CUDA 12's and CUDA 13's cuDNN wheels have different names and
+contain the same `nvidia/cudnn/lib/libcudnn.so.9`; the last one installed wins.
 """
 
 import csv
@@ -16,7 +16,7 @@ from dlimg.lock.pylock import ResolvedWheel, WheelContents
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileConflict:
-    """Two wheels and the paths that they fill with different content."""
+    """Two wheels and the paths that both fill, with different content."""
 
     first: str
     second: str
@@ -26,38 +26,38 @@ class FileConflict:
 def find_file_conflicts(
     contents: Mapping[ResolvedWheel, WheelContents], *, python: str
 ) -> tuple[FileConflict, ...]:
-    """Every pair of wheels that do not fit together; the same content is allowed."""
+    """Return each pair of wheels with conflicts; the same content is allowed."""
     owners: dict[str, tuple[ResolvedWheel, str]] = {}
-    clashes: dict[tuple[ResolvedWheel, ResolvedWheel], list[str]] = {}
+    conflicts: dict[tuple[ResolvedWheel, ResolvedWheel], list[str]] = {}
     for wheel, content in contents.items():
         for path, identity in installed_paths(
             content.record, name=wheel.name, python=python
         ).items():
             owner, other = owners.setdefault(path, (wheel, identity))
             if owner is not wheel and other != identity:
-                clashes.setdefault((owner, wheel), []).append(path)
+                conflicts.setdefault((owner, wheel), []).append(path)
     return tuple(
         FileConflict(
             first=f"{first.name} {first.version}",
             second=f"{second.name} {second.version}",
             paths=tuple(sorted(paths)),
         )
-        for (first, second), paths in clashes.items()
+        for (first, second), paths in conflicts.items()
     )
 
 
 def check_file_conflicts(
     contents: Mapping[ResolvedWheel, WheelContents], *, python: str, where: str
 ) -> None:
-    """Raises BadInput with one problem for each pair of wheels that do not fit together."""
+    """Raise BadInput with a problem for each pair of conflicting wheels."""
     problems = [
         Problem(
-            message=_sentence(collision),
+            message=_message(conflict),
             where=where,
             hint="they cannot be in one image: change or exclude one of the packages that "
             "bring them",
         )
-        for collision in find_file_conflicts(contents, python=python)
+        for conflict in find_file_conflicts(contents, python=python)
     ]
     if problems:
         raise BadInput.of(problems)
@@ -65,7 +65,7 @@ def check_file_conflicts(
 
 @lru_cache(maxsize=512)
 def installed_paths(record: str, *, name: str, python: str) -> Mapping[str, str]:
-    """Where an installer puts each file, below the environment, with the content's identity.
+    """Return the installed path of each file in an environment, with its hash and size.
 
     The layout is that of a virtual environment (PEP 427, sysconfig's `venv` scheme).
     """
@@ -99,10 +99,8 @@ def _place(path: str, *, library: str, name: str) -> str:
             return posixpath.normpath(f"{library}/{inner}")
 
 
-def _sentence(collision: FileConflict) -> str:
-    path = collision.paths[0].partition("/site-packages/")[2] or collision.paths[0]
-    others = len(collision.paths) - 1
+def _message(conflict: FileConflict) -> str:
+    path = conflict.paths[0].partition("/site-packages/")[2] or conflict.paths[0]
+    others = len(conflict.paths) - 1
     more = f", and {others} more {'path' if others == 1 else 'paths'}" if others else ""
-    return (
-        f"wheels {collision.first} and {collision.second} fill {path} with different content{more}"
-    )
+    return f"wheels {conflict.first} and {conflict.second} fill {path} with different content{more}"

@@ -1,4 +1,4 @@
-"""The walk over stacks and cells: what is missing or stale is solved, compared and written."""
+"""Locking of stacks and cells: missing and stale locks are solved, checked and written."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -30,7 +30,7 @@ WHEELS_AT_ONCE: Final = 8
 
 
 class LockState(StrEnum):
-    """What became of a lock."""
+    """The outcome for a lock."""
 
     CURRENT = "current"
     WRITTEN = "written"
@@ -39,7 +39,7 @@ class LockState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockResult:
-    """What became of one lock: `changes` are packages that moved, `reason` why it has none."""
+    """The outcome for one lock: `changes` are changed versions, `reason` why it is left out."""
 
     name: str
     state: LockState
@@ -50,7 +50,7 @@ class LockResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locker:
-    """What locking needs from outside: the folder, uv, the index; `upgrade` lets versions move."""
+    """The folder of locks, uv and a reader of wheels; `upgrade` allows newer versions."""
 
     folder: Path
     solver: UvSolver
@@ -59,25 +59,29 @@ class Locker:
 
 
 def lock_cells(
-    cells: Sequence[Cell], locker: Locker, *, say: Callable[[str], None]
+    cells: Sequence[Cell], locker: Locker, *, log: Callable[[str], None]
 ) -> tuple[LockResult, ...]:
-    """What became of each lock, stacks first; a current lock is left as it is.
+    """Bring the locks of these cells and their stacks up to date; stacks come first.
 
     Goes on when one fails, and raises all problems at the end: NetworkFailure when the index was
-    out of reach (then nothing more is tried), else the class of the first problem. What was
-    written stays.
+    out of reach (then nothing more is tried), else the class of the first problem. Finished
+    locks stay.
     """
-    problems: list[DlimgError] = []
-    stacks = [partial(lock_stack, stack, locker) for stack in stacks_of(cells)]
-    done = list(_together(stacks, problems, locker, say))
-    ready = {locked.name for locked in done}
-    standing = [cell for cell in cells if cell.stack is None or cell.stack.lock_name in ready]
-    if not _out_of_reach(problems):
-        works = [partial(lock_cell, cell, locker) for cell in standing]
-        done += _together(works, problems, locker, say)
-    if problems:
-        raise _all_of(problems, not_tried=len(stacks) + len(cells) - len(done) - len(problems))
-    return tuple(done)
+    errors: list[DlimgError] = []
+    stacks = stacks_of(cells)
+    results = list(
+        _run_all([partial(lock_stack, stack, locker) for stack in stacks], errors, locker, log)
+    )
+    locked = {result.name for result in results}
+    ready = [cell for cell in cells if cell.stack is None or cell.stack.lock_name in locked]
+    if not _out_of_reach(errors):
+        results += _run_all(
+            [partial(lock_cell, cell, locker) for cell in ready], errors, locker, log
+        )
+    if errors:
+        unfinished = len(stacks) + len(cells) - len(results) - len(errors)
+        raise _combined(errors, unfinished=unfinished)
+    return tuple(results)
 
 
 def lock_stack(stack: Stack, locker: Locker) -> LockResult:
@@ -114,7 +118,7 @@ def lock_cell(cell: Cell, locker: Locker) -> LockResult:
         except NoSolution:
             if not request.wants_folders:
                 raise
-            reason = _not_at_hand(request)
+            reason = _missing_wheels(request)
             return LockResult(name=cell.id, state=LockState.LEFT_OUT, reason=reason)
     path = local_path(folder, cell.id) if lock.local else cell_path(folder, cell.id)
     result = _settled(mark_shared(lock, shared_names(stack_lock)), old, path, former)
@@ -146,58 +150,58 @@ def _settled(lock: Lock, old: Lock | None, path: Path, former: Path) -> LockResu
     return _written(lock, old, path)
 
 
-def solve_lock(question: LockRequest, old: Lock | None, locker: Locker) -> Lock:
-    """A fresh lock: solved, its wheels read and compared; raises what these raise."""
+def solve_lock(request: LockRequest, old: Lock | None, locker: Locker) -> Lock:
+    """Solve the request, read the wheels and compare their files; raises what these raise."""
     prefer = old.wheels if old and not locker.upgrade else ()
-    found = solve(question, locker.solver, prefer=prefer)
+    wheels = solve(request, locker.solver, prefer=prefer)
     with ThreadPoolExecutor(WHEELS_AT_ONCE) as pool:
-        contents = dict(zip(found, pool.map(locker.read_wheel, found), strict=True))
-    check_file_conflicts(contents, python=question.python, where=question.where)
+        contents = dict(zip(wheels, pool.map(locker.read_wheel, wheels), strict=True))
+    check_file_conflicts(contents, python=request.python, where=request.where)
     return Lock(
-        name=question.name,
-        inputs=question.digest,
-        python=question.python,
-        platform=question.platform,
-        wheels=tuple(_wheel(wheel, contents[wheel]) for wheel in found),
+        name=request.name,
+        inputs=request.digest,
+        python=request.python,
+        platform=request.platform,
+        wheels=tuple(_wheel(wheel, contents[wheel]) for wheel in wheels),
     )
 
 
-def _wheel(found: ResolvedWheel, contents: WheelContents) -> Wheel:
+def _wheel(resolved: ResolvedWheel, contents: WheelContents) -> Wheel:
     return Wheel(
-        name=found.name,
-        version=found.version,
-        file=found.file,
+        name=resolved.name,
+        version=resolved.version,
+        file=resolved.file,
         size=contents.size,
-        sha256=found.sha256,
-        local=found.local,
+        sha256=resolved.sha256,
+        local=resolved.local,
     )
 
 
-def _together(
-    works: Sequence[Callable[[], LockResult]],
-    problems: list[DlimgError],
+def _run_all(
+    tasks: Sequence[Callable[[], LockResult]],
+    errors: list[DlimgError],
     locker: Locker,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Iterator[LockResult]:
-    """What the works give, as each is done; failures go to `problems`.
+    """Yield the results of parallel tasks as they finish; failures are added to `errors`.
 
-    When the index is out of reach, or at an interrupt, what has not begun is given up.
+    Tasks that have not begun are cancelled after a network failure or an interrupt.
     """
     pool = ThreadPoolExecutor(CELLS_AT_ONCE)
     try:
-        for done in as_completed([pool.submit(work) for work in works]):
+        for future in as_completed([pool.submit(task) for task in tasks]):
             try:
-                locked = done.result()
+                result = future.result()
             except NetworkFailure as error:
-                problems.append(error)
+                errors.append(error)
                 return
             except DlimgError as error:
-                problems.append(error)
-                say(f"failed    {error.problems[0].where}")
+                errors.append(error)
+                log(f"failed    {error.problems[0].where}")
                 continue
-            if locked.state is not LockState.CURRENT:
-                say(f"{locked.state:9} {locked.name}{_because(locked)}")
-            yield locked
+            if result.state is not LockState.CURRENT:
+                log(f"{result.state:9} {result.name}{_details(result)}")
+            yield result
     except KeyboardInterrupt:
         locker.solver.stop()
         raise
@@ -205,23 +209,23 @@ def _together(
         pool.shutdown(cancel_futures=True)
 
 
-def _not_at_hand(question: LockRequest) -> str:
-    wanted = ", ".join(text for text in question.requirements if has_local_version(text))
-    return f"no extra wheel folder has {wanted} for Python {question.python}, see --find-links"
+def _missing_wheels(request: LockRequest) -> str:
+    wanted = ", ".join(text for text in request.requirements if has_local_version(text))
+    return f"no extra wheel folder has {wanted} for Python {request.python}, see --find-links"
 
 
-def _because(locked: LockResult) -> str:
-    if locked.reason:
-        return f": {locked.reason}"
-    return f" ({', '.join(locked.changes)})" if locked.changes else ""
+def _details(result: LockResult) -> str:
+    if result.reason:
+        return f": {result.reason}"
+    return f" ({', '.join(result.changes)})" if result.changes else ""
 
 
-def _is_current(question: LockRequest, old: Lock, locker: Locker) -> bool:
-    return not locker.upgrade and not stale_reasons(question, old)
+def _is_current(request: LockRequest, old: Lock, locker: Locker) -> bool:
+    return not locker.upgrade and not stale_reasons(request, old)
 
 
 def _readable(read: Callable[[], Lock | None]) -> Lock | None:
-    """The old lock; None also when it is damaged, for a fresh one takes its place."""
+    """Return the old lock; None if it is missing, or damaged, so that a new one replaces it."""
     try:
         return read()
     except BadInput:
@@ -234,7 +238,7 @@ def _written(lock: Lock, old: Lock | None, path: Path) -> LockResult:
 
 
 def version_changes(old: Lock, new: Lock) -> Iterator[str]:
-    """Each package that came, went or moved: `numpy 2.4.6 -> 2.5.5`."""
+    """Yield each new, removed or changed package: `numpy 2.4.6 -> 2.5.5`."""
     before = {wheel.name: wheel.version for wheel in old.wheels}
     after = {wheel.name: wheel.version for wheel in new.wheels}
     for name in sorted(before.keys() | after.keys()):
@@ -242,15 +246,15 @@ def version_changes(old: Lock, new: Lock) -> Iterator[str]:
             yield f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}"
 
 
-def _out_of_reach(problems: Sequence[DlimgError]) -> bool:
-    return any(isinstance(error, NetworkFailure) for error in problems)
+def _out_of_reach(errors: Sequence[DlimgError]) -> bool:
+    return any(isinstance(error, NetworkFailure) for error in errors)
 
 
-def _all_of(errors: Sequence[DlimgError], *, not_tried: int) -> DlimgError:
-    """One failure for all of them; network trouble gives the class, for it explains the rest."""
-    found = [problem for error in errors for problem in error.problems]
-    if not_tried > 0:
-        cells = "1 more was" if not_tried == 1 else f"{not_tried} more were"
-        found.append(Problem(message=f"{cells} not finished; what is locked stays"))
+def _combined(errors: Sequence[DlimgError], *, unfinished: int) -> DlimgError:
+    """Return one error with all problems; a network failure gives its class, as the cause."""
+    problems = [problem for error in errors for problem in error.problems]
+    if unfinished > 0:
+        locks = "1 more lock was" if unfinished == 1 else f"{unfinished} more locks were"
+        problems.append(Problem(message=f"{locks} not finished; finished locks stay"))
     worst = next((error for error in errors if isinstance(error, NetworkFailure)), errors[0])
-    return (BadInput if isinstance(worst, NoSolution) else type(worst)).of(found)
+    return (BadInput if isinstance(worst, NoSolution) else type(worst)).of(problems)

@@ -1,4 +1,4 @@
-"""The text of a lock: a `Lock` to JSON with one wheel on a line, and strictly back."""
+"""The file format of locks: JSON with one wheel on a line, read strictly."""
 
 import json
 import re
@@ -26,7 +26,7 @@ _TEXTS: Final = {
     "python": re.compile(r"3\.[0-9]+"),
     "platform": re.compile(r"[a-z0-9_]+-[a-z0-9_]+"),
 }
-# A wheel's file as nearly all are called: a version in its normal form, and no build number.
+# The file names of nearly all wheels: a version in normal form, no build number.
 _PLAIN_FILE: Final = re.compile(
     r"(?P<name>[A-Za-z0-9]+(?:[._]?[A-Za-z0-9]+)*)"
     r"-(?P<version>[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?(?:\.dev[0-9]+)?"
@@ -38,11 +38,11 @@ _OS_NAME: Final = _TEXTS["name"]
 
 
 class _LockfileError(ValueError):
-    """What is wrong with a file, before it is known on which line."""
+    """A fault in a lock file, before its line is known."""
 
 
 def lock_text(lock: Lock) -> str:
-    """The file of a lock: stable, wheels by name, so that a diff shows one line per change."""
+    """Return the text of a lock, wheels by name, so that a diff has one line per change."""
     head = "".join(
         f"  {json.dumps(key)}: {json.dumps(value)},\n"
         for key, value in (
@@ -59,7 +59,7 @@ def lock_text(lock: Lock) -> str:
 
 
 def parse_lock(text: str, *, source: str) -> Lock:
-    """The lock; raises BadInput with `source:line` for anything that dlimg did not write."""
+    """Return the lock. Raises BadInput with `source:line` for text that dlimg does not write."""
     values = _object(text, source=source)
     try:
         texts, listed = _head(values)
@@ -76,12 +76,12 @@ def parse_lock(text: str, *, source: str) -> Lock:
 
 
 def bases_text(digests: Mapping[str, str]) -> str:
-    """The file of the registry digests, by operating system."""
+    """Return the text of the registry digests by operating system."""
     return json.dumps(dict(sorted(digests.items())), indent=2) + "\n"
 
 
 def parse_bases(text: str, *, source: str) -> dict[str, str]:
-    """Operating system name to `sha256:...`; raises BadInput for anything else."""
+    """Return `sha256:...` by operating system. Raises BadInput for anything else."""
     digests = _object(text, source=source)
     for name, digest in digests.items():
         known = isinstance(digest, str) and _DIGEST.fullmatch(digest)
@@ -110,7 +110,7 @@ def _object(text: str, *, source: str) -> dict[str, object]:
 
 
 def _head(values: Mapping[str, object]) -> tuple[dict[str, str], list[object]]:
-    """The texts of a lock, and its wheels as they are."""
+    """Return the texts of a lock and its unparsed wheels."""
     _expect_keys(values, _LOCK_KEYS, optional=frozenset())
     if values["format"] != FORMAT:
         raise _LockfileError(f"format {values['format']!r} is not known, this dlimg reads {FORMAT}")
@@ -152,7 +152,7 @@ def _wheel(values: object, *, known: Collection[str]) -> Wheel:
 
 @lru_cache(maxsize=16384)
 def _known_wheel(items: tuple[tuple[str, Any], ...]) -> Wheel:
-    """One value for a wheel, looked at once, however many locks hold it."""
+    """Return the wheel of these items; equal wheels of several locks are one value."""
     values = dict(items)
     _expect_keys(values, _WHEEL_KEYS, optional=_WHEEL_MARKS)
     name, version, file, sha256 = (
@@ -181,8 +181,8 @@ def _is_wheel_of(file: str, name: str, version: str) -> bool:
     from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - the same
 
     try:
-        of, at, _, _ = parse_wheel_filename(file)
-        return of == name and at == Version(version)
+        file_name, file_version, _, _ = parse_wheel_filename(file)
+        return file_name == name and file_version == Version(version)
     except (InvalidWheelFilename, InvalidVersion):
         return False
 
@@ -227,7 +227,7 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _line_of_wheel(text: str, position: int, count: int) -> int:
-    """The wheel's line when the file has our one wheel to a line, else 0."""
+    """Return the wheel's line if the file has one wheel on a line, else 0."""
     lines = [
         number
         for number, line in enumerate(text.splitlines(), start=1)
@@ -236,6 +236,6 @@ def _line_of_wheel(text: str, position: int, count: int) -> int:
     return lines[position] if len(lines) == count else 0
 
 
-def _line_of(text: str, word: str) -> int:
+def _line_of(text: str, part: str) -> int:
     lines = text.splitlines()
-    return next((number for number, line in enumerate(lines, start=1) if word in line), 1)
+    return next((number for number, line in enumerate(lines, start=1) if part in line), 1)

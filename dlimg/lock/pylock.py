@@ -1,4 +1,4 @@
-"""uv's answer: a pylock.toml comes in, the one wheel to install of each package comes out."""
+"""Parsing of pylock.toml, uv's answer: the wheel to install of each package."""
 
 import re
 import tomllib
@@ -22,7 +22,7 @@ _ESCAPE: Final = re.compile(r"((?:%[0-9A-Fa-f]{2})+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedWheel:
-    """A wheel that uv chose and the address it saw it at, which no lock keeps."""
+    """A wheel that uv chose, with its URL, which is not part of a lock."""
 
     name: str
     version: str
@@ -32,13 +32,13 @@ class ResolvedWheel:
 
     @property
     def local(self) -> bool:
-        """Whether it lies in a folder of this machine."""
+        """Whether the wheel is in a local folder."""
         return self.address.startswith("file:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WheelContents:
-    """What a wheel holds: its own size in bytes and the text of its RECORD."""
+    """The size of a wheel's file in bytes and the text of its RECORD."""
 
     size: int
     record: str
@@ -48,24 +48,24 @@ ReadWheel = Callable[[ResolvedWheel], WheelContents]
 
 
 def parse_pylock(text: str, *, python: str, platform: str) -> tuple[ResolvedWheel, ...]:
-    """The wheels to install, by name.
+    """Return the wheels to install, by name.
 
-    Raises Negative for an answer that is no pylock.toml or has no wheel that fits.
+    Raises Negative for an invalid pylock.toml, or a package without a compatible wheel.
     """
     try:
         answer = tomllib.loads(text)
         packages = answer["packages"]
-        found = [_found(package, python, platform) for package in packages]
+        wheels = [_best_wheel(package, python, platform) for package in packages]
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise Negative(f"uv's answer cannot be read: {error!r}") from error
-    return tuple(sorted(found, key=lambda wheel: wheel.name))
+    return tuple(sorted(wheels, key=lambda wheel: wheel.name))
 
 
 @lru_cache(maxsize=64)
 def compatible_tag_ranks(python: str, platform: str) -> Mapping[Tag, int]:
-    """Every tag that fits, with its rank: 0 is the most specific (PEP 425).
+    """Return every compatible tag with its rank; 0 is the most specific (PEP 425).
 
-    Raises BadInput for a Python or platform that no lock can be made for.
+    Raises BadInput for an unknown Python or platform.
     """
     minor = _PYTHON.fullmatch(python)
     if minor is None:
@@ -80,12 +80,12 @@ def compatible_tag_ranks(python: str, platform: str) -> Mapping[Tag, int]:
 
 
 def file_name_of(address: str) -> str:
-    """The file name that an address ends in, with its percent escapes undone."""
+    """Return the file name at the end of a URL, without percent escapes."""
     name = address.partition("#")[0].partition("?")[0].rpartition("/")[2]
     return _ESCAPE.sub(lambda run: bytes.fromhex(run[1].replace("%", "")).decode(), name)
 
 
-def _found(package: Mapping[str, object], python: str, platform: str) -> ResolvedWheel:
+def _best_wheel(package: Mapping[str, object], python: str, platform: str) -> ResolvedWheel:
     name, version = str(package["name"]), str(package["version"])
     wheels = package.get("wheels")
     choices = list(
@@ -94,7 +94,7 @@ def _found(package: Mapping[str, object], python: str, platform: str) -> Resolve
     if not choices:
         raise Negative(
             f"{name} {version} has no wheel for Python {python} on {platform}",
-            hint="choose a version that has one, or exclude the cell with a `why`",
+            hint="choose another version, or exclude the cell with a `why`",
         )
     _, file, address, sha256 = min(choices)
     return ResolvedWheel(
@@ -105,7 +105,7 @@ def _found(package: Mapping[str, object], python: str, platform: str) -> Resolve
 def _ranked(
     wheels: Sequence[Mapping[str, object]], ranks: Mapping[Tag, int]
 ) -> Iterator[tuple[tuple[int, tuple[int, str]], str, str, str]]:
-    """Each wheel that fits, so that the least is the one that installers take."""
+    """Yield compatible wheels with sort keys; installers take the least."""
     for wheel in wheels:
         address = str(wheel.get("url") or wheel["path"])
         file = str(wheel.get("name") or file_name_of(address))
@@ -122,17 +122,17 @@ def _ranked(
 
 
 def _platforms(platform: str) -> list[str]:
-    """The platform tags of wheels that run there, the newest glibc first (PEP 600)."""
+    """Return the platform tags of compatible wheels, the newest glibc first (PEP 600)."""
     parts = _PLATFORM.fullmatch(platform)
     if parts is None:
         raise BadInput(
             f"platform `{platform}` is not known",
             hint="write one like x86_64-manylinux_2_28",
         )
-    machine, newest = parts[1], int(parts[2])
+    arch, newest = parts[1], int(parts[2])
     names: list[str] = []
-    for glibc in range(newest, OLDEST_GLIBC[machine] - 1, -1):
-        names.append(f"manylinux_2_{glibc}_{machine}")
+    for glibc in range(newest, OLDEST_GLIBC[arch] - 1, -1):
+        names.append(f"manylinux_2_{glibc}_{arch}")
         if glibc in LEGACY:
-            names.append(f"{LEGACY[glibc]}_{machine}")
-    return [*names, f"linux_{machine}"]
+            names.append(f"{LEGACY[glibc]}_{arch}")
+    return [*names, f"linux_{arch}"]

@@ -1,4 +1,4 @@
-"""What is asked for: a stack or a cell comes in, a `LockRequest` with its digest comes out."""
+"""Requests for locks: the requirements and constraints of a stack or a cell, with a digest."""
 
 import hashlib
 import json
@@ -12,24 +12,24 @@ from packaging.version import InvalidVersion, Version
 from dlimg.errors import BadInput
 from dlimg.model import Cell, Lock, Stack, Wheel
 
-# The parts that NVIDIA numbers by CUDA release; libraries such as cuBLAS have their own numbers.
+# Packages that NVIDIA numbers by CUDA release; libraries such as cuBLAS have numbers of their own.
 NUMBERED_BY_CUDA: Final = ("nvidia-cuda-", "nvidia-nvjitlink", "nvidia-nvvm", "cuda-")
 PINNED_BY_STACK: Final = ("nvidia-", "cuda-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpperBound:
-    """The rule that holds a stack's CUDA parts to one minor, but for the exempt ones."""
+    """The rule that CUDA packages of a stack have its CUDA minor, apart from exempt ones."""
 
     cuda: str
     exempt: tuple[str, ...] = ()
 
     def covers(self, name: str) -> bool:
-        """Whether NVIDIA numbers this package by CUDA release, exempt or not."""
+        """Return whether NVIDIA numbers this package by CUDA release, exempt or not."""
         return name.startswith(NUMBERED_BY_CUDA)
 
     def fits(self, version: str) -> bool:
-        """Whether this version belongs to the cap's CUDA minor."""
+        """Return whether this version belongs to the CUDA minor."""
         return _release(version)[:2] == _release(self.cuda)[:2]
 
     def refuses(self, name: str, version: str) -> bool:
@@ -40,7 +40,7 @@ class UpperBound:
 
     @property
     def text(self) -> str:
-        """The rule itself, as it enters the digest."""
+        """The rule as text, which is part of the digest."""
         names = ", ".join(f"{prefix}*" for prefix in NUMBERED_BY_CUDA)
         exempt = f" except {', '.join(sorted(self.exempt))}" if self.exempt else ""
         return f"{names} =={self.cuda}.*{exempt}"
@@ -48,39 +48,39 @@ class UpperBound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockRequest:
-    """Everything that decides a lock; `name` and `where` say who asks, not in the digest."""
+    """The input of a lock; `name` and `where`, for messages, are not part of the digest."""
 
     name: str
     where: str
     requirements: tuple[str, ...]
     constraints: tuple[str, ...]
-    cap: UpperBound | None
+    upper_bound: UpperBound | None
     python: str
     platform: str
 
     @property
     def digest(self) -> str:
-        """The sha256 of what is asked for, in canonical JSON; a lock keeps it as `inputs`."""
-        asked = {
+        """The sha256 of the request in canonical JSON; a lock has it as `inputs`."""
+        fields = {
             "requirements": sorted(self.requirements),
             "constraints": sorted(self.constraints),
-            "cap": self.cap.text if self.cap else "",
+            "cap": self.upper_bound.text if self.upper_bound else "",
             "python": self.python,
             "platform": self.platform,
         }
-        canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 
     @property
     def wants_folders(self) -> bool:
-        """Whether a requirement pins a local version, as only extra wheel folders hold them."""
+        """Whether a requirement pins a local version, which only extra wheel folders have."""
         return any(has_local_version(text) for text in self.requirements)
 
 
 def stack_request(stack: Stack) -> LockRequest:
-    """What a stack asks for: its leader, the cuDNN it is held to, its own CUDA minor.
+    """Return the request of a stack: its leader, its cuDNN, its CUDA minor.
 
-    Raises BadInput for a leader that is no requirement.
+    Raises BadInput for a leader that is not a requirement.
     """
     parse_requirement(stack.leader, where=f"stack {stack.lock_name}")
     major = stack.cuda.partition(".")[0]
@@ -90,16 +90,16 @@ def stack_request(stack: Stack) -> LockRequest:
         where=f"stack {stack.lock_name}",
         requirements=(stack.leader,),
         constraints=cudnn,
-        cap=_cap(stack),
+        upper_bound=_upper_bound(stack),
         python=stack.python,
         platform=stack.platform,
     )
 
 
 def cell_request(cell: Cell, stack_lock: Lock | None) -> LockRequest:
-    """What a cell asks for, under the pins of its stack's lock when it has a stack.
+    """Return the request of a cell, constrained by the pins of its stack's lock if it has one.
 
-    Raises BadInput for a text that is no requirement, and for a stack without its lock.
+    Raises BadInput for an invalid requirement, and for a stack without its lock.
     """
     for text in cell.requirements:
         parse_requirement(text, where=cell.id)
@@ -114,14 +114,14 @@ def cell_request(cell: Cell, stack_lock: Lock | None) -> LockRequest:
         where=cell.id,
         requirements=cell.requirements,
         constraints=pinned_versions(stack_lock.wheels) if cell.stack and stack_lock else (),
-        cap=_cap(cell.stack) if cell.stack else None,
+        upper_bound=_upper_bound(cell.stack) if cell.stack else None,
         python=cell.python,
         platform=cell.platform,
     )
 
 
 def pinned_versions(wheels: Iterable[Wheel]) -> tuple[str, ...]:
-    """The exact versions that a stack's lock imposes on every cell on the stack."""
+    """Return the exact versions that a stack's lock imposes on its cells."""
     return tuple(
         f"{wheel.name}=={wheel.version}"
         for wheel in wheels
@@ -130,7 +130,7 @@ def pinned_versions(wheels: Iterable[Wheel]) -> tuple[str, ...]:
 
 
 def parse_requirement(text: str, *, where: str) -> Requirement:
-    """The requirement, parsed; raises BadInput for anything else, addresses included."""
+    """Return the parsed requirement; raises BadInput for anything else, and for a URL."""
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
@@ -138,7 +138,7 @@ def parse_requirement(text: str, *, where: str) -> Requirement:
         raise BadInput(f"`{text}` is not a requirement: {reason}", where=where) from error
     if requirement.url:
         raise BadInput(
-            f"`{text}` names an address, and a lock has none",
+            f"`{text}` names a URL, and a lock has none",
             where=where,
             hint="name a version, and put the wheel into a folder given by --find-links",
         )
@@ -146,12 +146,12 @@ def parse_requirement(text: str, *, where: str) -> Requirement:
 
 
 def has_local_version(text: str) -> bool:
-    """Whether this requirement pins a version like `2.13.0+cpu`."""
+    """Return whether this requirement pins a local version such as `2.13.0+cpu`."""
     specifiers = parse_requirement(text, where="").specifier
     return any("+" in specifier.version for specifier in specifiers)
 
 
-def _cap(stack: Stack) -> UpperBound:
+def _upper_bound(stack: Stack) -> UpperBound:
     return UpperBound(cuda=stack.cuda, exempt=tuple(entry.package for entry in stack.exceptions))
 
 

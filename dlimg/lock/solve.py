@@ -1,4 +1,4 @@
-"""The one question that goes out: a `LockRequest` comes in, the wheels that uv chose come out."""
+"""Solving of lock requests by uv."""
 
 import re
 import tempfile
@@ -15,7 +15,7 @@ from dlimg.model import Wheel
 ROUNDS: Final = 4
 SECONDS: Final = 600
 LONGEST_REASON: Final = 700
-# uv's own settings that would change an answer without a trace in the lock.
+# Settings of uv that would change an answer without a trace in the lock.
 MISLEADING: Final = frozenset(
     {
         "UV_FIND_LINKS",
@@ -39,7 +39,7 @@ _NO_SOLUTION: Final = "No solution found"
 
 
 class SolverResult(Protocol):
-    """How a child process ended."""
+    """The result of a finished process."""
 
     @property
     def returncode(self) -> int: ...
@@ -50,7 +50,7 @@ class SolverResult(Protocol):
 
 
 class RunCommand(Protocol):
-    """Runs a command to its end; never raises because the command failed."""
+    """Runs a command to its end; a failing command raises nothing."""
 
     def __call__(
         self,
@@ -65,9 +65,9 @@ class RunCommand(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UvSolver:
-    """How to ask uv: its binary, an interpreter it may look at, the extra wheel folders.
+    """The uv binary, an interpreter that it may inspect, the extra wheel folders.
 
-    `stop` ends what `run` has running in other threads, when an interrupt came.
+    `stop` ends the processes that `run` has started in other threads, after an interrupt.
     """
 
     uv: str
@@ -79,41 +79,40 @@ class UvSolver:
 
 
 class NoSolution(BadInput):
-    """No set of versions answers the question (exit 2)."""
+    """No set of versions satisfies the request (exit 2)."""
 
 
 def solve(
-    question: LockRequest, solver: UvSolver, *, prefer: Sequence[Wheel] = ()
+    request: LockRequest, solver: UvSolver, *, prefer: Sequence[Wheel] = ()
 ) -> tuple[ResolvedWheel, ...]:
-    """The wheels that answer the question; versions in `prefer` stay where they can.
+    """Return the wheels that satisfy the request; versions in `prefer` stay if possible.
 
-    Raises NoSolution naming the pins in the way, NetworkFailure, or Negative for an answer that
-    cannot be used.
+    Raises NoSolution with the conflicting pins, NetworkFailure, or Negative for an unusable answer.
     """
-    held = loose = frozenset[str]()
+    constrained = violations = frozenset[str]()
     for _ in range(ROUNDS):
-        found = _ask(question, solver, held=held, prefer=prefer)
-        loose = _refused(question, found)
-        if not loose:
-            _refuse_strangers(question, found)
-            return found
-        held |= loose
+        wheels = _run_uv(request, solver, constrained=constrained, prefer=prefer)
+        violations = _violations(request, wheels)
+        if not violations:
+            _check_origin(request, wheels)
+            return wheels
+        constrained |= violations
     raise NoSolution(
-        f"{', '.join(sorted(loose))} cannot be held to the stack's CUDA",
-        where=question.where,
+        f"{', '.join(sorted(violations))} cannot be held to the stack's CUDA",
+        where=request.where,
         hint="list the package under the stack's `exceptions` with a `why`",
     )
 
 
 def uv_argv(
-    question: LockRequest, solver: UvSolver, *, constraints: Path, answer: Path
+    request: LockRequest, solver: UvSolver, *, constraints: Path, answer: Path
 ) -> list[str]:
-    """The command; requirements come on stdin, neither Python nor platform need be here."""
-    folders = solver.folders if question.wants_folders else ()
+    """Return the command; it reads requirements from stdin and needs no target Python here."""
+    folders = solver.folders if request.wants_folders else ()
     return [
         *(solver.uv, "pip", "compile", "-", "--quiet"),
         *("--python", solver.interpreter, "--no-python-downloads"),
-        *("--python-version", question.python, "--python-platform", question.platform),
+        *("--python-version", request.python, "--python-platform", request.platform),
         *("--only-binary", ":all:", "--no-header", "--no-annotate"),
         *("--constraints", str(constraints)),
         *(word for folder in folders for word in ("--find-links", str(folder))),
@@ -122,81 +121,82 @@ def uv_argv(
 
 
 def preferences(wheels: Iterable[Wheel]) -> str:
-    """A pylock.toml of names and versions: uv keeps what an earlier answer says if it can."""
+    """Return a pylock.toml of names and versions, which uv keeps where it can."""
     packages = (
         f'[[packages]]\nname = "{wheel.name}"\nversion = "{wheel.version}"\n' for wheel in wheels
     )
     return "\n".join(('lock-version = "1.0"\ncreated-by = "dlimg"\n', *packages))
 
 
-def _ask(
-    question: LockRequest, solver: UvSolver, *, held: frozenset[str], prefer: Sequence[Wheel]
+def _run_uv(
+    request: LockRequest, solver: UvSolver, *, constrained: frozenset[str], prefer: Sequence[Wheel]
 ) -> tuple[ResolvedWheel, ...]:
-    cap = question.cap
-    caps = tuple(cap.constraint(name) for name in sorted(held)) if cap else ()
-    limits = (*question.constraints, *caps)
+    bound = request.upper_bound
+    bounds = tuple(bound.constraint(name) for name in sorted(constrained)) if bound else ()
+    limits = (*request.constraints, *bounds)
     with tempfile.TemporaryDirectory(prefix="dlimg-lock-") as folder:
         constraints, answer = Path(folder, "constraints.txt"), Path(folder, "pylock.toml")
         constraints.write_text("".join(f"{text}\n" for text in limits), encoding="utf-8")
         if prefer:
             answer.write_text(preferences(prefer), encoding="utf-8")
         ended = solver.run(
-            uv_argv(question, solver, constraints=constraints, answer=answer),
+            uv_argv(request, solver, constraints=constraints, answer=answer),
             env={
                 name: value for name, value in solver.environment.items() if name not in MISLEADING
             },
             cwd=Path(folder),
-            stdin="".join(f"{text}\n" for text in question.requirements),
+            stdin="".join(f"{text}\n" for text in request.requirements),
             timeout=SECONDS,
         )
         if ended.returncode != 0:
-            raise _failure(question, limits, ended)
+            raise _failure(request, limits, ended)
         text = answer.read_text(encoding="utf-8")
-    return parse_pylock(text, python=question.python, platform=question.platform)
+    return parse_pylock(text, python=request.python, platform=request.platform)
 
 
-def _refused(question: LockRequest, found: Sequence[ResolvedWheel]) -> frozenset[str]:
-    cap = question.cap
-    if cap is None:
+def _violations(request: LockRequest, wheels: Sequence[ResolvedWheel]) -> frozenset[str]:
+    """Return the names of CUDA packages of another CUDA minor."""
+    bound = request.upper_bound
+    if bound is None:
         return frozenset()
-    return frozenset(wheel.name for wheel in found if cap.refuses(wheel.name, wheel.version))
+    return frozenset(wheel.name for wheel in wheels if bound.refuses(wheel.name, wheel.version))
 
 
-def _refuse_strangers(question: LockRequest, found: Sequence[ResolvedWheel]) -> None:
-    """A local version or folder that nobody asked for comes from settings of uv (D10)."""
-    if question.wants_folders:
+def _check_origin(request: LockRequest, wheels: Sequence[ResolvedWheel]) -> None:
+    """Refuse local wheels without a requirement for them: settings of uv brought them in."""
+    if request.wants_folders:
         return
-    for wheel in found:
+    for wheel in wheels:
         if wheel.local or "+" in wheel.version:
             raise BadInput(
                 f"uv took {wheel.name} {wheel.version}, which no requirement asks for",
-                where=question.where,
+                where=request.where,
                 hint="look for find-links or an extra index in uv's settings (uv.toml, UV_INDEX)",
             )
 
 
-def _failure(question: LockRequest, limits: Sequence[str], ended: SolverResult) -> Exception:
-    said = _flat(ended.stderr or ended.stdout)
-    if _NO_SOLUTION in said:
-        return _no_solution(question, limits, said.partition(_NO_SOLUTION)[2])
-    if _UNREACHABLE.search(said):
+def _failure(request: LockRequest, limits: Sequence[str], ended: SolverResult) -> Exception:
+    output = _single_line(ended.stderr or ended.stdout)
+    if _NO_SOLUTION in output:
+        return _no_solution(request, limits, output.partition(_NO_SOLUTION)[2])
+    if _UNREACHABLE.search(output):
         return NetworkFailure(
-            f"the package index cannot be used: {said[:LONGEST_REASON]}",
-            where=question.where,
+            f"the package index cannot be used: {output[:LONGEST_REASON]}",
+            where=request.where,
             hint="check the network, the proxy and the index address (UV_DEFAULT_INDEX), then run "
             "it again; finished locks are kept",
         )
     return Negative(
-        f"uv failed with exit code {ended.returncode}: {said[:LONGEST_REASON]}",
-        where=question.where,
+        f"uv failed with exit code {ended.returncode}: {output[:LONGEST_REASON]}",
+        where=request.where,
     )
 
 
-def _no_solution(question: LockRequest, limits: Sequence[str], said: str) -> NoSolution:
-    reason = said.partition("cause: ")[2] or said
-    in_the_way = [text for text in limits if _mentions(reason, text)]
-    blame = f"; in the way: {', '.join(in_the_way)}" if in_the_way else ""
-    if in_the_way and question.cap:
+def _no_solution(request: LockRequest, limits: Sequence[str], output: str) -> NoSolution:
+    reason = output.partition("cause: ")[2] or output
+    conflicts = [text for text in limits if _mentions(reason, text)]
+    blame = f"; in the way: {', '.join(conflicts)}" if conflicts else ""
+    if conflicts and request.upper_bound:
         hint = (
             "choose other versions or another stack, or list a package that need not follow "
             "under the stack's `exceptions` with a `why`"
@@ -205,13 +205,13 @@ def _no_solution(question: LockRequest, limits: Sequence[str], said: str) -> NoS
         hint = "correct the version, or exclude the cell with a `why`"
     return NoSolution(
         f"no versions fit together{blame}; uv says: {reason[:LONGEST_REASON]}",
-        where=question.where,
+        where=request.where,
         hint=hint,
     )
 
 
 def _mentions(reason: str, constraint: str) -> bool:
-    """Whether uv's reason speaks about this constraint's package."""
+    """Return whether uv's reason is about this constraint."""
     name, _, version = constraint.partition("==")
     return (
         re.search(rf"(?<![\w-]){re.escape(name)}[^\s,]*[=<>]=?{re.escape(version)}", reason)
@@ -219,7 +219,7 @@ def _mentions(reason: str, constraint: str) -> bool:
     )
 
 
-def _flat(text: str) -> str:
-    """One line without uv's line breaks and with its markers on Linux left out."""
+def _single_line(text: str) -> str:
+    """Return uv's message as one line, without environment markers."""
     joined = " ".join(text.split())
     return re.sub(r"\{[^}]*\}", "", joined).removeprefix("error: ")

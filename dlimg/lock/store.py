@@ -1,4 +1,4 @@
-"""The folder of locks: names and wheel folders come in, locks and paths come out."""
+"""The folder of locks: paths, reading and writing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -13,7 +13,7 @@ from dlimg.model import Lock
 STACKS: Final = "stacks"
 LOCAL: Final = "local"
 BASES: Final = "bases.json"
-BASES_HINT: Final = "`dlimg lock --bases` writes the file anew"
+BASES_HINT: Final = "`dlimg lock --bases` writes a new file"
 
 
 def cell_path(folder: Path, cell: str) -> Path:
@@ -21,7 +21,7 @@ def cell_path(folder: Path, cell: str) -> Path:
 
 
 def local_path(folder: Path, cell: str) -> Path:
-    """Where the lock of a cell goes when a wheel came from an extra folder; git ignores it."""
+    """Return the path of a cell's lock with local wheels; git ignores it."""
     return folder / LOCAL / f"{cell}.json"
 
 
@@ -30,20 +30,20 @@ def stack_path(folder: Path, stack: str) -> Path:
 
 
 def read_lock(cell: str, folder: Path) -> Lock | None:
-    """The lock of a cell, the local one first; None when there is none.
+    """Return the lock of a cell, the local one first, or None.
 
-    Raises BadInput for a file that is no lock, or another cell's.
+    Raises BadInput for a file that is not a lock, or another cell's.
     """
     return _read(local_path(folder, cell), cell) or _read(cell_path(folder, cell), cell)
 
 
 def read_stack_lock(stack: str, folder: Path) -> Lock | None:
-    """The lock of a stack, None when there is none; raises BadInput for a file that is none."""
+    """Return the lock of a stack by the lock's name, or None. Raises BadInput as `read_lock`."""
     return _read(stack_path(folder, stack), stack)
 
 
 def read_bases(folder: Path) -> Mapping[str, str]:
-    """The registry digest of each operating system that was pinned.
+    """Return the pinned registry digest of each operating system.
 
     Raises BadInput for a file that `dlimg lock --bases` did not write.
     """
@@ -61,27 +61,27 @@ def read_bases(folder: Path) -> Mapping[str, str]:
 
 
 def write_lock(lock: Lock, path: Path) -> None:
-    """Puts the lock there as a whole or not at all; raises BadInput when it cannot."""
+    """Write the lock atomically; raises BadInput if that fails."""
     _write(path, lock_text(lock))
 
 
 def write_bases(digests: Mapping[str, str], folder: Path) -> None:
-    """Puts the digests there as a whole or not at all; raises BadInput when it cannot."""
+    """Write the digests atomically; raises BadInput if that fails."""
     _write(folder / BASES, bases_text(digests))
 
 
 def lock_files(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Every lock file with the kind of its owner, `cell` or `stack`."""
-    for place, kind in ((folder, "cell"), (folder / LOCAL, "cell"), (folder / STACKS, "stack")):
-        for path in sorted(place.glob("*.json")):
+    """Yield every lock file with the kind of its owner, `cell` or `stack`."""
+    for parent, kind in ((folder, "cell"), (folder / LOCAL, "cell"), (folder / STACKS, "stack")):
+        for path in sorted(parent.glob("*.json")):
             if path != folder / BASES:
                 yield path, kind
 
 
 def wheel_folders(flags: Sequence[str], environment: Mapping[str, str]) -> tuple[Path, ...]:
-    """The extra wheel folders, each once, in order; addresses and lost folders are left out.
+    """Return the extra wheel folders in order, without repeats, URLs and missing folders.
 
-    Raises BadInput for a folder named on the command line that is not there.
+    Raises BadInput for a missing folder of the command line.
     """
     for flag in flags:
         if not Path(flag).is_dir():
@@ -89,12 +89,12 @@ def wheel_folders(flags: Sequence[str], environment: Mapping[str, str]) -> tuple
     # uv splits at commas, pip at white space.
     uv = environment.get("UV_FIND_LINKS", "").split(",")
     pip = environment.get("PIP_FIND_LINKS", "").split()
-    named = (name.strip().removeprefix("file://") for name in (*flags, *uv, *pip))
-    folders = (Path(name).absolute() for name in named if name and Path(name).is_dir())
+    names = (name.strip().removeprefix("file://") for name in (*flags, *uv, *pip))
+    folders = (Path(name).absolute() for name in names if name and Path(name).is_dir())
     return tuple(dict.fromkeys(folders))
 
 
-# A command looks at the same locks several times; a file that has changed is another text.
+# A command reads the same locks several times; the key is the file's text.
 _parsed = lru_cache(maxsize=256)(parse_lock)
 
 

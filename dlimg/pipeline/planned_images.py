@@ -57,7 +57,7 @@ def buildable_images(
     local = tuple(cell for cell in cells if folders and _needs_local_lock(project, cell))
     if local:
         context.log(f"locking {len(local)} cells whose wheels come from an extra folder")
-        lock_cells(local, locker_for(project, find_links, context), say=context.log)
+        lock_cells(local, locker_for(project, find_links, context), log=context.log)
     return current_images(project, cells)
 
 

@@ -22,7 +22,7 @@ CELLS = (TORCH, CPU, LOCAL)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    lock_cells((TORCH, CPU), lock_fakes.locksmith(tmp_path, FakeUv()), say=lock_fakes.quiet)
+    lock_cells((TORCH, CPU), lock_fakes.locksmith(tmp_path, FakeUv()), log=lock_fakes.quiet)
     return tmp_path
 
 
@@ -50,7 +50,7 @@ def test_a_stack_without_a_lock_is_named_once(folder: Path) -> None:
 def test_requirements_that_changed(folder: Path) -> None:
     changed = dataclasses.replace(CPU, requirements=("numpy>=2.5", "pip", "scipy"))
     (message,) = messages(folder, TORCH, changed)
-    assert "the lock is stale: what is asked for has changed since" in message
+    assert "the lock is stale: the requirements have changed since" in message
 
 
 def test_a_stack_that_changed_makes_only_itself_stale(folder: Path) -> None:
@@ -62,8 +62,8 @@ def test_a_stack_that_changed_makes_only_itself_stale(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("numpy-2.5.0", "numpy-2.4.0", "numpy>=2.5 is asked for and 2.4.0 is locked"),
-        ("pip", "pipx", "pip is asked for and not locked"),
+        ("numpy-2.5.0", "numpy-2.4.0", "numpy>=2.5 is required and 2.4.0 is locked"),
+        ("pip", "pipx", "pip is required and not locked"),
     ],
 )
 def test_a_lock_edited_by_hand(folder: Path, old: str, new: str, message: str) -> None:
@@ -80,7 +80,7 @@ def test_a_lock_edited_by_hand(folder: Path, old: str, new: str, message: str) -
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("13.2.1", "the stack holds cuda-bindings==13.2.0 and 13.2.1 is locked"),
+        ("13.2.1", "the stack pins cuda-bindings==13.2.0 and 13.2.1 is locked"),
         ("13.5.0", "cuda-bindings 13.5.0 is locked and not of CUDA 13.2"),
     ],
 )
@@ -116,9 +116,9 @@ def test_an_exception_that_nothing_needs_is_dead(tmp_path: Path) -> None:
     dead = StackException(package="nvidia-cuda-cccl", why="once it was needed")
     stack = dataclasses.replace(STACK, exceptions=(*EXCEPTIONS, dead))
     cell = dataclasses.replace(TORCH, stack=stack)
-    lock_cells((cell,), lock_fakes.locksmith(tmp_path, FakeUv()), say=lock_fakes.quiet)
+    lock_cells((cell,), lock_fakes.locksmith(tmp_path, FakeUv()), log=lock_fakes.quiet)
     (message,) = messages(tmp_path, cell)
-    assert message.startswith("stack cuda13.2: the exception for nvidia-cuda-cccl is dead")
+    assert message.startswith("stack cuda13.2: the exception for nvidia-cuda-cccl is unused")
 
 
 def test_an_exception_cannot_be_called_dead_while_a_lock_is_missing(folder: Path) -> None:

@@ -40,7 +40,7 @@ JAX = on_stack("jax", "jax", "0.12.0", "numpy")
 
 
 def walk(cells: list[Cell], locksmith: Locker) -> dict[str, LockResult]:
-    return {locked.name: locked for locked in lock_cells(cells, locksmith, say=lock_fakes.quiet)}
+    return {locked.name: locked for locked in lock_cells(cells, locksmith, log=lock_fakes.quiet)}
 
 
 def files(folder: Path) -> list[str]:
@@ -122,7 +122,7 @@ def test_a_failing_cell_does_not_stop_the_others(tmp_path: Path) -> None:
     bad = samples.cell(version="99")
     said: list[str] = []
     with pytest.raises(BadInput) as caught:
-        lock_cells([bad, CPU], lock_fakes.locksmith(tmp_path, FakeUv()), say=said.append)
+        lock_cells([bad, CPU], lock_fakes.locksmith(tmp_path, FakeUv()), log=said.append)
     assert [problem.where for problem in caught.value.problems] == [bad.id]
     assert files(tmp_path) == [f"{CPU.id}.json"]
     assert sorted(line.split()[0] for line in said) == ["failed", "written"]
@@ -132,10 +132,10 @@ def test_the_cells_of_a_failed_stack_are_not_tried(tmp_path: Path) -> None:
     stack = samples.stack(leader="torch==99")
     cell = samples.cell(on=stack)
     with pytest.raises(BadInput) as caught:
-        lock_cells([cell, CPU], lock_fakes.locksmith(tmp_path, FakeUv()), say=lock_fakes.quiet)
+        lock_cells([cell, CPU], lock_fakes.locksmith(tmp_path, FakeUv()), log=lock_fakes.quiet)
     wheres = [problem.where for problem in caught.value.problems]
     assert wheres == ["stack cuda13.2", ""]
-    assert caught.value.problems[1].message.startswith("1 more was not finished")
+    assert caught.value.problems[1].message.startswith("1 more lock was not finished")
     assert cell_path(tmp_path, CPU.id).is_file()
 
 
@@ -145,7 +145,7 @@ def test_an_unreachable_index_loses_nothing(tmp_path: Path) -> None:
     uv = FakeUv(code=2, says=lock_fakes.UNREACHABLE)
     with pytest.raises(NetworkFailure, match="the package index cannot be used") as caught:
         lock_cells(
-            [CPU, JAX], lock_fakes.locksmith(tmp_path, uv, upgrade=True), say=lock_fakes.quiet
+            [CPU, JAX], lock_fakes.locksmith(tmp_path, uv, upgrade=True), log=lock_fakes.quiet
         )
     assert caught.value.exit_code == 5
     assert files(tmp_path) == [f"{CPU.id}.json"]
@@ -156,7 +156,7 @@ def test_wheels_that_collide_are_never_locked(tmp_path: Path) -> None:
     index = FakeIndex(extra={"numpy": "shared.py,sha256=aa,1\n", "pip": "shared.py,sha256=bb,1\n"})
     with pytest.raises(BadInput, match=r"numpy 2\.5\.0 and pip 26\.3 fill shared\.py"):
         lock_cells(
-            [CPU], lock_fakes.locksmith(tmp_path, FakeUv(), index=index), say=lock_fakes.quiet
+            [CPU], lock_fakes.locksmith(tmp_path, FakeUv(), index=index), log=lock_fakes.quiet
         )
     assert files(tmp_path) == []
 
@@ -179,7 +179,7 @@ def test_an_interrupt_leaves_whole_locks_only(tmp_path: Path) -> None:
     uv = FakeUv()
     smith = Locker(folder=tmp_path, solver=lock_fakes.solver(uv), read_wheel=read)
     with pytest.raises(KeyboardInterrupt):
-        lock_cells([TORCH, CPU], smith, say=lock_fakes.quiet)
+        lock_cells([TORCH, CPU], smith, log=lock_fakes.quiet)
     assert uv.stopped
     assert files(tmp_path) == []
 
@@ -194,7 +194,7 @@ def read_only(tmp_path: Path) -> Path:
 
 def test_a_checkout_that_cannot_be_written(read_only: Path) -> None:
     with pytest.raises(BadInput, match="cannot write the lock") as caught:
-        lock_cells([CPU], lock_fakes.locksmith(read_only, FakeUv()), say=lock_fakes.quiet)
+        lock_cells([CPU], lock_fakes.locksmith(read_only, FakeUv()), log=lock_fakes.quiet)
     assert caught.value.problems[0].where == str(cell_path(read_only, CPU.id))
 
 

@@ -1,4 +1,4 @@
-"""What is asked for: digests, pins, caps."""
+"""Requests for locks: digests, pins, the CUDA minor."""
 
 import dataclasses
 
@@ -43,12 +43,12 @@ def test_the_cap_of_a_stack(name: str, version: str, *, refused: bool) -> None:
 
 def test_the_digest_is_that_of_what_is_asked_for_and_nothing_else() -> None:
     cell = samples.cell(requirements=("torch==2.15.0", "numpy", "pip"))
-    question = cell_request(cell, None)
+    request = cell_request(cell, None)
     again = cell_request(dataclasses.replace(cell, requirements=cell.requirements[::-1]), None)
     elsewhere = cell_request(dataclasses.replace(cell, os=samples.system("ubuntu24.04")), None)
-    assert question.digest == again.digest == elsewhere.digest
-    assert question.digest.startswith("sha256:")
-    assert len(question.digest) == 71
+    assert request.digest == again.digest == elsewhere.digest
+    assert request.digest.startswith("sha256:")
+    assert len(request.digest) == 71
 
 
 def test_the_digest_stays_as_it_is_between_releases() -> None:
@@ -102,16 +102,16 @@ def test_pins_are_the_cuda_wheels_of_a_stack() -> None:
 
 
 def test_a_stack_holds_its_leader_and_cudnn() -> None:
-    question = stack_request(samples.stack(cudnn="9.26"))
-    assert question.requirements == ("torch==2.15.0",)
-    assert question.constraints == ("nvidia-cudnn-cu13==9.26.*",)
-    assert question.cap == UpperBound(cuda="13.2")
+    request = stack_request(samples.stack(cudnn="9.26"))
+    assert request.requirements == ("torch==2.15.0",)
+    assert request.constraints == ("nvidia-cudnn-cu13==9.26.*",)
+    assert request.upper_bound == UpperBound(cuda="13.2")
     assert stack_request(samples.stack()).constraints == ()
 
 
 def test_a_cpu_cell_has_no_pins_and_no_cap() -> None:
-    question = cell_request(samples.cell(), None)
-    assert (question.constraints, question.cap) == ((), None)
+    request = cell_request(samples.cell(), None)
+    assert (request.constraints, request.upper_bound) == ((), None)
 
 
 def test_a_cell_needs_the_lock_of_its_stack() -> None:

@@ -12,8 +12,8 @@ from tests.support.lock_fakes import FakeUv
 STACK = samples.stack(exceptions=(StackException(package="cuda-pathfinder", why="own numbers"),))
 
 
-def versions(question: LockRequest, uv: FakeUv, **environment: str) -> dict[str, str]:
-    return {w.name: w.version for w in solve(question, lock_fakes.solver(uv, **environment))}
+def versions(request: LockRequest, uv: FakeUv, **environment: str) -> dict[str, str]:
+    return {w.name: w.version for w in solve(request, lock_fakes.solver(uv, **environment))}
 
 
 def test_the_command_needs_neither_the_python_nor_the_platform() -> None:
@@ -92,10 +92,10 @@ def test_a_local_version_that_nobody_asked_for_is_refused() -> None:
 
 
 def test_versions_that_were_locked_are_preferred() -> None:
-    question = cell_request(samples.cell(requirements=("numpy",)), None)
+    request = cell_request(samples.cell(requirements=("numpy",)), None)
     uv = FakeUv()
-    (kept,) = solve(question, lock_fakes.solver(uv), prefer=(samples.wheel("numpy", "2.4.0"),))
-    (fresh,) = solve(question, lock_fakes.solver(uv))
+    (kept,) = solve(request, lock_fakes.solver(uv), prefer=(samples.wheel("numpy", "2.4.0"),))
+    (fresh,) = solve(request, lock_fakes.solver(uv))
     assert (kept.version, fresh.version) == ("2.4.0", "2.5.0")
 
 
@@ -117,9 +117,9 @@ def test_versions_that_were_locked_are_preferred() -> None:
 def test_failures_of_uv_are_explained(
     code: int, says: str, error: type[Exception], message: str
 ) -> None:
-    question = cell_request(samples.cell(), None)
+    request = cell_request(samples.cell(), None)
     with pytest.raises(error, match=message):
-        solve(question, lock_fakes.solver(FakeUv(code=code, says=says)))
+        solve(request, lock_fakes.solver(FakeUv(code=code, says=says)))
 
 
 def test_parts_that_never_fit_end_the_rounds() -> None:
