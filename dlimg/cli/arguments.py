@@ -145,4 +145,6 @@ def refuse_empty(arguments: Namespace, names: Iterable[str]) -> None:
     """Raise BadInput for options with an empty value, as from a variable that was never set."""
     empty = [f"--{name}" for name in names if getattr(arguments, name) == ""]
     if empty:
-        raise BadInput(f"{', '.join(empty)}: the value is empty", hint="give a value, or leave it out")
+        raise BadInput(
+            f"{', '.join(empty)}: the value is empty", hint="give a value, or leave it out"
+        )

@@ -18,15 +18,15 @@ from dlimg.pipeline.sizes import ImageSize, MatrixSizes, groups, sizes_of
 from dlimg.report.size_picture import picture
 from dlimg.report.size_text import (
     GROUPS,
-    PULL_HEADINGS,
     IMAGES,
     LAYERS,
+    PULL_HEADINGS,
     group_rows,
-    pull_rows,
     image_rows,
     layer_rows,
     matrix_headings,
     matrix_rows,
+    pull_rows,
     sizes_json,
     total_text,
 )

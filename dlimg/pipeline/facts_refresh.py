@@ -10,7 +10,7 @@ from dlimg.atomic_write import atomic_write
 from dlimg.context import Context
 from dlimg.errors import BadInput, nearest
 from dlimg.facts.parse import rows_of
-from dlimg.facts.write import FieldDifference, differences, fresh, with_row
+from dlimg.facts.write import FieldDifference, differences, releases_without_row, with_row
 from dlimg.host.process import run_checked
 from dlimg.pipeline.facts_files import FACTS, read_text
 from dlimg.pypi.cache import PackageIndexCache
@@ -95,7 +95,7 @@ def _compare_framework(refresh: FactsRefresh, subject: str) -> RefreshResult:
     for version, row in rows.items():
         refresh.context.log(f"{subject} {version}")
         found += _compare_release(refresh, reader, row, f"{subject}.yaml:{row['line']}")
-    new = fresh(rows, refresh.index_cache.releases(reader.package))
+    new = releases_without_row(rows, refresh.index_cache.releases(reader.package))
     for version in new:
         _add(refresh, subject, "releases", _release_row(refresh, subject, version), version)
     names = tuple(f"{subject} {version}" for version in new)

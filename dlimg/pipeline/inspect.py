@@ -64,8 +64,8 @@ def inspect(name: str, context: Context) -> InspectReport:
     content, attached = _in_engine(query, name) or _at_registry(query, name)
     if content.claimed_digest and not content.tested_digest:
         query.remarks.append(
-            f"a label names {content.claimed_digest} as the image that was tested; nothing here proves "
-            "that this is that one, so its evidence does not count"
+            f"a label names {content.claimed_digest} as the image that was tested; nothing here "
+            "proves that this is that one, so its evidence does not count"
         )
     local = _local_evidence(query, content)
     return InspectReport(

@@ -10,7 +10,7 @@ from dlimg.facts.load import Facts
 from dlimg.matrix.parse import compression_from_option, parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
 from dlimg.matrix.select import in_group, select
-from dlimg.model import (EMPTY_MAPPING, Cell)
+from dlimg.model import EMPTY_MAPPING, Cell
 from dlimg.pipeline.facts_files import read_facts, read_text
 from dlimg.render.frameworks import read_frameworks
 

@@ -1,4 +1,4 @@
-"""Images and what they are made of, counted: what each holds alone, and what a pull fetches."""
+"""Sizes of images: their layers, what they share, and what a pull fetches."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from dlimg.store.store import layer_store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSize:
-    """An image's layers, lowest first; `group` is what its framework and accelerator are called.
+    """An image's layers, lowest first; `group` names its framework and accelerator.
 
-    A layer that is there twice is stored and pulled once.
+    A layer that occurs twice is stored and pulled once.
     """
 
     cell: str
@@ -36,31 +36,31 @@ class ImageSize:
 
 @dataclass(frozen=True, kw_only=True)
 class MatrixSizes:
-    """The images of a matrix, and who holds each of their layers."""
+    """The images of a matrix, and the images that hold each layer."""
 
     images: tuple[ImageSize, ...]
 
     @cached_property
     def holders(self) -> Mapping[str, tuple[ImageSize, ...]]:
         """The images that have each layer, by its digest."""
-        found: dict[str, list[ImageSize]] = {}
+        holders: dict[str, list[ImageSize]] = {}
         for image in self.images:
             for piece in image.pieces:
-                found.setdefault(piece.digest, []).append(image)
-        return {digest: tuple(images) for digest, images in found.items()}
+                holders.setdefault(piece.digest, []).append(image)
+        return {digest: tuple(images) for digest, images in holders.items()}
 
     def alone(self, image: ImageSize) -> int:
-        """Bytes that no other image has: what a registry needs for this one more."""
-        return sum(one.size for one in image.pieces if len(self.holders[one.digest]) == 1)
+        """Return the bytes that no other image has: what a registry needs for this image."""
+        return sum(piece.size for piece in image.pieces if len(self.holders[piece.digest]) == 1)
 
     def others(self, image: ImageSize, piece: LayerEstimate) -> tuple[ImageSize, ...]:
-        """The other images with this layer."""
-        return tuple(one for one in self.holders[piece.digest] if one is not image)
+        """Return the other images with this layer."""
+        return tuple(holder for holder in self.holders[piece.digest] if holder is not image)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amount:
-    """Bytes in so many layers; `exact` unless one of them was estimated."""
+    """A number of layers and their bytes; `exact` unless one of them is estimated."""
 
     size: int
     layers: int
@@ -68,32 +68,32 @@ class Amount:
 
 
 def amount(pieces: Iterable[LayerEstimate]) -> Amount:
-    """What these come to, each once."""
-    found = {piece.digest: piece for piece in pieces}.values()
+    """Return the amount of these layers, each counted once."""
+    distinct = {piece.digest: piece for piece in pieces}.values()
     return Amount(
-        size=sum(piece.size for piece in found),
-        layers=len(found),
-        exact=all(piece.exact for piece in found),
+        size=sum(piece.size for piece in distinct),
+        layers=len(distinct),
+        exact=all(piece.exact for piece in distinct),
     )
 
 
 def stored(images: Iterable[ImageSize]) -> Amount:
-    """What a registry keeps of these images."""
+    """Return what a registry stores of these images."""
     return amount(piece for image in images for piece in image.pieces)
 
 
-def pull(image: ImageSize, having: Collection[ImageSize]) -> Amount:
-    """What a machine that has these images fetches for this one."""
-    there = {piece.digest for one in having for piece in one.pieces}
-    return amount(piece for piece in image.pieces if piece.digest not in there)
+def pull(image: ImageSize, present: Collection[ImageSize]) -> Amount:
+    """Return what a machine that has the images `present` pulls for this one."""
+    digests = {piece.digest for other in present for piece in other.pieces}
+    return amount(piece for piece in image.pieces if piece.digest not in digests)
 
 
 def groups(images: Sequence[ImageSize]) -> Mapping[str, tuple[ImageSize, ...]]:
-    """The images by what they are called together, in their order."""
-    found: dict[str, list[ImageSize]] = {}
+    """Return the images by group, in their order."""
+    by_group: dict[str, list[ImageSize]] = {}
     for image in images:
-        found.setdefault(image.group, []).append(image)
-    return {group: tuple(ones) for group, ones in found.items()}
+        by_group.setdefault(image.group, []).append(image)
+    return {group: tuple(members) for group, members in by_group.items()}
 
 
 def sizes_of(project: Project, context: Context) -> MatrixSizes:

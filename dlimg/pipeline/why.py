@@ -20,7 +20,7 @@ from dlimg.errors import BadInput
 from dlimg.facts.load import Facts
 from dlimg.lock.store import read_lock
 from dlimg.matrix.select import select
-from dlimg.model import (Cell, DroppedCell)
+from dlimg.model import Cell, DroppedCell
 from dlimg.pipeline.facts_files import read_facts
 from dlimg.pipeline.project import Project, read_project
 

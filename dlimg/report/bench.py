@@ -1,13 +1,13 @@
-"""What the benchmark measured: a row for each place and precision, or a JSON object.
+"""Results of the GPU benchmark as rows and as data.
 
-The figures come from a script's output, so nothing is taken for granted about them.
+The figures come from a script's output, so their types are checked here.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
 from dlimg.checks.evidence_json import host_record, to_json_value
-from dlimg.checks.verdicts import GPU_CHECK, outcome, gpus_of_verdicts
+from dlimg.checks.verdicts import GPU_CHECK, gpus_of_verdicts, outcome
 from dlimg.model import CheckStatus, Evidence, Host, Verdict
 from dlimg.report.evidence_text import reasons
 
@@ -18,11 +18,11 @@ NO_GPU: Final = "no GPU here, so nothing was measured"
 
 
 def bench_rows(evidence: Evidence) -> list[tuple[str, ...]]:
-    """The rows of one machine or image: its CPU, its GPU in each precision, and its memory."""
-    found = _figures(evidence)
-    if not found:
-        said = outcome(evidence.verdicts)
-        return [(evidence.cell, gpu_text(evidence) or "no GPU", said, "-", "-", "-", "-")]
+    """Return the rows of one machine or image: its CPU, its GPU in each precision, its memory."""
+    figures = _figures(evidence)
+    if not figures:
+        result = outcome(evidence.verdicts)
+        return [(evidence.cell, gpu_text(evidence) or "no GPU", result, "-", "-", "-", "-")]
     places = {"cpu": processor_text(evidence.host)}
     places |= dict.fromkeys(PRECISIONS, gpu_text(evidence) or "GPU")
     rows = [
@@ -30,22 +30,23 @@ def bench_rows(evidence: Evidence) -> list[tuple[str, ...]]:
             evidence.cell,
             place,
             "float32" if name == "cpu" else name,
-            _text(found, "milliseconds", name),
-            _speed(_number(found, "gflops", name), "GFLOP/s"),
-            "1" if name == "cpu" else _text(found, "ratios", name),
-            _text(found, "deviations", name),
+            _text(figures, "milliseconds", name),
+            _speed(_number(figures, "gflops", name), "GFLOP/s"),
+            "1" if name == "cpu" else _text(figures, "ratios", name),
+            _text(figures, "deviations", name),
         )
         for name, place in places.items()
     ]
-    copied = _speed(_number(found, "copy_gb_per_second"), "GB/s")
+    copied = _speed(_number(figures, "copy_gb_per_second"), "GB/s")
     return [*rows, (evidence.cell, places["float32"], "copy", "-", copied, "-", "-")]
 
 
 def bench_json(evidence: Evidence) -> dict[str, object]:
-    """The same as stable data; `benchmark` is null where nothing was measured."""
+    """Return the results as stable data; `benchmark` is null where nothing was measured."""
     return {
         "cell": evidence.cell,
-        "bare": evidence.bare or None,
+        "on_host": evidence.on_host or None,
+        "bare": evidence.on_host or None,  # the name of the last release
         "day": evidence.day,
         "device": evidence.device,
         "host": host_record(evidence.host),
@@ -53,76 +54,76 @@ def bench_json(evidence: Evidence) -> dict[str, object]:
         "benchmark": to_json_value(dict(_figures(evidence))) or None,
         "outcome": outcome(evidence.verdicts),
         "reasons": {
-            one.check: one.reason
-            for one in evidence.verdicts
-            if one.status is not CheckStatus.PASSED
+            verdict.check: verdict.reason
+            for verdict in evidence.verdicts
+            if verdict.status is not CheckStatus.PASSED
         },
     }
 
 
 def bench_text(evidence: Evidence) -> str:
-    """What there is to say beside the table; nothing where all went well."""
-    said = reasons(evidence)
+    """Return the reasons of failures, and whether there was no GPU; empty where all went well."""
+    lines = reasons(evidence)
     status = _status(evidence, BENCHMARK)
     if status is CheckStatus.NOT_RUN:
-        said.append(f"{evidence.cell}  {NO_GPU}")
-    return "\n".join(said)
+        lines.append(f"{evidence.cell}  {NO_GPU}")
+    return "\n".join(lines)
 
 
 def gpu_text(evidence: Evidence) -> str:
-    """`NVIDIA H200, driver 580.159, 143771 MiB, compute capability 9.0`; alike ones once."""
+    """Return `NVIDIA H200, driver 580.159, 143771 MiB, compute capability 9.0`; equal GPUs once."""
     texts = []
-    for one in _seen(evidence):
+    for gpu in _seen(evidence):
         parts = (
-            one.get("name"),
-            f"driver {one.get('driver')}",
-            f"{one['memory']} MiB" if one.get("memory") else "",
-            f"compute capability {one.get('capability')}",
+            gpu.get("name"),
+            f"driver {gpu.get('driver')}",
+            f"{gpu['memory']} MiB" if gpu.get("memory") else "",
+            f"compute capability {gpu.get('capability')}",
         )
         texts.append(", ".join(str(part) for part in parts if part))
     return " and ".join(dict.fromkeys(texts))
 
 
 def processor_text(host: Host) -> str:
-    """The processor and its cores, as far as they are known."""
+    """Return the processor and its cores, as far as they are known."""
     cores = f"{host.cores} cores" if host.cores else ""
     return ", ".join(filter(None, (host.processor or "CPU", cores)))
 
 
 def _seen(evidence: Evidence) -> tuple[Mapping[str, object], ...]:
-    """The rows of `nvidia_smi` that are about a GPU; none where it did not pass."""
+    """Return the GPUs that `nvidia_smi` reported; none where it did not pass."""
     if not gpus_of_verdicts(evidence.verdicts):
         return ()
-    rows = next(one.figures.get("gpus") for one in evidence.verdicts if one.check == GPU_CHECK)
-    return tuple(one for one in rows if isinstance(one, dict)) if isinstance(rows, list) else ()
+    rows = next(row.figures.get("gpus") for row in evidence.verdicts if row.check == GPU_CHECK)
+    return tuple(row for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ()
 
 
 def _figures(evidence: Evidence) -> Mapping[str, object]:
-    found = _verdict(evidence, BENCHMARK)
-    return found.figures if found and found.status is not CheckStatus.NOT_RUN else {}
+    verdict = _verdict(evidence, BENCHMARK)
+    return verdict.figures if verdict and verdict.status is not CheckStatus.NOT_RUN else {}
 
 
 def _status(evidence: Evidence, check: str) -> CheckStatus | None:
-    found = _verdict(evidence, check)
-    return found.status if found else None
+    verdict = _verdict(evidence, check)
+    return verdict.status if verdict else None
 
 
 def _verdict(evidence: Evidence, check: str) -> Verdict | None:
-    return next((one for one in evidence.verdicts if one.check == check), None)
+    return next((verdict for verdict in evidence.verdicts if verdict.check == check), None)
 
 
 def _number(figures: Mapping[str, object], name: str, key: str = "") -> float | None:
-    found = figures.get(name)
+    value = figures.get(name)
     if key:
-        found = found.get(key) if isinstance(found, dict) else None
-    is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    return float(found) if is_number and isinstance(found, int | float) else None
+        value = value.get(key) if isinstance(value, dict) else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and isinstance(value, int | float) else None
 
 
 def _text(figures: Mapping[str, object], name: str, key: str) -> str:
-    found = _number(figures, name, key)
-    return "-" if found is None else f"{found:.4g}"
+    value = _number(figures, name, key)
+    return "-" if value is None else f"{value:.4g}"
 
 
-def _speed(found: float | None, unit: str) -> str:
-    return "-" if found is None else f"{found:,.0f} {unit}"
+def _speed(value: float | None, unit: str) -> str:
+    return "-" if value is None else f"{value:,.0f} {unit}"

@@ -1,4 +1,4 @@
-"""The checks of cells, as rows and as data."""
+"""Checks of cells as rows and as data."""
 
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -12,7 +12,7 @@ Pair = tuple[Cell, Check]
 
 
 def check_json(cell: Cell, check: Check) -> dict[str, object]:
-    """One check of one cell as stable data; `container` is null for the ordinary one."""
+    """Return one check of one cell as stable data; `container` is null for the default kind."""
     return {
         "cell": cell.id,
         "family": cell.family,
@@ -28,30 +28,31 @@ def check_json(cell: Cell, check: Check) -> dict[str, object]:
 
 
 def check_row(check: Check) -> tuple[str, ...]:
-    """One check of the only cell."""
+    """Return the row of a check of a single cell."""
     required = "yes" if check.required else "no"
     return (check.name, _needs(check.needs), check.container or "-", required, check.proves)
 
 
 def check_rows(pairs: Sequence[Pair], cells: int) -> list[tuple[str, ...]]:
-    """A row for each check of these many cells, in the order of the first that has it."""
-    found: dict[str, list[Pair]] = {}
+    """Return a row for each check of many cells, in the order of first appearance."""
+    by_name: dict[str, list[Pair]] = {}
     for pair in pairs:
-        found.setdefault(pair[1].name, []).append(pair)
-    return [_row(one, cells) for one in found.values()]
+        by_name.setdefault(pair[1].name, []).append(pair)
+    return [_row(pairs_of_check, cells) for pairs_of_check in by_name.values()]
 
 
 def _row(pairs: Sequence[Pair], cells: int) -> tuple[str, ...]:
-    """What is said of a check in all its cells; each family has its own words for what it proves.
+    """Return the row of a check in all its cells.
 
-    What is needed by some of the cells is needed.
+    It shows every need that the check has in some cell, and one family's text as an example where
+    families differ in what the check proves.
     """
     check = pairs[0][1]
-    needs: frozenset[str] = frozenset().union(*(one.needs for _, one in pairs))
+    needs: frozenset[str] = frozenset().union(*(check_of_cell.needs for _, check_of_cell in pairs))
     families = list(dict.fromkeys(cell.family for cell, _ in pairs))
-    alike = {one.proves for _, one in pairs} == {check.proves}
-    proves = check.proves if alike else f"e.g. {families[0]}: {check.proves}"
-    required = _of(sum(one.required for _, one in pairs), len(pairs))
+    is_same = {check_of_cell.proves for _, check_of_cell in pairs} == {check.proves}
+    proves = check.proves if is_same else f"e.g. {families[0]}: {check.proves}"
+    required = _of(sum(check_of_cell.required for _, check_of_cell in pairs), len(pairs))
     return (
         check.name,
         _needs(needs),

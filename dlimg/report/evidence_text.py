@@ -1,4 +1,4 @@
-"""Evidence of one image from several places: where each lies, and which of it counts."""
+"""Evidence and verdicts as text and as data."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,18 @@ from dlimg.units import seconds_text
 
 
 def verdicts_text(evidence: Evidence) -> str:
-    """`passed: all 9, 1 at the second attempt`, or `not-run: 3 of 9 passed, 6 not run`."""
+    """Return `passed: all 9, 1 at the second attempt`, or `not-run: 3 of 9 passed, 6 not run`."""
     verdicts = evidence.verdicts
-    counts = {status: sum(one.status is status for one in verdicts) for status in CheckStatus}
-    said = outcome(verdicts)
-    text = f"{said}: {counts[CheckStatus.PASSED]} of {len(verdicts)} passed"
-    if said == "passed":
+    counts = {
+        status: sum(verdict.status is status for verdict in verdicts) for status in CheckStatus
+    }
+    result = outcome(verdicts)
+    text = f"{result}: {counts[CheckStatus.PASSED]} of {len(verdicts)} passed"
+    if result == "passed":
         is_all = counts[CheckStatus.PASSED] == len(verdicts)
-        text = f"{said}: {'all' if is_all else f'{counts[CheckStatus.PASSED]} of'} {len(verdicts)}"
+        text = (
+            f"{result}: {'all' if is_all else f'{counts[CheckStatus.PASSED]} of'} {len(verdicts)}"
+        )
     if counts[CheckStatus.FAILED]:
         text += f", {counts[CheckStatus.FAILED]} failed"
     if counts[CheckStatus.NOT_RUN]:
@@ -37,7 +41,7 @@ def verdicts_text(evidence: Evidence) -> str:
 
 
 def gpu_text(evidence: Evidence) -> str:
-    """`tested on NVIDIA H200, driver 580.159, 2026-11-21`, or `not tested on a GPU`."""
+    """Return `tested on NVIDIA H200, driver 580.159, 2026-11-21`, or `not tested on a GPU`."""
     if not is_gpu_tested(evidence):
         return "not tested on a GPU"
     on = " and ".join(gpu_names(evidence)) or evidence.device
@@ -46,7 +50,7 @@ def gpu_text(evidence: Evidence) -> str:
 
 
 def tested_text(evidence: Evidence, *, is_cuda: bool) -> str:
-    """`2026-11-21, passed: all 18; not tested on a GPU`."""
+    """Return `2026-11-21, passed: all 18; not tested on a GPU`."""
     text = verdicts_text(evidence)
     day = clean(evidence.day)
     if not is_cuda:
@@ -57,7 +61,7 @@ def tested_text(evidence: Evidence, *, is_cuda: bool) -> str:
 
 
 def tested_json(evidence: Evidence) -> dict[str, object]:
-    """The same as stable data."""
+    """Return an evidence's summary as stable data."""
     return {
         "day": evidence.day,
         "digest": evidence.digest,
@@ -75,7 +79,7 @@ def _driver_text(evidence: Evidence) -> str:
 
 
 def verdict_json(verdict: Verdict) -> dict[str, object]:
-    """One verdict as stable data."""
+    """Return a verdict as stable data."""
     return {
         "check": verdict.check,
         "status": verdict.status.value,
@@ -89,49 +93,53 @@ def verdict_json(verdict: Verdict) -> dict[str, object]:
 
 
 def reasons(evidence: Evidence) -> list[str]:
-    """Why each check that did not pass did not, and the end of what a failed one printed.
+    """Return why checks did not pass, with the end of a failed check's output.
 
-    Those that were not run for the same reason share a line.
+    Checks that were not run for the same reason share a line.
     """
-    found = []
+    lines = []
     for (reason, is_required), names in not_run(evidence.verdicts).items():
-        word = "required, not run" if is_required else "not run"
-        found.append(f"{evidence.cell}  {word}: {', '.join(names)}: {reason}")
-    if not any(one.required for one in evidence.verdicts):
-        found.append(f"{evidence.cell}  none of its checks is required, so nothing is proved")
-    found += [f"{evidence.cell}  {attempts_text(one)}" for one in flaky(evidence.verdicts)]
-    for one in evidence.verdicts:
-        if one.status is CheckStatus.FAILED:
-            twice = " twice" if one.attempts > 1 else ""
-            found.append(f"{evidence.cell}  {one.check} failed{twice}: {one.reason}")
-            if one.output.strip() != one.reason:
-                found += [f"    {text}" for text in one.output.splitlines()]
-    return [clean(text) for text in found]
+        status = "required, not run" if is_required else "not run"
+        lines.append(f"{evidence.cell}  {status}: {', '.join(names)}: {reason}")
+    if not any(verdict.required for verdict in evidence.verdicts):
+        lines.append(f"{evidence.cell}  none of its checks is required, so nothing is proved")
+    lines += [f"{evidence.cell}  {attempts_text(verdict)}" for verdict in flaky(evidence.verdicts)]
+    for verdict in evidence.verdicts:
+        if verdict.status is CheckStatus.FAILED:
+            twice = " twice" if verdict.attempts > 1 else ""
+            lines.append(f"{evidence.cell}  {verdict.check} failed{twice}: {verdict.reason}")
+            if verdict.output.strip() != verdict.reason:
+                lines += [f"    {text}" for text in verdict.output.splitlines()]
+    return [clean(text) for text in lines]
 
 
 def attempts_text(verdict: Verdict) -> str:
-    """`learns passed at the second attempt; the first: out of memory`."""
+    """Return `trains passed at the second attempt; the first: out of memory`."""
     return f"{verdict.check} passed at the second attempt; the first: {verdict.first_reason}"
 
 
 def not_run(verdicts: Sequence[Verdict]) -> dict[tuple[str, bool], tuple[str, ...]]:
-    """The names of the checks that were not run, by their reason and by whether that hinders."""
-    found: dict[tuple[str, bool], tuple[str, ...]] = {}
-    possible = {one.check for one in possible_verdicts(verdicts)}
-    for one in verdicts:
-        if one.status is CheckStatus.NOT_RUN:
-            kind = (one.reason, one.required and one.check in possible)
-            found[kind] = (*found.get(kind, ()), one.check)
-    return found
+    """Return the names of checks that were not run, by reason and whether that is a failure."""
+    names: dict[tuple[str, bool], tuple[str, ...]] = {}
+    possible = {verdict.check for verdict in possible_verdicts(verdicts)}
+    for verdict in verdicts:
+        if verdict.status is CheckStatus.NOT_RUN:
+            kind = (verdict.reason, verdict.required and verdict.check in possible)
+            names[kind] = (*names.get(kind, ()), verdict.check)
+    return names
 
 
 def flaky(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """Those that passed, but not at the first attempt."""
-    return tuple(one for one in verdicts if one.status is CheckStatus.PASSED and one.attempts > 1)
+    """Return the verdicts that passed only at the second attempt."""
+    return tuple(
+        verdict
+        for verdict in verdicts
+        if verdict.status is CheckStatus.PASSED and verdict.attempts > 1
+    )
 
 
 def on_gpu_text(evidence: Evidence) -> str:
-    """`tested on NVIDIA H200, driver 580.159, 2026-11-21`, or how it failed there, and when."""
+    """Return `tested on NVIDIA H200, driver 580.159, 2026-11-21`, or how it failed there."""
     if is_gpu_tested(evidence):
         return gpu_text(evidence)
     on = " and ".join(gpu_names(evidence)) or evidence.device
@@ -139,7 +147,7 @@ def on_gpu_text(evidence: Evidence) -> str:
 
 
 def proof_text(proof: DeviceEvidence) -> str:
-    """`tested on NVIDIA H200, driver 580.159, 2026-11-21: 19 of 19 passed (at the registry)`."""
+    """Return `tested on NVIDIA H200, ..., 2026-11-21: 19 of 19 passed (at the registry)`."""
     evidence = proof.evidence
     passed = sum(one.status is CheckStatus.PASSED for one in evidence.verdicts)
     counts = [f"{passed} of {len(evidence.verdicts)} passed"]
@@ -154,12 +162,12 @@ def proof_text(proof: DeviceEvidence) -> str:
 def _tested_text(evidence: Evidence) -> str:
     if is_gpu_tested(evidence):
         return gpu_text(evidence)
-    wants_gpu = any("gpu" in one.needs for one in evidence.verdicts)
+    wants_gpu = any("gpu" in verdict.needs for verdict in evidence.verdicts)
     return f"{gpu_text(evidence) if wants_gpu else 'tested without a GPU'}, {evidence.day}"
 
 
 def verdict_row(verdict: Verdict) -> tuple[str, str, str, str]:
-    """Status, check, seconds and the reason, as people read them."""
+    """Return the status, check, seconds and reason as a row."""
     reason = verdict.reason or (
         f"at the second attempt: {verdict.first_reason}" if verdict.attempts > 1 else ""
     )
@@ -167,7 +175,7 @@ def verdict_row(verdict: Verdict) -> tuple[str, str, str, str]:
 
 
 def proof_json(proof: DeviceEvidence) -> dict[str, object]:
-    """The document itself, with what it amounts to."""
+    """Return the evidence document with its places and outcome."""
     return {
         "says": proof_text(proof),
         "where": list(proof.where),

@@ -1,4 +1,4 @@
-"""Rows of facts -> tables: what a row says, how sure it is, who says so and when that was read."""
+"""Rows of facts as tables, with their sources, and as data."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -43,30 +43,30 @@ _ENDS: Final = ("_source", "_verified", "_note")
 
 
 def overview(subjects: Mapping[str, Rows]) -> list[tuple[str, ...]]:
-    """A line for each subject: how many rows of what, how many not sure, the oldest check."""
+    """Return a line per subject: its rows, how many are not confirmed, the oldest check."""
     lines: list[tuple[str, ...]] = []
     for subject, rows in subjects.items():
         sections = sections_of(rows)
-        every = [row for found in sections.values() for row in found]
-        what = ", ".join(f"{len(found)} {name}" for name, found in sections.items())
-        unsure = sum(sure(row) != "yes" for row in every)
-        lines.append((subject, what, str(unsure), min(row["checked"] for row in every)))
+        every = [row for section in sections.values() for row in section]
+        counts = ", ".join(f"{len(section)} {name}" for name, section in sections.items())
+        unconfirmed = sum(sure(row) != "yes" for row in every)
+        lines.append((subject, counts, str(unconfirmed), min(row["checked"] for row in every)))
     return lines
 
 
 def sections_of(rows: Rows) -> Mapping[str, Sequence[Row]]:
-    """A subject's rows by section, without its framework."""
-    return {name: found for name, found in rows.items() if isinstance(found, list)}
+    """Return a subject's lists of rows by section."""
+    return {name: section for name, section in rows.items() if isinstance(section, list)}
 
 
 def name_of(section: str, row: Row) -> str:
-    """By what a row is called."""
+    """Return the name of a row: its first column."""
     first = row[COLUMNS[section][0]]
     return f"{first} of {', '.join(row['versions'])}" if section == "variants" else str(first)
 
 
 def sure(row: Row) -> str:
-    """`yes`, `no`, or which fields of the row nobody could confirm."""
+    """Return `yes`, `no`, or `not a, b` for the fields that are not confirmed."""
     if not row.get("verified", True):
         return "no"
     doubts = [key.removesuffix("_verified") for key in row if _is_doubt(row, key)]
@@ -78,13 +78,13 @@ def _is_doubt(row: Row, key: str) -> bool:
 
 
 def headings(section: str, *more: str) -> tuple[str, ...]:
-    named = (HEADINGS.get(one, one.replace("_", " ")) for one in COLUMNS[section])
+    named = (HEADINGS.get(column, column.replace("_", " ")) for column in COLUMNS[section])
     return (*named, *more)
 
 
 def cells(section: str, row: Row) -> tuple[str, ...]:
-    """What a list of rows shows of this one."""
-    return tuple(_cell(row, one) for one in COLUMNS[section])
+    """Return the fields of a row that a list of rows shows."""
+    return tuple(_cell(row, column) for column in COLUMNS[section])
 
 
 def _cell(row: Row, field: str) -> str:
@@ -99,18 +99,18 @@ def _cell(row: Row, field: str) -> str:
 
 
 def shown(value: Any) -> str:  # noqa: ANN401 - plain data of any form
-    """A value in one line."""
+    """Return a value as one line of text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return "; ".join(f"{name}: {shown(one)}" for name, one in value.items())
+        return "; ".join(f"{name}: {shown(element)}" for name, element in value.items())
     if isinstance(value, list):
         return ", ".join(value)
     return str(value)
 
 
 def spans(values: Sequence[str]) -> str:
-    """`3.9-3.13` for minors that follow each other; anything else as it is."""
+    """Return `3.9-3.13` for consecutive minor versions; other values as they are."""
     runs: list[list[str]] = []
     for value in values:
         if runs and _follows(runs[-1][-1], value):
@@ -126,21 +126,23 @@ def _follows(one: str, other: str) -> bool:
 
 
 def details(section: str, row: Row, cite: Callable[[str], str]) -> Iterator[tuple[str, str]]:
-    """Every field with its value; under it what is known of it alone: doubt, note, source."""
+    """Yield every field with its value, followed by its doubts, notes and sources."""
     for key, value in row.items():
         if key in ABOUT or key.endswith(_ENDS) or key == COLUMNS[section][0]:
             continue
         named = key.replace("_", " ")
         inner = list(value.items()) if isinstance(value, Mapping) else []
-        if any(isinstance(one, Mapping | list) for _, one in inner):
-            yield from ((f"{named} {name}", shown(one) or "-") for name, one in inner)
+        if any(isinstance(inner_value, Mapping | list) for _, inner_value in inner):
+            yield from (
+                (f"{named} {name}", shown(inner_value) or "-") for name, inner_value in inner
+            )
         else:
             yield named, shown(value) or "-"
-        yield from (("", one) for one in _aside(row, key, cite))
+        yield from (("", inner_value) for inner_value in _aside(row, key, cite))
     for group in sorted(
         {key.rpartition("_")[0] for key in row if key.endswith(_ENDS)} - row.keys()
     ):
-        yield from ((f"{group} ...", one) for one in _aside(row, group, cite))
+        yield from ((f"{group} ...", inner_value) for inner_value in _aside(row, group, cite))
     if "note" in row:
         yield "note", row["note"]
 
@@ -155,7 +157,7 @@ def _aside(row: Row, key: str, cite: Callable[[str], str]) -> Iterator[str]:
 
 
 def row_json(subject: str, section: str, row: Row) -> dict[str, object]:
-    """A row as stable data: as in the file, with where it stands."""
+    """Return a row as stable data: its fields, with its file and line."""
     fields = {key: value for key, value in row.items() if key != "line"}
     if "arch" in row:
         # The name of the field until 0.1.

@@ -1,4 +1,4 @@
-"""Markdown for the summary of a GitHub job: one table, then what a reader has to know."""
+"""The Markdown summary of a GitHub job: one table, then failures and notes."""
 
 import html
 import re
@@ -25,71 +25,79 @@ _CUT: Final = (
 )
 
 
-def github(lines: Sequence[ImageResult]) -> str:
-    """The summary, never longer than what GitHub takes."""
-    texts = ("\n".join(_parts(lines, room)) + "\n" for room in _ROOM)
+def github(results: Sequence[ImageResult]) -> str:
+    """Return the summary, never longer than GitHub's limit."""
+    texts = ("\n".join(_parts(results, room)) + "\n" for room in _ROOM)
     fitting = next((text for text in texts if len(text.encode()) <= LIMIT), "")
     if fitting:
         return fitting
-    barest = "\n".join(_parts(lines, 0)).encode()
+    barest = "\n".join(_parts(results, 0)).encode()
     kept = barest[: LIMIT - len(_CUT)].decode(errors="ignore")
     return kept[: kept.rfind("\n")] + _CUT
 
 
-def _parts(lines: Sequence[ImageResult], room: int) -> Iterator[str]:
-    good = sum(image_exit_code(line) == 0 for line in lines)
-    yield f"### dlimg: {good} of {len(lines)} images are good\n"
+def _parts(results: Sequence[ImageResult], room: int) -> Iterator[str]:
+    good = sum(image_exit_code(result) == 0 for result in results)
+    yield f"### dlimg: {good} of {len(results)} images are good\n"
     yield "| image | outcome | passed | tested on | size | time | published |"
     yield "|---|---|--:|---|--:|--:|---|"
-    for line in lines:
-        yield f"| {' | '.join(_cells(line))} |"
+    for result in results:
+        yield f"| {' | '.join(_cells(result))} |"
     yield from _section(
-        "What went wrong", [text for line in lines for text in _failures(line, room)]
+        "What went wrong", [text for result in results for text in _failures(result, room)]
     )
-    yield from _section("Not run", _not_run(lines))
-    second = [f"- {_code(line.cell)}: {_flaky(one)}" for line in lines for one in _again(line)]
+    yield from _section("Not run", _not_run(results))
+    second = [
+        f"- {_code(result.cell)}: {_flaky(verdict)}"
+        for result in results
+        for verdict in _again(result)
+    ]
     yield from _section("Passed at the second attempt", second)
-    gone = [f"- {_code(line.cell)}: {_codes(line.vanished)}" for line in lines if line.vanished]
+    gone = [
+        f"- {_code(result.cell)}: {_codes(result.vanished)}"
+        for result in results
+        if result.vanished
+    ]
     yield from _section("Checks that the last evidence had, and that are gone", gone)
 
 
-def _cells(line: ImageResult) -> tuple[str, ...]:
-    result, word = line.result, outcome_text(line)
-    passed = sum(one.status is CheckStatus.PASSED for one in line.verdicts)
-    tested = gpu_text(line.evidence) if line.evidence and line.wants_gpu else "-"
+def _cells(result: ImageResult) -> tuple[str, ...]:
+    built, outcome = result.result, outcome_text(result)
+    passed = sum(verdict.status is CheckStatus.PASSED for verdict in result.verdicts)
+    tested = gpu_text(result.evidence) if result.evidence and result.wants_gpu else "-"
     seconds = "-"
-    if result:
-        is_cached = isinstance(result, BuiltImage) and result.cached
-        seconds = "present" if is_cached else seconds_text(result.seconds)
+    if built:
+        is_cached = isinstance(built, BuiltImage) and built.cached
+        seconds = "present" if is_cached else seconds_text(built.seconds)
     return (
-        _code(line.name),
-        _text(word) if image_exit_code(line) == 0 else f"**{_text(word)}**",
-        f"{passed} of {len(line.verdicts)}" if line.evidence else "-",
+        _code(result.name),
+        _text(outcome) if image_exit_code(result) == 0 else f"**{_text(outcome)}**",
+        f"{passed} of {len(result.verdicts)}" if result.evidence else "-",
         _text(tested),
-        bytes_text(result.size) if isinstance(result, BuiltImage) else "-",
+        bytes_text(built.size) if isinstance(built, BuiltImage) else "-",
         seconds,
-        _code(line.published.reference) if line.published else "-",
+        _code(result.published.reference) if result.published else "-",
     )
 
 
-def _failures(line: ImageResult, room: int) -> Iterator[str]:
-    if isinstance(line.result, BuildFailure):
-        problem = explain_failure(line.result)
+def _failures(result: ImageResult, room: int) -> Iterator[str]:
+    if isinstance(result.result, BuildFailure):
+        problem = explain_failure(result.result)
         reason = f"{problem.message} (hint: {problem.hint})"
-        yield _details(line, "build", reason, "\n".join(line.result.log), room)
-    for one in line.verdicts:
-        if one.status is CheckStatus.FAILED:
-            yield _details(line, one.check, one.reason, one.output, room)
-    if line.error:
-        yield f"- {_code(line.cell)}: {_text(line.error_text)}"
+        yield _details(result, "build", reason, "\n".join(result.result.log), room)
+    for verdict in result.verdicts:
+        if verdict.status is CheckStatus.FAILED:
+            yield _details(result, verdict.check, verdict.reason, verdict.output, room)
+    if result.error:
+        yield f"- {_code(result.cell)}: {_text(result.error_text)}"
 
 
-def _details(line: ImageResult, name: str, reason: str, output: str, room: int) -> str:
-    """The output is folded away; it is text in `<pre>`, so that nothing in it is Markdown."""
-    said = html.escape(_short(reason))
-    head = f"<code>{html.escape(line.cell)}</code> {html.escape(name)}: {said}"
+def _details(result: ImageResult, name: str, reason: str, output: str, room: int) -> str:
+    """Return a folded block; the output is text in `<pre>`, so that none of it is Markdown."""
+    summary = html.escape(_short(reason))
+    head = f"<code>{html.escape(result.cell)}</code> {html.escape(name)}: {summary}"
     if not output:
-        return f"- {_code(line.cell)} {_text(name)}: {_text(reason)}"
+        return f"- {_code(result.cell)} {_text(name)}: {_text(reason)}"
     text = clean(output[-room:] if room else "")
     if len(output) > room:
         text = f"(its beginning is cut)\n{text}"
@@ -97,21 +105,21 @@ def _details(line: ImageResult, name: str, reason: str, output: str, room: int) 
     return f"<details><summary>{head}</summary>\n\n<pre>{html.escape(text)}</pre>\n\n</details>\n"
 
 
-def _not_run(lines: Sequence[ImageResult]) -> list[str]:
-    """A line for each reason and the checks it kept from running, with all images of that kind."""
-    found: dict[tuple[str, bool, tuple[str, ...]], list[str]] = {}
-    for line in lines:
-        for (reason, is_required), names in not_run(line.verdicts).items():
-            found.setdefault((reason, is_required, names), []).append(line.cell)
+def _not_run(results: Sequence[ImageResult]) -> list[str]:
+    """Return a line per reason and set of checks that were not run, with all their images."""
+    cells_of: dict[tuple[str, bool, tuple[str, ...]], list[str]] = {}
+    for result in results:
+        for (reason, is_required), names in not_run(result.verdicts).items():
+            cells_of.setdefault((reason, is_required, names), []).append(result.cell)
     return [
         f"- {_text(reason)}: {'**required** ' if is_required else ''}{_codes(names)}"
         f" ({_codes(cells)})"
-        for (reason, is_required, names), cells in found.items()
+        for (reason, is_required, names), cells in cells_of.items()
     ]
 
 
-def _again(line: ImageResult) -> tuple[Verdict, ...]:
-    return flaky(line.verdicts)
+def _again(result: ImageResult) -> tuple[Verdict, ...]:
+    return flaky(result.verdicts)
 
 
 def _flaky(verdict: Verdict) -> str:
@@ -129,12 +137,12 @@ def _codes(names: Sequence[str]) -> str:
 
 
 def _code(text: str) -> str:
-    """The text in `<code>`, where neither Markdown nor HTML of it counts."""
+    """Return the text in `<code>`, with Markdown and HTML escaped."""
     return f"<code>{_text(text)}</code>"
 
 
 def _text(text: str) -> str:
-    """One line of plain text, whatever is in it."""
+    """Return the text as one line, with Markdown and HTML escaped."""
     escaped = html.escape(_short(text), quote=False)
     return _MARKS.sub(r"\\\1", escaped)
 

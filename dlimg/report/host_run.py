@@ -1,4 +1,4 @@
-"""How the checks of a machine without an engine ended: a row, a JSON object, and what to know."""
+"""Results of checks on this machine's own Python as rows, text and data."""
 
 from typing import Final
 
@@ -14,16 +14,17 @@ LIMITS: Final = (
 
 
 def bare_row(evidence: Evidence) -> tuple[str, ...]:
-    """The row of the machine, as people read it."""
+    """Return the row of the machine."""
     text = f"{verdicts_text(evidence)}; {gpu_text(evidence)}"
     return (evidence.cell, " and ".join(gpu_names(evidence)) or "none", text)
 
 
 def bare_json(evidence: Evidence) -> dict[str, object]:
-    """The same as stable data."""
+    """Return the results as stable data."""
     return {
         "cell": evidence.cell,
-        "bare": evidence.bare,
+        "on_host": evidence.on_host,
+        "bare": evidence.on_host,  # the name of the last release
         "day": evidence.day,
         "host": host_record(evidence.host),
         "device": evidence.device,
@@ -34,12 +35,12 @@ def bare_json(evidence: Evidence) -> dict[str, object]:
         "limits": LIMITS,
         "vanished": list(evidence.vanished),
         "checks": [
-            verdict_json(one) | {"required": one.required, "attempts": one.attempts}
-            for one in evidence.verdicts
+            verdict_json(verdict) | {"required": verdict.required, "attempts": verdict.attempts}
+            for verdict in evidence.verdicts
         ],
     }
 
 
 def bare_failure_text(evidence: Evidence) -> str:
-    """Why what did not pass did not, and what no container has limited."""
+    """Return why checks did not pass, and what was not limited without a container."""
     return "\n".join([*reasons(evidence), f"{evidence.cell}  {LIMITS}"])

@@ -1,4 +1,4 @@
-"""An image from outside: what it is, what is in it, and what was ever proved about it."""
+"""Inspected images as rows and as data."""
 
 from typing import Final
 
@@ -36,7 +36,7 @@ _SHOWN: Final = frozenset(
 
 
 def made_text(content: ImageContent) -> str:
-    """Whether dlimg made the image, said plainly."""
+    """Return who built the image."""
     match maker(content):
         case "dlimg":
             how = "" if key_of(content) else ", by `docker build` from a rendered Dockerfile"
@@ -51,18 +51,18 @@ def made_text(content: ImageContent) -> str:
             )
         case "another builder":
             has_label = CELL_LABEL in content.labels
-            what = "a label of it, and nothing else" if has_label else "none of its labels"
-            return f"not made by dlimg: it has {what}"
+            labels = "a label of it, and nothing else" if has_label else "none of its labels"
+            return f"not made by dlimg: it has {labels}"
 
 
 def harmless(text: str) -> str:
-    """The text without what moves a terminal's cursor: others have written labels and reasons."""
-    return "".join(one if one.isprintable() else "?" for one in text)
+    """Return the text with control characters replaced: labels are written by others."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def fact_rows(seen: InspectReport) -> list[tuple[str, str]]:
-    """The image in few words, by name; what it has not is left out."""
-    content, labels = seen.content, seen.content.labels
+def fact_rows(report: InspectReport) -> list[tuple[str, str]]:
+    """Return the image's properties by name, without those that it lacks."""
+    content, labels = report.content, report.content.labels
     sizes = (
         f"{bytes_text(content.compressed)} to pull" if content.compressed is not None else "",
         f"{bytes_text(content.size)} unpacked" if content.size is not None else "",
@@ -76,7 +76,7 @@ def fact_rows(seen: InspectReport) -> list[tuple[str, str]]:
         ("key", key_of(content)),
         ("packages", labels.get(PACKAGES_LABEL, "")),
         ("platform", content.platform),
-        ("gpu", _gpu_standing(seen)),
+        ("gpu", _gpu_standing(report)),
         ("size", ", ".join(part for part in sizes if part)),
         ("user", content.user or "root"),
         ("working directory", content.workdir),
@@ -87,37 +87,40 @@ def fact_rows(seen: InspectReport) -> list[tuple[str, str]]:
     return [(name, text) for name, text in rows if text]
 
 
-def _gpu_standing(seen: InspectReport) -> str:
-    """For a CUDA image on which GPUs it was tested or failed, or that it was on none."""
-    if not seen.content.labels.get("io.dlimg.cuda"):
+def _gpu_standing(report: InspectReport) -> str:
+    """Return on which GPUs a CUDA image was tested or failed; empty for a CPU image."""
+    if not report.content.labels.get("io.dlimg.cuda"):
         return ""
-    return "; ".join(on_gpu_text(one) for one in newest_by_gpu(seen.proofs)) or NOT_TESTED_ON_GPU
+    return (
+        "; ".join(on_gpu_text(evidence) for evidence in newest_by_gpu(report.proofs))
+        or NOT_TESTED_ON_GPU
+    )
 
 
-def wheel_rows(seen: InspectReport) -> list[tuple[str, str, str]]:
-    """Each wheel with its version, and its size where the lock lies beside the image."""
-    if seen.wheels:
-        return [(one.name, one.version, bytes_text(one.size)) for one in seen.wheels]
-    return [(name, version, "-") for name, version in labelled_wheels(seen.content.labels)]
+def wheel_rows(report: InspectReport) -> list[tuple[str, str, str]]:
+    """Return each wheel with its version, and its size where the lock is attached."""
+    if report.wheels:
+        return [(wheel.name, wheel.version, bytes_text(wheel.size)) for wheel in report.wheels]
+    return [(name, version, "-") for name, version in labelled_wheels(report.content.labels)]
 
 
 def layer_rows(content: ImageContent) -> list[tuple[str, str, str, str]]:
-    """Each layer, lowest first: sizes, the start of its digest, and what made it."""
+    """Return each layer, lowest first: sizes, the start of its digest, its build step."""
     return [
         (
-            "-" if one.compressed is None else bytes_text(one.compressed),
-            "-" if one.size is None else bytes_text(one.size),
-            one.digest[:19],
-            step_text(one.step),
+            "-" if layer.compressed is None else bytes_text(layer.compressed),
+            "-" if layer.size is None else bytes_text(layer.size),
+            layer.digest[:19],
+            step_text(layer.step),
         )
-        for one in content.layers
+        for layer in content.layers
     ]
 
 
 def step_text(step: str, width: int = 72) -> str:
-    """The words of a step that tell what it does: what it installs, or its first ones."""
-    whole = step.removeprefix(_SHELL).replace("\\\n", " ")
-    lines = [line.strip() for line in whole.splitlines() if line.strip()]
+    """Return the telling line of a build step: what it installs, or its first command."""
+    command = step.removeprefix(_SHELL).replace("\\\n", " ")
+    lines = [line.strip() for line in command.splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(_NOISE)] or [step]
     line = next((line for line in telling if " install " in line), telling[0])
     start = "RUN " if step.startswith(_SHELL) else ""
@@ -125,9 +128,9 @@ def step_text(step: str, width: int = 72) -> str:
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
-def inspected_json(seen: InspectReport) -> dict[str, object]:
-    """The same as stable data: docs/inspect.md tells of each field."""
-    content, labels = seen.content, seen.content.labels
+def inspected_json(report: InspectReport) -> dict[str, object]:
+    """Return the image as stable data; docs/inspect.md lists the fields."""
+    content, labels = report.content, report.content.labels
     is_ours = maker(content) == "dlimg"
     return {
         "reference": content.reference,
@@ -154,29 +157,34 @@ def inspected_json(seen: InspectReport) -> dict[str, object]:
         "entrypoint": list(content.entrypoint),
         "command": list(content.command),
         "labels": dict(sorted(labels.items())),
-        "wheels": _wheels_json(seen),
+        "wheels": _wheels_json(report),
         "layers": [
             {
-                "digest": one.digest,
-                "compressed_bytes": one.compressed,
-                "unpacked_bytes": one.size,
-                "step": one.step,
+                "digest": layer.digest,
+                "compressed_bytes": layer.compressed,
+                "unpacked_bytes": layer.size,
+                "step": layer.step,
             }
-            for one in content.layers
+            for layer in content.layers
         ],
-        "gpu_tested": any(is_gpu_tested(one) for one in newest_by_gpu(seen.proofs)),
-        "evidence": [proof_json(proof) for proof in seen.proofs],
-        "remarks": list(seen.remarks),
+        "gpu_tested": any(is_gpu_tested(layer) for layer in newest_by_gpu(report.proofs)),
+        "evidence": [proof_json(proof) for proof in report.proofs],
+        "remarks": list(report.remarks),
     }
 
 
-def _wheels_json(seen: InspectReport) -> list[dict[str, object]]:
-    if seen.wheels:
+def _wheels_json(report: InspectReport) -> list[dict[str, object]]:
+    if report.wheels:
         return [
-            {"name": one.name, "version": one.version, "size": one.size, "sha256": one.sha256}
-            for one in seen.wheels
+            {
+                "name": wheel.name,
+                "version": wheel.version,
+                "size": wheel.size,
+                "sha256": wheel.sha256,
+            }
+            for wheel in report.wheels
         ]
     return [
         {"name": name, "version": version, "size": None, "sha256": None}
-        for name, version in labelled_wheels(seen.content.labels)
+        for name, version in labelled_wheels(report.content.labels)
     ]

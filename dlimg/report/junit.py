@@ -1,7 +1,7 @@
-"""JUnit XML: a suite for each image, a case for its build, each check and its publication.
+"""JUnit XML: a suite for each image, with cases for its build, its checks and its publication.
 
-What makes dlimg end with a code other than 0 is a failure or an error here, never a skip: a check
-that was not run is skipped only where nothing depends on it. docs/evidence.md tells what is what.
+Everything that makes dlimg exit with a code other than 0 is a failure or an error; a check that
+was not run is skipped only where nothing depends on it. docs/evidence.md lists the cases.
 """
 
 import json
@@ -20,70 +20,72 @@ from dlimg.results import ImageResult, image_exit_code, required_not_run
 _MOST: Final = 1000
 
 
-def junit(lines: Sequence[ImageResult]) -> str:
-    """The document, with counts that agree with its cases."""
+def junit(results: Sequence[ImageResult]) -> str:
+    """Return the document, with counts that agree with its cases."""
     root = ET.Element("testsuites", name="dlimg")
-    root.extend([_suite(line) for line in lines])
+    root.extend([_suite(result) for result in results])
     _count(root)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _suite(line: ImageResult) -> ET.Element:
-    suite = ET.Element("testsuite", name=clean(line.cell))
-    if line.evidence:
-        suite.set("timestamp", clean(f"{line.evidence.day}T00:00:00"))
-    _properties(suite, _facts(line))
-    cases = [_build(line)] if line.image else []
-    needed = {verdict.check for verdict in required_not_run(line)}
-    cases += [_check(line, verdict, needed) for verdict in line.verdicts]
-    cases += [_vanished(line, name) for name in line.vanished]
-    cases += _end(line, cases)
+def _suite(result: ImageResult) -> ET.Element:
+    suite = ET.Element("testsuite", name=clean(result.cell))
+    if result.evidence:
+        suite.set("timestamp", clean(f"{result.evidence.day}T00:00:00"))
+    _properties(suite, _facts(result))
+    cases = [_build(result)] if result.image else []
+    needed = {verdict.check for verdict in required_not_run(result)}
+    cases += [_check(result, verdict, needed) for verdict in result.verdicts]
+    cases += [_vanished(result, name) for name in result.vanished]
+    cases += _end(result, cases)
     suite.extend(cases)
     _count(suite)
     return suite
 
 
-def _facts(line: ImageResult) -> dict[str, object]:
-    """What holds for all cases of this image."""
-    facts: dict[str, object] = {"image": line.name}
-    if line.result:
-        planned = line.result.planned
+def _facts(result: ImageResult) -> dict[str, object]:
+    """Return the properties of an image's suite."""
+    facts: dict[str, object] = {"image": result.name}
+    if result.result:
+        planned = result.result.planned
         facts |= {"reference": planned.reference, "base": planned.base.identity}
-    if isinstance(line.result, BuiltImage):
-        facts |= {"digest": line.result.digest, "bytes": line.result.size}
-    if line.evidence:
+    if isinstance(result.result, BuiltImage):
+        facts |= {"digest": result.result.digest, "bytes": result.result.size}
+    if result.evidence:
         facts |= {
-            "gpu": gpu_text(line.evidence),
-            "device": line.evidence.device,
-            "engine": line.evidence.engine,
-            "dlimg": line.evidence.dlimg,
+            "gpu": gpu_text(result.evidence),
+            "device": result.evidence.device,
+            "engine": result.evidence.engine,
+            "dlimg": result.evidence.dlimg,
         }
-        facts |= {f"host.{name}": one for name, one in host_record(line.evidence.host).items()}
+        facts |= {
+            f"host.{name}": value for name, value in host_record(result.evidence.host).items()
+        }
     return facts
 
 
-def _case(line: ImageResult, name: str, seconds: float = 0.0) -> ET.Element:
+def _case(result: ImageResult, name: str, seconds: float = 0.0) -> ET.Element:
     return ET.Element(
-        "testcase", classname=clean(line.cell), name=clean(name), time=f"{seconds:.3f}"
+        "testcase", classname=clean(result.cell), name=clean(name), time=f"{seconds:.3f}"
     )
 
 
-def _build(line: ImageResult) -> ET.Element:
-    result = line.result
-    case = _case(line, "build", result.seconds if result else 0.0)
-    if isinstance(result, BuildFailure):
-        kind = "not-run" if is_python_unreachable(result) else "build failure"
-        problem = explain_failure(result)
-        text = "\n".join((*result.log, f"hint: {problem.hint}"))
+def _build(image_result: ImageResult) -> ET.Element:
+    built = image_result.result
+    case = _case(image_result, "build", built.seconds if built else 0.0)
+    if isinstance(built, BuildFailure):
+        kind = "not-run" if is_python_unreachable(built) else "build failure"
+        problem = explain_failure(built)
+        text = "\n".join((*built.log, f"hint: {problem.hint}"))
         _ending(case, "error", kind, problem.message, text)
-    elif result is None:
-        _ending(case, "error", "no base", line.error_text or "there is no base here")
+    elif built is None:
+        _ending(case, "error", "no base", image_result.error_text or "there is no base here")
     return case
 
 
-def _check(line: ImageResult, verdict: Verdict, needed: set[str]) -> ET.Element:
-    case = _case(line, verdict.check, verdict.seconds)
+def _check(result: ImageResult, verdict: Verdict, needed: set[str]) -> ET.Element:
+    case = _case(result, verdict.check, verdict.seconds)
     facts = dict(verdict.figures)
     if verdict.attempts > 1:
         facts = {"attempts": verdict.attempts, "first_reason": verdict.first_reason, **facts}
@@ -102,25 +104,29 @@ def _check(line: ImageResult, verdict: Verdict, needed: set[str]) -> ET.Element:
     return case
 
 
-def _vanished(line: ImageResult, name: str) -> ET.Element:
+def _vanished(result: ImageResult, name: str) -> ET.Element:
     # It changes no exit code, so it must not make a job red; a skip is what people still see.
-    case = _case(line, name)
+    case = _case(result, name)
     _ending(case, "skipped", "gone", "the last evidence had this check, and it is gone")
     return case
 
 
-def _end(line: ImageResult, cases: Sequence[ET.Element]) -> list[ET.Element]:
-    """The publication, or whatever else made the image end with a code other than 0."""
-    if line.published:
-        case = _case(line, "publish")
-        _properties(case, {"reference": line.published.reference, "digest": line.published.digest})
+def _end(result: ImageResult, cases: Sequence[ET.Element]) -> list[ET.Element]:
+    """Return the case of the publication, or of what else made the image fail."""
+    if result.published:
+        case = _case(result, "publish")
+        _properties(
+            case, {"reference": result.published.reference, "digest": result.published.digest}
+        )
         return [case]
-    case = _case(line, "publish" if line.evidence and line.error else "checks")
-    if line.error and line.result:
-        _ending(case, "error", type(line.error).__name__, line.error_text)
+    case = _case(result, "publish" if result.evidence and result.error else "checks")
+    if result.error and result.result:
+        _ending(case, "error", type(result.error).__name__, result.error_text)
         return [case]
-    is_told = any(one.find(kind) is not None for one in cases for kind in ("error", "failure"))
-    if image_exit_code(line) and not is_told:
+    is_reported = any(
+        other.find(kind) is not None for other in cases for kind in ("error", "failure")
+    )
+    if image_exit_code(result) and not is_reported:
         _ending(case, "error", "not-run", "no required check was run")
         return [case]
     return []
@@ -128,20 +134,20 @@ def _end(line: ImageResult, cases: Sequence[ET.Element]) -> list[ET.Element]:
 
 def _ending(case: ET.Element, element: str, kind: str, message: str, text: str = "") -> None:
     short = message if len(message) <= _MOST else f"{message[:_MOST]} ..."
-    found = ET.SubElement(case, element, type=kind, message=clean(short))
+    child = ET.SubElement(case, element, type=kind, message=clean(short))
     whole = "\n".join(part for part in (message if short != message else "", text) if part)
     if whole:
-        found.text = clean(whole)
+        child.text = clean(whole)
 
 
 def _properties(element: ET.Element, facts: dict[str, object]) -> None:
     if not facts:
         return
-    held = ET.SubElement(element, "properties")
-    for name, one in facts.items():
-        plain = to_json_value(one)
+    properties = ET.SubElement(element, "properties")
+    for name, value in facts.items():
+        plain = to_json_value(value)
         text = plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
-        ET.SubElement(held, "property", name=clean(name), value=clean(text))
+        ET.SubElement(properties, "property", name=clean(name), value=clean(text))
 
 
 def _count(element: ET.Element) -> None:

@@ -1,4 +1,4 @@
-"""Findings as lines for people, as data, and as workflow commands that annotate a change."""
+"""Findings as text, as data, and as GitHub annotations."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -17,7 +17,7 @@ PAGES: Final = "docs/lint"
 
 
 def linted_text(linted: LintResult) -> str:
-    """A line for each finding, as compilers write them, so that editors can jump to its place."""
+    """Return a line for each finding in the form of compilers, so that editors can jump to it."""
     return "".join(f"{clean(line)}\n" for line in _lines(linted))
 
 
@@ -29,25 +29,27 @@ def summary(linted: LintResult) -> str:
 
 
 def _lines(linted: LintResult) -> Iterator[str]:
-    for one in linted.findings:
-        source = f" ({one.source})" if one.source else ""
-        yield f"{one.file}:{one.line}: {one.severity}: {one.message} [{one.id}]{source}"
+    for finding in linted.findings:
+        source = f" ({finding.source})" if finding.source else ""
+        place = f"{finding.file}:{finding.line}"
+        yield f"{place}: {finding.severity}: {finding.message} [{finding.id}]{source}"
 
 
 def linted_github(linted: LintResult) -> str:
-    """GitHub's workflow commands: each finding stands beside its line in the change."""
-    return "".join(f"{_command(one)}\n" for one in linted.findings)
+    """Return GitHub's workflow commands, which show findings beside their lines."""
+    return "".join(f"{_command(finding)}\n" for finding in linted.findings)
 
 
-def _command(one: Finding) -> str:
-    kind = _KINDS[one.severity]
-    said = _message(clean(f"{one.message} ({PAGES}/{one.id}.md)"))
-    place = f"file={_property(one.file)},line={one.line},title={_property(f'dlimg {one.id}')}"
-    return f"::{kind} {place}::{said}"
+def _command(finding: Finding) -> str:
+    kind = _KINDS[finding.severity]
+    message = _message(clean(f"{finding.message} ({PAGES}/{finding.id}.md)"))
+    title = _property(f"dlimg {finding.id}")
+    place = f"file={_property(finding.file)},line={finding.line},title={title}"
+    return f"::{kind} {place}::{message}"
 
 
 def _message(text: str) -> str:
-    """What GitHub takes back from a message: nothing in it begins another command."""
+    """Return the text escaped for a workflow command, so that it cannot start another one."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
@@ -70,14 +72,14 @@ def linted_json(linted: LintResult) -> dict[str, object]:
     }
 
 
-def finding_json(one: Finding) -> dict[str, object]:
+def finding_json(finding: Finding) -> dict[str, object]:
     return {
-        "id": one.id,
-        "severity": one.severity.value,
-        "file": one.file,
-        "line": one.line,
-        "about": one.about,
-        "message": one.message,
-        "source": one.source or None,
-        "page": f"{PAGES}/{one.id}.md",
+        "id": finding.id,
+        "severity": finding.severity.value,
+        "file": finding.file,
+        "line": finding.line,
+        "about": finding.about,
+        "message": finding.message,
+        "source": finding.source or None,
+        "page": f"{PAGES}/{finding.id}.md",
     }

@@ -1,4 +1,4 @@
-"""What runs on a machine, as rows and as data."""
+"""Answers of `pick` as rows, text and data."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
@@ -24,8 +24,8 @@ Name = Callable[[Cell], str]
 
 
 def wish_text(wish: PickRequest) -> str:
-    """`RTX 4090 (sm_89), driver 570.86.10, Python 3.13`."""
-    gpus = [f"{one.name} ({one.sm})" if one.name != one.sm else one.sm for one in wish.gpus]
+    """Return `RTX 4090 (sm_89), driver 570.86.10, Python 3.13`."""
+    gpus = [f"{gpu.name} ({gpu.sm})" if gpu.name != gpu.sm else gpu.sm for gpu in wish.gpus]
     parts = [" and ".join(gpus)]
     parts += ["no GPU"] if wish.without_gpu else []
     parts += [f"driver {wish.driver}"] if wish.driver else []
@@ -37,7 +37,7 @@ def wish_text(wish: PickRequest) -> str:
 def fit_rows(
     picked: PickResult, wish: PickRequest, name: Name, tested: Name, *, every: bool
 ) -> Iterator[Sequence[str]]:
-    """A row for each build, with the best of its images; or one for every image."""
+    """Yield a row for the best image of each build, or with `every` for every image."""
     for group in by_build(picked.matches):
         for fit in group if every else group[:1]:
             yield name(fit.cell), _how(fit, wish), tested(fit.cell)
@@ -46,19 +46,19 @@ def fit_rows(
 def without_empty(
     headings: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """The table without its last column where that says nothing in any row."""
+    """Return the table without its last column where that is empty in all rows."""
     if any(row[-1] for row in rows):
         return headings, [(*row[:-1], row[-1] or "-") for row in rows]
     return headings[:-1], [row[:-1] for row in rows]
 
 
 def more(picked: PickResult) -> int:
-    """How many images `--all` would add."""
+    """Return the number of images that `--all` would add."""
     return len(picked.matches) - len(by_build(picked.matches))
 
 
 def _how(fit: PickMatch, wish: PickRequest) -> str:
-    """`sm_89 code; the driver knows CUDA 12.9`, and what is doubtful about it."""
+    """Return `sm_89 code; CUDA 12.9 is the driver's own`, with doubts."""
     cell = fit.cell
     if cell.stack is None:
         return "the CPU"
@@ -72,7 +72,7 @@ def _how(fit: PickMatch, wish: PickRequest) -> str:
             if fit.native
             else f"{cuda} by minor-version compatibility"
         )
-    parts += [f"doubtful: {one.message}" for one in fit.doubts]
+    parts += [f"doubtful: {doubt.message}" for doubt in fit.doubts]
     return "; ".join(parts) or f"CUDA {cell.stack.cuda}"
 
 
@@ -82,44 +82,44 @@ def _code(fit: PickMatch) -> str:
 
 
 def nothing_text(picked: PickResult, wish: PickRequest) -> str:
-    """That nothing runs there; and that another machine's images are missing, where they are."""
-    rules = {one.reason.rule for one in picked.rejections}
+    """Return that no image runs there; names the architectures where those are the reason."""
+    rules = {rejection.reason.rule for rejection in picked.rejections}
     of_rules: Mapping[str, list[str]] = {
         "this-machine": [wish.arch],
         "gpu-host": [gpu.arch for gpu in wish.gpus],
     }
-    found = (machine for rule in of_rules if rule in rules for machine in of_rules[rule])
-    machines = dict.fromkeys(machine for machine in found if machine)
-    if machines and rules <= of_rules.keys():
-        return f"nothing of this matrix runs there: it has no image for {' and '.join(machines)}"
+    candidates = (arch for rule in of_rules if rule in rules for arch in of_rules[rule])
+    archs = dict.fromkeys(arch for arch in candidates if arch)
+    if archs and rules <= of_rules.keys():
+        return f"nothing of this matrix runs there: it has no image for {' and '.join(archs)}"
     return "nothing of this matrix runs there"
 
 
 def fallen_rows(picked: PickResult) -> Iterator[Sequence[str]]:
-    for one in picked.rejections:
-        on = f"on {one.on}: " if one.on else ""
-        yield _cells(one), f"{on}{one.reason.message}", one.reason.source
+    for rejection in picked.rejections:
+        on = f"on {rejection.on}: " if rejection.on else ""
+        yield _cells(rejection), f"{on}{rejection.reason.message}", rejection.reason.source
 
 
-def _cells(one: Rejection) -> str:
-    """`pytorch 2.15.0, jax 0.12.0.1 on cuda13.2 (16 images)`."""
-    names = dict.fromkeys(f"{cell.family} {cell.version}" for cell in one.cells)
-    places = dict.fromkeys(cell.accelerator for cell in one.cells)
-    return f"{', '.join(names)} on {', '.join(places)} ({counted(len(one.cells), 'image')})"
+def _cells(rejection: Rejection) -> str:
+    """Return `pytorch 2.15.0, jax 0.12.0.1 on cuda13.2 (16 images)`."""
+    names = dict.fromkeys(f"{cell.family} {cell.version}" for cell in rejection.cells)
+    places = dict.fromkeys(cell.accelerator for cell in rejection.cells)
+    return f"{', '.join(names)} on {', '.join(places)} ({counted(len(rejection.cells), 'image')})"
 
 
-def advice_text(one: Advice, name: Name) -> str:
-    source = f" ({one.source})" if one.source else ""
-    return f"{one.change}: then {name(one.cell)} runs{source}"
+def advice_text(advice: Advice, name: Name) -> str:
+    source = f" ({advice.source})" if advice.source else ""
+    return f"{advice.change}: then {name(advice.cell)} runs{source}"
 
 
 def picked_json(
-    picked: PickResult, wish: PickRequest, told: Sequence[Advice], name: Name, tested: Name
+    picked: PickResult, wish: PickRequest, advice: Sequence[Advice], name: Name, tested: Name
 ) -> dict[str, object]:
-    """The same as stable data."""
+    """Return the answer as stable data."""
     return {
         "asked": {
-            "gpus": [{"name": one.name, "architecture": one.sm} for one in wish.gpus],
+            "gpus": [{"name": entry.name, "architecture": entry.sm} for entry in wish.gpus],
             "driver": wish.driver or None,
             "python": wish.python or None,
             "family": wish.family or None,
@@ -128,53 +128,54 @@ def picked_json(
         "runs": [_fit_json(fit, wish, name, tested) for fit in picked.matches],
         "does_not_run": [
             {
-                "cells": [cell.id for cell in one.cells],
-                "rule": one.reason.rule,
-                "message": one.reason.message,
-                "source": one.reason.source,
-                "gpu": one.on or None,
+                "cells": [cell.id for cell in entry.cells],
+                "rule": entry.reason.rule,
+                "message": entry.reason.message,
+                "source": entry.reason.source,
+                "gpu": entry.on or None,
             }
-            for one in picked.rejections
+            for entry in picked.rejections
         ],
         "change": [
-            {"change": one.change, "image": name(one.cell), "source": one.source or None}
-            for one in told
+            {"change": entry.change, "image": name(entry.cell), "source": entry.source or None}
+            for entry in advice
         ],
     }
 
 
 def machine_json(machine: LocalMachine) -> dict[str, object]:
-    """What was seen of this machine."""
+    """Return what was detected on this machine as stable data."""
     return {
         "gpus": [
-            {"name": one.name, "architecture": one.architecture or None} for one in machine.gpus
+            {"name": entry.name, "architecture": entry.architecture or None}
+            for entry in machine.gpus
         ],
         "driver": machine.driver or None,
         "cuda": machine.cuda or None,
         "arch": machine.arch or None,
         # The name of the field until 0.1.
         "machine": machine.arch or None,
-        "findings": [{"message": one.message, "hint": one.hint} for one in machine.findings],
+        "findings": [{"message": entry.message, "hint": entry.hint} for entry in machine.findings],
     }
 
 
 def _fit_json(fit: PickMatch, wish: PickRequest, name: Name, tested: Name) -> Mapping[str, object]:
     words = {EXACT: "exact", MAJOR: "major", PTX: "ptx"}
-    said = tested(fit.cell)
+    last_test = tested(fit.cell)
     return {
         "image": name(fit.cell),
         "cell": fit.cell.id,
         "native_driver": fit.native if wish.driver and fit.cell.is_cuda else None,
         "code": words.get(fit.match, "unknown") if wish.gpus and fit.cell.is_cuda else None,
-        "tested": said or None,
+        "tested": last_test or None,
         "reasons": [
             {
-                "rule": one.rule,
-                "level": one.level,
-                "message": one.message,
-                "source": one.source,
-                "certain": one.certain,
+                "rule": reason.rule,
+                "level": reason.level,
+                "message": reason.message,
+                "source": reason.source,
+                "certain": reason.certain,
             }
-            for one in fit.reasons
+            for reason in fit.reasons
         ],
     }

@@ -1,4 +1,4 @@
-"""Sizes of images as rows of tables, as sentences, and as data."""
+"""Sizes of images as rows, text and data."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -15,49 +15,49 @@ ESTIMATED: Final = "~"
 
 
 def size_text(size: int, *, exact: bool) -> str:
-    """`1.20 GB`, or `~1.20 GB` when a part of it was estimated."""
+    """Return `1.20 GB`, or `~1.20 GB` where a part is estimated."""
     return f"{'' if exact else ESTIMATED}{bytes_text(size)}"
 
 
-def amount_text(found: Amount) -> str:
-    return size_text(found.size, exact=found.exact)
+def amount_text(total: Amount) -> str:
+    return size_text(total.size, exact=total.exact)
 
 
 def group_rows(images: Sequence[ImageSize]) -> Iterator[tuple[str, ...]]:
-    """For each framework and accelerator: how many, how large, together, and stored once."""
-    for group, ones in groups(images).items():
-        sizes = [one.size for one in ones]
-        exact = all(one.exact for one in ones)
+    """Yield a row per framework and accelerator: count, sizes, their sum, and stored once."""
+    for group, members in groups(images).items():
+        sizes = [image.size for image in members]
+        exact = all(image.exact for image in members)
         mark = "" if exact else ESTIMATED
         yield (
             group,
-            str(len(ones)),
+            str(len(members)),
             mark + _span(min(sizes), max(sizes)),
             size_text(sum(sizes), exact=exact),
-            amount_text(stored(ones)),
+            amount_text(stored(members)),
         )
 
 
 def image_rows(sizes: MatrixSizes, images: Sequence[ImageSize]) -> Iterator[tuple[str, ...]]:
-    for one in images:
-        alone = amount(piece for piece in one.pieces if not sizes.others(one, piece))
+    for image in images:
+        alone = amount(piece for piece in image.pieces if not sizes.others(image, piece))
         yield (
-            one.cell,
-            str(len(one.pieces)),
-            size_text(one.size, exact=one.exact),
+            image.cell,
+            str(len(image.pieces)),
+            size_text(image.size, exact=image.exact),
             amount_text(alone),
         )
 
 
 def layer_rows(sizes: MatrixSizes, image: ImageSize) -> Iterator[tuple[str, ...]]:
-    """The image's layers, lowest first, each with the images that have it, too."""
+    """Yield the image's layers, lowest first, each with the other images that have it."""
     for piece in image.pieces:
         size = size_text(piece.size, exact=piece.exact)
         yield piece_text(piece), size, others_text(sizes.others(image, piece))
 
 
 def piece_text(piece: LayerEstimate) -> str:
-    """The words for it, without what each image says of its own."""
+    """Return what a layer holds, without the details of one image."""
     kind, _, rest = piece.history.partition(": ")
     match kind:
         case "wheel":
@@ -72,34 +72,34 @@ def piece_text(piece: LayerEstimate) -> str:
             return piece.history
 
 
-def _without_comma(words: str) -> str:
-    """`Python 3.13 (runtime)`, without what stands between."""
-    first, _, rest = words.partition(",")
+def _without_comma(text: str) -> str:
+    """Return `Python 3.13 (runtime)`, without what is between."""
+    first, _, rest = text.partition(",")
     flavour = rest.rpartition("(")[2]
     return f"{first} ({flavour}" if flavour.endswith(")") else first
 
 
 def others_text(others: Sequence[ImageSize]) -> str:
-    """`9 pytorch-2.15.0-cuda13.2`, or of several kinds `15: jax, pytorch`; `-` for none."""
+    """Return `9 pytorch-2.15.0-cuda13.2`, for several kinds `15: jax, pytorch`, `-` for none."""
     if not others:
         return "-"
-    kinds = {one.group for one in others}
+    kinds = {image.group for image in others}
     if len(kinds) == 1:
         return f"{len(others)} {kinds.pop()}"
-    return f"{len(others)}: {', '.join(sorted({one.family for one in others}))}"
+    return f"{len(others)}: {', '.join(sorted({image.family for image in others}))}"
 
 
 def pull_rows(
     images: Sequence[ImageSize], already_pulled: Sequence[ImageSize]
 ) -> Iterator[tuple[str, ...]]:
-    """What each image costs a machine that has those already."""
-    for one in images:
-        found = pull(one, already_pulled)
+    """Yield what each image costs a machine that has the others already."""
+    for image in images:
+        pulled = pull(image, already_pulled)
         yield (
-            one.cell,
-            amount_text(found),
-            f"{found.layers} of {len(one.pieces)}",
-            size_text(one.size, exact=one.exact),
+            image.cell,
+            amount_text(pulled),
+            f"{pulled.layers} of {len(image.pieces)}",
+            size_text(image.size, exact=image.exact),
         )
 
 
@@ -108,32 +108,32 @@ def matrix_headings(images: Sequence[ImageSize]) -> tuple[str, ...]:
 
 
 def matrix_rows(images: Sequence[ImageSize]) -> Iterator[tuple[str, ...]]:
-    """For each image what a machine pulls that has each of the others."""
-    for number, one in enumerate(images, start=1):
-        cells = ("-" if one is other else amount_text(pull(one, [other])) for other in images)
-        yield str(number), one.cell, *cells
+    """Yield for each image what a machine pulls that has one of the others."""
+    for number, image in enumerate(images, start=1):
+        cells = ("-" if image is other else amount_text(pull(image, [other])) for other in images)
+        yield str(number), image.cell, *cells
 
 
 def total_text(images: Sequence[ImageSize]) -> str:
-    """`46 images: 131.20 GB one by one, ~21.10 GB in a registry (6.2 times less), 310 layers`."""
-    found = stored(images)
-    total = sum(one.size for one in images)
-    exact = all(one.exact for one in images)
-    times = f" ({total / found.size:.1f} times less)" if found.size else ""
+    """Return `46 images: 131.20 GB one by one, ~21.10 GB in a registry (...), 310 layers`."""
+    total_stored = stored(images)
+    total = sum(image.size for image in images)
+    exact = all(image.exact for image in images)
+    times = f" ({total / total_stored.size:.1f} times less)" if total_stored.size else ""
     return (
         f"{counted(len(images), 'image')}: {size_text(total, exact=exact)} one by one, "
-        f"{amount_text(found)} in a registry{times}, {counted(found.layers, 'layer')}"
+        f"{amount_text(total_stored)} in a registry{times}, {counted(total_stored.layers, 'layer')}"
     )
 
 
 def sizes_json(
     sizes: MatrixSizes, images: Sequence[ImageSize], already_pulled: Sequence[ImageSize]
 ) -> object:
-    """All of it as stable data; docs/size.md says what is what."""
-    found = stored(images)
+    """Return all sizes as stable data; docs/size.md lists the fields."""
+    total_stored = stored(images)
     pieces = {piece.digest: piece for image in images for piece in image.pieces}
     return {
-        "images": [_image_json(sizes, one, already_pulled) for one in images],
+        "images": [_image_json(sizes, image, already_pulled) for image in images],
         "layers": [
             {
                 "id": piece.digest,
@@ -142,16 +142,16 @@ def sizes_json(
                 "words": piece.history,
                 "bytes": piece.size,
                 "exact": piece.exact,
-                "images": [one.cell for one in sizes.holders[piece.digest]],
+                "images": [image.cell for image in sizes.holders[piece.digest]],
             }
             for piece in pieces.values()
         ],
         "already_pulled": [image.cell for image in already_pulled],
         # The old name of `already_pulled`, until the next release.
         "having": [image.cell for image in already_pulled],
-        "one_by_one_bytes": sum(one.size for one in images),
-        "registry_bytes": found.size,
-        "exact": found.exact,
+        "one_by_one_bytes": sum(image.size for image in images),
+        "registry_bytes": total_stored.size,
+        "exact": total_stored.exact,
     }
 
 
@@ -169,7 +169,7 @@ def _image_json(
 
 
 def _span(least: int, most: int) -> str:
-    """`2.48-2.60 GB`, or `312-429 MB`; one size where they read the same."""
+    """Return `2.48-2.60 GB`, or `312-429 MB`; one size where both read the same."""
     low, high = bytes_text(least), bytes_text(most)
     if low == high:
         return high

@@ -1,4 +1,4 @@
-"""The layers of a store, in words: for tables and as data."""
+"""The layers of a store as rows, text and data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -26,67 +26,67 @@ _DIGITS: Final = 19  # `sha256:` and twelve digits
 
 
 def held_rows(
-    held: Sequence[StoreEntry], uses: Mapping[LayerKey, Sequence[str]], names: Mapping[str, str]
+    entries: Sequence[StoreEntry], uses: Mapping[LayerKey, Sequence[str]], names: Mapping[str, str]
 ) -> list[tuple[str, ...]]:
-    """A row for each, under `HEADINGS`, the largest first.
+    """Return a row for each layer under `HEADINGS`, the largest first.
 
-    `names` has words for wheels by their sha256, for those that were kept without any.
+    `names` describes wheels by their sha256, for layers without a description.
     """
-    ordered = sorted(held, key=lambda one: (-one.layer.size, str(one.key)))
+    ordered = sorted(entries, key=lambda entry: (-entry.layer.size, str(entry.key)))
     return [
         (
-            KINDS.get(one.key.kind, one.key.kind) + _method(one.key),
-            _short(told(one.key, one.description, names)),
-            one.key.python or "any",
-            bytes_text(one.layer.size),
-            bytes_text(one.layer.unpacked),
-            _cells(uses.get(one.key, ())),
-            one.layer.digest[:_DIGITS],
+            KINDS.get(entry.key.kind, entry.key.kind) + _method(entry.key),
+            _short(told(entry.key, entry.description, names)),
+            entry.key.python or "any",
+            bytes_text(entry.layer.size),
+            bytes_text(entry.layer.unpacked),
+            _cells(uses.get(entry.key, ())),
+            entry.layer.digest[:_DIGITS],
         )
-        for one in ordered
+        for entry in ordered
     ]
 
 
 def held_json(
-    held: Sequence[StoreEntry], uses: Mapping[LayerKey, Sequence[str]], names: Mapping[str, str]
+    entries: Sequence[StoreEntry], uses: Mapping[LayerKey, Sequence[str]], names: Mapping[str, str]
 ) -> list[dict[str, object]]:
-    """The same as data, by key."""
+    """Return the layers as stable data, by key."""
     return [
         {
-            "kind": one.key.kind,
-            "what": told(one.key, one.description, names),
-            "source": one.key.source,
-            "python": one.key.python,
-            "compression": one.key.compression,
-            "digest": one.layer.digest,
-            "diff_id": one.layer.diff_id,
-            "size": one.layer.size,
-            "unpacked": one.layer.unpacked,
-            "cells": list(uses.get(one.key, ())),
+            "kind": entry.key.kind,
+            "what": told(entry.key, entry.description, names),
+            "source": entry.key.source,
+            "python": entry.key.python,
+            "compression": entry.key.compression,
+            "digest": entry.layer.digest,
+            "diff_id": entry.layer.diff_id,
+            "size": entry.layer.size,
+            "unpacked": entry.layer.unpacked,
+            "cells": list(uses.get(entry.key, ())),
         }
-        for one in held
+        for entry in entries
     ]
 
 
-def damaged_text(one: DamagedLayer, names: Mapping[str, str]) -> str:
-    kind = KINDS.get(one.key.kind, one.key.kind)
-    return f"{kind} {told(one.key, one.description, names)}".rstrip() + f" ({one.key})"
+def damaged_text(layer: DamagedLayer, names: Mapping[str, str]) -> str:
+    kind = KINDS.get(layer.key.kind, layer.key.kind)
+    return f"{kind} {told(layer.key, layer.description, names)}".rstrip() + f" ({layer.key})"
 
 
-def told(key: LayerKey, words: str, names: Mapping[str, str]) -> str:
-    """What a layer is, as its entry says, or else as the locks do."""
-    return words or names.get(key.source, "")
+def told(key: LayerKey, description: str, names: Mapping[str, str]) -> str:
+    """Return the description of a layer: its own, or else the wheel's name from the locks."""
+    return description or names.get(key.source, "")
 
 
-def total_text(held: Sequence[StoreEntry], uses: Mapping[LayerKey, Sequence[str]]) -> str:
-    """`214 layers and parts, 12.30 GB; 20 of them (1.20 GB) are used by no cell`."""
-    idle = [one for one in held if one.key not in uses]
-    size = bytes_text(sum(one.layer.size for one in held))
-    text = f"{counted(len(held), 'layer')} with what they are made from, {size}"
-    if not idle:
+def total_text(entries: Sequence[StoreEntry], uses: Mapping[LayerKey, Sequence[str]]) -> str:
+    """Return `214 layers ..., 12.30 GB; no cell uses 20 of them (1.20 GB): ...`."""
+    unused = [entry for entry in entries if entry.key not in uses]
+    size = bytes_text(sum(entry.layer.size for entry in entries))
+    text = f"{counted(len(entries), 'layer')} with what they are made from, {size}"
+    if not unused:
         return f"{text}; cells of the matrix use all of them"
-    size = bytes_text(sum(one.layer.size for one in idle))
-    return f"{text}; no cell uses {len(idle)} of them ({size}): `dlimg store prune` removes these"
+    size = bytes_text(sum(entry.layer.size for entry in unused))
+    return f"{text}; no cell uses {len(unused)} of them ({size}): `dlimg store prune` removes these"
 
 
 def _method(key: LayerKey) -> str:

@@ -1,4 +1,4 @@
-"""How each image ended: a row, a JSON object, and the end of a failure's log."""
+"""Results of a run as rows, text and data."""
 
 from dlimg.builders.build_failure import explain_failure, is_python_unreachable
 from dlimg.checks.verdicts import is_gpu_tested, outcome
@@ -32,7 +32,7 @@ def result_row(result: ImageResult, *, is_publish: bool) -> tuple[str, ...]:
 
 
 def outcome_text(result: ImageResult) -> str:
-    """How far the image came, in a few words."""
+    """Return how far the image came, in a few words."""
     if isinstance(result.result, BuildFailure):
         return (
             "not run: not to be had here"
@@ -63,7 +63,7 @@ def _checks_text(result: ImageResult) -> str:
 
 
 def result_json(result: ImageResult) -> dict[str, object]:
-    """The same as stable data; `digest` is null where nothing was built."""
+    """Return a result as stable data; `digest` is null where nothing was built."""
     built = result.result
     planned = built.planned if built else None
     base = planned.base if planned else None
@@ -81,7 +81,7 @@ def result_json(result: ImageResult) -> dict[str, object]:
         "gpu_tested": is_gpu_tested(result.evidence) if result.evidence else False,
         "device": result.evidence.device if result.evidence else None,
         "day": result.evidence.day if result.evidence else None,
-        "checks": [verdict_json(one) for one in result.verdicts],
+        "checks": [verdict_json(verdict) for verdict in result.verdicts],
         "vanished": list(result.vanished),
         "published": _published_json(result.published) if result.published else None,
         "step": built.step if isinstance(built, BuildFailure) else None,
@@ -107,7 +107,7 @@ def _error_text(result: ImageResult) -> str | None:
 
 
 def failure_text(result: ImageResult) -> str:
-    """What went wrong with this image and the end of its log, or nothing."""
+    """Return what went wrong with this image and the end of its log; empty where nothing did."""
     if isinstance(result.result, BuildFailure):
         log = "\n".join(f"    {text}" for text in result.result.log)
         return f"{explain_failure(result.result)}\n{log}"
