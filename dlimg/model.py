@@ -8,6 +8,9 @@ from typing import Final, Literal
 
 CPU: Final = "cpu"
 GZIP: Final = "gzip"
+# The time of every file that a build makes: 1980-01-02 UTC. A zip file has no earlier year than
+# 1980, and one day later that holds in every time zone.
+EPOCH: Final = 315_619_200
 EMPTY_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -346,7 +349,7 @@ class Host:
 class Evidence:
     """All verdicts for one image digest on one device (`none` without a GPU).
 
-    `bare` is the family whose checks ran on a host without an engine; then there is no digest.
+    `on_host` is the family whose checks ran on a host without an engine; then there is no digest.
     `vanished` are checks in the cell's last evidence that no longer exist. `revision` is the
     project's git commit, and `dirty` is true with uncommitted changes.
     """
@@ -359,7 +362,7 @@ class Evidence:
     engine: str
     verdicts: tuple[Verdict, ...]
     host: Host = Host()
-    bare: str = ""
+    on_host: str = ""
     vanished: tuple[str, ...] = ()
     revision: str = ""
     dirty: bool = False

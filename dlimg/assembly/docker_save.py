@@ -28,7 +28,7 @@ from dlimg.layer.whiteout import (
     whiteout_hides,
     whiteout_path,
 )
-from dlimg.render.dockerfile import EPOCH
+from dlimg.model import EPOCH
 
 SECONDS: Final = 600.0
 _CREATED: Final = datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

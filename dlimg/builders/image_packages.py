@@ -25,9 +25,8 @@ from dlimg.engine.client import Engine
 from dlimg.errors import Negative
 from dlimg.host.local_state import file_lock, state_folder
 from dlimg.lock.local_wheels import place_local_wheels
-from dlimg.model import PlannedImage
+from dlimg.model import EPOCH, PlannedImage
 from dlimg.render.content_key import ARCHITECTURE
-from dlimg.render.dockerfile import EPOCH
 from dlimg.store.keys import hash_texts
 from dlimg.store.store import Store, layer_store
 from dlimg.store.systems import (

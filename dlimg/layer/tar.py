@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dlimg.layer.entries import LayerEntry, LinkTarget, PackedContent, iter_entry_content
-from dlimg.render.dockerfile import EPOCH
+from dlimg.model import EPOCH
 
 _BLOCK: Final = 512
 MAX_NAME: Final = 100

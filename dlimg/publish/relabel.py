@@ -10,11 +10,10 @@ from docker.models.images import Image as EngineImage
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
 from dlimg.host.process import run_checked
-from dlimg.model import BuiltImage
+from dlimg.model import EPOCH, BuiltImage
 from dlimg.publish.attach import TESTED_DIGEST_LABEL
 from dlimg.publish.tags import parse_labels
 from dlimg.registry.responses import digest_of
-from dlimg.render.dockerfile import EPOCH
 from dlimg.store.image_manifest import AssembledImage
 
 GPU_TESTED_LABEL: Final = "io.dlimg.gpu-tested"
@@ -69,7 +68,7 @@ def label_argv(docker_client: str, tag: str) -> list[str]:
     ]
 
 
-def tested_digest(manifest: bytes, config: bytes) -> str:
+def unlabelled_digest(manifest: bytes, config: bytes) -> str:
     """Return the digest of the tested image if this one is it with the two labels, else "".
 
     A label alone proves nothing. So the labels and their history step are taken away again: the

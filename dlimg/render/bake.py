@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from dlimg.model import (GZIP, EMPTY_MAPPING, BaseSource, Cell, Image, PlannedImage)
+from dlimg.model import EMPTY_MAPPING, EPOCH, GZIP, BaseSource, Cell, Image, PlannedImage
 from dlimg.render.content_key import ARCHITECTURE
-from dlimg.render.dockerfile import EPOCH
 
 # A plan of thousands of cells in one file takes long to read; a caller can run the files
 # one after another.

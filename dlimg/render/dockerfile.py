@@ -4,13 +4,12 @@ import difflib
 from collections.abc import Iterable
 from functools import cache
 from types import TracebackType
-from typing import Final
 
 import jinja2
 
 from dlimg.errors import BadInput
 from dlimg.matrix.resolve import Resolution
-from dlimg.model import Cell, Flavour, Image, Lock
+from dlimg.model import EPOCH, Cell, Flavour, Image, Lock
 from dlimg.render.config_check import refuse_other_settings
 from dlimg.render.image_config import (
     command_lines,
@@ -32,10 +31,6 @@ from dlimg.render.layout import (
     requirements,
 )
 from dlimg.render.naming import former_tags, labels, repository, tag
-
-# Every file that a build makes gets this time: 1980-01-02 UTC. A zip file knows none before
-# 1980, and one day later that holds in every time zone.
-EPOCH: Final = 315_619_200
 
 
 def templates(images: str) -> jinja2.Environment:

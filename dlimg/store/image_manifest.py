@@ -9,9 +9,8 @@ from hashlib import sha256
 from typing import Final
 
 from dlimg.layer.compress import FORMAT
-from dlimg.model import Cell, PlannedImage, Wheel
+from dlimg.model import EPOCH, Cell, PlannedImage, Wheel
 from dlimg.render.bake import labels
-from dlimg.render.dockerfile import EPOCH
 from dlimg.render.image_config import ImageConfig
 from dlimg.store.keys import Layer
 

@@ -27,10 +27,9 @@ from typing import Any, Final
 
 from dlimg.atomic_write import read_now
 from dlimg.layer.whiteout import is_whiteout, member_path, whiteout_hides
-from dlimg.model import GZIP, PlannedImage
+from dlimg.model import EPOCH, GZIP, PlannedImage
 from dlimg.render.bake import SYSTEM_STAGE
 from dlimg.render.content_key import ARCHITECTURE
-from dlimg.render.dockerfile import EPOCH
 from dlimg.render.dockerfile_parser import closure
 from dlimg.render.image_config import ImageConfig
 from dlimg.store.keys import Layer, LayerKey, hash_texts

@@ -195,7 +195,7 @@ def test_two_builds_of_one_image_at_once(engine: Engine, project: Tiny, undistur
         await_step(project.index.halfway.is_set, one)
         assert "all good" in project.said("shared", "store", "verify")
         said = project.said("shared", "layers", "prune", "--all", code=1)
-        assert "another dlimg is at work" in said
+        assert "another dlimg is using" in said
         project.index.opened.set()
         outs = [process.communicate(timeout=300) for process in (one, other)]
     for process, (out, said) in zip((one, other), outs, strict=True):
@@ -220,7 +220,7 @@ def test_a_damaged_layer_is_named_and_made_again(
     # An engine that still has the files of this layer asks for none; else it refuses this one.
     if process.returncode:
         assert "damaged in the store: wheel jax 0.12.0.1" in said
-        assert "repeat this" in said
+        assert "run the command again" in said
     forget(engine)
     verified = project.said("damaged", "layers", "verify", code=0 if process.returncode else 1)
     assert process.returncode or "damaged, and removed: wheel jax 0.12.0.1" in verified

@@ -15,8 +15,7 @@ from dlimg.assembly.system import SystemBuildTools, build_system
 from dlimg.builders.secrets import secrets_from
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
-from dlimg.model import Base, BuiltImage, PlannedImage
-from dlimg.render.dockerfile import EPOCH
+from dlimg.model import EPOCH, Base, BuiltImage, PlannedImage
 from dlimg.store.image_manifest import BUILDER
 from dlimg.store.store import Store
 from dlimg.store.systems import SystemLayers, load_system, system_source

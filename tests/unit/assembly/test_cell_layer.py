@@ -214,7 +214,7 @@ def test_a_damaged_part_is_made_again(shop: Shop) -> None:
     shop.context.store.blob(whole).unlink()
     with pytest.raises(Negative, match="the stored files of a-1") as caught:
         cell_layer(shop.context, own(wheel))
-    assert "repeat this" in caught.value.problems[0].hint
+    assert "run the command again" in caught.value.problems[0].hint
     assert cell_layer(shop.context, own(wheel)) == whole
     assert any(blob.read_bytes())
 

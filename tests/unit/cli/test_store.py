@@ -225,7 +225,7 @@ def test_prune_all_removes_every_layer(kept: Kept) -> None:
 def test_prune_waits_for_no_build(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
     with hold_store(kept.store):
         assert main(["store", "prune", "--all"]) == 1
-    assert "another dlimg is at work" in capsys.readouterr().err
+    assert "another dlimg is using" in capsys.readouterr().err
     assert all(find_layer(kept.store, key) for key in kept.keys)
 
 
@@ -301,7 +301,7 @@ def test_a_folder_with_other_things_is_not_written_to(
     Path("out").mkdir()
     Path("out/mine").write_text("x")
     assert main(["store", "export", CELL, "out"]) == 2
-    assert "holds other things than images" in capsys.readouterr().err
+    assert "is not an OCI layout" in capsys.readouterr().err
     assert [path.name for path in Path("out").iterdir()] == ["mine"]
     assert main(["store", "export", CELL, "matrix.yaml"]) == 2
 
