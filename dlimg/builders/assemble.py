@@ -108,7 +108,7 @@ def bytecode_parts(
             )
 
 
-STEPS: Final = ("the system", "wheels", "byte code")
+STEPS: Final = ("system stage", "wheels", "byte code")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

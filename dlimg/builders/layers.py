@@ -77,7 +77,7 @@ def build(
         build_run = BuildRun(
             assembler=assembler,
             on_progress=on_progress,
-            last_step="taken in",
+            last_step="load into the engine",
             deliver=partial(_load, engine=engine, store=store),
         )
         results = build_run.build_all(missing, jobs)
@@ -105,7 +105,7 @@ def build_into_store(
     )
     with interruptible(), open_assembler(planned, context) as assembler:
         build_run = BuildRun(
-            assembler=assembler, on_progress=on_progress, last_step="kept", deliver=_in_store
+            assembler=assembler, on_progress=on_progress, last_step="store", deliver=_in_store
         )
         results = build_run.build_all(planned, jobs)
     return tuple(results[image.reference] for image in planned)

@@ -182,9 +182,9 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _no_answer(what: str, error: Exception) -> Problem:
+def _no_answer(part: str, error: Exception) -> Problem:
     hint = _HINTS.get(getattr(error, "value", 0), "read the kernel's log")
-    return Problem(message=f"{what} does not answer: {error}", hint=hint)
+    return Problem(message=f"{part} does not answer: {error}", hint=hint)
 
 
 def _try(library: Nvml, query: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
