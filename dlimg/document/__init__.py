@@ -1,1 +1,1 @@
-"""YAML text to a tree that knows its lines, and checks of what stands in it. Pure."""
+"""YAML text as a tree with line numbers, and checks of its values. Pure."""

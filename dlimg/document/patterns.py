@@ -1,20 +1,20 @@
-"""What the texts of a matrix may look like, so that each is safe in every name it becomes part of.
+"""Patterns of the texts in a matrix, so that each is safe in every name that it becomes part of.
 
-Compiled where they are first used; matched in full.
+They are matched in full.
 """
 
 from typing import Final, NamedTuple
 
 
 class Pattern(NamedTuple):
-    """A pattern, what a text of this shape is called, and how to write one."""
+    """A regular expression, the name of a text that matches it, and how to write one."""
 
     pattern: str
     called: str
     hint: str
 
 
-# Three names, a Python and a flavour make a tag, which may have 128 characters.
+# A tag has three names, a Python and a flavour, and at most 128 characters.
 LONGEST: Final = 30
 
 _PART: Final = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
@@ -46,7 +46,7 @@ NAME: Final = Pattern(
     "fit to be part of a tag",
     f"use small letters and digits, with single '.', '_' or '-' between them, {LONGEST} at most",
 )
-# PEP 440, without what a tag cannot hold (an epoch, a local part) and without dashes.
+# PEP 440, without the parts that a tag cannot have (epoch, local part) and without dashes.
 VERSION: Final = Pattern(
     rf"(?=.{{1,{LONGEST}}}\Z)[0-9]+(?:\.[0-9]+)*"
     r"(?:[._]?(?:a|b|c|rc|alpha|beta|pre|preview)(?:[._]?[0-9]+)?)?"
@@ -73,7 +73,7 @@ FINDING: Final = Pattern(
     "the id of a finding",
     "write it as `dlimg lint` does, e.g. os-end-of-life",
 )
-# Levels that zstd takes without asking readers for more memory than they give.
+# Levels of zstd that need no more memory to decompress than readers allow by default.
 COMPRESSION: Final = Pattern(
     r"gzip|zstd(?::(?:[1-9]|1[0-9]))?",
     "a compression of layers",
@@ -96,7 +96,7 @@ LICENSES: Final = Pattern(
     "write e.g. Apache-2.0 AND LicenseRef-NVIDIA-SLA",
 )
 PACKAGE: Final = Pattern(_PACKAGE, "the name of a package", "")
-# The name is what dlimg needs; the rest is judged in full when the cell is locked.
+# dlimg needs the name; the solver checks the rest when the cell is locked.
 REQUIREMENT: Final = Pattern(
     rf"{_PACKAGE} *(?:\[[A-Za-z0-9._, -]*\])? *(?:[<>=!~;(][^{{}}]*)?",
     "a requirement",

@@ -1,4 +1,4 @@
-"""Reading a YAML tree against what is expected, collecting every problem on the way."""
+"""Values taken out of a YAML tree, with a problem for each that is not as expected."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -9,9 +9,9 @@ from dlimg.errors import Problem, nearest
 
 
 class Validator:
-    """Takes values out of the tree of one file; whatever is wrong is noted, never raised.
+    """Takes values out of the tree of one file; problems are collected, never raised.
 
-    `problems` begins with those that reading the tree has found.
+    `problems` begins with those of reading the tree. `subject` is the name of a value in messages.
     """
 
     def __init__(self, source: str, problems: Iterable[Problem] = ()) -> None:
@@ -27,111 +27,111 @@ class Validator:
     def table(
         self,
         node: Node | None,
-        what: str,
+        subject: str,
         *,
         known: Collection[str] | None = None,
         needed: Collection[str] = (),
     ) -> Mapping[str, Node]:
-        """The entries of a mapping; unknown, missing and unprintable keys are refused."""
+        """Return the entries of a mapping; unknown, missing and unprintable keys are refused."""
         if node is None:
             return {}
         if not isinstance(node, YamlMapping):
-            self.refuse(node.line, f"{what} must be a mapping of keys to values")
+            self.refuse(node.line, f"{subject} must be a mapping of keys to values")
             return {}
         for key in node.entries:
             if known is not None and key not in known:
                 hint = nearest(key, known)
-                self.refuse(node.lines[key], f"unknown key {key!r} in {what}", hint)
+                self.refuse(node.lines[key], f"unknown key {key!r} in {subject}", hint)
             elif not key.isprintable():
-                self.refuse(node.lines[key], f"the key {key!r} of {what} cannot be printed")
+                self.refuse(node.lines[key], f"the key {key!r} of {subject} cannot be printed")
         for key in needed:
             if key not in node.entries:
-                self.refuse(node.line, f"{what} needs the key {key!r}")
+                self.refuse(node.line, f"{subject} needs the key {key!r}")
         return node.entries
 
-    def text(self, node: Node | None, what: str, default: str = "") -> str:
-        """One line that is not empty; `default` when the key is not there at all."""
-        value = self._written(node, what)
+    def text(self, node: Node | None, subject: str, default: str = "") -> str:
+        """Return one line that is not empty; `default` without the key."""
+        value = self._scalar(node, subject)
         if node is None or value.isprintable():
             return value or default
-        self._unprintable(node, what, value)
+        self._unprintable(node, subject, value)
         return default
 
-    def prose(self, node: Node | None, what: str) -> str:
-        """A text that may stand on several lines, as one line."""
-        value = " ".join(self._written(node, what).split())
+    def prose(self, node: Node | None, subject: str) -> str:
+        """Return a text of any number of lines as one line."""
+        value = " ".join(self._scalar(node, subject).split())
         if node is None or value.isprintable():
             return value
-        self._unprintable(node, what, value)
+        self._unprintable(node, subject, value)
         return ""
 
-    def _written(self, node: Node | None, what: str) -> str:
+    def _scalar(self, node: Node | None, subject: str) -> str:
         if node is None:
             return ""
         if not isinstance(node, YamlScalar):
-            self.refuse(node.line, f"{what} must be one text")
+            self.refuse(node.line, f"{subject} must be one text")
             return ""
         value = node.value
         if not value or value.isspace() or (node.plain and value in {"~", "null"}):
-            self.refuse(node.line, f"{what} is empty", "give it a value, or remove the key")
+            self.refuse(node.line, f"{subject} is empty", "give it a value, or remove the key")
             return ""
         return value
 
-    def _unprintable(self, node: Node, what: str, value: str) -> None:
+    def _unprintable(self, node: Node, subject: str, value: str) -> None:
         hint = "write it in one line, without control characters"
-        self.refuse(node.line, f"{what} {value!r} cannot be printed", hint)
+        self.refuse(node.line, f"{subject} {value!r} cannot be printed", hint)
 
-    def shaped(self, node: Node | None, what: str, shape: Pattern, default: str = "") -> str:
-        """A text of this shape."""
-        value = self.text(node, what)
-        if node is None or not value or not self.fits(node.line, what, value, shape):
+    def matching(self, node: Node | None, subject: str, pattern: Pattern, default: str = "") -> str:
+        """Return a text that matches the pattern."""
+        value = self.text(node, subject)
+        if node is None or not value or not self.fits(node.line, subject, value, pattern):
             return default
         return value
 
-    def fits(self, line: int, what: str, value: str, shape: Pattern) -> bool:
-        """Whether a text has this shape; one that has not is refused."""
-        if re.fullmatch(shape.pattern, value):
+    def fits(self, line: int, subject: str, value: str, pattern: Pattern) -> bool:
+        """Return whether a text matches the pattern; one that does not is refused."""
+        if re.fullmatch(pattern.pattern, value):
             return True
-        self.refuse(line, f"{what} {value!r} is not {shape.called}", shape.hint)
+        self.refuse(line, f"{subject} {value!r} is not {pattern.called}", pattern.hint)
         return False
 
-    def texts(self, node: Node | None, what: str) -> tuple[str, ...]:
-        """The texts of a list that is not empty and says nothing twice."""
+    def texts(self, node: Node | None, subject: str) -> tuple[str, ...]:
+        """Return the texts of a list that is not empty and has no repeats."""
         if node is None:
             return ()
         if not isinstance(node, YamlSequence):
-            self.refuse(node.line, f"{what} must be a list")
+            self.refuse(node.line, f"{subject} must be a list")
             return ()
         if not node.nodes:
-            self.refuse(node.line, f"{what} is an empty list", "name at least one, or remove it")
-        found: list[str] = []
+            self.refuse(node.line, f"{subject} is an empty list", "name at least one, or remove it")
+        texts: list[str] = []
         for item in node.nodes:
-            value = self.text(item, f"an entry of {what}")
-            if value in found:
-                self.refuse(item.line, f"{value!r} stands twice in {what}", "keep one of the two")
+            value = self.text(item, f"an entry of {subject}")
+            if value in texts:
+                self.refuse(item.line, f"{value!r} is in {subject} twice", "keep one of the two")
             elif value:
-                found.append(value)
-        return tuple(found)
+                texts.append(value)
+        return tuple(texts)
 
-    def one_or_more(self, node: Node | None, what: str) -> tuple[str, ...]:
-        """One text, or a list of them."""
+    def one_or_more(self, node: Node | None, subject: str) -> tuple[str, ...]:
+        """Return one text, or a list of them, as a tuple."""
         if isinstance(node, YamlScalar):
-            value = self.text(node, what)
+            value = self.text(node, subject)
             return (value,) if value else ()
-        return self.texts(node, what)
+        return self.texts(node, subject)
 
-    def items(self, node: Node | None, what: str) -> tuple[Node, ...]:
+    def items(self, node: Node | None, subject: str) -> tuple[Node, ...]:
         if node is None:
             return ()
         if not isinstance(node, YamlSequence):
-            self.refuse(node.line, f"{what} must be a list")
+            self.refuse(node.line, f"{subject} must be a list")
             return ()
         return node.nodes
 
-    def choice(self, node: Node | None, what: str, known: Collection[str]) -> str:
-        """A text out of a closed set; out of an empty one, which was refused already, any."""
-        value = self.text(node, what)
+    def choice(self, node: Node | None, subject: str, known: Collection[str]) -> str:
+        """Return a text of a closed set; any text where the set, refused already, is empty."""
+        value = self.text(node, subject)
         if node is not None and value and known and value not in known:
-            self.refuse(node.line, f"unknown {what} {value!r}", nearest(value, known))
+            self.refuse(node.line, f"unknown {subject} {value!r}", nearest(value, known))
             return ""
         return value

@@ -8,21 +8,21 @@ ENDLESS = 10**9
 
 @lru_cache(maxsize=4096)
 def numbers(version: str) -> tuple[int, ...]:
-    """`550.54.15` to compare; what is no number ends it (`2.0.0b1`: 2.0.0)."""
-    found = []
+    """Return the numbers of `550.54.15`, to compare; `2.0.0b1` gives 2, 0, 0."""
+    parts = []
     for part in version.split("."):
         digits = part[: len(part) - len(part.lstrip("0123456789"))]
         if digits:
-            found.append(int(digits))
+            parts.append(int(digits))
         if digits != part:
             break
-    return tuple(found)
+    return tuple(parts)
 
 
 def driver_numbers(driver: str) -> tuple[int, ...]:
-    """A bare branch (`550`) stands for the newest driver of it."""
-    found = numbers(driver)
-    return (*found, ENDLESS) if len(found) == 1 else found
+    """Return a driver as numbers; a bare branch (`550`) is its newest driver."""
+    version = numbers(driver)
+    return (*version, ENDLESS) if len(version) == 1 else version
 
 
 def major(version: str) -> str:
@@ -31,22 +31,22 @@ def major(version: str) -> str:
 
 
 def minor(version: str) -> str:
-    """`12.5` of `12.5.1`."""
+    """Return `12.5` of `12.5.1`."""
     return ".".join(version.split(".")[:2])
 
 
 def begins(version: str, beginning: str) -> bool:
-    """Whether `9.1.0.70` is a `9`, a `9.1`; not part by part of a number (`9.10` is no `9.1`)."""
+    """Return whether the first parts are these: `9.1.0` begins with `9.1`, `9.10` does not."""
     wanted = beginning.split(".")
     return version.split(".")[: len(wanted)] == wanted
 
 
 def newest(versions: Iterable[str]) -> str:
-    """The highest of them, or an empty text."""
+    """Return the highest of them, or an empty text."""
     return max(versions, key=numbers, default="")
 
 
-def listed(words: Iterable[str]) -> str:
-    """`a, b and c`."""
-    found = list(words)
-    return " and ".join([", ".join(found[:-1]), found[-1]]) if len(found) > 1 else "".join(found)
+def listed(texts: Iterable[str]) -> str:
+    """Return `a, b and c`."""
+    items = list(texts)
+    return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)

@@ -1,4 +1,4 @@
-"""YAML text -> a tree in which every scalar is text and every value knows its line.
+"""YAML text as a tree in which every scalar is text and every value has its line.
 
 PyYAML's C parser does the reading; no tag is ever resolved, so `3.10` stays `3.10`.
 """
@@ -23,7 +23,7 @@ _REFUSED_AS_DEEP: Final = "nesting depth"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class YamlScalar:
-    """A scalar, exactly as written; `plain` when it stands without quotes."""
+    """A scalar, exactly as written; `plain` without quotes."""
 
     line: int
     value: str
@@ -40,7 +40,7 @@ class YamlSequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class YamlMapping:
-    """A mapping, with the line of every key; `whole` when no key in it was left out as a repeat."""
+    """A mapping, with the line of every key; `whole` when no key of it was left out as a repeat."""
 
     line: int
     entries: Mapping[str, "Node"]
@@ -53,7 +53,7 @@ _EMPTY: Final = YamlMapping(line=1, entries=MappingProxyType({}), lines=MappingP
 
 
 def parse_yaml(text: str, source: str) -> tuple[Node, tuple[Problem, ...]]:
-    """The tree of a one-document YAML text, and every key that cannot stand where it does.
+    """Return the tree of a one-document YAML text, and the problems of its keys.
 
     Raises BadInput with the first syntax error, at `source:line`.
     """
@@ -95,7 +95,7 @@ def _is_indented_with_tabs(text: str, line: int) -> bool:
 
 
 class _Reader:
-    """Builds the tree from the parser's events; what an anchor names is built once."""
+    """Builds the tree from the parser's events; an anchor's node is built once."""
 
     def __init__(self, text: str, source: str) -> None:
         self.source = source
@@ -164,8 +164,8 @@ class _Reader:
             if not isinstance(key, YamlScalar):
                 self._refuse(at, "a key must be plain text")
             elif key.value in entries:
-                hint = f"it stands first in line {lines[key.value]}; keep one of the two"
-                self._refuse(at, f"the key {key.value!r} stands here again", hint)
+                hint = f"the first is in line {lines[key.value]}; keep one of the two"
+                self._refuse(at, f"the key {key.value!r} is a repeat", hint)
             else:
                 entries[key.value] = value
                 lines[key.value] = at

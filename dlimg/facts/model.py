@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 from dlimg.document.patterns import Pattern
 from dlimg.document.versions import major
-from dlimg.model import (EMPTY_MAPPING)
+from dlimg.model import EMPTY_MAPPING
 
 X86_64: Final = "x86_64"
 AARCH64: Final = "aarch64"

@@ -92,4 +92,4 @@ def _text(validator: Validator, key: str, form: FieldForm, node: Node) -> str:
         return ""
     if form.choices:
         return validator.choice(node, key, form.choices)
-    return validator.shaped(node, key, form.pattern)
+    return validator.matching(node, key, form.pattern)

@@ -1,4 +1,4 @@
-"""What an index and its wheels say of a release -> a row as it would be written today."""
+"""Parts of a release's row that follow from file names, the index's page and METADATA."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,15 +10,15 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
-# Only what decides about CUDA is a fact; the rest is the lock's business.
-PINNED: Final = re.compile(r"nvidia-.+|cuda-toolkit|triton|tensorrt.*")
+# Only requirements that decide about CUDA are facts; the lock pins the rest.
+_CUDA_PACKAGE: Final = re.compile(r"nvidia-.+|cuda-toolkit|triton|tensorrt.*")
 _CPYTHON: Final = re.compile(r"cp([0-9])([0-9]+)")
 _LINUX: Final = re.compile(r"(manylinux[0-9_]+|linux)_(x86_64|aarch64)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseFile:
-    """A file that an index offers; `uploaded` is a day, `yanked` whether it was taken back."""
+    """A file that an index offers; `uploaded` is a day, `yanked` whether it was withdrawn."""
 
     name: str
     uploaded: str
@@ -26,9 +26,9 @@ class ReleaseFile:
     yanked: bool
 
 
-def wheels(files: Iterable[ReleaseFile], machine: str) -> Mapping[str, tuple[ReleaseFile, ...]]:
-    """The Linux wheels for CPython and this machine, by version; taken back ones are none."""
-    found: dict[str, list[ReleaseFile]] = {}
+def wheels(files: Iterable[ReleaseFile], arch: str) -> Mapping[str, tuple[ReleaseFile, ...]]:
+    """Return the Linux wheels for CPython and this architecture by version, without yanked ones."""
+    by_version: dict[str, list[ReleaseFile]] = {}
     for file in files:
         if file.yanked or not file.name.endswith(".whl"):
             continue
@@ -36,47 +36,45 @@ def wheels(files: Iterable[ReleaseFile], machine: str) -> Mapping[str, tuple[Rel
             _, version, _, tags = parse_wheel_filename(file.name)
         except InvalidWheelFilename:
             continue
-        places = {tag.platform for tag in tags}
-        if any(_of(place, machine) or place == "any" for place in places):
-            found.setdefault(str(version), []).append(file)
-    return {version: tuple(found[version]) for version in sorted(found, key=Version)}
+        if any(_is_for(tag.platform, arch) for tag in tags):
+            by_version.setdefault(str(version), []).append(file)
+    return {version: tuple(by_version[version]) for version in sorted(by_version, key=Version)}
 
 
-def _of(place: str, machine: str) -> bool:
-    found = _LINUX.fullmatch(place)
-    return bool(found) and found[2] == machine if found else False
+def _is_for(platform: str, arch: str) -> bool:
+    match = _LINUX.fullmatch(platform)
+    return platform == "any" or (match is not None and match[2] == arch)
 
 
 def page_row(files: Sequence[ReleaseFile]) -> dict[str, Any]:
-    """What the names of a release's wheels say, and the index's page about them."""
+    """Return the fields that follow from a release's wheel names and the index's page."""
     tags = [tag for file in files for tag in parse_wheel_filename(file.name)[3]]
-    plain = {tag.interpreter for tag in tags if not tag.abi.endswith("t")}
-    free = {tag.interpreter for tag in tags if tag.abi.endswith("t") and tag.abi != "abi3t"}
-    places = {found[1] for tag in tags if (found := _LINUX.fullmatch(tag.platform))}
+    with_gil = {tag.interpreter for tag in tags if not tag.abi.endswith("t")}
+    without_gil = {tag.interpreter for tag in tags if tag.abi.endswith("t") and tag.abi != "abi3t"}
+    platforms = {match[1] for tag in tags if (match := _LINUX.fullmatch(tag.platform))}
     days = [file.uploaded for file in files if file.uploaded]
-    asked = {file.requires_python for file in files if file.requires_python}
+    requires_python = {file.requires_python for file in files if file.requires_python}
     row: dict[str, Any] = {
         "released": min(days, default=""),
-        "requires_python": asked.pop() if len(asked) == 1 else "",
-        "pythons": minors(plain),
-        "free_threaded": [f"{minor}t" for minor in minors(free)],
+        "requires_python": requires_python.pop() if len(requires_python) == 1 else "",
+        "pythons": minors(with_gil),
+        "free_threaded": [f"{minor}t" for minor in minors(without_gil)],
         # Of several names for one platform the last is the one that spells glibc out (PEP 600).
-        "platform": max(places, default=""),
+        "platform": max(platforms, default=""),
     }
     return {name: value for name, value in row.items() if value}
 
 
 def minors(interpreters: Iterable[str]) -> list[str]:
-    """`3.9`, `3.13` of `cp39`, `cp313`, in order."""
-    found = [one for name in interpreters if (one := _CPYTHON.fullmatch(name))]
-    return [
-        f"{one[1]}.{one[2]}" for one in sorted(found, key=lambda one: (int(one[1]), int(one[2])))
-    ]
+    """Return `3.9`, `3.13` of `cp39`, `cp313`, in order."""
+    matches = [match for name in interpreters if (match := _CPYTHON.fullmatch(name))]
+    numbers = sorted((int(match[1]), int(match[2])) for match in matches)
+    return [f"{major}.{minor}" for major, minor in numbers]
 
 
 def requirements(metadata: str, *, extra: str, python: str) -> dict[str, Requirement]:
-    """What a wheel asks for on Linux with this extra and Python, by name."""
-    place = {
+    """Return the requirements of a wheel on Linux with this extra and Python, by name."""
+    environment = {
         "sys_platform": "linux",
         "platform_system": "Linux",
         "platform_machine": "x86_64",
@@ -86,26 +84,30 @@ def requirements(metadata: str, *, extra: str, python: str) -> dict[str, Require
         "implementation_name": "cpython",
         "platform_python_implementation": "CPython",
     }
-    found = {}
+    extras = (extra, "") if extra else ("",)
+    by_name = {}
     for text in HeaderParser().parsestr(metadata).get_all("Requires-Dist", []):
         try:
-            one = Requirement(text)
+            requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        extras = (extra, "") if extra else ("",)
-        if not one.marker or any(one.marker.evaluate({**place, "extra": name}) for name in extras):
-            found[one.name] = one
-    return found
+        marker = requirement.marker
+        if not marker or any(marker.evaluate({**environment, "extra": name}) for name in extras):
+            by_name[requirement.name] = requirement
+    return by_name
 
 
-def pins(found: Mapping[str, Requirement]) -> dict[str, str]:
-    """Those about CUDA: a bare version where it is pinned exactly, or else the specifier."""
-    named = {name: pin(one) for name, one in sorted(found.items())}
-    return {name: text for name, text in named.items() if PINNED.fullmatch(name.lower()) and text}
+def pins(by_name: Mapping[str, Requirement]) -> dict[str, str]:
+    """Return the pins of CUDA packages: a bare version where exact, or else the specifier."""
+    texts = {name: pin(requirement) for name, requirement in sorted(by_name.items())}
+    return {
+        name: text for name, text in texts.items() if text and _CUDA_PACKAGE.fullmatch(name.lower())
+    }
 
 
-def pin(one: Requirement) -> str:
-    text = str(one.specifier)
+def pin(requirement: Requirement) -> str:
+    """Return the bare version of an exact requirement, or else its specifier."""
+    text = str(requirement.specifier)
     exact = re.fullmatch(r"===?([^*,]+)", text)
     return exact[1] if exact else text
 
@@ -116,6 +118,6 @@ def companions(
     """Return the releases whose requirements pin just this version of the framework."""
     return [
         release
-        for release, requirements in releases.items()
-        if framework in requirements and pin(requirements[framework]) == version
+        for release, by_name in releases.items()
+        if framework in by_name and pin(by_name[framework]) == version
     ]

@@ -1,4 +1,4 @@
-"""Rows -> YAML text as people write it, put into the text that is there."""
+"""New rows as YAML text in the style of the files, and differences to rows that exist."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ _BARE: Final = re.compile(r"[a-z_][a-z0-9_-]*")
 
 
 def with_row(text: str, section: str, row: Mapping[str, Any]) -> str:
-    """The text with this row as the last of its section; everything else stays as it is.
+    """Return the text with this row added at the end of its section, otherwise unchanged.
 
     Raises KeyError where there is no such section.
     """
@@ -30,7 +30,7 @@ def with_row(text: str, section: str, row: Mapping[str, Any]) -> str:
 
 
 def row_lines(row: Mapping[str, Any]) -> Iterator[str]:
-    """A row of a section, a line for each field."""
+    """Yield the lines of a row, one for each field that fits."""
     start = "  - "
     for name, value in row.items():
         for line in _field(name, value, 4):
@@ -44,17 +44,17 @@ def _field(name: str, value: Any, indent: int) -> Iterator[str]:  # noqa: ANN401
     if not isinstance(value, Mapping | list):
         yield f"{space}{key}: {_scalar(value)}"
         return
-    one = f"{space}{key}: {_flow(value)}"
-    if len(one) <= (_WIDTH if isinstance(value, list) else _SHORT) and not _is_deep(value):
-        yield one
+    line = f"{space}{key}: {_flow(value)}"
+    if len(line) <= (_WIDTH if isinstance(value, list) else _SHORT) and not _is_deep(value):
+        yield line
         return
     yield f"{space}{key}:"
     if isinstance(value, Mapping):
-        for inner, found in value.items():
-            yield from _field(inner, found, indent + 2)
+        for name_of_item, item in value.items():
+            yield from _field(name_of_item, item, indent + 2)
         return
-    for found in value:
-        yield f"{space}  - {_scalar(found)}"
+    for item in value:
+        yield f"{space}  - {_scalar(item)}"
 
 
 def _key(name: str) -> str:
@@ -62,19 +62,19 @@ def _key(name: str) -> str:
 
 
 def _is_deep(value: Mapping[str, Any] | Sequence[str]) -> bool:
-    found = value.values() if isinstance(value, Mapping) else ()
-    return any(isinstance(one, Mapping | list) for one in found)
+    items = value.values() if isinstance(value, Mapping) else ()
+    return any(isinstance(item, Mapping | list) for item in items)
 
 
 def _flow(value: Any) -> str:  # noqa: ANN401 - plain data
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(name)}: {_flow(one)}" for name, one in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(name)}: {_flow(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_flow(one) for one in value) + "]"
+        return "[" + ", ".join(map(_flow, value)) + "]"
     return _scalar(value)
 
 
-def _scalar(value: str | bool) -> str:  # noqa: FBT001 - what a field may hold
+def _scalar(value: str | bool) -> str:  # noqa: FBT001 - a field's value
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if re.fullmatch(r"(?:sm|compute)_[0-9]+", value) else _quoted(value)
@@ -86,7 +86,7 @@ def _quoted(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldDifference:
-    """A field that says one thing in the file and another at the index."""
+    """A field with one value in the file and another at the index."""
 
     where: str
     name: str
@@ -94,32 +94,29 @@ class FieldDifference:
     seen: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.where}: {self.name} is written as {self.written}, and now seen as {self.seen}"
-        )
+        return f"{self.where}: {self.name} is {self.written} here, and {self.seen} at the index"
 
 
-def fresh(known: Mapping[str, Any], offered: Mapping[str, Any]) -> tuple[str, ...]:
-    """Final releases that have no row, and are newer than the oldest that has one."""
-    oldest = min((Version(one) for one in known), default=Version("0"))
+def releases_without_row(rows: Mapping[str, Any], offered: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return final releases without a row that are newer than the oldest with one."""
+    oldest = min(map(Version, rows), default=Version("0"))
     return tuple(
-        one
-        for one in offered
-        if one not in known and not Version(one).is_prerelease and Version(one) > oldest
+        release
+        for release in offered
+        if release not in rows and not Version(release).is_prerelease and Version(release) > oldest
     )
 
 
 def differences(
     row: Mapping[str, Any], seen: Mapping[str, Any], where: str
 ) -> Iterator[FieldDifference]:
-    """Fields of a row that the index says otherwise; what either does not speak of is none."""
+    """Yield the fields of a row with another value at the index; a missing field is none."""
     for name, now in seen.items():
         written = row.get(name)
         if isinstance(written, Mapping) and isinstance(now, Mapping):
-            for one in sorted(written.keys() & now.keys()):
-                yield from differences(
-                    {f"{name} {one}": written[one]}, {f"{name} {one}": now[one]}, where
-                )
+            for key in sorted(written.keys() & now.keys()):
+                label = f"{name} {key}"
+                yield from differences({label: written[key]}, {label: now[key]}, where)
         elif written is not None and not _same(written, now):
             yield FieldDifference(where=where, name=name, written=_text(written), seen=_text(now))
 

@@ -73,7 +73,7 @@ def read_family(form: Validator, name: str, node: Node, shared: _Axes) -> Family
         packages=read_kinds(form, table.get("packages"), f"the packages of {subject}", VERSION),
         paired_packages=read_kinds(form, paired, f"the paired packages of {subject}"),
         leaders={
-            stack: form.shaped(value, f"{stack} in the leaders of {subject}", patterns.VERSION)
+            stack: form.matching(value, f"{stack} in the leaders of {subject}", patterns.VERSION)
             for stack, value in leaders.items()
         },
         defaults={
@@ -155,7 +155,7 @@ def read_ignored(form: Validator, node: Node | None) -> tuple[IgnoredFinding, ..
         table = form.table(item, subject, known=(*needed, "about"), needed=needed)
         entry = IgnoredFinding(
             line=item.line,
-            id=form.shaped(table.get("id"), "id", patterns.FINDING),
+            id=form.matching(table.get("id"), "id", patterns.FINDING),
             about=form.text(table.get("about"), "about", "*"),
             why=form.prose(table.get("why"), "why"),
         )
@@ -245,15 +245,15 @@ def parse_matrix(text: str, source: str) -> Matrix:
         note = renamed_note(check.name)
         if note:
             notify(check.line, note)
-    registry = form.shaped(top.get("registry"), "registry", patterns.REGISTRY, "dlimg")
-    compression = form.shaped(top.get("compression"), "compression", patterns.COMPRESSION, GZIP)
+    registry = form.matching(top.get("registry"), "registry", patterns.REGISTRY, "dlimg")
+    compression = form.matching(top.get("compression"), "compression", patterns.COMPRESSION, GZIP)
     return Matrix(
         source=source,
         registry=registry.rstrip("/"),
-        platform=form.shaped(top.get("platform"), "platform", patterns.PLATFORM, PLATFORM),
+        platform=form.matching(top.get("platform"), "platform", patterns.PLATFORM, PLATFORM),
         compression=compression_name(compression),
-        source_url=form.shaped(top.get("source"), "source", patterns.URL),
-        licenses=form.shaped(top.get("licenses"), "licenses", patterns.LICENSES),
+        source_url=form.matching(top.get("source"), "source", patterns.URL),
+        licenses=form.matching(top.get("licenses"), "licenses", patterns.LICENSES),
         operating_systems=_without(systems, bad_systems),
         stacks=_without(stacks, bad_stacks),
         flavours=_flavours(form, top.get("flavours")),
@@ -304,7 +304,7 @@ def _system(form: Validator, name: str, node: Node) -> OperatingSystemChoice:
         name=name,
         line=node.line,
         distribution=form.text(table.get("distribution"), "distribution"),
-        image=form.shaped(table.get("image"), "image", patterns.IMAGE),
+        image=form.matching(table.get("image"), "image", patterns.IMAGE),
     )
 
 
@@ -318,10 +318,10 @@ def _stack(form: Validator, name: str, node: Node) -> StackChoice:
         name=name,
         line=node.line,
         python_line=table.get("python", node).line,
-        cuda=form.shaped(table.get("cuda"), "cuda", patterns.CUDA),
-        cudnn=form.shaped(table.get("cudnn"), "cudnn", patterns.CUDNN),
+        cuda=form.matching(table.get("cuda"), "cuda", patterns.CUDA),
+        cudnn=form.matching(table.get("cudnn"), "cudnn", patterns.CUDNN),
         leader=_leader(form, table.get("leader")),
-        python=form.shaped(table.get("python"), "python", patterns.PYTHON),
+        python=form.matching(table.get("python"), "python", patterns.PYTHON),
         exceptions=tuple(
             _exception(form, item, f"an exception of {subject}")
             for item in form.items(table.get("exceptions"), f"the exceptions of {subject}")
@@ -342,7 +342,7 @@ def _leader(form: Validator, node: Node | None) -> str:
 def _exception(form: Validator, node: Node, subject: str) -> StackException:
     keys = ("package", "why")
     table = form.table(node, subject, known=keys, needed=keys)
-    package = form.shaped(table.get("package"), "package", patterns.PACKAGE)
+    package = form.matching(table.get("package"), "package", patterns.PACKAGE)
     return StackException(package=package, why=form.prose(table.get("why"), "why"))
 
 

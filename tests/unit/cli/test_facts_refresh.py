@@ -256,14 +256,14 @@ def test_one_commit_for_each_release(
 @pytest.mark.parametrize(
     ("written", "wrong", "told"),
     [
-        ('"9.1.0.1"', '"9.1.0.2"', "pins 13.0 nvidia-cudnn-cu13 is written as 9.1.0.2"),
+        ('"9.1.0.1"', '"9.1.0.2"', "pins 13.0 nvidia-cudnn-cu13 is 9.1.0.2 here"),
         (
             'pythons: ["3.12"]',
             'pythons: ["3.11"]',
-            "pythons is written as 3.11, and now seen as 3.12",
+            "pythons is 3.11 here, and 3.12 at the index",
         ),
-        ('cuda: ["13.0"]', 'cuda: ["13.1"]', "cuda is written as 13.1, and now seen as 13.0"),
-        ('"2026-01-01"', '"2026-01-03"', "released is written as 2026-01-03"),
+        ('cuda: ["13.0"]', 'cuda: ["13.1"]', "cuda is 13.1 here, and 13.0 at the index"),
+        ('"2026-01-01"', '"2026-01-03"', "released is 2026-01-03 here"),
     ],
 )
 def test_a_difference_is_said_and_left(

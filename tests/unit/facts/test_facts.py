@@ -255,7 +255,7 @@ pythons:
         ('"2029-10-31"', '"soon"', "x.yaml:3: eol 'soon' is not a day, a month or a year"),
         ("pythons:", "python:", "did you mean 'pythons'?"),
         ("    source", "    verified: perhaps\n    source", "unknown verified 'perhaps'"),
-        ("    source", "    eol: x\n    source", "the key 'eol' stands here again"),
+        ("    source", "    eol: x\n    source", "the key 'eol' is a repeat"),
         (GOOD, GOOD + GOOD.partition("\n")[2], "x.yaml:6: 3.13 has a second row in pythons"),
     ],
 )

@@ -199,7 +199,7 @@ BAD = [
     ("groups:", "source: https://a:b@x/y\ngroups:", ["is not an address", "password", ":22"]),
     ("groups:", "licenses: 'A  B'\ngroups:", ["is not an SPDX license expression", ":22"]),
     ("groups:", "gpus: T4\ngroups:", ["gpus must be a list", ":22"]),
-    ("groups:", "gpus: [T4, T4]\ngroups:", ["'T4' stands twice in gpus", ":22"]),
+    ("groups:", "gpus: [T4, T4]\ngroups:", ["'T4' is in gpus twice", ":22"]),
     (
         "groups:",
         "lint: [{id: x}]\ngroups:",
@@ -214,7 +214,7 @@ BAD = [
     ),
     ("version: [0.12.0.1]", "version: []", ["version of family jax is an empty list", ":9"]),
     ("version: [0.12.0.1]", "version: 0.12.0.1", ["must be a list", ":9"]),
-    ("version: [0.12.0.1]", "version: [0.12.0.1, 0.12.0.1]", ["stands twice", ":9"]),
+    ("version: [0.12.0.1]", "version: [0.12.0.1, 0.12.0.1]", ["twice", ":9"]),
     ("version: [0.12.0.1]", "version: [newest]", ["'newest' is not a version", ":9"]),
     ("      os: [debian13]", "      os: [debian31]", ["unknown os", "mean 'debian13'", ":12"]),
     ("python: [3.11, 3.12", "python: [3.11.2, 3.12", ["is not a minor", ":11", "3.13"]),
@@ -245,7 +245,7 @@ BAD = [
     ("Debian 13", "Debain 13", ["no facts about the distribution", "'Debian 13'", ":2"]),
     ("    axes:", "\taxes:", ["a tab is used", ":8"]),
     ("families:", "families: [", ["not valid YAML"]),
-    ("    framework: jax\n", "    framework: jax\n    framework: jax\n", ["again", ":8", "line 7"]),
+    ("    framework: jax\n", "    framework: jax\n    framework: jax\n", ["is a repeat", ":8", "line 7"]),
     ("    framework: jax", "    framework:", ["framework is empty", ":7"]),
     ("    framework: jax", "    framework: [jax]", ["must be one text", ":7"]),
     ("      - {python: 3.12", "      - [python", ["not valid YAML"]),
@@ -300,7 +300,7 @@ BAD = [
     ),
     ("families:", "required_checks: {jax: []}\nfamilies:", ["jax of required_checks is an em"]),
     ("families:", "required_checks: {any: a}\nfamilies:", ["must be a list", ":5"]),
-    ("families:", "required_checks: {any: [a, a]}\nfamilies:", ["'a' stands twice", ":5"]),
+    ("families:", "required_checks: {any: [a, a]}\nfamilies:", ["'a' is in", ":5"]),
     ("families:", "required_checks: {any: [a/b]}\nfamilies:", ["'a/b' is not the name of a", ":5"]),
     ("families:", "required_checks: {devel: [a]}\nfamilies:", ["no cell is devel", ":5"]),
     (
@@ -507,7 +507,7 @@ def test_problems_of_all_stages_are_reported_together() -> None:
     text += "  more:\n    - {family: jax, python: 3.11}\n    - {python: 3.11}\n"
     lines = [line for line in refusal(text).splitlines() if not line.startswith("  hint")]
     assert [line.partition(": ")[2] for line in lines] == [
-        "the key 'python' stands here again",
+        "the key 'python' is a repeat",
         "shape: python 'newest' is not a minor version",
         "group default: no flavour is 'devel'",
         "family framework: no facts about the framework 'jaxx'",
