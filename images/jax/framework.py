@@ -101,7 +101,7 @@ def wait(array: jax.Array) -> None:
 
 
 def address(array: jax.Array) -> int:
-    return array.unsafe_buffer_pointer()
+    return int(array.unsafe_buffer_pointer())
 
 
 def bytes_in_use() -> int:

@@ -42,11 +42,11 @@ def is_cuda_build() -> bool:
 
 
 def device() -> str:
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
+    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else ""
 
 
 def device_count() -> int:
-    return torch.cuda.device_count()
+    return int(torch.cuda.device_count())
 
 
 def on(place: str) -> contextlib.AbstractContextManager[None]:  # noqa: ARG001
@@ -59,7 +59,7 @@ def put(array: np.ndarray, place: str) -> torch.Tensor:
 
 
 def numpy(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy()
+    return np.asarray(tensor.detach().cpu())
 
 
 def cast(tensor: torch.Tensor, kind: str) -> torch.Tensor:
@@ -76,11 +76,11 @@ def wait(tensor: torch.Tensor) -> None:
 
 
 def address(tensor: torch.Tensor) -> int:
-    return tensor.data_ptr()
+    return int(tensor.data_ptr())
 
 
 def bytes_in_use() -> int:
-    return torch.cuda.memory_allocated()
+    return int(torch.cuda.memory_allocated())
 
 
 def allow_tf32(*, allowed: bool) -> None:

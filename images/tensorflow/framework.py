@@ -68,7 +68,8 @@ def device_count() -> int:
 
 def on(place: str) -> contextlib.AbstractContextManager[Any]:
     """Outside of it TensorFlow works on the GPU, wherever the arguments are."""
-    return tf.device(DEVICES[place])
+    context: contextlib.AbstractContextManager[Any] = tf.device(DEVICES[place])
+    return context
 
 
 def put(array: np.ndarray, place: str) -> tf.Tensor:
@@ -77,7 +78,7 @@ def put(array: np.ndarray, place: str) -> tf.Tensor:
 
 
 def numpy(tensor: tf.Tensor) -> np.ndarray:
-    return tensor.numpy()
+    return np.asarray(tensor)
 
 
 def cast(tensor: tf.Tensor, kind: str) -> tf.Tensor:
@@ -148,7 +149,6 @@ def compile_step(
 
 
 def all_reduce(arrays: Sequence[np.ndarray]) -> list[tf.Tensor]:
-    @tf.function
     def add(rows: list[tf.Tensor]) -> list[tf.Tensor]:
         sums = []
         for number, row in enumerate(rows):
@@ -163,4 +163,4 @@ def all_reduce(arrays: Sequence[np.ndarray]) -> list[tf.Tensor]:
     for number, array in enumerate(arrays):
         with tf.device(f"/GPU:{number}"):
             tensors.append(tf.identity(put(array, "cpu")))
-    return list(add(tensors))
+    return list(tf.function(add)(tensors))

@@ -1,6 +1,7 @@
 """The links by which one of several programs is chosen, by the database of update-alternatives."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import _dpkg
@@ -37,7 +38,7 @@ def claims(image: Image) -> Claims:
             by_path[path] = file(lambda: "cannot be read as update-alternatives writes it")
             continue
         fault = joined(faults(image, group))
-        by_path[path] = file(lambda fault=fault: fault)
+        by_path[path] = file(partial(str, fault))
         best = max(group.choices, key=lambda choice: choice.priority)
         for label, place in group.links.items():
             target = best.program if label == name else best.others.get(label, "")

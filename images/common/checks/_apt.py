@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from _claims import Claims, Image, file, joined, lines, stated
+from _claims import Claims, Image, file, joined_later, lines, stated
 
 SOURCES = re.compile(
     r"etc/apt/sources\.list|etc/apt/sources\.list\.d/(0000dlimg|debian|ubuntu)\..+"
@@ -34,7 +34,7 @@ def claims(image: Image) -> Claims:
     }
     for path in image.tree.entries:
         if SOURCES.fullmatch(path):
-            by_path[path] = file(lambda path=path: joined(faults(image, path)))
+            by_path[path] = file(joined_later(faults, image, path))
         elif SLIM.fullmatch(path):
             by_path[path] = lines(image, path, SLIM_LINE)
     return by_path

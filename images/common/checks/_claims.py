@@ -121,6 +121,11 @@ def lines(image: Image, path: str, allowed: str, modes: Iterable[int] = (PLAIN,)
     return file(content, modes=modes)
 
 
+def joined_later(faults: Callable[..., Iterable[str]], *arguments: object) -> Callable[[], str]:
+    """Return a function that joins the faults once it is called."""
+    return lambda: joined(faults(*arguments))
+
+
 def joined(faults: Iterable[str]) -> str:
     """All that is wrong, each once; empty where nothing is."""
     return ", ".join(dict.fromkeys(faults))

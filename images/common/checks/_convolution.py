@@ -10,7 +10,7 @@ switches turns a relative 1e-6 in the weights into 1e-4 in a loss after 30 steps
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import _verdict
@@ -159,9 +159,9 @@ def _deviations(
     return rows
 
 
-def _furthest(these: object, those: object) -> float:
-    pairs = zip(these, those, strict=True)
-    return float(np.max([np.max(np.abs(this - that)) for this, that in pairs]))
+def _furthest(arrays: Iterable[np.ndarray], references: Iterable[np.ndarray]) -> float:
+    pairs = zip(arrays, references, strict=True)
+    return float(np.max([np.max(np.abs(array - reference)) for array, reference in pairs]))
 
 
 def _slope_deviation(given: Problem, gradients: Weights) -> float:
@@ -194,9 +194,10 @@ def _convolve(value: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         for row in range(3)
         for column in range(3)
     ]
-    return np.sum(shifted, axis=0)
+    return np.asarray(np.sum(shifted, axis=0))
 
 
 def _halve(value: np.ndarray) -> np.ndarray:
     count, height, width, channels = value.shape
-    return value.reshape(count, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
+    blocks = value.reshape(count, height // 2, 2, width // 2, 2, channels)
+    return np.asarray(blocks.mean(axis=(2, 4)))

@@ -7,6 +7,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,16 +46,16 @@ class Layout(NamedTuple):
 def read() -> Layout:
     """The layout as it was handed in (DLIMG_LAYOUT)."""
     path = os.environ.get("DLIMG_LAYOUT", "")
-    _verdict.demand(path, "DLIMG_LAYOUT: nobody has said which files the layout has")
+    _verdict.demand(path, "DLIMG_LAYOUT is not set: the files of the layout are not known")
     try:
-        said = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text())
         layout = Layout(
-            nodes=list(said["nodes"]),
-            cuda_home=said["cuda_home"],
-            managed_python=said["managed_python"],
-            user=tuple(said["user"]),
-            commands=tuple(said.get("commands") or ("", "")),
-            notes=str(said.get("notes") or ""),
+            nodes=list(content["nodes"]),
+            cuda_home=content["cuda_home"],
+            managed_python=content["managed_python"],
+            user=tuple(content["user"]),
+            commands=tuple(content.get("commands") or ("", "")),
+            notes=str(content.get("notes") or ""),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         return _verdict.fail(f"DLIMG_LAYOUT: {path} is no layout: {error!r}")
@@ -79,7 +80,7 @@ def of_layout(image: Image, layout: Layout) -> Claims:
         elif kind == "link":
             by_path[path] = link(node["target"], owner=owner)
         elif "pattern" in node:
-            by_path[path] = file(lambda path=path, node=node: unlike(image, path, node["pattern"]))
+            by_path[path] = file(partial(unlike, image, path, node["pattern"]))
         else:
             by_path[path] = digest(image.top, path, node["sha256"], int(node["mode"], 8), owner)
     return by_path
@@ -171,7 +172,7 @@ def of_venv(image: Image) -> Claims:
     texts = made(image, VENV, ENVIRONMENT) if is_here else {}
     return {
         f"{ENVIRONMENT}/{name}": file(
-            lambda name=name: same(image, f"{ENVIRONMENT}/{name}", texts.get(name, ""))
+            partial(same, image, f"{ENVIRONMENT}/{name}", texts.get(name) or "")
         )
         for name in names
     }
@@ -195,9 +196,7 @@ def of_home(image: Image, layout: Layout) -> Claims:
         elif text.startswith(LINK):
             by_path[path] = link(text.removeprefix(LINK), owner=layout.user)
         else:
-            by_path[path] = file(
-                lambda path=path, text=text: same(image, path, text), owner=layout.user
-            )
+            by_path[path] = file(partial(same, image, path, text), owner=layout.user)
     return by_path
 
 
@@ -229,8 +228,8 @@ def made(image: Image, script: str, made_path: str) -> dict[str, str | None]:
             )
         except (OSError, subprocess.SubprocessError) as error:
             _verdict.fail(f"/{made_path} cannot be made anew: {error}")
-        said = done.stderr.strip()[-200:]
-        _verdict.demand(done.returncode == 0, f"/{made_path} cannot be made anew: {said}")
+        stderr = done.stderr.strip()[-200:]
+        _verdict.demand(done.returncode == 0, f"/{made_path} cannot be made anew: {stderr}")
         paths = [place, *place.rglob("*")]
         return {
             str(path.relative_to(place)) if path != place else "": read_back(path, start)

@@ -12,7 +12,7 @@ ELSEWHERE = ("proc", "sys", "dev")
 class Seen(NamedTuple):
     """What lies in a tree, and the folders that nobody here may look into."""
 
-    entries: list[os.DirEntry]
+    entries: list[os.DirEntry[str]]
     closed: list[str]
 
 
@@ -32,7 +32,7 @@ def tree(top: Path) -> Seen:
     return seen
 
 
-def _entries(folder: str, seen: Seen) -> Iterator[os.DirEntry]:
+def _entries(folder: str, seen: Seen) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from entries
@@ -42,7 +42,7 @@ def _entries(folder: str, seen: Seen) -> Iterator[os.DirEntry]:
         return  # another process of this container has taken it away
 
 
-def status(entry: os.DirEntry) -> os.stat_result:
+def status(entry: os.DirEntry[str]) -> os.stat_result:
     """The entry's own status, not that of what a link points to."""
     try:
         return entry.stat(follow_symlinks=False)
@@ -50,11 +50,11 @@ def status(entry: os.DirEntry) -> os.stat_result:
         return os.stat_result((0,) * 10)
 
 
-def is_file(entry: os.DirEntry) -> bool:
+def is_file(entry: os.DirEntry[str]) -> bool:
     return entry.is_file(follow_symlinks=False)
 
 
-def is_open(entry: os.DirEntry) -> bool:
+def is_open(entry: os.DirEntry[str]) -> bool:
     """Whether anyone may write here; in a folder with the sticky bit, only what is one's own."""
     mode = status(entry).st_mode
     is_shared = stat.S_ISDIR(mode) and mode & stat.S_ISVTX

@@ -141,7 +141,7 @@ def _memory(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> int | None:
     if code == NOT_SUPPORTED:
         return None
     _refuse("nvmlDeviceGetMemoryInfo", code)
-    return memory.total >> 20
+    return int(memory.total) >> 20
 
 
 def _text(nvml: ctypes.CDLL, function: str, *arguments: object) -> str:

@@ -75,7 +75,7 @@ def lost() -> list[str]:
     return sorted(
         path
         for package, path in rows
-        if LIBRARY.fullmatch(path) and not Path(package.locate_file(path)).exists()
+        if LIBRARY.fullmatch(path) and not Path(str(package.locate_file(path))).exists()
     )
 
 

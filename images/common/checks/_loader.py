@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from _claims import Claims, Image, file, joined
+from _claims import Claims, Image, file, joined_later
 
 CACHE = "etc/ld.so.cache"
 SETTINGS = "etc/ld.so.conf"
@@ -22,13 +22,11 @@ INJECTED = re.compile(r"etc/ld\.so\.conf\.d/(00|zz)-(nvcr|compat)-[0-9]+\.conf")
 
 def claims(image: Image) -> Claims:
     """The cache, and what a GPU's container toolkit adds to the settings."""
-    by_path = {CACHE: file(lambda: joined(faults(image))), **auxiliary(image)}
+    by_path = {CACHE: file(joined_later(faults, image)), **auxiliary(image)}
     for name in image.names("etc/ld.so.conf.d"):
         path = f"etc/ld.so.conf.d/{name}"
         if INJECTED.fullmatch(path):
-            by_path[path] = file(
-                lambda path=path: joined(injected(image, path)), modes=(0o644, 0o600)
-            )
+            by_path[path] = file(joined_later(injected, image, path), modes=(0o644, 0o600))
     return by_path
 
 

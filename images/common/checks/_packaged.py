@@ -5,6 +5,7 @@ them, and in `/usr` everybody may read them. What is in them, `os_packages_unmod
 """
 
 import re
+from functools import partial
 
 import _dpkg
 import _tree
@@ -38,10 +39,7 @@ def claims(image: Image) -> Claims:
     """A claim for every path that packages list, but for regular files that have no sum."""
     packages = image.packages
     summed = packages.sums.keys() | packages.settings.keys()
-    return {
-        path: lambda entry, has_sum=path in summed: judge(entry, has_sum=has_sum)
-        for path in packages.listed
-    }
+    return {path: partial(judge, has_sum=path in summed) for path in packages.listed}
 
 
 def strange(image: Image, entry: _tree.Entry, known: Claims) -> str:

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
-from _claims import Claims, Image, file, folder, lines, link, stated
+from _claims import Claims, Image, Judge, file, folder, lines, link, stated
 
 UNITS = "usr/lib/systemd/system"
 WANTED = re.compile(r"etc/systemd/system/([\w@.-]+)\.(wants|requires)/([\w@.-]+)")
@@ -37,7 +38,7 @@ def claims(image: Image) -> Claims:
     return by_path | pam(image) | shells(image)
 
 
-def wanted(image: Image, target: str, how: str, unit: str) -> object:
+def wanted(image: Image, target: str, how: str, unit: str) -> Judge:
     """The link that switches a unit on, which says itself that it wants to be."""
     text = image.text(f"{UNITS}/{unit}") if image.is_packaged(f"{UNITS}/{unit}") else ""
     key = {"wants": "WantedBy", "requires": "RequiredBy"}[how]
@@ -52,7 +53,7 @@ def pam(image: Image) -> Claims:
     for name in image.names("usr/share/pam"):
         if PAM.fullmatch(name):
             path = f"etc/pam.d/{name}"
-            by_path[path] = file(lambda path=path, name=name: pam_fault(image, path, name))
+            by_path[path] = file(partial(pam_fault, image, path, name))
     kinds = (name.removeprefix("common-") for name in image.names("usr/share/pam"))
     allowed = {
         *(f"Module: {name}" for name in image.names("usr/share/pam-configs")),

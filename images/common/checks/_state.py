@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from _claims import Claims, Image, Judge, empty, file, folder, joined, lines
+from _claims import Claims, Image, Judge, empty, file, folder, joined_later, lines
 
 DPKG = "var/lib/dpkg"
 INFO = re.compile(r"([a-z0-9][a-z0-9+.-]+)(:[a-z0-9]+)?\.([a-z0-9]+)")
@@ -25,10 +25,10 @@ def claims(image: Image) -> Claims:
 def dpkg(image: Image) -> Claims:
     """The database, of packages that are installed and no others."""
     by_path: Claims = {
-        f"{DPKG}/status": file(lambda: joined(status_faults(image))),
+        f"{DPKG}/status": file(joined_later(status_faults, image)),
         f"{DPKG}/arch": lines(image, f"{DPKG}/arch", "[a-z0-9]+"),
         f"{DPKG}/arch-native": lines(image, f"{DPKG}/arch-native", "[a-z0-9]+"),
-        f"{DPKG}/diversions": file(lambda: joined(diversion_faults(image))),
+        f"{DPKG}/diversions": file(joined_later(diversion_faults, image)),
         f"{DPKG}/statoverride": empty(),
         f"{DPKG}/available": empty(),
         f"{DPKG}/lock": empty(0o640),
@@ -40,7 +40,7 @@ def dpkg(image: Image) -> Claims:
     }
     for name in image.names(f"{DPKG}/triggers"):
         path = f"{DPKG}/triggers/{name}"
-        by_path.setdefault(path, file(lambda path=path: joined(trigger_faults(image, path))))
+        by_path.setdefault(path, file(joined_later(trigger_faults, image, path)))
     for name in image.names(f"{DPKG}/info"):
         match = INFO.fullmatch(name)
         if match and match[1] in image.installed and match[3] in SCRIPTS:

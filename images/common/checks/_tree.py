@@ -20,7 +20,13 @@ KINDS = {
     stat.S_IFBLK: "device",
 }
 # What the host's kernel and disks attach to every file; all else is somebody's doing.
-LABELS = ("security.selinux", "security.apparmor", "security.ima", "security.evm", "btrfs.")
+LABELS: tuple[str, ...] = (
+    "security.selinux",
+    "security.apparmor",
+    "security.ima",
+    "security.evm",
+    "btrfs.",
+)
 LABELS += ("user.overlay.", "user.fuseoverlayfs.", "user.containers.", "trusted.overlay.")
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from _claims import Claims, Image, file, joined, link, stated
+from _claims import Claims, Image, file, joined_later, link, stated
 
 CHOICE = "etc/ca-certificates.conf"
 SHARED = "usr/share/ca-certificates"
@@ -18,8 +18,8 @@ def claims(image: Image) -> Claims:
     names = list(chosen(image))
     links = {link_name(name): name for name in names}
     by_path: Claims = {
-        CHOICE: file(lambda: joined(choice_faults(image))),
-        BUNDLE: file(lambda: joined(bundle_faults(image, names))),
+        CHOICE: file(joined_later(choice_faults, image)),
+        BUNDLE: file(joined_later(bundle_faults, image, names)),
     }
     for name, source in links.items():
         by_path[f"{CERTS}/{name}"] = link(f"/{SHARED}/{source}")

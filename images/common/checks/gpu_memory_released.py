@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
 import _adapter
@@ -37,7 +37,7 @@ class Worker(NamedTuple):
     `end` waits for it and gives its exit code.
     """
 
-    hear: Callable[[], dict]
+    hear: Callable[[], dict[str, Any]]
     go: Callable[[], None]
     end: Callable[[], int]
 
@@ -66,15 +66,16 @@ def start() -> Worker:
     command = [sys.executable, sys.argv[0], HOLD]
     work = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def hear() -> dict:
-        for line in work.stdout:
+    def hear() -> dict[str, Any]:
+        for line in work.stdout or ():
             if line.startswith("{"):
-                return json.loads(line)
+                return dict(json.loads(line))
         return _verdict.fail(f"the work ended with {end()} before it was done")
 
     def go() -> None:
-        work.stdin.write("\n")
-        work.stdin.flush()
+        if work.stdin:
+            work.stdin.write("\n")
+            work.stdin.flush()
 
     def end() -> int:
         work.communicate()

@@ -41,7 +41,10 @@ def read(table: str) -> list[_gpu.Gpu]:
     width = len(_gpu.Gpu._fields)
     if any(len(row) != width for row in rows):
         raise _gpu.DriverError(f"nvidia-smi prints no table of {width} columns: {table[:200]!r}")
-    return [_gpu.Gpu(*row[:-1], memory=_number(row[-1])) for row in rows]
+    return [
+        _gpu.Gpu(uuid, name, driver, capability, _number(memory))
+        for uuid, name, driver, capability, memory in rows
+    ]
 
 
 def disagreement(driver: list[_gpu.Gpu], program: list[_gpu.Gpu]) -> str:

@@ -33,14 +33,15 @@ PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)\s*==\s*([^\s;\\]+)")
 
 def pins(text: str) -> dict[str, str]:
     """Name and version of every requirement; hashes, options and comments are passed over."""
-    problems = {}
+    versions = {}
     for line in text.splitlines():
         if not line.strip() or line.lstrip().startswith(("#", "-")):
             continue
         match = PINNED.match(line)
-        _verdict.demand(match, f"{LOCKED}: this line pins no version: {line}")
-        problems[_tag.normal(match[1])] = match[2]
-    return problems
+        if match is None:
+            _verdict.fail(f"{LOCKED}: this line pins no version: {line}")
+        versions[_tag.normal(match[1])] = match[2]
+    return versions
 
 
 def differences(locked: dict[str, str], installed: dict[str, str]) -> list[str]:
@@ -68,7 +69,7 @@ def damages(packages: list[metadata.Distribution]) -> list[str]:
     for package in packages:
         name = package.metadata["Name"] or ""
         listed = list(filter(None, csv.reader((package.read_text("RECORD") or "").splitlines())))
-        rows += [(name, Path(package.locate_file(row[0])), row) for row in listed]
+        rows += [(name, Path(str(package.locate_file(row[0]))), row) for row in listed]
         bare += [] if listed else [f"{name}: its RECORD is gone"]
     whole = intact([place for _, place, _ in rows], [row for _, _, row in rows])
     lost: dict[str, list[str]] = {}
@@ -186,14 +187,14 @@ def record_mismatches(
 def folders(packages: list[metadata.Distribution]) -> list[Path]:
     """Where packages are: the folders of these, and those of `sys.path` that are for packages."""
     named = [Path(entry) for entry in sys.path if Path(entry).name.endswith("-packages")]
-    places = {Path(package.locate_file("")) for package in packages} | set(named)
+    places = {Path(str(package.locate_file(""))) for package in packages} | set(named)
     return sorted({place.resolve() for place in places if place.is_dir()})
 
 
 def owned(packages: list[metadata.Distribution]) -> set[str]:
     """Every file that came with a package, as its RECORD names it."""
     return {
-        os.path.normpath(f"{Path(package.locate_file('')).resolve()}/{row[0]}")
+        os.path.normpath(f"{Path(str(package.locate_file(''))).resolve()}/{row[0]}")
         for package in packages
         for row in csv.reader((package.read_text("RECORD") or "").splitlines())
         if row

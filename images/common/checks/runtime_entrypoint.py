@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
 import _tag
@@ -42,8 +43,8 @@ HOLD = "trap 'echo got {0}; exit 42' {0}; echo ready; for i in $(seq 400); do sl
 SHOW_HOME = 'touch "$HOME/.dlimg-check" && rm "$HOME/.dlimg-check" && printf %s "$HOME"'
 
 
-def told() -> tuple[dict[str, object], dict[str, object]]:
-    """The image's config by the engine's word, and as it is to be."""
+def read_configs() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the image's config as the engine has it, and the expected one (DLIMG_START)."""
     try:
         start = json.loads(os.environ.get("DLIMG_START") or "{}")
         return dict(start.get("actual") or {}), dict(start.get("expected") or {})
@@ -52,37 +53,34 @@ def told() -> tuple[dict[str, object], dict[str, object]]:
 
 
 def started() -> Iterator[str]:
-    """Where the image starts a command otherwise than these checks do, or than it is to."""
-    found, said = told()
+    """Yield where the image starts a command in another way than expected."""
+    actual, expected = read_configs()
     for name, wanted in START.items():
-        if found.get(name) != wanted:
-            yield f"the image's {name} is {found.get(name) or 'not set'}, not {wanted}"
-    if not said:
-        yield "DLIMG_START does not say how the image is to be started"
-    yield from differences(found, said)
+        if actual.get(name) != wanted:
+            yield f"the image's {name} is {actual.get(name) or 'not set'}, not {wanted}"
+    if not expected:
+        yield "DLIMG_START has no config that the image is compared with"
+    yield from differences(actual, expected)
 
 
-def differences(found: Mapping[str, object], said: Mapping[str, object]) -> Iterator[str]:
-    """Where the engine says something else of the image than is to be.
-
-    What is there is not repeated: somebody may have put a secret there.
-    """
-    for name in sorted({*found, *said} - {"Env", "Labels"}):
-        if found.get(name) != said.get(name):
-            yield f"the image's {name} is not what it is to be: {said.get(name) or 'not set'}"
-    for group, what in (("Env", "variable"), ("Labels", "label")):
-        real, wanted = dict(found.get(group) or {}), dict(said.get(group) or {})
+def differences(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where two configs differ; actual values are not printed, they may be secrets."""
+    for name in sorted({*actual, *expected} - {"Env", "Labels"}):
+        if actual.get(name) != expected.get(name):
+            yield f"the image's {name} is not as expected: {expected.get(name) or 'not set'}"
+    for group, kind in (("Env", "variable"), ("Labels", "label")):
+        real, wanted = dict(actual.get(group) or {}), dict(expected.get(group) or {})
         for name in sorted({*real, *wanted}):
             if name not in wanted:
-                yield f"the image has the {what} {name}, which neither layout nor matrix states"
+                yield f"the image has the {kind} {name}, which neither layout nor matrix states"
             elif name not in real:
-                yield f"the image lacks the {what} {name}, which is to be {wanted[name]}"
+                yield f"the image lacks the {kind} {name}, expected: {wanted[name]}"
             elif real[name] != wanted[name]:
-                yield f"the image's {what} {name} is not what it is to be: {wanted[name]}"
+                yield f"the image's {kind} {name} is not as expected: {wanted[name]}"
 
 
 def call(words: tuple[str, ...], typed: str = "", **variables: str) -> tuple[str, str, int]:
-    """What a command prints, what it complains of, and how it ends, behind the entry point."""
+    """Run a command behind the entry point; return its stdout, stderr and exit code."""
     try:
         done = subprocess.run(
             [*ENTRY, *words],
@@ -101,12 +99,12 @@ def call(words: tuple[str, ...], typed: str = "", **variables: str) -> tuple[str
 
 
 def commands() -> Iterator[str]:
-    """What becomes otherwise of a command than without the entry point."""
+    """Yield commands that the entry point changes in output or exit code."""
     for words, typed, wanted, code in CASES:
-        printed, complaint, found = call(words, typed)
-        if (printed, found) != (wanted, code):
+        printed, complaint, ended = call(words, typed)
+        if (printed, ended) != (wanted, code):
             yield (
-                f"`{' '.join(words)}` prints {printed!r} and ends with {found}, "
+                f"`{' '.join(words)}` prints {printed!r} and ends with {ended}, "
                 f"not {wanted!r} and {code}: {complaint!r}"
             )
         elif code == 0 and complaint:
@@ -114,28 +112,33 @@ def commands() -> Iterator[str]:
 
 
 def signals() -> Iterator[str]:
-    """Signals that do not reach the command, or an end that does not come back."""
+    """Yield signals that do not reach the command, or whose exit code is lost."""
     for name in ("TERM", "INT", "HUP", "USR1"):
         number = signal.Signals[f"SIG{name}"]
-        found = _signalled(("sh", "-c", HOLD.format(name)), number)
-        if found != (f"got {name}\n", 42):
-            yield f"SIG{name} does not reach the command: {found}"
-    found = _signalled(("sh", "-c", "echo ready; exec sleep 10"), signal.SIGTERM)
-    if found != ("", 128 + signal.SIGTERM):
-        yield f"a command that SIGTERM ends does not end as such: {found}"
+        result = _signalled(("sh", "-c", HOLD.format(name)), number)
+        if result != (f"got {name}\n", 42):
+            yield f"SIG{name} does not reach the command: {result}"
+    result = _signalled(("sh", "-c", "echo ready; exec sleep 10"), signal.SIGTERM)
+    if result != ("", 128 + signal.SIGTERM):
+        yield f"a command that SIGTERM ends does not end as such: {result}"
 
 
 def _signalled(words: tuple[str, ...], number: signal.Signals) -> tuple[str, int]:
-    """What a command prints after a signal to the entry point, and how it ends."""
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    """Send a signal to the entry point; return the command's stdout and exit code."""
     try:
-        process = subprocess.Popen([*ENTRY, *words], start_new_session=True, **options)
+        process = subprocess.Popen(
+            [*ENTRY, *words],
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
     except OSError as error:
         return f"it does not run: {error}", -1
     with process:
         try:
-            # Until it says so, the command is not there to be told anything.
-            process.stdout.readline()
+            if process.stdout:
+                process.stdout.readline()  # the command has started
             process.send_signal(number)
             printed, _ = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
@@ -145,7 +148,7 @@ def _signalled(words: tuple[str, ...], number: signal.Signals) -> tuple[str, int
 
 
 def homes() -> Iterator[str]:
-    """Homes that a command does not get as it should."""
+    """Yield values of HOME with which a command gets another home than expected."""
     own = f"/tmp/home-{os.geteuid()}"  # noqa: S108  # where the entry point makes one
     with tempfile.TemporaryDirectory() as folder:
         cases = ((folder, folder), ("/", own), ("", own), ("/root", own), ("/nowhere", own))
@@ -158,11 +161,11 @@ def homes() -> Iterator[str]:
 def main() -> None:
     if not _tag.cell():
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
-    found, _ = told()
-    _verdict.show(variables=len(found.get("Env") or {}), labels=len(found.get("Labels") or {}))
-    # Only the first: where one command is stuck, others are, and each takes its time.
-    lie = next(chain(started(), commands(), signals(), homes()), "")
-    _verdict.demand(not lie, lie)
+    actual, _ = read_configs()
+    _verdict.show(variables=len(actual.get("Env") or {}), labels=len(actual.get("Labels") or {}))
+    # Only the first: where one command hangs, the others do, too, and each takes its time.
+    fault = next(chain(started(), commands(), signals(), homes()), "")
+    _verdict.demand(not fault, fault)
 
 
 if __name__ == "__main__":

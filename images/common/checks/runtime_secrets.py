@@ -98,7 +98,7 @@ def is_secret(path: str) -> bool:
     return bool(FILES.fullmatch(path.rpartition("/")[2]) or PLACES.fullmatch(path))
 
 
-def holds_secret(entry: os.DirEntry) -> bool:
+def holds_secret(entry: os.DirEntry[str]) -> bool:
     """Whether a secret can be read in this file."""
     if _files.status(entry).st_size > LARGE:
         return False

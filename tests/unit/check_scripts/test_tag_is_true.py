@@ -147,7 +147,9 @@ def test_a_cuda_library_in_a_cpu_image_is_found(name: str, tmp_path: Path) -> No
     (tmp_path / "python3.13").symlink_to("python")
     files = loaded.cuda_files([tmp_path / "python3.13", tmp_path, tmp_path / "nowhere"])
     assert files == [library]
-    assert tag.cpu_mismatches(FOUND, {}, files) == [f"cuda: the tag says cpu, but there is {library}"]
+    assert tag.cpu_mismatches(FOUND, {}, files) == [
+        f"cuda: the tag says cpu, but there is {library}"
+    ]
 
 
 @pytest.mark.parametrize(
