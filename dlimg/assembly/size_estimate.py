@@ -92,26 +92,22 @@ def read_store_index(store: Store) -> StoreIndex:
     records: dict[str, AssembledRecord] = {}
     others: dict[tuple[str, str, str], Layer] = {}
     bytecode: dict[tuple[str, str, str], Sequence[ImageLayer]] = {}
-    for image in saved_images(store):
-        labels, record = _read_image(image)
+    for assembled in saved_images(store):
+        labels, record = _read_image(assembled)
         records[labels.get("io.dlimg.cell", "")] = record
         os, python = labels.get("io.dlimg.os", ""), labels.get("io.dlimg.python", "")
-        others |= {(os, python, one.history): one.layer for one in record.layers}
+        others |= {(os, python, image.history): image.layer for image in record.layers}
         bytecode[os, python, record.wheels] = [
-            one
-            for one in record.layers
-            if one.rank in {LayerRank.WHEEL_BYTECODE, LayerRank.BYTECODE}
+            image
+            for image in record.layers
+            if image.rank in {LayerRank.WHEEL_BYTECODE, LayerRank.BYTECODE}
         ]
     layers = {str(key): layer for key, layer in list_layers(store)}
     return StoreIndex(layers=layers, images=records, others=others, bytecode=bytecode)
 
 
 def estimate_layers(
-    cell: Cell,
-    lock: Lock,
-    store: StoreIndex,
-    *,
-    compression: str,
+    cell: Cell, lock: Lock, store: StoreIndex, *, compression: str
 ) -> tuple[LayerEstimate, ...]:
     """Return the layers of the cell's image, lowest first.
 
@@ -126,7 +122,9 @@ def estimate_layers(
         layers.append(layer)
         if is_exact:
             exact.add(layer.layer.digest)
-    return tuple(_estimate(one, exact=one.layer.digest in exact) for one in order_layers(layers))
+    return tuple(
+        _estimate(layer, exact=layer.layer.digest in exact) for layer in order_layers(layers)
+    )
 
 
 def _estimate(layer: ImageLayer, *, exact: bool) -> LayerEstimate:
@@ -214,8 +212,9 @@ def _bytecode_layers(cell: Cell, lock: Lock, store: StoreIndex) -> Iterator[Imag
     recorded = store.bytecode.get((os, python, wheels_text(lock)))
     if recorded:
         sizes = {bytecode_history(wheel): wheel.size for wheel in lock.wheels}
-        for one in recorded:
-            yield _layer(one.layer, one.history, one.rank, sizes.get(one.history, 0))
+        for image in recorded:
+            size = sizes.get(image.history, 0)
+            yield _layer(image.layer, image.history, image.rank, size)
         return
     rest: list[Wheel] = []
     for wheel in lock.wheels:

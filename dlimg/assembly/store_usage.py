@@ -37,7 +37,8 @@ def layer_uses(images: Sequence[Image], store: Store, compression: str) -> Uses:
     keys_by_digest = _keys_by_digest(store)
     systems = tuple(_read_systems(store))
     for image in images:
-        layers = [layer for one in current.get(image.cell.id, ()) for layer in one.layers]
+        assembled = current.get(image.cell.id, ())
+        layers = [layer for built in assembled for layer in built.layers]
         diff_ids = {layer.diff_id for layer in layers}
         keys = [*_lock_keys(image, compression)]
         keys += (key for layer in layers for key in keys_by_digest.get(layer.digest, ()))

@@ -24,7 +24,7 @@ from dlimg.assembly.wheel_to_layer import LayerContext
 from dlimg.engine.client import Engine, has_containerd_store, unreachable_reason
 from dlimg.errors import Negative, NoEngine
 from dlimg.host.local_state import file_lock
-from dlimg.host.process import MISSING, run_streaming
+from dlimg.host.process import MISSING, ProcessResult, run_streaming
 from dlimg.layer.compress import WrittenLayer, compress_gzip, compress_other, inflate_file
 from dlimg.model import GZIP, PlannedImage
 from dlimg.render.bake import LAST_STAGE, SYSTEM_STAGE, stage_file, target_name
@@ -165,6 +165,13 @@ def bake_stage(
     # A killed buildx leaves temporary files behind: they are to go with this folder.
     environment = {**tools.engine.environment, "TMPDIR": str(folder)}
     outcome = run_streaming(argv, on_line=tools.on_line, env=environment, cwd=folder)
+    _check_bake(outcome, planned, stage, tools)
+
+
+def _check_bake(
+    outcome: ProcessResult, planned: PlannedImage, stage: str, tools: SystemBuildTools
+) -> None:
+    """Raise the error of a failed bake, as `bake_stage` says."""
     if outcome.returncode == MISSING:
         hint = "install the docker client with its buildx plugin"
         raise NoEngine(f"{tools.engine.docker} cannot be started: {outcome.stderr}", hint=hint)

@@ -113,7 +113,9 @@ def _conflict(first: LayerEntry, second: LayerEntry) -> BadInput:
     if first.owner == second.owner:
         message = f"wheel {first.owner} has two different contents for {first.path}"
     else:
-        message = f"wheels {first.owner} and {second.owner} have different contents for {first.path}"
+        message = (
+            f"wheels {first.owner} and {second.owner} have different contents for {first.path}"
+        )
     hint = "they cannot be in one image: change or exclude one of the packages that bring them"
     return BadInput(message, where=first.path, hint=hint)
 

@@ -426,19 +426,21 @@ def _data_offset(file: BinaryIO, name: str, entry: ZipDirectoryEntry, span: tupl
     return offset
 
 
-def _sizes_match(entry: ZipDirectoryEntry, own: tuple[int, int, int], extra: bytes) -> bool:
+def _sizes_match(entry: ZipDirectoryEntry, header: tuple[int, int, int], extra: bytes) -> bool:
     """Whether the header's CRC and sizes agree; before a descriptor they may be 0."""
-    crc, packed, size = own
+    crc, packed, size = header
     if entry.flags & HAS_DESCRIPTOR and not (crc or packed or size):
         return True
     if _SATURATED in {packed, size}:
-        return _zip64_sizes_match(entry, own, extra)
-    return own == (entry.crc, entry.packed, entry.size)
+        return _zip64_sizes_match(entry, header, extra)
+    return header == (entry.crc, entry.packed, entry.size)
 
 
-def _zip64_sizes_match(entry: ZipDirectoryEntry, own: tuple[int, int, int], extra: bytes) -> bool:
+def _zip64_sizes_match(
+    entry: ZipDirectoryEntry, header: tuple[int, int, int], extra: bytes
+) -> bool:
     """Whether the sizes in the header's zip64 field, its first extra field, agree."""
-    crc, packed, size = own
+    crc, packed, size = header
     if len(extra) < 20 or extra[:4] != b"\x01\x00\x10\x00" or packed != size:
         return False
     big_size, big_packed = struct.unpack("<2Q", extra[4:20])
