@@ -64,8 +64,8 @@ def first(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str
     ("before", "given"),
     [
         (LATER, ELSEWHERE),
-        (ALONE, NOT_UTF8),
-        (OTHER_ZLIB, {}),
+        pytest.param(ALONE, NOT_UTF8, marks=pytest.mark.slow),
+        pytest.param(OTHER_ZLIB, {}, marks=pytest.mark.slow),
     ],
     ids=["later and elsewhere", "one core, umask and locale", "another zlib"],
 )

@@ -53,7 +53,7 @@ SAID = {
     "talks": ("passed", ""),
     "babbles": ("passed", ""),
     "nests": ("passed", ""),
-    "lies": ("not-run", "it ended well, but no GPU was given to it"),
+    "lies": ("not-run", "it passed, but was given no GPU"),
 }
 
 
@@ -95,7 +95,7 @@ def run(*words: str) -> int:
 
 def known(tmp_path: Path) -> tuple[Evidence, ...]:
     folder = tmp_path / "state" / "dlimg" / "evidence"
-    return read_evidence(folder, "", log=print, bare="fake")
+    return read_evidence(folder, "", log=print, on_host="fake")
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ def there(images: Path, tmp_path: Path) -> Iterator[CheckHost]:
 
 def verdict(there: CheckHost, name: str, header: str, body: str) -> Verdict:
     """What the check says; written before the machine was looked at, or after."""
-    write(there.wanted.images / "fake" / "checks", name, header, body)
-    with open_check_host(there.wanted, there.environment, log=print) as found:
+    write(there.request.images / "fake" / "checks", name, header, body)
+    with open_check_host(there.request, there.environment, log=print) as found:
         seen = replace(found, has_gpu=there.has_gpu)
         check = next(one for one in checks_on_host(seen) if one.name == name)
         return run_check_on_host(seen, check)
@@ -134,12 +134,12 @@ def test_scripts_of_every_kind(
     assert figures["talks"] == {"after": True}
     assert figures["babbles"] == figures["nests"] == {}
     python = f"py{sys.version_info.major}.{sys.version_info.minor}"
-    assert found["cell"] == f"bare-fake-1.2+cpu-{python}"
+    assert found["cell"] == f"host-fake-1.2+cpu-{python}"
     assert (found["outcome"], found["device"], found["gpu_tested"]) == ("failed", "none", False)
     assert "memory was not limited" in found["limits"]
     assert "hangs failed in" in told.err
     evidence = known(tmp_path)[0]
-    assert (evidence.bare, evidence.digest, evidence.engine) == ("fake", "", "")
+    assert (evidence.on_host, evidence.digest, evidence.engine) == ("fake", "", "")
     assert {one.check: (one.status.value, one.reason) for one in evidence.verdicts} == SAID
     assert evidence.host.cores
     assert sorted(project.rglob("*")) == before
@@ -184,7 +184,7 @@ def test_without_a_gpu_a_gpus_checks_are_not_run(
 
 
 def test_a_gpu_that_should_be_there_and_is_not_seen_is_a_failure(there: CheckHost) -> None:
-    assert (there.has_gpu, there.device) == (True, "bare")
+    assert (there.has_gpu, there.device) == (True, "host")
     look = "sys.path.append(os.path.dirname(__file__) + '/../../common/checks')\n"
     look += "import _gpu; _gpu.look = lambda: _gpu.Sight([], [], 'NVML counts no GPU')\n"
     look += "_gpu.require(_gpu.look())"
@@ -233,7 +233,7 @@ def test_inputs_of_a_check_on_a_host(there: CheckHost, monkeypatch: pytest.Monke
 
 
 def test_what_is_about_an_image_is_left_out(there: CheckHost) -> None:
-    folder = there.wanted.images / "fake" / "checks"
+    folder = there.request.images / "fake" / "checks"
     for name, header in {
         "tag": "needs: image",
         "notebook": "needs: gpu, flavour workspace",
@@ -247,8 +247,8 @@ def test_what_is_about_an_image_is_left_out(there: CheckHost) -> None:
 @pytest.mark.parametrize(
     ("path", "has_headers", "reason"),
     [
-        ("", True, "there is no cc on the PATH"),
-        ("cc", True, "there is no c++ on the PATH"),
+        ("", True, "cc is not on the PATH"),
+        ("cc", True, "c++ is not on the PATH"),
         ("cc c++", False, "has no Python.h"),
         ("cc c++", True, ""),
     ],
@@ -256,13 +256,13 @@ def test_what_is_about_an_image_is_left_out(there: CheckHost) -> None:
 def test_what_needs_a_compiler_is_no_hindrance_without_one(
     path: str, reason: str, there: CheckHost, tmp_path: Path, *, has_headers: bool
 ) -> None:
-    write(there.wanted.images / "fake" / "checks", "compiles", "needs: compiler", "pass")
+    write(there.request.images / "fake" / "checks", "compiles", "needs: compiler", "pass")
     (tmp_path / "bin").mkdir()
     for name in path.split():
         (tmp_path / "bin" / name).touch(mode=0o755)
     known_python = replace(there.interpreter, has_headers=has_headers)
     environment = {**there.environment, "PATH": str(tmp_path / "bin")}
-    with open_check_host(there.wanted, os.environ, log=print) as found:
+    with open_check_host(there.request, os.environ, log=print) as found:
         seen = replace(found, environment=environment, interpreter=known_python)
         said = run_check_on_host(seen, checks_on_host(seen)[0])
     assert said.status is (CheckStatus.NOT_RUN if reason else CheckStatus.PASSED)
@@ -287,7 +287,7 @@ def test_a_flaky_check_is_tried_twice(there: CheckHost, tmp_path: Path) -> None:
 
 def test_a_verdict_is_about_the_modules_too(there: CheckHost) -> None:
     first = verdict(there, "one", "needs: nothing", "pass").sha256
-    (there.wanted.images / "common" / "checks" / "_verdict.py").write_text("x = 1\n")
+    (there.request.images / "common" / "checks" / "_verdict.py").write_text("x = 1\n")
     assert verdict(there, "one", "needs: nothing", "pass").sha256 != first
 
 
@@ -297,11 +297,11 @@ def test_evidence_with_a_gpu_and_without_stand_side_by_side(
     for name in ("passes", "fails"):
         write(project / "fake" / "checks", name, *SCRIPTS[name])
     run()
-    path = tmp_path / "state" / "dlimg" / "evidence" / "bare-fake.json"
-    path.write_text(path.read_text().replace('"device": "none"', '"device": "bare"'))
+    path = tmp_path / "state" / "dlimg" / "evidence" / "host-fake.json"
+    path.write_text(path.read_text().replace('"device": "none"', '"device": "host"'))
     (project / "fake" / "checks" / "fails.py").unlink()
     assert run() == 0
-    assert {one.device for one in known(tmp_path)} >= {"bare"}
+    assert {one.device for one in known(tmp_path)} >= {"host"}
     assert "check fails was there on" in capsys.readouterr().err
 
 
@@ -368,7 +368,14 @@ def is_alive(number: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupt_leaves_nothing(number: signal.Signals, project: Path, tmp_path: Path) -> None:
     mark = tmp_path / "pids"
     body = f"""

@@ -74,7 +74,14 @@ def test_the_schema_is_that_of_the_table() -> None:
     assert json.loads((FACTS / "facts.schema.json").read_text()) == schema()
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.slow] if path.stem in {"torch", "legacy"} else [])
+        for path in PATHS
+    ],
+    ids=lambda path: path.stem,
+)
 def test_the_schema_takes_every_file(path: Path) -> None:
     # As any other program reads YAML: a version without quotes would be a number here.
     tree = yaml.load(path.read_text(), yaml.CSafeLoader)

@@ -126,6 +126,7 @@ class Sparse(io.FileIO):
         return len(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["gzip", "zstd3"])
 def test_memory_does_not_grow_with_the_size_of_a_wheel(tmp_path: Path, compression: str) -> None:
     path = tmp_path / "small-1.0-py3-none-any.whl"
