@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dlimg.builders.build_failure import is_out_of_reach
-from dlimg.checks.verdicts import exit_code, outcome, possible_here
+from dlimg.builders.build_failure import is_python_unreachable
+from dlimg.checks.verdicts import exit_code, outcome, possible_verdicts
 from dlimg.errors import DlimgError, NotRun
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Evidence, Image, Verdict
 from dlimg.publish.promote import PublishedImage
@@ -69,7 +69,7 @@ def exit_code_of_results(results: Sequence[ImageResult]) -> int:
 def image_exit_code(result: ImageResult) -> int:
     """Return the exit code for this image alone."""
     if isinstance(result.result, BuildFailure):
-        return NotRun.exit_code if is_out_of_reach(result.result) else 1
+        return NotRun.exit_code if is_python_unreachable(result.result) else 1
     if result.error:
         return result.error.exit_code
     if result.published:
@@ -80,12 +80,12 @@ def image_exit_code(result: ImageResult) -> int:
 def required_not_run(result: ImageResult) -> tuple[Verdict, ...]:
     """Return the verdicts of required checks that were not run, and so keep the image from passing.
 
-    Empty for an image that was published without them, which `--require no-gpu` allows.
+    Empty for an image that was published without them, which `--allow-untested-gpu` allows.
     """
     if result.published:
         return ()
     return tuple(
         verdict
-        for verdict in possible_here(result.verdicts)
+        for verdict in possible_verdicts(result.verdicts)
         if verdict.required and verdict.status is CheckStatus.NOT_RUN
     )

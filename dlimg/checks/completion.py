@@ -1,9 +1,9 @@
-"""Exit code 0 is believed of a script that came to its end, and of no other.
+"""Exit code 0 counts only for a script that ran to its end.
 
-An image's own Python could end every check with 0 before its first line: by a broken start-up
-file, by another program under its name, by a framework whose import ends the process. So the
-script's last word is one that only this run knows. An image that lies on purpose could still say
-it: what this guards against is accident.
+An image's own Python could end every check with 0 before its first line: a broken start-up file,
+another program under its name, or a framework whose import ends the process. So a runner prints a
+token of this run after the script. This guards against accidents, not against an image that
+forges the token.
 """
 
 import secrets
@@ -13,32 +13,33 @@ from typing import Final
 
 from dlimg.checks.verdicts import ScriptResult
 
-RUNNER: Final = Path(__file__).with_name("run_to_its_end.py").read_text(encoding="utf-8")
+RUNNER: Final = Path(__file__).with_name("run_to_completion.py").read_text(encoding="utf-8")
 
 
-def new_word() -> str:
-    """A word that nothing has seen before."""
+def new_token() -> str:
+    """Return a random token for one run of a script."""
     return secrets.token_hex(16)
 
 
-def python_argv(python: str, script: str, word: str) -> list[str]:
-    """The command that runs a script and says its last word."""
-    return [python, "-c", RUNNER, word, script]
+def python_argv(python: str, script: str, token: str) -> list[str]:
+    """Return the command that runs a script, and prints the token when it has ended."""
+    return [python, "-c", RUNNER, token, script]
 
 
-def has_ended(stdout: str, word: str) -> bool:
-    """Whether the last word was said."""
-    return last_line(word) in stdout.splitlines()
+def is_complete(stdout: str, token: str) -> bool:
+    """Return whether the token was printed."""
+    return completion_line(token) in stdout.splitlines()
 
 
-def judged_by_end(ran: ScriptResult, word: str) -> ScriptResult:
-    """The same without the last word; one that ended with 0 and did not say it ended too early."""
-    lines = ran.stdout.splitlines()
-    kept = [line for line in lines if line != last_line(word)]
-    is_early = len(kept) == len(lines) and ran.ending == "exited" and ran.code == 0
-    return replace(ran, stdout="\n".join(kept), ending="too early" if is_early else ran.ending)
+def check_completion(result: ScriptResult, token: str) -> ScriptResult:
+    """Return the result without the token's line; without that line exit code 0 is "too early"."""
+    lines = result.stdout.splitlines()
+    output = [line for line in lines if line != completion_line(token)]
+    is_early = len(output) == len(lines) and result.ending == "exited" and result.code == 0
+    ending = "too early" if is_early else result.ending
+    return replace(result, stdout="\n".join(output), ending=ending)
 
 
-def last_line(word: str) -> str:
-    """What the runner prints at the end."""
-    return f"ended {word}"
+def completion_line(token: str) -> str:
+    """Return the line that the runner prints at the end."""
+    return f"ended {token}"

@@ -1,4 +1,4 @@
-"""Where checks run: a container of the image, fresh again after one that left it in disorder."""
+"""The container that checks run in, replaced by a fresh one after a check that left it dirty."""
 
 import contextlib
 import secrets
@@ -10,19 +10,19 @@ import docker
 from docker.models.containers import Container
 from docker.types import Mount
 
-from dlimg.host.interrupt import (interruptible)
+from dlimg.checks.container_setup import ROOT
 from dlimg.checks.execute import RunningContainer, first_environment
-from dlimg.checks.script_files import ROOT
 from dlimg.engine.client import Engine
 from dlimg.errors import DlimgError
+from dlimg.host.interrupt import interruptible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
-    """What a container is made of: the image, the engine's options, the scripts as a tar.
+    """What a container is made from: the image, the engine's options, the files as a tar.
 
-    `refusal` says what it means that the engine does not make it; `patience` is as a
-    `RunningContainer` has.
+    `refusal` makes the error for an engine that cannot create it; `grace` is as in
+    `RunningContainer`.
     """
 
     digest: str
@@ -30,71 +30,71 @@ class ContainerSpec:
     files: bytes
     has_device: bool
     memory: int
-    patience: float
+    grace: float
     refusal: Callable[[docker.errors.APIError], DlimgError]
 
 
 class CheckContainer:
-    """A container that does nothing; made when it is first asked for, and anew when spent."""
+    """An idle container, created when it is first needed, and again after `remove`."""
 
-    def __init__(self, engine: Engine, recipe: ContainerSpec) -> None:
+    def __init__(self, engine: Engine, spec: ContainerSpec) -> None:
         self._engine = engine
-        self._recipe = recipe
+        self._spec = spec
         self._name = ""
-        self._place: RunningContainer | None = None
+        self._running: RunningContainer | None = None
 
-    def place(self) -> RunningContainer:
-        """The running container; raises what `refusal` makes of an engine that gives none."""
-        if self._place is None:
-            self._place = self._started()
-        return self._place
+    def running(self) -> RunningContainer:
+        """Return the running container; raises the `refusal` of an engine that cannot make it."""
+        if self._running is None:
+            self._running = self._start()
+        return self._running
 
-    def clear(self) -> None:
-        """Let the container go; who asks next gets a fresh one."""
-        self._place = None
+    def remove(self) -> None:
+        """Remove the container; the next check gets a fresh one."""
+        self._running = None
         if self._name:
             with contextlib.suppress(docker.errors.NotFound):
                 self._engine.sdk.api.remove_container(self._name, force=True, v=True)
         self._name = ""
 
-    def _started(self) -> RunningContainer:
-        recipe = self._recipe
-        # The name is known before the container is there, so an interrupt leaves nothing behind.
+    def _start(self) -> RunningContainer:
+        spec = self._spec
+        # Named before it is created, so that an interrupt leaves no container behind.
         self._name = f"dlimg-check-{secrets.token_hex(6)}"
         try:
             container = self._engine.sdk.containers.create(
-                recipe.digest,
+                spec.digest,
                 name=self._name,
                 entrypoint=["sleep", "infinity"],
-                # What is read-only takes files only where it has a volume.
+                # A read-only container takes files only in a volume.
                 mounts=[Mount(ROOT, None, type="volume")],
-                mem_limit=recipe.memory,
-                memswap_limit=recipe.memory,
-                use_config_proxy=False,  # a proxy's password is the user's, and not the image's
-                **recipe.options,
+                mem_limit=spec.memory,
+                memswap_limit=spec.memory,
+                use_config_proxy=False,  # it may hold the user's password
+                **spec.options,
             )
             container.start()
-            container.put_archive(ROOT, recipe.files)
+            container.put_archive(ROOT, spec.files)
         except docker.errors.APIError as error:
-            raise recipe.refusal(error) from error
-        return self._at(container)
+            raise spec.refusal(error) from error
+        return self._describe(container)
 
-    def _at(self, container: Container) -> RunningContainer:
+    def _describe(self, container: Container) -> RunningContainer:
         return RunningContainer(
             container=container,
             api=self._engine.sdk.api,
-            environment=first_environment(container) if self._recipe.has_device else {},
-            memory=self._recipe.memory,
-            patience=self._recipe.patience,
+            environment=first_environment(container) if self._spec.has_device else {},
+            memory=self._spec.memory,
+            grace=self._spec.grace,
         )
 
 
 @contextlib.contextmanager
-def ground(engine: Engine, recipe: ContainerSpec) -> Iterator[CheckContainer]:
-    """A ground of this recipe; its container is removed whatever happens."""
+def check_container(engine: Engine, spec: ContainerSpec) -> Iterator[CheckContainer]:
+    """Yield a container of this spec, and remove it whatever happens."""
     with interruptible():
-        found = CheckContainer(engine, recipe)
+        container = CheckContainer(engine, spec)
         try:
-            yield found
+            yield container
         finally:
-            found.clear()
+            container.remove()

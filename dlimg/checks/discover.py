@@ -21,7 +21,7 @@ from dlimg.checks.header import (
 )
 from dlimg.errors import BadInput, DlimgError, Problem, nearest
 from dlimg.matrix.renamed_checks import matches
-from dlimg.model import NOTHING, Cell, Check, Flavour, Framework
+from dlimg.model import EMPTY_MAPPING, Cell, Check, Flavour, Framework
 from dlimg.render.frameworks import ADAPTER, read_frameworks
 
 COMMON: Final = "common"
@@ -160,7 +160,7 @@ def parse_check(text: str, path: str) -> Check:
 
 
 def checks_for(
-    cell: Cell, images: Path, own: Path | None = None, places: Mapping[str, str] = NOTHING
+    cell: Cell, images: Path, own: Path | None = None, places: Mapping[str, str] = EMPTY_MAPPING
 ) -> tuple[Check, ...]:
     """The checks of this cell's image, common ones first, then the family's, then a user's own.
 

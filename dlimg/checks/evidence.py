@@ -1,8 +1,8 @@
-"""Evidence on disk: what was run, on which digest, device and host, with which verdicts.
+"""Evidence on disk, and the record of each cell's last run.
 
-One JSON file for each image digest, with one record for each device and set of checks; what checks
-proved on a machine without an engine is in a file for each family. A damaged file is worth nothing
-but harms nobody: the checks are run again. docs/evidence.md tells it field by field.
+There is one JSON file for each image digest, with a record for each device and set of checks, and
+one for each family whose checks ran on a host without an engine. A damaged file only makes the
+checks run again. docs/evidence.md describes every field.
 """
 
 import json
@@ -15,21 +15,36 @@ from typing import Any, Final
 
 from dlimg.atomic_write import atomic_write
 from dlimg.checks.discover import OWN
-from dlimg.checks.evidence_json import evidence_of, evidence_record
+from dlimg.checks.evidence_json import (
+    SCHEMA,
+    current_cell,
+    evidence_of,
+    evidence_record,
+    former_cell,
+    schema_of,
+)
 from dlimg.checks.verdicts import GPU, NO_DEVICE
 from dlimg.host.local_state import file_lock, state_folder
 from dlimg.matrix.renamed_checks import current_name
 from dlimg.model import Check, CheckStatus, Evidence, Verdict
 
-FOLDER: Final = "last"
-LAST_RUN_FORMAT: Final = 2
-# Before it noted folders: then it says which image was tested, and no check is missed by it.
-_WITHOUT_SETS: Final = 1
-
-_DAMAGED: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-
-# The names of the checks that a cell has from each folder, by the folder's path.
+# The names of a cell's checks from each folder, by the folder's path.
 CheckSets = Mapping[str, Collection[str]]
+
+MEDIA_TYPE: Final = "application/vnd.dlimg.evidence.v1+json"
+# The number of older versions, which can read today's files, too. For one release.
+FORMAT: Final = 2
+# Records kept of one image on one device: each change of a check adds one.
+MOST_RECORDS: Final = 8
+NO_SETS: Final[CheckSets] = MappingProxyType({})
+LAST_RUN_FOLDER: Final = "last"
+# Records of the last run in this format do not name folders, so no check is missing by them.
+_LAST_RUN_WITHOUT_SETS: Final = 1
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+# Deeply nested JSON ends in a RecursionError.
+_DAMAGED: Final = (OSError, ValueError, RecursionError)
+_DAMAGED_LAST_RUN: Final = (*_DAMAGED, KeyError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +58,7 @@ class CheckSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastRun:
-    """When a cell was last tested and on which image, and its checks by the folder they lie in."""
+    """A cell's last run: the day, the image's digest, and the checks by their folder."""
 
     cell: str
     day: str
@@ -51,152 +66,26 @@ class LastRun:
     sets: Mapping[str, CheckSet]
 
 
-def check_sets(
-    names: Iterable[str], scripts: Mapping[str, bytes], images: Path, own: Path | None
-) -> CheckSets:
-    """These checks by the folder that they come from: the project's `images`, or a user's own."""
-    mine = {PurePosixPath(path).stem for path in scripts if path.startswith(f"{OWN}/")}
-    chosen = sorted(names)
-    sets = {str(images.resolve()): tuple(name for name in chosen if name not in mine)}
-    if own is not None:
-        sets[str(own.resolve())] = tuple(name for name in chosen if name in mine)
-    return sets
-
-
-def read_last_run(folder: Path, cell_id: str, *, log: Callable[[str], None]) -> LastRun | None:
-    """The note on this cell's last evidence, or none."""
-    path = _path(folder, cell_id)
-    try:
-        return _last(json.loads(path.read_text(encoding="utf-8")), cell_id)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except _DAMAGED as error:
-        log(f"warning: {path} cannot be used ({error}); no check is missed by it")
-        return None
-
-
-def write_last_run(folder: Path, evidence: Evidence, sets: CheckSets) -> None:
-    """Note this evidence as the last one of its cell, and the checks of these folders.
-
-    What other folders had stays as long as they are there. Raises OSError.
-    """
-    before = read_last_run(folder, evidence.cell, log=_silent)  # a damaged one is written anew
-    known = before.sets if before else {}
-    kept = {name: one for name, one in known.items() if name not in sets and Path(name).is_dir()}
-    found = {
-        name: CheckSet(day=evidence.day, checks=tuple(sorted(checks)), gone=evidence.vanished)
-        for name, checks in sets.items()
-    }
-    last = LastRun(cell=evidence.cell, day=evidence.day, digest=evidence.digest, sets=kept | found)
-    if last != before:
-        atomic_write(_path(folder, evidence.cell), _text(last))
-
-
-def report_missing_checks(
-    last: LastRun | None, sets: CheckSets, *, log: Callable[[str], None]
-) -> tuple[str, ...]:
-    """The checks that these folders had at the cell's last evidence and have no more.
-
-    Each is told of.
-    """
-    here = _names(sets)
-    gone: dict[str, str] = {}
-    for one in _same_sets(last, sets):
-        gone |= {name: one.day for name in one.checks if name not in here}
-    for name, day in gone.items():
-        log(f"{last.cell if last else ''}  check {name} was there on {day} and is gone")
-    return tuple(gone)
-
-
-def missing_before(last: LastRun | None, sets: CheckSets) -> tuple[str, ...]:
-    """The checks that these folders lacked already when the cell was last tested with them."""
-    here = _names(sets)
-    noted = [one.gone for one in _same_sets(last, sets)]
-    return tuple(dict.fromkeys(name for names in noted for name in names if name not in here))
-
-
-def _same_sets(last: LastRun | None, sets: CheckSets) -> list[CheckSet]:
-    return [last.sets[name] for name in sets if last and name in last.sets]
-
-
-def _silent(_: str) -> None:
-    pass
-
-
-def _names(sets: CheckSets) -> set[str]:
-    return {name for names in sets.values() for name in names}
-
-
-def _path(folder: Path, cell_id: str) -> Path:
-    return folder / FOLDER / f"{cell_id}.json"
-
-
-def _text(last: LastRun) -> str:
-    sets = {
-        name: {"day": one.day, "checks": list(one.checks), "gone": list(one.gone)}
-        for name, one in sorted(last.sets.items())
-    }
-    content = {
-        "format": LAST_RUN_FORMAT,
-        "cell": last.cell,
-        "day": last.day,
-        "digest": last.digest,
-        "sets": sets,
-    }
-    return json.dumps(content, indent=2) + "\n"
-
-
-def _last(content: Mapping[str, Any], cell_id: str) -> LastRun:
-    if content["format"] not in {LAST_RUN_FORMAT, _WITHOUT_SETS} or content["cell"] != cell_id:
-        raise ValueError("it is of another format or another cell")
-    sets = content["sets"] if content["format"] == LAST_RUN_FORMAT else {}
-    if not all(isinstance(content[name], str) for name in ("day", "digest")):
-        raise TypeError("it holds something else than texts")
-    found = {str(name): _set(one) for name, one in sets.items()}
-    return LastRun(cell=cell_id, day=content["day"], digest=content["digest"], sets=found)
-
-
-def _set(content: Mapping[str, Any]) -> CheckSet:
-    day, checks, gone = content["day"], content["checks"], content["gone"]
-    if not (isinstance(checks, list) and isinstance(gone, list)):
-        raise TypeError("it holds something else than lists")
-    if not all(isinstance(text, str) for text in (day, *checks, *gone)):
-        raise TypeError("it holds something else than texts")
-    names, former = (tuple(map(current_name, texts)) for texts in (checks, gone))
-    return CheckSet(day=day, checks=tuple(sorted(names)), gone=former)
-
-
-FORMAT: Final = 2
-# Records of one image on one device: each change of a check begins another one.
-MOST_RECORDS: Final = 8
-NO_SETS: Final[CheckSets] = MappingProxyType({})
-MEDIA_TYPE: Final = "application/vnd.dlimg.evidence.v1+json"
-
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-# JSON that is nested too deeply ends in a RecursionError.
-_DAMAGED_EVIDENCE: Final = (OSError, ValueError, RecursionError)
-
-
 def evidence_folder(environment: Mapping[str, str]) -> Path:
-    """`$XDG_STATE_HOME/dlimg/evidence`, by default under `~/.local/state`."""
+    """Return `$XDG_STATE_HOME/dlimg/evidence`, by default under `~/.local/state`."""
     return state_folder(environment) / "evidence"
 
 
 def read_evidence(
-    folder: Path, digest: str, *, log: Callable[[str], None], bare: str = ""
+    folder: Path, digest: str, *, log: Callable[[str], None], on_host: str = ""
 ) -> tuple[Evidence, ...]:
-    """What is known about a digest, for each device and set of checks, the latest last.
+    """Return all evidence of a digest, or of a family on this host; the latest comes last.
 
-    A damaged file is told of. With `bare` and no digest: what is known of that family on this
-    machine.
+    Logs a damaged file and returns nothing.
     """
-    path = _path_evidence(folder, digest, bare)
+    path = _evidence_path(folder, digest, on_host)
+    if on_host and not path.exists():
+        path = folder / f"{former_cell(path.stem)}.json"  # written before schema 3
     try:
         return parse_evidence(path.read_text(encoding="utf-8"), digest)
     except (FileNotFoundError, NotADirectoryError):
         return ()
-    except _DAMAGED_EVIDENCE as error:
+    except _DAMAGED as error:
         log(f"warning: {path} cannot be used ({error}); the checks are run again")
         return ()
 
@@ -208,169 +97,90 @@ def write_evidence(
     log: Callable[[str], None],
     sets: CheckSets | None = NO_SETS,
 ) -> None:
-    """Put this evidence in the place of any other for its digest, device and set of checks.
+    """Write this evidence in place of any other for its digest, device and set of checks.
 
-    It is noted as the last one of its cell, too, with the checks that each folder had; without
-    `sets` it is not, as for an image that was built elsewhere. Each file is whole or not there at
-    all, whatever interrupts. Where they cannot be written that is told of, and the checks will be
-    run again.
+    It is also recorded as its cell's last run with the checks of each folder, unless `sets` is
+    None, as for an image that was built elsewhere. Files are written atomically. Logs when they
+    cannot be written; the checks are then run again.
     """
-    path = _path_evidence(folder, evidence.digest, evidence.bare)
+    path = _evidence_path(folder, evidence.digest, evidence.on_host)
     try:
-        # Another dlimg may be adding what it saw on another device.
-        with file_lock(folder / ".lock", doing="noting evidence", log=log):
-            known = read_evidence(folder, evidence.digest, log=log, bare=evidence.bare)
-            atomic_write(path, evidence_text(_with(known, evidence)))
+        # Another process may be adding evidence of another device.
+        with file_lock(folder / ".lock", doing="writing evidence", log=log):
+            known = read_evidence(folder, evidence.digest, log=log, on_host=evidence.on_host)
+            atomic_write(path, evidence_text(_merge(known, evidence)))
             if sets is not None:
                 write_last_run(folder, evidence, sets)
     except OSError as error:
-        _log_not_kept(folder, error, log)
+        _log_not_written(folder, error, log)
 
 
-def record_last_run(
-    folder: Path, evidence: Evidence, *, log: Callable[[str], None], sets: CheckSets | None
-) -> None:
-    """Note that a cell was tested with these checks, where nothing new came of it."""
-    if sets is None:
-        return
-    try:
-        with file_lock(folder / ".lock", doing="noting evidence", log=log):
-            write_last_run(folder, evidence, sets)
-    except OSError as error:
-        _log_not_kept(folder, error, log)
-
-
-def _with(known: Sequence[Evidence], evidence: Evidence) -> tuple[Evidence, ...]:
-    """The records with this one, those of the device bounded in number, the oldest dropped."""
+def _merge(known: Sequence[Evidence], evidence: Evidence) -> tuple[Evidence, ...]:
+    """Return the records with this one; the device's oldest are dropped."""
     checks = checks_of(evidence)
-    others = [one for one in known if one.device != evidence.device or checks_of(one) != checks]
-    mine = [one for one in others if one.device == evidence.device]
-    dropped = mine[: max(0, len(mine) + 1 - MOST_RECORDS)]
-    return (*(one for one in others if one not in dropped), evidence)
+    others = [
+        record
+        for record in known
+        if record.device != evidence.device or checks_of(record) != checks
+    ]
+    same_device = [record for record in others if record.device == evidence.device]
+    dropped = same_device[: max(0, len(same_device) + 1 - MOST_RECORDS)]
+    return (*(record for record in others if record not in dropped), evidence)
 
 
-def _log_not_kept(folder: Path, error: OSError, log: Callable[[str], None]) -> None:
+def _log_not_written(folder: Path, error: OSError, log: Callable[[str], None]) -> None:
     reason = error.strerror or error
-    log(f"warning: verdicts cannot be kept in {folder} ({reason}); they count this once")
+    log(f"warning: verdicts cannot be written to {folder} ({reason}); they count only this time")
 
 
 def checks_of(evidence: Evidence) -> frozenset[tuple[str, str]]:
-    """The set of checks that evidence is of: the name and sha256 of each."""
+    """Return the name and sha256 of each check that the evidence has a verdict of."""
     return frozenset((verdict.check, verdict.sha256) for verdict in evidence.verdicts)
 
 
 def closest_record(
     known: Sequence[Evidence], checks: frozenset[tuple[str, str]], device: str
 ) -> Evidence | None:
-    """The device's record of this very set of checks, or else the latest with most of them."""
-    mine = [one for one in known if one.device == device]
-    exact = [one for one in mine if checks_of(one) == checks]
-    ranked = exact or sorted(mine, key=lambda one: len(checks_of(one) & checks))
+    """Return the device's record of these very checks, or else the latest with most of them."""
+    same_device = [record for record in known if record.device == device]
+    exact = [record for record in same_device if checks_of(record) == checks]
+    ranked = exact or sorted(same_device, key=lambda record: len(checks_of(record) & checks))
     return ranked[-1] if ranked else None
 
 
 def covering_records(
     known: Sequence[Evidence], checks: frozenset[tuple[str, str]]
 ) -> tuple[Evidence, ...]:
-    """What is known of all of these checks, and of no other: one value for each device.
+    """Return a record for each device that has all of these checks, without its other verdicts.
 
-    A record of more checks, such as another user's own, counts with the verdicts of these alone.
+    The others are, for example, another user's own checks.
     """
-    found: list[Evidence] = []
-    for device in dict.fromkeys(one.device for one in known):
-        near = closest_record(known, checks, device)
-        if near is None or not checks <= checks_of(near):
+    records: list[Evidence] = []
+    for device in dict.fromkeys(record.device for record in known):
+        closest = closest_record(known, checks, device)
+        if closest is None or not checks <= checks_of(closest):
             continue
-        verdicts = tuple(one for one in near.verdicts if (one.check, one.sha256) in checks)
-        found.append(near if verdicts == near.verdicts else replace(near, verdicts=verdicts))
-    return tuple(found)
-
-
-def last_evidence(
-    folder: Path, cell_id: str, *, log: Callable[[str], None]
-) -> tuple[Evidence, ...]:
-    """What was last seen on each device of the image that a cell's checks were last run in.
-
-    The newest comes first.
-    """
-    last = read_last_run(folder, cell_id, log=log)
-    found = read_evidence(folder, last.digest, log=log) if last and last.digest else ()
-    mine = {one.device: one for one in found if one.cell == cell_id}
-    return tuple(sorted(mine.values(), key=lambda one: one.day, reverse=True))
+        verdicts = tuple(
+            verdict for verdict in closest.verdicts if (verdict.check, verdict.sha256) in checks
+        )
+        is_exact = verdicts == closest.verdicts
+        records.append(closest if is_exact else replace(closest, verdicts=verdicts))
+    return tuple(records)
 
 
 def reusable_verdict(evidence: Sequence[Evidence], check: Check, device: str) -> Verdict | None:
-    """The verdict that still holds for this script on this device, or none.
+    """Return the verdict that still holds for this script on this device, or None.
 
-    A pass holds. A check that lacked a GPU would lack it again while none is given. A failure,
-    and anything else that was not run, is tried again. A device's name does not log which GPU it
-    is: with a GPU the caller has to see whether it is the one that the evidence tells of.
+    A pass holds. A check that lacked a GPU would lack it again while none is given. Failures, and
+    checks that were not run for other reasons, are run again. A device's name does not identify
+    its GPU: the caller has to compare it.
     """
-    for one in evidence:
-        for verdict in one.verdicts:
+    for record in evidence:
+        for verdict in record.verdicts:
             is_same = (verdict.check, verdict.sha256) == (check.name, check.sha256)
-            if is_same and one.device == device and _holds(verdict, device):
+            if is_same and record.device == device and _holds(verdict, device):
                 return verdict
     return None
-
-
-def parse_evidence(text: str, digest: str) -> tuple[Evidence, ...]:
-    """The records of a file. Raises ValueError for one that is not ours."""
-    content = json.loads(text)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError("it is of another format")
-    if content.get("digest") != digest:
-        raise ValueError("it is about another image")
-    records = content.get("devices")
-    if not isinstance(records, list):
-        raise ValueError("`devices` is no list")  # noqa: TRY004 -- damaged text, no wrong call
-    return tuple(evidence_of(record, digest) for record in records)
-
-
-def evidence_text(evidence: Sequence[Evidence]) -> str:
-    """The file for one digest: what `parse_evidence` reads."""
-    devices = [evidence_record(one) for one in evidence]
-    content = {"format": FORMAT, "digest": evidence[0].digest, "devices": devices}
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
-
-
-def evidence_document(evidence: Evidence) -> str:
-    """One device's evidence for an image as it is published beside it: `parse_document` reads it.
-
-    dlimg/checks/evidence.schema.json describes it. The same evidence gives the same text.
-    """
-    content = {"mediaType": MEDIA_TYPE, "digest": evidence.digest, **evidence_record(evidence)}
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
-
-
-def parse_document(text: str) -> Evidence:
-    """The evidence of a published document; raises ValueError for anything else.
-
-    Keys that it does not know are passed over: a later dlimg may write more of them.
-    """
-    try:
-        content = json.loads(text, parse_constant=_no_number)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    if not isinstance(content, dict) or content.get("mediaType") != MEDIA_TYPE:
-        raise ValueError(f"it is no {MEDIA_TYPE}")
-    digest, day = content.get("digest"), content.get("day")
-    if not isinstance(digest, str) or not (_DIGEST.fullmatch(digest) or not digest):
-        raise ValueError("`digest` is no digest")
-    if not isinstance(day, str) or not _DAY.fullmatch(day):
-        raise ValueError("`day` is no day")
-    found = evidence_of(content, digest)
-    if bool(digest) == bool(found.bare):
-        raise ValueError("it is either about a digest or bare")
-    return found
-
-
-def _no_number(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _path_evidence(folder: Path, digest: str, bare: str) -> Path:
-    return folder / (f"bare-{bare}.json" if bare else f"{digest.removeprefix('sha256:')}.json")
 
 
 def _holds(verdict: Verdict, device: str) -> bool:
@@ -381,3 +191,231 @@ def _holds(verdict: Verdict, device: str) -> bool:
             return GPU in verdict.needs and device == NO_DEVICE
         case CheckStatus.FAILED:
             return False
+
+
+def parse_evidence(text: str, digest: str) -> tuple[Evidence, ...]:
+    """Return the records of a file; raises ValueError for an invalid one."""
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("it is not an object")  # noqa: TRY004 -- a damaged file, no bug
+    if not {"schema", "format"} & content.keys():
+        raise ValueError("it has no `schema`")
+    schema = schema_of(content)
+    if content.get("digest") != digest:
+        raise ValueError("it is about another image")
+    records = content.get("devices")
+    if not isinstance(records, list):
+        raise ValueError("`devices` is not a list")  # noqa: TRY004 -- the same
+    return tuple(evidence_of(record, digest, schema) for record in records)
+
+
+def evidence_text(evidence: Sequence[Evidence]) -> str:
+    """Return the file for one digest, which `parse_evidence` reads."""
+    content = {
+        "schema": SCHEMA,
+        "format": FORMAT,
+        "digest": evidence[0].digest,
+        "devices": [evidence_record(record) for record in evidence],
+    }
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def evidence_document(evidence: Evidence) -> str:
+    """Return one device's evidence as the document that is attached to a published image.
+
+    `evidence.schema.json` describes it. The same evidence gives the same text.
+    """
+    content = {
+        "mediaType": MEDIA_TYPE,
+        "schema": SCHEMA,
+        "digest": evidence.digest,
+        **evidence_record(evidence),
+    }
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def parse_document(text: str) -> Evidence:
+    """Return the evidence of a published document; raises ValueError for an invalid one.
+
+    Unknown keys are ignored: a later dlimg may add some.
+    """
+    try:
+        content = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(content, dict) or content.get("mediaType") != MEDIA_TYPE:
+        raise ValueError(f"it is not of the type {MEDIA_TYPE}")
+    digest, day = content.get("digest"), content.get("day")
+    if not isinstance(digest, str) or not (_DIGEST.fullmatch(digest) or not digest):
+        raise ValueError("`digest` is not a digest")
+    if not isinstance(day, str) or not _DAY.fullmatch(day):
+        raise ValueError("`day` is not a day")
+    evidence = evidence_of(content, digest, schema_of(content))
+    if bool(digest) == bool(evidence.on_host):
+        raise ValueError("it has neither or both of `digest` and `on_host`")
+    return evidence
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _evidence_path(folder: Path, digest: str, on_host: str) -> Path:
+    return folder / (
+        f"host-{on_host}.json" if on_host else f"{digest.removeprefix('sha256:')}.json"
+    )
+
+
+def check_sets(
+    names: Iterable[str], scripts: Mapping[str, bytes], images: Path, own_checks: Path | None
+) -> CheckSets:
+    """Return the names by their folder: the project's `images`, or the user's own checks."""
+    own_names = {PurePosixPath(path).stem for path in scripts if path.startswith(f"{OWN}/")}
+    ordered = sorted(names)
+    sets = {str(images.resolve()): tuple(name for name in ordered if name not in own_names)}
+    if own_checks is not None:
+        sets[str(own_checks.resolve())] = tuple(name for name in ordered if name in own_names)
+    return sets
+
+
+def read_last_run(folder: Path, cell_id: str, *, log: Callable[[str], None]) -> LastRun | None:
+    """Return the record of this cell's last run, or None; logs a damaged one."""
+    path = _last_run_path(folder, cell_id)
+    if not path.exists():
+        path = _last_run_path(folder, former_cell(cell_id))
+    try:
+        return _parse_last_run(json.loads(path.read_text(encoding="utf-8")), cell_id)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except _DAMAGED_LAST_RUN as error:
+        log(f"warning: {path} cannot be used ({error}); missing checks are not reported")
+        return None
+
+
+def write_last_run(folder: Path, evidence: Evidence, sets: CheckSets) -> None:
+    """Record this evidence as its cell's last run, with the checks of these folders.
+
+    The checks of other folders stay recorded while those exist. Raises OSError.
+    """
+    before = read_last_run(folder, evidence.cell, log=_ignore)  # a damaged one is replaced
+    known = before.sets if before else {}
+    others = {
+        name: check_set
+        for name, check_set in known.items()
+        if name not in sets and Path(name).is_dir()
+    }
+    current = {
+        name: CheckSet(day=evidence.day, checks=tuple(sorted(checks)), gone=evidence.vanished)
+        for name, checks in sets.items()
+    }
+    last_run = LastRun(
+        cell=evidence.cell, day=evidence.day, digest=evidence.digest, sets=others | current
+    )
+    if last_run != before:
+        atomic_write(_last_run_path(folder, evidence.cell), _last_run_text(last_run))
+
+
+def _ignore(_message: str) -> None:
+    pass
+
+
+def record_last_run(
+    folder: Path, evidence: Evidence, *, log: Callable[[str], None], sets: CheckSets | None
+) -> None:
+    """Record a run that gave no new verdicts; does nothing where `sets` is None."""
+    if sets is None:
+        return
+    try:
+        with file_lock(folder / ".lock", doing="writing evidence", log=log):
+            write_last_run(folder, evidence, sets)
+    except OSError as error:
+        _log_not_written(folder, error, log)
+
+
+def last_evidence(
+    folder: Path, cell_id: str, *, log: Callable[[str], None]
+) -> tuple[Evidence, ...]:
+    """Return the latest evidence on each device of the image of a cell's last run, newest first."""
+    last_run = read_last_run(folder, cell_id, log=log)
+    records = (
+        read_evidence(folder, last_run.digest, log=log) if last_run and last_run.digest else ()
+    )
+    by_device = {record.device: record for record in records if record.cell == cell_id}
+    return tuple(sorted(by_device.values(), key=lambda record: record.day, reverse=True))
+
+
+def report_missing_checks(
+    last_run: LastRun | None, sets: CheckSets, *, log: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Return and log the checks that these folders had at the cell's last run and lack now."""
+    current = _names(sets)
+    missing: dict[str, str] = {}
+    for check_set in _recorded_sets(last_run, sets):
+        missing |= {name: check_set.day for name in check_set.checks if name not in current}
+    cell = last_run.cell if last_run else ""
+    for name, day in missing.items():
+        log(f"{cell}  check {name} was there on {day} and is gone")
+    return tuple(missing)
+
+
+def missing_before(last_run: LastRun | None, sets: CheckSets) -> tuple[str, ...]:
+    """Return the checks that these folders lacked already at the cell's last run."""
+    current = _names(sets)
+    recorded = [check_set.gone for check_set in _recorded_sets(last_run, sets)]
+    return tuple(dict.fromkeys(name for names in recorded for name in names if name not in current))
+
+
+def _recorded_sets(last_run: LastRun | None, sets: CheckSets) -> list[CheckSet]:
+    return [last_run.sets[name] for name in sets if last_run and name in last_run.sets]
+
+
+def _names(sets: CheckSets) -> set[str]:
+    return {name for names in sets.values() for name in names}
+
+
+def _last_run_path(folder: Path, cell_id: str) -> Path:
+    return folder / LAST_RUN_FOLDER / f"{cell_id}.json"
+
+
+def _last_run_text(last_run: LastRun) -> str:
+    sets = {
+        name: {
+            "day": check_set.day,
+            "checks": list(check_set.checks),
+            "gone": list(check_set.gone),
+        }
+        for name, check_set in sorted(last_run.sets.items())
+    }
+    content = {
+        "schema": SCHEMA,
+        "format": FORMAT,
+        "cell": last_run.cell,
+        "day": last_run.day,
+        "digest": last_run.digest,
+        "sets": sets,
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _parse_last_run(content: Mapping[str, Any], cell_id: str) -> LastRun:
+    if content.get("format") == _LAST_RUN_WITHOUT_SETS:
+        schema, sets = FORMAT, {}
+    else:
+        schema, sets = schema_of(content), content["sets"]
+    if current_cell(content["cell"]) != cell_id:
+        raise ValueError("it is about another cell")
+    if not all(isinstance(content[name], str) for name in ("day", "digest")):
+        raise TypeError("it holds other values than texts")
+    parsed = {str(name): _parse_set(value, schema=schema) for name, value in sets.items()}
+    return LastRun(cell=cell_id, day=content["day"], digest=content["digest"], sets=parsed)
+
+
+def _parse_set(content: Mapping[str, Any], *, schema: int) -> CheckSet:
+    day, checks, gone = content["day"], content["checks"], content["gone"]
+    if not (isinstance(checks, list) and isinstance(gone, list)):
+        raise TypeError("it holds other values than lists")
+    if not all(isinstance(text, str) for text in (day, *checks, *gone)):
+        raise TypeError("it holds other values than texts")
+    if schema < SCHEMA:
+        checks, gone = ([current_name(name) for name in names] for names in (checks, gone))
+    return CheckSet(day=day, checks=tuple(sorted(checks)), gone=tuple(gone))

@@ -1,4 +1,4 @@
-"""Evidence as JSON values, and back. Pure; what comes from outside is believed in nothing."""
+"""Evidence as JSON values, and back, with strict checks of values from outside. Pure."""
 
 import math
 from collections.abc import Mapping
@@ -7,12 +7,16 @@ from typing import Any, Final
 from dlimg.matrix.renamed_checks import current_name
 from dlimg.model import CheckStatus, Evidence, Host, Verdict
 
-# Far above what any check prints, and far below what would end in a RecursionError.
-_DEEPEST: Final = 50
+# The number in all JSON of evidence; raised when a key is renamed or changes its meaning.
+SCHEMA: Final = 3
+# Deeper than any check prints, and far from a RecursionError.
+_DEPTH_LIMIT: Final = 50
+# The device, and the prefix of the cell, of evidence from a host before schema 3.
+_FORMER_HOST: Final = "bare"
 
 
 def evidence_record(evidence: Evidence) -> dict[str, object]:
-    """All of it but the digest, which several records share."""
+    """Return everything but the digest, which several records share."""
     return {
         "device": evidence.device,
         "cell": evidence.cell,
@@ -20,7 +24,8 @@ def evidence_record(evidence: Evidence) -> dict[str, object]:
         "dlimg": evidence.dlimg,
         "engine": evidence.engine,
         "host": host_record(evidence.host),
-        "bare": evidence.bare,
+        "on_host": evidence.on_host,
+        "bare": evidence.on_host,  # the name before schema 3
         "vanished": list(evidence.vanished),
         "revision": evidence.revision,
         "dirty": evidence.dirty,
@@ -29,12 +34,12 @@ def evidence_record(evidence: Evidence) -> dict[str, object]:
 
 
 def host_record(host: Host) -> dict[str, object]:
-    """The machine, without its name."""
+    """Return the host's description, which never includes its name."""
     return {
         "system": host.system,
         "kernel": host.kernel,
         "arch": host.arch,
-        "architecture": host.arch,  # the name of the last release
+        "architecture": host.arch,  # the name before schema 3
         "processor": host.processor,
         "cores": host.cores,
         "memory": host.memory,
@@ -42,7 +47,7 @@ def host_record(host: Host) -> dict[str, object]:
 
 
 def verdict_record(verdict: Verdict) -> dict[str, object]:
-    """One verdict; figures that JSON has no words for become texts."""
+    """Return one verdict; figures that JSON cannot express become texts."""
     return {
         "check": verdict.check,
         "sha256": verdict.sha256,
@@ -59,11 +64,11 @@ def verdict_record(verdict: Verdict) -> dict[str, object]:
 
 
 def to_json_value(value: object, depth: int = 0) -> object:
-    """The same value as JSON and UTF-8 have it: `nan` and `inf` are texts, half a character is `?`.
+    """Return the value with `nan` and `inf` as texts, and `?` for lone surrogates.
 
-    What nests too deeply is cut. A value of a kind that JSON does not know stays as it is.
+    Values that are nested too deeply become `...`. Values of other types stay as they are.
     """
-    if depth > _DEEPEST:
+    if depth > _DEPTH_LIMIT:
         return "..."
     match value:
         case float() if not math.isfinite(value):
@@ -72,105 +77,150 @@ def to_json_value(value: object, depth: int = 0) -> object:
             return value.encode(errors="replace").decode()
         case Mapping():
             return {
-                str(to_json_value(name)): to_json_value(one, depth + 1)
-                for name, one in value.items()
+                str(to_json_value(name)): to_json_value(item, depth + 1)
+                for name, item in value.items()
             }
         case list() | tuple():
-            return [to_json_value(one, depth + 1) for one in value]
+            return [to_json_value(item, depth + 1) for item in value]
         case _:
             return value
 
 
-def evidence_of(record: object, digest: str) -> Evidence:
-    """The evidence of a record; raises ValueError for one that is not ours."""
-    held = _object(record, "the record")
+def schema_of(content: Mapping[str, Any]) -> int:
+    """Return the schema of a file or document; raises ValueError for one that is not supported.
+
+    Files before schema 3 have a `format`, documents have no number.
+    """
+    if content.get("schema") == SCHEMA:
+        return SCHEMA
+    if "schema" in content or content.get("format", SCHEMA - 1) != SCHEMA - 1:
+        raise ValueError("it is of a schema or format that is not supported")
+    return SCHEMA - 1
+
+
+def evidence_of(record: object, digest: str, schema: int = SCHEMA) -> Evidence:
+    """Parse a record of this schema; raises ValueError for an invalid one."""
+    values = _object(record, "the record")
+    if schema < SCHEMA:
+        values = _upgrade(values)
     return Evidence(
         digest=digest,
-        cell=_text(held, "cell"),
-        device=_text(held, "device"),
-        day=_text(held, "day"),
-        dlimg=_text(held, "dlimg"),
-        engine=_text(held, "engine"),
-        host=_host(_object(held.get("host"), "`host`")),
-        bare=_text(held, "bare"),
-        vanished=tuple(map(current_name, _texts(held, "vanished"))),
-        # Both are missing in what was written before dlimg noted them.
-        revision=_text({"revision": "", **held}, "revision"),
-        dirty=_truth({"dirty": False, **held}, "dirty"),
-        verdicts=tuple(_verdict(_object(one, "a verdict")) for one in _list(held, "verdicts")),
+        cell=_text(values, "cell"),
+        device=_text(values, "device"),
+        day=_text(values, "day"),
+        dlimg=_text(values, "dlimg"),
+        engine=_text(values, "engine"),
+        host=_host(_object(values.get("host"), "`host`")),
+        on_host=_text(values, "on_host"),
+        vanished=_texts(values, "vanished"),
+        # Both are missing in records of older versions.
+        revision=_text({"revision": "", **values}, "revision"),
+        dirty=_truth({"dirty": False, **values}, "dirty"),
+        verdicts=tuple(
+            _verdict(_object(verdict, "a verdict")) for verdict in _list(values, "verdicts")
+        ),
     )
 
 
-def _host(held: Mapping[str, Any]) -> Host:
+def current_cell(name: str) -> str:
+    """Return today's name for what evidence from a host has in place of a cell's id."""
+    is_former = name.startswith(f"{_FORMER_HOST}-")
+    return f"host-{name.removeprefix(f'{_FORMER_HOST}-')}" if is_former else name
+
+
+def former_cell(name: str) -> str:
+    """Return the name before schema 3 of what `current_cell` returns."""
+    return f"{_FORMER_HOST}-{name.removeprefix('host-')}" if name.startswith("host-") else name
+
+
+def _upgrade(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a record before schema 3 with today's keys and names."""
+    host = _object(values.get("host"), "`host`")
+    device = _text(values, "device")
+    verdicts = [_object(verdict, "a verdict") for verdict in _list(values, "verdicts")]
+    return {
+        **values,
+        "cell": current_cell(_text(values, "cell")),
+        "device": "host" if device == _FORMER_HOST else device,
+        "on_host": values.get("bare"),
+        "host": {**host, "arch": host.get("architecture")},
+        "vanished": [current_name(name) for name in _texts(values, "vanished")],
+        "verdicts": [
+            {**verdict, "check": current_name(_text(verdict, "check"))} for verdict in verdicts
+        ],
+    }
+
+
+def _host(values: Mapping[str, Any]) -> Host:
     return Host(
-        system=_text(held, "system"),
-        kernel=_text(held, "kernel"),
-        arch=_text({"arch": held.get("architecture"), **held}, "arch"),
-        processor=_text(held, "processor"),
-        cores=_count(held, "cores"),
-        memory=_count(held, "memory"),
+        system=_text(values, "system"),
+        kernel=_text(values, "kernel"),
+        arch=_text(values, "arch"),
+        processor=_text(values, "processor"),
+        cores=_count(values, "cores"),
+        memory=_count(values, "memory"),
     )
 
 
-def _verdict(held: Mapping[str, Any]) -> Verdict:
+def _verdict(values: Mapping[str, Any]) -> Verdict:
     return Verdict(
-        check=current_name(_text(held, "check")),
-        sha256=_text(held, "sha256"),
-        status=CheckStatus(_text(held, "status")),
-        reason=_text(held, "reason"),
-        seconds=_number(held, "seconds"),
-        required=_truth(held, "required"),
-        figures=_object(held.get("figures"), "`figures`"),
-        output=_text(held, "output"),
-        needs=frozenset(_texts(held, "needs")),
-        attempts=_count(held, "attempts"),
-        first_reason=_text(held, "first_reason"),
+        check=_text(values, "check"),
+        sha256=_text(values, "sha256"),
+        status=CheckStatus(_text(values, "status")),
+        reason=_text(values, "reason"),
+        seconds=_number(values, "seconds"),
+        required=_truth(values, "required"),
+        figures=_object(values.get("figures"), "`figures`"),
+        output=_text(values, "output"),
+        needs=frozenset(_texts(values, "needs")),
+        attempts=_count(values, "attempts"),
+        first_reason=_text(values, "first_reason"),
     )
 
 
 def _object(value: object, name: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{name} is no object")  # noqa: TRY004 -- damaged text, no wrong call
+        raise ValueError(f"{name} is not an object")  # noqa: TRY004 -- a damaged file, no bug
     return value
 
 
-def _list(held: Mapping[str, Any], key: str) -> list[object]:
-    value = held.get(key)
+def _list(values: Mapping[str, Any], key: str) -> list[object]:
+    value = values.get(key)
     if not isinstance(value, list):
-        raise ValueError(f"`{key}` is no list")  # noqa: TRY004 -- the same
+        raise ValueError(f"`{key}` is not a list")  # noqa: TRY004 -- the same
     return value
 
 
-def _text(held: Mapping[str, Any], key: str) -> str:
-    value = held.get(key)
+def _text(values: Mapping[str, Any], key: str) -> str:
+    value = values.get(key)
     if not isinstance(value, str):
-        raise ValueError(f"`{key}` is no text")  # noqa: TRY004 -- the same
+        raise ValueError(f"`{key}` is not a text")  # noqa: TRY004 -- the same
     return value
 
 
-def _truth(held: Mapping[str, Any], key: str) -> bool:
-    value = held.get(key)
+def _truth(values: Mapping[str, Any], key: str) -> bool:
+    value = values.get(key)
     if not isinstance(value, bool):
-        raise ValueError(f"`{key}` is neither true nor false")  # noqa: TRY004 -- damaged text
+        raise ValueError(f"`{key}` is neither true nor false")  # noqa: TRY004 -- the same
     return value
 
 
-def _texts(held: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    values = _list(held, key)
-    if not all(isinstance(value, str) for value in values):
-        raise ValueError(f"`{key}` holds more than texts")
-    return tuple(str(value) for value in values)
+def _texts(values: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    items = _list(values, key)
+    if not all(isinstance(item, str) for item in items):
+        raise ValueError(f"`{key}` holds other values than texts")
+    return tuple(str(item) for item in items)
 
 
-def _count(held: Mapping[str, Any], key: str) -> int:
-    value = held.get(key)
+def _count(values: Mapping[str, Any], key: str) -> int:
+    value = values.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"`{key}` is no count")
+        raise ValueError(f"`{key}` is not a count")
     return value
 
 
-def _number(held: Mapping[str, Any], key: str) -> float:
-    value = held.get(key)
+def _number(values: Mapping[str, Any], key: str) -> float:
+    value = values.get(key)
     if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
-        raise ValueError(f"`{key}` is no number")
+        raise ValueError(f"`{key}` is not a number")
     return float(value)

@@ -1,4 +1,4 @@
-"""One check in a running container: it ends, by itself or by force, and we know how."""
+"""Running one check's script in a container, within its time limit."""
 
 import contextlib
 import threading
@@ -10,9 +10,9 @@ from typing import Any, Final
 import docker
 from docker.models.containers import Container
 
-from dlimg.checks.completion import has_ended, judged_by_end, new_word, python_argv
+from dlimg.checks.completion import check_completion, is_complete, new_token, python_argv
+from dlimg.checks.container_setup import WORK
 from dlimg.checks.header import AS_ROOT
-from dlimg.checks.script_files import WORK
 from dlimg.checks.verdicts import Ending, ScriptResult
 from dlimg.model import Check
 
@@ -28,7 +28,7 @@ exec python "$@"
 """
 _AS_BUILT: Final = ("sh", "-c", _AS_BUILT_SCRIPT, "sh")
 _MOST_OUTPUT: Final = 1_000_000
-# How often the engine is asked whether a command that says nothing is still there.
+# How often the engine is asked whether a silent command still runs.
 _POLL_SECONDS: Final = 1.0
 _OUT_OF_TIME: Final = 124
 _KILLED: Final = 137
@@ -36,73 +36,73 @@ _KILLED: Final = 137
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningContainer:
-    """A running container, what the checks in it are told, and its limits.
+    """A running container with the environment for checks, and its limits.
 
-    `patience` is how many seconds longer than its own limit a check may take to end.
+    `memory` is bytes; `grace` is the seconds that a check may take to end beyond its own limit.
     """
 
     container: Container
     api: Any
     environment: Mapping[str, str]
     memory: int
-    patience: float
+    grace: float
 
 
-def check_argv(check: Check, word: str) -> list[str]:
-    """The command that runs the check's script to its last word, with a time limit of its own."""
+def check_argv(check: Check, token: str) -> list[str]:
+    """Return the command that runs the check's script with its time limit."""
     limit = ["timeout", "-k", str(KILL_SECONDS), str(check.seconds)]
-    command = python_argv("python", check.path, word)
+    command = python_argv("python", check.path, token)
     return [*limit, *(_AS_BUILT if check.container == AS_ROOT else ()), *command]
 
 
 def first_environment(container: Container) -> dict[str, str]:
-    """The environment of the container's first process.
+    """Return the environment of the container's first process.
 
-    What a CDI device adds to it is not passed on to a command that is run in there later.
+    Commands run later do not get the variables that a CDI device adds to it.
     """
     answer: Any = container.exec_run(["cat", "/proc/1/environ"])
     entries = answer.output.decode(errors="replace").split("\0")
     pairs = (entry.partition("=") for entry in entries)
-    return {name: text for name, equals, text in pairs if equals}
+    return {name: value for name, equals, value in pairs if equals}
 
 
-def run_check(there: RunningContainer, check: Check) -> ScriptResult:
-    """How the script ended; whatever it does, it does so in time."""
-    began, word = time.monotonic(), new_word()
-    call = _Call(there, check_argv(check, word))
-    is_over = call.wait(check.seconds + KILL_SECONDS + there.patience)
-    if not is_over:
-        _kill(there.container)
-        call.wait(there.patience)
+def run_check(container: RunningContainer, check: Check) -> ScriptResult:
+    """Run the check's script and return its result; it is killed after its time limit."""
+    began, token = time.monotonic(), new_token()
+    command = _Command(container, check_argv(check, token))
+    has_ended = command.wait(check.seconds + KILL_SECONDS + container.grace)
+    if not has_ended:
+        _kill(container.container)
+        command.wait(container.grace)
     seconds = time.monotonic() - began
-    code = call.code() if is_over else _KILLED
-    is_late = not is_over or seconds >= check.seconds
+    code = command.code() if has_ended else _KILLED
+    is_late = not has_ended or seconds >= check.seconds
     if code == 0:
-        call.listen(word, there.patience)
-    ending = _ending(_state(there), code, is_late=is_late)
-    ran = ScriptResult(
+        command.wait_for_token(token, container.grace)
+    ending = _ending(_state(container), code, is_late=is_late)
+    result = ScriptResult(
         code=code,
-        stdout=call.stdout,
-        stderr=call.stderr,
+        stdout=command.stdout,
+        stderr=command.stderr,
         seconds=seconds,
         ending=ending,
-        limit=_limit_text(ending, check, there),
+        limit=_limit_text(ending, check, container),
     )
-    return judged_by_end(ran, word)
+    return check_completion(result, token)
 
 
-def is_clean(there: RunningContainer) -> bool:
-    """Whether the container still runs, and nothing in it but its first process."""
-    state = _state(there)
+def is_clean(container: RunningContainer) -> bool:
+    """Return whether the container still runs, and has no process but its first one."""
+    state = _state(container)
     if not state.get("Running") or state.get("OOMKilled"):
         return False
-    # The engine is asked, because where processes have run out no command runs in there.
-    counted = there.api.stats(there.container.id, stream=False, one_shot=True)
-    return int((counted.get("pids_stats") or {}).get("current") or 1) == 1
+    # The engine is asked: without free process ids no command could run in the container.
+    stats = container.api.stats(container.container.id, stream=False, one_shot=True)
+    return int((stats.get("pids_stats") or {}).get("current") or 1) == 1
 
 
-def _state(there: RunningContainer) -> Mapping[str, Any]:
-    state: Mapping[str, Any] = there.api.inspect_container(there.container.id)["State"]
+def _state(container: RunningContainer) -> Mapping[str, Any]:
+    state: Mapping[str, Any] = container.api.inspect_container(container.container.id)["State"]
     return state
 
 
@@ -114,39 +114,42 @@ def _ending(state: Mapping[str, Any], code: int, *, is_late: bool) -> Ending:
     return "exited" if state.get("Running") else "without its container"
 
 
-def _limit_text(ending: Ending, check: Check, there: RunningContainer) -> str:
+def _limit_text(ending: Ending, check: Check, container: RunningContainer) -> str:
     if ending == "out of memory":
-        return f"{there.memory / 1e9:.1f} GB"
+        return f"{container.memory / 1e9:.1f} GB"
     return f"{check.seconds} s"
 
 
 def _kill(container: Container) -> None:
-    # One that has died by itself in between is as good as killed.
+    # It may have ended by itself in between.
     with contextlib.suppress(docker.errors.APIError):
         container.kill()
 
 
-class _Call:
-    """A command that runs in a container while a thread of ours collects what it prints."""
+class _Command:
+    """A command that runs in a container while a thread collects its output."""
 
-    def __init__(self, there: RunningContainer, argv: Sequence[str]) -> None:
-        self._api = there.api
+    def __init__(self, container: RunningContainer, argv: Sequence[str]) -> None:
+        self._api = container.api
         self._id = self._api.exec_create(
-            there.container.id, list(argv), environment=dict(there.environment), workdir=WORK
+            container.container.id,
+            list(argv),
+            environment=dict(container.environment),
+            workdir=WORK,
         )["Id"]
-        self._printed = {"stdout": bytearray(), "stderr": bytearray()}
+        self._output = {"stdout": bytearray(), "stderr": bytearray()}
         self._thread = threading.Thread(target=self._collect, daemon=True)
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it ended within these seconds.
+        """Wait for the command to end, and return whether it did within these seconds.
 
-        Its output is no sign of that: the command may have closed it and stay, or have left
-        another one behind that holds it open.
+        The end of its output is no sign of that: the command may close it and go on, or leave a
+        child that holds it open.
         """
         deadline = time.monotonic() + seconds
         self._thread.join(min(seconds, _POLL_SECONDS))
-        while self._runs():
+        while self._is_running():
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
@@ -154,51 +157,51 @@ class _Call:
                 self._thread.join(min(left, _POLL_SECONDS))
             else:
                 time.sleep(min(left, _POLL_SECONDS / 10))
-        self._thread.join(_POLL_SECONDS)  # what it printed last may still be on its way
+        self._thread.join(_POLL_SECONDS)  # its last output may still be on the way
         return True
 
-    def listen(self, word: str, seconds: float) -> None:
-        """Wait for a last word that is still on its way, as long as there is somebody to hear."""
+    def wait_for_token(self, token: str, seconds: float) -> None:
+        """Wait while the token may still be on the way in the output."""
         deadline = time.monotonic() + seconds
-        while self._thread.is_alive() and not has_ended(self.stdout, word):
+        while self._thread.is_alive() and not is_complete(self.stdout, token):
             left = deadline - time.monotonic()
             if left <= 0:
                 return
             self._thread.join(min(left, _POLL_SECONDS))
 
-    def _runs(self) -> bool:
-        about = self._api.exec_inspect(self._id)
-        # Before it has begun it does not run either, and has no exit code yet.
-        return bool(about["Running"]) or (about["ExitCode"] is None and self._thread.is_alive())
+    def _is_running(self) -> bool:
+        state = self._api.exec_inspect(self._id)
+        # Before its start it is not running either, and has no exit code yet.
+        return bool(state["Running"]) or (state["ExitCode"] is None and self._thread.is_alive())
 
     def code(self) -> int:
-        """The exit code; that of a killed process where the engine does not know it."""
+        """Return the exit code; that of a killed process where the engine does not know it."""
         code = self._api.exec_inspect(self._id)["ExitCode"]
         return _KILLED if code is None else int(code)
 
     @property
     def stdout(self) -> str:
-        return self._text("stdout")
+        return self._decode("stdout")
 
     @property
     def stderr(self) -> str:
-        return self._text("stderr")
+        return self._decode("stderr")
 
-    def _text(self, name: str) -> str:
-        return bytes(self._printed[name][-_MOST_OUTPUT:]).decode(errors="replace")
+    def _decode(self, name: str) -> str:
+        return bytes(self._output[name][-_MOST_OUTPUT:]).decode(errors="replace")
 
     def _collect(self) -> None:
-        # A broken stream is the end of the output: what was printed until then counts.
+        # A broken stream ends the output; what came before counts.
         with contextlib.suppress(docker.errors.APIError, OSError, ValueError):
             stream = self._api.exec_start(self._id, stream=True, demux=True)
             # The stream's own close() leaves the connection to the garbage collector.
             with contextlib.closing(stream._response):  # noqa: SLF001
                 for parts in stream:
-                    self._keep(parts)
+                    self._add(parts)
 
-    def _keep(self, parts: Sequence[bytes | None]) -> None:
+    def _add(self, parts: Sequence[bytes | None]) -> None:
         for name, part in zip(("stdout", "stderr"), parts, strict=True):
-            kept = self._printed[name]
-            kept += part or b""
-            if len(kept) > 2 * _MOST_OUTPUT:
-                del kept[:-_MOST_OUTPUT]
+            output = self._output[name]
+            output += part or b""
+            if len(output) > 2 * _MOST_OUTPUT:
+                del output[:-_MOST_OUTPUT]

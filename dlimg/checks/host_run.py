@@ -1,80 +1,89 @@
-"""The check scripts on a machine without an engine: unchanged, each a process of its own.
+"""Running check scripts on a host without an engine, each in a process of its own.
 
-Time is limited and the process group dies; memory is not limited and the network is not cut. The
-verdicts come from the same functions as in a container, and the evidence says that it is bare.
+Time is limited and the process group is killed; memory and network are not limited. The verdicts
+come from the same functions as in a container.
 """
 
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import dlimg
-from dlimg.host.interrupt import (interruptible)
-from dlimg.checks.completion import judged_by_end, new_word, python_argv
-from dlimg.checks.discover import COMMON, checks_of_machine, place, scripts
-from dlimg.checks.evidence import CheckSets, check_sets, read_last, vanished
+from dlimg.checks.completion import check_completion, new_token, python_argv
+from dlimg.checks.container_setup import prepare_check
+from dlimg.checks.discover import COMMON, checks_for_host, read_scripts, script_path
+from dlimg.checks.evidence import CheckSets, check_sets, read_last_run, report_missing_checks
 from dlimg.checks.header import COMPILER
 from dlimg.checks.host import this_host
 from dlimg.checks.host_python import (
     DEVICES,
     Interpreter,
-    environment_of,
-    gpus,
-    interpreter,
-    look_up,
-    with_modules,
+    find_gpus,
+    find_interpreter,
+    require_family,
+    script_environment,
+    with_python_path,
 )
-from dlimg.checks.script_files import placed
-from dlimg.checks.verdicts import NO_DEVICE, NOT_RUN_CODE, ScriptResult, sought, told_text, verdict
+from dlimg.checks.verdicts import (
+    NO_DEVICE,
+    NOT_RUN_CODE,
+    ScriptResult,
+    run_with_retry,
+    verdict_line,
+    verdict_of,
+)
 from dlimg.host.git_revision import NO_REVISION, Revision
-from dlimg.host.process import (run_sandboxed)
+from dlimg.host.interrupt import interruptible
+from dlimg.host.process import run_sandboxed
 from dlimg.model import Check, Evidence, Verdict
 
-DEVICE: Final = "bare"  # all GPUs of the machine
+# The device and the prefix of the cell in evidence of a host: all its GPUs.
+DEVICE: Final = "host"
 SCRIPTS: Final = "scripts"
 COMPILERS: Final = ("cc", "c++")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostCheckRequest:
-    """Whose checks are to run: a family's and a user's own; `python` is empty for the first found.
+    """The family whose checks are to run on the host, and the user's own checks.
 
-    `images` is the project's folder of that name, `revision` the commit that it is at.
+    `images` is the project's folder of that name, `revision` its commit. `python` is empty for
+    the first Python with the framework.
     """
 
     family: str
     images: Path
-    own: Path | None = None
+    own_checks: Path | None = None
     python: str = ""
     revision: Revision = NO_REVISION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckHost:
-    """A machine that checks run on; `scratch` is where they are, and where they may write.
+    """The host that checks run on; `scratch` holds their scripts and is writable.
 
-    `gpus` are those that the driver sees; one may be expected where it sees none.
+    `gpus` are those that the driver reports; `has_gpu` may be true without any, by device files.
     """
 
-    wanted: HostCheckRequest
+    request: HostCheckRequest
     scripts: Mapping[str, bytes]
     interpreter: Interpreter
     gpus: tuple[str, ...]
     has_gpu: bool
     environment: Mapping[str, str]
     scratch: Path
-    log: Callable[[str], None]
+    log: Callable[[str], None] = field(repr=False)
 
     @property
     def cell(self) -> str:
-        """What stands in evidence where an image has its cell's id."""
-        found = self.interpreter
-        return f"bare-{self.wanted.family}-{found.version}-py{found.python}"
+        """The name that stands in evidence in place of a cell's id."""
+        python = self.interpreter
+        return f"{DEVICE}-{self.request.family}-{python.version}-py{python.python}"
 
     @property
     def device(self) -> str:
@@ -82,36 +91,36 @@ class CheckHost:
 
 
 @contextmanager
-def machine(
-    wanted: HostCheckRequest,
+def open_check_host(
+    request: HostCheckRequest,
     environment: Mapping[str, str],
     *,
     log: Callable[[str], None],
     devices: Path = DEVICES,
 ) -> Iterator[CheckHost]:
-    """The machine we are on, with a scratch folder that is gone afterwards.
+    """Yield this host, with a scratch folder that is removed afterwards.
 
     Raises BadInput for an unknown family, and where no Python has its framework.
     """
-    look_up(wanted.family, wanted.images)
-    found = scripts(wanted.images, wanted.family, wanted.own)
+    require_family(request.family, request.images)
+    scripts = read_scripts(request.images, request.family, request.own_checks)
     with (
         interruptible(),
         tempfile.TemporaryDirectory(prefix="dlimg-", ignore_cleanup_errors=True) as folder,
     ):
         scratch = Path(folder)
-        lay_out(found, scratch / SCRIPTS)
-        inherited = environment_of(environment)
-        modules = [scratch / SCRIPTS / name / "checks" for name in (wanted.family, COMMON)]
-        asking = with_modules(inherited, modules)
-        known = interpreter(wanted.family, wanted.python, asking, scratch=scratch)
-        names, has_gpu = gpus(known.path, asking, scratch=scratch, devices=devices)
-        log(f"{known.path} has {known.name}; {_sight(names, has_gpu)}")
+        write_scripts(scripts, scratch / SCRIPTS)
+        inherited = script_environment(environment)
+        modules = [scratch / SCRIPTS / name / "checks" for name in (request.family, COMMON)]
+        with_modules = with_python_path(inherited, modules)
+        python = find_interpreter(request.family, request.python, with_modules, scratch=scratch)
+        gpus, has_gpu = find_gpus(python.path, with_modules, scratch=scratch, devices=devices)
+        log(f"{python.path} has {python.name}; {_gpu_text(gpus, has_gpu=has_gpu)}")
         yield CheckHost(
-            wanted=wanted,
-            scripts=found,
-            interpreter=known,
-            gpus=names,
+            request=request,
+            scripts=scripts,
+            interpreter=python,
+            gpus=gpus,
             has_gpu=has_gpu,
             environment=inherited,
             scratch=scratch,
@@ -119,107 +128,112 @@ def machine(
         )
 
 
-def checks_here(there: CheckHost) -> tuple[Check, ...]:
-    """The checks that apply to this machine; no compiler was promised, so none is required.
+def checks_on_host(host: CheckHost) -> tuple[Check, ...]:
+    """Return the checks that apply to this host, with the paths of their copies in `scratch`.
 
-    They run from copies, laid out as in a container, which nothing but them changes.
+    Checks that need a compiler are not required where there is none.
     """
-    lacks = bool(_lacks(there))
-    wanted, found = there.wanted, there.scripts
+    has_compiler = not _missing_compiler(host)
+    request, scripts = host.request, host.scripts
+    folder = host.scratch / SCRIPTS
     return tuple(
         replace(
-            placed(check, wanted.images, found),
-            path=str(there.scratch / SCRIPTS / place(Path(check.path), wanted.images, found)),
-            required=check.required and not (lacks and COMPILER in check.needs),
+            prepare_check(check, request.images, scripts),
+            path=str(folder / script_path(Path(check.path), request.images, scripts)),
+            required=check.required and (has_compiler or COMPILER not in check.needs),
         )
-        for check in checks_of_machine(
-            wanted.family, wanted.images, wanted.own, has_gpu=there.has_gpu
+        for check in checks_for_host(
+            request.family, request.images, request.own_checks, has_gpu=host.has_gpu
         )
     )
 
 
-def lay_out(found: Mapping[str, bytes], folder: Path) -> None:
-    """Write the scripts and modules as they lie in a container."""
-    for name, content in found.items():
+def write_scripts(scripts: Mapping[str, bytes], folder: Path) -> None:
+    """Write the scripts and modules with the same relative paths as in a container."""
+    for name, content in scripts.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
 
-def test_bare(there: CheckHost, checks: Sequence[Check], *, folder: Path) -> Evidence:
-    """What these checks say of the machine's framework; the caller keeps it.
+def run_checks_on_host(host: CheckHost, checks: Sequence[Check], *, folder: Path) -> Evidence:
+    """Run these checks and return the evidence, which the caller keeps.
 
-    `folder` is where the last evidence is, by which a check that is gone is missed.
+    `folder` has the record of the last run, which tells which checks are missing since.
     """
-    verdicts = tuple(tried(there, check) for check in checks)
-    last = read_last(folder, there.cell, log=there.log)
+    verdicts = tuple(run_check_on_host(host, check) for check in checks)
+    last_run = read_last_run(folder, host.cell, log=host.log)
+    sets = check_sets_on_host(host, checks)
     return Evidence(
         digest="",
-        cell=there.cell,
-        device=there.device,
+        cell=host.cell,
+        device=host.device,
         day=datetime.now(UTC).date().isoformat(),
         dlimg=dlimg.__version__,
         engine="",
         verdicts=verdicts,
         host=this_host(),
-        bare=there.wanted.family,
-        vanished=vanished(last, sets_of(there, checks), log=there.log),
-        revision=there.wanted.revision.commit,
-        dirty=there.wanted.revision.dirty,
+        on_host=host.request.family,
+        vanished=report_missing_checks(last_run, sets, log=host.log),
+        revision=host.request.revision.commit,
+        dirty=host.request.revision.dirty,
     )
 
 
-def sets_of(there: CheckHost, checks: Sequence[Check]) -> CheckSets:
-    """These checks by the folder that they come from."""
+def check_sets_on_host(host: CheckHost, checks: Sequence[Check]) -> CheckSets:
+    """Return the names of these checks by the folder that they come from."""
     names = [check.name for check in checks]
-    return check_sets(names, there.scripts, there.wanted.images, there.wanted.own)
+    return check_sets(names, host.scripts, host.request.images, host.request.own_checks)
 
 
-def tried(there: CheckHost, check: Check) -> Verdict:
-    """The verdict on one check, told of; one that may fail by no fault of its own has two tries."""
-    found = sought(check, lambda: _verdict(there, check), between=lambda: None)
-    there.log(told_text(there.cell, found))
-    return found
+def run_check_on_host(host: CheckHost, check: Check) -> Verdict:
+    """Run the check, a second time if it is flaky and fails, and log the verdict."""
+    verdict = run_with_retry(check, lambda: _attempt(host, check), between=lambda: None)
+    host.log(verdict_line(host.cell, verdict))
+    return verdict
 
 
-def _verdict(there: CheckHost, check: Check) -> Verdict:
-    lack = _lacks(there) if COMPILER in check.needs else ""
-    ran = ScriptResult(code=NOT_RUN_CODE, stderr=lack) if lack else _run(there, check)
-    return verdict(check, ran, device=there.device)
+def _attempt(host: CheckHost, check: Check) -> Verdict:
+    missing = _missing_compiler(host) if COMPILER in check.needs else ""
+    if missing:
+        result = ScriptResult(code=NOT_RUN_CODE, stderr=missing)
+    else:
+        result = _run_script(host, check)
+    return verdict_of(check, result, device=host.device)
 
 
-def _run(there: CheckHost, check: Check) -> ScriptResult:
-    word = new_word()
-    with tempfile.TemporaryDirectory(dir=there.scratch, ignore_cleanup_errors=True) as folder:
-        told = {"DLIMG_GPU": "expected" if there.has_gpu else "none", "TMPDIR": folder}
-        ended = run_sandboxed(
-            python_argv(there.interpreter.path, check.path, word),
-            env={**there.environment, **told},
+def _run_script(host: CheckHost, check: Check) -> ScriptResult:
+    token = new_token()
+    with tempfile.TemporaryDirectory(dir=host.scratch, ignore_cleanup_errors=True) as folder:
+        variables = {"DLIMG_GPU": "expected" if host.has_gpu else "none", "TMPDIR": folder}
+        process = run_sandboxed(
+            python_argv(host.interpreter.path, check.path, token),
+            env={**host.environment, **variables},
             cwd=Path(folder),
             seconds=check.seconds,
         )
-    ran = ScriptResult(
-        code=ended.code,
-        stdout=ended.stdout,
-        stderr=ended.stderr,
-        seconds=ended.seconds,
-        ending="out of time" if ended.is_late else "exited",
+    result = ScriptResult(
+        code=process.code,
+        stdout=process.stdout,
+        stderr=process.stderr,
+        seconds=process.seconds,
+        ending="out of time" if process.is_late else "exited",
         limit=f"{check.seconds} s",
     )
-    return judged_by_end(ran, word)
+    return check_completion(result, token)
 
 
-def _lacks(there: CheckHost) -> str:
-    """What of a compiler is not here, or an empty text."""
+def _missing_compiler(host: CheckHost) -> str:
+    """Return what is missing to compile an extension, or an empty text."""
     for name in COMPILERS:
-        if shutil.which(name, path=there.environment.get("PATH")) is None:
-            return f"no compiler here: there is no {name} on the PATH"
-    if not there.interpreter.has_headers:
-        return f"no compiler here: {there.interpreter.path} has no Python.h"
+        if shutil.which(name, path=host.environment.get("PATH")) is None:
+            return f"no compiler: {name} is not on the PATH"
+    if not host.interpreter.has_headers:
+        return f"no compiler: {host.interpreter.path} has no Python.h"
     return ""
 
 
-def _sight(names: Sequence[str], has_gpu: bool) -> str:  # noqa: FBT001 - seen apart from names
+def _gpu_text(names: Sequence[str], *, has_gpu: bool) -> str:
     if names:
         return f"the driver sees {' and '.join(names)}"
-    return "a GPU's device file is here, but the driver sees none" if has_gpu else "no GPU here"
+    return "a GPU's device file exists, but the driver sees none" if has_gpu else "no GPU"

@@ -1,4 +1,4 @@
-"""What checks are told about the image they run in: what it is to be, from outside of it. Pure."""
+"""Inputs of checks: what the image is expected to be, taken from outside of it. Pure."""
 
 import json
 import re
@@ -8,18 +8,18 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from dlimg.engine import bases
-from dlimg.model import NOTHING, BaseSource, Image, Lock, PlannedImage
+from dlimg.model import EMPTY_MAPPING, BaseSource, Image, Lock, PlannedImage
 from dlimg.render.bake import BUILDER_LABEL, labels
 from dlimg.render.image_config import ImageConfig, image_config
 from dlimg.render.layout_tree import Node, tree_text
 from dlimg.render.naming import cuda, cudnn
 
-# All that is compared. What else an engine says of an image, and is set, is reported as well.
+# The settings that are compared. Others that an image sets are reported as well.
 NAMES: Final = (
     *("Entrypoint", "Cmd", "WorkingDir", "User", "Env", "ExposedPorts", "Shell", "Healthcheck"),
     *("Labels", "OnBuild", "Volumes", "StopSignal"),
 )
-# These are a container's, noted by an old engine or by `docker commit`, or say nothing.
+# Settings of a container, which old engines and `docker commit` write, or without a meaning.
 IGNORED: Final = frozenset(
     {
         *("AttachStdin", "AttachStdout", "AttachStderr", "OpenStdin", "StdinOnce", "Tty"),
@@ -27,15 +27,14 @@ IGNORED: Final = frozenset(
     }
 )
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
-# Labels whose value an image may have from another build of the same: who built it, and what was
-# written on it for publishing.
+# Labels that differ between equal images: their builder, and those added for publishing.
 _BUILDERS: Final = re.compile(r"buildkit|layers/[0-9]+")
 _PUBLISHED: Final[Mapping[str, re.Pattern[str]]] = {
     "io.dlimg.gpu-tested": re.compile("no"),
     "io.dlimg.tested-digest": re.compile("sha256:[0-9a-f]{64}"),
 }
-# What the distributions' own images at registries bring.
-_OF_VENDOR: Final[Mapping[str, Mapping[str, str]]] = {
+# Labels of the distributions' own images at registries.
+_VENDOR_LABELS: Final[Mapping[str, Mapping[str, str]]] = {
     "ubuntu": {"org.opencontainers.image.ref.name": "ubuntu"},
 }
 
@@ -43,23 +42,24 @@ _OF_VENDOR: Final[Mapping[str, Mapping[str, str]]] = {
 def compare_config(
     config: Mapping[str, Any], planned: PlannedImage, base_labels: Mapping[str, str] = NO_LABELS
 ) -> dict[str, object]:
-    """`is` is what the engine says, `said` what is to be; both in the same words.
+    """Return the `actual` config of the image, and the `expected` one, in the same form.
 
-    `base_labels` are those of the registry's image that this one is made from, where they can be
-    had.
+    `base_labels` are those of the registry's base image, where they are known.
     """
-    found = {name: config.get(name) or None for name in NAMES}
-    found |= {name: one for name, one in config.items() if one and name not in (*NAMES, *IGNORED)}
-    found["Env"] = _variables(config.get("Env"))
-    found["ExposedPorts"] = sorted(config.get("ExposedPorts") or ())
-    real_labels = {str(name): str(text) for name, text in (config.get("Labels") or {}).items()}
-    found["Labels"] = real_labels
-    promised = _words(image_config(planned.image.cell, planned.image.labels))
-    promised["Labels"] = _labels(planned, real_labels, base_labels)
-    return {"is": found, "said": {**dict.fromkeys(NAMES), **promised}}
+    actual = {name: config.get(name) or None for name in NAMES}
+    actual |= {
+        name: value for name, value in config.items() if value and name not in (*NAMES, *IGNORED)
+    }
+    actual["Env"] = _variables(config.get("Env"))
+    actual["ExposedPorts"] = sorted(config.get("ExposedPorts") or ())
+    labels = {str(name): str(value) for name, value in (config.get("Labels") or {}).items()}
+    actual["Labels"] = labels
+    expected = _config_values(image_config(planned.image.cell, planned.image.labels))
+    expected["Labels"] = _expected_labels(planned, labels, base_labels)
+    return {"actual": actual, "expected": {**dict.fromkeys(NAMES), **expected}}
 
 
-def _words(config: ImageConfig) -> dict[str, object]:
+def _config_values(config: ImageConfig) -> dict[str, object]:
     return {
         "Entrypoint": list(config.entrypoint) or None,
         "Cmd": list(config.cmd) or None,
@@ -72,42 +72,42 @@ def _words(config: ImageConfig) -> dict[str, object]:
     }
 
 
-def _labels(
-    planned: PlannedImage, real: Mapping[str, str], base_labels: Mapping[str, str]
+def _expected_labels(
+    planned: PlannedImage, actual: Mapping[str, str], base_labels: Mapping[str, str]
 ) -> dict[str, str]:
-    """The labels that are promised; where several values would be right, the one that is there."""
-    builder = real.get(BUILDER_LABEL, "")
-    promised = labels(planned, builder if _BUILDERS.fullmatch(builder) else "buildkit")
+    """Return the expected labels; where several values are right, the actual one."""
+    builder = actual.get(BUILDER_LABEL, "")
+    expected = labels(planned, builder if _BUILDERS.fullmatch(builder) else "buildkit")
     for name, pattern in _PUBLISHED.items():
-        if pattern.fullmatch(real.get(name, "")):
-            promised[name] = real[name]
+        if pattern.fullmatch(actual.get(name, "")):
+            expected[name] = actual[name]
     if planned.base.source is BaseSource.REGISTRY:
-        below = {**_OF_VENDOR.get(planned.image.cell.os.vendor, {}), **base_labels}
-        inherited = {name: text for name, text in below.items() if real.get(name) == text}
-        return {**inherited, **promised}
+        below = {**_VENDOR_LABELS.get(planned.image.cell.os.vendor, {}), **base_labels}
+        inherited = {name: value for name, value in below.items() if actual.get(name) == value}
+        return {**inherited, **expected}
     below = bases.base_labels(planned.image.cell.os, planned.base.identity)
-    # An image from a registry may be on a base that another dlimg made, by another recipe.
-    below[bases.RECIPE_LABEL] = real.get(bases.RECIPE_LABEL, "")
-    return {**below, **promised}
+    # An image from a registry may be on a base that another version of dlimg built.
+    below[bases.RECIPE_LABEL] = actual.get(bases.RECIPE_LABEL, "")
+    return {**below, **expected}
 
 
 def _variables(pairs: object) -> dict[str, str]:
-    """Values by name. One that is set twice has both: programs differ in which they take."""
-    found: dict[str, str] = {}
+    """Return values by name; a variable that is set twice has both, as programs differ."""
+    variables: dict[str, str] = {}
     for pair in pairs if isinstance(pairs, Iterable) else ():
         name, _, value = str(pair).partition("=")
-        found[name] = f"{found[name]}\n{value}" if name in found else value
-    return found
+        variables[name] = f"{variables[name]}\n{value}" if name in variables else value
+    return variables
 
 
-# Where a container finds the files that checks are told by: beside the scripts.
+# Input files of checks, beside the scripts in the container.
 LOCK: Final = "lock.json"
 LOCK_PATH: Final = f"/tmp/dlimg/{LOCK}"  # noqa: S108 -- in a container of our own
 LAYOUT: Final = "layout.json"
 LAYOUT_PATH: Final = f"/tmp/dlimg/{LAYOUT}"  # noqa: S108
 HISTORY: Final = "history.json"
 HISTORY_PATH: Final = f"/tmp/dlimg/{HISTORY}"  # noqa: S108
-# The user that images/_layout/Dockerfile.j2 makes.
+# The user that images/_layout/Dockerfile.j2 creates.
 USER: Final[Mapping[str, str]] = MappingProxyType(
     {"user": "user", "uid": "1000", "gid": "100", "home": "/home/user"}
 )
@@ -116,7 +116,7 @@ NOTHING_SET: Final[Mapping[str, object]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckInputs:
-    """Variables of a check's environment, and files by their path beside the scripts."""
+    """A check's environment variables, and its input files by their path beside the scripts."""
 
     environment: Mapping[str, str]
     files: Mapping[str, bytes]
@@ -124,14 +124,14 @@ class CheckInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceData:
-    """What a machine knows that an image is compared with.
+    """What this machine can compare an image with.
 
-    The labels of its base, the layout's own paths, and digests of wheels' RECORDs by name.
+    The labels of its base, the layout's own paths, and the sha256 of wheels' RECORDs by package.
     """
 
     base_labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     layout: Sequence[Node] = ()
-    records: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    records: Mapping[str, str] = field(default_factory=lambda: EMPTY_MAPPING)
 
 
 def check_inputs(
@@ -141,10 +141,10 @@ def check_inputs(
     history: Sequence[str] = (),
     reference: ReferenceData | None = None,
 ) -> CheckInputs:
-    """The promises of the cell, its lock and the layout.
+    """Return the inputs of checks from the cell, its lock, the layout and the actual image.
 
-    `labels` are those that the image really has, `config` is its config and `history` the steps
-    that made it, newest first, all as engines tell; `reference` is what this machine knows.
+    `labels`, `config` and `history` (its steps, newest first) are the image's, in the engine's
+    form; `reference` is what this machine can compare it with.
     """
     known = reference or ReferenceData()
     owner = (int(USER["uid"]), int(USER["gid"]))
@@ -170,25 +170,25 @@ def check_inputs(
 def check_inputs_from_config(
     planned: PlannedImage, config: Mapping[str, object], reference: ReferenceData
 ) -> CheckInputs:
-    """The same for an image of which a registry tells: its config, as OCI writes it.
+    """Return the inputs of checks for an image at a registry, from its OCI config.
 
-    Where this tells something else than an engine would, the image is pulled and tested again.
+    Where they differ from those of the same image in an engine, it is pulled and tested again.
     """
     settings, steps = config.get("config"), config.get("history")
-    found = settings if isinstance(settings, dict) else {}
-    labels = found.get("Labels")
-    # Newest first, as engines tell.
+    image_settings = settings if isinstance(settings, dict) else {}
+    labels = image_settings.get("Labels")
+    # Newest first, as in engines.
     history = [
         str(step.get("created_by") or "")
         for step in (reversed(steps) if isinstance(steps, list) else ())
         if isinstance(step, dict)
     ]
-    own = labels if isinstance(labels, dict) else {}
-    return check_inputs(planned, own, found, history, reference)
+    image_labels = labels if isinstance(labels, dict) else {}
+    return check_inputs(planned, image_labels, image_settings, history, reference)
 
 
 def cell_json(planned: PlannedImage) -> str:
-    """`DLIMG_CELL`: the axes of the cell as JSON, for checks that prove them."""
+    """Return the axes of the cell as JSON, for the variable `DLIMG_CELL`."""
     cell, lock = planned.image.cell, planned.image.lock
     axes = {
         "cell": cell.id,
@@ -218,34 +218,34 @@ def cell_json(planned: PlannedImage) -> str:
 
 
 def nccl(lock: Lock) -> str:
-    """The NCCL that the lock holds, in full, or an empty text."""
+    """Return the full version of NCCL in the lock, or an empty text."""
     return lock.version_of("nvidia-nccl-cu13", "nvidia-nccl-cu12")
 
 
 def companions(image: Image) -> str:
-    """`name==version` of what stands beside the framework, out of the lock.
+    """Return the locked companions of the framework as `name==version`.
 
-    That is what the cell asks for besides the framework and pip, and what bears the framework's
-    name in front of its own (`jaxlib`, `torchvision`).
+    They are the cell's other requirements except pip, and the packages whose names begin with
+    the framework's (`jaxlib`, `torchvision`).
     """
     package = image.cell.package
-    asked = {_name(text) for text in image.cell.requirements} - {"pip"}
+    required = {_package_name(text) for text in image.cell.requirements} - {"pip"}
     return " ".join(
         f"{wheel.name}=={wheel.version}"
-        for wheel in sorted(image.lock.wheels, key=lambda one: one.name)
-        if wheel.name != package and (wheel.name in asked or wheel.name.startswith(package))
+        for wheel in sorted(image.lock.wheels, key=lambda wheel: wheel.name)
+        if wheel.name != package and (wheel.name in required or wheel.name.startswith(package))
     )
 
 
-def _name(requirement: str) -> str:
-    """The package that a requirement begins with, as locks write it."""
+def _package_name(requirement: str) -> str:
+    """Return the normalized name of a requirement's package."""
     return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~;( ]", requirement, maxsplit=1)[0]).lower()
 
 
-def lock_json(lock: Lock, records: Mapping[str, str] = NOTHING) -> str:
-    """The lock as a check reads it: a JSON list of wheels with name, version, file and sha256.
+def lock_json(lock: Lock, records: Mapping[str, str] = EMPTY_MAPPING) -> str:
+    """Return the lock as a JSON list of wheels with name, version, file, sha256 and record.
 
-    `record` is the sha256 of the wheel's RECORD in an image, or empty where nobody knows it.
+    `record` is the sha256 of the wheel's RECORD in an image, or empty where it is not known.
     """
     wheels = [
         {

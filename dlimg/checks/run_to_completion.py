@@ -1,6 +1,7 @@
-"""Runs a check's script as Python itself would, and says when it came to its end.
+"""Runs a check's script as Python itself would, and reports that it ran to its end.
 
-Its text is given to an image's Python: `python -c TEXT WORD SCRIPT`; it imports nothing of dlimg.
+The text of this file is given to an image's Python: `python -c TEXT TOKEN SCRIPT`. It imports
+nothing of dlimg.
 """
 
 import os
@@ -11,8 +12,8 @@ from types import TracebackType
 
 
 def main() -> None:
-    """Print `ended WORD` after a script that came to its end, or ended with 0 by itself."""
-    word, script = sys.argv[1:]
+    """Run the script, and print `ended TOKEN` if it came to its end or exited with 0."""
+    token, script = sys.argv[1:]
     process, out = os.getpid(), os.dup(1)  # the script may close its own
     sys.argv[:] = [script]
     if not getattr(sys.flags, "safe_path", False):
@@ -26,24 +27,24 @@ def main() -> None:
             print("an import ended the script, with 0", file=sys.stderr)
             raise SystemExit(1) from None
     except Exception as error:  # noqa: BLE001 -- as Python itself would, without our own part
-        error.__traceback__ = its_own(error.__traceback__, script)
+        error.__traceback__ = from_script(error.__traceback__, script)
         sys.excepthook(type(error), error, error.__traceback__)
         raise SystemExit(1) from None
     with suppress(AttributeError, OSError, ValueError):  # closed, or gone
         sys.stdout.flush()
-    if os.getpid() == process:  # and not a child of the script
-        os.write(out, f"\nended {word}\n".encode())
+    if os.getpid() == process:  # not a child of the script
+        os.write(out, f"\nended {token}\n".encode())
 
 
-def its_own(trace: TracebackType | None, script: str) -> TracebackType | None:
-    """The part that begins in the script; nothing where none does."""
+def from_script(trace: TracebackType | None, script: str) -> TracebackType | None:
+    """Return the traceback from the script's first frame on, or None."""
     while trace and trace.tb_frame.f_code.co_filename != script:
         trace = trace.tb_next
     return trace
 
 
 def is_in_import(trace: TracebackType | None, script: str) -> bool:
-    """Whether this was raised in the body of another module: Python hides the import's own part."""
+    """Return whether the error came from another module's body: Python hides import frames."""
     while trace:
         code = trace.tb_frame.f_code
         if code.co_name == "<module>" and code.co_filename != script:

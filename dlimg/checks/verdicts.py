@@ -1,4 +1,4 @@
-"""From how a script ended to what it proves. Pure; not-run is never a pass."""
+"""Verdicts: what a script's result says of the image, and what all verdicts together say. Pure."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -14,14 +14,14 @@ NOT_RUN_CODE: Final = 77
 NO_DEVICE: Final = "none"
 GPU: Final = "gpu"
 TWO_GPUS: Final = "two gpus"
-# The check whose figures say which GPU it is, and under which driver.
-SIGHT: Final = "nvidia_smi"
+# The check whose figures identify the GPU and its driver.
+GPU_CHECK: Final = "nvidia_smi"
 OUTPUT_LINES: Final = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptResult:
-    """How a check's script ended in the container; `limit` in the words of a person."""
+    """How a check's script ended; `limit` is the time or memory limit as a text for messages."""
 
     code: int
     stdout: str = ""
@@ -33,88 +33,93 @@ class ScriptResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestedGpu:
-    """One GPU as the driver knows it."""
+    """A GPU that checks ran on, as the driver reports it."""
 
     uuid: str
     name: str
     driver: str
 
 
-def verdict(check: Check, ran: ScriptResult, *, device: str) -> Verdict:
-    """What the check says: exit 0 passed, 77 not run, anything else failed.
+def verdict_of(check: Check, result: ScriptResult, *, device: str) -> Verdict:
+    """Return the verdict: exit 0 is passed, 77 not run, anything else failed.
 
-    A check that needs a GPU and ends well where none was given has proved nothing: not run.
+    A check that needs a GPU and passes without one has proved nothing: it was not run.
     """
-    status, reason = _judged(ran)
+    status, reason = _judge(result)
     if status is CheckStatus.PASSED and GPU in check.needs and device == NO_DEVICE:
-        status, reason = CheckStatus.NOT_RUN, "it ended well, but no GPU was given to it"
+        status, reason = CheckStatus.NOT_RUN, "it passed, but was given no GPU"
     return Verdict(
         check=check.name,
         sha256=check.sha256,
         status=status,
         reason=reason,
-        seconds=round(ran.seconds, 3),
-        figures=figures(ran.stdout),
+        seconds=round(result.seconds, 3),
+        figures=parse_figures(result.stdout),
         required=check.required,
-        output=_tail(f"{ran.stdout}\n{ran.stderr}"),
+        output=_tail(f"{result.stdout}\n{result.stderr}"),
         needs=check.needs,
     )
 
 
-def sought(check: Check, attempt: Callable[[], Verdict], *, between: Callable[[], None]) -> Verdict:
-    """What the check says; one that may fail by no fault of the image has a second attempt."""
+def run_with_retry(
+    check: Check, attempt: Callable[[], Verdict], *, between: Callable[[], None]
+) -> Verdict:
+    """Return the verdict of an attempt; a flaky check that fails gets a second one.
+
+    `between` is called before the second.
+    """
     first = attempt()
     if first.status is not CheckStatus.FAILED or not check.flaky:
         return first
     between()
-    return second(first, attempt())
+    return merge_attempts(first, attempt())
 
 
-def told_text(cell: str, found: Verdict) -> str:
-    """The line that tells of a verdict while the next check runs."""
-    return f"{cell}  {found.check} {found.status} in {found.seconds:.1f} s"
+def verdict_line(cell: str, verdict: Verdict) -> str:
+    """Return the log line for a verdict."""
+    return f"{cell}  {verdict.check} {verdict.status} in {verdict.seconds:.1f} s"
 
 
-def second(first: Verdict, again: Verdict) -> Verdict:
-    """What counts of two attempts: the second, which tells of the first.
+def merge_attempts(first: Verdict, second: Verdict) -> Verdict:
+    """Return the second verdict with the reason of the first.
 
-    One that is not run the second time has not taken the failure back.
+    A second attempt that was not run leaves the check failed.
     """
-    found = replace(again, attempts=2, first_reason=first.reason)
-    if again.status is CheckStatus.NOT_RUN:
-        reason = f"{first.reason}; then not run: {again.reason}"
-        return replace(found, status=CheckStatus.FAILED, reason=reason)
-    return found
+    merged = replace(second, attempts=2, first_reason=first.reason)
+    if second.status is CheckStatus.NOT_RUN:
+        reason = f"{first.reason}; then not run: {second.reason}"
+        return replace(merged, status=CheckStatus.FAILED, reason=reason)
+    return merged
 
 
-def figures(stdout: str) -> Mapping[str, object]:
-    """The last line of the output that is a JSON object; empty where there is none."""
+def parse_figures(stdout: str) -> Mapping[str, object]:
+    """Return the last line of the output that is a JSON object; empty where there is none."""
     for line in reversed(stdout.splitlines()):
         if line.startswith("{"):
             try:
-                found = json.loads(line)
+                figures = json.loads(line)
             except (ValueError, RecursionError):
                 return {}
-            return found if isinstance(found, dict) else {}
+            return figures if isinstance(figures, dict) else {}
     return {}
 
 
-def possible_here(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """Those that this machine could give: where there is one GPU, none that asks for two."""
-    alone = len(gpus(verdicts)) == 1
+def possible_verdicts(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Return the verdicts that this machine could give: with one GPU, none that needs two."""
+    has_one_gpu = len(gpus_of_verdicts(verdicts)) == 1
     return tuple(
         verdict
         for verdict in verdicts
-        if not (alone and TWO_GPUS in verdict.needs and verdict.status is CheckStatus.NOT_RUN)
+        if not (has_one_gpu and TWO_GPUS in verdict.needs and verdict.status is CheckStatus.NOT_RUN)
     )
 
 
 def outcome(verdicts: Sequence[Verdict]) -> Outcome:
-    """The one word for all of them: a failure outweighs all, then a required one not run.
+    """Return the outcome of all verdicts: a failure first, then a required check not run.
 
-    Nothing required at all is not a pass either.
+    Without any required check the outcome is not a pass either.
     """
-    required = [verdict for verdict in possible_here(verdicts) if verdict.required]
+    required = [verdict for verdict in possible_verdicts(verdicts) if verdict.required]
     if any(verdict.status is CheckStatus.FAILED for verdict in verdicts):
         return "failed"
     if not required or any(verdict.status is CheckStatus.NOT_RUN for verdict in required):
@@ -122,9 +127,9 @@ def outcome(verdicts: Sequence[Verdict]) -> Outcome:
     return "passed"
 
 
-def exit_code(found: Outcome) -> int:
-    """0 passed, 1 failed, 3 a required check was not run."""
-    match found:
+def exit_code(result: Outcome) -> int:
+    """Return 0 for passed, 1 for failed, 3 when a required check was not run."""
+    match result:
         case "passed":
             return 0
         case "failed":
@@ -132,35 +137,36 @@ def exit_code(found: Outcome) -> int:
         case "not-run":
             return 3
         case _:
-            assert_never(found)
+            assert_never(result)
 
 
-def gpus(verdicts: Sequence[Verdict]) -> tuple[TestedGpu, ...]:
-    """The GPUs that the check `nvidia_smi` saw; none where it was not run or did not pass."""
-    found: set[TestedGpu] = set()
+def gpus_of_verdicts(verdicts: Sequence[Verdict]) -> tuple[TestedGpu, ...]:
+    """Return the GPUs that the check `nvidia_smi` reports; none unless it passed."""
+    gpus: set[TestedGpu] = set()
     for verdict in verdicts:
-        seen = verdict.figures.get("gpus") if verdict.check == SIGHT else None
-        if verdict.status is CheckStatus.PASSED and isinstance(seen, list):
-            found |= {_gpu(one) for one in seen if isinstance(one, dict)}
-    return tuple(sorted(found, key=lambda gpu: (gpu.uuid, gpu.name)))
+        rows = verdict.figures.get("gpus") if verdict.check == GPU_CHECK else None
+        if verdict.status is CheckStatus.PASSED and isinstance(rows, list):
+            gpus |= {_parse_gpu(row) for row in rows if isinstance(row, dict)}
+    return tuple(sorted(gpus, key=lambda gpu: (gpu.uuid, gpu.name)))
 
 
 def gpu_names(evidence: Evidence) -> tuple[str, ...]:
-    """The names of the GPUs that the checks ran on, each once, such as `NVIDIA H200`."""
-    return tuple(dict.fromkeys(gpu.name for gpu in gpus(evidence.verdicts) if gpu.name))
+    """Return the names of the GPUs that the checks ran on, each once, such as `NVIDIA H200`."""
+    gpus = gpus_of_verdicts(evidence.verdicts)
+    return tuple(dict.fromkeys(gpu.name for gpu in gpus if gpu.name))
 
 
-def driver(evidence: Evidence) -> str:
-    """The version of the driver of those GPUs, or an empty text."""
-    return next((gpu.driver for gpu in gpus(evidence.verdicts) if gpu.driver), "")
+def driver_version(evidence: Evidence) -> str:
+    """Return the version of the driver of those GPUs, or an empty text."""
+    return next((gpu.driver for gpu in gpus_of_verdicts(evidence.verdicts) if gpu.driver), "")
 
 
 def is_gpu_tested(evidence: Evidence) -> bool:
-    """Whether a GPU was given, and every required check that needs one passed, at least one.
+    """Return whether a GPU was given and at least one, and every required, GPU check passed.
 
-    Where none of these is required, all of them count: what nobody asks for proves nothing.
+    Where no GPU check is required, all of them must have passed.
     """
-    on_gpu = [verdict for verdict in possible_here(evidence.verdicts) if GPU in verdict.needs]
+    on_gpu = [verdict for verdict in possible_verdicts(evidence.verdicts) if GPU in verdict.needs]
     counted = [verdict for verdict in on_gpu if verdict.required] or on_gpu
     return (
         evidence.device != NO_DEVICE
@@ -170,39 +176,40 @@ def is_gpu_tested(evidence: Evidence) -> bool:
     )
 
 
-def _gpu(row: Mapping[str, object]) -> TestedGpu:
-    texts = {name: str(row.get(name) or "") for name in ("uuid", "name", "driver")}
-    return TestedGpu(uuid=texts["uuid"], name=texts["name"], driver=texts["driver"])
+def _parse_gpu(row: Mapping[str, object]) -> TestedGpu:
+    values = {name: str(row.get(name) or "") for name in ("uuid", "name", "driver")}
+    return TestedGpu(uuid=values["uuid"], name=values["name"], driver=values["driver"])
 
 
-def _judged(ran: ScriptResult) -> tuple[CheckStatus, str]:
-    match ran.ending:
+def _judge(result: ScriptResult) -> tuple[CheckStatus, str]:
+    """Return the status, and the reason unless it passed."""
+    match result.ending:
         case "out of time":
-            return CheckStatus.FAILED, f"time limit of {ran.limit}"
+            return CheckStatus.FAILED, f"time limit of {result.limit}"
         case "out of memory":
-            return CheckStatus.FAILED, f"killed: it needs more than the memory limit of {ran.limit}"
+            return CheckStatus.FAILED, f"killed: it exceeded the memory limit of {result.limit}"
         case "without its container":
             return CheckStatus.FAILED, "its container ended before it did"
         case "too early":
             return (
                 CheckStatus.FAILED,
-                "it ended with 0 before it came to its end: nothing is proved",
+                "it exited with 0 before the end of the script, which proves nothing",
             )
         case "exited":
-            return _judged_by_code(ran)
+            return _judge_exit_code(result)
         case _:
-            assert_never(ran.ending)
+            assert_never(result.ending)
 
 
-def _judged_by_code(ran: ScriptResult) -> tuple[CheckStatus, str]:
-    said = _last_line(ran.stderr)
-    match ran.code:
+def _judge_exit_code(result: ScriptResult) -> tuple[CheckStatus, str]:
+    message = _last_line(result.stderr)
+    match result.code:
         case 0:
             return CheckStatus.PASSED, ""
         case code if code == NOT_RUN_CODE:
-            return CheckStatus.NOT_RUN, said or "the check does not say why"
+            return CheckStatus.NOT_RUN, message or "the check gives no reason"
         case code:
-            return CheckStatus.FAILED, said or f"exit code {code}"
+            return CheckStatus.FAILED, message or f"exit code {code}"
 
 
 def _last_line(text: str) -> str:

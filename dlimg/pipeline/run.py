@@ -102,9 +102,7 @@ def _one_of_each_kind(cells: Sequence[Cell]) -> Iterable[Cell]:
 
 def run_images(run: Run, images: Sequence[Image]) -> tuple[list[ImageResult], Engine]:
     """Build these images, test and publish them where set; return results and the engine."""
-    engine = find_engine(
-        run.context.environment, private=run.build.private_engine, log=run.context.log
-    )
+    engine = find_engine(run.context, private=run.build.private_engine)
     if run.test and run.test.device:
         check_device(run.test.device, engine)
     if run.publish:

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dlimg.checks.evidence import MEDIA_TYPE, checks_of, covering, evidence_document, read_evidence
+from dlimg.checks.evidence import (
+    MEDIA_TYPE,
+    checks_of,
+    covering_records,
+    evidence_document,
+    read_evidence,
+)
 from dlimg.checks.verdicts import gpu_names, is_gpu_tested, outcome
 from dlimg.errors import NetworkFailure
 from dlimg.host.git_revision import NO_REVISION, Revision
@@ -44,7 +50,7 @@ def attach_documents(
     in another project is not published. Raises as `attach_artifacts` does.
     """
     known = read_evidence(settings.evidence, built.digest, log=log)
-    records = covering(known, checks_of(evidence))
+    records = covering_records(known, checks_of(evidence))
     if evidence.device not in {record.device for record in records}:
         records = (*records, evidence)
     artifacts = tuple(artifacts_of(built, records, settings.revision))

@@ -1,7 +1,7 @@
 """The rules for publishing: which tests an image must have passed.
 
 A failed check always prevents publishing; a required check that was not run does so too, except
-GPU checks under `--require no-gpu`.
+GPU checks under `--allow-untested-gpu`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dlimg.checks.evidence import checks_of
-from dlimg.checks.verdicts import GPU, is_gpu_tested, possible_here
+from dlimg.checks.verdicts import GPU, is_gpu_tested, possible_verdicts
 from dlimg.errors import Negative, NotRun
 from dlimg.model import BuiltImage, Check, CheckStatus, Evidence, Verdict
 
@@ -57,7 +57,7 @@ def check_policy(
     _check_digest(built, evidence, digest)
     _check_failures(evidence)
     _check_coverage(evidence, checks)
-    possible = possible_here(evidence.verdicts)
+    possible = possible_verdicts(evidence.verdicts)
     missing = [
         verdict
         for verdict in possible
@@ -74,7 +74,7 @@ def check_policy(
         raise NotRun(
             "the image is not tested on a GPU",
             where=cell.id,
-            hint="run `dlimg test` on a machine with a GPU, or allow it: --require no-gpu",
+            hint="run `dlimg test` on a machine with a GPU, or allow it: --allow-untested-gpu",
         )
     return NOT_TESTED_ON_GPU
 

@@ -134,7 +134,7 @@ def _refuse_to_replace_tested(destination: Destination) -> None:
         raise Negative(
             f"{destination.names.reference(tag)} exists and was tested on a GPU; the moving tags "
             "would be moved to an image that was not",
-            hint="publish without --require no-gpu, on a machine with a GPU",
+            hint="publish without --allow-untested-gpu, on a machine with a GPU",
         )
 
 

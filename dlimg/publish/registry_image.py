@@ -16,7 +16,7 @@ from dlimg.publish.image_content import (
     start_settings,
     total,
 )
-from dlimg.publish.relabel import tested_digest
+from dlimg.publish.relabel import unlabelled_digest
 from dlimg.registry.blobs import read_blob
 from dlimg.registry.http import Repository
 from dlimg.registry.manifests import (
@@ -66,7 +66,7 @@ def read_registry_image(repository: Repository, reference: ImageReference) -> Im
     return replace(
         content,
         subjects=tuple(dict.fromkeys((image.digest, manifest.digest))),
-        tested_digest=tested_digest(image.text, text),
+        tested_digest=unlabelled_digest(image.text, text),
     )
 
 

@@ -26,6 +26,7 @@ SECONDS: Final = 30.0
 UPLOAD_FACTOR: Final = 20
 TRIES: Final = 4
 LONGEST_WAIT: Final = 30.0
+BACKOFF: Final = 0.5  # seconds before the first retry; doubled for each further one
 REDIRECTS: Final = 5
 _CONNECTIONS: Final = 10
 _BLOCK: Final = 2**20
@@ -166,7 +167,7 @@ def _wait(response: requests.Response, attempt: int) -> float:
     """Return the seconds to wait: the registry's `Retry-After`, or else an exponential backoff."""
     with contextlib.suppress(ValueError):
         return max(0.0, float(response.headers.get("Retry-After", "")))
-    return 0.5 * 2.0**attempt
+    return BACKOFF * 2.0**attempt
 
 
 def _follow_redirects(

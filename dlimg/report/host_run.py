@@ -13,13 +13,13 @@ LIMITS: Final = (
 )
 
 
-def bare_row(evidence: Evidence) -> tuple[str, ...]:
+def host_row(evidence: Evidence) -> tuple[str, ...]:
     """Return the row of the machine."""
     text = f"{verdicts_text(evidence)}; {gpu_text(evidence)}"
     return (evidence.cell, " and ".join(gpu_names(evidence)) or "none", text)
 
 
-def bare_json(evidence: Evidence) -> dict[str, object]:
+def host_json(evidence: Evidence) -> dict[str, object]:
     """Return the results as stable data."""
     return {
         "cell": evidence.cell,
@@ -41,6 +41,6 @@ def bare_json(evidence: Evidence) -> dict[str, object]:
     }
 
 
-def bare_failure_text(evidence: Evidence) -> str:
+def host_failure_text(evidence: Evidence) -> str:
     """Return why checks did not pass, and what was not limited without a container."""
     return "\n".join([*reasons(evidence), f"{evidence.cell}  {LIMITS}"])

@@ -55,7 +55,7 @@ def made_text(content: ImageContent) -> str:
             return f"not made by dlimg: it has {labels}"
 
 
-def harmless(text: str) -> str:
+def printable(text: str) -> str:
     """Return the text with control characters replaced: labels are written by others."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
@@ -79,7 +79,7 @@ def fact_rows(report: InspectReport) -> list[tuple[str, str]]:
         ("gpu", _gpu_standing(report)),
         ("size", ", ".join(part for part in sizes if part)),
         ("user", content.user or "root"),
-        ("working directory", content.workdir),
+        ("workdir", content.workdir),
         ("entry point", " ".join(content.entrypoint)),
         ("command", " ".join(content.command)),
         *(("label", f"{name}={text}") for name, text in labels.items() if name not in _SHOWN),
@@ -128,7 +128,7 @@ def step_text(step: str, width: int = 72) -> str:
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
-def inspected_json(report: InspectReport) -> dict[str, object]:
+def inspect_json(report: InspectReport) -> dict[str, object]:
     """Return the image as stable data; docs/inspect.md lists the fields."""
     content, labels = report.content, report.content.labels
     is_ours = maker(content) == "dlimg"

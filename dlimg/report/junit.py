@@ -20,7 +20,7 @@ from dlimg.results import ImageResult, image_exit_code, required_not_run
 _MOST: Final = 1000
 
 
-def junit(results: Sequence[ImageResult]) -> str:
+def junit_report(results: Sequence[ImageResult]) -> str:
     """Return the document, with counts that agree with its cases."""
     root = ET.Element("testsuites", name="dlimg")
     root.extend([_suite(result) for result in results])

@@ -123,18 +123,18 @@ def dlimg(state: Path, *words: str, **environment: str) -> subprocess.CompletedP
 
 
 def test_a_bare_machine_passes_and_its_evidence_says_so(family: str, tmp_path: Path) -> None:
-    done = dlimg(tmp_path, "test", "--bare", family)
+    done = dlimg(tmp_path, "test", "--on-host", family)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)[0]
     said = {one["check"]: one["status"] for one in found["checks"]}
     assert {name for name, status in said.items() if status != "passed"} <= SPARE
     assert said.keys() >= {"nvidia_smi", "is_gpu_available", "conv_training", *WORK}
-    record = json.loads((tmp_path / f"dlimg/evidence/bare-{family}.json").read_text())
-    assert [(one["device"], one["bare"]) for one in record["devices"]] == [("bare", family)]
+    record = json.loads((tmp_path / f"dlimg/evidence/host-{family}.json").read_text())
+    assert [(one["device"], one["on_host"]) for one in record["devices"]] == [("host", family)]
 
 
 def test_a_bare_machine_with_its_gpu_hidden_does_not_pass(family: str, tmp_path: Path) -> None:
-    done = dlimg(tmp_path, "test", "--bare", family, **HIDDEN)
+    done = dlimg(tmp_path, "test", "--on-host", family, **HIDDEN)
     assert done.returncode == FAILED
     needing = {
         path.stem for path in IMAGES.glob("*/checks/*.py") if "\nneeds: gpu" in path.read_text()
@@ -146,7 +146,7 @@ def test_a_bare_machine_with_its_gpu_hidden_does_not_pass(family: str, tmp_path:
 
 
 def test_the_gpu_is_measured(family: str, tmp_path: Path) -> None:
-    done = dlimg(tmp_path, "bench-gpu", "--bare", family)
+    done = dlimg(tmp_path, "bench-gpu", "--on-host", family)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)[0]
     assert found["gpus"]

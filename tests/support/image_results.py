@@ -9,8 +9,8 @@ from typing import Final
 from dlimg.errors import Negative, NoEngine, NotRun
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Evidence, Host, PlannedImage, Verdict
 from dlimg.publish.promote import PublishedImage
-from dlimg.report.github import github
-from dlimg.report.junit import junit
+from dlimg.report.github import (github_summary)
+from dlimg.report.junit import (junit_report)
 from dlimg.report.plain import plain_table
 from dlimg.report.summary import failure_text, headings, result_row
 from dlimg.results import ImageResult
@@ -167,7 +167,7 @@ WALK: Final[tuple[tuple[ImageResult, int], ...]] = (
     (line(None, error=NoEngine("no base debian:trixie-slim", hint="name a mirror")), 4),
     (
         ImageResult(
-            evidence=replace(evidence(PASSED, SIGHT, device="bare"), cell="bare-jax", digest="")
+            evidence=replace(evidence(PASSED, SIGHT, device="host"), cell="host-jax", digest="")
         ),
         0,
     ),
@@ -185,7 +185,7 @@ def table(lines: Sequence[ImageResult]) -> str:
 
 
 FILES: Final[Mapping[str, Callable[[Sequence[ImageResult]], str]]] = MappingProxyType(
-    {"junit.xml": junit, "summary.md": github, "table.txt": table}
+    {"junit.xml": junit_report, "summary.md": github_summary, "table.txt": table}
 )
 
 if __name__ == "__main__":

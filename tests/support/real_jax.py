@@ -14,12 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dlimg.checks.discover import checks_for, scripts
+from dlimg.checks.container_setup import prepare_check, scripts_archive
+from dlimg.checks.image_inputs import wheel_records
+
+from dlimg.checks.discover import checks_for, read_scripts
 from dlimg.checks.execute import RunningContainer, run_check
-from dlimg.checks.inputs import ReferenceData, told
-from dlimg.checks.script_files import archive, placed
-from dlimg.checks.verdicts import verdict
-from dlimg.checks.wheel_records import wheel_records
+from dlimg.checks.inputs import ReferenceData, check_inputs
+from dlimg.checks.verdicts import verdict_of
 from dlimg.engine.client import Engine
 from dlimg.model import Base, BaseSource, BuiltImage, Image, PlannedImage, Verdict
 from dlimg.pipeline.images import current_images
@@ -79,7 +80,7 @@ def opened(
 ) -> Iterator[RunningContainer]:
     """A container of the image, made with these options, in which root has run a script."""
     config = engine.sdk.images.get(built.digest).attrs["Config"]
-    facts = told(built.planned, config["Labels"], config)
+    facts = check_inputs(built.planned, config["Labels"], config)
     container = engine.sdk.containers.create(
         built.digest,
         entrypoint=["sleep", "infinity"],
@@ -93,7 +94,7 @@ def opened(
         ended = container.exec_run(["bash", "-euc", script], user="0")
         assert ended.exit_code == 0, ended.output.decode()
         yield RunningContainer(
-            container=container, api=engine.sdk.api, environment={}, memory=0, patience=15.0
+            container=container, api=engine.sdk.api, environment={}, memory=0, grace=15.0
         )
     finally:
         container.remove(force=True)
@@ -117,14 +118,16 @@ def judged(
     there: RunningContainer, of: BuiltImage, name: str, *edits: Edit, **environment: str
 ) -> Verdict:
     """What the check of this name says here, after edits of the scripts: path, from, to."""
-    found = scripts(IMAGES, "jax")
+    found = read_scripts(IMAGES, "jax")
     for path, old, new in edits:
         text = found[path].decode()
         assert text.count(old) == 1, f"{path} does not hold once: {old}"
         found[path] = text.replace(old, new).encode()
     records = wheel_records(of.planned.image.lock, layer_store(os.environ))
-    facts = told(of.planned, {}, reference=ReferenceData(layout=layout_of(of), records=records))
-    there.container.put_archive("/", archive({**found, **facts.files}))
+    facts = check_inputs(
+        of.planned, {}, reference=ReferenceData(layout=layout_of(of), records=records)
+    )
+    there.container.put_archive("/", scripts_archive({**found, **facts.files}))
     (check,) = [one for one in checks_for(of.planned.image.cell, IMAGES) if one.name == name]
-    ran = run_check(replace(there, environment=environment), placed(check, IMAGES, found))
-    return verdict(check, ran, device=DEVICE)
+    ran = run_check(replace(there, environment=environment), prepare_check(check, IMAGES, found))
+    return verdict_of(check, ran, device=DEVICE)

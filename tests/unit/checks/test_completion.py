@@ -76,10 +76,10 @@ def test_a_script_that_came_to_its_end_has_passed(tmp_path: Path, script: str) -
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("import os; os._exit(0)", "before it came to its end"),
-        ("import sys; sys.exit(256)", "before it came to its end"),
-        ("import os; os.execvp('true', ['true'])", "before it came to its end"),
-        (CHILD, "before it came to its end"),
+        ("import os; os._exit(0)", "before the end of the script"),
+        ("import sys; sys.exit(256)", "before the end of the script"),
+        ("import os; os.execvp('true', ['true'])", "before the end of the script"),
+        (CHILD, "before the end of the script"),
         ("import gone", "an import ended the script"),
         ("import sys; sys.exit('no')", "no"),
         ("raise ValueError('wrong')", "ValueError: wrong"),
@@ -104,7 +104,7 @@ def test_a_start_up_file_that_ends_everything_proves_nothing(tmp_path: Path) -> 
     found = verdict_of(CHECK, ran(tmp_path, "", PYTHONPATH=str(tmp_path)), device="none")
     assert (found.status, found.reason) == (
         CheckStatus.FAILED,
-        "it ended with 0 before it came to its end: nothing is proved",
+        "it exited with 0 before the end of the script, which proves nothing",
     )
 
 

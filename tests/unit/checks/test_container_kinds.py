@@ -1,7 +1,6 @@
 """Which checks share a container, and what it is like."""
 
 from dlimg.checks.container_setup import ContainerKind, container_options, group_by_kind
-
 from dlimg.model import Check
 
 

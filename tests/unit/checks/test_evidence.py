@@ -141,7 +141,7 @@ def test_a_folder_that_cannot_be_written_costs_a_warning(tmp_path: Path, folder:
     assert read_evidence(place, DIGEST, log=warnings.append) == ()
     write_evidence(place, kept(ran()), log=warnings.append)
     (warning,) = warnings
-    assert warning.startswith(f"warning: verdicts cannot be kept in {place} (")
+    assert warning.startswith(f"warning: verdicts cannot be written to {place} (")
 
 
 def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
@@ -177,11 +177,11 @@ def test_a_document_keeps_every_field(tmp_path: Path) -> None:
 
 
 def test_host_evidence_is_stored_by_family(tmp_path: Path) -> None:
-    bare = replace(kept(ran()), digest="", bare="jax", engine="")
-    write_evidence(tmp_path, bare, log=print)
-    assert (tmp_path / "bare-jax.json").is_file()
-    assert read_evidence(tmp_path, "", bare="jax", log=print) == (bare,)
-    assert read_evidence(tmp_path, "", bare="pytorch", log=print) == ()
+    on_host = replace(kept(ran()), digest="", on_host="jax", engine="")
+    write_evidence(tmp_path, on_host, log=print)
+    assert (tmp_path / "host-jax.json").is_file()
+    assert read_evidence(tmp_path, "", on_host="jax", log=print) == (on_host,)
+    assert read_evidence(tmp_path, "", on_host="pytorch", log=print) == ()
 
 
 @pytest.mark.parametrize(
@@ -243,19 +243,19 @@ def test_the_file_is_json_that_people_can_read() -> None:
         whole(),
         kept(),
         kept(ran(sha256="d" * 64), ran(CheckStatus.NOT_RUN, sha256="e" * 64)),
-        replace(kept(ran(sha256="f" * 64)), digest="", bare="jax", engine="", host=Host()),
+        replace(kept(ran(sha256="f" * 64)), digest="", on_host="jax", engine="", host=Host()),
     ],
 )
 def test_a_document_is_as_its_schema_says_and_is_read_back(evidence: Evidence) -> None:
     text = evidence_document(evidence)
     document = json.loads(text)
     jsonschema.validate(document, SCHEMA, cls=jsonschema.Draft202012Validator)
-    assert set(document) == set(SCHEMA["properties"]) == set(SCHEMA["required"]) | LATER
+    assert set(document) == set(SCHEMA["properties"]) == set(SCHEMA["required"]) | LATER | {"bare"}
     verdict = SCHEMA["properties"]["verdicts"]["items"]
     for record in document["verdicts"]:
         assert set(record) == set(verdict["properties"]) == set(verdict["required"])
     host = SCHEMA["properties"]["host"]
-    assert set(document["host"]) == set(host["properties"]) == set(host["required"])
+    assert set(document["host"]) == set(host["properties"]) == {*host["required"], "architecture"}
     assert parse_document(text) == evidence
     assert evidence_document(parse_document(text)) == text
 
@@ -291,8 +291,10 @@ WRONG = [
     (changed(mediaType=None), True),
     (changed(digest="latest"), True),
     (changed(digest=7), True),
-    (changed(digest="", bare=""), True),
-    (changed(bare="jax"), True),
+    (changed(digest="", on_host=""), True),
+    (changed(on_host="jax"), True),
+    (changed(schema=4), True),
+    (changed(schema="3"), True),
     (changed(day="yesterday"), False),  # `format` is a note to readers of the schema
     (changed(cell=None), True),
     (changed(host=None), True),
@@ -325,7 +327,7 @@ def test_another_document_is_refused(
 ) -> None:
     document = json.loads(evidence_document(whole()))
     change(document)
-    with pytest.raises(ValueError, match=r"is|splendid|holds"):
+    with pytest.raises(ValueError, match=r"is|splendid|holds|has"):
         parse_document(json.dumps(document))
     if by_schema:
         with pytest.raises(jsonschema.ValidationError):
@@ -356,6 +358,47 @@ def test_a_document_without_the_later_fields_is_read() -> None:
     for name in LATER:
         del records["devices"][0][name]
     assert parse_evidence(json.dumps(records), DIGEST) == (kept(ran()),)
+
+
+def former(record: dict[str, object], check: str = "tag_is_true") -> dict[str, object]:
+    """Return a record as it was written before schema 3."""
+    host = dict(json.loads(json.dumps(record["host"])))
+    verdicts = json.loads(json.dumps(record["verdicts"]))
+    del host["arch"]
+    verdicts[0]["check"] = check
+    old = {**record, "host": host, "verdicts": verdicts, "vanished": ["nccl_adds"]}
+    del old["on_host"]
+    return old
+
+
+def test_a_document_before_schema_3_is_read_with_the_names_of_today() -> None:
+    document = former(json.loads(evidence_document(whole())))
+    del document["schema"]
+    evidence = parse_document(json.dumps(document))
+    assert evidence.host == whole().host
+    assert evidence.verdicts[0].check == "tag_matches_image"
+    assert evidence.vanished == ("nccl_all_reduce",)
+
+
+def test_a_check_of_today_may_have_a_former_name() -> None:
+    own = kept(replace(ran(), check="tag_is_true"))
+    assert parse_evidence(evidence_text([own]), DIGEST) == (own,)
+
+
+def test_host_evidence_before_schema_3_is_read_and_written_anew(tmp_path: Path) -> None:
+    on_host = replace(
+        kept(ran(), device="host"), digest="", on_host="jax", engine="", cell="host-jax-1-py3.13"
+    )
+    content = json.loads(evidence_text([on_host]))
+    (record,) = content["devices"]
+    old = {**former(record, CHECK.name), "device": "bare", "cell": "bare-jax-1-py3.13"}
+    text = json.dumps({"format": 2, "digest": "", "devices": [old]})
+    (tmp_path / "bare-jax.json").write_text(text)
+    (evidence,) = read_evidence(tmp_path, "", on_host="jax", log=pytest.fail)
+    assert evidence == replace(on_host, vanished=("nccl_all_reduce",))
+    write_evidence(tmp_path, replace(on_host, device="none"), log=pytest.fail)
+    assert len(read_evidence(tmp_path, "", on_host="jax", log=pytest.fail)) == 2
+    assert (tmp_path / "host-jax.json").is_file()
 
 
 OWN = replace(ran(), check="mine", sha256="2")

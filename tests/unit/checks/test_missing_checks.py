@@ -163,6 +163,19 @@ def test_a_note_of_an_earlier_dlimg_tells_which_image_was_tested(tmp_path: Path)
     assert last_evidence(tmp_path, "a-cell", log=pytest.fail) == (evidence("a"),)
 
 
+def test_a_note_before_schema_3_has_former_names(tmp_path: Path) -> None:
+    sets = {str(tmp_path): {"day": "2026-11-20", "checks": ["manners_tls", "b"], "gone": []}}
+    old = {"format": 2, "cell": "bare-jax", "day": "2026-11-20", "digest": "", "sets": sets}
+    path = tmp_path / "last" / "bare-jax.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(old))
+    last = read_last_run(tmp_path, "host-jax", log=pytest.fail)
+    assert last is not None
+    assert last.sets[str(tmp_path)].checks == ("b", "runtime_tls")
+    current = {str(tmp_path): ["b", "runtime_tls"]}
+    assert report_missing_checks(last, current, log=pytest.fail) == ()
+
+
 def damaged(**changes: object) -> str:
     good = {"format": 2, "cell": "a-cell", "day": "", "digest": "", "sets": {}}
     return json.dumps({**good, **changes})

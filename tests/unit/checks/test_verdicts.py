@@ -9,11 +9,11 @@ from dlimg.checks.verdicts import (
     driver_version,
     exit_code,
     gpu_names,
+    gpus_of_verdicts,
     is_gpu_tested,
     merge_attempts,
     outcome,
     parse_figures,
-    tested_gpus,
     verdict_of,
 )
 from dlimg.model import Check, CheckStatus, Evidence, Verdict
@@ -47,7 +47,7 @@ def said(status: CheckStatus, *, needs: str = "", required: bool = True) -> Verd
     [
         (ScriptResult(code=0), CheckStatus.PASSED, ""),
         (ScriptResult(code=77, stderr="x\nno GPU here\n\n"), CheckStatus.NOT_RUN, "no GPU here"),
-        (ScriptResult(code=77), CheckStatus.NOT_RUN, "the check does not say why"),
+        (ScriptResult(code=77), CheckStatus.NOT_RUN, "the check gives no reason"),
         (
             ScriptResult(code=1, stderr="Traceback\nAssertionError: 3 > 2\n"),
             CheckStatus.FAILED,
@@ -248,6 +248,6 @@ def test_another_gpu_or_driver_is_another_device(field: str) -> None:
     def sight(*rows: dict[str, object]) -> Verdict:
         return replace(GPU_PASS, check="nvidia_smi", figures={"gpus": list(rows)})
 
-    same = tested_gpus([sight(H200, OTHER)])
-    assert tested_gpus([sight({**OTHER, "memory": 1}, H200)]) == same
-    assert tested_gpus([sight({**H200, field: "x"}, OTHER)]) != same
+    same = gpus_of_verdicts([sight(H200, OTHER)])
+    assert gpus_of_verdicts([sight({**OTHER, "memory": 1}, H200)]) == same
+    assert gpus_of_verdicts([sight({**H200, field: "x"}, OTHER)]) != same

@@ -46,14 +46,14 @@ def verdict(
 def evidence(*verdicts: Verdict) -> Evidence:
     return Evidence(
         digest="",
-        cell="bare-pytorch-2.15.0-py3.13",
-        device="bare",
+        cell="host-pytorch-2.15.0-py3.13",
+        device="host",
         day="2026-11-21",
         dlimg="0.1",
         engine="",
         verdicts=verdicts,
         host=Host(processor="Xeon", cores=16),
-        bare="pytorch",
+        on_host="pytorch",
     )
 
 
@@ -65,7 +65,7 @@ UNMEASURED = verdict("benchmark", CheckStatus.NOT_RUN, {}, "no GPU here")
 def test_a_row_for_each_place_and_precision() -> None:
     rows = bench_rows(evidence(SEEN, verdict("benchmark", CheckStatus.PASSED, FIGURES)))
     gpu = "NVIDIA H200, driver 580.159, 9 MiB, compute capability 9.0"
-    assert {row[0] for row in rows} == {"bare-pytorch-2.15.0-py3.13"}
+    assert {row[0] for row in rows} == {"host-pytorch-2.15.0-py3.13"}
     assert [row[1:] for row in rows] == [
         ("Xeon, 16 cores", "float32", "6.902", "175 GFLOP/s", "1", "-"),
         (gpu, "float32", "0.02451", "49,290 GFLOP/s", "281.6", "0"),
@@ -144,7 +144,7 @@ def test_a_bare_machine_is_measured_and_no_evidence_kept(
 ) -> None:
     words = ["--on-host", "fake", "--python", sys.executable]
     assert main(["test", *words]) == 0
-    kept = (project / "state/dlimg/evidence/bare-fake.json").read_bytes()
+    kept = (project / "state/dlimg/evidence/host-fake.json").read_bytes()
     capsys.readouterr()
     assert main(["bench-gpu", *words, "--format", "json", "--report", "bench.md"]) == 0
     said = capsys.readouterr()
@@ -152,7 +152,7 @@ def test_a_bare_machine_is_measured_and_no_evidence_kept(
     assert found["benchmark"] == FIGURES
     assert found["gpus"] == [GPU]
     assert "trains" not in said.err
-    assert (project / "state/dlimg/evidence/bare-fake.json").read_bytes() == kept
+    assert (project / "state/dlimg/evidence/host-fake.json").read_bytes() == kept
     assert "NVIDIA H200, driver 580.159" in (project / "bench.md").read_text()
     assert main(["bench-gpu", *words]) == 0
     assert "302,000 GFLOP/s" in capsys.readouterr().out

@@ -257,11 +257,11 @@ def test_who_made_an_image(marks: dict[str, str], steps: list[str], expected: st
         reference="x",
         source="registry",
         digest="d",
-        same=frozenset({"d"}),
+        digests=frozenset({"d"}),
         platform="linux/amd64",
         created="",
         user="",
-        folder="",
+        workdir="",
         entrypoint=(),
         command=(),
         labels=marks,
@@ -288,11 +288,11 @@ def test_what_was_done_after_an_image_was_assembled(steps: list[str], later: int
         reference="x",
         source="registry",
         digest="d",
-        same=frozenset({"d"}),
+        digests=frozenset({"d"}),
         platform="linux/amd64",
         created="",
         user="",
-        folder="",
+        workdir="",
         entrypoint=("/usr/bin/tini", "dlimg-entrypoint"),
         command=(),
         labels={"io.dlimg.cell": "x"},
@@ -446,7 +446,7 @@ def test_evidence_that_is_damaged_or_about_another_image_is_never_believed(
     attach_to(small, digest, there, raw(good[:-20]), raw("{}"), raw("[" * 10_000))
     attach_to(small, digest, there, raw(evidence_document(on_gpu(other))))
     attach_to(small, digest, there, raw(good.replace('"passed"', '"proved"')))
-    bare = evidence_document(replace(on_gpu(""), bare="pytorch"))
+    bare = evidence_document(replace(on_gpu(""), on_host="pytorch"))
     attach_to(small, digest, there, raw(bare), raw("{}", LOCK_TYPE))
     (lock, *_) = everything(digest)
     attach_to(small, digest, there, raw(lock.text.replace("9.26.0.51", "9.26.0.52"), LOCK_TYPE))

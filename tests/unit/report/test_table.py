@@ -66,20 +66,20 @@ def test_colours_change_no_text(width: int) -> None:
 
 
 MEASURED = [
-    ("bare-pytorch-2.15.0-py3.13", "Xeon, 16 cores", "float32", "6.902", "175 GFLOP/s"),
-    ("bare-pytorch-2.15.0-py3.13", GPU, "float32", "0.02451", "49,290 GFLOP/s"),
-    ("bare-pytorch-2.15.0-py3.13", GPU, "copy", "-", "4,022 GB/s"),
+    ("host-pytorch-2.15.0-py3.13", "Xeon, 16 cores", "float32", "6.902", "175 GFLOP/s"),
+    ("host-pytorch-2.15.0-py3.13", GPU, "float32", "0.02451", "49,290 GFLOP/s"),
+    ("host-pytorch-2.15.0-py3.13", GPU, "copy", "-", "4,022 GB/s"),
 ]
 
 
 def test_rows_with_much_in_common_share_a_block() -> None:
     text = table(("where", "on", "work", "ms", "speed"), MEASURED, width=80, colour=False)
     assert text.splitlines() == [
-        "bare-pytorch-2.15.0-py3.13",
+        "host-pytorch-2.15.0-py3.13",
         "  on: Xeon, 16 cores",
         "  work     ms     speed",
         "  float32  6.902  175 GFLOP/s",
-        "bare-pytorch-2.15.0-py3.13",
+        "host-pytorch-2.15.0-py3.13",
         f"  on: {GPU}",
         "  work     ms       speed",
         "  float32  0.02451  49,290 GFLOP/s",
