@@ -28,6 +28,7 @@ from dlimg.pypi.mirrors import certificates, named_index
 
 SECONDS: Final = 30
 CONNECTIONS: Final = 32
+BACKOFF: Final = 0.5  # seconds before the second retry; doubled for each further one
 # Up to this size in bytes, a server without range requests sends whole wheels.
 WHOLE_WHEEL: Final = 32 * 2**20
 ADDRESSES: Final = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
@@ -109,7 +110,7 @@ def open_index(environment: Mapping[str, str], cache: Path) -> PackageIndex:
     session = requests.Session()
     session.verify = certificates(environment) or True
     session.auth = Credentials(of_host=dict(_logins(environment)))
-    retry = Retry(total=3, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
+    retry = Retry(total=3, backoff_factor=BACKOFF, status_forcelist=(429, 500, 502, 503, 504))
     adapter = HTTPAdapter(max_retries=retry, pool_connections=4, pool_maxsize=CONNECTIONS)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
