@@ -14,7 +14,7 @@ from dlimg.matrix.model import IgnoredFinding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LintResult:
-    """Findings, worst first; those that the matrix ignores; and what was not examined."""
+    """Findings, worst first, findings that the matrix ignores, and skipped parts."""
 
     findings: tuple[Finding, ...]
     ignored: tuple[tuple[Finding, IgnoredFinding], ...]
@@ -57,7 +57,7 @@ def _ignoring(finding: Finding, entries: Sequence[IgnoredFinding]) -> IgnoredFin
 
 
 def _unused_entries(context: LintContext, entries: Sequence[IgnoredFinding]) -> Iterator[Finding]:
-    """Yield a finding for each entry that ignores nothing: it would hide what comes later."""
+    """Yield a finding for each entry that ignores nothing, for it would hide later faults."""
     rules = {rule.id: rule for rule in RULES}
     for entry in entries:
         rule = rules.get(entry.id)
@@ -98,7 +98,7 @@ UNUSED: Final = LintRule(
     severity="an error",
     why="An entry under `lint: ignore:` without a finding would silently hide a fault that "
     "somebody adds next year.",
-    example='lint:\n  ignore:\n    - {id: os-end-of-life, about: debian11, why: "removed long ago"}',
+    example='lint:\n  ignore:\n    - {id: os-end-of-life, about: debian11, why: "long gone"}',
     remedy="Remove the entry, or correct its id or its `about`.",
     find=_found_by_lint,
 )

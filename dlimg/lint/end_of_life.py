@@ -9,7 +9,7 @@ from dlimg.model import Cell
 
 
 def support_ends(context: LintContext, cell: Cell) -> tuple[tuple[str, SupportEnd], ...]:
-    """Return the parts of a cell whose support has ended or ends soon: `Python`, `system`, `CUDA`."""
+    """Return the parts of a cell (Python, system, CUDA) whose support has ended or ends soon."""
     ends = (
         ("Python", python_end(context.facts, cell.python, context.today)),
         ("system", system_end(context.facts, cell.os.distribution, context.today)),

@@ -141,7 +141,7 @@ def _renamed(lock: Lock | None, request: LockRequest) -> Lock | None:
 
 
 def _settled(lock: Lock, old: Lock | None, path: Path, former: Path) -> LockResult:
-    """Write the lock unless it is the one that was there; remove it under its former name."""
+    """Write the lock if it differs from the old one; remove the file of its former name."""
     if lock == old:
         return LockResult(name=lock.name, state=LockState.CURRENT)
     write_lock(lock, path)

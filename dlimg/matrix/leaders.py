@@ -14,7 +14,7 @@ _EXACT: Final = re.compile(r"[^=<>!~;]+==\s*(?P<version>[0-9][^\s,;*]*)\s*(?:;.*
 
 
 def package_of(requirement: str) -> str:
-    """Return the name that a requirement begins with: up to what PEP 508 lets follow it."""
+    """Return the package name at the beginning of a requirement (PEP 508)."""
     return re.split(r"[\[<>=!~;( ]", requirement, maxsplit=1)[0]
 
 

@@ -1,6 +1,6 @@
-"""Keys and values that an earlier release read: brought to today's, each with a notice.
+"""Former keys and values of the matrix, replaced by the current ones with a notice.
 
-They work for one release more; then this module goes.
+To be removed with the release after this one.
 """
 
 from collections.abc import Callable, Mapping
@@ -49,7 +49,7 @@ def replace_old_keys(tree: Node, notify: Notify) -> Node:
 def _renamed(
     table: YamlMapping, names: Mapping[str, str], subject: str, notify: Notify
 ) -> YamlMapping:
-    """Return the mapping with these keys renamed; a key whose new name is there too stays."""
+    """Return the mapping with these keys renamed, unless it has the new name as well."""
     new_of = {old: new for old, new in names.items() if new not in table.entries}
     for old in new_of.keys() & table.entries.keys():
         notify(table.lines[old], f"{subject} {old} is now called {new_of[old]}")

@@ -224,22 +224,8 @@ def parse_matrix(text: str, source: str) -> Matrix:
 
     tree = replace_old_keys(tree, notify)
     top = form.table(tree, "the matrix", known=TOP, needed=("operating_systems", "families"))
-    systems, bad_systems = _entries(
-        form, top.get("operating_systems"), "operating_systems", _system
-    )
-    stacks, bad_stacks = _entries(form, top.get("stacks"), "stacks", _stack)
-    axes = _shared_axes(form, top.get("axes"), tuple(systems))
-    closed = {"os": systems, "accelerator": (*stacks, CPU), "flavour": FLAVOURS}
-    read = partial(_family, axes, closed)
-    families, unsound = _entries(form, top.get("families"), "families", read)
-    if "families" in top and not families:
-        form.refuse(top["families"].line, "families is empty", "describe at least one family")
-    unsound |= {
-        name
-        for name, family in families.items()
-        if not bad_systems.isdisjoint(family.axes["os"])
-        or not bad_stacks.isdisjoint(family.axes["accelerator"])
-    }
+    entries = _read_entries(form, top)
+    families = entries.families
     required = read_required_checks(form, top.get("required_checks"), tuple(families))
     for check in chain.from_iterable(required.values()):
         note = renamed_note(check.name)
@@ -254,18 +240,52 @@ def parse_matrix(text: str, source: str) -> Matrix:
         compression=compression_name(compression),
         source_url=form.matching(top.get("source"), "source", patterns.URL),
         licenses=form.matching(top.get("licenses"), "licenses", patterns.LICENSES),
-        operating_systems=_without(systems, bad_systems),
-        stacks=_without(stacks, bad_stacks),
+        operating_systems=entries.systems,
+        stacks=entries.stacks,
         flavours=_flavours(form, top.get("flavours")),
-        families=_without(families, unsound),
+        families=_without(families, entries.unsound),
         required=required,
         gpus=read_gpus(form, top.get("gpus")),
         ignored=read_ignored(form, top.get("lint")),
         exclude=read_excludes(form, top.get("exclude"), axis_values(families), "the matrix"),
         groups=read_groups(form, top.get("groups"), families),
-        unsound=frozenset(unsound),
+        unsound=frozenset(entries.unsound),
         notices=tuple(notices),
         problems=tuple(form.problems),  # last: the calls above may add to them
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entries:
+    """Sound operating systems and stacks, and all families, with the names of unsound ones."""
+
+    systems: Mapping[str, OperatingSystemChoice]
+    stacks: Mapping[str, StackChoice]
+    families: Mapping[str, Family]
+    unsound: set[str]
+
+
+def _read_entries(form: Validator, top: Mapping[str, Node]) -> _Entries:
+    node = top.get("operating_systems")
+    systems, bad_systems = _named_entries(form, node, "operating_systems", _system)
+    stacks, bad_stacks = _named_entries(form, top.get("stacks"), "stacks", _stack)
+    axes = _shared_axes(form, top.get("axes"), tuple(systems))
+    closed = {"os": systems, "accelerator": (*stacks, CPU), "flavour": FLAVOURS}
+    read = partial(_family, axes, closed)
+    families, unsound = _named_entries(form, top.get("families"), "families", read)
+    if "families" in top and not families:
+        form.refuse(top["families"].line, "families is empty", "describe at least one family")
+    unsound |= {
+        name
+        for name, family in families.items()
+        if not bad_systems.isdisjoint(family.axes["os"])
+        or not bad_stacks.isdisjoint(family.axes["accelerator"])
+    }
+    return _Entries(
+        systems=_without(systems, bad_systems),
+        stacks=_without(stacks, bad_stacks),
+        families=families,
+        unsound=unsound,
     )
 
 
@@ -274,7 +294,7 @@ def _shared_axes(form: Validator, node: Node | None, systems: tuple[str, ...]) -
     return _Axes(values={"os": systems} | dict(axes.values), lines=axes.lines)
 
 
-def _entries(
+def _named_entries(
     form: Validator,
     node: Node | None,
     section: str,
@@ -293,7 +313,7 @@ def _entries(
     return entries, unsound
 
 
-def _without(entries: Mapping[str, Entry], names: set[str]) -> dict[str, Entry]:
+def _without(entries: Mapping[str, Entry], names: Collection[str]) -> dict[str, Entry]:
     return {name: entry for name, entry in entries.items() if name not in names}
 
 

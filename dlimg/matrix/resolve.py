@@ -231,12 +231,14 @@ def resolve(
         for family in matrix.families.values()
     }
     resolver = StackResolver(matrix, wanted)
-    corners: dict[str, ResolvedCorners] = {}
-    for family in matrix.families.values():
-        corners[family.name] = [
+    corners = {
+        family.name: [
             (corner, factory.cell(family, corner, resolver.stack(family, corner)))
             for corner in wanted[family.name]
         ]
+        for family in matrix.families.values()
+    }
+    for family in matrix.families.values():
         problems += factory.problems(family)
         problems += excludes.unused(family.exclude, f"family {family.name}: ")
         problems += _unused_variables(matrix, family, wanted[family.name])
