@@ -1,17 +1,14 @@
-"""A file is written whole or not at all: under a name of its own beside it, then renamed.
-
-And read without waiting for anybody, whatever lies in its place.
-"""
+"""Files written completely or not at all, and read without waiting."""
 
 import os
 from pathlib import Path
 
 
 def atomic_write(path: Path, text: str, *, mode: int = 0o666) -> None:
-    """Put this text in the place of whatever is there; folders that are missing are made.
+    """Replace the file with this text; missing folders are created.
 
-    Whatever interrupts, and whoever else writes the same file, one whole text is there. The mode
-    holds from the file's first moment, less the process's umask. Raises OSError.
+    The text goes to a temporary file beside it, which is then renamed: an interruption or a second
+    writer leaves one complete text. The mode, less the umask, holds from the start. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.urandom(4).hex()}.new")
@@ -25,9 +22,9 @@ def atomic_write(path: Path, text: str, *, mode: int = 0o666) -> None:
 
 
 def read_now(path: Path) -> str:
-    """The file's text; of a pipe what is in it already, since nobody may ever write into it.
+    """Return the file's text; of a pipe only what is already in it.
 
-    Raises OSError, and UnicodeDecodeError for what is no UTF-8.
+    Raises OSError, and UnicodeDecodeError for other than UTF-8.
     """
     with open(path, encoding="utf-8", opener=_at_once) as file:
         return file.read()

@@ -1,4 +1,4 @@
-"""Every failure that a user can meet: one class for each exit code, raised deep, shown once."""
+"""The failures that are shown to users: one class for each exit code."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is wrong: what, where (`file:line` or a cell) and what to do next."""
+    """One problem: what is wrong, where (`file:line` or a cell), and a hint what to do."""
 
     message: str
     where: str = ""
@@ -30,10 +30,10 @@ class DlimgError(Exception):
 
     @classmethod
     def of(cls, problems: Iterable[Problem]) -> "DlimgError":
-        """The one failure that stands for all these problems."""
-        found = tuple(problems)
-        error = cls(found[0].message)
-        error.problems = found
+        """Return one failure for all these problems."""
+        all_problems = tuple(problems)
+        error = cls(all_problems[0].message)
+        error.problems = all_problems
         return error
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ class NetworkFailure(DlimgError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint with the nearest right spelling, or with all that is allowed."""
+    """Return a hint with the nearest spelling, or else with all known words."""
     from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
 
     choices = sorted(known)

@@ -36,7 +36,7 @@ def run(options: EngineOptions, context: Context) -> int:
     home = home_of(context.environment)
     match options.action:
         case "up":
-            private_engine.up(home, environment=context.environment, log=context.log)
+            private_engine.up(home, context)
         case "down":
             private_engine.down(home, log=context.log)
         case "purge":

@@ -19,13 +19,13 @@ from dlimg.report.facts import (
     Row,
     Rows,
     cells,
+    confidence,
     details,
     headings,
     name_of,
     overview,
     row_json,
     sections_of,
-    sure,
 )
 from dlimg.units import counted
 
@@ -196,7 +196,7 @@ def _print_row(subject: str, section: str, row: Row, cite: Citations, context: C
     """Print everything about one row."""
     lines = [
         *details(section, row, cite),
-        ("confidence", sure(row)),
+        ("confidence", confidence(row)),
         ("checked", row["checked"]),
         ("source", cite(row["source"])),
         ("defined in", f"dlimg/facts/{subject}.yaml:{row['line']}"),
@@ -222,7 +222,7 @@ def _print_tables(rows: NamedRows, cite: Citations, context: Context) -> None:
             print_table(headings(section, "confidence", "source"), lines, context)
         else:
             lines = [
-                (*cells(section, row), sure(row), row["checked"], row["source"])
+                (*cells(section, row), confidence(row), row["checked"], row["source"])
                 for row in of_section
             ]
             print_table(headings(section, "confidence", "checked", "source"), lines, context)
@@ -230,5 +230,5 @@ def _print_tables(rows: NamedRows, cite: Citations, context: Context) -> None:
 
 
 def _confidence(row: Row) -> str:
-    confidence = sure(row)
-    return confidence if confidence in ("yes", "no") else "partly"
+    text = confidence(row)
+    return text if text in ("yes", "no") else "partly"

@@ -10,7 +10,7 @@ from dlimg.context import Context
 from dlimg.pipeline.inspect import InspectReport, inspect
 from dlimg.publish.image_content import maker
 from dlimg.report.evidence_text import proof_text, verdict_row
-from dlimg.report.inspect import fact_rows, harmless, inspected_json, layer_rows, wheel_rows
+from dlimg.report.inspect import fact_rows, inspect_json, layer_rows, printable, wheel_rows
 from dlimg.units import counted
 
 
@@ -37,7 +37,7 @@ def run(options: InspectOptions, context: Context) -> int:
     """Return 0 for an image that dlimg made, else 1."""
     report = inspect(options.reference, context)
     if options.format == "json":
-        print_json(inspected_json(report))
+        print_json(inspect_json(report))
     else:
         _print(report, context)
     return 0 if maker(report.content) == "dlimg" else 1
@@ -65,12 +65,12 @@ def _print(report: InspectReport, context: Context) -> None:
     headings = ("to pull", "unpacked", "digest", "made by")
     _print_table(headings, layer_rows(report.content), context)
     for remark in report.remarks:
-        context.log(f"note: {harmless(remark)}")
+        context.log(f"note: {printable(remark)}")
 
 
 def _print_line(text: str) -> None:
-    out(f"{harmless(text)}\n")
+    out(f"{printable(text)}\n")
 
 
 def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], context: Context) -> None:
-    print_table(headings, [[harmless(text) for text in row] for row in rows], context)
+    print_table(headings, [[printable(text) for text in row] for row in rows], context)

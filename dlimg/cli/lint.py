@@ -15,7 +15,7 @@ from dlimg.lint.model import Severity
 from dlimg.lint.pages import rule_page, rule_pages
 from dlimg.pipeline.facts_files import read_facts
 from dlimg.pipeline.lint import ask_online, read_lint_context
-from dlimg.report.lint import linted_github, linted_json, linted_text, summary
+from dlimg.report.lint import findings_text, github_annotations, lint_json, summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +79,9 @@ def run(options: LintOptions, context: Context) -> int:
 
 def _print(result: LintResult, form: str, context: Context) -> None:
     if form == "json":
-        print_json(linted_json(result))
+        print_json(lint_json(result))
         return
-    out(linted_github(result) if form == "github" else linted_text(result))
+    out(github_annotations(result) if form == "github" else findings_text(result))
     for skipped in result.skipped:
         context.log(f"skipped: {skipped}")
     context.log(summary(result))

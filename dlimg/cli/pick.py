@@ -93,7 +93,7 @@ def run(options: PickOptions, context: Context) -> int:
     if options.format == "json":
         here = {"here": report.machine_json(machine)} if machine else {}
         name = pick_context.image_name
-        print_json({**report.picked_json(picked, request, advice, name, tested), **here})
+        print_json({**report.pick_json(picked, request, advice, name, tested), **here})
     else:
         _print(picked, request, advice, options, (pick_context.image_name, tested), context)
     return 0 if picked.matches else 1
@@ -143,20 +143,20 @@ def _print(
     context: Context,
 ) -> None:
     name, tested = texts
-    requested = report.wish_text(request)
+    requested = report.request_text(request)
     if requested:
         context.log(f"requested: {requested}")
-    rows = list(report.fit_rows(picked, request, name, tested, every=options.every_image))
+    rows = list(report.match_rows(picked, request, name, tested, every=options.every_image))
     if rows:
-        print_table(*report.without_empty(report.FITS, rows), context)
-    more = report.more(picked)
+        print_table(*report.without_empty(report.MATCH_HEADINGS, rows), context)
+    more = report.hidden_matches(picked)
     if more and not options.every_image:
         context.log(f"{more} more images run there: other Pythons, systems and flavours (--all)")
-    rejected = list(report.fallen_rows(picked))
+    rejected = list(report.rejection_rows(picked))
     if rejected:
         out("\n" if rows else "")
         context.log("Rejected:")
-        print_table(report.FALLEN, rejected, context)
+        print_table(report.REJECTION_HEADINGS, rejected, context)
     if not rows:
         context.log(report.nothing_text(picked, request))
         for change in advice:

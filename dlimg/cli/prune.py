@@ -29,7 +29,7 @@ def options_of(arguments: Namespace) -> PruneOptions:
 
 
 def run(options: PruneOptions, context: Context) -> int:
-    removed = prune_engine(find_engine(context.environment, private="join", log=context.log))
+    removed = prune_engine(find_engine(context, private="join"))
     if options.format == "json":
         value = asdict(removed)
         # `kept` is the old name of `retained`, until the next release.

@@ -15,12 +15,12 @@ from dlimg.atomic_write import atomic_write
 from dlimg.cli.printing import with_schema
 from dlimg.context import Log
 from dlimg.errors import BadInput, Negative, Problem
-from dlimg.report.github import github
-from dlimg.report.junit import junit
+from dlimg.report.github import github_summary
+from dlimg.report.junit import junit_report
 from dlimg.results import ImageResult
 
 FORMATS: Final[Mapping[str, Callable[[Sequence[ImageResult]], str] | None]] = MappingProxyType(
-    {".json": None, ".md": github, ".xml": junit}
+    {".json": None, ".md": github_summary, ".xml": junit_report}
 )
 
 

@@ -24,9 +24,9 @@ from dlimg.report.size_text import (
     group_rows,
     image_rows,
     layer_rows,
-    matrix_headings,
-    matrix_rows,
     pull_rows,
+    pull_table_headings,
+    pull_table_rows,
     sizes_json,
     total_text,
 )
@@ -122,7 +122,7 @@ def _print(sizes: MatrixSizes, images: Sequence[ImageSize], context: Context) ->
             print_table(LAYERS, list(layer_rows(sizes, image)), context)
     if 1 < len(images) <= MOST_IN_PULL_TABLE:
         out("\nto pull on a machine that has another of them\n")
-        print_table(matrix_headings(images), list(matrix_rows(images)), context)
+        print_table(pull_table_headings(images), list(pull_table_rows(images)), context)
 
 
 def _write(file: Path, text: str, context: Context) -> None:

@@ -12,9 +12,9 @@ from dlimg.pipeline.project import compression_of, read_project
 from dlimg.report.store_table import (
     HEADINGS,
     damaged_text,
+    entries_json,
+    entry_rows,
     exported_json,
-    held_json,
-    held_rows,
     total_text,
 )
 from dlimg.store.maintenance import hold_store, list_entries, verify_store
@@ -88,9 +88,9 @@ def _list(options: StoreOptions, context: Context) -> int:
     use = store_use(options.matrix, store)
     entries = list_entries(store)
     if options.format == "json":
-        print_json(held_json(entries, use.uses, use.names))
+        print_json(entries_json(entries, use.uses, use.names))
         return 0
-    print_table(HEADINGS, held_rows(entries, use.uses, use.names), context)
+    print_table(HEADINGS, entry_rows(entries, use.uses, use.names), context)
     if use.images:
         context.log(total_text(entries, use.uses))
     else:

@@ -24,7 +24,7 @@ from dlimg.pipeline.host_checks import HostSettings, test_host
 from dlimg.pipeline.planned_images import BuildSettings
 from dlimg.pipeline.project import read_project
 from dlimg.pipeline.run import Run, images_to_build, run_images
-from dlimg.report.host_run import HEADINGS, bare_failure_text, bare_json, bare_row
+from dlimg.report.host_run import HEADINGS, host_failure_text, host_json, host_row
 from dlimg.results import ImageResult, exit_code_of_results
 
 
@@ -92,11 +92,11 @@ def run(options: TestOptions, context: Context) -> int:
 def _test_host(options: TestOptions, settings: HostSettings, context: Context) -> int:
     prepare_reports(options.reports)
     evidence = test_host(settings, context)
-    value = [bare_json(evidence)]
+    value = [host_json(evidence)]
     if options.format == "json":
         print_json(value)
     else:
-        print_table(HEADINGS, [bare_row(evidence)], context)
-    context.log(bare_failure_text(evidence))
+        print_table(HEADINGS, [host_row(evidence)], context)
+    context.log(host_failure_text(evidence))
     write_reports(options.reports, [ImageResult(evidence=evidence)], value, context.log)
     return exit_code(outcome(evidence.verdicts))

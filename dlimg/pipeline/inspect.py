@@ -47,7 +47,7 @@ class InspectReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectQuery:
-    """One look at an image: the environment it is done in, and what was noticed on the way."""
+    """One inspection: its environment, and the remarks collected on the way."""
 
     environment: Mapping[str, str]
     remarks: list[str] = field(default_factory=list)
@@ -77,9 +77,9 @@ def inspect(name: str, context: Context) -> InspectReport:
 
 
 def _in_engine(query: InspectQuery, name: str) -> tuple[ImageContent, AttachedDocuments] | None:
-    """The engine's image and what its registry has beside it; nothing where there is none."""
+    """Return the engine's image with the documents at its registry; None where it has none."""
     try:
-        engine = find_engine(query.environment, private="join", log=_ignore)
+        engine = find_engine(Context.of(query.environment, _ignore), private="join")
     except NoEngine:
         # A registry needs none; a name that only an engine could know is told of below.
         return None
@@ -90,9 +90,9 @@ def _in_engine(query: InspectQuery, name: str) -> tuple[ImageContent, AttachedDo
 def _beside_known(
     query: InspectQuery, engine: Engine, content: ImageContent, name: str
 ) -> tuple[ImageContent, AttachedDocuments]:
-    """What lies beside the image at the registries that the engine had it from.
+    """Return the documents attached to the image at the registries that the engine names.
 
-    They can prove that it is another one with labels more, which the engine may not.
+    A registry can prove that it is a tested image with two more labels; an engine may not.
     """
     evidence: list[Evidence] = []
     lock = None
@@ -104,20 +104,22 @@ def _beside_known(
             with open_registry(place.host, query.environment) as registry:
                 repository = Repository(registry=registry, name=place.name)
                 content = _with_tested(repository, place, content)
-                found = read_attached(repository, [place.digest], content, log=query.remarks.append)
+                attached = read_attached(
+                    repository, [place.digest], content, log=query.remarks.append
+                )
                 _compare(query, repository, place, name)
         except DlimgError as error:
             query.remarks.append(f"{text} was not asked for evidence: {error.problems[0].message}")
             continue
-        evidence += found.evidence
-        lock = lock or found.lock
+        evidence += attached.evidence
+        lock = lock or attached.lock
     return content, AttachedDocuments(evidence=tuple(evidence), lock=lock)
 
 
 def _with_tested(
     repository: Repository, place: ImageReference, content: ImageContent
 ) -> ImageContent:
-    """The content with the digest of the image that was tested, where it claims to be one more."""
+    """Return the content with the digest of the tested image, where the registry proves it."""
     if not content.claimed_digest or content.tested_digest:
         return content
     published = read_registry_image(repository, place)
@@ -127,15 +129,15 @@ def _with_tested(
 
 
 def _compare(query: InspectQuery, repository: Repository, place: ImageReference, name: str) -> None:
-    """Say so when the name that was asked for leads elsewhere at the registry by now."""
-    asked = parse_reference(name)
-    if (asked.host, asked.name) != (place.host, place.name) or asked.digest:
+    """Remark that the name leads to another image at the registry."""
+    reference = parse_reference(name)
+    if (reference.host, reference.name) != (place.host, place.name) or reference.digest:
         return
-    there = resolve_digest(repository, asked.tag)
-    if there != place.digest:
+    digest_there = resolve_digest(repository, reference.tag)
+    if digest_there != place.digest:
         query.remarks.append(
-            f"the registry has another image under this name: {there or 'none at all'}; this is "
-            "the engine's"
+            f"the registry has another image under this name: {digest_there or 'none at all'}; "
+            "this is the engine's"
         )
 
 
@@ -157,9 +159,8 @@ def _at_registry(query: InspectQuery, name: str) -> tuple[ImageContent, Attached
 
 
 def _nowhere(query: InspectQuery, name: str) -> tuple[ImageContent, AttachedDocuments]:
-    find_engine(
-        query.environment, private="join", log=_ignore
-    )  # where there is none, that is the reason
+    # Where there is no engine, that is the reason.
+    find_engine(Context.of(query.environment, _ignore), private="join")
     raise Negative(
         f"the engine has no image {name!r}",
         hint="for one at a registry write its host, too: docker.io/NAME, ghcr.io/TEAM/NAME",
@@ -167,7 +168,7 @@ def _nowhere(query: InspectQuery, name: str) -> tuple[ImageContent, AttachedDocu
 
 
 def _local_evidence(query: InspectQuery, content: ImageContent) -> tuple[Evidence, ...]:
-    """What was proved on this machine about the image's bytes."""
+    """Return the evidence on this machine about the image's bytes."""
     folder = evidence_folder(query.environment)
     found: list[Evidence] = []
 

@@ -50,7 +50,7 @@ def pin_bases(
     A base whose registry does not answer keeps the pin that it had; then NetworkFailure is raised
     at the end.
     """
-    engine = find_engine(context.environment, private=private_engine, log=context.log)
+    engine = find_engine(context, private=private_engine)
     names = {cell.os.name for cell in project.resolution.cells}
     pins = _read_pins(project, context)
     digests = {name: pin for name, pin in pins.items() if name in names}

@@ -89,7 +89,7 @@ def _find_bases(
     bases: dict[str, Base | DlimgError] = {}
     for system in dict.fromkeys(image.cell.os for image in images):
         try:
-            bases[system.name] = make_base(system, store, context.environment, context.log)
+            bases[system.name] = make_base(system, store, context)
         except DlimgError as error:
             bases[system.name] = error
     return bases

@@ -92,7 +92,7 @@ def verify_record(
     cells = [cell for cell in select_cells(project, settings.cells) if cell.id in recorded]
     _check_cells(recorded, cells, path, is_all=settings.cells.is_all)
     images = buildable_images(cells, project, settings.find_links, context)
-    engine = find_engine(context.environment, private=settings.private_engine, log=context.log)
+    engine = find_engine(context, private=settings.private_engine)
     check_buildx(engine.docker, engine.environment)
     bases = find_bases(images, engine, project, settings.base, context)
     planned = plan_images(images, bases, compression_of(project, settings.compression))

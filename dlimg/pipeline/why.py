@@ -65,7 +65,7 @@ def answer_question(question: WhyQuestion, today: date) -> tuple[str, WhyAnswer]
 
 
 def _is_requirement(facts: Facts, text: str) -> bool:
-    """Return whether it is a requirement: `torch==2.6.0`, `torch 2.6`; not `tensorflow-1.0`."""
+    """Return whether it is written as `torch==2.6.0` or `torch 2.6`; not `tensorflow-1.0`."""
     if re.search(r"[=<>~!]=", text):
         return True
     name = re.match(r"[a-z]+(?:-(?:gpu|cpu))?", text.lower())
@@ -91,7 +91,7 @@ def _requirement(engine: RuleEngine, question: WhyQuestion, today: date) -> tupl
 
 
 def query_of(facts: Facts, question: WhyQuestion) -> Query:
-    """Return a requirement with its options. Raises BadInput with the nearest spelling."""
+    """Return the query of a requirement and options. Raises BadInput with the nearest spelling."""
     named = parse_names.parse_requirement(facts, question.text)
     query = Query(
         framework=named.framework,
@@ -103,16 +103,16 @@ def query_of(facts: Facts, question: WhyQuestion) -> Query:
 
 
 def _cuda(facts: Facts, required: str, option: str) -> str:
-    """The CUDA of the option or of the requirement itself; both must be the same."""
-    found = [parse_names.parse_cuda(facts, text) for text in (option, required) if text]
-    if len(found) == 2 and not found[0].startswith(found[1]):
-        message = f"the requirement says CUDA {found[1]}, --cuda says {found[0]}"
+    """Return the CUDA of the option or of the requirement. Raises BadInput where they differ."""
+    versions = [parse_names.parse_cuda(facts, text) for text in (option, required) if text]
+    if len(versions) == 2 and not versions[0].startswith(versions[1]):
+        message = f"the requirement says CUDA {versions[1]}, --cuda says {versions[0]}"
         raise BadInput(message, hint="leave one of them out")
-    return found[0] if found else ""
+    return versions[0] if versions else ""
 
 
 def _with_options(facts: Facts, query: Query, question: WhyQuestion) -> Query:
-    """The question with what the options say. Raises BadInput where they contradict each other."""
+    """Return the query with the options. Raises BadInput where they contradict each other."""
     given = replace(
         query,
         cudnn=parse_names.parse_cudnn(question.cudnn) if question.cudnn else "",
@@ -133,9 +133,9 @@ _OF_THE_CELL: Final = ("cuda", "cudnn", "python", "os", "arch")
 
 
 def cell_answer(engine: RuleEngine, question: WhyQuestion, today: date) -> tuple[str, WhyAnswer]:
-    """The answer about a cell, by its id, a pattern, an alias or a tag; or about a dropped corner.
+    """Return the answer about a cell, by id, pattern, alias or tag; or about a dropped combination.
 
-    Raises BadInput for a name that fits none or several, with the nearest.
+    Raises BadInput, with the nearest names, for a name that fits none or several.
     """
     text, facts = question.text, engine.facts
     project = read_project(question.matrix, facts=facts)
@@ -194,20 +194,20 @@ def _alike(project: Project, text: str) -> tuple[Cell, ...]:
 
 
 def names_of(project: Project, cell: Cell) -> tuple[str, ...]:
-    """Its id, its tags without cuDNN, its aliases: `pytorch:latest`."""
+    """Return a cell's id, its tags without cuDNN, and its aliases: `pytorch:latest`."""
     full = f"{cell.family}:{cell.id.removeprefix(f'{cell.family}-')}"
     aliases = project.resolution.aliases.get(cell.id, ())
     return (cell.id, full, *(f"{cell.family}:{alias}" for alias in aliases))
 
 
 def _without_registry(project: Project, text: str) -> str:
-    """`pytorch:2.15.0-cuda13.2-py3.13-debian13` of a full name; the lock says which cuDNN."""
+    """Return `pytorch:2.15.0-cuda13.2-py3.13-debian13` of a full name, without cuDNN."""
     word = text.removeprefix(f"{project.resolution.registry}/").rpartition("/")[2]
     return re.sub(r"-cudnn[0-9.]+(?=-)", "", word)
 
 
 def _dropped(project: Project, engine: RuleEngine, dropped: DroppedCell) -> WhyAnswer:
-    """Why a corner is no cell: a rule that cannot be helped, or a wish of the matrix."""
+    """Return why a combination is no cell: by a rule, or because the matrix excludes it."""
     cells = project.resolution.cells
     ranked = sorted(cells, key=lambda cell: -SequenceMatcher(None, cell.id, dropped.id).ratio())
     near = [

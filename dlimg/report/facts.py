@@ -49,7 +49,7 @@ def overview(subjects: Mapping[str, Rows]) -> list[tuple[str, ...]]:
         sections = sections_of(rows)
         every = [row for section in sections.values() for row in section]
         counts = ", ".join(f"{len(section)} {name}" for name, section in sections.items())
-        unconfirmed = sum(sure(row) != "yes" for row in every)
+        unconfirmed = sum(confidence(row) != "yes" for row in every)
         lines.append((subject, counts, str(unconfirmed), min(row["checked"] for row in every)))
     return lines
 
@@ -65,7 +65,7 @@ def name_of(section: str, row: Row) -> str:
     return f"{first} of {', '.join(row['versions'])}" if section == "variants" else str(first)
 
 
-def sure(row: Row) -> str:
+def confidence(row: Row) -> str:
     """Return `yes`, `no`, or `not a, b` for the fields that are not confirmed."""
     if not row.get("verified", True):
         return "no"
@@ -94,22 +94,22 @@ def _cell(row: Row, field: str) -> str:
     if field == "drivers":
         return str(next(iter(value.values()), "-")) if value else "-"
     if field in ("pythons", "architectures"):
-        return spans(value)
-    return shown(value) or "-"
+        return version_ranges(value)
+    return value_text(value) or "-"
 
 
-def shown(value: Any) -> str:  # noqa: ANN401 - plain data of any form
+def value_text(value: Any) -> str:  # noqa: ANN401 - plain data of any form
     """Return a value as one line of text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return "; ".join(f"{name}: {shown(element)}" for name, element in value.items())
+        return "; ".join(f"{name}: {value_text(element)}" for name, element in value.items())
     if isinstance(value, list):
         return ", ".join(value)
     return str(value)
 
 
-def spans(values: Sequence[str]) -> str:
+def version_ranges(values: Sequence[str]) -> str:
     """Return `3.9-3.13` for consecutive minor versions; other values as they are."""
     runs: list[list[str]] = []
     for value in values:
@@ -134,10 +134,10 @@ def details(section: str, row: Row, cite: Callable[[str], str]) -> Iterator[tupl
         inner = list(value.items()) if isinstance(value, Mapping) else []
         if any(isinstance(inner_value, Mapping | list) for _, inner_value in inner):
             yield from (
-                (f"{named} {name}", shown(inner_value) or "-") for name, inner_value in inner
+                (f"{named} {name}", value_text(inner_value) or "-") for name, inner_value in inner
             )
         else:
-            yield named, shown(value) or "-"
+            yield named, value_text(value) or "-"
         yield from (("", inner_value) for inner_value in _aside(row, key, cite))
     for group in sorted(
         {key.rpartition("_")[0] for key in row if key.endswith(_ENDS)} - row.keys()
@@ -149,7 +149,7 @@ def details(section: str, row: Row, cite: Callable[[str], str]) -> Iterator[tupl
 
 def _aside(row: Row, key: str, cite: Callable[[str], str]) -> Iterator[str]:
     if not row.get(f"{key}_verified", True):
-        yield "(nobody could confirm it)"
+        yield "(not confirmed)"
     if f"{key}_note" in row:
         yield f"({row[f'{key}_note']})"
     if f"{key}_source" in row:
@@ -166,7 +166,7 @@ def row_json(subject: str, section: str, row: Row) -> dict[str, object]:
         "subject": subject,
         "section": section,
         "name": name_of(section, row),
-        "certain": sure(row) == "yes",
+        "certain": confidence(row) == "yes",
         "where": f"{subject}.yaml:{row['line']}",
         **fields,
     }

@@ -25,7 +25,7 @@ _CUT: Final = (
 )
 
 
-def github(results: Sequence[ImageResult]) -> str:
+def github_summary(results: Sequence[ImageResult]) -> str:
     """Return the summary, never longer than GitHub's limit."""
     texts = ("\n".join(_parts(results, room)) + "\n" for room in _ROOM)
     fitting = next((text for text in texts if len(text.encode()) <= LIMIT), "")

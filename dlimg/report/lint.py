@@ -16,7 +16,7 @@ _KINDS: Final = {
 PAGES: Final = "docs/lint"
 
 
-def linted_text(linted: LintResult) -> str:
+def findings_text(linted: LintResult) -> str:
     """Return a line for each finding in the form of compilers, so that editors can jump to it."""
     return "".join(f"{clean(line)}\n" for line in _lines(linted))
 
@@ -35,7 +35,7 @@ def _lines(linted: LintResult) -> Iterator[str]:
         yield f"{place}: {finding.severity}: {finding.message} [{finding.id}]{source}"
 
 
-def linted_github(linted: LintResult) -> str:
+def github_annotations(linted: LintResult) -> str:
     """Return GitHub's workflow commands, which show findings beside their lines."""
     return "".join(f"{_command(finding)}\n" for finding in linted.findings)
 
@@ -57,7 +57,7 @@ def _property(text: str) -> str:
     return _message(clean(text)).replace(":", "%3A").replace(",", "%2C")
 
 
-def linted_json(linted: LintResult) -> dict[str, object]:
+def lint_json(linted: LintResult) -> dict[str, object]:
     """Return the result as stable data; `accepted` and `not_looked_at` go with the next release."""
     ignored = [{**finding_json(finding), "why": entry.why} for finding, entry in linted.ignored]
     return {

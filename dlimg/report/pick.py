@@ -18,12 +18,12 @@ from dlimg.compat.pick import (
 from dlimg.model import Cell
 from dlimg.units import counted
 
-FITS: Final = ("image", "runs by", "tested")
-FALLEN: Final = ("does not run", "why", "source")
+MATCH_HEADINGS: Final = ("image", "runs with", "tested")
+REJECTION_HEADINGS: Final = ("rejected images", "reason", "source")
 Name = Callable[[Cell], str]
 
 
-def wish_text(wish: PickRequest) -> str:
+def request_text(wish: PickRequest) -> str:
     """Return `RTX 4090 (sm_89), driver 570.86.10, Python 3.13`."""
     gpus = [f"{gpu.name} ({gpu.sm})" if gpu.name != gpu.sm else gpu.sm for gpu in wish.gpus]
     parts = [" and ".join(gpus)]
@@ -34,7 +34,7 @@ def wish_text(wish: PickRequest) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def fit_rows(
+def match_rows(
     picked: PickResult, wish: PickRequest, name: Name, tested: Name, *, every: bool
 ) -> Iterator[Sequence[str]]:
     """Yield a row for the best image of each build, or with `every` for every image."""
@@ -52,7 +52,7 @@ def without_empty(
     return headings[:-1], [row[:-1] for row in rows]
 
 
-def more(picked: PickResult) -> int:
+def hidden_matches(picked: PickResult) -> int:
     """Return the number of images that `--all` would add."""
     return len(picked.matches) - len(by_build(picked.matches))
 
@@ -91,11 +91,13 @@ def nothing_text(picked: PickResult, wish: PickRequest) -> str:
     candidates = (arch for rule in of_rules if rule in rules for arch in of_rules[rule])
     archs = dict.fromkeys(arch for arch in candidates if arch)
     if archs and rules <= of_rules.keys():
-        return f"nothing of this matrix runs there: it has no image for {' and '.join(archs)}"
-    return "nothing of this matrix runs there"
+        return (
+            f"No image in this matrix runs on that machine: it has none for {' and '.join(archs)}"
+        )
+    return "No image in this matrix runs on that machine"
 
 
-def fallen_rows(picked: PickResult) -> Iterator[Sequence[str]]:
+def rejection_rows(picked: PickResult) -> Iterator[Sequence[str]]:
     for rejection in picked.rejections:
         on = f"on {rejection.on}: " if rejection.on else ""
         yield _cells(rejection), f"{on}{rejection.reason.message}", rejection.reason.source
@@ -113,7 +115,7 @@ def advice_text(advice: Advice, name: Name) -> str:
     return f"{advice.change}: then {name(advice.cell)} runs{source}"
 
 
-def picked_json(
+def pick_json(
     picked: PickResult, wish: PickRequest, advice: Sequence[Advice], name: Name, tested: Name
 ) -> dict[str, object]:
     """Return the answer as stable data."""

@@ -13,18 +13,18 @@ _COMMANDS: Final = re.compile("[\x7f-\x9f]")
 
 
 def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A line for each row, its fields separated by tabs: for pipes."""
+    """Return a line for each row, its fields separated by tabs: for pipes."""
     return "".join("\t".join(row) + "\n" for row in (headings, *rows))
 
 
 def clean(text: str) -> str:
-    """What a program printed, without colours; control characters are U+FFFD."""
+    """Return the text without colours; other control characters become U+FFFD."""
     if text.isascii() and text.isprintable():
         return text  # most of it is, and the second pattern takes 4 ms to compile
     return re.sub(_FORBIDDEN, "\ufffd", re.sub(_COLOURS, "", text))
 
 
 def json_text(value: object) -> str:
-    """The value as JSON for people, too: no character in it is a command to a terminal."""
+    """Return the value as JSON in which no character controls a terminal."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -1,8 +1,4 @@
-"""What a registry holds of some images, as a picture: an area for each layer, in SVG.
-
-Text alone, and the same text for the same images. It brings its own ground, a light and a dark
-one, so that it can be read on any page.
-"""
+"""The picture of all layers: a squarified treemap as SVG."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,14 +7,14 @@ from typing import Final
 
 from dlimg.assembly.size_estimate import LayerEstimate
 from dlimg.pipeline.sizes import ImageSize, MatrixSizes
-from dlimg.report.size_text import ESTIMATED, others_text, piece_text, size_text, total_text
+from dlimg.report.size_text import ESTIMATED, layer_text, others_text, size_text, total_text
 from dlimg.store.image_manifest import LayerRank
 from dlimg.units import bytes_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """A rectangle; `x` and `y` are of its upper left corner."""
+    """A rectangle; `x` and `y` are its upper left corner."""
 
     x: float
     y: float
@@ -26,26 +22,26 @@ class Box:
     height: float
 
 
-def boxes(amounts: Sequence[float], within: Box) -> tuple[Box, ...]:
-    """A rectangle for each amount, in their order; amounts are positive, the largest first."""
+def tile_boxes(amounts: Sequence[float], within: Box) -> tuple[Box, ...]:
+    """Return a rectangle for each amount, in order; amounts are positive, the largest first."""
     total = sum(amounts)
     if not total:
         return ()
     scale = within.width * within.height / total
     areas = [amount * scale for amount in amounts]
-    found: list[Box] = []
-    left = within
+    result: list[Box] = []
+    remaining = within
     while areas:
-        side = min(left.width, left.height)
+        side = min(remaining.width, remaining.height)
         count = _row(areas, side)
-        row, left = _laid(areas[:count], left)
-        found += row
+        row, remaining = _laid(areas[:count], remaining)
+        result += row
         areas = areas[count:]
-    return tuple(found)
+    return tuple(result)
 
 
 def _row(areas: Sequence[float], side: float) -> int:
-    """How many of the first areas make the squarest row along a side."""
+    """Return the number of first areas that make the squarest row along a side."""
     best, count = _worst(areas[:1], side), 1
     while count < len(areas):
         worse = _worst(areas[: count + 1], side)
@@ -56,26 +52,26 @@ def _row(areas: Sequence[float], side: float) -> int:
 
 
 def _worst(areas: Sequence[float], side: float) -> float:
-    """The ratio of the sides of the least square rectangle of a row."""
+    """Return the side ratio of the least square rectangle of a row."""
     depth = sum(areas) / side
     return max(max(depth * depth / area, area / (depth * depth)) for area in areas)
 
 
 def _laid(areas: Sequence[float], within: Box) -> tuple[list[Box], Box]:
-    """The rectangles of a row, and the room that is left."""
+    """Return the rectangles of a row, and the remaining rectangle."""
     is_wide = within.width >= within.height
     side = within.height if is_wide else within.width
     depth = sum(areas) / side
-    found = []
-    at = 0.0
+    row = []
+    offset = 0.0
     for area in areas:
         length = area / depth
-        found.append(
-            Box(x=within.x, y=within.y + at, width=depth, height=length)
+        row.append(
+            Box(x=within.x, y=within.y + offset, width=depth, height=length)
             if is_wide
-            else Box(x=within.x + at, y=within.y, width=length, height=depth)
+            else Box(x=within.x + offset, y=within.y, width=length, height=depth)
         )
-        at += length
+        offset += length
     if is_wide:
         rest = Box(
             x=within.x + depth,
@@ -90,7 +86,7 @@ def _laid(areas: Sequence[float], within: Box) -> tuple[list[Box], Box]:
             width=within.width,
             height=max(0.0, within.height - depth),
         )
-    return found, rest
+    return row, rest
 
 
 WIDTH: Final = 1200
@@ -121,7 +117,7 @@ STYLE: Final = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tile:
-    """One area: a layer, or several small ones."""
+    """One area of the picture: a layer, or several small ones."""
 
     size: int
     words: str
@@ -131,7 +127,7 @@ class _Tile:
 
 
 def picture(images: Sequence[ImageSize]) -> str:
-    """The SVG of these images' layers, grouped by what they are, coloured by who has them."""
+    """Return the SVG of these images' layers, grouped by content, coloured by number of images."""
     sizes = MatrixSizes(images=tuple(images))
     parts = [*_head(images), *_areas(sizes)]
     label = escape(total_text(images), quote=True)
@@ -146,21 +142,21 @@ def picture(images: Sequence[ImageSize]) -> str:
 
 
 def _head(images: Sequence[ImageSize]) -> Iterator[str]:
-    """The sum of all images as a bar, in it what is stored, and what the colours mean."""
+    """Yield the bar of all images with the stored part, and the legend of colours."""
     total = sum(image.size for image in images)
-    held = {piece.digest: piece.size for image in images for piece in image.pieces}
-    share = sum(held.values()) / total if total else 0.0
-    room = WIDTH - 2 * EDGE
+    stored_sizes = {piece.digest: piece.size for image in images for piece in image.pieces}
+    share = sum(stored_sizes.values()) / total if total else 0.0
+    full_width = WIDTH - 2 * EDGE
     yield _text(EDGE, 32, 17, "t", total_text(images), weight=600)
-    yield f'<rect class="l" x="{EDGE}" y="44" width="{room}" height="10" rx="2"/>'
-    width = f"{room * share:.1f}"
+    yield f'<rect class="l" x="{EDGE}" y="44" width="{full_width}" height="10" rx="2"/>'
+    width = f"{full_width * share:.1f}"
     yield f'<rect class="b" x="{EDGE}" y="44" width="{width}" height="10" rx="2"/>'
     yield _text(EDGE, 82, 13, "s", "each area is a layer, stored once; it is in")
     marks = ("16 images or more", "8 to 15", "4 to 7", "2 or 3", "one image alone")
     for number, ((_, colour), mark) in enumerate(zip(STEPS, marks, strict=True), start=1):
-        at = EDGE + 300 + 160 * (len(STEPS) - number)
-        yield f'<rect class="{colour}" x="{at}" y="71" width="13" height="13" rx="2"/>'
-        yield _text(at + 19, 82, 13, "s", mark)
+        x = EDGE + 300 + 160 * (len(STEPS) - number)
+        yield f'<rect class="{colour}" x="{x}" y="71" width="13" height="13" rx="2"/>'
+        yield _text(x + 19, 82, 13, "s", mark)
 
 
 def _areas(sizes: MatrixSizes) -> Iterator[str]:
@@ -171,7 +167,7 @@ def _areas(sizes: MatrixSizes) -> Iterator[str]:
         return
     per_byte = room.width * room.height / total
     for (name, tiles), box in zip(
-        groups, boxes([_sum(tiles) for _, tiles in groups], room), strict=True
+        groups, tile_boxes([_sum(tiles) for _, tiles in groups], room), strict=True
     ):
         size = size_text(_sum(tiles), exact=all(tile.exact for tile in tiles))
         fitted = _fitted((f"{name}, {size}", name), box.width - 8, 13, BOLD)
@@ -179,44 +175,47 @@ def _areas(sizes: MatrixSizes) -> Iterator[str]:
         inner = Box(x=box.x, y=box.y + HEAD, width=box.width - 6, height=box.height - HEAD - 6)
         if inner.width <= 0 or inner.height <= 0:
             continue
-        told = _together(tiles, TINY / per_byte)
-        for tile, area in zip(told, boxes([one.size for one in told], inner), strict=True):
+        shown = _together(tiles, TINY / per_byte)
+        for tile, area in zip(shown, tile_boxes([tile.size for tile in shown], inner), strict=True):
             if min(area.width, area.height) > VISIBLE:
                 yield from _tile(tile, area)
 
 
 def _groups(sizes: MatrixSizes) -> dict[str, list[_Tile]]:
-    """The layers by what they are, largest first."""
-    found: dict[str, list[_Tile]] = {}
-    pieces = {one.digest: one for image in sizes.images for one in image.pieces if one.size}
-    for piece in sorted(pieces.values(), key=lambda one: (-one.size, one.history, one.digest)):
+    """Return the layers by what they hold, largest first."""
+    groups: dict[str, list[_Tile]] = {}
+    layers = (layer for image in sizes.images for layer in image.pieces if layer.size)
+    pieces = {layer.digest: layer for layer in layers}
+    for piece in sorted(
+        pieces.values(), key=lambda layer: (-layer.size, layer.history, layer.digest)
+    ):
         holders = sizes.holders[piece.digest]
-        words = _words(piece, holders)
+        name = _words(piece, holders)
         size = size_text(piece.size, exact=piece.exact)
         tile = _Tile(
             size=piece.size,
-            words=words,
-            title=f"{words}: {size}, in {others_text(holders)}",
+            words=name,
+            title=f"{name}: {size}, in {others_text(holders)}",
             images=len(holders),
             exact=piece.exact,
         )
-        found.setdefault(_kind(piece, holders), []).append(tile)
-    return found
+        groups.setdefault(_kind(piece, holders), []).append(tile)
+    return groups
 
 
 def _words(piece: LayerEstimate, holders: Sequence[ImageSize]) -> str:
-    """Short ones, with the Python where it is for one alone."""
-    words = piece_text(piece).removeprefix("nvidia-")
-    pythons = {one.python for one in holders}
+    """Return a short name, with the Python version where the layer is for one only."""
+    name = layer_text(piece).removeprefix("nvidia-")
+    pythons = {image.python for image in holders}
     is_wheel = piece.rank in {LayerRank.FRAMEWORK, LayerRank.WHEEL_BYTECODE}
-    return f"{words}, py{pythons.pop()}" if is_wheel and len(pythons) == 1 else words
+    return f"{name}, py{pythons.pop()}" if is_wheel and len(pythons) == 1 else name
 
 
 def _kind(piece: LayerEstimate, holders: Sequence[ImageSize]) -> str:
-    families = sorted({one.family for one in holders})
+    families = sorted({image.family for image in holders})
     match piece.rank:
         case LayerRank.SHARED_CUDA | LayerRank.CUDA:
-            return f"libraries of {' and '.join(sorted({one.accelerator for one in holders}))}"
+            return f"libraries of {' and '.join(sorted({image.accelerator for image in holders}))}"
         case LayerRank.SYSTEM:
             return "systems with Python"
         case LayerRank.FRAMEWORK | LayerRank.WHEEL_BYTECODE:
@@ -226,51 +225,51 @@ def _kind(piece: LayerEstimate, holders: Sequence[ImageSize]) -> str:
 
 
 def _together(tiles: Sequence[_Tile], least: float) -> Sequence[_Tile]:
-    """The tiles, with all that would be too small as one."""
+    """Return the tiles, with those that would be too small combined."""
     small = [tile for tile in tiles if tile.size < least]
     if len(small) < 2:
         return tiles
     size = _sum(small)
-    words = f"+{len(small)} smaller"
+    name = f"+{len(small)} smaller"
     exact = all(tile.exact for tile in small)
-    one = _Tile(
+    combined = _Tile(
         size=size,
-        words=words,
-        title=f"{words}: {size_text(size, exact=exact)}",
+        words=name,
+        title=f"{name}: {size_text(size, exact=exact)}",
         images=1 if all(tile.images == 1 for tile in small) else 2,
         exact=exact,
     )
     rest = [tile for tile in tiles if tile.size >= least]
-    return sorted((*rest, one), key=lambda tile: -tile.size)
+    return sorted((*rest, combined), key=lambda tile: -tile.size)
 
 
 def _tile(tile: _Tile, box: Box) -> Iterator[str]:
-    """The area with what fits of its words; all of them show under the pointer."""
+    """Yield the area with as much of its name as fits; the title has all of it."""
     colour = next(name for least, name in STEPS if tile.images >= least)
     width, height = max(0.5, box.width - 2), max(0.5, box.height - 2)
     yield (
         f'<g><title>{escape(tile.title)}</title><rect class="{colour}" x="{box.x:.1f}" '
         f'y="{box.y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="2"/>'
     )
-    told = f"{'' if tile.exact else ESTIMATED}{bytes_text(tile.size)}"
-    at, largest = box.y, min(LARGEST, height / 2.4)
-    for line in (_shorter(tile.words), (f"{told}, in {tile.images}", told)):
+    size_label = f"{'' if tile.exact else ESTIMATED}{bytes_text(tile.size)}"
+    y, largest = box.y, min(LARGEST, height / 2.4)
+    for line in (_shorter(tile.words), (f"{size_label}, in {tile.images}", size_label)):
         size, text = _fitted(line, width - 8, largest, WIDE)
-        if text and at + size * 1.25 <= box.y + height - 2:
-            at, largest = at + size * 1.25, size
-            yield _text(box.x + 4, at, size, "w", text)
+        if text and y + size * 1.25 <= box.y + height - 2:
+            y, largest = y + size * 1.25, size
+            yield _text(box.x + 4, y, size, "w", text)
     yield "</g>"
 
 
-def _shorter(words: str) -> tuple[str, ...]:
-    """The words, and fewer of them: without the Python, then without the version."""
-    kind, colon, _ = words.partition(": ")
-    name = kind if colon else words.partition(" ")[0]
-    return (words, words.partition(",")[0], name)
+def _shorter(name: str) -> tuple[str, ...]:
+    """Return the name, and shorter forms of it: without the Python, then without the version."""
+    kind, colon, _ = name.partition(": ")
+    short = kind if colon else name.partition(" ")[0]
+    return (name, name.partition(",")[0], short)
 
 
 def _fitted(texts: Sequence[str], width: float, largest: float, wide: float) -> tuple[float, str]:
-    """The first of these texts that fits, with its size; else the last one cut, or nothing."""
+    """Return the first text that fits, with its size; else the last one cut, or an empty text."""
     if largest < SMALLEST:
         return SMALLEST, ""
     for text in texts:

@@ -53,10 +53,10 @@ def layer_rows(sizes: MatrixSizes, image: ImageSize) -> Iterator[tuple[str, ...]
     """Yield the image's layers, lowest first, each with the other images that have it."""
     for piece in image.pieces:
         size = size_text(piece.size, exact=piece.exact)
-        yield piece_text(piece), size, others_text(sizes.others(image, piece))
+        yield layer_text(piece), size, others_text(sizes.others(image, piece))
 
 
-def piece_text(piece: LayerEstimate) -> str:
+def layer_text(piece: LayerEstimate) -> str:
     """Return what a layer holds, without the details of one image."""
     kind, _, rest = piece.history.partition(": ")
     match kind:
@@ -103,11 +103,11 @@ def pull_rows(
         )
 
 
-def matrix_headings(images: Sequence[ImageSize]) -> tuple[str, ...]:
+def pull_table_headings(images: Sequence[ImageSize]) -> tuple[str, ...]:
     return ("", "to pull", *(f"with {number}" for number in range(1, len(images) + 1)))
 
 
-def matrix_rows(images: Sequence[ImageSize]) -> Iterator[tuple[str, ...]]:
+def pull_table_rows(images: Sequence[ImageSize]) -> Iterator[tuple[str, ...]]:
     """Yield for each image what a machine pulls that has one of the others."""
     for number, image in enumerate(images, start=1):
         cells = ("-" if image is other else amount_text(pull(image, [other])) for other in images)

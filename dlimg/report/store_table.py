@@ -25,7 +25,7 @@ _SHOWN: Final = 3  # names of a list, in a table
 _DIGITS: Final = 19  # `sha256:` and twelve digits
 
 
-def held_rows(
+def entry_rows(
     entries: Sequence[StoreEntry], uses: Mapping[LayerKey, Sequence[str]], names: Mapping[str, str]
 ) -> list[tuple[str, ...]]:
     """Return a row for each layer under `HEADINGS`, the largest first.
@@ -36,7 +36,7 @@ def held_rows(
     return [
         (
             KINDS.get(entry.key.kind, entry.key.kind) + _method(entry.key),
-            _short(told(entry.key, entry.description, names)),
+            _short(description_of(entry.key, entry.description, names)),
             entry.key.python or "any",
             bytes_text(entry.layer.size),
             bytes_text(entry.layer.unpacked),
@@ -47,14 +47,14 @@ def held_rows(
     ]
 
 
-def held_json(
+def entries_json(
     entries: Sequence[StoreEntry], uses: Mapping[LayerKey, Sequence[str]], names: Mapping[str, str]
 ) -> list[dict[str, object]]:
     """Return the layers as stable data, by key."""
     return [
         {
             "kind": entry.key.kind,
-            "what": told(entry.key, entry.description, names),
+            "what": description_of(entry.key, entry.description, names),
             "source": entry.key.source,
             "python": entry.key.python,
             "compression": entry.key.compression,
@@ -70,10 +70,12 @@ def held_json(
 
 def damaged_text(layer: DamagedLayer, names: Mapping[str, str]) -> str:
     kind = KINDS.get(layer.key.kind, layer.key.kind)
-    return f"{kind} {told(layer.key, layer.description, names)}".rstrip() + f" ({layer.key})"
+    return (
+        f"{kind} {description_of(layer.key, layer.description, names)}".rstrip() + f" ({layer.key})"
+    )
 
 
-def told(key: LayerKey, description: str, names: Mapping[str, str]) -> str:
+def description_of(key: LayerKey, description: str, names: Mapping[str, str]) -> str:
     """Return the description of a layer: its own, or else the wheel's name from the locks."""
     return description or names.get(key.source, "")
 

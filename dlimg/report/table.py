@@ -24,7 +24,7 @@ _GAP: Final = 2
 def table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], *, width: int, colour: bool
 ) -> str:
-    """The rows under their headings, or as blocks, in so many columns of a terminal."""
+    """Return the rows under their headings, or as blocks where the terminal is too narrow."""
     buffer = io.StringIO()
     console = Console(
         file=buffer,
@@ -50,7 +50,7 @@ def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]
 
 
 def _least(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """How wide a terminal has to be for the table, with the wrapped column as narrow as may be."""
+    """Return the least width for the table, with its wrapped column at its narrowest."""
     widths = _widths(headings, rows)
     roomy = _roomy(headings, rows)
     spared = 0 if roomy is None else max(0, widths[roomy] - READABLE)
@@ -58,14 +58,14 @@ def _least(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
 
 
 def _roomy(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int | None:
-    """The widest column that has several words somewhere, but never the first: it is the name."""
+    """Return the widest column that has several words in a row, never the first: it is the name."""
     widths = _widths(headings, rows)
     wordy = {number for row in rows for number, cell in enumerate(row) if number and " " in cell}
     return max(wordy, key=lambda number: widths[number], default=None)
 
 
 def _common(rows: Sequence[Sequence[str]]) -> int:
-    """How many of the first columns, taken together, are the same in several rows."""
+    """Return the number of first columns that, taken together, are equal in several rows."""
     most = len(rows[0]) - 1 if rows else 0
     return next(
         (
@@ -90,7 +90,7 @@ def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Renderab
 def _groups(
     headings: Sequence[str], rows: Sequence[Sequence[str]], common: int, width: int
 ) -> Iterator[RenderableType]:
-    """A block for what several rows have in common, and below it a table of the rest."""
+    """Yield a block for what several rows have in common, and below it a table of the rest."""
     for shared, alike in groupby(rows, key=lambda row: tuple(row[:common])):
         yield from _blocks(headings[:common], [shared], width)
         rest = _aligned(headings[common:], [row[common:] for row in alike])
@@ -100,7 +100,7 @@ def _groups(
 def _blocks(
     headings: Sequence[str], rows: Sequence[Sequence[str]], width: int
 ) -> Iterator[RenderableType]:
-    """The name of each row, and below it what is known of the rest, as many on a line as fit."""
+    """Yield each row's name, and below it its other fields, as many on a line as fit."""
     for name, *cells in rows:
         yield Text(name, style="bold")
         line = Text()

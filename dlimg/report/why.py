@@ -1,4 +1,4 @@
-"""An answer to `why` as text and as data."""
+"""Answers of `why` as text and as data."""
 
 from collections.abc import Iterator
 
@@ -13,57 +13,63 @@ _MARKS = {"refusal": "no", "warning": "!", "support": "yes"}
 
 
 def answer_json(answer: WhyAnswer) -> dict[str, object]:
-    """The stable form: valid, fails_at, reasons, nearest."""
+    """Return the answer as stable data."""
     return {
         "valid": answer.valid,
         "fails_at": answer.fails_at,
-        "reasons": [_reason_json(one) for one in answer.reasons],
-        "nearest": [_offer_json(one) for one in answer.nearest],
+        "reasons": [_reason_json(entry) for entry in answer.reasons],
+        "nearest": [_offer_json(entry) for entry in answer.nearest],
     }
 
 
-def _reason_json(one: RuleResult) -> dict[str, object]:
+def _reason_json(reason: RuleResult) -> dict[str, object]:
     return {
-        "rule": one.rule,
-        "message": one.message,
-        "source": one.source,
-        "certain": one.certain,
+        "rule": reason.rule,
+        "message": reason.message,
+        "source": reason.source,
+        "certain": reason.certain,
     }
 
 
-def _offer_json(offer: Suggestion) -> dict[str, object]:
-    one = offer.combination
+def _offer_json(suggestion: Suggestion) -> dict[str, object]:
+    combination = suggestion.combination
     return {
-        "requirement": requirement(one),
-        "cuda": one.cuda or None,
-        "index": one.build.index if one.build else None,
-        "cudnn": one.cudnn or (one.build.cudnn if one.build else "") or None,
-        "python": one.python,
-        "os": os_word(one),
-        "gpu": one.gpu.name if one.gpu else None,
-        "driver": one.driver or None,
-        "arch": one.arch,
-        "changes": list(offer.changes),
+        "requirement": requirement(combination),
+        "cuda": combination.cuda or None,
+        "index": combination.build.index if combination.build else None,
+        "cudnn": combination.cudnn
+        or (combination.build.cudnn if combination.build else "")
+        or None,
+        "python": combination.python,
+        "os": os_option(combination),
+        "gpu": combination.gpu.name if combination.gpu else None,
+        "driver": combination.driver or None,
+        "arch": combination.arch,
+        "changes": list(suggestion.changes),
     }
 
 
-def os_word(one: Combination) -> str | None:
-    """`ubuntu24.04`, as `--os` takes it."""
-    if one.distribution is None:
+def os_option(combination: Combination) -> str | None:
+    """Return `ubuntu24.04`, as `--os` takes it."""
+    if combination.distribution is None:
         return None
-    return one.distribution.distribution.lower().replace("rhel/", "").replace(" ", "")
+    return combination.distribution.distribution.lower().replace("rhel/", "").replace(" ", "")
 
 
-def requirement(one: Combination) -> str:
-    """What an installer is told: `torch==2.6.0`, `tensorflow[and-cuda]==2.21.0`."""
-    package = one.build.package if one.build else one.package or one.framework
-    return f"{package}=={one.version}"
+def requirement(combination: Combination) -> str:
+    """Return the requirement for an installer, such as `torch==2.6.0`."""
+    package = (
+        combination.build.package
+        if combination.build
+        else combination.package or combination.framework
+    )
+    return f"{package}=={combination.version}"
 
 
 def answer_text(answer: WhyAnswer, name: str = "") -> str:
-    """For people: the verdict, each rule with its source, what works instead."""
+    """Return the answer as text: the verdict, each rule with its source, what works instead."""
     verdict = "it works" if answer.valid else f"it fails at {_STAGE[answer.fails_at or '']}"
-    head = name or described(answer.combination)
+    head = name or combination_text(answer.combination)
     return "\n".join([f"{head}: {verdict}", *_body(answer)]) + "\n"
 
 
@@ -71,36 +77,39 @@ _STAGE = {"install": "install", "image": "building the image", "runtime": "run t
 
 
 def _body(answer: WhyAnswer) -> Iterator[str]:
-    width = max((len(one.rule) for one in answer.reasons), default=0)
-    for one in answer.reasons:
-        mark = _MARKS[one.level]
-        doubt = "" if one.certain else " (not confirmed)"
-        yield f"  {mark:3}  {one.rule:{width}}  {clean(one.message)}{doubt}"
-        yield f"       {'':{width}}  source: {clean(one.source)}"
+    width = max((len(reason.rule) for reason in answer.reasons), default=0)
+    for reason in answer.reasons:
+        mark = _MARKS[reason.level]
+        doubt = "" if reason.certain else " (not confirmed)"
+        yield f"  {mark:3}  {reason.rule:{width}}  {clean(reason.message)}{doubt}"
+        yield f"       {'':{width}}  source: {clean(reason.source)}"
     if answer.nearest:
         yield ""
         yield "What works, least change first:"
-        for offer in answer.nearest:
-            yield f"  {described(offer.combination)}"
-            yield f"       {'; '.join(offer.changes)}"
+        for suggestion in answer.nearest:
+            yield f"  {combination_text(suggestion.combination)}"
+            yield f"       {'; '.join(suggestion.changes)}"
     elif not answer.valid:
         yield ""
         yield "Nothing near it works by these facts."
 
 
-def described(one: Combination) -> str:
-    """`torch==2.6.0, CUDA 12.4, Python 3.13, Debian 13`, and what was said of the machine."""
-    parts = [requirement(one), f"CUDA {one.cuda}" if one.cuda else CPU.upper()]
-    if one.cudnn:
-        parts.append(f"cuDNN {one.cudnn}")
-    if one.python:
-        parts.append(f"Python {one.python}")
-    if one.distribution:
-        parts.append(one.distribution.distribution)
-    if one.gpu:
-        parts.append(one.gpu.name)
-    if one.driver:
-        parts.append(f"driver {one.driver}")
-    if one.arch != "x86_64":
-        parts.append(one.arch)
+def combination_text(combination: Combination) -> str:
+    """Return `torch==2.6.0, CUDA 12.4, Python 3.13, Debian 13`, with GPU and driver."""
+    parts = [
+        requirement(combination),
+        f"CUDA {combination.cuda}" if combination.cuda else CPU.upper(),
+    ]
+    if combination.cudnn:
+        parts.append(f"cuDNN {combination.cudnn}")
+    if combination.python:
+        parts.append(f"Python {combination.python}")
+    if combination.distribution:
+        parts.append(combination.distribution.distribution)
+    if combination.gpu:
+        parts.append(combination.gpu.name)
+    if combination.driver:
+        parts.append(f"driver {combination.driver}")
+    if combination.arch != "x86_64":
+        parts.append(combination.arch)
     return ", ".join(parts)

@@ -7,7 +7,7 @@ import pytest
 from dlimg.cli.main import main
 from dlimg.facts.model import SECTIONS
 from dlimg.facts.schema import forms_of
-from dlimg.report.facts import COLUMNS, spans, sure
+from dlimg.report.facts import (COLUMNS, version_ranges, confidence)
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -39,7 +39,7 @@ def test_a_subjects_rows_with_sources_and_days(capsys: pytest.CaptureFixture[str
 def test_one_row_in_full(capsys: pytest.CaptureFixture[str], name: str) -> None:
     text = shown(capsys, "gpus", name)
     assert "capability\t8.9\n" in text
-    assert "first driver\t520\n\t(nobody could confirm it)\n" in text
+    assert "first driver\t520\n\t(not confirmed)\n" in text
     assert "defined in\tdlimg/facts/gpus.yaml:" in text
 
 
@@ -78,13 +78,13 @@ def test_an_unknown_word(capsys: pytest.CaptureFixture[str], words: list[str], s
 
 
 def test_version_ranges_are_written_short() -> None:
-    assert spans(["3.9", "3.10", "3.11", "3.13"]) == "3.9-3.11, 3.13"
-    assert spans(["2.7", "3.3"]) == "2.7, 3.3"
-    assert spans(["sm_70", "sm_75"]) == "sm_70, sm_75"
-    assert spans([]) == ""
+    assert version_ranges(["3.9", "3.10", "3.11", "3.13"]) == "3.9-3.11, 3.13"
+    assert version_ranges(["2.7", "3.3"]) == "2.7, 3.3"
+    assert version_ranges(["sm_70", "sm_75"]) == "sm_70, sm_75"
+    assert version_ranges([]) == ""
 
 
 def test_how_sure_a_row_is() -> None:
-    assert sure({}) == "yes"
-    assert sure({"eol_verified": False, "sm_verified": True}) == "not eol"
-    assert sure({"verified": False, "eol_verified": False}) == "no"
+    assert confidence({}) == "yes"
+    assert confidence({"eol_verified": False, "sm_verified": True}) == "not eol"
+    assert confidence({"verified": False, "eol_verified": False}) == "no"

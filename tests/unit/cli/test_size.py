@@ -24,27 +24,13 @@ from dlimg.pipeline.project import CellSelection
 from dlimg.pipeline.sizes import ImageSize, MatrixSizes, pull, stored
 from dlimg.render.image_config import ImageConfig
 from dlimg.render.naming import labels
-from dlimg.report.size_picture import Box, boxes, picture
-from dlimg.report.size_text import (
-    GROUPS,
-    PULL_HEADINGS,
-    IMAGES,
-    LAYERS,
-    group_rows,
-    pull_rows,
-    image_rows,
-    layer_rows,
-    matrix_headings,
-    matrix_rows,
-    others_text,
-    piece_text,
-    sizes_json,
-    total_text,
-)
+from dlimg.report.size_picture import (Box, tile_boxes, picture)
+from dlimg.report.size_text import (GROUPS, PULL_HEADINGS, IMAGES, LAYERS, group_rows, pull_rows, image_rows, layer_rows, pull_table_headings, pull_table_rows, others_text, layer_text, sizes_json, total_text)
 from dlimg.report.table import table
 from dlimg.store.image_manifest import (
     BYTECODE_HISTORY,
     CELL_HISTORY,
+    ImageLayer,
     LayerRank,
     bytecode_history,
     make_image,
@@ -138,7 +124,15 @@ def store(tmp_path: Path) -> Store:
 
 def assembled(store: Store, cell: Cell, lock: Lock, words: Sequence[str]) -> None:
     """An image with a layer for each of these words, in the store."""
-    found = [(layer(number), word) for number, word in enumerate(words, start=1)]
+    ranks = {"wheel": LayerRank.FRAMEWORK, "own": LayerRank.CELL, "system": LayerRank.SYSTEM}
+    found = [
+        ImageLayer(
+            layer=layer(number),
+            rank=ranks.get(word.partition(":")[0], LayerRank.WHEEL_BYTECODE),
+            history=word,
+        )
+        for number, word in enumerate(words, start=1)
+    ]
     save_image(store, make_image(found, ImageConfig(), labels(cell, lock)))
 
 
@@ -234,7 +228,7 @@ def test_a_table_row_for_each_image() -> None:
         ("jax-1", "50 MB", "1 of 3", "~1.05 GB"),
         ("tensorflow-1", "200 MB", "1 of 1", "200 MB"),
     ]
-    assert list(matrix_rows([JAX, TORCH_IMAGE])) == [
+    assert list(pull_table_rows([JAX, TORCH_IMAGE])) == [
         ("1", "jax-1", "-", "50 MB"),
         ("2", "pytorch-1", "600 MB", "-"),
     ]
@@ -248,7 +242,7 @@ def drawn() -> str:
         (IMAGES, image_rows(SIZES, SIZES.images)),
         (LAYERS, layer_rows(SIZES, WORKSPACE)),
         (PULL_HEADINGS, pull_rows(SIZES.images, [JAX])),
-        (matrix_headings(SIZES.images), matrix_rows(SIZES.images)),
+        (pull_table_headings(SIZES.images), pull_table_rows(SIZES.images)),
     )
     texts = (table(names, list(rows), width=80, colour=False) for names, rows in tables)
     return "\n".join((*texts, f"{total_text(SIZES.images)}\n"))
@@ -275,7 +269,7 @@ def test_the_size_table_is_the_golden_one(name: str, draw: Callable[[], str]) ->
 )
 def test_words_for_a_layer(words: str, told: str) -> None:
     one = LayerEstimate(digest="x", size=1, history=words, rank=LayerRank.CELL, exact=True)
-    assert piece_text(one) == told
+    assert layer_text(one) == told
 
 
 def test_json_is_stable() -> None:
@@ -323,7 +317,7 @@ def test_json_is_stable() -> None:
 )
 def test_areas_are_the_amounts_and_do_not_overlap(amounts: list[float]) -> None:
     within = Box(x=10, y=20, width=600, height=400)
-    found = boxes(amounts, within)
+    found = tile_boxes(amounts, within)
     assert len(found) == len(amounts)
     total = sum(amounts)
     for amount, box in zip(amounts, found, strict=True):

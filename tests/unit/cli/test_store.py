@@ -68,7 +68,7 @@ class Kept:
     def layer(self, key: LayerKey, *, words: str = "") -> Layer:
         head = TarHead(str(key).encode())
         write = lambda file: splice_wheel_streams([head], file.write)  # noqa: E731
-        return make_layer(self.store, key, write, print, words=words)
+        return make_layer(self.store, key, write, print, description=words)
 
     def system(self, identity: str) -> Layer:
         head = TarHead(identity.encode())
@@ -119,7 +119,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Printed:
 
 
 def test_stored_layers_are_described(kept: Kept, printed: Printed) -> None:
-    kept.layer(STRANGER, words="torch 2.15.0")
+    kept.layer(STRANGER, description="torch 2.15.0")
     assert main(["store", "ls", "--format", "json"]) == 0
     by_source = {one["source"]: one for one in printed()}
     stranger = by_source.pop(STRANGER.source)
@@ -132,7 +132,7 @@ def test_stored_layers_are_described(kept: Kept, printed: Printed) -> None:
 
 
 def test_the_table_of_stored_layers(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
-    kept.layer(replace(STRANGER, compression="zstd9"), words="a 1, b 2, c 3, d 4, e 5")
+    kept.layer(replace(STRANGER, compression="zstd9"), description="a 1, b 2, c 3, d 4, e 5")
     assert main(["store", "ls"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("layer\twhat it is\tPython\tsize")

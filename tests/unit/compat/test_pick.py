@@ -239,7 +239,7 @@ def test_on_a_host_of_another_machine_nothing_starts(gpu: str, driver: str, sour
     assert "aarch64 hosts only, and this is for x86_64" in rejection.reason.message
     assert source in rejection.reason.source
     assert advice(SHELF, asked, JUDGE) == ()
-    assert nothing_text(found, asked).endswith(": it has no image for aarch64")
+    assert nothing_text(found, asked).endswith(": it has none for aarch64")
 
 
 def test_a_host_that_nobody_confirmed_only_warns() -> None:
@@ -270,7 +270,7 @@ def test_only_the_machine_that_speaks_against_an_image_is_named() -> None:
     seen = on_machine(wish("GB10"), LocalMachine(gpus=(), arch="x86_64"))
     assert seen.arch == "x86_64"
     found = pick(SHELF, seen, JUDGE)
-    assert nothing_text(found, seen).endswith(": it has no image for aarch64")
+    assert nothing_text(found, seen).endswith(": it has none for aarch64")
 
 
 @pytest.mark.parametrize("without_gpu", [False, True])
@@ -287,7 +287,7 @@ def test_on_this_machine_nothing_starts_that_is_for_another(without_gpu: bool) -
             assert (len(rejection.cells), rejection.reason.rule) == (count, "this-machine")
             assert rejection.reason.message == "this machine is aarch64, and this is for x86_64"
             assert advice(SHELF, seen, JUDGE) == ()
-            assert nothing_text(found, seen).endswith(": it has no image for aarch64")
+            assert nothing_text(found, seen).endswith(": it has none for aarch64")
 
 
 def ids(found: PickResult) -> list[str]:
@@ -439,7 +439,7 @@ def test_the_command_names_tags() -> None:
 def test_the_command_says_why_and_what_to_change() -> None:
     code, out, err = ran("--gpu", "T4", "--driver", "418.39")
     assert code == 1
-    assert out.startswith("does not run\twhy\tsource\n")
+    assert out.startswith("rejected images\treason\tsource\n")
     assert "is too old" in out
     assert "update the driver to" in err
 
@@ -508,7 +508,7 @@ def test_an_image_that_was_tested_is_named_so(
     assert first["tested"].endswith("tested on Tesla T4, driver 535.104.05, 2026-11-20")
     assert {one["tested"] for one in others} == {None}
     table = ran(*asked[:-2])[1].splitlines()
-    assert table[0] == "image\truns by\ttested"
+    assert table[0] == "image\truns with\ttested"
 
 
 def test_an_old_environment_is_answered_with_what_is_left_of_it() -> None:

@@ -20,7 +20,7 @@ from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import resolve
 from dlimg.model import Lock, Wheel
 from dlimg.pipeline.facts_files import read_facts
-from dlimg.report.lint import linted_github, linted_json, linted_text, summary
+from dlimg.report.lint import (github_annotations, lint_json, findings_text, summary)
 from tests.support import samples
 
 ROOT = Path(__file__).parents[3]
@@ -430,7 +430,7 @@ LINTED = lint(ground(f"{MATRIX}gpus: [GTX 1080]\n", pins={}))
 
 
 def test_the_text_is_what_editors_jump_to() -> None:
-    lines = linted_text(LINTED).splitlines()
+    lines = findings_text(LINTED).splitlines()
     assert lines[0].startswith("matrix.yaml:29: error: no image runs on the promised GTX")
     assert "[promise-not-kept]" in lines[0]
     assert lines[-1].startswith("matrix.yaml:2: note: ")
@@ -447,16 +447,16 @@ def test_findings_are_annotated_on_github() -> None:
         message="50 %\n::error::stop",
     )
     one = LintResult(findings=(nasty,), ignored=(), skipped=())
-    text = linted_github(one)
+    text = github_annotations(one)
     assert text == (
         "::notice file=a%3Ab%2Cc%0A.yaml,line=3,title=dlimg x-y::"
         "50 %25%0A::error::stop (docs/lint/x-y.md)\n"
     )
-    assert linted_github(LINTED).startswith("::error file=matrix.yaml,line=29,title=dlimg promise")
+    assert github_annotations(LINTED).startswith("::error file=matrix.yaml,line=29,title=dlimg promise")
 
 
 def test_json_is_stable() -> None:
-    data = linted_json(LINTED)
+    data = lint_json(LINTED)
     assert (data["errors"], data["warnings"], data["notes"]) == (2, 0, 1)
     findings = data["findings"]
     assert isinstance(findings, list)
