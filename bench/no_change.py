@@ -17,7 +17,8 @@ from base64 import urlsafe_b64encode
 from hashlib import sha256
 from pathlib import Path
 
-from dlimg.engine.discover import (find_engine)
+from dlimg.context import Context
+from dlimg.engine.discover import find_engine
 
 ROOT = Path(__file__).parent.parent
 VERSIONS = 20
@@ -109,7 +110,7 @@ def timed(folder: Path, environment: dict[str, str]) -> tuple[int, float]:
 
 def remove(environment: dict[str, str]) -> None:
     """The images of this bench, which have names that nothing else has."""
-    found = find_engine(environment, private="allow", log=lambda _: None).sdk
+    found = find_engine(Context.of(environment, lambda _: None), private="allow").sdk
     for image in found.images.list("bench.invalid/forty/small"):
         found.images.remove(str(image.id), force=True)
 

@@ -18,10 +18,11 @@ import requests
 from dlimg.assembly.download import WheelSource, downloading
 from dlimg.builders.buildkit import build
 from dlimg.builders.executor import EngineExecutor
-from dlimg.builders.load import (load_image)
+from dlimg.builders.load import load_image
 from dlimg.builders.secrets import Secrets, secrets_from
+from dlimg.context import Context
 from dlimg.engine import private_engine
-from dlimg.engine.bases import (find_base)
+from dlimg.engine.bases import find_base
 from dlimg.engine.client import Engine
 from dlimg.engine.private_home import home_of
 from dlimg.model import BuiltImage, PlannedImage, Wheel
@@ -30,7 +31,7 @@ from dlimg.pipeline.project import read_project
 from dlimg.pypi.index import open_index
 from dlimg.pypi.uv_queries import uv_query, wheel_urls
 from dlimg.render.content_key import with_key
-from dlimg.store.image_manifest import assemble_image
+from dlimg.store.image_manifest import ImageLayer, LayerRank, assemble_image
 from dlimg.store.store import Store, layer_store
 
 ROOT: Final = Path(__file__).parent.parent
@@ -60,7 +61,7 @@ def opened_place(folder: Path, cells: Sequence[str]) -> Iterator[Place]:
         "XDG_STATE_HOME": str(folder / "state"),
     }
     home = home_of(environment)
-    engine = private_engine.up(home, environment=environment, log=print)
+    engine = private_engine.up(home, Context.of(environment, print))
     try:
         with secrets_from(environment) as secrets:
             planned = _planned(engine, cells, secrets, environment)
@@ -103,9 +104,9 @@ def _fetched(folder: Path, planned: Sequence[PlannedImage], environment: Mapping
     source = WheelSource(
         folders=(folder,),
         folder=folder,
-        addresses=lambda wheels, target: wheel_urls(wheels, target, ask),
+        find_urls=lambda wheels, target: wheel_urls(wheels, target, ask),
         session=open_index(environment, folder / "index").session,
-        say=print,
+        log=print,
     )
     wanted: dict[tuple[str, str], list[Wheel]] = {}
     for lock in (one.image.lock for one in planned):
@@ -122,7 +123,10 @@ def system_image(place: Place, one: PlannedImage, store: Store) -> str:
     below = EngineExecutor(engine=place.engine, secrets=place.secrets).system(
         one, store, lambda _: None
     )
-    image = assemble_image(one, [(layer, "system") for layer in below.layers], below.config)
+    layers = [
+        ImageLayer(layer=layer, rank=LayerRank.SYSTEM, history="system") for layer in below.layers
+    ]
+    image = assemble_image(one, layers, below.config)
     blobs = {layer.digest: store.blob(layer) for layer in image.layers}
     tag = image.digest.removeprefix("sha256:")[:12]
     load_image(

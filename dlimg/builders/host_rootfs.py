@@ -7,7 +7,7 @@ import gzip
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import file_digest
@@ -25,6 +25,7 @@ from dlimg.assembly.compile_python import (
     locate_bytecode,
 )
 from dlimg.assembly.system import import_layer, interpreter_digest
+from dlimg.context import Context, Log
 from dlimg.debian import bootstrap
 from dlimg.debian.chroot import PATH, run_in_rootfs
 from dlimg.engine import bases
@@ -58,16 +59,14 @@ class _UnpackedSystem:
         return self.root.parent
 
 
-def make_base(
-    os_: OperatingSystem, store: Store, environment: Mapping[str, str], log: Callable[[str], None]
-) -> Base:
+def make_base(os_: OperatingSystem, store: Store, context: Context) -> Base:
     """Return the bootstrapped base of a system, from the store or made now.
 
     Raises NoEngine when this host cannot make it.
     """
     turn = store.path / "turns" / f"base-{os_.name}"
-    with file_lock(turn, doing=f"bootstrapping {os_.name}", log=log):
-        base = load_system(store, _base_source(os_)) or _bootstrap(os_, store, environment, log)
+    with file_lock(turn, doing=f"bootstrapping {os_.name}", log=context.log):
+        base = load_system(store, _base_source(os_)) or _bootstrap(os_, store, context)
     return bases.bootstrapped_base(os_, base.config.labels[bases.IDENTITY_LABEL])
 
 
@@ -77,7 +76,7 @@ def build_system(
     *,
     secrets: Mapping[str, str],
     arguments: Mapping[str, str],
-    log: Callable[[str], None],
+    log: Log,
 ) -> SystemLayers:
     """Run the system stage of an image's Dockerfile and put its layers into the store.
 
@@ -135,14 +134,12 @@ def compile_in(
     return locate_bytecode(spool)
 
 
-def _bootstrap(
-    os_: OperatingSystem, store: Store, environment: Mapping[str, str], log: Callable[[str], None]
-) -> SystemLayers:
+def _bootstrap(os_: OperatingSystem, store: Store, context: Context) -> SystemLayers:
     with tempfile.TemporaryDirectory(prefix="dlimg-base-") as name:
         tar = Path(name) / "base.tar"
-        tools = bases.tools_folder(environment)
-        identity = bootstrap.make_rootfs(os_, tar, tools=tools, log=log)
-        layer = import_layer(tar, _diff_id(tar), store, log)
+        tools = bases.tools_folder(context.environment)
+        identity = bootstrap.make_rootfs(os_, tar, tools=tools, log=context.log)
+        layer = import_layer(tar, _diff_id(tar), store, context.log)
     return record_base(os_, identity, layer, store)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dlimg.context import Log
+from dlimg.context import Context
 from dlimg.engine import client, private_engine
 from dlimg.engine.docker_address import EngineAddress, default_address, named_address
 from dlimg.engine.private_home import PrivateHome, home_of
@@ -22,7 +22,7 @@ class EngineProbe:
     running_pid: Callable[[PrivateHome], int]
     unsupported_reason: Callable[[], str]
     join: Callable[[PrivateHome, Mapping[str, str]], client.Engine]
-    up: Callable[[PrivateHome, Mapping[str, str], Log], client.Engine]
+    up: Callable[[PrivateHome, Context], client.Engine]
 
 
 def _connect(address: EngineAddress) -> client.Engine:
@@ -40,16 +40,12 @@ REAL_PROBE: Final = EngineProbe(
     running_pid=private_engine.running_pid,
     unsupported_reason=private_engine.unsupported_reason,
     join=private_engine.connect,
-    up=lambda home, environment, log: private_engine.up(home, environment=environment, log=log),
+    up=private_engine.up,
 )
 
 
 def find_engine(
-    environment: Mapping[str, str],
-    *,
-    private: PrivateEnginePolicy,
-    log: Log,
-    probe: EngineProbe = REAL_PROBE,
+    context: Context, *, private: PrivateEnginePolicy, probe: EngineProbe = REAL_PROBE
 ) -> client.Engine:
     """Return the engine to use, after starting a private one where `private` allows it.
 
@@ -57,10 +53,10 @@ def find_engine(
     used instead. `refuse` starts no private engine because the user forbids it, `join` because
     the command would have nothing to do in a new one. Raises `NoEngine`.
     """
-    home = home_of(environment)
-    named = named_address(environment)
+    home = home_of(context.environment)
+    named = named_address(context.environment)
     if named is None:
-        default = default_address(environment)
+        default = default_address(context.environment)
         if not probe.unreachable_reason(default.environment):
             return probe.connect(default)
     elif named.host != home.host:
@@ -71,24 +67,20 @@ def find_engine(
                 hint="start that engine, or unset the setting, so that dlimg finds another one",
             )
         return probe.connect(named)
-    return _private_engine(home, environment, private, log, probe)
+    return _private_engine(home, context, private, probe)
 
 
 def _private_engine(
-    home: PrivateHome,
-    environment: Mapping[str, str],
-    policy: PrivateEnginePolicy,
-    log: Log,
-    probe: EngineProbe,
+    home: PrivateHome, context: Context, policy: PrivateEnginePolicy, probe: EngineProbe
 ) -> client.Engine:
     """Return the private engine, joined or started."""
     if probe.running_pid(home):
-        log(f"using dlimg's own container engine, which stays up; {private_engine.STOP_HINT}")
-        return probe.join(home, environment)
+        context.log(f"using dlimg's private engine, which stays up; {private_engine.STOP_HINT}")
+        return probe.join(home, context.environment)
     if policy == "join":
         raise NoEngine(
             "no container engine runs, and this command starts none",
-            hint="`dlimg engine up` starts dlimg's own, `dlimg engine purge` removes all of it",
+            hint="`dlimg engine up` starts a private one, `dlimg engine purge` removes it",
         )
     if policy == "refuse":
         raise NoEngine(
@@ -101,4 +93,4 @@ def _private_engine(
             f"no container engine answers, and a private one cannot be started: {reason}",
             hint=client.INSTALL_HINT,
         )
-    return probe.up(home, environment, log)
+    return probe.up(home, context)

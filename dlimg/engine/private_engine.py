@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from dlimg.atomic_write import atomic_write
+from dlimg.context import Context, Log
 from dlimg.debian import packages
 from dlimg.engine import client, network
 from dlimg.engine.docker_address import docker_config_folder, read_settings
@@ -85,13 +86,7 @@ class EngineStatus:
     addresses: str
 
 
-def up(
-    home: PrivateHome,
-    *,
-    environment: Mapping[str, str],
-    log: Callable[[str], None],
-    cdi: Sequence[Path] = (),
-) -> client.Engine:
+def up(home: PrivateHome, context: Context, *, cdi: Sequence[Path] = ()) -> client.Engine:
     """Return the running private engine, after installing and starting it where necessary.
 
     `cdi` replaces the default folders of CDI specifications. Raises `NoEngine` with the reason
@@ -103,18 +98,18 @@ def up(
             f"a private container engine is not possible: {reason}", hint=client.INSTALL_HINT
         )
     home.path.mkdir(parents=True, exist_ok=True)
-    with _lock_home(home, log):
+    with _lock_home(home, context.log):
         if not running_pid(home):
             started = time.monotonic()
             if not home.root.is_dir():
-                install_engine(home, log)
-            _start(home, cdi, log)
-            log(f"started dlimg's private container engine in {time.monotonic() - started:.0f} s")
+                install_engine(home, context.log)
+            _start(home, cdi, context.log)
+            context.log(f"started dlimg's private engine in {time.monotonic() - started:.0f} s")
         else:
             _wait_for_answer(home, running_pid(home), 0)
-            _create_network(home, log)
-    log(f"dlimg's private container engine stays up; {STOP_HINT}")
-    return connect(home, environment)
+            _create_network(home, context.log)
+    context.log(f"dlimg's private engine stays up; {STOP_HINT}")
+    return connect(home, context.environment)
 
 
 def connect(home: PrivateHome, environment: Mapping[str, str]) -> client.Engine:
@@ -147,18 +142,18 @@ def status(home: PrivateHome) -> EngineStatus:
     )
 
 
-def down(home: PrivateHome, *, log: Callable[[str], None]) -> None:
+def down(home: PrivateHome, *, log: Log) -> None:
     """Stop the engine and its containers and remove its network; its data stays."""
     if not home.path.is_dir():
-        log("dlimg has no private container engine here")
+        log("dlimg has no private engine here")
         return
     with _lock_home(home, log):
         is_running = bool(running_pid(home))
-        log(f"{'stopping' if is_running else 'not running:'} dlimg's private container engine")
+        log(f"{'stopping' if is_running else 'not running:'} dlimg's private engine")
         _stop(home)
 
 
-def purge(home: PrivateHome, *, log: Callable[[str], None]) -> None:
+def purge(home: PrivateHome, *, log: Log) -> None:
     """Stop the engine and remove its images, build cache and programs."""
     down(home, log=log)
     if home.path.is_dir():
@@ -198,7 +193,7 @@ def tool_runner(home: PrivateHome) -> Callable[[Sequence[str]], process.ProcessR
     return lambda argv: process.run(argv, env=environment, timeout=60)
 
 
-def _start(home: PrivateHome, cdi: Sequence[Path], log: Callable[[str], None]) -> None:
+def _start(home: PrivateHome, cdi: Sequence[Path], log: Log) -> None:
     _clean_up(home)
     for folder in (home.data, home.exec_root):
         folder.mkdir(parents=True, exist_ok=True)
@@ -232,14 +227,14 @@ def _wait_for_answer(home: PrivateHome, pid: int, log_start: int) -> None:
                 file.seek(log_start)
                 tail = "".join(file.readlines()[-_LOG_LINES:])
             raise NoEngine(
-                f"dlimg's private container engine {how}; the end of its log:\n{tail}",
+                f"dlimg's private engine {how}; the end of its log:\n{tail}",
                 where=str(home.log),
                 hint=f"an unprivileged container cannot run an engine; {client.INSTALL_HINT}",
             )
         time.sleep(0.1)
 
 
-def _create_network(home: PrivateHome, log: Callable[[str], None]) -> network.BridgeNetwork:
+def _create_network(home: PrivateHome, log: Log) -> network.BridgeNetwork:
     """Create the parts of the engine's network that are missing."""
     run_command = tool_runner(home)
     # Engines of two homes that start at once would both find the same addresses free.
@@ -275,6 +270,6 @@ def _clean_up(home: PrivateHome) -> None:
     shutil.rmtree(home.runtime, ignore_errors=True)
 
 
-def _lock_home(home: PrivateHome, log: Callable[[str], None]) -> AbstractContextManager[None]:
+def _lock_home(home: PrivateHome, log: Log) -> AbstractContextManager[None]:
     doing = "starting or stopping its container engine"
     return local_state.file_lock(home.lock, doing=doing, log=log)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.builders.secrets import secrets_from
+from dlimg.context import Context
 from dlimg.engine import discover
 from dlimg.engine.bases import find_base
 from dlimg.engine.client import Engine
@@ -27,7 +28,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     What these tests build is not remembered among the user's images.
     """
     state = {"XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
-    return discover.find_engine({**os.environ, **state}, private="allow", log=print)
+    return discover.find_engine(Context.of({**os.environ, **state}, print), private="allow")
 
 
 @pytest.fixture(scope="session")

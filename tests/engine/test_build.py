@@ -211,11 +211,12 @@ import os, signal, sys
 from pathlib import Path
 from tests.support import small_images
 from dlimg.builders.secrets import secrets_from
+from dlimg.context import Context
 from dlimg.engine import discover
 from dlimg.model import Base, BaseSource
 
 signal.signal(signal.SIGTERM, signal.default_int_handler)
-engine = discover.find(os.environ, private="allow", say=print)
+engine = discover.find_engine(Context.of(os.environ, print), private="allow")
 base = Base(os="debian13", source=BaseSource.BOOTSTRAP, identity="x", reference=sys.argv[1])
 sleep = f"RUN echo asleep && sleep {sys.argv[2]}"
 text = f"FROM debian:trixie-slim\\n{sleep}\\n"

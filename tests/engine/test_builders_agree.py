@@ -104,7 +104,7 @@ def test_both_builders_make_the_same_image_config(engine: Engine, pair: Pair) ->
 
 def tools(engine: Engine, lines: list[str]) -> SystemBuildTools:
     return SystemBuildTools(
-        engine=engine, secrets={}, arguments={}, on_line=lines.append, say=print
+        engine=engine, secrets={}, arguments={}, on_line=lines.append, log=print
     )
 
 

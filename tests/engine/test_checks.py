@@ -564,17 +564,18 @@ INTERRUPTED = """
 import os, sys
 from pathlib import Path
 from tests.support import samples
+from dlimg.context import Context
 from dlimg.engine import discover
 from dlimg.model import BuiltImage
 from dlimg.model import Check
 from dlimg.checks import run
 
-engine = discover.find(os.environ, private="allow", say=print)
+engine = discover.find_engine(Context.of(os.environ, print), private="allow")
 images = Path(sys.argv[2])
 path = images / "pytorch" / "checks" / "sleeps.py"
 check = Check(name="sleeps", path=str(path), script="", sha256="", proves="", seconds=600)
 built = BuiltImage(planned=samples.planned(), digest=sys.argv[1], size=0, seconds=0, cached=False)
-using = run.CheckSettings(evidence=images, say=print)
+using = run.CheckSettings(evidence=images, log=print)
 try:
     run.run_checks(built, [check], engine, device=None, images=images, settings=using)
 except KeyboardInterrupt:

@@ -15,6 +15,7 @@ import requests
 from dlimg.assembly.system import SystemBuildTools, build_system
 from dlimg.builders.load import load_image
 from dlimg.builders.loopback_registry import Content
+from dlimg.context import Context
 from dlimg.engine import private_engine
 from dlimg.engine.client import Engine, has_containerd_store
 from dlimg.engine.private_home import daemon_settings, home_of
@@ -71,7 +72,7 @@ def classic(engine: Engine) -> Iterator[Engine]:
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(private_engine, "daemon_settings", settings)
-            second = private_engine.up(home, environment=environment, log=print)
+            second = private_engine.up(home, Context.of(environment, print))
         yield second
         second.sdk.close()
     finally:
@@ -130,7 +131,7 @@ def test_a_system_has_the_same_digest_as_in_containerds_store(
     for number, one in enumerate((engine, classic)):
         content = blobs(image, store)
         load_image(one, image.manifest, image.digest, content, names=[(REPOSITORY, "base")])
-        tools = SystemBuildTools(engine=one, secrets={}, arguments={}, on_line=print, say=print)
+        tools = SystemBuildTools(engine=one, secrets={}, arguments={}, on_line=print, log=print)
         try:
             systems.append(build_system(planned, Store(path=tmp_path / str(number)), tools))
         finally:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.builders.disk_space import prune_engine
+from dlimg.context import Context
 from dlimg.engine import bases, client, gpu, network, private_engine
 from dlimg.engine.client import Engine
 from dlimg.engine.discover import find_engine
@@ -61,7 +62,7 @@ class Pair:
     cdi: Path
 
     def up(self) -> Engine:
-        return private_engine.up(self.home, environment=self.environment, log=print, cdi=[self.cdi])
+        return private_engine.up(self.home, Context.of(self.environment, print), cdi=[self.cdi])
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def pair(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> It
     environment = {**os.environ, "DLIMG_ENGINE_HOME": str(folder / "e")}
     home = home_of(environment)
     try:
-        second = private_engine.up(home, environment=environment, log=print, cdi=[cdi])
+        second = private_engine.up(home, Context.of(environment, print), cdi=[cdi])
         second.sdk.images.load(b"".join(engine.sdk.images.get(name).save(named=True)))
         yield Pair(
             first=engine, second=second, home=home, environment=environment, base=name, cdi=cdi
@@ -152,7 +153,7 @@ def test_the_private_engine_reports_its_settings(pair: Pair) -> None:
 
 def test_a_running_private_engine_is_found(pair: Pair) -> None:
     environment = {**pair.environment, "DOCKER_HOST": pair.home.host}
-    found = find_engine(environment, private="refuse", log=print)
+    found = find_engine(Context.of(environment, print), private="refuse")
     found.sdk.close()
     assert (found.host, found.private) == (pair.second.host, True)
 
@@ -249,7 +250,7 @@ def test_a_start_that_fails_shows_the_end_of_the_log(
     monkeypatch.setattr(private_engine, "daemon_settings", lambda *_, **__: {"no-such-setting": 1})
     home = home_of({"DLIMG_ENGINE_HOME": str(folder)})
     with pytest.raises(NoEngine, match="no-such-setting") as caught:
-        private_engine.up(home, environment=pair.environment, log=print)
+        private_engine.up(home, Context.of(pair.environment, print))
     assert caught.value.exit_code == 4
     assert home.bridge not in links()
 
@@ -259,10 +260,11 @@ def test_an_interrupt_while_it_is_fetched_leaves_nothing_half(pair: Pair) -> Non
     text = (
         "import os, signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from dlimg.context import Context\n"
         "from dlimg.engine import private_engine\n"
         "from dlimg.engine.private_home import home_of\n"
-        "say = lambda line: print(line, flush=True)\n"
-        "private_engine.up(home_of(os.environ), environment=os.environ, say=say)\n"
+        "log = lambda line: print(line, flush=True)\n"
+        "private_engine.up(home_of(os.environ), Context.of(os.environ, log))\n"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", text],

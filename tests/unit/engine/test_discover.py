@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 import requests
 import urllib3
 
+from dlimg.context import Context
 from dlimg.engine import client
 from dlimg.engine.client import Engine
 from dlimg.engine.discover import EngineProbe, PrivateEnginePolicy, find_engine
@@ -44,9 +45,9 @@ def a_probe(*answering: str, own: int = 0, obstacle: str = "") -> EngineProbe:
     def join(home: PrivateHome, environment: Mapping[str, str]) -> Engine:
         return an_engine(f"joined {home.host}", environment, private=True)
 
-    def up(home: PrivateHome, environment: Mapping[str, str], say: Callable[[str], None]) -> Engine:
-        say("up")
-        return an_engine(f"started {home.host}", environment, private=True)
+    def up(home: PrivateHome, context: Context) -> Engine:
+        context.log("up")
+        return an_engine(f"started {home.host}", context.environment, private=True)
 
     return EngineProbe(
         unreachable_reason=unreachable_reason,
@@ -94,7 +95,9 @@ def test_engines_are_looked_for_in_order(
     environment: dict[str, str], probe: EngineProbe, host: str, tmp_path: Path
 ) -> None:
     engine = find_engine(
-        {"HOME": str(tmp_path), **environment}, private="allow", log=lambda _: None, probe=probe
+        Context.of({"HOME": str(tmp_path), **environment}, lambda _: None),
+        private="allow",
+        probe=probe,
     )
     assert engine.host == host
     assert engine.private == (host.startswith(("joined", "started")))
@@ -126,22 +129,24 @@ def test_without_an_engine_the_error_says_what_to_do(
 ) -> None:
     environment = {"HOME": str(tmp_path), **environment}
     with pytest.raises(NoEngine, match=message) as caught:
-        find_engine(environment, private=allowed, log=lambda _: None, probe=probe)
+        find_engine(Context.of(environment, lambda _: None), private=allowed, probe=probe)
     assert hint in caught.value.problems[0].hint
 
 
 def test_joining_starts_nothing_and_finds_what_runs(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path)}
     for probe, host in ((a_probe(USUAL), USUAL), (a_probe(own=7), f"joined {OWN}")):
-        assert find_engine(home, private="join", log=lambda _: None, probe=probe).host == host
+        assert (
+            find_engine(Context.of(home, lambda _: None), private="join", probe=probe).host == host
+        )
 
 
 def test_it_says_that_its_own_engine_stays_up_and_how_to_stop_it(tmp_path: Path) -> None:
     said: list[str] = []
-    find_engine({"HOME": str(tmp_path)}, private="refuse", log=said.append, probe=a_probe(own=7))
-    assert said == [
-        "using dlimg's own container engine, which stays up; `dlimg engine down` stops it"
-    ]
+    find_engine(
+        Context.of({"HOME": str(tmp_path)}, said.append), private="refuse", probe=a_probe(own=7)
+    )
+    assert said == ["using dlimg's private engine, which stays up; `dlimg engine down` stops it"]
 
 
 @pytest.mark.parametrize(
@@ -166,9 +171,8 @@ def test_docker_contexts_are_read(
 
 def test_the_chosen_context_wins_over_a_private_engine(contexts: Path) -> None:
     engine = find_engine(
-        {"DOCKER_CONFIG": str(contexts)},
+        Context.of({"DOCKER_CONFIG": str(contexts)}, print),
         private="allow",
-        log=print,
         probe=a_probe("unix:///run/user/1000/docker.sock", USUAL, own=7),
     )
     assert engine.host == "unix:///run/user/1000/docker.sock"
@@ -284,7 +288,7 @@ def test_ssh_without_its_library_is_refused_by_name(
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     environment = {"HOME": str(tmp_path), "DOCKER_HOST": "ssh://user@far"}
     with pytest.raises(NoEngine, match="ssh://user@far is reached over ssh") as caught:
-        find_engine(environment, private="allow", log=print)
+        find_engine(Context.of(environment, print), private="allow")
     assert "ssh -nNT -L" in caught.value.problems[0].hint
 
 

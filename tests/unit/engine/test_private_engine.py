@@ -246,7 +246,7 @@ def test_the_status_of_an_engine_that_was_never_there(tmp_path: Path) -> None:
 def test_down_without_an_engine_makes_nothing(tmp_path: Path) -> None:
     said: list[str] = []
     private_engine.down(PrivateHome(path=tmp_path / "none"), log=said.append)
-    assert said == ["dlimg has no private container engine here"]
+    assert said == ["dlimg has no private engine here"]
     assert list(tmp_path.glob("none*")) == []
 
 
