@@ -42,7 +42,7 @@ _WORDS: Final[Mapping[str, str]] = {
 
 
 class _Fault(NamedTuple):
-    """What is wrong; `needles` are words by which its line in a template is recognised."""
+    """A fault; `needles` are words that identify its line in a template."""
 
     message: str
     hint: str
@@ -269,7 +269,7 @@ def _words(instruction: Instruction) -> Iterator[str]:
 
 
 def _plain(part: str) -> str:
-    """What one quoted, escaped or plain part of a word stands for."""
+    """Return the value of a quoted, escaped or plain part of a word."""
     if part.startswith("'"):
         return part[1:-1]
     if part.startswith('"'):

@@ -43,6 +43,6 @@ def key(image: Image, base: Base, packages: str, compression: str = GZIP) -> str
 
 
 def with_key(planned: PlannedImage, packages: str) -> PlannedImage:
-    """The same image with its key, now that its packages are known."""
+    """Return the image with its key, computed with its packages."""
     found = key(planned.image, planned.base, packages, planned.compression)
     return replace(planned, packages=packages, key=found)

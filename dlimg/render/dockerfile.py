@@ -110,7 +110,7 @@ def _has_template(folder: str, environment: jinja2.Environment) -> bool:
 
 
 def context(cell: Cell, lock: Lock) -> dict[str, object]:
-    """All that a template may ask for, decided."""
+    """Return the variables of a template."""
     config = image_config(cell, labels(cell, lock))
     return {
         "cell": cell,

@@ -67,7 +67,7 @@ def closure(dockerfile: str, name: str) -> tuple[Stage, ...]:
 
 
 def _named(stage: Stage) -> Iterator[str]:
-    """What the options of its instructions name, besides contexts that are no stages."""
+    """Yield the names after `from=` in the instructions' options; some are contexts, not stages."""
     for one in stage.instructions:
         if one.word in _TAKES_HEREDOC:
             yield from _FROM_STAGE.findall(one.text)

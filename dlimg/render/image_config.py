@@ -1,4 +1,4 @@
-"""How an image is run, as data: environment, user, folders, entry point, command, ports, health.
+"""The config of an image as data: environment, user, folders, entry point, command, ports.
 
 Templates print it, the layers builder writes it, and checks compare it with what an engine says of
 an image. Whatever is set has a source: the layout, the family, or `env:` in the matrix.
@@ -107,7 +107,7 @@ def image_config(cell: Cell, labels: Mapping[str, str]) -> ImageConfig:
 
 
 def effect(name: str) -> str:
-    """Whose doing a variable of this name changes, or an empty text where that is not known."""
+    """Return the program that a variable of this name changes, or an empty text."""
     return next((whose for pattern, whose in _EFFECTS if re.fullmatch(pattern, name)), "")
 
 
@@ -134,7 +134,7 @@ def command_lines(config: ImageConfig) -> Iterator[str]:
 
 
 def cuda_home(cell: Cell) -> str:
-    """Where the wheels of a CUDA cell have their compiler, in an image that has one to offer."""
+    """Return the folder with the CUDA compiler of a devel image, or an empty text."""
     if cell.stack is None or cell.flavour is not Flavour.DEVEL:
         return ""
     major = cell.stack.cuda.split(".")[0]

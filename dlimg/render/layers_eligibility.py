@@ -1,4 +1,4 @@
-"""Whether an image can be assembled from layers: a property of its template's blocks.
+"""Eligibility for assembly from layers: a property of a template's blocks.
 
 The layers builder runs the stage `system` of the layout's template, but not the instructions that
 install the locked wheels: it writes their result itself. That result is known only for the blocks

@@ -58,7 +58,7 @@ class Node:
 
 
 def layout_tree(cell: Cell, lock: Lock, templates: jinja2.Environment) -> tuple[Node, ...]:
-    """Every path of the layout's own, folders included; raises what `templates` raises."""
+    """Return the paths of the layout, folders included."""
     nodes = [*_files(cell, lock, templates), *_links(cell), *_environment(cell)]
     folders = {node.path for node in nodes if node.kind == "folder"}
     paths = [PurePosixPath(node.path) for node in nodes]

@@ -40,7 +40,7 @@ def former_tags(cell: Cell, lock: Lock) -> tuple[str, ...]:
 
 
 def shared_names(named: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
-    """Names that several cells would have, with those cells; `named` maps cell ids to names."""
+    """Return the names that several cells would get, with those cells."""
     owners: dict[str, list[str]] = {}
     for cell, names in named.items():
         for name in dict.fromkeys(names):
@@ -95,7 +95,7 @@ def description(cell: Cell, lock: Lock) -> str:
 
 
 def wheels_text(lock: Lock) -> str:
-    """Every wheel as `name==version`, by name: what is inside, for those without the lock."""
+    """Return the wheels as `name==version ...`, sorted by name."""
     wheels = sorted(lock.wheels, key=lambda wheel: wheel.name)
     return " ".join(f"{wheel.name}=={wheel.version}" for wheel in wheels)
 

@@ -31,7 +31,7 @@ class InlineFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemStep:
-    """What is executed: `shell` with the script as its last word.
+    """A step to execute: `shell` with the script as its last word.
 
     `files` are by the folder where the script finds them, `secrets` modes by id: those there are.
     """

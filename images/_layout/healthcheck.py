@@ -35,7 +35,7 @@ def server() -> str:
 
 
 def is_server(words: list) -> bool:
-    """Whether a command line is `jupyter lab`, `python .../jupyter-lab` or one of its kin."""
+    """Return whether a command line is `jupyter lab`, `python .../jupyter-lab` or similar."""
     for at, word in enumerate(words[:3]):
         name = word.rpartition("/")[2]
         if name.startswith(("jupyter-", "jupyterhub-")):
@@ -55,7 +55,7 @@ def variables(process: str) -> dict:
 
 
 def described(process: str) -> dict:
-    """What the server has written down of itself; where it has not, what it is told by default."""
+    """Return the server's own record, or its defaults where it has none."""
     environment = variables(process)
     share = environment.get("XDG_DATA_HOME") or f"{environment.get('HOME')}/.local/share"
     folder = environment.get("JUPYTER_DATA_DIR") or f"{share}/jupyter"

@@ -99,18 +99,18 @@ def watch_pip(_: object, prefix: str = sys.prefix) -> None:
 
 
 def has_driver(environment: MutableMapping[str, str], root: str = "/") -> bool:
-    """Whether NVIDIA's driver is there: a device, and the library that can be loaded."""
+    """Return whether NVIDIA's driver is there: a device file, and its library."""
     return has_device(root) and has_library(environment, root)
 
 
 def has_device(root: str = "/") -> bool:
-    """Whether a GPU's device file is there; WSL's is `dxg`, and Jetson has `nvmap`."""
+    """Return whether a GPU's device file is there; WSL's is `dxg`, Jetson's `nvmap`."""
     names = os.listdir(f"{root}dev")
     return any(name.startswith("nvidia") or name in ("dxg", "nvmap") for name in names)
 
 
 def has_library(environment: MutableMapping[str, str], root: str = "/") -> bool:
-    """Whether the driver's library will be found when a framework asks for it by name."""
+    """Return whether the loader will find the driver's library by its name."""
     given = environment.get("LD_LIBRARY_PATH", "").replace(";", ":").split(":")
     files = [f"{folder}/{DRIVER}" for folder in given if folder]
     files += [f"{root}{folder}/{DRIVER}" for folder in LIBRARY_FOLDERS]
@@ -135,7 +135,7 @@ def cached(root: str = "/") -> Iterator[str]:
 
 
 def has_any(libraries: Iterable[str]) -> bool:
-    """Whether one of these is a library for this machine; many images hold an empty file."""
+    """Return whether one of these is a library for this architecture; some are empty files."""
     wanted = machine_of("/proc/self/exe")
     return any(machine_of(path) == wanted for path in libraries)
 
@@ -164,17 +164,17 @@ def is_loaded(path: str) -> bool:
 
 
 def is_of_image(prefix: str) -> bool:
-    """Whether this is the image's environment, or an overlay of it."""
+    """Return whether this Python runs in the image's environment or an overlay of it."""
     return prefix == IMAGE or os.path.exists(f"{packages_of(prefix)}/dlimg.pth")
 
 
 def is_plain_python() -> bool:
-    """Whether this process is Python itself, and no program that has it in it."""
+    """Return whether this process is Python itself, not a program that embeds it."""
     return os.path.samefile("/proc/self/exe", sys.executable)
 
 
 def is_pip(arguments: list[str]) -> bool:
-    """Whether this seems to be `python -m pip ...` or `python .../bin/pip ...`."""
+    """Return whether this looks like `python -m pip ...` or `python .../bin/pip ...`."""
     names = [word.rpartition("/")[2] for word in arguments[1:5]]
     return any(name == "-mpip" or name.partition(".")[0] in ("pip", "pip3") for name in names)
 

@@ -24,7 +24,7 @@ def index_row(index: PackageIndexCache, version: str, _: Mapping[str, Any]) -> R
     requirements = index.requirements(PACKAGE, version)
     library = newest_release(index, LIBRARY, requirements.get(LIBRARY))
     row: Row = {name: page[name] for name in ("released", "requires_python") if name in page}
-    row["jaxlib"] = pin(requirements[LIBRARY])
+    row["library"] = pin(requirements[LIBRARY])
     row["pythons"] = page_row(index.releases(LIBRARY)[library])["pythons"] if library else []
     row |= {"cuda": [], "plugin": {}, "pins": {}}
     for major in CUDA_MAJORS:

@@ -65,13 +65,13 @@ def users(image: Image, expected: Expected) -> Iterator[str]:
 
 
 def unlike_master(row: list[str], known: list[str]) -> Iterator[str]:
-    """What differs from base-passwd's row, but for the words for people in the fifth field."""
+    """Yield a fault for an account that differs from base-passwd's, but for the comment."""
     if row[2:4] + row[5:] != known[2:4] + known[5:]:
         yield f"{row[0]} is not as base-passwd brought it"
 
 
 def foreign_account(image: Image, row: list[str]) -> Iterator[str]:
-    """Why an account that base-passwd does not have is not a package's either."""
+    """Yield why an account that base-passwd lacks is not a package's either."""
     name, _, uid, _, _, _, shell = row
     if not (uid.isdecimal() and int(uid) in SYSTEM and shell in NO_LOGIN):
         yield f"{name} is no account of the distribution"
@@ -129,7 +129,7 @@ def ranges(image: Image, expected: Expected, path: str) -> Iterator[str]:
 
 
 def unlike(image: Image, entries: list[list[str]], path: str) -> Iterator[str]:
-    """Names that one list has and the other has not."""
+    """Yield the first name that only one of the two lists has."""
     names, others = ({row[0] for row in one} for one in (entries, rows(image.text(path))))
     if names != others:
         yield f"does not have the same names as /{path}: {min(names ^ others)}"
@@ -143,7 +143,7 @@ def repeated(entries: list[list[str]], column: int, label: str) -> Iterator[str]
 
 
 def is_named_by_package(image: Image, name: str) -> bool:
-    """Whether a maintainer script, or a list for systemd-sysusers, names this account."""
+    """Return whether a maintainer script or a list for systemd-sysusers names this account."""
     word = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])")
     info = "var/lib/dpkg/info"
     scripts = [f"{info}/{file}" for file in image.names(info) if file.endswith(("inst", "config"))]

@@ -41,7 +41,7 @@ class Build(NamedTuple):
 
 
 class Adapter(Protocol):
-    """What the adapter of a framework answers; importing it imports the framework."""
+    """The functions of a framework's adapter; importing the adapter imports the framework."""
 
     NAME: str  # with the version: `torch 2.15.0`
 

@@ -1,4 +1,4 @@
-"""Where apt takes packages from, and what it notes: the distribution's own, signed by its key."""
+"""Sources and settings of apt: the distribution's own, signed by its key."""
 
 import re
 from collections.abc import Iterator

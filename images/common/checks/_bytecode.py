@@ -28,7 +28,7 @@ def files(folders: Iterable[Path]) -> list[Path]:
 
 
 def forged(paths: list[Path], tops: Collection[Path]) -> tuple[int, list[str]]:
-    """How many were compiled anew, and what is wrong with which file.
+    """Return how many files were compiled anew, and the faults.
 
     The sample is every package's topmost module, and of all files every 40th.
     """
@@ -38,13 +38,13 @@ def forged(paths: list[Path], tops: Collection[Path]) -> tuple[int, list[str]]:
 
 
 def is_top(path: Path, tops: Collection[Path]) -> bool:
-    """Whether it is `package/__init__` or `module` right below one of these folders."""
+    """Return whether the file is `package/__init__` or `module` right below a folder."""
     above = path.parent.parent
     return above in tops or (path.name.startswith("__init__.") and above.parent in tops)
 
 
 def fault(path: Path, *, is_compiled: bool) -> str:
-    """What is wrong with a file of byte code, or an empty text.
+    """Return the fault of a file of byte code, or an empty text.
 
     That of another Python is passed over: Python would compile anew. What notes the time of its
     source is always compared with it, because a time is easily the same.
@@ -66,7 +66,7 @@ def fault(path: Path, *, is_compiled: bool) -> str:
 
 
 def is_same(code: bytes, source: bytes, name: str) -> bool:
-    """Whether this is the source's code: names of files apart, which code does not compare."""
+    """Return whether byte code is its source's, apart from file names."""
     level = name.partition(".opt-")[2][:1] or "0"
     try:
         compiled = compile(source, name, "exec", dont_inherit=True, optimize=int(level))

@@ -1,4 +1,4 @@
-"""What a source says of a path that it accounts for, and where the path leaves that."""
+"""Claims: what a source expects of a path that it accounts for."""
 
 import hashlib
 import re
@@ -34,7 +34,7 @@ class Image(NamedTuple):
             return ""
 
     def is_packaged(self, path: str) -> bool:
-        """Whether a package brought what an absolute or relative path leads to."""
+        """Return whether the target of an absolute or relative path is a package's."""
         path = path.strip("/")
         return path in self.packages.listed or self.real(path) in self.packages.listed
 
@@ -46,7 +46,7 @@ class Image(NamedTuple):
         return f"{real.relative_to(top)}/{name}" if real.is_relative_to(top) else path
 
     def names(self, folder: str) -> list[str]:
-        """What lies in a folder, by name."""
+        """Return the sorted names in a folder; none where there is no such folder."""
         try:
             return sorted(path.name for path in (self.top / folder).iterdir())
         except (FileNotFoundError, NotADirectoryError):
@@ -127,7 +127,7 @@ def joined_later(faults: Callable[..., Iterable[str]], *arguments: object) -> Ca
 
 
 def joined(faults: Iterable[str]) -> str:
-    """All that is wrong, each once; empty where nothing is."""
+    """Return the faults without repetitions, in one text."""
     return ", ".join(dict.fromkeys(faults))
 
 

@@ -1,4 +1,4 @@
-"""What stands beside the framework (torchvision, jaxlib): installed, importable, of one version."""
+"""Paired packages (torchvision, jaxlib): installed, importable, of the locked version."""
 
 from collections.abc import Mapping
 from importlib import import_module, metadata
@@ -27,7 +27,7 @@ def imported(companions: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
 
 
 def brings(name: str, module: str) -> bool:
-    """Whether the package has this module, going by what was installed with it."""
+    """Return whether the package's RECORD has this module."""
     try:
         record = metadata.distribution(name).read_text("RECORD") or ""
     except metadata.PackageNotFoundError:
@@ -39,7 +39,7 @@ def brings(name: str, module: str) -> bool:
 def mismatches(
     companions: Mapping[str, str], installed: Mapping[str, str], versions: Mapping[str, str]
 ) -> list[str]:
-    """Where a companion is not what the lock names, as a package or as a module.
+    """Return where a paired package differs from the lock, as a package or as a module.
 
     A module may add a local part (`0.28.0+cu130`) to the package's version.
     """

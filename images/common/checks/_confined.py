@@ -38,7 +38,7 @@ Answer = tuple[int, str, str]
 
 
 def call(*words: str) -> Answer:
-    """How a command ends behind the entry point, the last line it prints, and of what it warns."""
+    """Run a command behind the entry point; return its exit code, last line and stderr."""
     try:
         done = subprocess.run(
             [*ENTRY, *words],
@@ -78,7 +78,7 @@ def faults() -> Iterator[str]:
 
 
 def installing(overlay: str) -> Iterator[str]:
-    """What pip does not do as it should: refuse what there is not, install what there is."""
+    """Yield where pip fails: it must refuse a missing package and install an existing one."""
     code, _, complaint = call("pip", "install", "--no-index", "no-such-package-anywhere")
     if code != 1 or "No matching distribution" not in complaint or "Traceback" in complaint:
         yield f"pip, asked for what there is not, ends with {code}: {_last(complaint)}"
@@ -113,7 +113,7 @@ def wheel(folder: str) -> str:
 
 
 def written(top: Path, user: int) -> Iterator[str]:
-    """What belongs to this user outside /tmp: he has made it."""
+    """Yield the paths outside /tmp that belong to this user, who must have made them."""
     below = str(top / "tmp") + "/"
     entries = _files.tree(top).entries
     paths = [entry.path for entry in entries if _files.status(entry).st_uid == user]

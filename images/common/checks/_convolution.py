@@ -38,7 +38,7 @@ class Problem(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What a run came to: `losses` begins before the first step and ends after the last."""
+    """The result of a run: `losses` begins before the first step and ends after the last."""
 
     logits: np.ndarray
     gradients: Weights
@@ -142,7 +142,7 @@ def judge(given: Problem, runs: dict[str, Training], **figures: object) -> None:
 def _deviations(
     given: Problem, run: Training, cpu: Training | None
 ) -> dict[str, tuple[float, float]]:
-    """What deviates by how much, and how much is allowed."""
+    """Return each deviation with its tolerance."""
     start, end = loss(given, given.weights), loss(given, run.weights)
     reference = logits(given.images, given.weights)
     rows = {

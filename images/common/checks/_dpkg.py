@@ -1,4 +1,4 @@
-"""What dpkg's database says of the operating system's files, and where they leave it.
+"""The operating system's files by dpkg's database, and their differences.
 
 dpkg itself is not asked: it is one of the files. Paths are compared where folders really are, as
 packages may still say `/bin/sh` where `/bin` is a link to `/usr/bin`.
@@ -30,7 +30,7 @@ class Packages(NamedTuple):
 
 
 class Places:
-    """Where paths of packages really lie below a root."""
+    """The real places of packages' paths below a root."""
 
     def __init__(self, top: Path) -> None:
         self.top = top.resolve()
@@ -90,13 +90,13 @@ def settings(top: Path) -> Iterator[tuple[str, str]]:
 
 
 def changed(top: Path, packages: Packages) -> list[str]:
-    """Files that are no more what their package brought."""
+    """Return the files that differ from their package's."""
     sums = packages.sums.items() | packages.settings.items()
     return [path for path, digest in sorted(sums) if _sum(top / path) not in ("", digest)]
 
 
 def gone(top: Path, packages: Packages) -> list[str]:
-    """What a package brought and is no more there; settings may be taken away."""
+    """Return the missing files of packages; settings may be missing."""
     expected = packages.listed - packages.settings.keys()
     return sorted(
         path
@@ -108,7 +108,7 @@ def gone(top: Path, packages: Packages) -> list[str]:
 
 
 def replaced(top: Path, packages: Packages) -> list[str]:
-    """Links of packages that are files now, or lead to what no package brought."""
+    """Return the links of packages that became files, or lead to a file of no package."""
     top = top.resolve()
     paths = []
     for path in sorted(packages.listed - packages.sums.keys() - packages.unsummed):
@@ -121,12 +121,12 @@ def replaced(top: Path, packages: Packages) -> list[str]:
 
 
 def is_known(path: str, packages: Packages) -> bool:
-    """Whether a package brought this, or makes it in here (`etc`)."""
+    """Return whether a path is a package's, or is made by one (`etc`)."""
     return path in packages.listed or path.startswith(("etc/", "run/", "proc/", "dev/"))
 
 
 def is_embedded(path: str) -> bool:
-    """Whether this is Python as a static library."""
+    """Return whether this is Python as a static library."""
     name = path.rpartition("/")[2]
     return name.startswith("libpython") and name.endswith(".a")
 

@@ -1,4 +1,4 @@
-"""What a shared library tells the loader: for which machine it is, and where to look for others.
+"""The header of a shared library: its architecture, and where the loader looks for others.
 
 By the System V ABI, chapters 4 and 5 (and elf.h), for the 64-bit little-endian files of today's
 Linux on x86-64 and ARM.
@@ -33,7 +33,7 @@ class _Segment(NamedTuple):
 
 
 def read(path: Path) -> Library:
-    """What this file says; a damaged one says nothing, and the loader says why."""
+    """Return the header of a file; an empty one for a damaged file."""
     try:
         with path.open("rb") as file:
             return _library(file, path)
@@ -77,7 +77,7 @@ def _values(file: BinaryIO, dynamic: _Segment) -> Iterator[tuple[int, int]]:
 
 
 def _offset(segments: list[_Segment], address: int) -> int:
-    """Where in the file lies what the loader puts at this address."""
+    """Return the offset in the file of a virtual address."""
     for segment in segments:
         if segment.kind == LOAD and segment.address <= address < segment.address + segment.size:
             return address - segment.address + segment.offset

@@ -28,7 +28,7 @@ LINK = "link to "
 
 
 class Layout(NamedTuple):
-    """What the runner says of the image's own files.
+    """The image's own files, as dlimg hands them in.
 
     `cuda_home` is empty without a toolkit, `managed_python` where the distribution's is taken.
     `commands` is where each command of a wheel has a link, and what that leads to; `notes` the
@@ -91,12 +91,12 @@ def unlike(image: Image, path: str, pattern: str) -> str:
 
 
 def gone(image: Image, layout: Layout) -> list[str]:
-    """What of the layout is not there."""
+    """Return the missing paths of the layout."""
     return [node["path"] for node in layout.nodes if node["path"] not in image.tree.entries]
 
 
 def of_wheels(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
-    """Files that locked wheels brought, by their RECORD; `pip_check` looks into them."""
+    """Return claims for the files of locked wheels; `pip_check` compares contents."""
     by_path: Claims = {}
     owned = set(recorded(image, wheels))
     for path in owned:
@@ -126,7 +126,7 @@ def recorded(image: Image, wheels: Mapping[str, object]) -> Iterator[str]:
 
 
 def of_linker(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
-    """Names without a version, under which linkers look for the toolkit's libraries."""
+    """Return claims for the unversioned links by which linkers find the toolkit's libraries."""
     home = layout.cuda_home.strip("/")
     if not home:
         return {}
@@ -166,7 +166,7 @@ def of_notes(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Clai
 
 
 def of_venv(image: Image) -> Claims:
-    """What `venv` of the image's Python writes, made once more and compared."""
+    """Return claims for the files of `venv`, which are made again and compared."""
     names = [*(f"bin/{name}" for name in OF_VENV), ".gitignore"]
     is_here = any(f"{ENVIRONMENT}/{name}" in image.tree.entries for name in names)
     texts = made(image, VENV, ENVIRONMENT) if is_here else {}
@@ -205,7 +205,7 @@ def same(image: Image, path: str, text: str) -> str:
 
 
 def made(image: Image, script: str, made_path: str) -> dict[str, str | None]:
-    """What a script makes of an empty folder, by path: texts, links, and None for a folder.
+    """Run a script in an empty folder; return its files by path: texts, links, None for a folder.
 
     The folder lies elsewhere while it is made, and its name is put in again.
     """

@@ -19,7 +19,7 @@ ALIGNMENT = 8
 
 
 class Held(NamedTuple):
-    """What every container of a library holds, and what only some do, sorted."""
+    """The architectures in every container of a library, and those in only some, sorted."""
 
     everywhere: list[str]
     partly: list[str]

@@ -1,4 +1,4 @@
-"""Every file of an image that its default user can see; what he cannot read is out of sight."""
+"""The files of an image that its default user can see."""
 
 import os
 import stat
@@ -10,14 +10,14 @@ ELSEWHERE = ("proc", "sys", "dev")
 
 
 class Seen(NamedTuple):
-    """What lies in a tree, and the folders that nobody here may look into."""
+    """The entries of a tree, and the folders that this user may not read."""
 
     entries: list[os.DirEntry[str]]
     closed: list[str]
 
 
 def tree(top: Path) -> Seen:
-    """Everything below a folder, but for other disks and what the kernel makes up."""
+    """Return everything below a folder, without other file systems, /proc, /sys and /dev."""
     seen = Seen([], [])
     disk = top.stat().st_dev
     waiting = [str(top)]
@@ -55,7 +55,7 @@ def is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def is_open(entry: os.DirEntry[str]) -> bool:
-    """Whether anyone may write here; in a folder with the sticky bit, only what is one's own."""
+    """Return whether any user may write here; folders with the sticky bit do not count."""
     mode = status(entry).st_mode
     is_shared = stat.S_ISDIR(mode) and mode & stat.S_ISVTX
     return bool(mode & stat.S_IWOTH) and not stat.S_ISLNK(mode) and not is_shared

@@ -1,4 +1,4 @@
-"""What a flavour promises beyond running the framework, and whether it is there."""
+"""The tools that a flavour promises beyond the framework."""
 
 import re
 import shutil

@@ -48,7 +48,7 @@ class _Memory(ctypes.Structure):
 
 
 def expected() -> bool:
-    """Whether the one who started this container handed it a GPU."""
+    """Return whether a GPU was given to this container."""
     return os.environ.get("DLIMG_GPU") == "expected"
 
 
@@ -76,7 +76,7 @@ def ask_driver(load: Callable[[str], ctypes.CDLL] = ctypes.CDLL) -> list[Gpu]:
 
 
 def look() -> Sight:
-    """What there is to see of GPUs here."""
+    """Return the GPUs and device files of this machine."""
     try:
         gpus = ask_driver()
     except DriverError as error:
@@ -96,12 +96,12 @@ def require(seen: Sight) -> list[Gpu]:
 
 
 def is_one_of(device: str, gpus: list[Gpu]) -> bool:
-    """Whether this is one of these GPUs' names, or that of a part of one (MIG appends to it)."""
+    """Return whether this is the name of one of these GPUs, or of a MIG part, which adds to it."""
     return any(device.startswith(gpu.name) for gpu in gpus)
 
 
 def holds(address: int, load: Callable[[str], ctypes.CDLL] = ctypes.CDLL) -> bool:
-    """Whether the driver says that this address lies in a GPU's memory.
+    """Return whether the driver says that this address lies in a GPU's memory.
 
     By cuPointerGetAttribute: CU_POINTER_ATTRIBUTE_MEMORY_TYPE is 2, CU_MEMORYTYPE_DEVICE is 2.
     """

@@ -13,7 +13,7 @@ Array = Any  # of NumPy, which an image need not have
 
 
 class Machine(NamedTuple):
-    """What a check asks: the driver for GPUs and addresses, and the framework's adapter."""
+    """The sources of a check: the driver for GPUs and addresses, and the framework's adapter."""
 
     look: Callable[[], _gpu.Sight]
     load: Callable[[], Adapter]

@@ -48,7 +48,7 @@ def read() -> dict[str, str]:
 def mismatches(
     labels: Mapping[str, str], expected: Mapping[str, str], installed: Mapping[str, str]
 ) -> list[str]:
-    """Every label that is missing, says other than the tag, or that nobody promised.
+    """Return the labels that are missing, unexpected, or differ from the tag.
 
     The tag's axes are compared with what is found, so labels that repeat the tag are proved too.
     """
@@ -82,7 +82,7 @@ def _differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> list[st
 
 
 def wheel_mismatches(text: str, installed: Mapping[str, str]) -> list[str]:
-    """Where the label `name==version ...` leaves what is installed, in either direction."""
+    """Return the differences between the label `name==version ...` and the installed packages."""
     if not text:
         return ["label wheels: there is none"]
     named = {

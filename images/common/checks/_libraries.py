@@ -33,7 +33,7 @@ class Libraries(NamedTuple):
 
 
 def find(folders: Iterable[str]) -> Libraries:
-    """Every library that is for this machine and this Python, each file once.
+    """Return the libraries for this architecture and this Python, each file once.
 
     What lies in `NAME.libs` are parts of the modules of the package NAME, which bring them in.
     """
@@ -51,7 +51,7 @@ def find(folders: Iterable[str]) -> Libraries:
 
 
 def is_ours(path: Path, machine: int) -> bool:
-    """Whether this is a file of its own that this Python may load; a damaged one is, too."""
+    """Return whether this is a regular file that this Python may load; a damaged one counts."""
     if path.is_symlink() or not path.is_file():
         return False
     version = OTHER_PYTHON.search(path.name)
@@ -80,7 +80,7 @@ def lost() -> list[str]:
 
 
 def opened(path: Path, load: Callable[[str], object] | None = None) -> str:
-    """What keeps this library from being loaded, all of its symbols at once; empty for nothing.
+    """Load a library with all its symbols; return the loader's complaint, or an empty text.
 
     A process of its own does it: the constructors of a library may do as they like.
     """
@@ -142,7 +142,7 @@ def absent(path: Path, complaint: str) -> set[str]:
 
 
 def search_path(libraries: Libraries) -> list[Path]:
-    """Every folder in which the loader looks for a library that one of these asks for by name."""
+    """Return the folders in which the loader looks for libraries that these need."""
     wheels = {path.parent for path in libraries.cuda}
     named = {
         folder for path in (*libraries.cuda, *libraries.modules) for folder in _elf.read(path).paths
@@ -192,6 +192,6 @@ def drivers(top: Path, mounts: Iterable[str]) -> list[str]:
 
 
 def mounts(table: Path = Path("/proc/self/mountinfo")) -> list[str]:
-    """Where something is mounted, by proc(5): the fifth column, with blanks as octal numbers."""
+    """Return the mount points, by proc(5): the fifth column, with blanks as octal numbers."""
     points = [line.split(" ")[4] for line in table.read_text().splitlines()]
     return [re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point) for point in points]

@@ -15,7 +15,7 @@ LIBRARIES = {
 
 
 def cuda_files(folders: Iterable[Path]) -> list[Path]:
-    """Every file of the CUDA runtime, cuDNN or NCCL below these folders."""
+    """Return the files of the CUDA runtime, cuDNN and NCCL below these folders."""
     tops = {folder.resolve() for folder in folders}
     apart = [top for top in tops if tops.isdisjoint(top.parents)]
     return sorted(
@@ -28,7 +28,7 @@ def cuda_files(folders: Iterable[Path]) -> list[Path]:
 
 
 def library_files(library: str) -> list[Path]:
-    """Where the wheels have put this library: nvidia/<part>/lib, or nvidia/cu13/lib."""
+    """Return this library's files in nvidia/<part>/lib or nvidia/cu13/lib."""
     places = [Path(entry) for entry in sys.path if entry]
     pattern = f"nvidia/*/lib/{LIBRARIES[library]}"
     return sorted({file.resolve() for place in places for file in place.glob(pattern)})

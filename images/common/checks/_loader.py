@@ -31,7 +31,7 @@ def claims(image: Image) -> Claims:
 
 
 def auxiliary(image: Image) -> Claims:
-    """What `ldconfig` notes for itself: where a driver is mounted it ran, else it is a leftover."""
+    """Return a claim for ldconfig's own cache: expected only where a driver is mounted."""
     if not any(path.startswith("usr/") for path in image.tree.mounted):
         return {}
 
@@ -70,13 +70,13 @@ def faults(image: Image) -> Iterator[str]:
 
 
 def is_mounted(image: Image, path: str) -> bool:
-    """Whether this lies in a folder that something is mounted on."""
+    """Return whether this lies in a mounted folder."""
     parents = {str(parent) for parent in Path(image.real(path)).parents}
     return bool(parents & image.tree.mounted)
 
 
 def folders(image: Image) -> Iterator[str]:
-    """Where `ldconfig` looks."""
+    """Return the folders that `ldconfig` reads."""
     yield from FOLDERS
     seen = [SETTINGS]
     seen += [f"{SETTINGS}.d/{name}" for name in image.names(f"{SETTINGS}.d")]
@@ -87,7 +87,7 @@ def folders(image: Image) -> Iterator[str]:
 
 
 def parse(content: bytes) -> list[tuple[str, str]]:
-    """Names and paths of the cache's rows; raises ValueError for what is no such cache."""
+    """Return names and paths of the cache's rows. Raises ValueError for another format."""
     if not content.startswith(MAGIC):
         raise ValueError("it is in another format")
     count = HEADER.unpack_from(content)[1]

@@ -51,7 +51,7 @@ def read() -> dict[str, Wheel]:
 def note_mismatches(
     wheels: Mapping[str, Wheel], noted: Mapping[str, str], hashes: Mapping[str, set[str]]
 ) -> list[str]:
-    """Where the image's own list (`noted` versions, `hashes`) is not the lock, wheel by wheel."""
+    """Return where the image's own list (`noted` versions, `hashes`) differs from the lock."""
     mismatches = [
         f"{name}: the lock has {wheels[name].version if name in wheels else 'none'}, "
         f"the image notes {noted.get(name, 'none')}"
@@ -128,7 +128,7 @@ def is_byte_code(path: str) -> bool:
 
 
 def is_overlay(path: str) -> bool:
-    """Whether this only points from one environment of the image to another, or is its start."""
+    """Return whether this file belongs to the link between the image's environments."""
     file = Path(path)
     if file.suffix not in {".pth", ".egg-link"}:
         return file.name == "dlimg_start.py" and str(file.resolve()) == START

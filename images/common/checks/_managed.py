@@ -51,7 +51,7 @@ def claims(image: Image, version: str) -> Claims:
 
 
 def is_known(path: str, top: str, vouched: set[str]) -> bool:
-    """Whether a path may be of the archive: by its name, or by the RECORD of a package."""
+    """Return a claim for a path of the archive: by its name, or by the RECORD of a package."""
     inner, name = path.removeprefix(f"{top}/"), PurePosixPath(path).name
     if inner.partition("/")[0] not in PARTS or RUN_BY_ITSELF.fullmatch(name):
         return False
@@ -60,7 +60,7 @@ def is_known(path: str, top: str, vouched: set[str]) -> bool:
 
 
 def judge(image: Image, path: str, inner: str, kind: str) -> Judge:
-    """Links stay in the tree; files have no more to say of themselves."""
+    """Return the fault of a link that leaves the tree; files are not judged."""
     if kind == "folder":
         return folder()
     if kind == "link":
@@ -71,7 +71,7 @@ def judge(image: Image, path: str, inner: str, kind: str) -> Judge:
 
 
 def packaged(image: Image, top: str) -> Iterator[str]:
-    """What RECORDs in the tree's own folder for packages vouch for, by hash, with its folders."""
+    """Return the paths that RECORDs in the tree's site-packages list, with their folders."""
     for path in list(image.tree.entries):
         if not (path.startswith(f"{top}/") and path.endswith(".dist-info/RECORD")):
             continue

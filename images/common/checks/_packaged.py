@@ -43,7 +43,7 @@ def claims(image: Image) -> Claims:
 
 
 def strange(image: Image, entry: _tree.Entry, known: Claims) -> str:
-    """Where a package's link leads to what has no source; dpkg does not note where it should.
+    """Return the fault of a package's link whose target has no source; dpkg notes no targets.
 
     What is made as a system starts, or was left out, need not be there.
     """
@@ -56,7 +56,7 @@ def strange(image: Image, entry: _tree.Entry, known: Claims) -> str:
 
 
 def judge(entry: _tree.Entry, *, has_sum: bool) -> str:
-    """Where an entry leaves the rule, or an empty text."""
+    """Return the fault of an entry, or an empty text."""
     if entry.kind not in ("file", "folder", "link"):
         return f"is a {entry.kind}, which no package brings"
     if entry.path in OWN_MODES:

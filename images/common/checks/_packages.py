@@ -1,4 +1,4 @@
-"""What dpkg and uv have installed, read and hashed as the content key's packages are."""
+"""The packages of dpkg and uv, read and hashed as for the content key."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ def digest(packages: Iterable[str]) -> str:
 
 
 def mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> list[str]:
-    """Where what is installed is not what the image's name was computed from."""
+    """Return a mismatch where the installed packages are not those of the content key."""
     if actual["packages"] == expected["packages"]:
         return []
     promised = expected["packages"] or "nothing"

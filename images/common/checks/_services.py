@@ -1,4 +1,4 @@
-"""What would be started with a system, and who may log in: put together again from packages."""
+"""Services, PAM and login shells: derived again from packages."""
 
 import re
 from collections.abc import Iterator

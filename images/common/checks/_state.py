@@ -1,4 +1,4 @@
-"""What dpkg, apt, debconf and Python's packages note of themselves, path by path."""
+"""The databases of dpkg, debconf and Python's packages, path by path."""
 
 import re
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def status_faults(image: Image) -> Iterator[str]:
 
 
 def diversion_faults(image: Image) -> Iterator[str]:
-    """Files that something else than a package has taken the place of."""
+    """Yield diversions that are not a package's."""
     rows = image.text(f"{DPKG}/diversions").splitlines()
     for path, place, owner in zip(rows[0::3], rows[1::3], rows[2::3], strict=False):
         if owner not in image.installed and (path, place) not in BASES_DIVERT:

@@ -1,4 +1,4 @@
-"""What a tag promises (DLIMG_CELL) against what is found in here: every axis is read back."""
+"""The axes of a tag (DLIMG_CELL), compared with the image."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def cell() -> dict[str, str]:
 
 
 def contradictions(expected: Mapping[str, str]) -> list[str]:
-    """Where the tag's axes deny each other: only `cuda` is compared with what is found."""
+    """Return where the tag's axes contradict each other; only `cuda` is compared with the image."""
     accelerator, cuda = expected["accelerator"], expected["cuda"]
     named = re.match(r"cuda([0-9]+\.[0-9]+)", accelerator)
     mismatches = []
@@ -50,7 +50,7 @@ def basic_mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> 
 
 
 def platform_mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> list[str]:
-    """Where machine and glibc leave what the facts and the wheels' platform promise."""
+    """Return where architecture and glibc differ from the facts and the wheels' platform."""
     machine, _, floor = expected["platform"].partition("-manylinux_")
     mismatches = []
     if actual["machine"] != machine:
@@ -70,7 +70,7 @@ def platform_mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) 
 def cpu_mismatches(
     actual: Mapping[str, str], installed: Mapping[str, str], files: Sequence[Path]
 ) -> list[str]:
-    """What of CUDA there is in an image that is to have none; `files` are such libraries."""
+    """Return the parts of CUDA in a CPU image; `files` are libraries of CUDA."""
     mismatches = []
     if actual["built_cuda"]:
         mismatches.append(
@@ -87,7 +87,7 @@ def cpu_mismatches(
 
 
 def cuda_mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> list[str]:
-    """Where the toolkit's libraries, cuDNN and the framework's own build leave the tag."""
+    """Return where CUDA's libraries, cuDNN and the framework's build differ from the tag."""
     mismatches = []
     runtime, built = actual["cudart"] or "none", actual["built_cuda"]
     cudnn, wanted = actual["cudnn"] or "none", expected["cudnn"] or "none"
@@ -123,13 +123,13 @@ def same_version(expected: str, actual: str) -> bool:
 
 
 def within(actual: str, expected: str) -> bool:
-    """Whether `3.13.5` is a `3.13`; a single number says too little to be kept."""
+    """Return whether a version such as `3.13.5` is a `3.13`; one number is never enough."""
     wanted = expected.split(".")
     return len(wanted) > 1 and actual.split(".")[: len(wanted)] == wanted
 
 
 def serves(runtime: str, built: str) -> bool:
-    """Whether a library serves what was built for another minor: the same major, not older."""
+    """Return whether a library serves a build for another minor: the same major, not older."""
     if runtime == "none":
         return False
     ours, theirs = (numbers(text)[:2] for text in (runtime, built))
@@ -156,7 +156,7 @@ def os_name(release: Path = Path("/etc/os-release")) -> str:
 
 
 def distributions() -> dict[str, str]:
-    """Names and versions of what is installed; of two with one name, the one that is imported."""
+    """Return versions of installed packages by name; of two with one name, the imported one."""
     actual: dict[str, str] = {}
     for distribution in metadata.distributions():
         actual.setdefault(normal(distribution.metadata["Name"] or ""), distribution.version)

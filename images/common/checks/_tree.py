@@ -1,4 +1,4 @@
-"""Every path of an image: what it is, whose it is, and whether something is mounted on it."""
+"""The paths of an image, with kind, owner, mode and mounts."""
 
 import os
 import stat
@@ -44,14 +44,14 @@ class Entry(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """What lies below a root; `mounted` are paths that something else covers."""
+    """The entries below a root; `mounted` are the paths of mounts."""
 
     entries: dict[str, Entry]
     mounted: frozenset[str]
 
 
 def read(top: Path, mounts: list[str]) -> Tree:
-    """All entries, folders before what is in them; what is mounted is not looked into."""
+    """Return all entries, folders before their contents; mounts are not entered."""
     mounted = frozenset(point.strip("/") for point in mounts) - {""}
     entries = {ROOT: look(top, ROOT)}
     waiting = [""]
@@ -74,7 +74,7 @@ def parents(paths: Iterable[str]) -> set[str]:
 
 
 def resolved(entries: dict[str, Entry], path: str) -> str:
-    """Where a path leads to, through all links and within the root; itself where it leads nowhere.
+    """Return the target of a path through all links within the root; itself without a target.
 
     The system is not asked: the root may be a folder of a machine with paths of its own.
     """

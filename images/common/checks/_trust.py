@@ -30,7 +30,7 @@ def claims(image: Image) -> Claims:
 
 
 def link_name(name: str) -> str:
-    """What `update-ca-certificates` calls the link to a file."""
+    """Return the name that `update-ca-certificates` gives the link to a file."""
     base = name.rpartition("/")[2].removesuffix(".crt")
     return f"{base.translate(str.maketrans(' (),', '_==_'))}.pem"
 
@@ -43,7 +43,7 @@ def chosen(image: Image) -> Iterator[str]:
 
 
 def choice_faults(image: Image) -> Iterator[str]:
-    """Names of no package's file, and files of packages that nobody would choose away."""
+    """Yield names of files of no package, and packages' files that are not chosen."""
     names = set()
     for line in stated(image.text(CHOICE)):
         if line.startswith("!"):

@@ -26,7 +26,7 @@ def current() -> dict[str, str]:
 
 
 def mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> list[str]:
-    """Where this user is another; root is told of as such."""
+    """Return where this user differs from the expected one; root is named as such."""
     if actual["uid"] == "0":
         return ["user: this runs as root"]
     return [

@@ -1,4 +1,4 @@
-"""How a check says what it found: figures on stdout, the reason on stderr, the exit code."""
+"""A check's result: figures on stdout, the reason on stderr, the exit code."""
 
 import json
 import sys

@@ -93,7 +93,7 @@ CACHES = re.compile(r"usr/lib/.*/gconv/gconv-modules\.cache|usr/lib/locale/local
 
 
 def claims(image: Image) -> Claims:
-    """All of the closed list; what does not match it has no source."""
+    """Return the claims of the closed list."""
     by_path: Claims = {path: copy(image, path, *sources) for path, sources in COPIES.items()}
     by_path |= {path: lines(image, path, allowed) for path, allowed in LINES.items()}
     by_path |= {path: empty(mode) for path, mode in EMPTY.items()}

@@ -60,7 +60,7 @@ def seconds_of(
     wait: Callable[[object], None],
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
-    """How long one call takes, by each of up to RUNS runs; the first calls load, tune and warm."""
+    """Return the seconds of one call in each of up to RUNS runs, after calls that load and tune."""
     begin = clock()
     wait(call())
     while True:
@@ -88,7 +88,7 @@ def problem() -> tuple[np.ndarray, np.ndarray]:
 
 
 def affordable(framework: _adapter.Adapter, images: np.ndarray, kernel: np.ndarray) -> int:
-    """How many images the CPU convolves in CPU_SECONDS; at least one."""
+    """Return how many images the CPU convolves in CPU_SECONDS, at least one."""
     with framework.on("cpu"):
         given = framework.put(images[:1], "cpu"), framework.put(kernel, "cpu")
         taken = []

@@ -36,7 +36,7 @@ MANY = 100  # that the figures name
 
 
 def claims(image: Image, layout: _environment.Layout, expected: dict[str, str]) -> Claims:
-    """What accounts for which path; of two sources for one, the later counts."""
+    """Return the claims of all sources; of two for one path, the later counts."""
     return {
         **_packaged.claims(image),
         **_written.claims(image),
@@ -53,7 +53,7 @@ def claims(image: Image, layout: _environment.Layout, expected: dict[str, str]) 
 
 
 def faults(image: Image, known: Claims) -> Iterator[tuple[str, str]]:
-    """Every path that has no source, or leaves what its source says of it, with its fault."""
+    """Yield each path that has no source, or differs from its source's claim, with its fault."""
     driver = set(driver_links(image))
     places = _tree.parents({*image.tree.mounted, *driver})
     for path, entry in sorted(image.tree.entries.items()):
@@ -82,7 +82,7 @@ def summarize(problems: list[tuple[str, str]], limit: int) -> Iterator[str]:
 
 
 def driver_links(image: Image) -> Iterator[str]:
-    """Links to what is mounted in `/usr`: a driver's libraries get their other names so."""
+    """Yield links to mounts in `/usr`: a driver's libraries get further names by them."""
     mounted = {path for path in image.tree.mounted if path.startswith("usr/")}
     if mounted:
         for path, entry in image.tree.entries.items():

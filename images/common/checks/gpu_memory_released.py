@@ -85,7 +85,7 @@ def start() -> Worker:
 
 
 def driver_memory(load: Callable[[str], ctypes.CDLL] = ctypes.CDLL) -> Callable[[], int]:
-    """What tells the free bytes of the GPU that a framework calls its first, by the driver."""
+    """Return a function that asks the driver for the free bytes of the first GPU."""
     try:
         cuda = load("libcuda.so.1")
     except OSError as error:

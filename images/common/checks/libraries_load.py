@@ -80,7 +80,7 @@ def main(top: Path = Path("/")) -> None:
 
 
 def judge(troubles: dict[Path, str]) -> tuple[list[str], set[str]]:
-    """What is wrong with these libraries, and which optional ones they miss."""
+    """Return the faults of these libraries, and the optional ones that they lack."""
     faults: list[str] = []
     optional: set[str] = set()
     for path, trouble in troubles.items():

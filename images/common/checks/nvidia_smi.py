@@ -48,7 +48,7 @@ def read(table: str) -> list[_gpu.Gpu]:
 
 
 def disagreement(driver: list[_gpu.Gpu], program: list[_gpu.Gpu]) -> str:
-    """What NVML and nvidia-smi see differently, or an empty text."""
+    """Return the difference between NVML and nvidia-smi, or an empty text."""
     by_uuid = partial(sorted, key=lambda gpu: gpu.uuid)
     if len(driver) != len(program):
         return f"NVML sees {len(driver)} GPUs, nvidia-smi {len(program)}"

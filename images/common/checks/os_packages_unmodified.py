@@ -33,7 +33,7 @@ def powers(top: Path, seen: _files.Seen, packages: _dpkg.Packages) -> Iterator[s
 
 
 def mismatches(top: Path, packages: _dpkg.Packages) -> Iterator[str]:
-    """All in which the files leave the database, kind by kind."""
+    """Yield the differences between files and dpkg's database, kind by kind."""
     seen = _files.tree(top)
     code = _bytecode.files([top / "usr", top / "opt/python"])
     _, forged = _bytecode.forged(code, ())

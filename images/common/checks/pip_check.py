@@ -1,4 +1,4 @@
-"""What is installed fits together, is what the lock names, no more and no less, and is whole.
+"""Installed packages are complete and unmodified, fit together, and are exactly the lock's.
 
 needs: nothing
 seconds: 120
@@ -45,7 +45,7 @@ def pins(text: str) -> dict[str, str]:
 
 
 def differences(locked: dict[str, str], installed: dict[str, str]) -> list[str]:
-    """Every package that is not what the lock names, in either direction."""
+    """Return the differences between lock and installed packages, in either direction."""
     return [
         f"{name}: locked {locked.get(name, 'not')}, installed {installed.get(name, 'not')}"
         for name in sorted(locked.keys() | installed.keys())
@@ -60,7 +60,7 @@ def repeated(names: list[str]) -> list[str]:
 
 
 def damages(packages: list[metadata.Distribution]) -> list[str]:
-    """What became of the files that came with packages; those that are whole are not told of.
+    """Return the packages with changed or missing files.
 
     RECORDs are read here because `package.files` passes over files that are gone.
     """
@@ -102,7 +102,7 @@ def size_of(place: Path) -> int:
 
 
 def is_whole(file: Path, row: list[str]) -> bool:
-    """Whether the file is the one that a row of RECORD tells of.
+    """Return whether the file is as a row of RECORD says.
 
     Only RECORD itself, and signatures of it, may have no digest there.
     """
@@ -159,7 +159,7 @@ def main() -> None:
 def lock_mismatches(
     wheels: dict[str, _lock.Wheel], noted: str, packages: list[metadata.Distribution]
 ) -> list[str]:
-    """Where the image's list, or a package's note of its wheel, leaves the lock handed in."""
+    """Return where the image's list, or a package's WHEEL file, differs from the lock."""
     lines = noted.replace("\\\n", " ").splitlines()
     digests = {name: _lock.hashes(line) for line in lines for name in pins(line)}
     texts = {
@@ -185,14 +185,14 @@ def record_mismatches(
 
 
 def folders(packages: list[metadata.Distribution]) -> list[Path]:
-    """Where packages are: the folders of these, and those of `sys.path` that are for packages."""
+    """Return the folders of these packages, and the site-packages of `sys.path`."""
     named = [Path(entry) for entry in sys.path if Path(entry).name.endswith("-packages")]
     places = {Path(str(package.locate_file(""))) for package in packages} | set(named)
     return sorted({place.resolve() for place in places if place.is_dir()})
 
 
 def owned(packages: list[metadata.Distribution]) -> set[str]:
-    """Every file that came with a package, as its RECORD names it."""
+    """Return the files of these packages, by RECORD."""
     return {
         os.path.normpath(f"{Path(str(package.locate_file(''))).resolve()}/{row[0]}")
         for package in packages

@@ -34,7 +34,7 @@ PATTERNS = {what: re.compile(pattern) for what, pattern in LEFT.items()}
 
 
 def what(path: str) -> str:
-    """What of a build this file is, by its path from the root; empty for what belongs here."""
+    """Return the kind of build leftover that a path is, or an empty text."""
     return next((name for name, pattern in PATTERNS.items() if pattern.fullmatch(path)), "")
 
 
@@ -53,7 +53,7 @@ def left(top: Path, seen: _files.Seen, user: int) -> list[str]:
 
 
 def open_ones(top: Path, seen: _files.Seen) -> list[str]:
-    """What anyone may write to, outside /tmp."""
+    """Yield the paths outside /tmp that any user may write to."""
     below = str(top / "tmp") + "/"
     opened = [entry.path for entry in seen.entries if _files.is_open(entry)]
     paths = [path for path in opened if not path.startswith(below)]

@@ -52,7 +52,7 @@ NO_VALUE = ("$", "/run/secrets/")
 
 
 def in_environment(variables: Mapping[str, str]) -> list[str]:
-    """Names of variables that hold a secret, by their name or by what they hold."""
+    """Yield names of variables that hold a secret, by their name or value."""
     return [
         f"the environment holds a secret: {name}"
         for name, value in sorted(variables.items())
@@ -61,7 +61,7 @@ def in_environment(variables: Mapping[str, str]) -> list[str]:
 
 
 def in_history(steps: Sequence[str]) -> list[str]:
-    """Where a step of the image's history holds a secret; counted as `docker history` lists them.
+    """Yield steps of the image's history with a secret, numbered as in `docker history`.
 
     A variable that a step has had (`RUN TOKEN=...`, ARG, ENV) is there for everyone to read, even
     where it is in no file.
@@ -77,7 +77,7 @@ def in_history(steps: Sequence[str]) -> list[str]:
 
 
 def assigned(step: str) -> list[str]:
-    """Names that a step gives a value to, as variables or as options of a program."""
+    """Yield names that a step gives a value to, as variables or options of a program."""
     return [
         found["name"].strip("-= \t\n")
         for found in SET.finditer(step)
@@ -94,12 +94,12 @@ def steps_of(path: str) -> list[str]:
 
 
 def is_secret(path: str) -> bool:
-    """Whether a file of this path, from the root, is one that holds secrets."""
+    """Return whether a file of this path, from the root, usually holds secrets."""
     return bool(FILES.fullmatch(path.rpartition("/")[2]) or PLACES.fullmatch(path))
 
 
 def holds_secret(entry: os.DirEntry[str]) -> bool:
-    """Whether a secret can be read in this file."""
+    """Return whether this file contains a secret."""
     if _files.status(entry).st_size > LARGE:
         return False
     try:
@@ -109,7 +109,7 @@ def holds_secret(entry: os.DirEntry[str]) -> bool:
 
 
 def in_files(top: Path, seen: _files.Seen) -> list[str]:
-    """Files that hold a secret, outside of packages."""
+    """Yield files that hold a secret, outside of packages."""
     named, held = [], []
     for entry in filter(_files.is_file, seen.entries):
         path = os.path.relpath(entry.path, top)

@@ -22,7 +22,7 @@ OWN = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def trusted() -> int:
-    """How many CAs the system's list holds for Python, in a file or in a folder of hashes."""
+    """Return the number of CAs that Python finds, in a file or in a folder of hashes."""
     in_file = ssl.create_default_context().cert_store_stats()["x509_ca"]
     folder = ssl.get_default_verify_paths().capath
     in_folder = len(list(Path(folder).glob("*.0"))) if folder else 0
@@ -30,7 +30,7 @@ def trusted() -> int:
 
 
 def ask(host: str, port: int) -> str:
-    """What became of a request, with all that Python does by itself: `ok`, or the refusal."""
+    """Return the result of a request with Python's defaults: `ok`, or the error."""
     connection = http.client.HTTPSConnection(host, port, timeout=10)
     with contextlib.closing(connection):
         try:
@@ -56,7 +56,7 @@ def given(ca: str) -> Iterator[None]:
 
 
 def answers(folder: Path) -> dict[str, str]:
-    """What became of a request without our CA, with it, and with it under another name."""
+    """Return the results of requests without our CA, with it, and under another host name."""
     ca = folder / "ca.pem"
     ca.write_text(_tls.CA)
     with _tls.server(folder) as port:
@@ -71,7 +71,7 @@ def answers(folder: Path) -> dict[str, str]:
 
 
 def faults(found: dict[str, str], cas: int) -> list[str]:
-    """What should have ended otherwise."""
+    """Yield results that differ from the expected ones."""
     known, mismatches = found["known"], []
     if known != "ok":
         mismatches.append(f"a server whose CA is in SSL_CERT_FILE is not trusted: {known}")

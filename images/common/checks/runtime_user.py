@@ -33,7 +33,7 @@ def identity(user: int, group: int, groups: Iterable[int], status: str) -> list[
 
 
 def zone() -> list[str]:
-    """What is not UTC: by the variable TZ, and by the system's own setting."""
+    """Yield settings of the time zone that are not UTC: TZ, and the system's own."""
     mismatches = [_zone_lie(f"TZ is {os.environ['TZ']}")] if "TZ" in os.environ else []
     before = os.environ.pop("TZ", None)
     time.tzset()
@@ -51,7 +51,7 @@ def _zone_lie(where: str) -> str:
 
 
 def home(given: str) -> list[str]:
-    """What is wrong with the folder that HOME names."""
+    """Yield the faults of the home folder."""
     if not given.strip("/"):
         return [f"HOME is no home: {given or 'not set'}"]
     return closed([given])

@@ -42,7 +42,7 @@ NOT_OURS = ("python", "activate", "dlimg-")  # names that no wheel's command get
 
 
 def call(*words: str, **variables: str) -> tuple[int, str, str]:
-    """How a command ends that is given these variables and no others, what it prints, and says."""
+    """Run a command with only these variables; return its exit code, stdout and stderr."""
     try:
         done = subprocess.run(
             words, capture_output=True, text=True, check=False, timeout=LIMIT, env=variables
@@ -63,7 +63,7 @@ def pairs(text: str) -> dict[str, str]:
 
 
 def variables(own: Mapping[str, str]) -> Iterator[str]:
-    """What the file of variables does not say as the image does, and what Python lacks of it."""
+    """Yield where the file of variables differs from the image's, and what Python lacks."""
     promised = pairs(VARIABLES.read_text()) if VARIABLES.exists() else {}
     if not promised:
         yield f"{VARIABLES} names no variable"
@@ -142,7 +142,7 @@ def notes(overlay: Path) -> Iterator[str]:
 
 
 def installing(home: Path) -> Iterator[str]:
-    """What pip does not do in a home that is empty: install, and take back."""
+    """Yield where pip fails in an empty home: it must install and uninstall."""
     shutil.rmtree(home / "env", ignore_errors=True)  # made when this check was started
     with tempfile.TemporaryDirectory() as folder:
         file = _confined.wheel(folder)

@@ -99,7 +99,7 @@ def wanted_libraries(expected: Mapping[str, str]) -> list[str]:
 def architecture_mismatches(
     expected: Mapping[str, str], named: Sequence[str], held: Sequence[str]
 ) -> list[str]:
-    """Where the GPU code in the framework's library (`held`) leaves the facts, or its own words.
+    """Return where the GPU code in the framework's library (`held`) differs from facts and build.
 
     A release that the facts say nothing about is not judged, but that it has code at all.
     """
@@ -122,12 +122,12 @@ def architecture_mismatches(
 
 
 def machine_code(architectures: Iterable[str]) -> set[str]:
-    """Those that run as they are: PTX is not named by every framework."""
+    """Return the architectures with machine code: not every framework names PTX."""
     return {name for name in architectures if name.startswith("sm_")}
 
 
 def architectures(library: Path | None) -> _fatbin.Held:
-    """What this library has GPU code for; one that cannot be read is a failure."""
+    """Return the architectures of a library's GPU code; fail where it cannot be read."""
     if library is None or not library.exists():
         return _fatbin.Held([], [])
     try:
