@@ -113,7 +113,9 @@ def test_the_lowest_layers_are_in_every_image_of_a_stack() -> None:
     frameworks: dict[str, set[str]] = {}
     marked: dict[str, set[str]] = {}
     for path in (ROOT / "locks").glob("*-cuda*.json"):
-        family, accelerator = re.fullmatch(r"(\w+)-.*-(cuda[\d.]+)-.*", path.stem).groups()
+        match = re.fullmatch(r"(\w+)-.*-(cuda[\d.]+)-.*", path.stem)
+        assert match
+        family, accelerator = match.groups()
         wheels = json.loads(path.read_text())["wheels"]
         large = {one["name"]: one["sha256"] for one in wheels if one["size"] >= LARGE_WHEEL}
         stacks.setdefault(accelerator, []).append(large)
@@ -171,7 +173,7 @@ def test_equal_images_are_equal_bytes() -> None:
     planned = samples.planned()
     other = ImageConfig(
         **{name: getattr(CONFIG, name) for name in CONFIG.__slots__ if name != "labels"},
-        labels=dict(reversed(CONFIG.labels.items())),
+        labels=dict(reversed(list(CONFIG.labels.items()))),
     )
     layers = [layer_of(layer(1), "one")]
     assert assemble_image(planned, layers, CONFIG) == assemble_image(planned, layers, other)

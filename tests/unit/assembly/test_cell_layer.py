@@ -8,10 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from dlimg.checks.image_inputs import wheel_records
 
 from dlimg.assembly.cell_layer import CellLayerFiles, cell_layer, cell_layer_files, installer_layer
 from dlimg.assembly.wheel_to_layer import LayerContext, read_entries
+from dlimg.checks.image_inputs import wheel_records
 from dlimg.errors import BadInput, Negative
 from dlimg.layer.compress import splice_wheel_streams
 from dlimg.layer.entries import LayerEntry, arrange_entries, folder_entry, link_entry

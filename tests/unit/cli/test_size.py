@@ -19,13 +19,28 @@ from dlimg.cli.printing import log
 from dlimg.cli.size import SizeOptions, run
 from dlimg.context import Context
 from dlimg.errors import BadInput
-from dlimg.model import GZIP, Cell, Lock, Wheel
+from dlimg.model import GZIP, Cell, Flavour, Lock, Wheel
 from dlimg.pipeline.project import CellSelection
 from dlimg.pipeline.sizes import ImageSize, MatrixSizes, pull, stored
 from dlimg.render.image_config import ImageConfig
 from dlimg.render.naming import labels
-from dlimg.report.size_picture import (Box, tile_boxes, picture)
-from dlimg.report.size_text import (GROUPS, PULL_HEADINGS, IMAGES, LAYERS, group_rows, pull_rows, image_rows, layer_rows, pull_table_headings, pull_table_rows, others_text, layer_text, sizes_json, total_text)
+from dlimg.report.size_picture import Box, picture, tile_boxes
+from dlimg.report.size_text import (
+    GROUPS,
+    IMAGES,
+    LAYERS,
+    PULL_HEADINGS,
+    group_rows,
+    image_rows,
+    layer_rows,
+    layer_text,
+    others_text,
+    pull_rows,
+    pull_table_headings,
+    pull_table_rows,
+    sizes_json,
+    total_text,
+)
 from dlimg.report.table import table
 from dlimg.store.image_manifest import (
     BYTECODE_HISTORY,
@@ -154,10 +169,25 @@ def test_an_image_that_was_assembled_is_exact_as_long_as_its_lock_is_the_same(st
     }
     assert not after[wheel_history(CUDNN)].exact
     assert after[system_history(CELL)].digest == found[1].digest
-    compile_ = samples.cell("pytorch", accelerator="cuda13.2", flavour="compile")
+    compile_ = samples.cell("pytorch", accelerator="cuda13.2", flavour=Flavour.COMPILE)
     flavour = estimate_layers(compile_, LOCK, read_store_index(store), compression=GZIP)
     code = [one.digest for one in flavour if one.history.startswith("byte code")]
     assert code == [found[3].digest]
+
+
+def test_ranks_of_an_older_record_follow_from_its_history(store: Store) -> None:
+    words = [wheel_history(TORCH), system_history(CELL), "own: x", "byte code: torch 1.0"]
+    assembled(store, CELL, LOCK, words)
+    ranks = [
+        one.rank for one in estimate_layers(CELL, LOCK, read_store_index(store), compression=GZIP)
+    ]
+    for path in (store.path / "images").glob("*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for values in record["layers"]:
+            del values["rank"]
+        path.write_text(json.dumps(record), encoding="utf-8")
+    older = estimate_layers(CELL, LOCK, read_store_index(store), compression=GZIP)
+    assert [one.rank for one in older] == ranks
 
 
 def piece(

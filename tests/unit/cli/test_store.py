@@ -65,10 +65,10 @@ class Kept:
         save_image(self.store, image)
         return image
 
-    def layer(self, key: LayerKey, *, words: str = "") -> Layer:
+    def layer(self, key: LayerKey, *, description: str = "") -> Layer:
         head = TarHead(str(key).encode())
         write = lambda file: splice_wheel_streams([head], file.write)  # noqa: E731
-        return make_layer(self.store, key, write, print, description=words)
+        return make_layer(self.store, key, write, print, description=description)
 
     def system(self, identity: str) -> Layer:
         head = TarHead(identity.encode())

@@ -1,6 +1,7 @@
 """What an image came to, written down and compared."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -27,9 +28,7 @@ def layer(number: int) -> Layer:
 @pytest.fixture
 def record() -> BuildRecord:
     parts = [
-        ImageLayer(
-            layer=layer(number), rank=LayerRank.FRAMEWORK, history=f"wheel: w{number}"
-        )
+        ImageLayer(layer=layer(number), rank=LayerRank.FRAMEWORK, history=f"wheel: w{number}")
         for number in (1, 2, 3)
     ]
     return build_record("key", assemble_image(samples.planned(), parts, ImageConfig()))
@@ -55,7 +54,7 @@ def test_another_file_is_refused(text: str) -> None:
 
 
 def test_the_lowest_difference_is_named(record: BuildRecord) -> None:
-    def changed(number: int, **values: str) -> BuildRecord:
+    def changed(number: int, **values: Any) -> BuildRecord:
         layers = list(record.layers)
         layers[number] = replace(layers[number], **values)
         return replace(record, digest="sha256:2", layers=tuple(layers))
