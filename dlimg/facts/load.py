@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from dlimg.errors import BadInput, Problem, nearest
 from dlimg.facts.gpus import capability_in, name_key, short_name_key
@@ -110,40 +110,26 @@ def parse_facts(texts: Mapping[str, str]) -> Facts:
 def facts_of(files: Mapping[str, Rows]) -> Facts:
     """Return the facts in these checked rows by file name."""
     frameworks = {
-        framework.name: (framework, name, rows)
+        framework.name: _FrameworkFile(framework, name, rows)
         for name, rows in files.items()
         if "framework" in rows
         for framework in [from_row(FrameworkFact, rows["framework"], name)]
     }
     packages = {
-        package.package: package
-        for name, (_, file, rows) in frameworks.items()
-        for package in _rows(rows, "packages", FrameworkPackage, file, framework=name)
-    }
-    names = {
-        name: framework.name
-        for framework, _, _ in frameworks.values()
-        for name in (framework.name, *framework.aliases)
+        package.package: package for file in frameworks.values() for package in file.packages()
     }
     gpus = _section(files, "gpus", GpuFact)
     pythons = _section(files, "pythons", PythonFact)
     managed = [python for python in pythons.values() if python.managed]
     return Facts(
-        frameworks={name: framework for name, (framework, _, _) in frameworks.items()},
+        frameworks={name: file.framework for name, file in frameworks.items()},
         framework_names={
-            **names,
-            **{name: package.framework for name, package in packages.items()},
+            name: file.framework.name for file in frameworks.values() for name in file.names()
         },
         packages=packages,
-        releases={name: _releases(*parts) for name, parts in frameworks.items()},
-        tested={
-            name: {test.minor: test for test in _rows(rows, "tested", TestedBuild, file)}
-            for name, (_, file, rows) in frameworks.items()
-        },
-        floors={
-            name: tuple(_rows(rows, "floors", CodeFloor, file))
-            for name, (_, file, rows) in frameworks.items()
-        },
+        releases={name: file.releases() for name, file in frameworks.items()},
+        tested={name: file.tested() for name, file in frameworks.items()},
+        floors={name: file.floors() for name, file in frameworks.items()},
         distributions=_section(files, "distributions", Distribution),
         pythons=pythons,
         managed={python.python: python.managed for python in managed},
@@ -168,10 +154,6 @@ def _section(files: Mapping[str, Rows], section: str, row: type[T]) -> Mapping[s
         for name, rows in files.items()
         for data in rows.get(section, ())
     }
-
-
-def _rows(rows: Rows, section: str, row: type[T], file: str, **derived: str) -> Iterator[T]:
-    return (from_row(row, data, file, **derived) for data in rows.get(section, ()))
 
 
 def from_row(row: type[T], data: Row, file: str, **derived: str) -> T:
@@ -235,21 +217,47 @@ def _gpu_names(gpus: Collection[GpuFact]) -> Mapping[str, GpuFact]:
     return names
 
 
-def _releases(framework: FrameworkFact, file: str, rows: Rows) -> Mapping[str, FrameworkRelease]:
-    """Return a framework's releases by version, with their builds."""
-    variants = {
-        (version, variant.variant): variant
-        for variant in _rows(rows, "variants", VariantArchitectures, file)
-        for version in variant.versions
-    }
-    releases = {}
-    for release in _rows(rows, "releases", FrameworkRelease, file, framework=framework.name):
-        builds = (
-            *_index_builds(framework, release),
-            *_vendor_builds(framework, release, variants),
-        )
-        releases[release.version] = replace(release, builds=builds)
-    return releases
+class _FrameworkFile(NamedTuple):
+    """The rows of a framework's file."""
+
+    framework: FrameworkFact
+    file: str
+    rows: Rows
+
+    def _section(self, section: str, row: type[T], **derived: str) -> Iterator[T]:
+        rows = self.rows.get(section, ())
+        return (from_row(row, data, self.file, **derived) for data in rows)
+
+    def packages(self) -> Iterator[FrameworkPackage]:
+        return self._section("packages", FrameworkPackage, framework=self.framework.name)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the framework's names and packages."""
+        packages = (package.package for package in self.packages())
+        return (self.framework.name, *self.framework.aliases, *packages)
+
+    def tested(self) -> Mapping[str, TestedBuild]:
+        return {build.minor: build for build in self._section("tested", TestedBuild)}
+
+    def floors(self) -> tuple[CodeFloor, ...]:
+        return tuple(self._section("floors", CodeFloor))
+
+    def releases(self) -> Mapping[str, FrameworkRelease]:
+        """Return the releases by version, with their builds."""
+        variants = {
+            (version, variant.variant): variant
+            for variant in self._section("variants", VariantArchitectures)
+            for version in variant.versions
+        }
+        releases = {}
+        name = self.framework.name
+        for release in self._section("releases", FrameworkRelease, framework=name):
+            builds = (
+                *_index_builds(self.framework, release),
+                *_vendor_builds(self.framework, release, variants),
+            )
+            releases[release.version] = replace(release, builds=builds)
+        return releases
 
 
 def _index_builds(framework: FrameworkFact, release: FrameworkRelease) -> Iterator[ReleaseBuild]:

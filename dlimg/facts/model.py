@@ -167,10 +167,11 @@ class FrameworkRelease:
     """One framework release: Pythons and CUDA versions that its wheels exist for.
 
     `cuda` holds minors (`13.2`) or majors (`12`: any minor of it) of the package index's x86_64
-    wheels; `companions` the versions that pair with it. `architectures` has the GPUs that the
-    wheels have code for by CUDA, where that is known; `ptx_known` is false where its source cannot
-    show PTX. `variants` are names of the builds on the vendor's index. `builds` has all that is
-    known, of other indexes and architectures too.
+    wheels; `companions` the versions that pair with it; `library` and `plugin` the requirement of
+    its library package and, by CUDA, the version of its plugin. `architectures` has the GPU code
+    of the wheels by CUDA, where it is known; `ptx_known` is false where its source cannot show
+    PTX. `variants` are names of the builds on the vendor's index. `builds` has all that is known,
+    of other indexes and architectures too.
     """
 
     framework: str = _derived("")
@@ -178,7 +179,7 @@ class FrameworkRelease:
     released: Day = ""
     yanked: bool = False
     requires_python: str = ""
-    jaxlib: str = ""
+    library: str = ""
     pythons: tuple[Digits, ...]
     free_threaded: Texts = ()
     platform: str = ""
