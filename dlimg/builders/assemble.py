@@ -50,7 +50,7 @@ from dlimg.store.store import Store
 from dlimg.store.systems import SystemLayers
 
 
-def system_parts(system: SystemLayers, image: Image) -> Iterator[ImageLayer]:
+def system_image_layers(system: SystemLayers, image: Image) -> Iterator[ImageLayer]:
     """Yield the system's layers: those of the base, and the one of the system stage last."""
     *base, stage = system.layers
     for layer in base:
@@ -58,7 +58,7 @@ def system_parts(system: SystemLayers, image: Image) -> Iterator[ImageLayer]:
     yield ImageLayer(layer=stage, history=system_history(image.cell), rank=LayerRank.SYSTEM)
 
 
-def wheel_parts(context: LayerContext, image: Image) -> Iterator[ImageLayer]:
+def wheel_image_layers(context: LayerContext, image: Image) -> Iterator[ImageLayer]:
     """Yield a layer for each large wheel, largest first, and one for all small wheels.
 
     Installer files are stored as well, so that the wheels are not needed any more afterwards.
@@ -84,13 +84,13 @@ def wheel_parts(context: LayerContext, image: Image) -> Iterator[ImageLayer]:
         )
 
 
-def cell_part(context: LayerContext, image: Image) -> ImageLayer:
-    """Return the layer of files that belong to no wheel; needs the result of `wheel_parts`."""
+def cell_image_layer(context: LayerContext, image: Image) -> ImageLayer:
+    """Return the layer of files that belong to no wheel; make it after the wheel layers."""
     layer = cell_layer(context, cell_layer_files(image.cell, image.lock))
     return ImageLayer(layer=layer, history=CELL_HISTORY, rank=LayerRank.CELL)
 
 
-def bytecode_parts(
+def bytecode_image_layers(
     context: LayerContext, image: Image, compiler: BytecodeCompiler
 ) -> Iterator[ImageLayer]:
     """Yield a layer for each wheel with much byte code, and one for all others."""
@@ -113,7 +113,7 @@ STEPS: Final = ("system stage", "wheels", "byte code")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssembleContext:
-    """What assembling needs besides the images.
+    """The executor, the store and the sources of wheels for assembling images.
 
     `find_links` are folders with further wheels; `cancellation` ends waiting for wheels.
     """
@@ -154,19 +154,19 @@ class Assembler:
         check_packages(planned, system.packages)
         callbacks.on_step(STEPS[1])
         self.wheels.await_all(image)
-        parts = [
-            *system_parts(
+        layers = [
+            *system_image_layers(
                 replace(system, layers=recompress_layers(system.layers, layer_context)), image
             ),
-            *wheel_parts(layer_context, image),
-            cell_part(layer_context, image),
+            *wheel_image_layers(layer_context, image),
+            cell_image_layer(layer_context, image),
         ]
         callbacks.on_step(STEPS[2])
         compiler = self._compiler(system, image.cell.python)
         compile_missing(layer_context, image.lock.wheels, compiler)
-        parts += bytecode_parts(layer_context, image, compiler)
+        layers += bytecode_image_layers(layer_context, image, compiler)
         config = image_config(image.cell, image.labels).on(system.config)
-        assembled = assemble_image(planned, order_layers(parts), config)
+        assembled = assemble_image(planned, order_layers(layers), config)
         save_image(store, assembled)
         return assembled
 

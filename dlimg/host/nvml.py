@@ -150,7 +150,7 @@ def _no_driver(error: Exception, root: Path) -> Iterator[Problem]:
 
 
 def _wsl_findings(root: Path) -> Iterator[Problem]:
-    """Yield what to know about WSL, whether or not the driver answers."""
+    """Yield a finding for WSL, whether or not the driver answers."""
     if _is_wsl(root) and (root / "dev/dxg").exists():
         yield Problem(
             message="this is WSL: the driver is that of Windows",

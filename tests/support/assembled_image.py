@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dlimg.assembly.system import recompress_layers
 from dlimg.assembly.wheel_to_layer import LARGE_WHEEL, LayerContext
-from dlimg.builders.assemble import cell_part, system_parts, wheel_parts
+from dlimg.builders.assemble import cell_image_layer, system_image_layers, wheel_image_layers
 from dlimg.layer.compress import compress_gzip
 from dlimg.layer.entries import (
     EXECUTABLE_MODE,
@@ -91,7 +91,11 @@ def _assembled(planned: PlannedImage, shop: LayerContext, busybox: bytes) -> Ass
     layers = _system(shop.store, busybox)
     below = SystemLayers(layers=layers, config=CONFIG, interpreter="", packages=())
     below = replace(below, layers=recompress_layers(below.layers, shop))
-    parts = [*system_parts(below, image), *wheel_parts(shop, image), cell_part(shop, image)]
+    parts = [
+        *system_image_layers(below, image),
+        *wheel_image_layers(shop, image),
+        cell_image_layer(shop, image),
+    ]
     return assemble_image(planned, order_layers(parts), CONFIG)
 
 
