@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import ClassVar
 
 
@@ -72,8 +73,6 @@ class NetworkFailure(DlimgError):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return a hint with the nearest spelling, or else with all known words."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
-
     choices = sorted(known)
     close = get_close_matches(word, choices, n=1, cutoff=0.6)
     if close:

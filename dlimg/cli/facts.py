@@ -27,6 +27,7 @@ from dlimg.report.facts import (
     row_json,
     sections_of,
 )
+from dlimg.report.plain import json_text
 from dlimg.units import counted
 
 # Rows with the name of their section.
@@ -85,7 +86,7 @@ def run(options: FactsOptions, context: Context) -> int:
         context.log("--keep is no longer needed: parsed facts are cached by themselves")
         return 0
     if options.schema:
-        print_json(schema())
+        out(json_text(schema()) + "\n")
         return 0
     subjects = subject_names()
     if not options.subject:

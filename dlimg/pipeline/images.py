@@ -9,17 +9,17 @@ from dlimg.lock.check import check_locks
 from dlimg.lock.store import read_lock
 from dlimg.model import Cell, Check, Image
 from dlimg.pipeline.project import Project
-from dlimg.render.dockerfile import image, templates
-from dlimg.render.naming import repository, shared_names, tag
+from dlimg.render.dockerfile import (render_image, load_templates)
+from dlimg.render.naming import (repository_name, shared_names, tag)
 
 
 def locked_images(project: Project, cells: Sequence[Cell]) -> Iterator[Image]:
     """Yield the images of those cells that have a committed or local lock."""
-    jinja = templates(str(project.images))
+    jinja = load_templates(str(project.images))
     for cell in cells:
         lock = read_lock(cell.id, project.locks)
         if lock is not None:
-            yield image(cell, lock, project.resolution, jinja)
+            yield render_image(cell, lock, project.resolution, jinja)
 
 
 def current_images(project: Project, cells: Sequence[Cell]) -> tuple[Image, ...]:
@@ -48,7 +48,7 @@ def _shared_names(project: Project) -> Iterator[Problem]:
     locked = ((cell, read_lock(cell.id, project.locks)) for cell in project.resolution.cells)
     names = {
         cell.id: [
-            f"{repository(registry, cell)}:{name}"
+            f"{repository_name(registry, cell)}:{name}"
             for name in (tag(cell, lock), *aliases.get(cell.id, ()))
         ]
         for cell, lock in locked

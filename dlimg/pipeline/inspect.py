@@ -1,16 +1,15 @@
 """Inspection of an image in the engine or at a registry, with all evidence about it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from dlimg.checks.evidence import evidence_folder, read_evidence
-from dlimg.checks.verdicts import NO_DEVICE, gpu_names
 from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.engine.discover import find_engine
 from dlimg.errors import DlimgError, Negative, NoEngine
 from dlimg.model import Evidence, Wheel
+from dlimg.pipeline.device_evidence import DeviceEvidence, evidence_by_device
 from dlimg.publish.engine_image import read_engine_image, registry_references
 from dlimg.publish.image_content import ImageContent
 from dlimg.publish.registry_image import (
@@ -22,17 +21,6 @@ from dlimg.publish.registry_image import (
 from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.manifests import resolve_digest
 from dlimg.registry.reference import ImageReference, parse_reference
-
-HERE: Final = "kept here"
-AT_REGISTRY: Final = "at the registry"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceEvidence:
-    """The evidence of one device, and the places that have it."""
-
-    evidence: Evidence
-    where: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,31 +171,3 @@ def _local_evidence(query: InspectQuery, content: ImageContent) -> tuple[Evidenc
 
 def _ignore(_text: str) -> None:
     """Drop what is logged about finding an engine: it says nothing about the image."""
-
-
-def evidence_by_device(
-    here: Sequence[Evidence], published: Sequence[Evidence]
-) -> tuple[DeviceEvidence, ...]:
-    """Return each evidence once, newest first, with every place that has it."""
-    distinct: list[Evidence] = []
-    for evidence in (*here, *published):
-        if evidence not in distinct:
-            distinct.append(evidence)
-    places = ((HERE, here), (AT_REGISTRY, published))
-    found = [
-        DeviceEvidence(
-            evidence=evidence,
-            where=tuple(name for name, collection in places if evidence in collection),
-        )
-        for evidence in distinct
-    ]
-    return tuple(sorted(found, key=lambda proof: proof.evidence.day, reverse=True))
-
-
-def newest_by_gpu(proofs: Sequence[DeviceEvidence]) -> tuple[Evidence, ...]:
-    """Return the newest evidence on each GPU: an older pass does not outweigh it."""
-    newest: dict[tuple[str, ...], Evidence] = {}
-    for proof in proofs:
-        if proof.evidence.device != NO_DEVICE:
-            newest.setdefault(gpu_names(proof.evidence), proof.evidence)
-    return tuple(newest.values())

@@ -14,7 +14,7 @@ from dlimg.lock.store import wheel_folders
 from dlimg.model import Base, BuildFailure, BuiltImage, Image, PlannedImage
 from dlimg.pipeline.planned_images import BuildSettings, plan_images, with_keys
 from dlimg.pipeline.project import Project, compression_of
-from dlimg.render.system_stage import system_step
+from dlimg.render.system_stage import (parse_system_step)
 from dlimg.results import ImageResult
 from dlimg.store.export import ExportedImage, export_layout
 from dlimg.store.image_manifest import AssembledImage
@@ -28,7 +28,7 @@ def check_executable(images: Sequence[Image]) -> None:
     """Raise BadInput for an image whose Dockerfile only an engine can execute."""
     for image in images:
         try:
-            system_step(image.dockerfile)
+            parse_system_step(image.dockerfile)
         except BadInput as error:
             (problem,) = error.problems
             hint = "leave it out, or build it with an engine"

@@ -22,7 +22,7 @@ from dlimg.lock.store import LOCAL, read_lock, read_stack_lock
 from dlimg.model import Cell, Evidence
 from dlimg.pipeline.facts_files import read_facts
 from dlimg.pipeline.project import Project, read_project
-from dlimg.render.naming import repository, tag
+from dlimg.render.naming import (repository_name, tag)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class PickContext:
         lock = self.catalog.lock_of(cell.id)
         if lock is None:
             return f"{cell.id} (not locked here)"
-        return f"{repository(self.project.resolution.registry, cell)}:{tag(cell, lock)}"
+        return f"{repository_name(self.project.resolution.registry, cell)}:{tag(cell, lock)}"
 
 
 def read_pick_context(matrix: str, today: date) -> PickContext:

@@ -11,7 +11,7 @@ from dlimg.model import Base, BaseSource, Image, PlannedImage
 from dlimg.pipeline.images import current_images, locked_images
 from dlimg.pipeline.project import CellSelection, Project, select_cells
 from dlimg.render.bake import TARGETS_PER_FILE, bake_files
-from dlimg.render.plan import PlanEntry, entries
+from dlimg.render.plan import (PlanEntry, plan_entries)
 
 
 def images_to_plan(
@@ -45,7 +45,7 @@ def plan_entries(
         chosen = choose_builder(builder, image, obstacle)
         return chosen.builder, chosen.why
 
-    return entries(images, base, read_bases(project.locks), builder_of)
+    return plan_entries(images, base, read_bases(project.locks), builder_of)
 
 
 def bake_file(project: Project, images: Sequence[Image]) -> Mapping[str, object]:

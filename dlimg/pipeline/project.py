@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from dlimg.context import Log
 from dlimg.facts.load import Facts
+from dlimg.lock.store import read_bases
 from dlimg.matrix.parse import compression_from_option, parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
 from dlimg.matrix.select import in_group, select
@@ -82,8 +83,6 @@ def _base_digests(locks: Path) -> Mapping[str, str]:
     """Return the pinned digests of base images; none where nothing is pinned."""
     if not (locks / "bases.json").exists():
         return EMPTY_MAPPING
-    from dlimg.lock.store import read_bases  # noqa: PLC0415 - `list` is fast without it
-
     return read_bases(locks)
 
 

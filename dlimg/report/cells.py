@@ -7,7 +7,7 @@ from typing import Final
 from dlimg.matrix.resolve import Resolution
 from dlimg.model import Cell, Lock
 from dlimg.render.docker_run import try_line
-from dlimg.render.naming import cudnn_version, repository, tag
+from dlimg.render.naming import (cudnn_version, repository_name, tag)
 from dlimg.units import bytes_text
 
 CELL_HEADINGS: Final = ("cell", "Python source", "moving tags", "locked")
@@ -46,7 +46,7 @@ def locked_json(cell: Cell, resolution: Resolution, lock: Lock | None) -> dict[s
     if lock is None:
         return {"wheels": None, "env": env}
     return {
-        "repository": repository(resolution.registry, cell),
+        "repository": repository_name(resolution.registry, cell),
         "tag": tag(cell, lock),
         "cudnn": cudnn_version(lock) or None,
         "download_bytes": lock.size,
@@ -81,7 +81,7 @@ def cell_lines(cell: Cell, resolution: Resolution, lock: Lock | None) -> Iterato
     if lock is None:
         yield f"  not locked: `dlimg lock {cell.id}`"
         return
-    name = f"{repository(resolution.registry, cell)}:{tag(cell, lock)}"
+    name = f"{repository_name(resolution.registry, cell)}:{tag(cell, lock)}"
     aliases = resolution.aliases.get(cell.id, ())
     yield f"  cuDNN         {cudnn_version(lock) or 'none'}"
     yield f"  image         {name}"

@@ -11,7 +11,7 @@ from dlimg.checks.verdicts import (
     possible_verdicts,
 )
 from dlimg.model import CheckStatus, Evidence, Verdict
-from dlimg.pipeline.inspect import DeviceEvidence
+from dlimg.pipeline.device_evidence import DeviceEvidence
 from dlimg.report.plain import clean
 from dlimg.units import seconds_text
 

@@ -3,7 +3,8 @@
 from typing import Final
 
 from dlimg.checks.verdicts import is_gpu_tested
-from dlimg.pipeline.inspect import InspectReport, newest_by_gpu
+from dlimg.pipeline.device_evidence import newest_by_gpu
+from dlimg.pipeline.inspect import InspectReport
 from dlimg.publish.image_content import (
     CELL_LABEL,
     ImageContent,

@@ -15,15 +15,16 @@ from dlimg.cli.printing import log
 from dlimg.context import Context
 from dlimg.errors import BadInput, Negative, NetworkFailure, NoEngine
 from dlimg.model import BuiltImage, CheckStatus, Evidence, Host, Verdict
-from dlimg.pipeline.inspect import InspectReport, evidence_by_device
+from dlimg.pipeline.device_evidence import evidence_by_device
+from dlimg.pipeline.inspect import InspectReport
 from dlimg.pipeline.inspect import inspect as inspect_image
 from dlimg.publish.attach import LOCK_TYPE, artifacts_of, attach_artifacts
 from dlimg.publish.image_content import ImageContent, later_steps, maker
 from dlimg.publish.relabel import label_assembled_image, unlabelled_digest
 from dlimg.registry.referrers import Artifact
-from dlimg.render.bake import labels as all_labels
+from dlimg.render.bake import (final_labels as all_labels)
 from dlimg.render.image_config import ImageConfig
-from dlimg.render.naming import labels
+from dlimg.render.naming import (cell_labels)
 from dlimg.report.evidence_text import proof_text
 from dlimg.report.inspect import layer_rows, step_text
 from dlimg.store.image_manifest import AssembledImage, ImageLayer, LayerRank, assemble_image
@@ -54,7 +55,7 @@ HISTORY = (
 def planned(accelerator: str = "cuda13.2") -> Any:
     lock = samples.lock(wheels=(samples.wheel("nvidia-cudnn-cu13", "9.26.0.51"), samples.wheel()))
     cell = samples.cell(accelerator=accelerator)
-    image = replace(samples.image(cell), lock=lock, labels=labels(cell, lock))
+    image = replace(samples.image(cell), lock=lock, labels=cell_labels(cell, lock))
     return samples.planned(image)
 
 
@@ -365,7 +366,7 @@ def test_a_label_alone_ties_no_evidence_to_an_image(
     assert proof.evidence == on_gpu(tested.digest)
     seen = inspect(f"{small.host}/team/pytorch:liar", there)
     assert seen.proofs == ()
-    assert any("is not believed: it is about" in remark for remark in seen.remarks)
+    assert any("is ignored: it is about" in remark for remark in seen.remarks)
 
 
 def test_what_a_label_claims_and_nothing_proves_is_told(
@@ -461,7 +462,7 @@ def test_evidence_that_is_damaged_or_about_another_image_is_never_believed(
     assert "nvidia-cudnn-cu13\t9.26.0.51\t-" in printed.out
     notes = [line for line in printed.err.splitlines() if line.startswith("note: ")]
     assert len(notes) == 9
-    assert all("is not believed: " in note for note in notes)
+    assert all("is ignored: " in note for note in notes)
     for words in (f"it is about {other}", "it is about no image", "sends other bytes"):
         assert sum(words in note for note in notes) == 1, words
     assert sum("locks other wheels" in note for note in notes) == 1
@@ -534,7 +535,7 @@ def test_references_to_no_image(small: Small, there: dict[str, str]) -> None:
     artifact = next(
         version for (_, version), (_, text) in small.manifests.items() if b"artifactType" in text
     )
-    with pytest.raises(BadInput, match="something else than an image") as raised:
+    with pytest.raises(BadInput, match="is not an image") as raised:
         inspect(f"{small.host}/team/pytorch@{artifact}", there)
     assert MEDIA_TYPE in str(raised.value)
     with pytest.raises(Negative, match="neither in the engine nor at the registry"):
@@ -581,5 +582,5 @@ def test_the_same_records_make_the_same_artifacts() -> None:
 def test_an_image_that_the_registry_does_not_show_us_gets_nothing(
     small: Small, there: dict[str, str]
 ) -> None:
-    with pytest.raises(NetworkFailure, match="not there for this machine"):
+    with pytest.raises(NetworkFailure, match="this machine does not find"):
         attach_to(small, f"sha256:{'0' * 64}", there, raw("{}"))
