@@ -12,7 +12,7 @@ import dlimg
 PACKAGE = Path(dlimg.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# Modules that functions may import, because they are slow to import and most runs of a command never
+# Modules that functions may import, because they are slow to import and most commands never
 # call the function.
 IN_FUNCTIONS = {
     "dlimg.facts.parse": "PyYAML, 20 ms, where no cache has the rows of facts",
