@@ -7,7 +7,8 @@ import pytest
 from dlimg.cli.main import main
 from dlimg.facts.model import SECTIONS
 from dlimg.facts.schema import forms_of
-from dlimg.report.facts import (COLUMNS, version_ranges, confidence)
+from dlimg.pipeline.facts_files import FACTS
+from dlimg.report.facts import COLUMNS, confidence, version_ranges
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -88,3 +89,14 @@ def test_how_sure_a_row_is() -> None:
     assert confidence({}) == "yes"
     assert confidence({"eol_verified": False, "sm_verified": True}) == "not eol"
     assert confidence({"verified": False, "eol_verified": False}) == "no"
+
+
+def test_the_schema_is_printed_as_it_is_committed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, "--schema") == (FACTS / "facts.schema.json").read_text()
+
+
+def test_a_gpus_architecture_has_its_old_key_for_one_release(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (row,) = json.loads(shown(capsys, "gpus", "GB10", "--format", "json"))
+    assert (row["arch"], row["machine"]) == ("aarch64", "aarch64")
