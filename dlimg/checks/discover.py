@@ -26,17 +26,19 @@ from dlimg.render.frameworks import ADAPTER, read_frameworks
 
 COMMON: Final = "common"
 CHECKS: Final = "*.py"
+# The folder of a user's own checks, beside those of the project in a container.
 OWN: Final = "own/checks"
+WITH_COMPILER: Final = (Flavour.COMPILE, Flavour.DEVEL)
 # A folder under `images` that has one of these is a family's.
-_OF_FAMILY: Final = ("checks", "Dockerfile.j2")
-# Names are printed, kept and written into reports; a module has to be imported by its own.
+_FAMILY_MARKS: Final = ("checks", "Dockerfile.j2")
+# Names appear in reports and file names; modules must be importable.
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}\.py")
 
 
-def check_files(family: str, images: Path, own: Path | None = None) -> tuple[Path, ...]:
-    """The scripts of a family's checks, common ones first, a user's own last, each by name.
+def check_files(family: str, images: Path, own_checks: Path | None = None) -> tuple[Path, ...]:
+    """Return the scripts of a family's checks: common, the family's, the user's own, each sorted.
 
-    Raises BadInput for missing folders and for names that are there twice.
+    Raises BadInput for missing folders and for names that occur twice.
     """
     folders = [images / COMMON / "checks", images / family / "checks"]
     problems = [
@@ -45,59 +47,57 @@ def check_files(family: str, images: Path, own: Path | None = None) -> tuple[Pat
         if not folder.is_dir()
     ]
     files = [file for folder in folders for file in sorted(folder.glob(CHECKS))]
-    if own is not None:
-        problems += _own_problems(images, own)
-        files += _own(family, own)
-    # A module that is common may be a family's, too: it is found by its folder.
-    several = files if own is not None else [file for file in files if _is_check(file)]
-    problems += _taken(several, set(folders))
+    if own_checks is not None:
+        problems += _folder_problems(images, own_checks)
+        files += _own_files(family, own_checks)
+    # A module may occur in both folders of the project: each is imported from its folder.
+    unique = files if own_checks is not None else [file for file in files if _is_check(file)]
+    problems += _duplicate_names(unique, set(folders))
     if problems:
         raise BadInput.of(problems)
     return tuple(file for file in files if _is_check(file))
 
 
 def read_scripts(
-    images: Path, family: str, own: Path | None = None, framework: str = ""
+    images: Path, family: str, own_checks: Path | None = None, framework: str = ""
 ) -> dict[str, bytes]:
-    """Every script and module, common or the family's, by its path under `images`.
+    """Return the text of every script and module by its path under `images`.
 
-    The adapter of a framework is among them: that of this folder, or else of the family's.
-
-    A user's own lie in a folder beside theirs, which has the modules of both, too: so those are
-    found by whoever imports them, and no variable has to name a folder to what a check starts.
+    The adapter is the one in the framework's folder, or else in the family's. A user's own checks
+    get a folder with copies of all modules, so that they import them without a search path.
     """
-    found = {
+    paths = {
         path.relative_to(images).as_posix(): path
         for folder in (COMMON, family)
         for path in sorted((images / folder / "checks").glob(CHECKS))
     }
     adapter = images / (framework or family) / ADAPTER
     if adapter.is_file():
-        found[adapter.relative_to(images).as_posix()] = adapter
-    if own is not None:
-        shared = {path.name: path for path in found.values() if path.name.startswith("_")}
-        mine = shared | {path.name: path for path in _own(family, own)}
-        found |= {f"{OWN}/{name}": path for name, path in mine.items()}
+        paths[adapter.relative_to(images).as_posix()] = adapter
+    if own_checks is not None:
+        modules = {path.name: path for path in paths.values() if path.name.startswith("_")}
+        own = modules | {path.name: path for path in _own_files(family, own_checks)}
+        paths |= {f"{OWN}/{name}": path for name, path in own.items()}
     try:
-        return {name: path.read_bytes() for name, path in found.items()}
+        return {name: path.read_bytes() for name, path in paths.items()}
     except OSError as error:
         message = f"a script or module cannot be read: {error.strerror or error}"
         raise BadInput(message, where=str(error.filename)) from error
 
 
-def script_path(path: Path, images: Path, found: Mapping[str, bytes]) -> str:
-    """Where a script lies among those that `scripts` found."""
-    under = (path.relative_to(images) if path.is_relative_to(images) else path).as_posix()
-    mine = f"{OWN}/{path.name}"
-    return mine if under not in found and mine in found else under
+def script_path(path: Path, images: Path, scripts: Mapping[str, bytes]) -> str:
+    """Return the path that this file has in `read_scripts`."""
+    relative = (path.relative_to(images) if path.is_relative_to(images) else path).as_posix()
+    own = f"{OWN}/{path.name}"
+    return own if relative not in scripts and own in scripts else relative
 
 
-def importable_modules(place: str, found: Mapping[str, bytes]) -> dict[str, bytes]:
-    """What the script at this place may import; what is a user's own, only his own may."""
-    is_own = place.startswith(f"{OWN}/")
+def importable_modules(path: str, scripts: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the modules that this script may import: only own checks import own modules."""
+    is_own = path.startswith(f"{OWN}/")
     return {
         name: content
-        for name, content in found.items()
+        for name, content in scripts.items()
         if PurePosixPath(name).name == ADAPTER
         or (PurePosixPath(name).name.startswith("_") and name.startswith(f"{OWN}/") == is_own)
     }
@@ -107,89 +107,96 @@ def _is_check(path: Path) -> bool:
     return not path.name.startswith("_")
 
 
-def _own(family: str, own: Path) -> list[Path]:
-    return [path for folder in (own, own / family) for path in sorted(folder.glob(CHECKS))]
+def _own_files(family: str, own_checks: Path) -> list[Path]:
+    folders = (own_checks, own_checks / family)
+    return [path for folder in folders for path in sorted(folder.glob(CHECKS))]
 
 
-def _own_problems(images: Path, own: Path) -> Iterator[Problem]:
-    if not own.is_dir():
+def _folder_problems(images: Path, own_checks: Path) -> Iterator[Problem]:
+    """Yield the problems of a user's folder of checks."""
+    if not own_checks.is_dir():
         hint = "--checks takes a folder with scripts"
-        yield Problem(message="no such folder", where=str(own), hint=hint)
+        yield Problem(message="no such folder", where=str(own_checks), hint=hint)
         return
-    yield from _unfit([*own.glob(CHECKS), *own.glob("*/*.py")])
-    families = sorted({path.parent.name for path in images.glob("*/*") if path.name in _OF_FAMILY})
-    wanted = [path for path in own.glob("*/*.py") if _is_check(path)]
-    for folder in sorted({path.parent for path in wanted}):
+    yield from _file_problems([*own_checks.glob(CHECKS), *own_checks.glob("*/*.py")])
+    families = sorted(
+        {path.parent.name for path in images.glob("*/*") if path.name in _FAMILY_MARKS}
+    )
+    in_folders = [path for path in own_checks.glob("*/*.py") if _is_check(path)]
+    for folder in sorted({path.parent for path in in_folders}):
         if folder.name not in families or folder.name == COMMON:
             hint = nearest(folder.name, [name for name in families if name != COMMON])
             yield Problem(message="checks for no family", where=str(folder), hint=hint)
-    if not wanted and not any(_is_check(path) for path in own.glob(CHECKS)):
+    if not in_folders and not any(_is_check(path) for path in own_checks.glob(CHECKS)):
         hint = "docs/checks.md shows one"
-        yield Problem(message="there is no check in this folder", where=str(own), hint=hint)
+        yield Problem(message="there is no check in this folder", where=str(own_checks), hint=hint)
 
 
-def _unfit(files: Iterable[Path]) -> Iterator[Problem]:
+def _file_problems(files: Iterable[Path]) -> Iterator[Problem]:
     for path in sorted(files):
         where = ascii(str(path)) if not path.name.isprintable() else str(path)
         if not NAME.fullmatch(path.name):
             hint = "write letters, digits, - and _"
-            yield Problem(message="this is no name for a script", where=where, hint=hint)
+            yield Problem(message="this is not a valid name for a script", where=where, hint=hint)
         elif not path.is_file():
-            yield Problem(message="this is no file", where=where, hint="remove it")
+            yield Problem(message="this is not a file", where=where, hint="remove it")
 
 
-def _taken(files: Iterable[Path], folders: set[Path]) -> Iterator[Problem]:
-    """Names that are there twice; modules of the project's folders may be."""
+def _duplicate_names(files: Iterable[Path], folders: set[Path]) -> Iterator[Problem]:
+    """Yield a problem for each name that occurs twice, except modules of the project's folders."""
     first: dict[str, Path] = {}
     for file in files:
         other = first.setdefault(file.name, file)
-        is_projects = file.parent in folders and not _is_check(file)
-        if other != file and not is_projects:
-            message = f"{other} has the same name, and verdicts go by name"
-            if not _is_check(file):
-                message = f"{other} has the same name"
+        is_projects_module = file.parent in folders and not _is_check(file)
+        if other != file and not is_projects_module:
+            message = f"{other} has the same name"
+            if _is_check(file):
+                message += ", and verdicts go by name"
             yield Problem(message=message, where=str(file), hint="rename one of them")
 
 
-WITH_COMPILER: Final = (Flavour.COMPILE, Flavour.DEVEL)
-
-
 def parse_check(text: str, path: str) -> Check:
-    """The check of this script; raises BadInput with every line of its header that is wrong."""
+    """Return the check of this script; raises BadInput with every invalid line of its header."""
     return _check(path, parse_header(text, path), text, Framework(), is_cuda=True)
 
 
 def checks_for(
-    cell: Cell, images: Path, own: Path | None = None, places: Mapping[str, str] = EMPTY_MAPPING
+    cell: Cell,
+    images: Path,
+    own_checks: Path | None = None,
+    places: Mapping[str, str] = EMPTY_MAPPING,
 ) -> tuple[Check, ...]:
-    """The checks of this cell's image, common ones first, then the family's, then a user's own.
+    """Return the checks of this cell's image in the order of `check_files`.
 
-    What `applies: cuda` is left out on a CPU image, and what else needs a GPU there needs none;
-    what needs a compiler or a flavour is left out where the image promises none, or is another.
-    A user's own are required. Raises BadInput for missing scripts, for headers that are wrong,
-    and for required checks that are not there; `places` says where the matrix names those.
+    Left out are checks with `applies: cuda` on a CPU image, checks that need a compiler or flavour
+    that the image does not have, and checks of a framework on an image without one. On a CPU image
+    no check needs a GPU. A user's own checks are always required.
+
+    Raises BadInput for missing scripts, invalid headers, and required checks that do not exist;
+    `places` has the place of each required check in the matrix.
     """
-    found = tuple(
+    checks = tuple(
         _check(path, header, text, cell.framework, is_cuda=cell.is_cuda)
-        for path, text, header in _parsed(cell.family, images, own)
+        for path, text, header in _read_headers(cell.family, images, own_checks)
         if applies(header, cell)
     )
-    _all_there(cell, found, places)
+    _check_required_exist(cell, checks, places)
     return tuple(
-        replace(check, required=_is_required(cell, check) or _is_own(check, own)) for check in found
+        replace(check, required=_is_required(cell, check) or _is_own(check, own_checks))
+        for check in checks
     )
 
 
 def _is_required(cell: Cell, check: Check) -> bool:
-    wanted = cell.required_checks
-    return not wanted or any(matches(check.name, pattern) for pattern in wanted)
+    patterns = cell.required_checks
+    return not patterns or any(matches(check.name, pattern) for pattern in patterns)
 
 
-def _is_own(check: Check, own: Path | None) -> bool:
-    return own is not None and Path(check.path).is_relative_to(own)
+def _is_own(check: Check, own_checks: Path | None) -> bool:
+    return own_checks is not None and Path(check.path).is_relative_to(own_checks)
 
 
-def _all_there(cell: Cell, checks: Sequence[Check], places: Mapping[str, str]) -> None:
+def _check_required_exist(cell: Cell, checks: Sequence[Check], places: Mapping[str, str]) -> None:
     names = [check.name for check in checks]
     problems = [
         Problem(
@@ -205,44 +212,46 @@ def _all_there(cell: Cell, checks: Sequence[Check], places: Mapping[str, str]) -
 
 
 def checks_for_host(
-    family: str, images: Path, own: Path | None = None, *, has_gpu: bool
+    family: str, images: Path, own_checks: Path | None = None, *, has_gpu: bool
 ) -> tuple[Check, ...]:
-    """The checks that mean something on a machine that is no image, in the same order.
+    """Return the checks that apply to a host without an engine, in the same order.
 
-    What is about an image, one of its flavours or a container of another kind is left out. What
-    would run on a CPU image, too, needs no GPU where there is none. Raises BadInput likewise.
+    Left out are checks of an image, of a flavour, or of a special container. Without a GPU, checks
+    that also apply to CPU images need none. Raises BadInput as `checks_for` does.
     """
     framework = read_frameworks(images).get(family, Framework())
     return tuple(
         _check(path, header, text, framework, is_cuda=has_gpu or header.applies == CUDA)
-        for path, text, header in _parsed(family, images, own)
+        for path, text, header in _read_headers(family, images, own_checks)
         if not header.container
         and (FRAMEWORK not in header.needs or framework.folder)
         and not any(need == IMAGE or need.startswith(FLAVOUR) for need in header.needs)
     )
 
 
-def _parsed(family: str, images: Path, own: Path | None) -> list[tuple[str, str, CheckHeader]]:
-    """Path, text and header of every check; raises BadInput with all that is wrong in headers."""
-    found: list[tuple[str, str, CheckHeader]] = []
+def _read_headers(
+    family: str, images: Path, own_checks: Path | None
+) -> list[tuple[str, str, CheckHeader]]:
+    """Return path, text and header of every check; raises BadInput with all invalid lines."""
+    checks: list[tuple[str, str, CheckHeader]] = []
     problems: list[Problem] = []
-    for path in check_files(family, images, own):
+    for path in check_files(family, images, own_checks):
         try:
-            text = _text(path)
-            found.append((str(path), text, _header(text, str(path))))
+            text = _read_text(path)
+            checks.append((str(path), text, _parse_header(text, str(path))))
         except DlimgError as error:
             problems.extend(error.problems)
     if problems:
         raise BadInput.of(problems)
-    return found
+    return checks
 
 
-# The cells of a family have the same scripts.
-_header = cache(parse_header)
+# Cached, because all cells of a family have the same scripts.
+_parse_header = cache(parse_header)
 
 
 def applies(header: CheckHeader, cell: Cell) -> bool:
-    """Whether the check means anything for an image of this cell."""
+    """Return whether the check applies to images of this cell."""
     needs = _needs(header, cell.framework)
     flavours = {need for need in needs if need.startswith(FLAVOUR)}
     return (
@@ -277,7 +286,7 @@ def _check(
     )
 
 
-def _text(file: Path) -> str:
+def _read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

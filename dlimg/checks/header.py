@@ -1,4 +1,4 @@
-"""The header of a check script: what it proves, what it needs, and how it is run. Pure."""
+"""The header of a check script: what it proves, what it needs, and how it runs. Pure."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ from typing import Final
 
 from dlimg.checks.verdicts import GPU, TWO_GPUS
 from dlimg.errors import BadInput, Problem, nearest
-from dlimg.model import Flavour
+from dlimg.model import OLD_FLAVOURS, Flavour
 
 COMPILER: Final = "compiler"
 NETWORK: Final = "network"
@@ -37,22 +37,30 @@ NEEDS: Final = (
     FRAMEWORK_COMPILER,
     NETWORK,
     IMAGE,
-    *(FLAVOUR + one for one in Flavour),
+    *(FLAVOUR + flavour for flavour in Flavour),
 )
+# Names of the last release, which this one still reads.
+_FORMER_NEEDS: Final = {FLAVOUR + old: FLAVOUR + new for old, new in OLD_FLAVOURS.items()}
 KEYS: Final = ("needs", "seconds", "applies", "container", "flaky")
 SECONDS: Final = re.compile(r"[1-9][0-9]{0,4}")
 HEADER_LINE: Final = re.compile(r"^([a-z]+):\s*(.*)$")
 HINT: Final = "docs/checks.md shows the header of a check"
 
-# What is wrong with a line, and what would be right.
+# Former needs, for one release.
+RENAMED_NEEDS: Final[Mapping[str, str]] = MappingProxyType(
+    {"flavour notebook": f"{FLAVOUR}{Flavour.WORKSPACE}"}
+)
+
+# A message and a hint.
 _Complaint = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckHeader:
-    """What a check's docstring declares; `applies` is empty for every image.
+    """The declarations of a check's docstring; `applies` is empty for every image.
 
-    `container` is empty for the ordinary one, `flaky` where a failure is the image's own fault.
+    `container` is empty for the default kind, `flaky` is the reason why the check may fail
+    although the image is right.
     """
 
     proves: str
@@ -65,7 +73,7 @@ class CheckHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
-    """One `key: value` of a header, and where it stands."""
+    """One `key: value` of a header, and its place."""
 
     key: str
     value: str
@@ -73,7 +81,7 @@ class _Line:
 
 
 def parse_header(text: str, path: str) -> CheckHeader:
-    """The declarations of a script's docstring; raises BadInput with every one that is wrong."""
+    """Parse the docstring of a script; raises BadInput with every invalid line."""
     docstring, first = _docstring(text, path)
     lines = list(_lines(docstring, path, first))
     values = {line.key: line.value for line in lines}
@@ -102,28 +110,30 @@ def parse_header(text: str, path: str) -> CheckHeader:
     )
 
 
-def _words(value: str) -> list[str]:
-    return [" ".join(word.split()) for word in value.split(",")]
+def _split(value: str) -> list[str]:
+    """Return the comma-separated needs, former names as those of today."""
+    needs = [" ".join(part.split()) for part in value.split(",")]
+    return [RENAMED_NEEDS.get(need, need) for need in needs]
 
 
 def _needs(value: str) -> frozenset[str]:
-    """What the words of a right line ask for; who needs two GPUs needs one."""
-    words = frozenset(_words(value)) - {NOTHING}
-    return words | {GPU} if TWO_GPUS in words else words
+    """Return the needs of a valid line; two GPUs include one."""
+    needs = frozenset(_split(value)) - {NOTHING}
+    return needs | {GPU} if TWO_GPUS in needs else needs
 
 
 def _docstring(text: str, path: str) -> tuple[str, int]:
-    """The docstring as it is written, and the line it begins at."""
+    """Return the docstring as written, and the line where it begins."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
-        raise BadInput(f"this is no Python: {error}", where=f"{path}:{line}") from error
+        raise BadInput(f"this is not valid Python: {error}", where=f"{path}:{line}") from error
     match tree.body[:1]:
         case [ast.Expr(value=ast.Constant(value=str(docstring), lineno=line))]:
             return docstring, line
         case _:
-            raise BadInput("a check begins with a docstring", where=f"{path}:1", hint=HINT)
+            raise BadInput("a check must begin with a docstring", where=f"{path}:1", hint=HINT)
 
 
 def _lines(docstring: str, path: str, first: int) -> Iterator[_Line]:
@@ -136,7 +146,7 @@ def _lines(docstring: str, path: str, first: int) -> Iterator[_Line]:
 def _line_problems(lines: list[_Line]) -> Iterator[Problem]:
     seen: set[str] = set()
     for line in lines:
-        complaints = [(f"`{line.key}` is there twice", "keep one of them")]
+        complaints = [(f"`{line.key}` occurs twice", "keep one of them")]
         if line.key not in seen:
             complaints = list(_complaints(line))
         seen.add(line.key)
@@ -145,55 +155,58 @@ def _line_problems(lines: list[_Line]) -> Iterator[Problem]:
 
 
 def _complaints(line: _Line) -> Iterator[_Complaint]:
-    if line.key in COMPLAINTS:
-        yield from COMPLAINTS[line.key](line.value)
+    if line.key in _CHECKS:
+        yield from _CHECKS[line.key](line.value)
     else:
         yield f"unknown line `{line.key}:` in a check's header", nearest(line.key, KEYS)
 
 
-def _wrong_needs(value: str) -> Iterator[_Complaint]:
-    words = _words(value)
-    for word in words:
-        if word not in NEEDS:
-            yield f"unknown need `{word}`", nearest(word, NEEDS)
-    for word, times in Counter(words).items():
+def _check_needs(value: str) -> Iterator[_Complaint]:
+    needs = _split(value)
+    for need in needs:
+        if need not in NEEDS:
+            yield f"unknown need `{need}`", nearest(need, NEEDS)
+    for need, times in Counter(needs).items():
         if times > 1:
-            yield f"`needs` names `{word}` twice", "keep one of them"
-    if NOTHING in words and len(set(words)) > 1:
-        yield "`needs` names nothing, and something", f"leave `{NOTHING}` out"
-    if len({word for word in words if word.startswith(FLAVOUR)}) > 1:
-        yield "`needs` names two flavours, and an image has one", "write a check for each"
+            yield f"`needs` names `{need}` twice", "keep one of them"
+    if NOTHING in needs and len(set(needs)) > 1:
+        yield f"`needs` names `{NOTHING}` and something else", f"leave `{NOTHING}` out"
+    if len({need for need in needs if need.startswith(FLAVOUR)}) > 1:
+        yield "`needs` names two flavours, but an image has one", "write a check for each"
 
 
-def _wrong_seconds(value: str) -> Iterator[_Complaint]:
+def _check_seconds(value: str) -> Iterator[_Complaint]:
     if not SECONDS.fullmatch(value):
-        message = f"`seconds: {value}` is no whole number of seconds below 100,000"
+        message = f"`seconds: {value}` is not a whole number of seconds below 100,000"
         yield message, "write `seconds: 300`"
 
 
-def _wrong_applies(value: str) -> Iterator[_Complaint]:
+def _check_applies(value: str) -> Iterator[_Complaint]:
     if value == COMPILER:
         yield "unknown `applies: compiler`", "write `needs: compiler`"
     elif value != CUDA:
         yield f"unknown `applies: {value}`", nearest(value, (CUDA,))
 
 
-def _wrong_container(value: str) -> Iterator[_Complaint]:
+def _check_container(value: str) -> Iterator[_Complaint]:
     if value not in CONTAINERS:
         yield f"unknown `container: {value}`", nearest(value, CONTAINERS)
 
 
-def _wrong_flaky(value: str) -> Iterator[_Complaint]:
+def _check_flaky(value: str) -> Iterator[_Complaint]:
     if not value:
-        yield "`flaky` does not say why", "say what may fail by no fault of the image, or remove it"
+        yield (
+            "`flaky` gives no reason",
+            "name what may fail although the image is right, or remove it",
+        )
 
 
-COMPLAINTS: Final[Mapping[str, Callable[[str], Iterator[_Complaint]]]] = MappingProxyType(
+_CHECKS: Final[Mapping[str, Callable[[str], Iterator[_Complaint]]]] = MappingProxyType(
     {
-        "needs": _wrong_needs,
-        "seconds": _wrong_seconds,
-        "applies": _wrong_applies,
-        "container": _wrong_container,
-        "flaky": _wrong_flaky,
+        "needs": _check_needs,
+        "seconds": _check_seconds,
+        "applies": _check_applies,
+        "container": _check_container,
+        "flaky": _check_flaky,
     }
 )

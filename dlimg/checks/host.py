@@ -1,7 +1,6 @@
-"""The machine that checks run on: what it is, and never what it is called.
+"""The host that checks run on: its hardware and software, but never its name.
 
-Evidence is published beside images. A host's name says nothing about what was proved and much
-about whose machine it is, so it is not asked for.
+Evidence is published with images. A host's name proves nothing and reveals whose machine it is.
 """
 
 import platform
@@ -18,43 +17,43 @@ CPUINFO: Final = Path("/proc/cpuinfo")
 
 @engine_errors()
 def host_of(engine: Engine, *, cpuinfo: Path = CPUINFO) -> Host:
-    """The engine's machine in its own words; the processor only where that is this machine."""
-    about: Mapping[str, Any] = engine.sdk.info()
+    """Return the host as its engine describes it; the processor only for a local engine."""
+    info: Mapping[str, Any] = engine.sdk.info()
     is_local = engine.host.startswith("unix://")
     return Host(
-        system=str(about.get("OperatingSystem") or ""),
-        kernel=str(about.get("KernelVersion") or ""),
-        arch=str(about.get("Architecture") or ""),
+        system=str(info.get("OperatingSystem") or ""),
+        kernel=str(info.get("KernelVersion") or ""),
+        arch=str(info.get("Architecture") or ""),
         processor=processor_name(cpuinfo) if is_local else "",
-        cores=int(about.get("NCPU") or 0),
-        memory=int(about.get("MemTotal") or 0),
+        cores=int(info.get("NCPU") or 0),
+        memory=int(info.get("MemTotal") or 0),
     )
 
 
 def this_host(*, cpuinfo: Path = CPUINFO, meminfo: Path = Path("/proc/meminfo")) -> Host:
-    """The machine that dlimg runs on, for checks that run there without an engine."""
+    """Return this host, for checks that run without an engine."""
     return Host(
         system=_system(),
         kernel=platform.release(),
         arch=platform.machine(),
         processor=processor_name(cpuinfo),
-        cores=len(re.findall(r"(?m)^processor\s*:", _text(cpuinfo))),
+        cores=len(re.findall(r"(?m)^processor\s*:", _read_text(cpuinfo))),
         memory=_memory(meminfo),
     )
 
 
 @engine_errors()
 def engine_text(engine: Engine) -> str:
-    """The engine and its version: `Docker Engine - Community 28.5.2`, `Docker 20.10.24+dfsg1`."""
-    about: Mapping[str, Any] = engine.sdk.version()
-    name = str((about.get("Platform") or {}).get("Name") or "").strip() or "Docker"
+    """Return engine and version, such as `Docker Engine - Community 28.5.2`."""
+    version: Mapping[str, Any] = engine.sdk.version()
+    name = str((version.get("Platform") or {}).get("Name") or "").strip() or "Docker"
     return name if engine.version in name else f"{name} {engine.version}"
 
 
 def processor_name(cpuinfo: Path) -> str:
-    """The name of the first processor, or an empty text where the kernel gives none."""
-    found = re.search(r"(?m)^(?:model name|Model)\s*:\s*(.+)$", _text(cpuinfo))
-    return found[1].strip() if found else ""
+    """Return the name of the first processor, or an empty text."""
+    match = re.search(r"(?m)^(?:model name|Model)\s*:\s*(.+)$", _read_text(cpuinfo))
+    return match[1].strip() if match else ""
 
 
 def _system() -> str:
@@ -65,11 +64,11 @@ def _system() -> str:
 
 
 def _memory(meminfo: Path) -> int:
-    found = re.search(r"(?m)^MemTotal:\s*(\d+) kB$", _text(meminfo))
-    return int(found[1]) * 1024 if found else 0
+    match = re.search(r"(?m)^MemTotal:\s*(\d+) kB$", _read_text(meminfo))
+    return int(match[1]) * 1024 if match else 0
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

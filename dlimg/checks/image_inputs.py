@@ -13,7 +13,7 @@ from dlimg.checks.inputs import CheckInputs, ReferenceData, check_inputs
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
 from dlimg.model import BaseSource, BuiltImage, Lock, PlannedImage, Wheel
-from dlimg.render.dockerfile import templates
+from dlimg.render.dockerfile import load_templates
 from dlimg.render.layout_tree import Node, layout_tree
 from dlimg.store.store import Store, find_layer, layer_store
 
@@ -103,4 +103,4 @@ def _layout(planned: PlannedImage, images: Path) -> tuple[Node, ...]:
     if not (images / "_layout").is_dir():
         return ()
     image = planned.image
-    return layout_tree(image.cell, image.lock, templates(str(images)))
+    return layout_tree(image.cell, image.lock, load_templates(str(images)))

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from dlimg.engine import bases
 from dlimg.model import EMPTY_MAPPING, BaseSource, Image, Lock, PlannedImage
-from dlimg.render.bake import BUILDER_LABEL, labels
+from dlimg.render.bake import BUILDER_LABEL, final_labels
 from dlimg.render.image_config import ImageConfig, image_config
 from dlimg.render.layout_tree import Node, tree_text
-from dlimg.render.naming import cuda, cudnn
+from dlimg.render.naming import cuda_version, locked_cudnn
 
 # The settings that are compared. Others that an image sets are reported as well.
 NAMES: Final = (
@@ -77,7 +77,7 @@ def _expected_labels(
 ) -> dict[str, str]:
     """Return the expected labels; where several values are right, the actual one."""
     builder = actual.get(BUILDER_LABEL, "")
-    expected = labels(planned, builder if _BUILDERS.fullmatch(builder) else "buildkit")
+    expected = final_labels(planned, builder if _BUILDERS.fullmatch(builder) else "buildkit")
     for name, pattern in _PUBLISHED.items():
         if pattern.fullmatch(actual.get(name, "")):
             expected[name] = actual[name]
@@ -198,8 +198,8 @@ def cell_json(planned: PlannedImage) -> str:
         "module": cell.framework.module,
         "version": cell.version,
         "accelerator": cell.accelerator,
-        "cuda": cuda(cell),
-        "cudnn": cudnn(cell, lock),
+        "cuda": cuda_version(cell),
+        "cudnn": locked_cudnn(cell, lock),
         "nccl": nccl(lock) if cell.is_cuda else "",
         "python": cell.python,
         "os": cell.os.name,

@@ -54,7 +54,7 @@ class PushSource:
 
     @property
     def digest(self) -> str:
-        """This machine's digest of the image."""
+        """The digest by which this machine knows the image."""
         return self.manifest or self.config
 
 

@@ -284,7 +284,7 @@ def test_the_same_key_built_again_with_other_bytes_is_pulled_and_tested(
     found = publish_to(registry, engine, again, passed, said=said, test=test)
     assert found == replace(first, is_other=True)
     assert tested == [built.digest]
-    assert f"is {first.digest} already, another image of the same content key" in said[0]
+    assert f"is {first.digest} already, another image with the same content key" in said[0]
     # A name that leads elsewhere is brought back to what was published.
     immutable, moving = names(registry, built)
     repository, _, tag = moving.rpartition(":")
@@ -466,13 +466,14 @@ def test_all_evidence_lies_beside_the_image_and_only_once(
     said: list[str] = []
     attach = AttachSettings(evidence=tmp_path)
     wanted = wanted_at(registry, attach)
-    first = publish(built, passed, stock(engine), request=wanted, log=print)
+    first = publish(built, passed, stock(engine), request=wanted, log=said.append)
     expected = [(LOCK_TYPE, ""), (MEDIA_TYPE, "gpu=0"), (MEDIA_TYPE, "none")]
     assert beside(registry, built, first.digest) == expected
-    assert publish(built, passed, stock(engine), request=wanted, log=print) == first
+    assert publish(built, passed, stock(engine), request=wanted, log=said.append) == first
     assert beside(registry, built, first.digest) == expected
-    assert "evidence by device: gpu=0, none (3 attached now, 0 already there)" in said[0]
-    assert "(0 attached now, 3 already there)" in said[1]
+    attached = [line for line in said if "evidence by device" in line]
+    assert "evidence by device: gpu=0, none (3 attached now, 0 already there)" in attached[0]
+    assert "(0 attached now, 3 already there)" in attached[1]
 
 
 def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
@@ -487,7 +488,7 @@ def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
     # What BuildKit has labelled is proved to be the tested one, by the registry alone.
     alone = {"DOCKER_HOST": f"unix://{tmp_path}/none", "HOME": str(tmp_path)}
     seen = inspect(found.reference, Context.of(alone, print))
-    assert seen.content.tested == cuda_built.digest
+    assert seen.content.tested_digest == cuda_built.digest
     assert [proof.evidence for proof in seen.proofs] == [lacking]
     # And by the engine, which has both.
     here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path / "state")}
@@ -559,7 +560,7 @@ def test_a_published_image_is_inspected_with_and_without_the_engine(
     assert (near.content.source, near.content.digest) == ("engine", built.digest)
     assert near.proofs == ()
     assert near.content.size
-    for one in ("user", "folder", "entrypoint", "command", "labels", "steps", "platform"):
+    for one in ("user", "workdir", "entrypoint", "command", "labels", "steps", "platform"):
         assert getattr(near.content, one) == getattr(far.content, one), one
     assert [layer.step for layer in near.content.layers] == [
         layer.step for layer in far.content.layers
@@ -633,9 +634,9 @@ def test_images_of_the_store_need_no_engine_and_share_what_is_there(
     )
     wanted = wanted_at(registry, None)
     for family, own, expected in (
-        ("store", b"a", "4 uploaded (5 MB), 0 mounted, 0 there already"),
-        ("store", b"b", "2 uploaded (0 MB), 0 mounted, 2 there already"),
-        ("store-2", b"a", "1 uploaded (0 MB), 3 mounted, 0 there already"),
+        ("store", b"a", "4 uploaded (5 MB), 0 mounted, 0 already there"),
+        ("store", b"b", "2 uploaded (0 MB), 0 mounted, 2 already there"),
+        ("store-2", b"a", "1 uploaded (0 MB), 3 mounted, 0 already there"),
     ):
         planned = samples.planned(samples.image(samples.cell(family)), key=own.hex() * 32)
         built = in_store(store, planned, *shared, own)

@@ -90,19 +90,19 @@ def test_prose_between_the_lines_is_no_header() -> None:
 @pytest.mark.parametrize(
     ("text", "where", "message", "hint"),
     [
-        ("import os\n", "c.py:1", "a check begins with a docstring", "docs/checks.md"),
-        ("", "c.py:1", "a check begins with a docstring", "docs/checks.md"),
-        ("x = (\n", "c.py:1", "this is no Python", ""),
-        ("a\0b", "c.py:1", "this is no Python", ""),
+        ("import os\n", "c.py:1", "a check must begin with a docstring", "docs/checks.md"),
+        ("", "c.py:1", "a check must begin with a docstring", "docs/checks.md"),
+        ("x = (\n", "c.py:1", "this is not valid Python", ""),
+        ("a\0b", "c.py:1", "this is not valid Python", ""),
         (header("seconds: 60"), "c.py:1", "no line `needs: ...`", "docs/checks.md"),
         (header("needs: gpu"), "c.py:1", "no line `seconds: ...`", "docs/checks.md"),
         (header("needs: gpus", "seconds: 60"), "c.py:3", "unknown need `gpus`", "'gpu'?"),
         (header("needs: gpu", "second: 60"), "c.py:4", "unknown line `second:`", "'seconds'?"),
-        (header("needs: gpu", "seconds: 1m"), "c.py:4", "`seconds: 1m` is no whole", "300"),
-        (header("needs: gpu", "seconds: 0"), "c.py:4", "`seconds: 0` is no whole", "300"),
-        (header("needs: gpu", "seconds: -1"), "c.py:4", "`seconds: -1` is no whole", "300"),
-        (header("needs: gpu", "seconds: ٣"), "c.py:4", "is no whole", "300"),
-        (header("needs: gpu", f"seconds: {'9' * 5000}"), "c.py:4", "is no whole", "300"),
+        (header("needs: gpu", "seconds: 1m"), "c.py:4", "`seconds: 1m` is not a whole", "300"),
+        (header("needs: gpu", "seconds: 0"), "c.py:4", "`seconds: 0` is not a whole", "300"),
+        (header("needs: gpu", "seconds: -1"), "c.py:4", "`seconds: -1` is not a whole", "300"),
+        (header("needs: gpu", "seconds: ٣"), "c.py:4", "is not a whole", "300"),
+        (header("needs: gpu", f"seconds: {'9' * 5000}"), "c.py:4", "is not a whole", "300"),
         (
             header("needs: gpu", "seconds: 1", "applies: cpu"),
             "c.py:5",
@@ -123,12 +123,12 @@ def test_prose_between_the_lines_is_no_header() -> None:
             "unknown need `flavour workspce`",
             "'flavour workspace'?",
         ),
-        (header("needs: nothing, gpu", "seconds: 1"), "c.py:3", "nothing, and some", "`nothing`"),
+        (header("needs: nothing, gpu", "seconds: 1"), "c.py:3", "`nothing` and some", "`nothing`"),
         (header("needs: gpu, gpu", "seconds: 1"), "c.py:3", "names `gpu` twice", "keep one"),
         (
             header("needs: flavour devel, flavour compile", "seconds: 1"),
             "c.py:3",
-            "two flavours, and an image has one",
+            "two flavours, but an image has one",
             "a check for each",
         ),
         (
@@ -140,13 +140,13 @@ def test_prose_between_the_lines_is_no_header() -> None:
         (
             header("needs: nothing", "seconds: 1", "flaky:"),
             "c.py:5",
-            "`flaky` does not say why",
-            "say what may fail",
+            "`flaky` gives no reason",
+            "name what may fail",
         ),
         (
             header("needs: gpu", "seconds: 1", "needs: nothing"),
             "c.py:5",
-            "`needs` is there twice",
+            "`needs` occurs twice",
             "keep one",
         ),
         (
@@ -341,9 +341,9 @@ def test_own_checks_come_last_and_are_required(tmp_path: Path) -> None:
         (("one", "_gpu"), "own/_gpu.py", "common/checks/_gpu.py has the same name", "rename"),
         (("one", "pytroch/two"), "own/pytroch", "checks for no family", "'pytorch'?"),
         (("common/two",), "own/common", "checks for no family", "use one of pytorch"),
-        (("one", "my check"), "own/my check.py", "no name for a script", "letters, digits"),
-        (("one", "_my.help"), "own/_my.help.py", "no name for a script", "letters, digits"),
-        (("one", "pytorch/-x"), "own/pytorch/-x.py", "no name for a script", "letters, digits"),
+        (("one", "my check"), "own/my check.py", "not a valid name for a script", "letters, digits"),
+        (("one", "_my.help"), "own/_my.help.py", "not a valid name for a script", "letters, digits"),
+        (("one", "pytorch/-x"), "own/pytorch/-x.py", "not a valid name for a script", "letters, digits"),
     ],
 )
 def test_a_wrong_folder_of_own_checks_is_refused(
@@ -363,7 +363,7 @@ def test_what_is_no_script_among_own_checks_is_refused(tmp_path: Path, name: str
     own = own_folder(tmp_path, "one")
     (own / name).mkdir()
     (own / f"{name.removesuffix('.py')}2.py").symlink_to("nowhere")
-    with pytest.raises(BadInput, match="this is no file") as caught:
+    with pytest.raises(BadInput, match="this is not a file") as caught:
         checks_for(samples.cell(), whole(tmp_path / "images"), own)
     assert len(caught.value.problems) == 2
 
@@ -450,3 +450,8 @@ def test_a_script_that_is_no_text_is_refused(tmp_path: Path) -> None:
     whole(tmp_path).joinpath("common/checks/extra.py").write_bytes(b'"""\xff"""')
     with pytest.raises(BadInput, match="cannot be read"):
         checks_for(samples.cell(), tmp_path)
+
+
+def test_a_flavour_is_read_by_its_former_name() -> None:
+    text = header("needs: flavour notebook", "seconds: 5")
+    assert parse_check(text, "c.py").needs == {"flavour workspace"}

@@ -22,7 +22,7 @@ from dlimg.errors import BadInput
 from dlimg.facts.load import parse_facts
 from dlimg.model import BaseSource, Flavour, Image, PlannedImage, Wheel
 from dlimg.pipeline.project import read_project
-from dlimg.render.bake import labels
+from dlimg.render.bake import (final_labels)
 from dlimg.render.image_config import image_config
 from dlimg.render.layout_tree import Node
 from tests.support import samples
@@ -132,7 +132,7 @@ def config_of(of: PlannedImage) -> dict[str, object]:
         "ExposedPorts": {port: {} for port in config.exposed},
         "Shell": list(config.shell),
         "Healthcheck": dict(config.healthcheck),
-        "Labels": {**below, **labels(of, "buildkit")},
+        "Labels": {**below, **final_labels(of, "buildkit")},
         "ArgsEscaped": True,
         "Hostname": "0123456789ab",
     }
@@ -231,7 +231,7 @@ def test_a_base_from_a_registry_brings_labels_of_its_own() -> None:
     )
     of = replace(planned("cpu", os=samples.system("ubuntu24.04")), base=base)
     config = config_of(of)
-    ours = labels(of, "buildkit")
+    ours = final_labels(of, "buildkit")
     assert ours["org.opencontainers.image.base.digest"] == base.identity
     assert ours["org.opencontainers.image.base.name"] == "ubuntu:noble"
     reference = {"org.opencontainers.image.ref.name": "ubuntu"}
