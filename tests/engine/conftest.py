@@ -1,4 +1,4 @@
-"""The engine that all engine tests share: a running one, or a private one brought up once."""
+"""The engine that all engine tests share: a running one, or a private one started once."""
 
 import contextlib
 import fcntl
@@ -15,7 +15,7 @@ from dlimg.engine import discover
 from dlimg.engine.bases import find_base
 from dlimg.engine.client import Engine
 from dlimg.model import Base, BuiltImage
-from dlimg.render.content_key import key
+from dlimg.render.content_key import content_key
 from tests.support import real_jax, samples, small_images
 
 HERE = Path(__file__).parent
@@ -23,9 +23,9 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """An engine that builds and runs; an engine test that finds none fails, it is not skipped.
+    """An engine; without one, engine tests fail and are not skipped.
 
-    What these tests build is not remembered among the user's images.
+    Builds of these tests are not recorded among the user's images.
     """
     state = {"XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
     return discover.find_engine(Context.of({**os.environ, **state}, print), private="allow")
@@ -33,7 +33,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 @pytest.fixture(scope="session")
 def turn(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], AbstractContextManager[None]]:
-    """Held by one of the processes that share the tests: the others find what it has made."""
+    """A lock between the processes that run tests: only one of them makes shared images."""
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
@@ -65,13 +65,13 @@ def jax_image(
 
 @pytest.fixture(scope="session")
 def tools_image(engine: Engine, base: Base) -> str:
-    """A registry, and what other people read images with; kept in the engine, as it takes long."""
+    """An image with a registry and tools that read images; it stays in the engine."""
     image = samples.image(
         samples.cell("registry"),
         dockerfile=(HERE / "registry/Dockerfile").read_text(),
         repository="dlimg-test/registry",
     )
-    one = samples.planned(image, on=base, key=key(image, base, ""))
+    one = samples.planned(image, on=base, key=content_key(image, base, ""))
     with secrets_from(os.environ) as using:
         (built,) = small_images.built_all([one], engine, using=using)
     assert isinstance(built, BuiltImage), built

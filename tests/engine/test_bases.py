@@ -1,4 +1,4 @@
-"""Bases on a real engine: made from packages, the same bytes each time, and put under FROM."""
+"""Bases on a real engine: bootstrapped with the same bytes each time, and used after FROM."""
 
 import hashlib
 import json
@@ -47,7 +47,7 @@ DIGEST = f"sha256:{hashlib.sha256(MANIFEST).hexdigest()}"
 
 
 class Registry(BaseHTTPRequestHandler):
-    """A registry that holds one image index and answers what is asked about it."""
+    """A registry with one image index."""
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -63,7 +63,7 @@ class Registry(BaseHTTPRequestHandler):
             self.wfile.write(MANIFEST)
 
     def log_message(self, *_: object) -> None:
-        """Not a word: a test that passes has nothing to say."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def registry() -> Iterator[str]:
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """The address of a registry that takes every call and never says anything."""
+    """The address of a registry that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 

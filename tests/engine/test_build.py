@@ -1,4 +1,4 @@
-"""Building for real: what is made, what is kept, what a failure and an interrupt leave behind."""
+"""Builds on a real engine: their results, and what failures and interrupts leave."""
 
 import hashlib
 import json

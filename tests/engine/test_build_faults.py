@@ -1,4 +1,4 @@
-"""A build that is stopped, shared, or finds its layers damaged; all by the command itself."""
+"""Builds by the command that are stopped, run twice at once, or find damaged layers."""
 
 import contextlib
 import os
@@ -39,7 +39,7 @@ def project(
 
 @pytest.fixture(scope="module")
 def undisturbed(project: Tiny, engine: Engine) -> str:
-    """The digest of the image, from a build that nothing happened to."""
+    """The digest of the image from an undisturbed build."""
     project.ready("undisturbed")
     digest = project.built("undisturbed")
     forget(engine)
@@ -53,7 +53,7 @@ def clean(engine: Engine) -> Iterator[None]:
 
 
 def forget(engine: Engine) -> None:
-    """The engine has the image no more, nor a layer that only this image has."""
+    """Remove the image from the engine, with the layers that only this image has."""
     for name in named(engine):
         engine.sdk.images.remove(name)
 
@@ -64,7 +64,7 @@ def named(engine: Engine) -> list[str]:
 
 
 def passing(engine: Engine, digest: str) -> set[str]:
-    """The names that this image has on its way; images of others do not count."""
+    """The temporary names of this image, without those of other images."""
     images = engine.sdk.api.images(all=True)
     rows = [row for row in images if digest in str((row["Id"], row["RepoDigests"]))]
     names = [
@@ -74,7 +74,7 @@ def passing(engine: Engine, digest: str) -> set[str]:
 
 
 def compiling(engine: Engine, process: Process) -> list[str]:
-    """The containers in which this process has byte code compiled."""
+    """The containers in which this process compiles byte code."""
     label = f"{LABEL}=bytecode-{process.pid}"
     return [one["Id"] for one in engine.sdk.api.containers(all=True, filters={"label": label})]
 
@@ -84,7 +84,7 @@ def half_made(store: Store) -> set[Path]:
 
 
 def splicing(store: Store) -> bool:
-    """Whether a large layer is half written."""
+    """Return whether a large layer is partly written."""
     for path in store.making.glob("*"):
         with contextlib.suppress(FileNotFoundError):
             if SIZE // 8 < path.stat().st_size < SIZE:
@@ -93,7 +93,7 @@ def splicing(store: Store) -> bool:
 
 
 def taking(store: Store, process: Process) -> bool:
-    """Whether an image that is whole is pulled for this process."""
+    """Return whether the engine pulls an image from this process."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     threads = children.parents[1].glob("*/children")
     with contextlib.suppress(OSError):
@@ -114,7 +114,7 @@ def await_step(is_there: Callable[[], object], process: Process) -> None:
 
 @pytest.fixture
 def neighbour(engine: Engine) -> Iterator[str]:
-    """The digest of an image that another dlimg has on its way; it must lose nothing."""
+    """The digest of an image that another dlimg is loading; it must lose nothing."""
     manifest, blobs = an_image(os.urandom(20))
     with serve_image(manifest, blobs) as served:
         reference = served.reference(sha256(manifest))
@@ -130,7 +130,7 @@ def neighbour(engine: Engine) -> Iterator[str]:
 def test_a_build_stopped_at_any_step_can_be_repeated(
     engine: Engine, project: Tiny, undisturbed: str, first: signal.Signals
 ) -> None:
-    """Each time one step further; what was done before the end is not done again."""
+    """Each time one step further; completed steps are not repeated."""
     cache = first.name
     store = project.ready(cache)
     whole = len(list_entries(store))
@@ -160,7 +160,7 @@ def test_a_build_stopped_at_any_step_can_be_repeated(
 def stopped(
     engine: Engine, project: Tiny, cache: str, step: str, number: signal.Signals
 ) -> Process:
-    """A build that has ended: it got this signal in this step."""
+    """Run a build that gets this signal in this step."""
     store = project.store(cache)
     project.index.shut()
     if step != "fetching":
@@ -185,7 +185,7 @@ def stopped(
 
 
 def test_two_builds_of_one_image_at_once(engine: Engine, project: Tiny, undisturbed: str) -> None:
-    """They share all work; who looks after the store meanwhile spoils nothing."""
+    """They share all work; maintenance of the store meanwhile breaks nothing."""
     project.ready("shared")
     project.index.shut()
     with (
@@ -230,7 +230,7 @@ def test_a_damaged_layer_is_named_and_made_again(
 def test_another_compression_of_the_same_layers(
     engine: Engine, project: Tiny, undisturbed: str, tmp_path: Path
 ) -> None:
-    """The engine has these files from other blobs: it asks for none, and must be given them."""
+    """The engine has these files from other blobs, pulls none, and must be given them."""
     project.ready("both")
     assert project.built("both") == undisturbed
     digest = project.built("both", "--compression", "zstd")

@@ -1,4 +1,4 @@
-"""What is made without an engine is what an engine makes, byte for byte."""
+"""Builds without an engine give the same bytes as builds with one."""
 
 import io
 import os

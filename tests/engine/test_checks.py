@@ -163,7 +163,7 @@ def test_checks_of_another_folder_are_not_reported_missing(
 
     def run(folder: Path, *checks: Check, own: Path | None = None) -> tuple[Evidence, list[str]]:
         said: list[str] = []
-        using = replace(settings(images), evidence=evidence, own=own, say=said.append)
+        using = replace(settings(images), evidence=evidence, own_checks=own, log=said.append)
         placed = [
             one if one is mine else replace(one, path=one.path.replace(str(images), str(folder)))
             for one in checks
@@ -206,7 +206,7 @@ test "$value$more" = sharedmine && test -z "${PYTHONPATH-}"
     (own / FAMILY / "ours.py").write_text(script)
     theirs = check(images, "theirs", "! test -e ${0%/*}/_mine.py")
     ours = replace(theirs, name="ours", path=str(own / FAMILY / "ours.py"))
-    using = replace(settings(images), own=own)
+    using = replace(settings(images), own_checks=own)
     found = run_checks(engine, built, images, theirs, ours, using=using)
     assert {one.status for one in found.verdicts} == {CheckStatus.PASSED}, found
 

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -143,7 +143,7 @@ def test_a_system_has_the_same_digest_as_in_containerds_store(
 
 
 def publish_from(classic: Engine, built: BuiltImage, registry: str, notes: Path) -> PublishedImage:
-    """Published by the engine alone: its classic store knows the image's config, no manifest."""
+    """Publish from the engine, whose classic store has the image's config but no manifest."""
     verdict = Verdict(check="a", sha256="1", status=CheckStatus.PASSED, reason="", seconds=1.0)
 
     def evidence(one: BuiltImage) -> Evidence:
@@ -159,7 +159,7 @@ def publish_from(classic: Engine, built: BuiltImage, registry: str, notes: Path)
 
     wanted = PublishRequest(
         to=f"{registry}/team",
-        require="gpu",
+        allow_untested_gpu=False,
         attach=None,
         environment=os.environ,
         runner=CheckRunner(checks=lambda _: (), test=evidence, known=lambda _a, _b: None),
@@ -186,11 +186,14 @@ def built(classic: Engine, wheels: Path, busybox: bytes, tmp_path: Path) -> Iter
 def registry(engine: Engine, tools_image: str) -> Iterator[str]:
     """The address of a registry in a container of the other engine."""
     container = engine.sdk.containers.run(
-        tools_image, detach=True, network_mode="bridge", ports={"5000/tcp": ("127.0.0.1", None)}
+        tools_image,
+        detach=True,
+        network_mode="bridge",
+        ports=cast("Any", {"5000/tcp": ("127.0.0.1", None)}),
     )
     try:
         container.reload()
-        address = f"127.0.0.1:{container.ports['5000/tcp'][0]['HostPort']}"
+        address = f"127.0.0.1:{(container.ports['5000/tcp'] or [])[0]['HostPort']}"
         assert wait_until(lambda: answers(address), seconds=30)
         yield address
     finally:
@@ -207,7 +210,7 @@ def answers(address: str) -> bool:
 def test_a_published_image_is_recognized_by_its_layers(
     classic: Engine, built: BuiltImage, registry: str, tmp_path: Path
 ) -> None:
-    """By a note of the manifest that it pushed; without that by what the layers hold."""
+    """By the record of the pushed manifest, or without that by the content of the layers."""
     first = publish_from(classic, built, registry, tmp_path / "a")
     assert publish_from(classic, built, registry, tmp_path / "a") == first
     assert publish_from(classic, built, registry, tmp_path / "b") == first

@@ -1,6 +1,6 @@
-"""Parts of Python that Debian keeps in packages of their own: they work on each system.
+"""Parts of Python that Debian has in separate packages work on each operating system.
 
-Those systems that can be made from packages here; a Python of uv's comes from elsewhere.
+Only systems that can be bootstrapped here are tested; a Python from uv is not Debian's.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A distribution that moves gives an image another name, whoever builds it."""
+"""After an update of the distribution, an image has another name with either builder."""
 
 import io
 import json
@@ -121,7 +121,7 @@ def project(tmp_path: Path, jax_image: BuiltImage) -> Iterator[Tiny]:
 
 
 def move(store: Store, planned: PlannedImage, folder: Path) -> str:
-    """The system as it is when a package has another version; what that is called comes back."""
+    """Change the version of a package in the system; return the new version."""
     source = system_source(planned)
     system = load_system(store, source)
     assert system

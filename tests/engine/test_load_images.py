@@ -1,4 +1,4 @@
-"""Images into the engine from a loopback, and byte code out of it; nothing is left behind."""
+"""Loading images from the loopback registry and compiling byte code, without leftovers."""
 
 import contextlib
 import gzip
@@ -82,7 +82,7 @@ def names(engine: Engine, request: pytest.FixtureRequest) -> Iterator[list[str]]
 
 
 def passing(engine: Engine, digest: str) -> list[str]:
-    """The names of this image that are there for a while only."""
+    """The temporary names of this image."""
     images = engine.sdk.api.images(all=True)
     names = [name for image in images for name in image["RepoDigests"] or ()]
     return [name for name in names if name.endswith(f"/{NAME}@{digest}")]
@@ -176,7 +176,7 @@ def sources(files: Mapping[str, bytes]) -> tuple[LayerEntry, ...]:
 
 
 def byte_code(engine: Engine, image: str, *sets: Mapping[str, bytes]) -> list[dict[str, bytes]]:
-    """What comes out for each set of files, by its path below the library."""
+    """The byte code of each set of files, by path in the library."""
     with tempfile.TemporaryFile() as spool:
         places = compile_in(engine, image, "3.13", map(sources, sets), spool)
 
@@ -209,7 +209,7 @@ def test_byte_code_of_every_file_that_can_be_compiled(
 
 @pytest.fixture(scope="module")
 def broken(engine: Engine, jax_image: BuiltImage) -> Iterator[str]:
-    """An image whose Python says no, or for one file nothing at all."""
+    """An image whose Python fails, or writes nothing for one file."""
     name = f"dlimg-test/bytecode-{small_images.TOKEN}:broken"
     said = "[ ! -e /dlimg-bytecode/in/0/hang.py ] || sleep 600; echo no such thing; exit 3"
     text = f"""USER 0
@@ -242,7 +242,7 @@ def test_a_compiler_that_is_killed(engine: Engine, broken: str) -> None:
 def test_a_compiler_of_another_process_of_this_number_is_left_alone(
     engine: Engine, jax_image: BuiltImage
 ) -> None:
-    """As in another container that drives this engine, too."""
+    """As by a dlimg in a container that uses the same engine."""
     elsewhere = {LABEL: f"bytecode-{os.getpid()}", OWNER_LABEL: f"elsewhere:1:{os.getpid()}:2"}
     theirs = engine.sdk.containers.create(jax_image.digest, ["true"], labels=elsewhere)
     try:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dlimg.checks.container_setup import ROOT, scripts_archive
 
+from dlimg.checks.container_setup import ROOT, scripts_archive
 from dlimg.checks.discover import parse_check, read_scripts
 from dlimg.checks.execute import RunningContainer
 from dlimg.checks.verdicts import GPU

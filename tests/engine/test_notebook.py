@@ -12,7 +12,7 @@ import requests
 from docker.models.containers import Container
 
 from dlimg.engine.client import Engine
-from dlimg.render.docker_run import NOTEBOOK_PORT
+from dlimg.render.image_config import NOTEBOOK_PORT
 from tests.engine.test_cli import dlimg
 
 pytestmark = pytest.mark.engine

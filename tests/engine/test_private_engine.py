@@ -1,4 +1,4 @@
-"""A second private engine beside a running one: neither takes anything from the other."""
+"""A second private engine beside a running one: neither disturbs the other."""
 
 import json
 import os
@@ -52,7 +52,7 @@ CDI = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """The engine of all tests, and one of our own beside it; `base` is there in both."""
+    """The engine of all tests and a second one; both have the image `base`."""
 
     first: Engine
     second: Engine
@@ -95,7 +95,7 @@ def pair(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> It
 def reaches_out(engine: Engine, base: str) -> None:
     """Containers and build steps of this engine reach the package mirror.
 
-    A mirror or a name server that is busy is asked again: a network that is cut off stays so.
+    Retries because of a busy mirror or name server: a broken network stays broken.
     """
     script = f"for pause in 5 20 0; do {REACH} && exit; sleep $pause; done; exit 1"
     engine.sdk.containers.run(base, ["sh", "-c", script], remove=True)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import requests
-from dlimg.checks.image_inputs import inputs_of_engine_image, reference_data
 
 from dlimg.checks.evidence import MEDIA_TYPE, write_evidence
+from dlimg.checks.image_inputs import inputs_of_engine_image, reference_data
 from dlimg.checks.inputs import check_inputs_from_config
 from dlimg.context import Context
 from dlimg.engine.client import Engine
@@ -24,7 +24,7 @@ from dlimg.model import Base, BuiltImage, CheckStatus, Evidence, PlannedImage, V
 from dlimg.pipeline.inspect import inspect
 from dlimg.publish import promote
 from dlimg.publish.attach import LOCK_TYPE, AttachSettings
-from dlimg.publish.policy import NOT_TESTED_ON_GPU, CheckRunner, Require
+from dlimg.publish.policy import NOT_TESTED_ON_GPU, CheckRunner
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
 from dlimg.publish.push_source import ImageSources
 from dlimg.publish.tags import read_config, require_manifest
@@ -128,13 +128,15 @@ def publish_to(  # noqa: PLR0913  # what a test cares about
     built: BuiltImage,
     found: Evidence,
     *,
-    require: Require = "gpu",
+    allow_untested_gpu: bool = False,
     said: list[str] | None = None,
     test: Callable[[BuiltImage], Evidence] | None = None,
     notes: Path = NOWHERE,
 ) -> PublishedImage:
     say = said.append if said is not None else print
-    wanted = wanted_at(registry, None, require=require, test=test, notes=notes)
+    wanted = wanted_at(
+        registry, None, allow_untested_gpu=allow_untested_gpu, test=test, notes=notes
+    )
     return publish(built, found, stock(engine), request=wanted, log=say)
 
 
@@ -142,7 +144,7 @@ def wanted_at(
     registry: str,
     attach: AttachSettings | None,
     *,
-    require: Require = "gpu",
+    allow_untested_gpu: bool = False,
     test: Callable[[BuiltImage], Evidence] | None = None,
     notes: Path = NOWHERE,
 ) -> PublishRequest:
@@ -154,7 +156,7 @@ def wanted_at(
     )
     return PublishRequest(
         to=f"{registry}/team",
-        require=require,
+        allow_untested_gpu=allow_untested_gpu,
         attach=attach,
         environment=os.environ,
         runner=runner,
@@ -173,6 +175,11 @@ def names(registry: str, built: BuiltImage) -> tuple[str, str]:
     repository = f"{registry}/team/{planned.image.cell.family}"
     tag = planned.image.tag
     return f"{repository}:{tag}-{planned.key[:12]}", f"{repository}:{tag}"
+
+
+def pull(engine: Engine, reference: str) -> None:
+    repository, _, tag = reference.rpartition(":")
+    engine.sdk.images.pull(repository, tag)
 
 
 def manifest_digest(name: str) -> str:
@@ -200,7 +207,7 @@ def test_what_was_tested_is_what_every_name_leads_to(
     assert found.digest.startswith("sha256:")
     assert {manifest_digest(name) for name in (immutable, *found.moved)} == {found.digest}
     assert not [name for name in engine.sdk.images.get(built.digest).tags if registry in name]
-    engine.sdk.images.pull(*immutable.rsplit(":", 1))
+    pull(engine, immutable)
     assert engine.sdk.images.get(immutable).id == built.digest
     engine.sdk.images.remove(immutable)
 
@@ -403,8 +410,8 @@ def test_an_image_that_saw_no_gpu_says_so_itself(
 ) -> None:
     lacking = evidence(cuda_built, CheckStatus.PASSED, CheckStatus.NOT_RUN)
     said: list[str] = []
-    first = publish_to(registry, engine, cuda_built, lacking, require="no-gpu", said=said)
-    assert publish_to(registry, engine, cuda_built, lacking, require="no-gpu") == first
+    first = publish_to(registry, engine, cuda_built, lacking, allow_untested_gpu=True, said=said)
+    assert publish_to(registry, engine, cuda_built, lacking, allow_untested_gpu=True) == first
     immutable, moving = names(registry, cuda_built)
     assert first.standing == NOT_TESTED_ON_GPU
     assert first.reference == f"{immutable}-not-gpu-tested"
@@ -412,7 +419,7 @@ def test_an_image_that_saw_no_gpu_says_so_itself(
     assert NOT_TESTED_ON_GPU in said[0]
     assert manifest_digest(immutable) == ""
     assert manifest_digest(moving) == first.digest
-    engine.sdk.images.pull(*first.reference.rsplit(":", 1))
+    pull(engine, first.reference)
     pulled = engine.sdk.images.get(first.reference)
     tested = engine.sdk.images.get(cuda_built.digest)
     assert pulled.labels == {
@@ -431,12 +438,12 @@ def test_a_gpu_tested_image_takes_the_names_and_keeps_them(
     lacking = evidence(cuda_built, CheckStatus.PASSED, CheckStatus.NOT_RUN)
     full = evidence(cuda_built, CheckStatus.PASSED, CheckStatus.PASSED, device="nvidia.com/gpu=all")
     immutable, moving = names(registry, cuda_built)
-    publish_to(registry, engine, cuda_built, lacking, require="no-gpu")
+    publish_to(registry, engine, cuda_built, lacking, allow_untested_gpu=True)
     tested = publish_to(registry, engine, cuda_built, full)
     assert tested.standing == "tested"
     assert manifest_digest(immutable) == manifest_digest(moving) == tested.digest
     with pytest.raises(Negative, match="was tested on a GPU"):
-        publish_to(registry, engine, cuda_built, lacking, require="no-gpu")
+        publish_to(registry, engine, cuda_built, lacking, allow_untested_gpu=True)
     assert manifest_digest(moving) == tested.digest
 
 
@@ -481,7 +488,7 @@ def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
 ) -> None:
     lacking = evidence(cuda_built, CheckStatus.PASSED, CheckStatus.NOT_RUN)
     attach = AttachSettings(evidence=tmp_path)
-    wanted = wanted_at(registry, attach, require="no-gpu")
+    wanted = wanted_at(registry, attach, allow_untested_gpu=True)
     found = publish(cuda_built, lacking, stock(engine), request=wanted, log=print)
     assert found.digest != cuda_built.digest
     assert beside(registry, cuda_built, found.digest) == [(LOCK_TYPE, ""), (MEDIA_TYPE, "none")]
@@ -495,7 +502,7 @@ def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
     repository, _, tag = found.reference.rpartition(":")
     engine.sdk.images.pull(repository, tag=tag)
     try:
-        assert inspect(found.reference, Context.of(here, print)).content.tested == cuda_built.digest
+        assert inspect(found.reference, Context.of(here, print)).content.tested_digest == cuda_built.digest
     finally:
         engine.sdk.images.remove(found.reference)
 
@@ -633,6 +640,7 @@ def test_images_of_the_store_need_no_engine_and_share_what_is_there(
         store=store, engine=None, siblings=("team/store", "team/store-2"), log=said.append
     )
     wanted = wanted_at(registry, None)
+    published = []
     for family, own, expected in (
         ("store", b"a", "4 uploaded (5 MB), 0 mounted, 0 already there"),
         ("store", b"b", "2 uploaded (0 MB), 0 mounted, 2 already there"),
@@ -645,6 +653,8 @@ def test_images_of_the_store_need_no_engine_and_share_what_is_there(
         assert found.digest == built.digest == manifest_digest(found.reference)
         assert f"{registry}/team/{family}: {expected}" in said
         assert manifest_digest(found.moved[0]) == built.digest
-    engine.sdk.images.pull(*found.reference.rsplit(":", 1))
-    assert engine.sdk.images.get(found.reference).id == built.digest
-    engine.sdk.images.remove(found.reference)
+        published.append(found)
+    last = published[-1]
+    pull(engine, last.reference)
+    assert engine.sdk.images.get(last.reference).id == last.digest
+    engine.sdk.images.remove(last.reference)

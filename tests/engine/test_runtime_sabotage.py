@@ -7,6 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from docker.types import Mount
+
+from dlimg.checks import run
 from dlimg.checks.container_setup import (
     ROOT,
     ContainerKind,
@@ -14,9 +17,6 @@ from dlimg.checks.container_setup import (
     prepare_check,
     scripts_archive,
 )
-from docker.types import Mount
-
-from dlimg.checks import run
 from dlimg.checks.discover import checks_for, read_scripts
 from dlimg.checks.execute import RunningContainer, run_check
 from dlimg.checks.header import ANY_USER, EMPTY_HOME, READ_ONLY

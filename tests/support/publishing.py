@@ -12,7 +12,7 @@ from dlimg.engine.client import Engine
 from dlimg.host.git_revision import NO_REVISION, Revision
 from dlimg.model import BuiltImage, Check, CheckStatus, Evidence, Verdict
 from dlimg.publish.attach import AttachSettings
-from dlimg.publish.policy import CheckRunner, Require
+from dlimg.publish.policy import CheckRunner
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
 from dlimg.publish.push_source import ImageSources
 from dlimg.render.image_config import ImageConfig
@@ -35,7 +35,7 @@ def layer(store: Store, content: bytes) -> Layer:
     return one
 
 
-def an_image(store: Store, *contents: bytes, family: str = "jax", **axes: str) -> AssembledImage:
+def an_image(store: Store, *contents: bytes, family: str = "jax", **axes: Any) -> AssembledImage:
     planned = samples.planned(samples.image(samples.cell(family, **axes)))
     config = ImageConfig(entrypoint=("/usr/local/bin/dlimg-entrypoint",))
     layers = [
@@ -138,7 +138,7 @@ def published(  # noqa: PLR0913  # what a test cares about
     image: AssembledImage,
     *,
     accelerator: str = "cpu",
-    require: Require = "no-gpu",
+    allow_untested_gpu: bool = True,
     said: Callable[[str], None] = print,
     testing: Testing | None = None,
     engine: Engine | None = None,
@@ -151,7 +151,7 @@ def published(  # noqa: PLR0913  # what a test cares about
     attach = AttachSettings(evidence=folder, revision=revision)
     request = PublishRequest(
         to=f"{small.host}/team",
-        require=require,
+        allow_untested_gpu=allow_untested_gpu,
         attach=None if no_evidence else attach,
         environment=home,
         runner=(testing or Testing()).runner(),

@@ -1,4 +1,4 @@
-"""What the engine has already is one question for each repository, however many images."""
+"""Images that the engine has already: one request for each repository."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +10,7 @@ import pytest
 
 from dlimg.builders.choose import build_images
 from dlimg.builders.existing import existing_images
+from dlimg.builders.secrets import Secrets
 from dlimg.engine import ownership
 from dlimg.errors import NoEngine
 from dlimg.lock import store
@@ -21,7 +22,7 @@ KEY = "ab" * 32
 
 
 class Api:
-    """Answers as the engine does, and counts."""
+    """Answers like the engine, and counts requests."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self.rows = rows
@@ -98,7 +99,7 @@ def built(every: Sequence[PlannedImage], engine: Any) -> tuple[BuiltImage | Buil
         engine,
         option="auto",
         jobs=1,
-        secrets={},
+        secrets=Secrets(),
         find_links=(),
         on_progress=lambda _: None,
         log=lambda _: None,

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -196,7 +196,7 @@ def a_file_in_the_layout(place: Path) -> None:
     (place / "blobs").write_text("x")
 
 
-PLACES = {
+PLACES: Mapping[str, tuple[Callable[[Path], object], int]] = {
     "a file": (a_file, 2),
     "a pipe": (os.mkfifo, 2),
     "a folder with something in it": (a_full_folder, 2),

@@ -22,9 +22,9 @@ from dlimg.publish.attach import LOCK_TYPE, artifacts_of, attach_artifacts
 from dlimg.publish.image_content import ImageContent, later_steps, maker
 from dlimg.publish.relabel import label_assembled_image, unlabelled_digest
 from dlimg.registry.referrers import Artifact
-from dlimg.render.bake import (final_labels as all_labels)
+from dlimg.render.bake import final_labels as all_labels
 from dlimg.render.image_config import ImageConfig
-from dlimg.render.naming import (cell_labels)
+from dlimg.render.naming import cell_labels
 from dlimg.report.evidence_text import proof_text
 from dlimg.report.inspect import layer_rows, step_text
 from dlimg.store.image_manifest import AssembledImage, ImageLayer, LayerRank, assemble_image
@@ -42,7 +42,7 @@ def inspect(name: str, environment: Mapping[str, str]) -> InspectReport:
 
 
 CDI = "nvidia.com/gpu=all"
-GPU = {"gpus": [{"uuid": "1", "name": "NVIDIA H200", "driver": "580.159"}]}
+GPU: dict[str, Any] = {"gpus": [{"uuid": "1", "name": "NVIDIA H200", "driver": "580.159"}]}
 HISTORY = (
     {"comment": "Imported from -"},
     {"created_by": "RUN /bin/bash -euo pipefail -c began=1\ncp a b\napt-get install \\\n  tini\n"},
@@ -543,7 +543,7 @@ def test_references_to_no_image(small: Small, there: dict[str, str]) -> None:
     with pytest.raises(NoEngine):
         inspect("dlimg/pytorch:1", there)
     small.odd[f"/v2/team/pytorch/referrers/{digest}"] = [Answer(status=403)]
-    with pytest.raises(NetworkFailure, match="lists nothing for"):
+    with pytest.raises(NetworkFailure, match="lists no referrers in"):
         inspect(f"{small.host}/team/pytorch", there)
 
 

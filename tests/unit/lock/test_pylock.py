@@ -41,10 +41,10 @@ PLATFORM = "x86_64-manylinux_2_28"
 )
 def test_the_most_specific_wheel_is_chosen(python: str, files: list[str], chosen: int) -> None:
     text = lock_fakes.package("a", "1", *files)
-    (found,) = parse_pylock(text, python=python, platform=PLATFORM)
-    assert found.file == files[chosen]
-    assert found.sha256 == lock_fakes.digest(files[chosen])
-    assert found.address.endswith(files[chosen])
+    (wheel,) = parse_pylock(text, python=python, platform=PLATFORM)
+    assert wheel.file == files[chosen]
+    assert wheel.sha256 == lock_fakes.digest(files[chosen])
+    assert wheel.address.endswith(files[chosen])
 
 
 def test_a_package_without_a_wheel_that_fits_is_an_error() -> None:
@@ -80,12 +80,8 @@ def test_file_names(address: str, file: str) -> None:
 
 
 def test_tags_begin_with_the_most_specific_and_end_with_any() -> None:
-    ordered = [
-        str(tag)
-        for tag in sorted(
-            compatible_tag_ranks("3.13", PLATFORM), key=compatible_tag_ranks("3.13", PLATFORM).get
-        )
-    ]  # type: ignore[arg-type]
+    ranks = compatible_tag_ranks("3.13", PLATFORM)
+    ordered = [str(tag) for tag in sorted(ranks, key=lambda tag: ranks[tag])]
     assert ordered[0] == "cp313-cp313-manylinux_2_28_x86_64"
     assert ordered[-1] == "py30-none-any"
     assert not any("manylinux_2_29" in tag for tag in ordered)

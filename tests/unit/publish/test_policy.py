@@ -1,12 +1,13 @@
 """Who may be published, under which names; and what a labelled image may change."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from dlimg.errors import BadInput, DlimgError, NotRun
 from dlimg.model import BuiltImage, Check, CheckStatus, Evidence, Verdict
-from dlimg.publish.policy import NOT_TESTED_ON_GPU, Require, check_policy
+from dlimg.publish.policy import NOT_TESTED_ON_GPU, check_policy
 from dlimg.publish.relabel import image_identity
 from dlimg.publish.tags import check_destination, family_repositories, parse_labels, published_names
 from tests.support import samples
@@ -49,56 +50,63 @@ CUDA = "cuda13.2"
 
 
 @pytest.mark.parametrize(
-    ("accelerator", "found", "require", "standing"),
+    ("accelerator", "found", "allow_untested_gpu", "standing"),
     [
-        ("cpu", evidence(PASS), "gpu", "tested"),
-        ("cpu", evidence(PASS), "no-gpu", "tested"),
-        (CUDA, evidence(PASS, GPU_PASS, device=CDI), "gpu", "tested"),
-        (CUDA, evidence(PASS, GPU_PASS, device=CDI), "no-gpu", "tested"),
-        (CUDA, evidence(PASS, GPU_NOT), "no-gpu", NOT_TESTED_ON_GPU),
-        (CUDA, evidence(PASS), "no-gpu", NOT_TESTED_ON_GPU),
-        (CUDA, evidence(PASS, GPU_PASS), "no-gpu", NOT_TESTED_ON_GPU),
+        ("cpu", evidence(PASS), False, "tested"),
+        ("cpu", evidence(PASS), True, "tested"),
+        (CUDA, evidence(PASS, GPU_PASS, device=CDI), False, "tested"),
+        (CUDA, evidence(PASS, GPU_PASS, device=CDI), True, "tested"),
+        (CUDA, evidence(PASS, GPU_NOT), True, NOT_TESTED_ON_GPU),
+        (CUDA, evidence(PASS), True, NOT_TESTED_ON_GPU),
+        (CUDA, evidence(PASS, GPU_PASS), True, NOT_TESTED_ON_GPU),
     ],
 )
 def test_images_that_may_be_published(
-    accelerator: str, found: Evidence, require: Require, standing: str
+    accelerator: str, found: Evidence, standing: str, *, allow_untested_gpu: bool
 ) -> None:
     found_standing = check_policy(
-        built(accelerator), found, digest=DIGEST, require=require, checks=()
+        built(accelerator), found, digest=DIGEST, allow_untested_gpu=allow_untested_gpu, checks=()
     )
     assert found_standing == standing
 
 
 @pytest.mark.parametrize(
-    ("accelerator", "found", "digest", "require", "code", "message"),
+    ("accelerator", "found", "digest", "allow_untested_gpu", "code", "message"),
     [
-        ("cpu", None, DIGEST, "gpu", 1, "not tested"),
-        ("cpu", evidence(), DIGEST, "gpu", 1, "not tested"),
-        ("cpu", evidence(PASS, FAIL), DIGEST, "gpu", 1, "checks failed: plain_failed"),
-        (CUDA, evidence(PASS, FAIL), DIGEST, "no-gpu", 1, "checks failed"),
-        ("cpu", evidence(PASS), "sha256:2", "gpu", 1, "but sha256:1 was tested"),
-        ("cpu", evidence(PASS), "", "gpu", 1, "is gone"),
-        ("cpu", evidence(PASS, digest="sha256:2"), DIGEST, "gpu", 1, "but sha256:2 was tested"),
-        ("cpu", evidence(PASS, NOT), DIGEST, "no-gpu", 3, "not run: plain_not_run"),
-        ("cpu", evidence(replace(PASS, required=False)), DIGEST, "gpu", 3, "is required"),
-        ("cpu", evidence(PASS, GPU_NOT), DIGEST, "no-gpu", 3, "not run: gpu_not_run"),
-        (CUDA, evidence(NOT, GPU_NOT), DIGEST, "no-gpu", 3, "not run: plain_not_run"),
-        (CUDA, evidence(PASS, GPU_NOT), DIGEST, "gpu", 3, "not tested on a GPU"),
-        (CUDA, evidence(PASS), DIGEST, "gpu", 3, "not tested on a GPU"),
-        (CUDA, evidence(PASS, device=CDI), DIGEST, "gpu", 3, "not tested on a GPU"),
-        (CUDA, evidence(PASS, GPU_PASS), DIGEST, "gpu", 3, "not tested on a GPU"),
+        ("cpu", None, DIGEST, False, 1, "not tested"),
+        ("cpu", evidence(), DIGEST, False, 1, "not tested"),
+        ("cpu", evidence(PASS, FAIL), DIGEST, False, 1, "checks failed: plain_failed"),
+        (CUDA, evidence(PASS, FAIL), DIGEST, True, 1, "checks failed"),
+        ("cpu", evidence(PASS), "sha256:2", False, 1, "but sha256:1 was tested"),
+        ("cpu", evidence(PASS), "", False, 1, "is gone"),
+        ("cpu", evidence(PASS, digest="sha256:2"), DIGEST, False, 1, "but sha256:2 was tested"),
+        ("cpu", evidence(PASS, NOT), DIGEST, True, 3, "not run: plain_not_run"),
+        ("cpu", evidence(replace(PASS, required=False)), DIGEST, False, 3, "is required"),
+        ("cpu", evidence(PASS, GPU_NOT), DIGEST, True, 3, "not run: gpu_not_run"),
+        (CUDA, evidence(NOT, GPU_NOT), DIGEST, True, 3, "not run: plain_not_run"),
+        (CUDA, evidence(PASS, GPU_NOT), DIGEST, False, 3, "not tested on a GPU"),
+        (CUDA, evidence(PASS), DIGEST, False, 3, "not tested on a GPU"),
+        (CUDA, evidence(PASS, device=CDI), DIGEST, False, 3, "not tested on a GPU"),
+        (CUDA, evidence(PASS, GPU_PASS), DIGEST, False, 3, "not tested on a GPU"),
     ],
 )
 def test_images_that_may_not_be_published(  # a row says all
     accelerator: str,
     found: Evidence | None,
     digest: str,
-    require: Require,
+    *,
+    allow_untested_gpu: bool,
     code: int,
     message: str,
 ) -> None:
     with pytest.raises(DlimgError, match=message) as raised:
-        check_policy(built(accelerator), found, digest=digest, require=require, checks=())
+        check_policy(
+            built(accelerator),
+            found,
+            digest=digest,
+            allow_untested_gpu=allow_untested_gpu,
+            checks=(),
+        )
     assert raised.value.exit_code == code
 
 
@@ -154,7 +162,7 @@ def test_the_repositories_of_all_families() -> None:
     assert family_repositories("somebody", ["jax"]) == ("somebody/jax",)
 
 
-ATTRIBUTES = {
+ATTRIBUTES: dict[str, Any] = {
     "RootFS": {"Layers": ["sha256:a", "sha256:b"]},
     "Config": {"Env": ["A=1"], "Cmd": ["bash"], "Labels": {"io.dlimg.key": "1"}},
 }
@@ -183,7 +191,9 @@ def test_any_other_difference_shows(other: dict[str, dict[str, object]]) -> None
 def test_a_verdict_that_is_not_required_does_not_stand_in_the_way() -> None:
     optional = replace(NOT, required=False)
     found = evidence(PASS, optional)
-    assert check_policy(built(), found, digest=DIGEST, require="gpu", checks=()) == "tested"
+    assert (
+        check_policy(built(), found, digest=DIGEST, allow_untested_gpu=False, checks=()) == "tested"
+    )
 
 
 CHECK = Check(name=PASS.check, path="x", script="", sha256=PASS.sha256, proves="", required=True)
@@ -193,7 +203,10 @@ def test_evidence_of_the_checks_of_today_is_enough() -> None:
     optional = replace(CHECK, name="another", required=False)
     found = evidence(PASS)
     checks = (CHECK, optional)
-    assert check_policy(built(), found, digest=DIGEST, require="gpu", checks=checks) == "tested"
+    assert (
+        check_policy(built(), found, digest=DIGEST, allow_untested_gpu=False, checks=checks)
+        == "tested"
+    )
 
 
 @pytest.mark.parametrize(
@@ -201,4 +214,6 @@ def test_evidence_of_the_checks_of_today_is_enough() -> None:
 )
 def test_evidence_of_other_checks_than_those_of_today_is_not(check: Check) -> None:
     with pytest.raises(NotRun, match=f"no verdict of the current {check.name}"):
-        check_policy(built(), evidence(PASS), digest=DIGEST, require="gpu", checks=(CHECK, check))
+        check_policy(
+            built(), evidence(PASS), digest=DIGEST, allow_untested_gpu=False, checks=(CHECK, check)
+        )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlimg.model import CheckStatus
-from dlimg.report.junit import (junit_report)
+from dlimg.report.junit import junit_report
 from dlimg.report.plain import clean
 from dlimg.results import ImageResult, image_exit_code
 from tests.support import image_results
@@ -40,17 +40,19 @@ def test_failures_are_failures_in_junit(one: ImageResult, code: int) -> None:
 def test_counts_agree_with_what_a_reader_counts() -> None:
     root = junitparser.JUnitXml.fromstring(junit_report(image_results.LINES).encode())
     told = (root.tests, root.failures, root.errors, root.skipped, root.time)
-    root.update_statistics()
+    root.update_statistics()  # type: ignore[no-untyped-call]  # junitparser has no types
     assert (root.tests, root.failures, root.errors, root.skipped) == told[:4]
     assert root.time == pytest.approx(told[4])
     for suite in root:
         before = (suite.tests, suite.failures, suite.errors, suite.skipped)
-        suite.update_statistics()
+        suite.update_statistics()  # type: ignore[no-untyped-call]  # junitparser has no types
         assert (suite.tests, suite.failures, suite.errors, suite.skipped) == before
 
 
 def test_each_check_is_one_case() -> None:
-    for suite, one in zip(suites(junit_report(image_results.LINES)), image_results.LINES, strict=True):
+    for suite, one in zip(
+        suites(junit_report(image_results.LINES)), image_results.LINES, strict=True
+    ):
         names = [case.name for case in suite]
         assert len(set(names)) == len(names)
         assert {*(v.check for v in one.verdicts), *one.vanished} <= set(names)
