@@ -121,7 +121,7 @@ def project(tmp_path: Path, jax_image: BuiltImage) -> Iterator[Tiny]:
 
 
 def move(store: Store, planned: PlannedImage, folder: Path) -> str:
-    """Change the version of a package in the system; return the new version."""
+    """Change the version of a package in the system; return the new packages digest."""
     source = system_source(planned)
     system = load_system(store, source)
     assert system

@@ -1,4 +1,4 @@
-"""Which builder makes an image: the one that was asked for, or the one that can."""
+"""The choice of a builder: by option, by Dockerfile and by the engine."""
 
 import json
 from dataclasses import replace

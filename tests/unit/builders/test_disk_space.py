@@ -1,4 +1,4 @@
-"""How much room assembled images need: less for what is there."""
+"""The disk space that assembled images need: less for layers that exist."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ SIZE = 10_000_000
 
 
 def engine(*layers: Layer) -> Engine:
-    """An engine with one image of dlimg's, of these layers."""
+    """An engine with one image of dlimg, which has these layers."""
 
     def inspect_image(name: str) -> object:
         if name != "sha256:1":

@@ -1,4 +1,4 @@
-"""The packages of an image: listed from layers, in the record of a system, and in the key."""
+"""The packages of an image: in its layers, in the record of its system, and in its key."""
 
 import gzip
 import importlib
@@ -72,7 +72,7 @@ PYTHON = "cpython-3.12.16-linux-x86_64-gnu"
 
 
 def blob(path: Path, files: Mapping[str, str | None], *, start: str = "") -> Path:
-    """A layer of these files; a text that begins with `->` is where a link leads."""
+    """A layer of these files; a text that begins with `->` is the target of a link."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as tar:
         for name, text in files.items():
@@ -176,7 +176,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlannedImage:
-    """An image of dlimg's own form, without its key."""
+    """An image that can be assembled, without its key."""
     (tmp_path / "project").mkdir()
     enter_project(tmp_path / "project", monkeypatch, CELL)
     project = read_project("matrix.yaml")
@@ -325,7 +325,7 @@ def test_what_does_not_build_fails_each_image_that_needs_it(
 
 
 def own(planned: PlannedImage) -> PlannedImage:
-    """The same with a Dockerfile of somebody's own, which installs a package at its end."""
+    """The same image with a user's Dockerfile, which installs a package at its end."""
     text = planned.image.dockerfile + "RUN apt-get install netcat\n"
     image = replace(planned.image, dockerfile=text, layers_obstacle="it has its own block")
     return replace(planned, image=image)

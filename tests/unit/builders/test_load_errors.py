@@ -1,4 +1,4 @@
-"""An engine that does not take an image: what it says, and what to do about it."""
+"""Errors of an engine that does not load an image, with a hint for each."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Loading what an engine lacks of an image: what it says against that is heard."""
+"""Loading the blobs that an engine lacks, and errors in its response."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ MANIFEST = json.dumps({"mediaType": "m"}).encode()
 
 @dataclass
 class Sdk:
-    """An engine that says something while it loads; it is its own `sdk`, `api` and `images`."""
+    """An engine that sends messages while it loads; it is its own `sdk`, `api` and `images`."""
 
     says: list[dict[str, str]]
     loaded: list[bytes] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""An image at a registry on the loopback: only what it names, whole or in parts."""
+"""The loopback registry: it serves one image, in whole blobs or in ranges."""
 
 import contextlib
 import hashlib
@@ -105,7 +105,7 @@ def test_byte_ranges_are_served(served: ServedImage, wanted: str, status: int, p
 
 
 def test_the_greeting_of_tls_is_answered_in_plain_http(served: ServedImage) -> None:
-    """Go's client sees by these bytes that the other side speaks HTTP, and tries that."""
+    """By these bytes, Go's client recognizes an HTTP server and uses plain HTTP."""
     host, _, port = served.host.partition(":")
     with socket.create_connection((host, int(port)), timeout=5) as client:
         client.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")  # and no end of line

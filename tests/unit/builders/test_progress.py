@@ -1,4 +1,4 @@
-"""BuildKit's raw progress, as recorded from builds of buildx 0.29, becomes what people see."""
+"""Progress from BuildKit's JSON lines, recorded from builds with buildx 0.29."""
 
 import base64
 import json

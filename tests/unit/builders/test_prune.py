@@ -1,4 +1,4 @@
-"""What `prune` takes: what dlimg made and named, and nothing that was built on it."""
+"""`prune` removes what dlimg made and named, and nothing that was built on it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_only_the_names_that_dlimg_gave(
 
 
 class FakeImages:
-    """Images by id; those in use are not removed."""
+    """Images by id; those in use cannot be removed."""
 
     def __init__(self, found: Sequence[Image], in_use: Sequence[str]) -> None:
         self.found = found
@@ -70,7 +70,7 @@ def container(name: str, owned_by: str = "", state: str = "running") -> dict[str
 
 
 class FakeSdk:
-    """An engine's SDK as far as `prune` asks it."""
+    """The parts of the SDK that `prune` uses."""
 
     def __init__(self, images: FakeImages) -> None:
         self.images = images
@@ -104,7 +104,7 @@ def pruned(
     in_use: Sequence[str] = (),
     containers: Sequence[dict[str, Any]] = (),
 ) -> Any:
-    """What becomes of these images where those with the ids 1 to 4 were made here."""
+    """Prune these images, of which those with the ids 1 to 4 were built here."""
     environment = {"XDG_STATE_HOME": str(tmp_path)}
     for number in (1, 2, 3, 4):
         for key in (KEY, IDENTITY):

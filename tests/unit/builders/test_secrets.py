@@ -1,4 +1,4 @@
-"""What a build may use and an image must not keep; local wheels; disk space."""
+"""Secret files and arguments of a build, local wheels, and the check of disk space."""
 
 import hashlib
 import signal

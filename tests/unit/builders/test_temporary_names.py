@@ -1,4 +1,4 @@
-"""Names of images that pass: those of a dlimg that has ended go, those of others stay."""
+"""Temporary image names: those of a dlimg that has ended are removed, others stay."""
 
 import contextlib
 import socket
@@ -16,7 +16,7 @@ DIGEST = f"sha256:{'a' * 64}"
 
 
 class FakeSdk:
-    """An engine's SDK that has images of these names."""
+    """The SDK of an engine with images of these names."""
 
     def __init__(self, *names: str) -> None:
         self.images = self.api = self
@@ -34,14 +34,14 @@ class FakeSdk:
 
 @pytest.fixture
 def refusing() -> int:
-    """A port at which nobody listens any more."""
+    """A port that refuses connections."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 @contextlib.contextmanager
 def busy() -> Iterator[int]:
-    """A port whose dlimg is too busy to take a call."""
+    """A port whose dlimg is too busy to accept a connection."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         address = server.getsockname()
         with contextlib.ExitStack() as callers:

@@ -1,4 +1,4 @@
-"""The machine's own apt entries are found, and lead to other suites of its distribution."""
+"""The host's own apt entries, and source lists for other suites from them."""
 
 import pytest
 

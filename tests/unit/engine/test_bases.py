@@ -1,4 +1,4 @@
-"""How a base is made, known again, and chosen; and how GPUs are asked for."""
+"""Bases: how they are made, recognized and chosen; and how GPUs are requested."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from dlimg.engine.client import Engine
 from dlimg.errors import BadInput, NoEngine
 from dlimg.model import Base, BaseSource, OperatingSystem
 from dlimg.render import bake
-from dlimg.render.naming import labels
+from dlimg.render.naming import cell_labels
 from tests.support import samples
 
 DEBIAN = OperatingSystem(
@@ -171,7 +171,7 @@ def test_a_base_made_before_is_found_again(tmp_path: Path) -> None:
 def test_a_bases_labels_are_not_those_of_an_image() -> None:
     of_base = {bases.OS_LABEL, bases.IDENTITY_LABEL, bases.RECIPE_LABEL}
     cell = samples.cell(accelerator="cuda13.2")
-    of_image = labels(cell, samples.lock()) | bake.labels(samples.planned(), "buildkit")
+    of_image = cell_labels(cell, samples.lock()) | bake.final_labels(samples.planned(), "buildkit")
     assert not of_base & of_image.keys()
 
 
@@ -191,7 +191,7 @@ def test_a_pinned_image_that_is_there_needs_no_registry(tmp_path: Path) -> None:
 
 
 def discovered(*names: str, runtimes: tuple[str, ...] = ()) -> Mapping[str, Any]:
-    """What an engine that has found these CDI devices says of itself."""
+    """The `info` of an engine that has found these CDI devices."""
     return {
         "Runtimes": {name: {} for name in runtimes},
         "DiscoveredDevices": [

@@ -1,4 +1,4 @@
-"""Which engine is taken, and what is said when none can be."""
+"""The engine that is used, and the error when there is none."""
 
 import hashlib
 import json
@@ -61,7 +61,7 @@ def a_probe(*answering: str, own: int = 0, obstacle: str = "") -> EngineProbe:
 
 @pytest.fixture
 def contexts(tmp_path: Path) -> Path:
-    """A user's docker folder with the contexts `plain` and `secure`, `plain` being chosen."""
+    """A user's docker folder with the contexts `plain` and `secure`, `plain` is selected."""
     endpoints: dict[str, dict[str, Any]] = {
         "plain": {"Host": "unix:///run/user/1000/docker.sock"},
         "secure": {"Host": "tcp://far.example:2376", "SkipTLSVerify": False},

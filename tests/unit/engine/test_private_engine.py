@@ -21,7 +21,7 @@ NET = BridgeNetwork(bridge="dlimg0", addresses=IPv4Network("172.31.192.0/20"))
 
 
 class FakeMachine:
-    """A machine with links, addresses and packet filter rules, driven by command lines."""
+    """A host with links, addresses and iptables rules, changed by command lines."""
 
     def __init__(self, *, filters: Sequence[str] = ("iptables",)) -> None:
         self.filters = filters

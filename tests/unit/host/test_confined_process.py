@@ -1,4 +1,4 @@
-"""A child that may do anything ends, and nothing of its group is left."""
+"""Sandboxed children: they end, and nothing of their process group is left."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ def python(text: str, folder: Path, seconds: float = 20.0) -> SandboxResult:
 
 
 def is_gone(folder: Path) -> bool:
-    """Whether the process that wrote down its id has ended."""
+    """Return whether the process that wrote this id has ended."""
     number = int((folder / "pid").read_text())
     return wait_until(lambda: not Path(f"/proc/{number}").exists() or is_zombie(number), 30)
 

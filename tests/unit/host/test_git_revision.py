@@ -1,4 +1,4 @@
-"""The commit that evidence names: git's own word, and nothing where it has none."""
+"""The commit of a project, or none without git or a repository."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""This machine, asked through NVML: every trouble is a finding, none a crash."""
+"""GPUs from NVML: every error is a finding, none a crash."""
 
 # ruff: noqa: N802 - the names are NVIDIA's
 
@@ -14,7 +14,7 @@ from dlimg.host.nvml import detect_gpus, load_nvml
 
 
 class Trouble(Exception):
-    """What NVML raises: a number, and words for people."""
+    """An NVML error: a number and a message."""
 
     def __init__(self, value: int) -> None:
         self.value = value
@@ -36,7 +36,7 @@ class Card:
 
 @dataclass
 class Fake:
-    """The functions of `pynvml` that are used, over made-up cards."""
+    """The functions of `pynvml` that dlimg uses, with invented GPUs."""
 
     cards: Sequence[Card] = ()
     driver: str | bytes = "580.159.03"

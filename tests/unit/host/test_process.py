@@ -1,4 +1,4 @@
-"""Children are started, followed and ended without a trace."""
+"""Child processes: their output, their end, and no leftovers."""
 
 import functools
 import os
@@ -89,7 +89,7 @@ def test_check_of_a_missing_program() -> None:
 def test_an_interrupt_ends_a_child_that_ignores_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The child shrugs off SIGINT and SIGTERM, and has a child of its own; neither is left."""
+    """The child ignores SIGINT and SIGTERM, and has a child of its own; neither is left."""
     monkeypatch.setattr(process, "GRACE", 0.3)
     note = tmp_path / "pids"
     text = (
