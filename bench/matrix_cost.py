@@ -43,7 +43,7 @@ AXES = ("version", "accelerator", "python", "os", "flavour")
 
 
 def make_project(folder: Path, cells: int) -> None:
-    """A matrix of this many cells (100 for each family), templates, and one lock for all."""
+    """A matrix of this many cells (100 for each family), load_templates, and one lock for all."""
     versions = ", ".join(f"1.{number}" for number in range(25))
     families = max(1, cells // 100)
     text = "".join(FAMILY % (number, versions) for number in range(families))
@@ -148,12 +148,12 @@ def our_list(folder: Path) -> None:
 def our_render(folder: Path) -> None:
     from dlimg.lock.lockfile import parse_lock
     from dlimg.pipeline.project import read_project
-    from dlimg.render.dockerfile import dockerfile, templates
+    from dlimg.render.dockerfile import (render_dockerfile, load_templates)
 
-    environment = templates(str(folder / "images"))
+    environment = load_templates(str(folder / "images"))
     for cell in read_project(str(folder / "matrix.yaml")).resolution.cells:
         lock = parse_lock((folder / "lock.json").read_text(), source="lock.json")
-        print(len(dockerfile(cell, lock, environment)))
+        print(len(render_dockerfile(cell, lock, environment)))
 
 
 def measured(work: Callable[[Path], None], folder: Path, answer: Any) -> None:

@@ -6,8 +6,7 @@ from typing import Final
 from dlimg.model import EMPTY_MAPPING, EPOCH, GZIP, BaseSource, Cell, Image, PlannedImage
 from dlimg.render.content_key import ARCHITECTURE
 
-# A plan of thousands of cells in one file takes long to read; a caller can run the files
-# one after another.
+# bake reads files with thousands of targets slowly; callers run several files in turn.
 TARGETS_PER_FILE: Final = 500
 
 WHEELS_CONTEXT: Final = "wheels"
@@ -22,7 +21,7 @@ BASE_NAME_LABEL: Final = "org.opencontainers.image.base.name"
 
 
 def target_name(cell: Cell) -> str:
-    """The cell's id as a bake target, where only letters, digits, `_` and `-` are allowed."""
+    """Return the cell's id as a bake target: letters, digits, `_` and `-` only."""
     return cell.id.replace(".", "_").replace("+", "_")
 
 
@@ -32,13 +31,14 @@ def bake_file(
     wheels: Mapping[str, str] = EMPTY_MAPPING,
     arguments: Mapping[str, str] = EMPTY_MAPPING,
 ) -> dict[str, object]:
-    """One bake file for these images, ready for `json.dumps`.
+    """Return one bake file for these images, ready for `json.dumps`.
 
     `secrets` are files by secret id, `wheels` folders of local wheels by target name, and
     `arguments` build arguments that leave no trace in an image (the predefined proxy names).
     """
     targets = {
-        target_name(one.image.cell): _target(one, secrets, wheels, arguments) for one in planned
+        target_name(entry.image.cell): _target(entry, secrets, wheels, arguments)
+        for entry in planned
     }
     return {"group": {"default": {"targets": list(targets)}}, "target": targets}
 
@@ -49,7 +49,7 @@ def bake_files(
     wheels: Mapping[str, str] = EMPTY_MAPPING,
     arguments: Mapping[str, str] = EMPTY_MAPPING,
 ) -> tuple[dict[str, object], ...]:
-    """As many bake files as needed, none with more than 500 targets."""
+    """Return bake files for these images, none with more than 500 targets."""
     return tuple(bake_file(part, secrets, wheels, arguments) for part in _parts(planned))
 
 
@@ -62,10 +62,9 @@ def stage_file(
     wheels: Mapping[str, str] = EMPTY_MAPPING,
     arguments: Mapping[str, str],
 ) -> dict[str, object]:
-    """A bake file with one stage (the last one where none is named), which is a target's name.
+    """Return a bake file with one stage, which names the target; without a name the last stage.
 
-    It is no image of a cell, and has neither its names nor its labels; where it goes is said in
-    BuildKit's words.
+    The result has neither tags nor labels of the cell. `output` is BuildKit's option of that name.
     """
     target = _target(planned, secrets, wheels, arguments) | {"output": [_literal(output)]}
     if stage:
@@ -74,10 +73,10 @@ def stage_file(
     return {"target": {stage or LAST_STAGE: target}}
 
 
-def labels(planned: PlannedImage, builder: str) -> dict[str, str]:
-    """The image's labels with those that are known only when the base and the builder are.
+def final_labels(planned: PlannedImage, builder: str) -> dict[str, str]:
+    """Return the image's labels with those of the base, the key and the builder.
 
-    What the key and the packages are is left out while it is not known.
+    Key and packages are left out while they are unknown.
     """
     late = {KEY_LABEL: planned.key, PACKAGES_LABEL: planned.packages}
     return {
@@ -92,10 +91,9 @@ def labels(planned: PlannedImage, builder: str) -> dict[str, str]:
 
 
 def base_labels(planned: PlannedImage) -> dict[str, str]:
-    """OCI's name and digest of the base, where that is an image of a registry.
+    """Return OCI's labels for name and digest of a base from a registry.
 
-    A base made from the distribution's packages has neither: nobody could pull it by them.
-    `io.dlimg.base` says what is in it.
+    A bootstrapped base has none, as it cannot be pulled; `io.dlimg.base` identifies it.
     """
     if planned.base.source is not BaseSource.REGISTRY:
         return {}
@@ -123,7 +121,7 @@ def _target(
         "dockerfile-inline": _literal(image.dockerfile),
         "contexts": _literals(contexts),
         "args": _literals({"SOURCE_DATE_EPOCH": str(EPOCH), **arguments}),
-        "labels": _literals(labels(planned, BUILDER)),
+        "labels": _literals(final_labels(planned, BUILDER)),
         "tags": list(filter(None, (planned.reference, planned.moving_reference))),
         "platforms": [ARCHITECTURE],
         "secret": [_literal(f"type=file,id={name},src={path}") for name, path in secrets.items()],
@@ -134,7 +132,7 @@ def _target(
 
 
 def _output(compression: str) -> str:
-    """Into the engine. What is not gzip has a media type that Docker's own manifests lack."""
+    """Return the output into the engine; other than gzip needs OCI's media types."""
     if compression == GZIP:
         return "type=docker"
     method, level = compression[:4], compression[4:]
@@ -143,20 +141,20 @@ def _output(compression: str) -> str:
 
 
 def _base_names(image: Image) -> tuple[str, ...]:
-    """The names by which the Dockerfile calls its base; one with a digest is a name of its own."""
+    """Return the names of the base in the Dockerfile; one with a digest is another name."""
     name = image.cell.os.image
     words = [line.split() for line in image.dockerfile.splitlines() if line.startswith("FROM ")]
-    found = {word for line in words for word in line[1:2] if word.partition("@")[0] == name}
-    return tuple(sorted(found)) or (name,)
+    names = {word for line in words for word in line[1:2] if word.partition("@")[0] == name}
+    return tuple(sorted(names)) or (name,)
 
 
 def _context(reference: str) -> str:
-    """The base as a context that is an image and not a folder."""
+    """Return the base as a context that is an image, not a folder."""
     return reference if "://" in reference else f"docker-image://{reference}"
 
 
 def _literal(text: str) -> str:
-    """The text as bake must read it: a JSON bake file is a template to bake."""
+    """Escape a text for bake, which expands `${` and `%{` in JSON files."""
     return text.replace("${", "$${").replace("%{", "%%{")
 
 

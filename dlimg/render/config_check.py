@@ -1,7 +1,7 @@
-"""A rendered Dockerfile against the config that its image is to have: whatever is set has a source.
+"""Check of a rendered Dockerfile against the image's config: every setting has a source.
 
-A template may run and copy, but what an image sets for those who start it is the layout's, the
-family's or the matrix's to say; anything else is refused with the line of the template.
+A template may run and copy, but environment, user, command and labels come from the layout, the
+framework and the matrix; anything else is refused with the line of the template.
 """
 
 import json
@@ -15,8 +15,8 @@ import jinja2
 
 from dlimg.errors import BadInput, Problem
 from dlimg.model import Cell
-from dlimg.render.dockerfile_parser import Instruction, Stage, stages
-from dlimg.render.image_config import SECOND, ImageConfig, effect
+from dlimg.render.dockerfile_parser import Instruction, Stage, parse_stages
+from dlimg.render.image_config import SECOND, ImageConfig, affected_program
 
 # A Dockerfile's words: quoted parts, escaped characters and plain text without variables.
 _PART: Final = re.compile(r"""'[^']*'|"(?:[^"\\$]|\\.)*"|\\.|[^\s'"\\$]++""")
@@ -49,10 +49,10 @@ class _Fault(NamedTuple):
     needles: tuple[str, ...]
 
 
-def refuse_other_settings(
+def check_settings(
     text: str, cell: Cell, wanted: ImageConfig, environment: jinja2.Environment
 ) -> None:
-    """Nothing; BadInput where the Dockerfile sets other things than this config."""
+    """Raise BadInput where the Dockerfile sets other things than this config."""
     faults = list(_faults(text, cell, wanted))
     if faults:
         raise BadInput.of(
@@ -70,7 +70,7 @@ def refuse_other_settings(
 def _faults(text: str, cell: Cell, wanted: ImageConfig) -> Iterator[_Fault]:
     directive = next(filter(_DIRECTIVE.match, takewhile(_is_comment, text.splitlines())), "")
     if directive:
-        hint = "take the line out: BuildKit as it is reads what dlimg renders"
+        hint = "remove the line: dlimg renders for BuildKit's default syntax"
         yield _Fault(f"a directive for the parser: {directive}", hint, (directive,))
         return
     try:
@@ -83,7 +83,7 @@ def _faults(text: str, cell: Cell, wanted: ImageConfig) -> Iterator[_Fault]:
         yield _Fault(f"the last stage starts from {chain[0].start}", hint, (chain[0].start,))
         return
     config = ImageConfig()
-    for instruction in (one for stage in chain for one in stage.instructions):
+    for instruction in (item for stage in chain for item in stage.instructions):
         if instruction.word not in _HARMLESS:
             try:
                 config = _with(config, instruction)
@@ -100,11 +100,11 @@ def _is_comment(line: str) -> bool:
 
 
 def _chain(text: str) -> Iterator[Stage]:
-    """The last stage with those it starts from, the first one first."""
-    found = stages(text)
-    names = {stage.name.lower(): stage for stage in found if stage.name}
-    chain = [found[-1]]
-    while chain[0].start.lower() in names and len(chain) <= len(found):
+    """Return the last stage after the stages that it starts from."""
+    stages_ = parse_stages(text)
+    names = {stage.name.lower(): stage for stage in stages_ if stage.name}
+    chain = [stages_[-1]]
+    while chain[0].start.lower() in names and len(chain) <= len(stages_):
         chain.insert(0, names[chain[0].start.lower()])
     return iter(chain)
 
@@ -119,10 +119,10 @@ def _with(config: ImageConfig, instruction: Instruction) -> ImageConfig:
 
 def _unknown(instruction: Instruction) -> _Fault:
     if instruction.word == "ENV":
-        message = f"a variable whose value only a build would tell: ENV {instruction.text[:100]}"
+        message = f"a variable whose value is known only in a build: ENV {instruction.text[:100]}"
         return _Fault(message, "state it under `env:` of the matrix, in full", (instruction.text,))
-    message = f"an instruction that no image of dlimg has: {instruction.word}"
-    hint = "take it out; how an image is run is the layout's to say"
+    message = f"an instruction that dlimg does not know: {instruction.word}"
+    hint = "remove it; the layout sets how an image is run"
     return _Fault(message, hint, (f"{instruction.word} {instruction.text}", instruction.word))
 
 
@@ -130,15 +130,19 @@ def _environment_faults(config: ImageConfig, cell: Cell, wanted: ImageConfig) ->
     real, promised = _pairs(config.env), _pairs(wanted.env)
     for name in real:
         if name not in promised:
-            whose = effect(name)
+            whose = affected_program(name)
             why = f" (it changes {whose})" if whose else ""
             hint = (
                 f"state it in the matrix, under families: {cell.family}: "
                 f"env: {{{name}: {{value: ..., why: ...}}}}"
             )
-            yield _Fault(f"the template sets {name}{why}, which nobody states", hint, (name,))
+            yield _Fault(
+                f"the template sets {name}{why}, which neither layout nor matrix states",
+                hint,
+                (name,),
+            )
         elif real[name] != promised[name]:
-            hint = "take it out of the template; the layout and the matrix give it its value"
+            hint = "remove it from the template; layout and matrix set it"
             message = f"the template sets {name} to another value than {promised[name]!r}"
             yield _Fault(message, hint, (name,))
     for name in promised.keys() - real.keys():
@@ -149,9 +153,9 @@ def _environment_faults(config: ImageConfig, cell: Cell, wanted: ImageConfig) ->
 def _label_faults(config: ImageConfig, wanted: ImageConfig) -> Iterator[_Fault]:
     for name in sorted(config.labels.keys() | wanted.labels.keys()):
         if config.labels.get(name) != wanted.labels.get(name):
-            said = "nobody promised" if name not in wanted.labels else "is to say otherwise"
-            hint = "take it out of the template; labels come from the matrix and the lock"
-            yield _Fault(f"a label that {said}: {name}", hint, (name, "LABEL"))
+            state = "not expected" if name not in wanted.labels else "other than expected"
+            hint = "remove it from the template; labels come from the matrix and the lock"
+            yield _Fault(f"a label that is {state}: {name}", hint, (name, "LABEL"))
 
 
 def _other_faults(config: ImageConfig, wanted: ImageConfig) -> Iterator[_Fault]:
@@ -159,17 +163,17 @@ def _other_faults(config: ImageConfig, wanted: ImageConfig) -> Iterator[_Fault]:
         word = _WORDS.get(field.name)
         value = getattr(wanted, field.name)
         if word and getattr(config, field.name) != value:
-            hint = "take it out of the template; the layout says it"
-            said = " ".join(value) if isinstance(value, tuple) else value
-            yield _Fault(f"{word} is not {said or 'left out'}", hint, (word,))
+            hint = "remove it from the template; the layout sets it"
+            value_text = " ".join(value) if isinstance(value, tuple) else value
+            yield _Fault(f"{word} is not {value_text or 'left out'}", hint, (word,))
 
 
 def _pairs(variables: tuple[str, ...]) -> dict[str, str]:
-    return {name: value for name, _, value in (one.partition("=") for one in variables)}
+    return {name: value for name, _, value in (pair.partition("=") for pair in variables)}
 
 
 def _place(fault: _Fault, cell: Cell, environment: jinja2.Environment) -> str:
-    """File and line of the template where the fault's words stand; the family's file otherwise."""
+    """Return file and line of the template with the fault, or else the family's template."""
     for needle in fault.needles:
         pattern = re.compile(rf"(?<![\w.-]){re.escape(needle)}(?![\w-])", re.IGNORECASE)
         for name in (f"{cell.family}/Dockerfile.j2", "_layout/Dockerfile.j2"):
@@ -191,7 +195,7 @@ def _source(environment: jinja2.Environment, name: str) -> tuple[str, str]:
 
 
 def with_instruction(config: ImageConfig, instruction: Instruction) -> ImageConfig:
-    """The config after one more instruction; raises BadInput for instruction that is not known."""
+    """Return the config after one more instruction. Raises BadInput for an unknown one."""
     if instruction.word == "HEALTHCHECK":
         return replace(config, healthcheck=_healthcheck(instruction))
     return _apply(config, instruction)
@@ -235,12 +239,12 @@ def _single(instruction: Instruction) -> str:
 
 def _list(instruction: Instruction) -> tuple[str, ...]:
     try:
-        found = json.loads(instruction.text)
+        stages_ = json.loads(instruction.text)
     except (ValueError, RecursionError):
         raise _unreadable(instruction) from None
-    if not isinstance(found, list) or not all(isinstance(part, str) for part in found):
+    if not isinstance(stages_, list) or not all(isinstance(part, str) for part in stages_):
         raise _unreadable(instruction)
-    return tuple(found)
+    return tuple(stages_)
 
 
 def _healthcheck(instruction: Instruction) -> Mapping[str, Any]:
@@ -258,7 +262,7 @@ def _healthcheck(instruction: Instruction) -> Mapping[str, Any]:
 
 
 def _words(instruction: Instruction) -> Iterator[str]:
-    """The words as a Dockerfile quotes them; a variable is not followed, but refused."""
+    """Yield the words of an instruction without their quotes; variables are refused."""
     at = 0
     while at < len(instruction.text):
         match = _WORD.match(instruction.text, at)

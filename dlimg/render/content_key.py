@@ -1,4 +1,4 @@
-"""The content key: one digest over everything that decides what is in an image."""
+"""The content key: one digest over everything that decides the content of an image."""
 
 import hashlib
 import json
@@ -15,18 +15,17 @@ FORMAT: Final = 4
 ARCHITECTURE: Final = "linux/amd64"
 
 
-def key(image: Image, base: Base, packages: str, compression: str = GZIP) -> str:
-    """The sha256, in hex, over these fields as JSON with sorted names and no spaces.
+def content_key(image: Image, base: Base, packages: str, compression: str = GZIP) -> str:
+    """Return the sha256, in hex, over these fields as JSON with sorted names and no spaces.
 
-    `architecture`, `base` (the identity: a registry digest, or the sha256 over a bootstrapped
-    base's packages), `dockerfile` (the text, which holds every wheel with its sha256),
-    `format` (the number above), `labels`, `packages` (the sha256 over all that is installed: what
-    the Dockerfile takes from the distribution comes in the version of the day, and a managed
-    Python in the build of the day), and `compression` where it is not gzip. Names and tags are
-    left out: the same content under another name is the same content.
+    `architecture`, `base` (its identity: a registry digest, or the sha256 over the packages of a
+    bootstrapped base), `dockerfile` (the text, with every wheel and its sha256), `format` (the
+    number above), `labels`, `packages` (the sha256 over the installed packages: their versions
+    are those of the day, and so is the build of a managed Python), and `compression` unless it is
+    gzip. Names and tags are left out: the same content under another name is the same content.
 
-    The key says what an image was made from, not its bytes: what runs in a build may still write
-    other bytes. A digest is what is tested and published.
+    The key identifies the inputs of an image, not its bytes: a program in a build may write other
+    bytes. Tests and publishing go by digest.
     """
     content = {
         "architecture": ARCHITECTURE,
@@ -44,5 +43,5 @@ def key(image: Image, base: Base, packages: str, compression: str = GZIP) -> str
 
 def with_key(planned: PlannedImage, packages: str) -> PlannedImage:
     """Return the image with its key, computed with its packages."""
-    found = key(planned.image, planned.base, packages, planned.compression)
-    return replace(planned, packages=packages, key=found)
+    digest = content_key(planned.image, planned.base, packages, planned.compression)
+    return replace(planned, packages=packages, key=digest)

@@ -14,25 +14,25 @@ SHARED_MEMORY: Final = "8g"
 def docker_run(
     cell: Cell, reference: str, *, docker: Sequence[str] = ("docker",), command: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """The words of a command that runs this image with all that its user needs.
+    """Return the command line that runs this image with all that its user needs.
 
     `docker` holds the client and its options (`-H ...`). The folders `.`, `data` and `output` of
     the caller become `/code`, `/data` and `/output`; a notebook answers on loopback only.
     """
-    words = [*docker, "run", "--rm"]
+    argv = [*docker, "run", "--rm"]
     if not command:
-        words.append("-it")
+        argv.append("-it")
     if cell.is_cuda:
-        words += ["--gpus", "all"]
-    words += ["--shm-size", SHARED_MEMORY, "--user", "$(id -u):$(id -g)"]
-    words += ["-v", "$PWD:/code", "-v", "$PWD/data:/data", "-v", "$PWD/output:/output"]
+        argv += ["--gpus", "all"]
+    argv += ["--shm-size", SHARED_MEMORY, "--user", "$(id -u):$(id -g)"]
+    argv += ["-v", "$PWD:/code", "-v", "$PWD/data:/data", "-v", "$PWD/output:/output"]
     if cell.flavour is Flavour.WORKSPACE:
-        words += ["-p", f"127.0.0.1:{NOTEBOOK_PORT}:{NOTEBOOK_PORT}"]
-    return (*words, reference, *command)
+        argv += ["-p", f"127.0.0.1:{NOTEBOOK_PORT}:{NOTEBOOK_PORT}"]
+    return (*argv, reference, *command)
 
 
 def try_line(cell: Cell, reference: str, *, docker: Sequence[str] = ("docker",)) -> str:
-    """A line to paste: it runs the image and shows its framework at work."""
+    """Return a shell line that runs the image and prints its framework's version."""
     module = cell.framework.module
     program = (
         f"import {module}; print({module}.__version__)"
@@ -40,11 +40,11 @@ def try_line(cell: Cell, reference: str, *, docker: Sequence[str] = ("docker",))
         else f'from importlib.metadata import version; print(version("{cell.package}"))'
     )
     command = () if cell.flavour is Flavour.WORKSPACE else ("python", "-c", program)
-    words = docker_run(cell, reference, docker=docker, command=command)
-    # Folders that are not there Docker would make, as root's.
-    return f"mkdir -p data output && {' '.join(_quoted(word) for word in words)}"
+    argv = docker_run(cell, reference, docker=docker, command=command)
+    # Docker would make missing folders, and they would belong to root.
+    return f"mkdir -p data output && {' '.join(_quoted(word) for word in argv)}"
 
 
 def _quoted(word: str) -> str:
-    """A word as a shell reads it; `$PWD` and `$(id -u)` stay what they are."""
+    """Quote a word for a shell; `$PWD` and `$(id -u)` are still expanded."""
     return f'"{word}"' if "$" in word else shlex.quote(word)

@@ -1,4 +1,4 @@
-"""A cell and its lock to a Dockerfile: templates draw, what depends on a value is decided here."""
+"""Rendering of a cell and its lock: templates have the text, this module the decisions."""
 
 import difflib
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ import jinja2
 from dlimg.errors import BadInput
 from dlimg.matrix.resolve import Resolution
 from dlimg.model import EPOCH, Cell, Flavour, Image, Lock
-from dlimg.render.config_check import refuse_other_settings
+from dlimg.render.config_check import check_settings
 from dlimg.render.image_config import (
     command_lines,
     cuda_home,
@@ -30,14 +30,14 @@ from dlimg.render.layout import (
     packages_folder,
     requirements,
 )
-from dlimg.render.naming import former_tags, labels, repository, tag
+from dlimg.render.naming import cell_labels, former_tags, repository_name, tag
 
 
-def templates(images: str) -> jinja2.Environment:
-    """The templates under a folder such as `images`, read when first used and then kept."""
+def load_templates(images: str) -> jinja2.Environment:
+    """Return the templates under a folder such as `images`, read once, when first used."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(images),
-        autoescape=False,  # noqa: S701  # what is drawn is a Dockerfile, not HTML
+        autoescape=False,  # noqa: S701  # the result is a Dockerfile, not HTML
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -46,34 +46,35 @@ def templates(images: str) -> jinja2.Environment:
     )
 
 
-def image(cell: Cell, lock: Lock, resolution: Resolution, templates: jinja2.Environment) -> Image:
-    """The image of a cell. Raises BadInput where a template cannot be rendered."""
+def render_image(
+    cell: Cell, lock: Lock, resolution: Resolution, templates: jinja2.Environment
+) -> Image:
+    """Return the image of a cell. Raises BadInput where a template cannot be rendered."""
     return Image(
         cell=cell,
         lock=lock,
-        dockerfile=dockerfile(cell, lock, templates),
-        labels=labels(cell, lock),
-        repository=repository(resolution.registry, cell),
+        dockerfile=render_dockerfile(cell, lock, templates),
+        labels=cell_labels(cell, lock),
+        repository=repository_name(resolution.registry, cell),
         tag=tag(cell, lock),
         aliases=(*resolution.aliases.get(cell.id, ()), *former_tags(cell, lock)),
         layers_obstacle=layers_obstacle(template_folder(cell, templates), templates),
     )
 
 
-def dockerfile(cell: Cell, lock: Lock, environment: jinja2.Environment) -> str:
-    """The text of the cell's Dockerfile.
+def render_dockerfile(cell: Cell, lock: Lock, environment: jinja2.Environment) -> str:
+    """Return the text of the cell's Dockerfile.
 
-    Raises BadInput, with the template's file and line, when a template is missing, cannot be
-    read as one, asks for something that is not there, or sets what neither the layout nor the
-    matrix states.
+    Raises BadInput, with the template's file and line, when a template is missing or malformed,
+    uses an unknown variable, or sets something that neither the layout nor the matrix states.
     """
     text = _rendered(cell, lock, environment)
-    refuse_other_settings(text, cell, image_config(cell, labels(cell, lock)), environment)
+    check_settings(text, cell, image_config(cell, cell_labels(cell, lock)), environment)
     return text
 
 
 def _rendered(cell: Cell, lock: Lock, environment: jinja2.Environment) -> str:
-    known = context(cell, lock) | {"template_folder": template_folder(cell, environment)}
+    known = template_context(cell, lock) | {"template_folder": template_folder(cell, environment)}
     try:
         folder = template_folder(cell, environment)
         return environment.get_template(f"{folder}/Dockerfile.j2").render(known)
@@ -109,9 +110,9 @@ def _has_template(folder: str, environment: jinja2.Environment) -> bool:
     return True
 
 
-def context(cell: Cell, lock: Lock) -> dict[str, object]:
+def template_context(cell: Cell, lock: Lock) -> dict[str, object]:
     """Return the variables of a template."""
-    config = image_config(cell, labels(cell, lock))
+    config = image_config(cell, cell_labels(cell, lock))
     return {
         "cell": cell,
         "cell_files": cell_files(cell, lock),
@@ -125,34 +126,34 @@ def context(cell: Cell, lock: Lock) -> dict[str, object]:
         "epoch": EPOCH,
         "labels": [f"{name}={quoted(value)}" for name, value in config.labels.items()],
         "layout_files": list(LAYOUT_FILES),
-        "layout_links": list(layout_links(cell.python, interpreter(cell))),
+        "layout_links": list(layout_links(cell.python, interpreter_path(cell))),
         "local_wheels": lock.local,
-        "packages": " ".join(packages(cell)),
+        "packages": " ".join(system_packages(cell)),
         "packages_folder": packages_folder(lock),
-        "python": interpreter(cell),
+        "python": interpreter_path(cell),
         "requirements": tuple(requirements(lock)),
     }
 
 
-def interpreter(cell: Cell) -> str:
-    """The Python that the image's environment is made from."""
+def interpreter_path(cell: Cell) -> str:
+    """Return the path of the Python that the image's environment is made from."""
     folder = "/opt/python/current/bin" if cell.managed_python else "/usr/bin"
     return f"{folder}/python{cell.python}"
 
 
-def packages(cell: Cell) -> list[str]:
-    """The distribution's packages that the cell needs."""
-    found = ["ca-certificates", "tini"]
+def system_packages(cell: Cell) -> list[str]:
+    """Return the distribution's packages that the cell needs."""
+    names = ["ca-certificates", "tini"]
     if not cell.managed_python:
         # Debian and Ubuntu take these out of Python: `venv` has no pip, `dbm` no GNU without them.
-        found += ["python3", "python3-gdbm", f"python{cell.python}-venv"]
+        names += ["python3", "python3-gdbm", f"python{cell.python}-venv"]
     if cell.flavour in {Flavour.COMPILE, Flavour.DEVEL}:
-        found.append("g++")
+        names.append("g++")
         if not cell.managed_python:
-            found.append("libpython3-dev")
+            names.append("libpython3-dev")
     if cell.flavour is Flavour.DEVEL:
-        found.append("make")
-    return sorted(found)
+        names.append("make")
+    return sorted(names)
 
 
 def _folder(environment: jinja2.Environment) -> str:
@@ -161,7 +162,7 @@ def _folder(environment: jinja2.Environment) -> str:
 
 
 def _place(traceback: TracebackType | None, folder: str) -> str:
-    """File and line of the innermost template in a traceback, as Jinja rewrites them."""
+    """Return file and line of the innermost template in a traceback."""
     place = ""
     while traceback:
         file = traceback.tb_frame.f_code.co_filename
@@ -172,7 +173,7 @@ def _place(traceback: TracebackType | None, folder: str) -> str:
 
 
 def _near(message: str, known: Iterable[str]) -> str:
-    """The name nearest to the last one that Jinja's message quotes, as a hint, or nothing."""
+    """Return the name nearest to the last quoted one in Jinja's message, as a hint."""
     quoted = message.split("'")[1::2]
     near = difflib.get_close_matches(quoted[-1] if quoted else "", [*known, *Cell.__slots__], n=1)
     return f"did you mean {near[0]}" if near else ""

@@ -1,4 +1,4 @@
-"""A Dockerfile's text to its instructions, as far as our templates use the language."""
+"""Parser of Dockerfiles, as far as templates use the language."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ _TAKES_HEREDOC: Final = ("RUN", "COPY", "ADD")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """One instruction: its word, the rest with continued lines joined, and all its lines."""
+    """An instruction: its word, the rest with continued lines joined, and its source lines."""
 
     word: str
     text: str
@@ -25,7 +25,7 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stage: what it starts from, its name (or an empty text), and its instructions."""
+    """A stage: its base, its name (or an empty text), and its instructions."""
 
     start: str
     name: str
@@ -33,44 +33,46 @@ class Stage:
 
     @property
     def source(self) -> str:
-        """The stage as it is written, without comments between instructions."""
-        return "".join(one.source for one in self.instructions)
+        """The source lines, without comments between instructions."""
+        return "".join(instruction.source for instruction in self.instructions)
 
 
-def stages(dockerfile: str) -> tuple[Stage, ...]:
-    """The stages in order; raises BadInput, with the line, for what is no Dockerfile of ours."""
-    found: list[list[Instruction]] = []
-    for one in _instructions(dockerfile.splitlines(keepends=True)):
-        if one.word == "FROM":
-            found.append([])
-        elif not found:
-            raise BadInput(f"{one.word} before the first FROM", where=f"Dockerfile:{one.line}")
-        found[-1].append(one)
-    if not found:
+def parse_stages(dockerfile: str) -> tuple[Stage, ...]:
+    """Return the stages in order. Raises BadInput, with the line, for other text."""
+    groups: list[list[Instruction]] = []
+    for instruction in _instructions(dockerfile.splitlines(keepends=True)):
+        if instruction.word == "FROM":
+            groups.append([])
+        elif not groups:
+            raise BadInput(
+                f"{instruction.word} before the first FROM", where=f"Dockerfile:{instruction.line}"
+            )
+        groups[-1].append(instruction)
+    if not groups:
         raise BadInput("a Dockerfile without FROM")
-    return tuple(_stage(part) for part in found)
+    return tuple(_stage(part) for part in groups)
 
 
-def closure(dockerfile: str, name: str) -> tuple[Stage, ...]:
-    """The stage of this name with all that it is made from, in the Dockerfile's order.
+def stage_closure(dockerfile: str, name: str) -> tuple[Stage, ...]:
+    """Return the stage of this name with the stages that it needs, in the Dockerfile's order.
 
     Raises BadInput where there is no such stage.
     """
-    found = stages(dockerfile)
-    if name not in {stage.name for stage in found}:
+    groups = parse_stages(dockerfile)
+    if name not in {stage.name for stage in groups}:
         raise BadInput(f"the Dockerfile has no stage {name}")
     wanted = {name}
-    for stage in reversed(found):  # a stage can only name those before it
+    for stage in reversed(groups):  # a stage can only name those before it
         if stage.name in wanted:
             wanted |= {stage.start, *_named(stage)}
-    return tuple(stage for stage in found if stage.name in wanted)
+    return tuple(stage for stage in groups if stage.name in wanted)
 
 
 def _named(stage: Stage) -> Iterator[str]:
     """Yield the names after `from=` in the instructions' options; some are contexts, not stages."""
-    for one in stage.instructions:
-        if one.word in _TAKES_HEREDOC:
-            yield from _FROM_STAGE.findall(one.text)
+    for instruction in stage.instructions:
+        if instruction.word in _TAKES_HEREDOC:
+            yield from _FROM_STAGE.findall(instruction.text)
 
 
 def _stage(part: Sequence[Instruction]) -> Stage:
@@ -97,7 +99,7 @@ def _instructions(lines: Sequence[str]) -> Iterator[Instruction]:
 
 
 def _continued(lines: Sequence[str], at: int) -> tuple[str, int]:
-    """The line with those that continue it, and the number of the one behind them."""
+    """Return a line with its continuation, and the number of the next line."""
     text = ""
     while at < len(lines):
         line = lines[at].rstrip()
@@ -114,7 +116,7 @@ def _behind(lines: Sequence[str], at: int, end: str) -> int:
     for number in range(at, len(lines)):
         if lines[number].strip("\t\r\n") == end:
             return number + 1
-    raise BadInput(f"no line ends with {end} what begins here", where=f"Dockerfile:{at}")
+    raise BadInput(f"no line {end} ends the heredoc that begins here", where=f"Dockerfile:{at}")
 
 
 def _is_nothing(line: str) -> bool:

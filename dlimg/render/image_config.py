@@ -1,7 +1,7 @@
 """The config of an image as data: environment, user, folders, entry point, command, ports.
 
-Templates print it, the layers builder writes it, and checks compare it with what an engine says of
-an image. Whatever is set has a source: the layout, the family, or `env:` in the matrix.
+Templates print it, the layers builder writes it, and checks compare it with an engine's answer.
+Every variable has a source: the layout, the framework, or `env:` in the matrix.
 """
 
 import json
@@ -21,8 +21,8 @@ WORKDIR: Final = "/code"
 SHELL: Final = ("/bin/bash", "-euo", "pipefail", "-c")
 ENTRYPOINT: Final = ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
 NOTEBOOK_PORT: Final = 8888
-# Address, browser and folder of a notebook are settings in /etc/jupyter, which every command of
-# Jupyter reads; the port is Jupyter's own default, so that JUPYTER_PORT is heard.
+# Address, browser and folder are settings in /etc/jupyter, which every command of Jupyter reads.
+# The port is Jupyter's default, so JUPYTER_PORT can change it.
 JUPYTER: Final = ("jupyter", "lab")
 HEALTHCHECK: Final = MappingProxyType(
     {
@@ -34,7 +34,7 @@ HEALTHCHECK: Final = MappingProxyType(
     }
 )
 
-# Whom a variable changes, by its name: an image that sets one of these is another image.
+# The program that a variable changes, by patterns of names.
 _EFFECTS: Final = (
     (r"LD_.*|GLIBC_TUNABLES|MALLOC_.*|LOCPATH", "the loader and the C library"),
     (r"PYTHON.*|VIRTUAL_ENV", "Python"),
@@ -48,7 +48,7 @@ _EFFECTS: Final = (
     (r"(CUDA|NVIDIA|CUDNN|CUBLAS|NCCL|XLA|JAX|TF|TORCH|PYTORCH|TRITON)_.*", "the framework"),
     (r"(OMP|KMP|GOMP|MKL|OPENBLAS|BLIS)_.*", "the framework's threads"),
     (r"JUPYTER.*", "Jupyter"),
-    (r"DLIMG_.*|PATH|HOME|USER|LOGNAME|LANG|LC_.*|TZ|TMPDIR", "what the layout promises"),
+    (r"DLIMG_.*|PATH|HOME|USER|LOGNAME|LANG|LC_.*|TZ|TMPDIR", "a promise of the layout"),
 )
 
 
@@ -90,7 +90,7 @@ def image_environment(cell: Cell) -> Mapping[str, EnvVar]:
 
 
 def image_config(cell: Cell, labels: Mapping[str, str]) -> ImageConfig:
-    """The config of the cell's image, besides what only its base can say."""
+    """Return the config of the cell's image, without the base's."""
     is_notebook = cell.flavour is Flavour.WORKSPACE
     variables = image_environment(cell).values()
     return ImageConfig(
@@ -106,13 +106,13 @@ def image_config(cell: Cell, labels: Mapping[str, str]) -> ImageConfig:
     )
 
 
-def effect(name: str) -> str:
+def affected_program(name: str) -> str:
     """Return the program that a variable of this name changes, or an empty text."""
     return next((whose for pattern, whose in _EFFECTS if re.fullmatch(pattern, name)), "")
 
 
 def environment_lines(cell: Cell) -> Iterator[tuple[str, str]]:
-    """For each ENV instruction a comment (or an empty text), and what stands behind the word."""
+    """Yield a comment (or an empty text) and the arguments of each ENV instruction."""
     environment = image_environment(cell).values()
     plain = [_line(variable) for variable in environment if not variable.why]
     yield "", " \\\n    ".join(plain)
@@ -122,7 +122,7 @@ def environment_lines(cell: Cell) -> Iterator[tuple[str, str]]:
 
 
 def command_lines(config: ImageConfig) -> Iterator[str]:
-    """The instructions that follow the labels."""
+    """Yield the instructions that follow the labels."""
     for port in config.exposed:
         yield f"EXPOSE {port.removesuffix('/tcp')}"
     yield f"WORKDIR {config.workdir}"
@@ -142,7 +142,7 @@ def cuda_home(cell: Cell) -> str:
 
 
 def quoted(text: str) -> str:
-    """The text as a Dockerfile's string, in which nothing is replaced."""
+    """Quote a text as a Dockerfile's string, in which no variable is expanded."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
     return f'"{escaped}"'
 
@@ -167,7 +167,7 @@ def _layout_variables(cell: Cell) -> list[EnvVar]:
         "LANG": "C.UTF-8",
         "TZ": "UTC",
         "USER": USER,
-        "SHELL": "/bin/bash",  # a notebook's terminal is what it names
+        "SHELL": "/bin/bash",  # for terminals of Jupyter
     }
     if cell.is_cuda:
         values |= {
@@ -189,12 +189,12 @@ def _healthcheck_line(healthcheck: Mapping[str, object]) -> str:
     def seconds(name: str) -> str:
         return f"{int(str(healthcheck[name])) // SECOND}s"
 
-    _, *words = _texts(healthcheck["Test"])
+    _, *command = _texts(healthcheck["Test"])
     options = (
         f"--interval={seconds('Interval')} --timeout={seconds('Timeout')} "
         f"--start-period={seconds('StartPeriod')} --retries={healthcheck['Retries']}"
     )
-    return f"HEALTHCHECK {options} CMD {json.dumps(words)}"
+    return f"HEALTHCHECK {options} CMD {json.dumps(command)}"
 
 
 def _texts(value: object) -> list[str]:

@@ -40,9 +40,9 @@ def layers_obstacle(family: str, templates: jinja2.Environment) -> str:
         if name in chain:
             return f"its template {name} extends itself"
         chain.add(name)
-    found = layout_format(templates)
-    if found != LAYOUT_FORMAT:
-        stated = "no layout_format" if found is None else f"layout_format {found}"
+    number = layout_format(templates)
+    if number != LAYOUT_FORMAT:
+        stated = "no layout_format" if number is None else f"layout_format {number}"
         return f"{LAYOUT} states {stated}, this dlimg assembles format {LAYOUT_FORMAT}"
     return ""
 

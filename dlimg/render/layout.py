@@ -1,4 +1,4 @@
-"""Files of the layout's own, as data: which template or text each has, and where it lies."""
+"""The layout's own files as data: template or text, and path in the image."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,10 +16,10 @@ PROGRAM_MODE: Final = "755"
 # Name prefixes of CUDA's packages: another version under the same framework breaks it.
 CUDA_PACKAGES: Final = ("cuda-", "nvidia-")
 
-# Where uv is told of packages that lie in another environment, see overlay.sh.
+# Notes by which uv knows of packages in the image's environment, see overlay.sh.
 PACKAGES: Final = "/usr/local/lib/dlimg/packages"
 
-# Where everybody's search path leads: a link to COMMAND for each command of the wheels.
+# A folder of every search path: a link to COMMAND for each command of the wheels.
 COMMANDS: Final = "/usr/local/bin"
 COMMAND: Final = "/usr/local/lib/dlimg/command"
 
@@ -28,7 +28,7 @@ EXACT: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*==")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutFile:
-    """A file of the system stage: a template under `images/_layout`, and its path in the image."""
+    """A file of the system stage: a template under `images/_layout`, and a path in the image."""
 
     template: str
     path: str
@@ -36,13 +36,13 @@ class LayoutFile:
 
     @property
     def name(self) -> str:
-        """The name in the stage `files`, where no folders are."""
+        """The name in the stage `files`, which has no folders."""
         return self.path.strip("/").replace("/", ".")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutLink:
-    """A link of the system stage, and what it says."""
+    """A symbolic link of the system stage."""
 
     path: str
     target: str
@@ -58,7 +58,7 @@ class CellFile:
 
     @property
     def name(self) -> str:
-        """The name in the stage `lock`, where no folders are."""
+        """The name in the stage `lock`, which has no folders."""
         return self.path.strip("/").replace("/", ".")
 
 
@@ -77,7 +77,7 @@ JUPYTER_SETTINGS: Final = CellFile(
 """,
 )
 
-# apt reads this one, so it has to be there before packages are installed.
+# dpkg reads this one while packages are installed, so it is copied first.
 DPKG_SETTINGS: Final = LayoutFile(template="dpkg.cfg", path="/etc/dpkg/dpkg.cfg.d/dlimg")
 
 LAYOUT_FILES: Final = (
@@ -97,7 +97,7 @@ LAYOUT_FILES: Final = (
 
 
 def layout_links(python: str, interpreter: str) -> tuple[LayoutLink, ...]:
-    """The links of the system stage, for a Python such as `3.13`."""
+    """Return the links of the system stage, for a Python such as `3.13`."""
     return (
         LayoutLink(path="/usr/local/bin/python", target="python3"),
         LayoutLink(path=f"/usr/local/bin/python{python}", target="python3"),
@@ -106,7 +106,7 @@ def layout_links(python: str, interpreter: str) -> tuple[LayoutLink, ...]:
 
 
 def cell_files(cell: Cell, lock: Lock) -> tuple[CellFile, ...]:
-    """The files that the final stage puts beside the wheels."""
+    """Return the files that the final stage puts beside the wheels."""
     variables = _lines(f"{name}={value}" for name, value in session_environment(cell).items())
     files = {
         "/etc/dlimg/requirements.txt": _lines(requirements(lock)),
@@ -120,17 +120,17 @@ def cell_files(cell: Cell, lock: Lock) -> tuple[CellFile, ...]:
     return (*written, JUPYTER_SETTINGS) if cell.flavour is Flavour.WORKSPACE else written
 
 
-# What a session sets itself, and what only the start of a container reads.
+# Variables that a session sets itself, and those that only a container's start reads.
 _OF_SESSIONS: Final = frozenset(
     {"USER", "SHELL", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"}
 )
 
 
 def session_environment(cell: Cell) -> Mapping[str, str]:
-    """The image's variables, for sessions that begin without them: in ssh, cron, sudo.
+    """Return the image's variables for sessions that start without them: ssh, cron, sudo.
 
-    /etc/environment is PAM's, and hosts add to it; /etc/dlimg/environment is for Python's start
-    and for login shells, where what a session has already stays.
+    PAM reads /etc/environment, and hosts add to it. Python's start and login shells read
+    /etc/dlimg/environment; variables that a session has already stay.
     """
     variables = image_environment(cell).values()
     return {
@@ -139,7 +139,7 @@ def session_environment(cell: Cell) -> Mapping[str, str]:
 
 
 def uv_settings(cell: Cell, lock: Lock) -> Iterator[str]:
-    """The lines of uv's own settings: the constraints of pip, for uv in any environment here."""
+    """Yield the lines of uv's settings: pip's constraints, for uv in any environment."""
     yield "# The framework stays as it is; `uv --no-config` is for environments of your own."
     yield "constraint-dependencies = ["
     yield from (f'    "{constraint}",' for constraint in constraints(cell, lock))
@@ -147,14 +147,14 @@ def uv_settings(cell: Cell, lock: Lock) -> Iterator[str]:
 
 
 def packages_folder(lock: Lock) -> str:
-    """A folder that is another for other wheels, so that an overlay tells of what is there."""
+    """Return the folder with notes of these wheels; other wheels have another folder."""
     return f"{PACKAGES}/{sha256(_lines(requirements(lock)).encode()).hexdigest()[:12]}"
 
 
 def package_note(lock: Lock, name: str) -> str:
-    """The path of what uv reads of a package, under the name in capitals.
+    """Return the path of the metadata that uv reads of a package, with its name in capitals.
 
-    pip takes a package for one that is being edited where the file bears its very name.
+    With the package's own name in the path, pip would take it for an editable install.
     """
     capitals = re.sub(r"[-_.]+", "_", name).upper()
     return f"{packages_folder(lock)}/{capitals}/{capitals}.egg-info/PKG-INFO"
@@ -176,16 +176,16 @@ def provided_files(cell: Cell, lock: Lock) -> Mapping[str, str]:
 
 
 def requirements(lock: Lock) -> Iterator[str]:
-    """The locked wheels as an installer reads them, one a line."""
+    """Yield the locked wheels as lines of a requirements file."""
     for wheel in lock.wheels:
         yield f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}"
 
 
 def constraints(cell: Cell, lock: Lock) -> Iterator[str]:
-    """`name==version` of what users' pip must leave alone: the framework, its companions, CUDA.
+    """Yield `name==version` of packages that users' pip must keep: framework, pairs, CUDA.
 
-    The rest of the lock may be replaced in front of the image's own, or little that wants an
-    older `fsspec` could be installed at all.
+    Other packages of the lock may be replaced in the user's environment; otherwise a package that
+    needs an older `fsspec` could not be installed.
     """
     matches = (EXACT.match(requirement) for requirement in cell.requirements)
     named = {match[1].lower().replace("_", "-") for match in matches if match}

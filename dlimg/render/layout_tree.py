@@ -1,7 +1,7 @@
-"""The paths that the layout and the lock make, beside packages and wheels: what each must be.
+"""The paths of the layout and the lock, without packages and wheels, and their content.
 
-Computed from templates, cell and lock on the machine that runs the checks, so that an image is
-never asked what it should hold. `images/common/checks/every_file_has_a_source.py` reads it.
+Computed from templates, cell and lock on the machine that runs the checks, never from the image.
+`images/common/checks/every_file_has_a_source.py` reads it.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Final, Literal
 import jinja2
 
 from dlimg.model import Cell, Lock
-from dlimg.render.dockerfile import context, interpreter
+from dlimg.render.dockerfile import interpreter_path, template_context
 from dlimg.render.image_config import cuda_home
 from dlimg.render.layout import (
     COMMAND,
@@ -68,9 +68,9 @@ def layout_tree(cell: Cell, lock: Lock, templates: jinja2.Environment) -> tuple[
 
 
 def tree_text(cell: Cell, lock: Lock, nodes: Sequence[Node], owner: tuple[int, int]) -> str:
-    """The paths as a check reads them; `owner` are the numbers of the image's user."""
+    """Return the paths as JSON for a check; `owner` is uid and gid of the image's user."""
     rows = [{key: value for key, value in asdict(node).items() if value} for node in nodes]
-    said = {
+    tree = {
         "nodes": rows,
         "cuda_home": cuda_home(cell).removeprefix("/"),
         "commands": [COMMANDS, COMMAND],
@@ -78,11 +78,11 @@ def tree_text(cell: Cell, lock: Lock, nodes: Sequence[Node], owner: tuple[int, i
         "notes": packages_folder(lock),
         "user": owner,
     }
-    return json.dumps(said, sort_keys=True)
+    return json.dumps(tree, sort_keys=True)
 
 
 def _files(cell: Cell, lock: Lock, templates: jinja2.Environment) -> Iterator[Node]:
-    known = context(cell, lock)
+    known = template_context(cell, lock)
     for file in (DPKG_SETTINGS, *LAYOUT_FILES):
         text = templates.get_template(f"_layout/{file.template}").render(known)
         yield _file(file.path, file.mode, text)
@@ -95,11 +95,11 @@ def _links(cell: Cell) -> Iterator[Node]:
     targets = {
         **{
             made.path.removeprefix("/"): made.target
-            for made in layout_links(cell.python, interpreter(cell))
+            for made in layout_links(cell.python, interpreter_path(cell))
         },
         f"{ENVIRONMENT}/lib64": "lib",
         f"{library}/python{cell.python}": "python",
-        f"{ENVIRONMENT}/bin/python{cell.python}": interpreter(cell),
+        f"{ENVIRONMENT}/bin/python{cell.python}": interpreter_path(cell),
         f"{ENVIRONMENT}/bin/python3": "/usr/local/bin/python3",
         f"{ENVIRONMENT}/bin/python": "python3",
     }
@@ -108,13 +108,13 @@ def _links(cell: Cell) -> Iterator[Node]:
 
 
 def _environment(cell: Cell) -> Iterator[Node]:
-    """The empty environment, as `venv` makes it, and the user's folders."""
+    """Yield the empty environment, as `venv` makes it, and the user's folders."""
     for path in WRITABLE:
         yield _folder(path, mode=WRITABLE_MODE, owner="user")
     yield _folder(f"{ENVIRONMENT}/include/python{cell.python}")
     yield _folder(f"{ENVIRONMENT}/lib/python/site-packages")
-    python = re.escape(interpreter(cell))
-    folder = re.escape(str(PurePosixPath(interpreter(cell)).parent))
+    python = re.escape(interpreter_path(cell))
+    folder = re.escape(str(PurePosixPath(interpreter_path(cell)).parent))
     real = rf"(?:{python}|/opt/python/cpython-[^/\n]+/bin/python{re.escape(cell.python)})"
     yield Node(
         path=f"{ENVIRONMENT}/pyvenv.cfg",

@@ -1,4 +1,4 @@
-"""The names of an image: its tag says every axis, and nothing that the lock does not say."""
+"""Names and labels of an image: its tag has every axis."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -7,17 +7,17 @@ from dlimg.model import OLD_FLAVOURS, Cell, Flavour, Lock
 
 
 def cudnn_version(lock: Lock) -> str:
-    """The cuDNN that the lock holds, in full, or an empty text."""
+    """Return the full version of cuDNN in a lock, or an empty text."""
     return lock.version_of("nvidia-cudnn-cu13", "nvidia-cudnn-cu12")
 
 
 def minor(version: str) -> str:
-    """`9.26` of `9.26.0.51`."""
+    """Return `9.26` of `9.26.0.51`."""
     return ".".join(version.split(".")[:2])
 
 
 def tag(cell: Cell, lock: Lock) -> str:
-    """The full tag, such as `2.15.0-cuda13.2-cudnn9.26-py3.13-debian13`."""
+    """Return the full tag, such as `2.15.0-cuda13.2-cudnn9.26-py3.13-debian13`."""
     parts = [cell.version, f"cuda{cell.stack.cuda}" if cell.stack else cell.accelerator]
     cudnn = cudnn_version(lock)
     if cudnn:
@@ -48,25 +48,25 @@ def shared_names(named: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...
     return {name: tuple(cells) for name, cells in owners.items() if len(cells) > 1}
 
 
-def repository(registry: str, cell: Cell) -> str:
-    """`dlimg/pytorch` for the registry `dlimg`."""
+def repository_name(registry: str, cell: Cell) -> str:
+    """Return the repository, such as `dlimg/pytorch` for the registry `dlimg`."""
     return f"{registry}/{cell.family}" if registry else cell.family
 
 
 WHEELS_LABEL: Final = "io.dlimg.wheels"
 
 
-def labels(cell: Cell, lock: Lock) -> dict[str, str]:
-    """The labels, in the order of their names; an axis that the cell does not have has none.
+def cell_labels(cell: Cell, lock: Lock) -> dict[str, str]:
+    """Return the labels, sorted by name; an axis that the cell lacks has none.
 
     No time of creation and no revision: the same cell and lock make the same image. The base's
     name and digest are known only when the base is; `dlimg.render.bake.labels` adds them.
     """
-    found = {
+    labels = {
         "io.dlimg.accelerator": cell.accelerator,
         "io.dlimg.cell": cell.id,
-        "io.dlimg.cuda": cuda(cell),
-        "io.dlimg.cudnn": cudnn(cell, lock),
+        "io.dlimg.cuda": cuda_version(cell),
+        "io.dlimg.cudnn": locked_cudnn(cell, lock),
         "io.dlimg.family": cell.family,
         "io.dlimg.flavour": str(cell.flavour),
         "io.dlimg.os": cell.os.name,
@@ -74,22 +74,22 @@ def labels(cell: Cell, lock: Lock) -> dict[str, str]:
         "io.dlimg.python": cell.python,
         "io.dlimg.version": cell.version,
         WHEELS_LABEL: wheels_text(lock),
-        "org.opencontainers.image.description": description(cell, lock),
+        "org.opencontainers.image.description": image_description(cell, lock),
         "org.opencontainers.image.licenses": cell.licenses,
         "org.opencontainers.image.source": cell.source,
         "org.opencontainers.image.title": cell.id,
         "org.opencontainers.image.version": cell.version,
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in labels.items() if value}
 
 
-def description(cell: Cell, lock: Lock) -> str:
-    """One line for people, such as `jax 0.12.0.1 for CPU, Python 3.13 on Debian 13 (runtime)`."""
+def image_description(cell: Cell, lock: Lock) -> str:
+    """Return a description, such as `jax 0.12.0.1 for CPU, Python 3.13 on Debian 13 (runtime)`."""
     device = "CPU"
     if cell.is_cuda:
-        device = f"CUDA {cuda(cell)}"
-        if cudnn(cell, lock):
-            device += f" with cuDNN {cudnn(cell, lock)}"
+        device = f"CUDA {cuda_version(cell)}"
+        if locked_cudnn(cell, lock):
+            device += f" with cuDNN {locked_cudnn(cell, lock)}"
     where = f"Python {cell.python} on {cell.os.distribution}"
     return f"{cell.package} {cell.version} for {device}, {where} ({cell.flavour})"
 
@@ -100,11 +100,11 @@ def wheels_text(lock: Lock) -> str:
     return " ".join(f"{wheel.name}=={wheel.version}" for wheel in wheels)
 
 
-def cuda(cell: Cell) -> str:
-    """The CUDA of the cell's stack, such as `13.2`, or an empty text."""
+def cuda_version(cell: Cell) -> str:
+    """Return the CUDA of the cell's stack, such as `13.2`, or an empty text."""
     return cell.stack.cuda if cell.stack else ""
 
 
-def cudnn(cell: Cell, lock: Lock) -> str:
-    """The whole cuDNN version that the lock of a CUDA cell holds, or an empty text."""
+def locked_cudnn(cell: Cell, lock: Lock) -> str:
+    """Return the full cuDNN version in the lock of a CUDA cell, or an empty text."""
     return cudnn_version(lock) if cell.is_cuda else ""

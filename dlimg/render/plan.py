@@ -1,4 +1,4 @@
-"""The plan: what would be built, from what, and what must be run to call it tested."""
+"""The plan: images to build, with base and builder, and jobs for CI."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ JOBS_PER_MATRIX: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanEntry:
-    """One line of the plan: `base` is where its root file system is to come from.
+    """A line of the plan: `base` is the source of its root file system.
 
-    `builder` is who is to make it, as far as can be known without an engine, and `why` it is so.
+    `builder` is the builder as far as it is known without an engine, `why` the reason.
     """
 
     image: Image
@@ -27,23 +27,23 @@ class PlanEntry:
         return self.image.cell.is_cuda
 
 
-def entries(
+def plan_entries(
     images: Sequence[Image],
     base: str,
     pins: Mapping[str, str],
     builder: Callable[[Image], tuple[str, str]],
 ) -> tuple[PlanEntry, ...]:
-    """The plan's lines; a base pinned by digest is shown with it.
+    """Return the plan's lines; a pinned base has its digest.
 
-    `builder` says who makes an image, and why.
+    `builder` returns the builder of an image, and why.
     """
-    found = []
+    plan = []
     for image in images:
         name, why = builder(image)
-        found.append(
+        plan.append(
             PlanEntry(image=image, base=_base_text(image, base, pins), builder=name, why=why)
         )
-    return tuple(found)
+    return tuple(plan)
 
 
 def _base_text(image: Image, base: str, pins: Mapping[str, str]) -> str:
@@ -60,7 +60,7 @@ def _base_text(image: Image, base: str, pins: Mapping[str, str]) -> str:
 
 
 def plan_json(plan: Sequence[PlanEntry]) -> list[dict[str, object]]:
-    """The plan as data, one object for each image."""
+    """Return the plan as data, one object for each image."""
     return [
         {
             "cell": entry.image.cell.id,
@@ -79,7 +79,7 @@ def plan_json(plan: Sequence[PlanEntry]) -> list[dict[str, object]]:
 
 
 def github_jobs(plan: Sequence[PlanEntry]) -> dict[str, list[dict[str, object]]]:
-    """A GitHub job matrix, `{"include": [...]}`: a job for each cell while they are few.
+    """Return a GitHub job matrix, `{"include": [...]}`, with a job for each cell.
 
     With more cells than GitHub allows jobs, a job takes several cells of one family and base,
     so that its layers are shared.

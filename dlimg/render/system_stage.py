@@ -1,7 +1,6 @@
-"""The stage with the operating system as one step: a script, the files it is given, its secrets.
+"""The stage `system` as one step: a script with its files and secrets.
 
-For who executes it without BuildKit. What is more than that, such as a Python that another stage
-installs, is refused by name.
+It is executed without BuildKit. Anything else, such as a Python from another stage, is refused.
 """
 
 import json
@@ -12,9 +11,9 @@ from typing import Final
 
 from dlimg.errors import BadInput
 from dlimg.render.bake import SYSTEM_STAGE
-from dlimg.render.dockerfile_parser import Instruction, Stage, closure
+from dlimg.render.dockerfile_parser import Instruction, Stage, stage_closure
 
-# The words before a heredoc whose text is taken as it is, because its mark is quoted.
+# The arguments before a heredoc whose text is literal, because its delimiter is quoted.
 _RUN: Final = re.compile(r"((?:--mount=\S+\s+)*)<<'\w+'")
 _COPY: Final = re.compile(r"--chmod=([0-7]{3,4})\s+<<'\w+'\s+/([\w.-]+)")
 _SECRET_MODE: Final = "0400"  # noqa: S105 - BuildKit's default
@@ -22,7 +21,7 @@ _SECRET_MODE: Final = "0400"  # noqa: S105 - BuildKit's default
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InlineFile:
-    """A file that the Dockerfile itself holds."""
+    """A file whose text is in the Dockerfile."""
 
     name: str
     mode: int
@@ -33,7 +32,7 @@ class InlineFile:
 class SystemStep:
     """A step to execute: `shell` with the script as its last word.
 
-    `files` are by the folder where the script finds them, `secrets` modes by id: those there are.
+    `files` are by the folder that the script reads them from, `secrets` modes by id.
     """
 
     shell: tuple[str, ...]
@@ -42,24 +41,24 @@ class SystemStep:
     secrets: Mapping[str, int]
 
 
-def system_step(dockerfile: str) -> SystemStep:
-    """The one step of the system's stage; raises BadInput, with the line, where it is more."""
-    found = {stage.name: stage for stage in closure(dockerfile, SYSTEM_STAGE)}
-    instructions = found[SYSTEM_STAGE].instructions
-    if [one.word for one in instructions] != ["FROM", "SHELL", "RUN"]:
-        raise _refused(instructions[-1], "its system stage has other steps than one RUN")
+def parse_system_step(dockerfile: str) -> SystemStep:
+    """Return the step of the system's stage. Raises BadInput, with the line, for other stages."""
+    stages = {stage.name: stage for stage in stage_closure(dockerfile, SYSTEM_STAGE)}
+    instructions = stages[SYSTEM_STAGE].instructions
+    if [instruction.word for instruction in instructions] != ["FROM", "SHELL", "RUN"]:
+        raise _refused(instructions[-1], "its system stage has other instructions than one RUN")
     _, shell, run = instructions
-    said = _RUN.fullmatch(run.text)
-    if said is None:
-        raise _refused(run, "its system stage has a RUN that is no quoted heredoc")
+    match = _RUN.fullmatch(run.text)
+    if match is None:
+        raise _refused(run, "its system stage has a RUN without a quoted heredoc")
     files: dict[str, tuple[InlineFile, ...]] = {}
     secrets: dict[str, int] = {}
-    for mount in said[1].split():
-        words = mount.removeprefix("--mount=").split(",")
-        options = dict(word.partition("=")[::2] for word in words)
+    for mount in match[1].split():
+        options_text = mount.removeprefix("--mount=").split(",")
+        options = dict(word.partition("=")[::2] for word in options_text)
         match options:
             case {"type": "bind", "from": name, "target": target, **rest} if len(rest) == 0:
-                files[target] = tuple(_files(found.get(name), run))
+                files[target] = tuple(_files(stages.get(name), run))
             case {"type": "secret", "id": name, "required": "false", **rest} if rest.keys() <= {
                 "mode"
             }:
@@ -70,31 +69,31 @@ def system_step(dockerfile: str) -> SystemStep:
 
 
 def _files(stage: Stage | None, run: Instruction) -> Iterator[InlineFile]:
-    """The files of a stage that has nothing else."""
+    """Yield the files of a stage that has only files."""
     if stage is None or stage.start != "scratch":
         raise _refused(run, "its system stage takes more than files")
-    for one in stage.instructions[1:]:
-        said = _COPY.fullmatch(one.text) if one.word == "COPY" else None
-        if said is None:
-            raise _refused(one, f"stage {stage.name} holds more than files")
-        yield InlineFile(name=said[2], mode=int(said[1], 8), text=_heredoc(one))
+    for instruction in stage.instructions[1:]:
+        match = _COPY.fullmatch(instruction.text) if instruction.word == "COPY" else None
+        if match is None:
+            raise _refused(instruction, f"stage {stage.name} holds more than files")
+        yield InlineFile(name=match[2], mode=int(match[1], 8), text=_heredoc(instruction))
 
 
-def _shell(one: Instruction) -> tuple[str, ...]:
+def _shell(instruction: Instruction) -> tuple[str, ...]:
     try:
-        found: Sequence[str] = json.loads(one.text)
+        stages: Sequence[str] = json.loads(instruction.text)
     except (ValueError, RecursionError):
-        raise _refused(one, "its shell is no list of words") from None
-    return tuple(found)
+        raise _refused(instruction, "its shell is no list of words") from None
+    return tuple(stages)
 
 
-def _heredoc(one: Instruction) -> str:
-    """The lines between the marks; the mark is at the end of the last joined line."""
-    lines = one.source.splitlines(keepends=True)
+def _heredoc(instruction: Instruction) -> str:
+    """Return the text of a heredoc; its delimiter ends the last joined line."""
+    lines = instruction.source.splitlines(keepends=True)
     first = next(number for number, line in enumerate(lines) if "<<'" in line)
     return "".join(lines[first + 1 : -1])
 
 
-def _refused(one: Instruction, message: str) -> BadInput:
+def _refused(instruction: Instruction, message: str) -> BadInput:
     hint = "build it with an engine"
-    return BadInput(message, where=f"Dockerfile:{one.line}", hint=hint)
+    return BadInput(message, where=f"Dockerfile:{instruction.line}", hint=hint)

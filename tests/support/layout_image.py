@@ -13,8 +13,8 @@ from dlimg.builders.secrets import secrets_from
 from dlimg.engine.client import Engine
 from dlimg.host.process import ProcessResult, run
 from dlimg.model import Base, BuiltImage, Cell, Flavour, PlannedImage
-from dlimg.render.dockerfile import dockerfile, templates
-from dlimg.render.naming import labels
+from dlimg.render.dockerfile import load_templates, render_dockerfile
+from dlimg.render.naming import cell_labels
 from tests.support import samples, small_images
 
 IMAGES = Path(__file__).parents[2] / "images"
@@ -66,9 +66,9 @@ class Made:
 
 def planned(base: Base, cell: Cell) -> PlannedImage:
     lock = replace(LOCK, wheels=(*LOCK.wheels, CUDA_RUNTIME)) if cell.is_cuda else LOCK
-    text = dockerfile(cell, lock, templates(str(IMAGES)))
+    text = render_dockerfile(cell, lock, load_templates(str(IMAGES)))
     name = f"dlimg-test/manners-{secrets.token_hex(4)}"
-    said = labels(cell, lock)
+    said = cell_labels(cell, lock)
     image = samples.image(cell, locked=lock, dockerfile=text, labels=said, repository=name)
     return samples.planned(image, on=base, key=secrets.token_hex(32))
 

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from dlimg.checks.container_setup import prepare_check, scripts_archive
-from dlimg.checks.image_inputs import wheel_records
-
 from dlimg.checks.discover import checks_for, read_scripts
 from dlimg.checks.execute import RunningContainer, run_check
+from dlimg.checks.image_inputs import wheel_records
 from dlimg.checks.inputs import ReferenceData, check_inputs
 from dlimg.checks.verdicts import verdict_of
 from dlimg.engine.client import Engine
@@ -26,7 +25,7 @@ from dlimg.model import Base, BaseSource, BuiltImage, Image, PlannedImage, Verdi
 from dlimg.pipeline.images import current_images
 from dlimg.pipeline.project import read_project
 from dlimg.render.content_key import with_key
-from dlimg.render.dockerfile import templates
+from dlimg.render.dockerfile import load_templates
 from dlimg.render.layout_tree import Node, layout_tree
 from dlimg.store.store import layer_store
 from dlimg.store.systems import load_system, system_source
@@ -103,7 +102,7 @@ def opened(
 def layout_of(built: BuiltImage) -> tuple[Node, ...]:
     """The layout's own paths, by the project's templates."""
     image = built.planned.image
-    return layout_tree(image.cell, image.lock, templates(str(IMAGES)))
+    return layout_tree(image.cell, image.lock, load_templates(str(IMAGES)))
 
 
 def slowness(there: RunningContainer) -> float:

@@ -23,7 +23,7 @@ from dlimg.model import GZIP, Cell, Flavour, Lock, Wheel
 from dlimg.pipeline.project import CellSelection
 from dlimg.pipeline.sizes import ImageSize, MatrixSizes, pull, stored
 from dlimg.render.image_config import ImageConfig
-from dlimg.render.naming import labels
+from dlimg.render.naming import cell_labels
 from dlimg.report.size_picture import Box, picture, tile_boxes
 from dlimg.report.size_text import (
     GROUPS,
@@ -148,7 +148,7 @@ def assembled(store: Store, cell: Cell, lock: Lock, words: Sequence[str]) -> Non
         )
         for number, word in enumerate(words, start=1)
     ]
-    save_image(store, make_image(found, ImageConfig(), labels(cell, lock)))
+    save_image(store, make_image(found, ImageConfig(), cell_labels(cell, lock)))
 
 
 def test_an_image_that_was_assembled_is_exact_as_long_as_its_lock_is_the_same(store: Store) -> None:

@@ -9,7 +9,7 @@ from dlimg.errors import BadInput
 from dlimg.matrix.parse import compression_from_option, compression_name
 from dlimg.model import BaseSource, PlannedImage
 from dlimg.render.bake import bake_file, bake_files, stage_file, target_name
-from dlimg.render.content_key import key, with_key
+from dlimg.render.content_key import content_key, with_key
 from tests.support import samples
 
 
@@ -124,16 +124,16 @@ PACKAGES = f"sha256:{'1' * 64}"
 
 def test_the_key_changes_with_whatever_changes_the_image_and_with_nothing_else() -> None:
     image, base = samples.image(), samples.base()
-    same = key(image, base, PACKAGES)
-    assert key(replace(image, tag="other", aliases=("latest",)), base, PACKAGES) == same
-    assert key(image, samples.base(source=BaseSource.REGISTRY), PACKAGES) == same
+    same = content_key(image, base, PACKAGES)
+    assert content_key(replace(image, tag="other", aliases=("latest",)), base, PACKAGES) == same
+    assert content_key(image, samples.base(source=BaseSource.REGISTRY), PACKAGES) == same
     others = {
-        key(replace(image, dockerfile="FROM debian:trixie-slim\nRUN true\n"), base, PACKAGES),
-        key(replace(image, labels={"a": "b"}), base, PACKAGES),
-        key(image, samples.base("debian12"), PACKAGES),
-        key(image, base, f"sha256:{'2' * 64}"),
-        key(image, base, PACKAGES, "zstd3"),
-        key(image, base, PACKAGES, "zstd9"),
+        content_key(replace(image, dockerfile="FROM debian:trixie-slim\nRUN true\n"), base, PACKAGES),
+        content_key(replace(image, labels={"a": "b"}), base, PACKAGES),
+        content_key(image, samples.base("debian12"), PACKAGES),
+        content_key(image, base, f"sha256:{'2' * 64}"),
+        content_key(image, base, PACKAGES, "zstd3"),
+        content_key(image, base, PACKAGES, "zstd9"),
     }
     assert len(others | {same}) == 7
 
@@ -141,7 +141,7 @@ def test_the_key_changes_with_whatever_changes_the_image_and_with_nothing_else()
 def test_the_key_of_a_known_image_stays_what_it_is() -> None:
     # Another key under the same format number would rebuild every image for nothing.
     assert (
-        key(samples.image(), samples.base(), PACKAGES)
+        content_key(samples.image(), samples.base(), PACKAGES)
         == "6d973d00dde02e3663e9af79ed7a450a1699794ca36bc1ed322ee18e9d0145b8"
     )
 
@@ -151,7 +151,7 @@ def test_an_image_gets_its_key_with_its_packages() -> None:
     assert unknown.reference == ""
     known = with_key(unknown, PACKAGES)
     assert known.packages == PACKAGES
-    assert known.key == key(unknown.image, unknown.base, PACKAGES, "zstd3")
+    assert known.key == content_key(unknown.image, unknown.base, PACKAGES, "zstd3")
     assert known.reference.endswith(f"-{known.key[:12]}")
 
 

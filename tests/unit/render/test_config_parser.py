@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.errors import BadInput
-from dlimg.render.dockerfile_parser import closure, stages
+from dlimg.render.dockerfile_parser import parse_stages, stage_closure
 from dlimg.render.image_config import ImageConfig
 from tests.support.dockerfile_config import config_in
 
@@ -73,7 +73,7 @@ def test_what_has_to_be_executed_or_is_not_known(line: str) -> None:
 )
 def test_text_that_is_no_dockerfile(text: str) -> None:
     with pytest.raises(BadInput):
-        stages(text)
+        parse_stages(text)
 
 
 def test_every_rendered_image_can_be_read() -> None:
@@ -134,14 +134,14 @@ RUN --mount=from=lock true
 
 
 def test_stages_and_what_one_is_made_from() -> None:
-    found = {stage.name: stage for stage in stages(STAGES)}
+    found = {stage.name: stage for stage in parse_stages(STAGES)}
     assert list(found) == ["tool", "python", "files", "system", "lock", "image"]
     assert [one.word for one in found["tool"].instructions] == ["FROM", "COPY"]
     assert found["tool"].instructions[1].line == 3
     assert found["python"].instructions[1].text == "one     && three"
     assert found["files"].source == "FROM scratch AS files\nCOPY <<ONE <<-TWO /\n1\nONE\n2\n\tTWO\n"
-    of_system = [stage.name for stage in closure(STAGES, "system")]
+    of_system = [stage.name for stage in stage_closure(STAGES, "system")]
     assert of_system == ["tool", "python", "files", "system"]
-    assert [stage.name for stage in closure(STAGES, "files")] == ["files"]
+    assert [stage.name for stage in stage_closure(STAGES, "files")] == ["files"]
     with pytest.raises(BadInput, match="no stage other"):
-        closure(STAGES, "other")
+        stage_closure(STAGES, "other")

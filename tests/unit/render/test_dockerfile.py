@@ -10,10 +10,15 @@ import pytest
 
 from dlimg.errors import BadInput
 from dlimg.model import Cell, Flavour, Lock
-from dlimg.render.dockerfile import context, dockerfile, packages, templates
+from dlimg.render.dockerfile import (
+    load_templates,
+    render_dockerfile,
+    system_packages,
+    template_context,
+)
 from dlimg.render.image_config import image_environment
 from dlimg.render.layout import cell_files, constraints, packages_folder
-from dlimg.render.naming import labels
+from dlimg.render.naming import cell_labels
 from tests.support import samples
 
 IMAGES = Path(__file__).parents[3] / "images"
@@ -23,11 +28,11 @@ FAMILIES = sorted(path.parent.name for path in IMAGES.glob("[!_]*/Dockerfile.j2"
 
 @pytest.fixture(scope="module")
 def environment() -> jinja2.Environment:
-    return templates(str(IMAGES))
+    return load_templates(str(IMAGES))
 
 
 def drawn(environment: jinja2.Environment, cell: Cell, lock: Lock | None = None) -> str:
-    return dockerfile(cell, lock or samples.lock(cell.id), environment)
+    return render_dockerfile(cell, lock or samples.lock(cell.id), environment)
 
 
 def stage(text: str, name: str) -> str:
@@ -160,7 +165,7 @@ def test_each_field_of_the_matrix_adds_its_lines(
     ],
 )
 def test_apt_packages_of_an_image(cell: str, expected: str) -> None:
-    assert packages(CELLS[cell]) == expected.split()
+    assert system_packages(CELLS[cell]) == expected.split()
 
 
 def test_users_may_replace_all_but_framework_and_cuda() -> None:
@@ -209,7 +214,7 @@ def test_sessions_get_what_the_image_sets(
     assert files["/etc/environment"] == files["/etc/dlimg/environment"]
     told = dict(line.split("=", 1) for line in files["/etc/environment"].splitlines())
     assert names <= told.keys()
-    assert dockerfile(cell, lock, environment)
+    assert render_dockerfile(cell, lock, environment)
     real = {name: variable.value for name, variable in image_environment(cell).items()}
     left_out = {"USER", "SHELL", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"}
     assert told == {name: value for name, value in real.items() if name not in left_out}
@@ -223,7 +228,7 @@ def test_notes_of_a_family_are_labels(environment: jinja2.Environment) -> None:
 def test_labels_say_every_axis() -> None:
     cell = samples.cell(accelerator="cuda13.2", flavour=Flavour.COMPILE)
     lock = samples.lock(wheels=(samples.wheel("nvidia-cudnn-cu13", "9.26.0.51"), samples.wheel()))
-    found = labels(cell, lock)
+    found = cell_labels(cell, lock)
     assert list(found) == sorted(found)
     assert found == {
         "io.dlimg.accelerator": "cuda13.2",
@@ -249,11 +254,11 @@ def test_the_wheels_are_named_in_the_order_of_their_names() -> None:
     names = ("jaxlib", "jax-cuda13-plugin", "jax")
     lock = samples.lock(wheels=tuple(samples.wheel(name, "0.12.0.1") for name in names))
     expected = "jax==0.12.0.1 jax-cuda13-plugin==0.12.0.1 jaxlib==0.12.0.1"
-    assert labels(samples.cell("jax"), lock)["io.dlimg.wheels"] == expected
+    assert cell_labels(samples.cell("jax"), lock)["io.dlimg.wheels"] == expected
 
 
 def test_a_cpu_image_has_no_cuda_label() -> None:
-    found = labels(
+    found = cell_labels(
         samples.cell(), samples.lock(wheels=(samples.wheel("nvidia-cudnn-cu13", "9.26.0.51"),))
     )
     assert not {"io.dlimg.cuda", "io.dlimg.cudnn"} & set(found)
@@ -279,7 +284,7 @@ def test_a_wrong_template_is_shown_by_its_place(
     path.write_text(text)
     (tmp_path / "_layout/x.sh").write_text("one\n{{ nothing }}\n")
     with pytest.raises(BadInput) as caught:
-        drawn(templates(str(tmp_path)), samples.cell())
+        drawn(load_templates(str(tmp_path)), samples.cell())
     (problem,) = caught.value.problems
     assert message.format(images=tmp_path) in problem.message
     assert hint in problem.hint
@@ -296,5 +301,5 @@ def test_a_family_without_a_template_is_named(environment: jinja2.Environment) -
 
 def test_what_a_label_holds_is_not_expanded() -> None:
     cell = samples.cell(version='1"$x\\')
-    known = context(cell, samples.lock(cell.id))
+    known = template_context(cell, samples.lock(cell.id))
     assert r'io.dlimg.version="1\"\$x\\"' in known["labels"]  # type: ignore[operator]

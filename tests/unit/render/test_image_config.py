@@ -8,9 +8,9 @@ import pytest
 from dlimg.errors import BadInput
 from dlimg.matrix.environment import LAYOUT_NAMES, LAYOUT_PREFIX
 from dlimg.model import Cell, EnvVar, Flavour
-from dlimg.render.dockerfile import dockerfile, templates
-from dlimg.render.image_config import effect, image_config, image_environment
-from dlimg.render.naming import labels
+from dlimg.render.dockerfile import load_templates, render_dockerfile
+from dlimg.render.image_config import affected_program, image_config, image_environment
+from dlimg.render.naming import cell_labels
 from tests.support import samples
 from tests.support.dockerfile_config import config_in
 
@@ -32,8 +32,8 @@ def with_env(*variables: EnvVar) -> Cell:
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.id)
 def test_the_dockerfile_sets_the_image_config(cell: Cell) -> None:
     lock = samples.lock(cell.id)
-    wanted = image_config(cell, labels(cell, lock))
-    said = config_in(dockerfile(cell, lock, templates(str(IMAGES))))
+    wanted = image_config(cell, cell_labels(cell, lock))
+    said = config_in(render_dockerfile(cell, lock, load_templates(str(IMAGES))))
     assert said.env == wanted.env
     assert (said.cmd, said.entrypoint, said.user) == (wanted.cmd, wanted.entrypoint, "user")
     assert (said.healthcheck, said.exposed) == (wanted.healthcheck, wanted.exposed)
@@ -52,7 +52,7 @@ def test_variables_of_the_matrix_are_in_it_as_they_are() -> None:
         EnvVar(name="LD_PRELOAD", value="/usr/lib/libjemalloc.so.2", why="memory"),
     )
     cell = with_env(*variables)
-    text = dockerfile(cell, samples.lock(cell.id), templates(str(IMAGES)))
+    text = render_dockerfile(cell, samples.lock(cell.id), load_templates(str(IMAGES)))
     assert "\n# memory\nENV LD_PRELOAD=/usr/lib/libjemalloc.so.2\n" in text
     said = dict(one.split("=", 1) for one in config_in(text).env)
     assert {one.name: said[one.name] for one in variables} == {
@@ -84,7 +84,7 @@ def test_variables_of_the_matrix_are_in_it_as_they_are() -> None:
     ],
 )
 def test_a_changed_variable_names_who_set_it(name: str, whose: str) -> None:
-    assert whose in effect(name) if whose else effect(name) == ""
+    assert whose in affected_program(name) if whose else affected_program(name) == ""
 
 
 # What a template adds behind the layout's own lines, and what is said of it.
@@ -101,27 +101,27 @@ LIES = [
     ("ENV HTTPS_PROXY=http://x", "sets HTTPS_PROXY (it changes the network)"),
     ("ENV BASH_ENV=/x", "sets BASH_ENV (it changes the shell)"),
     ("ENV OMP_NUM_THREADS=1", "sets OMP_NUM_THREADS (it changes the framework's threads)"),
-    ("ENV JUST_SO=1", "sets JUST_SO, which nobody states"),
+    ("ENV JUST_SO=1", "sets JUST_SO, which neither layout nor matrix states"),
     ("env LD_PRELOAD=/x", "sets LD_PRELOAD"),
     ("EnV\tLD_PRELOAD=/x", "sets LD_PRELOAD"),
     ("ENV TZ=UTC \\\n    # a comment\n    LD_PRELOAD=/x", "sets LD_PRELOAD"),
     ("RUN cat <<<EOF\nENV LD_PRELOAD=/x\nRUN cat <<EOF\nEOF", "sets LD_PRELOAD"),
     ("ENV PATH=/usr/bin", "sets PATH to another value than '/home/user/env/bin:"),
     ("ENV PIP_CONSTRAINT=/dev/null", "sets PIP_CONSTRAINT to another value"),
-    ("ENV HOME=/root", "sets HOME (it changes what the layout promises)"),
+    ("ENV HOME=/root", "sets HOME (it changes a promise of the layout)"),
     ("ENV SHELL=/bin/sh", "sets SHELL to another value"),
     ("ENV PYTHONUNBUFFERED=0", "sets PYTHONUNBUFFERED to another value"),
-    ("ENV NAME=$PATH", "a variable whose value only a build would tell: ENV NAME=$PATH"),
-    ("ENV NAME value", "a variable whose value only a build would tell"),
-    ("VOLUME /data", "an instruction that no image of dlimg has: VOLUME"),
-    ("ONBUILD RUN true", "an instruction that no image of dlimg has: ONBUILD"),
-    ("STOPSIGNAL SIGKILL", "an instruction that no image of dlimg has: STOPSIGNAL"),
-    ("MAINTAINER x", "an instruction that no image of dlimg has: MAINTAINER"),
-    ("HEALTHCHECK CMD true", "an instruction that no image of dlimg has: HEALTHCHECK"),
+    ("ENV NAME=$PATH", "a variable whose value is known only in a build: ENV NAME=$PATH"),
+    ("ENV NAME value", "a variable whose value is known only in a build"),
+    ("VOLUME /data", "an instruction that dlimg does not know: VOLUME"),
+    ("ONBUILD RUN true", "an instruction that dlimg does not know: ONBUILD"),
+    ("STOPSIGNAL SIGKILL", "an instruction that dlimg does not know: STOPSIGNAL"),
+    ("MAINTAINER x", "an instruction that dlimg does not know: MAINTAINER"),
+    ("HEALTHCHECK CMD true", "an instruction that dlimg does not know: HEALTHCHECK"),
     ('SHELL ["/bin/sh", "-c"]', "SHELL is not /bin/bash -euo pipefail -c"),
     ("EXPOSE 22", "EXPOSE is not left out"),
-    ("LABEL vendor=NVIDIA", "a label that nobody promised: vendor"),
-    ("LABEL io.dlimg.cuda=99", "a label that nobody promised: io.dlimg.cuda"),
+    ("LABEL vendor=NVIDIA", "a label that is not expected: vendor"),
+    ("LABEL io.dlimg.cuda=99", "a label that is not expected: io.dlimg.cuda"),
     ("FROM scratch AS other", "the last stage starts from scratch"),
     ("FROM image AS other\nENV LD_PRELOAD=/x", "sets LD_PRELOAD"),
 ]
@@ -137,7 +137,7 @@ def project(folder: Path, text: str) -> str:
 
 def refused(folder: Path, cell: Cell) -> tuple[str, str, str]:
     with pytest.raises(BadInput) as caught:
-        dockerfile(cell, samples.lock(cell.id), templates(str(folder)))
+        render_dockerfile(cell, samples.lock(cell.id), load_templates(str(folder)))
     problem = caught.value.problems[0]
     return problem.message, problem.where, problem.hint
 
@@ -151,7 +151,7 @@ def test_a_template_that_sets_what_nobody_states(line: str, said: str, tmp_path:
     assert message.endswith("for pytorch-2.15.0-cpu-py3.13-debian13")
     assert where.startswith(f"{path}:") or "/_layout/Dockerfile.j2:" in where
     assert hint
-    if "which nobody states" in message:
+    if "which neither layout nor matrix states" in message:
         number = next(
             at for at, text in enumerate(line.splitlines(), 3) if "ENV" in text.upper() or at > 3
         )
@@ -173,7 +173,7 @@ LAYOUT_LIES = [
     ("{{ line }}", "{{ line.replace('[\"bash\"]', '[\"sh\"]') }}", "CMD is not bash"),
     ("{{ line }}", "{{ line.replace('/code', '/data') }}", "WORKDIR is not /code"),
     ("{{ line }}", "{{ line.replace('\"/usr/bin/tini\"', '\"/w\"') }}", "ENTRYPOINT is not"),
-    ("LABEL ", "LABEL x=y ", "a label that nobody promised: x"),
+    ("LABEL ", "LABEL x=y ", "a label that is not expected: x"),
     ("# {{ cell.id }}\n", "# escape=`\n", "a directive for the parser: # escape=`"),
     ("# {{ cell.id }}\n", "#syntax=example.com/x\n", "a directive for the parser"),
 ]
@@ -198,4 +198,4 @@ def test_a_template_may_run_copy_and_repeat(tmp_path: Path) -> None:
     start = '{% extends "_layout/Dockerfile.j2" %}\n{% block framework %}\n'
     project(tmp_path, f"{start}{lines}{{% endblock %}}")
     cell = samples.cell()
-    assert lines in dockerfile(cell, samples.lock(cell.id), templates(str(tmp_path)))
+    assert lines in render_dockerfile(cell, samples.lock(cell.id), load_templates(str(tmp_path)))

@@ -9,7 +9,7 @@ from dlimg.builders.choose import choose_builder
 from dlimg.model import Image
 from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import read_project
-from dlimg.render.dockerfile import templates
+from dlimg.render.dockerfile import load_templates
 from dlimg.render.layers_eligibility import LAYOUT_FORMAT, layers_obstacle, layout_format
 from tests.support.jax_project import CELL, ROOT, enter_project
 
@@ -25,7 +25,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def obstacle(images: Path, family: str = "jax") -> str:
-    return layers_obstacle(family, templates(str(images)))
+    return layers_obstacle(family, load_templates(str(images)))
 
 
 def write(images: Path, name: str, text: str) -> None:
@@ -37,7 +37,7 @@ def write(images: Path, name: str, text: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_families_of_this_project_can_be_assembled(family: str) -> None:
     assert obstacle(ROOT / "images", family) == ""
-    assert layout_format(templates(str(ROOT / "images"))) == LAYOUT_FORMAT
+    assert layout_format(load_templates(str(ROOT / "images"))) == LAYOUT_FORMAT
 
 
 def test_a_comment_in_the_layout_does_not_change_the_builder(images: Path) -> None:

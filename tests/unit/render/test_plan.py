@@ -3,7 +3,7 @@
 import pytest
 
 from dlimg.model import Image
-from dlimg.render.plan import JOBS_PER_MATRIX, entries, github_jobs, plan_json
+from dlimg.render.plan import JOBS_PER_MATRIX, github_jobs, plan_entries, plan_json
 from tests.support import samples
 
 
@@ -21,12 +21,12 @@ def by_layers(_: Image) -> tuple[str, str]:
     ],
 )
 def test_the_plan_names_the_base(base: str, pins: dict[str, str], said: str) -> None:
-    assert entries([samples.image()], base, pins, by_layers)[0].base == said
+    assert plan_entries([samples.image()], base, pins, by_layers)[0].base == said
 
 
 def test_plan_as_data() -> None:
     image = samples.image(samples.cell(accelerator="cuda13.2"))
-    (one,) = plan_json(entries([image], "bootstrap", {}, by_layers))
+    (one,) = plan_json(plan_entries([image], "bootstrap", {}, by_layers))
     assert one["cell"] == "pytorch-2.15.0-cuda13.2-py3.13-debian13"
     assert one["needs_gpu"] is True
     assert (one["builder"], one["builder_why"]) == ("layers", "it is so")
@@ -36,7 +36,7 @@ def test_plan_as_data() -> None:
 @pytest.mark.parametrize(("cells", "jobs"), [(1, 1), (256, 256), (257, 129), (1000, 250)])
 def test_every_cell_is_in_one_job(cells: int, jobs: int) -> None:
     images = [samples.image(samples.cell(version=f"2.{number}")) for number in range(cells)]
-    found = github_jobs(entries(images, "auto", {}, by_layers))["include"]
+    found = github_jobs(plan_entries(images, "auto", {}, by_layers))["include"]
     assert len(found) == jobs <= JOBS_PER_MATRIX
     named = [name for job in found for name in str(job["cells"]).split()]
     assert sorted(named) == sorted(image.cell.id for image in images)
@@ -44,5 +44,5 @@ def test_every_cell_is_in_one_job(cells: int, jobs: int) -> None:
 
 def test_a_job_with_a_cuda_cell_needs_a_gpu() -> None:
     images = [samples.image(samples.cell(accelerator=name)) for name in ("cpu", "cuda13.2")]
-    found = github_jobs(entries(images, "auto", {}, by_layers))["include"]
+    found = github_jobs(plan_entries(images, "auto", {}, by_layers))["include"]
     assert [job["needs_gpu"] for job in found] == [False, True]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.errors import BadInput
-from dlimg.render.system_stage import system_step
+from dlimg.render.system_stage import parse_system_step
 
 RENDERED = Path(__file__).parents[3] / "rendered"
 
@@ -29,7 +29,7 @@ EOF
 
 
 def test_a_step_has_its_script_files_and_secrets() -> None:
-    step = system_step(FILES + SYSTEM)
+    step = parse_system_step(FILES + SYSTEM)
     assert step.shell == ("/bin/bash", "-euo", "pipefail", "-c")
     assert step.script == "# A script's own comment stays.\ncp /run/files/tool /usr/bin\n"
     assert step.secrets == {"ca": 0o444, "netrc": 0o400}
@@ -43,16 +43,16 @@ def test_every_rendered_dockerfile_is_a_step_or_needs_another_python() -> None:
         text = path.read_text()
         if "AS python\n" in text:
             with pytest.raises(BadInput, match="source=/opt/python"):
-                system_step(text)
+                parse_system_step(text)
         else:
-            assert "/run/files/settle" in system_step(text).script
+            assert "/run/files/settle" in parse_system_step(text).script
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("SHELL [", "ENV A=b\nSHELL [", "other steps than one RUN"),
-        ("<<'EOF'\n# A", "<<EOF\n# A", "no quoted heredoc"),
+        ("SHELL [", "ENV A=b\nSHELL [", "other instructions than one RUN"),
+        ("<<'EOF'\n# A", "<<EOF\n# A", "without a quoted heredoc"),
         ("required=false \\", "required=true \\", "takes --mount=type=secret"),
         (",mode=0444", ",target=/etc/ca", "takes --mount=type=secret"),
         ("type=bind,from=files", "type=cache,id=files", "takes --mount=type=cache"),
@@ -67,4 +67,4 @@ def test_every_rendered_dockerfile_is_a_step_or_needs_another_python() -> None:
 def test_other_instructions_are_refused(old: str, new: str, message: str) -> None:
     assert old in FILES + SYSTEM
     with pytest.raises(BadInput, match=message):
-        system_step((FILES + SYSTEM).replace(old, new, 1))
+        parse_system_step((FILES + SYSTEM).replace(old, new, 1))
