@@ -20,7 +20,7 @@ from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import resolve
 from dlimg.model import Lock, Wheel
 from dlimg.pipeline.facts_files import read_facts
-from dlimg.report.lint import (github_annotations, lint_json, findings_text, summary)
+from dlimg.report.lint import findings_text, github_annotations, lint_json, summary
 from tests.support import samples
 
 ROOT = Path(__file__).parents[3]
@@ -88,7 +88,7 @@ def locked(**wheels: tuple[Wheel, ...]) -> dict[str, Lock]:
     }
 
 
-def ground(
+def lint_context(
     text: str = MATRIX,
     *,
     today: date = TODAY,
@@ -98,32 +98,34 @@ def ground(
 ) -> LintContext:
     matrix = parse_matrix(text, "matrix.yaml")
     resolution = resolve(matrix, FACTS, pins)
-    there = locked() if locks is None else locks
+    known_locks = locked() if locks is None else locks
     return LintContext(
         matrix=matrix,
         resolution=resolution,
         facts=FACTS,
         today=today,
         locks={
-            name: lock for name, lock in there.items() if name in {c.id for c in resolution.cells}
+            name: lock
+            for name, lock in known_locks.items()
+            if name in {c.id for c in resolution.cells}
         },
-        lock_files={name: f"locks/{name}.json" for name in there},
+        lock_files={name: f"locks/{name}.json" for name in known_locks},
         answers=answers,
     )
 
 
-def found(one: LintContext) -> list[tuple[str, str, int]]:
-    return [(each.id, each.severity.value, each.line) for each in lint(one).findings]
+def findings_of(context: LintContext) -> list[tuple[str, str, int]]:
+    return [(row.id, row.severity.value, row.line) for row in lint(context).findings]
 
 
-def only(one: LintContext) -> Finding:
-    findings = lint(one).findings
+def only_finding(context: LintContext) -> Finding:
+    findings = lint(context).findings
     assert len(findings) == 1, findings
     return findings[0]
 
 
 def test_a_sound_matrix_has_no_finding() -> None:
-    linted = lint(ground())
+    linted = lint(lint_context())
     assert linted.findings == ()
     assert linted.skipped == (
         "the index and registries (wheel-gone, wheel-yanked, base-moved): use --online",
@@ -142,28 +144,40 @@ PYTHON_DAYS = [
 
 @pytest.mark.parametrize(("today", "severity"), PYTHON_DAYS)
 def test_a_python_near_its_end_warns_and_past_it_fails(today: date, severity: str | None) -> None:
-    got = [one for one in lint(ground(OLD_PYTHON, today=today)).findings if "3.11" in one.about]
-    assert [one.severity.value for one in got] == ([severity] if severity else [])
-    for one in got:
-        assert (one.id, one.line, one.about) == ("python-end-of-life", 11, "pytorch: 3.11")
-        assert one.source == "https://endoflife.date/python"
+    findings = [
+        finding
+        for finding in lint(lint_context(OLD_PYTHON, today=today)).findings
+        if "3.11" in finding.about
+    ]
+    assert [finding.severity.value for finding in findings] == ([severity] if severity else [])
+    for finding in findings:
+        assert (finding.id, finding.line, finding.about) == (
+            "python-end-of-life",
+            11,
+            "pytorch: 3.11",
+        )
+        assert finding.source == "https://endoflife.date/python"
 
 
 def test_a_python_whose_end_is_a_plan_only_warns() -> None:
     text = MATRIX.replace('python: ["3.13"]', 'python: ["3.13", "3.15"]', 1)
-    got = [
-        one for one in lint(ground(text, today=date(2040, 1, 1))).findings if "3.15" in one.about
+    findings = [
+        finding
+        for finding in lint(lint_context(text, today=date(2040, 1, 1))).findings
+        if "3.15" in finding.about
     ]
-    assert [(one.id, one.severity.value) for one in got] == [("python-end-of-life", "warning")]
+    assert [(finding.id, finding.severity.value) for finding in findings] == [
+        ("python-end-of-life", "warning")
+    ]
 
 
 def test_a_stack_is_resolved_for_a_python_that_lives() -> None:
-    got = [
-        (one.id, one.line, one.about)
-        for one in lint(ground(today=date(2030, 1, 1))).findings
-        if one.about.startswith("cuda13.2")
+    findings = [
+        (finding.id, finding.line, finding.about)
+        for finding in lint(lint_context(today=date(2030, 1, 1))).findings
+        if finding.about.startswith("cuda13.2")
     ]
-    assert got == [("python-end-of-life", 4, "cuda13.2: 3.13")]
+    assert findings == [("python-end-of-life", 4, "cuda13.2: 3.13")]
 
 
 # Debian 12 ended on 2026-07-11, its long-term support ends on 2028-06-30; Ubuntu has none for all.
@@ -185,15 +199,25 @@ def test_long_term_support_warns_and_what_is_after_it_fails(
     system: str, today: date, severity: str | None
 ) -> None:
     text = MATRIX.replace("Debian 13", system)
-    got = [one for one in lint(ground(text, today=today)).findings if one.id == "os-end-of-life"]
-    assert [(one.severity.value, one.line) for one in got] == ([(severity, 2)] if severity else [])
+    findings = [
+        finding
+        for finding in lint(lint_context(text, today=today)).findings
+        if finding.id == "os-end-of-life"
+    ]
+    assert [(finding.severity.value, finding.line) for finding in findings] == (
+        [(severity, 2)] if severity else []
+    )
 
 
-def test_an_alias_to_what_is_near_its_end_is_told_beside_it() -> None:
+def test_an_alias_to_a_distribution_near_its_end() -> None:
     text = MATRIX.replace("Debian 13", "Debian 12").replace("debian13}", "debian13}")
-    got = [one for one in lint(ground(text)).findings if one.id == "alias-to-deprecated"]
-    assert [(one.line, one.about) for one in got] == [(17, "pytorch:latest")]
-    assert "long-term support" in got[0].message
+    findings = [
+        finding
+        for finding in lint(lint_context(text)).findings
+        if finding.id == "alias-to-deprecated"
+    ]
+    assert [(finding.line, finding.about) for finding in findings] == [(17, "pytorch:latest")]
+    assert "long-term support" in findings[0].message
 
 
 OLD_CUDA = (
@@ -209,17 +233,17 @@ OLD_CUDA = (
 )
 
 
-def test_a_cuda_that_nvidia_gave_up() -> None:
-    got = {one.id: one for one in lint(ground(OLD_CUDA)).findings}
-    one = got["cuda-end-of-life"]
-    assert (one.severity, one.line, one.about) == (Severity.WARNING, 5, "cuda11.7")
-    assert got["alias-to-deprecated"].about == "pytorch:latest"
+def test_a_cuda_without_support() -> None:
+    findings = {finding.id: finding for finding in lint(lint_context(OLD_CUDA)).findings}
+    finding = findings["cuda-end-of-life"]
+    assert (finding.severity, finding.line, finding.about) == (Severity.WARNING, 5, "cuda11.7")
+    assert findings["alias-to-deprecated"].about == "pytorch:latest"
 
 
 def test_latest_is_not_the_newest() -> None:
-    got = {one.id: one for one in lint(ground(OLD_CUDA)).findings}
-    one = got["latest-is-not-newest"]
-    assert "pytorch:latest is 1.13.1, and the matrix has 2.15.0" in one.message
+    findings = {finding.id: finding for finding in lint(lint_context(OLD_CUDA)).findings}
+    finding = findings["latest-is-not-newest"]
+    assert "pytorch:latest is 1.13.1, and the matrix has 2.15.0" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -231,49 +255,62 @@ def test_latest_is_not_the_newest() -> None:
     ],
 )
 def test_gpus_that_the_matrix_promises(gpus: str, expected: list[tuple[str, str]]) -> None:
-    got = lint(ground(f"{MATRIX}gpus: {gpus}\n")).findings
-    assert [(one.id, one.severity.value) for one in got] == expected
-    assert {one.line for one in got} <= {29}
+    findings = lint(lint_context(f"{MATRIX}gpus: {gpus}\n")).findings
+    assert [(finding.id, finding.severity.value) for finding in findings] == expected
+    assert {finding.line for finding in findings} <= {29}
 
 
 def test_a_gpu_that_one_family_lacks_is_a_warning() -> None:
-    got = [
-        one
-        for one in lint(ground(f"{OLD_CUDA}gpus: [V100]\n")).findings
-        if one.id == "promise-not-kept"
+    findings = [
+        finding
+        for finding in lint(lint_context(f"{OLD_CUDA}gpus: [V100]\n")).findings
+        if finding.id == "promise-not-kept"
     ]
-    assert [(one.severity.value, one.about) for one in got] == [("warning", "jax: V100")]
-    assert "no image of jax runs on the promised V100 (sm_70)" in got[0].message
+    assert [(finding.severity.value, finding.about) for finding in findings] == [
+        ("warning", "jax: V100")
+    ]
+    assert "no image of jax runs on the promised V100 (sm_70)" in findings[0].message
 
 
 def test_a_near_name_of_a_gpu_is_offered() -> None:
-    assert "'RTX 4090'" in only(ground(f"{MATRIX}gpus: [RTX 4900]\n")).message
+    assert "'RTX 4090'" in only_finding(lint_context(f"{MATRIX}gpus: [RTX 4900]\n")).message
 
 
 def test_a_version_without_facts() -> None:
     text = MATRIX.replace("version: [0.12.0.1]", "version: [99.0]")
-    got = [one for one in lint(ground(text)).findings if one.id == "no-facts"]
-    assert [(one.severity.value, one.line, one.about) for one in got] == [("note", 21, "jax 99.0")]
+    findings = [
+        finding for finding in lint(lint_context(text)).findings if finding.id == "no-facts"
+    ]
+    assert [(finding.severity.value, finding.line, finding.about) for finding in findings] == [
+        ("note", 21, "jax 99.0")
+    ]
 
 
 def test_a_cudnn_that_the_framework_was_not_built_for() -> None:
     old = samples.wheel("nvidia-cudnn-cu13", "8.9.7.29")
     locks = locked()
     locks[TORCH] = samples.lock(TORCH, wheels=(old, BLAS, samples.wheel()))
-    got = [one for one in lint(ground(locks=locks)).findings if one.id == "cannot-work"]
-    assert [(one.severity.value, one.line) for one in got] == [("error", 9)]
-    assert "cuDNN" in got[0].message
-    assert TORCH in got[0].message
+    findings = [
+        finding
+        for finding in lint(lint_context(locks=locks)).findings
+        if finding.id == "cannot-work"
+    ]
+    assert [(finding.severity.value, finding.line) for finding in findings] == [("error", 9)]
+    assert "cuDNN" in findings[0].message
+    assert TORCH in findings[0].message
 
 
-def test_what_no_gpu_runs() -> None:
+def test_an_image_that_no_gpu_runs() -> None:
     only_old = FACTS.gpu("K80")
     facts = replace_gpus(only_old)
-    got = lint(replace(ground(), facts=facts)).findings
-    assert {one.id for one in got} == {"runs-nowhere"}
-    assert {one.about for one in got} == {"pytorch 2.15.0 cuda13.2", "jax 0.12.0.1 cuda13.2"}
-    assert {one.severity for one in got} == {Severity.ERROR}
-    assert all(one.source for one in got)
+    findings = lint(replace(lint_context(), facts=facts)).findings
+    assert {finding.id for finding in findings} == {"runs-nowhere"}
+    assert {finding.about for finding in findings} == {
+        "pytorch 2.15.0 cuda13.2",
+        "jax 0.12.0.1 cuda13.2",
+    }
+    assert {finding.severity for finding in findings} == {Severity.ERROR}
+    assert all(finding.source for finding in findings)
 
 
 def replace_gpus(*gpus: GpuFact) -> Facts:
@@ -281,18 +318,24 @@ def replace_gpus(*gpus: GpuFact) -> Facts:
     return replace(FACTS, gpus={gpu.name: gpu for gpu in gpus})
 
 
-def test_what_rests_on_an_unverified_fact_warns() -> None:
+def test_a_rule_with_an_unverified_fact_warns() -> None:
     newer = f"platform: x86_64-manylinux_2_45\n{MATRIX}".replace("Debian 13", "Ubuntu 26.04")
-    got = lint(ground(newer)).findings
-    assert {(one.id, one.severity.value) for one in got} == {("may-not-work", "warning")}
-    assert all("2.43" in one.message and one.source for one in got)
+    findings = lint(lint_context(newer)).findings
+    assert {(finding.id, finding.severity.value) for finding in findings} == {
+        ("may-not-work", "warning")
+    }
+    assert all("2.43" in finding.message and finding.source for finding in findings)
 
 
 def test_two_cudnns() -> None:
     other = samples.wheel("nvidia-cudnn-cu12", "9.28.0.42")
-    one = only(ground(locks=locked(torch=(other,))))
-    assert (one.id, one.severity, one.file) == ("two-cudnns", Severity.ERROR, f"locks/{TORCH}.json")
-    assert "nvidia-cudnn-cu13 9.26.0.51 and nvidia-cudnn-cu12 9.28.0.42" in one.message
+    finding = only_finding(lint_context(locks=locked(torch=(other,))))
+    assert (finding.id, finding.severity, finding.file) == (
+        "two-cudnns",
+        Severity.ERROR,
+        f"locks/{TORCH}.json",
+    )
+    assert "nvidia-cudnn-cu13 9.26.0.51 and nvidia-cudnn-cu12 9.28.0.42" in finding.message
 
 
 TWINS = [
@@ -307,11 +350,11 @@ TWINS = [
 @pytest.mark.parametrize(("first", "second", "clash"), TWINS)
 def test_wheels_that_are_known_to_fill_one_path(first: str, second: str, clash: bool) -> None:  # noqa: FBT001
     pair = (samples.wheel(first, "1.0"), samples.wheel(second, "1.0"))
-    got = found(ground(locks=locked(torch=pair)))
-    assert [name for name, _, _ in got] == (["same-path"] if clash else [])
+    findings = findings_of(lint_context(locks=locked(torch=pair)))
+    assert [name for name, _, _ in findings] == (["same-path"] if clash else [])
 
 
-def asked(**more: object) -> OnlineAnswers:
+def online_answers(**more: object) -> OnlineAnswers:
     return replace(OnlineAnswers(offers={}, records={}, digests={}), **more)  # type: ignore[arg-type]
 
 
@@ -322,22 +365,27 @@ def record(path: str, digest: str) -> str:
 def test_wheels_whose_records_clash() -> None:
     pair = (samples.wheel("first", "1.0"), samples.wheel("second", "1.0"))
     records = {pair[0].sha256: record("both/a.py", "x"), pair[1].sha256: record("both/a.py", "y")}
-    one = only(ground(locks=locked(torch=pair, jax=pair), answers=asked(records=records)))
-    assert one.id == "same-path"
-    assert "first and second fill both/a.py with different content" in one.message
-    assert "in 1 more lock" in one.message
+    finding = only_finding(
+        lint_context(locks=locked(torch=pair, jax=pair), answers=online_answers(records=records))
+    )
+    assert finding.id == "same-path"
+    assert "first and second fill both/a.py with different content" in finding.message
+    assert "in 1 more lock" in finding.message
     same = dict.fromkeys(records, record("both/a.py", "x"))
-    assert found(ground(locks=locked(torch=pair), answers=asked(records=same))) == []
+    assert (
+        findings_of(lint_context(locks=locked(torch=pair), answers=online_answers(records=same)))
+        == []
+    )
 
 
 def test_cuda_in_a_cpu_image() -> None:
-    one = only(ground(locks=locked(cpu=(BLAS,))))
-    assert (one.id, one.severity, one.file) == (
+    finding = only_finding(lint_context(locks=locked(cpu=(BLAS,))))
+    assert (finding.id, finding.severity, finding.file) == (
         "cuda-in-cpu-image",
         Severity.WARNING,
         f"locks/{JAX_CPU}.json",
     )
-    assert "500 MB" in one.message
+    assert "500 MB" in finding.message
 
 
 def test_families_on_one_cuda_that_share_nothing() -> None:
@@ -348,56 +396,64 @@ def test_families_on_one_cuda_that_share_nothing() -> None:
     name = "jax-0.12.0.1-mine-py3.13-debian13"
     other = samples.wheel("nvidia-cudnn-cu13", "9.28.0.1")
     locks = {**locked(), name: samples.lock(name, wheels=(other, samples.wheel("jax", "0.12.0.1")))}
-    one = only(ground(text, locks=locks))
-    assert (one.id, one.line) == ("nothing-shared", 5)
-    assert "pytorch and jax are both on CUDA 13.2 and share no byte" in one.message
+    finding = only_finding(lint_context(text, locks=locks))
+    assert (finding.id, finding.line) == ("nothing-shared", 5)
+    assert "pytorch and jax are both on CUDA 13.2 and share no byte" in finding.message
     locks[name] = samples.lock(name, wheels=(*SHARED, samples.wheel("jax", "0.12.0.1")))
-    assert found(ground(text, locks=locks)) == []
+    assert findings_of(lint_context(text, locks=locks)) == []
 
 
 def test_a_wheel_that_is_gone_or_withdrawn() -> None:
     offers = {
         BLAS.file: IndexAnswer(state="gone"),
         CUDNN.file: IndexAnswer(state="yanked", reason="it crashes"),
-        samples.wheel().file: IndexAnswer(state="there"),
+        samples.wheel().file: IndexAnswer(state="digest_today"),
     }
-    got = lint(ground(answers=asked(offers=offers))).findings
-    assert [(one.id, one.severity.value) for one in got] == [
+    findings = lint(lint_context(answers=online_answers(offers=offers))).findings
+    assert [(finding.id, finding.severity.value) for finding in findings] == [
         ("wheel-gone", "error"),
         ("wheel-yanked", "warning"),
     ]
-    assert "nvidia-cublas 13.2.0.9; so in 1 more lock" in got[0].message
-    assert "it crashes" in got[1].message
+    assert "nvidia-cublas 13.2.0.9; so in 1 more lock" in findings[0].message
+    assert "it crashes" in findings[1].message
 
 
 @pytest.mark.parametrize(
-    ("there", "severity"),
+    ("digest_today", "severity"),
     [(PINS["debian13"], None), (f"sha256:{'2' * 64}", "warning"), ("", "warning")],
 )
-def test_a_base_that_moved(there: str, severity: str | None) -> None:
-    got = found(ground(answers=asked(digests={"debian13": there})))
-    assert got == ([("base-moved", "warning", 2)] if severity else [])
+def test_a_base_that_moved(digest_today: str, severity: str | None) -> None:
+    findings = findings_of(lint_context(answers=online_answers(digests={"debian13": digest_today})))
+    assert findings == ([("base-moved", "warning", 2)] if severity else [])
 
 
-def test_a_base_that_nobody_answered_about_is_told() -> None:
-    linted = lint(ground(answers=asked(unanswered=("the registry docker.io: no answer",))))
+def test_a_silent_registry_is_named() -> None:
+    linted = lint(
+        lint_context(answers=online_answers(unanswered=("the registry docker.io: no answer",)))
+    )
     assert linted.findings == ()
     assert linted.skipped == ("the registry docker.io: no answer",)
 
 
 def test_a_base_without_a_pin() -> None:
-    one = only(ground(pins={}))
-    assert (one.id, one.severity, one.about) == ("base-not-pinned", Severity.NOTE, "debian13")
+    finding = only_finding(lint_context(pins={}))
+    assert (finding.id, finding.severity, finding.about) == (
+        "base-not-pinned",
+        Severity.NOTE,
+        "debian13",
+    )
 
 
 def accepted(entry: str, text: str = MATRIX) -> LintResult:
-    return lint(ground(f"{text}lint:\n  - {entry}\n", pins={}))
+    return lint(lint_context(f"{text}lint:\n  - {entry}\n", pins={}))
 
 
 def test_a_finding_is_ignored_with_a_reason() -> None:
     linted = accepted('{id: base-not-pinned, about: "debian*", why: "offline"}')
     assert linted.findings == ()
-    assert [(one.id, by.why) for one, by in linted.ignored] == [("base-not-pinned", "offline")]
+    assert [(finding.id, by.why) for finding, by in linted.ignored] == [
+        ("base-not-pinned", "offline")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -414,9 +470,9 @@ def test_an_entry_that_ignores_nothing_fails(entry: str, said: str) -> None:
     assert said in first.message
 
 
-def test_what_only_the_index_finds_is_not_dead_offline() -> None:
+def test_an_ignored_online_finding_is_not_unused_offline() -> None:
     linted = accepted('{id: wheel-yanked, about: "jax*", why: "we keep it"}')
-    assert [one.id for one in linted.findings] == ["base-not-pinned"]
+    assert [finding.id for finding in linted.findings] == ["base-not-pinned"]
 
 
 def test_the_line_of_a_wheel_in_its_lock() -> None:
@@ -426,10 +482,10 @@ def test_the_line_of_a_wheel_in_its_lock() -> None:
         assert f'"name": "{wheel.name}"' in lines[lock_line(lock, wheel.name) - 1]
 
 
-LINTED = lint(ground(f"{MATRIX}gpus: [GTX 1080]\n", pins={}))
+LINTED = lint(lint_context(f"{MATRIX}gpus: [GTX 1080]\n", pins={}))
 
 
-def test_the_text_is_what_editors_jump_to() -> None:
+def test_text_has_file_and_line_first() -> None:
     lines = findings_text(LINTED).splitlines()
     assert lines[0].startswith("matrix.yaml:29: error: no image runs on the promised GTX")
     assert "[promise-not-kept]" in lines[0]
@@ -446,13 +502,15 @@ def test_findings_are_annotated_on_github() -> None:
         about="",
         message="50 %\n::error::stop",
     )
-    one = LintResult(findings=(nasty,), ignored=(), skipped=())
-    text = github_annotations(one)
+    finding = LintResult(findings=(nasty,), ignored=(), skipped=())
+    text = github_annotations(finding)
     assert text == (
         "::notice file=a%3Ab%2Cc%0A.yaml,line=3,title=dlimg x-y::"
         "50 %25%0A::error::stop (docs/lint/x-y.md)\n"
     )
-    assert github_annotations(LINTED).startswith("::error file=matrix.yaml,line=29,title=dlimg promise")
+    assert github_annotations(LINTED).startswith(
+        "::error file=matrix.yaml,line=29,title=dlimg promise"
+    )
 
 
 def test_json_is_stable() -> None:
@@ -467,8 +525,8 @@ def test_json_is_stable() -> None:
 
 def test_every_finding_has_a_page_and_the_pages_are_current() -> None:
     folder = ROOT / "docs/lint"
-    there = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
-    assert there == rule_pages(), "run `nox -s lint_pages` and review the diff"
+    digest_today = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
+    assert digest_today == rule_pages(), "run `nox -s lint_pages` and review the diff"
     assert len({rule.id for rule in RULES}) == len(RULES)
 
 

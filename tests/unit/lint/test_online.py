@@ -19,7 +19,7 @@ from dlimg.pipeline.lint import ask_online
 from tests.support import samples
 from tests.support.fake_registry import OCI_MANIFEST, Small, running, sha256
 from tests.support.http_server import served
-from tests.unit.lint.test_findings import JAX_CPU, MATRIX, ground
+from tests.unit.lint.test_findings import JAX_CPU, MATRIX, lint_context
 
 MANIFEST = b'{"schemaVersion": 2, "layers": []}'
 
@@ -53,14 +53,14 @@ def index() -> Iterator[str]:
 
         def _answer(self, *, body: bool) -> None:
             parts = self.path.strip("/").split("/")
-            found = self._page(parts[1]) if parts[0] == "simple" else FILES.get(parts[-1])
-            self.send_response(200 if found else 404)
+            answers = self._page(parts[1]) if parts[0] == "simple" else FILES.get(parts[-1])
+            self.send_response(200 if answers else 404)
             kind = "text/html" if parts[0] == "simple" else "application/octet-stream"
             self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(found or b"")))
+            self.send_header("Content-Length", str(len(answers or b"")))
             self.end_headers()
             if body:
-                self.wfile.write(found or b"")
+                self.wfile.write(answers or b"")
 
         def _page(self, name: str) -> bytes:
             if name not in PAGES:
@@ -89,10 +89,10 @@ def wheel(name: str, sha: str = "") -> Wheel:
     return samples.wheel(name, "1.0", file=file, sha256=sha or digest)
 
 
-def grounded(host: str, *wheels: Wheel, pin: str = "") -> LintContext:
+def context_at(host: str, *wheels: Wheel, pin: str = "") -> LintContext:
     text = MATRIX.replace('"debian:trixie-slim"', f'"{host}/debian:trixie-slim"')
     locks = {JAX_CPU: samples.lock(JAX_CPU, wheels=wheels)}
-    return ground(text, locks=locks, pins={"debian13": pin or sha256(MANIFEST)})
+    return lint_context(text, locks=locks, pins={"debian13": pin or sha256(MANIFEST)})
 
 
 def environment(index: str, folder: Path) -> Mapping[str, str]:
@@ -111,48 +111,56 @@ def quiet(_: str) -> None:
 
 def test_the_index_and_the_registry_are_asked(index: str, registry: Small, tmp_path: Path) -> None:
     local = replace(wheel("mine"), local=True)
-    one = grounded(
+    context = context_at(
         registry.host, wheel("first"), wheel("second"), wheel("tired"), wheel("gone"), local
     )
-    found = ask_online(one, Context.of(environment(index, tmp_path), quiet))
-    assert found.unanswered == ()
-    assert found.offers == {
+    answers = ask_online(context, Context.of(environment(index, tmp_path), quiet))
+    assert answers.unanswered == ()
+    assert answers.offers == {
         wheel("first").file: IndexAnswer(state="there"),
         wheel("second").file: IndexAnswer(state="there"),
         wheel("tired").file: IndexAnswer(state="yanked", reason="it crashes"),
         wheel("gone").file: IndexAnswer(state="gone"),
     }
-    assert found.records[wheel("first").sha256] == "both/a.py,sha256=first,1\n"
-    assert found.digests == {"debian13": sha256(MANIFEST)}
-    linted = lint(replace(one, answers=found))
-    assert {each.id for each in linted.findings} == {"same-path", "wheel-gone", "wheel-yanked"}
+    assert answers.records[wheel("first").sha256] == "both/a.py,sha256=first,1\n"
+    assert answers.digests == {"debian13": sha256(MANIFEST)}
+    linted = lint(replace(context, answers=answers))
+    assert {finding.id for finding in linted.findings} == {
+        "same-path",
+        "wheel-gone",
+        "wheel-yanked",
+    }
 
 
 def test_another_content_under_the_same_name_is_gone(
     index: str, registry: Small, tmp_path: Path
 ) -> None:
-    one = grounded(registry.host, wheel("first", "0" * 64))
-    found = ask_online(one, Context.of(environment(index, tmp_path), quiet))
-    offer = found.offers[wheel("first").file]
+    context = context_at(registry.host, wheel("first", "0" * 64))
+    answers = ask_online(context, Context.of(environment(index, tmp_path), quiet))
+    offer = answers.offers[wheel("first").file]
     assert (offer.state, offer.reason) == ("gone", "a file of the same name has another sha256")
 
 
 def test_a_base_that_moved_or_is_gone(index: str, registry: Small, tmp_path: Path) -> None:
-    one = grounded(registry.host, wheel("first"), pin=f"sha256:{'7' * 64}")
-    found = ask_online(one, Context.of(environment(index, tmp_path), quiet))
-    assert [each.id for each in lint(replace(one, answers=found)).findings] == ["base-moved"]
+    context = context_at(registry.host, wheel("first"), pin=f"sha256:{'7' * 64}")
+    answers = ask_online(context, Context.of(environment(index, tmp_path), quiet))
+    assert [finding.id for finding in lint(replace(context, answers=answers)).findings] == [
+        "base-moved"
+    ]
     registry.manifests.clear()
-    found = ask_online(one, Context.of(environment(index, tmp_path), quiet))
-    assert found.digests == {"debian13": ""}
-    assert "no longer has" in lint(replace(one, answers=found)).findings[0].message
+    answers = ask_online(context, Context.of(environment(index, tmp_path), quiet))
+    assert answers.digests == {"debian13": ""}
+    assert "no longer has" in lint(replace(context, answers=answers)).findings[0].message
 
 
 def test_hosts_that_do_not_answer_are_named(tmp_path: Path) -> None:
     nobody = "127.0.0.1:9"
-    one = grounded(nobody, wheel("first"))
-    found = ask_online(one, Context.of(environment(f"http://{nobody}/simple", tmp_path), quiet))
-    assert (found.offers, found.digests) == ({}, {})
-    first, second = found.unanswered
+    context = context_at(nobody, wheel("first"))
+    answers = ask_online(
+        context, Context.of(environment(f"http://{nobody}/simple", tmp_path), quiet)
+    )
+    assert (answers.offers, answers.digests) == ({}, {})
+    first, second = answers.unanswered
     assert first.startswith("the package index: ")
     assert second.startswith(f"the registry {nobody}: ")
-    assert lint(replace(one, answers=found)).skipped[-2:] == found.unanswered
+    assert lint(replace(context, answers=answers)).skipped[-2:] == answers.unanswered

@@ -55,8 +55,8 @@ def test_requirements_that_changed(folder: Path) -> None:
 
 def test_a_stack_that_changed_makes_only_itself_stale(folder: Path) -> None:
     stack = dataclasses.replace(STACK, cudnn="9.26")
-    found = messages(folder, dataclasses.replace(TORCH, stack=stack), CPU)
-    assert [line.split(":")[0] for line in found] == ["stack cuda13.2"]
+    problems = messages(folder, dataclasses.replace(TORCH, stack=stack), CPU)
+    assert [line.split(":")[0] for line in problems] == ["stack cuda13.2"]
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_a_lock_edited_by_hand(folder: Path, old: str, new: str, message: str) -
     if version:
         text = text.replace('"2.5.0"', f'"{version}"')
     path.write_text(text.replace('"pip"', f'"{name}"') if not version else text)
-    (found,) = messages(folder, *CELLS)
-    assert message in found
+    (problems,) = messages(folder, *CELLS)
+    assert message in problems
 
 
 @pytest.mark.parametrize(
@@ -99,20 +99,20 @@ def test_a_damaged_lock_says_where(folder: Path) -> None:
 
 
 def test_locks_that_nobody_uses(folder: Path) -> None:
-    found = messages(folder, CPU)
-    assert [line.split(": ")[0] for line in found] == [
+    problems = messages(folder, CPU)
+    assert [line.split(": ")[0] for line in problems] == [
         str(cell_path(folder, TORCH.id)),
         str(stack_path(folder, "cuda13.2")),
     ]
-    assert "no cell uses this lock" in found[0]
-    assert "no stack uses this lock" in found[1]
+    assert "no cell uses this lock" in problems[0]
+    assert "no stack uses this lock" in problems[1]
 
 
 def test_a_chosen_cell_does_not_make_the_others_unused(folder: Path) -> None:
     assert check_locks((CPU,), folder, everything=CELLS) == ()
 
 
-def test_an_exception_that_nothing_needs_is_dead(tmp_path: Path) -> None:
+def test_an_unused_exception(tmp_path: Path) -> None:
     dead = StackException(package="nvidia-cuda-cccl", why="once it was needed")
     stack = dataclasses.replace(STACK, exceptions=(*EXCEPTIONS, dead))
     cell = dataclasses.replace(TORCH, stack=stack)
@@ -121,7 +121,7 @@ def test_an_exception_that_nothing_needs_is_dead(tmp_path: Path) -> None:
     assert message.startswith("stack cuda13.2: the exception for nvidia-cuda-cccl is unused")
 
 
-def test_an_exception_cannot_be_called_dead_while_a_lock_is_missing(folder: Path) -> None:
+def test_an_exception_counts_as_used_while_a_lock_is_missing(folder: Path) -> None:
     dead = StackException(package="nvidia-cuda-cccl", why="once it was needed")
     stack = dataclasses.replace(STACK, exceptions=(*EXCEPTIONS, dead))
     cells = [dataclasses.replace(cell, stack=stack) for cell in (TORCH, samples.cell("jax"))]

@@ -59,8 +59,8 @@ def test_wheels_that_fill_one_path(first: str, second: str, *, clash: bool) -> N
 
 def test_every_pair_is_named() -> None:
     wheels = contents(a="x,sha256=aa,1\ny,sha256=aa,1", b="x,sha256=bb,1", c="y,sha256=cc,1")
-    found = find_file_conflicts(wheels, python="3.13")
-    assert [(each.first, each.second, len(each.paths)) for each in found] == [
+    conflicts = find_file_conflicts(wheels, python="3.13")
+    assert [(conflict.first, conflict.second, len(conflict.paths)) for conflict in conflicts] == [
         ("a 1.0", "b 1.0", 1),
         ("a 1.0", "c 1.0", 1),
     ]

@@ -39,8 +39,8 @@ TORCH = on_stack("pytorch", "torch", "2.15.0")
 JAX = on_stack("jax", "jax", "0.12.0", "numpy")
 
 
-def walk(cells: list[Cell], locksmith: Locker) -> dict[str, LockResult]:
-    return {locked.name: locked for locked in lock_cells(cells, locksmith, log=lock_fakes.quiet)}
+def lock_all(cells: list[Cell], locker: Locker) -> dict[str, LockResult]:
+    return {locked.name: locked for locked in lock_cells(cells, locker, log=lock_fakes.quiet)}
 
 
 def files(folder: Path) -> list[str]:
@@ -48,7 +48,7 @@ def files(folder: Path) -> list[str]:
 
 
 def test_stacks_come_first_and_families_share_their_pins(tmp_path: Path) -> None:
-    done = walk([JAX, TORCH, CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
+    done = lock_all([JAX, TORCH, CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
     assert next(iter(done)) == "cuda13.2"
     assert {locked.state for locked in done.values()} == {LockState.WRITTEN}
     assert files(tmp_path) == sorted(
@@ -69,10 +69,10 @@ def test_stacks_come_first_and_families_share_their_pins(tmp_path: Path) -> None
 
 
 def test_a_current_lock_is_left_as_it_is(tmp_path: Path) -> None:
-    walk([TORCH, CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
+    lock_all([TORCH, CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
     uv, index = FakeUv(code=2, says=lock_fakes.UNREACHABLE), FakeIndex()
-    done = walk([TORCH, CPU], lock_fakes.locksmith(tmp_path, uv, index=index))
+    done = lock_all([TORCH, CPU], lock_fakes.locksmith(tmp_path, uv, index=index))
     assert {locked.state for locked in done.values()} == {LockState.CURRENT}
     assert (uv.calls, index.asked) == ([], [])
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
@@ -83,12 +83,12 @@ def old_numpy() -> FakeUv:
 
 
 def test_a_stale_lock_keeps_the_versions_that_still_fit(tmp_path: Path) -> None:
-    walk([CPU], lock_fakes.locksmith(tmp_path, old_numpy()))
+    lock_all([CPU], lock_fakes.locksmith(tmp_path, old_numpy()))
     more = samples.cell(
         "jaxlike", "1", package="numpy", requirements=("numpy", "pip", "jax==0.12.0")
     )
     assert more.id == CPU.id
-    done = walk([more], lock_fakes.locksmith(tmp_path, FakeUv()))
+    done = lock_all([more], lock_fakes.locksmith(tmp_path, FakeUv()))
     assert done[CPU.id].changes == (
         "jax none -> 0.12.0",
         "nvidia-cuda-nvcc none -> 13.5.37",
@@ -97,13 +97,13 @@ def test_a_stale_lock_keeps_the_versions_that_still_fit(tmp_path: Path) -> None:
 
 
 def test_upgrade_lets_versions_move(tmp_path: Path) -> None:
-    walk([CPU], lock_fakes.locksmith(tmp_path, old_numpy()))
-    done = walk([CPU], lock_fakes.locksmith(tmp_path, FakeUv(), upgrade=True))
+    lock_all([CPU], lock_fakes.locksmith(tmp_path, old_numpy()))
+    done = lock_all([CPU], lock_fakes.locksmith(tmp_path, FakeUv(), upgrade=True))
     assert done[CPU.id].changes == ("numpy 2.4.0 -> 2.5.0",)
 
 
 def test_a_lock_with_a_local_wheel_goes_where_git_does_not_look(tmp_path: Path) -> None:
-    done = walk([LOCAL], lock_fakes.locksmith(tmp_path, FakeUv()))
+    done = lock_all([LOCAL], lock_fakes.locksmith(tmp_path, FakeUv()))
     assert done[LOCAL.id].path == local_path(tmp_path, LOCAL.id)
     lock = read_lock(LOCAL.id, tmp_path)
     assert lock
@@ -112,7 +112,7 @@ def test_a_lock_with_a_local_wheel_goes_where_git_does_not_look(tmp_path: Path) 
 
 def test_a_local_version_that_no_folder_has_is_left_out(tmp_path: Path) -> None:
     uv = FakeUv(versions={**lock_fakes.VERSIONS, "torch": ("2.15.0",)})
-    done = walk([LOCAL, CPU], lock_fakes.locksmith(tmp_path, uv))
+    done = lock_all([LOCAL, CPU], lock_fakes.locksmith(tmp_path, uv))
     assert done[LOCAL.id].state is LockState.LEFT_OUT
     assert "torch==2.13.0+cpu for Python 3.13" in done[LOCAL.id].reason
     assert done[CPU.id].state is LockState.WRITTEN
@@ -120,12 +120,12 @@ def test_a_local_version_that_no_folder_has_is_left_out(tmp_path: Path) -> None:
 
 def test_a_failing_cell_does_not_stop_the_others(tmp_path: Path) -> None:
     bad = samples.cell(version="99")
-    said: list[str] = []
+    lines: list[str] = []
     with pytest.raises(BadInput) as caught:
-        lock_cells([bad, CPU], lock_fakes.locksmith(tmp_path, FakeUv()), log=said.append)
+        lock_cells([bad, CPU], lock_fakes.locksmith(tmp_path, FakeUv()), log=lines.append)
     assert [problem.where for problem in caught.value.problems] == [bad.id]
     assert files(tmp_path) == [f"{CPU.id}.json"]
-    assert sorted(line.split()[0] for line in said) == ["failed", "written"]
+    assert sorted(line.split()[0] for line in lines) == ["failed", "written"]
 
 
 def test_the_cells_of_a_failed_stack_are_not_tried(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_the_cells_of_a_failed_stack_are_not_tried(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_index_loses_nothing(tmp_path: Path) -> None:
-    walk([CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
+    lock_all([CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
     before = cell_path(tmp_path, CPU.id).read_bytes()
     uv = FakeUv(code=2, says=lock_fakes.UNREACHABLE)
     with pytest.raises(NetworkFailure, match="the package index cannot be used") as caught:
@@ -152,7 +152,7 @@ def test_an_unreachable_index_loses_nothing(tmp_path: Path) -> None:
     assert cell_path(tmp_path, CPU.id).read_bytes() == before
 
 
-def test_wheels_that_collide_are_never_locked(tmp_path: Path) -> None:
+def test_wheels_with_conflicting_files_are_not_locked(tmp_path: Path) -> None:
     index = FakeIndex(extra={"numpy": "shared.py,sha256=aa,1\n", "pip": "shared.py,sha256=bb,1\n"})
     with pytest.raises(BadInput, match=r"numpy 2\.5\.0 and pip 26\.3 fill shared\.py"):
         lock_cells(
@@ -161,12 +161,12 @@ def test_wheels_that_collide_are_never_locked(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
-def test_a_damaged_lock_is_made_anew(tmp_path: Path) -> None:
-    walk([TORCH], lock_fakes.locksmith(tmp_path, FakeUv()))
+def test_a_damaged_lock_is_solved_again(tmp_path: Path) -> None:
+    lock_all([TORCH], lock_fakes.locksmith(tmp_path, FakeUv()))
     good = {path: path.read_text() for path in tmp_path.rglob("*.json")}
     for path in good:
         path.write_text(path.read_text()[:200])
-    walk([TORCH], lock_fakes.locksmith(tmp_path, FakeUv()))
+    lock_all([TORCH], lock_fakes.locksmith(tmp_path, FakeUv()))
     assert good == {path: path.read_text() for path in tmp_path.rglob("*.json")}
 
 
@@ -177,9 +177,9 @@ def test_an_interrupt_leaves_whole_locks_only(tmp_path: Path) -> None:
         return FakeIndex().read(wheel)
 
     uv = FakeUv()
-    smith = Locker(folder=tmp_path, solver=lock_fakes.solver(uv), read_wheel=read)
+    locker = Locker(folder=tmp_path, solver=lock_fakes.solver(uv), read_wheel=read)
     with pytest.raises(KeyboardInterrupt):
-        lock_cells([TORCH, CPU], smith, log=lock_fakes.quiet)
+        lock_cells([TORCH, CPU], locker, log=lock_fakes.quiet)
     assert uv.stopped
     assert files(tmp_path) == []
 
@@ -199,21 +199,21 @@ def test_a_checkout_that_cannot_be_written(read_only: Path) -> None:
 
 
 def test_the_lock_of_another_cell_is_refused(tmp_path: Path) -> None:
-    walk([CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
+    lock_all([CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
     cell_path(tmp_path, CPU.id).rename(cell_path(tmp_path, "other"))
     with pytest.raises(BadInput, match=f"this is the lock of {CPU.id}"):
         read_lock("other", tmp_path)
 
 
 def test_wheel_folders_come_from_the_command_line_uv_and_pip(tmp_path: Path) -> None:
-    one, two, three = (tmp_path / name for name in ("one", "two words", "three"))
-    for folder in (one, two, three):
+    first, second, third = (tmp_path / name for name in ("one", "two words", "three"))
+    for folder in (first, second, third):
         folder.mkdir()
     environment = {
-        "UV_FIND_LINKS": f"{two},https://wheels.test/",
-        "PIP_FIND_LINKS": f"{three} {one}\nfile://{three} /gone",
+        "UV_FIND_LINKS": f"{second},https://wheels.test/",
+        "PIP_FIND_LINKS": f"{third} {first}\nfile://{third} /gone",
     }
-    assert wheel_folders([str(one)], environment) == (one, two, three)
+    assert wheel_folders([str(first)], environment) == (first, second, third)
     assert wheel_folders([], {}) == ()
 
 
@@ -231,7 +231,7 @@ def test_bases_are_kept(tmp_path: Path) -> None:
 
 def test_locks_of_the_last_release_get_their_new_names(tmp_path: Path) -> None:
     workspace = replace(TORCH, flavour=Flavour.WORKSPACE)
-    walk([workspace], lock_fakes.locksmith(tmp_path, FakeUv()))
+    lock_all([workspace], lock_fakes.locksmith(tmp_path, FakeUv()))
     stack = stack_path(tmp_path, "cuda13.2")
     old = cell_path(tmp_path, workspace.id.replace("workspace", "notebook"))
     cell_path(tmp_path, workspace.id).rename(old)
@@ -240,7 +240,7 @@ def test_locks_of_the_last_release_get_their_new_names(tmp_path: Path) -> None:
     renamed = replace(samples.stack(exceptions=EXCEPTIONS), lock_name="cuda13.2-torch2.15.0")
     cell = replace(workspace, stack=renamed)
     uv, index = FakeUv(code=2, says=lock_fakes.UNREACHABLE), FakeIndex()
-    done = walk([cell], lock_fakes.locksmith(tmp_path, uv, index=index))
+    done = lock_all([cell], lock_fakes.locksmith(tmp_path, uv, index=index))
     assert {locked.state for locked in done.values()} == {LockState.WRITTEN}
     assert files(tmp_path) == [f"{cell.id}.json", "stacks/cuda13.2-torch2.15.0.json"]
     new = (stack_path(tmp_path, "cuda13.2-torch2.15.0"), cell_path(tmp_path, cell.id))
@@ -249,9 +249,9 @@ def test_locks_of_the_last_release_get_their_new_names(tmp_path: Path) -> None:
 
 
 def test_a_stack_that_only_begins_like_an_old_one_leaves_it(tmp_path: Path) -> None:
-    walk([TORCH], lock_fakes.locksmith(tmp_path, FakeUv()))
+    lock_all([TORCH], lock_fakes.locksmith(tmp_path, FakeUv()))
     stack = replace(samples.stack(exceptions=EXCEPTIONS), leader="torch==2.13.0", lock_name="n")
-    walk(
+    lock_all(
         [replace(TORCH, stack=stack, requirements=("torch==2.13.0", "pip"))],
         lock_fakes.locksmith(tmp_path, FakeUv()),
     )
@@ -260,7 +260,7 @@ def test_a_stack_that_only_begins_like_an_old_one_leaves_it(tmp_path: Path) -> N
 
 
 def test_cells_take_the_marks_of_their_stack(tmp_path: Path) -> None:
-    walk([TORCH, CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
+    lock_all([TORCH, CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
     torch, cpu = read_lock(TORCH.id, tmp_path), read_lock(CPU.id, tmp_path)
     assert torch
     assert cpu
@@ -268,7 +268,7 @@ def test_cells_take_the_marks_of_their_stack(tmp_path: Path) -> None:
     assert shared_names(cpu) == set()
     write_lock(mark_shared(torch, ()), cell_path(tmp_path, TORCH.id))
     uv = FakeUv(code=2, says=lock_fakes.UNREACHABLE)
-    done = walk([TORCH, CPU], lock_fakes.locksmith(tmp_path, uv))
+    done = lock_all([TORCH, CPU], lock_fakes.locksmith(tmp_path, uv))
     assert [name for name, locked in done.items() if locked.state is LockState.WRITTEN] == [
         TORCH.id
     ]

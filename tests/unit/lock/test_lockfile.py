@@ -49,8 +49,8 @@ def wheels(draw: some.DrawFn) -> Wheel:
     hexes,
     some.sampled_from(["3.9", "3.13", "3.100"]),
 )
-def test_a_lock_comes_back_as_it_was(found: list[Wheel], digest: str, python: str) -> None:
-    ordered = tuple(sorted(found, key=lambda wheel: wheel.name))
+def test_a_lock_comes_back_as_it_was(wheels: list[Wheel], digest: str, python: str) -> None:
+    ordered = tuple(sorted(wheels, key=lambda wheel: wheel.name))
     lock = Lock(
         name="jax-0.12.0.1-cpu-py3.13-debian13",
         inputs=f"sha256:{digest}",
@@ -112,7 +112,7 @@ def edited(pattern: str, replacement: str) -> str:
         (edited(r"\{[^\n]*numpy[^\n]*\},", '"a",'), "must be an object", "x.json: wheel 1"),
     ],
 )  # fmt: skip
-def test_what_dlimg_did_not_write_is_refused(text: str, message: str, where: str) -> None:
+def test_text_that_dlimg_does_not_write_is_refused(text: str, message: str, where: str) -> None:
     with pytest.raises(BadInput) as caught:
         parse_lock(text, source="x.json")
     (problem,) = caught.value.problems
@@ -151,7 +151,7 @@ def is_wheel_of(file: str, name: str, version: str) -> bool:
         ("a_b", "1..0"),
     ],
 )
-def test_a_wheel_is_told_by_its_file_as_packaging_tells_it(
+def test_file_names_are_parsed_as_packaging_does(
     name: str, version: str, build: str, tags: str
 ) -> None:
     file = f"{name}-{version}{build}-{tags}.whl"
@@ -173,7 +173,7 @@ def test_damage_is_refused_and_nothing_else_happens(noise: str, at: int) -> None
     assert len(lock.wheels) == 2
 
 
-def test_a_lock_written_by_other_hands_is_read_whatever_its_layout() -> None:
+def test_the_layout_of_the_json_does_not_matter() -> None:
     assert parse_lock(json.dumps(json.loads(TEXT)), source="x") == LOCK
 
 

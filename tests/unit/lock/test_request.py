@@ -36,12 +36,12 @@ PATHFINDER = StackException(package="cuda-pathfinder", why="has its own numbers"
         ("torch", "2.15.0", False),
     ],
 )
-def test_the_cap_of_a_stack(name: str, version: str, *, refused: bool) -> None:
+def test_the_upper_bound_of_a_stack(name: str, version: str, *, refused: bool) -> None:
     cap = UpperBound(cuda="13.2", exempt=("cuda-pathfinder",))
     assert cap.refuses(name, version) is refused
 
 
-def test_the_digest_is_that_of_what_is_asked_for_and_nothing_else() -> None:
+def test_the_digest_depends_on_the_request_alone() -> None:
     cell = samples.cell(requirements=("torch==2.15.0", "numpy", "pip"))
     request = cell_request(cell, None)
     again = cell_request(dataclasses.replace(cell, requirements=cell.requirements[::-1]), None)
@@ -109,7 +109,7 @@ def test_a_stack_holds_its_leader_and_cudnn() -> None:
     assert stack_request(samples.stack()).constraints == ()
 
 
-def test_a_cpu_cell_has_no_pins_and_no_cap() -> None:
+def test_a_cpu_cell_has_no_pins_and_no_upper_bound() -> None:
     request = cell_request(samples.cell(), None)
     assert (request.constraints, request.upper_bound) == ((), None)
 

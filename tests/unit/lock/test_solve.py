@@ -31,10 +31,10 @@ def test_the_command_needs_neither_the_python_nor_the_platform() -> None:
 
 def test_a_stack_is_held_to_its_minor_but_for_its_exceptions() -> None:
     uv = FakeUv()
-    found = versions(stack_request(STACK), uv)
-    assert found["cuda-bindings"] == "13.2.0"
-    assert found["cuda-pathfinder"] == "1.9.0"
-    assert found["nvidia-cudnn-cu13"] == "9.28.0.42"
+    locked = versions(stack_request(STACK), uv)
+    assert locked["cuda-bindings"] == "13.2.0"
+    assert locked["cuda-pathfinder"] == "1.9.0"
+    assert locked["nvidia-cudnn-cu13"] == "9.28.0.42"
     assert [call.constraints for call in uv.calls] == [(), ("cuda-bindings==13.2.*",)]
 
 
@@ -43,7 +43,7 @@ def test_a_stack_is_held_to_its_cudnn() -> None:
     assert versions(stack_request(stack), FakeUv())["nvidia-cudnn-cu13"] == "9.26.0.51"
 
 
-def test_without_the_exception_the_error_names_what_stands_in_the_way() -> None:
+def test_without_the_exception_the_error_names_the_conflict() -> None:
     with pytest.raises(NoSolution) as caught:
         solve(stack_request(samples.stack()), lock_fakes.solver(FakeUv()))
     (problem,) = caught.value.problems
@@ -52,12 +52,12 @@ def test_without_the_exception_the_error_names_what_stands_in_the_way() -> None:
     assert "`exceptions`" in problem.hint
 
 
-def test_a_cell_follows_the_pins_and_the_cap_of_its_stack() -> None:
+def test_a_cell_follows_the_pins_and_the_cuda_of_its_stack() -> None:
     stack_lock = samples.lock("cuda13.2", wheels=(samples.wheel("nvidia-cudnn-cu13", "9.26.0.51"),))
     cell = samples.cell("jax", "0.12.0", package="jax", accelerator="cuda13.2")
-    found = versions(cell_request(cell, stack_lock), FakeUv())
-    assert found["nvidia-cudnn-cu13"] == "9.26.0.51"
-    assert found["nvidia-cuda-nvcc"] == "13.2.86", "one minor means neither newer nor older"
+    locked = versions(cell_request(cell, stack_lock), FakeUv())
+    assert locked["nvidia-cudnn-cu13"] == "9.26.0.51"
+    assert locked["nvidia-cuda-nvcc"] == "13.2.86", "one minor means neither newer nor older"
 
 
 def test_a_cell_that_cannot_follow_names_the_pin() -> None:

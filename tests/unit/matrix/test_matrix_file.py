@@ -68,16 +68,19 @@ def refusal(text: str) -> str:
 
 
 def test_a_valid_matrix_becomes_cells() -> None:
-    found = cells_of(GOOD)
-    assert [cell.id for cell in found.cells] == [
+    resolution = cells_of(GOOD)
+    assert [cell.id for cell in resolution.cells] == [
         "jax-0.12.0.1-cpu-py3.13-debian13",
         "jax-0.12.0.1-cpu-py3.13-debian13-compile",
         "jax-0.12.0.1-cuda13.2-py3.13-debian13",
         "jax-0.12.0.1-cuda13.2-py3.13-debian13-compile",
     ]
-    assert found.cells[2].requirements == ("jax[cuda13]==0.12.0.1", "pip")
-    assert found.aliases["jax-0.12.0.1-cuda13.2-py3.13-debian13"] == ("latest", "0.12.0.1-cuda13.2")
-    assert found.groups["default"] == ("jax-0.12.0.1-cpu-py3.13-debian13",)
+    assert resolution.cells[2].requirements == ("jax[cuda13]==0.12.0.1", "pip")
+    assert resolution.aliases["jax-0.12.0.1-cuda13.2-py3.13-debian13"] == (
+        "latest",
+        "0.12.0.1-cuda13.2",
+    )
+    assert resolution.groups["default"] == ("jax-0.12.0.1-cpu-py3.13-debian13",)
 
 
 def test_variables_and_labels_of_the_matrix() -> None:
@@ -87,7 +90,7 @@ def test_variables_and_labels_of_the_matrix() -> None:
     exclude:"""
     top = "source: https://example.com/images\nlicenses: Apache-2.0 AND (MIT OR X)\n"
     cells = cells_of(top + GOOD.replace("exclude:", env)).cells
-    names = [[(one.name, one.value, one.why) for one in cell.env] for cell in cells]
+    names = [[(entry.name, entry.value, entry.why) for entry in cell.env] for cell in cells]
     flags = ("XLA_FLAGS", "--xla_cpu_use_fusion=$x", "a sentence on two lines")
     assert names[0] == [flags, ("LD_PRELOAD", "/usr/lib/libjemalloc.so.2", "memory")]
     assert names[2] == [flags]
@@ -106,16 +109,16 @@ lint:
 """
     matrix = parse_matrix(GOOD + more, "matrix.yaml")
     assert not matrix.problems
-    assert [(one.name, one.line) for one in matrix.gpus] == [("T4", 25), ("sm_90", 25)]
-    said = [(one.id, one.about, one.why, one.line) for one in matrix.ignored]
-    assert said == [
+    assert [(entry.name, entry.line) for entry in matrix.gpus] == [("T4", 25), ("sm_90", 25)]
+    parts = [(entry.id, entry.about, entry.why, entry.line) for entry in matrix.ignored]
+    assert parts == [
         ("os-end-of-life", "debian12", "one more year", 27),
         ("no-facts", "*", "theirs", 28),
     ]
 
 
 def test_dropped_cells_have_a_reason_and_a_source() -> None:
-    dropped = {one.id: one for one in cells_of(GOOD).dropped}
+    dropped = {entry.id: entry for entry in cells_of(GOOD).dropped}
     fact = dropped["jax-0.12.0.1-cpu-py3.11-debian13"]
     assert fact.reason.startswith("jax 0.12.0.1 has no wheel for Python 3.11")
     assert fact.source == "PyPI metadata of jax 0.12.0.1"
@@ -126,7 +129,7 @@ def test_dropped_cells_have_a_reason_and_a_source() -> None:
 @pytest.mark.parametrize("written", ["3.10", "'3.10'", '"3.10"'])
 def test_versions_are_text(written: str) -> None:
     text = GOOD.replace("python: [3.11, 3.12, 3.13]", f"python: [{written}, 3.12, 3.13]")
-    assert "jax-0.12.0.1-cpu-py3.10-debian13" in {one.id for one in cells_of(text).dropped}
+    assert "jax-0.12.0.1-cpu-py3.10-debian13" in {entry.id for entry in cells_of(text).dropped}
 
 
 # What is written instead of what, and what must be said about it: message, place, hint.
@@ -245,7 +248,11 @@ BAD = [
     ("Debian 13", "Debain 13", ["no facts about the distribution", "'Debian 13'", ":2"]),
     ("    axes:", "\taxes:", ["a tab is used", ":8"]),
     ("families:", "families: [", ["not valid YAML"]),
-    ("    framework: jax\n", "    framework: jax\n    framework: jax\n", ["is a repeat", ":8", "line 7"]),
+    (
+        "    framework: jax\n",
+        "    framework: jax\n    framework: jax\n",
+        ["is a repeat", ":8", "line 7"],
+    ),
     ("    framework: jax", "    framework:", ["framework is empty", ":7"]),
     ("    framework: jax", "    framework: [jax]", ["must be one text", ":7"]),
     ("      - {python: 3.12", "      - [python", ["not valid YAML"]),
@@ -268,7 +275,11 @@ BAD = [
         "flavours: {devel: {any: ['a=={version}']}}\ngroups:",
         ["nothing is filled", ":22"],
     ),
-    ("python: 3.13}\nfam", "python: 3.99}\nfam", ["neither a distribution nor uv has Python 3.99", ":4"]),
+    (
+        "python: 3.13}\nfam",
+        "python: 3.99}\nfam",
+        ["neither a distribution nor uv has Python 3.99", ":4"],
+    ),
     ("python: 3.13}\nfam", "python: py3}\nfam", ["'py3' is not a minor version", ":4"]),
     ("version: [0.12.0.1]", "version: [1.0..1]", ["'1.0..1' is not a version", ":9", "3.0rc1"]),
     ("version: [0.12.0.1]", "version: [2024_1]", ["'2024_1' is not a version", ":9"]),
@@ -311,11 +322,11 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("right", "wrong", "said"), BAD)
-def test_an_invalid_matrix_is_refused(right: str, wrong: str, said: list[str]) -> None:
+@pytest.mark.parametrize(("right", "wrong", "parts"), BAD)
+def test_an_invalid_matrix_is_refused(right: str, wrong: str, parts: list[str]) -> None:
     assert right in GOOD
     message = refusal(GOOD.replace(right, wrong, 1))
-    for part in said:
+    for part in parts:
         assert part in message
     assert "matrix.yaml:" in message
 
@@ -415,16 +426,16 @@ required_checks:
   compile: [compiled]
   jax: [of_jax]
 families:"""
-    found = cells_of(GOOD.replace("families:", listed))
+    resolution = cells_of(GOOD.replace("families:", listed))
     of_all = ("tag_matches_image", "runtime_*")
-    assert [cell.required_checks for cell in found.cells] == [
+    assert [cell.required_checks for cell in resolution.cells] == [
         (*of_all, "on_cpu", "of_jax"),
         (*of_all, "on_cpu", "compiled", "of_jax"),
         (*of_all, "on_gpu", "of_jax"),
         (*of_all, "on_gpu", "compiled", "of_jax"),
     ]
-    assert found.required_places["tag_matches_image"] == "matrix.yaml:6"
-    assert found.required_places["of_jax"] == "matrix.yaml:10"
+    assert resolution.required_places["tag_matches_image"] == "matrix.yaml:6"
+    assert resolution.required_places["of_jax"] == "matrix.yaml:10"
     assert {cell.required_checks for cell in cells_of(GOOD).cells} == {()}
 
 
@@ -451,8 +462,8 @@ def test_a_release_without_facts_says_so() -> None:
     text = GOOD.replace("[0.12.0.1]", "[0.12.0.1, 0.99.0]").replace(
         "{accelerator: c", "{version: 0.12.0.1, accelerator: c"
     )
-    found = {cell.version: cell.notes for cell in cells_of(text).cells}
-    assert found == {
+    resolution = {cell.version: cell.notes for cell in cells_of(text).cells}
+    assert resolution == {
         "0.12.0.1": (),
         "0.99.0": ("no facts about jax 0.99.0: nothing was checked",),
     }
@@ -517,14 +528,14 @@ def test_problems_of_all_stages_are_reported_together() -> None:
     ]
 
 
-def test_everything_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     text = GOOD.replace("groups:", "group:").replace("[0.12.0.1]", "[]").replace("why:", "wy:")
     lines = refusal(text)
     for part in ("unknown key 'group'", "is an empty list", "does not say why", "unknown key 'wy'"):
         assert part in lines
 
 
-def test_a_stack_nobody_uses() -> None:
+def test_an_unused_stack() -> None:
     text = GOOD.replace("stacks:", "stacks:\n  cuda12.9: {cuda: 12.9, leader: x==1, python: 3.13}")
     assert "no cell uses the stack cuda12.9" in refusal(text)
 
@@ -559,11 +570,11 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize(("right", "wrong", "said"), SHAPES)
+@pytest.mark.parametrize(("right", "wrong", "parts"), SHAPES)
 def test_the_schema_refuses_the_shapes_that_dlimg_refuses(
-    right: str, wrong: str, said: list[str]
+    right: str, wrong: str, parts: list[str]
 ) -> None:
-    assert said
+    assert parts
     tree = tree_of(GOOD.replace(right, wrong, 1))
     with pytest.raises(jsonschema.ValidationError):
         VALIDATOR.validate(tree)
