@@ -27,7 +27,7 @@ def facts() -> Facts:
 
 
 @cache
-def judge() -> RuleEngine:
+def engine() -> RuleEngine:
     return RuleEngine(facts(), rules(TODAY))
 
 
@@ -41,6 +41,6 @@ def question(words: str) -> WhyQuestion:
     return options_of(parse(["why", *shlex.split(words)])).question
 
 
-def answer(ask: str, *, count: int = 0) -> WhyAnswer:
-    """What `dlimg why` says to these words, on a fixed day."""
-    return why.answer(judge(), query_of(facts(), question(ask)), TODAY, count=count)
+def answer(words: str, *, count: int = 0) -> WhyAnswer:
+    """Return the answer of `dlimg why` to these words, on a fixed day."""
+    return why.answer(engine(), query_of(facts(), question(words)), TODAY, count=count)

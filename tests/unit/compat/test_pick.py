@@ -1,4 +1,4 @@
-"""Which image runs on a GPU and driver: a table of questions, and what is said when none does."""
+"""`pick`: the best images for a GPU and driver, and the advice where none runs."""
 
 import io
 import json
@@ -100,7 +100,7 @@ families:
       cuda13: ["jax[cuda13]=={version}"]
 """
 RESOLUTION = resolve(parse_matrix(MATRIX, "matrix.yaml"), FACTS)
-JUDGE = RuleEngine(FACTS, rules(TODAY))
+ENGINE = RuleEngine(FACTS, rules(TODAY))
 
 
 def stack_lock(name: str) -> Lock:
@@ -108,7 +108,7 @@ def stack_lock(name: str) -> Lock:
     return samples.lock(name, wheels=(samples.wheel(package, version),))
 
 
-SHELF = Catalog(
+CATALOG = Catalog(
     cells=RESOLUTION.cells,
     lock_of=lambda _: None,
     is_locked=lambda cell: not cell.endswith("-devel"),
@@ -117,19 +117,19 @@ SHELF = Catalog(
 )
 
 
-def wish(*gpus: str, **fields: str) -> PickRequest:
+def request_for(*gpus: str, **fields: str) -> PickRequest:
     return PickRequest(gpus=tuple(map(FACTS.gpu, gpus)), **fields)  # type: ignore[arg-type]
 
 
 def picked(*gpus: str, **fields: str) -> PickResult:
-    return pick(SHELF, wish(*gpus, **fields), JUDGE)
+    return pick(CATALOG, request_for(*gpus, **fields), ENGINE)
 
 
-def best(found: PickResult) -> tuple[str, str, str]:
-    """The accelerator of the best image of each family, `?` behind what is doubtful."""
+def best(result: PickResult) -> tuple[str, str, str]:
+    """Return the accelerator of the best image of each family, with `?` where it is doubtful."""
     of: dict[str, str] = {}
-    for fit in found.matches:
-        of.setdefault(fit.cell.family, f"{fit.cell.accelerator}{'?' if fit.doubts else ''}")
+    for match in result.matches:
+        of.setdefault(match.cell.family, f"{match.cell.accelerator}{'?' if match.doubts else ''}")
     return of.get("pytorch", "-"), of.get("tensorflow", "-"), of.get("jax", "-")
 
 
@@ -203,12 +203,12 @@ def test_the_best_image_on_a_gpu_and_driver(row: list[str]) -> None:
     gpu, driver, *expected = row
     gpus = [gpu.replace("_", " ")] if gpu != "-" and not gpu.startswith("sm_") else []
     gpus = [gpu] if gpu.startswith("sm_") else gpus
-    found = picked(*gpus, driver=driver.strip("-"))
-    assert best(found) == tuple(expected)
-    # Everything that was asked for has an answer, and each refusal a source.
-    named = sum(len(one.cells) for one in found.rejections) + len(found.matches)
+    result = picked(*gpus, driver=driver.strip("-"))
+    assert best(result) == tuple(expected)
+    # Every requested cell has an answer, and each rejection a source.
+    named = sum(len(rejection.cells) for rejection in result.rejections) + len(result.matches)
     assert named == sum(cell.is_cuda for cell in RESOLUTION.cells)
-    assert all(one.reason.source for one in found.rejections)
+    assert all(rejection.reason.source for rejection in result.rejections)
 
 
 # A GPU whose host is an ARM machine has nothing here, with CUDA or without: who says so.
@@ -230,36 +230,38 @@ def test_the_best_image_on_a_gpu_and_driver(row: list[str]) -> None:
 )
 @pytest.mark.parametrize("driver", ["", "580.65.06"])
 def test_on_a_host_of_another_machine_nothing_starts(gpu: str, driver: str, source: str) -> None:
-    asked = wish(gpu, driver=driver)
-    found = pick(SHELF, asked, JUDGE)
-    assert found.matches == ()
-    [rejection] = found.rejections
+    wanted = request_for(gpu, driver=driver)
+    result = pick(CATALOG, wanted, ENGINE)
+    assert result.matches == ()
+    [rejection] = result.rejections
     assert len(rejection.cells) == len(RESOLUTION.cells)
     assert (rejection.reason.rule, rejection.reason.at) == ("gpu-host", "runtime")
     assert "aarch64 hosts only, and this is for x86_64" in rejection.reason.message
     assert source in rejection.reason.source
-    assert advice(SHELF, asked, JUDGE) == ()
-    assert nothing_text(found, asked).endswith(": it has none for aarch64")
+    assert advice(CATALOG, wanted, ENGINE) == ()
+    assert nothing_text(result, wanted).endswith(": it has none for aarch64")
 
 
 def test_a_host_that_nobody_confirmed_only_warns() -> None:
-    found = picked("T4G")
-    assert {one.rule for fit in found.matches for one in fit.doubts} == {"gpu-host"}
+    result = picked("T4G")
+    assert {doubt.rule for match in result.matches for doubt in match.doubts} == {"gpu-host"}
 
 
 def test_beside_a_gpu_of_another_host_the_rest_is_kept_to() -> None:
-    found = picked("T4", "GB10", python="3.11", family="pytorch")
-    assert best(found) == ("-", "-", "-")
-    assert {(one.on, one.reason.rule) for one in found.rejections} == {("GB10", "gpu-host")}
-    assert {cell.accelerator for one in found.rejections for cell in one.cells} >= {
+    result = picked("T4", "GB10", python="3.11", family="pytorch")
+    assert best(result) == ("-", "-", "-")
+    assert {(rejection.on, rejection.reason.rule) for rejection in result.rejections} == {
+        ("GB10", "gpu-host")
+    }
+    assert {cell.accelerator for rejection in result.rejections for cell in rejection.cells} >= {
         "cpu",
         "cuda13.2",
     }
-    assert {(c.family, c.python) for one in found.rejections for c in one.cells} == {
+    assert {(c.family, c.python) for rejection in result.rejections for c in rejection.cells} == {
         ("pytorch", "3.11")
     }
-    told = changes(wish("T4", "GB10", family="pytorch"))
-    assert told == [("use only the T4", "pytorch-2.15.0-cuda13.2-py3.13-debian13")]
+    advised = changes(request_for("T4", "GB10", family="pytorch"))
+    assert advised == [("use only the T4", "pytorch-2.15.0-cuda13.2-py3.13-debian13")]
 
 
 def on_machine(request: PickRequest, machine: LocalMachine) -> PickRequest:
@@ -267,36 +269,36 @@ def on_machine(request: PickRequest, machine: LocalMachine) -> PickRequest:
 
 
 def test_only_the_machine_that_speaks_against_an_image_is_named() -> None:
-    seen = on_machine(wish("GB10"), LocalMachine(gpus=(), arch="x86_64"))
-    assert seen.arch == "x86_64"
-    found = pick(SHELF, seen, JUDGE)
-    assert nothing_text(found, seen).endswith(": it has none for aarch64")
+    completed = on_machine(request_for("GB10"), LocalMachine(gpus=(), arch="x86_64"))
+    assert completed.arch == "x86_64"
+    result = pick(CATALOG, completed, ENGINE)
+    assert nothing_text(result, completed).endswith(": it has none for aarch64")
 
 
 @pytest.mark.parametrize("without_gpu", [False, True])
 def test_on_this_machine_nothing_starts_that_is_for_another(without_gpu: bool) -> None:  # noqa: FBT001
     gpus = () if without_gpu else (DetectedGpu(name="NVIDIA A100", capability="8.0"),)
     for arch, runs in (("aarch64", False), ("x86_64", True), ("", True)):
-        seen = on_machine(PickRequest(), LocalMachine(gpus=gpus, arch=arch))
-        found = pick(SHELF, seen, JUDGE)
-        assert bool(found.matches) is runs
+        completed = on_machine(PickRequest(), LocalMachine(gpus=gpus, arch=arch))
+        result = pick(CATALOG, completed, ENGINE)
+        assert bool(result.matches) is runs
         if not runs:
             cells = RESOLUTION.cells
             count = sum(not cell.is_cuda for cell in cells) if without_gpu else len(cells)
-            [rejection] = found.rejections
+            [rejection] = result.rejections
             assert (len(rejection.cells), rejection.reason.rule) == (count, "this-machine")
             assert rejection.reason.message == "this machine is aarch64, and this is for x86_64"
-            assert advice(SHELF, seen, JUDGE) == ()
-            assert nothing_text(found, seen).endswith(": it has none for aarch64")
+            assert advice(CATALOG, completed, ENGINE) == ()
+            assert nothing_text(result, completed).endswith(": it has none for aarch64")
 
 
-def ids(found: PickResult) -> list[str]:
-    return [fit.cell.id for fit in found.matches]
+def ids(result: PickResult) -> list[str]:
+    return [match.cell.id for match in result.matches]
 
 
 def test_the_runtime_of_the_newest_comes_first_with_the_default_python() -> None:
-    found = ids(picked("T4", family="pytorch"))
-    assert found[:5] == [
+    result = ids(picked("T4", family="pytorch"))
+    assert result[:5] == [
         "pytorch-2.15.0-cuda13.2-py3.13-debian13",
         "pytorch-2.15.0-cuda13.2-py3.11-debian12",
         "pytorch-2.15.0-cuda13.2-py3.13-debian13-compile",
@@ -306,9 +308,9 @@ def test_the_runtime_of_the_newest_comes_first_with_the_default_python() -> None
 
 
 def test_a_python_is_kept_to() -> None:
-    found = picked("T4", python="3.11")
-    assert {fit.cell.python for fit in found.matches} == {"3.11"}
-    assert best(found) == ("cuda13.2", "cuda12.9", "-")
+    result = picked("T4", python="3.11")
+    assert {match.cell.python for match in result.matches} == {"3.11"}
+    assert best(result) == ("cuda13.2", "cuda12.9", "-")
 
 
 def test_several_gpus_need_an_image_for_all_of_them() -> None:
@@ -317,17 +319,17 @@ def test_several_gpus_need_an_image_for_all_of_them() -> None:
         "cuda12.9",
         "cuda12.9",
     )
-    found = picked("GTX 1080", "RTX 5090", driver="580.65.06")
-    assert best(found) == ("-", "-", "-")
-    assert {one.on for one in found.rejections} == {"GTX 1080", "RTX 5090"}
-    assert changes(wish("GTX 1080", "RTX 5090", driver="580.65.06"))[:2] == [
+    result = picked("GTX 1080", "RTX 5090", driver="580.65.06")
+    assert best(result) == ("-", "-", "-")
+    assert {rejection.on for rejection in result.rejections} == {"GTX 1080", "RTX 5090"}
+    assert changes(request_for("GTX 1080", "RTX 5090", driver="580.65.06"))[:2] == [
         ("use only the GTX 1080", "pytorch-2.6.0-cuda12.4-py3.13-debian13"),
         ("use only the RTX 5090", "pytorch-2.15.0-cuda13.2-py3.13-debian13"),
     ]
 
 
 def test_a_match_is_code_for_the_chip_or_its_kind_or_ptx() -> None:
-    matches = {fit.cell.family: fit for fit in picked("RTX 5090", driver="580.65.06").matches}
+    matches = {match.cell.family: match for match in picked("RTX 5090", driver="580.65.06").matches}
     assert (matches["tensorflow"].match, matches["tensorflow"].code) == (PTX, ("compute_90",))
     assert (matches["jax"].match, matches["jax"].code) == (EXACT, ("sm_120",))
     torch = picked("RTX 4090", driver="580.65.06", family="pytorch").matches[0]
@@ -335,88 +337,88 @@ def test_a_match_is_code_for_the_chip_or_its_kind_or_ptx() -> None:
 
 
 def test_without_anything_asked_all_images_are_there() -> None:
-    found = picked()
-    assert len(found.matches) == len(RESOLUTION.cells)
-    assert found.rejections == ()
+    result = picked()
+    assert len(result.matches) == len(RESOLUTION.cells)
+    assert result.rejections == ()
 
 
 def test_without_a_gpu_the_cpu_images_are_the_answer() -> None:
-    found = pick(SHELF, PickRequest(without_gpu=True), JUDGE)
-    assert {fit.cell.accelerator for fit in found.matches} == {"cpu"}
-    assert [fit.cell.family for fit in found.matches if fit.cell.python == "3.13"] == [
+    result = pick(CATALOG, PickRequest(without_gpu=True), ENGINE)
+    assert {match.cell.accelerator for match in result.matches} == {"cpu"}
+    assert [match.cell.family for match in result.matches if match.cell.python == "3.13"] == [
         *["pytorch"] * 2,
         "tensorflow",
         "jax",
     ]
 
 
-def changes(one: PickRequest) -> list[tuple[str, str]]:
-    told: tuple[Advice, ...] = advice(SHELF, one, JUDGE)
-    return [(each.change, each.cell.id) for each in told]
+def changes(pick_request: PickRequest) -> list[tuple[str, str]]:
+    advised: tuple[Advice, ...] = advice(CATALOG, pick_request, ENGINE)
+    return [(each.change, each.cell.id) for each in advised]
 
 
 def test_what_to_change_is_the_least_driver_that_would_do() -> None:
-    assert changes(wish("T4", driver="418.39")) == [
+    assert changes(request_for("T4", driver="418.39")) == [
         ("update the driver to 450.80.02 or newer", "pytorch-1.13.1-cuda11.7-py3.11-debian12"),
         ("do without the GPU", "pytorch-2.13.0-cpu-py3.13-debian13"),
     ]
-    assert changes(wish("T4", driver="535.104.05", family="jax", python="3.11")) == [
+    assert changes(request_for("T4", driver="535.104.05", family="jax", python="3.11")) == [
         ("take Python 3.13", "jax-0.12.0.1-cuda12.9-py3.13-debian13"),
         ("take pytorch", "pytorch-2.6.0-cuda12.4-py3.11-debian12"),
     ]
 
 
 def test_no_driver_is_advised_that_no_longer_drives_the_gpu() -> None:
-    told = changes(wish("GTX 1080", driver="450.36.06", family="jax"))
-    assert [change for change, _ in told] == ["do without the GPU"]
+    advised = changes(request_for("GTX 1080", driver="450.36.06", family="jax"))
+    assert [change for change, _ in advised] == ["do without the GPU"]
 
 
 def test_what_is_doubtful_is_not_advised() -> None:
-    told = changes(wish("RTX 5090", driver="550.54.15", family="pytorch"))
+    advised = changes(request_for("RTX 5090", driver="550.54.15", family="pytorch"))
     assert (
         "update the driver to 580.65.06 or newer",
         "pytorch-2.15.0-cuda13.2-py3.13-debian13",
-    ) in told
-    assert not [change for change, _ in told if change == "take jax"]
+    ) in advised
+    assert not [change for change, _ in advised if change == "take jax"]
 
 
 def test_this_machine_fills_what_was_left_open() -> None:
     machine = LocalMachine(
         gpus=(DetectedGpu(name="NVIDIA GeForce RTX 4090", capability="8.9"),), driver="580.65.06"
     )
-    seen = on_machine(PickRequest(), machine)
-    assert [(gpu.name, gpu.kind) for gpu in seen.gpus] == [("RTX 4090", "consumer")]
-    assert (seen.driver, seen.without_gpu) == ("580.65.06", False)
-    asked = on_machine(wish("T4", driver="470.57.02"), machine)
-    assert [gpu.name for gpu in asked.gpus] == ["T4"]
-    assert asked.driver == "470.57.02"
+    completed = on_machine(PickRequest(), machine)
+    assert [(gpu.name, gpu.kind) for gpu in completed.gpus] == [("RTX 4090", "consumer")]
+    assert (completed.driver, completed.without_gpu) == ("580.65.06", False)
+    wanted = on_machine(request_for("T4", driver="470.57.02"), machine)
+    assert [gpu.name for gpu in wanted.gpus] == ["T4"]
+    assert wanted.driver == "470.57.02"
 
 
 def test_a_gpu_of_no_row_is_taken_by_its_architecture() -> None:
     machine = LocalMachine(
         gpus=(DetectedGpu(name="NVIDIA Whatever 1", capability="8.9"),), driver="580.65.06"
     )
-    seen = on_machine(PickRequest(), machine)
-    assert [(gpu.name, gpu.sm) for gpu in seen.gpus] == [("NVIDIA Whatever 1", "sm_89")]
-    assert best(pick(SHELF, seen, JUDGE)) == ("cuda13.2", "cuda12.9", "cuda12.9")
+    completed = on_machine(PickRequest(), machine)
+    assert [(gpu.name, gpu.sm) for gpu in completed.gpus] == [("NVIDIA Whatever 1", "sm_89")]
+    assert best(pick(CATALOG, completed, ENGINE)) == ("cuda13.2", "cuda12.9", "cuda12.9")
 
 
 def test_a_gpu_newer_than_all_facts_is_judged_all_the_same() -> None:
     machine = LocalMachine(
         gpus=(DetectedGpu(name="NVIDIA X", capability="99.0"),), driver="580.65.06"
     )
-    seen = on_machine(PickRequest(), machine)
-    assert [gpu.sm for gpu in seen.gpus] == ["sm_990"]
-    pick(SHELF, seen, JUDGE)
+    completed = on_machine(PickRequest(), machine)
+    assert [gpu.sm for gpu in completed.gpus] == ["sm_990"]
+    pick(CATALOG, completed, ENGINE)
 
 
 def test_a_machine_without_a_gpu_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
     machine = LocalMachine(findings=(Problem(message="no NVIDIA GPU", hint="buy one"),))
-    seen = on_machine(PickRequest(), machine)
-    assert seen.without_gpu
-    said = capsys.readouterr().err
-    assert "no NVIDIA GPU" in said
-    assert "images for the CPU" in said
+    completed = on_machine(PickRequest(), machine)
+    assert completed.without_gpu
+    message = capsys.readouterr().err
+    assert "no NVIDIA GPU" in message
+    assert "images for the CPU" in message
 
 
 def ran(*words: str) -> tuple[int, str, str]:
@@ -447,16 +449,16 @@ def test_the_command_says_why_and_what_to_change() -> None:
 def test_the_command_as_data() -> None:
     code, out, _ = ran("jax", "--gpu", "H100", "--driver", "570.86.10", "--format", "json")
     assert code == 0
-    found = json.loads(out)
-    assert found["asked"]["gpus"] == [{"name": "H100", "architecture": "sm_90"}]
-    assert found["runs"][0]["code"] == "exact"
-    assert found["runs"][0]["native_driver"] is False
-    assert {one["rule"] for one in found["does_not_run"]} == {"driver-cuda"}
-    assert all(one["source"] for one in found["does_not_run"])
+    result = json.loads(out)
+    assert result["asked"]["gpus"] == [{"name": "H100", "architecture": "sm_90"}]
+    assert result["runs"][0]["code"] == "exact"
+    assert result["runs"][0]["native_driver"] is False
+    assert {entry["rule"] for entry in result["does_not_run"]} == {"driver-cuda"}
+    assert all(entry["source"] for entry in result["does_not_run"])
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["torc"], "did you mean 'pytorch'?"),
         (["--gpu", "RTX 490"], "did you mean 'RTX 4090'?"),
@@ -464,26 +466,26 @@ def test_the_command_as_data() -> None:
         (["--python", "3.99"], "no facts about Python 3.99"),
     ],
 )
-def test_a_bad_question_has_the_nearest_right_one(words: list[str], said: str) -> None:
+def test_a_bad_question_has_the_nearest_right_one(words: list[str], message: str) -> None:
     code, out, err = ran(*words)
     assert (code, out) == (2, "")
-    assert said in err
+    assert message in err
 
 
 def test_here_is_answered_on_any_machine() -> None:
     code, out, _ = ran("--here", "--format", "json")
     assert code in (0, 1)
-    found = json.loads(out)
-    assert found["here"]["gpus"] or found["here"]["findings"]
-    assert found["asked"]["without_gpu"] is not bool(found["asked"]["gpus"])
+    result = json.loads(out)
+    assert result["here"]["gpus"] or result["here"]["findings"]
+    assert result["asked"]["without_gpu"] is not bool(result["asked"]["gpus"])
 
 
 def test_an_image_that_was_tested_is_named_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    asked = ("jax", "--gpu", "T4", "--driver", "535.104.05", "--format", "json")
-    cell = json.loads(ran(*asked)[1])["runs"][0]["cell"]
+    wanted = ("jax", "--gpu", "T4", "--driver", "535.104.05", "--format", "json")
+    cell = json.loads(ran(*wanted)[1])["runs"][0]["cell"]
     gpus = {"gpus": [{"uuid": "GPU-1", "name": "Tesla T4", "driver": "535.104.05"}]}
     passed = Verdict(
         check="nvidia_smi",
@@ -504,10 +506,10 @@ def test_an_image_that_was_tested_is_named_so(
         verdicts=(passed,),
     )
     write_evidence(evidence_folder({"XDG_STATE_HOME": str(tmp_path)}), evidence, log=print)
-    first, *others = json.loads(ran(*asked)[1])["runs"]
+    first, *others = json.loads(ran(*wanted)[1])["runs"]
     assert first["tested"].endswith("tested on Tesla T4, driver 535.104.05, 2026-11-20")
-    assert {one["tested"] for one in others} == {None}
-    table = ran(*asked[:-2])[1].splitlines()
+    assert {entry["tested"] for entry in others} == {None}
+    table = ran(*wanted[:-2])[1].splitlines()
     assert table[0] == "image\truns with\ttested"
 
 
@@ -524,7 +526,9 @@ def test_an_old_environment_is_answered_with_what_is_left_of_it() -> None:
 
 
 def test_what_has_no_lock_comes_last() -> None:
-    for found in (picked("RTX 4090"), picked("H100", driver="580.65.06"), picked()):
-        for family in {fit.cell.family for fit in found.matches}:
-            locked = [SHELF.is_locked(f.cell.id) for f in found.matches if f.cell.family == family]
+    for result in (picked("RTX 4090"), picked("H100", driver="580.65.06"), picked()):
+        for family in {match.cell.family for match in result.matches}:
+            locked = [
+                CATALOG.is_locked(f.cell.id) for f in result.matches if f.cell.family == family
+            ]
             assert locked == sorted(locked, reverse=True)

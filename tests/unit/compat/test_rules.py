@@ -1,4 +1,4 @@
-"""Could it exist: one table for each rule that is about an image alone, and for what they use."""
+"""Rules about an image alone, and their helpers: a table for each."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from tests.support.why_tables import facts
 FOLDER = Path(__file__).parents[3] / "dlimg/facts"
 
 
-def said_no(reason: RuleResult | None) -> bool:
-    """Whether a rule said no; a no without a source is none."""
+def is_refusal(reason: RuleResult | None) -> bool:
+    """Return whether a rule refused; a refusal needs a message and a source."""
     assert reason is None or (reason.message and reason.source)
     return reason is not None and bool(refusals([reason]))
 
@@ -33,7 +33,7 @@ def of_release(framework: str, version: str, cuda: str = "", python: str = "") -
         framework=framework,
         version=version,
         release=release,
-        build=next((one for one in builds if one.index == PYPI), None),
+        build=next((build for build in builds if build.index == PYPI), None),
         cuda=cuda,
         python=python,
     )
@@ -55,8 +55,8 @@ def of_release(framework: str, version: str, cuda: str = "", python: str = "") -
     ],
 )
 def test_python_wheel(framework: str, version: str, python: str, *, impossible: bool) -> None:
-    one = of_release(framework, version, python=python)
-    assert said_no(python_wheel(facts(), one)) is impossible
+    combination = of_release(framework, version, python=python)
+    assert is_refusal(python_wheel(facts(), combination)) is impossible
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_python_wheel(framework: str, version: str, python: str, *, impossible: 
     ],
 )
 def test_cuda_build(framework: str, version: str, cuda: str, *, impossible: bool) -> None:
-    assert said_no(cuda_build(facts(), of_release(framework, version, cuda))) is impossible
+    assert is_refusal(cuda_build(facts(), of_release(framework, version, cuda))) is impossible
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_cuda_build(framework: str, version: str, cuda: str, *, impossible: bool
 )
 def test_python_source(distribution: str, python: str, *, impossible: bool) -> None:
     system = facts().distributions[distribution]
-    one = Combination(framework="torch", version="", distribution=system, python=python)
-    assert said_no(python_source(facts(), one)) is impossible
+    combination = Combination(framework="torch", version="", distribution=system, python=python)
+    assert is_refusal(python_source(facts(), combination)) is impossible
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_python_source(distribution: str, python: str, *, impossible: bool) -> N
     ],
 )
 def test_compiler_wheel(flavour: str, cuda: str, *, impossible: bool) -> None:
-    one = Combination(framework="torch", version="", flavour=flavour, cuda=cuda)
-    assert said_no(compiler_wheel(facts(), one)) is impossible
+    combination = Combination(framework="torch", version="", flavour=flavour, cuda=cuda)
+    assert is_refusal(compiler_wheel(facts(), combination)) is impossible
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_compiler_wheel(flavour: str, cuda: str, *, impossible: bool) -> None:
 )
 def test_platform_tag(distribution: str, platform: str, *, impossible: bool) -> None:
     system = facts().distributions[distribution]
-    one = Combination(framework="jax", version="", distribution=system, platform=platform)
-    assert said_no(platform_tag(facts(), one)) is impossible
+    combination = Combination(framework="jax", version="", distribution=system, platform=platform)
+    assert is_refusal(platform_tag(facts(), combination)) is impossible
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ def test_platform_tag(distribution: str, platform: str, *, impossible: bool) -> 
         ([], "9.0", ""),
     ],
 )
-def test_drivers_that_run_a_cuda(architectures: list[str], capability: str, code: str) -> None:
-    found = code_for(architectures, capability)
-    assert (found.name if found else "") == code
+def test_the_code_that_a_gpu_runs(architectures: list[str], capability: str, code: str) -> None:
+    nearest = code_for(architectures, capability)
+    assert (nearest.name if nearest else "") == code
 
 
 @pytest.mark.parametrize(
@@ -215,26 +215,26 @@ def test_a_locked_wheel_outranks_the_facts() -> None:
     wheel = samples.wheel(file="numpy-2.5.5-cp312-cp312-manylinux_2_39_x86_64.whl")
     lock = samples.lock(wheels=(wheel,))
     system = facts().distributions["Debian 12"]
-    one = Combination(
+    combination = Combination(
         framework="torch", version="", distribution=system, python="3.12", wheels=lock
     )
-    reason = locked_wheels(facts(), one)
-    assert said_no(reason)
+    reason = locked_wheels(facts(), combination)
+    assert is_refusal(reason)
     assert reason is not None
     assert "the lock" in reason.source
 
 
 def test_the_first_stage_that_fails_comes_first() -> None:
-    found = (
+    results = (
         refuse("b", "runtime", "b", "s"),
         warn("w", "w", "s"),
         refuse("a", "install", "a", "s"),
         refuse("d", "install", "d", "s", certain=False),
     )
-    assert failing_stage(found) == "install"
-    assert [one.rule for one in worst_first(found)] == ["a", "b", "w", "d"]
-    assert [one.rule for one in refusals(found)] == ["b", "a"]
-    assert failing_stage([found[3]]) is None
+    assert failing_stage(results) == "install"
+    assert [result.rule for result in worst_first(results)] == ["a", "b", "w", "d"]
+    assert [result.rule for result in refusals(results)] == ["b", "a"]
+    assert failing_stage([results[3]]) is None
 
 
 def test_version_numbers_are_compared_as_numbers() -> None:

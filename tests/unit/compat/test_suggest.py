@@ -1,4 +1,4 @@
-"""What is offered works by the same rules, changes what it says, and is found in bounded time."""
+"""Suggestions: valid by the same rules, least change first, found in bounded time."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +13,7 @@ from dlimg.compat.why import answer as answer_to
 from dlimg.facts.load import Facts
 from dlimg.pipeline.why import query_of
 from tests.support.large_matrix import many_cells
-from tests.support.why_tables import TODAY, answer, facts, judge, question
+from tests.support.why_tables import TODAY, answer, engine, facts, question
 
 NOTHING = some.just("")
 
@@ -45,16 +45,16 @@ BOOL = some.booleans()
 @settings(suppress_health_check=list(HealthCheck))
 @given(questions())
 def test_every_suggestion_is_valid(question: Query) -> None:
-    found = answer_to(judge(), question, TODAY)
-    assert found.valid is not bool(refusals(found.reasons))
-    for reason in found.reasons:
+    judged = answer_to(engine(), question, TODAY)
+    assert judged.valid is not bool(refusals(judged.reasons))
+    for reason in judged.reasons:
         assert reason.message
         assert reason.source
         assert reason.certain or reason.level != "refusal"
-    for each in found.nearest:
-        assert not refusals(judge().reasons(each.combination))
-        assert each.changes
-    costs = [each.cost for each in found.nearest]
+    for suggestion in judged.nearest:
+        assert not refusals(engine().reasons(suggestion.combination))
+        assert suggestion.changes
+    costs = [suggestion.cost for suggestion in judged.nearest]
     assert costs == sorted(costs)
 
 
@@ -78,59 +78,59 @@ def test_every_suggestion_is_valid(question: Query) -> None:
     ],
 )
 def test_the_smallest_change_is_suggested_first(ask: str, first: str) -> None:
-    found = answer(ask, count=5)
-    assert not found.valid
-    assert found.nearest
-    assert found.nearest[0].changes[0] == first
+    judged = answer(ask, count=5)
+    assert not judged.valid
+    assert judged.nearest
+    assert judged.nearest[0].changes[0] == first
 
 
 def test_an_older_driver_gets_the_build_for_an_older_cuda() -> None:
-    found = answer("torch==2.6.0 --driver 520.61.05")
-    assert found.valid
-    assert found.combination.cuda == "11.8"
+    judged = answer("torch==2.6.0 --driver 520.61.05")
+    assert judged.valid
+    assert judged.combination.cuda == "11.8"
 
 
 def test_hardware_is_changed_last() -> None:
     """A GPU that another release runs on is kept, whatever else must change."""
-    found = answer("torch==2.6.0 --cuda 13.0 --python 3.14 --os alpine --gpu V100", count=5)
-    assert found.nearest
-    for each in found.nearest:
-        assert each.combination.gpu is not None
-        assert each.combination.gpu.name == "V100"
+    judged = answer("torch==2.6.0 --cuda 13.0 --python 3.14 --os alpine --gpu V100", count=5)
+    assert judged.nearest
+    for suggestion in judged.nearest:
+        assert suggestion.combination.gpu is not None
+        assert suggestion.combination.gpu.name == "V100"
 
 
 def test_the_search_for_suggestions_is_bounded() -> None:
-    """Nothing works here; what is tried is bounded, whatever is asked."""
+    """The search is bounded where nothing works."""
     count = 0
 
     class Counting(RuleEngine):
-        def reasons(self, one: Combination) -> tuple[RuleResult, ...]:
+        def reasons(self, combination: Combination) -> tuple[RuleResult, ...]:
             nonlocal count
             count += 1
-            return super().reasons(one)
+            return super().reasons(combination)
 
     ask = "tensorflow==1.15.5 --gpu B200 --driver 390.48 --python 3.7 --os centos7 --cudnn 7"
     query = query_of(facts(), question(ask))
-    found = answer_to(Counting(facts(), rules(TODAY)), query, TODAY)
-    assert not found.valid
+    judged = answer_to(Counting(facts(), rules(TODAY)), query, TODAY)
+    assert not judged.valid
     assert count < 5000
 
 
 def test_a_rule_is_asked_once_for_each_set_of_values() -> None:
-    """Ten thousand cells and a thousand rules: a thousandth of what each with each would be."""
-    asked = 0
+    """A rule is checked once for each set of values, however many cells have it."""
+    checks = 0
 
     def counted(rule: CompatRule) -> CompatRule:
-        def check(known: Facts, one: Combination) -> RuleResult | None:
-            nonlocal asked
-            asked += 1
-            return rule.check(known, one)
+        def check(known: Facts, combination: Combination) -> RuleResult | None:
+            nonlocal checks
+            checks += 1
+            return rule.check(known, combination)
 
         return CompatRule(id=rule.id, reads=rule.reads, check=check)
 
-    one_judge = RuleEngine(facts(), [counted(rule) for rule in rules(TODAY)])
+    counting = RuleEngine(facts(), [counted(rule) for rule in rules(TODAY)])
     cells = many_cells(facts(), 10_000)
-    plain = judge()
-    for one in cells:
-        assert one_judge.reasons(one) == plain.reasons(one)
-    assert asked < len(cells) * len(one_judge.rules) / 50
+    plain = engine()
+    for combination in cells:
+        assert counting.reasons(combination) == plain.reasons(combination)
+    assert checks < len(cells) * len(counting.rules) / 50

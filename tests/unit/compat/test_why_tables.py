@@ -11,17 +11,17 @@ ROWS = rows("combinations")
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["ask"] for row in ROWS])
 def test_combinations_of_the_table_are_judged_as_written(row: dict[str, Any]) -> None:
-    found = answer(row["ask"])
-    said = [(one.rule, one.message) for one in found.reasons]
-    assert found.fails_at == row.get("fails_at"), said
-    spoken = [one for one in found.reasons if one.rule == row["rule"]]
-    assert spoken, said
-    assert row["source"] in spoken[0].source, spoken[0]
-    assert spoken[0].source
-    assert spoken[0].certain is not row.get("doubt", False), spoken[0]
-    assert found.combination.cuda == row.get("cuda", found.combination.cuda)
-    if found.fails_at and not row.get("doubt"):
-        assert any(one.level == "refusal" for one in spoken), said
+    judged = answer(row["ask"])
+    messages = [(reason.rule, reason.message) for reason in judged.reasons]
+    assert judged.fails_at == row.get("fails_at"), messages
+    reasons = [reason for reason in judged.reasons if reason.rule == row["rule"]]
+    assert reasons, messages
+    assert row["source"] in reasons[0].source, reasons[0]
+    assert reasons[0].source
+    assert reasons[0].certain is not row.get("doubt", False), reasons[0]
+    assert judged.combination.cuda == row.get("cuda", judged.combination.cuda)
+    if judged.fails_at and not row.get("doubt"):
+        assert any(reason.level == "refusal" for reason in reasons), messages
 
 
 def test_there_are_more_than_a_hundred_of_each_kind() -> None:

@@ -1,4 +1,4 @@
-"""The facts as they are shipped: sound, kept, and at one with each other."""
+"""The facts that come with dlimg: well-formed, cached, and consistent with each other."""
 
 import json
 import re
@@ -30,7 +30,7 @@ ROWS = [
     if isinstance(rows, list)
     for row in rows
 ]
-RELEASES = [one for known in ALL.releases.values() for one in known.values()]
+RELEASES = [row for known in ALL.releases.values() for row in known.values()]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -96,7 +96,7 @@ def test_every_row_has_a_source_and_a_day() -> None:
 
 
 def test_unverified_facts_are_not_certain() -> None:
-    """What the README of the sources calls shaky."""
+    """Facts that their sources call unreliable."""
     assert not ALL.releases["torch"]["2.15.0"].origin.sure_of("variants")
     for cuda in ("11.6", "11.7", "12.0"):
         assert not ALL.cuda[cuda].origin.sure_of("drivers")
@@ -104,7 +104,7 @@ def test_unverified_facts_are_not_certain() -> None:
         assert not ALL.cuda[cuda].drivers
     assert not ALL.cuda["13.5"].origin.certain
     assert not any(
-        one.origin.sure_of("first_driver") for one in ALL.gpus.values() if one.first_driver
+        row.origin.sure_of("first_driver") for row in ALL.gpus.values() if row.first_driver
     )
     assert ALL.drivers["580"].eol == "2028-06"
     assert not ALL.drivers["580"].origin.sure_of("eol")
@@ -161,16 +161,18 @@ def compiles(fact: CudaFact, architecture: str) -> bool:
 def test_every_python_of_a_release_is_known() -> None:
     # 3.3 and 3.4 have wheels of TensorFlow 1.0 to 1.14 and nobody asks for them.
     known = ALL.pythons.keys() | {"3.3", "3.4"}
-    assert not [one.version for one in RELEASES if not set(one.pythons) <= known]
-    assert all(one.pythons for one in RELEASES)
+    assert not [row.version for row in RELEASES if not set(row.pythons) <= known]
+    assert all(row.pythons for row in RELEASES)
 
 
 def test_what_a_release_says_is_what_its_first_builds_say() -> None:
     for release in RELEASES:
-        indexed = [one for one in release.builds if one.index == PYPI and one.arch == X86_64]
-        assert tuple(one.cuda for one in indexed if one.cuda) == release.cuda
-        for one in indexed:
-            assert one.architectures == release.architectures.get(one.cuda, ())
+        indexed = [
+            build for build in release.builds if build.index == PYPI and build.arch == X86_64
+        ]
+        assert tuple(build.cuda for build in indexed if build.cuda) == release.cuda
+        for build in indexed:
+            assert build.architectures == release.architectures.get(build.cuda, ())
 
 
 def test_every_gpu_fits_its_cudas() -> None:
@@ -183,7 +185,7 @@ def test_every_gpu_fits_its_cudas() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "name"),
+    ("spelling", "name"),
     [
         ("RTX 4090", "RTX 4090"),
         ("rtx4090", "RTX 4090"),
@@ -205,16 +207,16 @@ def test_every_gpu_fits_its_cudas() -> None:
         ("compute 12.0", "sm_120"),
     ],
 )
-def test_a_gpu_by_any_name(asked: str, name: str) -> None:
-    assert ALL.gpu(asked).name == name
+def test_a_gpu_by_any_name(spelling: str, name: str) -> None:
+    assert ALL.gpu(spelling).name == name
 
 
 @pytest.mark.parametrize(
-    ("asked", "hint"), [("RTX 4091", "RTX 4090"), ("sm_999", "sm_"), ("H10", "H100"), ("", "")]
+    ("spelling", "hint"), [("RTX 4091", "RTX 4090"), ("sm_999", "sm_"), ("H10", "H100"), ("", "")]
 )
-def test_an_unknown_gpu_has_a_neighbour(asked: str, hint: str) -> None:
+def test_an_unknown_gpu_has_a_neighbour(spelling: str, hint: str) -> None:
     with pytest.raises(BadInput) as refused:
-        ALL.gpu(asked)
+        ALL.gpu(spelling)
     assert hint in refused.value.problems[0].hint
 
 
@@ -246,7 +248,7 @@ pythons:
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong", "said"),
+    ("right", "wrong", "message"),
     [
         ("    source: somewhere\n", "", "x.yaml:2: a row of pythons needs the key 'source'"),
         ('    checked: "2026-11-21"\n', "", "x.yaml:2: a row of pythons needs the key 'checked'"),
@@ -266,12 +268,12 @@ pythons:
         (GOOD, GOOD + GOOD.partition("\n")[2], "x.yaml:6: 3.13 has a second row in pythons"),
     ],
 )
-def test_a_wrong_row_is_refused(right: str, wrong: str, said: str) -> None:
+def test_a_wrong_row_is_refused(right: str, wrong: str, message: str) -> None:
     rows_of(GOOD, "x.yaml")
     assert right in GOOD
     with pytest.raises(BadInput) as refused:
         rows_of(GOOD.replace(right, wrong, 1), "x.yaml")
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 ROW: Mapping[str, Any] = {
@@ -296,7 +298,7 @@ def test_a_row_is_written_as_it_is_read() -> None:
     assert read == {"line": 2, **ROW}
 
 
-@pytest.mark.parametrize("path", [one for one in PATHS if one.stem in ("torch", "jax")])
+@pytest.mark.parametrize("path", [path for path in PATHS if path.stem in ("torch", "jax")])
 def test_a_new_row_changes_nothing_else(path: Path) -> None:
     text = path.read_text()
     longer = with_row(text, "releases", ROW)
@@ -312,6 +314,6 @@ def test_every_row_that_is_there_could_have_been_written_so() -> None:
     for path in PATHS:
         lines = path.read_text().splitlines()
         for row in read_rows(path.stem).get("releases", ()):
-            written = [*row_lines({key: one for key, one in row.items() if key != "line"})]
+            written = [*row_lines({key: value for key, value in row.items() if key != "line"})]
             start = row["line"] - 1
             assert lines[start : start + len(written)] == [line.rstrip("\n") for line in written]
