@@ -36,7 +36,7 @@ from dlimg.layer.rootfs_diff import diff_rootfs
 from dlimg.layer.tar import tar_bytes, tar_parts
 from dlimg.model import Base, OperatingSystem, PlannedImage
 from dlimg.render.image_config import ImageConfig
-from dlimg.render.system_stage import (parse_system_step)
+from dlimg.render.system_stage import parse_system_step
 from dlimg.store.keys import Layer, hash_texts
 from dlimg.store.maintenance import reading_layers
 from dlimg.store.store import Store
@@ -85,7 +85,11 @@ def build_system(
     step = parse_system_step(planned.image.dockerfile)
     base = load_system(store, _base_source(planned.image.cell.os))
     if base is None:
-        raise Negative("its base is no longer in the store", where=planned.image.cell.id)
+        raise Negative(
+            "its base is no longer in the store",
+            where=planned.image.cell.id,
+            hint="build again, which bootstraps the base again",
+        )
     with _unpacked(base, store) as system:
         binds = {name: Path(name) for name in _NETWORK if Path(name).exists()}
         for number, (target, files) in enumerate(step.files.items()):

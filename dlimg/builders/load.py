@@ -172,7 +172,10 @@ def _pull(engine: Engine, served: ServedImage, manifest: bytes, digest: str) -> 
     argv = [str(engine.docker), "pull", "--quiet", served.reference(digest)]
     outcome = run(argv, env=engine.environment)
     if outcome.returncode == MISSING:
-        raise NoEngine(f"{engine.docker} cannot be started: {outcome.stderr}")
+        raise NoEngine(
+            f"{engine.docker} cannot be started: {outcome.stderr}",
+            hint="install the docker client",
+        )
     if outcome.returncode:
         message = outcome.stderr.strip() or failure_text(outcome)
         raise _pull_failure(engine, served, message, manifest)

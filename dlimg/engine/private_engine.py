@@ -160,7 +160,10 @@ def purge(home: PrivateHome, *, log: Log) -> None:
         with _lock_home(home, log):
             mounted = process.mounts_under(home.path)
             if mounted:
-                raise NoEngine(f"nothing removed: {mounted[0]} is still mounted")
+                raise NoEngine(
+                    f"nothing was removed: {mounted[0]} is still mounted",
+                    hint="unmount it, then repeat `dlimg engine purge`",
+                )
             shutil.rmtree(home.path)
         log(f"removed {home.path}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dlimg.debian import packages
+from dlimg.engine.client import INSTALL_HINT
 from dlimg.errors import DlimgError, NoEngine
 from dlimg.host.process import failure_text, run
 
@@ -147,7 +148,9 @@ def install_engine(home: PrivateHome, log: Callable[[str], None]) -> None:
                 log(f"cannot use the engine of {reasons[-1]}")
             else:
                 return
-    raise NoEngine("no suite's container engine runs here:\n" + "\n".join(reasons))
+    raise NoEngine(
+        "no suite's container engine runs here:\n" + "\n".join(reasons), hint=INSTALL_HINT
+    )
 
 
 def candidate_suites(vendor: str, own: str) -> tuple[str, ...]:
