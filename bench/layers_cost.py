@@ -1,7 +1,7 @@
-"""What images cost with the layers builder, against plain Dockerfiles with `RUN pip install`.
+"""The cost of images: the layers builder against plain Dockerfiles with `RUN pip install`.
 
-`python bench/layers_cost.py --folder DIR` measures in one run, on an engine of its own in DIR that
-has nothing but the systems' layers; DIR takes 45 GB for the CUDA cells, 10 GB with `--cpu`.
+`python bench/layers_cost.py --folder DIR` measures in one run, on an engine of its own in DIR with
+nothing but the systems' layers; DIR takes 45 GB for the CUDA cells, 10 GB with `--cpu`.
 Wheels are on disk before anything is measured. Processor seconds are the whole machine's, so it
 has to be quiet. Writes DIR/layers_cost.json, prints the table, and draws DIR/layers_cost.svg.
 """
@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import layers_builder
 import layers_plot
-import ours
-import plain
-from place import Place, opened_place, registry, registry_bytes, registry_image
+import pip_install
+from bench_engine import Bench, open_bench, registry, registry_bytes, registry_image
 
 from dlimg.store.store import Store
 
@@ -38,14 +38,14 @@ CPU = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One thing measured: seconds by the wall and of all processors, and bytes where they count.
+class Measurement:
+    """Wall seconds, processor seconds and bytes of one step.
 
-    `side` is ours or plain; `peak` the most memory that our process held, in bytes.
+    `side` is ours or plain; `peak` is the peak memory of dlimg's process in bytes.
     """
 
     side: str
-    what: str
+    step: str
     cell: str
     seconds: float
     processor: float
@@ -54,132 +54,143 @@ class Figure:
 
 
 @dataclass(slots=True)
-class Book:
-    """All figures of a run, told as they come."""
+class Measurements:
+    """All measurements of a run, printed as they come."""
 
-    figures: list[Figure] = field(default_factory=list)
+    figures: list[Measurement] = field(default_factory=list)
 
     @contextlib.contextmanager
-    def measured(self, side: str, what: str, cell: str) -> Iterator[dict[str, int]]:
+    def measure(self, side: str, step: str, cell: str) -> Iterator[dict[str, int]]:
         more: dict[str, int] = {}
         began, busy = time.monotonic(), _busy()
         yield more
-        one = Figure(
+        measurement = Measurement(
             side=side,
-            what=what,
+            step=step,
             cell=cell,
             seconds=round(time.monotonic() - began, 2),
             processor=round(_busy() - busy, 2),
             **more,
         )
-        self.figures.append(one)
+        self.figures.append(measurement)
         print(
-            f"{side:6}{what:28}{cell:50}{one.seconds:8.1f} s {one.processor:8.1f} s of processors",
+            f"{side:6}{step:28}{cell:50}{measurement.seconds:8.1f} s",
+            f"{measurement.processor:8.1f} s of processors",
             *(f"{name} {number:,}" for name, number in more.items()),
             flush=True,
         )
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    words.add_argument("--folder", type=Path, required=True, help="where all of it happens")
-    words.add_argument("--cpu", action="store_true", help="CPU cells, a tenth of the bytes")
-    words.add_argument("cells", nargs="*", metavar="CELL", help="other cells than the four")
-    given = words.parse_args()
-    book = Book()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, required=True, help="the folder for everything")
+    parser.add_argument("--cpu", action="store_true", help="CPU cells, a tenth of the bytes")
+    parser.add_argument("cells", nargs="*", metavar="CELL", help="other cells than the four")
+    arguments = parser.parse_args()
+    measurements = Measurements()
     try:
-        with opened_place(given.folder, given.cells or (CPU if given.cpu else CUDA)) as place:
-            _measure(place, book)
+        with open_bench(
+            arguments.folder, arguments.cells or (CPU if arguments.cpu else CUDA)
+        ) as bench:
+            _measure(bench, measurements)
     finally:
-        figures = [asdict(one) for one in book.figures]
-        (given.folder / "layers_cost.json").write_text(json.dumps(figures, indent=1) + "\n")
+        figures = [asdict(figure) for figure in measurements.figures]
+        (arguments.folder / "layers_cost.json").write_text(json.dumps(figures, indent=1) + "\n")
     print("\n".join(layers_plot.table(figures)))
-    layers_plot.draw(figures, given.folder / "layers_cost.svg")
+    layers_plot.draw(figures, arguments.folder / "layers_cost.svg")
 
 
-def _measure(place: Place, book: Book) -> None:
-    image = registry_image(place)
-    systems = ours.systems(place)
-    with registry(place, "plain", image) as there:
-        _plain(place, book, systems, there)
-        _pulled(place, book, "plain", there)
-    store = ours.with_systems(place, place.folder / "pushed")
-    with registry(place, "ours", image) as there:
-        _ours(place, book, "pushed", store, there)
-        _pulled(place, book, "ours", there)
-    with registry(place, "ours", image) as there:
-        _ours(place, book, "pushed from the store", store, there)
+def _measure(bench: Bench, measurements: Measurements) -> None:
+    image = registry_image(bench)
+    systems = layers_builder.systems(bench)
+    with registry(bench, "plain", image) as registry_address:
+        _measure_pip_install(bench, measurements, systems, registry_address)
+        _measure_pulls(bench, measurements, "plain", registry_address)
+    store = layers_builder.with_systems(bench, bench.folder / "pushed")
+    with registry(bench, "ours", image) as registry_address:
+        _measure_layers(bench, measurements, "pushed", store, registry_address)
+        _measure_pulls(bench, measurements, "ours", registry_address)
+    with registry(bench, "ours", image) as registry_address:
+        _measure_layers(bench, measurements, "pushed from the store", store, registry_address)
     shutil.rmtree(store.path)
-    _checked(place, book)
+    _measure_checks(bench, measurements)
 
 
-def _plain(place: Place, book: Book, systems: Mapping[str, str], there: str) -> None:
-    for one in place.planned:
-        cell, name = one.image.cell.id, _name(there, one.image.cell.id)
-        with book.measured("plain", "built", cell):
-            plain.build(
-                place.engine,
-                one.image,
+def _measure_pip_install(
+    bench: Bench, measurements: Measurements, systems: Mapping[str, str], registry_address: str
+) -> None:
+    for planned in bench.planned:
+        cell, name = planned.image.cell.id, _name(registry_address, planned.image.cell.id)
+        with measurements.measure("plain", "built", cell):
+            pip_install.build(
+                bench.engine,
+                planned.image,
                 name,
                 system=systems[cell],
-                wheels=place.wheels,
-                folder=place.folder / "context",
+                wheels=bench.wheels,
+                folder=bench.folder / "context",
             )
-        with book.measured("plain", "pushed", cell) as more:
-            plain.push(place.engine, name)
-            more["bytes"] = registry_bytes(place, "plain")
-        plain.forget(place.engine, name)
+        with measurements.measure("plain", "pushed", cell) as more:
+            pip_install.push(bench.engine, name)
+            more["bytes"] = registry_bytes(bench, "plain")
+        pip_install.remove(bench.engine, name)
 
 
-def _ours(place: Place, book: Book, what: str, store: Store, there: str) -> None:
-    """To an empty registry, from a store that has nothing but systems, or every layer."""
-    for one in place.planned:
-        cell = one.image.cell.id
-        with book.measured("ours", what, cell) as more:
-            more["peak"] = ours.pushed(place, one, store, _name(there, cell))
-            more["bytes"] = registry_bytes(place, "ours")
+def _measure_layers(
+    bench: Bench, measurements: Measurements, step: str, store: Store, registry_address: str
+) -> None:
+    """Push to an empty registry, from a store with systems alone or with every layer."""
+    for planned in bench.planned:
+        cell = planned.image.cell.id
+        with measurements.measure("ours", step, cell) as more:
+            more["peak"] = layers_builder.push(bench, planned, store, _name(registry_address, cell))
+            more["bytes"] = registry_bytes(bench, "ours")
 
 
-def _pulled(place: Place, book: Book, side: str, there: str) -> None:
-    """Each image pulled, in order, by an engine that has nothing; and started once."""
-    had: set[str] = set()
-    names = [_name(there, one.image.cell.id) for one in place.planned]
-    for one, name in zip(place.planned, names, strict=True):
-        layers = plain.layers_at(name)
-        with book.measured(side, "pulled", one.image.cell.id) as more:
-            plain.pull(place.engine, name)
-            more["bytes"] = sum(size for digest, size in layers.items() if digest not in had)
-        had |= layers.keys()
-        with book.measured(side, "started", one.image.cell.id):
-            plain.start(place.engine, name, one.image.cell.package.partition("-")[0])
-        if side == "plain":  # it shares the system alone, which stays: this only makes room
-            plain.forget(place.engine, name)
+def _measure_pulls(
+    bench: Bench, measurements: Measurements, side: str, registry_address: str
+) -> None:
+    """Pull each image, in order, into an empty engine, and start it once."""
+    present: set[str] = set()
+    names = [_name(registry_address, planned.image.cell.id) for planned in bench.planned]
+    for planned, name in zip(bench.planned, names, strict=True):
+        layers = pip_install.layers_at(name)
+        with measurements.measure(side, "pulled", planned.image.cell.id) as more:
+            pip_install.pull(bench.engine, name)
+            more["bytes"] = sum(size for digest, size in layers.items() if digest not in present)
+        present |= layers.keys()
+        with measurements.measure(side, "started", planned.image.cell.id):
+            pip_install.start(bench.engine, name, planned.image.cell.package.partition("-")[0])
+        if side == "plain":  # this only frees space: it shares nothing but the system, which stays
+            pip_install.remove(bench.engine, name)
     if side == "ours":
         for name in names:
-            plain.forget(place.engine, name)
+            pip_install.remove(bench.engine, name)
 
 
-def _checked(place: Place, book: Book) -> None:
-    """From wheels on disk until the checks have passed in the engine; then nothing to do."""
-    ours.with_systems(place, place.folder / "cache/dlimg/layers")
-    for one in place.planned:
-        with book.measured("ours", "checked", one.image.cell.id):
-            ours.command(place, "test", one.image.cell.id)
-        with book.measured("both", "only checked", one.image.cell.id):
-            ours.command(place, "test", one.image.cell.id, state="another")
-    with book.measured("ours", "built again", "all of them"):
-        ours.command(place, "build", *(one.image.cell.id for one in place.planned))
+def _measure_checks(bench: Bench, measurements: Measurements) -> None:
+    """Measure from wheels on disk until the checks have passed, then a build with nothing to do."""
+    layers_builder.with_systems(bench, bench.folder / "cache/dlimg/layers")
+    for planned in bench.planned:
+        with measurements.measure("ours", "checked", planned.image.cell.id):
+            layers_builder.run_dlimg(bench, "test", planned.image.cell.id)
+        with measurements.measure("both", "only checked", planned.image.cell.id):
+            layers_builder.run_dlimg(bench, "test", planned.image.cell.id, state="another")
+    with measurements.measure("ours", "built again", "all of them"):
+        layers_builder.run_dlimg(
+            bench, "build", *(planned.image.cell.id for planned in bench.planned)
+        )
 
 
-def _name(there: str, cell: str) -> str:
-    return f"{there}/bench:{cell}"
+def _name(registry_address: str, cell: str) -> str:
+    return f"{registry_address}/bench:{cell}"
 
 
 def _busy() -> float:
-    """Seconds that all processors of this machine have worked."""
-    words = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
-    idle = int(words[3]) + int(words[4])
-    return (sum(map(int, words[:8])) - idle) / os.sysconf("SC_CLK_TCK")
+    """Return the seconds that all processors of this machine have worked."""
+    fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+    idle = int(fields[3]) + int(fields[4])
+    return (sum(map(int, fields[:8])) - idle) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The table and the picture of what `layers_cost.py` measured.
+"""The table and the picture of the measurements of `layers_cost.py`.
 
 `python bench/layers_plot.py DIR/layers_cost.json --svg FILE` prints Markdown, with the goal beside
 each ratio, and draws seconds and bytes against the number of images. Needs matplotlib.
@@ -18,29 +18,29 @@ LABELS = {"plain": "RUN pip install", "ours": "layers"}
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    words.add_argument("figures", type=Path)
-    words.add_argument("--svg", type=Path, help="draw the picture, too")
-    given = words.parse_args()
-    figures = json.loads(given.figures.read_text())
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("figures", type=Path)
+    parser.add_argument("--svg", type=Path, help="draw the picture, too")
+    arguments = parser.parse_args()
+    figures = json.loads(arguments.figures.read_text())
     print("\n".join(table(figures)))
-    if given.svg:
-        draw(figures, given.svg)
+    if arguments.svg:
+        draw(figures, arguments.svg)
 
 
 def table(figures: Figures) -> list[str]:
-    """Markdown: a row for each image and step, both sides, and how many times ours is less."""
+    """Return a Markdown table with a row for each image and step."""
     lines = ["| | image | `RUN pip install` | layers | less by |", "|---|---|--:|--:|--:|"]
     for cell in cells(figures):
         plain = at_registry(figures, "plain", cell)
-        for words, ours in (
+        for label, ours in (
             ("from wheels on disk to a registry", seconds(figures, "ours", "pushed", cell)),
             (
                 "the same, layers in the store",
                 seconds(figures, "ours", "pushed from the store", cell),
             ),
         ):
-            lines.append(row(words, cell, plain, ours))
+            lines.append(row(label, cell, plain, ours))
         checked = seconds(figures, "both", "only checked", cell)
         lines.append(
             row(
@@ -50,16 +50,16 @@ def table(figures: Figures) -> list[str]:
                 seconds(figures, "ours", "checked", cell),
             )
         )
-        for what in ("pulled", "started"):
-            plain, ours = (seconds(figures, side, what, cell) for side in COLOURS)
-            lines.append(row(what, cell, plain, ours))
+        for step in ("pulled", "started"):
+            plain, ours = (seconds(figures, side, step, cell) for side in COLOURS)
+            lines.append(row(step, cell, plain, ours))
         plain, ours = (number(figures, side, "pulled", cell, "bytes") / 1e6 for side in COLOURS)
         lines.append(row("to pull", cell, plain, ours, unit="MB"))
     last = cells(figures)[-1]
     plain, ours = (number(figures, side, "pushed", last, "bytes") / 1e6 for side in COLOURS)
     lines.append(row("all of them in a registry", "", plain, ours, unit="MB"))
     again = seconds(figures, "ours", "built again", "all of them")
-    peak = max(one["peak"] for one in figures)
+    peak = max(figure["peak"] for figure in figures)
     lines += [
         "",
         f"Built again with nothing changed: {again:.1f} s. Our memory: {peak / 1e6:.0f} MB.",
@@ -67,33 +67,37 @@ def table(figures: Figures) -> list[str]:
     return lines
 
 
-def row(words: str, cell: str, plain: float, ours: float, unit: str = "s") -> str:
+def row(label: str, cell: str, plain: float, ours: float, unit: str = "s") -> str:
     shown = ".0f" if unit == "MB" else ".1f"
     both = f"{plain:{shown}} {unit} | {ours:{shown}} {unit}"
-    return f"| {words} | {cell} | {both} | {plain / max(ours, 0.01):.1f} |"
+    return f"| {label} | {cell} | {both} | {plain / max(ours, 0.01):.1f} |"
 
 
 def cells(figures: Figures) -> list[str]:
-    return [one["cell"] for one in figures if (one["side"], one["what"]) == ("plain", "built")]
-
-
-def number(figures: Figures, side: str, what: str, cell: str, name: str) -> float:
-    (found,) = [
-        one[name]
-        for one in figures
-        if (one["side"], one["what"], one["cell"]) == (side, what, cell)
+    return [
+        figure["cell"]
+        for figure in figures
+        if (figure["side"], figure["step"]) == ("plain", "built")
     ]
-    return float(found)
 
 
-def seconds(figures: Figures, side: str, what: str, cell: str) -> float:
-    return number(figures, side, what, cell, "seconds")
+def number(figures: Figures, side: str, step: str, cell: str, name: str) -> float:
+    (value,) = [
+        figure[name]
+        for figure in figures
+        if (figure["side"], figure["step"], figure["cell"]) == (side, step, cell)
+    ]
+    return float(value)
+
+
+def seconds(figures: Figures, side: str, step: str, cell: str) -> float:
+    return number(figures, side, step, cell, "seconds")
 
 
 def at_registry(figures: Figures, side: str, cell: str) -> float:
-    """Seconds until an image is at the registry, from wheels on disk."""
+    """Return the seconds from wheels on disk until an image is in the registry."""
     steps = {"plain": ("built", "pushed"), "ours": ("pushed",)}[side]
-    return sum(seconds(figures, side, what, cell) for what in steps)
+    return sum(seconds(figures, side, step, cell) for step in steps)
 
 
 def draw(figures: Figures, path: Path) -> None:
@@ -105,12 +109,14 @@ def draw(figures: Figures, path: Path) -> None:
     names = cells(figures)
     picture, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
     curve(
-        left, names, lambda side: list(accumulate(at_registry(figures, side, one) for one in names))
+        left,
+        names,
+        lambda side: list(accumulate(at_registry(figures, side, cell) for cell in names)),
     )
     curve(
         right,
         names,
-        lambda side: [number(figures, side, "pushed", one, "bytes") / 1e9 for one in names],
+        lambda side: [number(figures, side, "pushed", cell, "bytes") / 1e9 for cell in names],
     )
     left.set_title("seconds, wheels on disk to registry")
     right.set_title("GB in the registry")

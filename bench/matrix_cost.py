@@ -1,6 +1,6 @@
-"""CPU and memory of list and render, against a bare PyYAML + Jinja2 loop that does the same.
+"""CPU and memory of `list` and `render`, against a bare PyYAML and Jinja2 loop that does the same.
 
-`python bench/matrix_cost.py` needs nothing but dlimg's own environment. Every figure is the middle
+`python bench/matrix_cost.py` needs nothing but dlimg's own environment. Every figure is the median
 of five fresh processes. The bare loop loads the same matrix with PyYAML's C loader, multiplies the
 axes with `itertools.product`, formats ids, reads the same locks with `json`, and renders the same
 templates with the values they ask for, without any check, fact or message.
@@ -132,8 +132,8 @@ def bare_render(folder: Path) -> None:
             path="/usr/bin",
             python="/usr/bin/python3",
             requirements=[
-                f"{one['name']}=={one['version']} --hash=sha256:{one['sha256']}"
-                for one in lock["wheels"]
+                f"{wheel['name']}=={wheel['version']} --hash=sha256:{wheel['sha256']}"
+                for wheel in lock["wheels"]
             ],
         )
         print(len(text))
@@ -148,7 +148,7 @@ def our_list(folder: Path) -> None:
 def our_render(folder: Path) -> None:
     from dlimg.lock.lockfile import parse_lock
     from dlimg.pipeline.project import read_project
-    from dlimg.render.dockerfile import (render_dockerfile, load_templates)
+    from dlimg.render.dockerfile import load_templates, render_dockerfile
 
     environment = load_templates(str(folder / "images"))
     for cell in read_project(str(folder / "matrix.yaml")).resolution.cells:
@@ -156,23 +156,23 @@ def our_render(folder: Path) -> None:
         print(len(render_dockerfile(cell, lock, environment)))
 
 
-def measured(work: Callable[[Path], None], folder: Path, answer: Any) -> None:
-    with Path(devnull).open("w", encoding="utf-8") as nowhere:
-        sys.stdout = nowhere
+def measure(work: Callable[[Path], None], folder: Path, queue: Any) -> None:
+    with Path(devnull).open("w", encoding="utf-8") as null:
+        sys.stdout = null
         work(folder)
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    answer.put((usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000))
+    queue.put((usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000))
 
 
 def cost(work: Callable[[Path], None], folder: Path) -> tuple[float, float]:
-    """Median CPU seconds (interpreter start included) and peak MB."""
+    """Return the median CPU seconds, interpreter start included, and the peak MB."""
     context = get_context("spawn")
     figures = []
     for _ in range(ROUNDS):
-        answer = context.Queue()
-        process = context.Process(target=measured, args=(work, folder, answer))
+        queue = context.Queue()
+        process = context.Process(target=measure, args=(work, folder, queue))
         process.start()
-        figures.append(answer.get())
+        figures.append(queue.get())
         process.join()
     seconds, peaks = zip(*figures, strict=True)
     return statistics.median(seconds), statistics.median(peaks)

@@ -1,4 +1,4 @@
-"""Forty small images built, and then asked for again with nothing changed.
+"""The time of building forty small images, and of building them again with nothing changed.
 
 `python bench/no_change.py` needs an engine (or starts dlimg's own) and an index for pip's wheel.
 The images are real: forty cells of one family, each with a wheel that is made here; they are
@@ -48,18 +48,18 @@ def main() -> None:
         folder = Path(name)
         make_project(folder)
         environment = {**os.environ, "UV_FIND_LINKS": str(folder / "wheels")}
-        dlimg(folder, environment, "lock")
+        run_dlimg(folder, environment, "lock")
         try:
-            images, first = timed(folder, environment)
-            again = [timed(folder, environment)[1] for _ in range(ROUNDS)]
+            images, first = time_build(folder, environment)
+            again = [time_build(folder, environment)[1] for _ in range(ROUNDS)]
         finally:
-            remove(environment)
+            remove_images(environment)
     print(f"{images} images: built in {first:.1f} s, again in {statistics.median(again):.2f} s")
 
 
 def make_project(folder: Path) -> None:
     versions = [f"1.{number}" for number in range(VERSIONS)]
-    (folder / "matrix.yaml").write_text(MATRIX % ", ".join(f'"{one}"' for one in versions))
+    (folder / "matrix.yaml").write_text(MATRIX % ", ".join(f'"{version}"' for version in versions))
     (folder / "wheels").mkdir()
     for version in versions:
         make_wheel(folder / "wheels", f"{version}+local")
@@ -73,7 +73,7 @@ def make_project(folder: Path) -> None:
 
 
 def make_wheel(folder: Path, version: str) -> None:
-    """A wheel with one module that says its version, a local one: only such come from folders."""
+    """Write a wheel with a local version, because only such wheels come from folders."""
     about = f"made_up-{version}.dist-info"
     files = {
         "made_up.py": f"VERSION = {version!r}\n",
@@ -88,28 +88,28 @@ def make_wheel(folder: Path, version: str) -> None:
 
 
 def digest(text: str) -> str:
-    """As a RECORD has it: urlsafe base64 without padding."""
+    """Return the sha256 as RECORD spells it: urlsafe base64 without padding."""
     return urlsafe_b64encode(sha256(text.encode()).digest()).rstrip(b"=").decode()
 
 
-def dlimg(folder: Path, environment: dict[str, str], *words: str) -> str:
-    """What the command prints; its messages go to the terminal."""
-    argv = [sys.executable, "-m", "dlimg", "--matrix", str(folder / "matrix.yaml"), *words]
-    ended = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, text=True, check=False)
-    if ended.returncode:
-        raise SystemExit(f"{' '.join(words)} ended with {ended.returncode}")
-    return ended.stdout
+def run_dlimg(folder: Path, environment: dict[str, str], *arguments: str) -> str:
+    """Run a command and return its output; its messages go to the terminal."""
+    argv = [sys.executable, "-m", "dlimg", "--matrix", str(folder / "matrix.yaml"), *arguments]
+    result = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if result.returncode:
+        raise SystemExit(f"{' '.join(arguments)} ended with {result.returncode}")
+    return result.stdout
 
 
-def timed(folder: Path, environment: dict[str, str]) -> tuple[int, float]:
-    """How many images a build has come to, and its seconds by the wall."""
+def time_build(folder: Path, environment: dict[str, str]) -> tuple[int, float]:
+    """Build all images; return their number and the wall seconds."""
     began = time.monotonic()
-    lines = json.loads(dlimg(folder, environment, "build", "--format", "json"))
+    lines = json.loads(run_dlimg(folder, environment, "build", "--format", "json"))
     return len(lines), time.monotonic() - began
 
 
-def remove(environment: dict[str, str]) -> None:
-    """The images of this bench, which have names that nothing else has."""
+def remove_images(environment: dict[str, str]) -> None:
+    """Remove the images of this benchmark, which have names of their own."""
     found = find_engine(Context.of(environment, lambda _: None), private="allow").sdk
     for image in found.images.list("bench.invalid/forty/small"):
         found.images.remove(str(image.id), force=True)

@@ -1,7 +1,7 @@
-"""The other side of `layers_cost.py`: the same wheels by `RUN pip install` in a plain Dockerfile.
+"""The plain side of `layers_cost.py`: the same wheels by `RUN pip install` in a Dockerfile.
 
-Its images stand on the same system image as ours, so that neither side pays for apt. The wheels
-are on disk for both; pip takes them from a server on the loopback.
+Its images use the same system image as dlimg's, so that neither side pays for apt. The wheels are
+on disk for both; pip gets them from a server on the loopback.
 """
 
 import threading
@@ -15,7 +15,7 @@ from typing import Any
 import requests
 
 from dlimg.engine.client import Engine
-from dlimg.host.process import (run_checked)
+from dlimg.host.process import run_checked
 from dlimg.model import Image, Wheel
 
 DOCKERFILE = """\
@@ -34,8 +34,8 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def wheels_served(folder: Path) -> Iterator[str]:
-    """Inside, an address with a page that lists the folder's wheels."""
+def serve_wheels(folder: Path) -> Iterator[str]:
+    """Serve a page that lists the folder's wheels; yield its address."""
     handler = partial(_Quiet, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -49,12 +49,12 @@ def wheels_served(folder: Path) -> Iterator[str]:
 def build(
     engine: Engine, image: Image, name: str, *, system: str, wheels: Path, folder: Path
 ) -> None:
-    """The image in the engine under this name; its one RUN is always executed."""
+    """Build the image under this name, without a build cache."""
     (pip,) = [wheel for wheel in image.lock.wheels if wheel.name == "pip"]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / pip.file).write_bytes((wheels / pip.file).read_bytes())
     (folder / "requirements.txt").write_text(_pinned(image.lock.wheels))
-    with wheels_served(wheels) as address:
+    with serve_wheels(wheels) as address:
         text = DOCKERFILE.format(system=system, pip=pip.file, address=address)
         (folder / "Dockerfile").write_text(text)
         run_checked(
@@ -70,8 +70,8 @@ def push(engine: Engine, name: str) -> None:
     run_checked([str(engine.docker), "push", "--quiet", name], env=engine.environment)
 
 
-def forget(engine: Engine, name: str) -> None:
-    """Nothing of the image stays in the engine, and nothing of its build."""
+def remove(engine: Engine, name: str) -> None:
+    """Remove the image and the build cache from the engine."""
     run_checked([str(engine.docker), "image", "rm", "--force", name], env=engine.environment)
     run_checked(
         [str(engine.docker), "builder", "prune", "--all", "--force"],
@@ -84,24 +84,26 @@ def pull(engine: Engine, name: str) -> None:
 
 
 def start(engine: Engine, name: str, framework: str) -> None:
-    """Imports the framework in a container; without a GPU, as a laptop does."""
+    """Import the framework in a container without a GPU."""
     argv = [str(engine.docker), "run", "--rm", "--network", "none", "--entrypoint", ""]
-    run_checked([*argv, name, "/opt/env/bin/python", "-c", f"import {framework}"], env=engine.environment)
+    run_checked(
+        [*argv, name, "/opt/env/bin/python", "-c", f"import {framework}"], env=engine.environment
+    )
 
 
 def layers_at(name: str) -> dict[str, int]:
-    """The layers of an image at a registry on the loopback: bytes by digest."""
+    """Return the bytes of an image's layers in a registry on the loopback, by digest."""
     host, _, rest = name.partition("/")
     repository, _, tag = rest.partition(":")
     accept = (
         "application/vnd.oci.image.manifest.v1+json, "
         "application/vnd.docker.distribution.manifest.v2+json"
     )
-    answer = requests.get(
+    response = requests.get(
         f"http://{host}/v2/{repository}/manifests/{tag}", headers={"Accept": accept}, timeout=10
     )
-    answer.raise_for_status()
-    return {layer["digest"]: layer["size"] for layer in answer.json()["layers"]}
+    response.raise_for_status()
+    return {layer["digest"]: layer["size"] for layer in response.json()["layers"]}
 
 
 def _pinned(wheels: Sequence[Wheel]) -> str:

@@ -1,6 +1,6 @@
-"""Where `layers_cost.py` measures: an engine and two registries of its own, wheels on disk.
+"""The surroundings of `layers_cost.py`: an engine and two registries of its own, wheels on disk.
 
-Everything is in one folder; the engine and what it holds are gone afterwards.
+Everything is in one folder. The engine and its content are removed afterwards.
 """
 
 import os
@@ -39,8 +39,8 @@ REGISTRY: Final = ROOT / "tests/engine/registry/Dockerfile"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """The folder, its engine, what is to be built there, and the wheels for it."""
+class Bench:
+    """A folder with its engine, the images to build in it, and their wheels."""
 
     folder: Path
     engine: Engine
@@ -51,8 +51,8 @@ class Place:
 
 
 @contextmanager
-def opened_place(folder: Path, cells: Sequence[str]) -> Iterator[Place]:
-    """Inside, everything is there that neither side is measured by."""
+def open_bench(folder: Path, cells: Sequence[str]) -> Iterator[Bench]:
+    """Set up everything that is not measured; remove the engine at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     environment = {
         **{name: text for name, text in os.environ.items() if not name.startswith("DOCKER_")},
@@ -65,8 +65,8 @@ def opened_place(folder: Path, cells: Sequence[str]) -> Iterator[Place]:
     try:
         with secrets_from(environment) as secrets:
             planned = _planned(engine, cells, secrets, environment)
-            wheels = _fetched(folder / "wheels", planned, environment)
-            yield Place(
+            wheels = _download_wheels(folder / "wheels", planned, environment)
+            yield Bench(
                 folder=folder,
                 engine=engine,
                 secrets=secrets,
@@ -88,17 +88,21 @@ def _planned(
         image.cell.os.name: find_base(engine, image.cell.os, choice="auto", pins={}, log=print)
         for image in images
     }
-    found = ((image, bases[image.cell.os.name]) for image in images)
-    planned = [PlannedImage(image=image, base=base, key="") for image, base in found]
+    planned = [
+        PlannedImage(image=image, base=bases[image.cell.os.name], key="") for image in images
+    ]
     store = layer_store(environment)
     executor = EngineExecutor(engine=engine, secrets=secrets)
-    systems = [executor.system(one, store, lambda _: None) for one in planned]
+    systems = [executor.system(image, store, lambda _: None) for image in planned]
     return tuple(
-        with_key(one, below.packages_digest) for one, below in zip(planned, systems, strict=True)
+        with_key(image, system.packages_digest)
+        for image, system in zip(planned, systems, strict=True)
     )
 
 
-def _fetched(folder: Path, planned: Sequence[PlannedImage], environment: Mapping[str, str]) -> Path:
+def _download_wheels(
+    folder: Path, planned: Sequence[PlannedImage], environment: Mapping[str, str]
+) -> Path:
     folder.mkdir(exist_ok=True)
     ask = uv_query(environment)
     source = WheelSource(
@@ -109,7 +113,7 @@ def _fetched(folder: Path, planned: Sequence[PlannedImage], environment: Mapping
         log=print,
     )
     wanted: dict[tuple[str, str], list[Wheel]] = {}
-    for lock in (one.image.lock for one in planned):
+    for lock in (image.image.lock for image in planned):
         wanted.setdefault((lock.python, lock.platform), []).extend(lock.wheels)
     with downloading(wanted, source) as locate:
         for group in wanted.values():
@@ -118,19 +122,19 @@ def _fetched(folder: Path, planned: Sequence[PlannedImage], environment: Mapping
     return folder
 
 
-def system_image(place: Place, one: PlannedImage, store: Store) -> str:
-    """The name of an image in the engine that has the system of this one, and nothing else."""
-    below = EngineExecutor(engine=place.engine, secrets=place.secrets).system(
-        one, store, lambda _: None
+def system_image(bench: Bench, planned: PlannedImage, store: Store) -> str:
+    """Load an image with only the system of this one into the engine; return its name."""
+    system = EngineExecutor(engine=bench.engine, secrets=bench.secrets).system(
+        planned, store, lambda _: None
     )
     layers = [
-        ImageLayer(layer=layer, rank=LayerRank.SYSTEM, history="system") for layer in below.layers
+        ImageLayer(layer=layer, rank=LayerRank.SYSTEM, history="system") for layer in system.layers
     ]
-    image = assemble_image(one, layers, below.config)
+    image = assemble_image(planned, layers, system.config)
     blobs = {layer.digest: store.blob(layer) for layer in image.layers}
     tag = image.digest.removeprefix("sha256:")[:12]
     load_image(
-        place.engine,
+        bench.engine,
         image.manifest,
         image.digest,
         {**blobs, image.config_digest: image.config},
@@ -139,21 +143,21 @@ def system_image(place: Place, one: PlannedImage, store: Store) -> str:
     return f"bench/system:{tag}"
 
 
-def registry_image(place: Place) -> str:
-    """A registry's image, on the first image's base."""
-    one = place.planned[0]
-    cell = replace(one.image.cell, family="bench-registry")
+def registry_image(bench: Bench) -> str:
+    """Build the image of a registry on the first image's base; return its name."""
+    planned = bench.planned[0]
+    cell = replace(planned.image.cell, family="bench-registry")
     text = REGISTRY.read_text().replace("debian:trixie-slim", cell.os.image)
     image = replace(
-        one.image, cell=cell, dockerfile=text, repository="bench/registry", tag="1", aliases=()
+        planned.image, cell=cell, dockerfile=text, repository="bench/registry", tag="1", aliases=()
     )
     key = sha256(text.encode()).hexdigest()
-    wanted = replace(one, image=image, key=key, packages="")
+    wanted = replace(planned, image=image, key=key, packages="")
     (built,) = build(
         [wanted],
-        place.engine,
+        bench.engine,
         jobs=1,
-        secrets=place.secrets,
+        secrets=bench.secrets,
         find_links=[],
         on_progress=lambda _: None,
     )
@@ -163,10 +167,10 @@ def registry_image(place: Place) -> str:
 
 
 @contextmanager
-def registry(place: Place, name: str, image: str) -> Iterator[str]:
-    """Inside, the address of an empty registry, whose data lies in the place's folder."""
-    data = place.folder / name
-    container = place.engine.sdk.containers.run(
+def registry(bench: Bench, name: str, image: str) -> Iterator[str]:
+    """Run an empty registry with its data in the bench's folder; yield its address."""
+    data = bench.folder / name
+    container = bench.engine.sdk.containers.run(
         image,
         detach=True,
         ports={"5000/tcp": ("127.0.0.1", 0)},
@@ -183,9 +187,9 @@ def registry(place: Place, name: str, image: str) -> Iterator[str]:
         shutil.rmtree(data, ignore_errors=True)
 
 
-def registry_bytes(place: Place, name: str) -> int:
-    """What a registry holds, in bytes."""
-    blobs = place.folder / name / "docker/registry/v2/blobs"
+def registry_bytes(bench: Bench, name: str) -> int:
+    """Return the bytes of a registry's blobs."""
+    blobs = bench.folder / name / "docker/registry/v2/blobs"
     return sum(path.stat().st_size for path in blobs.rglob("data"))
 
 
