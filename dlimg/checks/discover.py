@@ -20,7 +20,7 @@ from dlimg.checks.header import (
     parse_header,
 )
 from dlimg.errors import BadInput, DlimgError, Problem, nearest
-from dlimg.matrix.renamed_checks import matches
+from dlimg.matrix.former_names import matches
 from dlimg.model import EMPTY_MAPPING, Cell, Check, Flavour, Framework
 from dlimg.render.frameworks import ADAPTER, read_frameworks
 

@@ -25,7 +25,7 @@ from dlimg.checks.evidence_json import (
 )
 from dlimg.checks.verdicts import GPU, NO_DEVICE
 from dlimg.host.local_state import file_lock, state_folder
-from dlimg.matrix.renamed_checks import current_name
+from dlimg.matrix.former_names import current_name
 from dlimg.model import Check, CheckStatus, Evidence, Verdict
 
 # The names of a cell's checks from each folder, by the folder's path.

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dlimg.matrix.renamed_checks import current_name
+from dlimg.matrix.former_names import current_name
 from dlimg.model import CheckStatus, Evidence, Host, Verdict
 
 # The number in all JSON of evidence; raised when a key is renamed or changes its meaning.

@@ -14,6 +14,7 @@ from dlimg.document.validate import Validator
 from dlimg.document.yaml_tree import Node, YamlMapping, YamlScalar, YamlSequence, parse_yaml
 from dlimg.errors import BadInput, Problem, nearest
 from dlimg.matrix.environment import read_variables
+from dlimg.matrix.former_names import renamed_note, replace_old_keys
 from dlimg.matrix.model import (
     AXES,
     VERSION,
@@ -24,8 +25,6 @@ from dlimg.matrix.model import (
     PromisedGpu,
     StackChoice,
 )
-from dlimg.matrix.old_keys import replace_old_keys
-from dlimg.matrix.renamed_checks import renamed_note
 from dlimg.matrix.required_checks import read_required_checks
 from dlimg.matrix.selectors import axis_values, read_excludes, read_groups, read_selector
 from dlimg.model import CPU, GZIP, Flavour, StackException
