@@ -5,7 +5,7 @@ from typing import Final, Literal, NamedTuple
 from dlimg.document.versions import minor
 from dlimg.facts.load import Facts
 from dlimg.facts.model import PYPI, X86_64, Distribution, FrameworkRelease, GpuFact, ReleaseBuild
-from dlimg.model import Cell, Lock
+from dlimg.model import CUDNN_PACKAGES, Cell, Lock
 
 
 class Combination(NamedTuple):
@@ -47,7 +47,6 @@ class Combination(NamedTuple):
 
 
 _CUDA: Final = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime-cu11")
-_CUDNN: Final = ("nvidia-cudnn-cu13", "nvidia-cudnn-cu12", "nvidia-cudnn-cu11")
 
 
 def combination_of(
@@ -69,7 +68,7 @@ def combination_of(
         release=release,
         build=_build(release, cuda),
         cuda=cuda,
-        cudnn=lock.version_of(*_CUDNN) if lock else cell.stack.cudnn if cell.stack else "",
+        cudnn=lock.version_of(*CUDNN_PACKAGES) if lock else cell.stack.cudnn if cell.stack else "",
         python=lock.python if lock else cell.python,
         distribution=facts.distributions.get(cell.os.distribution),
         gpu=gpu,

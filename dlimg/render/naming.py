@@ -3,17 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from dlimg.model import OLD_FLAVOURS, Cell, Flavour, Lock
+from dlimg.document.versions import minor
+from dlimg.model import CUDNN_PACKAGES, OLD_FLAVOURS, Cell, Flavour, Lock
 
 
 def cudnn_version(lock: Lock) -> str:
     """Return the full version of cuDNN in a lock, or an empty text."""
-    return lock.version_of("nvidia-cudnn-cu13", "nvidia-cudnn-cu12")
-
-
-def minor(version: str) -> str:
-    """Return `9.26` of `9.26.0.51`."""
-    return ".".join(version.split(".")[:2])
+    return lock.version_of(*CUDNN_PACKAGES)
 
 
 def tag(cell: Cell, lock: Lock) -> str:
