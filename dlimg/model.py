@@ -8,6 +8,8 @@ from typing import Final, Literal
 
 CPU: Final = "cpu"
 GZIP: Final = "gzip"
+# By CUDA major, the newest first; a lock has at most one.
+CUDNN_PACKAGES: Final = ("nvidia-cudnn-cu13", "nvidia-cudnn-cu12", "nvidia-cudnn-cu11")
 # The time of every file that a build makes: 1980-01-02 UTC. A zip file has no earlier year than
 # 1980, and one day later that holds in every time zone.
 EPOCH: Final = 315_619_200
