@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dlimg.builders.builder import BuildParameters
 from dlimg.builders.choose import build_images
 from dlimg.builders.secrets import secrets_from
 from dlimg.checks.evidence import covering_records, read_evidence
@@ -133,11 +134,13 @@ def _build(
         return build_images(
             planned,
             engine,
+            BuildParameters(
+                jobs=run.build.jobs,
+                secrets=secrets,
+                find_links=wheel_folders(run.build.find_links, environment),
+                on_progress=on_progress,
+            ),
             option=run.build.builder,
-            jobs=run.build.jobs,
-            secrets=secrets,
-            find_links=wheel_folders(run.build.find_links, environment),
-            on_progress=on_progress,
             log=run.context.log,
         )
 
@@ -212,7 +215,7 @@ def _publish(
     attach = AttachSettings(evidence=settings.evidence, revision=settings.revision)
     request = PublishRequest(
         to=wanted.to,
-        require="no-gpu" if wanted.allow_untested_gpu else "gpu",
+        allow_untested_gpu=wanted.allow_untested_gpu,
         attach=attach if wanted.attach_evidence else None,
         environment=context.environment,
         runner=_check_runner(run, settings, built.planned.image.cell, engine),

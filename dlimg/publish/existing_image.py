@@ -16,7 +16,7 @@ from dlimg.engine.client import Engine, error_reason, has_containerd_store
 from dlimg.errors import DlimgError, Negative, NetworkFailure, NotRun
 from dlimg.model import BuiltImage, Evidence
 from dlimg.publish.manifest_identity import is_recorded, layers_match_config, record_manifest
-from dlimg.publish.policy import CheckRunner, Require, Standing, check_policy
+from dlimg.publish.policy import CheckRunner, Standing, check_policy
 from dlimg.publish.push import push_blobs
 from dlimg.publish.push_source import ImageSources, PushSource
 from dlimg.publish.relabel import GPU_TESTED_LABEL
@@ -43,7 +43,7 @@ class ExistingImage:
     built: BuiltImage
     source: PushSource
     standing: Standing
-    require: Require
+    allow_untested_gpu: bool
 
     @property
     def text(self) -> str:
@@ -142,7 +142,11 @@ def _known_evidence(
         evidence = runner.known(built, read_config(existing.destination.repository, manifest))
         try:
             standing = check_policy(
-                built, evidence, digest=digest, require=existing.require, checks=()
+                built,
+                evidence,
+                digest=digest,
+                allow_untested_gpu=existing.allow_untested_gpu,
+                checks=(),
             )
         except DlimgError:
             continue  # it is tested again: failed checks may pass now, missing ones may run
@@ -160,7 +164,7 @@ def _check_evidence(
             built,
             evidence,
             digest=built.digest,
-            require=existing.require,
+            allow_untested_gpu=existing.allow_untested_gpu,
             checks=runner.checks(built),
         )
     except (Negative, NotRun) as error:

@@ -13,7 +13,6 @@ from dlimg.checks.verdicts import GPU, is_gpu_tested, possible_verdicts
 from dlimg.errors import Negative, NotRun
 from dlimg.model import BuiltImage, Check, CheckStatus, Evidence, Verdict
 
-Require = Literal["gpu", "no-gpu"]
 Standing = Literal["tested", "not tested on a GPU"]
 
 NOT_TESTED_ON_GPU: Standing = "not tested on a GPU"
@@ -39,7 +38,7 @@ def check_policy(
     evidence: Evidence | None,
     *,
     digest: str,
-    require: Require,
+    allow_untested_gpu: bool,
     checks: Sequence[Check],
 ) -> Standing:
     """Return how well the image is tested, or raise when that is not enough to publish it.
@@ -70,7 +69,7 @@ def check_policy(
         raise NotRun("no check of this image is required", where=cell.id)
     if not cell.is_cuda or (not missing and is_gpu_tested(evidence)):
         return "tested"
-    if require == "gpu":
+    if not allow_untested_gpu:
         raise NotRun(
             "the image is not tested on a GPU",
             where=cell.id,

@@ -12,7 +12,7 @@ from dlimg.model import BuiltImage, Evidence
 from dlimg.publish.attach import AttachSettings, attach_documents
 from dlimg.publish.existing_image import ExistingImage, verify_existing_image
 from dlimg.publish.manifest_identity import is_recorded, layers_match_config, record_manifest
-from dlimg.publish.policy import NOT_TESTED_ON_GPU, CheckRunner, Require, Standing, check_policy
+from dlimg.publish.policy import NOT_TESTED_ON_GPU, CheckRunner, Standing, check_policy
 from dlimg.publish.push_source import ImageSources, PushSource, current_digest, open_source, push
 from dlimg.publish.tags import (
     UNTESTED_SUFFIX,
@@ -54,7 +54,7 @@ class PublishRequest:
     """
 
     to: str
-    require: Require
+    allow_untested_gpu: bool
     attach: AttachSettings | None
     environment: Mapping[str, str]
     runner: CheckRunner
@@ -83,7 +83,9 @@ def publish(
     """
     checks = request.runner.checks(built)
     digest = current_digest(built, sources)
-    standing = check_policy(built, evidence, digest=digest, require=request.require, checks=checks)
+    standing = check_policy(
+        built, evidence, digest=digest, allow_untested_gpu=request.allow_untested_gpu, checks=checks
+    )
     names = published_names(request.to, built.planned, standing)
     cell = built.planned.image.cell.id
     if standing == NOT_TESTED_ON_GPU:
@@ -101,7 +103,7 @@ def publish(
                     built=built,
                     source=source,
                     standing=standing,
-                    require=request.require,
+                    allow_untested_gpu=request.allow_untested_gpu,
                 )
                 proof = verify_existing_image(existing, request.runner, sources)
         _attach(*proof, destination, image.digest, request)
