@@ -1,6 +1,6 @@
 #!/bin/sh
-# The command by whose name this is called: as the user has installed it, else the image's own. Links
-# to this are where every search path leads, also that of `ssh HOST COMMAND`, sudo and cron.
+# Runs the command of the name that this is called by: the user's, or else the image's own. Links to
+# this are in a folder of every search path, also that of `ssh HOST COMMAND`, sudo and cron.
 . /usr/local/lib/dlimg/find-overlay
 
 find_overlay
@@ -10,5 +10,5 @@ for folder in "$DLIMG_OVERLAY" /home/user/env /opt/env; do
         exec "$folder/bin/$name" "$@"
     fi
 done
-echo "$name: it is neither in $DLIMG_OVERLAY/bin nor in /opt/env/bin" >&2
+echo "$name: not found in $DLIMG_OVERLAY/bin and /opt/env/bin" >&2
 exit 127

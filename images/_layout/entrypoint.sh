@@ -1,6 +1,6 @@
 #!/bin/sh
-# Gives any user a home, a name and an environment to install into, then becomes the command.
-# Nothing here may stop the command: what cannot be had is done without.
+# Sets a home, a name and an environment to install into, then executes the command. Failures here
+# must not stop the command.
 set -u
 . /usr/local/lib/dlimg/find-overlay
 
@@ -22,7 +22,7 @@ case $PATH in
     *) PATH=$DLIMG_OVERLAY/bin:$PATH ;;
 esac
 
-# Only a CUDA image sets NVIDIA_VISIBLE_DEVICES; where a device list was emptied, none is wanted.
+# Only a CUDA image sets NVIDIA_VISIBLE_DEVICES; an empty list of devices means no GPU.
 gpu_is_wanted() {
     case ${NVIDIA_VISIBLE_DEVICES:-none} in none | void) return 1 ;; esac
     case ${CUDA_VISIBLE_DEVICES-all} in '' | -1) return 1 ;; esac

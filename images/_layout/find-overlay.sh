@@ -1,6 +1,6 @@
-# Read by dlimg's own scripts. `find_overlay` sets DLIMG_OVERLAY to an environment that this user
-# may install into, and makes it where it is lacking; where there can be none, the one that was
-# asked for stays. Nothing is started unless something has to be made: this is in front of Python.
+# Sourced by dlimg's scripts. `find_overlay` sets DLIMG_OVERLAY to an environment that this user can
+# install into, and makes it if it is missing; if that fails, DLIMG_OVERLAY stays. It starts no
+# process unless it makes one, because it runs before every Python.
 
 interpreter=/usr/local/lib/dlimg/python
 

@@ -1,8 +1,8 @@
 #!/usr/local/lib/dlimg/python -IS
 """Healthy, unless the Jupyter server that the entry point started does not answer.
 
-Any other command, such as a training, is healthy as long as it runs. It imports little: it is
-asked twice a minute.
+Any other command, such as a training, is healthy as long as it runs. It imports few modules,
+because it runs twice a minute.
 """
 
 import json
@@ -11,7 +11,7 @@ import socket
 import sys
 
 SECONDS = 5
-ANY_ADDRESS = ("0.0.0.0", "::", "", "*")  # noqa: S104  # what it may say it listens on
+ANY_ADDRESS = ("0.0.0.0", "::", "", "*")  # noqa: S104  # of a server that listens everywhere
 SERVERS = {"lab", "notebook", "server", "nbclassic", "labhub", "singleuser"}
 
 
@@ -21,7 +21,7 @@ def read(path: str) -> str:
 
 
 def server() -> str:
-    """The number of the process that the entry point became, where that is a Jupyter server."""
+    """Return the pid of the entry point's process if it is a Jupyter server."""
     for process in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
         try:
             words = read(f"/proc/{process}/cmdline").split("\0")
@@ -34,7 +34,7 @@ def server() -> str:
     return ""
 
 
-def is_server(words: list) -> bool:
+def is_server(words: list[str]) -> bool:
     """Return whether a command line is `jupyter lab`, `python .../jupyter-lab` or similar."""
     for at, word in enumerate(words[:3]):
         name = word.rpartition("/")[2]
@@ -45,8 +45,8 @@ def is_server(words: list) -> bool:
     return False
 
 
-def variables(process: str) -> dict:
-    """The environment of a process; nothing where it is another user's, or has ended."""
+def variables(process: str) -> dict[str, str]:
+    """Return the environment of a process; empty for another user's, or an ended one."""
     try:
         texts = read(f"/proc/{process}/environ").split("\0")
     except OSError:
@@ -54,39 +54,39 @@ def variables(process: str) -> dict:
     return {name: value for name, _, value in (text.partition("=") for text in texts)}
 
 
-def described(process: str) -> dict:
+def described(process: str) -> dict[str, object]:
     """Return the server's own record, or its defaults where it has none."""
     environment = variables(process)
     share = environment.get("XDG_DATA_HOME") or f"{environment.get('HOME')}/.local/share"
     folder = environment.get("JUPYTER_DATA_DIR") or f"{share}/jupyter"
     folder = environment.get("JUPYTER_RUNTIME_DIR") or f"{folder}/runtime"
     try:
-        return json.loads(read(f"{folder}/jpserver-{process}.json"))
+        return dict(json.loads(read(f"{folder}/jpserver-{process}.json")))
     except (OSError, ValueError):
         return {"port": environment.get("JUPYTER_PORT") or 8888}
 
 
-def connection(about: dict) -> socket.socket:
+def connection(about: dict[str, object]) -> socket.socket:
     if about.get("sock"):
         opened = socket.socket(socket.AF_UNIX)
         opened.settimeout(SECONDS)
-        opened.connect(about["sock"])
+        opened.connect(str(about["sock"]))
         return opened
-    host = about.get("hostname") or ""
+    host = str(about.get("hostname") or "")
     host = "localhost" if host in ANY_ADDRESS else host
-    opened = socket.create_connection((host, int(about.get("port") or 0)), timeout=SECONDS)
+    opened = socket.create_connection((host, int(str(about.get("port") or 0))), timeout=SECONDS)
     if about.get("secure"):
         import ssl
 
-        # It is asked whether it answers, and nothing is told it.
-        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-        opened = trusting.wrap_socket(opened)
+        # Nothing secret is sent, so the certificate does not matter.
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+        opened = tls.wrap_socket(opened)
     return opened
 
 
-def status(about: dict) -> int:
-    """The number that the server answers with."""
+def status(about: dict[str, object]) -> int:
+    """Return the HTTP status of the server's answer."""
     with connection(about) as opened:
         path = f"{about.get('base_url') or '/'}api"
         opened.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())

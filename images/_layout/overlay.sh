@@ -1,8 +1,7 @@
 #!/bin/sh
-# dlimg-overlay FOLDER: makes FOLDER an environment to install into, or brings it up to date with
-# this image. What is installed there comes first, then what an image built on this one has
-# installed, then what this image holds. Says no to a folder that is something else. Each file is
-# there at once and whole, because several Pythons may start at the same time.
+# dlimg-overlay FOLDER: makes FOLDER an environment to install into, or updates it for this image.
+# Its packages come before those of images built on this one, and those before this image's. Other
+# folders are refused. Files are replaced atomically, because several Pythons may start at once.
 set -eu
 PATH=/usr/bin:/bin
 
@@ -13,14 +12,14 @@ packages=$folder/lib/$python/site-packages
 mark=.dlimg-$$
 trap 'rm -f "$folder/$mark" "$folder/bin/$mark" "$packages/$mark"' EXIT
 
-# An empty volume may hold what its file system has put there. It is listed before the look into
-# it: the first that another process leaves is the file that says whose it is.
+# An empty volume may have lost+found. List the folder before reading pyvenv.cfg, which another
+# process writes first.
 is_ours() {
-    there=$(ls -A "$folder" 2>/dev/null | grep -v -e '^\.dlimg-' -e '^lost+found$' || true)
-    [ -z "$there" ] || grep -qs '^made-by = dlimg$' "$folder/pyvenv.cfg"
+    entries=$(ls -A "$folder" 2>/dev/null | grep -v -e '^\.dlimg-' -e '^lost+found$' || true)
+    [ -z "$entries" ] || grep -qs '^made-by = dlimg$' "$folder/pyvenv.cfg"
 }
 
-# write FILE: what comes in becomes the file; one that is the same already is left alone.
+# write FILE: writes stdin to the file, unless it has that content already.
 write() {
     cat >"${1%/*}/$mark"
     cmp -s "${1%/*}/$mark" "$1" || mv -f "${1%/*}/$mark" "$1"
@@ -48,8 +47,8 @@ for below in /home/user/env /opt/env; do
 done | write "$packages/dlimg.pth"
 [ -e "$folder/pip.conf" ] || write "$folder/pip.conf" </opt/env/pip.conf
 
-# uv looks for packages in this folder alone. A link of setuptools' kind tells it of each that the
-# image holds; Python itself does not read these, and pip only what is in folders that it may list.
+# uv looks for packages in this folder alone. An egg-link for each package of the image makes uv see
+# it; Python does not read these, and pip only those in folders that it can list.
 for image in /usr/local/lib/dlimg/packages/*/; do
     [ -d "$image" ] || continue
     for old in "$packages"/*.egg-link; do
@@ -65,17 +64,17 @@ for image in /usr/local/lib/dlimg/packages/*/; do
             *) printf '%s\n' "${package%/}" >"$packages/$name.egg-link" ;;
         esac
     done
-    # uv takes a package out of this file when it replaces one.
+    # uv edits this file when it replaces a package.
     [ -e "$packages/easy-install.pth" ] || : >"$packages/easy-install.pth"
     link "${image%/}" "$folder/packages"
 done
 
-# The last of all: where it is, the environment can be used.
+# Last: the environment is usable once these links exist.
 link "$interpreter" "$folder/bin/python"
 link python "$folder/bin/python3"
 link python "$folder/bin/$python"
 
-# What root makes in the home of another is the other's, who could not change it otherwise.
+# Files that root makes in another user's home belong to that user, who could not change them else.
 if [ "$(id -u)" = 0 ]; then
     like=$folder
     [ -z "${is_new:-}" ] || like=$(dirname "$folder")

@@ -1,4 +1,4 @@
-# A login shell forgets the image's search path, and one behind sshd its variables, too.
+# Login shells reset the search path, and those of sshd lack the image's variables.
 while IFS='=' read -r dlimg_name dlimg_value; do
     case $dlimg_name in
         '' | '#'* | PATH) ;;

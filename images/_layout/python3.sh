@@ -1,6 +1,5 @@
 #!/bin/sh
-# The Python of this image, by whatever name it is called: with the user's own packages in front
-# where there can be some, else as it was built.
+# The Python of this image, under all its names: the user's environment, or else the image's.
 . /usr/local/lib/dlimg/find-overlay
 
 find_overlay

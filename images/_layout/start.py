@@ -1,8 +1,8 @@
 """Run at every start of Python in the image's environments, by `dlimg_start.pth`.
 
-What the image promises has to hold without the entry point, too: behind sshd, `docker exec` or a
-command of Kubernetes. Nothing is imported here but what every Python has imported already, and
-nothing may stop a Python: what cannot be had is done without.
+It does what the entry point does, for processes of sshd, `docker exec` or Kubernetes that start
+without it. It imports only modules that every Python has imported already, and its failures must
+not stop Python.
 """
 
 import os
@@ -13,23 +13,23 @@ IMAGE = "/opt/env"
 ENVIRONMENT = "/etc/dlimg/environment"
 PACKAGES = "/usr/local/lib/dlimg/packages"
 OVERLAY_COMMAND = "/usr/local/bin/dlimg-overlay"
-# It chooses the environment, as for every `python` that is not called by the path of one.
-FRONT_DOOR = "/usr/local/bin/python3"
-# A process that starts again keeps its number, so this says that the choice was made.
+# It chooses the environment, as for every `python` outside of an environment.
+PYTHON = "/usr/local/bin/python3"
+# Holds the process's own number once the environment is chosen: exec keeps the number.
 CHOSEN = "DLIMG_CHOSEN_BY"
 
 DRIVER = "libcuda.so.1"
 LOADER_CACHE = "etc/ld.so.cache"
-# Where the loader looks by itself; LD_LIBRARY_PATH and its cache name other folders.
+# The loader's own folders; LD_LIBRARY_PATH and its cache name others.
 LIBRARY_FOLDERS = (f"usr/lib/{os.uname().machine}-linux-gnu", "usr/lib64", "usr/lib")
-# Where hosts such as Google's mount a driver of which the loader is not told.
+# Folders where hosts such as Google's mount a driver, without the loader's cache.
 HOST_FOLDERS = ("usr/local/nvidia/lib64", "usr/local/nvidia/lib")
 
 
 def choose_environment(environment: MutableMapping[str, str], prefix: str = sys.prefix) -> None:
-    """Start again by the front door where this environment is another user's, at most once.
+    """Execute /usr/local/bin/python3 where this environment is another user's, at most once.
 
-    It finds the one that this user has, or makes one for pip to install into.
+    That finds this user's environment, or makes one for pip to install into.
     """
     is_chosen = environment.pop(CHOSEN, "") == str(os.getpid())
     if is_chosen or os.access(f"{prefix}/pyvenv.cfg", os.W_OK) or not is_of_image(prefix):
@@ -37,11 +37,11 @@ def choose_environment(environment: MutableMapping[str, str], prefix: str = sys.
     has_own = os.path.exists(f"/tmp/home-{os.geteuid()}/env/pyvenv.cfg")  # noqa: S108
     if (has_own or is_pip(sys.orig_argv)) and is_plain_python():
         environment[CHOSEN] = str(os.getpid())
-        os.execv(FRONT_DOOR, [FRONT_DOOR, *sys.orig_argv[1:]])  # noqa: S606
+        os.execv(PYTHON, [PYTHON, *sys.orig_argv[1:]])  # noqa: S606
 
 
 def set_home(environment: MutableMapping[str, str]) -> None:
-    """Give a home, and a name, to a user whom the image does not know or whose home is closed."""
+    """Set HOME and USER for a user without a passwd entry or a writable home."""
     home = environment.get("HOME") or os.path.expanduser("~")
     if home not in ("/", "~") and os.access(home, os.W_OK):
         return
@@ -56,7 +56,7 @@ def set_home(environment: MutableMapping[str, str]) -> None:
 
 
 def set_variables(environment: MutableMapping[str, str], path: str = ENVIRONMENT) -> None:
-    """Give the image's variables to a process that came in without; its own values stay."""
+    """Set the image's variables that a process lacks; its own values stay."""
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             name, is_assigned, value = line.rstrip("\n").partition("=")
@@ -65,14 +65,14 @@ def set_variables(environment: MutableMapping[str, str], path: str = ENVIRONMENT
 
 
 def set_without_gpu(environment: MutableMapping[str, str], root: str = "/") -> None:
-    """Tell the framework that there is no GPU, as DLIMG_WITHOUT_GPU says how (`NAME=VALUE`)."""
+    """Set the variable in DLIMG_WITHOUT_GPU (`NAME=VALUE`) where there is no driver."""
     name, _, value = environment.get("DLIMG_WITHOUT_GPU", "").partition("=")
     if name and not environment.get(name) and not has_driver(environment, root):
         environment[name] = value
 
 
 def complete_overlay(_: object, prefix: str = sys.prefix) -> None:
-    """Bring an overlay up to date that another image made, or a build that knew no packages."""
+    """Update an overlay that was made by another image, or before the packages were installed."""
     if os.path.exists(f"{prefix}/packages/") or not os.path.exists(PACKAGES):
         return
     if prefix != IMAGE and is_of_image(prefix) and os.access(prefix, os.W_OK):
@@ -80,10 +80,10 @@ def complete_overlay(_: object, prefix: str = sys.prefix) -> None:
 
 
 def watch_pip(_: object, prefix: str = sys.prefix) -> None:
-    """When pip ends and packages have come or gone, bring the overlay up to date.
+    """Update the overlay when pip ends and has changed packages.
 
-    What root has installed into the home of another becomes the other's, who could otherwise
-    neither upgrade nor remove it, and would find out half-way.
+    That also gives packages that root has installed in another user's home to that user, who
+    could otherwise not upgrade or remove them.
     """
     if prefix == IMAGE or not is_pip(sys.orig_argv) or not is_of_image(prefix):
         return
@@ -141,7 +141,7 @@ def has_any(libraries: Iterable[str]) -> bool:
 
 
 def machine_of(path: str) -> bytes:
-    """Return what an ELF file says of the machine that it is for, or nothing if it is none."""
+    """Return the class and architecture of an ELF file, or nothing for other files."""
     try:
         with open(path, "rb") as file:
             start = file.read(20)
@@ -151,7 +151,7 @@ def machine_of(path: str) -> bytes:
 
 
 def is_loaded(path: str) -> bool:
-    """Load a library to which only its whole path leads; then it is found by name as well."""
+    """Load a library by its path, so that it is found by name later; return whether it loads."""
     if not has_any([path]):
         return False
     import ctypes  # only here: it costs milliseconds
@@ -181,7 +181,8 @@ def is_pip(arguments: list[str]) -> bool:
 
 def update(overlay: str) -> None:
     """Run the command that makes overlays."""
-    os.spawnv(os.P_WAIT, OVERLAY_COMMAND, [OVERLAY_COMMAND, overlay])  # noqa: S606
+    command = [OVERLAY_COMMAND, overlay]
+    os.spawnv(os.P_WAIT, OVERLAY_COMMAND, command)  # type: ignore[deprecated]  # noqa: S606
 
 
 def packages_of(prefix: str) -> str:
@@ -189,7 +190,7 @@ def packages_of(prefix: str) -> str:
     return f"{prefix}/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 
 
-# Each for itself: what depends on the machine, or on how a session began, is one more of these.
+# Independent steps: each sets what depends on the machine or the kind of session.
 STEPS = (
     choose_environment,
     set_home,
@@ -201,7 +202,7 @@ STEPS = (
 
 
 def main() -> None:
-    """Do all that a start of Python asks for."""
+    """Do all steps."""
     for step in STEPS:
         try:
             step(os.environ)
