@@ -10,7 +10,7 @@ from dlimg.cli.arguments import add_base, add_builder, add_cells, add_format, ce
 from dlimg.cli.printing import out, print_json, print_table
 from dlimg.context import Context
 from dlimg.engine.bases import BaseChoice
-from dlimg.pipeline.plan import bake_file, images_to_plan, plan_entries
+from dlimg.pipeline.plan import bake_file, images_to_plan, project_plan
 from dlimg.pipeline.project import CellSelection, read_project
 from dlimg.render.plan import PlanEntry, github_jobs, plan_json
 from dlimg.report.plain import json_text
@@ -55,7 +55,7 @@ def run(options: PlanOptions, context: Context) -> int:
         )
         out(json_text(file) + "\n")
         return 0
-    plan = plan_entries(project, images, options.base, options.builder, context)
+    plan = project_plan(project, images, options.base, options.builder, context)
     match options.format:
         case "json":
             print_json(plan_json(plan))

@@ -9,8 +9,8 @@ from dlimg.lock.check import check_locks
 from dlimg.lock.store import read_lock
 from dlimg.model import Cell, Check, Image
 from dlimg.pipeline.project import Project
-from dlimg.render.dockerfile import (render_image, load_templates)
-from dlimg.render.naming import (repository_name, shared_names, tag)
+from dlimg.render.dockerfile import load_templates, render_image
+from dlimg.render.naming import repository_name, shared_names, tag
 
 
 def locked_images(project: Project, cells: Sequence[Cell]) -> Iterator[Image]:

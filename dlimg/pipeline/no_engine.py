@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from dlimg.builders.builder import BuildParameters
 from dlimg.builders.executor import Executor, HostExecutor
 from dlimg.builders.host_rootfs import make_base
 from dlimg.builders.layers import build_into_store
@@ -14,7 +15,7 @@ from dlimg.lock.store import wheel_folders
 from dlimg.model import Base, BuildFailure, BuiltImage, Image, PlannedImage
 from dlimg.pipeline.planned_images import BuildSettings, plan_images, with_keys
 from dlimg.pipeline.project import Project, compression_of
-from dlimg.render.system_stage import (parse_system_step)
+from dlimg.render.system_stage import parse_system_step
 from dlimg.results import ImageResult
 from dlimg.store.export import ExportedImage, export_layout
 from dlimg.store.image_manifest import AssembledImage
@@ -59,10 +60,12 @@ def build_without_engine(
         built = build_into_store(
             [image for image in keyed if isinstance(image, PlannedImage)],
             environment,
-            jobs=settings.jobs,
-            secrets=secrets,
-            find_links=wheel_folders(settings.find_links, environment),
-            on_progress=on_progress,
+            BuildParameters(
+                jobs=settings.jobs,
+                secrets=secrets,
+                find_links=wheel_folders(settings.find_links, environment),
+                on_progress=on_progress,
+            ),
         )
         by_cell = {result.planned.image.cell.id: result for result in (*failed, *built)}
         results = [

@@ -22,7 +22,7 @@ from dlimg.lock.store import LOCAL, read_lock, read_stack_lock
 from dlimg.model import Cell, Evidence
 from dlimg.pipeline.facts_files import read_facts
 from dlimg.pipeline.project import Project, read_project
-from dlimg.render.naming import (repository_name, tag)
+from dlimg.render.naming import repository_name, tag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

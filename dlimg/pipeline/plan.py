@@ -11,7 +11,7 @@ from dlimg.model import Base, BaseSource, Image, PlannedImage
 from dlimg.pipeline.images import current_images, locked_images
 from dlimg.pipeline.project import CellSelection, Project, select_cells
 from dlimg.render.bake import TARGETS_PER_FILE, bake_files
-from dlimg.render.plan import (PlanEntry, plan_entries)
+from dlimg.render.plan import PlanEntry, plan_entries
 
 
 def images_to_plan(
@@ -31,7 +31,7 @@ def images_to_plan(
     return images
 
 
-def plan_entries(
+def project_plan(
     project: Project,
     images: Sequence[Image],
     base: BaseChoice,
