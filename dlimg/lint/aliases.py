@@ -54,12 +54,12 @@ def _aliased(context: LintContext) -> Iterator[tuple[Family, str, int, Cell]]:
     for family in context.matrix.families.values():
         for alias, match in family.aliases.items():
             for cell in cells.get(family.name, ()):
-                if match.fits(_corner(cell)):
+                if match.fits(_axis_values(cell)):
                     yield family, alias, match.line, cell
                     break
 
 
-def _corner(cell: Cell) -> dict[str, str]:
+def _axis_values(cell: Cell) -> dict[str, str]:
     values = (cell.version, cell.accelerator, cell.python, cell.os.name, cell.flavour.value)
     return dict(zip(AXES, values, strict=True))
 

@@ -1,4 +1,4 @@
-"""Cells from the corners that can exist and are wanted."""
+"""Cells from the combinations that can exist and are wanted."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from dlimg.errors import Problem
 from dlimg.facts.load import Facts
 from dlimg.matrix.leaders import accelerator_kind, package_of
-from dlimg.matrix.model import NO_FACTS, VERSION, Corner, Family, Matrix
+from dlimg.matrix.model import NO_FACTS, VERSION, AxisValues, Family, Matrix
 from dlimg.matrix.required_checks import required_checks_of
 from dlimg.model import CPU, Cell, EnvVar, Flavour, Framework, OperatingSystem, Stack
 
@@ -65,48 +65,55 @@ class CellFactory:
             glibc=fact.glibc,
         )
 
-    def id_of(self, family: Family, corner: Corner) -> str:
-        """Return the id that the cell of this corner has, or would have."""
-        return self._cell(family, corner, _NO_VALUES, None).id
+    def id_of(self, family: Family, axis_values: AxisValues) -> str:
+        """Return the id that the cell of this combination has, or would have."""
+        return self._cell(family, axis_values, _NO_VALUES, None).id
 
-    def python_source(self, corner: Corner) -> str:
-        """Return where the corner's Python comes from: its distribution, or uv."""
-        is_own = corner["python"] == self.systems[corner["os"]].python
+    def python_source(self, axis_values: AxisValues) -> str:
+        """Return where the combination's Python comes from: its distribution, or uv."""
+        is_own = axis_values["python"] == self.systems[axis_values["os"]].python
         return "distribution" if is_own else "uv"
 
-    def cell(self, family: Family, corner: Corner, stack: Stack | None) -> Cell:
-        key = (family.name, corner["version"], corner["accelerator"], corner["flavour"])
+    def cell(self, family: Family, axis_values: AxisValues, stack: Stack | None) -> Cell:
+        key = (
+            family.name,
+            axis_values["version"],
+            axis_values["accelerator"],
+            axis_values["flavour"],
+        )
         shared = self.shared.get(key)
         if shared is None:
-            requirements = self._requirements(family, corner)
+            requirements = self._requirements(family, axis_values)
             name, version, accelerator, flavour = key
             shared = self.shared[key] = _Shared(
                 package=package_of(requirements[0]),
                 requirements=requirements,
-                notes=self._notes(family, corner),
+                notes=self._notes(family, axis_values),
                 architectures=self._architectures(family, version, accelerator),
                 required_checks=required_checks_of(self.matrix, name, accelerator, flavour),
             )
-        return self._cell(family, corner, shared, stack)
+        return self._cell(family, axis_values, shared, stack)
 
-    def _cell(self, family: Family, corner: Corner, shared: _Shared, stack: Stack | None) -> Cell:
-        system, python = self.systems[corner["os"]], corner["python"]
+    def _cell(
+        self, family: Family, axis_values: AxisValues, shared: _Shared, stack: Stack | None
+    ) -> Cell:
+        system, python = self.systems[axis_values["os"]], axis_values["python"]
         return Cell(
             family=family.name,
             package=shared.package,
-            version=corner["version"],
-            accelerator=corner["accelerator"],
+            version=axis_values["version"],
+            accelerator=axis_values["accelerator"],
             stack=stack,
             python=python,
             managed_python="" if python == system.python else self.facts.managed[python],
             os=system,
-            flavour=FLAVOURS[corner["flavour"]],
+            flavour=FLAVOURS[axis_values["flavour"]],
             platform=self.matrix.platform,
             requirements=shared.requirements,
             notes=shared.notes,
             required_checks=shared.required_checks,
             architectures=shared.architectures,
-            env=_variables(family, corner),
+            env=_variables(family, axis_values),
             source=self.matrix.source_url,
             licenses=self.matrix.licenses,
             framework=self._framework(family),
@@ -123,40 +130,40 @@ class CellFactory:
             return ()
         return release.architectures_for(self.matrix.stacks[accelerator].cuda)
 
-    def _requirements(self, family: Family, corner: Corner) -> tuple[str, ...]:
-        kind = self.kinds[corner["accelerator"]]
+    def _requirements(self, family: Family, axis_values: AxisValues) -> tuple[str, ...]:
+        kind = self.kinds[axis_values["accelerator"]]
         if kind not in family.packages:
             self.missing.add((family.name, kind))
             return ("-",)
-        key = (family.name, kind, corner["flavour"])
+        key = (family.name, kind, axis_values["flavour"])
         if key not in self.packages:
-            extra = self.matrix.flavours.get(corner["flavour"], {})
+            extra = self.matrix.flavours.get(axis_values["flavour"], {})
             own = (*family.packages[kind], *family.packages.get(ANY, ()))
             self.packages[key] = own, (*extra.get(ANY, ()), *extra.get(kind, ()), "pip")
         own, extras = self.packages[key]
-        framework = [package.replace(VERSION, corner["version"]) for package in own]
-        paired = self._paired_packages(family, corner)
+        framework = [package.replace(VERSION, axis_values["version"]) for package in own]
+        paired = self._paired_packages(family, axis_values)
         return tuple(dict.fromkeys([*framework, *paired, *extras]))
 
-    def _paired_packages(self, family: Family, corner: Corner) -> list[str]:
-        release = self.facts.releases.get(family.framework, {}).get(corner["version"])
+    def _paired_packages(self, family: Family, axis_values: AxisValues) -> list[str]:
+        release = self.facts.releases.get(family.framework, {}).get(axis_values["version"])
         requirements = []
-        for name in family.paired_packages.get(self.kinds[corner["accelerator"]], ()):
+        for name in family.paired_packages.get(self.kinds[axis_values["accelerator"]], ()):
             if release is None or name not in release.companions:
                 requirements.append(name)
             elif release.companions[name]:
                 requirements.append(f"{name}=={release.companions[name][-1]}")
         return requirements
 
-    def _notes(self, family: Family, corner: Corner) -> tuple[str, ...]:
+    def _notes(self, family: Family, axis_values: AxisValues) -> tuple[str, ...]:
         """Return gaps in the facts: an unknown release, or packages that none pairs with."""
-        version = corner["version"]
+        version = axis_values["version"]
         release = self.facts.releases.get(family.framework, {}).get(version)
         if release is None:
             subject = family.name if family.framework == NO_FACTS else family.framework
             return (f"no facts about {subject} {version}: nothing was checked",)
         notes = []
-        for name in family.paired_packages.get(self.kinds[corner["accelerator"]], ()):
+        for name in family.paired_packages.get(self.kinds[axis_values["accelerator"]], ()):
             if name in release.companions and not release.companions[name]:
                 why = release.companion_note(name)
                 pair = f"{family.framework} {version}"
@@ -176,5 +183,5 @@ class CellFactory:
         ]
 
 
-def _variables(family: Family, corner: Corner) -> tuple[EnvVar, ...]:
-    return tuple(stated.variable for stated in family.env if stated.match.fits(corner))
+def _variables(family: Family, axis_values: AxisValues) -> tuple[EnvVar, ...]:
+    return tuple(stated.variable for stated in family.env if stated.match.fits(axis_values))

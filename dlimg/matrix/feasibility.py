@@ -1,4 +1,4 @@
-"""Feasibility of corners: the rules that need no GPU or driver, once for each pair of values."""
+"""Feasibility of combinations: rules without GPU or driver, once for each pair of values."""
 
 from collections.abc import Mapping
 
@@ -34,7 +34,7 @@ def missing_on_pypi(facts: Facts, combination: Combination) -> RuleResult | None
 
 
 class Feasibility:
-    """The rules for one family's corners, evaluated once for each pair of values."""
+    """The rules for one family's combinations, evaluated once for each pair of values."""
 
     def __init__(self, matrix: Matrix, facts: Facts, family: Family) -> None:
         self.facts = facts
@@ -106,11 +106,11 @@ class Feasibility:
         combination = Combination(framework="", version="", cuda=cuda, flavour=flavour)
         return refusal(compiler_wheel(self.facts, combination))
 
-    def verdict(self, corner: Mapping[str, str]) -> RuleResult | None:
-        """Return the first refusal of this corner, or None."""
+    def verdict(self, axis_values: Mapping[str, str]) -> RuleResult | None:
+        """Return the first refusal of this combination, or None."""
         return (
-            self.by_python[corner["version"], corner["python"]]
-            or self.by_cuda[corner["version"], corner["accelerator"]]
-            or self.by_system[corner["os"], corner["python"]]
-            or self.by_flavour[corner["flavour"], corner["accelerator"]]
+            self.by_python[axis_values["version"], axis_values["python"]]
+            or self.by_cuda[axis_values["version"], axis_values["accelerator"]]
+            or self.by_system[axis_values["os"], axis_values["python"]]
+            or self.by_flavour[axis_values["flavour"], axis_values["accelerator"]]
         )

@@ -7,7 +7,7 @@ from typing import Final
 from packaging.version import Version
 
 from dlimg.errors import Problem, nearest
-from dlimg.matrix.model import VERSION, Corner, Family, Matrix, StackChoice
+from dlimg.matrix.model import VERSION, AxisValues, Family, Matrix, StackChoice
 from dlimg.model import CPU, Stack
 
 _EXACT: Final = re.compile(r"[^=<>!~;]+==\s*(?P<version>[0-9][^\s,;*]*)\s*(?:;.*)?")
@@ -31,37 +31,37 @@ class StackResolver:
     Other families follow the newest leader on the stack, or the one that they name in `leaders`.
     """
 
-    def __init__(self, matrix: Matrix, corners: Mapping[str, Sequence[Corner]]) -> None:
-        """Find the versions of leaders; `corners` are those of the cells, by family."""
+    def __init__(self, matrix: Matrix, cells: Mapping[str, Sequence[AxisValues]]) -> None:
+        """Find the versions of leaders; `cells` are those of the cells, by family."""
         self.matrix = matrix
         self.stacks: dict[tuple[str, str], Stack] = {}
         self.versions = {
-            name: tuple(sorted(set(self._leading_versions(choice, corners)), key=Version))
+            name: tuple(sorted(set(self._leading_versions(choice, cells)), key=Version))
             for name, choice in matrix.stacks.items()
             if choice.follows_version
         }
 
     def _leading_versions(
-        self, choice: StackChoice, corners: Mapping[str, Sequence[Corner]]
+        self, choice: StackChoice, cells: Mapping[str, Sequence[AxisValues]]
     ) -> Iterator[str]:
         for family in self.matrix.families.values():
             if self._leads(family, choice):
-                for corner in corners[family.name]:
-                    if corner["accelerator"] == choice.name:
-                        yield corner["version"]
+                for axis_values in cells[family.name]:
+                    if axis_values["accelerator"] == choice.name:
+                        yield axis_values["version"]
 
     def _leads(self, family: Family, choice: StackChoice) -> bool:
         """Return whether the framework of this family is the stack's leader."""
         packages = family.packages.get(accelerator_kind(self.matrix, choice.name), ())
         return bool(packages) and package_of(packages[0]) == package_of(choice.leader)
 
-    def stack(self, family: Family, corner: Corner) -> Stack | None:
+    def stack(self, family: Family, axis_values: AxisValues) -> Stack | None:
         """Return the stack of a cell, None on a CPU."""
-        name = corner["accelerator"]
+        name = axis_values["accelerator"]
         if name == CPU:
             return None
         choice = self.matrix.stacks[name]
-        version = self._leader_version(family, choice, corner["version"])
+        version = self._leader_version(family, choice, axis_values["version"])
         if (name, version) not in self.stacks:
             self.stacks[name, version] = self._stack(choice, version)
         return self.stacks[name, version]

@@ -17,24 +17,24 @@ NO_FACTS: Final = "none"
 # The placeholder for the framework's version.
 VERSION: Final = "{version}"
 
-Corner = Mapping[str, str]
+AxisValues = Mapping[str, str]
 """One value for each axis; `family` and `python_source` too where excludes are applied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellSelector:
-    """Corners by the values of some axes; `line` is its line in the matrix."""
+    """Combinations by the values of some axes; `line` is its line in the matrix."""
 
     line: int
     values: Mapping[str, tuple[str, ...]]
 
-    def fits(self, corner: Corner) -> bool:
-        return all(corner[axis] in allowed for axis, allowed in self.values.items())
+    def fits(self, axis_values: AxisValues) -> bool:
+        return all(axis_values[axis] in allowed for axis, allowed in self.values.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatedVariable:
-    """A variable that the images of some corners set."""
+    """A variable that the images of some combinations set."""
 
     variable: EnvVar
     match: CellSelector
@@ -48,13 +48,15 @@ class Exclude:
     why: str
     exception: CellSelector | None = None
 
-    def fits(self, corner: Corner) -> bool:
-        return self.match.fits(corner) and not self.keeps(corner)
+    def fits(self, axis_values: AxisValues) -> bool:
+        return self.match.fits(axis_values) and not self.keeps(axis_values)
 
-    def keeps(self, corner: Corner) -> bool:
-        """Return whether this corner matches and is among the exceptions."""
+    def keeps(self, axis_values: AxisValues) -> bool:
+        """Return whether this combination matches and is among the exceptions."""
         return (
-            self.exception is not None and self.match.fits(corner) and self.exception.fits(corner)
+            self.exception is not None
+            and self.match.fits(axis_values)
+            and self.exception.fits(axis_values)
         )
 
 

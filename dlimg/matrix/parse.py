@@ -26,7 +26,7 @@ from dlimg.matrix.model import (
     StackChoice,
 )
 from dlimg.matrix.required_checks import read_required_checks
-from dlimg.matrix.selectors import axis_values, read_excludes, read_groups, read_selector
+from dlimg.matrix.selectors import read_excludes, read_groups, read_selector, values_by_axis
 from dlimg.model import CPU, GZIP, Flavour, StackException
 
 KEYS: Final = (
@@ -246,7 +246,7 @@ def parse_matrix(text: str, source: str) -> Matrix:
         required=required,
         gpus=read_gpus(form, top.get("gpus")),
         ignored=read_ignored(form, top.get("lint")),
-        exclude=read_excludes(form, top.get("exclude"), axis_values(families), "the matrix"),
+        exclude=read_excludes(form, top.get("exclude"), values_by_axis(families), "the matrix"),
         groups=read_groups(form, top.get("groups"), families),
         unsound=frozenset(entries.unsound),
         notices=tuple(notices),

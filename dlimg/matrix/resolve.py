@@ -1,4 +1,4 @@
-"""Resolution of a matrix with the facts: cells, and dropped corners with their reasons."""
+"""Resolution of a matrix with the facts: cells, and dropped combinations with their reasons."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +16,8 @@ from dlimg.matrix.model import (
     FAMILY,
     NO_FACTS,
     PYTHON_SOURCE,
+    AxisValues,
     CellSelector,
-    Corner,
     Exclude,
     Family,
     Matrix,
@@ -89,11 +89,11 @@ def _problem(matrix: Matrix, line: int, message: str, hint: str) -> Problem:
     return Problem(message=message, where=f"{matrix.source}:{line}", hint=hint)
 
 
-ResolvedCorners = Sequence[tuple[Corner, Cell]]
+ResolvedCells = Sequence[tuple[AxisValues, Cell]]
 
 
 def cell_names(
-    matrix: Matrix, corners: Mapping[str, ResolvedCorners], problems: list[Problem]
+    matrix: Matrix, resolved: Mapping[str, ResolvedCells], problems: list[Problem]
 ) -> dict[str, tuple[str, ...]]:
     """Return each cell id's aliases, then its short tag; none is for two cells of a family.
 
@@ -103,17 +103,17 @@ def cell_names(
     ids: set[str] = set()
     for family in matrix.families.values():
         shorts: dict[str, str] = {}
-        for corner, cell in corners[family.name]:
+        for axis_values, cell in resolved[family.name]:
             name = cell.id
             if name in ids:
                 problems.append(_duplicate(matrix, family, f"two cells are called {name}"))
             ids.add(name)
-            short = _short_tag(family, corner) if family.defaults else ""
+            short = _short_tag(family, axis_values) if family.defaults else ""
             if short and short in shorts:
                 problems.append(_duplicate(matrix, family, f"two cells have the short tag {short}"))
             elif short:
                 shorts[short] = name
-        aliases = _aliases(matrix, family, corners[family.name], problems)
+        aliases = _aliases(matrix, family, resolved[family.name], problems)
         problems += _conflicting_aliases(matrix, family, aliases, shorts)
         old = {_old_name(tag): name for tag, name in shorts.items()}
         for alias, name in (aliases | shorts | old).items():
@@ -135,12 +135,12 @@ def _duplicate(matrix: Matrix, family: Family, message: str) -> Problem:
 
 
 def _aliases(
-    matrix: Matrix, family: Family, corners: ResolvedCorners, problems: list[Problem]
+    matrix: Matrix, family: Family, resolved: ResolvedCells, problems: list[Problem]
 ) -> dict[str, str]:
     """Return the id of the one cell that each alias fits."""
     aliases = {}
     for alias, match in family.aliases.items():
-        fitting = [cell.id for corner, cell in corners if match.fits(corner)]
+        fitting = [cell.id for axis_values, cell in resolved if match.fits(axis_values)]
         if len(fitting) == 1:
             aliases[alias] = fitting[0]
             continue
@@ -175,17 +175,17 @@ def _alias_problem(
     return Problem(message=f"family {family.name}: {message}", where=where, hint=hint)
 
 
-def _short_tag(family: Family, corner: Mapping[str, str]) -> str:
+def _short_tag(family: Family, axis_values: Mapping[str, str]) -> str:
     """Return the tag without the family's default axes; empty where an axis has another value."""
-    if any(corner[axis] != value for axis, value in family.defaults.items()):
+    if any(axis_values[axis] != value for axis, value in family.defaults.items()):
         return ""
-    parts = [corner["version"], corner["accelerator"]]
+    parts = [axis_values["version"], axis_values["accelerator"]]
     if "python" not in family.defaults:
-        parts.append(f"py{corner['python']}")
+        parts.append(f"py{axis_values['python']}")
     if "os" not in family.defaults:
-        parts.append(corner["os"])
-    if corner["flavour"] != "runtime":
-        parts.append(corner["flavour"])
+        parts.append(axis_values["os"])
+    if axis_values["flavour"] != "runtime":
+        parts.append(axis_values["flavour"])
     return "-".join(parts)
 
 
@@ -227,14 +227,14 @@ def resolve(
     excludes = ExcludeFilter(matrix, factory)
     dropped: list[DroppedCell] = []
     wanted = {
-        family.name: tuple(_wanted_corners(matrix, facts, family, excludes, dropped))
+        family.name: tuple(_wanted_cells(matrix, facts, family, excludes, dropped))
         for family in matrix.families.values()
     }
     resolver = StackResolver(matrix, wanted)
-    corners = {
+    resolved = {
         family.name: [
-            (corner, factory.cell(family, corner, resolver.stack(family, corner)))
-            for corner in wanted[family.name]
+            (axis_values, factory.cell(family, axis_values, resolver.stack(family, axis_values)))
+            for axis_values in wanted[family.name]
         ]
         for family in matrix.families.values()
     }
@@ -242,12 +242,12 @@ def resolve(
         problems += factory.problems(family)
         problems += excludes.unused(family.exclude, f"family {family.name}: ")
         problems += _unused_variables(matrix, family, wanted[family.name])
-    aliases = cell_names(matrix, corners, problems)
+    aliases = cell_names(matrix, resolved, problems)
     groups = {
-        name: _group(matrix, name, selectors, corners, problems)
+        name: _group(matrix, name, selectors, resolved, problems)
         for name, selectors in matrix.groups.items()
     }
-    cells = tuple(cell for resolved in corners.values() for _, cell in resolved)
+    cells = tuple(cell for pairs in resolved.values() for _, cell in pairs)
     if not matrix.unsound:
         problems += excludes.unused(matrix.exclude)
         problems += resolver.problems()
@@ -277,10 +277,10 @@ class ExcludeFilter:
         self.effective: set[int] = set()
         self.keeping: set[int] = set()
 
-    def first(self, family: Family, corner: Corner) -> Exclude | None:
-        """Return the first exclude that drops this corner, or None."""
-        source = self.factory.python_source(corner)
-        values = {**corner, FAMILY: family.name, PYTHON_SOURCE: source}
+    def first(self, family: Family, axis_values: AxisValues) -> Exclude | None:
+        """Return the first exclude that drops this combination, or None."""
+        source = self.factory.python_source(axis_values)
+        values = {**axis_values, FAMILY: family.name, PYTHON_SOURCE: source}
         dropping = None
         for exclude in (*family.exclude, *self.matrix.exclude):
             if exclude.keeps(values):
@@ -303,35 +303,35 @@ class ExcludeFilter:
                 yield _problem(self.matrix, exclude.exception.line, message, hint)
 
 
-def _wanted_corners(
+def _wanted_cells(
     matrix: Matrix,
     facts: Facts,
     family: Family,
     excludes: ExcludeFilter,
     dropped: list[DroppedCell],
-) -> Iterator[Corner]:
-    """Yield the corners that can exist and are not excluded; others are added to `dropped`."""
+) -> Iterator[AxisValues]:
+    """Yield the combinations that can exist and are not excluded; others are added to `dropped`."""
     verdict = Feasibility(matrix, facts, family).verdict
     for values in product(*(family.axes[axis] for axis in AXES)):
-        corner = dict(zip(AXES, values, strict=True))
-        refusal = verdict(corner)
+        axis_values = dict(zip(AXES, values, strict=True))
+        refusal = verdict(axis_values)
         if refusal is not None:
-            dropped.append(_impossible(excludes.factory.id_of(family, corner), refusal))
+            dropped.append(_impossible(excludes.factory.id_of(family, axis_values), refusal))
             continue
-        exclude = excludes.first(family, corner)
+        exclude = excludes.first(family, axis_values)
         if exclude is not None:
             where = f"{matrix.source}:{exclude.match.line}"
-            name = excludes.factory.id_of(family, corner)
+            name = excludes.factory.id_of(family, axis_values)
             dropped.append(DroppedCell(id=name, reason=exclude.why, source=where))
             continue
-        yield corner
+        yield axis_values
 
 
 def _unused_variables(
-    matrix: Matrix, family: Family, corners: Sequence[Corner]
+    matrix: Matrix, family: Family, resolved: Sequence[AxisValues]
 ) -> Iterator[Problem]:
     for stated in family.env:
-        if not any(stated.match.fits(corner) for corner in corners):
+        if not any(stated.match.fits(axis_values) for axis_values in resolved):
             message = f"family {family.name}: no cell gets {stated.variable.name} of env"
             hint = "remove it, or let it fit a cell that there is"
             yield _problem(matrix, stated.match.line, message, hint)
@@ -347,16 +347,16 @@ def _group(
     matrix: Matrix,
     name: str,
     selectors: Sequence[CellSelector],
-    corners: Mapping[str, ResolvedCorners],
+    resolved: Mapping[str, ResolvedCells],
     problems: list[Problem],
 ) -> tuple[str, ...]:
     chosen: dict[str, None] = {}
     for selector in selectors:
         ids = [
             cell.id
-            for family, resolved in corners.items()
-            for corner, cell in resolved
-            if selector.fits({FAMILY: family, **corner})
+            for family, pairs in resolved.items()
+            for axis_values, cell in pairs
+            if selector.fits({FAMILY: family, **axis_values})
         ]
         chosen.update(dict.fromkeys(ids))
         # A family that could not be resolved may be the one that is meant.

@@ -80,7 +80,7 @@ def _read_exclude(
     return Exclude(match=match, why=why, exception=exception)
 
 
-def axis_values(families: Mapping[str, Family]) -> dict[str, tuple[str, ...]]:
+def values_by_axis(families: Mapping[str, Family]) -> dict[str, tuple[str, ...]]:
     """Return all values of each axis over these families, and the families themselves.
 
     An axis without values in one of them has none here: its values are not known yet.
@@ -119,7 +119,7 @@ def _group_selector(
     names = {FAMILY: tuple(families)}
     selector = read_selector(form, node, names, subject, (FAMILY, *AXES))
     chosen = selector.values.get(FAMILY, tuple(families))
-    allowed = axis_values({name: families[name] for name in chosen if name in families})
+    allowed = values_by_axis({name: families[name] for name in chosen if name in families})
     for axis, values in selector.values.items():
         # An axis that is empty or wrong has been reported already.
         if axis in AXES and allowed[axis]:
