@@ -14,7 +14,7 @@ from dlimg.facts.load import Facts, Rows, facts_of
 from dlimg.host.local_state import cache_folder
 
 FACTS: Final = Path(__file__).parent.parent / "facts"
-# Cached rows are of use only for the same forms of rows.
+# Modules that decide how rows are read: with others of them, cached rows are useless.
 _FORMS: Final = ("model.py", "parse.py", "schema.py")
 
 
@@ -31,19 +31,26 @@ def subject_names() -> list[str]:
 def read_rows(subject: str, folder: Path | None = None) -> Rows:
     """Return the rows of one subject. Raises BadInput for a malformed file.
 
-    Parsing takes up to 0.1 s, so the rows are kept as JSON in `folder` (by default the
-    user's), under a name with the digest of the YAML. A cache that cannot be read or written is
+    Parsing takes up to 0.1 s, so the rows are kept as JSON in `folder` (by default in the user's
+    cache), under a name with the digest of the YAML. A cache that cannot be read or written is
     ignored.
     """
     text = read_text(FACTS / f"{subject}.yaml")
     folder = folder or cache_folder(os.environ) / "facts"
     path = folder / f"{subject}-{_digest(text)}.json"
-    try:
-        rows: Rows = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    rows = _cached(path)
+    if rows is None:
         rows = _parse(text, subject)
         _keep(rows, path)
     return rows
+
+
+def _cached(path: Path) -> Rows | None:
+    try:
+        rows = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return rows if isinstance(rows, dict) else None
 
 
 @cache
@@ -64,7 +71,7 @@ def _parse(text: str, subject: str) -> Rows:
 
 
 def _keep(rows: Rows, path: Path) -> None:
-    """Write rows to the cache, in place of those of older files."""
+    """Write rows to the cache, and remove those of an older YAML."""
     try:
         atomic_write(path, json.dumps(rows, ensure_ascii=False))
         subject = path.name.rpartition("-")[0]

@@ -45,8 +45,9 @@ def test_cached_rows_are_those_of_the_file(path: Path, tmp_path: Path) -> None:
 def test_a_damaged_or_missing_cache_is_ignored(tmp_path: Path) -> None:
     rows = read_rows("cudnn", tmp_path)
     (cached,) = tmp_path.iterdir()
-    cached.write_text("{")
-    assert read_rows("cudnn", tmp_path) == rows
+    for damaged in ("{", "[]", ""):
+        cached.write_text(damaged)
+        assert read_rows("cudnn", tmp_path) == rows
     not_a_folder = tmp_path / "file"
     not_a_folder.touch()
     assert read_rows("cudnn", not_a_folder / "facts") == rows
