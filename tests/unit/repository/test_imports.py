@@ -1,16 +1,14 @@
 """Rules on the source of dlimg that no linter has: class names and imports inside functions."""
 
 import ast
+import functools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
-
-import pytest
 
 import dlimg
 
 PACKAGE = Path(dlimg.__file__).parent
-MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Modules that functions may import, because they are slow to import and most commands never
 # call the function.
@@ -26,36 +24,51 @@ IN_FUNCTIONS = {
 }
 
 
-def imports_in_functions(tree: ast.Module) -> Iterator[str]:
-    """Yield the modules that are imported in functions."""
-    for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            for node in ast.walk(function):
-                if isinstance(node, ast.ImportFrom):
-                    yield node.module or "."
-                elif isinstance(node, ast.Import):
-                    yield from (alias.name for alias in node.names)
+@functools.cache
+def trees() -> Mapping[str, ast.Module]:
+    """The syntax trees of all modules by path."""
+    return {
+        str(path.relative_to(PACKAGE)): ast.parse(path.read_text())
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+@functools.cache
+def imports_in_functions() -> frozenset[tuple[str, str]]:
+    """The modules that are imported in functions, each with the path of the importing module."""
+    return frozenset(
+        (path, module)
+        for path, tree in trees().items()
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        for module in imported(node)
+    )
+
+
+def imported(node: ast.AST) -> list[str]:
+    match node:
+        case ast.ImportFrom(module=module):
+            return [module or "."]
+        case ast.Import(names=names):
+            return [alias.name for alias in names]
+        case _:
+            return []
 
 
 def test_no_two_classes_have_the_same_name() -> None:
-    modules: dict[str, list[str]] = defaultdict(list)
-    for path in MODULES:
-        for node in ast.parse(path.read_text()).body:
+    paths: dict[str, list[str]] = defaultdict(list)
+    for path, tree in trees().items():
+        for node in tree.body:
             if isinstance(node, ast.ClassDef):
-                modules[node.name].append(str(path.relative_to(PACKAGE)))
-    assert {name: paths for name, paths in modules.items() if len(paths) > 1} == {}
+                paths[node.name].append(path)
+    assert {name: found for name, found in paths.items() if len(found) > 1} == {}
 
 
 def test_functions_import_only_what_is_on_the_list() -> None:
-    imported = {
-        f"{path.relative_to(PACKAGE)}: {module}"
-        for path in MODULES
-        for module in imports_in_functions(ast.parse(path.read_text()))
-        if module not in IN_FUNCTIONS
-    }
-    assert imported == set()
+    unlisted = {entry for entry in imports_in_functions() if entry[1] not in IN_FUNCTIONS}
+    assert unlisted == set()
 
 
-@pytest.mark.parametrize("module", IN_FUNCTIONS)
-def test_the_list_has_no_entry_that_nothing_uses(module: str) -> None:
-    assert any(module in imports_in_functions(ast.parse(path.read_text())) for path in MODULES)
+def test_the_list_has_no_entry_that_nothing_uses() -> None:
+    assert {module for _, module in imports_in_functions()} >= set(IN_FUNCTIONS)
