@@ -16,6 +16,7 @@ from typing import Final
 import requests
 
 from dlimg.assembly.download import WheelSource, downloading
+from dlimg.builders.builder import BuildParameters
 from dlimg.builders.buildkit import build
 from dlimg.builders.executor import EngineExecutor
 from dlimg.builders.load import load_image
@@ -156,10 +157,7 @@ def registry_image(bench: Bench) -> str:
     (built,) = build(
         [wanted],
         bench.engine,
-        jobs=1,
-        secrets=bench.secrets,
-        find_links=[],
-        on_progress=lambda _: None,
+        BuildParameters(jobs=1, secrets=bench.secrets, find_links=[], on_progress=lambda _: None),
     )
     if not isinstance(built, BuiltImage):
         raise SystemExit("\n".join(built.log))

@@ -17,8 +17,8 @@ from typing import Final
 import docker
 from docker.models.images import Image as EngineImage
 
+from dlimg.builders.builder import BuildParameters, split_existing
 from dlimg.builders.disk_space import check_space, predicted_bytes
-from dlimg.builders.existing import existing_images
 from dlimg.builders.image_packages import forget_packages, packages_in_image
 from dlimg.builders.progress import BuildProgress, OnProgress, advance, failure_log, with_state
 from dlimg.builders.secrets import Secrets
@@ -47,28 +47,18 @@ class _BakeResult:
 
 @engine_errors()
 def build(
-    planned: Sequence[PlannedImage],
-    engine: Engine,
-    *,
-    jobs: int,
-    secrets: Secrets,
-    find_links: Sequence[Path],
-    on_progress: OnProgress,
+    planned: Sequence[PlannedImage], engine: Engine, parameters: BuildParameters
 ) -> tuple[BuiltImage | BuildFailure, ...]:
     """Build images into an engine and return the results in order; a failure stops no other cell.
 
     An image that an earlier build made, and that still has its immutable name, is not built
-    again. `on_progress` is called from one thread at a time. Raises `BadInput` for a local wheel
+    again. Raises `BadInput` for a local wheel
     that is missing or not the locked one, `Negative` without enough disk space, and
     `KeyboardInterrupt` after every bake has ended.
     """
-    present = existing_images(planned, engine, BUILDER)
-    for plan in planned:
-        if plan.reference in present:
-            on_progress(BuildProgress(cell=plan.image.cell.id, state="cached"))
-    missing = [plan for plan in planned if plan.reference not in present]
+    present, missing = split_existing(planned, engine, BUILDER, parameters.on_progress)
     check_space(missing, engine, predicted_bytes(missing))
-    baked = _bake_all(missing, engine, jobs, secrets, find_links, on_progress)
+    baked = _bake_all(missing, engine, parameters)
     return tuple(
         present.get(plan.reference) or _result(plan, baked[plan.reference], engine)
         for plan in planned
@@ -85,29 +75,25 @@ def bake_argv(docker_client: Path, file: Path, target: str, readable: Sequence[s
 
 
 def _bake_all(
-    planned: Sequence[PlannedImage],
-    engine: Engine,
-    jobs: int,
-    secrets: Secrets,
-    find_links: Sequence[Path],
-    on_progress: OnProgress,
+    planned: Sequence[PlannedImage], engine: Engine, parameters: BuildParameters
 ) -> Mapping[str, _BakeResult]:
+    secrets = parameters.secrets
     lock = threading.Lock()
 
     def report(progress: BuildProgress) -> None:
         with lock:
-            on_progress(progress)
+            parameters.on_progress(progress)
 
     with interruptible(), tempfile.TemporaryDirectory(prefix="dlimg-build-") as folder:
         files = {
-            plan.reference: _write_bake_file(plan, secrets, find_links, Path(folder))
+            plan.reference: _write_bake_file(plan, secrets, parameters.find_links, Path(folder))
             for plan in planned
         }
         tasks = {
             plan.reference: partial(_bake, plan, engine, files[plan.reference], secrets, report)
             for plan in planned
         }
-        return run_all(tasks, jobs)
+        return run_all(tasks, parameters.jobs)
 
 
 def _write_bake_file(

@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from dlimg.builders import buildkit, layers
-from dlimg.builders.existing import existing_images
+from dlimg.builders.builder import Builder, BuildParameters, split_existing
 from dlimg.builders.load import probe_compression, remote_engine_reason
-from dlimg.builders.progress import BuildProgress, OnProgress
-from dlimg.builders.secrets import Secrets
 from dlimg.context import Log
 from dlimg.engine.client import Engine, check_buildx, engine_errors
 from dlimg.engine.docker_address import named_address
@@ -24,21 +21,6 @@ class BuilderChoice:
 
     builder: Literal["layers", "buildkit"]
     why: str
-
-
-class Builder(Protocol):
-    """A function that builds images into an engine."""
-
-    def __call__(
-        self,
-        planned: Sequence[PlannedImage],
-        engine: Engine,
-        *,
-        jobs: int,
-        secrets: Secrets,
-        find_links: Sequence[Path],
-        on_progress: OnProgress,
-    ) -> tuple[BuiltImage | BuildFailure, ...]: ...
 
 
 # The layers builder comes first, because it is quick.
@@ -68,42 +50,29 @@ def address_obstacle(environment: Mapping[str, str]) -> str:
 
 
 @engine_errors()
-def build_images(  # noqa: PLR0913  # the parameters of a builder, the builder option and the log
+def build_images(
     planned: Sequence[PlannedImage],
     engine: Engine,
+    parameters: BuildParameters,
     *,
     option: BuilderOption,
-    jobs: int,
-    secrets: Secrets,
-    find_links: Sequence[Path],
-    on_progress: OnProgress,
     log: Log,
 ) -> tuple[BuiltImage | BuildFailure, ...]:
     """Build each image with its builder and return the results in order.
 
     With `auto`, an image that the engine has already counts whichever builder made it.
     """
-    results: dict[str, BuiltImage | BuildFailure] = {}
-    results.update(existing_images(planned, engine, "" if option == "auto" else option))
-    for plan in planned:
-        if plan.reference in results:
-            on_progress(BuildProgress(cell=plan.image.cell.id, state="cached"))
-    missing = [plan for plan in planned if plan.reference not in results]
+    label = "" if option == "auto" else option
+    present, missing = split_existing(planned, engine, label, parameters.on_progress)
     if not missing:
-        return tuple(results[plan.reference] for plan in planned)
+        return tuple(present[plan.reference] for plan in planned)
     check_buildx(engine.docker, engine.environment)
+    results: dict[str, BuiltImage | BuildFailure] = {**present}
     by_builder = _by_builder(missing, engine, option, log)
     for name, build in _BUILDERS.items():
         group = by_builder.get(name, ())
         if group:
-            built = build(
-                group,
-                engine,
-                jobs=jobs,
-                secrets=secrets,
-                find_links=find_links,
-                on_progress=on_progress,
-            )
+            built = build(group, engine, parameters)
             results.update(
                 {plan.reference: result for plan, result in zip(group, built, strict=True)}
             )

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from dlimg.builders.assemble import (
     STEPS,
@@ -16,10 +15,10 @@ from dlimg.builders.assemble import (
     BuildCallbacks,
     open_assembler,
 )
+from dlimg.builders.builder import BuildParameters, split_existing
 from dlimg.builders.buildkit import image_size
 from dlimg.builders.disk_space import check_space, needed_bytes
 from dlimg.builders.executor import EngineExecutor, HostExecutor, blobs
-from dlimg.builders.existing import existing_images
 from dlimg.builders.load import check_local, load_image, remove_leftover_names
 from dlimg.builders.progress import (
     BuildProgress,
@@ -29,7 +28,6 @@ from dlimg.builders.progress import (
     failure_log,
     with_state,
 )
-from dlimg.builders.secrets import Secrets
 from dlimg.engine import ownership
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.errors import DlimgError, NoEngine
@@ -44,70 +42,57 @@ Deliver = Callable[[PlannedImage, AssembledImage], tuple[str, int]]
 
 @engine_errors()
 def build(
-    planned: Sequence[PlannedImage],
-    engine: Engine,
-    *,
-    jobs: int,
-    secrets: Secrets,
-    find_links: Sequence[Path],
-    on_progress: OnProgress,
+    planned: Sequence[PlannedImage], engine: Engine, parameters: BuildParameters
 ) -> tuple[BuiltImage | BuildFailure, ...]:
     """Build images into an engine and return the results in order; a failure stops no other cell.
 
     Raises as `buildkit.build` does, and `NoEngine` for an engine that is not on this machine.
     """
     check_local(engine)
-    present = existing_images(planned, engine, BUILDER)
-    for image in planned:
-        if image.reference in present:
-            on_progress(BuildProgress(cell=image.image.cell.id, state="cached"))
-    missing = [image for image in planned if image.reference not in present]
+    present, missing = split_existing(planned, engine, BUILDER, parameters.on_progress)
     if not missing:
         return tuple(present[image.reference] for image in planned)
     store = layer_store(engine.environment)
     check_space(missing, engine, needed_bytes(missing, engine, store))
     remove_leftover_names(engine)
     context = AssembleContext(
-        executor=EngineExecutor(engine=engine, secrets=secrets),
+        executor=EngineExecutor(engine=engine, secrets=parameters.secrets),
         environment=engine.environment,
         store=store,
-        find_links=find_links,
+        find_links=parameters.find_links,
     )
     with interruptible(), open_assembler(missing, context) as assembler:
         build_run = BuildRun(
             assembler=assembler,
-            on_progress=on_progress,
+            on_progress=parameters.on_progress,
             last_step="load into the engine",
             deliver=partial(_load, engine=engine, store=store),
         )
-        results = build_run.build_all(missing, jobs)
+        results = build_run.build_all(missing, parameters.jobs)
     return tuple(present.get(image.reference) or results[image.reference] for image in planned)
 
 
 def build_into_store(
-    planned: Sequence[PlannedImage],
-    environment: Mapping[str, str],
-    *,
-    jobs: int,
-    secrets: Secrets,
-    find_links: Sequence[Path],
-    on_progress: OnProgress,
+    planned: Sequence[PlannedImage], environment: Mapping[str, str], parameters: BuildParameters
 ) -> tuple[BuiltImage | BuildFailure, ...]:
     """Build images on this host without an engine and return the results in order.
 
     The store has the images afterwards; an image's size is that of its layers.
     """
     context = AssembleContext(
-        executor=HostExecutor(secrets=secrets),
+        executor=HostExecutor(secrets=parameters.secrets),
         environment=environment,
         store=layer_store(environment),
-        find_links=find_links,
+        find_links=parameters.find_links,
     )
     with interruptible(), open_assembler(planned, context) as assembler:
         build_run = BuildRun(
-            assembler=assembler, on_progress=on_progress, last_step="store", deliver=_in_store
+            assembler=assembler,
+            on_progress=parameters.on_progress,
+            last_step="store",
+            deliver=_in_store,
         )
-        results = build_run.build_all(planned, jobs)
+        results = build_run.build_all(planned, parameters.jobs)
     return tuple(results[image.reference] for image in planned)
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import docker
 from docker.models.images import Image as EngineImage
 
+from dlimg.builders.builder import BuildParameters
 from dlimg.builders.buildkit import build
 from dlimg.builders.progress import BuildProgress
 from dlimg.builders.secrets import Secrets
 from dlimg.engine.client import Engine
-from dlimg.host.process import check
+from dlimg.host.process import run_checked
 from dlimg.model import Base, BuildFailure, BuiltImage, PlannedImage
 from tests.support import samples
 
@@ -65,10 +66,12 @@ def built_all(
     return build(
         wanted,
         engine,
-        jobs=2,
-        secrets=using or Secrets(),
-        find_links=find_links,
-        on_progress=on_progress,
+        BuildParameters(
+            jobs=2,
+            secrets=using or Secrets(),
+            find_links=find_links,
+            on_progress=on_progress,
+        ),
     )
 
 
@@ -100,7 +103,7 @@ def derived(start: str, instruction: str, name: str, engine: Engine) -> EngineIm
     """What somebody builds on an image of ours by hand, under a name of their choice."""
     argv = [str(engine.docker), "buildx", "build", "--quiet", "--provenance=false", "--tag", name]
     dockerfile = f"FROM {start}\n{instruction}\n"
-    check([*argv, "-"], env=engine.environment, stdin=dockerfile, timeout=120)
+    run_checked([*argv, "-"], env=engine.environment, stdin=dockerfile, timeout=120)
     return engine.sdk.images.get(name)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from dlimg.builders.builder import BuildParameters, existing_images
 from dlimg.builders.choose import build_images
-from dlimg.builders.existing import existing_images
 from dlimg.builders.secrets import Secrets
 from dlimg.engine import ownership
 from dlimg.errors import NoEngine
@@ -97,11 +97,8 @@ def built(every: Sequence[PlannedImage], engine: Any) -> tuple[BuiltImage | Buil
     return build_images(
         every,
         engine,
+        BuildParameters(jobs=1, secrets=Secrets(), find_links=(), on_progress=lambda _: None),
         option="auto",
-        jobs=1,
-        secrets=Secrets(),
-        find_links=(),
-        on_progress=lambda _: None,
         log=lambda _: None,
     )
 

@@ -71,8 +71,8 @@ def no_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 MACHINES = [
     (no_root, "only root can build", "run it as root"),
-    (no_tools, "unshare, setpriv, mount, chroot, tar: not on this machine", "util-linux"),
-    (no_namespaces, "no namespaces can be made here", "--privileged"),
+    (no_tools, "unshare, setpriv, mount, chroot, tar: not on this host", "util-linux"),
+    (no_namespaces, "namespaces cannot be created here", "--privileged"),
 ]
 
 

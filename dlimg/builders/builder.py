@@ -1,20 +1,59 @@
-"""Planned images that an engine has already, found with one request for each repository."""
+"""The interface of the builders, and images that an engine has already."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
+from dlimg.builders.progress import BuildProgress, OnProgress
+from dlimg.builders.secrets import Secrets
 from dlimg.engine.client import Engine
 from dlimg.engine.ownership import was_built_here
-from dlimg.model import BuiltImage, PlannedImage
+from dlimg.model import BuildFailure, BuiltImage, PlannedImage
 from dlimg.render.bake import BUILDER_LABEL
 
 _Row: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildParameters:
+    """Parameters of all builds of one call; `find_links` are folders with further wheels.
+
+    At most `jobs` images are built at once. `on_progress` is called from one thread at a time.
+    """
+
+    jobs: int
+    secrets: Secrets
+    find_links: Sequence[Path]
+    on_progress: OnProgress
+
+
+# Builds images into an engine and returns the results in order.
+Builder: TypeAlias = Callable[
+    [Sequence[PlannedImage], Engine, BuildParameters], tuple[BuiltImage | BuildFailure, ...]
+]
+
+
+def split_existing(
+    planned: Sequence[PlannedImage], engine: Engine, builder: str, on_progress: OnProgress
+) -> tuple[dict[str, BuiltImage], tuple[PlannedImage, ...]]:
+    """Return the images that the engine has, by reference, and the images to build.
+
+    Reports the former as progress; `builder` is that of `existing_images`.
+    """
+    present = existing_images(planned, engine, builder)
+    for plan in planned:
+        if plan.reference in present:
+            on_progress(BuildProgress(cell=plan.image.cell.id, state="cached"))
+    return present, tuple(plan for plan in planned if plan.reference not in present)
 
 
 def existing_images(
     planned: Sequence[PlannedImage], engine: Engine, builder: str = ""
 ) -> dict[str, BuiltImage]:
     """Return the images that the engine has, by reference, and move their moving names to them.
+
+    One request finds all images of a repository.
 
     An image counts only when a build here recorded it for this key: an image that a user built
     on one of ours, and gave this name, has inherited the labels. `builder` is the builder's
