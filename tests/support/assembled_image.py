@@ -1,4 +1,4 @@
-"""A little image assembled from made-up wheels: all kinds of layers, in a second.
+"""A small image assembled from made-up wheels, with all kinds of layers.
 
 Run as a program it assembles the image and prints its digests, so that a test can do that in a
 process with another environment: `python -m tests.support.assembled_image WHEELS STORE`.
@@ -45,7 +45,7 @@ BIG = "big/lib/libbig.so.1"
 
 
 def wheels(place: Path) -> None:
-    """Two large wheels and two small ones, the same ones every time."""
+    """Write two large and two small wheels, the same ones every time."""
     chance = random.Random(5)  # noqa: S311  # nobody is to be kept from guessing it
     noise = chance.randbytes(LARGE_WHEEL)
     libraries: dict[str, bytes | str] = {
@@ -72,7 +72,7 @@ def wheels(place: Path) -> None:
 def image(
     place: Path, store: Store, *, busybox: bytes = b"none", compression: str = "gzip"
 ) -> AssembledImage:
-    """The image of the wheels in this folder; its system is one program."""
+    """Assemble the image of the wheels in this folder; its system is one program."""
     paths = sorted(place.glob("*.whl"))
     locked = tuple(wheel_files.locked(path) for path in paths)
     cell = samples.cell(package="big", version="1.0")

@@ -1,4 +1,4 @@
-"""What a fuzzer and the tests ask of any input: it is refused, or makes a sound layer.
+"""A check of any input as a wheel: it must be refused or become a valid layer.
 
 By hand, with atheris beside dlimg's own dependencies, in the folder of the checkout:
 
@@ -30,7 +30,7 @@ CONTENTS = b"C"
 
 
 def checked(raw: bytes) -> dict[str, bytes] | None:
-    """The files of the layer, which is sound; nothing when the input was refused."""
+    """Return the files of the valid layer, or None for an input that was refused."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / NAME
         path.write_bytes(raw)
@@ -75,7 +75,7 @@ def _files(tar: bytes) -> dict[str, bytes]:
 
 
 def wheel_of(raw: bytes) -> bytes:
-    """The wheel that an input stands for: itself, or a zip of its contents, whose sizes fit.
+    """Return the wheel of an input: the input itself, or a valid zip of its contents.
 
     Contents are `name\\0content\\0`, and so on; those that every wheel has may be left out.
     """

@@ -1,4 +1,4 @@
-"""What OCI's image specification 1.1 asks of a layout, as JSON schemas and as assertions."""
+"""The rules of OCI's image specification 1.1 for layouts, as JSON schemas and assertions."""
 
 import gzip
 import hashlib
@@ -98,7 +98,7 @@ CONFIG: Final = _object(
 
 
 def check_layout(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The manifest and the config of a layout's one image, after all that the rules ask of it."""
+    """Check a layout with one image; return the image's manifest and config."""
     assert broken(json.loads((folder / "oci-layout").read_bytes()), LAYOUT) == []
     index = json.loads((folder / "index.json").read_bytes())
     assert broken(index, INDEX) == []
@@ -120,13 +120,13 @@ def check_layout(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 
 
 def broken(content: object, schema: Mapping[str, object]) -> list[str]:
-    """What of the content is not as the schema asks."""
+    """Return the violations of the schema."""
     Draft202012Validator.check_schema(schema)
     return [error.message for error in Draft202012Validator(schema).iter_errors(content)]
 
 
 def _blob(folder: Path, described: Mapping[str, Any]) -> Path:
-    """The file of a descriptor, which says its size and digest."""
+    """Return the content of a descriptor's blob after checking its size and digest."""
     path: Path = folder / "blobs" / described["digest"].replace(":", "/")
     content = path.read_bytes()
     assert len(content) == described["size"]

@@ -1,4 +1,4 @@
-"""Wheels for tests: whole ones made by zipfile, and zips put together by hand, byte by byte."""
+"""Wheels for tests: valid ones made by zipfile, and zips put together byte by byte."""
 
 import base64
 import csv
@@ -21,7 +21,7 @@ WHEEL = "Wheel-Version: 1.0\nGenerator: smith\nRoot-Is-Purelib: true\nTag: py3-n
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One record of a zip; what is not given follows from the content."""
+    """A record of a zip; fields that are not given follow from the content."""
 
     name: bytes
     content: bytes = b""
@@ -48,7 +48,7 @@ def deflated(content: bytes, level: int = 6) -> bytes:
 
 
 def zipped(records: Iterable[Record], *, before: bytes = b"", end: bytes | None = None) -> bytes:
-    """A zip of these records; each one's own header may be told other things by `local`."""
+    """Return a zip of these records; `local` overrides fields of a member's own header."""
     out = bytearray(before)
     listing = bytearray()
     count = 0
@@ -99,7 +99,7 @@ def wheel(  # noqa: PLR0913  # a test names the few that it cares about
     level: int = 6,
     stored: Sequence[str] = (),
 ) -> Path:
-    """A wheel as build tools make them."""
+    """Write a wheel as build tools do."""
     information = f"{name}-{version}.dist-info"
     contents = {path: _bytes(content) for path, content in (files or {}).items()}
     contents.setdefault(f"{information}/METADATA", metadata(name, version).encode())
@@ -121,7 +121,7 @@ def wheel(  # noqa: PLR0913  # a test names the few that it cares about
 
 
 def locked(path: Path) -> Wheel:
-    """The wheel as a lock names it."""
+    """Return the wheel as it is in a lock."""
     name, version, *_ = path.name.split("-")
     return Wheel(
         name=name.lower().replace("_", "-"),
@@ -133,7 +133,7 @@ def locked(path: Path) -> Wheel:
 
 
 def tree(layer: bytes) -> dict[str, tuple[int, bytes | None]]:
-    """Paths with mode and content (None for a folder) as Python reads the layer."""
+    """Return mode and content (None for a folder) by path, as Python reads the layer."""
     found: dict[str, tuple[int, bytes | None]] = {}
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(layer))) as archive:
         for member in archive:
@@ -146,7 +146,7 @@ def tree(layer: bytes) -> dict[str, tuple[int, bytes | None]]:
 
 
 def files(layer: bytes) -> dict[str, bytes]:
-    """The files below the library, or from the environment's root for others."""
+    """Return the files below site-packages, and all others by their path in the environment."""
     return {
         path.removeprefix("opt/env/").removeprefix("lib/python/site-packages/"): content
         for path, (_, content) in tree(layer).items()

@@ -1,4 +1,4 @@
-"""Layers to an image: an order that is shared, bytes that are the same, a layout that is whole."""
+"""Images of layers: the order of layers, reproducible bytes, exported layouts."""
 
 import hashlib
 import json
@@ -198,7 +198,7 @@ def kept(store: Store, number: int) -> Layer:
     )
 
 
-def test_a_layout_is_whole_and_takes_no_space(tmp_path: Path, store: Store) -> None:
+def test_an_exported_layout_links_to_the_blobs_of_the_store(tmp_path: Path, store: Store) -> None:
     layers = [layer_of(kept(store, number), str(number)) for number in range(3)]
     image = assemble_image(samples.planned(), layers, CONFIG)
     for _ in range(2):  # again into the same folder
@@ -223,7 +223,7 @@ def test_a_layout_is_whole_and_takes_no_space(tmp_path: Path, store: Store) -> N
         assert copy.stat().st_ino == store.blob(found.layer).stat().st_ino
 
 
-def test_a_layout_elsewhere_is_a_copy(
+def test_an_exported_layout_on_another_file_system_has_copies(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -247,7 +247,7 @@ def test_a_layout_elsewhere_is_a_copy(
         ("ghcr.io/team/jax:1", "ghcr.io/team/jax:1"),
     ],
 )
-def test_a_layout_says_its_name_in_full(
+def test_an_exported_layout_has_the_full_reference(
     tmp_path: Path, store: Store, name: str, whole: str
 ) -> None:
     image = assemble_image(samples.planned(), [layer_of(kept(store, 1), "")], CONFIG)

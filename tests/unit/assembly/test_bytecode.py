@@ -1,4 +1,4 @@
-"""Byte code to layers: which files, which keys, which wheels share one; no Python is run."""
+"""Byte code layers: their files, keys and wheels. No Python is run."""
 
 import io
 import tarfile
@@ -44,7 +44,7 @@ def a_wheel(folder: Path, name: str, files: dict[str, bytes | str]) -> Wheel:
 
 
 def compiler(interpreter: str = "one") -> BytecodeCompiler:
-    """One that must not be asked to compile."""
+    """Return a compiler that fails when it is called."""
     return BytecodeCompiler(interpreter=interpreter, python="3.13", compile_in=_refused)
 
 
@@ -78,7 +78,7 @@ def test_a_wheel_without_python_needs_no_compiler(tmp_path: Path, context: Layer
 
 
 def compiled(context: LayerContext, wheel: Wheel, files: Mapping[str, bytes]) -> None:
-    """As if these had come out of the compiler."""
+    """Put byte code into the store as the compiler would."""
     entries = [
         LayerEntry(path=f"{LIBRARY}/{path}", mode=0o644, content=text, owner=wheel.file)
         for path, text in files.items()
@@ -92,9 +92,7 @@ def compiled(context: LayerContext, wheel: Wheel, files: Mapping[str, bytes]) ->
     )
 
 
-def test_much_byte_code_is_a_layer_and_the_rest_is_one(
-    tmp_path: Path, context: LayerContext
-) -> None:
+def test_large_byte_code_has_its_own_layer(tmp_path: Path, context: LayerContext) -> None:
     big, first, second = (a_wheel(tmp_path, name, {}) for name in ("big", "a", "b"))
     compiled(context, big, {"big/__pycache__/x.pyc": bytes(LARGE_BYTECODE)})
     compiled(context, first, {"n/__pycache__/x.pyc": b"first", "a.pyc": b"1"})
@@ -116,7 +114,7 @@ def test_much_byte_code_is_a_layer_and_the_rest_is_one(
     assert missing_bytecode(context.store, [big], compiler("another")) == (big,)
 
 
-def test_keys_name_all_that_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytecode_keys_contain_all_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = (a_wheel(tmp_path, name, {}) for name in ("one", "other"))
     keys = [
         bytecode_key(one, interpreter="i", python="3.13"),
@@ -145,7 +143,9 @@ PROGRAM, LINKED = b"program", b"program, linked with libpython3.13.so"
         ({"bin/other": PROGRAM}, False),
     ],
 )
-def test_which_python_it_is(files: Mapping[str, bytes], *, same: bool, tmp_path: Path) -> None:
+def test_the_interpreter_digest_is_that_of_python_files(
+    files: Mapping[str, bytes], *, same: bool, tmp_path: Path
+) -> None:
     def system(name: str, files: Mapping[str, bytes]) -> Path:
         path = tmp_path / name
         with tarfile.open(path, "w:gz") as archive:

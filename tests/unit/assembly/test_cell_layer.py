@@ -1,4 +1,4 @@
-"""A cell's own layer: files, links, what an installer adds; and it needs no wheel twice."""
+"""The layer of a cell: files, links and installer files, which need each wheel only once."""
 
 import gzip
 import io
@@ -26,7 +26,7 @@ HOME = "opt/env/lib/python/site-packages/nvidia/cu13"
 
 
 class Shop:
-    """A context that counts the wheels it is asked for."""
+    """A context that counts the wheels that it locates."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -169,7 +169,7 @@ def test_commands_are_on_every_search_path(shop: Shop) -> None:
     }
 
 
-def test_uv_is_told_of_each_wheel(shop: Shop) -> None:
+def test_uv_finds_each_wheel_by_a_metadata_link(shop: Shop) -> None:
     wheels = (shop.wheel("Some_Thing", {}), shop.wheel("b", {}))
     found = shop.members(cell_layer(shop.context, replace(own(*wheels), packages=NOTES)))
     library = "/opt/env/lib/python/site-packages"
@@ -184,7 +184,7 @@ def test_uv_is_told_of_each_wheel(shop: Shop) -> None:
     assert modes[f"{NOTES}/B/B.egg-info"] == modes[NOTES] == 0o755
 
 
-def test_another_cell_needs_the_wheel_no_more(shop: Shop) -> None:
+def test_another_cell_reuses_the_installer_files_without_the_wheel(shop: Shop) -> None:
     plain, pip = (
         shop.wheel("a", {}),
         shop.wheel(
@@ -205,7 +205,7 @@ def test_another_cell_needs_the_wheel_no_more(shop: Shop) -> None:
     assert "opt/env/bin/pip3.12" in shop.members(second)
 
 
-def test_a_damaged_part_is_made_again(shop: Shop) -> None:
+def test_damaged_installer_files_are_made_again(shop: Shop) -> None:
     wheel = shop.wheel("a", {})
     whole = cell_layer(shop.context, own(wheel))
     part = installer_layer(shop.context, wheel, python="3.13", requested=True)
@@ -219,7 +219,7 @@ def test_a_damaged_part_is_made_again(shop: Shop) -> None:
     assert any(blob.read_bytes())
 
 
-def test_the_own_files_of_an_image() -> None:
+def test_the_files_of_a_cell_layer() -> None:
     wheels = (samples.wheel("numpy", "2.5"), samples.wheel("torch", "2.15.0", sha256="ab" * 32))
     cell = samples.cell(accelerator="cuda13.2", flavour=Flavour.DEVEL)
     found = cell_layer_files(cell, samples.lock(wheels=wheels))
@@ -244,7 +244,7 @@ def test_the_own_files_of_an_image() -> None:
     assert cell_layer_files(cell, changed).packages != found.packages
 
 
-def test_the_store_knows_the_record_of_a_wheel_that_it_has_taken_apart(shop: Shop) -> None:
+def test_records_of_wheels_are_read_from_the_store(shop: Shop) -> None:
     wheel, other = shop.wheel("thing", {"thing.py": "x = 1\n"}), samples.wheel("other", "1.0")
     lock = samples.lock(wheels=(wheel, other))
     assert wheel_records(lock, shop.context.store) == {}

@@ -1,4 +1,4 @@
-"""What the classic image store saves, made to what containerd's store would have written."""
+"""Layers saved by the classic image store, converted to those of containerd's store."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ LONG = "very/" * 30
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A member of a tar: a folder where there is no content."""
+    """Return a tar member, a folder where there is no content."""
 
     content: bytes | None = b""
     mode: int = 0o644
@@ -137,7 +137,7 @@ def test_kept_entries_keep_their_bytes() -> None:
 
 
 @pytest.mark.parametrize("folder", ["etc", LONG.rstrip("/")])
-def test_a_removed_file_has_no_time(folder: str) -> None:
+def test_a_whiteout_has_no_time(folder: str) -> None:
     made = b"".join(containerd_layer(opened(tar({f"{folder}/.wh.a": GONE})), []))
     (member,) = opened(made).getmembers()
     assert (member.mode, member.mtime, member.uid, member.gid) == (0, 0, 0, 0)
@@ -159,7 +159,7 @@ def archive(layers: Sequence[bytes], history: Sequence[Mapping[str, object]]) ->
 
 
 def an_engine(folder: Path, content: bytes) -> Engine:
-    """Its `docker image save --output FILE NAME` gives this."""
+    """Return a docker client whose `image save --output FILE NAME` writes this."""
     (folder / "content").write_bytes(content)
     docker = folder / "docker"
     docker.write_text(f'#!/bin/sh\n[ "$1 $2 $5" = "image save a:b" ] && cp {folder}/content "$4"\n')

@@ -1,4 +1,4 @@
-"""Wheels to disk: resumed, bounded, held to their sha256, and half of one is never taken."""
+"""Downloads of wheels: resumed, few at a time, checked by sha256, and never incomplete."""
 
 import contextlib
 import errno
@@ -34,7 +34,7 @@ CONTENT = bytes(range(256)) * 20_000
 
 @dataclass
 class Index:
-    """What it sends, and how it misbehaves: `cuts` are bytes after which it hangs up."""
+    """An index with files and faults: `cuts` are byte counts after which it hangs up."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     ranges: bool = True
@@ -143,7 +143,7 @@ def test_a_wheel_is_downloaded_once(index: Index, tmp_path: Path) -> None:
     assert left(tmp_path) == [one.file]
 
 
-def test_a_broken_transfer_goes_on_where_it_ended(index: Index, tmp_path: Path) -> None:
+def test_a_broken_download_is_resumed(index: Index, tmp_path: Path) -> None:
     one = wheel(index)
     index.cuts = [4 * CHUNK_SIZE, 8 * CHUNK_SIZE]
     (path,) = fetched(index, tmp_path, one)
@@ -155,7 +155,7 @@ def test_a_broken_transfer_goes_on_where_it_ended(index: Index, tmp_path: Path) 
     ]
 
 
-def test_another_run_goes_on_with_the_half(index: Index, tmp_path: Path) -> None:
+def test_a_partial_download_is_resumed_by_another_run(index: Index, tmp_path: Path) -> None:
     one = wheel(index)
     index.cuts = [4 * CHUNK_SIZE, *[0] * ATTEMPTS]
     with pytest.raises(
@@ -175,7 +175,7 @@ def test_a_server_without_ranges_starts_again(index: Index, tmp_path: Path) -> N
     assert path.read_bytes() == CONTENT
 
 
-def test_a_server_that_sends_another_part_is_not_believed(index: Index, tmp_path: Path) -> None:
+def test_another_range_than_requested_is_refused(index: Index, tmp_path: Path) -> None:
     one = wheel(index)
     index.wrong_part, index.cuts = True, [4 * CHUNK_SIZE]
     (path,) = fetched(index, tmp_path, one)
@@ -183,7 +183,7 @@ def test_a_server_that_sends_another_part_is_not_believed(index: Index, tmp_path
     assert [wanted for _, wanted in index.asked] == ["", f"bytes={4 * CHUNK_SIZE}-", ""]
 
 
-def test_a_damaged_half_is_thrown_away(index: Index, tmp_path: Path) -> None:
+def test_a_damaged_partial_download_is_discarded(index: Index, tmp_path: Path) -> None:
     one = wheel(index)
     half = tmp_path / "fetched" / f"{one.sha256}.half"
     half.parent.mkdir()
@@ -192,7 +192,7 @@ def test_a_damaged_half_is_thrown_away(index: Index, tmp_path: Path) -> None:
     assert path.read_bytes() == CONTENT
 
 
-def test_a_damaged_file_of_the_right_size_is_fetched_again(index: Index, tmp_path: Path) -> None:
+def test_a_damaged_download_of_the_right_size_is_repeated(index: Index, tmp_path: Path) -> None:
     one = wheel(index)
     path = tmp_path / "fetched" / one.file
     path.parent.mkdir()
@@ -208,7 +208,7 @@ def test_a_damaged_file_of_the_right_size_is_fetched_again(index: Index, tmp_pat
         (CONTENT[:-1], "it ended after 5119999 of 5120000 bytes"),
     ],
 )
-def test_another_file_than_was_locked(
+def test_a_file_that_differs_from_the_lock_is_refused(
     index: Index, tmp_path: Path, sent: bytes, words: str
 ) -> None:
     one = wheel(index)
@@ -219,7 +219,7 @@ def test_another_file_than_was_locked(
 
 
 @pytest.mark.parametrize("status", [401, 404, 500])
-def test_a_refusal_is_a_network_failure(index: Index, tmp_path: Path, status: int) -> None:
+def test_an_http_error_is_a_network_failure(index: Index, tmp_path: Path, status: int) -> None:
     one = wheel(index)
     index.status = status
     with pytest.raises(NetworkFailure, match=str(status)):
@@ -233,7 +233,7 @@ def test_downloads_run_a_few_at_a_time(index: Index, tmp_path: Path) -> None:
     assert 1 < index.most <= PARALLEL
 
 
-def test_one_bad_wheel_spoils_no_other(index: Index, tmp_path: Path) -> None:
+def test_a_failed_download_does_not_affect_others(index: Index, tmp_path: Path) -> None:
     bad, good = wheel(index, "bad", b"bad" * 1000), wheel(index, "good", b"good" * 1000)
     index.files[bad.file] = b"worse"
     with downloading({TARGET: [bad, good]}, source(index, tmp_path)) as locate:
@@ -242,7 +242,7 @@ def test_one_bad_wheel_spoils_no_other(index: Index, tmp_path: Path) -> None:
             locate(bad)
 
 
-def test_a_wheel_in_a_folder_is_not_fetched(index: Index, tmp_path: Path) -> None:
+def test_a_wheel_in_an_extra_folder_is_not_downloaded(index: Index, tmp_path: Path) -> None:
     one = wheel(index)
     (tmp_path / one.file).write_bytes(CONTENT)
     with downloading({TARGET: [one]}, source(index, tmp_path, tmp_path)) as locate:
@@ -250,9 +250,7 @@ def test_a_wheel_in_a_folder_is_not_fetched(index: Index, tmp_path: Path) -> Non
     assert not index.asked
 
 
-def test_another_wheel_of_that_name_in_a_folder_is_passed_over(
-    index: Index, tmp_path: Path
-) -> None:
+def test_a_wheel_with_another_sha256_in_a_folder_is_ignored(index: Index, tmp_path: Path) -> None:
     one = wheel(index)
     (tmp_path / one.file).write_bytes(bytes(len(CONTENT)))
     with downloading({TARGET: [one]}, source(index, tmp_path, tmp_path)) as locate:
@@ -260,7 +258,7 @@ def test_another_wheel_of_that_name_in_a_folder_is_passed_over(
 
 
 @pytest.mark.parametrize(("content", "words"), [(b"x", "another sha256"), (None, "in none of")])
-def test_a_local_wheel_is_only_in_folders(
+def test_a_missing_local_wheel_is_reported(
     index: Index, tmp_path: Path, content: bytes | None, words: str
 ) -> None:
     one = wheel(index, local=True)
@@ -274,7 +272,7 @@ def test_a_local_wheel_is_only_in_folders(
     assert not index.asked
 
 
-def test_a_full_disk_is_said(index: Index, tmp_path: Path) -> None:
+def test_a_write_error_is_reported(index: Index, tmp_path: Path) -> None:
     one = wheel(index)
     (tmp_path / "fetched").write_text("in the way")
     with pytest.raises(Negative, match=r"cannot be written: (file exists|not a dir)"):
@@ -293,19 +291,19 @@ wheels = [
 """
 
 
-def test_addresses_are_found_by_sha256() -> None:
+def test_urls_are_found_by_sha256() -> None:
     one = samples.wheel("big", "1.0", sha256="bb")
     found = wheel_urls([one], TARGET, lambda _wheels, _target: PYLOCK)
     assert found == {"bb": "https://index.example/b/big-1.0-cp313.whl"}
 
 
-def test_another_sha256_is_not_the_wheel() -> None:
+def test_a_url_with_another_sha256_is_ignored() -> None:
     one = samples.wheel("big", "1.0", sha256="cc")
     assert wheel_urls([one], TARGET, lambda _wheels, _target: PYLOCK) == {}
 
 
 @pytest.mark.parametrize("answer", ["[", "a = 1"])
-def test_an_answer_that_cannot_be_read(answer: str) -> None:
+def test_an_invalid_answer_of_uv_is_reported(answer: str) -> None:
     one = samples.wheel("big", "1.0", sha256="bb")
     with pytest.raises(Negative, match="cannot be read"):
         wheel_urls([one], TARGET, lambda _wheels, _target: answer)
@@ -328,7 +326,7 @@ def test_a_missing_wheel_does_not_stop_other_downloads(lost: set[str]) -> None:
     assert found == {one.name: f"https://x/{one.name}" for one in wheels if one.name not in lost}
 
 
-def test_a_wheel_without_an_address_is_named_and_the_others_come(
+def test_a_wheel_without_a_url_is_reported_and_others_are_downloaded(
     index: Index, tmp_path: Path
 ) -> None:
     there, lost = wheel(index, "there"), wheel(index, "lost", b"other")
@@ -344,14 +342,14 @@ def test_a_wheel_without_an_address_is_named_and_the_others_come(
             locate(lost)
 
 
-def test_no_download_asks_no_index() -> None:
+def test_no_wheels_need_no_query() -> None:
     def ask(_wheels: Sequence[Wheel], _target: Target) -> str:
         raise AssertionError
 
     assert wheel_urls([], TARGET, ask) == {}
 
 
-def test_versions_of_one_package_are_asked_for_one_after_another() -> None:
+def test_versions_of_one_package_are_queried_one_by_one() -> None:
     wheels = [
         samples.wheel(name, version, sha256=f"{name}{version}")
         for name, version in (("big", "1.0"), ("big", "2.0"), ("small", "1.0"), ("big", "3.0"))
@@ -372,7 +370,7 @@ def test_versions_of_one_package_are_asked_for_one_after_another() -> None:
 
 
 def test_a_reset_connection_does_not_stop_cancellation() -> None:
-    """The system refuses to shut down what the server has reset already."""
+    """Shutting down a connection that the server has reset raises an OSError."""
 
     class Reset:
         def shutdown(self) -> None:
@@ -395,7 +393,7 @@ def test_a_reset_connection_does_not_stop_cancellation() -> None:
 
 
 def test_downloads_nobody_waits_for_are_cancelled(index: Index, tmp_path: Path) -> None:
-    """A server that has begun to send, and sends no more."""
+    """The server stops sending in the middle of a response."""
     one = wheel(index)
     index.stalls, index.cuts = True, [len(CONTENT) // 2]
     with downloading({TARGET: [one]}, source(index, tmp_path)):

@@ -1,4 +1,4 @@
-"""An assembled image follows OCI's image specification; and the rules here notice one that not."""
+"""Assembled images follow OCI's image specification, and the schemas notice violations."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Layers of a system, which come as gzip, in another compression."""
+"""Layers of a system, recompressed from gzip."""
 
 import gzip
 import hashlib
@@ -60,7 +60,7 @@ def test_a_recompressed_layer_has_the_same_content(shop: LayerContext) -> None:
     assert recompress_layers([first], shop) == (layer,)
 
 
-def test_gzip_stays_as_it_is(shop: LayerContext) -> None:
+def test_gzip_layers_are_not_recompressed(shop: LayerContext) -> None:
     first = system(shop.store)
     same = LayerContext(store=shop.store, locate=no_wheel, log=print)
     assert recompress_layers([first], same) == (first,)

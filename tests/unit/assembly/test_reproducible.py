@@ -1,4 +1,4 @@
-"""The same wheels make the same image: in whatever folder, at whatever time, with whatever zlib."""
+"""The same wheels make the same image in any folder, at any time and with any zlib."""
 
 import json
 import os
@@ -37,7 +37,7 @@ ALONE = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); os.
 def run(
     folder: Path, store: Path, before: str = "", given: Mapping[str, str] = PLAIN
 ) -> Mapping[str, Any]:
-    """What a process of its own makes of the wheels in this folder."""
+    """Return the digests of the image that another process assembles."""
     assemble = (
         "import runpy; runpy.run_module('tests.support.assembled_image', run_name='__main__')"
     )

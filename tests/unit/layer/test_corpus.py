@@ -1,4 +1,4 @@
-"""Inputs that a fuzzer or a person found worth keeping: each is refused, or makes a sound layer."""
+"""The corpus of inputs: each is refused or becomes a valid layer."""
 
 import time
 from pathlib import Path
@@ -18,7 +18,7 @@ def test_every_input_of_the_corpus_is_refused_or_sound(path: Path) -> None:
     assert time.process_time() - began < 5
 
 
-def test_contents_become_a_wheel() -> None:
+def test_fuzz_input_becomes_a_wheel() -> None:
     found = fuzz_wheel.checked(fuzz_wheel.wheel_of(b"Ca.py\0x = 1\0"))
     assert found
     assert found["opt/env/lib/python/site-packages/a.py"] == b"x = 1"

@@ -1,4 +1,4 @@
-"""Damaged wheels, thousands of them: each is refused, or makes the layer of the whole one."""
+"""Damaged wheels, thousands of them: each is refused or makes the layer of the original."""
 
 import functools
 import io
@@ -52,7 +52,7 @@ def right() -> dict[str, bytes]:
 
 
 def check(raw: bytes) -> None:
-    """Modes may change with a bit of the directory; names and contents must not."""
+    """Assert that names and contents are equal; a flipped bit may change modes."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             found = made(raw, Path(folder))

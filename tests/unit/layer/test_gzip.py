@@ -1,4 +1,4 @@
-"""From entries to a layer's bytes: what tar and gzip read, and that nothing else decides them."""
+"""gzip layers: tar and gzip read them, and they depend on their entries alone."""
 
 import ast
 import gzip
@@ -69,7 +69,7 @@ def sample(folder: Path, *, level: int = 6, stored: tuple[str, ...] = ()) -> Pat
     )
 
 
-def test_a_layer_holds_what_the_wheel_holds(tmp_path: Path) -> None:
+def test_a_layer_has_the_files_of_the_wheel(tmp_path: Path) -> None:
     path = sample(tmp_path)
     raw, spliced = of_wheel(path)
     found = wheel_files.tree(raw)
@@ -98,7 +98,7 @@ def test_the_tar_is_the_same_for_a_compressor_of_another_kind(tmp_path: Path) ->
     assert b"".join(tar_bytes(tar_parts(found))) == gzip.decompress(raw)
 
 
-def test_streams_are_copied_and_not_made_anew(tmp_path: Path) -> None:
+def test_compressed_streams_are_copied(tmp_path: Path) -> None:
     plain = b"text = 1\n" * 100
     (tmp_path / "fast").mkdir()
     fast, of_fast = of_wheel(sample(tmp_path / "fast", level=1))
@@ -116,8 +116,8 @@ def test_members_that_are_not_compressed_become_stored_blocks(tmp_path: Path) ->
     assert of_wheel(sample(tmp_path / "other"))[1].diff_id == spliced.diff_id
 
 
-def test_no_compressor_is_called() -> None:
-    """What zlib compresses differs between its releases; nothing here may depend on that."""
+def test_layers_do_not_depend_on_the_standard_librarys_compressors() -> None:
+    """zlib's output differs between its releases, so that layers must not depend on it."""
     packages = (dlimg.assembly, dlimg.layer, dlimg.store, dlimg.wheel)
     folders = [Path(package.__path__[0]) for package in packages]
     for path in (path for place in folders for path in place.glob("*.py")):
@@ -142,7 +142,7 @@ def test_no_compressor_is_called() -> None:
 
 
 def test_the_digest_of_this_format_is_known(tmp_path: Path) -> None:
-    """A change here is a new FORMAT: every layer that people have kept becomes another."""
+    """Another digest requires a new FORMAT, because every stored layer would differ."""
     path = tmp_path / "small-1.0-py3-none-any.whl"
     names = [b"small-1.0.dist-info/" + name for name in (b"METADATA", b"RECORD", b"WHEEL")]
     texts = [wheel_files.metadata("small").encode(), b"", wheel_files.WHEEL.encode()]
@@ -246,14 +246,14 @@ def test_headers_of_large_files(tmp_path: Path, size: int) -> None:
         assert file.next().size == size  # type: ignore[union-attr]
 
 
-def test_sizes_are_kept_to_32_bits() -> None:
+def test_the_gzip_trailer_has_the_lower_32_bits_of_the_size() -> None:
     from dlimg.layer.compress import _gzip_trailer
 
     assert _gzip_trailer(5, (1 << 32) + 7) == b"\5\0\0\0\7\0\0\0"
     assert _gzip_trailer(5, 1 << 32) == b"\5\0\0\0\0\0\0\0"
 
 
-def test_the_same_file_of_two_wheels_is_there_once() -> None:
+def test_the_same_file_of_two_wheels_is_one_entry() -> None:
     raw, _ = layer(
         [entry("n/__init__.py", owner="a"), entry("n/__init__.py", mode=0o755, owner="b")]
     )
@@ -274,14 +274,14 @@ def test_the_same_file_of_two_wheels_is_there_once() -> None:
         ([entry("n", b"1"), entry("n", b"2")], "wheel w has two different contents for n"),
     ],
 )  # fmt: skip
-def test_clashes_of_wheels(found: list[LayerEntry], reason: str) -> None:
+def test_conflicting_files_of_wheels_are_refused(found: list[LayerEntry], reason: str) -> None:
     with pytest.raises(BadInput, match=reason):
         arrange_entries(found)
     with pytest.raises(BadInput):
         arrange_entries(reversed(found))
 
 
-def test_an_empty_file_with_something_in_it(tmp_path: Path) -> None:
+def test_an_empty_member_with_content_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "small-1.0-py3-none-any.whl"
     whole = sample(tmp_path).read_bytes()
     # The stream of an empty file becomes one with a byte, while all sizes stay as they are.

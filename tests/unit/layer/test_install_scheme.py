@@ -1,4 +1,4 @@
-"""Where members land and what an installer adds, as uv 0.13.8 was seen to do it.
+"""Paths of installed members, and the files that an installer adds, as uv 0.13.8 writes them.
 
 `test_layers_uv.py` compares with uv itself.
 """
@@ -31,7 +31,7 @@ SHEBANG = b"#!/opt/env/bin/python\n"
 
 
 def installed(path: Path, *, requested: bool = True) -> dict[str, tuple[int, bytes | None]]:
-    """All of a wheel in the environment, its own files included."""
+    """Return all files of an installed wheel, with those of the installer."""
     wheel = open_wheel(path)
     out = io.BytesIO()
     own = installer_entries(wheel, python="3.13", requested=requested)
@@ -76,7 +76,7 @@ def library(name: str) -> str:
         ("other-1.0.data/data/x", 0o100644, library("other-1.0.data/data/x"), 0o644),
     ],
 )
-def test_places_and_modes(
+def test_paths_and_modes_of_installed_files(
     tmp_path: Path, member: str, mode: int, place: str, expected: int
 ) -> None:
     path = wheel_files.wheel(tmp_path, files={member: "content"}, modes={member: mode})
@@ -126,7 +126,7 @@ def test_folders_of_schemes_are_no_folders_of_the_image(tmp_path: Path) -> None:
         (f"{DATA}/purelib/{INFO}/METADATA", "two different contents for .*METADATA"),
     ],
 )
-def test_places_that_are_refused(tmp_path: Path, member: str, reason: str) -> None:
+def test_paths_that_are_refused(tmp_path: Path, member: str, reason: str) -> None:
     content = "" if member.endswith("/") else "content"
     with pytest.raises(BadInput, match=reason):
         installed(wheel_files.wheel(tmp_path, files={member: content}))
@@ -160,7 +160,7 @@ def test_other_scripts_stay(tmp_path: Path, script: bytes) -> None:
     assert installed(path)["bin/tool"] == (0o755, script)
 
 
-def test_a_command() -> None:
+def test_the_launcher_of_a_command() -> None:
     command = ConsoleScript(name="tool", module="a.b", function="c.main")
     assert launcher_script(command).decode() == (
         "#!/opt/env/bin/python\n"
@@ -308,7 +308,9 @@ def test_a_dependency_has_no_requested_file(tmp_path: Path) -> None:
         ("", ["a.py,,1"]),
     ],
 )
-def test_a_wheels_record_is_mended(tmp_path: Path, record: str, expected: list[str]) -> None:
+def test_a_wheels_record_is_corrected_as_uv_does(
+    tmp_path: Path, record: str, expected: list[str]
+) -> None:
     rest = f"{INFO}/METADATA,x,1\n{INFO}/RECORD,,\n{INFO}/WHEEL,x,1\n"
     path = wheel_files.wheel(tmp_path, files={"a.py": "1"}, record=record + rest)
     others = [INSTALLER_ROW, *rest.splitlines()[:2], REQUESTED_ROW, f"{INFO}/WHEEL,x,1"]
@@ -344,7 +346,7 @@ def test_rows_are_sorted_by_number() -> None:
         (f"{DATA}/headersx/a.h", False),
     ],
 )
-def test_what_depends_on_the_python(tmp_path: Path, member: str, *, depends: bool) -> None:
+def test_wheels_that_depend_on_the_python(tmp_path: Path, member: str, *, depends: bool) -> None:
     path = wheel_files.wheel(tmp_path, files={member: ""})
     assert depends_on_python(open_wheel(path)) is depends
 

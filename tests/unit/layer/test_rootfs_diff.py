@@ -1,4 +1,4 @@
-"""What has changed in a folder since it was unpacked, as a layer."""
+"""The changes of a root file system as a layer."""
 
 import io
 import os
@@ -15,7 +15,7 @@ TIME = 1_700_000_000
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder with a few things of one time."""
+    """A folder with files, links and folders of one time."""
     folder = tmp_path / "root"
     (folder / "etc/old").mkdir(parents=True)
     (folder / "usr/lib").mkdir(parents=True)
@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def layer(root: Path, tmp_path: Path, change: Callable[[Path], object]) -> dict[str, str]:
-    """The kind of each entry, by name in order, after this change; `-` is a removal."""
+    """Return the type of each entry after this change, by name; `-` is a whiteout."""
     base = tmp_path / "base.tar"
     with tarfile.open(base, "w") as tar:
         tar.add(root, arcname=".")
@@ -50,7 +50,7 @@ def touch(path: Path, time: int) -> None:
 
 
 def again(path: Path, text: str) -> None:
-    """The same size and time; perhaps another content."""
+    """Write other content of the same size and time."""
     path.unlink()
     path.write_text(text)
     touch(path, TIME)
@@ -107,7 +107,7 @@ def test_the_layer_holds_every_change_of_a_root_file_system(
     assert list(found.items()) == list(entries.items())
 
 
-def test_names_that_fit_no_header_come_out_whole(root: Path, tmp_path: Path) -> None:
+def test_long_names_and_targets_are_kept(root: Path, tmp_path: Path) -> None:
     names = ["etc/" + "n" * 120, "etc/Főtanúsítvány.pem"]
 
     def change(folder: Path) -> None:

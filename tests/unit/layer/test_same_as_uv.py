@@ -1,4 +1,4 @@
-"""uv's own install of some wheels, and our layers of the same: equal, file for file."""
+"""Layers of wheels hold the same files as uv's install of these wheels."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ Tree = dict[str, tuple[int, bytes | None]]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
-    """A virtual environment whose library path does not name the Python, as in the images."""
+    """A virtual environment whose site-packages path has no Python version, as in the images."""
     path = tmp_path / "env"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", path], check=True)
     (path / "lib" / f"python{PYTHON}").rename(path / "lib/python")
@@ -84,7 +84,7 @@ def by_us(wheels: list[Path]) -> Tree:
 
 
 def compare(theirs: Tree, ours: Tree, environment: Path) -> None:
-    """Equal, once uv's interpreter has our path; so RECORD's rows of scripts may differ."""
+    """Compare, with the image's interpreter in uv's scripts; RECORD's rows of them may differ."""
     made = {path for path in theirs if path.startswith("bin/")}
     shared = {"bin", "include", "lib", "lib/python", "lib/python/site-packages"}
     assert set(theirs) == set(ours) - shared | (set(theirs) & shared)
@@ -150,7 +150,7 @@ def test_uv_installs_the_same_files_for_every_kind_of_member(
     compare(by_uv(environment, wheels), by_us(wheels), environment)
 
 
-def test_a_record_that_has_to_be_mended(tmp_path: Path, environment: Path) -> None:
+def test_uv_corrects_records_in_the_same_way(tmp_path: Path, environment: Path) -> None:
     record = "./a.py,sha256=1,1\nb.py,sha256=2,2\nb.py,,\n/c.py,,\nabsent.py,,\nd/,,\n"
     files = {"a.py": "", "b.py": "", "c.py": "", "unlisted.py": "1234"}
     wheels = [wheel_files.wheel(tmp_path, "some", files, record=record)]

@@ -1,4 +1,4 @@
-"""Layers of zstd: what readers read, and that nothing but the tar and the level decides them."""
+"""zstd layers: readers understand them, and they depend on the tar and the level alone."""
 
 import gzip
 import hashlib
@@ -40,7 +40,7 @@ def plain(raw: bytes) -> bytes:
     return ZstdDecompressor().stream_reader(raw, read_across_frames=True).read()
 
 
-def test_a_layer_holds_what_the_wheel_holds(tmp_path: Path) -> None:
+def test_a_layer_has_the_files_of_the_wheel(tmp_path: Path) -> None:
     path = wheel_files.wheel(tmp_path, files={"a.py": "1\n" * 500, "ü": bytes(range(256))})
     found = arrange_entries(wheel_entries(open_wheel(path), python="3.13"))
     raw, spliced = pressed(list(tar_parts(found)))
@@ -55,7 +55,7 @@ def test_a_layer_holds_what_the_wheel_holds(tmp_path: Path) -> None:
         assert "opt/env/lib/python/site-packages/a.py" in archive.getnames()
 
 
-def test_frames_are_cut_at_the_same_places_however_it_comes() -> None:
+def test_frames_do_not_depend_on_the_chunks() -> None:
     text = os.urandom(ZSTD_FRAME_SIZE + 1000)
     whole, spliced = pressed([text])
     step = 300_001
@@ -73,7 +73,7 @@ def test_frames_are_cut_at_the_same_places_however_it_comes() -> None:
     ],
 )
 def test_the_digest_of_this_format_is_known(level: int, digest: str) -> None:
-    """A change here is a new FORMAT: every layer that people have kept becomes another."""
+    """Another digest requires a new FORMAT, because every stored layer would differ."""
     text = b"".join(hashlib.sha256(b"%d" % number).digest() * 3 for number in range(3000))
     assert pressed([TarHead(text)], level)[1].digest == digest
 
@@ -117,7 +117,7 @@ print(int(status.partition("VmHWM:")[2].split()[0]) // 1024)
 
 
 class Sparse(io.FileIO):
-    """A file in which zeros take no room."""
+    """Write a sparse file."""
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
         if len(data) < 1 << 16 or data.count(0) < len(data):

@@ -1,4 +1,4 @@
-"""What an image came to, written down and compared."""
+"""Build records: written, read and compared."""
 
 from dataclasses import replace
 from typing import Any

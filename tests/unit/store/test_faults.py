@@ -1,4 +1,4 @@
-"""A store whose makers are killed, get in each other's way, or run out of disk, stays sound."""
+"""The store stays valid when processes are killed, run at once, or fill the disk."""
 
 import os
 import shutil
@@ -120,7 +120,7 @@ def python(code: str, *words: object, before: tuple[str, ...] = ()) -> str:
 
 
 def test_a_store_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
-    """Sixty makers, each killed somewhere on its way through twelve layers."""
+    """Sixty processes are killed while each makes twelve layers."""
     assert python(KILLS, tmp_path / "layers") == "12 0 12"
 
 
@@ -128,8 +128,8 @@ def test_making_verifying_and_pruning_at_once(tmp_path: Path) -> None:
     assert python(CROWD, tmp_path / "layers") == "12 0 12"
 
 
-def test_a_disk_without_room(tmp_path: Path) -> None:
-    """A file system of its own, in a namespace in which one may mount."""
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The store is on a small file system of its own, in a mount namespace."""
     inside = ("unshare", "--user", "--map-root-user", "--mount")
     probe = [*inside, "mount", "-t", "tmpfs", "none", str(tmp_path)]
     if not shutil.which("unshare") or subprocess.run(probe, check=False).returncode:
@@ -156,7 +156,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("record", BAD)
-def test_an_unfit_wheel_writes_nothing(tmp_path: Path, record: Record) -> None:
+def test_an_invalid_wheel_writes_nothing(tmp_path: Path, record: Record) -> None:
     folder = tmp_path / "deep/er"
     folder.mkdir(parents=True)
     names = [b"small-1.0.dist-info/" + name for name in (b"METADATA", b"RECORD", b"WHEEL")]

@@ -1,4 +1,4 @@
-"""Images that the store remembers; what is damaged is as good as forgotten."""
+"""Records of images in the store; damaged ones count as missing."""
 
 import json
 from dataclasses import replace
@@ -80,7 +80,7 @@ def test_an_image_is_known_by_its_manifest_and_by_its_config(store: Store) -> No
         lambda _: json.dumps({"manifest": 1, "config": 2, "layers": [], "format": 1}),
     ],
 )
-def test_a_damaged_record_is_as_good_as_none(store: Store, damage: object) -> None:
+def test_a_damaged_record_counts_as_missing(store: Store, damage: object) -> None:
     assert callable(damage)
     image = an_image(1, 2)
     save_image(store, image)
@@ -93,21 +93,21 @@ def test_a_damaged_record_is_as_good_as_none(store: Store, damage: object) -> No
     assert load_image(store, image.digest) == image
 
 
-def test_a_record_of_another_image_under_this_name_is_not_believed(store: Store) -> None:
+def test_a_record_under_another_digest_is_ignored(store: Store) -> None:
     image, other = an_image(1), an_image(2)
     save_image(store, other)
     record(store, other.digest).rename(record(store, image.digest))
     assert load_image(store, image.digest) is None
 
 
-def test_a_store_that_cannot_be_written_costs_nothing(store: Store) -> None:
+def test_an_image_that_cannot_be_recorded_raises_nothing(store: Store) -> None:
     store.path.mkdir()
     (store.path / "images").write_text("a file in the folder's place")
     save_image(store, an_image(1))
     assert load_image(store, an_image(1).digest) is None
 
 
-def test_records_go_with_their_layers(store: Store) -> None:
+def test_records_without_their_layers_are_removed(store: Store) -> None:
     whole, broken, cut = an_image(1, 2), an_image(3), an_image(4)
     for image in (whole, broken, cut):
         save_image(store, image)
@@ -126,7 +126,7 @@ def test_records_go_with_their_layers(store: Store) -> None:
 
 
 def test_a_record_without_ranks_is_read(store: Store) -> None:
-    """An older dlimg wrote none."""
+    """Older releases wrote no ranks."""
     image = an_image(1, 2)
     save_image(store, image)
     path = record(store, image.digest)

@@ -1,4 +1,4 @@
-"""Layers are kept once, whole or not at all, whoever else is at it."""
+"""The store keeps each layer once and complete, also with several processes."""
 
 import errno
 import hashlib
@@ -105,7 +105,7 @@ def test_invalid_keys_are_refused(text: str) -> None:
     assert LayerKey.parse(text) is None
 
 
-def test_sources_tell_texts_apart() -> None:
+def test_hashes_of_texts_depend_on_their_boundaries() -> None:
     assert len({hash_texts(parts) for parts in (["ab"], ["a", "b"], ["b", "a"], [])}) == 4
 
 
@@ -125,7 +125,7 @@ def test_sources_tell_texts_apart() -> None:
         {"source": TWO.source},
     ],
 )
-def test_entries_that_are_not_ours(store: Store, change: dict[str, object]) -> None:
+def test_entries_of_another_key_are_ignored(store: Store, change: dict[str, object]) -> None:
     made(store)
     text = store.entry(ONE).read_text()
     assert parse_entry(text, ONE)
@@ -134,14 +134,14 @@ def test_entries_that_are_not_ours(store: Store, change: dict[str, object]) -> N
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "5", "[" * 100_000, "\udcff"])
-def test_entries_that_are_no_entries(store: Store, text: str) -> None:
+def test_invalid_entries_are_ignored(store: Store, text: str) -> None:
     layer = made(store)
     store.entry(ONE).write_text(text, errors="surrogateescape")
     assert find_layer(store, ONE) is None
     assert made(store) == layer
 
 
-def test_a_cut_layer_is_made_again(store: Store) -> None:
+def test_a_truncated_layer_is_made_again(store: Store) -> None:
     layer = made(store)
     store.blob(layer).write_bytes(store.blob(layer).read_bytes()[:-1])
     assert find_layer(store, ONE) is None
@@ -186,14 +186,14 @@ def test_damaged_layers_of_an_image_are_made_again(store: Store) -> None:
         assert len(list_layers(store)) == 2
 
 
-def test_verify_drops_what_has_no_bytes(store: Store) -> None:
+def test_verify_removes_entries_without_a_blob(store: Store) -> None:
     store.blob(made(store)).unlink()
     assert [one.key for one in verify_store(store)] == [ONE]
     assert not store.entry(ONE).exists()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk(store: Store, number: int) -> None:
+def test_a_write_error_leaves_nothing_behind(store: Store, number: int) -> None:
     def fill(file: IO[bytes]) -> WrittenLayer:
         file.write(b"begun")
         raise OSError(number, os.strerror(number))
@@ -207,7 +207,7 @@ def test_a_full_disk(store: Store, number: int) -> None:
     assert find_layer(store, ONE) is None
 
 
-def test_a_disk_that_is_really_full(store: Store) -> None:
+def test_a_full_device_is_reported(store: Store) -> None:
     code = (
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
@@ -226,7 +226,7 @@ def test_a_disk_that_is_really_full(store: Store) -> None:
     assert "file too large" in python(code, store).stdout
 
 
-def test_an_exception_leaves_nothing(store: Store) -> None:
+def test_an_exception_leaves_no_files(store: Store) -> None:
     def stop(file: IO[bytes]) -> WrittenLayer:
         file.write(b"begun")
         raise KeyboardInterrupt
@@ -249,8 +249,8 @@ def python(code: str, store: Store) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("moment", ["write", "rename", "entry"])
-def test_a_kill_leaves_nothing_to_be_seen(store: Store, moment: str) -> None:
-    """Killed while the layer is written, before it is renamed, and before its entry is."""
+def test_a_killed_process_leaves_no_visible_layer(store: Store, moment: str) -> None:
+    """The process dies while it writes the layer, before it renames it, or before its entry."""
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
@@ -264,7 +264,8 @@ def test_a_kill_leaves_nothing_to_be_seen(store: Store, moment: str) -> None:
         "    die() if count == {'rename': 1, 'entry': 2}[moment] else replace(path, target)\n"
         f"moment = {moment!r}\n"
         "if moment != 'write': Path.replace = replace\n"
-        "make_layer(Store(path=Path(sys.argv[1])), ONE, die if moment == 'write' else writer(), print)\n"
+        "write = die if moment == 'write' else writer()\n"
+        "make_layer(Store(path=Path(sys.argv[1])), ONE, write, print)\n"
     )
     assert python(code, store).returncode == -signal.SIGKILL
     assert find_layer(store, ONE) is None
@@ -350,7 +351,7 @@ def test_prune_keeps_what_is_used(store: Store) -> None:
     assert prune_layers(store, []) == PruneResult(layers=0, size=0)
 
 
-def test_prune_waits_for_nobody(store: Store) -> None:
+def test_prune_refuses_while_the_store_is_held(store: Store) -> None:
     layer = made(store)
     with (
         hold_store(store),
@@ -375,8 +376,8 @@ def test_contents_of_a_layer_are_described(store: Store) -> None:
     assert (damaged.key, damaged.description) == (ONE, "torch 2.15.0")
 
 
-def test_a_lock_that_was_pruned_is_no_lock(store: Store) -> None:
-    """Who opened the file before it was removed must not be alone with who opens it anew."""
+def test_a_removed_lock_file_is_locked_anew(store: Store) -> None:
+    """A process that opened the file before its removal must not share the lock with a later one."""
     file = store.path / "turns/x"
     said: list[str] = []
     there: list[bool] = []
@@ -395,7 +396,7 @@ def test_a_lock_that_was_pruned_is_no_lock(store: Store) -> None:
     assert there == [True]
 
 
-def test_prune_leaves_what_is_being_made(store: Store) -> None:
+def test_prune_keeps_files_being_written(store: Store) -> None:
     def write(file: IO[bytes]) -> WrittenLayer:
         file.write(b"x")
         file.flush()
@@ -417,7 +418,7 @@ def test_a_store_of_another_format_is_not_read(store: Store) -> None:
     assert made(store) == layer
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_read_only_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "layers").write_text("a file")
     with pytest.raises(Negative, match="cannot be made"):
         made(Store(path=tmp_path / "layers"))
@@ -427,7 +428,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 class Shop:
-    """Wheels on disk, and how often they were asked for."""
+    """Wheels on disk, and a count of the calls that locate them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -452,7 +453,7 @@ def shop(tmp_path: Path) -> Shop:
     return Shop(tmp_path)
 
 
-def test_a_wheel_is_asked_for_once_for_all_pythons(shop: Shop) -> None:
+def test_a_wheel_is_located_once_for_all_pythons(shop: Shop) -> None:
     wheel = shop.wheel("small", {"a.py": "1"})
     first = wheel_to_layer(shop.context, wheel, python="3.12")
     assert wheel_to_layer(shop.context, wheel, python="3.13") == first
@@ -474,7 +475,7 @@ def test_headers_make_a_layer_for_each_python(shop: Shop) -> None:
     assert shop.asked == ["small", "small"]
 
 
-def test_small_wheels_in_any_order(shop: Shop) -> None:
+def test_the_order_of_small_wheels_does_not_matter(shop: Shop) -> None:
     wheels = [shop.wheel(name, {f"{name}.py": "1", "ns/__init__.py": ""}) for name in ("a", "b")]
     first = small_wheels_to_layer(shop.context, wheels, python="3.13")
     assert small_wheels_to_layer(shop.context, wheels[::-1], python="3.13") == first
@@ -482,7 +483,7 @@ def test_small_wheels_in_any_order(shop: Shop) -> None:
     assert not any(is_large(wheel) for wheel in wheels)
 
 
-def test_wheels_that_do_not_fit_together(shop: Shop) -> None:
+def test_wheels_with_conflicting_files_are_refused(shop: Shop) -> None:
     wheels = [shop.wheel(name, {"same.py": name}) for name in ("a", "b")]
     with pytest.raises(BadInput, match=r"different contents for .*same\.py"):
         small_wheels_to_layer(shop.context, wheels, python="3.13")
@@ -490,7 +491,7 @@ def test_wheels_that_do_not_fit_together(shop: Shop) -> None:
     assert left_over(shop.context.store) == []
 
 
-def test_own_files_of_a_cell_are_a_layer(shop: Shop) -> None:
+def test_the_files_of_a_cell_are_a_layer(shop: Shop) -> None:
     points = {"a-1.0.dist-info/entry_points.txt": "[console_scripts]\ntool = a:b\n"}
     wheels = (shop.wheel("a", {**points}), shop.wheel("b", {}))
     own = CellLayerFiles(
@@ -524,7 +525,7 @@ def test_own_files_of_a_cell_are_a_layer(shop: Shop) -> None:
         {"wheels": ()},
     ],
 )
-def test_own_files_have_a_key_for_all_that_shows(shop: Shop, other: dict[str, object]) -> None:
+def test_the_key_of_a_cell_layer_contains_all_inputs(shop: Shop, other: dict[str, object]) -> None:
     given: dict[str, object] = {
         "wheels": (shop.wheel("a", {}),),
         "python": "3.13",
@@ -534,7 +535,7 @@ def test_own_files_have_a_key_for_all_that_shows(shop: Shop, other: dict[str, ob
     assert CellLayerFiles(**given).key() != CellLayerFiles(**{**given, **other}).key()  # type: ignore[arg-type]
 
 
-def test_another_compression(shop: Shop) -> None:
+def test_layers_of_another_compression_have_other_keys(shop: Shop) -> None:
     wheel = shop.wheel("small", {"a.py": "1"})
     other = replace(shop.context, compression="zstd3")
     layer = wheel_to_layer(other, wheel, python="3.13")
@@ -547,7 +548,7 @@ def test_another_compression(shop: Shop) -> None:
     assert wheel_to_layer(other, wheel, python="3.13") == layer
 
 
-def test_another_wheel_than_the_locks(shop: Shop) -> None:
+def test_a_wheel_that_differs_from_the_lock_is_refused(shop: Shop) -> None:
     wheel = shop.wheel("small", {"a.py": "1"})
     path = shop.folder / wheel.file
     path.write_bytes(path.read_bytes()[:-1])
@@ -556,7 +557,7 @@ def test_another_wheel_than_the_locks(shop: Shop) -> None:
     assert list_layers(shop.context.store) == ()
 
 
-def test_a_broken_member_leaves_no_layer(shop: Shop) -> None:
+def test_a_damaged_member_leaves_no_layer(shop: Shop) -> None:
     path = shop.folder / "small-1.0-py3-none-any.whl"
     raw = wheel_files.wheel(shop.folder, files={"a.py": "1"}, stored=("a.py",)).read_bytes()
     at = raw.index(b"a.py") + 4
@@ -567,7 +568,7 @@ def test_a_broken_member_leaves_no_layer(shop: Shop) -> None:
     assert left_over(shop.context.store) == []
 
 
-def test_sizes_and_digests_of_a_spliced_layer_are_true() -> None:
+def test_sizes_and_digests_of_a_spliced_layer_are_correct() -> None:
     out = io.BytesIO()
     spliced = splice_wheel_streams([TarHead(b"x"), b"y" * 5], out.write)
     assert spliced.size == len(out.getvalue())

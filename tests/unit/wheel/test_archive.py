@@ -1,4 +1,4 @@
-"""A wheel's structure: what is taken, and every way in which one can be wrong."""
+"""The zip structure of wheels: valid ones are read, all others are refused."""
 
 import io
 import stat
@@ -48,7 +48,7 @@ def plain_end(count: int, size: int, start: int, **other: int) -> bytes:
 
 
 def big_end(raw: bytes, **other: int) -> bytes:
-    """The same zip with zip64's end before the old one, whose fields are full."""
+    """Return the zip with a zip64 end record, and the old one saturated."""
     listing, start = struct.unpack("<2L", raw[-10:-2])
     here = {"count": 2, "size": listing, "start": start, "length": 44, "disks": 1, **other}
     offset = len(raw) - 22
@@ -71,7 +71,7 @@ def big_end(raw: bytes, **other: int) -> bytes:
 
 
 def described(*, signature: bool = True, big: bool = False, local: int = 0) -> bytes:
-    """A record whose size and CRC follow its data."""
+    """Return a record whose size and CRC follow its data."""
     told = {"crc": 0, "packed": local, "size": local}
     first = Record(
         name=b"a",
@@ -122,9 +122,9 @@ def test_members_of_valid_wheels(tmp_path: Path, raw: bytes) -> None:
         assert archive.read("b") == b"second"
 
 
-def test_zipfile_on_a_pipe(tmp_path: Path) -> None:
+def test_a_wheel_that_zipfile_wrote_to_a_pipe(tmp_path: Path) -> None:
     class Pipe(io.RawIOBase):
-        """Takes bytes and cannot seek, so that zipfile writes descriptors."""
+        """A file that cannot seek, so that zipfile writes descriptors."""
 
         def __init__(self) -> None:
             self.taken = bytearray()
@@ -248,7 +248,7 @@ LISTING = WHOLE.index(b"PK\1\2")
 
 
 def overlapping() -> bytes:
-    """A zip whose second member is inside the first one's data."""
+    """Return a zip whose second member lies inside the first one's data."""
     inner = zipped([B])[: -22 - 47]
     outer = Record(name=b"a", content=inner, method=0)
     raw = zipped([outer, B])
@@ -295,7 +295,7 @@ def test_files_that_are_refused(tmp_path: Path, raw: bytes, reason: str) -> None
         read(tmp_path, raw)
 
 
-def test_every_cut_is_seen(tmp_path: Path) -> None:
+def test_every_truncated_wheel_is_refused(tmp_path: Path) -> None:
     for length in range(len(WHOLE)):
         with pytest.raises(BadInput):
             read(tmp_path, WHOLE[:length])
@@ -320,21 +320,21 @@ def test_content_that_is_refused(tmp_path: Path, record: Record, reason: str) ->
         read_content(archive, archive.members[0])
 
 
-def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
+def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
     packed = deflated(bytes(100_000_000))
     record = Record(name=b"a", packed=packed, size=100_000_000)
     with pytest.raises(BadInput, match="zip bomb"):
         read(tmp_path, zipped([record]))
 
 
-def test_a_wheel_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
+def test_a_wheel_that_is_truncated_while_it_is_read(tmp_path: Path) -> None:
     archive = read(tmp_path, zipped([A]))
     archive.path.write_bytes(b"PK")
     with pytest.raises(BadInput, match="it ends within a"):
         read_content(archive, archive.members[0])
 
 
-def test_a_text_too_large_to_hold(tmp_path: Path) -> None:
+def test_a_text_member_over_the_limit_is_refused(tmp_path: Path) -> None:
     record = Record(name=b"a", size=33 << 20, packed=deflated(bytes(33 << 20)))
     archive = read(tmp_path, zipped([record]))
     with pytest.raises(BadInput, match="too large to be read whole"):
@@ -349,14 +349,14 @@ def test_content_that_zlib_holds_back(tmp_path: Path) -> None:
         assert read_content(archive, archive.members[0]) == plain
 
 
-def test_locked_wheels_of_tests_are_right(tmp_path: Path) -> None:
+def test_the_helpers_lock_their_wheels_correctly(tmp_path: Path) -> None:
     path = wheel_files.wheel(tmp_path, "Some_Name", {"x/": b"", "x/y.py": b"1"})
     assert wheel_files.locked(path).name == "some-name"
     assert {member.path for member in read_archive(path).members if member.folder} == {"x"}
 
 
 def test_a_member_of_more_than_four_gigabytes(tmp_path: Path) -> None:
-    """A sparse file: the large member is a hole, and the others lie behind it."""
+    """The wheel is a sparse file, in which the large member is a hole."""
     size = (1 << 32) + 5
     offset = 30 + 3 + 20 + size
     own = struct.pack("<2H2Q", 1, 16, size, size)
@@ -387,7 +387,7 @@ def test_a_member_of_more_than_four_gigabytes(tmp_path: Path) -> None:
 
 
 def _listed_at(raw: bytes, *, packed: bool = False, offset: int | None = None) -> bytes:
-    """A directory's only line, with its packed size full, or its offset in zip64's field."""
+    """Return a directory entry with its compressed size saturated or its offset in zip64's field."""
     line = bytearray(raw[raw.index(b"PK\1\2") : -22])
     if packed:
         line[20:24] = b"\xff" * 4
