@@ -40,7 +40,7 @@ def test_damaged_pins_are_bad_input_with_the_remedy(matrix: str, written: bytes,
         read_project(matrix)
     assert said in str(caught.value)
     assert "bases.json" in caught.value.problems[0].where
-    assert "`dlimg lock --bases` writes the file anew" in caught.value.problems[0].hint
+    assert "`dlimg lock --bases` writes a new file" in caught.value.problems[0].hint
     assert read_project(matrix, pins="ignore").resolution.cells[0].os.digest == ""
 
 
