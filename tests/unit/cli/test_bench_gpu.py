@@ -122,11 +122,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     common, family = (tmp_path / "images" / name / "checks" for name in ("common", "fake"))
     family.mkdir(parents=True)
     common.mkdir(parents=True)
-    (family / "_fake.py").write_text('NAME = "framework 1.2"\n')
+    (family.parent / "framework.py").write_text('NAME = "framework 1.2"\n')
     text = (COMMON / "_gpu.py").read_text()
     one = "Gpu('1', 'NVIDIA H200', '580.159', '9.0', 9)"
     (common / "_gpu.py").write_text(f"{text}\nlook = lambda: Sight([{one}], [], '')\n")
-    shutil.copy(COMMON / "_verdict.py", common)
+    for name in ("_adapter", "_tag", "_verdict"):
+        shutil.copy(COMMON / f"{name}.py", common)
     for folder, name, figures in (
         (common, "nvidia_smi", {"gpus": [GPU]}),
         (family, "benchmark", FIGURES),

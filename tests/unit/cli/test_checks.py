@@ -35,7 +35,7 @@ def test_a_row_for_each_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["runtime_read_only"][1] == "read-only"
     some, _, every = found["nvidia_smi"][3].partition(" of ")
     assert 0 < int(some) < int(every)
-    assert found["is_gpu_available"][4].startswith("e.g. pytorch: PyTorch sees")
+    assert found["is_gpu_available"][4].startswith("The framework sees")
 
 
 def test_the_checks_of_one_cell(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,6 +54,7 @@ def test_data_for_each_cell(capsys: pytest.CaptureFixture[str]) -> None:
     assert one["proves"]
     del one["proves"], one["path"]
     assert one == {
+        "schema": 1,
         "cell": CUDA,
         "family": "pytorch",
         "check": "runtime_arbitrary_uid",

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from markdown_it import MarkdownIt
 
-from dlimg.report.github import (LIMIT, github_summary)
+from dlimg.report.github import LIMIT, github_summary
 from dlimg.results import image_exit_code
 from tests.support import image_results
 
