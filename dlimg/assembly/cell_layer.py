@@ -29,7 +29,7 @@ from dlimg.layer.wheel_entries import (
     installer_entries,
 )
 from dlimg.model import GZIP, Cell, Lock, Wheel
-from dlimg.render.dockerfile import interpreter
+from dlimg.render.dockerfile import interpreter_path
 from dlimg.render.image_config import cuda_home
 from dlimg.render.layout import (
     COMMAND,
@@ -94,7 +94,7 @@ def cell_layer_files(cell: Cell, lock: Lock) -> CellLayerFiles:
         requested=frozenset(wheel.name for wheel in lock.wheels),
         files={file.path.removeprefix("/"): file.text.encode() for file in cell_files(cell, lock)},
         links={
-            f"{ENVIRONMENT}/bin/python{cell.python}": interpreter(cell),
+            f"{ENVIRONMENT}/bin/python{cell.python}": interpreter_path(cell),
             f"{ENVIRONMENT}/bin/python3": "/usr/local/bin/python3",
             f"{ENVIRONMENT}/bin/python": "python3",
         },
@@ -106,7 +106,7 @@ def cell_layer_files(cell: Cell, lock: Lock) -> CellLayerFiles:
 
 def _system_commands(cell: Cell) -> frozenset[str]:
     """Names of the commands that the system stage puts into `/usr/local/bin`."""
-    links = [link.path for link in layout_links(cell.python, interpreter(cell))]
+    links = [link.path for link in layout_links(cell.python, interpreter_path(cell))]
     paths = [*links, *(file.path for file in LAYOUT_FILES)]
     return frozenset(
         posixpath.basename(path) for path in paths if posixpath.dirname(path) == COMMANDS

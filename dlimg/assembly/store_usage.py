@@ -14,7 +14,7 @@ from dlimg.assembly.wheel_to_layer import (
 )
 from dlimg.model import Base, BaseSource, Image
 from dlimg.render.bake import KEY_LABEL, PACKAGES_LABEL
-from dlimg.render.content_key import key as content_key
+from dlimg.render.content_key import content_key
 from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.images import has_all_layers, saved_images
 from dlimg.store.keys import LayerKey

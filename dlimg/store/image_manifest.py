@@ -10,7 +10,7 @@ from typing import Final
 
 from dlimg.layer.compress import FORMAT
 from dlimg.model import EPOCH, Cell, PlannedImage, Wheel
-from dlimg.render.bake import labels
+from dlimg.render.bake import final_labels
 from dlimg.render.image_config import ImageConfig
 from dlimg.store.keys import Layer
 
@@ -145,7 +145,7 @@ def assemble_image(
 
     `config` is the Dockerfile's on top of the system's. The bytes depend on nothing else.
     """
-    return make_image(layers, config, {**config.labels, **labels(planned, BUILDER)})
+    return make_image(layers, config, {**config.labels, **final_labels(planned, BUILDER)})
 
 
 def make_image(

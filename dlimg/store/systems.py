@@ -30,7 +30,7 @@ from dlimg.layer.whiteout import is_whiteout, member_path, whiteout_hides
 from dlimg.model import EPOCH, GZIP, PlannedImage
 from dlimg.render.bake import SYSTEM_STAGE
 from dlimg.render.content_key import ARCHITECTURE
-from dlimg.render.dockerfile_parser import closure
+from dlimg.render.dockerfile_parser import stage_closure
 from dlimg.render.image_config import ImageConfig
 from dlimg.store.keys import Layer, LayerKey, hash_texts
 from dlimg.store.store import Store, find_layer
@@ -77,7 +77,7 @@ def system_layer_key(diff_id: str, compression: str = GZIP) -> LayerKey:
 
 def system_source(planned: PlannedImage) -> str:
     """Return one sha256 of the system's inputs: its base, and the text of its stages."""
-    texts = [stage.source for stage in closure(planned.image.dockerfile, SYSTEM_STAGE)]
+    texts = [stage.source for stage in stage_closure(planned.image.dockerfile, SYSTEM_STAGE)]
     return hash_texts([ARCHITECTURE, str(EPOCH), planned.base.identity, *texts])
 
 

@@ -377,7 +377,7 @@ def test_contents_of_a_layer_are_described(store: Store) -> None:
 
 
 def test_a_removed_lock_file_is_locked_anew(store: Store) -> None:
-    """A process that opened the file before its removal must not share the lock with a later one."""
+    """A process that opened the file before its removal must not share the lock with another."""
     file = store.path / "turns/x"
     said: list[str] = []
     there: list[bool] = []

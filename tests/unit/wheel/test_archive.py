@@ -387,7 +387,7 @@ def test_a_member_of_more_than_four_gigabytes(tmp_path: Path) -> None:
 
 
 def _listed_at(raw: bytes, *, packed: bool = False, offset: int | None = None) -> bytes:
-    """Return a directory entry with its compressed size saturated or its offset in zip64's field."""
+    """Return a directory entry with a saturated compressed size, or its offset in zip64's field."""
     line = bytearray(raw[raw.index(b"PK\1\2") : -22])
     if packed:
         line[20:24] = b"\xff" * 4
