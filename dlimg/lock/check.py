@@ -52,12 +52,12 @@ def unused_exceptions(everything: Sequence[Cell], folder: Path) -> Iterator[Prob
         locks = _locks_on(stack.name, everything, folder)
         if not stack.exceptions or locks is None:
             continue
-        bound = stack_request(stack).upper_bound
+        rule = stack_request(stack).cuda_rule
         used = {
             wheel.name
             for lock in locks
             for wheel in lock.wheels
-            if bound and bound.covers(wheel.name) and not bound.fits(wheel.version)
+            if rule and rule.covers(wheel.name) and not rule.fits(wheel.version)
         }
         for entry in stack.exceptions:
             if entry.package not in used:
@@ -100,10 +100,10 @@ def _violated(request: LockRequest, versions: Mapping[str, str]) -> Iterator[str
         locked = versions.get(canonicalize_name(requirement.name))
         if locked and not requirement.specifier.contains(locked, prereleases=True):
             yield f"the stack pins {text} and {locked} is locked"
-    bound = request.upper_bound
+    rule = request.cuda_rule
     for name, version in versions.items():
-        if bound and bound.refuses(name, version):
-            yield f"{name} {version} is locked and not of CUDA {bound.cuda}"
+        if rule and rule.refuses(name, version):
+            yield f"{name} {version} is locked and not of CUDA {rule.cuda}"
 
 
 def _stack_problems(stack: Stack, folder: Path) -> tuple[Problem, ...]:

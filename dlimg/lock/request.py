@@ -18,7 +18,7 @@ PINNED_BY_STACK: Final = ("nvidia-", "cuda-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpperBound:
+class CudaMinorRule:
     """The rule that CUDA packages of a stack have its CUDA minor, apart from exempt ones."""
 
     cuda: str
@@ -54,7 +54,7 @@ class LockRequest:
     where: str
     requirements: tuple[str, ...]
     constraints: tuple[str, ...]
-    upper_bound: UpperBound | None
+    cuda_rule: CudaMinorRule | None
     python: str
     platform: str
 
@@ -64,7 +64,7 @@ class LockRequest:
         fields = {
             "requirements": sorted(self.requirements),
             "constraints": sorted(self.constraints),
-            "cap": self.upper_bound.text if self.upper_bound else "",
+            "cap": self.cuda_rule.text if self.cuda_rule else "",
             "python": self.python,
             "platform": self.platform,
         }
@@ -90,7 +90,7 @@ def stack_request(stack: Stack) -> LockRequest:
         where=f"stack {stack.lock_name}",
         requirements=(stack.leader,),
         constraints=cudnn,
-        upper_bound=_upper_bound(stack),
+        cuda_rule=_cuda_rule(stack),
         python=stack.python,
         platform=stack.platform,
     )
@@ -114,7 +114,7 @@ def cell_request(cell: Cell, stack_lock: Lock | None) -> LockRequest:
         where=cell.id,
         requirements=cell.requirements,
         constraints=pinned_versions(stack_lock.wheels) if cell.stack and stack_lock else (),
-        upper_bound=_upper_bound(cell.stack) if cell.stack else None,
+        cuda_rule=_cuda_rule(cell.stack) if cell.stack else None,
         python=cell.python,
         platform=cell.platform,
     )
@@ -151,8 +151,8 @@ def has_local_version(text: str) -> bool:
     return any("+" in specifier.version for specifier in specifiers)
 
 
-def _upper_bound(stack: Stack) -> UpperBound:
-    return UpperBound(cuda=stack.cuda, exempt=tuple(entry.package for entry in stack.exceptions))
+def _cuda_rule(stack: Stack) -> CudaMinorRule:
+    return CudaMinorRule(cuda=stack.cuda, exempt=tuple(entry.package for entry in stack.exceptions))
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -131,9 +131,9 @@ def preferences(wheels: Iterable[Wheel]) -> str:
 def _run_uv(
     request: LockRequest, solver: UvSolver, *, constrained: frozenset[str], prefer: Sequence[Wheel]
 ) -> tuple[ResolvedWheel, ...]:
-    bound = request.upper_bound
-    bounds = tuple(bound.constraint(name) for name in sorted(constrained)) if bound else ()
-    limits = (*request.constraints, *bounds)
+    rule = request.cuda_rule
+    rules = tuple(rule.constraint(name) for name in sorted(constrained)) if rule else ()
+    limits = (*request.constraints, *rules)
     with tempfile.TemporaryDirectory(prefix="dlimg-lock-") as folder:
         constraints, answer = Path(folder, "constraints.txt"), Path(folder, "pylock.toml")
         constraints.write_text("".join(f"{text}\n" for text in limits), encoding="utf-8")
@@ -156,10 +156,10 @@ def _run_uv(
 
 def _violations(request: LockRequest, wheels: Sequence[ResolvedWheel]) -> frozenset[str]:
     """Return the names of CUDA packages of another CUDA minor."""
-    bound = request.upper_bound
-    if bound is None:
+    rule = request.cuda_rule
+    if rule is None:
         return frozenset()
-    return frozenset(wheel.name for wheel in wheels if bound.refuses(wheel.name, wheel.version))
+    return frozenset(wheel.name for wheel in wheels if rule.refuses(wheel.name, wheel.version))
 
 
 def _check_origin(request: LockRequest, wheels: Sequence[ResolvedWheel]) -> None:
@@ -196,7 +196,7 @@ def _no_solution(request: LockRequest, limits: Sequence[str], output: str) -> No
     reason = output.partition("cause: ")[2] or output
     conflicts = [text for text in limits if _mentions(reason, text)]
     blame = f"; in the way: {', '.join(conflicts)}" if conflicts else ""
-    if conflicts and request.upper_bound:
+    if conflicts and request.cuda_rule:
         hint = (
             "choose other versions or another stack, or list a package that need not follow "
             "under the stack's `exceptions` with a `why`"

@@ -6,7 +6,7 @@ import pytest
 
 from dlimg.errors import BadInput
 from dlimg.lock.request import (
-    UpperBound,
+    CudaMinorRule,
     cell_request,
     has_local_version,
     pinned_versions,
@@ -36,8 +36,8 @@ PATHFINDER = StackException(package="cuda-pathfinder", why="has its own numbers"
         ("torch", "2.15.0", False),
     ],
 )
-def test_the_upper_bound_of_a_stack(name: str, version: str, *, refused: bool) -> None:
-    cap = UpperBound(cuda="13.2", exempt=("cuda-pathfinder",))
+def test_the_cuda_rule_of_a_stack(name: str, version: str, *, refused: bool) -> None:
+    cap = CudaMinorRule(cuda="13.2", exempt=("cuda-pathfinder",))
     assert cap.refuses(name, version) is refused
 
 
@@ -105,13 +105,13 @@ def test_a_stack_holds_its_leader_and_cudnn() -> None:
     request = stack_request(samples.stack(cudnn="9.26"))
     assert request.requirements == ("torch==2.15.0",)
     assert request.constraints == ("nvidia-cudnn-cu13==9.26.*",)
-    assert request.upper_bound == UpperBound(cuda="13.2")
+    assert request.cuda_rule == CudaMinorRule(cuda="13.2")
     assert stack_request(samples.stack()).constraints == ()
 
 
-def test_a_cpu_cell_has_no_pins_and_no_upper_bound() -> None:
+def test_a_cpu_cell_has_no_pins_and_no_cuda_rule() -> None:
     request = cell_request(samples.cell(), None)
-    assert (request.constraints, request.upper_bound) == ((), None)
+    assert (request.constraints, request.cuda_rule) == ((), None)
 
 
 def test_a_cell_needs_the_lock_of_its_stack() -> None:
