@@ -65,8 +65,9 @@ def write_rendered(files: RenderedFiles) -> int:
 
 
 def _read(path: Path) -> str | None:
+    # `read_text` would hide other line endings.
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except (FileNotFoundError, UnicodeDecodeError):
         return None
 

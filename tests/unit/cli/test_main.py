@@ -160,6 +160,16 @@ def test_render_writes_only_what_changed_and_removes_what_is_gone(project: Path)
     assert written.stat().st_mtime_ns == before
 
 
+def test_render_check_notices_other_line_endings(project: Path) -> None:
+    assert run("render") == 0
+    written = project / "rendered" / CELL / "Dockerfile"
+    text = written.read_bytes()
+    written.write_bytes(text.replace(b"\n", b"\r\n"))
+    assert run("render", "--check") == 1
+    assert run("render") == 0
+    assert written.read_bytes() == text
+
+
 @pytest.mark.usefixtures("project")
 def test_json_is_what_a_program_may_read(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("list", "--format", "json", CELL) == 0
