@@ -19,7 +19,7 @@ from dlimg.host.interrupt import interruptible
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
-    """What a container is made from: the image, the engine's options, the files as a tar.
+    """The parts of a container: the image, the engine's options, the files as a tar.
 
     `refusal` makes the error for an engine that cannot create it; `grace` is as in
     `RunningContainer`.

@@ -1,4 +1,4 @@
-"""What a check's container is made from: its kind, the engine's options, the scripts in it. Pure.
+"""Parts of a check's container: its kind, the engine's options, the scripts in it. Pure.
 
 Scripts import shared modules by relative paths (`../../common/checks`), so they keep the folders
 that they have under `images/`.
@@ -31,7 +31,7 @@ HOME: Final[Mapping[str, str]] = {"/home/user": "rw,exec,nosuid,nodev,uid=1000,g
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerKind:
-    """What checks that share a container have in common; `container` is empty by default."""
+    """The properties of a container that checks share; `container` is empty by default."""
 
     container: str = ""
     has_network: bool = False

@@ -124,7 +124,7 @@ class CheckInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceData:
-    """What this machine can compare an image with.
+    """Data of this machine to compare an image with.
 
     The labels of its base, the layout's own paths, and the sha256 of wheels' RECORDs by package.
     """

@@ -76,7 +76,7 @@ class CheckSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """What all containers of one image's checks are made from.
+    """One image's run: the parts that all containers are made from.
 
     `device` is `none` where no GPU is given.
     """
@@ -140,12 +140,11 @@ def run_checks(
     is_complete = len(kept_verdicts) == len(ready)
     if closest is not None and is_complete and not _is_on_gpu(ready, given):
         return _repeat(closest, kept_verdicts, history, settings)
-    memory = settings.memory or int(engine.sdk.info()["MemTotal"]) * 3 // 4
     run = _Run(
         built=built,
         engine=engine,
         device=given,
-        settings=replace(settings, memory=memory),
+        settings=_with_memory_limit(settings, engine),
         inputs=inputs,
         files=scripts_archive({**scripts, **inputs.files}, ROOT),
     )
@@ -159,6 +158,12 @@ def run_checks(
     evidence = _evidence(run, verdicts, history.missing)
     write_evidence(settings.evidence, evidence, log=settings.log, sets=history.sets)
     return evidence
+
+
+def _with_memory_limit(settings: CheckSettings, engine: Engine) -> CheckSettings:
+    """Return the settings with the default memory limit in place of 0."""
+    memory = settings.memory or int(engine.sdk.info()["MemTotal"]) * 3 // 4
+    return replace(settings, memory=memory)
 
 
 def current_checks(

@@ -112,7 +112,8 @@ def add_to_referrers_tag(repository: Repository, digest: str, artifact: Descript
             return
         text = _index_text((*listed, artifact))
         put_manifest(repository, _referrers_tag(digest), text, OCI_INDEX)
-    if artifact.digest not in {one.digest for one in _list_from_tag(repository, digest)}:
+    listed = _list_from_tag(repository, digest)
+    if artifact.digest not in {descriptor.digest for descriptor in listed}:
         raise NetworkFailure(
             f"{repository}:{_referrers_tag(digest)} does not keep the referrers of {digest}",
             hint="another process may be writing it; run it again",
