@@ -9,7 +9,7 @@ from dlimg.errors import BadInput, Problem
 from dlimg.lock.request import LockRequest, cell_request, parse_requirement, stack_request
 from dlimg.lock.shared_wheels import mark_shared, mark_stack, shared_names
 from dlimg.lock.store import lock_files, read_lock, read_stack_lock
-from dlimg.model import Cell, Lock, Stack
+from dlimg.model import OLD_FLAVOURS, Cell, Lock, Stack
 
 
 def check_locks(
@@ -35,14 +35,30 @@ def stacks_of(cells: Iterable[Cell]) -> tuple[Stack, ...]:
 
 
 def unused_locks(everything: Sequence[Cell], folder: Path) -> Iterator[Problem]:
-    """Yield lock files without a cell or stack."""
-    owners = {
+    """Yield lock files without a cell or stack; those with a former name are to be renamed."""
+    stacks = stacks_of(everything)
+    names = {
         "cell": {cell.id for cell in everything},
-        "stack": {stack.lock_name for stack in stacks_of(everything)},
+        "stack": {stack.lock_name for stack in stacks},
+    }
+    former = {
+        "cell": {former_id(cell) for cell in everything},
+        "stack": {stack.name for stack in stacks},
     }
     for path, kind in lock_files(folder):
-        if path.stem not in owners[kind]:
-            yield Problem(message=f"no {kind} uses this lock", where=str(path), hint="delete it")
+        if path.stem not in names[kind]:
+            hint = "delete it"
+            if path.stem in former[kind]:
+                hint = "run `dlimg lock`, which takes it over under its new name"
+            yield Problem(message=f"no {kind} uses this lock", where=str(path), hint=hint)
+
+
+def former_id(cell: Cell) -> str:
+    """Return the id that the cell had in the last release."""
+    for old, new in OLD_FLAVOURS.items():
+        if cell.flavour == new:
+            return f"{cell.id.removesuffix(new)}{old}"
+    return cell.id
 
 
 def unused_exceptions(everything: Sequence[Cell], folder: Path) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from dlimg.errors import BadInput, DlimgError, NetworkFailure, Problem
-from dlimg.lock.check import stacks_of, stale_reasons
+from dlimg.lock.check import former_id, stacks_of, stale_reasons
 from dlimg.lock.file_conflicts import check_file_conflicts
 from dlimg.lock.pylock import ReadWheel, ResolvedWheel, WheelContents
 from dlimg.lock.request import LockRequest, cell_request, has_local_version, stack_request
@@ -23,7 +23,7 @@ from dlimg.lock.store import (
     stack_path,
     write_lock,
 )
-from dlimg.model import OLD_FLAVOURS, Cell, Lock, Stack, Wheel
+from dlimg.model import Cell, Lock, Stack, Wheel
 
 CELLS_AT_ONCE: Final = 4
 WHEELS_AT_ONCE: Final = 8
@@ -126,14 +126,6 @@ def lock_cell(cell: Cell, locker: Locker) -> LockResult:
         # The local lock is read first, and would hide the one just written.
         local_path(folder, cell.id).unlink(missing_ok=True)
     return result
-
-
-def former_id(cell: Cell) -> str:
-    """Return the id that the cell had in the last release."""
-    for old, new in OLD_FLAVOURS.items():
-        if cell.flavour == new:
-            return f"{cell.id.removesuffix(new)}{old}"
-    return cell.id
 
 
 def _renamed(lock: Lock | None, request: LockRequest) -> Lock | None:

@@ -1,4 +1,4 @@
-"""The notebook flavour answers on its port, to those who have the token, and says how it is."""
+"""The workspace flavour answers on its port, to those who have the token, and says how it is."""
 
 import contextlib
 import json

@@ -126,3 +126,9 @@ def test_an_exception_counts_as_used_while_a_lock_is_missing(folder: Path) -> No
     stack = dataclasses.replace(STACK, exceptions=(*EXCEPTIONS, dead))
     cells = [dataclasses.replace(cell, stack=stack) for cell in (TORCH, samples.cell("jax"))]
     assert not any("dead" in message for message in messages(folder, *cells))
+
+
+def test_a_lock_with_a_former_name_is_not_to_be_deleted(folder: Path) -> None:
+    stack = dataclasses.replace(STACK, lock_name="cuda13.2-torch2.15.0")
+    problems = messages(folder, dataclasses.replace(TORCH, stack=stack), CPU)
+    assert any("`dlimg lock`, which takes it over" in problem for problem in problems)

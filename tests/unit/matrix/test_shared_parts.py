@@ -1,5 +1,6 @@
 """Axes and excludes that all families share, and names of the last release."""
 
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,9 @@ def test_names_of_the_last_release_are_read_with_a_notice() -> None:
 def test_the_old_tag_of_a_workspace_moves_along() -> None:
     aliases = resolved(OLD).aliases["tensorflow-2.21.0-cpu-py3.13-debian13-workspace"]
     assert aliases == ("2.21.0-cpu-workspace", "2.21.0-cpu-notebook")
+
+
+def test_the_example_in_the_documentation_is_valid() -> None:
+    page = (ROOT / "docs/matrix.md").read_text()
+    example = page[page.index("    operating_systems:") : page.index("- **Versions are text.**")]
+    assert len(resolved(textwrap.dedent(example)).cells) == 6
