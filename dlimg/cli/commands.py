@@ -80,10 +80,10 @@ def parser_of_help() -> argparse.ArgumentParser:
     return top
 
 
-def position_of_command(words: Sequence[str]) -> int | None:
+def position_of_command(argv: Sequence[str]) -> int | None:
     """Return the index of the first word that is no option of `dlimg` itself."""
     expects_value = False
-    for position, word in enumerate(words):
+    for position, word in enumerate(argv):
         if expects_value:
             expects_value = False
         elif word == "--matrix":

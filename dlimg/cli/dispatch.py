@@ -18,16 +18,16 @@ RENAMED: Final = {"layers": "store"}
 RENAMED_ACTIONS: Final = {"list": "ls"}
 
 
-def parse(words: Sequence[str]) -> argparse.Namespace:
+def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the arguments of a command, in their order on the command line.
 
     Prints an error and raises SystemExit for wrong usage.
     """
-    position = position_of_command(words)
+    position = position_of_command(argv)
     if position is None:
-        return parser_of_help().parse_args(words)
-    words = _with_new_names(words, position)
-    name = words[position]
+        return parser_of_help().parse_args(argv)
+    argv = _with_new_names(argv, position)
+    name = argv[position]
     if name not in COMMANDS:
         sys.stderr.write(
             f"dlimg: no command is called {name!r}\n  hint: {nearest(name, COMMANDS)}\n"
@@ -38,24 +38,24 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     command = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
     command_module(name).add_arguments(command)
-    arguments, unknown = top.parse_known_args(words)
+    arguments, unknown = top.parse_known_args(argv)
     if unknown:
         command.error(f"unrecognized arguments: {' '.join(unknown)}")
     return arguments
 
 
-def _with_new_names(words: Sequence[str], position: int) -> Sequence[str]:
+def _with_new_names(argv: Sequence[str], position: int) -> Sequence[str]:
     """Return the words with the command's new name in place of an old one."""
-    old, *rest = words[position:]
+    old, *rest = argv[position:]
     if old not in RENAMED:
-        return words
+        return argv
     new = RENAMED[old]
     sys.stderr.write(
         f"dlimg: `dlimg {old}` is called `dlimg {new}` now; the next release knows only that\n"
     )
     if rest:
         rest[0] = RENAMED_ACTIONS.get(rest[0], rest[0])
-    return [*words[:position], new, *rest]
+    return [*argv[:position], new, *rest]
 
 
 def command_module(command: str) -> ModuleType:

@@ -149,7 +149,11 @@ def _print_subjects(rows: Mapping[str, Rows], options: FactsOptions, context: Co
 
 def _select(subject: str, rows: Rows, names: Sequence[str]) -> NamedRows:
     """Return the rows of these names; all of them without any. Raises BadInput for unknown ones."""
-    every = [(section, row) for section, found in sections_of(rows).items() for row in found]
+    every = [
+        (section, row)
+        for section, section_rows in sections_of(rows).items()
+        for row in section_rows
+    ]
     if not names:
         return every
     selected: list[tuple[str, Row]] = []

@@ -12,15 +12,15 @@ from dlimg.cli.commands import parser_of_help, position_of_command
 INTERRUPTED: Final = 130
 
 
-def main(words: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Run one command and return its exit code; errors are shown without a traceback."""
-    if position_of_command(words) is None:
-        parser_of_help().parse_args(words)
+    if position_of_command(argv) is None:
+        parser_of_help().parse_args(argv)
         parser_of_help().print_help()
         return 2
     # Imported only now: help is quick without it.
     dispatch = import_module("dlimg.cli.dispatch")
-    code: int = dispatch.run(dispatch.parse(words))
+    code: int = dispatch.run(dispatch.parse(argv))
     return code
 
 

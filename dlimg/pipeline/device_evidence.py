@@ -20,22 +20,22 @@ class DeviceEvidence:
 
 
 def evidence_by_device(
-    here: Sequence[Evidence], published: Sequence[Evidence]
+    local: Sequence[Evidence], published: Sequence[Evidence]
 ) -> tuple[DeviceEvidence, ...]:
     """Return each evidence once, newest first, with every place that has it."""
     distinct: list[Evidence] = []
-    for evidence in (*here, *published):
+    for evidence in (*local, *published):
         if evidence not in distinct:
             distinct.append(evidence)
-    places = ((HERE, here), (AT_REGISTRY, published))
-    found = [
+    places = ((HERE, local), (AT_REGISTRY, published))
+    by_device = [
         DeviceEvidence(
             evidence=evidence,
             where=tuple(name for name, collection in places if evidence in collection),
         )
         for evidence in distinct
     ]
-    return tuple(sorted(found, key=lambda proof: proof.evidence.day, reverse=True))
+    return tuple(sorted(by_device, key=lambda proof: proof.evidence.day, reverse=True))
 
 
 def newest_by_gpu(proofs: Sequence[DeviceEvidence]) -> tuple[Evidence, ...]:

@@ -75,7 +75,7 @@ def refresh_facts(refresh: FactsRefresh, subjects: Sequence[str]) -> RefreshResu
     Raises BadInput for a subject that the index does not cover, and NetworkFailure.
     """
     new: list[str] = []
-    found: list[FieldDifference] = []
+    differences_found: list[FieldDifference] = []
     for subject in subjects:
         if subject not in refresh.subjects:
             hint = nearest(subject, refresh.subjects)
@@ -83,23 +83,23 @@ def refresh_facts(refresh: FactsRefresh, subjects: Sequence[str]) -> RefreshResu
         compare = _compare_pythons if subject == PYTHONS else _compare_framework
         result = compare(refresh, subject)
         new += result.new
-        found += result.differences
-    return RefreshResult(new=tuple(new), differences=tuple(found))
+        differences_found += result.differences
+    return RefreshResult(new=tuple(new), differences=tuple(differences_found))
 
 
 def _compare_framework(refresh: FactsRefresh, subject: str) -> RefreshResult:
     reader = refresh.readers[subject]
     text = read_text(refresh.folder / f"{subject}.yaml")
     rows = {row["version"]: row for row in rows_of(text, f"{subject}.yaml")["releases"]}
-    found: list[FieldDifference] = []
+    differences_found: list[FieldDifference] = []
     for version, row in rows.items():
         refresh.context.log(f"{subject} {version}")
-        found += _compare_release(refresh, reader, row, f"{subject}.yaml:{row['line']}")
+        differences_found += _compare_release(refresh, reader, row, f"{subject}.yaml:{row['line']}")
     new = releases_without_row(rows, refresh.index_cache.releases(reader.package))
     for version in new:
         _add(refresh, subject, "releases", _release_row(refresh, subject, version), version)
     names = tuple(f"{subject} {version}" for version in new)
-    return RefreshResult(new=names, differences=tuple(found))
+    return RefreshResult(new=names, differences=tuple(differences_found))
 
 
 def _compare_release(
@@ -130,7 +130,7 @@ def _compare_pythons(refresh: FactsRefresh, subject: str) -> RefreshResult:
     text = read_text(refresh.folder / f"{subject}.yaml")
     rows = {row["python"]: row for row in rows_of(text, f"{subject}.yaml")["pythons"]}
     uv, offered = managed_pythons(refresh.context.environment)
-    found = tuple(
+    differences_found = tuple(
         difference
         for minor, (first, last) in offered.items()
         if minor in rows
@@ -146,7 +146,9 @@ def _compare_pythons(refresh: FactsRefresh, subject: str) -> RefreshResult:
         row = {"python": minor, "managed_from": first, "managed": last}
         row |= {"source": f"download list of uv {uv}", "checked": refresh.today}
         _add(refresh, subject, "pythons", row, minor)
-    return RefreshResult(new=tuple(f"Python {minor}" for minor in new), differences=found)
+    return RefreshResult(
+        new=tuple(f"Python {minor}" for minor in new), differences=differences_found
+    )
 
 
 def _add(

@@ -117,7 +117,7 @@ def _with_tested(
 
 
 def _compare(query: InspectQuery, repository: Repository, place: ImageReference, name: str) -> None:
-    """Remark that the name leads to another image at the registry."""
+    """Add a remark where the name leads to another image at the registry."""
     reference = parse_reference(name)
     if (reference.host, reference.name) != (place.host, place.name) or reference.digest:
         return
@@ -158,15 +158,15 @@ def _nowhere(query: InspectQuery, name: str) -> tuple[ImageContent, AttachedDocu
 def _local_evidence(query: InspectQuery, content: ImageContent) -> tuple[Evidence, ...]:
     """Return the evidence on this machine about the image's bytes."""
     folder = evidence_folder(query.environment)
-    found: list[Evidence] = []
+    local: list[Evidence] = []
 
     def damaged(text: str) -> None:
         # What it means for the next test is no news for whoever looks at an image.
         query.remarks.append(text.removeprefix("warning: ").partition(";")[0])
 
     for digest in sorted(content.evidence_digests):
-        found += read_evidence(folder, digest, log=damaged)
-    return tuple(check_subject(one, content) for one in found)
+        local += read_evidence(folder, digest, log=damaged)
+    return tuple(check_subject(evidence, content) for evidence in local)
 
 
 def _ignore(_text: str) -> None:

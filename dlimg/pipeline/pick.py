@@ -162,7 +162,7 @@ def evidence_lookup(context: Context) -> Callable[[Cell], Evidence | None]:
         if not (last / f"{cell.id}.json").exists():
             return None
         folder = evidence_folder(context.environment)
-        found = last_evidence(folder, cell.id, log=context.log)
-        return max(found, key=is_gpu_tested, default=None)
+        records = last_evidence(folder, cell.id, log=context.log)
+        return max(records, key=is_gpu_tested, default=None)
 
     return lookup

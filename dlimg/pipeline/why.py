@@ -140,7 +140,10 @@ def cell_answer(engine: RuleEngine, question: WhyQuestion, today: date) -> tuple
     text, facts = question.text, engine.facts
     project = read_project(question.matrix, facts=facts)
     question.refuse(_OF_THE_CELL, "the cell says that by itself")
-    dropped = next((one for one in project.resolution.dropped if one.id == text), None)
+    dropped = next(
+        (dropped_cell for dropped_cell in project.resolution.dropped if dropped_cell.id == text),
+        None,
+    )
     if dropped is not None:
         return text, _dropped(project, engine, dropped)
     cell = _named(project, text)
@@ -176,16 +179,16 @@ def _named(project: Project, text: str) -> Cell:
     word = _without_registry(project, text)
     if word in names:
         return next(cell for cell in cells if word in names_of(project, cell))
-    found = select(cells, [text]) if re.search(r"[*?\[]", text) else _alike(project, text)
-    if len(found) > 1:
-        hint = f"e.g. {found[0].id}"
-        raise BadInput(f"{text!r} fits {len(found)} cells, why takes one", hint=hint)
-    return found[0]
+    matches = select(cells, [text]) if re.search(r"[*?\[]", text) else _alike(project, text)
+    if len(matches) > 1:
+        hint = f"e.g. {matches[0].id}"
+        raise BadInput(f"{text!r} fits {len(matches)} cells, why takes one", hint=hint)
+    return matches[0]
 
 
 def _alike(project: Project, text: str) -> tuple[Cell, ...]:
     cells = project.resolution.cells
-    dropped = [one.id for one in project.resolution.dropped if fnmatchcase(one.id, text)]
+    dropped = [cell.id for cell in project.resolution.dropped if fnmatchcase(cell.id, text)]
     try:
         return select(cells, dropped or [text])
     except BadInput as error:
@@ -227,8 +230,8 @@ def _dropped(project: Project, engine: RuleEngine, dropped: DroppedCell) -> WhyA
 def _other_cells(
     project: Project, engine: RuleEngine, cell: Cell, combination: Combination
 ) -> tuple[Suggestion, ...]:
-    """Other cells of its family that work on the same GPU and driver, the likest first."""
-    found = []
+    """Return other cells of its family that work on the same GPU and driver, the nearest first."""
+    suggestions = []
     for other in project.resolution.cells:
         if other.family != cell.family or other.id == cell.id or other.flavour != cell.flavour:
             continue
@@ -241,8 +244,8 @@ def _other_cells(
             likeness = SequenceMatcher(None, cell.id, other.id).ratio()
             changes = (f"{cell.id} -> {other.id}",)
             cost = round(1 - likeness, 3)
-            found.append(Suggestion(combination=candidate, changes=changes, cost=cost))
-    return tuple(sorted(found, key=lambda suggestion: suggestion.cost)[:5])
+            suggestions.append(Suggestion(combination=candidate, changes=changes, cost=cost))
+    return tuple(sorted(suggestions, key=lambda suggestion: suggestion.cost)[:5])
 
 
 def _suggestion(project: Project, facts: Facts, cell: Cell, change: str) -> Suggestion:

@@ -7,7 +7,7 @@ from typing import Final
 from dlimg.matrix.resolve import Resolution
 from dlimg.model import Cell, Lock
 from dlimg.render.docker_run import try_line
-from dlimg.render.naming import (cudnn_version, repository_name, tag)
+from dlimg.render.naming import cudnn_version, repository_name, tag
 from dlimg.units import bytes_text
 
 CELL_HEADINGS: Final = ("cell", "Python source", "moving tags", "locked")

@@ -149,11 +149,11 @@ def on_gpu_text(evidence: Evidence) -> str:
 def proof_text(proof: DeviceEvidence) -> str:
     """Return `tested on NVIDIA H200, ..., 2026-11-21: 19 of 19 passed (at the registry)`."""
     evidence = proof.evidence
-    passed = sum(one.status is CheckStatus.PASSED for one in evidence.verdicts)
+    passed = sum(verdict.status is CheckStatus.PASSED for verdict in evidence.verdicts)
     counts = [f"{passed} of {len(evidence.verdicts)} passed"]
-    for status, word in ((CheckStatus.FAILED, "failed"), (CheckStatus.NOT_RUN, "not run")):
-        number = sum(one.status is status for one in evidence.verdicts)
-        counts += [f"{number} {word}"] if number else []
+    for status, name in ((CheckStatus.FAILED, "failed"), (CheckStatus.NOT_RUN, "not run")):
+        number = sum(verdict.status is status for verdict in evidence.verdicts)
+        counts += [f"{number} {name}"] if number else []
     if evidence.vanished:
         counts.append(f"gone since the evidence before: {', '.join(evidence.vanished)}")
     return f"{_tested_text(evidence)}: {', '.join(counts)} ({' and '.join(proof.where)})"

@@ -120,8 +120,8 @@ def version_ranges(values: Sequence[str]) -> str:
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
 
 
-def _follows(one: str, other: str) -> bool:
-    (major, _, minor), (same, _, after) = one.partition("."), other.partition(".")
+def _follows(version: str, next_version: str) -> bool:
+    (major, _, minor), (same, _, after) = version.partition("."), next_version.partition(".")
     return major == same and minor.isdigit() and after.isdigit() and int(after) == int(minor) + 1
 
 

@@ -120,7 +120,7 @@ class _Tile:
     """One area of the picture: a layer, or several small ones."""
 
     size: int
-    words: str
+    name: str
     title: str
     images: int
     exact: bool
@@ -194,7 +194,7 @@ def _groups(sizes: MatrixSizes) -> dict[str, list[_Tile]]:
         size = size_text(piece.size, exact=piece.exact)
         tile = _Tile(
             size=piece.size,
-            words=name,
+            name=name,
             title=f"{name}: {size}, in {others_text(holders)}",
             images=len(holders),
             exact=piece.exact,
@@ -234,7 +234,7 @@ def _together(tiles: Sequence[_Tile], least: float) -> Sequence[_Tile]:
     exact = all(tile.exact for tile in small)
     combined = _Tile(
         size=size,
-        words=name,
+        name=name,
         title=f"{name}: {size_text(size, exact=exact)}",
         images=1 if all(tile.images == 1 for tile in small) else 2,
         exact=exact,
@@ -253,7 +253,7 @@ def _tile(tile: _Tile, box: Box) -> Iterator[str]:
     )
     size_label = f"{'' if tile.exact else ESTIMATED}{bytes_text(tile.size)}"
     y, largest = box.y, min(LARGEST, height / 2.4)
-    for line in (_shorter(tile.words), (f"{size_label}, in {tile.images}", size_label)):
+    for line in (_shorter(tile.name), (f"{size_label}, in {tile.images}", size_label)):
         size, text = _fitted(line, width - 8, largest, WIDE)
         if text and y + size * 1.25 <= box.y + height - 2:
             y, largest = y + size * 1.25, size

@@ -194,7 +194,7 @@ def test_two_builds_of_one_image_at_once(engine: Engine, project: Tiny, undistur
     ):
         await_step(project.index.halfway.is_set, one)
         assert "all good" in project.said("shared", "store", "verify")
-        said = project.said("shared", "layers", "prune", "--all", code=1)
+        said = project.said("shared", "store", "prune", "--all", code=1)
         assert "another dlimg is using" in said
         project.index.opened.set()
         outs = [process.communicate(timeout=300) for process in (one, other)]
@@ -222,7 +222,7 @@ def test_a_damaged_layer_is_named_and_made_again(
         assert "damaged in the store: wheel jax 0.12.0.1" in said
         assert "run the command again" in said
     forget(engine)
-    verified = project.said("damaged", "layers", "verify", code=0 if process.returncode else 1)
+    verified = project.said("damaged", "store", "verify", code=0 if process.returncode else 1)
     assert process.returncode or "damaged, and removed: wheel jax 0.12.0.1" in verified
     assert project.built("damaged") == undisturbed
 

@@ -89,7 +89,7 @@ def test_the_documentation_counts_them(capsys: pytest.CaptureFixture[str]) -> No
         words.update(one["needs"].split(", "))
     families = list(dict.fromkeys(family for family, _ in needs))
     most = {pair: next(rank for rank in RANKS if rank in words) for pair, words in needs.items()}
-    lines = [f"| most that it needs | {' | '.join(families)} |"]
+    lines = [f"| greatest need | {' | '.join(families)} |"]
     for rank in reversed(RANKS):
         counts = [
             sum(found == rank for (family, _), found in most.items() if family == one)
