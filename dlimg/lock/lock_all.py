@@ -88,7 +88,7 @@ def lock_stack(stack: Stack, locker: Locker) -> LockResult:
     """Bring the stack's lock up to date; raises the errors of solving, reading and writing."""
     folder = locker.folder
     request = stack_request(stack)
-    former = stack_path(folder, stack.name)
+    former = (stack_path(folder, stack.name),)
     lock = old = _readable(lambda: read_stack_lock(stack.lock_name, folder))
     if old is None and stack.name != stack.lock_name:
         old = _readable(lambda: read_stack_lock(stack.name, folder))
@@ -107,7 +107,7 @@ def lock_cell(cell: Cell, locker: Locker) -> LockResult:
     folder = locker.folder
     stack_lock = read_stack_lock(cell.stack.lock_name, folder) if cell.stack else None
     request = cell_request(cell, stack_lock)
-    former = cell_path(folder, former_id(cell))
+    former = (cell_path(folder, former_id(cell)), local_path(folder, former_id(cell)))
     lock = old = _readable(lambda: read_lock(cell.id, folder))
     if old is None and former_id(cell) != cell.id:
         old = _readable(lambda: read_lock(former_id(cell), folder))
@@ -132,13 +132,14 @@ def _renamed(lock: Lock | None, request: LockRequest) -> Lock | None:
     return replace(lock, name=request.name) if lock else None
 
 
-def _settled(lock: Lock, old: Lock | None, path: Path, former: Path) -> LockResult:
-    """Write the lock if it differs from the old one; remove the file of its former name."""
+def _settled(lock: Lock, old: Lock | None, path: Path, former: Sequence[Path]) -> LockResult:
+    """Write the lock if it differs from the old one; remove the files of its former name."""
     if lock == old:
         return LockResult(name=lock.name, state=LockState.CURRENT)
     write_lock(lock, path)
-    if old and old.name != lock.name and former != path and old.inputs == lock.inputs:
-        former.unlink(missing_ok=True)
+    if old and old.name != lock.name and old.inputs == lock.inputs:
+        for former_path in former:
+            former_path.unlink(missing_ok=True)
     return _written(lock, old, path)
 
 
