@@ -19,7 +19,7 @@ from dlimg.store.maintenance import list_entries
 from dlimg.store.store import Store
 from tests.engine.test_load_images import an_image, sha256
 from tests.support import real_jax
-from tests.support.fake_registry import Small, running
+from tests.support.fake_registry import FakeRegistry, running
 from tests.support.one_cell_project import BUILD, REGISTRY, SIZE, Tiny, digest_of, tiny
 
 pytestmark = pytest.mark.engine
@@ -242,7 +242,7 @@ def test_another_compression_of_the_same_layers(
     with saved.open("wb") as file:
         file.writelines(found.save())
     assert saved.stat().st_size > SIZE
-    with running(Small()) as registry:
+    with running(FakeRegistry()) as registry:
         found.tag(f"{registry.host}/jax", "pushed")
         try:
             said = engine.sdk.images.push(f"{registry.host}/jax", "pushed")

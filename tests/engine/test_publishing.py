@@ -196,7 +196,7 @@ def manifest_digest(name: str) -> str:
     return answer.headers["Docker-Content-Digest"] if answer.ok else ""
 
 
-def test_what_was_tested_is_what_every_name_leads_to(
+def test_every_tag_leads_to_the_tested_digest(
     engine: Engine, registry: str, built: BuiltImage
 ) -> None:
     found = publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
@@ -405,7 +405,7 @@ def test_a_cuda_image_that_saw_no_gpu_needs_to_be_asked_for(
     assert [manifest_digest(name) for name in names(registry, cuda_built)] == ["", ""]
 
 
-def test_an_image_that_saw_no_gpu_says_so_itself(
+def test_an_image_without_a_gpu_test_is_labelled(
     engine: Engine, registry: str, cuda_built: BuiltImage
 ) -> None:
     lacking = evidence(cuda_built, CheckStatus.PASSED, CheckStatus.NOT_RUN)

@@ -31,7 +31,7 @@ class Answer:
 
 
 @dataclass(kw_only=True)
-class Small:
+class FakeRegistry:
     """What the registry holds and was asked; `odd` answers are used up in their order.
 
     `login` is the name and password that a token costs; `pages` is how many referrers one page
@@ -91,20 +91,20 @@ def sha256(content: bytes) -> str:
 
 
 @contextlib.contextmanager
-def running(small: Small) -> Iterator[Small]:
-    """The registry, answering at `small.host`."""
+def running(fake: FakeRegistry) -> Iterator[FakeRegistry]:
+    """The registry, answering at `fake.host`."""
     with contextlib.closing(_Server(("127.0.0.1", 0), _Handler)) as server:
-        server.small = small
-        small.host = f"127.0.0.1:{server.server_port}"
+        server.small = fake
+        fake.host = f"127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
-        yield small
+        yield fake
         server.shutdown()
         thread.join()
 
 
 class _Server(ThreadingHTTPServer):
-    small: Small
+    fake: FakeRegistry
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
@@ -135,28 +135,28 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_PATCH = do_GET  # noqa: N815 - the names that http.server looks for
 
     def _serve(self) -> None:
-        small = self.server.small
+        fake = self.server.small
         self.path, _, query = self.path.partition("?")
         self.query = parse_qs(query)
-        if not self._read(small):
+        if not self._read(fake):
             return
-        small.asked.append((self.command, self.path, self.headers.get("Authorization", "")))
-        small.bodies.append((self.path, query))
-        odd = small.odd.get(f"{self.command} {self.path}") or small.odd.get(self.path)
-        self._answer(odd.pop(0) if odd else self._right(small))
+        fake.asked.append((self.command, self.path, self.headers.get("Authorization", "")))
+        fake.bodies.append((self.path, query))
+        odd = fake.odd.get(f"{self.command} {self.path}") or fake.odd.get(self.path)
+        self._answer(odd.pop(0) if odd else self._right(fake))
 
-    def _read(self, small: Small) -> bool:
+    def _read(self, fake: FakeRegistry) -> bool:
         """The body is here; not when the connection breaks before."""
         size = int(self.headers.get("Content-Length") or 0)
         is_upload = "/blobs/uploads/" in self.path and self.command in {"PUT", "PATCH"}
-        if not (is_upload and size and small.breaks):
+        if not (is_upload and size and fake.breaks):
             self.body = self.rfile.read(size)
-            small.received += len(self.body) if is_upload else 0
+            fake.received += len(self.body) if is_upload else 0
             return True
-        came = self.rfile.read(min(size, small.breaks.pop(0)))
-        small.received += len(came)
-        if small.keeps:
-            small.uploads[self.path] = small.uploads.get(self.path, b"") + came
+        came = self.rfile.read(min(size, fake.breaks.pop(0)))
+        fake.received += len(came)
+        if fake.keeps:
+            fake.uploads[self.path] = fake.uploads.get(self.path, b"") + came
         self.close_connection = True
         # A reset, not an orderly end.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -175,12 +175,12 @@ class _Handler(BaseHTTPRequestHandler):
             if self.command != "HEAD":
                 self.wfile.write(answer.body)
 
-    def _right(self, small: Small) -> Answer:
-        if small.read_only and self.command not in {"GET", "HEAD"}:
+    def _right(self, fake: FakeRegistry) -> Answer:
+        if fake.read_only and self.command not in {"GET", "HEAD"}:
             return Answer(status=405)
         if self.path == "/token":
-            return self._token(small)
-        refused = self._refused(small)
+            return self._token(fake)
+        refused = self._refused(fake)
         if refused:
             return refused
         routes: tuple[tuple[str, Callable[..., Answer]], ...] = (
@@ -192,21 +192,21 @@ class _Handler(BaseHTTPRequestHandler):
         for pattern, route in routes:
             match = re.fullmatch(pattern, self.path)
             if match:
-                return route(small, *match.groups())
+                return route(fake, *match.groups())
         return Answer(status=404)
 
-    def _refused(self, small: Small) -> Answer | None:
-        if small.login is None:
+    def _refused(self, fake: FakeRegistry) -> Answer | None:
+        if fake.login is None:
             return None
-        word = base64.b64encode(":".join(small.login).encode()).decode()
-        wanted = f"Basic {word}" if small.basic else "Bearer "
+        word = base64.b64encode(":".join(fake.login).encode()).decode()
+        wanted = f"Basic {word}" if fake.basic else "Bearer "
         held = self.headers.get("Authorization", "")
-        if held == wanted or (not small.basic and held.startswith("Bearer ") and self._may(held)):
+        if held == wanted or (not fake.basic and held.startswith("Bearer ") and self._may(held)):
             return None
         challenge = (
             'Basic realm="here"'
-            if small.basic
-            else f'Bearer realm="http://{small.host}/token",service="small",scope="x"'
+            if fake.basic
+            else f'Bearer realm="http://{fake.host}/token",service="small",scope="x"'
         )
         return Answer(status=401, headers={"WWW-Authenticate": challenge})
 
@@ -223,22 +223,22 @@ class _Handler(BaseHTTPRequestHandler):
             for part in held.removeprefix("Bearer ").split("+")
         )
 
-    def _token(self, small: Small) -> Answer:
-        assert small.login is not None
+    def _token(self, fake: FakeRegistry) -> Answer:
+        assert fake.login is not None
         if self.command == "POST":
             form = parse_qs(self.body.decode())
-            if form["refresh_token"] != [small.login[1]]:
+            if form["refresh_token"] != [fake.login[1]]:
                 return Answer(status=401)
             return _json({"access_token": form["scope"][0].replace(" ", "+")})
-        word = base64.b64encode(":".join(small.login).encode()).decode()
+        word = base64.b64encode(":".join(fake.login).encode()).decode()
         if self.headers.get("Authorization") != f"Basic {word}":
             return Answer(status=401, body=b'{"errors":[{"code":"UNAUTHORIZED","message":"no"}]}')
         return _json({"token": "+".join(self.query["scope"])})
 
-    def _manifest(self, small: Small, name: str, version: str) -> Answer:
+    def _manifest(self, fake: FakeRegistry, name: str, version: str) -> Answer:
         if self.command == "PUT":
-            return self._take(small, name, version)
-        found = small.manifests.get((name, version))
+            return self._take(fake, name, version)
+        found = fake.manifests.get((name, version))
         if found is None:
             return Answer(status=404)
         kind, text = found
@@ -251,63 +251,63 @@ class _Handler(BaseHTTPRequestHandler):
             body=text,
         )
 
-    def _take(self, small: Small, name: str, version: str) -> Answer:
+    def _take(self, fake: FakeRegistry, name: str, version: str) -> Answer:
         headers = {"Docker-Content-Digest": sha256(self.body)}
-        if version.startswith("sha256-") and small.forgets:
-            small.forgets -= 1
+        if version.startswith("sha256-") and fake.forgets:
+            fake.forgets -= 1
             return Answer(status=201, headers=headers)
         kind = self.headers["Content-Type"]
         for one in (version, sha256(self.body)):
-            small.manifests[name, one] = (kind, self.body)
+            fake.manifests[name, one] = (kind, self.body)
         subject = json.loads(self.body).get("subject")
-        if subject and small.referrers_api:
+        if subject and fake.referrers_api:
             headers["OCI-Subject"] = subject["digest"]
         return Answer(status=201, headers=headers)
 
-    def _blob(self, small: Small, name: str, digest: str) -> Answer:
-        content = small.blobs.get((name, digest))
+    def _blob(self, fake: FakeRegistry, name: str, digest: str) -> Answer:
+        content = fake.blobs.get((name, digest))
         if content is None:
             return Answer(status=404)
-        if small.blobs_elsewhere and self.command == "GET":
-            return Answer(status=307, headers={"Location": f"{small.blobs_elsewhere}{self.path}"})
+        if fake.blobs_elsewhere and self.command == "GET":
+            return Answer(status=307, headers={"Location": f"{fake.blobs_elsewhere}{self.path}"})
         return Answer(headers={"Content-Length": str(len(content))}, body=content)
 
-    def _begin(self, small: Small, name: str) -> Answer:
+    def _begin(self, fake: FakeRegistry, name: str) -> Answer:
         source = (self.query.get("from", [""])[0], self.query.get("mount", [""])[0])
-        if source in small.blobs and small.mounts:
-            small.blobs[name, source[1]] = small.blobs[source]
+        if source in fake.blobs and fake.mounts:
+            fake.blobs[name, source[1]] = fake.blobs[source]
             return Answer(status=201)
-        with small.lock:
-            address = f"{self.path}{len(small.uploads) + 1}"
-            small.uploads[address] = b""
+        with fake.lock:
+            address = f"{self.path}{len(fake.uploads) + 1}"
+            fake.uploads[address] = b""
         return Answer(status=202, headers={"Location": f"{address}?state=a"})
 
-    def _upload(self, small: Small, name: str, _: str) -> Answer:
+    def _upload(self, fake: FakeRegistry, name: str, _: str) -> Answer:
         if self.command == "POST":
-            return self._begin(small, name)
-        held = small.uploads[self.path]
+            return self._begin(fake, name)
+        held = fake.uploads[self.path]
         headers = {"Location": f"{self.path}?state=a", "Range": f"0-{max(0, len(held) - 1)}"}
         whole = held + self.body
-        if self.command == "GET" or len(self.body) > small.most:
+        if self.command == "GET" or len(self.body) > fake.most:
             return Answer(status=204 if self.command == "GET" else 413, headers=headers)
         if self.command == "PATCH":
             if self.headers["Content-Range"] != f"{len(held)}-{len(whole) - 1}":
                 return Answer(status=416)
-            small.uploads[self.path] = whole
+            fake.uploads[self.path] = whole
             return Answer(status=202, headers=headers)
         digest = self.query["digest"][0]
         if sha256(whole) != digest or self.query["state"] != ["a"]:
             return Answer(status=400, body=b'{"errors":[{"code":"DIGEST_INVALID","message":"x"}]}')
-        time.sleep(small.upload_seconds)
-        if digest not in small.loses:
-            small.blobs[name, digest] = whole
+        time.sleep(fake.upload_seconds)
+        if digest not in fake.loses:
+            fake.blobs[name, digest] = whole
         return Answer(status=201, headers={"Docker-Content-Digest": digest})
 
-    def _referrers(self, small: Small, name: str, digest: str) -> Answer:
-        if not small.referrers_api:
+    def _referrers(self, fake: FakeRegistry, name: str, digest: str) -> Answer:
+        if not fake.referrers_api:
             return Answer(status=404)
         found = []
-        for (place, version), (kind, text) in small.manifests.items():
+        for (place, version), (kind, text) in fake.manifests.items():
             content: dict[str, Any] = json.loads(text)
             if (
                 place == name
@@ -325,9 +325,9 @@ class _Handler(BaseHTTPRequestHandler):
                 )
         start = int(self.query.get("n", ["0"])[0])
         headers = {"Content-Type": OCI_INDEX}
-        if start + small.pages < len(found):
-            headers["Link"] = f'<{urlsplit(self.path).path}?n={start + small.pages}>; rel="next"'
-        page = found[start : start + small.pages]
+        if start + fake.pages < len(found):
+            headers["Link"] = f'<{urlsplit(self.path).path}?n={start + fake.pages}>; rel="next"'
+        page = found[start : start + fake.pages]
         return _json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": page}, headers)
 
 

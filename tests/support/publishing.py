@@ -1,4 +1,4 @@
-"""Publishing small images of the store, with evidence of one plain check."""
+"""Publishing fake images of the store, with evidence of one plain check."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from dlimg.store.images import save_image
 from dlimg.store.keys import Layer
 from dlimg.store.store import Store
 from tests.support import samples
-from tests.support.fake_registry import Small, sha256
+from tests.support.fake_registry import FakeRegistry, sha256
 
 CHECK = Check(name="a", path="a.py", script="", sha256="1", proves="")
 KEY = "1" * 64
@@ -132,7 +132,7 @@ class Pulling:
 
 
 def published(  # noqa: PLR0913  # what a test cares about
-    small: Small,
+    fake: FakeRegistry,
     store: Store,
     home: dict[str, str],
     image: AssembledImage,
@@ -150,7 +150,7 @@ def published(  # noqa: PLR0913  # what a test cares about
     folder = Path(home["HOME"]) / "evidence"
     attach = AttachSettings(evidence=folder, revision=revision)
     request = PublishRequest(
-        to=f"{small.host}/team",
+        to=f"{fake.host}/team",
         allow_untested_gpu=allow_untested_gpu,
         attach=None if no_evidence else attach,
         environment=home,

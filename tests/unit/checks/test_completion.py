@@ -68,7 +68,7 @@ def ran(folder: Path, script: str, python: str = sys.executable, **variables: st
         ALIKE,
     ],
 )
-def test_a_script_that_came_to_its_end_has_passed(tmp_path: Path, script: str) -> None:
+def test_a_completed_script_passes(tmp_path: Path, script: str) -> None:
     found = ran(tmp_path, script)
     assert verdict_of(CHECK, found, device="none").status is CheckStatus.PASSED, found
 
@@ -87,19 +87,19 @@ def test_a_script_that_came_to_its_end_has_passed(tmp_path: Path, script: str) -
         ("this is no Python", "SyntaxError: invalid syntax"),
     ],
 )
-def test_a_script_that_ended_early_has_failed(tmp_path: Path, script: str, reason: str) -> None:
+def test_a_script_that_exits_early_fails(tmp_path: Path, script: str, reason: str) -> None:
     found = verdict_of(CHECK, ran(tmp_path, script), device="none")
     assert found.status is CheckStatus.FAILED
     assert reason in found.reason
 
 
 @pytest.mark.parametrize("python", ["true", "echo"])
-def test_another_program_by_the_name_of_python_proves_nothing(tmp_path: Path, python: str) -> None:
+def test_another_program_named_python_proves_nothing(tmp_path: Path, python: str) -> None:
     found = verdict_of(CHECK, ran(tmp_path, "", python), device="none")
     assert found.status is CheckStatus.FAILED
 
 
-def test_a_start_up_file_that_ends_everything_proves_nothing(tmp_path: Path) -> None:
+def test_a_start_up_file_that_exits_proves_nothing(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import os; os._exit(0)")
     found = verdict_of(CHECK, ran(tmp_path, "", PYTHONPATH=str(tmp_path)), device="none")
     assert (found.status, found.reason) == (
@@ -114,7 +114,7 @@ def test_the_completion_token_is_removed_from_the_output(tmp_path: Path) -> None
     assert (found.figures, found.output) == ({"loss": 3}, 'seen\n{"loss": 3}')
 
 
-def test_a_trace_begins_in_the_script(tmp_path: Path) -> None:
+def test_a_traceback_begins_in_the_script(tmp_path: Path) -> None:
     found = ran(tmp_path, "def call():\n    raise ValueError('wrong')\ncall()")
     assert [line.strip() for line in found.stderr.splitlines() if "line" in line] == [
         f'File "{tmp_path}/mine.py", line 3, in <module>',

@@ -41,7 +41,7 @@ def test_only_checks_that_ask_for_a_network_get_one() -> None:
     assert container_options(ContainerKind(has_network=True)) == {}
 
 
-def test_a_read_only_disk_has_a_scratch_folder_and_a_stranger_has_no_powers() -> None:
+def test_options_of_special_containers() -> None:
     shut = container_options(ContainerKind(container="read-only"))
     assert (shut["read_only"], shut["network_mode"], len(shut["tmpfs"])) == (True, "none", 1)
     assert container_options(ContainerKind(container="any user"))["user"] == "12345:0"

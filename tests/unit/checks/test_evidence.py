@@ -122,7 +122,7 @@ def test_evidence_holds_for_one_digest(tmp_path: Path) -> None:
         pytest.param("[" * 100_000, id="nested too deeply"),
     ],
 )
-def test_a_damaged_file_is_told_of_and_replaced(tmp_path: Path, text: str) -> None:
+def test_a_damaged_file_is_logged_and_replaced(tmp_path: Path, text: str) -> None:
     warnings: list[str] = []
     path = tmp_path / f"{'a' * 64}.json"
     path.write_bytes(text.encode(errors="surrogateescape"))
@@ -134,7 +134,7 @@ def test_a_damaged_file_is_told_of_and_replaced(tmp_path: Path, text: str) -> No
 
 
 @pytest.mark.parametrize("folder", ["/proc/none", "{}/file", "{}/file/below"])
-def test_a_folder_that_cannot_be_written_costs_a_warning(tmp_path: Path, folder: str) -> None:
+def test_an_unwritable_folder_is_logged(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").touch()
     place = Path(folder.format(tmp_path))
     warnings: list[str] = []
@@ -218,7 +218,7 @@ def test_where_evidence_is_kept(environment: dict[str, str], folder: str) -> Non
     assert str(evidence_folder(environment)) == folder
 
 
-def test_a_check_is_another_one_when_what_it_imports_is_another() -> None:
+def test_the_sha256_of_a_check_covers_its_imports() -> None:
     check = replace(CHECK, path="/p/images/jax/checks/learns.py", sha256="1")
     images = Path("/p/images")
     files = {"common/checks/_gpu.py": b"1", "jax/checks/learns.py": b"2"}
@@ -231,7 +231,7 @@ def test_a_check_is_another_one_when_what_it_imports_is_another() -> None:
     assert prepare_check(replace(check, sha256="2"), images, files).sha256 != one.sha256
 
 
-def test_the_file_is_json_that_people_can_read() -> None:
+def test_the_evidence_file_is_readable_json() -> None:
     text = evidence_text([kept(ran())])
     assert json.loads(text)["devices"][0]["verdicts"][0]["status"] == "passed"
     assert parse_evidence(text, DIGEST) == (kept(ran()),)
@@ -246,7 +246,7 @@ def test_the_file_is_json_that_people_can_read() -> None:
         replace(kept(ran(sha256="f" * 64)), digest="", on_host="jax", engine="", host=Host()),
     ],
 )
-def test_a_document_is_as_its_schema_says_and_is_read_back(evidence: Evidence) -> None:
+def test_a_document_matches_its_schema_and_is_read_back(evidence: Evidence) -> None:
     text = evidence_document(evidence)
     document = json.loads(text)
     jsonschema.validate(document, SCHEMA, cls=jsonschema.Draft202012Validator)
@@ -260,7 +260,7 @@ def test_a_document_is_as_its_schema_says_and_is_read_back(evidence: Evidence) -
     assert evidence_document(parse_document(text)) == text
 
 
-def test_figures_that_json_has_no_words_for_are_texts() -> None:
+def test_figures_that_json_cannot_express_are_texts() -> None:
     deep: list[object] = []
     for _ in range(500):
         deep = [deep]
@@ -322,7 +322,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("change", "by_schema"), WRONG)
-def test_another_document_is_refused(
+def test_a_document_with_a_wrong_field_is_refused(
     change: Callable[[dict[str, object]], None], *, by_schema: bool
 ) -> None:
     document = json.loads(evidence_document(whole()))
@@ -340,14 +340,14 @@ def test_invalid_documents_are_refused(text: str) -> None:
         parse_document(text)
 
 
-def test_what_a_later_dlimg_adds_is_passed_over() -> None:
+def test_unknown_keys_of_a_document_are_ignored() -> None:
     document = json.loads(evidence_document(whole()))
     document["weather"] = "fair"
     jsonschema.validate(document, SCHEMA)
     assert parse_document(json.dumps(document)) == whole()
 
 
-def test_a_document_without_the_later_fields_is_read() -> None:
+def test_a_document_without_optional_fields_is_read() -> None:
     document = json.loads(evidence_document(whole()))
     for name in LATER:
         del document[name]
@@ -405,7 +405,7 @@ OWN = replace(ran(), check="mine", sha256="2")
 OTHER = replace(ran(), sha256="3")
 
 
-def test_each_set_of_checks_has_a_record_of_its_own(tmp_path: Path) -> None:
+def test_each_set_of_checks_has_its_own_record(tmp_path: Path) -> None:
     """A clone with checks of its own, or with other scripts, takes nothing away from another."""
     sets = [kept(ran()), kept(ran(), OWN), kept(OTHER), kept(ran(), device=CDI)]
     for one in sets:
@@ -417,7 +417,7 @@ def test_each_set_of_checks_has_a_record_of_its_own(tmp_path: Path) -> None:
     assert found == (sets[0], sets[2], sets[3], again)
 
 
-def test_the_records_of_a_device_are_bounded_in_number(tmp_path: Path) -> None:
+def test_only_the_latest_records_of_a_device_are_kept(tmp_path: Path) -> None:
     on_gpu = kept(ran(), device=CDI)
     many = [kept(ran(sha256=str(number))) for number in range(MOST_RECORDS + 3)]
     for one in (on_gpu, *many):
@@ -438,14 +438,14 @@ def test_the_records_of_a_device_are_bounded_in_number(tmp_path: Path) -> None:
         ([kept(OTHER), kept(OTHER, OWN)], kept(ran()), "none", 1),
     ],
 )
-def test_the_record_that_is_nearest_to_a_set_of_checks(
+def test_the_closest_record_to_a_set_of_checks(
     known: list[Evidence], wanted: Evidence, device: str, expected: int | None
 ) -> None:
     found = closest_record(known, checks_of(wanted), device)
     assert found == (None if expected is None else known[expected])
 
 
-def test_what_covers_a_set_of_checks_counts_with_their_verdicts_alone() -> None:
+def test_covering_records_have_only_the_given_checks() -> None:
     wanted = checks_of(kept(ran()))
     more = kept(ran(), OWN)
     assert covering_records([kept(OTHER)], wanted) == ()

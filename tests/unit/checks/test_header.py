@@ -64,7 +64,7 @@ def test_the_fields_of_a_header() -> None:
     )
 
 
-def test_the_words_of_a_whole_header() -> None:
+def test_a_header_with_all_lines() -> None:
     found = parse_check(
         header(
             "needs: two gpus,  network, image, flavour workspace",
@@ -78,7 +78,7 @@ def test_the_words_of_a_whole_header() -> None:
     assert (found.container, found.flaky) == ("any user", "the GPU: others use it")
 
 
-def test_needing_nothing_is_no_need() -> None:
+def test_needs_nothing_is_empty() -> None:
     assert parse_check(GOOD, "one.py").needs == frozenset()
 
 
@@ -175,7 +175,7 @@ def compiled(family: str, flavour: Flavour = Flavour.RUNTIME) -> tuple[str, ...]
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("flavour", Flavour)
 @pytest.mark.parametrize("accelerator", ["cpu", "cuda13.2"])
-def test_what_needs_a_compiler_is_left_out_where_none_is_promised(
+def test_checks_that_need_a_compiler_apply_to_images_with_one(
     family: str, flavour: Flavour, accelerator: str
 ) -> None:
     cell = samples.cell(family, accelerator=accelerator, flavour=flavour)
@@ -184,14 +184,14 @@ def test_what_needs_a_compiler_is_left_out_where_none_is_promised(
 
 
 @pytest.mark.parametrize("flavour", Flavour)
-def test_what_needs_a_flavour_is_left_out_of_the_others(tmp_path: Path, flavour: Flavour) -> None:
+def test_checks_that_need_a_flavour_apply_to_it_alone(tmp_path: Path, flavour: Flavour) -> None:
     text = header("needs: flavour workspace", "seconds: 5")
     write(whole(tmp_path), "common/checks/extra", text=text)
     found = names(samples.cell(flavour=flavour), tmp_path)
     assert ("extra" in found) is (flavour is Flavour.WORKSPACE)
 
 
-def test_on_a_cpu_image_gpus_fall_away_and_other_needs_stay(tmp_path: Path) -> None:
+def test_gpu_needs_are_removed_on_a_cpu_image(tmp_path: Path) -> None:
     text = header("needs: gpu, network, image", "seconds: 5")
     write(whole(tmp_path), "common/checks/extra", text=text)
     assert checks_for(samples.cell(), tmp_path)[0].needs == {"network", "image"}
@@ -202,7 +202,7 @@ def test_a_check_for_two_gpus_needs_one_too() -> None:
     assert parse_check(text, "one.py").needs == {"gpu", "two gpus"}
 
 
-def test_on_a_cpu_image_two_gpus_fall_away_as_one_does(tmp_path: Path) -> None:
+def test_two_gpus_are_removed_on_a_cpu_image(tmp_path: Path) -> None:
     write(whole(tmp_path), "common/checks/extra", text=header("needs: two gpus", "seconds: 5"))
     assert checks_for(samples.cell(), tmp_path)[0].needs == frozenset()
 
@@ -278,7 +278,7 @@ def required(cell: Cell, images: Path, own: Path | None = None) -> list[str]:
     return [check.name for check in checks_for(cell, images, own) if check.required]
 
 
-def test_what_the_matrix_lists_is_required_and_all_where_it_lists_nothing(tmp_path: Path) -> None:
+def test_required_checks_of_the_matrix(tmp_path: Path) -> None:
     cell = samples.cell()
     assert required(cell, whole(tmp_path)) == names(cell, tmp_path)
     listed = replace(cell, required_checks=("nvidia*", "conv_training"))
@@ -286,7 +286,7 @@ def test_what_the_matrix_lists_is_required_and_all_where_it_lists_nothing(tmp_pa
     assert names(listed, tmp_path) == names(cell, tmp_path)
 
 
-def test_a_required_check_that_is_not_there_is_named_where_the_matrix_names_it(
+def test_a_missing_required_check_is_reported_with_its_place(
     tmp_path: Path,
 ) -> None:
     cell = replace(
@@ -359,7 +359,7 @@ def test_a_wrong_folder_of_own_checks_is_refused(
 
 
 @pytest.mark.parametrize("name", ["folder.py", "_folder.py"])
-def test_what_is_no_script_among_own_checks_is_refused(tmp_path: Path, name: str) -> None:
+def test_other_files_among_own_checks_are_refused(tmp_path: Path, name: str) -> None:
     own = own_folder(tmp_path, "one")
     (own / name).mkdir()
     (own / f"{name.removesuffix('.py')}2.py").symlink_to("nowhere")
@@ -368,7 +368,7 @@ def test_what_is_no_script_among_own_checks_is_refused(tmp_path: Path, name: str
     assert len(caught.value.problems) == 2
 
 
-def test_a_name_that_is_no_text_is_told_of_in_ascii(tmp_path: Path) -> None:
+def test_an_unprintable_name_is_reported_in_ascii(tmp_path: Path) -> None:
     own = own_folder(tmp_path, "one")
     (own / os.fsdecode(b"b\xff\n.py")).write_text("")
     with pytest.raises(BadInput, match=r"b\\udcff\\n\.py"):
@@ -387,7 +387,7 @@ def test_no_folder_of_own_checks_is_refused(tmp_path: Path) -> None:
         checks_for(samples.cell(), whole(tmp_path), tmp_path / "own")
 
 
-def test_own_checks_lie_beside_all_modules(tmp_path: Path) -> None:
+def test_own_checks_get_copies_of_all_modules(tmp_path: Path) -> None:
     images = write(whole(tmp_path / "images"), "common/checks/_gpu", "pytorch/checks/_layers")
     own = own_folder(tmp_path, "ours", "_help", "pytorch/mine")
     found = read_scripts(images, "pytorch", own)
@@ -410,7 +410,7 @@ def test_own_checks_lie_beside_all_modules(tmp_path: Path) -> None:
     assert prepare_check(checks["extra"], images, changed) == before["extra"]
 
 
-def test_a_verdict_holds_for_what_was_told_and_for_one_kind_of_container(tmp_path: Path) -> None:
+def test_the_sha256_of_a_check_covers_inputs_and_container_kind(tmp_path: Path) -> None:
     images = whole(tmp_path)
     (check, *_) = checks_for(samples.cell(), images)
     found = read_scripts(images, "pytorch")
@@ -429,13 +429,13 @@ def test_a_verdict_holds_for_what_was_told_and_for_one_kind_of_container(tmp_pat
     assert prepare_check(check, images, found, replace(first)) == others[1]
 
 
-def test_two_checks_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_duplicate_check_names_are_refused(tmp_path: Path) -> None:
     write(whole(tmp_path), "common/checks/tag_matches_image")
     with pytest.raises(BadInput, match="has the same name"):
         checks_for(samples.cell(), tmp_path)
 
 
-def test_wrong_headers_of_all_scripts_at_once(tmp_path: Path) -> None:
+def test_invalid_headers_of_all_scripts_are_reported_together(tmp_path: Path) -> None:
     broken = header("needs: gpu", "minutes: 5", "seconds: 5")
     write(whole(tmp_path), "common/checks/extra", "pytorch/checks/nvidia_smi", text=broken)
     with pytest.raises(BadInput) as caught:

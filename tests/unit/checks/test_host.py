@@ -53,7 +53,7 @@ def engine(
 @pytest.mark.parametrize(
     ("address", "name"), [("unix:///s", "AMD EPYC 9554"), ("tcp://far:2376", "")]
 )
-def test_the_engine_says_what_its_machine_is(tmp_path: Path, address: str, name: str) -> None:
+def test_the_host_of_an_engine_is_described(tmp_path: Path, address: str, name: str) -> None:
     (tmp_path / "cpuinfo").write_text(X86)
     found = host_of(engine(address), cpuinfo=tmp_path / "cpuinfo")
     assert found == Host(
@@ -67,7 +67,7 @@ def test_the_engine_says_what_its_machine_is(tmp_path: Path, address: str, name:
     assert "build-host" not in repr(found)
 
 
-def test_what_an_engine_does_not_tell_is_empty(tmp_path: Path) -> None:
+def test_unknown_values_of_a_host_are_empty(tmp_path: Path) -> None:
     about = {"OperatingSystem": None, "NCPU": None}
     assert host_of(engine(about=about), cpuinfo=tmp_path / "none") == Host()
 
@@ -75,7 +75,7 @@ def test_what_an_engine_does_not_tell_is_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "name"), [(X86, "AMD EPYC 9554"), (ARM, "Raspberry Pi 5"), ("", ""), ("x: y", "")]
 )
-def test_the_processor_has_a_name(tmp_path: Path, text: str, name: str) -> None:
+def test_the_processor_name_is_read(tmp_path: Path, text: str, name: str) -> None:
     (tmp_path / "cpuinfo").write_text(text)
     assert processor_name(tmp_path / "cpuinfo") == name
 
@@ -102,5 +102,5 @@ def test_the_local_host_is_described(tmp_path: Path) -> None:
         ({"Platform": {"Name": "Docker Desktop 28.5.2"}}, "Docker Desktop 28.5.2"),
     ],
 )
-def test_the_engine_has_a_name(platform: Mapping[str, Any], text: str) -> None:
+def test_the_engine_text_has_name_and_version(platform: Mapping[str, Any], text: str) -> None:
     assert engine_text(engine(platform=platform)) == text

@@ -153,7 +153,7 @@ def test_the_exit_code_is_that_of_all_tests(names: str, code: int, project: Path
     assert run() == code
 
 
-def test_checks_of_ones_own_run_beside_them(
+def test_own_checks_run_on_the_host(
     project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(project / "fake" / "checks", "passes", *SCRIPTS["passes"])
@@ -183,7 +183,7 @@ def test_without_a_gpu_a_gpus_checks_are_not_run(
     assert verdicts["trains"].output == "none"
 
 
-def test_a_gpu_that_should_be_there_and_is_not_seen_is_a_failure(there: CheckHost) -> None:
+def test_an_expected_gpu_that_is_not_visible_fails(there: CheckHost) -> None:
     assert (there.has_gpu, there.device) == (True, "host")
     look = "sys.path.append(os.path.dirname(__file__) + '/../../common/checks')\n"
     look += "import _gpu; _gpu.look = lambda: _gpu.Sight([], [], 'NVML counts no GPU')\n"
@@ -207,7 +207,7 @@ def test_a_gpu_is_expected_where_nvml_answers(images: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 11)", "raise SystemExit(1)", "print('{')"])
-def test_a_driver_that_dies_leaves_the_device_file_to_tell(
+def test_a_device_file_is_enough_to_expect_a_gpu(
     end: str, images: Path, tmp_path: Path
 ) -> None:
     (images / "common" / "checks" / "_gpu.py").write_text(f"import os\n{end}\n")
@@ -232,7 +232,7 @@ def test_inputs_of_a_check_on_a_host(there: CheckHost, monkeypatch: pytest.Monke
     assert found.figures == expected | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
 
 
-def test_what_is_about_an_image_is_left_out(there: CheckHost) -> None:
+def test_checks_of_an_image_do_not_apply_to_a_host(there: CheckHost) -> None:
     folder = there.request.images / "fake" / "checks"
     for name, header in {
         "tag": "needs: image",
@@ -253,7 +253,7 @@ def test_what_is_about_an_image_is_left_out(there: CheckHost) -> None:
         ("cc c++", True, ""),
     ],
 )
-def test_what_needs_a_compiler_is_no_hindrance_without_one(
+def test_checks_that_need_a_compiler_are_not_required_without_one(
     path: str, reason: str, there: CheckHost, tmp_path: Path, *, has_headers: bool
 ) -> None:
     write(there.request.images / "fake" / "checks", "compiles", "needs: compiler", "pass")
@@ -285,13 +285,13 @@ def test_a_flaky_check_is_tried_twice(there: CheckHost, tmp_path: Path) -> None:
     assert verdict(there, "tries", "needs: nothing", body).status is CheckStatus.FAILED
 
 
-def test_a_verdict_is_about_the_modules_too(there: CheckHost) -> None:
+def test_the_sha256_on_a_host_covers_modules(there: CheckHost) -> None:
     first = verdict(there, "one", "needs: nothing", "pass").sha256
     (there.request.images / "common" / "checks" / "_verdict.py").write_text("x = 1\n")
     assert verdict(there, "one", "needs: nothing", "pass").sha256 != first
 
 
-def test_evidence_with_a_gpu_and_without_stand_side_by_side(
+def test_host_evidence_with_and_without_a_gpu_is_kept(
     project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("passes", "fails"):
@@ -353,7 +353,7 @@ def test_wrong_options_are_refused(
     assert said in capsys.readouterr().err
 
 
-def test_without_scripts_there_is_nothing_to_run(
+def test_a_family_without_scripts_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -22,7 +22,7 @@ from dlimg.errors import BadInput
 from dlimg.facts.load import parse_facts
 from dlimg.model import BaseSource, Flavour, Image, PlannedImage, Wheel
 from dlimg.pipeline.project import read_project
-from dlimg.render.bake import (final_labels)
+from dlimg.render.bake import final_labels
 from dlimg.render.image_config import image_config
 from dlimg.render.layout_tree import Node
 from tests.support import samples
@@ -48,7 +48,7 @@ def axes(of: PlannedImage) -> Mapping[str, str]:
     return dict(found)
 
 
-def test_every_axis_of_a_cuda_image_is_told() -> None:
+def test_cell_json_of_a_cuda_image() -> None:
     system = replace(samples.system("debian13"), glibc="2.41")
     assert axes(planned(os=system, architectures=("sm_90", "compute_120"))) == {
         "cell": "pytorch-2.15.0-cuda13.2-py3.13-debian13",
@@ -79,12 +79,12 @@ def test_every_axis_of_a_cuda_image_is_told() -> None:
     }
 
 
-def test_a_cpu_image_has_nothing_of_cuda() -> None:
+def test_cell_json_of_a_cpu_image() -> None:
     found = axes(planned("cpu"))
     assert {found[name] for name in ("cuda", "cudnn", "nccl", "architectures")} == {""}
 
 
-def test_nccl_of_cuda_12_is_told() -> None:
+def test_nccl_of_cuda_12_is_read_from_the_lock() -> None:
     wheels = (samples.wheel(), samples.wheel("nvidia-nccl-cu12", "2.32.3"))
     assert axes(planned("cuda12.9", *wheels))["nccl"] == "2.32.3"
 
@@ -114,7 +114,7 @@ def test_companions_come_from_the_lock(
     assert companions(image) == said
 
 
-def test_the_labels_that_the_image_really_has_are_passed_on() -> None:
+def test_actual_labels_are_an_input() -> None:
     real = {"io.dlimg.os": "plan9", "maintainer": "somebody"}
     assert json.loads(check_inputs(planned(), real).environment["DLIMG_LABELS"]) == real
 
@@ -145,7 +145,7 @@ def started(of: PlannedImage, config: Mapping[str, object]) -> dict[str, dict[st
 WORKSPACE = planned("cpu", flavour=Flavour.WORKSPACE)
 
 
-def test_the_config_is_compared_with_what_the_cell_comes_to() -> None:
+def test_actual_and_expected_config_are_equal() -> None:
     found = started(WORKSPACE, config_of(WORKSPACE))
     assert found["actual"] == found["expected"]
     assert found["expected"]["Entrypoint"] == ["/usr/bin/tini", "-s", "--", "dlimg-entrypoint"]
@@ -156,7 +156,7 @@ def test_the_config_is_compared_with_what_the_cell_comes_to() -> None:
     assert environment["SHELL"] == "/bin/bash"
 
 
-def test_a_dockerfile_that_lies_is_not_asked() -> None:
+def test_the_expected_config_does_not_depend_on_the_dockerfile() -> None:
     lying = replace(WORKSPACE.image, dockerfile=WORKSPACE.image.dockerfile + "ENV LD_PRELOAD=/x\n")
     config = config_of(WORKSPACE)
     config["Env"] = [*config["Env"], "LD_PRELOAD=/x"]  # type: ignore[misc]
@@ -188,7 +188,7 @@ def test_a_dockerfile_that_lies_is_not_asked() -> None:
         ("Labels", {}),
     ],
 )
-def test_whatever_else_is_set_differs(name: str, value: object) -> None:
+def test_any_other_setting_differs(name: str, value: object) -> None:
     found = started(WORKSPACE, {**config_of(WORKSPACE), name: value})
     assert found["actual"] != found["expected"]
 
@@ -218,14 +218,14 @@ def test_a_variable_that_is_set_twice_differs() -> None:
         ("maintainer", "somebody", False),
     ],
 )
-def test_labels_are_those_that_were_promised(name: str, value: str, *, agrees: bool) -> None:
+def test_expected_labels(name: str, value: str, *, agrees: bool) -> None:
     config = config_of(WORKSPACE)
     config["Labels"] = {**config["Labels"], name: value}  # type: ignore[dict-item]
     found = started(WORKSPACE, config)
     assert (found["actual"] == found["expected"]) is agrees
 
 
-def test_a_base_from_a_registry_brings_labels_of_its_own() -> None:
+def test_labels_of_a_registry_base_are_expected() -> None:
     base = replace(
         samples.base("ubuntu24.04"), source=BaseSource.REGISTRY, identity=f"sha256:{'1' * 64}"
     )
@@ -245,13 +245,13 @@ def test_a_base_from_a_registry_brings_labels_of_its_own() -> None:
         assert (found["actual"] == found["expected"]) is agrees
 
 
-def test_the_history_is_a_file_beside_the_scripts() -> None:
+def test_the_history_is_an_input_file() -> None:
     found = check_inputs(planned(), {}, {}, ("CMD", "RUN"))
     assert found.environment["DLIMG_HISTORY"] == HISTORY_PATH == f"{ROOT}/history.json"
     assert json.loads(found.files["history.json"]) == ["CMD", "RUN"]
 
 
-def test_the_lock_is_a_file_beside_the_scripts() -> None:
+def test_the_lock_is_an_input_file() -> None:
     found = check_inputs(planned(), {})
     assert found.environment["DLIMG_LOCK"] == LOCK_PATH == f"{ROOT}/lock.json"
     assert json.loads(found.files["lock.json"])[1] == {
@@ -264,14 +264,14 @@ def test_the_lock_is_a_file_beside_the_scripts() -> None:
     assert found.environment["DLIMG_CELL"] == cell_json(planned())
 
 
-def test_what_a_records_digest_is_known_of_is_in_the_lock() -> None:
+def test_the_lock_has_known_record_digests() -> None:
     found = check_inputs(planned(), {}, reference=ReferenceData(records={CUDNN.name: "a" * 64}))
     rows = {row["name"]: row["record"] for row in json.loads(found.files["lock.json"])}
     assert rows.pop(CUDNN.name) == "a" * 64
     assert set(rows.values()) == {""}
 
 
-def test_the_layout_is_a_file_beside_the_scripts() -> None:
+def test_the_layout_is_an_input_file() -> None:
     node = Node(path="code", kind="folder", mode="775", owner="user")
     found = check_inputs(planned(), {}, reference=ReferenceData(layout=(node,)))
     assert found.environment["DLIMG_LAYOUT"] == LAYOUT_PATH == f"{ROOT}/layout.json"
@@ -302,7 +302,7 @@ releases:
     ("cuda", "held"),
     [("13.2", ("sm_75", "compute_120")), ("12.9", ("sm_50",)), ("13.0", ()), ("11.8", ())],
 )
-def test_architectures_are_those_of_the_cuda(cuda: str, held: tuple[str, ...]) -> None:
+def test_architectures_follow_the_cuda_version(cuda: str, held: tuple[str, ...]) -> None:
     text = FACT.format(framework="torch", source="    architectures_source: somebody looked\n")
     release = parse_facts({"torch.yaml": text}).releases["torch"]["1.0"]
     assert release.architectures_for(cuda) == held
@@ -323,7 +323,7 @@ def test_architectures_need_a_source() -> None:
         ("jax-0.12.0.1-cpu-py3.13-debian13", "2.41", ""),
     ],
 )
-def test_the_cells_know_what_the_facts_say(cell: str, glibc: str, held: str) -> None:
+def test_cells_have_glibc_and_architectures_from_facts(cell: str, glibc: str, held: str) -> None:
     project = read_project(str(ROOT_FOLDER / "matrix.yaml"))
     (found,) = [one for one in project.resolution.cells if one.id == cell]
     assert found.os.glibc == glibc

@@ -43,7 +43,7 @@ def noted(folder: Path, found: Evidence, sets: CheckSets) -> LastRun | None:
     return read_last_run(folder, found.cell, log=print)
 
 
-def test_the_last_evidence_of_a_cell_is_noted(tmp_path: Path) -> None:
+def test_the_last_run_of_a_cell_is_recorded(tmp_path: Path) -> None:
     here = str(tmp_path)
     sets = {here: CheckSet(day="2026-11-21", checks=("a", "b"))}
     note = LastRun(cell="a-cell", day="2026-11-21", digest="sha256:1", sets=sets)
@@ -78,7 +78,7 @@ def test_missing_checks_are_reported(
     assert missing_before(last, {here: names}) == ()
 
 
-def test_each_folder_of_checks_is_compared_with_itself(tmp_path: Path) -> None:
+def test_each_folder_of_checks_is_compared_only_with_itself(tmp_path: Path) -> None:
     """A user's own checks, given once, and another clone's checks are missed by nobody else."""
     first, second, own = (tmp_path / name for name in ("first", "second", "own"))
     for folder in (first, second, own):
@@ -115,7 +115,7 @@ def test_a_check_stays_missing_until_the_next_verdicts(tmp_path: Path) -> None:
     assert missing_before(last, {here: ["a"]}) == ()
 
 
-def test_an_image_that_was_built_elsewhere_is_not_the_last_of_its_cell(tmp_path: Path) -> None:
+def test_a_foreign_image_is_not_recorded_as_last_run(tmp_path: Path) -> None:
     last = noted(tmp_path, evidence("a"), {str(tmp_path): ["a"]})
     foreign = evidence("a", digest="sha256:2")
     write_evidence(tmp_path, foreign, log=pytest.fail, sets=None)
@@ -124,7 +124,7 @@ def test_an_image_that_was_built_elsewhere_is_not_the_last_of_its_cell(tmp_path:
     assert read_evidence(tmp_path, "sha256:2", log=pytest.fail) == (foreign,)
 
 
-def test_what_was_tested_before_with_other_checks_is_noted(tmp_path: Path) -> None:
+def test_a_run_without_new_verdicts_is_recorded(tmp_path: Path) -> None:
     write_evidence(tmp_path, evidence("a"), log=pytest.fail)
     record_last_run(tmp_path, evidence("a"), log=pytest.fail, sets={str(tmp_path): ["a"]})
     last = read_last_run(tmp_path, "a-cell", log=pytest.fail)
@@ -152,7 +152,7 @@ def test_checks_by_the_folder_that_they_come_from(tmp_path: Path) -> None:
     assert check_sets(["b", "a"], scripts, images, None) == {str(images): ("a", "b")}
 
 
-def test_a_note_of_an_earlier_dlimg_tells_which_image_was_tested(tmp_path: Path) -> None:
+def test_a_record_of_format_1_has_only_the_digest(tmp_path: Path) -> None:
     write_evidence(tmp_path, evidence("a"), log=print)
     old = {"format": 1, "cell": "a-cell", "day": "2026-11-20", "digest": "sha256:1"}
     path = tmp_path / "last" / "a-cell.json"
@@ -163,7 +163,7 @@ def test_a_note_of_an_earlier_dlimg_tells_which_image_was_tested(tmp_path: Path)
     assert last_evidence(tmp_path, "a-cell", log=pytest.fail) == (evidence("a"),)
 
 
-def test_a_note_before_schema_3_has_former_names(tmp_path: Path) -> None:
+def test_a_last_run_before_schema_3_has_former_names(tmp_path: Path) -> None:
     sets = {str(tmp_path): {"day": "2026-11-20", "checks": ["manners_tls", "b"], "gone": []}}
     old = {"format": 2, "cell": "bare-jax", "day": "2026-11-20", "digest": "", "sets": sets}
     path = tmp_path / "last" / "bare-jax.json"
@@ -204,7 +204,7 @@ def damaged(**changes: object) -> str:
         damaged(sets={"/x": {"day": 7, "checks": [], "gone": []}}),
     ],
 )
-def test_a_damaged_note_is_told_of_and_harms_nobody(tmp_path: Path, text: str) -> None:
+def test_a_damaged_last_run_is_logged_and_replaced(tmp_path: Path, text: str) -> None:
     path = tmp_path / "last" / "a-cell.json"
     path.parent.mkdir()
     path.write_text(text)
@@ -216,7 +216,7 @@ def test_a_damaged_note_is_told_of_and_harms_nobody(tmp_path: Path, text: str) -
     assert read_last_run(tmp_path, "a-cell", log=pytest.fail)
 
 
-def test_what_is_known_of_a_cells_last_image(tmp_path: Path) -> None:
+def test_last_evidence_is_of_the_last_image(tmp_path: Path) -> None:
     assert last_evidence(tmp_path, "a-cell", log=print) == ()
     old = evidence("a", digest="sha256:1")
     new = [

@@ -72,7 +72,7 @@ def said(status: CheckStatus, *, needs: str = "", required: bool = True) -> Verd
         ),
     ],
 )
-def test_each_way_to_end_has_one_verdict(
+def test_the_verdict_of_each_ending(
     ran: ScriptResult, status: CheckStatus, reason: str
 ) -> None:
     found = verdict_of(CHECK, ran, device=CDI)
@@ -81,13 +81,13 @@ def test_each_way_to_end_has_one_verdict(
     assert (found.check, found.sha256, found.needs) == ("conv_training", "1", frozenset({"gpu"}))
 
 
-def test_a_verdict_is_as_required_as_its_check() -> None:
+def test_a_verdict_is_required_like_its_check() -> None:
     for required in (True, False):
         found = verdict_of(replace(CHECK, required=required), ScriptResult(code=0), device=CDI)
         assert found.required is required
 
 
-def test_of_two_attempts_the_second_counts_and_tells_of_the_first() -> None:
+def test_the_second_attempt_counts_and_keeps_the_first_reason() -> None:
     first = verdict_of(CHECK, ScriptResult(code=1, stderr="busy"), device=CDI)
     again = verdict_of(CHECK, ScriptResult(code=0, seconds=3), device=CDI)
     found = merge_attempts(first, again)
@@ -95,7 +95,7 @@ def test_of_two_attempts_the_second_counts_and_tells_of_the_first() -> None:
     assert (found.seconds, found.reason) == (3, "")
 
 
-def test_a_failure_is_not_taken_back_by_what_was_not_run() -> None:
+def test_a_second_attempt_not_run_keeps_the_failure() -> None:
     first = verdict_of(CHECK, ScriptResult(code=1, stderr="wrong sum"), device=CDI)
     found = merge_attempts(
         first, verdict_of(CHECK, ScriptResult(code=77, stderr="no GPU here"), device=CDI)
@@ -109,7 +109,7 @@ def test_a_failure_is_not_taken_back_by_what_was_not_run() -> None:
     assert outcome([replace(found, required=False)]) == "failed"
 
 
-def test_a_gpu_check_that_ends_well_without_a_gpu_is_not_run() -> None:
+def test_a_gpu_check_that_passes_without_a_gpu_was_not_run() -> None:
     assert verdict_of(CHECK, ScriptResult(code=0), device="none").status is CheckStatus.NOT_RUN
     on_cpu = replace(CHECK, needs=frozenset())
     assert verdict_of(on_cpu, ScriptResult(code=0), device="none").status is CheckStatus.PASSED
@@ -129,7 +129,7 @@ def test_figures_are_the_last_json_line(stdout: str, found: dict[str, object]) -
     assert parse_figures(stdout) == found
 
 
-def test_the_output_is_its_end() -> None:
+def test_only_the_end_of_the_output_is_kept() -> None:
     long = "\n".join(str(number) for number in range(100))
     assert (
         verdict_of(CHECK, ScriptResult(code=1, stdout=long, stderr="bad"), device=CDI).output[-5:]
@@ -153,7 +153,7 @@ OPTIONAL = said(CheckStatus.NOT_RUN, required=False)
         ([OPTIONAL], "not-run", 3),
     ],
 )
-def test_the_worst_verdict_speaks_for_all(verdicts: list[Verdict], word: str, code: int) -> None:
+def test_the_outcome_is_the_worst_verdict(verdicts: list[Verdict], word: str, code: int) -> None:
     assert outcome(verdicts) == word
     assert exit_code(outcome(verdicts)) == code
 

@@ -30,7 +30,14 @@ from dlimg.report.inspect import layer_rows, step_text
 from dlimg.store.image_manifest import AssembledImage, ImageLayer, LayerRank, assemble_image
 from dlimg.store.keys import Layer
 from tests.support import samples
-from tests.support.fake_registry import OCI_INDEX, OCI_MANIFEST, Answer, Small, running, sha256
+from tests.support.fake_registry import (
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Answer,
+    FakeRegistry,
+    running,
+    sha256,
+)
 
 
 def run(options: InspectOptions, environment: Mapping[str, str]) -> int:
@@ -94,8 +101,8 @@ def on_gpu(digest: str) -> Evidence:
 
 
 @pytest.fixture
-def small() -> Iterator[Small]:
-    with running(Small()) as one:
+def fake() -> Iterator[FakeRegistry]:
+    with running(FakeRegistry()) as one:
         yield one
 
 
@@ -110,7 +117,7 @@ def there(tmp_path: Path) -> dict[str, str]:
 
 
 def put_image(
-    small: Small,
+    fake: FakeRegistry,
     *tags: str,
     marks: Mapping[str, str] | None = None,
     history: tuple[Mapping[str, Any], ...] = HISTORY,
@@ -132,15 +139,17 @@ def put_image(
         },
     }
     text = json.dumps(config).encode()
-    blobs = [small.put_blob("team/pytorch", body) for body in (text, b"base", b"system, more")]
+    blobs = [fake.put_blob("team/pytorch", body) for body in (text, b"base", b"system, more")]
     parts = [{"digest": blobs[0], "size": len(text)}]
     parts += [{"digest": blobs[1], "size": 1_500_000}, {"digest": blobs[2], "size": 2_000}]
     content = {"mediaType": OCI_MANIFEST, "config": parts[0], "layers": parts[1:], **more}
-    return small.put_manifest("team/pytorch", content, *tags)
+    return fake.put_manifest("team/pytorch", content, *tags)
 
 
-def attach_to(small: Small, digest: str, there: Mapping[str, str], *documents: Artifact) -> None:
-    attach_artifacts(f"{small.host}/team/pytorch@{digest}", documents, there)
+def attach_to(
+    fake: FakeRegistry, digest: str, there: Mapping[str, str], *documents: Artifact
+) -> None:
+    attach_artifacts(f"{fake.host}/team/pytorch@{digest}", documents, there)
 
 
 def everything(digest: str, *records: Evidence) -> tuple[Artifact, ...]:
@@ -154,17 +163,17 @@ def raw(text: str, kind: str = MEDIA_TYPE) -> Artifact:
 
 @pytest.mark.parametrize("api", [True, False])
 def test_an_image_and_all_that_lies_beside_it(
-    small: Small, there: dict[str, str], *, api: bool, capsys: pytest.CaptureFixture[str]
+    fake: FakeRegistry, there: dict[str, str], *, api: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small.referrers_api = api
-    digest = put_image(small, "latest")
-    attach_to(small, digest, there, *everything(digest, evidence(digest), on_gpu(digest)))
-    arguments = InspectOptions(reference=f"{small.host}/team/pytorch", format="table")
+    fake.referrers_api = api
+    digest = put_image(fake, "latest")
+    attach_to(fake, digest, there, *everything(digest, evidence(digest), on_gpu(digest)))
+    arguments = InspectOptions(reference=f"{fake.host}/team/pytorch", format="table")
     assert run(arguments, there) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     lines = printed.out.splitlines()
-    assert lines[0] == f"{small.host}/team/pytorch:latest"
+    assert lines[0] == f"{fake.host}/team/pytorch:latest"
     for line in (
         "  made         made by dlimg",
         "  found        at the registry",
@@ -185,12 +194,12 @@ def test_an_image_and_all_that_lies_beside_it(
 
 
 def test_inspect_as_json(
-    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+    fake: FakeRegistry, there: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    digest = put_image(small, "latest")
-    attach_to(small, digest, there, *everything(digest, on_gpu(digest)))
+    digest = put_image(fake, "latest")
+    attach_to(fake, digest, there, *everything(digest, on_gpu(digest)))
     assert (
-        run(InspectOptions(reference=f"{small.host}/team/pytorch@{digest}", format="json"), there)
+        run(InspectOptions(reference=f"{fake.host}/team/pytorch@{digest}", format="json"), there)
         == 0
     )
     found = json.loads(capsys.readouterr().out)
@@ -214,10 +223,10 @@ def test_inspect_as_json(
 
 
 def test_an_image_without_labels_was_not_made_by_dlimg(
-    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+    fake: FakeRegistry, there: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put_image(small, "other", marks={"maintainer": "me"})
-    name = f"{small.host}/team/pytorch:other"
+    put_image(fake, "other", marks={"maintainer": "me"})
+    name = f"{fake.host}/team/pytorch:other"
     assert run(InspectOptions(reference=name, format="table"), there) == 1
     printed = capsys.readouterr().out
     assert "not made by dlimg: it has none of its labels" in printed
@@ -229,10 +238,10 @@ def test_an_image_without_labels_was_not_made_by_dlimg(
 
 
 def test_a_cuda_image_without_evidence_is_not_tested_on_a_gpu(
-    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+    fake: FakeRegistry, there: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put_image(small, "latest")
-    run(InspectOptions(reference=f"{small.host}/team/pytorch", format="table"), there)
+    put_image(fake, "latest")
+    run(InspectOptions(reference=f"{fake.host}/team/pytorch", format="table"), there)
     assert "  gpu          not tested on a GPU\n" in capsys.readouterr().out
 
 
@@ -305,11 +314,11 @@ def test_what_was_done_after_an_image_was_assembled(steps: list[str], later: int
 
 
 def test_a_label_alone_makes_no_image_of_dlimg(
-    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+    fake: FakeRegistry, there: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put_image(small, "liar", marks={"io.dlimg.cell": "x"}, history=())
+    put_image(fake, "liar", marks={"io.dlimg.cell": "x"}, history=())
     assert (
-        run(InspectOptions(reference=f"{small.host}/team/pytorch:liar", format="table"), there) == 1
+        run(InspectOptions(reference=f"{fake.host}/team/pytorch:liar", format="table"), there) == 1
     )
     assert "not made by dlimg: it has a label of it, and nothing" in capsys.readouterr().out
 
@@ -324,10 +333,10 @@ def image_and_marked() -> tuple[AssembledImage, AssembledImage]:
     return tested, label_assembled_image(tested, tested.digest)
 
 
-def put_assembled(small: Small, image: AssembledImage, tag: str) -> str:
-    small.put_blob("team/pytorch", image.config)
-    small.put_blob("team/pytorch", b"x")
-    return small.put_manifest("team/pytorch", image.manifest, tag, kind=image.media_type)
+def put_assembled(fake: FakeRegistry, image: AssembledImage, tag: str) -> str:
+    fake.put_blob("team/pytorch", image.config)
+    fake.put_blob("team/pytorch", b"x")
+    return fake.put_manifest("team/pytorch", image.manifest, tag, kind=image.media_type)
 
 
 def spoilt(image: AssembledImage, change: Callable[[dict[str, Any]], None]) -> AssembledImage:
@@ -353,29 +362,29 @@ LIES: list[Callable[[dict[str, Any]], None]] = [
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_label_alone_ties_no_evidence_to_an_image(
-    small: Small, there: dict[str, str], lie: Callable[[dict[str, Any]], None]
+    fake: FakeRegistry, there: dict[str, str], lie: Callable[[dict[str, Any]], None]
 ) -> None:
     """Evidence of a tested image, kept here and laid beside another that claims to be that one."""
     tested, marked = image_and_marked()
     folder = Path(there["XDG_STATE_HOME"]) / "dlimg" / "evidence"
     write_evidence(folder, on_gpu(tested.digest), log=print)
-    put_assembled(small, marked, "honest")
-    digest = put_assembled(small, spoilt(marked, lie), "liar")
-    attach_to(small, digest, there, raw(evidence_document(evidence(tested.digest))))
-    (proof,) = inspect(f"{small.host}/team/pytorch:honest", there).proofs
+    put_assembled(fake, marked, "honest")
+    digest = put_assembled(fake, spoilt(marked, lie), "liar")
+    attach_to(fake, digest, there, raw(evidence_document(evidence(tested.digest))))
+    (proof,) = inspect(f"{fake.host}/team/pytorch:honest", there).proofs
     assert proof.evidence == on_gpu(tested.digest)
-    seen = inspect(f"{small.host}/team/pytorch:liar", there)
+    seen = inspect(f"{fake.host}/team/pytorch:liar", there)
     assert seen.proofs == ()
     assert any("is ignored: it is about" in remark for remark in seen.remarks)
 
 
 def test_what_a_label_claims_and_nothing_proves_is_told(
-    small: Small, there: dict[str, str]
+    fake: FakeRegistry, there: dict[str, str]
 ) -> None:
     tested = f"sha256:{'1' * 64}"
     labels = {"io.dlimg.tested-digest": tested, "io.dlimg.gpu-tested": "no"}
-    put_image(small, "x", marks={**all_labels(planned(), "buildkit"), **labels})
-    seen = inspect(f"{small.host}/team/pytorch:x", there)
+    put_image(fake, "x", marks={**all_labels(planned(), "buildkit"), **labels})
+    seen = inspect(f"{fake.host}/team/pytorch:x", there)
     assert any(f"a label names {tested} as the image" in remark for remark in seen.remarks)
 
 
@@ -424,37 +433,37 @@ def test_an_invalid_reference_is_wrong_input(there: dict[str, str], name: str) -
 
 
 def test_an_index_is_followed_to_the_image_of_this_platform(
-    small: Small, there: dict[str, str]
+    fake: FakeRegistry, there: dict[str, str]
 ) -> None:
-    digest = put_image(small)
+    digest = put_image(fake)
     entries = [{"digest": digest, "size": 1, "platform": {"os": "linux", "architecture": "amd64"}}]
     index = {"mediaType": OCI_INDEX, "manifests": entries}
-    outer = small.put_manifest("team/pytorch", index, "all", kind=OCI_INDEX)
+    outer = fake.put_manifest("team/pytorch", index, "all", kind=OCI_INDEX)
     # What was proved about the whole lies beside the whole.
-    attach_to(small, outer, there, raw(evidence_document(on_gpu(outer))))
-    attach_to(small, digest, there, raw(evidence_document(evidence(digest))))
-    seen = inspect(f"{small.host}/team/pytorch:all", there)
+    attach_to(fake, outer, there, raw(evidence_document(on_gpu(outer))))
+    attach_to(fake, digest, there, raw(evidence_document(evidence(digest))))
+    seen = inspect(f"{fake.host}/team/pytorch:all", there)
     assert seen.content.digest == digest
     assert {proof.evidence.device for proof in seen.proofs} == {CDI, "none"}
 
 
 def test_evidence_that_is_damaged_or_about_another_image_is_never_believed(
-    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+    fake: FakeRegistry, there: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    digest = put_image(small, "latest")
+    digest = put_image(fake, "latest")
     other = f"sha256:{'0' * 64}"
     good = evidence_document(on_gpu(digest))
-    attach_to(small, digest, there, raw(good[:-20]), raw("{}"), raw("[" * 10_000))
-    attach_to(small, digest, there, raw(evidence_document(on_gpu(other))))
-    attach_to(small, digest, there, raw(good.replace('"passed"', '"proved"')))
+    attach_to(fake, digest, there, raw(good[:-20]), raw("{}"), raw("[" * 10_000))
+    attach_to(fake, digest, there, raw(evidence_document(on_gpu(other))))
+    attach_to(fake, digest, there, raw(good.replace('"passed"', '"proved"')))
     bare = evidence_document(replace(on_gpu(""), on_host="pytorch"))
-    attach_to(small, digest, there, raw(bare), raw("{}", LOCK_TYPE))
+    attach_to(fake, digest, there, raw(bare), raw("{}", LOCK_TYPE))
     (lock, *_) = everything(digest)
-    attach_to(small, digest, there, raw(lock.text.replace("9.26.0.51", "9.26.0.52"), LOCK_TYPE))
-    attach_to(small, digest, there, raw(good))
-    kept = small.blobs.pop(("team/pytorch", sha256(good.encode())))
-    small.blobs["team/pytorch", sha256(good.encode())] = kept.replace(b"H200", b"H999")
-    arguments = InspectOptions(reference=f"{small.host}/team/pytorch", format="table")
+    attach_to(fake, digest, there, raw(lock.text.replace("9.26.0.51", "9.26.0.52"), LOCK_TYPE))
+    attach_to(fake, digest, there, raw(good))
+    kept = fake.blobs.pop(("team/pytorch", sha256(good.encode())))
+    fake.blobs["team/pytorch", sha256(good.encode())] = kept.replace(b"H200", b"H999")
+    arguments = InspectOptions(reference=f"{fake.host}/team/pytorch", format="table")
     assert run(arguments, there) == 0
     printed = capsys.readouterr()
     assert "not tested on a GPU" in printed.out
@@ -469,28 +478,28 @@ def test_evidence_that_is_damaged_or_about_another_image_is_never_believed(
 
 
 def test_an_image_that_saw_no_gpu_has_the_evidence_of_the_one_that_was_tested(
-    small: Small, there: dict[str, str]
+    fake: FakeRegistry, there: dict[str, str]
 ) -> None:
     tested, marked = image_and_marked()
-    digest = put_assembled(small, marked, "derived")
-    attach_to(small, digest, there, raw(evidence_document(evidence(tested.digest))))
-    (proof,) = inspect(f"{small.host}/team/pytorch:derived", there).proofs
+    digest = put_assembled(fake, marked, "derived")
+    attach_to(fake, digest, there, raw(evidence_document(evidence(tested.digest))))
+    (proof,) = inspect(f"{fake.host}/team/pytorch:derived", there).proofs
     assert proof_text(proof).startswith("not tested on a GPU, 2026-11-21: 1 of 2 passed, 1 not run")
 
 
-def test_local_evidence_counts_too(small: Small, there: dict[str, str]) -> None:
-    digest = put_image(small, "latest")
+def test_local_evidence_counts_too(fake: FakeRegistry, there: dict[str, str]) -> None:
+    digest = put_image(fake, "latest")
     folder = Path(there["XDG_STATE_HOME"]) / "dlimg" / "evidence"
     write_evidence(folder, evidence(digest), log=print)
     write_evidence(folder, on_gpu(digest), log=print)
-    attach_to(small, digest, there, *everything(digest, on_gpu(digest)))
-    seen = inspect(f"{small.host}/team/pytorch", there)
+    attach_to(fake, digest, there, *everything(digest, on_gpu(digest)))
+    seen = inspect(f"{fake.host}/team/pytorch", there)
     assert [(proof.evidence.device, proof.where) for proof in seen.proofs] == [
         ("none", ("kept here",)),
         (CDI, ("kept here", "at the registry")),
     ]
     (folder / f"{digest.removeprefix('sha256:')}.json").write_text("{")
-    seen = inspect(f"{small.host}/team/pytorch", there)
+    seen = inspect(f"{fake.host}/team/pytorch", there)
     assert [proof.where for proof in seen.proofs] == [("at the registry",)]
     (remark,) = seen.remarks
     assert "cannot be used" in remark
@@ -498,25 +507,25 @@ def test_local_evidence_counts_too(small: Small, there: dict[str, str]) -> None:
 
 
 def test_what_others_wrote_moves_no_cursor(
-    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+    fake: FakeRegistry, there: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put_image(small, "latest", marks={"a": "\x1b[2Jgone\x9b1A\nnext"})
-    run(InspectOptions(reference=f"{small.host}/team/pytorch", format="table"), there)
+    put_image(fake, "latest", marks={"a": "\x1b[2Jgone\x9b1A\nnext"})
+    run(InspectOptions(reference=f"{fake.host}/team/pytorch", format="table"), there)
     printed = capsys.readouterr().out
     assert "a=?[2Jgone?1A?next" in printed
     assert "\x1b" not in printed
 
 
 def test_an_older_pass_does_not_outweigh_a_newer_failure(
-    small: Small, there: dict[str, str], capsys: pytest.CaptureFixture[str]
+    fake: FakeRegistry, there: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    digest = put_image(small, "latest")
+    digest = put_image(fake, "latest")
     failed = (verdict("conv_training", CheckStatus.FAILED, "gpu"), verdict("nvidia_smi", **GPU))
     newer = replace(evidence(digest, *failed, device=CDI), day="2026-11-23")
-    attach_to(small, digest, there, *everything(digest, on_gpu(digest), newer))
-    run(InspectOptions(reference=f"{small.host}/team/pytorch", format="table"), there)
+    attach_to(fake, digest, there, *everything(digest, on_gpu(digest), newer))
+    run(InspectOptions(reference=f"{fake.host}/team/pytorch", format="table"), there)
     assert "  gpu          failed on NVIDIA H200, 2026-11-23\n" in capsys.readouterr().out
-    run(InspectOptions(reference=f"{small.host}/team/pytorch", format="json"), there)
+    run(InspectOptions(reference=f"{fake.host}/team/pytorch", format="json"), there)
     assert json.loads(capsys.readouterr().out)["gpu_tested"] is False
 
 
@@ -529,22 +538,22 @@ def test_the_newest_evidence_comes_first() -> None:
     ]
 
 
-def test_references_to_no_image(small: Small, there: dict[str, str]) -> None:
-    digest = put_image(small, "latest")
-    attach_to(small, digest, there, raw("{}"))
+def test_references_to_no_image(fake: FakeRegistry, there: dict[str, str]) -> None:
+    digest = put_image(fake, "latest")
+    attach_to(fake, digest, there, raw("{}"))
     artifact = next(
-        version for (_, version), (_, text) in small.manifests.items() if b"artifactType" in text
+        version for (_, version), (_, text) in fake.manifests.items() if b"artifactType" in text
     )
     with pytest.raises(BadInput, match="is not an image") as raised:
-        inspect(f"{small.host}/team/pytorch@{artifact}", there)
+        inspect(f"{fake.host}/team/pytorch@{artifact}", there)
     assert MEDIA_TYPE in str(raised.value)
     with pytest.raises(Negative, match="neither in the engine nor at the registry"):
-        inspect(f"{small.host}/team/nothing", there)
+        inspect(f"{fake.host}/team/nothing", there)
     with pytest.raises(NoEngine):
         inspect("dlimg/pytorch:1", there)
-    small.odd[f"/v2/team/pytorch/referrers/{digest}"] = [Answer(status=403)]
+    fake.odd[f"/v2/team/pytorch/referrers/{digest}"] = [Answer(status=403)]
     with pytest.raises(NetworkFailure, match="lists no referrers in"):
-        inspect(f"{small.host}/team/pytorch", there)
+        inspect(f"{fake.host}/team/pytorch", there)
 
 
 @pytest.mark.parametrize(
@@ -580,7 +589,7 @@ def test_the_same_records_make_the_same_artifacts() -> None:
 
 
 def test_an_image_that_the_registry_does_not_show_us_gets_nothing(
-    small: Small, there: dict[str, str]
+    fake: FakeRegistry, there: dict[str, str]
 ) -> None:
     with pytest.raises(NetworkFailure, match="this machine does not find"):
-        attach_to(small, f"sha256:{'0' * 64}", there, raw("{}"))
+        attach_to(fake, f"sha256:{'0' * 64}", there, raw("{}"))

@@ -17,7 +17,7 @@ from dlimg.lint.model import IndexAnswer, LintContext
 from dlimg.model import Wheel
 from dlimg.pipeline.lint import ask_online
 from tests.support import samples
-from tests.support.fake_registry import OCI_MANIFEST, Small, running, sha256
+from tests.support.fake_registry import OCI_MANIFEST, FakeRegistry, running, sha256
 from tests.support.http_server import served
 from tests.unit.lint.test_findings import JAX_CPU, MATRIX, lint_context
 
@@ -77,10 +77,10 @@ def index() -> Iterator[str]:
 
 
 @pytest.fixture
-def registry() -> Iterator[Small]:
-    with running(Small()) as small:
-        small.manifests["debian", "trixie-slim"] = (OCI_MANIFEST, MANIFEST)
-        yield small
+def registry() -> Iterator[FakeRegistry]:
+    with running(FakeRegistry()) as fake:
+        fake.manifests["debian", "trixie-slim"] = (OCI_MANIFEST, MANIFEST)
+        yield fake
 
 
 def wheel(name: str, sha: str = "") -> Wheel:
@@ -109,7 +109,9 @@ def quiet(_: str) -> None:
     pass
 
 
-def test_the_index_and_the_registry_are_asked(index: str, registry: Small, tmp_path: Path) -> None:
+def test_the_index_and_the_registry_are_asked(
+    index: str, registry: FakeRegistry, tmp_path: Path
+) -> None:
     local = replace(wheel("mine"), local=True)
     context = context_at(
         registry.host, wheel("first"), wheel("second"), wheel("tired"), wheel("gone"), local
@@ -133,7 +135,7 @@ def test_the_index_and_the_registry_are_asked(index: str, registry: Small, tmp_p
 
 
 def test_another_content_under_the_same_name_is_gone(
-    index: str, registry: Small, tmp_path: Path
+    index: str, registry: FakeRegistry, tmp_path: Path
 ) -> None:
     context = context_at(registry.host, wheel("first", "0" * 64))
     answers = ask_online(context, Context.of(environment(index, tmp_path), quiet))
@@ -141,7 +143,7 @@ def test_another_content_under_the_same_name_is_gone(
     assert (offer.state, offer.reason) == ("gone", "a file of the same name has another sha256")
 
 
-def test_a_base_that_moved_or_is_gone(index: str, registry: Small, tmp_path: Path) -> None:
+def test_a_base_that_moved_or_is_gone(index: str, registry: FakeRegistry, tmp_path: Path) -> None:
     context = context_at(registry.host, wheel("first"), pin=f"sha256:{'7' * 64}")
     answers = ask_online(context, Context.of(environment(index, tmp_path), quiet))
     assert [finding.id for finding in lint(replace(context, answers=answers)).findings] == [

@@ -16,7 +16,7 @@ from dlimg.publish.manifest_identity import is_recorded, layers_match_config, re
 from dlimg.publish.tags import require_manifest
 from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.manifests import Manifest
-from tests.support.fake_registry import OCI_MANIFEST, Small, running, sha256
+from tests.support.fake_registry import OCI_MANIFEST, FakeRegistry, running, sha256
 from tests.support.publishing import Pulling
 
 NAME = "team/jax"
@@ -24,21 +24,21 @@ GZIP, TAR = "application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.
 
 
 @pytest.fixture
-def small() -> Iterator[Small]:
-    with running(Small()) as one:
+def fake() -> Iterator[FakeRegistry]:
+    with running(FakeRegistry()) as one:
         yield one
 
 
 @pytest.fixture
-def team(small: Small, tmp_path: Path) -> Iterator[Repository]:
+def team(fake: FakeRegistry, tmp_path: Path) -> Iterator[Repository]:
     with open_registry(
-        small.host, {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+        fake.host, {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
     ) as registry:
         yield Repository(registry=registry, name=NAME)
 
 
 def put(
-    small: Small,
+    fake: FakeRegistry,
     repository: Repository,
     layers: Sequence[tuple[str, bytes]],
     said: object,
@@ -46,15 +46,15 @@ def put(
     """An image with these layers, whose config says this of what they hold."""
     config = json.dumps({"rootfs": said}).encode()
     named: list[Any] = [
-        {"mediaType": kind, "digest": small.put_blob(NAME, content), "size": len(content)}
+        {"mediaType": kind, "digest": fake.put_blob(NAME, content), "size": len(content)}
         for kind, content in layers
     ]
     content = {
         "mediaType": OCI_MANIFEST,
-        "config": {"digest": small.put_blob(NAME, config), "size": len(config)},
+        "config": {"digest": fake.put_blob(NAME, config), "size": len(config)},
         "layers": named,
     }
-    return require_manifest(repository, small.put_manifest(NAME, content))
+    return require_manifest(repository, fake.put_manifest(NAME, content))
 
 
 def diff_ids(*contents: bytes) -> dict[str, object]:
@@ -80,29 +80,29 @@ TWO = [(GZIP, gzip.compress(b"one") + gzip.compress(b" more")), (TAR, b"two")]
         (TWO, None, False),
     ],
 )
-def test_layers_that_hold_what_the_config_says(
-    small: Small,
+def test_layers_are_compared_with_the_config(
+    fake: FakeRegistry,
     team: Repository,
     layers: Sequence[tuple[str, bytes]],
     said: object,
     *,
     holds: bool,
 ) -> None:
-    assert layers_match_config(team, put(small, team, layers, said)) is holds
+    assert layers_match_config(team, put(fake, team, layers, said)) is holds
 
 
-def test_a_layer_that_is_not_the_one_of_its_digest(small: Small, team: Repository) -> None:
-    manifest = put(small, team, TWO, diff_ids(b"one more", b"two"))
-    small.blobs[NAME, sha256(b"two")] = b"tw0"
+def test_a_layer_with_a_wrong_digest_is_refused(fake: FakeRegistry, team: Repository) -> None:
+    manifest = put(fake, team, TWO, diff_ids(b"one more", b"two"))
+    fake.blobs[NAME, sha256(b"two")] = b"tw0"
     with pytest.raises(NetworkFailure, match="sends other bytes"):
         layers_match_config(team, manifest)
 
 
-def test_what_is_noted_is_known_of_that_manifest_alone(
-    small: Small, team: Repository, tmp_path: Path
+def test_a_record_is_about_one_manifest(
+    fake: FakeRegistry, team: Repository, tmp_path: Path
 ) -> None:
-    manifest = put(small, team, TWO, diff_ids(b"one more", b"two"))
-    another = put(small, team, TWO[:1], diff_ids(b"one more", b"two"))
+    manifest = put(fake, team, TWO, diff_ids(b"one more", b"two"))
+    another = put(fake, team, TWO[:1], diff_ids(b"one more", b"two"))
     config = manifest.content["config"]["digest"]
     assert not is_recorded(tmp_path, manifest)
     record_manifest(tmp_path, manifest.digest, config)
@@ -113,8 +113,8 @@ def test_what_is_noted_is_known_of_that_manifest_alone(
     record_manifest(Path("/proc/nowhere"), manifest.digest, config)  # and nothing is wrong
 
 
-def test_an_image_that_was_there_before_stays_in_the_engine(small: Small, team: Repository) -> None:
-    manifest = put(small, team, TWO, diff_ids())
+def test_an_image_that_was_present_is_not_removed(fake: FakeRegistry, team: Repository) -> None:
+    manifest = put(fake, team, TWO, diff_ids())
     engine = Pulling()
     reference = f"{team}@{manifest.digest}"
     for there in (set(), {reference}):
@@ -125,13 +125,13 @@ def test_an_image_that_was_there_before_stays_in_the_engine(small: Small, team: 
         assert engine.there == there
 
 
-def test_an_engine_that_has_another_image_than_it_pulled(small: Small, team: Repository) -> None:
+def test_another_image_than_the_pulled_one_is_refused(fake: FakeRegistry, team: Repository) -> None:
     class Wrong(Pulling):
         def pull(self, repository: str, *, tag: str) -> object:
             super().pull(repository, tag=tag)
             return SimpleNamespace(id=sha256(b"another"))
 
-    manifest, engine = put(small, team, TWO, diff_ids()), Wrong()
+    manifest, engine = put(fake, team, TWO, diff_ids()), Wrong()
     with (
         pytest.raises(Negative, match=r"the engine pulled .* and has sha256:"),
         pulled_image(engine.engine(), str(team), manifest),
@@ -140,12 +140,12 @@ def test_an_engine_that_has_another_image_than_it_pulled(small: Small, team: Rep
     assert engine.there == set()
 
 
-def test_an_image_that_the_engine_cannot_pull(small: Small, team: Repository) -> None:
+def test_an_image_that_the_engine_cannot_pull(fake: FakeRegistry, team: Repository) -> None:
     class Refusing(Pulling):
         def pull(self, repository: str, *, tag: str) -> object:
             raise docker.errors.APIError("no", explanation=f"{repository} {tag[:6]} is not there")
 
-    manifest = put(small, team, TWO, diff_ids())
+    manifest = put(fake, team, TWO, diff_ids())
     with (
         pytest.raises(NetworkFailure, match=r"cannot pull .*: .* sha256 is not there"),
         pulled_image(Refusing().engine(), str(team), manifest),

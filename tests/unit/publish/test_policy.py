@@ -126,7 +126,7 @@ def test_the_full_tag_moves_before_the_aliases() -> None:
 @pytest.mark.parametrize(
     "to", ["", "https://ghcr.io/team", "ghcr.io/Team", "ghcr.io/team/", "a b", "ghcr.io/team\n"]
 )
-def test_a_place_that_no_registry_has_is_refused(to: str) -> None:
+def test_an_invalid_destination_is_refused(to: str) -> None:
     with pytest.raises(BadInput, match="no prefix at a registry"):
         check_destination(to)
     with pytest.raises(BadInput, match="no prefix at a registry"):
@@ -134,7 +134,7 @@ def test_a_place_that_no_registry_has_is_refused(to: str) -> None:
 
 
 @pytest.mark.parametrize("to", ["ghcr.io/team", "127.0.0.1:5000", "[::1]:5000/a/b-c", "host"])
-def test_places_at_a_registry(to: str) -> None:
+def test_valid_destinations(to: str) -> None:
     check_destination(to)
 
 
@@ -150,7 +150,7 @@ def test_places_at_a_registry(to: str) -> None:
         ([], {}),
     ],
 )
-def test_the_labels_of_an_image_at_a_registry(about: object, labels: dict[str, str]) -> None:
+def test_labels_are_parsed_from_any_config(about: object, labels: dict[str, str]) -> None:
     assert parse_labels(about) == labels
 
 
@@ -184,11 +184,11 @@ def test_a_labelled_image_differs_in_that_label_alone() -> None:
         {**ATTRIBUTES, "Config": {**ATTRIBUTES["Config"], "Labels": None}},
     ],
 )
-def test_any_other_difference_shows(other: dict[str, dict[str, object]]) -> None:
+def test_other_differences_are_detected(other: dict[str, dict[str, object]]) -> None:
     assert image_identity(ATTRIBUTES) != image_identity(other)
 
 
-def test_a_verdict_that_is_not_required_does_not_stand_in_the_way() -> None:
+def test_checks_that_are_not_required_may_not_run() -> None:
     optional = replace(NOT, required=False)
     found = evidence(PASS, optional)
     assert (
@@ -212,7 +212,7 @@ def test_evidence_of_the_checks_of_today_is_enough() -> None:
 @pytest.mark.parametrize(
     "check", [replace(CHECK, name="another"), replace(CHECK, sha256="2")], ids=["new", "changed"]
 )
-def test_evidence_of_other_checks_than_those_of_today_is_not(check: Check) -> None:
+def test_evidence_of_other_checks_is_not_enough(check: Check) -> None:
     with pytest.raises(NotRun, match=f"no verdict of the current {check.name}"):
         check_policy(
             built(), evidence(PASS), digest=DIGEST, allow_untested_gpu=False, checks=(CHECK, check)

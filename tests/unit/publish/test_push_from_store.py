@@ -19,7 +19,7 @@ from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.referrers import list_referrers
 from dlimg.store.store import Store
 from tests.support import samples
-from tests.support.fake_registry import Answer, Small, running, sha256
+from tests.support.fake_registry import Answer, FakeRegistry, running, sha256
 from tests.support.publishing import an_image, published
 
 SHARED = [bytes([number]) * (4_000_000 + number) for number in range(3)]
@@ -31,8 +31,8 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def small() -> Iterator[Small]:
-    with running(Small()) as one:
+def fake() -> Iterator[FakeRegistry]:
+    with running(FakeRegistry()) as one:
         yield one
 
 
@@ -47,58 +47,60 @@ def home(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def team(small: Small, home: dict[str, str]) -> Iterator[Repository]:
-    with open_registry(small.host, home) as registry:
+def team(fake: FakeRegistry, home: dict[str, str]) -> Iterator[Repository]:
+    with open_registry(fake.host, home) as registry:
         yield Repository(registry=registry, name="team/jax")
 
 
 def test_a_second_flavour_sends_only_what_is_new(
-    small: Small, store: Store, team: Repository
+    fake: FakeRegistry, store: Store, team: Repository
 ) -> None:
     first = an_image(store, *SHARED, b"first")
     found = push_image(team, "1", first, store, log=print)
     everything = sum(map(len, SHARED)) + 5 + len(first.config)
     assert found == PushSummary(present=0, mounted=0, uploaded=5, sent=everything)
-    assert small.received == everything
-    assert small.manifests["team/jax", "1"][1] == first.manifest
+    assert fake.received == everything
+    assert fake.manifests["team/jax", "1"][1] == first.manifest
     second = an_image(store, *SHARED, b"second", flavour="compile")
     found = push_image(team, "2", second, store, log=print)
     assert found == PushSummary(present=3, mounted=0, uploaded=2, sent=6 + len(second.config))
-    assert small.received == everything + found.sent
+    assert fake.received == everything + found.sent
     assert push_image(team, "2", second, store, log=print).sent == 0
-    assert small.received == everything + found.sent
+    assert fake.received == everything + found.sent
 
 
-def test_a_sibling_has_what_families_share(small: Small, store: Store, team: Repository) -> None:
+def test_shared_layers_are_mounted_from_a_sibling(
+    fake: FakeRegistry, store: Store, team: Repository
+) -> None:
     push_image(team, "1", an_image(store, *SHARED, b"jax"), store, log=print)
-    before = small.received
+    before = fake.received
     torch = an_image(store, *SHARED, b"torch", family="pytorch")
     to = replace(team, name="team/pytorch")
     siblings = ("team/nothing", "team/jax")
     found = push_image(to, "1", torch, store, siblings=siblings, log=print)
     assert found == PushSummary(present=0, mounted=3, uploaded=2, sent=5 + len(torch.config))
-    assert small.received == before + found.sent
+    assert fake.received == before + found.sent
 
 
-def test_a_sibling_that_is_closed_is_asked_once(
-    small: Small, store: Store, team: Repository
+def test_an_unreadable_sibling_is_asked_once(
+    fake: FakeRegistry, store: Store, team: Repository
 ) -> None:
     image = an_image(store, b"a", b"b", b"c")
-    small.put_blob("team/open", b"b")
+    fake.put_blob("team/open", b"b")
     for content in (b"a", b"b", b"c", image.config):
         path = f"HEAD /v2/team/closed/blobs/{sha256(content)}"
-        small.odd[path] = [Answer(status=403)] * 9
+        fake.odd[path] = [Answer(status=403)] * 9
     found = push_image(team, "1", image, store, siblings=("team/closed", "team/open"), log=print)
     assert (found.mounted, found.uploaded) == (1, 3)
-    asked = [path for path in small.paths("HEAD") if "closed" in path]
+    asked = [path for path in fake.paths("HEAD") if "closed" in path]
     assert len(asked) <= push.AT_ONCE
 
 
 def test_progress_of_a_push_is_reported(
-    small: Small, store: Store, team: Repository, monkeypatch: pytest.MonkeyPatch
+    fake: FakeRegistry, store: Store, team: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push, "LOG_SECONDS", 0.05)
-    small.upload_seconds = 0.3
+    fake.upload_seconds = 0.3
     said: list[str] = []
     image = an_image(store, *SHARED)
     push_image(team, "1", image, store, log=said.append)
@@ -107,7 +109,7 @@ def test_progress_of_a_push_is_reported(
 
 
 @pytest.mark.parametrize("damage", ["lost", "other"])
-def test_a_layer_that_is_not_what_it_was(store: Store, team: Repository, damage: str) -> None:
+def test_a_damaged_layer_is_reported(store: Store, team: Repository, damage: str) -> None:
     image = an_image(store, *SHARED, b"content")
     blob = store.blob(image.layers[-1])
     if damage == "lost":
@@ -134,59 +136,59 @@ def test_a_layer_that_is_not_what_it_was(store: Store, team: Repository, damage:
         ),
     ],
 )
-def test_a_registry_that_does_not_take_it_says_why(  # a row says all
-    small: Small, store: Store, team: Repository, answer: Answer, message: str, hint: str
+def test_the_refusal_of_a_push_is_reported(  # a row says all
+    fake: FakeRegistry, store: Store, team: Repository, answer: Answer, message: str, hint: str
 ) -> None:
     image = an_image(store, b"content")
-    small.odd.update({f"PUT /v2/team/jax/blobs/uploads/{one}": [answer] * 9 for one in (1, 2)})
+    fake.odd.update({f"PUT /v2/team/jax/blobs/uploads/{one}": [answer] * 9 for one in (1, 2)})
     with pytest.raises(NetworkFailure, match=message) as raised:
         push_image(team, "1", image, store, log=print)
     assert hint in str(raised.value)
-    assert ("team/jax", "1") not in small.manifests
+    assert ("team/jax", "1") not in fake.manifests
 
 
-def test_one_failure_ends_what_else_is_on_its_way(
-    small: Small, store: Store, team: Repository
+def test_a_failed_upload_stops_the_others(
+    fake: FakeRegistry, store: Store, team: Repository
 ) -> None:
     image = an_image(store, *[bytes([number]) * 9 for number in range(40)])
-    small.odd.update(
+    fake.odd.update(
         {f"PUT /v2/team/jax/blobs/uploads/{one}": [Answer(status=403)] for one in range(1, 42)}
     )
     with pytest.raises(NetworkFailure, match="403"):
         push_image(team, "1", image, store, log=print)
-    assert len(small.paths("PUT")) < 41
+    assert len(fake.paths("PUT")) < 41
 
 
-def test_what_was_tested_is_what_every_name_leads_to(
-    small: Small, store: Store, home: dict[str, str], team: Repository
+def test_every_tag_leads_to_the_tested_digest(
+    fake: FakeRegistry, store: Store, home: dict[str, str], team: Repository
 ) -> None:
     image = an_image(store, *SHARED)
-    found = published(small, store, home, image)
+    found = published(fake, store, home, image)
     assert found.digest == image.digest
     names = [name.rpartition(":")[2] for name in (found.reference, *found.moved)]
     assert names[-1] == "latest"
-    assert {sha256(small.manifests["team/jax", name][1]) for name in names} == {image.digest}
+    assert {sha256(fake.manifests["team/jax", name][1]) for name in names} == {image.digest}
     kinds = [one.artifact_type for one in list_referrers(team, image.digest)]
     assert kinds == [LOCK_TYPE, MEDIA_TYPE]
-    puts = [path.rpartition("/")[2] for path in small.paths("PUT") if "/manifests/" in path]
+    puts = [path.rpartition("/")[2] for path in fake.paths("PUT") if "/manifests/" in path]
     assert [puts.index(name) for name in names] == sorted(puts.index(name) for name in names)
     assert puts[0] == names[0]
     assert all(digest.startswith("sha256:") for digest in puts[1:3])  # the evidence, before names
-    small.asked.clear()
-    assert published(small, store, home, image) == found
-    assert small.writes == []
+    fake.asked.clear()
+    assert published(fake, store, home, image) == found
+    assert fake.writes == []
 
 
-def test_an_image_that_saw_no_gpu_says_so_itself(
-    small: Small, store: Store, home: dict[str, str]
+def test_an_image_without_a_gpu_test_is_labelled(
+    fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
     image = an_image(store, *SHARED, accelerator="cuda13.2")
     said: list[str] = []
-    found = published(small, store, home, image, accelerator="cuda13.2", said=said.append)
+    found = published(fake, store, home, image, accelerator="cuda13.2", said=said.append)
     assert found.reference.endswith(UNTESTED_SUFFIX)
-    manifest = json.loads(small.manifests["team/jax", found.digest][1])
+    manifest = json.loads(fake.manifests["team/jax", found.digest][1])
     assert manifest["layers"] == json.loads(image.manifest)["layers"]
-    config = json.loads(small.blobs["team/jax", manifest["config"]["digest"]])
+    config = json.loads(fake.blobs["team/jax", manifest["config"]["digest"]])
     tested = json.loads(image.config)
     marks = {"io.dlimg.gpu-tested": "no", "io.dlimg.tested-digest": image.digest}
     assert config["config"].pop("Labels") == tested["config"].pop("Labels") | marks
@@ -194,26 +196,26 @@ def test_an_image_that_saw_no_gpu_says_so_itself(
     assert last["empty_layer"] is True
     assert last["created_by"].startswith("LABEL io.dlimg.gpu-tested=no")
     assert config == tested
-    assert published(small, store, home, image, accelerator="cuda13.2") == found
+    assert published(fake, store, home, image, accelerator="cuda13.2") == found
 
 
-def test_a_registry_that_denies_what_is_not_there_yet(
-    small: Small, store: Store, home: dict[str, str]
+def test_a_denied_missing_repository_is_pushed_to(
+    fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
     image = an_image(store, *SHARED)
     tag = f"{samples.image().tag}-111111111111"
     for verb in ("HEAD", "GET"):
-        small.odd[f"{verb} /v2/team/jax/manifests/{tag}"] = [Answer(status=403)]
-    assert published(small, store, home, image).digest == image.digest
+        fake.odd[f"{verb} /v2/team/jax/manifests/{tag}"] = [Answer(status=403)]
+    assert published(fake, store, home, image).digest == image.digest
 
 
-def test_an_interrupt_ends_what_is_on_its_way(
-    small: Small, store: Store, team: Repository, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupt_stops_all_uploads(
+    fake: FakeRegistry, store: Store, team: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push, "LOG_SECONDS", 0.05)
     image = an_image(store, *SHARED, *[bytes([number]) * 9 for number in range(40)])
     first = "PUT /v2/team/jax/blobs/uploads/1"
-    small.odd[first] = [Answer(seconds=0.4, status=201)]
+    fake.odd[first] = [Answer(seconds=0.4, status=201)]
 
     def interrupted(text: str) -> None:
         if " of " in text and "lacks" not in text:
@@ -221,29 +223,29 @@ def test_an_interrupt_ends_what_is_on_its_way(
 
     with pytest.raises(KeyboardInterrupt):
         push_image(team, "1", image, store, log=interrupted)
-    assert ("team/jax", "1") not in small.manifests
+    assert ("team/jax", "1") not in fake.manifests
 
 
 def test_an_image_that_the_store_no_longer_has_needs_the_engine(
-    small: Small, store: Store, home: dict[str, str]
+    fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
     image = an_image(store, *SHARED)
     store.blob(image.layers[0]).unlink()
     with pytest.raises(NoEngine, match="the store does not have the image any more"):
-        published(small, store, home, image)
+        published(fake, store, home, image)
 
 
-def test_a_manifest_that_somebody_changes_on_the_way_is_refused(
-    small: Small, store: Store, home: dict[str, str]
+def test_a_changed_manifest_is_refused(
+    fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
     image = an_image(store, *SHARED)
     tag = f"{samples.image().tag}-111111111111"
     other = json.dumps({"config": {"digest": sha256(b"x"), "size": 1}}).encode()
     lie = {"Docker-Content-Digest": f"sha256:{hashlib.sha256(other).hexdigest()}"}
-    small.odd[f"GET /v2/team/jax/manifests/{tag}"] = [
+    fake.odd[f"GET /v2/team/jax/manifests/{tag}"] = [
         Answer(status=404),
         Answer(body=other, headers=lie),
     ]
     with pytest.raises(DlimgError, match="at the registry after the push"):
-        published(small, store, home, image)
-    assert ("team/jax", "latest") not in small.manifests
+        published(fake, store, home, image)
+    assert ("team/jax", "latest") not in fake.manifests

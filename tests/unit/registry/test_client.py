@@ -26,15 +26,22 @@ from dlimg.registry.referrers import (
     list_referrers,
     read_artifact,
 )
-from tests.support.fake_registry import OCI_INDEX, OCI_MANIFEST, Answer, Small, running, sha256
+from tests.support.fake_registry import (
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Answer,
+    FakeRegistry,
+    running,
+    sha256,
+)
 
 SOMETHING = Artifact(kind="application/x", text="a text", title="x", annotations={"b": "2"})
 IMAGE = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {}, "layers": []}
 
 
 @pytest.fixture
-def small() -> Iterator[Small]:
-    with running(Small()) as one:
+def fake() -> Iterator[FakeRegistry]:
+    with running(FakeRegistry()) as one:
         yield one
 
 
@@ -49,8 +56,8 @@ def home(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def team(small: Small, home: dict[str, str]) -> Iterator[Repository]:
-    with open_registry(small.host, home) as registry:
+def team(fake: FakeRegistry, home: dict[str, str]) -> Iterator[Repository]:
+    with open_registry(fake.host, home) as registry:
         yield Repository(registry=registry, name="team/jax")
 
 
@@ -114,13 +121,13 @@ def test_invalid_references_are_refused(text: str) -> None:
         ("docker.io", "https://registry-1.docker.io"),
     ],
 )
-def test_only_this_machine_is_spoken_to_without_encryption(host: str, expected: str) -> None:
+def test_only_loopback_addresses_use_plain_http(host: str, expected: str) -> None:
     assert registry_url(host) == expected
     assert is_loopback(host) == expected.startswith("http://")
 
 
-def test_a_manifest_is_what_its_digest_says(small: Small, team: Repository) -> None:
-    digest = small.put_manifest("team/jax", IMAGE, "latest")
+def test_a_manifest_is_read_by_tag_and_digest(fake: FakeRegistry, team: Repository) -> None:
+    digest = fake.put_manifest("team/jax", IMAGE, "latest")
     found = read_manifest(team, "latest")
     assert found is not None
     assert (found.digest, found.media_type, found.content) == (digest, OCI_MANIFEST, IMAGE)
@@ -131,12 +138,12 @@ def test_a_manifest_is_what_its_digest_says(small: Small, team: Repository) -> N
 
 @pytest.mark.parametrize("version", ["latest", "digest"])
 def test_a_manifest_with_another_digest_is_refused(
-    small: Small, team: Repository, version: str
+    fake: FakeRegistry, team: Repository, version: str
 ) -> None:
-    digest = small.put_manifest("team/jax", IMAGE, "latest")
+    digest = fake.put_manifest("team/jax", IMAGE, "latest")
     asked = digest if version == "digest" else version
     false = Answer(headers={"Docker-Content-Digest": digest}, body=b'{"layers": []}')
-    small.odd[f"/v2/team/jax/manifests/{asked}"] = [false]
+    fake.odd[f"/v2/team/jax/manifests/{asked}"] = [false]
     with pytest.raises(NetworkFailure, match=f"{digest} and sends sha256:"):
         read_manifest(team, asked)
 
@@ -167,10 +174,10 @@ def test_a_manifest_with_another_digest_is_refused(
         (Answer(headers={"Content-Length": "9"}, body=b"{}"), "broke during", ""),
     ],
 )
-def test_what_a_registry_may_not_answer(
-    small: Small, team: Repository, answer: Answer, message: str, hint: str
+def test_invalid_responses_are_refused(
+    fake: FakeRegistry, team: Repository, answer: Answer, message: str, hint: str
 ) -> None:
-    small.odd["/v2/team/jax/manifests/latest"] = [answer] * 9
+    fake.odd["/v2/team/jax/manifests/latest"] = [answer] * 9
     if answer.seconds or "Content-Length" in answer.headers:  # it is waited for in vain
         team = replace(team, registry=replace(team.registry, seconds=0.5))
     with pytest.raises(NetworkFailure, match=message) as raised:
@@ -179,14 +186,14 @@ def test_what_a_registry_may_not_answer(
     assert hint in str(raised.value)
 
 
-def test_a_document_without_an_end_is_given_up(small: Small, team: Repository) -> None:
+def test_a_document_without_an_end_is_refused(fake: FakeRegistry, team: Repository) -> None:
     body = b"[" + b"1," * (3 * 2**20)
-    small.odd["/v2/team/jax/manifests/latest"] = [Answer(body=body)]
+    fake.odd["/v2/team/jax/manifests/latest"] = [Answer(body=body)]
     with pytest.raises(NetworkFailure, match="more than 4194304 bytes"):
         read_manifest(team, "latest")
 
 
-def test_a_registry_that_is_not_there(home: dict[str, str]) -> None:
+def test_an_unreachable_registry_is_reported(home: dict[str, str]) -> None:
     with (
         open_registry("127.0.0.1:9", home) as registry,
         pytest.raises(NetworkFailure, match="cannot be reached: Connection refused"),
@@ -206,23 +213,25 @@ def test_connection_errors_are_explained(error: OSError, expected: str) -> None:
     assert expected in error_reason(ValueError("outer", error))
 
 
-def test_a_busy_registry_is_asked_again_as_it_says(small: Small, team: Repository) -> None:
-    small.put_manifest("team/jax", IMAGE, "latest")
+def test_retry_after_is_honoured(fake: FakeRegistry, team: Repository) -> None:
+    fake.put_manifest("team/jax", IMAGE, "latest")
     busy = Answer(status=429, headers={"Retry-After": "0"})
-    small.odd["/v2/team/jax/manifests/latest"] = [busy, Answer(status=503, headers=busy.headers)]
+    fake.odd["/v2/team/jax/manifests/latest"] = [busy, Answer(status=503, headers=busy.headers)]
     assert read_manifest(team, "latest") is not None
-    assert len(small.asked) == 3
+    assert len(fake.asked) == 3
 
 
-def test_an_index_leads_to_the_image_of_this_platform(small: Small, team: Repository) -> None:
-    image = small.put_manifest("team/jax", IMAGE)
+def test_the_image_for_linux_amd64_is_selected_from_an_index(
+    fake: FakeRegistry, team: Repository
+) -> None:
+    image = fake.put_manifest("team/jax", IMAGE)
     entries = [
         {"digest": D, "size": 1, "platform": {"os": "linux", "architecture": "arm64"}},
         {"digest": D, "size": 1, "platform": {"os": "unknown", "architecture": "unknown"}},
         {"digest": image, "size": 1, "platform": {"os": "linux", "architecture": "amd64"}},
     ]
-    small.put_manifest("team/jax", {"manifests": entries}, "all", kind=OCI_INDEX)
-    small.put_manifest("team/jax", {"manifests": entries[:2]}, "arm", kind=OCI_INDEX)
+    fake.put_manifest("team/jax", {"manifests": entries}, "all", kind=OCI_INDEX)
+    fake.put_manifest("team/jax", {"manifests": entries[:2]}, "arm", kind=OCI_INDEX)
     index = read_manifest(team, "all")
     assert index is not None
     assert select_platform(team, index).digest == image
@@ -233,7 +242,7 @@ def test_an_index_leads_to_the_image_of_this_platform(small: Small, team: Reposi
     assert "it has linux/arm64" in str(raised.value)
 
 
-def test_a_blob_is_sent_once_and_read_back(small: Small, team: Repository) -> None:
+def test_a_blob_is_sent_once_and_read_back(fake: FakeRegistry, team: Repository) -> None:
     content = bytes(range(256)) * 20_000
     digest = sha256(content)
     file = io.BytesIO(b"before" + content)
@@ -242,15 +251,15 @@ def test_a_blob_is_sent_once_and_read_back(small: Small, team: Repository) -> No
     assert upload_blob(team, file, digest, len(content)) == "uploaded"
     assert upload_blob(team, file, digest, len(content)) == "present"
     assert b"".join(read_blob_blocks(team, digest)) == content
-    assert small.paths("PUT") == ["/v2/team/jax/blobs/uploads/1"]
+    assert fake.paths("PUT") == ["/v2/team/jax/blobs/uploads/1"]
 
 
-def test_a_blob_is_sent_again_from_its_start(small: Small, team: Repository) -> None:
+def test_a_blob_is_sent_again_from_its_start(fake: FakeRegistry, team: Repository) -> None:
     content = b"x" * 3_000_000
     again = Answer(status=503, headers={"Retry-After": "0"})
-    small.odd["PUT /v2/team/jax/blobs/uploads/1"] = [again]
+    fake.odd["PUT /v2/team/jax/blobs/uploads/1"] = [again]
     assert upload_blob(team, io.BytesIO(content), sha256(content), len(content)) == "uploaded"
-    assert small.blobs["team/jax", sha256(content)] == content
+    assert fake.blobs["team/jax", sha256(content)] == content
 
 
 CONTENT = bytes(range(256)) * 4_000
@@ -266,119 +275,127 @@ CONTENT = bytes(range(256)) * 4_000
     ],
 )
 def test_a_broken_upload_goes_on_where_it_broke(
-    small: Small, team: Repository, breaks: list[int], received: int, *, keeps: bool
+    fake: FakeRegistry, team: Repository, breaks: list[int], received: int, *, keeps: bool
 ) -> None:
-    small.breaks, small.keeps = breaks, keeps
+    fake.breaks, fake.keeps = breaks, keeps
     file = io.BytesIO(b"before" + CONTENT)
     file.seek(6)
     assert upload_blob(team, file, sha256(CONTENT), len(CONTENT)) == "uploaded"
-    assert small.blobs["team/jax", sha256(CONTENT)] == CONTENT
-    assert small.received == len(CONTENT) + received
+    assert fake.blobs["team/jax", sha256(CONTENT)] == CONTENT
+    assert fake.received == len(CONTENT) + received
 
 
-def test_an_upload_that_breaks_every_time_is_given_up(small: Small, team: Repository) -> None:
-    small.breaks = [1] * 9
+def test_an_upload_that_breaks_every_time_is_given_up(fake: FakeRegistry, team: Repository) -> None:
+    fake.breaks = [1] * 9
     with pytest.raises(NetworkFailure, match="cannot be reached"):
         upload_blob(team, io.BytesIO(CONTENT), sha256(CONTENT), len(CONTENT))
-    assert len(small.breaks) == 5
+    assert len(fake.breaks) == 5
 
 
 def test_large_blobs_are_sent_in_chunks(
-    small: Small, team: Repository, monkeypatch: pytest.MonkeyPatch
+    fake: FakeRegistry, team: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blobs, "CHUNK", 300_000)
-    small.most = 300_000
+    fake.most = 300_000
     assert upload_blob(team, io.BytesIO(CONTENT), sha256(CONTENT), len(CONTENT)) == "uploaded"
-    assert small.blobs["team/jax", sha256(CONTENT)] == CONTENT
-    assert len(small.paths("PATCH")) == 4
-    small.most = 1000
+    assert fake.blobs["team/jax", sha256(CONTENT)] == CONTENT
+    assert len(fake.paths("PATCH")) == 4
+    fake.most = 1000
     with pytest.raises(NetworkFailure, match="413") as raised:
         upload_blob(team, io.BytesIO(CONTENT[1:]), sha256(CONTENT[1:]), len(CONTENT) - 1)
     assert "client_max_body_size" in str(raised.value)
 
 
-def test_a_blob_that_became_another_is_refused(small: Small, team: Repository) -> None:
+def test_a_blob_stored_under_another_digest_is_refused(
+    fake: FakeRegistry, team: Repository
+) -> None:
     other = Answer(status=201, headers={"Docker-Content-Digest": D})
-    small.odd["PUT /v2/team/jax/blobs/uploads/1"] = [other]
+    fake.odd["PUT /v2/team/jax/blobs/uploads/1"] = [other]
     with pytest.raises(NetworkFailure, match=f"was sent, the registry stored {D}"):
         upload_blob(team, io.BytesIO(b"a"), sha256(b"a"), 1)
 
 
-def test_a_login_during_an_upload_sends_the_blob_again(small: Small, home: dict[str, str]) -> None:
-    small.login, small.expires = ("me", "secret"), 1
-    logged_in(home, small.host)
-    with open_registry(small.host, home) as registry:
+def test_a_login_during_an_upload_sends_the_blob_again(
+    fake: FakeRegistry, home: dict[str, str]
+) -> None:
+    fake.login, fake.expires = ("me", "secret"), 1
+    logged_in(home, fake.host)
+    with open_registry(fake.host, home) as registry:
         team = Repository(registry=registry, name="team/jax")
         assert upload_blob(team, io.BytesIO(CONTENT), sha256(CONTENT), len(CONTENT)) == "uploaded"
-    assert small.blobs["team/jax", sha256(CONTENT)] == CONTENT
+    assert fake.blobs["team/jax", sha256(CONTENT)] == CONTENT
 
 
-def test_a_registry_without_mounts_gets_the_content(small: Small, team: Repository) -> None:
-    digest = small.put_blob("team/torch", b"shared")
-    small.mounts = False
+def test_a_blob_is_uploaded_where_mounts_are_not_supported(
+    fake: FakeRegistry, team: Repository
+) -> None:
+    digest = fake.put_blob("team/torch", b"shared")
+    fake.mounts = False
     assert upload_blob(team, io.BytesIO(b"shared"), digest, 6, source="team/torch") == "uploaded"
-    small.odd["POST /v2/team/jax/blobs/uploads/"] = [Answer(status=405)]
-    other = small.put_blob("team/torch", b"other")
+    fake.odd["POST /v2/team/jax/blobs/uploads/"] = [Answer(status=405)]
+    other = fake.put_blob("team/torch", b"other")
     assert upload_blob(team, io.BytesIO(b"other"), other, 5, source="team/torch") == "uploaded"
 
 
-def test_a_blob_of_a_neighbour_is_taken_from_there(small: Small, team: Repository) -> None:
-    digest = small.put_blob("team/torch", b"shared")
+def test_a_blob_is_mounted_from_another_repository(fake: FakeRegistry, team: Repository) -> None:
+    digest = fake.put_blob("team/torch", b"shared")
     assert upload_blob(team, io.BytesIO(b"shared"), digest, 6, source="team/torch") == "mounted"
-    assert not small.paths("PUT")
+    assert not fake.paths("PUT")
     other = io.BytesIO(b"other")
     assert upload_blob(team, other, sha256(b"other"), 5, source="team/torch") == "uploaded"
 
 
-def test_a_neighbour_that_may_not_be_read_is_no_hindrance(small: Small, team: Repository) -> None:
-    small.odd["POST /v2/team/jax/blobs/uploads/"] = [Answer(status=403)]
+def test_a_blob_is_uploaded_where_the_source_is_not_readable(
+    fake: FakeRegistry, team: Repository
+) -> None:
+    fake.odd["POST /v2/team/jax/blobs/uploads/"] = [Answer(status=403)]
     sent = upload_blob(team, io.BytesIO(b"a"), sha256(b"a"), 1, source="other/torch")
     assert sent == "uploaded"
 
 
-def test_a_blob_that_is_not_what_was_said_is_refused(small: Small, team: Repository) -> None:
+def test_a_blob_with_a_wrong_digest_is_refused(fake: FakeRegistry, team: Repository) -> None:
     with pytest.raises(NetworkFailure, match=r"does not take .* DIGEST_INVALID"):
         upload_blob(team, io.BytesIO(b"a"), sha256(b"b"), 1)
-    small.blobs["team/jax", D] = b"other"
+    fake.blobs["team/jax", D] = b"other"
     with pytest.raises(NetworkFailure, match="sends other bytes"):
         read_blob(team, D)
     with pytest.raises(NetworkFailure, match="sends other bytes"):
         b"".join(read_blob_blocks(team, D))
     with pytest.raises(NetworkFailure, match=r"does not give sha256:.*404"):
         read_blob(team, sha256(b"nothing"))
-    big = small.put_blob("team/jax", b"a" * 100)
+    big = fake.put_blob("team/jax", b"a" * 100)
     with pytest.raises(NetworkFailure, match="more than 99 bytes"):
         read_blob(team, big, limit=99)
 
 
-def test_no_authorization_goes_to_another_host(small: Small, home: dict[str, str]) -> None:
-    small.login = ("me", "secret")
-    digest = small.put_blob("team/jax", b"content")
-    logged_in(home, small.host)
+def test_no_authorization_goes_to_another_host(fake: FakeRegistry, home: dict[str, str]) -> None:
+    fake.login = ("me", "secret")
+    digest = fake.put_blob("team/jax", b"content")
+    logged_in(home, fake.host)
     # netrc, too, has nothing to say to where the registry sends us.
     Path(home["HOME"], ".netrc").write_text("default login me password secret\n")
-    with running(Small()) as other:
+    with running(FakeRegistry()) as other:
         other.put_blob("team/jax", b"content")
-        small.blobs_elsewhere = f"http://{other.host}"
-        with open_registry(small.host, home) as registry:
+        fake.blobs_elsewhere = f"http://{other.host}"
+        with open_registry(fake.host, home) as registry:
             assert read_blob(Repository(registry=registry, name="team/jax"), digest) == b"content"
         assert [words for _, _, words in other.asked] == [""]
-    assert small.asked[-1][2].startswith("Bearer ")
+    assert fake.asked[-1][2].startswith("Bearer ")
 
 
-def test_a_token_is_asked_for_once_for_each_right(small: Small, home: dict[str, str]) -> None:
-    small.login = ("me", "secret")
-    logged_in(home, f"https://{small.host}/v1/")
-    shared = small.put_blob("team/torch", b"shared")
-    with open_registry(small.host, home) as registry:
+def test_a_token_is_requested_once_for_each_scope(fake: FakeRegistry, home: dict[str, str]) -> None:
+    fake.login = ("me", "secret")
+    logged_in(home, f"https://{fake.host}/v1/")
+    shared = fake.put_blob("team/torch", b"shared")
+    with open_registry(fake.host, home) as registry:
         team = Repository(registry=registry, name="team/jax")
         assert read_manifest(team, "latest") is None
         assert read_manifest(team, "latest") is None
-        assert small.paths("GET").count("/token") == 1
+        assert fake.paths("GET").count("/token") == 1
         upload_blob(team, io.BytesIO(b"new"), sha256(b"new"), 3)
         assert upload_blob(team, io.BytesIO(b""), shared, 6, source="team/torch") == "mounted"
         attach_artifact(team, SOMETHING, Descriptor(media_type=OCI_MANIFEST, digest=D, size=1))
-    asked = [query for path, query in small.bodies if path == "/token"]
+    asked = [query for path, query in fake.bodies if path == "/token"]
     assert len(asked) == 3
     assert (
         "scope=repository%3Ateam%2Fjax%3Apull%2Cpush&scope=repository%3Ateam%2Ftorch%3Apull"
@@ -386,31 +403,29 @@ def test_a_token_is_asked_for_once_for_each_right(small: Small, home: dict[str, 
     )
 
 
-def test_an_identity_token_takes_the_place_of_a_password(
-    small: Small, home: dict[str, str]
-) -> None:
-    small.login = ("", "identity")
-    settings = {"auths": {small.host: {"identitytoken": "identity"}}}
+def test_an_identity_token_replaces_the_password(fake: FakeRegistry, home: dict[str, str]) -> None:
+    fake.login = ("", "identity")
+    settings = {"auths": {fake.host: {"identitytoken": "identity"}}}
     Path(home["DOCKER_CONFIG"], "config.json").write_text(json.dumps(settings))
-    with open_registry(small.host, home) as registry:
+    with open_registry(fake.host, home) as registry:
         assert read_manifest(Repository(registry=registry, name="team/jax"), "latest") is None
 
 
 @pytest.mark.parametrize("basic", [True, False])
 def test_a_wrong_or_missing_login_says_what_to_do(
-    small: Small, home: dict[str, str], *, basic: bool
+    fake: FakeRegistry, home: dict[str, str], *, basic: bool
 ) -> None:
-    small.login = ("me", "secret")
-    small.basic = basic
+    fake.login = ("me", "secret")
+    fake.basic = basic
     for login in ("", "me:wrong"):
         if login:
-            logged_in(home, small.host, login)
-        with open_registry(small.host, home) as registry, pytest.raises(NetworkFailure) as raised:
+            logged_in(home, fake.host, login)
+        with open_registry(fake.host, home) as registry, pytest.raises(NetworkFailure) as raised:
             read_manifest(Repository(registry=registry, name="a"), "latest")
-        assert f"docker login {small.host}" in str(raised.value)
+        assert f"docker login {fake.host}" in str(raised.value)
         assert "wrong" not in str(raised.value)
-    logged_in(home, small.host)
-    with open_registry(small.host, home) as registry:
+    logged_in(home, fake.host)
+    with open_registry(fake.host, home) as registry:
         assert read_manifest(Repository(registry=registry, name="a"), "latest") is None
 
 
@@ -429,12 +444,12 @@ def test_a_challenge_is_read(text: str, kind: str, realm: str | None) -> None:
     assert (found, words.get("realm")) == (kind, realm)
 
 
-def test_a_login_is_never_sent_where_others_can_read(small: Small, home: dict[str, str]) -> None:
-    logged_in(home, small.host)
+def test_a_login_is_never_sent_unencrypted(fake: FakeRegistry, home: dict[str, str]) -> None:
+    logged_in(home, fake.host)
     challenge = {"WWW-Authenticate": 'Bearer realm="http://x.y/t"'}
-    small.odd["/v2/a/manifests/1"] = [Answer(status=401, headers=challenge)]
+    fake.odd["/v2/a/manifests/1"] = [Answer(status=401, headers=challenge)]
     with (
-        open_registry(small.host, home) as registry,
+        open_registry(fake.host, home) as registry,
         pytest.raises(NetworkFailure, match="which is not encrypted"),
     ):
         read_manifest(Repository(registry=registry, name="a"), "1")
@@ -470,10 +485,10 @@ def test_logins_come_from_docker_and_its_helpers(
 
 @pytest.mark.parametrize("api", [True, False])
 def test_an_artifact_is_attached_once_and_found(
-    small: Small, team: Repository, *, api: bool
+    fake: FakeRegistry, team: Repository, *, api: bool
 ) -> None:
-    small.referrers_api = api
-    digest = small.put_manifest("team/jax", IMAGE, "latest")
+    fake.referrers_api = api
+    digest = fake.put_manifest("team/jax", IMAGE, "latest")
     subject = Descriptor(media_type=OCI_MANIFEST, digest=digest, size=len(json.dumps(IMAGE)))
     assert list_referrers(team, digest) == ()
     first = attach_artifact(team, SOMETHING, subject)
@@ -484,12 +499,12 @@ def test_an_artifact_is_attached_once_and_found(
     assert [one.artifact_type for one in found] == ["application/x", "application/y"]
     assert found[0].annotations == {"b": "2"}
     assert read_artifact(team, found[0], digest) == "a text"
-    fallback = ("team/jax", digest.replace(":", "-")) in small.manifests
+    fallback = ("team/jax", digest.replace(":", "-")) in fake.manifests
     assert fallback is not api
 
 
-def test_every_page_of_referrers_is_read(small: Small, team: Repository) -> None:
-    small.pages = 2
+def test_every_page_of_referrers_is_read(fake: FakeRegistry, team: Repository) -> None:
+    fake.pages = 2
     subject = Descriptor(media_type=OCI_MANIFEST, digest=D, size=1)
     attached = [
         attach_artifact(team, Artifact(kind="application/x", text=str(number), title="x"), subject)
@@ -498,13 +513,15 @@ def test_every_page_of_referrers_is_read(small: Small, team: Repository) -> None
     assert [one.digest for one in list_referrers(team, D)] == attached
 
 
-def test_a_list_that_somebody_overwrites_is_written_again(small: Small, team: Repository) -> None:
-    small.referrers_api = False
-    small.forgets = 2
+def test_an_overwritten_referrers_index_is_written_again(
+    fake: FakeRegistry, team: Repository
+) -> None:
+    fake.referrers_api = False
+    fake.forgets = 2
     subject = Descriptor(media_type=OCI_MANIFEST, digest=D, size=1)
     digest = attach_artifact(team, SOMETHING, subject)
     assert [one.digest for one in list_referrers(team, D)] == [digest]
-    small.forgets = 99
+    fake.forgets = 99
     with pytest.raises(NetworkFailure, match="does not keep"):
         attach_artifact(team, Artifact(kind="application/x", text="c", title="x"), subject)
 
@@ -517,44 +534,44 @@ def test_a_list_that_somebody_overwrites_is_written_again(small: Small, team: Re
         Answer(body=b'{"name": "something else"}'),
     ],
 )
-def test_a_registry_without_the_api_may_say_so_in_its_own_way(
-    small: Small, team: Repository, answer: Answer
+def test_any_unknown_path_response_means_no_referrers_api(
+    fake: FakeRegistry, team: Repository, answer: Answer
 ) -> None:
-    small.referrers_api = False
+    fake.referrers_api = False
     subject = Descriptor(media_type=OCI_MANIFEST, digest=D, size=1)
     digest = attach_artifact(team, SOMETHING, subject)
-    small.odd[f"/v2/team/jax/referrers/{D}"] = [answer]
+    fake.odd[f"/v2/team/jax/referrers/{D}"] = [answer]
     assert [one.digest for one in list_referrers(team, D)] == [digest]
 
 
 def test_an_image_under_the_tag_of_its_referrers_is_not_a_list(
-    small: Small, team: Repository
+    fake: FakeRegistry, team: Repository
 ) -> None:
-    small.referrers_api = False
+    fake.referrers_api = False
     entries = [{"mediaType": OCI_MANIFEST, "digest": D, "size": 1}]
     content = {"mediaType": OCI_INDEX, "manifests": entries}
-    digest = small.put_manifest("team/jax", content, kind=OCI_INDEX)
-    small.manifests["team/jax", digest.replace(":", "-")] = small.manifests["team/jax", digest]
+    digest = fake.put_manifest("team/jax", content, kind=OCI_INDEX)
+    fake.manifests["team/jax", digest.replace(":", "-")] = fake.manifests["team/jax", digest]
     assert list_referrers(team, digest) == ()
 
 
-def test_what_belongs_to_another_image_is_not_read(small: Small, team: Repository) -> None:
+def test_an_artifact_with_another_subject_is_refused(fake: FakeRegistry, team: Repository) -> None:
     subject = Descriptor(media_type=OCI_MANIFEST, digest=D, size=1)
     attach_artifact(team, SOMETHING, subject)
     (found,) = list_referrers(team, D)
     with pytest.raises(ValueError, match="belongs to another image"):
         read_artifact(team, found, sha256(b"another"))
-    empty = small.put_manifest("team/jax", {"subject": {"digest": D}, "layers": []})
+    empty = fake.put_manifest("team/jax", {"subject": {"digest": D}, "layers": []})
     with pytest.raises(ValueError, match="0 layers"):
         read_artifact(team, Descriptor(media_type="", digest=empty, size=1), D)
 
 
-def test_a_registry_that_takes_no_artifacts_says_why(small: Small, team: Repository) -> None:
+def test_the_refusal_of_an_artifact_is_reported(fake: FakeRegistry, team: Repository) -> None:
     no = Answer(status=400, body=b'{"errors":[{"code":"MANIFEST_INVALID","message":"type"}]}')
-    small.put_blob("team/jax", b"{}")
-    small.put_blob("team/jax", b"a text")
+    fake.put_blob("team/jax", b"{}")
+    fake.put_blob("team/jax", b"a text")
     subject = Descriptor(media_type=OCI_MANIFEST, digest=D, size=1)
     digest = sha256(artifact_manifest(SOMETHING, subject))
-    small.odd[f"PUT /v2/team/jax/manifests/{digest}"] = [no]
+    fake.odd[f"PUT /v2/team/jax/manifests/{digest}"] = [no]
     with pytest.raises(NetworkFailure, match=r"does not take .* MANIFEST_INVALID type"):
         attach_artifact(team, SOMETHING, subject)
