@@ -331,7 +331,7 @@ ONE, OTHER = {"A": "b"}, {"A": "x"}
         (started(Entrypoint=["sh"]), "the image's Entrypoint is ['sh']"),
         (started(WorkingDir="/"), "the image's WorkingDir is /"),
         (started(User="0"), "the image's User is 0"),
-        (json.dumps({"actual": START}), "DLIMG_START has no config that the image is compared with"),
+        (json.dumps({"actual": START}), "DLIMG_START has no config that the image is"),
         (started({"Env": ONE, "Labels": OTHER}, Env=ONE, Labels=OTHER), None),
         (started({"Cmd": ["bash"]}, Cmd=["x"]), "Cmd is not as expected: ['bash']"),
         (started(Healthcheck={"Test": ["x"]}), "Healthcheck is not as expected: not set"),

@@ -128,7 +128,7 @@ def test_the_key_changes_with_whatever_changes_the_image_and_with_nothing_else()
     assert content_key(replace(image, tag="other", aliases=("latest",)), base, PACKAGES) == same
     assert content_key(image, samples.base(source=BaseSource.REGISTRY), PACKAGES) == same
     others = {
-        content_key(replace(image, dockerfile="FROM debian:trixie-slim\nRUN true\n"), base, PACKAGES),
+        content_key(replace(image, dockerfile="FROM debian\nRUN true\n"), base, PACKAGES),
         content_key(replace(image, labels={"a": "b"}), base, PACKAGES),
         content_key(image, samples.base("debian12"), PACKAGES),
         content_key(image, base, f"sha256:{'2' * 64}"),

@@ -1,0 +1,84 @@
+"""Frameworks of a project, read from images/<framework>/framework.yaml."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dlimg.errors import BadInput
+from dlimg.model import EnvVar, Framework
+from dlimg.render.dockerfile import load_templates, render_dockerfile, template_folder
+from dlimg.render.frameworks import read_frameworks
+from dlimg.render.image_config import image_environment
+from tests.support import samples
+from tests.support.check_scripts import IMAGES
+
+WHOLE = """\
+module: torch
+fixed_packages: [triton]
+provides: {torch-cpu: torch}
+compiler: true
+cuda_env:
+  A: {value: b, why: for a reason}
+"""
+
+
+def write(images: Path, text: str) -> Path:
+    folder = images / "pytorch"
+    folder.mkdir(parents=True)
+    (folder / "framework.yaml").write_text(text)
+    return images
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    assert read_frameworks(write(tmp_path, WHOLE)) == {
+        "pytorch": Framework(
+            folder="pytorch",
+            module="torch",
+            fixed_packages=("triton",),
+            provides=(("torch-cpu", "torch"),),
+            cuda_env=(EnvVar(name="A", value="b", why="for a reason"),),
+            needs_compiler=True,
+        )
+    }
+
+
+def test_a_project_without_frameworks_has_none(tmp_path: Path) -> None:
+    assert read_frameworks(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("modul: torch\n", "unknown key 'modul'"),
+        ("compiler: true\n", "needs the key 'module'"),
+        ("module: [a]\n", "module"),
+        ("module: torch\ncuda_env: {a b: {value: c}}\n", "the name in cuda_env"),
+        ("module: torch\ncuda_env: {A: {valu: c}}\n", "unknown key 'valu'"),
+    ],
+)
+def test_malformed_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message) as caught:
+        read_frameworks(write(tmp_path, text))
+    assert "pytorch/framework.yaml:" in caught.value.problems[0].where
+
+
+def test_variables_of_a_framework_are_for_cuda_images() -> None:
+    name = "DLIMG_WITHOUT_GPU"
+    assert name in image_environment(samples.cell("jax", accelerator="cuda13.2"))
+    assert name not in image_environment(samples.cell("jax"))
+    assert name not in image_environment(samples.cell("pytorch", accelerator="cuda13.2"))
+
+
+def test_a_second_family_of_a_framework_needs_no_template() -> None:
+    cell = replace(samples.cell("jax"), family="jax-nlp")
+    templates = load_templates(str(IMAGES))
+    assert template_folder(cell, templates) == "jax"
+    text = render_dockerfile(cell, samples.lock(cell.id), templates)
+    assert "from images/jax/Dockerfile.j2" in text
+
+
+def test_a_family_without_template_and_framework_is_refused() -> None:
+    cell = samples.cell("sklearn")
+    with pytest.raises(BadInput, match="no template"):
+        render_dockerfile(cell, samples.lock(cell.id), load_templates(str(IMAGES)))
