@@ -45,8 +45,8 @@ def layer(number: int) -> Layer:
     )
 
 
-def layer_of(found: Layer, history: str) -> ImageLayer:
-    return ImageLayer(layer=found, rank=LayerRank.SYSTEM, history=history)
+def layer_of(layer: Layer, history: str) -> ImageLayer:
+    return ImageLayer(layer=layer, rank=LayerRank.SYSTEM, history=history)
 
 
 def part(number: int, rank: LayerRank, *, history: str = "", size: int = 0) -> ImageLayer:
@@ -56,7 +56,7 @@ def part(number: int, rank: LayerRank, *, history: str = "", size: int = 0) -> I
 
 
 def numbers(parts: list[ImageLayer]) -> list[int]:
-    return [found.layer.size for found in order_layers(parts)]
+    return [image_layer.layer.size for image_layer in order_layers(parts)]
 
 
 def test_layers_shared_by_more_images_are_lower() -> None:
@@ -117,15 +117,15 @@ def test_the_lowest_layers_are_in_every_image_of_a_stack() -> None:
         assert match
         family, accelerator = match.groups()
         wheels = json.loads(path.read_text())["wheels"]
-        large = {one["name"]: one["sha256"] for one in wheels if one["size"] >= LARGE_WHEEL}
+        large = {wheel["name"]: wheel["sha256"] for wheel in wheels if wheel["size"] >= LARGE_WHEEL}
         stacks.setdefault(accelerator, []).append(large)
         frameworks.setdefault(accelerator, set()).add(family)
-        names = {one["name"] for one in wheels if one.get("shared")}
+        names = {wheel["name"] for wheel in wheels if wheel.get("shared")}
         marked.setdefault(accelerator, set()).update(names)
     shared = {name for name in stacks if len(frameworks[name]) > 1}
     assert shared
     for stack in shared:
-        everywhere = set.intersection(*(set(one.items()) for one in stacks[stack]))
+        everywhere = set.intersection(*(set(wheel.items()) for wheel in stacks[stack]))
         names = {name for name, _ in everywhere}
         assert names == marked[stack] & {name for wheels in stacks[stack] for name in wheels}
 
@@ -142,15 +142,21 @@ def test_manifest_and_config() -> None:
         "digest": f"sha256:{hashlib.sha256(image.config).hexdigest()}",
         "size": len(image.config),
     }
-    assert [one["digest"] for one in manifest["layers"]] == [layer(1).digest, layer(2).digest]
-    assert {one["mediaType"] for one in manifest["layers"]} == {layer(1).media_type}
+    assert [descriptor["digest"] for descriptor in manifest["layers"]] == [
+        layer(1).digest,
+        layer(2).digest,
+    ]
+    assert {descriptor["mediaType"] for descriptor in manifest["layers"]} == {layer(1).media_type}
     assert image.digest == f"sha256:{hashlib.sha256(image.manifest).hexdigest()}"
     assert image.config_digest == manifest["config"]["digest"]
     assert config["rootfs"] == {"type": "layers", "diff_ids": [layer(1).diff_id, layer(2).diff_id]}
     assert config["created"] == "1980-01-02T00:00:00Z"
-    assert [one["created_by"] for one in config["history"]] == ["base", "wheel: torch"]
-    said = config["config"]
-    assert said.pop("Labels") == {
+    assert [descriptor["created_by"] for descriptor in config["history"]] == [
+        "base",
+        "wheel: torch",
+    ]
+    settings = config["config"]
+    assert settings.pop("Labels") == {
         "z": "ü",
         "io.dlimg.cell": planned.image.cell.id,
         "io.dlimg.key": planned.key,
@@ -158,7 +164,7 @@ def test_manifest_and_config() -> None:
         "io.dlimg.base-source": "bootstrap",
         "io.dlimg.builder": f"layers/{FORMAT}",
     }
-    assert said == {
+    assert settings == {
         "Cmd": ["bash"],
         "Entrypoint": ["tini"],
         "Env": ["PATH=/bin"],
@@ -217,10 +223,10 @@ def test_an_exported_layout_links_to_the_blobs_of_the_store(tmp_path: Path, stor
         assert hashlib.sha256(path.read_bytes()).hexdigest() == name
     content = json.loads(blobs[manifest["digest"].removeprefix("sha256:")].read_bytes())
     named = [content["config"], *content["layers"], manifest]
-    assert {one["digest"].removeprefix("sha256:") for one in named} == set(blobs)
-    for found in layers:
-        copy = blobs[found.layer.digest.removeprefix("sha256:")]
-        assert copy.stat().st_ino == store.blob(found.layer).stat().st_ino
+    assert {descriptor["digest"].removeprefix("sha256:") for descriptor in named} == set(blobs)
+    for image_layer in layers:
+        copy = blobs[image_layer.layer.digest.removeprefix("sha256:")]
+        assert copy.stat().st_ino == store.blob(image_layer.layer).stat().st_ino
 
 
 def test_an_exported_layout_on_another_file_system_has_copies(
@@ -230,11 +236,11 @@ def test_an_exported_layout_on_another_file_system_has_copies(
         raise OSError
 
     monkeypatch.setattr(os, "link", refuse)
-    one = kept(store, 1)
-    image = assemble_image(samples.planned(), [layer_of(one, "")], CONFIG)
+    stored = kept(store, 1)
+    image = assemble_image(samples.planned(), [layer_of(stored, "")], CONFIG)
     write_layout(tmp_path / "layout", image, store, name="jax:1")
-    copy = tmp_path / "layout/blobs/sha256" / one.digest.removeprefix("sha256:")
-    assert copy.read_bytes() == store.blob(one).read_bytes()
+    copy = tmp_path / "layout/blobs/sha256" / stored.digest.removeprefix("sha256:")
+    assert copy.read_bytes() == store.blob(stored).read_bytes()
 
 
 @pytest.mark.parametrize(

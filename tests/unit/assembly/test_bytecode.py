@@ -63,8 +63,8 @@ def test_sources_are_the_python_files_of_the_library(tmp_path: Path, context: La
     }
     wheel = a_wheel(tmp_path, "p", files)
     part = python_sources(context, wheel, python="3.13")
-    found = read_entries(context.store, part, owner="p")
-    contents = {one.path: one.content for one in found if one.content is not None}
+    entries = read_entries(context.store, part, owner="p")
+    contents = {entry.path: entry.content for entry in entries if entry.content is not None}
     assert contents == {f"{LIBRARY}/p/a.py": b"x = 1", f"{LIBRARY}/q/d.py": b"y = 2"}
     (tmp_path / wheel.file).unlink()
     assert python_sources(context, wheel, python="3.12") == part  # kept, and for any Python
@@ -98,10 +98,12 @@ def test_large_byte_code_has_its_own_layer(tmp_path: Path, context: LayerContext
     compiled(context, first, {"n/__pycache__/x.pyc": b"first", "a.pyc": b"1"})
     compiled(context, second, {"n/__pycache__/x.pyc": b"second", "b.pyc": b"2"})
     layers = list(bytecode_layers(context, [second, big, first], compiler()))
-    assert [one.wheel for one in layers] == [big, None]
+    assert [layer.wheel for layer in layers] == [big, None]
     with tarfile.open(context.store.blob(layers[1].layer)) as archive:
         content = {
-            one.name: cast("Any", archive.extractfile(one)).read() for one in archive if one.isreg()
+            layer.name: cast("Any", archive.extractfile(layer)).read()
+            for layer in archive
+            if layer.isreg()
         }
     # Of a file that two wheels have, the byte code of the first by name.
     assert content == {
@@ -110,20 +112,20 @@ def test_large_byte_code_has_its_own_layer(tmp_path: Path, context: LayerContext
         f"{LIBRARY}/n/__pycache__/x.pyc": b"first",
     }
     again = list(bytecode_layers(context, [first, big, second], compiler()))
-    assert {one.layer.digest for one in again} == {one.layer.digest for one in layers}
+    assert {layer.layer.digest for layer in again} == {layer.layer.digest for layer in layers}
     assert missing_bytecode(context.store, [big], compiler("another")) == (big,)
 
 
 def test_bytecode_keys_contain_all_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = (a_wheel(tmp_path, name, {}) for name in ("one", "other"))
+    wheel, other = (a_wheel(tmp_path, name, {}) for name in ("one", "other"))
     keys = [
-        bytecode_key(one, interpreter="i", python="3.13"),
+        bytecode_key(wheel, interpreter="i", python="3.13"),
         bytecode_key(other, interpreter="i", python="3.13"),
-        bytecode_key(one, interpreter="j", python="3.13"),
-        bytecode_key(one, interpreter="i", python="3.12"),
+        bytecode_key(wheel, interpreter="j", python="3.13"),
+        bytecode_key(wheel, interpreter="i", python="3.12"),
     ]
     monkeypatch.setattr(bytecode, "SCRIPT", "another")
-    keys.append(bytecode_key(one, interpreter="i", python="3.13"))
+    keys.append(bytecode_key(wheel, interpreter="i", python="3.13"))
     assert len(set(keys)) == len(keys)
 
 

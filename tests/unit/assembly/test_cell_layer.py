@@ -11,7 +11,7 @@ import pytest
 
 from dlimg.assembly.cell_layer import CellLayerFiles, cell_layer, cell_layer_files, installer_layer
 from dlimg.assembly.wheel_to_layer import LayerContext, read_entries
-from dlimg.checks.image_inputs import wheel_records
+from dlimg.checks.image_inputs import read_wheel_records
 from dlimg.errors import BadInput, Negative
 from dlimg.layer.compress import splice_wheel_streams
 from dlimg.layer.entries import LayerEntry, arrange_entries, folder_entry, link_entry
@@ -51,8 +51,8 @@ def members(blob: bytes) -> dict[str, tarfile.TarInfo]:
         return {member.name: member for member in archive}
 
 
-def links(found: dict[str, tarfile.TarInfo]) -> dict[str, str]:
-    return {name: member.linkname for name, member in found.items() if member.issym()}
+def links(entries: dict[str, tarfile.TarInfo]) -> dict[str, str]:
+    return {name: member.linkname for name, member in entries.items() if member.issym()}
 
 
 @pytest.fixture
@@ -82,9 +82,9 @@ def test_links_come_out_of_the_tar_unchanged(target: str) -> None:
     splice_wheel_streams(tar_parts(entries), out.write)
     found = members(out.getvalue())
     assert list(found) == ["a", "a/b", "a/c"]
-    one = found["a/b"]
-    assert (one.issym(), one.linkname, one.mode, one.size) == (True, target, 0o777, 0)
-    assert (one.uid, one.gid, one.mtime) == (0, 0, 315_619_200)
+    member = found["a/b"]
+    assert (member.issym(), member.linkname, member.mode, member.size) == (True, target, 0o777, 0)
+    assert (member.uid, member.gid, member.mtime) == (0, 0, 315_619_200)
 
 
 @pytest.mark.parametrize(
@@ -104,13 +104,13 @@ def test_a_link_and_a_file_at_one_path_clash(other: LayerEntry) -> None:
 
 def test_a_layer_with_files_and_links(shop: Shop) -> None:
     points = {"a-1.0.dist-info/entry_points.txt": "[console_scripts]\ntool = a:b\n"}
-    found = shop.members(
+    entries = shop.members(
         cell_layer(shop.context, own(shop.wheel("a", {**points}), at={"opt/env/bin/python": "p"}))
     )
-    assert links(found) == {"opt/env/bin/python": "p"}
-    assert found["opt/env/bin/tool"].mode == 0o755
-    assert found["etc/dlimg/x.txt"].mode == 0o644
-    assert "opt/env/lib/python/site-packages/a-1.0.dist-info/RECORD" in found
+    assert links(entries) == {"opt/env/bin/python": "p"}
+    assert entries["opt/env/bin/tool"].mode == 0o755
+    assert entries["etc/dlimg/x.txt"].mode == 0o644
+    assert "opt/env/lib/python/site-packages/a-1.0.dist-info/RECORD" in entries
 
 
 def test_links_are_in_the_key() -> None:
@@ -161,9 +161,11 @@ def test_commands_are_on_every_search_path(shop: Shop) -> None:
         ),
     )
     made = replace(own(*wheels), packages=NOTES, taken=frozenset({"taken"}))
-    found = shop.members(cell_layer(shop.context, made))
-    told = links(found)
-    assert {path: target for path, target in told.items() if path.startswith("usr/local/bin/")} == {
+    entries = shop.members(cell_layer(shop.context, made))
+    targets = links(entries)
+    assert {
+        path: target for path, target in targets.items() if path.startswith("usr/local/bin/")
+    } == {
         f"usr/local/bin/{name}": "/usr/local/lib/dlimg/command"
         for name in ("a-run", "a.sh", "pip3", "pip3.13")
     }
@@ -171,15 +173,15 @@ def test_commands_are_on_every_search_path(shop: Shop) -> None:
 
 def test_uv_finds_each_wheel_by_a_metadata_link(shop: Shop) -> None:
     wheels = (shop.wheel("Some_Thing", {}), shop.wheel("b", {}))
-    found = shop.members(cell_layer(shop.context, replace(own(*wheels), packages=NOTES)))
+    entries = shop.members(cell_layer(shop.context, replace(own(*wheels), packages=NOTES)))
     library = "/opt/env/lib/python/site-packages"
-    assert links(found) == {
+    assert links(entries) == {
         f"{NOTES}/B/B.egg-info/PKG-INFO": f"{library}/b-1.0.dist-info/METADATA",
         f"{NOTES}/SOME_THING/SOME_THING.egg-info/PKG-INFO": (
             f"{library}/Some_Thing-1.0.dist-info/METADATA"
         ),
     }
-    modes = {path: member.mode for path, member in found.items() if path.startswith(NOTES)}
+    modes = {path: member.mode for path, member in entries.items() if path.startswith(NOTES)}
     assert modes[f"{NOTES}/B"] == 0o711
     assert modes[f"{NOTES}/B/B.egg-info"] == modes[NOTES] == 0o755
 
@@ -222,32 +224,32 @@ def test_damaged_installer_files_are_made_again(shop: Shop) -> None:
 def test_the_files_of_a_cell_layer() -> None:
     wheels = (samples.wheel("numpy", "2.5"), samples.wheel("torch", "2.15.0", sha256="ab" * 32))
     cell = samples.cell(accelerator="cuda13.2", flavour=Flavour.DEVEL)
-    found = cell_layer_files(cell, samples.lock(wheels=wheels))
-    assert found.requested == {"numpy", "torch"}
-    assert found.files["etc/dlimg/constraints.txt"] == b"torch==2.15.0\n"
-    text = found.files["etc/dlimg/requirements.txt"].decode().splitlines()
+    files = cell_layer_files(cell, samples.lock(wheels=wheels))
+    assert files.requested == {"numpy", "torch"}
+    assert files.files["etc/dlimg/constraints.txt"] == b"torch==2.15.0\n"
+    text = files.files["etc/dlimg/requirements.txt"].decode().splitlines()
     assert text[1] == f"torch==2.15.0 --hash=sha256:{'ab' * 32}"
-    assert found.links == {
+    assert files.links == {
         "opt/env/bin/python3.13": "/usr/bin/python3.13",
         "opt/env/bin/python3": "/usr/local/bin/python3",
         "opt/env/bin/python": "python3",
     }
     commands = {"dlimg-entrypoint", "dlimg-healthcheck", "dlimg-overlay"}
-    assert found.taken == commands | {"python", "python3", "python3.13"}
-    assert found.packages.startswith("usr/local/lib/dlimg/packages/")
-    assert found.cuda_home == HOME
+    assert files.taken == commands | {"python", "python3", "python3.13"}
+    assert files.packages.startswith("usr/local/lib/dlimg/packages/")
+    assert files.cuda_home == HOME
     managed = samples.cell(python="3.12", managed_python="3.12.16")
     other = cell_layer_files(managed, samples.lock(wheels=wheels))
     assert other.links["opt/env/bin/python3.12"] == "/opt/python/current/bin/python3.12"
     assert other.cuda_home == ""
     changed = samples.lock(wheels=(samples.wheel("numpy", "2.6"), wheels[1]))
-    assert cell_layer_files(cell, changed).packages != found.packages
+    assert cell_layer_files(cell, changed).packages != files.packages
 
 
 def test_records_of_wheels_are_read_from_the_store(shop: Shop) -> None:
     wheel, other = shop.wheel("thing", {"thing.py": "x = 1\n"}), samples.wheel("other", "1.0")
     lock = samples.lock(wheels=(wheel, other))
-    assert wheel_records(lock, shop.context.store) == {}
+    assert read_wheel_records(lock, shop.context.store) == {}
     part = installer_layer(shop.context, wheel, python=lock.python, requested=True)
     content = next(
         entry.content
@@ -256,6 +258,6 @@ def test_records_of_wheels_are_read_from_the_store(shop: Shop) -> None:
     )
     assert isinstance(content, bytes)
     digests = {wheel.name: sha256(content).hexdigest()}
-    assert wheel_records(lock, shop.context.store) == digests
+    assert read_wheel_records(lock, shop.context.store) == digests
     shop.context.store.blob(part).write_bytes(b"x" * part.size)
-    assert wheel_records(lock, shop.context.store) == {}
+    assert read_wheel_records(lock, shop.context.store) == {}

@@ -101,21 +101,21 @@ def index() -> Iterator[Index]:
 def wheel(
     index: Index, name: str = "big", content: bytes = CONTENT, *, local: bool = False
 ) -> Wheel:
-    one = samples.wheel(
+    locked = samples.wheel(
         name,
         "1.0",
         size=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         local=local,
     )
-    index.files[one.file] = content
-    return one
+    index.files[locked.file] = content
+    return locked
 
 
 def source(index: Index, folder: Path, *folders: Path) -> WheelSource:
     def urls(wheels: Sequence[Wheel], target: Target) -> Mapping[str, str]:
         assert target == TARGET
-        return {one.sha256: f"{index.address}/{one.file}" for one in wheels}
+        return {locked.sha256: f"{index.address}/{locked.file}" for locked in wheels}
 
     session = requests.Session()
     session.trust_env = False
@@ -126,7 +126,7 @@ def source(index: Index, folder: Path, *folders: Path) -> WheelSource:
 
 def fetched(index: Index, folder: Path, *wheels: Wheel) -> list[Path]:
     with downloading({TARGET: wheels}, source(index, folder)) as locate:
-        return [locate(one) for one in wheels]
+        return [locate(locked) for locked in wheels]
 
 
 def left(folder: Path) -> list[str]:
@@ -134,19 +134,19 @@ def left(folder: Path) -> list[str]:
 
 
 def test_a_wheel_is_downloaded_once(index: Index, tmp_path: Path) -> None:
-    one = wheel(index)
+    locked = wheel(index)
     for _ in range(2):
-        (path,) = fetched(index, tmp_path, one)
-        assert path.name == one.file
+        (path,) = fetched(index, tmp_path, locked)
+        assert path.name == locked.file
         assert path.read_bytes() == CONTENT
-    assert index.asked == [(f"/{one.file}", "")]
-    assert left(tmp_path) == [one.file]
+    assert index.asked == [(f"/{locked.file}", "")]
+    assert left(tmp_path) == [locked.file]
 
 
 def test_a_broken_download_is_resumed(index: Index, tmp_path: Path) -> None:
-    one = wheel(index)
+    locked = wheel(index)
     index.cuts = [4 * CHUNK_SIZE, 8 * CHUNK_SIZE]
-    (path,) = fetched(index, tmp_path, one)
+    (path,) = fetched(index, tmp_path, locked)
     assert path.read_bytes() == CONTENT
     assert [wanted for _, wanted in index.asked] == [
         "",
@@ -156,52 +156,52 @@ def test_a_broken_download_is_resumed(index: Index, tmp_path: Path) -> None:
 
 
 def test_a_partial_download_is_resumed_by_another_run(index: Index, tmp_path: Path) -> None:
-    one = wheel(index)
+    locked = wheel(index)
     index.cuts = [4 * CHUNK_SIZE, *[0] * ATTEMPTS]
     with pytest.raises(
         NetworkFailure, match=r"big-1\.0-.* cannot be downloaded from 127\.0\.0\.1: .*broken"
     ):
-        fetched(index, tmp_path, one)
-    assert left(tmp_path) == [f"{one.sha256}.half"]
-    (path,) = fetched(index, tmp_path, one)
+        fetched(index, tmp_path, locked)
+    assert left(tmp_path) == [f"{locked.sha256}.half"]
+    (path,) = fetched(index, tmp_path, locked)
     assert path.read_bytes() == CONTENT
     assert index.asked[-1][1] == f"bytes={4 * CHUNK_SIZE}-"
 
 
 def test_a_server_without_ranges_starts_again(index: Index, tmp_path: Path) -> None:
-    one = wheel(index)
+    locked = wheel(index)
     index.ranges, index.cuts = False, [1_000_000]
-    (path,) = fetched(index, tmp_path, one)
+    (path,) = fetched(index, tmp_path, locked)
     assert path.read_bytes() == CONTENT
 
 
 def test_another_range_than_requested_is_refused(index: Index, tmp_path: Path) -> None:
-    one = wheel(index)
+    locked = wheel(index)
     index.wrong_part, index.cuts = True, [4 * CHUNK_SIZE]
-    (path,) = fetched(index, tmp_path, one)
+    (path,) = fetched(index, tmp_path, locked)
     assert path.read_bytes() == CONTENT
     assert [wanted for _, wanted in index.asked] == ["", f"bytes={4 * CHUNK_SIZE}-", ""]
 
 
 def test_a_damaged_partial_download_is_discarded(index: Index, tmp_path: Path) -> None:
-    one = wheel(index)
-    half = tmp_path / "fetched" / f"{one.sha256}.half"
+    locked = wheel(index)
+    half = tmp_path / "fetched" / f"{locked.sha256}.half"
     half.parent.mkdir()
     half.write_bytes(b"x" * 1_000_000)
-    (path,) = fetched(index, tmp_path, one)
+    (path,) = fetched(index, tmp_path, locked)
     assert path.read_bytes() == CONTENT
 
 
 def test_a_damaged_download_of_the_right_size_is_repeated(index: Index, tmp_path: Path) -> None:
-    one = wheel(index)
-    path = tmp_path / "fetched" / one.file
+    locked = wheel(index)
+    path = tmp_path / "fetched" / locked.file
     path.parent.mkdir()
     path.write_bytes(bytes(len(CONTENT)))
-    assert fetched(index, tmp_path, one)[0].read_bytes() == CONTENT
+    assert fetched(index, tmp_path, locked)[0].read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
-    ("sent", "words"),
+    ("sent", "reason"),
     [
         (bytes(len(CONTENT)), "whose sha256 is not the lock's"),
         (CONTENT + b"more", "whose sha256 is not the lock's"),
@@ -209,27 +209,27 @@ def test_a_damaged_download_of_the_right_size_is_repeated(index: Index, tmp_path
     ],
 )
 def test_a_file_that_differs_from_the_lock_is_refused(
-    index: Index, tmp_path: Path, sent: bytes, words: str
+    index: Index, tmp_path: Path, sent: bytes, reason: str
 ) -> None:
-    one = wheel(index)
-    index.files[one.file] = sent
-    with pytest.raises(DlimgError, match=words):
-        fetched(index, tmp_path, one)
-    assert one.file not in left(tmp_path)
+    locked = wheel(index)
+    index.files[locked.file] = sent
+    with pytest.raises(DlimgError, match=reason):
+        fetched(index, tmp_path, locked)
+    assert locked.file not in left(tmp_path)
 
 
 @pytest.mark.parametrize("status", [401, 404, 500])
 def test_an_http_error_is_a_network_failure(index: Index, tmp_path: Path, status: int) -> None:
-    one = wheel(index)
+    locked = wheel(index)
     index.status = status
     with pytest.raises(NetworkFailure, match=str(status)):
-        fetched(index, tmp_path, one)
+        fetched(index, tmp_path, locked)
 
 
 def test_downloads_run_a_few_at_a_time(index: Index, tmp_path: Path) -> None:
     wheels = [wheel(index, f"number-{number}", CONTENT + bytes([number])) for number in range(12)]
-    for path, one in zip(fetched(index, tmp_path, *wheels), wheels, strict=True):
-        assert path.name == one.file
+    for path, locked in zip(fetched(index, tmp_path, *wheels), wheels, strict=True):
+        assert path.name == locked.file
     assert 1 < index.most <= PARALLEL
 
 
@@ -243,40 +243,40 @@ def test_a_failed_download_does_not_affect_others(index: Index, tmp_path: Path) 
 
 
 def test_a_wheel_in_an_extra_folder_is_not_downloaded(index: Index, tmp_path: Path) -> None:
-    one = wheel(index)
-    (tmp_path / one.file).write_bytes(CONTENT)
-    with downloading({TARGET: [one]}, source(index, tmp_path, tmp_path)) as locate:
-        assert locate(one) == tmp_path / one.file
+    locked = wheel(index)
+    (tmp_path / locked.file).write_bytes(CONTENT)
+    with downloading({TARGET: [locked]}, source(index, tmp_path, tmp_path)) as locate:
+        assert locate(locked) == tmp_path / locked.file
     assert not index.asked
 
 
 def test_a_wheel_with_another_sha256_in_a_folder_is_ignored(index: Index, tmp_path: Path) -> None:
-    one = wheel(index)
-    (tmp_path / one.file).write_bytes(bytes(len(CONTENT)))
-    with downloading({TARGET: [one]}, source(index, tmp_path, tmp_path)) as locate:
-        assert locate(one).read_bytes() == CONTENT
+    locked = wheel(index)
+    (tmp_path / locked.file).write_bytes(bytes(len(CONTENT)))
+    with downloading({TARGET: [locked]}, source(index, tmp_path, tmp_path)) as locate:
+        assert locate(locked).read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"x", "another sha256"), (None, "in none of")])
+@pytest.mark.parametrize(("content", "reason"), [(b"x", "another sha256"), (None, "in none of")])
 def test_a_missing_local_wheel_is_reported(
-    index: Index, tmp_path: Path, content: bytes | None, words: str
+    index: Index, tmp_path: Path, content: bytes | None, reason: str
 ) -> None:
-    one = wheel(index, local=True)
+    locked = wheel(index, local=True)
     if content is not None:
-        (tmp_path / one.file).write_bytes(content)
+        (tmp_path / locked.file).write_bytes(content)
     with (
-        pytest.raises(BadInput, match=words),
-        downloading({TARGET: [one]}, source(index, tmp_path, tmp_path)),
+        pytest.raises(BadInput, match=reason),
+        downloading({TARGET: [locked]}, source(index, tmp_path, tmp_path)),
     ):
         pytest.fail("it was taken")
     assert not index.asked
 
 
 def test_a_write_error_is_reported(index: Index, tmp_path: Path) -> None:
-    one = wheel(index)
+    locked = wheel(index)
     (tmp_path / "fetched").write_text("in the way")
     with pytest.raises(Negative, match=r"cannot be written: (file exists|not a dir)"):
-        fetched(index, tmp_path, one)
+        fetched(index, tmp_path, locked)
 
 
 PYLOCK = """
@@ -292,21 +292,21 @@ wheels = [
 
 
 def test_urls_are_found_by_sha256() -> None:
-    one = samples.wheel("big", "1.0", sha256="bb")
-    found = wheel_urls([one], TARGET, lambda _wheels, _target: PYLOCK)
-    assert found == {"bb": "https://index.example/b/big-1.0-cp313.whl"}
+    locked = samples.wheel("big", "1.0", sha256="bb")
+    urls = wheel_urls([locked], TARGET, lambda _wheels, _target: PYLOCK)
+    assert urls == {"bb": "https://index.example/b/big-1.0-cp313.whl"}
 
 
 def test_a_url_with_another_sha256_is_ignored() -> None:
-    one = samples.wheel("big", "1.0", sha256="cc")
-    assert wheel_urls([one], TARGET, lambda _wheels, _target: PYLOCK) == {}
+    locked = samples.wheel("big", "1.0", sha256="cc")
+    assert wheel_urls([locked], TARGET, lambda _wheels, _target: PYLOCK) == {}
 
 
 @pytest.mark.parametrize("answer", ["[", "a = 1"])
 def test_an_invalid_answer_of_uv_is_reported(answer: str) -> None:
-    one = samples.wheel("big", "1.0", sha256="bb")
+    locked = samples.wheel("big", "1.0", sha256="bb")
     with pytest.raises(Negative, match="cannot be read"):
-        wheel_urls([one], TARGET, lambda _wheels, _target: answer)
+        wheel_urls([locked], TARGET, lambda _wheels, _target: answer)
 
 
 @pytest.mark.parametrize("lost", [{"w3"}, {"w0", "w6"}, {f"w{n}" for n in range(7)}, set()])
@@ -314,30 +314,32 @@ def test_a_missing_wheel_does_not_stop_other_downloads(lost: set[str]) -> None:
     wheels = [samples.wheel(f"w{number}", "1.0", sha256=f"w{number}") for number in range(7)]
 
     def ask(group: Sequence[Wheel], _target: Target) -> str:
-        if any(one.name in lost for one in group):
+        if any(locked.name in lost for locked in group):
             raise WheelNotFound("uv says that one is not there")
         listed = ", ".join(
-            f'{{url = "https://x/{one.sha256}", hashes = {{sha256 = "{one.sha256}"}}}}'
-            for one in group
+            f'{{url = "https://x/{locked.sha256}", hashes = {{sha256 = "{locked.sha256}"}}}}'
+            for locked in group
         )
         return f'[[packages]]\nname = "x"\nwheels = [{listed}]\n'
 
-    found = wheel_urls(wheels, TARGET, ask)
-    assert found == {one.name: f"https://x/{one.name}" for one in wheels if one.name not in lost}
+    urls = wheel_urls(wheels, TARGET, ask)
+    assert urls == {
+        locked.name: f"https://x/{locked.name}" for locked in wheels if locked.name not in lost
+    }
 
 
 def test_a_wheel_without_a_url_is_reported_and_others_are_downloaded(
     index: Index, tmp_path: Path
 ) -> None:
-    there, lost = wheel(index, "there"), wheel(index, "lost", b"other")
+    present, lost = wheel(index, "there"), wheel(index, "lost", b"other")
     usual = source(index, tmp_path)
 
     def urls(wheels: Sequence[Wheel], target: Target) -> Mapping[str, str]:
         answer = usual.find_urls(wheels, target)
         return {key: url for key, url in answer.items() if key != lost.sha256}
 
-    with downloading({TARGET: [lost, there]}, replace(usual, find_urls=urls)) as locate:
-        assert locate(there).read_bytes() == CONTENT
+    with downloading({TARGET: [lost, present]}, replace(usual, find_urls=urls)) as locate:
+        assert locate(present).read_bytes() == CONTENT
         with pytest.raises(Negative, match=r"no index has lost-1\.0"):
             locate(lost)
 
@@ -357,16 +359,16 @@ def test_versions_of_one_package_are_queried_one_by_one() -> None:
     asked: list[list[str]] = []
 
     def ask(group: Sequence[Wheel], _target: Target) -> str:
-        asked.append([f"{one.name} {one.version}" for one in group])
+        asked.append([f"{locked.name} {locked.version}" for locked in group])
         listed = ", ".join(
-            f'{{url = "https://x/{one.sha256}", hashes = {{sha256 = "{one.sha256}"}}}}'
-            for one in group
+            f'{{url = "https://x/{locked.sha256}", hashes = {{sha256 = "{locked.sha256}"}}}}'
+            for locked in group
         )
         return f'[[packages]]\nname = "x"\nwheels = [{listed}]\n'
 
-    found = wheel_urls(wheels, TARGET, ask)
+    urls = wheel_urls(wheels, TARGET, ask)
     assert asked == [["big 1.0", "small 1.0"], ["big 2.0"], ["big 3.0"]]
-    assert found == {one.sha256: f"https://x/{one.sha256}" for one in wheels}
+    assert urls == {locked.sha256: f"https://x/{locked.sha256}" for locked in wheels}
 
 
 def test_a_reset_connection_does_not_stop_cancellation() -> None:
@@ -394,13 +396,13 @@ def test_a_reset_connection_does_not_stop_cancellation() -> None:
 
 def test_downloads_nobody_waits_for_are_cancelled(index: Index, tmp_path: Path) -> None:
     """The server stops sending in the middle of a response."""
-    one = wheel(index)
+    locked = wheel(index)
     index.stalls, index.cuts = True, [len(CONTENT) // 2]
-    with downloading({TARGET: [one]}, source(index, tmp_path)):
+    with downloading({TARGET: [locked]}, source(index, tmp_path)):
         assert index.halfway.wait(10)
         time.sleep(0.1)
         began = time.monotonic()
     took = time.monotonic() - began
     index.over.set()
     assert took < 5
-    assert not (tmp_path / "fetched" / one.file).exists()
+    assert not (tmp_path / "fetched" / locked.file).exists()

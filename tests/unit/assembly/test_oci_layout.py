@@ -29,7 +29,7 @@ def test_an_image_follows_the_oci_specification(
     write_layout(tmp_path / "layout", image, store, name="a-tag")
     manifest, config = oci_schemas.check_layout(tmp_path / "layout")
     method = compression.rstrip("3")
-    assert {one["mediaType"].rpartition("+")[2] for one in manifest["layers"]} == {method}
+    assert {layer["mediaType"].rpartition("+")[2] for layer in manifest["layers"]} == {method}
     assert config["config"]["ExposedPorts"] == {"8888/tcp": {}}
 
 

@@ -33,7 +33,7 @@ def shop(tmp_path: Path) -> LayerContext:
 
 
 def system(store: Store, content: bytes = CONTENT) -> Layer:
-    said = WrittenLayer(
+    written = WrittenLayer(
         digest=f"sha256:{hashlib.sha256(content).hexdigest()}",
         size=len(content),
         diff_id=f"sha256:{hashlib.sha256(PLAIN).hexdigest()}",
@@ -42,9 +42,9 @@ def system(store: Store, content: bytes = CONTENT) -> Layer:
 
     def write(file: object) -> WrittenLayer:
         file.write(content)  # type: ignore[attr-defined]
-        return said
+        return written
 
-    key = LayerKey(kind="system", source=said.digest.removeprefix("sha256:"))
+    key = LayerKey(kind="system", source=written.digest.removeprefix("sha256:"))
     return make_layer(store, key, write, print)
 
 
@@ -81,6 +81,6 @@ def test_a_damaged_layer_is_reported(shop: LayerContext, content: bytes) -> None
 def test_recompression_reads_small_blocks(tmp_path: Path) -> None:
     path = tmp_path / "blob"
     path.write_bytes(CONTENT)
-    pieces = list(inflate_file(path))
-    assert b"".join(pieces) == PLAIN
-    assert max(map(len, pieces)) <= 1 << 20
+    chunks = list(inflate_file(path))
+    assert b"".join(chunks) == PLAIN
+    assert max(map(len, chunks)) <= 1 << 20

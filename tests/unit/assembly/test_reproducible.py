@@ -44,8 +44,8 @@ def run(
     argv: Sequence[str] = [sys.executable, "-c", f"{before}\n{assemble}", str(folder), str(store)]
     ended = subprocess.run(argv, capture_output=True, text=True, check=False, env={**given})
     assert ended.returncode == 0, ended.stderr
-    found: Mapping[str, Any] = json.loads(ended.stdout)
-    return found
+    digests: Mapping[str, Any] = json.loads(ended.stdout)
+    return digests
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ CORPUS = sorted((Path(__file__).parents[2] / "corpus").iterdir())
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
 def test_every_input_of_the_corpus_is_refused_or_sound(path: Path) -> None:
     began = time.process_time()
-    found = fuzz_wheel.checked(fuzz_wheel.wheel_of(path.read_bytes()))
-    assert (found is not None) == path.name.startswith("sound-")
+    files = fuzz_wheel.checked(fuzz_wheel.wheel_of(path.read_bytes()))
+    assert (files is not None) == path.name.startswith("sound-")
     assert time.process_time() - began < 5
 
 
 def test_fuzz_input_becomes_a_wheel() -> None:
-    found = fuzz_wheel.checked(fuzz_wheel.wheel_of(b"Ca.py\0x = 1\0"))
-    assert found
-    assert found["opt/env/lib/python/site-packages/a.py"] == b"x = 1"
+    files = fuzz_wheel.checked(fuzz_wheel.wheel_of(b"Ca.py\0x = 1\0"))
+    assert files
+    assert files["opt/env/lib/python/site-packages/a.py"] == b"x = 1"

@@ -55,10 +55,10 @@ def check(raw: bytes) -> None:
     """Assert that names and contents are equal; a flipped bit may change modes."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            found = made(raw, Path(folder))
+            files = made(raw, Path(folder))
         except BadInput:
             return
-    assert found == right()
+    assert files == right()
 
 
 def flipped(damage: Damage) -> bytes:
@@ -120,7 +120,7 @@ def test_random_zip_archives_as_wheels(records: list[wheel_files.Record]) -> Non
     needed = [wheel_files.Record(name=n, content=t) for n, t in zip(names, texts, strict=True)]
     with tempfile.TemporaryDirectory() as folder:
         try:
-            found = made(wheel_files.zipped([*records, *needed]), Path(folder))
+            files = made(wheel_files.zipped([*records, *needed]), Path(folder))
         except BadInput:
             return
-    assert all(".." not in path.split("/") and not path.startswith("/") for path in found)
+    assert all(".." not in path.split("/") and not path.startswith("/") for path in files)

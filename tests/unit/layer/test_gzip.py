@@ -31,9 +31,9 @@ from tests.support import wheel_files
 LIBRARY = "opt/env/lib/python/site-packages"
 
 
-def layer(found: Iterable[LayerEntry]) -> tuple[bytes, WrittenLayer]:
+def layer(entries: Iterable[LayerEntry]) -> tuple[bytes, WrittenLayer]:
     out = io.BytesIO()
-    spliced = splice_wheel_streams(tar_parts(arrange_entries(found)), out.write)
+    spliced = splice_wheel_streams(tar_parts(arrange_entries(entries)), out.write)
     return out.getvalue(), spliced
 
 
@@ -72,17 +72,17 @@ def sample(folder: Path, *, level: int = 6, stored: tuple[str, ...] = ()) -> Pat
 def test_a_layer_has_the_files_of_the_wheel(tmp_path: Path) -> None:
     path = sample(tmp_path)
     raw, spliced = of_wheel(path)
-    found = wheel_files.tree(raw)
-    assert found["opt"] == found["opt/env"] == found[LIBRARY] == (0o755, None)
-    assert found[f"{LIBRARY}/pkg/nothing"] == (0o755, None)
-    assert found[f"{LIBRARY}/pkg/run.sh"] == (0o755, b"#!/bin/sh\n")
-    assert found[f"{LIBRARY}/pkg/ü.txt"] == (0o644, b"umlaut")
-    assert found[f"{LIBRARY}/pkg/empty.py"] == (0o644, b"")
-    assert found[f"{LIBRARY}/pkg/data.bin"] == (0o644, bytes(range(256)) * 2000)
-    assert found[f"{LIBRARY}/pkg/{'long' * 30}/{'name' * 30}.txt"] == (0o644, b"long")
-    assert f"{LIBRARY}/small-1.0.dist-info/METADATA" in found
-    assert f"{LIBRARY}/small-1.0.dist-info/RECORD" not in found
-    assert list(found) == sorted(found)
+    files = wheel_files.tree(raw)
+    assert files["opt"] == files["opt/env"] == files[LIBRARY] == (0o755, None)
+    assert files[f"{LIBRARY}/pkg/nothing"] == (0o755, None)
+    assert files[f"{LIBRARY}/pkg/run.sh"] == (0o755, b"#!/bin/sh\n")
+    assert files[f"{LIBRARY}/pkg/ü.txt"] == (0o644, b"umlaut")
+    assert files[f"{LIBRARY}/pkg/empty.py"] == (0o644, b"")
+    assert files[f"{LIBRARY}/pkg/data.bin"] == (0o644, bytes(range(256)) * 2000)
+    assert files[f"{LIBRARY}/pkg/{'long' * 30}/{'name' * 30}.txt"] == (0o644, b"long")
+    assert f"{LIBRARY}/small-1.0.dist-info/METADATA" in files
+    assert f"{LIBRARY}/small-1.0.dist-info/RECORD" not in files
+    assert list(files) == sorted(files)
     tar = gzip.decompress(raw)
     assert spliced == WrittenLayer(
         digest=f"sha256:{hashlib.sha256(raw).hexdigest()}",
@@ -93,9 +93,9 @@ def test_a_layer_has_the_files_of_the_wheel(tmp_path: Path) -> None:
 
 
 def test_the_tar_is_the_same_for_a_compressor_of_another_kind(tmp_path: Path) -> None:
-    found = arrange_entries(wheel_entries(open_wheel(sample(tmp_path)), python="3.13"))
-    raw, _ = layer(found)
-    assert b"".join(tar_bytes(tar_parts(found))) == gzip.decompress(raw)
+    entries = arrange_entries(wheel_entries(open_wheel(sample(tmp_path)), python="3.13"))
+    raw, _ = layer(entries)
+    assert b"".join(tar_bytes(tar_parts(entries))) == gzip.decompress(raw)
 
 
 def test_compressed_streams_are_copied(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_layers_do_not_depend_on_the_standard_librarys_compressors() -> None:
     """zlib's output differs between its releases, so that layers must not depend on it."""
     packages = (dlimg.assembly, dlimg.layer, dlimg.store, dlimg.wheel)
     folders = [Path(package.__path__[0]) for package in packages]
-    for path in (path for place in folders for path in place.glob("*.py")):
+    for path in (path for folder in folders for path in folder.glob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         modules = {
@@ -223,8 +223,8 @@ def test_stored_blocks_are_valid_deflate(size: int, step: int) -> None:
 @pytest.mark.parametrize("size", [None, 0, 5])
 def test_tar_headers_equal_those_of_tarfile(path: str, size: int | None) -> None:
     content = None if size is None else bytes(size)
-    one = LayerEntry(path=path, mode=0o755, content=content, owner="")
-    raw = entry_header(one) + bytes(512 * bool(size)) + bytes(1024)
+    large_entry = LayerEntry(path=path, mode=0o755, content=content, owner="")
+    raw = entry_header(large_entry) + bytes(512 * bool(size)) + bytes(1024)
     with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
         (member,) = archive.getmembers()
     assert (member.name, member.mode, member.size) == (path, 0o755, size or 0)
@@ -239,10 +239,12 @@ def test_headers_of_large_files(tmp_path: Path, size: int) -> None:
     large = type(member)(
         path="x", folder=False, executable=False, method=0, crc=0, packed=size, size=size, offset=0
     )
-    one = LayerEntry(
+    large_entry = LayerEntry(
         path="x", mode=0o644, content=PackedContent(wheel=archive.path, member=large), owner=""
     )
-    with tarfile.open(fileobj=io.BytesIO(entry_header(one) + bytes(1024)), mode="r|") as file:
+    with tarfile.open(
+        fileobj=io.BytesIO(entry_header(large_entry) + bytes(1024)), mode="r|"
+    ) as file:
         assert file.next().size == size  # type: ignore[union-attr]
 
 
@@ -261,7 +263,7 @@ def test_the_same_file_of_two_wheels_is_one_entry() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "reason"),
+    ("entries", "reason"),
     [
         ([entry("n", b"1", owner="a"), entry("n", b"2", owner="b")],
          "wheels a and b have different contents for n"),
@@ -274,11 +276,11 @@ def test_the_same_file_of_two_wheels_is_one_entry() -> None:
         ([entry("n", b"1"), entry("n", b"2")], "wheel w has two different contents for n"),
     ],
 )  # fmt: skip
-def test_conflicting_files_of_wheels_are_refused(found: list[LayerEntry], reason: str) -> None:
+def test_conflicting_files_of_wheels_are_refused(entries: list[LayerEntry], reason: str) -> None:
     with pytest.raises(BadInput, match=reason):
-        arrange_entries(found)
+        arrange_entries(entries)
     with pytest.raises(BadInput):
-        arrange_entries(reversed(found))
+        arrange_entries(reversed(entries))
 
 
 def test_an_empty_member_with_content_is_refused(tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ def installed(path: Path, *, requested: bool = True) -> dict[str, tuple[int, byt
         tar_parts(arrange_entries([*wheel_entries(wheel, python="3.13"), *own])), out.write
     )
     return {
-        path.removeprefix("opt/env/"): found
-        for path, found in wheel_files.tree(out.getvalue()).items()
+        path.removeprefix("opt/env/"): entry
+        for path, entry in wheel_files.tree(out.getvalue()).items()
     }
 
 
@@ -84,7 +84,7 @@ def test_paths_and_modes_of_installed_files(
 
 
 @pytest.mark.parametrize(
-    ("member", "place"),
+    ("member", "path"),
     [
         ("empty/", library("empty")),
         (f"{DATA}/data/share/e/", "share/e"),
@@ -92,8 +92,8 @@ def test_paths_and_modes_of_installed_files(
         (f"{DATA}/headers/", "include/site/python3.13/small"),
     ],
 )
-def test_folders_of_a_wheel_are_in_the_layer(tmp_path: Path, member: str, place: str) -> None:
-    assert installed(wheel_files.wheel(tmp_path, files={member: ""}))[place] == (0o755, None)
+def test_folders_of_a_wheel_are_in_the_layer(tmp_path: Path, member: str, path: str) -> None:
+    assert installed(wheel_files.wheel(tmp_path, files={member: ""}))[path] == (0o755, None)
 
 
 def test_folders_of_schemes_are_no_folders_of_the_image(tmp_path: Path) -> None:
@@ -190,8 +190,10 @@ def test_the_launcher_of_a_command() -> None:
     ],
 )  # fmt: skip
 def test_entry_points_become_commands(text: str, expected: Mapping[str, str]) -> None:
-    found = console_scripts(text, python="3.13", file="w")
-    assert {one.name: f"{one.module} {one.function}" for one in found} == expected
+    commands = console_scripts(text, python="3.13", file="w")
+    assert {
+        command.name: f"{command.module} {command.function}" for command in commands
+    } == expected
 
 
 @pytest.mark.parametrize(
@@ -224,18 +226,18 @@ def test_a_command_and_a_script_of_one_name(tmp_path: Path) -> None:
         f"{INFO}/entry_points.txt": "[console_scripts]\ntool = a:b\nboth = a:b\n"
         "[gui_scripts]\nboth = a:c\n",
     }
-    found = installed(wheel_files.wheel(tmp_path, files=files))
-    assert b"from a import b" in (found["bin/tool"][1] or b"")
-    assert b"from a import c" in (found["bin/both"][1] or b"")
-    assert "bin/tool-script.py" not in found
-    record = str(found[library(f"{INFO}/RECORD")][1] or b"", "utf-8")
+    files_by_path = installed(wheel_files.wheel(tmp_path, files=files))
+    assert b"from a import b" in (files_by_path["bin/tool"][1] or b"")
+    assert b"from a import c" in (files_by_path["bin/both"][1] or b"")
+    assert "bin/tool-script.py" not in files_by_path
+    record = str(files_by_path[library(f"{INFO}/RECORD")][1] or b"", "utf-8")
     assert record.count("../../../bin/both,") == 2
     assert f"{DATA}/scripts/tool,{wheel_files.identity(b'#!python' + bytes([10]))},9\n" in record
 
 
 def record_of(path: Path, *, requested: bool = True) -> list[str]:
-    found = installed(path, requested=requested)[library(f"{INFO}/RECORD")][1]
-    return str(found or b"", "utf-8").splitlines()
+    content = installed(path, requested=requested)[library(f"{INFO}/RECORD")][1]
+    return str(content or b"", "utf-8").splitlines()
 
 
 INSTALLER_ROW = f"{INFO}/INSTALLER,sha256=5hhM4Q4mYTT9z6QB6PGpUAW81PGNFrYrdXMj4oM_6ak,2"
@@ -356,8 +358,8 @@ def test_namespace_packages_of_two_wheels(tmp_path: Path) -> None:
         wheel_files.wheel(tmp_path, name, {f"ns/{name}/__init__.py": "", "ns/same.py": "1"})
         for name in ("one", "two")
     ]
-    found = [entry for path in paths for entry in wheel_entries(open_wheel(path), python="3.13")]
-    names = [entry.path for entry in arrange_entries(found) if "/ns" in entry.path]
+    entries = [entry for path in paths for entry in wheel_entries(open_wheel(path), python="3.13")]
+    names = [entry.path for entry in arrange_entries(entries) if "/ns" in entry.path]
     assert [name.partition("site-packages/")[2] for name in names] == [
         "ns",
         "ns/one",

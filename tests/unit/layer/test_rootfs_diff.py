@@ -24,8 +24,8 @@ def root(tmp_path: Path) -> Path:
     (folder / "usr/hard").write_text("both")
     (folder / "usr/linked").hardlink_to(folder / "usr/hard")
     (folder / "lib").symlink_to("usr/lib")
-    for one in folder.rglob("*"):
-        os.utime(one, (TIME, TIME), follow_symlinks=False)
+    for path in folder.rglob("*"):
+        os.utime(path, (TIME, TIME), follow_symlinks=False)
     return folder
 
 
@@ -37,12 +37,12 @@ def layer(root: Path, tmp_path: Path, change: Callable[[Path], object]) -> dict[
     change(root)
     with tarfile.open(base) as below:
         content = b"".join(diff_rootfs(root, below))
-    found = {}
+    kinds = {}
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        for one in tar:
-            is_mark = Path(one.name).name.startswith(".wh.")
-            found[one.name] = "-" if is_mark else one.type.decode()
-    return found
+        for member in tar:
+            is_mark = Path(member.name).name.startswith(".wh.")
+            kinds[member.name] = "-" if is_mark else member.type.decode()
+    return kinds
 
 
 def touch(path: Path, time: int) -> None:
@@ -57,8 +57,8 @@ def again(path: Path, text: str) -> None:
 
 
 def gone(folder: Path) -> None:
-    for one in folder.iterdir():
-        one.unlink()
+    for path in folder.iterdir():
+        path.unlink()
     folder.rmdir()
 
 
@@ -103,8 +103,8 @@ def turned(folder: Path) -> None:
 def test_the_layer_holds_every_change_of_a_root_file_system(
     root: Path, tmp_path: Path, change: Callable[[Path], object], entries: dict[str, str]
 ) -> None:
-    found = layer(root, tmp_path, change)
-    assert list(found.items()) == list(entries.items())
+    kinds = layer(root, tmp_path, change)
+    assert list(kinds.items()) == list(entries.items())
 
 
 def test_long_names_and_targets_are_kept(root: Path, tmp_path: Path) -> None:
@@ -115,5 +115,5 @@ def test_long_names_and_targets_are_kept(root: Path, tmp_path: Path) -> None:
             (folder / name).write_text(name)
         (folder / "etc/z").symlink_to("t" * 130)
 
-    found = layer(root, tmp_path, change)
-    assert found.keys() == {"etc", *names, "etc/z"}
+    kinds = layer(root, tmp_path, change)
+    assert kinds.keys() == {"etc", *names, "etc/z"}

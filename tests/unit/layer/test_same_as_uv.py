@@ -63,22 +63,22 @@ def by_uv(environment: Path, wheels: list[Path]) -> Tree:
         "--requirement": requirements,
     }
     install = [uv.find_uv_bin(), "pip", "install", "--quiet", "--no-config", "--no-deps"]
-    told = [str(part) for option in options.items() for part in option]
-    subprocess.run([*install, "--no-index", *told], check=True, umask=0o022)
+    arguments = [str(part) for option in options.items() for part in option]
+    subprocess.run([*install, "--no-index", *arguments], check=True, umask=0o022)
     after = tree(environment)
     return {path: after[path] for path in after if path not in before and path != ".lock"}
 
 
 def by_us(wheels: list[Path]) -> Tree:
-    found = []
+    entries = []
     for wheel in map(open_wheel, wheels):
-        found += [*wheel_entries(wheel, python=PYTHON)]
-        found += [*installer_entries(wheel, python=PYTHON, requested=True)]
+        entries += [*wheel_entries(wheel, python=PYTHON)]
+        entries += [*installer_entries(wheel, python=PYTHON, requested=True)]
     out = io.BytesIO()
-    splice_wheel_streams(tar_parts(arrange_entries(found)), out.write)
+    splice_wheel_streams(tar_parts(arrange_entries(entries)), out.write)
     return {
-        path.removeprefix("opt/env/"): one
-        for path, one in wheel_files.tree(out.getvalue()).items()
+        path.removeprefix("opt/env/"): entry
+        for path, entry in wheel_files.tree(out.getvalue()).items()
         if path.startswith("opt/env/")
     }
 
@@ -102,11 +102,11 @@ def compare(theirs: Tree, ours: Tree, environment: Path) -> None:
 def rows(record: bytes | None, scripts: set[str]) -> list[str]:
     assert record is not None
     lines = record.decode().splitlines(keepends=True)
-    kept = []
+    rows_of_files = []
     for line, (path, _, _) in zip(lines, csv.reader(lines), strict=True):
         if not path.endswith(NOTES):
-            kept.append(path if path.removeprefix("../../../") in scripts else line)
-    return kept
+            rows_of_files.append(path if path.removeprefix("../../../") in scripts else line)
+    return rows_of_files
 
 
 EVERYTHING: Mapping[str, bytes | str] = {
@@ -200,9 +200,9 @@ def test_uv_installs_the_same_files_for_many_wheels(tmp_path: Path, environment:
     wheels = []
     for name, (files, modes) in MANY.items():
         own = {"{info}": f"{name}-1.0.dist-info", "{data}": f"{name}-1.0.data"}
-        told = {named(path, own): content for path, content in files.items()}
+        contents = {named(path, own): content for path, content in files.items()}
         kinds = {named(path, own): mode for path, mode in modes.items()}
-        wheels.append(wheel_files.wheel(tmp_path, name, told, modes=kinds))
+        wheels.append(wheel_files.wheel(tmp_path, name, contents, modes=kinds))
     compare(by_uv(environment, wheels), by_us(wheels), environment)
 
 

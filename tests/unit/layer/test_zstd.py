@@ -42,13 +42,13 @@ def plain(raw: bytes) -> bytes:
 
 def test_a_layer_has_the_files_of_the_wheel(tmp_path: Path) -> None:
     path = wheel_files.wheel(tmp_path, files={"a.py": "1\n" * 500, "ü": bytes(range(256))})
-    found = arrange_entries(wheel_entries(open_wheel(path), python="3.13"))
-    raw, spliced = pressed(list(tar_parts(found)))
+    entries = arrange_entries(wheel_entries(open_wheel(path), python="3.13"))
+    raw, spliced = pressed(list(tar_parts(entries)))
     tar = plain(raw)
     assert spliced == WrittenLayer(
         digest=f"sha256:{hashlib.sha256(raw).hexdigest()}",
         size=len(raw),
-        diff_id=splice_wheel_streams(tar_parts(found), io.BytesIO().write).diff_id,
+        diff_id=splice_wheel_streams(tar_parts(entries), io.BytesIO().write).diff_id,
         unpacked=len(tar),
     )
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
@@ -139,11 +139,11 @@ def test_memory_does_not_grow_with_the_size_of_a_wheel(tmp_path: Path, compressi
         for name, text in texts.items():
             archive.writestr(f"{folder}/{name}", text)
     assert path.stat().st_blocks * 512 < 1 << 20
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", MEMORY, path, compression],
         env={**os.environ, "PYTHONPATH": str(Path(dlimg.__file__).parents[1])},
         check=True,
         capture_output=True,
         text=True,
     )
-    assert int(said.stdout) < 150
+    assert int(output.stdout) < 150

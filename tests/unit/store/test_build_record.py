@@ -36,7 +36,7 @@ def record() -> BuildRecord:
 
 def test_a_record_is_read_as_it_was_written(record: BuildRecord) -> None:
     assert parse_records(format_records({"cell": record}), where="f") == {"cell": record}
-    assert [one.history for one in record.layers] == ["wheel: w1", "wheel: w2", "wheel: w3"]
+    assert [layer.history for layer in record.layers] == ["wheel: w1", "wheel: w2", "wheel: w3"]
 
 
 def test_records_of_an_older_dlimg_are_read(record: BuildRecord) -> None:

@@ -106,10 +106,10 @@ assert verify_store(store) == ()
 """
 
 
-def python(code: str, *words: object, before: tuple[str, ...] = ()) -> str:
+def python(code: str, *arguments: object, before: tuple[str, ...] = ()) -> str:
     paths = [str(Path(dlimg.__file__).parents[1]), str(Path(__file__).parents[3])]
     ended = subprocess.run(
-        [*before, sys.executable, "-c", START + code, *map(str, words)],
+        [*before, sys.executable, "-c", START + code, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         check=False,
         capture_output=True,
@@ -139,8 +139,8 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     wheel_files.wheel(tmp_path, "small", {"a.py": "1"})
     wheel_files.wheel(tmp_path, "large", {"a": os.urandom(3_000_000)})
     mount = f'mount -t tmpfs -o size=1m none "{disk}" && exec "$@"'
-    said = python(FULL, disk / "layers", tmp_path, before=(*inside, "sh", "-c", mount, "sh"))
-    assert said == "no space left on device"
+    output = python(FULL, disk / "layers", tmp_path, before=(*inside, "sh", "-c", mount, "sh"))
+    assert output == "no space left on device"
 
 
 SLIP = [b"../evil", b"/evil", b"a/../../evil", b"small-1.0.data/data/../../../../evil"]
@@ -171,5 +171,5 @@ def test_an_invalid_wheel_writes_nothing(tmp_path: Path, record: Record) -> None
         wheel_to_layer(shop, wheel_files.locked(path), python="3.13")
     assert list_layers(shop.store) == ()
     assert verify_store(shop.store) == ()
-    files = [one for one in tmp_path.rglob("*") if one.is_file() and one.stat().st_size]
+    files = [file for file in tmp_path.rglob("*") if file.is_file() and file.stat().st_size]
     assert files == [path]

@@ -31,8 +31,10 @@ CONFIG = ImageConfig(
 
 def an_image(*numbers: int) -> AssembledImage:
     layers = [
-        Layer(digest=f"sha256:{one:064}", size=one, diff_id=f"sha256:{one:063}d", unpacked=9)
-        for one in numbers
+        Layer(
+            digest=f"sha256:{number:064}", size=number, diff_id=f"sha256:{number:063}d", unpacked=9
+        )
+        for number in numbers
     ]
     return assemble_image(
         samples.planned(),
@@ -138,8 +140,8 @@ def test_a_record_without_ranks_is_read(store: Store) -> None:
 
 
 def test_all_images_are_found(store: Store) -> None:
-    one, other = an_image(1), an_image(2)
+    first, second = an_image(1), an_image(2)
     assert list(saved_images(store)) == []
-    for image in (one, other):
+    for image in (first, second):
         save_image(store, image)
-    assert {image.digest for image in saved_images(store)} == {one.digest, other.digest}
+    assert {image.digest for image in saved_images(store)} == {first.digest, second.digest}

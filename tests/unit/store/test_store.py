@@ -157,7 +157,7 @@ def test_a_changed_layer_is_found_by_verify(store: Store) -> None:
     raw[-1] ^= 1
     store.blob(layer).write_bytes(raw)
     assert find_layer(store, ONE) == layer
-    assert [one.key for one in verify_store(store)] == [ONE]
+    assert [damaged.key for damaged in verify_store(store)] == [ONE]
     assert find_layer(store, ONE) is None
     assert list_layers(store) == ((TWO, other),)
     assert verify_store(store) == ()
@@ -170,15 +170,15 @@ def test_damaged_layers_of_an_image_are_made_again(store: Store) -> None:
         raise zlib.error  # of something else than these
     blob = store.blob(layers[0])
     blob.write_bytes(bytes(layers[0].size))
-    said = "damaged in the store: wheel"
-    with pytest.raises(Negative, match=said) as caught, reading_layers(store, layers):
+    message = "damaged in the store: wheel"
+    with pytest.raises(Negative, match=message) as caught, reading_layers(store, layers):
         raise zlib.error
     assert "run the command again" in caught.value.problems[0].hint
     assert list_layers(store) == ((TWO, layers[1]),)
     assert verify_store(store) == ()  # nothing is told of twice
     assert made(store) == layers[0]
     store.blob(layers[0]).write_bytes(b"another size")
-    with pytest.raises(Negative, match=said), reading_layers(store, layers):
+    with pytest.raises(Negative, match=message), reading_layers(store, layers):
         raise FileNotFoundError
     assert verify_store(store) == ()
     assert made(store) == layers[0]
@@ -188,7 +188,7 @@ def test_damaged_layers_of_an_image_are_made_again(store: Store) -> None:
 
 def test_verify_removes_entries_without_a_blob(store: Store) -> None:
     store.blob(made(store)).unlink()
-    assert [one.key for one in verify_store(store)] == [ONE]
+    assert [damaged.key for damaged in verify_store(store)] == [ONE]
     assert not store.entry(ONE).exists()
 
 
@@ -280,7 +280,7 @@ def test_a_killed_process_leaves_no_visible_layer(store: Store, moment: str) -> 
 
 def test_two_threads_make_one_layer(store: Store) -> None:
     count = 0
-    said: list[str] = []
+    messages: list[str] = []
     begun, go = threading.Event(), threading.Event()
 
     def slow(file: IO[bytes]) -> WrittenLayer:
@@ -291,7 +291,7 @@ def test_two_threads_make_one_layer(store: Store) -> None:
         return writer()(file)
 
     def say(text: str) -> None:
-        said.append(text)
+        messages.append(text)
         go.set()
 
     layers: list[Layer] = []
@@ -308,7 +308,7 @@ def test_two_threads_make_one_layer(store: Store) -> None:
     assert count == 1
     assert len(layers) == 2
     assert layers[0] == layers[1]
-    assert "waiting for another dlimg" in said[0]
+    assert "waiting for another dlimg" in messages[0]
 
 
 def test_two_processes_share_a_store(store: Store) -> None:
@@ -379,21 +379,21 @@ def test_contents_of_a_layer_are_described(store: Store) -> None:
 def test_a_removed_lock_file_is_locked_anew(store: Store) -> None:
     """A process that opened the file before its removal must not share the lock with another."""
     file = store.path / "turns/x"
-    said: list[str] = []
-    there: list[bool] = []
+    messages: list[str] = []
+    exists: list[bool] = []
 
     def wait() -> None:
-        with file_lock(file, doing="it", log=said.append):
-            there.append(file.exists())
+        with file_lock(file, doing="it", log=messages.append):
+            exists.append(file.exists())
 
     with file_lock(file, doing="it", log=print):
         waiting = threading.Thread(target=wait)
         waiting.start()
-        while not said:
+        while not messages:
             time.sleep(0.01)
         file.unlink()
     waiting.join(10)
-    assert there == [True]
+    assert exists == [True]
 
 
 def test_prune_keeps_files_being_written(store: Store) -> None:

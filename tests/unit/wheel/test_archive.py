@@ -33,51 +33,53 @@ def contents(archive: WheelArchive) -> dict[str, bytes]:
 
 
 def plain_end(count: int, size: int, start: int, **other: int) -> bytes:
-    told = {"disk": 0, "first": 0, "here": count, "comment": 0, **other}
+    fields = {"disk": 0, "first": 0, "here": count, "comment": 0, **other}
     return struct.pack(
         "<4s4H2LH",
         b"PK\5\6",
-        told["disk"],
-        told["first"],
-        told["here"],
+        fields["disk"],
+        fields["first"],
+        fields["here"],
         count,
         size,
         start,
-        told["comment"],
+        fields["comment"],
     )
 
 
 def big_end(raw: bytes, **other: int) -> bytes:
     """Return the zip with a zip64 end record, and the old one saturated."""
     listing, start = struct.unpack("<2L", raw[-10:-2])
-    here = {"count": 2, "size": listing, "start": start, "length": 44, "disks": 1, **other}
+    fields = {"count": 2, "size": listing, "start": start, "length": 44, "disks": 1, **other}
     offset = len(raw) - 22
     end = struct.pack(
         "<4sQ2H2L4Q",
         b"PK\6\6",
-        here["length"],
+        fields["length"],
         45,
         45,
         0,
         0,
-        here["count"],
-        here["count"],
-        here["size"],
-        here["start"],
+        fields["count"],
+        fields["count"],
+        fields["size"],
+        fields["start"],
     )
-    place = struct.pack("<4sLQL", b"PK\6\7", 0, here.get("offset", offset), here["disks"])
-    full = plain_end(here.get("old_count", 0xFFFF), here.get("old_size", 0xFFFFFFFF), 0xFFFFFFFF)
-    return raw[:-22] + end + place + full
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, fields.get("offset", offset), fields["disks"])
+    full = plain_end(
+        fields.get("old_count", 0xFFFF), fields.get("old_size", 0xFFFFFFFF), 0xFFFFFFFF
+    )
+    return raw[:-22] + end + locator + full
 
 
 def described(*, signature: bool = True, big: bool = False, local: int = 0) -> bytes:
     """Return a record whose size and CRC follow its data."""
-    told = {"crc": 0, "packed": local, "size": local}
+    fields = {"crc": 0, "packed": local, "size": local}
     first = Record(
         name=b"a",
         content=b"first",
         flags=8,
-        local=told,
+        local=fields,
         after=descriptor(b"first", signature=signature, big=big),
     )
     return zipped([first, B])
