@@ -1,1 +1,1 @@
-"""Compatibility rules over combinations of versions and hardware, and what people ask of them."""
+"""Compatibility rules over combinations of versions and hardware, and answers about them."""

@@ -25,13 +25,13 @@ from dlimg.facts.load import Facts
 from dlimg.facts.model import Distribution, LegacyEnvironment
 
 
-def legacy_named(facts: Facts, text: str) -> LegacyEnvironment | None:
+def find_legacy(facts: Facts, text: str) -> LegacyEnvironment | None:
     """Return the environment of this name (`tensorflow-1.0`, `Colab 2026.01`), or None."""
     key = _key(text)
     return next((legacy for name, legacy in facts.legacy.items() if _key(name) == key), None)
 
 
-def legacy_of(facts: Facts, framework: str, version: str) -> LegacyEnvironment | None:
+def legacy_of_release(facts: Facts, framework: str, version: str) -> LegacyEnvironment | None:
     """Return an environment with this release, which may have no other facts."""
     for legacy in facts.legacy.values():
         if (legacy.framework, legacy.version) == (framework, version):

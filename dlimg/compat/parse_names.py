@@ -1,10 +1,10 @@
-"""Names as people write them -> names of the facts. Each refusal names the nearest spelling."""
+"""The names that people write, as the facts have them. Each refusal has the nearest spelling."""
 
 import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from dlimg.document.versions import begins, newest, numbers
+from dlimg.document.versions import begins_with, newest, numbers
 from dlimg.errors import BadInput, nearest
 from dlimg.facts.load import Facts
 from dlimg.facts.model import AARCH64, X86_64, Distribution, FrameworkPackage
@@ -75,7 +75,7 @@ def parse_version(facts: Facts, framework: str, text: str) -> str:
     for version in (text, f"{text}.0"):
         if version in known:
             return version
-    fitting = [version for version in known if begins(version, text)]
+    fitting = [version for version in known if begins_with(version, text)]
     if fitting:
         return newest(fitting)
     ordered = sorted(known, key=numbers)
@@ -103,7 +103,7 @@ def parse_cuda(facts: Facts, text: str) -> str:
     if number != match["number"] and number not in facts.cuda and lower == match["number"]:
         number = lower  # 99 is no 9.9
     parts = number.split(".")
-    if len(parts) == 1 and any(begins(cuda, parts[0]) for cuda in facts.cuda):
+    if len(parts) == 1 and any(begins_with(cuda, parts[0]) for cuda in facts.cuda):
         return parts[0]
     minor = ".".join(parts[:2])
     if minor not in facts.cuda:

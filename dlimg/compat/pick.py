@@ -211,7 +211,7 @@ def _rank(match: PickMatch, catalog: Catalog) -> tuple[object, ...]:
     )
 
 
-def by_build(matches: Iterable[PickMatch]) -> tuple[tuple[PickMatch, ...], ...]:
+def group_by_build(matches: Iterable[PickMatch]) -> tuple[tuple[PickMatch, ...], ...]:
     """Return matches by family, version and accelerator: Python, system and flavour differ."""
     groups: dict[tuple[str, str, str], list[PickMatch]] = {}
     for match in matches:
@@ -229,7 +229,7 @@ class Advice:
     source: str = ""
 
 
-def advice(catalog: Catalog, request: PickRequest, engine: RuleEngine) -> tuple[Advice, ...]:
+def advise(catalog: Catalog, request: PickRequest, engine: RuleEngine) -> tuple[Advice, ...]:
     """Return the least changes after which one of these cells runs, if any do."""
     found = [
         _newer_driver(catalog, request, engine),

@@ -11,7 +11,7 @@ from dlimg.compat.end_of_life import last_day
 from dlimg.compat.parse_names import CPU
 from dlimg.compat.rules_image import image_word
 from dlimg.compat.rules_wheel import pins_admit
-from dlimg.document.versions import begins, major, numbers
+from dlimg.document.versions import begins_with, major, numbers
 from dlimg.facts.load import Facts
 from dlimg.facts.model import (
     PYPI,
@@ -116,7 +116,7 @@ def builds(
         (build, cuda)
         for build in sorted(candidates, key=_usual_first)
         for cuda in cudas(facts, build)
-        if build.cuda and (not query.cuda or begins(cuda, query.cuda))
+        if build.cuda and (not query.cuda or begins_with(cuda, query.cuda))
     ]
     if not matches and query.cuda:
         yield _near_miss(candidates, query), query.cuda
@@ -158,7 +158,9 @@ def cudas(facts: Facts, build: ReleaseBuild) -> tuple[str, ...]:
     """Return the CUDA minors that a build is for: the confirmed ones first, then the newest."""
     if not build.cuda or "." in build.cuda:
         return (build.cuda,)
-    minors = [cuda for cuda in facts.cuda if begins(cuda, build.cuda) and pins_admit(build, cuda)]
+    minors = [
+        cuda for cuda in facts.cuda if begins_with(cuda, build.cuda) and pins_admit(build, cuda)
+    ]
     minors.sort(key=lambda cuda: (facts.cuda[cuda].origin.certain, numbers(cuda)), reverse=True)
     return tuple(minors)
 

@@ -5,7 +5,7 @@ from typing import Final
 from dlimg.compat.combination import Combination
 from dlimg.compat.rule_result import RuleResult, confirm, refuse, warn
 from dlimg.compat.wheel_tags import admits
-from dlimg.document.versions import begins, minor, numbers
+from dlimg.document.versions import begins_with, minor, numbers
 from dlimg.facts.gpus import capability_of
 from dlimg.facts.load import Facts
 from dlimg.facts.model import CudnnFact, GpuFact, ReleaseBuild
@@ -27,7 +27,7 @@ def cudnn_build(facts: Facts, combination: Combination) -> RuleResult | None:
         if admits(wanted, cudnn):
             return confirm(_RULE, f"{name} takes cuDNN {wanted}", source)
         return refuse(_RULE, "runtime", f"{name} takes cuDNN {wanted}, not {cudnn}", source)
-    if begins(wanted, cudnn) or begins(cudnn, wanted):
+    if begins_with(wanted, cudnn) or begins_with(cudnn, wanted):
         return confirm(_RULE, f"{name} is built for cuDNN {wanted}", source)
     return _is_other(name, wanted, cudnn, source)
 
@@ -71,7 +71,7 @@ def cudnn_gpu(facts: Facts, combination: Combination) -> RuleResult | None:
         return None
     pin = build.cudnn
     is_range = pin.startswith(_RANGE)
-    if pin and not is_range and (not cudnn or begins(pin, cudnn)):
+    if pin and not is_range and (not cudnn or begins_with(pin, cudnn)):
         cudnn = pin
     if cudnn and not (is_range and cudnn.count(".") == 0):
         fact = cudnn_fact(facts, cudnn)
@@ -85,7 +85,7 @@ def cudnn_fact(facts: Facts, version: str) -> CudnnFact | None:
     rows = [
         fact
         for fact in facts.cudnn.values()
-        if begins(fact.cudnn, version)
+        if begins_with(fact.cudnn, version)
         or (fact.and_newer and numbers(fact.cudnn) <= numbers(version))
     ]
     return max(rows, key=lambda fact: numbers(fact.cudnn), default=None)
@@ -133,7 +133,7 @@ def cudnn_cuda(facts: Facts, combination: Combination) -> RuleResult | None:
     fact = cudnn_fact(facts, cudnn)
     if fact is None or not fact.cuda:
         return None
-    if any(begins(cuda, supported) for supported in fact.cuda):
+    if any(begins_with(cuda, supported) for supported in fact.cuda):
         message = f"cuDNN {fact.cudnn} is for CUDA {', '.join(fact.cuda)}"
         return confirm("cudnn-cuda", message, fact.origin.source)
     message = f"cuDNN {cudnn} is known for CUDA {', '.join(fact.cuda)}, not for {cuda}"

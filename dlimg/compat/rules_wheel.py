@@ -5,7 +5,7 @@ from typing import Final
 from dlimg.compat.combination import Combination
 from dlimg.compat.rule_result import RuleResult, confirm, refuse, warn
 from dlimg.compat.wheel_tags import admits, glibc_floor_of, misfits
-from dlimg.document.versions import listed, minor, newest, numbers
+from dlimg.document.versions import join_with_and, minor, newest, numbers
 from dlimg.facts.load import Facts
 from dlimg.facts.model import AARCH64, PYPI, VENDOR, Distribution, FrameworkRelease, ReleaseBuild
 
@@ -80,7 +80,9 @@ def locked_wheels(_facts: Facts, combination: Combination) -> RuleResult | None:
     rejected = misfits(files, combination.python, combination.arch, system.glibc)
     source = f"the lock of {lock.name}"
     if rejected:
-        message = f"{listed(rejected[:3])} cannot be installed by Python {combination.python}"
+        message = (
+            f"{join_with_and(rejected[:3])} cannot be installed by Python {combination.python}"
+        )
         message = f"{message} on {combination.arch} with glibc {system.glibc}"
         return refuse("locked-wheels", "install", message, source)
     message = f"all {len(files)} locked wheels fit Python {combination.python}"

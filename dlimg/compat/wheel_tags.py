@@ -8,7 +8,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
 
-from dlimg.document.versions import begins, numbers
+from dlimg.document.versions import begins_with, numbers
 
 # The glibc behind platform names from before PEP 600.
 _OLD_NAMES: Final = {"manylinux1": "2.5", "manylinux2010": "2.12", "manylinux2014": "2.17"}
@@ -66,7 +66,7 @@ def admits(pin: str, beginning: str) -> bool:
     versions are tried: the ranges of real pins have no gaps.
     """
     if pin[0] not in "<>=~!":
-        return begins(pin, beginning)
+        return begins_with(pin, beginning)
     return any(version in _specifiers(pin) for version in _candidates(pin, beginning))
 
 
@@ -80,6 +80,6 @@ def _candidates(pin: str, beginning: str) -> Iterator[str]:
     yield f"{beginning}.9999"
     for part in pin.split(","):
         version = part.strip().lstrip("<>=~!")
-        if begins(version, beginning):
+        if begins_with(version, beginning):
             yield version
             yield f"{version}.1"

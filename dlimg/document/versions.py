@@ -35,7 +35,7 @@ def minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def begins(version: str, beginning: str) -> bool:
+def begins_with(version: str, beginning: str) -> bool:
     """Return whether the first parts are these: `9.1.0` begins with `9.1`, `9.10` does not."""
     wanted = beginning.split(".")
     return version.split(".")[: len(wanted)] == wanted
@@ -46,7 +46,7 @@ def newest(versions: Iterable[str]) -> str:
     return max(versions, key=numbers, default="")
 
 
-def listed(texts: Iterable[str]) -> str:
+def join_with_and(texts: Iterable[str]) -> str:
     """Return `a, b and c`."""
     items = list(texts)
     return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)

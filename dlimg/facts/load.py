@@ -1,4 +1,4 @@
-"""Checked rows -> Facts: all rows by name."""
+"""Facts, made from checked rows: all of them by name."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace

@@ -1,4 +1,4 @@
-"""Facts as YAML text -> checked rows: plain data, their fields as in the file, and `line`."""
+"""Rows of facts, parsed from YAML and checked: plain data, with the line of each row."""
 
 import re
 from collections.abc import Iterator, Mapping

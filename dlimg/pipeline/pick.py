@@ -9,8 +9,8 @@ from functools import cache, partial
 from dlimg.checks.evidence import evidence_folder, last_evidence
 from dlimg.checks.verdicts import is_gpu_tested
 from dlimg.compat.host_gpus import DetectedGpu, LocalMachine
-from dlimg.compat.legacy import legacy_answer, legacy_named
-from dlimg.compat.pick import Advice, Catalog, PickRequest, PickResult, advice, pick
+from dlimg.compat.legacy import find_legacy, legacy_answer
+from dlimg.compat.pick import Advice, Catalog, PickRequest, PickResult, advise, pick
 from dlimg.compat.rule_engine import RuleEngine, rules
 from dlimg.compat.why import WhyAnswer
 from dlimg.context import Context
@@ -81,7 +81,7 @@ def pick_images(
     picked = pick(pick_context.catalog, request, pick_context.rule_engine)
     if picked.matches:
         return picked, ()
-    return picked, advice(pick_context.catalog, request, pick_context.rule_engine)
+    return picked, advise(pick_context.catalog, request, pick_context.rule_engine)
 
 
 def replacement(request: PickRequest, pick_context: PickContext) -> tuple[WhyAnswer, Cell | None]:
@@ -89,7 +89,7 @@ def replacement(request: PickRequest, pick_context: PickContext) -> tuple[WhyAns
 
     Raises BadInput for a name that is neither a family nor an old environment.
     """
-    legacy = legacy_named(pick_context.facts, request.family)
+    legacy = find_legacy(pick_context.facts, request.family)
     if legacy is None:
         message = f"the matrix has no family {request.family!r}"
         raise BadInput(message, hint=nearest(request.family, set(pick_context.families)))

@@ -10,7 +10,7 @@ from typing import Final
 
 from dlimg.compat import parse_names
 from dlimg.compat.combination import Combination, combination_of
-from dlimg.compat.legacy import legacy_answer, legacy_named, legacy_of
+from dlimg.compat.legacy import find_legacy, legacy_answer, legacy_of_release
 from dlimg.compat.query import Query, QueryContext
 from dlimg.compat.rule_engine import RuleEngine, rules
 from dlimg.compat.rule_result import refusals, refuse, warn
@@ -53,7 +53,7 @@ def answer_question(question: WhyQuestion, today: date) -> tuple[str, WhyAnswer]
     engine = RuleEngine(read_facts(), rules(today))
     if _is_requirement(engine.facts, question.text):
         return _requirement(engine, question, today)
-    legacy = legacy_named(engine.facts, question.text)
+    legacy = find_legacy(engine.facts, question.text)
     if legacy is not None:
         question.refuse(OPTIONS, "an old environment says all of it by itself")
         return question.text, legacy_answer(engine, legacy, today)
@@ -81,7 +81,7 @@ def _requirement(engine: RuleEngine, question: WhyQuestion, today: date) -> tupl
     try:
         query = query_of(facts, question)
     except BadInput as error:
-        legacy = legacy_of(facts, named.framework, named.version)
+        legacy = legacy_of_release(facts, named.framework, named.version)
         if legacy is None or named.version in facts.releases[named.framework]:
             raise error from None
         why = f"of {named.framework} {named.version} only the environment {legacy.name} is known"

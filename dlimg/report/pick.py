@@ -13,7 +13,7 @@ from dlimg.compat.pick import (
     PickRequest,
     PickResult,
     Rejection,
-    by_build,
+    group_by_build,
 )
 from dlimg.model import Cell
 from dlimg.units import counted
@@ -38,7 +38,7 @@ def match_rows(
     picked: PickResult, wish: PickRequest, name: Name, tested: Name, *, every: bool
 ) -> Iterator[Sequence[str]]:
     """Yield a row for the best image of each build, or with `every` for every image."""
-    for group in by_build(picked.matches):
+    for group in group_by_build(picked.matches):
         for fit in group if every else group[:1]:
             yield name(fit.cell), _how(fit, wish), tested(fit.cell)
 
@@ -54,7 +54,7 @@ def without_empty(
 
 def hidden_matches(picked: PickResult) -> int:
     """Return the number of images that `--all` would add."""
-    return len(picked.matches) - len(by_build(picked.matches))
+    return len(picked.matches) - len(group_by_build(picked.matches))
 
 
 def _how(fit: PickMatch, wish: PickRequest) -> str:

@@ -20,7 +20,7 @@ from dlimg.compat.pick import (
     Catalog,
     PickRequest,
     PickResult,
-    advice,
+    advise,
     pick,
 )
 from dlimg.compat.rule_engine import RuleEngine, rules
@@ -238,7 +238,7 @@ def test_on_a_host_of_another_machine_nothing_starts(gpu: str, driver: str, sour
     assert (rejection.reason.rule, rejection.reason.at) == ("gpu-host", "runtime")
     assert "aarch64 hosts only, and this is for x86_64" in rejection.reason.message
     assert source in rejection.reason.source
-    assert advice(CATALOG, wanted, ENGINE) == ()
+    assert advise(CATALOG, wanted, ENGINE) == ()
     assert nothing_text(result, wanted).endswith(": it has none for aarch64")
 
 
@@ -288,7 +288,7 @@ def test_on_this_machine_nothing_starts_that_is_for_another(without_gpu: bool) -
             [rejection] = result.rejections
             assert (len(rejection.cells), rejection.reason.rule) == (count, "this-machine")
             assert rejection.reason.message == "this machine is aarch64, and this is for x86_64"
-            assert advice(CATALOG, completed, ENGINE) == ()
+            assert advise(CATALOG, completed, ENGINE) == ()
             assert nothing_text(result, completed).endswith(": it has none for aarch64")
 
 
@@ -353,7 +353,7 @@ def test_without_a_gpu_the_cpu_images_are_the_answer() -> None:
 
 
 def changes(pick_request: PickRequest) -> list[tuple[str, str]]:
-    advised: tuple[Advice, ...] = advice(CATALOG, pick_request, ENGINE)
+    advised: tuple[Advice, ...] = advise(CATALOG, pick_request, ENGINE)
     return [(each.change, each.cell.id) for each in advised]
 
 

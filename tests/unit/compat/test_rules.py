@@ -9,7 +9,7 @@ from dlimg.compat.rule_result import RuleResult, failing_stage, refusals, refuse
 from dlimg.compat.rules_image import compiler_wheel, python_source
 from dlimg.compat.rules_wheel import cuda_build, locked_wheels, platform_tag, python_wheel
 from dlimg.compat.wheel_tags import admits, glibc_floor_of, misfits
-from dlimg.document.versions import begins, driver_numbers, numbers
+from dlimg.document.versions import begins_with, driver_numbers, numbers
 from dlimg.errors import BadInput
 from dlimg.facts.gpus import code_for
 from dlimg.facts.load import parse_facts
@@ -242,8 +242,8 @@ def test_version_numbers_are_compared_as_numbers() -> None:
     assert numbers("2.0.0b1") == (2, 0, 0)
     assert driver_numbers("550") > driver_numbers("550.163.01")
     assert driver_numbers("550") < driver_numbers("555.42")
-    assert begins("9.1.0", "9.1")
-    assert not begins("9.10.2", "9.1")
+    assert begins_with("9.1.0", "9.1")
+    assert not begins_with("9.10.2", "9.1")
     assert glibc_floor_of("x86_64-manylinux_2_28") == "2.28"
     assert glibc_floor_of("manylinux1") == ""
 

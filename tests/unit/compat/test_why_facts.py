@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dlimg.compat.combination import Combination
-from dlimg.compat.legacy import legacy_answer, legacy_named
+from dlimg.compat.legacy import find_legacy, legacy_answer
 from dlimg.compat.parse_names import CPU
 from dlimg.compat.query import Query, cudas
 from dlimg.compat.rules_gpu import driver_cuda
@@ -124,7 +124,7 @@ def test_a_gpu_ends_where_its_row_says(gpu: GpuFact) -> None:
 
 @pytest.mark.parametrize("name", list(facts().legacy))
 def test_an_old_environment_is_answered(name: str) -> None:
-    legacy = legacy_named(facts(), name)
+    legacy = find_legacy(facts(), name)
     assert legacy is not None
     assert legacy.name == name
     judged = legacy_answer(engine(), legacy, TODAY)
