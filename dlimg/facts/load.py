@@ -20,7 +20,6 @@ from dlimg.facts.model import (
     CudaMajor,
     CudnnFact,
     Distribution,
-    DriverBranch,
     ForwardCompatibility,
     FrameworkFact,
     FrameworkPackage,
@@ -47,8 +46,8 @@ class Facts:
 
     `framework_names` has the frameworks by all their names and packages. `releases`, `floors` and
     `tested` are by framework first; `tested` then by minor. `packages` is by package, `gpu_names`
-    by every plain name and `sm_89`, `majors` by CUDA major, `drivers` by branch. `managed` is the
-    newest build that uv has of a Python minor.
+    by every plain name and `sm_89`, `majors` by CUDA major. `managed` is the newest build
+    that uv has of a Python minor.
     """
 
     frameworks: Mapping[str, FrameworkFact]
@@ -64,7 +63,6 @@ class Facts:
     cuda: Mapping[str, CudaFact]
     majors: Mapping[str, CudaMajor]
     cudnn: Mapping[str, CudnnFact]
-    drivers: Mapping[str, DriverBranch]
     forward: Mapping[str, ForwardCompatibility]
     gpus: Mapping[str, GpuFact]
     gpu_names: Mapping[str, GpuFact]
@@ -137,7 +135,6 @@ def facts_of(files: Mapping[str, Rows]) -> Facts:
         cuda=_section(files, "cuda", CudaFact),
         majors=_section(files, "majors", CudaMajor),
         cudnn=_section(files, "cudnn", CudnnFact),
-        drivers=_section(files, "drivers", DriverBranch),
         forward=_section(files, "forward", ForwardCompatibility),
         gpus=gpus,
         gpu_names=_gpu_names(gpus.values()),

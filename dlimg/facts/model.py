@@ -324,7 +324,10 @@ class CudnnFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DriverBranch:
-    """A driver branch (`580`): its kind, the month in which its support ends, its CUDA major."""
+    """A driver branch (`580`): its kind, the month in which its support ends, its CUDA major.
+
+    No rule reads it; `dlimg facts drivers` shows it.
+    """
 
     branch: Digits
     kind: Literal["LTSB", "PB", "NFB"]
