@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dlimg.builders.build_failure import is_python_unreachable
-from dlimg.checks.verdicts import exit_code, outcome, possible_verdicts
+from dlimg.checks.verdicts import exit_code_of, outcome_of, possible_verdicts
 from dlimg.errors import DlimgError, NotRun
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Evidence, Image, Verdict
 from dlimg.publish.promote import PublishedImage
@@ -74,7 +74,7 @@ def image_exit_code(result: ImageResult) -> int:
         return result.error.exit_code
     if result.published:
         return 0
-    return exit_code(outcome(result.evidence.verdicts)) if result.evidence else 0
+    return exit_code_of(outcome_of(result.evidence.verdicts)) if result.evidence else 0
 
 
 def required_not_run(result: ImageResult) -> tuple[Verdict, ...]:

@@ -90,7 +90,7 @@ class CheckContainer:
 
 
 @contextlib.contextmanager
-def check_container(engine: Engine, spec: ContainerSpec) -> Iterator[CheckContainer]:
+def open_container(engine: Engine, spec: ContainerSpec) -> Iterator[CheckContainer]:
     """Yield a container of this spec, and remove it whatever happens."""
     with interruptible():
         container = CheckContainer(engine, spec)

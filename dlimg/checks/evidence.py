@@ -266,7 +266,7 @@ def _evidence_path(folder: Path, digest: str, on_host: str) -> Path:
     )
 
 
-def check_sets(
+def group_by_folder(
     names: Iterable[str], scripts: Mapping[str, bytes], images: Path, own_checks: Path | None
 ) -> CheckSets:
     """Return the names by their folder: the project's `images`, or the user's own checks."""

@@ -17,7 +17,7 @@ import dlimg
 from dlimg.checks.completion import check_completion, new_token, python_argv
 from dlimg.checks.container_setup import prepare_check
 from dlimg.checks.discover import COMMON, checks_for_host, read_scripts, script_path
-from dlimg.checks.evidence import CheckSets, check_sets, read_last_run, report_missing_checks
+from dlimg.checks.evidence import CheckSets, group_by_folder, read_last_run, report_missing_checks
 from dlimg.checks.header import COMPILER
 from dlimg.checks.host import this_host
 from dlimg.checks.host_python import (
@@ -163,7 +163,7 @@ def run_checks_on_host(host: CheckHost, checks: Sequence[Check], *, folder: Path
     """
     verdicts = tuple(run_check_on_host(host, check) for check in checks)
     last_run = read_last_run(folder, host.cell, log=host.log)
-    sets = check_sets_on_host(host, checks)
+    sets = group_by_folder_on_host(host, checks)
     return Evidence(
         digest="",
         cell=host.cell,
@@ -180,10 +180,10 @@ def run_checks_on_host(host: CheckHost, checks: Sequence[Check], *, folder: Path
     )
 
 
-def check_sets_on_host(host: CheckHost, checks: Sequence[Check]) -> CheckSets:
+def group_by_folder_on_host(host: CheckHost, checks: Sequence[Check]) -> CheckSets:
     """Return the names of these checks by the folder that they come from."""
     names = [check.name for check in checks]
-    return check_sets(names, host.scripts, host.request.images, host.request.own_checks)
+    return group_by_folder(names, host.scripts, host.request.images, host.request.own_checks)
 
 
 def run_check_on_host(host: CheckHost, check: Check) -> Verdict:

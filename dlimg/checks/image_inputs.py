@@ -9,7 +9,7 @@ import docker
 
 from dlimg.assembly.cell_layer import installer_keys
 from dlimg.assembly.wheel_to_layer import read_entries
-from dlimg.checks.inputs import CheckInputs, ReferenceData, check_inputs
+from dlimg.checks.inputs import CheckInputs, ReferenceData, make_inputs
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
 from dlimg.model import BaseSource, BuiltImage, Lock, PlannedImage, Wheel
@@ -20,28 +20,28 @@ from dlimg.store.store import Store, find_layer, layer_store
 RECORD: Final = ".dist-info/RECORD"
 
 
-def inputs_of_engine_image(built: BuiltImage, engine: Engine, images: Path) -> CheckInputs:
+def read_inputs(built: BuiltImage, engine: Engine, images: Path) -> CheckInputs:
     """Return the inputs of checks for an image in the engine.
 
     `check_inputs_from_config` must return the same for this image at a registry. Raises
     `Negative` when the engine no longer has it.
     """
     config, history = _config_and_history(built, engine)
-    reference = reference_data(built.planned, engine, images)
-    return check_inputs(built.planned, config.get("Labels") or {}, config, history, reference)
+    reference = read_reference_data(built.planned, engine, images)
+    return make_inputs(built.planned, config.get("Labels") or {}, config, history, reference)
 
 
-def reference_data(planned: PlannedImage, engine: Engine, images: Path) -> ReferenceData:
+def read_reference_data(planned: PlannedImage, engine: Engine, images: Path) -> ReferenceData:
     """Return what this machine can compare the image with; `images` has the templates."""
     store = layer_store(engine.environment)
     return ReferenceData(
         base_labels=_base_labels(planned, engine),
         layout=_layout(planned, images),
-        records=wheel_records(planned.image.lock, store),
+        records=read_wheel_records(planned.image.lock, store),
     )
 
 
-def wheel_records(lock: Lock, store: Store) -> Mapping[str, str]:
+def read_wheel_records(lock: Lock, store: Store) -> Mapping[str, str]:
     """Return the sha256 of each wheel's RECORD by package, for the wheels in the store.
 
     Both builders write the same RECORD, so a RECORD that was changed in the image together with a

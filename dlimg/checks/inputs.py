@@ -134,7 +134,7 @@ class ReferenceData:
     records: Mapping[str, str] = field(default_factory=lambda: EMPTY_MAPPING)
 
 
-def check_inputs(
+def make_inputs(
     planned: PlannedImage,
     labels: Mapping[str, str],
     config: Mapping[str, object] = NOTHING_SET,
@@ -167,7 +167,7 @@ def check_inputs(
     )
 
 
-def check_inputs_from_config(
+def make_inputs_from_config(
     planned: PlannedImage, config: Mapping[str, object], reference: ReferenceData
 ) -> CheckInputs:
     """Return the inputs of checks for an image at a registry, from its OCI config.
@@ -184,7 +184,7 @@ def check_inputs_from_config(
         if isinstance(step, dict)
     ]
     image_labels = labels if isinstance(labels, dict) else {}
-    return check_inputs(planned, image_labels, image_settings, history, reference)
+    return make_inputs(planned, image_labels, image_settings, history, reference)
 
 
 def cell_json(planned: PlannedImage) -> str:
@@ -200,13 +200,13 @@ def cell_json(planned: PlannedImage) -> str:
         "accelerator": cell.accelerator,
         "cuda": cuda_version(cell),
         "cudnn": locked_cudnn(cell, lock),
-        "nccl": nccl(lock) if cell.is_cuda else "",
+        "nccl": nccl_version_of(lock) if cell.is_cuda else "",
         "python": cell.python,
         "os": cell.os.name,
         "glibc": cell.os.glibc,
         "platform": cell.platform,
         "flavour": str(cell.flavour),
-        "companions": companions(planned.image),
+        "companions": companions_of(planned.image),
         "architectures": " ".join(cell.architectures),
         **USER,
         "key": planned.key,
@@ -217,12 +217,12 @@ def cell_json(planned: PlannedImage) -> str:
     return json.dumps(axes)
 
 
-def nccl(lock: Lock) -> str:
+def nccl_version_of(lock: Lock) -> str:
     """Return the full version of NCCL in the lock, or an empty text."""
     return lock.version_of("nvidia-nccl-cu13", "nvidia-nccl-cu12")
 
 
-def companions(image: Image) -> str:
+def companions_of(image: Image) -> str:
     """Return the locked companions of the framework as `name==version`.
 
     They are the cell's other requirements except pip, and the packages whose names begin with

@@ -9,7 +9,7 @@ from typing import Any, Final
 import docker
 
 import dlimg
-from dlimg.checks.container import CheckContainer, ContainerSpec, check_container
+from dlimg.checks.container import CheckContainer, ContainerSpec, open_container
 from dlimg.checks.container_setup import (
     ROOT,
     ContainerKind,
@@ -21,8 +21,8 @@ from dlimg.checks.container_setup import (
 from dlimg.checks.discover import read_scripts
 from dlimg.checks.evidence import (
     CheckSets,
-    check_sets,
     closest_record,
+    group_by_folder,
     missing_before,
     read_evidence,
     read_last_run,
@@ -33,7 +33,7 @@ from dlimg.checks.evidence import (
 )
 from dlimg.checks.execute import is_clean, run_check
 from dlimg.checks.host import engine_text, host_of
-from dlimg.checks.image_inputs import inputs_of_engine_image
+from dlimg.checks.image_inputs import read_inputs
 from dlimg.checks.inputs import CheckInputs
 from dlimg.checks.verdicts import (
     GPU,
@@ -126,12 +126,12 @@ def run_checks(
     cell = built.planned.image.cell
     given = device or NO_DEVICE
     scripts = read_scripts(images, cell.family, settings.own_checks, cell.framework.folder)
-    inputs = inputs_of_engine_image(built, engine, images)
+    inputs = read_inputs(built, engine, images)
     ready = [prepare_check(check, images, scripts, inputs) for check in checks]
     names = [check.name for check in ready]
-    sets = check_sets(names, scripts, images, settings.own_checks)
+    sets = group_by_folder(names, scripts, images, settings.own_checks)
     known = read_evidence(settings.evidence, built.digest, log=settings.log)
-    closest = closest_record(known, check_ids(ready), given)
+    closest = closest_record(known, ids_of_checks(ready), given)
     history = _history(cell.id, sets, settings)
     # A device's name does not identify its GPU, so all verdicts are taken from one record.
     comparable = known if given == NO_DEVICE else tuple(filter(None, [closest]))
@@ -178,7 +178,7 @@ def current_checks(
 
     Raises `Negative` when the engine no longer has the image.
     """
-    inputs = inputs_of_engine_image(built, engine, images)
+    inputs = read_inputs(built, engine, images)
     return prepare_checks(built.planned, checks, inputs, images=images, own_checks=own_checks)
 
 
@@ -196,7 +196,7 @@ def prepare_checks(
     return tuple(prepare_check(check, images, scripts, inputs) for check in checks)
 
 
-def check_ids(checks: Sequence[Check]) -> frozenset[tuple[str, str]]:
+def ids_of_checks(checks: Sequence[Check]) -> frozenset[tuple[str, str]]:
     """Return the name and sha256 of each check."""
     return frozenset((check.name, check.sha256) for check in checks)
 
@@ -242,7 +242,7 @@ def _verdicts(
     """Return a verdict for each check; GPU verdicts are reused only for the same GPU and driver."""
     verdicts: dict[str, Verdict] = {}
     for kind, members in group_by_kind(checks):
-        with check_container(run.engine, _container_spec(run, kind, members)) as container:
+        with open_container(run.engine, _container_spec(run, kind, members)) as container:
             for check in members:
                 gpus = gpus_of_verdicts(tuple(verdicts.values()))
                 is_same_gpu = bool(gpus) and gpus == gpus_before

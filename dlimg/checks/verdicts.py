@@ -114,7 +114,7 @@ def possible_verdicts(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
     )
 
 
-def outcome(verdicts: Sequence[Verdict]) -> Outcome:
+def outcome_of(verdicts: Sequence[Verdict]) -> Outcome:
     """Return the outcome of all verdicts: a failure first, then a required check not run.
 
     Without any required check the outcome is not a pass either.
@@ -127,7 +127,7 @@ def outcome(verdicts: Sequence[Verdict]) -> Outcome:
     return "passed"
 
 
-def exit_code(result: Outcome) -> int:
+def exit_code_of(result: Outcome) -> int:
     """Return 0 for passed, 1 for failed, 3 when a required check was not run."""
     match result:
         case "passed":
@@ -150,13 +150,13 @@ def gpus_of_verdicts(verdicts: Sequence[Verdict]) -> tuple[TestedGpu, ...]:
     return tuple(sorted(gpus, key=lambda gpu: (gpu.uuid, gpu.name)))
 
 
-def gpu_names(evidence: Evidence) -> tuple[str, ...]:
+def gpu_names_of(evidence: Evidence) -> tuple[str, ...]:
     """Return the names of the GPUs that the checks ran on, each once, such as `NVIDIA H200`."""
     gpus = gpus_of_verdicts(evidence.verdicts)
     return tuple(dict.fromkeys(gpu.name for gpu in gpus if gpu.name))
 
 
-def driver_version(evidence: Evidence) -> str:
+def driver_version_of(evidence: Evidence) -> str:
     """Return the version of the driver of those GPUs, or an empty text."""
     return next((gpu.driver for gpu in gpus_of_verdicts(evidence.verdicts) if gpu.driver), "")
 

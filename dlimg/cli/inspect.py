@@ -8,7 +8,7 @@ from dlimg.cli.arguments import add_format
 from dlimg.cli.printing import out, print_json, print_table
 from dlimg.context import Context
 from dlimg.pipeline.inspect import InspectReport, inspect
-from dlimg.publish.image_content import maker
+from dlimg.publish.image_content import maker_of
 from dlimg.report.evidence_text import proof_text, verdict_row
 from dlimg.report.inspect import fact_rows, inspect_json, layer_rows, printable, wheel_rows
 from dlimg.units import counted
@@ -40,7 +40,7 @@ def run(options: InspectOptions, context: Context) -> int:
         print_json(inspect_json(report))
     else:
         _print(report, context)
-    return 0 if maker(report.content) == "dlimg" else 1
+    return 0 if maker_of(report.content) == "dlimg" else 1
 
 
 def _print(report: InspectReport, context: Context) -> None:

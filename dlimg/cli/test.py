@@ -5,7 +5,7 @@ from argparse import SUPPRESS, ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlimg.checks.verdicts import exit_code, outcome
+from dlimg.checks.verdicts import exit_code_of, outcome_of
 from dlimg.cli.arguments import add_device, add_on_host, add_own_checks
 from dlimg.cli.printing import print_json, print_table
 from dlimg.cli.report_files import prepare_reports, write_reports
@@ -99,4 +99,4 @@ def _test_host(options: TestOptions, settings: HostSettings, context: Context) -
         print_table(HEADINGS, [host_row(evidence)], context)
     context.log(host_failure_text(evidence))
     write_reports(options.reports, [ImageResult(evidence=evidence)], value, context.log)
-    return exit_code(outcome(evidence.verdicts))
+    return exit_code_of(outcome_of(evidence.verdicts))

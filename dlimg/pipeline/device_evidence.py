@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dlimg.checks.verdicts import NO_DEVICE, gpu_names
+from dlimg.checks.verdicts import NO_DEVICE, gpu_names_of
 from dlimg.model import Evidence
 
 HERE: Final = "kept here"
@@ -43,5 +43,5 @@ def newest_by_gpu(proofs: Sequence[DeviceEvidence]) -> tuple[Evidence, ...]:
     newest: dict[tuple[str, ...], Evidence] = {}
     for proof in proofs:
         if proof.evidence.device != NO_DEVICE:
-            newest.setdefault(gpu_names(proof.evidence), proof.evidence)
+            newest.setdefault(gpu_names_of(proof.evidence), proof.evidence)
     return tuple(newest.values())

@@ -11,8 +11,8 @@ from dlimg.checks.evidence import evidence_folder, write_evidence
 from dlimg.checks.host_run import (
     CheckHost,
     HostCheckRequest,
-    check_sets_on_host,
     checks_on_host,
+    group_by_folder_on_host,
     open_check_host,
     run_checks_on_host,
 )
@@ -41,7 +41,7 @@ def test_host(settings: HostSettings, context: Context) -> Evidence:
     with check_host(settings, context) as host:
         checks = checks_on_host(host)
         evidence = run_checks_on_host(host, checks, folder=folder)
-        write_evidence(folder, evidence, log=context.log, sets=check_sets_on_host(host, checks))
+        write_evidence(folder, evidence, log=context.log, sets=group_by_folder_on_host(host, checks))
     return evidence
 
 

@@ -9,9 +9,15 @@ from dlimg.builders.builder import BuildParameters
 from dlimg.builders.choose import build_images
 from dlimg.builders.secrets import secrets_from
 from dlimg.checks.evidence import covering_records, read_evidence
-from dlimg.checks.image_inputs import reference_data
-from dlimg.checks.inputs import check_inputs_from_config
-from dlimg.checks.run import CheckSettings, check_ids, current_checks, prepare_checks, run_checks
+from dlimg.checks.image_inputs import read_reference_data
+from dlimg.checks.inputs import make_inputs_from_config
+from dlimg.checks.run import (
+    CheckSettings,
+    current_checks,
+    ids_of_checks,
+    prepare_checks,
+    run_checks,
+)
 from dlimg.checks.verdicts import is_gpu_tested
 from dlimg.context import Context
 from dlimg.engine.client import Engine, check_buildx
@@ -34,7 +40,7 @@ from dlimg.publish.attach import AttachSettings
 from dlimg.publish.policy import CheckRunner
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
 from dlimg.publish.push_source import ImageSources
-from dlimg.publish.tags import check_destination, family_repositories
+from dlimg.publish.tags import check_destination, repositories_of_families
 from dlimg.results import ImageResult
 from dlimg.store.store import layer_store
 
@@ -225,7 +231,7 @@ def _publish(
     sources = ImageSources(
         store=layer_store(context.environment),
         engine=engine,
-        siblings=family_repositories(wanted.to, families),
+        siblings=repositories_of_families(wanted.to, families),
         log=context.log,
     )
     return publish(built, evidence, sources, request=request, log=context.log)
@@ -242,12 +248,12 @@ def _check_runner(run: Run, settings: TestSettings, cell: Cell, engine: Engine) 
         return _test(run, settings, built, engine, is_foreign=True)
 
     def known_evidence(built: BuiltImage, config: Mapping[str, Any]) -> Evidence | None:
-        inputs = check_inputs_from_config(
-            built.planned, config, reference_data(built.planned, engine, images)
+        inputs = make_inputs_from_config(
+            built.planned, config, read_reference_data(built.planned, engine, images)
         )
         ready = prepare_checks(built.planned, checks, inputs, images=images, own_checks=own)
         records = read_evidence(settings.evidence, built.digest, log=run.context.log)
-        complete = covering_records(records, check_ids(ready))
+        complete = covering_records(records, ids_of_checks(ready))
         on_gpu = (evidence for evidence in complete if is_gpu_tested(evidence))
         best = next(on_gpu, complete[-1] if complete else None)
         return _with_required(best, checks) if best else None

@@ -12,7 +12,7 @@ from dlimg.checks.evidence import (
     evidence_document,
     read_evidence,
 )
-from dlimg.checks.verdicts import gpu_names, is_gpu_tested, outcome
+from dlimg.checks.verdicts import gpu_names_of, is_gpu_tested, outcome_of
 from dlimg.errors import NetworkFailure
 from dlimg.host.git_revision import NO_REVISION, Revision
 from dlimg.lock.lockfile import lock_text
@@ -91,9 +91,9 @@ def artifacts_of(
                 "io.dlimg.cell": cell.id,
                 "io.dlimg.day": record.day,
                 "io.dlimg.device": record.device,
-                "io.dlimg.gpu": " and ".join(gpu_names(record)) or "none",
+                "io.dlimg.gpu": " and ".join(gpu_names_of(record)) or "none",
                 "io.dlimg.gpu-tested": "yes" if is_gpu_tested(record) else "no",
-                "io.dlimg.outcome": outcome(record.verdicts),
+                "io.dlimg.outcome": outcome_of(record.verdicts),
                 TESTED_DIGEST_LABEL: record.digest,
                 **publisher,
             },

@@ -8,8 +8,8 @@ import docker
 import requests
 
 from dlimg.engine.client import Engine, engine_errors
-from dlimg.publish.image_content import ContentLayer, ImageContent, start_settings, total
-from dlimg.publish.relabel import image_identity
+from dlimg.publish.image_content import ContentLayer, ImageContent, parse_start_settings, sum_sizes
+from dlimg.publish.relabel import identity_of
 
 
 @engine_errors()
@@ -41,8 +41,8 @@ def read_engine_image(engine: Engine, name: str) -> ImageContent | None:
         steps=tuple(_step_text(step) for step in steps),
         # With the containerd store, `Size` is what a registry would send; else it is unpacked.
         compressed=int(attributes["Size"]) if descriptor else None,
-        size=total([layer.size for layer in layers]),
-        **start_settings(attributes.get("Config") or {}),
+        size=sum_sizes([layer.size for layer in layers]),
+        **parse_start_settings(attributes.get("Config") or {}),
     )
     return replace(content, tested_digest=_tested_digest(engine, attributes, content))
 
@@ -56,7 +56,7 @@ def _tested_digest(engine: Engine, attributes: Mapping[str, Any], content: Image
         tested = engine.sdk.images.get(claimed).attrs
     except docker.errors.APIError:
         return ""
-    is_same = image_identity(tested) == image_identity(attributes)
+    is_same = identity_of(tested) == identity_of(attributes)
     return claimed if tested["Id"] == claimed and is_same else ""
 
 

@@ -69,18 +69,18 @@ class ImageContent:
         return self.labels.get(TESTED_DIGEST_LABEL, "") if is_marked else ""
 
 
-def maker(content: ImageContent) -> Maker:
+def maker_of(content: ImageContent) -> Maker:
     """Return who built the image: labels are inherited, so steps after dlimg's last one count."""
     if CELL_LABEL not in content.labels:
         is_base = BASE_LABEL in content.labels and len(content.layers) == 1
         return "dlimg, as a base" if is_base else "another builder"
-    if later_steps(content):
+    if later_steps_of(content):
         return "another builder, on an image of dlimg"
     has_entrypoint = any(ENTRYPOINT in text for text in (*content.entrypoint, *content.steps))
     return "dlimg" if has_entrypoint else "another builder"
 
 
-def later_steps(content: ImageContent) -> tuple[str, ...]:
+def later_steps_of(content: ImageContent) -> tuple[str, ...]:
     """Return the history steps after those of dlimg, which another build added.
 
     dlimg's Dockerfile ends with its entrypoint and command; an assembled image has the history
@@ -103,13 +103,13 @@ def _is_entrypoint(step: str) -> bool:
     return step.startswith("ENTRYPOINT") and ENTRYPOINT in step
 
 
-def labelled_wheels(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def parse_wheels_label(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Return name and version of each wheel in the image's label."""
     pairs = (text.partition("==") for text in labels.get(WHEELS_LABEL, "").split())
     return tuple((name, version) for name, _, version in pairs if version)
 
 
-def start_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+def parse_start_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of `ImageContent` that a config holds: how the image starts, its labels."""
     value = config.get("Labels")
     labels = value if isinstance(value, dict) else {}
@@ -126,7 +126,7 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(str(text) for text in value) if isinstance(value, list) else ()
 
 
-def total(sizes: Sequence[int | None]) -> int | None:
+def sum_sizes(sizes: Sequence[int | None]) -> int | None:
     """Return the sum, or None when any size is not known."""
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None

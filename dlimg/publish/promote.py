@@ -21,7 +21,7 @@ from dlimg.publish.tags import (
     blobs_of,
     find_manifest,
     move_tag,
-    published_names,
+    names_under,
     require_manifest,
 )
 from dlimg.registry.blobs import missing_blobs, require_blobs
@@ -86,7 +86,7 @@ def publish(
     standing = check_policy(
         built, evidence, digest=digest, allow_untested_gpu=request.allow_untested_gpu, checks=checks
     )
-    names = published_names(request.to, built.planned, standing)
+    names = names_under(request.to, built.planned, standing)
     cell = built.planned.image.cell.id
     if standing == NOT_TESTED_ON_GPU:
         log(f"{cell}: {NOT_TESTED_ON_GPU}; published with that label")

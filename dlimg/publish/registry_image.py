@@ -12,11 +12,11 @@ from dlimg.publish.attach import LOCK_TYPE
 from dlimg.publish.image_content import (
     ContentLayer,
     ImageContent,
-    labelled_wheels,
-    start_settings,
-    total,
+    parse_start_settings,
+    parse_wheels_label,
+    sum_sizes,
 )
-from dlimg.publish.relabel import unlabelled_digest
+from dlimg.publish.relabel import digest_without_labels
 from dlimg.registry.blobs import read_blob
 from dlimg.registry.http import Repository
 from dlimg.registry.manifests import (
@@ -66,7 +66,7 @@ def read_registry_image(repository: Repository, reference: ImageReference) -> Im
     return replace(
         content,
         subjects=tuple(dict.fromkeys((image.digest, manifest.digest))),
-        tested_digest=unlabelled_digest(image.text, text),
+        tested_digest=digest_without_labels(image.text, text),
     )
 
 
@@ -116,7 +116,7 @@ def check_subject(evidence: Evidence, content: ImageContent) -> Evidence:
 
 def _check_lock(lock: Lock, content: ImageContent) -> Lock:
     """Return the lock; raises ValueError when its wheels are not those of the image's label."""
-    labelled = labelled_wheels(content.labels)
+    labelled = parse_wheels_label(content.labels)
     if labelled and set(labelled) != {(wheel.name, wheel.version) for wheel in lock.wheels}:
         raise ValueError("it locks other wheels than the image's label names")
     return lock
@@ -145,8 +145,8 @@ def _content(
         created=str(config.get("created") or ""),
         layers=layers,
         steps=tuple(_step_text(step) for step in history),
-        compressed=total([layer.compressed for layer in layers]),
-        **start_settings(settings if isinstance(settings, dict) else {}),
+        compressed=sum_sizes([layer.compressed for layer in layers]),
+        **parse_start_settings(settings if isinstance(settings, dict) else {}),
     )
 
 

@@ -51,7 +51,7 @@ def label_engine_image(
     )
     run_checked(label_argv(str(engine.docker), tag), env=engine.environment, stdin=dockerfile)
     image = engine.sdk.images.get(tag)
-    is_same = image_identity(image.attrs) == image_identity(tested.attrs)
+    is_same = identity_of(image.attrs) == identity_of(tested.attrs)
     if not is_same or image.labels.get(GPU_TESTED_LABEL) != "no":
         raise Negative(
             f"the labelled image has other content than {built.digest}",
@@ -68,7 +68,7 @@ def label_argv(docker_client: str, tag: str) -> list[str]:
     ]
 
 
-def unlabelled_digest(manifest: bytes, config: bytes) -> str:
+def digest_without_labels(manifest: bytes, config: bytes) -> str:
     """Return the digest of the tested image if this one is it with the two labels, else "".
 
     A label alone proves nothing. So the labels and their history step are taken away again: the
@@ -99,7 +99,7 @@ def labels_of(image: AssembledImage) -> Mapping[str, str]:
     return parse_labels(json.loads(image.config))
 
 
-def image_identity(attributes: Mapping[str, Any]) -> tuple[object, object, object]:
+def identity_of(attributes: Mapping[str, Any]) -> tuple[object, object, object]:
     """Return an engine image's layers, config, and labels except the two added for publishing."""
     config = dict(attributes["Config"])
     added = (GPU_TESTED_LABEL, TESTED_DIGEST_LABEL)

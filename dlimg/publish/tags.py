@@ -71,7 +71,7 @@ def check_destination(prefix: str) -> None:
         )
 
 
-def published_names(prefix: str, planned: PlannedImage, standing: Standing) -> PublishedNames:
+def names_under(prefix: str, planned: PlannedImage, standing: Standing) -> PublishedNames:
     """Return the names under a prefix such as `127.0.0.1:5000/team`; the full tag moves first.
 
     Raises `BadInput` for a text that is no prefix at a registry.
@@ -86,7 +86,7 @@ def published_names(prefix: str, planned: PlannedImage, standing: Standing) -> P
     )
 
 
-def family_repositories(prefix: str, families: Iterable[str]) -> tuple[str, ...]:
+def repositories_of_families(prefix: str, families: Iterable[str]) -> tuple[str, ...]:
     """Return the repositories of these families under a prefix, without the registry's host."""
     return tuple(parse_reference(f"{prefix}/{family}").name for family in sorted(set(families)))
 

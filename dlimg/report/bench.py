@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from dlimg.checks.evidence_json import host_record, to_json_value
-from dlimg.checks.verdicts import GPU_CHECK, gpus_of_verdicts, outcome
+from dlimg.checks.verdicts import GPU_CHECK, gpus_of_verdicts, outcome_of
 from dlimg.model import CheckStatus, Evidence, Host, Verdict
 from dlimg.report.evidence_text import reasons
 
@@ -21,7 +21,7 @@ def bench_rows(evidence: Evidence) -> list[tuple[str, ...]]:
     """Return the rows of one machine or image: its CPU, its GPU in each precision, its memory."""
     figures = _figures(evidence)
     if not figures:
-        result = outcome(evidence.verdicts)
+        result = outcome_of(evidence.verdicts)
         return [(evidence.cell, gpu_text(evidence) or "no GPU", result, "-", "-", "-", "-")]
     places = {"cpu": processor_text(evidence.host)}
     places |= dict.fromkeys(PRECISIONS, gpu_text(evidence) or "GPU")
@@ -52,7 +52,7 @@ def bench_json(evidence: Evidence) -> dict[str, object]:
         "host": host_record(evidence.host),
         "gpus": to_json_value(list(_seen(evidence))),
         "benchmark": to_json_value(dict(_figures(evidence))) or None,
-        "outcome": outcome(evidence.verdicts),
+        "outcome": outcome_of(evidence.verdicts),
         "reasons": {
             verdict.check: verdict.reason
             for verdict in evidence.verdicts

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from dlimg.checks.evidence_json import evidence_record, to_json_value
 from dlimg.checks.verdicts import (
-    driver_version,
-    gpu_names,
+    driver_version_of,
+    gpu_names_of,
     is_gpu_tested,
-    outcome,
+    outcome_of,
     possible_verdicts,
 )
 from dlimg.model import CheckStatus, Evidence, Verdict
@@ -22,7 +22,7 @@ def verdicts_text(evidence: Evidence) -> str:
     counts = {
         status: sum(verdict.status is status for verdict in verdicts) for status in CheckStatus
     }
-    result = outcome(verdicts)
+    result = outcome_of(verdicts)
     text = f"{result}: {counts[CheckStatus.PASSED]} of {len(verdicts)} passed"
     if result == "passed":
         is_all = counts[CheckStatus.PASSED] == len(verdicts)
@@ -44,7 +44,7 @@ def gpu_text(evidence: Evidence) -> str:
     """Return `tested on NVIDIA H200, driver 580.159, 2026-11-21`, or `not tested on a GPU`."""
     if not is_gpu_tested(evidence):
         return "not tested on a GPU"
-    on = " and ".join(gpu_names(evidence)) or evidence.device
+    on = " and ".join(gpu_names_of(evidence)) or evidence.device
     parts = (f"tested on {on}", _driver_text(evidence), evidence.day)
     return clean(", ".join(part for part in parts if part))
 
@@ -66,15 +66,15 @@ def tested_json(evidence: Evidence) -> dict[str, object]:
         "day": evidence.day,
         "digest": evidence.digest,
         "device": evidence.device,
-        "outcome": outcome(evidence.verdicts),
+        "outcome": outcome_of(evidence.verdicts),
         "gpu_tested": is_gpu_tested(evidence),
-        "gpus": list(gpu_names(evidence)),
-        "driver": driver_version(evidence) or None,
+        "gpus": list(gpu_names_of(evidence)),
+        "driver": driver_version_of(evidence) or None,
     }
 
 
 def _driver_text(evidence: Evidence) -> str:
-    version = driver_version(evidence)
+    version = driver_version_of(evidence)
     return f"driver {version}" if version else ""
 
 
@@ -142,8 +142,8 @@ def on_gpu_text(evidence: Evidence) -> str:
     """Return `tested on NVIDIA H200, driver 580.159, 2026-11-21`, or how it failed there."""
     if is_gpu_tested(evidence):
         return gpu_text(evidence)
-    on = " and ".join(gpu_names(evidence)) or evidence.device
-    return f"{outcome(evidence.verdicts)} on {on}, {evidence.day}"
+    on = " and ".join(gpu_names_of(evidence)) or evidence.device
+    return f"{outcome_of(evidence.verdicts)} on {on}, {evidence.day}"
 
 
 def proof_text(proof: DeviceEvidence) -> str:
@@ -180,7 +180,7 @@ def proof_json(proof: DeviceEvidence) -> dict[str, object]:
         "says": proof_text(proof),
         "where": list(proof.where),
         "digest": proof.evidence.digest,
-        "outcome": outcome(proof.evidence.verdicts),
+        "outcome": outcome_of(proof.evidence.verdicts),
         "gpu_tested": is_gpu_tested(proof.evidence),
         **evidence_record(proof.evidence),
     }

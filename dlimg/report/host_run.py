@@ -3,7 +3,7 @@
 from typing import Final
 
 from dlimg.checks.evidence_json import host_record
-from dlimg.checks.verdicts import driver_version, gpu_names, is_gpu_tested, outcome
+from dlimg.checks.verdicts import driver_version_of, gpu_names_of, is_gpu_tested, outcome_of
 from dlimg.model import Evidence
 from dlimg.report.evidence_text import gpu_text, reasons, verdict_json, verdicts_text
 
@@ -16,7 +16,7 @@ LIMITS: Final = (
 def host_row(evidence: Evidence) -> tuple[str, ...]:
     """Return the row of the machine."""
     text = f"{verdicts_text(evidence)}; {gpu_text(evidence)}"
-    return (evidence.cell, " and ".join(gpu_names(evidence)) or "none", text)
+    return (evidence.cell, " and ".join(gpu_names_of(evidence)) or "none", text)
 
 
 def host_json(evidence: Evidence) -> dict[str, object]:
@@ -28,9 +28,9 @@ def host_json(evidence: Evidence) -> dict[str, object]:
         "day": evidence.day,
         "host": host_record(evidence.host),
         "device": evidence.device,
-        "gpus": list(gpu_names(evidence)),
-        "driver": driver_version(evidence) or None,
-        "outcome": outcome(evidence.verdicts),
+        "gpus": list(gpu_names_of(evidence)),
+        "driver": driver_version_of(evidence) or None,
+        "outcome": outcome_of(evidence.verdicts),
         "gpu_tested": is_gpu_tested(evidence),
         "limits": LIMITS,
         "vanished": list(evidence.vanished),

@@ -9,9 +9,9 @@ from dlimg.publish.image_content import (
     CELL_LABEL,
     ImageContent,
     key_of,
-    labelled_wheels,
-    later_steps,
-    maker,
+    later_steps_of,
+    maker_of,
+    parse_wheels_label,
 )
 from dlimg.publish.policy import NOT_TESTED_ON_GPU
 from dlimg.render.bake import KEY_LABEL, PACKAGES_LABEL
@@ -38,14 +38,14 @@ _SHOWN: Final = frozenset(
 
 def made_text(content: ImageContent) -> str:
     """Return who built the image."""
-    match maker(content):
+    match maker_of(content):
         case "dlimg":
             how = "" if key_of(content) else ", by `docker build` from a rendered Dockerfile"
             return f"made by dlimg{how}"
         case "dlimg, as a base":
             return "a base that dlimg made: an operating system, no image of a cell"
         case "another builder, on an image of dlimg":
-            steps = counted(len(later_steps(content)), "further step")
+            steps = counted(len(later_steps_of(content)), "further step")
             return (
                 f"not made by dlimg: built on an image of dlimg, in {steps}; its labels tell of "
                 "that image"
@@ -102,7 +102,7 @@ def wheel_rows(report: InspectReport) -> list[tuple[str, str, str]]:
     """Return each wheel with its version, and its size where the lock is attached."""
     if report.wheels:
         return [(wheel.name, wheel.version, bytes_text(wheel.size)) for wheel in report.wheels]
-    return [(name, version, "-") for name, version in labelled_wheels(report.content.labels)]
+    return [(name, version, "-") for name, version in parse_wheels_label(report.content.labels)]
 
 
 def layer_rows(content: ImageContent) -> list[tuple[str, str, str, str]]:
@@ -132,7 +132,7 @@ def step_text(step: str, width: int = 72) -> str:
 def inspect_json(report: InspectReport) -> dict[str, object]:
     """Return the image as stable data; docs/inspect.md lists the fields."""
     content, labels = report.content, report.content.labels
-    is_ours = maker(content) == "dlimg"
+    is_ours = maker_of(content) == "dlimg"
     return {
         "reference": content.reference,
         "source": content.source,
@@ -187,5 +187,5 @@ def _wheels_json(report: InspectReport) -> list[dict[str, object]]:
         ]
     return [
         {"name": name, "version": version, "size": None, "sha256": None}
-        for name, version in labelled_wheels(report.content.labels)
+        for name, version in parse_wheels_label(report.content.labels)
     ]

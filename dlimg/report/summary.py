@@ -1,7 +1,7 @@
 """Results of a run as rows, text and data."""
 
 from dlimg.builders.build_failure import explain_failure, is_python_unreachable
-from dlimg.checks.verdicts import is_gpu_tested, outcome
+from dlimg.checks.verdicts import is_gpu_tested, outcome_of
 from dlimg.model import BuildFailure, BuiltImage
 from dlimg.publish.promote import PublishedImage
 from dlimg.report.evidence_text import gpu_text, reasons, verdict_json, verdicts_text
@@ -40,7 +40,7 @@ def outcome_text(result: ImageResult) -> str:
             else "failed to build"
         )
     if result.evidence:
-        verdict = outcome(result.verdicts)
+        verdict = outcome_of(result.verdicts)
         return f"{verdict}, not published" if result.error else verdict
     if result.result is None:
         return "not run: no base here"
@@ -77,7 +77,7 @@ def result_json(result: ImageResult) -> dict[str, object]:
         "digest": built.digest if isinstance(built, BuiltImage) else None,
         "size_bytes": built.size if isinstance(built, BuiltImage) else None,
         "seconds": round(built.seconds, 3) if built else None,
-        "outcome": outcome(result.evidence.verdicts) if result.evidence else None,
+        "outcome": outcome_of(result.evidence.verdicts) if result.evidence else None,
         "gpu_tested": is_gpu_tested(result.evidence) if result.evidence else False,
         "device": result.evidence.device if result.evidence else None,
         "day": result.evidence.day if result.evidence else None,

@@ -19,7 +19,7 @@ import pytest
 
 from dlimg.checks import run
 from dlimg.checks.run import LABEL, CheckSettings
-from dlimg.checks.verdicts import is_gpu_tested, outcome
+from dlimg.checks.verdicts import is_gpu_tested, outcome_of
 from dlimg.engine.client import Engine
 from dlimg.engine.gpu import gpu_devices
 from dlimg.errors import BadInput, Negative, NoEngine
@@ -143,7 +143,7 @@ echo "$DLIMG_CELL"
     assert fails.figures == {"loss": 3}
     assert (found.digest, found.cell, found.device) == (built.digest, cell.id, "none")
     assert found.engine.endswith(f" {engine.version}")
-    assert outcome(found.verdicts) == "failed"
+    assert outcome_of(found.verdicts) == "failed"
     assert left_over(engine, built) == []
 
 
@@ -421,7 +421,7 @@ def test_what_passes_at_the_second_attempt_has_passed_and_says_so(
     (verdict,) = found.verdicts
     assert (verdict.status, verdict.reason) == (CheckStatus.PASSED, ""), verdict
     assert (verdict.attempts, verdict.first_reason) == (2, "too early")
-    assert outcome(found.verdicts) == "passed"
+    assert outcome_of(found.verdicts) == "passed"
 
 
 def test_memory_that_ran_out_is_told_of_the_check_that_took_it(
@@ -469,7 +469,7 @@ def test_a_gpu_check_that_passes_without_a_gpu_is_not_run(
 ) -> None:
     found = run_checks(engine, built, images, check(images, "cheats", "exit 0", needs="gpu"))
     assert found.verdicts[0].status is CheckStatus.NOT_RUN
-    assert outcome(found.verdicts) == "not-run"
+    assert outcome_of(found.verdicts) == "not-run"
     assert not is_gpu_tested(found)
 
 

@@ -19,7 +19,7 @@ from dlimg.checks.discover import checks_for
 from dlimg.checks.execute import RunningContainer
 from dlimg.checks.inputs import cell_json, lock_json
 from dlimg.checks.run import CheckSettings
-from dlimg.checks.verdicts import exit_code, is_gpu_tested, outcome
+from dlimg.checks.verdicts import exit_code_of, is_gpu_tested, outcome_of
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage, CheckStatus, Evidence, Verdict
 from tests.support import elf_files, layout_image, samples
@@ -389,7 +389,7 @@ def test_another_lock_fails(
     assert reason in said.reason
 
 
-SHARED, TRAINING = "common/checks/_convolution.py", "jax/checks/conv_training.py"
+SHARED, TRAINING = "common/checks/_convolution.py", "jax/framework.py"
 
 
 @pytest.mark.parametrize(
@@ -406,7 +406,7 @@ SHARED, TRAINING = "common/checks/_convolution.py", "jax/checks/conv_training.py
         ((TRAINING, "-chosen.mean()", "-chosen.mean() * jnp.nan"), "the loss went from nan to nan"),
         ((TRAINING, "labels[:, None]", "3 - labels[:, None]"), "cpu: first loss off"),
         (
-            (TRAINING, "loss, gradients\n", "loss, [1.01 * one for one in gradients]\n"),
+            (TRAINING, "loss, gradients\n", "loss, [1.01 * slope for slope in gradients]\n"),
             "cpu: gradient off the reference",
         ),
     ],
@@ -525,8 +525,8 @@ def test_a_gpu_without_its_driver_fails(
     ("name", "reason"),
     [
         ("nvidia_smi", "NVML reports NVIDIA H200, but nvidia-smi does not: nvidia-smi is not on"),
-        ("is_gpu_available", "NVIDIA H200 with driver 580.159 is here, but jax 0.12.0.1 sees only"),
-        ("conv_training", "Unknown backend cuda"),
+        ("is_gpu_available", "NVIDIA H200 with driver 580.159 is here, but jax 0.12.0.1 sees no"),
+        ("conv_training", "NVIDIA H200 with driver 580.159 is here, but jax 0.12.0.1 sees no"),
     ],
 )
 def test_a_framework_that_does_not_see_the_gpu_fails(
@@ -543,7 +543,7 @@ def test_a_cpu_image_under_a_tag_of_cuda_fails(
     engine: Engine, cuda: BuiltImage, tmp_path: Path
 ) -> None:
     found = evidence_of(engine, cuda, tmp_path)
-    assert exit_code(outcome(found.verdicts)) == 1
+    assert exit_code_of(outcome_of(found.verdicts)) == 1
     assert not is_gpu_tested(found)
     said = {one.check: one for one in found.verdicts}
     assert {name: one.status for name, one in said.items()} == {

@@ -15,8 +15,8 @@ import pytest
 import requests
 
 from dlimg.checks.evidence import MEDIA_TYPE, write_evidence
-from dlimg.checks.image_inputs import inputs_of_engine_image, reference_data
-from dlimg.checks.inputs import check_inputs_from_config
+from dlimg.checks.image_inputs import read_inputs, read_reference_data
+from dlimg.checks.inputs import make_inputs_from_config
 from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, NetworkFailure, NotRun
@@ -340,12 +340,12 @@ def test_checks_are_told_the_same_by_the_registry_and_by_the_engine(
         place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
         config = read_config(place, require_manifest(place, found.digest))
     images = Path(__file__).parents[2] / "images"
-    reference = reference_data(built.planned, engine, images)
-    assert check_inputs_from_config(built.planned, config, reference) == inputs_of_engine_image(
+    reference = read_reference_data(built.planned, engine, images)
+    assert make_inputs_from_config(built.planned, config, reference) == read_inputs(
         built, engine, images
     )
     other = {**config, "config": {**config["config"], "Env": ["A=2"]}}
-    assert check_inputs_from_config(built.planned, other, reference) != inputs_of_engine_image(
+    assert make_inputs_from_config(built.planned, other, reference) != read_inputs(
         built, engine, images
     )
 
@@ -502,7 +502,10 @@ def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
     repository, _, tag = found.reference.rpartition(":")
     engine.sdk.images.pull(repository, tag=tag)
     try:
-        assert inspect(found.reference, Context.of(here, print)).content.tested_digest == cuda_built.digest
+        assert (
+            inspect(found.reference, Context.of(here, print)).content.tested_digest
+            == cuda_built.digest
+        )
     finally:
         engine.sdk.images.remove(found.reference)
 

@@ -20,7 +20,7 @@ from dlimg.checks.container_setup import (
 from dlimg.checks.discover import checks_for, read_scripts
 from dlimg.checks.execute import RunningContainer, run_check
 from dlimg.checks.header import ANY_USER, EMPTY_HOME, READ_ONLY
-from dlimg.checks.inputs import cell_json, check_inputs
+from dlimg.checks.inputs import cell_json, make_inputs
 from dlimg.checks.run import CheckSettings
 from dlimg.checks.verdicts import NO_DEVICE, verdict_of
 from dlimg.engine.client import Engine
@@ -69,7 +69,7 @@ def opened(
 ) -> Iterator[RunningContainer]:
     """A container of the image in which root has run a script."""
     config = made.engine.sdk.images.get(made.built.digest).attrs["Config"]
-    facts = check_inputs(made.built.planned, {}, config)
+    facts = make_inputs(made.built.planned, {}, config)
     kept = {name: facts.environment[name] for name in ("DLIMG_CELL", "DLIMG_START")}
     container = made.engine.sdk.containers.create(
         made.built.digest,
@@ -309,7 +309,7 @@ def config_with(made: Made, change: str) -> Mapping[str, object]:
 
 @pytest.mark.parametrize(("change", "reason"), CHANGES)
 def test_an_image_that_is_started_otherwise_fails(change: str, reason: str, made: Made) -> None:
-    facts = check_inputs(made.built.planned, {}, config_with(made, change))
+    facts = make_inputs(made.built.planned, {}, config_with(made, change))
     with opened(made) as there:
         said = judged(there, made, "entrypoint", DLIMG_START=facts.environment["DLIMG_START"])
     assert said.status is CheckStatus.FAILED
@@ -322,7 +322,7 @@ def test_a_template_that_lies_does_not_pass(made: Made) -> None:
     """The image is what its Dockerfile says, and both set what nobody states."""
     image = made.built.planned.image
     lying = replace(image, dockerfile=f"{image.dockerfile}ENV LD_PRELOAD=/code/x.so\n")
-    facts = check_inputs(
+    facts = make_inputs(
         replace(made.built.planned, image=lying), {}, config_with(made, "ENV LD_PRELOAD=x")
     )
     with opened(made) as there:

@@ -1,4 +1,4 @@
-"""A registry in this process, as well behaved or as odd as a test wants it."""
+"""An OCI registry in this process, with faults that a test can set."""
 
 import base64
 import contextlib
@@ -22,7 +22,7 @@ TLS_RECORD = b"\x16"
 
 @dataclass(kw_only=True)
 class Answer:
-    """One odd answer in the place of the right one."""
+    """A response that replaces the right one."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -32,14 +32,14 @@ class Answer:
 
 @dataclass(kw_only=True)
 class FakeRegistry:
-    """What the registry holds and was asked; `odd` answers are used up in their order.
+    """The registry's contents, the requests it got, and its faults.
 
-    `login` is the name and password that a token costs; `pages` is how many referrers one page
-    of the API has. An upload breaks off after each of the `breaks` in bytes, and `keeps` says
-    whether what came until then is kept; more than `most` bytes at once are refused.
-    So many `expires` times a token is no longer good when a content was sent with it. A `read_only`
-    one answers 405 to every write, and what it `loses` is gone as soon as it came. It takes
-    `upload_seconds` to store a content.
+    `odd` are responses by path that replace the right ones, in order. `login` is the name and
+    password for a token. `pages` is the number of referrers on a page of the API. An upload breaks
+    off after each of the `breaks` in bytes; `keeps` tells whether the bytes so far are kept. More
+    than `most` bytes in one request are refused. So many times as `expires` a token is refused
+    after a blob was sent with it. `read_only` refuses every write with 405. Blobs in `loses` are
+    lost after their upload. Storing a blob takes `upload_seconds`.
     """
 
     referrers_api: bool = True
@@ -71,7 +71,7 @@ class FakeRegistry:
 
     @property
     def writes(self) -> list[str]:
-        """Every request that would change something."""
+        """All requests that write."""
         return [f"{verb} {path}" for verb, path, _ in self.asked if verb not in {"GET", "HEAD"}]
 
     def put_blob(self, name: str, content: bytes) -> str:
@@ -92,9 +92,9 @@ def sha256(content: bytes) -> str:
 
 @contextlib.contextmanager
 def running(fake: FakeRegistry) -> Iterator[FakeRegistry]:
-    """The registry, answering at `fake.host`."""
+    """Serve the registry at `fake.host`."""
     with contextlib.closing(_Server(("127.0.0.1", 0), _Handler)) as server:
-        server.small = fake
+        server.fake = fake
         fake.host = f"127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
@@ -108,7 +108,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """A client that went away, as some tests want it to."""
+        """Ignore clients that disconnect, as some tests do."""
 
     def close(self) -> None:
         self.server_close()
@@ -135,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_PATCH = do_GET  # noqa: N815 - the names that http.server looks for
 
     def _serve(self) -> None:
-        fake = self.server.small
+        fake = self.server.fake
         self.path, _, query = self.path.partition("?")
         self.query = parse_qs(query)
         if not self._read(fake):
@@ -213,8 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _may(self, held: str) -> bool:
         """A token is the list of what it grants."""
         is_writing = self.command in {"POST", "PUT", "PATCH"}
-        if self.command == "PUT" and self.server.small.expires:
-            self.server.small.expires -= 1
+        if self.command == "PUT" and self.server.fake.expires:
+            self.server.fake.expires -= 1
             return False
         actions = "push" if is_writing else "pull"
         return any(

@@ -17,8 +17,8 @@ from typing import Any
 from dlimg.checks.container_setup import prepare_check, scripts_archive
 from dlimg.checks.discover import checks_for, read_scripts
 from dlimg.checks.execute import RunningContainer, run_check
-from dlimg.checks.image_inputs import wheel_records
-from dlimg.checks.inputs import ReferenceData, check_inputs
+from dlimg.checks.image_inputs import read_wheel_records
+from dlimg.checks.inputs import ReferenceData, make_inputs
 from dlimg.checks.verdicts import verdict_of
 from dlimg.engine.client import Engine
 from dlimg.model import Base, BaseSource, BuiltImage, Image, PlannedImage, Verdict
@@ -79,7 +79,7 @@ def opened(
 ) -> Iterator[RunningContainer]:
     """A container of the image, made with these options, in which root has run a script."""
     config = engine.sdk.images.get(built.digest).attrs["Config"]
-    facts = check_inputs(built.planned, config["Labels"], config)
+    facts = make_inputs(built.planned, config["Labels"], config)
     container = engine.sdk.containers.create(
         built.digest,
         entrypoint=["sleep", "infinity"],
@@ -122,8 +122,8 @@ def judged(
         text = found[path].decode()
         assert text.count(old) == 1, f"{path} does not hold once: {old}"
         found[path] = text.replace(old, new).encode()
-    records = wheel_records(of.planned.image.lock, layer_store(os.environ))
-    facts = check_inputs(
+    records = read_wheel_records(of.planned.image.lock, layer_store(os.environ))
+    facts = make_inputs(
         of.planned, {}, reference=ReferenceData(layout=layout_of(of), records=records)
     )
     there.container.put_archive("/", scripts_archive({**found, **facts.files}))

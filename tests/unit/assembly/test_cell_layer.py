@@ -25,7 +25,7 @@ NOTES = "usr/local/lib/dlimg/packages/0123456789ab"
 HOME = "opt/env/lib/python/site-packages/nvidia/cu13"
 
 
-class Shop:
+class CountingContext:
     """A context that counts the wheels that it locates."""
 
     def __init__(self, folder: Path) -> None:
@@ -56,8 +56,8 @@ def links(entries: dict[str, tarfile.TarInfo]) -> dict[str, str]:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    return Shop(tmp_path)
+def counting(tmp_path: Path) -> CountingContext:
+    return CountingContext(tmp_path)
 
 
 def own(
@@ -102,10 +102,12 @@ def test_a_link_and_a_file_at_one_path_clash(other: LayerEntry) -> None:
     assert len(arrange_entries([link_entry("a", "x"), link_entry("a", "x")])) == 1
 
 
-def test_a_layer_with_files_and_links(shop: Shop) -> None:
+def test_a_layer_with_files_and_links(counting: CountingContext) -> None:
     points = {"a-1.0.dist-info/entry_points.txt": "[console_scripts]\ntool = a:b\n"}
-    entries = shop.members(
-        cell_layer(shop.context, own(shop.wheel("a", {**points}), at={"opt/env/bin/python": "p"}))
+    entries = counting.members(
+        cell_layer(
+            counting.context, own(counting.wheel("a", {**points}), at={"opt/env/bin/python": "p"})
+        )
     )
     assert links(entries) == {"opt/env/bin/python": "p"}
     assert entries["opt/env/bin/tool"].mode == 0o755
@@ -122,9 +124,9 @@ def test_links_are_in_the_key() -> None:
     assert len(keys) == 8
 
 
-def test_linkers_find_libraries(shop: Shop) -> None:
+def test_linkers_find_libraries(counting: CountingContext) -> None:
     library = "nvidia/cu13/lib"
-    first = shop.wheel(
+    first = counting.wheel(
         "nvidia_a",
         {
             f"{library}/liba.so.13": "1",
@@ -136,18 +138,20 @@ def test_linkers_find_libraries(shop: Shop) -> None:
             "nvidia/cu13/include/a.h": "7",
         },
     )
-    second = shop.wheel("nvidia_d", {f"{library}/libd.so.1.2.3": "8", "nvidia/lib/libe.so.1": "9"})
-    assert links(shop.members(cell_layer(shop.context, own(first, second, home=HOME)))) == {
+    second = counting.wheel(
+        "nvidia_d", {f"{library}/libd.so.1.2.3": "8", "nvidia/lib/libe.so.1": "9"}
+    )
+    assert links(counting.members(cell_layer(counting.context, own(first, second, home=HOME)))) == {
         f"{HOME}/lib64": "lib",
         f"{HOME}/lib/liba.so": "liba.so.13",
         f"{HOME}/lib/libd.so": "libd.so.1.2.3",
     }
-    assert links(shop.members(cell_layer(shop.context, own(first, second)))) == {}
+    assert links(counting.members(cell_layer(counting.context, own(first, second)))) == {}
 
 
-def test_commands_are_on_every_search_path(shop: Shop) -> None:
+def test_commands_are_on_every_search_path(counting: CountingContext) -> None:
     wheels = (
-        shop.wheel(
+        counting.wheel(
             "a",
             {
                 "a-1.0.dist-info/entry_points.txt": "[console_scripts]\na-run = a:b\npip3 = a:b\n",
@@ -161,7 +165,7 @@ def test_commands_are_on_every_search_path(shop: Shop) -> None:
         ),
     )
     made = replace(own(*wheels), packages=NOTES, taken=frozenset({"taken"}))
-    entries = shop.members(cell_layer(shop.context, made))
+    entries = counting.members(cell_layer(counting.context, made))
     targets = links(entries)
     assert {
         path: target for path, target in targets.items() if path.startswith("usr/local/bin/")
@@ -171,9 +175,9 @@ def test_commands_are_on_every_search_path(shop: Shop) -> None:
     }
 
 
-def test_uv_finds_each_wheel_by_a_metadata_link(shop: Shop) -> None:
-    wheels = (shop.wheel("Some_Thing", {}), shop.wheel("b", {}))
-    entries = shop.members(cell_layer(shop.context, replace(own(*wheels), packages=NOTES)))
+def test_uv_finds_each_wheel_by_a_metadata_link(counting: CountingContext) -> None:
+    wheels = (counting.wheel("Some_Thing", {}), counting.wheel("b", {}))
+    entries = counting.members(cell_layer(counting.context, replace(own(*wheels), packages=NOTES)))
     library = "/opt/env/lib/python/site-packages"
     assert links(entries) == {
         f"{NOTES}/B/B.egg-info/PKG-INFO": f"{library}/b-1.0.dist-info/METADATA",
@@ -186,38 +190,40 @@ def test_uv_finds_each_wheel_by_a_metadata_link(shop: Shop) -> None:
     assert modes[f"{NOTES}/B/B.egg-info"] == modes[NOTES] == 0o755
 
 
-def test_another_cell_reuses_the_installer_files_without_the_wheel(shop: Shop) -> None:
+def test_another_cell_reuses_the_installer_files_without_the_wheel(
+    counting: CountingContext,
+) -> None:
     plain, pip = (
-        shop.wheel("a", {}),
-        shop.wheel(
+        counting.wheel("a", {}),
+        counting.wheel(
             "pip", {"pip-1.0.dist-info/entry_points.txt": "[console_scripts]\npip3 = a:b\n"}
         ),
     )
     for python in ("3.13", "3.13", "3.12"):
         for wheel in (plain, pip):
-            installer_layer(shop.context, wheel, python=python, requested=True)
+            installer_layer(counting.context, wheel, python=python, requested=True)
     # pip has a command that names the Python.
-    assert shop.asked == ["a", "pip", "pip"]
-    for path in shop.folder.glob("*.whl"):
+    assert counting.asked == ["a", "pip", "pip"]
+    for path in counting.folder.glob("*.whl"):
         path.unlink()
-    first = cell_layer(shop.context, own(plain, pip))
-    second = cell_layer(shop.context, own(plain, pip, python="3.12"))
-    assert shop.asked == ["a", "pip", "pip"]
-    assert "opt/env/bin/pip3.13" in shop.members(first)
-    assert "opt/env/bin/pip3.12" in shop.members(second)
+    first = cell_layer(counting.context, own(plain, pip))
+    second = cell_layer(counting.context, own(plain, pip, python="3.12"))
+    assert counting.asked == ["a", "pip", "pip"]
+    assert "opt/env/bin/pip3.13" in counting.members(first)
+    assert "opt/env/bin/pip3.12" in counting.members(second)
 
 
-def test_damaged_installer_files_are_made_again(shop: Shop) -> None:
-    wheel = shop.wheel("a", {})
-    whole = cell_layer(shop.context, own(wheel))
-    part = installer_layer(shop.context, wheel, python="3.13", requested=True)
-    blob = shop.context.store.blob(part)
+def test_damaged_installer_files_are_made_again(counting: CountingContext) -> None:
+    wheel = counting.wheel("a", {})
+    whole = cell_layer(counting.context, own(wheel))
+    part = installer_layer(counting.context, wheel, python="3.13", requested=True)
+    blob = counting.context.store.blob(part)
     blob.write_bytes(bytes(part.size))
-    shop.context.store.blob(whole).unlink()
+    counting.context.store.blob(whole).unlink()
     with pytest.raises(Negative, match="the stored files of a-1") as caught:
-        cell_layer(shop.context, own(wheel))
+        cell_layer(counting.context, own(wheel))
     assert "run the command again" in caught.value.problems[0].hint
-    assert cell_layer(shop.context, own(wheel)) == whole
+    assert cell_layer(counting.context, own(wheel)) == whole
     assert any(blob.read_bytes())
 
 
@@ -246,18 +252,18 @@ def test_the_files_of_a_cell_layer() -> None:
     assert cell_layer_files(cell, changed).packages != files.packages
 
 
-def test_records_of_wheels_are_read_from_the_store(shop: Shop) -> None:
-    wheel, other = shop.wheel("thing", {"thing.py": "x = 1\n"}), samples.wheel("other", "1.0")
+def test_records_of_wheels_are_read_from_the_store(counting: CountingContext) -> None:
+    wheel, other = counting.wheel("thing", {"thing.py": "x = 1\n"}), samples.wheel("other", "1.0")
     lock = samples.lock(wheels=(wheel, other))
-    assert read_wheel_records(lock, shop.context.store) == {}
-    part = installer_layer(shop.context, wheel, python=lock.python, requested=True)
+    assert read_wheel_records(lock, counting.context.store) == {}
+    part = installer_layer(counting.context, wheel, python=lock.python, requested=True)
     content = next(
         entry.content
-        for entry in read_entries(shop.context.store, part, owner="")
+        for entry in read_entries(counting.context.store, part, owner="")
         if entry.path.endswith("/RECORD")
     )
     assert isinstance(content, bytes)
     digests = {wheel.name: sha256(content).hexdigest()}
-    assert read_wheel_records(lock, shop.context.store) == digests
-    shop.context.store.blob(part).write_bytes(b"x" * part.size)
-    assert read_wheel_records(lock, shop.context.store) == {}
+    assert read_wheel_records(lock, counting.context.store) == digests
+    counting.context.store.blob(part).write_bytes(b"x" * part.size)
+    assert read_wheel_records(lock, counting.context.store) == {}

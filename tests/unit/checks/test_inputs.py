@@ -14,8 +14,8 @@ from dlimg.checks.inputs import (
     LOCK_PATH,
     ReferenceData,
     cell_json,
-    check_inputs,
-    companions,
+    companions_of,
+    make_inputs,
 )
 from dlimg.engine import bases
 from dlimg.errors import BadInput
@@ -111,12 +111,12 @@ def test_companions_come_from_the_lock(
     cell = samples.cell(package=package, requirements=requirements, flavour=Flavour.WORKSPACE)
     wheels = tuple(samples.wheel(name, "1.0") for name in locked)
     image: Image = samples.image(cell, locked=samples.lock(cell.id, wheels=wheels))
-    assert companions(image) == said
+    assert companions_of(image) == said
 
 
 def test_actual_labels_are_an_input() -> None:
     real = {"io.dlimg.os": "plan9", "maintainer": "somebody"}
-    assert json.loads(check_inputs(planned(), real).environment["DLIMG_LABELS"]) == real
+    assert json.loads(make_inputs(planned(), real).environment["DLIMG_LABELS"]) == real
 
 
 def config_of(of: PlannedImage) -> dict[str, object]:
@@ -139,7 +139,7 @@ def config_of(of: PlannedImage) -> dict[str, object]:
 
 
 def started(of: PlannedImage, config: Mapping[str, object]) -> dict[str, dict[str, object]]:
-    return dict(json.loads(check_inputs(of, {}, config).environment["DLIMG_START"]))
+    return dict(json.loads(make_inputs(of, {}, config).environment["DLIMG_START"]))
 
 
 WORKSPACE = planned("cpu", flavour=Flavour.WORKSPACE)
@@ -238,7 +238,7 @@ def test_labels_of_a_registry_base_are_expected() -> None:
     theirs = {"maintainer": "a company"}
     config["Labels"] = {**ours, **reference, **theirs}
     for below, agrees in ((theirs, True), ({}, False), ({"maintainer": "another"}, False)):
-        text = check_inputs(of, {}, config, (), ReferenceData(base_labels=below)).environment[
+        text = make_inputs(of, {}, config, (), ReferenceData(base_labels=below)).environment[
             "DLIMG_START"
         ]
         found = json.loads(text)
@@ -246,13 +246,13 @@ def test_labels_of_a_registry_base_are_expected() -> None:
 
 
 def test_the_history_is_an_input_file() -> None:
-    found = check_inputs(planned(), {}, {}, ("CMD", "RUN"))
+    found = make_inputs(planned(), {}, {}, ("CMD", "RUN"))
     assert found.environment["DLIMG_HISTORY"] == HISTORY_PATH == f"{ROOT}/history.json"
     assert json.loads(found.files["history.json"]) == ["CMD", "RUN"]
 
 
 def test_the_lock_is_an_input_file() -> None:
-    found = check_inputs(planned(), {})
+    found = make_inputs(planned(), {})
     assert found.environment["DLIMG_LOCK"] == LOCK_PATH == f"{ROOT}/lock.json"
     assert json.loads(found.files["lock.json"])[1] == {
         "name": "nvidia-cudnn-cu13",
@@ -265,7 +265,7 @@ def test_the_lock_is_an_input_file() -> None:
 
 
 def test_the_lock_has_known_record_digests() -> None:
-    found = check_inputs(planned(), {}, reference=ReferenceData(records={CUDNN.name: "a" * 64}))
+    found = make_inputs(planned(), {}, reference=ReferenceData(records={CUDNN.name: "a" * 64}))
     rows = {row["name"]: row["record"] for row in json.loads(found.files["lock.json"])}
     assert rows.pop(CUDNN.name) == "a" * 64
     assert set(rows.values()) == {""}
@@ -273,7 +273,7 @@ def test_the_lock_has_known_record_digests() -> None:
 
 def test_the_layout_is_an_input_file() -> None:
     node = Node(path="code", kind="folder", mode="775", owner="user")
-    found = check_inputs(planned(), {}, reference=ReferenceData(layout=(node,)))
+    found = make_inputs(planned(), {}, reference=ReferenceData(layout=(node,)))
     assert found.environment["DLIMG_LAYOUT"] == LAYOUT_PATH == f"{ROOT}/layout.json"
     assert json.loads(found.files["layout.json"])["nodes"] == [
         {"path": "code", "kind": "folder", "mode": "775", "owner": "user"}

@@ -11,7 +11,7 @@ from dlimg.checks.evidence import (
     CheckSet,
     CheckSets,
     LastRun,
-    check_sets,
+    group_by_folder,
     last_evidence,
     missing_before,
     read_evidence,
@@ -145,11 +145,11 @@ def test_a_folder_that_is_gone_is_forgotten(tmp_path: Path) -> None:
 def test_checks_by_the_folder_that_they_come_from(tmp_path: Path) -> None:
     scripts = {"common/checks/a.py": b"", "own/checks/mine.py": b"", "jax/checks/b.py": b""}
     images, own = tmp_path / "images", tmp_path / "own"
-    assert check_sets(["mine", "b", "a"], scripts, images, own) == {
+    assert group_by_folder(["mine", "b", "a"], scripts, images, own) == {
         str(images): ("a", "b"),
         str(own): ("mine",),
     }
-    assert check_sets(["b", "a"], scripts, images, None) == {str(images): ("a", "b")}
+    assert group_by_folder(["b", "a"], scripts, images, None) == {str(images): ("a", "b")}
 
 
 def test_a_record_of_format_1_has_only_the_digest(tmp_path: Path) -> None:

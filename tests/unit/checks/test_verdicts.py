@@ -6,13 +6,13 @@ import pytest
 
 from dlimg.checks.verdicts import (
     ScriptResult,
-    driver_version,
-    exit_code,
-    gpu_names,
+    driver_version_of,
+    exit_code_of,
+    gpu_names_of,
     gpus_of_verdicts,
     is_gpu_tested,
     merge_attempts,
-    outcome,
+    outcome_of,
     parse_figures,
     verdict_of,
 )
@@ -72,9 +72,7 @@ def said(status: CheckStatus, *, needs: str = "", required: bool = True) -> Verd
         ),
     ],
 )
-def test_the_verdict_of_each_ending(
-    ran: ScriptResult, status: CheckStatus, reason: str
-) -> None:
+def test_the_verdict_of_each_ending(ran: ScriptResult, status: CheckStatus, reason: str) -> None:
     found = verdict_of(CHECK, ran, device=CDI)
     assert found.status is status
     assert found.reason.endswith(reason)
@@ -106,7 +104,7 @@ def test_a_second_attempt_not_run_keeps_the_failure() -> None:
         "wrong sum",
     )
     assert found.reason == "wrong sum; then not run: no GPU here"
-    assert outcome([replace(found, required=False)]) == "failed"
+    assert outcome_of([replace(found, required=False)]) == "failed"
 
 
 def test_a_gpu_check_that_passes_without_a_gpu_was_not_run() -> None:
@@ -154,8 +152,8 @@ OPTIONAL = said(CheckStatus.NOT_RUN, required=False)
     ],
 )
 def test_the_outcome_is_the_worst_verdict(verdicts: list[Verdict], word: str, code: int) -> None:
-    assert outcome(verdicts) == word
-    assert exit_code(outcome(verdicts)) == code
+    assert outcome_of(verdicts) == word
+    assert exit_code_of(outcome_of(verdicts)) == code
 
 
 GPU_PASS = said(CheckStatus.PASSED, needs="gpu")
@@ -199,7 +197,7 @@ def test_gpu_tested_needs_a_gpu_and_checks_that_passed_on_it(
     ("sight", "code"), [(SIGHT_OF_ONE, 0), (SIGHT_OF_TWO, 3), (GPU_PASS, 3)], ids=["1", "2", "0"]
 )
 def test_one_gpu_is_enough_where_there_is_one(sight: Verdict, code: int) -> None:
-    assert exit_code(outcome([PASS, sight, TWO_NOT_RUN])) == code
+    assert exit_code_of(outcome_of([PASS, sight, TWO_NOT_RUN])) == code
 
 
 # As images/common/checks/nvidia_smi.py shows them.
@@ -239,8 +237,8 @@ def test_the_gpu_is_the_one_that_nvidia_smi_saw(
     evidence = Evidence(
         digest="d", cell="c", device=CDI, day="", dlimg="", engine="", verdicts=(other, sight)
     )
-    assert gpu_names(evidence) == names
-    assert driver_version(evidence) == version
+    assert gpu_names_of(evidence) == names
+    assert driver_version_of(evidence) == version
 
 
 @pytest.mark.parametrize("field", ["uuid", "name", "driver"])

@@ -19,8 +19,8 @@ from dlimg.pipeline.device_evidence import evidence_by_device
 from dlimg.pipeline.inspect import InspectReport
 from dlimg.pipeline.inspect import inspect as inspect_image
 from dlimg.publish.attach import LOCK_TYPE, artifacts_of, attach_artifacts
-from dlimg.publish.image_content import ImageContent, later_steps, maker
-from dlimg.publish.relabel import label_assembled_image, unlabelled_digest
+from dlimg.publish.image_content import ImageContent, later_steps_of, maker_of
+from dlimg.publish.relabel import digest_without_labels, label_assembled_image
 from dlimg.registry.referrers import Artifact
 from dlimg.render.bake import final_labels as all_labels
 from dlimg.render.image_config import ImageConfig
@@ -278,8 +278,8 @@ def test_who_made_an_image(marks: dict[str, str], steps: list[str], expected: st
         layers=(),
         steps=(*own, *steps),
     )
-    assert maker(content) == expected
-    assert len(later_steps(content)) == (1 if "on an image" in expected else 0)
+    assert maker_of(content) == expected
+    assert len(later_steps_of(content)) == (1 if "on an image" in expected else 0)
     assert layer_rows(content) == []
 
 
@@ -309,8 +309,8 @@ def test_what_was_done_after_an_image_was_assembled(steps: list[str], later: int
         layers=(),
         steps=(*layers, "byte code of the other wheels", *steps),
     )
-    assert len(later_steps(content)) == later
-    assert maker(content) == ("another builder, on an image of dlimg" if later else "dlimg")
+    assert len(later_steps_of(content)) == later
+    assert maker_of(content) == ("another builder, on an image of dlimg" if later else "dlimg")
 
 
 def test_a_label_alone_makes_no_image_of_dlimg(
@@ -409,19 +409,19 @@ def test_an_image_with_two_labels_more_is_proved_to_be_the_tested_one(name: str)
     """By its manifest's digest, or its config's where an engine knows no other."""
     plain, _ = image_and_marked()
     marked = label_assembled_image(plain, getattr(plain, name))
-    assert unlabelled_digest(marked.manifest, marked.config) == getattr(plain, name)
+    assert digest_without_labels(marked.manifest, marked.config) == getattr(plain, name)
     # BuildKit writes the signs of HTML as numbers.
     theirs = by_buildkit(spoilt(plain, lambda said: said.update(author="a&b>c")))
     marked = by_buildkit(label_assembled_image(theirs, getattr(theirs, name)))
-    assert unlabelled_digest(marked.manifest, marked.config) == getattr(theirs, name)
+    assert digest_without_labels(marked.manifest, marked.config) == getattr(theirs, name)
 
 
 @pytest.mark.parametrize(
     "text", [b"", b"{", b"7", b"[]", b"{}", b'{"config": 7}', b'{"config": {"Labels": []}}']
 )
 def test_what_is_no_image_was_not_tested(text: bytes) -> None:
-    assert unlabelled_digest(text, text) == ""
-    assert unlabelled_digest(b'{"config": {}}', text) == ""
+    assert digest_without_labels(text, text) == ""
+    assert digest_without_labels(b'{"config": {}}', text) == ""
 
 
 @pytest.mark.parametrize(

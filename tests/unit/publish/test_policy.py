@@ -8,8 +8,13 @@ import pytest
 from dlimg.errors import BadInput, DlimgError, NotRun
 from dlimg.model import BuiltImage, Check, CheckStatus, Evidence, Verdict
 from dlimg.publish.policy import NOT_TESTED_ON_GPU, check_policy
-from dlimg.publish.relabel import image_identity
-from dlimg.publish.tags import check_destination, family_repositories, parse_labels, published_names
+from dlimg.publish.relabel import identity_of
+from dlimg.publish.tags import (
+    check_destination,
+    names_under,
+    parse_labels,
+    repositories_of_families,
+)
 from tests.support import samples
 
 DIGEST = "sha256:1"
@@ -114,12 +119,12 @@ def test_the_full_tag_moves_before_the_aliases() -> None:
     planned = samples.planned(
         samples.image(tag="2.15.0-cpu", aliases=("2.15", "latest")), key="0" * 64
     )
-    names = published_names("127.0.0.1:5000/team", planned, "tested")
+    names = names_under("127.0.0.1:5000/team", planned, "tested")
     assert names.repository == "127.0.0.1:5000/team/pytorch"
     assert names.tag == "2.15.0-cpu-000000000000"
     assert names.moving == ("2.15.0-cpu", "2.15", "latest")
     assert names.reference("x") == "127.0.0.1:5000/team/pytorch:x"
-    untested = published_names("ghcr.io/team", planned, NOT_TESTED_ON_GPU)
+    untested = names_under("ghcr.io/team", planned, NOT_TESTED_ON_GPU)
     assert untested.tag == "2.15.0-cpu-000000000000-not-gpu-tested"
 
 
@@ -130,7 +135,7 @@ def test_an_invalid_destination_is_refused(to: str) -> None:
     with pytest.raises(BadInput, match="no prefix at a registry"):
         check_destination(to)
     with pytest.raises(BadInput, match="no prefix at a registry"):
-        published_names(to, samples.planned(), "tested")
+        names_under(to, samples.planned(), "tested")
 
 
 @pytest.mark.parametrize("to", ["ghcr.io/team", "127.0.0.1:5000", "[::1]:5000/a/b-c", "host"])
@@ -155,11 +160,11 @@ def test_labels_are_parsed_from_any_config(about: object, labels: dict[str, str]
 
 
 def test_the_repositories_of_all_families() -> None:
-    assert family_repositories("127.0.0.1:5000/team", ["jax", "pytorch", "jax"]) == (
+    assert repositories_of_families("127.0.0.1:5000/team", ["jax", "pytorch", "jax"]) == (
         "team/jax",
         "team/pytorch",
     )
-    assert family_repositories("somebody", ["jax"]) == ("somebody/jax",)
+    assert repositories_of_families("somebody", ["jax"]) == ("somebody/jax",)
 
 
 ATTRIBUTES: dict[str, Any] = {
@@ -170,7 +175,7 @@ ATTRIBUTES: dict[str, Any] = {
 
 def test_a_labelled_image_differs_in_that_label_alone() -> None:
     labels = {"io.dlimg.key": "1", "io.dlimg.gpu-tested": "no"}
-    assert image_identity(ATTRIBUTES) == image_identity(
+    assert identity_of(ATTRIBUTES) == identity_of(
         {**ATTRIBUTES, "Config": {**ATTRIBUTES["Config"], "Labels": labels, "Image": "sha256:1"}}
     )
 
@@ -185,7 +190,7 @@ def test_a_labelled_image_differs_in_that_label_alone() -> None:
     ],
 )
 def test_other_differences_are_detected(other: dict[str, dict[str, object]]) -> None:
-    assert image_identity(ATTRIBUTES) != image_identity(other)
+    assert identity_of(ATTRIBUTES) != identity_of(other)
 
 
 def test_checks_that_are_not_required_may_not_run() -> None:
