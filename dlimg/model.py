@@ -102,6 +102,7 @@ class Framework:
     pip must not replace. `provides` are pairs of a package and the one that it replaces.
     `cuda_env` are variables of CUDA images. `needs_compiler` is true for a framework that runs a
     C++ compiler.
+    `variables` are prefixes of the variables that it reads.
     """
 
     folder: str = ""
@@ -109,6 +110,7 @@ class Framework:
     fixed_packages: tuple[str, ...] = ()
     provides: tuple[tuple[str, str], ...] = ()
     cuda_env: tuple[EnvVar, ...] = ()
+    variables: tuple[str, ...] = ()
     needs_compiler: bool = False
 
 

@@ -130,7 +130,7 @@ def _environment_faults(config: ImageConfig, cell: Cell, wanted: ImageConfig) ->
     real, promised = _pairs(config.env), _pairs(wanted.env)
     for name in real:
         if name not in promised:
-            whose = affected_program(name)
+            whose = affected_program(name, cell.framework)
             why = f" (it changes {whose})" if whose else ""
             hint = (
                 f"state it in the matrix, under families: {cell.family}: "

@@ -12,7 +12,7 @@ from dlimg.model import EnvVar, Framework
 
 SETTINGS: Final = "framework.yaml"
 ADAPTER: Final = "framework.py"
-_KEYS: Final = ("module", "fixed_packages", "provides", "compiler", "cuda_env")
+_KEYS: Final = ("module", "fixed_packages", "provides", "variables", "compiler", "cuda_env")
 
 
 def read_frameworks(images: Path) -> Mapping[str, Framework]:
@@ -48,6 +48,7 @@ def parse_framework(text: str, name: str, validator: Validator) -> Framework:
         module=validator.text(table.get("module"), "module"),
         fixed_packages=validator.texts(table.get("fixed_packages"), "fixed_packages"),
         provides=tuple((key, validator.text(value, key)) for key, value in provides.items()),
+        variables=validator.texts(table.get("variables"), "variables"),
         needs_compiler=validator.text(table.get("compiler"), "compiler") == "true",
         cuda_env=tuple(
             _variable(validator, key, validator.table(value, key, known=("value", "why")))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from dlimg.model import Cell, EnvVar, Flavour
+from dlimg.model import Cell, EnvVar, Flavour, Framework
 
 SECOND: Final = 1_000_000_000  # in nanoseconds, the unit of engines
 
@@ -34,6 +34,7 @@ HEALTHCHECK: Final = MappingProxyType(
     }
 )
 
+NO_FRAMEWORK: Final = Framework()
 # The program that a variable changes, by patterns of names.
 _EFFECTS: Final = (
     (r"LD_.*|GLIBC_TUNABLES|MALLOC_.*|LOCPATH", "the loader and the C library"),
@@ -45,7 +46,7 @@ _EFFECTS: Final = (
     (r"GIT_.*|SSH_.*", "git and ssh"),
     (r"ENV|BASH.*|SHELL.*|PROMPT_COMMAND|IFS|CDPATH|PS[0-4]|INPUTRC", "the shell"),
     (r"APT_.*|DPKG_.*|DEBIAN_.*", "apt and dpkg"),
-    (r"(CUDA|NVIDIA|CUDNN|CUBLAS|NCCL|XLA|JAX|TF|TORCH|PYTORCH|TRITON)_.*", "the framework"),
+    (r"(CUDA|NVIDIA|CUDNN|CUBLAS|NCCL)_.*", "CUDA"),
     (r"(OMP|KMP|GOMP|MKL|OPENBLAS|BLIS)_.*", "the framework's threads"),
     (r"JUPYTER.*", "Jupyter"),
     (r"DLIMG_.*|PATH|HOME|USER|LOGNAME|LANG|LC_.*|TZ|TMPDIR", "a promise of the layout"),
@@ -106,9 +107,11 @@ def image_config(cell: Cell, labels: Mapping[str, str]) -> ImageConfig:
     )
 
 
-def affected_program(name: str) -> str:
+def affected_program(name: str, framework: Framework = NO_FRAMEWORK) -> str:
     """Return the program that a variable of this name changes, or an empty text."""
-    return next((whose for pattern, whose in _EFFECTS if re.fullmatch(pattern, name)), "")
+    if name.startswith(framework.variables):
+        return "the framework"
+    return next((program for pattern, program in _EFFECTS if re.fullmatch(pattern, name)), "")
 
 
 def environment_lines(cell: Cell) -> Iterator[tuple[str, str]]:

@@ -79,7 +79,7 @@ def test_without_a_gpu_no_check_passes_that_needs_one(
 ) -> None:
     wanted = on_gpu(family)
     assert len(wanted) >= 3
-    cell = json.dumps({"family": family, "cuda": "13.2"})
+    cell = json.dumps({"framework": family, "cuda": "13.2"})
     ended = there.container.exec_run(
         ["bash", "-uc", EACH, "each", *wanted],
         environment={**variables, "DLIMG_CELL": cell, "PYTHONPATH": STANDS},

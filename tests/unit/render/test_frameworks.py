@@ -17,6 +17,7 @@ WHOLE = """\
 module: torch
 fixed_packages: [triton]
 provides: {torch-cpu: torch}
+variables: [TORCH_]
 compiler: true
 cuda_env:
   A: {value: b, why: for a reason}
@@ -37,6 +38,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             module="torch",
             fixed_packages=("triton",),
             provides=(("torch-cpu", "torch"),),
+            variables=("TORCH_",),
             cuda_env=(EnvVar(name="A", value="b", why="for a reason"),),
             needs_compiler=True,
         )
