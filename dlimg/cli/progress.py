@@ -4,13 +4,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from dlimg.builders.progress import BuildProgress, OnProgress
-from dlimg.cli.printing import log
+from dlimg.builders.progress import BuildProgress, OnProgress, short_step_name
 from dlimg.context import Context
-from dlimg.report.progress import is_news, line, style
+from dlimg.units import seconds_text
 
 # Needed only on a terminal, and slow to import.
 if TYPE_CHECKING:
@@ -21,39 +19,30 @@ if TYPE_CHECKING:
 @contextmanager
 def progress_display(context: Context) -> Iterator[OnProgress]:
     """Yield a function that shows the progress of builds on standard error."""
-    with ProgressDisplay(context.environment) as display:
+    display = ProgressDisplay(context)
+    if display.live:
+        with display.live:
+            yield display.show
+    else:
         yield display.show
 
 
 class ProgressDisplay:
-    """The newest progress of each cell on standard error, until the context ends."""
+    """The newest progress of each cell, and the time when its build began."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, context: Context) -> None:
+        self.log = context.log
         self.latest: dict[str, BuildProgress] = {}
         self.began: dict[str, float] = {}
-        self.live = self._live(environment) if _is_terminal(environment) else None
+        self.live = self._live(context.environment) if _is_terminal(context.environment) else None
 
     def _live(self, environment: Mapping[str, str]) -> "Live | None":
         from rich.console import Console  # noqa: PLC0415 - as above
         from rich.live import Live  # noqa: PLC0415 - as above
 
-        plain = bool(environment.get("NO_COLOR"))
-        console = Console(stderr=True, no_color=plain, highlight=False)
+        is_plain = bool(environment.get("NO_COLOR"))
+        console = Console(stderr=True, no_color=is_plain, highlight=False)
         return Live(console=console, get_renderable=self._lines) if console.is_terminal else None
-
-    def __enter__(self) -> Self:
-        if self.live:
-            self.live.start()
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        if self.live:
-            self.live.stop()
 
     def show(self, progress: BuildProgress) -> None:
         """Show the newest progress of one cell."""
@@ -61,25 +50,49 @@ class ProgressDisplay:
         before = self.latest.get(progress.cell)
         self.latest[progress.cell] = progress
         began = self.began.setdefault(progress.cell, now)
-        same = before and (before.state, before.name) == (progress.state, progress.name)
-        if not self.live and not same and is_news(progress):
-            log(line(progress, now - began))
+        is_same = before and (before.state, before.name) == (progress.state, progress.name)
+        if not self.live and not is_same and _is_logged(progress):
+            self.log(progress_line(progress, now - began))
 
     def _lines(self) -> "Group":
         from rich.console import Group  # noqa: PLC0415 - as above
         from rich.text import Text  # noqa: PLC0415 - as above
 
         now = time.monotonic()
-        shown = [
+        lines = [
             Text(
-                line(progress, now - self.began[cell]),
-                style=style(progress),
+                progress_line(progress, now - self.began[cell]),
+                style=_STYLES.get(progress.state, ""),
                 overflow="ellipsis",
                 no_wrap=True,
             )
             for cell, progress in self.latest.items()
         ]
-        return Group(*shown)
+        return Group(*lines)
+
+
+_STYLES = {"failed": "bold red", "done": "green", "cached": "green"}
+
+
+def progress_line(progress: BuildProgress, seconds: float) -> str:
+    """Return `CELL  3/9  RUN ...  12.0 s`, or how the build ended."""
+    match progress.state:
+        case "cached":
+            return f"{progress.cell}  present, nothing to build"
+        case "done":
+            return f"{progress.cell}  built in {seconds_text(progress.seconds or seconds)}"
+        case "failed":
+            return f"{progress.cell}  failed after {seconds_text(progress.seconds or seconds)}"
+        case "waiting":
+            return f"{progress.cell}  waiting"
+        case "running":
+            step = f"{progress.number}/{progress.total}  {short_step_name(progress.name)}"
+            return f"{progress.cell}  {step}  {seconds_text(seconds)}"
+
+
+def _is_logged(progress: BuildProgress) -> bool:
+    """Return whether a log has a line for it: an end, or a step that takes time."""
+    return progress.state != "running" or " RUN" in progress.name or "export" in progress.name
 
 
 def _is_terminal(environment: Mapping[str, str]) -> bool:
