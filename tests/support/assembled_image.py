@@ -44,10 +44,10 @@ CONFIG = ImageConfig(  # noqa: S604  # it says how an image is run, and runs not
 BIG = "big/lib/libbig.so.1"
 
 
-def wheels(place: Path) -> None:
+def wheels(folder: Path) -> None:
     """Write two large and two small wheels, the same ones every time."""
-    chance = random.Random(5)  # noqa: S311  # nobody is to be kept from guessing it
-    noise = chance.randbytes(LARGE_WHEEL)
+    rng = random.Random(5)  # noqa: S311  # nobody is to be kept from guessing it
+    noise = rng.randbytes(LARGE_WHEEL)
     libraries: dict[str, bytes | str] = {
         BIG: noise + bytes(3 * LARGE_WHEEL) + noise,
         "big/lib/stored.so": noise[:LARGE_WHEEL],
@@ -55,46 +55,46 @@ def wheels(place: Path) -> None:
         "big/__init__.py": "x = 1\n" * 20_000,
         "big-1.0.data/scripts/big-tool": "#!python\nprint()\n",
     }
-    wheel_files.wheel(place, "big", libraries, stored=["big/lib/stored.so"])
+    wheel_files.wheel(folder, "big", libraries, stored=["big/lib/stored.so"])
     long = "nvidia/" + 20 * "deep/" + "libdeep.so"
     cuda: dict[str, bytes | str] = {long: noise, "nvidia/ünicode.h": "x", "nvidia/__init__.py": ""}
-    wheel_files.wheel(place, "nvidia_big", cuda, tag="py3-none-manylinux_2_28_x86_64")
+    wheel_files.wheel(folder, "nvidia_big", cuda, tag="py3-none-manylinux_2_28_x86_64")
     entry_points = "[console_scripts]\nsmall = small:main\n"
     small: dict[str, bytes | str] = {
         "small.py": "def main(): pass\n",
         "nvidia/__init__.py": "",
         "small-1.0.dist-info/entry_points.txt": entry_points,
     }
-    wheel_files.wheel(place, "small", small)
-    wheel_files.wheel(place, "other", {"other/data.bin": noise[:70_000]}, level=1)
+    wheel_files.wheel(folder, "small", small)
+    wheel_files.wheel(folder, "other", {"other/data.bin": noise[:70_000]}, level=1)
 
 
 def image(
-    place: Path, store: Store, *, busybox: bytes = b"none", compression: str = "gzip"
+    folder: Path, store: Store, *, busybox: bytes = b"none", compression: str = "gzip"
 ) -> AssembledImage:
     """Assemble the image of the wheels in this folder; its system is one program."""
-    paths = sorted(place.glob("*.whl"))
+    paths = sorted(folder.glob("*.whl"))
     locked = tuple(wheel_files.locked(path) for path in paths)
     cell = samples.cell(package="big", version="1.0")
     planned = samples.planned(samples.image(cell, locked=samples.lock(cell.id, wheels=locked)))
-    shop = LayerContext(
+    context = LayerContext(
         store=store,
-        locate=lambda wheel: place / wheel.file,
+        locate=lambda wheel: folder / wheel.file,
         log=lambda _: None,
         compression=compression,
     )
-    return _assembled(planned, shop, busybox)
+    return _assembled(planned, context, busybox)
 
 
-def _assembled(planned: PlannedImage, shop: LayerContext, busybox: bytes) -> AssembledImage:
+def _assembled(planned: PlannedImage, context: LayerContext, busybox: bytes) -> AssembledImage:
     image = planned.image
-    layers = _system(shop.store, busybox)
-    below = SystemLayers(layers=layers, config=CONFIG, interpreter="", packages=())
-    below = replace(below, layers=recompress_layers(below.layers, shop))
+    layers = _system(context.store, busybox)
+    system = SystemLayers(layers=layers, config=CONFIG, interpreter="", packages=())
+    system = replace(system, layers=recompress_layers(system.layers, context))
     parts = [
-        *system_image_layers(below, image),
-        *wheel_image_layers(shop, image),
-        cell_image_layer(shop, image),
+        *system_image_layers(system, image),
+        *wheel_image_layers(context, image),
+        cell_image_layer(context, image),
     ]
     return assemble_image(planned, order_layers(parts), CONFIG)
 
@@ -116,10 +116,14 @@ def _system(store: Store, busybox: bytes) -> tuple[Layer, ...]:
     return layer(1, [program, gone, *folders]), layer(2, [removed, *links])
 
 
-def main(place: Path, store: Path) -> None:
-    found = image(place, Store(path=store))
-    layers = [layer.digest for layer in found.layers]
-    print(json.dumps({"digest": found.digest, "config": found.config_digest, "layers": layers}))
+def main(wheel_folder: Path, store: Path) -> None:
+    assembled = image(wheel_folder, Store(path=store))
+    layers = [layer.digest for layer in assembled.layers]
+    print(
+        json.dumps(
+            {"digest": assembled.digest, "config": assembled.config_digest, "layers": layers}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -37,9 +37,9 @@ def checked(raw: bytes) -> dict[str, bytes] | None:
         out = io.BytesIO()
         try:
             wheel = open_wheel(path)
-            own = installer_entries(wheel, python="3.13", requested=True)
-            found = arrange_entries([*wheel_entries(wheel, python="3.13"), *own])
-            spliced = splice_wheel_streams(tar_parts(found), out.write)
+            added = installer_entries(wheel, python="3.13", requested=True)
+            entries = arrange_entries([*wheel_entries(wheel, python="3.13"), *added])
+            layer = splice_wheel_streams(tar_parts(entries), out.write)
         except BadInput as error:
             refusal = error.problems[0].message
             assert refusal
@@ -48,13 +48,13 @@ def checked(raw: bytes) -> dict[str, bytes] | None:
         finally:
             assert [member.name for member in Path(folder).iterdir()] == [NAME]
     tar = gzip.decompress(out.getvalue())
-    assert spliced.diff_id == f"sha256:{hashlib.sha256(tar).hexdigest()}"
-    assert spliced.digest == f"sha256:{hashlib.sha256(out.getvalue()).hexdigest()}"
+    assert layer.diff_id == f"sha256:{hashlib.sha256(tar).hexdigest()}"
+    assert layer.digest == f"sha256:{hashlib.sha256(out.getvalue()).hexdigest()}"
     return _files(tar)
 
 
 def _files(tar: bytes) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     folders: set[str] = set()
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
         for member in archive:
@@ -63,15 +63,15 @@ def _files(tar: bytes) -> dict[str, bytes]:
             assert not {"", ".", ".."} & set(parts), member.name
             assert not any(part.startswith(".wh.") for part in parts), member.name
             assert "/".join(parts[:-1]) in folders or len(parts) == 1, member.name
-            assert member.name not in found, member.name
+            assert member.name not in contents, member.name
             if member.isdir():
                 folders.add(member.name)
                 continue
             assert member.isfile(), member.name
             file = archive.extractfile(member)
             assert file
-            found[member.name] = file.read()
-    return found
+            contents[member.name] = file.read()
+    return contents
 
 
 def wheel_of(raw: bytes) -> bytes:
@@ -84,17 +84,17 @@ def wheel_of(raw: bytes) -> bytes:
     from tests.support import wheel_files
 
     fields = raw[1:].split(b"\0")
-    told = dict(zip(fields[::2], fields[1::2], strict=False))
+    contents = dict(zip(fields[::2], fields[1::2], strict=False))
     texts = {
         b"METADATA": wheel_files.metadata("small").encode(),
         b"RECORD": b"",
         b"WHEEL": wheel_files.WHEEL.encode(),
     }
     for name, text in texts.items():
-        told.setdefault(FOLDER.encode() + b"/" + name, text)
+        contents.setdefault(FOLDER.encode() + b"/" + name, text)
     records = [
         wheel_files.Record(name=name, content=content, flags=0 if name.isascii() else 0x800)
-        for name, content in told.items()
+        for name, content in contents.items()
         if len(name) < 1 << 16
     ]
     return wheel_files.zipped(records)

@@ -102,8 +102,8 @@ def check_layout(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     assert broken(json.loads((folder / "oci-layout").read_bytes()), LAYOUT) == []
     index = json.loads((folder / "index.json").read_bytes())
     assert broken(index, INDEX) == []
-    (described,) = index["manifests"]
-    manifest = json.loads(_blob(folder, described).read_bytes())
+    (manifest_descriptor,) = index["manifests"]
+    manifest = json.loads(_blob(folder, manifest_descriptor).read_bytes())
     assert broken(manifest, MANIFEST) == []
     config = json.loads(_blob(folder, manifest["config"]).read_bytes())
     assert broken(config, CONFIG) == []
@@ -112,7 +112,7 @@ def check_layout(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     assert len(filled) == len(diff_ids) == len(manifest["layers"])
     for layer, diff_id in zip(manifest["layers"], diff_ids, strict=True):
         assert _tar_digest(_blob(folder, layer), layer["mediaType"]) == diff_id
-    named = [described, manifest["config"], *manifest["layers"]]
+    named = [manifest_descriptor, manifest["config"], *manifest["layers"]]
     assert {path.name for path in (folder / "blobs/sha256").iterdir()} == {
         one["digest"].removeprefix("sha256:") for one in named
     }

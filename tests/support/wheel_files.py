@@ -50,13 +50,13 @@ def deflated(content: bytes, level: int = 6) -> bytes:
 def zipped(records: Iterable[Record], *, before: bytes = b"", end: bytes | None = None) -> bytes:
     """Return a zip of these records; `local` overrides fields of a member's own header."""
     out = bytearray(before)
-    listing = bytearray()
+    directory = bytearray()
     count = 0
     for record in records:
         offset = len(out)
         crc = zlib.crc32(record.content) if record.crc is None else record.crc
         size = len(record.content) if record.size is None else record.size
-        told: dict[str, object] = {
+        fields: dict[str, object] = {
             "name": record.name,
             "flags": record.flags,
             "method": record.method,
@@ -66,20 +66,20 @@ def zipped(records: Iterable[Record], *, before: bytes = b"", end: bytes | None 
             "extra": b"",
             **record.local,
         }
-        out += _local(told) + record.data + record.after
-        listing += _listed(record, (crc, size, offset))
+        out += _local(fields) + record.data + record.after
+        directory += _listed(record, (crc, size, offset))
         count += 1
     start = len(out)
     if end is None:
-        end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(listing), start, 0)
-    return bytes(out + listing) + end
+        end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(directory), start, 0)
+    return bytes(out + directory) + end
 
 
 def descriptor(content: bytes, *, signature: bool = True, big: bool = False) -> bytes:
     form = "<LQQ" if big else "<LLL"
     packed = len(deflated(content))
-    found = struct.pack(form, zlib.crc32(content), packed, len(content))
-    return (b"PK\x07\x08" if signature else b"") + found
+    sizes = struct.pack(form, zlib.crc32(content), packed, len(content))
+    return (b"PK\x07\x08" if signature else b"") + sizes
 
 
 def metadata(name: str, version: str = "1.0") -> str:
@@ -100,23 +100,23 @@ def wheel(  # noqa: PLR0913  # a test names the few that it cares about
     stored: Sequence[str] = (),
 ) -> Path:
     """Write a wheel as build tools do."""
-    information = f"{name}-{version}.dist-info"
+    dist_info = f"{name}-{version}.dist-info"
     contents = {path: _bytes(content) for path, content in (files or {}).items()}
-    contents.setdefault(f"{information}/METADATA", metadata(name, version).encode())
-    contents.setdefault(f"{information}/WHEEL", WHEEL.replace("py3-none-any", tag).encode())
-    contents[f"{information}/RECORD"] = (
-        record if record is not None else _record(contents, information)
+    contents.setdefault(f"{dist_info}/METADATA", metadata(name, version).encode())
+    contents.setdefault(f"{dist_info}/WHEEL", WHEEL.replace("py3-none-any", tag).encode())
+    contents[f"{dist_info}/RECORD"] = (
+        record if record is not None else _record(contents, dist_info)
     ).encode()
     path = folder / f"{name}-{version}-{tag}.whl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
         for member, content in contents.items():
             if member in without:
                 continue
-            one = zipfile.ZipInfo(member, (2020, 2, 2, 2, 2, 2))
+            info = zipfile.ZipInfo(member, (2020, 2, 2, 2, 2, 2))
             kind = stat.S_IFDIR | 0o755 if member.endswith("/") else stat.S_IFREG | 0o644
-            one.external_attr = ((modes or {}).get(member) or kind) << 16
-            one.compress_type = zipfile.ZIP_STORED if member in stored else zipfile.ZIP_DEFLATED
-            archive.writestr(one, content, compresslevel=level)
+            info.external_attr = ((modes or {}).get(member) or kind) << 16
+            info.compress_type = zipfile.ZIP_STORED if member in stored else zipfile.ZIP_DEFLATED
+            archive.writestr(info, content, compresslevel=level)
     return path
 
 
@@ -134,15 +134,15 @@ def locked(path: Path) -> Wheel:
 
 def tree(layer: bytes) -> dict[str, tuple[int, bytes | None]]:
     """Return mode and content (None for a folder) by path, as Python reads the layer."""
-    found: dict[str, tuple[int, bytes | None]] = {}
+    entries: dict[str, tuple[int, bytes | None]] = {}
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(layer))) as archive:
         for member in archive:
             assert (member.uid, member.gid, member.mtime) == (0, 0, 315_619_200)
-            assert member.name not in found
+            assert member.name not in entries
             file = archive.extractfile(member)
             assert member.isdir() or member.isfile()
-            found[member.name] = (member.mode, file.read() if file else None)
-    return found
+            entries[member.name] = (member.mode, file.read() if file else None)
+    return entries
 
 
 def files(layer: bytes) -> dict[str, bytes]:
@@ -158,13 +158,13 @@ def _bytes(content: bytes | str) -> bytes:
     return content.encode() if isinstance(content, str) else content
 
 
-def _record(contents: Mapping[str, bytes], information: str) -> str:
+def _record(contents: Mapping[str, bytes], dist_info: str) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for path, content in contents.items():
         if not path.endswith("/"):
             writer.writerow([path, identity(content), len(content)])
-    writer.writerow([f"{information}/RECORD", "", ""])
+    writer.writerow([f"{dist_info}/RECORD", "", ""])
     return text.getvalue()
 
 
@@ -173,29 +173,29 @@ def identity(content: bytes) -> str:
     return f"sha256={digest}"
 
 
-def _local(told: Mapping[str, object]) -> bytes:
-    name, extra = told["name"], told["extra"]
+def _local(fields: Mapping[str, object]) -> bytes:
+    name, extra = fields["name"], fields["extra"]
     assert isinstance(name, bytes)
     assert isinstance(extra, bytes)
     fixed = struct.pack(
         "<4s5H3L2H",
         b"PK\3\4",
         20,
-        told["flags"],
-        told["method"],
+        fields["flags"],
+        fields["method"],
         0,
         0x21,
-        told["crc"],
-        told["packed"],
-        told["size"],
+        fields["crc"],
+        fields["packed"],
+        fields["size"],
         len(name),
         len(extra),
     )
     return fixed + name + extra
 
 
-def _listed(record: Record, place: tuple[int, int, int]) -> bytes:
-    crc, size, offset = place
+def _listed(record: Record, location: tuple[int, int, int]) -> bytes:
+    crc, size, offset = location
     fixed = struct.pack(
         "<4s6H3L5H2L",
         b"PK\1\2",

@@ -27,7 +27,7 @@ def no_wheel(_: Wheel) -> Path:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> LayerContext:
+def context(tmp_path: Path) -> LayerContext:
     store = Store(path=tmp_path / "layers")
     return LayerContext(store=store, locate=no_wheel, log=print, compression="zstd3")
 
@@ -48,21 +48,21 @@ def system(store: Store, content: bytes = CONTENT) -> Layer:
     return make_layer(store, key, write, print)
 
 
-def test_a_recompressed_layer_has_the_same_content(shop: LayerContext) -> None:
-    first = system(shop.store)
-    (layer,) = recompress_layers([first], shop)
-    raw = shop.store.blob(layer).read_bytes()
+def test_a_recompressed_layer_has_the_same_content(context: LayerContext) -> None:
+    first = system(context.store)
+    (layer,) = recompress_layers([first], context)
+    raw = context.store.blob(layer).read_bytes()
     assert ZstdDecompressor().stream_reader(raw, read_across_frames=True).read() == PLAIN
     assert (layer.diff_id, layer.unpacked) == (first.diff_id, first.unpacked)
     assert layer.media_type == "application/vnd.oci.image.layer.v1.tar+zstd"
-    assert find_layer(shop.store, system_layer_key(first.diff_id, "zstd3")) == layer
-    shop.store.blob(first).unlink()
-    assert recompress_layers([first], shop) == (layer,)
+    assert find_layer(context.store, system_layer_key(first.diff_id, "zstd3")) == layer
+    context.store.blob(first).unlink()
+    assert recompress_layers([first], context) == (layer,)
 
 
-def test_gzip_layers_are_not_recompressed(shop: LayerContext) -> None:
-    first = system(shop.store)
-    same = LayerContext(store=shop.store, locate=no_wheel, log=print)
+def test_gzip_layers_are_not_recompressed(context: LayerContext) -> None:
+    first = system(context.store)
+    same = LayerContext(store=context.store, locate=no_wheel, log=print)
     assert recompress_layers([first], same) == (first,)
 
 
@@ -70,12 +70,12 @@ def test_gzip_layers_are_not_recompressed(shop: LayerContext) -> None:
     "content",
     [CONTENT[:-1], CONTENT[:-9], b"junk", b"", gzip.compress(b"other", mtime=0), CONTENT + b"junk"],
 )
-def test_a_damaged_layer_is_reported(shop: LayerContext, content: bytes) -> None:
-    first = system(shop.store, content)
+def test_a_damaged_layer_is_reported(context: LayerContext, content: bytes) -> None:
+    first = system(context.store, content)
     with pytest.raises(Negative, match="is damaged") as caught:
-        recompress_layers([first], shop)
+        recompress_layers([first], context)
     assert "store verify" in caught.value.problems[0].hint
-    assert list(shop.store.making.iterdir()) == []
+    assert list(context.store.making.iterdir()) == []
 
 
 def test_recompression_reads_small_blocks(tmp_path: Path) -> None:

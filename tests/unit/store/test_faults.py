@@ -92,16 +92,16 @@ import errno
 from dlimg.assembly.wheel_to_layer import LayerContext, wheel_to_layer
 from tests.support import wheel_files
 folder = Path(sys.argv[2])
-shop = LayerContext(store=store, locate=lambda wheel: folder / wheel.file, log=print)
+context = LayerContext(store=store, locate=lambda wheel: folder / wheel.file, log=print)
 small = wheel_files.locked(folder / "small-1.0-py3-none-any.whl")
 large = wheel_files.locked(folder / "large-1.0-py3-none-any.whl")
 try:
-    wheel_to_layer(shop, large, python="3.13")
+    wheel_to_layer(context, large, python="3.13")
 except Negative as error:
     print(error.problems[0].message.partition(": ")[2].partition(" /")[0])
     assert "store prune" in error.problems[0].hint
 assert list(store.making.iterdir()) == []
-assert wheel_to_layer(shop, small, python="3.13") and len(list_layers(store)) == 1
+assert wheel_to_layer(context, small, python="3.13") and len(list_layers(store)) == 1
 assert verify_store(store) == ()
 """
 
@@ -164,12 +164,12 @@ def test_an_invalid_wheel_writes_nothing(tmp_path: Path, record: Record) -> None
     needed = [Record(name=n, content=t) for n, t in zip(names, texts, strict=True)]
     path = folder / "small-1.0-py3-none-any.whl"
     path.write_bytes(wheel_files.zipped([*needed, record]))
-    shop = LayerContext(
+    context = LayerContext(
         store=Store(path=folder / "layers"), locate=lambda wheel: folder / wheel.file, log=print
     )
     with pytest.raises(BadInput):
-        wheel_to_layer(shop, wheel_files.locked(path), python="3.13")
-    assert list_layers(shop.store) == ()
-    assert verify_store(shop.store) == ()
+        wheel_to_layer(context, wheel_files.locked(path), python="3.13")
+    assert list_layers(context.store) == ()
+    assert verify_store(context.store) == ()
     files = [file for file in tmp_path.rglob("*") if file.is_file() and file.stat().st_size]
     assert files == [path]

@@ -427,7 +427,7 @@ def test_a_read_only_folder_is_reported(tmp_path: Path) -> None:
 # The three kinds of layers.
 
 
-class Shop:
+class CountingContext:
     """Wheels on disk, and a count of the calls that locate them."""
 
     def __init__(self, folder: Path) -> None:
@@ -449,59 +449,61 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    return Shop(tmp_path)
+def counting(tmp_path: Path) -> CountingContext:
+    return CountingContext(tmp_path)
 
 
-def test_a_wheel_is_located_once_for_all_pythons(shop: Shop) -> None:
-    wheel = shop.wheel("small", {"a.py": "1"})
-    first = wheel_to_layer(shop.context, wheel, python="3.12")
-    assert wheel_to_layer(shop.context, wheel, python="3.13") == first
-    assert shop.asked == ["small"]
-    assert set(shop.files(first)) == {
+def test_a_wheel_is_located_once_for_all_pythons(counting: CountingContext) -> None:
+    wheel = counting.wheel("small", {"a.py": "1"})
+    first = wheel_to_layer(counting.context, wheel, python="3.12")
+    assert wheel_to_layer(counting.context, wheel, python="3.13") == first
+    assert counting.asked == ["small"]
+    assert set(counting.files(first)) == {
         "a.py",
         "small-1.0.dist-info/METADATA",
         "small-1.0.dist-info/WHEEL",
     }
 
 
-def test_headers_make_a_layer_for_each_python(shop: Shop) -> None:
-    wheel = shop.wheel("small", {"small-1.0.data/headers/a.h": "1"})
-    first = wheel_to_layer(shop.context, wheel, python="3.12")
-    second = wheel_to_layer(shop.context, wheel, python="3.13")
-    assert "include/site/python3.12/small/a.h" in shop.files(first)
-    assert "include/site/python3.13/small/a.h" in shop.files(second)
-    assert wheel_to_layer(shop.context, wheel, python="3.12") == first
-    assert shop.asked == ["small", "small"]
+def test_headers_make_a_layer_for_each_python(counting: CountingContext) -> None:
+    wheel = counting.wheel("small", {"small-1.0.data/headers/a.h": "1"})
+    first = wheel_to_layer(counting.context, wheel, python="3.12")
+    second = wheel_to_layer(counting.context, wheel, python="3.13")
+    assert "include/site/python3.12/small/a.h" in counting.files(first)
+    assert "include/site/python3.13/small/a.h" in counting.files(second)
+    assert wheel_to_layer(counting.context, wheel, python="3.12") == first
+    assert counting.asked == ["small", "small"]
 
 
-def test_the_order_of_small_wheels_does_not_matter(shop: Shop) -> None:
-    wheels = [shop.wheel(name, {f"{name}.py": "1", "ns/__init__.py": ""}) for name in ("a", "b")]
-    first = small_wheels_to_layer(shop.context, wheels, python="3.13")
-    assert small_wheels_to_layer(shop.context, wheels[::-1], python="3.13") == first
-    assert {"a.py", "b.py", "ns/__init__.py"} < set(shop.files(first))
+def test_the_order_of_small_wheels_does_not_matter(counting: CountingContext) -> None:
+    wheels = [
+        counting.wheel(name, {f"{name}.py": "1", "ns/__init__.py": ""}) for name in ("a", "b")
+    ]
+    first = small_wheels_to_layer(counting.context, wheels, python="3.13")
+    assert small_wheels_to_layer(counting.context, wheels[::-1], python="3.13") == first
+    assert {"a.py", "b.py", "ns/__init__.py"} < set(counting.files(first))
     assert not any(is_large(wheel) for wheel in wheels)
 
 
-def test_wheels_with_conflicting_files_are_refused(shop: Shop) -> None:
-    wheels = [shop.wheel(name, {"same.py": name}) for name in ("a", "b")]
+def test_wheels_with_conflicting_files_are_refused(counting: CountingContext) -> None:
+    wheels = [counting.wheel(name, {"same.py": name}) for name in ("a", "b")]
     with pytest.raises(BadInput, match=r"different contents for .*same\.py"):
-        small_wheels_to_layer(shop.context, wheels, python="3.13")
-    assert list_layers(shop.context.store) == ()
-    assert left_over(shop.context.store) == []
+        small_wheels_to_layer(counting.context, wheels, python="3.13")
+    assert list_layers(counting.context.store) == ()
+    assert left_over(counting.context.store) == []
 
 
-def test_the_files_of_a_cell_are_a_layer(shop: Shop) -> None:
+def test_the_files_of_a_cell_are_a_layer(counting: CountingContext) -> None:
     points = {"a-1.0.dist-info/entry_points.txt": "[console_scripts]\ntool = a:b\n"}
-    wheels = (shop.wheel("a", {**points}), shop.wheel("b", {}))
+    wheels = (counting.wheel("a", {**points}), counting.wheel("b", {}))
     own = CellLayerFiles(
         wheels=wheels,
         python="3.13",
         requested=frozenset({"a", "absent"}),
         files={"etc/dlimg/constraints.txt": b"a==1.0\n"},
     )
-    layer = cell_layer(shop.context, own)
-    assert set(shop.files(layer)) == {
+    layer = cell_layer(counting.context, own)
+    assert set(counting.files(layer)) == {
         "a-1.0.dist-info/INSTALLER",
         "a-1.0.dist-info/RECORD",
         "a-1.0.dist-info/REQUESTED",
@@ -510,9 +512,9 @@ def test_the_files_of_a_cell_are_a_layer(shop: Shop) -> None:
         "bin/tool",
         "etc/dlimg/constraints.txt",
     }
-    asked = len(shop.asked)
-    assert cell_layer(shop.context, own) == layer
-    assert len(shop.asked) == asked
+    asked = len(counting.asked)
+    assert cell_layer(counting.context, own) == layer
+    assert len(counting.asked) == asked
 
 
 @pytest.mark.parametrize(
@@ -525,9 +527,11 @@ def test_the_files_of_a_cell_are_a_layer(shop: Shop) -> None:
         {"wheels": ()},
     ],
 )
-def test_the_key_of_a_cell_layer_contains_all_inputs(shop: Shop, other: dict[str, object]) -> None:
+def test_the_key_of_a_cell_layer_contains_all_inputs(
+    counting: CountingContext, other: dict[str, object]
+) -> None:
     given: dict[str, object] = {
-        "wheels": (shop.wheel("a", {}),),
+        "wheels": (counting.wheel("a", {}),),
         "python": "3.13",
         "requested": frozenset(),
         "files": {"x": b"1"},
@@ -535,11 +539,11 @@ def test_the_key_of_a_cell_layer_contains_all_inputs(shop: Shop, other: dict[str
     assert CellLayerFiles(**given).key() != CellLayerFiles(**{**given, **other}).key()  # type: ignore[arg-type]
 
 
-def test_layers_of_another_compression_have_other_keys(shop: Shop) -> None:
-    wheel = shop.wheel("small", {"a.py": "1"})
-    other = replace(shop.context, compression="zstd3")
+def test_layers_of_another_compression_have_other_keys(counting: CountingContext) -> None:
+    wheel = counting.wheel("small", {"a.py": "1"})
+    other = replace(counting.context, compression="zstd3")
     layer = wheel_to_layer(other, wheel, python="3.13")
-    first = wheel_to_layer(shop.context, wheel, python="3.13")
+    first = wheel_to_layer(counting.context, wheel, python="3.13")
     raw = other.store.blob(layer).read_bytes()
     tar = ZstdDecompressor().stream_reader(raw, read_across_frames=True).read()
     assert f"sha256:{hashlib.sha256(tar).hexdigest()}" == layer.diff_id == first.diff_id
@@ -548,24 +552,24 @@ def test_layers_of_another_compression_have_other_keys(shop: Shop) -> None:
     assert wheel_to_layer(other, wheel, python="3.13") == layer
 
 
-def test_a_wheel_that_differs_from_the_lock_is_refused(shop: Shop) -> None:
-    wheel = shop.wheel("small", {"a.py": "1"})
-    path = shop.folder / wheel.file
+def test_a_wheel_that_differs_from_the_lock_is_refused(counting: CountingContext) -> None:
+    wheel = counting.wheel("small", {"a.py": "1"})
+    path = counting.folder / wheel.file
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(BadInput, match="its sha256 is"):
-        wheel_to_layer(shop.context, wheel, python="3.13")
-    assert list_layers(shop.context.store) == ()
+        wheel_to_layer(counting.context, wheel, python="3.13")
+    assert list_layers(counting.context.store) == ()
 
 
-def test_a_damaged_member_leaves_no_layer(shop: Shop) -> None:
-    path = shop.folder / "small-1.0-py3-none-any.whl"
-    raw = wheel_files.wheel(shop.folder, files={"a.py": "1"}, stored=("a.py",)).read_bytes()
+def test_a_damaged_member_leaves_no_layer(counting: CountingContext) -> None:
+    path = counting.folder / "small-1.0-py3-none-any.whl"
+    raw = wheel_files.wheel(counting.folder, files={"a.py": "1"}, stored=("a.py",)).read_bytes()
     at = raw.index(b"a.py") + 4
     path.write_bytes(raw[:at] + b"2" + raw[at + 1 :])
     with pytest.raises(BadInput, match=r"a\.py has a wrong CRC"):
-        wheel_to_layer(shop.context, wheel_files.locked(path), python="3.13")
-    assert list_layers(shop.context.store) == ()
-    assert left_over(shop.context.store) == []
+        wheel_to_layer(counting.context, wheel_files.locked(path), python="3.13")
+    assert list_layers(counting.context.store) == ()
+    assert left_over(counting.context.store) == []
 
 
 def test_sizes_and_digests_of_a_spliced_layer_are_correct() -> None:
