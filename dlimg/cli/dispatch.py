@@ -8,6 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Final
 
+from dlimg.cli.arguments import warn_renamed
 from dlimg.cli.commands import COMMANDS, parser, parser_of_help, position_of_command
 from dlimg.cli.printing import log
 from dlimg.context import Context
@@ -50,9 +51,7 @@ def _with_new_names(argv: Sequence[str], position: int) -> Sequence[str]:
     if old not in RENAMED:
         return argv
     new = RENAMED[old]
-    sys.stderr.write(
-        f"dlimg: `dlimg {old}` is called `dlimg {new}` now; the next release knows only that\n"
-    )
+    warn_renamed(f"dlimg {old}", f"dlimg {new}")
     if rest:
         rest[0] = RENAMED_ACTIONS.get(rest[0], rest[0])
     return [*argv[:position], new, *rest]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlimg.cli.arguments import add_device, add_own_checks, warn_renamed
+from dlimg.cli.printing import log
 from dlimg.cli.report_files import prepare_reports
 from dlimg.cli.run_options import (
     add_build_arguments,
@@ -62,7 +63,7 @@ def options_of(arguments: Namespace) -> PublishOptions:
     if arguments.require == "no-gpu":
         warn_renamed("--require no-gpu", "--allow-untested-gpu")
     elif arguments.require:
-        warn_renamed("--require gpu", "publish without --allow-untested-gpu")
+        log("dlimg: `--require gpu` is the default now; the next release has no such option")
     return PublishOptions(
         matrix=arguments.matrix,
         settings=build_settings_of(arguments),

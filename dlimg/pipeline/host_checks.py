@@ -41,7 +41,8 @@ def test_host(settings: HostSettings, context: Context) -> Evidence:
     with check_host(settings, context) as host:
         checks = checks_on_host(host)
         evidence = run_checks_on_host(host, checks, folder=folder)
-        write_evidence(folder, evidence, log=context.log, sets=group_by_folder_on_host(host, checks))
+        sets = group_by_folder_on_host(host, checks)
+        write_evidence(folder, evidence, log=context.log, sets=sets)
     return evidence
 
 

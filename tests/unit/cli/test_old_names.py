@@ -24,7 +24,7 @@ OLD = [
     (
         "publish --to ghcr.io/team --require gpu",
         "publish --to ghcr.io/team",
-        "--allow-untested-gpu",
+        "the default",
     ),
     ("layers list", "store ls", "dlimg store"),
     ("layers verify", "store verify", "dlimg store"),
