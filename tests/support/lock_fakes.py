@@ -1,4 +1,4 @@
-"""Stand-ins for what locking asks: a uv that knows a few packages, an index of their RECORDs."""
+"""Fakes for locking: a uv with a few packages, an index with their RECORDs."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ VERSIONS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One question as uv got it."""
+    """The arguments of one call of uv."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
@@ -81,10 +81,10 @@ class FakeUv:
             return ProcessResult(argv=call.argv, returncode=self.code, stdout="", stderr=self.says)
         chosen, missing = self._choose(call)
         if missing:
-            said = (
+            output_text = (
                 f"error: No solution found when resolving dependencies\n  cause: Because {missing}"
             )
-            return ProcessResult(argv=call.argv, returncode=1, stdout="", stderr=said)
+            return ProcessResult(argv=call.argv, returncode=1, stdout="", stderr=output_text)
         output.write_text(self.answer or pylock(chosen))
         return ProcessResult(argv=call.argv, returncode=0, stdout="", stderr="")
 
@@ -112,7 +112,7 @@ class FakeUv:
 
 
 def pylock(versions: Mapping[str, str]) -> str:
-    """What uv writes for these packages; local versions lie in a folder."""
+    """Return uv's pylock.toml of these packages; local versions have file URLs."""
     return 'lock-version = "1.0"\n' + "".join(
         package(name, version, f"{name.replace('-', '_')}-{version}-py3-none-any.whl")
         for name, version in versions.items()
@@ -134,7 +134,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def found(name: str = "torch", version: str = "2.15.0") -> ResolvedWheel:
+def resolved_wheel(name: str = "torch", version: str = "2.15.0") -> ResolvedWheel:
     (wheel,) = parse_pylock(
         pylock({name: version}), python="3.13", platform="x86_64-manylinux_2_28"
     )
@@ -143,7 +143,7 @@ def found(name: str = "torch", version: str = "2.15.0") -> ResolvedWheel:
 
 @dataclass(slots=True, kw_only=True)
 class FakeIndex:
-    """Every wheel holds one module of its own, and what `extra` gives it by name."""
+    """An index in which each wheel has one module of its own, and the files in `extra`."""
 
     extra: Mapping[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -155,7 +155,7 @@ class FakeIndex:
 
 
 def quiet(line: str) -> None:
-    """Says nothing, but sees that there is something to say."""
+    """Check that a message is not empty."""
     assert line
 
 
@@ -170,7 +170,7 @@ def solver(uv: FakeUv, **environment: str) -> UvSolver:
     )
 
 
-def locksmith(
+def locker(
     folder: Path, uv: FakeUv, *, index: FakeIndex | None = None, upgrade: bool = False
 ) -> Locker:
     return Locker(

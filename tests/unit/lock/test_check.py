@@ -22,7 +22,7 @@ CELLS = (TORCH, CPU, LOCAL)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    lock_cells((TORCH, CPU), lock_fakes.locksmith(tmp_path, FakeUv()), log=lock_fakes.quiet)
+    lock_cells((TORCH, CPU), lock_fakes.locker(tmp_path, FakeUv()), log=lock_fakes.quiet)
     return tmp_path
 
 
@@ -116,7 +116,7 @@ def test_an_unused_exception(tmp_path: Path) -> None:
     dead = StackException(package="nvidia-cuda-cccl", why="once it was needed")
     stack = dataclasses.replace(STACK, exceptions=(*EXCEPTIONS, dead))
     cell = dataclasses.replace(TORCH, stack=stack)
-    lock_cells((cell,), lock_fakes.locksmith(tmp_path, FakeUv()), log=lock_fakes.quiet)
+    lock_cells((cell,), lock_fakes.locker(tmp_path, FakeUv()), log=lock_fakes.quiet)
     (message,) = messages(tmp_path, cell)
     assert message.startswith("stack cuda13.2: the exception for nvidia-cuda-cccl is unused")
 

@@ -13,7 +13,9 @@ LIBRARY = "lib/python3.13/site-packages"
 
 def contents(**records: str) -> dict[ResolvedWheel, WheelContents]:
     return {
-        lock_fakes.found(name.replace("_", "-"), "1.0"): WheelContents(size=1, record=record)
+        lock_fakes.resolved_wheel(name.replace("_", "-"), "1.0"): WheelContents(
+            size=1, record=record
+        )
         for name, record in records.items()
     }
 

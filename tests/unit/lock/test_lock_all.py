@@ -48,7 +48,7 @@ def files(folder: Path) -> list[str]:
 
 
 def test_stacks_come_first_and_families_share_their_pins(tmp_path: Path) -> None:
-    done = lock_all([JAX, TORCH, CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
+    done = lock_all([JAX, TORCH, CPU], lock_fakes.locker(tmp_path, FakeUv()))
     assert next(iter(done)) == "cuda13.2"
     assert {locked.state for locked in done.values()} == {LockState.WRITTEN}
     assert files(tmp_path) == sorted(
@@ -69,10 +69,10 @@ def test_stacks_come_first_and_families_share_their_pins(tmp_path: Path) -> None
 
 
 def test_a_current_lock_is_left_as_it_is(tmp_path: Path) -> None:
-    lock_all([TORCH, CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
+    lock_all([TORCH, CPU], lock_fakes.locker(tmp_path, FakeUv()))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
     uv, index = FakeUv(code=2, says=lock_fakes.UNREACHABLE), FakeIndex()
-    done = lock_all([TORCH, CPU], lock_fakes.locksmith(tmp_path, uv, index=index))
+    done = lock_all([TORCH, CPU], lock_fakes.locker(tmp_path, uv, index=index))
     assert {locked.state for locked in done.values()} == {LockState.CURRENT}
     assert (uv.calls, index.asked) == ([], [])
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
@@ -83,12 +83,12 @@ def old_numpy() -> FakeUv:
 
 
 def test_a_stale_lock_keeps_the_versions_that_still_fit(tmp_path: Path) -> None:
-    lock_all([CPU], lock_fakes.locksmith(tmp_path, old_numpy()))
+    lock_all([CPU], lock_fakes.locker(tmp_path, old_numpy()))
     more = samples.cell(
         "jaxlike", "1", package="numpy", requirements=("numpy", "pip", "jax==0.12.0")
     )
     assert more.id == CPU.id
-    done = lock_all([more], lock_fakes.locksmith(tmp_path, FakeUv()))
+    done = lock_all([more], lock_fakes.locker(tmp_path, FakeUv()))
     assert done[CPU.id].changes == (
         "jax none -> 0.12.0",
         "nvidia-cuda-nvcc none -> 13.5.37",
@@ -97,13 +97,13 @@ def test_a_stale_lock_keeps_the_versions_that_still_fit(tmp_path: Path) -> None:
 
 
 def test_upgrade_lets_versions_move(tmp_path: Path) -> None:
-    lock_all([CPU], lock_fakes.locksmith(tmp_path, old_numpy()))
-    done = lock_all([CPU], lock_fakes.locksmith(tmp_path, FakeUv(), upgrade=True))
+    lock_all([CPU], lock_fakes.locker(tmp_path, old_numpy()))
+    done = lock_all([CPU], lock_fakes.locker(tmp_path, FakeUv(), upgrade=True))
     assert done[CPU.id].changes == ("numpy 2.4.0 -> 2.5.0",)
 
 
 def test_a_lock_with_a_local_wheel_goes_where_git_does_not_look(tmp_path: Path) -> None:
-    done = lock_all([LOCAL], lock_fakes.locksmith(tmp_path, FakeUv()))
+    done = lock_all([LOCAL], lock_fakes.locker(tmp_path, FakeUv()))
     assert done[LOCAL.id].path == local_path(tmp_path, LOCAL.id)
     lock = read_lock(LOCAL.id, tmp_path)
     assert lock
@@ -112,7 +112,7 @@ def test_a_lock_with_a_local_wheel_goes_where_git_does_not_look(tmp_path: Path) 
 
 def test_a_local_version_that_no_folder_has_is_left_out(tmp_path: Path) -> None:
     uv = FakeUv(versions={**lock_fakes.VERSIONS, "torch": ("2.15.0",)})
-    done = lock_all([LOCAL, CPU], lock_fakes.locksmith(tmp_path, uv))
+    done = lock_all([LOCAL, CPU], lock_fakes.locker(tmp_path, uv))
     assert done[LOCAL.id].state is LockState.LEFT_OUT
     assert "torch==2.13.0+cpu for Python 3.13" in done[LOCAL.id].reason
     assert done[CPU.id].state is LockState.WRITTEN
@@ -122,7 +122,7 @@ def test_a_failing_cell_does_not_stop_the_others(tmp_path: Path) -> None:
     bad = samples.cell(version="99")
     lines: list[str] = []
     with pytest.raises(BadInput) as caught:
-        lock_cells([bad, CPU], lock_fakes.locksmith(tmp_path, FakeUv()), log=lines.append)
+        lock_cells([bad, CPU], lock_fakes.locker(tmp_path, FakeUv()), log=lines.append)
     assert [problem.where for problem in caught.value.problems] == [bad.id]
     assert files(tmp_path) == [f"{CPU.id}.json"]
     assert sorted(line.split()[0] for line in lines) == ["failed", "written"]
@@ -132,7 +132,7 @@ def test_the_cells_of_a_failed_stack_are_not_tried(tmp_path: Path) -> None:
     stack = samples.stack(leader="torch==99")
     cell = samples.cell(on=stack)
     with pytest.raises(BadInput) as caught:
-        lock_cells([cell, CPU], lock_fakes.locksmith(tmp_path, FakeUv()), log=lock_fakes.quiet)
+        lock_cells([cell, CPU], lock_fakes.locker(tmp_path, FakeUv()), log=lock_fakes.quiet)
     wheres = [problem.where for problem in caught.value.problems]
     assert wheres == ["stack cuda13.2", ""]
     assert caught.value.problems[1].message.startswith("1 more lock was not finished")
@@ -140,13 +140,11 @@ def test_the_cells_of_a_failed_stack_are_not_tried(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_index_loses_nothing(tmp_path: Path) -> None:
-    lock_all([CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
+    lock_all([CPU], lock_fakes.locker(tmp_path, FakeUv()))
     before = cell_path(tmp_path, CPU.id).read_bytes()
     uv = FakeUv(code=2, says=lock_fakes.UNREACHABLE)
     with pytest.raises(NetworkFailure, match="the package index cannot be used") as caught:
-        lock_cells(
-            [CPU, JAX], lock_fakes.locksmith(tmp_path, uv, upgrade=True), log=lock_fakes.quiet
-        )
+        lock_cells([CPU, JAX], lock_fakes.locker(tmp_path, uv, upgrade=True), log=lock_fakes.quiet)
     assert caught.value.exit_code == 5
     assert files(tmp_path) == [f"{CPU.id}.json"]
     assert cell_path(tmp_path, CPU.id).read_bytes() == before
@@ -155,18 +153,16 @@ def test_an_unreachable_index_loses_nothing(tmp_path: Path) -> None:
 def test_wheels_with_conflicting_files_are_not_locked(tmp_path: Path) -> None:
     index = FakeIndex(extra={"numpy": "shared.py,sha256=aa,1\n", "pip": "shared.py,sha256=bb,1\n"})
     with pytest.raises(BadInput, match=r"numpy 2\.5\.0 and pip 26\.3 fill shared\.py"):
-        lock_cells(
-            [CPU], lock_fakes.locksmith(tmp_path, FakeUv(), index=index), log=lock_fakes.quiet
-        )
+        lock_cells([CPU], lock_fakes.locker(tmp_path, FakeUv(), index=index), log=lock_fakes.quiet)
     assert files(tmp_path) == []
 
 
 def test_a_damaged_lock_is_solved_again(tmp_path: Path) -> None:
-    lock_all([TORCH], lock_fakes.locksmith(tmp_path, FakeUv()))
+    lock_all([TORCH], lock_fakes.locker(tmp_path, FakeUv()))
     good = {path: path.read_text() for path in tmp_path.rglob("*.json")}
     for path in good:
         path.write_text(path.read_text()[:200])
-    lock_all([TORCH], lock_fakes.locksmith(tmp_path, FakeUv()))
+    lock_all([TORCH], lock_fakes.locker(tmp_path, FakeUv()))
     assert good == {path: path.read_text() for path in tmp_path.rglob("*.json")}
 
 
@@ -194,12 +190,12 @@ def read_only(tmp_path: Path) -> Path:
 
 def test_a_checkout_that_cannot_be_written(read_only: Path) -> None:
     with pytest.raises(BadInput, match="cannot write the lock") as caught:
-        lock_cells([CPU], lock_fakes.locksmith(read_only, FakeUv()), log=lock_fakes.quiet)
+        lock_cells([CPU], lock_fakes.locker(read_only, FakeUv()), log=lock_fakes.quiet)
     assert caught.value.problems[0].where == str(cell_path(read_only, CPU.id))
 
 
 def test_the_lock_of_another_cell_is_refused(tmp_path: Path) -> None:
-    lock_all([CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
+    lock_all([CPU], lock_fakes.locker(tmp_path, FakeUv()))
     cell_path(tmp_path, CPU.id).rename(cell_path(tmp_path, "other"))
     with pytest.raises(BadInput, match=f"this is the lock of {CPU.id}"):
         read_lock("other", tmp_path)
@@ -231,7 +227,7 @@ def test_bases_are_kept(tmp_path: Path) -> None:
 
 def test_locks_of_the_last_release_get_their_new_names(tmp_path: Path) -> None:
     workspace = replace(TORCH, flavour=Flavour.WORKSPACE)
-    lock_all([workspace], lock_fakes.locksmith(tmp_path, FakeUv()))
+    lock_all([workspace], lock_fakes.locker(tmp_path, FakeUv()))
     stack = stack_path(tmp_path, "cuda13.2")
     old = cell_path(tmp_path, workspace.id.replace("workspace", "notebook"))
     cell_path(tmp_path, workspace.id).rename(old)
@@ -240,7 +236,7 @@ def test_locks_of_the_last_release_get_their_new_names(tmp_path: Path) -> None:
     renamed = replace(samples.stack(exceptions=EXCEPTIONS), lock_name="cuda13.2-torch2.15.0")
     cell = replace(workspace, stack=renamed)
     uv, index = FakeUv(code=2, says=lock_fakes.UNREACHABLE), FakeIndex()
-    done = lock_all([cell], lock_fakes.locksmith(tmp_path, uv, index=index))
+    done = lock_all([cell], lock_fakes.locker(tmp_path, uv, index=index))
     assert {locked.state for locked in done.values()} == {LockState.WRITTEN}
     assert files(tmp_path) == [f"{cell.id}.json", "stacks/cuda13.2-torch2.15.0.json"]
     new = (stack_path(tmp_path, "cuda13.2-torch2.15.0"), cell_path(tmp_path, cell.id))
@@ -249,18 +245,18 @@ def test_locks_of_the_last_release_get_their_new_names(tmp_path: Path) -> None:
 
 
 def test_a_stack_that_only_begins_like_an_old_one_leaves_it(tmp_path: Path) -> None:
-    lock_all([TORCH], lock_fakes.locksmith(tmp_path, FakeUv()))
+    lock_all([TORCH], lock_fakes.locker(tmp_path, FakeUv()))
     stack = replace(samples.stack(exceptions=EXCEPTIONS), leader="torch==2.13.0", lock_name="n")
     lock_all(
         [replace(TORCH, stack=stack, requirements=("torch==2.13.0", "pip"))],
-        lock_fakes.locksmith(tmp_path, FakeUv()),
+        lock_fakes.locker(tmp_path, FakeUv()),
     )
     assert "stacks/cuda13.2.json" in files(tmp_path)
     assert "stacks/n.json" in files(tmp_path)
 
 
 def test_cells_take_the_marks_of_their_stack(tmp_path: Path) -> None:
-    lock_all([TORCH, CPU], lock_fakes.locksmith(tmp_path, FakeUv()))
+    lock_all([TORCH, CPU], lock_fakes.locker(tmp_path, FakeUv()))
     torch, cpu = read_lock(TORCH.id, tmp_path), read_lock(CPU.id, tmp_path)
     assert torch
     assert cpu
@@ -268,7 +264,7 @@ def test_cells_take_the_marks_of_their_stack(tmp_path: Path) -> None:
     assert shared_names(cpu) == set()
     write_lock(mark_shared(torch, ()), cell_path(tmp_path, TORCH.id))
     uv = FakeUv(code=2, says=lock_fakes.UNREACHABLE)
-    done = lock_all([TORCH, CPU], lock_fakes.locksmith(tmp_path, uv))
+    done = lock_all([TORCH, CPU], lock_fakes.locker(tmp_path, uv))
     assert [name for name, locked in done.items() if locked.state is LockState.WRITTEN] == [
         TORCH.id
     ]
