@@ -104,8 +104,8 @@ def test_only_the_end_of_a_wheel_is_fetched_and_only_once(server: Server, tmp_pa
 def test_a_damaged_cache_is_asked_anew(server: Server, tmp_path: Path) -> None:
     index = open_index({}, tmp_path)
     contents = index.read(found(server.address))
-    (kept,) = tmp_path.glob("*.json")
-    kept.write_text(kept.read_text()[:30])
+    (stored,) = tmp_path.glob("*.json")
+    stored.write_text(stored.read_text()[:30])
     assert index.read(found(server.address)) == contents
 
 
