@@ -129,24 +129,24 @@ def publish_to(  # noqa: PLR0913  # what a test cares about
     found: Evidence,
     *,
     allow_untested_gpu: bool = False,
-    said: list[str] | None = None,
+    logged: list[str] | None = None,
     test: Callable[[BuiltImage], Evidence] | None = None,
-    notes: Path = NOWHERE,
+    state: Path = NOWHERE,
 ) -> PublishedImage:
-    say = said.append if said is not None else print
-    wanted = wanted_at(
-        registry, None, allow_untested_gpu=allow_untested_gpu, test=test, notes=notes
+    log = logged.append if logged is not None else print
+    request = request_to(
+        registry, None, allow_untested_gpu=allow_untested_gpu, test=test, state=state
     )
-    return publish(built, found, stock(engine), request=wanted, log=say)
+    return publish(built, found, sources(engine), request=request, log=log)
 
 
-def wanted_at(
+def request_to(
     registry: str,
     attach: AttachSettings | None,
     *,
     allow_untested_gpu: bool = False,
     test: Callable[[BuiltImage], Evidence] | None = None,
-    notes: Path = NOWHERE,
+    state: Path = NOWHERE,
 ) -> PublishRequest:
     def refused(other: BuiltImage) -> Evidence:
         raise AssertionError(other.digest)
@@ -160,11 +160,11 @@ def wanted_at(
         attach=attach,
         environment=os.environ,
         runner=runner,
-        state=notes,
+        state=state,
     )
 
 
-def stock(engine: Engine) -> ImageSources:
+def sources(engine: Engine) -> ImageSources:
     """The engine alone, beside a store that has nothing."""
     return ImageSources(store=Store(path=Path("/nowhere")), engine=engine, siblings=(), log=print)
 
@@ -287,11 +287,11 @@ def test_the_same_key_built_again_with_other_bytes_is_pulled_and_tested(
         tested.append(other.digest)
         return is_content(engine, other, "content")
 
-    said: list[str] = []
-    found = publish_to(registry, engine, again, passed, said=said, test=test)
+    logged: list[str] = []
+    found = publish_to(registry, engine, again, passed, logged=logged, test=test)
     assert found == replace(first, is_other=True)
     assert tested == [built.digest]
-    assert f"is {first.digest} already, another image with the same content key" in said[0]
+    assert f"is {first.digest} already, another image with the same content key" in logged[0]
     # A name that leads elsewhere is brought back to what was published.
     immutable, moving = names(registry, built)
     repository, _, tag = moving.rpartition(":")
@@ -386,15 +386,15 @@ def test_a_content_that_the_registry_lost_is_sent_again(
     manifest = manifest_of(registry, built, first.digest)
     lost = (manifest["layers"][-1] if part == "layer" else manifest["config"])["digest"]
     lose(engine, registry, lost)
-    said: list[str] = []
-    assert publish_to(registry, engine, built, passed, said=said) == first
-    assert "the registry lacks 1 of its blobs" in said[0]
+    logged: list[str] = []
+    assert publish_to(registry, engine, built, passed, logged=logged) == first
+    assert "the registry lacks 1 of its blobs" in logged[0]
     url = f"http://{registry}/v2/team/{built.planned.image.cell.family}/blobs/{lost}"
     answer = requests.get(url, timeout=10)
     assert f"sha256:{hashlib.sha256(answer.content).hexdigest()}" == lost
-    said.clear()
-    assert publish_to(registry, engine, built, passed, said=said) == first
-    assert "already, with all its blobs" in said[0]
+    logged.clear()
+    assert publish_to(registry, engine, built, passed, logged=logged) == first
+    assert "already, with all its blobs" in logged[0]
 
 
 def test_a_cuda_image_that_saw_no_gpu_needs_to_be_asked_for(
@@ -409,14 +409,16 @@ def test_an_image_without_a_gpu_test_is_labelled(
     engine: Engine, registry: str, cuda_built: BuiltImage
 ) -> None:
     lacking = evidence(cuda_built, CheckStatus.PASSED, CheckStatus.NOT_RUN)
-    said: list[str] = []
-    first = publish_to(registry, engine, cuda_built, lacking, allow_untested_gpu=True, said=said)
+    logged: list[str] = []
+    first = publish_to(
+        registry, engine, cuda_built, lacking, allow_untested_gpu=True, logged=logged
+    )
     assert publish_to(registry, engine, cuda_built, lacking, allow_untested_gpu=True) == first
     immutable, moving = names(registry, cuda_built)
     assert first.standing == NOT_TESTED_ON_GPU
     assert first.reference == f"{immutable}-not-gpu-tested"
     assert first.digest != cuda_built.digest
-    assert NOT_TESTED_ON_GPU in said[0]
+    assert NOT_TESTED_ON_GPU in logged[0]
     assert manifest_digest(immutable) == ""
     assert manifest_digest(moving) == first.digest
     pull(engine, first.reference)
@@ -470,15 +472,15 @@ def test_all_evidence_lies_beside_the_image_and_only_once(
 ) -> None:
     passed = evidence(built, CheckStatus.PASSED)
     write_evidence(tmp_path, evidence(built, CheckStatus.PASSED, device="gpu=0"), log=print)
-    said: list[str] = []
+    logged: list[str] = []
     attach = AttachSettings(evidence=tmp_path)
-    wanted = wanted_at(registry, attach)
-    first = publish(built, passed, stock(engine), request=wanted, log=said.append)
+    request = request_to(registry, attach)
+    first = publish(built, passed, sources(engine), request=request, log=logged.append)
     expected = [(LOCK_TYPE, ""), (MEDIA_TYPE, "gpu=0"), (MEDIA_TYPE, "none")]
     assert beside(registry, built, first.digest) == expected
-    assert publish(built, passed, stock(engine), request=wanted, log=said.append) == first
+    assert publish(built, passed, sources(engine), request=request, log=logged.append) == first
     assert beside(registry, built, first.digest) == expected
-    attached = [line for line in said if "evidence by device" in line]
+    attached = [line for line in logged if "evidence by device" in line]
     assert "evidence by device: gpu=0, none (3 attached now, 0 already there)" in attached[0]
     assert "(0 attached now, 3 already there)" in attached[1]
 
@@ -488,8 +490,8 @@ def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
 ) -> None:
     lacking = evidence(cuda_built, CheckStatus.PASSED, CheckStatus.NOT_RUN)
     attach = AttachSettings(evidence=tmp_path)
-    wanted = wanted_at(registry, attach, allow_untested_gpu=True)
-    found = publish(cuda_built, lacking, stock(engine), request=wanted, log=print)
+    request = request_to(registry, attach, allow_untested_gpu=True)
+    found = publish(cuda_built, lacking, sources(engine), request=request, log=print)
     assert found.digest != cuda_built.digest
     assert beside(registry, cuda_built, found.digest) == [(LOCK_TYPE, ""), (MEDIA_TYPE, "none")]
     # What BuildKit has labelled is proved to be the tested one, by the registry alone.
@@ -524,10 +526,10 @@ def test_no_tag_moves_to_an_image_whose_evidence_cannot_be_attached(
         raise NetworkFailure("the registry takes no such thing", hint="ask somebody")
 
     monkeypatch.setattr(promote, "attach_documents", refuse)
-    wanted = wanted_at(registry, AttachSettings(evidence=tmp_path))
+    request = request_to(registry, AttachSettings(evidence=tmp_path))
     with pytest.raises(NetworkFailure, match="its evidence is not attached") as raised:
         publish(
-            built, evidence(built, CheckStatus.PASSED), stock(engine), request=wanted, log=print
+            built, evidence(built, CheckStatus.PASSED), sources(engine), request=request, log=print
         )
     assert "ask somebody; --no-evidence publishes without" in str(raised.value)
     immutable, moving = names(registry, built)
@@ -540,15 +542,15 @@ def test_evidence_is_laid_beside_the_image_that_it_is_about(
 ) -> None:
     """Beside another image under the immutable name: its own, not that of the one built here."""
     attach = AttachSettings(evidence=tmp_path)
-    wanted = wanted_at(
+    request = request_to(
         registry, attach, test=lambda other: evidence(other, CheckStatus.PASSED, device="gpu=0")
     )
     first = publish(
-        built, evidence(built, CheckStatus.PASSED), stock(engine), request=wanted, log=print
+        built, evidence(built, CheckStatus.PASSED), sources(engine), request=request, log=print
     )
     again = built_again(engine, built)
     other = evidence(again, CheckStatus.PASSED, device="gpu=1")
-    assert publish(again, other, stock(engine), request=wanted, log=print).digest == first.digest
+    assert publish(again, other, sources(engine), request=request, log=print).digest == first.digest
     expected = [(LOCK_TYPE, ""), (MEDIA_TYPE, "gpu=0"), (MEDIA_TYPE, "none")]
     assert sorted(beside(registry, built, first.digest)) == sorted(expected)
 
@@ -557,9 +559,9 @@ def test_a_published_image_is_inspected_with_and_without_the_engine(
     engine: Engine, registry: str, built: BuiltImage, tmp_path: Path
 ) -> None:
     attach = AttachSettings(evidence=tmp_path)
-    wanted = wanted_at(registry, attach)
+    request = request_to(registry, attach)
     passed = evidence(built, CheckStatus.PASSED)
-    found = publish(built, passed, stock(engine), request=wanted, log=print)
+    found = publish(built, passed, sources(engine), request=request, log=print)
     alone = {"DOCKER_HOST": f"unix://{tmp_path}/none", "HOME": str(tmp_path)}
     far = inspect(found.moved[0], Context.of(alone, print))
     assert (far.content.source, far.content.digest) == ("registry", found.digest)
@@ -582,9 +584,9 @@ def test_a_pulled_image_has_what_lies_beside_it_and_says_when_its_name_moved(
     engine: Engine, base: Base, registry: str, built: BuiltImage, tmp_path: Path
 ) -> None:
     attach = AttachSettings(evidence=tmp_path)
-    wanted = wanted_at(registry, attach)
+    request = request_to(registry, attach)
     passed = evidence(built, CheckStatus.PASSED)
-    found = publish(built, passed, stock(engine), request=wanted, log=print)
+    found = publish(built, passed, sources(engine), request=request, log=print)
     name = found.moved[0]
     repository, _, tag = name.rpartition(":")
     here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
@@ -638,11 +640,11 @@ def test_images_of_the_store_need_no_engine_and_share_what_is_there(
 ) -> None:
     store = Store(path=tmp_path)
     shared = [os.urandom(2_000_000), os.urandom(3_000_000)]
-    said: list[str] = []
-    stocked = ImageSources(
-        store=store, engine=None, siblings=("team/store", "team/store-2"), log=said.append
+    logged: list[str] = []
+    from_store = ImageSources(
+        store=store, engine=None, siblings=("team/store", "team/store-2"), log=logged.append
     )
-    wanted = wanted_at(registry, None)
+    request = request_to(registry, None)
     published = []
     for family, own, expected in (
         ("store", b"a", "4 uploaded (5 MB), 0 mounted, 0 already there"),
@@ -652,9 +654,9 @@ def test_images_of_the_store_need_no_engine_and_share_what_is_there(
         planned = samples.planned(samples.image(samples.cell(family)), key=own.hex() * 32)
         built = in_store(store, planned, *shared, own)
         passed = evidence(built, CheckStatus.PASSED)
-        found = publish(built, passed, stocked, request=wanted, log=said.append)
+        found = publish(built, passed, from_store, request=request, log=logged.append)
         assert found.digest == built.digest == manifest_digest(found.reference)
-        assert f"{registry}/team/{family}: {expected}" in said
+        assert f"{registry}/team/{family}: {expected}" in logged
         assert manifest_digest(found.moved[0]) == built.digest
         published.append(found)
     last = published[-1]

@@ -139,7 +139,7 @@ def published(  # noqa: PLR0913  # what a test cares about
     *,
     accelerator: str = "cpu",
     allow_untested_gpu: bool = True,
-    said: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
     testing: Testing | None = None,
     engine: Engine | None = None,
     revision: Revision = NO_REVISION,
@@ -158,6 +158,6 @@ def published(  # noqa: PLR0913  # what a test cares about
         state=folder,
     )
     sources = ImageSources(
-        store=store, engine=engine, siblings=("team/jax", "team/pytorch"), log=said
+        store=store, engine=engine, siblings=("team/jax", "team/pytorch"), log=log
     )
-    return publish(built, evidence_of(built), sources, request=request, log=said)
+    return publish(built, evidence_of(built), sources, request=request, log=log)

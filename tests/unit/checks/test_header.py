@@ -341,9 +341,24 @@ def test_own_checks_come_last_and_are_required(tmp_path: Path) -> None:
         (("one", "_gpu"), "own/_gpu.py", "common/checks/_gpu.py has the same name", "rename"),
         (("one", "pytroch/two"), "own/pytroch", "checks for no family", "'pytorch'?"),
         (("common/two",), "own/common", "checks for no family", "use one of pytorch"),
-        (("one", "my check"), "own/my check.py", "not a valid name for a script", "letters, digits"),
-        (("one", "_my.help"), "own/_my.help.py", "not a valid name for a script", "letters, digits"),
-        (("one", "pytorch/-x"), "own/pytorch/-x.py", "not a valid name for a script", "letters, digits"),
+        (
+            ("one", "my check"),
+            "own/my check.py",
+            "not a valid name for a script",
+            "letters, digits",
+        ),
+        (
+            ("one", "_my.help"),
+            "own/_my.help.py",
+            "not a valid name for a script",
+            "letters, digits",
+        ),
+        (
+            ("one", "pytorch/-x"),
+            "own/pytorch/-x.py",
+            "not a valid name for a script",
+            "letters, digits",
+        ),
     ],
 )
 def test_a_wrong_folder_of_own_checks_is_refused(

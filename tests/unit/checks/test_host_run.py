@@ -44,7 +44,7 @@ SCRIPTS = {
     "nests": ("needs: nothing", "print('{\"a\":' * 9000)"),
     "lies": ("needs: gpu\napplies: cuda", "pass"),
 }
-SAID = {
+EXPECTED = {
     "passes": ("passed", ""),
     "fails": ("failed", "3 is more than 2"),
     "lacks": ("not-run", "no GPU here"),
@@ -127,8 +127,8 @@ def test_scripts_of_every_kind(
     assert run("--format", "json") == 1
     told = capsys.readouterr()
     found = json.loads(told.out)[0]
-    said = {one["check"]: (one["status"], one["reason"]) for one in found["checks"]}
-    assert said == SAID
+    verdicts = {one["check"]: (one["status"], one["reason"]) for one in found["checks"]}
+    assert verdicts == EXPECTED
     figures = {one["check"]: one["figures"] for one in found["checks"]}
     assert figures["passes"] == {"answer": 42}
     assert figures["talks"] == {"after": True}
@@ -140,7 +140,7 @@ def test_scripts_of_every_kind(
     assert "hangs failed in" in told.err
     evidence = known(tmp_path)[0]
     assert (evidence.on_host, evidence.digest, evidence.engine) == ("fake", "", "")
-    assert {one.check: (one.status.value, one.reason) for one in evidence.verdicts} == SAID
+    assert {one.check: (one.status.value, one.reason) for one in evidence.verdicts} == EXPECTED
     assert evidence.host.cores
     assert sorted(project.rglob("*")) == before
     assert not list((tmp_path / "temporary").iterdir())
@@ -175,10 +175,10 @@ def test_without_a_gpu_a_gpus_checks_are_not_run(
     write(project / "fake" / "checks", "sees", "needs: gpu\napplies: cuda", look)
     write(project / "fake" / "checks", "trains", "needs: gpu", "print(os.environ['DLIMG_GPU'])")
     assert run() == 3
-    said = capsys.readouterr()
-    assert "not-run: 2 of 3" in said.out
-    assert "not tested on a GPU" in said.out
-    assert "no GPU here: no /dev/nvidia0" in said.err
+    output = capsys.readouterr()
+    assert "not-run: 2 of 3" in output.out
+    assert "not tested on a GPU" in output.out
+    assert "no GPU here: no /dev/nvidia0" in output.err
     verdicts = {one.check: one for one in known(tmp_path)[0].verdicts}
     assert verdicts["trains"].output == "none"
 
@@ -207,9 +207,7 @@ def test_a_gpu_is_expected_where_nvml_answers(images: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 11)", "raise SystemExit(1)", "print('{')"])
-def test_a_device_file_is_enough_to_expect_a_gpu(
-    end: str, images: Path, tmp_path: Path
-) -> None:
+def test_a_device_file_is_enough_to_expect_a_gpu(end: str, images: Path, tmp_path: Path) -> None:
     (images / "common" / "checks" / "_gpu.py").write_text(f"import os\n{end}\n")
     wanted = HostCheckRequest(family="fake", images=images, python=sys.executable)
     for name, is_expected in (("nvidiactl", False), ("nvidia1", True)):
@@ -264,10 +262,10 @@ def test_checks_that_need_a_compiler_are_not_required_without_one(
     environment = {**there.environment, "PATH": str(tmp_path / "bin")}
     with open_check_host(there.request, os.environ, log=print) as found:
         seen = replace(found, environment=environment, interpreter=known_python)
-        said = run_check_on_host(seen, checks_on_host(seen)[0])
-    assert said.status is (CheckStatus.NOT_RUN if reason else CheckStatus.PASSED)
-    assert said.required is not bool(reason)
-    assert reason in said.reason
+        verdict = run_check_on_host(seen, checks_on_host(seen)[0])
+    assert verdict.status is (CheckStatus.NOT_RUN if reason else CheckStatus.PASSED)
+    assert verdict.required is not bool(reason)
+    assert reason in verdict.reason
 
 
 def test_a_flaky_check_is_tried_twice(there: CheckHost, tmp_path: Path) -> None:
@@ -332,7 +330,7 @@ def test_the_first_python_with_the_framework_is_taken(there: CheckHost, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--on-host", "fakes"], "did you mean 'fake'?"),
         (["--on-host", "common"], "no such family"),
@@ -347,10 +345,10 @@ def test_the_first_python_with_the_framework_is_taken(there: CheckHost, tmp_path
 )
 @pytest.mark.usefixtures("project")
 def test_wrong_options_are_refused(
-    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["test", *words]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_family_without_scripts_is_refused(
@@ -394,11 +392,11 @@ def test_an_interrupt_leaves_nothing(number: signal.Signals, project: Path, tmp_
     try:
         assert wait_until(mark.exists, 30)
         child.send_signal(number)
-        _, said = child.communicate(timeout=30)
+        _, errors = child.communicate(timeout=30)
     finally:
         child.kill()
     assert child.returncode == 130
-    assert "nothing is left running" in said
+    assert "nothing is left running" in errors
     assert not any(is_alive(int(one)) for one in mark.read_text().split())
     assert not list((tmp_path / "temporary").iterdir())
     assert not (tmp_path / "state").exists()

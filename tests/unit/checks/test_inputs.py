@@ -90,7 +90,7 @@ def test_nccl_of_cuda_12_is_read_from_the_lock() -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "requirements", "locked", "said"),
+    ("package", "requirements", "locked", "expected"),
     [
         ("torch", ("torch==2.15.0", "pip"), ("torch", "pip", "numpy"), ""),
         ("torch", ("torch==2.15.0", "numpy", "pip"), ("torch", "pip", "numpy"), "numpy==1.0"),
@@ -106,12 +106,12 @@ def test_nccl_of_cuda_12_is_read_from_the_lock() -> None:
     ],
 )
 def test_companions_come_from_the_lock(
-    package: str, requirements: tuple[str, ...], locked: tuple[str, ...], said: str
+    package: str, requirements: tuple[str, ...], locked: tuple[str, ...], expected: str
 ) -> None:
     cell = samples.cell(package=package, requirements=requirements, flavour=Flavour.WORKSPACE)
     wheels = tuple(samples.wheel(name, "1.0") for name in locked)
     image: Image = samples.image(cell, locked=samples.lock(cell.id, wheels=wheels))
-    assert companions_of(image) == said
+    assert companions_of(image) == expected
 
 
 def test_actual_labels_are_an_input() -> None:

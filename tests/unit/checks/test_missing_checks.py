@@ -71,10 +71,10 @@ def test_missing_checks_are_reported(
 ) -> None:
     here = str(tmp_path)
     last = noted(tmp_path, evidence("b", "a"), {here: ["b", "a"]})
-    said: list[str] = []
-    assert report_missing_checks(last, {here: names}, log=said.append) == gone
-    assert said == [f"a-cell  check {name} was there on 2026-11-21 and is gone" for name in gone]
-    assert report_missing_checks(None, {here: names}, log=said.append) == ()
+    logged: list[str] = []
+    assert report_missing_checks(last, {here: names}, log=logged.append) == gone
+    assert logged == [f"a-cell  check {name} was there on 2026-11-21 and is gone" for name in gone]
+    assert report_missing_checks(None, {here: names}, log=logged.append) == ()
     assert missing_before(last, {here: names}) == ()
 
 
@@ -87,13 +87,13 @@ def test_each_folder_of_checks_is_compared_only_with_itself(tmp_path: Path) -> N
     last = noted(tmp_path, evidence("a", "b"), {str(second): ["a", "b"]})
     assert report_missing_checks(last, {str(first): ["a"]}, log=pytest.fail) == ()
     assert report_missing_checks(last, {str(second): ["a", "b"]}, log=pytest.fail) == ()
-    said: list[str] = []
-    assert report_missing_checks(last, {str(second): ["b"]}, log=said.append) == ("a",)
+    logged: list[str] = []
+    assert report_missing_checks(last, {str(second): ["b"]}, log=logged.append) == ("a",)
     # Given again, and one of them is not there any more.
-    assert report_missing_checks(last, {str(first): ["a"], str(own): []}, log=said.append) == (
+    assert report_missing_checks(last, {str(first): ["a"], str(own): []}, log=logged.append) == (
         "mine",
     )
-    assert len(said) == 2
+    assert len(logged) == 2
 
 
 def test_a_check_that_moved_to_another_folder_is_not_gone(tmp_path: Path) -> None:
@@ -208,10 +208,10 @@ def test_a_damaged_last_run_is_logged_and_replaced(tmp_path: Path, text: str) ->
     path = tmp_path / "last" / "a-cell.json"
     path.parent.mkdir()
     path.write_text(text)
-    said: list[str] = []
-    assert read_last_run(tmp_path, "a-cell", log=said.append) is None
-    assert len(said) == 1
-    assert str(path) in said[0]
+    logged: list[str] = []
+    assert read_last_run(tmp_path, "a-cell", log=logged.append) is None
+    assert len(logged) == 1
+    assert str(path) in logged[0]
     write_evidence(tmp_path, evidence("a"), log=pytest.fail)
     assert read_last_run(tmp_path, "a-cell", log=pytest.fail)
 

@@ -41,10 +41,10 @@ def put(
     fake: FakeRegistry,
     repository: Repository,
     layers: Sequence[tuple[str, bytes]],
-    said: object,
+    rootfs: object,
 ) -> Manifest:
     """An image with these layers, whose config says this of what they hold."""
-    config = json.dumps({"rootfs": said}).encode()
+    config = json.dumps({"rootfs": rootfs}).encode()
     named: list[Any] = [
         {"mediaType": kind, "digest": fake.put_blob(NAME, content), "size": len(content)}
         for kind, content in layers
@@ -65,7 +65,7 @@ TWO = [(GZIP, gzip.compress(b"one") + gzip.compress(b" more")), (TAR, b"two")]
 
 
 @pytest.mark.parametrize(
-    ("layers", "said", "holds"),
+    ("layers", "rootfs", "holds"),
     [
         (TWO, diff_ids(b"one more", b"two"), True),
         ([], diff_ids(), True),
@@ -84,11 +84,11 @@ def test_layers_are_compared_with_the_config(
     fake: FakeRegistry,
     team: Repository,
     layers: Sequence[tuple[str, bytes]],
-    said: object,
+    rootfs: object,
     *,
     holds: bool,
 ) -> None:
-    assert layers_match_config(team, put(fake, team, layers, said)) is holds
+    assert layers_match_config(team, put(fake, team, layers, rootfs)) is holds
 
 
 def test_a_layer_with_a_wrong_digest_is_refused(fake: FakeRegistry, team: Repository) -> None:

@@ -59,9 +59,9 @@ def home(tmp_path: Path) -> dict[str, str]:
 
 def changed(image: AssembledImage, change: Callable[[dict[str, Any]], None]) -> AssembledImage:
     """Other bytes under the labels that the image has."""
-    said = json.loads(image.config)
-    change(said)
-    config = json.dumps(said).encode()
+    content = json.loads(image.config)
+    change(content)
+    config = json.dumps(content).encode()
     named = json.loads(image.manifest)
     named["config"] |= {"digest": sha256(config), "size": len(config)}
     manifest = json.dumps(named).encode()
@@ -69,7 +69,7 @@ def changed(image: AssembledImage, change: Callable[[dict[str, Any]], None]) -> 
 
 
 def another(image: AssembledImage) -> AssembledImage:
-    return changed(image, lambda said: said["config"].update(Env=["A=another"]))
+    return changed(image, lambda content: content["config"].update(Env=["A=another"]))
 
 
 def put(fake: FakeRegistry, image: AssembledImage, *tags: str) -> None:
@@ -111,17 +111,17 @@ def test_tags_move_to_an_existing_image_that_passes(
     image = an_image(store, *LAYERS)
     other = another(image)
     put(fake, other, tag_of())
-    said: list[str] = []
+    logged: list[str] = []
     testing, engine = Testing(), Pulling()
     found = published(
-        fake, store, home, image, testing=testing, engine=engine.engine(), said=said.append
+        fake, store, home, image, testing=testing, engine=engine.engine(), log=logged.append
     )
     assert (found.digest, found.is_other) == (other.digest, True)
     assert testing.tested == [other.digest]
     assert set(tags(fake).values()) == {other.digest}
     assert len(tags(fake)) == 3
     assert (NAME, sha256(image.config)) not in fake.blobs
-    assert f"{image.digest}, which was built here and is not pushed" in said[0]
+    assert f"{image.digest}, which was built here and is not pushed" in logged[0]
     assert beside(fake, home, other.digest) == [LOCK_TYPE, MEDIA_TYPE]
     assert beside(fake, home, image.digest) == []
 
@@ -134,10 +134,10 @@ def test_an_existing_image_with_evidence_is_not_pulled_again(
     put(fake, other, tag_of())
     known = replace(evidence_of(built_of(other)), day="2026-11-01")
     testing = Testing(known={other.digest: known})
-    said: list[str] = []
-    found = published(fake, store, home, image, testing=testing, said=said.append)
+    logged: list[str] = []
+    found = published(fake, store, home, image, testing=testing, log=logged.append)
     assert (found.digest, testing.tested) == (other.digest, [])
-    assert any("was tested on this machine on 2026-11-01" in line for line in said)
+    assert any("was tested on this machine on 2026-11-01" in line for line in logged)
 
 
 @pytest.mark.parametrize("status", [CheckStatus.FAILED, CheckStatus.NOT_RUN])
@@ -176,7 +176,9 @@ def test_another_image_whose_checks_were_not_run_is_refused(
 
 
 def relabelled(name: str, text: str) -> Callable[[AssembledImage], AssembledImage]:
-    return lambda image: changed(image, lambda said: said["config"]["Labels"].update({name: text}))
+    return lambda image: changed(
+        image, lambda content: content["config"]["Labels"].update({name: text})
+    )
 
 
 @pytest.mark.parametrize(
@@ -275,18 +277,18 @@ def test_publishing_again_writes_nothing(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
     image = an_image(store, *LAYERS)
-    said: list[str] = []
-    first = published(fake, store, home, image, said=said.append)
-    assert any("(2 attached now, 0 already there)" in line for line in said)
-    assert any("latest is now sha256:" in line for line in said)
+    logged: list[str] = []
+    first = published(fake, store, home, image, log=logged.append)
+    assert any("(2 attached now, 0 already there)" in line for line in logged)
+    assert any("latest is now sha256:" in line for line in logged)
     fake.read_only = True
     fake.asked.clear()
-    said.clear()
-    assert published(fake, store, home, image, said=said.append) == first
+    logged.clear()
+    assert published(fake, store, home, image, log=logged.append) == first
     assert fake.writes == []
-    assert any("already, with all its blobs" in line for line in said)
-    assert any("(0 attached now, 2 already there)" in line for line in said)
-    assert any("latest is sha256:" in line for line in said)
+    assert any("already, with all its blobs" in line for line in logged)
+    assert any("(0 attached now, 2 already there)" in line for line in logged)
+    assert any("latest is sha256:" in line for line in logged)
 
 
 @pytest.mark.parametrize("api", [True, False])
@@ -458,9 +460,9 @@ def test_other_users_own_checks_are_not_published(
         log=pytest.fail,
     )
     published(fake, store, home, image)
-    said = json.loads(fake.blobs[NAME, document(fake, MEDIA_TYPE)])
-    assert [one["check"] for one in said["verdicts"]] == ["a"]
-    assert said["host"]["cores"] == 7
+    content = json.loads(fake.blobs[NAME, document(fake, MEDIA_TYPE)])
+    assert [one["check"] for one in content["verdicts"]] == ["a"]
+    assert content["host"]["cores"] == 7
 
 
 def beside(fake: FakeRegistry, home: dict[str, str], digest: str) -> list[str]:

@@ -38,7 +38,7 @@ def evidence(*verdicts: Verdict, device: str = "none", digest: str = DIGEST) -> 
     )
 
 
-def said(status: CheckStatus, needs: str = "") -> Verdict:
+def verdict(status: CheckStatus, needs: str = "") -> Verdict:
     return Verdict(
         check=f"{needs or 'plain'}_{status}".replace("-", "_"),
         sha256="1",
@@ -49,8 +49,12 @@ def said(status: CheckStatus, needs: str = "") -> Verdict:
     )
 
 
-PASS, FAIL, NOT = said(CheckStatus.PASSED), said(CheckStatus.FAILED), said(CheckStatus.NOT_RUN)
-GPU_PASS, GPU_NOT = said(CheckStatus.PASSED, "gpu"), said(CheckStatus.NOT_RUN, "gpu")
+PASS, FAIL, NOT = (
+    verdict(CheckStatus.PASSED),
+    verdict(CheckStatus.FAILED),
+    verdict(CheckStatus.NOT_RUN),
+)
+GPU_PASS, GPU_NOT = verdict(CheckStatus.PASSED, "gpu"), verdict(CheckStatus.NOT_RUN, "gpu")
 CUDA = "cuda13.2"
 
 

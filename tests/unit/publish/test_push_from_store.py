@@ -101,11 +101,11 @@ def test_progress_of_a_push_is_reported(
 ) -> None:
     monkeypatch.setattr(push, "LOG_SECONDS", 0.05)
     fake.upload_seconds = 0.3
-    said: list[str] = []
+    logged: list[str] = []
     image = an_image(store, *SHARED)
-    push_image(team, "1", image, store, log=said.append)
-    assert said[0] == f"{team} lacks 4 of 4 blobs, 12 MB"
-    assert any("of 12 MB" in line for line in said[1:])
+    push_image(team, "1", image, store, log=logged.append)
+    assert logged[0] == f"{team} lacks 4 of 4 blobs, 12 MB"
+    assert any("of 12 MB" in line for line in logged[1:])
 
 
 @pytest.mark.parametrize("damage", ["lost", "other"])
@@ -183,8 +183,8 @@ def test_an_image_without_a_gpu_test_is_labelled(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
     image = an_image(store, *SHARED, accelerator="cuda13.2")
-    said: list[str] = []
-    found = published(fake, store, home, image, accelerator="cuda13.2", said=said.append)
+    logged: list[str] = []
+    found = published(fake, store, home, image, accelerator="cuda13.2", log=logged.append)
     assert found.reference.endswith(UNTESTED_SUFFIX)
     manifest = json.loads(fake.manifests["team/jax", found.digest][1])
     assert manifest["layers"] == json.loads(image.manifest)["layers"]
