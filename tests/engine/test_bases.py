@@ -53,8 +53,8 @@ class Registry(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        found = self.path == "/v2/" or self.path.endswith(("/manifests/slim", DIGEST))
-        self.send_response(200 if found else 404)
+        result = self.path == "/v2/" or self.path.endswith(("/manifests/slim", DIGEST))
+        self.send_response(200 if result else 404)
         self.send_header("Content-Type", "application/vnd.oci.image.index.v1+json")
         self.send_header("Content-Length", str(len(MANIFEST)))
         self.send_header("Docker-Content-Digest", DIGEST)
@@ -105,16 +105,16 @@ def test_a_bootstrapped_base_is_small_and_whole(engine: Engine, base: Base) -> N
         "set -e; dpkg --audit; apt-get check --quiet=2; test -s /etc/ssl/certs/ca-certificates.crt;"
         "ls /etc/machine-id /var/lib/apt/lists/*_* /usr/share/man/man1 2>/dev/null || echo gone"
     )
-    said = engine.sdk.containers.run(name, ["bash", "-c", script], remove=True)
-    assert said == b"gone\n"
+    messages = engine.sdk.containers.run(name, ["bash", "-c", script], remove=True)
+    assert messages == b"gone\n"
     assert engine.sdk.images.get(name).attrs["Config"]["Cmd"] == ["bash"]
 
 
 def test_an_existing_base_is_not_made_again(engine: Engine, base: Base) -> None:
-    said: list[str] = []
-    again = bases.find_base(engine, DEBIAN, choice="bootstrap", pins={}, log=said.append)
+    messages: list[str] = []
+    again = bases.find_base(engine, DEBIAN, choice="bootstrap", pins={}, log=messages.append)
     assert again == base
-    assert not said  # it was not made, nor waited for
+    assert not messages  # it was not made, nor waited for
 
 
 def test_a_base_made_twice_has_the_same_bytes(engine: Engine, base: Base, tmp_path: Path) -> None:
@@ -153,15 +153,15 @@ def test_bake_replaces_the_image_named_by_from(
 @pytest.mark.parametrize("pins", [{}, {"debian13": DIGEST}])
 def test_a_base_from_a_registry(pins: dict[str, str], engine: Engine, registry: str) -> None:
     image = f"{registry}/debian:slim"
-    said: list[str] = []
-    found = bases.find_base(engine, kept_at(image), choice="auto", pins=pins, log=said.append)
-    assert found == Base(
+    messages: list[str] = []
+    result = bases.find_base(engine, kept_at(image), choice="auto", pins=pins, log=messages.append)
+    assert result == Base(
         os="debian13",
         source=BaseSource.REGISTRY,
         identity=DIGEST,
         reference=f"docker-image://{image}@{DIGEST}",
     )
-    assert said == [f"debian13 comes from the registry: {image}@{DIGEST}"]
+    assert messages == [f"debian13 comes from the registry: {image}@{DIGEST}"]
 
 
 def test_a_base_that_the_registry_lacks(engine: Engine, registry: str) -> None:
@@ -173,10 +173,10 @@ def test_a_base_that_the_registry_lacks(engine: Engine, registry: str) -> None:
 
 def test_a_registry_that_hangs_is_given_up(engine: Engine, base: Base, silent: str) -> None:
     started = time.monotonic()
-    said: list[str] = []
-    found = bases.find_base(
-        engine, kept_at(f"{silent}/debian:slim"), choice="auto", pins={}, log=said.append
+    messages: list[str] = []
+    result = bases.find_base(
+        engine, kept_at(f"{silent}/debian:slim"), choice="auto", pins={}, log=messages.append
     )
-    assert found == base
+    assert result == base
     assert time.monotonic() - started < bases.REGISTRY_SECONDS + 15
-    assert "comes from the distribution's packages" in said[0]
+    assert "comes from the distribution's packages" in messages[0]

@@ -31,19 +31,19 @@ def test_an_image_is_built_tagged_and_labelled(engine: Engine, base: Base) -> No
     # What was built in an earlier run comes from the cache, and its steps pass unseen.
     fresh = f"COPY <<'EOF' /fresh\n{secrets.token_hex(8)}\nEOF\n"
     text = f"FROM debian:trixie-slim\n{fresh}COPY <<'EOF' /odd\n{ODD}\nEOF\nRUN cat /odd\n"
-    one = small_images.planned(base, text)
+    plan = small_images.planned(base, text)
     seen: list[BuildProgress] = []
-    with small_images.named(engine, one):
-        (built,) = small_images.built_all([one], engine, on_progress=seen.append)
+    with small_images.named(engine, plan):
+        (built,) = small_images.built_all([plan], engine, on_progress=seen.append)
         assert isinstance(built, BuiltImage), built
-        image = engine.sdk.images.get(one.reference)
-        assert image.id == built.digest == engine.sdk.images.get(one.moving_reference).id
-        assert image.labels["io.dlimg.key"] == one.key
-        assert image.labels["io.dlimg.cell"] == one.image.cell.id
+        image = engine.sdk.images.get(plan.reference)
+        assert image.id == built.digest == engine.sdk.images.get(plan.moving_reference).id
+        assert image.labels["io.dlimg.key"] == plan.key
+        assert image.labels["io.dlimg.cell"] == plan.image.cell.id
         assert image.labels["io.dlimg.base-source"] == base.source
         assert built.size > 50_000_000
         assert not built.cached
-        odd = engine.sdk.containers.run(one.reference, ["cat", "/odd"], remove=True)
+        odd = engine.sdk.containers.run(plan.reference, ["cat", "/odd"], remove=True)
         assert odd.decode().rstrip("\n") == ODD
     assert [progress.state for progress in seen][-1] == "done"
     assert {progress.total for progress in seen} >= {3}
@@ -51,14 +51,14 @@ def test_an_image_is_built_tagged_and_labelled(engine: Engine, base: Base) -> No
 
 
 def test_a_built_image_is_not_built_again(engine: Engine, base: Base) -> None:
-    one = small_images.planned(base, "FROM debian:trixie-slim\nRUN date > /date\n")
-    with small_images.image(one, engine) as first:
-        engine.sdk.images.remove(one.moving_reference)
+    plan = small_images.planned(base, "FROM debian:trixie-slim\nRUN date > /date\n")
+    with small_images.image(plan, engine) as first:
+        engine.sdk.images.remove(plan.moving_reference)
         seen: list[BuildProgress] = []
-        (again,) = small_images.built_all([one], engine, on_progress=seen.append)
+        (again,) = small_images.built_all([plan], engine, on_progress=seen.append)
         assert again == replace(first, cached=True, seconds=0.0)
         assert [progress.state for progress in seen] == ["cached"]
-        assert small_images.has(engine, one.moving_reference)
+        assert small_images.has(engine, plan.moving_reference)
 
 
 def test_the_base_takes_the_place_of_a_pinned_one(engine: Engine, base: Base) -> None:
@@ -70,11 +70,11 @@ def test_the_base_takes_the_place_of_a_pinned_one(engine: Engine, base: Base) ->
 
 
 def test_another_image_under_the_immutable_name_is_replaced(engine: Engine, base: Base) -> None:
-    one = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
-    with small_images.named(engine, one):
-        repository, _, tag = one.reference.rpartition(":")
+    plan = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
+    with small_images.named(engine, plan):
+        repository, _, tag = plan.reference.rpartition(":")
         engine.sdk.images.get(base.reference.removeprefix("docker-image://")).tag(repository, tag)
-        (built,) = small_images.built_all([one], engine)
+        (built,) = small_images.built_all([plan], engine)
         assert isinstance(built, BuiltImage)
         assert not built.cached
 
@@ -82,25 +82,25 @@ def test_another_image_under_the_immutable_name_is_replaced(engine: Engine, base
 def test_an_image_that_somebody_built_on_ours_is_not_taken_for_it(
     engine: Engine, base: Base
 ) -> None:
-    one = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
-    with small_images.image(one, engine) as ours:
+    plan = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
+    with small_images.image(plan, engine) as ours:
         # It inherits every label, and somebody gives it our immutable name.
-        derived = small_images.derived(one.reference, "ENV MINE=1", one.reference, engine)
+        derived = small_images.derived(plan.reference, "ENV MINE=1", plan.reference, engine)
         assert derived.id != ours.digest
-        assert derived.labels["io.dlimg.key"] == one.key
-        (again,) = small_images.built_all([one], engine)
+        assert derived.labels["io.dlimg.key"] == plan.key
+        (again,) = small_images.built_all([plan], engine)
         assert isinstance(again, BuiltImage)
         assert (again.digest, again.cached) == (ours.digest, False)
-        assert engine.sdk.images.get(one.moving_reference).id == ours.digest
+        assert engine.sdk.images.get(plan.moving_reference).id == ours.digest
 
 
 def test_an_image_of_which_nothing_is_remembered_comes_from_the_build_cache(
     engine: Engine, base: Base, tmp_path: Path
 ) -> None:
-    one = small_images.planned(base, "FROM debian:trixie-slim\nRUN date +%N > /date\n")
-    with small_images.image(one, engine) as first:
+    plan = small_images.planned(base, "FROM debian:trixie-slim\nRUN date +%N > /date\n")
+    with small_images.image(plan, engine) as first:
         elsewhere = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
-        (again,) = small_images.built_all([one], replace(engine, environment=elsewhere))
+        (again,) = small_images.built_all([plan], replace(engine, environment=elsewhere))
         assert isinstance(again, BuiltImage)
         assert (again.digest, again.cached) == (first.digest, False)
 
@@ -124,16 +124,16 @@ def test_a_failed_build_does_not_stop_other_images(engine: Engine, base: Base) -
 
 
 def test_an_engine_that_ends_while_it_builds_is_no_engine(engine: Engine, base: Base) -> None:
-    one = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
+    plan = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
     nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
     lost = replace(engine, environment={**engine.environment, **nowhere})
     with pytest.raises(NoEngine, match="no longer answers: No such file"):
-        small_images.built_all([one], lost)
+        small_images.built_all([plan], lost)
 
 
 def test_an_error_before_the_first_step_is_reported(engine: Engine, base: Base) -> None:
-    one = small_images.planned(base, "FROM debian:trixie-slim\nCOPIED nothing\n")
-    (failure,) = small_images.built_all([one], engine)
+    plan = small_images.planned(base, "FROM debian:trixie-slim\nCOPIED nothing\n")
+    (failure,) = small_images.built_all([plan], engine)
     assert isinstance(failure, BuildFailure)
     assert "COPIED" in "\n".join(failure.log)
 
@@ -161,20 +161,20 @@ def test_secrets_reach_a_step_and_no_layer(engine: Engine, base: Base, tmp_path:
         "UV_DEFAULT_INDEX": f"https://user:{hidden}@mirror/simple",
         "HTTPS_PROXY": "http://user:secret@127.0.0.1:9",
     }
-    one = small_images.planned(base, f"FROM debian:trixie-slim\n{steps}")
-    with small_images.named(engine, one), secrets_from(environment) as using:
-        (built,) = small_images.built_all([one], engine, using=using)
+    plan = small_images.planned(base, f"FROM debian:trixie-slim\n{steps}")
+    with small_images.named(engine, plan), secrets_from(environment) as using:
+        (built,) = small_images.built_all([plan], engine, using=using)
         assert isinstance(built, BuiltImage), built
-        image = engine.sdk.images.get(one.reference)
+        image = engine.sdk.images.get(plan.reference)
         about = json.dumps([image.attrs, image.history()])
         assert hidden not in about
         assert "user:secret" not in about
-        size = engine.sdk.containers.run(one.reference, ["cat", "/size"], remove=True)
+        size = engine.sdk.containers.run(plan.reference, ["cat", "/size"], remove=True)
         assert int(size) == len(f"machine mirror password {hidden}")
         files = ["find", "/run/secrets", "-type", "f"]
         assert (
             engine.sdk.containers.run(
-                one.reference, ["sh", "-c", f"{' '.join(files)} || true"], remove=True
+                plan.reference, ["sh", "-c", f"{' '.join(files)} || true"], remove=True
             )
             == b""
         )
@@ -187,23 +187,23 @@ def test_local_wheels_are_at_hand_while_building(
     (tmp_path / wheel.file).write_bytes(b"wheel")
     (tmp_path / "other.whl").write_bytes(b"other")
     text = "FROM debian:trixie-slim\nRUN --mount=type=bind,from=wheels,target=/w ls /w > /seen\n"
-    one = small_images.planned(base, text)
-    one = replace(one, image=replace(one.image, lock=samples.lock(wheels=(wheel,))))
-    with small_images.named(engine, one):
+    plan = small_images.planned(base, text)
+    plan = replace(plan, image=replace(plan.image, lock=samples.lock(wheels=(wheel,))))
+    with small_images.named(engine, plan):
         with pytest.raises(BadInput, match="in none of the extra folders"):
-            small_images.built_all([one], engine)
-        (built,) = small_images.built_all([one], engine, find_links=[tmp_path])
+            small_images.built_all([plan], engine)
+        (built,) = small_images.built_all([plan], engine, find_links=[tmp_path])
         assert isinstance(built, BuiltImage), built
-        seen = engine.sdk.containers.run(one.reference, ["cat", "/seen"], remove=True)
+        seen = engine.sdk.containers.run(plan.reference, ["cat", "/seen"], remove=True)
         assert seen.decode().split() == [wheel.file]
 
 
 def test_a_build_that_cannot_fit_is_refused_before_it_starts(engine: Engine, base: Base) -> None:
-    one = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
+    plan = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
     huge = samples.lock(wheels=(samples.wheel(size=10**15),))
     with pytest.raises(Negative, match="no space left"):
-        small_images.built_all([replace(one, image=replace(one.image, lock=huge))], engine)
-    assert not small_images.has(engine, one.reference)
+        small_images.built_all([replace(plan, image=replace(plan.image, lock=huge))], engine)
+    assert not small_images.has(engine, plan.reference)
 
 
 INTERRUPTED = """

@@ -33,8 +33,8 @@ def project(
     engine: Engine, jax_image: BuiltImage, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tiny]:
     assert engine.host
-    with tiny(tmp_path_factory.mktemp("project"), jax_image) as found:
-        yield found
+    with tiny(tmp_path_factory.mktemp("project"), jax_image) as result:
+        yield result
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,10 @@ def passing(engine: Engine, digest: str) -> set[str]:
 def compiling(engine: Engine, process: Process) -> list[str]:
     """The containers in which this process compiles byte code."""
     label = f"{LABEL}=bytecode-{process.pid}"
-    return [one["Id"] for one in engine.sdk.api.containers(all=True, filters={"label": label})]
+    return [
+        container["Id"]
+        for container in engine.sdk.api.containers(all=True, filters={"label": label})
+    ]
 
 
 def half_made(store: Store) -> set[Path]:
@@ -97,7 +100,7 @@ def taking(store: Store, process: Process) -> bool:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     threads = children.parents[1].glob("*/children")
     with contextlib.suppress(OSError):
-        for child in " ".join(one.read_text() for one in threads).split():
+        for child in " ".join(thread.read_text() for thread in threads).split():
             words = Path(f"/proc/{child}/cmdline").read_bytes()
             if b"pull" in words.split(b"\0") and any((store.path / "images").glob("*.json")):
                 return True
@@ -149,8 +152,8 @@ def test_a_build_stopped_at_any_step_can_be_repeated(
             assert not left
             assert half_made(store) <= halves
             assert not passing(engine, undisturbed)
-        for one in left:
-            engine.sdk.api.remove_container(one, force=True, v=True)
+        for container in left:
+            engine.sdk.api.remove_container(container, force=True, v=True)
         remove_leftover_names(engine)
         assert not passing(engine, undisturbed)
     assert project.built(cache) == undisturbed
@@ -175,12 +178,12 @@ def stopped(
         await_step(steps[step], process)
         process.send_signal(number)
         try:
-            _, said = process.communicate(timeout=90)
+            _, message = process.communicate(timeout=90)
         finally:
             process.kill()
             project.index.opened.set()
-    assert "Traceback" not in said
-    assert process.returncode == (130 if number == signal.SIGINT else -number), (step, said)
+    assert "Traceback" not in message
+    assert process.returncode == (130 if number == signal.SIGINT else -number), (step, message)
     return process
 
 
@@ -189,17 +192,17 @@ def test_two_builds_of_one_image_at_once(engine: Engine, project: Tiny, undistur
     project.ready("shared")
     project.index.shut()
     with (
-        project.start("shared", *BUILD, "--format", "json") as one,
+        project.start("shared", *BUILD, "--format", "json") as first,
         project.start("shared", *BUILD, "--format", "json") as other,
     ):
-        await_step(project.index.halfway.is_set, one)
+        await_step(project.index.halfway.is_set, first)
         assert "all good" in project.said("shared", "store", "verify")
-        said = project.said("shared", "store", "prune", "--all", code=1)
-        assert "another dlimg is using" in said
+        message = project.said("shared", "store", "prune", "--all", code=1)
+        assert "another dlimg is using" in message
         project.index.opened.set()
-        outs = [process.communicate(timeout=300) for process in (one, other)]
-    for process, (out, said) in zip((one, other), outs, strict=True):
-        assert digest_of(process.returncode, out, said) == undisturbed
+        outs = [process.communicate(timeout=300) for process in (first, other)]
+    for process, (out, message) in zip((first, other), outs, strict=True):
+        assert digest_of(process.returncode, out, message) == undisturbed
     assert len(named(engine)) == 2
     assert "all good" in project.said("shared", "store", "verify")
 
@@ -210,17 +213,17 @@ def test_a_damaged_layer_is_named_and_made_again(
     store = project.ready("damaged")
     assert project.built("damaged") == undisturbed
     forget(engine)
-    held = next(one for one in list_entries(store) if one.key.kind == "wheel")
+    held = next(entry for entry in list_entries(store) if entry.key.kind == "wheel")
     blob = store.blob(held.layer)
     raw = bytearray(blob.read_bytes())
     raw[len(raw) // 2] ^= 1
     blob.write_bytes(raw)
     with project.start("damaged", *BUILD) as process:
-        _, said = process.communicate(timeout=300)
+        _, message = process.communicate(timeout=300)
     # An engine that still has the files of this layer asks for none; else it refuses this one.
     if process.returncode:
-        assert "damaged in the store: wheel jax 0.12.0.1" in said
-        assert "run the command again" in said
+        assert "damaged in the store: wheel jax 0.12.0.1" in message
+        assert "run the command again" in message
     forget(engine)
     verified = project.said("damaged", "store", "verify", code=0 if process.returncode else 1)
     assert process.returncode or "damaged, and removed: wheel jax 0.12.0.1" in verified
@@ -236,17 +239,17 @@ def test_another_compression_of_the_same_layers(
     digest = project.built("both", "--compression", "zstd")
     assert digest != undisturbed
     name = f"{REGISTRY}/jax:{real_jax.CELL.removeprefix('jax-')}"
-    found = engine.sdk.images.get(name)
-    assert (found.id, found.attrs["Os"]) == (digest, "linux")
+    result = engine.sdk.images.get(name)
+    assert (result.id, result.attrs["Os"]) == (digest, "linux")
     saved = tmp_path / "saved.tar"
     with saved.open("wb") as file:
-        file.writelines(found.save())
+        file.writelines(result.save())
     assert saved.stat().st_size > SIZE
     with running(FakeRegistry()) as registry:
-        found.tag(f"{registry.host}/jax", "pushed")
+        result.tag(f"{registry.host}/jax", "pushed")
         try:
-            said = engine.sdk.images.push(f"{registry.host}/jax", "pushed")
+            message = engine.sdk.images.push(f"{registry.host}/jax", "pushed")
         finally:
             engine.sdk.images.remove(f"{registry.host}/jax:pushed")
-        assert digest in said, said
+        assert digest in message, message
         assert digest in {digest for _, digest in registry.manifests}

@@ -74,19 +74,19 @@ def test_system_layers_equal_those_built_by_an_engine(
     both: tuple[Executor, Executor], base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # others mount in theirs meanwhile
-    one = planned(base, "true")
+    plan = planned(base, "true")
     stores = [Store(path=tmp_path / name) for name in ("theirs", "ours")]
-    theirs = both[0].system(one, stores[0], print)
+    theirs = both[0].system(plan, stores[0], print)
     lowest, _ = theirs.layers
     stores[1].blobs.mkdir(parents=True)
     stores[1].blob(lowest).hardlink_to(stores[0].blob(lowest))
-    record_base(one.image.cell.os, base.identity, lowest, stores[1])
+    record_base(plan.image.cell.os, base.identity, lowest, stores[1])
     for entry in stores[0].index.glob("*.json"):
         stores[1].index.mkdir(parents=True, exist_ok=True)
         (stores[1].index / entry.name).write_bytes(entry.read_bytes())
         if lowest.digest not in entry.read_text():
             (stores[1].index / entry.name).unlink()
-    ours = both[1].system(one, stores[1], print)
+    ours = both[1].system(plan, stores[1], print)
     assert ours.layers == theirs.layers
     assert ours.config.shell == theirs.config.shell
     if base.source.value == "bootstrap":
@@ -106,15 +106,15 @@ def test_byte_code_equals_that_built_by_an_engine(
         LayerEntry(path=f"{LIBRARY}/{name}", mode=0o644, content=text, owner="p")
         for name, text in texts.items()
     ]
-    found = []
+    result = []
     for executor in both:
         spool = io.BytesIO()
         places = executor.compile(system, "3.13", store, [entries], spool)
-        found.append(
+        result.append(
             {
                 name: spool.getvalue()[offset : offset + size]
                 for name, (offset, size) in places[0].items()
             }
         )
-    assert found[0] == found[1]
-    assert len(found[0]) == 2  # what is no Python is left out
+    assert result[0] == result[1]
+    assert len(result[0]) == 2  # what is no Python is left out

@@ -98,8 +98,8 @@ def test_both_builders_make_the_same_image_config(engine: Engine, pair: Pair) ->
     for config, builder in ((theirs, "buildkit"), (ours, BUILDER)):
         assert config["Labels"].pop("io.dlimg.builder") == builder
     # Docker's note on how Windows is to read a command.
-    told = {name: value for name, value in theirs.items() if value and name != "ArgsEscaped"}
-    assert {name: value for name, value in ours.items() if value} == told
+    output = {name: value for name, value in theirs.items() if value and name != "ArgsEscaped"}
+    assert {name: value for name, value in ours.items() if value} == output
 
 
 def tools(engine: Engine, lines: list[str]) -> SystemBuildTools:
@@ -119,18 +119,18 @@ def test_a_system_is_built_once(
 ) -> None:
     planned = replace(jax_image.planned, base=base)
     store = Store(path=tmp_path)
-    found = built(planned, engine, store)
+    result = built(planned, engine, store)
     theirs = engine.sdk.images.get(jax_image.digest).attrs["RootFS"]["Layers"]
-    assert [layer.diff_id for layer in found.layers] == theirs[-len(found.layers) - 1 : -1]
-    for layer in found.layers:
+    assert [layer.diff_id for layer in result.layers] == theirs[-len(result.layers) - 1 : -1]
+    for layer in result.layers:
         blob = store.blob(layer).read_bytes()
         assert f"sha256:{hashlib.sha256(blob).hexdigest()}" == layer.digest
     nothing = replace(engine, docker=Path("/nonexistent"))
-    assert built(planned, nothing, store) == found
+    assert built(planned, nothing, store) == result
     # A layer that is gone is made again.
-    store.blob(found.layers[0]).unlink()
+    store.blob(result.layers[0]).unlink()
     assert load_system(store, system_source(planned)) is None
-    assert built(planned, engine, store) == found
+    assert built(planned, engine, store) == result
 
 
 def test_a_failed_system_build_is_reported(engine: Engine, base: Base, tmp_path: Path) -> None:

@@ -44,9 +44,9 @@ RUN mkdir -p /opt/python/cpython-3.12.16 && ln -s cpython-3.12.16 /opt/python/cu
 
 def keyed(engine: Engine, one: PlannedImage, store: Store) -> PlannedImage:
     executor = EngineExecutor(engine=engine, secrets=Secrets())
-    (found,) = with_built_keys([one], executor, store, jobs=1, on_progress=print)
-    assert isinstance(found, PlannedImage), found
-    return found
+    (result,) = with_built_keys([one], executor, store, jobs=1, on_progress=print)
+    assert isinstance(result, PlannedImage), result
+    return result
 
 
 def test_an_image_of_another_form_is_built_once_to_know_its_packages(
@@ -116,8 +116,8 @@ NAMES = ("reference", "moving_reference")
 
 @pytest.fixture
 def project(tmp_path: Path, jax_image: BuiltImage) -> Iterator[Tiny]:
-    with tiny(tmp_path, jax_image) as found:
-        yield found
+    with tiny(tmp_path, jax_image) as result:
+        yield result
 
 
 def move(store: Store, planned: PlannedImage, folder: Path) -> str:
@@ -146,8 +146,8 @@ def test_a_moved_distribution_is_another_image(project: Tiny, engine: Engine) ->
 
     def built(*words: str) -> dict[str, object]:
         with project.start("cache", *BUILD, "--format", "json", *words) as child:
-            out, said = child.communicate(timeout=180)
-        assert child.returncode == 0, said
+            out, message = child.communicate(timeout=180)
+        assert child.returncode == 0, message
         (line,) = json.loads(out)
         return dict(line)
 
@@ -183,7 +183,7 @@ def test_two_builds_of_one_system_at_once_make_one_image(project: Tiny, engine: 
     try:
         assert len({line["digest"] for line in lines}) == 1
         assert len(names) == 2
-        assert all("building systems first: their packages" in said for _, said in ends)
+        assert all("building systems first: their packages" in message for _, message in ends)
         assert len(list(project.store("cache").path.glob("systems/*.json"))) == 1
     finally:
         for name in names:

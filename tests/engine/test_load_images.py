@@ -92,9 +92,9 @@ def test_an_image_is_taken_in_under_its_names_only(engine: Engine, names: list[s
     manifest, blobs = an_image(os.urandom(20), os.urandom(30))
     digest = sha256(manifest)
     tags = [(REPOSITORY, name) for name in names]
-    found = load_image(engine, manifest, digest, blobs, names=tags)
+    result = load_image(engine, manifest, digest, blobs, names=tags)
     image = engine.sdk.images.get(f"{REPOSITORY}:{names[0]}")
-    assert found == image.id
+    assert result == image.id
     assert sorted(image.tags) == sorted(f"{REPOSITORY}:{name}" for name in names)
     assert not [name for name in image.attrs["RepoDigests"] if NAME in name]
 
@@ -110,7 +110,7 @@ def test_only_what_the_engine_lacks_is_fetched(engine: Engine, names: list[str])
         engine.sdk.api.pull(repository, digest, auth_config={})
         fetched = {line.rpartition("/")[2] for line in served.requests if line.startswith("GET")}
         engine.sdk.images.remove(reference)
-    layers = [one["digest"] for one in json.loads(manifest)["layers"]]
+    layers = [layer["digest"] for layer in json.loads(manifest)["layers"]]
     assert layers[0] not in fetched
     assert layers[1] in fetched
 
@@ -211,10 +211,10 @@ def test_byte_code_of_every_file_that_can_be_compiled(
 def broken(engine: Engine, jax_image: BuiltImage) -> Iterator[str]:
     """An image whose Python fails, or writes nothing for one file."""
     name = f"dlimg-test/bytecode-{small_images.TOKEN}:broken"
-    said = "[ ! -e /dlimg-bytecode/in/0/hang.py ] || sleep 600; echo no such thing; exit 3"
+    message = "[ ! -e /dlimg-bytecode/in/0/hang.py ] || sleep 600; echo no such thing; exit 3"
     text = f"""USER 0
 RUN rm /usr/local/lib/dlimg/python \\
-    && printf '#!/bin/sh\\n{said}' >/usr/local/lib/dlimg/python \\
+    && printf '#!/bin/sh\\n{message}' >/usr/local/lib/dlimg/python \\
     && chmod 755 /usr/local/lib/dlimg/python
 """
     yield str(small_images.derived(jax_image.planned.reference, text, name, engine).id)
@@ -253,5 +253,5 @@ def test_a_compiler_of_another_process_of_this_number_is_left_alone(
 
 
 def labels(engine: Engine) -> list[str]:
-    found = engine.sdk.api.containers(all=True, filters={"label": LABEL})
-    return [one["Labels"][LABEL] for one in found]
+    result = engine.sdk.api.containers(all=True, filters={"label": LABEL})
+    return [container["Labels"][LABEL] for container in result]

@@ -130,10 +130,10 @@ def test_prune_removes_what_was_made_here_and_nothing_built_on_it(
     repository = one.image.repository
     small_images.derived(one.reference, "ENV MINE=1", f"{repository}:derived", second)
     second.sdk.images.get(one.reference).tag(repository, "mine")
-    found = prune_engine(second)
-    assert set(found.images) == {one.reference, one.moving_reference}
+    result = prune_engine(second)
+    assert set(result.images) == {one.reference, one.moving_reference}
     # The base was loaded, not made here.
-    assert [image.name for image in found.retained] == [pair.base]
+    assert [image.name for image in result.retained] == [pair.base]
     assert small_images.has(second, f"{repository}:derived")
     assert second.sdk.images.get(f"{repository}:mine").id == built.digest
     for name in ("derived", "mine"):
@@ -153,9 +153,9 @@ def test_the_private_engine_reports_its_settings(pair: Pair) -> None:
 
 def test_a_running_private_engine_is_found(pair: Pair) -> None:
     environment = {**pair.environment, "DOCKER_HOST": pair.home.host}
-    found = find_engine(Context.of(environment, print), private="refuse")
-    found.sdk.close()
-    assert (found.host, found.private) == (pair.second.host, True)
+    result = find_engine(Context.of(environment, print), private="refuse")
+    result.sdk.close()
+    assert (result.host, result.private) == (pair.second.host, True)
 
 
 def test_a_second_up_only_repairs_the_network(pair: Pair) -> None:
@@ -173,13 +173,13 @@ def test_a_second_up_only_repairs_the_network(pair: Pair) -> None:
 
 def test_a_device_of_a_made_up_vendor(pair: Pair) -> None:
     assert gpu.gpu_devices(pair.second)[0] == "example.com/gpu=0"
-    said = pair.second.sdk.containers.run(
+    message = pair.second.sdk.containers.run(
         pair.base,
         ["printenv", "MADE_UP_GPU"],
         device_requests=[gpu.device_request("example.com/gpu=0")],
         remove=True,
     )
-    assert said == b"0\n"
+    assert message == b"0\n"
 
 
 def test_a_port_published_on_loopback(pair: Pair) -> None:

@@ -22,8 +22,8 @@ def project() -> Project:
 
 @pytest.fixture(scope="module")
 def images(project: Project) -> dict[str, Image]:
-    found = locked_images(project, project.resolution.cells)
-    return {one.cell.id: one for one in found if not one.lock.local}
+    result = locked_images(project, project.resolution.cells)
+    return {image.cell.id: image for image in result if not image.lock.local}
 
 
 def test_every_image_of_this_project_can_be_assembled(images: dict[str, Image]) -> None:

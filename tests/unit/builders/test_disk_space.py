@@ -24,7 +24,7 @@ def engine(*layers: Layer) -> Engine:
     def inspect_image(name: str) -> object:
         if name != "sha256:1":
             raise docker.errors.ImageNotFound("somebody else has removed it")
-        return {"RootFS": {"Layers": [one.diff_id for one in layers]}}
+        return {"RootFS": {"Layers": [layer.diff_id for layer in layers]}}
 
     api = SimpleNamespace(
         images=lambda **_: [{"Id": "sha256:0"}, {"Id": "sha256:1"}], inspect_image=inspect_image
@@ -51,6 +51,6 @@ def test_existing_layers_need_no_disk_space(name: str, unpacked: int, tmp_path: 
     store = Store(path=tmp_path)
     first = needed_bytes(planned, engine(), store)
     layer = in_store(store, wheel)
-    kept = needed_bytes(planned, engine(), store)
-    assert first - kept == SIZE
-    assert (needed_bytes(planned, engine(layer), store) == kept) is bool(unpacked)
+    stored = needed_bytes(planned, engine(), store)
+    assert first - stored == SIZE
+    assert (needed_bytes(planned, engine(layer), store) == stored) is bool(unpacked)

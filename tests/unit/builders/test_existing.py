@@ -60,14 +60,14 @@ def test_forty_images_are_one_request(state: dict[str, str]) -> None:
         ownership.record_build(state, KEY, each["Id"])
     api = Api(rows)
     engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
-    found = existing_images(forty, engine)
-    assert list(found) == [one.reference for one in forty]
-    assert {(one.size, one.cached) for one in found.values()} == {(7, True)}
+    result = existing_images(forty, engine)
+    assert list(result) == [one.reference for one in forty]
+    assert {(one.size, one.cached) for one in result.values()} == {(7, True)}
     assert (api.asked, api.tagged) == ([forty[0].image.repository], [])
 
 
 def test_only_images_of_this_builder_count_as_existing(state: dict[str, str]) -> None:
-    made_here, by_other, strange, lacking = several(4)
+    made_here, by_other, strange, missing = several(4)
     rows = [
         row(made_here, "sha256:1", {BUILDER_LABEL: "buildkit"}),
         row(by_other, "sha256:2", {BUILDER_LABEL: "layers/1"}),
@@ -76,7 +76,7 @@ def test_only_images_of_this_builder_count_as_existing(state: dict[str, str]) ->
     ownership.record_build(state, KEY, "sha256:1")
     ownership.record_build(state, KEY, "sha256:2")
     engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=Api(rows)))
-    every = [made_here, by_other, strange, lacking]
+    every = [made_here, by_other, strange, missing]
     assert list(existing_images(every, engine, "buildkit")) == [made_here.reference]
     assert list(existing_images(every, engine, "layers")) == [by_other.reference]
     assert list(existing_images(every, engine, "layers/1")) == [by_other.reference]
@@ -104,13 +104,13 @@ def built(every: Sequence[PlannedImage], engine: Any) -> tuple[BuiltImage | Buil
 
 
 def test_buildx_is_asked_for_by_what_is_not_there(state: dict[str, str]) -> None:
-    there, lacking = several(2)
+    present, missing = several(2)
     ownership.record_build(state, KEY, "sha256:1")
-    sdk = SimpleNamespace(api=Api([row(there, "sha256:1")]))
+    sdk = SimpleNamespace(api=Api([row(present, "sha256:1")]))
     engine: Any = SimpleNamespace(environment=state, sdk=sdk, docker=Path("/nowhere/docker"))
-    assert [type(one) for one in built([there], engine)] == [BuiltImage]
+    assert [type(one) for one in built([present], engine)] == [BuiltImage]
     with pytest.raises(NoEngine, match="has no buildx plugin"):
-        built([there, lacking], engine)
+        built([present, missing], engine)
 
 
 def test_no_planned_image_means_no_request(state: dict[str, str]) -> None:

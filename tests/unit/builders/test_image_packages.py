@@ -132,7 +132,7 @@ def test_the_digest_is_that_of_the_sorted_lines() -> None:
         == "sha256:f115a360e2153ef84c9de5ac46f43b8c1aa45de95abf4b7da1be6af089eba037"
     )
     others = [(), LISTED, LISTED[1:], (*LISTED[1:], "held:amd64=2"), (*LISTED, f"{PYTHON}=1")]
-    assert len({packages_digest(one) for one in others}) == len(others)
+    assert len({packages_digest(plan) for plan in others}) == len(others)
 
 
 @pytest.mark.parametrize("build", ["", "20261110\n"])
@@ -155,11 +155,11 @@ def test_the_check_lists_what_the_key_is_computed_from(
 
 
 def test_a_package_more_or_another_version_is_a_lie() -> None:
-    said = {"packages": packages_digest(LISTED)}
-    assert check.mismatches(said, {"packages": check.digest(LISTED)}) == []
-    for found in ((*LISTED, "netcat:amd64=1"), LISTED[1:], (*LISTED[1:], "held:amd64=2"), ()):
-        (lie,) = check.mismatches(said, {"packages": check.digest(found)})
-        assert lie.startswith(f"packages: {said['packages']} is promised, installed is sha256:")
+    message = {"packages": packages_digest(LISTED)}
+    assert check.mismatches(message, {"packages": check.digest(LISTED)}) == []
+    for result in ((*LISTED, "netcat:amd64=1"), LISTED[1:], (*LISTED[1:], "held:amd64=2"), ()):
+        (lie,) = check.mismatches(message, {"packages": check.digest(result)})
+        assert lie.startswith(f"packages: {message['packages']} is promised, installed is sha256:")
     (lie,) = check.mismatches({"packages": ""}, {"packages": check.digest(LISTED)})
     assert lie.startswith("packages: nothing is promised")
 
@@ -296,13 +296,13 @@ def test_a_system_that_several_images_have_is_built_once(
 ) -> None:
     work = CountingExecutor(LISTED)
     three = several(planned)
-    found = with_built_keys(three, work, store, jobs=2, on_progress=print)
+    result = with_built_keys(three, work, store, jobs=2, on_progress=print)
     assert len(work.built) == 2
-    assert [one.packages for one in found if isinstance(one, PlannedImage)] == 3 * [
+    assert [plan.packages for plan in result if isinstance(plan, PlannedImage)] == 3 * [
         packages_digest(LISTED)
     ]
     assert (
-        len({one.key for one in found if isinstance(one, PlannedImage)}) == 2
+        len({plan.key for plan in result if isinstance(plan, PlannedImage)}) == 2
     )  # a tag is no content
 
 
@@ -312,12 +312,12 @@ def test_what_does_not_build_fails_each_image_that_needs_it(
     seen: list[BuildProgress] = []
     three = several(planned)
     failing = CountingExecutor(Negative("its system stage did not build", where="x"))
-    found = with_built_keys(three, failing, store, jobs=1, on_progress=seen.append)
-    for one, end in zip(three, found, strict=True):
+    result = with_built_keys(three, failing, store, jobs=1, on_progress=seen.append)
+    for plan, end in zip(three, result, strict=True):
         assert isinstance(end, BuildFailure)
-        assert end.planned is one
+        assert end.planned is plan
         assert "its system stage did not build" in "\n".join(end.log)
-    assert [one.state for one in seen] == ["failed", "failed"]
+    assert [plan.state for plan in seen] == ["failed", "failed"]
     with pytest.raises(NoEngine):
         with_built_keys(
             three, CountingExecutor(NoEngine("gone")), store, jobs=1, on_progress=seen.append
@@ -336,18 +336,18 @@ def test_a_dockerfile_of_its_own_form_is_known_by_what_all_of_it_installs(
 ) -> None:
     state = {"XDG_STATE_HOME": str(tmp_path / "state")}
     keep(store, planned, STATUS, tmp_path)
-    one = own(planned)
-    assert one.image.layers_obstacle
-    assert with_known_keys([one], store, state) == (one,)  # its system does not tell
-    path = packages_file(one, state)
+    plan = own(planned)
+    assert plan.image.layers_obstacle
+    assert with_known_keys([plan], store, state) == (plan,)  # its system does not tell
+    path = packages_file(plan, state)
     path.parent.mkdir(parents=True)
     for wrong in ("", "{}", "[1]", "[" * 9999, '"a"'):
         path.write_text(wrong)
-        assert known_packages(one, store, state) is None
+        assert known_packages(plan, store, state) is None
     path.write_text(json.dumps(LISTED))
-    (known,) = with_known_keys([one], store, state)
+    (known,) = with_known_keys([plan], store, state)
     assert known.packages == packages_digest(LISTED)
-    other = replace(one, base=samples.base("debian12"))
+    other = replace(plan, base=samples.base("debian12"))
     assert known_packages(other, store, state) is None
 
 
@@ -359,15 +359,15 @@ def test_a_record_that_is_no_longer_true_is_forgotten(
     tmp_path: Path,
 ) -> None:
     state = {"XDG_STATE_HOME": str(tmp_path / "state")}
-    one = own(planned) if is_own else planned
+    plan = own(planned) if is_own else planned
     if is_own:
-        packages_file(one, state).parent.mkdir(parents=True)
-        packages_file(one, state).write_text(json.dumps(LISTED))
+        packages_file(plan, state).parent.mkdir(parents=True)
+        packages_file(plan, state).write_text(json.dumps(LISTED))
     else:
         keep(store, planned, STATUS, tmp_path)
-    (known,) = with_known_keys([one], store, state)
-    said = forget_packages(known, LISTED[1:], store, state)
-    assert "other packages than its content key says: -held:amd64=1" in str(said)
-    assert "build it again" in str(said)
-    assert with_known_keys([one], store, state) == (one,)
+    (known,) = with_known_keys([plan], store, state)
+    message = forget_packages(known, LISTED[1:], store, state)
+    assert "other packages than its content key says: -held:amd64=1" in str(message)
+    assert "build it again" in str(message)
+    assert with_known_keys([plan], store, state) == (plan,)
     assert "names: -" not in str(forget_packages(known, LISTED[1:], store, state))

@@ -133,11 +133,11 @@ def test_each_image_is_assembled_recorded_and_delivered(tmp_path: Path, wheels: 
     executor = LocalExecutor(tmp_path, {})
     first, second = plans(wheels)
     results = build((first, second), executor, progress, Store(path=tmp_path / "store"), wheels)
-    one, other = results[first.reference], results[second.reference]
-    assert isinstance(one, BuiltImage)
+    built, other = results[first.reference], results[second.reference]
+    assert isinstance(built, BuiltImage)
     assert isinstance(other, BuiltImage)
-    assert (one.size, one.cached) == (7, False)
-    assert one.digest != other.digest  # the content key is a label
+    assert (built.size, built.cached) == (7, False)
+    assert built.digest != other.digest  # the content key is a label
     assert executor.compiled == 1
     assert [(step.state, step.name) for step in progress[:5]] == [
         ("running", "system stage"),

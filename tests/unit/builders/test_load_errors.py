@@ -35,10 +35,10 @@ def an_engine(folder: Path, said: str, *, asks: bool = True) -> Engine:
         raise docker.errors.ImageNotFound("it never had it")
 
     sdk: Any = SimpleNamespace(images=SimpleNamespace(remove=remove))
-    found: Any = SimpleNamespace(
+    result: Any = SimpleNamespace(
         docker=program, environment={"PATH": "/usr/bin:/bin"}, host="unix:///there", sdk=sdk
     )
-    return cast("Engine", found)
+    return cast("Engine", result)
 
 
 def refused(engine: Engine, method: str) -> Negative | NoEngine:

@@ -29,8 +29,8 @@ def served(tmp_path: Path) -> Iterator[ServedImage]:
     file = tmp_path / "layer"
     file.write_bytes(LAYER)
     blobs: dict[str, Content] = {sha256(LAYER): file, sha256(CONFIG): CONFIG}
-    with serve_image(MANIFEST, blobs) as found:
-        yield found
+    with serve_image(MANIFEST, blobs) as result:
+        yield result
 
 
 def asked(served: ServedImage, path: str, method: str = "GET", **headers: str) -> requests.Response:

@@ -39,18 +39,18 @@ URL = "https://user:p%40ss@mirror/simple"
 def test_the_index_is_what_uv_or_else_pip_would_use(
     environment: dict[str, str], default: str, extra: tuple[tuple[str, str], ...]
 ) -> None:
-    found = mirrors(environment)
-    assert (found.default, found.extra) == (default, extra)
+    result = mirrors(environment)
+    assert (result.default, result.extra) == (default, extra)
 
 
 def test_configuration_files() -> None:
-    found = mirrors({"UV_DEFAULT_INDEX": URL, "UV_INDEX": "two=https://x"})
-    assert uv_toml(found) == (
+    result = mirrors({"UV_DEFAULT_INDEX": URL, "UV_INDEX": "two=https://x"})
+    assert uv_toml(result) == (
         'index-strategy = "unsafe-best-match"\n\n'
         '[[index]]\nname = "two"\nurl = "https://x"\n\n'
         f'[[index]]\nurl = "{URL}"\ndefault = true\n'
     )
-    assert pip_conf(found) == (
+    assert pip_conf(result) == (
         "[global]\nindex-url = https://user:p%%40ss@mirror/simple\n"
         "extra-index-url =\n    https://x\n"
     )
@@ -150,14 +150,16 @@ def test_no_folder_is_made_when_no_wheel_is_local(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"other", "another sha256"), (b"", "in none of")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"other", "another sha256"), (b"", "in none of")]
+)
 def test_a_wheel_that_is_not_the_locked_one_is_refused(
-    tmp_path: Path, content: bytes, said: str
+    tmp_path: Path, content: bytes, message: str
 ) -> None:
     if content:
         wheel_in(tmp_path / "a", content)
     lock = samples.lock(wheels=(samples.wheel(version="1", local=True),))
-    with pytest.raises(BadInput, match=said) as raised:
+    with pytest.raises(BadInput, match=message) as raised:
         place_local_wheels(lock, [tmp_path / "a"], tmp_path / "out")
     assert raised.value.problems[0].where == lock.name
 
@@ -166,9 +168,9 @@ def test_shared_wheels_are_counted_once_in_the_cache_and_per_image_on_disk() -> 
     lock = samples.lock(
         wheels=(samples.wheel("nvidia-cublas", size=10**9), samples.wheel("torch", size=10**9))
     )
-    one = samples.planned(samples.image(locked=lock))
+    plan = samples.planned(samples.image(locked=lock))
     other = samples.planned(samples.image(samples.cell(os="debian12"), locked=lock))
     cache, image, system = 6.7e9, 8.7e9, 0.9e9
-    assert predicted_bytes([one]) == pytest.approx(cache + image + system)
-    assert predicted_bytes([one, one]) == pytest.approx(cache + 2 * image + system)
-    assert predicted_bytes([one, other]) == pytest.approx(cache + 2 * image + 2 * system)
+    assert predicted_bytes([plan]) == pytest.approx(cache + image + system)
+    assert predicted_bytes([plan, plan]) == pytest.approx(cache + 2 * image + system)
+    assert predicted_bytes([plan, other]) == pytest.approx(cache + 2 * image + 2 * system)

@@ -157,10 +157,10 @@ def test_a_base_made_before_is_found_again(tmp_path: Path) -> None:
             "ours/jax:1": written("sha256:" + "4" * 64, now),
         }
     )
-    found = bases.find_base(
+    result = bases.find_base(
         an_engine(sdk, tmp_path), DEBIAN, choice="bootstrap", pins={}, log=print
     )
-    assert found == Base(
+    assert result == Base(
         os="debian13",
         source=BaseSource.BOOTSTRAP,
         identity="sha256:" + "2" * 64,
@@ -177,17 +177,21 @@ def test_a_bases_labels_are_not_those_of_an_image() -> None:
 
 def test_a_pinned_image_that_is_there_needs_no_registry(tmp_path: Path) -> None:
     sdk = FakeSdk({f"debian:trixie-slim@{DIGEST}": {}})
-    said: list[str] = []
-    found = bases.find_base(
-        an_engine(sdk, tmp_path), DEBIAN, choice="auto", pins={"debian13": DIGEST}, log=said.append
+    messages: list[str] = []
+    result = bases.find_base(
+        an_engine(sdk, tmp_path),
+        DEBIAN,
+        choice="auto",
+        pins={"debian13": DIGEST},
+        log=messages.append,
     )
-    assert found == Base(
+    assert result == Base(
         os="debian13",
         source=BaseSource.REGISTRY,
         identity=DIGEST,
         reference=f"docker-image://debian:trixie-slim@{DIGEST}",
     )
-    assert said == [f"debian13 comes from the registry: debian:trixie-slim@{DIGEST}"]
+    assert messages == [f"debian13 comes from the registry: debian:trixie-slim@{DIGEST}"]
 
 
 def discovered(*names: str, runtimes: tuple[str, ...] = ()) -> Mapping[str, Any]:

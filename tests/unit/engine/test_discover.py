@@ -142,11 +142,13 @@ def test_joining_starts_nothing_and_finds_what_runs(tmp_path: Path) -> None:
 
 
 def test_it_says_that_its_own_engine_stays_up_and_how_to_stop_it(tmp_path: Path) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     find_engine(
-        Context.of({"HOME": str(tmp_path)}, said.append), private="refuse", probe=a_probe(own=7)
+        Context.of({"HOME": str(tmp_path)}, messages.append), private="refuse", probe=a_probe(own=7)
     )
-    assert said == ["using dlimg's private engine, which stays up; `dlimg engine down` stops it"]
+    assert messages == [
+        "using dlimg's private engine, which stays up; `dlimg engine down` stops it"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -200,11 +202,11 @@ def test_settings_that_are_no_json_object(tmp_path: Path, text: str) -> None:
 def test_the_users_logins_are_taken_over_and_an_empty_file_has_none(tmp_path: Path) -> None:
     users = tmp_path / "config.json"
     home = PrivateHome(path=tmp_path / "home")
-    for text, kept in (("\n", None), ('{"auths": {"r": {}}, "currentContext": "x"}', {"r": {}})):
+    for text, stored in (("\n", None), ('{"auths": {"r": {}}, "currentContext": "x"}', {"r": {}})):
         users.write_text(text)
         write_client_config(home, users)
         written = json.loads((home.client_config / "config.json").read_text())
-        assert (written.get("auths"), "currentContext" in written) == (kept, False)
+        assert (written.get("auths"), "currentContext" in written) == (stored, False)
 
 
 @pytest.mark.parametrize("endpoints", [[], {"docker": []}, {"docker": {"Host": 7}}, None, {}])
@@ -323,15 +325,15 @@ def test_other_errors_stay_what_they_are(error: Exception) -> None:
 
 def test_free_space_is_known_for_local_engines_only(tmp_path: Path) -> None:
     def engine(host: str, root: str) -> Engine:
-        one = an_engine(host, {})
+        template = an_engine(host, {})
         return Engine(
-            host=one.host,
+            host=template.host,
             private=False,
             version="",
-            docker=one.docker,
+            docker=template.docker,
             environment={},
             root=root,
-            sdk=one.sdk,
+            sdk=template.sdk,
         )
 
     assert (client.free_bytes(engine("unix:///x", str(tmp_path))) or 0) > 0

@@ -12,25 +12,25 @@ KEY, DIGEST = "0" * 64, "sha256:" + "a" * 64
 
 
 def test_only_an_image_that_was_recorded_was_built_here(tmp_path: Path) -> None:
-    here = {"XDG_STATE_HOME": str(tmp_path)}
-    assert not was_built_here(here, KEY, DIGEST)
-    record_build(here, KEY, DIGEST)
-    record_build(here, KEY, DIGEST)
-    assert was_built_here(here, KEY, DIGEST)
+    environment = {"XDG_STATE_HOME": str(tmp_path)}
+    assert not was_built_here(environment, KEY, DIGEST)
+    record_build(environment, KEY, DIGEST)
+    record_build(environment, KEY, DIGEST)
+    assert was_built_here(environment, KEY, DIGEST)
     # Two engines may give the same content two digests; both are known.
-    record_build(here, KEY, "sha256:" + "b" * 64)
-    assert was_built_here(here, KEY, DIGEST)
-    assert not was_built_here(here, KEY, "sha256:" + "c" * 64)
-    assert not was_built_here(here, "1" * 64, DIGEST)
+    record_build(environment, KEY, "sha256:" + "b" * 64)
+    assert was_built_here(environment, KEY, DIGEST)
+    assert not was_built_here(environment, KEY, "sha256:" + "c" * 64)
+    assert not was_built_here(environment, "1" * 64, DIGEST)
     assert not was_built_here({"XDG_STATE_HOME": str(tmp_path / "x")}, KEY, DIGEST)
 
 
 @pytest.mark.parametrize("state", ["/proc/none", "{}/file", "{}/file/below"])
 def test_an_unwritable_state_folder_is_no_failure(tmp_path: Path, state: str) -> None:
     (tmp_path / "file").touch()
-    here = {"XDG_STATE_HOME": state.format(tmp_path)}
-    record_build(here, KEY, DIGEST)
-    assert not was_built_here(here, KEY, DIGEST)
+    environment = {"XDG_STATE_HOME": state.format(tmp_path)}
+    record_build(environment, KEY, DIGEST)
+    assert not was_built_here(environment, KEY, DIGEST)
 
 
 def test_this_process_is_alive() -> None:

@@ -61,10 +61,10 @@ class FakeMachine:
             case "-I":
                 self.rules.append(key)
             case "-D":
-                found = key in self.rules
-                if found:
+                result = key in self.rules
+                if result:
                     self.rules.remove(key)
-                return found
+                return result
             case _:
                 return True
         return True
@@ -244,9 +244,9 @@ def test_the_status_of_an_engine_that_was_never_there(tmp_path: Path) -> None:
 
 
 def test_down_without_an_engine_makes_nothing(tmp_path: Path) -> None:
-    said: list[str] = []
-    private_engine.down(PrivateHome(path=tmp_path / "none"), log=said.append)
-    assert said == ["dlimg has no private engine here"]
+    messages: list[str] = []
+    private_engine.down(PrivateHome(path=tmp_path / "none"), log=messages.append)
+    assert messages == ["dlimg has no private engine here"]
     assert list(tmp_path.glob("none*")) == []
 
 
@@ -271,22 +271,22 @@ def test_a_folder_is_filled_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_two_processes_take_turns_with_a_lock(tmp_path: Path) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     order: list[str] = []
     lock = tmp_path / "x.lock"
 
     def second() -> None:
-        with local_state.file_lock(lock, doing="busy", log=said.append):
+        with local_state.file_lock(lock, doing="busy", log=messages.append):
             order.append("second")
 
-    with local_state.file_lock(lock, doing="busy", log=said.append):
+    with local_state.file_lock(lock, doing="busy", log=messages.append):
         other = threading.Thread(target=second)
         other.start()
-        assert process.wait_until(lambda: bool(said), 30)
+        assert process.wait_until(lambda: bool(messages), 30)
         order.append("first")
     other.join()
     assert order == ["first", "second"]
-    assert said == ["waiting for another dlimg that is busy"]
+    assert messages == ["waiting for another dlimg that is busy"]
 
 
 def test_a_machine_without_apt_sources_of_its_own(tmp_path: Path) -> None:

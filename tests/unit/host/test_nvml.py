@@ -126,7 +126,7 @@ def test_gpus_and_driver_are_told(tmp_path: Path) -> None:
 
 def test_gpus_of_one_kind_are_one_kind(tmp_path: Path) -> None:
     seen = detect_gpus(Fake(cards=(T4, T4, RTX_4090)), tmp_path)
-    assert [one.architecture for one in seen.kinds] == ["sm_75", "sm_89"]
+    assert [gpu.architecture for gpu in seen.kinds] == ["sm_75", "sm_89"]
 
 
 def test_bindings_that_give_bytes(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_driver_without_gpus(tmp_path: Path) -> None:
 
 def test_one_gpu_is_lost_and_the_other_counts(tmp_path: Path) -> None:
     seen = detect_gpus(Fake(cards=(Card("H100", (9, 0), lost=LOST), T4)), tmp_path)
-    assert [one.name for one in seen.gpus] == ["Tesla T4"]
+    assert [gpu.name for gpu in seen.gpus] == ["Tesla T4"]
     assert "GPU 0 does not answer: NVML error 15" in said(seen)
     assert "off the bus" in said(seen)
 
@@ -252,7 +252,7 @@ def test_an_old_driver_does_not_say_its_cuda(tmp_path: Path) -> None:
 def test_mig_is_told(tmp_path: Path, parts: Sequence[str], message: str) -> None:
     split = Card("NVIDIA H200", (9, 0), mig=(1, 1), parts=parts)
     seen = detect_gpus(Fake(cards=(split,)), tmp_path)
-    assert [one.architecture for one in seen.gpus] == ["sm_90"]
+    assert [gpu.architecture for gpu in seen.gpus] == ["sm_90"]
     assert message in said(seen)
 
 
@@ -271,4 +271,4 @@ def test_wsl_with_a_gpu_is_told(tmp_path: Path) -> None:
 def test_nvml_of_this_host_is_asked() -> None:
     seen = detect_gpus(load_nvml())
     assert seen.gpus or seen.findings
-    assert all(one.message for one in seen.findings)
+    assert all(gpu.message for gpu in seen.findings)
