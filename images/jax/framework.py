@@ -119,7 +119,7 @@ def convolve(images: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _logits(images: jax.Array, weights: list[jax.Array], kind: str) -> jax.Array:
-    """The network of `_convolution`, its convolutions and its matrix computed in `kind`."""
+    """Compute the network of `_convolution`, convolutions and matrix product in `kind`."""
     value = images
     for kernel in weights[:-1]:
         convolved = convolve(value.astype(kind), kernel.astype(kind)).astype(jnp.float32)

@@ -94,7 +94,7 @@ def convolve(images: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
 
 
 def _logits(images: torch.Tensor, weights: list[torch.Tensor], kind: str) -> torch.Tensor:
-    """The network of `_convolution`, its convolutions and its matrix computed in `kind`."""
+    """Compute the network of `_convolution`, convolutions and matrix product in `kind`."""
     dtype = getattr(torch, kind)
     value = images
     for kernel in weights[:-1]:

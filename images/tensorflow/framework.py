@@ -115,7 +115,7 @@ def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
 
 def _logits(images: tf.Tensor, weights: list[tf.Tensor], kind: str) -> tf.Tensor:
-    """The network of `_convolution`, its convolutions and its matrix computed in `kind`."""
+    """Compute the network of `_convolution`, convolutions and matrix product in `kind`."""
     value = images
     for kernel in weights[:-1]:
         convolved = tf.nn.conv2d(tf.cast(value, kind), tf.cast(kernel, kind), 1, "SAME")

@@ -22,7 +22,7 @@ Expected = dict[str, str]
 
 
 def claims(image: Image, expected: Expected) -> Claims:
-    """The six lists; `said` are name, uid, gid and home of the image's user."""
+    """Return claims for the six lists; `expected` has name, ids and home of the user."""
 
     def about(judge: Callable[..., Iterator[str]], *more: object) -> Callable[[], str]:
         return lambda: joined(judge(image, *more))
@@ -43,7 +43,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def users(image: Image, expected: Expected) -> Iterator[str]:
-    """Accounts that neither base-passwd has nor a package names, and more than one of a kind."""
+    """Yield accounts of neither base-passwd nor a package, and repeated ones."""
     entries = rows(image.text("etc/passwd"))
     known = {row[0]: row for row in rows(image.text(f"{MASTER}/passwd.master"))}
     yield from repeated(entries, 0, "account")
@@ -80,7 +80,7 @@ def foreign_account(image: Image, row: list[str]) -> Iterator[str]:
 
 
 def groups(image: Image) -> Iterator[str]:
-    """Groups that nobody brought, and members: no group has any."""
+    """Yield groups of neither base-passwd nor a package, and groups with members."""
     entries = rows(image.text("etc/group"))
     known = {row[0]: row[2] for row in rows(image.text(f"{MASTER}/group.master"))}
     yield from repeated(entries, 0, "group")
@@ -102,7 +102,7 @@ def groups(image: Image) -> Iterator[str]:
 
 
 def passwords(image: Image) -> Iterator[str]:
-    """Accounts with a password, or without one of the two lists."""
+    """Yield accounts with a password, and those in only one of the lists."""
     entries = rows(image.text("etc/shadow"))
     yield from repeated(entries, 0, "account")
     for row in entries:
@@ -122,7 +122,7 @@ def group_passwords(image: Image) -> Iterator[str]:
 
 
 def ranges(image: Image, expected: Expected, path: str) -> Iterator[str]:
-    """Numbers that users may give to others: those that `useradd` gives the image's user."""
+    """Yield subordinate ids other than those that `useradd` gives the image's user."""
     for line in image.text(path).splitlines():
         if line != f"{expected['user']}:{RANGE}":
             yield f"{line.partition(':')[0]} has numbers of others"

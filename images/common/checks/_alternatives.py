@@ -28,7 +28,7 @@ class Group(NamedTuple):
 
 
 def claims(image: Image) -> Claims:
-    """The database's files, the links that it makes, and the places that lead to those."""
+    """Return claims for the database, its links, and the links that lead to those."""
     by_path: Claims = {}
     for name in image.names(DATABASE):
         path = f"{DATABASE}/{name}"
@@ -49,7 +49,7 @@ def claims(image: Image) -> Claims:
 
 
 def faults(image: Image, group: Group) -> Iterator[str]:
-    """Choices that a person made, and programs that no package brought."""
+    """Yield manual choices, and programs of no package."""
     if not group.is_automatic:
         yield "a person has chosen here"
     for choice in group.choices:
@@ -61,7 +61,7 @@ def faults(image: Image, group: Group) -> Iterator[str]:
 
 
 def parse(name: str, text: str) -> Group:
-    """The database's text: its state, links by name, then each choice with its priority."""
+    """Parse the database's text: its state, links by name, then each choice with its priority."""
     lines = text.split("\n")
     state, place, *rest = lines
     end = rest.index("")

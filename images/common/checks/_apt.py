@@ -28,7 +28,7 @@ EXTENDED = r"Package: [a-z0-9][a-z0-9+.-]+|Architecture: [a-z0-9]+|Auto-Installe
 
 
 def claims(image: Image) -> Claims:
-    """The lists of sources, the settings that a base may bring, and apt's own notes."""
+    """Return claims for apt's sources, the settings of base images, and apt's own state."""
     by_path: Claims = {
         "var/lib/apt/extended_states": lines(image, "var/lib/apt/extended_states", EXTENDED)
     }
@@ -41,7 +41,7 @@ def claims(image: Image) -> Claims:
 
 
 def faults(image: Image, path: str) -> Iterator[str]:
-    """Entries that are not of this release, or that apt would take without the release's key."""
+    """Yield entries of other releases, or without the key of this one."""
     text = image.text(path)
     entries = paragraphs(text) if path.endswith(".sources") else map(row, stated(text))
     for entry in entries:
@@ -49,7 +49,7 @@ def faults(image: Image, path: str) -> Iterator[str]:
 
 
 def paragraphs(text: str) -> Iterator[dict[str, str]]:
-    """The entries of a list in deb822 form."""
+    """Yield the entries of a list in deb822 form."""
     for part in re.split(r"\n\s*\n", text):
         lines_ = [line for line in part.splitlines() if line and not line.startswith("#")]
         if lines_:
@@ -59,7 +59,7 @@ def paragraphs(text: str) -> Iterator[dict[str, str]]:
 
 
 def row(line: str) -> dict[str, str]:
-    """An entry of a list with one a line."""
+    """Return an entry of a list in one-line form."""
     options = OPTIONS.search(line)
     fields = OPTIONS.sub("", line).split()
     pairs = (option.partition("=") for option in (options[1].split() if options else []))

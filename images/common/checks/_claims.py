@@ -27,7 +27,7 @@ class Image(NamedTuple):
     installed: frozenset[str]
 
     def text(self, path: str) -> str:
-        """The text of a file; empty where there is none."""
+        """Return the text of a file, or an empty one."""
         try:
             return (self.top / path).read_text(errors="surrogateescape")
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -39,7 +39,7 @@ class Image(NamedTuple):
         return path in self.packages.listed or self.real(path) in self.packages.listed
 
     def real(self, path: str) -> str:
-        """The path from the root with the links of its folders followed."""
+        """Return the path from the root with the links of its folders resolved."""
         folder, _, name = path.strip("/").rpartition("/")
         real = (self.top / folder).resolve()
         top = self.top.resolve()
@@ -59,7 +59,7 @@ def file(
     modes: Iterable[int] = (PLAIN,),
     owner: tuple[int, int] = ROOT,
 ) -> Judge:
-    """A file with one of these modes; `content` says what is wrong with what is in it."""
+    """Return a claim for a file with one of these modes; `content` returns its fault."""
     return _judge("file", frozenset(modes), owner, lambda _: content() if content else "")
 
 
@@ -68,7 +68,7 @@ def folder(mode: int = FOLDER, owner: tuple[int, int] = ROOT) -> Judge:
 
 
 def link(*targets: str, owner: tuple[int, int] = ROOT) -> Judge:
-    """A link that leads to one of these."""
+    """Return a claim for a link to one of these targets."""
     return _judge(
         "link",
         frozenset({LINK_MODE}),
@@ -78,7 +78,7 @@ def link(*targets: str, owner: tuple[int, int] = ROOT) -> Judge:
 
 
 def empty(*modes: int) -> Judge:
-    """A file with nothing in it, such as a lock."""
+    """Return a claim for an empty file, such as a lock."""
     return _judge(
         "file",
         frozenset(modes or (PLAIN,)),
@@ -88,7 +88,7 @@ def empty(*modes: int) -> Judge:
 
 
 def digest(top: Path, path: str, sha256: str, mode: int, owner: tuple[int, int]) -> Judge:
-    """A file with exactly this content."""
+    """Return a claim for a file with exactly this content."""
 
     def content() -> str:
         stripped = hashlib.sha256((top / path).read_bytes()).hexdigest()
@@ -98,7 +98,7 @@ def digest(top: Path, path: str, sha256: str, mode: int, owner: tuple[int, int])
 
 
 def copy(image: Image, path: str, *sources: str, owner: tuple[int, int] = ROOT) -> Judge:
-    """A file that is the same as one that a package brought."""
+    """Return a claim for a copy of a package's file."""
 
     def content() -> str:
         texts = [image.text(source) for source in sources if image.is_packaged(source)]
@@ -108,7 +108,7 @@ def copy(image: Image, path: str, *sources: str, owner: tuple[int, int] = ROOT) 
 
 
 def lines(image: Image, path: str, allowed: str, modes: Iterable[int] = (PLAIN,)) -> Judge:
-    """A file each line of which fits a pattern; comments and empty lines do not count."""
+    """Return a claim for a file whose lines match a pattern, comments and empty lines apart."""
     pattern = re.compile(allowed)
 
     def content() -> str:
@@ -132,7 +132,7 @@ def joined(faults: Iterable[str]) -> str:
 
 
 def stated(text: str) -> list[str]:
-    """The lines that say something."""
+    """Return the lines without comments and empty lines."""
     stripped = (line.strip() for line in text.splitlines())
     return [line for line in stripped if line and not line.startswith("#")]
 

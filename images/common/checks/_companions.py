@@ -5,12 +5,12 @@ from importlib import import_module, metadata
 
 
 def named(text: str) -> dict[str, str]:
-    """`torchvision==0.30.0 numpy==2.5.5` as versions by name."""
+    """Return `torchvision==0.30.0 numpy==2.5.5` as versions by name."""
     return {name: version for name, _, version in (pair.partition("==") for pair in text.split())}
 
 
 def imported(companions: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The `__version__` of each companion's module (empty where it tells none), and what broke.
+    """Return the `__version__` of each paired package's module, and the failed imports.
 
     One that brings no module of its own name (CUDA's compiler does not) is not imported.
     """

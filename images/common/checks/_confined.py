@@ -97,7 +97,7 @@ def installing(overlay: str) -> Iterator[str]:
 
 
 def wheel(folder: str) -> str:
-    """A package of one empty module."""
+    """Write a package with one empty module."""
     about = f"{PACKAGE}-{VERSION}.dist-info"
     files = {
         f"{PACKAGE}.py": "",
@@ -123,7 +123,7 @@ def written(top: Path, user: int) -> Iterator[str]:
 
 
 def judge(faults: Iterable[str]) -> None:
-    """Seek these faults, and fail with all of them."""
+    """Print the faults, and fail if there are any."""
     began = time.monotonic()
     problems = list(faults)
     seconds = round(time.monotonic() - began, 1)

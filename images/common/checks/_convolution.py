@@ -49,7 +49,7 @@ class Training(NamedTuple):
 
 
 def problem() -> Problem:
-    """One pattern for each class under noise as strong: learnable, and the same everywhere."""
+    """Return a learnable problem: a pattern for each class under noise of the same strength."""
     draw = np.random.RandomState(20)  # a frozen stream
     labels = np.arange(96) % CLASSES
     patterns = draw.standard_normal((CLASSES, 16, 16, 3))
@@ -74,7 +74,7 @@ def train_on(framework: Adapter, given: Problem, place: str, kind: str) -> Train
 def train(
     weights: list[Any], step: Step, to_numpy: Callable[[Any], np.ndarray] = np.asarray
 ) -> Training:
-    """Plain gradient descent over all images at once: no order and no draw matters.
+    """Train by plain gradient descent over all images at once, without random numbers.
 
     `step` gives the logits, the loss and the gradients under some weights.
     """
@@ -92,7 +92,7 @@ def train(
 
 
 def logits(images: np.ndarray, weights: Weights) -> np.ndarray:
-    """Twice convolution, ReLU and mean over 2x2, then a matrix; in float64."""
+    """Compute twice convolution, ReLU and mean over 2x2, then a matrix product; in float64."""
     value = images.astype(np.float64)
     for kernel in weights[:-1]:
         value = _halve(np.maximum(_convolve(value, kernel.astype(np.float64)), 0))
@@ -100,7 +100,7 @@ def logits(images: np.ndarray, weights: Weights) -> np.ndarray:
 
 
 def loss(given: Problem, weights: Weights) -> float:
-    """The mean cross entropy of the problem under these weights; in float64."""
+    """Return the mean cross entropy of the problem under these weights; in float64."""
     scores = logits(given.images, weights)
     norm = np.log(np.exp(scores).sum(axis=1))
     return float(np.mean(norm - scores[np.arange(len(scores)), given.labels]))

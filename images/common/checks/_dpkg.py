@@ -37,7 +37,7 @@ class Places:
         self.known: dict[str, str] = {}
 
     def of(self, path: str) -> str:
-        """The path from the root, through the links that its folders are."""
+        """Return the path from the root with the links of its folders resolved."""
         folder, _, name = path.strip("/").rpartition("/")
         if folder not in self.known:
             real = (self.top / folder).resolve()
@@ -46,7 +46,7 @@ class Places:
 
 
 def read(top: Path) -> Packages:
-    """The whole database; empty where there is none."""
+    """Return the database; it is empty where there is none."""
     places = Places(top)
     moved = dict(diversions(top))
     packages = Packages(set(), set(), {}, {})
@@ -68,7 +68,7 @@ def read(top: Path) -> Packages:
 
 
 def diversions(top: Path) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Paths that all packages but one have to leave to that one: theirs, and its name."""
+    """Yield diverted paths with their place and the package that keeps the name."""
     try:
         lines = Path(top, "var/lib/dpkg/diversions").read_text().splitlines()
     except FileNotFoundError:
@@ -78,7 +78,7 @@ def diversions(top: Path) -> Iterator[tuple[str, tuple[str, str]]]:
 
 
 def settings(top: Path) -> Iterator[tuple[str, str]]:
-    """Files of settings with the sums that they were brought with; obsolete ones are left out."""
+    """Yield settings files with their original sums, without obsolete ones."""
     is_here = False
     for line in Path(top, "var/lib/dpkg/status").read_text().splitlines():
         if line.startswith(" "):
@@ -132,7 +132,7 @@ def is_embedded(path: str) -> bool:
 
 
 def _sum(file: Path) -> str:
-    """The MD5 of a file, which is what dpkg keeps; empty where there is none."""
+    """Return the MD5 of a file, which dpkg keeps; empty where there is no file."""
     try:
         if not stat.S_ISREG(file.lstat().st_mode):
             return "no file"
@@ -145,7 +145,7 @@ def _sum(file: Path) -> str:
 
 
 def installed(top: Path) -> frozenset[str]:
-    """The names of the packages that are installed."""
+    """Return the names of installed packages."""
     text = Path(top, "var/lib/dpkg/status").read_text()
     parts = (part.splitlines() for part in text.split("\n\n"))
     return frozenset(

@@ -44,7 +44,7 @@ class Layout(NamedTuple):
 
 
 def read() -> Layout:
-    """The layout as it was handed in (DLIMG_LAYOUT)."""
+    """Return the layout of DLIMG_LAYOUT."""
     path = os.environ.get("DLIMG_LAYOUT", "")
     _verdict.demand(path, "DLIMG_LAYOUT is not set: the files of the layout are not known")
     try:
@@ -64,7 +64,7 @@ def read() -> Layout:
 
 
 def claims(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
-    """The layout's claims count before those of a wheel, which may not replace them."""
+    """Return the claims of layout and wheels; those of the layout come first."""
     by_path = {**of_wheels(image, layout, wheels), **of_linker(image, layout, wheels)}
     by_path |= {**of_commands(image, layout, wheels), **of_notes(image, layout, wheels)}
     return {**by_path, **of_home(image, layout), **of_venv(image), **of_layout(image, layout)}
@@ -113,7 +113,7 @@ def of_wheels(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Cla
 
 
 def recorded(image: Image, wheels: Mapping[str, object]) -> Iterator[str]:
-    """The paths in the RECORD of each locked wheel, as far as they lie in the environment."""
+    """Yield the paths in the RECORDs of locked wheels that are in the environment."""
     names = {re.sub(r"[-_.]+", "-", name).lower() for name in wheels}
     for name in image.names(PACKAGES):
         package = re.sub(r"[-_.]+", "-", name.partition("-")[0]).lower()
@@ -140,7 +140,7 @@ def of_linker(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Cla
 
 
 def of_commands(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
-    """A link for each command of a wheel, where every search path leads."""
+    """Return claims for the link of each command of a wheel."""
     place, target = (text.rstrip("/") for text in layout.commands)
     names = (path.removeprefix(f"{ENVIRONMENT}/bin/") for path in recorded(image, wheels))
     return {
@@ -149,7 +149,7 @@ def of_commands(image: Image, layout: Layout, wheels: Mapping[str, object]) -> C
 
 
 def of_notes(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Claims:
-    """A link to each wheel's metadata, in a folder that others than root may not list."""
+    """Return claims for the link to each wheel's metadata, in folders that only root can list."""
     top = layout.notes.strip("/")
     by_path: Claims = {}
     for path in recorded(image, wheels) if top else ():
@@ -179,7 +179,7 @@ def of_venv(image: Image) -> Claims:
 
 
 def of_home(image: Image, layout: Layout) -> Claims:
-    """The user's home: the skeleton's files, and the environment that `dlimg-overlay` makes."""
+    """Return claims for the user's home: the skeleton's files and the overlay."""
     home = OVERLAY.rpartition("/")[0]
     by_path: Claims = {home: folder(owner=layout.user)}
     skeleton = [name for name in image.names(SKELETON) if image.is_packaged(f"{SKELETON}/{name}")]

@@ -26,7 +26,7 @@ class Held(NamedTuple):
 
 
 def held(library: Path) -> Held:
-    """The architectures of a library's GPU code; raises ValueError where it cannot be read."""
+    """Return the architectures of a library's GPU code. Raises ValueError for unreadable code."""
     with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
             containers = [
@@ -41,13 +41,13 @@ def held(library: Path) -> Held:
 
 
 def order(architecture: str) -> tuple[bool, int]:
-    """Machine code first, by number."""
+    """Return a key that sorts machine code first, by number."""
     kind, _, number = architecture.partition("_")
     return kind != "sm", int(number)
 
 
 def _sections(data: mmap.mmap) -> Iterator[tuple[int, int]]:
-    """Place and size of every section of this name, by the ELF specification."""
+    """Yield offset and size of every section of this name, by the ELF specification."""
     if data[: len(ELF)] != ELF:
         raise ValueError("this is no 64-bit library")
     (table,) = struct.unpack_from("<Q", data, 40)

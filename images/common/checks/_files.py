@@ -43,7 +43,7 @@ def _entries(folder: str, seen: Seen) -> Iterator[os.DirEntry[str]]:
 
 
 def status(entry: os.DirEntry[str]) -> os.stat_result:
-    """The entry's own status, not that of what a link points to."""
+    """Return the entry's own status, not that of a link's target."""
     try:
         return entry.stat(follow_symlinks=False)
     except FileNotFoundError:
@@ -62,6 +62,6 @@ def is_open(entry: os.DirEntry[str]) -> bool:
 
 
 def some(paths: list[str]) -> str:
-    """The first few of many."""
+    """Return the first few of many paths."""
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
     return ", ".join(sorted(paths)[:3]) + more

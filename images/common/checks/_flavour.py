@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def mismatches(expected: Mapping[str, str], installed: Mapping[str, str]) -> list[str]:
-    """Tools that the flavour promises and that are not there."""
+    """Return the missing tools of the flavour."""
     flavour = expected.get("flavour", "")
     missing = []
     if flavour in ("compile", "devel"):
@@ -24,7 +24,7 @@ def mismatches(expected: Mapping[str, str], installed: Mapping[str, str]) -> lis
 
 
 def compiler_mismatches(flavour: str, cuda: str, release: str) -> list[str]:
-    """devel promises nvcc of the tag's CUDA; no other flavour has one."""
+    """Return a mismatch of nvcc: devel has that of the tag's CUDA, other flavours have none."""
     if flavour == "devel" and release != cuda:
         return [f"flavour: devel promises nvcc {cuda}, and there is {release or 'none'}"]
     if flavour != "devel" and release:
@@ -33,7 +33,7 @@ def compiler_mismatches(flavour: str, cuda: str, release: str) -> list[str]:
 
 
 def cuda_compiler() -> str:
-    """The release of the nvcc on the PATH, such as `13.2`, or an empty text."""
+    """Return the release of the nvcc on the PATH, such as `13.2`, or an empty text."""
     program = shutil.which("nvcc")
     if not program:
         return ""

@@ -53,12 +53,12 @@ def expected() -> bool:
 
 
 def device_nodes(devices: Path = Path("/dev")) -> list[str]:
-    """The GPUs' device files; `nvidiactl` alone is a driver without a GPU for us."""
+    """Return the GPUs' device files; `nvidiactl` alone is a driver without a GPU."""
     return sorted(str(node) for node in devices.glob("nvidia[0-9]*"))
 
 
 def ask_driver(load: Callable[[str], ctypes.CDLL] = ctypes.CDLL) -> list[Gpu]:
-    """The GPUs that NVML reports here; raises DriverError where it does not answer."""
+    """Return the GPUs by NVML. Raises DriverError where it does not answer."""
     try:
         nvml = load(NVML)
     except OSError as error:
@@ -85,7 +85,7 @@ def look() -> Sight:
 
 
 def require(seen: Sight) -> list[Gpu]:
-    """The GPUs here. Where there is none the check ends: not run, or failed if one was handed."""
+    """Return the GPUs. Without one end as not run, or fail if a GPU was given."""
     if seen.gpus:
         return seen.gpus
     if expected():
@@ -115,7 +115,7 @@ def holds(address: int, load: Callable[[str], ctypes.CDLL] = ctypes.CDLL) -> boo
 
 
 def cudnn_engines(maps: Path = Path("/proc/self/maps")) -> list[str]:
-    """cuDNN's convolution engines that this process has loaded: it does so at their first use."""
+    """Return the cuDNN engines in this process; they are loaded at their first use."""
     names = {line.rsplit("/", 1)[-1] for line in maps.read_text().splitlines() if "/" in line}
     return sorted(name for name in names if name.startswith(("libcudnn_engines", "libcudnn_cnn")))
 

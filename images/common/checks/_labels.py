@@ -37,7 +37,7 @@ PUBLIC = {
 
 
 def read() -> dict[str, str]:
-    """The labels that the image has; not to be told them is a failure, for an image has some."""
+    """Return the image's labels; fail without them, as an image has some."""
     try:
         labels = json.loads(os.environ.get("DLIMG_LABELS") or "{}")
         return {str(name): str(value) for name, value in labels.items()}

@@ -61,7 +61,7 @@ def is_ours(path: Path, machine: int) -> bool:
 
 
 def lost() -> list[str]:
-    """Libraries that NVIDIA's wheels have brought and that are gone; RECORD tells of them."""
+    """Return libraries in the RECORDs of NVIDIA's wheels that are missing."""
     packages = [
         path
         for path in metadata.distributions()
@@ -113,7 +113,7 @@ def _bind(path: str) -> object:
 
 
 def _load(path: str, write: int, load: Callable[[str], object]) -> None:
-    """The child's whole life: it never comes back."""
+    """Load a library and exit: the life of the child process."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(write, 2)
@@ -129,7 +129,7 @@ def _load(path: str, write: int, load: Callable[[str], object]) -> None:
 
 
 def absent(path: Path, complaint: str) -> set[str]:
-    """The libraries that this one needs and that are nowhere; empty if that is not the trouble.
+    """Return the missing libraries that this one needs; empty for another complaint.
 
     The loader complains of the first only; `ldd` is the loader, and it lists all.
     """
@@ -154,7 +154,7 @@ def search_path(libraries: Libraries) -> list[Path]:
 
 
 def cached() -> set[Path]:
-    """The folders of the libraries in the loader's own list."""
+    """Return the folders of the libraries in the loader's cache."""
     try:
         command = ["/sbin/ldconfig", "-p"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -165,7 +165,7 @@ def cached() -> set[Path]:
 
 
 def twice(libraries: Libraries, folders: Iterable[Path]) -> list[str]:
-    """NVIDIA's libraries that another file has the name of; links to the same file are fine."""
+    """Return names of NVIDIA's libraries with several files; links to one file are fine."""
     names = sorted({path.name for path in libraries.cuda if path.name.startswith("lib")})
     places = {name: {(path / name).resolve() for path in folders} for name in names}
     files = {
@@ -175,7 +175,7 @@ def twice(libraries: Libraries, folders: Iterable[Path]) -> list[str]:
 
 
 def drivers(top: Path, mounts: Iterable[str]) -> list[str]:
-    """Files of the driver's library in this tree, but for those that are mounted into it.
+    """Return files of the driver's library in this tree, without mounted ones.
 
     The driver comes with the machine: as mounts of single files, or of a folder, and links to them.
     """

@@ -35,7 +35,7 @@ def library_files(library: str) -> list[Path]:
 
 
 def load(library: str) -> tuple[str, str]:
-    """The version that loads, and what is wrong with it: it has to be the only one.
+    """Return the version that loads, and its fault: it has to be the only one.
 
     None of the three needs a GPU or a driver to tell its version.
     """
@@ -58,7 +58,7 @@ def _names(files: list[Path]) -> str:
 
 
 def mapped_files(prefix: str, maps: Path = Path("/proc/self/maps")) -> list[Path]:
-    """The files of this name that the process has mapped."""
+    """Return the files of this name that the process has mapped."""
     paths = {Path(line[line.index("/") :]) for line in maps.read_text().splitlines() if "/" in line}
     return sorted(path for path in paths if path.name.startswith(prefix))
 
@@ -84,17 +84,17 @@ VERSIONS = {"cudart": _cudart_version, "cudnn": _cudnn_version, "nccl": _nccl_ve
 
 
 def cuda_text(number: int) -> str:
-    """13020 is 13.2, by CUDART_VERSION's definition."""
+    """Return 13.2 for 13020, by CUDART_VERSION's definition."""
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def cudnn_text(number: int) -> str:
-    """92600 is 9.26.0; up to cuDNN 8 the major version counted thousands (8907 is 8.9.7)."""
+    """Return 9.26.0 for 92600; up to cuDNN 8 the major version counted thousands (8907)."""
     major = 10000 if number >= 90000 else 1000
     return f"{number // major}.{number % major // 100}.{number % 100}"
 
 
 def nccl_text(number: int) -> str:
-    """23007 is 2.30.7; up to NCCL 2.8 the major version counted thousands (2804 is 2.8.4)."""
+    """Return 2.30.7 for 23007; up to NCCL 2.8 the major version counted thousands (2804)."""
     major = 10000 if number >= 10000 else 1000
     return f"{number // major}.{number % major // 100}.{number % 100}"

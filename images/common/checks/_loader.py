@@ -21,7 +21,7 @@ INJECTED = re.compile(r"etc/ld\.so\.conf\.d/(00|zz)-(nvcr|compat)-[0-9]+\.conf")
 
 
 def claims(image: Image) -> Claims:
-    """The cache, and what a GPU's container toolkit adds to the settings."""
+    """Return claims for the cache, and for settings of a GPU's container toolkit."""
     by_path = {CACHE: file(joined_later(faults, image)), **auxiliary(image)}
     for name in image.names("etc/ld.so.conf.d"):
         path = f"etc/ld.so.conf.d/{name}"
@@ -43,7 +43,7 @@ def auxiliary(image: Image) -> Claims:
 
 
 def injected(image: Image, path: str) -> Iterator[str]:
-    """Folders that hold nothing that is mounted."""
+    """Yield folders that contain no mount."""
     held = {str(Path(point).parent) for point in image.tree.mounted} | image.tree.mounted
     for line in image.text(path).split():
         place = image.real(f"{line}/x").removesuffix("/x")
@@ -52,7 +52,7 @@ def injected(image: Image, path: str) -> Iterator[str]:
 
 
 def faults(image: Image) -> Iterator[str]:
-    """Rows for libraries that are not there, or lie where the settings do not look."""
+    """Yield rows of the cache for missing libraries, or outside of the configured folders."""
     trusted = set(folders(image))
     try:
         rows = parse((image.top / CACHE).read_bytes())
@@ -76,7 +76,7 @@ def is_mounted(image: Image, path: str) -> bool:
 
 
 def folders(image: Image) -> Iterator[str]:
-    """Return the folders that `ldconfig` reads."""
+    """Yield the folders that `ldconfig` reads."""
     yield from FOLDERS
     seen = [SETTINGS]
     seen += [f"{SETTINGS}.d/{name}" for name in image.names(f"{SETTINGS}.d")]

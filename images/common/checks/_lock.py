@@ -32,7 +32,7 @@ class Wheel(NamedTuple):
 
 
 def read() -> dict[str, Wheel]:
-    """The wheels by name; none on a machine that no lock was handed to."""
+    """Return the wheels by name; none without DLIMG_LOCK."""
     path = os.environ.get("DLIMG_LOCK")
     if not path:
         return {}
@@ -66,12 +66,12 @@ def note_mismatches(
 
 
 def hashes(requirement: str) -> set[str]:
-    """The digests that a line of requirements allows."""
+    """Return the digests that a line of requirements allows."""
     return set(HASH.findall(requirement))
 
 
 def tag_mismatches(wheels: Mapping[str, Wheel], notes: Mapping[str, str]) -> list[str]:
-    """Packages that did not come from the lock's wheel: their own notes tell of another one.
+    """Return packages whose WHEEL file has other tags than the lock's wheel.
 
     `notes` are the texts of the WHEEL files. A file name may compress several tags into one.
     """
@@ -84,13 +84,13 @@ def tag_mismatches(wheels: Mapping[str, Wheel], notes: Mapping[str, str]) -> lis
 
 
 def tags(text: str) -> set[str]:
-    """The tags in the text of a WHEEL file."""
+    """Return the tags in the text of a WHEEL file."""
     rows = (line.partition(":") for line in text.splitlines())
     return {value.strip() for key, _, value in rows if key == "Tag"}
 
 
 def expanded(file: str) -> set[str]:
-    """`py2.py3-none-any` of a wheel's file name as `py2-none-any` and `py3-none-any`."""
+    """Return `py2.py3-none-any` of a file name as `py2-none-any` and `py3-none-any`."""
     pythons, abis, platforms = file.removesuffix(".whl").split("-")[-3:]
     return {
         f"{python}-{abi}-{platform}"
@@ -101,7 +101,7 @@ def expanded(file: str) -> set[str]:
 
 
 def strays(folders: Iterable[Path], owned: set[str]) -> list[str]:
-    """Files in these folders that came with no package, apart from byte code in its place."""
+    """Return files in these folders of no package, apart from byte code and overlays."""
     return sorted(
         path
         for top in folders
@@ -112,7 +112,7 @@ def strays(folders: Iterable[Path], owned: set[str]) -> list[str]:
 
 
 def of_layout() -> set[str]:
-    """Files of the layout's own, by what was handed in (DLIMG_LAYOUT); none where nothing was."""
+    """Return the layout's own files by DLIMG_LAYOUT; none without it."""
     path = os.environ.get("DLIMG_LAYOUT")
     if not path:
         return set()

@@ -30,7 +30,7 @@ MODES = (PLAIN, PROGRAM, 0o444, 0o555)
 
 
 def claims(image: Image, version: str) -> Claims:
-    """Claims for the tree of this version; none for an image with the distribution's Python."""
+    """Return claims for the tree of this version; none with the distribution's Python."""
     if not version:
         return {}
     names = [name for name in image.names(ROOT) if name.startswith(f"cpython-{version}-")]
@@ -71,7 +71,7 @@ def judge(image: Image, path: str, inner: str, kind: str) -> Judge:
 
 
 def packaged(image: Image, top: str) -> Iterator[str]:
-    """Return the paths that RECORDs in the tree's site-packages list, with their folders."""
+    """Yield the paths that RECORDs in the tree's site-packages list, with their folders."""
     for path in list(image.tree.entries):
         if not (path.startswith(f"{top}/") and path.endswith(".dist-info/RECORD")):
             continue
@@ -96,7 +96,7 @@ def is_whole(image: Image, path: str, digest: str) -> bool:
 
 
 def shown(image: Image) -> str:
-    """A digest over the tree's files, links and modes, byte code apart; empty without a tree."""
+    """Return a digest over the tree's files, links and modes, without byte code."""
     digest = hashlib.sha256()
     inside = [path for path in image.tree.entries if path.startswith(f"{ROOT}/")]
     for path in sorted(inside):

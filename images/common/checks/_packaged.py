@@ -36,7 +36,7 @@ SPECIAL = 0o7000
 
 
 def claims(image: Image) -> Claims:
-    """A claim for every path that packages list, but for regular files that have no sum."""
+    """Return claims for the paths of packages, except regular files without a sum."""
     packages = image.packages
     summed = packages.sums.keys() | packages.settings.keys()
     return {path: partial(judge, has_sum=path in summed) for path in packages.listed}

@@ -9,7 +9,7 @@ ABSENT = ("not-installed", "config-files")
 
 
 def installed(top: Path = Path("/")) -> list[str]:
-    """`name:arch=version` of each package, and `NAME=BUILD` of the Python that uv installed."""
+    """Return `name:arch=version` of each package, and `NAME=BUILD` of uv's Python."""
     actual = set()
     for stanza in text(top / "var/lib/dpkg/status").split("\n\n"):
         lines = (line.partition(": ") for line in stanza.splitlines() if line[:1].isupper())
@@ -26,7 +26,7 @@ def installed(top: Path = Path("/")) -> list[str]:
 
 
 def digest(packages: Iterable[str]) -> str:
-    """The sha256 over these packages, sorted, one a line."""
+    """Return the sha256 over these packages, sorted, one a line."""
     lines = "".join(f"{line}\n" for line in sorted(packages))
     return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
@@ -40,7 +40,7 @@ def mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> list[s
 
 
 def text(file: Path) -> str:
-    """The file's text, or an empty one where there is none."""
+    """Return the file's text, or an empty one where there is none."""
     try:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -19,7 +19,7 @@ SHELLS = "usr/share/debianutils/shells"
 
 
 def claims(image: Image) -> Claims:
-    """Services that packages switched on, PAM's common parts, and the shells."""
+    """Return claims for enabled services, PAM's common parts, and login shells."""
     by_path: Claims = {}
     for path in image.tree.entries:
         if match := WANTED.fullmatch(path):
@@ -39,7 +39,7 @@ def claims(image: Image) -> Claims:
 
 
 def wanted(image: Image, target: str, how: str, unit: str) -> Judge:
-    """The link that switches a unit on, which says itself that it wants to be."""
+    """Return a claim for the link that enables a unit, if the unit asks for it."""
     text = image.text(f"{UNITS}/{unit}") if image.is_packaged(f"{UNITS}/{unit}") else ""
     key = {"wants": "WantedBy", "requires": "RequiredBy"}[how]
     rows = (line.partition("=") for line in text.splitlines())
@@ -48,7 +48,7 @@ def wanted(image: Image, target: str, how: str, unit: str) -> Judge:
 
 
 def pam(image: Image) -> Claims:
-    """PAM's common parts, as `pam-auth-update` makes them of packages' profiles."""
+    """Return claims for PAM's common parts, as `pam-auth-update` makes them."""
     by_path: Claims = {}
     for name in image.names("usr/share/pam"):
         if PAM.fullmatch(name):
@@ -75,7 +75,7 @@ def profiles(image: Image) -> Iterator[str]:
 
 
 def pam_fault(image: Image, path: str, name: str) -> str:
-    """A rule that is of no profile, or one of the template that is not there."""
+    """Return the fault of a common part: a rule of no profile, or a missing one."""
     template = rules(image.text(f"usr/share/pam/{name}"))
     kind = name.removeprefix("common-").partition("-")[0]
     profile = {
@@ -101,12 +101,12 @@ def rules(text: str) -> list[tuple[str, ...]]:
 
 
 def rule(line: str) -> tuple[str, ...]:
-    """The words of a rule; how many rules a success passes over depends on the others."""
+    """Return the words of a rule, without the number of rules that a success skips."""
     return tuple(re.sub(r"(success|default)=(end|[0-9]+)", r"\1=N", line).split())
 
 
 def shells(image: Image) -> Claims:
-    """The login shells that packages name, and that are there."""
+    """Return claims for the lists of login shells of packages."""
     folder_ = f"{SHELLS}.d"
     texts = [image.text(SHELLS), *(image.text(f"{folder_}/{one}") for one in image.names(folder_))]
     named = {line for text in texts for line in stated(text)}

@@ -23,7 +23,7 @@ def claims(image: Image) -> Claims:
 
 
 def dpkg(image: Image) -> Claims:
-    """The database, of packages that are installed and no others."""
+    """Return claims for dpkg's database, of installed packages only."""
     by_path: Claims = {
         f"{DPKG}/status": file(joined_later(status_faults, image)),
         f"{DPKG}/arch": lines(image, f"{DPKG}/arch", "[a-z0-9]+"),
@@ -51,7 +51,7 @@ def dpkg(image: Image) -> Claims:
 
 
 def status_faults(image: Image) -> Iterator[str]:
-    """Packages without their list of files."""
+    """Yield packages without a list of files."""
     names = image.names(f"{DPKG}/info")
     listed = {name.removesuffix(".list").partition(":")[0] for name in names if ".list" in name}
     if image.installed - listed:
@@ -74,7 +74,7 @@ def trigger_faults(image: Image, path: str) -> Iterator[str]:
 
 
 def debconf(image: Image) -> Claims:
-    """Questions of packages and answers to them; no password among them."""
+    """Return claims for debconf's questions and answers, without passwords."""
     known = set(templates(image))
 
     def judge(name: str, field: str) -> Judge:
@@ -91,7 +91,7 @@ def debconf(image: Image) -> Claims:
 
 
 def templates(image: Image) -> Iterator[str]:
-    """The questions that packages brought, by name."""
+    """Yield the names of packages' questions."""
     for name in image.names(f"{DPKG}/info"):
         if name.endswith(".templates"):
             text = image.text(f"{DPKG}/info/{name}")
@@ -104,7 +104,7 @@ def foreign(names: list[str], known: set[str]) -> str:
 
 
 def python(image: Image) -> Claims:
-    """Byte code of packages' modules, and the notes of Python's own packages."""
+    """Return claims for byte code of packages' modules, and for Python's own state."""
     by_path: Claims = {}
     for path in image.tree.entries:
         if source_of(path) in image.packages.listed:
@@ -123,7 +123,7 @@ def python(image: Image) -> Claims:
 
 
 def source_of(path: str) -> str:
-    """The module that a file of byte code is of; empty where it is none."""
+    """Return the module of a file of byte code, or an empty text."""
     above, _, name = path.rpartition("/")
     if not (name.endswith(".pyc") and above.endswith("/__pycache__")):
         return ""

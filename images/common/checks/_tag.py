@@ -11,7 +11,7 @@ import _verdict
 
 
 def cell() -> dict[str, str]:
-    """The axes of this image's tag; empty on a machine that is no image of dlimg."""
+    """Return the axes of this image's tag; empty on a host."""
     try:
         axes = json.loads(os.environ.get("DLIMG_CELL") or "{}")
         return {str(axis): str(value) for axis, value in axes.items()}
@@ -34,7 +34,7 @@ def contradictions(expected: Mapping[str, str]) -> list[str]:
 
 
 def basic_mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> list[str]:
-    """Axes that every image has: OS, glibc, machine, Python, the framework's version."""
+    """Return mismatches of OS, glibc, architecture, Python and the framework's version."""
     mismatches = []
     if actual["os"] != expected["os"]:
         mismatches.append(f"os: the tag says {expected['os']}, this is {actual['os']}")
@@ -116,7 +116,7 @@ def cuda_mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> l
 
 
 def same_version(expected: str, actual: str) -> bool:
-    """Equal, but that a version may leave out its local part (`+cpu`)."""
+    """Return whether versions are equal; the expected one may lack a local part (`+cpu`)."""
     if "+" in expected:
         return actual == expected
     return bool(expected) and actual.partition("+")[0] == expected
@@ -141,7 +141,7 @@ def numbers(version: str) -> list[int]:
 
 
 def glibc() -> str:
-    """The C library that runs, such as `2.41`, or an empty text where it is another one."""
+    """Return the version of glibc, such as `2.41`, or an empty text for another C library."""
     try:
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ")
     except (ValueError, OSError):
@@ -149,7 +149,7 @@ def glibc() -> str:
 
 
 def os_name(release: Path = Path("/etc/os-release")) -> str:
-    """ID and VERSION_ID together: `debian13`, `ubuntu24.04`."""
+    """Return ID and VERSION_ID together: `debian13`, `ubuntu24.04`."""
     rows = [line.partition("=") for line in release.read_text().splitlines()]
     fields = {key: value.strip("\"'") for key, _, value in rows}
     return fields.get("ID", "") + fields.get("VERSION_ID", "")
@@ -164,5 +164,5 @@ def distributions() -> dict[str, str]:
 
 
 def normal(name: str) -> str:
-    """A distribution's name, as packaging standards compare names."""
+    """Return a distribution's name as packaging standards compare names."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -57,17 +57,17 @@ class _Answer(BaseHTTPRequestHandler):
         self.wfile.write(ANSWER)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the last line of stderr is the check's reason."""
+        """Print nothing: the last line of stderr is the check's reason."""
 
 
 class _Server(HTTPServer):
     def handle_error(self, *_: object) -> None:
-        """Say nothing of clients that hang up: they are meant to."""
+        """Print nothing of clients that hang up: they are meant to."""
 
 
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[int]:
-    """The port of a running server; its files go into the folder."""
+    """Run a server with its files in the folder; yield its port."""
     file = folder / "server.pem"
     file.write_text(SERVER)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

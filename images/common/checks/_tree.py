@@ -69,7 +69,7 @@ def is_elsewhere(path: str, mounted: frozenset[str]) -> bool:
 
 
 def parents(paths: Iterable[str]) -> set[str]:
-    """The folders in which these lie: an engine makes them so that there is a place for a mount."""
+    """Return the folders of these paths, which an engine makes as places for mounts."""
     return {str(parent) for path in paths for parent in Path(path).parents} - {"."}
 
 
@@ -110,7 +110,7 @@ def _listed(top: Path, folder: str) -> Iterator[Entry]:
 
 
 def look(top: Path, path: str) -> Entry:
-    """The entry of this path; raises FileNotFoundError."""
+    """Return the entry of this path. Raises FileNotFoundError."""
     place = f"{top}/{path}"
     status = os.lstat(place)
     kind = KINDS.get(stat.S_IFMT(status.st_mode), "unknown")

@@ -14,7 +14,7 @@ BLOCK = re.compile(r"-----BEGIN [^\n]+-----\n.*?\n-----END [^\n]+-----", re.DOTA
 
 
 def claims(image: Image) -> Claims:
-    """The choice, the links to what is chosen, and the bundle of it."""
+    """Return claims for the choice, the links to the chosen files, and the bundle."""
     names = list(chosen(image))
     links = {link_name(name): name for name in names}
     by_path: Claims = {
@@ -36,7 +36,7 @@ def link_name(name: str) -> str:
 
 
 def chosen(image: Image) -> Iterator[str]:
-    """The files that the choice names, below the folder of all."""
+    """Yield the chosen files, below the folder of all."""
     for line in stated(image.text(CHOICE)):
         if not line.startswith("!"):
             yield line
@@ -58,7 +58,7 @@ def choice_faults(image: Image) -> Iterator[str]:
 
 
 def bundle_faults(image: Image, names: list[str]) -> Iterator[str]:
-    """Certificates in the bundle that are of no package, and those that it lacks."""
+    """Yield unexpected and missing certificates of the bundle."""
     wanted = {block for name in names for block in blocks(image.text(f"{SHARED}/{name}"))}
     text = image.text(BUNDLE)
     by_path = blocks(text)

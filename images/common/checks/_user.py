@@ -9,7 +9,7 @@ GIVEN = Path("/proc/self/environ")
 
 
 def given() -> dict[str, str]:
-    """The variables that this process was started with: Python's start adds those that lack."""
+    """Return the variables that this process was started with, without those of Python's start."""
     rows = GIVEN.read_bytes().decode(errors="surrogateescape").split("\0")
     return dict(row.split("=", 1) for row in rows if "=" in row)
 

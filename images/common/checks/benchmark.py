@@ -106,7 +106,7 @@ def measure(
     kind: str,
     look: Callable[[object], None] = lambda _: None,
 ) -> Measured:
-    """The convolution there and in this precision; `look` is shown a result where it lies."""
+    """Measure the convolution in this place and precision; `look` gets a result there."""
     with framework.on(place):
         held = [framework.cast(framework.put(run, place), kind) for run in given]
         runs = seconds_of(lambda: framework.convolve(*held), framework.wait)
@@ -116,7 +116,7 @@ def measure(
 
 
 def copying(framework: _adapter.Adapter) -> float:
-    """GB/s of the GPU's memory: COPY bytes are read, and as many written."""
+    """Return GB/s of the GPU's memory: COPY bytes are read, and as many written."""
     with framework.on("gpu"):
         block = framework.put(np.ones(COPY // 4, np.float32), "gpu")
         runs = seconds_of(lambda: -block, framework.wait)
@@ -170,7 +170,7 @@ def judge(name: str, device: str, cpu: Measured, gpu: dict[str, Measured], copie
 
 
 def rounded(figure: float) -> float:
-    """To four digits."""
+    """Return the figure with four digits."""
     return float(f"{figure:.4g}")
 
 

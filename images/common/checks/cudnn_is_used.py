@@ -19,7 +19,7 @@ ALLOWED = 1e-4  # largest absolute deviation from the CPU's, of sums of 144 prod
 
 
 def problem() -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, H, W, C) and a kernel (H, W, I, O)."""
+    """Return images (N, H, W, C) and a kernel (H, W, I, O)."""
     draw = np.random.RandomState(5)  # a frozen stream
     images = draw.standard_normal((8, 24, 24, 16)).astype(np.float32)
     return images, draw.standard_normal((3, 3, 16, 32)).astype(np.float32)

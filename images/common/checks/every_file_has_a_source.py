@@ -71,7 +71,7 @@ def faults(image: Image, known: Claims) -> Iterator[tuple[str, str]]:
 
 
 def summarize(problems: list[tuple[str, str]], limit: int) -> Iterator[str]:
-    """The faults in words: of those that many paths have, the first few, and how many more."""
+    """Yield the faults as text: the first paths of each, and the number of others."""
     by_fault: dict[str, list[str]] = {}
     for path, fault in problems:
         by_fault.setdefault(fault, []).append(path)

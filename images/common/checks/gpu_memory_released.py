@@ -43,7 +43,7 @@ class Worker(NamedTuple):
 
 
 def hold(framework: _adapter.Adapter, holds: Callable[[int], bool] = _gpu.holds) -> None:
-    """The work: take SIZE bytes, and let go of them."""
+    """Do the work: allocate SIZE bytes, and release them."""
     framework.put(np.ones(1, np.float32), "gpu")
     before = framework.bytes_in_use()
     _report(begun=True)
@@ -62,7 +62,7 @@ def _report(**done: object) -> None:
 
 
 def start() -> Worker:
-    """This script once more, to work."""
+    """Start this script again, as the worker."""
     command = [sys.executable, sys.argv[0], HOLD]
     work = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -111,7 +111,7 @@ def _demand(function: str, code: int) -> None:
 
 
 def watch(free: Callable[[], int], worker: Worker, wait: Callable[[float], None]) -> None:
-    """Follow the work, then judge it by what the driver and the framework saw."""
+    """Follow the work, then judge it by the driver's and the framework's figures."""
     before = free()
     worker.hear()
     begun = free()

@@ -20,7 +20,7 @@ QUERY = "uuid,name,driver_version,compute_cap,memory.total"
 
 
 def ask_program() -> list[_gpu.Gpu]:
-    """The GPUs that nvidia-smi reports; raises DriverError where it does not."""
+    """Return the GPUs by nvidia-smi. Raises DriverError where it does not answer."""
     program = shutil.which("nvidia-smi")
     if program is None:
         raise _gpu.DriverError("nvidia-smi is not on the PATH")
@@ -36,7 +36,7 @@ def ask_program() -> list[_gpu.Gpu]:
 
 
 def read(table: str) -> list[_gpu.Gpu]:
-    """The rows of nvidia-smi's table; raises DriverError where it is none."""
+    """Return the rows of nvidia-smi's table. Raises DriverError for other text."""
     rows = [[field.strip() for field in line.split(",")] for line in table.splitlines() if line]
     width = len(_gpu.Gpu._fields)
     if any(len(row) != width for row in rows):
@@ -59,7 +59,7 @@ def disagreement(driver: list[_gpu.Gpu], program: list[_gpu.Gpu]) -> str:
 
 
 def _alike(gpu: int | None, other: int | None) -> bool:
-    """Equal to 5 %: the two do not count the driver's own part of the memory alike everywhere."""
+    """Return whether two sizes are equal to 5 %: NVML may count the driver's own part."""
     if gpu is None or other is None:
         return gpu is other
     return abs(gpu - other) <= 0.05 * max(gpu, other)

@@ -54,7 +54,7 @@ def differences(locked: dict[str, str], installed: dict[str, str]) -> list[str]:
 
 
 def repeated(names: list[str]) -> list[str]:
-    """Packages that are there more than once: one of them hides the others."""
+    """Return packages that are installed several times: one hides the others."""
     counts = sorted(Counter(names).items())
     return [f"{name}: installed {count} times" for name, count in counts if count > 1]
 
@@ -84,7 +84,7 @@ def damages(packages: list[metadata.Distribution]) -> list[str]:
 
 
 def intact(places: list[Path], rows: list[list[str]]) -> list[bool]:
-    """For each file whether it is whole; of large ones several are read at a time."""
+    """Return for each file whether it is unmodified; large ones are read in parallel."""
     large = [number for number, place in enumerate(places) if size_of(place) > LARGE]
     small = set(range(len(places))) - set(large)
     problems = {number: is_whole(places[number], rows[number]) for number in small}
@@ -176,7 +176,7 @@ def lock_mismatches(
 def record_mismatches(
     wheels: dict[str, _lock.Wheel], packages: list[metadata.Distribution]
 ) -> Iterator[str]:
-    """Packages whose RECORD is another than the lock's wheel comes to."""
+    """Yield packages whose RECORD differs from that of the lock's wheel."""
     for package in packages:
         wheel = wheels.get(_tag.normal(package.metadata["Name"] or ""))
         text = package.read_text("RECORD") or ""
@@ -202,7 +202,7 @@ def owned(packages: list[metadata.Distribution]) -> set[str]:
 
 
 def listed(faults: list[str], label: str) -> list[str]:
-    """The first of these faults, with how many there are."""
+    """Return the first of these faults, with the number of others."""
     if not faults:
         return []
     first = " ".join(filter(None, [faults[0], label]))

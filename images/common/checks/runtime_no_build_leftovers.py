@@ -39,7 +39,7 @@ def what(path: str) -> str:
 
 
 def left(top: Path, seen: _files.Seen, user: int) -> list[str]:
-    """Files of the build, and those that somebody else than the user has left under /tmp."""
+    """Return files of the build, and files of other users under /tmp."""
     found: dict[str, list[str]] = {}
     for entry in filter(_files.is_file, seen.entries):
         path = os.path.relpath(entry.path, top)
@@ -53,7 +53,7 @@ def left(top: Path, seen: _files.Seen, user: int) -> list[str]:
 
 
 def open_ones(top: Path, seen: _files.Seen) -> list[str]:
-    """Yield the paths outside /tmp that any user may write to."""
+    """Return the paths outside /tmp that any user may write to."""
     below = str(top / "tmp") + "/"
     opened = [entry.path for entry in seen.entries if _files.is_open(entry)]
     paths = [path for path in opened if not path.startswith(below)]

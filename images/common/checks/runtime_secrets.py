@@ -52,7 +52,7 @@ NO_VALUE = ("$", "/run/secrets/")
 
 
 def in_environment(variables: Mapping[str, str]) -> list[str]:
-    """Yield names of variables that hold a secret, by their name or value."""
+    """Return names of variables that hold a secret, by their name or value."""
     return [
         f"the environment holds a secret: {name}"
         for name, value in sorted(variables.items())
@@ -61,7 +61,7 @@ def in_environment(variables: Mapping[str, str]) -> list[str]:
 
 
 def in_history(steps: Sequence[str]) -> list[str]:
-    """Yield steps of the image's history with a secret, numbered as in `docker history`.
+    """Return steps of the image's history with a secret, numbered as in `docker history`.
 
     A variable that a step has had (`RUN TOKEN=...`, ARG, ENV) is there for everyone to read, even
     where it is in no file.
@@ -77,7 +77,7 @@ def in_history(steps: Sequence[str]) -> list[str]:
 
 
 def assigned(step: str) -> list[str]:
-    """Yield names that a step gives a value to, as variables or options of a program."""
+    """Return names that a step gives a value to, as variables or options of a program."""
     return [
         found["name"].strip("-= \t\n")
         for found in SET.finditer(step)
@@ -86,7 +86,7 @@ def assigned(step: str) -> list[str]:
 
 
 def steps_of(path: str) -> list[str]:
-    """The history that this file tells of; no file is no history."""
+    """Return the steps of the image's history in this file; none without a file."""
     try:
         return [str(step) for step in json.loads(Path(path).read_text())] if path else []
     except (OSError, ValueError, TypeError) as error:
@@ -109,7 +109,7 @@ def holds_secret(entry: os.DirEntry[str]) -> bool:
 
 
 def in_files(top: Path, seen: _files.Seen) -> list[str]:
-    """Yield files that hold a secret, outside of packages."""
+    """Return files that hold a secret, outside of packages."""
     named, held = [], []
     for entry in filter(_files.is_file, seen.entries):
         path = os.path.relpath(entry.path, top)

@@ -25,7 +25,7 @@ VERSION = "from importlib.metadata import version; print(version('{0}'))"
 
 
 def timed(*command: str) -> tuple[float, str]:
-    """Seconds and output of a command; the check fails where the command does."""
+    """Return seconds and output of a command; fail where the command fails."""
     began = time.monotonic()
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
@@ -42,7 +42,7 @@ def timed(*command: str) -> tuple[float, str]:
 
 
 def best(*command: str) -> float:
-    """The shortest of three: the first one also reads the disk."""
+    """Return the shortest of three times: the first run also reads the disk."""
     return min(timed(*command)[0] for _ in range(3))
 
 

@@ -45,7 +45,7 @@ def ask(host: str, port: int) -> str:
 
 @contextlib.contextmanager
 def given(ca: str) -> Iterator[None]:
-    """While this lasts, SSL_CERT_FILE is this file, or nothing."""
+    """Set SSL_CERT_FILE to this file, or unset it, for a while."""
     before = {name: os.environ.pop(name) for name in OWN if name in os.environ}
     os.environ.update({"SSL_CERT_FILE": ca} if ca else {})
     try:
@@ -71,7 +71,7 @@ def answers(folder: Path) -> dict[str, str]:
 
 
 def faults(found: dict[str, str], cas: int) -> list[str]:
-    """Yield results that differ from the expected ones."""
+    """Return results that differ from the expected ones."""
     known, mismatches = found["known"], []
     if known != "ok":
         mismatches.append(f"a server whose CA is in SSL_CERT_FILE is not trusted: {known}")

@@ -24,7 +24,7 @@ UTC_NAMES = ("UTC", "Etc/UTC", "UTC0")
 
 
 def identity(user: int, group: int, groups: Iterable[int], status: str) -> list[str]:
-    """Which of root's powers this user has; `status` is /proc/self/status."""
+    """Return the privileges of root that this user has; `status` is /proc/self/status."""
     mismatches = [] if user else ["this runs as root"]
     mismatches += [] if {0}.isdisjoint({group, *groups}) else ["this runs in root's group"]
     rows = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
@@ -33,7 +33,7 @@ def identity(user: int, group: int, groups: Iterable[int], status: str) -> list[
 
 
 def zone() -> list[str]:
-    """Yield settings of the time zone that are not UTC: TZ, and the system's own."""
+    """Return settings of the time zone that are not UTC: TZ, and the system's own."""
     mismatches = [_zone_lie(f"TZ is {os.environ['TZ']}")] if "TZ" in os.environ else []
     before = os.environ.pop("TZ", None)
     time.tzset()
@@ -51,14 +51,14 @@ def _zone_lie(where: str) -> str:
 
 
 def home(given: str) -> list[str]:
-    """Yield the faults of the home folder."""
+    """Return the faults of the home folder."""
     if not given.strip("/"):
         return [f"HOME is no home: {given or 'not set'}"]
     return closed([given])
 
 
 def closed(folders: Iterable[str]) -> list[str]:
-    """The folders in which no file can be made."""
+    """Return the folders that should be writable and are not."""
     return [f"{folder} cannot be written to: {why}" for folder in folders if (why := _try(folder))]
 
 
@@ -73,7 +73,7 @@ def _try(folder: str) -> str:
 
 
 def open_ones(folders: Iterable[str]) -> list[str]:
-    """The folders of the image in which the user could change what others rely on."""
+    """Return the folders of the image that the user can write to and should not."""
     return [f"{folder} can be written to" for folder in folders if os.access(folder, os.W_OK)]
 
 

@@ -81,7 +81,7 @@ def variables(own: Mapping[str, str]) -> Iterator[str]:
 
 
 def commands() -> Iterator[str]:
-    """Commands of the wheels that a bare search path does not lead to."""
+    """Yield commands of the wheels that are not on the system's search path."""
     rows = (path.read_text() for path in Path(LIBRARY).glob("*.dist-info/RECORD"))
     names = sorted({name for text in rows for name in COMMAND.findall(text)})
     for name in names:
@@ -94,7 +94,7 @@ def commands() -> Iterator[str]:
 
 
 def constraints() -> Iterator[str]:
-    """Ways in which pip, or uv, would replace the framework."""
+    """Yield ways in which pip or uv would replace the framework."""
     pins = CONSTRAINTS.read_text().split() if CONSTRAINTS.exists() else []
     if not pins:
         yield f"{CONSTRAINTS} names nothing"
@@ -112,7 +112,7 @@ def constraints() -> Iterator[str]:
 
 
 def wheel(folder: str, name: str) -> str:
-    """A package of this name and of a version that nobody has."""
+    """Write a package of this name with an unused version."""
     version, module = "0.0.1", name.replace("-", "_")
     about = f"{module}-{version}.dist-info"
     files = {
@@ -128,17 +128,17 @@ def wheel(folder: str, name: str) -> str:
 
 
 def notes(overlay: Path) -> Iterator[str]:
-    """Packages of the image of which uv would not know that they are installed."""
-    told = {}
+    """Yield packages of the image that uv does not count as installed."""
+    versions = {}
     for link in overlay.glob("lib/python3.*/site-packages/*.egg-link"):
         note = Path(link.read_text().strip(), f"{link.stem}.egg-info", "PKG-INFO")
         text = note.read_text() if note.exists() else ""
         headers = email.message_from_string(text)
-        told[_tag.normal(headers["Name"] or "")] = headers["Version"]
+        versions[_tag.normal(headers["Name"] or "")] = headers["Version"]
     for package in metadata.distributions(path=[LIBRARY]):
         name = _tag.normal(package.metadata["Name"])
-        if told.get(name) != package.version:
-            yield f"uv would take {name} {package.version} for {told.get(name)}"
+        if versions.get(name) != package.version:
+            yield f"uv would take {name} {package.version} for {versions.get(name)}"
 
 
 def installing(home: Path) -> Iterator[str]:

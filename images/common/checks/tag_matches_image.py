@@ -89,7 +89,7 @@ def judge(expected: Mapping[str, str], build: _adapter.Build, *, has_adapter: bo
 
 
 def wanted_libraries(expected: Mapping[str, str]) -> list[str]:
-    """The libraries to load: NCCL only where it is promised, or where there is one after all."""
+    """Return the libraries to load: NCCL only where it is expected or installed."""
     wanted = ["cudart", "cudnn"]
     if expected["nccl"] or _loaded.library_files("nccl"):
         wanted.append("nccl")
