@@ -1,4 +1,4 @@
-"""Publishing to a real registry: the order, what is refused, and what the names lead to."""
+"""Publishing to a real registry: the order, refusals, and where the tags lead."""
 
 import gzip
 import hashlib
@@ -165,7 +165,7 @@ def request_to(
 
 
 def sources(engine: Engine) -> ImageSources:
-    """The engine alone, beside a store that has nothing."""
+    """Return the engine with an empty store."""
     return ImageSources(store=Store(path=Path("/nowhere")), engine=engine, siblings=(), log=print)
 
 
@@ -183,7 +183,7 @@ def pull(engine: Engine, reference: str) -> None:
 
 
 def manifest_digest(name: str) -> str:
-    """What the registry itself says; an empty text where it knows no such name."""
+    """Return the registry's digest of this name, or an empty text."""
     host, _, rest = name.partition("/")
     repository, _, tag = rest.rpartition(":")
     url = f"http://{host}/v2/{repository}/manifests/{tag}"
@@ -257,7 +257,7 @@ def test_a_taken_immutable_name_is_refused_and_nothing_moves(
 
 
 def built_again(engine: Engine, built: BuiltImage, content: str = "newer") -> BuiltImage:
-    """The distribution has a newer package now: the key is the same, the digest is not."""
+    """Build the image again with other bytes under the same content key."""
     text = f"FROM debian:trixie-slim\nRUN echo {content} > /content\n"
     image = replace(built.planned.image, dockerfile=text)
     engine.sdk.images.remove(built.planned.reference)
@@ -268,13 +268,13 @@ def built_again(engine: Engine, built: BuiltImage, content: str = "newer") -> Bu
 
 
 def is_content(engine: Engine, other: BuiltImage, content: str) -> Evidence:
-    """A check that really runs in the image."""
+    """Return evidence of a check that really ran in the image."""
     output = engine.sdk.containers.run(other.digest, ["cat", "/content"], remove=True)
     passed = output.decode().strip() == content
     return evidence(other, CheckStatus.PASSED if passed else CheckStatus.FAILED)
 
 
-def test_the_same_key_built_again_with_other_bytes_is_pulled_and_tested(
+def test_an_existing_image_with_the_same_key_is_pulled_and_tested(
     engine: Engine, base: Base, registry: str, built: BuiltImage
 ) -> None:
     first = publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
@@ -305,7 +305,7 @@ def test_the_same_key_built_again_with_other_bytes_is_pulled_and_tested(
     assert not small_images.has(engine, built.digest)
 
 
-def test_another_image_under_the_immutable_name_that_fails_gets_no_name(
+def test_an_existing_image_that_fails_is_refused(
     engine: Engine, registry: str, built: BuiltImage
 ) -> None:
     """The same labels, and other bytes than those that were tested."""
@@ -331,10 +331,10 @@ def test_another_image_under_the_immutable_name_that_fails_gets_no_name(
     assert not small_images.has(engine, lie.digest)
 
 
-def test_checks_are_told_the_same_by_the_registry_and_by_the_engine(
+def test_inputs_of_checks_are_equal_from_registry_and_engine(
     engine: Engine, registry: str, built: BuiltImage
 ) -> None:
-    """So evidence of an image that is not in the engine is found by what the registry tells."""
+    """Evidence of an image that is not in the engine is found by its config at the registry."""
     found = publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
     with open_registry(registry, os.environ) as there:
         place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
@@ -354,7 +354,7 @@ STORAGE = "/var/lib/registry/docker/registry/v2/blobs/sha256"
 
 
 def lose(engine: Engine, registry: str, digest: str) -> None:
-    """Take this content out of the storage of the running registry."""
+    """Delete this blob from the storage of the running registry."""
     (container,) = (
         one
         for one in engine.sdk.containers.list()
@@ -378,7 +378,7 @@ def manifest_of(registry: str, built: BuiltImage, digest: str) -> Mapping[str, A
 
 
 @pytest.mark.parametrize("part", ["layer", "config"])
-def test_a_content_that_the_registry_lost_is_sent_again(
+def test_a_lost_blob_is_sent_again(
     engine: Engine, registry: str, built: BuiltImage, part: str
 ) -> None:
     passed = evidence(built, CheckStatus.PASSED)
@@ -397,7 +397,7 @@ def test_a_content_that_the_registry_lost_is_sent_again(
     assert "already, with all its blobs" in logged[0]
 
 
-def test_a_cuda_image_that_saw_no_gpu_needs_to_be_asked_for(
+def test_an_untested_cuda_image_needs_an_option(
     engine: Engine, registry: str, cuda_built: BuiltImage
 ) -> None:
     with pytest.raises(NotRun, match="not tested on a GPU"):
@@ -457,8 +457,8 @@ def test_a_registry_that_does_not_answer_is_a_network_failure(
     assert raised.value.exit_code == 5
 
 
-def beside(registry: str, built: BuiltImage, digest: str) -> list[tuple[str, str]]:
-    """Type and device of all that lies beside this digest, as the registry has it."""
+def attached_to(registry: str, built: BuiltImage, digest: str) -> list[tuple[str, str]]:
+    """Return type and device of each document attached to this digest."""
     with open_registry(registry, os.environ) as there:
         repository = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
         return [
@@ -467,7 +467,7 @@ def beside(registry: str, built: BuiltImage, digest: str) -> list[tuple[str, str
         ]
 
 
-def test_all_evidence_lies_beside_the_image_and_only_once(
+def test_evidence_of_each_device_is_attached_once(
     engine: Engine, registry: str, built: BuiltImage, tmp_path: Path
 ) -> None:
     passed = evidence(built, CheckStatus.PASSED)
@@ -477,15 +477,15 @@ def test_all_evidence_lies_beside_the_image_and_only_once(
     request = request_to(registry, attach)
     first = publish(built, passed, sources(engine), request=request, log=logged.append)
     expected = [(LOCK_TYPE, ""), (MEDIA_TYPE, "gpu=0"), (MEDIA_TYPE, "none")]
-    assert beside(registry, built, first.digest) == expected
+    assert attached_to(registry, built, first.digest) == expected
     assert publish(built, passed, sources(engine), request=request, log=logged.append) == first
-    assert beside(registry, built, first.digest) == expected
+    assert attached_to(registry, built, first.digest) == expected
     attached = [line for line in logged if "evidence by device" in line]
     assert "evidence by device: gpu=0, none (3 attached now, 0 already there)" in attached[0]
     assert "(0 attached now, 3 already there)" in attached[1]
 
 
-def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
+def test_evidence_of_a_labelled_image_names_the_tested_digest(
     engine: Engine, registry: str, cuda_built: BuiltImage, tmp_path: Path
 ) -> None:
     lacking = evidence(cuda_built, CheckStatus.PASSED, CheckStatus.NOT_RUN)
@@ -493,7 +493,10 @@ def test_the_evidence_of_an_image_that_saw_no_gpu_names_what_was_tested(
     request = request_to(registry, attach, allow_untested_gpu=True)
     found = publish(cuda_built, lacking, sources(engine), request=request, log=print)
     assert found.digest != cuda_built.digest
-    assert beside(registry, cuda_built, found.digest) == [(LOCK_TYPE, ""), (MEDIA_TYPE, "none")]
+    assert attached_to(registry, cuda_built, found.digest) == [
+        (LOCK_TYPE, ""),
+        (MEDIA_TYPE, "none"),
+    ]
     # What BuildKit has labelled is proved to be the tested one, by the registry alone.
     alone = {"DOCKER_HOST": f"unix://{tmp_path}/none", "HOME": str(tmp_path)}
     seen = inspect(found.reference, Context.of(alone, print))
@@ -537,10 +540,10 @@ def test_no_tag_moves_to_an_image_whose_evidence_cannot_be_attached(
     assert manifest_digest(moving) == ""
 
 
-def test_evidence_is_laid_beside_the_image_that_it_is_about(
+def test_evidence_is_attached_to_the_image_that_it_is_about(
     engine: Engine, registry: str, built: BuiltImage, tmp_path: Path
 ) -> None:
-    """Beside another image under the immutable name: its own, not that of the one built here."""
+    """An existing image gets its own evidence, not that of the image built here."""
     attach = AttachSettings(evidence=tmp_path)
     request = request_to(
         registry, attach, test=lambda other: evidence(other, CheckStatus.PASSED, device="gpu=0")
@@ -552,7 +555,7 @@ def test_evidence_is_laid_beside_the_image_that_it_is_about(
     other = evidence(again, CheckStatus.PASSED, device="gpu=1")
     assert publish(again, other, sources(engine), request=request, log=print).digest == first.digest
     expected = [(LOCK_TYPE, ""), (MEDIA_TYPE, "gpu=0"), (MEDIA_TYPE, "none")]
-    assert sorted(beside(registry, built, first.digest)) == sorted(expected)
+    assert sorted(attached_to(registry, built, first.digest)) == sorted(expected)
 
 
 def test_a_published_image_is_inspected_with_and_without_the_engine(
@@ -580,7 +583,7 @@ def test_a_published_image_is_inspected_with_and_without_the_engine(
     assert inspect(built.digest, Context.of(here, print)).content.labels == near.content.labels
 
 
-def test_a_pulled_image_has_what_lies_beside_it_and_says_when_its_name_moved(
+def test_a_pulled_image_is_inspected_with_its_documents(
     engine: Engine, base: Base, registry: str, built: BuiltImage, tmp_path: Path
 ) -> None:
     attach = AttachSettings(evidence=tmp_path)
@@ -635,7 +638,7 @@ def in_store(store: Store, planned: PlannedImage, *texts: bytes) -> BuiltImage:
     return BuiltImage(planned=planned, digest=image.digest, size=1, seconds=1.0, cached=False)
 
 
-def test_images_of_the_store_need_no_engine_and_share_what_is_there(
+def test_assembled_images_are_pushed_without_the_engine_and_share_layers(
     engine: Engine, registry: str, tmp_path: Path
 ) -> None:
     store = Store(path=tmp_path)

@@ -122,8 +122,8 @@ def test_tags_move_to_an_existing_image_that_passes(
     assert len(tags(fake)) == 3
     assert (NAME, sha256(image.config)) not in fake.blobs
     assert f"{image.digest}, which was built here and is not pushed" in logged[0]
-    assert beside(fake, home, other.digest) == [LOCK_TYPE, MEDIA_TYPE]
-    assert beside(fake, home, image.digest) == []
+    assert attached_to(fake, home, other.digest) == [LOCK_TYPE, MEDIA_TYPE]
+    assert attached_to(fake, home, image.digest) == []
 
 
 def test_an_existing_image_with_evidence_is_not_pulled_again(
@@ -465,7 +465,7 @@ def test_other_users_own_checks_are_not_published(
     assert content["host"]["cores"] == 7
 
 
-def beside(fake: FakeRegistry, home: dict[str, str], digest: str) -> list[str]:
+def attached_to(fake: FakeRegistry, home: dict[str, str], digest: str) -> list[str]:
     with open_registry(fake.host, home) as registry:
         found = list_referrers(Repository(registry=registry, name=NAME), digest)
     return [one.artifact_type for one in found]
