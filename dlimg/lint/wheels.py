@@ -7,6 +7,7 @@ from functools import cache
 from itertools import combinations
 from typing import Final
 
+from dlimg.facts.load import Facts
 from dlimg.lint.model import (
     Finding,
     LintContext,
@@ -23,9 +24,9 @@ from dlimg.model import CPU, Lock, Wheel
 
 _CUDA_PART: Final = re.compile(r"(?P<stem>nvidia-[a-z0-9-]+?)-cu(?P<major>[0-9]{2})")
 _CUDNN: Final = re.compile(r"nvidia-cudnn-cu[0-9]+")
-# Each group's packages own one folder, and pip installs them side by side without a word.
-_TWINS: Final = (
-    frozenset({"tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tf-nightly", "tf-nightly-cpu"}),
+# The packages of each group fill the same folder, and pip installs them side by side silently.
+# The packages of one framework are such a group, too.
+_SAME_FOLDER: Final = (
     frozenset(
         {
             "opencv-python",
@@ -64,11 +65,12 @@ def _same_path(context: LintContext) -> Iterator[Finding]:
     """Yield conflicts by RECORDs where these were read, else warnings by packages' names."""
     records = context.answers.records if context.answers else {}
     yield from _record_conflicts(context, records)
+    groups = (*_framework_packages(context.facts), *_SAME_FOLDER)
     sets_of: dict[tuple[str, str], list[LockSet]] = {}
     for lock_set in context.lock_sets:
         wheels = lock_set.lock.wheels
         recorded = {wheel.name for wheel in wheels if wheel.sha256 in records}
-        for pair in _twins(tuple(wheel.name for wheel in wheels)):
+        for pair in _overlapping(tuple(wheel.name for wheel in wheels), groups):
             if not recorded.issuperset(pair):
                 sets_of.setdefault(pair, []).append(lock_set)
     for (first, second), sets in sets_of.items():
@@ -111,10 +113,20 @@ def _resolved(wheel: Wheel) -> ResolvedWheel:
     )
 
 
+def _framework_packages(facts: Facts) -> Iterator[frozenset[str]]:
+    """Yield the packages of each framework: builds of the same module."""
+    for framework in facts.releases:
+        others = {row.package for row in facts.packages.values() if row.framework == framework}
+        yield frozenset({framework, *others})
+
+
 @cache
-def _twins(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+def _overlapping(
+    names: tuple[str, ...], groups: tuple[frozenset[str], ...]
+) -> tuple[tuple[str, str], ...]:
+    """Return pairs of these packages that are known to fill the same paths."""
     pairs = [
-        tuple(pair) for group in _TWINS for pair in combinations(sorted(group & set(names)), 2)
+        tuple(pair) for group in groups for pair in combinations(sorted(group & set(names)), 2)
     ]
     parts: dict[str, list[str]] = {}
     for name in names:
