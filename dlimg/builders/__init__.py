@@ -1,1 +1,1 @@
-"""The two builders, BuildKit and layers, and what both need: space, secrets, progress."""
+"""Building images with BuildKit or from layers: builders, executors, secrets, disk space."""

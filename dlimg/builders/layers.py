@@ -46,7 +46,7 @@ def build(
 ) -> tuple[BuiltImage | BuildFailure, ...]:
     """Build images into an engine and return the results in order; a failure stops no other cell.
 
-    Raises as `buildkit.build` does, and `NoEngine` for an engine that is not on this machine.
+    Raises as `buildkit.build` does, and `NoEngine` for an engine that is not on this host.
     """
     check_local(engine)
     present, missing = split_existing(planned, engine, BUILDER, parameters.on_progress)

@@ -1,1 +1,1 @@
-"""The local machine: child processes, folders and locks of the user, NVIDIA's driver."""
+"""This host: child processes, interrupts, the user's folders and locks, git, NVIDIA's driver."""
