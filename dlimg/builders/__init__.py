@@ -1,1 +1,1 @@
-"""Building images with BuildKit or from layers: builders, executors, secrets, disk space."""
+"""Building images with BuildKit or from layers: executors, secrets, disk space."""

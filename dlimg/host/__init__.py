@@ -1,1 +1,1 @@
-"""This host: child processes, interrupts, the user's folders and locks, git, NVIDIA's driver."""
+"""This host: child processes, interrupts, folders, locks, git, NVIDIA's driver."""
