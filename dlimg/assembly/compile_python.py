@@ -22,7 +22,7 @@ from dlimg.layer.entries import LayerEntry, folder_entry
 from dlimg.layer.tar import tar_bytes, tar_parts
 from dlimg.layer.wheel_entries import ENVIRONMENT, LIBRARY
 
-# Marks our containers, so that `dlimg prune` finds those that a killed dlimg left.
+# The label of the containers, so that `dlimg prune` finds those that a killed dlimg left.
 LABEL: Final = "io.dlimg.check"
 
 _INTERPRETER: Final = "/usr/local/lib/dlimg/python"

@@ -96,11 +96,11 @@ def read_store_index(store: Store) -> StoreIndex:
         labels, record = _read_image(assembled)
         records[labels.get("io.dlimg.cell", "")] = record
         os, python = labels.get("io.dlimg.os", ""), labels.get("io.dlimg.python", "")
-        others |= {(os, python, image.history): image.layer for image in record.layers}
+        others |= {(os, python, entry.history): entry.layer for entry in record.layers}
         bytecode[os, python, record.wheels] = [
-            image
-            for image in record.layers
-            if image.rank in {LayerRank.WHEEL_BYTECODE, LayerRank.BYTECODE}
+            entry
+            for entry in record.layers
+            if entry.rank in {LayerRank.WHEEL_BYTECODE, LayerRank.BYTECODE}
         ]
     layers = {str(key): layer for key, layer in list_layers(store)}
     return StoreIndex(layers=layers, images=records, others=others, bytecode=bytecode)
@@ -115,24 +115,24 @@ def estimate_layers(
     """
     record = store.images.get(cell.id)
     if record and record.wheels == wheels_text(lock):
-        return tuple(_estimate(layer, exact=True) for layer in record.layers)
+        return tuple(_estimate(entry, exact=True) for entry in record.layers)
     exact = set[str]()
     layers = [*_system_layers(cell, store), *_bytecode_layers(cell, lock, store)]
-    for layer, is_exact in _stored_layers(cell, lock, store, compression):
-        layers.append(layer)
+    for entry, is_exact in _stored_layers(cell, lock, store, compression):
+        layers.append(entry)
         if is_exact:
-            exact.add(layer.layer.digest)
+            exact.add(entry.layer.digest)
     return tuple(
-        _estimate(layer, exact=layer.layer.digest in exact) for layer in order_layers(layers)
+        _estimate(entry, exact=entry.layer.digest in exact) for entry in order_layers(layers)
     )
 
 
-def _estimate(layer: ImageLayer, *, exact: bool) -> LayerEstimate:
+def _estimate(entry: ImageLayer, *, exact: bool) -> LayerEstimate:
     return LayerEstimate(
-        digest=layer.layer.digest,
-        size=layer.layer.size,
-        rank=layer.rank,
-        history=layer.history,
+        digest=entry.layer.digest,
+        size=entry.layer.size,
+        rank=entry.rank,
+        history=entry.history,
         exact=exact,
     )
 
@@ -212,9 +212,9 @@ def _bytecode_layers(cell: Cell, lock: Lock, store: StoreIndex) -> Iterator[Imag
     recorded = store.bytecode.get((os, python, wheels_text(lock)))
     if recorded:
         sizes = {bytecode_history(wheel): wheel.size for wheel in lock.wheels}
-        for image in recorded:
-            size = sizes.get(image.history, 0)
-            yield _layer(image.layer, image.history, image.rank, size)
+        for entry in recorded:
+            size = sizes.get(entry.history, 0)
+            yield _layer(entry.layer, entry.history, entry.rank, size)
         return
     rest: list[Wheel] = []
     for wheel in lock.wheels:

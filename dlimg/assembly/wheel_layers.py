@@ -26,10 +26,10 @@ from dlimg.store.store import Store, find_layer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WheelLayerJobs:
-    """The running jobs that make wheel layers, and the context that they make them in."""
+    """The running jobs that make wheel layers, by the wheels' sha256, and their context."""
 
     context: LayerContext
-    jobs: Mapping[Wheel, Future[None]]
+    jobs: Mapping[str, Future[None]]
 
     def await_all(self, image: Image) -> None:
         """Wait until the store has everything that the image needs from its wheels.
@@ -37,7 +37,7 @@ class WheelLayerJobs:
         Raises as `downloading`'s function, and BadInput for a wheel that cannot become a layer.
         """
         for wheel in image.lock.wheels:
-            self.jobs[wheel].result()
+            self.jobs[wheel.sha256].result()
 
 
 @contextmanager
@@ -56,8 +56,8 @@ def making_wheel_layers(
     ):
         context = LayerContext(store=store, locate=locate, log=source.log, compression=compression)
         jobs = {
-            wheel: pool.submit(_make_layers, context, wheel, pythons[wheel], source.folder)
-            for wheel in pythons
+            wheel.sha256: pool.submit(_make_layers, context, wheel, versions, source.folder)
+            for wheel, versions in pythons
         }
         try:
             yield WheelLayerJobs(context=context, jobs=jobs)
@@ -100,14 +100,17 @@ def _has_any(store: Store, keys: Sequence[LayerKey]) -> bool:
     return any(find_layer(store, key) for key in keys)
 
 
-def _pythons_by_wheel(planned: Sequence[PlannedImage]) -> Mapping[Wheel, tuple[str, ...]]:
-    """Return the Pythons that each wheel is needed for, the largest wheel first."""
-    pythons: dict[Wheel, dict[str, None]] = {}
+def _pythons_by_wheel(planned: Sequence[PlannedImage]) -> list[tuple[Wheel, tuple[str, ...]]]:
+    """Return each wheel once with the Pythons that it is needed for, the largest wheel first."""
+    # By sha256, because locks may mark one wheel differently.
+    wheels: dict[str, Wheel] = {}
+    pythons: dict[str, dict[str, None]] = {}
     for image in planned:
         for wheel in image.image.lock.wheels:
-            pythons.setdefault(wheel, {})[image.image.lock.python] = None
-    ordered = sorted(pythons, key=lambda wheel: -wheel.size)
-    return {wheel: tuple(pythons[wheel]) for wheel in ordered}
+            wheels.setdefault(wheel.sha256, wheel)
+            pythons.setdefault(wheel.sha256, {})[image.image.lock.python] = None
+    ordered = sorted(wheels.values(), key=lambda wheel: -wheel.size)
+    return [(wheel, tuple(pythons[wheel.sha256])) for wheel in ordered]
 
 
 def _make_layers(

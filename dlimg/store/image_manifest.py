@@ -106,15 +106,15 @@ def order_layers(layers: Iterable[ImageLayer]) -> tuple[ImageLayer, ...]:
     its images have, below the others. Layers of the system stay in their order, and a layer that
     occurs twice is kept once.
     """
-    by_digest = {image.layer.digest: image for image in sorted(layers, key=_position)}
+    by_digest = {entry.layer.digest: entry for entry in sorted(layers, key=_position)}
     return tuple(by_digest.values())
 
 
-def _position(image: ImageLayer) -> tuple[int, int, str]:
-    position = _POSITIONS[image.rank]
-    if image.rank is LayerRank.SYSTEM:
+def _position(entry: ImageLayer) -> tuple[int, int, str]:
+    position = _POSITIONS[entry.rank]
+    if entry.rank is LayerRank.SYSTEM:
         return position, 0, ""
-    return position, -image.wheel_size, image.history
+    return position, -entry.wheel_size, entry.history
 
 
 def base_history(cell: Cell) -> str:
@@ -157,9 +157,9 @@ def make_image(
             "architecture": "amd64",
             "config": _oci_config(image_labels, config),
             "created": _CREATED,
-            "history": [_history(image.history) for image in layers],
+            "history": [_history(entry.history) for entry in layers],
             "os": "linux",
-            "rootfs": {"type": "layers", "diff_ids": [image.layer.diff_id for image in layers]},
+            "rootfs": {"type": "layers", "diff_ids": [entry.layer.diff_id for entry in layers]},
         }
     )
     manifest_bytes = _json(
@@ -169,11 +169,11 @@ def make_image(
             "config": descriptor(CONFIG_TYPE, config_bytes),
             "layers": [
                 {
-                    "mediaType": image.layer.media_type,
-                    "digest": image.layer.digest,
-                    "size": image.layer.size,
+                    "mediaType": entry.layer.media_type,
+                    "digest": entry.layer.digest,
+                    "size": entry.layer.size,
                 }
-                for image in layers
+                for entry in layers
             ],
         }
     )
@@ -181,8 +181,8 @@ def make_image(
         manifest=manifest_bytes,
         config=config_bytes,
         digest=_digest(manifest_bytes),
-        layers=tuple(image.layer for image in layers),
-        ranks=tuple(image.rank for image in layers),
+        layers=tuple(entry.layer for entry in layers),
+        ranks=tuple(entry.rank for entry in layers),
     )
 
 

@@ -22,7 +22,7 @@ _ZLIB_ERROR: Final = cast("type[Exception]", zlib_ng.error)  # its stub calls th
 
 
 def iter_compressed(path: Path, member: ArchiveMember) -> Iterator[bytes]:
-    """Yield the member's bytes as they are in the wheel; raises BadInput at the end of the file."""
+    """Yield the member's bytes as they are in the wheel; raises BadInput where it ends early."""
     left = member.packed
     with path.open("rb", buffering=0) as file:
         file.seek(member.offset)
