@@ -1,1 +1,1 @@
-"""This host: child processes, interrupts, folders, locks, git, NVIDIA's driver."""
+"""The host: child processes, interrupts, folders, locks, git, NVIDIA's driver."""
