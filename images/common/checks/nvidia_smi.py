@@ -1,4 +1,4 @@
-"""nvidia-smi and NVML answer in here, and say the same of every GPU.
+"""nvidia-smi and NVML answer, and agree on every GPU.
 
 needs: gpu
 seconds: 60

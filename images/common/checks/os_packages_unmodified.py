@@ -1,4 +1,4 @@
-"""The operating system's files are as its packages brought them: none is changed or gone.
+"""The operating system's files are those of its packages: none is changed or missing.
 
 Nothing runs with another's rights but the packages' own programs for that. Seen with root's eyes,
 and by dpkg's database, which only vouches for what was changed by accident.

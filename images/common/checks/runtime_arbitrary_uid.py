@@ -1,4 +1,4 @@
-"""A user whom the image does not know, of group 0, trains and installs, and writes only to /tmp.
+"""A user without a passwd entry, of group 0, trains and installs, and writes only to /tmp.
 
 needs: image
 seconds: 300

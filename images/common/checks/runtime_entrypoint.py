@@ -1,8 +1,7 @@
-"""The entry point becomes the command: words, input, exit codes and signals reach it.
+"""The entry point executes the command: arguments, input, exit codes and signals reach it.
 
-The image's config, as the engine tells it, is what layout, lock and matrix come to: the same
-variables, labels and other settings, and nothing besides. Users with another home, or none, get
-one that they can write to.
+The image's config in the engine is exactly that of layout, lock and matrix: variables, labels and
+other settings. Users with another home, or none, get one that they can write to.
 
 needs: image
 seconds: 60

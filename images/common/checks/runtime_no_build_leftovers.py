@@ -1,7 +1,7 @@
-"""Nothing is left of the build: no caches, package lists or logs, nothing that anyone may change.
+"""The build left no caches, package lists or logs, and no path is writable for everyone.
 
-Seen with root's eyes: a build's own caches are in /root, where no other user may look. What is out
-of sight all the same is `closed` among the figures.
+It runs as root, because builds leave caches in /root. Unreadable folders are `closed` among the
+figures.
 
 needs: image
 seconds: 60

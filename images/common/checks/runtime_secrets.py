@@ -1,8 +1,7 @@
-"""No password, token or private key lies in the image's files, environment or history.
+"""No password, token or private key is in the image's files, environment or history.
 
-Only places and names are told, never what is there. Seen with root's eyes: where others may not
-look a secret is published all the same. What packages bring (a test's key among it) is
-`pip_check`'s to vouch for.
+Only places and names are printed, never values. It runs as root, because a secret in an unreadable
+file is published as well. Files of packages, such as a test's key, are compared by `pip_check`.
 
 needs: image
 seconds: 60

@@ -1,6 +1,6 @@
-"""`/usr/local/bin/python3` imports the framework, with no environment too; how long it all takes.
+"""`/usr/local/bin/python3` imports the framework, also without variables; times are figures.
 
-Slowness is a figure: it fails nothing below LIMIT.
+Only an import that takes longer than LIMIT is a failure.
 
 needs: image
 seconds: 200

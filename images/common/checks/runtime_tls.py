@@ -1,4 +1,4 @@
-"""TLS in Python trusts the system's CAs and a CA it is given, and no other one and no other name.
+"""TLS in Python trusts the system's CAs and a given CA, and refuses unknown CAs and other names.
 
 needs: image
 seconds: 60

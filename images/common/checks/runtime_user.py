@@ -1,4 +1,4 @@
-"""The default user is an ordinary one, in UTC, with a home and folders to write into.
+"""The default user is unprivileged, in UTC, with a home and folders that it can write to.
 
 needs: image
 seconds: 30

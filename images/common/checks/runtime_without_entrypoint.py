@@ -1,7 +1,7 @@
-"""Without the entry point, without any variable and with an empty home, all is as promised.
+"""Without entry point, variables and home, commands, pip, uv and the framework still work.
 
-So do `docker exec`, `ssh HOST COMMAND`, sudo, cron and a `command:` of Kubernetes start what they
-start. The commands are found, pip installs and leaves the framework alone, and it computes.
+`docker exec`, `ssh HOST COMMAND`, sudo, cron and Kubernetes' `command:` start processes like that.
+Commands are found, pip installs and keeps the framework's version, and the framework computes.
 
 needs: image
 seconds: 300
