@@ -12,7 +12,7 @@ from dlimg.model import CheckStatus, Evidence, Host, Verdict
 from dlimg.report.evidence_text import reasons
 
 BENCHMARK: Final = "benchmark"
-HEADINGS: Final = ("where", "on", "work", "ms an image", "speed", "ratio", "deviation")
+HEADINGS: Final = ("where", "on", "work", "ms per image", "speed", "ratio", "deviation")
 PRECISIONS: Final = ("float32", "tf32", "bfloat16")
 NO_GPU: Final = "no GPU here, so nothing was measured"
 

@@ -8,7 +8,7 @@ from dlimg.pipeline.sizes import Amount, ImageSize, MatrixSizes, amount, groups,
 from dlimg.units import bytes_text, counted
 
 GROUPS: Final = ("family", "images", "each", "one by one", "in a registry")
-IMAGES: Final = ("image", "layers", "size", "no other has")
+IMAGES: Final = ("image", "layers", "size", "unique")
 LAYERS: Final = ("layer", "size", "also in")
 PULL_HEADINGS: Final = ("image", "to pull", "layers", "of")
 ESTIMATED: Final = "~"

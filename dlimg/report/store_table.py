@@ -8,7 +8,7 @@ from dlimg.store.keys import LayerKey
 from dlimg.store.maintenance import DamagedLayer, StoreEntry
 from dlimg.units import bytes_text, counted
 
-HEADINGS: Final = ("layer", "what it is", "Python", "size", "unpacked", "used by", "digest")
+HEADINGS: Final = ("kind", "content", "Python", "size", "unpacked", "used by", "digest")
 
 # What each kind of key stands for. Parts are no layers of any image: layers are made from them.
 KINDS: Final[Mapping[str, str]] = {

@@ -135,7 +135,7 @@ def test_the_table_of_stored_layers(kept: Kept, capsys: pytest.CaptureFixture[st
     kept.layer(replace(STRANGER, compression="zstd9"), description="a 1, b 2, c 3, d 4, e 5")
     assert main(["store", "ls"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("layer\twhat it is\tPython\tsize")
+    assert out.startswith("kind\tcontent\tPython\tsize")
     row = next(line for line in out.splitlines() if "(zstd9)" in line)
     assert row.split("\t")[:3] == ["wheel (zstd9)", "a 1, b 2, c 3 and 2 more", "any"]
     assert "no cell" in row
