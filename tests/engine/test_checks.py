@@ -459,7 +459,7 @@ def test_an_engine_that_dies_during_a_check_is_reported(
 
 def test_an_image_that_is_gone_is_named(engine: Engine, built: BuiltImage, images: Path) -> None:
     gone = replace(built, digest=f"sha256:{'0' * 64}")
-    with pytest.raises(Negative, match=r"has no image sha256:0{64} any more") as caught:
+    with pytest.raises(Negative, match=r"no longer has the image sha256:0{64}") as caught:
         run_checks(engine, gone, images, check(images, "a", "exit 0"))
     assert "dlimg build pytorch-" in caught.value.problems[0].hint
 
