@@ -11,7 +11,7 @@ from typing import Any
 os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # a GPU may have other users
 import _adapter
 import _convolution
-import _loaded
+import _cuda_libraries
 import _tag
 import _verdict
 import jax
@@ -43,8 +43,8 @@ def _plugin_versions() -> tuple[str, str]:
         return "", ""
     _verdict.demand(len(plugins) == 1, f"several CUDA plugins are installed: {plugins}")
     versions = import_module(plugins[0].replace("-", "_") + "._versions")
-    cuda = _loaded.cuda_text(versions.cuda_runtime_build_version())
-    return cuda, _loaded.cudnn_text(versions.cudnn_build_version())
+    cuda = _cuda_libraries.cuda_text(versions.cuda_runtime_build_version())
+    return cuda, _cuda_libraries.cudnn_text(versions.cudnn_build_version())
 
 
 def _library() -> Path:

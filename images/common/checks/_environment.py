@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import _verdict
 from _claims import PLAIN, PROGRAM, ROOT, Claims, Image, copy, digest, file, folder, link
-from _state import source_of
+from _databases import source_of
 
 ENVIRONMENT = "opt/env"
 PACKAGES = f"{ENVIRONMENT}/lib/python/site-packages"

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _cuda_libraries
 import _gpu
 import _gpu_work
-import _loaded
 import _verdict
 import numpy as np
 
@@ -40,7 +40,7 @@ def main(machine: _gpu_work.Machine) -> None:
     _gpu_work.demand_on_gpu(framework, [results["gpu"]], machine, "the convolved images")
     off = _gpu_work.deviation(*(framework.numpy(results[place]) for place in ("gpu", "cpu")))
     after = machine.engines()
-    libraries = list(map(str, _loaded.mapped_files("libcudnn.so")))
+    libraries = list(map(str, _cuda_libraries.mapped_files("libcudnn.so")))
     _verdict.show(device=device, before=before, after=after, cudnn=libraries, deviation=off)
     _verdict.demand(not before, f"{framework.NAME} loads {before} unasked: that proves no use")
     _verdict.demand(after, "no engine of cuDNN was loaded: what convolved?")

@@ -15,20 +15,20 @@ sys.path.append(str(Path(__file__).parent / "../../common/checks"))
 import _accounts
 import _alternatives
 import _apt
+import _base_files
+import _certificates
+import _databases
 import _dpkg
 import _environment
 import _libraries
 import _loader
 import _lock
-import _managed
-import _packaged
+import _package_paths
 import _services
-import _state
 import _tag
 import _tree
-import _trust
+import _uv_python
 import _verdict
-import _written
 from _claims import Claims, Image
 
 MOST = 3  # paths of one fault that a reason names
@@ -38,16 +38,16 @@ MANY = 100  # that the figures name
 def claims(image: Image, layout: _environment.Layout, expected: dict[str, str]) -> Claims:
     """Return the claims of all sources; of two for one path, the later counts."""
     return {
-        **_packaged.claims(image),
-        **_written.claims(image),
-        **_state.claims(image),
+        **_package_paths.claims(image),
+        **_base_files.claims(image),
+        **_databases.claims(image),
         **_apt.claims(image),
         **_alternatives.claims(image),
-        **_trust.claims(image),
+        **_certificates.claims(image),
         **_loader.claims(image),
         **_services.claims(image),
         **_accounts.claims(image, expected),
-        **_managed.claims(image, layout.managed_python),
+        **_uv_python.claims(image, layout.managed_python),
         **_environment.claims(image, layout, _lock.read()),
     }
 
@@ -66,7 +66,7 @@ def faults(image: Image, known: Claims) -> Iterator[tuple[str, str]]:
             is_place = entry.kind == "folder" and path in places
             if not (is_place or path in driver):
                 yield path, "has no source"
-        elif fault := judge(entry) or _packaged.strange(image, entry, known):
+        elif fault := judge(entry) or _package_paths.strange(image, entry, known):
             yield path, fault
 
 
@@ -107,7 +107,7 @@ def main(top: Path = Path("/")) -> None:
     _verdict.show(
         paths=len(image.tree.entries),
         mounted=len(image.tree.mounted),
-        managed_python=_managed.shown(image),
+        managed_python=_uv_python.shown(image),
         faults=list(summarize(problems, MANY)),
     )
     _verdict.demand(not problems, "; ".join(summarize(problems, MOST)))

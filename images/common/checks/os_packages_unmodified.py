@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parent / "../../common/checks"))
 import _bytecode
 import _dpkg
 import _files
-import _packaged
+import _package_paths
 import _tag
 import _verdict
 
@@ -28,7 +28,7 @@ def powers(top: Path, seen: _files.Seen, packages: _dpkg.Packages) -> Iterator[s
     for entry in filter(_files.is_file, seen.entries):
         if _files.status(entry).st_mode & (stat.S_ISUID | stat.S_ISGID):
             path = os.path.relpath(entry.path, top)
-            if path not in packages.listed or not _packaged.RIGHTS.fullmatch(path):
+            if path not in packages.listed or not _package_paths.RIGHTS.fullmatch(path):
                 yield entry.path
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
 import _adapter
-import _companions
+import _cuda_libraries
 import _fatbin
 import _flavour
 import _labels
-import _loaded
-import _packages
+import _package_list
+import _paired_packages
 import _tag
 import _user
 import _verdict
@@ -51,19 +51,19 @@ def judge(expected: Mapping[str, str], build: _adapter.Build, *, has_adapter: bo
         "built_cuda": build.cuda,
         "built_cudnn": build.cudnn,
         "package": installed.get(expected["package"], ""),
-        "packages": _packages.digest(_packages.installed()),
+        "packages": _package_list.digest(_package_list.installed()),
     }
     held = architectures(build.library)
-    beside = _companions.named(expected["companions"])
-    imported, broken = _companions.imported(beside)
+    beside = _paired_packages.named(expected["companions"])
+    imported, broken = _paired_packages.imported(beside)
     mismatches = [
         *_tag.contradictions(expected),
         *_tag.basic_mismatches(expected, actual),
-        *_packages.mismatches(expected, actual),
+        *_package_list.mismatches(expected, actual),
         *_user.mismatches(expected, actual),
         *_flavour.mismatches(expected, installed),
         *broken,
-        *_companions.mismatches(beside, installed, imported),
+        *_paired_packages.mismatches(beside, installed, imported),
         *(
             architecture_mismatches(expected, build.architectures, held.everywhere)
             if has_adapter
@@ -75,12 +75,12 @@ def judge(expected: Mapping[str, str], build: _adapter.Build, *, has_adapter: bo
         mismatches += architecture_mismatches(expected, build.architectures, held.everywhere)
     if expected["cuda"]:
         for library in wanted_libraries(expected):
-            actual[library], trouble = _loaded.load(library)
+            actual[library], trouble = _cuda_libraries.load(library)
             mismatches += [trouble] if trouble else []
         mismatches += _tag.cuda_mismatches(expected, actual)
     else:
         mismatches += _tag.cpu_mismatches(
-            actual, installed, _loaded.cuda_files([*SYSTEM, *map(Path, sys.path)])
+            actual, installed, _cuda_libraries.cuda_files([*SYSTEM, *map(Path, sys.path)])
         )
     _verdict.show(
         expected=expected, actual=actual, companions=imported, architectures=held._asdict()
@@ -91,7 +91,7 @@ def judge(expected: Mapping[str, str], build: _adapter.Build, *, has_adapter: bo
 def wanted_libraries(expected: Mapping[str, str]) -> list[str]:
     """Return the libraries to load: NCCL only where it is expected or installed."""
     wanted = ["cudart", "cudnn"]
-    if expected["nccl"] or _loaded.library_files("nccl"):
+    if expected["nccl"] or _cuda_libraries.library_files("nccl"):
         wanted.append("nccl")
     return wanted
 

@@ -46,7 +46,7 @@ from tests.support import (
 )
 from tests.support.jax_project import CELL, enter_project
 
-check = importlib.import_module("_packages")
+check = importlib.import_module("_package_list")
 
 
 def stanza(name: str, version: str, *, arch: str = "amd64", status: str = "ok installed") -> str:

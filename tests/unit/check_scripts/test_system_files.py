@@ -11,7 +11,7 @@ import pytest
 from tests.support.check_scripts import FAILED, PASSED, code_of
 
 dpkg = importlib.import_module("_dpkg")
-packaged = importlib.import_module("_packaged")
+packaged = importlib.import_module("_package_paths")
 system = importlib.import_module("os_packages_unmodified")
 
 INFO = "var/lib/dpkg/info"

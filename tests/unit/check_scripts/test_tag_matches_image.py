@@ -13,10 +13,10 @@ from tests.support.check_scripts import FAILED, NOT_RUN, code_of
 tag = importlib.import_module("_tag")
 truth = importlib.import_module("tag_matches_image")
 adapter = importlib.import_module("_adapter")
-loaded = importlib.import_module("_loaded")
+loaded = importlib.import_module("_cuda_libraries")
 flavours = importlib.import_module("_flavour")
 users = importlib.import_module("_user")
-beside = importlib.import_module("_companions")
+beside = importlib.import_module("_paired_packages")
 labels = importlib.import_module("_labels")
 fatbin = importlib.import_module("_fatbin")
 

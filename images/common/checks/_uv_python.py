@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from _claims import PLAIN, PROGRAM, Claims, Image, Judge, file, folder, lines, link
-from _state import source_of
+from _databases import source_of
 
 ROOT = "opt/python"
 BUILD = "BUILD"  # the day of the archive, which uv writes down
