@@ -9,8 +9,8 @@ from typing import Final
 from dlimg.errors import Negative, NoEngine, NotRun
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Evidence, Host, PlannedImage, Verdict
 from dlimg.publish.promote import PublishedImage
-from dlimg.report.github import (github_summary)
-from dlimg.report.junit import (junit_report)
+from dlimg.report.github import github_summary
+from dlimg.report.junit import junit_report
 from dlimg.report.plain import plain_table
 from dlimg.report.summary import failure_text, headings, result_row
 from dlimg.results import ImageResult

@@ -19,7 +19,7 @@ from dlimg.lock.lockfile import lock_text
 from dlimg.lock.store import read_lock
 from dlimg.model import BuiltImage, Wheel
 from dlimg.store.store import Store, layer_store
-from dlimg.store.systems import (copy_system, system_source)
+from dlimg.store.systems import copy_system, system_source
 from tests.support import real_jax, small_images, wheel_files
 from tests.support.http_server import served
 

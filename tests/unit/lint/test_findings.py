@@ -407,7 +407,7 @@ def test_a_wheel_that_is_gone_or_withdrawn() -> None:
     offers = {
         BLAS.file: IndexAnswer(state="gone"),
         CUDNN.file: IndexAnswer(state="yanked", reason="it crashes"),
-        samples.wheel().file: IndexAnswer(state="digest_today"),
+        samples.wheel().file: IndexAnswer(state="there"),
     }
     findings = lint(lint_context(answers=online_answers(offers=offers))).findings
     assert [(finding.id, finding.severity.value) for finding in findings] == [
