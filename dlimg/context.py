@@ -12,9 +12,9 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a command needs besides its options; read once, when the program starts.
+    """The environment of a command, read once when the program starts.
 
-    `cache` holds files that can be fetched or made again, `state` what was observed, such as
+    `cache` holds files that can be fetched or made again, `state` holds observations, such as
     evidence. `log` shows one message to the user, apart from a command's output.
     """
 

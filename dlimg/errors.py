@@ -60,7 +60,7 @@ class NotRun(DlimgError):
 
 
 class NoEngine(DlimgError):
-    """No container engine or no base image to work with (exit 4)."""
+    """No container engine or base image is available (exit 4)."""
 
     exit_code = 4
 

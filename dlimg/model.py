@@ -40,7 +40,7 @@ class BaseSource(StrEnum):
 class OperatingSystem:
     """A release of a distribution.
 
-    `image` is the registry's image, pinned to `digest` where that is not empty; `suite` is what
+    `image` is the registry's image, pinned to `digest` if that is not empty; `suite` is what
     a bootstrap installs; `glibc` is a version such as `2.41`.
     """
 
@@ -204,7 +204,7 @@ class Lock:
 
     @property
     def local(self) -> bool:
-        """Whether any wheel came from an extra folder; such a lock is not committed."""
+        """Return whether any wheel came from an extra folder; such a lock is not committed."""
         return any(wheel.local for wheel in self.wheels)
 
     @property
@@ -353,7 +353,7 @@ class Host:
 class Evidence:
     """All verdicts for one image digest on one device (`none` without a GPU).
 
-    `on_host` is the family whose checks ran on a host without an engine; then there is no digest.
+    `on_host` is the family whose checks ran on a host without an engine; then the digest is empty.
     `vanished` are checks in the cell's last evidence that no longer exist. `revision` is the
     project's git commit, and `dirty` is true with uncommitted changes.
     """

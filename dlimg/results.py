@@ -12,7 +12,7 @@ from dlimg.publish.promote import PublishedImage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageResult:
-    """What happened to one image: the build, the evidence, the publication, or the error.
+    """The outcome for one image: the build, the evidence, the publication, or the error.
 
     Checks on a host without an engine have evidence and no image.
     """
@@ -25,14 +25,14 @@ class ImageResult:
 
     @property
     def cell(self) -> str:
-        """The cell's id; for checks on a host the name that their evidence has instead."""
+        """The cell's id, or the name that evidence from a host has instead."""
         if self.image:
             return self.image.cell.id
         return self.evidence.cell if self.evidence else ""
 
     @property
     def name(self) -> str:
-        """The image's repository and tag, or the cell's id where there is no image."""
+        """The image's repository and tag, or the cell's id if there is no image."""
         return f"{self.image.repository}:{self.image.tag}" if self.image else self.cell
 
     @property

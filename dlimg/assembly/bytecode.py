@@ -26,9 +26,10 @@ LARGE_BYTECODE: Final = 3_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BytecodeCompiler:
-    """A Python that compiles byte code; `interpreter` is its digest in layer keys.
+    """A compiler of byte code with one Python.
 
-    `compile_in` compiles sets of files as `dlimg.assembly.compile_python.compile_in` does.
+    `interpreter` is the Python's digest, for layer keys. `compile_in` compiles sets of files as
+    `dlimg.assembly.compile_python.compile_in` does.
     """
 
     interpreter: str
@@ -42,7 +43,7 @@ class BytecodeCompiler:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BytecodeLayer:
-    """A layer with the byte code of one wheel, or, where `wheel` is None, of all others."""
+    """A layer with the byte code of one wheel, or, if `wheel` is None, of all others."""
 
     layer: Layer
     wheel: Wheel | None

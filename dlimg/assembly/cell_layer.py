@@ -221,6 +221,6 @@ def _installed_paths(entries: Iterable[LayerEntry]) -> Iterator[str]:
 
 
 def _depends_on_python(wheel: OpenWheel, python: str) -> bool:
-    """Whether an installer adds other files to this wheel for other Pythons."""
+    """Return whether an installer adds other files to this wheel for other Pythons."""
     scripts = console_scripts(wheel.text("entry_points.txt"), python=python, file=wheel.file)
     return any(script.name == f"pip{python}" for script in scripts) or depends_on_python(wheel)

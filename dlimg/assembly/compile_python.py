@@ -1,8 +1,8 @@
-"""Compiling of Python files to byte code, in a container of a system that executes none of them.
+"""Compiling Python files to byte code in a container of the system, without executing them.
 
-The container has no packages and no network. The files go in as a tar, in a numbered folder for
-each set of them, and byte code comes out under the same numbers. The byte code of a set depends on
-the set and on the Python alone.
+The container has no packages and no network. Its input is a tar with a numbered folder for each set
+of files, and its output is byte code under the same numbers. The byte code of a set depends on the
+set and on the Python alone.
 """
 
 import contextlib

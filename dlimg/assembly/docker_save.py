@@ -1,8 +1,9 @@
 """`docker save` of an engine with the classic image store, as the layout that BuildKit would write.
 
-Such an engine has no OCI exporter. Its store holds the same files as containerd's, but its layers
-also hold files and folders that are as below (overlayfs copied them up), hide all of a folder that
-was made anew where containerd deletes single files, and give whiteouts a time.
+Such an engine has no OCI exporter. Its store holds the same files as containerd's, with three
+differences in the layers. They also hold files and folders that are the same as in the layer below,
+because overlayfs copied them up. A folder that was made anew hides all of the old one, while
+containerd deletes single files. Whiteouts have a time.
 """
 
 import json
@@ -189,7 +190,7 @@ def _write_layout(archive: tarfile.TarFile, layout: Path) -> None:
 
 
 def _count_built_layers(config: Mapping[str, Any]) -> int:
-    """Count the layers that BuildKit put on the base: their steps have dlimg's fixed time."""
+    """Count the layers that BuildKit added to the base, which all have dlimg's fixed time."""
     steps = [step for step in config.get("history") or () if not step.get("empty_layer")]
     built = {"created": _CREATED, "comment": _BUILDKIT}
     return sum(built.items() <= step.items() for step in steps)

@@ -46,7 +46,7 @@ class Cancellation:
     responses: set[requests.Response] = field(default_factory=set)
 
     def cancel(self) -> None:
-        """Break off all downloads; every waiting or later one raises an error."""
+        """Stop all downloads; those that wait or start later raise an error."""
         self.cancelled.set()
         for response in tuple(self.responses):
             with suppress(ValueError, RuntimeError, OSError):  # read or broken meanwhile
@@ -54,7 +54,10 @@ class Cancellation:
 
     @contextmanager
     def reading(self, response: requests.Response) -> Iterator[None]:
-        """Let `cancel` break off this response; raises ConnectionError if it was called before."""
+        """Register the response while it is read, so that `cancel` can end it.
+
+        Raises ConnectionError if the downloads have already been cancelled.
+        """
         self.responses.add(response)
         try:
             if self.cancelled.is_set():
@@ -85,10 +88,10 @@ def downloading(
 ) -> Iterator[LocateWheel]:
     """Download wheels in threads; yield a function that waits for a wheel and returns its path.
 
-    The first wheels are downloaded first, `PARALLEL` at once; at the end of the block the others
-    are cancelled. Raises BadInput for a local wheel that is in no folder. The function raises
-    NetworkFailure, or Negative for a wheel that no index has, that is not the locked one, or that
-    does not fit on the disk.
+    Downloads start in the order of `wanted`, `PARALLEL` at once, and are cancelled at the end of
+    the block. Raises BadInput for a local wheel that none of the folders has. The function raises
+    NetworkFailure, or Negative for a wheel that no index has, that differs from the locked one, or
+    that does not fit on the disk.
     """
     wheels = {wheel.sha256: wheel for group in wanted.values() for wheel in group}
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
@@ -131,7 +134,7 @@ def _download(wheel: Wheel, urls: Future[Mapping[str, str]], source: WheelSource
 
 
 def download_wheel(wheel: Wheel, url: str, source: WheelSource) -> Path:
-    """Return the path of the wheel, downloaded unless it is there; raises as `downloading`."""
+    """Return the path of the wheel, after downloading it if needed; raises as `downloading`."""
     path = source.folder / wheel.file
     partial = source.folder / f"{wheel.sha256}.half"
     lock = partial.with_suffix(".turn")
@@ -156,7 +159,7 @@ def _is_complete(path: Path, wheel: Wheel) -> bool:
 
 
 def _download_all(wheel: Wheel, url: str, source: WheelSource, partial: Path) -> None:
-    """Complete the partial download; attempts that bring some bytes are not counted."""
+    """Complete the partial download; only attempts that receive nothing count as failures."""
     reason = _CANCELLED
     failures = 0
     while failures < ATTEMPTS and not source.cancellation.cancelled.wait(PAUSE * failures):
@@ -224,7 +227,7 @@ def _download_rest(wheel: Wheel, url: str, source: WheelSource, partial: Path) -
 
 
 def _continues(response: requests.Response, size: int) -> bool:
-    """Whether the response begins at this offset."""
+    """Return whether the response begins at this offset."""
     start = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
     return response.status_code == requests.codes.partial_content and start == str(size)
 

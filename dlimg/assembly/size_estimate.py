@@ -56,7 +56,7 @@ LARGE_BYTECODE: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerEstimate:
-    """A layer of an image: `exact` where it is in the store, else its size is estimated."""
+    """A layer of an image: `exact` if it is in the store, else its size is estimated."""
 
     digest: str
     size: int
@@ -75,10 +75,12 @@ class AssembledRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreIndex:
-    """The content of a store: layers by key, the latest image by cell, other layers by history.
+    """The content of a store, indexed for estimates.
 
-    `others` are layers of systems and of single wheels' byte code, by OS, Python and history;
-    `bytecode` are all byte code layers of an image, by OS, Python and the label with its wheels.
+    `layers` are indexed by key and `images`, the latest of each cell, by cell. `others` are the
+    layers of systems and the byte code layers of single wheels, by OS, Python and history.
+    `bytecode` has all byte code layers of an image, by OS, Python and the label with the image's
+    wheels.
     """
 
     layers: Mapping[str, Layer]
@@ -111,7 +113,7 @@ def estimate_layers(
 ) -> tuple[LayerEstimate, ...]:
     """Return the layers of the cell's image, lowest first.
 
-    They are the image's own where it was assembled from these wheels, else estimated.
+    They are the image's own if it was assembled from these wheels, else estimated.
     """
     record = store.images.get(cell.id)
     if record and record.wheels == wheels_text(lock):

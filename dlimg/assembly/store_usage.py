@@ -30,7 +30,7 @@ Uses = Mapping[LayerKey, tuple[str, ...]]
 def layer_uses(images: Sequence[Image], store: Store, compression: str) -> Uses:
     """Return the ids of the cells that use each layer, or need it to make their layers.
 
-    A system or byte code is used by a cell whose current image was assembled from it.
+    A cell uses the systems and the byte code from which its current image was assembled.
     """
     uses: dict[LayerKey, dict[str, None]] = {}
     current = current_images(images, store, compression)
@@ -55,7 +55,8 @@ def current_images(
 ) -> Mapping[str, tuple[AssembledImage, ...]]:
     """Return the assembled images of each cell that are still current, the newest first.
 
-    There is one for each base, with the packages of its latest build. The store has all layers.
+    A cell has one for each base, with the packages of its latest build. The store has all its
+    layers.
     """
     by_cell: dict[str, list[tuple[Mapping[str, str], AssembledImage]]] = {}
     for assembled in saved_images(store):
@@ -72,7 +73,10 @@ def current_images(
 
 
 def _is_current(image: Image, labels: Mapping[str, str], compression: str) -> bool:
-    """Whether the image would have the labels' content key today, on their base and packages."""
+    """Return whether the image's content key is the one it would get today.
+
+    The base and the packages are those in its labels.
+    """
     base = Base(
         os=image.cell.os.name,
         source=BaseSource.REGISTRY,  # not in the key

@@ -69,9 +69,9 @@ class SystemBuildTools:
 
 
 def build_system(planned: PlannedImage, store: Store, tools: SystemBuildTools) -> SystemLayers:
-    """Return the image's system from the store, built now by the engine where it is missing.
+    """Return the image's system from the store; the engine builds it if it is missing.
 
-    Raises Negative when it does not build; BuildKit's output went to `tools.on_line`.
+    Raises Negative if the build fails; BuildKit's output goes to `tools.on_line`.
     """
     return load_or_build_system(planned, store, lambda: _build(planned, store, tools), tools.log)
 
@@ -82,7 +82,7 @@ def load_or_build_system(
     build: Callable[[], SystemLayers],
     log: Callable[[str], None],
 ) -> SystemLayers:
-    """Return the image's system from the store, or the result of `build` where it is missing."""
+    """Return the image's system from the store, or the result of `build` if it is missing."""
     source = system_source(planned)
     lock = store.locks / f"system-{source}"
     with file_lock(lock, doing="building the same system", log=log):
@@ -139,7 +139,7 @@ def bake_stage(
     output: str,
     wheels: str = "",
 ) -> None:
-    """Build the stage (the last one where the name is empty) with `docker buildx bake`.
+    """Build the stage (the last one if the name is empty) with `docker buildx bake`.
 
     `output` is BuildKit's output option, `wheels` the folder of local wheels for a stage that
     takes any. Raises Negative when BuildKit fails, NoEngine when it cannot be started.
@@ -171,7 +171,7 @@ def bake_stage(
 def _check_bake(
     outcome: ProcessResult, planned: PlannedImage, stage: str, tools: SystemBuildTools
 ) -> None:
-    """Raise the error of a failed bake, as `bake_stage` says."""
+    """Raise the error of a failed bake; `bake_stage` lists the errors."""
     if outcome.returncode == MISSING:
         hint = "install the docker client with its buildx plugin"
         raise NoEngine(f"{tools.engine.docker} cannot be started: {outcome.stderr}", hint=hint)
@@ -204,7 +204,7 @@ def _import_layout(layout: Path, store: Store, log: Callable[[str], None]) -> Sy
 
 
 def import_layer(tar: Path, diff_id: str, store: Store, log: Callable[[str], None]) -> Layer:
-    """Put this tar into the store as a layer; raises Negative where its sha256 is another."""
+    """Put this tar into the store as a layer; raises Negative if its sha256 differs."""
 
     def write(file: IO[bytes]) -> WrittenLayer:
         written = compress_gzip(read_chunks(tar), file.write)
@@ -282,7 +282,7 @@ def _interpreter_files(blob: Path) -> Iterator[tuple[str, str, bool]]:
 
 
 def _read_manifest(layout: Path) -> dict[str, Any]:
-    """Return the layout's one manifest, which may lie behind several indexes."""
+    """Return the layout's one manifest, also if it is behind several indexes."""
     content: dict[str, Any] = json.loads((layout / "index.json").read_bytes())
     while "manifests" in content:
         content = _read_blob(layout, content["manifests"][0]["digest"])

@@ -52,7 +52,7 @@ def is_large(wheel: Wheel) -> bool:
 
 
 def wheel_to_layer(context: LayerContext, wheel: Wheel, *, python: str) -> Layer:
-    """Return the wheel's layer, made now where the store lacks it.
+    """Return the wheel's layer, made now if the store lacks it.
 
     Raises BadInput for a wheel that cannot become a layer or is not the locked one.
     """
@@ -61,7 +61,7 @@ def wheel_to_layer(context: LayerContext, wheel: Wheel, *, python: str) -> Layer
 
 
 def small_wheels_to_layer(context: LayerContext, wheels: Sequence[Wheel], *, python: str) -> Layer:
-    """Return the one layer of several wheels, in whatever order they are given.
+    """Return one layer of several wheels; their order does not matter.
 
     Raises as `wheel_to_layer`, and BadInput for wheels with different files at one path.
     """
@@ -105,7 +105,7 @@ def _wheels_to_layer(
 
 
 def open_locked_wheel(context: LayerContext, wheel: Wheel) -> OpenWheel:
-    """Open the wheel on disk; raises BadInput where its sha256 is not the lock's."""
+    """Open the wheel on disk; raises BadInput if its sha256 is not the lock's."""
     path = context.locate(wheel)
     if path.name != wheel.file:
         raise ValueError(f"{path} is not called {wheel.file}")
@@ -141,14 +141,14 @@ def python_source_keys(wheel: Wheel, *, python: str) -> tuple[LayerKey, LayerKey
 
 
 def is_python_source(entry: LayerEntry) -> bool:
-    """Whether an install compiles the file: a `.py` in site-packages, but not in `__pycache__`."""
+    """Return whether an installer compiles the file: a `.py` outside `__pycache__`."""
     path = entry.path.removeprefix(f"{LIBRARY}/")
     is_in_library = path != entry.path and "__pycache__" not in path.split("/")
     return is_in_library and path.endswith(".py") and entry.content is not None
 
 
 def is_empty(layer: Layer) -> bool:
-    """Whether the layer's tar has no entries."""
+    """Return whether the layer's tar has no entries."""
     return layer.unpacked <= _EMPTY_TAR
 
 

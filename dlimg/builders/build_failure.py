@@ -72,6 +72,6 @@ def _cause(text: str) -> tuple[str, str]:
 
 
 def is_python_unreachable(failure: BuildFailure) -> bool:
-    """Return whether only uv's download of a Python failed, which says nothing of the cell."""
+    """Return whether uv's download of a Python failed, which is no fault of the cell."""
     cause, _ = _cause("\n".join(failure.log))
     return _PYTHON_STAGE in failure.step and cause == _UNREACHABLE

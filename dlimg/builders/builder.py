@@ -51,13 +51,13 @@ def split_existing(
 def existing_images(
     planned: Sequence[PlannedImage], engine: Engine, builder: str = ""
 ) -> dict[str, BuiltImage]:
-    """Return the images that the engine has, by reference, and move their moving names to them.
+    """Return the images that the engine has, by reference, and update their moving names.
 
     One request finds all images of a repository.
 
-    An image counts only when a build here recorded it for this key: an image that a user built
-    on one of ours, and gave this name, has inherited the labels. `builder` is the builder's
-    label, with or without its format; an empty text stands for any builder.
+    An image counts only if a build here recorded it for this key: an image that a user built on one
+    of ours, under the same name, has inherited the labels. `builder` is the builder's label, with
+    or without its format; an empty text means any builder.
     """
     rows = dict(_list_images(engine, dict.fromkeys(plan.image.repository for plan in planned)))
     present: dict[str, BuiltImage] = {}
@@ -74,7 +74,7 @@ def existing_images(
 
 
 def _builder_names(row: _Row) -> Collection[str]:
-    """Return the values of `builder` that this image fits."""
+    """Return the values of `builder` in `existing_images` that select this image."""
     label = str((row.get("Labels") or {}).get(BUILDER_LABEL, ""))
     return {"", label, label.partition("/")[0]}
 

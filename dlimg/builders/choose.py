@@ -30,7 +30,7 @@ _BUILDERS: Final[Mapping[str, Builder]] = {"layers": layers.build, "buildkit": b
 def choose_builder(option: BuilderOption, image: Image, engine_obstacle: str) -> BuilderChoice:
     """Choose the builder of an image.
 
-    `auto` chooses layers where the image can be assembled and the engine has no obstacle to it.
+    `auto` chooses layers if the image can be assembled and the engine has no obstacle to it.
     """
     if option != "auto":
         return BuilderChoice(builder=option, why="asked for")

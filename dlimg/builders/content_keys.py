@@ -25,7 +25,7 @@ _STEP: Final = "the system stage, for its packages"
 def with_known_keys(
     planned: Sequence[PlannedImage], store: Store, environment: Mapping[str, str]
 ) -> tuple[PlannedImage, ...]:
-    """Return the images, with keys where the packages are known here.
+    """Return the images, with keys if the packages are known here.
 
     Needs neither an engine nor the network.
     """

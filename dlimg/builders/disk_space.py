@@ -104,11 +104,11 @@ def check_space(planned: Sequence[PlannedImage], engine: Engine, needed: int) ->
 
 @engine_errors()
 def prune_engine(engine: Engine) -> EnginePruneResult:
-    """Remove what dlimg made in this engine: check containers, images, bases, build cache.
+    """Remove dlimg's own objects from this engine: check containers, images, bases, build cache.
 
-    An image goes only when it was built here, because labels are inherited by whatever is built
-    on an image; of its names only those that dlimg gave. Images that a container uses stay, and
-    so do containers of a dlimg process that still runs.
+    An image is removed only if it was built here, because an image built on another inherits its
+    labels; and only by the names that dlimg gave it. Images that a container uses stay, and so do
+    containers of a dlimg process that still runs.
     """
     before = _used(engine)
     containers, in_use = _remove_containers(engine)

@@ -44,7 +44,7 @@ from dlimg.store.systems import (
 
 
 def packages_key(planned: PlannedImage) -> str:
-    """Return a sha256 of what determines the packages: the system, or else the Dockerfile."""
+    """Return a sha256 of the source of the packages: the system, or else the Dockerfile."""
     if not planned.image.layers_obstacle:
         return system_source(planned)
     return hash_texts([ARCHITECTURE, str(EPOCH), planned.base.identity, planned.image.dockerfile])
@@ -53,7 +53,7 @@ def packages_key(planned: PlannedImage) -> str:
 def known_packages(
     planned: PlannedImage, store: Store, environment: Mapping[str, str]
 ) -> tuple[str, ...] | None:
-    """Return the packages in the image, or None when what determines them was not built here."""
+    """Return the packages in the image, or None when no build here has recorded them."""
     if planned.image.layers_obstacle:
         return _read_record(packages_file(planned, environment))
     system = load_system(store, system_source(planned))

@@ -99,7 +99,7 @@ def build_into_store(
 def _load(
     planned: PlannedImage, image: AssembledImage, *, engine: Engine, store: Store
 ) -> tuple[str, int]:
-    """Load the image into the engine; return its digest and size there."""
+    """Load the image into the engine; return the digest and size that it has in the engine."""
     repository = planned.image.repository
     references = (planned.reference, planned.moving_reference)
     names = [(repository, name.removeprefix(f"{repository}:")) for name in references]
@@ -118,8 +118,8 @@ def _in_store(_: PlannedImage, image: AssembledImage) -> tuple[str, int]:
 class BuildRun:
     """All builds of one call.
 
-    `deliver` brings an assembled image to its destination and returns its digest and size
-    there; `last_step` is the name that progress shows for it.
+    `deliver` moves an assembled image to its destination and returns its digest and size at the
+    destination; `last_step` is the name of this step in the progress.
     """
 
     assembler: Assembler

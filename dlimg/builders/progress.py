@@ -33,7 +33,7 @@ class BuildStep:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is a line of the Dockerfile or the export, not an internal step."""
+        """Return whether the step is a line of the Dockerfile or the export, not internal."""
         return not self.name.startswith(("[internal]", "[context", "[auth]"))
 
 

@@ -91,7 +91,7 @@ class CheckContainer:
 
 @contextlib.contextmanager
 def open_container(engine: Engine, spec: ContainerSpec) -> Iterator[CheckContainer]:
-    """Yield a container of this spec, and remove it whatever happens."""
+    """Yield a container of this spec; it is removed at the end, also after an error."""
     with interruptible():
         container = CheckContainer(engine, spec)
         try:

@@ -168,9 +168,9 @@ def checks_for(
 ) -> tuple[Check, ...]:
     """Return the checks of this cell's image in the order of `check_files`.
 
-    Left out are checks with `applies: cuda` on a CPU image, checks that need a compiler or flavour
-    that the image does not have, and checks of a framework on an image without one. On a CPU image
-    no check needs a GPU. A user's own checks are always required.
+    On a CPU image, checks with `applies: cuda` are left out, and no other check needs a GPU. Also
+    left out are checks that need a compiler or a flavour that the image does not have, and checks
+    of a framework on an image without one. A user's own checks are always required.
 
     Raises BadInput for missing scripts, invalid headers, and required checks that do not exist;
     `places` has the place of each required check in the matrix.
@@ -214,10 +214,10 @@ def _check_required_exist(cell: Cell, checks: Sequence[Check], places: Mapping[s
 def checks_for_host(
     family: str, images: Path, own_checks: Path | None = None, *, has_gpu: bool
 ) -> tuple[Check, ...]:
-    """Return the checks that apply to a host without an engine, in the same order.
+    """Return the checks that apply to a host without an engine, in the order of `check_files`.
 
-    Left out are checks of an image, of a flavour, or of a special container. Without a GPU, checks
-    that also apply to CPU images need none. Raises BadInput as `checks_for` does.
+    Checks that need an image, a flavour or a special container are left out. On a host without a
+    GPU, only checks with `applies: cuda` need one. Raises BadInput as `checks_for` does.
     """
     framework = read_frameworks(images).get(family, Framework())
     return tuple(

@@ -322,7 +322,7 @@ def _ignore(_message: str) -> None:
 def record_last_run(
     folder: Path, evidence: Evidence, *, log: Callable[[str], None], sets: CheckSets | None
 ) -> None:
-    """Record a run that gave no new verdicts; does nothing where `sets` is None."""
+    """Record a run that gave no new verdicts; does nothing if `sets` is None."""
     if sets is None:
         return
     try:

@@ -123,13 +123,13 @@ def evidence_of(record: object, digest: str, schema: int = SCHEMA) -> Evidence:
 
 
 def current_cell(name: str) -> str:
-    """Return today's name for what evidence from a host has in place of a cell's id."""
+    """Return the current form of a cell's name in evidence from a host (schema 3)."""
     is_former = name.startswith(f"{_FORMER_HOST}-")
     return f"host-{name.removeprefix(f'{_FORMER_HOST}-')}" if is_former else name
 
 
 def former_cell(name: str) -> str:
-    """Return the name before schema 3 of what `current_cell` returns."""
+    """Return the name before schema 3, the reverse of `current_cell`."""
     return f"{_FORMER_HOST}-{name.removeprefix('host-')}" if name.startswith("host-") else name
 
 

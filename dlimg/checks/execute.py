@@ -144,7 +144,7 @@ class _Command:
     def wait(self, seconds: float) -> bool:
         """Wait for the command to end, and return whether it did within these seconds.
 
-        The end of its output is no sign of that: the command may close it and go on, or leave a
+        The end of its output does not show that: the command may close it and go on, or leave a
         child that holds it open.
         """
         deadline = time.monotonic() + seconds
@@ -175,7 +175,7 @@ class _Command:
         return bool(state["Running"]) or (state["ExitCode"] is None and self._thread.is_alive())
 
     def code(self) -> int:
-        """Return the exit code; that of a killed process where the engine does not know it."""
+        """Return the exit code; that of a killed process if the engine does not know it."""
         code = self._api.exec_inspect(self._id)["ExitCode"]
         return _KILLED if code is None else int(code)
 

@@ -16,7 +16,7 @@ COMPILER: Final = "compiler"
 NETWORK: Final = "network"
 IMAGE: Final = "image"
 NOTHING: Final = "nothing"
-# An adapter (framework.py), and what the framework needs to compile.
+# An adapter (framework.py), and the requirements of the framework for compiling.
 FRAMEWORK: Final = "framework"
 FRAMEWORK_COMPILER: Final = "framework compiler"
 FLAVOUR: Final = "flavour "

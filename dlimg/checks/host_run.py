@@ -81,7 +81,7 @@ class CheckHost:
 
     @property
     def cell(self) -> str:
-        """The name that stands in evidence in place of a cell's id."""
+        """The name that evidence has instead of a cell's id."""
         python = self.interpreter
         return f"{DEVICE}-{self.request.family}-{python.version}-py{python.python}"
 
@@ -100,7 +100,7 @@ def open_check_host(
 ) -> Iterator[CheckHost]:
     """Yield this host, with a scratch folder that is removed afterwards.
 
-    Raises BadInput for an unknown family, and where no Python has its framework.
+    Raises BadInput for an unknown family, or if no Python has its framework.
     """
     require_family(request.family, request.images)
     scripts = read_scripts(request.images, request.family, request.own_checks)
@@ -131,7 +131,7 @@ def open_check_host(
 def checks_on_host(host: CheckHost) -> tuple[Check, ...]:
     """Return the checks that apply to this host, with the paths of their copies in `scratch`.
 
-    Checks that need a compiler are not required where there is none.
+    Checks that need a compiler are not required on a host without one.
     """
     has_compiler = not _missing_compiler(host)
     request, scripts = host.request, host.scripts
@@ -157,9 +157,9 @@ def write_scripts(scripts: Mapping[str, bytes], folder: Path) -> None:
 
 
 def run_checks_on_host(host: CheckHost, checks: Sequence[Check], *, folder: Path) -> Evidence:
-    """Run these checks and return the evidence, which the caller keeps.
+    """Run these checks and return the evidence; the caller saves it.
 
-    `folder` has the record of the last run, which tells which checks are missing since.
+    `folder` has the record of the last run, which shows the checks that have disappeared since.
     """
     verdicts = tuple(run_check_on_host(host, check) for check in checks)
     last_run = read_last_run(folder, host.cell, log=host.log)

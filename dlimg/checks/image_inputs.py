@@ -87,7 +87,7 @@ def _config_and_history(
 
 
 def _base_labels(planned: PlannedImage, engine: Engine) -> Mapping[str, str]:
-    """Return the labels of the registry's base image, where the engine has it."""
+    """Return the labels of the registry's base image, if the engine has it."""
     base = planned.base
     if base.source is not BaseSource.REGISTRY:
         return {}
@@ -99,7 +99,7 @@ def _base_labels(planned: PlannedImage, engine: Engine) -> Mapping[str, str]:
 
 
 def _layout(planned: PlannedImage, images: Path) -> tuple[Node, ...]:
-    """Return the layout's own paths; none for a project without dlimg's layout."""
+    """Return the layout's own paths; empty if the project does not use dlimg's layout."""
     if not (images / "_layout").is_dir():
         return ()
     image = planned.image

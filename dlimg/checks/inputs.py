@@ -44,7 +44,7 @@ def compare_config(
 ) -> dict[str, object]:
     """Return the `actual` config of the image, and the `expected` one, in the same form.
 
-    `base_labels` are those of the registry's base image, where they are known.
+    `base_labels` are those of the registry's base image, if they are known.
     """
     actual = {name: config.get(name) or None for name in NAMES}
     actual |= {
@@ -75,7 +75,7 @@ def _config_values(config: ImageConfig) -> dict[str, object]:
 def _expected_labels(
     planned: PlannedImage, actual: Mapping[str, str], base_labels: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the expected labels; where several values are right, the actual one."""
+    """Return the expected labels; if several values are right, the actual one."""
     builder = actual.get(BUILDER_LABEL, "")
     expected = final_labels(planned, builder if _BUILDERS.fullmatch(builder) else "buildkit")
     for name, pattern in _PUBLISHED.items():
@@ -245,7 +245,7 @@ def _package_name(requirement: str) -> str:
 def lock_json(lock: Lock, records: Mapping[str, str] = EMPTY_MAPPING) -> str:
     """Return the lock as a JSON list of wheels with name, version, file, sha256 and record.
 
-    `record` is the sha256 of the wheel's RECORD in an image, or empty where it is not known.
+    `record` is the sha256 of the wheel's RECORD in an image, or empty if it is not known.
     """
     wheels = [
         {

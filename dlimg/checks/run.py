@@ -57,10 +57,10 @@ LABEL: Final = "io.dlimg.check"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSettings:
-    """Where evidence is kept, and the limits of a check; `memory` 0 is 3/4 of the engine's.
+    """The folder for evidence and the limits of a check; `memory` 0 means 3/4 of the engine's.
 
-    `own_checks` is the user's folder of checks, `revision` the project's commit. An image that
-    `is_foreign` was built elsewhere, and is not recorded as the cell's last run.
+    `own_checks` is the user's folder of checks, `revision` the project's commit. If `is_foreign`,
+    the image was built elsewhere, and its run is not recorded as the cell's last one.
     """
 
     evidence: Path
@@ -76,9 +76,9 @@ class CheckSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """One image's run: the parts that all containers are made from.
+    """One image's run: the values that all its containers share.
 
-    `device` is `none` where no GPU is given.
+    `device` is `none` without a GPU.
     """
 
     built: BuiltImage

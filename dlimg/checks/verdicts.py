@@ -21,7 +21,7 @@ OUTPUT_LINES: Final = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptResult:
-    """How a check's script ended; `limit` is the time or memory limit as a text for messages."""
+    """The end of a check's script; `limit` is the time or memory limit as a text for messages."""
 
     code: int
     stdout: str = ""
@@ -93,7 +93,7 @@ def merge_attempts(first: Verdict, second: Verdict) -> Verdict:
 
 
 def parse_figures(stdout: str) -> Mapping[str, object]:
-    """Return the last line of the output that is a JSON object; empty where there is none."""
+    """Return the last line of the output that is a JSON object, or an empty one."""
     for line in reversed(stdout.splitlines()):
         if line.startswith("{"):
             try:

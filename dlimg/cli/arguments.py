@@ -130,7 +130,7 @@ class _Renamed(argparse.Action):
 
 
 def add_renamed(parser: ArgumentParser, old: str, new: str, *, is_flag: bool = False) -> None:
-    """Accept the old name of the option `new`, which is already there, for one release."""
+    """Accept the old name of the existing option `new`, for one release."""
     nargs = 0 if is_flag else None
     dest = new.removeprefix("--").replace("-", "_")
     parser.add_argument(old, action=_Renamed, dest=dest, new=new, nargs=nargs)

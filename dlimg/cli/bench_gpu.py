@@ -1,6 +1,6 @@
 """`dlimg bench-gpu`: the speed of a GPU, by the checks that detect and measure it.
 
-It keeps no evidence: evidence is about all checks of an image, and a few must not replace it.
+It saves no evidence: evidence covers all checks of an image, and a few must not replace it.
 """
 
 import tempfile

@@ -81,7 +81,7 @@ def parser_of_help() -> argparse.ArgumentParser:
 
 
 def position_of_command(argv: Sequence[str]) -> int | None:
-    """Return the index of the first word that is no option of `dlimg` itself."""
+    """Return the index of the first word that is not an option of `dlimg` itself."""
     expects_value = False
     for position, word in enumerate(argv):
         if expects_value:

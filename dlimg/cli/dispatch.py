@@ -46,7 +46,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _with_new_names(argv: Sequence[str], position: int) -> Sequence[str]:
-    """Return the words with the command's new name in place of an old one."""
+    """Return the words with an old name of the command replaced by the new one."""
     old, *rest = argv[position:]
     if old not in RENAMED:
         return argv

@@ -32,7 +32,7 @@ def options_of(arguments: Namespace) -> EngineOptions:
 
 
 def run(options: EngineOptions, context: Context) -> int:
-    """Return 0 when it was done; `status` returns 0 also where no engine runs."""
+    """Return 0 when it was done; `status` returns 0 also if no engine runs."""
     home = home_of(context.environment)
     match options.action:
         case "up":

@@ -172,7 +172,7 @@ def _is_called(section: str, row: Row, name: str) -> bool:
 
 
 def _gpu_rows(subject: str, rows: Rows, every: NamedRows, name: str) -> NamedRows:
-    """Return the row of a GPU by any of its names, or all of a compute capability."""
+    """Return the row of the GPU with this name, or all rows of a compute capability."""
     if subject != "gpus":
         return ()
     gpu = facts_of({"gpus.yaml": rows}).gpu(name)

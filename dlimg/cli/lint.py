@@ -58,7 +58,7 @@ def options_of(arguments: Namespace) -> LintOptions:
 def run(options: LintOptions, context: Context) -> int:
     """Return 0 without errors, 1 with errors (with --strict: or warnings).
 
-    Returns 5 when with --online somebody did not answer, and there is nothing worse.
+    Returns 5 if an index or registry did not answer (--online) and no error is worse.
     """
     if options.explain:
         out(_explanation(options.explain))

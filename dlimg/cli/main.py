@@ -34,7 +34,7 @@ def entry() -> NoReturn:
         code = main(sys.argv[1:])
     except KeyboardInterrupt:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # all is cleaned up; a second one is no news
+            signal.signal(number, signal.SIG_IGN)  # cleaned up already; ignore a second one
         sys.stderr.write("dlimg: interrupted; nothing is left running\n")
         code = INTERRUPTED
     sys.exit(code)

@@ -78,7 +78,7 @@ def options_of(arguments: Namespace) -> PickOptions:
 
 
 def run(options: PickOptions, context: Context) -> int:
-    """Return 0 when an image runs there, else 1."""
+    """Return 0 if an image runs on the hardware, else 1."""
     pick_context = read_pick_context(options.matrix, datetime.now(tz=UTC).date())
     machine = detect_machine() if options.here else None
     request = _request(options, pick_context.facts)
@@ -124,7 +124,7 @@ def _print_replacement(
 
 
 def _tested(context: Context) -> Callable[[Cell], str]:
-    """Return a function with the text about a cell's last checks; empty where there are none."""
+    """Return a function that describes a cell's last checks; empty if it has none."""
     lookup = evidence_lookup(context)
 
     def tested(cell: Cell) -> str:

@@ -1,7 +1,7 @@
 """Report files for other programs: JUnit, GitHub summaries, JSON.
 
-A wrong file name is refused before anything is built, and the file of an earlier run is removed
-then: a report that exists is of this run, whatever interrupts it, and it is complete.
+Before the first build, invalid file names are refused and the reports of an earlier run are
+removed. So a report that exists is complete and of this run, even if the run is interrupted.
 """
 
 import json
@@ -68,7 +68,7 @@ def write_reports(
 
 
 def _file_problem(path: Path) -> tuple[str, str]:
-    """Return what is wrong with this file and a hint; empty texts where nothing is."""
+    """Return what is wrong with this file and a hint; empty texts if nothing is."""
     folder = path.parent
     if path.suffix not in FORMATS:
         known = "JUnit is .xml, GitHub's summary .md, all of it .json"

@@ -68,7 +68,7 @@ def own_checks_of(arguments: Namespace) -> Path | None:
 def host_settings_of(arguments: Namespace) -> HostSettings | None:
     """Return the settings of checks on this machine; None without `--on-host`.
 
-    Raises BadInput for options about images beside it.
+    Raises BadInput if options about images are given with `--on-host`.
     """
     if arguments.on_host is None:
         if arguments.python is None:

@@ -54,7 +54,7 @@ def options_of(arguments: Namespace) -> WhyOptions:
 
 
 def run(options: WhyOptions, context: Context) -> int:
-    """Return 0 where it works, else 1."""
+    """Return 0 if it works, else 1."""
     del context
     name, answer = answer_question(options.question, datetime.now(tz=UTC).date())
     if options.format == "json":

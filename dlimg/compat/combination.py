@@ -1,4 +1,4 @@
-"""One combination of everything that must fit together, as far as it is given."""
+"""A combination of framework, CUDA, Python, GPU, driver and system, as far as it is given."""
 
 from typing import Final, Literal, NamedTuple
 
@@ -82,9 +82,9 @@ def combination_of(
 
 
 def _build(release: FrameworkRelease | None, cuda: str) -> ReleaseBuild | None:
-    """Return the package index's build for this CUDA: the one that is installed.
+    """Return the release's build for this CUDA from the package index, or None.
 
-    A build without CUDA may be from anywhere: its version says `+cpu`.
+    For an empty `cuda`, a build from any index will do: `+cpu` in its version identifies it.
     """
     builds = release.builds_for(cuda) if release else ()
     return next((build for build in builds if build.index == PYPI or not cuda), None)

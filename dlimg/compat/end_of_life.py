@@ -27,7 +27,7 @@ class SupportEnd:
 
 
 def python_end(facts: Facts, python: str, today: date) -> SupportEnd | None:
-    """Return the end of a Python minor, where it is over or within 90 days."""
+    """Return the end of a Python minor, if it is over or within 90 days."""
     fact = facts.pythons.get(python)
     day = last_day(fact.eol) if fact else None
     if fact is None or day is None or today < day - AHEAD:

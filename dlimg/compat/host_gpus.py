@@ -7,7 +7,7 @@ from dlimg.errors import Problem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectedGpu:
-    """A GPU; `capability` is such as `8.9`, empty where the driver did not say."""
+    """A GPU; `capability` is such as `8.9`, empty if the driver did not say."""
 
     name: str
     capability: str
@@ -22,7 +22,7 @@ class DetectedGpu:
 class LocalMachine:
     """The local machine; `driver` is empty without one, `cuda` the newest that it supports.
 
-    `arch` is the CPU architecture (`x86_64`), empty where unknown. `findings` are problems for the
+    `arch` is the CPU architecture (`x86_64`), empty if unknown. `findings` are problems for the
     user, each with what to do next.
     """
 

@@ -46,9 +46,9 @@ def _key(text: str) -> str:
 def legacy_answer(
     engine: RuleEngine, legacy: LegacyEnvironment, today: date, *, count: int = 5
 ) -> WhyAnswer:
-    """Return what is left of an environment: by the rules and its row.
+    """Return what can still be had of an old environment, by the rules and its row.
 
-    By its row alone where it is no framework, but a base or other software.
+    For a base or other software that is not a framework, only the row counts.
     """
     query = legacy_query(engine.facts, legacy)
     reasons = legacy_reasons(engine.facts, legacy)
@@ -93,7 +93,7 @@ def _replacements(
 
 
 def legacy_query(facts: Facts, legacy: LegacyEnvironment) -> Query | None:
-    """Return the environment as a question; None where it is no framework."""
+    """Return the environment as a question, or None if it has no framework."""
     if not legacy.framework:
         return None
     known = facts.releases.get(legacy.framework, {})

@@ -65,7 +65,7 @@ def _cuda_of_extra(text: str, name: str, extra: str) -> str:
 
 
 def parse_version(facts: Facts, framework: str, text: str) -> str:
-    """Return a release: `2.6` is 2.6.0 where that exists, else the newest of 2.6.
+    """Return a release: `2.6` is 2.6.0 if that exists, else the newest of 2.6.
 
     Raises BadInput with the nearest, and with the first and the last that the facts have.
     """

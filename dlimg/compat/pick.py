@@ -1,4 +1,4 @@
-"""The matrix's cells for a machine: those that run there, best first, and why others do not."""
+"""The cells of the matrix that run on a machine, best first, and why others do not."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,15 +17,15 @@ from dlimg.model import CPU, Cell, Flavour, Lock
 # How a GPU runs a wheel: by machine code for just this chip, for its major, by PTX, or unknown.
 EXACT, MAJOR, PTX, UNKNOWN = range(4)
 LockOf = Callable[[str], Lock | None]
-# What the rules say about a cell, for each GPU.
+# The results of the rules for a cell, by GPU.
 Reasons: TypeAlias = tuple[tuple[GpuFact | None, tuple[RuleResult, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickRequest:
-    """A user's hardware and wishes; empty is open. `without_gpu` asks for images for the CPU.
+    """A user's hardware and wishes; an empty field is no wish.
 
-    `arch` is the CPU architecture of the host (`x86_64`).
+    `without_gpu` asks for CPU images. `arch` is the CPU architecture of the host (`x86_64`).
     """
 
     gpus: tuple[GpuFact, ...] = ()
@@ -38,7 +38,7 @@ class PickRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickMatch:
-    """A cell that runs there; `native` when the driver supports its CUDA natively.
+    """A cell that runs on the hardware; `native` if the driver supports its CUDA natively.
 
     `match` is how well its `code` (one for each GPU of the request) fits.
     """
@@ -59,7 +59,7 @@ class PickMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """Cells that do not run, all for the same reason; `on` is the GPU, where there are several."""
+    """Cells that do not run, all for one reason; `on` is the GPU, if several were requested."""
 
     reason: RuleResult
     cells: tuple[Cell, ...]
@@ -89,10 +89,11 @@ class Catalog:
 
 
 def pick(catalog: Catalog, request: PickRequest, engine: RuleEngine) -> PickResult:
-    """Judge every cell; of one family the newest framework comes first.
+    """Judge every cell; within a family the newest framework comes first.
 
-    A GPU or a driver asks for CUDA: an image without it is left out, and the reverse. Where a
-    GPU's host is of another architecture, an image without CUDA does not run there either.
+    A GPU or a driver in the request leaves out images without CUDA, and `without_gpu` leaves out
+    images with CUDA. If the GPU's host has another architecture, images without CUDA do not run
+    there either.
     """
     requested = [cell for cell in catalog.cells if is_requested(cell, request)]
     matches: list[PickMatch] = []
@@ -137,7 +138,7 @@ def for_cpu(request: PickRequest) -> PickRequest:
 
 
 def wrong_host(cell: Cell, request: PickRequest, facts: Facts) -> tuple[RuleResult, str] | None:
-    """Return the refusal of a cell for another CPU architecture, with the GPU that it is about."""
+    """Return the refusal of a cell for another CPU architecture, with the GPU concerned."""
     combination = combination_of(cell, facts)
     if request.arch not in {"", combination.arch}:
         message = f"this machine is {request.arch}, and this is for {combination.arch}"
@@ -157,7 +158,7 @@ def _reasons(
 
 
 def _first_refusal(reasons: Reasons, request: PickRequest) -> tuple[RuleResult, str] | None:
-    """Return the first refusal, with the GPU that it is about where there are several."""
+    """Return the first refusal, with the GPU concerned if there are several."""
     for gpu, of_gpu in reasons:
         for refusal in refusals(of_gpu):
             return refusal, gpu.name if gpu and len(request.gpus) > 1 else ""
@@ -279,7 +280,7 @@ def _another_family(catalog: Catalog, request: PickRequest, engine: RuleEngine) 
 
 
 def _best(catalog: Catalog, request: PickRequest, engine: RuleEngine) -> Cell | None:
-    """Return the best cell that runs there without a doubt: nothing else is worth a change."""
+    """Return the best cell that runs without a doubt."""
     matches = pick(catalog, request, engine).matches
     return next((match.cell for match in matches if not match.doubts), None)
 

@@ -47,7 +47,7 @@ class Query:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether it names something that a CPU build has no use for."""
+        """Whether the query names a GPU, a driver or something else that a CPU build lacks."""
         wants_cuda = self.package is not None and self.package.builds == "cuda"
         return bool(self.gpu or self.driver or self.cudnn or wants_cuda)
 
@@ -103,9 +103,9 @@ def completions_by_build(context: QueryContext, query: Query) -> Iterator[Iterat
 def builds(
     facts: Facts, query: Query, release: FrameworkRelease | None, arch: str
 ) -> Iterator[tuple[ReleaseBuild | None, str]]:
-    """Yield builds, each with a CUDA; None for the build where there is none.
+    """Yield builds, each with a CUDA; a build is None if the release has none for it.
 
-    The package index's own come first, then the newest CUDA.
+    The package index's own builds come first, then the newest CUDA.
     """
     candidates = _of_arch(release, arch)
     if query.cuda == CPU:

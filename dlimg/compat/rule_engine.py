@@ -117,7 +117,7 @@ class RuleEngine:
         self.fewest_axes_first = sorted(self.groups, key=lambda group: len(group.axes))
 
     def reasons(self, combination: Combination) -> tuple[RuleResult, ...]:
-        """Return what the rules say about it, in no particular order."""
+        """Return the results of the rules for the combination, in no particular order."""
         return tuple(self._reasons(combination))
 
     def _reasons(self, combination: Combination) -> Iterator[RuleResult]:
@@ -130,9 +130,10 @@ class RuleEngine:
         combination: Combination,
         is_against: Callable[[RuleResult], bool],
     ) -> bool:
-        """Return whether a rule that reads none of these axes is against the combination.
+        """Return whether a rule that reads none of these axes refuses the combination.
 
-        Rules of few axes come first: their result for a GPU and a CUDA holds for many.
+        Rules with few axes come first: their result for a GPU and a CUDA holds for many
+        combinations.
         """
         return any(
             any(map(is_against, group.check(self.facts, combination)))

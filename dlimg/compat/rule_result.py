@@ -10,9 +10,9 @@ _ORDER: Final = {"refusal": 0, "warning": 1, "support": 2}
 
 
 class RuleResult(NamedTuple):
-    """One rule's result and its source; only a refusal has a stage `at` which it fails.
+    """One rule's result and its source; a refusal also has the stage `at` which it fails.
 
-    An uncertain one rests on an unconfirmed fact: it warns, and never refuses.
+    An uncertain result is based on an unconfirmed fact: it warns, and never refuses.
     """
 
     rule: str
@@ -24,7 +24,7 @@ class RuleResult(NamedTuple):
 
 
 def refuse(rule: str, at: Stage, message: str, source: str, *, certain: bool = True) -> RuleResult:
-    """Return a refusal; a warning where the fact behind it is not certain."""
+    """Return a refusal; a warning if the fact behind it is not certain."""
     if not certain:
         return warn(rule, message, source, certain=False)
     return RuleResult(rule=rule, message=message, source=source, at=at, level="refusal")
@@ -44,7 +44,7 @@ def refusals(results: Iterable[RuleResult]) -> tuple[RuleResult, ...]:
 
 
 def failing_stage(results: Iterable[RuleResult]) -> Stage | None:
-    """Return the first stage at which it fails, or None where nothing refuses."""
+    """Return the first stage at which the combination fails, or None if no rule refuses it."""
     failed = {result.at for result in results if result.level == "refusal"}
     return next((stage for stage in STAGES if stage in failed), None)
 

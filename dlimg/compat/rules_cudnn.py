@@ -103,7 +103,7 @@ def _dropped(fact: CudnnFact, cudnn: str, gpu: GpuFact) -> RuleResult:
 
 
 def _range_excludes(facts: Facts, gpu: GpuFact, pin: str) -> RuleResult | None:
-    """Refuse a range in which each cuDNN has dropped this GPU; warn where some have."""
+    """Refuse a range in which each cuDNN has dropped this GPU; warn if some have."""
     bounds = [fact for fact in facts.cudnn.values() if fact.and_newer]
     for fact in sorted(bounds, key=lambda fact: numbers(fact.cudnn)):
         if capability_of(gpu.capability) >= _oldest(fact):

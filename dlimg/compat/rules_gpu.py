@@ -13,7 +13,7 @@ from dlimg.facts.model import CudaFact, GpuFact, Origin, ReleaseBuild
 
 
 def gpu_code(facts: Facts, combination: Combination) -> RuleResult | None:
-    """Refuse a wheel without machine code for this GPU and without PTX to make some from."""
+    """Refuse a wheel with neither machine code for this GPU nor PTX that its driver can compile."""
     gpu, build = combination.gpu, combination.build
     if gpu is None or build is None or not build.cuda:
         return None
@@ -41,7 +41,7 @@ def _has_code(build: ReleaseBuild, gpu: GpuFact, code: GpuCode) -> RuleResult:
 
 
 def _has_no_code(combination: Combination, build: ReleaseBuild, gpu: GpuFact) -> RuleResult:
-    """Refuse, or warn of a newer GPU where the list's source cannot show PTX."""
+    """Refuse, or warn of a newer GPU if the list's source cannot show PTX."""
     origin = build.architectures_origin
     certain = origin.certain and gpu.origin.sure_of("capability")
     message = f"{combination.release_name} for CUDA {combination.cuda} has code for"

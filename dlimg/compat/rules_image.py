@@ -30,7 +30,7 @@ def python_source(facts: Facts, combination: Combination) -> RuleResult | None:
 
 
 def base_image(facts: Facts, combination: Combination) -> RuleResult | None:
-    """Refuse a wheel without CUDA libraries where no base image has them for this system."""
+    """Refuse a wheel without CUDA libraries if no base image has them for this system."""
     build, system = combination.build, combination.distribution
     if build is None or not build.uses_system_cuda:
         return None
@@ -67,7 +67,7 @@ def _systems_with_image(facts: Facts, fact: CudaFact, system: Distribution) -> s
 
 
 def compiler_wheel(facts: Facts, combination: Combination) -> RuleResult | None:
-    """Refuse the devel flavour, which takes nvcc from a wheel, where this CUDA has none."""
+    """Refuse the devel flavour, which takes nvcc from a wheel, if this CUDA has none."""
     if combination.flavour != Flavour.DEVEL or not combination.cuda:
         return None
     fact = facts.cuda.get(combination.cuda)

@@ -1,4 +1,4 @@
-"""Rules about wheels: whether there is one for this Python, architecture, CUDA and glibc."""
+"""Rules about wheels: one must exist for this Python, architecture, CUDA and glibc."""
 
 from typing import Final
 
@@ -58,7 +58,7 @@ def platform_tag(facts: Facts, combination: Combination) -> RuleResult | None:
 
 
 def _old_tag(facts: Facts, combination: Combination, system: Distribution) -> RuleResult | None:
-    """Warn of a tag `manylinux1` where the framework's wheels need more than it promises."""
+    """Warn of a tag `manylinux1` if the framework's wheels need more than it promises."""
     release = combination.release
     statement = facts.statements.get(f"{combination.framework}-manylinux1")
     if release is None or release.platform != "manylinux1" or statement is None:
@@ -179,7 +179,7 @@ def _no_build(facts: Facts, release: FrameworkRelease, combination: Combination)
 def _ended_before(facts: Facts, combination: Combination) -> bool:
     """Return whether an older release, whose builds are certain, already dropped this CUDA.
 
-    An unconfirmed list of builds forbids nothing by itself.
+    An unconfirmed list of builds alone refuses nothing.
     """
     older = [
         release
@@ -211,7 +211,7 @@ def cuda_index(facts: Facts, combination: Combination) -> RuleResult | None:
 
 
 def vendor_index(facts: Facts, framework: str) -> str:
-    """Return the address of the vendor's own package index, or a phrase where it is not known."""
+    """Return the address of the vendor's own package index, or a phrase if it is not known."""
     fact = facts.frameworks.get(framework)
     return (fact.vendor_index if fact else "") or "the vendor's index"
 

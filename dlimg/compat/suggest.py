@@ -1,6 +1,6 @@
 """The nearest valid combinations: least change first, each of them judged by the rules.
 
-Releases and CUDAs are tried in the order of their cost; the rest is changed only where a refusal
+Releases and CUDAs are tried in the order of their cost; the rest is changed only if a refusal
 depends on it. The search is bounded in judgements, so it is bounded in time.
 """
 
@@ -125,7 +125,7 @@ def suggest(
 ) -> tuple[Suggestion, ...]:
     """Return up to `count` suggestions, the cheapest first.
 
-    Other hardware is suggested only where nothing else helps.
+    Other hardware is suggested only if nothing else helps.
     """
     # A package that ended or sees no GPU stands for the framework, which did not and does.
     wanted = replace(query, package=None)
@@ -154,7 +154,7 @@ def _distinct(suggestions: Iterable[Suggestion], count: int) -> tuple[Suggestion
 
 
 def _hardware(facts: Facts, query: Query) -> Iterator[list[Query]]:
-    """Yield the question; then for the usual hosts; then with other GPUs, the nearest first."""
+    """Yield the query as it is, then for the usual hosts, then for the GPUs nearest to its own."""
     yield [query]
     gpu = query.gpu
     usual = (gpu.arch if gpu else "") or X86_64
@@ -261,7 +261,7 @@ def _changes_less(suggestion: Suggestion, other: Suggestion) -> bool:
 
 
 class _Search:
-    """One search: its suggestions, and the judgements that remain to it."""
+    """One search: its suggestions so far, and the number of judgements it may still make."""
 
     def __init__(self, engine: RuleEngine, context: QueryContext, query: Query) -> None:
         self.engine = engine
@@ -316,7 +316,7 @@ class _Search:
     def _first_valid(self, query: Query) -> tuple[Combination | None, frozenset[str]]:
         """Return the first combination with nothing against it; else the axes to change.
 
-        No axes where something is against every build that no such change would help.
+        The axes are empty if a change of them would help no build.
         """
         blamed: set[str] = set()
         for combinations in completions_by_build(self.context, query):

@@ -15,7 +15,7 @@ _OLD_NAMES: Final = {"manylinux1": "2.5", "manylinux2010": "2.12", "manylinux201
 
 
 def glibc_floor_of(platform: str) -> str:
-    """Return `2.28` of `manylinux_2_28` or `x86_64-manylinux_2_28`; empty where none is named.
+    """Return `2.28` of `manylinux_2_28` or `x86_64-manylinux_2_28`; empty if none is named.
 
     The name `manylinux1` is none: some of its wheels need a far newer glibc.
     """

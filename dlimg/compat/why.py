@@ -30,7 +30,7 @@ class WhyAnswer:
 
 
 def answer(engine: RuleEngine, query: Query, today: date, *, count: int = 5) -> WhyAnswer:
-    """Answer a question, with up to `count` of the nearest combinations where it is no."""
+    """Judge a query; if it is refused, also suggest up to `count` of the nearest valid ones."""
     context = QueryContext(engine.facts, today)
     best = least_refused(engine, completions(context, query))
     judged = judge(engine, best)
@@ -45,8 +45,9 @@ def answer(engine: RuleEngine, query: Query, today: date, *, count: int = 5) -> 
 def least_refused(engine: RuleEngine, combinations: Iterable[Combination]) -> Combination:
     """Return the first that no rule refuses or doubts; else the one with the fewest doubts.
 
-    A build without CUDA only where those with CUDA are refused. Where all are refused: of the most
-    usual build, which people mean, the one that the fewest rules refuse.
+    A build without CUDA is returned only if those with CUDA are refused. If all are refused, it is
+    the one that the fewest rules refuse, among combinations with the most usual build, which people
+    usually mean.
     """
     weighed: list[tuple[int, bool, int, Combination]] = []
     for combination in combinations:

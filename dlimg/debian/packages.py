@@ -40,7 +40,7 @@ class AptHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AptSuite:
-    """One suite, with the apt options that restrict apt to it."""
+    """One suite, with the options that limit apt to it."""
 
     suite: str
     options: tuple[str, ...]
@@ -125,7 +125,10 @@ def fetch_packages(apt: AptSuite, names: Sequence[str], folder: Path) -> None:
 
 
 def replace_folder(root: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a new folder and replace `root` by it in one step, or leave `root` as it is."""
+    """Fill a new folder and put it in the place of `root` in one step.
+
+    If that fails, `root` stays unchanged.
+    """
     root.parent.mkdir(parents=True, exist_ok=True)
     for left_over in root.parent.glob(f"{root.name}.new-*"):
         shutil.rmtree(left_over, ignore_errors=True)

@@ -129,7 +129,7 @@ class Validator:
         return node.nodes
 
     def choice(self, node: Node | None, subject: str, known: Collection[str]) -> str:
-        """Return a text of a closed set; any text where the set, refused already, is empty."""
+        """Return a text of a closed set; any text if the set, refused already, is empty."""
         value = self.text(node, subject)
         if node is not None and value and known and value not in known:
             self.refuse(node.line, f"unknown {subject} {value!r}", nearest(value, known))

@@ -40,7 +40,7 @@ class YamlSequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class YamlMapping:
-    """A mapping, with the line of every key; `whole` when no key of it was left out as a repeat."""
+    """A mapping, with the line of every key; `whole` if no repeated key was left out."""
 
     line: int
     entries: Mapping[str, "Node"]
@@ -88,7 +88,7 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, source: str) -> BadInp
 
 
 def _is_indented_with_tabs(text: str, line: int) -> bool:
-    # YAML's own line ends: what else Python takes for one would shift the count.
+    # Only YAML's own line ends: the others that Python knows would shift the count.
     lines = re.split(r"\r\n|[\n\r\x85\u2028\u2029]", text)
     written = lines[line] if line < len(lines) else ""
     return "\t" in written[: len(written) - len(written.lstrip(" \t"))]

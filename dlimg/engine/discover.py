@@ -1,4 +1,4 @@
-"""Finding a container engine: the user's, or a private engine of dlimg's own."""
+"""Finding a container engine: the user's, or dlimg's private engine."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ REAL_PROBE: Final = EngineProbe(
 def find_engine(
     context: Context, *, private: PrivateEnginePolicy, probe: EngineProbe = REAL_PROBE
 ) -> client.Engine:
-    """Return the engine to use, after starting a private one where `private` allows it.
+    """Return the engine to use, after starting a private one if `private` allows it.
 
     An engine that the user has named (DOCKER_HOST, a context) must answer: another one is never
     used instead. `refuse` starts no private engine because the user forbids it, `join` because

@@ -21,7 +21,10 @@ _LISTS_DEVICES: Final = (28, 2)
 
 @engine_errors()
 def gpu_devices(engine: Engine) -> tuple[str, ...]:
-    """Return the device names to ask for, best first: CDI names, `nvidia`."""
+    """Return the GPU device names that the engine accepts, best first.
+
+    CDI names come before `nvidia`, the name for all GPUs through NVIDIA's runtime.
+    """
     info: Mapping[str, Any] = engine.sdk.info()
     cdi_names = {
         device["ID"]
@@ -60,7 +63,7 @@ def check_device(device: str, engine: Engine) -> None:
 
 
 def device_request(device: str) -> DeviceRequest:
-    """Return the SDK's request for one of `gpu_devices`; `nvidia` stands for all GPUs."""
+    """Return the SDK's request for one of `gpu_devices`; `nvidia` means all GPUs."""
     if device == NVIDIA:
         return DeviceRequest(driver=NVIDIA, count=-1, capabilities=[["gpu"]])
     return DeviceRequest(driver="cdi", device_ids=[device])

@@ -123,7 +123,7 @@ def save_network(network: BridgeNetwork, file: Path) -> None:
 
 
 def load_network(file: Path) -> BridgeNetwork | None:
-    """Return the saved network, if there is one."""
+    """Return the saved network, or None if none is saved."""
     if not file.exists():
         return None
     saved: Mapping[str, str] = json.loads(file.read_text(encoding="utf-8"))

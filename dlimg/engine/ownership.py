@@ -1,11 +1,11 @@
-"""Which images and containers of an engine are dlimg's own.
+"""Ownership: the images and containers of an engine that dlimg made.
 
-Labels do not say it for images, because whatever is built on an image inherits its labels. So
-each image built leaves an empty file whose name is the whole record: content key and digest.
+Labels do not prove it for images, because an image built on another inherits its labels. So each
+built image leaves an empty file whose name is the whole record: content key and digest.
 
-A container has its process in a label, so that no other dlimg removes it while that process
-runs. An engine may serve several hosts and PID namespaces: a process that cannot be seen from
-here does not count as ended.
+A container has the process that made it in a label, so that no other dlimg removes it while that
+process runs. An engine may serve several hosts and PID namespaces: a process that cannot be seen
+from here does not count as ended.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ def record_build(environment: Mapping[str, str], key: str, digest: str) -> None:
 
 
 def was_built_here(environment: Mapping[str, str], key: str, digest: str) -> bool:
-    """Return whether a build here recorded this very image for this content key."""
+    """Return whether a build on this machine recorded the image under this content key."""
     try:
         return _record(environment, key, digest).is_file()
     except OSError:

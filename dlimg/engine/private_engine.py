@@ -1,6 +1,6 @@
-"""The private engine: a container engine of dlimg's own, beside any system engine.
+"""The private engine: a container engine that dlimg runs beside any system engine.
 
-It has its own data, socket, bridge and iptables rules, and stays up until `down`.
+It has its own data, socket, bridge and iptables rules, and runs until `down`.
 """
 
 import json
@@ -87,7 +87,7 @@ class EngineStatus:
 
 
 def up(home: PrivateHome, context: Context, *, cdi: Sequence[Path] = ()) -> client.Engine:
-    """Return the running private engine, after installing and starting it where necessary.
+    """Return the running private engine, after installing and starting it if necessary.
 
     `cdi` replaces the default folders of CDI specifications. Raises `NoEngine` with the reason
     when this host cannot run one, or with the end of the engine's log.

@@ -67,7 +67,7 @@ class GpuCode:
 
 @cache
 def code_of(name: str) -> GpuCode | None:
-    """Return the code that `sm_90`, `compute_120`, `sm_100f` name; None for another form."""
+    """Return the code that `sm_90`, `compute_120` or `sm_100f` names; None for other forms."""
     match = _CODE.fullmatch(name)
     if not match:
         return None

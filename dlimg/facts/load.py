@@ -88,7 +88,7 @@ class Facts:
 def parse_facts(texts: Mapping[str, str]) -> Facts:
     """Return the facts in these YAML texts by file name.
 
-    Raises BadInput where a row lacks a field, its source or the day it was checked.
+    Raises BadInput if a row lacks a field, its source or the day it was checked.
     """
     # PyYAML takes 20 ms to import, and commands mostly read rows from their cache.
     from dlimg.facts.parse import rows_of  # noqa: PLC0415

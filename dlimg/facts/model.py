@@ -2,7 +2,7 @@
 
 A class's annotations are its rows' fields, for the parser and for the JSON schema: `Annotated`
 adds the pattern of a text, `Literal` a closed set, a field without a default is required.
-A text is empty and a tuple has no members where nothing is known. Versions and days are text as
+A text is empty and a tuple has no members if nothing is known. Versions and days are text as
 in the file; a day may be a month (`2026-06`) or a year.
 
 Rows are compared by identity, so that they are fast keys of a table.
@@ -82,7 +82,7 @@ class Origin(NamedTuple):
         return self.certain and self.doubts.isdisjoint(fields)
 
     def source_of(self, name: str) -> str:
-        """Return the field's own source or its group's; the row's where it has none."""
+        """Return the field's own source or its group's; the row's if it has none."""
         return self.sources.get(name) or self.sources.get(_group(name)) or self.source
 
     def of(self, name: str) -> "Origin":
@@ -91,17 +91,17 @@ class Origin(NamedTuple):
 
 
 def _group(name: str) -> str:
-    """Return `image` of `image_state`: such fields may share one source and one doubt."""
+    """Return `image` for `image_state`; fields with one prefix may share source and doubt."""
     return name.partition("_")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrameworkFact:
-    """A framework: its names, and how its packages bring CUDA.
+    """A framework: its names, and how its packages install CUDA.
 
-    `extra` is the extra that brings the CUDA libraries, `{cuda}` in it the CUDA of the build; empty
-    where the package itself depends on them. `unpinned_cuda` says where a build without pins of
-    CUDA packages has the libraries from: `bundled` in the wheel, or the `system`.
+    `extra` is the extra that installs the CUDA libraries, with `{cuda}` for the CUDA of the build;
+    it is empty if the package itself depends on them. `unpinned_cuda` is the origin of the
+    libraries if a build pins no CUDA packages: `bundled` in the wheel, or the `system`.
     `plain_runs_on_cpu`: the package without an extra is the build without CUDA.
     """
 
@@ -133,12 +133,12 @@ class FrameworkPackage:
 class ReleaseBuild:
     """One build of a release: the wheel of one index, CPU architecture and CUDA.
 
-    `cuda` is a minor (`13.2`), a major (`12`: any minor of it), or empty for a build without.
-    `variant` is the index's own word (`cu132`, `cuda12`, `and-cuda`); `package` what is installed.
-    `built_for` is the CUDA that compiled it, to the last digit known. `pins` are its requirements:
-    a bare version is pinned exactly, anything else is a specifier. `architectures` has `sm_` for
-    machine code and `compute_` for PTX; none: unknown. `ptx_known` is false where the source
-    cannot show PTX. `uses_system_cuda`: its CUDA libraries must be in the base image.
+    `cuda` is a minor (`13.2`), a major (`12`: any minor of it), or empty for a build without CUDA.
+    `variant` is the index's own word (`cu132`, `cuda12`, `and-cuda`), `package` the package to
+    install. `built_for` is the CUDA that compiled it, as exactly as known. `pins` are its
+    requirements: a bare version is pinned exactly, anything else is a specifier. `architectures`
+    has `sm_` for machine code and `compute_` for PTX; empty means unknown. `ptx_known` is false if
+    the source cannot show PTX. `uses_system_cuda`: its CUDA libraries must be in the base image.
     """
 
     index: str
@@ -157,21 +157,21 @@ class ReleaseBuild:
 
     @property
     def cudnn(self) -> str:
-        """The cuDNN that it pins, or the range that it takes; empty where it asks for none."""
+        """The cuDNN version or range that the release requires; empty if it requires none."""
         pins = (pin for name, pin in self.pins.items() if name.startswith("nvidia-cudnn-"))
         return next(pins, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrameworkRelease:
-    """One framework release: Pythons and CUDA versions that its wheels exist for.
+    """One framework release, with the Pythons and CUDA versions that have wheels of it.
 
     `cuda` holds minors (`13.2`) or majors (`12`: any minor of it) of the package index's x86_64
-    wheels; `companions` the versions that pair with it; `library` and `plugin` the requirement of
-    its library package and, by CUDA, the version of its plugin. `architectures` has the GPU code
-    of the wheels by CUDA, where it is known; `ptx_known` is false where its source cannot show
-    PTX. `variants` are names of the builds on the vendor's index. `builds` has all that is known,
-    of other indexes and architectures too.
+    wheels. `companions` are the versions of other packages that fit it. `library` is the
+    requirement of its library package, and `plugin` the version of its plugin by CUDA.
+    `architectures` has the GPU code of the wheels by CUDA, if known; `ptx_known` is false if the
+    source cannot show PTX. `variants` are names of the builds on the vendor's index. `builds` are
+    all known builds, also those of other indexes and architectures.
     """
 
     framework: str = _derived("")
@@ -204,11 +204,11 @@ class FrameworkRelease:
         return self.origin.source
 
     def companion_note(self, name: str) -> str:
-        """Return why no version of a companion pairs with it; empty where nothing is said."""
+        """Return the reason why no version of a companion fits, or an empty text."""
         return self.origin.notes.get(name, "")
 
     def architectures_for(self, cuda: str) -> Texts:
-        """Return those of the wheels for this CUDA; none where they are unknown."""
+        """Return the GPU code of the wheels for this CUDA; empty if unknown."""
         return self.architectures.get(cuda) or self.architectures.get(major(cuda), ())
 
     def builds_for(self, cuda: str, arch: str = X86_64) -> tuple[ReleaseBuild, ...]:
@@ -260,11 +260,11 @@ class CodeFloor:
 class CudaFact:
     """A CUDA minor: the drivers that run it, the GPUs it compiles for, its nvidia/cuda images.
 
-    `min_driver` is the oldest that runs it within its major (before CUDA 11: at all), `drivers`
-    those of its own updates, oldest first: from there on PTX works, too. `sm_max` is empty where
-    it is not known. `image_state` is `supported`, `exists`, `ended` (exists, without support),
-    `deleted` or empty; `image_seen` the month of that observation. The image `image_tag` also
-    starts on the driver branches `image_lets_through`.
+    `min_driver` is the oldest driver that runs it by minor-version compatibility (before CUDA 11:
+    at all). `drivers` are those of its own updates, oldest first; from the first of them on, PTX
+    works, too. `sm_max` is empty if unknown. `image_state` is `supported`, `exists`, `ended`
+    (exists, without support), `deleted` or empty; `image_seen` is the month of that observation.
+    The image `image_tag` also starts on the driver branches `image_lets_through`.
     """
 
     cuda: Digits
@@ -338,7 +338,7 @@ class DriverBranch:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ForwardCompatibility:
-    """Whether GPUs of a kind run a newer CUDA than their driver's with the package cuda-compat."""
+    """A kind of GPU, and whether cuda-compat lets it run a newer CUDA than its driver's."""
 
     kind: GpuClass
     forward: bool
@@ -373,7 +373,7 @@ class GpuFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PythonFact:
-    """A Python minor: its days, and the newest build that uv manages, if there is any."""
+    """A Python minor: its release and end of life, and the newest build that uv has, if any."""
 
     python: Digits
     released: Day = ""
@@ -388,10 +388,10 @@ class PythonFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Distribution:
-    """A distribution's code name, its own Python and its glibc; the days that its support ends.
+    """A distribution: its code name, its own Python, its C library, and the ends of its support.
 
-    `extended_eol` ends the `extended` support: LTS is free, ESM for subscribers. `libc` is `glibc`
-    or `musl`; only the first has a number, where it is known.
+    `extended_eol` ends the `extended` support: LTS is free, ESM is for subscribers. `libc` is
+    `glibc` or `musl`; `glibc` is the version of the former, if known.
     """
 
     distribution: str
@@ -412,12 +412,12 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LegacyEnvironment:
-    """An environment of an old tutorial or platform, and what of it can still be had.
+    """An environment of an old tutorial or platform, and the parts of it that can still be had.
 
     `framework` and `version` are empty for other software. `packages` are its frameworks as
     requirements of the package index (`tensorflow-gpu==1.0.1`). `wheel` and `base_image` are
-    descriptions, `wheel_state` and `base_image_state` what follows from them; empty where nothing
-    does.
+    descriptions; `wheel_state` and `base_image_state` are the states that follow from them, or
+    empty.
     """
 
     name: str = _key("environment")

@@ -98,7 +98,7 @@ def requirements(metadata: str, *, extra: str, python: str) -> dict[str, Require
 
 
 def pins(by_name: Mapping[str, Requirement]) -> dict[str, str]:
-    """Return the pins of CUDA packages: a bare version where exact, or else the specifier."""
+    """Return the pins of CUDA packages: a bare version if exact, or else the specifier."""
     texts = {name: pin(requirement) for name, requirement in sorted(by_name.items())}
     return {
         name: text for name, text in texts.items() if text and _CUDA_PACKAGE.fullmatch(name.lower())

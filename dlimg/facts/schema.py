@@ -27,7 +27,7 @@ _INNER: Final[Mapping[Kind, Kind]] = {"table": "text", "lists": "list", "tables"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldForm:
-    """The form of a field; `choices` is a closed set of texts, empty where any fit `pattern`.
+    """The form of a field; `choices` is a closed set of texts, empty if any fit `pattern`.
 
     A `table` has texts by name, `lists` and `tables` have lists and tables by name.
     """

@@ -16,7 +16,7 @@ _BARE: Final = re.compile(r"[a-z_][a-z0-9_-]*")
 def with_row(text: str, section: str, row: Mapping[str, Any]) -> str:
     """Return the text with this row added at the end of its section, otherwise unchanged.
 
-    Raises KeyError where there is no such section.
+    Raises KeyError if the section does not exist.
     """
     lines = text.splitlines(keepends=True)
     heads = [number for number, line in enumerate(lines) if line.startswith(f"{section}:")]

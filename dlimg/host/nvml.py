@@ -1,4 +1,4 @@
-"""The GPUs and the driver of this host, from NVML, or the reason why there are none."""
+"""The GPUs and the driver of this host, from NVML, or the reason why none were found."""
 
 # ruff: noqa: N802 - the names are NVIDIA's
 
@@ -58,9 +58,9 @@ def load_nvml() -> Nvml:
 
 
 def detect_gpus(library: Nvml, root: Path = ROOT) -> LocalMachine:
-    """Return the GPUs that the driver shows, and findings such as why there are none.
+    """Return the GPUs that the driver shows, and findings such as the reason for none.
 
-    `root` is the root of the file system, where to look for a cause that NVML cannot tell.
+    `root` is the root of the file system, which is searched for causes that NVML does not report.
     """
     findings = list(_wsl_findings(root))
     try:

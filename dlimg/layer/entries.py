@@ -59,7 +59,7 @@ def link_entry(path: str, target: str, *, owner: str = "") -> LayerEntry:
 
 
 def iter_entry_content(source: PackedContent | bytes) -> Iterator[bytes]:
-    """Yield the content in chunks; raises BadInput where it differs from the wheel's directory."""
+    """Yield the content in chunks; raises BadInput if it differs from the wheel's directory."""
     if isinstance(source, bytes):
         yield source
     else:

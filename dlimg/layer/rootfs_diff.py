@@ -1,7 +1,7 @@
 """The changes in a root file system as a layer's tar, as containerd would write it.
 
-The folder is compared with the tar that it was unpacked from. A folder's time is no change, and a
-file is read only where its other attributes are equal (continuity's `fs.Changes`).
+The folder is compared with the tar that it was unpacked from. A folder's time alone does not count,
+and a file is read only if its other attributes are equal (continuity's `fs.Changes`).
 """
 
 import os
@@ -67,7 +67,7 @@ class _DiskFile:
 
 
 def diff_rootfs(root: Path, below: tarfile.TarFile) -> Iterator[bytes]:
-    """Yield the tar of what differs between the folder and the tar below."""
+    """Yield the tar of the differences between the folder and the tar below."""
     known = {
         member_path(member): member for member in below if member_path(member) not in {"", "."}
     }

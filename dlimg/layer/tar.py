@@ -1,6 +1,6 @@
 """The tar of a layer, as parts: headers made here, and contents that stay in their wheels.
 
-POSIX ustar, with an extended (pax) header where a path or a size does not fit. Owner, time and
+POSIX ustar, with an extended (pax) header if a path or a size does not fit. Owner, time and
 folders' modes are always the same, so equal entries make equal tars.
 """
 

@@ -109,7 +109,7 @@ def rewrite_shebang(script: bytes) -> bytes:
 
 
 def is_replaced(script: str, commands: tuple[ConsoleScript, ...]) -> bool:
-    """Whether a command of the same name replaces a wheel's script."""
+    """Return whether a command of the same name replaces the wheel's script."""
     for suffix in (".exe", "-script.py", ".pya"):
         if script.endswith(suffix):
             script = script.removesuffix(suffix)
@@ -153,7 +153,7 @@ class PlacedMember:
 
 
 def depends_on_python(wheel: OpenWheel) -> bool:
-    """Whether an installed path contains the Python's version, and so the layer depends on it."""
+    """Return whether the layer depends on the Python: an installed path has its version."""
     start = f"{wheel.data_folder}/"
     return any(
         member.path.startswith(start) and _NAMES_PYTHON.match(member.path.removeprefix(start))
@@ -201,7 +201,7 @@ def wheel_entries(wheel: OpenWheel, *, python: str) -> Iterator[LayerEntry]:
 
 
 def rewritten_script(wheel: OpenWheel, placed: PlacedMember) -> bytes | None:
-    """Return the content of a script with the placeholder `#!python`, None for other members."""
+    """Return the content of a script with the placeholder `#!python`, or None for other members."""
     if not placed.script:
         return None
     start = b""

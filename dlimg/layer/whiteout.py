@@ -30,7 +30,7 @@ def whiteout_path(path: str) -> str:
 
 
 def whiteout_hides(whiteout: str, path: str) -> bool:
-    """Whether the whiteout deletes the path, or a folder above it."""
+    """Return whether the whiteout deletes the path, or a folder above it."""
     folder, name = parent_folder(whiteout), file_name(whiteout)
     if name == _OPAQUE:
         return path.startswith(f"{folder}/")
@@ -43,7 +43,7 @@ def is_whiteout(path: str) -> bool:
 
 
 def is_opaque(path: str) -> bool:
-    """Whether this whiteout deletes all of its folder."""
+    """Return whether this whiteout deletes all of its folder."""
     return file_name(path) == _OPAQUE
 
 

@@ -22,7 +22,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One finding: `about` names its subject, `source` the origin of the facts behind it."""
+    """One finding; `about` is its subject, and `source` the origin of the facts that it uses."""
 
     id: str
     severity: Severity

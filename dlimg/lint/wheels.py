@@ -62,7 +62,7 @@ def _two_cudnns(context: LintContext) -> Iterator[Finding]:
 
 
 def _same_path(context: LintContext) -> Iterator[Finding]:
-    """Yield conflicts by RECORDs where these were read, else warnings by packages' names."""
+    """Yield conflicts by RECORDs if these were read, else warnings by packages' names."""
     records = context.answers.records if context.answers else {}
     yield from _record_conflicts(context, records)
     groups = (*_framework_packages(context.facts), *_SAME_FOLDER)

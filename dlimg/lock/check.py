@@ -62,7 +62,7 @@ def former_id(cell: Cell) -> str:
 
 
 def unused_exceptions(everything: Sequence[Cell], folder: Path) -> Iterator[Problem]:
-    """Yield exceptions of stacks that none of their locks needs, once all locks exist."""
+    """Yield exceptions that none of their stack's locks needs, once all locks exist."""
     by_name = {stack.name: stack for stack in stacks_of(everything)}
     for stack in by_name.values():
         locks = _locks_on(stack.name, everything, folder)

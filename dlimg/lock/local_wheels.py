@@ -12,7 +12,7 @@ from dlimg.model import Lock, Wheel
 
 
 def find_local_wheel(folders: Sequence[Path], wheel: Wheel, *, where: str = "") -> Path | None:
-    """Return the wheel's path in the first folder with it; None for a wheel of the index.
+    """Return the wheel's path in the first folder that has it; None for a wheel of the index.
 
     Raises BadInput for a local wheel that is missing or has another sha256.
     """

@@ -39,7 +39,7 @@ class LockState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockResult:
-    """The outcome for one lock: `changes` are changed versions, `reason` why it is left out."""
+    """The outcome for one lock: the changed versions, or the `reason` why it was left out."""
 
     name: str
     state: LockState
@@ -61,11 +61,11 @@ class Locker:
 def lock_cells(
     cells: Sequence[Cell], locker: Locker, *, log: Callable[[str], None]
 ) -> tuple[LockResult, ...]:
-    """Bring the locks of these cells and their stacks up to date; stacks come first.
+    """Update the locks of these cells and their stacks; stacks come first.
 
-    Goes on when one fails, and raises all problems at the end: NetworkFailure when the index was
-    out of reach (then nothing more is tried), else the class of the first problem. Finished
-    locks stay.
+    After an error the other locks are still updated, and all problems are raised at the end: as
+    NetworkFailure if the index was out of reach (which stops the update), else as the class of the
+    first problem. Finished locks are kept.
     """
     errors: list[DlimgError] = []
     stacks = stacks_of(cells)
@@ -85,7 +85,7 @@ def lock_cells(
 
 
 def lock_stack(stack: Stack, locker: Locker) -> LockResult:
-    """Bring the stack's lock up to date; raises the errors of solving, reading and writing."""
+    """Update the stack's lock; raises the errors of solving, reading and writing."""
     folder = locker.folder
     request = stack_request(stack)
     former = (stack_path(folder, stack.name),)
@@ -100,7 +100,7 @@ def lock_stack(stack: Stack, locker: Locker) -> LockResult:
 
 
 def lock_cell(cell: Cell, locker: Locker) -> LockResult:
-    """Bring the cell's lock up to date; it is left out when no folder has a wheel that it pins.
+    """Update the cell's lock; it is left out if no folder has a wheel that it pins.
 
     Raises the errors of solving, reading and writing.
     """

@@ -76,7 +76,7 @@ def parse_lock(text: str, *, source: str) -> Lock:
 
 
 def bases_text(digests: Mapping[str, str]) -> str:
-    """Return the text of the registry digests by operating system."""
+    """Return the text of `bases.json`: registry digests by operating system."""
     return json.dumps(dict(sorted(digests.items())), indent=2) + "\n"
 
 

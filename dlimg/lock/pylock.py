@@ -32,7 +32,7 @@ class ResolvedWheel:
 
     @property
     def local(self) -> bool:
-        """Whether the wheel is in a local folder."""
+        """Return whether the wheel is in a local folder."""
         return self.address.startswith("file:")
 
 

@@ -19,7 +19,7 @@ PINNED_BY_STACK: Final = ("nvidia-", "cuda-")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CudaMinorRule:
-    """The rule that CUDA packages of a stack have its CUDA minor, apart from exempt ones."""
+    """The rule that CUDA packages of a stack, except exempt ones, have its CUDA minor."""
 
     cuda: str
     exempt: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class LockRequest:
 
     @property
     def wants_folders(self) -> bool:
-        """Whether a requirement pins a local version, which only extra wheel folders have."""
+        """Return whether a requirement pins a local version; only wheel folders have those."""
         return any(has_local_version(text) for text in self.requirements)
 
 

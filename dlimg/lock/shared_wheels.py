@@ -1,7 +1,8 @@
-"""Marks of shared wheels: the CUDA wheels whose layers lie lowest in all images on a stack.
+"""Marks of shared wheels: their layers are the lowest in all images on a stack.
 
-A stack's lock has the marks, and the locks of its cells take them over. They are decided once,
-when the stack is locked, so that no other cell or family moves the layers of images that exist.
+They are CUDA wheels. A stack's lock has the marks, and the locks of its cells copy them. The marks
+are set once, when the stack is locked, so that no other cell or family moves the layers of existing
+images.
 """
 
 import re

@@ -211,7 +211,7 @@ def _no_solution(request: LockRequest, limits: Sequence[str], output: str) -> No
 
 
 def _mentions(reason: str, constraint: str) -> bool:
-    """Return whether uv's reason is about this constraint."""
+    """Return whether uv's error message names this constraint."""
     name, _, version = constraint.partition("==")
     return (
         re.search(rf"(?<![\w-]){re.escape(name)}[^\s,]*[=<>]=?{re.escape(version)}", reason)

@@ -32,7 +32,7 @@ class StackResolver:
     """
 
     def __init__(self, matrix: Matrix, cells: Mapping[str, Sequence[AxisValues]]) -> None:
-        """Find the versions of leaders; `cells` are those of the cells, by family."""
+        """Find the versions of leaders; `cells` holds the axis values of the cells by family."""
         self.matrix = matrix
         self.stacks: dict[tuple[str, str], Stack] = {}
         self.versions = {

@@ -91,7 +91,7 @@ def read_family(form: Validator, name: str, node: Node, shared: _Axes) -> Family
 def _family_axes(
     form: Validator, node: Node, table: Mapping[str, Node], subject: str, shared: _Axes
 ) -> tuple[Mapping[str, tuple[str, ...]], Mapping[str, int]]:
-    """Return a family's axes, with the shared ones where it has none, and the lines of its keys."""
+    """Return a family's axes, with the shared ones if it has none, and the lines of its keys."""
     own = _read_axes(form, table.get("axes"), subject)
     if isinstance(table.get("axes"), YamlMapping):
         for axis in _NEEDED_AXES:
@@ -136,7 +136,7 @@ def _check_requirement(form: Validator, item: YamlScalar, subject: str, placehol
 
 
 def read_gpus(form: Validator, node: Node | None) -> tuple[PromisedGpu, ...]:
-    """Return the GPUs under `gpus`, which may be unknown to the facts."""
+    """Return the GPUs under `gpus`, also those that the facts do not have."""
     names = form.texts(node, "gpus")
     lines = [item.line for item in node.nodes] if isinstance(node, YamlSequence) else []
     return tuple(
@@ -349,7 +349,7 @@ def _stack(form: Validator, name: str, node: Node) -> StackChoice:
 
 
 def _leader(form: Validator, node: Node | None) -> str:
-    """Return the requirement of a leader, in which `{version}` may stand for its version."""
+    """Return the requirement of a leader; `{version}` in it stands for the leader's version."""
     leader = form.text(node, "leader")
     if node is not None and leader:
         requirement = leader.replace(VERSION, "0")

@@ -58,7 +58,7 @@ def without_unknown_names(facts: Facts, matrix: Matrix, problems: list[Problem])
 def _with_pythons(
     matrix: Matrix, family: Family, pythons: Iterable[str], problems: list[Problem]
 ) -> Family:
-    """Return the family with these Pythons where its axis is open."""
+    """Return the family with these Pythons if its axis is open."""
     if family.axes["python"]:
         return family
     values = tuple(sorted(pythons, key=numbers))
@@ -176,7 +176,7 @@ def _alias_problem(
 
 
 def _short_tag(family: Family, axis_values: Mapping[str, str]) -> str:
-    """Return the tag without the family's default axes; empty where an axis has another value."""
+    """Return the tag without the family's default axes; empty if an axis has another value."""
     if any(axis_values[axis] != value for axis, value in family.defaults.items()):
         return ""
     parts = [axis_values["version"], axis_values["accelerator"]]

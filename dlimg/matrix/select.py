@@ -37,7 +37,7 @@ def select(
 
 
 def pattern_of_today(pattern: str) -> str:
-    """Return the pattern with the new name of a flavour that it names by its old one."""
+    """Return the pattern with old flavour names replaced by the new ones."""
     for old, new in OLD_FLAVOURS.items():
         pattern = pattern.replace(old, new)
     return pattern

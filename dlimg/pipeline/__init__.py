@@ -1,1 +1,1 @@
-"""What commands do: a project read, its images planned, built, tested and published."""
+"""The work of the commands: read a project, plan, build, test and publish its images."""

@@ -70,7 +70,7 @@ def facts_refresh(root: Path, context: Context, *, write: bool, commit: bool) ->
 
 
 def refresh_facts(refresh: FactsRefresh, subjects: Sequence[str]) -> RefreshResult:
-    """Compare subjects with the index, and add rows for new releases where set.
+    """Compare subjects with the index, and add rows for new releases if set.
 
     Raises BadInput for a subject that the index does not cover, and NetworkFailure.
     """

@@ -24,9 +24,9 @@ from dlimg.model import Evidence
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
-    """Which family's checks to run on this machine, and by which Python.
+    """The family whose checks run on this machine, and the Python that runs them.
 
-    `root` is the project's folder; `python` is empty for the first that has the framework.
+    `root` is the project's folder; an empty `python` means the first one that has the framework.
     """
 
     root: Path

@@ -35,19 +35,19 @@ class InspectReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectQuery:
-    """One inspection: its environment, and the remarks collected on the way."""
+    """One inspection: its environment, and the remarks collected during it."""
 
     environment: Mapping[str, str]
     remarks: list[str] = field(default_factory=list)
 
 
 def inspect(name: str, context: Context) -> InspectReport:
-    """Return the image of this name: the engine's where it has one, or else the registry's.
+    """Return the image of this name: the engine's if it has one, or else the registry's.
 
     Raises `Negative` when neither has it, `NoEngine` when only an engine could, `BadInput` for
-    what is no image, and `NetworkFailure`.
+    a name that is not an image's, and `NetworkFailure`.
     """
-    parse_reference(name)  # an engine says of what is no name that it has no such page
+    parse_reference(name)  # for an invalid name an engine answers `page not found`
     query = InspectQuery(environment=context.environment)
     content, attached = _in_engine(query, name) or _at_registry(query, name)
     if content.claimed_digest and not content.tested_digest:
@@ -65,11 +65,11 @@ def inspect(name: str, context: Context) -> InspectReport:
 
 
 def _in_engine(query: InspectQuery, name: str) -> tuple[ImageContent, AttachedDocuments] | None:
-    """Return the engine's image with the documents at its registry; None where it has none."""
+    """Return the engine's image with the documents at its registry; None if not in the engine."""
     try:
         engine = find_engine(Context.of(query.environment, _ignore), private="join")
     except NoEngine:
-        # A registry needs none; a name that only an engine could know is told of below.
+        # A registry needs no engine; the error for a name without a registry comes later.
         return None
     content = read_engine_image(engine, name)
     return _beside_known(query, engine, content, name) if content else None
@@ -107,7 +107,7 @@ def _beside_known(
 def _with_tested(
     repository: Repository, place: ImageReference, content: ImageContent
 ) -> ImageContent:
-    """Return the content with the digest of the tested image, where the registry proves it."""
+    """Return the content with the digest of the tested image, if the registry proves it."""
     if not content.claimed_digest or content.tested_digest:
         return content
     published = read_registry_image(repository, place)
@@ -117,7 +117,7 @@ def _with_tested(
 
 
 def _compare(query: InspectQuery, repository: Repository, place: ImageReference, name: str) -> None:
-    """Add a remark where the name leads to another image at the registry."""
+    """Add a remark if the name leads to another image at the registry."""
     reference = parse_reference(name)
     if (reference.host, reference.name) != (place.host, place.name) or reference.digest:
         return
@@ -147,7 +147,7 @@ def _at_registry(query: InspectQuery, name: str) -> tuple[ImageContent, Attached
 
 
 def _nowhere(query: InspectQuery, name: str) -> tuple[ImageContent, AttachedDocuments]:
-    # Where there is no engine, that is the reason.
+    # Without an engine, that is the reason.
     find_engine(Context.of(query.environment, _ignore), private="join")
     raise Negative(
         f"the engine has no image {name!r}",
@@ -161,7 +161,7 @@ def _local_evidence(query: InspectQuery, content: ImageContent) -> tuple[Evidenc
     local: list[Evidence] = []
 
     def damaged(text: str) -> None:
-        # What it means for the next test is no news for whoever looks at an image.
+        # The effect on the next test does not matter to a reader of this image.
         query.remarks.append(text.removeprefix("warning: ").partition(";")[0])
 
     for digest in sorted(content.evidence_digests):
@@ -170,4 +170,4 @@ def _local_evidence(query: InspectQuery, content: ImageContent) -> tuple[Evidenc
 
 
 def _ignore(_text: str) -> None:
-    """Drop what is logged about finding an engine: it says nothing about the image."""
+    """Drop log messages about finding an engine, which have nothing to do with the image."""

@@ -40,7 +40,7 @@ class StoreUse:
 
 
 def open_store(context: Context) -> Store:
-    """Return the store of layers. Raises BadInput where another file is in its place."""
+    """Return the store of layers. Raises BadInput if another file is in its place."""
     store = Store(path=context.cache / "layers")
     if store.path.exists() and not store.path.is_dir():
         hint = "remove it, or set XDG_CACHE_HOME to a folder elsewhere"
@@ -49,7 +49,7 @@ def open_store(context: Context) -> Store:
 
 
 def store_use(matrix: str, store: Store) -> StoreUse:
-    """Return what the matrix uses of the store; nothing where there is no matrix."""
+    """Return the matrix's images and the layers that they use; empty without a matrix."""
     if not Path(matrix).exists():
         return StoreUse(uses={})
     project = read_project(matrix)
@@ -58,9 +58,9 @@ def store_use(matrix: str, store: Store) -> StoreUse:
 
 
 def prune_unused(matrix: str, store: Store, context: Context, *, is_all: bool) -> PruneResult:
-    """Remove the layers and fetched wheels that no cell uses; with `is_all` also the others.
+    """Remove the layers and fetched wheels that no cell uses; with `is_all` all others, too.
 
-    Raises BadInput where there is no matrix, unless all is to be removed.
+    Raises BadInput without a matrix, unless `is_all`.
     """
     use = StoreUse(uses={})
     if not is_all:

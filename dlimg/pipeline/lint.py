@@ -1,4 +1,4 @@
-"""What lint looks at: a project with its locks, and the answers of indexes and registries."""
+"""The input of lint: a project with its locks, and the answers of indexes and registries."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -100,7 +100,7 @@ def _read_records(
 def _digests_today(
     lint_context: LintContext, context: Context, unanswered: list[str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield each pinned system with the digest that its tag has now; empty where it is gone."""
+    """Yield each pinned system with the digest that its tag has now; empty if it is gone."""
     pinned = {cell.os.name for cell in lint_context.resolution.cells if cell.os.digest}
     silent_hosts: set[str] = set()
     for system in lint_context.matrix.operating_systems.values():

@@ -69,7 +69,7 @@ def pin_bases(
 
 
 def _read_pins(project: Project, context: Context) -> Mapping[str, str]:
-    """Return the pins; none of a damaged file, which is about to be rewritten."""
+    """Return the old pins; empty if the file is damaged, because it will be rewritten."""
     try:
         return read_bases(project.locks)
     except BadInput as error:

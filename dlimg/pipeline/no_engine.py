@@ -44,7 +44,7 @@ def build_without_engine(
     *,
     output: Path | None,
 ) -> list[ImageResult]:
-    """Assemble these images into the store, and into an OCI layout at `output` where given."""
+    """Assemble these images into the store, and into an OCI layout at `output` if given."""
     check_chroot()
     environment = context.environment
     store = layer_store(environment)
@@ -88,7 +88,7 @@ def _executor_with(secrets: Secrets) -> Executor:
 def _find_bases(
     images: Sequence[Image], store: Store, context: Context
 ) -> dict[str, Base | DlimgError]:
-    """Return the base of each operating system, or the error why there is none."""
+    """Return the base of each operating system, or the error that prevents it."""
     bases: dict[str, Base | DlimgError] = {}
     for system in dict.fromkeys(image.cell.os for image in images):
         try:

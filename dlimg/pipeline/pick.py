@@ -77,7 +77,7 @@ def _catalog(project: Project) -> Catalog:
 def pick_images(
     request: PickRequest, pick_context: PickContext
 ) -> tuple[PickResult, Sequence[Advice]]:
-    """Return the images that run there; where none does, also the least changes that help."""
+    """Return the images that run on the hardware; if none does, also the least changes for one."""
     picked = pick(pick_context.catalog, request, pick_context.rule_engine)
     if picked.matches:
         return picked, ()
@@ -119,7 +119,7 @@ def detect_machine() -> LocalMachine:
 def request_on_machine(
     request: PickRequest, machine: LocalMachine, facts: Facts, today: date, context: Context
 ) -> PickRequest:
-    """Return the request with this machine's GPUs and driver where none are named.
+    """Return the request with this machine's GPUs and driver if none are named.
 
     Logs what is to be known of the machine.
     """

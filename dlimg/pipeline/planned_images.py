@@ -30,9 +30,10 @@ Display = Callable[[Context], AbstractContextManager[OnProgress]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildSettings:
-    """Which images to build and how; the options that all commands share that build.
+    """The images to build and the options of building, which several commands share.
 
-    `compression` is the command line's, empty for the matrix's. `display` shows the progress.
+    `compression` is the command line's; if empty, the matrix's is used. `display` shows the
+    progress.
     """
 
     cells: CellSelection
@@ -69,7 +70,7 @@ def _needs_local_lock(project: Project, cell: Cell) -> bool:
 def find_bases(
     images: Sequence[Image], engine: Engine, project: Project, choice: BaseChoice, context: Context
 ) -> dict[str, Base | DlimgError]:
-    """Return the base of each operating system, or the error why there is none."""
+    """Return the base of each operating system, or the error that prevents it."""
     bases: dict[str, Base | DlimgError] = {}
     pins = read_bases(project.locks)
     for system in dict.fromkeys(image.cell.os for image in images):

@@ -62,7 +62,7 @@ def read_project(
     facts: Facts | None = None,
     log: Log | None = None,
 ) -> Project:
-    """Return the project of this matrix file. Raises BadInput for whatever is wrong with it.
+    """Return the project of this matrix file. Raises BadInput for anything wrong in it.
 
     `pins="ignore"` skips `locks/bases.json` (for `lock --bases`, which rewrites it). Pass `facts`
     to reuse loaded ones. `log` gets a sentence for each old key in the matrix.
@@ -80,7 +80,7 @@ def read_project(
 
 
 def _base_digests(locks: Path) -> Mapping[str, str]:
-    """Return the pinned digests of base images; none where nothing is pinned."""
+    """Return the pinned digests of base images; empty if nothing is pinned."""
     if not (locks / "bases.json").exists():
         return EMPTY_MAPPING
     return read_bases(locks)

@@ -87,7 +87,7 @@ def _records(
 def verify_record(
     path: Path, project: Project, settings: BuildSettings, context: Context
 ) -> dict[str, str]:
-    """Assemble the recorded images anew and return what differs, by cell; empty where nothing."""
+    """Assemble the recorded images anew and return the differences by cell; empty if none."""
     recorded = _read(path)
     cells = [cell for cell in select_cells(project, settings.cells) if cell.id in recorded]
     _check_cells(recorded, cells, path, is_all=settings.cells.is_all)

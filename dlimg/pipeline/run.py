@@ -47,10 +47,11 @@ from dlimg.store.store import layer_store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestSettings:
-    """How images are tested: where evidence is kept, on which GPU, with which checks.
+    """Settings of tests: the folder for evidence, the GPU, the checks.
 
-    `device` is a CDI name, empty for the engine's first GPU. `only` names the checks to run,
-    which are then required; empty for all. `revision` is the project's commit, for the evidence.
+    `device` is a CDI name; if empty, the engine's first GPU is used. `only` names the checks to
+    run, which are then required; if empty, all run. `revision` is the project's commit, for the
+    evidence.
     """
 
     evidence: Path
@@ -62,7 +63,7 @@ class TestSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishSettings:
-    """Where to publish, and what is required and attached."""
+    """The target of publishing, its conditions, and the attached files."""
 
     to: str
     allow_untested_gpu: bool = False
@@ -71,7 +72,7 @@ class PublishSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run over the images of a project: a build, with tests and publication where set."""
+    """One run over a project's images: a build, and tests and publication if they are set."""
 
     project: Project
     context: Context
@@ -108,7 +109,7 @@ def _one_of_each_kind(cells: Sequence[Cell]) -> Iterable[Cell]:
 
 
 def run_images(run: Run, images: Sequence[Image]) -> tuple[list[ImageResult], Engine]:
-    """Build these images, test and publish them where set; return results and the engine."""
+    """Build these images, and test and publish them if set; return results and the engine."""
     engine = find_engine(run.context, private=run.build.private_engine)
     if run.test and run.test.device:
         check_device(run.test.device, engine)

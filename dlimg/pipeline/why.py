@@ -49,7 +49,7 @@ class WhyQuestion:
 
 
 def answer_question(question: WhyQuestion, today: date) -> tuple[str, WhyAnswer]:
-    """Return the name of what was asked about, empty for a combination, and the answer."""
+    """Return the name of the subject, empty for a combination, and the answer."""
     engine = RuleEngine(read_facts(), rules(today))
     if _is_requirement(engine.facts, question.text):
         return _requirement(engine, question, today)
@@ -103,7 +103,7 @@ def query_of(facts: Facts, question: WhyQuestion) -> Query:
 
 
 def _cuda(facts: Facts, required: str, option: str) -> str:
-    """Return the CUDA of the option or of the requirement. Raises BadInput where they differ."""
+    """Return the CUDA of the option or of the requirement. Raises BadInput if they differ."""
     versions = [parse_names.parse_cuda(facts, text) for text in (option, required) if text]
     if len(versions) == 2 and not versions[0].startswith(versions[1]):
         message = f"the requirement says CUDA {versions[1]}, --cuda says {versions[0]}"
@@ -112,7 +112,7 @@ def _cuda(facts: Facts, required: str, option: str) -> str:
 
 
 def _with_options(facts: Facts, query: Query, question: WhyQuestion) -> Query:
-    """Return the query with the options. Raises BadInput where they contradict each other."""
+    """Return the query with the options. Raises BadInput if they contradict each other."""
     given = replace(
         query,
         cudnn=parse_names.parse_cudnn(question.cudnn) if question.cudnn else "",
@@ -128,7 +128,7 @@ def _with_options(facts: Facts, query: Query, question: WhyQuestion) -> Query:
     return given
 
 
-# What a cell says by itself.
+# The options that a cell itself determines.
 _OF_THE_CELL: Final = ("cuda", "cudnn", "python", "os", "arch")
 
 
@@ -210,7 +210,7 @@ def _without_registry(project: Project, text: str) -> str:
 
 
 def _dropped(project: Project, engine: RuleEngine, dropped: DroppedCell) -> WhyAnswer:
-    """Return why a combination is no cell: by a rule, or because the matrix excludes it."""
+    """Return why a combination is not a cell: by a rule, or because the matrix excludes it."""
     cells = project.resolution.cells
     ranked = sorted(cells, key=lambda cell: -SequenceMatcher(None, cell.id, dropped.id).ratio())
     near = [

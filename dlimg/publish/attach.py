@@ -124,7 +124,7 @@ def attach_artifacts(
 
 
 def _list_referrers(repository: Repository, digest: str) -> tuple[Descriptor, ...]:
-    """Return the image's referrers; none where the registry refuses to list but may take more."""
+    """Return the image's referrers; empty if the registry cannot list them but may accept more."""
     try:
         return list_referrers(repository, digest)
     except RegistryRefusal:

@@ -48,7 +48,7 @@ def read_engine_image(engine: Engine, name: str) -> ImageContent | None:
 
 
 def _tested_digest(engine: Engine, attributes: Mapping[str, Any], content: ImageContent) -> str:
-    """Return the claimed digest where the engine has that image and its content is the same."""
+    """Return the claimed digest if the engine has that image and its content is the same."""
     claimed = content.claimed_digest
     if not claimed:
         return ""
@@ -71,7 +71,7 @@ def _layers(
 ) -> tuple[ContentLayer, ...]:
     """Return the layers, lowest first.
 
-    Steps with a size made one layer each; where their number differs, layers have no step.
+    Steps with a size made one layer each; if their number differs, layers have no step.
     """
     digests = [str(digest) for digest in (attributes.get("RootFS") or {}).get("Layers") or ()]
     sized = [step for step in steps if step.get("Size")]

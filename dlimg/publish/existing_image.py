@@ -131,7 +131,7 @@ def _incomplete(existing: ExistingImage, reason: str) -> Negative:
 def _known_evidence(
     existing: ExistingImage, runner: CheckRunner
 ) -> tuple[BuiltImage, Evidence] | None:
-    """Return the image and this machine's evidence of it, where that is good enough."""
+    """Return the image and this machine's evidence of it, if that is good enough."""
     manifest = existing.manifest
     config = parse_descriptor(manifest.content.get("config"))
     digests = [manifest.digest]
@@ -199,7 +199,7 @@ def _record(existing: ExistingImage, engine: Engine) -> None:
 
 @contextlib.contextmanager
 def pulled_image(engine: Engine, repository: str, manifest: Manifest) -> Iterator[str]:
-    """Pull the image and yield its id; remove it afterwards unless it was there before.
+    """Pull the image and yield its id; remove it afterwards unless the engine already had it.
 
     Raises `NetworkFailure` when the pull fails, `Negative` when another image was pulled.
     """

@@ -33,10 +33,10 @@ class ContentLayer:
 class ImageContent:
     """An image; `digest` is its manifest's or the engine's id, `digests` all digests of it.
 
-    `steps` is its whole history. `compressed` is the bytes to pull and `size` the uncompressed
-    bytes, each None where it is not known. `subjects` are the digests whose referrers belong to
-    it. `tested_digest` is that of the tested image, where this one is proved to be it with two
-    more labels.
+    `steps` is its whole history. `compressed` is the number of bytes to pull and `size` that of the
+    uncompressed layers, each None if unknown. `subjects` are the digests whose referrers belong to
+    it. `tested_digest` is that of the tested image, if this image is proved to be the tested one
+    with two more labels.
     """
 
     reference: str

@@ -20,12 +20,12 @@ NOT_TESTED_ON_GPU: Standing = "not tested on a GPU"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRunner:
-    """How publishing gets at checks and evidence.
+    """Access to checks and evidence for publishing.
 
-    `checks` returns today's checks of an image in the engine, with the sha256 of each. `test`
-    runs them there and keeps the evidence. `known` returns this machine's evidence of an image
-    that is not in the engine, given its config at the registry, or None unless it covers all of
-    today's checks.
+    `checks` returns today's checks of an image in the engine, with the sha256 of each. `test` runs
+    them there and keeps the evidence. `known` takes the config, at the registry, of an image that
+    is not in the engine; it returns this machine's evidence of the image, or None unless the
+    evidence covers all of today's checks.
     """
 
     checks: Callable[[BuiltImage], Sequence[Check]]

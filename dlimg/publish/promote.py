@@ -47,10 +47,10 @@ class PublishedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishRequest:
-    """Where to publish, what an image must have passed, and what to attach to it.
+    """The target of publishing, the checks that an image must pass, and the files to attach.
 
-    `attach` is None to attach nothing. `environment` has proxies, certificates and Docker's
-    logins. `state` is a folder for the digests of known manifests.
+    `attach` is None to attach nothing. `environment` has proxies, certificates and Docker's logins.
+    `state` is a folder for the digests of known manifests.
     """
 
     to: str

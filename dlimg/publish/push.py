@@ -33,7 +33,10 @@ _BAD_REQUEST: Final = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushSummary:
-    """How many blobs of an image were present, mounted and uploaded; `sent` is bytes uploaded."""
+    """The number of an image's blobs that were present, mounted and uploaded.
+
+    `sent` is the number of bytes uploaded.
+    """
 
     present: int
     mounted: int

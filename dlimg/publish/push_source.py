@@ -1,4 +1,4 @@
-"""Where a tested image is pushed from: the layer store or the engine."""
+"""Sources of a push: the layer store or the engine."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ from dlimg.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSources:
-    """Where images may be: the store and, if there is one, the engine.
+    """The places that may have an image: the store and, if there is one, the engine.
 
     `siblings` are repositories of the same registry whose layers may be mounted; `log` shows the
     progress of a push.
@@ -59,15 +59,15 @@ class PushSource:
 
 
 def find_in_store(built: BuiltImage, store: Store) -> AssembledImage | None:
-    """Return the image where the store has all of it, and so needs no engine to be published."""
+    """Return the image if the store has all of it, and so needs no engine to be published."""
     image = load_image(store, built.digest)
     return image if image and has_all_layers(store, image) else None
 
 
 def current_digest(built: BuiltImage, sources: ImageSources) -> str:
-    """Return the digest that would be published now; empty where the image is gone.
+    """Return the digest that would be published now; empty if the image is gone.
 
-    It differs from the built image's where another image has taken its name in the engine.
+    It differs from the built image's if another image has taken its name in the engine.
     """
     if find_in_store(built, sources.store):
         return built.digest
@@ -82,7 +82,7 @@ def current_digest(built: BuiltImage, sources: ImageSources) -> str:
 def open_source(
     built: BuiltImage, sources: ImageSources, standing: Standing
 ) -> Iterator[PushSource]:
-    """Yield the image to push; one that was not tested on a GPU gets labels that say so.
+    """Yield the image to push; if it was not tested on a GPU, labels are added that say so.
 
     An assembled image comes from the store, any other from the engine. The labelled image is
     removed from the engine afterwards.

@@ -46,7 +46,7 @@ class AttachedDocuments:
 def read_registry_image(repository: Repository, reference: ImageReference) -> ImageContent | None:
     """Return the image under this name, or None; of an index the one for linux/amd64.
 
-    Raises `BadInput` for something that is no image, `NetworkFailure` when the registry does not
+    Raises `BadInput` if it is not an image, `NetworkFailure` when the registry does not
     answer as it should.
     """
     manifest = read_manifest(repository, reference.version)
@@ -108,7 +108,7 @@ def read_attached(
 
 
 def check_subject(evidence: Evidence, content: ImageContent) -> Evidence:
-    """Return the evidence; raises ValueError when it is about another image."""
+    """Return the evidence; raises ValueError if it belongs to another image."""
     if evidence.digest not in content.evidence_digests:
         raise ValueError(f"it is about {evidence.digest or 'no image'}")
     return evidence
@@ -153,7 +153,7 @@ def _content(
 def _layers(
     descriptors: tuple[Descriptor, ...], history: list[dict[str, Any]]
 ) -> tuple[ContentLayer, ...]:
-    """Return the layers with their history steps, without steps where the numbers differ."""
+    """Return the layers with their history steps, without steps if the numbers differ."""
     filled = [_step_text(step) for step in history if not step.get("empty_layer")]
     steps = filled if len(filled) == len(descriptors) else [""] * len(descriptors)
     return tuple(

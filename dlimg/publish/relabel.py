@@ -72,7 +72,7 @@ def digest_without_labels(manifest: bytes, config: bytes) -> str:
     """Return the digest of the tested image if this one is it with the two labels, else "".
 
     A label alone proves nothing. So the labels and their history step are taken away again: the
-    rest must have the digest that the label names, by its manifest, or by its config where the
+    rest must have the digest that the label names, by its manifest, or by its config if the
     engine knew no manifest.
     """
     try:

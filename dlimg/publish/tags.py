@@ -45,7 +45,7 @@ class PublishedNames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """Where an image is published: the open repository, and the image's names in it.
+    """The destination of an image: the open repository, and the image's names in it.
 
     `state` is a folder for the digests of known manifests, `log` shows progress.
     """
@@ -62,7 +62,7 @@ class Destination:
 
 
 def check_destination(prefix: str) -> None:
-    """Raise `BadInput` for a text that is no prefix at a registry."""
+    """Raise `BadInput` for a text that is not a prefix at a registry."""
     if not _PREFIX.fullmatch(prefix):
         raise BadInput(
             f"{prefix!r} is no prefix at a registry",
@@ -74,7 +74,7 @@ def check_destination(prefix: str) -> None:
 def names_under(prefix: str, planned: PlannedImage, standing: Standing) -> PublishedNames:
     """Return the names under a prefix such as `127.0.0.1:5000/team`; the full tag moves first.
 
-    Raises `BadInput` for a text that is no prefix at a registry.
+    Raises `BadInput` for a text that is not a prefix at a registry.
     """
     check_destination(prefix)
     image = planned.image
@@ -92,7 +92,7 @@ def repositories_of_families(prefix: str, families: Iterable[str]) -> tuple[str,
 
 
 def find_manifest(repository: Repository, tag: str) -> Manifest | None:
-    """Return the manifest under a tag, or None; also None where access is denied.
+    """Return the manifest under a tag, or None; also None if access is denied.
 
     Many registries deny access to a repository that does not exist yet. One that really denies it
     does so again at the push. Raises `NetworkFailure` for other errors.
@@ -106,7 +106,7 @@ def find_manifest(repository: Repository, tag: str) -> Manifest | None:
 
 
 def require_manifest(repository: Repository, version: str) -> Manifest:
-    """Return the manifest under a tag or digest; raises `NetworkFailure` where there is none."""
+    """Return the manifest under a tag or digest; raises `NetworkFailure` if it does not exist."""
     manifest = read_manifest(repository, version)
     if manifest is None:
         raise NetworkFailure(
@@ -123,7 +123,7 @@ def blobs_of(manifest: Manifest) -> tuple[Descriptor, ...]:
 
 
 def read_config(repository: Repository, manifest: Manifest) -> Mapping[str, Any]:
-    """Return the image's config, verified against its digest; empty for what is no image."""
+    """Return the image's config, verified against its digest; empty if it is not an image."""
     config = parse_descriptor(manifest.content.get("config"))
     return (parse_object(read_blob(repository, config.digest)) if config else None) or {}
 
@@ -142,9 +142,9 @@ def parse_labels(config: object) -> Mapping[str, str]:
 
 
 def move_tag(repository: Repository, tag: str, manifest: Manifest) -> bool:
-    """Move the tag to this image unless it is there already, and return whether it moved.
+    """Move the tag to this image and return whether it had to be moved.
 
-    Raises `NetworkFailure` when the tag is another image when read back.
+    Raises `NetworkFailure` if the tag has another image when it is read back.
     """
     current = find_manifest(repository, tag)
     if current is not None and current.digest == manifest.digest:

@@ -38,9 +38,9 @@ class RemoteWheel:
         return self.content(f".dist-info/{name}" if top else name).decode()
 
     def content(self, ending: str) -> bytes:
-        """Return the one file whose path ends like this; the one in the uppermost folder.
+        """Return the uppermost file in the wheel whose path ends like this.
 
-        Raises KeyError when there is none, or several.
+        Raises KeyError if there is none, or several at the same depth.
         """
         matches = [name for name in self.archive.namelist() if name.endswith(ending)]
         depth = min((name.count("/") for name in matches), default=0)
@@ -114,7 +114,7 @@ class PackageIndexCache:
     def read_wheel(
         self, project: str, version: str, read: Callable[[RemoteWheel], T], arch: str = "x86_64"
     ) -> T | None:
-        """Return what `read` finds in the last wheel of a release; None without a wheel."""
+        """Return the result of `read` for the last wheel of a release; None without a wheel."""
         release = self.releases(project, arch).get(version, ())
         if not release:
             return None

@@ -38,10 +38,11 @@ _NEWEST_COMPANIONS: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseReader:
-    """How the releases of a framework are read; `package` is its project at the index.
+    """The way to read a framework's releases; `package` is its project at the index.
 
-    `index_row` returns what the index's page and METADATA say, of any release; it gets the version
-    and the row that exists. `wheel_row` adds what only the libraries say, for a new release.
+    `index_row` reads any release from the index's page and METADATA; its arguments are the version
+    and the existing row. `wheel_row` adds the facts that only the libraries in the wheel show, for
+    a new release.
     """
 
     framework: str
@@ -74,14 +75,14 @@ def release_readers(images: Path) -> Mapping[str, ReleaseReader]:
 def paired_releases(
     index: PackageIndexCache, companion: str, framework: str, version: str
 ) -> list[str]:
-    """Return the newest releases of a companion that ask for just this release."""
+    """Return the newest releases of a companion that require exactly this release."""
     newest = list(index.releases(companion))[-_NEWEST_COMPANIONS:]
     requirements = {release: index.requirements(companion, release) for release in newest}
     return companions(requirements, framework, version)
 
 
 def newest_release(index: PackageIndexCache, package: str, wanted: Requirement | None) -> str:
-    """Return the newest release that a requirement takes; empty where there is none."""
+    """Return the newest release that satisfies a requirement, or an empty text."""
     if wanted is None:
         return ""
     fitting = [release for release in index.releases(package) if wanted.specifier.contains(release)]

@@ -127,7 +127,7 @@ def _logins(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, st
 
 
 def _record(archive: zipfile.ZipFile) -> str:
-    """Return the text of the one RECORD at the top; raise KeyError when there is none."""
+    """Return the text of the RECORD at the top of the wheel; raise KeyError if it has none."""
     names = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
     top = [name for name in names if name.count("/") == 1]
     if len(top) != 1:
@@ -167,5 +167,5 @@ def _unreachable(wheel: ResolvedWheel, error: Exception) -> NetworkFailure:
 
 
 def short_reason(error: Exception) -> str:
-    """Return an error's first line, shortened, or its class where it has no message."""
+    """Return an error's first line, shortened, or its class if it has no message."""
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

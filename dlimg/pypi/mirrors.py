@@ -13,9 +13,9 @@ _CERTIFICATES: Final = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirrors:
-    """The default index's address, and further ones with their names; names may be empty.
+    """The addresses of the default index and of further ones, which may have names.
 
-    `of_pip` is true when pip's variables were read, because none of uv's is set.
+    `of_pip` is true if they come from pip's variables, because none of uv's is set.
     """
 
     default: str = ""
@@ -24,7 +24,7 @@ class Mirrors:
 
 
 def mirrors(environment: Mapping[str, str]) -> Mirrors:
-    """Return the package indexes from uv's variables, or from pip's where uv's are not set."""
+    """Return the package indexes from uv's variables, or from pip's if uv's are not set."""
     default = environment.get("UV_DEFAULT_INDEX") or environment.get("UV_INDEX_URL", "")
     extra = f"{environment.get('UV_INDEX', '')} {environment.get('UV_EXTRA_INDEX_URL', '')}"
     of_pip = not default and not extra.strip()
@@ -55,7 +55,7 @@ def certificates(environment: Mapping[str, str]) -> str:
 
 
 def uv_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for uv, with pip's indexes and certificates where uv has none."""
+    """Return the environment for uv, with pip's indexes and certificates if uv has none."""
     chosen = dict(environment)
     indexes = mirrors(environment)
     if indexes.of_pip and indexes.default:
@@ -70,7 +70,7 @@ def uv_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def named_index(entry: str) -> tuple[str, str]:
-    """Split uv's `name=address`; the name is empty where the entry is an address alone."""
+    """Split uv's `name=address`; the name is empty if the entry is an address alone."""
     name, equals, address = entry.partition("=")
     is_named = equals and "/" not in name and ":" not in name
     return (name, address) if is_named else ("", entry)

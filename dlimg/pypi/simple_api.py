@@ -22,7 +22,7 @@ ACCEPT: Final = f"{JSON}, text/html;q=0.5"
 class IndexFile:
     """A file of a project: its name and URL.
 
-    `yanked` is the reason, or `yanked` where none is given; `uploaded` an ISO time. Both are
+    `yanked` is the reason, or `yanked` if none is given; `uploaded` an ISO time. Both are
     empty for a file that is not yanked, or whose time the index does not tell.
     """
 
@@ -37,9 +37,9 @@ class IndexFile:
 def list_files(
     index: PackageIndex, addresses: Sequence[str], project: str
 ) -> tuple[IndexFile, ...]:
-    """Return a project's files in the first index that has any; none for an unknown project.
+    """Return a project's files in the first index that has any; empty for an unknown project.
 
-    Raises NetworkFailure when an index does not answer as it should.
+    Raises NetworkFailure for an index without a valid answer.
     """
     for address in addresses:
         files = _read_page(index, f"{address.rstrip('/')}/{project}/")

@@ -1,7 +1,7 @@
-"""Questions to uv: the indexes it uses, where they have a lock's wheels, the Pythons it offers.
+"""Queries to uv: the indexes it uses, their URLs for a lock's wheels, the Pythons it offers.
 
-A lock holds no URLs, so that it is valid for every mirror. uv finds them because it reads all of
-the indexes' settings; it is given exact versions and downloads none of the wheels.
+A lock holds no URLs, so that it is valid for every mirror. uv finds the URLs because it reads the
+settings of all indexes; it gets exact versions and downloads none of the wheels.
 """
 
 import json
@@ -29,7 +29,7 @@ _NOT_FOUND: Final = re.compile(r"No solution found|not found in the package regi
 
 
 class WheelNotFound(Negative):
-    """A locked version is on no index."""
+    """No index has a locked version."""
 
 
 # A Python version and a platform.

@@ -1,4 +1,4 @@
-"""Logins and challenges: what Docker's settings hold for a registry, and what it asks for."""
+"""Logins from Docker's settings, and the challenges by which a registry requires them."""
 
 import base64
 import binascii

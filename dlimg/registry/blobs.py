@@ -38,9 +38,9 @@ _RANGE: Final = re.compile(r"(?:bytes=)?0-([0-9]+)")
 
 
 def has_blob(repository: Repository, digest: str, size: int | None = None) -> bool:
-    """Return whether the repository has this blob, of this size where one is given.
+    """Return whether the repository has this blob, of this size if one is given.
 
-    Sizes are compared only where the registry sends a length.
+    Sizes are compared only if the registry sends a length.
     """
     request = RegistryRequest(method="HEAD", path=f"blobs/{digest}")
     with send_request(repository, request) as response:
@@ -56,7 +56,7 @@ def has_blob(repository: Repository, digest: str, size: int | None = None) -> bo
 def missing_blobs(repository: Repository, blobs: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
     """Return the blobs that the repository lacks, or has in another size.
 
-    Asks for several at once. Raises `NetworkFailure` when the registry does not answer.
+    Several requests run at once. Raises `NetworkFailure` when the registry does not answer.
     """
     unique = list({blob.digest: blob for blob in blobs}.values())
     if not unique:

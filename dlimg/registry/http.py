@@ -127,10 +127,10 @@ def open_registry(
 
 
 def send_request(repository: Repository, request: RegistryRequest) -> requests.Response:
-    """Return the response, whatever its status; the caller closes it.
+    """Return the response with any status; the caller closes it.
 
     Answers a request for authorization, and retries while the registry is busy. Raises
-    `NetworkFailure` when there is no response, or a login is needed and missing.
+    `NetworkFailure` without a response, or when a login is needed and missing.
     """
     registry = repository.registry
     scope = _scope(repository.name, request)
@@ -195,7 +195,7 @@ def _send(
 ) -> requests.Response:
     """Send one request; `authorization` goes only to the origin of the registry, or of `home`.
 
-    Raises `ConnectionBroken` when there is no response.
+    Raises `ConnectionBroken` without a response.
     """
     is_home = _origin(url) == _origin(home or registry.address)
     try:

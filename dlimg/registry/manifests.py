@@ -49,7 +49,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushedManifest:
-    """A manifest that the registry took; `is_linked` when it listed it as a referrer by itself."""
+    """A manifest that the registry took; `is_linked` if it also listed it as a referrer."""
 
     digest: str
     is_linked: bool
@@ -87,7 +87,7 @@ def read_manifest(repository: Repository, version: str) -> Manifest | None:
 
 
 def resolve_digest(repository: Repository, version: str) -> str:
-    """Return the digest under a tag, or an empty text where there is none."""
+    """Return the digest under a tag, or an empty text if the tag does not exist."""
     request = RegistryRequest(
         method="HEAD", path=f"manifests/{version}", headers={"Accept": _ACCEPT}
     )

@@ -18,7 +18,7 @@ DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageReference:
-    """The parts of an image reference; `host` is empty where none is given."""
+    """The parts of an image reference; `host` is empty if none is given."""
 
     host: str
     name: str
@@ -40,7 +40,7 @@ def parse_reference(text: str) -> ImageReference:
     """Parse `host/name:tag@digest`; without tag and digest the tag is `latest`.
 
     The part before the first slash is a host when it has a dot or a port, or is `localhost`.
-    Raises `BadInput` for a text that is no reference.
+    Raises `BadInput` for a text that is not a reference.
     """
     rest, at, digest = text.partition("@")
     first, slash, others = rest.partition("/")

@@ -171,7 +171,7 @@ def descriptor_json(descriptor: Descriptor) -> dict[str, Any]:
 
 
 def _list_from_api(repository: Repository, digest: str) -> tuple[Descriptor, ...] | None:
-    """Return all pages of the referrers API, or None where the registry has no such API."""
+    """Return all pages of the referrers API, or None if the registry does not have it."""
     path = f"referrers/{digest}"
     referrers: tuple[Descriptor, ...] = ()
     for _ in range(_PAGES):

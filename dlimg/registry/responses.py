@@ -16,7 +16,7 @@ DOCUMENT_SECONDS: Final = 120.0
 
 
 class RegistryRefusal(NetworkFailure):
-    """A registry's refusal with its HTTP status; 401 also where a login is missing."""
+    """A registry's refusal with its HTTP status; 401 also if a login is missing."""
 
     def __init__(self, message: str, *, status: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -24,11 +24,11 @@ class RegistryRefusal(NetworkFailure):
 
 
 class ConnectionBroken(NetworkFailure):
-    """No response: the connection failed, or broke during the request."""
+    """The connection failed, or broke during the request, so there is no response."""
 
 
 def read_body(response: requests.Response, host: str, *, limit: int = DOCUMENT_LIMIT) -> bytes:
-    """Return the whole body; raises `NetworkFailure` when it is too large or too slow."""
+    """Return the whole body; raises `NetworkFailure` if it is too large or takes too long."""
     deadline = time.monotonic() + DOCUMENT_SECONDS
     body = bytearray()
     try:

@@ -52,7 +52,7 @@ class _Fault(NamedTuple):
 def check_settings(
     text: str, cell: Cell, wanted: ImageConfig, environment: jinja2.Environment
 ) -> None:
-    """Raise BadInput where the Dockerfile sets other things than this config."""
+    """Raise BadInput if the Dockerfile sets other things than this config."""
     faults = list(_faults(text, cell, wanted))
     if faults:
         raise BadInput.of(

@@ -49,7 +49,7 @@ def load_templates(images: str) -> jinja2.Environment:
 def render_image(
     cell: Cell, lock: Lock, resolution: Resolution, templates: jinja2.Environment
 ) -> Image:
-    """Return the image of a cell. Raises BadInput where a template cannot be rendered."""
+    """Return the image of a cell. Raises BadInput if a template cannot be rendered."""
     return Image(
         cell=cell,
         lock=lock,

@@ -56,7 +56,7 @@ def parse_stages(dockerfile: str) -> tuple[Stage, ...]:
 def stage_closure(dockerfile: str, name: str) -> tuple[Stage, ...]:
     """Return the stage of this name with the stages that it needs, in the Dockerfile's order.
 
-    Raises BadInput where there is no such stage.
+    Raises BadInput if the stage does not exist.
     """
     groups = parse_stages(dockerfile)
     if name not in {stage.name for stage in groups}:

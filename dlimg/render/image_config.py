@@ -55,7 +55,7 @@ _EFFECTS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageConfig:
-    """How an image is run, as in the config of an OCI image; empty fields are not set."""
+    """The run configuration of an image, as in an OCI config; empty fields are not set."""
 
     env: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)

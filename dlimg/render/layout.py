@@ -161,7 +161,7 @@ def package_note(lock: Lock, name: str) -> str:
 
 
 def provided_files(cell: Cell, lock: Lock) -> Mapping[str, str]:
-    """Return notes, by path, of packages that another package stands for."""
+    """Return a note, by path, for each package that another package replaces."""
     files = {}
     provides = dict(cell.framework.provides)
     for wheel in lock.wheels:

@@ -44,7 +44,7 @@ Owner = Literal["root", "user"]
 class Node:
     """A path below the root, without its first slash.
 
-    A file has the `sha256` of its content, or a `pattern` where the content holds the patch level
+    A file has the `sha256` of its content, or a `pattern` if the content holds the patch level
     of the distribution's Python; a link has a `target`.
     """
 

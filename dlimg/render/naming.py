@@ -25,9 +25,9 @@ def tag(cell: Cell, lock: Lock) -> str:
 
 
 def former_tags(cell: Cell, lock: Lock) -> tuple[str, ...]:
-    """Return the full tag with the flavour's name of the last release, where it had another.
+    """Return the image's full tags under the old names of its flavour, if it was renamed.
 
-    Such a tag moves along for one release.
+    They are kept for one release after the renaming.
     """
     full = tag(cell, lock)
     return tuple(
@@ -53,10 +53,11 @@ WHEELS_LABEL: Final = "io.dlimg.wheels"
 
 
 def cell_labels(cell: Cell, lock: Lock) -> dict[str, str]:
-    """Return the labels, sorted by name; an axis that the cell lacks has none.
+    """Return the labels, sorted by name; an axis that the cell lacks gets no label.
 
-    No time of creation and no revision: the same cell and lock make the same image. The base's
-    name and digest are known only when the base is; `dlimg.render.bake.labels` adds them.
+    There are no labels for the time of creation and the revision, so the same cell and lock make
+    the same image. `dlimg.render.bake.final_labels` adds the base's name and digest once they are
+    known.
     """
     labels = {
         "io.dlimg.accelerator": cell.accelerator,

@@ -12,9 +12,9 @@ JOBS_PER_MATRIX: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanEntry:
-    """A line of the plan: `base` is the source of its root file system.
+    """A line of the plan; `base` is the source of its root file system.
 
-    `builder` is the builder as far as it is known without an engine, `why` the reason.
+    `builder` is the builder as far as it is known without an engine, `why` the reason for it.
     """
 
     image: Image

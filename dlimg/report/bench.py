@@ -42,7 +42,7 @@ def bench_rows(evidence: Evidence) -> list[tuple[str, ...]]:
 
 
 def bench_json(evidence: Evidence) -> dict[str, object]:
-    """Return the results as stable data; `benchmark` is null where nothing was measured."""
+    """Return the results as stable data; `benchmark` is null if nothing was measured."""
     return {
         "cell": evidence.cell,
         "on_host": evidence.on_host or None,
@@ -62,7 +62,7 @@ def bench_json(evidence: Evidence) -> dict[str, object]:
 
 
 def bench_text(evidence: Evidence) -> str:
-    """Return the reasons of failures, and whether there was no GPU; empty where all went well."""
+    """Return the reasons of failures, or that no GPU was found; empty if all went well."""
     lines = reasons(evidence)
     status = _status(evidence, BENCHMARK)
     if status is CheckStatus.NOT_RUN:
@@ -91,7 +91,7 @@ def processor_text(host: Host) -> str:
 
 
 def _seen(evidence: Evidence) -> tuple[Mapping[str, object], ...]:
-    """Return the GPUs that `nvidia_smi` reported; none where it did not pass."""
+    """Return the GPUs that the check `nvidia_smi` reported; empty if it did not pass."""
     if not gpus_of_verdicts(evidence.verdicts):
         return ()
     rows = next(row.figures.get("gpus") for row in evidence.verdicts if row.check == GPU_CHECK)

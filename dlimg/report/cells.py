@@ -41,7 +41,7 @@ def cell_json(cell: Cell, resolution: Resolution, locked: Mapping[str, str]) -> 
 
 
 def locked_json(cell: Cell, resolution: Resolution, lock: Lock | None) -> dict[str, object]:
-    """Return a cell's variables and, where it is locked, its names and wheels as data."""
+    """Return a cell's variables and, if it is locked, its names and wheels as data."""
     env = [asdict(variable) for variable in cell.env]
     if lock is None:
         return {"wheels": None, "env": env}

@@ -44,7 +44,7 @@ def check_rows(pairs: Sequence[Pair], cells: int) -> list[tuple[str, ...]]:
 def _row(pairs: Sequence[Pair], cells: int) -> tuple[str, ...]:
     """Return the row of a check in all its cells.
 
-    It shows every need that the check has in some cell, and one family's text as an example where
+    It shows every need that the check has in some cell, and one family's text as an example if
     families differ in what the check proves.
     """
     check = pairs[0][1]

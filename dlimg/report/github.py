@@ -13,7 +13,7 @@ from dlimg.report.summary import outcome_text
 from dlimg.results import ImageResult, image_exit_code
 from dlimg.units import bytes_text, seconds_text
 
-# GitHub takes 1 MiB from a step; what is more would lose all of it.
+# GitHub accepts 1 MiB from a step, and drops all of a larger summary.
 LIMIT: Final = 1_000_000
 # Characters of each failure's output, of which as many as fit are shown.
 _ROOM: Final = (20_000, 4_000, 500, 0)
@@ -93,7 +93,7 @@ def _failures(result: ImageResult, room: int) -> Iterator[str]:
 
 
 def _details(result: ImageResult, name: str, reason: str, output: str, room: int) -> str:
-    """Return a folded block; the output is text in `<pre>`, so that none of it is Markdown."""
+    """Return a collapsed block with the output as text in `<pre>`, so that no Markdown applies."""
     summary = html.escape(_short(reason))
     head = f"<code>{html.escape(result.cell)}</code> {html.escape(name)}: {summary}"
     if not output:

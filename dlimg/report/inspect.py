@@ -19,7 +19,7 @@ from dlimg.render.naming import WHEELS_LABEL
 from dlimg.report.evidence_text import on_gpu_text, proof_json
 from dlimg.units import bytes_text, counted
 
-# What every step of our own Dockerfiles begins with says nothing about the step.
+# The beginning that all steps of dlimg's Dockerfiles share.
 _NOISE: Final = ("[ ", "export ", "began=", "cp ", "#", "|")
 _SHELL: Final = "RUN /bin/bash -euo pipefail -c "
 _AXES: Final = (
@@ -99,7 +99,7 @@ def _gpu_standing(report: InspectReport) -> str:
 
 
 def wheel_rows(report: InspectReport) -> list[tuple[str, str, str]]:
-    """Return each wheel with its version, and its size where the lock is attached."""
+    """Return each wheel with its version, and its size if the lock is attached."""
     if report.wheels:
         return [(wheel.name, wheel.version, bytes_text(wheel.size)) for wheel in report.wheels]
     return [(name, version, "-") for name, version in parse_wheels_label(report.content.labels)]

@@ -1,7 +1,7 @@
 """JUnit XML: a suite for each image, with cases for its build, its checks and its publication.
 
 Everything that makes dlimg exit with a code other than 0 is a failure or an error; a check that
-was not run is skipped only where nothing depends on it. docs/evidence.md lists the cases.
+was not run is skipped only if nothing depends on it. docs/evidence.md lists the cases.
 """
 
 import json
@@ -112,7 +112,7 @@ def _vanished(result: ImageResult, name: str) -> ET.Element:
 
 
 def _end(result: ImageResult, cases: Sequence[ET.Element]) -> list[ET.Element]:
-    """Return the case of the publication, or of what else made the image fail."""
+    """Return the case of the publication, or of another failure of the image."""
     if result.published:
         case = _case(result, "publish")
         _properties(

@@ -46,7 +46,7 @@ def match_rows(
 def without_empty(
     headings: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """Return the table without its last column where that is empty in all rows."""
+    """Return the table without its last column if that is empty in all rows."""
     if any(row[-1] for row in rows):
         return headings, [(*row[:-1], row[-1] or "-") for row in rows]
     return headings[:-1], [row[:-1] for row in rows]
@@ -82,7 +82,7 @@ def _code(fit: PickMatch) -> str:
 
 
 def nothing_text(picked: PickResult, wish: PickRequest) -> str:
-    """Return that no image runs there; names the architectures where those are the reason."""
+    """Return the message that no image runs; it names architectures if those are the reason."""
     rules = {rejection.reason.rule for rejection in picked.rejections}
     of_rules: Mapping[str, list[str]] = {
         "this-machine": [wish.arch],

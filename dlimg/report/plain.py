@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 _COLOURS: Final = r"\x1b\[[0-9;?]*[ -/]*[@-~]"
-# What XML 1.0 forbids even as a character reference, and what a terminal takes for a command.
+# Characters that XML 1.0 forbids even as references, or that a terminal takes for a command.
 _FORBIDDEN: Final = r"[^\t\n\r\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 # What JSON may hold as it is, and a terminal takes for a command all the same.
 _COMMANDS: Final = re.compile("[\x7f-\x9f]")

@@ -103,7 +103,7 @@ TINY: Final = 500.0
 VISIBLE: Final = 3.0
 SMALLEST: Final = 8.0
 LARGEST: Final = 14.0
-# A name that is cut to less says nothing.
+# A name that is cut to fewer characters is useless.
 TELLING: Final = 9
 # From so many images on, the colour's class; white can be read on each of them.
 STEPS: Final = ((16, "e"), (8, "d"), (4, "c"), (2, "b"), (1, "a"))
@@ -204,7 +204,7 @@ def _groups(sizes: MatrixSizes) -> dict[str, list[_Tile]]:
 
 
 def _words(piece: LayerEstimate, holders: Sequence[ImageSize]) -> str:
-    """Return a short name, with the Python version where the layer is for one only."""
+    """Return a short name, with the Python version if the layer is for one only."""
     name = layer_text(piece).removeprefix("nvidia-")
     pythons = {image.python for image in holders}
     is_wheel = piece.rank in {LayerRank.FRAMEWORK, LayerRank.WHEEL_BYTECODE}

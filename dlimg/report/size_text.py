@@ -15,7 +15,7 @@ ESTIMATED: Final = "~"
 
 
 def size_text(size: int, *, exact: bool) -> str:
-    """Return `1.20 GB`, or `~1.20 GB` where a part is estimated."""
+    """Return `1.20 GB`, or `~1.20 GB` if a part is estimated."""
     return f"{'' if exact else ESTIMATED}{bytes_text(size)}"
 
 
@@ -73,7 +73,7 @@ def layer_text(piece: LayerEstimate) -> str:
 
 
 def _without_comma(text: str) -> str:
-    """Return `Python 3.13 (runtime)`, without what is between."""
+    """Return `Python 3.13 (runtime)`, without the text after the comma up to the flavour."""
     first, _, rest = text.partition(",")
     flavour = rest.rpartition("(")[2]
     return f"{first} ({flavour}" if flavour.endswith(")") else first
@@ -169,7 +169,7 @@ def _image_json(
 
 
 def _span(least: int, most: int) -> str:
-    """Return `2.48-2.60 GB`, or `312-429 MB`; one size where both read the same."""
+    """Return `2.48-2.60 GB`, or `312-429 MB`; one size if both read the same."""
     low, high = bytes_text(least), bytes_text(most)
     if low == high:
         return high

@@ -63,7 +63,7 @@ def _checks_text(result: ImageResult) -> str:
 
 
 def result_json(result: ImageResult) -> dict[str, object]:
-    """Return a result as stable data; `digest` is null where nothing was built."""
+    """Return a result as stable data; `digest` is null if nothing was built."""
     built = result.result
     planned = built.planned if built else None
     base = planned.base if planned else None
@@ -107,7 +107,7 @@ def _error_text(result: ImageResult) -> str | None:
 
 
 def failure_text(result: ImageResult) -> str:
-    """Return what went wrong with this image and the end of its log; empty where nothing did."""
+    """Return the error of this image and the end of its log; empty without an error."""
     if isinstance(result.result, BuildFailure):
         log = "\n".join(f"    {text}" for text in result.result.log)
         return f"{explain_failure(result.result)}\n{log}"

@@ -15,7 +15,7 @@ STYLES: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-# What a column of words needs at least to be read with ease, and what lies between columns.
+# The least width of a readable column of text, and the space between columns.
 READABLE: Final = 30
 _GAP: Final = 2
 
@@ -23,7 +23,7 @@ _GAP: Final = 2
 def table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], *, width: int, colour: bool
 ) -> str:
-    """Return the rows under their headings, or as blocks where the terminal is too narrow."""
+    """Return the rows under their headings, or as blocks if the terminal is too narrow."""
     from rich.console import Console  # noqa: PLC0415
 
     buffer = io.StringIO()

@@ -60,7 +60,7 @@ def parse_records(text: str, *, where: str) -> Mapping[str, BuildRecord]:
 
 
 def describe_difference(recorded: BuildRecord, built: BuildRecord) -> str:
-    """Return what differs, the lowest layer first; an empty text where nothing does."""
+    """Return what differs, the lowest layer first; an empty text if nothing does."""
     if recorded.digest == built.digest:
         return ""
     layers = _describe_layers(recorded, built)

@@ -41,7 +41,7 @@ def check_export_folder(folder: Path) -> None:
 def export_layout(folder: Path, images: Sequence[ExportedImage], store: Store) -> int:
     """Write the images to an OCI layout; return the bytes of the blobs that are new in it.
 
-    Blobs are hard links into the store where the file system allows it, else copies. An existing
+    Blobs are hard links into the store if the file system allows it, else copies. An existing
     layout is added to, and an image of the same name is replaced. The index is written last.
     Raises BadInput for a folder with other content, Negative when the disk refuses.
     """
@@ -63,7 +63,7 @@ def export_layout(folder: Path, images: Sequence[ExportedImage], store: Store) -
 
 
 def _read_index(folder: Path) -> list[dict[str, Any]]:
-    """Return the index entries of the folder's layout; none for a new or empty folder."""
+    """Return the index entries of the folder's layout; empty for a new or empty folder."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return []
     try:

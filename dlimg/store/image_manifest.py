@@ -35,10 +35,10 @@ HISTORY_PREFIXES: Final = (
 
 
 class LayerRank(StrEnum):
-    """The position of a layer in an image, lowest first: the most shared ones lie lowest.
+    """The position of a layer in an image; the most shared layers are the lowest.
 
     An engine unpacks every layer above the first one that it lacks. So the system, which changes
-    with the distribution's updates and with the flavour, lies above the wheels.
+    with the distribution's updates and with the flavour, is above the wheels.
     """
 
     SHARED_CUDA = "shared-cuda"
@@ -68,7 +68,7 @@ class ImageLayer:
 class AssembledImage:
     """An image as bytes; `digest` is the manifest's, layers are lowest first.
 
-    `ranks` are those of the layers, one each; empty where they are not known.
+    `ranks` are those of the layers, one each; empty if they are not known.
     """
 
     manifest: bytes
@@ -88,14 +88,14 @@ class AssembledImage:
 
 
 def rank_wheel(wheel: Wheel) -> LayerRank:
-    """Return the rank of a large wheel's layer; the shared wheels of its stack lie lowest."""
+    """Return the rank of a large wheel's layer; the shared wheels of its stack are the lowest."""
     if wheel.shared:
         return LayerRank.SHARED_CUDA
     return LayerRank.CUDA if is_cuda_wheel(wheel.name) else LayerRank.FRAMEWORK
 
 
 def is_cuda_wheel(name: str) -> bool:
-    """Whether a wheel of this name holds CUDA libraries, which have next to no Python."""
+    """Return whether a wheel of this name holds CUDA libraries, with hardly any Python."""
     return name.startswith(_CUDA)
 
 

@@ -24,7 +24,7 @@ _FORMAT: Final = 1
 
 
 def save_image(store: Store, image: AssembledImage) -> None:
-    """Record the image; where the disk refuses, it is published from the engine instead."""
+    """Record the image; if the disk refuses, it is published from the engine instead."""
     layers = [
         {**asdict(layer), **({"rank": rank} if rank else {})}
         for layer, rank in zip_longest(image.layers, image.ranks)
@@ -63,7 +63,7 @@ def saved_images(store: Store) -> Iterator[AssembledImage]:
 
 
 def has_all_layers(store: Store, image: AssembledImage) -> bool:
-    """Whether all layers of the image are in the store, judged by their sizes."""
+    """Return whether all layers of the image are in the store, judged by their sizes."""
     try:
         return all(store.blob(layer).stat().st_size == layer.size for layer in image.layers)
     except OSError:
@@ -83,7 +83,7 @@ def remove_broken_records(store: Store) -> int:
 
 
 def _parse_record(record: Mapping[str, Any]) -> AssembledImage | None:
-    """Return the record's image; None where manifest, config and layers do not agree."""
+    """Return the record's image, or None if manifest, config and layers do not agree."""
     manifest, config = record["manifest"].encode(), record["config"].encode()
     layers = tuple(
         Layer(**{field.name: values[field.name] for field in fields(Layer)})
@@ -109,7 +109,7 @@ def _parse_record(record: Mapping[str, Any]) -> AssembledImage | None:
 
 
 def _parse_ranks(layers: Sequence[Mapping[str, Any]]) -> tuple[LayerRank, ...]:
-    """Return the ranks of a record's layers; none for a record of a dlimg that wrote none."""
+    """Return the ranks of a record's layers; an older dlimg's record has none."""
     if all("rank" in values for values in layers):
         return tuple(LayerRank(values["rank"]) for values in layers)
     return ()

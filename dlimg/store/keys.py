@@ -36,7 +36,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerKey:
-    """The inputs of a layer: `source` is their sha256, `python` set where the layer depends on it.
+    """The inputs of a layer: `source` is their sha256, `python` set if the layer depends on it.
 
     `compression` is `gzip`, or `zstd` with its level, such as `zstd3`.
     """
@@ -58,7 +58,7 @@ class LayerKey:
 
 
 def hash_texts(texts: Iterable[str]) -> str:
-    """Return one sha256 of several texts in this order, whatever they contain."""
+    """Return one sha256 of several texts in this order, with any content."""
     return sha256(json.dumps(list(texts)).encode()).hexdigest()
 
 

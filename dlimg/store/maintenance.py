@@ -65,7 +65,7 @@ def list_entries(store: Store) -> tuple[StoreEntry, ...]:
 def verify_store(store: Store) -> tuple[DamagedLayer, ...]:
     """Read every byte; remove and return the damaged layers, which are made again when needed.
 
-    Raises Negative where one cannot be removed.
+    Raises Negative if one cannot be removed.
     """
     keys = sorted(_entry_keys(store), key=str)
 
@@ -120,7 +120,7 @@ def prune_layers(
 ) -> PruneResult:
     """Remove all layers but the used ones, and abandoned files; keep files being written.
 
-    `remove_others` then removes what is no layer and returns its bytes. Raises Negative while
+    `remove_others` then removes other files and returns their bytes. Raises Negative while
     another process holds the store.
     """
     with _hold_alone(store), content_lock(store, fcntl.LOCK_EX):
@@ -134,7 +134,7 @@ def prune_layers(
 
 
 def is_unlocked(path: Path) -> bool:
-    """Whether no process holds a lock on this file."""
+    """Return whether no process holds a lock on this file."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -144,7 +144,7 @@ def is_unlocked(path: Path) -> bool:
 
 
 def remove_file(path: Path) -> int:
-    """Remove the file and return its bytes, 0 where it is already gone."""
+    """Remove the file and return its bytes, 0 if it is already gone."""
     try:
         size = path.stat().st_size
         path.unlink()
@@ -154,7 +154,7 @@ def remove_file(path: Path) -> int:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Return the files of a folder, none for a folder that does not exist."""
+    """Return the files of a folder; empty if the folder does not exist."""
     return sorted(path for path in folder.glob("*") if path.is_file())
 
 
@@ -192,9 +192,10 @@ def _is_undamaged(store: Store, layer: Layer) -> bool:
 
 
 def _remove_damaged(store: Store, layers: Iterable[Layer]) -> list[str]:
-    """Remove those of the layers that are damaged, and return what they are.
+    """Remove the damaged layers among these, and return them.
 
-    Entries whose blob is missing or has another size are removed, too: it may be one of these.
+    Entries whose blob is missing or has another size are also removed: the layer may be one of
+    these.
     """
     damaged = {layer for layer in layers if not _is_undamaged(store, layer)}
     if not damaged:

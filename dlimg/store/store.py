@@ -86,7 +86,7 @@ def make_layer(
     *,
     description: str = "",
 ) -> Layer:
-    """Return the layer, written now where the store lacks it; `description` is for users.
+    """Return the layer, written now if the store lacks it; `description` is for users.
 
     Raises Negative when the disk refuses. Nothing is left of a layer that was not finished.
     """

@@ -41,7 +41,7 @@ CURRENT_PYTHON: Final = f"{UV_PYTHONS}/current"
 PYTHON_BUILD: Final = "BUILD"
 
 _BUILD_FILE: Final = re.compile(rf"{UV_PYTHONS}/[^/]+/{PYTHON_BUILD}")
-# dpkg's states of packages of which nothing but settings is on the disk.
+# dpkg's states of packages that have only settings on the disk.
 _ABSENT: Final = ("not-installed", "config-files")
 _MAX_SHOWN: Final = 3
 # Errors of reading a missing or damaged record, or damaged layers.
@@ -82,7 +82,7 @@ def system_source(planned: PlannedImage) -> str:
 
 
 def load_system(store: Store, source: str) -> SystemLayers | None:
-    """Return the system, or None where its record or one of its layers is missing."""
+    """Return the system, or None if its record or one of its layers is missing."""
     try:
         content = json.loads(read_now(_record_path(store, source)))
         layers = tuple(Layer(**values) for values in content["layers"])
@@ -106,7 +106,7 @@ def load_system(store: Store, source: str) -> SystemLayers | None:
 
 
 def save_system(store: Store, source: str, system: SystemLayers) -> None:
-    """Record the system; where the disk refuses, it is built again from BuildKit's cache."""
+    """Record the system; if the disk refuses, it is built again from BuildKit's cache."""
     record = _record_path(store, source)
     content = {
         "layers": [asdict(layer) for layer in system.layers],
@@ -128,7 +128,7 @@ def forget_system(store: Store, source: str) -> None:
 
 
 def copy_system(source: str, origin: Store, target: Store) -> None:
-    """Copy a system, if there is one, from one store to another; blobs are links if possible."""
+    """Copy a system, if it exists, from one store to another; blobs are linked if possible."""
     system = load_system(origin, source)
     if system is None:
         return
@@ -146,7 +146,10 @@ def copy_system(source: str, origin: Store, target: Store) -> None:
 
 
 def format_packages(status: str, python: str = "", build: str = "") -> tuple[str, ...]:
-    """Return sorted `name:arch=version` of dpkg's list, and `NAME=BUILD` of a Python from uv."""
+    """Return the sorted list of packages: `name:arch=version` for each package of dpkg's list.
+
+    A Python that uv installed is added as `NAME=BUILD`.
+    """
     packages = {*_parse_status(status)}
     if python:
         packages.add(f"{python}={build.strip()}")

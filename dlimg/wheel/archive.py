@@ -71,7 +71,7 @@ def _printable(text: str) -> str:
 
 
 def decode_name(raw: bytes, flags: int, *, file: str) -> str:
-    """Return a member's name as text; raises BadInput where readers may disagree about it.
+    """Return a member's name as text; raises BadInput if readers may disagree about it.
 
     Without the UTF-8 flag names are in code page 437 by the specification, and in any encoding by
     custom, so only ASCII is accepted.
@@ -369,7 +369,7 @@ def _read_member(
 
 
 def _check_kind(name: str, path: str, entry: ZipDirectoryEntry, *, folder: bool) -> None:
-    """Raise BadInput for a member that is no ordinary file or folder, or cannot be inflated."""
+    """Raise BadInput for a member that is not a file or folder, or cannot be inflated."""
     if entry.flags & _ENCRYPTED:
         raise invalid_wheel(name, f"{path} is encrypted")
     if entry.flags & ~_KNOWN_FLAGS:
@@ -427,7 +427,7 @@ def _data_offset(file: BinaryIO, name: str, entry: ZipDirectoryEntry, span: tupl
 
 
 def _sizes_match(entry: ZipDirectoryEntry, header: tuple[int, int, int], extra: bytes) -> bool:
-    """Whether the header's CRC and sizes agree; before a descriptor they may be 0."""
+    """Return whether the header's CRC and sizes agree; before a descriptor they may be 0."""
     crc, packed, size = header
     if entry.flags & HAS_DESCRIPTOR and not (crc or packed or size):
         return True
@@ -439,7 +439,7 @@ def _sizes_match(entry: ZipDirectoryEntry, header: tuple[int, int, int], extra: 
 def _zip64_sizes_match(
     entry: ZipDirectoryEntry, header: tuple[int, int, int], extra: bytes
 ) -> bool:
-    """Whether the sizes in the header's zip64 field, its first extra field, agree."""
+    """Return whether the sizes in the header's zip64 field, its first extra field, agree."""
     crc, packed, size = header
     if len(extra) < 20 or extra[:4] != b"\x01\x00\x10\x00" or packed != size:
         return False
@@ -450,7 +450,7 @@ def _zip64_sizes_match(
 
 
 def _check_end(file: BinaryIO, name: str, entry: ZipDirectoryEntry, gap: tuple[int, int]) -> None:
-    """Raise BadInput unless only a correct descriptor lies before the next member."""
+    """Raise BadInput unless the next member follows directly, or after a correct descriptor."""
     end, stop = gap
     shown = ascii(entry.raw_name.decode("utf-8", "replace"))
     if end > stop:

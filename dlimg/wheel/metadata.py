@@ -126,7 +126,7 @@ class OpenWheel:
         return next((member for member in self.archive.members if member.path == path), None)
 
     def text(self, name: str) -> str:
-        """Return a metadata file, empty where it is missing; raises BadInput unless it is UTF-8."""
+        """Return a metadata file, empty if it is missing; raises BadInput unless it is UTF-8."""
         member = self.member(f"{self.dist_info}/{name}")
         return _read_text(self.archive, member) if member else ""
 

@@ -22,7 +22,7 @@ _ZLIB_ERROR: Final = cast("type[Exception]", zlib_ng.error)  # its stub calls th
 
 
 def iter_compressed(path: Path, member: ArchiveMember) -> Iterator[bytes]:
-    """Yield the member's bytes as they are in the wheel; raises BadInput where it ends early."""
+    """Yield the member's bytes as they are in the wheel; raises BadInput if it ends early."""
     left = member.packed
     with path.open("rb", buffering=0) as file:
         file.seek(member.offset)
@@ -35,7 +35,7 @@ def iter_compressed(path: Path, member: ArchiveMember) -> Iterator[bytes]:
 
 
 def iter_content(path: Path, member: ArchiveMember) -> Iterator[bytes]:
-    """Yield the member's content; raises BadInput where it differs from the zip directory."""
+    """Yield the member's content; raises BadInput if it differs from the zip directory."""
     reader = MemberReader(path.name, member)
     for chunk in iter_compressed(path, member):
         yield from reader.feed(chunk)
