@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlimg.builders.builder import BuildParameters
-from dlimg.builders.executor import Executor, HostExecutor
+from dlimg.builders.executor import HostExecutor
 from dlimg.builders.host_rootfs import make_base
 from dlimg.builders.layers import build_into_store
 from dlimg.builders.secrets import Secrets, secrets_from
@@ -78,10 +78,6 @@ def build_without_engine(
 
 
 def _executor(secrets: Secrets) -> HostExecutor:
-    return HostExecutor(secrets=secrets)
-
-
-def _executor_with(secrets: Secrets) -> Executor:
     return HostExecutor(secrets=secrets)
 
 
