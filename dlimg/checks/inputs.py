@@ -190,6 +190,7 @@ def make_inputs_from_config(
 def cell_json(planned: PlannedImage) -> str:
     """Return the axes of the cell as JSON, for the variable `DLIMG_CELL`."""
     cell, lock = planned.image.cell, planned.image.lock
+    paired = paired_packages_of(planned.image)
     axes = {
         "cell": cell.id,
         "family": cell.family,
@@ -206,7 +207,8 @@ def cell_json(planned: PlannedImage) -> str:
         "glibc": cell.os.glibc,
         "platform": cell.platform,
         "flavour": str(cell.flavour),
-        "companions": companions_of(planned.image),
+        "paired_packages": paired,
+        "companions": paired,  # the old name, until the next release
         "architectures": " ".join(cell.architectures),
         **USER,
         "key": planned.key,
@@ -222,8 +224,8 @@ def nccl_version_of(lock: Lock) -> str:
     return lock.version_of("nvidia-nccl-cu13", "nvidia-nccl-cu12")
 
 
-def companions_of(image: Image) -> str:
-    """Return the locked companions of the framework as `name==version`.
+def paired_packages_of(image: Image) -> str:
+    """Return the locked packages paired with the framework as `name==version`.
 
     They are the cell's other requirements except pip, and the packages whose names begin with
     the framework's (`jaxlib`, `torchvision`).

@@ -1,18 +1,16 @@
 """`dlimg lint`: the matrix and its locks checked against the facts."""
 
-from argparse import SUPPRESS, ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-from dlimg.atomic_write import atomic_write
 from dlimg.cli.arguments import add_renamed
 from dlimg.cli.printing import out, print_json
 from dlimg.context import Context
 from dlimg.errors import BadInput, nearest
 from dlimg.lint.catalogue import RULES, LintResult, lint
 from dlimg.lint.model import Severity
-from dlimg.lint.pages import rule_page, rule_pages
+from dlimg.lint.pages import rule_page
 from dlimg.pipeline.facts_files import read_facts
 from dlimg.pipeline.lint import ask_online, read_lint_context
 from dlimg.report.lint import findings_text, github_annotations, lint_json, summary
@@ -20,14 +18,13 @@ from dlimg.report.lint import findings_text, github_annotations, lint_json, summ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LintOptions:
-    """The options of `lint`; `pages` is a folder to write the pages of all findings to."""
+    """The options of `lint`."""
 
     matrix: str
     format: str
     strict: bool
     online: bool
     explain: str
-    pages: Path | None
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -40,8 +37,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_renamed(parser, "--index", "--online", is_flag=True)
     parser.add_argument("--explain", metavar="ID", help="print the page of a finding")
-    # For developers of dlimg: writes docs/lint.
-    parser.add_argument("--pages", metavar="DIR", help=SUPPRESS)
 
 
 def options_of(arguments: Namespace) -> LintOptions:
@@ -51,7 +46,6 @@ def options_of(arguments: Namespace) -> LintOptions:
         strict=arguments.strict,
         online=arguments.online,
         explain=arguments.explain or "",
-        pages=Path(arguments.pages) if arguments.pages else None,
     )
 
 
@@ -62,9 +56,6 @@ def run(options: LintOptions, context: Context) -> int:
     """
     if options.explain:
         out(_explanation(options.explain))
-        return 0
-    if options.pages:
-        _write_pages(options.pages, context)
         return 0
     lint_context = read_lint_context(options.matrix, read_facts(), datetime.now(tz=UTC).date())
     if options.online:
@@ -92,15 +83,3 @@ def _explanation(name: str) -> str:
     if name not in rules:
         raise BadInput(f"no finding is called {name!r}", hint=nearest(name, rules))
     return rule_page(rules[name])
-
-
-def _write_pages(folder: Path, context: Context) -> None:
-    """Write the pages of all findings, and remove those of findings that are gone."""
-    current = rule_pages()
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob("*.md"):
-        if path.name not in current:
-            path.unlink()
-    for name, text in current.items():
-        atomic_write(folder / name, text)
-    context.log(f"{len(current)} pages in {folder}")

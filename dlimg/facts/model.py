@@ -167,7 +167,7 @@ class FrameworkRelease:
     """One framework release, with the Pythons and CUDA versions that have wheels of it.
 
     `cuda` holds minors (`13.2`) or majors (`12`: any minor of it) of the package index's x86_64
-    wheels. `companions` are the versions of other packages that fit it. `library` is the
+    wheels. `paired_packages` are the versions of other packages that fit it. `library` is the
     requirement of its library package, and `plugin` the version of its plugin by CUDA.
     `architectures` has the GPU code of the wheels by CUDA, if known; `ptx_known` is false if the
     source cannot show PTX. `variants` are names of the builds on the vendor's index. `builds` are
@@ -189,7 +189,7 @@ class FrameworkRelease:
     built_for_cuda: Digits = ""
     pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     plugin: Mapping[str, ReleaseVersion] = field(default_factory=dict)
-    companions: Mapping[str, tuple[ReleaseVersion, ...]] = field(default_factory=dict)
+    paired_packages: Mapping[str, tuple[ReleaseVersion, ...]] = field(default_factory=dict)
     architectures: Mapping[str, tuple[Code, ...]] = field(default_factory=dict)
     ptx_known: bool = True
     aarch64_cuda: tuple[Digits, ...] | None = None
@@ -203,8 +203,8 @@ class FrameworkRelease:
     def source(self) -> str:
         return self.origin.source
 
-    def companion_note(self, name: str) -> str:
-        """Return the reason why no version of a companion fits, or an empty text."""
+    def paired_note(self, name: str) -> str:
+        """Return the reason why no version of a paired package fits, or an empty text."""
         return self.origin.notes.get(name, "")
 
     def architectures_for(self, cuda: str) -> Texts:

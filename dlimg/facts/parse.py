@@ -50,7 +50,7 @@ def _section(validator: Validator, name: str, section: Section, node: Node) -> I
 
 def _row(validator: Validator, name: str, section: Section, node: Node) -> Row:
     forms = forms_of(section.row)
-    known = {*forms, *extra_keys(section), *(f"{name}_note" for name in _companions(node))}
+    known = {*forms, *extra_keys(section), *(f"{name}_note" for name in _paired_packages(node))}
     required = [key for key, form in forms.items() if form.required]
     table = validator.table(node, name, known=known, needed=required)
     row: Row = {"line": node.line}
@@ -62,9 +62,9 @@ def _row(validator: Validator, name: str, section: Section, node: Node) -> Row:
     return row
 
 
-def _companions(node: Node) -> tuple[str, ...]:
-    """Return the names in a row's companions: each may have a note."""
-    table = node.entries.get("companions") if isinstance(node, YamlMapping) else None
+def _paired_packages(node: Node) -> tuple[str, ...]:
+    """Return the names in a row's paired packages: each may have a note."""
+    table = node.entries.get("paired_packages") if isinstance(node, YamlMapping) else None
     return tuple(table.entries) if isinstance(table, YamlMapping) else ()
 
 

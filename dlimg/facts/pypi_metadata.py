@@ -112,7 +112,7 @@ def pin(requirement: Requirement) -> str:
     return exact[1] if exact else text
 
 
-def companions(
+def paired_packages(
     releases: Mapping[str, Mapping[str, Requirement]], framework: str, version: str
 ) -> list[str]:
     """Return the releases whose requirements pin just this version of the framework."""

@@ -107,9 +107,9 @@ def _row(section: Section) -> dict[str, Any]:
         name: {"type": "boolean" if name.endswith("_verified") else "string"}
         for name in sorted(extra_keys(section))
     }
-    # A companion's note is called after its package: torchvision_note.
-    has_companions = section.row is FrameworkRelease
-    notes = {"patternProperties": {"_note$": {"type": "string"}}} if has_companions else {}
+    # The note of a paired package is called after its package: torchvision_note.
+    has_paired_packages = section.row is FrameworkRelease
+    notes = {"patternProperties": {"_note$": {"type": "string"}}} if has_paired_packages else {}
     return {
         "type": "object",
         "properties": {**{name: _field(form) for name, form in forms.items()}, **extras},

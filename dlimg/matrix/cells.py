@@ -149,10 +149,10 @@ class CellFactory:
         release = self.facts.releases.get(family.framework, {}).get(axis_values["version"])
         requirements = []
         for name in family.paired_packages.get(self.kinds[axis_values["accelerator"]], ()):
-            if release is None or name not in release.companions:
+            if release is None or name not in release.paired_packages:
                 requirements.append(name)
-            elif release.companions[name]:
-                requirements.append(f"{name}=={release.companions[name][-1]}")
+            elif release.paired_packages[name]:
+                requirements.append(f"{name}=={release.paired_packages[name][-1]}")
         return requirements
 
     def _notes(self, family: Family, axis_values: AxisValues) -> tuple[str, ...]:
@@ -164,8 +164,8 @@ class CellFactory:
             return (f"no facts about {subject} {version}: nothing was checked",)
         notes = []
         for name in family.paired_packages.get(self.kinds[axis_values["accelerator"]], ()):
-            if name in release.companions and not release.companions[name]:
-                why = release.companion_note(name)
+            if name in release.paired_packages and not release.paired_packages[name]:
+                why = release.paired_note(name)
                 pair = f"{family.framework} {version}"
                 notes.append(f"no {name} pairs with {pair}: {why} ({release.source})")
         return tuple(notes)

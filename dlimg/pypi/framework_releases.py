@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from dlimg.errors import BadInput
-from dlimg.facts.pypi_metadata import companions, page_row, pin, pins
+from dlimg.facts.pypi_metadata import page_row, paired_packages, pin, pins
 from dlimg.pypi.cache import PackageIndexCache, RemoteWheel
 
 __all__ = [
@@ -32,8 +32,8 @@ __all__ = [
 ]
 Row: TypeAlias = dict[str, Any]
 READER: Final = "releases.py"
-# A companion for a release is among its newest.
-_NEWEST_COMPANIONS: Final = 8
+# The version that is paired with a release is among the newest of its package.
+_NEWEST_PAIRED: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +73,12 @@ def release_readers(images: Path) -> Mapping[str, ReleaseReader]:
 
 
 def paired_releases(
-    index: PackageIndexCache, companion: str, framework: str, version: str
+    index: PackageIndexCache, package: str, framework: str, version: str
 ) -> list[str]:
-    """Return the newest releases of a companion that require exactly this release."""
-    newest = list(index.releases(companion))[-_NEWEST_COMPANIONS:]
-    requirements = {release: index.requirements(companion, release) for release in newest}
-    return companions(requirements, framework, version)
+    """Return the newest releases of a package that require exactly this release."""
+    newest = list(index.releases(package))[-_NEWEST_PAIRED:]
+    requirements = {release: index.requirements(package, release) for release in newest}
+    return paired_packages(requirements, framework, version)
 
 
 def newest_release(index: PackageIndexCache, package: str, wanted: Requirement | None) -> str:

@@ -16,7 +16,7 @@ from dlimg.pypi.framework_releases import (
 )
 
 FRAMEWORK = PACKAGE = "torch"
-COMPANIONS = ("torchvision", "torchaudio")
+PAIRED_PACKAGES = ("torchvision", "torchaudio")
 ARCH_FLAGS = re.compile(rb"(?:(?:sm|compute)_[0-9]+[af]? )+(?:sm|compute)_[0-9]+[af]?")
 FLAGS_SOURCE = "wheel: torch._C._cuda_getArchFlags()"
 
@@ -38,10 +38,10 @@ def _cuda(version_file: str | None) -> list[str]:
 
 
 def wheel_row(index: PackageIndexCache, version: str, row: Row) -> Row:
-    added: Row = {"companions": {}}
-    for name in COMPANIONS:
+    added: Row = {"paired_packages": {}}
+    for name in PAIRED_PACKAGES:
         paired = paired_releases(index, name, PACKAGE, version)
-        added["companions"][name] = paired
+        added["paired_packages"][name] = paired
         if not paired:
             newest = max(index.releases(name), key=Version, default="")
             added[f"{name}_note"] = f"none pins this torch; the newest {name} is {newest}"

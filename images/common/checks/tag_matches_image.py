@@ -54,7 +54,7 @@ def judge(expected: Mapping[str, str], build: _adapter.Build, *, has_adapter: bo
         "packages": _package_list.digest(_package_list.installed()),
     }
     held = architectures(build.library)
-    beside = _paired_packages.named(expected["companions"])
+    beside = _paired_packages.named(expected["paired_packages"])
     imported, broken = _paired_packages.imported(beside)
     mismatches = [
         *_tag.contradictions(expected),
@@ -83,7 +83,7 @@ def judge(expected: Mapping[str, str], build: _adapter.Build, *, has_adapter: bo
             actual, installed, _cuda_libraries.cuda_files([*SYSTEM, *map(Path, sys.path)])
         )
     _verdict.show(
-        expected=expected, actual=actual, companions=imported, architectures=held._asdict()
+        expected=expected, actual=actual, paired_packages=imported, architectures=held._asdict()
     )
     _verdict.demand(not mismatches, "; ".join(mismatches))
 

@@ -40,7 +40,7 @@ CPU = {
     "glibc": "2.36",
     "platform": "x86_64-manylinux_2_28",
     "flavour": "runtime",
-    "companions": "",
+    "paired_packages": "",
     "architectures": "",
     "user": "user",
     "uid": "1000",
@@ -495,7 +495,7 @@ def test_a_framework_without_such_a_library_has_no_gpu_code(tmp_path: Path) -> N
 
 
 @pytest.fixture
-def companions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def paired_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Packages made up here: whole, without a version, with a local one, broken, without module."""
     packages = {
         "whole_one": "__version__ = '1.0'",
@@ -521,8 +521,8 @@ def companions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str
     return names
 
 
-def test_companions_are_imported_and_compared(companions: dict[str, str]) -> None:
-    versions, broken = beside.imported(companions)
+def test_paired_packages_are_imported_and_compared(paired_packages: dict[str, str]) -> None:
+    versions, broken = beside.imported(paired_packages)
     assert versions == {
         "whole-one": "1.0",
         "silent-one": "",
@@ -530,18 +530,18 @@ def test_companions_are_imported_and_compared(companions: dict[str, str]) -> Non
         "older-one": "0.9",
     }
     (lie,) = broken
-    assert lie.startswith("companions: broken-one cannot be imported: ModuleNotFoundError")
-    assert beside.mismatches(companions, companions, versions) == [
-        "companions: older-one 1.0 is promised, imported is 0.9"
+    assert lie.startswith("paired packages: broken-one cannot be imported: ModuleNotFoundError")
+    assert beside.mismatches(paired_packages, paired_packages, versions) == [
+        "paired packages: older-one 1.0 is promised, imported is 0.9"
     ]
 
 
-def test_a_companion_that_is_not_installed_is_found() -> None:
+def test_a_paired_package_that_is_not_installed_is_found() -> None:
     promised = beside.named("torchvision==0.30.0 torchaudio==2.15.0")
     assert beside.imported(promised) == ({}, [])
     assert beside.mismatches(promised, {"torchvision": "0.29.0"}, {}) == [
-        "companions: torchvision 0.30.0 is promised, installed is 0.29.0",
-        "companions: torchaudio 2.15.0 is promised, installed is none",
+        "paired packages: torchvision 0.30.0 is promised, installed is 0.29.0",
+        "paired packages: torchaudio 2.15.0 is promised, installed is none",
     ]
     assert beside.named("") == {}
 

@@ -14,8 +14,8 @@ from dlimg.checks.inputs import (
     LOCK_PATH,
     ReferenceData,
     cell_json,
-    companions_of,
     make_inputs,
+    paired_packages_of,
 )
 from dlimg.engine import bases
 from dlimg.errors import BadInput
@@ -66,6 +66,7 @@ def test_cell_json_of_a_cuda_image() -> None:
         "glibc": "2.41",
         "platform": "x86_64-manylinux_2_28",
         "flavour": "runtime",
+        "paired_packages": "",
         "companions": "",
         "architectures": "sm_90 compute_120",
         "user": "user",
@@ -105,13 +106,13 @@ def test_nccl_of_cuda_12_is_read_from_the_lock() -> None:
         ),
     ],
 )
-def test_companions_come_from_the_lock(
+def test_paired_packages_come_from_the_lock(
     package: str, requirements: tuple[str, ...], locked: tuple[str, ...], expected: str
 ) -> None:
     cell = samples.cell(package=package, requirements=requirements, flavour=Flavour.WORKSPACE)
     wheels = tuple(samples.wheel(name, "1.0") for name in locked)
     image: Image = samples.image(cell, locked=samples.lock(cell.id, wheels=wheels))
-    assert companions_of(image) == expected
+    assert paired_packages_of(image) == expected
 
 
 def test_actual_labels_are_an_input() -> None:

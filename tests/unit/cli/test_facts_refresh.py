@@ -135,7 +135,7 @@ def shop() -> Iterator[Shop]:
 
 
 def stocked(shop: Shop) -> None:
-    """One torch that has a row, a newer one with companions, and what must be passed over."""
+    """One torch that has a row, a newer one with paired packages, and what must be passed over."""
     pin = "nvidia-cudnn-cu13==9.1.0.1"
     old = torch("13.0", "sm_80 sm_90", pin)
     new = torch("13.9", "sm_80 sm_90 sm_120", "nvidia-cudnn-cu13==9.9", "triton~=4.0", "jinja2")
@@ -192,7 +192,7 @@ NEW = """\
     cuda: ["13.9"]
     pins:
       "13.9": {nvidia-cudnn-cu13: "9.9", triton: "~=4.0"}
-    companions:
+    paired_packages:
       torchvision: ["0.9"]
       torchaudio: []
     torchaudio_note: "none pins this torch; the newest torchaudio is "

@@ -49,7 +49,7 @@ def test_an_old_name_means_the_new_one(
     assert named in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("old", ["--bare", "--having", "--index", "--require", "--pages", "--keep"])
+@pytest.mark.parametrize("old", ["--bare", "--having", "--index", "--require", "--keep"])
 def test_help_names_no_old_option(old: str, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("test", "bench-gpu", "size", "lint", "publish", "facts"):
         with pytest.raises(SystemExit):

@@ -282,7 +282,7 @@ ROW: Mapping[str, Any] = {
     "pythons": ["3.13"],
     "cuda": ["13.9"],
     "pins": {"13.9": {f"nvidia-part-{number}": f">={number}" for number in range(9)}},
-    "companions": {"torchvision": [], "torchaudio": ["9.0"]},
+    "paired_packages": {"torchvision": [], "torchaudio": ["9.0"]},
     "torchvision_note": 'none says "9.0" \\ yet',
     "architectures": {"13.9": ["sm_75", "compute_120"]},
     "architectures_source": "the wheel",
