@@ -43,7 +43,7 @@ AXES = ("version", "accelerator", "python", "os", "flavour")
 
 
 def make_project(folder: Path, cells: int) -> None:
-    """A matrix of this many cells (100 for each family), load_templates, and one lock for all."""
+    """Make a matrix of this many cells (100 for each family), templates, and one lock for all."""
     versions = ", ".join(f"1.{number}" for number in range(25))
     families = max(1, cells // 100)
     text = "".join(FAMILY % (number, versions) for number in range(families))
@@ -107,6 +107,12 @@ def bare_list(folder: Path) -> None:
         print(cell.id)
 
 
+def file(name: str, text: str) -> SimpleNamespace:
+    return SimpleNamespace(
+        name=name, template=name, text=text, mode="644", path=f"/etc/dlimg/{name}"
+    )
+
+
 def bare_render(folder: Path) -> None:
     import jinja2
 
@@ -118,23 +124,35 @@ def bare_render(folder: Path) -> None:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    layout = [
+        file(path.name, path.read_text())
+        for path in sorted((folder / "images/_layout").iterdir())
+        if path.suffix != ".j2"
+    ]
     for cell in bare_cells(folder):
         lock = json.loads((folder / "lock.json").read_text())
+        requirements = [
+            f"{wheel['name']}=={wheel['version']} --hash=sha256:{wheel['sha256']}"
+            for wheel in lock["wheels"]
+        ]
         text = environment.get_template(f"{cell.family}/Dockerfile.j2").render(
             cell=cell,
-            command='["bash"]',
-            constraints=[],
+            cell_files=[file("requirements.txt", "\n".join((*requirements, "")))],
+            command_file="/opt/command",
+            command_lines=['CMD ["bash"]'],
+            commands_folder="/usr/local/bin",
             cuda_home="",
+            dpkg_settings=layout[0],
+            environment_lines=[("The search path", "PATH=/usr/bin")],
             epoch=0,
             labels=[f'io.dlimg.cell="{cell.id}"'],
+            layout_files=layout,
+            layout_links=[],
             local_wheels=False,
             packages="python3",
-            path="/usr/bin",
+            packages_folder="/run/packages",
             python="/usr/bin/python3",
-            requirements=[
-                f"{wheel['name']}=={wheel['version']} --hash=sha256:{wheel['sha256']}"
-                for wheel in lock["wheels"]
-            ],
+            template_folder=cell.family,
         )
         print(len(text))
 
