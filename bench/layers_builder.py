@@ -10,6 +10,7 @@ from bench_engine import ROOT, Bench, system_image
 
 from dlimg.builders.assemble import AssembleContext, BuildCallbacks, open_assembler
 from dlimg.builders.executor import EngineExecutor
+from dlimg.context import Context
 from dlimg.model import PlannedImage
 from dlimg.publish.push import push_image
 from dlimg.registry.http import Repository, open_registry
@@ -37,7 +38,7 @@ def push(bench: Bench, planned: PlannedImage, store: Store, name: str) -> int:
     repository, _, tag = rest.partition(":")
     _reset_peak()
     image = assemble(bench, planned, store)
-    with open_registry(host, bench.environment) as registry:
+    with open_registry(host, Context.of(bench.environment, _discard)) as registry:
         push_image(Repository(registry=registry, name=repository), tag, image, store, log=_discard)
     return _peak()
 

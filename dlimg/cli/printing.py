@@ -7,7 +7,7 @@ finishes, and its exit code stays true.
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, TextIO
 
 from dlimg.context import Context
@@ -38,11 +38,11 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], context:
         out(plain_table(headings, rows))
         return
     width = shutil.get_terminal_size().columns
-    out(table(headings, rows, width=width, colour=_has_colour(context.environment)))
+    out(table(headings, rows, width=width, colour=_has_colour(context)))
 
 
-def _has_colour(environment: Mapping[str, str]) -> bool:
-    plain = environment.get("NO_COLOR") or environment.get("TERM") == "dumb"
+def _has_colour(context: Context) -> bool:
+    plain = context.environment.get("NO_COLOR") or context.environment.get("TERM") == "dumb"
     return sys.stdout.isatty() and not plain
 
 

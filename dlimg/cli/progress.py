@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -34,13 +34,13 @@ class ProgressDisplay:
         self.log = context.log
         self.latest: dict[str, BuildProgress] = {}
         self.began: dict[str, float] = {}
-        self.live = self._live(context.environment) if _is_terminal(context.environment) else None
+        self.live = self._live(context) if _is_terminal(context) else None
 
-    def _live(self, environment: Mapping[str, str]) -> "Live | None":
+    def _live(self, context: Context) -> "Live | None":
         from rich.console import Console  # noqa: PLC0415 - as above
         from rich.live import Live  # noqa: PLC0415 - as above
 
-        is_plain = bool(environment.get("NO_COLOR"))
+        is_plain = bool(context.environment.get("NO_COLOR"))
         console = Console(stderr=True, no_color=is_plain, highlight=False)
         return Live(console=console, get_renderable=self._lines) if console.is_terminal else None
 
@@ -95,7 +95,7 @@ def _is_logged(progress: BuildProgress) -> bool:
     return progress.state != "running" or " RUN" in progress.name or "export" in progress.name
 
 
-def _is_terminal(environment: Mapping[str, str]) -> bool:
+def _is_terminal(context: Context) -> bool:
     """Return whether standard error is a terminal, or a variable of rich says so."""
     names = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
-    return sys.stderr.isatty() or any(environment.get(name) for name in names)
+    return sys.stderr.isatty() or any(context.environment.get(name) for name in names)

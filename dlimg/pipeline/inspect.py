@@ -1,6 +1,5 @@
 """Inspection of an image in the engine or at a registry, with all evidence about it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from dlimg.checks.evidence import evidence_folder, read_evidence
@@ -35,9 +34,9 @@ class InspectReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectQuery:
-    """One inspection: its environment, and the remarks collected during it."""
+    """One inspection: its context, which logs nothing, and the remarks collected during it."""
 
-    environment: Mapping[str, str]
+    context: Context
     remarks: list[str] = field(default_factory=list)
 
 
@@ -48,7 +47,7 @@ def inspect(name: str, context: Context) -> InspectReport:
     a name that is not an image's, and `NetworkFailure`.
     """
     parse_reference(name)  # for an invalid name an engine answers `page not found`
-    query = InspectQuery(environment=context.environment)
+    query = InspectQuery(context=replace(context, log=_ignore))
     content, attached = _in_engine(query, name) or _at_registry(query, name)
     if content.claimed_digest and not content.tested_digest:
         query.remarks.append(
@@ -67,7 +66,7 @@ def inspect(name: str, context: Context) -> InspectReport:
 def _in_engine(query: InspectQuery, name: str) -> tuple[ImageContent, AttachedDocuments] | None:
     """Return the engine's image with the documents at its registry; None if not in the engine."""
     try:
-        engine = find_engine(Context.of(query.environment, _ignore), private="join")
+        engine = find_engine(query.context, private="join")
     except NoEngine:
         # A registry needs no engine; the error for a name without a registry comes later.
         return None
@@ -89,7 +88,7 @@ def _beside_known(
         if not place.host:
             continue
         try:
-            with open_registry(place.host, query.environment) as registry:
+            with open_registry(place.host, query.context) as registry:
                 repository = Repository(registry=registry, name=place.name)
                 content = _with_tested(repository, place, content)
                 attached = read_attached(
@@ -133,7 +132,7 @@ def _at_registry(query: InspectQuery, name: str) -> tuple[ImageContent, Attached
     place = parse_reference(name)
     if not place.host:
         return _nowhere(query, name)
-    with open_registry(place.host, query.environment) as registry:
+    with open_registry(place.host, query.context) as registry:
         repository = Repository(registry=registry, name=place.name)
         content = read_registry_image(repository, place)
         if content is None:
@@ -148,7 +147,7 @@ def _at_registry(query: InspectQuery, name: str) -> tuple[ImageContent, Attached
 
 def _nowhere(query: InspectQuery, name: str) -> tuple[ImageContent, AttachedDocuments]:
     # Without an engine, that is the reason.
-    find_engine(Context.of(query.environment, _ignore), private="join")
+    find_engine(query.context, private="join")
     raise Negative(
         f"the engine has no image {name!r}",
         hint="for one at a registry write its host, too: docker.io/NAME, ghcr.io/TEAM/NAME",
@@ -157,7 +156,7 @@ def _nowhere(query: InspectQuery, name: str) -> tuple[ImageContent, AttachedDocu
 
 def _local_evidence(query: InspectQuery, content: ImageContent) -> tuple[Evidence, ...]:
     """Return the evidence on this machine about the image's bytes."""
-    folder = evidence_folder(query.environment)
+    folder = evidence_folder(query.context.environment)
     local: list[Evidence] = []
 
     def damaged(text: str) -> None:

@@ -110,9 +110,7 @@ def _digests_today(
         if system.name not in pinned or reference.host in silent_hosts:
             continue
         try:
-            with open_registry(
-                reference.host, context.environment, seconds=_REGISTRY_SECONDS
-            ) as registry:
+            with open_registry(reference.host, context, seconds=_REGISTRY_SECONDS) as registry:
                 repository = Repository(registry=registry, name=reference.name)
                 digest = resolve_digest(repository, reference.tag)
         except DlimgError as error:

@@ -224,7 +224,7 @@ def _publish(
         to=wanted.to,
         allow_untested_gpu=wanted.allow_untested_gpu,
         attach=attach if wanted.attach_evidence else None,
-        environment=context.environment,
+        context=context,
         runner=_check_runner(run, settings, built.planned.image.cell, engine),
         state=settings.evidence,
     )
@@ -235,7 +235,7 @@ def _publish(
         siblings=repositories_of_families(wanted.to, families),
         log=context.log,
     )
-    return publish(built, evidence, sources, request=request, log=context.log)
+    return publish(built, evidence, sources, request=request)
 
 
 def _check_runner(run: Run, settings: TestSettings, cell: Cell, engine: Engine) -> CheckRunner:

@@ -1,6 +1,6 @@
 """Documents attached to an image at the registry: its lock, and the evidence of its checks."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from dlimg.checks.evidence import (
     read_evidence,
 )
 from dlimg.checks.verdicts import gpu_names_of, is_gpu_tested, outcome_of
+from dlimg.context import Context
 from dlimg.errors import NetworkFailure
 from dlimg.host.git_revision import NO_REVISION, Revision
 from dlimg.lock.lockfile import lock_text
@@ -40,23 +41,21 @@ def attach_documents(
     evidence: Evidence,
     reference: str,
     settings: AttachSettings,
-    environment: Mapping[str, str],
-    *,
-    log: Callable[[str], None],
+    context: Context,
 ) -> None:
     """Attach the lock and the evidence to the image `repository@digest`.
 
     The evidence is that of the same checks on every known device; evidence of a user's own checks
     in another project is not published. Raises as `attach_artifacts` does.
     """
-    known = read_evidence(settings.evidence, built.digest, log=log)
+    known = read_evidence(settings.evidence, built.digest, log=context.log)
     records = covering_records(known, checks_of(evidence))
     if evidence.device not in {record.device for record in records}:
         records = (*records, evidence)
     artifacts = tuple(artifacts_of(built, records, settings.revision))
-    count = attach_artifacts(reference, artifacts, environment)
+    count = attach_artifacts(reference, artifacts, context)
     devices = ", ".join(record.device for record in records)
-    log(
+    context.log(
         f"{evidence.cell}: attached the lock, and evidence by device: {devices} "
         f"({count} attached now, {len(artifacts) - count} already there)"
     )
@@ -100,15 +99,13 @@ def artifacts_of(
         )
 
 
-def attach_artifacts(
-    reference: str, artifacts: Sequence[Artifact], environment: Mapping[str, str]
-) -> int:
+def attach_artifacts(reference: str, artifacts: Sequence[Artifact], context: Context) -> int:
     """Attach these to the image `repository@digest`; return how many had to be sent.
 
     Raises `NetworkFailure` when this machine cannot reach the registry, or it refuses one.
     """
     target = parse_reference(reference)
-    with open_registry(target.host or DOCKER_HUB, environment) as registry:
+    with open_registry(target.host or DOCKER_HUB, context) as registry:
         repository = Repository(registry=registry, name=target.name)
         image = read_manifest(repository, target.digest)
         if image is None:

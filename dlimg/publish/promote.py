@@ -1,10 +1,11 @@
 """Publishing an image: the immutable tag, the attached documents, then the moving tags."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dlimg.context import Context
 from dlimg.engine.client import engine_errors
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.host.interrupt import interruptible
@@ -49,26 +50,20 @@ class PublishedImage:
 class PublishRequest:
     """The target of publishing, the checks that an image must pass, and the files to attach.
 
-    `attach` is None to attach nothing. `environment` has proxies, certificates and Docker's logins.
-    `state` is a folder for the digests of known manifests.
+    `attach` is None to attach nothing; `state` is a folder for the digests of known manifests.
     """
 
     to: str
     allow_untested_gpu: bool
     attach: AttachSettings | None
-    environment: Mapping[str, str]
+    context: Context
     runner: CheckRunner
     state: Path
 
 
 @engine_errors()
 def publish(
-    built: BuiltImage,
-    evidence: Evidence,
-    sources: ImageSources,
-    *,
-    request: PublishRequest,
-    log: Callable[[str], None],
+    built: BuiltImage, evidence: Evidence, sources: ImageSources, *, request: PublishRequest
 ) -> PublishedImage:
     """Publish the image and return it with its names, each of which was read back.
 
@@ -81,16 +76,18 @@ def publish(
     Raises `Negative` for an image that may not be published or whose immutable name is taken,
     `NotRun` when required checks were not run, and `NetworkFailure`.
     """
-    checks = request.runner.checks(built)
-    digest = current_digest(built, sources)
     standing = check_policy(
-        built, evidence, digest=digest, allow_untested_gpu=request.allow_untested_gpu, checks=checks
+        built,
+        evidence,
+        digest=current_digest(built, sources),
+        allow_untested_gpu=request.allow_untested_gpu,
+        checks=request.runner.checks(built),
     )
     names = names_under(request.to, built.planned, standing)
     cell = built.planned.image.cell.id
     if standing == NOT_TESTED_ON_GPU:
-        log(f"{cell}: {NOT_TESTED_ON_GPU}; published with that label")
-    with interruptible(), _open_destination(names, request, log) as destination:
+        request.context.log(f"{cell}: {NOT_TESTED_ON_GPU}; published with that label")
+    with interruptible(), _open_destination(names, request) as destination:
         if standing == NOT_TESTED_ON_GPU:
             _refuse_to_replace_tested(destination)
         with open_source(built, sources, standing) as source:
@@ -107,9 +104,7 @@ def publish(
                 )
                 proof = verify_existing_image(existing, request.runner, sources)
         _attach(*proof, destination, image.digest, request)
-        for tag in names.moving:
-            verb = "is now" if move_tag(destination.repository, tag, image) else "is"
-            log(f"{cell}: {names.reference(tag)} {verb} {image.digest}")
+        _move_tags(destination, image, cell)
     return PublishedImage(
         cell=cell,
         reference=names.reference(names.tag),
@@ -121,11 +116,10 @@ def publish(
 
 
 @contextlib.contextmanager
-def _open_destination(
-    names: PublishedNames, request: PublishRequest, log: Callable[[str], None]
-) -> Iterator[Destination]:
+def _open_destination(names: PublishedNames, request: PublishRequest) -> Iterator[Destination]:
     reference = parse_reference(names.reference(names.tag))
-    with open_registry(reference.host or DOCKER_HUB, request.environment) as registry:
+    log = request.context.log
+    with open_registry(reference.host or DOCKER_HUB, request.context) as registry:
         repository = Repository(registry=registry, name=reference.name)
         yield Destination(repository=repository, names=names, state=request.state, log=log)
 
@@ -221,8 +215,7 @@ def _attach(
             evidence,
             reference,
             request.attach,
-            request.environment,
-            log=destination.log,
+            request.context,
         )
     except NetworkFailure as error:
         first = error.problems[0]
@@ -232,3 +225,11 @@ def _attach(
             f"other tag was moved: {first.message}",
             hint=f"{hint}--no-evidence publishes without",
         ) from error
+
+
+def _move_tags(destination: Destination, image: Manifest, cell: str) -> None:
+    """Let the full tag and the aliases lead to the image, and log each."""
+    names = destination.names
+    for tag in names.moving:
+        verb = "is now" if move_tag(destination.repository, tag, image) else "is"
+        destination.log(f"{cell}: {names.reference(tag)} {verb} {image.digest}")

@@ -11,6 +11,7 @@ from typing import Final
 from docker.auth import load_config
 from docker.errors import DockerException
 
+from dlimg.context import Context
 from dlimg.engine.docker_address import docker_config_folder, read_settings
 from dlimg.errors import BadInput
 
@@ -27,12 +28,12 @@ class Login:
     token: str = field(default="", repr=False)
 
 
-def login_for(host: str, environment: Mapping[str, str]) -> Login | None:
+def login_for(host: str, context: Context) -> Login | None:
     """Return the login that `docker login` stored for this registry, or None.
 
     Raises `BadInput` for settings that cannot be read, and when a credential helper fails.
     """
-    file = docker_config_folder(environment) / "config.json"
+    file = docker_config_folder(context.environment) / "config.json"
     settings = dict(read_settings(file))
     credentials = {
         name: settings[name]
@@ -45,7 +46,7 @@ def login_for(host: str, environment: Mapping[str, str]) -> Login | None:
         with warnings.catch_warnings():
             # The library warns of a missing helper; below it is an error.
             warnings.simplefilter("ignore")
-            config = load_config(config_dict=credentials, credstore_env=dict(environment))
+            config = load_config(config_dict=credentials, credstore_env=dict(context.environment))
             entry = config.resolve_authconfig(host)
     except (DockerException, binascii.Error, ValueError, TypeError) as error:
         raise BadInput(

@@ -12,6 +12,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from dlimg.context import Context
 from dlimg.engine.client import error_reason
 from dlimg.errors import NetworkFailure
 from dlimg.pypi.mirrors import certificates
@@ -92,10 +93,8 @@ class RegistryRequest:
 
 
 @contextlib.contextmanager
-def open_registry(
-    host: str, environment: Mapping[str, str], *, seconds: float = SECONDS
-) -> Iterator[Registry]:
-    """Open the registry with the environment's proxies, certificates and Docker logins.
+def open_registry(host: str, context: Context, *, seconds: float = SECONDS) -> Iterator[Registry]:
+    """Open the registry with proxies, certificates and Docker logins of the environment.
 
     Sends nothing yet. A response that takes longer than `seconds` is a failure.
     """
@@ -120,8 +119,8 @@ def open_registry(
             host=host,
             address=registry_url(host),
             session=session,
-            verify=certificates(environment) or True,
-            login=lambda: login_for(host, environment),
+            verify=certificates(context.environment) or True,
+            login=lambda: login_for(host, context),
             seconds=seconds,
         )
 

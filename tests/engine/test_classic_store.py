@@ -161,12 +161,12 @@ def publish_from(classic: Engine, built: BuiltImage, registry: str, notes: Path)
         to=f"{registry}/team",
         allow_untested_gpu=False,
         attach=None,
-        environment=os.environ,
+        context=Context.of(os.environ, print),
         runner=CheckRunner(checks=lambda _: (), test=evidence, known=lambda _a, _b: None),
         state=notes,
     )
     stock = ImageSources(store=Store(path=notes / "none"), engine=classic, siblings=(), log=print)
-    return publish(built, evidence(built), stock, request=wanted, log=print)
+    return publish(built, evidence(built), stock, request=wanted)
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def test_a_manifest_with_the_tested_config_and_other_layers_gets_no_name(
     first = publish_from(classic, built, registry, tmp_path / "a")
     tag = first.reference.rpartition(":")[2]
     moving = first.moved[0].rpartition(":")[2]
-    with open_registry(registry, os.environ) as there:
+    with open_registry(registry, Context.of(os.environ, print)) as there:
         repository = Repository(registry=there, name="team/classic")
         manifest = require_manifest(repository, tag)
         lie = json.loads(manifest.text)

@@ -135,9 +135,9 @@ def publish_to(  # noqa: PLR0913  # what a test cares about
 ) -> PublishedImage:
     log = logged.append if logged is not None else print
     request = request_to(
-        registry, None, allow_untested_gpu=allow_untested_gpu, test=test, state=state
+        registry, None, allow_untested_gpu=allow_untested_gpu, test=test, state=state, log=log
     )
-    return publish(built, found, sources(engine), request=request, log=log)
+    return publish(built, found, sources(engine), request=request)
 
 
 def request_to(
@@ -147,6 +147,7 @@ def request_to(
     allow_untested_gpu: bool = False,
     test: Callable[[BuiltImage], Evidence] | None = None,
     state: Path = NOWHERE,
+    log: Callable[[str], None] = print,
 ) -> PublishRequest:
     def refused(other: BuiltImage) -> Evidence:
         raise AssertionError(other.digest)
@@ -158,7 +159,7 @@ def request_to(
         to=f"{registry}/team",
         allow_untested_gpu=allow_untested_gpu,
         attach=attach,
-        environment=os.environ,
+        context=Context.of(os.environ, log),
         runner=runner,
         state=state,
     )
@@ -336,7 +337,7 @@ def test_inputs_of_checks_are_equal_from_registry_and_engine(
 ) -> None:
     """Evidence of an image that is not in the engine is found by its config at the registry."""
     found = publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
-    with open_registry(registry, os.environ) as there:
+    with open_registry(registry, Context.of(os.environ, print)) as there:
         place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
         config = read_config(place, require_manifest(place, found.digest))
     images = Path(__file__).parents[2] / "images"
@@ -370,7 +371,7 @@ def lose(engine: Engine, registry: str, digest: str) -> None:
 
 
 def manifest_of(registry: str, built: BuiltImage, digest: str) -> Mapping[str, Any]:
-    with open_registry(registry, os.environ) as there:
+    with open_registry(registry, Context.of(os.environ, print)) as there:
         place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
         found = read_manifest(place, digest)
     assert found is not None
@@ -459,7 +460,7 @@ def test_a_registry_that_does_not_answer_is_a_network_failure(
 
 def attached_to(registry: str, built: BuiltImage, digest: str) -> list[tuple[str, str]]:
     """Return type and device of each document attached to this digest."""
-    with open_registry(registry, os.environ) as there:
+    with open_registry(registry, Context.of(os.environ, print)) as there:
         repository = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
         return [
             (one.artifact_type, one.annotations.get("io.dlimg.device", ""))
@@ -474,11 +475,11 @@ def test_evidence_of_each_device_is_attached_once(
     write_evidence(tmp_path, evidence(built, CheckStatus.PASSED, device="gpu=0"), log=print)
     logged: list[str] = []
     attach = AttachSettings(evidence=tmp_path)
-    request = request_to(registry, attach)
-    first = publish(built, passed, sources(engine), request=request, log=logged.append)
+    request = request_to(registry, attach, log=logged.append)
+    first = publish(built, passed, sources(engine), request=request)
     expected = [(LOCK_TYPE, ""), (MEDIA_TYPE, "gpu=0"), (MEDIA_TYPE, "none")]
     assert attached_to(registry, built, first.digest) == expected
-    assert publish(built, passed, sources(engine), request=request, log=logged.append) == first
+    assert publish(built, passed, sources(engine), request=request) == first
     assert attached_to(registry, built, first.digest) == expected
     attached = [line for line in logged if "evidence by device" in line]
     assert "evidence by device: gpu=0, none (3 attached now, 0 already there)" in attached[0]
@@ -491,7 +492,7 @@ def test_evidence_of_a_labelled_image_names_the_tested_digest(
     lacking = evidence(cuda_built, CheckStatus.PASSED, CheckStatus.NOT_RUN)
     attach = AttachSettings(evidence=tmp_path)
     request = request_to(registry, attach, allow_untested_gpu=True)
-    found = publish(cuda_built, lacking, sources(engine), request=request, log=print)
+    found = publish(cuda_built, lacking, sources(engine), request=request)
     assert found.digest != cuda_built.digest
     assert attached_to(registry, cuda_built, found.digest) == [
         (LOCK_TYPE, ""),
@@ -531,9 +532,7 @@ def test_no_tag_moves_to_an_image_whose_evidence_cannot_be_attached(
     monkeypatch.setattr(promote, "attach_documents", refuse)
     request = request_to(registry, AttachSettings(evidence=tmp_path))
     with pytest.raises(NetworkFailure, match="its evidence is not attached") as raised:
-        publish(
-            built, evidence(built, CheckStatus.PASSED), sources(engine), request=request, log=print
-        )
+        publish(built, evidence(built, CheckStatus.PASSED), sources(engine), request=request)
     assert "ask somebody; --no-evidence publishes without" in str(raised.value)
     immutable, moving = names(registry, built)
     assert manifest_digest(immutable)
@@ -548,12 +547,10 @@ def test_evidence_is_attached_to_the_image_that_it_is_about(
     request = request_to(
         registry, attach, test=lambda other: evidence(other, CheckStatus.PASSED, device="gpu=0")
     )
-    first = publish(
-        built, evidence(built, CheckStatus.PASSED), sources(engine), request=request, log=print
-    )
+    first = publish(built, evidence(built, CheckStatus.PASSED), sources(engine), request=request)
     again = built_again(engine, built)
     other = evidence(again, CheckStatus.PASSED, device="gpu=1")
-    assert publish(again, other, sources(engine), request=request, log=print).digest == first.digest
+    assert publish(again, other, sources(engine), request=request).digest == first.digest
     expected = [(LOCK_TYPE, ""), (MEDIA_TYPE, "gpu=0"), (MEDIA_TYPE, "none")]
     assert sorted(attached_to(registry, built, first.digest)) == sorted(expected)
 
@@ -564,7 +561,7 @@ def test_a_published_image_is_inspected_with_and_without_the_engine(
     attach = AttachSettings(evidence=tmp_path)
     request = request_to(registry, attach)
     passed = evidence(built, CheckStatus.PASSED)
-    found = publish(built, passed, sources(engine), request=request, log=print)
+    found = publish(built, passed, sources(engine), request=request)
     alone = {"DOCKER_HOST": f"unix://{tmp_path}/none", "HOME": str(tmp_path)}
     far = inspect(found.moved[0], Context.of(alone, print))
     assert (far.content.source, far.content.digest) == ("registry", found.digest)
@@ -589,7 +586,7 @@ def test_a_pulled_image_is_inspected_with_its_documents(
     attach = AttachSettings(evidence=tmp_path)
     request = request_to(registry, attach)
     passed = evidence(built, CheckStatus.PASSED)
-    found = publish(built, passed, sources(engine), request=request, log=print)
+    found = publish(built, passed, sources(engine), request=request)
     name = found.moved[0]
     repository, _, tag = name.rpartition(":")
     here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
@@ -602,7 +599,7 @@ def test_a_pulled_image_is_inspected_with_its_documents(
         engine.sdk.images.get(base.reference.removeprefix("docker-image://")).tag(repository, "x")
         engine.sdk.images.push(repository, tag="x")
         other = manifest_digest(f"{repository}:x")
-        with open_registry(registry, os.environ) as there:
+        with open_registry(registry, Context.of(os.environ, print)) as there:
             place = Repository(registry=there, name=repository.partition("/")[2])
             manifest = read_manifest(place, other)
             assert manifest is not None
@@ -647,7 +644,7 @@ def test_assembled_images_are_pushed_without_the_engine_and_share_layers(
     from_store = ImageSources(
         store=store, engine=None, siblings=("team/store", "team/store-2"), log=logged.append
     )
-    request = request_to(registry, None)
+    request = request_to(registry, None, log=logged.append)
     published = []
     for family, own, expected in (
         ("store", b"a", "4 uploaded (5 MB), 0 mounted, 0 already there"),
@@ -657,7 +654,7 @@ def test_assembled_images_are_pushed_without_the_engine_and_share_layers(
         planned = samples.planned(samples.image(samples.cell(family)), key=own.hex() * 32)
         built = in_store(store, planned, *shared, own)
         passed = evidence(built, CheckStatus.PASSED)
-        found = publish(built, passed, from_store, request=request, log=logged.append)
+        found = publish(built, passed, from_store, request=request)
         assert found.digest == built.digest == manifest_digest(found.reference)
         assert f"{registry}/team/{family}: {expected}" in logged
         assert manifest_digest(found.moved[0]) == built.digest

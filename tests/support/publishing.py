@@ -8,6 +8,7 @@ from typing import Any
 
 import docker
 
+from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.host.git_revision import NO_REVISION, Revision
 from dlimg.model import BuiltImage, Check, CheckStatus, Evidence, Verdict
@@ -153,11 +154,11 @@ def published(  # noqa: PLR0913  # what a test cares about
         to=f"{fake.host}/team",
         allow_untested_gpu=allow_untested_gpu,
         attach=None if no_evidence else attach,
-        environment=home,
+        context=Context.of(home, log),
         runner=(testing or Testing()).runner(),
         state=folder,
     )
     sources = ImageSources(
         store=store, engine=engine, siblings=("team/jax", "team/pytorch"), log=log
     )
-    return publish(built, evidence_of(built), sources, request=request, log=log)
+    return publish(built, evidence_of(built), sources, request=request)

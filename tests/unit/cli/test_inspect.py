@@ -149,7 +149,7 @@ def put_image(
 def attach_to(
     fake: FakeRegistry, digest: str, there: Mapping[str, str], *documents: Artifact
 ) -> None:
-    attach_artifacts(f"{fake.host}/team/pytorch@{digest}", documents, there)
+    attach_artifacts(f"{fake.host}/team/pytorch@{digest}", documents, Context.of(there, print))
 
 
 def everything(digest: str, *records: Evidence) -> tuple[Artifact, ...]:

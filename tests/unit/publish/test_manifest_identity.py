@@ -10,6 +10,7 @@ from typing import Any
 import docker
 import pytest
 
+from dlimg.context import Context
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.publish.existing_image import pulled_image
 from dlimg.publish.manifest_identity import is_recorded, layers_match_config, record_manifest
@@ -32,7 +33,7 @@ def fake() -> Iterator[FakeRegistry]:
 @pytest.fixture
 def team(fake: FakeRegistry, tmp_path: Path) -> Iterator[Repository]:
     with open_registry(
-        fake.host, {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+        fake.host, Context.of({"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}, print)
     ) as registry:
         yield Repository(registry=registry, name=NAME)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dlimg.checks.evidence import MEDIA_TYPE, write_evidence
+from dlimg.context import Context
 from dlimg.errors import Negative, NetworkFailure, NotRun
 from dlimg.host.git_revision import Revision
 from dlimg.model import CheckStatus, Host
@@ -302,7 +303,7 @@ def test_another_commit_publishes_nothing_new(
     fake.read_only = True
     published(fake, store, home, image, revision=Revision(commit="b" * 40))
     published(fake, store, home, image)
-    with open_registry(fake.host, home) as registry:
+    with open_registry(fake.host, Context.of(home, print)) as registry:
         found = list_referrers(Repository(registry=registry, name=NAME), digest)
     for one in found:
         assert one.annotations["org.opencontainers.image.revision"] == "a" * 40
@@ -466,6 +467,6 @@ def test_other_users_own_checks_are_not_published(
 
 
 def attached_to(fake: FakeRegistry, home: dict[str, str], digest: str) -> list[str]:
-    with open_registry(fake.host, home) as registry:
+    with open_registry(fake.host, Context.of(home, print)) as registry:
         found = list_referrers(Repository(registry=registry, name=NAME), digest)
     return [one.artifact_type for one in found]

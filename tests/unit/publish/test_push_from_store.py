@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.checks.evidence import MEDIA_TYPE
+from dlimg.context import Context
 from dlimg.errors import DlimgError, Negative, NetworkFailure, NoEngine
 from dlimg.publish import push
 from dlimg.publish.attach import LOCK_TYPE
@@ -48,7 +49,7 @@ def home(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def team(fake: FakeRegistry, home: dict[str, str]) -> Iterator[Repository]:
-    with open_registry(fake.host, home) as registry:
+    with open_registry(fake.host, Context.of(home, print)) as registry:
         yield Repository(registry=registry, name="team/jax")
 
 

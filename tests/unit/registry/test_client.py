@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dlimg.context import Context
 from dlimg.engine.client import error_reason
 from dlimg.errors import BadInput, NetworkFailure
 from dlimg.registry import blobs
@@ -57,7 +58,7 @@ def home(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def team(fake: FakeRegistry, home: dict[str, str]) -> Iterator[Repository]:
-    with open_registry(fake.host, home) as registry:
+    with open_registry(fake.host, Context.of(home, print)) as registry:
         yield Repository(registry=registry, name="team/jax")
 
 
@@ -195,7 +196,7 @@ def test_a_document_without_an_end_is_refused(fake: FakeRegistry, team: Reposito
 
 def test_an_unreachable_registry_is_reported(home: dict[str, str]) -> None:
     with (
-        open_registry("127.0.0.1:9", home) as registry,
+        open_registry("127.0.0.1:9", Context.of(home, print)) as registry,
         pytest.raises(NetworkFailure, match="cannot be reached: Connection refused"),
     ):
         read_manifest(Repository(registry=registry, name="a"), "latest")
@@ -320,7 +321,7 @@ def test_a_login_during_an_upload_sends_the_blob_again(
 ) -> None:
     fake.login, fake.expires = ("me", "secret"), 1
     logged_in(home, fake.host)
-    with open_registry(fake.host, home) as registry:
+    with open_registry(fake.host, Context.of(home, print)) as registry:
         team = Repository(registry=registry, name="team/jax")
         assert upload_blob(team, io.BytesIO(CONTENT), sha256(CONTENT), len(CONTENT)) == "uploaded"
     assert fake.blobs["team/jax", sha256(CONTENT)] == CONTENT
@@ -377,7 +378,7 @@ def test_no_authorization_goes_to_another_host(fake: FakeRegistry, home: dict[st
     with running(FakeRegistry()) as other:
         other.put_blob("team/jax", b"content")
         fake.blobs_elsewhere = f"http://{other.host}"
-        with open_registry(fake.host, home) as registry:
+        with open_registry(fake.host, Context.of(home, print)) as registry:
             assert read_blob(Repository(registry=registry, name="team/jax"), digest) == b"content"
         assert [words for _, _, words in other.asked] == [""]
     assert fake.asked[-1][2].startswith("Bearer ")
@@ -387,7 +388,7 @@ def test_a_token_is_requested_once_for_each_scope(fake: FakeRegistry, home: dict
     fake.login = ("me", "secret")
     logged_in(home, f"https://{fake.host}/v1/")
     shared = fake.put_blob("team/torch", b"shared")
-    with open_registry(fake.host, home) as registry:
+    with open_registry(fake.host, Context.of(home, print)) as registry:
         team = Repository(registry=registry, name="team/jax")
         assert read_manifest(team, "latest") is None
         assert read_manifest(team, "latest") is None
@@ -407,7 +408,7 @@ def test_an_identity_token_replaces_the_password(fake: FakeRegistry, home: dict[
     fake.login = ("", "identity")
     settings = {"auths": {fake.host: {"identitytoken": "identity"}}}
     Path(home["DOCKER_CONFIG"], "config.json").write_text(json.dumps(settings))
-    with open_registry(fake.host, home) as registry:
+    with open_registry(fake.host, Context.of(home, print)) as registry:
         assert read_manifest(Repository(registry=registry, name="team/jax"), "latest") is None
 
 
@@ -420,12 +421,15 @@ def test_a_wrong_or_missing_login_says_what_to_do(
     for login in ("", "me:wrong"):
         if login:
             logged_in(home, fake.host, login)
-        with open_registry(fake.host, home) as registry, pytest.raises(NetworkFailure) as raised:
+        with (
+            open_registry(fake.host, Context.of(home, print)) as registry,
+            pytest.raises(NetworkFailure) as raised,
+        ):
             read_manifest(Repository(registry=registry, name="a"), "latest")
         assert f"docker login {fake.host}" in str(raised.value)
         assert "wrong" not in str(raised.value)
     logged_in(home, fake.host)
-    with open_registry(fake.host, home) as registry:
+    with open_registry(fake.host, Context.of(home, print)) as registry:
         assert read_manifest(Repository(registry=registry, name="a"), "latest") is None
 
 
@@ -449,7 +453,7 @@ def test_a_login_is_never_sent_unencrypted(fake: FakeRegistry, home: dict[str, s
     challenge = {"WWW-Authenticate": 'Bearer realm="http://x.y/t"'}
     fake.odd["/v2/a/manifests/1"] = [Answer(status=401, headers=challenge)]
     with (
-        open_registry(fake.host, home) as registry,
+        open_registry(fake.host, Context.of(home, print)) as registry,
         pytest.raises(NetworkFailure, match="which is not encrypted"),
     ):
         read_manifest(Repository(registry=registry, name="a"), "1")
@@ -458,10 +462,10 @@ def test_a_login_is_never_sent_unencrypted(fake: FakeRegistry, home: dict[str, s
 def test_logins_come_from_docker_and_its_helpers(
     home: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert login_for("x.y", home) is None
+    assert login_for("x.y", Context.of(home, print)) is None
     logged_in(home, "x.y", "me:a:b")
-    assert login_for("x.y", home) == Login(name="me", password="a:b")  # noqa: S106
-    assert login_for("other.y", home) is None
+    assert login_for("x.y", Context.of(home, print)) == Login(name="me", password="a:b")  # noqa: S106
+    assert login_for("other.y", Context.of(home, print)) is None
     helper = tmp_path / "docker-credential-test"
     helper.write_text(
         "#!/bin/sh\nread -r host\n"
@@ -472,15 +476,16 @@ def test_logins_come_from_docker_and_its_helpers(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     file = tmp_path / "config.json"
     file.write_text('{"credsStore": "test"}')
-    assert login_for("x.y", {**home, "WHO": "she"}) == Login(name="she", password="s")  # noqa: S106
-    assert login_for("other.y", {**home, "WHO": "she"}) is None
+    she = Context.of({**home, "WHO": "she"}, print)
+    assert login_for("x.y", she) == Login(name="she", password="s")  # noqa: S106
+    assert login_for("other.y", she) is None
     file.write_text('{"credHelpers": {"x.y": "gone"}}')
     with pytest.raises(BadInput, match="docker-credential-gone not installed") as raised:
-        login_for("x.y", home)
+        login_for("x.y", Context.of(home, print))
     assert "docker login x.y" in str(raised.value)
     file.write_text('{"auths": {"x.y": {"auth": "no base64"}}}')
     with pytest.raises(BadInput, match="cannot be read"):
-        login_for("x.y", home)
+        login_for("x.y", Context.of(home, print))
 
 
 @pytest.mark.parametrize("api", [True, False])
