@@ -61,10 +61,10 @@ def open_bench(folder: Path, cells: Sequence[str]) -> Iterator[Bench]:
         "XDG_CACHE_HOME": str(folder / "cache"),
         "XDG_STATE_HOME": str(folder / "state"),
     }
-    home = home_of(environment)
+    home = home_of(Context.of(environment, print))
     engine = private_engine.up(home, Context.of(environment, print))
     try:
-        with secrets_from(environment) as secrets:
+        with secrets_from(Context.of(environment, print)) as secrets:
             planned = _planned(engine, cells, secrets, environment)
             wheels = _download_wheels(folder / "wheels", planned, environment)
             yield Bench(
@@ -92,7 +92,7 @@ def _planned(
     planned = [
         PlannedImage(image=image, base=bases[image.cell.os.name], key="") for image in images
     ]
-    store = layer_store(environment)
+    store = layer_store(Context.of(environment, print))
     executor = EngineExecutor(engine=engine, secrets=secrets)
     systems = [executor.system(image, store, lambda _: None) for image in planned]
     return tuple(
@@ -105,12 +105,12 @@ def _download_wheels(
     folder: Path, planned: Sequence[PlannedImage], environment: Mapping[str, str]
 ) -> Path:
     folder.mkdir(exist_ok=True)
-    ask = uv_query(environment)
+    ask = uv_query(Context.of(environment, print))
     source = WheelSource(
         folders=(folder,),
         folder=folder,
         find_urls=lambda wheels, target: wheel_urls(wheels, target, ask),
-        session=open_index(environment, folder / "index").session,
+        session=open_index(Context.of(environment, print), folder / "index").session,
         log=print,
     )
     wanted: dict[tuple[str, str], list[Wheel]] = {}

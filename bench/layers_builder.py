@@ -46,7 +46,7 @@ def push(bench: Bench, planned: PlannedImage, store: Store, name: str) -> int:
 def assemble(bench: Bench, planned: PlannedImage, store: Store) -> AssembledImage:
     context = AssembleContext(
         executor=EngineExecutor(engine=bench.engine, secrets=bench.secrets),
-        environment=bench.environment,
+        context=Context.of(bench.environment, print),
         store=store,
         find_links=[bench.wheels],
     )

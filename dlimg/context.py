@@ -1,11 +1,9 @@
 """The surroundings of a command: environment, folders of the user, log."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-
-from dlimg.host.local_state import cache_folder, state_folder
 
 Log = Callable[[str], None]
 
@@ -18,7 +16,7 @@ class Context:
     evidence. `log` shows one message to the user, apart from a command's output.
     """
 
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     cache: Path
     state: Path
     log: Log
@@ -28,7 +26,16 @@ class Context:
         """Return the context that these environment variables describe."""
         return cls(
             environment=MappingProxyType(dict(environment)),
-            cache=cache_folder(environment),
-            state=state_folder(environment),
+            cache=_folder(environment, "XDG_CACHE_HOME", ".cache"),
+            state=_folder(environment, "XDG_STATE_HOME", ".local/state"),
             log=log,
         )
+
+
+def _folder(variables: Mapping[str, str], name: str, default: str) -> Path:
+    """Return dlimg's folder in one that the XDG specification names."""
+    folder = variables.get(name, "")
+    # The specification says to ignore a relative path.
+    if not folder.startswith("/"):
+        folder = f"{variables.get('HOME') or Path.home()}/{default}"
+    return Path(folder) / "dlimg"

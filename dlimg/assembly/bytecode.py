@@ -12,7 +12,7 @@ from typing import IO, Final
 
 from dlimg.assembly.compile_python import SCRIPT, ByteRange, CompileIn
 from dlimg.assembly.wheel_to_layer import LayerContext, is_empty, python_sources, read_entries
-from dlimg.host.local_state import file_lock
+from dlimg.host.file_lock import file_lock
 from dlimg.layer.compress import WrittenLayer, compress_gzip, compress_other
 from dlimg.layer.entries import FILE_MODE, LayerEntry, arrange_entries, folder_entry
 from dlimg.layer.tar import tar_parts

@@ -19,7 +19,7 @@ import requests
 
 from dlimg.assembly.wheel_to_layer import LocateWheel
 from dlimg.errors import Negative, NetworkFailure
-from dlimg.host.local_state import file_lock
+from dlimg.host.file_lock import file_lock
 from dlimg.lock.local_wheels import find_local_wheel, is_locked_wheel
 from dlimg.model import Wheel
 from dlimg.pypi.uv_queries import Target, missing_wheel

@@ -23,7 +23,7 @@ from dlimg.assembly.docker_save import read_chunks, save_as_layout
 from dlimg.assembly.wheel_to_layer import LayerContext
 from dlimg.engine.client import Engine, has_containerd_store, unreachable_reason
 from dlimg.errors import Negative, NoEngine
-from dlimg.host.local_state import file_lock
+from dlimg.host.file_lock import file_lock
 from dlimg.host.process import MISSING, ProcessResult, run_streaming
 from dlimg.layer.compress import WrittenLayer, compress_gzip, compress_other, inflate_file
 from dlimg.model import GZIP, PlannedImage
@@ -176,7 +176,7 @@ def _check_bake(
         hint = "install the docker client with its buildx plugin"
         raise NoEngine(f"{tools.engine.docker} cannot be started: {outcome.stderr}", hint=hint)
     if outcome.returncode:
-        reason = unreachable_reason(tools.engine.environment)
+        reason = unreachable_reason(tools.engine.context)
         if reason:
             raise NoEngine(
                 f"the container engine at {tools.engine.host} does not answer any more: {reason}",

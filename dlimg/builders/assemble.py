@@ -4,7 +4,7 @@ An executor runs the two steps whose results the store may lack: the system stag
 compiling of byte code in that system.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,7 +24,7 @@ from dlimg.assembly.wheel_to_layer import (
 )
 from dlimg.builders.executor import Executor, check_eligible, discard
 from dlimg.builders.image_packages import check_packages
-from dlimg.host.local_state import cache_folder
+from dlimg.context import Context
 from dlimg.model import Image, PlannedImage
 from dlimg.pypi.index import open_index
 from dlimg.pypi.uv_queries import uv_query, wheel_urls
@@ -119,7 +119,7 @@ class AssembleContext:
     """
 
     executor: Executor
-    environment: Mapping[str, str]
+    context: Context
     store: Store
     find_links: Sequence[Path]
     cancellation: Cancellation = field(default_factory=Cancellation)
@@ -193,14 +193,13 @@ def open_assembler(
         yield Assembler(context=context, wheels=wheels)
 
 
-def _wheel_source(context: AssembleContext) -> WheelSource:
-    environment = context.environment
-    cache = cache_folder(environment)
+def _wheel_source(assembling: AssembleContext) -> WheelSource:
+    cache = assembling.context.cache
     return WheelSource(
-        folders=tuple(context.find_links),
+        folders=tuple(assembling.find_links),
         folder=cache / "fetched",
-        find_urls=partial(wheel_urls, ask=uv_query(environment)),
-        session=open_index(environment, cache / "wheels").session,
+        find_urls=partial(wheel_urls, ask=uv_query(assembling.context)),
+        session=open_index(assembling.context, cache / "wheels").session,
         log=discard,
-        cancellation=context.cancellation,
+        cancellation=assembling.cancellation,
     )

@@ -87,4 +87,4 @@ def _list_images(engine: Engine, repositories: Mapping[str, None]) -> Iterator[t
 
 
 def _is_ours(planned: PlannedImage, row: _Row, engine: Engine) -> bool:
-    return was_built_here(engine.environment, planned.key, str(row["Id"]))
+    return was_built_here(engine.context, planned.key, str(row["Id"]))

@@ -153,7 +153,7 @@ def _result(planned: PlannedImage, baked: _BakeResult, engine: Engine) -> BuiltI
             planned=planned, step="", log=tuple(str(differ).splitlines()), seconds=baked.seconds
         )
     if image is not None:
-        ownership.record_build(engine.environment, planned.key, str(image.id))
+        ownership.record_build(engine.context, planned.key, str(image.id))
         return BuiltImage(
             planned=planned,
             digest=str(image.id),
@@ -161,7 +161,7 @@ def _result(planned: PlannedImage, baked: _BakeResult, engine: Engine) -> BuiltI
             seconds=baked.seconds,
             cached=False,
         )
-    reason = unreachable_reason(engine.environment)
+    reason = unreachable_reason(engine.context)
     if reason:
         raise NoEngine(
             f"the container engine at {engine.host} no longer answers: {reason}",
@@ -190,7 +190,7 @@ def _check_baked_packages(planned: PlannedImage, engine: Engine) -> Negative | N
     for name in (planned.reference, planned.moving_reference):
         with contextlib.suppress(docker.errors.ImageNotFound):
             engine.sdk.images.remove(name)
-    return forget_packages(planned, packages, layer_store(engine.environment), engine.environment)
+    return forget_packages(planned, packages, layer_store(engine.context), engine.context)
 
 
 def _find_image(reference: str, engine: Engine) -> EngineImage | None:

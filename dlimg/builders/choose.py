@@ -7,7 +7,7 @@ from typing import Final, Literal
 from dlimg.builders import buildkit, layers
 from dlimg.builders.builder import Builder, BuildParameters, split_existing
 from dlimg.builders.load import probe_compression, remote_engine_reason
-from dlimg.context import Log
+from dlimg.context import Context, Log
 from dlimg.engine.client import Engine, check_buildx, engine_errors
 from dlimg.engine.docker_address import named_address
 from dlimg.model import BuildFailure, BuiltImage, Image, PlannedImage
@@ -40,12 +40,12 @@ def choose_builder(option: BuilderOption, image: Image, engine_obstacle: str) ->
     return BuilderChoice(builder="layers", why="locked wheels only")
 
 
-def address_obstacle(environment: Mapping[str, str]) -> str:
-    """Return why the engine that the environment names cannot load layers; often empty.
+def address_obstacle(context: Context) -> str:
+    """Return why the engine that the context names cannot load layers; often empty.
 
     Only the address is looked at: the engine is not asked.
     """
-    address = named_address(environment)
+    address = named_address(context)
     return remote_engine_reason(address.host) if address else ""
 
 
@@ -66,7 +66,7 @@ def build_images(
     present, missing = split_existing(planned, engine, label, parameters.on_progress)
     if not missing:
         return tuple(present[plan.reference] for plan in planned)
-    check_buildx(engine.docker, engine.environment)
+    check_buildx(engine)
     results: dict[str, BuiltImage | BuildFailure] = {**present}
     by_builder = _by_builder(missing, engine, option, log)
     for name, build in _BUILDERS.items():

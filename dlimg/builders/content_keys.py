@@ -5,13 +5,14 @@ Without its packages an image has no name, so whether an engine has it already c
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
 from dlimg.builders.executor import Executor
 from dlimg.builders.image_packages import known_packages, packages_key
 from dlimg.builders.progress import BuildProgress, OnProgress, advance, failure_log, with_state
+from dlimg.context import Context
 from dlimg.errors import DlimgError, NoEngine
 from dlimg.host.interrupt import run_all
 from dlimg.model import BuildFailure, PlannedImage
@@ -23,7 +24,7 @@ _STEP: Final = "the system stage, for its packages"
 
 
 def with_known_keys(
-    planned: Sequence[PlannedImage], store: Store, environment: Mapping[str, str]
+    planned: Sequence[PlannedImage], store: Store, context: Context
 ) -> tuple[PlannedImage, ...]:
     """Return the images, with keys if the packages are known here.
 
@@ -34,7 +35,7 @@ def with_known_keys(
     for image in planned:
         key = packages_key(image)
         if key not in digests:
-            packages = known_packages(image, store, environment)
+            packages = known_packages(image, store, context)
             digests[key] = "" if packages is None else packages_digest(packages)
         images.append(with_key(image, digests[key]) if digests[key] else image)
     return tuple(images)

@@ -199,7 +199,7 @@ def _labelled(engine: Engine) -> Iterable[EngineImage]:
 def _remove(engine: Engine, image: EngineImage, name: str) -> str:
     """Remove one name of an image; return the reason when it stays, else an empty text."""
     key = image.labels.get(KEY_LABEL, "") or image.labels[IDENTITY_LABEL]
-    if not was_built_here(engine.environment, key, str(image.id)):
+    if not was_built_here(engine.context, key, str(image.id)):
         return f"there is no record that dlimg built it here; `docker image rm {name}` removes it"
     try:
         engine.sdk.images.remove(name)

@@ -30,7 +30,7 @@ from dlimg.debian import bootstrap
 from dlimg.debian.chroot import PATH, run_in_rootfs
 from dlimg.engine import bases
 from dlimg.errors import Negative
-from dlimg.host.local_state import file_lock
+from dlimg.host.file_lock import file_lock
 from dlimg.host.process import run_checked
 from dlimg.layer.rootfs_diff import diff_rootfs
 from dlimg.layer.tar import tar_bytes, tar_parts
@@ -141,7 +141,7 @@ def compile_in(
 def _bootstrap(os_: OperatingSystem, store: Store, context: Context) -> SystemLayers:
     with tempfile.TemporaryDirectory(prefix="dlimg-base-") as name:
         tar = Path(name) / "base.tar"
-        tools = bases.tools_folder(context.environment)
+        tools = bases.tools_folder(context)
         identity = bootstrap.make_rootfs(os_, tar, tools=tools, log=context.log)
         layer = import_layer(tar, _diff_id(tar), store, context.log)
     return record_base(os_, identity, layer, store)

@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_hex
 
@@ -21,9 +21,10 @@ from dlimg.assembly.compile_python import LABEL
 from dlimg.assembly.system import SystemBuildTools, temporary_image
 from dlimg.atomic_write import atomic_write, read_now
 from dlimg.builders.build_failure import PACKAGES_DIFFER, PACKAGES_DIFFER_HINT
+from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
-from dlimg.host.local_state import file_lock, state_folder
+from dlimg.host.file_lock import file_lock
 from dlimg.lock.local_wheels import place_local_wheels
 from dlimg.model import EPOCH, PlannedImage
 from dlimg.render.content_key import ARCHITECTURE
@@ -50,19 +51,17 @@ def packages_key(planned: PlannedImage) -> str:
     return hash_texts([ARCHITECTURE, str(EPOCH), planned.base.identity, planned.image.dockerfile])
 
 
-def known_packages(
-    planned: PlannedImage, store: Store, environment: Mapping[str, str]
-) -> tuple[str, ...] | None:
+def known_packages(planned: PlannedImage, store: Store, context: Context) -> tuple[str, ...] | None:
     """Return the packages in the image, or None when no build here has recorded them."""
     if planned.image.layers_obstacle:
-        return _read_record(packages_file(planned, environment))
+        return _read_record(packages_file(planned, context))
     system = load_system(store, system_source(planned))
     return system.packages if system else None
 
 
-def packages_file(planned: PlannedImage, environment: Mapping[str, str]) -> Path:
+def packages_file(planned: PlannedImage, context: Context) -> Path:
     """Return the path of the record of a whole Dockerfile's packages."""
-    return state_folder(environment) / "packages" / f"{packages_key(planned)}.json"
+    return context.state / "packages" / f"{packages_key(planned)}.json"
 
 
 def check_packages(planned: PlannedImage, packages: Sequence[str]) -> None:
@@ -72,16 +71,16 @@ def check_packages(planned: PlannedImage, packages: Sequence[str]) -> None:
 
 
 def forget_packages(
-    planned: PlannedImage, packages: Sequence[str], store: Store, environment: Mapping[str, str]
+    planned: PlannedImage, packages: Sequence[str], store: Store, context: Context
 ) -> Negative:
     """Forget the record behind an image's key; return the error for its actual packages.
 
     The next build computes another key.
     """
-    before = known_packages(planned, store, environment)
+    before = known_packages(planned, store, context)
     if planned.image.layers_obstacle:
         with contextlib.suppress(OSError):
-            packages_file(planned, environment).unlink(missing_ok=True)
+            packages_file(planned, context).unlink(missing_ok=True)
     else:
         forget_system(store, system_source(planned))
     return _packages_differ(planned, "" if before is None else package_changes(before, packages))
@@ -109,15 +108,15 @@ def build_for_packages(
     BuildKit's cache makes the later build under the image's own name quick. Raises Negative when
     the image does not build.
     """
-    environment = tools.engine.environment
-    record = packages_file(planned, environment)
+    context = tools.engine.context
+    record = packages_file(planned, context)
     # A dlimg with another state folder may build the same image in this engine at the same time.
     name = f"dlimg-packages:{packages_key(planned)[:12]}-{token_hex(4)}"
     with (
         file_lock(record.with_suffix(".turn"), doing="building the same image", log=tools.log),
         tempfile.TemporaryDirectory(prefix="dlimg-packages-") as folder,
     ):
-        packages = known_packages(planned, layer_store(environment), environment)
+        packages = known_packages(planned, layer_store(context), context)
         if packages is None:
             wheels = place_local_wheels(planned.image.lock, find_links, Path(folder, "wheels"))
             with temporary_image(planned, "", tools, Path(folder), name=name, wheels=wheels):

@@ -28,6 +28,7 @@ from dlimg.builders.progress import (
     failure_log,
     with_state,
 )
+from dlimg.context import Context
 from dlimg.engine import ownership
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.errors import DlimgError, NoEngine
@@ -52,16 +53,16 @@ def build(
     present, missing = split_existing(planned, engine, BUILDER, parameters.on_progress)
     if not missing:
         return tuple(present[image.reference] for image in planned)
-    store = layer_store(engine.environment)
+    store = layer_store(engine.context)
     check_space(missing, engine, needed_bytes(missing, engine, store))
     remove_leftover_names(engine)
-    context = AssembleContext(
+    assembling = AssembleContext(
         executor=EngineExecutor(engine=engine, secrets=parameters.secrets),
-        environment=engine.environment,
+        context=engine.context,
         store=store,
         find_links=parameters.find_links,
     )
-    with interruptible(), open_assembler(missing, context) as assembler:
+    with interruptible(), open_assembler(missing, assembling) as assembler:
         build_run = BuildRun(
             assembler=assembler,
             on_progress=parameters.on_progress,
@@ -73,19 +74,19 @@ def build(
 
 
 def build_into_store(
-    planned: Sequence[PlannedImage], environment: Mapping[str, str], parameters: BuildParameters
+    planned: Sequence[PlannedImage], context: Context, parameters: BuildParameters
 ) -> tuple[BuiltImage | BuildFailure, ...]:
     """Build images on this host without an engine and return the results in order.
 
     The store has the images afterwards; an image's size is that of its layers.
     """
-    context = AssembleContext(
+    assembling = AssembleContext(
         executor=HostExecutor(secrets=parameters.secrets),
-        environment=environment,
-        store=layer_store(environment),
+        context=context,
+        store=layer_store(context),
         find_links=parameters.find_links,
     )
-    with interruptible(), open_assembler(planned, context) as assembler:
+    with interruptible(), open_assembler(planned, assembling) as assembler:
         build_run = BuildRun(
             assembler=assembler,
             on_progress=parameters.on_progress,
@@ -105,7 +106,7 @@ def _load(
     names = [(repository, name.removeprefix(f"{repository}:")) for name in references]
     with reading_layers(store, image.layers):
         digest = load_image(engine, image.manifest, image.digest, blobs(image, store), names=names)
-    ownership.record_build(engine.environment, planned.key, digest)
+    ownership.record_build(engine.context, planned.key, digest)
     return digest, image_size(engine, planned.reference)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.host.interrupt import interruptible
 from dlimg.pypi.mirrors import Mirrors, certificates_variable, mirrors
@@ -35,7 +36,7 @@ class Secrets:
 
 
 @contextlib.contextmanager
-def secrets_from(environment: Mapping[str, str]) -> Iterator[Secrets]:
+def secrets_from(context: Context) -> Iterator[Secrets]:
     """Write secret files into a temporary folder that only this user can read.
 
     These are `ca`, `uv.toml`, `pip.conf`, `netrc` and `apt.conf`, each only when the environment
@@ -44,19 +45,19 @@ def secrets_from(environment: Mapping[str, str]) -> Iterator[Secrets]:
     with interruptible():
         folder = Path(tempfile.mkdtemp(prefix="dlimg-secrets-"))
         try:
-            files = _write_all(folder, environment)
-            yield Secrets(files=files, arguments=build_arguments(environment))
+            files = _write_all(folder, context)
+            yield Secrets(files=files, arguments=build_arguments(context))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def build_arguments(environment: Mapping[str, str]) -> dict[str, str]:
+def build_arguments(context: Context) -> dict[str, str]:
     """Return the set variables that are build arguments.
 
     Proxies are predefined arguments, which no history records; the mirror for Pythons is an
     argument of a stage that is not part of the image.
     """
-    return {name: environment[name] for name in _ARGUMENTS if environment.get(name)}
+    return {name: context.environment[name] for name in _ARGUMENTS if context.environment.get(name)}
 
 
 def uv_toml(indexes: Mirrors) -> str:
@@ -80,14 +81,14 @@ def pip_conf(indexes: Mirrors) -> str:
     return f"[global]\n{text}\n" if lines else ""
 
 
-def _write_all(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    indexes = mirrors(environment)
+def _write_all(folder: Path, context: Context) -> dict[str, str]:
+    indexes = mirrors(context)
     contents = {
-        "ca": _read(environment, certificates_variable(environment)),
+        "ca": _read(context, certificates_variable(context)),
         "uv.toml": uv_toml(indexes).encode(),
         "pip.conf": pip_conf(indexes).encode(),
-        "netrc": _netrc(environment),
-        "apt.conf": _read(environment, "DLIMG_APT_CONF"),
+        "netrc": _netrc(context),
+        "apt.conf": _read(context, "DLIMG_APT_CONF"),
     }
     return {name: _write(folder / name, data) for name, data in contents.items() if data}
 
@@ -103,15 +104,15 @@ def _write(path: Path, data: bytes) -> str:
     return str(path)
 
 
-def _netrc(environment: Mapping[str, str]) -> bytes:
-    if environment.get("NETRC"):
-        return _read(environment, "NETRC")
-    path = Path(environment.get("HOME", "/nonexistent")) / ".netrc"
+def _netrc(context: Context) -> bytes:
+    if context.environment.get("NETRC"):
+        return _read(context, "NETRC")
+    path = Path(context.environment.get("HOME", "/nonexistent")) / ".netrc"
     return path.read_bytes() if path.is_file() else b""
 
 
-def _read(environment: Mapping[str, str], variable: str) -> bytes:
-    name = environment.get(variable, "")
+def _read(context: Context, variable: str) -> bytes:
+    name = context.environment.get(variable, "")
     if not name:
         return b""
     try:

@@ -24,7 +24,8 @@ from dlimg.checks.evidence_json import (
     schema_of,
 )
 from dlimg.checks.verdicts import GPU, NO_DEVICE
-from dlimg.host.local_state import file_lock, state_folder
+from dlimg.context import Context
+from dlimg.host.file_lock import file_lock
 from dlimg.matrix.former_names import current_name
 from dlimg.model import Check, CheckStatus, Evidence, Verdict
 
@@ -66,9 +67,9 @@ class LastRun:
     sets: Mapping[str, CheckSet]
 
 
-def evidence_folder(environment: Mapping[str, str]) -> Path:
+def evidence_folder(context: Context) -> Path:
     """Return `$XDG_STATE_HOME/dlimg/evidence`, by default under `~/.local/state`."""
-    return state_folder(environment) / "evidence"
+    return context.state / "evidence"
 
 
 def read_evidence(

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from dlimg.checks.discover import COMMON
 from dlimg.checks.verdicts import parse_figures
+from dlimg.context import Context
 from dlimg.errors import BadInput, Problem, nearest
 from dlimg.host.process import SandboxResult, run_sandboxed
 from dlimg.render.frameworks import ADAPTER
@@ -62,10 +63,10 @@ def require_family(family: str, images: Path) -> None:
         raise BadInput(f"--on-host {family}: no such family", hint=nearest(family, families))
 
 
-def script_environment(environment: Mapping[str, str]) -> Mapping[str, str]:
+def script_environment(context: Context) -> Mapping[str, str]:
     """Return the environment of a script's process, without the inputs of checks."""
     inherited = {
-        name: value for name, value in environment.items() if not name.startswith("DLIMG_")
+        name: value for name, value in context.environment.items() if not name.startswith("DLIMG_")
     }
     return MappingProxyType(inherited | {"PYTHONDONTWRITEBYTECODE": "1"})
 

@@ -37,6 +37,7 @@ from dlimg.checks.verdicts import (
     verdict_line,
     verdict_of,
 )
+from dlimg.context import Context
 from dlimg.host.git_revision import NO_REVISION, Revision
 from dlimg.host.interrupt import interruptible
 from dlimg.host.process import run_sandboxed
@@ -93,9 +94,8 @@ class CheckHost:
 @contextmanager
 def open_check_host(
     request: HostCheckRequest,
-    environment: Mapping[str, str],
+    context: Context,
     *,
-    log: Callable[[str], None],
     devices: Path = DEVICES,
 ) -> Iterator[CheckHost]:
     """Yield this host, with a scratch folder that is removed afterwards.
@@ -110,12 +110,12 @@ def open_check_host(
     ):
         scratch = Path(folder)
         write_scripts(scripts, scratch / SCRIPTS)
-        inherited = script_environment(environment)
+        inherited = script_environment(context)
         modules = [scratch / SCRIPTS / name / "checks" for name in (request.family, COMMON)]
         with_modules = with_python_path(inherited, modules)
         python = find_interpreter(request.family, request.python, with_modules, scratch=scratch)
         gpus, has_gpu = find_gpus(python.path, with_modules, scratch=scratch, devices=devices)
-        log(f"{python.path} has {python.name}; {_gpu_text(gpus, has_gpu=has_gpu)}")
+        context.log(f"{python.path} has {python.name}; {_gpu_text(gpus, has_gpu=has_gpu)}")
         yield CheckHost(
             request=request,
             scripts=scripts,
@@ -124,7 +124,7 @@ def open_check_host(
             has_gpu=has_gpu,
             environment=inherited,
             scratch=scratch,
-            log=log,
+            log=context.log,
         )
 
 

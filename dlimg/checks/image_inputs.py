@@ -33,7 +33,7 @@ def read_inputs(built: BuiltImage, engine: Engine, images: Path) -> CheckInputs:
 
 def read_reference_data(planned: PlannedImage, engine: Engine, images: Path) -> ReferenceData:
     """Return what this machine can compare the image with; `images` has the templates."""
-    store = layer_store(engine.environment)
+    store = layer_store(engine.context)
     return ReferenceData(
         base_labels=_base_labels(planned, engine),
         layout=_layout(planned, images),

@@ -117,7 +117,7 @@ def run(options: BuildOptions, context: Context) -> int:
         prepare_reports(options.reports)
         results, engine = run_images(build_run, images)
     if options.record:
-        write_record(options.record, results, layer_store(context.environment), context.log)
+        write_record(options.record, results, layer_store(context), context.log)
     print_results(
         results,
         seconds=time.monotonic() - began,

@@ -33,7 +33,7 @@ def options_of(arguments: Namespace) -> EngineOptions:
 
 def run(options: EngineOptions, context: Context) -> int:
     """Return 0 when it was done; `status` returns 0 also if no engine runs."""
-    home = home_of(context.environment)
+    home = home_of(context)
     match options.action:
         case "up":
             private_engine.up(home, context)
@@ -44,7 +44,7 @@ def run(options: EngineOptions, context: Context) -> int:
         case _:
             pass
     if options.action in {"up", "status"}:
-        status = asdict(private_engine.status(home))
+        status = asdict(private_engine.status(home, context))
         if options.format == "json":
             print_json(status)
         else:

@@ -109,10 +109,10 @@ def test_settings(
 ) -> TestSettings:
     """Return the settings of tests whose evidence is kept, with the project's commit."""
     return TestSettings(
-        evidence=evidence_folder(context.environment),
+        evidence=evidence_folder(context),
         device=device,
         own_checks=own_checks,
-        revision=revision_of(Path(matrix).parent, context.environment),
+        revision=revision_of(Path(matrix).parent, context),
     )
 
 

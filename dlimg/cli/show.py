@@ -43,7 +43,7 @@ def run(options: ShowOptions, context: Context) -> int:
         )
     cell, resolution = cells[0], project.resolution
     lock = read_lock(cell.id, project.locks)
-    tested = last_evidence(evidence_folder(context.environment), cell.id, log=context.log)
+    tested = last_evidence(evidence_folder(context), cell.id, log=context.log)
     if options.format == "json":
         value = cell_json(cell, resolution, project.locked()) | locked_json(cell, resolution, lock)
         print_json(value | {"tested": [tested_json(evidence) for evidence in tested]})

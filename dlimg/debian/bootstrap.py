@@ -15,7 +15,8 @@ from typing import Final
 from dlimg.debian import packages
 from dlimg.debian.apt_sources import ALL_POCKETS, OsRelease, source_list
 from dlimg.errors import NoEngine
-from dlimg.host import local_state, process
+from dlimg.host import process
+from dlimg.host.file_lock import file_lock
 from dlimg.model import OperatingSystem
 
 # The time of files that are generated rather than unpacked: 2024-01-01.
@@ -152,7 +153,7 @@ def _install_mmdebstrap(tools: Path, host: packages.AptHost, log: Callable[[str]
         return Path("/")
     # Two processes may need the same tools at once.
     lock = tools.with_name(f"{tools.name}.lock")
-    with local_state.file_lock(lock, doing="fetching mmdebstrap", log=log):
+    with file_lock(lock, doing="fetching mmdebstrap", log=log):
         if not (tools / _PROGRAM).exists():
             log("fetching mmdebstrap from the distribution's packages")
             with tempfile.TemporaryDirectory() as state:

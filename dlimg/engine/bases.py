@@ -8,14 +8,14 @@ from typing import Final, Literal
 
 from docker.errors import APIError, ImageNotFound
 
+from dlimg.context import Context
 from dlimg.debian import bootstrap
 from dlimg.debian.chroot import PATH
 from dlimg.engine import client, ownership
 from dlimg.engine.client import Engine
 from dlimg.engine.private_home import home_of
 from dlimg.errors import NetworkFailure, NoEngine
-from dlimg.host import local_state
-from dlimg.host.local_state import cache_folder
+from dlimg.host.file_lock import file_lock
 from dlimg.model import Base, BaseSource, OperatingSystem
 
 BaseChoice = Literal["auto", "registry", "bootstrap"]
@@ -68,7 +68,7 @@ def registry_digest(engine: Engine, image: str, pinned: str = "") -> str:
     if pinned and _has(engine, name):
         return pinned
     # The engine asks with its own mirrors and proxies, because it will pull the image.
-    sdk = client.open_sdk(engine.environment, seconds=REGISTRY_SECONDS)
+    sdk = client.open_sdk(engine.context, seconds=REGISTRY_SECONDS)
     try:
         distribution = sdk.api.inspect_distribution(name)  # type: ignore[no-untyped-call]
     except client.UNREACHABLE as error:
@@ -86,15 +86,15 @@ def _find_or_bootstrap(engine: Engine, os_: OperatingSystem, log: Callable[[str]
     known = _known_identity(engine, os_)
     if known:
         return bootstrapped_base(os_, known)
-    tools = tools_folder(engine.environment)
+    tools = tools_folder(engine.context)
     lock = tools.with_name(f"base-{os_.name}.lock")
     with (
-        local_state.file_lock(lock, doing=f"bootstrapping {os_.name}", log=log),
+        file_lock(lock, doing=f"bootstrapping {os_.name}", log=log),
         tempfile.TemporaryDirectory() as folder,
     ):
         identity = _known_identity(engine, os_)  # another dlimg may have made it meanwhile
         if not identity:
-            client.check_buildx(engine.docker, engine.environment)  # before the minutes of work
+            client.check_buildx(engine)  # before the minutes of work
             tar = Path(folder, "base.tar")
             identity = bootstrap.make_rootfs(os_, tar, tools=tools, log=log)
             _import(engine, os_, tar, identity)
@@ -125,7 +125,7 @@ def _import(engine: Engine, os_: OperatingSystem, tar: Path, identity: str) -> N
         image = engine.sdk.images.get(f"{REPOSITORY}:{tag}")
     except ImageNotFound as error:
         raise NoEngine(f"the engine did not import the base of {os_.name}: {response}") from error
-    ownership.record_build(engine.environment, identity, str(image.id))
+    ownership.record_build(engine.context, identity, str(image.id))
 
 
 def base_labels(os_: OperatingSystem, identity: str) -> dict[str, str]:
@@ -151,11 +151,11 @@ def _tag(os_: OperatingSystem, identity: str) -> str:
     return f"{os_.name}-{identity.removeprefix('sha256:')[:12]}"
 
 
-def tools_folder(environment: Mapping[str, str]) -> Path:
+def tools_folder(context: Context) -> Path:
     """Return the folder of downloaded programs: in the private engine's home, or the cache."""
     if os.geteuid() == 0:
-        return home_of(environment).path / "tools"
-    return cache_folder(environment) / "tools"
+        return home_of(context).path / "tools"
+    return context.cache / "tools"
 
 
 def _has(engine: Engine, name: str) -> bool:

@@ -8,7 +8,7 @@ import shutil
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ import urllib3
 from docker import DockerClient
 from docker.errors import APIError, DockerException
 
+from dlimg.context import Context
 from dlimg.errors import NoEngine
 from dlimg.host.process import failure_text, run
 
@@ -41,23 +42,26 @@ INSTALL_HINT: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """A connected engine; `environment` leads `docker` and buildx commands to it."""
+    """A connected engine; the variables of its `context` lead to it."""
 
     host: str
     private: bool
     version: str
     docker: Path
-    environment: Mapping[str, str] = field(repr=False)
+    context: Context
     root: str
     sdk: DockerClient
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables that lead `docker` and buildx commands to the engine."""
+        return self.context.environment
 
-def connect(
-    host: str, *, private: bool, command: Path | None, environment: Mapping[str, str]
-) -> Engine:
+
+def connect(host: str, *, private: bool, command: Path | None, context: Context) -> Engine:
     """Connect to the engine at this address, to be used with this `docker` command.
 
-    `environment` must lead to the engine by itself (DOCKER_HOST, certificates). Raises
+    `context` must lead to the engine by itself (DOCKER_HOST, certificates). Raises
     `NoEngine` when no engine answers, when it is too old, or without a `docker` command.
     """
     if command is None:
@@ -66,7 +70,7 @@ def connect(
         )
     no_answer = f"no container engine answers at {host}"
     try:
-        sdk = open_sdk(environment, seconds=REQUEST_SECONDS)
+        sdk = open_sdk(context, seconds=REQUEST_SECONDS)
     except UNREACHABLE as error:
         raise NoEngine(f"{no_answer}: {error_reason(error)}") from error
     try:
@@ -80,18 +84,18 @@ def connect(
         private=private,
         version=str(version["Version"]),
         docker=command,
-        environment=environment,
+        context=context,
         root=str(info.get("DockerRootDir", "")),
         sdk=sdk,
     )
 
 
-def open_sdk(environment: Mapping[str, str], *, seconds: int) -> DockerClient:
-    """Return the SDK for the engine that the environment names; raise one of `UNREACHABLE`.
+def open_sdk(context: Context, *, seconds: int) -> DockerClient:
+    """Return the SDK for the engine that the context names; raise one of `UNREACHABLE`.
 
     Raises `NoEngine` for an ssh address when the SDK's library for it is missing.
     """
-    host = environment.get("DOCKER_HOST", "")
+    host = context.environment.get("DOCKER_HOST", "")
     ssh = host.startswith("ssh://")
     # The SDK starts the `ssh` command itself, but needs this library all the same.
     if ssh and importlib.util.find_spec("paramiko") is None:
@@ -101,7 +105,8 @@ def open_sdk(environment: Mapping[str, str], *, seconds: int) -> DockerClient:
             " `ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST &` and"
             " DOCKER_HOST=unix:///tmp/docker.sock",
         )
-    return DockerClient.from_env(environment=dict(environment), timeout=seconds, use_ssh_client=ssh)
+    variables = dict(context.environment)
+    return DockerClient.from_env(environment=variables, timeout=seconds, use_ssh_client=ssh)
 
 
 @contextlib.contextmanager
@@ -118,25 +123,25 @@ def engine_errors() -> Iterator[None]:
         ) from error
 
 
-def unreachable_reason(environment: Mapping[str, str]) -> str:
-    """Return why no engine answers at the environment's address; empty when one does."""
-    host = environment.get("DOCKER_HOST", "")
+def unreachable_reason(context: Context) -> str:
+    """Return why no engine answers at the context's address; empty when one does."""
+    host = context.environment.get("DOCKER_HOST", "")
     try:
         if host.startswith("unix://"):
             # First without the SDK, which does not close a socket that is refused.
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(ANSWER_SECONDS)
                 connection.connect(host.removeprefix("unix://"))
-        open_sdk(environment, seconds=ANSWER_SECONDS).close()
+        open_sdk(context, seconds=ANSWER_SECONDS).close()
     except UNREACHABLE as error:
         return error_reason(error)
     return ""
 
 
-def engine_version(environment: Mapping[str, str]) -> str:
-    """Return the version of the engine that the environment names; empty without an answer."""
+def engine_version(context: Context) -> str:
+    """Return the version of the engine that the context names; empty without an answer."""
     try:
-        sdk = open_sdk(environment, seconds=ANSWER_SECONDS)
+        sdk = open_sdk(context, seconds=ANSWER_SECONDS)
         with contextlib.closing(sdk):
             return str(sdk.version()["Version"])
     except UNREACHABLE:
@@ -158,12 +163,13 @@ def check_engine(version: Mapping[str, Any], host: str) -> None:
         )
 
 
-def check_buildx(command: Path, environment: Mapping[str, str]) -> None:
-    """Raise `NoEngine` when this `docker` has no usable buildx.
+def check_buildx(engine: Engine) -> None:
+    """Raise `NoEngine` when the engine's `docker` has no usable buildx.
 
     This starts three programs, so call it only before buildx is used.
     """
-    outcome = run([str(command), "buildx", "version"], env=environment, timeout=60)
+    command = engine.docker
+    outcome = run([str(command), "buildx", "version"], env=engine.environment, timeout=60)
     if outcome.returncode != 0:
         raise NoEngine(
             f"{command} has no buildx plugin: {failure_text(outcome)}",
@@ -178,9 +184,9 @@ def check_buildx(command: Path, environment: Mapping[str, str]) -> None:
         )
 
 
-def docker_command(environment: Mapping[str, str]) -> Path | None:
-    """Return the path of `docker` on the environment's PATH."""
-    path = shutil.which("docker", path=environment.get("PATH", os.defpath))
+def docker_command(context: Context) -> Path | None:
+    """Return the path of `docker` on the context's PATH."""
+    path = shutil.which("docker", path=context.environment.get("PATH", os.defpath))
     return Path(path) if path else None
 
 

@@ -1,6 +1,6 @@
 """Finding a container engine: the user's, or dlimg's private engine."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -17,11 +17,11 @@ PrivateEnginePolicy = Literal["allow", "refuse", "join"]
 class EngineProbe:
     """The effects of `find_engine`, which tests replace."""
 
-    unreachable_reason: Callable[[Mapping[str, str]], str]
+    unreachable_reason: Callable[[Context], str]
     connect: Callable[[EngineAddress], client.Engine]
     running_pid: Callable[[PrivateHome], int]
     unsupported_reason: Callable[[], str]
-    join: Callable[[PrivateHome, Mapping[str, str]], client.Engine]
+    join: Callable[[PrivateHome, Context], client.Engine]
     up: Callable[[PrivateHome, Context], client.Engine]
 
 
@@ -29,8 +29,8 @@ def _connect(address: EngineAddress) -> client.Engine:
     return client.connect(
         address.host,
         private=False,
-        command=client.docker_command(address.environment),
-        environment=address.environment,
+        command=client.docker_command(address.context),
+        context=address.context,
     )
 
 
@@ -53,14 +53,14 @@ def find_engine(
     used instead. `refuse` starts no private engine because the user forbids it, `join` because
     the command would have nothing to do in a new one. Raises `NoEngine`.
     """
-    home = home_of(context.environment)
-    named = named_address(context.environment)
+    home = home_of(context)
+    named = named_address(context)
     if named is None:
-        default = default_address(context.environment)
-        if not probe.unreachable_reason(default.environment):
+        default = default_address(context)
+        if not probe.unreachable_reason(default.context):
             return probe.connect(default)
     elif named.host != home.host:
-        reason = probe.unreachable_reason(named.environment)
+        reason = probe.unreachable_reason(named.context)
         if reason:
             raise NoEngine(
                 f"{named.named_by} names {named.host}, where no container engine answers: {reason}",
@@ -76,7 +76,7 @@ def _private_engine(
     """Return the private engine, joined or started."""
     if probe.running_pid(home):
         context.log(f"using dlimg's private engine, which stays up; {private_engine.STOP_HINT}")
-        return probe.join(home, context.environment)
+        return probe.join(home, context)
     if policy == "join":
         raise NoEngine(
             "no container engine runs, and this command starts none",

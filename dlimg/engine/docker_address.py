@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from dlimg.context import Context
 from dlimg.errors import BadInput
 
 DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
@@ -18,39 +19,39 @@ _CONNECTION_VARIABLES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineAddress:
-    """An engine's address, the setting that names it, and an environment that leads to it."""
+    """An engine's address, the setting that names it, and a context that leads to it."""
 
     host: str
     named_by: str
-    environment: Mapping[str, str]
+    context: Context
 
 
-def default_address(environment: Mapping[str, str]) -> EngineAddress:
+def default_address(context: Context) -> EngineAddress:
     """Return the address that docker uses without any settings."""
-    return _address(DEFAULT_HOST, "the default socket", environment)
+    return _address(DEFAULT_HOST, "the default socket", context)
 
 
-def named_address(environment: Mapping[str, str]) -> EngineAddress | None:
+def named_address(context: Context) -> EngineAddress | None:
     """Return the engine that the user has named, or None.
 
     Raises `BadInput` when the docker context does not exist.
     """
-    host = environment.get("DOCKER_HOST", "")
+    host = context.environment.get("DOCKER_HOST", "")
     if host:
-        return EngineAddress(host=host, named_by="DOCKER_HOST", environment=environment)
-    settings = docker_config_folder(environment) / "config.json"
-    chosen = environment.get("DOCKER_CONTEXT", "")
+        return EngineAddress(host=host, named_by="DOCKER_HOST", context=context)
+    settings = docker_config_folder(context) / "config.json"
+    chosen = context.environment.get("DOCKER_CONTEXT", "")
     name = chosen or str(read_settings(settings).get("currentContext") or "")
     if name in {"", "default"}:
         return None
     where = "DOCKER_CONTEXT" if chosen else str(settings)
-    return _of_context(name, environment, where=where)
+    return _of_context(name, context, where=where)
 
 
-def docker_config_folder(environment: Mapping[str, str]) -> Path:
+def docker_config_folder(context: Context) -> Path:
     """Return the folder of the user's docker settings."""
-    home = Path(environment.get("HOME") or "/")
-    return Path(environment.get("DOCKER_CONFIG") or home / ".docker")
+    home = Path(context.environment.get("HOME") or "/")
+    return Path(context.environment.get("DOCKER_CONFIG") or home / ".docker")
 
 
 def read_settings(file: Path) -> Mapping[str, Any]:
@@ -71,9 +72,9 @@ def read_settings(file: Path) -> Mapping[str, Any]:
     return settings
 
 
-def _of_context(name: str, environment: Mapping[str, str], *, where: str) -> EngineAddress:
+def _of_context(name: str, context: Context, *, where: str) -> EngineAddress:
     # In the docker command's store, folders have the sha256 of the context's name.
-    store = docker_config_folder(environment) / "contexts"
+    store = docker_config_folder(context) / "contexts"
     folder = hashlib.sha256(name.encode()).hexdigest()
     endpoint: Any = read_settings(store / "meta" / folder / "meta.json")
     for part in ("Endpoints", "docker"):
@@ -87,23 +88,25 @@ def _of_context(name: str, environment: Mapping[str, str], *, where: str) -> Eng
     named_by = f"the docker context {name!r}"
     certificates = store / "tls" / folder / "docker"
     if not certificates.is_dir():
-        return _address(endpoint["Host"], named_by, environment)
+        return _address(endpoint["Host"], named_by, context)
     tls = "DOCKER_TLS" if endpoint.get("SkipTLSVerify") else "DOCKER_TLS_VERIFY"
     variables = {tls: "1", "DOCKER_CERT_PATH": str(certificates)}
-    return _address(endpoint["Host"], named_by, environment, variables)
+    return _address(endpoint["Host"], named_by, context, variables)
 
 
 def _address(
     host: str,
     named_by: str,
-    environment: Mapping[str, str],
+    context: Context,
     variables: Mapping[str, str] | None = None,
 ) -> EngineAddress:
     others = {
-        name: value for name, value in environment.items() if name not in _CONNECTION_VARIABLES
+        name: value
+        for name, value in context.environment.items()
+        if name not in _CONNECTION_VARIABLES
     }
     return EngineAddress(
         host=host,
         named_by=named_by,
-        environment={**others, "DOCKER_HOST": host, **(variables or {})},
+        context=replace(context, environment={**others, "DOCKER_HOST": host, **(variables or {})}),
     )

@@ -10,11 +10,10 @@ from here does not count as ended.
 
 import contextlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
-from dlimg.host.local_state import state_folder
+from dlimg.context import Context
 
 OWNER_LABEL: Final = "io.dlimg.owner"
 OwnerState = Literal["alive", "gone", "out of sight"]
@@ -23,26 +22,26 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _START_TIME: Final = 19  # of the fields that follow the command's name in /proc/PID/stat
 
 
-def record_build(environment: Mapping[str, str], key: str, digest: str) -> None:
+def record_build(context: Context, key: str, digest: str) -> None:
     """Record that an image with this digest was built from this content key."""
-    record = _record(environment, key, digest)
+    record = _record(context, key, digest)
     # Without a record the image is built again, mostly from the build cache; nothing is lost.
     with contextlib.suppress(OSError):
         record.parent.mkdir(parents=True, exist_ok=True)
         record.touch()
 
 
-def was_built_here(environment: Mapping[str, str], key: str, digest: str) -> bool:
+def was_built_here(context: Context, key: str, digest: str) -> bool:
     """Return whether a build on this machine recorded the image under this content key."""
     try:
-        return _record(environment, key, digest).is_file()
+        return _record(context, key, digest).is_file()
     except OSError:
         return False
 
 
-def _record(environment: Mapping[str, str], key: str, digest: str) -> Path:
+def _record(context: Context, key: str, digest: str) -> Path:
     name = f"{key.removeprefix('sha256:')}-{digest.removeprefix('sha256:')}"
-    return state_folder(environment) / "built" / name
+    return context.state / "built" / name
 
 
 def owner_label(pid: int | None = None) -> str:

@@ -8,9 +8,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -28,13 +28,14 @@ from dlimg.engine.private_home import (
     tool_environment,
 )
 from dlimg.errors import NoEngine
-from dlimg.host import local_state, process
+from dlimg.host import process
+from dlimg.host.file_lock import file_lock
 
 _USER_SETTINGS: Final = ("auths", "credHelpers", "credsStore", "HttpHeaders", "proxies")
 
 
-def client_environment(home: PrivateHome, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Return an environment that leads `docker` to this engine and its own plugins."""
+def client_context(home: PrivateHome, context: Context) -> Context:
+    """Return a context that leads `docker` to this engine and its own plugins."""
     dropped = {
         "DOCKER_CONTEXT",
         "DOCKER_TLS",
@@ -44,8 +45,9 @@ def client_environment(home: PrivateHome, environment: Mapping[str, str]) -> Map
         "BUILDX_BUILDER",
         "BUILDX_CONFIG",
     }
-    others = {name: value for name, value in environment.items() if name not in dropped}
-    return {**others, "DOCKER_HOST": home.host, "DOCKER_CONFIG": str(home.client_config)}
+    others = {name: value for name, value in context.environment.items() if name not in dropped}
+    address = {"DOCKER_HOST": home.host, "DOCKER_CONFIG": str(home.client_config)}
+    return replace(context, environment={**others, **address})
 
 
 def write_client_config(home: PrivateHome, user_config: Path) -> None:
@@ -103,27 +105,27 @@ def up(home: PrivateHome, context: Context, *, cdi: Sequence[Path] = ()) -> clie
             started = time.monotonic()
             if not home.root.is_dir():
                 install_engine(home, context.log)
-            _start(home, cdi, context.log)
+            _start(home, cdi, context)
             context.log(f"started dlimg's private engine in {time.monotonic() - started:.0f} s")
         else:
-            _wait_for_answer(home, running_pid(home), 0)
+            _wait_for_answer(home, context, running_pid(home), 0)
             _create_network(home, context.log)
     context.log(f"dlimg's private engine stays up; {STOP_HINT}")
-    return connect(home, context.environment)
+    return connect(home, context)
 
 
-def connect(home: PrivateHome, environment: Mapping[str, str]) -> client.Engine:
+def connect(home: PrivateHome, context: Context) -> client.Engine:
     """Connect to the running private engine, with the user's registry logins."""
-    write_client_config(home, docker_config_folder(environment) / "config.json")
+    write_client_config(home, docker_config_folder(context) / "config.json")
     return client.connect(
         home.host,
         private=True,
         command=home.docker,
-        environment=client_environment(home, environment),
+        context=client_context(home, context),
     )
 
 
-def status(home: PrivateHome) -> EngineStatus:
+def status(home: PrivateHome, context: Context) -> EngineStatus:
     """Return the state of the private engine, without starting anything."""
     pid = running_pid(home)
     package_list = home.root / packages.PACKAGE_LIST
@@ -133,7 +135,7 @@ def status(home: PrivateHome) -> EngineStatus:
         running=pid != 0,
         host=home.host if pid else "",
         pid=pid,
-        version=client.engine_version({"DOCKER_HOST": home.host}) if pid else "",
+        version=client.engine_version(client_context(home, context)) if pid else "",
         packages=tuple(package_list.read_text(encoding="utf-8").splitlines())
         if package_list.exists()
         else (),
@@ -196,11 +198,11 @@ def tool_runner(home: PrivateHome) -> Callable[[Sequence[str]], process.ProcessR
     return lambda argv: process.run(argv, env=environment, timeout=60)
 
 
-def _start(home: PrivateHome, cdi: Sequence[Path], log: Log) -> None:
+def _start(home: PrivateHome, cdi: Sequence[Path], context: Context) -> None:
     _clean_up(home)
     for folder in (home.data, home.exec_root):
         folder.mkdir(parents=True, exist_ok=True)
-    chosen = _create_network(home, log)
+    chosen = _create_network(home, context.log)
     nvidia = shutil.which("nvidia-container-runtime")
     settings = daemon_settings(str(chosen.pool), cdi=cdi, nvidia=nvidia)
     home.daemon_config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
@@ -210,7 +212,7 @@ def _start(home: PrivateHome, cdi: Sequence[Path], log: Log) -> None:
         pid = process.start_daemon(
             daemon_argv(home, chosen.bridge), log=home.log, env=tool_environment(home)
         )
-        _wait_for_answer(home, pid, log_size)
+        _wait_for_answer(home, context, pid, log_size)
     except BaseException:
         # After an interrupt as well: an unrecorded engine must not stay behind.
         if pid:
@@ -219,10 +221,10 @@ def _start(home: PrivateHome, cdi: Sequence[Path], log: Log) -> None:
         raise
 
 
-def _wait_for_answer(home: PrivateHome, pid: int, log_start: int) -> None:
+def _wait_for_answer(home: PrivateHome, context: Context, pid: int, log_start: int) -> None:
     """Wait until the engine answers; raise `NoEngine` with the end of its log if it ends first."""
     deadline = time.monotonic() + START_SECONDS
-    while client.unreachable_reason({"DOCKER_HOST": home.host}):
+    while client.unreachable_reason(client_context(home, context)):
         dead, late = not process.is_running(pid), time.monotonic() > deadline
         if dead or late:
             how = "ended" if dead else f"did not answer within {START_SECONDS:.0f} s"
@@ -241,9 +243,7 @@ def _create_network(home: PrivateHome, log: Log) -> network.BridgeNetwork:
     """Create the parts of the engine's network that are missing."""
     run_command = tool_runner(home)
     # Engines of two homes that start at once would both find the same addresses free.
-    with local_state.file_lock(
-        NETWORK_LOCK, doing="choosing its container engine's network", log=log
-    ):
+    with file_lock(NETWORK_LOCK, doing="choosing its container engine's network", log=log):
         saved = network.load_network(home.network)
         taken = network.routed_networks(run_command, home.bridge)
         chosen = network.choose_network(home.bridge, taken, str(saved.addresses) if saved else "")
@@ -275,4 +275,4 @@ def _clean_up(home: PrivateHome) -> None:
 
 def _lock_home(home: PrivateHome, log: Log) -> AbstractContextManager[None]:
     doing = "starting or stopping its container engine"
-    return local_state.file_lock(home.lock, doing=doing, log=log)
+    return file_lock(home.lock, doing=doing, log=log)

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from dlimg.context import Context
 from dlimg.debian import packages
 from dlimg.engine.client import INSTALL_HINT
 from dlimg.errors import DlimgError, NoEngine
@@ -113,12 +114,12 @@ class PrivateHome:
         return f"dlimg-{hashlib.sha256(str(self.path).encode()).hexdigest()[:8]}"
 
 
-def home_of(environment: Mapping[str, str]) -> PrivateHome:
+def home_of(context: Context) -> PrivateHome:
     """Return the home in DLIMG_ENGINE_HOME, or the default one.
 
     Raises `NoEngine` for a path that is too long for the sockets in it.
     """
-    home = PrivateHome(path=Path(environment.get(VARIABLE) or DEFAULT).absolute())
+    home = PrivateHome(path=Path(context.environment.get(VARIABLE) or DEFAULT).absolute())
     longest = home.exec_root / "containerd/containerd-debug.sock"
     if len(str(longest)) > _SOCKET_LIMIT:
         raise NoEngine(

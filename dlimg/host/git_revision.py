@@ -1,10 +1,10 @@
 """The git commit of a project, which evidence records; it is never a part of an image."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dlimg.context import Context
 from dlimg.host.process import run
 
 _SECONDS: Final = 20
@@ -21,18 +21,18 @@ class Revision:
 NO_REVISION: Final = Revision()
 
 
-def revision_of(folder: Path, environment: Mapping[str, str]) -> Revision:
+def revision_of(folder: Path, context: Context) -> Revision:
     """Return the revision of the project in a folder; empty without git or a repository."""
-    commit = _git(folder, environment, "rev-parse", "--verify", "HEAD")
+    commit = _git(folder, context, "rev-parse", "--verify", "HEAD")
     if not commit:
         return NO_REVISION
-    changes = _git(folder, environment, "status", "--porcelain", "--", ".")
+    changes = _git(folder, context, "status", "--porcelain", "--", ".")
     return Revision(commit=commit, dirty=changes != "")  # also when git cannot tell
 
 
-def _git(folder: Path, environment: Mapping[str, str], *arguments: str) -> str | None:
+def _git(folder: Path, context: Context, *arguments: str) -> str | None:
     """Return the output of a git command, or None when it fails."""
     # Without optional locks, `status` writes nothing into the repository.
-    variables = {**environment, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    variables = {**context.environment, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     outcome = run(["git", "-C", str(folder), *arguments], env=variables, timeout=_SECONDS)
     return outcome.stdout.strip() if outcome.returncode == 0 else None

@@ -9,9 +9,9 @@ from typing import Final
 
 from dlimg import __version__
 from dlimg.atomic_write import atomic_write
+from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.facts.load import Facts, Rows, facts_of
-from dlimg.host.local_state import cache_folder
 
 FACTS: Final = Path(__file__).parent.parent / "facts"
 # Modules that decide how rows are read: with others of them, cached rows are useless.
@@ -36,7 +36,7 @@ def read_rows(subject: str, folder: Path | None = None) -> Rows:
     ignored.
     """
     text = read_text(FACTS / f"{subject}.yaml")
-    folder = folder or cache_folder(os.environ) / "facts"
+    folder = folder or Context.of(os.environ, print).cache / "facts"
     path = folder / f"{subject}-{_digest(text)}.json"
     rows = _cached(path)
     if rows is None:

@@ -54,8 +54,8 @@ class RefreshResult:
 def facts_refresh(root: Path, context: Context, *, write: bool, commit: bool) -> FactsRefresh:
     """Return the settings of a refresh in the project at `root`."""
     index_cache = PackageIndexCache(
-        index=open_index(context.environment, context.cache / "wheels"),
-        addresses=index_addresses(context.environment),
+        index=open_index(context, context.cache / "wheels"),
+        addresses=index_addresses(context),
         fatbin=root / FATBIN,
     )
     return FactsRefresh(
@@ -129,7 +129,7 @@ def _compare_pythons(refresh: FactsRefresh, subject: str) -> RefreshResult:
     """Compare the rows with the newest builds that uv offers; a minor without a row is new."""
     text = read_text(refresh.folder / f"{subject}.yaml")
     rows = {row["python"]: row for row in rows_of(text, f"{subject}.yaml")["pythons"]}
-    uv, offered = managed_pythons(refresh.context.environment)
+    uv, offered = managed_pythons(refresh.context)
     differences_found = tuple(
         difference
         for minor, (first, last) in offered.items()

@@ -37,7 +37,7 @@ class HostSettings:
 
 def test_host(settings: HostSettings, context: Context) -> Evidence:
     """Run all checks of the family and keep their evidence."""
-    folder = evidence_folder(context.environment)
+    folder = evidence_folder(context)
     with check_host(settings, context) as host:
         checks = checks_on_host(host)
         evidence = run_checks_on_host(host, checks, folder=folder)
@@ -66,12 +66,9 @@ def check_host(settings: HostSettings, context: Context) -> Iterator[CheckHost]:
         images=settings.root / "images",
         own_checks=settings.own_checks,
         python=str(Path(settings.python).absolute()) if settings.python else "",
-        revision=revision_of(settings.root, context.environment),
+        revision=revision_of(settings.root, context),
     )
-    with (
-        _interrupted_by_hangup(),
-        open_check_host(request, context.environment, log=context.log) as host,
-    ):
+    with _interrupted_by_hangup(), open_check_host(request, context) as host:
         yield host
 
 

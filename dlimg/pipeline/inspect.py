@@ -156,7 +156,7 @@ def _nowhere(query: InspectQuery, name: str) -> tuple[ImageContent, AttachedDocu
 
 def _local_evidence(query: InspectQuery, content: ImageContent) -> tuple[Evidence, ...]:
     """Return the evidence on this machine about the image's bytes."""
-    folder = evidence_folder(query.context.environment)
+    folder = evidence_folder(query.context)
     local: list[Evidence] = []
 
     def damaged(text: str) -> None:

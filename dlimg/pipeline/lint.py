@@ -38,8 +38,8 @@ def ask_online(lint_context: LintContext, context: Context) -> OnlineAnswers:
     records: dict[str, str] = {}
     context.log(f"asking the index for {len(remote)} wheels")
     try:
-        index = open_index(context.environment, context.cache / "wheels")
-        files = _list_files(index, index_addresses(context.environment), remote)
+        index = open_index(context, context.cache / "wheels")
+        files = _list_files(index, index_addresses(context), remote)
         answers = {wheel.file: _answer(wheel, files.get(wheel.name, {})) for wheel in remote}
         records = _read_records(index, remote, files)
     except NetworkFailure as error:

@@ -29,15 +29,15 @@ def locker_for(
     solver = UvSolver(
         uv=uv.find_uv_bin(),
         interpreter=sys.executable,
-        environment=uv_environment(context.environment),
-        folders=wheel_folders(find_links, context.environment),
+        environment=uv_environment(context),
+        folders=wheel_folders(find_links, context),
         run=process.run,
         stop=process.end_children,
     )
     return Locker(
         folder=project.locks,
         solver=solver,
-        read_wheel=open_index(context.environment, context.cache / "wheels").read,
+        read_wheel=open_index(context, context.cache / "wheels").read,
         upgrade=upgrade,
     )
 

@@ -46,24 +46,23 @@ def build_without_engine(
 ) -> list[ImageResult]:
     """Assemble these images into the store, and into an OCI layout at `output` if given."""
     check_chroot()
-    environment = context.environment
-    store = layer_store(environment)
+    store = layer_store(context)
     bases = _find_bases(images, store, context)
     planned = plan_images(images, bases, compression_of(project, settings.compression))
     keyed = with_keys(planned, _executor, settings, context)
     failed = [failure for failure in keyed if isinstance(failure, BuildFailure)]
     with (
         hold_store(store),
-        secrets_from(environment) as secrets,
+        secrets_from(context) as secrets,
         settings.display(context) as on_progress,
     ):
         built = build_into_store(
             [image for image in keyed if isinstance(image, PlannedImage)],
-            environment,
+            context,
             BuildParameters(
                 jobs=settings.jobs,
                 secrets=secrets,
-                find_links=wheel_folders(settings.find_links, environment),
+                find_links=wheel_folders(settings.find_links, context),
                 on_progress=on_progress,
             ),
         )

@@ -161,7 +161,7 @@ def evidence_lookup(context: Context) -> Callable[[Cell], Evidence | None]:
     def lookup(cell: Cell) -> Evidence | None:
         if not (last / f"{cell.id}.json").exists():
             return None
-        folder = evidence_folder(context.environment)
+        folder = evidence_folder(context)
         records = last_evidence(folder, cell.id, log=context.log)
         return max(records, key=is_gpu_tested, default=None)
 

@@ -39,7 +39,7 @@ def project_plan(
     context: Context,
 ) -> tuple[PlanEntry, ...]:
     """Return the plan of these images, as far as it is known without an engine."""
-    obstacle = address_obstacle(context.environment)
+    obstacle = address_obstacle(context)
 
     def builder_of(image: Image) -> tuple[str, str]:
         chosen = choose_builder(builder, image, obstacle)

@@ -54,7 +54,7 @@ def buildable_images(
     Locks first the cells without a lock whose wheels come from an extra folder: such locks are
     never committed. Raises BadInput for every other lock that is missing.
     """
-    folders = wheel_folders(find_links, context.environment)
+    folders = wheel_folders(find_links, context)
     local = tuple(cell for cell in cells if folders and _needs_local_lock(project, cell))
     if local:
         context.log(f"locking {len(local)} cells whose wheels come from an extra folder")
@@ -100,8 +100,8 @@ def keys_by_engine(
     """Return the images with their keys; this engine builds the systems that are missing."""
 
     def executor_with(secrets: Secrets) -> Executor:
-        check_buildx(engine.docker, engine.environment)
-        find_links = wheel_folders(settings.find_links, engine.environment)
+        check_buildx(engine)
+        find_links = wheel_folders(settings.find_links, engine.context)
         return EngineExecutor(engine=engine, secrets=secrets, find_links=find_links)
 
     with engine_errors():
@@ -119,9 +119,9 @@ def with_keys(
     A key depends on the packages of the image's system. Systems that were built here are known;
     the others are built now.
     """
-    store = layer_store(context.environment)
+    store = layer_store(context)
     keyed: dict[str, PlannedImage | BuildFailure] = {
-        image.image.cell.id: image for image in with_known_keys(planned, store, context.environment)
+        image.image.cell.id: image for image in with_known_keys(planned, store, context)
     }
     missing = [
         image for image in keyed.values() if isinstance(image, PlannedImage) and not image.key
@@ -146,11 +146,11 @@ def _with_built_keys(
     context: Context,
 ) -> tuple[PlannedImage | BuildFailure, ...]:
     context.log("building systems first: their packages are a part of each image's name")
-    store = layer_store(context.environment)
+    store = layer_store(context)
     with (
         interruptible(),
         hold_store(store),
-        secrets_from(context.environment) as secrets,
+        secrets_from(context) as secrets,
         settings.display(context) as on_progress,
     ):
         return with_built_keys(

@@ -93,7 +93,7 @@ def verify_record(
     _check_cells(recorded, cells, path, is_all=settings.cells.is_all)
     images = buildable_images(cells, project, settings.find_links, context)
     engine = find_engine(context, private=settings.private_engine)
-    check_buildx(engine.docker, engine.environment)
+    check_buildx(engine)
     bases = find_bases(images, engine, project, settings.base, context)
     planned = plan_images(images, bases, compression_of(project, settings.compression))
     differences = {cell.id: "its base cannot be had here" for cell in cells}
@@ -133,21 +133,21 @@ def _compare(
     context: Context,
 ) -> dict[str, str]:
     """Return what differs in each image; only fetched wheels and systems are reused."""
-    store = layer_store(context.environment)
+    store = layer_store(context)
     store.path.mkdir(parents=True, exist_ok=True)
     with (
         interruptible(),
         tempfile.TemporaryDirectory(prefix="verifying-", dir=store.path.parent) as name,
-        secrets_from(context.environment) as secrets,
+        secrets_from(context) as secrets,
     ):
         empty_store = Store(path=Path(name))
         for image in planned:
             copy_system(system_source(image), store, empty_store)
         assemble_context = AssembleContext(
             executor=EngineExecutor(engine=engine, secrets=secrets),
-            environment=context.environment,
+            context=context,
             store=empty_store,
-            find_links=wheel_folders(settings.find_links, context.environment),
+            find_links=wheel_folders(settings.find_links, context),
         )
         with open_assembler(planned, assemble_context) as assembler:
             return {

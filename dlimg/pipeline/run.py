@@ -114,7 +114,7 @@ def run_images(run: Run, images: Sequence[Image]) -> tuple[list[ImageResult], En
     if run.test and run.test.device:
         check_device(run.test.device, engine)
     if run.publish:
-        check_buildx(engine.docker, engine.environment)  # it adds labels before a push
+        check_buildx(engine)  # it adds labels before a push
     bases = find_bases(images, engine, run.project, run.build.base, run.context)
     compression = compression_of(run.project, run.build.compression)
     planned = plan_images(images, bases, compression)
@@ -136,15 +136,14 @@ def run_images(run: Run, images: Sequence[Image]) -> tuple[list[ImageResult], En
 def _build(
     run: Run, planned: Sequence[PlannedImage], engine: Engine
 ) -> tuple[BuiltImage | BuildFailure, ...]:
-    environment = run.context.environment
-    with secrets_from(environment) as secrets, run.build.display(run.context) as on_progress:
+    with secrets_from(run.context) as secrets, run.build.display(run.context) as on_progress:
         return build_images(
             planned,
             engine,
             BuildParameters(
                 jobs=run.build.jobs,
                 secrets=secrets,
-                find_links=wheel_folders(run.build.find_links, environment),
+                find_links=wheel_folders(run.build.find_links, run.context),
                 on_progress=on_progress,
             ),
             option=run.build.builder,
@@ -230,7 +229,7 @@ def _publish(
     )
     families = (cell.family for cell in run.project.resolution.cells)
     sources = ImageSources(
-        store=layer_store(context.environment),
+        store=layer_store(context),
         engine=engine,
         siblings=repositories_of_families(wanted.to, families),
         log=context.log,

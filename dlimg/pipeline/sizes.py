@@ -98,7 +98,7 @@ def groups(images: Sequence[ImageSize]) -> Mapping[str, tuple[ImageSize, ...]]:
 
 def sizes_of(project: Project, context: Context) -> MatrixSizes:
     """Return the sizes of every locked cell of the project."""
-    store = read_store_index(layer_store(context.environment))
+    store = read_store_index(layer_store(context))
     compression = project.resolution.compression
     images = []
     for cell in project.resolution.cells:

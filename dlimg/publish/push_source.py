@@ -13,7 +13,7 @@ from docker.models.images import Image as EngineImage
 
 from dlimg.engine.client import Engine, has_containerd_store
 from dlimg.errors import NetworkFailure, NoEngine
-from dlimg.host.local_state import file_lock, state_folder
+from dlimg.host.file_lock import file_lock
 from dlimg.model import BuiltImage
 from dlimg.publish.policy import Standing
 from dlimg.publish.push import push_image, push_summary_text
@@ -192,11 +192,7 @@ def _tagged(
     One process at a time: another would remove the name in the middle of a push.
     """
     reference = names.reference(names.tag)
-    file = (
-        state_folder(engine.environment)
-        / "turns"
-        / f"push-{sha256(reference.encode()).hexdigest()}"
-    )
+    file = engine.context.state / "turns" / f"push-{sha256(reference.encode()).hexdigest()}"
     with file_lock(file, doing=f"pushing {reference}", log=log):
         was_tagged = reference in engine.sdk.images.get(str(image.id)).tags
         try:

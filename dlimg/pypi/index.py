@@ -22,6 +22,7 @@ from requests.utils import get_netrc_auth
 from urllib3.util import Retry
 
 from dlimg.atomic_write import atomic_write
+from dlimg.context import Context
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.lock.pylock import ResolvedWheel, WheelContents
 from dlimg.pypi.mirrors import certificates, named_index
@@ -105,11 +106,11 @@ class PackageIndex:
             return WheelContents(size=len(content), record=_record(archive))
 
 
-def open_index(environment: Mapping[str, str], cache: Path) -> PackageIndex:
+def open_index(context: Context, cache: Path) -> PackageIndex:
     """Return an index that uses the environment's proxies, certificates and credentials."""
     session = requests.Session()
-    session.verify = certificates(environment) or True
-    session.auth = Credentials(of_host=dict(_logins(environment)))
+    session.verify = certificates(context) or True
+    session.auth = Credentials(of_host=dict(_logins(context)))
     retry = Retry(total=3, backoff_factor=BACKOFF, status_forcelist=(429, 500, 502, 503, 504))
     adapter = HTTPAdapter(max_retries=retry, pool_connections=4, pool_maxsize=CONNECTIONS)
     session.mount("https://", adapter)
@@ -117,9 +118,9 @@ def open_index(environment: Mapping[str, str], cache: Path) -> PackageIndex:
     return PackageIndex(session=session, cache=cache)
 
 
-def _logins(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
+def _logins(context: Context) -> Iterator[tuple[str, tuple[str, str]]]:
     for name in (*ADDRESSES, "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
-        for entry in environment.get(name, "").split():
+        for entry in context.environment.get(name, "").split():
             parts = urlsplit(named_index(entry)[1])
             if parts.hostname and parts.username:
                 password = unquote(parts.password or "")

@@ -3,10 +3,11 @@
 Locking, range requests to the index, and builds all read them here.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from dlimg.context import Context
 
 _CERTIFICATES: Final = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -23,14 +24,15 @@ class Mirrors:
     of_pip: bool = False
 
 
-def mirrors(environment: Mapping[str, str]) -> Mirrors:
+def mirrors(context: Context) -> Mirrors:
     """Return the package indexes from uv's variables, or from pip's if uv's are not set."""
-    default = environment.get("UV_DEFAULT_INDEX") or environment.get("UV_INDEX_URL", "")
-    extra = f"{environment.get('UV_INDEX', '')} {environment.get('UV_EXTRA_INDEX_URL', '')}"
+    variables = context.environment
+    default = variables.get("UV_DEFAULT_INDEX") or variables.get("UV_INDEX_URL", "")
+    extra = f"{variables.get('UV_INDEX', '')} {variables.get('UV_EXTRA_INDEX_URL', '')}"
     of_pip = not default and not extra.strip()
     if of_pip:
-        default = environment.get("PIP_INDEX_URL", "")
-        extra = environment.get("PIP_EXTRA_INDEX_URL", "")
+        default = variables.get("PIP_INDEX_URL", "")
+        extra = variables.get("PIP_EXTRA_INDEX_URL", "")
     return Mirrors(
         default=named_index(default)[1],
         extra=tuple(named_index(entry) for entry in extra.split()),
@@ -38,34 +40,34 @@ def mirrors(environment: Mapping[str, str]) -> Mirrors:
     )
 
 
-def certificates_variable(environment: Mapping[str, str]) -> str:
+def certificates_variable(context: Context) -> str:
     """Return the variable that names the CA bundle to use, or an empty text."""
     # Some of these may name a folder, which cannot be mounted as a secret file.
     candidates = (
         name
         for name in _CERTIFICATES
-        if environment.get(name) and not Path(environment[name]).is_dir()
+        if context.environment.get(name) and not Path(context.environment[name]).is_dir()
     )
     return next(candidates, "")
 
 
-def certificates(environment: Mapping[str, str]) -> str:
+def certificates(context: Context) -> str:
     """Return the path of the CA bundle to use, or an empty text."""
-    return environment.get(certificates_variable(environment), "")
+    return context.environment.get(certificates_variable(context), "")
 
 
-def uv_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def uv_environment(context: Context) -> dict[str, str]:
     """Return the environment for uv, with pip's indexes and certificates if uv has none."""
-    chosen = dict(environment)
-    indexes = mirrors(environment)
+    chosen = dict(context.environment)
+    indexes = mirrors(context)
     if indexes.of_pip and indexes.default:
         chosen["UV_DEFAULT_INDEX"] = indexes.default
     if indexes.of_pip and indexes.extra:
         chosen["UV_INDEX"] = " ".join(address for _, address in indexes.extra)
         # pip takes the best version of all its indexes, and so do the builds.
         chosen.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
-    if certificates(environment):
-        chosen["SSL_CERT_FILE"] = certificates(environment)
+    if certificates(context):
+        chosen["SSL_CERT_FILE"] = certificates(context)
     return chosen
 
 

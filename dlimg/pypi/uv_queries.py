@@ -16,6 +16,7 @@ from typing import Final
 import uv
 from packaging.version import Version
 
+from dlimg.context import Context
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.host import process
 from dlimg.lock.solve import MISLEADING, SECONDS
@@ -38,7 +39,7 @@ Target = tuple[str, str]
 AskUv = Callable[[Sequence[Wheel], Target], str]
 
 
-def index_addresses(environment: Mapping[str, str]) -> tuple[str, ...]:
+def index_addresses(context: Context) -> tuple[str, ...]:
     """Return the addresses of the indexes in the order in which uv asks them.
 
     These come from uv's variables, configuration files and default. Raises NetworkFailure when
@@ -46,7 +47,7 @@ def index_addresses(environment: Mapping[str, str]) -> tuple[str, ...]:
     """
     argv = [uv.find_uv_bin(), "pip", "compile", "-", "--quiet", "--offline", "--no-header"]
     outcome = process.run(
-        [*argv, "--emit-index-url"], env=uv_environment(environment), stdin="", timeout=60
+        [*argv, "--emit-index-url"], env=uv_environment(context), stdin="", timeout=60
     )
     lines = [line.split(maxsplit=1) for line in outcome.stdout.splitlines() if line.strip()]
     addresses = tuple(
@@ -77,13 +78,13 @@ def missing_wheel(wheel: Wheel) -> Negative:
     )
 
 
-def uv_query(environment: Mapping[str, str]) -> AskUv:
-    """Return a function that asks uv under this environment.
+def uv_query(context: Context) -> AskUv:
+    """Return a function that asks uv with the settings of this context.
 
     The function raises WheelNotFound when the index does not have all of the wheels, and
     NetworkFailure when it does not answer as it should.
     """
-    settings = uv_environment(environment)
+    settings = uv_environment(context)
     program = uv.find_uv_bin()  # not in the function: `sysconfig` is not thread-safe
     clean = {name: value for name, value in settings.items() if name not in MISLEADING}
 
@@ -116,16 +117,16 @@ def query_argv(program: str, target: Target, output: Path) -> list[str]:
     ]
 
 
-def managed_pythons(environment: Mapping[str, str]) -> tuple[str, dict[str, tuple[str, str]]]:
+def managed_pythons(context: Context) -> tuple[str, dict[str, tuple[str, str]]]:
     """Return uv's version, and by minor the oldest and newest Python that it installs.
 
     Only final releases of CPython for Linux with glibc on this host's architecture; neither
     free-threaded nor debug builds.
     """
     program = uv.find_uv_bin()
-    version = process.run_checked([program, "--version"], env=environment).stdout.split()[1]
+    version = process.run_checked([program, "--version"], env=context.environment).stdout.split()[1]
     options = ["--all-versions", "--only-downloads", "--output-format", "json"]
-    listing = process.run_checked([program, "python", "list", *options], env=environment)
+    listing = process.run_checked([program, "python", "list", *options], env=context.environment)
     versions: dict[str, list[str]] = {}
     for row in json.loads(listing.stdout):
         build = (row["implementation"], row.get("variant", "default"), row["libc"])

@@ -33,7 +33,7 @@ def login_for(host: str, context: Context) -> Login | None:
 
     Raises `BadInput` for settings that cannot be read, and when a credential helper fails.
     """
-    file = docker_config_folder(context.environment) / "config.json"
+    file = docker_config_folder(context) / "config.json"
     settings = dict(read_settings(file))
     credentials = {
         name: settings[name]

@@ -119,7 +119,7 @@ def open_registry(host: str, context: Context, *, seconds: float = SECONDS) -> I
             host=host,
             address=registry_url(host),
             session=session,
-            verify=certificates(context.environment) or True,
+            verify=certificates(context) or True,
             login=lambda: login_for(host, context),
             seconds=seconds,
         )

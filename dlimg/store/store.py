@@ -13,15 +13,16 @@ import errno
 import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
 from dlimg.atomic_write import read_now
+from dlimg.context import Context
 from dlimg.errors import Negative
-from dlimg.host.local_state import cache_folder, file_lock
+from dlimg.host.file_lock import file_lock
 from dlimg.layer.compress import FORMAT, WrittenLayer
 from dlimg.store.keys import Layer, LayerKey, format_entry, parse_entry
 
@@ -63,9 +64,9 @@ class Store:
         return self.index / f"{key}.json"
 
 
-def layer_store(environment: Mapping[str, str]) -> Store:
+def layer_store(context: Context) -> Store:
     """Return the user's store, which need not exist yet."""
-    return Store(path=cache_folder(environment) / "layers")
+    return Store(path=context.cache / "layers")
 
 
 def find_layer(store: Store, key: LayerKey) -> Layer | None:

@@ -72,7 +72,7 @@ def tools_image(engine: Engine, base: Base) -> str:
         repository="dlimg-test/registry",
     )
     one = samples.planned(image, on=base, key=content_key(image, base, ""))
-    with secrets_from(os.environ) as using:
+    with secrets_from(Context.of(os.environ, print)) as using:
         (built,) = small_images.built_all([one], engine, using=using)
     assert isinstance(built, BuiltImage), built
     return one.reference

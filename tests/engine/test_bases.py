@@ -118,7 +118,7 @@ def test_an_existing_base_is_not_made_again(engine: Engine, base: Base) -> None:
 
 
 def test_a_base_made_twice_has_the_same_bytes(engine: Engine, base: Base, tmp_path: Path) -> None:
-    tools = bases.tools_folder(engine.environment)
+    tools = bases.tools_folder(engine.context)
     tar = tmp_path / "again.tar"
     identity = bootstrap.make_rootfs(DEBIAN, tar, tools=tools, log=print)
     before = engine.sdk.images.get(base.reference.removeprefix("docker-image://"))

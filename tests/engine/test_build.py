@@ -17,6 +17,7 @@ import pytest
 from dlimg.builders.build_failure import explain_failure
 from dlimg.builders.progress import BuildProgress
 from dlimg.builders.secrets import secrets_from
+from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.errors import BadInput, Negative, NoEngine
 from dlimg.model import Base, BuildFailure, BuiltImage
@@ -99,8 +100,8 @@ def test_an_image_of_which_nothing_is_remembered_comes_from_the_build_cache(
 ) -> None:
     plan = small_images.planned(base, "FROM debian:trixie-slim\nRUN date +%N > /date\n")
     with small_images.image(plan, engine) as first:
-        elsewhere = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
-        (again,) = small_images.built_all([plan], replace(engine, environment=elsewhere))
+        elsewhere = replace(engine.context, state=tmp_path / "state")
+        (again,) = small_images.built_all([plan], replace(engine, context=elsewhere))
         assert isinstance(again, BuiltImage)
         assert (again.digest, again.cached) == (first.digest, False)
 
@@ -126,7 +127,7 @@ def test_a_failed_build_does_not_stop_other_images(engine: Engine, base: Base) -
 def test_an_engine_that_ends_while_it_builds_is_no_engine(engine: Engine, base: Base) -> None:
     plan = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
     nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
-    lost = replace(engine, environment={**engine.environment, **nowhere})
+    lost = replace(engine, context=Context.of({**engine.environment, **nowhere}, print))
     with pytest.raises(NoEngine, match="no longer answers: No such file"):
         small_images.built_all([plan], lost)
 
@@ -162,7 +163,7 @@ def test_secrets_reach_a_step_and_no_layer(engine: Engine, base: Base, tmp_path:
         "HTTPS_PROXY": "http://user:secret@127.0.0.1:9",
     }
     plan = small_images.planned(base, f"FROM debian:trixie-slim\n{steps}")
-    with small_images.named(engine, plan), secrets_from(environment) as using:
+    with small_images.named(engine, plan), secrets_from(Context.of(environment, print)) as using:
         (built,) = small_images.built_all([plan], engine, using=using)
         assert isinstance(built, BuiltImage), built
         image = engine.sdk.images.get(plan.reference)

@@ -13,6 +13,7 @@ import pytest
 
 from dlimg.assembly.system import SystemBuildTools, build_system
 from dlimg.builders.secrets import secrets_from
+from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
 from dlimg.model import EPOCH, Base, BuiltImage, PlannedImage
@@ -109,7 +110,7 @@ def tools(engine: Engine, lines: list[str]) -> SystemBuildTools:
 
 
 def built(planned: PlannedImage, engine: Engine, store: Store) -> SystemLayers:
-    with secrets_from(os.environ) as using:
+    with secrets_from(Context.of(os.environ, print)) as using:
         given = replace(tools(engine, []), secrets=using.files, arguments=using.arguments)
         return build_system(planned, store, given)
 

@@ -65,10 +65,10 @@ def classic(engine: Engine) -> Iterator[Engine]:
     # A short path: sockets have one.
     folder = Path(tempfile.mkdtemp(prefix="dlimg-"))
     environment = {**os.environ, "DLIMG_ENGINE_HOME": str(folder / "c")}
-    home = home_of(environment)
+    home = home_of(Context.of(environment, print))
     if engine.private:
         home.path.mkdir()
-        home.root.symlink_to(home_of(os.environ).root)
+        home.root.symlink_to(home_of(Context.of(os.environ, print)).root)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(private_engine, "daemon_settings", settings)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.builders.secrets import secrets_from
+from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.host.process import run_checked
 from dlimg.model import Base, BuildFailure, Flavour
@@ -248,7 +249,7 @@ def test_a_failing_line_ends_the_build(engine: Engine, base: Base) -> None:
     one = planned(base, cell())
     wrong = one.image.dockerfile.replace("dlimg-overlay /home/user/env\n", "false\n")
     assert wrong != one.image.dockerfile
-    with secrets_from(os.environ) as using:
+    with secrets_from(Context.of(os.environ, print)) as using:
         (failure,) = small_images.built_all(
             [replace(one, image=replace(one.image, dockerfile=wrong))], engine, using=using
         )
@@ -260,7 +261,7 @@ def test_the_same_input_makes_the_same_layers(runtime: Made, tmp_path: Path) -> 
     one = runtime.built.planned
     context = f"{one.image.cell.os.image}={one.base.reference}"
     (tmp_path / "Dockerfile").write_text(one.image.dockerfile)
-    with secrets_from(os.environ) as using:
+    with secrets_from(Context.of(os.environ, print)) as using:
         run_checked(
             [
                 *(str(runtime.engine.docker), "buildx", "build", "--output", "type=docker"),

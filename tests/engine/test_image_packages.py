@@ -52,13 +52,13 @@ def keyed(engine: Engine, one: PlannedImage, store: Store) -> PlannedImage:
 def test_an_image_of_another_form_is_built_once_to_know_its_packages(
     engine: Engine, base: Base, tmp_path: Path
 ) -> None:
-    engine = replace(engine, environment={**engine.environment, "XDG_STATE_HOME": str(tmp_path)})
+    engine = replace(engine, context=replace(engine.context, state=tmp_path / "state"))
     store = Store(path=tmp_path / "store")
     unknown = replace(small_images.planned(base, OWN), key="")
-    assert with_known_keys([unknown], store, engine.environment) == (unknown,)
+    assert with_known_keys([unknown], store, engine.context) == (unknown,)
     one = keyed(engine, unknown, store)
     assert not [name for image in engine.sdk.images.list("dlimg-packages") for name in image.tags]
-    assert with_known_keys([unknown], store, engine.environment) == (one,)
+    assert with_known_keys([unknown], store, engine.context) == (one,)
     with small_images.image(one, engine) as built:
         listed = packages_in_image(engine, built.digest)
         assert "cpython-3.12.16=20261110" in listed
@@ -72,7 +72,7 @@ def test_an_image_of_another_form_is_built_once_to_know_its_packages(
 
 
 def test_an_image_without_packages_has_a_key(engine: Engine, base: Base, tmp_path: Path) -> None:
-    engine = replace(engine, environment={**engine.environment, "XDG_STATE_HOME": str(tmp_path)})
+    engine = replace(engine, context=replace(engine.context, state=tmp_path / "state"))
     text = "FROM scratch\nCOPY <<EOF /file\nx\nEOF\n"
     one = keyed(
         engine, replace(small_images.planned(base, text), key=""), Store(path=tmp_path / "store")
@@ -85,14 +85,14 @@ def test_an_image_without_packages_has_a_key(engine: Engine, base: Base, tmp_pat
 def test_an_image_whose_packages_moved_while_it_was_built_gets_no_name(
     engine: Engine, base: Base, tmp_path: Path
 ) -> None:
-    engine = replace(engine, environment={**engine.environment, "XDG_STATE_HOME": str(tmp_path)})
-    store = layer_store(engine.environment)
+    engine = replace(engine, context=replace(engine.context, state=tmp_path / "state"))
+    store = layer_store(engine.context)
     unknown = replace(small_images.planned(base, OWN), key="")
     true = keyed(engine, unknown, store)
     # As if the distribution had been another when the key was computed.
     (record,) = (tmp_path / "dlimg/packages").glob("*.json")
     record.write_text(json.dumps(["mine:all=0"]))
-    (other,) = with_known_keys([unknown], store, engine.environment)
+    (other,) = with_known_keys([unknown], store, engine.context)
     assert other.reference != true.reference
     with small_images.named(engine, other, true):
         (failed,) = small_images.built_all([other], engine)

@@ -79,7 +79,7 @@ def pair(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> It
     cdi.mkdir()
     (cdi / "made-up.json").write_text(json.dumps(CDI))
     environment = {**os.environ, "DLIMG_ENGINE_HOME": str(folder / "e")}
-    home = home_of(environment)
+    home = home_of(Context.of(environment, print))
     try:
         second = private_engine.up(home, Context.of(environment, print), cdi=[cdi])
         second.sdk.images.load(b"".join(engine.sdk.images.get(name).save(named=True)))
@@ -122,7 +122,7 @@ def test_prune_removes_what_was_made_here_and_nothing_built_on_it(
     pair: Pair, tmp_path: Path
 ) -> None:
     here = {**pair.second.environment, "XDG_STATE_HOME": str(tmp_path)}
-    second = replace(pair.second, environment=here)
+    second = replace(pair.second, context=Context.of(here, print))
     start = Base(os="debian13", source=BaseSource.BOOTSTRAP, identity="x", reference=pair.base)
     one = small_images.planned(start, "FROM debian:trixie-slim\nRUN true\n")
     (built,) = small_images.built_all([one], second)
@@ -144,7 +144,7 @@ def test_the_private_engine_reports_its_settings(pair: Pair) -> None:
     assert pair.second.private
     assert pair.second.root == str(pair.home.data)
     assert client.free_bytes(pair.second)
-    status = private_engine.status(pair.home)
+    status = private_engine.status(pair.home, Context.of(pair.environment, print))
     assert (status.running, status.host) == (True, pair.second.host)
     assert status.version == pair.second.version
     assert any("docker.io" in line for line in status.packages)
@@ -159,7 +159,7 @@ def test_a_running_private_engine_is_found(pair: Pair) -> None:
 
 
 def test_a_second_up_only_repairs_the_network(pair: Pair) -> None:
-    before = private_engine.status(pair.home)
+    before = private_engine.status(pair.home, Context.of(pair.environment, print))
     command = private_engine.tool_runner(pair.home)
     chosen = network.load_network(pair.home.network)
     assert chosen is not None
@@ -168,7 +168,7 @@ def test_a_second_up_only_repairs_the_network(pair: Pair) -> None:
     assert marked_rules(pair) == 0
     pair.up().sdk.close()
     assert marked_rules(pair) == 3
-    assert private_engine.status(pair.home) == before
+    assert private_engine.status(pair.home, Context.of(pair.environment, print)) == before
 
 
 def test_a_device_of_a_made_up_vendor(pair: Pair) -> None:
@@ -209,7 +209,7 @@ def test_two_private_engines_keep_their_networks(pair: Pair) -> None:
     private_engine.down(pair.home, log=print)
     assert pair.home.bridge not in links()
     assert marked_rules(pair) == 0
-    assert not private_engine.status(pair.home).running
+    assert not private_engine.status(pair.home, Context.of(pair.environment, print)).running
     assert not pair.home.socket.exists()
     assert pair.home.data.is_dir()
     reaches_out(pair.first, pair.base)
@@ -218,7 +218,7 @@ def test_two_private_engines_keep_their_networks(pair: Pair) -> None:
 
 
 def test_a_private_engine_keeps_its_images_over_a_crash(pair: Pair) -> None:
-    pid = private_engine.status(pair.home).pid
+    pid = private_engine.status(pair.home, Context.of(pair.environment, print)).pid
     os.kill(pid, signal.SIGKILL)
     assert process.wait_until(lambda: private_engine.running_pid(pair.home) == 0, 10)
     assert pair.home.pid_file.exists()
@@ -248,7 +248,7 @@ def test_a_start_that_fails_shows_the_end_of_the_log(
     folder.mkdir()
     (folder / "root").symlink_to(pair.home.root)
     monkeypatch.setattr(private_engine, "daemon_settings", lambda *_, **__: {"no-such-setting": 1})
-    home = home_of({"DLIMG_ENGINE_HOME": str(folder)})
+    home = home_of(Context.of({"DLIMG_ENGINE_HOME": str(folder)}, print))
     with pytest.raises(NoEngine, match="no-such-setting") as caught:
         private_engine.up(home, Context.of(pair.environment, print))
     assert caught.value.exit_code == 4
@@ -264,7 +264,8 @@ def test_an_interrupt_while_it_is_fetched_leaves_nothing_half(pair: Pair) -> Non
         "from dlimg.engine import private_engine\n"
         "from dlimg.engine.private_home import home_of\n"
         "log = lambda line: print(line, flush=True)\n"
-        "private_engine.up(home_of(os.environ), Context.of(os.environ, log))\n"
+        "context = Context.of(os.environ, log)\n"
+        "private_engine.up(home_of(context), context)\n"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", text],

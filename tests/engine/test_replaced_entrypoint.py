@@ -14,6 +14,7 @@ import pytest
 from uv import find_uv_bin
 
 from dlimg.builders.secrets import secrets_from
+from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.host.process import run_checked
 from dlimg.model import Base
@@ -208,7 +209,7 @@ done
 END
 """)
     name = f"dlimg-test-ssh-{secrets.token_hex(4)}"
-    with secrets_from(os.environ) as using:
+    with secrets_from(Context.of(os.environ, print)) as using:
         run_checked(
             [
                 *(str(image.engine.docker), "buildx", "build", "--load", "--tag", name),

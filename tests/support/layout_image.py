@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dlimg.builders.secrets import secrets_from
+from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.host.process import ProcessResult, run
 from dlimg.model import Base, BuiltImage, Cell, Flavour, PlannedImage
@@ -94,7 +95,7 @@ def make_image(engine: Engine, base: Base, of: Cell, folder: Path) -> Iterator[M
         "DLIMG_APT_CONF": str(folder / "apt.conf"),
     }
     one = planned(base, of)
-    with small_images.named(engine, one), secrets_from(environment) as using:
+    with small_images.named(engine, one), secrets_from(Context.of(environment, print)) as using:
         (built,) = small_images.built_all([one], engine, using=using)
         assert isinstance(built, BuiltImage), built
         yield Made(engine=engine, built=built, hidden=hidden)

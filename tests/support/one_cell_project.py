@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Event
 
+from dlimg.context import Context
 from dlimg.lock.lockfile import lock_text
 from dlimg.lock.store import read_lock
 from dlimg.model import BuiltImage, Wheel
@@ -118,7 +119,9 @@ class Tiny:
     def ready(self, name: str) -> Store:
         """A store of this name, in which the system is and nothing else."""
         store = self.store(name)
-        copy_system(system_source(self.real.planned), layer_store(os.environ), store)
+        copy_system(
+            system_source(self.real.planned), layer_store(Context.of(os.environ, print)), store
+        )
         return store
 
     def start(self, cache: str, *words: str) -> "subprocess.Popen[str]":

@@ -126,7 +126,7 @@ class Pulling:
             private=False,
             version="28",
             docker=Path("docker"),
-            environment={},
+            context=Context.of({}, print),
             root="",
             sdk=sdk,
         )

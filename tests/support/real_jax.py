@@ -20,6 +20,7 @@ from dlimg.checks.execute import RunningContainer, run_check
 from dlimg.checks.image_inputs import read_wheel_records
 from dlimg.checks.inputs import ReferenceData, make_inputs
 from dlimg.checks.verdicts import verdict_of
+from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.model import Base, BaseSource, BuiltImage, Image, PlannedImage, Verdict
 from dlimg.pipeline.images import current_images
@@ -67,7 +68,7 @@ def jax(engine: Engine) -> BuiltImage:
         reference="",
     )
     unknown = PlannedImage(image=made, base=base, key="")
-    system = load_system(layer_store(os.environ), system_source(unknown))
+    system = load_system(layer_store(Context.of(os.environ, print)), system_source(unknown))
     assert system
     planned = with_key(unknown, system.packages_digest)
     return BuiltImage(planned=planned, digest=line["digest"], size=0, seconds=0, cached=True)
@@ -122,7 +123,7 @@ def judged(
         text = found[path].decode()
         assert text.count(old) == 1, f"{path} does not hold once: {old}"
         found[path] = text.replace(old, new).encode()
-    records = read_wheel_records(of.planned.image.lock, layer_store(os.environ))
+    records = read_wheel_records(of.planned.image.lock, layer_store(Context.of(os.environ, print)))
     facts = make_inputs(
         of.planned, {}, reference=ReferenceData(layout=layout_of(of), records=records)
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.builders.choose import address_obstacle, choose_builder
+from dlimg.context import Context
 from dlimg.model import Image
 from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import Project, read_project
@@ -53,10 +54,10 @@ def test_auto_looks_at_the_engine_and_words_decide(images: dict[str, Image]) -> 
     ],
 )
 def test_an_address_says_enough(host: str, said: str) -> None:
-    assert address_obstacle({"DOCKER_HOST": host}) == said
+    assert address_obstacle(Context.of({"DOCKER_HOST": host}, print)) == said
 
 
 def test_no_address_is_no_obstacle(tmp_path: Path) -> None:
-    assert address_obstacle({"HOME": str(tmp_path)}) == ""
+    assert address_obstacle(Context.of({"HOME": str(tmp_path)}, print)) == ""
     (tmp_path / "config.json").write_text(json.dumps({}))
-    assert address_obstacle({"DOCKER_CONFIG": str(tmp_path)}) == ""
+    assert address_obstacle(Context.of({"DOCKER_CONFIG": str(tmp_path)}, print)) == ""

@@ -11,6 +11,7 @@ import pytest
 from dlimg.builders.builder import BuildParameters, existing_images
 from dlimg.builders.choose import build_images
 from dlimg.builders.secrets import Secrets
+from dlimg.context import Context
 from dlimg.engine import ownership
 from dlimg.errors import NoEngine
 from dlimg.lock import store
@@ -57,9 +58,9 @@ def test_forty_images_are_one_request(state: dict[str, str]) -> None:
     forty = several(40)
     rows = [row(one, f"sha256:{number:064d}") for number, one in enumerate(forty)]
     for each in rows:
-        ownership.record_build(state, KEY, each["Id"])
+        ownership.record_build(Context.of(state, print), KEY, each["Id"])
     api = Api(rows)
-    engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
+    engine: Any = SimpleNamespace(context=Context.of(state, print), sdk=SimpleNamespace(api=api))
     result = existing_images(forty, engine)
     assert list(result) == [one.reference for one in forty]
     assert {(one.size, one.cached) for one in result.values()} == {(7, True)}
@@ -73,9 +74,11 @@ def test_only_images_of_this_builder_count_as_existing(state: dict[str, str]) ->
         row(by_other, "sha256:2", {BUILDER_LABEL: "layers/1"}),
         row(strange, "sha256:3", {BUILDER_LABEL: "buildkit"}),
     ]
-    ownership.record_build(state, KEY, "sha256:1")
-    ownership.record_build(state, KEY, "sha256:2")
-    engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=Api(rows)))
+    ownership.record_build(Context.of(state, print), KEY, "sha256:1")
+    ownership.record_build(Context.of(state, print), KEY, "sha256:2")
+    engine: Any = SimpleNamespace(
+        context=Context.of(state, print), sdk=SimpleNamespace(api=Api(rows))
+    )
     every = [made_here, by_other, strange, missing]
     assert list(existing_images(every, engine, "buildkit")) == [made_here.reference]
     assert list(existing_images(every, engine, "layers")) == [by_other.reference]
@@ -86,9 +89,9 @@ def test_only_images_of_this_builder_count_as_existing(state: dict[str, str]) ->
 
 def test_a_moving_name_that_leads_elsewhere_is_led_back(state: dict[str, str]) -> None:
     [one] = several(1)
-    ownership.record_build(state, KEY, "sha256:1")
+    ownership.record_build(Context.of(state, print), KEY, "sha256:1")
     api = Api([{"Id": "sha256:1", "RepoTags": [one.reference], "Labels": None, "Size": 7}])
-    engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
+    engine: Any = SimpleNamespace(context=Context.of(state, print), sdk=SimpleNamespace(api=api))
     assert list(existing_images([one], engine)) == [one.reference]
     assert api.tagged == [(one.reference, one.image.repository, one.image.tag)]
 
@@ -105,9 +108,11 @@ def built(every: Sequence[PlannedImage], engine: Any) -> tuple[BuiltImage | Buil
 
 def test_buildx_is_asked_for_by_what_is_not_there(state: dict[str, str]) -> None:
     present, missing = several(2)
-    ownership.record_build(state, KEY, "sha256:1")
+    ownership.record_build(Context.of(state, print), KEY, "sha256:1")
     sdk = SimpleNamespace(api=Api([row(present, "sha256:1")]))
-    engine: Any = SimpleNamespace(environment=state, sdk=sdk, docker=Path("/nowhere/docker"))
+    engine: Any = SimpleNamespace(
+        environment=state, context=Context.of(state, print), sdk=sdk, docker=Path("/nowhere/docker")
+    )
     assert [type(one) for one in built([present], engine)] == [BuiltImage]
     with pytest.raises(NoEngine, match="has no buildx plugin"):
         built([present, missing], engine)
@@ -115,7 +120,7 @@ def test_buildx_is_asked_for_by_what_is_not_there(state: dict[str, str]) -> None
 
 def test_no_planned_image_means_no_request(state: dict[str, str]) -> None:
     api = Api([])
-    engine: Any = SimpleNamespace(environment=state, sdk=SimpleNamespace(api=api))
+    engine: Any = SimpleNamespace(context=Context.of(state, print), sdk=SimpleNamespace(api=api))
     assert existing_images([], engine) == {}
     assert api.asked == []
 

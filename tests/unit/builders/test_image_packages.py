@@ -22,6 +22,7 @@ from dlimg.builders.image_packages import (
     packages_file,
 )
 from dlimg.builders.progress import BuildProgress
+from dlimg.context import Context
 from dlimg.errors import Negative, NoEngine
 from dlimg.model import BuildFailure, PlannedImage
 from dlimg.pipeline.images import locked_images
@@ -208,12 +209,12 @@ def test_a_system_that_is_kept_tells_its_packages(
     store: Store, planned: PlannedImage, tmp_path: Path
 ) -> None:
     assert planned.image.layers_obstacle == ""
-    state = {"XDG_STATE_HOME": str(tmp_path)}
-    assert with_known_keys([planned], store, state) == (planned,)
+    context = Context.of({"XDG_STATE_HOME": str(tmp_path)}, print)
+    assert with_known_keys([planned], store, context) == (planned,)
     system = keep(store, planned, STATUS, tmp_path)
     assert system.packages == LISTED
-    assert known_packages(planned, store, state) == LISTED
-    (known,) = with_known_keys([planned], store, state)
+    assert known_packages(planned, store, context) == LISTED
+    (known,) = with_known_keys([planned], store, context)
     assert known.packages == system.packages_digest == packages_digest(LISTED)
     assert known.key
     check_packages(known, LISTED)
@@ -221,7 +222,7 @@ def test_a_system_that_is_kept_tells_its_packages(
         check_packages(known, LISTED[1:])
     # The distribution moves, the system is built again: another name.
     keep(store, planned, STATUS.replace("2026a", "2026b"), tmp_path)
-    (moved,) = with_known_keys([planned], store, state)
+    (moved,) = with_known_keys([planned], store, context)
     assert moved.reference != known.reference
     assert moved.moving_reference == known.moving_reference
 
@@ -334,21 +335,21 @@ def own(planned: PlannedImage) -> PlannedImage:
 def test_a_dockerfile_of_its_own_form_is_known_by_what_all_of_it_installs(
     store: Store, planned: PlannedImage, tmp_path: Path
 ) -> None:
-    state = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    context = Context.of({"XDG_STATE_HOME": str(tmp_path / "state")}, print)
     keep(store, planned, STATUS, tmp_path)
     plan = own(planned)
     assert plan.image.layers_obstacle
-    assert with_known_keys([plan], store, state) == (plan,)  # its system does not tell
-    path = packages_file(plan, state)
+    assert with_known_keys([plan], store, context) == (plan,)  # its system does not tell
+    path = packages_file(plan, context)
     path.parent.mkdir(parents=True)
     for wrong in ("", "{}", "[1]", "[" * 9999, '"a"'):
         path.write_text(wrong)
-        assert known_packages(plan, store, state) is None
+        assert known_packages(plan, store, context) is None
     path.write_text(json.dumps(LISTED))
-    (known,) = with_known_keys([plan], store, state)
+    (known,) = with_known_keys([plan], store, context)
     assert known.packages == packages_digest(LISTED)
     other = replace(plan, base=samples.base("debian12"))
-    assert known_packages(other, store, state) is None
+    assert known_packages(other, store, context) is None
 
 
 @pytest.mark.parametrize("is_own", [False, True])
@@ -358,16 +359,16 @@ def test_a_record_that_is_no_longer_true_is_forgotten(
     planned: PlannedImage,
     tmp_path: Path,
 ) -> None:
-    state = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    context = Context.of({"XDG_STATE_HOME": str(tmp_path / "state")}, print)
     plan = own(planned) if is_own else planned
     if is_own:
-        packages_file(plan, state).parent.mkdir(parents=True)
-        packages_file(plan, state).write_text(json.dumps(LISTED))
+        packages_file(plan, context).parent.mkdir(parents=True)
+        packages_file(plan, context).write_text(json.dumps(LISTED))
     else:
         keep(store, planned, STATUS, tmp_path)
-    (known,) = with_known_keys([plan], store, state)
-    message = forget_packages(known, LISTED[1:], store, state)
+    (known,) = with_known_keys([plan], store, context)
+    message = forget_packages(known, LISTED[1:], store, context)
     assert "other packages than its content key says: -held:amd64=1" in str(message)
     assert "build it again" in str(message)
-    assert with_known_keys([plan], store, state) == (plan,)
-    assert "names: -" not in str(forget_packages(known, LISTED[1:], store, state))
+    assert with_known_keys([plan], store, context) == (plan,)
+    assert "names: -" not in str(forget_packages(known, LISTED[1:], store, context))

@@ -21,6 +21,7 @@ from dlimg.assembly.system import OnLine
 from dlimg.builders.assemble import AssembleContext, open_assembler
 from dlimg.builders.layers import BuildRun
 from dlimg.builders.progress import BuildProgress
+from dlimg.context import Context
 from dlimg.errors import DlimgError, Negative, NoEngine
 from dlimg.layer.compress import compress_gzip
 from dlimg.layer.entries import LayerEntry
@@ -109,7 +110,7 @@ def build(
 
     context = AssembleContext(
         executor=executor,
-        environment={"HOME": str(executor.folder)},
+        context=Context.of({"HOME": str(executor.folder)}, print),
         store=store,
         find_links=[wheels],
     )

@@ -9,6 +9,7 @@ import pytest
 from docker.models.images import Image
 
 from dlimg.builders.disk_space import RetainedImage, own_names, prune_engine
+from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.engine.ownership import OWNER_LABEL, owner_label, record_build
 
@@ -108,7 +109,7 @@ def pruned(
     environment = {"XDG_STATE_HOME": str(tmp_path)}
     for number in (1, 2, 3, 4):
         for key in (KEY, IDENTITY):
-            record_build(environment, key, f"sha256:{number}")
+            record_build(Context.of(environment, print), key, f"sha256:{number}")
     sdk = FakeSdk(FakeImages(images, in_use))
     sdk.containers_there += containers
     engine = Engine(
@@ -116,7 +117,7 @@ def pruned(
         private=True,
         version="28.5.2",
         docker=Path("docker"),
-        environment=environment,
+        context=Context.of(environment, print),
         root="",
         sdk=cast("docker.DockerClient", sdk),
     )

@@ -8,6 +8,7 @@ import pytest
 
 from dlimg.builders.disk_space import predicted_bytes
 from dlimg.builders.secrets import pip_conf, secrets_from, uv_toml
+from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.lock.local_wheels import place_local_wheels
 from dlimg.pypi.mirrors import mirrors
@@ -39,12 +40,12 @@ URL = "https://user:p%40ss@mirror/simple"
 def test_the_index_is_what_uv_or_else_pip_would_use(
     environment: dict[str, str], default: str, extra: tuple[tuple[str, str], ...]
 ) -> None:
-    result = mirrors(environment)
+    result = mirrors(Context.of(environment, print))
     assert (result.default, result.extra) == (default, extra)
 
 
 def test_configuration_files() -> None:
-    result = mirrors({"UV_DEFAULT_INDEX": URL, "UV_INDEX": "two=https://x"})
+    result = mirrors(Context.of({"UV_DEFAULT_INDEX": URL, "UV_INDEX": "two=https://x"}, print))
     assert uv_toml(result) == (
         'index-strategy = "unsafe-best-match"\n\n'
         '[[index]]\nname = "two"\nurl = "https://x"\n\n'
@@ -54,7 +55,7 @@ def test_configuration_files() -> None:
         "[global]\nindex-url = https://user:p%%40ss@mirror/simple\n"
         "extra-index-url =\n    https://x\n"
     )
-    assert uv_toml(mirrors({})) == pip_conf(mirrors({})) == ""
+    assert uv_toml(mirrors(Context.of({}, print))) == pip_conf(mirrors(Context.of({}, print))) == ""
 
 
 def test_secret_files_are_private_and_gone_afterwards(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_secret_files_are_private_and_gone_afterwards(tmp_path: Path) -> None:
         "no_proxy": "localhost",
         "NO_PROXY": "",
     }
-    with secrets_from(environment) as secrets:
+    with secrets_from(Context.of(environment, print)) as secrets:
         assert sorted(secrets.files) == ["ca", "netrc", "pip.conf", "uv.toml"]
         folder = Path(secrets.files["ca"]).parent
         assert folder.stat().st_mode & 0o777 == 0o700
@@ -79,7 +80,7 @@ def test_secret_files_are_private_and_gone_afterwards(tmp_path: Path) -> None:
 
 
 def test_no_secret_is_made_up(tmp_path: Path) -> None:
-    with secrets_from({"HOME": str(tmp_path)}) as secrets:
+    with secrets_from(Context.of({"HOME": str(tmp_path)}, print)) as secrets:
         assert secrets.files == {}
         assert secrets.arguments == {}
 
@@ -87,14 +88,17 @@ def test_no_secret_is_made_up(tmp_path: Path) -> None:
 def test_the_first_named_certificate_file_counts(tmp_path: Path) -> None:
     (tmp_path / "pip.pem").write_text("PIP")
     environment = {"SSL_CERT_FILE": str(tmp_path), "PIP_CERT": str(tmp_path / "pip.pem")}
-    with secrets_from(environment) as secrets:
+    with secrets_from(Context.of(environment, print)) as secrets:
         assert Path(secrets.files["ca"]).read_text() == "PIP"
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "NETRC", "DLIMG_APT_CONF"])
 def test_a_file_that_is_not_there_is_told_with_its_variable(tmp_path: Path, variable: str) -> None:
     environment = {variable: str(tmp_path / "gone")}
-    with pytest.raises(BadInput, match="cannot be read") as raised, secrets_from(environment):
+    with (
+        pytest.raises(BadInput, match="cannot be read") as raised,
+        secrets_from(Context.of(environment, print)),
+    ):
         pass
     assert raised.value.problems[0].where == variable
 
@@ -103,7 +107,7 @@ def test_a_secret_too_large_for_a_build_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ca").write_bytes(b"x" * 600_000)
     with (
         pytest.raises(BadInput, match="600000 bytes"),
-        secrets_from({"SSL_CERT_FILE": str(tmp_path / "ca")}),
+        secrets_from(Context.of({"SSL_CERT_FILE": str(tmp_path / "ca")}, print)),
     ):
         pass
 
@@ -114,7 +118,7 @@ def test_secret_files_are_gone_after_an_interrupt(tmp_path: Path, number: int) -
     folders: list[Path] = []
 
     def interrupted() -> None:
-        with secrets_from({"SSL_CERT_FILE": str(tmp_path / "ca")}) as secrets:
+        with secrets_from(Context.of({"SSL_CERT_FILE": str(tmp_path / "ca")}, print)) as secrets:
             folders.append(Path(secrets.files["ca"]).parent)
             signal.raise_signal(signal.Signals(number))
 

@@ -10,6 +10,7 @@ import docker
 import pytest
 
 from dlimg.builders.load import remove_leftover_names
+from dlimg.context import Context
 from dlimg.engine.client import Engine
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -71,7 +72,7 @@ def test_only_temporary_names_of_ended_processes_are_removed(refusing: int) -> N
             private=True,
             version="28.5.2",
             docker=Path("docker"),
-            environment={},
+            context=Context.of({}, print),
             root="",
             sdk=cast("docker.DockerClient", sdk),
         )

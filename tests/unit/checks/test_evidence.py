@@ -25,6 +25,7 @@ from dlimg.checks.evidence import (
     reusable_verdict,
     write_evidence,
 )
+from dlimg.context import Context
 from dlimg.model import Check, CheckStatus, Evidence, Host, Verdict
 
 DIGEST = "sha256:" + "a" * 64
@@ -215,7 +216,7 @@ def test_only_valid_evidence_is_used_again(
     ],
 )
 def test_where_evidence_is_kept(environment: dict[str, str], folder: str) -> None:
-    assert str(evidence_folder(environment)) == folder
+    assert str(evidence_folder(Context.of(environment, print))) == folder
 
 
 def test_the_sha256_of_a_check_covers_its_imports() -> None:

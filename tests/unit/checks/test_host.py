@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dlimg.checks.host import engine_text, host_of, processor_name, this_host
+from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.model import Host
 
@@ -44,7 +45,7 @@ def engine(
         private=False,
         version="28.5.2",
         docker=Path("docker"),
-        environment={},
+        context=Context.of({}, print),
         root="",
         sdk=sdk,
     )

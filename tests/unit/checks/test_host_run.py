@@ -25,6 +25,7 @@ from dlimg.checks.host_run import (
     run_checks_on_host,
 )
 from dlimg.cli.main import main
+from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.host.process import wait_until
 from dlimg.model import CheckStatus, Evidence, Verdict
@@ -104,14 +105,14 @@ def there(images: Path, tmp_path: Path) -> Iterator[CheckHost]:
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "nvidia0").touch()
     wanted = HostCheckRequest(family="fake", images=images, python=sys.executable)
-    with open_check_host(wanted, os.environ, log=print, devices=tmp_path / "dev") as found:
+    with open_check_host(wanted, Context.of(os.environ, print), devices=tmp_path / "dev") as found:
         yield found
 
 
 def verdict(there: CheckHost, name: str, header: str, body: str) -> Verdict:
     """What the check says; written before the machine was looked at, or after."""
     write(there.request.images / "fake" / "checks", name, header, body)
-    with open_check_host(there.request, there.environment, log=print) as found:
+    with open_check_host(there.request, Context.of(there.environment, print)) as found:
         seen = replace(found, has_gpu=there.has_gpu)
         check = next(one for one in checks_on_host(seen) if one.name == name)
         return run_check_on_host(seen, check)
@@ -202,7 +203,7 @@ def test_a_gpu_is_expected_where_nvml_answers(images: Path, tmp_path: Path) -> N
     one = "Gpu('GPU-1', 'NVIDIA H200', '580', '9.0', 1)"
     module.write_text(f"{module.read_text()}\nlook = lambda: Sight([{one}], [], '')\n")
     wanted = HostCheckRequest(family="fake", images=images, python=sys.executable)
-    with open_check_host(wanted, os.environ, log=print, devices=tmp_path) as found:
+    with open_check_host(wanted, Context.of(os.environ, print), devices=tmp_path) as found:
         assert (found.gpus, found.has_gpu) == (("NVIDIA H200",), True)
 
 
@@ -212,7 +213,7 @@ def test_a_device_file_is_enough_to_expect_a_gpu(end: str, images: Path, tmp_pat
     wanted = HostCheckRequest(family="fake", images=images, python=sys.executable)
     for name, is_expected in (("nvidiactl", False), ("nvidia1", True)):
         (tmp_path / name).touch()
-        with open_check_host(wanted, os.environ, log=print, devices=tmp_path) as found:
+        with open_check_host(wanted, Context.of(os.environ, print), devices=tmp_path) as found:
             assert (found.gpus, found.has_gpu) == ((), is_expected)
 
 
@@ -260,7 +261,7 @@ def test_checks_that_need_a_compiler_are_not_required_without_one(
         (tmp_path / "bin" / name).touch(mode=0o755)
     known_python = replace(there.interpreter, has_headers=has_headers)
     environment = {**there.environment, "PATH": str(tmp_path / "bin")}
-    with open_check_host(there.request, os.environ, log=print) as found:
+    with open_check_host(there.request, Context.of(os.environ, print)) as found:
         seen = replace(found, environment=environment, interpreter=known_python)
         verdict = run_check_on_host(seen, checks_on_host(seen)[0])
     assert verdict.status is (CheckStatus.NOT_RUN if reason else CheckStatus.PASSED)

@@ -167,7 +167,7 @@ def folder(tmp_path: Path) -> Path:
 def refresh(shop: Shop, folder: Path, *, write: bool = True, commit: bool = False) -> FactsRefresh:
     environment = {"PATH": os.environ["PATH"]}
     index_cache = PackageIndexCache(
-        index=open_index(environment, folder.parent / "cache"),
+        index=open_index(Context.of(environment, print), folder.parent / "cache"),
         addresses=(shop.address,),
         fatbin=ROOT / "images/common/checks/_fatbin.py",
     )
@@ -357,7 +357,7 @@ def test_a_page_in_html() -> None:
 
 
 def test_an_unknown_project_has_no_files(shop: Shop, tmp_path: Path) -> None:
-    index = open_index({}, tmp_path)
+    index = open_index(Context.of({}, print), tmp_path)
     assert list_files(index, (shop.address,), "nothing-of-this-name") == ()
 
 
@@ -367,7 +367,7 @@ def test_indexes_are_asked_in_uvs_order() -> None:
         "UV_DEFAULT_INDEX": "https://last.example/simple",
         "UV_INDEX": "mine=https://first.example/simple file:///somewhere",
     }
-    assert index_addresses(environment) == (
+    assert index_addresses(Context.of(environment, print)) == (
         "https://first.example/simple",
         "https://last.example/simple",
     )

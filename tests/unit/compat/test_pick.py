@@ -505,7 +505,9 @@ def test_an_image_that_was_tested_is_named_so(
         engine="28.5",
         verdicts=(passed,),
     )
-    write_evidence(evidence_folder({"XDG_STATE_HOME": str(tmp_path)}), evidence, log=print)
+    write_evidence(
+        evidence_folder(Context.of({"XDG_STATE_HOME": str(tmp_path)}, print)), evidence, log=print
+    )
     first, *others = json.loads(ran(*wanted)[1])["runs"]
     assert first["tested"].endswith("tested on Tesla T4, driver 535.104.05, 2026-11-20")
     assert {entry["tested"] for entry in others} == {None}

@@ -10,6 +10,7 @@ from typing import Any, cast
 import docker
 import pytest
 
+from dlimg.context import Context
 from dlimg.debian import bootstrap
 from dlimg.debian.apt_sources import OsRelease
 from dlimg.engine import bases, gpu
@@ -77,7 +78,9 @@ def an_engine(sdk: FakeSdk, tmp_path: Path, host: str = "unix:///x") -> Engine:
         private=True,
         version="28.5.2",
         docker=Path("docker"),
-        environment={"DLIMG_ENGINE_HOME": str(tmp_path.parent / "e"), "DOCKER_HOST": host},
+        context=Context.of(
+            {"DLIMG_ENGINE_HOME": str(tmp_path.parent / "e"), "DOCKER_HOST": host}, print
+        ),
         root="",
         sdk=cast("docker.DockerClient", sdk),
     )

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def an_engine(host: str, environment: Mapping[str, str], *, private: bool = Fals
         private=private,
         version="28.5.2",
         docker=Path("docker"),
-        environment=environment,
+        context=Context.of(environment, print),
         root="",
         sdk=docker.DockerClient.__new__(docker.DockerClient),
     )
@@ -39,11 +40,11 @@ def an_engine(host: str, environment: Mapping[str, str], *, private: bool = Fals
 def a_probe(*answering: str, own: int = 0, obstacle: str = "") -> EngineProbe:
     """A probe of engines at these addresses and of a private one with this pid."""
 
-    def unreachable_reason(environment: Mapping[str, str]) -> str:
-        return "" if environment["DOCKER_HOST"] in answering else "Connection refused"
+    def unreachable_reason(context: Context) -> str:
+        return "" if context.environment["DOCKER_HOST"] in answering else "Connection refused"
 
-    def join(home: PrivateHome, environment: Mapping[str, str]) -> Engine:
-        return an_engine(f"joined {home.host}", environment, private=True)
+    def join(home: PrivateHome, context: Context) -> Engine:
+        return an_engine(f"joined {home.host}", context.environment, private=True)
 
     def up(home: PrivateHome, context: Context) -> Engine:
         context.log("up")
@@ -51,7 +52,7 @@ def a_probe(*answering: str, own: int = 0, obstacle: str = "") -> EngineProbe:
 
     return EngineProbe(
         unreachable_reason=unreachable_reason,
-        connect=lambda address: an_engine(address.host, address.environment),
+        connect=lambda address: an_engine(address.host, address.context.environment),
         running_pid=lambda _home: own,
         unsupported_reason=lambda: obstacle,
         join=join,
@@ -163,12 +164,13 @@ def test_it_says_that_its_own_engine_stays_up_and_how_to_stop_it(tmp_path: Path)
 def test_docker_contexts_are_read(
     environment: dict[str, str], host: str, leading: dict[str, str], contexts: Path
 ) -> None:
-    address = named_address({"DOCKER_CONFIG": str(contexts), **environment})
+    address = named_address(Context.of({"DOCKER_CONFIG": str(contexts), **environment}, print))
     assert isinstance(address, EngineAddress)
-    assert address.host == address.environment["DOCKER_HOST"] == host
-    tls = {name: v for name, v in address.environment.items() if name.startswith("DOCKER_TLS")}
+    variables = address.context.environment
+    assert address.host == variables["DOCKER_HOST"] == host
+    tls = {name: v for name, v in variables.items() if name.startswith("DOCKER_TLS")}
     assert tls == leading
-    assert bool(leading) == ("DOCKER_CERT_PATH" in address.environment)
+    assert bool(leading) == ("DOCKER_CERT_PATH" in variables)
 
 
 def test_the_chosen_context_wins_over_a_private_engine(contexts: Path) -> None:
@@ -183,7 +185,7 @@ def test_the_chosen_context_wins_over_a_private_engine(contexts: Path) -> None:
 
 def test_a_context_that_is_not_there(contexts: Path) -> None:
     with pytest.raises(BadInput, match="there is no docker context 'gone'"):
-        named_address({"DOCKER_CONFIG": str(contexts), "DOCKER_CONTEXT": "gone"})
+        named_address(Context.of({"DOCKER_CONFIG": str(contexts), "DOCKER_CONTEXT": "gone"}, print))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_settings_that_are_no_json_object(tmp_path: Path, text: str) -> None:
     users = tmp_path / "config.json"
     users.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(BadInput, match=r"not (JSON|a JSON object)") as caught:
-        named_address({"DOCKER_CONFIG": str(tmp_path)})
+        named_address(Context.of({"DOCKER_CONFIG": str(tmp_path)}, print))
     assert caught.value.problems[0].where == str(users)
     with pytest.raises(BadInput, match=r"not (JSON|a JSON object)"):
         write_client_config(PrivateHome(path=tmp_path / "home"), users)
@@ -215,7 +217,7 @@ def test_a_context_whose_settings_are_odd_is_not_there(contexts: Path, endpoints
     meta = contexts / "contexts/meta" / digest / "meta.json"
     meta.write_text(json.dumps({"Endpoints": endpoints}))
     with pytest.raises(BadInput, match="there is no docker context 'plain'"):
-        named_address({"DOCKER_CONFIG": str(contexts)})
+        named_address(Context.of({"DOCKER_CONFIG": str(contexts)}, print))
 
 
 @pytest.mark.parametrize(
@@ -255,11 +257,12 @@ def test_buildx_that_is_accepted(script: str, message: str, tmp_path: Path) -> N
     command = tmp_path / "docker"
     command.write_text(f"#!/bin/sh\n{script}\n")
     command.chmod(0o755)
+    engine = replace(an_engine("unix:///x", {"PATH": "/bin"}), docker=command)
     if not message:
-        client.check_buildx(command, {"PATH": "/bin"})
+        client.check_buildx(engine)
         return
     with pytest.raises(NoEngine, match=message):
-        client.check_buildx(command, {"PATH": "/bin"})
+        client.check_buildx(engine)
 
 
 def test_no_docker_command() -> None:
@@ -267,8 +270,8 @@ def test_no_docker_command() -> None:
         client.connect(
             "unix:///nowhere",
             private=False,
-            command=client.docker_command({"PATH": "/nowhere"}),
-            environment={},
+            command=client.docker_command(Context.of({"PATH": "/nowhere"}, print)),
+            context=Context.of({}, print),
         )
 
 
@@ -281,7 +284,7 @@ def test_no_docker_command() -> None:
     ],
 )
 def test_why_nothing_answers_is_said_plainly(host: str, why: str) -> None:
-    assert client.unreachable_reason({"DOCKER_HOST": host}) == why
+    assert client.unreachable_reason(Context.of({"DOCKER_HOST": host}, print)) == why
 
 
 def test_ssh_without_its_library_is_refused_by_name(
@@ -331,7 +334,7 @@ def test_free_space_is_known_for_local_engines_only(tmp_path: Path) -> None:
             private=False,
             version="",
             docker=template.docker,
-            environment={},
+            context=Context.of({}, print),
             root=root,
             sdk=template.sdk,
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dlimg.context import Context
 from dlimg.engine.ownership import owner_label, owner_state, record_build, was_built_here
 
 KEY, DIGEST = "0" * 64, "sha256:" + "a" * 64
@@ -13,24 +14,26 @@ KEY, DIGEST = "0" * 64, "sha256:" + "a" * 64
 
 def test_only_an_image_that_was_recorded_was_built_here(tmp_path: Path) -> None:
     environment = {"XDG_STATE_HOME": str(tmp_path)}
-    assert not was_built_here(environment, KEY, DIGEST)
-    record_build(environment, KEY, DIGEST)
-    record_build(environment, KEY, DIGEST)
-    assert was_built_here(environment, KEY, DIGEST)
+    assert not was_built_here(Context.of(environment, print), KEY, DIGEST)
+    record_build(Context.of(environment, print), KEY, DIGEST)
+    record_build(Context.of(environment, print), KEY, DIGEST)
+    assert was_built_here(Context.of(environment, print), KEY, DIGEST)
     # Two engines may give the same content two digests; both are known.
-    record_build(environment, KEY, "sha256:" + "b" * 64)
-    assert was_built_here(environment, KEY, DIGEST)
-    assert not was_built_here(environment, KEY, "sha256:" + "c" * 64)
-    assert not was_built_here(environment, "1" * 64, DIGEST)
-    assert not was_built_here({"XDG_STATE_HOME": str(tmp_path / "x")}, KEY, DIGEST)
+    record_build(Context.of(environment, print), KEY, "sha256:" + "b" * 64)
+    assert was_built_here(Context.of(environment, print), KEY, DIGEST)
+    assert not was_built_here(Context.of(environment, print), KEY, "sha256:" + "c" * 64)
+    assert not was_built_here(Context.of(environment, print), "1" * 64, DIGEST)
+    assert not was_built_here(
+        Context.of({"XDG_STATE_HOME": str(tmp_path / "x")}, print), KEY, DIGEST
+    )
 
 
 @pytest.mark.parametrize("state", ["/proc/none", "{}/file", "{}/file/below"])
 def test_an_unwritable_state_folder_is_no_failure(tmp_path: Path, state: str) -> None:
     (tmp_path / "file").touch()
     environment = {"XDG_STATE_HOME": state.format(tmp_path)}
-    record_build(environment, KEY, DIGEST)
-    assert not was_built_here(environment, KEY, DIGEST)
+    record_build(Context.of(environment, print), KEY, DIGEST)
+    assert not was_built_here(Context.of(environment, print), KEY, DIGEST)
 
 
 def test_this_process_is_alive() -> None:

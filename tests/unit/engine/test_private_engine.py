@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from dlimg.context import Context
 from dlimg.debian import packages
 from dlimg.engine import network, private_engine, private_home
 from dlimg.engine.network import BridgeNetwork
 from dlimg.engine.private_home import PrivateHome
 from dlimg.errors import NoEngine
-from dlimg.host import local_state, process
+from dlimg.host import process
+from dlimg.host.file_lock import file_lock
 from dlimg.host.process import ProcessResult
 
 NET = BridgeNetwork(bridge="dlimg0", addresses=IPv4Network("172.31.192.0/20"))
@@ -143,8 +145,8 @@ def test_the_network_is_remembered(tmp_path: Path) -> None:
 
 
 def test_each_home_has_a_bridge_of_its_own() -> None:
-    usual = private_home.home_of({})
-    other = private_home.home_of({"DLIMG_ENGINE_HOME": "/srv/other"})
+    usual = private_home.home_of(Context.of({}, print))
+    other = private_home.home_of(Context.of({"DLIMG_ENGINE_HOME": "/srv/other"}, print))
     assert (usual.path, usual.bridge) == (Path("/var/lib/dlimg/engine"), "dlimg0")
     assert usual.host == "unix:///var/lib/dlimg/engine/run/docker.sock"
     assert other.bridge != usual.bridge
@@ -154,7 +156,7 @@ def test_each_home_has_a_bridge_of_its_own() -> None:
 
 def test_a_home_too_long_for_its_sockets() -> None:
     with pytest.raises(NoEngine, match="too long for the sockets"):
-        private_home.home_of({"DLIMG_ENGINE_HOME": f"/srv/{'x' * 90}"})
+        private_home.home_of(Context.of({"DLIMG_ENGINE_HOME": f"/srv/{'x' * 90}"}, print))
 
 
 @pytest.mark.parametrize(
@@ -188,11 +190,10 @@ def test_the_daemon_leaves_the_packet_filter_alone() -> None:
 
 
 def test_the_client_leads_to_the_private_engine_alone() -> None:
-    environment = private_engine.client_environment(
-        PrivateHome(path=Path("/e")),
-        {"PATH": "/bin", "DOCKER_CONTEXT": "far", "DOCKER_TLS_VERIFY": "1", "BUILDX_BUILDER": "b"},
-    )
-    assert environment == {
+    variables = {"DOCKER_CONTEXT": "far", "DOCKER_TLS_VERIFY": "1", "BUILDX_BUILDER": "b"}
+    home = PrivateHome(path=Path("/e"))
+    context = private_engine.client_context(home, Context.of({"PATH": "/bin", **variables}, print))
+    assert context.environment == {
         "PATH": "/bin",
         "DOCKER_HOST": "unix:///e/run/docker.sock",
         "DOCKER_CONFIG": "/e/config",
@@ -238,7 +239,7 @@ def test_the_engine_is_known_by_its_own_settings_file(tmp_path: Path) -> None:
 
 
 def test_the_status_of_an_engine_that_was_never_there(tmp_path: Path) -> None:
-    status = private_engine.status(PrivateHome(path=tmp_path / "none"))
+    status = private_engine.status(PrivateHome(path=tmp_path / "none"), Context.of({}, print))
     assert (status.running, status.host, status.pid, status.packages) == (False, "", 0, ())
     assert not (tmp_path / "none").exists()
 
@@ -276,10 +277,10 @@ def test_two_processes_take_turns_with_a_lock(tmp_path: Path) -> None:
     lock = tmp_path / "x.lock"
 
     def second() -> None:
-        with local_state.file_lock(lock, doing="busy", log=messages.append):
+        with file_lock(lock, doing="busy", log=messages.append):
             order.append("second")
 
-    with local_state.file_lock(lock, doing="busy", log=messages.append):
+    with file_lock(lock, doing="busy", log=messages.append):
         other = threading.Thread(target=second)
         other.start()
         assert process.wait_until(lambda: bool(messages), 30)

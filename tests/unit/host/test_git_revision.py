@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dlimg.context import Context
 from dlimg.host.git_revision import NO_REVISION, Revision, revision_of
 
 ENVIRONMENT = {
@@ -13,6 +14,7 @@ ENVIRONMENT = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_CONFIG_SYSTEM": "/dev/null",
 }
+CONTEXT = Context.of(ENVIRONMENT, print)
 
 
 def git(folder: Path, *words: str) -> str:
@@ -36,24 +38,24 @@ def project(tmp_path: Path) -> Path:
 
 def test_a_commit_and_whether_files_were_changed_since(project: Path) -> None:
     commit = git(project, "rev-parse", "HEAD")
-    assert revision_of(project, ENVIRONMENT) == Revision(commit=commit)
+    assert revision_of(project, CONTEXT) == Revision(commit=commit)
     (project.parent / "elsewhere").touch()  # no file of the project's
-    assert revision_of(project, ENVIRONMENT) == Revision(commit=commit)
+    assert revision_of(project, CONTEXT) == Revision(commit=commit)
     (project / "check.py").touch()
-    assert revision_of(project, ENVIRONMENT) == Revision(commit=commit, dirty=True)
+    assert revision_of(project, CONTEXT) == Revision(commit=commit, dirty=True)
     git(project, "add", ".")
-    assert revision_of(project, ENVIRONMENT).dirty
+    assert revision_of(project, CONTEXT).dirty
 
 
 def test_no_revision_where_git_knows_none(tmp_path: Path, project: Path) -> None:
     none = {**ENVIRONMENT, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
     outside = tmp_path.parent / f"{tmp_path.name}-outside"
     outside.mkdir()
-    assert revision_of(outside, none) == NO_REVISION
-    assert revision_of(project, {"PATH": str(outside)}) == NO_REVISION
-    assert revision_of(project / "nothing", ENVIRONMENT) == NO_REVISION
+    assert revision_of(outside, Context.of(none, print)) == NO_REVISION
+    assert revision_of(project, Context.of({"PATH": str(outside)}, print)) == NO_REVISION
+    assert revision_of(project / "nothing", CONTEXT) == NO_REVISION
 
 
 def test_what_cannot_be_told_is_not_called_clean(project: Path) -> None:
     (project.parent / ".git" / "index").write_text("damaged")
-    assert revision_of(project, ENVIRONMENT).dirty
+    assert revision_of(project, CONTEXT).dirty

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dlimg.context import Context
 from dlimg.errors import BadInput, NetworkFailure
 from dlimg.lock.lock_all import Locker, LockResult, LockState, lock_cells
 from dlimg.lock.pylock import ResolvedWheel, WheelContents
@@ -209,13 +210,13 @@ def test_wheel_folders_come_from_the_command_line_uv_and_pip(tmp_path: Path) -> 
         "UV_FIND_LINKS": f"{second},https://wheels.test/",
         "PIP_FIND_LINKS": f"{third} {first}\nfile://{third} /gone",
     }
-    assert wheel_folders([str(first)], environment) == (first, second, third)
-    assert wheel_folders([], {}) == ()
+    assert wheel_folders([str(first)], Context.of(environment, print)) == (first, second, third)
+    assert wheel_folders([], Context.of({}, print)) == ()
 
 
 def test_a_wheel_folder_that_is_not_there() -> None:
     with pytest.raises(BadInput, match="--find-links /gone is not a folder"):
-        wheel_folders(["/gone"], {})
+        wheel_folders(["/gone"], Context.of({}, print))
 
 
 def test_bases_are_kept(tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from requests.adapters import HTTPAdapter
 
+from dlimg.context import Context
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.lock.pylock import ResolvedWheel
 from dlimg.pypi.index import open_index
 from dlimg.pypi.mirrors import uv_environment
 from tests.support.http_server import served
 
+NO_SETTINGS = Context.of({}, print)
 RECORD = "pkg/__init__.py,sha256=abc,1\npkg-1.dist-info/RECORD,,\n"
 
 
@@ -94,15 +96,15 @@ def found(address: str, content: bytes = b"") -> ResolvedWheel:
 
 
 def test_only_the_end_of_a_wheel_is_fetched_and_only_once(server: Server, tmp_path: Path) -> None:
-    contents = open_index({}, tmp_path).read(found(server.address))
+    contents = open_index(NO_SETTINGS, tmp_path).read(found(server.address))
     assert (contents.size, contents.record) == (len(server.content), RECORD)
     assert sum(server.sent) < 80_000
     server.status = 404
-    assert open_index({}, tmp_path).read(found(server.address)) == contents
+    assert open_index(NO_SETTINGS, tmp_path).read(found(server.address)) == contents
 
 
 def test_a_damaged_cache_is_asked_anew(server: Server, tmp_path: Path) -> None:
-    index = open_index({}, tmp_path)
+    index = open_index(NO_SETTINGS, tmp_path)
     contents = index.read(found(server.address))
     (stored,) = tmp_path.glob("*.json")
     stored.write_text(stored.read_text()[:30])
@@ -112,12 +114,12 @@ def test_a_damaged_cache_is_asked_anew(server: Server, tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_written_is_no_failure(server: Server, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    assert open_index({}, blocked / "cache").read(found(server.address)).record == RECORD
+    assert open_index(NO_SETTINGS, blocked / "cache").read(found(server.address)).record == RECORD
 
 
 def test_a_server_without_ranges_sends_the_whole_wheel(server: Server, tmp_path: Path) -> None:
     server.ranges = False
-    contents = open_index({}, tmp_path).read(found(server.address))
+    contents = open_index(NO_SETTINGS, tmp_path).read(found(server.address))
     assert (contents.size, contents.record) == (len(server.content), RECORD)
 
 
@@ -127,7 +129,7 @@ def test_a_large_wheel_is_not_fetched_as_a_whole(
     monkeypatch.setattr("dlimg.pypi.index.WHOLE_WHEEL", 1000)
     server.ranges = False
     with pytest.raises(NetworkFailure, match="only all of it"):
-        open_index({}, tmp_path).read(found(server.address))
+        open_index(NO_SETTINGS, tmp_path).read(found(server.address))
 
 
 @pytest.mark.parametrize("variable", ["UV_DEFAULT_INDEX", "UV_INDEX", "PIP_INDEX_URL"])
@@ -137,38 +139,43 @@ def test_credentials_of_the_index_reach_its_host_only(
     server.login = "Basic dXNlcjpwQHNz"  # user:p@ss
     name = "mirror=" if variable == "UV_INDEX" else ""
     environment = {variable: f"{name}http://user:p%40ss@127.0.0.1:1/simple"}
-    assert open_index(environment, tmp_path / "a").read(found(server.address)).record == RECORD
+    assert (
+        open_index(Context.of(environment, print), tmp_path / "a")
+        .read(found(server.address))
+        .record
+        == RECORD
+    )
     elsewhere = {variable: "http://user:p%40ss@mirror.test/simple"}
     with pytest.raises(NetworkFailure, match="401"):
-        open_index(elsewhere, tmp_path / "b").read(found(server.address))
+        open_index(Context.of(elsewhere, print), tmp_path / "b").read(found(server.address))
 
 
 def test_credentials_of_netrc(server: Server, tmp_path: Path) -> None:
     server.login = "Basic dXNlcjpwQHNz"
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login user password p@ss\n")
-    assert open_index({}, tmp_path / "a").read(found(server.address)).record == RECORD
+    assert open_index(NO_SETTINGS, tmp_path / "a").read(found(server.address)).record == RECORD
 
 
 def test_a_wheel_that_is_gone(server: Server, tmp_path: Path) -> None:
     server.status = 404
     with pytest.raises(NetworkFailure, match=r"127.0.0.1 does not give pkg-1.*404"):
-        open_index({}, tmp_path).read(found(server.address))
+        open_index(NO_SETTINGS, tmp_path).read(found(server.address))
 
 
 def test_what_is_no_wheel(server: Server, tmp_path: Path) -> None:
     server.content = b"<html>" * 20_000
     with pytest.raises(Negative, match="is not a wheel"):
-        open_index({}, tmp_path).read(found(server.address))
+        open_index(NO_SETTINGS, tmp_path).read(found(server.address))
 
 
 def test_a_wheel_in_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "two words"
     folder.mkdir()
     (folder / "pkg-1-py3-none-any.whl").write_bytes(wheel_bytes())
-    contents = open_index({}, tmp_path / "cache").read(found(folder.as_uri()))
+    contents = open_index(NO_SETTINGS, tmp_path / "cache").read(found(folder.as_uri()))
     assert (contents.size, contents.record) == (len(wheel_bytes()), RECORD)
     with pytest.raises(Negative, match="cannot read the wheel"):
-        open_index({}, tmp_path).read(found((tmp_path / "gone").as_uri()))
+        open_index(NO_SETTINGS, tmp_path).read(found((tmp_path / "gone").as_uri()))
 
 
 @pytest.mark.parametrize(
@@ -183,7 +190,7 @@ def test_a_wheel_in_a_folder(tmp_path: Path) -> None:
     ],
 )
 def test_certificates(tmp_path: Path, environment: dict[str, str], verify: object) -> None:
-    assert open_index(environment, tmp_path).session.verify == verify
+    assert open_index(Context.of(environment, print), tmp_path).session.verify == verify
 
 
 def test_the_chosen_certificates_win_over_the_variables_of_requests(
@@ -194,7 +201,7 @@ def test_the_chosen_certificates_win_over_the_variables_of_requests(
     environment = {"SSL_CERT_FILE": str(bundle), "REQUESTS_CA_BUNDLE": str(other)}
     for ranges in (True, False):
         server.ranges = ranges
-        index = open_index(environment, tmp_path / str(ranges))
+        index = open_index(Context.of(environment, print), tmp_path / str(ranges))
         seen: list[object] = []
 
         class Adapter(HTTPAdapter):
@@ -232,4 +239,4 @@ def test_the_chosen_certificates_win_over_the_variables_of_requests(
 def test_uv_gets_the_index_and_certificates_of_pip(
     environment: dict[str, str], added: dict[str, str]
 ) -> None:
-    assert uv_environment(environment) == {**environment, **added}
+    assert uv_environment(Context.of(environment, print)) == {**environment, **added}

@@ -28,7 +28,7 @@ from dlimg.assembly.wheel_to_layer import (
     wheel_to_layer,
 )
 from dlimg.errors import BadInput, Negative
-from dlimg.host.local_state import file_lock
+from dlimg.host.file_lock import file_lock
 from dlimg.layer.compress import FORMAT, WrittenLayer, splice_wheel_streams
 from dlimg.layer.tar import TarHead
 from dlimg.model import Wheel

@@ -1,29 +1,11 @@
-"""A user's folders for state and cache, by the XDG specification, and file locks in them."""
+"""Locks on files, by which processes of dlimg wait for each other."""
 
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
-
-
-def state_folder(environment: Mapping[str, str]) -> Path:
-    """Return the folder of results: `$XDG_STATE_HOME/dlimg`, by default in `~/.local/state`."""
-    return _folder(environment, "XDG_STATE_HOME", ".local/state")
-
-
-def cache_folder(environment: Mapping[str, str]) -> Path:
-    """Return the folder of downloads: `$XDG_CACHE_HOME/dlimg`, by default in `~/.cache`."""
-    return _folder(environment, "XDG_CACHE_HOME", ".cache")
-
-
-def _folder(environment: Mapping[str, str], name: str, default: str) -> Path:
-    folder = environment.get(name, "")
-    # The specification says to ignore a relative path.
-    if not folder.startswith("/"):
-        folder = f"{environment.get('HOME') or Path.home()}/{default}"
-    return Path(folder) / "dlimg"
 
 
 @contextlib.contextmanager
