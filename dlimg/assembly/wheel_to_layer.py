@@ -21,7 +21,7 @@ from dlimg.lock.local_wheels import file_sha256
 from dlimg.model import GZIP, Wheel
 from dlimg.store.keys import Layer, LayerKey, hash_texts
 from dlimg.store.store import Store, find_layer, make_layer
-from dlimg.wheel.archive import damaged_wheel
+from dlimg.wheel.errors import damaged_wheel
 from dlimg.wheel.metadata import OpenWheel, open_wheel
 
 # Wheels from this size on get a layer of their own: they hold nearly all bytes, and are few.

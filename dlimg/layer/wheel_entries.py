@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from dlimg.layer.entries import EXECUTABLE_MODE, FILE_MODE, LayerEntry, PackedContent, folder_entry
-from dlimg.wheel.archive import ArchiveMember, invalid_wheel
+from dlimg.wheel.archive import ArchiveMember
+from dlimg.wheel.errors import invalid_wheel
 from dlimg.wheel.metadata import (
     OpenWheel,
     RecordRow,

@@ -1,4 +1,4 @@
-"""The zip archive of a wheel: its members, their offsets and sizes, and safe paths.
+"""The zip archive of a wheel: its members, their offsets and sizes.
 
 Stricter than unzip programs: every byte of the file belongs to exactly one member or to the
 directory, and a member's own header agrees with the directory. So no two readers can see two
@@ -8,23 +8,16 @@ The structure is that of PKWARE's APPNOTE, sections 4.3 to 4.5.
 """
 
 import os
-import re
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from dlimg.errors import BadInput
+from dlimg.wheel.errors import damaged_wheel, invalid_wheel
+from dlimg.wheel.member_paths import UTF8, check_duplicates, decode_name, safe_path
 
-UTF8: Final = 0x0800
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
-_DRIVE: Final = re.compile("[A-Za-z]:")
-# Files of this prefix delete files of lower layers.
-_WHITEOUT: Final = ".wh."
-_MAX_NAME: Final = 255
-_MAX_PATH: Final = 3072  # the system's 4096, less the path that is put before it
 _END: Final = struct.Struct("<4s4H2LH")
 _ZIP64_LOCATOR: Final = struct.Struct("<4sLQL")
 _ZIP64_END: Final = struct.Struct("<4sQ2H2L4Q")
@@ -52,83 +45,6 @@ _TYPES: Final = 0o170000
 _MAX_MEMBER_GROWTH: Final = 1032
 _MAX_GROWTH: Final = 100
 _ALLOWED_SIZE: Final = 64 << 20
-
-
-def damaged_wheel(file: str, reason: str) -> BadInput:
-    """Return the error for a wheel that most likely was damaged on its way."""
-    return BadInput(_printable(reason), where=file, hint="delete this wheel and fetch it again")
-
-
-def invalid_wheel(file: str, reason: str) -> BadInput:
-    """Return the error for a wheel that cannot become a layer, however often it is fetched."""
-    hint = "use another version of this package, or tell its authors"
-    return BadInput(_printable(reason), where=file, hint=hint)
-
-
-def _printable(text: str) -> str:
-    """Escape control characters, which a wheel's names may contain."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
-def decode_name(raw: bytes, flags: int, *, file: str) -> str:
-    """Return a member's name as text; raises BadInput if readers may disagree about it.
-
-    Without the UTF-8 flag names are in code page 437 by the specification, and in any encoding by
-    custom, so only ASCII is accepted.
-    """
-    try:
-        return raw.decode("utf-8" if flags & UTF8 else "ascii")
-    except UnicodeDecodeError:
-        reason = "is not UTF-8" if flags & UTF8 else "is neither ASCII nor marked as UTF-8"
-        raise invalid_wheel(file, f"the name {raw!r} in it {reason}") from None
-
-
-def safe_path(name: str, *, file: str) -> str:
-    """Return the name without a folder's last slash; raises BadInput for an unsafe path."""
-    path = name.removesuffix("/")
-    reason = _unsafe_reason(path)
-    if reason:
-        raise invalid_wheel(file, f"the name {name!a} in it {reason}")
-    return path
-
-
-def check_duplicates(files: Iterable[str], folders: Iterable[str], *, file: str) -> None:
-    """Raise BadInput for a path that occurs twice, or as a file and as a folder."""
-    known: set[str] = set()
-    parents: set[str] = set()
-    file_paths = list(files)
-    for path in (*file_paths, *folders):
-        if path in known:
-            raise invalid_wheel(file, f"{path} is in it twice")
-        known.add(path)
-        _add_parents(path, parents)
-    for path in file_paths:
-        if path in parents:
-            raise invalid_wheel(file, f"{path} is both a file and a folder in it")
-
-
-def _add_parents(path: str, parents: set[str]) -> None:
-    parent = path.rpartition("/")[0]
-    while parent and parent not in parents:
-        parents.add(parent)
-        parent = parent.rpartition("/")[0]
-
-
-def _unsafe_reason(path: str) -> str:
-    """Return why a path is unsafe, or an empty text."""
-    parts = path.split("/")
-    reasons = {
-        "is an absolute path": path.startswith("/"),
-        "holds a control character": _CONTROL.search(path),
-        "holds a backslash": "\\" in path,
-        "begins with a drive letter": _DRIVE.match(path),
-        "leads out of its folder": ".." in parts,
-        "is not a plain path": "" in parts or "." in parts,
-        "would delete a file in an image": any(part.startswith(_WHITEOUT) for part in parts),
-        "is too long": len(path.encode()) > _MAX_PATH
-        or any(len(part.encode()) > _MAX_NAME for part in parts),
-    }
-    return next((reason for reason, applies in reasons.items() if applies), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

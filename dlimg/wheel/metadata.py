@@ -23,7 +23,8 @@ from packaging.utils import (
 )
 from packaging.version import Version
 
-from dlimg.wheel.archive import ArchiveMember, WheelArchive, invalid_wheel, read_archive
+from dlimg.wheel.archive import ArchiveMember, WheelArchive, read_archive
+from dlimg.wheel.errors import invalid_wheel
 from dlimg.wheel.unpack import read_content
 
 _SIZE: Final = re.compile(r"(?:\+?[0-9]{1,99})?")

@@ -7,13 +7,8 @@ from typing import Final, cast
 # Inflates and refuses the same streams as zlib, in half of the time.
 from zlib_ng import zlib_ng
 
-from dlimg.wheel.archive import (
-    DEFLATED,
-    ArchiveMember,
-    WheelArchive,
-    damaged_wheel,
-    invalid_wheel,
-)
+from dlimg.wheel.archive import DEFLATED, ArchiveMember, WheelArchive
+from dlimg.wheel.errors import damaged_wheel, invalid_wheel
 
 CHUNK_SIZE: Final = 1 << 18
 # The limit for members that are read whole: metadata, RECORD, scripts. Torch's RECORD has 1.5 MB.
