@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
-from dlimg.compat.host_gpus import DetectedGpu, LocalMachine
 from dlimg.errors import Problem
+from dlimg.model import DetectedGpu, LocalMachine
 
 ROOT: Final = Path("/")
 _NVIDIA: Final = "0x10de"

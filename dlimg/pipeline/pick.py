@@ -8,7 +8,6 @@ from functools import cache, partial
 
 from dlimg.checks.evidence import evidence_folder, last_evidence
 from dlimg.checks.verdicts import is_gpu_tested
-from dlimg.compat.host_gpus import DetectedGpu, LocalMachine
 from dlimg.compat.legacy import find_legacy, legacy_answer
 from dlimg.compat.pick import Advice, Catalog, PickRequest, PickResult, advise, pick
 from dlimg.compat.rule_engine import RuleEngine, rules
@@ -19,7 +18,7 @@ from dlimg.facts.load import Facts
 from dlimg.facts.model import GpuFact, Origin
 from dlimg.host.nvml import detect_gpus, load_nvml
 from dlimg.lock.store import LOCAL, read_lock, read_stack_lock
-from dlimg.model import Cell, Evidence
+from dlimg.model import Cell, DetectedGpu, Evidence, LocalMachine
 from dlimg.pipeline.facts_files import read_facts
 from dlimg.pipeline.project import Project, read_project
 from dlimg.render.naming import repository_name, tag

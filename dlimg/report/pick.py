@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from dlimg.compat.host_gpus import LocalMachine
 from dlimg.compat.pick import (
     EXACT,
     MAJOR,
@@ -15,7 +14,7 @@ from dlimg.compat.pick import (
     Rejection,
     group_by_build,
 )
-from dlimg.model import Cell
+from dlimg.model import Cell, LocalMachine
 from dlimg.units import counted
 
 MATCH_HEADINGS: Final = ("image", "runs with", "tested")

@@ -11,7 +11,6 @@ import pytest
 from dlimg.checks.evidence import evidence_folder, write_evidence
 from dlimg.cli.main import main
 from dlimg.cli.printing import log
-from dlimg.compat.host_gpus import DetectedGpu, LocalMachine
 from dlimg.compat.pick import (
     EXACT,
     MAJOR,
@@ -28,7 +27,7 @@ from dlimg.context import Context
 from dlimg.errors import Problem
 from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import resolve
-from dlimg.model import CheckStatus, Evidence, Lock, Verdict
+from dlimg.model import CheckStatus, DetectedGpu, Evidence, LocalMachine, Lock, Verdict
 from dlimg.pipeline.facts_files import read_facts
 from dlimg.pipeline.pick import request_on_machine
 from dlimg.report.pick import nothing_text

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dlimg.compat.host_gpus import DetectedGpu, LocalMachine
 from dlimg.host.nvml import detect_gpus, load_nvml
+from dlimg.model import DetectedGpu, LocalMachine
 
 
 class Trouble(Exception):
