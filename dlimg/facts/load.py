@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, Final, NamedTuple, TypeVar
 
-from dlimg.errors import BadInput, Problem, nearest
+from dlimg.errors import BadInput, nearest
 from dlimg.facts.gpus import capability_in, name_key, short_name_key
 from dlimg.facts.model import (
     AARCH64,
@@ -83,26 +83,6 @@ class Facts:
             hint = hint if hint.startswith("did") else _NO_SUCH_GPU
             raise BadInput(f"no facts about a GPU {name!r}", hint=hint)
         return gpu
-
-
-def parse_facts(texts: Mapping[str, str]) -> Facts:
-    """Return the facts in these YAML texts by file name.
-
-    Raises BadInput if a row lacks a field, its source or the day it was checked.
-    """
-    # PyYAML takes 20 ms to import, and commands mostly read rows from their cache.
-    from dlimg.facts.parse import rows_of  # noqa: PLC0415
-
-    problems: list[Problem] = []
-    files: dict[str, Rows] = {}
-    for name, text in texts.items():
-        try:
-            files[name] = rows_of(text, name)
-        except BadInput as error:
-            problems += error.problems
-    if problems:
-        raise BadInput.of(problems)
-    return facts_of(files)
 
 
 def facts_of(files: Mapping[str, Rows]) -> Facts:

@@ -19,13 +19,13 @@ from dlimg.checks.inputs import (
 )
 from dlimg.engine import bases
 from dlimg.errors import BadInput
-from dlimg.facts.load import parse_facts
 from dlimg.model import BaseSource, Flavour, Image, PlannedImage, Wheel
 from dlimg.pipeline.project import read_project
 from dlimg.render.bake import final_labels
 from dlimg.render.image_config import image_config
 from dlimg.render.layout_tree import Node
 from tests.support import samples
+from tests.support.facts import parse_facts
 
 ROOT_FOLDER = Path(__file__).parents[3]
 CUDNN = samples.wheel("nvidia-cudnn-cu13", "9.26.0.51")

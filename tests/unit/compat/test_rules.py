@@ -12,9 +12,9 @@ from dlimg.compat.wheel_tags import admits, glibc_floor_of, misfits
 from dlimg.document.versions import begins_with, driver_numbers, numbers
 from dlimg.errors import BadInput
 from dlimg.facts.gpus import code_for
-from dlimg.facts.load import parse_facts
 from dlimg.facts.model import PYPI
 from tests.support import samples
+from tests.support.facts import parse_facts
 from tests.support.why_tables import facts
 
 FOLDER = Path(__file__).parents[3] / "dlimg/facts"

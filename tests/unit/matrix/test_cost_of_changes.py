@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from dlimg.facts.load import parse_facts
 from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
+from tests.support.facts import parse_facts
 
 ROOT = Path(__file__).parents[3]
 FACTS = parse_facts(

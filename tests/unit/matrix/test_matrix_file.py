@@ -12,9 +12,9 @@ from packaging.version import InvalidVersion, Version
 
 from dlimg.document import patterns, yaml_tree
 from dlimg.errors import BadInput
-from dlimg.facts.load import parse_facts
 from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
+from tests.support.facts import parse_facts
 
 ROOT = Path(__file__).parents[3]
 FACTS = parse_facts(
