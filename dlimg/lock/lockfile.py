@@ -6,6 +6,9 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
 from dlimg.errors import BadInput
 from dlimg.model import Lock, Wheel
 
@@ -177,9 +180,6 @@ def _is_wheel_of(file: str, name: str, version: str) -> bool:
     plain = _PLAIN_FILE.fullmatch(file)
     if plain and plain["version"] == version:
         return re.sub(r"[._]", "-", plain["name"]).lower() == name
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename  # noqa: PLC0415 - 10 ms
-    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - the same
-
     try:
         file_name, file_version, _, _ = parse_wheel_filename(file)
         return file_name == name and file_version == Version(version)

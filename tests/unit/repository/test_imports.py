@@ -14,8 +14,6 @@ PACKAGE = Path(dlimg.__file__).parent
 # call the function.
 IN_FUNCTIONS = {
     "dlimg.facts.parse": "PyYAML, 20 ms, where no cache has the rows of facts",
-    "packaging.utils": "10 ms, for file names of wheels with unusual characters",
-    "packaging.version": "10 ms, for file names of wheels with unusual characters",
     "rich.console": "30 ms, where a table or progress is shown on a terminal",
     "rich.live": "30 ms, where progress is shown on a terminal",
     "rich.padding": "30 ms, where a table is shown on a terminal",
