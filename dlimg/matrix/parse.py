@@ -13,7 +13,6 @@ from dlimg.document.patterns import COMPRESSION
 from dlimg.document.validate import Validator
 from dlimg.document.yaml_tree import Node, YamlMapping, YamlScalar, YamlSequence, parse_yaml
 from dlimg.errors import BadInput, Problem, nearest
-from dlimg.matrix.environment import read_variables
 from dlimg.matrix.former_names import renamed_note, replace_old_keys
 from dlimg.matrix.model import (
     AXES,
@@ -24,10 +23,11 @@ from dlimg.matrix.model import (
     OperatingSystemChoice,
     PromisedGpu,
     StackChoice,
+    StatedVariable,
 )
 from dlimg.matrix.required_checks import read_required_checks
 from dlimg.matrix.selectors import read_excludes, read_groups, read_selector, values_by_axis
-from dlimg.model import CPU, GZIP, Flavour, StackException
+from dlimg.model import CPU, GZIP, EnvVar, Flavour, StackException
 
 KEYS: Final = (
     *("framework", "axes", "packages", "paired_packages", "leaders"),
@@ -35,6 +35,23 @@ KEYS: Final = (
 )
 # `os` has all operating systems where it is not named, `python` those of the distributions.
 _NEEDED_AXES: Final = ("version", "accelerator", "flavour")
+_VARIABLE_KEYS: Final = ("value", "why")
+# Set by the layout in some image, or left to the user of a container; a test compares the two.
+LAYOUT_NAMES: Final = frozenset(
+    {
+        *("PATH", "PIP_CONSTRAINT", "PIP_DISABLE_PIP_VERSION_CHECK", "PYTHONUNBUFFERED"),
+        *("LANG", "TZ", "USER", "SHELL", "HOME", "LOGNAME", "CUDA_HOME"),
+        *("NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"),
+        *("JUPYTER_PATH", "JUPYTER_CONFIG_PATH"),
+    }
+)
+LAYOUT_PREFIX: Final = "DLIMG_"
+# As `runtime_secrets` finds them in an image, where everyone who pulls it can read them.
+_UNSAFE_NAME: Final = (
+    r"(?i:.*(?:TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|NETRC"
+    r"|(?:API|ACCESS|PRIVATE|SIGNING)[_-]?KEY).*|.*_AUTH)"
+)
+_UNSAFE_VALUE: Final = r"(?i:.*[a-z][a-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@.*)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +103,40 @@ def read_family(form: Validator, name: str, node: Node, shared: _Axes) -> Family
             for alias, entry in aliases.items()
         },
     )
+
+
+def read_variables(
+    form: Validator, node: Node | None, axes: Mapping[str, tuple[str, ...]], owner: str
+) -> tuple[StatedVariable, ...]:
+    """Return the environment variables that the matrix gives to a family's images."""
+    variables = []
+    for name, entry in form.table(node, f"env of {owner}").items():
+        line = node.lines[name] if isinstance(node, YamlMapping) else entry.line
+        subject = f"{name} in env of {owner}"
+        _check_name(form, line, name, owner)
+        table = form.table(entry, subject, needed=("value",))
+        if isinstance(entry, YamlMapping) and "why" not in table:
+            hint = "add `why:` with the reason: it changes what every user of the image sees"
+            form.refuse(entry.line, f"{subject} does not say why", hint)
+        value = form.text(table.get("value"), f"value of {subject}")
+        if re.fullmatch(_UNSAFE_VALUE, value):
+            hint = "everyone who pulls the image can read it; give it to `docker run` instead"
+            form.refuse(entry.line, f"{subject} holds a password", hint)
+        variable = EnvVar(name=name, value=value, why=form.prose(table.get("why"), "why"))
+        match = read_selector(form, entry, axes, subject, (*AXES, *_VARIABLE_KEYS))
+        variables.append(StatedVariable(variable=variable, match=match))
+    return tuple(variables)
+
+
+def _check_name(form: Validator, line: int, name: str, owner: str) -> None:
+    if not form.fits(line, f"the name in env of {owner}", name, patterns.VARIABLE):
+        return
+    if name in LAYOUT_NAMES or name.startswith(LAYOUT_PREFIX):
+        hint = "remove it; a container may be started with another value"
+        form.refuse(line, f"{name} is set by the layout, not by env of {owner}", hint)
+    elif re.fullmatch(_UNSAFE_NAME, name):
+        hint = "everyone who pulls the image can read it; give it to `docker run` instead"
+        form.refuse(line, f"{name} in env of {owner} has the name of a secret", hint)
 
 
 def _family_axes(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.errors import BadInput
-from dlimg.matrix.environment import LAYOUT_NAMES, LAYOUT_PREFIX
+from dlimg.matrix.parse import LAYOUT_NAMES, LAYOUT_PREFIX
 from dlimg.model import Cell, EnvVar, Flavour
 from dlimg.render.dockerfile import load_templates, render_dockerfile
 from dlimg.render.image_config import affected_program, image_config, image_environment
