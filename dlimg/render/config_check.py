@@ -50,7 +50,7 @@ class _Fault(NamedTuple):
 
 
 def check_settings(
-    text: str, cell: Cell, wanted: ImageConfig, environment: jinja2.Environment
+    text: str, cell: Cell, wanted: ImageConfig, templates: jinja2.Environment
 ) -> None:
     """Raise BadInput if the Dockerfile sets other things than this config."""
     faults = list(_faults(text, cell, wanted))
@@ -59,7 +59,7 @@ def check_settings(
             [
                 Problem(
                     message=f"{fault.message}, for {cell.id}",
-                    where=_place(fault, cell, environment),
+                    where=_place(fault, cell, templates),
                     hint=fault.hint,
                 )
                 for fault in faults
@@ -172,23 +172,23 @@ def _pairs(variables: tuple[str, ...]) -> dict[str, str]:
     return {name: value for name, _, value in (pair.partition("=") for pair in variables)}
 
 
-def _place(fault: _Fault, cell: Cell, environment: jinja2.Environment) -> str:
+def _place(fault: _Fault, cell: Cell, templates: jinja2.Environment) -> str:
     """Return file and line of the template with the fault, or else the family's template."""
     for needle in fault.needles:
         pattern = re.compile(rf"(?<![\w.-]){re.escape(needle)}(?![\w-])", re.IGNORECASE)
         for name in (f"{cell.family}/Dockerfile.j2", "_layout/Dockerfile.j2"):
-            source, path = _source(environment, name)
+            source, path = _source(templates, name)
             for number, line in enumerate(source.splitlines(), 1):
                 if pattern.search(line):
                     return f"{path}:{number}"
-    return _source(environment, f"{cell.family}/Dockerfile.j2")[1] or cell.id
+    return _source(templates, f"{cell.family}/Dockerfile.j2")[1] or cell.id
 
 
-def _source(environment: jinja2.Environment, name: str) -> tuple[str, str]:
-    if environment.loader is None:
+def _source(templates: jinja2.Environment, name: str) -> tuple[str, str]:
+    if templates.loader is None:
         return "", ""
     try:
-        source, path, _ = environment.loader.get_source(environment, name)
+        source, path, _ = templates.loader.get_source(templates, name)
     except jinja2.TemplateNotFound:
         return "", ""
     return source, path or name
@@ -231,10 +231,10 @@ def _assignments(instruction: Instruction) -> Iterator[tuple[str, str]]:
 
 
 def _single(instruction: Instruction) -> str:
-    words = list(_words(instruction))
-    if len(words) != 1:
+    values = list(_words(instruction))
+    if len(values) != 1:
         raise _unreadable(instruction)
-    return words[0]
+    return values[0]
 
 
 def _list(instruction: Instruction) -> tuple[str, ...]:

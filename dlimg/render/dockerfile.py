@@ -1,11 +1,18 @@
-"""Rendering of a cell and its lock: templates have the text, this module the decisions."""
+"""Dockerfiles: rendered from templates, for a cell and its lock.
+
+Templates have the text, Python the decisions. The layers builder can replace BuildKit only for
+templates without blocks of their own (`layers_obstacle`): it runs the stage `system` of the
+layout's template, and writes the result of the other instructions itself.
+"""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from types import TracebackType
+from typing import Final
 
 import jinja2
+from jinja2 import nodes
 
 from dlimg.errors import BadInput
 from dlimg.matrix.resolve import Resolution
@@ -18,7 +25,6 @@ from dlimg.render.image_config import (
     image_config,
     quoted,
 )
-from dlimg.render.layers_eligibility import layers_obstacle
 from dlimg.render.layout import (
     COMMAND,
     COMMANDS,
@@ -31,6 +37,13 @@ from dlimg.render.layout import (
     requirements,
 )
 from dlimg.render.naming import cell_labels, former_tags, repository_name, tag
+
+LAYOUT: Final = "_layout/Dockerfile.j2"
+
+# The format of the layout's blocks that `dlimg.assembly.cell_layer` reproduces. Raise it together
+# with `layout_format` in the template when an image built from them would hold other files;
+# tests/engine/test_builders_agree.py compares the two builders.
+LAYOUT_FORMAT: Final = 1
 
 
 def load_templates(images: str) -> jinja2.Environment:
@@ -62,47 +75,47 @@ def render_image(
     )
 
 
-def render_dockerfile(cell: Cell, lock: Lock, environment: jinja2.Environment) -> str:
+def render_dockerfile(cell: Cell, lock: Lock, templates: jinja2.Environment) -> str:
     """Return the text of the cell's Dockerfile.
 
     Raises BadInput, with the template's file and line, when a template is missing or malformed,
     uses an unknown variable, or sets something that neither the layout nor the matrix states.
     """
-    text = _rendered(cell, lock, environment)
-    check_settings(text, cell, image_config(cell, cell_labels(cell, lock)), environment)
+    text = _rendered(cell, lock, templates)
+    check_settings(text, cell, image_config(cell, cell_labels(cell, lock)), templates)
     return text
 
 
-def _rendered(cell: Cell, lock: Lock, environment: jinja2.Environment) -> str:
-    known = template_context(cell, lock) | {"template_folder": template_folder(cell, environment)}
+def _rendered(cell: Cell, lock: Lock, templates: jinja2.Environment) -> str:
+    known = template_context(cell, lock) | {"template_folder": template_folder(cell, templates)}
     try:
-        folder = template_folder(cell, environment)
-        return environment.get_template(f"{folder}/Dockerfile.j2").render(known)
+        folder = template_folder(cell, templates)
+        return templates.get_template(f"{folder}/Dockerfile.j2").render(known)
     except jinja2.TemplateNotFound as error:
-        folder = _folder(environment)
+        folder = _folder(templates)
         hint = f"every family has a {folder}/FAMILY/Dockerfile.j2"
         raise BadInput(f"no template {folder}/{error.name}", where=cell.id, hint=hint) from None
     except jinja2.TemplateSyntaxError as error:
         where = f"{error.filename}:{error.lineno}"
         raise BadInput(f"not a template: {error.message}", where=where) from None
     except jinja2.TemplateRuntimeError as error:
-        where = _place(error.__traceback__, _folder(environment))
+        where = _place(error.__traceback__, _folder(templates))
         wrong = str(error.message)
         hint = _near(wrong, known)
         raise BadInput(f"{wrong}, for {cell.id}", where=where, hint=hint) from None
 
 
-def template_folder(cell: Cell, environment: jinja2.Environment) -> str:
+def template_folder(cell: Cell, templates: jinja2.Environment) -> str:
     """Return the folder of the cell's template: the family's, or else the framework's."""
-    if cell.framework.folder and not _has_template(cell.family, environment):
+    if cell.framework.folder and not _has_template(cell.family, templates):
         return cell.framework.folder
     return cell.family
 
 
 @cache
-def _has_template(folder: str, environment: jinja2.Environment) -> bool:
+def _has_template(folder: str, templates: jinja2.Environment) -> bool:
     try:
-        environment.get_template(f"{folder}/Dockerfile.j2")
+        templates.get_template(f"{folder}/Dockerfile.j2")
     except jinja2.TemplateNotFound as error:
         return error.name != f"{folder}/Dockerfile.j2"
     except jinja2.TemplateSyntaxError:
@@ -156,8 +169,8 @@ def system_packages(cell: Cell) -> list[str]:
     return sorted(names)
 
 
-def _folder(environment: jinja2.Environment) -> str:
-    loader = environment.loader
+def _folder(templates: jinja2.Environment) -> str:
+    loader = templates.loader
     return loader.searchpath[0] if isinstance(loader, jinja2.FileSystemLoader) else "images"
 
 
@@ -177,3 +190,72 @@ def _near(message: str, known: Iterable[str]) -> str:
     quoted = message.split("'")[1::2]
     near = difflib.get_close_matches(quoted[-1] if quoted else "", [*known, *Cell.__slots__], n=1)
     return f"did you mean {near[0]}" if near else ""
+
+
+@cache
+def layers_obstacle(family: str, templates: jinja2.Environment) -> str:
+    """Return why images of this family cannot be assembled, or an empty text.
+
+    Raises jinja2.TemplateNotFound and jinja2.TemplateSyntaxError.
+    """
+    name = f"{family}/Dockerfile.j2"
+    chain = {name}
+    while name != LAYOUT:
+        template = _parse(name, templates)
+        parents = [node.template for node in template.find_all(nodes.Extends)]
+        reason = next(_own_content(template, name), "")
+        if reason:
+            return reason
+        if len(parents) != 1 or not isinstance(parents[0], nodes.Const):
+            return f"its template {name} does not extend {LAYOUT}"
+        name = str(parents[0].value)
+        if name in chain:
+            return f"its template {name} extends itself"
+        chain.add(name)
+    number = layout_format(templates)
+    if number != LAYOUT_FORMAT:
+        stated = "no layout_format" if number is None else f"layout_format {number}"
+        return f"{LAYOUT} states {stated}, this dlimg assembles format {LAYOUT_FORMAT}"
+    return ""
+
+
+def layout_format(templates: jinja2.Environment) -> int | None:
+    """Return the number that the layout's template states, or None."""
+    for node in _parse(LAYOUT, templates).find_all(nodes.Assign):
+        target, value = node.target, node.node
+        if isinstance(target, nodes.Name) and target.name == "layout_format":
+            return value.value if isinstance(value, nodes.Const) else None
+    return None
+
+
+def _parse(name: str, templates: jinja2.Environment) -> nodes.Template:
+    if templates.loader is None:
+        raise jinja2.TemplateNotFound(name)
+    source, filename, _ = templates.loader.get_source(templates, name)
+    return templates.parse(source, name, filename)
+
+
+def _own_content(template: nodes.Template, name: str) -> Iterator[str]:
+    """Yield what a template has besides `extends`, comments and empty blocks."""
+    for node in template.body:
+        match node:
+            case nodes.Extends():
+                pass
+            case nodes.Output() if _is_blank([node]):
+                pass
+            case nodes.Block(name="framework") if _is_blank(node.body):
+                pass  # as in the layout
+            case nodes.Block():
+                yield f"its template {name} has its own block `{node.name}`"
+            case _:
+                yield f"its template {name} has instructions of its own (line {node.lineno})"
+
+
+def _is_blank(body: list[nodes.Node]) -> bool:
+    return all(
+        isinstance(node, nodes.Output)
+        and all(
+            isinstance(part, nodes.TemplateData) and not part.data.strip() for part in node.nodes
+        )
+        for node in body
+    )

@@ -9,8 +9,12 @@ from dlimg.builders.choose import choose_builder
 from dlimg.model import Image
 from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import read_project
-from dlimg.render.dockerfile import load_templates
-from dlimg.render.layers_eligibility import LAYOUT_FORMAT, layers_obstacle, layout_format
+from dlimg.render.dockerfile import (
+    LAYOUT_FORMAT,
+    layers_obstacle,
+    layout_format,
+    load_templates,
+)
 from tests.support.jax_project import CELL, ROOT, enter_project
 
 FAMILIES = ("jax", "pytorch", "tensorflow")
