@@ -232,14 +232,14 @@ class Advice:
 
 def advise(catalog: Catalog, request: PickRequest, engine: RuleEngine) -> tuple[Advice, ...]:
     """Return the least changes after which one of these cells runs, if any do."""
-    found = [
+    advice = [
         _newer_driver(catalog, request, engine),
         *_one_gpu(catalog, request, engine),
         _another_python(catalog, request, engine),
         _another_family(catalog, request, engine),
         _no_gpu(catalog, request, engine),
     ]
-    return tuple(filter(None, found))
+    return tuple(filter(None, advice))
 
 
 def _newer_driver(catalog: Catalog, request: PickRequest, engine: RuleEngine) -> Advice | None:

@@ -28,14 +28,14 @@ _CODE: Final = re.compile(r"(sm|compute)_([0-9]+)([0-9])([af]?)")
 
 def name_key(name: str) -> str:
     """Return a GPU's name without its maker, spaces, dashes and capitals: `rtx4090`."""
-    words = re.findall(r"[a-z0-9]+", name.lower())
-    return "".join(word for word in words if word not in _MAKERS) or "".join(words)
+    parts = re.findall(r"[a-z0-9]+", name.lower())
+    return "".join(part for part in parts if part not in _MAKERS) or "".join(parts)
 
 
 def short_name_key(name: str) -> str:
     """Return the key without memory and form: `a100` of `NVIDIA A100-SXM4-80GB`."""
-    words = re.findall(r"[a-z0-9]+", name.lower())
-    chip = [word for word in words if word not in _MAKERS and not re.fullmatch(_FORMS, word)]
+    parts = re.findall(r"[a-z0-9]+", name.lower())
+    chip = [part for part in parts if part not in _MAKERS and not re.fullmatch(_FORMS, part)]
     return "".join(chip)
 
 

@@ -56,13 +56,13 @@ EVERY_ROW: Final[Mapping[str, FieldForm]] = {
 def forms_of(row: type) -> Mapping[str, FieldForm]:
     """Return the fields of a row's class by their keys in the YAML."""
     hints = type_hints(row, include_extras=True)
-    found = {}
+    forms = {}
     for field in fields(row):
         if field.name == "origin" or field.metadata.get(DERIVED):
             continue
         required = field.default is MISSING and field.default_factory is MISSING
-        found[field.metadata.get(KEY, field.name)] = _form(hints[field.name], required=required)
-    return {**found, **EVERY_ROW}
+        forms[field.metadata.get(KEY, field.name)] = _form(hints[field.name], required=required)
+    return {**forms, **EVERY_ROW}
 
 
 def _form(hint: Any, *, required: bool) -> FieldForm:  # noqa: ANN401 - an annotation

@@ -143,8 +143,8 @@ def _output(compression: str) -> str:
 def _base_names(image: Image) -> tuple[str, ...]:
     """Return the names of the base in the Dockerfile; one with a digest is another name."""
     name = image.cell.os.image
-    words = [line.split() for line in image.dockerfile.splitlines() if line.startswith("FROM ")]
-    names = {word for line in words for word in line[1:2] if word.partition("@")[0] == name}
+    froms = [line.split() for line in image.dockerfile.splitlines() if line.startswith("FROM ")]
+    names = {base for line in froms for base in line[1:2] if base.partition("@")[0] == name}
     return tuple(sorted(names)) or (name,)
 
 

@@ -86,16 +86,16 @@ def _files(cell: Cell, lock: Lock, templates: jinja2.Environment) -> Iterator[No
     for file in (DPKG_SETTINGS, *LAYOUT_FILES):
         text = templates.get_template(f"_layout/{file.template}").render(known)
         yield _file(file.path, file.mode, text)
-    for made in cell_files(cell, lock):
-        yield _file(made.path, made.mode, made.text)
+    for cell_file in cell_files(cell, lock):
+        yield _file(cell_file.path, cell_file.mode, cell_file.text)
 
 
 def _links(cell: Cell) -> Iterator[Node]:
     library = f"{ENVIRONMENT}/lib"
     targets = {
         **{
-            made.path.removeprefix("/"): made.target
-            for made in layout_links(cell.python, interpreter_path(cell))
+            link.path.removeprefix("/"): link.target
+            for link in layout_links(cell.python, interpreter_path(cell))
         },
         f"{ENVIRONMENT}/lib64": "lib",
         f"{library}/python{cell.python}": "python",
