@@ -10,17 +10,20 @@ import json
 import re
 import socket
 import tarfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from io import BytesIO
+from secrets import token_hex
 from typing import Any, Final
 
 import docker
+from docker.models.images import Image
 
 from dlimg.builders.loopback_registry import NAME, Content, ServedImage, serve_image
 from dlimg.engine.client import Engine
 from dlimg.errors import DlimgError, Negative, NoEngine
-from dlimg.host.process import MISSING, failure_text, run
+from dlimg.host.process import MISSING, ProcessResult, failure_text, run
 from dlimg.layer.compress import compress_wheel
 from dlimg.layer.entries import FILE_MODE, LayerEntry
 from dlimg.layer.tar import tar_parts
@@ -49,8 +52,7 @@ def load_missing_blobs(
     for message in api.load_image(_archive(name, manifest, missing), quiet=True):
         if "error" in message:
             raise Negative(f"the engine does not load the image: {message['error']}")
-    with contextlib.suppress(docker.errors.ImageNotFound):
-        engine.sdk.images.remove(name)
+    _remove_name(engine, name)
 
 
 def _archive(name: str, manifest: bytes, blobs: Mapping[str, Content]) -> Iterator[bytes]:
@@ -89,6 +91,9 @@ _UNREADABLE: Final = re.compile(
     r"zstd|gzip|compress|media ?type|magic number|unexpected EOF|tar header|diff ?id|extract",
     re.IGNORECASE,
 )
+# Engines' errors for a blob that was there when the pull began, and for an image without it.
+_LOST: Final = re.compile(r"content digest|no such image|not found: does not exist", re.IGNORECASE)
+_RETRY_SECONDS: Final = (0.1, 0.3, 1.0, 3.0)
 _CONNECT_SECONDS: Final = 2.0
 HINT: Final = "use `--builder buildkit`, or an engine on this host"
 
@@ -117,16 +122,41 @@ def temporary_image(
     with serve_image(manifest, blobs) as served:
         reference = served.reference(digest)
         try:
-            _pull(engine, served, manifest, digest)
-            image = engine.sdk.images.get(reference)
+            image = _pull_and_inspect(engine, served, manifest, digest)
             if not image.attrs.get("Os"):  # the engine has not pulled all blobs
                 load_missing_blobs(
                     engine, f"{served.host}/{NAME}", manifest, _not_fetched(served, blobs)
                 )
             yield str(image.id)
         finally:
-            with contextlib.suppress(docker.errors.ImageNotFound):
-                engine.sdk.images.remove(reference)
+            _remove_name(engine, reference)
+
+
+def _pull_and_inspect(engine: Engine, served: ServedImage, manifest: bytes, digest: str) -> Image:
+    """Pull the image and return it; pull again when the engine has lost it in between.
+
+    An engine that collects garbage after another process removed its name of the same image may
+    remove blobs that this pull has found there and not fetched.
+    """
+    reference, message = served.reference(digest), ""
+    for seconds in (*_RETRY_SECONDS, None):
+        outcome = _pull(engine, reference)
+        try:
+            if outcome.returncode == 0:
+                return engine.sdk.images.get(reference)
+            message = outcome.stderr.strip() or failure_text(outcome)
+        except docker.errors.NotFound as error:
+            message = str(error.explanation)
+        if seconds is None or not _LOST.search(message):
+            break
+        _remove_name(engine, reference)
+        time.sleep(seconds)
+    raise _pull_failure(engine, served, message, manifest)
+
+
+def _remove_name(engine: Engine, name: str) -> None:
+    with contextlib.suppress(docker.errors.NotFound):
+        engine.sdk.images.remove(name)
 
 
 def load_image(
@@ -167,18 +197,15 @@ def _is_served(port: int) -> bool:
         return connection.connect_ex(("127.0.0.1", port)) != errno.ECONNREFUSED
 
 
-def _pull(engine: Engine, served: ServedImage, manifest: bytes, digest: str) -> None:
+def _pull(engine: Engine, reference: str) -> ProcessResult:
     """Pull with a child process: ending that child ends the pull in the engine as well."""
-    argv = [str(engine.docker), "pull", "--quiet", served.reference(digest)]
-    outcome = run(argv, env=engine.environment)
+    outcome = run([str(engine.docker), "pull", "--quiet", reference], env=engine.environment)
     if outcome.returncode == MISSING:
         raise NoEngine(
             f"{engine.docker} cannot be started: {outcome.stderr}",
             hint="install the docker client",
         )
-    if outcome.returncode:
-        message = outcome.stderr.strip() or failure_text(outcome)
-        raise _pull_failure(engine, served, message, manifest)
+    return outcome
 
 
 def _not_fetched(served: ServedImage, blobs: Mapping[str, Content]) -> Mapping[str, Content]:
@@ -209,7 +236,9 @@ def _compression_hint(manifest: bytes) -> str:
 def probe_compression(engine: Engine, compression: str) -> str:
     """Return why the engine refuses a small image with this compression; empty if it does not."""
     file = BytesIO()
-    entry = LayerEntry(path="dlimg", mode=FILE_MODE, content=b"dlimg\n" * 100, owner="dlimg")
+    # Another content for each process, so that none removes what another has just loaded.
+    content = token_hex(100).encode()
+    entry = LayerEntry(path="dlimg", mode=FILE_MODE, content=content, owner="dlimg")
     written = compress_wheel(tar_parts([entry]), file.write, compression)
     layer = Layer(
         digest=written.digest,

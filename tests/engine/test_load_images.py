@@ -18,7 +18,12 @@ import docker
 import pytest
 
 from dlimg.assembly.compile_python import LABEL, compile_in, stop_compilers
-from dlimg.builders.load import load_image, remove_leftover_names, temporary_image
+from dlimg.builders.load import (
+    load_image,
+    probe_compression,
+    remove_leftover_names,
+    temporary_image,
+)
 from dlimg.builders.loopback_registry import NAME, Content, serve_image
 from dlimg.engine.client import Engine
 from dlimg.engine.ownership import OWNER_LABEL
@@ -255,3 +260,27 @@ def test_a_compiler_of_another_process_of_this_number_is_left_alone(
 def labels(engine: Engine) -> list[str]:
     result = engine.sdk.api.containers(all=True, filters={"label": LABEL})
     return [container["Labels"][LABEL] for container in result]
+
+
+def test_processes_that_load_one_image_at_the_same_time_do_not_disturb_each_other(
+    engine: Engine,
+) -> None:
+    manifest, blobs = an_image(os.urandom(20), os.urandom(30))
+    digest = sha256(manifest)
+
+    def load_and_remove(_: int) -> str:
+        with temporary_image(engine, manifest, digest, blobs) as image_id:
+            container = engine.sdk.containers.create(image_id)
+            container.remove()
+            return image_id
+
+    with ThreadPoolExecutor(6) as pool:
+        loaded = list(pool.map(load_and_remove, range(48)))
+    assert len(loaded) == 48
+    assert not passing(engine, digest)
+
+
+def test_the_small_image_of_a_compression_probe_is_another_each_time(engine: Engine) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        refusals = list(pool.map(lambda _: probe_compression(engine, "gzip"), range(24)))
+    assert not any(refusals), refusals
