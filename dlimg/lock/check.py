@@ -7,7 +7,7 @@ from packaging.utils import canonicalize_name
 
 from dlimg.errors import BadInput, Problem
 from dlimg.lock.request import LockRequest, cell_request, parse_requirement, stack_request
-from dlimg.lock.shared_wheels import mark_shared, mark_stack, shared_names
+from dlimg.lock.shared_wheels import mark_shared, mark_stacks, shared_names
 from dlimg.lock.store import lock_files, read_lock, read_stack_lock
 from dlimg.model import OLD_FLAVOURS, Cell, Lock, Stack
 
@@ -132,7 +132,7 @@ def _stack_problems(stack: Stack, folder: Path) -> tuple[Problem, ...]:
     if lock is None:
         return (Problem(message="there is no lock", where=name, hint=hint),)
     reasons = stale_reasons(request, lock)
-    if not reasons and mark_stack(stack, lock, folder) != lock:
+    if not reasons and mark_stacks([lock], folder) != (lock,):
         reasons = ("it does not mark the shared wheels",)
     return tuple(
         Problem(message=f"the lock is stale: {reason}", where=name, hint=hint) for reason in reasons

@@ -13,7 +13,7 @@ from dlimg.lock.check import former_id, stacks_of, stale_reasons
 from dlimg.lock.file_conflicts import check_file_conflicts
 from dlimg.lock.pylock import ReadWheel, ResolvedWheel, WheelContents
 from dlimg.lock.request import LockRequest, cell_request, has_local_version, stack_request
-from dlimg.lock.shared_wheels import mark_shared, mark_stack, shared_names
+from dlimg.lock.shared_wheels import mark_shared, mark_stacks, shared_names
 from dlimg.lock.solve import NoSolution, UvSolver, solve
 from dlimg.lock.store import (
     cell_path,
@@ -72,6 +72,7 @@ def lock_cells(
     results = list(
         _run_all([partial(lock_stack, stack, locker) for stack in stacks], errors, locker, log)
     )
+    results = list(_with_marks(results, locker.folder, log))
     locked = {result.name for result in results}
     ready = [cell for cell in cells if cell.stack is None or cell.stack.lock_name in locked]
     if not _out_of_reach(errors):
@@ -85,7 +86,10 @@ def lock_cells(
 
 
 def lock_stack(stack: Stack, locker: Locker) -> LockResult:
-    """Update the stack's lock; raises the errors of solving, reading and writing."""
+    """Update the stack's lock, with the marks that it had.
+
+    Raises the errors of solving, reading and writing.
+    """
     folder = locker.folder
     request = stack_request(stack)
     former = (stack_path(folder, stack.name),)
@@ -96,7 +100,27 @@ def lock_stack(stack: Stack, locker: Locker) -> LockResult:
     if lock is None or not _is_current(request, lock, locker):
         lock = solve_lock(request, old, locker)
     path = stack_path(folder, stack.lock_name)
-    return _settled(mark_stack(stack, lock, folder), old, path, former)
+    return _settled(mark_shared(lock, shared_names(old)), old, path, former)
+
+
+def _with_marks(
+    results: Sequence[LockResult], folder: Path, log: Callable[[str], None]
+) -> Iterator[LockResult]:
+    """Yield the results of stacks after marking the shared wheels in those without marks.
+
+    This needs the locks of all stacks: no mark depends on which was solved first.
+    """
+    locks = [lock for result in results if (lock := read_stack_lock(result.name, folder))]
+    marked = {lock.name: lock for lock in mark_stacks(locks, folder) if lock not in locks}
+    for result in results:
+        if result.name not in marked:
+            yield result
+            continue
+        path = stack_path(folder, result.name)
+        write_lock(marked[result.name], path)
+        if result.state is LockState.CURRENT:
+            log(f"{LockState.WRITTEN:9} {result.name}")
+        yield replace(result, state=LockState.WRITTEN, path=path)
 
 
 def lock_cell(cell: Cell, locker: Locker) -> LockResult:

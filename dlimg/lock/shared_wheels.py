@@ -1,12 +1,11 @@
 """Marks of shared wheels: their layers are the lowest in all images on a stack.
 
 They are CUDA wheels. A stack's lock has the marks, and the locks of its cells copy them. The marks
-are set once, when the stack is locked, so that no other cell or family moves the layers of existing
-images.
+of a stack are set once, so that no other stack, cell or family moves the layers of existing images.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -14,9 +13,9 @@ from typing import Final
 from dlimg.errors import BadInput
 from dlimg.lock.request import PINNED_BY_STACK
 from dlimg.lock.store import lock_files, read_stack_lock
-from dlimg.model import Lock, Stack
+from dlimg.model import Lock
 
-_CUDA_MAJOR: Final = re.compile(r"-cu(?P<major>[0-9]{2})$")
+_CUDA_MAJOR: Final = re.compile(r"-cu[0-9]+$")
 
 
 def shared_names(lock: Lock | None) -> frozenset[str]:
@@ -31,29 +30,42 @@ def mark_shared(lock: Lock, names: Iterable[str]) -> Lock:
     return replace(lock, wheels=tuple(wheels))
 
 
-def mark_stack(stack: Stack, lock: Lock, folder: Path) -> Lock:
-    """Return the stack's lock with its marks; a lock that has marks keeps them.
+def mark_stacks(locks: Iterable[Lock], folder: Path) -> tuple[Lock, ...]:
+    """Return these locks of stacks with marks; one that has marks keeps them.
 
-    The wheels that another stack of the same CUDA major marks are shared. Without such a stack
-    they are all CUDA wheels of the leader.
+    The others mark the libraries that any stack's lock in the folder marks. If none has marks yet,
+    they mark the libraries that all of these stacks have. A stack with none of these libraries
+    marks all of its CUDA wheels.
+
+    The result is the same for every order of the locks and of the solver's answers.
     """
-    if shared_names(lock):
-        return lock
-    major = stack.cuda.partition(".")[0]
-    names = {
-        name
-        for other in _stack_locks(folder)
-        if major in _cuda_majors(other)
-        for name in shared_names(other)
-    }
-    pinned = (wheel.name for wheel in lock.wheels if wheel.name.startswith(PINNED_BY_STACK))
-    return mark_shared(lock, names or pinned)
+    all_locks = [*_stack_locks(folder)]
+    libraries = _marked_libraries(all_locks) or _common_libraries(all_locks)
+    return tuple(lock if shared_names(lock) else _marked(lock, libraries) for lock in locks)
 
 
-def _cuda_majors(lock: Lock) -> set[str]:
-    """Return the CUDA majors in the names of packages, such as `13` of `nvidia-nccl-cu13`."""
-    matches = (_CUDA_MAJOR.search(wheel.name) for wheel in lock.wheels)
-    return {match["major"] for match in matches if match}
+def _marked(lock: Lock, libraries: Collection[str]) -> Lock:
+    names = _cuda_wheels(lock)
+    return mark_shared(lock, [name for name in names if _library(name) in libraries] or names)
+
+
+def _marked_libraries(locks: Sequence[Lock]) -> frozenset[str]:
+    return frozenset(_library(name) for lock in locks for name in shared_names(lock))
+
+
+def _common_libraries(locks: Sequence[Lock]) -> frozenset[str]:
+    """Return the libraries that all stacks with CUDA wheels have."""
+    by_stack = [frozenset(map(_library, names)) for lock in locks if (names := _cuda_wheels(lock))]
+    return frozenset.intersection(*by_stack) if by_stack else frozenset()
+
+
+def _cuda_wheels(lock: Lock) -> tuple[str, ...]:
+    return tuple(wheel.name for wheel in lock.wheels if wheel.name.startswith(PINNED_BY_STACK))
+
+
+def _library(name: str) -> str:
+    """Return the name without the CUDA major: `nvidia-nccl` of `nvidia-nccl-cu13`."""
+    return _CUDA_MAJOR.sub("", name)
 
 
 def _stack_locks(folder: Path) -> Iterator[Lock]:

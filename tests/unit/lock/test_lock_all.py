@@ -7,6 +7,7 @@ import pytest
 
 from dlimg.context import Context
 from dlimg.errors import BadInput, NetworkFailure
+from dlimg.lock.local_wheels import wheel_folders
 from dlimg.lock.lock_all import Locker, LockResult, LockState, lock_cells
 from dlimg.lock.pylock import ResolvedWheel, WheelContents
 from dlimg.lock.shared_wheels import mark_shared, shared_names
@@ -17,7 +18,6 @@ from dlimg.lock.store import (
     read_lock,
     read_stack_lock,
     stack_path,
-    wheel_folders,
     write_bases,
     write_lock,
 )
@@ -270,3 +270,13 @@ def test_cells_take_the_marks_of_their_stack(tmp_path: Path) -> None:
         TORCH.id
     ]
     assert read_lock(TORCH.id, tmp_path) == torch
+
+
+def test_a_stack_that_is_solved_again_keeps_its_marks(tmp_path: Path) -> None:
+    lock_all([TORCH], lock_fakes.locker(tmp_path, FakeUv()))
+    stack = read_stack_lock("cuda13.2", tmp_path)
+    assert stack
+    write_lock(mark_shared(stack, ["nvidia-cudnn-cu13"]), stack_path(tmp_path, "cuda13.2"))
+    lock_all([TORCH], replace(lock_fakes.locker(tmp_path, FakeUv()), upgrade=True))
+    assert shared_names(read_stack_lock("cuda13.2", tmp_path)) == {"nvidia-cudnn-cu13"}
+    assert shared_names(read_lock(TORCH.id, tmp_path)) == {"nvidia-cudnn-cu13"}
