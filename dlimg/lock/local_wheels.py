@@ -1,4 +1,4 @@
-"""Locked wheels in extra folders of the user, checked by sha256."""
+"""Extra folders of the user with wheels (`--find-links`), and the locked wheels in them."""
 
 import contextlib
 import hashlib
@@ -7,8 +7,25 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.model import Lock, Wheel
+
+
+def wheel_folders(flags: Sequence[str], context: Context) -> tuple[Path, ...]:
+    """Return the extra wheel folders in order, without repeats, URLs and missing folders.
+
+    Raises BadInput for a missing folder of the command line.
+    """
+    for flag in flags:
+        if not Path(flag).is_dir():
+            raise BadInput(f"--find-links {flag} is not a folder", hint="name one with wheels")
+    # uv splits at commas, pip at white space.
+    uv = context.environment.get("UV_FIND_LINKS", "").split(",")
+    pip = context.environment.get("PIP_FIND_LINKS", "").split()
+    names = (name.strip().removeprefix("file://") for name in (*flags, *uv, *pip))
+    folders = (Path(name).absolute() for name in names if name and Path(name).is_dir())
+    return tuple(dict.fromkeys(folders))
 
 
 def find_local_wheel(folders: Sequence[Path], wheel: Wheel, *, where: str = "") -> Path | None:

@@ -1,12 +1,11 @@
 """The folder of locks: paths, reading and writing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from dlimg.atomic_write import atomic_write
-from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.lock.lockfile import bases_text, lock_text, parse_bases, parse_lock
 from dlimg.model import Lock
@@ -77,22 +76,6 @@ def lock_files(folder: Path) -> Iterator[tuple[Path, str]]:
         for path in sorted(parent.glob("*.json")):
             if path != folder / BASES:
                 yield path, kind
-
-
-def wheel_folders(flags: Sequence[str], context: Context) -> tuple[Path, ...]:
-    """Return the extra wheel folders in order, without repeats, URLs and missing folders.
-
-    Raises BadInput for a missing folder of the command line.
-    """
-    for flag in flags:
-        if not Path(flag).is_dir():
-            raise BadInput(f"--find-links {flag} is not a folder", hint="name one with wheels")
-    # uv splits at commas, pip at white space.
-    uv = context.environment.get("UV_FIND_LINKS", "").split(",")
-    pip = context.environment.get("PIP_FIND_LINKS", "").split()
-    names = (name.strip().removeprefix("file://") for name in (*flags, *uv, *pip))
-    folders = (Path(name).absolute() for name in names if name and Path(name).is_dir())
-    return tuple(dict.fromkeys(folders))
 
 
 # A command reads the same locks several times; the key is the file's text.

@@ -11,9 +11,10 @@ from dlimg.engine.bases import registry_digest
 from dlimg.engine.discover import find_engine
 from dlimg.errors import BadInput, DlimgError, NetworkFailure
 from dlimg.host import process
+from dlimg.lock.local_wheels import wheel_folders
 from dlimg.lock.lock_all import Locker
 from dlimg.lock.solve import UvSolver
-from dlimg.lock.store import read_bases, wheel_folders, write_bases
+from dlimg.lock.store import read_bases, write_bases
 from dlimg.model import Cell
 from dlimg.pipeline.project import Project
 from dlimg.pypi.index import open_index

@@ -11,7 +11,7 @@ from dlimg.builders.secrets import Secrets, secrets_from
 from dlimg.context import Context
 from dlimg.debian.chroot import check_chroot
 from dlimg.errors import BadInput, DlimgError
-from dlimg.lock.store import wheel_folders
+from dlimg.lock.local_wheels import wheel_folders
 from dlimg.model import Base, BuildFailure, BuiltImage, Image, PlannedImage
 from dlimg.pipeline.planned_images import BuildSettings, plan_images, with_keys
 from dlimg.pipeline.project import Project, compression_of

@@ -14,9 +14,10 @@ from dlimg.engine.bases import BaseChoice, find_base
 from dlimg.engine.client import Engine, check_buildx, engine_errors
 from dlimg.errors import DlimgError
 from dlimg.host.interrupt import interruptible
+from dlimg.lock.local_wheels import wheel_folders
 from dlimg.lock.lock_all import lock_cells
 from dlimg.lock.request import has_local_version
-from dlimg.lock.store import read_bases, read_lock, wheel_folders
+from dlimg.lock.store import read_bases, read_lock
 from dlimg.model import Base, BuildFailure, Cell, Image, PlannedImage
 from dlimg.pipeline.images import current_images
 from dlimg.pipeline.locks import PrivateEngine, locker_for

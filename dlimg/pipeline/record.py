@@ -14,7 +14,7 @@ from dlimg.engine.client import Engine, check_buildx
 from dlimg.engine.discover import find_engine
 from dlimg.errors import BadInput, DlimgError, Problem
 from dlimg.host.interrupt import interruptible
-from dlimg.lock.store import wheel_folders
+from dlimg.lock.local_wheels import wheel_folders
 from dlimg.model import BuildFailure, BuiltImage, Cell, PlannedImage
 from dlimg.pipeline.planned_images import (
     BuildSettings,

@@ -25,7 +25,7 @@ from dlimg.engine.discover import find_engine
 from dlimg.engine.gpu import check_device, default_device
 from dlimg.errors import BadInput, DlimgError
 from dlimg.host.git_revision import NO_REVISION, Revision
-from dlimg.lock.store import wheel_folders
+from dlimg.lock.local_wheels import wheel_folders
 from dlimg.model import Base, BuildFailure, BuiltImage, Cell, Check, Evidence, Image, PlannedImage
 from dlimg.pipeline.images import checks_of_cell
 from dlimg.pipeline.planned_images import (
