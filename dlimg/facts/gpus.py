@@ -13,11 +13,13 @@ from typing import Final
 
 Capability = tuple[int, int]
 # Words for the maker or the seller, not for the chip.
+_NVIDIA: Final = frozenset({"nvidia", "geforce", "tesla", "grid", "quadro"})
 _MAKERS: Final = frozenset({"nvidia", "geforce", "tesla", "grid", "gpu", "graphics", "card"})
-# A driver's words for memory, form and place; the same chip has the same capability.
+# Words of drivers and clouds for memory, form, number and place; the chip is the same.
 _FORMS: Final = (
     r"[0-9]+g(?:i?b)?|sxm[0-9]*|pcie?|nvl[0-9]*|nvlink|hbm[0-9]e?|mig|laptop|mobile|max|q|design"
-    r"|with|generation|pascal|[0-9]+[cq]"
+    r"|with|generation|pascal|[0-9]+[abcq]|[0-9]+x|dgx|dgxs|hgx|fhhl|ac|me|shared|vws|mega|embedded"
+    r"|blackwell|edition"
 )
 # The letter (`sm_90a`, `sm_120f`) is about code, not about the chip.
 _CAPABILITY: Final = (
@@ -34,9 +36,15 @@ def name_key(name: str) -> str:
 
 def short_name_key(name: str) -> str:
     """Return the key without memory and form: `a100` of `NVIDIA A100-SXM4-80GB`."""
-    parts = re.findall(r"[a-z0-9]+", name.lower())
+    joined = re.sub(r"([0-9]) +(gi?b)\b", r"\1\2", name.lower())
+    parts = re.findall(r"[a-z0-9]+", joined)
     chip = [part for part in parts if part not in _MAKERS and not re.fullmatch(_FORMS, part)]
     return "".join(chip)
+
+
+def names_nvidia(name: str) -> bool:
+    """Return whether the name has one of NVIDIA's own words: Tesla M4 is not Apple's M4."""
+    return not _NVIDIA.isdisjoint(re.findall(r"[a-z]+", name.lower()))
 
 
 def capability_in(name: str) -> str:

@@ -1,12 +1,14 @@
 """Facts, made from checked rows: all of them by name."""
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from difflib import SequenceMatcher
 from functools import cache
 from typing import Any, Final, NamedTuple, TypeVar
 
-from dlimg.errors import BadInput, nearest
-from dlimg.facts.gpus import capability_in, name_key, short_name_key
+from dlimg.errors import BadInput
+from dlimg.facts.gpus import capability_in, name_key, names_nvidia, short_name_key
 from dlimg.facts.model import (
     AARCH64,
     DERIVED,
@@ -27,6 +29,7 @@ from dlimg.facts.model import (
     GpuFact,
     LegacyEnvironment,
     Origin,
+    OtherAccelerator,
     PythonFact,
     ReleaseBuild,
     Statement,
@@ -37,6 +40,9 @@ from dlimg.facts.model import (
 Row = Mapping[str, Any]
 Rows = Mapping[str, Any]
 T = TypeVar("T")
+ONLY_NVIDIA: Final = "dlimg builds for NVIDIA GPUs and for the CPU only"
+_ALIKE: Final = 0.6
+_NO_GPU: Final = frozenset(("cpu", "no", "none"))
 _NO_SUCH_GPU: Final = "`dlimg facts gpus` lists NVIDIA's; or name an architecture, e.g. sm_89"
 
 
@@ -66,6 +72,7 @@ class Facts:
     forward: Mapping[str, ForwardCompatibility]
     gpus: Mapping[str, GpuFact]
     gpu_names: Mapping[str, GpuFact]
+    accelerators: Mapping[str, OtherAccelerator]
     legacy: Mapping[str, LegacyEnvironment]
     statements: Mapping[str, Statement]
 
@@ -77,12 +84,48 @@ class Facts:
         short = short_name_key(name)
         keys = (capability_in(name), name_key(name), short, f"rtx{short}", f"gtx{short}")
         gpu = next((self.gpu_names[key] for key in keys if key in self.gpu_names), None)
-        if gpu is None:
-            known = [*self.gpus, *(key for key in self.gpu_names if key.startswith("sm_"))]
-            hint = nearest(name, known)
-            hint = hint if hint.startswith("did") else _NO_SUCH_GPU
-            raise BadInput(f"no facts about a GPU {name!r}", hint=hint)
+        if gpu is None or (names_nvidia(gpu.name) > names_nvidia(name) and self._other(name)):
+            raise self._no_gpu(name)
         return gpu
+
+    def _no_gpu(self, name: str) -> BadInput:
+        """Return the error for a name that is not of an NVIDIA GPU."""
+        other = self._other(name)
+        if other is not None:
+            article = "an" if other.maker[0] in "AEIOUi" else "a"
+            message = f"{name} is {article} {other.maker} {other.kind}"
+            hint = f"name an NVIDIA GPU, or none; or take {other.instead}"
+            return BadInput(f"{message}: {ONLY_NVIDIA}", hint=hint)
+        if name.strip().lower() in _NO_GPU:
+            hint = "leave it out, or ask with `--cuda cpu`"
+            return BadInput(f"{name!r} is no GPU", hint=hint)
+        hint = _nearest_gpu(name, [*self.gpus, *filter(capability_in, self.gpu_names)])
+        return BadInput(f"no facts about a GPU {name!r}", hint=hint)
+
+    def _other(self, name: str) -> OtherAccelerator | None:
+        """Return the accelerator of another maker that has this name."""
+        if names_nvidia(name):
+            return None
+        keys = (name_key(name), short_name_key(name))
+        return next(
+            (
+                other
+                for other in self.accelerators.values()
+                for pattern in other.names
+                if any(re.fullmatch(pattern, key) for key in keys if key)
+            ),
+            None,
+        )
+
+
+def _nearest_gpu(name: str, known: Collection[str]) -> str:
+    """Return a hint with the nearest name: of two, the one with digits at the same places."""
+    shape = re.sub(r"[0-9]", "0", name)
+    likeness, _, near = max(
+        (SequenceMatcher(None, name, other).ratio(), re.sub(r"[0-9]", "0", other) == shape, other)
+        for other in known
+    )
+    return f"did you mean {near!r}?" if likeness >= _ALIKE else _NO_SUCH_GPU
 
 
 def facts_of(files: Mapping[str, Rows]) -> Facts:
@@ -118,6 +161,7 @@ def facts_of(files: Mapping[str, Rows]) -> Facts:
         forward=_section(files, "forward", ForwardCompatibility),
         gpus=gpus,
         gpu_names=_gpu_names(gpus.values()),
+        accelerators=_section(files, "accelerators", OtherAccelerator),
         legacy=_section(files, "environments", LegacyEnvironment),
         statements=_section(files, "statements", Statement),
     )
@@ -188,6 +232,8 @@ def _gpu_names(gpus: Collection[GpuFact]) -> Mapping[str, GpuFact]:
     for gpu in gpus:
         for name in (gpu.name, *gpu.aliases):
             names.setdefault(name_key(name), gpu)
+    for gpu in gpus:
+        names.setdefault(short_name_key(gpu.name), gpu)
     # Of a compute capability's rows a certain one stands for all; of several the last.
     for gpu in sorted(gpus, key=lambda gpu: gpu.origin.certain):
         names[gpu.sm] = replace(gpu, name=gpu.sm, aliases=(), kind="", arch="")

@@ -372,6 +372,22 @@ class GpuFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OtherAccelerator:
+    """Accelerators of another maker than NVIDIA, so that a question can be told what it names.
+
+    `names` are regular expressions of names as `name_key` writes them, matched in full. `instead`
+    is what their owner can use.
+    """
+
+    name: str = _key("accelerator")
+    maker: str
+    kind: str
+    names: Texts
+    instead: str = ""
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PythonFact:
     """A Python minor: its release and end of life, and the newest build that uv has, if any."""
 
@@ -477,6 +493,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "drivers": Section(row=DriverBranch, key=("branch",)),
     "forward": Section(row=ForwardCompatibility, key=("kind",)),
     "gpus": Section(row=GpuFact, key=("gpu",)),
+    "accelerators": Section(row=OtherAccelerator, key=("accelerator",)),
     "pythons": Section(row=PythonFact, key=("python",)),
     "distributions": Section(row=Distribution, key=("distribution",)),
     "environments": Section(row=LegacyEnvironment, key=("environment",)),

@@ -19,6 +19,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "drivers": ("branch", "kind", "eol", "cuda_major"),
     "forward": ("kind", "forward"),
     "gpus": ("gpu", "capability", "architecture", "kind", "first_cuda", "last_cuda", "last_driver"),
+    "accelerators": ("accelerator", "maker", "kind", "names", "instead"),
     "pythons": ("python", "released", "eol", "managed"),
     "distributions": ("distribution", "python", "glibc", "eol", "extended_eol"),
     "environments": ("environment", "platform", "packages", "cuda", "cudnn"),
