@@ -1,4 +1,4 @@
-"""The surroundings of a command: environment, folders of the user, log."""
+"""The context of a command: environment variables, folders of the user, log."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The names that people write, as the facts have them. Each refusal has the nearest spelling."""
+"""Parsing of names as people write them; an error has the nearest spelling."""
 
 import re
 from collections.abc import Iterable

@@ -133,7 +133,7 @@ def is_requested(cell: Cell, request: PickRequest) -> bool:
 
 
 def for_cpu(request: PickRequest) -> PickRequest:
-    """Return the request without its GPUs: for an image for the CPU."""
+    """Return the request without its GPUs."""
     return replace(request, gpus=(), driver="", without_gpu=True)
 
 
@@ -195,7 +195,7 @@ def fit_of(code: GpuCode | None, gpu: GpuFact) -> int:
 
 
 def _rank(match: PickMatch, catalog: Catalog) -> tuple[object, ...]:
-    """Return a key, the least for the best: first the machine, then the matrix's preferences."""
+    """Return a sort key, lowest for the best: fit to the machine, then the matrix's order."""
     cell = match.cell
     return (
         # An unlocked cell has no image here.

@@ -1,4 +1,4 @@
-"""A question in the facts' names, and the combinations that it leaves open."""
+"""A user's question in the facts' names, and the combinations that fit it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -187,9 +187,9 @@ def _pythons(facts: Facts, system: Distribution, known: tuple[str, ...]) -> tupl
 
 
 def _systems(context: QueryContext, combination: Combination) -> list[Distribution]:
-    """Return the supported ones first, Debian's and the newest before others.
+    """Return the systems, supported ones first, then Debian before Ubuntu and newer before older.
 
-    Where CUDA must come with the base: those that its images are on.
+    For a build that needs the base's CUDA: the systems of nvidia/cuda images.
     """
     build, fact = combination.build, context.facts.cuda.get(combination.cuda)
     if build is not None and build.uses_system_cuda and fact and fact.image_os:

@@ -147,7 +147,7 @@ def _other_system_cuda(
 
 
 def _is_newer_of_major(cuda: str, linked: str) -> bool:
-    """Return whether its libraries have the same names: since CUDA 11 these hold the major only."""
+    """Return whether both have the same library names: since CUDA 11 these have the major only."""
     asked, built = numbers(cuda), numbers(linked)
     return asked[:1] == built[:1] >= (11,) and asked > built
 

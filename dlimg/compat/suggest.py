@@ -80,7 +80,7 @@ def suggestion_of(query: Query, combination: Combination) -> Suggestion:
 
 
 def _changes(query: Query, combination: Combination) -> Iterator[tuple[float, str]]:
-    """Yield the differences to the question with their costs; open values cost nothing."""
+    """Yield the differences to the query with their costs; a value that it leaves open is free."""
     build, cuda = combination.build, combination.cuda
     if query.package and build and build.package != query.package.package:
         # The name alone costs nothing: its cost is in the other changes.
@@ -186,13 +186,13 @@ def _releases_and_cudas(facts: Facts, query: Query) -> list[tuple[float, str, st
 
 
 def _choices(facts: Facts, query: Query, axis: str) -> list[tuple[float, str]]:
-    """Return the values for an axis (empty: any) with their costs; first none, which is free."""
+    """Return the values to try on an axis (empty: any) with their costs; first no change."""
     values = _drivers(facts, query) if axis == "driver" else [""]
     return [(0.0, ""), *((COSTS[axis], value) for value in values)]
 
 
 def _opened(query: Query, axes: Iterable[str]) -> Query:
-    """Return the question with all of these axes left open."""
+    """Return the query without values on these axes."""
     for axis in axes:
         query = _changed(query, axis, "")
     return query
@@ -252,7 +252,7 @@ def _is_against(reason: RuleResult) -> bool:
 
 
 def _changes_less(suggestion: Suggestion, other: Suggestion) -> bool:
-    """Return whether it changes a part of what the other changes and needs no newer driver."""
+    """Return whether its changes are a part of the other's, and need no newer driver."""
     less, more = (
         {text.partition(" -> ")[0] for text in each.changes} for each in (suggestion, other)
     )

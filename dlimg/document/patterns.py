@@ -1,4 +1,4 @@
-"""Patterns of the texts in a matrix, so that each is safe in every name that it becomes part of.
+"""Patterns of texts in a matrix: each text is safe in the file names and tags that contain it.
 
 They are matched in full.
 """

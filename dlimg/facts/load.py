@@ -1,4 +1,4 @@
-"""Facts, made from checked rows: all of them by name."""
+"""All facts by name, made from checked rows."""
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -178,7 +178,7 @@ def _section(files: Mapping[str, Rows], section: str, row: type[T]) -> Mapping[s
 
 
 def from_row(row: type[T], data: Row, file: str, **derived: str) -> T:
-    """Return a checked row as its class."""
+    """Return an object of the row's class from a checked row."""
     make: Callable[..., T] = row
     values = {name: _frozen(data[key]) for name, key in _keys(make) if key in data}
     return make(**values, origin=origin_of(data, file), **derived)

@@ -1,4 +1,4 @@
-"""Facts: what the outside world allows. Each class is the form of one kind of row in the YAML.
+"""Facts about the outside world. Each class describes one kind of row in the YAML files.
 
 A class's annotations are its rows' fields, for the parser and for the JSON schema: `Annotated`
 adds the pattern of a text, `Literal` a closed set, a field without a default is required.

@@ -1,4 +1,4 @@
-"""Parts of a release's row that follow from file names, the index's page and METADATA."""
+"""Fields of a release's row, computed from file names, the index's page and METADATA."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

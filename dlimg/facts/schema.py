@@ -1,4 +1,4 @@
-"""The form of rows, read from the annotations of their classes; and the JSON schema of facts."""
+"""Forms of fields, from the annotations of the rows' classes, and the JSON schema of facts."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields

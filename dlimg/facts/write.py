@@ -110,7 +110,7 @@ def releases_without_row(rows: Mapping[str, Any], offered: Mapping[str, Any]) ->
 def differences(
     row: Mapping[str, Any], seen: Mapping[str, Any], where: str
 ) -> Iterator[FieldDifference]:
-    """Yield the fields of a row with another value at the index; a missing field is none."""
+    """Yield fields with another value on the index; a field that the row lacks is not compared."""
     for name, now in seen.items():
         written = row.get(name)
         if isinstance(written, Mapping) and isinstance(now, Mapping):

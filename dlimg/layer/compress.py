@@ -1,4 +1,4 @@
-"""Tar parts to a compressed layer: gzip spliced from a wheel's own streams, gzip, or zstd.
+"""Compression of layers: gzip spliced from a wheel's own streams, plain gzip, or zstd.
 
 *Splicing*: a wheel is a zip of deflate streams, and a gzip file may consist of many members. So a
 file's gzip member is a header, the deflate stream as it is in the wheel, and the CRC and size from

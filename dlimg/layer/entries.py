@@ -1,4 +1,4 @@
-"""The entries of a layer: files, links and folders, and their one order."""
+"""The entries of a layer: files, links and folders, sorted by path."""
 
 import hashlib
 from collections.abc import Iterable, Iterator

@@ -105,7 +105,7 @@ def _best_wheel(package: Mapping[str, object], python: str, platform: str) -> Re
 def _ranked(
     wheels: Sequence[Mapping[str, object]], ranks: Mapping[Tag, int]
 ) -> Iterator[tuple[tuple[int, tuple[int, str]], str, str, str]]:
-    """Yield compatible wheels with sort keys; installers take the least."""
+    """Yield compatible wheels with sort keys; an installer takes the wheel with the lowest."""
     for wheel in wheels:
         address = str(wheel.get("url") or wheel["path"])
         file = str(wheel.get("name") or file_name_of(address))

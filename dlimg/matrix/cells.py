@@ -1,4 +1,4 @@
-"""Cells from the combinations that can exist and are wanted."""
+"""Cells, made from combinations of axis values."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -16,7 +16,7 @@ FLAVOURS: Final = MappingProxyType({flavour.value: flavour for flavour in Flavou
 
 
 class _Shared(NamedTuple):
-    """The values that cells of all systems and Pythons share."""
+    """The values of a cell that do not depend on its operating system and Python."""
 
     package: str
     requirements: tuple[str, ...]

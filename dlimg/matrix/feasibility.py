@@ -1,4 +1,4 @@
-"""Feasibility of combinations: rules without GPU or driver, once for each pair of values."""
+"""Feasibility of combinations by the rules that need no GPU; each pair of values is judged once."""
 
 from collections.abc import Mapping
 

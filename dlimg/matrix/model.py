@@ -42,7 +42,7 @@ class StatedVariable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclude:
-    """Corners that could exist and are not wanted, and why; those of `exception` stay."""
+    """Combinations that are not wanted, and the reason; those that fit `exception` stay."""
 
     match: CellSelector
     why: str

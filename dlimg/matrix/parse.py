@@ -307,7 +307,7 @@ def parse_matrix(text: str, source: str) -> Matrix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entries:
-    """Sound operating systems and stacks, and all families, with the names of unsound ones."""
+    """Operating systems and stacks without problems, all families, and the names of bad ones."""
 
     systems: Mapping[str, OperatingSystemChoice]
     stacks: Mapping[str, StackChoice]

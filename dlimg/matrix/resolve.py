@@ -58,7 +58,7 @@ def without_unknown_names(facts: Facts, matrix: Matrix, problems: list[Problem])
 def _with_pythons(
     matrix: Matrix, family: Family, pythons: Iterable[str], problems: list[Problem]
 ) -> Family:
-    """Return the family with these Pythons if its axis is open."""
+    """Return the family with these Pythons if its `python` axis has no values."""
     if family.axes["python"]:
         return family
     values = tuple(sorted(pythons, key=numbers))
@@ -95,7 +95,7 @@ ResolvedCells = Sequence[tuple[AxisValues, Cell]]
 def cell_names(
     matrix: Matrix, resolved: Mapping[str, ResolvedCells], problems: list[Problem]
 ) -> dict[str, tuple[str, ...]]:
-    """Return each cell id's aliases, then its short tag; none is for two cells of a family.
+    """Return aliases and the short tag by cell id; a name for two cells of a family is a problem.
 
     A tag with today's flavour has an alias with the flavour's old name, for one release.
     """
@@ -137,7 +137,7 @@ def _duplicate(matrix: Matrix, family: Family, message: str) -> Problem:
 def _aliases(
     matrix: Matrix, family: Family, resolved: ResolvedCells, problems: list[Problem]
 ) -> dict[str, str]:
-    """Return the id of the one cell that each alias fits."""
+    """Return the id of the only cell that each alias fits; other aliases are problems."""
     aliases = {}
     for alias, match in family.aliases.items():
         fitting = [cell.id for axis_values, cell in resolved if match.fits(axis_values)]
@@ -191,7 +191,7 @@ def _short_tag(family: Family, axis_values: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """The cells of a matrix in its order; `aliases` and `groups` are by and of cell ids.
+    """The cells of a matrix in its order. `aliases` are by cell id, `groups` hold cell ids.
 
     `required_places` has the line of each required check's name or pattern. `notices` are old
     keys that the matrix still uses.

@@ -100,7 +100,7 @@ def _is_comment(line: str) -> bool:
 
 
 def _chain(text: str) -> Iterator[Stage]:
-    """Yield the last stage after the stages that it starts from."""
+    """Yield the stages that the last one starts from, then the last one."""
     stages_ = parse_stages(text)
     names = {stage.name.lower(): stage for stage in stages_ if stage.name}
     chain = [stages_[-1]]

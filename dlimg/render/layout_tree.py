@@ -1,4 +1,4 @@
-"""The paths of the layout and the lock, without packages and wheels, and their content.
+"""The files, folders and links that the layout and the lock add to an image, with contents.
 
 Computed from templates, cell and lock on the machine that runs the checks, never from the image.
 `images/common/checks/every_file_has_a_source.py` reads it.

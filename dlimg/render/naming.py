@@ -1,4 +1,4 @@
-"""Names and labels of an image: its tag has every axis."""
+"""Tags, repository and labels of an image."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""JAX behind the checks: the adapter that `_adapter.Adapter` describes."""
+"""JAX's adapter for the checks, as `_adapter.Adapter` describes it."""
 
 import contextlib
 import os
@@ -76,7 +76,7 @@ def _gpus() -> list[jax.Device]:
 
 
 def on(place: str) -> contextlib.AbstractContextManager[None]:  # noqa: ARG001
-    """Work is done where its arguments are."""
+    """Do nothing: JAX computes on the device of the arguments."""
     return contextlib.nullcontext()
 
 

@@ -1,4 +1,4 @@
-"""PyTorch behind the checks: the adapter that `_adapter.Adapter` describes."""
+"""PyTorch's adapter for the checks, as `_adapter.Adapter` describes it."""
 
 import contextlib
 import os
@@ -50,7 +50,7 @@ def device_count() -> int:
 
 
 def on(place: str) -> contextlib.AbstractContextManager[None]:  # noqa: ARG001
-    """Work is done where its arguments are."""
+    """Do nothing: PyTorch computes on the device of the arguments."""
     return contextlib.nullcontext()
 
 

@@ -1,4 +1,4 @@
-"""TensorFlow behind the checks: the adapter that `_adapter.Adapter` describes."""
+"""TensorFlow's adapter for the checks, as `_adapter.Adapter` describes it."""
 
 import contextlib
 import ctypes
@@ -67,7 +67,7 @@ def device_count() -> int:
 
 
 def on(place: str) -> contextlib.AbstractContextManager[Any]:
-    """Outside of it TensorFlow works on the GPU, wherever the arguments are."""
+    """Select the device: TensorFlow would compute on the GPU, whatever the arguments' device."""
     context: contextlib.AbstractContextManager[Any] = tf.device(DEVICES[place])
     return context
 

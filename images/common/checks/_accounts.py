@@ -1,4 +1,4 @@
-"""Users and groups, entry by entry: those of the distribution, and `user`.
+"""Checks of users and groups: only the distribution's own, packages' and `user` may exist.
 
 The distribution's own are in base-passwd's lists; a package that brings an account names it in its
 maintainer script. None of them has a password, and none but root has root's number.
@@ -43,7 +43,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def users(image: Image, expected: Expected) -> Iterator[str]:
-    """Yield accounts of neither base-passwd nor a package, and repeated ones."""
+    """Yield accounts that neither base-passwd nor a package has, and repeated ones."""
     entries = rows(image.text("etc/passwd"))
     known = {row[0]: row for row in rows(image.text(f"{MASTER}/passwd.master"))}
     yield from repeated(entries, 0, "account")
@@ -65,13 +65,13 @@ def users(image: Image, expected: Expected) -> Iterator[str]:
 
 
 def unlike_master(row: list[str], known: list[str]) -> Iterator[str]:
-    """Yield a fault for an account that differs from base-passwd's, but for the comment."""
+    """Yield a fault for an account that differs from base-passwd's entry; comments may differ."""
     if row[2:4] + row[5:] != known[2:4] + known[5:]:
         yield f"{row[0]} is not as base-passwd brought it"
 
 
 def foreign_account(image: Image, row: list[str]) -> Iterator[str]:
-    """Yield why an account that base-passwd lacks is not a package's either."""
+    """Yield a fault for an account outside base-passwd that no package creates either."""
     name, _, uid, _, _, _, shell = row
     if not (uid.isdecimal() and int(uid) in SYSTEM and shell in NO_LOGIN):
         yield f"{name} is no account of the distribution"
@@ -80,7 +80,7 @@ def foreign_account(image: Image, row: list[str]) -> Iterator[str]:
 
 
 def groups(image: Image) -> Iterator[str]:
-    """Yield groups of neither base-passwd nor a package, and groups with members."""
+    """Yield groups that neither base-passwd nor a package has, and groups with members."""
     entries = rows(image.text("etc/group"))
     known = {row[0]: row[2] for row in rows(image.text(f"{MASTER}/group.master"))}
     yield from repeated(entries, 0, "group")
@@ -102,7 +102,7 @@ def groups(image: Image) -> Iterator[str]:
 
 
 def passwords(image: Image) -> Iterator[str]:
-    """Yield accounts with a password, and those in only one of the lists."""
+    """Yield accounts with a password, and accounts in only one of passwd and shadow."""
     entries = rows(image.text("etc/shadow"))
     yield from repeated(entries, 0, "account")
     for row in entries:
@@ -129,7 +129,7 @@ def ranges(image: Image, expected: Expected, path: str) -> Iterator[str]:
 
 
 def unlike(image: Image, entries: list[list[str]], path: str) -> Iterator[str]:
-    """Yield the first name that only one of the two lists has."""
+    """Yield the first name that is in only one of the two lists."""
     names, others = ({row[0] for row in one} for one in (entries, rows(image.text(path))))
     if names != others:
         yield f"does not have the same names as /{path}: {min(names ^ others)}"

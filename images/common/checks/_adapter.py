@@ -1,6 +1,6 @@
 """The adapter of the framework under test: images/<framework>/framework.py.
 
-The places that an adapter puts arrays in are called `cpu` and `gpu`.
+Devices are called `cpu` and `gpu` in every adapter.
 """
 
 import ast
@@ -58,10 +58,10 @@ class Adapter(Protocol):
         """Return the number of GPUs that the framework sees."""
 
     def on(self, place: str) -> contextlib.AbstractContextManager[Any]:
-        """Return a context in which work is done in this place."""
+        """Return a context in which the framework works on this device."""
 
     def put(self, array: Array, place: str) -> Tensor:
-        """Return a tensor of this place with a NumPy array's content."""
+        """Return a tensor on this device with a NumPy array's content."""
 
     def numpy(self, tensor: Tensor) -> Array:
         """Return a tensor's content as a NumPy array."""
@@ -70,10 +70,10 @@ class Adapter(Protocol):
         """Return a tensor of another type, such as `bfloat16`."""
 
     def total(self, tensor: Tensor) -> Tensor:
-        """Return the sum of a tensor's elements, computed where the tensor is."""
+        """Return the sum of a tensor's elements, computed on the tensor's device."""
 
     def wait(self, tensor: Tensor) -> None:
-        """Wait until a tensor and all work before it are computed."""
+        """Wait until a tensor, and all work queued before it, is computed."""
 
     def address(self, tensor: Tensor) -> int:
         """Return the address of a tensor's first element."""
@@ -97,14 +97,14 @@ class Adapter(Protocol):
     def compile_step(
         self, step: Step, weights: list[Tensor]
     ) -> tuple[tuple[Tensor, Tensor, list[Tensor]], str]:
-        """Compile a step and run it; return its result, and a proof of what was compiled."""
+        """Compile a step and run it; return its result, and figures that prove the compilation."""
 
     def all_reduce(self, arrays: Sequence[Array]) -> list[Tensor]:
         """Put each array on its own GPU and return their sum on each, added by NCCL."""
 
 
 def adapter_path() -> Path | None:
-    """Return the adapter of the cell's framework, or the only one here; None without one."""
+    """Return the adapter of the cell's framework, or the only one in the folder; else None."""
     named = _tag.cell().get("framework")
     if named:
         path = IMAGES / named / ADAPTER
@@ -114,7 +114,7 @@ def adapter_path() -> Path | None:
 
 
 def load() -> Adapter:
-    """Import the adapter, and with it the framework; end as not run where there is none."""
+    """Import the adapter, and with it the framework; end the check as not run without one."""
     path = adapter_path()
     if path is None:
         return _verdict.not_run("this image has no framework with an adapter (framework.py)")

@@ -1,4 +1,4 @@
-"""The links by which one of several programs is chosen, by the database of update-alternatives."""
+"""Checks of update-alternatives: its database, and the links to the chosen programs."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -12,7 +12,7 @@ CHOSEN = "/etc/alternatives"
 
 
 class Choice(NamedTuple):
-    """One of several programs; `others` are what goes with it, such as a manual page."""
+    """One of several programs for a name; `others` are its companions, such as a manual page."""
 
     program: str
     priority: int
@@ -20,7 +20,7 @@ class Choice(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Programs for one name; `links` are the places that lead to the choice, by name."""
+    """The programs for one name; `links` are the paths of links to the chosen one, by name."""
 
     is_automatic: bool
     links: dict[str, str]
@@ -49,7 +49,7 @@ def claims(image: Image) -> Claims:
 
 
 def faults(image: Image, group: Group) -> Iterator[str]:
-    """Yield manual choices, and programs of no package."""
+    """Yield choices made by hand, and programs that no package installed."""
     if not group.is_automatic:
         yield "a person has chosen here"
     for choice in group.choices:

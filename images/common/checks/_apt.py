@@ -41,7 +41,7 @@ def claims(image: Image) -> Claims:
 
 
 def faults(image: Image, path: str) -> Iterator[str]:
-    """Yield entries of other releases, or without the key of this one."""
+    """Yield sources of other releases, and sources not signed by this release's key."""
     text = image.text(path)
     entries = paragraphs(text) if path.endswith(".sources") else map(row, stated(text))
     for entry in entries:

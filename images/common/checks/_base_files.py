@@ -1,6 +1,6 @@
-"""The few paths that maintainer scripts and makers of bases write: a closed list.
+"""Files that maintainer scripts and builders of base images write: a closed list.
 
-Whatever has a source of its own (a copy of a package's file, a fixed text) is held against it.
+A file with a known origin (a copy of a package's file, a fixed text) is compared with that.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Byte code is what its source compiles to: Python itself never compares the two in an image.
+"""Check that .pyc files are what their sources compile to, which Python itself does not check.
 
 In an image byte code is marked as never to be compared, and holds a hash of its source (PEP 552).
 The hash is compared everywhere, the code itself only in a sample: to compile all of a framework
@@ -28,7 +28,7 @@ def files(folders: Iterable[Path]) -> list[Path]:
 
 
 def forged(paths: list[Path], tops: Collection[Path]) -> tuple[int, list[str]]:
-    """Return how many files were compiled anew, and the faults.
+    """Return how many files were compiled again, and the faults.
 
     The sample is every package's topmost module, and of all files every 40th.
     """
@@ -44,7 +44,7 @@ def is_top(path: Path, tops: Collection[Path]) -> bool:
 
 
 def fault(path: Path, *, is_compiled: bool) -> str:
-    """Return the fault of a file of byte code, or an empty text.
+    """Return the fault of a .pyc file, or an empty text.
 
     That of another Python is passed over: Python would compile anew. What notes the time of its
     source is always compared with it, because a time is easily the same.
@@ -66,7 +66,7 @@ def fault(path: Path, *, is_compiled: bool) -> str:
 
 
 def is_same(code: bytes, source: bytes, name: str) -> bool:
-    """Return whether byte code is its source's, apart from file names."""
+    """Return whether byte code equals what its source compiles to, apart from file names."""
     level = name.partition(".opt-")[2][:1] or "0"
     try:
         compiled = compile(source, name, "exec", dont_inherit=True, optimize=int(level))

@@ -1,4 +1,4 @@
-"""The certificate authorities that the system trusts, put together again from packages' files."""
+"""Checks of the system's trusted CAs: the bundle is rebuilt from packages' files and compared."""
 
 import re
 from collections.abc import Iterator
@@ -36,14 +36,14 @@ def link_name(name: str) -> str:
 
 
 def chosen(image: Image) -> Iterator[str]:
-    """Yield the chosen files, below the folder of all."""
+    """Yield the chosen certificate files, relative to the folder of all certificates."""
     for line in stated(image.text(CHOICE)):
         if not line.startswith("!"):
             yield line
 
 
 def choice_faults(image: Image) -> Iterator[str]:
-    """Yield names of files of no package, and packages' files that are not chosen."""
+    """Yield chosen files that no package has, and packages' certificates that are not chosen."""
     names = set()
     for line in stated(image.text(CHOICE)):
         if line.startswith("!"):

@@ -1,4 +1,4 @@
-"""Claims: what a source expects of a path that it accounts for."""
+"""Claims: the content, mode and type that a source (a package, the layout) expects of a path."""
 
 import hashlib
 import re
@@ -19,7 +19,7 @@ Claims = dict[str, Judge]
 
 
 class Image(NamedTuple):
-    """An image that is looked at: its root, its paths and what dpkg's database says of it."""
+    """The image under check: its root, its paths and dpkg's database."""
 
     top: Path
     tree: _tree.Tree
@@ -122,7 +122,7 @@ def lines(image: Image, path: str, allowed: str, modes: Iterable[int] = (PLAIN,)
 
 
 def joined_later(faults: Callable[..., Iterable[str]], *arguments: object) -> Callable[[], str]:
-    """Return a function that joins the faults once it is called."""
+    """Return a function that computes the faults when called, joined into one text."""
     return lambda: joined(faults(*arguments))
 
 

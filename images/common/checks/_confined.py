@@ -1,6 +1,6 @@
-"""Behind the entry point, in a confined container: the framework works, and so does what it needs.
+"""Checks in a restricted container: the framework, pip and temporary files work.
 
-Nothing is written but under /tmp, where the entry point makes a home and a place for packages.
+Only /tmp may be written to: the entry point makes a home and a package folder there.
 """
 
 import os
@@ -60,7 +60,7 @@ def _last(text: str) -> str:
 
 
 def faults() -> Iterator[str]:
-    """Yield what does not work in this container."""
+    """Yield a fault for each thing that does not work in this container."""
     own = f"/tmp/home-{os.geteuid()}"  # noqa: S108  # where the entry point makes one
     cases = [
         ("a home", ("sh", "-c", HOME), own),
@@ -78,7 +78,7 @@ def faults() -> Iterator[str]:
 
 
 def installing(overlay: str) -> Iterator[str]:
-    """Yield where pip fails: it must refuse a missing package and install an existing one."""
+    """Yield faults of pip: it must refuse a missing package and install an existing one."""
     code, _, complaint = call("pip", "install", "--no-index", "no-such-package-anywhere")
     if code != 1 or "No matching distribution" not in complaint or "Traceback" in complaint:
         yield f"pip, asked for what there is not, ends with {code}: {_last(complaint)}"
@@ -113,7 +113,7 @@ def wheel(folder: str) -> str:
 
 
 def written(top: Path, user: int) -> Iterator[str]:
-    """Yield the paths outside /tmp that belong to this user, who must have made them."""
+    """Yield the paths outside /tmp that this user owns, and so has written."""
     below = str(top / "tmp") + "/"
     entries = _files.tree(top).entries
     paths = [entry.path for entry in entries if _files.status(entry).st_uid == user]

@@ -64,7 +64,7 @@ def problem() -> Problem:
 
 
 def train_on(framework: Adapter, given: Problem, place: str, kind: str) -> Training:
-    """Train in this place, with convolutions and the matrix product in `kind`."""
+    """Train on this device, with convolutions and the matrix product in `kind`."""
     with framework.on(place):
         step = framework.step(given, place, kind)
         weights = [framework.put(weight, place) for weight in given.weights]
@@ -92,7 +92,7 @@ def train(
 
 
 def logits(images: np.ndarray, weights: Weights) -> np.ndarray:
-    """Compute twice convolution, ReLU and mean over 2x2, then a matrix product; in float64."""
+    """Apply convolution, ReLU and 2x2 mean twice, then a matrix product; in float64."""
     value = images.astype(np.float64)
     for kernel in weights[:-1]:
         value = _halve(np.maximum(_convolve(value, kernel.astype(np.float64)), 0))

@@ -1,4 +1,4 @@
-"""CUDA's libraries in here: where they lie, that there is one of each, and which version loads."""
+"""CUDA's libraries in the image: paths, duplicates, and the version that loads."""
 
 import ctypes
 import os
@@ -35,7 +35,7 @@ def library_files(library: str) -> list[Path]:
 
 
 def load(library: str) -> tuple[str, str]:
-    """Return the version that loads, and its fault: it has to be the only one.
+    """Return the version that the loader loads, and a fault if there are several copies.
 
     None of the three needs a GPU or a driver to tell its version.
     """

@@ -104,13 +104,12 @@ def foreign(names: list[str], known: set[str]) -> str:
 
 
 def python(image: Image) -> Claims:
-    """Return claims for byte code of packages' modules, and for Python's own state."""
+    """Return claims for .pyc files of packages' modules, and for the state of Debian's Python."""
     by_path: Claims = {}
     for path in image.tree.entries:
         if source_of(path) in image.packages.listed:
-            by_path[path] = (
-                file()
-            )  # what is in it, `os_packages_unmodified` compares with its source
+            # `os_packages_unmodified` compares the content with that of its source.
+            by_path[path] = file()
         elif path.endswith("/__pycache__") and any(
             source_of(f"{path}/{name}") in image.packages.listed for name in image.names(path)
         ):
@@ -123,7 +122,7 @@ def python(image: Image) -> Claims:
 
 
 def source_of(path: str) -> str:
-    """Return the module of a file of byte code, or an empty text."""
+    """Return the source path of a .pyc file, or an empty text."""
     above, _, name = path.rpartition("/")
     if not (name.endswith(".pyc") and above.endswith("/__pycache__")):
         return ""

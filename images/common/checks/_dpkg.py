@@ -1,6 +1,6 @@
 """The operating system's files by dpkg's database, and their differences.
 
-dpkg itself is not asked: it is one of the files. Paths are compared where folders really are, as
+dpkg itself is not run: it may be modified too. Paths are compared with links resolved, as
 packages may still say `/bin/sh` where `/bin` is a link to `/usr/bin`.
 """
 
@@ -18,9 +18,9 @@ LEFT_OUT += ("usr/share/linda/", "usr/share/man/", "var/lib/apt/lists/")
 
 
 class Packages(NamedTuple):
-    """Paths from the root, as they really are: all that packages bring, and sums of files.
+    """The paths of all packages' files, with links resolved, and the MD5 sums of files.
 
-    `unsummed` is what packages bring that have no sums at all.
+    `unsummed` are the paths of packages that ship no sums.
     """
 
     listed: set[str]
@@ -30,7 +30,7 @@ class Packages(NamedTuple):
 
 
 class Places:
-    """The real places of packages' paths below a root."""
+    """Resolves the links in packages' paths below a root."""
 
     def __init__(self, top: Path) -> None:
         self.top = top.resolve()
@@ -68,7 +68,7 @@ def read(top: Path) -> Packages:
 
 
 def diversions(top: Path) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield diverted paths with their place and the package that keeps the name."""
+    """Yield each diverted path, its new path, and the package that may use the old one."""
     try:
         lines = Path(top, "var/lib/dpkg/diversions").read_text().splitlines()
     except FileNotFoundError:
@@ -108,7 +108,7 @@ def gone(top: Path, packages: Packages) -> list[str]:
 
 
 def replaced(top: Path, packages: Packages) -> list[str]:
-    """Return the links of packages that became files, or lead to a file of no package."""
+    """Return packages' links that are files now, or that lead to a file of no package."""
     top = top.resolve()
     paths = []
     for path in sorted(packages.listed - packages.sums.keys() - packages.unsummed):
@@ -121,7 +121,7 @@ def replaced(top: Path, packages: Packages) -> list[str]:
 
 
 def is_known(path: str, packages: Packages) -> bool:
-    """Return whether a path is a package's, or is made by one (`etc`)."""
+    """Return whether a path is a package's, or in a folder whose files are made later (`etc`)."""
     return path in packages.listed or path.startswith(("etc/", "run/", "proc/", "dev/"))
 
 

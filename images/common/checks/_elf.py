@@ -17,14 +17,14 @@ NAME_MAX = 65536
 
 
 class Library(NamedTuple):
-    """`machine` is e_machine, 0 for what is no ELF file; `paths` are the folders it looks in."""
+    """`machine` is ELF's e_machine, 0 for other files; `paths` are its RPATH or RUNPATH folders."""
 
     machine: int
     paths: list[Path]
 
 
 class _Segment(NamedTuple):
-    """A program header, as far as it says where things lie."""
+    """A program header: the offsets and addresses in it."""
 
     kind: int
     offset: int

@@ -1,4 +1,4 @@
-"""The image's own files: those of the layout, as they were handed in, and of the locked wheels."""
+"""Claims for the files of the layout (from DLIMG_LAYOUT) and of the locked wheels."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ LINK = "link to "
 
 
 class Layout(NamedTuple):
-    """The image's own files, as dlimg hands them in.
+    """The layout's files, as dlimg passes them in DLIMG_LAYOUT.
 
     `cuda_home` is empty without a toolkit, `managed_python` where the distribution's is taken.
     `commands` is where each command of a wheel has a link, and what that leads to; `notes` the
@@ -166,7 +166,7 @@ def of_notes(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Clai
 
 
 def of_venv(image: Image) -> Claims:
-    """Return claims for the files of `venv`, which are made again and compared."""
+    """Return claims for the files of `venv`, which are generated again and compared."""
     names = [*(f"bin/{name}" for name in OF_VENV), ".gitignore"]
     is_here = any(f"{ENVIRONMENT}/{name}" in image.tree.entries for name in names)
     texts = made(image, VENV, ENVIRONMENT) if is_here else {}
@@ -205,7 +205,7 @@ def same(image: Image, path: str, text: str) -> str:
 
 
 def made(image: Image, script: str, made_path: str) -> dict[str, str | None]:
-    """Run a script in an empty folder; return its files by path: texts, links, None for a folder.
+    """Run a script in an empty folder; return what it wrote: texts, links, None for a folder.
 
     The folder lies elsewhere while it is made, and its name is put in again.
     """

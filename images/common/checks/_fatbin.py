@@ -19,7 +19,7 @@ ALIGNMENT = 8
 
 
 class Held(NamedTuple):
-    """The architectures in every container of a library, and those in only some, sorted."""
+    """Architectures that all containers of a library have, and those of only some; sorted."""
 
     everywhere: list[str]
     partly: list[str]

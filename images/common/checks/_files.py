@@ -10,7 +10,7 @@ ELSEWHERE = ("proc", "sys", "dev")
 
 
 class Seen(NamedTuple):
-    """The entries of a tree, and the folders that this user may not read."""
+    """The entries below a folder, and the subfolders that this user may not read."""
 
     entries: list[os.DirEntry[str]]
     closed: list[str]
@@ -43,7 +43,7 @@ def _entries(folder: str, seen: Seen) -> Iterator[os.DirEntry[str]]:
 
 
 def status(entry: os.DirEntry[str]) -> os.stat_result:
-    """Return the entry's own status, not that of a link's target."""
+    """Return the status of the path itself; links are not followed."""
     try:
         return entry.stat(follow_symlinks=False)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The tools that a flavour promises beyond the framework."""
+"""Checks of the flavour's tools, such as compilers and Jupyter."""
 
 import re
 import shutil

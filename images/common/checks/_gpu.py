@@ -1,4 +1,4 @@
-"""Is there an NVIDIA GPU here? Asked of the driver, never of a framework.
+"""Detection of NVIDIA GPUs by the driver, never by a framework.
 
 A framework that sees no GPU cannot tell "there is none" from "I am broken"; the driver can.
 """
@@ -48,7 +48,7 @@ class _Memory(ctypes.Structure):
 
 
 def expected() -> bool:
-    """Return whether a GPU was given to this container."""
+    """Return whether this container was started with a GPU."""
     return os.environ.get("DLIMG_GPU") == "expected"
 
 
@@ -85,7 +85,7 @@ def look() -> Sight:
 
 
 def require(seen: Sight) -> list[Gpu]:
-    """Return the GPUs. Without one end as not run, or fail if a GPU was given."""
+    """Return the GPUs. Without any, end as not run, or fail if the container was given a GPU."""
     if seen.gpus:
         return seen.gpus
     if expected():
@@ -96,7 +96,7 @@ def require(seen: Sight) -> list[Gpu]:
 
 
 def is_one_of(device: str, gpus: list[Gpu]) -> bool:
-    """Return whether this is the name of one of these GPUs, or of a MIG part, which adds to it."""
+    """Return whether this names one of these GPUs, or a MIG part of one (a longer name)."""
     return any(device.startswith(gpu.name) for gpu in gpus)
 
 

@@ -13,7 +13,7 @@ Array = Any  # of NumPy, which an image need not have
 
 
 class Machine(NamedTuple):
-    """The sources of a check: the driver for GPUs and addresses, and the framework's adapter."""
+    """The functions that a GPU check uses: the driver's, and those that load the framework."""
 
     look: Callable[[], _gpu.Sight]
     load: Callable[[], Adapter]
@@ -66,7 +66,7 @@ def demand_on_gpu(
 
 
 def demand_within(rows: dict[str, tuple[float, float]]) -> None:
-    """Fail at the first deviation that is more than allowed; written so that a NaN fails."""
+    """Fail at the first deviation above its tolerance, or NaN."""
     for label, (deviation, allowed) in rows.items():
         _verdict.demand(deviation <= allowed, f"{label}: {deviation:.3g} > {allowed:g}")
 

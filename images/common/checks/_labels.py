@@ -1,4 +1,4 @@
-"""The image's own labels (DLIMG_LABELS) against its tag and against what is installed."""
+"""Checks of the image's labels (DLIMG_LABELS) against its tag and the installed packages."""
 
 import json
 import os
@@ -37,7 +37,7 @@ PUBLIC = {
 
 
 def read() -> dict[str, str]:
-    """Return the image's labels; fail without them, as an image has some."""
+    """Return the image's labels; fail if there are none."""
     try:
         labels = json.loads(os.environ.get("DLIMG_LABELS") or "{}")
         return {str(name): str(value) for name, value in labels.items()}

@@ -1,4 +1,4 @@
-"""Which shared libraries are here, which of them lie where they should not, and what loads them."""
+"""Shared libraries of the image: NVIDIA's and packages', missing ones, duplicates, loading."""
 
 import ctypes
 import faulthandler
@@ -35,7 +35,7 @@ class Libraries(NamedTuple):
 def find(folders: Iterable[str]) -> Libraries:
     """Return the libraries for this architecture and this Python, each file once.
 
-    What lies in `NAME.libs` are parts of the modules of the package NAME, which bring them in.
+    Libraries in `NAME.libs` are left out: the modules of the package NAME load them.
     """
     machine = _elf.read(Path(sys.executable).resolve()).machine
     libraries = Libraries([], [])
@@ -51,7 +51,7 @@ def find(folders: Iterable[str]) -> Libraries:
 
 
 def is_ours(path: Path, machine: int) -> bool:
-    """Return whether this is a regular file that this Python may load; a damaged one counts."""
+    """Return whether this is a regular file for this architecture and Python, or a damaged one."""
     if path.is_symlink() or not path.is_file():
         return False
     version = OTHER_PYTHON.search(path.name)
@@ -82,7 +82,7 @@ def lost() -> list[str]:
 def opened(path: Path, load: Callable[[str], object] | None = None) -> str:
     """Load a library with all its symbols; return the loader's complaint, or an empty text.
 
-    A process of its own does it: the constructors of a library may do as they like.
+    A separate process does it, because a library's constructors may crash or change it.
     """
     read, write = os.pipe()
     with warnings.catch_warnings():
@@ -113,7 +113,7 @@ def _bind(path: str) -> object:
 
 
 def _load(path: str, write: int, load: Callable[[str], object]) -> None:
-    """Load a library and exit: the life of the child process."""
+    """Load a library and exit; runs in the child process."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(write, 2)
@@ -131,7 +131,7 @@ def _load(path: str, write: int, load: Callable[[str], object]) -> None:
 def absent(path: Path, complaint: str) -> set[str]:
     """Return the missing libraries that this one needs; empty for another complaint.
 
-    The loader complains of the first only; `ldd` is the loader, and it lists all.
+    The loader's error names only the first; `ldd` lists all.
     """
     first = ABSENT.fullmatch(complaint)
     if not first:
@@ -177,7 +177,7 @@ def twice(libraries: Libraries, folders: Iterable[Path]) -> list[str]:
 def drivers(top: Path, mounts: Iterable[str]) -> list[str]:
     """Return files of the driver's library in this tree, without mounted ones.
 
-    The driver comes with the machine: as mounts of single files, or of a folder, and links to them.
+    The driver is the host's: a container runtime mounts its files or folder, and links to them.
     """
     given = [Path(path) for path in mounts if path != "/"]
     paths = [

@@ -1,4 +1,4 @@
-"""The loader's cache: libraries by name, as `ldconfig` notes them for folders that are trusted."""
+"""Checks of `/etc/ld.so.cache`, ldconfig's list of libraries in trusted folders."""
 
 import re
 import struct
@@ -52,7 +52,7 @@ def injected(image: Image, path: str) -> Iterator[str]:
 
 
 def faults(image: Image) -> Iterator[str]:
-    """Yield rows of the cache for missing libraries, or outside of the configured folders."""
+    """Yield entries of the cache for missing libraries, or outside of the configured folders."""
     trusted = set(folders(image))
     try:
         rows = parse((image.top / CACHE).read_bytes())

@@ -1,4 +1,4 @@
-"""The lock as it was handed in (DLIMG_LOCK), against what is installed and what the image notes."""
+"""Checks of the lock (DLIMG_LOCK) against installed packages and the image's own list."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def hashes(requirement: str) -> set[str]:
 
 
 def tag_mismatches(wheels: Mapping[str, Wheel], notes: Mapping[str, str]) -> list[str]:
-    """Return packages whose WHEEL file has other tags than the lock's wheel.
+    """Return packages whose WHEEL file has other tags than the locked wheel's file name.
 
     `notes` are the texts of the WHEEL files. A file name may compress several tags into one.
     """
@@ -101,7 +101,7 @@ def expanded(file: str) -> set[str]:
 
 
 def strays(folders: Iterable[Path], owned: set[str]) -> list[str]:
-    """Return files in these folders of no package, apart from byte code and overlays."""
+    """Return files in these folders that no package has, apart from byte code and overlays."""
     return sorted(
         path
         for top in folders

@@ -1,6 +1,6 @@
-"""Paths that the distribution's packages brought: whose they are, and who may do what with them.
+"""Claims for the paths of the distribution's packages: owners, modes and types.
 
-dpkg notes neither owners nor modes. So there is a rule: they are root's, nobody else may change
+dpkg records neither owners nor modes. So one rule holds: they are root's, nobody else may change
 them, and in `/usr` everybody may read them. What is in them, `os_packages_unmodified` compares.
 """
 

@@ -1,4 +1,4 @@
-"""Services, PAM and login shells: derived again from packages."""
+"""Claims for services, PAM and login shells, computed again from packages' files."""
 
 import re
 from collections.abc import Iterator
@@ -101,7 +101,7 @@ def rules(text: str) -> list[tuple[str, ...]]:
 
 
 def rule(line: str) -> tuple[str, ...]:
-    """Return the words of a rule, without the number of rules that a success skips."""
+    """Return the fields of a PAM rule, without the number of rules that a success skips."""
     return tuple(re.sub(r"(success|default)=(end|[0-9]+)", r"\1=N", line).split())
 
 

@@ -123,7 +123,7 @@ def same_version(expected: str, actual: str) -> bool:
 
 
 def within(actual: str, expected: str) -> bool:
-    """Return whether a version such as `3.13.5` is a `3.13`; one number is never enough."""
+    """Return whether a version such as `3.13.5` belongs to `3.13`; a bare `3` is refused."""
     wanted = expected.split(".")
     return len(wanted) > 1 and actual.split(".")[: len(wanted)] == wanted
 

@@ -1,7 +1,7 @@
-"""A server on the loopback, with a certificate that only a CA of ours vouches for.
+"""A TLS server on 127.0.0.1 with a certificate signed by a test CA.
 
-The CA's key is gone, so it vouches for nothing else; the certificate names 127.0.0.1 alone and
-holds until 2120. The server's key is no secret: whoever has it can be 127.0.0.1.
+The CA's key was deleted, so it can sign nothing else; the certificate is for 127.0.0.1 alone and
+is valid until 2120. The server's key is no secret: it only proves to be 127.0.0.1.
 """
 
 import contextlib
@@ -62,7 +62,7 @@ class _Answer(BaseHTTPRequestHandler):
 
 class _Server(HTTPServer):
     def handle_error(self, *_: object) -> None:
-        """Print nothing of clients that hang up: they are meant to."""
+        """Print nothing about clients that hang up, which the check expects."""
 
 
 @contextlib.contextmanager

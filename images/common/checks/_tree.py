@@ -31,7 +31,7 @@ LABELS += ("user.overlay.", "user.fuseoverlayfs.", "user.containers.", "trusted.
 
 
 class Entry(NamedTuple):
-    """A path below the root; `attributes` are names of what is attached to it besides."""
+    """A path below the root; `attributes` are the names of its extended attributes."""
 
     path: str
     kind: str
@@ -69,14 +69,14 @@ def is_elsewhere(path: str, mounted: frozenset[str]) -> bool:
 
 
 def parents(paths: Iterable[str]) -> set[str]:
-    """Return the folders of these paths, which an engine makes as places for mounts."""
+    """Return the folders above these paths, which an engine creates for its mounts."""
     return {str(parent) for path in paths for parent in Path(path).parents} - {"."}
 
 
 def resolved(entries: dict[str, Entry], path: str) -> str:
     """Return the target of a path through all links within the root; itself without a target.
 
-    The system is not asked: the root may be a folder of a machine with paths of its own.
+    Links are resolved by hand, because the root may be a folder of another system.
     """
     place, waiting, links = "", path.split("/"), 0
     while waiting:

@@ -1,4 +1,4 @@
-"""The user that the image runs as, against the one that was promised."""
+"""Checks of the user that the image runs as."""
 
 import os
 import pwd
@@ -15,7 +15,7 @@ def given() -> dict[str, str]:
 
 
 def current() -> dict[str, str]:
-    """Name, home and numbers of whoever runs this; no name and home without a row in passwd."""
+    """Return the current user's name, home and ids; without a passwd entry only the ids."""
     uid = os.geteuid()
     try:
         row = pwd.getpwuid(uid)

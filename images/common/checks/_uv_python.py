@@ -1,4 +1,4 @@
-"""A Python that the distribution does not bring: the tree that uv unpacks into `/opt/python`.
+"""Claims for a Python that uv installed: the tree below `/opt/python`.
 
 uv compares the archive with the digest that it holds of it, and uv itself is locked by hash. The
 archive has no list of its files, so what is seen here is their shape: nothing besides the one
@@ -51,7 +51,7 @@ def claims(image: Image, version: str) -> Claims:
 
 
 def is_known(path: str, top: str, vouched: set[str]) -> bool:
-    """Return a claim for a path of the archive: by its name, or by the RECORD of a package."""
+    """Return whether a path may be in the archive, by its name or by the RECORD of a package."""
     inner, name = path.removeprefix(f"{top}/"), PurePosixPath(path).name
     if inner.partition("/")[0] not in PARTS or RUN_BY_ITSELF.fullmatch(name):
         return False

@@ -19,11 +19,11 @@ def fail(reason: str) -> NoReturn:
 
 
 def demand(condition: object, reason: str) -> None:
-    """Fail unless `kept`: an `assert` would vanish under PYTHONOPTIMIZE."""
+    """Fail unless `kept` is true; unlike `assert`, also under PYTHONOPTIMIZE."""
     if not condition:
         fail(reason)
 
 
 def show(**figures: object) -> None:
-    """Print the figures, before anything is judged by them: a failure needs them most."""
+    """Print the figures; call it before `demand`, so that a failure shows them too."""
     print(json.dumps(figures), flush=True)

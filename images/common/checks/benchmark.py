@@ -31,7 +31,7 @@ STRETCH = 0.02  # seconds of a run: many short calls follow each other without a
 
 
 class Mode(NamedTuple):
-    """A precision: the deviation that it allows, and the least that it has to have."""
+    """A precision with the largest and the smallest deviation that it may have."""
 
     kind: str
     tf32: bool
@@ -60,7 +60,7 @@ def seconds_of(
     wait: Callable[[object], None],
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
-    """Return the seconds of one call in each of up to RUNS runs, after calls that load and tune."""
+    """Return the seconds of a call in each of up to RUNS runs, after warm-up calls."""
     begin = clock()
     wait(call())
     while True:
@@ -106,7 +106,7 @@ def measure(
     kind: str,
     look: Callable[[object], None] = lambda _: None,
 ) -> Measured:
-    """Measure the convolution in this place and precision; `look` gets a result there."""
+    """Measure the convolution on this device in this precision; `look` inspects a result."""
     with framework.on(place):
         held = [framework.cast(framework.put(run, place), kind) for run in given]
         runs = seconds_of(lambda: framework.convolve(*held), framework.wait)
@@ -116,7 +116,7 @@ def measure(
 
 
 def copying(framework: _adapter.Adapter) -> float:
-    """Return GB/s of the GPU's memory: COPY bytes are read, and as many written."""
+    """Return the GPU's memory bandwidth in GB/s: COPY bytes are read, and as many written."""
     with framework.on("gpu"):
         block = framework.put(np.ones(COPY // 4, np.float32), "gpu")
         runs = seconds_of(lambda: -block, framework.wait)

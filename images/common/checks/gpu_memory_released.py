@@ -43,7 +43,7 @@ class Worker(NamedTuple):
 
 
 def hold(framework: _adapter.Adapter, holds: Callable[[int], bool] = _gpu.holds) -> None:
-    """Do the work: allocate SIZE bytes, and release them."""
+    """Allocate SIZE bytes and release them; runs in the worker process."""
     framework.put(np.ones(1, np.float32), "gpu")
     before = framework.bytes_in_use()
     _report(begun=True)

@@ -80,7 +80,7 @@ def main(top: Path = Path("/")) -> None:
 
 
 def judge(troubles: dict[Path, str]) -> tuple[list[str], set[str]]:
-    """Return the faults of these libraries, and the optional ones that they lack."""
+    """Return the faults of these libraries, and the optional libraries that are missing."""
     faults: list[str] = []
     optional: set[str] = set()
     for path, trouble in troubles.items():

@@ -59,7 +59,7 @@ def disagreement(driver: list[_gpu.Gpu], program: list[_gpu.Gpu]) -> str:
 
 
 def _alike(gpu: int | None, other: int | None) -> bool:
-    """Return whether two sizes are equal to 5 %: NVML may count the driver's own part."""
+    """Return whether two sizes differ by at most 5 %: NVML may include the driver's reserve."""
     if gpu is None or other is None:
         return gpu is other
     return abs(gpu - other) <= 0.05 * max(gpu, other)

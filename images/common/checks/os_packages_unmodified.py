@@ -24,7 +24,7 @@ import _verdict
 
 
 def powers(top: Path, seen: _files.Seen, packages: _dpkg.Packages) -> Iterator[str]:
-    """Yield setuid and setgid programs that are not among the packages' known ones."""
+    """Yield setuid and setgid programs that no package is known to ship."""
     for entry in filter(_files.is_file, seen.entries):
         if _files.status(entry).st_mode & (stat.S_ISUID | stat.S_ISGID):
             path = os.path.relpath(entry.path, top)

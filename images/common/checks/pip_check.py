@@ -54,7 +54,7 @@ def differences(locked: dict[str, str], installed: dict[str, str]) -> list[str]:
 
 
 def repeated(names: list[str]) -> list[str]:
-    """Return packages that are installed several times: one hides the others."""
+    """Return packages installed more than once, of which Python sees one."""
     counts = sorted(Counter(names).items())
     return [f"{name}: installed {count} times" for name, count in counts if count > 1]
 
@@ -102,7 +102,7 @@ def size_of(place: Path) -> int:
 
 
 def is_whole(file: Path, row: list[str]) -> bool:
-    """Return whether the file is as a row of RECORD says.
+    """Return whether the file has the hash and size of its row in RECORD.
 
     Only RECORD itself, and signatures of it, may have no digest there.
     """

@@ -52,7 +52,7 @@ def read_configs() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def started() -> Iterator[str]:
-    """Yield where the image starts a command in another way than expected."""
+    """Yield differences between the expected config and the image's."""
     actual, expected = read_configs()
     for name, wanted in START.items():
         if actual.get(name) != wanted:

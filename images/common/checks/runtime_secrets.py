@@ -76,7 +76,7 @@ def in_history(steps: Sequence[str]) -> list[str]:
 
 
 def assigned(step: str) -> list[str]:
-    """Return names that a step gives a value to, as variables or options of a program."""
+    """Return the names of variables and options that a build step sets to a value."""
     return [
         found["name"].strip("-= \t\n")
         for found in SET.finditer(step)

@@ -42,7 +42,7 @@ def timed(*command: str) -> tuple[float, str]:
 
 
 def best(*command: str) -> float:
-    """Return the shortest of three times: the first run also reads the disk."""
+    """Return the shortest of three times, as the first run also reads from disk."""
     return min(timed(*command)[0] for _ in range(3))
 
 

@@ -24,7 +24,7 @@ UTC_NAMES = ("UTC", "Etc/UTC", "UTC0")
 
 
 def identity(user: int, group: int, groups: Iterable[int], status: str) -> list[str]:
-    """Return the privileges of root that this user has; `status` is /proc/self/status."""
+    """Return root's privileges that this user has; `status` is the text of /proc/self/status."""
     mismatches = [] if user else ["this runs as root"]
     mismatches += [] if {0}.isdisjoint({group, *groups}) else ["this runs in root's group"]
     rows = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)

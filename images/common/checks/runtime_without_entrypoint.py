@@ -163,7 +163,7 @@ def installing(home: Path) -> Iterator[str]:
 
 
 def computing() -> Iterator[str]:
-    """Yield why the framework does not compute; looking for a driver, it may end Python."""
+    """Yield the reason why the framework does not compute, in a process that it may crash."""
     program = _adapter.gradient_program()
     if program:
         code, printed, stderr = call("/usr/local/bin/python3", "-c", program)
