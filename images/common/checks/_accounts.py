@@ -130,16 +130,16 @@ def ranges(image: Image, expected: Expected, path: str) -> Iterator[str]:
 
 def unlike(image: Image, entries: list[list[str]], path: str) -> Iterator[str]:
     """Yield the first name that is in only one of the two lists."""
-    names, others = ({row[0] for row in one} for one in (entries, rows(image.text(path))))
+    names, others = ({row[0] for row in part} for part in (entries, rows(image.text(path))))
     if names != others:
         yield f"does not have the same names as /{path}: {min(names ^ others)}"
 
 
 def repeated(entries: list[list[str]], column: int, label: str) -> Iterator[str]:
     values = sorted(row[column] for row in entries if len(row) > column)
-    for one, other in zip_longest(values, values[1:]):
-        if one == other:
-            yield f"has two of {label} {one}"
+    for value, following in zip_longest(values, values[1:]):
+        if value == following:
+            yield f"has two of {label} {value}"
 
 
 def is_named_by_package(image: Image, name: str) -> bool:

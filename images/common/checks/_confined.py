@@ -19,14 +19,14 @@ import _verdict
 ENTRY = ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
 LIMIT = 120  # seconds for one command: several times what a cold disk costs
 HOME = 'touch "$HOME/.dlimg-check" && rm "$HOME/.dlimg-check" && printf %s "$HOME"'
-# Where frameworks and plotting packages keep what they have made, and by whose name.
+# Where frameworks and plotting packages keep what they have outside, and by whose name.
 CACHE = """\
 import getpass, pathlib, tempfile
 folders = [pathlib.Path.home() / ".cache/dlimg-check", pathlib.Path.home() / ".config/dlimg-check"]
 for folder in folders:
     folder.mkdir(parents=True)
-    (folder / "made").write_text(getpass.getuser())
-    (folder / "made").unlink()
+    (folder / "outside").write_text(getpass.getuser())
+    (folder / "outside").unlink()
     folder.rmdir()
 with tempfile.NamedTemporaryFile() as file:
     print("kept")
@@ -117,9 +117,9 @@ def written(top: Path, user: int) -> Iterator[str]:
     below = str(top / "tmp") + "/"
     entries = _files.tree(top).entries
     paths = [entry.path for entry in entries if _files.status(entry).st_uid == user]
-    made = [path for path in paths if not path.startswith(below)]
-    if made:
-        yield f"this has been written: {_files.some(made)}"
+    outside = [path for path in paths if not path.startswith(below)]
+    if outside:
+        yield f"this has been written: {_files.some(outside)}"
 
 
 def judge(faults: Iterable[str]) -> None:

@@ -50,7 +50,7 @@ def mismatches(
 ) -> list[str]:
     """Return the labels that are missing, unexpected, or differ from the tag.
 
-    The tag's axes are compared with what is found, so labels that repeat the tag are proved too.
+    The tag's axes are compared with the image, so labels that repeat the tag are proved too.
     """
     ours = {
         name.removeprefix(PREFIX): value
@@ -61,9 +61,9 @@ def mismatches(
         return ["labels: the image has none of its own"]
     wanted = {name: expected[name] for name in AXES if expected[name]}
     wanted |= {name: expected[axis] for name, axis in OF_BASE.items() if name in ours}
-    found = {name: text for name, text in ours.items() if name not in {WHEELS, *UNPROVED}}
+    actual = {name: text for name, text in ours.items() if name not in {WHEELS, *UNPROVED}}
     return [
-        *_differences(wanted, found),
+        *_differences(wanted, actual),
         *_differences(
             {name: expected[axis] for name, axis in PUBLIC.items()},
             {name: labels[name] for name in PUBLIC if name in labels},
@@ -72,12 +72,12 @@ def mismatches(
     ]
 
 
-def _differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+def _differences(wanted: Mapping[str, str], actual: Mapping[str, str]) -> list[str]:
     return [
-        f"label {name}: it says {found.get(name, 'nothing')}, "
+        f"label {name}: it says {actual.get(name, 'nothing')}, "
         f"and what was promised is {wanted.get(name, 'nothing')}"
-        for name in sorted(wanted.keys() | found.keys())
-        if wanted.get(name) != found.get(name)
+        for name in sorted(wanted.keys() | actual.keys())
+        if wanted.get(name) != actual.get(name)
     ]
 
 

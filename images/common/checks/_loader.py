@@ -44,10 +44,12 @@ def auxiliary(image: Image) -> Claims:
 
 def injected(image: Image, path: str) -> Iterator[str]:
     """Yield folders that contain no mount."""
-    held = {str(Path(point).parent) for point in image.tree.mounted} | image.tree.mounted
+    mount_folders = {str(Path(point).parent) for point in image.tree.mounted} | image.tree.mounted
     for line in image.text(path).split():
         place = image.real(f"{line}/x").removesuffix("/x")
-        if not (place.startswith("usr/") and place in {image.real(one) for one in held}):
+        if not (
+            place.startswith("usr/") and place in {image.real(folder) for folder in mount_folders}
+        ):
             yield f"names {line}, where nothing is mounted"
 
 

@@ -79,10 +79,10 @@ def pam_fault(image: Image, path: str, name: str) -> str:
     template = rules(image.text(f"usr/share/pam/{name}"))
     kind = name.removeprefix("common-").partition("-")[0]
     profile = {
-        one
+        fields
         for text in profiles(image)
         for line in text.splitlines()
-        if (one := rule(f"{kind} {line}" if line[:1] in " \t" else ""))
+        if (fields := rule(f"{kind} {line}" if line[:1] in " \t" else ""))
     }
     profile.add((kind, *rule(NO_MODULE)))
     by_path = rules(image.text(path))
@@ -90,14 +90,14 @@ def pam_fault(image: Image, path: str, name: str) -> str:
         return "lacks a rule of its template"
     if not set(by_path) <= set(template) | profile:
         return "has a rule of no package"
-    if [one for one in by_path if one in template] != template:
+    if [fields for fields in by_path if fields in template] != template:
         return "has its rules in another order"
     return ""
 
 
 def rules(text: str) -> list[tuple[str, ...]]:
     by_path = (rule(line) for line in stated(text))
-    return [one for one in by_path if one and not one[0].startswith("$")]
+    return [fields for fields in by_path if fields and not fields[0].startswith("$")]
 
 
 def rule(line: str) -> tuple[str, ...]:
@@ -108,10 +108,13 @@ def rule(line: str) -> tuple[str, ...]:
 def shells(image: Image) -> Claims:
     """Return claims for the lists of login shells of packages."""
     folder_ = f"{SHELLS}.d"
-    texts = [image.text(SHELLS), *(image.text(f"{folder_}/{one}") for one in image.names(folder_))]
+    texts = [
+        image.text(SHELLS),
+        *(image.text(f"{folder_}/{name}") for name in image.names(folder_)),
+    ]
     named = {line for text in texts for line in stated(text)}
-    known = {one for name in named for one in (name, f"/usr{name}", name.removeprefix("/usr"))}
-    allowed = "|".join(re.escape(one) for one in sorted(known) if image.is_packaged(one)) or "-"
+    known = {path for name in named for path in (name, f"/usr{name}", name.removeprefix("/usr"))}
+    allowed = "|".join(re.escape(path) for path in sorted(known) if image.is_packaged(path)) or "-"
     return {
         "etc/shells": lines(image, "etc/shells", allowed),
         "var/lib/shells.state": lines(image, "var/lib/shells.state", allowed),

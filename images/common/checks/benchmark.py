@@ -108,9 +108,9 @@ def measure(
 ) -> Measured:
     """Measure the convolution on this device in this precision; `look` inspects a result."""
     with framework.on(place):
-        held = [framework.cast(framework.put(run, place), kind) for run in given]
-        runs = seconds_of(lambda: framework.convolve(*held), framework.wait)
-        result = framework.convolve(*held)
+        inputs = [framework.cast(framework.put(run, place), kind) for run in given]
+        runs = seconds_of(lambda: framework.convolve(*inputs), framework.wait)
+        result = framework.convolve(*inputs)
         look(result)
         return Measured(framework.numpy(framework.cast(result, "float32")), runs)
 

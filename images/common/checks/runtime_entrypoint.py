@@ -78,11 +78,11 @@ def differences(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> Itera
                 yield f"the image's {kind} {name} is not as expected: {wanted[name]}"
 
 
-def call(words: tuple[str, ...], typed: str = "", **variables: str) -> tuple[str, str, int]:
+def call(command: tuple[str, ...], typed: str = "", **variables: str) -> tuple[str, str, int]:
     """Run a command behind the entry point; return its stdout, stderr and exit code."""
     try:
         done = subprocess.run(
-            [*ENTRY, *words],
+            [*ENTRY, *command],
             input=typed,
             capture_output=True,
             text=True,
@@ -99,15 +99,15 @@ def call(words: tuple[str, ...], typed: str = "", **variables: str) -> tuple[str
 
 def commands() -> Iterator[str]:
     """Yield commands that the entry point changes in output or exit code."""
-    for words, typed, wanted, code in CASES:
-        printed, complaint, ended = call(words, typed)
+    for command, typed, wanted, code in CASES:
+        printed, complaint, ended = call(command, typed)
         if (printed, ended) != (wanted, code):
             yield (
-                f"`{' '.join(words)}` prints {printed!r} and ends with {ended}, "
+                f"`{' '.join(command)}` prints {printed!r} and ends with {ended}, "
                 f"not {wanted!r} and {code}: {complaint!r}"
             )
         elif code == 0 and complaint:
-            yield f"`{' '.join(words)}` is not quiet: {complaint!r}"
+            yield f"`{' '.join(command)}` is not quiet: {complaint!r}"
 
 
 def signals() -> Iterator[str]:
@@ -122,11 +122,11 @@ def signals() -> Iterator[str]:
         yield f"a command that SIGTERM ends does not end as such: {result}"
 
 
-def _signalled(words: tuple[str, ...], number: signal.Signals) -> tuple[str, int]:
+def _signalled(command: tuple[str, ...], number: signal.Signals) -> tuple[str, int]:
     """Send a signal to the entry point; return the command's stdout and exit code."""
     try:
         process = subprocess.Popen(
-            [*ENTRY, *words],
+            [*ENTRY, *command],
             start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

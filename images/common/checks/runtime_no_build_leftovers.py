@@ -30,7 +30,7 @@ LEFT = {
         r"etc/(passwd|shadow|group|gshadow|subuid|subgid)-|var/(lib/dpkg|cache/debconf)/.+-old"
     ),
 }
-PATTERNS = {what: re.compile(pattern) for what, pattern in LEFT.items()}
+PATTERNS = {kind: re.compile(pattern) for kind, pattern in LEFT.items()}
 
 
 def what(path: str) -> str:
@@ -40,7 +40,7 @@ def what(path: str) -> str:
 
 def left(top: Path, seen: _files.Seen, user: int) -> list[str]:
     """Return files of the build, and files of other users under /tmp."""
-    found: dict[str, list[str]] = {}
+    by_kind: dict[str, list[str]] = {}
     for entry in filter(_files.is_file, seen.entries):
         path = os.path.relpath(entry.path, top)
         kind = what(path)
@@ -48,8 +48,8 @@ def left(top: Path, seen: _files.Seen, user: int) -> list[str]:
         if is_temporary and _files.status(entry).st_uid != user:
             kind = "a temporary file"
         if kind:
-            found.setdefault(kind, []).append(entry.path)
-    return [f"{kind} is left: {_files.some(paths)}" for kind, paths in found.items()]
+            by_kind.setdefault(kind, []).append(entry.path)
+    return [f"{kind} is left: {_files.some(paths)}" for kind, paths in by_kind.items()]
 
 
 def open_ones(top: Path, seen: _files.Seen) -> list[str]:

@@ -78,9 +78,9 @@ def in_history(steps: Sequence[str]) -> list[str]:
 def assigned(step: str) -> list[str]:
     """Return the names of variables and options that a build step sets to a value."""
     return [
-        found["name"].strip("-= \t\n")
-        for found in SET.finditer(step)
-        if not found["value"].startswith(NO_VALUE)
+        match["name"].strip("-= \t\n")
+        for match in SET.finditer(step)
+        if not match["value"].startswith(NO_VALUE)
     ]
 
 
@@ -109,7 +109,7 @@ def holds_secret(entry: os.DirEntry[str]) -> bool:
 
 def in_files(top: Path, seen: _files.Seen) -> list[str]:
     """Return files that hold a secret, outside of packages."""
-    named, held = [], []
+    named, secret = [], []
     for entry in filter(_files.is_file, seen.entries):
         path = os.path.relpath(entry.path, top)
         if path.startswith(PACKAGES):
@@ -117,9 +117,9 @@ def in_files(top: Path, seen: _files.Seen) -> list[str]:
         if is_secret(path):
             named.append(entry.path)
         elif holds_secret(entry):
-            held.append(entry.path)
+            secret.append(entry.path)
     mismatches = [f"a file for secrets is here: {_files.some(named)}"] if named else []
-    return [*mismatches, f"a secret is in {_files.some(held)}"] if held else mismatches
+    return [*mismatches, f"a secret is in {_files.some(secret)}"] if secret else mismatches
 
 
 def main(top: Path = Path("/")) -> None:

@@ -34,9 +34,9 @@ def timed(*command: str) -> tuple[float, str]:
     except OSError as error:
         _verdict.fail(f"`{' '.join(command)}` does not run: {error}")
     seconds = time.monotonic() - began
-    said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+    reason = (done.stderr.strip().splitlines() or ["nothing"])[-1]
     _verdict.demand(
-        done.returncode == 0, f"`{' '.join(command)}` ends with {done.returncode}, says: {said}"
+        done.returncode == 0, f"`{' '.join(command)}` ends with {done.returncode}, says: {reason}"
     )
     return round(seconds, 3), (done.stdout.strip().splitlines() or [""])[-1]
 
@@ -47,11 +47,11 @@ def best(*command: str) -> float:
 
 
 def main() -> None:
-    said = _tag.cell()
-    if not said:
+    cell = _tag.cell()
+    if not cell:
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
-    module = said.get("module", "")
-    program = IMPORT.format(module) if module else VERSION.format(said["package"])
+    module = cell.get("module", "")
+    program = IMPORT.format(module) if module else VERSION.format(cell["package"])
     importing, version = timed(PYTHON, "-c", program)
     find = FIND.format(module) if module else program
     _, origin = timed("env", "-i", PYTHON, "-c", find)

@@ -70,14 +70,16 @@ def answers(folder: Path) -> dict[str, str]:
             }
 
 
-def faults(found: dict[str, str], cas: int) -> list[str]:
+def faults(results: dict[str, str], cas: int) -> list[str]:
     """Return results that differ from the expected ones."""
-    known, mismatches = found["known"], []
+    known, mismatches = results["known"], []
     if known != "ok":
         mismatches.append(f"a server whose CA is in SSL_CERT_FILE is not trusted: {known}")
-    for case, what in (("unknown", "of an unknown CA"), ("renamed", "of another name")):
-        if not found[case].startswith("refused: "):
-            mismatches.append(f"a server {what} is not refused for its certificate: {found[case]}")
+    for case, flaw in (("unknown", "of an unknown CA"), ("renamed", "of another name")):
+        if not results[case].startswith("refused: "):
+            mismatches.append(
+                f"a server {flaw} is not refused for its certificate: {results[case]}"
+            )
     if cas < LEAST:
         mismatches.append(f"the system's list holds {cas} CAs for Python, fewer than {LEAST}")
     return mismatches
@@ -85,11 +87,11 @@ def faults(found: dict[str, str], cas: int) -> list[str]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        found = answers(Path(folder))
+        results = answers(Path(folder))
     with given(""):
         cas = trusted()
-    _verdict.show(cas=cas, openssl=ssl.OPENSSL_VERSION, **found)
-    mismatches = faults(found, cas)
+    _verdict.show(cas=cas, openssl=ssl.OPENSSL_VERSION, **results)
+    mismatches = faults(results, cas)
     _verdict.demand(not mismatches, "; ".join(mismatches))
 
 

@@ -28,8 +28,12 @@ def identity(user: int, group: int, groups: Iterable[int], status: str) -> list[
     mismatches = [] if user else ["this runs as root"]
     mismatches += [] if {0}.isdisjoint({group, *groups}) else ["this runs in root's group"]
     rows = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-    held = [name for name in PRIVILEGES if int(rows.get(name, "0"), 16)]
-    return [*mismatches, f"this has capabilities: {', '.join(held)}"] if held else mismatches
+    capabilities = [name for name in PRIVILEGES if int(rows.get(name, "0"), 16)]
+    return (
+        [*mismatches, f"this has capabilities: {', '.join(capabilities)}"]
+        if capabilities
+        else mismatches
+    )
 
 
 def zone() -> list[str]:

@@ -73,11 +73,11 @@ def variables(own: Mapping[str, str]) -> Iterator[str]:
         if own.get(name) != value:
             yield f"{VARIABLES}: {name} is not as the image sets it"
     for python in PYTHONS:
-        code, printed, said = call(python, "-c", SHOW)
-        found = pairs(printed.replace("\0", "\n"))
-        lost = sorted({*promised} - {*found, "PATH"})
+        code, printed, stderr = call(python, "-c", SHOW)
+        actual = pairs(printed.replace("\0", "\n"))
+        lost = sorted({*promised} - {*actual, "PATH"})
         if code or lost:
-            yield f"{python} lacks {', '.join(lost)}: it ends with {code}: {last(said)}"
+            yield f"{python} lacks {', '.join(lost)}: it ends with {code}: {last(stderr)}"
 
 
 def commands() -> Iterator[str]:
@@ -85,12 +85,12 @@ def commands() -> Iterator[str]:
     rows = (path.read_text() for path in Path(LIBRARY).glob("*.dist-info/RECORD"))
     names = sorted({name for text in rows for name in COMMAND.findall(text)})
     for name in names:
-        found = shutil.which(name, path=BARE) or "nothing"
-        if not name.startswith(NOT_OURS) and not found.startswith("/usr/local/bin/"):
-            yield f"`{name}` is {found} on {BARE}"
-    code, printed, said = call("/usr/local/bin/pip", "--version", PATH=BARE)
+        target = shutil.which(name, path=BARE) or "nothing"
+        if not name.startswith(NOT_OURS) and not target.startswith("/usr/local/bin/"):
+            yield f"`{name}` is {target} on {BARE}"
+    code, printed, stderr = call("/usr/local/bin/pip", "--version", PATH=BARE)
     if f"from {LIBRARY.partition('/python')[0]}" not in printed:
-        yield f"pip on {BARE} ends with {code}, and is {last(printed or said)}"
+        yield f"pip on {BARE} ends with {code}, and is {last(printed or stderr)}"
 
 
 def constraints() -> Iterator[str]:
@@ -105,10 +105,10 @@ def constraints() -> Iterator[str]:
     options = ("install", "--no-index", "--no-deps", "--dry-run")
     with tempfile.TemporaryDirectory() as folder:
         other = wheel(folder, name)
-        for words in (("-I", "-m", "pip", "--isolated"), ("-m", "pip")):
-            code, printed, said = call(PYTHONS[0], *words, *options, other)
+        for module in (("-I", "-m", "pip", "--isolated"), ("-m", "pip")):
+            code, printed, stderr = call(PYTHONS[0], *module, *options, other)
             if code != 1 or "(constraint)" not in printed:
-                yield f"`python {' '.join(words)}` would replace {name}: {code}, {last(said)}"
+                yield f"`python {' '.join(module)}` would replace {name}: {code}, {last(stderr)}"
 
 
 def wheel(folder: str, name: str) -> str:
@@ -146,20 +146,20 @@ def installing(home: Path) -> Iterator[str]:
     shutil.rmtree(home / "env", ignore_errors=True)  # made when this check was started
     with tempfile.TemporaryDirectory() as folder:
         file = _confined.wheel(folder)
-        code, _, said = call(
+        code, _, stderr = call(
             *("/usr/local/bin/pip", "install", "--no-index", "--no-cache-dir", file),
             HOME=str(home),
         )
     if code:
-        yield f"pip install ends with {code}: {last(said)}"
+        yield f"pip install ends with {code}: {last(stderr)}"
         return
     for python in PYTHONS:
-        code, place, said = call(python, "-c", _confined.IMPORT)
+        code, place, stderr = call(python, "-c", _confined.IMPORT)
         if not place.startswith(f"{home}/env/"):
-            yield f"{python} has what pip has installed from {place or 'nowhere'}: {last(said)}"
-    code, _, said = call("/usr/local/bin/pip", "uninstall", "--yes", _confined.PACKAGE)
+            yield f"{python} has what pip has installed from {place or 'nowhere'}: {last(stderr)}"
+    code, _, stderr = call("/usr/local/bin/pip", "uninstall", "--yes", _confined.PACKAGE)
     if code:
-        yield f"pip uninstall ends with {code}: {last(said)}"
+        yield f"pip uninstall ends with {code}: {last(stderr)}"
 
 
 def computing() -> Iterator[str]:
@@ -172,10 +172,10 @@ def computing() -> Iterator[str]:
 
 
 def main() -> None:
-    said = _tag.cell()
-    if not said:
+    cell = _tag.cell()
+    if not cell:
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
-    home = Path(said["home"])
+    home = Path(cell["home"])
     if not home.is_mount():
         _verdict.not_run(f"no volume is over this container's {home}")
     mismatches = chain(

@@ -53,7 +53,7 @@ def judge(expected: Mapping[str, str], build: _adapter.Build, *, has_adapter: bo
         "package": installed.get(expected["package"], ""),
         "packages": _package_list.digest(_package_list.installed()),
     }
-    held = architectures(build.library)
+    codes = architectures(build.library)
     beside = _paired_packages.named(expected["paired_packages"])
     imported, broken = _paired_packages.imported(beside)
     mismatches = [
@@ -64,15 +64,10 @@ def judge(expected: Mapping[str, str], build: _adapter.Build, *, has_adapter: bo
         *_flavour.mismatches(expected, installed),
         *broken,
         *_paired_packages.mismatches(beside, installed, imported),
-        *(
-            architecture_mismatches(expected, build.architectures, held.everywhere)
-            if has_adapter
-            else ()
-        ),
         *_labels.mismatches(labels, expected, installed),
     ]
     if has_adapter:
-        mismatches += architecture_mismatches(expected, build.architectures, held.everywhere)
+        mismatches += architecture_mismatches(expected, build.architectures, codes.everywhere)
     if expected["cuda"]:
         for library in wanted_libraries(expected):
             actual[library], trouble = _cuda_libraries.load(library)
@@ -83,7 +78,7 @@ def judge(expected: Mapping[str, str], build: _adapter.Build, *, has_adapter: bo
             actual, installed, _cuda_libraries.cuda_files([*SYSTEM, *map(Path, sys.path)])
         )
     _verdict.show(
-        expected=expected, actual=actual, paired_packages=imported, architectures=held._asdict()
+        expected=expected, actual=actual, paired_packages=imported, architectures=codes._asdict()
     )
     _verdict.demand(not mismatches, "; ".join(mismatches))
 
@@ -97,26 +92,26 @@ def wanted_libraries(expected: Mapping[str, str]) -> list[str]:
 
 
 def architecture_mismatches(
-    expected: Mapping[str, str], named: Sequence[str], held: Sequence[str]
+    expected: Mapping[str, str], named: Sequence[str], codes: Sequence[str]
 ) -> list[str]:
-    """Return where the GPU code in the framework's library (`held`) differs from facts and build.
+    """Return where the GPU code in the framework's library (`codes`) differs from facts and build.
 
     For a release without facts, any GPU code will do.
     """
     promised = expected["architectures"].split()
     if not expected["cuda"]:
-        code = " ".join(dict.fromkeys([*held, *named]))
+        code = " ".join(dict.fromkeys([*codes, *named]))
         return [f"architectures: the tag says cpu, and there is GPU code for {code}"] * bool(code)
-    if not held:
+    if not codes:
         return ["architectures: the framework's library has no GPU code"]
     mismatches = []
-    if promised and set(promised) != set(held):
+    if promised and set(promised) != set(codes):
         mismatches.append(
-            f"architectures: {expected['architectures']} is promised, held is {' '.join(held)}"
+            f"architectures: {expected['architectures']} is promised, held is {' '.join(codes)}"
         )
-    if named and (not set(named) <= set(held) or machine_code(named) != machine_code(held)):
+    if named and (not set(named) <= set(codes) or machine_code(named) != machine_code(codes)):
         mismatches.append(
-            f"architectures: the framework says {' '.join(named)}, held is {' '.join(held)}"
+            f"architectures: the framework says {' '.join(named)}, held is {' '.join(codes)}"
         )
     return mismatches
 
