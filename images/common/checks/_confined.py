@@ -19,14 +19,14 @@ import _verdict
 ENTRY = ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
 LIMIT = 120  # seconds for one command: several times what a cold disk costs
 HOME = 'touch "$HOME/.dlimg-check" && rm "$HOME/.dlimg-check" && printf %s "$HOME"'
-# Where frameworks and plotting packages keep what they have outside, and by whose name.
+# Where frameworks and plotting packages keep what they have made, and by whose name.
 CACHE = """\
 import getpass, pathlib, tempfile
 folders = [pathlib.Path.home() / ".cache/dlimg-check", pathlib.Path.home() / ".config/dlimg-check"]
 for folder in folders:
     folder.mkdir(parents=True)
-    (folder / "outside").write_text(getpass.getuser())
-    (folder / "outside").unlink()
+    (folder / "made").write_text(getpass.getuser())
+    (folder / "made").unlink()
     folder.rmdir()
 with tempfile.NamedTemporaryFile() as file:
     print("kept")
