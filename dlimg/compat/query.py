@@ -144,7 +144,7 @@ def _near_miss(candidates: list[ReleaseBuild], query: Query) -> ReleaseBuild | N
 
 
 def _of_arch(release: FrameworkRelease | None, arch: str) -> list[ReleaseBuild]:
-    """Return a release's builds for an architecture; of two for one CUDA the package index's."""
+    """Return a release's builds for an architecture, one for each CUDA, from PyPI if it has it."""
     candidates = [build for build in release.builds if build.arch == arch] if release else []
     indexed = {build.cuda for build in candidates if build.index == PYPI}
     return [build for build in candidates if build.index == PYPI or build.cuda not in indexed]

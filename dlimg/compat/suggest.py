@@ -169,7 +169,7 @@ def _hardware(facts: Facts, query: Query) -> Iterator[list[Query]]:
 
 
 def _releases_and_cudas(facts: Facts, query: Query) -> list[tuple[float, str, str]]:
-    """Return releases with a CUDA each and the cost of the change to them, the cheapest first."""
+    """Return (cost of the change, release, CUDA) for each release and CUDA, the cheapest first."""
     pairs = set()
     for version, release in facts.releases.get(query.framework, {}).items():
         cost = version_cost(query.version, version)

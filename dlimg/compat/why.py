@@ -43,7 +43,7 @@ def answer(engine: RuleEngine, query: Query, today: date, *, count: int = 5) -> 
 
 
 def least_refused(engine: RuleEngine, combinations: Iterable[Combination]) -> Combination:
-    """Return the first that no rule refuses or doubts; else the one with the fewest doubts.
+    """Return the first combination without refusals and doubts, else that with the fewest.
 
     A build without CUDA is returned only if those with CUDA are refused. If all are refused, it is
     the one that the fewest rules refuse, among combinations with the most usual build, which people

@@ -268,7 +268,7 @@ def _out_of_reach(errors: Sequence[DlimgError]) -> bool:
 
 
 def _combined(errors: Sequence[DlimgError], *, unfinished: int) -> DlimgError:
-    """Return one error with all problems; a network failure gives its class, as the cause."""
+    """Return one error with all problems; a NetworkFailure if any error is one."""
     problems = [problem for error in errors for problem in error.problems]
     if unfinished > 0:
         locks = "1 more lock was" if unfinished == 1 else f"{unfinished} more locks were"

@@ -59,7 +59,7 @@ def _build_info(wheel: RemoteWheel) -> str:
 
 
 def _compiled(names: list[str]) -> list[str]:
-    """Return the code behind the names: `compute_NN` is machine code and PTX, `sm_NN` no PTX."""
+    """Return the GPU code for TensorFlow's names: `compute_NN` means machine code and PTX."""
     code = []
     for name in names:
         if name.startswith("compute_"):

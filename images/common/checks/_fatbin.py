@@ -41,7 +41,7 @@ def held(library: Path) -> Held:
 
 
 def order(architecture: str) -> tuple[bool, int]:
-    """Return a key that sorts machine code first, by number."""
+    """Return a sort key: machine code before PTX, then by number."""
     kind, _, number = architecture.partition("_")
     return kind != "sm", int(number)
 

@@ -36,7 +36,7 @@ MANY = 100  # that the figures name
 
 
 def claims(image: Image, layout: _environment.Layout, expected: dict[str, str]) -> Claims:
-    """Return the claims of all sources; of two for one path, the later counts."""
+    """Return the claims of all sources; later sources override earlier ones for the same path."""
     return {
         **_package_paths.claims(image),
         **_base_files.claims(image),
