@@ -144,8 +144,6 @@ def bake_stage(
     `output` is BuildKit's output option, `wheels` the folder of local wheels for a stage that
     takes any. Raises Negative when BuildKit fails, NoEngine when it cannot be started.
     """
-    file = folder / "bake.json"
-    file.touch(mode=0o600)
     content = stage_file(
         planned,
         stage,
@@ -154,17 +152,19 @@ def bake_stage(
         wheels={target_name(planned.image.cell): wheels} if wheels else {},
         arguments=tools.arguments,
     )
-    file.write_text(json.dumps(content), encoding="utf-8")
     readable = sorted({str(Path(path).parent) for path in tools.secrets.values()})
     argv = [
-        *(str(tools.engine.docker), "buildx", "bake", "--file", str(file)),
+        *(str(tools.engine.docker), "buildx", "bake", "--file", "-"),
         *("--progress", "rawjson", f"--allow=fs.write={folder}"),
         *(f"--allow=fs.read={path}" for path in readable),
         stage or LAST_STAGE,
     ]
     # A killed buildx leaves temporary files behind: they are to go with this folder.
     environment = {**tools.engine.environment, "TMPDIR": str(folder)}
-    outcome = run_streaming(argv, on_line=tools.on_line, env=environment, cwd=folder)
+    # By stdin, because a proxy's address in the arguments may have a password.
+    outcome = run_streaming(
+        argv, on_line=tools.on_line, env=environment, cwd=folder, stdin=json.dumps(content)
+    )
     _check_bake(outcome, planned, stage, tools)
 
 

@@ -9,10 +9,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import docker
 from docker.models.images import Image as EngineImage
@@ -32,8 +31,6 @@ from dlimg.model import BuildFailure, BuiltImage, PlannedImage
 from dlimg.render.bake import BUILDER, bake_file, target_name
 from dlimg.store.store import layer_store
 from dlimg.store.systems import packages_digest
-
-_BAKE_FILE: Final = "bake.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +62,10 @@ def build(
     )
 
 
-def bake_argv(docker_client: Path, file: Path, target: str, readable: Sequence[str]) -> list[str]:
-    """Return the command that bakes one target, with read access to these folders."""
+def bake_argv(docker_client: Path, target: str, readable: Sequence[str]) -> list[str]:
+    """Return the command that bakes a target of the file on stdin and may read these folders."""
     return [
-        *(str(docker_client), "buildx", "bake", "--file", str(file), "--progress", "rawjson"),
+        *(str(docker_client), "buildx", "bake", "--file", "-", "--progress", "rawjson"),
         *(f"--allow=fs.read={folder}" for folder in readable),
         target,
     ]
@@ -85,36 +82,43 @@ def _bake_all(
             parameters.on_progress(progress)
 
     with interruptible(), tempfile.TemporaryDirectory(prefix="dlimg-build-") as folder:
-        files = {
-            plan.reference: _write_bake_file(plan, secrets, parameters.find_links, Path(folder))
+        inputs = {
+            plan.reference: _bake_input(plan, secrets, parameters.find_links, Path(folder))
             for plan in planned
         }
         tasks = {
-            plan.reference: partial(_bake, plan, engine, files[plan.reference], secrets, report)
+            plan.reference: partial(_bake, plan, engine, inputs[plan.reference], secrets, report)
             for plan in planned
         }
         return run_all(tasks, parameters.jobs)
 
 
-def _write_bake_file(
-    planned: PlannedImage, secrets: Secrets, find_links: Sequence[Path], folder: Path
-) -> Path:
-    """Write the bake file of one image into a folder of its own, with its local wheels."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BakeInput:
+    """The folder in which buildx runs, with an image's local wheels, and the bake file's text.
+
+    The text goes to stdin, because a proxy's address in its arguments may have a password.
+    """
+
+    folder: Path
+    text: str = field(repr=False)
+
+
+def _bake_input(
+    planned: PlannedImage, secrets: Secrets, find_links: Sequence[Path], parent: Path
+) -> _BakeInput:
     name = target_name(planned.image.cell)
-    context = folder / name
-    context.mkdir()
-    wheels = place_local_wheels(planned.image.lock, find_links, context / "wheels")
+    folder = parent / name
+    folder.mkdir()
+    wheels = place_local_wheels(planned.image.lock, find_links, folder / "wheels")
     content = bake_file(
         [planned], secrets.files, {name: wheels} if wheels else {}, secrets.arguments
     )
-    file = context / _BAKE_FILE
-    file.touch(mode=0o600)
-    file.write_text(json.dumps(content), encoding="utf-8")
-    return file
+    return _BakeInput(folder=folder, text=json.dumps(content))
 
 
 def _bake(
-    planned: PlannedImage, engine: Engine, file: Path, secrets: Secrets, report: OnProgress
+    planned: PlannedImage, engine: Engine, bake: _BakeInput, secrets: Secrets, report: OnProgress
 ) -> _BakeResult:
     progress = BuildProgress(cell=planned.image.cell.id)
     began = time.monotonic()
@@ -126,10 +130,12 @@ def _bake(
             report(progress)
 
     readable = sorted({str(Path(path).parent) for path in secrets.files.values()})
-    argv = bake_argv(engine.docker, file, target_name(planned.image.cell), readable)
+    argv = bake_argv(engine.docker, target_name(planned.image.cell), readable)
     # buildx leaves temporary files when it is killed; in this folder they are removed with ours.
-    environment = {**engine.environment, "TMPDIR": str(file.parent)}
-    outcome = run_streaming(argv, on_line=on_line, env=environment, cwd=file.parent)
+    environment = {**engine.environment, "TMPDIR": str(bake.folder)}
+    outcome = run_streaming(
+        argv, on_line=on_line, env=environment, cwd=bake.folder, stdin=bake.text
+    )
     progress = with_state(progress, "done" if outcome.returncode == 0 else "failed")
     report(progress)
     return _BakeResult(outcome=outcome, progress=progress, seconds=time.monotonic() - began)

@@ -32,11 +32,12 @@ from dlimg.engine import bases
 from dlimg.errors import Negative
 from dlimg.host.file_lock import file_lock
 from dlimg.host.process import run_checked
+from dlimg.host.secret_folder import secret_folder
 from dlimg.layer.rootfs_diff import diff_rootfs
 from dlimg.layer.tar import tar_bytes, tar_parts
 from dlimg.model import Base, OperatingSystem, PlannedImage
 from dlimg.render.image_config import ImageConfig
-from dlimg.render.system_stage import parse_system_step
+from dlimg.render.system_stage import SystemStep, parse_system_step
 from dlimg.store.keys import Layer, hash_texts
 from dlimg.store.maintenance import reading_layers
 from dlimg.store.store import Store
@@ -90,15 +91,8 @@ def build_system(
             where=planned.image.cell.id,
             hint="build again, which bootstraps the base again",
         )
-    with _unpacked(base, store) as system:
-        binds = {name: Path(name) for name in _NETWORK if Path(name).exists()}
-        for number, (target, files) in enumerate(step.files.items()):
-            binds[target] = folder = system.work_folder / f"files-{number}"
-            for file in files:
-                _write_file(folder / file.name, file.text.encode(), file.mode)
-        for name in secrets.keys() & step.secrets.keys():
-            binds[f"/run/secrets/{name}"] = secret_file = system.work_folder / "secrets" / name
-            _write_file(secret_file, Path(secrets[name]).read_bytes(), step.secrets[name])
+    with _unpacked(base, store) as system, secret_folder() as private:
+        binds = _step_files(step, system.work_folder) | _secret_files(step, secrets, private)
         command = [*step.shell, step.script]
         outcome = run_in_rootfs(system.root, command, network="host", binds=binds, env=arguments)
         if outcome.returncode:
@@ -114,6 +108,25 @@ def build_system(
         interpreter=interpreter_digest(map(store.blob, layers)),
         packages=packages_of_layers(map(store.blob, layers)),
     )
+
+
+def _step_files(step: SystemStep, folder: Path) -> dict[str, Path]:
+    """Write the files that the step mounts; return them by their paths in the step."""
+    binds = {name: Path(name) for name in _NETWORK if Path(name).exists()}
+    for number, (target, files) in enumerate(step.files.items()):
+        binds[target] = folder / f"files-{number}"
+        for file in files:
+            _write_file(binds[target] / file.name, file.text.encode(), file.mode)
+    return binds
+
+
+def _secret_files(step: SystemStep, secrets: Mapping[str, str], folder: Path) -> dict[str, Path]:
+    """Copy the secrets that the step mounts; return the copies by their paths in the step."""
+    binds = {}
+    for name in secrets.keys() & step.secrets.keys():
+        binds[f"/run/secrets/{name}"] = copy = folder / "secrets" / name
+        _write_file(copy, Path(secrets[name]).read_bytes(), step.secrets[name])
+    return binds
 
 
 def compile_in(

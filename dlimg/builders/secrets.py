@@ -5,8 +5,6 @@ Dockerfiles name them by id. They are mounted while a step runs and never become
 
 import contextlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Final
 from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.host.interrupt import interruptible
+from dlimg.host.secret_folder import secret_folder
 from dlimg.pypi.mirrors import Mirrors, certificates_variable, mirrors
 
 # The size of the largest secret that BuildKit accepts.
@@ -37,18 +36,13 @@ class Secrets:
 
 @contextlib.contextmanager
 def secrets_from(context: Context) -> Iterator[Secrets]:
-    """Write secret files into a temporary folder that only this user can read.
+    """Write secret files into a folder that only this user can read; it is in memory if possible.
 
     These are `ca`, `uv.toml`, `pip.conf`, `netrc` and `apt.conf`, each only when the environment
     has a setting for it. Raises `BadInput` when a variable names a missing file.
     """
-    with interruptible():
-        folder = Path(tempfile.mkdtemp(prefix="dlimg-secrets-"))
-        try:
-            files = _write_all(folder, context)
-            yield Secrets(files=files, arguments=build_arguments(context))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    with interruptible(), secret_folder() as folder:
+        yield Secrets(files=_write_all(folder, context), arguments=build_arguments(context))
 
 
 def build_arguments(context: Context) -> dict[str, str]:
