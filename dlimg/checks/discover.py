@@ -155,11 +155,6 @@ def _duplicate_names(files: Iterable[Path], folders: set[Path]) -> Iterator[Prob
             yield Problem(message=message, where=str(file), hint="rename one of them")
 
 
-def parse_check(text: str, path: str) -> Check:
-    """Return the check of this script; raises BadInput with every invalid line of its header."""
-    return _check(path, parse_header(text, path), text, Framework(), is_cuda=True)
-
-
 def checks_for(
     cell: Cell,
     images: Path,
@@ -227,6 +222,19 @@ def checks_for_host(
         and (FRAMEWORK not in header.needs or framework.folder)
         and not any(need == IMAGE or need.startswith(FLAVOUR) for need in header.needs)
     )
+
+
+def header_notices(
+    families: Iterable[str], images: Path, own_checks: Path | None = None
+) -> tuple[Problem, ...]:
+    """Return a notice for each former name in the headers of these families' checks.
+
+    Raises BadInput as `checks_for` does.
+    """
+    headers = (
+        header for family in families for _, _, header in _read_headers(family, images, own_checks)
+    )
+    return tuple(dict.fromkeys(notice for header in headers for notice in header.notices))
 
 
 def _read_headers(

@@ -39,17 +39,16 @@ NEEDS: Final = (
     IMAGE,
     *(FLAVOUR + flavour for flavour in Flavour),
 )
-# Names of the last release, which this one still reads.
-_FORMER_NEEDS: Final = {FLAVOUR + old: FLAVOUR + new for old, new in OLD_FLAVOURS.items()}
 KEYS: Final = ("needs", "seconds", "applies", "container", "flaky")
 SECONDS: Final = re.compile(r"[1-9][0-9]{0,4}")
 HEADER_LINE: Final = re.compile(r"^([a-z]+):\s*(.*)$")
 HINT: Final = "docs/checks.md shows the header of a check"
 
-# Former needs, for one release.
+# Names of the last release, which this one still reads, with a notice.
 RENAMED_NEEDS: Final[Mapping[str, str]] = MappingProxyType(
-    {"flavour notebook": f"{FLAVOUR}{Flavour.WORKSPACE}"}
+    {FLAVOUR + old: FLAVOUR + new for old, new in OLD_FLAVOURS.items()}
 )
+_RENAMED_HINT: Final = "the next release does not know the old name"
 
 # A message and a hint.
 _Complaint = tuple[str, str]
@@ -60,7 +59,7 @@ class CheckHeader:
     """The declarations of a check's docstring; `applies` is empty for every image.
 
     `container` is empty for the default kind, `flaky` is the reason why the check may fail
-    although the image is right.
+    although the image is right. `notices` are needs that have another name now.
     """
 
     proves: str
@@ -69,6 +68,7 @@ class CheckHeader:
     applies: str
     container: str
     flaky: str
+    notices: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +107,28 @@ def parse_header(text: str, path: str) -> CheckHeader:
         applies=values.get("applies", ""),
         container=values.get("container", ""),
         flaky=values.get("flaky", ""),
+        notices=tuple(
+            Problem(
+                message=f"the need `{need}` is now called `{RENAMED_NEEDS[need]}`",
+                where=line.where,
+                hint=_RENAMED_HINT,
+            )
+            for line in lines
+            if line.key == "needs"
+            for need in _names(line.value)
+            if need in RENAMED_NEEDS
+        ),
     )
+
+
+def _names(value: str) -> list[str]:
+    """Return the comma-separated names of a line."""
+    return [" ".join(part.split()) for part in value.split(",")]
 
 
 def _split(value: str) -> list[str]:
     """Return the comma-separated needs, former names as those of today."""
-    needs = [" ".join(part.split()) for part in value.split(",")]
-    return [RENAMED_NEEDS.get(need, need) for need in needs]
+    return [RENAMED_NEEDS.get(need, need) for need in _names(value)]
 
 
 def _needs(value: str) -> frozenset[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from dlimg.cli.arguments import add_cells, add_format, add_own_checks, cells_of
 from dlimg.cli.printing import print_json, print_table
 from dlimg.context import Context
-from dlimg.pipeline.images import checks_of_cell
+from dlimg.pipeline.images import checks_of_cell, log_former_needs
 from dlimg.pipeline.project import CellSelection, read_project, select_cells
 from dlimg.report.checks import OF_MANY, OF_ONE, check_json, check_row, check_rows
 
@@ -45,6 +45,7 @@ def run(options: ChecksOptions, context: Context) -> int:
         for cell in cells
         for check in checks_of_cell(project, cell, options.own_checks)
     ]
+    log_former_needs(project, cells, options.own_checks, context.log)
     if options.format == "json":
         print_json([check_json(cell, check) for cell, check in pairs])
     elif len(cells) == 1:

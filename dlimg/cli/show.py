@@ -35,7 +35,7 @@ def options_of(arguments: Namespace) -> ShowOptions:
 
 def run(options: ShowOptions, context: Context) -> int:
     project = read_project(options.matrix, log=context.log)
-    cells = select(project.resolution.cells, [options.cell])
+    cells = select(project.resolution.cells, [options.cell], context.log)
     if len(cells) > 1:
         raise BadInput(
             f"{options.cell!r} fits {len(cells)} cells, show takes one",

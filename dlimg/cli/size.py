@@ -78,7 +78,7 @@ def run(options: SizeOptions, context: Context) -> int:
     images = _locked(by_cell, select_cells(project, options.cells, log=context.log), context)
     pulled: tuple[ImageSize, ...] = ()
     if options.already_pulled:
-        cells = select(project.resolution.cells, options.already_pulled)
+        cells = select(project.resolution.cells, options.already_pulled, context.log)
         pulled = _locked(by_cell, cells, context)
     if options.svg:
         _write(options.svg, picture(images), context)

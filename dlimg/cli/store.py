@@ -135,13 +135,12 @@ def _prune(options: StoreOptions, context: Context) -> int:
 
 
 def _export(options: StoreOptions, context: Context) -> int:
-    store = open_store(context)
     project = read_project(options.matrix, log=context.log)
     exported, size = export_images(
         project,
         options.patterns,
         options.folder,
-        store,
+        context,
         compression=compression_of(project, options.compression),
         is_given=bool(options.compression),
     )

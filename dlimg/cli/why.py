@@ -8,6 +8,7 @@ from dlimg.cli.arguments import add_format, refuse_empty
 from dlimg.cli.printing import out, print_json
 from dlimg.context import Context
 from dlimg.errors import BadInput
+from dlimg.matrix.select import former_pattern_note
 from dlimg.pipeline.why import OPTIONS, WhyQuestion, answer_question
 from dlimg.report.why import answer_json, answer_text
 
@@ -55,8 +56,10 @@ def options_of(arguments: Namespace) -> WhyOptions:
 
 def run(options: WhyOptions, context: Context) -> int:
     """Return 0 if it works, else 1."""
-    del context
     name, answer = answer_question(options.question, datetime.now(tz=UTC).date())
+    note = former_pattern_note(options.question.text)
+    if note:
+        context.log(note)
     if options.format == "json":
         print_json(answer_json(answer))
     else:

@@ -47,8 +47,11 @@ def renamed_note(pattern: str) -> str:
     names = [new for old, new in RENAMED.items() if fnmatchcase(old, pattern)]
     if not names or any(fnmatchcase(name, pattern) for name in _FORMER):
         return ""
-    new = names[0] if len(names) == 1 else pattern.replace("manners_", "runtime_")
-    return f"the check {pattern} is now called {new}"
+    if len(names) == 1:
+        return f"the check {pattern} is now called {names[0]}"
+    new = pattern.replace("manners_", "runtime_")
+    now = new if new != pattern else ", ".join(names)
+    return f"the checks {pattern} are now called {now}"
 
 
 _OLD_FAMILY_KEYS: Final = {"companions": "paired_packages"}

@@ -27,7 +27,7 @@ def select(
         if not matches and today != pattern:
             matches = _matching(today, ids)
             if matches and log:
-                log(f"{pattern}: write {today}; the next release does not know the old name")
+                log(former_pattern_note(pattern))
         chosen.update(matches)
         if not matches:
             problems.append(_no_cell(pattern, ids))
@@ -41,6 +41,14 @@ def pattern_of_today(pattern: str) -> str:
     for old, new in OLD_FLAVOURS.items():
         pattern = pattern.replace(old, new)
     return pattern
+
+
+def former_pattern_note(pattern: str) -> str:
+    """Return a sentence for a pattern with a flavour's old name, else an empty text."""
+    today = pattern_of_today(pattern)
+    if today == pattern:
+        return ""
+    return f"{pattern}: write {today}; the next release does not know the old name"
 
 
 def _matching(pattern: str, ids: Sequence[str]) -> list[str]:

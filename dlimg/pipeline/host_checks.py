@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dlimg.checks.discover import header_notices
 from dlimg.checks.evidence import evidence_folder, write_evidence
 from dlimg.checks.host_run import (
     CheckHost,
@@ -69,6 +70,8 @@ def check_host(settings: HostSettings, context: Context) -> Iterator[CheckHost]:
         revision=revision_of(settings.root, context),
     )
     with _interrupted_by_hangup(), open_check_host(request, context) as host:
+        for notice in header_notices([settings.family], request.images, settings.own_checks):
+            context.log(str(notice))
         yield host
 
 

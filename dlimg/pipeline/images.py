@@ -1,9 +1,10 @@
 """The images of a project's locked cells, and the checks of its cells."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dlimg.checks.discover import checks_for
+from dlimg.checks.discover import checks_for, header_notices
+from dlimg.context import Log
 from dlimg.errors import BadInput, Problem
 from dlimg.lock.check import check_locks
 from dlimg.lock.store import read_lock
@@ -65,3 +66,12 @@ def checks_of_cell(project: Project, cell: Cell, own_checks: Path | None) -> tup
     Raises BadInput for a missing folder or a malformed check.
     """
     return checks_for(cell, project.images, own_checks, project.resolution.required_places)
+
+
+def log_former_needs(
+    project: Project, cells: Iterable[Cell], own_checks: Path | None, log: Log
+) -> None:
+    """Log a sentence for each former name in the headers of these cells' checks."""
+    families = dict.fromkeys(cell.family for cell in cells)
+    for notice in header_notices(families, project.images, own_checks):
+        log(str(notice))

@@ -77,7 +77,7 @@ def export_images(
     project: Project,
     cells: Sequence[str],
     folder: Path,
-    store: Store,
+    context: Context,
     *,
     compression: str,
     is_given: bool,
@@ -87,7 +87,8 @@ def export_images(
     Raises Negative for an image that was not assembled; `is_given` whether the command line names
     the compression, for the hint to repeat it.
     """
-    selected = select_cells(project, CellSelection(patterns=tuple(cells)))
+    store = open_store(context)
+    selected = select_cells(project, CellSelection(patterns=tuple(cells)), log=context.log)
     images = tuple(locked_images(project, selected))
     with hold_store(store):
         assembled = current_images(images, store, compression)

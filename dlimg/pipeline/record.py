@@ -89,7 +89,8 @@ def verify_record(
 ) -> dict[str, str]:
     """Assemble the recorded images anew and return the differences by cell; empty if none."""
     recorded = _read(path)
-    cells = [cell for cell in select_cells(project, settings.cells) if cell.id in recorded]
+    selected = select_cells(project, settings.cells, log=context.log)
+    cells = [cell for cell in selected if cell.id in recorded]
     _check_cells(recorded, cells, path, is_all=settings.cells.is_all)
     images = buildable_images(cells, project, settings.find_links, context)
     engine = find_engine(context, private=settings.private_engine)

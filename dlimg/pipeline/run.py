@@ -27,7 +27,7 @@ from dlimg.errors import BadInput, DlimgError
 from dlimg.host.git_revision import NO_REVISION, Revision
 from dlimg.lock.local_wheels import wheel_folders
 from dlimg.model import Base, BuildFailure, BuiltImage, Cell, Check, Evidence, Image, PlannedImage
-from dlimg.pipeline.images import checks_of_cell
+from dlimg.pipeline.images import checks_of_cell, log_former_needs
 from dlimg.pipeline.planned_images import (
     BuildSettings,
     buildable_images,
@@ -90,6 +90,9 @@ def images_to_build(run: Run) -> tuple[Image, ...]:
     own_checks = run.test.own_checks if run.test else None
     for cell in _one_of_each_kind([image.cell for image in images]):
         checks_of_cell(run.project, cell, own_checks)
+    if run.test:
+        tested = [image.cell for image in images]
+        log_former_needs(run.project, tested, own_checks, run.context.log)
     if run.publish:
         check_destination(run.publish.to)
     device = run.test.device if run.test else ""

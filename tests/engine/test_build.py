@@ -226,7 +226,7 @@ def show(progress):
     if "sleep" in progress.name:
         print("asleep", *(one.reference for one in wanted), flush=True)
 try:
-    with secrets_from(os.environ) as using:
+    with secrets_from(Context.of(os.environ, print)) as using:
         small_images.built_all(wanted, engine, using=using, on_progress=show)
 except KeyboardInterrupt:
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -90,7 +90,7 @@ def test_an_image_whose_packages_moved_while_it_was_built_gets_no_name(
     unknown = replace(small_images.planned(base, OWN), key="")
     true = keyed(engine, unknown, store)
     # As if the distribution had been another when the key was computed.
-    (record,) = (tmp_path / "dlimg/packages").glob("*.json")
+    (record,) = (tmp_path / "state/packages").glob("*.json")
     record.write_text(json.dumps(["mine:all=0"]))
     (other,) = with_known_keys([unknown], store, engine.context)
     assert other.reference != true.reference

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from dlimg.checks.container_setup import ROOT, scripts_archive
-from dlimg.checks.discover import parse_check, read_scripts
+from dlimg.checks.discover import read_scripts
 from dlimg.checks.execute import RunningContainer
+from dlimg.checks.header import parse_header
 from dlimg.checks.verdicts import GPU
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage
@@ -49,8 +50,11 @@ def on_gpu(family: str) -> list[str]:
     """The family's checks, and the common ones, whose headers ask for a GPU."""
     folders = [Path(IMAGES, folder, "checks") for folder in ("common", family)]
     files = [file for folder in folders for file in sorted(folder.glob("[!_]*.py"))]
-    checks = [parse_check(file.read_text(), str(file)) for file in files]
-    return [f"{ROOT}/{Path(one.path).relative_to(IMAGES)}" for one in checks if GPU in one.needs]
+    return [
+        f"{ROOT}/{file.relative_to(IMAGES)}"
+        for file in files
+        if GPU in parse_header(file.read_text(), str(file)).needs
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dlimg.checks.container_setup import ROOT, prepare_check
-from dlimg.checks.discover import checks_for, parse_check, read_scripts
+from dlimg.checks.discover import checks_for, header_notices, read_scripts
+from dlimg.checks.header import CheckHeader, parse_header
 from dlimg.checks.inputs import CheckInputs
 from dlimg.errors import BadInput
 from dlimg.model import Cell, Check, Flavour
@@ -53,19 +54,35 @@ def names(cell: Cell, images: Path) -> list[str]:
 
 def test_the_fields_of_a_header() -> None:
     text = header("needs: gpu", "seconds: 45", "applies: cuda")
-    assert parse_check(text, "images/x/checks/one.py") == Check(
-        name="one",
-        path="images/x/checks/one.py",
+    assert parse_header(text, "one.py") == CheckHeader(
+        proves="It proves this.",
+        needs=frozenset({"gpu"}),
+        seconds=45,
+        applies="cuda",
+        container="",
+        flaky="",
+    )
+
+
+def test_a_check_has_the_fields_of_its_header(tmp_path: Path) -> None:
+    text = header("needs: gpu", "seconds: 45", "applies: cuda")
+    write(whole(tmp_path), "common/checks/extra", text=text)
+    cell = samples.cell(accelerator="cuda13.2")
+    (check,) = (check for check in checks_for(cell, tmp_path) if check.name == "extra")
+    assert check == Check(
+        name="extra",
+        path=str(tmp_path / "common/checks/extra.py"),
         script=text,
         sha256=hashlib.sha256(text.encode()).hexdigest(),
         proves="It proves this.",
         needs=frozenset({"gpu"}),
         seconds=45,
+        required=check.required,
     )
 
 
 def test_a_header_with_all_lines() -> None:
-    found = parse_check(
+    found = parse_header(
         header(
             "needs: two gpus,  network, image, flavour workspace",
             "seconds: 5",
@@ -79,12 +96,12 @@ def test_a_header_with_all_lines() -> None:
 
 
 def test_needs_nothing_is_empty() -> None:
-    assert parse_check(GOOD, "one.py").needs == frozenset()
+    assert parse_header(GOOD, "one.py").needs == frozenset()
 
 
 def test_prose_between_the_lines_is_no_header() -> None:
     text = header("Note: `x: y` says nothing here.", "", "needs: nothing", "seconds: 5")
-    assert parse_check(text, "one.py").seconds == 5
+    assert parse_header(text, "one.py").seconds == 5
 
 
 @pytest.mark.parametrize(
@@ -159,7 +176,7 @@ def test_prose_between_the_lines_is_no_header() -> None:
 )
 def test_a_wrong_header_is_refused(text: str, where: str, message: str, hint: str) -> None:
     with pytest.raises(BadInput) as caught:
-        parse_check(text, "c.py")
+        parse_header(text, "c.py")
     problem = caught.value.problems[0]
     assert problem.where == where
     assert message in problem.message
@@ -199,7 +216,7 @@ def test_gpu_needs_are_removed_on_a_cpu_image(tmp_path: Path) -> None:
 
 def test_a_check_for_two_gpus_needs_one_too() -> None:
     text = header("needs: two gpus", "seconds: 5")
-    assert parse_check(text, "one.py").needs == {"gpu", "two gpus"}
+    assert parse_header(text, "one.py").needs == {"gpu", "two gpus"}
 
 
 def test_two_gpus_are_removed_on_a_cpu_image(tmp_path: Path) -> None:
@@ -209,7 +226,7 @@ def test_two_gpus_are_removed_on_a_cpu_image(tmp_path: Path) -> None:
 
 def test_all_problems_of_a_header_at_once() -> None:
     with pytest.raises(BadInput) as caught:
-        parse_check(header("needs: gpus", "second: 5"), "c.py")
+        parse_header(header("needs: gpus", "second: 5"), "c.py")
     assert [problem.where for problem in caught.value.problems] == ["c.py:3", "c.py:4", "c.py:1"]
 
 
@@ -467,6 +484,26 @@ def test_a_script_that_is_no_text_is_refused(tmp_path: Path) -> None:
         checks_for(samples.cell(), tmp_path)
 
 
-def test_a_flavour_is_read_by_its_former_name() -> None:
-    text = header("needs: flavour notebook", "seconds: 5")
-    assert parse_check(text, "c.py").needs == {"flavour workspace"}
+def test_a_flavour_is_read_by_its_former_name_with_a_notice() -> None:
+    text = header("needs: network,  flavour notebook", "seconds: 5")
+    parsed = parse_header(text, "c.py")
+    assert parsed.needs == {"network", "flavour workspace"}
+    (notice,) = parsed.notices
+    assert notice.where == "c.py:3"
+    assert notice.message == "the need `flavour notebook` is now called `flavour workspace`"
+    assert "next release" in notice.hint
+
+
+def test_former_names_in_own_checks_are_noticed_once(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    write(tmp_path, "own/mine", text=header("needs: flavour notebook", "seconds: 5"))
+    images = whole(tmp_path)
+    (notice,) = header_notices(["pytorch", "pytorch"], images, own)
+    assert notice.where == f"{own}/mine.py:3"
+    assert header_notices(["pytorch"], images) == ()
+
+
+def test_the_checks_of_the_project_have_no_former_names() -> None:
+    families = [path.parent.name for path in IMAGES.glob("*/Dockerfile.j2")]
+    assert families
+    assert header_notices(families, IMAGES) == ()

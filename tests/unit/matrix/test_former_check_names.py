@@ -19,7 +19,12 @@ def test_names_of_evidence_are_brought_up_to_date() -> None:
 @pytest.mark.parametrize(
     ("pattern", "note"),
     [
-        ("manners_*", "the check manners_* is now called runtime_*"),
+        ("manners_*", "the checks manners_* are now called runtime_*"),
+        ("manners_us*", "the check manners_us* is now called runtime_user"),
+        (
+            "*manner*_s[et]*",
+            "the checks *manner*_s[et]* are now called runtime_secrets, runtime_start",
+        ),
         ("nccl_adds", "the check nccl_adds is now called nccl_all_reduce"),
         ("runtime_*", ""),
         ("nccl_*", ""),
