@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from dlimg.builders.progress import BuildProgress, OnProgress
 from dlimg.builders.secrets import Secrets
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, list_images
 from dlimg.engine.ownership import was_built_here
 from dlimg.model import BuildFailure, BuiltImage, PlannedImage
 from dlimg.render.bake import BUILDER_LABEL
@@ -59,7 +59,7 @@ def existing_images(
     of ours, under the same name, has inherited the labels. `builder` is the builder's label, with
     or without its format; an empty text means any builder.
     """
-    rows = dict(_list_images(engine, dict.fromkeys(plan.image.repository for plan in planned)))
+    rows = dict(_named_rows(engine, dict.fromkeys(plan.image.repository for plan in planned)))
     present: dict[str, BuiltImage] = {}
     for plan in planned:
         row = rows.get(plan.reference)
@@ -79,10 +79,10 @@ def _builder_names(row: _Row) -> Collection[str]:
     return {"", label, label.partition("/")[0]}
 
 
-def _list_images(engine: Engine, repositories: Mapping[str, None]) -> Iterator[tuple[str, _Row]]:
+def _named_rows(engine: Engine, repositories: Mapping[str, None]) -> Iterator[tuple[str, _Row]]:
     """Yield each name with the engine's row; names of one image share a row."""
     for repository in repositories:
-        for row in engine.sdk.api.images(filters={"reference": repository}):
+        for row in list_images(engine, {"reference": repository}):
             yield from ((name, row) for name in row.get("RepoTags") or ())
 
 

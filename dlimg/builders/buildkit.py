@@ -22,7 +22,7 @@ from dlimg.builders.image_packages import forget_packages, packages_in_image
 from dlimg.builders.progress import BuildProgress, OnProgress, advance, failure_log, with_state
 from dlimg.builders.secrets import Secrets
 from dlimg.engine import ownership
-from dlimg.engine.client import Engine, engine_errors, unreachable_reason
+from dlimg.engine.client import Engine, engine_errors, list_images, unreachable_reason
 from dlimg.errors import Negative, NoEngine
 from dlimg.host.interrupt import interruptible, run_all
 from dlimg.host.process import MISSING, ProcessResult, run_streaming
@@ -208,5 +208,5 @@ def _find_image(reference: str, engine: Engine) -> EngineImage | None:
 
 def image_size(engine: Engine, reference: str) -> int:
     """Return an image's size on disk in bytes, unpacked, as `docker images` shows it."""
-    rows = engine.sdk.api.images(filters={"reference": reference})
+    rows = list_images(engine, {"reference": reference})
     return int(rows[0]["Size"]) if rows else 0

@@ -10,7 +10,7 @@ from docker.models.images import Image as EngineImage
 
 from dlimg.assembly.wheel_to_layer import is_large, wheel_keys
 from dlimg.engine.bases import IDENTITY_LABEL, OS_LABEL, REPOSITORY
-from dlimg.engine.client import Engine, engine_errors, free_bytes
+from dlimg.engine.client import Engine, disk_usage, engine_errors, free_bytes, list_images
 from dlimg.engine.ownership import OWNER_LABEL, owner_state, was_built_here
 from dlimg.errors import Negative
 from dlimg.model import PlannedImage, Wheel
@@ -185,11 +185,10 @@ def _remove_images(engine: Engine) -> tuple[tuple[str, ...], tuple[RetainedImage
 
 def _labelled(engine: Engine) -> Iterable[EngineImage]:
     """Return every image that dlimg made, or that was built on one of those."""
-    api: Any = engine.sdk.api
     rows = {
         str(row["Id"]): row
         for label in (KEY_LABEL, IDENTITY_LABEL)
-        for row in api.images(filters={"label": [label]})
+        for row in list_images(engine, {"label": [label]})
     }
     return [
         EngineImage(attrs={**row, "Config": {"Labels": row["Labels"]}}) for row in rows.values()
@@ -221,7 +220,7 @@ def _remove_cache(engine: Engine) -> None:
 
 def _own_records(engine: Engine) -> list[str]:
     """Return the ids of dlimg's build cache records, in an engine that others use as well."""
-    records: list[dict[str, Any]] = engine.sdk.df().get("BuildCache") or []
+    records: list[dict[str, Any]] = disk_usage(engine).get("BuildCache") or []
     return [
         str(record["ID"])
         for record in records
@@ -236,7 +235,7 @@ def _remove_record(engine: Engine, record: str) -> bool:
 
 
 def _used(engine: Engine) -> int:
-    usage = engine.sdk.df()
+    usage = disk_usage(engine)
     cache = sum(int(record.get("Size", 0)) for record in usage.get("BuildCache") or [])
     return int(usage.get("LayersSize") or 0) + cache
 
@@ -270,7 +269,7 @@ def _stored_layers(planned: Sequence[PlannedImage], store: Store) -> Mapping[Whe
 def _diff_ids(engine: Engine) -> Collection[str]:
     """Return the diff ids of all layers of images in the engine that dlimg made."""
     api: Any = engine.sdk.api
-    ids = [row["Id"] for row in api.images(filters={"label": [KEY_LABEL]})]
+    ids = [row["Id"] for row in list_images(engine, {"label": [KEY_LABEL]})]
     diff_ids: set[str] = set()
     for image_id in ids:
         with contextlib.suppress(docker.errors.ImageNotFound):  # removed meanwhile

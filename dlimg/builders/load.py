@@ -21,7 +21,7 @@ import docker
 from docker.models.images import Image
 
 from dlimg.builders.loopback_registry import NAME, Content, ServedImage, serve_image
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, list_images
 from dlimg.errors import DlimgError, Negative, NoEngine
 from dlimg.host.process import MISSING, ProcessResult, failure_text, run
 from dlimg.layer.compress import compress_wheel
@@ -180,8 +180,7 @@ def load_image(
 
 def remove_leftover_names(engine: Engine) -> None:
     """Remove temporary names that a killed dlimg has left."""
-    # Rows, not SDK objects: the SDK inspects each object, which may be gone by then.
-    for image in engine.sdk.api.images(all=True):
+    for image in list_images(engine, intermediate=True):
         for name in (*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())):
             match = _TEMPORARY_NAME.fullmatch(name)
             if match and not _is_served(int(match[1])):

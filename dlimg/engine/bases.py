@@ -105,7 +105,7 @@ def _known_identity(engine: Engine, os_: OperatingSystem) -> str:
     """Return the identity of the engine's newest base with this recipe, or an empty text."""
     wanted = {OS_LABEL: os_.name, RECIPE_LABEL: bootstrap.recipe_digest(os_)}
     # Not by a filter on labels: the engine would read the labels of all its images.
-    rows = engine.sdk.api.images(filters={"reference": REPOSITORY})
+    rows = client.list_images(engine, {"reference": REPOSITORY})
     matching = [row for row in rows if wanted.items() <= (row.get("Labels") or {}).items()]
     newest = max(matching, key=lambda row: int(row["Created"]), default=None)
     return str(newest["Labels"][IDENTITY_LABEL]) if newest else ""

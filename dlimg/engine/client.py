@@ -7,15 +7,16 @@ import re
 import shutil
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import requests
 import urllib3
 from docker import DockerClient
-from docker.errors import APIError, DockerException
+from docker.errors import APIError, DockerException, NotFound
 
 from dlimg.context import Context
 from dlimg.errors import NoEngine
@@ -25,6 +26,8 @@ API_NEEDED: Final = (1, 43)  # Docker 24: build contexts by image name, `docker 
 BUILDX_NEEDED: Final = (0, 13)  # the first with `--progress=rawjson`
 ANSWER_SECONDS: Final = 10
 REQUEST_SECONDS: Final = 600
+LIST_ATTEMPTS: Final = 30
+LIST_PAUSE: Final = 0.1
 UNREACHABLE: Final = (DockerException, requests.RequestException, OSError)
 # The SDK does not wrap all errors of its libraries, mostly not those of a broken stream.
 _LOST: Final = (
@@ -38,6 +41,8 @@ INSTALL_HINT: Final = (
     "install Docker Engine 24 or newer with buildx 0.13 or newer and start it"
     " (docs.docker.com/engine/install), or set DOCKER_HOST to an engine that has them"
 )
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +193,31 @@ def docker_command(context: Context) -> Path | None:
     """Return the path of `docker` on the context's PATH."""
     path = shutil.which("docker", path=context.environment.get("PATH", os.defpath))
     return Path(path) if path else None
+
+
+def list_images(
+    engine: Engine, filters: Mapping[str, Any] | None = None, *, intermediate: bool = False
+) -> Sequence[Mapping[str, Any]]:
+    """Return the engine's images as rows; SDK objects would take a request each.
+
+    `intermediate` adds the images that a classic builder made for its steps.
+    """
+    api: Any = engine.sdk.api
+    return _repeat_if_removed(lambda: api.images(filters=filters, all=intermediate))
+
+
+def disk_usage(engine: Engine) -> Mapping[str, Any]:
+    """Return the engine's disk usage, with a row for each record of the build cache."""
+    return _repeat_if_removed(engine.sdk.df)
+
+
+def _repeat_if_removed(request: Callable[[], _Answer]) -> _Answer:
+    # containerd's image store fails a whole list with 404 when any image is removed meanwhile.
+    for _ in range(LIST_ATTEMPTS - 1):
+        with contextlib.suppress(NotFound):
+            return request()
+        time.sleep(LIST_PAUSE)
+    return request()
 
 
 def has_containerd_store(engine: Engine) -> bool:

@@ -30,7 +30,7 @@ class Api:
         self.asked: list[str] = []
         self.tagged: list[tuple[str, str, str]] = []
 
-    def images(self, filters: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
+    def images(self, *, filters: Mapping[str, str], **_: bool) -> Sequence[Mapping[str, Any]]:
         self.asked.append(filters["reference"])
         return self.rows
 

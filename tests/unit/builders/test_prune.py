@@ -51,7 +51,7 @@ class FakeImages:
         self.in_use = in_use
         self.removed: list[str] = []
 
-    def __call__(self, *, filters: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    def __call__(self, *, filters: Mapping[str, Any], **_: bool) -> list[Mapping[str, Any]]:
         (label,) = filters["label"]
         return [
             {**image.attrs, "Labels": image.labels} for image in self.found if label in image.labels

@@ -52,7 +52,7 @@ class FakeImages:
             raise docker.errors.ImageNotFound(name)
         return object()
 
-    def rows(self, filters: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    def rows(self, *, filters: Mapping[str, str], **_: bool) -> list[Mapping[str, Any]]:
         return [
             {"RepoTags": [image], "Labels": labels or None, "Created": created}
             for created, (image, labels) in enumerate(self.images.items())
