@@ -101,17 +101,7 @@ def downloading(
             target: [wheel for wheel in group if wheel.sha256 not in local]
             for target, group in wanted.items()
         }
-        # Submitted before all downloads, so that none of them waits for URLs behind it in the pool.
-        urls = {
-            target: pool.submit(source.find_urls, group, target)
-            for target, group in remote.items()
-            if group
-        }
-        downloads: dict[str, Future[Path]] = {}
-        for target, group in remote.items():
-            for wheel in group:
-                if wheel.sha256 not in downloads:
-                    downloads[wheel.sha256] = pool.submit(_download, wheel, urls[target], source)
+        downloads = _start_downloads(remote, source, pool)
 
         def locate(wheel: Wheel) -> Path:
             if source.cancellation.cancelled.is_set():
@@ -124,6 +114,24 @@ def downloading(
         finally:
             source.cancellation.cancel()
             pool.shutdown(cancel_futures=True)
+
+
+def _start_downloads(
+    wanted: Mapping[Target, Sequence[Wheel]], source: WheelSource, pool: ThreadPoolExecutor
+) -> Mapping[str, Future[Path]]:
+    """Submit a download of each wheel; return them by sha256."""
+    # Submitted before all downloads, so that none of them waits for URLs behind it in the pool.
+    urls = {
+        target: pool.submit(source.find_urls, group, target)
+        for target, group in wanted.items()
+        if group
+    }
+    downloads: dict[str, Future[Path]] = {}
+    for target, group in wanted.items():
+        for wheel in group:
+            if wheel.sha256 not in downloads:
+                downloads[wheel.sha256] = pool.submit(_download, wheel, urls[target], source)
+    return downloads
 
 
 def _download(wheel: Wheel, urls: Future[Mapping[str, str]], source: WheelSource) -> Path:

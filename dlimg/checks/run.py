@@ -9,7 +9,6 @@ from typing import Any, Final
 import docker
 
 import dlimg
-from dlimg.checks.container import CheckContainer, ContainerSpec, open_container
 from dlimg.checks.container_setup import (
     ROOT,
     ContainerKind,
@@ -31,7 +30,13 @@ from dlimg.checks.evidence import (
     reusable_verdict,
     write_evidence,
 )
-from dlimg.checks.execute import is_clean, run_check
+from dlimg.checks.execute import (
+    CheckContainer,
+    ContainerSpec,
+    is_clean,
+    open_container,
+    run_check,
+)
 from dlimg.checks.host import engine_text, host_of
 from dlimg.checks.image_inputs import read_inputs
 from dlimg.checks.inputs import CheckInputs
@@ -130,16 +135,11 @@ def run_checks(
     ready = [prepare_check(check, images, scripts, inputs) for check in checks]
     names = [check.name for check in ready]
     sets = group_by_folder(names, scripts, images, settings.own_checks)
-    known = read_evidence(settings.evidence, built.digest, log=settings.log)
-    closest = closest_record(known, ids_of_checks(ready), given)
     history = _history(cell.id, sets, settings)
-    # A device's name does not identify its GPU, so all verdicts are taken from one record.
-    comparable = known if given == NO_DEVICE else tuple(filter(None, [closest]))
-    reusable = {check.name: _reusable(comparable, check, given) for check in ready}
-    kept_verdicts = tuple(filter(None, reusable.values()))
-    is_complete = len(kept_verdicts) == len(ready)
-    if closest is not None and is_complete and not _is_on_gpu(ready, given):
-        return _repeat(closest, kept_verdicts, history, settings)
+    known = _known_verdicts(built, ready, given, settings)
+    closest = known.closest
+    if closest is not None and known.is_complete and not _is_on_gpu(ready, given):
+        return _repeat(closest, known.verdicts, history, settings)
     run = _Run(
         built=built,
         engine=engine,
@@ -149,15 +149,49 @@ def run_checks(
         files=scripts_archive({**scripts, **inputs.files}, ROOT),
     )
     gpus_before = gpus_of_verdicts(closest.verdicts) if closest else ()
-    verdicts = _verdicts(run, ready, reusable, gpus_before)
-    is_new = any(
-        verdict is not reusable[verdict.check] for verdict in verdicts if verdict.check != GPU_CHECK
-    )
-    if closest is not None and not is_new:
+    verdicts = _verdicts(run, ready, known.by_check, gpus_before)
+    if closest is not None and not known.differs_from(verdicts):
         return _repeat(closest, verdicts, history, settings)
     evidence = _evidence(run, verdicts, history.missing)
     write_evidence(settings.evidence, evidence, log=settings.log, sets=history.sets)
     return evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KnownVerdicts:
+    """The verdict of each check that still holds, or None; and the record that is repeated."""
+
+    closest: Evidence | None
+    by_check: Mapping[str, Verdict | None]
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        return tuple(filter(None, self.by_check.values()))
+
+    @property
+    def is_complete(self) -> bool:
+        return None not in self.by_check.values()
+
+    def differs_from(self, verdicts: Sequence[Verdict]) -> bool:
+        """Return whether any of these is new; the GPU's own is always taken anew."""
+        return any(
+            verdict is not self.by_check[verdict.check]
+            for verdict in verdicts
+            if verdict.check != GPU_CHECK
+        )
+
+
+def _known_verdicts(
+    built: BuiltImage, checks: Sequence[Check], device: str, settings: CheckSettings
+) -> _KnownVerdicts:
+    records = read_evidence(settings.evidence, built.digest, log=settings.log)
+    closest = closest_record(records, ids_of_checks(checks), device)
+    # A device's name does not identify its GPU, so all verdicts are taken from one record.
+    comparable = records if device == NO_DEVICE else tuple(filter(None, [closest]))
+    return _KnownVerdicts(
+        closest=closest,
+        by_check={check.name: _reusable(comparable, check, device) for check in checks},
+    )
 
 
 def _with_memory_limit(settings: CheckSettings, engine: Engine) -> CheckSettings:

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from dlimg.checks.evidence import read_evidence
-from dlimg.checks.host_python import candidate_pythons, find_interpreter
 from dlimg.checks.host_run import (
     CheckHost,
     HostCheckRequest,
+    candidate_pythons,
     checks_on_host,
+    find_interpreter,
     open_check_host,
     run_check_on_host,
     run_checks_on_host,
