@@ -120,7 +120,7 @@ def _wheel_bytecode(context: LayerContext, wheel: Wheel, compiler: BytecodeCompi
 def _joint_bytecode(
     context: LayerContext, wheels: Sequence[Wheel], compiler: BytecodeCompiler
 ) -> Layer:
-    """Return one layer for these wheels; of a file in several, the first by name counts."""
+    """Return one layer for these wheels; if two have the same file, the first by name counts."""
     store, by_path = context.store, dict[str, LayerEntry]()
     key = bytecode_set_key(list(map(compiler.key, wheels)), compression=context.compression)
 

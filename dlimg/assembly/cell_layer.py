@@ -125,7 +125,7 @@ def cell_layer(context: LayerContext, files: CellLayerFiles) -> Layer:
 
 
 def installer_layer(context: LayerContext, wheel: Wheel, *, python: str, requested: bool) -> Layer:
-    """Return the files that an installer adds to this wheel; after that the wheel can go.
+    """Return the files that an installer adds to this wheel; then the wheel is not needed any more.
 
     Raises BadInput for a wheel that cannot become a layer or is not the locked one.
     """

@@ -194,7 +194,7 @@ def locate_bytecode(spool: Spool) -> BytecodeRanges:
 
 
 def _library(python: str) -> str:
-    """Return site-packages under the name of this Python, which byte code holds; it is a link."""
+    """Return the path of site-packages that byte code records: a link that names this Python."""
     return f"{ENVIRONMENT}/lib/python{python}/site-packages"
 
 

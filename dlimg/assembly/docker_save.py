@@ -3,7 +3,7 @@
 Such an engine has no OCI exporter. Its store holds the same files as containerd's, with three
 differences in the layers. They also hold files and folders that are the same as in the layer below,
 because overlayfs copied them up. A folder that was made anew hides all of the old one, while
-containerd deletes single files. Whiteouts have a time.
+containerd deletes single files. Whiteouts have a modification time.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Downloads of locked wheels, from extra folders or an index, each held to its sha256.
+"""Downloads of locked wheels, from extra folders or an index, each checked by its sha256.
 
 A partial download is named by the wheel's sha256 and resumed. A file with the wheel's own name is
 complete, and the locked one.

@@ -90,7 +90,7 @@ class StoreIndex:
 
 
 def read_store_index(store: Store) -> StoreIndex:
-    """Read the index of a store, which may not exist; nothing is made."""
+    """Read the index of a store, which may not exist; nothing is created."""
     records: dict[str, AssembledRecord] = {}
     others: dict[tuple[str, str, str], Layer] = {}
     bytecode: dict[tuple[str, str, str], Sequence[ImageLayer]] = {}
@@ -171,7 +171,7 @@ def _rank_by_history(history: str) -> LayerRank:
 def _stored_layers(
     cell: Cell, lock: Lock, store: StoreIndex, compression: str
 ) -> Iterator[tuple[ImageLayer, bool]]:
-    """Yield the layers that the store has by key, and whether it has this one."""
+    """Yield the cell's layers that follow from the lock, and whether the store has each."""
     python = cell.python
     small = [wheel for wheel in lock.wheels if not is_large(wheel)]
     for wheel in lock.wheels:

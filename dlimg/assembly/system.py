@@ -121,7 +121,10 @@ def temporary_image(
     name: str,
     wheels: str = "",
 ) -> Iterator[None]:
-    """Keep an image of this stage under this name in the engine; raises as `bake_stage`."""
+    """Build an image of this stage under this name; remove the name afterwards.
+
+    Raises as `bake_stage`.
+    """
     try:
         bake_stage(planned, stage, tools, folder, output=f"type=docker,name={name}", wheels=wheels)
         yield
@@ -246,7 +249,7 @@ def _recompress(layer: Layer, context: LayerContext) -> Layer:
 def interpreter_digest(blobs: Iterable[Path]) -> str:
     """Return one sha256 for the Pythons in these gzip layers, lowest first.
 
-    Systems with the same Python have the same digest. Without a Python it is one of the layers.
+    Systems with the same Python have the same digest. Without a Python it is that of the layers.
     """
     digests: dict[str, str] = {}
     is_linked = False

@@ -39,7 +39,7 @@ def split_existing(
 ) -> tuple[dict[str, BuiltImage], tuple[PlannedImage, ...]]:
     """Return the images that the engine has, by reference, and the images to build.
 
-    Reports the former as progress; `builder` is that of `existing_images`.
+    Reports each existing image as progress; `builder` is as in `existing_images`.
     """
     present = existing_images(planned, engine, builder)
     for plan in planned:
@@ -74,7 +74,7 @@ def existing_images(
 
 
 def _builder_names(row: _Row) -> Collection[str]:
-    """Return the values of `builder` in `existing_images` that select this image."""
+    """Return the builder labels under which this image counts, with and without the format."""
     label = str((row.get("Labels") or {}).get(BUILDER_LABEL, ""))
     return {"", label, label.partition("/")[0]}
 

@@ -41,7 +41,7 @@ def choose_builder(option: BuilderOption, image: Image, engine_obstacle: str) ->
 
 
 def address_obstacle(context: Context) -> str:
-    """Return why the engine that the context names cannot load layers; often empty.
+    """Return why the engine that the context names cannot load layers; empty if it can.
 
     Only the address is looked at: the engine is not asked.
     """

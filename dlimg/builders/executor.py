@@ -59,7 +59,7 @@ class EngineExecutor:
         return build_system(planned, store, self._tools(on_line))
 
     def packages(self, planned: PlannedImage, store: Store, on_line: OnLine) -> tuple[str, ...]:
-        """Build the whole image if its Dockerfile may install packages after that stage."""
+        """Return those of the system; build the whole image if later stages may install more."""
         if planned.image.layers_obstacle:
             return build_for_packages(planned, self._tools(on_line), self.find_links)
         return self.system(planned, store, on_line).packages

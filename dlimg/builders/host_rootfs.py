@@ -161,7 +161,7 @@ def _bootstrap(os_: OperatingSystem, store: Store, context: Context) -> SystemLa
 
 
 def record_base(os_: OperatingSystem, identity: str, layer: Layer, store: Store) -> SystemLayers:
-    """Record a base of this one layer, for `make_base` and `build_system` to find."""
+    """Record a base that is one layer, so that `make_base` and `build_system` find it."""
     config = ImageConfig(
         env=(f"PATH={PATH}",), labels=bases.base_labels(os_, identity), cmd=("bash",)
     )

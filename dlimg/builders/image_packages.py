@@ -45,7 +45,7 @@ from dlimg.store.systems import (
 
 
 def packages_key(planned: PlannedImage) -> str:
-    """Return a sha256 of the source of the packages: the system, or else the Dockerfile."""
+    """Return the key of the record of packages: a hash of the system, or of the Dockerfile."""
     if not planned.image.layers_obstacle:
         return system_source(planned)
     return hash_texts([ARCHITECTURE, str(EPOCH), planned.base.identity, planned.image.dockerfile])

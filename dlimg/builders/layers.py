@@ -174,7 +174,7 @@ class BuildRun:
 
 
 def _at_step(cell: str, current: str, names: Sequence[str]) -> BuildProgress:
-    """Return the progress of a cell whose build is at this one of its steps."""
+    """Return the progress of a cell's build that has reached this step."""
     done = names[: names.index(current)]
     steps = {
         name: BuildStep(name=name, state="done" if name in done else "waiting") for name in names

@@ -43,7 +43,7 @@ _CHUNK: Final = 1 << 20
 def load_missing_blobs(
     engine: Engine, repository: str, manifest: bytes, missing: Mapping[str, Content]
 ) -> None:
-    """Load missing blobs of an image into the engine, under a name that exists for a moment.
+    """Load missing blobs of an image into the engine, under a temporary name.
 
     Raises Negative when the engine refuses them.
     """

@@ -45,7 +45,7 @@ def kind_of(check: Check) -> ContainerKind:
 def group_by_kind(checks: Sequence[Check]) -> tuple[tuple[ContainerKind, tuple[Check, ...]], ...]:
     """Group the checks by their kind of container, the default kind first.
 
-    The check of the GPU precedes all others: which kept verdicts hold depends on it.
+    The check of the GPU precedes all others: whether earlier verdicts still hold depends on it.
     """
     groups: dict[ContainerKind, list[Check]] = {}
     for check in sorted(
@@ -97,7 +97,7 @@ def _parts(inputs: CheckInputs) -> dict[str, bytes]:
 
 
 def scripts_archive(files: Mapping[str, bytes], top: str = "/") -> bytes:
-    """Return a tar of these read-only files and a folder to write in, relative to `top`."""
+    """Return a tar, to unpack at `top`, of these read-only files and a folder to write in."""
     buffer = io.BytesIO()
     parents = {str(folder) for path in files for folder in PurePosixPath(ROOT, path).parents}
     folders = sorted(folder for folder in parents if folder.startswith(ROOT) and folder != top)

@@ -86,7 +86,7 @@ def read_scripts(
 
 
 def script_path(path: Path, images: Path, scripts: Mapping[str, bytes]) -> str:
-    """Return the path that this file has in `read_scripts`."""
+    """Return the path under which `read_scripts` returns this file."""
     relative = (path.relative_to(images) if path.is_relative_to(images) else path).as_posix()
     own = f"{OWN}/{path.name}"
     return own if relative not in scripts and own in scripts else relative

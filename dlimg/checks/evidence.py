@@ -117,7 +117,7 @@ def write_evidence(
 
 
 def _merge(known: Sequence[Evidence], evidence: Evidence) -> tuple[Evidence, ...]:
-    """Return the records with this one; the device's oldest are dropped."""
+    """Return the records with this one added; the device's oldest records are dropped."""
     checks = checks_of(evidence)
     others = [
         record
@@ -142,7 +142,7 @@ def checks_of(evidence: Evidence) -> frozenset[tuple[str, str]]:
 def closest_record(
     known: Sequence[Evidence], checks: frozenset[tuple[str, str]], device: str
 ) -> Evidence | None:
-    """Return the device's record of these very checks, or else the latest with most of them."""
+    """Return the device's record of exactly these checks, or else the one with most of them."""
     same_device = [record for record in known if record.device == device]
     exact = [record for record in same_device if checks_of(record) == checks]
     ranked = exact or sorted(same_device, key=lambda record: len(checks_of(record) & checks))

@@ -159,7 +159,10 @@ def run_checks(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _KnownVerdicts:
-    """The verdict of each check that still holds, or None; and the record that is repeated."""
+    """The earlier verdict of each check if it still holds, else None.
+
+    `closest` is the record to repeat when nothing is new.
+    """
 
     closest: Evidence | None
     by_check: Mapping[str, Verdict | None]

@@ -44,7 +44,7 @@ def from_script(trace: TracebackType | None, script: str) -> TracebackType | Non
 
 
 def is_in_import(trace: TracebackType | None, script: str) -> bool:
-    """Return whether the error came from another module's body: Python hides import frames."""
+    """Return whether the error came from an imported module, judged by the code in its frames."""
     while trace:
         code = trace.tb_frame.f_code
         if code.co_name == "<module>" and code.co_filename != script:

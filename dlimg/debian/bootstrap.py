@@ -148,7 +148,7 @@ def identity_of(versions: Mapping[str, str]) -> str:
 
 
 def _install_mmdebstrap(tools: Path, host: packages.AptHost, log: Callable[[str], None]) -> Path:
-    """Return the root with mmdebstrap: `/`, or `tools` after downloading it there."""
+    """Return the folder whose root has mmdebstrap: `/`, or `tools` after a download."""
     if Path("/", _PROGRAM).exists() and Path("/", _HOOKS).exists():
         return Path("/")
     # Two processes may need the same tools at once.

@@ -37,12 +37,12 @@ class BridgeNetwork:
 
     @property
     def gateway(self) -> str:
-        """The bridge's own address, in the first /24, with containers of no other network."""
+        """The bridge's own address; its /24 is for containers of the default network."""
         return f"{self.addresses.network_address + 1}/24"
 
     @property
     def pool(self) -> IPv4Network:
-        """The upper half, for networks that users create, for example with compose."""
+        """The upper half of the addresses, for networks that users create, such as compose's."""
         return tuple(self.addresses.subnets(prefixlen_diff=1))[1]
 
 

@@ -1,6 +1,6 @@
 """The rows of facts that the package index and its wheels give for frameworks' releases.
 
-What to read is the matter of each framework: its folder has a `releases.py`, which
+Each framework says what to read, in the `releases.py` of its folder, which
 `release_readers` runs. It defines FRAMEWORK, PACKAGE, `index_row` and `wheel_row`, as
 `ReleaseReader` describes them, and finds this module's helpers by import.
 """

@@ -24,7 +24,7 @@ _FORMAT: Final = 1
 
 
 def save_image(store: Store, image: AssembledImage) -> None:
-    """Record the image; if the disk refuses, it is published from the engine instead."""
+    """Record the image. A full disk is no error: the engine's image is published then."""
     layers = [
         {**asdict(layer), **({"rank": rank} if rank else {})}
         for layer, rank in zip_longest(image.layers, image.ranks)

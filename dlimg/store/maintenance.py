@@ -80,7 +80,7 @@ def verify_store(store: Store) -> tuple[DamagedLayer, ...]:
 
 @contextmanager
 def hold_store(store: Store) -> Iterator[None]:
-    """Keep all layers of the store in it: meanwhile `prune_layers` refuses."""
+    """Prevent the removal of layers: meanwhile `prune_layers` refuses to run."""
     with _open_lock(_use_lock(store)) as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield
@@ -88,9 +88,9 @@ def hold_store(store: Store) -> Iterator[None]:
 
 @contextmanager
 def reading_layers(store: Store, layers: Sequence[Layer]) -> Iterator[None]:
-    """Explain errors of reading these layers by damage: Negative names the damaged ones.
+    """When these layers cannot be read, remove the damaged ones and raise Negative.
 
-    The damaged layers are removed.
+    The error names them.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The layer store, a folder: layers are found by their keys, made once, and never seen unfinished.
+"""The layer store, a folder: layers are found by key, made once, and visible only when complete.
 
     blobs/sha256/<hex>         the layers, under their digests
     index/<format>/<key>.json  the layer of each key; other formats have other folders

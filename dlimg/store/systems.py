@@ -70,7 +70,7 @@ class SystemLayers:
 
 
 def system_layer_key(diff_id: str, compression: str = GZIP) -> LayerKey:
-    """Return the key of a system's layer: its tar, because several systems have the same base."""
+    """Return the key of a system's layer, a hash of its tar: systems share the base's layers."""
     source = diff_id.removeprefix("sha256:")
     return LayerKey(kind="system", source=source, compression=compression)
 
