@@ -73,7 +73,8 @@ class StackException:
 class Stack:
     """A CUDA minor version with a cuDNN version, whose `nvidia-*` pins families share.
 
-    `lock_name` is the name of its lock, with the leader in it: `cuda13.0-torch2.14.1`.
+    `lock_name` is the name of its lock, with the leader in it: `cuda13.0-torch2.14.1`. `cudnn`
+    is empty for whatever the leader takes, and `other_cudnn` is true if it is not the leader's.
     """
 
     name: str
@@ -83,7 +84,13 @@ class Stack:
     python: str
     platform: str
     cudnn: str = ""
+    other_cudnn: bool = False
     exceptions: tuple[StackException, ...] = ()
+
+    @property
+    def cudnn_part(self) -> str:
+        """The part of names for a cuDNN that is not the leader's: `-cudnn9.20`, or empty."""
+        return f"-cudnn{self.cudnn}" if self.other_cudnn else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +130,8 @@ class Cell:
     `required_checks` are names or patterns (`runtime_*`) of checks; empty means all that apply.
     `architectures` are the GPU architectures that the framework has code for (`sm_90`, or
     `compute_120` for PTX); for a CUDA image, empty means unknown.
-    `env`, `source` and `licenses` are variables and labels from the matrix.
+    `env`, `source` and `licenses` are variables and labels from the matrix. `cudnn_override` is
+    the reason for a cuDNN that the framework's own pin excludes, or empty.
     """
 
     family: str
@@ -144,13 +152,15 @@ class Cell:
     source: str = ""
     licenses: str = ""
     framework: Framework = Framework()
+    cudnn_override: str = ""
 
     @property
     def id(self) -> str:
         """The cell's name in files, tables and messages; it is never parsed."""
         suffix = "" if self.flavour is Flavour.RUNTIME else f"-{self.flavour}"
+        accelerator = f"{self.accelerator}{self.stack.cudnn_part if self.stack else ''}"
         python_os = f"py{self.python}-{self.os.name}"
-        return f"{self.family}-{self.version}-{self.accelerator}-{python_os}{suffix}"
+        return f"{self.family}-{self.version}-{accelerator}-{python_os}{suffix}"
 
     @property
     def is_cuda(self) -> bool:

@@ -216,6 +216,8 @@ def cell_json(planned: PlannedImage) -> str:
         "base-source": str(planned.base.source),
         "packages": planned.packages,
     }
+    if cell.cudnn_override:
+        axes["cudnn-override"] = cell.cudnn_override
     return json.dumps(axes)
 
 

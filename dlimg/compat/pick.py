@@ -206,6 +206,7 @@ def _rank(match: PickMatch, catalog: Catalog) -> tuple[object, ...]:
         match.match,
         cell.flavour is not Flavour.RUNTIME,
         tuple(-number for number in numbers(cell.stack.cuda)) if cell.stack else (0,),
+        bool(cell.stack and cell.stack.other_cudnn),
         # The defaults of the family have short names that move.
         not catalog.aliases.get(cell.id),
         cell.id,
@@ -213,11 +214,15 @@ def _rank(match: PickMatch, catalog: Catalog) -> tuple[object, ...]:
 
 
 def group_by_build(matches: Iterable[PickMatch]) -> tuple[tuple[PickMatch, ...], ...]:
-    """Return matches by family, version and accelerator: Python, system and flavour differ."""
-    groups: dict[tuple[str, str, str], list[PickMatch]] = {}
+    """Return matches by family, version, accelerator and cuDNN.
+
+    Python, system and flavour differ in a group.
+    """
+    groups: dict[tuple[str, str, str, str], list[PickMatch]] = {}
     for match in matches:
         cell = match.cell
-        groups.setdefault((cell.family, cell.version, cell.accelerator), []).append(match)
+        cudnn = cell.stack.cudnn_part if cell.stack else ""
+        groups.setdefault((cell.family, cell.version, cell.accelerator, cudnn), []).append(match)
     return tuple(tuple(group) for group in groups.values())
 
 

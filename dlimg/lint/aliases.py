@@ -7,7 +7,8 @@ from packaging.version import InvalidVersion, Version
 
 from dlimg.lint.end_of_life import support_ends
 from dlimg.lint.model import Finding, LintContext, LintRule, Severity
-from dlimg.matrix.model import AXES, Family
+from dlimg.matrix.cudnn import alias_fits
+from dlimg.matrix.model import LEADER, NO_CUDNN, SELECTABLE, Family
 from dlimg.model import Cell
 
 
@@ -54,14 +55,15 @@ def _aliased(context: LintContext) -> Iterator[tuple[Family, str, int, Cell]]:
     for family in context.matrix.families.values():
         for alias, match in family.aliases.items():
             for cell in cells.get(family.name, ()):
-                if match.fits(_axis_values(cell)):
+                if alias_fits(match, _axis_values(cell), cell.stack):
                     yield family, alias, match.line, cell
                     break
 
 
 def _axis_values(cell: Cell) -> dict[str, str]:
-    values = (cell.version, cell.accelerator, cell.python, cell.os.name, cell.flavour.value)
-    return dict(zip(AXES, values, strict=True))
+    cudnn = (cell.stack.cudnn or LEADER) if cell.stack else NO_CUDNN
+    values = (cell.version, cell.accelerator, cell.python, cell.os.name, cell.flavour.value, cudnn)
+    return dict(zip(SELECTABLE, values, strict=True))
 
 
 def _order(version: str) -> Version:

@@ -111,7 +111,7 @@ def _missing(texts: Iterable[str], versions: Mapping[str, str], *, python: str) 
 
 def _violated(request: LockRequest, versions: Mapping[str, str]) -> Iterator[str]:
     """Yield constraints that a lock violates because it was edited by hand."""
-    for text in request.constraints:
+    for text in (*request.constraints, *request.overrides):
         requirement = parse_requirement(text, where=request.where)
         locked = versions.get(canonicalize_name(requirement.name))
         if locked and not requirement.specifier.contains(locked, prereleases=True):

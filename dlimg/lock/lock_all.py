@@ -23,7 +23,7 @@ from dlimg.lock.store import (
     stack_path,
     write_lock,
 )
-from dlimg.model import Cell, Lock, Stack, Wheel
+from dlimg.model import CUDNN_PACKAGES, Cell, Lock, Stack, Wheel
 
 CELLS_AT_ONCE: Final = 4
 WHEELS_AT_ONCE: Final = 8
@@ -144,12 +144,23 @@ def lock_cell(cell: Cell, locker: Locker) -> LockResult:
                 raise
             reason = _missing_wheels(request)
             return LockResult(name=cell.id, state=LockState.LEFT_OUT, reason=reason)
+        _require_cudnn(cell, lock)
     path = local_path(folder, cell.id) if lock.local else cell_path(folder, cell.id)
     result = _settled(mark_shared(lock, shared_names(stack_lock)), old, path, former)
     if result.state is LockState.WRITTEN and not lock.local:
         # The local lock is read first, and would hide the one just written.
         local_path(folder, cell.id).unlink(missing_ok=True)
     return result
+
+
+def _require_cudnn(cell: Cell, lock: Lock) -> None:
+    """Refuse a cuDNN of its own for a cell without any."""
+    if cell.stack and cell.stack.other_cudnn and not lock.version_of(*CUDNN_PACKAGES):
+        raise BadInput(
+            f"none of its packages needs cuDNN, so cuDNN {cell.stack.cudnn} changes nothing",
+            where=cell.id,
+            hint="exclude the cell with a `why`",
+        )
 
 
 def _renamed(lock: Lock | None, request: LockRequest) -> Lock | None:

@@ -10,7 +10,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
 from dlimg.errors import BadInput
-from dlimg.model import Cell, Lock, Stack, Wheel
+from dlimg.model import CUDNN_PACKAGES, Cell, Lock, Stack, Wheel
 
 # Packages that NVIDIA numbers by CUDA release; libraries such as cuBLAS have numbers of their own.
 NUMBERED_BY_CUDA: Final = ("nvidia-cuda-", "nvidia-nvjitlink", "nvidia-nvvm", "cuda-")
@@ -48,7 +48,10 @@ class CudaMinorRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockRequest:
-    """The input of a lock; `name` and `where`, for messages, are not part of the digest."""
+    """The input of a lock; `name` and `where`, for messages, are not part of the digest.
+
+    `overrides` replace what any package requires of the packages that they name.
+    """
 
     name: str
     where: str
@@ -57,6 +60,7 @@ class LockRequest:
     cuda_rule: CudaMinorRule | None
     python: str
     platform: str
+    overrides: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -68,6 +72,8 @@ class LockRequest:
             "python": self.python,
             "platform": self.platform,
         }
+        if self.overrides:
+            fields["overrides"] = sorted(self.overrides)
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 
@@ -80,7 +86,8 @@ class LockRequest:
 def stack_request(stack: Stack) -> LockRequest:
     """Return the request of a stack: its leader, its cuDNN, its CUDA minor.
 
-    Raises BadInput for a leader that is not a requirement.
+    A cuDNN that is not the leader's replaces whatever the leader requires: the stack's other
+    CUDA wheels stay the leader's. Raises BadInput for a leader that is not a requirement.
     """
     parse_requirement(stack.leader, where=f"stack {stack.lock_name}")
     major = stack.cuda.partition(".")[0]
@@ -89,7 +96,8 @@ def stack_request(stack: Stack) -> LockRequest:
         name=stack.lock_name,
         where=f"stack {stack.lock_name}",
         requirements=(stack.leader,),
-        constraints=cudnn,
+        constraints=() if stack.other_cudnn else cudnn,
+        overrides=cudnn if stack.other_cudnn else (),
         cuda_rule=_cuda_rule(stack),
         python=stack.python,
         platform=stack.platform,
@@ -109,11 +117,14 @@ def cell_request(cell: Cell, stack_lock: Lock | None) -> LockRequest:
             where=cell.id,
             hint=f"run `dlimg lock {cell.id}`",
         )
+    pins = pinned_versions(stack_lock.wheels) if cell.stack and stack_lock else ()
+    forced = tuple(pin for pin in pins if cell.cudnn_override and is_cudnn(pin))
     return LockRequest(
         name=cell.id,
         where=cell.id,
         requirements=cell.requirements,
-        constraints=pinned_versions(stack_lock.wheels) if cell.stack and stack_lock else (),
+        constraints=tuple(pin for pin in pins if pin not in forced),
+        overrides=forced,
         cuda_rule=_cuda_rule(cell.stack) if cell.stack else None,
         python=cell.python,
         platform=cell.platform,
@@ -127,6 +138,11 @@ def pinned_versions(wheels: Iterable[Wheel]) -> tuple[str, ...]:
         for wheel in wheels
         if wheel.name.startswith(PINNED_BY_STACK)
     )
+
+
+def is_cudnn(requirement: str) -> bool:
+    """Return whether a pin is one of cuDNN."""
+    return requirement.partition("==")[0] in CUDNN_PACKAGES
 
 
 def parse_requirement(text: str, *, where: str) -> Requirement:

@@ -105,7 +105,7 @@ def solve(
 
 
 def uv_argv(
-    request: LockRequest, solver: UvSolver, *, constraints: Path, answer: Path
+    request: LockRequest, solver: UvSolver, *, constraints: Path, overrides: Path, answer: Path
 ) -> list[str]:
     """Return the command; it reads requirements from stdin and needs no target Python here."""
     folders = solver.folders if request.wants_folders else ()
@@ -115,6 +115,7 @@ def uv_argv(
         *("--python-version", request.python, "--python-platform", request.platform),
         *("--only-binary", ":all:", "--no-header", "--no-annotate"),
         *("--constraints", str(constraints)),
+        *(("--overrides", str(overrides)) if request.overrides else ()),
         *(word for folder in folders for word in ("--find-links", str(folder))),
         *("--format", "pylock.toml", "--output-file", str(answer)),
     ]
@@ -133,14 +134,18 @@ def _run_uv(
 ) -> tuple[ResolvedWheel, ...]:
     rule = request.cuda_rule
     rules = tuple(rule.constraint(name) for name in sorted(constrained)) if rule else ()
-    limits = (*request.constraints, *rules)
+    limits = (*request.constraints, *request.overrides, *rules)
     with tempfile.TemporaryDirectory(prefix="dlimg-lock-") as folder:
         constraints, answer = Path(folder, "constraints.txt"), Path(folder, "pylock.toml")
-        constraints.write_text("".join(f"{text}\n" for text in limits), encoding="utf-8")
+        constraints.write_text(
+            "".join(f"{text}\n" for text in (*request.constraints, *rules)), encoding="utf-8"
+        )
+        overrides = Path(folder, "overrides.txt")
+        overrides.write_text("".join(f"{text}\n" for text in request.overrides), encoding="utf-8")
         if prefer:
             answer.write_text(preferences(prefer), encoding="utf-8")
         ended = solver.run(
-            uv_argv(request, solver, constraints=constraints, answer=answer),
+            uv_argv(request, solver, constraints=constraints, overrides=overrides, answer=answer),
             env={
                 name: value for name, value in solver.environment.items() if name not in MISLEADING
             },

@@ -6,8 +6,9 @@ from typing import Final, NamedTuple
 
 from dlimg.errors import Problem
 from dlimg.facts.load import Facts
+from dlimg.matrix.cudnn import override_of
 from dlimg.matrix.leaders import accelerator_kind, package_of
-from dlimg.matrix.model import NO_FACTS, VERSION, AxisValues, Family, Matrix
+from dlimg.matrix.model import CUDNN, NO_FACTS, VERSION, AxisValues, Family, Matrix
 from dlimg.matrix.required_checks import required_checks_of
 from dlimg.model import CPU, Cell, EnvVar, Flavour, Framework, OperatingSystem, Stack
 
@@ -65,9 +66,9 @@ class CellFactory:
             glibc=fact.glibc,
         )
 
-    def id_of(self, family: Family, axis_values: AxisValues) -> str:
+    def id_of(self, family: Family, axis_values: AxisValues, stack: Stack | None) -> str:
         """Return the id that the cell of this combination has, or would have."""
-        return self._cell(family, axis_values, _NO_VALUES, None).id
+        return self._cell(family, axis_values, _NO_VALUES, stack).id
 
     def python_source(self, axis_values: AxisValues) -> str:
         """Return where the combination's Python comes from: its distribution, or uv."""
@@ -98,6 +99,8 @@ class CellFactory:
         self, family: Family, axis_values: AxisValues, shared: _Shared, stack: Stack | None
     ) -> Cell:
         system, python = self.systems[axis_values["os"]], axis_values["python"]
+        override = override_of(self.facts, self.matrix, family, axis_values)
+        forced = f"cuDNN {axis_values[CUDNN]} is forced: {override.why}" if override else ""
         return Cell(
             family=family.name,
             package=shared.package,
@@ -110,13 +113,14 @@ class CellFactory:
             flavour=FLAVOURS[axis_values["flavour"]],
             platform=self.matrix.platform,
             requirements=shared.requirements,
-            notes=shared.notes,
+            notes=(*shared.notes, forced) if forced else shared.notes,
             required_checks=shared.required_checks,
             architectures=shared.architectures,
             env=_variables(family, axis_values),
             source=self.matrix.source_url,
             licenses=self.matrix.licenses,
             framework=self._framework(family),
+            cudnn_override=override.why if override else "",
         )
 
     def _framework(self, family: Family) -> Framework:

@@ -8,7 +8,8 @@ from dlimg.compat.rules_image import compiler_wheel, python_source
 from dlimg.compat.rules_wheel import cuda_build, platform_tag, python_wheel, vendor_index
 from dlimg.facts.load import Facts
 from dlimg.facts.model import PYPI
-from dlimg.matrix.model import Family, Matrix
+from dlimg.matrix.cudnn import cudnn_choices, override_of, refused_cudnn, refused_pin
+from dlimg.matrix.model import CUDNN, Family, Matrix
 from dlimg.model import CPU
 
 
@@ -50,6 +51,12 @@ class Feasibility:
             (version, name): self._cuda(version, name)
             for version in axes["version"]
             for name in axes["accelerator"]
+        }
+        self.by_cudnn = {
+            (version, name, cudnn): refused_cudnn(facts, self._release(version, name), cudnn)
+            for version in axes["version"]
+            for name in axes["accelerator"]
+            for cudnn in cudnn_choices(matrix, name)
         }
         self.by_system = {
             (name, python): self._system(name, python)
@@ -106,6 +113,12 @@ class Feasibility:
         combination = Combination(framework="", version="", cuda=cuda, flavour=flavour)
         return refusal(compiler_wheel(self.facts, combination))
 
+    def _pin(self, axis_values: Mapping[str, str]) -> RuleResult | None:
+        """Return the refusal of a cuDNN that the framework does not pin, unless it is forced."""
+        refused = refused_pin(self.facts, self.matrix, self.family, axis_values)
+        override = override_of(self.facts, self.matrix, self.family, axis_values)
+        return None if override else refused
+
     def verdict(self, axis_values: Mapping[str, str]) -> RuleResult | None:
         """Return the first refusal of this combination, or None."""
         return (
@@ -113,4 +126,6 @@ class Feasibility:
             or self.by_cuda[axis_values["version"], axis_values["accelerator"]]
             or self.by_system[axis_values["os"], axis_values["python"]]
             or self.by_flavour[axis_values["flavour"], axis_values["accelerator"]]
+            or self.by_cudnn[axis_values["version"], axis_values["accelerator"], axis_values[CUDNN]]
+            or self._pin(axis_values)
         )

@@ -7,7 +7,17 @@ from typing import Final
 from packaging.version import Version
 
 from dlimg.errors import Problem, nearest
-from dlimg.matrix.model import VERSION, AxisValues, Family, Matrix, StackChoice
+from dlimg.facts.load import Facts
+from dlimg.matrix.cudnn import is_chosen, is_leaders, pinning_build
+from dlimg.matrix.model import (
+    CUDNN,
+    LEADER,
+    VERSION,
+    AxisValues,
+    Family,
+    Matrix,
+    StackChoice,
+)
 from dlimg.model import CPU, Stack
 
 _EXACT: Final = re.compile(r"[^=<>!~;]+==\s*(?P<version>[0-9][^\s,;*]*)\s*(?:;.*)?")
@@ -31,10 +41,13 @@ class StackResolver:
     Other families follow the newest leader on the stack, or the one that they name in `leaders`.
     """
 
-    def __init__(self, matrix: Matrix, cells: Mapping[str, Sequence[AxisValues]]) -> None:
+    def __init__(
+        self, matrix: Matrix, facts: Facts, cells: Mapping[str, Sequence[AxisValues]]
+    ) -> None:
         """Find the versions of leaders; `cells` holds the axis values of the cells by family."""
         self.matrix = matrix
-        self.stacks: dict[tuple[str, str], Stack] = {}
+        self.facts = facts
+        self.stacks: dict[tuple[str, str, str], Stack] = {}
         self.versions = {
             name: tuple(sorted(set(self._leading_versions(choice, cells)), key=Version))
             for name, choice in matrix.stacks.items()
@@ -62,9 +75,16 @@ class StackResolver:
             return None
         choice = self.matrix.stacks[name]
         version = self._leader_version(family, choice, axis_values["version"])
-        if (name, version) not in self.stacks:
-            self.stacks[name, version] = self._stack(choice, version)
-        return self.stacks[name, version]
+        key = (name, version, axis_values[CUDNN])
+        if key not in self.stacks:
+            self.stacks[key] = self._stack(choice, version, axis_values[CUDNN])
+        return self.stacks[key]
+
+    def repeats_leaders(self, axis_values: AxisValues, stack: Stack | None) -> bool:
+        """Return whether the stack's list has the leader's cuDNN twice, and this is the version."""
+        if stack is None or not stack.cudnn or stack.other_cudnn:
+            return False
+        return LEADER in self.matrix.stacks[axis_values["accelerator"]].cudnn
 
     def _leader_version(self, family: Family, choice: StackChoice, version: str) -> str:
         if not choice.follows_version:
@@ -73,14 +93,20 @@ class StackResolver:
             return version
         return family.leaders.get(choice.name) or next(reversed(self.versions[choice.name]), "")
 
-    def _stack(self, choice: StackChoice, version: str) -> Stack:
+    def _stack(self, choice: StackChoice, version: str, cudnn: str) -> Stack:
         leader = choice.leader.replace(VERSION, version)
         exact = _EXACT.fullmatch(leader)
+        leading = exact["version"] if exact else ""
+        package = package_of(leader)
+        framework = self.facts.framework_names.get(package, package)
+        build = pinning_build(self.facts, framework, leading, choice.cuda)
+        is_other = not is_leaders(choice, cudnn, build.cudnn if build else "")
         return Stack(
             name=choice.name,
-            lock_name=f"{choice.name}-{package_of(leader)}{exact['version'] if exact else ''}",
+            lock_name=f"{choice.name}-{package}{leading}{f'-cudnn{cudnn}' if is_other else ''}",
             cuda=choice.cuda,
-            cudnn=choice.cudnn,
+            cudnn=cudnn if is_chosen(cudnn) else "",
+            other_cudnn=is_other,
             leader=leader,
             python=choice.python,
             platform=self.matrix.platform,
@@ -89,7 +115,7 @@ class StackResolver:
 
     def problems(self) -> Iterator[Problem]:
         """Yield stacks without a leader, and leaders of families that no stack has."""
-        used = {name for name, _ in self.stacks}
+        used = {name for name, _, _ in self.stacks}
         for name, versions in self.versions.items():
             choice = self.matrix.stacks[name]
             if name in used and not versions:

@@ -12,13 +12,20 @@ AXES: Final = ("version", "accelerator", "python", "os", "flavour")
 FAMILY: Final = "family"
 PYTHON_SOURCE: Final = "python_source"
 PYTHON_SOURCES: Final = ("distribution", "uv")
+# The cuDNN of a combination: a version of its stack's list, `leader` for the one that the stack's
+# leader takes, `none` on a CPU.
+CUDNN: Final = "cudnn"
+LEADER: Final = "leader"
+NO_CUDNN: Final = "none"
+# The keys by which selectors choose.
+SELECTABLE: Final = (*AXES, CUDNN)
 # The framework of a family without facts.
 NO_FACTS: Final = "none"
 # The placeholder for the framework's version.
 VERSION: Final = "{version}"
 
 AxisValues = Mapping[str, str]
-"""One value for each axis; `family` and `python_source` too where excludes are applied."""
+"""One value for each axis and `cudnn`; `family` and `python_source` where excludes are applied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +45,14 @@ class StatedVariable:
 
     variable: EnvVar
     match: CellSelector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CudnnOverride:
+    """Combinations that get their cuDNN although the framework pins another, and why."""
+
+    match: CellSelector
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +82,8 @@ class Family:
     `packages` and `paired_packages` map an accelerator's kind (`cpu`, `cuda12`, `cuda13`) to
     packages; `{version}` in a package stands for the framework's version. An axis `python`
     without values has the Pythons of the distributions. `leaders` maps a stack to the version
-    of its leader that these images follow. `lines` has the line of each key and axis.
+    of its leader that these images follow. `lines` has the line of each key and axis. Besides the
+    axes, `axes` has the values of `cudnn` that its stacks offer.
     """
 
     name: str
@@ -82,6 +98,7 @@ class Family:
     aliases: Mapping[str, CellSelector]
     env: tuple[StatedVariable, ...] = ()
     leaders: Mapping[str, str] = field(default_factory=dict)
+    overrides: tuple[CudnnOverride, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +113,16 @@ class OperatingSystemChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackChoice:
-    """A stack as the matrix has it; with `{version}` in the leader, one for each version."""
+    """A stack as the matrix has it; with `{version}` in the leader, one for each version.
+
+    `cudnn` are versions, or `leader` for the one that the leader takes.
+    """
 
     name: str
     line: int
     python_line: int
     cuda: str
-    cudnn: str
+    cudnn: tuple[str, ...]
     leader: str
     python: str
     exceptions: tuple[StackException, ...]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from types import MappingProxyType
@@ -16,6 +16,10 @@ from dlimg.errors import BadInput, Problem, nearest
 from dlimg.matrix.former_names import renamed_note, replace_old_keys
 from dlimg.matrix.model import (
     AXES,
+    CUDNN,
+    LEADER,
+    NO_CUDNN,
+    SELECTABLE,
     VERSION,
     Family,
     IgnoredFinding,
@@ -26,12 +30,18 @@ from dlimg.matrix.model import (
     StatedVariable,
 )
 from dlimg.matrix.required_checks import read_required_checks
-from dlimg.matrix.selectors import read_excludes, read_groups, read_selector, values_by_axis
+from dlimg.matrix.selectors import (
+    read_excludes,
+    read_groups,
+    read_overrides,
+    read_selector,
+    values_by_axis,
+)
 from dlimg.model import CPU, GZIP, EnvVar, Flavour, StackException
 
 KEYS: Final = (
     *("framework", "axes", "packages", "paired_packages", "leaders"),
-    *("defaults", "env", "exclude", "aliases"),
+    *("defaults", "env", "exclude", "aliases", "override"),
 )
 # `os` has all operating systems where it is not named, `python` those of the distributions.
 _NEEDED_AXES: Final = ("version", "accelerator", "flavour")
@@ -56,10 +66,11 @@ _UNSAFE_VALUE: Final = r"(?i:.*[a-z][a-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@.*)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Axes:
-    """The values of axes, and the line of each."""
+    """The values of axes, and the line of each; `cudnn` are the choices on each accelerator."""
 
     values: Mapping[str, tuple[str, ...]]
     lines: Mapping[str, int]
+    cudnn: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def _read_axes(form: Validator, node: Node | None, owner: str) -> _Axes:
@@ -99,9 +110,10 @@ def read_family(form: Validator, name: str, node: Node, shared: _Axes) -> Family
         env=read_variables(form, table.get("env"), axes, subject),
         exclude=read_excludes(form, table.get("exclude"), axes, subject),
         aliases={
-            alias: read_selector(form, entry, axes, f"alias {alias} of {subject}", AXES)
+            alias: read_selector(form, entry, axes, f"alias {alias} of {subject}", SELECTABLE)
             for alias, entry in aliases.items()
         },
+        overrides=read_overrides(form, table.get("override"), axes, subject),
     )
 
 
@@ -123,7 +135,7 @@ def read_variables(
             hint = "everyone who pulls the image can read it; give it to `docker run` instead"
             form.refuse(entry.line, f"{subject} holds a password", hint)
         variable = EnvVar(name=name, value=value, why=form.prose(table.get("why"), "why"))
-        match = read_selector(form, entry, axes, subject, (*AXES, *_VARIABLE_KEYS))
+        match = read_selector(form, entry, axes, subject, (*SELECTABLE, *_VARIABLE_KEYS))
         variables.append(StatedVariable(variable=variable, match=match))
     return tuple(variables)
 
@@ -149,6 +161,8 @@ def _family_axes(
             if axis not in shared.values and axis not in own.values:
                 form.refuse(table["axes"].line, f"the axes of {subject} needs the key {axis!r}")
     values = {axis: own.values.get(axis, shared.values.get(axis, ())) for axis in AXES}
+    offered = (shared.cudnn.get(name, ()) for name in values["accelerator"])
+    values[CUDNN] = tuple(dict.fromkeys(chain.from_iterable(offered)))
     lines = dict.fromkeys((*AXES, *KEYS), node.line) | dict(shared.lines)
     lines |= node.lines if isinstance(node, YamlMapping) else {}
     return MappingProxyType(values), lines | dict(own.lines)
@@ -319,7 +333,8 @@ def _read_entries(form: Validator, top: Mapping[str, Node]) -> _Entries:
     node = top.get("operating_systems")
     systems, bad_systems = _named_entries(form, node, "operating_systems", _system)
     stacks, bad_stacks = _named_entries(form, top.get("stacks"), "stacks", _stack)
-    axes = _shared_axes(form, top.get("axes"), tuple(systems))
+    cudnn = {CPU: (NO_CUDNN,)} | {name: stack.cudnn for name, stack in stacks.items()}
+    axes = replace(_shared_axes(form, top.get("axes"), tuple(systems)), cudnn=cudnn)
     closed = {"os": systems, "accelerator": (*stacks, CPU), "flavour": FLAVOURS}
     read = partial(_family, axes, closed)
     families, unsound = _named_entries(form, top.get("families"), "families", read)
@@ -389,7 +404,7 @@ def _stack(form: Validator, name: str, node: Node) -> StackChoice:
         line=node.line,
         python_line=table.get("python", node).line,
         cuda=form.matching(table.get("cuda"), "cuda", patterns.CUDA),
-        cudnn=form.matching(table.get("cudnn"), "cudnn", patterns.CUDNN),
+        cudnn=_cudnn_choices(form, table.get("cudnn")),
         leader=_leader(form, table.get("leader")),
         python=form.matching(table.get("python"), "python", patterns.PYTHON),
         exceptions=tuple(
@@ -397,6 +412,15 @@ def _stack(form: Validator, name: str, node: Node) -> StackChoice:
             for item in form.items(table.get("exceptions"), f"the exceptions of {subject}")
         ),
     )
+
+
+def _cudnn_choices(form: Validator, node: Node | None) -> tuple[str, ...]:
+    """Return the versions of cuDNN on a stack, in the order of the list."""
+    choices = form.one_or_more(node, "cudnn") or (LEADER,)
+    for choice in choices:
+        if node is not None and choice != LEADER:
+            form.fits(node.line, "cudnn", choice, patterns.CUDNN)
+    return choices
 
 
 def _leader(form: Validator, node: Node | None) -> str:

@@ -9,10 +9,12 @@ from dlimg.document.versions import numbers
 from dlimg.errors import BadInput, Problem, nearest
 from dlimg.facts.load import Facts
 from dlimg.matrix.cells import NO_FRAMEWORKS, CellFactory
+from dlimg.matrix.cudnn import alias_fits, cudnn_choices, override_of
 from dlimg.matrix.feasibility import Feasibility
 from dlimg.matrix.leaders import StackResolver
 from dlimg.matrix.model import (
     AXES,
+    CUDNN,
     FAMILY,
     NO_FACTS,
     PYTHON_SOURCE,
@@ -108,7 +110,7 @@ def cell_names(
             if name in ids:
                 problems.append(_duplicate(matrix, family, f"two cells are called {name}"))
             ids.add(name)
-            short = _short_tag(family, axis_values) if family.defaults else ""
+            short = _short_tag(family, axis_values, cell) if family.defaults else ""
             if short and short in shorts:
                 problems.append(_duplicate(matrix, family, f"two cells have the short tag {short}"))
             elif short:
@@ -140,7 +142,9 @@ def _aliases(
     """Return the id of the only cell that each alias fits; other aliases are problems."""
     aliases = {}
     for alias, match in family.aliases.items():
-        fitting = [cell.id for axis_values, cell in resolved if match.fits(axis_values)]
+        fitting = [
+            cell.id for axis_values, cell in resolved if alias_fits(match, axis_values, cell.stack)
+        ]
         if len(fitting) == 1:
             aliases[alias] = fitting[0]
             continue
@@ -175,11 +179,12 @@ def _alias_problem(
     return Problem(message=f"family {family.name}: {message}", where=where, hint=hint)
 
 
-def _short_tag(family: Family, axis_values: Mapping[str, str]) -> str:
+def _short_tag(family: Family, axis_values: Mapping[str, str], cell: Cell) -> str:
     """Return the tag without the family's default axes; empty if an axis has another value."""
     if any(axis_values[axis] != value for axis, value in family.defaults.items()):
         return ""
-    parts = [axis_values["version"], axis_values["accelerator"]]
+    cudnn = cell.stack.cudnn_part if cell.stack else ""
+    parts = [axis_values["version"], f"{axis_values['accelerator']}{cudnn}"]
     if "python" not in family.defaults:
         parts.append(f"py{axis_values['python']}")
     if "os" not in family.defaults:
@@ -225,23 +230,21 @@ def resolve(
     matrix = without_unknown_names(facts, matrix, problems)
     factory = CellFactory(matrix, facts, digests, frameworks)
     excludes = ExcludeFilter(matrix, factory)
-    dropped: list[DroppedCell] = []
+    dropped: list[_Dropped] = []
     wanted = {
         family.name: tuple(_wanted_cells(matrix, facts, family, excludes, dropped))
         for family in matrix.families.values()
     }
-    resolver = StackResolver(matrix, wanted)
+    resolver = StackResolver(matrix, facts, wanted)
     resolved = {
-        family.name: [
-            (axis_values, factory.cell(family, axis_values, resolver.stack(family, axis_values)))
-            for axis_values in wanted[family.name]
-        ]
+        family.name: list(_cells(family, wanted[family.name], factory, resolver))
         for family in matrix.families.values()
     }
     for family in matrix.families.values():
         problems += factory.problems(family)
         problems += excludes.unused(family.exclude, f"family {family.name}: ")
         problems += _unused_variables(matrix, family, wanted[family.name])
+        problems += _unused_overrides(matrix, facts, family, wanted[family.name])
     aliases = cell_names(matrix, resolved, problems)
     groups = {
         name: _group(matrix, name, selectors, resolved, problems)
@@ -258,7 +261,7 @@ def resolve(
     return Resolution(
         registry=matrix.registry,
         cells=cells,
-        dropped=tuple(dropped),
+        dropped=_dropped_cells(matrix, facts, wanted, factory, dropped),
         stacks=tuple(resolver.stacks.values()),
         aliases=aliases,
         groups=groups,
@@ -303,28 +306,85 @@ class ExcludeFilter:
                 yield _problem(self.matrix, exclude.exception.line, message, hint)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Dropped:
+    """A combination that cannot exist or is excluded, before it has an id."""
+
+    family: Family
+    axis_values: AxisValues
+    cause: RuleResult | Exclude
+
+
+def _cells(
+    family: Family, wanted: Sequence[AxisValues], factory: CellFactory, resolver: StackResolver
+) -> Iterator[tuple[AxisValues, Cell]]:
+    for axis_values in wanted:
+        stack = resolver.stack(family, axis_values)
+        if not resolver.repeats_leaders(axis_values, stack):
+            yield axis_values, factory.cell(family, axis_values, stack)
+
+
+def _dropped_cells(
+    matrix: Matrix,
+    facts: Facts,
+    wanted: Mapping[str, Sequence[AxisValues]],
+    factory: CellFactory,
+    dropped: Sequence[_Dropped],
+) -> tuple[DroppedCell, ...]:
+    """Return the dropped cells with the ids that they would have."""
+    resolver = StackResolver(matrix, facts, wanted)  # another: their stacks are nobody's
+    cells = []
+    for entry in dropped:
+        stack = resolver.stack(entry.family, entry.axis_values)
+        name = factory.id_of(entry.family, entry.axis_values, stack)
+        match entry.cause:
+            case Exclude(match=match, why=why):
+                where = f"{matrix.source}:{match.line}"
+                cells.append(DroppedCell(id=name, reason=why, source=where))
+            case RuleResult() as refusal:
+                cells.append(_impossible(name, refusal))
+    return tuple(cells)
+
+
+def _combinations(matrix: Matrix, family: Family) -> Iterator[AxisValues]:
+    """Yield all combinations of a family's axes, with each cuDNN of their stack."""
+    for values in product(*(family.axes[axis] for axis in AXES)):
+        axis_values = dict(zip(AXES, values, strict=True))
+        for cudnn in cudnn_choices(matrix, axis_values["accelerator"]):
+            yield {**axis_values, CUDNN: cudnn}
+
+
 def _wanted_cells(
     matrix: Matrix,
     facts: Facts,
     family: Family,
     excludes: ExcludeFilter,
-    dropped: list[DroppedCell],
+    dropped: list[_Dropped],
 ) -> Iterator[AxisValues]:
     """Yield the combinations that can exist and are not excluded; others are added to `dropped`."""
     verdict = Feasibility(matrix, facts, family).verdict
-    for values in product(*(family.axes[axis] for axis in AXES)):
-        axis_values = dict(zip(AXES, values, strict=True))
-        refusal = verdict(axis_values)
-        if refusal is not None:
-            dropped.append(_impossible(excludes.factory.id_of(family, axis_values), refusal))
-            continue
-        exclude = excludes.first(family, axis_values)
-        if exclude is not None:
-            where = f"{matrix.source}:{exclude.match.line}"
-            name = excludes.factory.id_of(family, axis_values)
-            dropped.append(DroppedCell(id=name, reason=exclude.why, source=where))
-            continue
-        yield axis_values
+    for axis_values in _combinations(matrix, family):
+        cause = verdict(axis_values) or excludes.first(family, axis_values)
+        if cause is None:
+            yield axis_values
+        else:
+            dropped.append(_Dropped(family=family, axis_values=axis_values, cause=cause))
+
+
+def _unused_overrides(
+    matrix: Matrix, facts: Facts, family: Family, wanted: Sequence[AxisValues]
+) -> Iterator[Problem]:
+    """Yield overrides without which every cell would be the same."""
+    used = {
+        id(override)
+        for axis_values in wanted
+        if (override := override_of(facts, matrix, family, axis_values))
+    }
+    for override in family.overrides:
+        if id(override) not in used:
+            message = f"family {family.name}: this override forces nothing"
+            hint = "remove it: no cell is there, or the framework takes that cuDNN by itself"
+            yield _problem(matrix, override.match.line, message, hint)
 
 
 def _unused_variables(

@@ -7,18 +7,20 @@ from dlimg.document.validate import Validator
 from dlimg.document.yaml_tree import Node, YamlMapping, YamlSequence
 from dlimg.errors import nearest
 from dlimg.matrix.model import (
-    AXES,
+    CUDNN,
     FAMILY,
     PYTHON_SOURCE,
     PYTHON_SOURCES,
+    SELECTABLE,
     CellSelector,
+    CudnnOverride,
     Exclude,
     Family,
 )
 
 _EXCEPTION: Final = "except"
 _WHY: Final = "why"
-_EXCLUDE_AXES: Final = (*AXES, PYTHON_SOURCE)
+_EXCLUDE_AXES: Final = (*SELECTABLE, PYTHON_SOURCE)
 
 
 def read_selector(
@@ -34,7 +36,7 @@ def read_selector(
     """
     values = {}
     for axis, value in form.table(node, subject, known=known).items():
-        if axis not in axes and axis not in AXES:
+        if axis not in axes and axis not in SELECTABLE:
             continue  # such as the `why` of an exclude
         chosen = form.one_or_more(value, f"{axis} of {subject}")
         for name in chosen:
@@ -80,13 +82,26 @@ def _read_exclude(
     return Exclude(match=match, why=why, exception=exception)
 
 
+def read_overrides(
+    form: Validator, node: Node | None, axes: Mapping[str, tuple[str, ...]], owner: str
+) -> tuple[CudnnOverride, ...]:
+    """Return the overrides of this list: each names a cuDNN and the reason for it."""
+    overrides = []
+    subject = f"an override of {owner}"
+    for item in form.items(node, f"the override list of {owner}"):
+        table = form.table(item, subject, needed=(CUDNN, _WHY))
+        match = read_selector(form, item, axes, subject, (*SELECTABLE, _WHY))
+        overrides.append(CudnnOverride(match=match, why=form.prose(table.get(_WHY), _WHY)))
+    return tuple(overrides)
+
+
 def values_by_axis(families: Mapping[str, Family]) -> dict[str, tuple[str, ...]]:
     """Return all values of each axis over these families, and the families themselves.
 
     An axis without values in one of them has none here: its values are not known yet.
     """
     values: dict[str, tuple[str, ...]] = {FAMILY: tuple(families)}
-    for axis in AXES:
+    for axis in SELECTABLE:
         each = [family.axes[axis] for family in families.values()]
         values[axis] = tuple(dict.fromkeys(name for axis_values in each for name in axis_values))
         if not all(each):
@@ -117,12 +132,12 @@ def _group_selector(
     form: Validator, node: Node, families: Mapping[str, Family], subject: str
 ) -> CellSelector:
     names = {FAMILY: tuple(families)}
-    selector = read_selector(form, node, names, subject, (FAMILY, *AXES))
+    selector = read_selector(form, node, names, subject, (FAMILY, *SELECTABLE))
     chosen = selector.values.get(FAMILY, tuple(families))
     allowed = values_by_axis({name: families[name] for name in chosen if name in families})
     for axis, values in selector.values.items():
         # An axis that is empty or wrong has been reported already.
-        if axis in AXES and allowed[axis]:
+        if axis in SELECTABLE and allowed[axis]:
             for value in values:
                 if value not in allowed[axis]:
                     hint = nearest(value, allowed[axis])

@@ -44,6 +44,13 @@ class Call:
     requirements: tuple[str, ...]
     constraints: tuple[str, ...]
     preferred: str
+    overrides: tuple[str, ...] = ()
+
+
+def _lines_of(argv: Sequence[str], option: str) -> tuple[str, ...]:
+    if option not in argv:
+        return ()
+    return tuple(Path(argv[argv.index(option) + 1]).read_text().splitlines())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,6 +82,7 @@ class FakeUv:
             requirements=tuple((stdin or "").splitlines()),
             constraints=tuple(Path(argv[argv.index("--constraints") + 1]).read_text().splitlines()),
             preferred=output.read_text() if output.exists() else "",
+            overrides=_lines_of(argv, "--overrides"),
         )
         self.calls.append(call)
         if self.code:
@@ -93,7 +101,7 @@ class FakeUv:
 
     def _choose(self, call: Call) -> tuple[dict[str, str], str]:
         asked = [Requirement(text) for text in call.requirements]
-        limits = [*asked, *(Requirement(text) for text in call.constraints)]
+        limits = [*asked, *map(Requirement, (*call.constraints, *call.overrides))]
         names = {name for each in asked for name in (each.name, *BRINGS.get(each.name, ()))}
         chosen: dict[str, str] = {}
         for name in sorted(names):

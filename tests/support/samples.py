@@ -62,13 +62,14 @@ def system(name: str = "debian13") -> OperatingSystem:
     return OPERATING_SYSTEMS[name]
 
 
-def stack(  # a builder has one argument for each field
+def stack(  # noqa: PLR0913  # a builder has one argument for each field
     name: str = "cuda13.2",
     *,
     lock_name: str = "",
     leader: str = "torch==2.15.0",
     python: str = "3.13",
     cudnn: str = "",
+    other_cudnn: bool = False,
     exceptions: tuple[StackException, ...] = (),
 ) -> Stack:
     return Stack(
@@ -79,6 +80,7 @@ def stack(  # a builder has one argument for each field
         python=python,
         platform=PLATFORM,
         cudnn=cudnn,
+        other_cudnn=other_cudnn,
         exceptions=exceptions,
     )
 

@@ -164,6 +164,24 @@ def test_what_packages_own_and_where_they_are(
     assert pip_check.folders([package]) == [beside, top]
 
 
+COMPLAINT = (
+    "torch 2.13.0 has requirement nvidia-cudnn-cu13==9.20.0.48; platform_system == 'Linux',"
+    " but you have nvidia-cudnn-cu13 9.24.1.1."
+)
+OTHER = "torch 2.13.0 requires sympy, which is not installed."
+
+
+def test_pip_may_complain_of_the_forced_cudnn_of_the_tag_alone() -> None:
+    forced = {"cudnn": "9.24.1.1", "cudnn-override": "a fix"}
+    assert pip_check.without_forced([COMPLAINT], forced) == []
+    assert pip_check.without_forced([COMPLAINT, OTHER], forced) == [OTHER]
+    assert pip_check.without_forced([COMPLAINT], {"cudnn": "9.24.1.1"}) == [COMPLAINT]
+    another = forced | {"cudnn": "9.24.0.43"}
+    assert pip_check.without_forced([COMPLAINT], another) == [COMPLAINT]
+    nccl = COMPLAINT.replace("cudnn", "nccl")
+    assert pip_check.without_forced([nccl], forced) == [nccl]
+
+
 def test_of_many_faults_the_first_is_named() -> None:
     assert pip_check.listed([], "is odd") == []
     assert pip_check.listed(["a"], "is odd") == ["a is odd"]

@@ -280,3 +280,17 @@ def test_a_stack_that_is_solved_again_keeps_its_marks(tmp_path: Path) -> None:
     lock_all([TORCH], replace(lock_fakes.locker(tmp_path, FakeUv()), upgrade=True))
     assert shared_names(read_stack_lock("cuda13.2", tmp_path)) == {"nvidia-cudnn-cu13"}
     assert shared_names(read_lock(TORCH.id, tmp_path)) == {"nvidia-cudnn-cu13"}
+
+
+def test_a_cudnn_of_its_own_for_a_cell_without_cudnn_is_refused(tmp_path: Path) -> None:
+    on = samples.stack(cudnn="9.25", other_cudnn=True, exceptions=EXCEPTIONS)
+    cells = [
+        samples.cell("jax", "0.12.0", package="jax", on=on, requirements=("jax==0.12.0",)),
+        samples.cell("numpy", "2.5.0", package="numpy", on=on, requirements=("numpy==2.5.0",)),
+    ]
+    with pytest.raises(
+        BadInput, match=r"none of its packages needs cuDNN, so cuDNN 9\.25"
+    ) as caught:
+        lock_all(cells, lock_fakes.locker(tmp_path, FakeUv()))
+    assert [problem.where for problem in caught.value.problems] == [cells[1].id]
+    assert files(tmp_path) == [f"{cells[0].id}.json", f"stacks/{on.lock_name}.json"]

@@ -109,6 +109,25 @@ def test_a_stack_holds_its_leader_and_cudnn() -> None:
     assert stack_request(samples.stack()).constraints == ()
 
 
+def test_a_cudnn_that_is_not_the_leaders_replaces_what_the_leader_requires() -> None:
+    request = stack_request(samples.stack(cudnn="9.24", other_cudnn=True))
+    assert request.constraints == ()
+    assert request.overrides == ("nvidia-cudnn-cu13==9.24.*",)
+    plain = dataclasses.replace(request, overrides=())
+    assert request.digest != plain.digest == stack_request(samples.stack()).digest
+
+
+@pytest.mark.parametrize("why", ["", "the fix of a convolution"])
+def test_only_a_cell_with_an_override_replaces_what_its_framework_requires(why: str) -> None:
+    wheels = (samples.wheel("nvidia-cublas", "13.4"), samples.wheel("nvidia-cudnn-cu13", "9.24.1"))
+    on = samples.stack(cudnn="9.24", other_cudnn=True)
+    cell = dataclasses.replace(samples.cell(on=on), cudnn_override=why)
+    request = cell_request(cell, samples.lock(on.lock_name, wheels=wheels))
+    cudnn = "nvidia-cudnn-cu13==9.24.1"
+    assert request.overrides == ((cudnn,) if why else ())
+    assert request.constraints == ("nvidia-cublas==13.4", *(() if why else (cudnn,)))
+
+
 def test_a_cpu_cell_has_no_pins_and_no_cuda_rule() -> None:
     request = cell_request(samples.cell(), None)
     assert (request.constraints, request.cuda_rule) == ((), None)

@@ -43,6 +43,14 @@ def test_a_stack_is_held_to_its_cudnn() -> None:
     assert versions(stack_request(stack), FakeUv())["nvidia-cudnn-cu13"] == "9.26.0.51"
 
 
+def test_an_override_is_handed_to_uv_as_one() -> None:
+    uv = FakeUv()
+    stack = samples.stack(cudnn="9.25", other_cudnn=True, exceptions=STACK.exceptions)
+    assert versions(stack_request(stack), uv)["nvidia-cudnn-cu13"] == "9.25.0.1"
+    assert {call.overrides for call in uv.calls} == {("nvidia-cudnn-cu13==9.25.*",)}
+    assert all("nvidia-cudnn-cu13==9.25.*" not in call.constraints for call in uv.calls)
+
+
 def test_without_the_exception_the_error_names_the_conflict() -> None:
     with pytest.raises(NoSolution) as caught:
         solve(stack_request(samples.stack()), lock_fakes.solver(FakeUv()))
