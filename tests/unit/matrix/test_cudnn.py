@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from dlimg.errors import BadInput
-from dlimg.facts.load import parse_facts
 from dlimg.lint.aliases import BEHIND
 from dlimg.lint.model import LintContext
 from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
+from tests.support.facts import parse_facts
 
 ROOT = Path(__file__).parents[3]
 FACTS = parse_facts(
