@@ -129,12 +129,16 @@ def run(options: BuildOptions, context: Context) -> int:
     if engine:
         log_how_to_try(results, engine, context)
     else:
-        context.log("no check was run: that takes an engine")
-        if not options.output:
-            context.log(
-                "the images are in the store: `dlimg store export PATTERN FOLDER` writes a layout"
-            )
+        _log_without_engine(options, context)
     return exit_code_of_results(results)
+
+
+def _log_without_engine(options: BuildOptions, context: Context) -> None:
+    context.log("no check was run: that takes an engine")
+    if not options.output:
+        context.log(
+            "the images are in the store: `dlimg store export PATTERN FOLDER` writes a layout"
+        )
 
 
 def _verify(options: BuildOptions, record: Path, context: Context) -> int:

@@ -12,7 +12,6 @@ from typing import Final, TextIO
 
 from dlimg.context import Context
 from dlimg.report.plain import clean, json_text, plain_table
-from dlimg.report.table import table
 
 # The number of the form of all JSON output: raised when a field changes its meaning or goes.
 JSON_SCHEMA: Final = 1
@@ -37,6 +36,9 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], context:
     if not sys.stdout.isatty():
         out(plain_table(headings, rows))
         return
+    # rich takes 40 ms to import, and output to a pipe needs none of it.
+    from dlimg.report.table import table  # noqa: PLC0415
+
     width = shutil.get_terminal_size().columns
     out(table(headings, rows, width=width, colour=_has_colour(context)))
 

@@ -4,16 +4,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
 
 from dlimg.builders.progress import BuildProgress, OnProgress, short_step_name
 from dlimg.context import Context
 from dlimg.units import seconds_text
-
-# Needed only on a terminal, and slow to import.
-if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.live import Live
 
 
 @contextmanager
@@ -36,10 +34,7 @@ class ProgressDisplay:
         self.began: dict[str, float] = {}
         self.live = self._live(context) if _is_terminal(context) else None
 
-    def _live(self, context: Context) -> "Live | None":
-        from rich.console import Console  # noqa: PLC0415 - as above
-        from rich.live import Live  # noqa: PLC0415 - as above
-
+    def _live(self, context: Context) -> Live | None:
         is_plain = bool(context.environment.get("NO_COLOR"))
         console = Console(stderr=True, no_color=is_plain, highlight=False)
         return Live(console=console, get_renderable=self._lines) if console.is_terminal else None
@@ -54,10 +49,7 @@ class ProgressDisplay:
         if not self.live and not is_same and _is_logged(progress):
             self.log(progress_line(progress, now - began))
 
-    def _lines(self) -> "Group":
-        from rich.console import Group  # noqa: PLC0415 - as above
-        from rich.text import Text  # noqa: PLC0415 - as above
-
+    def _lines(self) -> Group:
         now = time.monotonic()
         lines = [
             Text(

@@ -12,6 +12,7 @@ from dlimg.atomic_write import atomic_write
 from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.facts.load import Facts, Rows, facts_of
+from dlimg.facts.parse import rows_of
 
 FACTS: Final = Path(__file__).parent.parent / "facts"
 # Modules that decide how rows are read: with others of them, cached rows are useless.
@@ -64,9 +65,6 @@ def _digest(text: str) -> str:
 
 
 def _parse(text: str, subject: str) -> Rows:
-    # PyYAML takes 20 ms to import.
-    from dlimg.facts.parse import rows_of  # noqa: PLC0415
-
     return rows_of(text, f"{subject}.yaml")
 
 

@@ -9,13 +9,14 @@ from dlimg.engine.discover import find_engine
 from dlimg.errors import DlimgError, Negative, NoEngine
 from dlimg.model import Evidence, Wheel
 from dlimg.pipeline.device_evidence import DeviceEvidence, evidence_by_device
-from dlimg.publish.engine_image import read_engine_image, registry_references
 from dlimg.publish.image_content import ImageContent
-from dlimg.publish.registry_image import (
+from dlimg.publish.read_image import (
     AttachedDocuments,
     check_subject,
     read_attached,
+    read_engine_image,
     read_registry_image,
+    registry_references,
 )
 from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.manifests import resolve_digest

@@ -56,23 +56,28 @@ def check_policy(
     _check_digest(built, evidence, digest)
     _check_failures(evidence)
     _check_coverage(evidence, checks)
+    return _standing(evidence, is_cuda=cell.is_cuda, allow_untested_gpu=allow_untested_gpu)
+
+
+def _standing(evidence: Evidence, *, is_cuda: bool, allow_untested_gpu: bool) -> Standing:
+    """Return how well the image is tested; raises `NotRun` for required checks without a run."""
     possible = possible_verdicts(evidence.verdicts)
     missing = [
         verdict
         for verdict in possible
         if verdict.required and verdict.status is CheckStatus.NOT_RUN
     ]
-    without_gpu = [verdict for verdict in missing if not (cell.is_cuda and GPU in verdict.needs)]
+    without_gpu = [verdict for verdict in missing if not (is_cuda and GPU in verdict.needs)]
     if without_gpu:
-        raise NotRun(f"checks were not run: {_names(without_gpu)}", where=cell.id)
+        raise NotRun(f"checks were not run: {_names(without_gpu)}", where=evidence.cell)
     if not any(verdict.required for verdict in evidence.verdicts):
-        raise NotRun("no check of this image is required", where=cell.id)
-    if not cell.is_cuda or (not missing and is_gpu_tested(evidence)):
+        raise NotRun("no check of this image is required", where=evidence.cell)
+    if not is_cuda or (not missing and is_gpu_tested(evidence)):
         return "tested"
     if not allow_untested_gpu:
         raise NotRun(
             "the image is not tested on a GPU",
-            where=cell.id,
+            where=evidence.cell,
             hint="run `dlimg test` on a machine with a GPU, or allow it: --allow-untested-gpu",
         )
     return NOT_TESTED_ON_GPU

@@ -76,17 +76,9 @@ def publish(
     Raises `Negative` for an image that may not be published or whose immutable name is taken,
     `NotRun` when required checks were not run, and `NetworkFailure`.
     """
-    standing = check_policy(
-        built,
-        evidence,
-        digest=current_digest(built, sources),
-        allow_untested_gpu=request.allow_untested_gpu,
-        checks=request.runner.checks(built),
-    )
-    names = names_under(request.to, built.planned, standing)
     cell = built.planned.image.cell.id
-    if standing == NOT_TESTED_ON_GPU:
-        request.context.log(f"{cell}: {NOT_TESTED_ON_GPU}; published with that label")
+    standing = _standing(built, evidence, sources, request)
+    names = names_under(request.to, built.planned, standing)
     with interruptible(), _open_destination(names, request) as destination:
         if standing == NOT_TESTED_ON_GPU:
             _refuse_to_replace_tested(destination)
@@ -113,6 +105,22 @@ def publish(
         standing=standing,
         is_other=proof[0] is not built,
     )
+
+
+def _standing(
+    built: BuiltImage, evidence: Evidence, sources: ImageSources, request: PublishRequest
+) -> Standing:
+    """Return how well the image is tested; raises what `check_policy` raises."""
+    standing = check_policy(
+        built,
+        evidence,
+        digest=current_digest(built, sources),
+        allow_untested_gpu=request.allow_untested_gpu,
+        checks=request.runner.checks(built),
+    )
+    if standing == NOT_TESTED_ON_GPU:
+        request.context.log(f"{evidence.cell}: {standing}; published with that label")
+    return standing
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Inspected images as rows and as data."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from dlimg.checks.verdicts import is_gpu_tested
@@ -7,6 +8,7 @@ from dlimg.pipeline.device_evidence import newest_by_gpu
 from dlimg.pipeline.inspect import InspectReport
 from dlimg.publish.image_content import (
     CELL_LABEL,
+    ContentLayer,
     ImageContent,
     key_of,
     later_steps_of,
@@ -142,12 +144,7 @@ def inspect_json(report: InspectReport) -> dict[str, object]:
         "cell": {axis: labels.get(f"io.dlimg.{axis}") for axis in _AXES} if is_ours else None,
         "key": key_of(content) or None,
         "packages": labels.get(PACKAGES_LABEL),
-        "base": {
-            part: labels.get(label)
-            for part, label in zip(("name", "source", "identity"), _BASE, strict=True)
-        }
-        if is_ours
-        else None,
+        "base": _base_json(labels) if is_ours else None,
         "platform": content.platform,
         "created": content.created or None,
         "compressed_bytes": content.compressed,
@@ -159,18 +156,24 @@ def inspect_json(report: InspectReport) -> dict[str, object]:
         "command": list(content.command),
         "labels": dict(sorted(labels.items())),
         "wheels": _wheels_json(report),
-        "layers": [
-            {
-                "digest": layer.digest,
-                "compressed_bytes": layer.compressed,
-                "unpacked_bytes": layer.size,
-                "step": layer.step,
-            }
-            for layer in content.layers
-        ],
-        "gpu_tested": any(is_gpu_tested(layer) for layer in newest_by_gpu(report.proofs)),
+        "layers": [_layer_json(layer) for layer in content.layers],
+        "gpu_tested": any(is_gpu_tested(evidence) for evidence in newest_by_gpu(report.proofs)),
         "evidence": [proof_json(proof) for proof in report.proofs],
         "remarks": list(report.remarks),
+    }
+
+
+def _base_json(labels: Mapping[str, str]) -> dict[str, str | None]:
+    parts = ("name", "source", "identity")
+    return {part: labels.get(label) for part, label in zip(parts, _BASE, strict=True)}
+
+
+def _layer_json(layer: ContentLayer) -> dict[str, object]:
+    return {
+        "digest": layer.digest,
+        "compressed_bytes": layer.compressed,
+        "unpacked_bytes": layer.size,
+        "step": layer.step,
     }
 
 

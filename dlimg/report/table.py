@@ -4,11 +4,12 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-# rich takes 40 ms to import, and output to a pipe needs none of it.
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 STYLES: Final[Mapping[str, str]] = MappingProxyType(
     {"passed": "green", "failed": "bold red", "not-run": "yellow", "present": "green"}
@@ -24,8 +25,6 @@ def table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], *, width: int, colour: bool
 ) -> str:
     """Return the rows under their headings, or as blocks if the terminal is too narrow."""
-    from rich.console import Console  # noqa: PLC0415
-
     buffer = io.StringIO()
     console = Console(
         file=buffer,
@@ -78,10 +77,7 @@ def _common(rows: Sequence[Sequence[str]]) -> int:
     )
 
 
-def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> "RenderableType":
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
+def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
     roomy = _roomy(headings, rows)
     drawn = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for number, heading in enumerate(headings):
@@ -93,10 +89,8 @@ def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> "Rendera
 
 def _groups(
     headings: Sequence[str], rows: Sequence[Sequence[str]], common: int, width: int
-) -> "Iterator[RenderableType]":
+) -> Iterator[RenderableType]:
     """Yield a block for what several rows have in common, and below it a table of the rest."""
-    from rich.padding import Padding  # noqa: PLC0415
-
     for shared, alike in groupby(rows, key=lambda row: tuple(row[:common])):
         yield from _blocks(headings[:common], [shared], width)
         rest = _aligned(headings[common:], [row[common:] for row in alike])
@@ -105,11 +99,8 @@ def _groups(
 
 def _blocks(
     headings: Sequence[str], rows: Sequence[Sequence[str]], width: int
-) -> "Iterator[RenderableType]":
+) -> Iterator[RenderableType]:
     """Yield each row's name, and below it its other fields, as many on a line as fit."""
-    from rich.padding import Padding  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
     for name, *cells in rows:
         yield Text(name, style="bold")
         line = Text()

@@ -13,12 +13,7 @@ PACKAGE = Path(dlimg.__file__).parent
 # Modules that functions may import, because they are slow to import and most commands never
 # call the function.
 IN_FUNCTIONS = {
-    "dlimg.facts.parse": "PyYAML, 20 ms, where no cache has the rows of facts",
-    "rich.console": "30 ms, where a table or progress is shown on a terminal",
-    "rich.live": "30 ms, where progress is shown on a terminal",
-    "rich.padding": "30 ms, where a table is shown on a terminal",
-    "rich.table": "30 ms, where a table is shown on a terminal",
-    "rich.text": "30 ms, where a table or progress is shown on a terminal",
+    "dlimg.report.table": "rich, 40 ms, where a table is shown on a terminal",
 }
 
 
