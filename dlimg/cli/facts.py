@@ -131,7 +131,7 @@ def _refresh(options: FactsOptions, context: Context) -> int:
 
 
 def _row_names(subject: str, rows: Rows, names: Sequence[str]) -> frozenset[str]:
-    """Return the names of the rows that are named one by one."""
+    """Return the names of rows among these; of GPUs by their full names."""
     if names and subject == "gpus":
         facts = facts_of({"gpus.yaml": rows})
         names = [name if name in facts.statements else facts.gpu(name).name for name in names]
@@ -182,7 +182,7 @@ def _gpu_rows(subject: str, rows: Rows, every: NamedRows, name: str) -> NamedRow
 
 
 class Citations:
-    """Numbers for sources, as a terminal would wrap long addresses; in a pipe they stay whole."""
+    """Citations of sources: numbers with a legend on a terminal, whole addresses in a pipe."""
 
     def __init__(self) -> None:
         self.is_terminal = sys.stdout.isatty()

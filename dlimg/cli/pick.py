@@ -29,14 +29,14 @@ from dlimg.report.why import answer_json, answer_text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickOptions:
-    """The options of `pick`; `here` takes the GPUs and driver of this machine."""
+    """The options of `pick`; `on_this_machine` takes its GPUs and driver."""
 
     matrix: str
     family: str
     gpus: tuple[str, ...]
     driver: str
     python: str
-    here: bool
+    on_this_machine: bool
     every_image: bool
     format: str
 
@@ -71,7 +71,7 @@ def options_of(arguments: Namespace) -> PickOptions:
         gpus=tuple(arguments.gpu),
         driver=arguments.driver or "",
         python=arguments.python or "",
-        here=arguments.here,
+        on_this_machine=arguments.here,
         every_image=arguments.all,
         format=arguments.format,
     )
@@ -80,7 +80,7 @@ def options_of(arguments: Namespace) -> PickOptions:
 def run(options: PickOptions, context: Context) -> int:
     """Return 0 if an image runs on the hardware, else 1."""
     pick_context = read_pick_context(options.matrix, datetime.now(tz=UTC).date())
-    machine = detect_machine() if options.here else None
+    machine = detect_machine() if options.on_this_machine else None
     request = _request(options, pick_context.facts)
     if machine is not None:
         facts, today = pick_context.facts, pick_context.today
@@ -91,9 +91,9 @@ def run(options: PickOptions, context: Context) -> int:
     picked, advice = pick_images(request, pick_context)
     tested = _tested(context)
     if options.format == "json":
-        here = {"here": report.machine_json(machine)} if machine else {}
+        detected = {"here": report.machine_json(machine)} if machine else {}
         name = pick_context.image_name
-        print_json({**report.pick_json(picked, request, advice, name, tested), **here})
+        print_json({**report.pick_json(picked, request, advice, name, tested), **detected})
     else:
         _print(picked, request, advice, options, (pick_context.image_name, tested), context)
     return 0 if picked.matches else 1

@@ -47,7 +47,7 @@ def add_build_arguments(parser: ArgumentParser) -> None:
 
 
 def build_settings_of(arguments: Namespace) -> BuildSettings:
-    """Return what `add_build_arguments` was given, with a display on standard error."""
+    """Return the options of `add_build_arguments`; progress is shown on standard error."""
     return BuildSettings(
         cells=cells_of(arguments),
         display=progress_display,

@@ -57,7 +57,7 @@ def _ignoring(finding: Finding, entries: Sequence[IgnoredFinding]) -> IgnoredFin
 
 
 def _unused_entries(context: LintContext, entries: Sequence[IgnoredFinding]) -> Iterator[Finding]:
-    """Yield a finding for each entry that ignores nothing, for it would hide later faults."""
+    """Yield a finding for each entry that ignores nothing: it would hide later faults."""
     rules = {rule.id: rule for rule in RULES}
     for entry in entries:
         rule = rules.get(entry.id)

@@ -18,7 +18,7 @@ _OTHER_FINDINGS: Final = frozenset({"python-life", "system-life"})
 
 
 def _rule_findings(context: LintContext) -> Iterator[Finding]:
-    """Yield the findings of both ids: refusals and doubts of rules, without regard to GPUs."""
+    """Yield refusals (`cannot-work`) and doubts (`may-not-work`) of rules, for any GPU."""
     for reason, cells in _rule_results(context):
         family = context.matrix.families[cells[0].family]
         is_refusal = reason.level == "refusal"

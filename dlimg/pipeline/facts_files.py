@@ -1,4 +1,4 @@
-"""The files of facts that come with dlimg, read; their parsed rows are cached."""
+"""Reads the files of facts that come with dlimg, and caches their parsed rows."""
 
 import json
 import os

@@ -58,7 +58,7 @@ def store_use(matrix: str, store: Store) -> StoreUse:
 
 
 def prune_unused(matrix: str, store: Store, context: Context, *, is_all: bool) -> PruneResult:
-    """Remove the layers and fetched wheels that no cell uses; with `is_all` all others, too.
+    """Remove the layers and fetched wheels that no cell uses; with `is_all` also used ones.
 
     Raises BadInput without a matrix, unless `is_all`.
     """
@@ -84,8 +84,8 @@ def export_images(
 ) -> tuple[Sequence[ExportedImage], int]:
     """Write assembled images as an OCI layout; return them and the bytes written.
 
-    Raises Negative for an image that was not assembled; `is_given` whether the command line names
-    the compression, for the hint to repeat it.
+    Raises Negative for an image that was not assembled. The hint repeats the compression if the
+    command line named it (`is_given`).
     """
     store = open_store(context)
     selected = select_cells(project, CellSelection(patterns=tuple(cells)), log=context.log)

@@ -120,7 +120,7 @@ def request_on_machine(
 ) -> PickRequest:
     """Return the request with this machine's GPUs and driver if none are named.
 
-    Logs what is to be known of the machine.
+    Logs the findings about the machine.
     """
     for finding in machine.findings:
         context.log(f"here: {finding}")

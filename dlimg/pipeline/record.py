@@ -39,7 +39,7 @@ from dlimg.units import counted
 
 
 def check_record_path(path: Path) -> None:
-    """Raise BadInput for a file that could not be written: known before a long build."""
+    """Raise BadInput, before a long build, for a file that could not be written."""
     hint = "name a file in another folder"
     try:
         if path.exists() and not path.is_file():
@@ -118,7 +118,7 @@ def _read(path: Path) -> Mapping[str, BuildRecord]:
 def _check_cells(
     recorded: Mapping[str, BuildRecord], cells: Sequence[Cell], path: Path, *, is_all: bool
 ) -> None:
-    """Refuse a verification that would compare nothing, or silently leave images out."""
+    """Raise BadInput for a verification that would compare nothing, or leave images out."""
     gone = sorted(recorded.keys() - {cell.id for cell in cells})
     if not cells or (gone and is_all):
         hint = "record anew with `dlimg build --record FILE`, or name the cells to verify"

@@ -1,7 +1,7 @@
 """An existing image under an immutable name, other than the one that was built here.
 
-Its labels prove nothing. Moving tags lead to it once this machine has tested it, before or now;
-the image that was built here is then not pushed.
+Its labels prove nothing, so this machine tests it, unless it has done so before. If it passes,
+the moving tags are moved to it, and the image that was built here is not pushed.
 """
 
 import contextlib

@@ -70,7 +70,10 @@ class ImageContent:
 
 
 def maker_of(content: ImageContent) -> Maker:
-    """Return who built the image: labels are inherited, so steps after dlimg's last one count."""
+    """Return who built the image, by its labels and history.
+
+    An image inherits the labels of its base, so history steps after dlimg's show another builder.
+    """
     if CELL_LABEL not in content.labels:
         is_base = BASE_LABEL in content.labels and len(content.layers) == 1
         return "dlimg, as a base" if is_base else "another builder"

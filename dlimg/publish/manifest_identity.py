@@ -1,4 +1,4 @@
-"""Manifests at a registry as images of an engine that knows only their configs.
+"""Manifests at a registry, matched with images of an engine that knows only their configs.
 
 Docker's classic image store keeps no manifests: an image's id there is the digest of its config,
 which names the uncompressed layers, while a manifest names the compressed ones. A manifest with

@@ -35,7 +35,7 @@ from dlimg.registry.reference import DOCKER_HUB, parse_reference
 class PublishedImage:
     """An image at a registry: its immutable name, and the moving names that lead to it.
 
-    `is_other` when the immutable name was another image already, which was tested instead.
+    `is_other` is true if the immutable name was another image already, which was tested instead.
     """
 
     cell: str
@@ -169,7 +169,7 @@ def _publish_immutable(
 def _lost_blobs(repository: Repository, image: Manifest) -> tuple[Descriptor, ...]:
     """Return the blobs of a tagged image that the registry lacks.
 
-    The manifest counts when it is missing under its digest, by which engines pull it.
+    The manifest is one of them if it cannot be read by its digest, by which engines pull it.
     """
     has_manifest = read_manifest(repository, image.digest) is not None
     missing = missing_blobs(repository, blobs_of(image))
@@ -236,7 +236,7 @@ def _attach(
 
 
 def _move_tags(destination: Destination, image: Manifest, cell: str) -> None:
-    """Let the full tag and the aliases lead to the image, and log each."""
+    """Move the full tag and the aliases to the image, and log each."""
     names = destination.names
     for tag in names.moving:
         verb = "is now" if move_tag(destination.repository, tag, image) else "is"

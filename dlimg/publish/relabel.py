@@ -69,11 +69,11 @@ def label_argv(docker_client: str, tag: str) -> list[str]:
 
 
 def digest_without_labels(manifest: bytes, config: bytes) -> str:
-    """Return the digest of the tested image if this one is it with the two labels, else "".
+    """Return the digest of the tested image that this one adds the two labels to, or "".
 
-    A label alone proves nothing. So the labels and their history step are taken away again: the
-    rest must have the digest that the label names, by its manifest, or by its config if the
-    engine knew no manifest.
+    A label alone proves nothing. So the labels and their history step are removed, and the digest
+    of the rest is compared with the one that the label names: the manifest's, or the config's if
+    the engine knew no manifest.
     """
     try:
         image_config, image_manifest = json.loads(config), json.loads(manifest)

@@ -32,8 +32,8 @@ def github_summary(results: Sequence[ImageResult]) -> str:
     if fitting:
         return fitting
     barest = "\n".join(_parts(results, 0)).encode()
-    kept = barest[: LIMIT - len(_CUT)].decode(errors="ignore")
-    return kept[: kept.rfind("\n")] + _CUT
+    beginning = barest[: LIMIT - len(_CUT)].decode(errors="ignore")
+    return beginning[: beginning.rfind("\n")] + _CUT
 
 
 def _parts(results: Sequence[ImageResult], room: int) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """JUnit XML: a suite for each image, with cases for its build, its checks and its publication.
 
-Everything that makes dlimg exit with a code other than 0 is a failure or an error; a check that
-was not run is skipped only if nothing depends on it. docs/evidence.md lists the cases.
+A suite has a failure or an error exactly when dlimg's exit code for the image is not 0. So a check
+that was not run is an error if it is required, and skipped otherwise. docs/evidence.md lists the
+cases.
 """
 
 import json

@@ -161,13 +161,13 @@ def machine_json(machine: LocalMachine) -> dict[str, object]:
 
 
 def _fit_json(fit: PickMatch, wish: PickRequest, name: Name, tested: Name) -> Mapping[str, object]:
-    words = {EXACT: "exact", MAJOR: "major", PTX: "ptx"}
+    names = {EXACT: "exact", MAJOR: "major", PTX: "ptx"}
     last_test = tested(fit.cell)
     return {
         "image": name(fit.cell),
         "cell": fit.cell.id,
         "native_driver": fit.native if wish.driver and fit.cell.is_cuda else None,
-        "code": words.get(fit.match, "unknown") if wish.gpus and fit.cell.is_cuda else None,
+        "code": names.get(fit.match, "unknown") if wish.gpus and fit.cell.is_cuda else None,
         "tested": last_test or None,
         "reasons": [
             {

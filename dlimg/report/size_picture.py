@@ -33,31 +33,31 @@ def tile_boxes(amounts: Sequence[float], within: Box) -> tuple[Box, ...]:
     remaining = within
     while areas:
         side = min(remaining.width, remaining.height)
-        count = _row(areas, side)
-        row, remaining = _laid(areas[:count], remaining)
+        count = _row_length(areas, side)
+        row, remaining = _place_row(areas[:count], remaining)
         result += row
         areas = areas[count:]
     return tuple(result)
 
 
-def _row(areas: Sequence[float], side: float) -> int:
+def _row_length(areas: Sequence[float], side: float) -> int:
     """Return the number of first areas that make the squarest row along a side."""
-    best, count = _worst(areas[:1], side), 1
+    best, count = _worst_ratio(areas[:1], side), 1
     while count < len(areas):
-        worse = _worst(areas[: count + 1], side)
+        worse = _worst_ratio(areas[: count + 1], side)
         if worse > best:
             break
         best, count = worse, count + 1
     return count
 
 
-def _worst(areas: Sequence[float], side: float) -> float:
+def _worst_ratio(areas: Sequence[float], side: float) -> float:
     """Return the side ratio of the least square rectangle of a row."""
     depth = sum(areas) / side
     return max(max(depth * depth / area, area / (depth * depth)) for area in areas)
 
 
-def _laid(areas: Sequence[float], within: Box) -> tuple[list[Box], Box]:
+def _place_row(areas: Sequence[float], within: Box) -> tuple[list[Box], Box]:
     """Return the rectangles of a row, and the remaining rectangle."""
     is_wide = within.width >= within.height
     side = within.height if is_wide else within.width
@@ -170,12 +170,12 @@ def _areas(sizes: MatrixSizes) -> Iterator[str]:
         groups, tile_boxes([_sum(tiles) for _, tiles in groups], room), strict=True
     ):
         size = size_text(_sum(tiles), exact=all(tile.exact for tile in tiles))
-        fitted = _fitted((f"{name}, {size}", name), box.width - 8, 13, BOLD)
+        fitted = _fitting_text((f"{name}, {size}", name), box.width - 8, 13, BOLD)
         yield _text(box.x + 2, box.y + 15, fitted[0], "t", fitted[1], weight=600)
         inner = Box(x=box.x, y=box.y + HEAD, width=box.width - 6, height=box.height - HEAD - 6)
         if inner.width <= 0 or inner.height <= 0:
             continue
-        shown = _together(tiles, TINY / per_byte)
+        shown = _combine_small(tiles, TINY / per_byte)
         for tile, area in zip(shown, tile_boxes([tile.size for tile in shown], inner), strict=True):
             if min(area.width, area.height) > VISIBLE:
                 yield from _tile(tile, area)
@@ -190,7 +190,7 @@ def _groups(sizes: MatrixSizes) -> dict[str, list[_Tile]]:
         pieces.values(), key=lambda layer: (-layer.size, layer.history, layer.digest)
     ):
         holders = sizes.holders[piece.digest]
-        name = _words(piece, holders)
+        name = _short_name(piece, holders)
         size = size_text(piece.size, exact=piece.exact)
         tile = _Tile(
             size=piece.size,
@@ -203,7 +203,7 @@ def _groups(sizes: MatrixSizes) -> dict[str, list[_Tile]]:
     return groups
 
 
-def _words(piece: LayerEstimate, holders: Sequence[ImageSize]) -> str:
+def _short_name(piece: LayerEstimate, holders: Sequence[ImageSize]) -> str:
     """Return a short name, with the Python version if the layer is for one only."""
     name = layer_text(piece).removeprefix("nvidia-")
     pythons = {image.python for image in holders}
@@ -224,7 +224,7 @@ def _kind(piece: LayerEstimate, holders: Sequence[ImageSize]) -> str:
             return "small wheels, own files, byte code"
 
 
-def _together(tiles: Sequence[_Tile], least: float) -> Sequence[_Tile]:
+def _combine_small(tiles: Sequence[_Tile], least: float) -> Sequence[_Tile]:
     """Return the tiles, with those that would be too small combined."""
     small = [tile for tile in tiles if tile.size < least]
     if len(small) < 2:
@@ -253,22 +253,24 @@ def _tile(tile: _Tile, box: Box) -> Iterator[str]:
     )
     size_label = f"{'' if tile.exact else ESTIMATED}{bytes_text(tile.size)}"
     y, largest = box.y, min(LARGEST, height / 2.4)
-    for line in (_shorter(tile.name), (f"{size_label}, in {tile.images}", size_label)):
-        size, text = _fitted(line, width - 8, largest, WIDE)
+    for line in (_shorter_names(tile.name), (f"{size_label}, in {tile.images}", size_label)):
+        size, text = _fitting_text(line, width - 8, largest, WIDE)
         if text and y + size * 1.25 <= box.y + height - 2:
             y, largest = y + size * 1.25, size
             yield _text(box.x + 4, y, size, "w", text)
     yield "</g>"
 
 
-def _shorter(name: str) -> tuple[str, ...]:
+def _shorter_names(name: str) -> tuple[str, ...]:
     """Return the name, and shorter forms of it: without the Python, then without the version."""
     kind, colon, _ = name.partition(": ")
     short = kind if colon else name.partition(" ")[0]
     return (name, name.partition(",")[0], short)
 
 
-def _fitted(texts: Sequence[str], width: float, largest: float, wide: float) -> tuple[float, str]:
+def _fitting_text(
+    texts: Sequence[str], width: float, largest: float, wide: float
+) -> tuple[float, str]:
     """Return the first text that fits, with its size; else the last one cut, or an empty text."""
     if largest < SMALLEST:
         return SMALLEST, ""

@@ -33,10 +33,10 @@ def table(
         color_system="standard" if colour else None,
         highlight=False,
     )
-    common = _common(rows)
-    if _least(headings, rows) <= width:
+    common = _common_columns(rows)
+    if _least_width(headings, rows) <= width:
         parts: Iterator[RenderableType] = iter((_aligned(headings, rows),))
-    elif common and _least(headings[common:], [row[common:] for row in rows]) <= width - _GAP:
+    elif common and _least_width(headings[common:], [row[common:] for row in rows]) <= width - _GAP:
         parts = _groups(headings, rows, common, width)
     else:
         parts = _blocks(headings, rows, width)
@@ -49,22 +49,22 @@ def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]
     return [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
 
 
-def _least(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+def _least_width(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     """Return the least width for the table, with its wrapped column at its narrowest."""
     widths = _widths(headings, rows)
-    roomy = _roomy(headings, rows)
+    roomy = _wrapped_column(headings, rows)
     spared = 0 if roomy is None else max(0, widths[roomy] - READABLE)
     return sum(widths) + _GAP * (len(widths) - 1) - spared
 
 
-def _roomy(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int | None:
+def _wrapped_column(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int | None:
     """Return the widest column that has several words in a row, never the first: it is the name."""
     widths = _widths(headings, rows)
     wordy = {number for row in rows for number, cell in enumerate(row) if number and " " in cell}
     return max(wordy, key=lambda number: widths[number], default=None)
 
 
-def _common(rows: Sequence[Sequence[str]]) -> int:
+def _common_columns(rows: Sequence[Sequence[str]]) -> int:
     """Return the number of first columns that, taken together, are equal in several rows."""
     most = len(rows[0]) - 1 if rows else 0
     return next(
@@ -78,7 +78,7 @@ def _common(rows: Sequence[Sequence[str]]) -> int:
 
 
 def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
-    roomy = _roomy(headings, rows)
+    roomy = _wrapped_column(headings, rows)
     drawn = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for number, heading in enumerate(headings):
         drawn.add_column(heading, overflow="fold", no_wrap=number != roomy)
