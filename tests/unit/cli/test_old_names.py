@@ -1,5 +1,7 @@
 """Old names of commands and options: they work, and name the new ones on standard error."""
 
+import argparse
+
 import pytest
 
 from dlimg.cli.commands import COMMANDS
@@ -47,6 +49,23 @@ def test_an_old_name_means_the_new_one(
     assert capsys.readouterr().err == ""
     assert options(old) == expected
     assert named in capsys.readouterr().err
+
+
+def hidden_options(command: str) -> set[str]:
+    parser = argparse.ArgumentParser()
+    command_module(command).add_arguments(parser)
+    return {
+        option
+        for action in parser._actions  # noqa: SLF001  # argparse has no other list of them
+        if action.help == argparse.SUPPRESS
+        for option in action.option_strings
+    }
+
+
+def test_only_old_and_refused_options_are_hidden() -> None:
+    hidden = {option for command in COMMANDS for option in hidden_options(command)}
+    refused = {"--no-engine"}
+    assert hidden - refused == {"--bare", "--having", "--index", "--keep", "--require"}
 
 
 @pytest.mark.parametrize("old", ["--bare", "--having", "--index", "--require", "--keep"])
