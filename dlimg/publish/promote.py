@@ -67,11 +67,8 @@ def publish(
 ) -> PublishedImage:
     """Publish the image and return it with its names, each of which was read back.
 
-    The order is: the immutable name, the attached documents, the full tag, the aliases. No tag
-    moves before the digest under the immutable name was read back and all blobs and documents
-    were found. Tags lead only to a digest that was tested on this machine: when the immutable
-    name is another image already, that one is pulled and tested, and the built one is not pushed.
-    Nothing that is right already is written again.
+    The order is: the immutable name, the attached documents, the full tag, the aliases. Tags move
+    after all blobs and documents were found, and only to a digest that this machine has tested.
 
     Raises `Negative` for an image that may not be published or whose immutable name is taken,
     `NotRun` when required checks were not run, and `NetworkFailure`.
