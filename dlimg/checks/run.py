@@ -140,14 +140,7 @@ def run_checks(
     closest = known.closest
     if closest is not None and known.is_complete and not _is_on_gpu(ready, given):
         return _repeat(closest, known.verdicts, history, settings)
-    run = _Run(
-        built=built,
-        engine=engine,
-        device=given,
-        settings=_with_memory_limit(settings, engine),
-        inputs=inputs,
-        files=scripts_archive({**scripts, **inputs.files}, ROOT),
-    )
+    run = _new_run(built, engine, given, settings, inputs, scripts)
     gpus_before = gpus_of_verdicts(closest.verdicts) if closest else ()
     verdicts = _verdicts(run, ready, known.by_check, gpus_before)
     if closest is not None and not known.differs_from(verdicts):
@@ -155,6 +148,24 @@ def run_checks(
     evidence = _evidence(run, verdicts, history.missing)
     write_evidence(settings.evidence, evidence, log=settings.log, sets=history.sets)
     return evidence
+
+
+def _new_run(
+    built: BuiltImage,
+    engine: Engine,
+    device: str,
+    settings: CheckSettings,
+    inputs: CheckInputs,
+    scripts: Mapping[str, bytes],
+) -> _Run:
+    return _Run(
+        built=built,
+        engine=engine,
+        device=device,
+        settings=_with_memory_limit(settings, engine),
+        inputs=inputs,
+        files=scripts_archive({**scripts, **inputs.files}, ROOT),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
