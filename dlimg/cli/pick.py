@@ -79,7 +79,7 @@ def options_of(arguments: Namespace) -> PickOptions:
 
 def run(options: PickOptions, context: Context) -> int:
     """Return 0 if an image runs on the hardware, else 1."""
-    pick_context = read_pick_context(options.matrix, datetime.now(tz=UTC).date())
+    pick_context = read_pick_context(options.matrix, datetime.now(tz=UTC).date(), context.log)
     machine = detect_machine() if options.on_this_machine else None
     request = _request(options, pick_context.facts)
     if machine is not None:

@@ -56,7 +56,7 @@ def options_of(arguments: Namespace) -> WhyOptions:
 
 def run(options: WhyOptions, context: Context) -> int:
     """Return 0 if it works, else 1."""
-    name, answer = answer_question(options.question, datetime.now(tz=UTC).date())
+    name, answer = answer_question(options.question, datetime.now(tz=UTC).date(), context.log)
     note = former_pattern_note(options.question.text)
     if note:
         context.log(note)

@@ -64,7 +64,7 @@ def prune_unused(matrix: str, store: Store, context: Context, *, is_all: bool) -
     """
     use = StoreUse(uses={})
     if not is_all:
-        read_project(matrix)  # without one, nothing is known to be used
+        read_project(matrix, log=context.log)  # without one, nothing is known to be used
         use = store_use(matrix, store)
     fetched = FetchedWheels(
         folder=context.cache / "fetched",

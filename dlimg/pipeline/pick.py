@@ -12,7 +12,7 @@ from dlimg.compat.legacy import find_legacy, legacy_answer
 from dlimg.compat.pick import Advice, Catalog, PickRequest, PickResult, advise, pick
 from dlimg.compat.rule_engine import RuleEngine, rules
 from dlimg.compat.why import WhyAnswer
-from dlimg.context import Context
+from dlimg.context import Context, Log
 from dlimg.errors import BadInput, nearest
 from dlimg.facts.load import Facts
 from dlimg.facts.model import GpuFact, Origin
@@ -49,10 +49,10 @@ class PickContext:
         return f"{repository_name(self.project.resolution.registry, cell)}:{tag(cell, lock)}"
 
 
-def read_pick_context(matrix: str, today: date) -> PickContext:
+def read_pick_context(matrix: str, today: date, log: Log | None = None) -> PickContext:
     """Read the project, all facts and, on demand, locks."""
     facts = read_facts()
-    project = read_project(matrix, facts=facts)
+    project = read_project(matrix, facts=facts, log=log)
     return PickContext(
         project=project,
         catalog=_catalog(project),

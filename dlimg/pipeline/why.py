@@ -16,6 +16,7 @@ from dlimg.compat.rule_engine import RuleEngine, rules
 from dlimg.compat.rule_result import refusals, refuse, warn
 from dlimg.compat.suggest import Suggestion, suggest
 from dlimg.compat.why import WhyAnswer, answer, judge
+from dlimg.context import Log
 from dlimg.errors import BadInput
 from dlimg.facts.load import Facts
 from dlimg.lock.store import read_lock
@@ -48,7 +49,9 @@ class WhyQuestion:
             raise BadInput(f"{', '.join(given)}: {reason}", hint="leave them out")
 
 
-def answer_question(question: WhyQuestion, today: date) -> tuple[str, WhyAnswer]:
+def answer_question(
+    question: WhyQuestion, today: date, log: Log | None = None
+) -> tuple[str, WhyAnswer]:
     """Return the name of the subject, empty for a combination, and the answer."""
     engine = RuleEngine(read_facts(), rules(today))
     if _is_requirement(engine.facts, question.text):
@@ -58,7 +61,7 @@ def answer_question(question: WhyQuestion, today: date) -> tuple[str, WhyAnswer]
         question.refuse(OPTIONS, "an old environment says all of it by itself")
         return question.text, legacy_answer(engine, legacy, today)
     if Path(question.matrix).exists():
-        return cell_answer(engine, question, today)
+        return cell_answer(engine, question, today, log)
     parse_names.parse_requirement(engine.facts, question.text)
     hint = "run in the project's folder, or write e.g. torch==2.6.0"
     raise BadInput(f"{question.text!r} is no cell that is known here", hint=hint)
@@ -132,13 +135,15 @@ def _with_options(facts: Facts, query: Query, question: WhyQuestion) -> Query:
 _OF_THE_CELL: Final = ("cuda", "cudnn", "python", "os", "arch")
 
 
-def cell_answer(engine: RuleEngine, question: WhyQuestion, today: date) -> tuple[str, WhyAnswer]:
+def cell_answer(
+    engine: RuleEngine, question: WhyQuestion, today: date, log: Log | None = None
+) -> tuple[str, WhyAnswer]:
     """Return the answer about a cell, by id, pattern, alias or tag; or about a dropped combination.
 
     Raises BadInput, with the nearest names, for a name that fits none or several.
     """
     text, facts = question.text, engine.facts
-    project = read_project(question.matrix, facts=facts)
+    project = read_project(question.matrix, facts=facts, log=log)
     question.refuse(_OF_THE_CELL, "the cell says that by itself")
     dropped = next(
         (dropped_cell for dropped_cell in project.resolution.dropped if dropped_cell.id == text),

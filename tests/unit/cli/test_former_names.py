@@ -45,3 +45,26 @@ def test_a_former_need_is_noticed_once(
     assert "mine" in captured.out
     assert captured.err.count(NEED) == 1
     assert f"{own_checks}/mine.py:3" in captured.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["list"],
+        ["why", f"{CELL}-workspace"],
+        ["pick", "pytorch", "--gpu", "H200", "--driver", "580.95.05"],
+        ["checks", CELL],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_former_check_in_the_matrix_is_noticed(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(MATRIX).parent
+    for name in ("images", "locks"):
+        (tmp_path / name).symlink_to(root / name)
+    matrix = tmp_path / "matrix.yaml"
+    matrix.write_text(Path(MATRIX).read_text().replace("[tag_matches_image,", "[tag_is_true,"))
+    assert main(["--matrix", str(matrix), *command]) == 0
+    note = "the check tag_is_true is now called tag_matches_image"
+    assert capsys.readouterr().err.count(note) == 1
