@@ -28,12 +28,16 @@ _CUDA: Final = re.compile(r"(?:cuda|cu)?[ -]?(?P<number>[0-9]+(?:\.[0-9]+)*)")
 
 
 class ParsedRequirement(NamedTuple):
-    """A framework, another package of it, a version (empty: the newest), a CUDA named with it."""
+    """A framework, another package of it, a version (empty: the newest), a CUDA named with it.
+
+    `wants_cuda`: an extra asks for the build with CUDA (`and-cuda`).
+    """
 
     framework: str
     package: FrameworkPackage | None
     version: str
     cuda: str
+    wants_cuda: bool = False
 
 
 def parse_requirement(facts: Facts, text: str) -> ParsedRequirement:
@@ -52,7 +56,13 @@ def parse_requirement(facts: Facts, text: str) -> ParsedRequirement:
     if name not in names:
         raise BadInput(f"no facts about {name!r}", hint=nearest(name, names))
     cuda = match["local"] or _cuda_of_extra(text, name, extra)
-    return ParsedRequirement(names[name], facts.packages.get(name), match["version"] or "", cuda)
+    return ParsedRequirement(
+        framework=names[name],
+        package=facts.packages.get(name),
+        version=match["version"] or "",
+        cuda=cuda,
+        wants_cuda=bool(re.match(r"(?:and-)?cuda", extra)),
+    )
 
 
 def _cuda_of_extra(text: str, name: str, extra: str) -> str:

@@ -31,12 +31,14 @@ _MOST_PLACES: Final = 10
 class Query:
     """A question; empty or None is open. `cuda` is `cpu`, a major or a minor.
 
-    `package` is another package of the framework, such as tensorflow-gpu.
+    `package` is another package of the framework, such as tensorflow-gpu. `wants_cuda` leaves
+    builds without CUDA out.
     """
 
     framework: str
     version: str
     package: FrameworkPackage | None = None
+    wants_cuda: bool = False
     cuda: str = ""
     cudnn: str = ""
     python: str = ""
@@ -48,8 +50,9 @@ class Query:
     @property
     def on_gpu(self) -> bool:
         """Whether the query names a GPU, a driver or something else that a CPU build lacks."""
-        wants_cuda = self.package is not None and self.package.builds == "cuda"
-        return bool(self.gpu or self.driver or self.cudnn or wants_cuda)
+        by_package = self.package is not None and self.package.builds == "cuda"
+        by_name = by_package or self.wants_cuda
+        return bool(self.gpu or self.driver or self.cudnn or by_name)
 
 
 def arch_of(query: Query) -> str:
@@ -112,6 +115,11 @@ def builds(
         cpu_builds = [build for build in candidates if not build.cuda]
         yield from ((build, "") for build in cpu_builds) if cpu_builds else ((None, ""),)
         return
+    cpu_build = next((build for build in candidates if not build.cuda), None)
+    if query.on_gpu and not query.cuda and cpu_build and not _has_cuda_on_pypi(candidates):
+        # What the plain requirement installs; the vendor's index must be named.
+        yield cpu_build, ""
+        return
     matches = [
         (build, cuda)
         for build in sorted(candidates, key=_usual_first)
@@ -124,12 +132,15 @@ def builds(
     yield from matches
     if query.cuda:
         return
-    cpu_build = next((build for build in candidates if not build.cuda), None)
     wants_cpu = query.package is not None and query.package.builds == "cpu"
     if cpu_build and (not query.on_gpu or wants_cpu):
         yield cpu_build, ""
     elif not matches:
         yield None, ""
+
+
+def _has_cuda_on_pypi(candidates: list[ReleaseBuild]) -> bool:
+    return any(build.cuda and build.index == PYPI for build in candidates)
 
 
 def _near_miss(candidates: list[ReleaseBuild], query: Query) -> ReleaseBuild | None:

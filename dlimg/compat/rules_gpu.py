@@ -9,7 +9,7 @@ from dlimg.compat.rule_result import RuleResult, confirm, refuse, warn
 from dlimg.document.versions import driver_numbers, major, minor, numbers
 from dlimg.facts.gpus import GpuCode, capability_of, code_for, is_older_than_all
 from dlimg.facts.load import Facts
-from dlimg.facts.model import CudaFact, GpuFact, Origin, ReleaseBuild
+from dlimg.facts.model import PYPI, CudaFact, GpuFact, Origin, ReleaseBuild
 
 
 def gpu_code(facts: Facts, combination: Combination) -> RuleResult | None:
@@ -135,6 +135,22 @@ def gpu_host(_facts: Facts, combination: Combination) -> RuleResult | None:
         message = f"{gpu.name} runs wheels made for JetPack; it is not known whether others run"
         return warn("gpu-host", message, gpu.origin.source, certain=False)
     return None
+
+
+def gpu_unused(_facts: Facts, combination: Combination) -> RuleResult | None:
+    """Refuse a build without CUDA for a GPU or its driver: it would run without using them."""
+    gpu, driver, release = combination.gpu, combination.driver, combination.release
+    if combination.cuda or not (gpu or driver) or release is None:
+        return None
+    unused = gpu.name if gpu else f"a GPU with driver {driver}"
+    build = combination.build
+    if build is None:
+        message = f"{combination.release_name} without CUDA: {unused} would not be used"
+        return refuse("gpu-unused", "runtime", message, release.source)
+    place = "on PyPI" if build.index == PYPI else f"as {build.variant}"
+    wheel = f"the {combination.arch} wheel of {combination.release_name} {place}"
+    message = f"{wheel} has no CUDA: {unused} would not be used"
+    return refuse("gpu-unused", "runtime", message, build.origin.source)
 
 
 def driver_cuda(facts: Facts, combination: Combination) -> RuleResult | None:

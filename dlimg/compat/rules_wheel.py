@@ -114,6 +114,21 @@ def cuda_build(facts: Facts, combination: Combination) -> RuleResult | None:
     return confirm("cuda-build", message, origin.source, certain=origin.certain)
 
 
+def pinned_wheels(facts: Facts, combination: Combination) -> RuleResult | None:
+    """Refuse a build that pins a version of a package which the package index does not have."""
+    build = combination.build
+    if build is None or build.index != PYPI:
+        return None
+    missing = [row for pin in build.pins.items() if (row := facts.unavailable.get(pin))]
+    if not missing:
+        return None
+    versions = join_with_and([f"{row.package} {row.version}" for row in missing])
+    message = f"{build.package} {combination.version} pins {versions}: PyPI has no wheel of"
+    message = f"{message} {'it' if len(missing) == 1 else 'them'}"
+    origin = missing[-1].origin
+    return refuse("pinned-wheels", "install", message, origin.source, certain=origin.certain)
+
+
 def _pins_against(build: ReleaseBuild, cuda: str) -> list[tuple[str, str]]:
     """Return the pins of packages numbered as CUDA that no version of this CUDA fits."""
     return [
@@ -152,7 +167,9 @@ def _is_newer_of_major(cuda: str, linked: str) -> bool:
     return asked[:1] == built[:1] >= (11,) and asked > built
 
 
-def _no_build(facts: Facts, release: FrameworkRelease, combination: Combination) -> RuleResult:
+def _no_build(
+    facts: Facts, release: FrameworkRelease, combination: Combination
+) -> RuleResult | None:
     name, arch = combination.release_name, combination.arch
     framework = facts.frameworks.get(combination.framework)
     if not combination.cuda and not combination.gpu:
@@ -161,13 +178,17 @@ def _no_build(facts: Facts, release: FrameworkRelease, combination: Combination)
             message = f"{name} without CUDA needs no build of its own"
             return confirm("cuda-build", message, release.source)
     builds = [build for build in release.builds if build.arch == arch]
+    if not combination.cuda and (combination.gpu or combination.driver) and builds:
+        return None  # the rule gpu-unused
     cudas = list(dict.fromkeys(build.cuda for build in builds if build.cuda))
+    if arch == AARCH64 and not cudas and (combination.gpu or combination.driver):
+        message = f"{name} has no aarch64 wheel with CUDA on PyPI"
+        return refuse("cuda-build", "install", message, release.source)
     if arch == AARCH64 and not cudas:
         message = f"{name}: aarch64 builds with CUDA beyond PyPI's are not known"
         return warn("cuda-build", message, release.source, certain=False)
     built = f"CUDA {', '.join(cudas)}" if cudas else "no CUDA"
-    needs_gpu = combination.gpu or combination.driver
-    wanted = combination.cuda or ("a GPU" if needs_gpu else "for the CPU alone")
+    wanted = combination.cuda or "for the CPU alone"
     where = f" on {arch}" if arch == AARCH64 else ""
     message = f"{name} is built for {built}{where}, not {wanted}"
     vendors = (build.origin.source for build in builds if build.index == VENDOR)

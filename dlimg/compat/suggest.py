@@ -16,7 +16,7 @@ from dlimg.compat.rule_engine import RuleEngine
 from dlimg.compat.rule_result import RuleResult
 from dlimg.document.versions import driver_numbers, minor, numbers
 from dlimg.facts.load import Facts
-from dlimg.facts.model import PYPI, X86_64, GpuFact
+from dlimg.facts.model import PYPI, X86_64, FrameworkRelease, GpuFact, ReleaseBuild
 
 COSTS: Final[Mapping[str, float]] = {
     "cudnn": 1,
@@ -30,6 +30,7 @@ COSTS: Final[Mapping[str, float]] = {
 _GPU_OR_NOT: Final = 9.0
 # An index that must be named.
 OTHER_INDEX: Final = 0.3
+_PYPI_INDEX: Final = "index PyPI"
 # Judgements of one search.
 _BUDGET: Final = 1500
 # Drivers that are tried for one release and CUDA, from the oldest on.
@@ -50,6 +51,8 @@ def version_cost(old: str, new: str) -> float:
     before, after = (*numbers(old), 0, 0, 0)[:4], (*numbers(new), 0, 0, 0)[:4]
     if old == new:
         return 0.0
+    if before == after:
+        return 1.1  # a release candidate, or a repaired upload
     if before[0] != after[0]:
         return 8.0 + abs(before[0] - after[0]) + 0.05 * abs(after[1])
     if before[1] != after[1]:
@@ -91,6 +94,8 @@ def _changes(query: Query, combination: Combination) -> Iterator[tuple[float, st
     price = cuda_cost(query.cuda, cuda) if query.cuda else 0.0
     if price:
         yield price, f"CUDA {query.cuda} -> {cuda or CPU}"
+    if build and build.index != PYPI and not query.cuda:
+        yield 0.0, f"{_PYPI_INDEX} -> the vendor's {build.variant}"
     system, other = query.system, combination.distribution
     before = (query.cudnn, query.python, system.distribution if system else "", query.driver)
     after = (
@@ -175,14 +180,22 @@ def _releases_and_cudas(facts: Facts, query: Query) -> list[tuple[float, str, st
         cost = version_cost(query.version, version)
         if not query.cuda:
             pairs.add((cost, version, ""))
-            continue
-        for build in release.builds:
+        for build in release.builds if query.cuda else _only_at_vendor(query, release):
             if query.on_gpu and not build.cuda:
                 continue
             for cuda in cudas(facts, build):
-                price = cuda_cost(query.cuda, cuda) + (build.index != PYPI) * OTHER_INDEX
+                price = cuda_cost(query.cuda, cuda) if query.cuda else 0.0
+                price += (build.index != PYPI) * OTHER_INDEX
                 pairs.add((cost + price, version, cuda or CPU))
-    return sorted(pairs, key=lambda pair: (pair[0], [-n for n in numbers(pair[1])], pair[2]))
+    return sorted(
+        pairs, key=lambda pair: (pair[0], *([-n for n in numbers(text)] for text in pair[1:]))
+    )
+
+
+def _only_at_vendor(query: Query, release: FrameworkRelease) -> list[ReleaseBuild]:
+    """Return the vendor's builds with CUDA of a release that has none on PyPI for this host."""
+    builds = [build for build in release.builds if build.arch == arch_of(query) and build.cuda]
+    return [] if any(build.index == PYPI for build in builds) else builds
 
 
 def _choices(facts: Facts, query: Query, axis: str) -> list[tuple[float, str]]:
@@ -253,9 +266,9 @@ def _is_against(reason: RuleResult) -> bool:
 
 def _changes_less(suggestion: Suggestion, other: Suggestion) -> bool:
     """Return whether its changes are a part of the other's, and need no newer driver."""
-    less, more = (
-        {text.partition(" -> ")[0] for text in each.changes} for each in (suggestion, other)
-    )
+    less = {text.partition(" -> ")[0] for text in suggestion.changes}
+    # Another index alone is no larger change than another release.
+    more = {text.partition(" -> ")[0] for text in other.changes} - {_PYPI_INDEX}
     driver, other_driver = suggestion.combination.driver, other.combination.driver
     return less < more and driver_numbers(driver) <= driver_numbers(other_driver)
 

@@ -34,6 +34,7 @@ from dlimg.facts.model import (
     ReleaseBuild,
     Statement,
     TestedBuild,
+    UnavailablePackage,
     VariantArchitectures,
 )
 
@@ -51,7 +52,8 @@ class Facts:
     """All facts, by name.
 
     `framework_names` has the frameworks by all their names and packages. `releases`, `floors` and
-    `tested` are by framework first; `tested` then by minor. `packages` is by package, `gpu_names`
+    `tested` are by framework first; `tested` then by minor. `packages` is by package,
+    `unavailable` by package and version, `gpu_names`
     by every plain name and `sm_89`, `majors` by CUDA major. `managed` is the newest build
     that uv has of a Python minor.
     """
@@ -62,6 +64,7 @@ class Facts:
     releases: Mapping[str, Mapping[str, FrameworkRelease]]
     tested: Mapping[str, Mapping[str, TestedBuild]]
     floors: Mapping[str, tuple[CodeFloor, ...]]
+    unavailable: Mapping[tuple[str, str], UnavailablePackage]
     distributions: Mapping[str, Distribution]
     pythons: Mapping[str, PythonFact]
     managed: Mapping[str, str]
@@ -151,6 +154,11 @@ def facts_of(files: Mapping[str, Rows]) -> Facts:
         releases={name: file.releases() for name, file in frameworks.items()},
         tested={name: file.tested() for name, file in frameworks.items()},
         floors={name: file.floors() for name, file in frameworks.items()},
+        unavailable={
+            (row.package, row.version): row
+            for file in frameworks.values()
+            for row in file.unavailable()
+        },
         distributions=_section(files, "distributions", Distribution),
         pythons=pythons,
         managed={python.python: python.managed for python in managed},
@@ -262,13 +270,16 @@ class _FrameworkFile(NamedTuple):
     def tested(self) -> Mapping[str, TestedBuild]:
         return {build.minor: build for build in self._section("tested", TestedBuild)}
 
+    def unavailable(self) -> Iterator[UnavailablePackage]:
+        return self._section("unavailable", UnavailablePackage)
+
     def floors(self) -> tuple[CodeFloor, ...]:
         return tuple(self._section("floors", CodeFloor))
 
     def releases(self) -> Mapping[str, FrameworkRelease]:
         """Return the releases by version, with their builds."""
         variants = {
-            (version, variant.variant): variant
+            (version, variant.variant, variant.arch or X86_64): variant
             for variant in self._section("variants", VariantArchitectures)
             for version in variant.versions
         }
@@ -331,17 +342,20 @@ def _cpu_build(package: str, release: FrameworkRelease, arch: str, origin: Origi
 def _vendor_builds(
     framework: FrameworkFact,
     release: FrameworkRelease,
-    variants: Mapping[tuple[str, str], VariantArchitectures],
+    variants: Mapping[tuple[str, str, str], VariantArchitectures],
 ) -> Iterator[ReleaseBuild]:
     """Yield the builds of the vendor's own index, of which often only the name is known."""
-    for variant in release.variants:
-        code = variants.get((release.version, variant))
+    named = [(X86_64, variant) for variant in release.variants]
+    named += [(AARCH64, variant) for variant in release.aarch64_variants]
+    for arch, variant in named:
+        code = variants.get((release.version, variant, arch))
+        field = "variants" if arch == X86_64 else "aarch64_variants"
         number = variant.removeprefix("cu")
         cuda = f"{number[:-1]}.{number[-1]}" if number.isdigit() else ""
         pins = code.pins if code else {}
         yield ReleaseBuild(
             index=VENDOR,
-            arch=X86_64,
+            arch=arch,
             cuda=cuda,
             variant=variant,
             package=release.package or framework.name,
@@ -351,5 +365,5 @@ def _vendor_builds(
             architectures=code.architectures if code else (),
             ptx_known=bool(code and code.ptx_known),
             architectures_origin=code.origin.of("architectures") if code else release.origin,
-            origin=release.origin.of("variants"),
+            origin=release.origin.of(field),
         )

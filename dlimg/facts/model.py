@@ -170,7 +170,8 @@ class FrameworkRelease:
     wheels. `paired_packages` are the versions of other packages that fit it. `library` is the
     requirement of its library package, and `plugin` the version of its plugin by CUDA.
     `architectures` has the GPU code of the wheels by CUDA, if known; `ptx_known` is false if the
-    source cannot show PTX. `variants` are names of the builds on the vendor's index. `builds` are
+    source cannot show PTX. `variants` and `aarch64_variants` are names of the builds on the vendor's
+    index; `aarch64_cuda` is empty for wheels without CUDA, None without any wheel. `builds` are
     all known builds, also those of other indexes and architectures.
     """
 
@@ -196,6 +197,7 @@ class FrameworkRelease:
     aarch64_architectures: Mapping[str, tuple[Code, ...]] = field(default_factory=dict)
     aarch64_ptx_known: bool = True
     variants: Texts = ()
+    aarch64_variants: Texts = ()
     builds: tuple[ReleaseBuild, ...] = _derived(())
     origin: Origin
 
@@ -221,6 +223,15 @@ class FrameworkRelease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class UnavailablePackage:
+    """A version of a package that the package index lacks, or has without a wheel."""
+
+    package: str
+    version: ReleaseVersion
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TestedBuild:
     """A row of a framework's table of tested builds; `plain_is_cuda`: the plain name has CUDA."""
 
@@ -236,10 +247,14 @@ class TestedBuild:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class VariantArchitectures:
-    """The code in builds of the vendor's own index: one `variant` of several `versions`."""
+    """The code in builds of the vendor's own index: one `variant` of several `versions`.
+
+    `arch` is their CPU architecture, x86_64 if it is empty.
+    """
 
     versions: tuple[ReleaseVersion, ...]
     variant: str
+    arch: Arch = ""
     architectures: tuple[Code, ...]
     ptx_known: bool = False
     pins: Mapping[str, str] = field(default_factory=dict)
@@ -484,8 +499,9 @@ FRAMEWORK: Final = Section(row=FrameworkFact, key=("name",))
 SECTIONS: Final[Mapping[str, Section]] = {
     "packages": Section(row=FrameworkPackage, key=("package",)),
     "releases": Section(row=FrameworkRelease, key=("version",)),
+    "unavailable": Section(row=UnavailablePackage, key=("package", "version")),
     "tested": Section(row=TestedBuild, key=("minor",)),
-    "variants": Section(row=VariantArchitectures, key=("versions", "variant")),
+    "variants": Section(row=VariantArchitectures, key=("versions", "variant", "arch")),
     "floors": Section(row=CodeFloor, key=("capability_from",)),
     "cuda": Section(row=CudaFact, key=("cuda",), groups=("sm", "image")),
     "majors": Section(row=CudaMajor, key=("cuda_major",)),

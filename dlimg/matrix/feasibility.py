@@ -5,7 +5,13 @@ from collections.abc import Mapping
 from dlimg.compat.combination import Combination
 from dlimg.compat.rule_result import RuleResult, refuse
 from dlimg.compat.rules_image import compiler_wheel, python_source
-from dlimg.compat.rules_wheel import cuda_build, platform_tag, python_wheel, vendor_index
+from dlimg.compat.rules_wheel import (
+    cuda_build,
+    pinned_wheels,
+    platform_tag,
+    python_wheel,
+    vendor_index,
+)
 from dlimg.facts.load import Facts
 from dlimg.facts.model import PYPI
 from dlimg.matrix.cudnn import cudnn_choices, override_of, refused_cudnn, refused_pin
@@ -94,7 +100,8 @@ class Feasibility:
             return None
         if combination.build is None:
             return missing_on_pypi(self.facts, combination)
-        return refusal(cuda_build(self.facts, combination))
+        no_build = refusal(cuda_build(self.facts, combination))
+        return no_build or refusal(pinned_wheels(self.facts, combination))
 
     def _system(self, name: str, python: str) -> RuleResult | None:
         choice = self.matrix.operating_systems[name]

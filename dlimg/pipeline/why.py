@@ -99,6 +99,7 @@ def query_of(facts: Facts, question: WhyQuestion) -> Query:
     query = Query(
         framework=named.framework,
         package=named.package,
+        wants_cuda=named.wants_cuda,
         version=parse_names.parse_version(facts, named.framework, named.version),
         cuda=_cuda(facts, named.cuda, question.cuda),
     )
@@ -125,9 +126,9 @@ def _with_options(facts: Facts, query: Query, question: WhyQuestion) -> Query:
         driver=parse_names.parse_driver(question.driver) if question.driver else "",
         arch=parse_names.parse_arch(question.arch) if question.arch else "",
     )
-    if given.cuda == parse_names.CPU and given.on_gpu:
-        message = "a build without CUDA has no use for a GPU, a driver or cuDNN"
-        raise BadInput(message, hint="leave out `--cuda cpu`, or the others")
+    if given.cuda == parse_names.CPU and given.cudnn:
+        message = "a build without CUDA loads no cuDNN"
+        raise BadInput(message, hint="leave out `--cuda cpu`, or `--cudnn`")
     return given
 
 

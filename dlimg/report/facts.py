@@ -12,6 +12,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "releases": ("version", "released", "pythons", "cuda", "variants"),
     "variants": ("variant", "versions", "architectures"),
     "floors": ("capability_from", "min_version", "min_cuda"),
+    "unavailable": ("package", "version"),
     "tested": ("minor", "cuda", "cudnn", "python", "plain_is_cuda"),
     "cuda": ("cuda", "released", "min_driver", "drivers", "sm", "image_state"),
     "majors": ("cuda_major", "min_driver"),

@@ -27,6 +27,7 @@ def index_row(index: PackageIndexCache, version: str, _: Mapping[str, Any]) -> R
     row["library"] = pin(requirements[LIBRARY])
     row["pythons"] = page_row(index.releases(LIBRARY)[library])["pythons"] if library else []
     row |= {"cuda": [], "plugin": {}, "pins": {}}
+    arm = []
     for major in CUDA_MAJORS:
         name = f"jax-cuda{major}-plugin"
         wanted = index.requirements(PACKAGE, version, extra=f"cuda{major}").get(name)
@@ -35,6 +36,9 @@ def index_row(index: PackageIndexCache, version: str, _: Mapping[str, Any]) -> R
             row["cuda"].append(major)
             row["plugin"][major] = plugin
             row["pins"][major] = pins(index.requirements(name, plugin, extra="with-cuda"))
+            arm += [major] if plugin in index.releases(name, "aarch64") else []
+    if library in index.releases(LIBRARY, "aarch64"):
+        row["aarch64_cuda"] = arm
     return row
 
 

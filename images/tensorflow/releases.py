@@ -22,6 +22,8 @@ def index_row(index: PackageIndexCache, version: str, old: Mapping[str, Any]) ->
     row["package"] = package
     if version in index.releases(CPU_PACKAGE) and Version(version) >= CPU_PACKAGE_SINCE:
         row["cpu_package"] = CPU_PACKAGE
+    if version in index.releases(package, "aarch64"):
+        row["aarch64_cuda"] = []
     if Version(version) < EXTRA_SINCE:
         return {**row, "cuda": old.get("cuda", [])}
     requirements = index.requirements(package, version, extra=EXTRA, python=row["pythons"][-1])

@@ -51,7 +51,10 @@ def test_a_build_works_with_every_python_it_has(framework: str) -> None:
                 continue
             judged = judge(question_of(release, build, python))
             fact = facts().cuda.get(judged.combination.cuda)
-            if build.uses_system_cuda and fact and fact.image_state == "deleted":
+            if build.pins.items() & facts().unavailable.keys():
+                assert judged.fails_at == "install"
+                assert "pinned-wheels" in {reason.rule for reason in judged.reasons}
+            elif build.uses_system_cuda and fact and fact.image_state == "deleted":
                 assert judged.fails_at == "image"
                 assert "base-image" in {reason.rule for reason in judged.reasons}
             else:
