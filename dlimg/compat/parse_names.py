@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from dlimg.document.versions import begins_with, newest, numbers
 from dlimg.errors import BadInput, nearest
-from dlimg.facts.load import Facts
+from dlimg.facts.load import ONLY_NVIDIA, Facts
 from dlimg.facts.model import AARCH64, X86_64, Distribution, FrameworkPackage
 
 CPU: Final = "cpu"
@@ -25,6 +25,46 @@ _PYTHON: Final = re.compile(
     r"(?P<patch>\.[0-9]+)?(?P<free>t?)"
 )
 _CUDA: Final = re.compile(r"(?:cuda|cu)?[ -]?(?P<number>[0-9]+(?:\.[0-9]+)*)")
+
+
+# Words for the platforms of other makers, at the beginning of an extra, a local version or an
+# accelerator: `rocm6.4`, `tpu`.
+_OTHER_PLATFORMS: Final = {
+    "rocm": "AMD's platform",
+    "hip": "AMD's platform",
+    "amd": "AMD's platform",
+    "radeon": "AMD's platform",
+    "gfx": "AMD's platform",
+    "tpu": "Google's TPU",
+    "libtpu": "Google's TPU",
+    "xla": "Google's TPU",
+    "xpu": "Intel's platform",
+    "oneapi": "Intel's platform",
+    "sycl": "Intel's platform",
+    "intel": "Intel's platform",
+    "hpu": "Intel's Gaudi",
+    "gaudi": "Intel's Gaudi",
+    "habana": "Intel's Gaudi",
+    "npu": "an NPU, such as Huawei's Ascend",
+    "ascend": "Huawei's Ascend",
+    "cann": "Huawei's Ascend",
+    "mps": "Apple's platform",
+    "metal": "Apple's platform",
+    "apple": "Apple's platform",
+    "mlu": "Cambricon's platform",
+    "musa": "Moore Threads' platform",
+    "dcu": "Hygon's platform",
+    "neuron": "AWS's platform",
+    "trn": "AWS's platform",
+    "vulkan": "no platform of these frameworks' wheels",
+    "opencl": "no platform of these frameworks' wheels",
+}
+
+
+def other_platform(name: str) -> str:
+    """Return whose platform an accelerator, extra or local version names; empty for CUDA."""
+    word = re.match(r"[a-z]+", name.strip().lower())
+    return _OTHER_PLATFORMS.get(word[0], "") if word else ""
 
 
 class ParsedRequirement(NamedTuple):
@@ -67,8 +107,11 @@ def parse_requirement(facts: Facts, text: str) -> ParsedRequirement:
 
 def _cuda_of_extra(text: str, name: str, extra: str) -> str:
     """Return `cuda12` of `cuda12_local`, `cpu`; raise BadInput for other accelerators."""
-    if re.match(r"tpu|rocm|k8s", extra):
-        hint = f"{name}[cuda12], {name}[cuda13] and {name}[cpu] can be asked for"
+    hint = f"{name}[cuda12], {name}[cuda13] and {name}[cpu] can be asked for"
+    if other_platform(extra):
+        message = f"{extra} in {text!r} is {other_platform(extra)}: {ONLY_NVIDIA}"
+        raise BadInput(message, hint=hint)
+    if extra == "k8s":
         raise BadInput(f"no facts about the {extra} of {text!r}", hint=hint)
     match = re.match(r"cuda[0-9]*|cpu$", extra)
     return match[0] if match and match[0] != "cuda" else ""
@@ -107,6 +150,9 @@ def parse_cuda(facts: Facts, text: str) -> str:
     if lower in (CPU, "none", "no"):
         return CPU
     match = _CUDA.fullmatch(lower)
+    if other_platform(lower):
+        message = f"{text!r} is {other_platform(lower)}: {ONLY_NVIDIA}"
+        raise BadInput(message, hint="write e.g. 12.4, cu124 or cpu")
     if not match:
         raise BadInput(f"{text!r} is no CUDA", hint="write e.g. 12.4, cu124 or cpu")
     number = _with_dot(match["number"])

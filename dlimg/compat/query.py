@@ -116,8 +116,8 @@ def builds(
         yield from ((build, "") for build in cpu_builds) if cpu_builds else ((None, ""),)
         return
     cpu_build = next((build for build in candidates if not build.cuda), None)
-    if query.on_gpu and not query.cuda and cpu_build and not _has_cuda_on_pypi(candidates):
-        # What the plain requirement installs; the vendor's index must be named.
+    if not query.cuda and _is_all_of_pypi(cpu_build, candidates):
+        # The plain requirement installs it; another index must be named.
         yield cpu_build, ""
         return
     matches = [
@@ -139,8 +139,10 @@ def builds(
         yield None, ""
 
 
-def _has_cuda_on_pypi(candidates: list[ReleaseBuild]) -> bool:
-    return any(build.cuda and build.index == PYPI for build in candidates)
+def _is_all_of_pypi(cpu_build: ReleaseBuild | None, candidates: list[ReleaseBuild]) -> bool:
+    """Return whether the package index has this build without CUDA, and none with it."""
+    on_pypi = [build for build in candidates if build.index == PYPI]
+    return cpu_build in on_pypi and not any(build.cuda for build in on_pypi)
 
 
 def _near_miss(candidates: list[ReleaseBuild], query: Query) -> ReleaseBuild | None:

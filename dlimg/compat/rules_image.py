@@ -11,10 +11,14 @@ from dlimg.model import Flavour
 
 
 def python_source(facts: Facts, combination: Combination) -> RuleResult | None:
-    """Refuse a Python that neither the distribution nor uv has."""
-    system, python = combination.distribution, combination.python.removesuffix("t")
+    """Refuse a Python that neither the distribution nor uv has, and free-threaded ones."""
+    system, python = combination.distribution, combination.python
     if system is None or not python:
         return None
+    if python.endswith("t"):
+        message = f"no image is built with a free-threaded Python ({python})"
+        message = f"{message}: take {python.removesuffix('t')}"
+        return refuse("python-source", "image", message, facts.managed_source)
     if python == system.python:
         message = f"{system.distribution} has Python {python} as its own"
         origin = system.origin.of("python")

@@ -56,6 +56,10 @@ VERSION: Final = Pattern(
     "write it as the package index does, without an epoch or a local part, e.g. 2.15.0 or 3.0rc1",
 )
 PYTHON: Final = Pattern(r"3\.[0-9]{1,2}", "a minor version", "write e.g. 3.13")
+# The free-threaded build is known to the facts, which refuse it.
+PYTHON_BUILD: Final = Pattern(
+    r"3\.[0-9]{1,2}t?", "a minor version", "write e.g. 3.13; 3.13t is the free-threaded build"
+)
 CUDA: Final = Pattern(r"[0-9]{1,3}\.[0-9]{1,3}", "a minor version", "write e.g. 13.2")
 CUDNN: Final = Pattern(r"[0-9]+(?:\.[0-9]+){0,3}", "a version of cuDNN", "write e.g. 9.26")
 KIND: Final = Pattern(

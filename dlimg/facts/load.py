@@ -278,7 +278,7 @@ class _FrameworkFile(NamedTuple):
 
     def releases(self) -> Mapping[str, FrameworkRelease]:
         """Return the releases by version, with their builds."""
-        variants = {
+        variants: dict[tuple[str, str, str], VariantArchitectures] = {
             (version, variant.variant, variant.arch or X86_64): variant
             for variant in self._section("variants", VariantArchitectures)
             for version in variant.versions
@@ -345,9 +345,10 @@ def _vendor_builds(
     variants: Mapping[tuple[str, str, str], VariantArchitectures],
 ) -> Iterator[ReleaseBuild]:
     """Yield the builds of the vendor's own index, of which often only the name is known."""
-    named = [(X86_64, variant) for variant in release.variants]
-    named += [(AARCH64, variant) for variant in release.aarch64_variants]
-    for arch, variant in named:
+    for arch, variant in (
+        *((X86_64, variant) for variant in release.variants),
+        *((AARCH64, variant) for variant in release.aarch64_variants),
+    ):
         code = variants.get((release.version, variant, arch))
         field = "variants" if arch == X86_64 else "aarch64_variants"
         number = variant.removeprefix("cu")

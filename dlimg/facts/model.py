@@ -170,9 +170,9 @@ class FrameworkRelease:
     wheels. `paired_packages` are the versions of other packages that fit it. `library` is the
     requirement of its library package, and `plugin` the version of its plugin by CUDA.
     `architectures` has the GPU code of the wheels by CUDA, if known; `ptx_known` is false if the
-    source cannot show PTX. `variants` and `aarch64_variants` are names of the builds on the vendor's
-    index; `aarch64_cuda` is empty for wheels without CUDA, None without any wheel. `builds` are
-    all known builds, also those of other indexes and architectures.
+    source cannot show PTX. `variants` and `aarch64_variants` are names of the builds on the
+    vendor's index; `aarch64_cuda` is empty for wheels without CUDA, None without any wheel.
+    `builds` are all known builds, also those of other indexes and architectures.
     """
 
     framework: str = _derived("")

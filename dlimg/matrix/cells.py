@@ -108,7 +108,7 @@ class CellFactory:
             accelerator=axis_values["accelerator"],
             stack=stack,
             python=python,
-            managed_python="" if python == system.python else self.facts.managed[python],
+            managed_python="" if python == system.python else self.facts.managed.get(python, ""),
             os=system,
             flavour=FLAVOURS[axis_values["flavour"]],
             platform=self.matrix.platform,

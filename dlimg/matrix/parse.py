@@ -13,6 +13,7 @@ from dlimg.document.patterns import COMPRESSION
 from dlimg.document.validate import Validator
 from dlimg.document.yaml_tree import Node, YamlMapping, YamlScalar, YamlSequence, parse_yaml
 from dlimg.errors import BadInput, Problem, nearest
+from dlimg.matrix.accelerators import unknown_accelerator
 from dlimg.matrix.former_names import renamed_note, replace_old_keys
 from dlimg.matrix.model import (
     AXES,
@@ -456,8 +457,11 @@ def _family(
         line = family.lines[axis]
         for value in family.axes[axis]:
             if axis not in closed:
-                shape = patterns.PYTHON if axis == "python" else patterns.VERSION
+                shape = patterns.PYTHON_BUILD if axis == "python" else patterns.VERSION
                 form.fits(line, f"{name}: {axis}", value, shape)
+            elif axis == "accelerator" and value not in closed[axis]:
+                message, hint = unknown_accelerator(value, [*closed[axis]])
+                form.refuse(line, f"{name}: {message}", hint)
             elif value not in closed[axis]:
                 message = f"{name}: unknown {axis} {value!r}"
                 form.refuse(line, message, nearest(value, closed[axis]))

@@ -1,0 +1,40 @@
+"""Accelerators that no stack describes: the problem with each, and what to write instead."""
+
+import re
+from collections.abc import Collection
+from typing import Final
+
+from dlimg.compat.parse_names import other_platform
+from dlimg.errors import nearest
+from dlimg.facts.load import ONLY_NVIDIA
+from dlimg.model import CPU
+
+_CUDA: Final = re.compile(r"(?:cuda|cu)[-_ ]?([0-9]{1,2})(?:\.?([0-9]))?(?:\.[0-9]+)?")
+_ANY_GPU: Final = frozenset(("gpu", "gpus", "cuda", "nvidia"))
+
+
+def unknown_accelerator(name: str, choices: Collection[str]) -> tuple[str, str]:
+    """Return the message and the hint for a name that is not among the accelerators."""
+    platform = other_platform(name)
+    if platform:
+        hint = f"use {CPU}, or the name of a stack with an NVIDIA CUDA"
+        return f"accelerator {name!r} is {platform}: {ONLY_NVIDIA}", hint
+    if name.lower() in _ANY_GPU:
+        message = f"accelerator {name!r} names no CUDA"
+        stacks = [choice for choice in choices if choice != CPU]
+        return message, f"name a stack: {', '.join(stacks)}" if stacks else _stack_hint("13.2")
+    match = _CUDA.fullmatch(name.lower())
+    if match is None:
+        return f"unknown accelerator {name!r}", nearest(name, choices)
+    wanted = f"cuda{match[1]}.{match[2]}" if match[2] else ""
+    if wanted in choices:
+        return f"unknown accelerator {name!r}", f"write {wanted}"
+    message = f"accelerator {name!r} has no stack"
+    if not wanted:
+        return message, f"name a minor, e.g. cuda{match[1]}.0, that is under `stacks`"
+    return message, _stack_hint(f"{match[1]}.{match[2]}")
+
+
+def _stack_hint(cuda: str) -> str:
+    row = f'cuda{cuda}: {{cuda: "{cuda}", leader: torch==VERSION, python: "3.13"}}'
+    return f"add under `stacks`: {row}, or `dlimg why torch --cuda {cuda}` for a version"
