@@ -18,6 +18,12 @@ EPOCH: Final = 315_619_200
 EMPTY_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
+# OCI's names of the CPU architectures that wheels are made for.
+OCI_ARCHITECTURES: Final[Mapping[str, str]] = MappingProxyType(
+    {"x86_64": "amd64", "aarch64": "arm64"}
+)
+
+
 class Flavour(StrEnum):
     """The purpose of an image: to run a framework, to compile for it, to develop with it."""
 
@@ -165,6 +171,16 @@ class Cell:
     @property
     def is_cuda(self) -> bool:
         return self.stack is not None
+
+    @property
+    def architecture(self) -> str:
+        """The CPU architecture of its image in OCI's words: `amd64` or `arm64`."""
+        return OCI_ARCHITECTURES[self.platform.partition("-")[0]]
+
+    @property
+    def oci_platform(self) -> str:
+        """The platform of its image in OCI's words: `linux/amd64` or `linux/arm64`."""
+        return f"linux/{self.architecture}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

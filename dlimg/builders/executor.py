@@ -70,7 +70,8 @@ class EngineExecutor:
         image_layers = [
             ImageLayer(layer=layer, rank=LayerRank.SYSTEM, history="") for layer in system.layers
         ]
-        image = make_image(image_layers, system.config, system.config.labels)
+        architecture = self.engine.architecture
+        image = make_image(image_layers, system.config, system.config.labels, architecture)
         with (
             reading_layers(store, image.layers),
             temporary_image(

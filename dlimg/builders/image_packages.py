@@ -27,7 +27,6 @@ from dlimg.errors import Negative
 from dlimg.host.file_lock import file_lock
 from dlimg.lock.local_wheels import place_local_wheels
 from dlimg.model import EPOCH, PlannedImage
-from dlimg.render.content_key import ARCHITECTURE
 from dlimg.store.keys import hash_texts
 from dlimg.store.store import Store, layer_store
 from dlimg.store.systems import (
@@ -48,7 +47,9 @@ def packages_key(planned: PlannedImage) -> str:
     """Return the key of the record of packages: a hash of the system, or of the Dockerfile."""
     if not planned.image.layers_obstacle:
         return system_source(planned)
-    return hash_texts([ARCHITECTURE, str(EPOCH), planned.base.identity, planned.image.dockerfile])
+    image = planned.image
+    texts = [image.cell.oci_platform, str(EPOCH), planned.base.identity, image.dockerfile]
+    return hash_texts(texts)
 
 
 def known_packages(planned: PlannedImage, store: Store, context: Context) -> tuple[str, ...] | None:

@@ -247,7 +247,10 @@ def probe_compression(engine: Engine, compression: str) -> str:
         compression=compression,
     )
     image = make_image(
-        [ImageLayer(layer=layer, rank=LayerRank.CELL, history="probe")], ImageConfig(), {}
+        [ImageLayer(layer=layer, rank=LayerRank.CELL, history="probe")],
+        ImageConfig(),
+        {},
+        engine.architecture,
     )
     blobs = {layer.digest: file.getvalue(), image.config_digest: image.config}
     try:

@@ -47,7 +47,10 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """A connected engine; the variables of its `context` lead to it."""
+    """A connected engine; the variables of its `context` lead to it.
+
+    `architecture` is that of the images that it runs and builds: `amd64` or `arm64`.
+    """
 
     host: str
     private: bool
@@ -56,6 +59,7 @@ class Engine:
     context: Context
     root: str
     sdk: DockerClient
+    architecture: str = "amd64"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -92,6 +96,7 @@ def connect(host: str, *, private: bool, command: Path | None, context: Context)
         context=context,
         root=str(info.get("DockerRootDir", "")),
         sdk=sdk,
+        architecture=str(version.get("Arch", "unknown")),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from dlimg.errors import Problem
 from dlimg.facts.load import Facts
+from dlimg.facts.model import PYPI, X86_64
 from dlimg.matrix.cudnn import override_of
 from dlimg.matrix.leaders import accelerator_kind, package_of
 from dlimg.matrix.model import CUDNN, NO_FACTS, VERSION, AxisValues, Family, Matrix
@@ -132,7 +133,11 @@ class CellFactory:
         release = self.facts.releases.get(family.framework, {}).get(version)
         if accelerator == CPU or release is None:
             return ()
-        return release.architectures_for(self.matrix.stacks[accelerator].cuda)
+        cuda = self.matrix.stacks[accelerator].cuda
+        if self.matrix.arch == X86_64:
+            return release.architectures_for(cuda)
+        builds = (build for build in release.builds_for(cuda, self.matrix.arch))
+        return next((build.architectures for build in builds if build.index == PYPI), ())
 
     def _requirements(self, family: Family, axis_values: AxisValues) -> tuple[str, ...]:
         kind = self.kinds[axis_values["accelerator"]]

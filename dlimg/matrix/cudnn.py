@@ -30,10 +30,12 @@ def cudnn_choices(matrix: Matrix, accelerator: str) -> tuple[str, ...]:
     return (NO_CUDNN,) if accelerator == CPU else matrix.stacks[accelerator].cudnn
 
 
-def pinning_build(facts: Facts, framework: str, version: str, cuda: str) -> ReleaseBuild | None:
+def pinning_build(
+    facts: Facts, matrix: Matrix, framework: str, version: str, cuda: str
+) -> ReleaseBuild | None:
     """Return the package index's build of a release for a CUDA if it pins one exact cuDNN."""
     release = facts.releases.get(framework, {}).get(version)
-    builds = release.builds_for(cuda) if release else ()
+    builds = release.builds_for(cuda, matrix.arch) if release else ()
     on_pypi = (build for build in builds if build.index == PYPI)
     return next((build for build in on_pypi if build.cudnn[:1].isdigit()), None)
 
@@ -66,7 +68,7 @@ def refused_pin(
     if not is_chosen(cudnn):
         return None
     version, cuda = axis_values["version"], matrix.stacks[axis_values["accelerator"]].cuda
-    build = pinning_build(facts, family.framework, version, cuda)
+    build = pinning_build(facts, matrix, family.framework, version, cuda)
     if build is None or begins_with(build.cudnn, cudnn):
         return None
     message = (

@@ -13,7 +13,7 @@ from dlimg.compat.rules_wheel import (
     vendor_index,
 )
 from dlimg.facts.load import Facts
-from dlimg.facts.model import PYPI
+from dlimg.facts.model import AARCH64, PYPI
 from dlimg.matrix.cudnn import cudnn_choices, override_of, refused_cudnn, refused_pin
 from dlimg.matrix.model import CUDNN, Family, Matrix
 from dlimg.model import CPU
@@ -25,10 +25,22 @@ def refusal(result: RuleResult | None) -> RuleResult | None:
 
 
 def missing_on_pypi(facts: Facts, combination: Combination) -> RuleResult | None:
-    """Refuse a CUDA for which PyPI has no build: the solver asks no other index."""
+    """Refuse a CUDA for which PyPI has no build: the solver asks no other index.
+
+    Nothing is refused of an aarch64 release whose wheels nobody has looked at.
+    """
     release = combination.release
     if release is None:
         return None
+    if combination.arch == AARCH64:
+        cudas = release.aarch64_cuda
+        built = f"for CUDA {', '.join(cudas)}" if cudas else "without CUDA"
+        message = f"PyPI's aarch64 wheel of {combination.name} is built {built}"
+        origin = release.origin.of("aarch64_cuda")
+        if cudas is None:
+            return None
+        message = f"{message}, not for {combination.cuda}"
+        return refuse("cuda-build", "install", message, origin.source, certain=origin.certain)
     message = (
         f"{combination.name} is built for CUDA {', '.join(release.cuda)}, not {combination.cuda}"
     )
@@ -79,7 +91,8 @@ class Feasibility:
         framework = self.family.framework
         release = self.facts.releases.get(framework, {}).get(version)
         cuda = "" if accelerator == CPU else self.matrix.stacks[accelerator].cuda
-        builds = release.builds_for(cuda) if release else ()
+        arch = self.matrix.arch
+        builds = release.builds_for(cuda, arch) if release else ()
         on_pypi = [build for build in builds if build.index == PYPI]
         return Combination(
             framework=framework,
@@ -88,6 +101,7 @@ class Feasibility:
             build=on_pypi[0] if on_pypi else None,
             cuda=cuda,
             python=python,
+            arch=arch,
         )
 
     def _python(self, version: str, python: str) -> RuleResult | None:
@@ -99,7 +113,7 @@ class Feasibility:
         if accelerator == CPU or combination.release is None:
             return None
         if combination.build is None:
-            return missing_on_pypi(self.facts, combination)
+            return refusal(missing_on_pypi(self.facts, combination))
         no_build = refusal(cuda_build(self.facts, combination))
         return no_build or refusal(pinned_wheels(self.facts, combination))
 

@@ -99,7 +99,7 @@ class StackResolver:
         leading = exact["version"] if exact else ""
         package = package_of(leader)
         framework = self.facts.framework_names.get(package, package)
-        build = pinning_build(self.facts, framework, leading, choice.cuda)
+        build = pinning_build(self.facts, self.matrix, framework, leading, choice.cuda)
         is_other = not is_leaders(choice, cudnn, build.cudnn if build else "")
         return Stack(
             name=choice.name,

@@ -186,3 +186,8 @@ class Matrix:
     problems: tuple[Problem, ...] = ()
     notices: tuple[Problem, ...] = ()
     unsound: frozenset[str] = frozenset()
+
+    @property
+    def arch(self) -> str:
+        """The CPU architecture of all cells: `x86_64` or `aarch64`."""
+        return self.platform.partition("-")[0]

@@ -43,6 +43,25 @@ def current_images(project: Project, cells: Sequence[Cell]) -> tuple[Image, ...]
     return images
 
 
+def check_architecture(images: Iterable[Image], architecture: str, builder: str) -> None:
+    """Refuse images for another CPU architecture than that of their builder.
+
+    Its system would be the builder's, and its wheels could not be imported.
+    """
+    foreign = [image.cell for image in images if image.cell.architecture != architecture]
+    if foreign:
+        cell = foreign[0]
+        other = "x86_64" if cell.platform.startswith("aarch64") else "aarch64"
+        ours = cell.platform.replace(cell.platform.partition("-")[0], other)
+        raise BadInput(
+            f"the matrix has `platform: {cell.platform}`, and {builder} is "
+            f"linux/{architecture}: it cannot build {cell.oci_platform}",
+            where=cell.id,
+            hint=f"build on a machine of that architecture (DOCKER_HOST names its engine), or write"
+            f" `platform: {ours}` and lock again",
+        )
+
+
 def _shared_names(project: Project) -> Iterator[Problem]:
     """Yield a problem for each name that two cells would have: one image would hide the other."""
     registry, aliases = project.resolution.registry, project.resolution.aliases

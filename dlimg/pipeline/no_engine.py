@@ -1,5 +1,6 @@
 """Images assembled on this machine itself, without a container engine."""
 
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from dlimg.context import Context
 from dlimg.debian.chroot import check_chroot
 from dlimg.errors import BadInput, DlimgError
 from dlimg.lock.local_wheels import wheel_folders
-from dlimg.model import Base, BuildFailure, BuiltImage, Image, PlannedImage
+from dlimg.model import OCI_ARCHITECTURES, Base, BuildFailure, BuiltImage, Image, PlannedImage
+from dlimg.pipeline.images import check_architecture
 from dlimg.pipeline.planned_images import BuildSettings, plan_images, with_keys
 from dlimg.pipeline.project import Project, compression_of
 from dlimg.render.system_stage import parse_system_step
@@ -45,6 +47,7 @@ def build_without_engine(
     output: Path | None,
 ) -> list[ImageResult]:
     """Assemble these images into the store, and into an OCI layout at `output` if given."""
+    check_architecture(images, OCI_ARCHITECTURES.get(platform.machine(), "other"), "this machine")
     check_chroot()
     store = layer_store(context)
     bases = _find_bases(images, store, context)

@@ -1,5 +1,6 @@
 """The plan of a build: entries for people and CI, and bake files for other builders."""
 
+import platform
 from collections.abc import Mapping, Sequence
 
 from dlimg.builders.choose import BuilderOption, address_obstacle, choose_builder
@@ -7,7 +8,7 @@ from dlimg.context import Context
 from dlimg.engine.bases import BaseChoice
 from dlimg.errors import BadInput
 from dlimg.lock.store import read_bases
-from dlimg.model import Base, BaseSource, Image, PlannedImage
+from dlimg.model import OCI_ARCHITECTURES, Base, BaseSource, Image, PlannedImage
 from dlimg.pipeline.images import current_images, locked_images
 from dlimg.pipeline.project import CellSelection, Project, select_cells
 from dlimg.render.bake import TARGETS_PER_FILE, bake_files
@@ -28,7 +29,17 @@ def images_to_plan(
         current_images(project, cells)  # says which, and how to lock them
     if missing:
         context.log(f"{missing} cells are not locked here and not in the plan")
+    foreign = next((image.cell for image in images if not _fits_this_machine(image)), None)
+    if foreign:
+        context.log(
+            f"these images are for {foreign.oci_platform}: this machine ({platform.machine()}) "
+            "cannot build them"
+        )
     return images
+
+
+def _fits_this_machine(image: Image) -> bool:
+    return image.cell.architecture == OCI_ARCHITECTURES.get(platform.machine())
 
 
 def project_plan(

@@ -16,6 +16,7 @@ from dlimg.errors import BadInput, DlimgError, Problem
 from dlimg.host.interrupt import interruptible
 from dlimg.lock.local_wheels import wheel_folders
 from dlimg.model import BuildFailure, BuiltImage, Cell, PlannedImage
+from dlimg.pipeline.images import check_architecture
 from dlimg.pipeline.planned_images import (
     BuildSettings,
     buildable_images,
@@ -94,6 +95,7 @@ def verify_record(
     _check_cells(recorded, cells, path, is_all=settings.cells.is_all)
     images = buildable_images(cells, project, settings.find_links, context)
     engine = find_engine(context, private=settings.private_engine)
+    check_architecture(images, engine.architecture, f"the engine at {engine.host}")
     check_buildx(engine)
     bases = find_bases(images, engine, project, settings.base, context)
     planned = plan_images(images, bases, compression_of(project, settings.compression))

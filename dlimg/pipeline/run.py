@@ -27,7 +27,7 @@ from dlimg.errors import BadInput, DlimgError
 from dlimg.host.git_revision import NO_REVISION, Revision
 from dlimg.lock.local_wheels import wheel_folders
 from dlimg.model import Base, BuildFailure, BuiltImage, Cell, Check, Evidence, Image, PlannedImage
-from dlimg.pipeline.images import checks_of_cell, log_former_needs
+from dlimg.pipeline.images import check_architecture, checks_of_cell, log_former_needs
 from dlimg.pipeline.planned_images import (
     BuildSettings,
     buildable_images,
@@ -114,6 +114,7 @@ def _one_of_each_kind(cells: Sequence[Cell]) -> Iterable[Cell]:
 def run_images(run: Run, images: Sequence[Image]) -> tuple[list[ImageResult], Engine]:
     """Build these images, and test and publish them if set; return results and the engine."""
     engine = find_engine(run.context, private=run.build.private_engine)
+    check_architecture(images, engine.architecture, f"the engine at {engine.host}")
     if run.test and run.test.device:
         check_device(run.test.device, engine)
     if run.publish:

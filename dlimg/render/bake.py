@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from dlimg.model import EMPTY_MAPPING, EPOCH, GZIP, BaseSource, Cell, Image, PlannedImage
-from dlimg.render.content_key import ARCHITECTURE
 
 # bake reads files with thousands of targets slowly; callers run several files in turn.
 TARGETS_PER_FILE: Final = 500
@@ -123,7 +122,7 @@ def _target(
         "args": _literals({"SOURCE_DATE_EPOCH": str(EPOCH), **arguments}),
         "labels": _literals(final_labels(planned, BUILDER)),
         "tags": list(filter(None, (planned.reference, planned.moving_reference))),
-        "platforms": [ARCHITECTURE],
+        "platforms": [image.cell.oci_platform],
         "secret": [_literal(f"type=file,id={name},src={path}") for name, path in secrets.items()],
         "output": [_output(planned.compression)],
         # With an attestation the image becomes an index, whose digest is not the manifest's.

@@ -12,8 +12,6 @@ from dlimg.model import GZIP, Base, Image, PlannedImage
 # for the new thing.
 FORMAT: Final = 4
 
-ARCHITECTURE: Final = "linux/amd64"
-
 
 def content_key(image: Image, base: Base, packages: str, compression: str = GZIP) -> str:
     """Return the sha256, in hex, over these fields as JSON with sorted names and no spaces.
@@ -28,7 +26,7 @@ def content_key(image: Image, base: Base, packages: str, compression: str = GZIP
     bytes. Tests and publishing go by digest.
     """
     content = {
-        "architecture": ARCHITECTURE,
+        "architecture": image.cell.oci_platform,
         "base": base.identity,
         "dockerfile": image.dockerfile,
         "format": FORMAT,

@@ -66,6 +66,7 @@ def plan_json(plan: Sequence[PlanEntry]) -> list[dict[str, object]]:
             "cell": entry.image.cell.id,
             "repository": entry.image.repository,
             "tag": entry.image.tag,
+            "platform": entry.image.cell.oci_platform,
             "aliases": list(entry.image.aliases),
             "base": entry.base,
             "builder": entry.builder,
@@ -97,6 +98,7 @@ def github_jobs(plan: Sequence[PlanEntry]) -> dict[str, list[dict[str, object]]]
                 "name": job[0].image.cell.id if len(job) == 1 else f"{job[0].image.cell.id} ...",
                 "cells": " ".join(entry.image.cell.id for entry in job),
                 "needs_gpu": any(entry.needs_gpu for entry in job),
+                "platform": job[0].image.cell.oci_platform,
             }
             for job in jobs
         ]

@@ -85,7 +85,10 @@ def _index_entry(exported: ExportedImage) -> dict[str, Any]:
         "mediaType": MANIFEST_TYPE,
         "digest": exported.image.digest,
         "size": len(exported.image.manifest),
-        "platform": {"architecture": "amd64", "os": "linux"},
+        "platform": {
+            "architecture": json.loads(exported.image.config)["architecture"],
+            "os": "linux",
+        },
         "annotations": {
             REFERENCE: exported.name,
             CONTAINERD_NAME: _full_reference(exported.reference),

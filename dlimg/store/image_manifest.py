@@ -145,16 +145,20 @@ def assemble_image(
 
     `config` is the Dockerfile's on top of the system's. The bytes depend on nothing else.
     """
-    return make_image(layers, config, {**config.labels, **final_labels(planned, BUILDER)})
+    labels = {**config.labels, **final_labels(planned, BUILDER)}
+    return make_image(layers, config, labels, planned.image.cell.architecture)
 
 
 def make_image(
-    layers: Sequence[ImageLayer], config: ImageConfig, image_labels: Mapping[str, str]
+    layers: Sequence[ImageLayer],
+    config: ImageConfig,
+    image_labels: Mapping[str, str],
+    architecture: str,
 ) -> AssembledImage:
-    """Return the image of these layers, lowest first, with these labels."""
+    """Return the image of these layers, lowest first, with these labels, for `amd64` or `arm64`."""
     config_bytes = _json(
         {
-            "architecture": "amd64",
+            "architecture": architecture,
             "config": _oci_config(image_labels, config),
             "created": _CREATED,
             "history": [_history(entry.history) for entry in layers],

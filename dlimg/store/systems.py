@@ -29,7 +29,6 @@ from dlimg.atomic_write import read_now
 from dlimg.layer.whiteout import is_whiteout, member_path, whiteout_hides
 from dlimg.model import EPOCH, GZIP, PlannedImage
 from dlimg.render.bake import SYSTEM_STAGE
-from dlimg.render.content_key import ARCHITECTURE
 from dlimg.render.dockerfile_parser import stage_closure
 from dlimg.render.image_config import ImageConfig
 from dlimg.store.keys import Layer, LayerKey, hash_texts
@@ -78,7 +77,8 @@ def system_layer_key(diff_id: str, compression: str = GZIP) -> LayerKey:
 def system_source(planned: PlannedImage) -> str:
     """Return one sha256 of the system's inputs: its base, and the text of its stages."""
     texts = [stage.source for stage in stage_closure(planned.image.dockerfile, SYSTEM_STAGE)]
-    return hash_texts([ARCHITECTURE, str(EPOCH), planned.base.identity, *texts])
+    platform = planned.image.cell.oci_platform
+    return hash_texts([platform, str(EPOCH), planned.base.identity, *texts])
 
 
 def load_system(store: Store, source: str) -> SystemLayers | None:

@@ -12,6 +12,7 @@ import pytest
 from dlimg.assembly.wheel_to_layer import LARGE_WHEEL
 from dlimg.layer.compress import FORMAT, splice_wheel_streams
 from dlimg.layer.tar import TarHead
+from dlimg.lock.request import PINNED_BY_STACK
 from dlimg.render.image_config import ImageConfig
 from dlimg.store.image_manifest import (
     ImageLayer,
@@ -113,7 +114,7 @@ def test_the_lowest_layers_are_in_every_image_of_a_stack() -> None:
     frameworks: dict[str, set[str]] = {}
     marked: dict[str, set[str]] = {}
     for path in (ROOT / "locks").glob("*-cuda*.json"):
-        match = re.fullmatch(r"(\w+)-.*-(cuda[\d.]+)-.*", path.stem)
+        match = re.fullmatch(r"(\w+)-.*-(cuda[\d.]+(?:-cudnn[\d.]+)?)-py.*", path.stem)
         assert match
         family, accelerator = match.groups()
         wheels = json.loads(path.read_text())["wheels"]
@@ -126,8 +127,19 @@ def test_the_lowest_layers_are_in_every_image_of_a_stack() -> None:
     assert shared
     for stack in shared:
         everywhere = set.intersection(*(set(wheel.items()) for wheel in stacks[stack]))
-        names = {name for name, _ in everywhere}
+        names = {name for name, _ in everywhere if name.startswith(PINNED_BY_STACK)}
         assert names == marked[stack] & {name for wheels in stacks[stack] for name in wheels}
+
+
+def test_the_config_names_the_architecture_of_the_cells_wheels() -> None:
+    amd64 = samples.planned()
+    cell = replace(amd64.image.cell, platform="aarch64-manylinux_2_28")
+    arm64 = replace(amd64, image=replace(amd64.image, cell=cell))
+    layers = [layer_of(layer(1), "base")]
+    made = [assemble_image(planned, layers, CONFIG) for planned in (amd64, arm64)]
+    configs = [json.loads(image.config) for image in made]
+    assert [config["architecture"] for config in configs] == ["amd64", "arm64"]
+    assert {config["os"] for config in configs} == {"linux"}
 
 
 def test_manifest_and_config() -> None:

@@ -148,7 +148,7 @@ def assembled(store: Store, cell: Cell, lock: Lock, words: Sequence[str]) -> Non
         )
         for number, word in enumerate(words, start=1)
     ]
-    save_image(store, make_image(found, ImageConfig(), cell_labels(cell, lock)))
+    save_image(store, make_image(found, ImageConfig(), cell_labels(cell, lock), "amd64"))
 
 
 def test_an_image_that_was_assembled_is_exact_as_long_as_its_lock_is_the_same(store: Store) -> None:

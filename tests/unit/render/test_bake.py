@@ -46,6 +46,16 @@ def test_a_target_holds_all_that_a_build_needs() -> None:
     }
 
 
+def test_target_and_key_are_of_the_platform_of_the_wheels() -> None:
+    amd64 = samples.planned()
+    cell = replace(amd64.image.cell, platform="aarch64-manylinux_2_28")
+    image = replace(amd64.image, cell=cell)
+    arm64 = replace(amd64, image=image)
+    assert target(arm64)["platforms"] == ["linux/arm64"]
+    keys = {content_key(each, amd64.base, "sha256:1") for each in (amd64.image, image)}
+    assert len(keys) == 2
+
+
 def test_layers_of_zstd() -> None:
     one = samples.planned()
     (target,) = bake_file([replace(one, compression="zstd19")])["target"].values()  # type: ignore[attr-defined]

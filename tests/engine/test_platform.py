@@ -1,0 +1,37 @@
+"""An engine is asked for images of another CPU architecture than its own."""
+
+from pathlib import Path
+
+import pytest
+
+from dlimg.engine.client import Engine
+from tests.engine.test_cli import dlimg
+from tests.support import foreign_project
+from tests.support.foreign_project import CELL, OCI_PLATFORM, PLATFORM
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("build",),
+        ("build", "--builder", "buildkit"),
+        ("build", "--record", "record.json"),
+        ("test",),
+        ("publish", "--to", "127.0.0.1:1/team"),
+    ],
+)
+def test_images_for_another_platform_are_refused_before_anything_is_built(
+    words: tuple[str, ...], engine: Engine, tmp_path: Path
+) -> None:
+    foreign_project.write_project(tmp_path)
+    ended = dlimg(*words, cwd=tmp_path)
+    assert ended.returncode == 2
+    machine = f"the engine at {engine.host} is linux/{engine.architecture}"
+    assert f"{CELL}: the matrix has `platform: {PLATFORM}`, and {machine}" in ended.stderr
+    assert f"it cannot build {OCI_PLATFORM}" in ended.stderr
+    assert "built in" not in ended.stdout + ended.stderr
+    mine = engine.sdk.api.images(filters={"reference": "dlimg-foreign/*"})
+    assert mine == []
+    assert not (tmp_path / "record.json").exists()
