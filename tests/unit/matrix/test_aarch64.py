@@ -59,6 +59,10 @@ def test_cells_have_the_gpu_code_of_the_aarch64_wheels() -> None:
 
 
 def test_what_nobody_knows_of_aarch64_is_not_refused() -> None:
-    assert FACTS.releases["jax"]["0.12.0.1"].aarch64_cuda is None
-    ids = {cell.id for cell in resolved(MATRIX).cells}
+    texts = {path.name: path.read_text() for path in (ROOT / "dlimg/facts").glob("*.yaml")}
+    rows = texts["jax.yaml"].splitlines(keepends=True)
+    texts["jax.yaml"] = "".join(row for row in rows if not row.startswith("    aarch64_"))
+    facts = parse_facts(texts)
+    assert facts.releases["jax"]["0.12.0.1"].aarch64_cuda is None
+    ids = {cell.id for cell in resolve(parse_matrix(MATRIX, "matrix.yaml"), facts).cells}
     assert "jax-0.12.0.1-cuda13.0-py3.13-debian13" in ids
