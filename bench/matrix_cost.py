@@ -164,11 +164,12 @@ def our_list(folder: Path) -> None:
 
 
 def our_render(folder: Path) -> None:
+    from dlimg.image_files import ImageFiles
     from dlimg.lock.lockfile import parse_lock
     from dlimg.pipeline.project import read_project
     from dlimg.render.dockerfile import load_templates, render_dockerfile
 
-    environment = load_templates(str(folder / "images"))
+    environment = load_templates(ImageFiles((folder / "images",)))
     for cell in read_project(str(folder / "matrix.yaml")).resolution.cells:
         lock = parse_lock((folder / "lock.json").read_text(), source="lock.json")
         print(len(render_dockerfile(cell, lock, environment)))

@@ -113,14 +113,17 @@ class Framework:
     """A framework's properties for images and checks, from its framework.yaml.
 
     `folder` is its folder under `images/`, and `module` the name of its Python module; both are
-    empty for a family without one. `fixed_packages` are name prefixes of packages that users'
-    pip must not replace. `provides` are pairs of a package and the one that it replaces.
+    empty for a family without one. `facts` is the name by which families of the matrix name it as
+    their `framework`, if that is not the folder's. `fixed_packages` are name prefixes of packages
+    that users' pip must not replace. `provides` are pairs of a package and the one that it
+    replaces.
     `cuda_env` are variables of CUDA images. `needs_compiler` is true for a framework that runs a
     C++ compiler.
     `variables` are prefixes of the variables that it reads.
     """
 
     folder: str = ""
+    facts: str = ""
     module: str = ""
     fixed_packages: tuple[str, ...] = ()
     provides: tuple[tuple[str, str], ...] = ()

@@ -17,6 +17,7 @@ from dlimg.checks.discover import importable_modules, script_path
 from dlimg.checks.header import ANY_USER, AS_ROOT, EMPTY_HOME, NETWORK, READ_ONLY
 from dlimg.checks.inputs import CheckInputs
 from dlimg.checks.verdicts import GPU_CHECK
+from dlimg.image_files import ImageFiles
 from dlimg.model import Check
 
 ROOT: Final = "/tmp/dlimg"  # noqa: S108 -- in a container of our own
@@ -75,7 +76,10 @@ def container_options(kind: ContainerKind) -> Mapping[str, Any]:
 
 
 def prepare_check(
-    check: Check, images: Path, scripts: Mapping[str, bytes], inputs: CheckInputs | None = None
+    check: Check,
+    images: ImageFiles,
+    scripts: Mapping[str, bytes],
+    inputs: CheckInputs | None = None,
 ) -> Check:
     """Return the check with its path in the container, and a sha256 over all it depends on.
 

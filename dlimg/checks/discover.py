@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -20,6 +20,7 @@ from dlimg.checks.header import (
     parse_header,
 )
 from dlimg.errors import BadInput, DlimgError, Problem, nearest
+from dlimg.image_files import ImageFiles
 from dlimg.matrix.former_names import matches
 from dlimg.model import EMPTY_MAPPING, Cell, Check, Flavour, Framework
 from dlimg.render.frameworks import ADAPTER, read_frameworks
@@ -30,64 +31,87 @@ CHECKS: Final = "*.py"
 OWN: Final = "own/checks"
 WITH_COMPILER: Final = (Flavour.COMPILE, Flavour.DEVEL)
 # A folder under `images` that has one of these is a family's.
-_FAMILY_MARKS: Final = ("checks", "Dockerfile.j2")
+_FAMILY_MARKS: Final = ("*/checks", "*/Dockerfile.j2")
 # Names appear in reports and file names; modules must be importable.
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}\.py")
 
 
-def check_files(family: str, images: Path, own_checks: Path | None = None) -> tuple[Path, ...]:
-    """Return the scripts of a family's checks: common, the family's, the user's own, each sorted.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckFolders:
+    """The places of check scripts: `images`, and the user's own folder, if there is one.
 
-    Raises BadInput for missing folders and for names that occur twice.
+    `families` are those of the matrix; the user's folder may have a subfolder for each.
     """
-    folders = [images / COMMON / "checks", images / family / "checks"]
-    problems = [
-        Problem(message="missing check scripts: no such folder", where=str(folder))
-        for folder in folders[:1]  # a family's own are optional
-        if not folder.is_dir()
-    ]
-    files = [file for folder in folders for file in sorted(folder.glob(CHECKS))]
-    if own_checks is not None:
-        problems += _folder_problems(images, own_checks)
-        files += _own_files(family, own_checks)
-    # A module may occur in both folders of the project: each is imported from its folder.
-    unique = files if own_checks is not None else [file for file in files if _is_check(file)]
-    problems += _duplicate_names(unique, set(folders))
+
+    images: ImageFiles
+    own: Path | None = None
+    families: tuple[str, ...] = ()
+
+
+def check_files(folders: CheckFolders, family: str, framework: str = "") -> tuple[Path, ...]:
+    """Return the scripts of a family's checks, each group sorted.
+
+    Those for all images come first, then those of the framework's folder and the family's, and
+    the user's own. Raises BadInput for missing scripts and for names that occur twice.
+    """
+    files = list(_project_files(folders.images, family, framework).values())
+    problems = []
+    if not folders.images.matching(f"{COMMON}/checks/*.py"):
+        missing = folders.images.folders[0] / COMMON / "checks"
+        problems.append(
+            Problem(message="missing check scripts: no such folder", where=str(missing))
+        )
+    # A module may occur in several folders of the project: each is imported from its folder.
+    projects = frozenset(files)
+    unique = [file for file in files if _is_check(file)]
+    if folders.own is not None:
+        problems += _folder_problems(folders, folders.own, (family, framework))
+        files += _own_files(family, folders.own)
+        unique = files
+    problems += _duplicate_names(unique, projects)
     if problems:
         raise BadInput.of(problems)
     return tuple(file for file in files if _is_check(file))
 
 
+def _project_files(images: ImageFiles, family: str, framework: str) -> dict[str, Path]:
+    """Return the check scripts and modules of the project by their name under `images`."""
+    names = dict.fromkeys(name for name in (COMMON, framework, family) if name)
+    return {
+        name: path
+        for folder in names
+        for name, path in images.matching(f"{folder}/checks/{CHECKS}").items()
+    }
+
+
 def read_scripts(
-    images: Path, family: str, own_checks: Path | None = None, framework: str = ""
+    images: ImageFiles, family: str, own_checks: Path | None = None, framework: str = ""
 ) -> dict[str, bytes]:
     """Return the text of every script and module by its path under `images`.
 
     The adapter is the one in the framework's folder, or else in the family's. A user's own checks
-    get a folder with copies of all modules, so that they import them without a search path.
+    get a folder with copies of all modules, so that they import them without a search path. The
+    line endings of a checkout do not matter.
     """
-    paths = {
-        path.relative_to(images).as_posix(): path
-        for folder in (COMMON, family)
-        for path in sorted((images / folder / "checks").glob(CHECKS))
-    }
-    adapter = images / (framework or family) / ADAPTER
-    if adapter.is_file():
-        paths[adapter.relative_to(images).as_posix()] = adapter
+    paths = _project_files(images, family, framework)
+    name = f"{framework or family}/{ADAPTER}"
+    adapter = images.find(name)
+    if adapter:
+        paths[name] = adapter
     if own_checks is not None:
         modules = {path.name: path for path in paths.values() if path.name.startswith("_")}
         own = modules | {path.name: path for path in _own_files(family, own_checks)}
         paths |= {f"{OWN}/{name}": path for name, path in own.items()}
     try:
-        return {name: path.read_bytes() for name, path in paths.items()}
+        return {name: path.read_bytes().replace(b"\r\n", b"\n") for name, path in paths.items()}
     except OSError as error:
         message = f"a script or module cannot be read: {error.strerror or error}"
         raise BadInput(message, where=str(error.filename)) from error
 
 
-def script_path(path: Path, images: Path, scripts: Mapping[str, bytes]) -> str:
+def script_path(path: Path, images: ImageFiles, scripts: Mapping[str, bytes]) -> str:
     """Return the path under which `read_scripts` returns this file."""
-    relative = (path.relative_to(images) if path.is_relative_to(images) else path).as_posix()
+    relative = images.name_of(path)
     own = f"{OWN}/{path.name}"
     return own if relative not in scripts and own in scripts else relative
 
@@ -112,16 +136,19 @@ def _own_files(family: str, own_checks: Path) -> list[Path]:
     return [path for folder in folders for path in sorted(folder.glob(CHECKS))]
 
 
-def _folder_problems(images: Path, own_checks: Path) -> Iterator[Problem]:
-    """Yield the problems of a user's folder of checks."""
+def _folder_problems(
+    places: CheckFolders, own_checks: Path, known: Sequence[str]
+) -> Iterator[Problem]:
+    """Yield the problems of a user's folder of checks; `known` are families besides others'."""
     if not own_checks.is_dir():
         hint = "--checks takes a folder with scripts"
         yield Problem(message="no such folder", where=str(own_checks), hint=hint)
         return
     yield from _file_problems([*own_checks.glob(CHECKS), *own_checks.glob("*/*.py")])
-    families = sorted(
-        {path.parent.name for path in images.glob("*/*") if path.name in _FAMILY_MARKS}
-    )
+    marks = [
+        path.parent.name for mark in _FAMILY_MARKS for path in places.images.matching(mark).values()
+    ]
+    families = sorted({*marks, *places.families, *known} - {""})
     in_folders = [path for path in own_checks.glob("*/*.py") if _is_check(path)]
     for folder in sorted({path.parent for path in in_folders}):
         if folder.name not in families or folder.name == COMMON:
@@ -142,12 +169,12 @@ def _file_problems(files: Iterable[Path]) -> Iterator[Problem]:
             yield Problem(message="this is not a file", where=where, hint="remove it")
 
 
-def _duplicate_names(files: Iterable[Path], folders: set[Path]) -> Iterator[Problem]:
-    """Yield a problem for each name that occurs twice, except modules of the project's folders."""
+def _duplicate_names(files: Iterable[Path], projects: frozenset[Path]) -> Iterator[Problem]:
+    """Yield a problem for each name that occurs twice, except modules of the project."""
     first: dict[str, Path] = {}
     for file in files:
         other = first.setdefault(file.name, file)
-        is_projects_module = file.parent in folders and not _is_check(file)
+        is_projects_module = file in projects and not _is_check(file)
         if other != file and not is_projects_module:
             message = f"{other} has the same name"
             if _is_check(file):
@@ -156,10 +183,7 @@ def _duplicate_names(files: Iterable[Path], folders: set[Path]) -> Iterator[Prob
 
 
 def checks_for(
-    cell: Cell,
-    images: Path,
-    own_checks: Path | None = None,
-    places: Mapping[str, str] = EMPTY_MAPPING,
+    cell: Cell, folders: CheckFolders, places: Mapping[str, str] = EMPTY_MAPPING
 ) -> tuple[Check, ...]:
     """Return the checks of this cell's image in the order of `check_files`.
 
@@ -172,12 +196,12 @@ def checks_for(
     """
     checks = tuple(
         _check(path, header, text, cell.framework, is_cuda=cell.is_cuda)
-        for path, text, header in _read_headers(cell.family, images, own_checks)
+        for path, text, header in _read_headers(folders, cell.family, cell.framework.folder)
         if applies(header, cell)
     )
     _check_required_exist(cell, checks, places)
     return tuple(
-        replace(check, required=_is_required(cell, check) or _is_own(check, own_checks))
+        replace(check, required=_is_required(cell, check) or _is_own(check, folders.own))
         for check in checks
     )
 
@@ -206,44 +230,42 @@ def _check_required_exist(cell: Cell, checks: Sequence[Check], places: Mapping[s
         raise BadInput.of(problems)
 
 
-def checks_for_host(
-    family: str, images: Path, own_checks: Path | None = None, *, has_gpu: bool
-) -> tuple[Check, ...]:
+def checks_for_host(family: str, folders: CheckFolders, *, has_gpu: bool) -> tuple[Check, ...]:
     """Return the checks that apply to a host without an engine, in the order of `check_files`.
 
     Checks that need an image, a flavour or a special container are left out. On a host without a
     GPU, only checks with `applies: cuda` need one. Raises BadInput as `checks_for` does.
     """
-    framework = read_frameworks(images).get(family, Framework())
+    framework = read_frameworks(folders.images).get(family, Framework())
     return tuple(
         _check(path, header, text, framework, is_cuda=has_gpu or header.applies == CUDA)
-        for path, text, header in _read_headers(family, images, own_checks)
+        for path, text, header in _read_headers(folders, family)
         if not header.container
         and (FRAMEWORK not in header.needs or framework.folder)
         and not any(need == IMAGE or need.startswith(FLAVOUR) for need in header.needs)
     )
 
 
-def header_notices(
-    families: Iterable[str], images: Path, own_checks: Path | None = None
-) -> tuple[Problem, ...]:
+def header_notices(families: Mapping[str, str], folders: CheckFolders) -> tuple[Problem, ...]:
     """Return a notice for each former name in the headers of these families' checks.
 
-    Raises BadInput as `checks_for` does.
+    `families` have the folder of their framework as value. Raises BadInput as `checks_for` does.
     """
     headers = (
-        header for family in families for _, _, header in _read_headers(family, images, own_checks)
+        header
+        for family, framework in families.items()
+        for _, _, header in _read_headers(folders, family, framework)
     )
     return tuple(dict.fromkeys(notice for header in headers for notice in header.notices))
 
 
 def _read_headers(
-    family: str, images: Path, own_checks: Path | None
+    folders: CheckFolders, family: str, framework: str = ""
 ) -> list[tuple[str, str, CheckHeader]]:
     """Return path, text and header of every check; raises BadInput with all invalid lines."""
     checks: list[tuple[str, str, CheckHeader]] = []
     problems: list[Problem] = []
-    for path in check_files(family, images, own_checks):
+    for path in check_files(folders, family, framework):
         try:
             text = _read_text(path)
             checks.append((str(path), text, _parse_header(text, str(path))))

@@ -26,6 +26,7 @@ from dlimg.checks.evidence_json import (
 from dlimg.checks.verdicts import GPU, NO_DEVICE
 from dlimg.context import Context
 from dlimg.host.file_lock import file_lock
+from dlimg.image_files import ImageFiles
 from dlimg.matrix.former_names import current_name
 from dlimg.model import Check, CheckStatus, Evidence, Verdict
 
@@ -268,12 +269,14 @@ def _evidence_path(folder: Path, digest: str, on_host: str) -> Path:
 
 
 def group_by_folder(
-    names: Iterable[str], scripts: Mapping[str, bytes], images: Path, own_checks: Path | None
+    names: Iterable[str], scripts: Mapping[str, bytes], images: ImageFiles, own_checks: Path | None
 ) -> CheckSets:
     """Return the names by their folder: the project's `images`, or the user's own checks."""
     own_names = {PurePosixPath(path).stem for path in scripts if path.startswith(f"{OWN}/")}
     ordered = sorted(names)
-    sets = {str(images.resolve()): tuple(name for name in ordered if name not in own_names)}
+    sets = {
+        str(images.folders[0].resolve()): tuple(name for name in ordered if name not in own_names)
+    }
     if own_checks is not None:
         sets[str(own_checks.resolve())] = tuple(name for name in ordered if name in own_names)
     return sets

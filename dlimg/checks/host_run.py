@@ -21,7 +21,7 @@ from typing import Any, Final
 import dlimg
 from dlimg.checks.completion import check_completion, new_token, python_argv
 from dlimg.checks.container_setup import prepare_check
-from dlimg.checks.discover import COMMON, checks_for_host, read_scripts, script_path
+from dlimg.checks.discover import COMMON, CheckFolders, checks_for_host, read_scripts, script_path
 from dlimg.checks.evidence import CheckSets, group_by_folder, read_last_run, report_missing_checks
 from dlimg.checks.header import COMPILER
 from dlimg.checks.host import this_host
@@ -39,6 +39,7 @@ from dlimg.errors import BadInput, Problem, nearest
 from dlimg.host.git_revision import NO_REVISION, Revision
 from dlimg.host.interrupt import interruptible
 from dlimg.host.process import SandboxResult, run_sandboxed
+from dlimg.image_files import ImageFiles
 from dlimg.model import Check, Evidence, Verdict
 from dlimg.render.frameworks import ADAPTER
 
@@ -89,7 +90,7 @@ class HostCheckRequest:
     """
 
     family: str
-    images: Path
+    images: ImageFiles
     own_checks: Path | None = None
     python: str = ""
     revision: Revision = NO_REVISION
@@ -174,7 +175,9 @@ def checks_on_host(host: CheckHost) -> tuple[Check, ...]:
             required=check.required and (has_compiler or COMPILER not in check.needs),
         )
         for check in checks_for_host(
-            request.family, request.images, request.own_checks, has_gpu=host.has_gpu
+            request.family,
+            CheckFolders(images=request.images, own=request.own_checks),
+            has_gpu=host.has_gpu,
         )
     )
 
@@ -270,13 +273,13 @@ def _gpu_text(names: Sequence[str], *, has_gpu: bool) -> str:
     return "a GPU's device file exists, but the driver sees none" if has_gpu else "no GPU"
 
 
-def require_family(family: str, images: Path) -> None:
+def require_family(family: str, images: ImageFiles) -> None:
     """Raise BadInput for a family without check scripts."""
-    common = images / COMMON / "checks"
-    if not common.is_dir():
+    common = images.folders[0] / COMMON / "checks"
+    if not images.matching(f"{COMMON}/checks/*.py"):
         hint = "run in the project's folder, or name its matrix with --matrix"
         raise BadInput("there are no check scripts", where=str(common), hint=hint)
-    families = {path.parent.name for path in images.glob(f"*/{ADAPTER}")}
+    families = {path.parent.name for path in images.matching(f"*/{ADAPTER}").values()}
     if family not in families:
         raise BadInput(f"--on-host {family}: no such family", hint=nearest(family, families))
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final
 
 import docker
@@ -12,15 +11,16 @@ from dlimg.assembly.wheel_to_layer import read_entries
 from dlimg.checks.inputs import CheckInputs, ReferenceData, make_inputs
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
+from dlimg.image_files import ImageFiles
 from dlimg.model import BaseSource, BuiltImage, Lock, PlannedImage, Wheel
-from dlimg.render.dockerfile import load_templates
+from dlimg.render.dockerfile import LAYOUT, load_templates
 from dlimg.render.layout_tree import Node, layout_tree
 from dlimg.store.store import Store, find_layer, layer_store
 
 RECORD: Final = ".dist-info/RECORD"
 
 
-def read_inputs(built: BuiltImage, engine: Engine, images: Path) -> CheckInputs:
+def read_inputs(built: BuiltImage, engine: Engine, images: ImageFiles) -> CheckInputs:
     """Return the inputs of checks for an image in the engine.
 
     `check_inputs_from_config` must return the same for this image at a registry. Raises
@@ -31,7 +31,7 @@ def read_inputs(built: BuiltImage, engine: Engine, images: Path) -> CheckInputs:
     return make_inputs(built.planned, config.get("Labels") or {}, config, history, reference)
 
 
-def read_reference_data(planned: PlannedImage, engine: Engine, images: Path) -> ReferenceData:
+def read_reference_data(planned: PlannedImage, engine: Engine, images: ImageFiles) -> ReferenceData:
     """Return what this machine can compare the image with; `images` has the templates."""
     store = layer_store(engine.context)
     return ReferenceData(
@@ -98,9 +98,9 @@ def _base_labels(planned: PlannedImage, engine: Engine) -> Mapping[str, str]:
     return {str(name): str(value) for name, value in (image.labels or {}).items()}
 
 
-def _layout(planned: PlannedImage, images: Path) -> tuple[Node, ...]:
+def _layout(planned: PlannedImage, images: ImageFiles) -> tuple[Node, ...]:
     """Return the layout's own paths; empty if the project does not use dlimg's layout."""
-    if not (images / "_layout").is_dir():
+    if not images.find(LAYOUT):
         return ()
     image = planned.image
-    return layout_tree(image.cell, image.lock, load_templates(str(images)))
+    return layout_tree(image.cell, image.lock, load_templates(images))

@@ -55,6 +55,7 @@ from dlimg.engine.gpu import device_request
 from dlimg.engine.ownership import OWNER_LABEL, owner_label
 from dlimg.errors import BadInput, DlimgError, Negative
 from dlimg.host.git_revision import NO_REVISION, Revision
+from dlimg.image_files import ImageFiles
 from dlimg.model import BuiltImage, Check, Evidence, PlannedImage, Verdict
 
 LABEL: Final = "io.dlimg.check"
@@ -118,7 +119,7 @@ def run_checks(
     engine: Engine,
     *,
     device: str | None,
-    images: Path,
+    images: ImageFiles,
     settings: CheckSettings,
 ) -> Evidence:
     """Run these checks of the image, on this device or without one, and keep the evidence.
@@ -219,7 +220,7 @@ def current_checks(
     checks: Sequence[Check],
     engine: Engine,
     *,
-    images: Path,
+    images: ImageFiles,
     own_checks: Path | None,
 ) -> tuple[Check, ...]:
     """Return these checks as they would run in the image now, each with its full sha256.
@@ -235,7 +236,7 @@ def prepare_checks(
     checks: Sequence[Check],
     inputs: CheckInputs,
     *,
-    images: Path,
+    images: ImageFiles,
     own_checks: Path | None,
 ) -> tuple[Check, ...]:
     """Return these checks with paths and full sha256, for an image with these inputs."""

@@ -23,15 +23,22 @@ exit codes:
 """
 
 
+# Commands that use the matrix that comes with dlimg where there is no other.
+WITHOUT_PROJECT: Final = frozenset(
+    {"list", "show", "size", "checks", "why", "pick", "plan", "build", "test", "bench-gpu"}
+)
+
 # Each command with what it does, in the order of the help. Its module has the same name.
 COMMANDS: Final = {
-    "list": "Show the cells of the matrix.",
+    "init": "Start a repository of your own: a matrix, nox sessions, workflows.",
+    "list": "Show the cells of the matrix, or the templates that images are made from.",
     "show": "Show one cell: its wheels, tags and how to run it.",
     "size": "Show the layers of images, what they share, and what a pull costs.",
     "checks": "List the checks and the cells that each is for.",
     "facts": "Show facts about GPUs, CUDA and frameworks, with sources.",
     "why": "Say whether a combination works, by which rules, and what else would.",
     "pick": "Say which tag runs on a GPU and driver, and why others do not.",
+    "eject": "Copy templates or checks that come with dlimg into the project, to change them.",
     "lint": "Check the matrix and its locks against the facts.",
     "lock": "Resolve cells to exact wheels, and write the locks.",
     "render": "Write the Dockerfile of each locked cell.",
@@ -66,7 +73,9 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"dlimg {__version__}")
     top.add_argument(
-        "--matrix", default="matrix.yaml", metavar="FILE", help="the matrix (matrix.yaml)"
+        "--matrix",
+        metavar="FILE",
+        help="the matrix (matrix.yaml; without one here, questions and builds use dlimg's own)",
     )
     return top
 

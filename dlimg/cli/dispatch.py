@@ -9,10 +9,17 @@ from types import ModuleType
 from typing import Final
 
 from dlimg.cli.arguments import warn_renamed
-from dlimg.cli.commands import COMMANDS, parser, parser_of_help, position_of_command
+from dlimg.cli.commands import (
+    COMMANDS,
+    WITHOUT_PROJECT,
+    parser,
+    parser_of_help,
+    position_of_command,
+)
 from dlimg.cli.printing import log
-from dlimg.context import Context
+from dlimg.context import Context, Log
 from dlimg.errors import DlimgError, nearest
+from dlimg.pipeline.shipped import MATRIX, matrix_file
 
 # Commands and actions under their old names, until the next release.
 RENAMED: Final = {"layers": "store"}
@@ -57,6 +64,11 @@ def _with_new_names(argv: Sequence[str], position: int) -> Sequence[str]:
     return [*argv[:position], new, *rest]
 
 
+def default_matrix(command: str, log: Log) -> str:
+    """Return the matrix of a command that names none."""
+    return matrix_file(log) if command in WITHOUT_PROJECT else MATRIX
+
+
 def command_module(command: str) -> ModuleType:
     """Return the module of a command: `add_arguments`, `options_of`, `run`."""
     return import_module(f"dlimg.cli.{command.replace('-', '_')}")
@@ -67,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     module = command_module(arguments.command)
     context = Context.of(os.environ, log)
     try:
+        arguments.matrix = arguments.matrix or default_matrix(arguments.command, log)
         code: int = module.run(module.options_of(arguments), context)
     except DlimgError as error:
         for problem in error.problems:

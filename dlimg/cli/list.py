@@ -1,14 +1,17 @@
-"""`dlimg list`: the cells of the matrix, and the dropped combinations."""
+"""`dlimg list`: the cells of the matrix, the dropped combinations, or the files of images."""
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
+from pathlib import Path
 
 from dlimg.cli.arguments import add_cells, add_format, cells_of
 from dlimg.cli.printing import print_json, print_table
 from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.pipeline.project import CellSelection, Project, read_project, select_cells
+from dlimg.pipeline.templates import template_files
 from dlimg.report.cells import CELL_HEADINGS, DROPPED_HEADINGS, cell_json, cell_row
+from dlimg.report.templates import TEMPLATE_HEADINGS, template_json, template_row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,12 +21,18 @@ class ListOptions:
     matrix: str
     cells: CellSelection
     dropped: bool
+    templates: bool
     format: str
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     add_cells(parser)
     parser.add_argument("--dropped", action="store_true", help="show what was dropped, and why")
+    parser.add_argument(
+        "--templates",
+        action="store_true",
+        help="show templates, checks and frameworks, and whether they are the project's or dlimg's",
+    )
     add_format(parser)
 
 
@@ -32,8 +41,12 @@ def options_of(arguments: Namespace) -> ListOptions:
         matrix=arguments.matrix,
         cells=cells_of(arguments),
         dropped=arguments.dropped,
+        templates=arguments.templates,
         format=arguments.format,
     )
+    if options.templates and (options.dropped or not options.cells.is_all):
+        message = "--templates shows all files that images are made from"
+        raise BadInput(message, hint="leave patterns, groups and --dropped out")
     if options.dropped and not options.cells.is_all:
         message = "--dropped shows all dropped combinations"
         raise BadInput(message, hint="leave the patterns and groups out")
@@ -41,6 +54,9 @@ def options_of(arguments: Namespace) -> ListOptions:
 
 
 def run(options: ListOptions, context: Context) -> int:
+    if options.templates:
+        _print_templates(options, context)
+        return 0
     project = read_project(options.matrix, log=context.log)
     if options.dropped:
         _print_dropped(project, options, context)
@@ -53,6 +69,16 @@ def run(options: ListOptions, context: Context) -> int:
         rows = [cell_row(cell, project.resolution, locked) for cell in cells]
         print_table(CELL_HEADINGS, rows, context)
     return 0
+
+
+def _print_templates(options: ListOptions, context: Context) -> None:
+    files = template_files(Path(options.matrix).parent)
+    if options.format == "json":
+        print_json([template_json(file) for file in files])
+    else:
+        rows = [template_row(file) for file in files]
+        print_table(TEMPLATE_HEADINGS, rows, context)
+        context.log("to change one of dlimg's: `dlimg eject FILE`")
 
 
 def _print_dropped(project: Project, options: ListOptions, context: Context) -> None:

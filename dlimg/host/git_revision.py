@@ -6,6 +6,7 @@ from typing import Final
 
 from dlimg.context import Context
 from dlimg.host.process import run
+from dlimg.image_files import is_installed
 
 _SECONDS: Final = 20
 
@@ -22,7 +23,12 @@ NO_REVISION: Final = Revision()
 
 
 def revision_of(folder: Path, context: Context) -> Revision:
-    """Return the revision of the project in a folder; empty without git or a repository."""
+    """Return the revision of the project in a folder; empty without git or a repository.
+
+    The installed package is none, even in an environment inside of some repository.
+    """
+    if is_installed(folder):
+        return NO_REVISION
     commit = _git(folder, context, "rev-parse", "--verify", "HEAD")
     if not commit:
         return NO_REVISION

@@ -125,9 +125,19 @@ class CellFactory:
         )
 
     def _framework(self, family: Family) -> Framework:
-        """Return the framework of the family's own folder, or else the one that it names."""
+        """Return the framework that the family names, as its own folder has it if it does.
+
+        A family without facts has the framework of its own folder alone.
+        """
         own = self.frameworks.get(family.name)
-        return own or self.frameworks.get(family.framework, Framework())
+        if own and (family.framework == NO_FACTS or own.facts in {"", family.framework}):
+            return own
+        named = (
+            framework
+            for framework in self.frameworks.values()
+            if (framework.facts or framework.folder) == family.framework
+        )
+        return next(named, Framework())
 
     def _architectures(self, family: Family, version: str, accelerator: str) -> tuple[str, ...]:
         release = self.facts.releases.get(family.framework, {}).get(version)

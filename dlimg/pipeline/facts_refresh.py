@@ -12,13 +12,14 @@ from dlimg.errors import BadInput, nearest
 from dlimg.facts.parse import rows_of
 from dlimg.facts.write import FieldDifference, differences, releases_without_row, with_row
 from dlimg.host.process import run_checked
+from dlimg.image_files import image_files
 from dlimg.pipeline.facts_files import FACTS, read_text
 from dlimg.pypi.cache import PackageIndexCache
 from dlimg.pypi.framework_releases import ReleaseReader, release_readers
 from dlimg.pypi.index import open_index
 from dlimg.pypi.uv_queries import index_addresses, managed_pythons
 
-FATBIN: Final = "images/common/checks/_fatbin.py"
+FATBIN: Final = "common/checks/_fatbin.py"
 PYTHONS: Final = "pythons"
 
 
@@ -53,14 +54,15 @@ class RefreshResult:
 
 def facts_refresh(root: Path, context: Context, *, write: bool, commit: bool) -> FactsRefresh:
     """Return the settings of a refresh in the project at `root`."""
+    images = image_files(root)
     index_cache = PackageIndexCache(
         index=open_index(context, context.cache / "wheels"),
         addresses=index_addresses(context),
-        fatbin=root / FATBIN,
+        fatbin=images.find(FATBIN) or root / FATBIN,
     )
     return FactsRefresh(
         folder=FACTS,
-        readers=release_readers(root / "images"),
+        readers=release_readers(images),
         index_cache=index_cache,
         context=context,
         today=dt.datetime.now(dt.UTC).date().isoformat(),

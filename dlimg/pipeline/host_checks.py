@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlimg.checks.discover import header_notices
+from dlimg.checks.discover import CheckFolders, header_notices
 from dlimg.checks.evidence import evidence_folder, write_evidence
 from dlimg.checks.host_run import (
     CheckHost,
@@ -20,6 +20,7 @@ from dlimg.checks.host_run import (
 from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.host.git_revision import revision_of
+from dlimg.image_files import image_files
 from dlimg.model import Evidence
 
 
@@ -64,13 +65,14 @@ def check_host(settings: HostSettings, context: Context) -> Iterator[CheckHost]:
     """Yield this machine, ready for checks; SIGHUP ends them."""
     request = HostCheckRequest(
         family=settings.family,
-        images=settings.root / "images",
+        images=image_files(settings.root),
         own_checks=settings.own_checks,
         python=str(Path(settings.python).absolute()) if settings.python else "",
         revision=revision_of(settings.root, context),
     )
+    folders = CheckFolders(images=request.images, own=settings.own_checks)
     with _interrupted_by_hangup(), open_check_host(request, context) as host:
-        for notice in header_notices([settings.family], request.images, settings.own_checks):
+        for notice in header_notices({settings.family: ""}, folders):
             context.log(str(notice))
         yield host
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dlimg.checks.discover import checks_for, header_notices
+from dlimg.checks.discover import CheckFolders, checks_for, header_notices
 from dlimg.context import Log
 from dlimg.errors import BadInput, Problem
 from dlimg.lock.check import check_locks
@@ -16,7 +16,7 @@ from dlimg.render.naming import repository_name, shared_names, tag
 
 def locked_images(project: Project, cells: Sequence[Cell]) -> Iterator[Image]:
     """Yield the images of those cells that have a committed or local lock."""
-    jinja = load_templates(str(project.images))
+    jinja = load_templates(project.images)
     for cell in cells:
         lock = read_lock(cell.id, project.locks)
         if lock is not None:
@@ -84,13 +84,18 @@ def checks_of_cell(project: Project, cell: Cell, own_checks: Path | None) -> tup
 
     Raises BadInput for a missing folder or a malformed check.
     """
-    return checks_for(cell, project.images, own_checks, project.resolution.required_places)
+    return checks_for(cell, _check_folders(project, own_checks), project.resolution.required_places)
 
 
 def log_former_needs(
     project: Project, cells: Iterable[Cell], own_checks: Path | None, log: Log
 ) -> None:
     """Log a sentence for each former name in the headers of these cells' checks."""
-    families = dict.fromkeys(cell.family for cell in cells)
-    for notice in header_notices(families, project.images, own_checks):
+    families = {cell.family: cell.framework.folder for cell in cells}
+    for notice in header_notices(families, _check_folders(project, own_checks)):
         log(str(notice))
+
+
+def _check_folders(project: Project, own_checks: Path | None) -> CheckFolders:
+    families = tuple(dict.fromkeys(cell.family for cell in project.resolution.cells))
+    return CheckFolders(images=project.images, own=own_checks, families=families)

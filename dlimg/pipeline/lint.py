@@ -9,6 +9,7 @@ from typing import Final
 from dlimg.context import Context
 from dlimg.errors import DlimgError, NetworkFailure
 from dlimg.facts.load import Facts
+from dlimg.image_files import image_files
 from dlimg.lint.model import IndexAnswer, LintContext, OnlineAnswers
 from dlimg.lock.pylock import ResolvedWheel
 from dlimg.lock.store import LOCAL, cell_path, local_path, read_bases, read_lock
@@ -125,7 +126,7 @@ def read_lint_context(matrix: str, facts: Facts, today: date) -> LintContext:
     folder = Path(matrix).parent / "locks"
     choices = parse_matrix(read_text(Path(matrix)), matrix)
     resolution = resolve(
-        choices, facts, read_bases(folder), read_frameworks(folder.parent / "images")
+        choices, facts, read_bases(folder), read_frameworks(image_files(folder.parent))
     )
     locks, files = _read_locks(resolution, folder)
     return LintContext(

@@ -12,7 +12,7 @@ from dlimg.builders.secrets import Secrets, secrets_from
 from dlimg.context import Context
 from dlimg.engine.bases import BaseChoice, find_base
 from dlimg.engine.client import Engine, check_buildx, engine_errors
-from dlimg.errors import DlimgError
+from dlimg.errors import BadInput, DlimgError
 from dlimg.host.interrupt import interruptible
 from dlimg.lock.local_wheels import wheel_folders
 from dlimg.lock.lock_all import lock_cells
@@ -57,6 +57,11 @@ def buildable_images(
     """
     folders = wheel_folders(find_links, context)
     local = tuple(cell for cell in cells if folders and _needs_local_lock(project, cell))
+    if local and project.is_shipped:
+        hint = "`dlimg init` starts a project, whose locks may name wheels of a folder"
+        raise BadInput(
+            "wheels from an extra folder are not for the matrix that comes with dlimg", hint=hint
+        )
     if local:
         context.log(f"locking {len(local)} cells whose wheels come from an extra folder")
         lock_cells(local, locker_for(project, find_links, context), log=context.log)

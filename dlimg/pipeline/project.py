@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from dlimg.context import Log
 from dlimg.facts.load import Facts
+from dlimg.image_files import ImageFiles, image_files, is_installed
 from dlimg.lock.store import read_bases
 from dlimg.matrix.parse import compression_from_option, parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
@@ -35,11 +36,13 @@ class Project:
     """A folder with a matrix, images, locks and rendered files; and the resolved matrix."""
 
     root: Path
+    images: ImageFiles
     resolution: Resolution
 
     @property
-    def images(self) -> Path:
-        return self.root / "images"
+    def is_shipped(self) -> bool:
+        """Return whether this is the matrix in the installed package."""
+        return is_installed(self.root)
 
     @property
     def locks(self) -> Path:
@@ -70,13 +73,12 @@ def read_project(
     path = Path(matrix)
     choices = parse_matrix(read_text(path), matrix)
     digests = _base_digests(path.parent / "locks") if pins == "read" else EMPTY_MAPPING
-    resolution = resolve(
-        choices, facts or read_facts(), digests, read_frameworks(path.parent / "images")
-    )
+    images = image_files(path.parent)
+    resolution = resolve(choices, facts or read_facts(), digests, read_frameworks(images))
     if log:
         for notice in resolution.notices:
             log(str(notice))
-    return Project(root=path.parent, resolution=resolution)
+    return Project(root=path.parent, images=images, resolution=resolution)
 
 
 def _base_digests(locks: Path) -> Mapping[str, str]:

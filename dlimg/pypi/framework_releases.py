@@ -17,6 +17,7 @@ from packaging.version import Version
 
 from dlimg.errors import BadInput
 from dlimg.facts.pypi_metadata import page_row, paired_packages, pin, pins
+from dlimg.image_files import ImageFiles
 from dlimg.pypi.cache import PackageIndexCache, RemoteWheel
 
 __all__ = [
@@ -51,13 +52,13 @@ class ReleaseReader:
     wheel_row: Callable[[PackageIndexCache, str, Row], Row]
 
 
-def release_readers(images: Path) -> Mapping[str, ReleaseReader]:
+def release_readers(images: ImageFiles) -> Mapping[str, ReleaseReader]:
     """Return the readers in the folders of a project's images, by framework.
 
     Raises BadInput for a file that does not define a reader.
     """
     readers = {}
-    for path in sorted(images.glob(f"*/{READER}")):
+    for path in images.matching(f"*/{READER}").values():
         names = runpy.run_path(str(path))
         try:
             reader = ReleaseReader(

@@ -176,12 +176,16 @@ def _place(fault: _Fault, cell: Cell, templates: jinja2.Environment) -> str:
     """Return file and line of the template with the fault, or else the family's template."""
     for needle in fault.needles:
         pattern = re.compile(rf"(?<![\w.-]){re.escape(needle)}(?![\w-])", re.IGNORECASE)
-        for name in (f"{cell.family}/Dockerfile.j2", "_layout/Dockerfile.j2"):
-            source, path = _source(templates, name)
+        for folder in (cell.family, cell.framework.folder, "_layout"):
+            source, path = _source(templates, f"{folder}/Dockerfile.j2")
             for number, line in enumerate(source.splitlines(), 1):
                 if pattern.search(line):
                     return f"{path}:{number}"
-    return _source(templates, f"{cell.family}/Dockerfile.j2")[1] or cell.id
+    own = (
+        _source(templates, f"{folder}/Dockerfile.j2")[1]
+        for folder in (cell.family, cell.framework.folder)
+    )
+    return next(filter(None, own), cell.id)
 
 
 def _source(templates: jinja2.Environment, name: str) -> tuple[str, str]:

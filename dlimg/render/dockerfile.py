@@ -15,6 +15,7 @@ import jinja2
 from jinja2 import nodes
 
 from dlimg.errors import BadInput
+from dlimg.image_files import ImageFiles
 from dlimg.matrix.resolve import Resolution
 from dlimg.model import EPOCH, Cell, Flavour, Image, Lock
 from dlimg.render.config_check import check_settings
@@ -38,7 +39,8 @@ from dlimg.render.layout import (
 )
 from dlimg.render.naming import cell_labels, former_tags, repository_name, tag
 
-LAYOUT: Final = "_layout/Dockerfile.j2"
+LAYOUT_FOLDER: Final = "_layout"
+LAYOUT: Final = f"{LAYOUT_FOLDER}/Dockerfile.j2"
 
 # The format of the layout's blocks that `dlimg.assembly.cell_layer` reproduces. Raise it together
 # with `layout_format` in the template when an image built from them would hold other files;
@@ -46,10 +48,10 @@ LAYOUT: Final = "_layout/Dockerfile.j2"
 LAYOUT_FORMAT: Final = 1
 
 
-def load_templates(images: str) -> jinja2.Environment:
-    """Return the templates under a folder such as `images`, read once, when first used."""
+def load_templates(images: ImageFiles) -> jinja2.Environment:
+    """Return the templates among these files, read once, when first used."""
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(images),
+        loader=jinja2.FileSystemLoader(images.folders),
         autoescape=False,  # noqa: S701  # the result is a Dockerfile, not HTML
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -92,24 +94,22 @@ def _rendered(cell: Cell, lock: Lock, templates: jinja2.Environment) -> str:
         folder = template_folder(cell, templates)
         return templates.get_template(f"{folder}/Dockerfile.j2").render(known)
     except jinja2.TemplateNotFound as error:
-        folder = _folder(templates)
-        hint = f"every family has a {folder}/FAMILY/Dockerfile.j2"
-        raise BadInput(f"no template {folder}/{error.name}", where=cell.id, hint=hint) from None
+        hint = "`dlimg list --templates` shows the templates that there are"
+        raise BadInput(f"no template images/{error.name}", where=cell.id, hint=hint) from None
     except jinja2.TemplateSyntaxError as error:
         where = f"{error.filename}:{error.lineno}"
         raise BadInput(f"not a template: {error.message}", where=where) from None
     except jinja2.TemplateRuntimeError as error:
-        where = _place(error.__traceback__, _folder(templates))
+        where = _place(error.__traceback__, _folders(templates))
         wrong = str(error.message)
         hint = _near(wrong, known)
         raise BadInput(f"{wrong}, for {cell.id}", where=where, hint=hint) from None
 
 
 def template_folder(cell: Cell, templates: jinja2.Environment) -> str:
-    """Return the folder of the cell's template: the family's, or else the framework's."""
-    if cell.framework.folder and not _has_template(cell.family, templates):
-        return cell.framework.folder
-    return cell.family
+    """Return the folder of the cell's template: the family's, the framework's, or the layout."""
+    names = (cell.family, cell.framework.folder)
+    return next((name for name in names if name and _has_template(name, templates)), LAYOUT_FOLDER)
 
 
 @cache
@@ -169,17 +169,17 @@ def system_packages(cell: Cell) -> list[str]:
     return sorted(names)
 
 
-def _folder(templates: jinja2.Environment) -> str:
+def _folders(templates: jinja2.Environment) -> tuple[str, ...]:
     loader = templates.loader
-    return loader.searchpath[0] if isinstance(loader, jinja2.FileSystemLoader) else "images"
+    return tuple(loader.searchpath) if isinstance(loader, jinja2.FileSystemLoader) else ()
 
 
-def _place(traceback: TracebackType | None, folder: str) -> str:
+def _place(traceback: TracebackType | None, folders: tuple[str, ...]) -> str:
     """Return file and line of the innermost template in a traceback."""
     place = ""
     while traceback:
         file = traceback.tb_frame.f_code.co_filename
-        if file.startswith(folder):
+        if file.startswith(folders):
             place = f"{file}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
     return place

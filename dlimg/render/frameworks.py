@@ -1,28 +1,36 @@
 """The frameworks of a project: images/<framework>/framework.yaml, read and checked."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from dlimg.document import patterns
 from dlimg.document.validate import Validator
 from dlimg.document.yaml_tree import Node, parse_yaml
 from dlimg.errors import BadInput
+from dlimg.image_files import ImageFiles
 from dlimg.model import EnvVar, Framework
 
 SETTINGS: Final = "framework.yaml"
 ADAPTER: Final = "framework.py"
-_KEYS: Final = ("module", "fixed_packages", "provides", "variables", "compiler", "cuda_env")
+_KEYS: Final = (
+    "module",
+    "facts",
+    "fixed_packages",
+    "provides",
+    "variables",
+    "compiler",
+    "cuda_env",
+)
 
 
-def read_frameworks(images: Path) -> Mapping[str, Framework]:
+def read_frameworks(images: ImageFiles) -> Mapping[str, Framework]:
     """Return the frameworks by their folder under `images`.
 
     Raises BadInput with every problem of the files.
     """
     frameworks = {}
     problems = []
-    for path in sorted(images.glob(f"*/{SETTINGS}")):
+    for path in images.matching(f"*/{SETTINGS}").values():
         folder = path.parent
         try:
             text = path.read_text(encoding="utf-8")
@@ -45,6 +53,7 @@ def parse_framework(text: str, name: str, validator: Validator) -> Framework:
     cuda_env = validator.table(table.get("cuda_env"), "cuda_env")
     return Framework(
         folder=name,
+        facts=validator.text(table.get("facts"), "facts"),
         module=validator.text(table.get("module"), "module"),
         fixed_packages=validator.texts(table.get("fixed_packages"), "fixed_packages"),
         provides=tuple((key, validator.text(value, key)) for key, value in provides.items()),

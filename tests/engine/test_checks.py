@@ -26,6 +26,7 @@ from dlimg.errors import BadInput, Negative, NoEngine
 from dlimg.host.process import wait_until
 from dlimg.model import Base, BuiltImage, Check, CheckStatus, Evidence
 from tests.support import engine_proxy, small_images
+from tests.support.image_folders import files_in
 
 pytestmark = pytest.mark.engine
 
@@ -93,7 +94,12 @@ def run_checks(
     using: CheckSettings | None = None,
 ) -> Evidence:
     return run.run_checks(
-        built, checks, engine, device=device, images=images, settings=using or settings(images)
+        built,
+        checks,
+        engine,
+        device=device,
+        images=files_in(images),
+        settings=using or settings(images),
     )
 
 
@@ -577,7 +583,7 @@ check = Check(name="sleeps", path=str(path), script="", sha256="", proves="", se
 built = BuiltImage(planned=samples.planned(), digest=sys.argv[1], size=0, seconds=0, cached=False)
 using = run.CheckSettings(evidence=images, log=print)
 try:
-    run.run_checks(built, [check], engine, device=None, images=images, settings=using)
+    run.run_checks(built, [check], engine, device=None, images=files_in(images), settings=using)
 except KeyboardInterrupt:
     sys.exit(130)
 """

@@ -23,6 +23,7 @@ from dlimg.checks.verdicts import exit_code_of, is_gpu_tested, outcome_of
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage, CheckStatus, Evidence, Verdict
 from tests.support import elf_files, layout_image, samples
+from tests.support.image_folders import checks_in, files_in
 from tests.support.real_jax import (
     CELL,
     CUDA_CELL,
@@ -124,9 +125,11 @@ echo 'no library' > /tmp/nvml/libnvidia-ml.so.1
 
 def evidence_of(engine: Engine, of: BuiltImage, folder: Path) -> Evidence:
     """What comes of the checks of this file, run as `dlimg test` runs them."""
-    checks = [one for one in checks_for(of.planned.image.cell, IMAGES) if one.name in CHECKS]
+    checks = [
+        one for one in checks_for(of.planned.image.cell, checks_in(IMAGES)) if one.name in CHECKS
+    ]
     using = CheckSettings(evidence=folder, log=print)
-    return run.run_checks(of, checks, engine, device=None, images=IMAGES, settings=using)
+    return run.run_checks(of, checks, engine, device=None, images=files_in(IMAGES), settings=using)
 
 
 def test_the_unchanged_image_passes_every_check(

@@ -17,6 +17,7 @@ from dlimg.checks.run import CheckSettings
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage, CheckStatus, Verdict
 from tests.support import real_jax
+from tests.support.image_folders import checks_in, files_in
 from tests.support.real_jax import IMAGES, PACKAGES, judged
 
 pytestmark = pytest.mark.engine
@@ -490,10 +491,12 @@ def test_a_driver_that_is_mounted_is_no_lie(
 
 def by_command(engine: Engine, built: BuiltImage, folder: Path) -> Verdict:
     """What the command's own way to the check says of an image."""
-    checks = [one for one in checks_for(built.planned.image.cell, IMAGES) if one.name == CHECK]
+    checks = [
+        one for one in checks_for(built.planned.image.cell, checks_in(IMAGES)) if one.name == CHECK
+    ]
     settings = CheckSettings(evidence=folder, log=print)
     (said,) = run.run_checks(
-        built, checks, engine, device=None, images=IMAGES, settings=settings
+        built, checks, engine, device=None, images=files_in(IMAGES), settings=settings
     ).verdicts
     return said
 

@@ -13,6 +13,7 @@ from dlimg.checks.header import parse_header
 from dlimg.checks.verdicts import GPU
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage
+from tests.support.image_folders import files_in
 from tests.support.real_jax import IMAGES, opened
 
 pytestmark = pytest.mark.engine
@@ -64,7 +65,9 @@ def there(engine: Engine, jax_image: BuiltImage) -> Iterator[RunningContainer]:
     ]
     with opened(engine, jax_image, "\n".join((f"mkdir -p {STANDS}", *stands))) as place:
         for family in FAMILIES:
-            place.container.put_archive("/", scripts_archive(read_scripts(IMAGES, family)))
+            place.container.put_archive(
+                "/", scripts_archive(read_scripts(files_in(IMAGES), family))
+            )
         yield place
 
 

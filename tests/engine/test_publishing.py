@@ -37,6 +37,7 @@ from dlimg.store.images import save_image
 from dlimg.store.keys import Layer
 from dlimg.store.store import Store
 from tests.support import samples, small_images
+from tests.support.image_folders import files_in
 
 pytestmark = pytest.mark.engine
 
@@ -341,13 +342,13 @@ def test_inputs_of_checks_are_equal_from_registry_and_engine(
         place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
         config = read_config(place, require_manifest(place, found.digest))
     images = Path(__file__).parents[2] / "images"
-    reference = read_reference_data(built.planned, engine, images)
+    reference = read_reference_data(built.planned, engine, files_in(images))
     assert make_inputs_from_config(built.planned, config, reference) == read_inputs(
-        built, engine, images
+        built, engine, files_in(images)
     )
     other = {**config, "config": {**config["config"], "Env": ["A=2"]}}
     assert make_inputs_from_config(built.planned, other, reference) != read_inputs(
-        built, engine, images
+        built, engine, files_in(images)
     )
 
 

@@ -26,6 +26,7 @@ from dlimg.checks.verdicts import NO_DEVICE, verdict_of
 from dlimg.engine.client import Engine
 from dlimg.model import Base, CheckStatus, Verdict
 from tests.support import layout_image, small_images
+from tests.support.image_folders import checks_in, files_in
 from tests.support.layout_image import IMAGES, Made
 from tests.support.real_jax import slowness
 
@@ -80,7 +81,7 @@ def opened(
     )
     try:
         container.start()
-        container.put_archive("/", scripts_archive(read_scripts(IMAGES, "jax")))
+        container.put_archive("/", scripts_archive(read_scripts(files_in(IMAGES), "jax")))
         ended = container.exec_run(["bash", "-euc", f"{JAX}\n{script}"], user="0")
         assert ended.exit_code == 0, ended.output.decode()
         api = made.engine.sdk.api
@@ -115,9 +116,9 @@ WHOLE = [
 
 def judged(there: RunningContainer, made: Made, name: str, **environment: str) -> Verdict:
     """What this check of manners says there."""
-    found = checks_for(made.built.planned.image.cell, IMAGES)
+    found = checks_for(made.built.planned.image.cell, checks_in(IMAGES))
     (check,) = [one for one in found if one.name == NAMES.get(name, f"runtime_{name}")]
-    placed_one = prepare_check(check, IMAGES, read_scripts(IMAGES, "jax"))
+    placed_one = prepare_check(check, files_in(IMAGES), read_scripts(files_in(IMAGES), "jax"))
     ran = run_check(replace(there, environment=environment), placed_one)
     return verdict_of(check, ran, device=NO_DEVICE)
 
@@ -338,11 +339,11 @@ def test_a_secret_in_the_history_fails(made: Made, tmp_path: Path) -> None:
     built = replace(made.built, digest=str(container.commit().id))
     container.remove()
     cell = made.built.planned.image.cell
-    checks = [one for one in checks_for(cell, IMAGES) if one.name == "runtime_secrets"]
+    checks = [one for one in checks_for(cell, checks_in(IMAGES)) if one.name == "runtime_secrets"]
     settings = CheckSettings(evidence=tmp_path, log=print)
     try:
         (said,) = run.run_checks(
-            built, checks, made.engine, device=None, images=IMAGES, settings=settings
+            built, checks, made.engine, device=None, images=files_in(IMAGES), settings=settings
         ).verdicts
     finally:
         made.engine.sdk.images.remove(built.digest)
@@ -374,7 +375,10 @@ def test_a_secret_in_the_history_fails(made: Made, tmp_path: Path) -> None:
 def test_files_readable_by_root_only_are_checked(
     name: str, script: str, reason: str, made: Made
 ) -> None:
-    kinds = {one.name: one.container for one in checks_for(made.built.planned.image.cell, IMAGES)}
+    kinds = {
+        one.name: one.container
+        for one in checks_for(made.built.planned.image.cell, checks_in(IMAGES))
+    }
     assert kinds[NAMES.get(name, f"runtime_{name}")] == "root"
     with opened(made, script, user="0") as there:
         said = judged(there, made, name)
@@ -411,7 +415,7 @@ def confined(made: Made, kind: ContainerKind, script: str = "") -> Iterator[Runn
     )
     try:
         container.start()
-        container.put_archive(ROOT, scripts_archive(read_scripts(IMAGES, "jax"), ROOT))
+        container.put_archive(ROOT, scripts_archive(read_scripts(files_in(IMAGES), "jax"), ROOT))
         api = made.engine.sdk.api
         yield RunningContainer(container=container, api=api, environment={}, memory=0, grace=15.0)
     finally:

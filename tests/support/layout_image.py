@@ -17,6 +17,7 @@ from dlimg.model import Base, BuiltImage, Cell, Flavour, PlannedImage
 from dlimg.render.dockerfile import load_templates, render_dockerfile
 from dlimg.render.naming import cell_labels
 from tests.support import samples, small_images
+from tests.support.image_folders import files_in
 
 IMAGES = Path(__file__).parents[2] / "images"
 LOCK = samples.lock(
@@ -67,7 +68,7 @@ class Made:
 
 def planned(base: Base, cell: Cell) -> PlannedImage:
     lock = replace(LOCK, wheels=(*LOCK.wheels, CUDA_RUNTIME)) if cell.is_cuda else LOCK
-    text = render_dockerfile(cell, lock, load_templates(str(IMAGES)))
+    text = render_dockerfile(cell, lock, load_templates(files_in(IMAGES)))
     name = f"dlimg-test/manners-{secrets.token_hex(4)}"
     said = cell_labels(cell, lock)
     image = samples.image(cell, locked=lock, dockerfile=text, labels=said, repository=name)

@@ -30,6 +30,7 @@ from dlimg.render.dockerfile import load_templates
 from dlimg.render.layout_tree import Node, layout_tree
 from dlimg.store.store import layer_store
 from dlimg.store.systems import load_system, system_source
+from tests.support.image_folders import checks_in, files_in
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "images"
@@ -103,7 +104,7 @@ def opened(
 def layout_of(built: BuiltImage) -> tuple[Node, ...]:
     """The layout's own paths, by the project's templates."""
     image = built.planned.image
-    return layout_tree(image.cell, image.lock, load_templates(str(IMAGES)))
+    return layout_tree(image.cell, image.lock, load_templates(files_in(IMAGES)))
 
 
 def slowness(there: RunningContainer) -> float:
@@ -118,7 +119,7 @@ def judged(
     there: RunningContainer, of: BuiltImage, name: str, *edits: Edit, **environment: str
 ) -> Verdict:
     """What the check of this name says here, after edits of the scripts: path, from, to."""
-    found = read_scripts(IMAGES, "jax")
+    found = read_scripts(files_in(IMAGES), "jax")
     for path, old, new in edits:
         text = found[path].decode()
         assert text.count(old) == 1, f"{path} does not hold once: {old}"
@@ -128,6 +129,10 @@ def judged(
         of.planned, {}, reference=ReferenceData(layout=layout_of(of), records=records)
     )
     there.container.put_archive("/", scripts_archive({**found, **facts.files}))
-    (check,) = [one for one in checks_for(of.planned.image.cell, IMAGES) if one.name == name]
-    ran = run_check(replace(there, environment=environment), prepare_check(check, IMAGES, found))
+    (check,) = [
+        one for one in checks_for(of.planned.image.cell, checks_in(IMAGES)) if one.name == name
+    ]
+    ran = run_check(
+        replace(there, environment=environment), prepare_check(check, files_in(IMAGES), found)
+    )
     return verdict_of(check, ran, device=DEVICE)

@@ -22,8 +22,9 @@ from dlimg.model import (
     Wheel,
 )
 from dlimg.render.frameworks import read_frameworks
+from tests.support.image_folders import files_in
 
-FRAMEWORKS: Final = read_frameworks(Path(__file__).parents[2] / "images")
+FRAMEWORKS: Final = read_frameworks(files_in(Path(__file__).parents[2] / "images"))
 PLATFORM: Final = "x86_64-manylinux_2_28"
 OPERATING_SYSTEMS: Final[Mapping[str, OperatingSystem]] = MappingProxyType(
     {

@@ -15,6 +15,7 @@ from dlimg.render.layout import LAYOUT_FILES, cell_files
 from dlimg.render.layout_tree import layout_tree, tree_text
 from tests.support import samples
 from tests.support.check_scripts import FAILED, IMAGES, NOT_RUN, code_of
+from tests.support.image_folders import files_in
 
 alternatives = importlib.import_module("_alternatives")
 apt = importlib.import_module("_apt")
@@ -442,7 +443,7 @@ def test_a_cache_in_another_format_is_told_of() -> None:
 
 def test_the_layout_holds_every_file_that_templates_and_lock_make() -> None:
     cell, lock = samples.cell(), samples.lock()
-    nodes = {node.path: node for node in layout_tree(cell, lock, load_templates(str(IMAGES)))}
+    nodes = {node.path: node for node in layout_tree(cell, lock, load_templates(files_in(IMAGES)))}
     for file in LAYOUT_FILES:
         text = (IMAGES / "_layout" / file.template).read_text()
         node = nodes[file.path.removeprefix("/")]

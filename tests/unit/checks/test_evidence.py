@@ -27,6 +27,7 @@ from dlimg.checks.evidence import (
 )
 from dlimg.context import Context
 from dlimg.model import Check, CheckStatus, Evidence, Host, Verdict
+from tests.support.image_folders import files_in
 
 DIGEST = "sha256:" + "a" * 64
 CDI = "nvidia.com/gpu=all"
@@ -223,13 +224,14 @@ def test_the_sha256_of_a_check_covers_its_imports() -> None:
     check = replace(CHECK, path="/p/images/jax/checks/learns.py", sha256="1")
     images = Path("/p/images")
     files = {"common/checks/_gpu.py": b"1", "jax/checks/learns.py": b"2"}
-    one = prepare_check(check, images, files)
+    one = prepare_check(check, files_in(images), files)
     assert one.path == f"{ROOT}/jax/checks/learns.py"
-    assert prepare_check(check, images, {**files, "jax/checks/other.py": b"3"}) == one
+    assert prepare_check(check, files_in(images), {**files, "jax/checks/other.py": b"3"}) == one
     assert (
-        prepare_check(check, images, {**files, "common/checks/_gpu.py": b"4"}).sha256 != one.sha256
+        prepare_check(check, files_in(images), {**files, "common/checks/_gpu.py": b"4"}).sha256
+        != one.sha256
     )
-    assert prepare_check(replace(check, sha256="2"), images, files).sha256 != one.sha256
+    assert prepare_check(replace(check, sha256="2"), files_in(images), files).sha256 != one.sha256
 
 
 def test_the_evidence_file_is_readable_json() -> None:

@@ -14,6 +14,7 @@ from dlimg.checks.inputs import CheckInputs
 from dlimg.errors import BadInput
 from dlimg.model import Cell, Check, Flavour
 from tests.support import samples
+from tests.support.image_folders import checks_in, files_in
 
 IMAGES = Path(__file__).parents[3] / "images"
 FAMILIES = ("jax", "pytorch", "tensorflow")
@@ -49,7 +50,7 @@ def whole(images: Path) -> Path:
 
 
 def names(cell: Cell, images: Path) -> list[str]:
-    return [check.name for check in checks_for(cell, images)]
+    return [check.name for check in checks_for(cell, checks_in(images))]
 
 
 def test_the_fields_of_a_header() -> None:
@@ -68,7 +69,7 @@ def test_a_check_has_the_fields_of_its_header(tmp_path: Path) -> None:
     text = header("needs: gpu", "seconds: 45", "applies: cuda")
     write(whole(tmp_path), "common/checks/extra", text=text)
     cell = samples.cell(accelerator="cuda13.2")
-    (check,) = (check for check in checks_for(cell, tmp_path) if check.name == "extra")
+    (check,) = (check for check in checks_for(cell, checks_in(tmp_path)) if check.name == "extra")
     assert check == Check(
         name="extra",
         path=str(tmp_path / "common/checks/extra.py"),
@@ -211,7 +212,7 @@ def test_checks_that_need_a_flavour_apply_to_it_alone(tmp_path: Path, flavour: F
 def test_gpu_needs_are_removed_on_a_cpu_image(tmp_path: Path) -> None:
     text = header("needs: gpu, network, image", "seconds: 5")
     write(whole(tmp_path), "common/checks/extra", text=text)
-    assert checks_for(samples.cell(), tmp_path)[0].needs == {"network", "image"}
+    assert checks_for(samples.cell(), checks_in(tmp_path))[0].needs == {"network", "image"}
 
 
 def test_a_check_for_two_gpus_needs_one_too() -> None:
@@ -221,7 +222,7 @@ def test_a_check_for_two_gpus_needs_one_too() -> None:
 
 def test_two_gpus_are_removed_on_a_cpu_image(tmp_path: Path) -> None:
     write(whole(tmp_path), "common/checks/extra", text=header("needs: two gpus", "seconds: 5"))
-    assert checks_for(samples.cell(), tmp_path)[0].needs == frozenset()
+    assert checks_for(samples.cell(), checks_in(tmp_path))[0].needs == frozenset()
 
 
 def test_all_problems_of_a_header_at_once() -> None:
@@ -238,14 +239,16 @@ def scripts_of(family: str) -> list[str]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_cuda_image_gets_all_checks(family: str) -> None:
-    checks = checks_for(samples.cell(family, accelerator="cuda13.2", flavour=Flavour.DEVEL), IMAGES)
+    checks = checks_for(
+        samples.cell(family, accelerator="cuda13.2", flavour=Flavour.DEVEL), checks_in(IMAGES)
+    )
     assert [check.name for check in checks] == scripts_of(family)
     assert {one.name for one in checks if "gpu" in one.needs} == {*ON_GPU, "compiled_step"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_cpu_image_gets_what_applies_and_needs_no_gpu(family: str) -> None:
-    checks = checks_for(samples.cell(family), IMAGES)
+    checks = checks_for(samples.cell(family), checks_in(IMAGES))
     only_cuda = (ON_GPU - {"conv_training"}) | ({"compiled_step"} - set(compiled(family)))
     assert [one.name for one in checks] == [
         name for name in scripts_of(family) if name not in only_cuda
@@ -260,7 +263,7 @@ def test_common_checks_come_first_and_modules_are_none(tmp_path: Path) -> None:
 
 def test_missing_common_checks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
-        checks_for(samples.cell(), write(tmp_path, "pytorch/checks/nvidia_smi"))
+        checks_for(samples.cell(), checks_in(write(tmp_path, "pytorch/checks/nvidia_smi")))
     (folder,) = caught.value.problems
     assert folder.where == str(tmp_path / "common" / "checks")
 
@@ -268,11 +271,11 @@ def test_missing_common_checks_are_refused(tmp_path: Path) -> None:
 def test_a_second_family_of_a_framework_gets_the_same_checks() -> None:
     first = samples.cell("jax")
     second = replace(first, family="jax-nlp")
-    assert checks_for(second, IMAGES) == checks_for(first, IMAGES)
+    assert checks_for(second, checks_in(IMAGES)) == checks_for(first, checks_in(IMAGES))
 
 
 def test_checks_of_a_framework_are_for_families_with_one() -> None:
-    without = {check.name for check in checks_for(samples.cell("sklearn"), IMAGES)}
+    without = {check.name for check in checks_for(samples.cell("sklearn"), checks_in(IMAGES))}
     assert {"tag_matches_image", "runtime_start", "runtime_arbitrary_uid"} <= without
     assert not without & {"conv_training", "compiled_step"}
 
@@ -292,7 +295,7 @@ def test_former_names_of_checks_work(wanted: str, required_now: set[str]) -> Non
 
 
 def required(cell: Cell, images: Path, own: Path | None = None) -> list[str]:
-    return [check.name for check in checks_for(cell, images, own) if check.required]
+    return [check.name for check in checks_for(cell, checks_in(images, own)) if check.required]
 
 
 def test_required_checks_of_the_matrix(tmp_path: Path) -> None:
@@ -310,7 +313,7 @@ def test_a_missing_required_check_is_reported_with_its_place(
         samples.cell(), required_checks=("conv_trainin", "runtime_*", "tag_matches_image")
     )
     with pytest.raises(BadInput) as caught:
-        checks_for(cell, whole(tmp_path), None, {"conv_trainin": "matrix.yaml:7"})
+        checks_for(cell, checks_in(whole(tmp_path)), {"conv_trainin": "matrix.yaml:7"})
     near, none = caught.value.problems
     assert (near.where, near.hint) == ("matrix.yaml:7", "did you mean 'conv_training'?")
     assert near.message == f"{cell.id} has no check conv_trainin, which is required of it"
@@ -321,7 +324,7 @@ def test_a_check_that_is_not_for_the_image_cannot_be_required_of_it(tmp_path: Pa
     text = header("needs: gpu", "seconds: 5", "applies: cuda")
     write(whole(tmp_path), "common/checks/extra", text=text)
     with pytest.raises(BadInput, match="has no check extra"):
-        checks_for(replace(samples.cell(), required_checks=("extra",)), tmp_path)
+        checks_for(replace(samples.cell(), required_checks=("extra",)), checks_in(tmp_path))
 
 
 def own_folder(tmp_path: Path, *names: str) -> Path:
@@ -337,7 +340,7 @@ def test_own_checks_come_last_and_are_required(tmp_path: Path) -> None:
     own = own_folder(tmp_path, "ours", "_help", "pytorch/mine", "jax/other")
     write(images, "jax/checks/x")
     cell = replace(samples.cell(), required_checks=("tag_matches_image",))
-    found = [check.name for check in checks_for(cell, images, own)]
+    found = [check.name for check in checks_for(cell, checks_in(images, own))]
     assert found == ["extra", *sorted(FOUR), "ours", "mine"]
     assert required(cell, images, own) == ["tag_matches_image", "ours", "mine"]
 
@@ -383,7 +386,7 @@ def test_a_wrong_folder_of_own_checks_is_refused(
 ) -> None:
     images = write(whole(tmp_path / "images"), "common/checks/_gpu")
     with pytest.raises(BadInput) as caught:
-        checks_for(samples.cell(), images, own_folder(tmp_path, *there))
+        checks_for(samples.cell(), checks_in(images, own_folder(tmp_path, *there)))
     (problem,) = caught.value.problems
     assert problem.where == str(tmp_path / where)
     assert message in problem.message
@@ -396,7 +399,7 @@ def test_other_files_among_own_checks_are_refused(tmp_path: Path, name: str) -> 
     (own / name).mkdir()
     (own / f"{name.removesuffix('.py')}2.py").symlink_to("nowhere")
     with pytest.raises(BadInput, match="this is not a file") as caught:
-        checks_for(samples.cell(), whole(tmp_path / "images"), own)
+        checks_for(samples.cell(), checks_in(whole(tmp_path / "images"), own))
     assert len(caught.value.problems) == 2
 
 
@@ -404,74 +407,80 @@ def test_an_unprintable_name_is_reported_in_ascii(tmp_path: Path) -> None:
     own = own_folder(tmp_path, "one")
     (own / os.fsdecode(b"b\xff\n.py")).write_text("")
     with pytest.raises(BadInput, match=r"b\\udcff\\n\.py"):
-        checks_for(samples.cell(), whole(tmp_path / "images"), own)
+        checks_for(samples.cell(), checks_in(whole(tmp_path / "images"), own))
 
 
 def test_a_module_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     images = whole(tmp_path / "images")
     (images / "common/checks/_gone.py").symlink_to("nowhere")
     with pytest.raises(BadInput, match=r"_gone\.py: a script or module cannot be read"):
-        read_scripts(images, "pytorch")
+        read_scripts(files_in(images), "pytorch")
 
 
 def test_no_folder_of_own_checks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such folder"):
-        checks_for(samples.cell(), whole(tmp_path), tmp_path / "own")
+        checks_for(samples.cell(), checks_in(whole(tmp_path), tmp_path / "own"))
 
 
 def test_own_checks_get_copies_of_all_modules(tmp_path: Path) -> None:
     images = write(whole(tmp_path / "images"), "common/checks/_gpu", "pytorch/checks/_layers")
     own = own_folder(tmp_path, "ours", "_help", "pytorch/mine")
-    found = read_scripts(images, "pytorch", own)
+    found = read_scripts(files_in(images), "pytorch", own)
     assert sorted(name for name in found if name.startswith("own/")) == [
         f"own/checks/{name}.py" for name in ("_gpu", "_help", "_layers", "mine", "ours")
     ]
     before = {
-        check.name: prepare_check(check, images, found)
-        for check in checks_for(samples.cell(), images)
+        check.name: prepare_check(check, files_in(images), found)
+        for check in checks_for(samples.cell(), checks_in(images))
     }
-    checks = {check.name: check for check in checks_for(samples.cell(), images, own)}
-    assert prepare_check(checks["mine"], images, found).path == f"{ROOT}/own/checks/mine.py"
+    checks = {check.name: check for check in checks_for(samples.cell(), checks_in(images, own))}
+    assert (
+        prepare_check(checks["mine"], files_in(images), found).path == f"{ROOT}/own/checks/mine.py"
+    )
     # What a user's own folder holds changes nothing for the checks of the project.
-    without = read_scripts(images, "pytorch")
-    assert {name: prepare_check(checks[name], images, without) for name in before} == before
-    mine = prepare_check(checks["mine"], images, found).sha256
+    without = read_scripts(files_in(images), "pytorch")
+    assert {
+        name: prepare_check(checks[name], files_in(images), without) for name in before
+    } == before
+    mine = prepare_check(checks["mine"], files_in(images), found).sha256
     write(own, "_help", text="changed = True\n")
-    changed = read_scripts(images, "pytorch", own)
-    assert prepare_check(checks["mine"], images, changed).sha256 != mine
-    assert prepare_check(checks["extra"], images, changed) == before["extra"]
+    changed = read_scripts(files_in(images), "pytorch", own)
+    assert prepare_check(checks["mine"], files_in(images), changed).sha256 != mine
+    assert prepare_check(checks["extra"], files_in(images), changed) == before["extra"]
 
 
 def test_the_sha256_of_a_check_covers_inputs_and_container_kind(tmp_path: Path) -> None:
     images = whole(tmp_path)
-    (check, *_) = checks_for(samples.cell(), images)
-    found = read_scripts(images, "pytorch")
+    (check, *_) = checks_for(samples.cell(), checks_in(images))
+    found = read_scripts(files_in(images), "pytorch")
     first = CheckInputs(environment={"DLIMG_CELL": "{}"}, files={"common/checks/lock.json": b"1"})
     others = [
-        prepare_check(check, images, found),
-        prepare_check(check, images, found, first),
-        prepare_check(check, images, found, replace(first, environment={"DLIMG_CELL": "{ }"})),
+        prepare_check(check, files_in(images), found),
+        prepare_check(check, files_in(images), found, first),
         prepare_check(
-            check, images, found, replace(first, files={"common/checks/lock.json": b"2"})
+            check, files_in(images), found, replace(first, environment={"DLIMG_CELL": "{ }"})
         ),
-        prepare_check(replace(check, container="read-only"), images, found, first),
-        prepare_check(replace(check, needs=frozenset({"network"})), images, found, first),
+        prepare_check(
+            check, files_in(images), found, replace(first, files={"common/checks/lock.json": b"2"})
+        ),
+        prepare_check(replace(check, container="read-only"), files_in(images), found, first),
+        prepare_check(replace(check, needs=frozenset({"network"})), files_in(images), found, first),
     ]
     assert len({one.sha256 for one in others}) == len(others)
-    assert prepare_check(check, images, found, replace(first)) == others[1]
+    assert prepare_check(check, files_in(images), found, replace(first)) == others[1]
 
 
 def test_duplicate_check_names_are_refused(tmp_path: Path) -> None:
     write(whole(tmp_path), "common/checks/tag_matches_image")
     with pytest.raises(BadInput, match="has the same name"):
-        checks_for(samples.cell(), tmp_path)
+        checks_for(samples.cell(), checks_in(tmp_path))
 
 
 def test_invalid_headers_of_all_scripts_are_reported_together(tmp_path: Path) -> None:
     broken = header("needs: gpu", "minutes: 5", "seconds: 5")
     write(whole(tmp_path), "common/checks/extra", "pytorch/checks/nvidia_smi", text=broken)
     with pytest.raises(BadInput) as caught:
-        checks_for(samples.cell(), tmp_path)
+        checks_for(samples.cell(), checks_in(tmp_path))
     assert [Path(problem.where).name for problem in caught.value.problems] == [
         "extra.py:4",
         "nvidia_smi.py:4",
@@ -481,7 +490,7 @@ def test_invalid_headers_of_all_scripts_are_reported_together(tmp_path: Path) ->
 def test_a_script_that_is_no_text_is_refused(tmp_path: Path) -> None:
     whole(tmp_path).joinpath("common/checks/extra.py").write_bytes(b'"""\xff"""')
     with pytest.raises(BadInput, match="cannot be read"):
-        checks_for(samples.cell(), tmp_path)
+        checks_for(samples.cell(), checks_in(tmp_path))
 
 
 def test_a_flavour_is_read_by_its_former_name_with_a_notice() -> None:
@@ -498,12 +507,12 @@ def test_former_names_in_own_checks_are_noticed_once(tmp_path: Path) -> None:
     own = tmp_path / "own"
     write(tmp_path, "own/mine", text=header("needs: flavour notebook", "seconds: 5"))
     images = whole(tmp_path)
-    (notice,) = header_notices(["pytorch", "pytorch"], images, own)
+    (notice,) = header_notices({"pytorch": ""}, checks_in(images, own))
     assert notice.where == f"{own}/mine.py:3"
-    assert header_notices(["pytorch"], images) == ()
+    assert header_notices({"pytorch": ""}, checks_in(images)) == ()
 
 
 def test_the_checks_of_the_project_have_no_former_names() -> None:
     families = [path.parent.name for path in IMAGES.glob("*/Dockerfile.j2")]
     assert families
-    assert header_notices(families, IMAGES) == ()
+    assert header_notices(dict.fromkeys(families, ""), checks_in(IMAGES)) == ()

@@ -31,6 +31,7 @@ from dlimg.errors import BadInput
 from dlimg.host.process import wait_until
 from dlimg.model import CheckStatus, Evidence, Verdict
 from tests.support.check_scripts import COMMON, no_gpu_here
+from tests.support.image_folders import files_in
 
 run_checks_on_host.__test__ = False  # type: ignore[attr-defined]
 
@@ -105,14 +106,14 @@ def there(images: Path, tmp_path: Path) -> Iterator[CheckHost]:
     """This machine as one that has a GPU's device file."""
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "nvidia0").touch()
-    wanted = HostCheckRequest(family="fake", images=images, python=sys.executable)
+    wanted = HostCheckRequest(family="fake", images=files_in(images), python=sys.executable)
     with open_check_host(wanted, Context.of(os.environ, print), devices=tmp_path / "dev") as found:
         yield found
 
 
 def verdict(there: CheckHost, name: str, header: str, body: str) -> Verdict:
     """What the check says; written before the machine was looked at, or after."""
-    write(there.request.images / "fake" / "checks", name, header, body)
+    write(there.request.images.folders[0] / "fake" / "checks", name, header, body)
     with open_check_host(there.request, Context.of(there.environment, print)) as found:
         seen = replace(found, has_gpu=there.has_gpu)
         check = next(one for one in checks_on_host(seen) if one.name == name)
@@ -203,7 +204,7 @@ def test_a_gpu_is_expected_where_nvml_answers(images: Path, tmp_path: Path) -> N
     module = images / "common" / "checks" / "_gpu.py"
     one = "Gpu('GPU-1', 'NVIDIA H200', '580', '9.0', 1)"
     module.write_text(f"{module.read_text()}\nlook = lambda: Sight([{one}], [], '')\n")
-    wanted = HostCheckRequest(family="fake", images=images, python=sys.executable)
+    wanted = HostCheckRequest(family="fake", images=files_in(images), python=sys.executable)
     with open_check_host(wanted, Context.of(os.environ, print), devices=tmp_path) as found:
         assert (found.gpus, found.has_gpu) == (("NVIDIA H200",), True)
 
@@ -211,7 +212,7 @@ def test_a_gpu_is_expected_where_nvml_answers(images: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 11)", "raise SystemExit(1)", "print('{')"])
 def test_a_device_file_is_enough_to_expect_a_gpu(end: str, images: Path, tmp_path: Path) -> None:
     (images / "common" / "checks" / "_gpu.py").write_text(f"import os\n{end}\n")
-    wanted = HostCheckRequest(family="fake", images=images, python=sys.executable)
+    wanted = HostCheckRequest(family="fake", images=files_in(images), python=sys.executable)
     for name, is_expected in (("nvidiactl", False), ("nvidia1", True)):
         (tmp_path / name).touch()
         with open_check_host(wanted, Context.of(os.environ, print), devices=tmp_path) as found:
@@ -233,7 +234,7 @@ def test_inputs_of_a_check_on_a_host(there: CheckHost, monkeypatch: pytest.Monke
 
 
 def test_checks_of_an_image_do_not_apply_to_a_host(there: CheckHost) -> None:
-    folder = there.request.images / "fake" / "checks"
+    folder = there.request.images.folders[0] / "fake" / "checks"
     for name, header in {
         "tag": "needs: image",
         "notebook": "needs: gpu, flavour workspace",
@@ -256,7 +257,9 @@ def test_checks_of_an_image_do_not_apply_to_a_host(there: CheckHost) -> None:
 def test_checks_that_need_a_compiler_are_not_required_without_one(
     path: str, reason: str, there: CheckHost, tmp_path: Path, *, has_headers: bool
 ) -> None:
-    write(there.request.images / "fake" / "checks", "compiles", "needs: compiler", "pass")
+    write(
+        there.request.images.folders[0] / "fake" / "checks", "compiles", "needs: compiler", "pass"
+    )
     (tmp_path / "bin").mkdir()
     for name in path.split():
         (tmp_path / "bin" / name).touch(mode=0o755)
@@ -287,7 +290,7 @@ def test_a_flaky_check_is_tried_twice(there: CheckHost, tmp_path: Path) -> None:
 
 def test_the_sha256_on_a_host_covers_modules(there: CheckHost) -> None:
     first = verdict(there, "one", "needs: nothing", "pass").sha256
-    (there.request.images / "common" / "checks" / "_verdict.py").write_text("x = 1\n")
+    (there.request.images.folders[0] / "common" / "checks" / "_verdict.py").write_text("x = 1\n")
     assert verdict(there, "one", "needs: nothing", "pass").sha256 != first
 
 

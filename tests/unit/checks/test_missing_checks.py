@@ -21,6 +21,7 @@ from dlimg.checks.evidence import (
     write_evidence,
 )
 from dlimg.model import CheckStatus, Evidence, Verdict
+from tests.support.image_folders import files_in
 
 
 def evidence(*checks: str, digest: str = "sha256:1", cell: str = "a-cell") -> Evidence:
@@ -145,11 +146,11 @@ def test_a_folder_that_is_gone_is_forgotten(tmp_path: Path) -> None:
 def test_checks_by_the_folder_that_they_come_from(tmp_path: Path) -> None:
     scripts = {"common/checks/a.py": b"", "own/checks/mine.py": b"", "jax/checks/b.py": b""}
     images, own = tmp_path / "images", tmp_path / "own"
-    assert group_by_folder(["mine", "b", "a"], scripts, images, own) == {
+    assert group_by_folder(["mine", "b", "a"], scripts, files_in(images), own) == {
         str(images): ("a", "b"),
         str(own): ("mine",),
     }
-    assert group_by_folder(["b", "a"], scripts, images, None) == {str(images): ("a", "b")}
+    assert group_by_folder(["b", "a"], scripts, files_in(images), None) == {str(images): ("a", "b")}
 
 
 def test_a_record_of_format_1_has_only_the_digest(tmp_path: Path) -> None:

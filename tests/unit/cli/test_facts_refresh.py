@@ -24,6 +24,7 @@ from dlimg.pypi.simple_api import IndexFile, list_files, parse_html
 from dlimg.pypi.uv_queries import index_addresses
 from tests.support import elf_files
 from tests.support.http_server import served
+from tests.support.image_folders import files_in
 
 ROOT = Path(__file__).parents[3]
 TORCH = """\
@@ -173,7 +174,7 @@ def refresh(shop: Shop, folder: Path, *, write: bool = True, commit: bool = Fals
     )
     return FactsRefresh(
         folder=folder,
-        readers=release_readers(ROOT / "images"),
+        readers=release_readers(files_in(ROOT / "images")),
         index_cache=index_cache,
         context=Context.of(environment, print),
         today="2026-02-03",

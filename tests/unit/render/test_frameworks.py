@@ -7,11 +7,17 @@ import pytest
 
 from dlimg.errors import BadInput
 from dlimg.model import EnvVar, Framework
-from dlimg.render.dockerfile import load_templates, render_dockerfile, template_folder
+from dlimg.render.dockerfile import (
+    layers_obstacle,
+    load_templates,
+    render_dockerfile,
+    template_folder,
+)
 from dlimg.render.frameworks import read_frameworks
 from dlimg.render.image_config import image_environment
 from tests.support import samples
 from tests.support.check_scripts import IMAGES
+from tests.support.image_folders import files_in
 
 WHOLE = """\
 module: torch
@@ -32,7 +38,7 @@ def write(images: Path, text: str) -> Path:
 
 
 def test_every_key_is_read(tmp_path: Path) -> None:
-    assert read_frameworks(write(tmp_path, WHOLE)) == {
+    assert read_frameworks(files_in(write(tmp_path, WHOLE))) == {
         "pytorch": Framework(
             folder="pytorch",
             module="torch",
@@ -46,7 +52,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
 
 
 def test_a_project_without_frameworks_has_none(tmp_path: Path) -> None:
-    assert read_frameworks(tmp_path) == {}
+    assert read_frameworks(files_in(tmp_path)) == {}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +67,7 @@ def test_a_project_without_frameworks_has_none(tmp_path: Path) -> None:
 )
 def test_malformed_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(BadInput, match=message) as caught:
-        read_frameworks(write(tmp_path, text))
+        read_frameworks(files_in(write(tmp_path, text)))
     assert "pytorch/framework.yaml:" in caught.value.problems[0].where
 
 
@@ -74,13 +80,17 @@ def test_variables_of_a_framework_are_for_cuda_images() -> None:
 
 def test_a_second_family_of_a_framework_needs_no_template() -> None:
     cell = replace(samples.cell("jax"), family="jax-nlp")
-    templates = load_templates(str(IMAGES))
+    templates = load_templates(files_in(IMAGES))
     assert template_folder(cell, templates) == "jax"
     text = render_dockerfile(cell, samples.lock(cell.id), templates)
     assert "from images/jax/Dockerfile.j2" in text
 
 
-def test_a_family_without_template_and_framework_is_refused() -> None:
+def test_a_family_without_template_and_framework_has_the_layout_alone() -> None:
     cell = samples.cell("sklearn")
-    with pytest.raises(BadInput, match="no template"):
-        render_dockerfile(cell, samples.lock(cell.id), load_templates(str(IMAGES)))
+    templates = load_templates(files_in(IMAGES))
+    assert template_folder(cell, templates) == "_layout"
+    assert "from images/_layout/Dockerfile.j2" in render_dockerfile(
+        cell, samples.lock(cell.id), templates
+    )
+    assert layers_obstacle("_layout", templates) == ""

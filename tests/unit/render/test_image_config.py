@@ -13,6 +13,7 @@ from dlimg.render.image_config import affected_program, image_config, image_envi
 from dlimg.render.naming import cell_labels
 from tests.support import samples
 from tests.support.dockerfile_config import config_in
+from tests.support.image_folders import files_in
 
 IMAGES = Path(__file__).parents[3] / "images"
 CELLS = [
@@ -33,7 +34,7 @@ def with_env(*variables: EnvVar) -> Cell:
 def test_the_dockerfile_sets_the_image_config(cell: Cell) -> None:
     lock = samples.lock(cell.id)
     wanted = image_config(cell, cell_labels(cell, lock))
-    said = config_in(render_dockerfile(cell, lock, load_templates(str(IMAGES))))
+    said = config_in(render_dockerfile(cell, lock, load_templates(files_in(IMAGES))))
     assert said.env == wanted.env
     assert (said.cmd, said.entrypoint, said.user) == (wanted.cmd, wanted.entrypoint, "user")
     assert (said.healthcheck, said.exposed) == (wanted.healthcheck, wanted.exposed)
@@ -52,7 +53,7 @@ def test_variables_of_the_matrix_are_in_it_as_they_are() -> None:
         EnvVar(name="LD_PRELOAD", value="/usr/lib/libjemalloc.so.2", why="memory"),
     )
     cell = with_env(*variables)
-    text = render_dockerfile(cell, samples.lock(cell.id), load_templates(str(IMAGES)))
+    text = render_dockerfile(cell, samples.lock(cell.id), load_templates(files_in(IMAGES)))
     assert "\n# memory\nENV LD_PRELOAD=/usr/lib/libjemalloc.so.2\n" in text
     said = dict(one.split("=", 1) for one in config_in(text).env)
     assert {one.name: said[one.name] for one in variables} == {
@@ -139,7 +140,7 @@ def project(folder: Path, text: str) -> str:
 
 def refused(folder: Path, cell: Cell) -> tuple[str, str, str]:
     with pytest.raises(BadInput) as caught:
-        render_dockerfile(cell, samples.lock(cell.id), load_templates(str(folder)))
+        render_dockerfile(cell, samples.lock(cell.id), load_templates(files_in(folder)))
     problem = caught.value.problems[0]
     return problem.message, problem.where, problem.hint
 
@@ -200,4 +201,6 @@ def test_a_template_may_run_copy_and_repeat(tmp_path: Path) -> None:
     start = '{% extends "_layout/Dockerfile.j2" %}\n{% block framework %}\n'
     project(tmp_path, f"{start}{lines}{{% endblock %}}")
     cell = samples.cell()
-    assert lines in render_dockerfile(cell, samples.lock(cell.id), load_templates(str(tmp_path)))
+    assert lines in render_dockerfile(
+        cell, samples.lock(cell.id), load_templates(files_in(tmp_path))
+    )

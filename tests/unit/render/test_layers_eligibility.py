@@ -15,6 +15,7 @@ from dlimg.render.dockerfile import (
     layout_format,
     load_templates,
 )
+from tests.support.image_folders import files_in
 from tests.support.jax_project import CELL, ROOT, enter_project
 
 FAMILIES = ("jax", "pytorch", "tensorflow")
@@ -29,7 +30,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def obstacle(images: Path, family: str = "jax") -> str:
-    return layers_obstacle(family, load_templates(str(images)))
+    return layers_obstacle(family, load_templates(files_in(images)))
 
 
 def write(images: Path, name: str, text: str) -> None:
@@ -41,7 +42,7 @@ def write(images: Path, name: str, text: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_families_of_this_project_can_be_assembled(family: str) -> None:
     assert obstacle(ROOT / "images", family) == ""
-    assert layout_format(load_templates(str(ROOT / "images"))) == LAYOUT_FORMAT
+    assert layout_format(load_templates(files_in(ROOT / "images"))) == LAYOUT_FORMAT
 
 
 def test_a_comment_in_the_layout_does_not_change_the_builder(images: Path) -> None:
