@@ -42,7 +42,7 @@ def rendering_problems(files: RenderedFiles) -> list[Problem]:
     """Return a problem for each Dockerfile that is missing, out of date or stale."""
     hint = "run `dlimg render` and review the change"
     problems = [
-        Problem(message="is not what would be rendered now", where=str(path), hint=hint)
+        _difference(path, text, hint)
         for path, text in files.dockerfiles.items()
         if _read(path) != text
     ]
@@ -51,6 +51,18 @@ def rendering_problems(files: RenderedFiles) -> list[Problem]:
         for path in files.stale
     ]
     return problems
+
+
+def _difference(path: Path, text: str, hint: str) -> Problem:
+    """Return the problem of a file that is not this text, which may differ in line endings only."""
+    written = _read(path)
+    if written is None or written.replace("\r\n", "\n") != text:
+        return Problem(message="is not what would be rendered now", where=str(path), hint=hint)
+    return Problem(
+        message="has line endings of Windows, with which no shell in a build works",
+        where=str(path),
+        hint="put `* text=auto eol=lf` into .gitattributes, then `dlimg render`",
+    )
 
 
 def write_rendered(files: RenderedFiles) -> int:

@@ -99,15 +99,11 @@ def test_commands_that_are_refused(
 
 
 def test_a_missing_check_script(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (project / "images").unlink()
-    copy = subprocess.run(["cp", "-r", ROOT / "images", project / "images"], check=True)
-    assert copy.returncode == 0
-    required = "required_checks: {any: [tag_matches_image], jax: [conv_training]}\n"
+    required = "required_checks: {any: [tag_matches_image], jax: [our_training]}\n"
     (project / "matrix.yaml").write_text(SMALL + required)
-    (project / "images/common/checks/conv_training.py").unlink()
     assert run("build") == 2
     line = SMALL.count("\n") + 1
-    said = f"matrix.yaml:{line}: {CELL} has no check conv_training, which is required of it"
+    said = f"matrix.yaml:{line}: {CELL} has no check our_training, which is required of it"
     assert said in capsys.readouterr().err
 
 
@@ -160,12 +156,17 @@ def test_render_writes_only_what_changed_and_removes_what_is_gone(project: Path)
     assert written.stat().st_mtime_ns == before
 
 
-def test_render_check_notices_other_line_endings(project: Path) -> None:
+def test_render_check_notices_other_line_endings(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("render") == 0
     written = project / "rendered" / CELL / "Dockerfile"
     text = written.read_bytes()
     written.write_bytes(text.replace(b"\n", b"\r\n"))
     assert run("render", "--check") == 1
+    error = capsys.readouterr().err
+    assert "line endings of Windows" in error
+    assert "* text=auto eol=lf" in error
     assert run("render") == 0
     assert written.read_bytes() == text
 
