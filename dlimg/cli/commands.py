@@ -30,7 +30,6 @@ WITHOUT_PROJECT: Final = frozenset(
 
 # Each command with what it does, in the order of the help. Its module has the same name.
 COMMANDS: Final = {
-    "init": "Start a repository of your own: a matrix, nox sessions, workflows.",
     "list": "Show the cells of the matrix, or the templates that images are made from.",
     "show": "Show one cell: its wheels, tags and how to run it.",
     "size": "Show the layers of images, what they share, and what a pull costs.",
@@ -74,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"dlimg {__version__}")
     top.add_argument(
         "--matrix",
+        default="",
         metavar="FILE",
         help="the matrix (matrix.yaml; without one here, questions and builds use dlimg's own)",
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dlimg import image_files
 from dlimg.cli import bench_gpu
 from dlimg.cli.main import main
 from dlimg.errors import NoEngine
@@ -134,6 +135,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (family, "trains", {}),
     ):
         (folder / f"{name}.py").write_text(SCRIPT.replace("{figures}", repr(figures)))
+    (tmp_path / "matrix.yaml").touch()
+    # Real checks need a real framework: these are all that there are.
+    monkeypatch.setattr(image_files, "shipped_root", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path
