@@ -1,8 +1,10 @@
 """What holds for all tests."""
 
 import contextlib
+import gc
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -13,6 +15,14 @@ import pytest
 # its connection; so would every child of the tests that interrupt one.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Without stored byte code, every Python that a test starts would compile dlimg anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Thousands of tests are collected, and stay: searching them again and again takes a third of the
+# time of short tests.
+gc.disable()
 
 # `nox -s slow` takes the other profile; a test with a deadline would fail on a busy machine.
 hypothesis.settings.register_profile("default", max_examples=25, deadline=None)
@@ -38,6 +48,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         order = {name: place for place, name in enumerate(LONGEST)}
         items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but not among the tests."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_keyboard_interrupt() -> None:

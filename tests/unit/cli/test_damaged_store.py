@@ -16,37 +16,31 @@ from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.images import save_image
 from dlimg.store.keys import Layer
 from dlimg.store.store import find_layer
-from tests.support.jax_project import CELL, ROOT, enter_project
-from tests.unit.cli.test_store import Kept
+from tests.support.jax_project import CELL, ROOT
+from tests.support.stored_project import StoredProject
 
-Sabotage = Callable[[Kept], None]
+Sabotage = Callable[[StoredProject], None]
 ACTIONS = (["ls"], ["export", CELL, "out"], ["verify"], ["prune"])
 
 
-@pytest.fixture
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
-    enter_project(tmp_path, monkeypatch, CELL)
-    return Kept(tmp_path)
-
-
 def entry(text: bytes) -> Sabotage:
-    def write(kept: Kept) -> None:
-        kept.store.entry(kept.keys[0]).write_bytes(text)
+    def write(stored: StoredProject) -> None:
+        stored.store.entry(stored.keys[0]).write_bytes(text)
 
     return write
 
 
 def changed(**values: object) -> Sabotage:
-    def spoil(kept: Kept) -> None:
-        path = kept.store.entry(kept.keys[0])
+    def spoil(stored: StoredProject) -> None:
+        path = stored.store.entry(stored.keys[0])
         path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
     return spoil
 
 
-def swapped(kept: Kept) -> None:
+def swapped(stored: StoredProject) -> None:
     """The entry of each of two layers names the other's blob."""
-    first, second = (kept.store.entry(key) for key in kept.keys[:2])
+    first, second = (stored.store.entry(key) for key in stored.keys[:2])
     text = first.read_text()
     first.write_text(second.read_text())
     second.write_text(text)
@@ -57,39 +51,39 @@ def a_pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-def pipe_for_a_blob(kept: Kept) -> None:
-    a_pipe(kept.store.blob(layer_of(kept)))
+def pipe_for_a_blob(stored: StoredProject) -> None:
+    a_pipe(stored.store.blob(layer_of(stored)))
 
 
-def pipe_for_an_entry(kept: Kept) -> None:
-    a_pipe(kept.store.entry(kept.keys[0]))
+def pipe_for_an_entry(stored: StoredProject) -> None:
+    a_pipe(stored.store.entry(stored.keys[0]))
 
 
-def pipes_for_images(kept: Kept) -> None:
-    for path in list((kept.store.path / "images").iterdir()):
+def pipes_for_images(stored: StoredProject) -> None:
+    for path in list((stored.store.path / "images").iterdir()):
         a_pipe(path)
 
 
-def layer_of(kept: Kept) -> Layer:
-    layer = find_layer(kept.store, kept.keys[0])
+def layer_of(stored: StoredProject) -> Layer:
+    layer = find_layer(stored.store, stored.keys[0])
     assert layer
     return layer
 
 
-def link_to_nowhere(kept: Kept) -> None:
-    blob = kept.store.blob(layer_of(kept))
+def link_to_nowhere(stored: StoredProject) -> None:
+    blob = stored.store.blob(layer_of(stored))
     blob.unlink()
     blob.symlink_to("/nowhere")
 
 
-def another_shape_of_image(kept: Kept) -> None:
+def another_shape_of_image(stored: StoredProject) -> None:
     """Records whose digests are right, and which no dlimg has written."""
     for config in ("[]", "{}", '{"config": 5}', '{"config": {"Labels": null}}', LABELS):
         digest = f"sha256:{hashlib.sha256(config.encode()).hexdigest()}"
         manifest = json.dumps({"config": {"digest": digest}, "layers": []}).encode()
         name = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
         save_image(
-            kept.store,
+            stored.store,
             AssembledImage(manifest=manifest, config=config.encode(), digest=name, layers=()),
         )
 
@@ -100,22 +94,22 @@ LABELS = '{"config": {"Labels": {"io.dlimg.cell": []}}}'
 def system(**layer: object) -> Sabotage:
     record = {"layers": [layer], "config": {}, "interpreter": ""}
 
-    def spoil(kept: Kept) -> None:
-        path = kept.store.path / "systems" / f"{'a' * 64}.json"
+    def spoil(stored: StoredProject) -> None:
+        path = stored.store.path / "systems" / f"{'a' * 64}.json"
         path.parent.mkdir()
         path.write_text(json.dumps(record))
 
     return spoil
 
 
-def no_folder(kept: Kept) -> None:
-    shutil.rmtree(kept.store.path)
-    kept.store.path.write_text("a file")
+def no_folder(stored: StoredProject) -> None:
+    shutil.rmtree(stored.store.path)
+    stored.store.path.write_text("a file")
 
 
-def no_lock(kept: Kept) -> None:
-    (kept.store.path / "use").unlink(missing_ok=True)
-    (kept.store.path / "use").mkdir()
+def no_lock(stored: StoredProject) -> None:
+    (stored.store.path / "use").unlink(missing_ok=True)
+    (stored.store.path / "use").mkdir()
 
 
 # What list, export, verify and prune then end with, in this order. An image whose blobs are there
@@ -152,23 +146,25 @@ SABOTAGES: dict[str, tuple[Sabotage, tuple[int, ...]]] = {
 
 @pytest.mark.parametrize("name", SABOTAGES)
 def test_commands_on_a_damaged_store(
-    kept: Kept, name: str, capsys: pytest.CaptureFixture[str]
+    stored: StoredProject, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spoil, codes = SABOTAGES[name]
-    spoil(kept)
+    spoil(stored)
     assert tuple(main(["store", *words]) for words in ACTIONS) == codes
     out, err = capsys.readouterr()
     assert "\x1b" not in out + err
-    assert not any(codes) or str(kept.store.path) in err or CELL in err or "damaged" in err
-    if kept.store.path.is_dir() and codes[-1] == 0:
-        assert kept.assemble() == kept.assembled
+    assert not any(codes) or str(stored.store.path) in err or CELL in err or "damaged" in err
+    if stored.store.path.is_dir() and codes[-1] == 0:
+        assert stored.assemble() == stored.assembled
         assert main(["store", "verify"]) == 0
 
 
-def test_swapped_entries_are_no_layers(kept: Kept) -> None:
-    swapped(kept)
-    assert find_layer(kept.store, kept.keys[0]) is find_layer(kept.store, kept.keys[1]) is None
-    assert kept.assemble() == kept.assembled
+def test_swapped_entries_are_no_layers(stored: StoredProject) -> None:
+    swapped(stored)
+    assert (
+        find_layer(stored.store, stored.keys[0]) is find_layer(stored.store, stored.keys[1]) is None
+    )
+    assert stored.assemble() == stored.assembled
 
 
 def a_file(place: Path) -> None:
@@ -210,24 +206,24 @@ PLACES: Mapping[str, tuple[Callable[[Path], object], int]] = {
 
 @pytest.mark.parametrize("name", PLACES)
 def test_an_export_to_where_it_cannot_be(
-    kept: Kept, name: str, capsys: pytest.CaptureFixture[str]
+    stored: StoredProject, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make, code = PLACES[name]
     place = Path("out")
     make(place)
     before = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
-    assert kept.image is not None
+    assert stored.image is not None
     assert main(["store", "export", CELL, "out"]) == code
     assert "dlimg: out: " in capsys.readouterr().err
     assert (sorted(path.name for path in place.iterdir()) if place.is_dir() else []) == before
 
 
-def test_an_export_through_a_link(kept: Kept) -> None:
+def test_an_export_through_a_link(stored: StoredProject) -> None:
     Path("there").mkdir()
     Path("out").symlink_to("there")
     assert main(["store", "export", CELL, "out"]) == 0
     index = json.loads(Path("there/index.json").read_text())
-    assert index["manifests"][0]["digest"] == kept.assembled.digest
+    assert index["manifests"][0]["digest"] == stored.assembled.digest
 
 
 READ_ONLY = 'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; exec "$@"'
@@ -263,14 +259,14 @@ def read_only(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_store_that_one_may_only_read(kept: Kept, tmp_path: Path) -> None:
+def test_a_store_that_one_may_only_read(stored: StoredProject, tmp_path: Path) -> None:
     assert main(["store", "verify"]) == 0
     ended = read_only(tmp_path / "cache")
     assert ended.stdout.splitlines()[-1] == "0 0 1 0 1", ended.stderr
     assert "cache/out: the layout cannot be written: read-only file system" in ended.stderr
     assert "layers read, all good" in ended.stderr
-    kept.spoil(kept.keys[0])
+    stored.spoil(stored.keys[0])
     ended = read_only(tmp_path / "cache")
     assert ended.stdout.splitlines()[-1] == "0 0 1 1 1", ended.stderr
-    said = f"layer {kept.keys[0]} is damaged, and cannot be removed: read-only file system"
+    said = f"layer {stored.keys[0]} is damaged, and cannot be removed: read-only file system"
     assert said in ended.stderr
