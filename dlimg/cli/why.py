@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 
 from dlimg.cli.arguments import add_format, refuse_empty
 from dlimg.cli.printing import out, print_json
+from dlimg.compat.several import split_requirements
 from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.matrix.select import former_pattern_note
 from dlimg.pipeline.why import OPTIONS, WhyQuestion, answer_question
+from dlimg.pipeline.why_several import answer_requirements, offline_resolver, uv_resolver
 from dlimg.report.why import answer_json, answer_text
+from dlimg.report.why_several import several_json, several_text
 
 _EXAMPLES = {
     "cuda": "12.4, cu124 or cpu",
@@ -25,9 +28,11 @@ _EXAMPLES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhyOptions:
-    """The options of `why`."""
+    """The options of `why`; `requirements` are several, or none if one thing was asked."""
 
     question: WhyQuestion
+    requirements: tuple[str, ...]
+    offline: bool
     format: str
 
 
@@ -36,11 +41,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         "subject",
         nargs="+",
         metavar="SUBJECT",
-        help="a requirement (torch==2.6.0), a cell or tag of the matrix, or an environment of an "
-        "old tutorial (tensorflow-1.0)",
+        help="a requirement (torch==2.6.0) or several, a cell or tag of the matrix, or an "
+        "environment of an old tutorial (tensorflow-1.0)",
     )
     for name, example in _EXAMPLES.items():
         parser.add_argument(f"--{name}", metavar=name.upper(), help=f"e.g. {example}")
+    parser.add_argument(
+        "--offline",
+        action="store_true",
+        help="do not ask the package index about several requirements",
+    )
     add_format(parser)
 
 
@@ -51,11 +61,18 @@ def options_of(arguments: Namespace) -> WhyOptions:
         raise BadInput("nothing was asked", hint="e.g. dlimg why torch==2.6.0 --cuda 13.0")
     given = {name: getattr(arguments, name) or "" for name in OPTIONS}
     question = WhyQuestion(text=text, matrix=arguments.matrix, **given)
-    return WhyOptions(question=question, format=arguments.format)
+    return WhyOptions(
+        question=question,
+        requirements=split_requirements(arguments.subject),
+        offline=arguments.offline,
+        format=arguments.format,
+    )
 
 
 def run(options: WhyOptions, context: Context) -> int:
     """Return 0 if it works, else 1."""
+    if options.requirements:
+        return _run_several(options, context)
     name, answer = answer_question(options.question, datetime.now(tz=UTC).date(), context.log)
     note = former_pattern_note(options.question.text)
     if note:
@@ -64,4 +81,15 @@ def run(options: WhyOptions, context: Context) -> int:
         print_json(answer_json(answer))
     else:
         out(answer_text(answer, name))
+    return 0 if answer.valid else 1
+
+
+def _run_several(options: WhyOptions, context: Context) -> int:
+    today = datetime.now(tz=UTC).date()
+    resolver = offline_resolver() if options.offline else uv_resolver(context)
+    answer = answer_requirements(options.question, options.requirements, today, resolver)
+    if options.format == "json":
+        print_json(several_json(answer))
+    else:
+        out(several_text(answer))
     return 0 if answer.valid else 1

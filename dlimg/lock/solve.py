@@ -79,7 +79,9 @@ class UvSolver:
 
 
 class NoSolution(BadInput):
-    """No set of versions satisfies the request (exit 2)."""
+    """No set of versions satisfies the request (exit 2); `report` is uv's, in one line."""
+
+    report: str = ""
 
 
 def solve(
@@ -208,11 +210,13 @@ def _no_solution(request: LockRequest, limits: Sequence[str], output: str) -> No
         )
     else:
         hint = "correct the version, or exclude the cell with a `why`"
-    return NoSolution(
+    failure = NoSolution(
         f"no versions fit together{blame}; uv says: {reason[:LONGEST_REASON]}",
         where=request.where,
         hint=hint,
     )
+    failure.report = reason
+    return failure
 
 
 def _mentions(reason: str, constraint: str) -> bool:

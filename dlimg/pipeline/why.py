@@ -106,6 +106,12 @@ def query_of(facts: Facts, question: WhyQuestion) -> Query:
     return _with_options(facts, query, question)
 
 
+def surroundings(facts: Facts, question: WhyQuestion) -> Query:
+    """Return a query without a framework: CUDA, Python, system, GPU and driver."""
+    query = Query(framework="", version="", cuda=_cuda(facts, "", question.cuda))
+    return _with_options(facts, query, question)
+
+
 def _cuda(facts: Facts, required: str, option: str) -> str:
     """Return the CUDA of the option or of the requirement. Raises BadInput if they differ."""
     versions = [parse_names.parse_cuda(facts, text) for text in (option, required) if text]

@@ -1,6 +1,7 @@
 """Answers of `why` as text and as data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from dlimg.compat.combination import Combination
 from dlimg.compat.rule_result import RuleResult
@@ -17,12 +18,12 @@ def answer_json(answer: WhyAnswer) -> dict[str, object]:
     return {
         "valid": answer.valid,
         "fails_at": answer.fails_at,
-        "reasons": [_reason_json(entry) for entry in answer.reasons],
+        "reasons": [reason_json(entry) for entry in answer.reasons],
         "nearest": [_offer_json(entry) for entry in answer.nearest],
     }
 
 
-def _reason_json(reason: RuleResult) -> dict[str, object]:
+def reason_json(reason: RuleResult) -> dict[str, object]:
     return {
         "rule": reason.rule,
         "message": reason.message,
@@ -68,21 +69,26 @@ def requirement(combination: Combination) -> str:
 
 def answer_text(answer: WhyAnswer, name: str = "") -> str:
     """Return the answer as text: the verdict, each rule with its source, what works instead."""
-    verdict = "it works" if answer.valid else f"it fails at {_STAGE[answer.fails_at or '']}"
+    verdict = "it works" if answer.valid else f"it fails at {STAGE_NAMES[answer.fails_at or '']}"
     head = name or combination_text(answer.combination)
     return "\n".join([f"{head}: {verdict}", *_body(answer)]) + "\n"
 
 
-_STAGE = {"install": "install", "image": "building the image", "runtime": "run time"}
+STAGE_NAMES: Final = {"install": "install", "image": "building the image", "runtime": "run time"}
 
 
-def _body(answer: WhyAnswer) -> Iterator[str]:
-    width = max((len(reason.rule) for reason in answer.reasons), default=0)
-    for reason in answer.reasons:
+def reason_lines(reasons: Sequence[RuleResult]) -> Iterator[str]:
+    """Yield each reason with its mark, and its source below it."""
+    width = max((len(reason.rule) for reason in reasons), default=0)
+    for reason in reasons:
         mark = _MARKS[reason.level]
         doubt = "" if reason.certain else " (not confirmed)"
         yield f"  {mark:3}  {reason.rule:{width}}  {clean(reason.message)}{doubt}"
         yield f"       {'':{width}}  source: {clean(reason.source)}"
+
+
+def _body(answer: WhyAnswer) -> Iterator[str]:
+    yield from reason_lines(answer.reasons)
     if answer.nearest:
         yield ""
         yield "What works, least change first:"
