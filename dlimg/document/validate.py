@@ -32,7 +32,10 @@ class Validator:
         known: Collection[str] | None = None,
         needed: Collection[str] = (),
     ) -> Mapping[str, Node]:
-        """Return the entries of a mapping; unknown, missing and unprintable keys are refused."""
+        """Return the entries of a mapping; unknown, missing and unprintable keys are refused.
+
+        No key is missing where one that could not be merged may have it.
+        """
         if node is None:
             return {}
         if not isinstance(node, YamlMapping):
@@ -45,7 +48,7 @@ class Validator:
             elif not key.isprintable():
                 self.refuse(node.lines[key], f"the key {key!r} of {subject} cannot be printed")
         for key in needed:
-            if key not in node.entries:
+            if key not in node.entries and not node.open:
                 self.refuse(node.line, f"{subject} needs the key {key!r}")
         return node.entries
 

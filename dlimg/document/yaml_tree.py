@@ -1,6 +1,7 @@
 """YAML text as a tree in which every scalar is text and every value has its line.
 
-PyYAML's C parser does the reading; no tag is ever resolved, so `3.10` stays `3.10`.
+PyYAML's C parser does the reading; no tag is ever resolved, so `3.10` stays `3.10`. Merge keys
+(`<<: *base`) are applied as readers of YAML 1.1 do.
 """
 
 import re
@@ -17,6 +18,7 @@ LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 # A matrix needs 6; recursion must end long before the interpreter's own limit.
 DEPTH: Final = 50
 _TOO_DEEP: Final = f"nested deeper than {DEPTH} levels"
+MERGE: Final = "<<"
 # libyaml has a limit of its own since 0.2.6 (PyYAML 6.0.4), and may refuse before its first event.
 _REFUSED_AS_DEEP: Final = "nesting depth"
 
@@ -40,12 +42,17 @@ class YamlSequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class YamlMapping:
-    """A mapping, with the line of every key; `whole` if no repeated key was left out."""
+    """A mapping, with the line of every key, also of merged ones.
+
+    `whole` if no repeated key was left out; `open` if a merge key could not be read, so that keys
+    may be missing.
+    """
 
     line: int
     entries: Mapping[str, "Node"]
     lines: Mapping[str, int]
     whole: bool = True
+    open: bool = False
 
 
 Node = YamlScalar | YamlSequence | YamlMapping
@@ -85,6 +92,10 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, source: str) -> BadInp
         return BadInput("a tab is used for indentation", where=where, hint="indent with spaces")
     hint = f"while {error.context.removeprefix('while ')}" if error.context else ""
     return BadInput(f"not valid YAML: {problem}", where=where, hint=hint)
+
+
+def _merge_hint(key: YamlScalar) -> str:
+    return f": `{MERGE}: [*first, *second]` merges both" if key.value == MERGE else ""
 
 
 def _is_indented_with_tabs(text: str, line: int) -> bool:
@@ -156,6 +167,7 @@ class _Reader:
     def _table(self, line: int) -> YamlMapping:
         entries: dict[str, Node] = {}
         lines: dict[str, int] = {}
+        merges: list[Node] = []
         before = len(self.problems)
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             key = self._node(event)
@@ -163,17 +175,43 @@ class _Reader:
             at = _line(event)
             if not isinstance(key, YamlScalar):
                 self._refuse(at, "a key must be plain text")
-            elif key.value in entries:
+            elif key.value in lines:
                 hint = f"the first is in line {lines[key.value]}; keep one of the two"
-                self._refuse(at, f"the key {key.value!r} is a repeat", hint)
+                self._refuse(at, f"the key {key.value!r} is a repeat", hint + _merge_hint(key))
             else:
-                entries[key.value] = value
                 lines[key.value] = at
-        return YamlMapping(
+                if key.value == MERGE and key.plain:
+                    merges.append(value)
+                else:
+                    entries[key.value] = value
+        table = YamlMapping(
             line=line,
             entries=MappingProxyType(entries),
             lines=MappingProxyType(lines),
             whole=len(self.problems) == before,
+        )
+        return self._merged(table, merges[0]) if merges else table
+
+    def _merged(self, table: YamlMapping, merge: Node) -> YamlMapping:
+        """Return the table with the keys that it merges; its own, and earlier ones, come first."""
+        at = table.lines[MERGE]
+        others = merge.nodes if isinstance(merge, YamlSequence) else (merge,)
+        mappings = [other for other in others if isinstance(other, YamlMapping)]
+        entries, lines = dict(table.entries), dict(table.lines)
+        del lines[MERGE]
+        for other in mappings:
+            entries = {**other.entries, **entries}
+            lines = {**other.lines, **lines}
+        is_open = not others or len(mappings) != len(others)
+        if is_open:
+            hint = f"name an anchor, e.g. `{MERGE}: *base` of `base: &base {{...}}`"
+            self._refuse(at, f"the merge key {MERGE!r} takes a mapping, or a list of them", hint)
+        return YamlMapping(
+            line=table.line,
+            entries=MappingProxyType(entries),
+            lines=MappingProxyType(lines),
+            whole=table.whole and not is_open and all(other.whole for other in mappings),
+            open=is_open or any(other.open for other in mappings),
         )
 
     def _refuse(self, line: int, message: str, hint: str = "") -> None:
