@@ -191,7 +191,8 @@ class DroppedCell:
     """A cell that cannot exist or is excluded, with the reason and its source.
 
     `rule` is the rule that refuses the cell, and `at` the stage at which it would fail; both are
-    empty for a cell that the matrix excludes.
+    empty for a cell that the matrix excludes. `framework` is that of the facts; `cuda` is empty on
+    a CPU.
     """
 
     id: str
@@ -199,6 +200,11 @@ class DroppedCell:
     source: str
     rule: str = ""
     at: Literal["install", "image", "runtime"] | None = None
+    framework: str = ""
+    version: str = ""
+    cuda: str = ""
+    python: str = ""
+    distribution: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,10 +57,11 @@ def run(options: ListOptions, context: Context) -> int:
     if options.templates:
         _print_templates(options, context)
         return 0
-    project = read_project(options.matrix, log=context.log)
     if options.dropped:
+        project = read_project(options.matrix, cells="any", log=context.log)
         _print_dropped(project, options, context)
         return 0
+    project = read_project(options.matrix, log=context.log)
     cells = select_cells(project, options.cells, log=context.log)
     locked = project.locked()
     if options.format == "json":

@@ -2,25 +2,25 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
-from dlimg.compat.rule_result import RuleResult
 from dlimg.document.versions import numbers
 from dlimg.errors import BadInput, Problem, nearest
 from dlimg.facts.load import Facts
 from dlimg.matrix.cells import NO_FRAMEWORKS, CellFactory
-from dlimg.matrix.cudnn import alias_fits, cudnn_choices, override_of
-from dlimg.matrix.feasibility import Feasibility
+from dlimg.matrix.cudnn import alias_fits, override_of
+from dlimg.matrix.dropped import (
+    DroppedCombination,
+    ExcludeFilter,
+    dropped_cells,
+    join_reasons,
+    wanted_cells,
+)
 from dlimg.matrix.leaders import StackResolver
 from dlimg.matrix.model import (
-    AXES,
-    CUDNN,
     FAMILY,
     NO_FACTS,
-    PYTHON_SOURCE,
     AxisValues,
     CellSelector,
-    Exclude,
     Family,
     Matrix,
 )
@@ -95,7 +95,10 @@ ResolvedCells = Sequence[tuple[AxisValues, Cell]]
 
 
 def cell_names(
-    matrix: Matrix, resolved: Mapping[str, ResolvedCells], problems: list[Problem]
+    matrix: Matrix,
+    resolved: Mapping[str, ResolvedCells],
+    dropped: Sequence[DroppedCombination],
+    problems: list[Problem],
 ) -> dict[str, tuple[str, ...]]:
     """Return aliases and the short tag by cell id; a name for two cells of a family is a problem.
 
@@ -115,7 +118,8 @@ def cell_names(
                 problems.append(_duplicate(matrix, family, f"two cells have the short tag {short}"))
             elif short:
                 shorts[short] = name
-        aliases = _aliases(matrix, family, resolved[family.name], problems)
+        of_family = [entry for entry in dropped if entry.family is family]
+        aliases = _aliases(matrix, family, resolved[family.name], of_family, problems)
         problems += _conflicting_aliases(matrix, family, aliases, shorts)
         old = {_old_name(tag): name for tag, name in shorts.items()}
         for alias, name in (aliases | shorts | old).items():
@@ -137,7 +141,11 @@ def _duplicate(matrix: Matrix, family: Family, message: str) -> Problem:
 
 
 def _aliases(
-    matrix: Matrix, family: Family, resolved: ResolvedCells, problems: list[Problem]
+    matrix: Matrix,
+    family: Family,
+    resolved: ResolvedCells,
+    dropped: Sequence[DroppedCombination],
+    problems: list[Problem],
 ) -> dict[str, str]:
     """Return the id of the only cell that each alias fits; other aliases are problems."""
     aliases = {}
@@ -150,14 +158,17 @@ def _aliases(
             continue
         count = "no cell" if not fitting else f"{len(fitting)} cells"
         message = f"the alias {alias!r} matches {count}"
-        problems.append(_alias_problem(matrix, family, match, message, _fitting_hint(fitting)))
+        hint = f"add axes until one is left of: {', '.join(fitting[:4])}"
+        if not fitting:
+            hint = _drop_hint(dropped, match) or "name values of a cell that `dlimg list` shows"
+        problems.append(_alias_problem(matrix, family, match, message, hint))
     return aliases
 
 
-def _fitting_hint(fitting: Sequence[str]) -> str:
-    if not fitting:
-        return "name values of a cell that `dlimg list` shows"
-    return f"add axes until one is left of: {', '.join(fitting[:4])}"
+def _drop_hint(dropped: Iterable[DroppedCombination], match: CellSelector) -> str:
+    """Return why the combinations that a selector would choose drop; empty if there are none."""
+    reasons = [entry.reason for entry in dropped if entry.fits(match)]
+    return f"all its combinations drop: {join_reasons(reasons)}" if reasons else ""
 
 
 def _conflicting_aliases(
@@ -224,15 +235,16 @@ def resolve(
     `frameworks` are those of the project, by their folder under `images`.
 
     Raises BadInput with the problems of the file, every name that the facts lack, and, of sound
-    families, every exclude, alias, group, stack or operating system without effect.
+    families, every exclude, alias, group, stack or operating system without effect. Where every
+    combination drops, nothing has an effect, and nothing is said about that.
     """
     problems = list(matrix.problems)
     matrix = without_unknown_names(facts, matrix, problems)
     factory = CellFactory(matrix, facts, digests, frameworks)
     excludes = ExcludeFilter(matrix, factory)
-    dropped: list[_Dropped] = []
+    dropped: list[DroppedCombination] = []
     wanted = {
-        family.name: tuple(_wanted_cells(matrix, facts, family, excludes, dropped))
+        family.name: tuple(wanted_cells(matrix, facts, family, excludes, dropped))
         for family in matrix.families.values()
     }
     resolver = StackResolver(matrix, facts, wanted)
@@ -242,26 +254,30 @@ def resolve(
     }
     for family in matrix.families.values():
         problems += factory.problems(family)
-        problems += excludes.unused(family.exclude, f"family {family.name}: ")
-        problems += _unused_variables(matrix, family, wanted[family.name])
-        problems += _unused_overrides(matrix, facts, family, wanted[family.name])
-    aliases = cell_names(matrix, resolved, problems)
+        if wanted[family.name]:
+            problems += excludes.unused(family.exclude, f"family {family.name}: ")
+            problems += _unused_variables(matrix, family, wanted[family.name])
+            problems += _unused_overrides(matrix, facts, family, wanted[family.name])
+    is_empty = bool(dropped) and not any(wanted.values())
+    follow: list[Problem] = []
+    aliases = cell_names(matrix, resolved, dropped, follow)
     groups = {
-        name: _group(matrix, name, selectors, resolved, problems)
+        name: _group(matrix, name, selectors, resolved, dropped, follow)
         for name, selectors in matrix.groups.items()
     }
     cells = tuple(cell for pairs in resolved.values() for _, cell in pairs)
     if not matrix.unsound:
-        problems += excludes.unused(matrix.exclude)
-        problems += resolver.problems()
-        problems += _unused(matrix, cells)
-        problems += unused_required_checks(matrix, cells)
+        follow += excludes.unused(matrix.exclude)
+        follow += resolver.problems()
+        follow += _unused(matrix, cells, dropped)
+        follow += unused_required_checks(matrix, cells)
+    problems += [] if is_empty else follow
     if problems:
         raise BadInput.of(dict.fromkeys(problems))
     return Resolution(
         registry=matrix.registry,
         cells=cells,
-        dropped=_dropped_cells(matrix, facts, wanted, factory, dropped),
+        dropped=dropped_cells(matrix, facts, wanted, factory, dropped),
         stacks=tuple(resolver.stacks.values()),
         aliases=aliases,
         groups=groups,
@@ -271,50 +287,6 @@ def resolve(
     )
 
 
-class ExcludeFilter:
-    """The excludes of a matrix and its families; remembers which of them had an effect."""
-
-    def __init__(self, matrix: Matrix, factory: CellFactory) -> None:
-        self.matrix = matrix
-        self.factory = factory
-        self.effective: set[int] = set()
-        self.keeping: set[int] = set()
-
-    def first(self, family: Family, axis_values: AxisValues) -> Exclude | None:
-        """Return the first exclude that drops this combination, or None."""
-        source = self.factory.python_source(axis_values)
-        values = {**axis_values, FAMILY: family.name, PYTHON_SOURCE: source}
-        dropping = None
-        for exclude in (*family.exclude, *self.matrix.exclude):
-            if exclude.keeps(values):
-                self.keeping.add(id(exclude))
-            elif exclude.fits(values):
-                self.effective.add(id(exclude))
-                dropping = dropping or exclude
-        return dropping
-
-    def unused(self, excludes: Sequence[Exclude], owner: str = "") -> Iterator[Problem]:
-        """Yield the excludes that drop nothing, and the exceptions that keep nothing."""
-        for exclude in excludes:
-            if id(exclude) not in self.effective:
-                hint = "remove it: nothing is there to exclude, or the facts rule it out already"
-                message = f"{owner}this exclude matches nothing"
-                yield _problem(self.matrix, exclude.match.line, message, hint)
-            elif exclude.exception and id(exclude) not in self.keeping:
-                hint = "remove it, or let it fit a cell that the exclude would drop"
-                message = f"{owner}the `except` of this exclude keeps nothing"
-                yield _problem(self.matrix, exclude.exception.line, message, hint)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Dropped:
-    """A combination that cannot exist or is excluded, before it has an id."""
-
-    family: Family
-    axis_values: AxisValues
-    cause: RuleResult | Exclude
-
-
 def _cells(
     family: Family, wanted: Sequence[AxisValues], factory: CellFactory, resolver: StackResolver
 ) -> Iterator[tuple[AxisValues, Cell]]:
@@ -322,53 +294,6 @@ def _cells(
         stack = resolver.stack(family, axis_values)
         if not resolver.repeats_leaders(axis_values, stack):
             yield axis_values, factory.cell(family, axis_values, stack)
-
-
-def _dropped_cells(
-    matrix: Matrix,
-    facts: Facts,
-    wanted: Mapping[str, Sequence[AxisValues]],
-    factory: CellFactory,
-    dropped: Sequence[_Dropped],
-) -> tuple[DroppedCell, ...]:
-    """Return the dropped cells with the ids that they would have."""
-    resolver = StackResolver(matrix, facts, wanted)  # another: their stacks are nobody's
-    cells = []
-    for entry in dropped:
-        stack = resolver.stack(entry.family, entry.axis_values)
-        name = factory.id_of(entry.family, entry.axis_values, stack)
-        match entry.cause:
-            case Exclude(match=match, why=why):
-                where = f"{matrix.source}:{match.line}"
-                cells.append(DroppedCell(id=name, reason=why, source=where))
-            case RuleResult() as refusal:
-                cells.append(_impossible(name, refusal))
-    return tuple(cells)
-
-
-def _combinations(matrix: Matrix, family: Family) -> Iterator[AxisValues]:
-    """Yield all combinations of a family's axes, with each cuDNN of their stack."""
-    for values in product(*(family.axes[axis] for axis in AXES)):
-        axis_values = dict(zip(AXES, values, strict=True))
-        for cudnn in cudnn_choices(matrix, axis_values["accelerator"]):
-            yield {**axis_values, CUDNN: cudnn}
-
-
-def _wanted_cells(
-    matrix: Matrix,
-    facts: Facts,
-    family: Family,
-    excludes: ExcludeFilter,
-    dropped: list[_Dropped],
-) -> Iterator[AxisValues]:
-    """Yield the combinations that can exist and are not excluded; others are added to `dropped`."""
-    verdict = Feasibility(matrix, facts, family).verdict
-    for axis_values in _combinations(matrix, family):
-        cause = verdict(axis_values) or excludes.first(family, axis_values)
-        if cause is None:
-            yield axis_values
-        else:
-            dropped.append(_Dropped(family=family, axis_values=axis_values, cause=cause))
 
 
 def _unused_overrides(
@@ -397,17 +322,12 @@ def _unused_variables(
             yield _problem(matrix, stated.match.line, message, hint)
 
 
-def _impossible(name: str, reason: RuleResult) -> DroppedCell:
-    return DroppedCell(
-        id=name, reason=reason.message, source=reason.source, rule=reason.rule, at=reason.at
-    )
-
-
 def _group(
     matrix: Matrix,
     name: str,
     selectors: Sequence[CellSelector],
     resolved: Mapping[str, ResolvedCells],
+    dropped: Sequence[DroppedCombination],
     problems: list[Problem],
 ) -> tuple[str, ...]:
     chosen: dict[str, None] = {}
@@ -421,20 +341,29 @@ def _group(
         chosen.update(dict.fromkeys(ids))
         # A family that could not be resolved may be the one that is meant.
         if not ids and matrix.unsound.isdisjoint(selector.values.get(FAMILY, matrix.unsound)):
-            where = f"{matrix.source}:{selector.line}"
-            problems.append(Problem(message=f"group {name}: this matches no cell", where=where))
+            message, hint = f"group {name}: this matches no cell", _drop_hint(dropped, selector)
+            problems.append(_problem(matrix, selector.line, message, hint))
     return tuple(chosen)
 
 
-def _unused(matrix: Matrix, cells: Sequence[Cell]) -> Iterator[Problem]:
+def _unused(
+    matrix: Matrix, cells: Sequence[Cell], dropped: Sequence[DroppedCombination]
+) -> Iterator[Problem]:
     """Yield the stacks and operating systems without cells."""
     stacks = {cell.stack.name for cell in cells if cell.stack}
     systems = {cell.os.name for cell in cells}
-    hint = "remove it, or put a family on it"
     for stack in matrix.stacks.values():
         if stack.name not in stacks:
+            hint = _unused_hint(dropped, "accelerator", stack.name)
             yield _problem(matrix, stack.line, f"no cell uses the stack {stack.name}", hint)
     for system in matrix.operating_systems.values():
         if system.name not in systems:
             message = f"no cell uses the operating system {system.name}"
+            hint = _unused_hint(dropped, "os", system.name)
             yield _problem(matrix, system.line, message, hint)
+
+
+def _unused_hint(dropped: Sequence[DroppedCombination], axis: str, name: str) -> str:
+    reasons = _drop_hint(dropped, CellSelector(line=0, values={axis: (name,)}))
+    hint = "remove it, or put a family on it"
+    return f"{hint}; {reasons}" if reasons else hint

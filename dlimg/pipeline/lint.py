@@ -17,6 +17,7 @@ from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
 from dlimg.model import Lock, Wheel
 from dlimg.pipeline.facts_files import read_text
+from dlimg.pipeline.project import refuse_empty
 from dlimg.pypi.index import PackageIndex, open_index
 from dlimg.pypi.simple_api import IndexFile, list_files
 from dlimg.pypi.uv_queries import index_addresses
@@ -128,6 +129,7 @@ def read_lint_context(matrix: str, facts: Facts, today: date) -> LintContext:
     resolution = resolve(
         choices, facts, read_bases(folder), read_frameworks(image_files(folder.parent))
     )
+    refuse_empty(resolution, matrix)
     locks, files = _read_locks(resolution, folder)
     return LintContext(
         matrix=choices,

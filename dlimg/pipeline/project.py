@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from dlimg.context import Log
+from dlimg.errors import BadInput
 from dlimg.facts.load import Facts
 from dlimg.image_files import ImageFiles, image_files, is_installed
 from dlimg.lock.store import read_bases
+from dlimg.matrix.dropped import join_reasons
 from dlimg.matrix.parse import compression_from_option, parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
 from dlimg.matrix.select import in_group, select
@@ -62,23 +64,37 @@ def read_project(
     matrix: str,
     *,
     pins: Literal["read", "ignore"] = "read",
+    cells: Literal["some", "any"] = "some",
     facts: Facts | None = None,
     log: Log | None = None,
 ) -> Project:
     """Return the project of this matrix file. Raises BadInput for anything wrong in it.
 
-    `pins="ignore"` skips `locks/bases.json` (for `lock --bases`, which rewrites it). Pass `facts`
-    to reuse loaded ones. `log` gets a sentence for each old key in the matrix.
+    `cells="any"` also takes a matrix whose every combination drops. `pins="ignore"` skips
+    `locks/bases.json` (for `lock --bases`, which rewrites it). Pass `facts` to reuse loaded ones.
+    `log` gets a sentence for each old key in the matrix.
     """
     path = Path(matrix)
     choices = parse_matrix(read_text(path), matrix)
     digests = _base_digests(path.parent / "locks") if pins == "read" else EMPTY_MAPPING
     images = image_files(path.parent)
     resolution = resolve(choices, facts or read_facts(), digests, read_frameworks(images))
+    if cells == "some":
+        refuse_empty(resolution, matrix)
     if log:
         for notice in resolution.notices:
             log(str(notice))
     return Project(root=path.parent, images=images, resolution=resolution)
+
+
+def refuse_empty(resolution: Resolution, matrix: str) -> None:
+    """Raise BadInput with the reasons if every combination of the matrix drops."""
+    if resolution.cells or not resolution.dropped:
+        return
+    count, reasons = len(resolution.dropped), join_reasons(c.reason for c in resolution.dropped)
+    subject = "the only combination drops" if count == 1 else f"all {count} combinations drop"
+    hint = "`dlimg list --dropped` names each, and `dlimg why CELL` what works instead"
+    raise BadInput(f"no cell is left, {subject}: {reasons}", where=matrix, hint=hint)
 
 
 def _base_digests(locks: Path) -> Mapping[str, str]:

@@ -150,14 +150,14 @@ def cell_answer(
     Raises BadInput, with the nearest names, for a name that fits none or several.
     """
     text, facts = question.text, engine.facts
-    project = read_project(question.matrix, facts=facts, log=log)
+    project = read_project(question.matrix, cells="any", facts=facts, log=log)
     question.refuse(_OF_THE_CELL, "the cell says that by itself")
     dropped = next(
         (dropped_cell for dropped_cell in project.resolution.dropped if dropped_cell.id == text),
         None,
     )
     if dropped is not None:
-        return text, _dropped(project, engine, dropped)
+        return text, _dropped(project, engine, dropped, today)
     cell = _named(project, text)
     lock = read_lock(cell.id, project.locks)
     gpu = facts.gpu(question.gpu) if question.gpu else None
@@ -221,7 +221,7 @@ def _without_registry(project: Project, text: str) -> str:
     return re.sub(r"-cudnn[0-9.]+(?=-)", "", word)
 
 
-def _dropped(project: Project, engine: RuleEngine, dropped: DroppedCell) -> WhyAnswer:
+def _dropped(project: Project, engine: RuleEngine, dropped: DroppedCell, today: date) -> WhyAnswer:
     """Return why a combination is not a cell: by a rule, or because the matrix excludes it."""
     cells = project.resolution.cells
     ranked = sorted(cells, key=lambda cell: -SequenceMatcher(None, cell.id, dropped.id).ratio())
@@ -230,13 +230,35 @@ def _dropped(project: Project, engine: RuleEngine, dropped: DroppedCell) -> WhyA
         for cell in ranked[:6]
     ]
     near = [each for each in near if not refusals(engine.reasons(each.combination))] or near[:1]
-    combination, nearest = near[0].combination, tuple(near[:3])
+    if near:
+        combination, nearest = near[0].combination, tuple(near[:3])
+    else:
+        combination = _combination_of_dropped(engine.facts, dropped)
+        nearest = _nearest(engine, combination, today)
     if not dropped.at:
         message = f"the matrix leaves it out: {dropped.reason}"
         reasons = (warn("excluded", message, dropped.source),)
         return WhyAnswer(combination=combination, fails_at=None, reasons=reasons, nearest=nearest)
     reasons = (refuse(dropped.rule, dropped.at, dropped.reason, dropped.source),)
     return WhyAnswer(combination=combination, fails_at=dropped.at, reasons=reasons, nearest=nearest)
+
+
+def _combination_of_dropped(facts: Facts, dropped: DroppedCell) -> Combination:
+    return Combination(
+        framework=dropped.framework,
+        version=dropped.version,
+        release=facts.releases.get(dropped.framework, {}).get(dropped.version),
+        cuda=dropped.cuda,
+        python=dropped.python,
+        distribution=facts.distributions.get(dropped.distribution),
+    )
+
+
+def _nearest(engine: RuleEngine, combination: Combination, today: date) -> tuple[Suggestion, ...]:
+    """Return what works near a combination; nothing if the facts do not have its release."""
+    if combination.release is None:
+        return ()
+    return suggest(engine, QueryContext(engine.facts, today), _query(combination), 3)
 
 
 def _other_cells(
