@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from dlimg.cli.arguments import add_format, refuse_empty
@@ -15,8 +15,10 @@ from dlimg.facts.load import Facts
 from dlimg.model import Cell
 from dlimg.pipeline.pick import (
     PickContext,
+    additions_to,
     detect_machine,
     evidence_lookup,
+    family_of,
     pick_images,
     read_pick_context,
     replacement,
@@ -82,20 +84,27 @@ def run(options: PickOptions, context: Context) -> int:
     pick_context = read_pick_context(options.matrix, datetime.now(tz=UTC).date(), context.log)
     machine = detect_machine() if options.on_this_machine else None
     request = _request(options, pick_context.facts)
+    request = replace(request, family=family_of(request.family, pick_context))
     if machine is not None:
         facts, today = pick_context.facts, pick_context.today
         request = request_on_machine(request, machine, facts, today, context)
-    if request.family and request.family not in pick_context.families:
+    is_known = request.family in (*pick_context.families, *pick_context.facts.framework_names)
+    if request.family and not is_known:
         _print_replacement(request, pick_context, options, context)
         return 1
     picked, advice = pick_images(request, pick_context)
+    added = additions_to(request, pick_context, picked)
     tested = _tested(context)
     if options.format == "json":
         detected = {"here": report.machine_json(machine)} if machine else {}
         name = pick_context.image_name
-        print_json({**report.pick_json(picked, request, advice, name, tested), **detected})
+        document = report.pick_json(picked, request, advice, name, tested)
+        document["add"] = [report.addition_json(addition) for addition in added]
+        print_json({**document, **detected})
     else:
         _print(picked, request, advice, options, (pick_context.image_name, tested), context)
+        for line in report.addition_lines(added):
+            context.log(line)
     return 0 if picked.matches else 1
 
 

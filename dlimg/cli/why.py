@@ -10,7 +10,7 @@ from dlimg.compat.several import split_requirements
 from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.matrix.select import former_pattern_note
-from dlimg.pipeline.why import OPTIONS, WhyQuestion, answer_question
+from dlimg.pipeline.why import OPTIONS, WhyQuestion, addition_for, answer_question
 from dlimg.pipeline.why_several import answer_requirements, offline_resolver, uv_resolver
 from dlimg.report.why import answer_json, answer_text
 from dlimg.report.why_several import several_json, several_text
@@ -73,14 +73,18 @@ def run(options: WhyOptions, context: Context) -> int:
     """Return 0 if it works, else 1."""
     if options.requirements:
         return _run_several(options, context)
-    name, answer = answer_question(options.question, datetime.now(tz=UTC).date(), context.log)
+    today = datetime.now(tz=UTC).date()
+    name, answer = answer_question(options.question, today, context.log)
+    addition = addition_for(options.question, answer, today) if not name else None
+    command = addition.command if addition else ""
     note = former_pattern_note(options.question.text)
     if note:
         context.log(note)
     if options.format == "json":
-        print_json(answer_json(answer))
+        print_json(answer_json(answer, command))
     else:
         out(answer_text(answer, name))
+        out(f"\nTo have it in the matrix:\n  {command}\n" if command else "")
     return 0 if answer.valid else 1
 
 

@@ -257,7 +257,7 @@ _CHANGEABLE: Final[Mapping[str, str]] = {
 }
 
 
-def _is_against(reason: RuleResult) -> bool:
+def is_against(reason: RuleResult) -> bool:
     """Return whether a reason forbids a suggestion: a refusal, or a doubt whether it works."""
     if reason.rule == "driver-cuda":
         return reason.level != "support"  # a package that an image seldom has
@@ -271,6 +271,11 @@ def _changes_less(suggestion: Suggestion, other: Suggestion) -> bool:
     more = {text.partition(" -> ")[0] for text in other.changes} - {_PYPI_INDEX}
     driver, other_driver = suggestion.combination.driver, other.combination.driver
     return less < more and driver_numbers(driver) <= driver_numbers(other_driver)
+
+
+def first_valid(engine: RuleEngine, context: QueryContext, query: Query) -> Combination | None:
+    """Return the first completion of a query that nothing is known or doubted against."""
+    return _Search(engine, context, query).first_valid(query)[0]
 
 
 class _Search:
@@ -306,12 +311,12 @@ class _Search:
 
         Only axes that a refusal depends on are changed.
         """
-        valid, blamed = self._first_valid(query)
+        valid, blamed = self.first_valid(query)
         if valid is not None:
             return valid
         axes = ("cudnn", "python", "system", "driver")
         free = [axis for axis in axes if axis in blamed and getattr(query, axis)]
-        if not free or self._first_valid(_opened(query, free))[0] is None:
+        if not free or self.first_valid(_opened(query, free))[0] is None:
             return None
         attempts = sorted(
             product(*(_choices(self.engine.facts, query, axis) for axis in free)),
@@ -321,12 +326,12 @@ class _Search:
             changed = query
             for axis, (cost, value) in zip(free, changes, strict=True):
                 changed = _changed(changed, axis, value) if cost else changed
-            valid, _ = self._first_valid(changed)
+            valid, _ = self.first_valid(changed)
             if valid is not None or self.budget <= 0:
                 return valid
         return None
 
-    def _first_valid(self, query: Query) -> tuple[Combination | None, frozenset[str]]:
+    def first_valid(self, query: Query) -> tuple[Combination | None, frozenset[str]]:
         """Return the first combination with nothing against it; else the axes to change.
 
         The axes are empty if a change of them would help no build.
@@ -337,11 +342,11 @@ class _Search:
             for combination in combinations:
                 self.budget -= 1
                 changeable = frozenset(_CHANGEABLE)
-                if self.engine.refuses_regardless_of(changeable, combination, _is_against):
+                if self.engine.refuses_regardless_of(changeable, combination, is_against):
                     of_build.clear()
                     break
                 against = [
-                    reason for reason in self.engine.reasons(combination) if _is_against(reason)
+                    reason for reason in self.engine.reasons(combination) if is_against(reason)
                 ]
                 if not against:
                     return combination, frozenset()

@@ -8,8 +8,10 @@ from functools import cache, partial
 
 from dlimg.checks.evidence import evidence_folder, last_evidence
 from dlimg.checks.verdicts import is_gpu_tested
+from dlimg.compat.addition import Addition, additions
 from dlimg.compat.legacy import find_legacy, legacy_answer
 from dlimg.compat.pick import Advice, Catalog, PickRequest, PickResult, advise, pick
+from dlimg.compat.query import QueryContext
 from dlimg.compat.rule_engine import RuleEngine, rules
 from dlimg.compat.why import WhyAnswer
 from dlimg.context import Context, Log
@@ -73,6 +75,16 @@ def _catalog(project: Project) -> Catalog:
     )
 
 
+def family_of(name: str, pick_context: PickContext) -> str:
+    """Return the family that this name means: `torch` is the family of that framework."""
+    framework = pick_context.facts.framework_names.get(name, "")
+    if not framework or name in pick_context.families:
+        return name
+    cells = pick_context.catalog.cells
+    own = (cell.family for cell in cells if framework_of(pick_context.facts, cell) == framework)
+    return next(own, name)
+
+
 def pick_images(
     request: PickRequest, pick_context: PickContext
 ) -> tuple[PickResult, Sequence[Advice]]:
@@ -81,6 +93,33 @@ def pick_images(
     if picked.matches:
         return picked, ()
     return picked, advise(pick_context.catalog, request, pick_context.rule_engine)
+
+
+def additions_to(
+    request: PickRequest, pick_context: PickContext, picked: PickResult
+) -> tuple[Addition, ...]:
+    """Return what `dlimg add` brings for frameworks of which no image runs on the hardware."""
+    if not (request.gpus or request.driver):
+        return ()
+    facts, cells = pick_context.facts, pick_context.catalog.cells
+    matched = {framework_of(facts, match.cell) for match in picked.matches}
+    wanted = [framework_of(facts, cell) for cell in cells if is_of_family(cell, request)]
+    if request.family in facts.framework_names and not wanted:
+        wanted = [facts.framework_names[request.family]]
+    if not (matched or request.family):
+        wanted += facts.frameworks
+    missing = [name for name in dict.fromkeys(wanted) if name not in matched]
+    context = QueryContext(facts, pick_context.today)
+    return tuple(additions(pick_context.rule_engine, context, request, missing))
+
+
+def is_of_family(cell: Cell, request: PickRequest) -> bool:
+    return request.family in ("", cell.family)
+
+
+def framework_of(facts: Facts, cell: Cell) -> str:
+    """Return the framework of a cell's package, or the package without facts."""
+    return facts.framework_names.get(cell.package, cell.package)
 
 
 def replacement(request: PickRequest, pick_context: PickContext) -> tuple[WhyAnswer, Cell | None]:
@@ -99,12 +138,8 @@ def replacement(request: PickRequest, pick_context: PickContext) -> tuple[WhyAns
 def _best_of_framework(
     request: PickRequest, pick_context: PickContext, framework: str
 ) -> Cell | None:
-    names = pick_context.facts.framework_names
-    cells = [
-        cell
-        for cell in pick_context.catalog.cells
-        if names.get(cell.package, cell.package) == framework
-    ]
+    facts = pick_context.facts
+    cells = [cell for cell in pick_context.catalog.cells if framework_of(facts, cell) == framework]
     catalog = replace(pick_context.catalog, cells=cells)
     picked = pick(catalog, replace(request, family=""), pick_context.rule_engine)
     return next((match.cell for match in picked.matches), None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from dlimg.compat import parse_names
+from dlimg.compat.addition import Addition, addition_of
 from dlimg.compat.combination import Combination, combination_of
 from dlimg.compat.legacy import find_legacy, legacy_answer, legacy_of_release
 from dlimg.compat.query import Query, QueryContext
@@ -65,6 +66,33 @@ def answer_question(
     parse_names.parse_requirement(engine.facts, question.text)
     hint = "run in the project's folder, or write e.g. torch==2.6.0"
     raise BadInput(f"{question.text!r} is no cell that is known here", hint=hint)
+
+
+def addition_for(question: WhyQuestion, answer: WhyAnswer, today: date) -> Addition | None:
+    """Return what `dlimg add` brings into the matrix: what was asked, or the nearest that works.
+
+    None if a cell has it already, or if the matrix cannot be read.
+    """
+    works = [answer.combination] if answer.valid else []
+    works += [suggestion.combination for suggestion in answer.nearest]
+    facts = read_facts()
+    default = QueryContext(facts, today).systems[0]
+    offers = (addition_of(combination, default) for combination in works)
+    offer = next(filter(None, offers), None)
+    if offer is None:
+        return None
+    try:
+        cells = read_project(question.matrix, facts=facts).resolution.cells
+    except BadInput:
+        return None
+    has = {
+        (facts.framework_names.get(cell.package, cell.package), cell.version, cuda)
+        for cell in cells
+        for cuda in [cell.stack.cuda if cell.stack else ""]
+    }
+    combination = offer.combination
+    key = (combination.framework, combination.version, combination.cuda)
+    return None if key in has else offer
 
 
 def _is_requirement(facts: Facts, text: str) -> bool:

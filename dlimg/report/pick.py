@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
+from dlimg.compat.addition import Addition
 from dlimg.compat.pick import (
     EXACT,
     MAJOR,
@@ -15,6 +16,7 @@ from dlimg.compat.pick import (
     group_by_build,
 )
 from dlimg.model import Cell, LocalMachine
+from dlimg.report.why import os_option, requirement
 from dlimg.units import counted
 
 MATCH_HEADINGS: Final = ("image", "runs with", "tested")
@@ -112,6 +114,26 @@ def _cells(rejection: Rejection) -> str:
 def advice_text(advice: Advice, name: Name) -> str:
     source = f" ({advice.source})" if advice.source else ""
     return f"{advice.change}: then {name(advice.cell)} runs{source}"
+
+
+def addition_lines(added: Sequence[Addition]) -> Iterator[str]:
+    """Yield what runs there without being in the matrix, each with the command that adds it."""
+    for addition in added:
+        combination = addition.combination
+        release = f"{combination.release_name} for CUDA {combination.cuda}"
+        yield f"{release} runs there and is not in this matrix; to add it:"
+        yield f"  {addition.command}"
+
+
+def addition_json(addition: Addition) -> dict[str, object]:
+    combination = addition.combination
+    return {
+        "command": addition.command,
+        "requirement": requirement(combination),
+        "cuda": combination.cuda or None,
+        "python": combination.python,
+        "os": os_option(combination),
+    }
 
 
 def pick_json(

@@ -13,13 +13,14 @@ from dlimg.report.plain import clean
 _MARKS = {"refusal": "no", "warning": "!", "support": "yes"}
 
 
-def answer_json(answer: WhyAnswer) -> dict[str, object]:
-    """Return the answer as stable data."""
+def answer_json(answer: WhyAnswer, command: str = "") -> dict[str, object]:
+    """Return the answer as stable data, with the command that adds it to the matrix."""
     return {
         "valid": answer.valid,
         "fails_at": answer.fails_at,
         "reasons": [reason_json(entry) for entry in answer.reasons],
         "nearest": [_offer_json(entry) for entry in answer.nearest],
+        "add": command or None,
     }
 
 

@@ -96,7 +96,7 @@ def test_a_version_without_its_patch() -> None:
 def test_json_has_just_these_fields(capsys: pytest.CaptureFixture[str]) -> None:
     code, found = said("torch==2.6.0 --cuda 13.0 --gpu T4 --driver 550.54.15", capsys)
     assert code == 1
-    assert list(found) == ["schema", "valid", "fails_at", "reasons", "nearest"]
+    assert list(found) == ["schema", "valid", "fails_at", "reasons", "nearest", "add"]
     assert (found["valid"], found["fails_at"]) == (False, "install")
     for reason in found["reasons"]:
         assert list(reason) == ["rule", "message", "source", "certain"]

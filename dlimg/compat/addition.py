@@ -1,0 +1,90 @@
+"""What `dlimg add` can bring into a matrix: releases that the facts know to run on a machine."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from dlimg.compat.combination import Combination
+from dlimg.compat.pick import PickRequest
+from dlimg.compat.query import Query, QueryContext
+from dlimg.compat.rule_engine import RuleEngine
+from dlimg.compat.suggest import first_valid, is_against
+from dlimg.document.versions import numbers
+from dlimg.facts.model import PYPI, X86_64, Distribution, GpuFact
+
+# The name of a framework's folder of images, where it is another than the package's.
+_FOLDERS: Final = {"torch": "pytorch"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addition:
+    """A combination that no cell of the matrix has, and the words of `dlimg add` for it."""
+
+    combination: Combination
+    words: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        return f"dlimg add {' '.join(self.words)}"
+
+
+def addition_of(combination: Combination, default: Distribution) -> Addition | None:
+    """Return the addition for a combination; None for a build that is not on the package index.
+
+    Python and operating system are named where they are not those of the `default` system.
+    """
+    build, system = combination.build, combination.distribution
+    if build is None or build.index != PYPI or system is None or combination.arch != X86_64:
+        return None
+    words = [_FOLDERS.get(combination.framework, combination.framework), combination.version]
+    words += ["--cuda", combination.cuda] if combination.cuda else []
+    is_default = system.distribution == default.distribution
+    if combination.python != default.python:
+        words += ["--python", combination.python]
+    words += [] if is_default else ["--os", system.distribution.lower().replace(" ", "")]
+    return Addition(combination=combination, words=tuple(words))
+
+
+def additions(
+    engine: RuleEngine, context: QueryContext, request: PickRequest, frameworks: Iterable[str]
+) -> Iterator[Addition]:
+    """Yield for each framework the newest release with CUDA that runs on the whole request."""
+    if request.without_gpu or request.arch not in ("", X86_64):
+        return
+    for framework in frameworks:
+        combination = _newest(engine, context, request, framework)
+        addition = addition_of(combination, context.systems[0]) if combination else None
+        if addition:
+            yield addition
+
+
+def _newest(
+    engine: RuleEngine, context: QueryContext, request: PickRequest, framework: str
+) -> Combination | None:
+    releases = context.facts.releases.get(framework, {})
+    final = (version for version in releases if re.fullmatch(r"[0-9.]+", version))
+    for version in sorted(final, key=numbers, reverse=True):
+        query = Query(
+            framework=framework,
+            version=version,
+            python=request.python,
+            driver=request.driver,
+            gpu=request.gpus[0] if request.gpus else None,
+        )
+        combination = first_valid(engine, context, query)
+        build = combination.build if combination else None
+        if combination is None or build is None or build.index != PYPI or not combination.cuda:
+            continue
+        if _runs(engine, combination, request.gpus[1:]):
+            return combination
+    return None
+
+
+def _runs(engine: RuleEngine, combination: Combination, gpus: Iterable[GpuFact]) -> bool:
+    """Return whether nothing is known or doubted against it on any of the GPUs."""
+    return not any(
+        is_against(reason)
+        for gpu in gpus
+        for reason in engine.reasons(combination._replace(gpu=gpu))
+    )
