@@ -11,7 +11,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Final, Literal, TypeAlias
 
-from dlimg.compat import rules_cudnn, rules_gpu, rules_image, rules_wheel
+from dlimg.compat import rules_cudnn, rules_gpu, rules_image, rules_numpy, rules_wheel
 from dlimg.compat.combination import Combination
 from dlimg.compat.rule_result import RuleResult
 from dlimg.facts.load import Facts
@@ -64,6 +64,7 @@ def rules(today: date) -> tuple[CompatRule, ...]:
             *("release", "build", "cuda", "package", "arch", "gpu", "driver", "wheels"),
         ),
         _rule("pinned-wheels", wheel.pinned_wheels, "build", "version"),
+        _rule("numpy-release", rules_numpy.numpy_release, "release", "version", "wheels"),
         _rule("cuda-index", wheel.cuda_index, "release", "build", "arch"),
         _rule("python-source", image.python_source, "python", "distribution"),
         _rule("base-image", image.base_image, "release", "build", "cuda", "distribution"),

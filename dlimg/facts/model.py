@@ -102,7 +102,8 @@ class FrameworkFact:
     `extra` is the extra that installs the CUDA libraries, with `{cuda}` for the CUDA of the build;
     it is empty if the package itself depends on them. `unpinned_cuda` is the origin of the
     libraries if a build pins no CUDA packages: `bundled` in the wheel, or the `system`.
-    `plain_runs_on_cpu`: the package without an extra is the build without CUDA.
+    `plain_runs_on_cpu`: the package without an extra is the build without CUDA. `numpy2_since` is
+    the first release that works with NumPy 2.
     """
 
     name: Annotated[str, NAME]
@@ -111,6 +112,7 @@ class FrameworkFact:
     unpinned_cuda: Literal["bundled", "system"]
     plain_runs_on_cpu: bool = False
     vendor_index: str = ""
+    numpy2_since: Annotated[str, RELEASED] = ""
     origin: Origin
 
 

@@ -116,6 +116,7 @@ RULES: Final[tuple[LintRule, ...]] = (
     aliases.BEHIND,
     wheels.CUDNNS,
     wheels.PATHS,
+    wheels.NUMPY_2,
     wheels.ON_CPU,
     wheels.SHARED,
     online.NOT_PINNED,

@@ -7,6 +7,7 @@ from functools import cache
 from itertools import combinations
 from typing import Final
 
+from dlimg.compat.rules_numpy import NUMPY, NUMPY_1, BuiltForNumpy1, locked_for_numpy_1
 from dlimg.facts.load import Facts
 from dlimg.lint.model import (
     Finding,
@@ -138,6 +139,23 @@ def _overlapping(
     return tuple((first, second) for first, second in pairs)
 
 
+def _numpy_2(context: LintContext) -> Iterator[Finding]:
+    sets_of: dict[tuple[BuiltForNumpy1, str], list[LockSet]] = {}
+    for lock_set in context.lock_sets:
+        old = locked_for_numpy_1(context.facts, lock_set.lock)
+        if old:
+            key = (old, lock_set.lock.version_of(NUMPY))
+            sets_of.setdefault(key, []).append(lock_set)
+    for (old, numpy), sets in sets_of.items():
+        message = (
+            f"{old.message}, and NumPy {numpy} is locked with it ({old.since} is the first for "
+            f'NumPy 2): write "{NUMPY_1}" among the packages of the family'
+        )
+        about = f"{old.package} {old.version}"
+        finding = _finding(context, NUMPY_2, sets, NUMPY, message, about)
+        yield replace(finding, severity=Severity.WARNING, source=old.source)
+
+
 def _cuda_on_cpu(context: LintContext) -> Iterator[Finding]:
     cells = {cell.id: cell for cell in context.resolution.cells}
     sets_of: dict[tuple[str, ...], list[LockSet]] = {}
@@ -251,6 +269,20 @@ PATHS: Final = LintRule(
     example="packages: {any: [opencv-python, opencv-python-headless]}",
     remedy="Take one of the two out.",
     find=_same_path,
+)
+NUMPY_2: Final = LintRule(
+    id="numpy-too-new",
+    title="Built against NumPy 1, and NumPy 2 beside it",
+    severity="a warning",
+    why=(
+        "NumPy 2 loads no code that was compiled against NumPy 1. Most releases of that time do "
+        "not say so in their metadata, so a resolver takes the newest NumPy. `import torch` still "
+        'works; `tensor.numpy()` raises "Numpy is not available", and others fail at import.'
+    ),
+    example='packages: {any: [numpy], cuda12: ["torch=={version}"]}   # version: [2.2.2]',
+    remedy='Write `numpy<2` among the packages of the family (`any: ["numpy<2"]`), and lock again; '
+    "newer releases, which take NumPy 2, go into a family of their own.",
+    find=_numpy_2,
 )
 ON_CPU: Final = LintRule(
     id="cuda-in-cpu-image",

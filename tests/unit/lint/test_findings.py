@@ -329,6 +329,39 @@ def test_a_rule_with_an_unverified_fact_warns() -> None:
     assert all("2.43" in finding.message and finding.source for finding in findings)
 
 
+@pytest.mark.parametrize(
+    ("package", "version", "numpy", "is_found"),
+    [
+        ("torch", "2.2.2", "2.4.6", True),
+        ("torch", "2.2.2+cpu", "2.0.0", True),
+        ("torch", "2.2.2", "1.26.4", False),
+        ("torch", "2.3.0", "2.4.6", False),
+        ("torch", "2.15.0", "2.4.6", False),
+        ("tensorflow", "2.17.1", "2.0.2", True),
+        ("tensorflow-cpu", "2.14.1", "2.4.6", True),
+        ("tensorflow", "2.18.0", "2.0.2", False),
+        ("jax", "0.4.25", "2.4.6", True),
+        ("jaxlib", "0.4.25", "2.4.6", True),
+        ("jax", "0.4.26", "2.4.6", False),
+        ("scipy", "1.0.0", "2.4.6", False),
+    ],
+)
+def test_numpy_2_with_a_framework_that_was_built_against_numpy_1(
+    package: str, version: str, numpy: str, *, is_found: bool
+) -> None:
+    wheels = (samples.wheel(package, version), samples.wheel("numpy", numpy))
+    locks = {JAX_CPU: samples.lock(JAX_CPU, wheels=wheels)}
+    findings = [row for row in lint(lint_context(locks=locks)).findings if "NumPy" in row.message]
+    assert [(row.id, row.severity, row.about) for row in findings] == (
+        [("numpy-too-new", Severity.WARNING, f"{package} {version}")] if is_found else []
+    )
+    for row in findings:
+        assert f"{package} {version} was built against NumPy 1, and NumPy {numpy}" in row.message
+        assert 'write "numpy<2" among the packages of the family' in row.message
+        assert row.line == lock_line(locks[JAX_CPU], "numpy")
+        assert row.source
+
+
 def test_two_cudnns() -> None:
     other = samples.wheel("nvidia-cudnn-cu12", "9.28.0.42")
     finding = only_finding(lint_context(locks=locked(torch=(other,))))
