@@ -65,6 +65,7 @@ class QueryContext:
 
     def __init__(self, facts: Facts, today: date) -> None:
         self.facts = facts
+        self.today = today
         known = [system for system in facts.distributions.values() if system.glibc]
         known = [system for system in known if system.released]
         known = [system for system in known if system.distribution.startswith(("Debian", "Ubuntu"))]

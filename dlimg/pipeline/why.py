@@ -1,17 +1,20 @@
 """Answers to `why`: about a combination, a cell of the matrix, or an old environment."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from difflib import SequenceMatcher
 from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from dlimg.compat import parse_names
-from dlimg.compat.addition import Addition, addition_of
+from dlimg.compat.addition import Addition, addition_of, additions
 from dlimg.compat.combination import Combination, combination_of
 from dlimg.compat.legacy import find_legacy, legacy_answer, legacy_of_release
+from dlimg.compat.pick import PickRequest
 from dlimg.compat.query import Query, QueryContext
 from dlimg.compat.rule_engine import RuleEngine, rules
 from dlimg.compat.rule_result import refusals, refuse, warn
@@ -73,11 +76,12 @@ def addition_for(question: WhyQuestion, answer: WhyAnswer, today: date) -> Addit
 
     None if a cell has it already, or if the matrix cannot be read.
     """
-    works = [answer.combination] if answer.valid else []
-    works += [suggestion.combination for suggestion in answer.nearest]
     facts = read_facts()
-    default = QueryContext(facts, today).systems[0]
-    offers = (addition_of(combination, default) for combination in works)
+    context = QueryContext(facts, today)
+    offers = chain(
+        (addition_of(works, context.systems[0]) for works in _that_work(answer)),
+        _newest_that_runs(context, answer.combination),
+    )
     offer = next(filter(None, offers), None)
     if offer is None:
         return None
@@ -93,6 +97,28 @@ def addition_for(question: WhyQuestion, answer: WhyAnswer, today: date) -> Addit
     combination = offer.combination
     key = (combination.framework, combination.version, combination.cuda)
     return None if key in has else offer
+
+
+def _that_work(answer: WhyAnswer) -> Iterator[Combination]:
+    """Yield what was asked if it works, else what works on the same hardware."""
+    asked = answer.combination
+    if answer.valid:
+        yield asked
+    for suggestion in answer.nearest:
+        works = suggestion.combination
+        if (works.gpu, works.driver, works.arch) == (asked.gpu, asked.driver, asked.arch):
+            yield works
+
+
+def _newest_that_runs(context: QueryContext, asked: Combination) -> Iterator[Addition]:
+    """Yield the newest release that runs on the GPU and driver of a question."""
+    if not (asked.gpu or asked.driver):
+        return
+    request = PickRequest(
+        gpus=(asked.gpu,) if asked.gpu else (), driver=asked.driver, arch=asked.arch
+    )
+    engine = RuleEngine(context.facts, rules(context.today))
+    yield from additions(engine, context, request, [asked.framework])
 
 
 def _is_requirement(facts: Facts, text: str) -> bool:

@@ -122,14 +122,14 @@ def answer_several(
     engine: RuleEngine, query: SeveralQuery, today: date, resolver: Resolver
 ) -> SeveralAnswer:
     """Answer by the facts and, where the index answers, by a resolution; suggest what works."""
-    search = _Search(engine, QueryContext(engine.facts, today), resolver)
+    search = _NearestSearch(engine, QueryContext(engine.facts, today), resolver)
     answer = search.judge(query)
     if answer.valid:
         return answer
     return replace(answer, nearest=tuple(search.nearest(query)))
 
 
-class _Search:
+class _NearestSearch:
     """A search for the nearest requirements that work, the least change first."""
 
     def __init__(self, engine: RuleEngine, context: QueryContext, resolver: Resolver) -> None:
