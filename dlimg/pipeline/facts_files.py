@@ -85,7 +85,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        hint = "run in the project's folder, or name the file with --matrix"
+        hint = "run in the project's folder, name the file with --matrix, or `dlimg init` one"
         raise BadInput("there is no such file", where=str(path), hint=hint) from error
     except UnicodeDecodeError as error:
         raise BadInput(f"not UTF-8 text: {error.reason}", where=str(path)) from error

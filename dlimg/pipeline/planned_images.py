@@ -58,7 +58,7 @@ def buildable_images(
     folders = wheel_folders(find_links, context)
     local = tuple(cell for cell in cells if folders and _needs_local_lock(project, cell))
     if local and project.is_shipped:
-        hint = "use a project of your own: its locks may name wheels of a folder"
+        hint = "`dlimg init` starts a project, whose locks may name wheels of a folder"
         raise BadInput(
             "wheels from an extra folder are not for the matrix that comes with dlimg", hint=hint
         )

@@ -14,5 +14,8 @@ def matrix_file(log: Log) -> str:
     """Return the matrix of the current folder, or else dlimg's own, and log that."""
     if Path(MATRIX).exists():
         return MATRIX
-    log(f"there is no {MATRIX} here: using the matrix and locks of dlimg {__version__}")
+    log(
+        f"there is no {MATRIX} here: using the matrix and locks of dlimg {__version__} "
+        "(`dlimg init` starts your own)"
+    )
     return str(shipped_root() / MATRIX)
