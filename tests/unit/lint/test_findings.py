@@ -274,6 +274,16 @@ def test_a_gpu_that_one_family_lacks_is_a_warning() -> None:
     assert "no image of jax runs on the promised V100 (sm_70)" in findings[0].message
 
 
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [("MI300X", "an AMD GPU"), ("TPU v5e", "a Google TPU"), ("910B", "a Huawei")],
+)
+def test_a_promised_gpu_of_another_maker_is_called_so(name: str, called: str) -> None:
+    message = only_finding(lint_context(f"{MATRIX}gpus: [{name}]\n")).message
+    assert message.startswith(f"{name} is {called}")
+    assert "did you mean" not in message
+
+
 def test_a_near_name_of_a_gpu_is_offered() -> None:
     assert "'RTX 4090'" in only_finding(lint_context(f"{MATRIX}gpus: [RTX 4900]\n")).message
 
