@@ -194,12 +194,19 @@ def checks_for(
     Raises BadInput for missing scripts, invalid headers, and required checks that do not exist;
     `places` has the place of each required check in the matrix.
     """
+    headers = _read_headers(folders, cell.family, cell.framework.folder)
     checks = tuple(
         _check(path, header, text, cell.framework, is_cuda=cell.is_cuda)
-        for path, text, header in _read_headers(folders, cell.family, cell.framework.folder)
+        for path, text, header in headers
         if applies(header, cell)
     )
-    _check_required_exist(cell, checks, places)
+    # What is required of all families is not required where there is no framework.
+    names = [check.name for check in checks] + [
+        Path(path).stem
+        for path, _, header in headers
+        if FRAMEWORK in header.needs and not cell.framework.folder
+    ]
+    _check_required_exist(cell, names, places)
     return tuple(
         replace(check, required=_is_required(cell, check) or _is_own(check, folders.own))
         for check in checks
@@ -215,8 +222,7 @@ def _is_own(check: Check, own_checks: Path | None) -> bool:
     return own_checks is not None and Path(check.path).is_relative_to(own_checks)
 
 
-def _check_required_exist(cell: Cell, checks: Sequence[Check], places: Mapping[str, str]) -> None:
-    names = [check.name for check in checks]
+def _check_required_exist(cell: Cell, names: Sequence[str], places: Mapping[str, str]) -> None:
     problems = [
         Problem(
             message=f"{cell.id} has no check {pattern}, which is required of it",

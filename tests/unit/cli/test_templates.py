@@ -87,6 +87,19 @@ def test_families_of_any_name_have_the_template_and_framework_that_they_name() -
     assert all(layers_obstacle(folder, templates) == "" for folder in folders.values())
 
 
+def test_checks_of_frameworks_are_not_required_without_one(project: Path) -> None:
+    required = "required_checks: {any: [conv_training, pip_check]}\n"
+    (project / "matrix.yaml").write_text(MATRIX + required)
+    read = read_project("matrix.yaml")
+    cells = {cell.family: cell for cell in read.resolution.cells}
+    needed = {
+        family: {check.name for check in checks_of_cell(read, cell, None) if check.required}
+        for family, cell in cells.items()
+    }
+    assert needed["sklearn"] == {"pip_check"}
+    assert needed["jax-hf"] == {"pip_check", "conv_training"}
+
+
 @pytest.mark.usefixtures("project")
 def test_a_second_family_of_a_framework_has_the_same_checks() -> None:
     project = read_project("matrix.yaml")
