@@ -13,12 +13,14 @@ class Context:
     """The environment of a command, read once when the program starts.
 
     `cache` holds files that can be fetched or made again, `state` holds observations, such as
-    evidence. `log` shows one message to the user, apart from a command's output.
+    evidence, and `config` the user's settings. `log` shows one message to the user, apart from a
+    command's output.
     """
 
     environment: Mapping[str, str] = field(repr=False)
     cache: Path
     state: Path
+    config: Path
     log: Log
 
     @classmethod
@@ -28,6 +30,7 @@ class Context:
             environment=MappingProxyType(dict(environment)),
             cache=_folder(environment, "XDG_CACHE_HOME", ".cache"),
             state=_folder(environment, "XDG_STATE_HOME", ".local/state"),
+            config=_folder(environment, "XDG_CONFIG_HOME", ".config"),
             log=log,
         )
 

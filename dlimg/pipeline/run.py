@@ -36,6 +36,7 @@ from dlimg.pipeline.planned_images import (
     plan_images,
 )
 from dlimg.pipeline.project import DEFAULT_GROUP, Project, compression_of, select_cells
+from dlimg.pipeline.published_images import pull_published
 from dlimg.publish.attach import AttachSettings
 from dlimg.publish.policy import CheckRunner
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
@@ -129,6 +130,8 @@ def run_images(run: Run, images: Sequence[Image]) -> tuple[list[ImageResult], En
         if isinstance(failure, BuildFailure)
     }
     buildable = [image for image in keyed if isinstance(image, PlannedImage)]
+    if run.project.is_shipped and run.build.builder == "auto":
+        pull_published(buildable, engine)
     built |= {result.planned.image.cell.id: result for result in _build(run, buildable, engine)}
     results = [
         _result(run, image, built.get(image.cell.id), bases[image.cell.os.name], engine)

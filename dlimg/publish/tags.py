@@ -61,12 +61,12 @@ class Destination:
         return self.names.reference(self.names.tag)
 
 
-def check_destination(prefix: str) -> None:
+def check_destination(prefix: str, where: str = "--to") -> None:
     """Raise `BadInput` for a text that is not a prefix at a registry."""
     if not _PREFIX.fullmatch(prefix):
         raise BadInput(
             f"{prefix!r} is no prefix at a registry",
-            where="--to",
+            where=where,
             hint="write host[:port][/path] in lower case, without https://",
         )
 
