@@ -81,6 +81,7 @@ class Stack:
 
     `lock_name` is the name of its lock, with the leader in it: `cuda13.0-torch2.14.1`. `cudnn`
     is empty for whatever the leader takes, and `other_cudnn` is true if it is not the leader's.
+    `bounds` are specifiers that the leader needs and does not declare.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Stack:
     platform: str
     cudnn: str = ""
     other_cudnn: bool = False
+    bounds: tuple[str, ...] = ()
     exceptions: tuple[StackException, ...] = ()
 
     @property
@@ -139,6 +141,7 @@ class Cell:
     `required_checks` are names or patterns (`runtime_*`) of checks; empty means all that apply.
     `architectures` are the GPU architectures that the framework has code for (`sm_90`, or
     `compute_120` for PTX); for a CUDA image, empty means unknown.
+    `bounds` are specifiers that its release needs and does not declare: `numpy<2`.
     `env`, `source` and `licenses` are variables and labels from the matrix. `cudnn_override` is
     the reason for a cuDNN that the framework's own pin excludes, or empty.
     """
@@ -154,6 +157,7 @@ class Cell:
     flavour: Flavour
     platform: str
     requirements: tuple[str, ...]
+    bounds: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     required_checks: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()

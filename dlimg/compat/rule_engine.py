@@ -11,7 +11,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Final, Literal, TypeAlias
 
-from dlimg.compat import rules_cudnn, rules_gpu, rules_image, rules_numpy, rules_wheel
+from dlimg.compat import rules_bounds, rules_cudnn, rules_gpu, rules_image, rules_numpy, rules_wheel
 from dlimg.compat.combination import Combination
 from dlimg.compat.rule_result import RuleResult
 from dlimg.facts.load import Facts
@@ -63,8 +63,9 @@ def rules(today: date) -> tuple[CompatRule, ...]:
             wheel.cuda_build,
             *("release", "build", "cuda", "package", "arch", "gpu", "driver", "wheels"),
         ),
-        _rule("pinned-wheels", wheel.pinned_wheels, "build", "version"),
+        _rule("pinned-wheels", wheel.pinned_wheels, "build", "version", "python"),
         _rule("numpy-release", rules_numpy.numpy_release, "release", "version", "wheels"),
+        _rule("dependency-bound", rules_bounds.dependency_bound, "version"),
         _rule("cuda-index", wheel.cuda_index, "release", "build", "arch"),
         _rule("python-source", image.python_source, "python", "distribution"),
         _rule("base-image", image.base_image, "release", "build", "cuda", "distribution"),

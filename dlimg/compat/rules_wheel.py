@@ -7,7 +7,14 @@ from dlimg.compat.rule_result import RuleResult, confirm, refuse, warn
 from dlimg.compat.wheel_tags import admits, glibc_floor_of, misfits
 from dlimg.document.versions import join_with_and, minor, newest, numbers
 from dlimg.facts.load import Facts
-from dlimg.facts.model import AARCH64, PYPI, VENDOR, Distribution, FrameworkRelease, ReleaseBuild
+from dlimg.facts.model import (
+    AARCH64,
+    PYPI,
+    VENDOR,
+    Distribution,
+    FrameworkRelease,
+    ReleaseBuild,
+)
 
 # Packages that are numbered as CUDA itself is: a pin of one is a pin of CUDA.
 _NUMBERED_AS_CUDA: Final = (
@@ -28,6 +35,12 @@ def python_wheel(_facts: Facts, combination: Combination) -> RuleResult | None:
         return None
     pythons = build.pythons if build and build.pythons else release.pythons
     name, origin = combination.release_name, release.origin
+    if release.yanked:
+        message = f"{name} was withdrawn from the index, or packages that it depends on were"
+        return refuse("python-wheel", "install", message, origin.source)
+    if not pythons:
+        message = f"{name} cannot be installed: {origin.notes.get('pythons', 'it has no wheels')}"
+        return refuse("python-wheel", "install", message, origin.source_of("pythons"))
     if python in pythons or python in release.free_threaded:
         return confirm("python-wheel", f"{name} has wheels for Python {python}", origin.source)
     message = f"{name} has no wheel for Python {python} (it has {', '.join(pythons)})"
@@ -119,12 +132,19 @@ def pinned_wheels(facts: Facts, combination: Combination) -> RuleResult | None:
     build = combination.build
     if build is None or build.index != PYPI:
         return None
-    missing = [row for pin in build.pins.items() if (row := facts.unavailable.get(pin))]
+    python = combination.python
+    missing = [
+        row
+        for pin in build.pins.items()
+        if (row := facts.unavailable.get(pin))
+        and not (row.pythons and (python in row.pythons or not python))
+    ]
     if not missing:
         return None
     versions = join_with_and([f"{row.package} {row.version}" for row in missing])
     message = f"{build.package} {combination.version} pins {versions}: PyPI has no wheel of"
-    message = f"{message} {'it' if len(missing) == 1 else 'them'}"
+    for_python = f" for Python {python}" if missing[-1].pythons else ""
+    message = f"{message} {'it' if len(missing) == 1 else 'them'}{for_python}"
     origin = missing[-1].origin
     return refuse("pinned-wheels", "install", message, origin.source, certain=origin.certain)
 

@@ -70,6 +70,11 @@ def admits(pin: str, beginning: str) -> bool:
     return any(version in _specifiers(pin) for version in _candidates(pin, beginning))
 
 
+def contains(specifier: str, version: str) -> bool:
+    """Return whether a specifier takes this version, which may be a pre-release."""
+    return _specifiers(specifier).contains(version, prereleases=True)
+
+
 @cache
 def _specifiers(pin: str) -> SpecifierSet:
     return SpecifierSet(pin)

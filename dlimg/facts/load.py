@@ -21,6 +21,7 @@ from dlimg.facts.model import (
     CudaFact,
     CudaMajor,
     CudnnFact,
+    DependencyBound,
     Distribution,
     ForwardCompatibility,
     FrameworkFact,
@@ -51,11 +52,10 @@ _NO_SUCH_GPU: Final = "`dlimg facts gpus` lists NVIDIA's; or name an architectur
 class Facts:
     """All facts, by name.
 
-    `framework_names` has the frameworks by all their names and packages. `releases`, `floors` and
-    `tested` are by framework first; `tested` then by minor. `packages` is by package,
-    `unavailable` by package and version, `gpu_names`
-    by every plain name and `sm_89`, `majors` by CUDA major. `managed` is the newest build
-    that uv has of a Python minor.
+    `framework_names` has the frameworks by all their names and packages. `releases`, `floors`,
+    `bounds` and `tested` are by framework first; `tested` then by minor. `packages` is by package,
+    `unavailable` by package and version, `gpu_names` by every plain name and `sm_89`, `majors` by
+    CUDA major. `managed` is the newest build that uv has of a Python minor.
     """
 
     frameworks: Mapping[str, FrameworkFact]
@@ -65,6 +65,7 @@ class Facts:
     tested: Mapping[str, Mapping[str, TestedBuild]]
     floors: Mapping[str, tuple[CodeFloor, ...]]
     unavailable: Mapping[tuple[str, str], UnavailablePackage]
+    bounds: Mapping[str, tuple[DependencyBound, ...]]
     distributions: Mapping[str, Distribution]
     pythons: Mapping[str, PythonFact]
     managed: Mapping[str, str]
@@ -159,6 +160,7 @@ def facts_of(files: Mapping[str, Rows]) -> Facts:
             for file in frameworks.values()
             for row in file.unavailable()
         },
+        bounds={name: file.bounds() for name, file in frameworks.items()},
         distributions=_section(files, "distributions", Distribution),
         pythons=pythons,
         managed={python.python: python.managed for python in managed},
@@ -275,6 +277,9 @@ class _FrameworkFile(NamedTuple):
 
     def floors(self) -> tuple[CodeFloor, ...]:
         return tuple(self._section("floors", CodeFloor))
+
+    def bounds(self) -> tuple[DependencyBound, ...]:
+        return tuple(self._section("bounds", DependencyBound))
 
     def releases(self) -> Mapping[str, FrameworkRelease]:
         """Return the releases by version, with their builds."""

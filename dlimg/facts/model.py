@@ -103,7 +103,8 @@ class FrameworkFact:
     it is empty if the package itself depends on them. `unpinned_cuda` is the origin of the
     libraries if a build pins no CUDA packages: `bundled` in the wheel, or the `system`.
     `plain_runs_on_cpu`: the package without an extra is the build without CUDA. `numpy2_since` is
-    the first release that works with NumPy 2.
+    the first release that works with NumPy 2. `catalogue_from` is the oldest release that the
+    catalogue tries; empty for none.
     """
 
     name: Annotated[str, NAME]
@@ -111,6 +112,7 @@ class FrameworkFact:
     extra: str = ""
     unpinned_cuda: Literal["bundled", "system"]
     plain_runs_on_cpu: bool = False
+    catalogue_from: Digits = ""
     vendor_index: str = ""
     numpy2_since: Annotated[str, RELEASED] = ""
     origin: Origin
@@ -226,10 +228,14 @@ class FrameworkRelease:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class UnavailablePackage:
-    """A version of a package that the package index lacks, or has without a wheel."""
+    """A version of a package that the package index lacks, or has without a wheel.
+
+    `pythons` are the only Pythons that it has a wheel for; empty for none.
+    """
 
     package: str
     version: ReleaseVersion
+    pythons: tuple[Digits, ...] = ()
     origin: Origin
 
 
@@ -270,6 +276,17 @@ class CodeFloor:
     capability_from: Capability
     min_version: ReleaseVersion
     min_cuda: Digits
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DependencyBound:
+    """A bound of a dependency that releases need and do not declare; both are specifiers."""
+
+    package: Annotated[str, NAME]
+    versions: str
+    bound: str
+    why: str
     origin: Origin
 
 
@@ -505,6 +522,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "tested": Section(row=TestedBuild, key=("minor",)),
     "variants": Section(row=VariantArchitectures, key=("versions", "variant", "arch")),
     "floors": Section(row=CodeFloor, key=("capability_from",)),
+    "bounds": Section(row=DependencyBound, key=("package", "versions")),
     "cuda": Section(row=CudaFact, key=("cuda",), groups=("sm", "image")),
     "majors": Section(row=CudaMajor, key=("cuda_major",)),
     "cudnn": Section(row=CudnnFact, key=("cudnn",)),

@@ -115,7 +115,7 @@ def _violated(request: LockRequest, versions: Mapping[str, str]) -> Iterator[str
         requirement = parse_requirement(text, where=request.where)
         locked = versions.get(canonicalize_name(requirement.name))
         if locked and not requirement.specifier.contains(locked, prereleases=True):
-            yield f"the stack pins {text} and {locked} is locked"
+            yield f"{text} is a constraint and {locked} is locked"
     rule = request.cuda_rule
     for name, version in versions.items():
         if rule and rule.refuses(name, version):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from dlimg.compat.rules_bounds import bound_texts
 from dlimg.errors import Problem
 from dlimg.facts.load import Facts
 from dlimg.facts.model import PYPI, X86_64
@@ -22,6 +23,7 @@ class _Shared(NamedTuple):
 
     package: str
     requirements: tuple[str, ...]
+    bounds: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
     required_checks: tuple[str, ...] = ()
@@ -90,6 +92,7 @@ class CellFactory:
             shared = self.shared[key] = _Shared(
                 package=package_of(requirements[0]),
                 requirements=requirements,
+                bounds=bound_texts(self.facts, family.framework, version),
                 notes=self._notes(family, axis_values),
                 architectures=self._architectures(family, version, accelerator),
                 required_checks=required_checks_of(self.matrix, name, accelerator, flavour),
@@ -114,6 +117,7 @@ class CellFactory:
             flavour=FLAVOURS[axis_values["flavour"]],
             platform=self.matrix.platform,
             requirements=shared.requirements,
+            bounds=shared.bounds,
             notes=(*shared.notes, forced) if forced else shared.notes,
             required_checks=shared.required_checks,
             architectures=shared.architectures,

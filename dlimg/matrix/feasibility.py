@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from dlimg.compat.combination import Combination
 from dlimg.compat.rule_result import RuleResult, refuse
-from dlimg.compat.rules_image import compiler_wheel, python_source
+from dlimg.compat.rules_image import base_image, compiler_wheel, python_source
 from dlimg.compat.rules_wheel import (
     cuda_build,
     pinned_wheels,
@@ -76,6 +76,18 @@ class Feasibility:
             for name in axes["accelerator"]
             for cudnn in cudnn_choices(matrix, name)
         }
+        self.by_pins = {
+            (version, name, python): self._pins(version, name, python)
+            for version in axes["version"]
+            for name in axes["accelerator"]
+            for python in axes["python"]
+        }
+        self.by_base = {
+            (version, name, system): self._base(version, name, system)
+            for version in axes["version"]
+            for name in axes["accelerator"]
+            for system in axes["os"]
+        }
         self.by_system = {
             (name, python): self._system(name, python)
             for name in axes["os"]
@@ -114,8 +126,18 @@ class Feasibility:
             return None
         if combination.build is None:
             return refusal(missing_on_pypi(self.facts, combination))
-        no_build = refusal(cuda_build(self.facts, combination))
-        return no_build or refusal(pinned_wheels(self.facts, combination))
+        return refusal(cuda_build(self.facts, combination))
+
+    def _pins(self, version: str, accelerator: str, python: str) -> RuleResult | None:
+        if accelerator == CPU:
+            return None
+        return refusal(pinned_wheels(self.facts, self._release(version, accelerator, python)))
+
+    def _base(self, version: str, accelerator: str, system: str) -> RuleResult | None:
+        combination = self._release(version, accelerator)
+        choice = self.matrix.operating_systems[system]
+        distribution = self.facts.distributions[choice.distribution]
+        return refusal(base_image(self.facts, combination._replace(distribution=distribution)))
 
     def _system(self, name: str, python: str) -> RuleResult | None:
         choice = self.matrix.operating_systems[name]
@@ -142,11 +164,15 @@ class Feasibility:
 
     def verdict(self, axis_values: Mapping[str, str]) -> RuleResult | None:
         """Return the first refusal of this combination, or None."""
+        version, accelerator = axis_values["version"], axis_values["accelerator"]
+        python, system = axis_values["python"], axis_values["os"]
         return (
-            self.by_python[axis_values["version"], axis_values["python"]]
-            or self.by_cuda[axis_values["version"], axis_values["accelerator"]]
-            or self.by_system[axis_values["os"], axis_values["python"]]
-            or self.by_flavour[axis_values["flavour"], axis_values["accelerator"]]
-            or self.by_cudnn[axis_values["version"], axis_values["accelerator"], axis_values[CUDNN]]
+            self.by_python[version, python]
+            or self.by_cuda[version, accelerator]
+            or self.by_pins[version, accelerator, python]
+            or self.by_base[version, accelerator, system]
+            or self.by_system[system, python]
+            or self.by_flavour[axis_values["flavour"], accelerator]
+            or self.by_cudnn[version, accelerator, axis_values[CUDNN]]
             or self._pin(axis_values)
         )

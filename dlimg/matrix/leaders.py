@@ -6,6 +6,7 @@ from typing import Final
 
 from packaging.version import Version
 
+from dlimg.compat.rules_bounds import bound_texts
 from dlimg.errors import Problem, nearest
 from dlimg.facts.load import Facts
 from dlimg.matrix.cudnn import is_chosen, is_leaders, pinning_build
@@ -110,6 +111,7 @@ class StackResolver:
             leader=leader,
             python=choice.python,
             platform=self.matrix.platform,
+            bounds=bound_texts(self.facts, framework, leading),
             exceptions=choice.exceptions,
         )
 

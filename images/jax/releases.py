@@ -21,7 +21,8 @@ CUDA_MAJORS = ("12", "13")
 
 def index_row(index: PackageIndexCache, version: str, _: Mapping[str, Any]) -> Row:
     page = page_row(index.releases(PACKAGE)[version])
-    requirements = index.requirements(PACKAGE, version)
+    # Before 0.4.30 the library came with an extra only.
+    requirements = index.requirements(PACKAGE, version, extra="cpu")
     library = newest_release(index, LIBRARY, requirements.get(LIBRARY))
     row: Row = {name: page[name] for name in ("released", "requires_python") if name in page}
     row["library"] = pin(requirements[LIBRARY])
@@ -30,12 +31,13 @@ def index_row(index: PackageIndexCache, version: str, _: Mapping[str, Any]) -> R
     arm = []
     for major in CUDA_MAJORS:
         name = f"jax-cuda{major}-plugin"
-        wanted = index.requirements(PACKAGE, version, extra=f"cuda{major}").get(name)
-        plugin = newest_release(index, name, wanted)
+        own = index.requirements(PACKAGE, version, extra=f"cuda{major}")
+        plugin = newest_release(index, name, own.get(name))
         if plugin:
             row["cuda"].append(major)
             row["plugin"][major] = plugin
-            row["pins"][major] = pins(index.requirements(name, plugin, extra="with-cuda"))
+            of_plugin = index.requirements(name, plugin, extra="with-cuda")
+            row["pins"][major] = {**pins(own), **pins(of_plugin)}
             arm += [major] if plugin in index.releases(name, "aarch64") else []
     if library in index.releases(LIBRARY, "aarch64"):
         row["aarch64_cuda"] = arm

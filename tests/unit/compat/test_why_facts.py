@@ -51,7 +51,12 @@ def test_a_build_works_with_every_python_it_has(framework: str) -> None:
                 continue
             judged = judge(question_of(release, build, python))
             fact = facts().cuda.get(judged.combination.cuda)
-            if build.pins.items() & facts().unavailable.keys():
+            if release.yanked:
+                assert judged.fails_at == "install"
+            elif any(
+                python not in facts().unavailable[pin].pythons
+                for pin in build.pins.items() & facts().unavailable.keys()
+            ):
                 assert judged.fails_at == "install"
                 assert "pinned-wheels" in {reason.rule for reason in judged.reasons}
             elif build.uses_system_cuda and fact and fact.image_state == "deleted":

@@ -80,7 +80,7 @@ def test_a_lock_edited_by_hand(folder: Path, old: str, new: str, message: str) -
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("13.2.1", "the stack pins cuda-bindings==13.2.0 and 13.2.1 is locked"),
+        ("13.2.1", "cuda-bindings==13.2.0 is a constraint and 13.2.1 is locked"),
         ("13.5.0", "cuda-bindings 13.5.0 is locked and not of CUDA 13.2"),
     ],
 )
