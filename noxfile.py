@@ -167,6 +167,20 @@ def facts(session: nox.Session) -> None:
 
 
 @nox.session
+def catalogue(session: nox.Session) -> None:
+    """Try every release that the index serves: `nox -s catalogue -- [FRAMEWORK...] [--check]`."""
+    prepare(session)
+    session.run("dlimg", "catalogue", *session.posargs)
+
+
+@nox.session
+def pick_table(session: nox.Session) -> None:
+    """Write the table of images by GPU and driver into docs/pick.md; review the diff."""
+    prepare(session)
+    session.run("dlimg", "pick", "--table")
+
+
+@nox.session
 def publish(session: nox.Session) -> None:
     """Build, test and push: `nox -s publish -- --to REGISTRY [PATTERN...]`."""
     prepare(session)

@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "size": "Show the layers of images, what they share, and what a pull costs.",
     "checks": "List the checks and the cells that each is for.",
     "facts": "Show facts about GPUs, CUDA and frameworks, with sources.",
+    "catalogue": "Try every release that the index serves; write docs/catalogue.md.",
     "why": "Say whether a combination works, by which rules, and what else would.",
     "pick": "Say which tag runs on a GPU and driver, and why others do not.",
     "eject": "Copy templates or checks that come with dlimg into the project, to change them.",
