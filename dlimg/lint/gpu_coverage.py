@@ -145,11 +145,11 @@ def _no_facts(context: LintContext) -> Iterator[Finding]:
 
 
 def _builds(context: LintContext) -> Mapping[tuple[str, str, str], list[Cell]]:
-    """Return CUDA cells by family, version and accelerator, which decide where they run."""
+    """Return CUDA cells by family, version and stack; CUDA and cuDNN decide where they run."""
     builds: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in context.resolution.cells:
         if cell.stack:
-            builds.setdefault((cell.family, cell.version, cell.accelerator), []).append(cell)
+            builds.setdefault((cell.family, cell.version, cell.stack.lock_name), []).append(cell)
     return builds
 
 

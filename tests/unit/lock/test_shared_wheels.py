@@ -18,7 +18,10 @@ SHARED = {
     *("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cufft", "nvidia-cufft-cu12"),
     *("nvidia-cusolver", "nvidia-cusolver-cu12", "nvidia-cusparse", "nvidia-cusparse-cu12"),
     *("nvidia-nccl-cu12", "nvidia-nccl-cu13", "nvidia-nvjitlink", "nvidia-nvjitlink-cu12"),
-    "nvidia-nvshmem-cu13",
+    *("nvidia-nvshmem-cu12", "nvidia-nvshmem-cu13"),
+    *("nvidia-cublas-cu11", "nvidia-cuda-cupti-cu11", "nvidia-cuda-nvcc-cu11"),
+    *("nvidia-cuda-nvrtc-cu11", "nvidia-cudnn-cu11", "nvidia-cufft-cu11"),
+    *("nvidia-cusolver-cu11", "nvidia-cusparse-cu11", "nvidia-nccl-cu11"),
 }
 
 

@@ -49,8 +49,8 @@ def test_another_operating_system_is_one_line() -> None:
 def test_another_torch_on_a_cuda_that_is_there_is_one_line() -> None:
     after = resolved(
         with_line(
-            "      version: [2.15.0, 2.14.1, 2.13.0]",
-            instead_of="      version: [2.15.0, 2.13.0]",
+            "      version: [2.15.0, 2.14.1, 2.13.0, 2.9.1, 2.7.1, 2.0.1]",
+            instead_of="      version: [2.15.0, 2.13.0, 2.9.1, 2.7.1, 2.0.1]",
         )
     )
     new = [cell for cell in after.cells if cell not in BEFORE.cells]
