@@ -4,15 +4,20 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
 
+from dlimg.atomic_write import atomic_write
 from dlimg.cli.arguments import add_format, refuse_empty
 from dlimg.cli.printing import out, print_json, print_table
 from dlimg.compat.parse_names import parse_driver, parse_python
 from dlimg.compat.pick import Advice, PickRequest, PickResult
+from dlimg.compat.pick_table import pick_table
 from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.facts.load import Facts
 from dlimg.model import Cell
+from dlimg.pipeline.facts_files import read_text
 from dlimg.pipeline.pick import (
     PickContext,
     additions_to,
@@ -26,7 +31,12 @@ from dlimg.pipeline.pick import (
 )
 from dlimg.report import pick as report
 from dlimg.report.evidence_text import tested_text
+from dlimg.report.pick_table import pick_table_text
 from dlimg.report.why import answer_json, answer_text
+
+PAGE: Final = Path("docs/pick.md")
+TABLE_BEGIN: Final = "<!-- table: written by `dlimg pick --table` -->"
+TABLE_END: Final = "<!-- end of the table -->"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +50,7 @@ class PickOptions:
     python: str
     on_this_machine: bool
     every_image: bool
+    table: bool
     format: str
 
 
@@ -60,6 +71,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help="list every Python, operating system and flavour"
     )
+    parser.add_argument(
+        "--table",
+        action="store_true",
+        help=f"write the table of all GPUs and drivers into {PAGE}, as Markdown",
+    )
     add_format(parser)
 
 
@@ -75,6 +91,7 @@ def options_of(arguments: Namespace) -> PickOptions:
         python=arguments.python or "",
         on_this_machine=arguments.here,
         every_image=arguments.all,
+        table=arguments.table,
         format=arguments.format,
     )
 
@@ -82,6 +99,9 @@ def options_of(arguments: Namespace) -> PickOptions:
 def run(options: PickOptions, context: Context) -> int:
     """Return 0 if an image runs on the hardware, else 1."""
     pick_context = read_pick_context(options.matrix, datetime.now(tz=UTC).date(), context.log)
+    if options.table:
+        _write_table(Path(options.matrix).parent / PAGE, pick_context)
+        return 0
     machine = detect_machine() if options.on_this_machine else None
     request = _request(options, pick_context.facts)
     request = replace(request, family=family_of(request.family, pick_context))
@@ -106,6 +126,22 @@ def run(options: PickOptions, context: Context) -> int:
         for line in report.addition_lines(added):
             context.log(line)
     return 0 if picked.matches else 1
+
+
+def _write_table(path: Path, pick_context: PickContext) -> None:
+    """Replace the table in a page. Raises BadInput if the page has no place for it."""
+    table = pick_table_text(pick_table(pick_context.catalog, pick_context.rule_engine))
+    atomic_write(path, with_table(read_text(path), table))
+
+
+def with_table(page: str, table: str) -> str:
+    """Return the page with this table between its two marks. Raises BadInput without them."""
+    before, begin, rest = page.partition(TABLE_BEGIN)
+    _, end, after = rest.partition(TABLE_END)
+    if not (begin and end):
+        hint = f"add the lines {TABLE_BEGIN} and {TABLE_END}"
+        raise BadInput("the page has no place for the table", where=str(PAGE), hint=hint)
+    return f"{before}{begin}\n{table}{end}{after}"
 
 
 def _request(options: PickOptions, facts: Facts) -> PickRequest:
