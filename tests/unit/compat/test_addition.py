@@ -39,7 +39,7 @@ MACHINES: list[tuple[str, str, str, str]] = [
     ("RTX 5090", "570", "torch", "pytorch 2.10.0 --cuda 12.8"),
     ("RTX 5090 D", "580", "torch", "pytorch 2.15.0 --cuda 13.2"),
     ("RTX 4090", "570", "tensorflow", "tensorflow 2.21.0 --cuda 12.9"),
-    ("GTX 1080", "470", "tensorflow", "tensorflow 2.14.1 --cuda 11.8 --python 3.11"),
+    ("GTX 1080", "470", "tensorflow", "tensorflow 2.14.1 --cuda 11.8 --python 3.10"),
     ("K40", "470", "torch", ""),
     ("GH200", "580", "torch", ""),
 ]
