@@ -28,12 +28,16 @@ from dlimg.render.naming import repository_name, tag
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickContext:
-    """All that a pick is made from: the project's images, the rules, today's date."""
+    """All that a pick is made from: the project's images, the rules, today's date.
+
+    `registry` is the user's, which has the images of dlimg's own matrix; empty for none.
+    """
 
     project: Project
     catalog: Catalog
     rule_engine: RuleEngine
     today: date
+    registry: str = ""
 
     @property
     def facts(self) -> Facts:
@@ -48,7 +52,8 @@ class PickContext:
         lock = self.catalog.lock_of(cell.id)
         if lock is None:
             return f"{cell.id} (not locked here)"
-        return f"{repository_name(self.project.resolution.registry, cell)}:{tag(cell, lock)}"
+        registry = self.registry or self.project.resolution.registry
+        return f"{repository_name(registry, cell)}:{tag(cell, lock)}"
 
 
 def read_pick_context(matrix: str, today: date, log: Log | None = None) -> PickContext:

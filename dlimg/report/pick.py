@@ -202,3 +202,13 @@ def _fit_json(fit: PickMatch, wish: PickRequest, name: Name, tested: Name) -> Ma
             for reason in fit.reasons
         ],
     }
+
+
+def origin_text(registry: str) -> str:
+    """Return where an image of dlimg's own matrix comes from; `registry` is the user's."""
+    if registry:
+        return f"these names are at {registry}, if it has them: `docker pull NAME`"
+    return (
+        "no registry is set (DLIMG_REGISTRY or config.yaml), so there is nothing to pull: "
+        "`dlimg build CELL` makes an image here (`dlimg list` shows the cells)"
+    )

@@ -87,6 +87,11 @@ def test_the_unpacked_wheel_answers_and_renders_outside_of_a_checkout(
     assert {Path(file["path"]).relative_to(library).as_posix() for file in templates} == {
         name.removeprefix("images/") for name in committed("images")
     }
+    picked = dlimg("pick", "jax", "--gpu", "H100", "--driver", "580")
+    assert "dlimg/jax:" in picked.stdout
+    assert "no registry is set" in picked.stderr
+    variables["DLIMG_REGISTRY"] = "ghcr.io/team"
+    assert "ghcr.io/team/jax:" in dlimg("pick", "jax", "--gpu", "H100", "--driver", "580").stdout
     planned = dlimg("plan", "--group", "default")
     assert planned.stderr.count("using the matrix and locks of dlimg") == 1
     assert "layers:" in planned.stdout
