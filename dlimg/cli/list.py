@@ -5,12 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlimg.cli.arguments import add_cells, add_format, cells_of
-from dlimg.cli.printing import print_json, print_table
+from dlimg.cli.printing import is_terminal, print_json, print_table
 from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.pipeline.project import CellSelection, Project, read_project, select_cells
 from dlimg.pipeline.templates import template_files
-from dlimg.report.cells import CELL_HEADINGS, DROPPED_HEADINGS, cell_json, cell_row
+from dlimg.report.cells import (
+    CELL_HEADINGS,
+    DROPPED_HEADINGS,
+    GROUPED_HEADINGS,
+    cell_json,
+    cell_row,
+    grouped_rows,
+)
 from dlimg.report.templates import TEMPLATE_HEADINGS, template_json, template_row
 
 
@@ -66,9 +73,13 @@ def run(options: ListOptions, context: Context) -> int:
     locked = project.locked()
     if options.format == "json":
         print_json([cell_json(cell, project.resolution, locked) for cell in cells])
-    else:
-        rows = [cell_row(cell, project.resolution, locked) for cell in cells]
-        print_table(CELL_HEADINGS, rows, context)
+        return 0
+    if is_terminal():
+        groups = list(grouped_rows(cells, project.resolution, locked))
+        print_table(GROUPED_HEADINGS, groups, context)
+        return 0
+    rows = [cell_row(cell, project.resolution, locked) for cell in cells]
+    print_table(CELL_HEADINGS, rows, context)
     return 0
 
 

@@ -33,7 +33,7 @@ def log(text: str) -> None:
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], context: Context) -> None:
     """Write a table to standard output: aligned on a terminal, tab-separated in a pipe."""
     rows = [[clean(field) for field in row] for row in rows]
-    if not sys.stdout.isatty():
+    if not is_terminal():
         out(plain_table(headings, rows))
         return
     # rich takes 40 ms to import, and output to a pipe needs none of it.
@@ -41,6 +41,11 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], context:
 
     width = shutil.get_terminal_size().columns
     out(table(headings, rows, width=width, colour=_has_colour(context)))
+
+
+def is_terminal() -> bool:
+    """Return whether standard output is a terminal, where people read."""
+    return sys.stdout.isatty()
 
 
 def _has_colour(context: Context) -> bool:

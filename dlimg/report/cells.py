@@ -1,7 +1,8 @@
 """Cells as rows, as text in full, and as data."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from typing import Final
 
 from dlimg.matrix.resolve import Resolution
@@ -11,6 +12,7 @@ from dlimg.render.naming import cudnn_version, repository_name, tag
 from dlimg.units import bytes_text
 
 CELL_HEADINGS: Final = ("cell", "Python source", "moving tags", "locked")
+GROUPED_HEADINGS: Final = ("cell", "moving tags", "locked")
 DROPPED_HEADINGS: Final = ("dropped combination", "reason", "source")
 
 
@@ -19,6 +21,23 @@ def cell_row(cell: Cell, resolution: Resolution, locked: Mapping[str, str]) -> t
     python = f"uv {cell.managed_python}" if cell.managed_python else cell.os.name
     moving = ", ".join(resolution.aliases.get(cell.id, ())) or "-"
     return (cell.id, python, moving, locked.get(cell.id, "no"))
+
+
+def grouped_rows(
+    cells: Sequence[Cell], resolution: Resolution, locked: Mapping[str, str]
+) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of the list on a terminal, under a row for each family and version.
+
+    Below it, cells have the rest of their ids, and the Python that uv brings.
+    """
+    for (family, version), group in groupby(cells, key=lambda cell: (cell.family, cell.version)):
+        yield (f"{family}-{version}-", "", "")
+        for cell in group:
+            name, _, moving, is_locked = cell_row(cell, resolution, locked)
+            uv = f" (uv {cell.managed_python})" if cell.managed_python else ""
+            rest = name.removeprefix(f"{family}-{version}-")
+            # `here only` would not fit into 80 columns.
+            yield (f"  {rest}{uv}", moving, is_locked.removesuffix(" only"))
 
 
 def cell_json(cell: Cell, resolution: Resolution, locked: Mapping[str, str]) -> dict[str, object]:
