@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from dlimg import __version__
+from dlimg.engine.client import Engine, list_images
+from tests.support import small_images
 from tests.support.jax_project import CELL, ROOT
 
+PROJECT = f"project-{small_images.TOKEN}"
 # Families of other names than their framework's: with a template of none, and with no framework.
 FAMILIES = """\
   jax-hf:
@@ -55,7 +58,17 @@ def run(folder: Path, *command: str) -> str:
 
 @pytest.mark.engine
 @pytest.mark.slow  # two installations and all checks of three images: minutes
-def test_a_project_started_from_the_wheel_builds_and_passes(tmp_path: Path) -> None:
+@pytest.mark.timeout(3600)
+def test_a_project_started_from_the_wheel_builds_and_passes(tmp_path: Path, engine: Engine) -> None:
+    try:
+        build_from_wheel(tmp_path)
+    finally:
+        for image in list_images(engine, {"reference": f"{PROJECT}/*"}):
+            engine.sdk.api.remove_image(image["Id"], force=True)
+
+
+def build_from_wheel(tmp_path: Path) -> None:
+    """Start a project, build it, and add two families to it."""
     run(ROOT, sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path))
     wheel = tmp_path / f"dlimg-{__version__}-py3-none-any.whl"
     run(tmp_path, sys.executable, "-m", "venv", "tool")
@@ -63,12 +76,12 @@ def test_a_project_started_from_the_wheel_builds_and_passes(tmp_path: Path) -> N
     run(tmp_path, *pip, "--require-hashes", "-r", str(ROOT / "requirements/runtime.txt"))
     run(tmp_path, *pip, "--no-deps", str(wheel))
     dlimg = f"{tmp_path}/tool/bin/dlimg"
-    run(tmp_path, dlimg, "init", "--family", "jax", "--wheel", str(wheel), "project")
-    project = tmp_path / "project"
+    run(tmp_path, dlimg, "init", "--family", "jax", "--wheel", str(wheel), PROJECT)
+    project = tmp_path / PROJECT
     run(project, *pip, "-r", "requirements/nox.txt")
     nox = f"{tmp_path}/tool/bin/nox"
     lines = run(project, nox, "-s", "lint", "build").splitlines()
-    assert any(line.startswith(f"project/jax:{CELL.removeprefix('jax-')}\t") for line in lines)
+    assert any(line.startswith(f"{PROJECT}/jax:{CELL.removeprefix('jax-')}\t") for line in lines)
     assert not any(" failed" in line for line in lines)
 
     matrix = project / "matrix.yaml"
