@@ -120,7 +120,8 @@ class Framework:
     that users' pip must not replace. `provides` are pairs of a package and the one that it
     replaces.
     `cuda_env` are variables of CUDA images. `needs_compiler` is true for a framework that runs a
-    C++ compiler.
+    C++ compiler. `trains` is false for one without tensors and gradients: checks that need a
+    framework are left out, and its own checks take their place.
     `variables` are prefixes of the variables that it reads.
     """
 
@@ -132,6 +133,7 @@ class Framework:
     cuda_env: tuple[EnvVar, ...] = ()
     variables: tuple[str, ...] = ()
     needs_compiler: bool = False
+    trains: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -200,11 +200,11 @@ def checks_for(
         for path, text, header in headers
         if applies(header, cell)
     )
-    # What is required of all families is not required where there is no framework.
+    # What is required of all families is not required where no framework computes with tensors.
     names = [check.name for check in checks] + [
         Path(path).stem
         for path, _, header in headers
-        if FRAMEWORK in header.needs and not cell.framework.folder
+        if FRAMEWORK in header.needs and not _has_tensors(cell.framework)
     ]
     _check_required_exist(cell, names, places)
     return tuple(
@@ -247,7 +247,7 @@ def checks_for_host(family: str, folders: CheckFolders, *, has_gpu: bool) -> tup
         _check(path, header, text, framework, is_cuda=has_gpu or header.applies == CUDA)
         for path, text, header in _read_headers(folders, family)
         if not header.container
-        and (FRAMEWORK not in header.needs or framework.folder)
+        and (FRAMEWORK not in header.needs or _has_tensors(framework))
         and not any(need == IMAGE or need.startswith(FLAVOUR) for need in header.needs)
     )
 
@@ -292,10 +292,15 @@ def applies(header: CheckHeader, cell: Cell) -> bool:
     flavours = {need for need in needs if need.startswith(FLAVOUR)}
     return (
         (header.applies != CUDA or cell.is_cuda)
-        and (FRAMEWORK not in header.needs or bool(cell.framework.folder))
+        and (FRAMEWORK not in header.needs or _has_tensors(cell.framework))
         and (COMPILER not in needs or cell.flavour in WITH_COMPILER)
         and flavours <= {f"{FLAVOUR}{cell.flavour}"}
     )
+
+
+def _has_tensors(framework: Framework) -> bool:
+    """Return whether the framework's adapter has what checks compute with."""
+    return bool(framework.folder) and framework.trains
 
 
 def _needs(header: CheckHeader, framework: Framework) -> frozenset[str]:

@@ -115,7 +115,7 @@ class CellFactory:
             managed_python="" if python == system.python else self.facts.managed.get(python, ""),
             os=system,
             flavour=FLAVOURS[axis_values["flavour"]],
-            platform=self.matrix.platform,
+            platform=self.matrix.platform_of(family),
             requirements=shared.requirements,
             bounds=shared.bounds,
             notes=(*shared.notes, forced) if forced else shared.notes,

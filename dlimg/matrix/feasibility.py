@@ -146,7 +146,7 @@ class Feasibility:
             version="",
             distribution=self.facts.distributions[choice.distribution],
             python=python,
-            platform=self.matrix.platform,
+            platform=self.matrix.platform_of(self.family),
         )
         platform = refusal(platform_tag(self.facts, combination))
         return platform or refusal(python_source(self.facts, combination))

@@ -83,7 +83,8 @@ class Family:
     packages; `{version}` in a package stands for the framework's version. An axis `python`
     without values has the Pythons of the distributions. `leaders` maps a stack to the version
     of its leader that these images follow. `lines` has the line of each key and axis. Besides the
-    axes, `axes` has the values of `cudnn` that its stacks offer.
+    axes, `axes` has the values of `cudnn` that its stacks offer. `platform` is another than the
+    matrix's if its wheels need a newer glibc, or empty.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Family:
     env: tuple[StatedVariable, ...] = ()
     leaders: Mapping[str, str] = field(default_factory=dict)
     overrides: tuple[CudnnOverride, ...] = ()
+    platform: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +188,10 @@ class Matrix:
     problems: tuple[Problem, ...] = ()
     notices: tuple[Problem, ...] = ()
     unsound: frozenset[str] = frozenset()
+
+    def platform_of(self, family: Family) -> str:
+        """Return what the wheels of a family may ask of the system."""
+        return family.platform or self.platform
 
     @property
     def arch(self) -> str:

@@ -42,7 +42,7 @@ from dlimg.model import CPU, GZIP, EnvVar, Flavour, StackException
 
 KEYS: Final = (
     *("framework", "axes", "packages", "paired_packages", "leaders"),
-    *("defaults", "env", "exclude", "aliases", "override"),
+    *("defaults", "env", "exclude", "aliases", "override", "platform"),
 )
 # `os` has all operating systems where it is not named, `python` those of the distributions.
 _NEEDED_AXES: Final = ("version", "accelerator", "flavour")
@@ -67,11 +67,15 @@ _UNSAFE_VALUE: Final = r"(?i:.*[a-z][a-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@.*)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Axes:
-    """The values of axes, and the line of each; `cudnn` are the choices on each accelerator."""
+    """The values of axes, and the line of each; `cudnn` are the choices on each accelerator.
+
+    `arch` is the CPU architecture of the matrix.
+    """
 
     values: Mapping[str, tuple[str, ...]]
     lines: Mapping[str, int]
     cudnn: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    arch: str = ""
 
 
 def _read_axes(form: Validator, node: Node | None, owner: str) -> _Axes:
@@ -115,6 +119,7 @@ def read_family(form: Validator, name: str, node: Node, shared: _Axes) -> Family
             for alias, entry in aliases.items()
         },
         overrides=read_overrides(form, table.get("override"), axes, subject),
+        platform=_family_platform(form, table.get("platform"), subject, shared.arch),
     )
 
 
@@ -150,6 +155,18 @@ def _check_name(form: Validator, line: int, name: str, owner: str) -> None:
     elif re.fullmatch(_UNSAFE_NAME, name):
         hint = "everyone who pulls the image can read it; give it to `docker run` instead"
         form.refuse(line, f"{name} in env of {owner} has the name of a secret", hint)
+
+
+def _family_platform(form: Validator, node: Node | None, subject: str, arch: str) -> str:
+    """Return a family's own platform: another glibc than the matrix's, on the same processors."""
+    name = form.matching(node, f"platform of {subject}", patterns.PLATFORM)
+    if node is not None and name and not name.startswith(f"{arch}-"):
+        form.refuse(
+            node.line,
+            f"the platform of {subject} is not for {arch}, as the matrix is",
+            "a matrix has one architecture: make another matrix file for the other",
+        )
+    return name
 
 
 def _family_axes(
@@ -289,7 +306,8 @@ def parse_matrix(text: str, source: str) -> Matrix:
 
     tree = replace_old_keys(tree, notify)
     top = form.table(tree, "the matrix", known=TOP, needed=("operating_systems", "families"))
-    entries = _read_entries(form, top)
+    platform = form.matching(top.get("platform"), "platform", patterns.PLATFORM, PLATFORM)
+    entries = _read_entries(form, top, platform.partition("-")[0])
     families = entries.families
     required = read_required_checks(form, top.get("required_checks"), tuple(families))
     for check in chain.from_iterable(required.values()):
@@ -301,7 +319,7 @@ def parse_matrix(text: str, source: str) -> Matrix:
     return Matrix(
         source=source,
         registry=registry.rstrip("/"),
-        platform=form.matching(top.get("platform"), "platform", patterns.PLATFORM, PLATFORM),
+        platform=platform,
         compression=compression_name(compression),
         source_url=form.matching(top.get("source"), "source", patterns.URL),
         licenses=form.matching(top.get("licenses"), "licenses", patterns.LICENSES),
@@ -330,12 +348,13 @@ class _Entries:
     unsound: set[str]
 
 
-def _read_entries(form: Validator, top: Mapping[str, Node]) -> _Entries:
+def _read_entries(form: Validator, top: Mapping[str, Node], arch: str) -> _Entries:
     node = top.get("operating_systems")
     systems, bad_systems = _named_entries(form, node, "operating_systems", _system)
     stacks, bad_stacks = _named_entries(form, top.get("stacks"), "stacks", _stack)
     cudnn = {CPU: (NO_CUDNN,)} | {name: stack.cudnn for name, stack in stacks.items()}
-    axes = replace(_shared_axes(form, top.get("axes"), tuple(systems)), cudnn=cudnn)
+    shared = _shared_axes(form, top.get("axes"), tuple(systems))
+    axes = replace(shared, cudnn=cudnn, arch=arch)
     closed = {"os": systems, "accelerator": (*stacks, CPU), "flavour": FLAVOURS}
     read = partial(_family, axes, closed)
     families, unsound = _named_entries(form, top.get("families"), "families", read)

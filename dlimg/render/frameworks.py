@@ -19,6 +19,7 @@ _KEYS: Final = (
     "provides",
     "variables",
     "compiler",
+    "trains",
     "cuda_env",
 )
 
@@ -59,6 +60,7 @@ def parse_framework(text: str, name: str, validator: Validator) -> Framework:
         provides=tuple((key, validator.text(value, key)) for key, value in provides.items()),
         variables=validator.texts(table.get("variables"), "variables"),
         needs_compiler=validator.text(table.get("compiler"), "compiler") == "true",
+        trains=validator.text(table.get("trains"), "trains", "true") == "true",
         cuda_env=tuple(
             _variable(validator, key, validator.table(value, key, known=("value", "why")))
             for key, value in cuda_env.items()

@@ -90,7 +90,7 @@ def cuda_mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> l
     """Return where CUDA's libraries, cuDNN and the framework's build differ from the tag."""
     mismatches = []
     runtime, built = actual["cudart"] or "none", actual["built_cuda"]
-    cudnn, wanted = actual["cudnn"] or "none", expected["cudnn"] or "none"
+    cudnn, wanted = actual.get("cudnn") or "none", expected["cudnn"] or "none"
     if runtime != expected["cuda"]:
         mismatches.append(
             f"cuda: the tag says {expected['cuda']}, the runtime that loads is {runtime}"
@@ -100,7 +100,7 @@ def cuda_mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> l
     elif not serves(runtime, built):
         mismatches.append(f"cuda: the framework is built for {built}, the runtime is {runtime}")
     # The library does not know the fourth part of the wheel's version.
-    if not within(cudnn, ".".join(wanted.split(".")[:3])):
+    if not (cudnn == wanted or within(cudnn, ".".join(wanted.split(".")[:3]))):
         mismatches.append(f"cudnn: the tag says {wanted}, {cudnn} loads")
     nccl, promised = actual.get("nccl") or "none", expected["nccl"] or "none"
     if not (nccl == promised or within(nccl, ".".join(promised.split(".")[:3]))):

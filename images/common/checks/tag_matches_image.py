@@ -84,11 +84,12 @@ def judge(expected: Mapping[str, str], build: _adapter.Build, *, has_adapter: bo
 
 
 def wanted_libraries(expected: Mapping[str, str]) -> list[str]:
-    """Return the libraries to load: NCCL only where it is expected or installed."""
-    wanted = ["cudart", "cudnn"]
-    if expected["nccl"] or _cuda_libraries.library_files("nccl"):
-        wanted.append("nccl")
-    return wanted
+    """Return the libraries to load: cuDNN and NCCL only where expected or installed."""
+    return [
+        library
+        for library in ("cudart", "cudnn", "nccl")
+        if library == "cudart" or expected[library] or _cuda_libraries.library_files(library)
+    ]
 
 
 def architecture_mismatches(

@@ -8,6 +8,7 @@ from tests.support.check_scripts import SCRIPTS
 TESTS = Path(__file__).parents[2]
 GPU = "unit/check_scripts/test_gpu.py"
 MORE = "unit/check_scripts/test_gpu_work.py"
+FAMILIES = "unit/check_scripts/test_rapids_and_vllm.py"
 REAL = "engine/test_checks_sabotage.py"
 SOURCES = "engine/test_file_sources_sabotage.py"
 RUNTIME = "engine/test_runtime_sabotage.py"
@@ -22,6 +23,13 @@ SABOTAGE = {
         (REAL, "test_a_framework_that_computes_something_else_fails"),
     ],
     "cudnn_is_used": [(MORE, "test_a_convolution_without_cudnn_fails")],
+    "dataframe_group_by": [(FAMILIES, "test_a_group_by_with_another_answer_fails")],
+    "kmeans_fit": [(FAMILIES, "test_clusters_that_are_missed_fail")],
+    "offline_generation": [(FAMILIES, "test_generation_has_to_be_that_of_the_cpu")],
+    "rapids_without_gpu": [(FAMILIES, "test_pandas_code_has_its_answer")],
+    "vllm_without_gpu": [
+        (FAMILIES, "test_the_command_of_vllm_and_its_pytorch_are_those_of_the_image")
+    ],
     "every_file_has_a_source": [
         (SOURCES, "test_every_file_without_a_source_is_named"),
         ("unit/check_scripts/test_file_sources.py", "test_files_without_a_source_are_named"),

@@ -637,11 +637,23 @@ def test_labels_that_were_not_told_are_none(monkeypatch: pytest.MonkeyPatch) -> 
     assert labels.read() == {"a": "b"}
 
 
-def test_nccl_is_loaded_where_it_is_promised_or_lies_about(
+def test_libraries_are_loaded_where_they_are_promised_or_lie_about(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert truth.wanted_libraries(CUDA) == ["cudart", "cudnn", "nccl"]
-    assert truth.wanted_libraries(CPU) == ["cudart", "cudnn"]
-    place_library(tmp_path, "nccl", "libnccl.so.2")
+    assert truth.wanted_libraries(CPU) == ["cudart"]
     monkeypatch.syspath_prepend(tmp_path)
+    place_library(tmp_path, "nccl", "libnccl.so.2")
+    assert truth.wanted_libraries(CPU) == ["cudart", "nccl"]
+    place_library(tmp_path, "cudnn", "libcudnn.so.9")
     assert truth.wanted_libraries(CPU) == ["cudart", "cudnn", "nccl"]
+
+
+def test_an_image_without_cudnn_promises_none() -> None:
+    actual = {"cudart": "13.2", "nccl": "2.30.7", "built_cuda": "13", "built_cudnn": ""}
+    expected = {"cuda": "13.2", "cudnn": "", "nccl": "2.30.7"}
+    build = {"version": "26.6.0"}
+    assert tag.cuda_mismatches(expected, {**actual, **build, "cudnn": ""}) == []
+    assert tag.cuda_mismatches(expected, {**actual, **build}) == []
+    (wrong,) = tag.cuda_mismatches(expected, {**actual, **build, "cudnn": "9.26.0"})
+    assert wrong == "cudnn: the tag says none, 9.26.0 loads"

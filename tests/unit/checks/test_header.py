@@ -268,6 +268,26 @@ def test_missing_common_checks_are_refused(tmp_path: Path) -> None:
     assert folder.where == str(tmp_path / "common" / "checks")
 
 
+def test_a_framework_without_tensors_gets_its_own_checks_instead() -> None:
+    required = ("conv_training", "tag_matches_image", "kmeans_fit")
+    rapids = replace(
+        samples.cell("rapids", accelerator="cuda13.2"),
+        framework=samples.FRAMEWORKS["rapids"],
+        required_checks=required,
+    )
+    checks = {check.name: check for check in checks_for(rapids, checks_in(IMAGES))}
+    assert {"dataframe_group_by", "kmeans_fit", "rapids_without_gpu"} <= checks.keys()
+    assert not {"conv_training", "matrix_product", "cudnn_is_used"} & checks.keys()
+    assert "nvidia_smi" in checks
+    assert checks["kmeans_fit"].needs == {"gpu"}
+    assert {name for name, check in checks.items() if check.required} == set(required) - {
+        "conv_training"
+    }
+    unknown = replace(rapids, required_checks=("conv_trainings",))
+    with pytest.raises(BadInput, match="has no check conv_trainings"):
+        checks_for(unknown, checks_in(IMAGES))
+
+
 def test_a_second_family_of_a_framework_gets_the_same_checks() -> None:
     first = samples.cell("jax")
     second = replace(first, family="jax-nlp")

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from dlimg.errors import BadInput
 from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
 from tests.support.facts import parse_facts
@@ -66,3 +69,31 @@ def test_what_nobody_knows_of_aarch64_is_not_refused() -> None:
     assert facts.releases["jax"]["0.12.0.1"].aarch64_cuda is None
     ids = {cell.id for cell in resolve(parse_matrix(MATRIX, "matrix.yaml"), facts).cells}
     assert "jax-0.12.0.1-cuda13.0-py3.13-debian13" in ids
+
+
+OWN = "    framework: none\n"
+GLIBC = "has glibc 2.41, the wheels need 2.42"
+
+
+def test_a_family_may_ask_for_a_newer_glibc_than_the_matrix() -> None:
+    text = MATRIX.replace(OWN, f"{OWN}    platform: aarch64-manylinux_2_31\n")
+    platforms = {cell.family: cell.platform for cell in resolved(text).cells}
+    assert platforms == {
+        "pytorch": "aarch64-manylinux_2_28",
+        "jax": "aarch64-manylinux_2_28",
+        "any": "aarch64-manylinux_2_31",
+    }
+    newer = MATRIX.replace("    framework: jax\n", "    framework: jax\n    platform: X\n")
+    reasons = [
+        cell.reason for cell in resolved(newer.replace("X", "aarch64-manylinux_2_42")).dropped
+    ]
+    assert any(GLIBC in reason for reason in reasons)
+
+
+def test_a_family_is_for_the_processors_of_its_matrix() -> None:
+    text = MATRIX.replace(OWN, f"{OWN}    platform: x86_64-manylinux_2_31\n")
+    with pytest.raises(BadInput) as raised:
+        resolved(text)
+    (problem,) = raised.value.problems
+    assert problem.message == ("the platform of family any is not for aarch64, as the matrix is")
+    assert problem.where == "matrix.yaml:20"

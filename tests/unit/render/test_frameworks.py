@@ -25,6 +25,7 @@ fixed_packages: [triton]
 provides: {torch-cpu: torch}
 variables: [TORCH_]
 compiler: true
+trains: false
 cuda_env:
   A: {value: b, why: for a reason}
 """
@@ -47,6 +48,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             variables=("TORCH_",),
             cuda_env=(EnvVar(name="A", value="b", why="for a reason"),),
             needs_compiler=True,
+            trains=False,
         )
     }
 

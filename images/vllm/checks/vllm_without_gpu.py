@@ -1,0 +1,50 @@
+"""vLLM imports, its command answers, and its PyTorch is the one that it pins.
+
+needs: nothing
+seconds: 240
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "../../common/checks"))
+import _adapter
+import _tag
+import _verdict
+
+PIN = re.compile(r"torch\s*==\s*(?P<version>[0-9.]+)\s*(?:;.*)?")
+
+
+def command_output() -> str:
+    """Return the last line of `vllm --version`."""
+    command = [shutil.which("vllm") or "/opt/env/bin/vllm", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+    return lines[-1] if lines else f"nothing, and ended with {done.returncode}"
+
+
+def pinned_torch(requirements: list[str]) -> str:
+    """Return the version of PyTorch that vLLM's metadata pins, or an empty text."""
+    matches = filter(None, map(PIN.fullmatch, requirements))
+    return next((match["version"] for match in matches), "")
+
+
+def main(version: str, printed: Callable[[], str], requirements: list[str]) -> None:
+    """Fail unless the command prints this version, and the installed PyTorch is the pinned one."""
+    shown, pin = printed(), pinned_torch(requirements)
+    torch = _tag.distributions().get("torch", "none")
+    _verdict.show(version=version, printed=shown, torch=torch, pinned_torch=pin)
+    _verdict.demand(shown == version, f"`vllm --version` printed {shown}, not {version}")
+    _verdict.demand(pin, "vLLM's metadata pins no PyTorch")
+    _verdict.demand(
+        _tag.same_version(pin, torch), f"vLLM pins torch {pin}, installed is torch {torch}"
+    )
+
+
+if __name__ == "__main__":
+    main(_adapter.load().build().version, command_output, metadata.requires("vllm") or [])
