@@ -114,7 +114,7 @@ def test_the_lowest_layers_are_in_every_image_of_a_stack() -> None:
     frameworks: dict[str, set[str]] = {}
     marked: dict[str, set[str]] = {}
     for path in (ROOT / "locks").glob("*-cuda*.json"):
-        match = re.fullmatch(r"(\w+)-.*-(cuda[\d.]+(?:-cudnn[\d.]+)?)-py.*", path.stem)
+        match = re.fullmatch(r"(\w+)-[^-]+-(cuda.+?)-py.*", path.stem)
         assert match
         family, accelerator = match.groups()
         wheels = json.loads(path.read_text())["wheels"]
