@@ -128,7 +128,10 @@ def test_the_lowest_layers_are_in_every_image_of_a_stack() -> None:
     for stack in shared:
         everywhere = set.intersection(*(set(wheel.items()) for wheel in stacks[stack]))
         names = {name for name, _ in everywhere if name.startswith(PINNED_BY_STACK)}
-        assert names == marked[stack] & {name for wheels in stacks[stack] for name in wheels}
+        lowest = marked[stack] & {name for wheels in stacks[stack] for name in wheels}
+        assert lowest
+        # A stack that is not the first of its CUDA marks what the others mark, maybe not all.
+        assert lowest <= names
 
 
 def test_the_config_names_the_architecture_of_the_cells_wheels() -> None:
