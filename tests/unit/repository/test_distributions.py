@@ -2,16 +2,22 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from hashlib import sha256
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dlimg import __version__
+from tests.support.http_server import served
 
 ROOT = Path(__file__).parents[3]
 WHEEL = f"dlimg-{__version__}-py3-none-any.whl"
@@ -99,3 +105,67 @@ def test_the_unpacked_wheel_answers_and_renders_outside_of_a_checkout(
     cell = "jax-0.12.0.1-cpu-py3.13-debian13"
     written = tmp_path / "elsewhere/new/rendered" / cell / "Dockerfile"
     assert written.read_bytes() == (ROOT / "rendered" / cell / "Dockerfile").read_bytes()
+
+
+def serve_index(folder: Path, wheel: Path) -> AbstractContextManager[str]:
+    """Serve an index with this wheel of dlimg."""
+    page = folder / "simple/dlimg/index.html"
+    page.parent.mkdir(parents=True)
+    digest = sha256(wheel.read_bytes()).hexdigest()
+    page.write_text(f'<a href="{WHEEL}#sha256={digest}">{WHEEL}</a>')
+    shutil.copy(wheel, page.parent / WHEEL)
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(folder))
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    return served(Handler)
+
+
+def init_from_index(library: Path, wheel: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Start a project with the dlimg in `library`; the index has this wheel."""
+    with serve_index(folder / "index", wheel) as address:
+        variables = {
+            "PYTHONPATH": str(library),
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "UV_DEFAULT_INDEX": f"{address}/simple",
+            "NO_PROXY": "127.0.0.1",
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "dlimg", "init", "--family", "jax", "new"],
+            cwd=folder,
+            env={**os.environ, **variables},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+
+def test_a_project_takes_the_released_dlimg_by_its_hash(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "library")  # noqa: S202  # our own
+    done = init_from_index(tmp_path / "library", wheel, tmp_path)
+    assert done.returncode == 0, done.stderr
+    lock = (tmp_path / "new/requirements/dlimg.txt").read_text().splitlines()
+    digest = sha256(wheel.read_bytes()).hexdigest()
+    assert lock[1:3] == [f"dlimg=={__version__} \\", f"    --hash=sha256:{digest}"]
+    assert not list((tmp_path / "new").rglob("*.whl"))
+
+
+def test_another_package_called_dlimg_at_the_index_is_refused(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "library")  # noqa: S202  # our own
+    other = tmp_path / WHEEL
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("dlimg/__init__.py", "import os\n")
+        archive.writestr(
+            f"dlimg-{__version__}.dist-info/RECORD", "dlimg/__init__.py,sha256=AA,10\n"
+        )
+    done = init_from_index(tmp_path / "library", other, tmp_path)
+    assert done.returncode == 2
+    assert "of the package index is another than this one" in done.stderr
+    assert "--wheel FILE" in done.stderr
+    assert not (tmp_path / "new").exists()
