@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import jinja2
+from packaging.version import Version
 
 from dlimg.matrix.leaders import accelerator_kind, package_of
 from dlimg.matrix.model import NO_FACTS, VERSION, Family, Matrix, StackChoice
@@ -74,11 +75,12 @@ def new_family(matrix: Matrix, family: Family, cells: Sequence[Cell]) -> NewFami
         and cell.flavour is Flavour.RUNTIME
         and not (cell.stack and cell.stack.other_cudnn)
     ]
-    versions = dict.fromkeys(cell.version for cell in plain)
+    versions = sorted({cell.version for cell in plain}, key=Version, reverse=True)
     on_cpu = {cell.version for cell in plain if not cell.is_cuda}
     version = next((version for version in versions if version in on_cpu), next(iter(versions), ""))
     of_version = [cell for cell in plain if cell.version == version]
-    chosen = [cell for cell in of_version if cell.is_cuda][:1]
+    on_cuda = {Version(cell.stack.cuda): cell for cell in of_version if cell.stack}
+    chosen = [on_cuda[max(on_cuda)]] if on_cuda else []
     chosen += [cell for cell in of_version if not cell.is_cuda]
     if not chosen:
         return None
