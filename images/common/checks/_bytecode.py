@@ -14,6 +14,7 @@ from pathlib import Path
 HEADER = 16  # magic number, flags, and the hash of the source or its time and size
 HASHED = 1
 EVERY = 40  # so many files are one in the sample
+SOURCELESS = "byte code without its source"
 
 
 def files(folders: Iterable[Path]) -> list[Path]:
@@ -27,14 +28,21 @@ def files(folders: Iterable[Path]) -> list[Path]:
     )
 
 
-def forged(paths: list[Path], tops: Collection[Path]) -> tuple[int, list[str]]:
+def forged(
+    paths: list[Path], tops: Collection[Path], shipped: Collection[str] = ()
+) -> tuple[int, list[str]]:
     """Return how many files were compiled again, and the faults.
 
-    The sample is every package's topmost module, and of all files every 40th.
+    The sample is every package's topmost module, and of all files every 40th. A wheel may ship
+    byte code whose source it lacks: `shipped` are paths whose digests are compared elsewhere.
     """
     sample = {path for path in paths if is_top(path, tops)} | set(paths[::EVERY])
     trouble = ((path, fault(path, is_compiled=path in sample)) for path in paths)
-    return len(sample), [f"{path}: {text}" for path, text in trouble if text]
+    return len(sample), [
+        f"{path}: {text}"
+        for path, text in trouble
+        if text and not (text == SOURCELESS and str(path) in shipped)
+    ]
 
 
 def is_top(path: Path, tops: Collection[Path]) -> bool:
@@ -57,12 +65,26 @@ def fault(path: Path, *, is_compiled: bool) -> str:
         place = importlib.util.source_from_cache(str(path))
         source = Path(place).read_bytes()
     except (OSError, ValueError):
-        return "byte code without its source"
+        return SOURCELESS
     if has_hash and content[8:HEADER] != importlib.util.source_hash(source):
         return "byte code of another source"
     if (is_compiled or not has_hash) and not is_same(content[HEADER:], source, path.name):
         return "not what its source compiles to"
     return ""
+
+
+def is_compiled_anew(path: Path) -> bool:
+    """Return whether an installer's compilation replaced byte code that the wheel had shipped.
+
+    Then the file is exactly what its source compiles to, marked as never to be compared.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    flags = int.from_bytes(content[4:8], "little")
+    is_ours = content[:4] == importlib.util.MAGIC_NUMBER and flags == HASHED
+    return is_ours and path.parent.name == "__pycache__" and not fault(path, is_compiled=True)
 
 
 def is_same(code: bytes, source: bytes, name: str) -> bool:

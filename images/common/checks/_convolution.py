@@ -3,12 +3,16 @@
 A framework's adapter computes its steps; this module has the images, the first weights, and a
 reference in NumPy's float64 that shares no code with a framework. Layouts are NHWC and HWIO.
 
+Every array of the reference is made float64 by name: what float32 and a float64 number give
+together differs between NumPy 1 and 2. RandomState's streams are the same in all releases.
+
 Seen on a CPU in float32: logits within 1e-6 of the reference, losses within 2e-7 of float64.
 With products rounded as TF32 rounds them the logits are 8e-4 off, so LOGITS tells the two apart.
 LOSSES and WEIGHTS leave room for what follows from another order of summing: a ReLU that
 switches turns a relative 1e-6 in the weights into 1e-4 in a loss after 30 steps.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -55,7 +59,10 @@ def problem() -> Problem:
     patterns = draw.standard_normal((CLASSES, 16, 16, 3))
     images = patterns[labels] + draw.standard_normal((len(labels), 16, 16, 3))
     shapes = ((3, 3, 3, 8), (3, 3, 8, 16), (4 * 4 * 16, CLASSES))
-    weights = [draw.standard_normal(shape) * np.sqrt(2 / np.prod(shape[:-1])) for shape in shapes]
+    scales = [math.sqrt(2 / math.prod(shape[:-1])) for shape in shapes]
+    weights = [
+        draw.standard_normal(shape) * scale for shape, scale in zip(shapes, scales, strict=True)
+    ]
     return Problem(
         images.astype(np.float32),
         labels.astype(np.int32),
@@ -149,7 +156,7 @@ def _deviations(
         "logits off the reference": (_furthest([run.logits], [reference]), LOGITS),
         "first loss off the reference": (abs(run.losses[0] / start - 1), LOGITS),
         "last loss off the reference": (abs(run.losses[-1] / end - 1), LOSSES),
-        "gradient off the reference": (_slope_deviation(given, run.gradients), SLOPE),
+        "gradient off the reference": (slope_deviation(given, run.gradients), SLOPE),
     }
     if cpu is not None:
         ratios = np.divide(run.losses, cpu.losses)
@@ -164,7 +171,7 @@ def _furthest(arrays: Iterable[np.ndarray], references: Iterable[np.ndarray]) ->
     return float(np.max([np.max(np.abs(array - reference)) for array, reference in pairs]))
 
 
-def _slope_deviation(given: Problem, gradients: Weights) -> float:
+def slope_deviation(given: Problem, gradients: Weights) -> float:
     """The length of each weight's gradient against the reference's slope along it: |1 - ratio|.
 
     The slope is the central difference quotient (L(w + hd) - L(w - hd)) / 2h for d = g / |g|,
@@ -173,16 +180,17 @@ def _slope_deviation(given: Problem, gradients: Weights) -> float:
     step = 1e-5
     worst = []
     for place, gradient in enumerate(gradients):
-        length = np.sqrt(np.sum(np.square(gradient, dtype=np.float64)))
+        slope = np.asarray(gradient, np.float64)
+        length = np.sqrt(np.sum(np.square(slope)))
         ahead, behind = (
-            loss(given, _moved(given.weights, place, h * gradient / length)) for h in (step, -step)
+            loss(given, _moved(given.weights, place, h * slope / length)) for h in (step, -step)
         )
         worst.append(abs(1 - (ahead - behind) / (2 * step * length)))
     return float(np.max(worst))
 
 
 def _moved(weights: Weights, place: int, by: np.ndarray) -> Weights:
-    return (*weights[:place], weights[place] + by, *weights[place + 1 :])
+    return (*weights[:place], np.asarray(weights[place], np.float64) + by, *weights[place + 1 :])
 
 
 def _convolve(value: np.ndarray, kernel: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +63,7 @@ def lost() -> list[str]:
     """Return libraries in the RECORDs of NVIDIA's wheels that are missing."""
     packages = [
         path
-        for path in metadata.distributions()
+        for path in _tag.installed()
         if _tag.normal(path.metadata["Name"] or "").startswith("nvidia-")
     ]
     rows = [

@@ -3,11 +3,14 @@
 import json
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
 import _verdict
+
+SITE = ("site-packages", "dist-packages")
 
 
 def cell() -> dict[str, str]:
@@ -158,9 +161,30 @@ def os_name(release: Path = Path("/etc/os-release")) -> str:
 def distributions() -> dict[str, str]:
     """Return versions of installed packages by name; of two with one name, the imported one."""
     actual: dict[str, str] = {}
-    for distribution in metadata.distributions():
+    for distribution in installed():
         actual.setdefault(normal(distribution.metadata["Name"] or ""), distribution.version)
     return actual
+
+
+def installed() -> list[metadata.Distribution]:
+    """Return the installed packages, without those that a package carries in a folder of its own.
+
+    A package may put such a folder on `sys.path` when it is imported, as setuptools does.
+    """
+    return list(metadata.distributions(path=search_path(sys.path)))
+
+
+def search_path(folders: Sequence[str]) -> list[str]:
+    """Return these folders without those inside of a package: below `site-packages`.
+
+    An egg, which is a folder or a file there, is a package that was installed.
+    """
+    return [
+        folder
+        for folder in folders
+        if folder.endswith(".egg")
+        or not any(parent.name in SITE for parent in Path(folder).parents)
+    ]
 
 
 def normal(name: str) -> str:

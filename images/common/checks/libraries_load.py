@@ -1,11 +1,14 @@
 """Every CUDA library and extension module loads with all its symbols; none is there twice.
 
-No copy of the driver's libcuda is in the image. What may be missing is listed with its reason.
+No copy of the driver's libcuda is in the image. What may be missing is listed with its reason. Of
+packages beside the framework and NVIDIA's, a library that is as it was published and that nothing
+needs to import the package may fail to load, as may those that the matrix excepts.
 
 needs: nothing
 seconds: 300
 """
 
+import importlib
 import json
 import os
 import re
@@ -16,11 +19,13 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
 import _adapter
+import _excuses
 import _libraries
 import _tag
 import _verdict
 
 TRIAL = "trial"
+START = "start"
 SHMEM = r"/nvidia/nvshmem/lib/nvshmem_"
 RDMA = rf"/libcufile_rdma\.so|{SHMEM}transport_"
 # What may be missing -> who may miss it (in any path), and why nobody else notices.
@@ -56,6 +61,7 @@ def main(top: Path = Path("/")) -> None:
     ]
     tried, broken = try_modules(used)
     faults, optional = judge({**troubles, **tried})
+    excuses, stale = _excuses.sort(faults, [*libraries.cuda, *used], expected, starts)
     folders = _libraries.search_path(libraries)
     twice = _libraries.twice(libraries, folders)
     # A machine that is no image may have a toolkit beside the packages.
@@ -65,6 +71,8 @@ def main(top: Path = Path("/")) -> None:
         modules=len(used),
         folders=len(folders),
         optional=sorted(optional),
+        excepted=excuses.excepted,
+        unused=excuses.unused,
         twice=twice,
         library_seconds=round(seconds, 1),
         seconds=round(time.monotonic() - began, 1),
@@ -72,25 +80,27 @@ def main(top: Path = Path("/")) -> None:
     mismatches = [f"{name} is gone" for name in _libraries.lost()]
     if expected.get("cuda") and not libraries.cuda:
         mismatches.append(f"the tag says CUDA {expected['cuda']}, and no library of it is here")
-    mismatches += [*broken, *faults]
+    mismatches += [*broken, *excuses.faults, *stale]
     if expected:
         mismatches += [f"two files have one name: {name}" for name in twice]
         mismatches += [f"a libcuda is shipped, which is the driver's: {name}" for name in drivers]
     _verdict.demand(not mismatches, "; ".join(mismatches))
 
 
-def judge(troubles: dict[Path, str]) -> tuple[list[str], set[str]]:
+def judge(troubles: dict[Path, str]) -> tuple[dict[Path, _excuses.Fault], set[str]]:
     """Return the faults of these libraries, and the optional libraries that are missing."""
-    faults: list[str] = []
+    faults: dict[Path, _excuses.Fault] = {}
     optional: set[str] = set()
     for path, trouble in troubles.items():
         missing = _libraries.absent(path, trouble)
         excused = {name for name in missing if may_miss(path, name)}
         optional |= excused
         if missing - excused:
-            faults.append(f"{path} needs {', '.join(sorted(missing - excused))}: not found")
+            names = ", ".join(sorted(missing - excused))
+            text = f"{path} needs {names}: not found"
+            faults[path] = _excuses.Fault(text, frozenset(missing - excused))
         elif trouble and not missing:
-            faults.append(f"{path} does not load: {trouble}")
+            faults[path] = _excuses.Fault(f"{path} does not load: {trouble}")
     return faults, optional
 
 
@@ -105,20 +115,41 @@ def try_modules(modules: list[Path]) -> tuple[dict[Path, str], list[str]]:
     their own, all of them Python's symbols), so modules are loaded in a process that has imported
     the framework. CUDA's libraries are tried without it.
     """
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).resolve()), TRIAL],
-        input=json.dumps([str(path) for path in modules]),
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-    )
+    done = itself(TRIAL, [str(path) for path in modules])
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
         message = f"importing the framework ends with {done.returncode}, says: {last}"
         return dict.fromkeys(modules, ""), [message]
     complaints = json.loads(done.stdout.splitlines()[-1])
     return {Path(path): complaint for path, complaint in complaints.items()}, []
+
+
+def itself(part: str, texts: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a part of this script in a process of its own, with these texts on stdin."""
+    return subprocess.run(
+        [sys.executable, str(Path(__file__).resolve()), part],
+        input=json.dumps(texts),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+    )
+
+
+def starts(modules: list[str]) -> str:
+    """Return why these modules cannot be imported after the framework, or an empty text."""
+    done = itself(START, modules)
+    if done.returncode == 0:
+        return ""
+    return (done.stderr.strip().splitlines() or [f"it ends with {done.returncode}"])[-1]
+
+
+def start() -> None:
+    """Import the modules named on stdin, after the framework where there is one."""
+    if _adapter.adapter_path():
+        _adapter.load()
+    for name in json.loads(sys.stdin.read()):
+        importlib.import_module(name)
 
 
 def trial() -> None:
@@ -130,4 +161,4 @@ def trial() -> None:
 
 
 if __name__ == "__main__":
-    trial() if sys.argv[1:2] == [TRIAL] else main()
+    {TRIAL: trial, START: start}.get("".join(sys.argv[1:2]), main)()

@@ -4,7 +4,6 @@ needs: nothing
 seconds: 120
 """
 
-import base64
 import csv
 import hashlib
 import os
@@ -20,10 +19,10 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
 import _bytecode
 import _lock
+import _records
 import _tag
 import _verdict
 
-UNHASHED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 # Threads that take a small file each wait for one another more than they read.
 LARGE = 1 << 20
 THREADS = min(4, len(os.sched_getaffinity(0)))  # sha256 lets other threads run
@@ -62,19 +61,20 @@ def repeated(names: list[str]) -> list[str]:
 def damages(packages: list[metadata.Distribution]) -> list[str]:
     """Return the packages with changed or missing files.
 
-    RECORDs are read here because `package.files` passes over files that are gone.
+    RECORDs are read here because `package.files` passes over files that are gone. Byte code of a
+    wheel is compiled anew where it is installed; its source has a row of its own.
     """
-    rows: list[tuple[str, Path, list[str]]] = []
+    rows: list[_records.Row] = []
     bare = []
     for package in packages:
-        name = package.metadata["Name"] or ""
-        listed = list(filter(None, csv.reader((package.read_text("RECORD") or "").splitlines())))
-        rows += [(name, Path(str(package.locate_file(row[0]))), row) for row in listed]
-        bare += [] if listed else [f"{name}: its RECORD is gone"]
+        listed = _records.rows(package)
+        rows += listed
+        bare += [] if listed else [f"{package.metadata['Name'] or ''}: its RECORD is gone"]
     whole = intact([place for _, place, _ in rows], [row for _, _, row in rows])
     lost: dict[str, list[str]] = {}
-    for (name, _, row), is_so in zip(rows, whole, strict=True):
-        if not is_so:
+    sources = {row[0] for _, _, row in rows if row[0].endswith(".py")}
+    for (name, place, row), is_so in zip(rows, whole, strict=True):
+        if not (is_so or is_recompiled(place, row, sources)):
             lost.setdefault(name, []).append(row[0])
     changed = [
         f"{name}: {len(paths)} files are gone or changed: {paths[0]}"
@@ -83,13 +83,20 @@ def damages(packages: list[metadata.Distribution]) -> list[str]:
     return changed + bare
 
 
+def is_recompiled(place: Path, row: list[str], sources: set[str]) -> bool:
+    """Return whether this is byte code of a listed source, as the installer compiles it."""
+    path = Path(row[0])
+    source = path.parent.parent / f"{path.name.partition('.')[0]}.py"
+    return path.suffix == ".pyc" and str(source) in sources and _bytecode.is_compiled_anew(place)
+
+
 def intact(places: list[Path], rows: list[list[str]]) -> list[bool]:
     """Return for each file whether it is unmodified; large ones are read in parallel."""
     large = [number for number, place in enumerate(places) if size_of(place) > LARGE]
     small = set(range(len(places))) - set(large)
-    problems = {number: is_whole(places[number], rows[number]) for number in small}
+    problems = {number: _records.is_whole(places[number], rows[number]) for number in small}
     with ThreadPoolExecutor(THREADS) as threads:
-        read = threads.map(lambda number: is_whole(places[number], rows[number]), large)
+        read = threads.map(lambda number: _records.is_whole(places[number], rows[number]), large)
         problems |= dict(zip(large, read, strict=True))
     return [problems[number] for number in range(len(places))]
 
@@ -99,25 +106,6 @@ def size_of(place: Path) -> int:
         return place.stat().st_size
     except OSError:
         return 0
-
-
-def is_whole(file: Path, row: list[str]) -> bool:
-    """Return whether the file has the hash and size of its row in RECORD.
-
-    Only RECORD itself, and signatures of it, may have no digest there.
-    """
-    digest, size = row[1:]
-    try:
-        if size and file.stat().st_size != int(size):
-            return False
-        if not digest:
-            return file.name in UNHASHED and file.is_file()
-        algorithm, _, wanted = digest.partition("=")
-        with file.open("rb") as content:
-            problems = hashlib.file_digest(content, algorithm).digest()
-    except OSError:
-        return False
-    return base64.urlsafe_b64encode(problems).decode().rstrip("=") == wanted
 
 
 def without_forced(complaints: list[str], cell: dict[str, str]) -> list[str]:
@@ -141,10 +129,11 @@ def main() -> None:
     noted = LOCKED.read_text() if LOCKED.exists() else ""
     wheels = _lock.read()
     locked = {name: wheel.version for name, wheel in wheels.items()} or pins(noted)
-    packages = list(metadata.distributions()) if locked else []
+    packages = _tag.installed() if locked else []
     tops = folders(packages)
     byte_code = _bytecode.files(tops)
-    compiled, forged = _bytecode.forged(byte_code, tops)
+    files = owned(packages)
+    compiled, forged = _bytecode.forged(byte_code, tops, files)
     _verdict.show(
         installed=len(installed),
         locked=len(locked),
@@ -165,7 +154,7 @@ def main() -> None:
         *differences(locked, installed if locked else {}),
         *repeated(names),
         *damages(packages),
-        *listed(_lock.strays(tops, owned(packages) | _lock.of_layout()), "came with no package"),
+        *listed(_lock.strays(tops, files | _lock.of_layout()), "came with no package"),
         *listed(forged, ""),
         *(lock_mismatches(wheels, noted, packages) if wheels else []),
     ]

@@ -1,5 +1,6 @@
 """What a training has to show: an honest one passes, every spoilt one fails."""
 
+import hashlib
 import importlib
 import json
 from collections.abc import Callable
@@ -162,3 +163,31 @@ def test_the_problem_is_the_same_everywhere() -> None:
     given = convolution.problem()
     assert given.images.dtype == np.float32
     assert convolution.loss(given, given.weights) == pytest.approx(1.8165026220635434, rel=1e-12)
+
+
+# Of the images, labels and first weights, in every release of NumPy.
+PROBLEM = "dd2bfcce90c03404bfc36626ad4e1ea82a56fa1e3ec6dc9d08818bdd0ec2420a"
+
+
+def test_the_problem_is_the_same_under_every_numpy() -> None:
+    given = convolution.problem()
+    arrays = (given.images, given.labels, *given.weights)
+    assert [str(array.dtype) for array in arrays] == ["float32", "int32", *["float32"] * 3]
+    content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
+    assert hashlib.sha256(content).hexdigest() == PROBLEM
+
+
+def test_the_reference_rounds_nothing_to_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy 1 makes float32 of a float32 array with a float64 number, NumPy 2 float64."""
+    given = convolution.problem()
+    moves: list[float] = []
+
+    def loss(_: Any, weights: tuple[Any, ...]) -> float:
+        (moved,) = (weight for weight in weights if weight.dtype == np.float64)
+        moves.append(float(np.sqrt(np.sum(np.square(moved - given.weights[len(moves) // 2])))))
+        return 0.0
+
+    monkeypatch.setattr(convolution, "loss", loss)
+    gradients = tuple(np.ones_like(weight) for weight in given.weights)
+    convolution.slope_deviation(given, gradients)
+    assert moves == pytest.approx([1e-5] * 6, rel=1e-9)

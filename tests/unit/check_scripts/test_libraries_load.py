@@ -1,5 +1,7 @@
 """What `libraries_load` finds, on made-up trees and on damaged copies of a real library."""
 
+import base64
+import hashlib
 import importlib
 import json
 import os
@@ -9,14 +11,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.check_scripts import FAILED, run
+from tests.support.check_scripts import FAILED, code_of, run
 
 elf = importlib.import_module("_elf")
 libraries = importlib.import_module("_libraries")
 check = importlib.import_module("libraries_load")
+excuses = importlib.import_module("_excuses")
+records = importlib.import_module("_records")
 
 MACHINE = elf.read(Path(sys.executable).resolve()).machine
 
@@ -175,7 +180,8 @@ def test_only_what_is_listed_may_be_missing(name: str, missing: str, fault: str)
     complaint = f"{missing}: cannot open shared object file: No such file or directory"
     faults, optional = check.judge({Path(name): complaint, Path("/y.so"): ""})
     assert optional == (set() if fault else {missing})
-    assert [one for one in faults if fault not in one] == []
+    assert [one for one in faults.values() if fault not in one.text] == []
+    assert all(one.missing == {missing} for one in faults.values())
     assert len(faults) == bool(fault)
 
 
@@ -185,7 +191,7 @@ def test_what_is_missing_besides_an_optional_library_is_told(
     missing = {"libcuda.so.1", OPS}
     monkeypatch.setattr(libraries, "absent", lambda *_: missing)
     assert check.judge({Path("/x.so"): "libcuda.so.1"}) == (
-        [f"/x.so needs {OPS}: not found"],
+        {Path("/x.so"): (f"/x.so needs {OPS}: not found", {OPS})},
         {"libcuda.so.1"},
     )
 
@@ -283,3 +289,169 @@ def test_modules_are_tried_where_the_framework_is_imported(
     assert broken == []
     assert troubles[file].startswith("libq.so.6: cannot open")
     assert troubles[Path("/none.so")].startswith("/none.so: cannot open")
+
+
+CELL = {"package": "torch", "framework_packages": "torch triton torchvision"}
+OTHERS = ("bitsandbytes/__init__.py", "bitsandbytes/libown.so")
+
+
+def wheel(top: Path, name: str, *paths: str) -> None:
+    """An installed package whose RECORD is true."""
+    about = top / f"{name.replace('-', '_')}-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
+    rows = []
+    for path in paths:
+        file = top / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            file.write_text("")
+        digest = hashlib.sha256(file.read_bytes()).digest()
+        text = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        rows.append(f"{path},sha256={text},{file.stat().st_size}\n")
+    (about / "RECORD").write_text("".join(rows))
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Site-packages with a package whose one library needs a library that is nowhere."""
+    top = tmp_path.resolve() / "site-packages"
+    wheel(top, "bitsandbytes", *OTHERS)
+    monkeypatch.setattr(sys, "path", [str(top)])
+    return top
+
+
+def judge_one(site: Path, starts: str = "", cell: dict[str, str] | None = None) -> Any:
+    """What comes of the library that needs another, and what was imported for it."""
+    path, imported = site / OTHERS[1], []
+
+    def start(modules: list[str]) -> str:
+        imported.extend(modules)
+        return starts
+
+    fault = excuses.Fault(f"{path} needs libsycl.so.8: not found", frozenset({"libsycl.so.8"}))
+    found, stale = excuses.sort({path: fault}, [path], CELL if cell is None else cell, start)
+    return found, stale, imported
+
+
+def test_a_library_that_no_import_of_its_package_needs_may_fail_to_load(site: Path) -> None:
+    found, stale, imported = judge_one(site)
+    assert (found.faults, stale, imported) == ([], [], ["bitsandbytes"])
+    assert list(found.unused.values()) == ["bitsandbytes is imported without it"]
+
+
+def fails_to_import(site: Path) -> tuple[str, dict[str, str]]:  # noqa: ARG001
+    return "ImportError: libsycl.so.8", CELL
+
+
+def damaged(site: Path) -> tuple[str, dict[str, str]]:
+    (site / OTHERS[1]).write_text("x")
+    return "", CELL
+
+
+def has_no_package(site: Path) -> tuple[str, dict[str, str]]:
+    (site / "bitsandbytes-1.0.dist-info/RECORD").write_text("bitsandbytes/__init__.py,,\n")
+    return "", CELL
+
+
+def is_the_frameworks(site: Path) -> tuple[str, dict[str, str]]:  # noqa: ARG001
+    return "", {"package": "torch", "framework_packages": "torch bitsandbytes"}
+
+
+def is_the_framework(site: Path) -> tuple[str, dict[str, str]]:  # noqa: ARG001
+    return "", {"package": "bitsandbytes"}
+
+
+def is_of_nvidia(site: Path) -> tuple[str, dict[str, str]]:
+    (site / "bitsandbytes-1.0.dist-info/METADATA").write_text("Name: nvidia_dali\nVersion: 1\n")
+    return "", CELL
+
+
+def lost_the_other(site: Path) -> tuple[str, dict[str, str]]:
+    wheel(site, "intel-sycl-rt", "sycl/libsycl.so.8")
+    (site / "sycl/libsycl.so.8").unlink()
+    return "", CELL
+
+
+def is_on_a_host(site: Path) -> tuple[str, dict[str, str]]:  # noqa: ARG001
+    return "", {}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        fails_to_import,
+        damaged,
+        has_no_package,
+        is_the_frameworks,
+        is_the_framework,
+        is_of_nvidia,
+        lost_the_other,
+        is_on_a_host,
+    ],
+)
+def test_any_other_library_has_to_load(
+    spoil: Callable[[Path], tuple[str, dict[str, str]]], site: Path
+) -> None:
+    starts, cell = spoil(site)
+    found, stale, _ = judge_one(site, starts, cell)
+    assert [one.partition(";")[0] for one in found.faults] == [
+        f"{site / OTHERS[1]} needs libsycl.so.8: not found"
+    ]
+    assert (found.unused, found.excepted, stale) == ({}, {}, [])
+
+
+@pytest.mark.parametrize(
+    ("about", "spoil", "is_excepted"),
+    [
+        ("bitsandbytes/*", fails_to_import, True),
+        ("bitsandbytes/libown.so", is_of_nvidia, True),
+        ("torch/*", fails_to_import, False),
+        ("bitsandbytes/*", is_the_frameworks, False),
+        ("*", has_no_package, False),
+    ],
+)
+def test_the_matrix_excepts_libraries_by_their_path(
+    about: str,
+    spoil: Callable[[Path], tuple[str, dict[str, str]]],
+    is_excepted: bool,  # noqa: FBT001
+    site: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [
+        {"check": "libraries_load", "about": about, "why": "chosen at run time"},
+        {"check": "another", "about": "*", "why": "x"},
+    ]
+    monkeypatch.setenv("DLIMG_EXCEPTIONS", json.dumps(rows))
+    starts, cell = spoil(site)
+    found, stale, _ = judge_one(site, starts, cell)
+    assert bool(found.faults) is not is_excepted
+    assert list(found.excepted.values()) == ["chosen at run time"] * is_excepted
+    names_none = about == "torch/*" or spoil is has_no_package
+    assert len(stale) == names_none
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '[{"check": "libraries_load"}]'])
+def test_exceptions_that_cannot_be_read_fail(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLIMG_EXCEPTIONS", text)
+    assert code_of(excuses.exceptions) == FAILED
+
+
+def test_the_topmost_modules_of_a_package_are_imported(site: Path) -> None:
+    paths = (
+        *("google/cloud/x/__init__.py", "google/cloud/x/y/__init__.py", "plain.py"),
+        *("fast.cpython-313-x86_64-linux-gnu.so", "data-files/__init__.py", "lib/libx.so"),
+    )
+    wheel(site, "many", *paths)
+    wanted = ["fast", "google.cloud.x", "plain"]
+    assert records.modules("many", records.by_place()) == wanted
+
+
+def test_what_a_package_needs_to_start_is_tried_for_real(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("DLIMG_CELL", json.dumps({"framework": "none"}))
+    assert check.starts(["bitsandbytes"]) == ""
+    (site / OTHERS[0]).write_text("raise OSError('no libsycl.so.8')")
+    assert check.starts(["bitsandbytes"]) == "OSError: no libsycl.so.8"

@@ -1,11 +1,13 @@
 """Packages against the lock that was handed in; and byte code against its source."""
 
+import base64
 import hashlib
 import importlib
 import importlib.util
 import json
 import marshal
 import py_compile
+import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +19,7 @@ from tests.support.check_scripts import FAILED, code_of
 
 lock = importlib.import_module("_lock")
 byte_code = importlib.import_module("_bytecode")
+tag = importlib.import_module("_tag")
 pip_check = importlib.import_module("pip_check")
 
 A, B = "a" * 64, "b" * 64
@@ -313,3 +316,82 @@ def test_the_topmost_modules_are_compiled_and_some_of_the_others(
     other_code(tmp_path / "thing" / "__init__.py")
     other_code(tmp_path / "single.py")
     assert len(byte_code.forged(found, [tmp_path])[1]) == 2
+
+
+def shipped(module: Path, tmp_path: Path, content: bytes) -> list[str]:
+    """What is said of a package whose wheel shipped other byte code than is installed."""
+    about = tmp_path / "thing-1.0.dist-info"
+    about.mkdir(exist_ok=True)
+    (about / "METADATA").write_text("Name: thing\nVersion: 1.0\n")
+    source = module.read_bytes()
+    digest = base64.urlsafe_b64encode(hashlib.sha256(source).digest()).decode().rstrip("=")
+    code = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+    (about / "RECORD").write_text(
+        f"thing/deep.py,sha256={digest},{len(source)}\n"
+        f"thing/__pycache__/{kept(module).name},sha256={code},{len(content)}\n"
+    )
+    found: list[str] = pip_check.damages([metadata.Distribution.at(about)])
+    return found
+
+
+def test_byte_code_of_a_wheel_is_compiled_anew(module: Path, tmp_path: Path) -> None:
+    assert shipped(module, tmp_path, b"as the wheel had it") == []
+
+
+def without_flag(source: Path) -> None:
+    py_compile.compile(str(source), doraise=True, invalidation_mode=TIMED)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        other_code,
+        no_code,
+        other_hash,
+        without_flag,
+        another_python,
+        lambda file: kept(file).unlink(),
+    ],
+)
+def test_byte_code_of_a_wheel_that_is_not_what_its_source_compiles_to_is_found(
+    spoil: Callable[[Path], Any], module: Path, tmp_path: Path
+) -> None:
+    spoil(module)
+    (found,) = shipped(module, tmp_path, b"as the wheel had it")
+    assert found.startswith("thing: 1 files are gone or changed: thing/__pycache__/deep.")
+
+
+def test_byte_code_of_a_changed_source_is_found(module: Path, tmp_path: Path) -> None:
+    about = tmp_path / "thing-1.0.dist-info"
+    assert shipped(module, tmp_path, b"as the wheel had it") == []
+    other_source(module)
+    py_compile.compile(str(module), doraise=True, invalidation_mode=HASHED)
+    (found,) = pip_check.damages([metadata.Distribution.at(about)])
+    assert found == "thing: 1 files are gone or changed: thing/deep.py"
+
+
+def test_a_wheel_may_ship_byte_code_without_its_source(module: Path, tmp_path: Path) -> None:
+    path = kept(module)
+    module.unlink()
+    assert byte_code.forged([path], [tmp_path])[1] == [f"{path}: byte code without its source"]
+    assert byte_code.forged([path], [tmp_path], {str(path)})[1] == []
+
+
+def test_packages_that_a_package_carries_are_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """setuptools puts its `_vendor` on the path, Ray its `thirdparty_files`."""
+    site = tmp_path / "lib/python/site-packages"
+    for folder, name in (
+        (site, "setuptools"),
+        (site / "setuptools/_vendor", "autocommand"),
+        (site / "old.egg", "old"),
+        (tmp_path / "my-packages/project", "project"),
+    ):
+        about = folder / (f"{name}-1.0.dist-info" if folder.suffix != ".egg" else "EGG-INFO")
+        about.mkdir(parents=True)
+        kind = "METADATA" if folder.suffix != ".egg" else "PKG-INFO"
+        (about / kind).write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        monkeypatch.setattr("sys.path", [*sys.path, str(folder)])
+    assert {"setuptools", "old", "project"} <= tag.distributions().keys()
+    assert "autocommand" not in tag.distributions()
