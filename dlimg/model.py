@@ -6,6 +6,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Literal
 
+from dlimg.additions import NO_ADDITIONS, Additions
 from dlimg.errors import Problem
 
 CPU: Final = "cpu"
@@ -145,7 +146,8 @@ class Cell:
     `compute_120` for PTX); for a CUDA image, empty means unknown.
     `bounds` are specifiers that its release needs and does not declare: `numpy<2`.
     `env`, `source` and `licenses` are variables and labels from the matrix. `cudnn_override` is
-    the reason for a cuDNN that the framework's own pin excludes, or empty.
+    the reason for a cuDNN that the framework's own pin excludes, or empty. `paired_packages` are
+    names, `additions` the project's own system packages, ports, files and exceptions.
     """
 
     family: str
@@ -168,6 +170,8 @@ class Cell:
     licenses: str = ""
     framework: Framework = Framework()
     cudnn_override: str = ""
+    paired_packages: tuple[str, ...] = ()
+    additions: Additions = NO_ADDITIONS
 
     @property
     def id(self) -> str:

@@ -67,12 +67,14 @@ class CellLayerFiles:
     cuda_home: str = ""
     packages: str = ""
     taken: frozenset[str] = frozenset()
+    modes: Mapping[str, int] = field(default_factory=dict)
 
     def key(self, compression: str = GZIP) -> LayerKey:
         """The key of the cell's layer."""
         names = sorted({wheel.name for wheel in self.wheels} & self.requested)
         files = [f"{path} {sha256(data).hexdigest()}" for path, data in sorted(self.files.items())]
         links = [f"{path} {target}" for path, target in sorted(self.links.items())]
+        modes = [f"{path} {mode:o}" for path, mode in sorted(self.modes.items())]
         hashes = sorted(wheel.sha256 for wheel in self.wheels)
         groups = (
             ("requested", names),
@@ -81,6 +83,7 @@ class CellLayerFiles:
             ("cuda", [self.cuda_home]),
             ("packages", [self.packages]),
             ("taken", sorted(self.taken)),
+            *((("modes", modes),) if modes else ()),
         )
         source = hash_texts([*hashes, *(text for name, texts in groups for text in (name, *texts))])
         return LayerKey(kind="own", source=source, python=self.python, compression=compression)
@@ -88,11 +91,12 @@ class CellLayerFiles:
 
 def cell_layer_files(cell: Cell, lock: Lock) -> CellLayerFiles:
     """Return the inputs of a cell's layer, as the last stage of its Dockerfile leaves them."""
+    files = cell_files(cell, lock)
     return CellLayerFiles(
         wheels=lock.wheels,
         python=cell.python,
         requested=frozenset(wheel.name for wheel in lock.wheels),
-        files={file.path.removeprefix("/"): file.text.encode() for file in cell_files(cell, lock)},
+        files={file.path.removeprefix("/"): file.content for file in files},
         links={
             f"{ENVIRONMENT}/bin/python{cell.python}": interpreter_path(cell),
             f"{ENVIRONMENT}/bin/python3": "/usr/local/bin/python3",
@@ -100,7 +104,12 @@ def cell_layer_files(cell: Cell, lock: Lock) -> CellLayerFiles:
         },
         cuda_home=cuda_home(cell).removeprefix("/"),
         packages=packages_folder(lock).removeprefix("/"),
-        taken=_system_commands(cell),
+        taken=_system_commands(cell) | _commands(file.path for file in files),
+        modes={
+            file.path.removeprefix("/"): int(file.mode, 8)
+            for file in files
+            if int(file.mode, 8) != FILE_MODE
+        },
     )
 
 
@@ -108,6 +117,10 @@ def _system_commands(cell: Cell) -> frozenset[str]:
     """Names of the commands that the system stage puts into `/usr/local/bin`."""
     links = [link.path for link in layout_links(cell.python, interpreter_path(cell))]
     paths = [*links, *(file.path for file in LAYOUT_FILES)]
+    return _commands(paths)
+
+
+def _commands(paths: Iterable[str]) -> frozenset[str]:
     return frozenset(
         posixpath.basename(path) for path in paths if posixpath.dirname(path) == COMMANDS
     )
@@ -152,7 +165,7 @@ def installer_keys(wheel: Wheel, *, python: str, requested: bool) -> tuple[Layer
 
 def _cell_entries(context: LayerContext, files: CellLayerFiles) -> list[LayerEntry]:
     entries = [
-        LayerEntry(path=path, mode=FILE_MODE, content=content, owner=_OWNER)
+        LayerEntry(path=path, mode=files.modes.get(path, FILE_MODE), content=content, owner=_OWNER)
         for path, content in files.files.items()
     ]
     entries += [link_entry(path, target, owner=_OWNER) for path, target in files.links.items()]

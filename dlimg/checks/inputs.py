@@ -3,12 +3,12 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
 from dlimg.engine import bases
-from dlimg.model import EMPTY_MAPPING, BaseSource, Image, Lock, PlannedImage
+from dlimg.model import EMPTY_MAPPING, BaseSource, Cell, Image, Lock, PlannedImage
 from dlimg.render.bake import BUILDER_LABEL, final_labels
 from dlimg.render.image_config import ImageConfig, image_config
 from dlimg.render.layout_tree import Node, tree_text
@@ -152,6 +152,7 @@ def make_inputs(
         environment={
             "DLIMG_CELL": cell_json(planned),
             "DLIMG_LABELS": json.dumps(dict(labels), sort_keys=True),
+            "DLIMG_EXCEPTIONS": exceptions_json(planned.image.cell),
             "DLIMG_LAYOUT": LAYOUT_PATH,
             "DLIMG_LOCK": LOCK_PATH,
             "DLIMG_HISTORY": HISTORY_PATH,
@@ -192,6 +193,7 @@ def cell_json(planned: PlannedImage) -> str:
     cell, lock = planned.image.cell, planned.image.lock
     paired = paired_packages_of(planned.image)
     axes = {
+        "framework_packages": " ".join(framework_packages(planned.image)),
         "cell": cell.id,
         "family": cell.family,
         "package": cell.package,
@@ -219,6 +221,22 @@ def cell_json(planned: PlannedImage) -> str:
     if cell.cudnn_override:
         axes["cudnn-override"] = cell.cudnn_override
     return json.dumps(axes)
+
+
+def framework_packages(image: Image) -> list[str]:
+    """Return the framework's own packages in the lock, and those that its facts pair with it."""
+    cell = image.cell
+    own = {cell.package, *cell.paired_packages}
+    return [
+        wheel.name
+        for wheel in image.lock.wheels
+        if wheel.name in own or wheel.name.startswith(cell.framework.fixed_packages)
+    ]
+
+
+def exceptions_json(cell: Cell) -> str:
+    """Return the exceptions of the matrix as JSON, for the variable `DLIMG_EXCEPTIONS`."""
+    return json.dumps([asdict(exception) for exception in cell.additions.check_exceptions])
 
 
 def nccl_version_of(lock: Lock) -> str:

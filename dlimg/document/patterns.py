@@ -99,6 +99,18 @@ LICENSES: Final = Pattern(
     "an SPDX license expression",
     "write e.g. Apache-2.0 AND LicenseRef-NVIDIA-SLA",
 )
+APT_PACKAGE: Final = Pattern(
+    r"[a-z0-9][a-z0-9+.-]{1,99}",
+    "the name of a package of Debian or Ubuntu",
+    "write the name alone, e.g. libgl1: its version is that of the distribution's release",
+)
+PORT: Final = Pattern(r"[0-9]{1,5}(?:/(?:tcp|udp))?", "a port", "write e.g. 8080 or 53/udp")
+IMAGE_PATH: Final = Pattern(
+    r"(?:/[A-Za-z0-9._+@-]+)+", "a path in an image", "write e.g. /etc/team/settings.toml"
+)
+FILE_MODE: Final = Pattern(
+    r"0?[4-7][0-7][0-7]", "the mode of a file", 'write it in quotes, e.g. "644" or "755"'
+)
 PACKAGE: Final = Pattern(_PACKAGE, "the name of a package", "")
 # dlimg needs the name; the solver checks the rest when the cell is locked.
 REQUIREMENT: Final = Pattern(

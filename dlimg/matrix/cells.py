@@ -8,6 +8,7 @@ from dlimg.compat.rules_bounds import bound_texts
 from dlimg.errors import Problem
 from dlimg.facts.load import Facts
 from dlimg.facts.model import PYPI, X86_64
+from dlimg.matrix.additions import additions_of
 from dlimg.matrix.cudnn import override_of
 from dlimg.matrix.leaders import accelerator_kind, package_of
 from dlimg.matrix.model import CUDNN, NO_FACTS, VERSION, AxisValues, Family, Matrix
@@ -103,6 +104,7 @@ class CellFactory:
         self, family: Family, axis_values: AxisValues, shared: _Shared, stack: Stack | None
     ) -> Cell:
         system, python = self.systems[axis_values["os"]], axis_values["python"]
+        kind = self.kinds[axis_values["accelerator"]]
         override = override_of(self.facts, self.matrix, family, axis_values)
         forced = f"cuDNN {axis_values[CUDNN]} is forced: {override.why}" if override else ""
         return Cell(
@@ -126,6 +128,8 @@ class CellFactory:
             licenses=self.matrix.licenses,
             framework=self._framework(family),
             cudnn_override=override.why if override else "",
+            paired_packages=family.paired_packages.get(kind, ()),
+            additions=additions_of(family.additions, axis_values, kind),
         )
 
     def _framework(self, family: Family) -> Framework:
@@ -161,7 +165,8 @@ class CellFactory:
         key = (family.name, kind, axis_values["flavour"])
         if key not in self.packages:
             extra = self.matrix.flavours.get(axis_values["flavour"], {})
-            own = (*family.packages[kind], *family.packages.get(ANY, ()))
+            of_flavour = family.packages.get(axis_values["flavour"], ())
+            own = (*family.packages[kind], *family.packages.get(ANY, ()), *of_flavour)
             self.packages[key] = own, (*extra.get(ANY, ()), *extra.get(kind, ()), "pip")
         own, extras = self.packages[key]
         framework = [package.replace(VERSION, axis_values["version"]) for package in own]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from dlimg.additions import CheckException, PathException, ProjectFile
 from dlimg.errors import Problem
 from dlimg.model import GZIP, EnvVar, StackException
 
@@ -48,6 +49,48 @@ class StatedVariable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatedFile:
+    """A file for the images of some combinations."""
+
+    file: ProjectFile
+    match: CellSelector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatedCheckException:
+    """An exception from a check for the images of some combinations."""
+
+    exception: CheckException
+    match: CellSelector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatedPathException:
+    """A path that the wheels of some combinations may fill differently."""
+
+    exception: PathException
+    match: CellSelector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatedAdditions:
+    """The additions of a family. `apt` and `ports` are by `any`, a kind, a flavour or a system.
+
+    `lines` has the line of each of these keys, such as `apt workspace`.
+    """
+
+    apt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    files: tuple[StatedFile, ...] = ()
+    check_exceptions: tuple[StatedCheckException, ...] = ()
+    path_exceptions: tuple[StatedPathException, ...] = ()
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+
+NO_STATED_ADDITIONS: Final = StatedAdditions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CudnnOverride:
     """Combinations that get their cuDNN although the framework pins another, and why."""
 
@@ -80,11 +123,11 @@ class Family:
     """One framework's images: axes, packages, excludes, aliases.
 
     `packages` and `paired_packages` map an accelerator's kind (`cpu`, `cuda12`, `cuda13`) to
-    packages; `{version}` in a package stands for the framework's version. An axis `python`
-    without values has the Pythons of the distributions. `leaders` maps a stack to the version
-    of its leader that these images follow. `lines` has the line of each key and axis. Besides the
-    axes, `axes` has the values of `cudnn` that its stacks offer. `platform` is another than the
-    matrix's if its wheels need a newer glibc, or empty.
+    packages, `packages` a flavour as well; `{version}` in a package stands for the framework's
+    version. An axis `python` without values has the Pythons of the distributions. `leaders` maps
+    a stack to the version of its leader that these images follow. `lines` has the line of each
+    key and axis. Besides the axes, `axes` has the values of `cudnn` that its stacks offer. `platform` is
+    another than the matrix's if its wheels need a newer glibc, or empty.
     """
 
     name: str
@@ -101,6 +144,7 @@ class Family:
     leaders: Mapping[str, str] = field(default_factory=dict)
     overrides: tuple[CudnnOverride, ...] = ()
     platform: str = ""
+    additions: StatedAdditions = NO_STATED_ADDITIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from dlimg.document.validate import Validator
 from dlimg.document.yaml_tree import Node, YamlMapping, YamlScalar, YamlSequence, parse_yaml
 from dlimg.errors import BadInput, Problem, nearest
 from dlimg.matrix.accelerators import unknown_accelerator
+from dlimg.matrix.additions import ADDITION_KEYS, FLAVOURS, read_additions
 from dlimg.matrix.former_names import renamed_note, replace_old_keys
 from dlimg.matrix.model import (
     AXES,
@@ -38,11 +39,12 @@ from dlimg.matrix.selectors import (
     read_selector,
     values_by_axis,
 )
-from dlimg.model import CPU, GZIP, EnvVar, Flavour, StackException
+from dlimg.model import CPU, GZIP, EnvVar, StackException
 
 KEYS: Final = (
     *("framework", "axes", "packages", "paired_packages", "leaders"),
     *("defaults", "env", "exclude", "aliases", "override", "platform"),
+    *ADDITION_KEYS,
 )
 # `os` has all operating systems where it is not named, `python` those of the distributions.
 _NEEDED_AXES: Final = ("version", "accelerator", "flavour")
@@ -102,7 +104,9 @@ def read_family(form: Validator, name: str, node: Node, shared: _Axes) -> Family
         lines=lines,
         framework=form.text(table.get("framework"), "framework"),
         axes=axes,
-        packages=read_kinds(form, table.get("packages"), f"the packages of {subject}", VERSION),
+        packages=read_kinds(
+            form, table.get("packages"), f"the packages of {subject}", VERSION, FLAVOURS
+        ),
         paired_packages=read_kinds(form, paired, f"the paired packages of {subject}"),
         leaders={
             stack: form.matching(value, f"{stack} in the leaders of {subject}", patterns.VERSION)
@@ -120,6 +124,7 @@ def read_family(form: Validator, name: str, node: Node, shared: _Axes) -> Family
         },
         overrides=read_overrides(form, table.get("override"), axes, subject),
         platform=_family_platform(form, table.get("platform"), subject, shared.arch),
+        additions=read_additions(form, table, axes, subject),
     )
 
 
@@ -187,15 +192,19 @@ def _family_axes(
 
 
 def read_kinds(
-    form: Validator, node: Node | None, subject: str, placeholder: str = ""
+    form: Validator,
+    node: Node | None,
+    subject: str,
+    placeholder: str = "",
+    others: Collection[str] = (),
 ) -> dict[str, tuple[str, ...]]:
     """Return packages by accelerator kind: `any`, `cpu`, or `cuda` with a major (`cuda13`).
 
-    `placeholder` is the only one allowed in them.
+    `placeholder` is the only one allowed in them; `others` are further keys.
     """
     kinds = {}
     for kind, packages in form.table(node, subject).items():
-        if not re.fullmatch(patterns.KIND.pattern, kind):
+        if kind not in others and not re.fullmatch(patterns.KIND.pattern, kind):
             message = f"unknown kind of accelerator {kind!r} in {subject}"
             form.refuse(packages.line, message, patterns.KIND.hint)
         kinds[kind] = form.texts(packages, f"{kind} of {subject}")
@@ -285,7 +294,6 @@ TOP: Final = (
     "families",
     "groups",
 )
-FLAVOURS: Final = tuple(flavour.value for flavour in Flavour)
 PLATFORM: Final = "x86_64-manylinux_2_28"
 
 Entry = TypeVar("Entry")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from dlimg.document.versions import numbers
 from dlimg.errors import BadInput, Problem, nearest
 from dlimg.facts.load import Facts
+from dlimg.matrix.additions import FLAVOURS, unused_additions
 from dlimg.matrix.cells import NO_FRAMEWORKS, CellFactory
 from dlimg.matrix.cudnn import alias_fits, override_of
 from dlimg.matrix.dropped import (
@@ -257,6 +258,7 @@ def resolve(
         if wanted[family.name]:
             problems += excludes.unused(family.exclude, f"family {family.name}: ")
             problems += _unused_variables(matrix, family, wanted[family.name])
+            problems += _unused_additions(matrix, family, wanted[family.name], factory)
             problems += _unused_overrides(matrix, facts, family, wanted[family.name])
     is_empty = bool(dropped) and not any(wanted.values())
     follow: list[Problem] = []
@@ -320,6 +322,20 @@ def _unused_variables(
             message = f"family {family.name}: no cell gets {stated.variable.name} of env"
             hint = "remove it, or let it fit a cell that there is"
             yield _problem(matrix, stated.match.line, message, hint)
+
+
+def _unused_additions(
+    matrix: Matrix, family: Family, resolved: Sequence[AxisValues], factory: CellFactory
+) -> Iterator[Problem]:
+    """Yield additions and packages of a flavour that no cell gets."""
+    cells = [(values, factory.kinds[values["accelerator"]]) for values in resolved]
+    yield from unused_additions(family.additions, cells, family.name, matrix.source)
+    flavours = {axis_values["flavour"] for axis_values in resolved}
+    for flavour in FLAVOURS:
+        if flavour in family.packages and flavour not in flavours:
+            message = f"family {family.name}: no cell gets the packages of {flavour}"
+            hint = f"remove them, or put {flavour} into the axis `flavour`"
+            yield _problem(matrix, family.lines["packages"], message, hint)
 
 
 def _group(

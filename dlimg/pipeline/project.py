@@ -16,6 +16,7 @@ from dlimg.matrix.resolve import Resolution, resolve
 from dlimg.matrix.select import in_group, select
 from dlimg.model import EMPTY_MAPPING, Cell
 from dlimg.pipeline.facts_files import read_facts, read_text
+from dlimg.pipeline.project_files import read_project_files
 from dlimg.render.frameworks import read_frameworks
 
 DEFAULT_GROUP: Final = "default"
@@ -75,7 +76,7 @@ def read_project(
     `log` gets a sentence for each old key in the matrix.
     """
     path = Path(matrix)
-    choices = parse_matrix(read_text(path), matrix)
+    choices = read_project_files(parse_matrix(read_text(path), matrix), path.parent)
     digests = _base_digests(path.parent / "locks") if pins == "read" else EMPTY_MAPPING
     images = image_files(path.parent)
     resolution = resolve(choices, facts or read_facts(), digests, read_frameworks(images))

@@ -42,6 +42,9 @@ from dlimg.render.naming import cell_labels, former_tags, repository_name, tag
 LAYOUT_FOLDER: Final = "_layout"
 LAYOUT: Final = f"{LAYOUT_FOLDER}/Dockerfile.j2"
 
+# The blocks of the system stage that a family's template may fill.
+SYSTEM_BLOCKS: Final = ("system_commands",)
+
 # The format of the layout's blocks that `dlimg.assembly.cell_layer` reproduces. Raise it together
 # with `layout_format` in the template when an image built from them would hold other files;
 # tests/engine/test_builders_agree.py compares the two builders.
@@ -166,7 +169,7 @@ def system_packages(cell: Cell) -> list[str]:
             names.append("libpython3-dev")
     if cell.flavour is Flavour.DEVEL:
         names.append("make")
-    return sorted(names)
+    return sorted({*names, *cell.additions.apt})
 
 
 def _folders(templates: jinja2.Environment) -> tuple[str, ...]:
@@ -245,6 +248,8 @@ def _own_content(template: nodes.Template, name: str) -> Iterator[str]:
                 pass
             case nodes.Block(name="framework") if _is_blank(node.body):
                 pass  # as in the layout
+            case nodes.Block() if node.name in SYSTEM_BLOCKS:
+                pass  # commands of the system stage, which the layers builder runs
             case nodes.Block():
                 yield f"its template {name} has its own block `{node.name}`"
             case _:

@@ -94,6 +94,7 @@ def image_config(cell: Cell, labels: Mapping[str, str]) -> ImageConfig:
     """Return the config of the cell's image, without the base's."""
     is_notebook = cell.flavour is Flavour.WORKSPACE
     variables = image_environment(cell).values()
+    notebook = (f"{NOTEBOOK_PORT}/tcp",) if is_notebook else ()
     return ImageConfig(
         env=tuple(f"{variable.name}={variable.value}" for variable in variables),
         labels=dict(labels),
@@ -101,7 +102,7 @@ def image_config(cell: Cell, labels: Mapping[str, str]) -> ImageConfig:
         user=USER,
         entrypoint=ENTRYPOINT,
         cmd=JUPYTER if is_notebook else ("bash",),
-        exposed=(f"{NOTEBOOK_PORT}/tcp",) if is_notebook else (),
+        exposed=tuple(sorted({*notebook, *cell.additions.ports})),
         shell=SHELL,
         healthcheck=dict(HEALTHCHECK) if is_notebook else {},
     )

@@ -1,11 +1,13 @@
 """The layout's own files as data: template or text, and path in the image."""
 
 import re
+from base64 import b64decode, encodebytes
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from dlimg.additions import ProjectFile
 from dlimg.model import Cell, Flavour, Lock
 from dlimg.render.image_config import image_environment
 
@@ -50,16 +52,24 @@ class LayoutLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellFile:
-    """A file of the final stage, made from the cell and its lock."""
+    """A file of the final stage, made from the cell and its lock.
+
+    `text` stands in the Dockerfile; if `encoded`, it is base64 of the content.
+    """
 
     path: str
     text: str
     mode: str = PLAIN_MODE
+    encoded: bool = False
 
     @property
     def name(self) -> str:
         """The name in the stage `lock`, which has no folders."""
         return self.path.strip("/").replace("/", ".")
+
+    @property
+    def content(self) -> bytes:
+        return b64decode(self.text) if self.encoded else self.text.encode()
 
 
 # For every command of Jupyter that serves: on all addresses, IPv6's too, in the working folder.
@@ -117,7 +127,24 @@ def cell_files(cell: Cell, lock: Lock) -> tuple[CellFile, ...]:
         **provided_files(cell, lock),
     }
     written = tuple(CellFile(path=path, text=text) for path, text in files.items())
-    return (*written, JUPYTER_SETTINGS) if cell.flavour is Flavour.WORKSPACE else written
+    jupyter = (JUPYTER_SETTINGS,) if cell.flavour is Flavour.WORKSPACE else ()
+    return (*written, *jupyter, *map(project_file, cell.additions.files))
+
+
+# Texts that a Dockerfile's heredoc brings to an image as they are.
+_PLAIN_TEXT: Final = re.compile(r"(?!(?s:.*)^EOF$)[^\x00-\x08\x0b-\x1f\x7f]*\n", re.MULTILINE)
+
+
+def project_file(file: ProjectFile) -> CellFile:
+    """Return a project's file as a file of the image: as text, or else as base64."""
+    try:
+        text = file.content.decode()
+    except UnicodeDecodeError:
+        text = ""
+    if _PLAIN_TEXT.fullmatch(text):
+        return CellFile(path=file.path, text=text, mode=file.mode)
+    encoded = encodebytes(file.content).decode()
+    return CellFile(path=file.path, text=encoded, mode=file.mode, encoded=True)
 
 
 # Variables that a session sets itself, and those that only a container's start reads.

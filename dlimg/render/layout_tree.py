@@ -85,9 +85,9 @@ def _files(cell: Cell, lock: Lock, templates: jinja2.Environment) -> Iterator[No
     known = template_context(cell, lock)
     for file in (DPKG_SETTINGS, *LAYOUT_FILES):
         text = templates.get_template(f"_layout/{file.template}").render(known)
-        yield _file(file.path, file.mode, text)
+        yield _file(file.path, file.mode, text.encode())
     for cell_file in cell_files(cell, lock):
-        yield _file(cell_file.path, cell_file.mode, cell_file.text)
+        yield _file(cell_file.path, cell_file.mode, cell_file.content)
 
 
 def _links(cell: Cell) -> Iterator[Node]:
@@ -128,8 +128,8 @@ def _environment(cell: Cell) -> Iterator[Node]:
     )
 
 
-def _file(path: str, mode: str, text: str) -> Node:
-    digest = sha256(text.encode()).hexdigest()
+def _file(path: str, mode: str, content: bytes) -> Node:
+    digest = sha256(content).hexdigest()
     return Node(path=path.removeprefix("/"), kind="file", mode=mode, sha256=digest)
 
 

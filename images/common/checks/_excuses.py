@@ -1,4 +1,4 @@
-"""Libraries that do not load, and may not: of packages beside the framework and NVIDIA's."""
+"""What the matrix excepts from checks, and libraries that nothing loads as a package starts."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import _records
 import _tag
 import _verdict
 
-CHECK = "libraries_load"
+LIBRARIES = "libraries_load"
 NVIDIA = "nvidia-"
 
 
@@ -31,17 +31,20 @@ class Sorted(NamedTuple):
 
 
 class Excepted(NamedTuple):
-    """Libraries that the matrix excepts: a pattern of their path in site-packages, and why."""
+    """What the matrix excepts: a pattern of paths, and why.
+
+    Paths of libraries begin in site-packages, those of other files at the root.
+    """
 
     about: str
     why: str
 
 
-def exceptions() -> list[Excepted]:
+def exceptions(check: str) -> list[Excepted]:
     """Return the exceptions for this check in DLIMG_EXCEPTIONS."""
     try:
         rows = json.loads(os.environ.get("DLIMG_EXCEPTIONS") or "[]")
-        return [Excepted(row["about"], row["why"]) for row in rows if row["check"] == CHECK]
+        return [Excepted(row["about"], row["why"]) for row in rows if row["check"] == check]
     except (ValueError, KeyError, TypeError) as error:
         return _verdict.fail(f"DLIMG_EXCEPTIONS is no list of exceptions: {error!r}")
 
@@ -56,7 +59,7 @@ def sort(
 
     `starts` says why modules cannot be imported, if they cannot.
     """
-    allowed = exceptions()
+    allowed = exceptions(LIBRARIES)
     result = Sorted([], {}, {})
     listed = _records.by_place() if faults or allowed else {}
     imports: dict[str, str] = {}

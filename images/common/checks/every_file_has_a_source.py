@@ -9,6 +9,7 @@ container: root
 
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
@@ -20,6 +21,7 @@ import _certificates
 import _databases
 import _dpkg
 import _environment
+import _excuses
 import _libraries
 import _loader
 import _lock
@@ -100,17 +102,29 @@ def main(top: Path = Path("/")) -> None:
     mounts = _libraries.mounts() if top == Path("/") else []
     image = Image(top, _tree.read(top, mounts), packages, _dpkg.installed(top))
     known = claims(image, layout, expected)
+    found = list(faults(image, known))
+    allowed = _excuses.exceptions("every_file_has_a_source")
+    excepted = {
+        path: each.why for path, _ in found for each in allowed if fnmatchcase(path, each.about)
+    }
     problems = [
-        *faults(image, known),
+        *((path, fault) for path, fault in found if path not in excepted),
         *((path, "is gone") for path in _environment.gone(image, layout)),
+    ]
+    stale = [
+        f"the matrix excepts {each.about}, and everything there has a source"
+        for each in allowed
+        if not any(fnmatchcase(path, each.about) for path in excepted)
     ]
     _verdict.show(
         paths=len(image.tree.entries),
         mounted=len(image.tree.mounted),
         managed_python=_uv_python.shown(image),
         faults=list(summarize(problems, MANY)),
+        excepted=dict(list(excepted.items())[:MANY]),
     )
-    _verdict.demand(not problems, "; ".join(summarize(problems, MOST)))
+    reasons = [*summarize(problems, MOST), *stale]
+    _verdict.demand(not reasons, "; ".join(reasons))
 
 
 if __name__ == "__main__":

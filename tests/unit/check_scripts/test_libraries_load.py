@@ -434,7 +434,7 @@ def test_the_matrix_excepts_libraries_by_their_path(
 @pytest.mark.parametrize("text", ["{", "[1]", '[{"check": "libraries_load"}]'])
 def test_exceptions_that_cannot_be_read_fail(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLIMG_EXCEPTIONS", text)
-    assert code_of(excuses.exceptions) == FAILED
+    assert code_of(lambda: excuses.exceptions("libraries_load")) == FAILED
 
 
 def test_the_topmost_modules_of_a_package_are_imported(site: Path) -> None:
