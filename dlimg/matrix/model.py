@@ -126,8 +126,8 @@ class Family:
     packages, `packages` a flavour as well; `{version}` in a package stands for the framework's
     version. An axis `python` without values has the Pythons of the distributions. `leaders` maps
     a stack to the version of its leader that these images follow. `lines` has the line of each
-    key and axis. Besides the axes, `axes` has the values of `cudnn` that its stacks offer. `platform` is
-    another than the matrix's if its wheels need a newer glibc, or empty.
+    key and axis. Besides the axes, `axes` has the values of `cudnn` that its stacks offer.
+    `platform` is another than the matrix's if its wheels need a newer glibc, or empty.
     """
 
     name: str
