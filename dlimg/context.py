@@ -1,7 +1,7 @@
 """The context of a command: environment variables, folders of the user, log."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,7 +14,8 @@ class Context:
 
     `cache` holds files that can be fetched or made again, `state` holds observations, such as
     evidence, and `config` the user's settings. `log` shows one message to the user, apart from a
-    command's output.
+    command's output. `indexes` are the addresses of the matrix's package indexes by name; the
+    environment may set mirrors of them.
     """
 
     environment: Mapping[str, str] = field(repr=False)
@@ -22,6 +23,11 @@ class Context:
     state: Path
     config: Path
     log: Log
+    indexes: Mapping[str, str] = field(default_factory=dict)
+
+    def with_indexes(self, addresses: Mapping[str, str]) -> "Context":
+        """Return the context for a matrix with these package indexes."""
+        return replace(self, indexes=addresses)
 
     @classmethod
     def of(cls, environment: Mapping[str, str], log: Log) -> "Context":

@@ -69,6 +69,18 @@ class OperatingSystem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NamedIndex:
+    """A package index of the matrix, and the packages that come from it and nowhere else.
+
+    `packages` are those of one accelerator; `url` is without credentials.
+    """
+
+    name: str
+    url: str
+    packages: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StackException:
     """A CUDA package that may differ from the stack's CUDA minor version, and why."""
 
@@ -82,7 +94,8 @@ class Stack:
 
     `lock_name` is the name of its lock, with the leader in it: `cuda13.0-torch2.14.1`. `cudnn`
     is empty for whatever the leader takes, and `other_cudnn` is true if it is not the leader's.
-    `bounds` are specifiers that the leader needs and does not declare.
+    `bounds` are specifiers that the leader needs and does not declare. `indexes` are those that
+    its packages are routed to.
     """
 
     name: str
@@ -95,6 +108,7 @@ class Stack:
     other_cudnn: bool = False
     bounds: tuple[str, ...] = ()
     exceptions: tuple[StackException, ...] = ()
+    indexes: tuple[NamedIndex, ...] = ()
 
     @property
     def cudnn_part(self) -> str:
@@ -147,7 +161,8 @@ class Cell:
     `bounds` are specifiers that its release needs and does not declare: `numpy<2`.
     `env`, `source` and `licenses` are variables and labels from the matrix. `cudnn_override` is
     the reason for a cuDNN that the framework's own pin excludes, or empty. `paired_packages` are
-    names, `additions` the project's own system packages, ports, files and exceptions.
+    names, `additions` the project's own system packages, ports, files and exceptions. `indexes`
+    are those that its packages are routed to.
     """
 
     family: str
@@ -172,6 +187,7 @@ class Cell:
     cudnn_override: str = ""
     paired_packages: tuple[str, ...] = ()
     additions: Additions = NO_ADDITIONS
+    indexes: tuple[NamedIndex, ...] = ()
 
     @property
     def id(self) -> str:
@@ -222,7 +238,7 @@ class Wheel:
     """A wheel of a lock; `size` is in bytes.
 
     `local` marks a wheel from an extra folder, `shared` a CUDA wheel that all frameworks on its
-    stack install.
+    stack install. `index` names the index of the matrix that has it; empty for the default one.
     """
 
     name: str
@@ -232,6 +248,7 @@ class Wheel:
     sha256: str
     local: bool = False
     shared: bool = False
+    index: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,13 @@ from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.host.interrupt import interruptible
 from dlimg.host.secret_folder import secret_folder
-from dlimg.pypi.mirrors import Mirrors, certificates_variable, mirrors
+from dlimg.pypi.mirrors import (
+    Mirrors,
+    certificates_variable,
+    index_address,
+    mirrors,
+    with_login,
+)
 
 # The size of the largest secret that BuildKit accepts.
 MAX_BYTES: Final = 500 * 1024
@@ -38,8 +44,9 @@ class Secrets:
 def secrets_from(context: Context) -> Iterator[Secrets]:
     """Write secret files into a folder that only this user can read; it is in memory if possible.
 
-    These are `ca`, `uv.toml`, `pip.conf`, `netrc` and `apt.conf`, each only when the environment
-    has a setting for it. Raises `BadInput` when a variable names a missing file.
+    These are `ca`, `uv.toml`, `pip.conf`, `netrc` and `apt.conf`, and `index.NAME` for an index of
+    the matrix with a mirror or a login, each only when the environment has a setting for it.
+    Raises `BadInput` when a variable names a missing file.
     """
     with interruptible(), secret_folder() as folder:
         yield Secrets(files=_write_all(folder, context), arguments=build_arguments(context))
@@ -54,9 +61,9 @@ def build_arguments(context: Context) -> dict[str, str]:
     return {name: context.environment[name] for name in _ARGUMENTS if context.environment.get(name)}
 
 
-def uv_toml(indexes: Mirrors) -> str:
-    """Return the indexes as uv's configuration; empty when none is set."""
-    tables = [_table(name, url) for name, url in indexes.extra]
+def uv_toml(indexes: Mirrors, context: Context) -> str:
+    """Return the indexes as uv's configuration, with their logins; empty when none is set."""
+    tables = [_table(name, with_login(name, url, context)) for name, url in indexes.extra]
     if indexes.default:
         tables.append(_table("", indexes.default) + "default = true\n")
     if not tables:
@@ -70,19 +77,29 @@ def pip_conf(indexes: Mirrors) -> str:
     lines = [f"index-url = {indexes.default}"] if indexes.default else []
     if indexes.extra:
         lines += ["extra-index-url =", *(f"    {url}" for _, url in indexes.extra)]
-    # A per cent sign starts an interpolation in pip's configuration.
-    text = "\n".join(lines).replace("%", "%%")
+    text = "\n".join(lines)
     return f"[global]\n{text}\n" if lines else ""
+
+
+def named_index_tomls(context: Context) -> dict[str, str]:
+    """Return uv's configuration with one index of the matrix, for each with a mirror or a login."""
+    texts = {}
+    for name, url in context.indexes.items():
+        address = with_login(name, index_address(name, context), context)
+        if address != url:
+            texts[f"index.{name}"] = _table(name, address) + "default = true\n"
+    return texts
 
 
 def _write_all(folder: Path, context: Context) -> dict[str, str]:
     indexes = mirrors(context)
     contents = {
         "ca": _read(context, certificates_variable(context)),
-        "uv.toml": uv_toml(indexes).encode(),
+        "uv.toml": uv_toml(indexes, context).encode(),
         "pip.conf": pip_conf(indexes).encode(),
         "netrc": _netrc(context),
         "apt.conf": _read(context, "DLIMG_APT_CONF"),
+        **{name: text.encode() for name, text in named_index_tomls(context).items()},
     }
     return {name: _write(folder / name, data) for name, data in contents.items() if data}
 

@@ -82,6 +82,7 @@ def run(options: BenchOptions, context: Context) -> int:
 
 def _measure_in_images(options: BenchOptions, folder: Path, context: Context) -> list[ImageResult]:
     project = read_project(options.matrix, log=context.log)
+    context = context.with_indexes(project.resolution.indexes)
     selected = select_cells(project, options.settings.cells, log=context.log)
     cells = tuple(cell.id for cell in selected if cell.is_cuda)
     if not cells:

@@ -104,6 +104,7 @@ def run(options: BuildOptions, context: Context) -> int:
     if options.record:
         check_record_path(options.record)
     project = read_project(options.matrix, log=context.log)
+    context = context.with_indexes(project.resolution.indexes)
     build_run = Run(project=project, context=context, build=options.settings)
     images = images_to_build(build_run)
     engine = None
@@ -143,6 +144,7 @@ def _log_without_engine(options: BuildOptions, context: Context) -> None:
 
 def _verify(options: BuildOptions, record: Path, context: Context) -> int:
     project = read_project(options.matrix, log=context.log)
+    context = context.with_indexes(project.resolution.indexes)
     differences = verify_record(record, project, options.settings, context)
     if options.format == "json":
         print_json(

@@ -82,8 +82,10 @@ def options_of(arguments: Namespace) -> PublishOptions:
 def run(options: PublishOptions, context: Context) -> int:
     """Return 0 when every image passed and is at the registry."""
     began = time.monotonic()
+    project = read_project(options.matrix, log=context.log)
+    context = context.with_indexes(project.resolution.indexes)
     publish_run = Run(
-        project=read_project(options.matrix, log=context.log),
+        project=project,
         context=context,
         build=options.settings,
         test=test_settings(options.matrix, options.device, options.own_checks, context),

@@ -68,8 +68,10 @@ def run(options: TestOptions, context: Context) -> int:
     if options.host:
         return _test_host(options, options.host, context)
     began = time.monotonic()
+    project = read_project(options.matrix, log=context.log)
+    context = context.with_indexes(project.resolution.indexes)
     test_run = Run(
-        project=read_project(options.matrix, log=context.log),
+        project=project,
         context=context,
         build=options.settings,
         test=test_settings(options.matrix, options.device, options.own_checks, context),

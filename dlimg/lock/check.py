@@ -93,6 +93,7 @@ def stale_reasons(request: LockRequest, lock: Lock) -> tuple[str, ...]:
     return (
         *_missing(request.requirements, versions, python=request.python),
         *_violated(request, versions),
+        *_misrouted(request, lock),
     )
 
 
@@ -120,6 +121,22 @@ def _violated(request: LockRequest, versions: Mapping[str, str]) -> Iterator[str
     for name, version in versions.items():
         if rule and rule.refuses(name, version):
             yield f"{name} {version} is locked and not of CUDA {rule.cuda}"
+
+
+def _misrouted(request: LockRequest, lock: Lock) -> Iterator[str]:
+    """Yield wheels whose index is not the one that the matrix routes their package to."""
+    names = {index.name for index in request.indexes}
+    for wheel in lock.wheels:
+        index = request.index_of(wheel.name)
+        if wheel.index == index:
+            continue
+        if wheel.index and wheel.index not in names:
+            yield f"{wheel.name} is from the index {wheel.index}, which the matrix does not have"
+        elif index:
+            origin = f"from {wheel.index}" if wheel.index else "from no named index"
+            yield f"{wheel.name} comes from the index {index} and is locked {origin}"
+        else:
+            yield f"{wheel.name} is from the index {wheel.index}, which it is not routed to"
 
 
 def _stack_problems(stack: Stack, folder: Path) -> tuple[Problem, ...]:

@@ -68,18 +68,22 @@ def _sha256(path: Path, _size: int, _mtime: int, _inode: int) -> str:
 
 
 def place_local_wheels(lock: Lock, find_links: Sequence[Path], folder: Path) -> str:
-    """Put the lock's local wheels into a folder; return its path, or an empty text without any.
+    """Put local wheels, and wheels of named indexes that an extra folder has, into a folder.
 
-    Raises BadInput when no extra folder has a wheel with the locked sha256.
+    Return its path, or an empty text without any. Raises BadInput when no extra folder has a local
+    wheel with the locked sha256.
     """
-    local = [wheel for wheel in lock.wheels if wheel.local]
-    if not local:
+    found = {
+        wheel.file: find_local_wheel(find_links, wheel, where=lock.name)
+        for wheel in lock.wheels
+        if wheel.local or wheel.index
+    }
+    paths = {file: path for file, path in found.items() if path}
+    if not paths:
         return ""
     folder.mkdir(parents=True)
-    for wheel in local:
-        path = find_local_wheel(find_links, wheel, where=lock.name)
-        if path is not None:
-            _link_or_copy(path, folder / wheel.file)
+    for file, path in paths.items():
+        _link_or_copy(path, folder / file)
     return str(folder)
 
 

@@ -12,7 +12,13 @@ from dlimg.errors import BadInput, DlimgError, NetworkFailure, Problem
 from dlimg.lock.check import former_id, stacks_of, stale_reasons
 from dlimg.lock.file_conflicts import check_file_conflicts
 from dlimg.lock.pylock import ReadWheel, ResolvedWheel, WheelContents
-from dlimg.lock.request import LockRequest, cell_request, has_local_version, stack_request
+from dlimg.lock.request import (
+    LockRequest,
+    cell_request,
+    has_local_version,
+    package_name,
+    stack_request,
+)
 from dlimg.lock.shared_wheels import mark_shared, mark_stacks, shared_names
 from dlimg.lock.solve import NoSolution, UvSolver, solve
 from dlimg.lock.store import (
@@ -201,7 +207,8 @@ def _wheel(resolved: ResolvedWheel, contents: WheelContents) -> Wheel:
         file=resolved.file,
         size=contents.size,
         sha256=resolved.sha256,
-        local=resolved.local,
+        local=resolved.local and not resolved.index,
+        index=resolved.index,
     )
 
 
@@ -238,7 +245,11 @@ def _run_all(
 
 
 def _missing_wheels(request: LockRequest) -> str:
-    wanted = ", ".join(text for text in request.requirements if has_local_version(text))
+    wanted = ", ".join(
+        text
+        for text in request.requirements
+        if has_local_version(text) and not request.index_of(package_name(text))
+    )
     return f"no extra wheel folder has {wanted} for Python {request.python}, see --find-links"
 
 

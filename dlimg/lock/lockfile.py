@@ -22,6 +22,7 @@ _WHEEL_TEXTS: Final = {
     "sha256": re.compile(r"[0-9a-f]{64}"),
 }
 _WHEEL_KEYS: Final = frozenset({*_WHEEL_TEXTS, "size"})
+_INDEX: Final = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _WHEEL_MARKS: Final = frozenset({"local", "shared"})
 _TEXTS: Final = {
     "name": re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*"),
@@ -157,7 +158,7 @@ def _wheel(values: object, *, known: Collection[str]) -> Wheel:
 def _known_wheel(items: tuple[tuple[str, Any], ...]) -> Wheel:
     """Return the wheel of these items; equal wheels of several locks are one value."""
     values = dict(items)
-    _expect_keys(values, _WHEEL_KEYS, optional=_WHEEL_MARKS)
+    _expect_keys(values, _WHEEL_KEYS, optional=_WHEEL_MARKS | {"index"})
     name, version, file, sha256 = (
         _text(values[key], key, shape) for key, shape in _WHEEL_TEXTS.items()
     )
@@ -173,6 +174,7 @@ def _known_wheel(items: tuple[tuple[str, Any], ...]) -> Wheel:
         sha256=sha256,
         local=values.get("local", False),
         shared=values.get("shared", False),
+        index=_text(values["index"], "index", _INDEX) if "index" in values else "",
     )
 
 
@@ -212,6 +214,8 @@ def _wheel_object(wheel: Wheel) -> dict[str, object]:
         "size": wheel.size,
         "sha256": wheel.sha256,
     }
+    if wheel.index:
+        values["index"] = wheel.index
     marks = {"local": wheel.local, "shared": wheel.shared}
     return values | {mark: True for mark, is_set in marks.items() if is_set}
 

@@ -22,17 +22,21 @@ _ESCAPE: Final = re.compile(r"((?:%[0-9A-Fa-f]{2})+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedWheel:
-    """A wheel that uv chose, with its URL, which is not part of a lock."""
+    """A wheel that uv chose, with its URL, which is not part of a lock.
+
+    `index` names the index of the matrix that the package is routed to, or is empty.
+    """
 
     name: str
     version: str
     file: str
     sha256: str
     address: str
+    index: str = ""
 
     @property
     def local(self) -> bool:
-        """Return whether the wheel is in a local folder."""
+        """Return whether the wheel's file is in a local folder."""
         return self.address.startswith("file:")
 
 

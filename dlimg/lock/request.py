@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from dlimg.errors import BadInput
-from dlimg.model import CUDNN_PACKAGES, Cell, Lock, Stack, Wheel
+from dlimg.model import CUDNN_PACKAGES, Cell, Lock, NamedIndex, Stack, Wheel
 
 # Packages that NVIDIA numbers by CUDA release; libraries such as cuBLAS have numbers of their own.
 NUMBERED_BY_CUDA: Final = ("nvidia-cuda-", "nvidia-nvjitlink", "nvidia-nvvm", "cuda-")
@@ -50,7 +51,8 @@ class CudaMinorRule:
 class LockRequest:
     """The input of a lock; `name` and `where`, for messages, are not part of the digest.
 
-    `overrides` replace what any package requires of the packages that they name.
+    `overrides` replace what any package requires of the packages that they name. `indexes` are
+    not part of the digest: a lock says of each wheel which index it is from.
     """
 
     name: str
@@ -61,6 +63,7 @@ class LockRequest:
     python: str
     platform: str
     overrides: tuple[str, ...] = ()
+    indexes: tuple[NamedIndex, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -79,8 +82,15 @@ class LockRequest:
 
     @property
     def wants_folders(self) -> bool:
-        """Return whether a requirement pins a local version; only wheel folders have those."""
-        return any(has_local_version(text) for text in self.requirements)
+        """Return whether a requirement pins a local version that only wheel folders have."""
+        return any(
+            has_local_version(text) and not self.index_of(package_name(text))
+            for text in self.requirements
+        )
+
+    def index_of(self, package: str) -> str:
+        """Return the name of the index that this package is routed to, or an empty text."""
+        return next((index.name for index in self.indexes if package in index.packages), "")
 
 
 def stack_request(stack: Stack) -> LockRequest:
@@ -101,6 +111,7 @@ def stack_request(stack: Stack) -> LockRequest:
         cuda_rule=_cuda_rule(stack),
         python=stack.python,
         platform=stack.platform,
+        indexes=stack.indexes,
     )
 
 
@@ -128,6 +139,7 @@ def cell_request(cell: Cell, stack_lock: Lock | None) -> LockRequest:
         cuda_rule=_cuda_rule(cell.stack) if cell.stack else None,
         python=cell.python,
         platform=cell.platform,
+        indexes=cell.indexes,
     )
 
 
@@ -159,6 +171,11 @@ def parse_requirement(text: str, *, where: str) -> Requirement:
             hint="name a version, and put the wheel into a folder given by --find-links",
         )
     return requirement
+
+
+def package_name(text: str) -> str:
+    """Return the normalized name of the package that a requirement is for."""
+    return canonicalize_name(parse_requirement(text, where="").name)
 
 
 def has_local_version(text: str) -> bool:

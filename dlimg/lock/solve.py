@@ -3,39 +3,43 @@
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
 from dlimg.errors import BadInput, Negative, NetworkFailure
 from dlimg.lock.pylock import ResolvedWheel, parse_pylock
 from dlimg.lock.request import LockRequest
+from dlimg.lock.routes import (
+    PROJECT_FILE,
+    ReachIndex,
+    direct_access,
+    index_tables,
+    project_file,
+    routed_packages,
+    with_index,
+)
 from dlimg.model import Wheel
 
-ROUNDS: Final = 4
+ROUNDS: Final = 6
 SECONDS: Final = 600
 LONGEST_REASON: Final = 700
-# Settings of uv that would change an answer without a trace in the lock.
-MISLEADING: Final = frozenset(
-    {
-        "UV_FIND_LINKS",
-        "UV_CONSTRAINT",
-        "UV_OVERRIDE",
-        "UV_EXCLUDE",
-        "UV_NO_INDEX",
-        "UV_PRERELEASE",
-        "UV_RESOLUTION",
-        "UV_TORCH_BACKEND",
-        "UV_WORKING_DIR",
-        "UV_PROJECT",
-    }
+# Settings of uv that choose no versions; all others would change a lock without a trace in it.
+_NEUTRAL: Final = re.compile(
+    r"UV_((DEFAULT_)?INDEX|INDEX_STRATEGY|INDEX_\w+_(USERNAME|PASSWORD)|NO_CONFIG"
+    r"|HTTP_\w+|REQUEST_TIMEOUT|CONCURRENT_\w+|CACHE_DIR|NO_CACHE|SYSTEM_CERTS|NATIVE_TLS"
+    r"|INSECURE_HOST|KEYRING_PROVIDER|CREDENTIALS_DIR|LINK_MODE|LOCK_TIMEOUT)"
 )
 _UNREACHABLE: Final = re.compile(
     r"failed to fetch|error sending request|request failed|dns error|client error"
     r"|timed? ?out|certificate|\b(401|403|407|429|5\d\d)\b",
     re.IGNORECASE,
 )
+_NO_LOGIN: Final = re.compile(r"\b(401 Unauthorized|403 Forbidden|407 Proxy Auth\w*)")
 _NO_SOLUTION: Final = "No solution found"
+_CONSTRAINTS: Final = "constraints.txt"
+_OVERRIDES: Final = "overrides.txt"
+_ANSWER: Final = "pylock.toml"
 
 
 class SolverResult(Protocol):
@@ -67,7 +71,9 @@ class RunCommand(Protocol):
 class UvSolver:
     """The uv binary, an interpreter that it may inspect, the extra wheel folders.
 
-    `stop` ends the processes that `run` has started in other threads, after an interrupt.
+    `reach` tells whether an index of the matrix answers; `asked` are the addresses of the others,
+    for messages. `stop` ends the processes that `run` has started in other threads, after an
+    interrupt.
     """
 
     uv: str
@@ -76,12 +82,27 @@ class UvSolver:
     folders: tuple[Path, ...]
     run: RunCommand
     stop: Callable[[], None]
+    reach: ReachIndex = direct_access
+    asked: tuple[str, ...] = ()
 
 
 class NoSolution(BadInput):
     """No set of versions satisfies the request (exit 2); `report` is uv's, in one line."""
 
     report: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """What earlier answers of uv showed: packages to hold to the CUDA minor, and routed ones."""
+
+    constrained: frozenset[str] = frozenset()
+    routed: frozenset[str] = frozenset()
+
+
+def is_passed_to_uv(variable: str) -> bool:
+    """Return whether uv gets this variable: those that choose versions are kept from it."""
+    return not variable.startswith("UV_") or _NEUTRAL.fullmatch(variable) is not None
 
 
 def solve(
@@ -91,14 +112,25 @@ def solve(
 
     Raises NoSolution with the conflicting pins, NetworkFailure, or Negative for an unusable answer.
     """
-    constrained = violations = frozenset[str]()
+    attempt = _Attempt(routed=routed_packages(request))
+    violations = frozenset[str]()
     for _ in range(ROUNDS):
-        wheels = _run_uv(request, solver, constrained=constrained, prefer=prefer)
+        try:
+            wheels = _run_uv(request, solver, attempt, prefer=prefer)
+        except NoSolution as error:
+            missing = _routed_in(request, str(error)) - attempt.routed
+            if not missing:
+                raise
+            attempt = replace(attempt, routed=attempt.routed | missing)
+            continue
+        missing = routed_packages(request, [wheel.name for wheel in wheels]) - attempt.routed
         violations = _violations(request, wheels)
-        if not violations:
+        if not violations and not missing:
             _check_origin(request, wheels)
             return wheels
-        constrained |= violations
+        attempt = _Attempt(
+            constrained=attempt.constrained | violations, routed=attempt.routed | missing
+        )
     raise NoSolution(
         f"{', '.join(sorted(violations))} cannot be held to the stack's CUDA",
         where=request.where,
@@ -106,20 +138,29 @@ def solve(
     )
 
 
+def _routed_in(request: LockRequest, text: str) -> frozenset[str]:
+    """Return the routed packages that a text names: another package may require them."""
+    words = set(re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", text))
+    return frozenset(name for index in request.indexes for name in index.packages & words)
+
+
 def uv_argv(
-    request: LockRequest, solver: UvSolver, *, constraints: Path, overrides: Path, answer: Path
+    request: LockRequest, solver: UvSolver, folder: Path, *, is_routed: bool = False
 ) -> list[str]:
-    """Return the command; it reads requirements from stdin and needs no target Python here."""
-    folders = solver.folders if request.wants_folders else ()
+    """Return the command, which needs no target Python here.
+
+    It reads requirements from stdin, or those with indexes of their own from a pyproject.toml.
+    """
+    links = solver.folders if request.wants_folders else ()
     return [
-        *(solver.uv, "pip", "compile", "-", "--quiet"),
+        *(solver.uv, "pip", "compile", PROJECT_FILE if is_routed else "-", "--quiet"),
         *("--python", solver.interpreter, "--no-python-downloads"),
         *("--python-version", request.python, "--python-platform", request.platform),
         *("--only-binary", ":all:", "--no-header", "--no-annotate"),
-        *("--constraints", str(constraints)),
-        *(("--overrides", str(overrides)) if request.overrides else ()),
-        *(word for folder in folders for word in ("--find-links", str(folder))),
-        *("--format", "pylock.toml", "--output-file", str(answer)),
+        *("--constraints", str(folder / _CONSTRAINTS)),
+        *(("--overrides", str(folder / _OVERRIDES)) if request.overrides else ()),
+        *(word for link in links for word in ("--find-links", str(link))),
+        *("--format", "pylock.toml", "--output-file", str(folder / _ANSWER)),
     ]
 
 
@@ -132,33 +173,50 @@ def preferences(wheels: Iterable[Wheel]) -> str:
 
 
 def _run_uv(
-    request: LockRequest, solver: UvSolver, *, constrained: frozenset[str], prefer: Sequence[Wheel]
+    request: LockRequest, solver: UvSolver, attempt: _Attempt, *, prefer: Sequence[Wheel]
 ) -> tuple[ResolvedWheel, ...]:
     rule = request.cuda_rule
-    rules = tuple(rule.constraint(name) for name in sorted(constrained)) if rule else ()
+    rules = tuple(rule.constraint(name) for name in sorted(attempt.constrained)) if rule else ()
     limits = (*request.constraints, *request.overrides, *rules)
-    with tempfile.TemporaryDirectory(prefix="dlimg-lock-") as folder:
-        constraints, answer = Path(folder, "constraints.txt"), Path(folder, "pylock.toml")
-        constraints.write_text(
-            "".join(f"{text}\n" for text in (*request.constraints, *rules)), encoding="utf-8"
-        )
-        overrides = Path(folder, "overrides.txt")
-        overrides.write_text("".join(f"{text}\n" for text in request.overrides), encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="dlimg-lock-") as name:
+        folder = Path(name)
+        _write_lines(folder / _CONSTRAINTS, (*request.constraints, *rules))
+        _write_lines(folder / _OVERRIDES, request.overrides)
+        if attempt.routed:
+            tables = index_tables(
+                request,
+                attempt.routed,
+                solver.reach,
+                folders=solver.folders,
+                scratch=folder,
+            )
+            project = project_file(request, attempt.routed, tables)
+            (folder / PROJECT_FILE).write_text(project, encoding="utf-8")
         if prefer:
-            answer.write_text(preferences(prefer), encoding="utf-8")
+            (folder / _ANSWER).write_text(preferences(prefer), encoding="utf-8")
         ended = solver.run(
-            uv_argv(request, solver, constraints=constraints, overrides=overrides, answer=answer),
+            uv_argv(request, solver, folder, is_routed=bool(attempt.routed)),
             env={
-                name: value for name, value in solver.environment.items() if name not in MISLEADING
+                name: value for name, value in solver.environment.items() if is_passed_to_uv(name)
             },
-            cwd=Path(folder),
+            cwd=folder,
             stdin="".join(f"{text}\n" for text in request.requirements),
             timeout=SECONDS,
         )
         if ended.returncode != 0:
-            raise _failure(request, limits, ended)
-        text = answer.read_text(encoding="utf-8")
-    return parse_pylock(text, python=request.python, platform=request.platform)
+            raise _failure(request, limits, ended, solver)
+        text = (folder / _ANSWER).read_text(encoding="utf-8")
+    wheels = parse_pylock(text, python=request.python, platform=request.platform)
+    return tuple(
+        with_index(wheel, request.index_of(wheel.name), solver.folders)
+        if wheel.name in attempt.routed
+        else wheel
+        for wheel in wheels
+    )
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _violations(request: LockRequest, wheels: Sequence[ResolvedWheel]) -> frozenset[str]:
@@ -174,21 +232,32 @@ def _check_origin(request: LockRequest, wheels: Sequence[ResolvedWheel]) -> None
     if request.wants_folders:
         return
     for wheel in wheels:
-        if wheel.local or "+" in wheel.version:
+        if not wheel.index and (wheel.local or "+" in wheel.version):
             raise BadInput(
                 f"uv took {wheel.name} {wheel.version}, which no requirement asks for",
                 where=request.where,
-                hint="look for find-links or an extra index in uv's settings (uv.toml, UV_INDEX)",
+                hint="route the package to its index under `indexes` of the matrix, or look for "
+                "an extra index in the settings (UV_INDEX, uv.toml)",
             )
 
 
-def _failure(request: LockRequest, limits: Sequence[str], ended: SolverResult) -> Exception:
+def _failure(
+    request: LockRequest, limits: Sequence[str], ended: SolverResult, solver: UvSolver
+) -> Exception:
     output = _single_line(ended.stderr or ended.stdout)
-    if _NO_SOLUTION in output:
-        return _no_solution(request, limits, output.partition(_NO_SOLUTION)[2])
+    asked = f" {', '.join(solver.asked)}" if solver.asked else ""
+    if _NO_SOLUTION in output and not _NO_LOGIN.search(output):
+        return _no_solution(request, limits, output.partition(_NO_SOLUTION)[2], asked)
+    if _NO_LOGIN.search(output):
+        return NetworkFailure(
+            f"the package index{asked} wants a login: {output[:LONGEST_REASON]}",
+            where=request.where,
+            hint="set UV_INDEX_<NAME>_USERNAME and UV_INDEX_<NAME>_PASSWORD for an index with a "
+            "name, or put name and password into ~/.netrc or the index address",
+        )
     if _UNREACHABLE.search(output):
         return NetworkFailure(
-            f"the package index cannot be used: {output[:LONGEST_REASON]}",
+            f"the package index{asked} cannot be used: {output[:LONGEST_REASON]}",
             where=request.where,
             hint="check the network, the proxy and the index address (UV_DEFAULT_INDEX), then run "
             "it again; finished locks are kept",
@@ -199,7 +268,9 @@ def _failure(request: LockRequest, limits: Sequence[str], ended: SolverResult) -
     )
 
 
-def _no_solution(request: LockRequest, limits: Sequence[str], output: str) -> NoSolution:
+def _no_solution(
+    request: LockRequest, limits: Sequence[str], output: str, asked: str
+) -> NoSolution:
     reason = output.partition("cause: ")[2] or output
     conflicts = [text for text in limits if _mentions(reason, text)]
     blame = f"; in the way: {', '.join(conflicts)}" if conflicts else ""
@@ -211,12 +282,16 @@ def _no_solution(request: LockRequest, limits: Sequence[str], output: str) -> No
     else:
         hint = "correct the version, or exclude the cell with a `why`"
     failure = NoSolution(
-        f"no versions fit together{blame}; uv says: {reason[:LONGEST_REASON]}",
+        f"no versions fit together{blame}; uv says: {reason[:LONGEST_REASON]}{_of_index(asked)}",
         where=request.where,
         hint=hint,
     )
     failure.report = reason
     return failure
+
+
+def _of_index(asked: str) -> str:
+    return f" (index:{asked})" if asked else ""
 
 
 def _mentions(reason: str, constraint: str) -> bool:

@@ -1,6 +1,6 @@
 """Cells, made from combinations of axis values."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -10,6 +10,7 @@ from dlimg.facts.load import Facts
 from dlimg.facts.model import PYPI, X86_64
 from dlimg.matrix.additions import additions_of
 from dlimg.matrix.cudnn import override_of
+from dlimg.matrix.indexes import indexes_for
 from dlimg.matrix.leaders import accelerator_kind, package_of
 from dlimg.matrix.model import CUDNN, NO_FACTS, VERSION, AxisValues, Family, Matrix
 from dlimg.matrix.required_checks import required_checks_of
@@ -52,6 +53,7 @@ class CellFactory:
         self.digests = digests
         self.systems = {name: self._system(name) for name in matrix.operating_systems}
         self.kinds = {name: accelerator_kind(matrix, name) for name in (CPU, *matrix.stacks)}
+        self.indexes = {name: indexes_for(matrix, name, kind) for name, kind in self.kinds.items()}
         self.packages: dict[tuple[str, str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self.shared: dict[tuple[str, str, str, str], _Shared] = {}
         self.missing: set[tuple[str, str]] = set()
@@ -69,6 +71,10 @@ class CellFactory:
             digest=self.digests.get(name, ""),
             glibc=fact.glibc,
         )
+
+    def kinds_of(self, cells: Iterable[Cell]) -> Mapping[str, str]:
+        """Return the kinds of these cells' accelerators."""
+        return {cell.accelerator: self.kinds[cell.accelerator] for cell in cells}
 
     def id_of(self, family: Family, axis_values: AxisValues, stack: Stack | None) -> str:
         """Return the id that the cell of this combination has, or would have."""
@@ -130,6 +136,7 @@ class CellFactory:
             cudnn_override=override.why if override else "",
             paired_packages=family.paired_packages.get(kind, ()),
             additions=additions_of(family.additions, axis_values, kind),
+            indexes=self.indexes[axis_values["accelerator"]],
         )
 
     def _framework(self, family: Family) -> Framework:

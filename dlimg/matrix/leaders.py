@@ -10,6 +10,7 @@ from dlimg.compat.rules_bounds import bound_texts
 from dlimg.errors import Problem, nearest
 from dlimg.facts.load import Facts
 from dlimg.matrix.cudnn import is_chosen, is_leaders, pinning_build
+from dlimg.matrix.indexes import indexes_for
 from dlimg.matrix.model import (
     CUDNN,
     LEADER,
@@ -113,6 +114,9 @@ class StackResolver:
             platform=self.matrix.platform,
             bounds=bound_texts(self.facts, framework, leading),
             exceptions=choice.exceptions,
+            indexes=indexes_for(
+                self.matrix, choice.name, accelerator_kind(self.matrix, choice.name)
+            ),
         )
 
     def problems(self) -> Iterator[Problem]:

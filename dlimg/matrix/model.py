@@ -179,6 +179,16 @@ class StackChoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IndexChoice:
+    """A named package index; `packages` are the routed ones by kind of accelerator or stack."""
+
+    name: str
+    line: int
+    url: str
+    packages: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequiredCheck:
     """The name or pattern of checks that an image must pass, with its line."""
 
@@ -226,6 +236,7 @@ class Matrix:
     gpus: tuple[PromisedGpu, ...] = ()
     ignored: tuple[IgnoredFinding, ...] = ()
     exclude: tuple[Exclude, ...] = ()
+    indexes: tuple[IndexChoice, ...] = ()
     compression: str = GZIP
     source_url: str = ""
     licenses: str = ""

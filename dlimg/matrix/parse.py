@@ -16,6 +16,7 @@ from dlimg.errors import BadInput, Problem, nearest
 from dlimg.matrix.accelerators import unknown_accelerator
 from dlimg.matrix.additions import ADDITION_KEYS, FLAVOURS, read_additions
 from dlimg.matrix.former_names import renamed_note, replace_old_keys
+from dlimg.matrix.indexes import read_indexes
 from dlimg.matrix.model import (
     AXES,
     CUDNN,
@@ -285,6 +286,7 @@ TOP: Final = (
     "compression",
     "operating_systems",
     "stacks",
+    "indexes",
     "flavours",
     "required_checks",
     "gpus",
@@ -333,6 +335,7 @@ def parse_matrix(text: str, source: str) -> Matrix:
         licenses=form.matching(top.get("licenses"), "licenses", patterns.LICENSES),
         operating_systems=entries.systems,
         stacks=entries.stacks,
+        indexes=read_indexes(form, top.get("indexes"), _stack_names(top.get("stacks"))),
         flavours=_flavours(form, top.get("flavours")),
         families=_without(families, entries.unsound),
         required=required,
@@ -354,6 +357,11 @@ class _Entries:
     stacks: Mapping[str, StackChoice]
     families: Mapping[str, Family]
     unsound: set[str]
+
+
+def _stack_names(node: Node | None) -> Collection[str]:
+    """Return the names of all stacks, also of those that cannot be read."""
+    return node.entries if isinstance(node, YamlMapping) else ()
 
 
 def _read_entries(form: Validator, top: Mapping[str, Node], arch: str) -> _Entries:

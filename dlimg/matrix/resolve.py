@@ -1,7 +1,7 @@
 """Resolution of a matrix with the facts: cells, and dropped combinations with their reasons."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from dlimg.document.versions import numbers
 from dlimg.errors import BadInput, Problem, nearest
@@ -16,6 +16,7 @@ from dlimg.matrix.dropped import (
     join_reasons,
     wanted_cells,
 )
+from dlimg.matrix.indexes import unused_indexes
 from dlimg.matrix.leaders import StackResolver
 from dlimg.matrix.model import (
     FAMILY,
@@ -211,7 +212,7 @@ class Resolution:
     """The cells of a matrix in its order. `aliases` are by cell id, `groups` hold cell ids.
 
     `required_places` has the line of each required check's name or pattern. `notices` are old
-    keys that the matrix still uses.
+    keys that the matrix still uses, `indexes` are the addresses of its package indexes.
     """
 
     registry: str
@@ -223,6 +224,7 @@ class Resolution:
     required_places: Mapping[str, str]
     compression: str = GZIP
     notices: tuple[Problem, ...] = ()
+    indexes: Mapping[str, str] = field(default_factory=dict)
 
 
 def resolve(
@@ -273,6 +275,7 @@ def resolve(
         follow += resolver.problems()
         follow += _unused(matrix, cells, dropped)
         follow += unused_required_checks(matrix, cells)
+        follow += unused_indexes(matrix, factory.kinds_of(cells))
     problems += [] if is_empty else follow
     if problems:
         raise BadInput.of(dict.fromkeys(problems))
@@ -286,6 +289,7 @@ def resolve(
         required_places=required_check_lines(matrix),
         compression=matrix.compression,
         notices=matrix.notices,
+        indexes={index.name: index.url for index in matrix.indexes},
     )
 
 

@@ -35,9 +35,8 @@ from dlimg.pipeline.catalogue import (
 )
 from dlimg.pipeline.facts_files import read_facts
 from dlimg.pypi.index import PackageIndex, open_index
-from dlimg.pypi.mirrors import uv_environment
+from dlimg.pypi.mirrors import default_addresses, uv_environment
 from dlimg.pypi.simple_api import list_files
-from dlimg.pypi.uv_queries import index_addresses
 from dlimg.render.frameworks import read_frameworks
 
 # Requests to the index at once, of all rows together.
@@ -151,7 +150,7 @@ def _frameworks(facts: Facts, names: Sequence[str]) -> Iterator[FrameworkFact]:
 
 
 def _versions(index: PackageIndex, framework: FrameworkFact, context: Context) -> tuple[str, ...]:
-    files = list_files(index, index_addresses(context), framework.name)
+    files = list_files(index, default_addresses(context), framework.name)
     return index_versions([file.file for file in files], framework.catalogue_from)
 
 

@@ -17,7 +17,8 @@ from dlimg.pipeline.facts_files import FACTS, read_text
 from dlimg.pypi.cache import PackageIndexCache
 from dlimg.pypi.framework_releases import ReleaseReader, release_readers
 from dlimg.pypi.index import open_index
-from dlimg.pypi.uv_queries import index_addresses, managed_pythons
+from dlimg.pypi.mirrors import default_addresses
+from dlimg.pypi.uv_queries import managed_pythons
 
 FATBIN: Final = "common/checks/_fatbin.py"
 PYTHONS: Final = "pythons"
@@ -57,7 +58,7 @@ def facts_refresh(root: Path, context: Context, *, write: bool, commit: bool) ->
     images = image_files(root)
     index_cache = PackageIndexCache(
         index=open_index(context, context.cache / "wheels"),
-        addresses=index_addresses(context),
+        addresses=default_addresses(context),
         fatbin=images.find(FATBIN) or root / FATBIN,
     )
     return FactsRefresh(

@@ -19,8 +19,8 @@ from dlimg.model import Lock, Wheel
 from dlimg.pipeline.facts_files import read_text
 from dlimg.pipeline.project import refuse_empty
 from dlimg.pypi.index import PackageIndex, open_index
+from dlimg.pypi.mirrors import default_addresses
 from dlimg.pypi.simple_api import IndexFile, list_files
-from dlimg.pypi.uv_queries import index_addresses
 from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.manifests import resolve_digest
 from dlimg.registry.reference import DOCKER_HUB, parse_reference
@@ -32,6 +32,7 @@ _REGISTRY_SECONDS: Final = 10
 
 def ask_online(lint_context: LintContext, context: Context) -> OnlineAnswers:
     """Return the answers of the package index and registries; `unanswered` names the silent."""
+    context = context.with_indexes(lint_context.resolution.indexes)
     locks = lint_context.locks.values()
     wheels = tuple({wheel.file: wheel for lock in locks for wheel in lock.wheels}.values())
     remote = tuple(wheel for wheel in wheels if not wheel.local)
@@ -41,7 +42,7 @@ def ask_online(lint_context: LintContext, context: Context) -> OnlineAnswers:
     context.log(f"asking the index for {len(remote)} wheels")
     try:
         index = open_index(context, context.cache / "wheels")
-        files = _list_files(index, index_addresses(context), remote)
+        files = _list_files(index, default_addresses(context), remote)
         answers = {wheel.file: _answer(wheel, files.get(wheel.name, {})) for wheel in remote}
         records = _read_records(index, remote, files)
     except NetworkFailure as error:

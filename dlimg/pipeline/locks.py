@@ -18,7 +18,8 @@ from dlimg.lock.store import read_bases, write_bases
 from dlimg.model import Cell
 from dlimg.pipeline.project import Project
 from dlimg.pypi.index import open_index
-from dlimg.pypi.mirrors import uv_environment
+from dlimg.pypi.mirrors import check_pip_settings, default_index_names, uv_environment
+from dlimg.pypi.reach import index_access
 
 PrivateEngine = Literal["allow", "refuse"]
 
@@ -26,7 +27,12 @@ PrivateEngine = Literal["allow", "refuse"]
 def locker_for(
     project: Project, find_links: Sequence[str], context: Context, *, upgrade: bool = False
 ) -> Locker:
-    """Return the locker of a project, with uv and the package index of this environment."""
+    """Return the locker of a project, with uv and the package indexes of this environment.
+
+    Raises BadInput for settings of pip that would not say which package comes from where.
+    """
+    context = context.with_indexes(project.resolution.indexes)
+    check_pip_settings(context)
     solver = UvSolver(
         uv=uv.find_uv_bin(),
         interpreter=sys.executable,
@@ -34,6 +40,8 @@ def locker_for(
         folders=wheel_folders(find_links, context),
         run=process.run,
         stop=process.end_children,
+        reach=index_access(context),
+        asked=default_index_names(context),
     )
     return Locker(
         folder=project.locks,

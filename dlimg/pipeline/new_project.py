@@ -24,8 +24,8 @@ from dlimg.pipeline.project import DEFAULT_GROUP, Project, read_project
 from dlimg.pipeline.render import rendered_files, write_rendered
 from dlimg.pipeline.shipped import MATRIX
 from dlimg.pypi.index import open_index
+from dlimg.pypi.mirrors import default_addresses
 from dlimg.pypi.simple_api import list_files
-from dlimg.pypi.uv_queries import index_addresses
 from dlimg.render.project_files import (
     Ci,
     NewFamily,
@@ -127,7 +127,7 @@ def _released(context: Context) -> str:
     """
     hint = "`dlimg init --wheel FILE` takes dlimg's wheel from a file"
     index = open_index(context, context.cache / "wheels")
-    files = {file.file: file for file in list_files(index, index_addresses(context), PACKAGE)}
+    files = {file.file: file for file in list_files(index, default_addresses(context), PACKAGE)}
     if WHEEL not in files:
         raise BadInput(f"the package index has no {PACKAGE} {__version__}", hint=hint)
     file = files[WHEEL]

@@ -16,7 +16,7 @@ from dlimg.errors import BadInput, DlimgError
 from dlimg.host.interrupt import interruptible
 from dlimg.lock.local_wheels import wheel_folders
 from dlimg.lock.lock_all import lock_cells
-from dlimg.lock.request import has_local_version
+from dlimg.lock.request import has_local_version, package_name
 from dlimg.lock.store import read_bases, read_lock
 from dlimg.model import Base, BuildFailure, Cell, Image, PlannedImage
 from dlimg.pipeline.images import current_images
@@ -69,7 +69,11 @@ def buildable_images(
 
 
 def _needs_local_lock(project: Project, cell: Cell) -> bool:
-    has_local = any(has_local_version(requirement) for requirement in cell.requirements)
+    routed = {name for index in cell.indexes for name in index.packages}
+    has_local = any(
+        has_local_version(requirement) and package_name(requirement) not in routed
+        for requirement in cell.requirements
+    )
     return has_local and read_lock(cell.id, project.locks) is None
 
 

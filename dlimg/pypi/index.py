@@ -8,8 +8,9 @@ import contextlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -25,31 +26,46 @@ from dlimg.atomic_write import atomic_write
 from dlimg.context import Context
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.lock.pylock import ResolvedWheel, WheelContents
-from dlimg.pypi.mirrors import certificates, named_index
+from dlimg.pypi.mirrors import addressed_indexes, certificates, login_of
 
 SECONDS: Final = 30
 CONNECTIONS: Final = 32
 BACKOFF: Final = 0.5  # seconds before the second retry; doubled for each further one
 # Up to this size in bytes, a server without range requests sends whole wheels.
 WHOLE_WHEEL: Final = 32 * 2**20
-ADDRESSES: Final = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
+RETRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials(requests.auth.AuthBase):
-    """The user names and passwords in index addresses, each sent to its own host only."""
+    """The user names and passwords of indexes, each sent to its own host only.
 
-    of_host: Mapping[str, tuple[str, str]]
+    Of several indexes on a host, the one whose path is most like the request's decides.
+    """
+
+    of_index: tuple[tuple[str, tuple[str, str] | None], ...] = field(repr=False)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        host = urlsplit(request.url or "").hostname or ""
-        login = self.of_host.get(str(host))
+        parts = urlsplit(str(request.url or ""))
+        near = [
+            ((index.port == parts.port, _common_length(index.path, parts.path)), login)
+            for index, login in ((urlsplit(address), login) for address, login in self.of_index)
+            if parts.hostname and index.hostname == parts.hostname
+        ]
+        login = max(near, key=itemgetter(0))[1] if near else None
         if login is None and request.url:
             # requests looks into netrc only when it is given no credentials at all.
             login = get_netrc_auth(request.url)
         if login:
             HTTPBasicAuth(*login)(request)
         return request
+
+
+def _common_length(first: str, second: str) -> int:
+    """Return the number of characters at the beginning that both texts have."""
+    pairs = enumerate(zip(first, second, strict=False))
+    shorter = min(len(first), len(second))
+    return next((position for position, (a, b) in pairs if a != b), shorter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,25 +122,22 @@ class PackageIndex:
             return WheelContents(size=len(content), record=_record(archive))
 
 
-def open_index(context: Context, cache: Path) -> PackageIndex:
+def open_index(context: Context, cache: Path, *, retries: int = RETRIES) -> PackageIndex:
     """Return an index that uses the environment's proxies, certificates and credentials."""
     session = requests.Session()
     session.verify = certificates(context) or True
-    session.auth = Credentials(of_host=dict(_logins(context)))
-    retry = Retry(total=3, backoff_factor=BACKOFF, status_forcelist=(429, 500, 502, 503, 504))
+    session.auth = Credentials(of_index=tuple(_logins(context)))
+    retry = Retry(total=retries, backoff_factor=BACKOFF, status_forcelist=(429, 500, 502, 503, 504))
     adapter = HTTPAdapter(max_retries=retry, pool_connections=4, pool_maxsize=CONNECTIONS)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return PackageIndex(session=session, cache=cache)
 
 
-def _logins(context: Context) -> Iterator[tuple[str, tuple[str, str]]]:
-    for name in (*ADDRESSES, "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
-        for entry in context.environment.get(name, "").split():
-            parts = urlsplit(named_index(entry)[1])
-            if parts.hostname and parts.username:
-                password = unquote(parts.password or "")
-                yield parts.hostname, (unquote(parts.username), password)
+def _logins(context: Context) -> Iterator[tuple[str, tuple[str, str] | None]]:
+    """Yield every index with its login: one without a login gets none of another on its host."""
+    for name, address in addressed_indexes(context):
+        yield address, login_of(name, address, context)
 
 
 def _record(archive: zipfile.ZipFile) -> str:

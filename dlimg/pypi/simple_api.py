@@ -13,6 +13,7 @@ import requests
 
 from dlimg.errors import NetworkFailure
 from dlimg.pypi.index import SECONDS, PackageIndex, short_reason
+from dlimg.pypi.mirrors import without_login
 
 JSON: Final = "application/vnd.pypi.simple.v1+json"
 ACCEPT: Final = f"{JSON}, text/html;q=0.5"
@@ -52,7 +53,7 @@ def _read_page(index: PackageIndex, page: str) -> tuple[IndexFile, ...]:
     host = urlsplit(page).hostname or page
     settings: dict[str, Any] = {"timeout": SECONDS, "verify": index.session.verify}
     try:
-        response = index.session.get(_without_login(page), headers={"Accept": ACCEPT}, **settings)
+        response = index.session.get(without_login(page), headers={"Accept": ACCEPT}, **settings)
         if response.status_code == requests.codes.not_found:
             return ()
         response.raise_for_status()
@@ -64,12 +65,6 @@ def _read_page(index: PackageIndex, page: str) -> tuple[IndexFile, ...]:
             f"{host} does not list its files: {short_reason(error)}",
             hint="check the network, the proxy and the index address",
         ) from error
-
-
-def _without_login(page: str) -> str:
-    """Return the URL without a user name and password: the session adds those itself."""
-    parts = urlsplit(page)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _parse_json(row: Mapping[str, Any], page: str) -> IndexFile:

@@ -1,7 +1,7 @@
-"""Queries to uv: the indexes it uses, their URLs for a lock's wheels, the Pythons it offers.
+"""Queries to uv: URLs for a lock's wheels, the Pythons it offers.
 
-A lock holds no URLs, so that it is valid for every mirror. uv finds the URLs because it reads the
-settings of all indexes; it gets exact versions and downloads none of the wheels.
+A lock holds no URLs, so that it is valid for every mirror. uv gets exact versions and downloads
+none of the wheels.
 """
 
 import json
@@ -10,6 +10,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +20,16 @@ from packaging.version import Version
 from dlimg.context import Context
 from dlimg.errors import Negative, NetworkFailure
 from dlimg.host import process
-from dlimg.lock.solve import MISLEADING, SECONDS
+from dlimg.lock.solve import SECONDS, is_passed_to_uv
 from dlimg.model import Wheel
-from dlimg.pypi.mirrors import uv_environment
+from dlimg.pypi.mirrors import (
+    default_index_names,
+    index_address,
+    uv_environment,
+    uv_environment_for,
+    without_login,
+)
 
-_INDEX_OPTIONS: Final = ("--extra-index-url", "--index-url")  # in the order in which uv asks
 _NETWORK_HINT: Final = "check the network, the proxy and the index address (UV_DEFAULT_INDEX)"
 _REASON_CHARACTERS: Final = 700
 _NOT_FOUND: Final = re.compile(r"No solution found|not found in the package registry")
@@ -35,43 +41,36 @@ class WheelNotFound(Negative):
 
 # A Python version and a platform.
 Target = tuple[str, str]
-# Returns a pylock.toml with these wheels for a target.
-AskUv = Callable[[Sequence[Wheel], Target], str]
-
-
-def index_addresses(context: Context) -> tuple[str, ...]:
-    """Return the addresses of the indexes in the order in which uv asks them.
-
-    These come from uv's variables, configuration files and default. Raises NetworkFailure when
-    there is none.
-    """
-    argv = [uv.find_uv_bin(), "pip", "compile", "-", "--quiet", "--offline", "--no-header"]
-    outcome = process.run(
-        [*argv, "--emit-index-url"], env=uv_environment(context), stdin="", timeout=60
-    )
-    lines = [line.split(maxsplit=1) for line in outcome.stdout.splitlines() if line.strip()]
-    addresses = tuple(
-        line[1]
-        for option in _INDEX_OPTIONS
-        for line in lines
-        if line[0] == option and line[1].startswith("http")
-    )
-    if not addresses:
-        hint = "set UV_DEFAULT_INDEX to the address of an index"
-        raise NetworkFailure("uv has no package index to ask", hint=hint)
-    return addresses
+# Returns a pylock.toml with these wheels for a target, from the index of this name or, without a
+# name, from the default ones.
+AskUv = Callable[[str, Sequence[Wheel], Target], str]
+# The same for one index.
+_AskIndex = Callable[[Sequence[Wheel], Target], str]
 
 
 def wheel_urls(wheels: Sequence[Wheel], target: Target, ask: AskUv) -> Mapping[str, str]:
-    """Return the URL of each wheel by sha256, without the wheels that no index has."""
+    """Return the URL of each wheel by sha256, without the wheels that their index does not have.
+
+    A wheel that is routed to one of the matrix's indexes is looked for in that one alone.
+    """
+    by_index: dict[str, list[Wheel]] = {}
+    for wheel in wheels:
+        by_index.setdefault(wheel.index, []).append(wheel)
     urls: dict[str, str] = {}
-    for group in _one_version_groups(wheels):
-        urls.update(_urls_of_group(group, target, ask))
+    for index, of_index in by_index.items():
+        for group in _one_version_groups(of_index):
+            urls.update(_urls_of_group(group, target, partial(ask, index)))
     return {wheel.sha256: urls[wheel.sha256] for wheel in wheels if wheel.sha256 in urls}
 
 
 def missing_wheel(wheel: Wheel) -> Negative:
     """Return the error for a wheel that no index has."""
+    if wheel.index:
+        return Negative(
+            f"the index {wheel.index} has no {wheel.file} with the lock's sha256",
+            hint=f"correct its url or its mirror (UV_INDEX={wheel.index}=URL), name a folder that "
+            "has the file with --find-links, or run `dlimg lock`",
+        )
     return Negative(
         f"no index has {wheel.file} with the lock's sha256",
         hint="name an index that has it (UV_DEFAULT_INDEX), or run `dlimg lock`",
@@ -84,25 +83,31 @@ def uv_query(context: Context) -> AskUv:
     The function raises WheelNotFound when the index does not have all of the wheels, and
     NetworkFailure when it does not answer as it should.
     """
-    settings = uv_environment(context)
     program = uv.find_uv_bin()  # not in the function: `sysconfig` is not thread-safe
-    clean = {name: value for name, value in settings.items() if name not in MISLEADING}
 
-    def ask(wheels: Sequence[Wheel], target: Target) -> str:
+    def ask(index: str, wheels: Sequence[Wheel], target: Target) -> str:
+        settings = uv_environment_for(index, context) if index else uv_environment(context)
         with tempfile.TemporaryDirectory(prefix="dlimg-addresses-") as folder:
             output = Path(folder, "pylock.toml")
             outcome = process.run(
                 query_argv(program, target, output),
-                env=clean,
+                env={name: value for name, value in settings.items() if is_passed_to_uv(name)},
                 cwd=Path(folder),
                 stdin="".join(f"{wheel.name}=={wheel.version}\n" for wheel in wheels),
                 timeout=SECONDS,
             )
             if outcome.returncode != 0:
-                raise _failure(outcome.tail)
+                asked = _shown_indexes(index, context)
+                raise _failure(outcome.tail, asked)
             return output.read_text(encoding="utf-8")
 
     return ask
+
+
+def _shown_indexes(index: str, context: Context) -> str:
+    if index:
+        return f"{index} ({without_login(index_address(index, context))})"
+    return ", ".join(default_index_names(context))
 
 
 def query_argv(program: str, target: Target, output: Path) -> list[str]:
@@ -139,7 +144,7 @@ def managed_pythons(context: Context) -> tuple[str, dict[str, tuple[str, str]]]:
     return version, {minor: (builds[0], builds[-1]) for minor, builds in by_minor.items()}
 
 
-def _urls_of_group(wheels: Sequence[Wheel], target: Target, ask: AskUv) -> Mapping[str, str]:
+def _urls_of_group(wheels: Sequence[Wheel], target: Target, ask: _AskIndex) -> Mapping[str, str]:
     """Return URLs by sha256; halve a group in which uv does not find a wheel."""
     try:
         return _parse_urls(ask(wheels, target))
@@ -177,8 +182,8 @@ def _parse_urls(pylock: str) -> Mapping[str, str]:
         raise Negative(f"uv's answer cannot be read: {error!r}") from error
 
 
-def _failure(message: str) -> Exception:
+def _failure(message: str, asked: str) -> Exception:
     reason = " ".join(message.split())[:_REASON_CHARACTERS]
     if _NOT_FOUND.search(reason):
-        return WheelNotFound(f"a locked package is not on the index: {reason}")
-    return NetworkFailure(f"the package index cannot be used: {reason}", hint=_NETWORK_HINT)
+        return WheelNotFound(f"a locked package is not on the index {asked}: {reason}")
+    return NetworkFailure(f"the package index {asked} cannot be used: {reason}", hint=_NETWORK_HINT)

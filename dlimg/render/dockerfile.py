@@ -7,6 +7,7 @@ layout's template, and writes the result of the other instructions itself.
 
 import difflib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
 from typing import Final
@@ -129,6 +130,7 @@ def _has_template(folder: str, templates: jinja2.Environment) -> bool:
 def template_context(cell: Cell, lock: Lock) -> dict[str, object]:
     """Return the variables of a template."""
     config = image_config(cell, cell_labels(cell, lock))
+    routed = [wheel.name for wheel in lock.wheels if wheel.index]
     return {
         "cell": cell,
         "cell_files": cell_files(cell, lock),
@@ -137,6 +139,7 @@ def template_context(cell: Cell, lock: Lock) -> dict[str, object]:
         "commands_folder": COMMANDS,
         "constraints": tuple(constraints(cell, lock)),
         "cuda_home": cuda_home(cell),
+        "default_wheels": len(routed) < len(lock.wheels),
         "dpkg_settings": DPKG_SETTINGS,
         "environment_lines": list(environment_lines(cell)),
         "epoch": EPOCH,
@@ -148,7 +151,44 @@ def template_context(cell: Cell, lock: Lock) -> dict[str, object]:
         "packages_folder": packages_folder(lock),
         "python": interpreter_path(cell),
         "requirements": tuple(requirements(lock)),
+        "routed_pattern": _line_pattern(routed),
+        "routes": list(index_routes(cell, lock)),
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexRoute:
+    """The wheels of a lock that come from one index; `pattern` finds their lines in the lock."""
+
+    name: str
+    url: str
+    files: tuple[str, ...]
+    pattern: str
+
+
+def index_routes(cell: Cell, lock: Lock) -> Iterator[IndexRoute]:
+    """Yield the indexes of the matrix that a lock's wheels come from.
+
+    Raises BadInput for an index that the matrix does not have.
+    """
+    indexes = {index.name: index for index in cell.indexes}
+    for name in sorted({wheel.index for wheel in lock.wheels} - {""}):
+        if name not in indexes:
+            message = f"the lock names the index {name}, which the matrix does not have"
+            hint = f"add it under `indexes`, or run `dlimg lock {cell.id}`"
+            raise BadInput(message, where=cell.id, hint=hint)
+        wheels = [wheel for wheel in lock.wheels if wheel.index == name]
+        yield IndexRoute(
+            name=name,
+            url=indexes[name].url,
+            files=tuple(wheel.file for wheel in wheels),
+            pattern=_line_pattern(wheel.name for wheel in wheels),
+        )
+
+
+def _line_pattern(names: Iterable[str]) -> str:
+    """Return a regular expression for the lines of these packages in a requirements file."""
+    return f"^({'|'.join(names)})=="
 
 
 def interpreter_path(cell: Cell) -> str:

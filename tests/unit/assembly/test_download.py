@@ -293,27 +293,27 @@ wheels = [
 
 def test_urls_are_found_by_sha256() -> None:
     locked = samples.wheel("big", "1.0", sha256="bb")
-    urls = wheel_urls([locked], TARGET, lambda _wheels, _target: PYLOCK)
+    urls = wheel_urls([locked], TARGET, lambda _index, _wheels, _target: PYLOCK)
     assert urls == {"bb": "https://index.example/b/big-1.0-cp313.whl"}
 
 
 def test_a_url_with_another_sha256_is_ignored() -> None:
     locked = samples.wheel("big", "1.0", sha256="cc")
-    assert wheel_urls([locked], TARGET, lambda _wheels, _target: PYLOCK) == {}
+    assert wheel_urls([locked], TARGET, lambda _index, _wheels, _target: PYLOCK) == {}
 
 
 @pytest.mark.parametrize("answer", ["[", "a = 1"])
 def test_an_invalid_answer_of_uv_is_reported(answer: str) -> None:
     locked = samples.wheel("big", "1.0", sha256="bb")
     with pytest.raises(Negative, match="cannot be read"):
-        wheel_urls([locked], TARGET, lambda _wheels, _target: answer)
+        wheel_urls([locked], TARGET, lambda _index, _wheels, _target: answer)
 
 
 @pytest.mark.parametrize("lost", [{"w3"}, {"w0", "w6"}, {f"w{n}" for n in range(7)}, set()])
 def test_a_missing_wheel_does_not_stop_other_downloads(lost: set[str]) -> None:
     wheels = [samples.wheel(f"w{number}", "1.0", sha256=f"w{number}") for number in range(7)]
 
-    def ask(group: Sequence[Wheel], _target: Target) -> str:
+    def ask(_index: str, group: Sequence[Wheel], _target: Target) -> str:
         if any(locked.name in lost for locked in group):
             raise WheelNotFound("uv says that one is not there")
         listed = ", ".join(
@@ -345,7 +345,7 @@ def test_a_wheel_without_a_url_is_reported_and_others_are_downloaded(
 
 
 def test_no_wheels_need_no_query() -> None:
-    def ask(_wheels: Sequence[Wheel], _target: Target) -> str:
+    def ask(_index: str, _wheels: Sequence[Wheel], _target: Target) -> str:
         raise AssertionError
 
     assert wheel_urls([], TARGET, ask) == {}
@@ -358,7 +358,7 @@ def test_versions_of_one_package_are_queried_one_by_one() -> None:
     ]
     asked: list[list[str]] = []
 
-    def ask(group: Sequence[Wheel], _target: Target) -> str:
+    def ask(_index: str, group: Sequence[Wheel], _target: Target) -> str:
         asked.append([f"{locked.name} {locked.version}" for locked in group])
         listed = ", ".join(
             f'{{url = "https://x/{locked.sha256}", hashes = {{sha256 = "{locked.sha256}"}}}}'

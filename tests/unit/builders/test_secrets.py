@@ -45,17 +45,19 @@ def test_the_index_is_what_uv_or_else_pip_would_use(
 
 
 def test_configuration_files() -> None:
-    result = mirrors(Context.of({"UV_DEFAULT_INDEX": URL, "UV_INDEX": "two=https://x"}, print))
-    assert uv_toml(result) == (
+    context = Context.of({"UV_DEFAULT_INDEX": URL, "UV_INDEX": "two=https://x"}, print)
+    result = mirrors(context)
+    assert uv_toml(result, context) == (
         'index-strategy = "unsafe-best-match"\n\n'
         '[[index]]\nname = "two"\nurl = "https://x"\n\n'
         f'[[index]]\nurl = "{URL}"\ndefault = true\n'
     )
     assert pip_conf(result) == (
-        "[global]\nindex-url = https://user:p%%40ss@mirror/simple\n"
+        "[global]\nindex-url = https://user:p%40ss@mirror/simple\n"
         "extra-index-url =\n    https://x\n"
     )
-    assert uv_toml(mirrors(Context.of({}, print))) == pip_conf(mirrors(Context.of({}, print))) == ""
+    nothing = Context.of({}, print)
+    assert uv_toml(mirrors(nothing), nothing) == pip_conf(mirrors(nothing)) == ""
 
 
 def test_secret_files_are_private_and_gone_afterwards(tmp_path: Path) -> None:

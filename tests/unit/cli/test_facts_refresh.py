@@ -20,8 +20,8 @@ from dlimg.pipeline.facts_refresh import FactsRefresh, refresh_facts
 from dlimg.pypi.cache import PackageIndexCache
 from dlimg.pypi.framework_releases import release_readers
 from dlimg.pypi.index import open_index
+from dlimg.pypi.mirrors import default_addresses
 from dlimg.pypi.simple_api import IndexFile, list_files, parse_html
-from dlimg.pypi.uv_queries import index_addresses
 from tests.support import elf_files
 from tests.support.http_server import served
 from tests.support.image_folders import files_in
@@ -368,7 +368,7 @@ def test_indexes_are_asked_in_uvs_order() -> None:
         "UV_DEFAULT_INDEX": "https://last.example/simple",
         "UV_INDEX": "mine=https://first.example/simple file:///somewhere",
     }
-    assert index_addresses(Context.of(environment, print)) == (
+    assert default_addresses(Context.of(environment, print)) == (
         "https://first.example/simple",
         "https://last.example/simple",
     )

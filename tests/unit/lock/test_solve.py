@@ -4,7 +4,7 @@ import pytest
 
 from dlimg.errors import BadInput, Negative, NetworkFailure
 from dlimg.lock.request import LockRequest, cell_request, stack_request
-from dlimg.lock.solve import NoSolution, solve
+from dlimg.lock.solve import ROUNDS, NoSolution, solve
 from dlimg.model import StackException
 from tests.support import lock_fakes, samples
 from tests.support.lock_fakes import FakeUv
@@ -134,4 +134,4 @@ def test_parts_that_never_fit_end_the_rounds() -> None:
     uv = FakeUv(answer=lock_fakes.pylock({"cuda-bindings": "13.5.0"}))
     with pytest.raises(NoSolution, match="cuda-bindings cannot be held to the stack's CUDA"):
         solve(stack_request(STACK), lock_fakes.solver(uv))
-    assert len(uv.calls) == 4
+    assert len(uv.calls) == ROUNDS

@@ -215,28 +215,39 @@ def test_the_chosen_certificates_win_over_the_variables_of_requests(
 
 
 @pytest.mark.parametrize(
-    ("environment", "added"),
+    ("environment", "settings"),
     [
         ({}, {}),
         ({"PIP_INDEX_URL": "p"}, {"UV_DEFAULT_INDEX": "p"}),
-        ({"PIP_INDEX_URL": "p", "UV_INDEX_URL": "u"}, {}),
-        ({"PIP_INDEX_URL": "p", "UV_DEFAULT_INDEX": "u"}, {}),
-        ({"PIP_INDEX_URL": "p", "UV_INDEX": "u"}, {}),
+        ({"PIP_INDEX_URL": "p", "UV_INDEX_URL": "u"}, {"UV_DEFAULT_INDEX": "u"}),
+        ({"PIP_INDEX_URL": "p", "UV_DEFAULT_INDEX": "u"}, {"UV_DEFAULT_INDEX": "u"}),
+        ({"PIP_INDEX_URL": "p", "UV_INDEX": "u"}, {"UV_INDEX": "u"}),
+        ({"UV_EXTRA_INDEX_URL": "u", "UV_INDEX": "name=v"}, {"UV_INDEX": "name=v u"}),
         (
             {"PIP_EXTRA_INDEX_URL": "https://x  https://y"},
             {"UV_INDEX": "https://x https://y", "UV_INDEX_STRATEGY": "unsafe-best-match"},
         ),
         (
             {"PIP_EXTRA_INDEX_URL": "x", "PIP_INDEX_URL": "p", "UV_INDEX_STRATEGY": "first-index"},
-            {"UV_DEFAULT_INDEX": "p", "UV_INDEX": "x"},
+            {"UV_DEFAULT_INDEX": "p", "UV_INDEX": "x", "UV_INDEX_STRATEGY": "first-index"},
         ),
-        ({"PIP_EXTRA_INDEX_URL": "x", "UV_DEFAULT_INDEX": "u"}, {}),
+        ({"PIP_EXTRA_INDEX_URL": "x", "UV_DEFAULT_INDEX": "u"}, {"UV_DEFAULT_INDEX": "u"}),
         ({"PIP_CERT": "/c.pem", "SSL_CERT_FILE": "/proc"}, {"SSL_CERT_FILE": "/c.pem"}),
         ({"REQUESTS_CA_BUNDLE": "/b.pem"}, {"SSL_CERT_FILE": "/b.pem"}),
-        ({"REQUESTS_CA_BUNDLE": "/b.pem", "SSL_CERT_FILE": "/a.pem"}, {}),
+        (
+            {"REQUESTS_CA_BUNDLE": "/b.pem", "SSL_CERT_FILE": "/a.pem"},
+            {"SSL_CERT_FILE": "/a.pem"},
+        ),
     ],
 )
 def test_uv_gets_the_index_and_certificates_of_pip(
-    environment: dict[str, str], added: dict[str, str]
+    environment: dict[str, str], settings: dict[str, str]
 ) -> None:
-    assert uv_environment(Context.of(environment, print)) == {**environment, **added}
+    passed = uv_environment(Context.of(environment, print))
+    of_uv = {
+        name: value for name, value in passed.items() if name.startswith(("UV_", "SSL_CERT_FILE"))
+    }
+    assert of_uv == {"UV_NO_CONFIG": "1", **settings}
+    assert passed.items() >= {
+        (name, value) for name, value in environment.items() if name.startswith("PIP_")
+    }
