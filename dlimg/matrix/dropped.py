@@ -41,9 +41,8 @@ class ExcludeFilter:
         values = {**axis_values, FAMILY: family.name, PYTHON_SOURCE: source}
         dropping = None
         for exclude in (*family.exclude, *self.matrix.exclude):
-            if exclude.keeps(values):
-                self.keeping.add(id(exclude))
-            elif exclude.fits(values):
+            self.keeping.update(map(id, exclude.keeping(values)))
+            if exclude.fits(values):
                 self.effective.add(id(exclude))
                 dropping = dropping or exclude
         return dropping
@@ -55,10 +54,14 @@ class ExcludeFilter:
                 hint = "remove it: nothing is there to exclude, or the facts rule it out already"
                 message = f"{owner}this exclude matches nothing"
                 yield self._problem(exclude.match, message, hint)
-            elif exclude.exception and id(exclude) not in self.keeping:
-                hint = "remove it, or let it fit a cell that the exclude would drop"
-                message = f"{owner}the `except` of this exclude keeps nothing"
-                yield self._problem(exclude.exception, message, hint)
+                continue
+            for exception in exclude.exceptions:
+                if id(exception) not in self.keeping:
+                    hint = "remove it, or let it fit a cell that the exclude would drop"
+                    several = len(exclude.exceptions) > 1
+                    subject = "an entry under `except`" if several else "the `except`"
+                    message = f"{owner}{subject} of this exclude keeps nothing"
+                    yield self._problem(exception, message, hint)
 
     def _problem(self, selector: CellSelector, message: str, hint: str) -> Problem:
         where = f"{self.matrix.source}:{selector.line}"

@@ -1,6 +1,6 @@
 """The choices in a matrix file as values, before facts are applied."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -100,22 +100,21 @@ class CudnnOverride:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclude:
-    """Combinations that are not wanted, and the reason; those that fit `exception` stay."""
+    """Combinations that are not wanted, and the reason; those that fit an exception stay."""
 
     match: CellSelector
     why: str
-    exception: CellSelector | None = None
+    exceptions: tuple[CellSelector, ...] = ()
 
     def fits(self, axis_values: AxisValues) -> bool:
-        return self.match.fits(axis_values) and not self.keeps(axis_values)
+        return self.match.fits(axis_values) and not any(self.keeping(axis_values))
 
-    def keeps(self, axis_values: AxisValues) -> bool:
-        """Return whether this combination matches and is among the exceptions."""
-        return (
-            self.exception is not None
-            and self.match.fits(axis_values)
-            and self.exception.fits(axis_values)
-        )
+    def keeping(self, axis_values: AxisValues) -> Iterator[CellSelector]:
+        """Yield the exceptions because of which this combination, which matches, stays."""
+        if self.match.fits(axis_values):
+            for exception in self.exceptions:
+                if exception.fits(axis_values):
+                    yield exception
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,13 +73,23 @@ def _read_exclude(
     match = read_selector(form, node, axes, subject, (*known, _EXCEPTION, _WHY))
     if isinstance(node, YamlMapping) and not match.values:
         form.refuse(node.line, f"{subject} names no axis, so it would drop everything")
-    exception = None
-    if _EXCEPTION in table:
-        name = f"the `{_EXCEPTION}` of {subject}"
-        exception = read_selector(form, table[_EXCEPTION], axes, name, known)
-        if isinstance(table[_EXCEPTION], YamlMapping) and not exception.values:
+    name = f"the `{_EXCEPTION}` of {subject}"
+    exceptions = []
+    for item in _one_or_more(form, table.get(_EXCEPTION), name):
+        exception = read_selector(form, item, axes, name, known)
+        if isinstance(item, YamlMapping) and not exception.values:
             form.refuse(exception.line, f"{name} names no axis, so the exclude would drop nothing")
-    return Exclude(match=match, why=why, exception=exception)
+        exceptions.append(exception)
+    return Exclude(match=match, why=why, exceptions=tuple(exceptions))
+
+
+def _one_or_more(form: Validator, node: Node | None, subject: str) -> tuple[Node, ...]:
+    """Return the entries of a list that is not empty, or the only one in its place."""
+    if isinstance(node, YamlSequence):
+        if not node.nodes:
+            form.refuse(node.line, f"{subject} is an empty list", "remove it")
+        return node.nodes
+    return (node,) if node is not None else ()
 
 
 def read_overrides(

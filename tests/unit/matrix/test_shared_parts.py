@@ -60,6 +60,14 @@ def test_families_share_axes_and_excludes() -> None:
     ]
 
 
+def test_an_exclude_may_have_several_exceptions() -> None:
+    several = "except: [{os: debian13, python: 3.11}, {family: jax, python: 3.13}], why: one"
+    text = MATRIX.replace("except: {os: debian13, python: 3.11}, why: one", several)
+    assert {cell.id for cell in resolved(text).cells} - {cell.id for cell in resolved().cells} == {
+        "jax-0.12.0.1-cpu-py3.13-debian12"
+    }
+
+
 def test_a_family_may_have_axes_of_its_own() -> None:
     own = "version: [2.21.0], python: [3.13], flavour: [runtime]"
     lines = MATRIX.replace("version: [2.21.0]", own).splitlines()
@@ -93,6 +101,12 @@ def test_a_dropped_cell_names_the_line_of_the_shared_exclude() -> None:
         ("flavour: compile, why", "flavour: devel, why", "no flavour is 'devel'"),
         (", why: nobody asked", "", "an exclude of the matrix does not say why"),
         ("{os: debian13, python: 3.11}", "{}", "the exclude would drop nothing"),
+        ("{os: debian13, python: 3.11}", "[]", "of an exclude of the matrix is an empty list"),
+        (
+            "{os: debian13, python: 3.11}",
+            "[{os: debian13, python: 3.11}, {os: debian13, python: 3.13}]",
+            "7: an entry under `except` of this exclude keeps nothing",
+        ),
         ("  flavour: [runtime, compile]", "  python: [3.13]", "needs the key 'flavour'"),
         (
             "defaults: {os: debian13, python: 3.13}",
