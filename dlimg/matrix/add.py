@@ -209,7 +209,7 @@ def _spare(edited: MatrixText, point: Point) -> None:
         values = survey.values(point)
         names = (*((FAMILY,) if not owner else ()), *AXES, CUDNN)
         coordinates = {axis: values[axis] for axis in names}
-        stays = _shortest(coordinates, others)
+        stays = shortest(coordinates, others)
         edited.add_exception(owner, index, stays)
 
 
@@ -222,18 +222,18 @@ def _excluding(survey: Survey, point: Point, cause: Exclude) -> tuple[str, int, 
     raise AssertionError(cause)
 
 
-def _fits(selector: Mapping[str, str], values: Mapping[str, str]) -> bool:
+def fits_values(selector: Mapping[str, str], values: Mapping[str, str]) -> bool:
     return all(values[axis] == value for axis, value in selector.items())
 
 
-def _shortest(
+def shortest(
     coordinates: Mapping[str, str], others: Collection[Mapping[str, str]]
 ) -> dict[str, str]:
     """Return the coordinates without those that are not needed to tell the cell from others."""
     needed = dict(coordinates)
     for axis in _LEFT_OUT_FIRST:
         fewer = {name: value for name, value in needed.items() if name != axis}
-        if axis in needed and fewer and not any(_fits(fewer, values) for values in others):
+        if axis in needed and fewer and not any(fits_values(fewer, values) for values in others):
             needed = fewer
     return needed
 
@@ -248,7 +248,7 @@ def _exclude_corners(edited: MatrixText, before: Survey, point: Point) -> None:
         corners = [corner._asdict() for corner in unwanted]
         old = [values._asdict() for values in survey.points & before.points]
         match = max(_selectors(corners, old, point), key=partial(_worth, corners, point))
-        families = {values[FAMILY] for values in corners if _fits(match, values)}
+        families = {values[FAMILY] for values in corners if fits_values(match, values)}
         owner = ""
         if families == {point.family} and edited.has_own_excludes(point.family):
             owner = point.family
@@ -258,9 +258,11 @@ def _exclude_corners(edited: MatrixText, before: Survey, point: Point) -> None:
             for axis, value in point._asdict().items()
             if axis not in match and not (owner and axis == FAMILY)
         }
-        spared = [values for values in corners if _fits(match, values)]
-        is_spared = _fits(match, point._asdict())
-        edited.add_exclude(owner, match, _shortest(coordinates, spared) if is_spared else {})
+        spared = [values for values in corners if fits_values(match, values)]
+        is_spared = fits_values(match, point._asdict())
+        stays = shortest(coordinates, spared) if is_spared else {}
+        why = f"of {list(match.values())[-1]} only what was asked for"
+        edited.add_exclude(owner, match, stays, why)
     message = f"what comes with {point.family} {point.version} cannot be excluded"
     raise BadInput(message, where=edited.source, hint="edit the matrix by hand")
 
@@ -270,7 +272,7 @@ Selector = dict[str, str]
 
 def _worth(corners: Iterable[Mapping[str, str]], point: Point, match: Selector) -> tuple[int, ...]:
     """Return how good an exclude is: it drops much, and is short."""
-    drops = sum(_fits(match, values) for values in corners)
+    drops = sum(fits_values(match, values) for values in corners)
     return drops, -len(match), match.get(FAMILY) == point.family
 
 
@@ -282,10 +284,10 @@ def _selectors(
         for family in ({}, {FAMILY: values[FAMILY]}):
             for axis in (*AXES, CUDNN):
                 match = {**family, axis: values[axis]}
-                if not any(_fits(match, others) for others in old):
+                if not any(fits_values(match, others) for others in old):
                     yield match
     first = min(corners, key=str)
-    yield _shortest(first, [*old, point._asdict()])
+    yield shortest(first, [*old, point._asdict()])
 
 
 def _keep_aliases(edited: MatrixText, before: Survey, point: Point) -> None:

@@ -130,12 +130,12 @@ class MatrixText:
         else:
             self.text = replace_node(self.text, node, f"{{{own}}}")
 
-    def add_exclude(self, family: str, match: Mapping[str, str], stays: Mapping[str, str]) -> None:
+    def add_exclude(
+        self, family: str, match: Mapping[str, str], stays: Mapping[str, str], why: str
+    ) -> None:
         """Add an exclude of a family, or of all for an empty name; what fits `stays` stays."""
         exception = f"except: {selector_text(stays)}, " if stays else ""
-        value = list(match.values())[-1]
-        why = f'why: "of {value} only what was asked for"'
-        entry = selector_text(match, f"{exception}{why}")
+        entry = selector_text(match, f'{exception}why: "{why}"')
         owner: tuple[str, ...] = ("families", family) if family else ()
         excludes = self.node(*owner, _EXCLUDE)
         if excludes is not None:
@@ -193,15 +193,11 @@ class MatrixText:
             return
         self.remove((*path, "except", position))
 
-    def drop_value(self, path: tuple[str | int, ...], value: str) -> bool:
-        """Take a value out of a selector's axis, a text or a list; False if it is the only one."""
-        node = self.root.get(*path)
-        if node is None or node.kind == "alias":
-            return True
-        if node.kind == "scalar" or len(node.items) == 1:
-            return False
-        self.text = remove_item(self.text, node, node.values.index(value))
-        return True
+    def remove_value(self, path: tuple[str | int, ...], value: str) -> None:
+        """Remove a value from the list at a path if it is written there, beside others."""
+        node = self.node(*path)
+        if node is not None and value in node.values and len(node.items) > 1:
+            self.text = remove_item(self.text, node, node.values.index(value))
 
 
 def _before_why(text: str, exclude: TextNode, new: str) -> str:
