@@ -31,6 +31,8 @@ WITHOUT_PROJECT: Final = frozenset(
 # Each command with what it does, in the order of the help. Its module has the same name.
 COMMANDS: Final = {
     "init": "Start a repository of your own: a matrix, nox sessions, a workflow.",
+    "add": "Add a cell to the matrix, with the stack, values and excludes that it needs.",
+    "remove": "Remove cells from the matrix, with all that only they need.",
     "list": "Show the cells of the matrix, or the templates that images are made from.",
     "show": "Show one cell: its wheels, tags and how to run it.",
     "size": "Show the layers of images, what they share, and what a pull costs.",

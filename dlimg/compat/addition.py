@@ -14,7 +14,7 @@ from dlimg.document.versions import numbers
 from dlimg.facts.model import PYPI, X86_64, Distribution, GpuFact
 
 # The name of a framework's folder of images, where it is another than the package's.
-_FOLDERS: Final = {"torch": "pytorch"}
+FOLDERS: Final = {"torch": "pytorch"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,8 @@ def addition_of(combination: Combination, default: Distribution) -> Addition | N
     build, system = combination.build, combination.distribution
     if build is None or build.index != PYPI or system is None or combination.arch != X86_64:
         return None
-    words = [_FOLDERS.get(combination.framework, combination.framework), combination.version]
-    words += ["--cuda", combination.cuda] if combination.cuda else []
+    words = [FOLDERS.get(combination.framework, combination.framework), combination.version]
+    words += ["--cuda", combination.cuda] if combination.cuda else ["--cpu"]
     is_default = system.distribution == default.distribution
     if combination.python != default.python:
         words += ["--python", combination.python]

@@ -61,7 +61,8 @@ def add_cell(text: str, source: str, facts: Facts, cell: NewCell) -> tuple[str, 
     else:
         values = (cell.version, stack, cell.python, system, cell.flavour)
         for axis, value in zip(AXES, values, strict=True):
-            edited.add_axis_value(cell.family, axis, value)
+            had = before.matrix.families[cell.family].axes[axis]
+            edited.add_axis_value(cell.family, axis, value, had if axis == "python" else ())
         _add_packages(edited, cell, stack)
     point = _point(edited.survey().matrix, cell, stack, system)
     _spare(edited, point)

@@ -1,6 +1,6 @@
 """Cells taken out of the text of a matrix, with all that only they need."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,7 +64,7 @@ def remove_cells(text: str, source: str, facts: Facts, removed: RemovedCells) ->
         message = "no cell would be left"
         raise Negative(message, where=source, hint="remove the file, or add another cell first")
     _refuse_broken(before, gone, rest)
-    after = _AfterRemoval(before, facts, removed.family, rest)
+    after = _AfterRemoval(edited, before, removed.family, rest)
     if removed.family not in after.axes:
         _refuse_anchored(edited, removed.family)
     _shorten_selectors(edited, after)
@@ -79,36 +79,38 @@ def remove_cells(text: str, source: str, facts: Facts, removed: RemovedCells) ->
 class _AfterRemoval:
     """What is left of a matrix: the values of axes by family, operating systems and stacks."""
 
-    def __init__(self, before: Survey, facts: Facts, family: str, rest: frozenset[Point]) -> None:
+    def __init__(
+        self, edited: MatrixText, before: Survey, family: str, rest: frozenset[Point]
+    ) -> None:
         self.family = family
         matrix = before.matrix
-        used = {axis: {getattr(point, axis) for point in rest} for axis in AXES}
-        had = {axis: {getattr(point, axis) for point in before.points} for axis in AXES}
-        self.systems = [s for s in matrix.operating_systems if s not in had["os"] - used["os"]]
-        self.stacks = [s for s in matrix.stacks if s not in had[_STACK] - used[_STACK]]
+        unused = {
+            axis: {getattr(point, axis) for point in before.points}
+            - {getattr(point, axis) for point in rest}
+            for axis in AXES
+        }
+        self.systems = [name for name in matrix.operating_systems if name not in unused["os"]]
+        self.stacks = [name for name in matrix.stacks if name not in unused[_STACK]]
+        sharing = _sharing_axes(edited, before, family)
+        gone = _gone_values(edited, before, family, sharing, rest)
         self.axes: dict[str, dict[str, tuple[str, ...]]] = {}
         for name, entry in matrix.families.items():
-            points = [point for point in before.points if point.family == name]
-            left = [point for point in points if point in rest]
-            if not left and name == family:
+            if name == family and not any(point.family == name for point in rest):
                 continue
-            gone: dict[str, set[str]] = {
-                axis: {getattr(p, axis) for p in points} - {getattr(p, axis) for p in left}
-                for axis in AXES
-            }
-            is_edited = name == family
+            lost = gone if name in sharing else {}
             self.axes[name] = {
                 axis: tuple(
                     value
                     for value in entry.axes[axis]
-                    if not (is_edited and value in gone[axis])
+                    if value not in lost.get(axis, ())
                     and (axis != "os" or value in self.systems)
                     and (axis != _STACK or value in (CPU, *self.stacks))
                 )
                 for axis in AXES
             }
             if not before.written.families[name].axes["python"]:
-                self.axes[name]["python"] = _derived_pythons(facts, matrix, self.axes[name]["os"])
+                systems = self.axes[name]["os"]
+                self.axes[name]["python"] = _derived_pythons(edited.facts, matrix, systems)
 
     def has(self, families: Sequence[str], axis: str, value: str) -> bool:
         """Return whether one of these families still has the value."""
@@ -117,6 +119,31 @@ class _AfterRemoval:
         if axis not in AXES:
             return True
         return any(value in self.axes[name][axis] for name in families if name in self.axes)
+
+
+def _sharing_axes(edited: MatrixText, before: Survey, family: str) -> set[str]:
+    """Return the family and those whose axes are merged from it."""
+    axes = before.written.families[family].axes
+    others = (name for name in before.matrix.families if not edited.node("families", name, "axes"))
+    return {family, *(name for name in others if before.written.families[name].axes == axes)}
+
+
+def _gone_values(
+    edited: MatrixText,
+    before: Survey,
+    family: str,
+    sharing: Collection[str],
+    rest: frozenset[Point],
+) -> dict[str, set[str]]:
+    """Return the values in the family's own lists that no cell has any more."""
+    gone: dict[str, set[str]] = {}
+    for axis in AXES:
+        node = edited.node("families", family, "axes", axis)
+        if node is not None and len(node.items) > 1:
+            had = {getattr(point, axis) for point in before.points if point.family == family}
+            left = {getattr(point, axis) for point in rest if point.family in sharing}
+            gone[axis] = (had - left) & set(node.values)
+    return gone
 
 
 def _derived_pythons(facts: Facts, matrix: Matrix, systems: Sequence[str]) -> tuple[str, ...]:

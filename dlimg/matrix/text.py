@@ -104,11 +104,17 @@ class MatrixText:
         else:
             self.text = remove_entry(self.text, parent, last)
 
-    def add_axis_value(self, family: str, axis: str, value: str) -> None:
-        """Let a family have another value of an axis; axes that it shares become its own."""
-        values = self.survey().matrix.families[family].axes[axis]
-        if value in values:
+    def add_axis_value(
+        self, family: str, axis: str, value: str, values: Sequence[str] = ()
+    ) -> None:
+        """Let a family have another value of an axis; axes that it shares become its own.
+
+        An axis that is not written yet has these `values`, or else those of today.
+        """
+        today = self.survey().matrix.families[family].axes[axis]
+        if value in today:
             return
+        values = values or today
         if self.node("families", family, "axes") is None:
             self._write_own_axes(family)
         node = self.root.get("families", family, "axes", axis)

@@ -1,0 +1,315 @@
+"""Cells added to the matrix file or removed from it, checked with the facts and by resolution."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+from dlimg.atomic_write import atomic_write
+from dlimg.compat import parse_names
+from dlimg.compat.addition import FOLDERS, addition_of
+from dlimg.compat.combination import Combination
+from dlimg.compat.query import Query, QueryContext
+from dlimg.compat.rule_engine import RuleEngine, rules
+from dlimg.compat.why import WhyAnswer, answer
+from dlimg.document.versions import begins_with
+from dlimg.errors import BadInput, DlimgError, Negative, nearest
+from dlimg.facts.load import Facts
+from dlimg.facts.model import PYPI, Distribution
+from dlimg.matrix.add import NewCell, add_cell
+from dlimg.matrix.model import NO_FACTS, Family, Matrix
+from dlimg.matrix.parse import parse_matrix
+from dlimg.matrix.remove import RemovedCells, remove_cells
+from dlimg.matrix.resolve import Resolution, resolve
+from dlimg.matrix.survey import Survey
+from dlimg.model import CPU, Cell
+from dlimg.pipeline.facts_files import read_facts, read_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditRequest:
+    """Cells as the command line names them; an option that is not given is empty."""
+
+    family: str
+    version: str = ""
+    matrix: str = "matrix.yaml"
+    cuda: str = ""
+    python: str = ""
+    os: str = ""
+    flavour: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixEdit:
+    """The texts of a matrix before and after an edit, and what it changes.
+
+    `dropped` has the number of combinations that are new and drop, by reason. `moved` are cells
+    that stay and follow another leader, `groups` those that new cells join, and `warnings` what the
+    facts say of a new cell.
+    """
+
+    path: Path
+    before: str
+    after: str
+    new: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    dropped: Mapping[str, int]
+    moved: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def plan_addition(request: EditRequest, today: date) -> MatrixEdit | WhyAnswer:
+    """Return the edit that adds a cell; its texts are equal if the matrix has it.
+
+    For a cell that the facts rule out it is the answer of `why`, with what works instead. Raises
+    BadInput for what is not understood, and Negative for a cell that the matrix cannot have.
+    """
+    facts, text = read_facts(), _read(request.matrix)
+    survey = Survey(text, request.matrix, facts)
+    family, framework = _family_of(facts, survey.matrix, request.family)
+    entry = survey.matrix.families.get(family)
+    warnings: tuple[str, ...] = ()
+    if framework == NO_FACTS:
+        cell = _without_facts(facts, survey.matrix, entry, request)
+    else:
+        judged = _judged(facts, survey.matrix, entry, framework, request, today)
+        works = judged.combination
+        if not judged.valid or works.distribution is None:
+            return judged
+        warnings = tuple(each.message for each in judged.reasons if each.level == "warning")
+        cell = NewCell(
+            family=family,
+            framework=framework,
+            version=works.version,
+            cuda=works.cuda,
+            python=works.python,
+            system=works.distribution,
+            flavour=request.flavour or "runtime",
+        )
+    try:
+        after, point = add_cell(text, request.matrix, facts, cell)
+    except BadInput as error:
+        raise _with_the_edit(error) from error
+    edit = _edit(facts, request.matrix, text, after)
+    if after == text:
+        names = resolution_of(text, request.matrix, facts).cells
+        there = next(cell.id for cell in names if _is_at(cell, point._asdict()))
+        return replace(edit, new=(there,))
+    if len(edit.new) != 1 or edit.removed:
+        raise _unexpected(edit)
+    return replace(edit, warnings=warnings)
+
+
+def addition_commands(answer: WhyAnswer, today: date) -> tuple[str, ...]:
+    """Return the commands that add what works instead of a cell that cannot exist."""
+    default = QueryContext(read_facts(), today).systems[0]
+    offers = (addition_of(near.combination, default) for near in answer.nearest)
+    return tuple(dict.fromkeys(offer.command for offer in offers if offer))
+
+
+def plan_removal(request: EditRequest) -> MatrixEdit:
+    """Return the edit that removes cells; its texts are equal if the matrix has none of them."""
+    facts, text = read_facts(), _read(request.matrix)
+    survey = Survey(text, request.matrix, facts)
+    family, _ = _family_of(facts, survey.matrix, request.family)
+    if family not in survey.matrix.families:
+        return _edit(facts, request.matrix, text, text)
+    python = request.python
+    removed = RemovedCells(
+        family=family,
+        version=_version_of(survey.matrix.families[family], request.version),
+        cuda=parse_names.parse_cuda(facts, request.cuda) if request.cuda else "",
+        python=parse_names.parse_python(facts, python) if python else "",
+        system=parse_names.parse_system(facts, request.os) if request.os else None,
+        flavour=request.flavour,
+    )
+    edit = _edit(facts, request.matrix, text, remove_cells(text, request.matrix, facts, removed))
+    if edit.new:
+        raise _unexpected(edit)
+    return edit
+
+
+def write_edit(edit: MatrixEdit) -> None:
+    """Replace the matrix file, unless somebody else has changed it since it was read."""
+    if _read(str(edit.path)) != edit.before:
+        message = "the file was changed while this command ran"
+        raise BadInput(message, where=str(edit.path), hint="run it again")
+    path = edit.path.resolve()
+    atomic_write(path, edit.after, mode=path.stat().st_mode & 0o777)
+
+
+def resolution_of(text: str, source: str, facts: Facts) -> Resolution:
+    return resolve(parse_matrix(text, source), facts)
+
+
+def _read(matrix: str) -> str:
+    """Return the text of the matrix with its line ends. Raises BadInput."""
+    read_text(Path(matrix))
+    return Path(matrix).read_bytes().decode("utf-8")
+
+
+def _edit(facts: Facts, source: str, before: str, after: str) -> MatrixEdit:
+    old = resolution_of(before, source, facts)
+    try:
+        new = resolution_of(after, source, facts)
+    except BadInput as error:
+        raise _with_the_edit(error) from error
+    stacks = {cell.id: cell.stack for cell in old.cells}
+    names = {cell.id for cell in new.cells}
+    known = {cell.id for cell in old.dropped} | stacks.keys()
+    reasons = [cell.reason for cell in new.dropped if cell.id not in known]
+    added = tuple(cell.id for cell in new.cells if cell.id not in stacks)
+    return MatrixEdit(
+        path=Path(source),
+        before=before,
+        after=after,
+        new=added,
+        removed=tuple(name for name in stacks if name not in names),
+        dropped={reason: reasons.count(reason) for reason in dict.fromkeys(reasons)},
+        moved=tuple(c.id for c in new.cells if c.id in stacks and c.stack != stacks[c.id]),
+        groups=tuple(name for name, ids in new.groups.items() if set(added) & set(ids)),
+    )
+
+
+def _with_the_edit(error: BadInput) -> DlimgError:
+    """Return the problems that the matrix would have; the lines are those of the new text."""
+    return Negative.of(
+        replace(problem, message=f"the matrix would have an error: {problem.message}", where="")
+        for problem in error.problems
+    )
+
+
+def _unexpected(edit: MatrixEdit) -> Negative:
+    changes = [f"adds {name}" for name in edit.new] + [f"removes {name}" for name in edit.removed]
+    message = f"more would change than was asked for: {', '.join(changes[:6])}"
+    return Negative(message, where=str(edit.path), hint="edit the file by hand")
+
+
+def _is_at(cell: Cell, values: Mapping[str, str]) -> bool:
+    other = cell.stack is not None and cell.stack.other_cudnn
+    found = (cell.family, cell.version, cell.accelerator, cell.python, cell.os.name, cell.flavour)
+    names = ("family", "version", "accelerator", "python", "os", "flavour")
+    return not other and found == tuple(values[name] for name in names)
+
+
+def _family_of(facts: Facts, matrix: Matrix, name: str) -> tuple[str, str]:
+    """Return the family of a name, and its framework; a framework stands for its only family."""
+    if name in matrix.families:
+        return name, matrix.families[name].framework
+    framework = facts.framework_names.get(name.lower(), "")
+    families = [entry.name for entry in matrix.families.values() if entry.framework == framework]
+    if len(families) > 1:
+        message = f"several families are of {framework}: {', '.join(families)}"
+        raise BadInput(message, hint="name the family")
+    if families:
+        return families[0], framework
+    if not framework or name in facts.packages:
+        known = {*matrix.families, *facts.framework_names} - facts.packages.keys()
+        raise BadInput(f"no family or framework is called {name!r}", hint=nearest(name, known))
+    return FOLDERS.get(framework, framework), framework
+
+
+def _version_of(family: Family, text: str) -> str:
+    """Return the version of a family that a text means: `2.6` is 2.6.0 if that is the only one."""
+    versions = family.axes["version"]
+    if not text or text in versions:
+        return text
+    fitting = [version for version in versions if begins_with(version, text)]
+    return fitting[0] if len(fitting) == 1 else text
+
+
+def _judged(
+    facts: Facts,
+    matrix: Matrix,
+    family: Family | None,
+    framework: str,
+    request: EditRequest,
+    today: date,
+) -> WhyAnswer:
+    """Return the answer about what the request means.
+
+    What it leaves open is as in the matrix where that works.
+    """
+    engine, context = RuleEngine(facts, rules(today)), QueryContext(facts, today)
+    query = Query(
+        framework=framework,
+        version=parse_names.parse_version(facts, framework, request.version),
+        cuda=parse_names.parse_cuda(facts, request.cuda) if request.cuda else "",
+        python=parse_names.parse_python(facts, request.python) if request.python else "",
+        system=parse_names.parse_system(facts, request.os) if request.os else None,
+    )
+    if query.version not in facts.releases[framework]:
+        raise BadInput(f"no facts about {framework} {query.version}", hint="name a release")
+    works: list[WhyAnswer] = []
+    for cuda in dict.fromkeys(_cudas(matrix, family, query.cuda)):
+        for system in _systems(facts, context, matrix, family, query.system):
+            asked = replace(query, cuda=cuda, system=system)
+            judged = answer(engine, asked, today, count=0)
+            combination = judged.combination
+            if judged.valid and _is_on_the_index(combination):
+                works.append(judged)
+                if query.python or combination.python == system.python:
+                    return judged
+        if works:
+            return works[0]
+    return answer(engine, query, today)
+
+
+def _is_on_the_index(combination: Combination) -> bool:
+    build = combination.build
+    return not combination.cuda or (build is not None and build.index == PYPI)
+
+
+def _cudas(matrix: Matrix, family: Family | None, asked: str) -> Iterator[str]:
+    """Yield the CUDAs to try: those of the family's stacks first, then any."""
+    if asked == CPU:
+        yield CPU
+        return
+    names = family.axes["accelerator"] if family else ()
+    for name in (*names, *matrix.stacks):
+        stack = matrix.stacks.get(name)
+        if stack and (not asked or begins_with(stack.cuda, asked)):
+            yield stack.cuda
+    yield asked
+    if not asked:
+        yield CPU
+
+
+def _systems(
+    facts: Facts,
+    context: QueryContext,
+    matrix: Matrix,
+    family: Family | None,
+    asked: Distribution | None,
+) -> list[Distribution]:
+    """Return the systems to try: those of the matrix, the family's default first, then others."""
+    if asked is not None:
+        return [asked]
+    default = family.defaults.get("os", "") if family else ""
+    names = sorted(matrix.operating_systems, key=lambda name: name != default)
+    own = [facts.distributions[matrix.operating_systems[name].distribution] for name in names]
+    return list(dict.fromkeys([*own, *context.systems]))
+
+
+def _without_facts(
+    facts: Facts, matrix: Matrix, family: Family | None, request: EditRequest
+) -> NewCell:
+    """Return the cell of a family without facts: what is not named is the family's default."""
+    if family is None or not request.version:
+        raise BadInput("name a version", hint="e.g. dlimg add FAMILY 1.2.3")
+    system = parse_names.parse_system(facts, request.os) if request.os else None
+    if system is None:
+        name = family.defaults.get("os", family.axes["os"][0])
+        system = facts.distributions[matrix.operating_systems[name].distribution]
+    python = request.python or family.defaults.get("python", "") or system.python
+    cuda = parse_names.parse_cuda(facts, request.cuda) if request.cuda else CPU
+    return NewCell(
+        family=family.name,
+        framework=family.framework,
+        version=request.version,
+        cuda="" if cuda == CPU else cuda,
+        python=python,
+        system=system,
+        flavour=request.flavour or "runtime",
+    )
