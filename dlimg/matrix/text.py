@@ -159,6 +159,9 @@ class MatrixText:
         entry = self.node("families", family)
         if entry is None or entry.kind != "mapping":
             return False
+        anchors = {node.anchor for node in self.root.walk() if node.kind == "alias"}
+        if entry.anchor and entry.anchor in anchors:
+            return False  # what is written there holds for the entries that merge it, too
         excludes = entry.get(_EXCLUDE)
         if excludes is None:
             return not self.survey().matrix.families[family].exclude
