@@ -69,10 +69,10 @@ class TextNode:
 
 def read_nodes(text: str) -> TextNode:
     """Return the root of a one-document text, which `parse_yaml` has accepted."""
-    return _Reader(text).root()
+    return _NodeReader(text).root()
 
 
-class _Reader:
+class _NodeReader:
     def __init__(self, text: str) -> None:
         self.offset = len(_BOM) if text.startswith(_BOM) else 0
         body = text[self.offset :]

@@ -12,6 +12,7 @@ from dlimg.matrix.add import shortest
 from dlimg.matrix.cudnn import override_of
 from dlimg.matrix.leaders import accelerator_kind
 from dlimg.matrix.model import AXES, FAMILY, CellSelector, Exclude, Family, Matrix
+from dlimg.matrix.required_checks import ANY, CUDA
 from dlimg.matrix.survey import Point, Survey
 from dlimg.matrix.text import MatrixText, selector_text
 from dlimg.model import CPU
@@ -68,6 +69,7 @@ def remove_cells(text: str, source: str, facts: Facts, removed: RemovedCells) ->
     if removed.family not in after.axes:
         _refuse_anchored(edited, removed.family)
     _shorten_selectors(edited, after)
+    _remove_required_checks(edited, rest)
     _remove_values(edited, before, after)
     _exclude_rest(edited, rest)
     while _remove_unused(edited):
@@ -233,6 +235,15 @@ def _remove_selector(edited: MatrixText, path: Path) -> None:
         edited.remove_exception(owner, int(path[place - 1]), int(position))
     else:
         edited.remove(path)
+
+
+def _remove_required_checks(edited: MatrixText, rest: frozenset[Point]) -> None:
+    """Remove required checks of families, flavours and accelerators that have no cell any more."""
+    used = {ANY, *(point.family for point in rest), *(point.flavour for point in rest)}
+    used |= {CPU if point.accelerator == CPU else CUDA for point in rest}
+    for key in edited.survey().matrix.required:
+        if key not in used:
+            edited.remove(("required_checks", key))
 
 
 def _remove_values(edited: MatrixText, before: Survey, after: _AfterRemoval) -> None:

@@ -1,0 +1,164 @@
+"""`dlimg add` and `dlimg remove` as commands: what they print, write and refuse."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from dlimg.cli.main import main
+
+SHIPPED = (Path(__file__).parents[3] / "matrix.yaml").read_text(encoding="utf-8")
+ADDED = "pytorch-2.6.0-cuda12.4-py3.13-debian13"
+
+
+@pytest.fixture
+def matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "matrix.yaml"
+    path.write_text(SHIPPED, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["pytorch", "torch"])
+def test_a_cell_is_added_once_and_removed_again(
+    name: str, matrix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["add", name, "2.6.0", "--cuda", "12.4"]
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    assert "+  cuda12.4:\n" in printed.out
+    assert printed.err.startswith(f"adds {ADDED} (in the group all)\ndrops ")
+    assert "combinations: torch 2.6.0 is built for CUDA 12.4, not 13.2\n" in printed.err
+    assert printed.err.endswith(
+        f"next: `dlimg lock {ADDED}`\nnext: `dlimg render`, then `nox -s build -- {ADDED}`\n"
+    )
+    written = matrix.read_text(encoding="utf-8")
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"{ADDED} is there already\n")
+    assert matrix.read_text(encoding="utf-8") == written
+    assert main(["remove", name, "2.6"]) == 0
+    assert f"removes {ADDED}\n" in capsys.readouterr().err
+    assert matrix.read_text(encoding="utf-8") == SHIPPED
+    assert main(["remove", name, "2.6"]) == 0
+    assert capsys.readouterr().err == "the matrix has no such cell: nothing to remove\n"
+
+
+@pytest.mark.parametrize(
+    "command", [["add", "jax", "0.10.0"], ["remove", "jax", "--cuda", "12.9"]], ids=" ".join
+)
+def test_a_dry_run_writes_nothing(
+    command: list[str], matrix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("--- matrix.yaml\n+++ matrix.yaml\n@@ ")
+    assert matrix.read_text(encoding="utf-8") == SHIPPED
+    assert list(matrix.parent.iterdir()) == [matrix]
+
+
+def test_what_cannot_exist_is_answered_as_by_why(
+    matrix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["add", "pytorch", "2.6.0", "--cuda", "13.0"]) == 1
+    printed = capsys.readouterr()
+    assert "no   cuda-build  torch 2.6.0 is built for CUDA 12.4" in printed.out
+    assert "To have one of them in the matrix:\n  dlimg add pytorch 2.6.0 --cuda 12.4\n" in (
+        printed.out
+    )
+    assert matrix.read_text(encoding="utf-8") == SHIPPED
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        (["add", "mxnet", "1.0"], 2, "no family or framework is called 'mxnet'"),
+        (["add", "jax", "99"], 2, "no facts about jax 99"),
+        (["add", "jax", "0.10.0", "--os", "windows"], 2, "images are Linux"),
+        (["add", "jax", "0.10.0", "--python", ""], 2, "the value is empty"),
+        (
+            ["add", "torch", "2.6.0", "--cuda", "12.4", "--flavour", "devel"],
+            1,
+            "no wheel with nvcc",
+        ),
+        (["remove", "mxnet"], 2, "no family or framework is called 'mxnet'"),
+        (["remove", "pytorch", "2.15.0"], 1, "the alias pytorch:latest means a cell"),
+        (["remove", "tensorflow"], 1, "the matrix would have an error: stack cuda12.9"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_refused_changes_nothing(
+    command: list[str],
+    code: int,
+    message: str,
+    matrix: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(command) == code
+    printed = capsys.readouterr()
+    assert message in printed.out + printed.err
+    assert matrix.read_text(encoding="utf-8") == SHIPPED
+
+
+@pytest.mark.usefixtures("matrix")
+@pytest.mark.parametrize("words", [["1", "--cuda", "12", "--cpu"], [], ["1", "--flavour", "y"]])
+def test_wrong_usage(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["add", "jax", *words])
+    assert caught.value.code == 2
+
+
+def test_numpy_is_mentioned_where_the_release_is_too_old_for_its_newest(
+    matrix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["add", "torch", "2.2.2"]) == 0
+    assert "note: torch 2.2.2 was built against NumPy 1" in capsys.readouterr().err
+    assert "cuda12.1:" in matrix.read_text(encoding="utf-8")
+
+
+def test_what_is_left_open_is_as_in_the_matrix(
+    matrix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["add", "jax", "0.10.0"]) == 0
+    assert "adds jax-0.10.0-cuda13.2-py3.13-debian13" in capsys.readouterr().err
+    assert main(["add", "jax", "0.4.38", "--cpu"]) == 0
+    assert "adds jax-0.4.38-cpu-py3.13-debian13" in capsys.readouterr().err
+    assert main(["add", "jax", "0.4.38", "--cpu", "--os", "debian12"]) == 0
+    assert "adds jax-0.4.38-cpu-py3.11-debian12" in capsys.readouterr().err
+    assert matrix.read_text(encoding="utf-8").count("0.4.38, ") <= 3
+
+
+def test_line_ends_mode_and_a_link_are_kept(
+    matrix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    windows = f"\ufeff{SHIPPED}".replace("\n", "\r\n").encode()
+    real = matrix.parent / "elsewhere" / "m.yaml"
+    real.parent.mkdir()
+    real.write_bytes(windows)
+    real.chmod(0o600)
+    matrix.unlink()
+    matrix.symlink_to(real)
+    assert main(["add", "jax", "0.10.0"]) == 0
+    assert "\r" not in capsys.readouterr().out
+    written = real.read_bytes()
+    assert written.count(b"\r\n") == written.count(b"\n") > windows.count(b"\n")
+    assert matrix.is_symlink()
+    assert stat.S_IMODE(real.stat().st_mode) == 0o600
+    assert main(["remove", "jax", "0.10.0"]) == 0
+    assert real.read_bytes() == windows
+
+
+@pytest.mark.usefixtures("matrix")
+def test_the_line_that_why_ends_with_is_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["why", "torch==2.6.0", "--cuda", "12.4", "--python", "3.12"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "dlimg add" in line)
+    assert main([*line.split()[1:], "--dry-run"]) == 0
+    assert "adds pytorch-2.6.0-cuda12.4-py3.12-debian13" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("matrix")
+def test_the_line_of_why_for_a_cpu_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["why", "tensorflow-cpu==2.19.0"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "dlimg add" in line)
+    assert "--cpu" in line
+    assert main([*line.split()[1:], "--dry-run"]) == 0
+    assert "adds tensorflow-2.19.0-cpu-" in capsys.readouterr().err
