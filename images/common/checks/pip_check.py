@@ -116,7 +116,7 @@ def without_forced(complaints: list[str], cell: dict[str, str]) -> list[str]:
     if not cell.get("cudnn-override"):
         return complaints
     forced = re.compile(
-        r"\S+ \S+ has requirement nvidia-cudnn-cu[0-9]+\b.*,"
+        r"\S+ \S+ has requirement nvidia[-_.]cudnn[-_.]cu[0-9]+\b.*,"
         rf" but you have nvidia-cudnn-cu[0-9]+ {re.escape(cell.get('cudnn', ''))}\."
     )
     return [line for line in complaints if not forced.fullmatch(line)]
