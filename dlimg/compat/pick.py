@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from dlimg.compat.combination import combination_of
+from dlimg.compat.combination import Combination, combination_of
 from dlimg.compat.rule_engine import RuleEngine
-from dlimg.compat.rule_result import RuleResult, refusals, refuse
+from dlimg.compat.rule_result import RuleResult, refusals, refuse, warn
 from dlimg.compat.rules_gpu import gpu_host
 from dlimg.document.versions import driver_numbers, numbers
 from dlimg.facts.gpus import GpuCode, code_for
@@ -154,7 +154,17 @@ def _reasons(
     lock = catalog.stack_lock_of(cell.stack.lock_name) if cell.stack else None
     for gpu in request.gpus or (None,):
         combination = combination_of(cell, engine.facts, lock, gpu=gpu, driver=request.driver)
-        yield gpu, engine.reasons(combination._replace(wheels=None, python=cell.python))
+        reasons = engine.reasons(combination._replace(wheels=None, python=cell.python))
+        unknown = _unknown_code(cell, combination)
+        yield gpu, (*reasons, unknown) if unknown else reasons
+
+
+def _unknown_code(cell: Cell, combination: Combination) -> RuleResult | None:
+    """Warn of an image on a GPU if no facts say which GPUs its release has code for."""
+    if not cell.is_cuda or combination.gpu is None or combination.release is not None:
+        return None
+    message = f"no facts about {cell.package} {cell.version}: it may have no code for this GPU"
+    return warn("no-facts", message, "dlimg facts", certain=False)
 
 
 def _first_refusal(reasons: Reasons, request: PickRequest) -> tuple[RuleResult, str] | None:

@@ -68,8 +68,16 @@ def gpu_kinds(facts: Facts) -> tuple[GpuKind, ...]:
 
 
 def pick_table(catalog: Catalog, engine: RuleEngine) -> Iterator[PickTableEntry]:
-    """Yield an entry for each family, kind of GPU and driver branch."""
-    for family in dict.fromkeys(cell.family for cell in catalog.cells):
+    """Yield an entry for each family, kind of GPU and driver branch.
+
+    Families without facts are left out: which GPUs they have code for is not known.
+    """
+    known = (
+        cell.family
+        for cell in catalog.cells
+        if engine.facts.framework_names.get(cell.package, cell.package) in engine.facts.releases
+    )
+    for family in dict.fromkeys(known):
         for kind in gpu_kinds(engine.facts):
             for branch in BRANCHES:
                 request = PickRequest(gpus=(kind.first,), driver=branch, family=family)

@@ -3,6 +3,7 @@
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from dlimg.compat.pick import (
     advise,
     pick,
 )
+from dlimg.compat.pick_table import pick_table
 from dlimg.compat.rule_engine import RuleEngine, rules
 from dlimg.context import Context
 from dlimg.errors import Problem
@@ -524,6 +526,19 @@ def test_an_old_environment_is_answered_with_what_is_left_of_it() -> None:
     code, out, _ = ran("tensorflow-1.0", "--format", "json")
     assert code == 1
     assert json.loads(out)["replaced_by"].startswith("dlimg/tensorflow:")
+
+
+def test_of_a_family_without_facts_no_gpu_is_promised() -> None:
+    cell = samples.cell("rapids", "26.6.0", accelerator="cuda13.2", package="cudf-cu13")
+    catalog = replace(CATALOG, cells=(cell,))
+    (match,) = pick(catalog, request_for("A100", driver="580"), ENGINE).matches
+    assert [doubt.message for doubt in match.doubts] == [
+        "no facts about cudf-cu13 26.6.0: it may have no code for this GPU"
+    ]
+    (match,) = pick(catalog, request_for(), ENGINE).matches
+    assert match.doubts == ()
+    both = replace(CATALOG, cells=(cell, *CATALOG.cells))
+    assert "rapids" not in {entry.family for entry in pick_table(both, ENGINE)}
 
 
 def test_what_has_no_lock_comes_last() -> None:
