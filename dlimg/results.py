@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from dlimg.builders.build_failure import is_python_unreachable
 from dlimg.checks.verdicts import exit_code_of, outcome_of, possible_verdicts
-from dlimg.errors import DlimgError, NotRun
+from dlimg.errors import DlimgError, NetworkFailure, NotRun, Problem
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Evidence, Image, Verdict
 from dlimg.publish.promote import PublishedImage
 
@@ -14,7 +14,8 @@ from dlimg.publish.promote import PublishedImage
 class ImageResult:
     """The outcome for one image: the build, the evidence, the publication, or the error.
 
-    Checks on a host without an engine have evidence and no image.
+    Checks on a host without an engine have evidence and no image. `skipped` is why an image was
+    left out that nobody asked for by name: its index does not answer.
     """
 
     image: Image | None = None
@@ -22,6 +23,7 @@ class ImageResult:
     evidence: Evidence | None = None
     published: PublishedImage | None = None
     error: DlimgError | None = None
+    skipped: Problem | None = None
 
     @property
     def cell(self) -> str:
@@ -61,13 +63,18 @@ class ImageResult:
 
 
 def exit_code_of_results(results: Sequence[ImageResult]) -> int:
-    """Return 1 when any image failed, else the first other code that is not 0, else 0."""
+    """Return 1 when any image failed, else the first other code that is not 0, else 0.
+
+    Where every image was skipped, nothing was done: that is a network failure.
+    """
+    if results and all(result.skipped for result in results):
+        return NetworkFailure.exit_code
     codes = [image_exit_code(result) for result in results]
     return 1 if 1 in codes else next((code for code in codes if code), 0)
 
 
 def image_exit_code(result: ImageResult) -> int:
-    """Return the exit code for this image alone."""
+    """Return the exit code for this image alone; a skipped one is no failure of others."""
     if isinstance(result.result, BuildFailure):
         return NotRun.exit_code if is_python_unreachable(result.result) else 1
     if result.error:

@@ -28,9 +28,8 @@ from dlimg.pipeline.host_checks import HostSettings
 from dlimg.pipeline.planned_images import BuildSettings
 from dlimg.pipeline.run import TestSettings
 from dlimg.render.docker_run import try_line
-from dlimg.report.summary import failure_text, headings, result_json, result_row
+from dlimg.report.summary import count_text, failure_text, headings, result_json, result_row
 from dlimg.results import ImageResult, exit_code_of_results
-from dlimg.units import counted
 
 
 def add_build_arguments(parser: ArgumentParser) -> None:
@@ -136,7 +135,7 @@ def print_results(
         text = failure_text(result)
         if text:
             context.log(text)
-    context.log(f"{counted(len(results), 'image')} in {seconds:.0f} s")
+    context.log(f"{count_text(results)} in {seconds:.0f} s")
     write_reports(reports, results, value, context.log)
 
 

@@ -17,6 +17,7 @@ from dlimg.model import OCI_ARCHITECTURES, Base, BuildFailure, BuiltImage, Image
 from dlimg.pipeline.images import check_architecture
 from dlimg.pipeline.planned_images import BuildSettings, plan_images, with_keys
 from dlimg.pipeline.project import Project, compression_of
+from dlimg.pipeline.skipped import is_default_selection, unreachable_images, unreachable_result
 from dlimg.render.system_stage import parse_system_step
 from dlimg.results import ImageResult
 from dlimg.store.export import ExportedImage, export_layout
@@ -54,13 +55,15 @@ def build_without_engine(
     planned = plan_images(images, bases, compression_of(project, settings.compression))
     keyed = with_keys(planned, _executor, settings, context)
     failed = [failure for failure in keyed if isinstance(failure, BuildFailure)]
+    buildable = [image for image in keyed if isinstance(image, PlannedImage)]
+    unreachable = unreachable_images(buildable, settings, context)
     with (
         hold_store(store),
         secrets_from(context) as secrets,
         settings.display(context) as on_progress,
     ):
         built = build_into_store(
-            [image for image in keyed if isinstance(image, PlannedImage)],
+            [image for image in buildable if image.image.cell.id not in unreachable],
             context,
             BuildParameters(
                 jobs=settings.jobs,
@@ -70,8 +73,11 @@ def build_without_engine(
             ),
         )
         by_cell = {result.planned.image.cell.id: result for result in (*failed, *built)}
+        may_skip = is_default_selection(settings.cells)
         results = [
-            _result(image, by_cell.get(image.cell.id), bases[image.cell.os.name])
+            unreachable_result(image, unreachable[image.cell.id], may_skip=may_skip)
+            if image.cell.id in unreachable
+            else _result(image, by_cell.get(image.cell.id), bases[image.cell.os.name])
             for image in images
         ]
         if output:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dlimg.builders.builder import BuildParameters
+from dlimg.builders.builder import BuildParameters, existing_images
 from dlimg.builders.choose import build_images
 from dlimg.builders.secrets import secrets_from
 from dlimg.checks.evidence import covering_records, read_evidence
@@ -37,6 +37,7 @@ from dlimg.pipeline.planned_images import (
 )
 from dlimg.pipeline.project import DEFAULT_GROUP, Project, compression_of, select_cells
 from dlimg.pipeline.published_images import pull_published
+from dlimg.pipeline.skipped import is_default_selection, unreachable_images, unreachable_result
 from dlimg.publish.attach import AttachSettings
 from dlimg.publish.policy import CheckRunner
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
@@ -130,14 +131,25 @@ def run_images(run: Run, images: Sequence[Image]) -> tuple[list[ImageResult], En
         if isinstance(failure, BuildFailure)
     }
     buildable = [image for image in keyed if isinstance(image, PlannedImage)]
+    present = existing_images(buildable, engine)
+    absent = [image for image in buildable if image.reference not in present]
+    unreachable = unreachable_images(absent, run.build, run.context)
+    buildable = [image for image in buildable if image.image.cell.id not in unreachable]
     if run.project.is_shipped and run.build.builder == "auto":
         pull_published(buildable, engine)
     built |= {result.planned.image.cell.id: result for result in _build(run, buildable, engine)}
     results = [
-        _result(run, image, built.get(image.cell.id), bases[image.cell.os.name], engine)
+        unreachable_result(image, unreachable[image.cell.id], may_skip=_may_skip(run))
+        if image.cell.id in unreachable
+        else _result(run, image, built.get(image.cell.id), bases[image.cell.os.name], engine)
         for image in images
     ]
     return results, engine
+
+
+def _may_skip(run: Run) -> bool:
+    """Return whether an image is left out where its index does not answer: nobody named it."""
+    return run.publish is None and is_default_selection(run.build.cells)
 
 
 def _build(

@@ -37,8 +37,10 @@ def github_summary(results: Sequence[ImageResult]) -> str:
 
 
 def _parts(results: Sequence[ImageResult], room: int) -> Iterator[str]:
-    good = sum(image_exit_code(result) == 0 for result in results)
-    yield f"### dlimg: {good} of {len(results)} images are good\n"
+    skipped = [result for result in results if result.skipped]
+    good = sum(image_exit_code(result) == 0 for result in results) - len(skipped)
+    left_out = f", {len(skipped)} skipped" if skipped else ""
+    yield f"### dlimg: {good} of {len(results)} images are good{left_out}\n"
     yield "| image | outcome | passed | tested on | size | time | published |"
     yield "|---|---|--:|---|--:|--:|---|"
     for result in results:
@@ -46,6 +48,7 @@ def _parts(results: Sequence[ImageResult], room: int) -> Iterator[str]:
     yield from _section(
         "What went wrong", [text for result in results for text in _failures(result, room)]
     )
+    yield from _section("Skipped", [_skipped(result) for result in skipped])
     yield from _section("Not run", _not_run(results))
     second = [
         f"- {_code(result.cell)}: {_flaky(verdict)}"
@@ -116,6 +119,12 @@ def _not_run(results: Sequence[ImageResult]) -> list[str]:
         f" ({_codes(cells)})"
         for (reason, is_required, names), cells in cells_of.items()
     ]
+
+
+def _skipped(result: ImageResult) -> str:
+    problem = result.skipped
+    text = f"{problem.message} (hint: {problem.hint})" if problem else ""
+    return f"- {_code(result.cell)}: {_text(text)}"
 
 
 def _again(result: ImageResult) -> tuple[Verdict, ...]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from dlimg.builders.build_failure import explain_failure, is_python_unreachable
 from dlimg.checks.evidence_json import host_record, to_json_value
+from dlimg.errors import NetworkFailure
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Verdict
 from dlimg.report.evidence_text import attempts_text, gpu_text
 from dlimg.report.plain import clean
@@ -80,6 +81,11 @@ def _build(image_result: ImageResult) -> ET.Element:
         problem = explain_failure(built)
         text = "\n".join((*built.log, f"hint: {problem.hint}"))
         _ending(case, "error", kind, problem.message, text)
+    elif image_result.skipped:
+        skipped = image_result.skipped
+        _ending(case, "skipped", "index", skipped.message, f"hint: {skipped.hint}")
+    elif built is None and isinstance(image_result.error, NetworkFailure):
+        _ending(case, "error", "index", image_result.error_text)
     elif built is None:
         _ending(case, "error", "no base", image_result.error_text or "there is no base here")
     return case

@@ -1,12 +1,15 @@
 """Results of a run as rows, text and data."""
 
+from collections.abc import Sequence
+
 from dlimg.builders.build_failure import explain_failure, is_python_unreachable
 from dlimg.checks.verdicts import is_gpu_tested, outcome_of
+from dlimg.errors import NetworkFailure, Problem
 from dlimg.model import BuildFailure, BuiltImage
 from dlimg.publish.promote import PublishedImage
 from dlimg.report.evidence_text import gpu_text, reasons, verdict_json, verdicts_text
 from dlimg.results import ImageResult
-from dlimg.units import bytes_text, seconds_text
+from dlimg.units import bytes_text, counted, seconds_text
 
 
 def headings(*, is_publish: bool) -> tuple[str, ...]:
@@ -33,6 +36,8 @@ def result_row(result: ImageResult, *, is_publish: bool) -> tuple[str, ...]:
 
 def outcome_text(result: ImageResult) -> str:
     """Return how far the image came, in a few words."""
+    if result.skipped:
+        return "skipped"
     if isinstance(result.result, BuildFailure):
         return (
             "not run: not to be had here"
@@ -43,7 +48,8 @@ def outcome_text(result: ImageResult) -> str:
         verdict = outcome_of(result.verdicts)
         return f"{verdict}, not published" if result.error else verdict
     if result.result is None:
-        return "not run: no base here"
+        is_index = isinstance(result.error, NetworkFailure)
+        return f"not run: {'its index does not answer' if is_index else 'no base here'}"
     return "failed: could not be run" if result.error else "built"
 
 
@@ -87,7 +93,19 @@ def result_json(result: ImageResult) -> dict[str, object]:
         "step": built.step if isinstance(built, BuildFailure) else None,
         "log": list(built.log) if isinstance(built, BuildFailure) else [],
         "error": _error_text(result),
+        "skipped": _skipped_json(result.skipped) if result.skipped else None,
     }
+
+
+def _skipped_json(problem: Problem) -> dict[str, object]:
+    return {"reason": problem.message, "remedy": problem.hint}
+
+
+def count_text(results: Sequence[ImageResult]) -> str:
+    """Return the number of images: `3 images`, or `2 of 3 images` where some were skipped."""
+    skipped = sum(result.skipped is not None for result in results)
+    images = counted(len(results), "image")
+    return f"{len(results) - skipped} of {images}" if skipped else images
 
 
 def _published_json(published: PublishedImage) -> dict[str, object]:
@@ -112,6 +130,10 @@ def failure_text(result: ImageResult) -> str:
         log = "\n".join(f"    {text}" for text in result.result.log)
         return f"{explain_failure(result.result)}\n{log}"
     parts = []
+    if result.skipped:
+        parts.append(
+            f"{result.cell}  skipped: {result.skipped.message}\n  hint: {result.skipped.hint}"
+        )
     if result.evidence:
         parts += reasons(result.evidence)
     if result.error:

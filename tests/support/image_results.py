@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from dlimg.errors import Negative, NoEngine, NotRun
+from dlimg.errors import Negative, NetworkFailure, NoEngine, NotRun, Problem
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Evidence, Host, PlannedImage, Verdict
 from dlimg.publish.promote import PublishedImage
 from dlimg.report.github import github_summary
@@ -116,6 +116,10 @@ PUBLISHED = PublishedImage(
     moved=("ghcr.io/team/pytorch:1.6", "ghcr.io/team/pytorch:latest"),
     standing="not tested on a GPU",
 )
+SILENT = Problem(
+    message="the index pytorch-cpu (https://h/whl) cannot be used: it does not answer in time",
+    hint="name a mirror with UV_INDEX=pytorch-cpu=URL",
+)
 REACH = "error: Request failed after 3 retries; cause: dns error"
 
 # Every way, and the exit code that it alone would end with.
@@ -165,6 +169,8 @@ WALK: Final[tuple[tuple[ImageResult, int], ...]] = (
         3,
     ),
     (line(None, error=NoEngine("no base debian:trixie-slim", hint="name a mirror")), 4),
+    (line(None, error=NetworkFailure(SILENT.message, hint=SILENT.hint)), 5),
+    (line(None, skipped=SILENT), 0),
     (
         ImageResult(
             evidence=replace(evidence(PASSED, SIGHT, device="host"), cell="host-jax", digest="")

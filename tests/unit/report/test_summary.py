@@ -9,8 +9,14 @@ import pytest
 from dlimg.errors import DlimgError, Negative, NoEngine, NotRun
 from dlimg.model import BuildFailure, BuiltImage, CheckStatus, Evidence, Verdict
 from dlimg.report.evidence_text import gpu_text
-from dlimg.report.summary import failure_text, headings, result_json, result_row
-from dlimg.results import ImageResult, exit_code_of_results
+from dlimg.report.summary import (
+    count_text,
+    failure_text,
+    headings,
+    result_json,
+    result_row,
+)
+from dlimg.results import ImageResult, exit_code_of_results, image_exit_code
 from tests.support import image_results, samples
 
 CPU = samples.planned()
@@ -137,10 +143,21 @@ def test_the_summary_table_is_the_golden_one() -> None:
 
 @pytest.mark.parametrize(("one", "code"), image_results.WALK)
 def test_every_line_is_json_and_its_code_stands(one: ImageResult, code: int) -> None:
-    assert exit_code_of_results([one]) == code
+    assert image_exit_code(one) == code
+    assert exit_code_of_results([one]) == (5 if one.skipped else code)
     value = json.loads(json.dumps(result_json(one), allow_nan=False))
     assert list(value) == list(result_json(ENDS[0][0]))
     assert value["vanished"] == list(one.vanished)
+
+
+def test_a_skipped_image_is_no_failure_beside_others() -> None:
+    skipped = next(result for result in image_results.LINES if result.skipped)
+    good = image_results.LINES[0]
+    assert exit_code_of_results([good, skipped, good]) == 0
+    assert count_text([good, skipped, good]) == "2 of 3 images"
+    assert count_text([good]) == "1 image"
+    assert exit_code_of_results([skipped, skipped]) == 5, "nothing at all was done"
+    assert exit_code_of_results([skipped, *(one for one in image_results.LINES)]) == 1
 
 
 @pytest.mark.parametrize(
