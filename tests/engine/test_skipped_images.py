@@ -87,11 +87,3 @@ def test_what_was_built_needs_no_index(project: Tiny) -> None:
     code, results, err = run(project, "build")
     assert code == 0, err
     assert [result["built"] for result in results] == [True, True]
-
-
-@pytest.mark.parametrize("builder", ["buildkit", "layers"])
-def test_both_builders_take_the_folder(project: Tiny, builder: str) -> None:
-    folder = str(project.folder / "wheels")
-    words = ("build", AWAY, "--find-links", folder, "--builder", builder)
-    code, (result,), err = run(project, *words)
-    assert (code, result["built"]) == (0, True), err
