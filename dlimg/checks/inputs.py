@@ -241,7 +241,7 @@ def exceptions_json(cell: Cell) -> str:
 
 def nccl_version_of(lock: Lock) -> str:
     """Return the full version of NCCL in the lock, or an empty text."""
-    return lock.version_of("nvidia-nccl-cu13", "nvidia-nccl-cu12")
+    return lock.version_of("nvidia-nccl-cu13", "nvidia-nccl-cu12", "nvidia-nccl-cu11")
 
 
 def paired_packages_of(image: Image) -> str:

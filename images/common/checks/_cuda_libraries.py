@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 LIBRARIES = {
@@ -37,7 +38,7 @@ def library_files(library: str) -> list[Path]:
 def load(library: str) -> tuple[str, str]:
     """Return the version that the loader loads, and a fault if there are several copies.
 
-    None of the three needs a GPU or a driver to tell its version.
+    None of the three needs a GPU to tell its version, and only CUDA 11's runtime a driver.
     """
     files = library_files(library)
     if len(files) != 1:
@@ -65,8 +66,17 @@ def mapped_files(prefix: str, maps: Path = Path("/proc/self/maps")) -> list[Path
 
 def _cudart_version(library: ctypes.CDLL) -> str:
     number = ctypes.c_int()
-    library.cudaRuntimeGetVersion(ctypes.byref(number))
-    return cuda_text(number.value)
+    if library.cudaRuntimeGetVersion(ctypes.byref(number)) == 0:
+        return cuda_text(number.value)
+    # Before CUDA 12 it needs a driver to tell. Then its wheel says it; pip_check hashes its files.
+    return ".".join(_version_of("nvidia-cuda-runtime-cu11").split(".")[:2])
+
+
+def _version_of(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _cudnn_version(library: ctypes.CDLL) -> str:

@@ -73,14 +73,23 @@ def hashes(requirement: str) -> set[str]:
 def tag_mismatches(wheels: Mapping[str, Wheel], notes: Mapping[str, str]) -> list[str]:
     """Return packages whose WHEEL file has other tags than the locked wheel's file name.
 
-    `notes` are the texts of the WHEEL files. A file name may compress several tags into one.
+    `notes` are the texts of the WHEEL files. A file name may compress several tags into one, and
+    a wheel that was renamed after its build may note `linux_x86_64` for a manylinux of x86_64.
     """
     return [
         f"{name}: the lock's wheel is {wheels[name].file}, installed is one for "
         f"{' '.join(sorted(tags(text))) or 'nothing'}"
         for name, text in sorted(notes.items())
-        if name in wheels and tags(text) != expanded(wheels[name].file)
+        if name in wheels
+        and tags(text) not in (expanded(wheels[name].file), _as_built(wheels[name].file))
     ]
+
+
+def _as_built(file: str) -> set[str]:
+    """Return the tags of a file name with `linux_x86_64` for each manylinux of x86_64."""
+    return {
+        re.sub(r"manylinux[0-9_]+_(x86_64|aarch64)$", r"linux_\1", tag) for tag in expanded(file)
+    }
 
 
 def tags(text: str) -> set[str]:

@@ -87,6 +87,10 @@ def test_what_the_image_notes_is_the_lock(
         ("six", "", "nothing"),
         ("numpy", TAGS["numpy"].replace("cp313-cp313", "cp313-abi3"), "cp313-abi3-manylinux_2_27"),
         ("numpy", TAGS["numpy"] + "Tag: cp313-cp313-linux_x86_64\n", "cp313-cp313-linux_x86_64"),
+        ("numpy", "Tag: cp313-cp313-linux_x86_64\n", None),  # renamed after its build
+        ("numpy", "Tag: cp313-cp313-linux_aarch64\n", "cp313-cp313-linux_aarch64"),
+        ("numpy", "Tag: cp312-cp312-linux_x86_64\n", "cp312-cp312-linux_x86_64"),
+        ("six", "Tag: py2-none-linux_x86_64\n", "py2-none-linux_x86_64"),
     ],
 )
 def test_a_wheel_that_the_lock_does_not_name_is_found(

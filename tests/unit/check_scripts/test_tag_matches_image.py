@@ -268,6 +268,25 @@ def test_the_number_of_a_cuda(number: int, text: str) -> None:
     assert loaded.cuda_text(number) == text
 
 
+class RuntimeWithoutDriver:
+    """The runtime of CUDA 11, which tells its version only where a driver is."""
+
+    def cudaRuntimeGetVersion(self, _number: object) -> int:  # noqa: N802 - its name
+        return 35
+
+
+def test_a_runtime_that_needs_a_driver_to_tell_its_version_is_told_by_its_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell = loaded.VERSIONS["cudart"]
+    assert tell(RuntimeWithoutDriver()) == ""
+    folder = tmp_path / "nvidia_cuda_runtime_cu11-11.7.99.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Name: nvidia-cuda-runtime-cu11\nVersion: 11.7.99\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert tell(RuntimeWithoutDriver()) == "11.7"
+
+
 @pytest.mark.parametrize(
     ("number", "text"), [(92600, "9.26.0"), (90501, "9.5.1"), (8907, "8.9.7"), (7605, "7.6.5")]
 )
