@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from dlimg.cli.arguments import add_edit, edit_of
 from dlimg.cli.printing import out
 from dlimg.context import Context
+from dlimg.lock.check import unused_locks
 from dlimg.pipeline.matrix_edit import EditRequest, plan_removal, write_edit
+from dlimg.pipeline.project import read_project
 from dlimg.report.matrix_edit import edit_diff, edit_sentences
 
 
@@ -39,5 +41,8 @@ def run(options: RemoveOptions, context: Context) -> int:
         context.log(sentence)
     if not options.dry_run:
         write_edit(edit)
-        context.log("next: `dlimg lock`, then `dlimg render`, which remove what was theirs")
+        project = read_project(str(edit.path))
+        for problem in unused_locks(project.resolution.cells, project.locks):
+            context.log(str(problem))
+        context.log("next: `dlimg render`, which removes their Dockerfiles")
     return 0

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from dlimg.compat.addition import FOLDERS
 from dlimg.compat.rule_result import RuleResult
 from dlimg.compat.rules_numpy import NUMPY, NUMPY_1, built_for_numpy_1
 from dlimg.document.versions import major
 from dlimg.errors import BadInput, Negative
 from dlimg.facts.load import Facts
 from dlimg.facts.model import Distribution
+from dlimg.matrix.indexes import indexes_for
 from dlimg.matrix.leaders import accelerator_kind
 from dlimg.matrix.model import (
     AXES,
@@ -18,6 +20,7 @@ from dlimg.matrix.model import (
     FAMILY,
     LEADER,
     NO_CUDNN,
+    NO_FACTS,
     VERSION,
     CellSelector,
     Exclude,
@@ -27,6 +30,7 @@ from dlimg.matrix.survey import Point, Survey
 from dlimg.matrix.text import MatrixText, flow_list, quoted
 from dlimg.model import CPU
 
+_LOCAL_CPU: Final = "+cpu"
 # Rounds in which excludes are added: one for each new value of an axis, in some families.
 _ROUNDS: Final = 24
 # Of an exception, these are left out first where they are not needed.
@@ -141,6 +145,9 @@ def _requirement(facts: Facts, cell: NewCell, matrix: Matrix) -> str:
     family = matrix.families.get(cell.family)
     if family and family.packages.get(kind):
         return family.packages[kind][0]
+    if cell.framework == NO_FACTS:
+        message = f"the family {cell.family} has no packages for {kind}"
+        raise BadInput(message, hint=f"write `{kind}: [...]` under its packages first")
     release = facts.releases[cell.framework][cell.version]
     fact = facts.frameworks[cell.framework]
     if cell.cuda:
@@ -150,7 +157,25 @@ def _requirement(facts: Facts, cell: NewCell, matrix: Matrix) -> str:
     if release.cpu_package:
         return f"{release.cpu_package}=={VERSION}"
     # The index's wheel has CUDA; the build without has a local version.
-    return f"{cell.framework}=={VERSION}{'' if fact.plain_runs_on_cpu else '+cpu'}"
+    return f"{cell.framework}=={VERSION}{'' if fact.plain_runs_on_cpu else _LOCAL_CPU}"
+
+
+def _add_index(edited: MatrixText, cell: NewCell, requirement: str) -> None:
+    """Give the matrix the framework's own index, which alone has its build without CUDA."""
+    facts, matrix = edited.facts, edited.survey().matrix
+    address = facts.frameworks[cell.framework].vendor_index
+    routed = {name for index in indexes_for(matrix, CPU, CPU) for name in index.packages}
+    if not requirement.endswith(_LOCAL_CPU) or not address or cell.framework in routed:
+        return
+    pairs = facts.releases[cell.framework][cell.version].paired_packages
+    name = f"{FOLDERS.get(cell.framework, cell.framework)}-{CPU}"
+    packages = flow_list([cell.framework, *pairs])
+    value = f'{{url: "https://{address}/{CPU}", packages: {{{CPU}: {packages}}}}}'
+    if edited.node("indexes") is not None:
+        edited.add_entry(("indexes",), name, value)
+    else:
+        after = "stacks" if matrix.stacks else "operating_systems"
+        edited.add_block((), f"indexes:\n  {name}: {value}", after)
 
 
 def _add_packages(edited: MatrixText, cell: NewCell, stack: str) -> None:
@@ -162,6 +187,8 @@ def _add_packages(edited: MatrixText, cell: NewCell, stack: str) -> None:
     path = ("families", cell.family)
     requirement = _requirement(edited.facts, cell, matrix)
     edited.add_entry((*path, "packages"), kind, f'["{requirement}"]')
+    if kind == CPU:
+        _add_index(edited, cell, requirement)
     of_cuda = {name: pairs for name, pairs in family.paired_packages.items() if name != CPU}
     if kind != CPU and of_cuda and kind not in of_cuda and edited.node(*path, "paired_packages"):
         pairs = flow_list(next(reversed(of_cuda.values())))
@@ -190,6 +217,8 @@ def _add_family(edited: MatrixText, cell: NewCell, stack: str, system: str) -> N
         f'  defaults: {{python: "{cell.python}", os: {system}}}',
     ]
     edited.add_block(("families",), "\n".join(lines))
+    if kind == CPU:
+        _add_index(edited, cell, requirement)
 
 
 def _spare(edited: MatrixText, point: Point) -> None:

@@ -2,7 +2,10 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
+
+from packaging.utils import canonicalize_name
 
 from dlimg.document.versions import numbers
 from dlimg.errors import Negative, Problem
@@ -10,7 +13,8 @@ from dlimg.facts.load import Facts
 from dlimg.facts.model import Distribution
 from dlimg.matrix.add import shortest
 from dlimg.matrix.cudnn import override_of
-from dlimg.matrix.leaders import accelerator_kind
+from dlimg.matrix.indexes import indexes_for
+from dlimg.matrix.leaders import accelerator_kind, package_of
 from dlimg.matrix.model import AXES, FAMILY, CellSelector, Exclude, Family, Matrix
 from dlimg.matrix.required_checks import ANY, CUDA
 from dlimg.matrix.survey import Point, Survey
@@ -75,6 +79,7 @@ def remove_cells(text: str, source: str, facts: Facts, removed: RemovedCells) ->
     while _remove_unused(edited):
         pass
     _remove_packages(edited, before, removed.family)
+    _remove_indexes(edited, before)
     return edited.text
 
 
@@ -258,11 +263,17 @@ def _remove_values(edited: MatrixText, before: Survey, after: _AfterRemoval) -> 
         if system not in after.systems:
             edited.remove_value(("axes", "os"), system)
             edited.remove(("operating_systems", system))
-    for stack in matrix.stacks:
-        if stack not in after.stacks:
-            edited.remove(("stacks", stack))
+    _remove_stacks(edited, matrix, after)
     if after.family in after.axes:
         _derive_pythons(edited, before, after)
+
+
+def _remove_stacks(edited: MatrixText, matrix: Matrix, after: _AfterRemoval) -> None:
+    for stack in matrix.stacks:
+        if stack not in after.stacks:
+            for index in matrix.indexes:
+                edited.remove(("indexes", index.name, "packages", stack))
+            edited.remove(("stacks", stack))
 
 
 def _remove_axis_values(edited: MatrixText, family: Family, after: _AfterRemoval) -> None:
@@ -390,6 +401,35 @@ def _remove_packages(edited: MatrixText, before: Survey, family: str) -> None:
         for section in ("packages", "paired_packages"):
             if edited.node("families", family, section, kind) is not None:
                 edited.remove(("families", family, section, kind))
+
+
+def _remove_indexes(edited: MatrixText, before: Survey) -> None:
+    """Remove indexes that no cell uses any more, or that just the removed cells asked for."""
+    survey = edited.survey()
+    used = {
+        index.name
+        for accelerator in {point.accelerator for point in survey.points}
+        for index in indexes_for(
+            survey.matrix, accelerator, accelerator_kind(survey.matrix, accelerator)
+        )
+    }
+    had, has = _asked_for(before), _asked_for(survey)
+    for choice in survey.matrix.indexes:
+        routed = frozenset(chain.from_iterable(choice.packages.values()))
+        if choice.name not in used or (routed & had and not routed & has):
+            edited.remove(("indexes", choice.name))
+
+
+def _asked_for(survey: Survey) -> set[str]:
+    """Return the names of all packages that families with cells ask for."""
+    names: set[str] = set()
+    for point in survey.points:
+        family = survey.matrix.families[point.family]
+        kind = accelerator_kind(survey.matrix, point.accelerator)
+        for key in (ANY, kind):
+            names.update(map(package_of, family.packages.get(key, ())))
+            names.update(map(package_of, family.paired_packages.get(key, ())))
+    return {canonicalize_name(name) for name in names}
 
 
 def _selectors(matrix: Matrix) -> Iterator[tuple[Path, CellSelector]]:

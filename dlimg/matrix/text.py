@@ -57,13 +57,20 @@ class MatrixText:
         self.text = text
         self.source = source
         self.facts = facts
+        self.last_root = (text, read_nodes(text))
+        self.last_survey = (text, Survey(text, source, facts))
 
     @property
     def root(self) -> TextNode:
-        return read_nodes(self.text)
+        if self.last_root[0] != self.text:
+            self.last_root = (self.text, read_nodes(self.text))
+        return self.last_root[1]
 
     def survey(self) -> Survey:
-        return Survey(self.text, self.source, self.facts)
+        """Return the combinations of today's text. Raises BadInput."""
+        if self.last_survey[0] != self.text:
+            self.last_survey = (self.text, Survey(self.text, self.source, self.facts))
+        return self.last_survey[1]
 
     def node(self, *path: str | int) -> TextNode | None:
         """Return the node at a path if it is written there, and not merged or an alias."""
@@ -95,7 +102,7 @@ class MatrixText:
         """Remove an entry or item; a collection that would be empty goes with its last one."""
         parent = self.root.get(*path[:-1])
         last = path[-1]
-        if parent is None:
+        if parent is None or self.root.get(*path) is None:
             return
         if len(parent.items) == 1 and len(path) > 1:
             self.remove(path[:-1])

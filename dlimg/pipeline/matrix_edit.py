@@ -303,7 +303,9 @@ def _without_facts(
         name = family.defaults.get("os", family.axes["os"][0])
         system = facts.distributions[matrix.operating_systems[name].distribution]
     python = request.python or family.defaults.get("python", "") or system.python
-    cuda = parse_names.parse_cuda(facts, request.cuda) if request.cuda else CPU
+    stack = matrix.stacks.get(family.axes["accelerator"][0])
+    cuda = stack.cuda if stack else CPU
+    cuda = parse_names.parse_cuda(facts, request.cuda) if request.cuda else cuda
     return NewCell(
         family=family.name,
         framework=family.framework,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dlimg.cli.main import main
+from tests.support.matrix_to_edit import MATRIX
 
-SHIPPED = (Path(__file__).parents[3] / "matrix.yaml").read_text(encoding="utf-8")
 ADDED = "pytorch-2.6.0-cuda12.4-py3.13-debian13"
 
 
@@ -15,7 +15,7 @@ ADDED = "pytorch-2.6.0-cuda12.4-py3.13-debian13"
 def matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "matrix.yaml"
-    path.write_text(SHIPPED, encoding="utf-8")
+    path.write_text(MATRIX, encoding="utf-8")
     return path
 
 
@@ -39,7 +39,7 @@ def test_a_cell_is_added_once_and_removed_again(
     assert matrix.read_text(encoding="utf-8") == written
     assert main(["remove", name, "2.6"]) == 0
     assert f"removes {ADDED}\n" in capsys.readouterr().err
-    assert matrix.read_text(encoding="utf-8") == SHIPPED
+    assert matrix.read_text(encoding="utf-8") == MATRIX
     assert main(["remove", name, "2.6"]) == 0
     assert capsys.readouterr().err == "the matrix has no such cell: nothing to remove\n"
 
@@ -52,7 +52,7 @@ def test_a_dry_run_writes_nothing(
 ) -> None:
     assert main([*command, "--dry-run"]) == 0
     assert capsys.readouterr().out.startswith("--- matrix.yaml\n+++ matrix.yaml\n@@ ")
-    assert matrix.read_text(encoding="utf-8") == SHIPPED
+    assert matrix.read_text(encoding="utf-8") == MATRIX
     assert list(matrix.parent.iterdir()) == [matrix]
 
 
@@ -65,7 +65,7 @@ def test_what_cannot_exist_is_answered_as_by_why(
     assert "To have one of them in the matrix:\n  dlimg add pytorch 2.6.0 --cuda 12.4\n" in (
         printed.out
     )
-    assert matrix.read_text(encoding="utf-8") == SHIPPED
+    assert matrix.read_text(encoding="utf-8") == MATRIX
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_what_is_refused_changes_nothing(
     assert main(command) == code
     printed = capsys.readouterr()
     assert message in printed.out + printed.err
-    assert matrix.read_text(encoding="utf-8") == SHIPPED
+    assert matrix.read_text(encoding="utf-8") == MATRIX
 
 
 @pytest.mark.usefixtures("matrix")
@@ -115,6 +115,31 @@ def test_numpy_is_mentioned_where_the_release_is_too_old_for_its_newest(
     assert "cuda12.1:" in matrix.read_text(encoding="utf-8")
 
 
+def test_a_family_without_facts_is_not_checked(
+    matrix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = MATRIX.replace("framework: jax", "framework: none")
+    matrix.write_text(text, encoding="utf-8")
+    assert main(["add", "jax", "99.1", "--cuda", "12.9"]) == 0
+    assert "adds jax-99.1-cuda12.9-py3.13-debian13 (" in capsys.readouterr().err
+    assert main(["remove", "jax", "99.1"]) == 0
+    assert matrix.read_text(encoding="utf-8") == text
+
+
+def test_locks_that_nothing_uses_any_more_are_named(
+    matrix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["add", "jax", "0.10.0", "--cpu"]) == 0
+    name = "jax-0.10.0-cpu-py3.13-debian13"
+    (matrix.parent / "locks").mkdir()
+    (matrix.parent / "locks" / f"{name}.json").write_text("{}")
+    capsys.readouterr()
+    assert main(["remove", "jax", "0.10.0"]) == 0
+    assert f"locks/{name}.json: no cell uses this lock\n  hint: delete it\n" in (
+        capsys.readouterr().err
+    )
+
+
 def test_what_is_left_open_is_as_in_the_matrix(
     matrix: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,7 +155,7 @@ def test_what_is_left_open_is_as_in_the_matrix(
 def test_line_ends_mode_and_a_link_are_kept(
     matrix: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    windows = f"\ufeff{SHIPPED}".replace("\n", "\r\n").encode()
+    windows = f"\ufeff{MATRIX}".replace("\n", "\r\n").encode()
     real = matrix.parent / "elsewhere" / "m.yaml"
     real.parent.mkdir()
     real.write_bytes(windows)
