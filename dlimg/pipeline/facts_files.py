@@ -19,9 +19,14 @@ FACTS: Final = Path(__file__).parent.parent / "facts"
 _FORMS: Final = ("model.py", "parse.py", "schema.py")
 
 
-def read_facts(folder: Path | None = None) -> Facts:
-    """Return all facts; `folder` as for `read_rows`. Raises BadInput for a malformed file."""
-    return facts_of({f"{name}.yaml": read_rows(name, folder) for name in subject_names()})
+def read_facts() -> Facts:
+    """Return all facts. Raises BadInput for a malformed file."""
+    return _facts(tuple((name, read_text(_file(name))) for name in subject_names()))
+
+
+@cache
+def _facts(texts: tuple[tuple[str, str], ...]) -> Facts:
+    return facts_of({f"{name}.yaml": _rows(name, text, _folder()) for name, text in texts})
 
 
 def subject_names() -> list[str]:
@@ -36,8 +41,18 @@ def read_rows(subject: str, folder: Path | None = None) -> Rows:
     cache), under a name with the digest of the YAML. A cache that cannot be read or written is
     ignored.
     """
-    text = read_text(FACTS / f"{subject}.yaml")
-    folder = folder or Context.of(os.environ, print).cache / "facts"
+    return _rows(subject, read_text(_file(subject)), folder or _folder())
+
+
+def _file(subject: str) -> Path:
+    return FACTS / f"{subject}.yaml"
+
+
+def _folder() -> Path:
+    return Context.of(os.environ, print).cache / "facts"
+
+
+def _rows(subject: str, text: str, folder: Path) -> Rows:
     path = folder / f"{subject}-{_digest(text)}.json"
     rows = _cached(path)
     if rows is None:

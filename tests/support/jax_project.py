@@ -1,14 +1,8 @@
 """A small project: JAX for CPU, of whose two cells the locks are those of this project."""
 
-import atexit
-import shutil
-import tempfile
-from functools import cache
 from pathlib import Path
 
 import pytest
-
-from dlimg.pipeline.facts_files import read_facts
 
 ROOT = Path(__file__).parents[2]
 CELL = "jax-0.12.0.1-cpu-py3.13-debian13"
@@ -45,14 +39,3 @@ def enter_project(folder: Path, monkeypatch: pytest.MonkeyPatch, *locked: str) -
     write_project(folder, *locked)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-    (folder / "cache/dlimg").mkdir(parents=True)
-    (folder / "cache/dlimg/facts").symlink_to(_parsed_facts())
-
-
-@cache
-def _parsed_facts() -> Path:
-    """Return a folder with the parsed facts, so that no test parses them again."""
-    folder = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder)
-    read_facts(folder)
-    return folder
