@@ -10,6 +10,8 @@ GPU = "unit/check_scripts/test_gpu.py"
 MORE = "unit/check_scripts/test_gpu_work.py"
 FAMILIES = "unit/check_scripts/test_rapids_and_vllm.py"
 REAL = "engine/test_checks_sabotage.py"
+TAG = "engine/test_tag_sabotage.py"
+PACKAGES = "engine/test_packages_sabotage.py"
 SOURCES = "engine/test_file_sources_sabotage.py"
 RUNTIME = "engine/test_runtime_sabotage.py"
 
@@ -74,15 +76,15 @@ SABOTAGE = {
         (GPU, "test_nvidia_smi_and_nvml_agree"),
         (REAL, "test_an_nvidia_smi_that_lies_does_not_pass"),
     ],
-    "pip_check": [(REAL, "test_packages_that_the_lock_does_not_name_fail")],
+    "pip_check": [(PACKAGES, "test_packages_that_the_lock_does_not_name_fail")],
     "os_packages_unmodified": [
         (RUNTIME, "test_an_image_that_is_spoilt_fails"),
         ("unit/check_scripts/test_system_files.py", "test_differences_from_the_packages_fail"),
     ],
     "tag_matches_image": [
-        (REAL, "test_a_tag_that_lies_fails"),
-        (REAL, "test_an_image_that_its_tag_does_not_tell_of_fails"),
-        (REAL, "test_an_image_that_runs_as_root_fails"),
+        (TAG, "test_a_tag_that_lies_fails"),
+        (TAG, "test_an_image_that_its_tag_does_not_tell_of_fails"),
+        (TAG, "test_an_image_that_runs_as_root_fails"),
         ("unit/builders/test_image_packages.py", "test_a_package_more_or_another_version_is_a_lie"),
     ],
 }
