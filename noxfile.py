@@ -19,6 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ROOT / "requirements"
 ACTIONLINT = LOCKS / "actionlint"
 FAST = "not engine and not gpu and not slow"
+USUAL = "not slow and not sabotage"
 
 
 def prepare(session: nox.Session, *sets: str) -> None:
@@ -47,9 +48,9 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests but the slow ones, on a real engine: `nox -s tests -- [PYTEST OPTION...]`."""
+    """Run the usual tests, on a real engine: `nox -s tests -- [PYTEST OPTION...]`."""
     prepare(session, "tests")
-    session.run("pytest", *SHARED, "-m", "not slow", *session.posargs)
+    session.run("pytest", *SHARED, "-m", USUAL, *session.posargs)
 
 
 @nox.session
@@ -59,7 +60,7 @@ def tests_newest(session: nox.Session) -> None:
     newest = ("--upgrade", "--upgrade-strategy", "eager")
     session.install("--quiet", *newest, "-e", ".", *PROJECT["dependency-groups"]["tests"])
     session.run("python", "-m", "pip", "list")
-    session.run("pytest", *SHARED, "-m", "not slow", *session.posargs)
+    session.run("pytest", *SHARED, "-m", USUAL, *session.posargs)
 
 
 @nox.session
@@ -82,6 +83,13 @@ def slow(session: nox.Session) -> None:
     prepare(session, "tests")
     thorough = ("-m", "slow or hypothesis", "--hypothesis-profile", "thorough")
     session.run("pytest", *SHARED, *thorough, *session.posargs)
+
+
+@nox.session
+def sabotage(session: nox.Session) -> None:
+    """Run all rows of the tables of sabotages; `nox -s tests` runs some of each kind."""
+    prepare(session, "tests")
+    session.run("pytest", *SHARED, "-m", "sabotage", *session.posargs)
 
 
 @nox.session

@@ -48,7 +48,6 @@ PACKAGE_LISTS = {
         sabotage(f"rm -r {PACKAGES}/opt_einsum", "files are gone or changed: opt_einsum/"),
         sabotage(f"truncate -s -1 {LIBRARY}", "jaxlib/libjax_common.so"),
         sabotage(f"sed -i /^scipy/d {NOTED}", "the image notes none"),
-        sabotage(f"touch {PACKAGES}/sitecustomize.py", "/sitecustomize.py came with no package"),
     ],
     "NumPy twice": [
         sabotage(installed(f"--target {OVERLAY}"), "greeting: locked not, installed 1.0"),
@@ -61,7 +60,6 @@ PACKAGE_LISTS = {
             f"sed -i '/^scipy/s/sha256:..../sha256:0000/' {NOTED}",
             "scipy: the image notes another sha256 than the lock's",
         ),
-        sabotage(f"touch {OVERLAY}/jax.pth", "/jax.pth came with no package"),
         sabotage(
             f"cd {PACKAGES}/jax/numpy/__pycache__; cp fft.*.pyc linalg.*.pyc",
             "byte code of another source",
@@ -77,13 +75,17 @@ PACKAGE_LISTS = {
     ],
     "a changed file": [
         sabotage(f"sed -i s/2/3/ {PACKAGES}/numpy/version.py", "gone or changed: numpy/version.py"),
+        sabotage(f"touch {PACKAGES}/sitecustomize.py", "/sitecustomize.py came with no package"),
         sabotage(FORGED, "jax/__pycache__/__init__.cpython-313.pyc: not what its source compiles"),
     ],
-    "lists of files": [
+    "a changed list of files, and a file in the home": [
         sabotage(
             f"cd {PACKAGES}; echo '# x' >> numpy/version.py; {RECORDED}",
             "numpy: its RECORD is not that of the lock's wheel",
         ),
+        sabotage(f"touch {OVERLAY}/jax.pth", "/jax.pth came with no package"),
+    ],
+    "lists of files": [
         sabotage(
             f"sed -i 's/^scipy.version.py,.*/scipy\\/version.py,,/' {PACKAGES}/scipy-*/RECORD",
             "gone or changed: scipy/version.py",

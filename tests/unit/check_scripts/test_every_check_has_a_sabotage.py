@@ -1,7 +1,11 @@
 """Each check script has tests in which it must fail; a script without one fails here."""
 
 import ast
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.support.check_scripts import SCRIPTS
 
@@ -14,6 +18,9 @@ TAG = "engine/test_tag_sabotage.py"
 PACKAGES = "engine/test_packages_sabotage.py"
 SOURCES = "engine/test_file_sources_sabotage.py"
 RUNTIME = "engine/test_runtime_sabotage.py"
+
+# Markers of the tests that `nox -s tests` leaves out.
+LATER = {"sabotage", "slow", "gpu"}
 
 # What is spoilt: a real image, its environment, or a machine that is made up; and the tests.
 SABOTAGE = {
@@ -112,3 +119,24 @@ def test_every_named_test_exists_and_expects_a_verdict() -> None:
         assert any(isinstance(node, ast.Assert) for node in ast.walk(functions[name])), (
             f"{file}: {name} asserts nothing"
         )
+
+
+def test_every_check_has_a_sabotage_in_the_usual_session() -> None:
+    """The others of a table may have a marker, and run in sessions of their own."""
+    for check, rows in SABOTAGE.items():
+        assert any(has_usual_rows(file, name) for file, name in rows), check
+
+
+def has_usual_rows(file: str, name: str) -> bool:
+    module = importlib.import_module(f"tests.{file.removesuffix('.py').replace('/', '.')}")
+    marks = getattr(getattr(module, name), "pytestmark", [])
+    if LATER & {mark.name for mark in marks}:
+        return False
+    tables = [mark.args[1] for mark in marks if mark.name == "parametrize"]
+    return all(any(not LATER & set(markers(row)) for row in table) for table in tables)
+
+
+def markers(row: object) -> Iterator[str]:
+    """Yield the names of the markers of a row of a table."""
+    if isinstance(row, type(pytest.param())):
+        yield from (mark.name for mark in row.marks)
