@@ -7,6 +7,7 @@ import pytest
 
 from dlimg.cli.main import main
 from tests.support.matrix_to_edit import MATRIX
+from tests.support.package_index import made_wheel, package_index
 
 ADDED = "pytorch-2.6.0-cuda12.4-py3.13-debian13"
 
@@ -170,6 +171,36 @@ def test_line_ends_mode_and_a_link_are_kept(
     assert stat.S_IMODE(real.stat().st_mode) == 0o600
     assert main(["remove", "jax", "0.10.0"]) == 0
     assert real.read_bytes() == windows
+
+
+OWN = """\
+operating_systems:
+  debian12: {distribution: Debian 12, image: "debian:bookworm-slim"}
+families:
+  own:
+    framework: none
+    axes: {version: ["1.0"], accelerator: [cpu], flavour: [runtime]}
+    packages: {cpu: ["numlike=={version}"]}
+    defaults: {python: "3.11", os: debian12}
+"""
+
+
+def test_the_new_cell_is_locked_at_once_if_asked_for(
+    matrix: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    matrix.write_text(OWN)
+    wheels = [made_wheel("numlike", version) for version in ("1.0", "2.0")]
+    with package_index(*wheels, made_wheel("pip", "26.3")) as index:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+        monkeypatch.setenv("HOME", str(matrix.parent))
+        monkeypatch.setenv("UV_CACHE_DIR", str(matrix.parent / "uv"))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(matrix.parent / "cache"))
+        assert main(["add", "own", "2.0", "--lock"]) == 0
+    name = "own-2.0-cpu-py3.11-debian12"
+    printed = capsys.readouterr().err
+    assert f"{name}: written\n" in printed
+    assert f"next: `dlimg lock {name}`" not in printed
+    assert [path.stem for path in (matrix.parent / "locks").glob("*.json")] == [name]
 
 
 @pytest.mark.usefixtures("matrix")
