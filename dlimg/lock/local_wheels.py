@@ -5,11 +5,15 @@ import hashlib
 import shutil
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
+from typing import Final
 
 from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.model import Lock, Wheel
+
+_INDEX_VARIABLES: Final = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 
 
 def wheel_folders(flags: Sequence[str], context: Context) -> tuple[Path, ...]:
@@ -23,9 +27,18 @@ def wheel_folders(flags: Sequence[str], context: Context) -> tuple[Path, ...]:
     # uv splits at commas, pip at white space.
     uv = context.environment.get("UV_FIND_LINKS", "").split(",")
     pip = context.environment.get("PIP_FIND_LINKS", "").split()
-    names = (name.strip().removeprefix("file://") for name in (*flags, *uv, *pip))
+    indexes = (context.environment.get(name, "").split() for name in _INDEX_VARIABLES)
+    of_indexes = [str(path) for entry in chain(*indexes) if (path := folder_of_index(entry))]
+    names = (name.strip().removeprefix("file://") for name in (*flags, *uv, *pip, *of_indexes))
     folders = (Path(name).absolute() for name in names if name and Path(name).is_dir())
     return tuple(dict.fromkeys(folders))
+
+
+def folder_of_index(entry: str) -> Path | None:
+    """Return the folder of an index `file://FOLDER` that has wheels and no pages of packages."""
+    scheme, _, path = entry.rpartition("=")[2].partition("file://")
+    folder = Path(path)
+    return folder if path and not scheme and next(folder.glob("*.whl"), None) else None
 
 
 def find_local_wheel(folders: Sequence[Path], wheel: Wheel, *, where: str = "") -> Path | None:

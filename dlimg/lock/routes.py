@@ -97,7 +97,7 @@ def index_tables(
 
 
 def with_index(wheel: ResolvedWheel, index: str, folders: Sequence[Path]) -> ResolvedWheel:
-    """Return a routed wheel with its index, at the path that a folder has it at, if one does."""
+    """Return a wheel with its index, or none, at the path that a folder has it at, if one does."""
     address = wheel.address
     if wheel.local:
         paths = (folder / wheel.file for folder in folders)

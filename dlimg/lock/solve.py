@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from dlimg.errors import BadInput, Negative, NetworkFailure
+from dlimg.lock.folder_wheels import (
+    folder_packages,
+    hint_without_wheel,
+    link_packages,
+    named_in,
+    requirement_of,
+)
 from dlimg.lock.pylock import ResolvedWheel, parse_pylock
 from dlimg.lock.request import LockRequest
 from dlimg.lock.routes import (
@@ -40,6 +47,8 @@ _NO_SOLUTION: Final = "No solution found"
 _CONSTRAINTS: Final = "constraints.txt"
 _OVERRIDES: Final = "overrides.txt"
 _ANSWER: Final = "pylock.toml"
+_LINKS: Final = "links"
+_VERSION_HINT: Final = "correct the version, or exclude the cell with a `why`"
 
 
 class SolverResult(Protocol):
@@ -94,10 +103,19 @@ class NoSolution(BadInput):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
-    """What earlier answers of uv showed: packages to hold to the CUDA minor, and routed ones."""
+    """What earlier answers of uv showed: packages to hold to the CUDA minor, and routed ones.
+
+    `from_folders` are packages that the index has no wheel of. `alone` is true for a question
+    about the requirements without what they require.
+    """
 
     constrained: frozenset[str] = frozenset()
     routed: frozenset[str] = frozenset()
+    from_folders: frozenset[str] = frozenset()
+    alone: bool = False
+
+
+_NO_ATTEMPT: Final = _Attempt()
 
 
 def is_passed_to_uv(variable: str) -> bool:
@@ -118,24 +136,59 @@ def solve(
         try:
             wheels = _run_uv(request, solver, attempt, prefer=prefer)
         except NoSolution as error:
-            missing = _routed_in(request, str(error)) - attempt.routed
-            if not missing:
-                raise
-            attempt = replace(attempt, routed=attempt.routed | missing)
+            attempt = _next_attempt(request, solver, attempt, error)
             continue
         missing = routed_packages(request, [wheel.name for wheel in wheels]) - attempt.routed
         violations = _violations(request, wheels)
         if not violations and not missing:
-            _check_origin(request, wheels)
+            _check_origin(request, wheels, attempt)
             return wheels
-        attempt = _Attempt(
-            constrained=attempt.constrained | violations, routed=attempt.routed | missing
+        attempt = replace(
+            attempt,
+            constrained=attempt.constrained | violations,
+            routed=attempt.routed | missing,
         )
     raise NoSolution(
         f"{', '.join(sorted(violations))} cannot be held to the stack's CUDA",
         where=request.where,
         hint="list the package under the stack's `exceptions` with a `why`",
     )
+
+
+def _next_attempt(
+    request: LockRequest, solver: UvSolver, attempt: _Attempt, error: NoSolution
+) -> _Attempt:
+    """Return another attempt with routed packages and folders' wheels that uv's report names.
+
+    Raises the error if there is none.
+    """
+    routed = _routed_in(request, error.report) - attempt.routed
+    if routed:
+        return replace(attempt, routed=attempt.routed | routed)
+    known = folder_packages(request, solver.folders) - attempt.from_folders
+    without_wheel = frozenset(
+        name for name in named_in(error.report, known) if not _index_has(request, solver, name)
+    )
+    if without_wheel and not request.wants_folders:
+        return replace(attempt, from_folders=attempt.from_folders | without_wheel)
+    raise error
+
+
+def _index_has(request: LockRequest, solver: UvSolver, name: str) -> bool:
+    """Return whether the index has a usable wheel that fits the requirement of a package."""
+    question = replace(
+        request,
+        requirements=(requirement_of(request, name),),
+        constraints=(),
+        overrides=(),
+        cuda_rule=None,
+        indexes=(),
+    )
+    try:
+        _run_uv(question, solver, _Attempt(alone=True), prefer=())
+    except NoSolution:
+        return False
+    return True
 
 
 def _routed_in(request: LockRequest, text: str) -> frozenset[str]:
@@ -145,18 +198,21 @@ def _routed_in(request: LockRequest, text: str) -> frozenset[str]:
 
 
 def uv_argv(
-    request: LockRequest, solver: UvSolver, folder: Path, *, is_routed: bool = False
+    request: LockRequest, solver: UvSolver, folder: Path, attempt: _Attempt = _NO_ATTEMPT
 ) -> list[str]:
     """Return the command, which needs no target Python here.
 
     It reads requirements from stdin, or those with indexes of their own from a pyproject.toml.
     """
     links = solver.folders if request.wants_folders else ()
+    if attempt.from_folders:
+        links = (*links, folder / _LINKS)
     return [
-        *(solver.uv, "pip", "compile", PROJECT_FILE if is_routed else "-", "--quiet"),
+        *(solver.uv, "pip", "compile", PROJECT_FILE if attempt.routed else "-", "--quiet"),
         *("--python", solver.interpreter, "--no-python-downloads"),
         *("--python-version", request.python, "--python-platform", request.platform),
         *("--only-binary", ":all:", "--no-header", "--no-annotate"),
+        *(("--no-deps",) if attempt.alone else ()),
         *("--constraints", str(folder / _CONSTRAINTS)),
         *(("--overrides", str(folder / _OVERRIDES)) if request.overrides else ()),
         *(word for link in links for word in ("--find-links", str(link))),
@@ -192,10 +248,12 @@ def _run_uv(
             )
             project = project_file(request, attempt.routed, tables)
             (folder / PROJECT_FILE).write_text(project, encoding="utf-8")
+        if attempt.from_folders:
+            link_packages(attempt.from_folders, solver.folders, folder / _LINKS)
         if prefer:
             (folder / _ANSWER).write_text(preferences(prefer), encoding="utf-8")
         ended = solver.run(
-            uv_argv(request, solver, folder, is_routed=bool(attempt.routed)),
+            uv_argv(request, solver, folder, attempt),
             env={
                 name: value for name, value in solver.environment.items() if is_passed_to_uv(name)
             },
@@ -209,7 +267,7 @@ def _run_uv(
     wheels = parse_pylock(text, python=request.python, platform=request.platform)
     return tuple(
         with_index(wheel, request.index_of(wheel.name), solver.folders)
-        if wheel.name in attempt.routed
+        if wheel.name in attempt.routed | attempt.from_folders
         else wheel
         for wheel in wheels
     )
@@ -227,12 +285,14 @@ def _violations(request: LockRequest, wheels: Sequence[ResolvedWheel]) -> frozen
     return frozenset(wheel.name for wheel in wheels if rule.refuses(wheel.name, wheel.version))
 
 
-def _check_origin(request: LockRequest, wheels: Sequence[ResolvedWheel]) -> None:
+def _check_origin(request: LockRequest, wheels: Sequence[ResolvedWheel], attempt: _Attempt) -> None:
     """Refuse local wheels without a requirement for them: settings of uv brought them in."""
     if request.wants_folders:
         return
     for wheel in wheels:
-        if not wheel.index and (wheel.local or "+" in wheel.version):
+        if wheel.index or wheel.name in attempt.from_folders:
+            continue
+        if wheel.local or "+" in wheel.version:
             raise BadInput(
                 f"uv took {wheel.name} {wheel.version}, which no requirement asks for",
                 where=request.where,
@@ -280,7 +340,7 @@ def _no_solution(
             "under the stack's `exceptions` with a `why`"
         )
     else:
-        hint = "correct the version, or exclude the cell with a `why`"
+        hint = hint_without_wheel(reason, request.name) or _VERSION_HINT
     failure = NoSolution(
         f"no versions fit together{blame}; uv says: {reason[:LONGEST_REASON]}{_of_index(asked)}",
         where=request.where,

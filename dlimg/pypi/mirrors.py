@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from dlimg.context import Context
 from dlimg.errors import BadInput
+from dlimg.lock.local_wheels import folder_of_index
 from dlimg.lock.routes import variable_part
 from dlimg.pypi.settings_files import pip_file_indexes, uv_file_indexes
 
@@ -47,7 +48,7 @@ def mirrors(context: Context) -> Mirrors:
     else:
         default = variables.get("UV_DEFAULT_INDEX") or variables.get("UV_INDEX_URL", "")
         extra = f"{variables.get('UV_INDEX', '')} {variables.get('UV_EXTRA_INDEX_URL', '')}"
-    entries = [named_index(entry) for entry in extra.split()]
+    entries = [named_index(entry) for entry in extra.split() if not folder_of_index(entry)]
     of_uv = uv_file_indexes(context)
     further = [entry for entry in (*entries, *of_uv.extra) if entry[0] not in context.indexes]
     named = [entry for entry in (*entries, *of_uv.extra, *of_uv.named) if entry[0]]

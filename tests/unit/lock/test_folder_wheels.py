@@ -1,0 +1,88 @@
+"""A wheel in a folder counts where the index has none of its package, with a real uv."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dlimg.errors import BadInput
+from dlimg.lock.local_wheels import wheel_folders
+from tests.support.index_project import DEFAULT, IndexProject
+from tests.support.package_index import PackageIndexServer, made_wheel, package_index
+
+SOURCES = ("sourcelike-1.0.tar.gz", b"no wheel of it")
+OWN = made_wheel("sourcelike", "1.0", requires=["numlike"])
+
+
+@pytest.fixture
+def index() -> Iterator[PackageIndexServer]:
+    with package_index(*DEFAULT, SOURCES) as server:
+        yield server
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    # The others would change what the index has: a newer release and a local version.
+    for file, content in (OWN, made_wheel("numlike", "3.0"), made_wheel("pip", "26.3+mine")):
+        (wheels / file).write_bytes(content)
+    return wheels
+
+
+def project(
+    tmp_path: Path, index: PackageIndexServer, packages: str = "[sourcelike]", **variables: str
+) -> IndexProject:
+    own = IndexProject(folder=tmp_path, default=index.url, packages=packages, variables=variables)
+    own.write("")
+    return own
+
+
+@pytest.mark.parametrize("packages", ["[sourcelike]", "['sourcelike==1.0']", "[needs-it]"])
+def test_the_folder_has_the_only_wheel(
+    tmp_path: Path, index: PackageIndexServer, folder: Path, packages: str
+) -> None:
+    index.files |= dict([made_wheel("needs-it", "1.0", requires=["sourcelike"])])
+    own = project(tmp_path, index, packages)
+    own.lock([str(folder)])
+    versions = {wheel.name: (wheel.version, wheel.local) for wheel in own.locked.wheels}
+    versions.pop("needs-it", None)
+    assert versions == {
+        "sourcelike": ("1.0", True),
+        "numlike": ("2.0", False),
+        "pip": ("26.3", False),
+    }
+    assert own.locked.local, "a lock with a wheel of one's own is not committed"
+
+
+@pytest.mark.parametrize("variable", ["UV_FIND_LINKS", "PIP_FIND_LINKS", "UV_INDEX"])
+def test_folders_of_the_environment(
+    tmp_path: Path, index: PackageIndexServer, folder: Path, variable: str
+) -> None:
+    value = folder.as_uri() if variable == "UV_INDEX" else str(folder)
+    own = project(tmp_path, index, **{variable: value})
+    own.lock()
+    assert own.locked.version_of("sourcelike") == "1.0"
+    assert wheel_folders((), own.context) == (folder,)
+
+
+def test_a_wheel_of_another_python_does_not_count(
+    tmp_path: Path, index: PackageIndexServer
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    file, content = made_wheel("sourcelike", "1.0", tag="cp39-cp39-linux_x86_64")
+    (other / file).write_bytes(content)
+    with pytest.raises(BadInput, match="no usable wheels"):
+        project(tmp_path, index).lock([str(other)])
+
+
+def test_the_hint_names_the_ways_out(tmp_path: Path, index: PackageIndexServer) -> None:
+    own = project(tmp_path, index)
+    with pytest.raises(BadInput) as caught:
+        own.lock()
+    hint = caught.value.problems[0].hint
+    for way in ("--find-links", f"`dlimg wheel sourcelike --for {own.cell.id}`", "`indexes`"):
+        assert way in hint
+    assert os.linesep not in hint
