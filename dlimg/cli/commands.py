@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "pick": "Say which tag runs on a GPU and driver, and why others do not.",
     "eject": "Copy templates or checks that come with dlimg into the project, to change them.",
     "lint": "Check the matrix and its locks against the facts.",
+    "wheel": "Build the wheel of a package that has none, in a container of a cell's system.",
     "lock": "Resolve cells to exact wheels, and write the locks.",
     "render": "Write the Dockerfile of each locked cell.",
     "plan": "Show what would be built, as data.",

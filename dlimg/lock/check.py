@@ -128,7 +128,8 @@ def _misrouted(request: LockRequest, lock: Lock) -> Iterator[str]:
     names = {index.name for index in request.indexes}
     for wheel in lock.wheels:
         index = request.index_of(wheel.name)
-        if wheel.index == index:
+        # A folder's wheel of a public version: its index had none.
+        if wheel.index == index or (wheel.local and "+" not in wheel.version):
             continue
         if wheel.index and wheel.index not in names:
             yield f"{wheel.name} is from the index {wheel.index}, which the matrix does not have"

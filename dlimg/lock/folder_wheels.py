@@ -7,6 +7,7 @@ from typing import Final
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
+from dlimg.lock.built_wheels import fits_system
 from dlimg.lock.pylock import compatible_tag_ranks
 from dlimg.lock.request import LockRequest, package_name
 from dlimg.lock.routes import wheel_name
@@ -26,12 +27,12 @@ def folder_packages(request: LockRequest, folders: Sequence[Path]) -> frozenset[
     """
     ranks = compatible_tag_ranks(request.python, request.platform)
     names = set()
-    for path in _wheels(folders):
+    for path in _wheels(folders, request.system):
         try:
             name, version, _, tags = parse_wheel_filename(path.name)
         except InvalidWheelFilename:
             continue
-        if not version.local and not request.index_of(name) and any(tag in ranks for tag in tags):
+        if not version.local and any(tag in ranks for tag in tags):
             names.add(str(name))
     return frozenset(names)
 
@@ -41,10 +42,12 @@ def requirement_of(request: LockRequest, name: str) -> str:
     return next((text for text in request.requirements if package_name(text) == name), name)
 
 
-def link_packages(names: Collection[str], folders: Sequence[Path], target: Path) -> None:
+def link_packages(
+    names: Collection[str], folders: Sequence[Path], target: Path, *, system: str
+) -> None:
     """Link the folders' wheels of these packages, without local versions, into a new folder."""
     target.mkdir()
-    for path in _wheels(folders):
+    for path in _wheels(folders, system):
         link = target / path.name
         if wheel_name(path.name) in names and "+" not in path.name and not link.exists():
             link.symlink_to(path)
@@ -68,6 +71,7 @@ def hint_without_wheel(report: str, cell: str) -> str:
     )
 
 
-def _wheels(folders: Sequence[Path]) -> Iterator[Path]:
+def _wheels(folders: Sequence[Path], system: str) -> Iterator[Path]:
     for folder in folders:
-        yield from sorted(folder.glob("*.whl"))
+        if fits_system(folder, system):
+            yield from sorted(folder.glob("*.whl"))

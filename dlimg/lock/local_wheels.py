@@ -11,6 +11,7 @@ from typing import Final
 
 from dlimg.context import Context
 from dlimg.errors import BadInput
+from dlimg.lock.built_wheels import built_folders
 from dlimg.model import Lock, Wheel
 
 _INDEX_VARIABLES: Final = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")
@@ -18,6 +19,8 @@ _INDEX_VARIABLES: Final = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_UR
 
 def wheel_folders(flags: Sequence[str], context: Context) -> tuple[Path, ...]:
     """Return the extra wheel folders in order, without repeats, URLs and missing folders.
+
+    The folders of wheels that `dlimg wheel` built come last.
 
     Raises BadInput for a missing folder of the command line.
     """
@@ -30,8 +33,8 @@ def wheel_folders(flags: Sequence[str], context: Context) -> tuple[Path, ...]:
     indexes = (context.environment.get(name, "").split() for name in _INDEX_VARIABLES)
     of_indexes = [str(path) for entry in chain(*indexes) if (path := folder_of_index(entry))]
     names = (name.strip().removeprefix("file://") for name in (*flags, *uv, *pip, *of_indexes))
-    folders = (Path(name).absolute() for name in names if name and Path(name).is_dir())
-    return tuple(dict.fromkeys(folders))
+    folders = [Path(name).absolute() for name in names if name and Path(name).is_dir()]
+    return tuple(dict.fromkeys((*folders, *built_folders(context))))
 
 
 def folder_of_index(entry: str) -> Path | None:

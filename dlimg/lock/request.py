@@ -52,7 +52,8 @@ class LockRequest:
     """The input of a lock; `name` and `where`, for messages, are not part of the digest.
 
     `overrides` replace what any package requires of the packages that they name. `indexes` are
-    not part of the digest: a lock says of each wheel which index it is from.
+    not part of the digest: a lock says of each wheel which index it is from. Neither is `system`,
+    the suite of a cell's operating system, which wheels built on it are for.
     """
 
     name: str
@@ -64,6 +65,7 @@ class LockRequest:
     platform: str
     overrides: tuple[str, ...] = ()
     indexes: tuple[NamedIndex, ...] = ()
+    system: str = ""
 
     @property
     def digest(self) -> str:
@@ -140,6 +142,7 @@ def cell_request(cell: Cell, stack_lock: Lock | None) -> LockRequest:
         python=cell.python,
         platform=cell.platform,
         indexes=cell.indexes,
+        system=cell.os.suite,
     )
 
 

@@ -15,6 +15,8 @@ from dlimg.lock.request import LockRequest, package_name
 from dlimg.model import NamedIndex
 
 PROJECT_FILE: Final = "pyproject.toml"
+# No index of a matrix has this name, which has a capital letter.
+FOLDERS: Final = "Folders"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,17 +45,24 @@ def routed_packages(request: LockRequest, further: Collection[str] = ()) -> froz
     return frozenset(name for name in names if request.index_of(name))
 
 
-def project_file(request: LockRequest, routed: Collection[str], tables: Mapping[str, str]) -> str:
+def project_file(
+    request: LockRequest,
+    routed: Collection[str],
+    tables: Mapping[str, str],
+    from_folders: Collection[str] = (),
+) -> str:
     """Return a pyproject.toml with the requirements and the index of each routed package.
 
     uv takes a routed package from its index alone, and only packages that are requirements have
-    an index: so all of them are. `tables` are the lines of each index by name.
+    an index: so all of them are. `tables` are the lines of each index by name; packages that
+    their index has no wheel of come from the one called FOLDERS.
     """
     named = set(map(package_name, request.requirements))
     requirements = [*request.requirements, *sorted(set(routed) - named)]
     sources = [
-        f"{json.dumps(name)} = {{ index = {json.dumps(request.index_of(name))} }}"
+        f"{json.dumps(name)} = {{ index = {json.dumps(index)} }}"
         for name in sorted(routed)
+        for index in (FOLDERS if name in from_folders else request.index_of(name),)
     ]
     lines = [
         "[project]",
@@ -92,8 +101,13 @@ def index_tables(
         flat = scratch / index.name
         if not _link_wheels(packages, folders, flat):
             raise unreachable(index.name, access, packages, where=request.where)
-        tables[index.name] = f'url = {json.dumps(str(flat))}\nformat = "flat"\nexplicit = true'
+        tables[index.name] = flat_index(flat)
     return tables
+
+
+def flat_index(folder: Path) -> str:
+    """Return the lines of an index that is a folder of wheels."""
+    return f'url = {json.dumps(str(folder))}\nformat = "flat"\nexplicit = true'
 
 
 def with_index(wheel: ResolvedWheel, index: str, folders: Sequence[Path]) -> ResolvedWheel:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from dlimg.errors import BadInput, Negative, NetworkFailure
+from dlimg.lock.built_wheels import fits_system
 from dlimg.lock.folder_wheels import (
     folder_packages,
     hint_without_wheel,
@@ -18,9 +19,11 @@ from dlimg.lock.folder_wheels import (
 from dlimg.lock.pylock import ResolvedWheel, parse_pylock
 from dlimg.lock.request import LockRequest
 from dlimg.lock.routes import (
+    FOLDERS,
     PROJECT_FILE,
     ReachIndex,
     direct_access,
+    flat_index,
     index_tables,
     project_file,
     routed_packages,
@@ -182,10 +185,9 @@ def _index_has(request: LockRequest, solver: UvSolver, name: str) -> bool:
         constraints=(),
         overrides=(),
         cuda_rule=None,
-        indexes=(),
     )
     try:
-        _run_uv(question, solver, _Attempt(alone=True), prefer=())
+        _run_uv(question, solver, _Attempt(alone=True, routed=routed_packages(question)), prefer=())
     except NoSolution:
         return False
     return True
@@ -204,9 +206,10 @@ def uv_argv(
 
     It reads requirements from stdin, or those with indexes of their own from a pyproject.toml.
     """
-    links = solver.folders if request.wants_folders else ()
+    folders = [path for path in solver.folders if fits_system(path, request.system)]
+    links = folders if request.wants_folders else []
     if attempt.from_folders:
-        links = (*links, folder / _LINKS)
+        links = [*links, folder / _LINKS]
     return [
         *(solver.uv, "pip", "compile", PROJECT_FILE if attempt.routed else "-", "--quiet"),
         *("--python", solver.interpreter, "--no-python-downloads"),
@@ -238,18 +241,22 @@ def _run_uv(
         folder = Path(name)
         _write_lines(folder / _CONSTRAINTS, (*request.constraints, *rules))
         _write_lines(folder / _OVERRIDES, request.overrides)
+        if attempt.from_folders:
+            link_packages(
+                attempt.from_folders, solver.folders, folder / _LINKS, system=request.system
+            )
         if attempt.routed:
             tables = index_tables(
                 request,
-                attempt.routed,
+                attempt.routed - attempt.from_folders,
                 solver.reach,
                 folders=solver.folders,
                 scratch=folder,
             )
-            project = project_file(request, attempt.routed, tables)
+            if attempt.routed & attempt.from_folders:
+                tables[FOLDERS] = flat_index(folder / _LINKS)
+            project = project_file(request, attempt.routed, tables, attempt.from_folders)
             (folder / PROJECT_FILE).write_text(project, encoding="utf-8")
-        if attempt.from_folders:
-            link_packages(attempt.from_folders, solver.folders, folder / _LINKS)
         if prefer:
             (folder / _ANSWER).write_text(preferences(prefer), encoding="utf-8")
         ended = solver.run(
@@ -265,12 +272,18 @@ def _run_uv(
             raise _failure(request, limits, ended, solver)
         text = (folder / _ANSWER).read_text(encoding="utf-8")
     wheels = parse_pylock(text, python=request.python, platform=request.platform)
-    return tuple(
-        with_index(wheel, request.index_of(wheel.name), solver.folders)
-        if wheel.name in attempt.routed | attempt.from_folders
-        else wheel
-        for wheel in wheels
-    )
+    return tuple(_placed(wheel, request, solver, attempt) for wheel in wheels)
+
+
+def _placed(
+    wheel: ResolvedWheel, request: LockRequest, solver: UvSolver, attempt: _Attempt
+) -> ResolvedWheel:
+    """Return the wheel with its index, and with its own path if it is from a folder."""
+    if wheel.name in attempt.from_folders:
+        return with_index(wheel, "", solver.folders)
+    if wheel.name in attempt.routed:
+        return with_index(wheel, request.index_of(wheel.name), solver.folders)
+    return wheel
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:

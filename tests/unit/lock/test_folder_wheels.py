@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.errors import BadInput
+from dlimg.lock.check import check_locks
 from dlimg.lock.local_wheels import wheel_folders
 from tests.support.index_project import DEFAULT, IndexProject
 from tests.support.package_index import PackageIndexServer, made_wheel, package_index
@@ -54,6 +55,20 @@ def test_the_folder_has_the_only_wheel(
         "pip": ("26.3", False),
     }
     assert own.locked.local, "a lock with a wheel of one's own is not committed"
+
+
+def test_a_routed_package_without_a_wheel(
+    tmp_path: Path, index: PackageIndexServer, folder: Path
+) -> None:
+    own = project(tmp_path, index)
+    with package_index(SOURCES) as named:
+        own.route(named.url, "[sourcelike, numlike]")
+        named.files |= dict([made_wheel("numlike", "2.5")])
+        own.lock([str(folder)])
+    locked = {wheel.name: wheel for wheel in own.locked.wheels}
+    assert (locked["sourcelike"].local, locked["sourcelike"].index) == (True, "")
+    assert (locked["numlike"].version, locked["numlike"].index) == ("2.5", "cpu-index")
+    assert check_locks([own.cell], own.project.locks, everything=[own.cell]) == ()
 
 
 @pytest.mark.parametrize("variable", ["UV_FIND_LINKS", "PIP_FIND_LINKS", "UV_INDEX"])
