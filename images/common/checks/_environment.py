@@ -14,6 +14,7 @@ from typing import NamedTuple
 import _verdict
 from _claims import PLAIN, PROGRAM, ROOT, Claims, Image, copy, digest, file, folder, link
 from _databases import source_of
+from _tag import normal
 
 ENVIRONMENT = "opt/env"
 PACKAGES = f"{ENVIRONMENT}/lib/python/site-packages"
@@ -104,6 +105,11 @@ def of_wheels(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Cla
         for parent in Path(path).parents:
             if str(parent).startswith(f"{ENVIRONMENT}/"):
                 by_path.setdefault(str(parent), folder())
+    names = {normal(name) for name in wheels}
+    for name in image.names(PACKAGES):
+        # auditwheel may leave this folder empty, and RECORD names files alone.
+        if name.endswith(".libs") and normal(name.removesuffix(".libs")) in names:
+            by_path.setdefault(f"{PACKAGES}/{name}", folder())
     modules = owned | {node["path"] for node in layout.nodes}
     for path in image.tree.entries:
         if path.startswith(f"{ENVIRONMENT}/") and source_of(path) in modules:
@@ -114,9 +120,9 @@ def of_wheels(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Cla
 
 def recorded(image: Image, wheels: Mapping[str, object]) -> Iterator[str]:
     """Yield the paths in the RECORDs of locked wheels that are in the environment."""
-    names = {re.sub(r"[-_.]+", "-", name).lower() for name in wheels}
+    names = {normal(name) for name in wheels}
     for name in image.names(PACKAGES):
-        package = re.sub(r"[-_.]+", "-", name.partition("-")[0]).lower()
+        package = normal(name.partition("-")[0])
         if name.endswith(".dist-info") and package in names:
             text = image.text(f"{PACKAGES}/{name}/RECORD")
             for row in filter(None, csv.reader(text.splitlines())):
