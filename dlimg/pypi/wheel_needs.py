@@ -1,0 +1,101 @@
+"""The system libraries that wheels at the index need, by range requests for their libraries.
+
+A cache by the wheel's sha256 keeps what was read.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from dlimg.atomic_write import atomic_write
+from dlimg.errors import NetworkFailure
+from dlimg.model import Wheel
+from dlimg.pypi.cache import RemoteWheel, open_wheel
+from dlimg.pypi.index import PackageIndex
+from dlimg.pypi.simple_api import list_files
+from dlimg.wheel.elf import WheelNeeds, is_library, needed_libraries
+
+# A library is decompressed from its beginning; larger ones are the frameworks' own.
+LARGEST: Final = 64 << 20
+_AT_ONCE: Final = 4
+_PURE: Final = "-none-any.whl"
+
+
+def has_libraries(wheel: Wheel) -> bool:
+    """Return whether a wheel may have shared libraries, by its file's name."""
+    return not wheel.file.endswith(_PURE)
+
+
+def cached_needs(folder: Path, wheels: Sequence[Wheel]) -> Mapping[str, WheelNeeds]:
+    """Return what is known of these wheels without a network, by their sha256."""
+    found = {wheel.sha256: _read_cached(_path(folder, wheel)) for wheel in wheels}
+    return {sha256: needs for sha256, needs in found.items() if needs is not None}
+
+
+def read_needs(
+    index: PackageIndex, addresses: Sequence[str], wheels: Sequence[Wheel]
+) -> Mapping[str, WheelNeeds]:
+    """Return what these wheels need, by sha256; a wheel that no index has is left out.
+
+    Raises NetworkFailure if an index does not answer.
+    """
+    known = dict(cached_needs(index.cache, wheels))
+    missing = {wheel.sha256: wheel for wheel in wheels if wheel.sha256 not in known}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        read = pool.map(lambda wheel: _read(index, addresses, wheel), missing.values())
+        for wheel, needs in zip(missing.values(), read, strict=True):
+            if needs is not None:
+                known[wheel.sha256] = needs
+    return known
+
+
+def _read(index: PackageIndex, addresses: Sequence[str], wheel: Wheel) -> WheelNeeds | None:
+    offers = {file.file: file for file in list_files(index, addresses, wheel.name)}
+    offer = offers.get(wheel.file)
+    if offer is None or (offer.sha256 and offer.sha256 != wheel.sha256):
+        return None
+    with open_wheel(index, offer) as remote:
+        needs = _needs(remote)
+    # A cache that cannot be written only costs time at the next run.
+    with contextlib.suppress(OSError):
+        content = {"needed": dict(needs.needed), "unread": needs.unread}
+        atomic_write(_path(index.cache, wheel), json.dumps(content))
+    return needs
+
+
+def _needs(remote: RemoteWheel) -> WheelNeeds:
+    needed, unread = {}, []
+    for member in remote.archive.infolist():
+        if is_library(member.filename):
+            if member.compress_size > LARGEST:
+                unread.append(member.filename)
+            else:
+                needed[member.filename] = needed_libraries(remote.archive.read(member))
+    return WheelNeeds(needed=needed, unread=tuple(unread))
+
+
+def _path(folder: Path, wheel: Wheel) -> Path:
+    return folder / f"{wheel.sha256}-needs.json"
+
+
+def _read_cached(path: Path) -> WheelNeeds | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        needed = {str(name): tuple(map(str, names)) for name, names in content["needed"].items()}
+        return WheelNeeds(needed=needed, unread=tuple(map(str, content["unread"])))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def read_what_answers(
+    index: PackageIndex, addresses: Sequence[str], wheels: Sequence[Wheel]
+) -> tuple[Mapping[str, WheelNeeds], Iterator[str]]:
+    """Return what these wheels need, and why the index did not answer, if it did not."""
+    try:
+        return read_needs(index, addresses, wheels), iter(())
+    except NetworkFailure as error:
+        reasons = (problem.message for problem in error.problems)
+        return cached_needs(index.cache, wheels), reasons
