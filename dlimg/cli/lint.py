@@ -13,6 +13,7 @@ from dlimg.lint.model import Severity
 from dlimg.lint.pages import rule_page
 from dlimg.pipeline.facts_files import read_facts
 from dlimg.pipeline.lint import ask_online, read_lint_context
+from dlimg.pipeline.system_needs import with_known_needs
 from dlimg.report.lint import findings_text, github_annotations, lint_json, summary
 
 
@@ -60,7 +61,7 @@ def run(options: LintOptions, context: Context) -> int:
     lint_context = read_lint_context(options.matrix, read_facts(), datetime.now(tz=UTC).date())
     if options.online:
         lint_context = replace(lint_context, answers=ask_online(lint_context, context))
-    result = lint(lint_context)
+    result = lint(with_known_needs(lint_context, context))
     _print(result, options.format, context)
     warnings = result.count(Severity.WARNING) if options.strict else 0
     if result.count(Severity.ERROR) or warnings:

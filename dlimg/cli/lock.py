@@ -11,6 +11,7 @@ from dlimg.lock.check import check_locks
 from dlimg.lock.lock_all import LockState, lock_cells
 from dlimg.pipeline.locks import PrivateEngine, locker_for, pin_bases
 from dlimg.pipeline.project import CellSelection, read_project, select_cells
+from dlimg.pipeline.system_needs import log_missing_libraries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,8 @@ def run(options: LockOptions, context: Context) -> int:
         for result in results
         if result.state is not LockState.CURRENT
     ]
+    written = {result.name for result in results if result.state is LockState.WRITTEN}
+    log_missing_libraries(project, [cell for cell in cells if cell.id in written], context)
     if rows:
         print_table(("lock", "state", "changes"), rows, context)
     context.log(f"{len(results) - len(rows)} locks were current, {len(rows)} were not")

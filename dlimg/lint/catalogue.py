@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from dlimg.errors import nearest
-from dlimg.lint import aliases, end_of_life, gpu_coverage, online, wheels
+from dlimg.lint import aliases, end_of_life, gpu_coverage, online, system_libraries, wheels
 from dlimg.lint.model import Finding, LintContext, LintRule, Severity
 from dlimg.lint.wheels import lock_sets
 from dlimg.matrix.model import IgnoredFinding
@@ -119,6 +119,7 @@ RULES: Final[tuple[LintRule, ...]] = (
     wheels.NUMPY_2,
     wheels.ON_CPU,
     wheels.SHARED,
+    system_libraries.LIBRARIES,
     online.NOT_PINNED,
     online.GONE,
     online.YANKED,

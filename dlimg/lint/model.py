@@ -1,15 +1,17 @@
 """Values of lint: findings, rules, and the context that rules examine."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from typing import Final, Literal
 
 from dlimg.facts.load import Facts
+from dlimg.facts.system_libraries import SystemLibraries
 from dlimg.matrix.model import Family, Matrix
 from dlimg.matrix.resolve import Resolution
 from dlimg.model import Lock
+from dlimg.wheel.elf import WheelNeeds
 
 
 class Severity(StrEnum):
@@ -68,7 +70,8 @@ class LintContext:
     """The input of rules; `answers` is None without `--online`.
 
     `locks` has the existing locks by cell id, `lock_files` their files, and `lock_sets` the same
-    locks without repeats.
+    locks without repeats. `needs` and `wheel_files` are what is known of wheels, by their sha256,
+    and `libraries` those of the distributions.
     """
 
     matrix: Matrix
@@ -79,6 +82,15 @@ class LintContext:
     lock_files: Mapping[str, str]
     lock_sets: tuple[LockSet, ...] = ()
     answers: OnlineAnswers | None = None
+    needs: Mapping[str, WheelNeeds] = field(default_factory=dict)
+    libraries: SystemLibraries | None = None
+    wheel_files: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def brought(self, lock: Lock) -> frozenset[str]:
+        """Return the names of files in the wheels of a lock, as far as they were read."""
+        return frozenset(
+            name for wheel in lock.wheels for name in self.wheel_files.get(wheel.sha256, ())
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,45 +67,63 @@ def missing_libraries(
                 )
 
 
-def apt_sentence(missing: MissingLibraries, libraries: DistributionLibraries) -> str:
-    """Return what to add to a family for these libraries, and what no known package has."""
+def apt_sentence(missing: MissingLibraries, libraries: DistributionLibraries, *, key: str) -> str:
+    """Return what to add to a family for these libraries, and what no known package has.
+
+    `key` is that of the entry under `apt`: `any`, or an operating system.
+    """
     parts = []
     for names, start in ((missing.needed, ""), (missing.later, "parts of it also need ")):
         if names:
             packages = libraries.smallest(names)
             unknown = [name for name in names if name not in libraries.packages]
-            lines = [f"`apt: {{any: [{', '.join(packages)}]}}` under its family"] if packages else []
+            lines = []
+            if packages:
+                lines.append(f"`apt: {{{key}: [{', '.join(packages)}]}}` under its family")
             if unknown:
                 lines.append(f"no known package has {', '.join(unknown)}")
             parts.append(f"{start}{', '.join(names)}: {'; '.join(lines)}")
     return "; ".join(parts)
 
 
+def apt_key(cell: Cell, cells: Iterable[Cell]) -> str:
+    """Return `any` for a family on one operating system, or else the system of this cell."""
+    systems = {other.os.name for other in cells if other.family == cell.family}
+    return "any" if systems <= {cell.os.name} else cell.os.name
+
+
 def _system_libraries(context: LintContext) -> Iterator[Finding]:
     """Yield a finding for each wheel and distribution, at the first lock that has both."""
+    if context.libraries is None:
+        return
     seen: set[tuple[str, str, tuple[str, ...]]] = set()
     for cell in context.resolution.cells:
         lock = context.locks.get(cell.id)
-        known = context.libraries.distributions.get(cell.os.distribution) if context.libraries else None
+        known = context.libraries.distributions.get(cell.os.distribution)
         if lock is None or known is None:
             continue
         for missing in missing_libraries(cell, lock, context.needs, known, context.brought(lock)):
-            names = (*missing.needed, *missing.later)
-            key = (missing.wheel.sha256, cell.os.distribution, names)
-            if key in seen:
-                continue
-            seen.add(key)
-            yield Finding(
-                id=LIBRARIES.id,
-                severity=Severity.WARNING if missing.needed else Severity.NOTE,
-                file=lock_file(context, cell.id),
-                line=lock_line(lock, missing.wheel.name),
-                about=missing.wheel.name,
-                message=f"{missing.wheel.name} {missing.wheel.version} needs libraries of the "
-                f"system that images on {cell.os.distribution} lack: "
-                f"{apt_sentence(missing, known)}",
-                source=f"the wheel's libraries; {context.libraries.source}" if context.libraries else "",
-            )
+            key = (missing.wheel.sha256, cell.os.name, (*missing.needed, *missing.later))
+            if key not in seen:
+                seen.add(key)
+                sentence = apt_sentence(missing, known, key=apt_key(cell, context.resolution.cells))
+                yield _finding(context, cell, missing, sentence, context.libraries.source)
+
+
+def _finding(
+    context: LintContext, cell: Cell, missing: MissingLibraries, sentence: str, source: str
+) -> Finding:
+    wheel = missing.wheel
+    return Finding(
+        id=LIBRARIES.id,
+        severity=Severity.WARNING if missing.needed else Severity.NOTE,
+        file=lock_file(context, cell.id),
+        line=lock_line(context.locks[cell.id], wheel.name),
+        about=wheel.name,
+        message=f"{wheel.name} {wheel.version} needs libraries of the system that images on "
+        f"{cell.os.distribution} lack: {sentence}",
+        source=f"the wheel's libraries; {source}",
+    )
 
 
 LIBRARIES: Final = LintRule(
@@ -117,7 +135,7 @@ LIBRARIES: Final = LintRule(
     "read from its libraries, when it is locked and with `--online`; without a network only "
     "wheels that were read before are judged.",
     example='packages: {cpu: ["jax=={version}", opencv-python]}',
-    remedy="Add the packages under `apt` of the family, or take a variant of the package that needs "
-    "none (opencv-python-headless).",
+    remedy="Add the packages under `apt` of the family, or take a variant of the package that "
+    "needs none (opencv-python-headless).",
     find=_system_libraries,
 )

@@ -165,6 +165,11 @@ def _read_cached(path: Path) -> WheelContents | None:
         return None
 
 
+def cached_contents(folder: Path, sha256: str) -> WheelContents | None:
+    """Return the contents of a wheel that was read before, or None."""
+    return _read_cached(folder / f"{sha256}.json")
+
+
 def _write_cached(path: Path, contents: WheelContents) -> None:
     # A cache that cannot be written only costs time at the next run.
     with contextlib.suppress(OSError):

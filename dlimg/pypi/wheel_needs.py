@@ -5,13 +5,12 @@ A cache by the wheel's sha256 keeps what was read.
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from dlimg.atomic_write import atomic_write
-from dlimg.errors import NetworkFailure
 from dlimg.model import Wheel
 from dlimg.pypi.cache import RemoteWheel, open_wheel
 from dlimg.pypi.index import PackageIndex
@@ -88,14 +87,3 @@ def _read_cached(path: Path) -> WheelNeeds | None:
         return WheelNeeds(needed=needed, unread=tuple(map(str, content["unread"])))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def read_what_answers(
-    index: PackageIndex, addresses: Sequence[str], wheels: Sequence[Wheel]
-) -> tuple[Mapping[str, WheelNeeds], Iterator[str]]:
-    """Return what these wheels need, and why the index did not answer, if it did not."""
-    try:
-        return read_needs(index, addresses, wheels), iter(())
-    except NetworkFailure as error:
-        reasons = (problem.message for problem in error.problems)
-        return cached_needs(index.cache, wheels), reasons

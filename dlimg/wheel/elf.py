@@ -7,9 +7,9 @@ from posixpath import basename, dirname
 from re import compile as pattern_of
 from typing import Final
 
-from elftools.common.exceptions import ELFError  # type: ignore[import-untyped]
-from elftools.elf.dynamic import DynamicSection, DynamicSegment  # type: ignore[import-untyped]
-from elftools.elf.elffile import ELFFile  # type: ignore[import-untyped]
+from elftools.common.exceptions import ELFError
+from elftools.elf.dynamic import DynamicSection, DynamicSegment
+from elftools.elf.elffile import ELFFile
 
 LIBRARY: Final = pattern_of(r".*\.so(?:\.[0-9]+)*")
 _MODULE: Final = pattern_of(r"(?!lib)[^/]*\.(?:cpython-[^/]*|abi3)\.so")
@@ -63,7 +63,7 @@ def needed_libraries(content: bytes) -> tuple[str, ...]:
             (part for part in parts if isinstance(part, DynamicSegment | DynamicSection)), None
         )
         tags = dynamic.iter_tags("DT_NEEDED") if dynamic else ()
-        return tuple(str(tag.needed) for tag in tags)
+        return tuple(str(vars(tag)["needed"]) for tag in tags)
     except (ELFError, ValueError, KeyError, AttributeError, OverflowError, UnicodeDecodeError):
         return ()
 
