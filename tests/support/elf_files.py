@@ -24,3 +24,20 @@ def library(content: bytes, section: bytes = b".nv_fatbin") -> bytes:
         struct.pack("<IIQQQQ", 2, 3, 0, 0, start + len(content), len(names)).ljust(64, b"\0"),
     ]
     return header + b"".join(rows) + content + names
+
+
+def needing(*names: str) -> bytes:
+    """A shared library as the loader reads one, which needs these libraries."""
+    strings = b"\0" + b"".join(name.encode() + b"\0" for name in names)
+    places = [strings.index(b"\0" + name.encode() + b"\0") + 1 for name in names]
+    head, base = 64 + 2 * 56, 0x10000
+    size = 16 * (len(names) + 3)
+    rows = [(1, place) for place in places]
+    rows += [(5, base + head + size), (10, len(strings)), (0, 0)]
+    table = b"".join(struct.pack("<QQ", tag, value) for tag, value in rows)
+    header = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    header += struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, 0, 0, 64, 56, 2, 64, 0, 0)
+    whole = head + size + len(strings)
+    load = struct.pack("<IIQQQQQQ", 1, 4, 0, base, base, whole, whole, 4096)
+    dynamic = struct.pack("<IIQQQQQQ", 2, 4, head, base + head, base + head, size, size, 8)
+    return header + load + dynamic + table + strings
