@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from dlimg.context import Context
-from dlimg.errors import DlimgError, NetworkFailure
+from dlimg.errors import DlimgError
 from dlimg.facts.load import Facts
 from dlimg.image_files import image_files
 from dlimg.lint.model import IndexAnswer, LintContext, OnlineAnswers
@@ -19,12 +19,13 @@ from dlimg.model import Lock, Wheel
 from dlimg.pipeline.facts_files import read_text
 from dlimg.pipeline.project import refuse_empty
 from dlimg.pypi.index import PackageIndex, open_index
-from dlimg.pypi.mirrors import default_addresses
+from dlimg.pypi.mirrors import default_addresses, index_address
 from dlimg.pypi.simple_api import IndexFile, list_files
 from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.manifests import resolve_digest
 from dlimg.registry.reference import DOCKER_HUB, parse_reference
 from dlimg.render.frameworks import read_frameworks
+from dlimg.units import counted
 
 _PARALLEL_REQUESTS: Final = 16
 _REGISTRY_SECONDS: Final = 10
@@ -39,14 +40,18 @@ def ask_online(lint_context: LintContext, context: Context) -> OnlineAnswers:
     unanswered: list[str] = []
     answers: dict[str, IndexAnswer] = {}
     records: dict[str, str] = {}
-    context.log(f"asking the index for {len(remote)} wheels")
-    try:
-        index = open_index(context, context.cache / "wheels")
-        files = _list_files(index, default_addresses(context), remote)
-        answers = {wheel.file: _answer(wheel, files.get(wheel.name, {})) for wheel in remote}
-        records = _read_records(index, remote, files)
-    except NetworkFailure as error:
-        unanswered.append(f"the package index: {error.problems[0].message}")
+    index = open_index(context, context.cache / "wheels")
+    for name in sorted({wheel.index for wheel in remote}):
+        asked = tuple(wheel for wheel in remote if wheel.index == name)
+        shown = f"the index {name}" if name else "the package index"
+        context.log(f"asking {shown} for {counted(len(asked), 'wheel')}")
+        try:
+            addresses = (index_address(name, context),) if name else default_addresses(context)
+            files = _list_files(index, addresses, asked)
+            answers |= {wheel.file: _answer(wheel, files.get(wheel.name, {})) for wheel in asked}
+            records |= _read_records(index, asked, files)
+        except DlimgError as error:
+            unanswered.append(f"{shown}: {error.problems[0].message}")
     digests = dict(_digests_today(lint_context, context, unanswered))
     return OnlineAnswers(
         offers=answers, records=records, digests=digests, unanswered=tuple(unanswered)

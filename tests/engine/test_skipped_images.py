@@ -83,6 +83,34 @@ def test_a_folder_with_the_file_stands_in(project: Tiny) -> None:
     assert (code, result["built"], result["skipped"]) == (0, True, None), err
 
 
+def test_no_address_is_in_an_image(project: Tiny, engine: Engine) -> None:
+    (row,) = engine.sdk.api.images(filters={"reference": f"{REGISTRY}/away"})
+    name = next(tag for tag in row["RepoTags"])
+    image = engine.sdk.images.get(name)
+    address = project.index.address.removeprefix("http://")
+    for host in (address, SILENT):
+        assert host not in json.dumps([image.attrs, image.history()])
+    search = ["grep", "--recursive", "--fixed-strings", "--files-with-matches", "--no-messages"]
+    folders = ["/etc", "/opt", "/home", "/usr/local"]
+    script = f"{' '.join(search)} -e {address} -e {SILENT} {' '.join(folders)} || echo none"
+    found = engine.sdk.containers.run(name, ["bash", "-c", script], user="root", remove=True)
+    assert found.decode().split() == ["none"]
+
+
+@pytest.mark.usefixtures("project")
+def test_a_mirror_in_a_container_is_a_variable(engine: Engine) -> None:
+    (row,) = engine.sdk.api.images(filters={"reference": f"{REGISTRY}/away"})
+    shown = engine.sdk.containers.run(
+        row["RepoTags"][0],
+        ["bash", "-c", "echo $PIP_INDEX_URL; cat /opt/env/pip.conf"],
+        environment={"PIP_INDEX_URL": "https://mirror.test/simple"},
+        remove=True,
+    ).decode()
+    first, _, settings = shown.partition("\n")
+    assert first == "https://mirror.test/simple"
+    assert "index-url" not in settings, "a file of the image would not give way to nothing"
+
+
 def test_what_was_built_needs_no_index(project: Tiny) -> None:
     code, results, err = run(project, "build")
     assert code == 0, err

@@ -155,6 +155,26 @@ def test_a_base_that_moved_or_is_gone(index: str, registry: FakeRegistry, tmp_pa
     assert "no longer has" in lint(replace(context, answers=answers)).findings[0].message
 
 
+def test_a_routed_wheel_is_looked_for_in_its_index(
+    index: str, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    routed = replace(wheel("second"), index="own")
+    context = context_at(registry.host, wheel("first"), routed)
+    silent = "http://127.0.0.1:9/simple"
+    for default, own, named, unanswered in (
+        (silent, index, routed, "the package index: "),
+        (index, silent, wheel("first"), "the index own: "),
+    ):
+        resolution = replace(context.resolution, indexes={"own": own})
+        answers = ask_online(
+            replace(context, resolution=resolution),
+            Context.of(environment(default, tmp_path), quiet),
+        )
+        assert answers.offers == {named.file: IndexAnswer(state="there")}
+        (missing,) = answers.unanswered
+        assert missing.startswith(unanswered)
+
+
 def test_hosts_that_do_not_answer_are_named(tmp_path: Path) -> None:
     nobody = "127.0.0.1:9"
     context = context_at(nobody, wheel("first"))
