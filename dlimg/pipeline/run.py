@@ -35,7 +35,13 @@ from dlimg.pipeline.planned_images import (
     keys_by_engine,
     plan_images,
 )
-from dlimg.pipeline.project import DEFAULT_GROUP, Project, compression_of, select_cells
+from dlimg.pipeline.project import (
+    DEFAULT_GROUP,
+    CellSelection,
+    Project,
+    compression_of,
+    select_cells,
+)
 from dlimg.pipeline.published_images import pull_published
 from dlimg.pipeline.skipped import is_default_selection, unreachable_images, unreachable_result
 from dlimg.publish.attach import AttachSettings
@@ -138,8 +144,9 @@ def run_images(run: Run, images: Sequence[Image]) -> tuple[list[ImageResult], En
     if run.project.is_shipped and run.build.builder == "auto":
         pull_published(buildable, engine)
     built |= {result.planned.image.cell.id: result for result in _build(run, buildable, engine)}
+    skips = may_skip(run.build.cells, run.publish)
     results = [
-        unreachable_result(image, unreachable[image.cell.id], may_skip=_may_skip(run))
+        unreachable_result(image, unreachable[image.cell.id], may_skip=skips)
         if image.cell.id in unreachable
         else _result(run, image, built.get(image.cell.id), bases[image.cell.os.name], engine)
         for image in images
@@ -147,9 +154,9 @@ def run_images(run: Run, images: Sequence[Image]) -> tuple[list[ImageResult], En
     return results, engine
 
 
-def _may_skip(run: Run) -> bool:
+def may_skip(selection: CellSelection, publish_settings: PublishSettings | None) -> bool:
     """Return whether an image is left out where its index does not answer: nobody named it."""
-    return run.publish is None and is_default_selection(run.build.cells)
+    return publish_settings is None and is_default_selection(selection)
 
 
 def _build(
