@@ -1,5 +1,7 @@
 """RAPIDS' adapter for the checks: the build of cuDF, and its GPUs."""
 
+import importlib
+import importlib.util
 import re
 from pathlib import Path
 
@@ -10,6 +12,9 @@ import cudf
 import cupy
 import libcudf
 
+# cuML loads libraries of its own, by which its modules are then found.
+if importlib.util.find_spec("cuml"):
+    importlib.import_module("cuml")
 NAME = f"cudf {cudf.__version__}"
 
 

@@ -15,7 +15,8 @@ import _adapter
 import _tag
 import _verdict
 
-# With each package: its module, which has a version of its own spelling (26.06.00 for 26.6.0).
+# With each package: its module. Versions of modules are spelt otherwise (26.06.00 for 26.6.0), and
+# pylibcudf has none.
 MODULES = {"cudf": "cudf", "cuml": "cuml", "rmm": "rmm", "pylibcudf": "pylibcudf"}
 GROUPED = """\
 import pandas
@@ -33,11 +34,11 @@ def mismatches(installed: dict[str, str]) -> list[str]:
         if module is None:
             continue
         try:
-            imported = str(importlib.import_module(module).__version__)
+            imported = getattr(importlib.import_module(module), "__version__", "")
         except Exception as error:  # noqa: BLE001 -- what a broken one raises is its own affair
             wrong.append(f"{module} cannot be imported: {error!r}")
             continue
-        if [int(part) for part in imported.split(".")[:3]] != _tag.numbers(version)[:3]:
+        if imported and _tag.numbers(imported)[:3] != _tag.numbers(version)[:3]:
             wrong.append(f"{name} {version} is installed, {module} {imported} is imported")
     return wrong
 
