@@ -127,17 +127,18 @@ def _load(path: str, write: int, load: Callable[[str], object]) -> None:
         os._exit(1)
 
 
-def absent(path: Path, complaint: str) -> set[str]:
+def absent(path: Path, complaint: str, loaded: frozenset[str] = frozenset()) -> set[str]:
     """Return the missing libraries that this one needs; empty for another complaint.
 
-    The loader's error names only the first; `ldd` lists all.
+    The loader's error names only the first; `ldd` lists all, also those that the process has
+    `loaded` already and that the loader so takes by their names.
     """
     first = ABSENT.fullmatch(complaint)
     if not first:
         return set()
     done = subprocess.run(["/usr/bin/ldd", str(path)], capture_output=True, text=True, check=False)
     rows = [line.strip() for line in done.stdout.splitlines() if line.endswith("=> not found")]
-    return {first[1], *(row.partition(" ")[0] for row in rows)}
+    return {first[1], *({row.partition(" ")[0] for row in rows} - loaded)}
 
 
 def search_path(libraries: Libraries) -> list[Path]:

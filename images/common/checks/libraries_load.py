@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
 import _adapter
+import _cuda_libraries
 import _excuses
 import _libraries
 import _tag
@@ -59,8 +60,11 @@ def main(top: Path = Path("/")) -> None:
     used = [
         path for path in libraries.modules if not any(str(path).endswith(name) for name in UNUSED)
     ]
-    tried, broken = try_modules(used)
-    faults, optional = judge({**troubles, **tried})
+    tried, loaded, broken = try_modules(used)
+    faults, optional = judge(troubles)
+    of_modules, also_optional = judge(tried, loaded)
+    faults |= of_modules
+    optional |= also_optional
     excuses, stale = _excuses.sort(faults, [*libraries.cuda, *used], expected, starts)
     folders = _libraries.search_path(libraries)
     twice = _libraries.twice(libraries, folders)
@@ -87,12 +91,17 @@ def main(top: Path = Path("/")) -> None:
     _verdict.demand(not mismatches, "; ".join(mismatches))
 
 
-def judge(troubles: dict[Path, str]) -> tuple[dict[Path, _excuses.Fault], set[str]]:
-    """Return the faults of these libraries, and the optional libraries that are missing."""
+def judge(
+    troubles: dict[Path, str], loaded: frozenset[str] = frozenset()
+) -> tuple[dict[Path, _excuses.Fault], set[str]]:
+    """Return the faults of these libraries, and the optional libraries that are missing.
+
+    `loaded` are names of libraries that the framework has loaded by then.
+    """
     faults: dict[Path, _excuses.Fault] = {}
     optional: set[str] = set()
     for path, trouble in troubles.items():
-        missing = _libraries.absent(path, trouble)
+        missing = _libraries.absent(path, trouble, loaded)
         excused = {name for name in missing if may_miss(path, name)}
         optional |= excused
         if missing - excused:
@@ -108,8 +117,10 @@ def may_miss(path: Path, name: str) -> bool:
     return name in OPTIONAL and bool(re.search(OPTIONAL[name][0], str(path)))
 
 
-def try_modules(modules: list[Path]) -> tuple[dict[Path, str], list[str]]:
+def try_modules(modules: list[Path]) -> tuple[dict[Path, str], frozenset[str], list[str]]:
     """Return the complaint of each module, and why the framework cannot be imported.
+
+    The names between them are those of the libraries that the framework has loaded.
 
     Frameworks load what their modules need before these are imported (PyTorch and h5py some of
     their own, all of them Python's symbols), so modules are loaded in a process that has imported
@@ -119,9 +130,10 @@ def try_modules(modules: list[Path]) -> tuple[dict[Path, str], list[str]]:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
         message = f"importing the framework ends with {done.returncode}, says: {last}"
-        return dict.fromkeys(modules, ""), [message]
-    complaints = json.loads(done.stdout.splitlines()[-1])
-    return {Path(path): complaint for path, complaint in complaints.items()}, []
+        return dict.fromkeys(modules, ""), frozenset(), [message]
+    complaints, loaded = json.loads(done.stdout.splitlines()[-1])
+    by_path = {Path(path): complaint for path, complaint in complaints.items()}
+    return by_path, frozenset(loaded), []
 
 
 def itself(part: str, texts: list[str]) -> subprocess.CompletedProcess[str]:
@@ -157,7 +169,8 @@ def trial() -> None:
     if _adapter.adapter_path():
         _adapter.load()
     paths = json.loads(sys.stdin.read())
-    print(json.dumps({path: _libraries.opened(Path(path)) for path in paths}))
+    loaded = sorted({path.name for path in _cuda_libraries.mapped_files("lib")})
+    print(json.dumps([{path: _libraries.opened(Path(path)) for path in paths}, loaded]))
 
 
 if __name__ == "__main__":

@@ -154,6 +154,11 @@ def test_a_real_library_is_loaded_with_all_its_symbols(real: Callable[..., Path]
     said = libraries.opened(file)
     assert said == "libq.so.6: cannot open shared object file: No such file or directory"
     assert libraries.absent(file, said) == {"libq.so.6"}
+    # The loader has looked among what is loaded; ldd, a process of its own, has not.
+    assert libraries.absent(file, said, frozenset({"libq.so.6"})) == {"libq.so.6"}
+    driver = said.replace("libq.so.6", "libcuda.so.1")
+    assert libraries.absent(file, driver) == {"libcuda.so.1", "libq.so.6"}
+    assert libraries.absent(file, driver, frozenset({"libq.so.6"})) == {"libcuda.so.1"}
     file.write_bytes(file.read_bytes()[:4096])
     assert libraries.opened(file) != ""
 
@@ -264,6 +269,7 @@ def test_the_error_of_a_framework_that_cannot_be_imported_is_reported(
     monkeypatch.setenv("DLIMG_CELL", json.dumps({"framework": "jax"}))
     assert check.try_modules([]) == (
         {},
+        frozenset(),
         ["importing the framework ends with 1, says: OSError: libcudart.so.13 is gone"],
     )
 
@@ -285,8 +291,10 @@ def test_modules_are_tried_where_the_framework_is_imported(
     (tmp_path / "torch.py").write_text("print('noise')")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    troubles, broken = check.try_modules([file, Path("/none.so")])
+    troubles, loaded, broken = check.try_modules([file, Path("/none.so")])
     assert broken == []
+    assert "libc.so.6" in loaded
+    assert "libq.so.6" not in loaded
     assert troubles[file].startswith("libq.so.6: cannot open")
     assert troubles[Path("/none.so")].startswith("/none.so: cannot open")
 

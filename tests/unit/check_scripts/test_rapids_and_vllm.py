@@ -202,10 +202,15 @@ def test_pandas_code_has_its_answer(
 
 
 def version_shown(
-    monkeypatch: pytest.MonkeyPatch, printed: str, torch: str, pins: list[str]
+    monkeypatch: pytest.MonkeyPatch,
+    printed: str,
+    torch: str,
+    pins: list[str],
+    *,
+    has_gpu: bool = True,
 ) -> int:
     monkeypatch.setattr(tag, "distributions", lambda: {"torch": torch})
-    return code_of(lambda: vllm.main("0.16.0", lambda: printed, pins))
+    return code_of(lambda: vllm.main("0.16.0", lambda: printed, pins, has_gpu=has_gpu))
 
 
 PINS = ["numpy", "torch==2.9.1", "torchvision==0.24.1; extra == 'x'"]
@@ -217,6 +222,11 @@ def test_the_command_of_vllm_and_its_pytorch_are_those_of_the_image(
     assert version_shown(monkeypatch, "0.16.0", "2.9.1", PINS) == PASSED
     assert version_shown(monkeypatch, "0.16.0", "2.9.1+cu128", PINS) == PASSED
     assert version_shown(monkeypatch, "0.15.1", "2.9.1", PINS) == FAILED
+    no_device = f"{vllm.NO_DEVICE}, please set the environment variable"
+    assert version_shown(monkeypatch, no_device, "2.9.1", PINS, has_gpu=False) == PASSED
+    assert version_shown(monkeypatch, no_device, "2.9.1", PINS) == FAILED
+    broken = "ImportError: libtorch.so: cannot open shared object file"
+    assert version_shown(monkeypatch, broken, "2.9.1", PINS, has_gpu=False) == FAILED
     assert version_shown(monkeypatch, "0.16.0", "2.10.0", PINS) == FAILED
     assert version_shown(monkeypatch, "0.16.0", "2.9.1", ["torchvision==2.9.1"]) == FAILED
 
