@@ -16,7 +16,9 @@ from dlimg.engine.bases import find_base
 from dlimg.engine.client import Engine
 from dlimg.model import Base, BuiltImage
 from dlimg.render.content_key import content_key
+from tests.support import layout_image as layout_images
 from tests.support import real_jax, samples, small_images
+from tests.support.layout_image import LayoutImage
 
 HERE = Path(__file__).parent
 
@@ -61,6 +63,15 @@ def jax_image(
     assert base.reference
     with turn():
         return real_jax.jax(engine)
+
+
+@pytest.fixture(scope="session")
+def layout_image(
+    engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LayoutImage]:
+    """A small image with the whole layout, and no framework."""
+    folder = tmp_path_factory.mktemp("layout")
+    yield from layout_images.make_image(engine, base, layout_images.cell(), folder)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from dlimg.engine.bases import find_base
 from dlimg.engine.client import Engine
 from dlimg.model import Cell
 from tests.support import layout_image, samples
-from tests.support.layout_image import Made
+from tests.support.layout_image import LayoutImage
 
 pytestmark = pytest.mark.engine
 
@@ -31,7 +31,7 @@ SYSTEMS = ("debian12", "debian13")
 @pytest.fixture(scope="module", params=SYSTEMS)
 def made(
     request: pytest.FixtureRequest, engine: Engine, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Made]:
+) -> Iterator[LayoutImage]:
     of = _cell(request.param)
     base = find_base(engine, of.os, choice="auto", pins={}, log=print)
     yield from layout_image.make_image(engine, base, of, tmp_path_factory.mktemp(request.param))
@@ -43,19 +43,19 @@ def _cell(system: str) -> Cell:
 
 
 @pytest.mark.parametrize("user", ["1000:100", "12345:0", "0"])
-def test_a_venv_gets_a_pip_that_works(made: Made, user: str) -> None:
+def test_a_venv_gets_a_pip_that_works(made: LayoutImage, user: str) -> None:
     wheel = layout_image.wheel("new", "1.0")
     script = f"base64 -d > /tmp/new-1.0-py3-none-any.whl; {VENV}"
     assert made.says(script, "--user", user, stdin=wheel).endswith("new 1.0")
 
 
-def test_a_venv_is_made_from_the_image_s_python_by_whatever_name(made: Made) -> None:
+def test_a_venv_is_made_from_the_image_s_python_by_whatever_name(made: LayoutImage) -> None:
     for python in ("python", "python3", "/opt/env/bin/python", "/home/user/env/bin/python3"):
         script = f"{python} -m venv --without-pip /tmp/v; readlink -f /tmp/v/bin/python"
         assert made.says(script).startswith("/usr/bin/python3.")
 
 
-def test_dbm_gnu_is_installed(made: Made) -> None:
+def test_dbm_gnu_is_installed(made: LayoutImage) -> None:
     script = """
 import dbm.gnu
 with dbm.gnu.open("/tmp/x", "c") as file:
@@ -66,11 +66,11 @@ print(dbm.gnu.open("/tmp/x")["a"])
     assert outcome.stdout.strip() == "b'b'", outcome.stderr
 
 
-def test_standard_library_modules_that_debian_splits_off_are_installed(made: Made) -> None:
+def test_standard_library_modules_that_debian_splits_off_are_installed(made: LayoutImage) -> None:
     modules = "bz2, ctypes, curses, dbm.ndbm, ensurepip, lzma, readline, sqlite3, ssl, venv, zlib"
     assert made.says(f"python -c 'import {modules}; print(1)'") == "1"
 
 
 @pytest.mark.parametrize("user", ["1000:100", "12345:0", "0"])
-def test_the_shell_is_bash(made: Made, user: str) -> None:
+def test_the_shell_is_bash(made: LayoutImage, user: str) -> None:
     assert made.says("printenv SHELL", "--user", user) == "/bin/bash"

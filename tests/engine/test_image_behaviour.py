@@ -19,7 +19,7 @@ from dlimg.engine.client import Engine
 from dlimg.host.process import run_checked
 from dlimg.model import Base, BuildFailure, Flavour
 from tests.support import small_images
-from tests.support.layout_image import Made, cell, install, make_image, planned, wheel
+from tests.support.layout_image import LayoutImage, cell, install, make_image, planned, wheel
 
 pytestmark = pytest.mark.engine
 
@@ -31,35 +31,32 @@ LIBRARY = ("--volume", f"{Path(sys.executable).resolve()}:/usr/lib/libcuda.so.1:
 
 
 @pytest.fixture(scope="module")
-def runtime(engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    yield from make_image(engine, base, cell(), tmp_path_factory.mktemp("runtime"))
-
-
-@pytest.fixture(scope="module")
-def devel(engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def devel(
+    engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LayoutImage]:
     of = cell("cuda13.2", Flavour.DEVEL)
     yield from make_image(engine, base, of, tmp_path_factory.mktemp("devel"))
 
 
-def test_the_default_user_has_places_to_write(runtime: Made) -> None:
-    assert runtime.says("id -un; id -u; id -g; pwd; echo $HOME").split() == [
+def test_the_default_user_has_places_to_write(layout_image: LayoutImage) -> None:
+    assert layout_image.says("id -un; id -u; id -g; pwd; echo $HOME").split() == [
         "user",
         "1000",
         "100",
         "/code",
         "/home/user",
     ]
-    runtime.says("touch /code/x /data/x /output/x ~/x; ! touch /opt/env/x /etc/x 2>/dev/null")
+    layout_image.says("touch /code/x /data/x /output/x ~/x; ! touch /opt/env/x /etc/x 2>/dev/null")
 
 
-def test_no_file_is_writable_for_everyone(runtime: Made) -> None:
+def test_no_file_is_writable_for_everyone(layout_image: LayoutImage) -> None:
     search = "find / -xdev -perm -0002 ! -perm -1000 ! -type l ! -path '/proc/*' ! -path '/dev/*'"
-    assert runtime.says(search, "--user", "0") == ""
+    assert layout_image.says(search, "--user", "0") == ""
 
 
-def test_an_image_carries_no_leftovers(runtime: Made) -> None:
+def test_an_image_carries_no_leftovers(layout_image: LayoutImage) -> None:
     places = "/var/log /tmp /var/lib/apt/lists /root/.cache /run/secrets /run/cache /run/uv"
-    assert runtime.says(f"find {places} -type f 2>/dev/null || true", "--user", "0") == ""
+    assert layout_image.says(f"find {places} -type f 2>/dev/null || true", "--user", "0") == ""
 
 
 @pytest.mark.parametrize(
@@ -76,21 +73,21 @@ def test_an_image_carries_no_leftovers(runtime: Made) -> None:
         "env -i /usr/local/bin/python3",
     ],
 )
-def test_every_python_has_the_packages(runtime: Made, python: str) -> None:
-    assert runtime.says(f"{python} -c 'import six; print(six.__version__)'") == "1.17.0"
+def test_every_python_has_the_packages(layout_image: LayoutImage, python: str) -> None:
+    assert layout_image.says(f"{python} -c 'import six; print(six.__version__)'") == "1.17.0"
 
 
 @pytest.mark.parametrize("start", ["bash -lc", "env -i bash -lc"])
-def test_a_login_shell_finds_everything(devel: Made, start: str) -> None:
+def test_a_login_shell_finds_everything(devel: LayoutImage, start: str) -> None:
     said = devel.says(f"{start} 'command -v python pip; echo $PIP_CONSTRAINT $PATH'")
     assert said.startswith("/home/user/env/bin/python\n/opt/env/bin/pip\n/etc/dlimg/constraints")
     assert "/nvidia/cu13/bin:" in said
 
 
-def test_pip_sees_a_sound_environment(runtime: Made) -> None:
-    assert runtime.says("pip check") == "No broken requirements found."
-    assert runtime.says("pip list --format freeze").split() == ["pip==26.3", "six==1.17.0"]
-    assert runtime.says("readlink /opt/env/lib/python3.13") == "python"
+def test_pip_sees_a_sound_environment(layout_image: LayoutImage) -> None:
+    assert layout_image.says("pip check") == "No broken requirements found."
+    assert layout_image.says("pip list --format freeze").split() == ["pip==26.3", "six==1.17.0"]
+    assert layout_image.says("readlink /opt/env/lib/python3.13") == "python"
 
 
 @pytest.mark.parametrize(
@@ -107,64 +104,68 @@ def test_pip_sees_a_sound_environment(runtime: Made) -> None:
     ],
     ids=str,
 )
-def test_any_user_may_install(runtime: Made, options: tuple[str, ...], folder: str) -> None:
+def test_any_user_may_install(
+    layout_image: LayoutImage, options: tuple[str, ...], folder: str
+) -> None:
     script = (
         f"{install('greeting', '1.0')}; greeting-main; cd /; "
         "python -c 'import greeting, six; print(greeting.__file__, six.__file__)'; "
         "/opt/env/bin/python -c 'import greeting, getpass; print(getpass.getuser())'; "
         "touch $HOME/x; pip uninstall --quiet --yes greeting; ! python -c 'import greeting' 2>&-"
     )
-    said = runtime.says(script, *options, stdin=wheel("greeting", "1.0")).split()
+    said = layout_image.says(script, *options, stdin=wheel("greeting", "1.0")).split()
     packages = "lib/python3.13/site-packages"
     modules = [f"{folder}/{packages}/greeting.py", f"/opt/env/{packages}/six.py"]
     assert said[:-1] == ["greeting", "1.0", *modules]
     assert said[-1] in {"user", "root", "12345"}
 
 
-def test_the_framework_cannot_be_replaced(runtime: Made) -> None:
+def test_the_framework_cannot_be_replaced(layout_image: LayoutImage) -> None:
     script = install("six", "1.16.0")
-    outcome = runtime.run("bash", "-euc", script, stdin=wheel("six", "1.16.0"))
+    outcome = layout_image.run("bash", "-euc", script, stdin=wheel("six", "1.16.0"))
     assert outcome.returncode == 1
     assert "six==1.17.0" in outcome.stdout + outcome.stderr
 
 
-def test_what_is_built_on_top_is_there_for_every_user(runtime: Made) -> None:
+def test_what_is_built_on_top_is_there_for_every_user(layout_image: LayoutImage) -> None:
     name = f"dlimg-test-{secrets.token_hex(4)}"
     options = ("--interactive", "--network", "none", "--name", name)
     script = ("bash", "-euc", install("greeting", "1.0"))
     typed = wheel("greeting", "1.0")
     try:
-        made = runtime.docker("run", *options, runtime.built.digest, *script, stdin=typed)
-        assert made.returncode == 0, made.stderr
-        top = replace(runtime, built=replace(runtime.built, digest=f"{name}:latest"))
-        assert runtime.docker("commit", name, f"{name}:latest").returncode == 0
+        outcome = layout_image.docker(
+            "run", *options, layout_image.built.digest, *script, stdin=typed
+        )
+        assert outcome.returncode == 0, outcome.stderr
+        top = replace(layout_image, built=replace(layout_image.built, digest=f"{name}:latest"))
+        assert layout_image.docker("commit", name, f"{name}:latest").returncode == 0
         assert top.says("greeting-main", "--user", "12345") == "greeting 1.0"
         assert top.says("python -m greeting && pip list", "--user", "12345").count("greeting") == 1
     finally:
-        runtime.docker("rm", "--force", name)
-        runtime.docker("rmi", "--force", f"{name}:latest")
+        layout_image.docker("rm", "--force", name)
+        layout_image.docker("rmi", "--force", f"{name}:latest")
 
 
-def test_commands_and_exit_codes_pass_through(runtime: Made) -> None:
-    assert runtime.run("sh", "-c", "exit 7").returncode == 7
-    assert runtime.run("no-such-command").returncode == 127
-    assert runtime.run("printf", "%s|", "a b", "", "$HOME").stdout == "a b||$HOME|"
-    assert runtime.run(stdin="echo $((6 * 7))\n").stdout == "42\n"
-    assert runtime.run("cat", stdin="typed\n").stdout == "typed\n"
-    assert runtime.run("true", options=("--init",)).stderr == ""
-    assert runtime.run("true", options=("--read-only", "--user", "12345")).stderr == ""
+def test_commands_and_exit_codes_pass_through(layout_image: LayoutImage) -> None:
+    assert layout_image.run("sh", "-c", "exit 7").returncode == 7
+    assert layout_image.run("no-such-command").returncode == 127
+    assert layout_image.run("printf", "%s|", "a b", "", "$HOME").stdout == "a b||$HOME|"
+    assert layout_image.run(stdin="echo $((6 * 7))\n").stdout == "42\n"
+    assert layout_image.run("cat", stdin="typed\n").stdout == "typed\n"
+    assert layout_image.run("true", options=("--init",)).stderr == ""
+    assert layout_image.run("true", options=("--read-only", "--user", "12345")).stderr == ""
 
 
-def test_a_stop_is_quick(runtime: Made) -> None:
-    started = runtime.docker("run", "--detach", runtime.built.digest, "sleep", "infinity")
+def test_a_stop_is_quick(layout_image: LayoutImage) -> None:
+    started = layout_image.docker("run", "--detach", layout_image.built.digest, "sleep", "infinity")
     name = started.stdout.strip()
     try:
         # One that does not hear the signal is killed after the time limit, which is code 137.
-        runtime.docker("stop", "--timeout", "60", name)
-        state = runtime.docker("inspect", "--format", "{{.State.ExitCode}}", name)
+        layout_image.docker("stop", "--timeout", "60", name)
+        state = layout_image.docker("inspect", "--format", "{{.State.ExitCode}}", name)
         assert state.stdout.strip() == "143"
     finally:
-        runtime.docker("rm", "--force", name)
+        layout_image.docker("rm", "--force", name)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_a_stop_is_quick(runtime: Made) -> None:
     ids=str,
 )
 def test_a_cuda_image_says_that_it_sees_no_gpu(
-    devel: Made, options: tuple[str, ...], sentences: int
+    devel: LayoutImage, options: tuple[str, ...], sentences: int
 ) -> None:
     outcome = devel.run("echo", "done", options=options)
     assert (outcome.returncode, outcome.stdout) == (0, "done\n")
@@ -206,7 +207,7 @@ def test_a_cuda_image_says_that_it_sees_no_gpu(
 )
 @pytest.mark.parametrize("start", ["", "env -i "])
 def test_jax_is_told_where_there_is_no_driver(
-    devel: Made, options: tuple[str, ...], platforms: str, start: str
+    devel: LayoutImage, options: tuple[str, ...], platforms: str, start: str
 ) -> None:
     script = "import os; print(os.environ.get('JAX_PLATFORMS'))"
     command = [*start.split(), "/usr/local/bin/python3", "-c", script]
@@ -215,12 +216,12 @@ def test_jax_is_told_where_there_is_no_driver(
     assert outcome.stdout.strip() == ("cpu" if start and platforms == "cuda" else platforms)
 
 
-def test_a_cpu_image_speaks_of_no_gpu(runtime: Made) -> None:
-    assert runtime.run("true").stderr == ""
+def test_a_cpu_image_speaks_of_no_gpu(layout_image: LayoutImage) -> None:
+    assert layout_image.run("true").stderr == ""
 
 
-def test_only_a_compiling_flavour_compiles(runtime: Made, devel: Made) -> None:
-    assert "gcc" not in runtime.says("ls /usr/bin")
+def test_only_a_compiling_flavour_compiles(layout_image: LayoutImage, devel: LayoutImage) -> None:
+    assert "gcc" not in layout_image.says("ls /usr/bin")
     source = "#include <Python.h>\n#include <vector>\nint main() { return std::vector<int>(3)[0]; }"
     include = "$(python -c 'import sysconfig; print(sysconfig.get_path(\"include\"))')"
     cuda = "-L $CUDA_HOME/lib64 -l cudart"
@@ -229,10 +230,10 @@ def test_only_a_compiling_flavour_compiles(runtime: Made, devel: Made) -> None:
     assert said.endswith("/opt/env/lib/python/site-packages/nvidia/cu13")
 
 
-@pytest.mark.parametrize("which", ["runtime", "devel"])
+@pytest.mark.parametrize("which", ["layout_image", "devel"])
 def test_no_build_secret_stays_in_the_image(which: str, request: pytest.FixtureRequest) -> None:
-    made: Made = request.getfixturevalue(which)
-    image = made.engine.sdk.images.get(made.built.digest)
+    built_image: LayoutImage = request.getfixturevalue(which)
+    image = built_image.engine.sdk.images.get(built_image.built.digest)
     blobs = 0
     with tarfile.open(fileobj=io.BytesIO(b"".join(image.save()))) as saved:
         for member in saved:
@@ -240,7 +241,7 @@ def test_no_build_secret_stays_in_the_image(which: str, request: pytest.FixtureR
             content = file.read() if file else b""
             if content.startswith(b"\x1f\x8b"):
                 content = gzip.decompress(content)
-            assert made.hidden.encode() not in content, member.name
+            assert built_image.hidden.encode() not in content, member.name
             blobs += len(content) > 1000
     assert blobs >= 4
 
@@ -257,20 +258,20 @@ def test_a_failing_line_ends_the_build(engine: Engine, base: Base) -> None:
     assert "exit code: 1" in failure.log[-1]
 
 
-def test_the_same_input_makes_the_same_layers(runtime: Made, tmp_path: Path) -> None:
-    one = runtime.built.planned
+def test_the_same_input_makes_the_same_layers(layout_image: LayoutImage, tmp_path: Path) -> None:
+    one = layout_image.built.planned
     context = f"{one.image.cell.os.image}={one.base.reference}"
     (tmp_path / "Dockerfile").write_text(one.image.dockerfile)
     with secrets_from(Context.of(os.environ, print)) as using:
         run_checked(
             [
-                *(str(runtime.engine.docker), "buildx", "build", "--output", "type=docker"),
+                *(str(layout_image.engine.docker), "buildx", "build", "--output", "type=docker"),
                 *("--no-cache-filter", "system,image", "--build-context", context),
                 *(f"--secret=id={name},src={path}" for name, path in using.files.items()),
                 *("--provenance=false", "--tag", one.moving_reference, str(tmp_path)),
             ],
-            env=runtime.engine.environment,
+            env=layout_image.engine.environment,
         )
-    images = runtime.engine.sdk.images
+    images = layout_image.engine.sdk.images
     again = images.get(one.moving_reference).attrs["RootFS"]["Layers"]
-    assert again == images.get(runtime.built.digest).attrs["RootFS"]["Layers"]
+    assert again == images.get(layout_image.built.digest).attrs["RootFS"]["Layers"]

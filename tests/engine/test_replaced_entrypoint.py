@@ -18,7 +18,7 @@ from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.host.process import run_checked
 from dlimg.model import Base
-from tests.support.layout_image import Made, cell, install, make_image, wheel
+from tests.support.layout_image import LayoutImage, cell, install, make_image, wheel
 
 pytestmark = pytest.mark.engine
 
@@ -29,14 +29,9 @@ ROOTS_HOME = ("--tmpfs", "/home/user:exec")
 READ_ONLY = ("--read-only", "--tmpfs", "/tmp:exec")
 
 
-@pytest.fixture(scope="module")
-def image(engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    yield from make_image(engine, base, cell(), tmp_path_factory.mktemp("image"))
-
-
-def says(made: Made, script: str, *options: str, stdin: str | None = None) -> str:
+def says(image: LayoutImage, script: str, *options: str, stdin: str | None = None) -> str:
     """What a script prints where neither the entry point nor a variable of the image is."""
-    outcome = made.run(*BARE[1:], script, options=(*REPLACED, *options), stdin=stdin)
+    outcome = image.run(*BARE[1:], script, options=(*REPLACED, *options), stdin=stdin)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     return outcome.stdout.strip()
 
@@ -62,7 +57,11 @@ WAYS = [
 
 @pytest.mark.parametrize(("options", "folder", "pip", "start"), WAYS, ids=str)
 def test_any_user_may_install(
-    image: Made, options: tuple[str, ...], folder: str, pip: str, start: tuple[str, ...]
+    layout_image: LayoutImage,
+    options: tuple[str, ...],
+    folder: str,
+    pip: str,
+    start: tuple[str, ...],
 ) -> None:
     script = (
         install("greeting", "1.0").replace("pip install", f"{pip} install")
@@ -70,18 +69,18 @@ def test_any_user_may_install(
         "$python -c 'import greeting; print(greeting.__file__)'; done"
     )
     typed = wheel("greeting", "1.0")
-    outcome = image.run(*start, script, options=(*REPLACED, *options), stdin=typed)
+    outcome = layout_image.run(*start, script, options=(*REPLACED, *options), stdin=typed)
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout.split() == [f"{folder}/lib/python3.13/site-packages/greeting.py"] * 3
 
 
-def test_pythons_that_start_at_once_share_one_environment(image: Made) -> None:
+def test_pythons_that_start_at_once_share_one_environment(layout_image: LayoutImage) -> None:
     script = (
         "for number in 1 2 3 4 5 6 7 8; do "
         "(python3 -c 'import six, sys; print(sys.prefix)' 2>&1 || echo failed) & done; wait; "
         "ls -A /home/user /home/user/env"
     )
-    said = says(image, script, *OWN_HOME).split()
+    said = says(layout_image, script, *OWN_HOME).split()
     assert said[:8] == ["/home/user/env"] * 8
     left = ["env", "/home/user/env:", "bin", "lib", "packages", "pip.conf", "pyvenv.cfg"]
     assert said[8:] == ["/home/user:", *left]
@@ -95,40 +94,40 @@ def test_pythons_that_start_at_once_share_one_environment(image: Made) -> None:
         "PIP_CONFIG_FILE=/tmp/own python -I -m pip install",
     ],
 )
-def test_pip_cannot_replace_the_framework(image: Made, command: str) -> None:
+def test_pip_cannot_replace_the_framework(layout_image: LayoutImage, command: str) -> None:
     script = install("six", "1.16.0").replace("pip install", command)
     script = f"echo '[global]' > /tmp/own; export HOME=/tmp; {script}"
-    outcome = image.run(*BARE[1:], script, options=REPLACED, stdin=wheel("six", "1.16.0"))
+    outcome = layout_image.run(*BARE[1:], script, options=REPLACED, stdin=wheel("six", "1.16.0"))
     assert outcome.returncode == 1
     assert "(constraint) six==1.17.0" in outcome.stdout + outcome.stderr
 
 
-def test_a_forced_install_replaces_the_framework(image: Made) -> None:
+def test_a_forced_install_replaces_the_framework(layout_image: LayoutImage) -> None:
     script = f"export PIP_CONSTRAINT=/dev/null; {install('six', '1.16.0')}; pip list"
-    assert "six     1.16.0" in says(image, script, stdin=wheel("six", "1.16.0"))
+    assert "six     1.16.0" in says(layout_image, script, stdin=wheel("six", "1.16.0"))
 
 
-def test_what_root_has_installed_can_be_upgraded(image: Made) -> None:
+def test_what_root_has_installed_can_be_upgraded(layout_image: LayoutImage) -> None:
     name = f"dlimg-test-{secrets.token_hex(4)}"
     options = ("--interactive", "--network", "none", "--user", "0", "--name", name)
     try:
         script = ("bash", "-euc", install("greeting", "1.0"))
-        made = image.docker(
-            "run", *options, image.built.digest, *script, stdin=wheel("greeting", "1.0")
+        outcome = layout_image.docker(
+            "run", *options, layout_image.built.digest, *script, stdin=wheel("greeting", "1.0")
         )
-        assert made.returncode == 0, made.stderr
-        assert image.docker("commit", name, f"{name}:latest").returncode == 0
-        top = replace(image, built=replace(image.built, digest=f"{name}:latest"))
+        assert outcome.returncode == 0, outcome.stderr
+        assert layout_image.docker("commit", name, f"{name}:latest").returncode == 0
+        top = replace(layout_image, built=replace(layout_image.built, digest=f"{name}:latest"))
         upgrade = f"{install('greeting', '2.0')}; greeting-main; find /home/user/env -name '*~*'"
         assert top.says(upgrade, stdin=wheel("greeting", "2.0")) == "greeting 2.0"
         assert top.says("find /home/user ! -user user") == ""
     finally:
-        image.docker("rm", "--force", name)
-        image.docker("rmi", "--force", f"{name}:latest")
+        layout_image.docker("rm", "--force", name)
+        layout_image.docker("rmi", "--force", f"{name}:latest")
 
 
 @pytest.mark.parametrize("options", [(), OWN_HOME, ("--user", "12345")], ids=str)
-def test_uv_knows_what_the_image_holds(image: Made, options: tuple[str, ...]) -> None:
+def test_uv_knows_what_the_image_holds(layout_image: LayoutImage, options: tuple[str, ...]) -> None:
     uv = ("--volume", f"{find_uv_bin()}:/usr/local/bin/uv:ro")
     script = """\
 mkdir /tmp/w; cd /tmp/w; export UV_CACHE_DIR=/tmp/cache HOME=/tmp UV_OFFLINE=1 UV_FIND_LINKS=/tmp/w
@@ -148,7 +147,7 @@ pip list --format freeze
     typed = "\n".join(
         [wheel("greeting", "1.0"), wheel("greeting", "2.0"), wheel("six", "1.16.0"), ""]
     )
-    said = says(image, script, *options, *uv, stdin=typed).split()
+    said = says(layout_image, script, *options, *uv, stdin=typed).split()
     packages = ["greeting==2.0", "pip==26.3", "six==1.17.0"]
     assert said == ["greeting", "1.0", "six==1.16.0andsix==1.17.0", *packages, *packages]
 
@@ -181,7 +180,7 @@ SERVERS = {
 
 @pytest.fixture(scope="module")
 def served(
-    image: Made, base: Base, tmp_path_factory: pytest.TempPathFactory
+    layout_image: LayoutImage, base: Base, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path]]:
     """The image with what a host puts into it for ssh, and the key that opens it."""
     folder = tmp_path_factory.mktemp("ssh")
@@ -189,7 +188,7 @@ def served(
     run_checked(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")])
     public = (folder / "key.pub").read_text().strip()
     (folder / "Dockerfile").write_text(f"""\
-FROM {image.built.planned.reference}
+FROM {layout_image.built.planned.reference}
 USER root
 RUN --mount=type=secret,id=apt.conf,mode=0444,required=false \\
     --mount=type=secret,id=ca,mode=0444,required=false <<'END'
@@ -212,27 +211,27 @@ END
     with secrets_from(Context.of(os.environ, print)) as using:
         run_checked(
             [
-                *(str(image.engine.docker), "buildx", "build", "--load", "--tag", name),
+                *(str(layout_image.engine.docker), "buildx", "build", "--load", "--tag", name),
                 *(f"--secret=id={id_},src={path}" for id_, path in using.files.items()),
                 str(folder),
             ],
-            env=image.engine.environment,
+            env=layout_image.engine.environment,
         )
     yield name, folder / "key"
-    image.docker("rmi", "--force", name)
+    layout_image.docker("rmi", "--force", name)
 
 
 @contextlib.contextmanager
-def server(image: Made, name: str, command: str) -> Iterator[str]:
+def server(layout_image: LayoutImage, name: str, command: str) -> Iterator[str]:
     """The port of a server of ssh in a container, on loopback alone."""
     options = ("--detach", "--rm", "--user", "0", "--publish", "127.0.0.1::22", *REPLACED)
-    started = image.docker("run", *options, name, *command.split())
+    started = layout_image.docker("run", *options, name, *command.split())
     assert started.returncode == 0, started.stderr
     container = started.stdout.strip()
     try:
-        yield image.docker("port", container, "22").stdout.strip().rpartition(":")[2]
+        yield layout_image.docker("port", container, "22").stdout.strip().rpartition(":")[2]
     finally:
-        image.docker("rm", "--force", container)
+        layout_image.docker("rm", "--force", container)
 
 
 def ssh(port: str, key: Path, user: str, command: str) -> subprocess.CompletedProcess[str]:
@@ -256,7 +255,7 @@ def ssh(port: str, key: Path, user: str, command: str) -> subprocess.CompletedPr
 @pytest.mark.parametrize("user", ["user", "root"])
 @pytest.mark.parametrize("kind", SERVERS)
 def test_a_command_by_ssh_finds_what_the_image_promises(
-    image: Made, served: tuple[str, Path], kind: str, user: str
+    layout_image: LayoutImage, served: tuple[str, Path], kind: str, user: str
 ) -> None:
     name, key = served
     greeting, six = wheel("greeting", "1.0"), wheel("six", "1.16.0")
@@ -271,7 +270,7 @@ echo {six} | base64 -d > /tmp/six-1.16.0-py3-none-any.whl
 python -m pip install --no-index /tmp/six-1.16.0-py3-none-any.whl 2>&1 | grep -o '(constraint).*'
 sudo pip --version | cut -d' ' -f4
 """
-    with server(image, name, SERVERS[kind][1]) as port:
+    with server(layout_image, name, SERVERS[kind][1]) as port:
         done = ssh(port, key, user, script)
         greeted = ssh(port, key, user, "greeting-main")
     packages = "lib/python3.13/site-packages"

@@ -43,7 +43,7 @@ CUDA_RUNTIME = samples.wheel(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class LayoutImage:
     """A built image, and how to run something in it."""
 
     engine: Engine
@@ -86,7 +86,7 @@ def cell(accelerator: str = "cpu", flavour: Flavour = Flavour.RUNTIME) -> Cell:
     )
 
 
-def make_image(engine: Engine, base: Base, of: Cell, folder: Path) -> Iterator[Made]:
+def make_image(engine: Engine, base: Base, of: Cell, folder: Path) -> Iterator[LayoutImage]:
     hidden = f"hidden-{secrets.token_hex(8)}"
     (folder / "netrc").write_text(f"machine nowhere.invalid login me password {hidden}\n")
     (folder / "apt.conf").write_text(f'Acquire::Nothing "{hidden}";\n')
@@ -99,7 +99,7 @@ def make_image(engine: Engine, base: Base, of: Cell, folder: Path) -> Iterator[M
     with small_images.named(engine, one), secrets_from(Context.of(environment, print)) as using:
         (built,) = small_images.built_all([one], engine, using=using)
         assert isinstance(built, BuiltImage), built
-        yield Made(engine=engine, built=built, hidden=hidden)
+        yield LayoutImage(engine=engine, built=built, hidden=hidden)
 
 
 def wheel(name: str, version: str) -> str:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +162,9 @@ def main() -> None:
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
     actual, _ = read_configs()
     _verdict.show(variables=len(actual.get("Env") or {}), labels=len(actual.get("Labels") or {}))
-    # Only the first: where one command hangs, the others do, too, and each takes its time.
-    fault = next(chain(started(), commands(), signals(), homes()), "")
-    _verdict.demand(not fault, fault)
+    # Of commands only the first: where one hangs, the others do, too, and each takes its time.
+    faults = list(started()) or list(islice(chain(commands(), signals(), homes()), 1))
+    _verdict.demand(not faults, "; ".join(faults))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,8 @@ TAG = "engine/test_tag_sabotage.py"
 PACKAGES = "engine/test_packages_sabotage.py"
 SOURCES = "engine/test_file_sources_sabotage.py"
 RUNTIME = "engine/test_runtime_sabotage.py"
+CONFIG = "engine/test_config_sabotage.py"
+CONFINED = "engine/test_confined_sabotage.py"
 
 # Markers of the tests that `nox -s tests` leaves out.
 LATER = {"sabotage", "slow", "gpu"}
@@ -50,14 +51,14 @@ SABOTAGE = {
     "libraries_load": [
         ("engine/test_libraries_sabotage.py", "test_a_library_that_is_spoilt_fails")
     ],
-    "runtime_arbitrary_uid": [(RUNTIME, "test_an_image_that_is_spoilt_fails_confined")],
+    "runtime_arbitrary_uid": [(CONFINED, "test_an_image_that_is_spoilt_fails_confined")],
     "runtime_entrypoint": [
         (RUNTIME, "test_an_image_that_is_spoilt_fails"),
-        (RUNTIME, "test_an_image_that_is_started_otherwise_fails"),
+        (CONFIG, "test_an_image_that_is_started_otherwise_fails"),
     ],
     "runtime_no_build_leftovers": [(RUNTIME, "test_an_image_that_is_spoilt_fails")],
-    "runtime_without_entrypoint": [(RUNTIME, "test_an_image_that_is_spoilt_fails_confined")],
-    "runtime_read_only": [(RUNTIME, "test_an_image_that_is_spoilt_fails_confined")],
+    "runtime_without_entrypoint": [(CONFINED, "test_an_image_that_is_spoilt_fails_confined")],
+    "runtime_read_only": [(CONFINED, "test_an_image_that_is_spoilt_fails_confined")],
     "runtime_secrets": [
         (RUNTIME, "test_an_image_that_is_spoilt_fails"),
         (RUNTIME, "test_an_environment_that_is_spoilt_fails"),
@@ -123,20 +124,34 @@ def test_every_named_test_exists_and_expects_a_verdict() -> None:
 
 def test_every_check_has_a_sabotage_in_the_usual_session() -> None:
     """The others of a table may have a marker, and run in sessions of their own."""
-    for check, rows in SABOTAGE.items():
-        assert any(has_usual_rows(file, name) for file, name in rows), check
+    for check, tests in SABOTAGE.items():
+        assert any(is_usual(check, file, name) for file, name in tests), check
 
 
-def has_usual_rows(file: str, name: str) -> bool:
+def is_usual(check: str, file: str, name: str) -> bool:
+    """Return whether `nox -s tests` runs this test for the check."""
     module = importlib.import_module(f"tests.{file.removesuffix('.py').replace('/', '.')}")
     marks = getattr(getattr(module, name), "pytestmark", [])
     if LATER & {mark.name for mark in marks}:
         return False
-    tables = [mark.args[1] for mark in marks if mark.name == "parametrize"]
-    return all(any(not LATER & set(markers(row)) for row in table) for table in tables)
+    tables = [list(mark.args[1]) for mark in marks if mark.name == "parametrize"]
+    return all(any(is_usual_row(check, row) for row in rows) for rows in tables)
 
 
-def markers(row: object) -> Iterator[str]:
-    """Yield the names of the markers of a row of a table."""
+def is_usual_row(check: str, row: object) -> bool:
+    """Return whether a row of a table has no marker, and names no other check."""
     if isinstance(row, type(pytest.param())):
-        yield from (mark.name for mark in row.marks)
+        if LATER & {mark.name for mark in row.marks}:
+            return False
+        row = row.values
+    values = row if isinstance(row, tuple) else (row,)
+    named = {value for value in values if isinstance(value, str) and value in SABOTAGE}
+    return named <= {check}
+
+
+def test_another_markers_and_another_checks_rows_are_not_usual() -> None:
+    later = pytest.param("runtime_tls", "", marks=pytest.mark.sabotage)
+    assert not is_usual_row("runtime_tls", later)
+    assert not is_usual_row("runtime_user", ("runtime_tls", ""))
+    assert is_usual_row("runtime_tls", ("runtime_tls", ""))
+    assert is_usual_row("runtime_tls", "a row")
