@@ -252,6 +252,19 @@ class Wheel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SharedPath:
+    """A path in site-packages that several wheels fill differently, and why that is no fault.
+
+    The image has the file of the wheel `owner`, the first by name; it replaces those of others.
+    """
+
+    path: str
+    owner: str
+    replaced: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
     """The exact wheels of a cell or stack; `inputs` is the digest of the request."""
 
@@ -260,6 +273,7 @@ class Lock:
     python: str
     platform: str
     wheels: tuple[Wheel, ...]
+    shared_paths: tuple[SharedPath, ...] = ()
 
     def version_of(self, *names: str) -> str:
         """Return the version of the first of these packages that is locked, or an empty text."""

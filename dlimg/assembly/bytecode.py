@@ -16,7 +16,7 @@ from dlimg.host.file_lock import file_lock
 from dlimg.layer.compress import WrittenLayer, compress_gzip, compress_other
 from dlimg.layer.entries import FILE_MODE, LayerEntry, arrange_entries, folder_entry
 from dlimg.layer.tar import tar_parts
-from dlimg.model import Wheel
+from dlimg.model import SharedPath, Wheel
 from dlimg.store.keys import Layer, LayerKey, hash_texts
 from dlimg.store.store import Store, find_layer, make_layer
 
@@ -93,13 +93,22 @@ def compile_missing(
 
 
 def bytecode_layers(
-    context: LayerContext, wheels: Iterable[Wheel], compiler: BytecodeCompiler
+    context: LayerContext,
+    wheels: Iterable[Wheel],
+    compiler: BytecodeCompiler,
+    *,
+    shared: Sequence[SharedPath] = (),
 ) -> Iterator[BytecodeLayer]:
-    """Yield the byte code layers of an image; `compile_missing` must have run for its wheels."""
+    """Yield the byte code layers of an image; `compile_missing` must have run for its wheels.
+
+    Wheels that fill one path differently are in the common layer, in which the first by name
+    counts, as it does for their files.
+    """
+    together = {name for entry in shared for name in (entry.owner, *entry.replaced)}
     rest: list[Wheel] = []
     for wheel in wheels:
         layer = _find_bytecode(context.store, wheel, compiler)
-        if layer.unpacked >= LARGE_BYTECODE:
+        if layer.unpacked >= LARGE_BYTECODE and wheel.name not in together:
             yield BytecodeLayer(layer=_wheel_bytecode(context, wheel, compiler), wheel=wheel)
         elif not is_empty(layer):
             rest.append(wheel)

@@ -11,7 +11,12 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import IO, Final
 
-from dlimg.assembly.wheel_to_layer import LayerContext, open_locked_wheel, read_entries
+from dlimg.assembly.wheel_to_layer import (
+    LayerContext,
+    open_locked_wheel,
+    python_sources,
+    read_entries,
+)
 from dlimg.layer.compress import WrittenLayer, compress_wheel, splice_wheel_streams
 from dlimg.layer.entries import (
     FILE_MODE,
@@ -28,7 +33,7 @@ from dlimg.layer.wheel_entries import (
     depends_on_python,
     installer_entries,
 )
-from dlimg.model import GZIP, Cell, Lock, Wheel
+from dlimg.model import GZIP, Cell, Lock, SharedPath, Wheel
 from dlimg.render.dockerfile import interpreter_path
 from dlimg.render.image_config import cuda_home
 from dlimg.render.layout import (
@@ -56,7 +61,8 @@ class CellLayerFiles:
     `requested` are names of packages that get a REQUESTED file; `files` are contents by path, such
     as `etc/dlimg/x.txt`, and `links` are targets by path. `cuda_home` is the folder where libraries
     get names for linkers, `packages` the folder that lists the wheels for uv, and `taken` are names
-    of commands that `/usr/local/bin` already has.
+    of commands that `/usr/local/bin` already has. `shared` are Python files that several wheels
+    have: that of the owner is in this layer, above the wheels'.
     """
 
     wheels: tuple[Wheel, ...]
@@ -68,6 +74,7 @@ class CellLayerFiles:
     packages: str = ""
     taken: frozenset[str] = frozenset()
     modes: Mapping[str, int] = field(default_factory=dict)
+    shared: tuple[SharedPath, ...] = ()
 
     def key(self, compression: str = GZIP) -> LayerKey:
         """The key of the cell's layer."""
@@ -75,6 +82,7 @@ class CellLayerFiles:
         files = [f"{path} {sha256(data).hexdigest()}" for path, data in sorted(self.files.items())]
         links = [f"{path} {target}" for path, target in sorted(self.links.items())]
         modes = [f"{path} {mode:o}" for path, mode in sorted(self.modes.items())]
+        shared = [f"{entry.path} {entry.owner}" for entry in self.shared]
         hashes = sorted(wheel.sha256 for wheel in self.wheels)
         groups = (
             ("requested", names),
@@ -84,6 +92,7 @@ class CellLayerFiles:
             ("packages", [self.packages]),
             ("taken", sorted(self.taken)),
             *((("modes", modes),) if modes else ()),
+            *((("shared", shared),) if shared else ()),
         )
         source = hash_texts([*hashes, *(text for name, texts in groups for text in (name, *texts))])
         return LayerKey(kind="own", source=source, python=self.python, compression=compression)
@@ -110,6 +119,7 @@ def cell_layer_files(cell: Cell, lock: Lock) -> CellLayerFiles:
             for file in files
             if int(file.mode, 8) != FILE_MODE
         },
+        shared=lock.shared_paths,
     )
 
 
@@ -171,12 +181,26 @@ def _cell_entries(context: LayerContext, files: CellLayerFiles) -> list[LayerEnt
     entries += [link_entry(path, target, owner=_OWNER) for path, target in files.links.items()]
     for wheel in files.wheels:
         entries += _installer_entries(context, wheel, files)
+    entries += _shared_files(context, files)
     if files.cuda_home:
         entries += _linker_names(entries, files.cuda_home)
     if files.packages:
         links = [*_command_links(entries, files.taken), *_package_links(entries, files.packages)]
         entries += links
     return entries
+
+
+def _shared_files(context: LayerContext, files: CellLayerFiles) -> Iterator[LayerEntry]:
+    """Yield the Python files that several wheels fill, as their owners have them."""
+    paths: dict[str, set[str]] = {}
+    for entry in files.shared:
+        paths.setdefault(entry.owner, set()).add(f"{LIBRARY}/{entry.path}")
+    for wheel in files.wheels:
+        if wheel.name in paths:
+            layer = python_sources(context, wheel, python=files.python)
+            for source in read_entries(context.store, layer, owner=wheel.file):
+                if source.path in paths[wheel.name]:
+                    yield source
 
 
 def _installer_entries(

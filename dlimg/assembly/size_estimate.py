@@ -181,7 +181,9 @@ def _stored_layers(
             rank = rank_wheel(wheel)
             yield _layer(layer, wheel_history(wheel), rank, wheel.size), is_exact
     if small:
-        keys = small_wheels_keys(small, python=python, compression=compression)
+        keys = small_wheels_keys(
+            small, python=python, compression=compression, shared=lock.shared_paths
+        )
         layer, is_exact = _find_or_guess(store, keys, sum(wheel.size for wheel in small))
         yield _layer(layer, small_wheels_history(small), LayerRank.SMALL_WHEELS), is_exact
     key = cell_layer_files(cell, lock).key(compression)

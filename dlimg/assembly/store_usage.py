@@ -101,7 +101,9 @@ def _lock_keys(image: Image, compression: str) -> Iterator[LayerKey]:
         yield from installer_keys(wheel, python=python, requested=True)
         yield from python_source_keys(wheel, python=python)
     small = [wheel for wheel in wheels if not is_large(wheel)]
-    yield from small_wheels_keys(small, python=python, compression=compression)
+    yield from small_wheels_keys(
+        small, python=python, compression=compression, shared=image.lock.shared_paths
+    )
     yield cell_layer_files(image.cell, image.lock).key(compression)
 
 

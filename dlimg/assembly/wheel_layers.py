@@ -84,7 +84,9 @@ def _missing_of_image(planned: PlannedImage, store: Store) -> Iterator[Wheel]:
     lock, compression = planned.image.lock, planned.compression
     python = lock.python
     small = [wheel for wheel in lock.wheels if not is_large(wheel)]
-    small_keys = small_wheels_keys(small, python=python, compression=compression)
+    small_keys = small_wheels_keys(
+        small, python=python, compression=compression, shared=lock.shared_paths
+    )
     for wheel in lock.wheels:
         large_keys = wheel_keys(wheel, python=python, compression=compression)
         needed = (

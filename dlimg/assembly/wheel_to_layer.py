@@ -6,7 +6,7 @@ wheel.
 
 import gzip
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
@@ -18,7 +18,7 @@ from dlimg.layer.entries import LayerEntry, arrange_entries, folder_entry
 from dlimg.layer.tar import tar_parts
 from dlimg.layer.wheel_entries import LIBRARY, depends_on_python, wheel_entries
 from dlimg.lock.local_wheels import file_sha256
-from dlimg.model import GZIP, Wheel
+from dlimg.model import GZIP, SharedPath, Wheel
 from dlimg.store.keys import Layer, LayerKey, hash_texts
 from dlimg.store.store import Store, find_layer, make_layer
 from dlimg.wheel.errors import damaged_wheel
@@ -60,14 +60,32 @@ def wheel_to_layer(context: LayerContext, wheel: Wheel, *, python: str) -> Layer
     return _wheels_to_layer(context, keys, (wheel,), python)
 
 
-def small_wheels_to_layer(context: LayerContext, wheels: Sequence[Wheel], *, python: str) -> Layer:
+def small_wheels_to_layer(
+    context: LayerContext,
+    wheels: Sequence[Wheel],
+    *,
+    python: str,
+    shared: Sequence[SharedPath] = (),
+) -> Layer:
     """Return one layer of several wheels; their order does not matter.
+
+    Of a path that several wheels fill, only the file of its owner is in the layer.
 
     Raises as `wheel_to_layer`, and BadInput for wheels with different files at one path.
     """
     ordered = sorted(wheels, key=lambda wheel: wheel.sha256)
-    keys = small_wheels_keys(wheels, python=python, compression=context.compression)
-    return _wheels_to_layer(context, keys, ordered, python)
+    keys = small_wheels_keys(wheels, python=python, compression=context.compression, shared=shared)
+    return _wheels_to_layer(context, keys, ordered, python, replaced_files(wheels, shared))
+
+
+def replaced_files(
+    wheels: Sequence[Wheel], shared: Sequence[SharedPath]
+) -> frozenset[tuple[str, str]]:
+    """Return the paths in site-packages that another wheel replaces, with these wheels' names."""
+    names = {wheel.name for wheel in wheels}
+    return frozenset(
+        (name, entry.path) for entry in shared for name in entry.replaced if name in names
+    )
 
 
 def wheel_keys(wheel: Wheel, *, python: str, compression: str = GZIP) -> tuple[LayerKey, LayerKey]:
@@ -77,16 +95,25 @@ def wheel_keys(wheel: Wheel, *, python: str, compression: str = GZIP) -> tuple[L
 
 
 def small_wheels_keys(
-    wheels: Sequence[Wheel], *, python: str, compression: str = GZIP
+    wheels: Sequence[Wheel],
+    *,
+    python: str,
+    compression: str = GZIP,
+    shared: Sequence[SharedPath] = (),
 ) -> tuple[LayerKey, LayerKey]:
     """The two possible keys of the small wheels' layer: for any Python, and for this one."""
-    source = hash_texts(sorted(wheel.sha256 for wheel in wheels))
+    replaced = sorted(f"{name} {path}" for name, path in replaced_files(wheels, shared))
+    source = hash_texts([*sorted(wheel.sha256 for wheel in wheels), *replaced])
     any_python = LayerKey(kind="small", source=source, compression=compression)
     return any_python, replace(any_python, python=python)
 
 
 def _wheels_to_layer(
-    context: LayerContext, keys: tuple[LayerKey, LayerKey], wheels: Sequence[Wheel], python: str
+    context: LayerContext,
+    keys: tuple[LayerKey, LayerKey],
+    wheels: Sequence[Wheel],
+    python: str,
+    replaced: Collection[tuple[str, str]] = (),
 ) -> Layer:
     any_python, this_python = keys
     layer = find_layer(context.store, any_python) or find_layer(context.store, this_python)
@@ -96,7 +123,12 @@ def _wheels_to_layer(
     key = this_python if any(map(depends_on_python, opened)) else any_python
 
     def write(file: IO[bytes]) -> WrittenLayer:
-        entries = [entry for wheel in opened for entry in wheel_entries(wheel, python=python)]
+        entries = [
+            entry
+            for wheel, open_ in zip(wheels, opened, strict=True)
+            for entry in wheel_entries(open_, python=python)
+            if (wheel.name, entry.path.removeprefix(f"{LIBRARY}/")) not in replaced
+        ]
         parts = tar_parts(arrange_entries(entries))
         return compress_wheel(parts, file.write, context.compression)
 

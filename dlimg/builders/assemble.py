@@ -76,7 +76,7 @@ def wheel_image_layers(context: LayerContext, image: Image) -> Iterator[ImageLay
         )
     small = [wheel for wheel in wheels if not is_large(wheel)]
     if small:
-        layer = small_wheels_to_layer(context, small, python=python)
+        layer = small_wheels_to_layer(context, small, python=python, shared=image.lock.shared_paths)
         for wheel in small:
             installer_layer(context, wheel, python=python, requested=True)
         yield ImageLayer(
@@ -94,7 +94,9 @@ def bytecode_image_layers(
     context: LayerContext, image: Image, compiler: BytecodeCompiler
 ) -> Iterator[ImageLayer]:
     """Yield a layer for each wheel with much byte code, and one for all others."""
-    for bytecode in bytecode_layers(context, image.lock.wheels, compiler):
+    for bytecode in bytecode_layers(
+        context, image.lock.wheels, compiler, shared=image.lock.shared_paths
+    ):
         if bytecode.wheel:
             yield ImageLayer(
                 layer=bytecode.layer,

@@ -267,8 +267,13 @@ def _package_name(requirement: str) -> str:
 def lock_json(lock: Lock, records: Mapping[str, str] = EMPTY_MAPPING) -> str:
     """Return the lock as a JSON list of wheels with name, version, file, sha256 and record.
 
-    `record` is the sha256 of the wheel's RECORD in an image, or empty if it is not known.
+    `record` is the sha256 of the wheel's RECORD in an image, or empty if it is not known;
+    `replaced` are the paths where another wheel's file is.
     """
+    replaced: dict[str, list[str]] = {}
+    for shared in lock.shared_paths:
+        for name in shared.replaced:
+            replaced.setdefault(name, []).append(shared.path)
     wheels = [
         {
             "name": wheel.name,
@@ -276,6 +281,7 @@ def lock_json(lock: Lock, records: Mapping[str, str] = EMPTY_MAPPING) -> str:
             "file": wheel.file,
             "sha256": wheel.sha256,
             "record": records.get(wheel.name, ""),
+            **({"replaced": replaced[wheel.name]} if wheel.name in replaced else {}),
         }
         for wheel in lock.wheels
     ]

@@ -92,7 +92,11 @@ def _record_conflicts(context: LintContext, records: Mapping[str, str]) -> Itera
             for wheel in lock_set.lock.wheels
             if wheel.sha256 in records
         }
-        for conflict in find_file_conflicts(contents, python=lock_set.lock.python):
+        for conflict in find_file_conflicts(
+            contents,
+            python=lock_set.lock.python,
+            excused={shared.path for shared in lock_set.lock.shared_paths},
+        ):
             first, second = conflict.first.split()[0], conflict.second.split()[0]
             path = conflict.paths[0].partition("/site-packages/")[2] or conflict.paths[0]
             sets_of.setdefault((first, second, path), []).append(lock_set)

@@ -4,14 +4,22 @@ Resolvers do not compare files: CUDA 12's and CUDA 13's cuDNN wheels have differ
 contain the same `nvidia/cudnn/lib/libcudnn.so.9`; the last one installed wins.
 """
 
+import ast
 import csv
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
+from typing import Final
 
+from dlimg.additions import PathException
 from dlimg.errors import BadInput, Problem
 from dlimg.lock.pylock import ResolvedWheel, WheelContents
+from dlimg.model import SharedPath
+
+# The reason for a path whose files are the same program.
+COMMENTS: Final = "the files differ in comments alone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,15 +32,24 @@ class FileConflict:
 
 
 def find_file_conflicts(
-    contents: Mapping[ResolvedWheel, WheelContents], *, python: str
+    contents: Mapping[ResolvedWheel, WheelContents],
+    *,
+    python: str,
+    excused: Collection[str] = (),
 ) -> tuple[FileConflict, ...]:
-    """Return each pair of wheels with conflicts; the same content is allowed."""
+    """Return each pair of wheels with conflicts; the same content is allowed.
+
+    `excused` are paths in site-packages that are passed over.
+    """
+    library = _library(python)
     owners: dict[str, tuple[ResolvedWheel, str]] = {}
     conflicts: dict[tuple[ResolvedWheel, ResolvedWheel], list[str]] = {}
     for wheel, content in contents.items():
         for path, identity in installed_paths(
             content.record, name=wheel.name, python=python
         ).items():
+            if path.removeprefix(f"{library}/") in excused:
+                continue
             owner, other = owners.setdefault(path, (wheel, identity))
             if owner is not wheel and other != identity:
                 conflicts.setdefault((owner, wheel), []).append(path)
@@ -47,17 +64,25 @@ def find_file_conflicts(
 
 
 def check_file_conflicts(
-    contents: Mapping[ResolvedWheel, WheelContents], *, python: str, where: str
+    contents: Mapping[ResolvedWheel, WheelContents],
+    *,
+    python: str,
+    where: str,
+    shared: Sequence[SharedPath] = (),
 ) -> None:
-    """Raise BadInput with a problem for each pair of conflicting wheels."""
+    """Raise BadInput with a problem for each pair of conflicting wheels.
+
+    `shared` are paths that the wheels may fill differently.
+    """
+    excused = {shared_path.path for shared_path in shared}
     problems = [
         Problem(
             message=_message(conflict),
             where=where,
             hint="they cannot be in one image: change or exclude one of the packages that "
-            "bring them",
+            "bring them, or except the path with a reason under `path_exceptions` of the family",
         )
-        for conflict in find_file_conflicts(contents, python=python)
+        for conflict in find_file_conflicts(contents, python=python, excused=excused)
     ]
     if problems:
         raise BadInput.of(problems)
@@ -69,11 +94,83 @@ def installed_paths(record: str, *, name: str, python: str) -> Mapping[str, str]
 
     The layout is that of a virtual environment (PEP 427, sysconfig's `venv` scheme).
     """
-    library = f"lib/python{python}/site-packages"
+    library = _library(python)
     return {
         _place(path, library=library, name=name): f"{digest} {size}"
         for path, digest, size in _rows(record)
     }
+
+
+def _library(python: str) -> str:
+    return f"lib/python{python}/site-packages"
+
+
+def shared_paths(
+    contents: Mapping[ResolvedWheel, WheelContents],
+    *,
+    python: str,
+    exceptions: Sequence[PathException],
+    read_member: Callable[[ResolvedWheel, str], bytes] | None,
+) -> tuple[SharedPath, ...]:
+    """Return the paths in site-packages that wheels may fill differently, each with the reason.
+
+    They are those that the matrix excepts, and Python files that differ in comments alone, which
+    `read_member` reads.
+    """
+    start = f"{_library(python)}/"
+    filled: dict[str, dict[ResolvedWheel, str]] = {}
+    for wheel, content in contents.items():
+        paths = installed_paths(content.record, name=wheel.name, python=python)
+        for path, identity in paths.items():
+            if path.startswith(start):
+                filled.setdefault(path.removeprefix(start), {})[wheel] = identity
+    shared = []
+    for path, identities in sorted(filled.items()):
+        if len(set(identities.values())) > 1:
+            why = _reason(path, list(identities), contents, exceptions, read_member)
+            owner, *others = sorted(wheel.name for wheel in identities)
+            if why:
+                shared.append(SharedPath(path=path, owner=owner, replaced=tuple(others), why=why))
+    return tuple(shared)
+
+
+def _reason(
+    path: str,
+    wheels: Sequence[ResolvedWheel],
+    contents: Mapping[ResolvedWheel, WheelContents],
+    exceptions: Sequence[PathException],
+    read_member: Callable[[ResolvedWheel, str], bytes] | None,
+) -> str:
+    """Return why these wheels may fill this path differently, or an empty text."""
+    for exception in exceptions:
+        if fnmatchcase(path, exception.path):
+            return exception.why
+    if not path.endswith(".py") or read_member is None:
+        return ""
+    programs = {
+        _program(read_member(wheel, _member(contents[wheel].record, path))) for wheel in wheels
+    }
+    return COMMENTS if len(programs) == 1 and "" not in programs else ""
+
+
+def _member(record: str, path: str) -> str:
+    """Return the path in the wheel of the file that is installed at this path."""
+    names = (name for name, _, _ in _rows(record))
+    schemes = (f"/{scheme}/{path}" for scheme in ("purelib", "platlib"))
+    ends = (path, *schemes)
+    return next(
+        name
+        for name in names
+        if posixpath.normpath(name) == path or (".data/" in name and name.endswith(ends[1:]))
+    )
+
+
+def _program(source: bytes) -> str:
+    """Return what Python compiles of a source, without comments; empty if it cannot."""
+    try:
+        return ast.dump(ast.parse(source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
 
 
 def _rows(record: str) -> Iterator[tuple[str, str, str]]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from dlimg.errors import BadInput, DlimgError, NetworkFailure, Problem
 from dlimg.lock.check import former_id, stacks_of, stale_reasons
-from dlimg.lock.file_conflicts import check_file_conflicts
+from dlimg.lock.file_conflicts import check_file_conflicts, shared_paths
 from dlimg.lock.pylock import ReadWheel, ResolvedWheel, WheelContents
 from dlimg.lock.request import (
     LockRequest,
@@ -62,6 +62,7 @@ class Locker:
     solver: UvSolver
     read_wheel: ReadWheel
     upgrade: bool = False
+    read_member: Callable[[ResolvedWheel, str], bytes] | None = None
 
 
 def lock_cells(
@@ -190,13 +191,20 @@ def solve_lock(request: LockRequest, old: Lock | None, locker: Locker) -> Lock:
     wheels = solve(request, locker.solver, prefer=prefer)
     with ThreadPoolExecutor(WHEELS_AT_ONCE) as pool:
         contents = dict(zip(wheels, pool.map(locker.read_wheel, wheels), strict=True))
-    check_file_conflicts(contents, python=request.python, where=request.where)
+    shared = shared_paths(
+        contents,
+        python=request.python,
+        exceptions=request.path_exceptions,
+        read_member=locker.read_member,
+    )
+    check_file_conflicts(contents, python=request.python, where=request.where, shared=shared)
     return Lock(
         name=request.name,
         inputs=request.digest,
         python=request.python,
         platform=request.platform,
         wheels=tuple(_wheel(wheel, contents[wheel]) for wheel in wheels),
+        shared_paths=shared,
     )
 
 

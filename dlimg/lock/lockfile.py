@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from dlimg.errors import BadInput
-from dlimg.model import Lock, Wheel
+from dlimg.model import Lock, SharedPath, Wheel
 
 FORMAT: Final = 1
 HINT: Final = "only `dlimg lock` writes locks: run `dlimg lock CELL`"
@@ -23,6 +24,8 @@ _WHEEL_TEXTS: Final = {
 }
 _WHEEL_KEYS: Final = frozenset({*_WHEEL_TEXTS, "size"})
 _INDEX: Final = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
+_SHARED: Final = "shared_paths"
+_MEMBER: Final = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9_.+-]+(?:/[A-Za-z0-9_.+-]+)*")
 _WHEEL_MARKS: Final = frozenset({"local", "shared"})
 _TEXTS: Final = {
     "name": re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*"),
@@ -59,7 +62,9 @@ def lock_text(lock: Lock) -> str:
     )
     wheels = sorted(lock.wheels, key=lambda wheel: wheel.name)
     lines = ",\n".join(f"    {json.dumps(_wheel_object(wheel))}" for wheel in wheels)
-    return f'{{\n{head}  "wheels": [\n{lines}\n  ]\n}}\n'
+    shared = [asdict(shared) for shared in lock.shared_paths]
+    tail = f',\n  "{_SHARED}": {json.dumps(shared)}' if shared else ""
+    return f'{{\n{head}  "wheels": [\n{lines}\n  ]{tail}\n}}\n'
 
 
 def parse_lock(text: str, *, source: str) -> Lock:
@@ -67,6 +72,7 @@ def parse_lock(text: str, *, source: str) -> Lock:
     values = _object(text, source=source)
     try:
         texts, listed = _head(values)
+        shared = _shared_paths(values.get(_SHARED, []))
     except _LockfileError as error:
         raise BadInput(str(error), where=source, hint=HINT) from None
     wheels = _wheels(listed, text=text, source=source)
@@ -76,6 +82,7 @@ def parse_lock(text: str, *, source: str) -> Lock:
         python=texts["python"],
         platform=texts["platform"],
         wheels=wheels,
+        shared_paths=shared,
     )
 
 
@@ -115,13 +122,28 @@ def _object(text: str, *, source: str) -> dict[str, object]:
 
 def _head(values: Mapping[str, object]) -> tuple[dict[str, str], list[object]]:
     """Return the texts of a lock and its unparsed wheels."""
-    _expect_keys(values, _LOCK_KEYS, optional=frozenset())
+    _expect_keys(values, _LOCK_KEYS, optional=frozenset({_SHARED}))
     if values["format"] != FORMAT:
         raise _LockfileError(f"format {values['format']!r} is not known, this dlimg reads {FORMAT}")
     listed = values["wheels"]
     if not isinstance(listed, list) or not listed:
         raise _LockfileError("`wheels` must be a list with at least one wheel")
     return {key: _text(values[key], key, shape) for key, shape in _TEXTS.items()}, listed
+
+
+def _shared_paths(listed: object) -> tuple[SharedPath, ...]:
+    rows = listed if isinstance(listed, list) else [None]
+    shared = []
+    for row in rows:
+        match row:
+            case {"path": str(path), "owner": str(owner), "replaced": list(names), "why": str(why)}:
+                texts = (owner, *(_text(name, "replaced", _WHEEL_TEXTS["name"]) for name in names))
+            case _:
+                raise _LockfileError(f"`{_SHARED}` must have path, owner, replaced and why")
+        if not _MEMBER.fullmatch(path):
+            raise _LockfileError(f"`{_SHARED}` cannot have the path {json.dumps(path)[:80]}")
+        shared.append(SharedPath(path=path, owner=texts[0], replaced=texts[1:], why=why))
+    return tuple(shared)
 
 
 def _wheels(listed: list[object], *, text: str, source: str) -> tuple[Wheel, ...]:

@@ -10,6 +10,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from dlimg.additions import PathException
 from dlimg.errors import BadInput
 from dlimg.model import CUDNN_PACKAGES, Cell, Lock, NamedIndex, Stack, Wheel
 
@@ -53,7 +54,8 @@ class LockRequest:
 
     `overrides` replace what any package requires of the packages that they name. `indexes` are
     not part of the digest: a lock says of each wheel which index it is from. Neither is `system`,
-    the suite of a cell's operating system, which wheels built on it are for.
+    the suite of a cell's operating system, which wheels built on it are for, nor are
+    `path_exceptions`: the lock names the paths that it took.
     """
 
     name: str
@@ -66,6 +68,7 @@ class LockRequest:
     overrides: tuple[str, ...] = ()
     indexes: tuple[NamedIndex, ...] = ()
     system: str = ""
+    path_exceptions: tuple[PathException, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -143,6 +146,7 @@ def cell_request(cell: Cell, stack_lock: Lock | None) -> LockRequest:
         platform=cell.platform,
         indexes=cell.indexes,
         system=cell.os.suite,
+        path_exceptions=cell.additions.path_exceptions,
     )
 
 

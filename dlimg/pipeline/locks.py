@@ -43,10 +43,12 @@ def locker_for(
         reach=index_access(context),
         asked=default_index_names(context),
     )
+    index = open_index(context, context.cache / "wheels")
     return Locker(
         folder=project.locks,
         solver=solver,
-        read_wheel=open_index(context, context.cache / "wheels").read,
+        read_wheel=index.read,
+        read_member=index.read_member,
         upgrade=upgrade,
     )
 

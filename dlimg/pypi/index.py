@@ -93,6 +93,20 @@ class PackageIndex:
         _write_cached(cached, contents)
         return contents
 
+    def read_member(self, wheel: ResolvedWheel, path: str) -> bytes:
+        """Return a file's content in a wheel, from its folder or the index; raises as `read`."""
+        try:
+            if wheel.local:
+                with zipfile.ZipFile(unquote(urlsplit(wheel.address).path)) as archive:
+                    return archive.read(path)
+            with RemoteZip(wheel.address, session=self.session, **self._settings()) as archive:
+                content: bytes = archive.read(path)
+                return content
+        except (RemoteZipError, requests.RequestException) as error:
+            raise _unreachable(wheel, error) from error
+        except (zipfile.BadZipFile, KeyError, OSError) as error:
+            raise Negative(f"{wheel.file} is not a wheel: {error}") from error
+
     def _fetch_end(self, wheel: ResolvedWheel) -> WheelContents:
         try:
             with RemoteZip(wheel.address, session=self.session, **self._settings()) as archive:

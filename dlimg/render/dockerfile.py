@@ -77,8 +77,31 @@ def render_image(
         repository=repository_name(resolution.registry, cell),
         tag=tag(cell, lock),
         aliases=(*resolution.aliases.get(cell.id, ()), *former_tags(cell, lock)),
-        layers_obstacle=layers_obstacle(template_folder(cell, templates), templates),
+        layers_obstacle=layers_obstacle(template_folder(cell, templates), templates)
+        or shared_obstacle(lock),
     )
+
+
+def _refuse_routed_owners(cell: Cell, lock: Lock) -> None:
+    """Refuse a shared path whose owner is from another index: it is installed a second time."""
+    routed = {wheel.name for wheel in lock.wheels if wheel.index}
+    for shared in lock.shared_paths:
+        if shared.owner in routed:
+            raise BadInput(
+                f"{shared.owner} and {', '.join(shared.replaced)} fill {shared.path}, and "
+                f"{shared.owner} comes from an index of its own",
+                where=cell.id,
+                hint="they cannot be in one image: change or exclude one of them",
+            )
+
+
+def shared_obstacle(lock: Lock) -> str:
+    """Return why shared paths keep an image from being assembled, or an empty text.
+
+    Of wheels, the layers builder keeps the Python files apart, and no others.
+    """
+    others = [shared.path for shared in lock.shared_paths if not shared.path.endswith(".py")]
+    return f"several wheels fill {others[0]}" if others else ""
 
 
 def render_dockerfile(cell: Cell, lock: Lock, templates: jinja2.Environment) -> str:
@@ -87,6 +110,7 @@ def render_dockerfile(cell: Cell, lock: Lock, templates: jinja2.Environment) -> 
     Raises BadInput, with the template's file and line, when a template is missing or malformed,
     uses an unknown variable, or sets something that neither the layout nor the matrix states.
     """
+    _refuse_routed_owners(cell, lock)
     text = _rendered(cell, lock, templates)
     check_settings(text, cell, image_config(cell, cell_labels(cell, lock)), templates)
     return text
@@ -147,6 +171,9 @@ def template_context(cell: Cell, lock: Lock) -> dict[str, object]:
         "layout_files": list(LAYOUT_FILES),
         "layout_links": list(layout_links(cell.python, interpreter_path(cell))),
         "local_wheels": lock.local,
+        "shared_paths": lock.shared_paths,
+        # The first by name comes last, and its files stay.
+        "shared_owners": sorted({shared.owner for shared in lock.shared_paths}, reverse=True),
         "packages": " ".join(system_packages(cell)),
         "packages_folder": packages_folder(lock),
         "python": interpreter_path(cell),

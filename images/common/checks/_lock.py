@@ -22,13 +22,15 @@ HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 class Wheel(NamedTuple):
     """A wheel of the lock: `file` is its name on the package index.
 
-    `record` is the sha256 that its RECORD has once it is installed, or empty.
+    `record` is the sha256 that its RECORD has once it is installed, or empty; `replaced` are the
+    paths in it where the file of another wheel is.
     """
 
     version: str
     file: str
     sha256: str
     record: str = ""
+    replaced: frozenset[str] = frozenset()
 
 
 def read() -> dict[str, Wheel]:
@@ -39,7 +41,13 @@ def read() -> dict[str, Wheel]:
     try:
         rows = json.loads(Path(path).read_text(encoding="utf-8"))
         wheels = {
-            row["name"]: Wheel(row["version"], row["file"], row["sha256"], row.get("record", ""))
+            row["name"]: Wheel(
+                row["version"],
+                row["file"],
+                row["sha256"],
+                row.get("record", ""),
+                frozenset(row.get("replaced", ())),
+            )
             for row in rows
         }
     except (OSError, ValueError, KeyError, TypeError) as error:

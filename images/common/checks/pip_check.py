@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +26,7 @@ import _verdict
 # Threads that take a small file each wait for one another more than they read.
 LARGE = 1 << 20
 THREADS = min(4, len(os.sched_getaffinity(0)))  # sha256 lets other threads run
+NO_WHEELS: Mapping[str, _lock.Wheel] = {}
 LOCKED = Path("/etc/dlimg/requirements.txt")
 PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)\s*==\s*([^\s;\\]+)")
 
@@ -58,17 +59,22 @@ def repeated(names: list[str]) -> list[str]:
     return [f"{name}: installed {count} times" for name, count in counts if count > 1]
 
 
-def damages(packages: list[metadata.Distribution]) -> list[str]:
+def damages(
+    packages: list[metadata.Distribution], wheels: Mapping[str, _lock.Wheel] = NO_WHEELS
+) -> list[str]:
     """Return the packages with changed or missing files.
 
     RECORDs are read here because `package.files` passes over files that are gone. Byte code of a
-    wheel is compiled anew where it is installed; its source has a row of its own.
+    wheel is compiled anew where it is installed; its source has a row of its own. Where the lock
+    says that another wheel's file is, that wheel's row is the one that holds.
     """
     rows: list[_records.Row] = []
     bare = []
     for package in packages:
         listed = _records.rows(package)
-        rows += listed
+        wheel = wheels.get(_tag.normal(package.metadata["Name"] or ""))
+        replaced = wheel.replaced if wheel else ()
+        rows += [row for row in listed if row.fields[0] not in replaced]
         bare += [] if listed else [f"{package.metadata['Name'] or ''}: its RECORD is gone"]
     whole = intact([place for _, place, _ in rows], [row for _, _, row in rows])
     lost: dict[str, list[str]] = {}
@@ -153,7 +159,7 @@ def main() -> None:
     problems = [
         *differences(locked, installed if locked else {}),
         *repeated(names),
-        *damages(packages),
+        *damages(packages, wheels),
         *listed(_lock.strays(tops, files | _lock.of_layout()), "came with no package"),
         *listed(forged, ""),
         *(lock_mismatches(wheels, noted, packages) if wheels else []),
