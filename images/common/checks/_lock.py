@@ -30,7 +30,7 @@ class Wheel(NamedTuple):
     file: str
     sha256: str
     record: str = ""
-    replaced: frozenset[str] = frozenset()
+    replaced: tuple[str, ...] = ()
 
 
 def read() -> dict[str, Wheel]:
@@ -46,7 +46,7 @@ def read() -> dict[str, Wheel]:
                 row["file"],
                 row["sha256"],
                 row.get("record", ""),
-                frozenset(row.get("replaced", ())),
+                tuple(row.get("replaced", ())),
             )
             for row in rows
         }

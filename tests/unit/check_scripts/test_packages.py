@@ -399,3 +399,36 @@ def test_packages_that_a_package_carries_are_not_installed(
         monkeypatch.setattr("sys.path", [*sys.path, str(folder)])
     assert {"setuptools", "old", "project"} <= tag.distributions().keys()
     assert "autocommand" not in tag.distributions()
+
+
+@pytest.mark.parametrize(
+    ("replaced", "spoil", "faults"),
+    [
+        ({"two"}, False, 0),
+        ({"two"}, True, 1),
+        (set(), False, 1),
+        ({"one"}, False, 1),
+    ],
+)
+def test_a_path_of_two_wheels_has_the_file_that_the_lock_names(
+    replaced: set[str],
+    spoil: bool,  # noqa: FBT001
+    faults: int,
+    tmp_path: Path,
+) -> None:
+    packages = []
+    for name, text in (("two", b"# two\n"), ("one", b"# one\n")):
+        about = tmp_path / f"{name}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
+        (tmp_path / "x.py").write_bytes(text)
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text).digest()).decode().rstrip("=")
+        (about / "RECORD").write_text(f"x.py,sha256={digest},{len(text)}\n")
+        packages.append(metadata.Distribution.at(about))
+    if spoil:
+        (tmp_path / "x.py").write_bytes(b"# two\n")
+    wheels = {
+        name: lock.Wheel("1.0", f"{name}-1.0-py3-none-any.whl", A, "", ("x.py",))
+        for name in replaced
+    }
+    assert len(pip_check.damages(packages, wheels)) == faults
