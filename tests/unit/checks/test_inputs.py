@@ -52,6 +52,7 @@ def test_cell_json_of_a_cuda_image() -> None:
     system = replace(samples.system("debian13"), glibc="2.41")
     assert axes(planned(os=system, architectures=("sm_90", "compute_120"))) == {
         "cell": "pytorch-2.15.0-cuda13.2-py3.13-debian13",
+        "framework_packages": "torch",
         "family": "pytorch",
         "framework": "pytorch",
         "module": "torch",
