@@ -180,8 +180,8 @@ class _Reader:
                 self._refuse(at, f"the key {key.value!r} is a repeat", hint + _merge_hint(key))
             else:
                 lines[key.value] = at
-                if key.value == MERGE and key.plain:
-                    merges.append(value)
+                if key.value == MERGE:
+                    merges.append(value if key.plain else key)
                 else:
                     entries[key.value] = value
         table = YamlMapping(
@@ -203,7 +203,10 @@ class _Reader:
             entries = {**other.entries, **entries}
             lines = {**other.lines, **lines}
         is_open = not others or len(mappings) != len(others)
-        if is_open:
+        if isinstance(merge, YamlScalar) and not merge.plain and merge.value == MERGE:
+            hint = f"write it without quotes: `{MERGE}: *base`"
+            self._refuse(at, f"the merge key {MERGE!r} is quoted, which makes it a text", hint)
+        elif is_open:
             hint = f"name an anchor, e.g. `{MERGE}: *base` of `base: &base {{...}}`"
             self._refuse(at, f"the merge key {MERGE!r} takes a mapping, or a list of them", hint)
         return YamlMapping(

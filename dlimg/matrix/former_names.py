@@ -63,7 +63,7 @@ Notify = Callable[[int, str], None]
 
 def replace_old_keys(tree: Node, notify: Notify) -> Node:
     """Return the tree of a matrix with today's keys; `notify` gets a line and a sentence."""
-    tree = _with_today_flavours(tree, notify)
+    tree = _with_today_flavours(tree, notify, {})
     if not isinstance(tree, YamlMapping):
         return tree
     entries = dict(tree.entries)
@@ -104,17 +104,26 @@ def _renamed(
     )
 
 
-def _with_today_flavours(node: Node, notify: Notify) -> Node:
-    """Return the node with old values of `flavour` replaced, at any depth."""
+def _with_today_flavours(node: Node, notify: Notify, seen: dict[int, Node]) -> Node:
+    """Return the node with old values of `flavour` replaced, at any depth.
+
+    `seen` has the nodes that were walked: aliases of aliases would make them countless.
+    """
+    if id(node) not in seen:
+        seen[id(node)] = _walked(node, notify, seen)
+    return seen[id(node)]
+
+
+def _walked(node: Node, notify: Notify, seen: dict[int, Node]) -> Node:
     match node:
         case YamlSequence():
-            nodes = tuple(_with_today_flavours(item, notify) for item in node.nodes)
+            nodes = tuple(_with_today_flavours(item, notify, seen) for item in node.nodes)
             return replace(node, nodes=nodes)
         case YamlMapping():
             entries = {
                 key: _today_flavour(value, notify)
                 if key == "flavour"
-                else _with_today_flavours(value, notify)
+                else _with_today_flavours(value, notify, seen)
                 for key, value in node.entries.items()
             }
             return replace(node, entries=entries)

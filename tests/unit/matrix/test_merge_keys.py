@@ -1,5 +1,7 @@
 """Merge keys and anchors of a matrix: read as YAML 1.1 has them, or refused in one line."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from dlimg.matrix.resolve import resolve
 from dlimg.pipeline.facts_files import read_facts
 
 FACTS = read_facts()
+PAIRS = tuple(pairwise("abcdefghijklmnop"))
 TWO_FAMILIES = """\
 operating_systems:
   debian13: {distribution: Debian 13, image: "debian:trixie-slim"}
@@ -90,9 +93,18 @@ def test_any_list_of_merges_is_that_of_another_reader(
     assert plain(tree) == _as_text(YAML(typ="safe", pure=True).load(text))
 
 
-def test_a_quoted_key_is_no_merge() -> None:
-    tree, _ = parse_yaml('a: &a {x: 1}\nb: {"<<": *a}', "f")
-    assert plain(tree) == {"a": {"x": "1"}, "b": {"<<": {"x": "1"}}}
+@pytest.mark.parametrize("key", ['"<<"', "'<<'"])
+def test_a_quoted_merge_key_is_one_problem(key: str) -> None:
+    (found,) = problems_of(TWO_FAMILIES.replace("<<", key))
+    assert found.splitlines() == [
+        "matrix.yaml:9: the merge key '<<' is quoted, which makes it a text",
+        "  hint: write it without quotes: `<<: *base`",
+    ]
+
+
+def test_aliases_of_aliases_are_read_in_an_instant() -> None:
+    lists = ["a: &a [x, x]", *(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in PAIRS)]
+    assert "matrix.yaml:1: unknown key 'a' in the matrix" in problems_of("\n".join(lists))[0]
 
 
 @pytest.mark.parametrize(
