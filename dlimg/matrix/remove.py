@@ -294,10 +294,21 @@ def _derive_pythons(edited: MatrixText, before: Survey, after: _AfterRemoval) ->
     had = before.matrix.families[after.family].axes["python"]
     if node is None or shared is not None or node.values == had:
         return
+    if _is_before_a_required_axis(edited, axes):
+        return
     text = edited.text
     edited.remove((*axes, "python"))
     if edited.survey().matrix.families[after.family].axes["python"] != node.values:
         edited.text = text
+
+
+def _is_before_a_required_axis(edited: MatrixText, axes: Path) -> bool:
+    """Return whether the Pythons were there from the start: `add` writes an axis at the end."""
+    names = [key.value for key in edited.mapping(*axes).keys]
+    required = {"version", "accelerator"}
+    if edited.node("axes", "flavour") is None:
+        required.add("flavour")
+    return bool(required & set(names[names.index("python") :]))
 
 
 def _exclude_rest(edited: MatrixText, rest: frozenset[Point]) -> None:

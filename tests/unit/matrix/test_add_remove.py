@@ -54,6 +54,17 @@ TEXTS = {
     "shipped": (Path(__file__).parents[3] / "matrix.yaml").read_text(encoding="utf-8"),
     "flow style": MATRIX,
     "block style, anchors": BLOCK,
+    "all axes in the family": BLOCK.replace(
+        """      flavour:
+        - runtime
+        - compile
+""",
+        """      python: ["3.13"]   # one is enough
+      os:
+        - debian13
+      flavour: [runtime]
+""",
+    ),
     "Windows": f"\ufeff{BLOCK.rstrip()}".replace("\n", "\r\n"),
 }
 FRAMEWORKS = {"pytorch": "torch", "jax": "jax", "tensorflow": "tensorflow", "other": "torch"}
