@@ -1,5 +1,6 @@
 """`dlimg init`: a repository of one's own, with a small matrix, nox sessions and a workflow."""
 
+import shlex
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def run(options: InitOptions, context: Context) -> int:
     for name in names:
         out(f"{name}\n")
     folder = options.request.folder
-    step = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+    step = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
     context.log(
         f"{len(names)} files; next: `{step}python -m pip install -r requirements/nox.txt`, "
         "then `nox -s build`"

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Literal
 
@@ -55,7 +56,8 @@ def eject(root: Path, names: Sequence[str]) -> tuple[Path, ...]:
     for name in names:
         chosen = _chosen(name, shipped)
         if not chosen:
-            hint = nearest(_plain(name), [*shipped, *_folders(shipped)])
+            close = get_close_matches(_plain(name), {*shipped, *_folders(shipped)}, n=1)
+            hint = nearest(_plain(name), close) or "`dlimg list --templates` shows them"
             problems.append(
                 Problem(message="dlimg ships no such file of images", where=name, hint=hint)
             )

@@ -40,6 +40,7 @@ class NewFamily:
 
     name: str
     framework: str
+    platform: str
     facts: str
     version: str
     accelerators: tuple[str, ...]
@@ -88,6 +89,7 @@ def new_family(matrix: Matrix, family: Family, cells: Sequence[Cell]) -> NewFami
     return NewFamily(
         name=family.name,
         framework=family.framework,
+        platform=family.platform,
         facts=family.name if family.framework == NO_FACTS else family.framework,
         version=version,
         accelerators=tuple(cell.accelerator for cell in chosen),

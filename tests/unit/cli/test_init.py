@@ -7,10 +7,12 @@ import pytest
 import yaml
 
 from dlimg.cli.main import main
+from dlimg.matrix.parse import parse_matrix
 from dlimg.pipeline.new_project import WHEEL
 from dlimg.render.project_files import ACTIONS, registry_name
 from tests.support.jax_project import CELL, ROOT
 
+FAMILIES = tuple(parse_matrix(Path(ROOT, "matrix.yaml").read_text(), "matrix.yaml").families)
 CONTENT = b"a wheel of dlimg"
 FILES = {
     ".gitattributes",
@@ -76,7 +78,7 @@ def test_its_locks_are_those_of_dlimg(started: Path) -> None:
         assert path.read_bytes() == (ROOT / path.relative_to(started)).read_bytes()
 
 
-@pytest.mark.parametrize("family", ["pytorch", "tensorflow", "jax"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_each_family_has_a_project_with_an_image_for_cuda(
     wheel: Path, family: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

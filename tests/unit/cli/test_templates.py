@@ -154,7 +154,8 @@ def test_ejecting_over_a_file_of_the_project_is_refused_as_a_whole(
     [
         ("jax/Dockerfile", "did you mean 'jax/Dockerfile.j2'?"),
         ("images/comon/checks", "did you mean 'common/checks'?"),
-        ("../matrix.yaml", "use one of"),
+        ("../matrix.yaml", "`dlimg list --templates` shows them"),
+        ("jax/nothing.txt", "`dlimg list --templates` shows them"),
     ],
 )
 def test_an_unknown_file_is_refused_with_the_nearest(
