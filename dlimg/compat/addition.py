@@ -13,6 +13,8 @@ from dlimg.compat.suggest import first_valid, is_against
 from dlimg.document.versions import numbers
 from dlimg.facts.model import PYPI, X86_64, Distribution, GpuFact
 
+# The base image of each vendor's systems, by codename; of no other vendor's are images made.
+BASE_IMAGES: Final = {"debian": "debian:{codename}-slim", "ubuntu": "ubuntu:{codename}"}
 # The name of a framework's folder of images, where it is another than the package's.
 FOLDERS: Final = {"torch": "pytorch"}
 
@@ -30,12 +32,18 @@ class Addition:
 
 
 def addition_of(combination: Combination, default: Distribution) -> Addition | None:
-    """Return the addition for a combination; None for a build that is not on the package index.
+    """Return the addition for a combination; None for what `dlimg add` cannot make images of.
 
-    Python and operating system are named where they are not those of the `default` system.
+    That is a build that is not on the package index, another architecture, and a system that is
+    neither Debian nor Ubuntu. Python and operating system are named where they are not those of the `default` system.
     """
     build, system = combination.build, combination.distribution
-    if build is None or build.index != PYPI or system is None or combination.arch != X86_64:
+    if system is None or combination.arch != X86_64:
+        return None
+    # A framework whose plain wheel is for the CPU has no build of its own for it.
+    if build.index != PYPI if build else combination.cuda:
+        return None
+    if system.distribution.lower().partition(" ")[0] not in BASE_IMAGES:
         return None
     words = [FOLDERS.get(combination.framework, combination.framework), combination.version]
     words += ["--cuda", combination.cuda] if combination.cuda else ["--cpu"]

@@ -143,18 +143,25 @@ def suggest(
                 replace(each, changes=suggestion_of(query, each.combination).changes)
                 for each in search.suggestions
             ]
-            return _distinct(sorted(described, key=lambda each: each.cost), count)
+            return _distinct(query, sorted(described, key=lambda each: each.cost), count)
     return ()
 
 
-def _distinct(suggestions: Iterable[Suggestion], count: int) -> tuple[Suggestion, ...]:
-    """Return the cheapest suggestion for each minor release, CUDA and GPU."""
+def _distinct(
+    query: Query, suggestions: Iterable[Suggestion], count: int
+) -> tuple[Suggestion, ...]:
+    """Return the cheapest suggestion for each minor release, CUDA and GPU.
+
+    The release that was asked about is not left out for a neighbour of its minor.
+    """
     chosen: dict[tuple[str, str, str], Suggestion] = {}
     for suggestion in suggestions:
         combination = suggestion.combination
         gpu = combination.gpu.name if combination.gpu else ""
         cuda = combination.build.cuda if combination.build else combination.cuda
-        chosen.setdefault((minor(combination.version), cuda, gpu), suggestion)
+        version = combination.version
+        release = version if version == query.version else minor(version)
+        chosen.setdefault((release, cuda, gpu), suggestion)
     return tuple(list(chosen.values())[:count])
 
 
@@ -180,6 +187,8 @@ def _releases_and_cudas(facts: Facts, query: Query) -> list[tuple[float, str, st
         cost = version_cost(query.version, version)
         if not query.cuda:
             pairs.add((cost, version, ""))
+        elif query.cuda == CPU and not query.on_gpu:  # not every framework has a build of its own
+            pairs.add((cost, version, CPU))
         for build in release.builds if query.cuda else _only_at_vendor(query, release):
             if query.on_gpu and not build.cuda:
                 continue

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from dlimg.compat.addition import FOLDERS
+from dlimg.compat.addition import BASE_IMAGES, FOLDERS
 from dlimg.compat.rule_result import RuleResult
 from dlimg.compat.rules_numpy import NUMPY, NUMPY_1, built_for_numpy_1
 from dlimg.document.versions import major
@@ -95,12 +95,12 @@ def _add_system(edited: MatrixText, system: Distribution) -> str:
         if choice.distribution == system.distribution:
             return choice.name
     vendor, _, number = system.distribution.lower().partition(" ")
-    images = {"debian": f"debian:{system.codename}-slim", "ubuntu": f"ubuntu:{system.codename}"}
     name = f"{vendor}{number}"
-    if vendor not in images or name in matrix.operating_systems:
+    if vendor not in BASE_IMAGES or name in matrix.operating_systems:
         message = f"{system.distribution} is no system that images are made from here"
         raise BadInput(message, hint="take Debian or Ubuntu, or write it under operating_systems")
-    value = f'{{distribution: {system.distribution}, image: "{images[vendor]}"}}'
+    image = BASE_IMAGES[vendor].format(codename=system.codename)
+    value = f'{{distribution: {system.distribution}, image: "{image}"}}'
     edited.add_entry(("operating_systems",), name, value)
     return name
 

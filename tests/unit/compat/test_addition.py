@@ -129,6 +129,9 @@ def test_the_json_of_pick_has_the_command(capsys: pytest.CaptureFixture[str]) ->
         ),
         ("torch==2.6.0 --os ubuntu24.04 --python 3.12", 0, "--python 3.12 --os ubuntu24.04"),
         ("torch==2.8.0 --gpu GH200", 1, None),
+        ("jax==0.4.38 --cuda cpu", 0, "dlimg add jax 0.4.38 --cpu"),
+        ("torch==2.6.0 --os centos7", 0, None),
+        ("torch==2.6.0 --os rocky9", 0, None),
     ],
 )
 def test_why_ends_with_the_line_for_what_no_cell_has(

@@ -82,7 +82,9 @@ def test_why_answers_where_none_is_left(capsys: pytest.CaptureFixture[str]) -> N
     text = capsys.readouterr().out
     assert text.startswith(f"{DROPPED}: it fails at install\n")
     assert NO_WHEEL in text
-    assert "jax 0.4.30 -> 0.4.38" in text
+    assert "jax 0.4.30 -> 0.4.34" in text
+    assert "jax==0.4.30, CPU, Python 3.12, Debian 13\n       Python 3.13 -> 3.12\n" in text
+    assert "CUDA" not in text
 
 
 def test_an_error_of_the_file_is_told_where_none_is_left() -> None:
