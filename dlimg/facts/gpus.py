@@ -37,6 +37,7 @@ def name_key(name: str) -> str:
 def short_name_key(name: str) -> str:
     """Return the key without memory and form: `a100` of `NVIDIA A100-SXM4-80GB`."""
     joined = re.sub(r"([0-9]) +(gi?b)\b", r"\1\2", name.lower())
+    joined = re.sub(r"-[0-9](-[0-9]+[abcq])\b", r"\1", joined)  # a virtual GPU of MIG: A100-7-40C
     parts = re.findall(r"[a-z0-9]+", joined)
     chip = [part for part in parts if part not in _MAKERS and not re.fullmatch(_FORMS, part)]
     return "".join(chip)

@@ -64,6 +64,8 @@ SPELLINGS: list[tuple[str, str, str]] = [
     # vGPU, Kubernetes, clouds
     ("GRID A100D-80C", "A100", "8.0"),
     ("GRID P40-24Q", "P40", "6.1"),
+    ("GRID A100-7-40C", "A100", "8.0"),
+    ("NVIDIA H100-1-10C", "H100", "9.0"),
     ("GRID T4-16Q", "T4", "7.5"),
     ("Tesla-V100-SXM2-32GB-SHARED", "V100", "7.0"),
     ("NVIDIA-A100-SXM4-40GB-MIG-1g.5gb", "A100", "8.0"),
