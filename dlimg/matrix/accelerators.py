@@ -7,13 +7,16 @@ from typing import Final
 from dlimg.compat.parse_names import other_platform
 from dlimg.errors import nearest
 from dlimg.facts.load import ONLY_NVIDIA
+from dlimg.matrix.model import NO_FACTS
 from dlimg.model import CPU
 
 _CUDA: Final = re.compile(r"(?:cuda|cu)[-_ ]?([0-9]{1,2})(?:\.?([0-9]))?(?:\.[0-9]+)?")
 _ANY_GPU: Final = frozenset(("gpu", "gpus", "cuda", "nvidia"))
 
 
-def unknown_accelerator(name: str, choices: Collection[str]) -> tuple[str, str]:
+def unknown_accelerator(
+    name: str, choices: Collection[str], framework: str = ""
+) -> tuple[str, str]:
     """Return the message and the hint for a name that is not among the accelerators."""
     platform = other_platform(name)
     if platform:
@@ -22,7 +25,9 @@ def unknown_accelerator(name: str, choices: Collection[str]) -> tuple[str, str]:
     if name.lower() in _ANY_GPU:
         message = f"accelerator {name!r} names no CUDA"
         stacks = [choice for choice in choices if choice != CPU]
-        return message, f"name a stack: {', '.join(stacks)}" if stacks else _stack_hint("13.2")
+        return message, f"name a stack: {', '.join(stacks)}" if stacks else _stack_hint(
+            "13.2", framework
+        )
     match = _CUDA.fullmatch(name.lower())
     if match is None:
         return f"unknown accelerator {name!r}", nearest(name, choices)
@@ -32,9 +37,10 @@ def unknown_accelerator(name: str, choices: Collection[str]) -> tuple[str, str]:
     message = f"accelerator {name!r} has no stack"
     if not wanted:
         return message, f"name a minor, e.g. cuda{match[1]}.0, that is under `stacks`"
-    return message, _stack_hint(f"{match[1]}.{match[2]}")
+    return message, _stack_hint(f"{match[1]}.{match[2]}", framework)
 
 
-def _stack_hint(cuda: str) -> str:
-    row = f'cuda{cuda}: {{cuda: "{cuda}", leader: torch==VERSION, python: "3.13"}}'
-    return f"add under `stacks`: {row}, or `dlimg why torch --cuda {cuda}` for a version"
+def _stack_hint(cuda: str, framework: str) -> str:
+    row = f'cuda{cuda}: {{cuda: "{cuda}", leader: PACKAGE==VERSION, python: "3.13"}}'
+    names = framework if framework not in ("", NO_FACTS) else "torch"
+    return f"add under `stacks`: {row}; `dlimg why {names} --cuda {cuda}` says which have it"

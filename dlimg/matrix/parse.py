@@ -495,7 +495,7 @@ def _family(
                 shape = patterns.PYTHON_BUILD if axis == "python" else patterns.VERSION
                 form.fits(line, f"{name}: {axis}", value, shape)
             elif axis == "accelerator" and value not in closed[axis]:
-                message, hint = unknown_accelerator(value, [*closed[axis]])
+                message, hint = unknown_accelerator(value, [*closed[axis]], family.framework)
                 form.refuse(line, f"{name}: {message}", hint)
             elif value not in closed[axis]:
                 message = f"{name}: unknown {axis} {value!r}"

@@ -275,7 +275,8 @@ def resolve(
         follow += resolver.problems()
         follow += _unused(matrix, cells, dropped)
         follow += unused_required_checks(matrix, cells)
-        follow += unused_indexes(matrix, factory.kinds_of(cells))
+        # One that could not be read as a whole may be used.
+        follow += [] if matrix.problems else unused_indexes(matrix, factory.kinds_of(cells))
     problems += [] if is_empty else follow
     if problems:
         raise BadInput.of(dict.fromkeys(problems))

@@ -53,6 +53,16 @@ def test_unknown_accelerators(name: str, message: str, hint: str) -> None:
     assert hint in advice
 
 
+@pytest.mark.parametrize(
+    ("framework", "question"),
+    [("jax", "dlimg why jax --cuda 12.6"), ("none", "dlimg why torch --cuda 12.6")],
+)
+def test_the_stack_to_write_is_not_that_of_another_framework(framework: str, question: str) -> None:
+    _, advice = unknown_accelerator("cuda12.6", ("cpu",), framework)
+    assert question in advice
+    assert "leader: PACKAGE==VERSION" in advice
+
+
 def test_the_matrix_names_what_an_accelerator_is(tmp_path: Path) -> None:
     path = tmp_path / "matrix.yaml"
     path.write_text(MATRIX.replace("[cpu]", "[cpu, rocm6.4, gpu]"))

@@ -257,5 +257,6 @@ def test_indexes_that_are_refused(tmp_path: Path, indexes: str, message: str) ->
     own = IndexProject(folder=tmp_path, default="")
     with pytest.raises(BadInput) as caught:
         own.write(indexes)
-    assert message in str(caught.value)
-    assert "matrix.yaml:3" in str(caught.value)
+    (problem,) = caught.value.problems
+    assert message in problem.message
+    assert "matrix.yaml:3" in problem.where
