@@ -10,6 +10,7 @@ from dlimg.document.versions import numbers
 from dlimg.errors import BadInput
 from dlimg.facts.model import GpuFact
 from dlimg.lint.model import Finding, LintContext, LintRule, Severity, axis_line, shorten_list
+from dlimg.matrix.model import NO_FACTS as UNCHECKED
 from dlimg.model import Cell
 
 _NAMES: Final = "name it as `dlimg facts gpus` does"
@@ -130,6 +131,8 @@ def _no_facts(context: LintContext) -> Iterator[Finding]:
     cells_of: dict[tuple[str, str], list[Cell]] = {}
     for cell in context.resolution.cells:
         framework = context.matrix.families[cell.family].framework
+        if framework == UNCHECKED:
+            continue  # the matrix itself says so
         if cell.version not in context.facts.releases.get(framework, {}):
             cells_of.setdefault((cell.family, cell.version), []).append(cell)
     for (family, version), cells in cells_of.items():

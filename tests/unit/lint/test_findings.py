@@ -298,6 +298,12 @@ def test_a_version_without_facts() -> None:
     ]
 
 
+def test_a_family_that_wants_no_facts_needs_none() -> None:
+    text = MATRIX.replace("framework: jax", "framework: none")
+    assert "framework: none" in text
+    assert "no-facts" not in {finding.id for finding in lint(lint_context(text)).findings}
+
+
 def test_a_cudnn_that_the_framework_was_not_built_for() -> None:
     old = samples.wheel("nvidia-cudnn-cu13", "8.9.7.29")
     locks = locked()
