@@ -35,7 +35,8 @@ def addition_of(combination: Combination, default: Distribution) -> Addition | N
     """Return the addition for a combination; None for what `dlimg add` cannot make images of.
 
     That is a build that is not on the package index, another architecture, and a system that is
-    neither Debian nor Ubuntu. Python and operating system are named where they are not those of the `default` system.
+    neither Debian nor Ubuntu. Python and operating system are named where they are not those of
+    the `default` system.
     """
     build, system = combination.build, combination.distribution
     if system is None or combination.arch != X86_64:
