@@ -570,6 +570,7 @@ INTERRUPTED = """
 import os, sys
 from pathlib import Path
 from tests.support import samples
+from tests.support.image_folders import files_in
 from dlimg.context import Context
 from dlimg.engine import discover
 from dlimg.model import BuiltImage
@@ -608,9 +609,7 @@ def test_an_interrupt_leaves_no_container(
 
 
 def _until_asleep(engine: Engine, built: BuiltImage) -> None:
-    deadline = time.monotonic() + 60
-    while not _asleep(engine, built) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    assert wait_until(lambda: _asleep(engine, built), 60), "no check sleeps"
 
 
 def _asleep(engine: Engine, built: BuiltImage) -> bool:

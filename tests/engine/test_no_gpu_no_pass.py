@@ -1,5 +1,6 @@
 """Where no GPU is, no check passes that needs one: every script of every family, found by file."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,19 +72,29 @@ def there(engine: Engine, jax_image: BuiltImage) -> Iterator[RunningContainer]:
         yield place
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(
-    ("variables", "code"),
-    [
-        ({"DLIMG_GPU": "none"}, NOT_RUN),
-        ({"DLIMG_GPU": "expected"}, FAILED),
-        ({"DLIMG_GPU": "expected", "CUDA_VISIBLE_DEVICES": "-1"}, FAILED),
-    ],
-    ids=["none", "expected", "hidden"],
-)
+# What the environment of a container says of its GPU, and how each check has to end.
+STATES: dict[str, tuple[dict[str, str], int]] = {
+    "none": ({"DLIMG_GPU": "none"}, NOT_RUN),
+    "expected": ({"DLIMG_GPU": "expected"}, FAILED),
+    "hidden": ({"DLIMG_GPU": "expected", "CUDA_VISIBLE_DEVICES": "-1"}, FAILED),
+}
+# Every family without a GPU, and one family with a GPU that is not there.
+USUAL = [*(("none", family) for family in FAMILIES), ("expected", "jax"), ("hidden", "jax")]
+ROWS = [
+    *USUAL,
+    *(
+        pytest.param(*row, marks=pytest.mark.sabotage)
+        for row in itertools.product(STATES, FAMILIES)
+        if row not in USUAL
+    ),
+]
+
+
+@pytest.mark.parametrize(("state", "family"), ROWS)
 def test_without_a_gpu_no_check_passes_that_needs_one(
-    variables: dict[str, str], code: int, family: str, there: RunningContainer
+    state: str, family: str, there: RunningContainer
 ) -> None:
+    variables, code = STATES[state]
     wanted = on_gpu(family)
     assert len(wanted) >= 3
     cell = json.dumps({"framework": family, "cuda": "13.2"})
