@@ -117,6 +117,7 @@ def test_an_existing_base_is_not_made_again(engine: Engine, base: Base) -> None:
     assert not messages  # it was not made, nor waited for
 
 
+@pytest.mark.slow
 def test_a_base_made_twice_has_the_same_bytes(engine: Engine, base: Base, tmp_path: Path) -> None:
     tools = bases.tools_folder(engine.context)
     tar = tmp_path / "again.tar"

@@ -129,7 +129,9 @@ def neighbour(engine: Engine) -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("neighbour")
-@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "first", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_a_build_stopped_at_any_step_can_be_repeated(
     engine: Engine, project: Tiny, undisturbed: str, first: signal.Signals
 ) -> None:

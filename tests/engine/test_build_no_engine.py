@@ -11,12 +11,14 @@ import pytest
 from dlimg.builders.executor import EngineExecutor, Executor, HostExecutor
 from dlimg.builders.host_rootfs import record_base
 from dlimg.builders.secrets import Secrets
+from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative
 from dlimg.layer.entries import LayerEntry
 from dlimg.layer.wheel_entries import LIBRARY
 from dlimg.model import Base, BuiltImage, PlannedImage
-from dlimg.store.store import Store
+from dlimg.store.store import Store, layer_store
+from dlimg.store.systems import copy_system, system_source
 from tests.support import samples
 
 pytestmark = [
@@ -100,7 +102,9 @@ def test_byte_code_equals_that_built_by_an_engine(
     both: tuple[Executor, Executor], jax_image: BuiltImage, base: Base, tmp_path: Path
 ) -> None:
     store = Store(path=tmp_path / "store")
-    system = both[0].system(replace(jax_image.planned, base=base), store, print)
+    plan = replace(jax_image.planned, base=base)
+    copy_system(system_source(plan), layer_store(Context.of(os.environ, print)), store)
+    system = both[0].system(plan, store, print)
     texts = {"a.py": b"x = 1\n", "p/b.py": b"def f(): return (1, 'x')\n", "p/bad.py": b"x ="}
     entries = [
         LayerEntry(path=f"{LIBRARY}/{name}", mode=0o644, content=text, owner="p")

@@ -43,7 +43,7 @@ def running(
         deadline = time.monotonic() + 180
         while serves and "is running at" not in container.logs().decode():
             assert time.monotonic() < deadline, container.logs().decode()
-            time.sleep(0.5)
+            time.sleep(0.1)
         container.reload()
         yield container
     finally:
@@ -128,17 +128,23 @@ STARTS: list[tuple[str, dict[str, Any]]] = [
     ("", {}),
     ("", {"environment": {"JUPYTER_PORT": "9999"}}),
     ("", {"user": "12345:0"}),
+    ("jupyter lab --ServerApp.base_url=/some/where/", {}),
+    ("jupyter server --ServerApp.sock=/tmp/socket", {}),
+]
+MORE_STARTS: list[tuple[str, dict[str, Any]]] = [
     ("", {"user": "0"}),
     ("", {"init": True}),
     ("", {"read_only": True, "tmpfs": {"/tmp": "exec"}}),  # noqa: S108  # in a container
-    ("jupyter lab --ServerApp.base_url=/some/where/", {}),
     ("jupyter notebook --port 7777", {}),
     ("jupyter-lab --ip=127.0.0.1", {}),
-    ("jupyter server --ServerApp.sock=/tmp/socket", {}),
 ]
 
 
-@pytest.mark.parametrize(("command", "options"), STARTS, ids=str)
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [*STARTS, *(pytest.param(*start, marks=pytest.mark.slow) for start in MORE_STARTS)],
+    ids=str,
+)
 def test_a_jupyter_is_healthy_until_it_does_not_answer(
     command: str, options: dict[str, Any], engine: Engine, digest: str
 ) -> None:
@@ -198,7 +204,7 @@ def health(container: Container, is_it: Callable[[str], bool]) -> bool:
         container.reload()
         if is_it(container.attrs["State"]["Health"]["Status"]):
             return True
-        time.sleep(0.5)
+        time.sleep(0.1)
     return False
 
 
