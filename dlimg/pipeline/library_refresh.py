@@ -3,10 +3,10 @@
 Indexes are downloaded from the distributions' own servers, or from a mirror that is named.
 """
 
-import argparse
 import gzip
 import lzma
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -148,19 +148,14 @@ def _plainness(package: str) -> tuple[bool, int, str]:
     return any(word in package for word in ("dbg", "cross", "-dev", "i386")), len(package), package
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mirror", nargs=2, action="append", metavar=("SERVER", "MIRROR"))
-    return parser.parse_args()
-
-
 def _libraries(mirrors: Mapping[str, str]) -> Iterator[tuple[str, DistributionLibraries]]:
     for index in INDEXES:
         yield index.name, distribution_libraries(index, mirrors)
 
 
 def main() -> None:
-    mirrors = dict(_arguments().mirror or ())
+    """Write the table again; each argument is `SERVER=MIRROR`, for a server behind a mirror."""
+    mirrors = dict(argument.split("=", 1) for argument in sys.argv[1:])
     table = SystemLibraries(
         source="the indexes Contents and Packages of each distribution",
         checked=datetime.now(tz=UTC).date().isoformat(),

@@ -78,12 +78,15 @@ def images(tmp_path: Path) -> Path:
     family = found / "fake" / "checks"
     family.mkdir(parents=True)
     (family.parent / "framework.py").write_text('NAME = "framework 1.2+cpu"\n')
+    (found.parent / "matrix.yaml").touch()
     return found
 
 
 @pytest.fixture
 def project(images: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The same, and what a user's state goes to a folder of the test's."""
+    # Without dlimg's own checks, which would run here as well.
+    monkeypatch.setattr("dlimg.image_files._PACKAGE", tmp_path / "site-packages" / "dlimg")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
@@ -361,7 +364,7 @@ def test_a_family_without_scripts_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run() == 2
-    assert "run in the project's folder" in capsys.readouterr().err
+    assert "--on-host fake: no such family" in capsys.readouterr().err
 
 
 def is_alive(number: int) -> bool:

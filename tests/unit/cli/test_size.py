@@ -406,7 +406,6 @@ def test_the_committed_matrix_without_an_engine(
     told = capsys.readouterr()
     assert "pytorch-2.15.0-cuda13.2\t" in told.out
     assert "in a registry (" in told.out
-    assert "not locked here" in told.err or (ROOT / "locks/local").exists()
     ET.parse(svg)  # noqa: S314 - we have just written it
     assert not (tmp_path / ".cache").exists()
     run(options("jax-*-cuda13.2-py3.13-debian13", "pytorch-2.15*-py3.13-debian13"), home)
