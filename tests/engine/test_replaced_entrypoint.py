@@ -49,13 +49,19 @@ USERS = [
 PIPS = ("python -m pip", "python -I -m pip", "/opt/env/bin/python -m pip")
 WAYS = [
     *((options, folder, "pip", BARE[1:]) for options, folder in USERS),
-    *((options, folder, "python -m pip", BARE[-2:]) for options, folder in USERS),
     *((*USERS[3], pip, BARE[-2:]) for pip in PIPS),
+]
+MORE_WAYS = [
+    *((options, folder, "python -m pip", BARE[-2:]) for options, folder in USERS),
     *((*USERS[3], pip, BARE[1:]) for pip in PIPS),
 ]
 
 
-@pytest.mark.parametrize(("options", "folder", "pip", "start"), WAYS, ids=str)
+@pytest.mark.parametrize(
+    ("options", "folder", "pip", "start"),
+    [*WAYS, *(pytest.param(*way, marks=pytest.mark.slow) for way in MORE_WAYS)],
+    ids=str,
+)
 def test_any_user_may_install(
     layout_image: LayoutImage,
     options: tuple[str, ...],
