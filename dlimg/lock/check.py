@@ -6,7 +6,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from dlimg.errors import BadInput, Problem
-from dlimg.lock.file_conflicts import COMMENTS
+from dlimg.lock.file_conflicts import COMMENTS, NAMESPACE
 from dlimg.lock.request import LockRequest, cell_request, parse_requirement, stack_request
 from dlimg.lock.shared_wheels import mark_shared, mark_stacks, shared_names
 from dlimg.lock.store import lock_files, read_lock, read_stack_lock
@@ -101,7 +101,7 @@ def stale_reasons(request: LockRequest, lock: Lock) -> tuple[str, ...]:
 
 def _unexcused(request: LockRequest, lock: Lock) -> Iterator[str]:
     """Yield paths that wheels fill differently, for a reason that the matrix no longer has."""
-    reasons = {COMMENTS, *(exception.why for exception in request.path_exceptions)}
+    reasons = {COMMENTS, NAMESPACE, *(exception.why for exception in request.path_exceptions)}
     for shared in lock.shared_paths:
         if shared.why not in reasons:
             yield f"no exception of the matrix is for {shared.path}"

@@ -18,8 +18,25 @@ from dlimg.errors import BadInput, Problem
 from dlimg.lock.pylock import ResolvedWheel, WheelContents
 from dlimg.model import SharedPath
 
-# The reason for a path whose files are the same program.
+# The reasons for a path whose files are the same program, or no program at all.
 COMMENTS: Final = "the files differ in comments alone"
+NAMESPACE: Final = "the files only declare a namespace package"
+# Declarations of a namespace package of the time before PEP 420; in one folder they do nothing.
+_DECLARATIONS: Final = frozenset(
+    ast.dump(statement)
+    for statement in ast.parse(
+        """
+import pkgutil
+from pkgutil import extend_path
+import pkg_resources
+__path__ = __import__('pkgutil').extend_path(__path__, __name__)
+__path__ = pkgutil.extend_path(__path__, __name__)
+__path__ = extend_path(__path__, __name__)
+__import__('pkg_resources').declare_namespace(__name__)
+pkg_resources.declare_namespace(__name__)
+"""
+    ).body
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +131,8 @@ def shared_paths(
 ) -> tuple[SharedPath, ...]:
     """Return the paths in site-packages that wheels may fill differently, each with the reason.
 
-    They are those that the matrix excepts, and Python files that differ in comments alone, which
-    `read_member` reads.
+    They are those that the matrix excepts, Python files that differ in comments alone, and ones
+    that only mark a package; `read_member` reads them.
     """
     start = f"{_library(python)}/"
     filled: dict[str, dict[ResolvedWheel, str]] = {}
@@ -147,10 +164,14 @@ def _reason(
             return exception.why
     if not path.endswith(".py") or read_member is None:
         return ""
-    programs = {
-        _program(read_member(wheel, _member(contents[wheel].record, path))) for wheel in wheels
-    }
-    return COMMENTS if len(programs) == 1 and "" not in programs else ""
+    sources = [read_member(wheel, _member(contents[wheel].record, path)) for wheel in wheels]
+    programs = {_program(source) for source in sources}
+    if "" in programs:
+        return ""
+    if len(programs) == 1:
+        return COMMENTS
+    bodies = [ast.parse(source).body for source in sources]
+    return NAMESPACE if all(_only_declares_a_namespace(body) for body in bodies) else ""
 
 
 def _member(record: str, path: str) -> str:
@@ -171,6 +192,23 @@ def _program(source: bytes) -> str:
         return ast.dump(ast.parse(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
+
+
+def _only_declares_a_namespace(body: Sequence[ast.stmt]) -> bool:
+    """Return whether these statements are declarations of a namespace package, or none at all."""
+    return all(
+        _only_declares_a_namespace(
+            [
+                *statement.body,
+                *(each for handler in statement.handlers for each in handler.body),
+                *statement.orelse,
+                *statement.finalbody,
+            ]
+        )
+        if isinstance(statement, ast.Try)
+        else ast.dump(statement) in _DECLARATIONS
+        for statement in body
+    )
 
 
 def _rows(record: str) -> Iterator[tuple[str, str, str]]:

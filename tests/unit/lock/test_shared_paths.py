@@ -10,7 +10,7 @@ from dlimg.additions import PathException
 from dlimg.context import Context
 from dlimg.errors import BadInput, Negative
 from dlimg.lock.check import stale_reasons
-from dlimg.lock.file_conflicts import COMMENTS, check_file_conflicts, shared_paths
+from dlimg.lock.file_conflicts import COMMENTS, NAMESPACE, check_file_conflicts, shared_paths
 from dlimg.lock.lockfile import lock_text, parse_lock
 from dlimg.lock.pylock import ResolvedWheel, WheelContents
 from dlimg.lock.request import cell_request
@@ -68,6 +68,35 @@ def test_python_files_that_differ_in_comments_alone_may_share_a_path(
     found = shared(TWO, reader(nvimgcodec=first, nvjpeg2k=second))
     wanted = SharedPath(path=PATH, owner="nvimgcodec", replaced=("nvjpeg2k",), why=COMMENTS)
     assert found == ((wanted,) if is_same else ())
+
+
+PKGUTIL = b"# a licence\n__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n"
+PKG_RESOURCES = b"""\
+try:
+    __import__("pkg_resources").declare_namespace(__name__)
+except ImportError:
+    __path__ = __import__("pkgutil").extend_path(__path__, __name__)
+"""
+IMPORTED = b"from pkgutil import extend_path\n__path__ = extend_path(__path__, __name__)\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_same"),
+    [
+        (PKGUTIL, b"", True),
+        (PKGUTIL, IMPORTED, True),
+        (PKG_RESOURCES, PKGUTIL, True),
+        (PKG_RESOURCES, b"# empty\n", True),
+        (PKGUTIL + b"import os\n", b"", False),
+        (PKGUTIL, b"__version__ = '1'\n", False),
+        (PKG_RESOURCES.replace(b"__path__ =", b"path ="), b"", False),
+    ],
+)
+def test_declarations_of_a_namespace_package_may_share_a_path(
+    first: bytes, second: bytes, *, is_same: bool
+) -> None:
+    found = shared(TWO, reader(nvimgcodec=first, nvjpeg2k=second))
+    assert [path.why for path in found] == [NAMESPACE] * is_same
 
 
 def test_the_file_of_the_first_by_name_stays_whatever_the_order() -> None:
