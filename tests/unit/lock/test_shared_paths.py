@@ -187,6 +187,8 @@ def test_a_lock_is_stale_without_the_exception_that_it_took() -> None:
         shared_paths=(SHARED,),
     )
     assert stale_reasons(request, lock) == ()
+    namespace = replace(lock, shared_paths=(replace(SHARED, why=NAMESPACE),))
+    assert stale_reasons(request, namespace) == ()
     excepted = replace(lock, shared_paths=(replace(SHARED, why="a licence"),))
     assert stale_reasons(request, excepted) == (f"no exception of the matrix is for {PATH}",)
     exceptions = (PathException(path="*", why="a licence"),)
