@@ -1,15 +1,17 @@
 """`dlimg why`: whether a combination, a cell or an old environment works, and what else would."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dlimg.cli.arguments import add_format, refuse_empty
 from dlimg.cli.printing import out, print_json
-from dlimg.compat.several import split_requirements
+from dlimg.compat.several import other_requirement, split_requirements
 from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.matrix.select import former_pattern_note
+from dlimg.pipeline.facts_files import read_facts
 from dlimg.pipeline.why import OPTIONS, WhyQuestion, addition_for, answer_question
 from dlimg.pipeline.why_several import answer_requirements, offline_resolver, uv_resolver
 from dlimg.report.why import answer_json, answer_text
@@ -71,8 +73,9 @@ def options_of(arguments: Namespace) -> WhyOptions:
 
 def run(options: WhyOptions, context: Context) -> int:
     """Return 0 if it works, else 1."""
-    if options.requirements:
-        return _run_several(options, context)
+    requirements = options.requirements or other_requirement(read_facts(), options.question.text)
+    if requirements:
+        return _run_several(options, requirements, context)
     today = datetime.now(tz=UTC).date()
     name, answer = answer_question(options.question, today, context.log)
     addition = addition_for(options.question, answer, today) if not name else None
@@ -88,10 +91,10 @@ def run(options: WhyOptions, context: Context) -> int:
     return 0 if answer.valid else 1
 
 
-def _run_several(options: WhyOptions, context: Context) -> int:
+def _run_several(options: WhyOptions, requirements: Sequence[str], context: Context) -> int:
     today = datetime.now(tz=UTC).date()
     resolver = offline_resolver() if options.offline else uv_resolver(context)
-    answer = answer_requirements(options.question, options.requirements, today, resolver)
+    answer = answer_requirements(options.question, requirements, today, resolver)
     if options.format == "json":
         print_json(several_json(answer))
     else:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import combinations
 from typing import Final
 
@@ -26,6 +27,8 @@ from dlimg.lock.conflict import Conflict
 # What people call a package whose name on the index is another.
 _NICKNAMES: Final = {"pytorch": "torch", "tf": "tensorflow"}
 _SUGGESTIONS: Final = 4
+# From this likeness on a name is taken for a misspelling of a framework's.
+_MISSPELT: Final = 0.75
 _ONE_REQUIREMENT: Final = (
     r"[A-Za-z][A-Za-z0-9._-]*(?P<extras>\[[^\]]*\])?(?P<specifier>(?:[=<>~!]=?=?)[^=<>~!].*)?"
 )
@@ -112,6 +115,22 @@ def split_requirements(subjects: Sequence[str]) -> tuple[str, ...]:
     if not any(match and (match["extras"] or match["specifier"]) for match in matches):
         return ()
     return tuple(texts)
+
+
+def other_requirement(facts: Facts, text: str) -> tuple[str, ...]:
+    """Return a requirement of a package without facts, else none; a misspelling is none."""
+    match = re.fullmatch(_ONE_REQUIREMENT, text.strip())
+    if not match or not match["specifier"]:
+        return ()
+    written = re.match(r"[A-Za-z0-9._-]+", text.strip())
+    name: str = canonicalize_name(written[0] if written else "")
+    known = [*facts.framework_names, *_NICKNAMES]
+    if name in known or text.strip() in facts.legacy:
+        return ()
+    is_longer = any(name.startswith(other) for other in known)
+    if not is_longer and get_close_matches(name, known, n=1, cutoff=_MISSPELT):
+        return ()
+    return (text.strip(),)
 
 
 def parse_requirements(facts: Facts, texts: Sequence[str]) -> tuple[NamedRequirement, ...]:

@@ -24,7 +24,8 @@ from dlimg.compat.several import (
 from dlimg.compat.several_answer import Resolved, SeveralAnswer, SeveralSuggestion
 from dlimg.compat.suggest import version_cost
 from dlimg.context import Context, Log
-from dlimg.errors import Negative, NetworkFailure
+from dlimg.document.versions import numbers
+from dlimg.errors import BadInput, Negative, NetworkFailure
 from dlimg.facts.load import Facts
 from dlimg.host import process
 from dlimg.lock.conflict import Conflict, conflict_of
@@ -34,7 +35,9 @@ from dlimg.pipeline.facts_files import read_facts
 from dlimg.pipeline.why import WhyQuestion, surroundings
 from dlimg.pypi.mirrors import uv_environment
 
-WHEELS: Final = "manylinux_2_28"
+# The minors of glibc 2 that uv has platforms for.
+_GLIBC_MINORS: Final = (17, 28, *range(31, 41))
+_USUAL_MINOR: Final = 28
 SUGGESTED: Final = 2
 # Resolutions, and combinations judged by the facts, of one search.
 _RESOLUTIONS: Final = 16
@@ -56,16 +59,16 @@ class Resolver:
         self.answers: dict[tuple[tuple[str, ...], str, str, bool], Resolved] = {}
 
     def resolve(
-        self, requirements: tuple[str, ...], python: str, arch: str, *, lowest: bool = False
+        self, requirements: tuple[str, ...], python: str, platform: str, *, lowest: bool = False
     ) -> Resolved:
         """Return uv's answer; with `lowest` it takes the lowest versions of the requirements."""
-        key = (requirements, python, arch, lowest)
+        key = (requirements, python, platform, lowest)
         if key not in self.answers:
-            self.answers[key] = self._ask(requirements, python, arch, lowest=lowest)
+            self.answers[key] = self._ask(requirements, python, platform, lowest=lowest)
         return self.answers[key]
 
     def _ask(
-        self, requirements: tuple[str, ...], python: str, arch: str, *, lowest: bool
+        self, requirements: tuple[str, ...], python: str, platform: str, *, lowest: bool
     ) -> Resolved:
         if self.solver is None or self.left <= 0:
             return Resolved(outcome="not asked", note=self.note)
@@ -78,7 +81,7 @@ class Resolver:
             constraints=(),
             cuda_rule=None,
             python=python,
-            platform=f"{arch}-{WHEELS}",
+            platform=platform,
         )
         try:
             wheels = solve(request, _lowest_first(self.solver) if lowest else self.solver)
@@ -121,12 +124,28 @@ def _conflict(error: NoSolution, requirements: tuple[str, ...]) -> Conflict:
 def answer_several(
     engine: RuleEngine, query: SeveralQuery, today: date, resolver: Resolver
 ) -> SeveralAnswer:
-    """Answer by the facts and, where the index answers, by a resolution; suggest what works."""
+    """Answer by the facts and, where the index answers, by a resolution; suggest what works.
+
+    Raises BadInput or NetworkFailure where neither has anything to say.
+    """
     search = _NearestSearch(engine, QueryContext(engine.facts, today), resolver)
     answer = search.judge(query)
     if answer.valid:
+        _check_known(answer)
         return answer
     return replace(answer, nearest=tuple(search.nearest(query)))
+
+
+def _check_known(answer: SeveralAnswer) -> None:
+    """Refuse an answer without a reason: no framework in a known version, and no resolution."""
+    if answer.verdict.answers or answer.resolved.outcome == "resolved":
+        return
+    message = f"no facts about {', '.join(answer.query.texts)}"
+    if answer.resolved.outcome == "no answer":
+        note = f"{message}, and the package index did not answer: {answer.resolved.note}"
+        raise NetworkFailure(note, hint="check the network, the proxy and the index address")
+    hint = "name versions of torch, tensorflow or jax, or ask the package index: without --offline"
+    raise BadInput(f"{message}, and the package index was not asked", hint=hint)
 
 
 class _NearestSearch:
@@ -150,7 +169,14 @@ class _NearestSearch:
             note = f"{' and '.join(local)} is on an index of its own, which was not asked"
             return Resolved(outcome="not asked", note=note)
         python = verdict.python.removesuffix("t")
-        return self.resolver.resolve(query.texts, python, arch_of(query.base))
+        return self.resolver.resolve(query.texts, python, self._platform(query, verdict))
+
+    def _platform(self, query: SeveralQuery, verdict: SeveralVerdict) -> str:
+        """Return uv's name for wheels that run on the operating system of the answer."""
+        system = verdict.system or self.context.systems[0]
+        own = numbers(system.glibc)[1] if system.glibc else _USUAL_MINOR
+        fitting = [number for number in _GLIBC_MINORS if number <= own]
+        return f"{arch_of(query.base)}-manylinux_2_{max(fitting, default=_GLIBC_MINORS[0])}"
 
     def _with_brought(
         self, query: SeveralQuery, verdict: SeveralVerdict, resolved: Resolved
@@ -231,8 +257,8 @@ class _NearestSearch:
         for bound, lowest in ((">", True), ("<", False)):
             relaxed = replace(requirement, specifier=f"{bound}{requirement.version}", version="")
             texts = answer.query.replaced(requirement.name, relaxed).texts
-            python, arch = answer.verdict.python, arch_of(answer.query.base)
-            resolved = self.resolver.resolve(texts, python, arch, lowest=lowest)
+            python, platform = answer.verdict.python, self._platform(answer.query, answer.verdict)
+            resolved = self.resolver.resolve(texts, python, platform, lowest=lowest)
             if requirement.name in resolved.packages:
                 yield resolved.packages[requirement.name]
 

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from dlimg.cli.main import main
-from dlimg.compat.several import split_requirements
+from dlimg.compat.several import other_requirement, split_requirements
 from dlimg.compat.several_answer import SeveralAnswer
+from dlimg.errors import BadInput, NetworkFailure
 from dlimg.host.process import ProcessResult
 from dlimg.lock.solve import UvSolver
 from dlimg.pipeline.why import WhyQuestion
 from dlimg.pipeline.why_several import Resolver, answer_requirements, offline_resolver
 from dlimg.report.why_several import several_json, several_text
 from tests.support.lock_fakes import UNREACHABLE, pylock
-from tests.support.why_tables import TODAY
+from tests.support.why_tables import TODAY, facts
 
 # Requirements, options, and the words of the conflict or rule; empty if they work.
 FACTS_ALONE: list[tuple[str, dict[str, str], str]] = [
@@ -103,6 +104,7 @@ class VisionUv:
     def __init__(self, *, says: str = "") -> None:
         self.says = says
         self.calls: list[tuple[str, ...]] = []
+        self.platforms: list[str] = []
 
     def __call__(
         self,
@@ -115,6 +117,7 @@ class VisionUv:
     ) -> ProcessResult:
         del env, cwd, timeout
         self.calls.append(tuple((stdin or "").split()))
+        self.platforms.append(argv[argv.index("--python-platform") + 1])
         if self.says:
             return ProcessResult(argv=tuple(argv), returncode=2, stdout="", stderr=self.says)
         fitting = [pair for pair in VISION.items() if _fits(pair, self.calls[-1])]
@@ -166,6 +169,57 @@ def test_the_index_names_the_conflict_and_what_works_is_resolved_again() -> None
     assert second.requirements == ("torch==2.13.0", "torchvision==0.28.0")
     assert {first.resolution, second.resolution} == {"resolved"}
     assert {first.requirements, second.requirements} <= set(fake.calls)
+
+
+@pytest.mark.parametrize(
+    ("options", "platform"),
+    [
+        ({}, "x86_64-manylinux_2_40"),
+        ({"os": "debian12"}, "x86_64-manylinux_2_36"),
+        ({"os": "debian11", "python": "3.12"}, "x86_64-manylinux_2_31"),
+        ({"os": "centos7", "python": "3.12"}, "x86_64-manylinux_2_17"),
+        ({"gpu": "GH200"}, "aarch64-manylinux_2_40"),
+    ],
+)
+def test_wheels_are_those_that_run_on_the_operating_system(
+    options: dict[str, str], platform: str
+) -> None:
+    fake = VisionUv()
+    ask("torch==2.14.1 torchvision==0.29.1", options, fake.resolver())
+    assert fake.platforms[:1] == [platform]
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("vllm==0.16.0", True),
+        ("numpy<2", True),
+        ("torchvision==0.28.0", True),
+        ("torch==2.6.0", False),
+        ("pytorch>=2.6", False),
+        ("tf==2.15", False),
+        ("torhc==2.6", False),
+        ("tensorfow==2.15", False),
+        ("vllm", False),
+        ("jax-0.12.0.1-cpu-py3.13-debian13", False),
+    ],
+)
+def test_one_package_without_facts_is_asked_of_the_index(text: str, *, asked: bool) -> None:
+    assert other_requirement(facts(), text) == ((text,) if asked else ())
+
+
+def test_a_package_without_facts_is_resolved() -> None:
+    answer = ask("torchvision==0.29.1", {}, VisionUv().resolver())
+    assert answer.valid
+    assert [each.requirement.text for each in answer.verdict.answers] == ["torch==2.14.1"]
+
+
+@pytest.mark.parametrize("texts", ["numpy<2", "vllm==0.16.0 numpy", "'torch>=2.4,<2.6' numpy"])
+def test_nothing_is_answered_without_facts_and_index(texts: str) -> None:
+    with pytest.raises(BadInput, match="and the package index was not asked"):
+        ask(texts, {})
+    with pytest.raises(NetworkFailure, match="and the package index did not answer"):
+        ask(texts, {}, VisionUv(says=UNREACHABLE).resolver())
 
 
 def test_what_the_index_resolves_outranks_the_facts() -> None:
