@@ -354,8 +354,9 @@ def _no_solution(
         )
     else:
         hint = hint_without_wheel(reason, request.name) or _VERSION_HINT
+    indexes = _of_indexes(request, reason, asked)
     failure = NoSolution(
-        f"no versions fit together{blame}; uv says: {reason[:LONGEST_REASON]}{_of_index(asked)}",
+        f"no versions fit together{blame}; uv says: {reason[:LONGEST_REASON]}{indexes}",
         where=request.where,
         hint=hint,
     )
@@ -363,8 +364,15 @@ def _no_solution(
     return failure
 
 
-def _of_index(asked: str) -> str:
-    return f" (index:{asked})" if asked else ""
+def _of_indexes(request: LockRequest, reason: str, asked: str) -> str:
+    """Return the addresses that were asked: the default ones, and those of routed packages."""
+    routed = [
+        f" {name} from {index.name}, {index.url}, or a folder in its place"
+        for index in request.indexes
+        for name in sorted(index.packages & _routed_in(request, reason))
+    ]
+    addresses = [*([asked] if asked else []), *routed]
+    return f" (index:{';'.join(addresses)})" if addresses else ""
 
 
 def _mentions(reason: str, constraint: str) -> bool:

@@ -136,6 +136,8 @@ def check_pip_settings(context: Context) -> None:
     if any(name in context.environment for name in (*_UV_INDEXES, "PIP_EXTRA_INDEX_URL")):
         return
     of_pip = pip_file_indexes(context)
+    if of_pip.forbids:
+        context.log(f"{of_pip.forbids}: no-index is not used: the package index is asked")
     urls = [without_login(url) for _, url in of_pip.extra]
     remote = [url for url in urls if not url.startswith("file:")]
     if remote:

@@ -23,13 +23,14 @@ class FileIndexes:
     """The default index of a configuration file and its further ones, which may have names.
 
     `extra` are taken; `named` are those that uv uses only for packages routed to them. `source`
-    is the file.
+    is the file. `forbids` names the file with pip's `no-index`, which is not heeded.
     """
 
     default: str = ""
     extra: tuple[tuple[str, str], ...] = ()
     named: tuple[tuple[str, str], ...] = ()
     source: str = ""
+    forbids: str = ""
 
 
 def uv_file_indexes(context: Context) -> FileIndexes:
@@ -53,14 +54,19 @@ def pip_file_indexes(context: Context) -> FileIndexes:
     As in pip, a later file decides: of the system, of the user, of the environment, and the one
     that PIP_CONFIG_FILE names. Raises BadInput for a file that pip cannot read either.
     """
-    default = extra = source = ""
+    default = extra = source = forbids = ""
     for path in _pip_paths(context.environment):
         values = _pip_values(path)
         default = values.get("index-url", default)
         if "extra-index-url" in values:
             extra, source = values["extra-index-url"], str(path)
+        if "no-index" in values:
+            forbids = str(path) if values["no-index"].lower() in _TRUE else ""
     return FileIndexes(
-        default=default, extra=tuple(("", url) for url in extra.split()), source=source
+        default=default,
+        extra=tuple(("", url) for url in extra.split()),
+        source=source,
+        forbids=forbids,
     )
 
 

@@ -114,6 +114,17 @@ def test_without_such_a_folder_the_error_names_the_index(
     assert "s3cret" not in str(caught.value)
 
 
+def test_an_error_names_the_index_of_a_routed_package(
+    tmp_path: Path, default: PackageIndexServer
+) -> None:
+    own = IndexProject(folder=tmp_path, default=default.url, packages='["torchlike==9.9"]')
+    with package_index(ROUTED) as named:
+        own.route(named.url)
+        with pytest.raises(BadInput) as caught:
+            own.lock()
+    assert f"torchlike from cpu-index, {named.url}, or a folder in its place)" in str(caught.value)
+
+
 def test_an_index_with_a_login(tmp_path: Path, default: PackageIndexServer) -> None:
     with package_index(ROUTED, login="me:p@ss") as named:
         own = project(

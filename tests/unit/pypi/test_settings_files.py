@@ -170,6 +170,18 @@ def test_an_extra_index_in_a_folder_is_left_aside_with_a_note(
     )
 
 
+@pytest.mark.parametrize("value", ["true", "1", "no"])
+def test_no_index_of_pip_conf_is_left_aside_with_a_note(
+    tmp_path: Path, index: PackageIndexServer, value: str
+) -> None:
+    own = own_project(tmp_path)
+    text = f"[global]\nindex-url = {index.url}\n[install]\nno_index = {value}\n"
+    path = put(own.home / ".config/pip/pip.conf", text)
+    own.lock()
+    note = f"{path}: no-index is not used: the package index is asked"
+    assert (note in own.messages) is (value != "no")
+
+
 @pytest.mark.parametrize(
     ("place", "text", "message"),
     [
