@@ -31,15 +31,17 @@ class Validator:
         *,
         known: Collection[str] | None = None,
         needed: Collection[str] = (),
+        example: str = "",
     ) -> Mapping[str, Node]:
         """Return the entries of a mapping; unknown, missing and unprintable keys are refused.
 
-        No key is missing where one that could not be merged may have it.
+        The `example` is shown where the node is none. No key is missing where one that could not be merged may have it.
         """
         if node is None:
             return {}
         if not isinstance(node, YamlMapping):
-            self.refuse(node.line, f"{subject} must be a mapping of keys to values")
+            hint = f"write e.g. {example}" if example else ""
+            self.refuse(node.line, f"{subject} must be a mapping of keys to values", hint)
             return {}
         for key in node.entries:
             if known is not None and key not in known:

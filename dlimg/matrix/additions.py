@@ -100,7 +100,7 @@ def _by_key(
     systems = axes.get("os", ())
     known = ("any", "cpu", CUDA, *FLAVOURS, *systems)
     values = {}
-    for key, entry in form.table(node, subject).items():
+    for key, entry in form.table(node, subject, example="{any: [...]}").items():
         line = node.lines[key] if isinstance(node, YamlMapping) else entry.line
         if key not in known and not re.fullmatch(patterns.KIND.pattern, key):
             message = f"{subject}: {key!r} is no kind of accelerator, flavour or operating system"

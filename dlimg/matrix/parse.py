@@ -204,7 +204,7 @@ def read_kinds(
     `placeholder` is the only one allowed in them; `others` are further keys.
     """
     kinds = {}
-    for kind, packages in form.table(node, subject).items():
+    for kind, packages in form.table(node, subject, example="{any: [...]}").items():
         if kind not in others and not re.fullmatch(patterns.KIND.pattern, kind):
             message = f"unknown kind of accelerator {kind!r} in {subject}"
             form.refuse(packages.line, message, patterns.KIND.hint)

@@ -77,7 +77,11 @@ def test_a_family_adds_packages_for_a_flavour() -> None:
 
 FILE = "files: [{{source: a, path: {}}}]"
 BAD = [
-    ("apt: [git]", ["apt of family jax must be a mapping", ":18"]),
+    ("apt: [git]", ["apt of family jax must be a mapping", ":18", "write e.g. {any: [...]}"]),
+    (
+        "paired_packages: [x]",
+        ["the paired packages of family jax must be a mapping", "{any: [...]}"],
+    ),
     ("apt: {gpu: [git]}", ["'gpu' is no kind of accelerator, flavour or operating system"]),
     ("apt: {any: [git=1.0]}", ["'git=1.0' is not the name of a package", "the name alone"]),
     ("apt: {any: [Git]}", ["'Git' is not the name of a package of Debian"]),
