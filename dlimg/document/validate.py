@@ -35,7 +35,8 @@ class Validator:
     ) -> Mapping[str, Node]:
         """Return the entries of a mapping; unknown, missing and unprintable keys are refused.
 
-        The `example` is shown where the node is none. No key is missing where one that could not be merged may have it.
+        The `example` is shown where the node is none. No key is missing where one that could not be
+        merged may have it.
         """
         if node is None:
             return {}
