@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from dlimg.additions import CheckException, PathException, ProjectFile
@@ -22,6 +23,21 @@ NO_CUDNN: Final = "none"
 SELECTABLE: Final = (*AXES, CUDNN)
 # The framework of a family without facts.
 NO_FACTS: Final = "none"
+# What a flavour needs to be what its name says, by kind of accelerator; CUDA 12 has no wheel of
+# nvcc.
+USUAL_PACKAGES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = MappingProxyType(
+    {
+        "workspace": {"any": ("jupyterlab", "notebook")},
+        "devel": {
+            "cuda13": (
+                "nvidia-cuda-nvcc",
+                "nvidia-cuda-crt",
+                "nvidia-nvvm",
+                "nvidia-cuda-cccl",
+            )
+        },
+    }
+)
 # The placeholder for the framework's version.
 VERSION: Final = "{version}"
 

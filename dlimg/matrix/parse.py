@@ -23,6 +23,7 @@ from dlimg.matrix.model import (
     LEADER,
     NO_CUDNN,
     SELECTABLE,
+    USUAL_PACKAGES,
     VERSION,
     Family,
     IgnoredFinding,
@@ -476,11 +477,13 @@ def _exception(form: Validator, node: Node, subject: str) -> StackException:
     return StackException(package=package, why=form.prose(table.get("why"), "why"))
 
 
-def _flavours(form: Validator, node: Node | None) -> dict[str, dict[str, tuple[str, ...]]]:
-    return {
+def _flavours(form: Validator, node: Node | None) -> dict[str, Mapping[str, tuple[str, ...]]]:
+    """Return the packages of each flavour; one that the matrix does not mention has the usual."""
+    stated = {
         name: read_kinds(form, entry, f"flavour {name}")
         for name, entry in form.table(node, "flavours", known=FLAVOURS).items()
     }
+    return {**USUAL_PACKAGES, **stated}
 
 
 def _family(

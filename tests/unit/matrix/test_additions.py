@@ -75,6 +75,46 @@ def test_a_family_adds_packages_for_a_flavour() -> None:
     assert compiling == ("jax==0.12.0.1", "cython", "x==0.12.0.1", "pip")
 
 
+FLAVOURS = """\
+operating_systems:
+  debian13: {distribution: Debian 13, image: "debian:trixie-slim"}
+stacks:
+  cuda13.2: {cuda: "13.2", leader: "jax[cuda13]==0.12.0.1", python: "3.13"}
+families:
+  jax:
+    framework: jax
+    axes:
+      version: [0.12.0.1]
+      accelerator: [cuda13.2, cpu]
+      flavour: [runtime, compile, devel, workspace]
+    packages: {cpu: ["jax=={version}"], cuda13: ["jax[cuda13]=={version}"]}
+groups: {default: [{}]}
+"""
+JUPYTER = ("jupyterlab", "notebook")
+NVCC = ("nvidia-cuda-nvcc", "nvidia-cuda-crt", "nvidia-nvvm", "nvidia-cuda-cccl")
+
+
+@pytest.mark.parametrize(
+    ("stated", "added"),
+    [
+        ("", {"workspace": JUPYTER, "devel": NVCC}),
+        ("flavours: {workspace: {any: [marimo]}}\n", {"workspace": ("marimo",), "devel": NVCC}),
+        ("flavours: {devel: {cpu: [cython]}}\n", {"workspace": JUPYTER, "devel": ()}),
+    ],
+)
+def test_a_flavour_has_what_its_name_says_unless_the_matrix_says_otherwise(
+    stated: str, added: dict[str, tuple[str, ...]]
+) -> None:
+    cells = resolve(parse_matrix(stated + FLAVOURS, "matrix.yaml"), FACTS).cells
+    assert len(cells) == 8
+    for cell in cells:
+        own = "jax[cuda13]==0.12.0.1" if cell.is_cuda else "jax==0.12.0.1"
+        extra = added.get(cell.flavour, ())
+        if cell.flavour == "devel" and not cell.is_cuda:
+            extra = ("cython",) if "cython" in stated else ()
+        assert cell.requirements == (own, *extra, "pip"), cell.id
+
+
 FILE = "files: [{{source: a, path: {}}}]"
 BAD = [
     ("apt: [git]", ["apt of family jax must be a mapping", ":18", "write e.g. {any: [...]}"]),
