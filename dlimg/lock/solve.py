@@ -347,7 +347,13 @@ def _no_solution(
     reason = output.partition("cause: ")[2] or output
     conflicts = [text for text in limits if _mentions(reason, text)]
     blame = f"; in the way: {', '.join(conflicts)}" if conflicts else ""
-    if conflicts and request.cuda_rule:
+    bounds = [text for text in conflicts if "==" not in text]
+    if bounds:
+        hint = (
+            f"the framework's release needs {', '.join(bounds)} and does not declare it "
+            "(`dlimg why` of the release has the source): ask for versions within it"
+        )
+    elif conflicts and request.cuda_rule:
         hint = (
             "choose other versions or another stack, or list a package that need not follow "
             "under the stack's `exceptions` with a `why`"
@@ -377,7 +383,9 @@ def _of_indexes(request: LockRequest, reason: str, asked: str) -> str:
 
 def _mentions(reason: str, constraint: str) -> bool:
     """Return whether uv's error message names this constraint."""
-    name, _, version = constraint.partition("==")
+    name, is_pin, version = constraint.partition("==")
+    if not is_pin:
+        return re.search(rf"(?<![\w-]){re.escape(constraint)}(?![\w.])", reason) is not None
     return (
         re.search(rf"(?<![\w-]){re.escape(name)}[^\s,]*[=<>]=?{re.escape(version)}", reason)
         is not None

@@ -1,8 +1,12 @@
 """uv is asked, again and again until every CUDA part is of the stack's minor."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
 from dlimg.errors import BadInput, Negative, NetworkFailure
+from dlimg.host.process import ProcessResult
 from dlimg.lock.request import LockRequest, cell_request, stack_request
 from dlimg.lock.solve import ROUNDS, NoSolution, solve
 from dlimg.model import StackException
@@ -75,6 +79,24 @@ def test_a_cell_that_cannot_follow_names_the_pin() -> None:
         solve(cell_request(cell, stack_lock), lock_fakes.solver(FakeUv()))
     assert caught.value.problems[0].where == cell.id
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(("wanted", "is_blamed"), [("numpy>=2", True), ("numpy<1.20", False)])
+def test_a_bound_of_the_release_is_named_where_it_is_in_the_way(
+    wanted: str, *, is_blamed: bool
+) -> None:
+    cause = "numpy<2" if is_blamed else "numpy<2.0.1 and numpy<21"
+    report = f"error: No solution found\n  cause: Because you require {wanted} and {cause}, no."
+
+    def run(argv: Sequence[str], **_: object) -> ProcessResult:
+        return ProcessResult(argv=tuple(argv), returncode=1, stdout="", stderr=report)
+
+    request = replace(cell_request(samples.cell(), None), constraints=("numpy<2",))
+    with pytest.raises(NoSolution) as caught:
+        solve(request, replace(lock_fakes.solver(FakeUv()), run=run))
+    (problem,) = caught.value.problems
+    assert ("in the way: numpy<2;" in problem.message) is is_blamed
+    assert ("needs numpy<2 and does not declare it" in problem.hint) is is_blamed
 
 
 def test_a_version_that_does_not_exist() -> None:
