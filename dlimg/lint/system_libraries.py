@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from dlimg.facts.system_libraries import DistributionLibraries
-from dlimg.lint.model import Finding, LintContext, LintRule, Severity, lock_file, lock_line
+from dlimg.lint.model import (
+    Finding,
+    LintContext,
+    LintRule,
+    Severity,
+    lock_file,
+    lock_line,
+    shorten_list,
+)
 from dlimg.model import Cell, Lock, Wheel
 from dlimg.wheel.elf import WheelNeeds
 
@@ -81,8 +89,8 @@ def apt_sentence(missing: MissingLibraries, libraries: DistributionLibraries, *,
             if packages:
                 lines.append(f"`apt: {{{key}: [{', '.join(packages)}]}}` under its family")
             if unknown:
-                lines.append(f"no known package has {', '.join(unknown)}")
-            parts.append(f"{start}{', '.join(names)}: {'; '.join(lines)}")
+                lines.append(f"no known package has {shorten_list(unknown)}")
+            parts.append(f"{start}{shorten_list(list(names), most=6)}: {'; '.join(lines)}")
     return "; ".join(parts)
 
 

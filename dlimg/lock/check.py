@@ -1,10 +1,12 @@
 """Checks of locks without a network: missing, stale, unused."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from dlimg.additions import PathException
 from dlimg.errors import BadInput, Problem
 from dlimg.lock.file_conflicts import COMMENTS, NAMESPACE
 from dlimg.lock.request import LockRequest, cell_request, parse_requirement, stack_request
@@ -26,6 +28,7 @@ def check_locks(
         if cell.stack is None or not stacks[cell.stack.lock_name]:
             problems.extend(_cell_problems(cell, folder))
     problems.extend(unused_locks(everything, folder))
+    problems.extend(unused_path_exceptions(everything, folder))
     return (*problems, *unused_exceptions(everything, folder))
 
 
@@ -84,6 +87,27 @@ def unused_exceptions(everything: Sequence[Cell], folder: Path) -> Iterator[Prob
                     where=f"stack {stack.name}",
                     hint="remove it from the stack's `exceptions`",
                 )
+
+
+def unused_path_exceptions(everything: Sequence[Cell], folder: Path) -> Iterator[Problem]:
+    """Yield exceptions of paths that no lock of their cells needs, once all of these exist."""
+    cells_of: dict[tuple[str, PathException], list[Cell]] = {}
+    for cell in everything:
+        for exception in cell.additions.path_exceptions:
+            cells_of.setdefault((cell.family, exception), []).append(cell)
+    for (family, exception), cells in cells_of.items():
+        try:
+            locks = [read_lock(cell.id, folder) for cell in cells]
+        except BadInput:
+            continue
+        taken = {shared.path for lock in locks if lock for shared in lock.shared_paths}
+        if all(locks) and not any(fnmatchcase(path, exception.path) for path in taken):
+            yield Problem(
+                message=f"the exception for {exception.path} is unused: no two wheels fill it "
+                "differently",
+                where=f"family {family}",
+                hint="remove it from `path_exceptions`",
+            )
 
 
 def stale_reasons(request: LockRequest, lock: Lock) -> tuple[str, ...]:

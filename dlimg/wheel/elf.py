@@ -28,11 +28,14 @@ class WheelNeeds:
     def of_modules(self) -> frozenset[str]:
         """Return what the extension modules need, with the wheel's own libraries below them.
 
-        In a wheel without such modules every library may be the one that is loaded first.
+        A wheel without such modules loads one of its libraries, or several: what all of them need
+        is needed for certain.
         """
-        roots = [path for path in self.needed if _MODULE.fullmatch(basename(path))]
+        waiting = [path for path in self.needed if _MODULE.fullmatch(basename(path))]
+        if not waiting:
+            return frozenset.intersection(*map(frozenset, self.needed.values() or [()]))
         by_name = {basename(path): path for path in self.needed}
-        waiting, seen = roots or list(self.needed), set[str]()
+        seen = set[str]()
         names: set[str] = set()
         while waiting:
             path = waiting.pop()

@@ -83,6 +83,20 @@ def summarize(problems: list[tuple[str, str]], limit: int) -> Iterator[str]:
             yield f"{len(paths) - limit} more paths: {fault}"
 
 
+def excuse(
+    found: list[tuple[str, str]], allowed: list[_excuses.Excepted]
+) -> tuple[dict[str, str], list[str]]:
+    """Return the excepted paths with the reasons, and the exceptions that nothing needs."""
+    excepted = {
+        path: each.why for path, _ in found for each in allowed if fnmatchcase(path, each.about)
+    }
+    return excepted, [
+        f"the matrix excepts {each.about}, and everything there has a source"
+        for each in allowed
+        if not any(fnmatchcase(path, each.about) for path in excepted)
+    ]
+
+
 def driver_links(image: Image) -> Iterator[str]:
     """Yield links to mounts in `/usr`: a driver's libraries get further names by them."""
     mounted = {path for path in image.tree.mounted if path.startswith("usr/")}
@@ -103,18 +117,10 @@ def main(top: Path = Path("/")) -> None:
     image = Image(top, _tree.read(top, mounts), packages, _dpkg.installed(top))
     known = claims(image, layout, expected)
     found = list(faults(image, known))
-    allowed = _excuses.exceptions("every_file_has_a_source")
-    excepted = {
-        path: each.why for path, _ in found for each in allowed if fnmatchcase(path, each.about)
-    }
+    excepted, stale = excuse(found, _excuses.exceptions("every_file_has_a_source"))
     problems = [
         *((path, fault) for path, fault in found if path not in excepted),
         *((path, "is gone") for path in _environment.gone(image, layout)),
-    ]
-    stale = [
-        f"the matrix excepts {each.about}, and everything there has a source"
-        for each in allowed
-        if not any(fnmatchcase(path, each.about) for path in excepted)
     ]
     _verdict.show(
         paths=len(image.tree.entries),

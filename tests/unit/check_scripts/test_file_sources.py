@@ -25,6 +25,7 @@ environment = importlib.import_module("_environment")
 loader = importlib.import_module("_loader")
 tree = importlib.import_module("_tree")
 sources = importlib.import_module("every_file_has_a_source")
+excuses = importlib.import_module("_excuses")
 
 SAID = {"user": "user", "uid": "1000", "gid": "100", "home": "/home/user"}
 USER = "user:x:1000:100::/home/user:/bin/bash\n"
@@ -274,6 +275,31 @@ def test_files_without_a_source_are_named(spoil: Spoil, fault: str, top: Path) -
     spoil(top)
     found = faults(top)
     assert any(fault in one for one in found), found
+
+
+def test_auditwheels_empty_folder_of_a_locked_wheel_has_a_source(top: Path) -> None:
+    packages = top / "opt/env/lib/python/site-packages"
+    (packages / "six.libs").mkdir()
+    assert faults(top) == []
+    (packages / "seven.libs").mkdir()
+    write(packages / "six.libs/x.so")
+    assert sorted(path.rpartition("/")[2] for path in faults(top)) == [
+        "seven.libs has no source",
+        "x.so has no source",
+    ]
+
+
+def test_the_matrix_excepts_paths_without_a_source() -> None:
+    found = [("etc/team/a", "has no source"), ("etc/other", "has no source")]
+    allowed = [
+        excuses.Excepted("etc/team/*", "made by system_commands"),
+        excuses.Excepted("srv/*", "no longer there"),
+    ]
+    assert sources.excuse(found, allowed) == (
+        {"etc/team/a": "made by system_commands"},
+        ["the matrix excepts srv/*, and everything there has a source"],
+    )
+    assert sources.excuse(found, []) == ({}, [])
 
 
 def driver(top: Path) -> None:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.additions import PathException
+from dlimg.additions import Additions, PathException
 from dlimg.context import Context
 from dlimg.errors import BadInput, Negative
-from dlimg.lock.check import stale_reasons
+from dlimg.lock.check import stale_reasons, unused_path_exceptions
 from dlimg.lock.file_conflicts import COMMENTS, NAMESPACE, check_file_conflicts, shared_paths
 from dlimg.lock.lockfile import lock_text, parse_lock
 from dlimg.lock.pylock import ResolvedWheel, WheelContents
 from dlimg.lock.request import cell_request
+from dlimg.lock.store import cell_path, write_lock
 from dlimg.model import SharedPath
 from dlimg.pypi.index import open_index
 from tests.support import lock_fakes, samples, wheel_files
@@ -193,6 +194,22 @@ def test_a_lock_is_stale_without_the_exception_that_it_took() -> None:
     assert stale_reasons(request, excepted) == (f"no exception of the matrix is for {PATH}",)
     exceptions = (PathException(path="*", why="a licence"),)
     assert stale_reasons(replace(request, path_exceptions=exceptions), excepted) == ()
+
+
+def test_an_exception_that_no_lock_needs_is_told(tmp_path: Path) -> None:
+    exception = PathException(path="nvidia/*", why="a licence")
+    cell = replace(
+        samples.cell("jax", "1.0", package="jax"),
+        additions=Additions(path_exceptions=(exception,)),
+    )
+    assert list(unused_path_exceptions([cell], tmp_path)) == []
+    lock = samples.lock(cell.id, wheels=(samples.wheel("jax", "1.0"),))
+    write_lock(lock, cell_path(tmp_path, cell.id))
+    (problem,) = unused_path_exceptions([cell], tmp_path)
+    assert "the exception for nvidia/* is unused" in problem.message
+    taken = replace(lock, shared_paths=(replace(SHARED, why="a licence"),))
+    write_lock(taken, cell_path(tmp_path, cell.id))
+    assert list(unused_path_exceptions([cell], tmp_path)) == []
 
 
 def test_a_member_of_a_local_wheel_is_read(tmp_path: Path) -> None:

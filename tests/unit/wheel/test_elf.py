@@ -71,6 +71,12 @@ def test_what_modules_need_is_told_from_the_rest() -> None:
     assert NEEDS.own() == {"cv2.abi3.so", "libqxcb.so", "libQt5Gui.so.5", "libhuge.so"}
 
 
-def test_without_modules_every_library_counts() -> None:
-    needs = WheelNeeds(needed={"torchcodec/libcore4.so": ("libavutil.so.56",)})
-    assert needs.of_modules() == {"libavutil.so.56"}
+def test_without_modules_what_all_libraries_need_counts() -> None:
+    needs = WheelNeeds(
+        needed={
+            "torchcodec/libcore4.so": ("libavutil.so.56", "libz.so.1"),
+            "torchcodec/libcore5.so": ("libavutil.so.57", "libz.so.1"),
+        }
+    )
+    assert needs.of_modules() == {"libz.so.1"}
+    assert WheelNeeds(needed={}).of_modules() == set()
