@@ -27,4 +27,4 @@ def device() -> str:
 
 
 def device_count() -> int:
-    return torch.cuda.device_count()
+    return int(torch.cuda.device_count())
