@@ -82,8 +82,8 @@ def tools_image(engine: Engine, base: Base) -> str:
         dockerfile=(HERE / "registry/Dockerfile").read_text(),
         repository="dlimg-test/registry",
     )
-    one = samples.planned(image, on=base, key=content_key(image, base, ""))
+    plan = samples.planned(image, on=base, key=content_key(image, base, ""))
     with secrets_from(Context.of(os.environ, print)) as using:
-        (built,) = small_images.built_all([one], engine, using=using)
+        (built,) = small_images.built_all([plan], engine, using=using)
     assert isinstance(built, BuiltImage), built
-    return one.reference
+    return plan.reference

@@ -105,8 +105,8 @@ def run_checks(
 
 def left_over(engine: Engine, built: BuiltImage) -> list[str]:
     label = f"{LABEL}={built.digest}"
-    found = engine.sdk.api.containers(all=True, filters={"label": label})
-    return [container["Names"][0].removeprefix("/") for container in found]
+    result = engine.sdk.api.containers(all=True, filters={"label": label})
+    return [container["Names"][0].removeprefix("/") for container in result]
 
 
 def volumes(engine: Engine) -> set[str]:
@@ -129,7 +129,7 @@ touch here
 ls /sys/class/net
 echo "$DLIMG_CELL"
 """
-    found = run_checks(
+    evidence = run_checks(
         engine,
         built,
         images,
@@ -137,7 +137,7 @@ echo "$DLIMG_CELL"
         check(images, "lacks", "echo no GPU here >&2; exit 77"),
         check(images, "fails", 'echo "{\\"loss\\": 3}"; echo 3 is not 2 >&2; exit 1'),
     )
-    about_, lacks, fails = found.verdicts
+    about_, lacks, fails = evidence.verdicts
     cell = built.planned.image.cell
     assert about_.status is CheckStatus.PASSED, about_
     assert about_.figures["version"] == cell.version
@@ -147,9 +147,9 @@ echo "$DLIMG_CELL"
     assert (lacks.status, lacks.reason) == (CheckStatus.NOT_RUN, "no GPU here")
     assert (fails.status, fails.reason) == (CheckStatus.FAILED, "3 is not 2")
     assert fails.figures == {"loss": 3}
-    assert (found.digest, found.cell, found.device) == (built.digest, cell.id, "none")
-    assert found.engine.endswith(f" {engine.version}")
-    assert outcome_of(found.verdicts) == "failed"
+    assert (evidence.digest, evidence.cell, evidence.device) == (built.digest, cell.id, "none")
+    assert evidence.engine.endswith(f" {engine.version}")
+    assert outcome_of(evidence.verdicts) == "failed"
     assert left_over(engine, built) == []
 
 
@@ -168,29 +168,29 @@ def test_checks_of_another_folder_are_not_reported_missing(
     shutil.copytree(images, clone)
 
     def run(folder: Path, *checks: Check, own: Path | None = None) -> tuple[Evidence, list[str]]:
-        said: list[str] = []
-        using = replace(settings(images), evidence=evidence, own_checks=own, log=said.append)
+        results: list[str] = []
+        using = replace(settings(images), evidence=evidence, own_checks=own, log=results.append)
         placed = [
             one if one is mine else replace(one, path=one.path.replace(str(images), str(folder)))
             for one in checks
         ]
-        return run_checks(engine, built, folder, *placed, using=using), said
+        return run_checks(engine, built, folder, *placed, using=using), results
 
-    found, _ = run(images, first, second, mine, own=own)
-    assert [one.check for one in found.verdicts] == ["first", "second", "mine"]
+    result, _ = run(images, first, second, mine, own=own)
+    assert [verdict.check for verdict in result.verdicts] == ["first", "second", "mine"]
     for folder in (images, clone):
-        again, said = run(folder, first, second)
-        assert [one.check for one in again.verdicts] == ["first", "second"]
-        assert (again.vanished, said) == ((), [])
+        again, output = run(folder, first, second)
+        assert [verdict.check for verdict in again.verdicts] == ["first", "second"]
+        assert (again.vanished, output) == ((), [])
     # The clone has one check less now: it is missed there, once, and by no other.
-    less, said = run(clone, first)
+    less, output = run(clone, first)
     assert less.vanished == ("second",)
-    assert [line for line in said if "is gone" in line] == said != []
+    assert [line for line in output if "is gone" in line] == output != []
     assert run(clone, first)[0].vanished == ("second",)
     assert run(clone, first)[1] == []
     for words in ((first, second), (first, second, mine)):
-        again, said = run(images, *words, own=own if mine in words else None)
-        assert (again.vanished, said) == ((), [])
+        again, output = run(images, *words, own=own if mine in words else None)
+        assert (again.vanished, output) == ((), [])
         assert len(again.verdicts) == len(words)
     # Their own folder is given again, and lacks one.
     (own / "other.py").write_text("exit 0")
@@ -213,8 +213,8 @@ test "$value$more" = sharedmine && test -z "${PYTHONPATH-}"
     theirs = check(images, "theirs", "! test -e ${0%/*}/_mine.py")
     ours = replace(theirs, name="ours", path=str(own / FAMILY / "ours.py"))
     using = replace(settings(images), own_checks=own)
-    found = run_checks(engine, built, images, theirs, ours, using=using)
-    assert {one.status for one in found.verdicts} == {CheckStatus.PASSED}, found
+    evidence = run_checks(engine, built, images, theirs, ours, using=using)
+    assert {verdict.status for verdict in evidence.verdicts} == {CheckStatus.PASSED}, evidence
 
 
 def test_valid_verdicts_are_not_repeated(
@@ -351,15 +351,15 @@ def test_every_check_gets_a_clean_container(
 def test_each_kind_of_container_has_its_restrictions(
     engine: Engine, built: BuiltImage, images: Path
 ) -> None:
-    made = "cp /bin/true /tmp/true; /tmp/true"
-    found = run_checks(
+    text = "cp /bin/true /tmp/true; /tmp/true"
+    evidence = run_checks(
         engine,
         built,
         images,
         check(
             images,
             "shut",
-            f"{VOLUME}; ! touch ~/x && {made} && id -u | grep -qx 1000 && {OFFLINE}",
+            f"{VOLUME}; ! touch ~/x && {text} && id -u | grep -qx 1000 && {OFFLINE}",
             container="read-only",
         ),
         check(
@@ -379,12 +379,16 @@ def test_each_kind_of_container_has_its_restrictions(
         check(images, "first", f"{VOLUME}; touch ~/first; ! test -e ~/x; {OFFLINE}"),
         check(images, "later", "test -e ~/first"),
     )
-    assert {one.check: one.status for one in found.verdicts} == dict.fromkeys(
+    assert {verdict.check: verdict.status for verdict in evidence.verdicts} == dict.fromkeys(
         ("shut", "anyone", "online", "both", "first", "later"), CheckStatus.PASSED
-    ), found.verdicts
+    ), evidence.verdicts
     assert left_over(engine, built) == []
     # Each container has a volume for the scripts, and goes with it.
-    had = {name for one in found.verdicts for name in re.findall(r"/volumes/(\w+)/", one.output)}
+    had = {
+        name
+        for verdict in evidence.verdicts
+        for name in re.findall(r"/volumes/(\w+)/", verdict.output)
+    }
     assert len(had) == 5
     assert wait_until(lambda: not had & volumes(engine), 10)
 
@@ -394,7 +398,7 @@ def test_only_flaky_checks_get_a_second_attempt_in_a_new_container(
 ) -> None:
     once = "test -e ~/x && exit 0; touch ~/x; echo not yet >&2; exit 1"
     afresh = "test -e ~/x && exit 0; touch ~/x; echo a stranger >&2; exit 1"
-    found = run_checks(
+    evidence = run_checks(
         engine,
         built,
         images,
@@ -403,8 +407,11 @@ def test_only_flaky_checks_get_a_second_attempt_in_a_new_container(
         check(images, "slow", "sleep 60", seconds=1, flaky="others use it"),
         check(images, "lacks", "exit 77", flaky="others use it"),
     )
-    said = {one.check: (one.status, one.attempts, one.first_reason) for one in found.verdicts}
-    assert said == {
+    output = {
+        verdict.check: (verdict.status, verdict.attempts, verdict.first_reason)
+        for verdict in evidence.verdicts
+    }
+    assert output == {
         "steady": (CheckStatus.FAILED, 1, ""),
         "hopeless": (CheckStatus.FAILED, 2, "a stranger"),
         "slow": (CheckStatus.FAILED, 2, "time limit of 1 s"),
@@ -421,13 +428,13 @@ def test_what_passes_at_the_second_attempt_has_passed_and_says_so(
         f"left=$(({late} - $(date +%s))); test $left -le 0 && exit 0;"
         " sleep $left; echo too early >&2; exit 1"
     )
-    found = run_checks(
+    evidence = run_checks(
         engine, built, images, check(images, "waits", waits, flaky="it begins too early")
     )
-    (verdict,) = found.verdicts
+    (verdict,) = evidence.verdicts
     assert (verdict.status, verdict.reason) == (CheckStatus.PASSED, ""), verdict
     assert (verdict.attempts, verdict.first_reason) == (2, "too early")
-    assert outcome_of(found.verdicts) == "passed"
+    assert outcome_of(evidence.verdicts) == "passed"
 
 
 def test_memory_that_ran_out_is_told_of_the_check_that_took_it(
@@ -473,10 +480,10 @@ def test_an_image_that_is_gone_is_named(engine: Engine, built: BuiltImage, image
 def test_a_gpu_check_that_passes_without_a_gpu_is_not_run(
     engine: Engine, built: BuiltImage, images: Path
 ) -> None:
-    found = run_checks(engine, built, images, check(images, "cheats", "exit 0", needs="gpu"))
-    assert found.verdicts[0].status is CheckStatus.NOT_RUN
-    assert outcome_of(found.verdicts) == "not-run"
-    assert not is_gpu_tested(found)
+    evidence = run_checks(engine, built, images, check(images, "cheats", "exit 0", needs="gpu"))
+    assert evidence.verdicts[0].status is CheckStatus.NOT_RUN
+    assert outcome_of(evidence.verdicts) == "not-run"
+    assert not is_gpu_tested(evidence)
 
 
 @pytest.fixture
@@ -514,10 +521,10 @@ def test_a_device_reaches_the_checks(
     sees = check(images, "sees", script, needs="gpu")
     without = run_checks(engine, built, images, sees)
     assert without.verdicts[0].status is CheckStatus.FAILED
-    found = run_checks(engine, built, images, sees, device=made_up_device)
-    assert found.verdicts[0].output == "GPU 0: made up", found
-    assert found.device == made_up_device
-    assert is_gpu_tested(found)
+    evidence = run_checks(engine, built, images, sees, device=made_up_device)
+    assert evidence.verdicts[0].output == "GPU 0: made up", evidence
+    assert evidence.device == made_up_device
+    assert is_gpu_tested(evidence)
 
 
 def test_verdicts_hold_for_one_gpu_only(
@@ -531,9 +538,9 @@ def test_verdicts_hold_for_one_gpu_only(
     plain = check(images, "plain", "date +%N")
 
     def seen(*checks: Check) -> list[str]:
-        found = run_checks(engine, built, images, *checks, device=made_up_device)
-        assert {one.status for one in found.verdicts} == {CheckStatus.PASSED}, found
-        return [one.output for one in found.verdicts]
+        evidence = run_checks(engine, built, images, *checks, device=made_up_device)
+        assert {verdict.status for verdict in evidence.verdicts} == {CheckStatus.PASSED}, evidence
+        return [verdict.output for verdict in evidence.verdicts]
 
     first = seen(draws, looks, plain)
     assert first[1] == '{"gpus": [{"uuid": "GPU 0: made up", "name": "N", "driver": "1"}]}'

@@ -53,8 +53,8 @@ RUN true
 
 
 def settings(pool: str, **given: Any) -> Mapping[str, Any]:
-    found = daemon_settings(pool, **given)
-    return {**found, "features": {"containerd-snapshotter": False, "cdi": True}}
+    result = daemon_settings(pool, **given)
+    return {**result, "features": {"containerd-snapshotter": False, "cdi": True}}
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def busybox(engine: Engine, tools_image: str) -> bytes:
 
 
 def blobs(image: AssembledImage, store: Store) -> Mapping[str, Content]:
-    layers: dict[str, Content] = {one.digest: store.blob(one) for one in image.layers}
+    layers: dict[str, Content] = {layer.digest: store.blob(layer) for layer in image.layers}
     return {**layers, image.config_digest: image.config}
 
 
@@ -106,12 +106,12 @@ def test_the_classic_store_loads_an_image(
     image = assembled_image.image(wheels, store, busybox=busybox, compression=compression)
     content = blobs(image, store)
     names = [(REPOSITORY, compression)]
-    found = load_image(classic, image.manifest, image.digest, content, names=names)
-    assert found == image.config_digest
-    taken = classic.sdk.images.get(found)
+    result = load_image(classic, image.manifest, image.digest, content, names=names)
+    assert result == image.config_digest
+    taken = classic.sdk.images.get(result)
     assert taken.tags == [f"{REPOSITORY}:{compression}"]
     assert taken.attrs["RepoDigests"] == []
-    assert classic.sdk.containers.run(found, remove=True) == b"it runs\n"
+    assert classic.sdk.containers.run(result, remove=True) == b"it runs\n"
     classic.sdk.images.remove(f"{REPOSITORY}:{compression}")
 
 
@@ -139,17 +139,17 @@ def test_a_system_has_the_same_digest_as_in_containerds_store(
     first, second = systems
     assert first == second
     assert len(first.layers) == len(image.layers) + 1
-    assert not [name for one in classic.sdk.images.list() for name in one.tags]
+    assert not [name for image in classic.sdk.images.list() for name in image.tags]
 
 
 def publish_from(classic: Engine, built: BuiltImage, registry: str, notes: Path) -> PublishedImage:
     """Publish from the engine, whose classic store has the image's config but no manifest."""
     verdict = Verdict(check="a", sha256="1", status=CheckStatus.PASSED, reason="", seconds=1.0)
 
-    def evidence(one: BuiltImage) -> Evidence:
+    def evidence(image: BuiltImage) -> Evidence:
         return Evidence(
-            digest=one.digest,
-            cell=one.planned.image.cell.id,
+            digest=image.digest,
+            cell=image.planned.image.cell.id,
             device="none",
             day="2026-11-21",
             dlimg="0.1",
@@ -175,10 +175,10 @@ def built(classic: Engine, wheels: Path, busybox: bytes, tmp_path: Path) -> Iter
     image = assembled_image.image(wheels, store, busybox=busybox)
     planned = samples.planned(samples.image(samples.cell("classic")), key="1" * 64)
     repository, _, tag = planned.reference.rpartition(":")
-    found = load_image(
+    result = load_image(
         classic, image.manifest, image.digest, blobs(image, store), names=[(repository, tag)]
     )
-    yield BuiltImage(planned=planned, digest=found, size=1, seconds=1.0, cached=False)
+    yield BuiltImage(planned=planned, digest=result, size=1, seconds=1.0, cached=False)
     classic.sdk.images.remove(planned.reference)
 
 

@@ -69,7 +69,7 @@ def test_a_real_image_passes_its_checks(tested: dict[str, object]) -> None:
     assert tested["outcome"] == "passed"
     checks = tested["checks"]
     assert isinstance(checks, list)
-    verdicts = {one["check"]: one["status"] for one in checks}
+    verdicts = {check["check"]: check["status"] for check in checks}
     # A check that asks for a GPU is left out of a CPU image, and not counted as not-run.
     common = ("entrypoint", "no_build_leftovers", "read_only", "secrets", "start", "tls", "user")
     names = [
@@ -109,8 +109,8 @@ def test_the_printed_docker_run_line_works(
 
 def test_a_wrong_sha256_in_the_lock_is_not_built(copy: Path, tested: dict[str, object]) -> None:
     lock = copy / "locks" / f"{CELL}.json"
-    found = json.loads(lock.read_text())
-    wheel = next(one for one in found["wheels"] if one["name"] == "opt-einsum")
+    answer = json.loads(lock.read_text())
+    wheel = next(wheel for wheel in answer["wheels"] if wheel["name"] == "opt-einsum")
     lock.write_text(lock.read_text().replace(wheel["sha256"], "0" * 64))
     ended = dlimg("build", CELL, "--format", "json", cwd=copy)
     assert ended.returncode == 1

@@ -452,9 +452,9 @@ def test_every_file_without_a_source_is_named(
     # `python` may be what is spoilt: the interpreter itself runs the check.
     script = "\n".join(f"( {lie.script} )" for lie in lies)
     with real_jax.opened(engine, built, script, user="0") as there:
-        said = judged(there, built, CHECK)
-    assert said.status is CheckStatus.FAILED, said
-    faults = said.figures["faults"]
+        verdict = judged(there, built, CHECK)
+    assert verdict.status is CheckStatus.FAILED, verdict
+    faults = verdict.figures["faults"]
     assert isinstance(faults, list)
     assert [lie for lie in lies if not is_named(lie, faults)] == [], "\n".join(faults)
 
@@ -485,28 +485,30 @@ def test_a_driver_that_is_mounted_is_no_lie(
     places = (f"{LIBRARY}/libcuda.so.580.1", "/usr/share/nvidia/x.rc", "/etc/vulkan/icd.d/x.json")
     mounts = [Mount(place, str(driver), type="bind", read_only=True) for place in places]
     with real_jax.opened(engine, built, INJECTED, user="0", mounts=mounts) as there:
-        said = judged(there, built, CHECK)
-    assert said.status is CheckStatus.PASSED, said
+        verdict = judged(there, built, CHECK)
+    assert verdict.status is CheckStatus.PASSED, verdict
 
 
 def by_command(engine: Engine, built: BuiltImage, folder: Path) -> Verdict:
     """What the command's own way to the check says of an image."""
     checks = [
-        one for one in checks_for(built.planned.image.cell, checks_in(IMAGES)) if one.name == CHECK
+        check
+        for check in checks_for(built.planned.image.cell, checks_in(IMAGES))
+        if check.name == CHECK
     ]
     settings = CheckSettings(evidence=folder, log=print)
-    (said,) = run.run_checks(
+    (evidence,) = run.run_checks(
         built, checks, engine, device=None, images=files_in(IMAGES), settings=settings
     ).verdicts
-    return said
+    return evidence
 
 
 def test_the_unchanged_image_passes_the_file_sources_check(
     engine: Engine, built: BuiltImage, tmp_path: Path
 ) -> None:
-    said = by_command(engine, built, tmp_path)
-    assert said.status is CheckStatus.PASSED, said
-    assert said.figures["faults"] == []
+    verdict = by_command(engine, built, tmp_path)
+    assert verdict.status is CheckStatus.PASSED, verdict
+    assert verdict.figures["faults"] == []
 
 
 def test_an_image_with_a_second_root_fails(
@@ -525,8 +527,8 @@ def test_an_image_with_a_second_root_fails(
     finally:
         container.remove(force=True)
     try:
-        said = by_command(engine, replace(built, digest=str(spoilt.id)), tmp_path)
+        verdict = by_command(engine, replace(built, digest=str(spoilt.id)), tmp_path)
     finally:
         engine.sdk.images.remove(str(spoilt.id))
-    assert said.status is CheckStatus.FAILED
-    assert "/etc/passwd has two of uid 0, toor has its password here" in said.reason
+    assert verdict.status is CheckStatus.FAILED
+    assert "/etc/passwd has two of uid 0, toor has its password here" in verdict.reason

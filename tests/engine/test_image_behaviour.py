@@ -79,9 +79,9 @@ def test_every_python_has_the_packages(layout_image: LayoutImage) -> None:
 
 @pytest.mark.parametrize("start", ["bash -lc", "env -i bash -lc"])
 def test_a_login_shell_finds_everything(devel: LayoutImage, start: str) -> None:
-    said = devel.says(f"{start} 'command -v python pip; echo $PIP_CONSTRAINT $PATH'")
-    assert said.startswith("/home/user/env/bin/python\n/opt/env/bin/pip\n/etc/dlimg/constraints")
-    assert "/nvidia/cu13/bin:" in said
+    output = devel.says(f"{start} 'command -v python pip; echo $PIP_CONSTRAINT $PATH'")
+    assert output.startswith("/home/user/env/bin/python\n/opt/env/bin/pip\n/etc/dlimg/constraints")
+    assert "/nvidia/cu13/bin:" in output
 
 
 def test_pip_sees_a_sound_environment(layout_image: LayoutImage) -> None:
@@ -113,11 +113,11 @@ def test_any_user_may_install(
         "/opt/env/bin/python -c 'import greeting, getpass; print(getpass.getuser())'; "
         "touch $HOME/x; pip uninstall --quiet --yes greeting; ! python -c 'import greeting' 2>&-"
     )
-    said = layout_image.says(script, *options, stdin=wheel("greeting", "1.0")).split()
+    output = layout_image.says(script, *options, stdin=wheel("greeting", "1.0")).split()
     packages = "lib/python3.13/site-packages"
     modules = [f"{folder}/{packages}/greeting.py", f"/opt/env/{packages}/six.py"]
-    assert said[:-1] == ["greeting", "1.0", *modules]
-    assert said[-1] in {"user", "root", "12345"}
+    assert output[:-1] == ["greeting", "1.0", *modules]
+    assert output[-1] in {"user", "root", "12345"}
 
 
 def test_the_framework_cannot_be_replaced(layout_image: LayoutImage) -> None:
@@ -226,8 +226,8 @@ def test_only_a_compiling_flavour_compiles(layout_image: LayoutImage, devel: Lay
     include = "$(python -c 'import sysconfig; print(sysconfig.get_path(\"include\"))')"
     cuda = "-L $CUDA_HOME/lib64 -l cudart"
     compiled = f"g++ -x c++ -I {include} - -o /tmp/x {cuda}; /tmp/x; make -v; echo $CUDA_HOME"
-    said = devel.says(compiled, "--tmpfs", "/tmp:exec", stdin=source)
-    assert said.endswith("/opt/env/lib/python/site-packages/nvidia/cu13")
+    output = devel.says(compiled, "--tmpfs", "/tmp:exec", stdin=source)
+    assert output.endswith("/opt/env/lib/python/site-packages/nvidia/cu13")
 
 
 @pytest.mark.parametrize("which", ["layout_image", "devel"])
@@ -247,12 +247,12 @@ def test_no_build_secret_stays_in_the_image(which: str, request: pytest.FixtureR
 
 
 def test_a_failing_line_ends_the_build(engine: Engine, base: Base) -> None:
-    one = planned(base, cell())
-    wrong = one.image.dockerfile.replace("dlimg-overlay /home/user/env\n", "false\n")
-    assert wrong != one.image.dockerfile
+    plan = planned(base, cell())
+    wrong = plan.image.dockerfile.replace("dlimg-overlay /home/user/env\n", "false\n")
+    assert wrong != plan.image.dockerfile
     with secrets_from(Context.of(os.environ, print)) as using:
         (failure,) = small_images.built_all(
-            [replace(one, image=replace(one.image, dockerfile=wrong))], engine, using=using
+            [replace(plan, image=replace(plan.image, dockerfile=wrong))], engine, using=using
         )
     assert isinstance(failure, BuildFailure)
     assert "exit code: 1" in failure.log[-1]

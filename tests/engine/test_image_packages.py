@@ -42,9 +42,9 @@ RUN mkdir -p /opt/python/cpython-3.12.16 && ln -s cpython-3.12.16 /opt/python/cu
 """
 
 
-def keyed(engine: Engine, one: PlannedImage, store: Store) -> PlannedImage:
+def keyed(engine: Engine, plan: PlannedImage, store: Store) -> PlannedImage:
     executor = EngineExecutor(engine=engine, secrets=Secrets())
-    (result,) = with_built_keys([one], executor, store, jobs=1, on_progress=print)
+    (result,) = with_built_keys([plan], executor, store, jobs=1, on_progress=print)
     assert isinstance(result, PlannedImage), result
     return result
 
@@ -56,17 +56,17 @@ def test_an_image_of_another_form_is_built_once_to_know_its_packages(
     store = Store(path=tmp_path / "store")
     unknown = replace(small_images.planned(base, OWN), key="")
     assert with_known_keys([unknown], store, engine.context) == (unknown,)
-    one = keyed(engine, unknown, store)
+    plan = keyed(engine, unknown, store)
     assert not [name for image in engine.sdk.images.list("dlimg-packages") for name in image.tags]
-    assert with_known_keys([unknown], store, engine.context) == (one,)
-    with small_images.image(one, engine) as built:
+    assert with_known_keys([unknown], store, engine.context) == (plan,)
+    with small_images.image(plan, engine) as built:
         listed = packages_in_image(engine, built.digest)
         assert "cpython-3.12.16=20261110" in listed
         assert len([line for line in listed if line.startswith("mine:all=")]) == 1
-        assert packages_digest(listed) == one.packages
+        assert packages_digest(listed) == plan.packages
         labels = engine.sdk.images.get(built.digest).labels
-        assert labels["io.dlimg.packages"] == one.packages
-        assert labels["io.dlimg.key"] == one.key
+        assert labels["io.dlimg.packages"] == plan.packages
+        assert labels["io.dlimg.key"] == plan.key
         label = {"label": "io.dlimg.check=packages"}
         assert not engine.sdk.containers.list(all=True, filters={**label})
 
@@ -74,11 +74,11 @@ def test_an_image_of_another_form_is_built_once_to_know_its_packages(
 def test_an_image_without_packages_has_a_key(engine: Engine, base: Base, tmp_path: Path) -> None:
     engine = replace(engine, context=replace(engine.context, state=tmp_path / "state"))
     text = "FROM scratch\nCOPY <<EOF /file\nx\nEOF\n"
-    one = keyed(
+    plan = keyed(
         engine, replace(small_images.planned(base, text), key=""), Store(path=tmp_path / "store")
     )
-    assert one.packages == packages_digest(())
-    with small_images.image(one, engine) as built:
+    assert plan.packages == packages_digest(())
+    with small_images.image(plan, engine) as built:
         assert packages_in_image(engine, built.digest) == ()
 
 

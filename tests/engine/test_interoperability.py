@@ -48,8 +48,8 @@ class Table:
         """What a script prints; it must not fail."""
         words = ["bash", "-euo", "pipefail", "-c", script]
         ended = self.container.exec_run(words, workdir="/w", demux=True)
-        printed, said = ended.output
-        assert ended.exit_code == 0, (said or b"").decode()
+        printed, output = ended.output
+        assert ended.exit_code == 0, (output or b"").decode()
         return (printed or b"").decode()
 
 
@@ -136,7 +136,7 @@ def test_skopeo_reads_and_copies_it(table: Table, name: str, tmp_path: Path) -> 
 
 def test_umoci_unpacks_the_files_that_the_engine_has(engine: Engine, table: Table) -> None:
     image = table.images["gzip"]
-    blobs: dict[str, Content] = {one.digest: table.store.blob(one) for one in image.layers}
+    blobs: dict[str, Content] = {layer.digest: table.store.blob(layer) for layer in image.layers}
     blobs[image.config_digest] = image.config
     with temporary_image(engine, image.manifest, image.digest, blobs) as visitor:
         ours = image_tree.tree(engine, visitor)
@@ -151,12 +151,12 @@ def test_umoci_unpacks_the_files_that_the_engine_has(engine: Engine, table: Tabl
 
 @pytest.mark.parametrize("name", ["gzip", "zstd"])
 def test_podman_pulls_and_runs_it(table: Table, name: str) -> None:
-    found = table.sh(f"{PODMAN} pull --quiet oci:{name}:{TAG}").strip()
-    assert found == table.images[name].config_digest[7:]
-    assert table.sh(f"{RUN} {found}") == "it runs\n"
-    said = table.sh(f"{RUN} {found} sh -c 'id -u; pwd; sha256sum {BIG}'").split()
+    result = table.sh(f"{PODMAN} pull --quiet oci:{name}:{TAG}").strip()
+    assert result == table.images[name].config_digest[7:]
+    assert table.sh(f"{RUN} {result}") == "it runs\n"
+    output = table.sh(f"{RUN} {result} sh -c 'id -u; pwd; sha256sum {BIG}'").split()
     whole = next(iter((table.folder / "wheels").glob("big-*")))
-    assert said == ["1000", "/code", _digest_in(whole), BIG]
+    assert output == ["1000", "/code", _digest_in(whole), BIG]
 
 
 def _digest_in(wheel: Path) -> str:

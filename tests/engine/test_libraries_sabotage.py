@@ -108,10 +108,10 @@ def prepare(there: RunningContainer, script: str) -> None:
 def test_sound_libraries_pass(there: RunningContainer, jax_image: BuiltImage) -> None:
     link = f"ln -s {CUDNN}/libcudnn.so.9 {TOOLKIT}/; cp {SOURCE} {PACKAGES}/{MODULE}"
     prepare(there, link)
-    said = judged(there, jax_image, NAME, **there.environment)
-    assert said.status is CheckStatus.PASSED, said.reason
-    assert said.figures["libraries"] == 1
-    assert said.seconds < 20 * slowness(there)
+    verdict = judged(there, jax_image, NAME, **there.environment)
+    assert verdict.status is CheckStatus.PASSED, verdict.reason
+    assert verdict.figures["libraries"] == 1
+    assert verdict.seconds < 20 * slowness(there)
 
 
 USUAL = (
@@ -135,10 +135,10 @@ def test_a_library_that_is_spoilt_fails(
 ) -> None:
     script, reason = ROWS[row]
     prepare(there, script)
-    said = judged(there, jax_image, NAME, **there.environment)
-    assert said.status is CheckStatus.FAILED
-    assert reason in said.reason
-    assert said.reason.count(";") == 0, "it fails for more than it should"
+    verdict = judged(there, jax_image, NAME, **there.environment)
+    assert verdict.status is CheckStatus.FAILED
+    assert reason in verdict.reason
+    assert verdict.reason.count(";") == 0, "it fails for more than it should"
 
 
 def test_an_image_for_cuda_without_its_libraries_fails(
@@ -146,6 +146,6 @@ def test_an_image_for_cuda_without_its_libraries_fails(
 ) -> None:
     of = replace(jax_image, planned=samples.planned(image(CUDA_CELL)))
     with opened(engine, jax_image) as place:
-        said = judged(place, of, NAME, DLIMG_CELL=cell_json(of.planned))
-    assert said.status is CheckStatus.FAILED
-    assert said.reason == "the tag says CUDA 13.2, and no library of it is here"
+        verdict = judged(place, of, NAME, DLIMG_CELL=cell_json(of.planned))
+    assert verdict.status is CheckStatus.FAILED
+    assert verdict.reason == "the tag says CUDA 13.2, and no library of it is here"

@@ -124,14 +124,14 @@ def test_prune_removes_what_was_made_here_and_nothing_built_on_it(
     here = {**pair.second.environment, "XDG_STATE_HOME": str(tmp_path)}
     second = replace(pair.second, context=Context.of(here, print))
     start = Base(os="debian13", source=BaseSource.BOOTSTRAP, identity="x", reference=pair.base)
-    one = small_images.planned(start, "FROM debian:trixie-slim\nRUN true\n")
-    (built,) = small_images.built_all([one], second)
+    plan = small_images.planned(start, "FROM debian:trixie-slim\nRUN true\n")
+    (built,) = small_images.built_all([plan], second)
     assert isinstance(built, BuiltImage), built
-    repository = one.image.repository
-    small_images.derived(one.reference, "ENV MINE=1", f"{repository}:derived", second)
-    second.sdk.images.get(one.reference).tag(repository, "mine")
+    repository = plan.image.repository
+    small_images.derived(plan.reference, "ENV MINE=1", f"{repository}:derived", second)
+    second.sdk.images.get(plan.reference).tag(repository, "mine")
     result = prune_engine(second)
-    assert set(result.images) == {one.reference, one.moving_reference}
+    assert set(result.images) == {plan.reference, plan.moving_reference}
     # The base was loaded, not made here.
     assert [image.name for image in result.retained] == [pair.base]
     assert small_images.has(second, f"{repository}:derived")

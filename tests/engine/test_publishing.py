@@ -80,8 +80,8 @@ def registry(docker_services: Any) -> str:
 
 def small_image(base: Base, accelerator: str = "cpu", aliases: tuple[str, ...] = ()) -> Any:
     text = "FROM debian:trixie-slim\nRUN echo content > /content\nENV A=1\n"
-    one = small_images.planned(base, text, accelerator=accelerator)
-    return replace(one, image=replace(one.image, aliases=aliases))
+    plan = small_images.planned(base, text, accelerator=accelerator)
+    return replace(plan, image=replace(plan.image, aliases=aliases))
 
 
 @pytest.fixture
@@ -201,13 +201,15 @@ def manifest_digest(name: str) -> str:
 def test_every_tag_leads_to_the_tested_digest(
     engine: Engine, registry: str, built: BuiltImage
 ) -> None:
-    found = publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
+    published_image = publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
     immutable, moving = names(registry, built)
-    assert found.reference == immutable
-    assert found.standing == "tested"
-    assert found.moved == (moving, f"{moving}-alias")
-    assert found.digest.startswith("sha256:")
-    assert {manifest_digest(name) for name in (immutable, *found.moved)} == {found.digest}
+    assert published_image.reference == immutable
+    assert published_image.standing == "tested"
+    assert published_image.moved == (moving, f"{moving}-alias")
+    assert published_image.digest.startswith("sha256:")
+    assert {manifest_digest(name) for name in (immutable, *published_image.moved)} == {
+        published_image.digest
+    }
     assert not [name for name in engine.sdk.images.get(built.digest).tags if registry in name]
     pull(engine, immutable)
     assert engine.sdk.images.get(immutable).id == built.digest
@@ -290,8 +292,8 @@ def test_an_existing_image_with_the_same_key_is_pulled_and_tested(
         return is_content(engine, other, "content")
 
     logged: list[str] = []
-    found = publish_to(registry, engine, again, passed, logged=logged, test=test)
-    assert found == replace(first, is_other=True)
+    published_image = publish_to(registry, engine, again, passed, logged=logged, test=test)
+    assert published_image == replace(first, is_other=True)
     assert tested == [built.digest]
     assert f"is {first.digest} already, another image with the same content key" in logged[0]
     # A name that leads elsewhere is brought back to what was published.
@@ -337,10 +339,10 @@ def test_inputs_of_checks_are_equal_from_registry_and_engine(
     engine: Engine, registry: str, built: BuiltImage
 ) -> None:
     """Evidence of an image that is not in the engine is found by its config at the registry."""
-    found = publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
+    published_image = publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
     with open_registry(registry, Context.of(os.environ, print)) as there:
         place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
-        config = read_config(place, require_manifest(place, found.digest))
+        config = read_config(place, require_manifest(place, published_image.digest))
     images = Path(__file__).parents[2] / "images"
     reference = read_reference_data(built.planned, engine, files_in(images))
     assert make_inputs_from_config(built.planned, config, reference) == read_inputs(
@@ -358,11 +360,11 @@ STORAGE = "/var/lib/registry/docker/registry/v2/blobs/sha256"
 def lose(engine: Engine, registry: str, digest: str) -> None:
     """Delete this blob from the storage of the running registry."""
     (container,) = (
-        one
-        for one in engine.sdk.containers.list()
+        container
+        for container in engine.sdk.containers.list()
         if any(
             f":{port['HostPort']}" in registry
-            for ports in one.ports.values()
+            for ports in container.ports.values()
             for port in ports or ()
         )
     )
@@ -374,9 +376,9 @@ def lose(engine: Engine, registry: str, digest: str) -> None:
 def manifest_of(registry: str, built: BuiltImage, digest: str) -> Mapping[str, Any]:
     with open_registry(registry, Context.of(os.environ, print)) as there:
         place = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
-        found = read_manifest(place, digest)
-    assert found is not None
-    return found.content
+        result = read_manifest(place, digest)
+    assert result is not None
+    return result.content
 
 
 @pytest.mark.parametrize("part", ["layer", "config"])
@@ -464,8 +466,8 @@ def attached_to(registry: str, built: BuiltImage, digest: str) -> list[tuple[str
     with open_registry(registry, Context.of(os.environ, print)) as there:
         repository = Repository(registry=there, name=f"team/{built.planned.image.cell.family}")
         return [
-            (one.artifact_type, one.annotations.get("io.dlimg.device", ""))
-            for one in list_referrers(repository, digest)
+            (referrer.artifact_type, referrer.annotations.get("io.dlimg.device", ""))
+            for referrer in list_referrers(repository, digest)
         ]
 
 
@@ -493,28 +495,28 @@ def test_evidence_of_a_labelled_image_names_the_tested_digest(
     lacking = evidence(cuda_built, CheckStatus.PASSED, CheckStatus.NOT_RUN)
     attach = AttachSettings(evidence=tmp_path)
     request = request_to(registry, attach, allow_untested_gpu=True)
-    found = publish(cuda_built, lacking, sources(engine), request=request)
-    assert found.digest != cuda_built.digest
-    assert attached_to(registry, cuda_built, found.digest) == [
+    published_image = publish(cuda_built, lacking, sources(engine), request=request)
+    assert published_image.digest != cuda_built.digest
+    assert attached_to(registry, cuda_built, published_image.digest) == [
         (LOCK_TYPE, ""),
         (MEDIA_TYPE, "none"),
     ]
     # What BuildKit has labelled is proved to be the tested one, by the registry alone.
     alone = {"DOCKER_HOST": f"unix://{tmp_path}/none", "HOME": str(tmp_path)}
-    seen = inspect(found.reference, Context.of(alone, print))
+    seen = inspect(published_image.reference, Context.of(alone, print))
     assert seen.content.tested_digest == cuda_built.digest
     assert [proof.evidence for proof in seen.proofs] == [lacking]
     # And by the engine, which has both.
     here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path / "state")}
-    repository, _, tag = found.reference.rpartition(":")
+    repository, _, tag = published_image.reference.rpartition(":")
     engine.sdk.images.pull(repository, tag=tag)
     try:
         assert (
-            inspect(found.reference, Context.of(here, print)).content.tested_digest
+            inspect(published_image.reference, Context.of(here, print)).content.tested_digest
             == cuda_built.digest
         )
     finally:
-        engine.sdk.images.remove(found.reference)
+        engine.sdk.images.remove(published_image.reference)
 
 
 def test_no_tag_moves_to_an_image_whose_evidence_cannot_be_attached(
@@ -562,10 +564,10 @@ def test_a_published_image_is_inspected_with_and_without_the_engine(
     attach = AttachSettings(evidence=tmp_path)
     request = request_to(registry, attach)
     passed = evidence(built, CheckStatus.PASSED)
-    found = publish(built, passed, sources(engine), request=request)
+    published_image = publish(built, passed, sources(engine), request=request)
     alone = {"DOCKER_HOST": f"unix://{tmp_path}/none", "HOME": str(tmp_path)}
-    far = inspect(found.moved[0], Context.of(alone, print))
-    assert (far.content.source, far.content.digest) == ("registry", found.digest)
+    far = inspect(published_image.moved[0], Context.of(alone, print))
+    assert (far.content.source, far.content.digest) == ("registry", published_image.digest)
     assert [proof.evidence for proof in far.proofs] == [passed]
     assert far.content.compressed
     here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
@@ -587,8 +589,8 @@ def test_a_pulled_image_is_inspected_with_its_documents(
     attach = AttachSettings(evidence=tmp_path)
     request = request_to(registry, attach)
     passed = evidence(built, CheckStatus.PASSED)
-    found = publish(built, passed, sources(engine), request=request)
-    name = found.moved[0]
+    published_image = publish(built, passed, sources(engine), request=request)
+    name = published_image.moved[0]
     repository, _, tag = name.rpartition(":")
     here = {**engine.environment, "XDG_STATE_HOME": str(tmp_path)}
     engine.sdk.images.pull(repository, tag=tag)
@@ -622,15 +624,15 @@ def in_store(store: Store, planned: PlannedImage, *texts: bytes) -> BuiltImage:
             member.size = len(text)
             archive.addfile(member, io.BytesIO(text))
         content = gzip.compress(tar.getvalue(), mtime=0)
-        one = Layer(
+        layer = Layer(
             digest=f"sha256:{hashlib.sha256(content).hexdigest()}",
             size=len(content),
             diff_id=f"sha256:{hashlib.sha256(tar.getvalue()).hexdigest()}",
             unpacked=len(tar.getvalue()),
         )
         store.blobs.mkdir(parents=True, exist_ok=True)
-        store.blob(one).write_bytes(content)
-        layers.append(ImageLayer(layer=one, rank=LayerRank.FRAMEWORK, history="wheel: some"))
+        store.blob(layer).write_bytes(content)
+        layers.append(ImageLayer(layer=layer, rank=LayerRank.FRAMEWORK, history="wheel: some"))
     image = assemble_image(planned, layers, ImageConfig(cmd=("/file",)))
     save_image(store, image)
     return BuiltImage(planned=planned, digest=image.digest, size=1, seconds=1.0, cached=False)
@@ -655,11 +657,11 @@ def test_assembled_images_are_pushed_without_the_engine_and_share_layers(
         planned = samples.planned(samples.image(samples.cell(family)), key=own.hex() * 32)
         built = in_store(store, planned, *shared, own)
         passed = evidence(built, CheckStatus.PASSED)
-        found = publish(built, passed, from_store, request=request)
-        assert found.digest == built.digest == manifest_digest(found.reference)
+        published_image = publish(built, passed, from_store, request=request)
+        assert published_image.digest == built.digest == manifest_digest(published_image.reference)
         assert f"{registry}/team/{family}: {expected}" in logged
-        assert manifest_digest(found.moved[0]) == built.digest
-        published.append(found)
+        assert manifest_digest(published_image.moved[0]) == built.digest
+        published.append(published_image)
     last = published[-1]
     pull(engine, last.reference)
     assert engine.sdk.images.get(last.reference).id == last.digest

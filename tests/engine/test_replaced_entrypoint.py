@@ -86,10 +86,10 @@ def test_pythons_that_start_at_once_share_one_environment(layout_image: LayoutIm
         "(python3 -c 'import six, sys; print(sys.prefix)' 2>&1 || echo failed) & done; wait; "
         "ls -A /home/user /home/user/env"
     )
-    said = says(layout_image, script, *OWN_HOME).split()
-    assert said[:8] == ["/home/user/env"] * 8
+    output = says(layout_image, script, *OWN_HOME).split()
+    assert output[:8] == ["/home/user/env"] * 8
     left = ["env", "/home/user/env:", "bin", "lib", "packages", "pip.conf", "pyvenv.cfg"]
-    assert said[8:] == ["/home/user:", *left]
+    assert output[8:] == ["/home/user:", *left]
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,9 @@ pip list --format freeze
     typed = "\n".join(
         [wheel("greeting", "1.0"), wheel("greeting", "2.0"), wheel("six", "1.16.0"), ""]
     )
-    said = says(layout_image, script, *options, *uv, stdin=typed).split()
+    output = says(layout_image, script, *options, *uv, stdin=typed).split()
     packages = ["greeting==2.0", "pip==26.3", "six==1.17.0"]
-    assert said == ["greeting", "1.0", "six==1.16.0andsix==1.17.0", *packages, *packages]
+    assert output == ["greeting", "1.0", "six==1.16.0andsix==1.17.0", *packages, *packages]
 
 
 def test_uv_replaces_what_may_be_replaced(engine: Engine, base: Base, tmp_path: Path) -> None:
@@ -171,10 +171,10 @@ uv pip list --format freeze 2>/dev/null
 uv pip uninstall --quiet six
 python3 -c 'import six; print(six.__file__)'
 """
-        said = says(made, script, *uv, stdin=wheel("six", "1.16.0")).split()
+        output = says(made, script, *uv, stdin=wheel("six", "1.16.0")).split()
         packages = "lib/python3.13/site-packages"
         theirs, ours = (f"{place}/{packages}/six.py" for place in ("/home/user/env", "/opt/env"))
-        assert said == [theirs, "pip==26.3", "six==1.16.0", ours]
+        assert output == [theirs, "pip==26.3", "six==1.16.0", ours]
 
 
 SERVERS = {

@@ -93,8 +93,8 @@ def test_no_address_is_in_an_image(project: Tiny, engine: Engine) -> None:
     search = ["grep", "--recursive", "--fixed-strings", "--files-with-matches", "--no-messages"]
     folders = ["/etc", "/opt", "/home", "/usr/local"]
     script = f"{' '.join(search)} -e {address} -e {SILENT} {' '.join(folders)} || echo none"
-    found = engine.sdk.containers.run(name, ["bash", "-c", script], user="root", remove=True)
-    assert found.decode().split() == ["none"]
+    result = engine.sdk.containers.run(name, ["bash", "-c", script], user="root", remove=True)
+    assert result.decode().split() == ["none"]
 
 
 @pytest.mark.usefixtures("project")

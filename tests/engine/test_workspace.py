@@ -82,8 +82,8 @@ def test_with_the_token_it_shows_the_working_folder_and_the_lab(address: str) ->
 
 
 def test_its_kernel_is_the_image_s_python(address: str) -> None:
-    found = ask(address, "/api/kernelspecs", Authorization=f"token {TOKEN}").json()
-    assert found["default"] == "python3"
+    result = ask(address, "/api/kernelspecs", Authorization=f"token {TOKEN}").json()
+    assert result["default"] == "python3"
 
 
 @pytest.mark.parametrize("command", [(), ("jupyter", "notebook"), ("jupyter", "server")])

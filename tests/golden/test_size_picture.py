@@ -15,6 +15,6 @@ def test_the_picture_of_the_cuda_images_is_current(tmp_path: Path) -> None:
         read_project(str(ROOT / "matrix.yaml")),
         Context.of({"XDG_CACHE_HOME": str(tmp_path)}, print),
     )
-    images = [one for one in sizes.images if one.accelerator != "cpu"]
+    images = [image for image in sizes.images if image.accelerator != "cpu"]
     drawn = picture(images)
     assert (ROOT / "docs/size.svg").read_text(encoding="utf-8") == drawn, "docs/size.md says how"

@@ -125,12 +125,14 @@ def dlimg(state: Path, *words: str, **environment: str) -> subprocess.CompletedP
 def test_a_bare_machine_passes_and_its_evidence_says_so(family: str, tmp_path: Path) -> None:
     done = dlimg(tmp_path, "test", "--on-host", family)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)[0]
-    said = {one["check"]: one["status"] for one in found["checks"]}
-    assert {name for name, status in said.items() if status != "passed"} <= SPARE
-    assert said.keys() >= {"nvidia_smi", "is_gpu_available", "conv_training", *WORK}
+    answer = json.loads(done.stdout)[0]
+    output = {check["check"]: check["status"] for check in answer["checks"]}
+    assert {name for name, status in output.items() if status != "passed"} <= SPARE
+    assert output.keys() >= {"nvidia_smi", "is_gpu_available", "conv_training", *WORK}
     record = json.loads((tmp_path / f"dlimg/evidence/host-{family}.json").read_text())
-    assert [(one["device"], one["on_host"]) for one in record["devices"]] == [("host", family)]
+    assert [(device["device"], device["on_host"]) for device in record["devices"]] == [
+        ("host", family)
+    ]
 
 
 def test_a_bare_machine_with_its_gpu_hidden_does_not_pass(family: str, tmp_path: Path) -> None:
@@ -142,15 +144,15 @@ def test_a_bare_machine_with_its_gpu_hidden_does_not_pass(family: str, tmp_path:
         if " gpu" in path.read_text().partition("\nneeds:")[2].partition("\n")[0]
     }
     # The driver's own programs see a GPU that is hidden from frameworks only.
-    for one in json.loads(done.stdout)[0]["checks"]:
-        if one["check"] in needing - {"nvidia_smi"}:
-            assert one["status"] != "passed", one
+    for check in json.loads(done.stdout)[0]["checks"]:
+        if check["check"] in needing - {"nvidia_smi"}:
+            assert check["status"] != "passed", check
 
 
 def test_the_gpu_is_measured(family: str, tmp_path: Path) -> None:
     done = dlimg(tmp_path, "bench-gpu", "--on-host", family)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)[0]
-    assert found["gpus"]
-    assert found["benchmark"]["milliseconds"].keys() == {"cpu", "float32", "tf32", "bfloat16"}
+    answer = json.loads(done.stdout)[0]
+    assert answer["gpus"]
+    assert answer["benchmark"]["milliseconds"].keys() == {"cpu", "float32", "tf32", "bfloat16"}
     assert not (tmp_path / "dlimg").exists()

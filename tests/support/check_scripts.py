@@ -99,7 +99,7 @@ def forking() -> Iterator[Run]:
             print(json.dumps(wanted), file=python.stdin, flush=True)
             code = int(python.stdout.readline())
             return subprocess.CompletedProcess(
-                [script], code, *(one.read_text() for one in outputs)
+                [script], code, *(output.read_text() for output in outputs)
             )
 
         yield run_there

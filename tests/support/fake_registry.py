@@ -210,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
         return Answer(status=401, headers={"WWW-Authenticate": challenge})
 
-    def _may(self, held: str) -> bool:
+    def _may(self, text: str) -> bool:
         """A token is the list of what it grants."""
         is_writing = self.command in {"POST", "PUT", "PATCH"}
         if self.command == "PUT" and self.server.fake.expires:
@@ -220,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
         return any(
             part.rpartition(":")[0].removeprefix("repository:") in self.path
             and actions in part.rpartition(":")[2]
-            for part in held.removeprefix("Bearer ").split("+")
+            for part in text.removeprefix("Bearer ").split("+")
         )
 
     def _token(self, fake: FakeRegistry) -> Answer:
@@ -238,10 +238,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _manifest(self, fake: FakeRegistry, name: str, version: str) -> Answer:
         if self.command == "PUT":
             return self._take(fake, name, version)
-        found = fake.manifests.get((name, version))
-        if found is None:
+        result = fake.manifests.get((name, version))
+        if result is None:
             return Answer(status=404)
-        kind, text = found
+        kind, text = result
         return Answer(
             headers={
                 "Content-Type": kind,
@@ -306,7 +306,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _referrers(self, fake: FakeRegistry, name: str, digest: str) -> Answer:
         if not fake.referrers_api:
             return Answer(status=404)
-        found = []
+        results = []
         for (place, version), (kind, text) in fake.manifests.items():
             content: dict[str, Any] = json.loads(text)
             if (
@@ -314,7 +314,7 @@ class _Handler(BaseHTTPRequestHandler):
                 and version == sha256(text)
                 and content.get("subject", {}).get("digest") == digest
             ):
-                found.append(
+                results.append(
                     {
                         "mediaType": kind,
                         "digest": version,
@@ -325,9 +325,9 @@ class _Handler(BaseHTTPRequestHandler):
                 )
         start = int(self.query.get("n", ["0"])[0])
         headers = {"Content-Type": OCI_INDEX}
-        if start + fake.pages < len(found):
+        if start + fake.pages < len(results):
             headers["Link"] = f'<{urlsplit(self.path).path}?n={start + fake.pages}>; rel="next"'
-        page = found[start : start + fake.pages]
+        page = results[start : start + fake.pages]
         return _json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": page}, headers)
 
 

@@ -178,7 +178,7 @@ WALK: Final[tuple[tuple[ImageResult, int], ...]] = (
         0,
     ),
 )
-LINES: Final = tuple(one for one, _ in WALK)
+LINES: Final = tuple(result for result, _ in WALK)
 
 
 def table(lines: Sequence[ImageResult]) -> str:

@@ -38,8 +38,8 @@ def tree(engine: Engine, digest: str) -> Mapping[str, File]:
 def files(chunks: Iterable[bytes], *, start: str = "") -> Mapping[str, File]:
     """The files of a tar that comes in chunks, by path below `start`."""
     with tarfile.open(fileobj=cast("IO[bytes]", _Stream(chunks)), mode="r|") as tar:
-        found = {member.name.removeprefix(start).strip("/"): _file(tar, member) for member in tar}
-    return {path: file for path, file in found.items() if path and not ENGINES.fullmatch(path)}
+        result = {member.name.removeprefix(start).strip("/"): _file(tar, member) for member in tar}
+    return {path: file for path, file in result.items() if path and not ENGINES.fullmatch(path)}
 
 
 def is_byte_code(path: str) -> bool:

@@ -70,8 +70,8 @@ def planned(base: Base, cell: Cell) -> PlannedImage:
     lock = replace(LOCK, wheels=(*LOCK.wheels, CUDA_RUNTIME)) if cell.is_cuda else LOCK
     text = render_dockerfile(cell, lock, load_templates(files_in(IMAGES)))
     name = f"dlimg-test/manners-{secrets.token_hex(4)}"
-    said = cell_labels(cell, lock)
-    image = samples.image(cell, locked=lock, dockerfile=text, labels=said, repository=name)
+    output = cell_labels(cell, lock)
+    image = samples.image(cell, locked=lock, dockerfile=text, labels=output, repository=name)
     return samples.planned(image, on=base, key=secrets.token_hex(32))
 
 
@@ -95,9 +95,9 @@ def make_image(engine: Engine, base: Base, of: Cell, folder: Path) -> Iterator[L
         "NETRC": str(folder / "netrc"),
         "DLIMG_APT_CONF": str(folder / "apt.conf"),
     }
-    one = planned(base, of)
-    with small_images.named(engine, one), secrets_from(Context.of(environment, print)) as using:
-        (built,) = small_images.built_all([one], engine, using=using)
+    plan = planned(base, of)
+    with small_images.named(engine, plan), secrets_from(Context.of(environment, print)) as using:
+        (built,) = small_images.built_all([plan], engine, using=using)
         assert isinstance(built, BuiltImage), built
         yield LayoutImage(engine=engine, built=built, hidden=hidden)
 

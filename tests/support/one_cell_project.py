@@ -147,22 +147,22 @@ class Tiny:
     def said(self, cache: str, *words: str, code: int = 0) -> str:
         """What the command says on standard error; it ends with this code."""
         with self.start(cache, *words) as child:
-            _, said = child.communicate(timeout=300)
-        assert "Traceback" not in said, said
-        assert child.returncode == code, said
-        return said
+            _, message = child.communicate(timeout=300)
+        assert "Traceback" not in message, message
+        assert child.returncode == code, message
+        return message
 
     def built(self, cache: str, *words: str) -> str:
         """The digest of the image, which is built now and is not there yet."""
         with self.start(cache, *BUILD, "--format", "json", *words) as child:
-            out, said = child.communicate(timeout=300)
-        return digest_of(child.returncode, out, said)
+            out, message = child.communicate(timeout=300)
+        return digest_of(child.returncode, out, message)
 
 
-def digest_of(code: int, out: str, said: str) -> str:
+def digest_of(code: int, out: str, text: str) -> str:
     """The digest that a build has come to, by all that it said."""
-    assert "Traceback" not in said, said
-    assert code == 0, said
+    assert "Traceback" not in text, text
+    assert code == 0, text
     (line,) = json.loads(out)
     assert not line["cached"]
     return str(line["digest"])

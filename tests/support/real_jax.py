@@ -44,8 +44,8 @@ Edit = tuple[str, str, str]
 
 def image(cell: str) -> Image:
     project = read_project(str(ROOT / "matrix.yaml"))
-    (found,) = current_images(project, [one for one in project.resolution.cells if one.id == cell])
-    return found
+    (result,) = current_images(project, [one for one in project.resolution.cells if one.id == cell])
+    return result
 
 
 def jax(engine: Engine) -> BuiltImage:
@@ -119,20 +119,22 @@ def judged(
     there: RunningContainer, of: BuiltImage, name: str, *edits: Edit, **environment: str
 ) -> Verdict:
     """What the check of this name says here, after edits of the scripts: path, from, to."""
-    found = read_scripts(files_in(IMAGES), "jax")
+    result = read_scripts(files_in(IMAGES), "jax")
     for path, old, new in edits:
-        text = found[path].decode()
+        text = result[path].decode()
         assert text.count(old) == 1, f"{path} does not hold once: {old}"
-        found[path] = text.replace(old, new).encode()
+        result[path] = text.replace(old, new).encode()
     records = read_wheel_records(of.planned.image.lock, layer_store(Context.of(os.environ, print)))
     facts = make_inputs(
         of.planned, {}, reference=ReferenceData(layout=layout_of(of), records=records)
     )
-    there.container.put_archive("/", scripts_archive({**found, **facts.files}))
+    there.container.put_archive("/", scripts_archive({**result, **facts.files}))
     (check,) = [
-        one for one in checks_for(of.planned.image.cell, checks_in(IMAGES)) if one.name == name
+        check
+        for check in checks_for(of.planned.image.cell, checks_in(IMAGES))
+        if check.name == name
     ]
     ran = run_check(
-        replace(there, environment=environment), prepare_check(check, files_in(IMAGES), found)
+        replace(there, environment=environment), prepare_check(check, files_in(IMAGES), result)
     )
     return verdict_of(check, ran, device=DEVICE)

@@ -79,10 +79,10 @@ def built_all(
 
 
 @contextlib.contextmanager
-def image(one: PlannedImage, engine: Engine) -> Iterator[BuiltImage]:
+def image(plan: PlannedImage, engine: Engine) -> Iterator[BuiltImage]:
     """The image, built; its names are gone afterwards."""
-    with named(engine, one):
-        (result,) = built_all([one], engine)
+    with named(engine, plan):
+        (result,) = built_all([plan], engine)
         assert isinstance(result, BuiltImage), result
         yield result
     # A test may have given the image's names to another one.
@@ -139,9 +139,9 @@ def only_file(archive: bytes) -> bytes:
 
 def running(words: str) -> list[str]:
     """The command lines on this machine that hold these words."""
-    found: list[str] = []
+    results: list[str] = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            found += [line] if words in line else []
-    return found
+            results += [line] if words in line else []
+    return results

@@ -32,8 +32,8 @@ def engine() -> RuleEngine:
 
 
 def rows(name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = yaml.safe_load((TABLES / f"{name}.yaml").read_text())
-    return found
+    result: list[dict[str, Any]] = yaml.safe_load((TABLES / f"{name}.yaml").read_text())
+    return result
 
 
 def question(words: str) -> WhyQuestion:

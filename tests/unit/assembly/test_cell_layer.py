@@ -80,9 +80,9 @@ def test_links_come_out_of_the_tar_unchanged(target: str) -> None:
         [link_entry("a/b", target), LayerEntry(path="a/c", mode=0o644, content=b"1", owner="")]
     )
     splice_wheel_streams(tar_parts(entries), out.write)
-    found = members(out.getvalue())
-    assert list(found) == ["a", "a/b", "a/c"]
-    member = found["a/b"]
+    result = members(out.getvalue())
+    assert list(result) == ["a", "a/b", "a/c"]
+    member = result["a/b"]
     assert (member.issym(), member.linkname, member.mode, member.size) == (True, target, 0o777, 0)
     assert (member.uid, member.gid, member.mtime) == (0, 0, 315_619_200)
 

@@ -34,8 +34,8 @@ def engine(*layers: Layer) -> Engine:
 
 def in_store(store: Store, wheel: Wheel) -> Layer:
     digest = f"sha256:{wheel.sha256}"
-    made = WrittenLayer(digest=digest, size=0, diff_id=digest, unpacked=0)
-    return make_layer(store, LayerKey(kind="wheel", source=wheel.sha256), lambda _: made, print)
+    layer = WrittenLayer(digest=digest, size=0, diff_id=digest, unpacked=0)
+    return make_layer(store, LayerKey(kind="wheel", source=wheel.sha256), lambda _: layer, print)
 
 
 @pytest.mark.parametrize(

@@ -39,13 +39,13 @@ class Api:
 
 
 def several(count: int) -> list[PlannedImage]:
-    one = planned(key=KEY)
-    tags = [f"{one.image.tag}-{number}" for number in range(count)]
-    return [replace(one, image=replace(image(), tag=tag)) for tag in tags]
+    plan = planned(key=KEY)
+    tags = [f"{plan.image.tag}-{number}" for number in range(count)]
+    return [replace(plan, image=replace(image(), tag=tag)) for tag in tags]
 
 
-def row(one: PlannedImage, digest: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
-    names = [one.reference, one.moving_reference]
+def row(plan: PlannedImage, digest: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    names = [plan.reference, plan.moving_reference]
     return {"Id": digest, "RepoTags": names, "Labels": labels, "Size": 7}
 
 
@@ -56,13 +56,13 @@ def state(tmp_path: Path) -> dict[str, str]:
 
 def test_forty_images_are_one_request(state: dict[str, str]) -> None:
     forty = several(40)
-    rows = [row(one, f"sha256:{number:064d}") for number, one in enumerate(forty)]
+    rows = [row(plan, f"sha256:{number:064d}") for number, plan in enumerate(forty)]
     for each in rows:
         ownership.record_build(Context.of(state, print), KEY, each["Id"])
     api = Api(rows)
     engine: Any = SimpleNamespace(context=Context.of(state, print), sdk=SimpleNamespace(api=api))
     result = existing_images(forty, engine)
-    assert list(result) == [one.reference for one in forty]
+    assert list(result) == [plan.reference for plan in forty]
     assert {(one.size, one.cached) for one in result.values()} == {(7, True)}
     assert (api.asked, api.tagged) == ([forty[0].image.repository], [])
 
@@ -88,12 +88,12 @@ def test_only_images_of_this_builder_count_as_existing(state: dict[str, str]) ->
 
 
 def test_a_moving_name_that_leads_elsewhere_is_led_back(state: dict[str, str]) -> None:
-    [one] = several(1)
+    [plan] = several(1)
     ownership.record_build(Context.of(state, print), KEY, "sha256:1")
-    api = Api([{"Id": "sha256:1", "RepoTags": [one.reference], "Labels": None, "Size": 7}])
+    api = Api([{"Id": "sha256:1", "RepoTags": [plan.reference], "Labels": None, "Size": 7}])
     engine: Any = SimpleNamespace(context=Context.of(state, print), sdk=SimpleNamespace(api=api))
-    assert list(existing_images([one], engine)) == [one.reference]
-    assert api.tagged == [(one.reference, one.image.repository, one.image.tag)]
+    assert list(existing_images([plan], engine)) == [plan.reference]
+    assert api.tagged == [(plan.reference, plan.image.repository, plan.image.tag)]
 
 
 def built(every: Sequence[PlannedImage], engine: Any) -> tuple[BuiltImage | BuildFailure, ...]:

@@ -26,9 +26,9 @@ sys.exit({said!r})
 """
 
 
-def an_engine(folder: Path, said: str, *, asks: bool = True) -> Engine:
+def an_engine(folder: Path, text: str, *, asks: bool = True) -> Engine:
     program = folder / "docker"
-    program.write_text(PULL.format(python=sys.executable, said=said, asks=asks))
+    program.write_text(PULL.format(python=sys.executable, said=text, asks=asks))
     program.chmod(0o755)
 
     def remove(_: str) -> None:

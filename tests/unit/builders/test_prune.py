@@ -46,8 +46,8 @@ def test_only_the_names_that_dlimg_gave(
 class FakeImages:
     """Images by id; those in use cannot be removed."""
 
-    def __init__(self, found: Sequence[Image], in_use: Sequence[str]) -> None:
-        self.found = found
+    def __init__(self, images: Sequence[Image], in_use: Sequence[str]) -> None:
+        self.found = images
         self.in_use = in_use
         self.removed: list[str] = []
 
@@ -125,15 +125,15 @@ def pruned(
 
 
 def test_prune_removes_images_made_here(tmp_path: Path) -> None:
-    found = pruned(
+    result = pruned(
         tmp_path,
         image(1, OURS, IMMUTABLE, MOVING, "mine:1"),
         image(2, OURS),
         image(3, OF_BASE, BASE),
         image(4, OF_BASE),
     )
-    assert found.images == (IMMUTABLE, MOVING, "sha256:2", BASE, "sha256:4")
-    assert found.retained == ()
+    assert result.images == (IMMUTABLE, MOVING, "sha256:2", BASE, "sha256:4")
+    assert result.retained == ()
 
 
 @pytest.mark.parametrize(
@@ -149,30 +149,30 @@ def test_prune_removes_images_made_here(tmp_path: Path) -> None:
 def test_prune_keeps_images_built_on_ours(
     tmp_path: Path, labels: Mapping[str, str], tags: tuple[str, ...], named: str
 ) -> None:
-    found = pruned(tmp_path, image(9, labels, *tags))
-    assert found.images == ()
-    assert [one.name for one in found.retained] == ([named] if named else [])
+    result = pruned(tmp_path, image(9, labels, *tags))
+    assert result.images == ()
+    assert [one.name for one in result.retained] == ([named] if named else [])
     assert all(
-        "there is no record that dlimg built it here" in one.reason for one in found.retained
+        "there is no record that dlimg built it here" in one.reason for one in result.retained
     )
 
 
 def test_images_removed_meanwhile_are_no_failure(tmp_path: Path) -> None:
-    found = pruned(tmp_path, image(1, OURS, GONE))
-    assert found.images == (GONE,)
-    assert found.retained == ()
-    assert found.containers == ("checking",)
+    result = pruned(tmp_path, image(1, OURS, GONE))
+    assert result.images == (GONE,)
+    assert result.retained == ()
+    assert result.containers == ("checking",)
 
 
 def test_why_an_image_stays_is_said_in_the_engines_words(tmp_path: Path) -> None:
-    found = pruned(tmp_path, image(1, OURS, IMMUTABLE, MOVING), in_use=[MOVING])
-    assert found.images == (IMMUTABLE,)
-    assert found.retained == (RetainedImage(name=MOVING, reason="container 7 is using it"),)
+    result = pruned(tmp_path, image(1, OURS, IMMUTABLE, MOVING), in_use=[MOVING])
+    assert result.images == (IMMUTABLE,)
+    assert result.retained == (RetainedImage(name=MOVING, reason="container 7 is using it"),)
 
 
 def test_containers_of_a_running_dlimg_stay(tmp_path: Path) -> None:
     place, number, started = owner_label().rsplit(":", 2)
-    found = pruned(
+    result = pruned(
         tmp_path,
         containers=[
             container("mine", owner_label()),
@@ -181,8 +181,8 @@ def test_containers_of_a_running_dlimg_stay(tmp_path: Path) -> None:
             container("ended", "another-machine:1:2:3", state="exited"),
         ],
     )
-    assert found.containers == ("checking", "left", "ended")
-    assert [(one.name, one.reason) for one in found.retained] == [
+    assert result.containers == ("checking", "left", "ended")
+    assert [(one.name, one.reason) for one in result.retained] == [
         ("mine", "a running dlimg uses it"),
         ("far", "a dlimg on another host may use it; `docker rm --force far` removes it"),
     ]

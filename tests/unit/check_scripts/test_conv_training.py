@@ -95,7 +95,7 @@ SABOTAGE: dict[str, tuple[str, Callable[[Any], Any]]] = {
     ),
     "a gradient of nothing": (
         "gradient off the reference",
-        lambda run: run._replace(gradients=tuple(0 * one for one in run.gradients)),
+        lambda run: run._replace(gradients=tuple(0 * gradient for gradient in run.gradients)),
     ),
     "a kernel's gradient flipped": (
         "gradient off the reference",

@@ -163,7 +163,9 @@ def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (top / loader.CACHE).write_bytes(cache(("libz.so.1", f"/{LIBRARY}/libz.so.1")))
     sums = {path: hashlib.md5(text.encode()).hexdigest() for path, text in PACKAGED.items()}  # noqa: S324
     packaged = [*PACKAGED, "etc/ld.so.conf.d/x.conf"]
-    folders = {str(one) for path in [*packaged, *WRITTEN, *LINKS] for one in Path(path).parents}
+    folders = {
+        str(parent) for path in [*packaged, *WRITTEN, *LINKS] for parent in Path(path).parents
+    }
     own = {one for one in folders if one.startswith(("home", "opt", "usr/local"))}
     listed = "\n".join(f"/{path}" for path in [*packaged, *(folders - own - {"."}), "."])
     lines = [f"{digest}  {path}" for path, digest in sums.items()]
@@ -185,7 +187,7 @@ def make_row() -> dict[str, str]:
 def faults(top: Path, *mounts: str) -> list[str]:
     """What the check finds, whoever owns the files of this machine's temporary folder."""
     seen = tree.read(top, list(mounts))
-    mine = {path: one._replace(uid=0, gid=0) for path, one in seen.entries.items()}
+    mine = {path: entry._replace(uid=0, gid=0) for path, entry in seen.entries.items()}
     image = claims.Image(top, tree.Tree(mine, seen.mounted), dpkg.read(top), dpkg.installed(top))
     layout = environment.read()
     known = sources.claims(image, layout, SAID)
@@ -273,8 +275,8 @@ def test_a_tree_in_which_everything_has_a_source(top: Path) -> None:
 )
 def test_files_without_a_source_are_named(spoil: Spoil, fault: str, top: Path) -> None:
     spoil(top)
-    found = faults(top)
-    assert any(fault in one for one in found), found
+    problems = faults(top)
+    assert any(fault in one for one in problems), problems
 
 
 def test_auditwheels_empty_folder_of_a_locked_wheel_has_a_source(top: Path) -> None:
@@ -312,7 +314,7 @@ def driver(top: Path) -> None:
     write(top / "etc/vulkan/icd.d/nvidia_icd.json")
     write(top / "etc/ld.so.conf.d/00-nvcr-123.conf", f"/{LIBRARY}\n")
     names = ("libcuda.so.1", "libz.so.1")
-    (top / loader.CACHE).write_bytes(cache(*((one, f"/{LIBRARY}/{one}") for one in names)))
+    (top / loader.CACHE).write_bytes(cache(*((name, f"/{LIBRARY}/{name}") for name in names)))
     write(top / "etc/hosts", "127.0.0.1 localhost\n")
 
 
@@ -331,10 +333,10 @@ def test_what_an_engine_and_a_driver_add_has_its_source_outside(top: Path) -> No
 
 def test_a_driver_that_is_in_the_image_has_no_source(top: Path) -> None:
     driver(top)
-    found = "\n".join(faults(top))
+    problems = "\n".join(faults(top))
     for path in (f"{LIBRARY}/libcuda.so.1", "usr/bin/nvidia-smi", "etc/vulkan", "etc/hosts"):
-        assert f"{path} " in found
-    assert "00-nvcr-123.conf names" in found
+        assert f"{path} " in problems
+    assert "00-nvcr-123.conf names" in problems
 
 
 @pytest.mark.parametrize(
@@ -411,7 +413,7 @@ def test_links_are_followed_within_the_root(path: str, place: str, top: Path) ->
 def test_of_several_programs_the_one_of_the_highest_priority_is_chosen() -> None:
     text = "auto\n/usr/bin/x\nx.1\n/man/x.1\n\n/usr/bin/a\n1\n/man/a.1\n/usr/bin/b\n9\n\n\n"
     group = alternatives.parse("x", text)
-    assert [one.program for one in group.choices] == ["/usr/bin/a", "/usr/bin/b"]
+    assert [choice.program for choice in group.choices] == ["/usr/bin/a", "/usr/bin/b"]
     assert group.links == {"x": "/usr/bin/x", "x.1": "/man/x.1"}
     assert group.choices[1].others == {"x.1": ""}
 
@@ -475,11 +477,11 @@ def test_the_layout_holds_every_file_that_templates_and_lock_make() -> None:
         node = nodes[file.path.removeprefix("/")]
         assert (node.kind, node.mode) == ("file", file.mode)
         assert "{" in text or node.sha256 == hashlib.sha256(text.encode()).hexdigest()
-    for made in cell_files(cell, lock):
-        node = nodes[made.path.removeprefix("/")]
-        assert node.sha256 == hashlib.sha256(made.text.encode()).hexdigest()
+    for cell_file in cell_files(cell, lock):
+        node = nodes[cell_file.path.removeprefix("/")]
+        assert node.sha256 == hashlib.sha256(cell_file.text.encode()).hexdigest()
     assert nodes["etc/dlimg"].kind == "folder"
     assert "etc" not in nodes
-    said = json.loads(tree_text(cell, lock, tuple(nodes.values()), (1000, 100)))
-    assert said["user"] == [1000, 100]
-    assert {row["path"] for row in said["nodes"]} == nodes.keys()
+    answer = json.loads(tree_text(cell, lock, tuple(nodes.values()), (1000, 100)))
+    assert answer["user"] == [1000, 100]
+    assert {row["path"] for row in answer["nodes"]} == nodes.keys()

@@ -86,7 +86,7 @@ def step(_: Any, place: str, kind: str) -> Callable[[list[Any]], tuple[Any, Any,
     def call(weights: list[Any]) -> tuple[Any, Any, Any]:
         # The weights count the steps.
         count = float(weights[0].flat[0] - GIVEN.weights[0].flat[0]) / convolution.RATE
-        gradients = [put(0 * one - 1, place) for one in weights]
+        gradients = [put(0 * weight - 1, place) for weight in weights]
         return put(LOGITS + off, place), 1.8 / 2 ** round(count), gradients
 
     return call
@@ -208,16 +208,16 @@ def test_an_honest_framework_passes(name: str, look: Look) -> None:
 def test_work_that_is_not_on_the_gpu_fails(
     name: str, there: Callable[[], Any], reason: str, look: Look
 ) -> None:
-    code, said = look(name, there())
+    code, verdict = look(name, there())
     assert code == FAILED
-    assert reason in said
+    assert reason in verdict
 
 
 @pytest.mark.parametrize("name", MAINS)
 def test_without_a_gpu_nothing_is_run(name: str, look: Look) -> None:
-    code, said = look(name, machine(framework(), NONE))
+    code, verdict = look(name, machine(framework(), NONE))
     assert code == NOT_RUN
-    assert "no GPU here" in said
+    assert "no GPU here" in verdict
 
 
 def spoilt(change: Callable[[Any], Any], place: str = "gpu") -> Callable[[Any, str], Any]:
@@ -241,15 +241,15 @@ def rounded(array: Any) -> Any:
     ],
 )
 def test_a_product_that_is_wrong_fails(change: Any, reason: str, look: Look) -> None:
-    code, said = look("matrix_product", machine(framework(put=change)))
+    code, verdict = look("matrix_product", machine(framework(put=change)))
     assert code == FAILED
-    assert reason in said
+    assert reason in verdict
 
 
 def test_the_tolerances_of_a_product_are_kept(monkeypatch: pytest.MonkeyPatch, look: Look) -> None:
     monkeypatch.setattr(matrix_product, "ALLOWED", {"float32": 1e-9})
-    code, said = look("matrix_product", machine(framework()))
-    assert (code, "> 1e-09" in said) == (FAILED, True)
+    code, verdict = look("matrix_product", machine(framework()))
+    assert (code, "> 1e-09" in verdict) == (FAILED, True)
 
 
 @pytest.mark.parametrize(
@@ -266,17 +266,17 @@ def test_a_convolution_without_cudnn_fails(
 ) -> None:
     states = iter(loaded)
     there = machine(framework(put=change), engines=lambda: next(states))
-    code, said = look("cudnn_is_used", there)
+    code, verdict = look("cudnn_is_used", there)
     assert code == FAILED
-    assert reason in said
+    assert reason in verdict
 
 
 def losses(*factors: float) -> list[float]:
     """A loss that falls by half each step; the last of them times these."""
-    found = [1.8 / 2**power for power in range(convolution.STEPS + 1)]
+    result = [1.8 / 2**power for power in range(convolution.STEPS + 1)]
     for place, factor in enumerate(reversed(factors), 1):
-        found[-place] *= factor
-    return found
+        result[-place] *= factor
+    return result
 
 
 def training(**changes: Any) -> Any:
@@ -325,17 +325,17 @@ def test_a_loss_that_does_not_fall_fails(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_tf32_is_off_but_for_its_own_run(look: Look) -> None:
-    said: list[str] = []
+    results: list[str] = []
 
     def spy(given: Any, place: str, kind: str) -> Any:
-        said.append(f"{place} {kind}")
+        results.append(f"{place} {kind}")
         return step(given, place, kind)
 
     def allow(*, allowed: bool) -> None:
-        said.append("on" if allowed else "off")
+        results.append("on" if allowed else "off")
 
     look("mixed_precision", machine(framework(step=spy, allow_tf32=allow)))
-    assert " ".join(said) == "off cpu float32 off gpu float32 on gpu float32 off gpu bfloat16"
+    assert " ".join(results) == "off cpu float32 off gpu float32 on gpu float32 off gpu bfloat16"
 
 
 def test_a_slow_gpu_passes_and_its_times_are_figures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -352,9 +352,9 @@ def test_a_slow_gpu_passes_and_its_times_are_figures(capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("change", [lambda array: array * 1.01, lambda array: array * np.nan])
 def test_a_fast_gpu_that_is_wrong_fails(change: Any, look: Look) -> None:
-    code, said = look("benchmark", machine(framework(put=spoilt(change))))
+    code, verdict = look("benchmark", machine(framework(put=spoilt(change))))
     assert code == FAILED
-    assert "float32: off the CPU's convolution" in said
+    assert "float32: off the CPU's convolution" in verdict
 
 
 def measured(off: float = 0.0) -> Any:
@@ -379,26 +379,26 @@ def test_each_precision_of_the_benchmark_keeps_its_tolerance(
     offs = {"float32": 0.0, "tf32": 0.0, "bfloat16": 2e-2, **changes}
     gpu_runs = {title: measured(off) for title, off in offs.items()}
     code = code_of(lambda: benchmark.judge("numpy", "H200", measured(), gpu_runs, 4e3))
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     assert code == (FAILED if reason else PASSED)
-    assert reason in said.err
-    assert json.loads(said.out)["milliseconds"]["cpu"] == 1000
+    assert reason in printed.err
+    assert json.loads(printed.out)["milliseconds"]["cpu"] == 1000
 
 
 def test_the_benchmark_switches_tf32_on_for_its_own_run_only(look: Look) -> None:
-    said: list[str] = []
+    results: list[str] = []
 
     def spy(tensor: Any, kind: str) -> Any:
-        said.append(kind)
+        results.append(kind)
         return cast(tensor, kind)
 
     def allow(*, allowed: bool) -> None:
-        said.append("on" if allowed else "off")
+        results.append("on" if allowed else "off")
 
     look("benchmark", machine(framework(cast=spy, allow_tf32=allow)))
     plain = ["float32"] * 3  # two factors in, the result out
     bfloat16 = ["bfloat16"] * 2 + ["float32"]
-    assert said == ["off", *plain, "off", *plain, "on", *plain, "off", *bfloat16]
+    assert results == ["off", *plain, "off", *plain, "on", *plain, "off", *bfloat16]
 
 
 @pytest.mark.parametrize(("each", "count"), [(1e-6, 20), (0.25, 6), (1.0, 2), (30.0, 1)], ids=str)
@@ -418,8 +418,8 @@ def test_a_run_is_timed_a_few_times_and_never_for_long(
         now[0] += each * len(asked)
         asked.clear()
 
-    found = benchmark.seconds_of(call, wait, lambda: now[0])
-    assert found == pytest.approx([each] * count)
+    result = benchmark.seconds_of(call, wait, lambda: now[0])
+    assert result == pytest.approx([each] * count)
 
 
 def test_a_slow_cpu_convolves_few_images(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,11 +452,15 @@ def test_a_slow_cpu_convolves_few_images(monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_a_compiled_step_that_differs_fails(compiled: Any, reason: str, look: Look) -> None:
     def steady(*_: object) -> Any:
-        return lambda weights: (put(LOGITS, "gpu"), 1.8, [put(0 * one, "gpu") for one in weights])
+        return lambda weights: (
+            put(LOGITS, "gpu"),
+            1.8,
+            [put(0 * weight, "gpu") for weight in weights],
+        )
 
-    code, said = look("compiled_step", machine(framework(step=steady, compile_step=compiled)))
+    code, verdict = look("compiled_step", machine(framework(step=steady, compile_step=compiled)))
     assert code == FAILED
-    assert reason in said
+    assert reason in verdict
 
 
 @pytest.mark.parametrize(
@@ -469,14 +473,14 @@ def test_a_step_is_compiled_on_the_cpu_only_where_no_gpu_is_promised(
     monkeypatch.setenv("DLIMG_CELL", json.dumps({"cuda": cuda}))
 
     def steady(*_: object) -> Any:
-        return lambda weights: (put(LOGITS, "cpu"), 1.8, [0 * one for one in weights])
+        return lambda weights: (put(LOGITS, "cpu"), 1.8, [0 * weight for weight in weights])
 
     there = machine(framework(step=steady, is_cuda_build=lambda: is_cuda_build), NONE)
     assert look("compiled_step", there)[0] == code
 
 
-def worker(*said: Mapping[str, Any], code: int = 0) -> Any:
-    lines: Iterator[Mapping[str, Any]] = iter(said)
+def worker(*answer: Mapping[str, Any], code: int = 0) -> Any:
+    lines: Iterator[Mapping[str, Any]] = iter(answer)
     return memory.Worker(lambda: next(lines), lambda: None, lambda: code)
 
 
@@ -518,8 +522,8 @@ def test_memory_is_taken_and_given_back(
     figures = iter([*free, *[free[-1]] * 60])
     waited: list[float] = []
     process = worker({"begun": True}, held, left, code=code)
-    found = code_of(lambda: memory.watch(lambda: next(figures), process, waited.append))
-    assert found == (FAILED if reason else PASSED)
+    result = code_of(lambda: memory.watch(lambda: next(figures), process, waited.append))
+    assert result == (FAILED if reason else PASSED)
     assert reason in capsys.readouterr().err
     assert sum(waited) <= memory.PATIENCE
 
@@ -557,12 +561,12 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 def test_the_check_reports_the_memory_it_holds(started: Callable[[str], Any]) -> None:
     process = started("")
-    said = []
+    results = []
     for _ in range(3):
-        said.append(process.hear())
+        results.append(process.hear())
         process.go()
     assert process.end() == 0
-    assert said == [{"begun": True}, {"last": 1.0, "counted": 64, "on_gpu": True}, {"left": 0}]
+    assert results == [{"begun": True}, {"last": 1.0, "counted": 64, "on_gpu": True}, {"left": 0}]
 
 
 def test_work_that_dies_fails(

@@ -80,9 +80,9 @@ def test_the_libraries_of_packages_are_found(tmp_path: Path) -> None:
     (top / "link.so").symlink_to("plain.so")
     os.mkfifo(top / "pipe.so")
     made(tmp_path / "src" / "own.so")
-    found = libraries.find([str(top), str(top), str(tmp_path / "src"), ""])
-    assert sorted(found.cuda) == cuda
-    assert sorted(found.modules) == sorted([*modules, top / "damaged.so"])
+    result = libraries.find([str(top), str(top), str(tmp_path / "src"), ""])
+    assert sorted(result.cuda) == cuda
+    assert sorted(result.modules) == sorted([*modules, top / "damaged.so"])
 
 
 def test_what_a_wheel_of_nvidia_has_brought_is_missed(
@@ -134,7 +134,7 @@ def test_a_library_that_crashes_or_hangs_is_named(
 @pytest.fixture
 def real(tmp_path: Path) -> Callable[[bytes, bytes], Path]:
     """Makes a damaged copy of the C library's mathematics, which needs libc.so.6."""
-    (place,) = (one for one in libraries.cached() if (one / "libm.so.6").exists())
+    (place,) = (library for library in libraries.cached() if (library / "libm.so.6").exists())
     content = (place / "libm.so.6").read_bytes()
 
     def damaged(old: bytes, new: bytes) -> Path:
@@ -147,16 +147,16 @@ def real(tmp_path: Path) -> Callable[[bytes, bytes], Path]:
 
 def test_a_real_library_is_loaded_with_all_its_symbols(real: Callable[..., Path]) -> None:
     assert libraries.opened(real(b"", b"")) == ""
-    said = libraries.opened(real(b"\0fputs\0", b"\0fputx\0"))
-    assert "undefined symbol: fputx" in said
-    assert libraries.absent(Path("/x.so"), said) == set()
+    output = libraries.opened(real(b"\0fputs\0", b"\0fputx\0"))
+    assert "undefined symbol: fputx" in output
+    assert libraries.absent(Path("/x.so"), output) == set()
     file = real(b"\0libc.so.6\0", b"\0libq.so.6\0")
-    said = libraries.opened(file)
-    assert said == "libq.so.6: cannot open shared object file: No such file or directory"
-    assert libraries.absent(file, said) == {"libq.so.6"}
+    output = libraries.opened(file)
+    assert output == "libq.so.6: cannot open shared object file: No such file or directory"
+    assert libraries.absent(file, output) == {"libq.so.6"}
     # The loader has looked among what is loaded; ldd, a process of its own, has not.
-    assert libraries.absent(file, said, frozenset({"libq.so.6"})) == {"libq.so.6"}
-    driver = said.replace("libq.so.6", "libcuda.so.1")
+    assert libraries.absent(file, output, frozenset({"libq.so.6"})) == {"libq.so.6"}
+    driver = output.replace("libq.so.6", "libcuda.so.1")
     assert libraries.absent(file, driver) == {"libcuda.so.1", "libq.so.6"}
     assert libraries.absent(file, driver, frozenset({"libq.so.6"})) == {"libcuda.so.1"}
     file.write_bytes(file.read_bytes()[:4096])
@@ -186,7 +186,7 @@ def test_only_what_is_listed_may_be_missing(name: str, missing: str, fault: str)
     faults, optional = check.judge({Path(name): complaint, Path("/y.so"): ""})
     assert optional == (set() if fault else {missing})
     assert [one for one in faults.values() if fault not in one.text] == []
-    assert all(one.missing == {missing} for one in faults.values())
+    assert all(fault.missing == {missing} for fault in faults.values())
     assert len(faults) == bool(fault)
 
 
@@ -224,10 +224,10 @@ def test_a_library_is_there_once(
     first = made(top / CUDNN)
     second = made(top / "nvidia/cu13/lib/libcublas.so.13")
     module = made(top / "torch/_C.so", "$ORIGIN/lib:/root/closed:/none")
-    found = libraries.Libraries([first, second], [module])
+    result = libraries.Libraries([first, second], [module])
 
     def twice() -> list[str]:
-        return list(libraries.twice(found, libraries.search_path(found)))
+        return list(libraries.twice(result, libraries.search_path(result)))
 
     assert twice() == []
     link = top / other / first.name
@@ -237,7 +237,7 @@ def test_a_library_is_there_once(
     link.unlink()
     made(link)
     assert bool(twice()) is is_twice
-    assert all(str(link) in one and str(first) in one for one in twice())
+    assert all(str(link) in fault and str(first) in fault for fault in twice())
 
 
 def test_only_a_driver_that_is_mounted_is_the_machines(tmp_path: Path) -> None:
@@ -280,8 +280,8 @@ def test_a_framework_that_cannot_be_imported_fails(tmp_path: Path) -> None:
     cell = json.dumps({"framework": "jax"})
     done = run("common/checks/libraries_load.py", PYTHONPATH=str(tmp_path), DLIMG_CELL=cell)
     assert done.returncode == FAILED
-    said = done.stderr.splitlines()[-1]
-    assert "importing the framework ends with 1, says: OSError: libcudart.so.13 is gone" in said
+    output = done.stderr.splitlines()[-1]
+    assert "importing the framework ends with 1, says: OSError: libcudart.so.13 is gone" in output
 
 
 def test_modules_are_tried_where_the_framework_is_imported(
@@ -338,14 +338,14 @@ def judge_one(site: Path, starts: str = "", cell: dict[str, str] | None = None) 
         return starts
 
     fault = excuses.Fault(f"{path} needs libsycl.so.8: not found", frozenset({"libsycl.so.8"}))
-    found, stale = excuses.sort({path: fault}, [path], CELL if cell is None else cell, start)
-    return found, stale, imported
+    result, stale = excuses.sort({path: fault}, [path], CELL if cell is None else cell, start)
+    return result, stale, imported
 
 
 def test_a_library_that_no_import_of_its_package_needs_may_fail_to_load(site: Path) -> None:
-    found, stale, imported = judge_one(site)
-    assert (found.faults, stale, imported) == ([], [], ["bitsandbytes"])
-    assert list(found.unused.values()) == ["bitsandbytes is imported without it"]
+    result, stale, imported = judge_one(site)
+    assert (result.faults, stale, imported) == ([], [], ["bitsandbytes"])
+    assert list(result.unused.values()) == ["bitsandbytes is imported without it"]
 
 
 def fails_to_import(site: Path) -> tuple[str, dict[str, str]]:  # noqa: ARG001
@@ -402,11 +402,11 @@ def test_any_other_library_has_to_load(
     spoil: Callable[[Path], tuple[str, dict[str, str]]], site: Path
 ) -> None:
     starts, cell = spoil(site)
-    found, stale, _ = judge_one(site, starts, cell)
-    assert [one.partition(";")[0] for one in found.faults] == [
+    result, stale, _ = judge_one(site, starts, cell)
+    assert [fault.partition(";")[0] for fault in result.faults] == [
         f"{site / OTHERS[1]} needs libsycl.so.8: not found"
     ]
-    assert (found.unused, found.excepted, stale) == ({}, {}, [])
+    assert (result.unused, result.excepted, stale) == ({}, {}, [])
 
 
 @pytest.mark.parametrize(
@@ -432,9 +432,9 @@ def test_the_matrix_excepts_libraries_by_their_path(
     ]
     monkeypatch.setenv("DLIMG_EXCEPTIONS", json.dumps(rows))
     starts, cell = spoil(site)
-    found, stale, _ = judge_one(site, starts, cell)
-    assert bool(found.faults) is not is_excepted
-    assert list(found.excepted.values()) == ["chosen at run time"] * is_excepted
+    result, stale, _ = judge_one(site, starts, cell)
+    assert bool(result.faults) is not is_excepted
+    assert list(result.excepted.values()) == ["chosen at run time"] * is_excepted
     names_none = about == "torch/*" or spoil is has_no_package
     assert len(stale) == names_none
 

@@ -98,8 +98,8 @@ def test_a_wheel_that_the_lock_does_not_name_is_found(
 ) -> None:
     lies = lock.tag_mismatches(WHEELS, {**TAGS, name: text, "unlocked": ""})
     assert len(lies) == (found is not None)
-    assert all(one.startswith(f"{name}: the lock's wheel is {name}-") for one in lies)
-    assert all(f"installed is one for {found}" in one for one in lies)
+    assert all(lie.startswith(f"{name}: the lock's wheel is {name}-") for lie in lies)
+    assert all(f"installed is one for {found}" in lie for lie in lies)
 
 
 def test_the_hashes_of_a_requirement_are_read() -> None:
@@ -143,11 +143,11 @@ def test_a_file_of_the_layouts_own_came_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert lock.of_layout() == set()
-    told = tmp_path / "layout.json"
-    told.write_text(json.dumps({"nodes": [{"path": "opt/env/pip.conf"}]}))
-    monkeypatch.setenv("DLIMG_LAYOUT", str(told))
+    path = tmp_path / "layout.json"
+    path.write_text(json.dumps({"nodes": [{"path": "opt/env/pip.conf"}]}))
+    monkeypatch.setenv("DLIMG_LAYOUT", str(path))
     assert lock.of_layout() == {"/opt/env/pip.conf"}
-    told.write_text("[]")
+    path.write_text("[]")
     assert code_of(lock.of_layout) == FAILED
 
 
@@ -297,9 +297,9 @@ def test_forged_byte_code_is_found(
     spoil: Callable[[Path], Any], by_hash: str, by_code: str, module: Path, tmp_path: Path
 ) -> None:
     spoil(module)
-    found = [path for path in byte_code.files([tmp_path]) if path.name.startswith("deep.")]
-    assert found
-    for path in found:
+    result = [path for path in byte_code.files([tmp_path]) if path.name.startswith("deep.")]
+    assert result
+    for path in result:
         assert byte_code.fault(path, is_compiled=False) == by_hash
         assert byte_code.fault(path, is_compiled=True) == by_code
 
@@ -307,19 +307,19 @@ def test_forged_byte_code_is_found(
 def test_the_topmost_modules_are_compiled_and_some_of_the_others(
     module: Path, tmp_path: Path
 ) -> None:
-    found = byte_code.files([tmp_path])
-    assert [path.name.partition(".")[0] for path in found] == ["single", "__init__", "deep"]
-    assert byte_code.forged(found, [tmp_path]) == (2, [])
+    result = byte_code.files([tmp_path])
+    assert [path.name.partition(".")[0] for path in result] == ["single", "__init__", "deep"]
+    assert byte_code.forged(result, [tmp_path]) == (2, [])
     other_code(module)
-    assert byte_code.forged(found, [tmp_path]) == (2, [])
+    assert byte_code.forged(result, [tmp_path]) == (2, [])
     # The first of 40 is always among them.
-    assert byte_code.forged(found[2:], [tmp_path]) == (
+    assert byte_code.forged(result[2:], [tmp_path]) == (
         1,
-        [f"{found[2]}: not what its source compiles to"],
+        [f"{result[2]}: not what its source compiles to"],
     )
     other_code(tmp_path / "thing" / "__init__.py")
     other_code(tmp_path / "single.py")
-    assert len(byte_code.forged(found, [tmp_path])[1]) == 2
+    assert len(byte_code.forged(result, [tmp_path])[1]) == 2
 
 
 def shipped(module: Path, tmp_path: Path, content: bytes) -> list[str]:
@@ -334,8 +334,8 @@ def shipped(module: Path, tmp_path: Path, content: bytes) -> list[str]:
         f"thing/deep.py,sha256={digest},{len(source)}\n"
         f"thing/__pycache__/{kept(module).name},sha256={code},{len(content)}\n"
     )
-    found: list[str] = pip_check.damages([metadata.Distribution.at(about)])
-    return found
+    problems: list[str] = pip_check.damages([metadata.Distribution.at(about)])
+    return problems
 
 
 def test_byte_code_of_a_wheel_is_compiled_anew(module: Path, tmp_path: Path) -> None:
@@ -361,8 +361,8 @@ def test_byte_code_of_a_wheel_that_is_not_what_its_source_compiles_to_is_found(
     spoil: Callable[[Path], Any], module: Path, tmp_path: Path
 ) -> None:
     spoil(module)
-    (found,) = shipped(module, tmp_path, b"as the wheel had it")
-    assert found.startswith("thing: 1 files are gone or changed: thing/__pycache__/deep.")
+    (result,) = shipped(module, tmp_path, b"as the wheel had it")
+    assert result.startswith("thing: 1 files are gone or changed: thing/__pycache__/deep.")
 
 
 def test_byte_code_of_a_changed_source_is_found(module: Path, tmp_path: Path) -> None:
@@ -370,8 +370,8 @@ def test_byte_code_of_a_changed_source_is_found(module: Path, tmp_path: Path) ->
     assert shipped(module, tmp_path, b"as the wheel had it") == []
     other_source(module)
     py_compile.compile(str(module), doraise=True, invalidation_mode=HASHED)
-    (found,) = pip_check.damages([metadata.Distribution.at(about)])
-    assert found == "thing: 1 files are gone or changed: thing/deep.py"
+    (problems,) = pip_check.damages([metadata.Distribution.at(about)])
+    assert problems == "thing: 1 files are gone or changed: thing/deep.py"
 
 
 def test_a_wheel_may_ship_byte_code_without_its_source(module: Path, tmp_path: Path) -> None:

@@ -234,11 +234,13 @@ def test_the_command_of_vllm_and_its_pytorch_are_those_of_the_image(
 def generated(
     on_cpu: list[list[int]], on_gpu: list[list[int]], *, sight: Any = ONE, folder: Path
 ) -> int:
-    made: list[Path] = []
-    machine = generation.Machine(lambda: sight, made.append, lambda *_: on_cpu, lambda *_: on_gpu)
+    results: list[Path] = []
+    machine = generation.Machine(
+        lambda: sight, results.append, lambda *_: on_cpu, lambda *_: on_gpu
+    )
     code = code_of(lambda: generation.main(machine))
-    assert (len(made) == 1) is (sight is ONE)
-    assert not any(path.exists() for path in made)
+    assert (len(results) == 1) is (sight is ONE)
+    assert not any(path.exists() for path in results)
     assert folder.exists()
     return code
 

@@ -135,7 +135,7 @@ def test_links_are_seen_and_not_followed(plant: Plant, tmp_path: Path) -> None:
     plant("etc/x")
     (tmp_path / "etc" / "up").symlink_to(tmp_path)
     (tmp_path / "etc" / "gone").symlink_to("nowhere")
-    seen = [os.path.relpath(one.path, tmp_path) for one in files.tree(tmp_path).entries]
+    seen = [os.path.relpath(entry.path, tmp_path) for entry in files.tree(tmp_path).entries]
     assert sorted(seen) == ["etc", "etc/gone", "etc/up", "etc/x"]
 
 
@@ -179,8 +179,8 @@ KEY = "-----BEGIN PRIVATE KEY" + "-----"
     ],
 )
 def test_secrets_in_the_environment(name: str, value: str, *, is_secret: bool) -> None:
-    found = secrets.in_environment({name: value, "LANG": "C.UTF-8"})
-    assert found == ([f"the environment holds a secret: {name}"] if is_secret else [])
+    result = secrets.in_environment({name: value, "LANG": "C.UTF-8"})
+    assert result == ([f"the environment holds a secret: {name}"] if is_secret else [])
 
 
 @pytest.mark.parametrize(
@@ -205,8 +205,8 @@ def test_secrets_in_the_environment(name: str, value: str, *, is_secret: bool) -
 )
 def test_secrets_in_files(path: str, text: str, reason: str, plant: Plant, tmp_path: Path) -> None:
     file = plant(path, text)
-    found = secrets.in_files(tmp_path, files.tree(tmp_path))
-    assert found == ([f"{reason}{file}"] if reason else [])
+    result = secrets.in_files(tmp_path, files.tree(tmp_path))
+    assert result == ([f"{reason}{file}"] if reason else [])
 
 
 STATUS = "Name:\tpython\nCapPrm:\t{0:016x}\nCapEff:\t{0:016x}\nCapAmb:\t0000000000000000\n"
@@ -253,8 +253,8 @@ def timezone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]
 )
 def test_the_time_zone_is_utc(zone: str, *, is_utc: bool, timezone: Callable[[str], None]) -> None:
     timezone(zone)
-    found = [lie for lie in user.zone() if f"TZ is {zone}" in lie]
-    assert bool(found) is not is_utc
+    result = [lie for lie in user.zone() if f"TZ is {zone}" in lie]
+    assert bool(result) is not is_utc
     assert os.environ["TZ"] == zone
 
 
@@ -316,8 +316,8 @@ def test_an_entry_point_that_changes_commands(
 START = {"Entrypoint": list(entry.ENTRY), "WorkingDir": "/code", "User": "user"}
 
 
-def started(said: object = None, **found: object) -> str:
-    return json.dumps({"actual": {**START, **found}, "expected": {**START, **dict(said or {})}})  # type: ignore[call-overload]
+def started(text: object = None, **actual: object) -> str:
+    return json.dumps({"actual": {**START, **actual}, "expected": {**START, **dict(text or {})}})  # type: ignore[call-overload]
 
 
 ONE, OTHER = {"A": "b"}, {"A": "x"}
@@ -348,8 +348,8 @@ def test_an_image_that_starts_otherwise(
     monkeypatch: pytest.MonkeyPatch, text: str, reason: str | None
 ) -> None:
     monkeypatch.setenv("DLIMG_START", text)
-    found = next(entry.started(), None)
-    assert found is None if reason is None else reason in str(found)
+    config = next(entry.started(), None)
+    assert config is None if reason is None else reason in str(config)
 
 
 def test_without_a_word_of_the_engine_an_image_does_not_start(
@@ -375,8 +375,8 @@ def test_an_entry_point_that_keeps_signals(behind: Callable[[str], None]) -> Non
 
 def test_an_entry_point_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entry, "ENTRY", ("/none",))
-    for found in (entry.commands(), entry.signals(), entry.homes()):
-        assert "does not run: " in next(found)
+    for home in (entry.commands(), entry.signals(), entry.homes()):
+        assert "does not run: " in next(home)
 
 
 def test_a_home_that_cannot_be_written_to_is_not_kept(behind: Callable[[str], None]) -> None:
@@ -404,8 +404,8 @@ def test_tls_as_it_is_here_passes() -> None:
     ],
 )
 def test_tls_refuses_bad_certificates(spoilt: dict[str, str], cas: int, reason: str) -> None:
-    found = tls.faults(KNOWN | spoilt, cas)
-    assert [one[: len(reason)] for one in found] == ([reason] if reason else [])
+    problems = tls.faults(KNOWN | spoilt, cas)
+    assert [fault[: len(reason)] for fault in problems] == ([reason] if reason else [])
 
 
 def test_tls_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,9 +438,9 @@ def test_a_start_that_fails(
 
 
 def test_a_start_is_timed() -> None:
-    seconds, said = start.timed("sh", "-c", "echo noise; sleep 0.1; echo 1.2.3")
+    seconds, output = start.timed("sh", "-c", "echo noise; sleep 0.1; echo 1.2.3")
     assert 0.1 <= seconds < 5
-    assert said == "1.2.3"
+    assert output == "1.2.3"
     assert start.best("sleep", "0.1") >= 0.1
 
 
@@ -466,10 +466,10 @@ def test_secrets_are_named_and_never_told(
     monkeypatch.setenv("HF_TOKEN", "hidden")
     file = plant("etc/pip.conf", URL)
     assert code_of(lambda: secrets.main(tmp_path)) == FAILED
-    said = capsys.readouterr()
-    assert "a secret: HF_TOKEN" in said.err
-    assert f"a secret is in {file}" in said.err
-    assert "hidden" not in said.err + said.out
+    printed = capsys.readouterr()
+    assert "a secret: HF_TOKEN" in printed.err
+    assert f"a secret is in {file}" in printed.err
+    assert "hidden" not in printed.err + printed.out
 
 
 @pytest.mark.parametrize(
@@ -506,9 +506,9 @@ def test_a_history_with_a_secret_fails(
     monkeypatch.setenv("DLIMG_CELL", CELL)
     monkeypatch.setenv("DLIMG_HISTORY", str(file))
     assert code_of(lambda: secrets.main(tmp_path)) == FAILED
-    said = capsys.readouterr()
-    assert said.err.strip() == "step 1 of the history holds a secret: TOKEN"
-    assert "hidden" not in said.err + said.out
+    printed = capsys.readouterr()
+    assert printed.err.strip() == "step 1 of the history holds a secret: TOKEN"
+    assert "hidden" not in printed.err + printed.out
 
 
 @pytest.mark.parametrize("text", ["", "{", "3", None])

@@ -30,8 +30,8 @@ def test_a_script_stands_alone_and_asserts_nothing(path: Path) -> None:
     tree = ast.parse(path.read_text())
     siblings = {other.stem for other in SCRIPTS if other.name.startswith("_")}
     allowed = sys.stdlib_module_names | siblings | {"numpy"}
-    found = {name.partition(".")[0] for node in ast.walk(tree) for name in imported(node)}
-    assert found <= allowed
+    result = {name.partition(".")[0] for node in ast.walk(tree) for name in imported(node)}
+    assert result <= allowed
     # An assert is gone under PYTHONOPTIMIZE, and the check would pass.
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
 

@@ -110,18 +110,18 @@ def test_differences_from_the_packages_fail(
 def test_what_another_package_has_taken_the_place_of_is_elsewhere(top: Path) -> None:
     write(top / "var/lib/dpkg/diversions", "/bin/sh\n/bin/sh.old\ntool\n")
     (top / "usr/bin/sh").rename(top / "usr/bin/sh.old")
-    found = dpkg.read(top)
-    assert found.sums["usr/bin/sh.old"] == SHELL
-    assert "usr/bin/sh" not in found.listed
-    assert dpkg.gone(top, found) == dpkg.changed(top, found) == []
+    result = dpkg.read(top)
+    assert result.sums["usr/bin/sh.old"] == SHELL
+    assert "usr/bin/sh" not in result.listed
+    assert dpkg.gone(top, result) == dpkg.changed(top, result) == []
 
 
 def test_a_package_without_sums_is_not_said_to_be_changed(top: Path) -> None:
     (top / INFO / "tool:amd64.md5sums").unlink()
     write(top / "usr/bin/tool")
-    found = dpkg.read(top)
-    assert "usr/bin/tool" in found.unsummed
-    assert dpkg.replaced(top, found) == []
+    result = dpkg.read(top)
+    assert "usr/bin/tool" in result.unsummed
+    assert dpkg.replaced(top, result) == []
 
 
 @pytest.mark.parametrize(

@@ -111,8 +111,8 @@ def test_a_true_tag_has_no_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_a_lie_of_any_tag_is_found(axis: str, value: str, lie: str) -> None:
-    (found,) = tag.basic_mismatches(CPU, {**FOUND, axis: value})
-    assert found.startswith(lie)
+    (problems,) = tag.basic_mismatches(CPU, {**FOUND, axis: value})
+    assert problems.startswith(lie)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,11 @@ def test_a_lie_of_any_tag_is_found(axis: str, value: str, lie: str) -> None:
 def test_cuda_in_a_cpu_image_is_found(
     found: dict[str, str], installed: dict[str, str], lie: str
 ) -> None:
-    assert [said for said in tag.cpu_mismatches(found, installed, []) if lie in said]
+    assert [
+        cpu_mismatche
+        for cpu_mismatche in tag.cpu_mismatches(found, installed, [])
+        if lie in cpu_mismatche
+    ]
 
 
 @pytest.mark.parametrize(
@@ -164,8 +168,8 @@ def test_a_cuda_library_in_a_cpu_image_is_found(name: str, tmp_path: Path) -> No
     ],
 )
 def test_axes_that_deny_each_other_are_found(said: dict[str, str], lie: str) -> None:
-    (found,) = tag.contradictions(said)
-    assert found.startswith(lie)
+    (problems,) = tag.contradictions(said)
+    assert problems.startswith(lie)
 
 
 def test_of_two_packages_with_one_name_the_imported_one_counts(
@@ -242,7 +246,11 @@ def test_a_flavour_without_its_tools_is_found(
     flavour: str, lie: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert [said for said in flavours.mismatches({**CPU, "flavour": flavour}, {}) if lie in said]
+    assert [
+        mismatch
+        for mismatch in flavours.mismatches({**CPU, "flavour": flavour}, {})
+        if lie in mismatch
+    ]
 
 
 @pytest.mark.parametrize(
@@ -407,9 +415,9 @@ def test_all_lies_come_at_once(
     ],
 )
 def test_another_glibc_is_found(promised: str, runs: str, lies: list[str]) -> None:
-    found = tag.platform_mismatches({**CPU, "glibc": promised}, {**FOUND, "glibc": runs})
-    assert len(found) == len(lies)
-    assert all(one.startswith(lie) for one, lie in zip(found, lies, strict=True))
+    problems = tag.platform_mismatches({**CPU, "glibc": promised}, {**FOUND, "glibc": runs})
+    assert len(problems) == len(lies)
+    assert all(one.startswith(lie) for one, lie in zip(problems, lies, strict=True))
 
 
 def test_the_glibc_of_this_machine_is_read() -> None:
@@ -431,9 +439,9 @@ def test_another_user_is_found(axis: str, value: str, lie: str) -> None:
 
 
 def test_who_runs_this_is_read() -> None:
-    found = users.current()
-    assert (found["uid"], found["gid"]) == (str(os.geteuid()), str(os.getegid()))
-    assert found["home"].startswith("/") or not found["user"]
+    result = users.current()
+    assert (result["uid"], result["gid"]) == (str(os.geteuid()), str(os.getegid()))
+    assert result["home"].startswith("/") or not result["user"]
 
 
 HELD = ["sm_80", "sm_90", "compute_90"]
@@ -626,13 +634,15 @@ def test_a_label_that_is_gone_or_wrong_is_found(name: str) -> None:
     ],
 )
 def test_a_label_that_nothing_bears_out_is_found(more: dict[str, str], lie: str) -> None:
-    (found,) = labels.mismatches({**LABELS, **more}, CUDA, INSTALLED)
-    assert found.startswith(lie)
+    (problems,) = labels.mismatches({**LABELS, **more}, CUDA, INSTALLED)
+    assert problems.startswith(lie)
 
 
 def test_a_label_of_cuda_on_a_cpu_image_is_found() -> None:
-    said = {**CUDA, "cuda": "", "cudnn": ""}
-    assert [one.split(":")[0] for one in labels.mismatches(LABELS, said, INSTALLED)] == [
+    output = {**CUDA, "cuda": "", "cudnn": ""}
+    assert [
+        mismatch.split(":")[0] for mismatch in labels.mismatches(LABELS, output, INSTALLED)
+    ] == [
         "label cuda",
         "label cudnn",
     ]

@@ -69,8 +69,8 @@ def ran(folder: Path, script: str, python: str = sys.executable, **variables: st
     ],
 )
 def test_a_completed_script_passes(tmp_path: Path, script: str) -> None:
-    found = ran(tmp_path, script)
-    assert verdict_of(CHECK, found, device="none").status is CheckStatus.PASSED, found
+    result = ran(tmp_path, script)
+    assert verdict_of(CHECK, result, device="none").status is CheckStatus.PASSED, result
 
 
 @pytest.mark.parametrize(
@@ -88,21 +88,21 @@ def test_a_completed_script_passes(tmp_path: Path, script: str) -> None:
     ],
 )
 def test_a_script_that_exits_early_fails(tmp_path: Path, script: str, reason: str) -> None:
-    found = verdict_of(CHECK, ran(tmp_path, script), device="none")
-    assert found.status is CheckStatus.FAILED
-    assert reason in found.reason
+    verdict = verdict_of(CHECK, ran(tmp_path, script), device="none")
+    assert verdict.status is CheckStatus.FAILED
+    assert reason in verdict.reason
 
 
 @pytest.mark.parametrize("python", ["true", "echo"])
 def test_another_program_named_python_proves_nothing(tmp_path: Path, python: str) -> None:
-    found = verdict_of(CHECK, ran(tmp_path, "", python), device="none")
-    assert found.status is CheckStatus.FAILED
+    verdict = verdict_of(CHECK, ran(tmp_path, "", python), device="none")
+    assert verdict.status is CheckStatus.FAILED
 
 
 def test_a_start_up_file_that_exits_proves_nothing(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import os; os._exit(0)")
-    found = verdict_of(CHECK, ran(tmp_path, "", PYTHONPATH=str(tmp_path)), device="none")
-    assert (found.status, found.reason) == (
+    verdict = verdict_of(CHECK, ran(tmp_path, "", PYTHONPATH=str(tmp_path)), device="none")
+    assert (verdict.status, verdict.reason) == (
         CheckStatus.FAILED,
         "it exited with 0 before the end of the script, which proves nothing",
     )
@@ -110,18 +110,18 @@ def test_a_start_up_file_that_exits_proves_nothing(tmp_path: Path) -> None:
 
 def test_the_completion_token_is_removed_from_the_output(tmp_path: Path) -> None:
     figures = "import sys; sys.stdout.write('seen\\n{\"loss\": 3}')"
-    found = verdict_of(CHECK, ran(tmp_path, figures), device="none")
-    assert (found.figures, found.output) == ({"loss": 3}, 'seen\n{"loss": 3}')
+    verdict = verdict_of(CHECK, ran(tmp_path, figures), device="none")
+    assert (verdict.figures, verdict.output) == ({"loss": 3}, 'seen\n{"loss": 3}')
 
 
 def test_a_traceback_begins_in_the_script(tmp_path: Path) -> None:
-    found = ran(tmp_path, "def call():\n    raise ValueError('wrong')\ncall()")
-    assert [line.strip() for line in found.stderr.splitlines() if "line" in line] == [
+    result = ran(tmp_path, "def call():\n    raise ValueError('wrong')\ncall()")
+    assert [line.strip() for line in result.stderr.splitlines() if "line" in line] == [
         f'File "{tmp_path}/mine.py", line 3, in <module>',
         f'File "{tmp_path}/mine.py", line 2, in call',
     ]
 
 
 def test_a_script_that_exits_77_need_not_complete(tmp_path: Path) -> None:
-    found = verdict_of(CHECK, ran(tmp_path, "import os; os._exit(77)"), device="none")
-    assert found.status is CheckStatus.NOT_RUN
+    verdict = verdict_of(CHECK, ran(tmp_path, "import os; os._exit(77)"), device="none")
+    assert verdict.status is CheckStatus.NOT_RUN

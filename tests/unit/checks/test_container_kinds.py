@@ -26,8 +26,10 @@ def test_checks_are_ordered_by_container_kind() -> None:
         check("nvidia_smi", "", "gpu"),
         check("both", "read-only", "network"),
     ]
-    found = [(kind, [one.name for one in members]) for kind, members in group_by_kind(checks)]
-    assert found == [
+    result = [
+        (kind, [member.name for member in members]) for kind, members in group_by_kind(checks)
+    ]
+    assert result == [
         (ContainerKind(), ["nvidia_smi", "first"]),
         (ContainerKind(container="read-only"), ["shut", "also_shut"]),
         (ContainerKind(has_network=True), ["online"]),

@@ -77,8 +77,8 @@ def whole() -> Evidence:
     verdict = replace(
         ran(sha256="c" * 64, needs="gpu"), required=False, attempts=2, first_reason="out of memory"
     )
-    found = kept(verdict, device=CDI)
-    return replace(found, vanished=("old_check",), revision="d" * 40, dirty=True)
+    result = kept(verdict, device=CDI)
+    return replace(result, vanished=("old_check",), revision="d" * 40, dirty=True)
 
 
 def test_evidence_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -168,8 +168,8 @@ def test_concurrent_writers_lose_no_verdict(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    found = read_evidence(tmp_path, DIGEST, log=print)
-    assert sorted(one.device for one in found) == sorted(devices)
+    evidence = read_evidence(tmp_path, DIGEST, log=print)
+    assert sorted(item.device for item in evidence) == sorted(devices)
     assert {text for text in waits if "waiting" not in text} == set()
 
 
@@ -204,8 +204,8 @@ def test_host_evidence_is_stored_by_family(tmp_path: Path) -> None:
 def test_only_valid_evidence_is_used_again(
     verdict: Verdict, known_on: str, device: str, *, holds: bool
 ) -> None:
-    found = reusable_verdict([kept(verdict, device=known_on)], CHECK, device)
-    assert found == (verdict if holds else None)
+    result = reusable_verdict([kept(verdict, device=known_on)], CHECK, device)
+    assert result == (verdict if holds else None)
 
 
 @pytest.mark.parametrize(
@@ -224,14 +224,16 @@ def test_the_sha256_of_a_check_covers_its_imports() -> None:
     check = replace(CHECK, path="/p/images/jax/checks/learns.py", sha256="1")
     images = Path("/p/images")
     files = {"common/checks/_gpu.py": b"1", "jax/checks/learns.py": b"2"}
-    one = prepare_check(check, files_in(images), files)
-    assert one.path == f"{ROOT}/jax/checks/learns.py"
-    assert prepare_check(check, files_in(images), {**files, "jax/checks/other.py": b"3"}) == one
+    inputs = prepare_check(check, files_in(images), files)
+    assert inputs.path == f"{ROOT}/jax/checks/learns.py"
+    assert prepare_check(check, files_in(images), {**files, "jax/checks/other.py": b"3"}) == inputs
     assert (
         prepare_check(check, files_in(images), {**files, "common/checks/_gpu.py": b"4"}).sha256
-        != one.sha256
+        != inputs.sha256
     )
-    assert prepare_check(replace(check, sha256="2"), files_in(images), files).sha256 != one.sha256
+    assert (
+        prepare_check(replace(check, sha256="2"), files_in(images), files).sha256 != inputs.sha256
+    )
 
 
 def test_the_evidence_file_is_readable_json() -> None:
@@ -416,17 +418,17 @@ def test_each_set_of_checks_has_its_own_record(tmp_path: Path) -> None:
     assert read_evidence(tmp_path, DIGEST, log=pytest.fail) == tuple(sets)
     again = kept(ran(CheckStatus.FAILED), OWN)
     write_evidence(tmp_path, again, log=pytest.fail)
-    found = read_evidence(tmp_path, DIGEST, log=pytest.fail)
-    assert found == (sets[0], sets[2], sets[3], again)
+    evidence = read_evidence(tmp_path, DIGEST, log=pytest.fail)
+    assert evidence == (sets[0], sets[2], sets[3], again)
 
 
 def test_only_the_latest_records_of_a_device_are_kept(tmp_path: Path) -> None:
     on_gpu = kept(ran(), device=CDI)
     many = [kept(ran(sha256=str(number))) for number in range(MOST_RECORDS + 3)]
-    for one in (on_gpu, *many):
-        write_evidence(tmp_path, one, log=pytest.fail)
-    found = read_evidence(tmp_path, DIGEST, log=pytest.fail)
-    assert found == (on_gpu, *many[3:])
+    for check in (on_gpu, *many):
+        write_evidence(tmp_path, check, log=pytest.fail)
+    evidence = read_evidence(tmp_path, DIGEST, log=pytest.fail)
+    assert evidence == (on_gpu, *many[3:])
 
 
 @pytest.mark.parametrize(
@@ -444,8 +446,8 @@ def test_only_the_latest_records_of_a_device_are_kept(tmp_path: Path) -> None:
 def test_the_closest_record_to_a_set_of_checks(
     known: list[Evidence], wanted: Evidence, device: str, expected: int | None
 ) -> None:
-    found = closest_record(known, checks_of(wanted), device)
-    assert found == (None if expected is None else known[expected])
+    result = closest_record(known, checks_of(wanted), device)
+    assert result == (None if expected is None else known[expected])
 
 
 def test_covering_records_have_only_the_given_checks() -> None:
@@ -457,4 +459,4 @@ def test_covering_records_have_only_the_given_checks() -> None:
     assert covering_records([more], checks_of(more)) == (more,)
     assert covering_records([kept(ran())], checks_of(more)) == ()
     both = covering_records([more, kept(ran(), device=CDI)], wanted)
-    assert [one.device for one in both] == ["none", CDI]
+    assert [engine.device for engine in both] == ["none", CDI]

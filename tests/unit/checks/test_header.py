@@ -83,7 +83,7 @@ def test_a_check_has_the_fields_of_its_header(tmp_path: Path) -> None:
 
 
 def test_a_header_with_all_lines() -> None:
-    found = parse_header(
+    result = parse_header(
         header(
             "needs: two gpus,  network, image, flavour workspace",
             "seconds: 5",
@@ -92,8 +92,8 @@ def test_a_header_with_all_lines() -> None:
         ),
         "one.py",
     )
-    assert found.needs == {"gpu", "two gpus", "network", "image", "flavour workspace"}
-    assert (found.container, found.flaky) == ("any user", "the GPU: others use it")
+    assert result.needs == {"gpu", "two gpus", "network", "image", "flavour workspace"}
+    assert (result.container, result.flaky) == ("any user", "the GPU: others use it")
 
 
 def test_needs_nothing_is_empty() -> None:
@@ -197,16 +197,16 @@ def test_checks_that_need_a_compiler_apply_to_images_with_one(
     family: str, flavour: Flavour, accelerator: str
 ) -> None:
     cell = samples.cell(family, accelerator=accelerator, flavour=flavour)
-    found = tuple(name for name in names(cell, IMAGES) if name == "compiled_step")
-    assert found == compiled(family, flavour)
+    result = tuple(name for name in names(cell, IMAGES) if name == "compiled_step")
+    assert result == compiled(family, flavour)
 
 
 @pytest.mark.parametrize("flavour", Flavour)
 def test_checks_that_need_a_flavour_apply_to_it_alone(tmp_path: Path, flavour: Flavour) -> None:
     text = header("needs: flavour workspace", "seconds: 5")
     write(whole(tmp_path), "common/checks/extra", text=text)
-    found = names(samples.cell(flavour=flavour), tmp_path)
-    assert ("extra" in found) is (flavour is Flavour.WORKSPACE)
+    result = names(samples.cell(flavour=flavour), tmp_path)
+    assert ("extra" in result) is (flavour is Flavour.WORKSPACE)
 
 
 def test_gpu_needs_are_removed_on_a_cpu_image(tmp_path: Path) -> None:
@@ -243,17 +243,17 @@ def test_a_cuda_image_gets_all_checks(family: str) -> None:
         samples.cell(family, accelerator="cuda13.2", flavour=Flavour.DEVEL), checks_in(IMAGES)
     )
     assert [check.name for check in checks] == scripts_of(family)
-    assert {one.name for one in checks if "gpu" in one.needs} == {*ON_GPU, "compiled_step"}
+    assert {check.name for check in checks if "gpu" in check.needs} == {*ON_GPU, "compiled_step"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_cpu_image_gets_what_applies_and_needs_no_gpu(family: str) -> None:
     checks = checks_for(samples.cell(family), checks_in(IMAGES))
     only_cuda = (ON_GPU - {"conv_training"}) | ({"compiled_step"} - set(compiled(family)))
-    assert [one.name for one in checks] == [
+    assert [check.name for check in checks] == [
         name for name in scripts_of(family) if name not in only_cuda
     ]
-    assert not any("gpu" in one.needs for one in checks)
+    assert not any("gpu" in check.needs for check in checks)
 
 
 def test_common_checks_come_first_and_modules_are_none(tmp_path: Path) -> None:
@@ -360,8 +360,8 @@ def test_own_checks_come_last_and_are_required(tmp_path: Path) -> None:
     own = own_folder(tmp_path, "ours", "_help", "pytorch/mine", "jax/other")
     write(images, "jax/checks/x")
     cell = replace(samples.cell(), required_checks=("tag_matches_image",))
-    found = [check.name for check in checks_for(cell, checks_in(images, own))]
-    assert found == ["extra", *sorted(FOUR), "ours", "mine"]
+    result = [check.name for check in checks_for(cell, checks_in(images, own))]
+    assert result == ["extra", *sorted(FOUR), "ours", "mine"]
     assert required(cell, images, own) == ["tag_matches_image", "ours", "mine"]
 
 
@@ -445,24 +445,24 @@ def test_no_folder_of_own_checks_is_refused(tmp_path: Path) -> None:
 def test_own_checks_get_copies_of_all_modules(tmp_path: Path) -> None:
     images = write(whole(tmp_path / "images"), "common/checks/_gpu", "pytorch/checks/_layers")
     own = own_folder(tmp_path, "ours", "_help", "pytorch/mine")
-    found = read_scripts(files_in(images), "pytorch", own)
-    assert sorted(name for name in found if name.startswith("own/")) == [
+    result = read_scripts(files_in(images), "pytorch", own)
+    assert sorted(name for name in result if name.startswith("own/")) == [
         f"own/checks/{name}.py" for name in ("_gpu", "_help", "_layers", "mine", "ours")
     ]
     before = {
-        check.name: prepare_check(check, files_in(images), found)
+        check.name: prepare_check(check, files_in(images), result)
         for check in checks_for(samples.cell(), checks_in(images))
     }
     checks = {check.name: check for check in checks_for(samples.cell(), checks_in(images, own))}
     assert (
-        prepare_check(checks["mine"], files_in(images), found).path == f"{ROOT}/own/checks/mine.py"
+        prepare_check(checks["mine"], files_in(images), result).path == f"{ROOT}/own/checks/mine.py"
     )
     # What a user's own folder holds changes nothing for the checks of the project.
     without = read_scripts(files_in(images), "pytorch")
     assert {
         name: prepare_check(checks[name], files_in(images), without) for name in before
     } == before
-    mine = prepare_check(checks["mine"], files_in(images), found).sha256
+    mine = prepare_check(checks["mine"], files_in(images), result).sha256
     write(own, "_help", text="changed = True\n")
     changed = read_scripts(files_in(images), "pytorch", own)
     assert prepare_check(checks["mine"], files_in(images), changed).sha256 != mine
@@ -472,22 +472,24 @@ def test_own_checks_get_copies_of_all_modules(tmp_path: Path) -> None:
 def test_the_sha256_of_a_check_covers_inputs_and_container_kind(tmp_path: Path) -> None:
     images = whole(tmp_path)
     (check, *_) = checks_for(samples.cell(), checks_in(images))
-    found = read_scripts(files_in(images), "pytorch")
+    result = read_scripts(files_in(images), "pytorch")
     first = CheckInputs(environment={"DLIMG_CELL": "{}"}, files={"common/checks/lock.json": b"1"})
     others = [
-        prepare_check(check, files_in(images), found),
-        prepare_check(check, files_in(images), found, first),
+        prepare_check(check, files_in(images), result),
+        prepare_check(check, files_in(images), result, first),
         prepare_check(
-            check, files_in(images), found, replace(first, environment={"DLIMG_CELL": "{ }"})
+            check, files_in(images), result, replace(first, environment={"DLIMG_CELL": "{ }"})
         ),
         prepare_check(
-            check, files_in(images), found, replace(first, files={"common/checks/lock.json": b"2"})
+            check, files_in(images), result, replace(first, files={"common/checks/lock.json": b"2"})
         ),
-        prepare_check(replace(check, container="read-only"), files_in(images), found, first),
-        prepare_check(replace(check, needs=frozenset({"network"})), files_in(images), found, first),
+        prepare_check(replace(check, container="read-only"), files_in(images), result, first),
+        prepare_check(
+            replace(check, needs=frozenset({"network"})), files_in(images), result, first
+        ),
     ]
-    assert len({one.sha256 for one in others}) == len(others)
-    assert prepare_check(check, files_in(images), found, replace(first)) == others[1]
+    assert len({other.sha256 for other in others}) == len(others)
+    assert prepare_check(check, files_in(images), result, replace(first)) == others[1]
 
 
 def test_duplicate_check_names_are_refused(tmp_path: Path) -> None:

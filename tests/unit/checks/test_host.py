@@ -56,8 +56,8 @@ def engine(
 )
 def test_the_host_of_an_engine_is_described(tmp_path: Path, address: str, name: str) -> None:
     (tmp_path / "cpuinfo").write_text(X86)
-    found = host_of(engine(address), cpuinfo=tmp_path / "cpuinfo")
-    assert found == Host(
+    result = host_of(engine(address), cpuinfo=tmp_path / "cpuinfo")
+    assert result == Host(
         system="Debian GNU/Linux 13 (trixie)",
         kernel="6.12.48",
         arch="x86_64",
@@ -65,7 +65,7 @@ def test_the_host_of_an_engine_is_described(tmp_path: Path, address: str, name: 
         cores=16,
         memory=128_000_000_000,
     )
-    assert "build-host" not in repr(found)
+    assert "build-host" not in repr(result)
 
 
 def test_unknown_values_of_a_host_are_empty(tmp_path: Path) -> None:
@@ -84,11 +84,11 @@ def test_the_processor_name_is_read(tmp_path: Path, text: str, name: str) -> Non
 def test_the_local_host_is_described(tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text(X86)
     (tmp_path / "meminfo").write_text("MemTotal:       24684084 kB\nMemFree: 1 kB\n")
-    found = this_host(cpuinfo=tmp_path / "cpuinfo", meminfo=tmp_path / "meminfo")
-    assert (found.cores, found.memory) == (2, 24_684_084 * 1024)
-    assert found.system
-    assert found.kernel
-    assert found.arch
+    result = this_host(cpuinfo=tmp_path / "cpuinfo", meminfo=tmp_path / "meminfo")
+    assert (result.cores, result.memory) == (2, 24_684_084 * 1024)
+    assert result.system
+    assert result.kernel
+    assert result.arch
     nothing = this_host(cpuinfo=tmp_path / "none", meminfo=tmp_path / "none")
     assert (nothing.processor, nothing.cores, nothing.memory) == ("", 0, 0)
 

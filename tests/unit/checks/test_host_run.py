@@ -70,16 +70,16 @@ def write(folder: Path, name: str, header: str, body: str) -> None:
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """A project's folder with a family whose framework every Python has, and no check."""
-    found = tmp_path / "project" / "images"
+    path = tmp_path / "project" / "images"
     for name in ("_adapter", "_gpu", "_tag", "_verdict"):
-        target = found / "common" / "checks" / f"{name}.py"
+        target = path / "common" / "checks" / f"{name}.py"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(COMMON / f"{name}.py", target)
-    family = found / "fake" / "checks"
+    family = path / "fake" / "checks"
     family.mkdir(parents=True)
     (family.parent / "framework.py").write_text('NAME = "framework 1.2+cpu"\n')
-    (found.parent / "matrix.yaml").touch()
-    return found
+    (path.parent / "matrix.yaml").touch()
+    return path
 
 
 @pytest.fixture
@@ -110,16 +110,16 @@ def there(images: Path, tmp_path: Path) -> Iterator[CheckHost]:
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "nvidia0").touch()
     wanted = HostCheckRequest(family="fake", images=files_in(images), python=sys.executable)
-    with open_check_host(wanted, Context.of(os.environ, print), devices=tmp_path / "dev") as found:
-        yield found
+    with open_check_host(wanted, Context.of(os.environ, print), devices=tmp_path / "dev") as host:
+        yield host
 
 
 def verdict(there: CheckHost, name: str, header: str, body: str) -> Verdict:
     """What the check says; written before the machine was looked at, or after."""
     write(there.request.images.folders[0] / "fake" / "checks", name, header, body)
-    with open_check_host(there.request, Context.of(there.environment, print)) as found:
-        seen = replace(found, has_gpu=there.has_gpu)
-        check = next(one for one in checks_on_host(seen) if one.name == name)
+    with open_check_host(there.request, Context.of(there.environment, print)) as host:
+        seen = replace(host, has_gpu=there.has_gpu)
+        check = next(check for check in checks_on_host(seen) if check.name == name)
         return run_check_on_host(seen, check)
 
 
@@ -131,19 +131,19 @@ def test_scripts_of_every_kind(
         write(project / "fake" / "checks", name, header, body)
     before = sorted(project.rglob("*"))
     assert run("--format", "json") == 1
-    told = capsys.readouterr()
-    found = json.loads(told.out)[0]
-    verdicts = {one["check"]: (one["status"], one["reason"]) for one in found["checks"]}
+    printed = capsys.readouterr()
+    answer = json.loads(printed.out)[0]
+    verdicts = {check["check"]: (check["status"], check["reason"]) for check in answer["checks"]}
     assert verdicts == EXPECTED
-    figures = {one["check"]: one["figures"] for one in found["checks"]}
+    figures = {check["check"]: check["figures"] for check in answer["checks"]}
     assert figures["passes"] == {"answer": 42}
     assert figures["talks"] == {"after": True}
     assert figures["babbles"] == figures["nests"] == {}
     python = f"py{sys.version_info.major}.{sys.version_info.minor}"
-    assert found["cell"] == f"host-fake-1.2+cpu-{python}"
-    assert (found["outcome"], found["device"], found["gpu_tested"]) == ("failed", "none", False)
-    assert "memory was not limited" in found["limits"]
-    assert "hangs failed in" in told.err
+    assert answer["cell"] == f"host-fake-1.2+cpu-{python}"
+    assert (answer["outcome"], answer["device"], answer["gpu_tested"]) == ("failed", "none", False)
+    assert "memory was not limited" in answer["limits"]
+    assert "hangs failed in" in printed.err
     evidence = known(tmp_path)[0]
     assert (evidence.on_host, evidence.digest, evidence.engine) == ("fake", "", "")
     assert {one.check: (one.status.value, one.reason) for one in evidence.verdicts} == EXPECTED
@@ -194,9 +194,9 @@ def test_an_expected_gpu_that_is_not_visible_fails(there: CheckHost) -> None:
     look = "sys.path.append(os.path.dirname(__file__) + '/../../common/checks')\n"
     look += "import _gpu; _gpu.look = lambda: _gpu.Sight([], [], 'NVML counts no GPU')\n"
     look += "_gpu.require(_gpu.look())"
-    found = verdict(there, "sees", "needs: gpu", look)
-    assert found.status is CheckStatus.FAILED
-    assert found.reason == "a GPU was handed to this container, but NVML counts no GPU"
+    result = verdict(there, "sees", "needs: gpu", look)
+    assert result.status is CheckStatus.FAILED
+    assert result.reason == "a GPU was handed to this container, but NVML counts no GPU"
 
 
 def test_with_a_gpu_checks_pass_and_count(there: CheckHost) -> None:
@@ -205,11 +205,11 @@ def test_with_a_gpu_checks_pass_and_count(there: CheckHost) -> None:
 
 def test_a_gpu_is_expected_where_nvml_answers(images: Path, tmp_path: Path) -> None:
     module = images / "common" / "checks" / "_gpu.py"
-    one = "Gpu('GPU-1', 'NVIDIA H200', '580', '9.0', 1)"
-    module.write_text(f"{module.read_text()}\nlook = lambda: Sight([{one}], [], '')\n")
+    gpu = "Gpu('GPU-1', 'NVIDIA H200', '580', '9.0', 1)"
+    module.write_text(f"{module.read_text()}\nlook = lambda: Sight([{gpu}], [], '')\n")
     wanted = HostCheckRequest(family="fake", images=files_in(images), python=sys.executable)
-    with open_check_host(wanted, Context.of(os.environ, print), devices=tmp_path) as found:
-        assert (found.gpus, found.has_gpu) == (("NVIDIA H200",), True)
+    with open_check_host(wanted, Context.of(os.environ, print), devices=tmp_path) as host:
+        assert (host.gpus, host.has_gpu) == (("NVIDIA H200",), True)
 
 
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 11)", "raise SystemExit(1)", "print('{')"])
@@ -218,8 +218,8 @@ def test_a_device_file_is_enough_to_expect_a_gpu(end: str, images: Path, tmp_pat
     wanted = HostCheckRequest(family="fake", images=files_in(images), python=sys.executable)
     for name, is_expected in (("nvidiactl", False), ("nvidia1", True)):
         (tmp_path / name).touch()
-        with open_check_host(wanted, Context.of(os.environ, print), devices=tmp_path) as found:
-            assert (found.gpus, found.has_gpu) == ((), is_expected)
+        with open_check_host(wanted, Context.of(os.environ, print), devices=tmp_path) as host:
+            assert (host.gpus, host.has_gpu) == ((), is_expected)
 
 
 def test_inputs_of_a_check_on_a_host(there: CheckHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,9 +231,9 @@ def test_inputs_of_a_check_on_a_host(there: CheckHost, monkeypatch: pytest.Monke
     inside = os.path.samefile(os.environ["TMPDIR"], os.getcwd())
     print(json.dumps({**told, "inside": inside, "empty": not os.listdir()}))
     """
-    found = verdict(there, "tells", "needs: nothing", body)
+    result = verdict(there, "tells", "needs: nothing", body)
     expected = {"DLIMG_CELL": "", "DLIMG_GPU": "expected", "inside": True, "empty": True}
-    assert found.figures == expected | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    assert result.figures == expected | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
 
 
 def test_checks_of_an_image_do_not_apply_to_a_host(there: CheckHost) -> None:
@@ -268,8 +268,8 @@ def test_checks_that_need_a_compiler_are_not_required_without_one(
         (tmp_path / "bin" / name).touch(mode=0o755)
     known_python = replace(there.interpreter, has_headers=has_headers)
     environment = {**there.environment, "PATH": str(tmp_path / "bin")}
-    with open_check_host(there.request, Context.of(os.environ, print)) as found:
-        seen = replace(found, environment=environment, interpreter=known_python)
+    with open_check_host(there.request, Context.of(os.environ, print)) as host:
+        seen = replace(host, environment=environment, interpreter=known_python)
         verdict = run_check_on_host(seen, checks_on_host(seen)[0])
     assert verdict.status is (CheckStatus.NOT_RUN if reason else CheckStatus.PASSED)
     assert verdict.required is not bool(reason)
@@ -284,9 +284,9 @@ def test_a_flaky_check_is_tried_twice(there: CheckHost, tmp_path: Path) -> None:
         sys.exit("out of memory")
     """
     header = "needs: nothing\nflaky: others use the GPU"
-    found = verdict(there, "tries", header, body)
-    assert (found.status, found.attempts) == (CheckStatus.PASSED, 2)
-    assert found.first_reason == "out of memory"
+    result = verdict(there, "tries", header, body)
+    assert (result.status, result.attempts) == (CheckStatus.PASSED, 2)
+    assert result.first_reason == "out of memory"
     mark.unlink()
     assert verdict(there, "tries", "needs: nothing", body).status is CheckStatus.FAILED
 
@@ -326,8 +326,8 @@ def test_the_first_python_with_the_framework_is_taken(there: CheckHost, tmp_path
         "PYTHONPATH": str(scripts),
     }
     assert candidate_pythons(environment) == tuple(f"{folder}/python3" for folder in folders)
-    found = find_interpreter("fake", "", environment, scratch=tmp_path)
-    assert (found.path, found.name) == (f"{folders[2]}/python3", "framework 1.2+cpu")
+    result = find_interpreter("fake", "", environment, scratch=tmp_path)
+    assert (result.path, result.name) == (f"{folders[2]}/python3", "framework 1.2+cpu")
     (there.scratch / "scripts" / "fake" / "framework.py").write_text("import _other\n")
     with pytest.raises(BadInput) as caught:
         find_interpreter("other", "", environment, scratch=tmp_path)

@@ -43,9 +43,9 @@ def planned(accelerator: str = "cuda13.2", *wheels: Wheel, **fields: object) -> 
 
 
 def axes(of: PlannedImage) -> Mapping[str, str]:
-    found = json.loads(cell_json(of))
-    assert all(isinstance(value, str) for value in found.values())
-    return dict(found)
+    answer = json.loads(cell_json(of))
+    assert all(isinstance(value, str) for value in answer.values())
+    return dict(answer)
 
 
 def test_cell_json_of_a_cuda_image() -> None:
@@ -82,8 +82,8 @@ def test_cell_json_of_a_cuda_image() -> None:
 
 
 def test_cell_json_of_a_cpu_image() -> None:
-    found = axes(planned("cpu"))
-    assert {found[name] for name in ("cuda", "cudnn", "nccl", "architectures")} == {""}
+    plan = axes(planned("cpu"))
+    assert {plan[name] for name in ("cuda", "cudnn", "nccl", "architectures")} == {""}
 
 
 def test_nccl_of_cuda_12_is_read_from_the_lock() -> None:
@@ -148,12 +148,12 @@ WORKSPACE = planned("cpu", flavour=Flavour.WORKSPACE)
 
 
 def test_actual_and_expected_config_are_equal() -> None:
-    found = started(WORKSPACE, config_of(WORKSPACE))
-    assert found["actual"] == found["expected"]
-    assert found["expected"]["Entrypoint"] == ["/usr/bin/tini", "-s", "--", "dlimg-entrypoint"]
-    assert found["expected"]["ExposedPorts"] == ["8888/tcp"]
-    assert found["expected"]["Volumes"] is None
-    environment = found["expected"]["Env"]
+    config = started(WORKSPACE, config_of(WORKSPACE))
+    assert config["actual"] == config["expected"]
+    assert config["expected"]["Entrypoint"] == ["/usr/bin/tini", "-s", "--", "dlimg-entrypoint"]
+    assert config["expected"]["ExposedPorts"] == ["8888/tcp"]
+    assert config["expected"]["Volumes"] is None
+    environment = config["expected"]["Env"]
     assert isinstance(environment, dict)
     assert environment["SHELL"] == "/bin/bash"
 
@@ -191,8 +191,8 @@ def test_the_expected_config_does_not_depend_on_the_dockerfile() -> None:
     ],
 )
 def test_any_other_setting_differs(name: str, value: object) -> None:
-    found = started(WORKSPACE, {**config_of(WORKSPACE), name: value})
-    assert found["actual"] != found["expected"]
+    config = started(WORKSPACE, {**config_of(WORKSPACE), name: value})
+    assert config["actual"] != config["expected"]
 
 
 def test_a_variable_that_is_set_twice_differs() -> None:
@@ -243,41 +243,41 @@ def test_labels_of_a_registry_base_are_expected() -> None:
         text = make_inputs(of, {}, config, (), ReferenceData(base_labels=below)).environment[
             "DLIMG_START"
         ]
-        found = json.loads(text)
-        assert (found["actual"] == found["expected"]) is agrees
+        answer = json.loads(text)
+        assert (answer["actual"] == answer["expected"]) is agrees
 
 
 def test_the_history_is_an_input_file() -> None:
-    found = make_inputs(planned(), {}, {}, ("CMD", "RUN"))
-    assert found.environment["DLIMG_HISTORY"] == HISTORY_PATH == f"{ROOT}/history.json"
-    assert json.loads(found.files["history.json"]) == ["CMD", "RUN"]
+    inputs = make_inputs(planned(), {}, {}, ("CMD", "RUN"))
+    assert inputs.environment["DLIMG_HISTORY"] == HISTORY_PATH == f"{ROOT}/history.json"
+    assert json.loads(inputs.files["history.json"]) == ["CMD", "RUN"]
 
 
 def test_the_lock_is_an_input_file() -> None:
-    found = make_inputs(planned(), {})
-    assert found.environment["DLIMG_LOCK"] == LOCK_PATH == f"{ROOT}/lock.json"
-    assert json.loads(found.files["lock.json"])[1] == {
+    inputs = make_inputs(planned(), {})
+    assert inputs.environment["DLIMG_LOCK"] == LOCK_PATH == f"{ROOT}/lock.json"
+    assert json.loads(inputs.files["lock.json"])[1] == {
         "name": "nvidia-cudnn-cu13",
         "version": "9.26.0.51",
         "file": CUDNN.file,
         "sha256": CUDNN.sha256,
         "record": "",
     }
-    assert found.environment["DLIMG_CELL"] == cell_json(planned())
+    assert inputs.environment["DLIMG_CELL"] == cell_json(planned())
 
 
 def test_the_lock_has_known_record_digests() -> None:
-    found = make_inputs(planned(), {}, reference=ReferenceData(records={CUDNN.name: "a" * 64}))
-    rows = {row["name"]: row["record"] for row in json.loads(found.files["lock.json"])}
+    inputs = make_inputs(planned(), {}, reference=ReferenceData(records={CUDNN.name: "a" * 64}))
+    rows = {row["name"]: row["record"] for row in json.loads(inputs.files["lock.json"])}
     assert rows.pop(CUDNN.name) == "a" * 64
     assert set(rows.values()) == {""}
 
 
 def test_the_layout_is_an_input_file() -> None:
     node = Node(path="code", kind="folder", mode="775", owner="user")
-    found = make_inputs(planned(), {}, reference=ReferenceData(layout=(node,)))
-    assert found.environment["DLIMG_LAYOUT"] == LAYOUT_PATH == f"{ROOT}/layout.json"
-    assert json.loads(found.files["layout.json"])["nodes"] == [
+    inputs = make_inputs(planned(), {}, reference=ReferenceData(layout=(node,)))
+    assert inputs.environment["DLIMG_LAYOUT"] == LAYOUT_PATH == f"{ROOT}/layout.json"
+    assert json.loads(inputs.files["layout.json"])["nodes"] == [
         {"path": "code", "kind": "folder", "mode": "775", "owner": "user"}
     ]
 
@@ -327,7 +327,7 @@ def test_architectures_need_a_source() -> None:
 )
 def test_cells_have_glibc_and_architectures_from_facts(cell: str, glibc: str, held: str) -> None:
     project = read_project(str(ROOT_FOLDER / "matrix.yaml"))
-    (found,) = [one for one in project.resolution.cells if one.id == cell]
-    assert found.os.glibc == glibc
-    assert " ".join(found.architectures).startswith(held)
-    assert bool(found.architectures) is found.is_cuda
+    (result,) = [one for one in project.resolution.cells if one.id == cell]
+    assert result.os.glibc == glibc
+    assert " ".join(result.architectures).startswith(held)
+    assert bool(result.architectures) is result.is_cuda

@@ -51,8 +51,8 @@ def test_the_last_run_of_a_cell_is_recorded(tmp_path: Path) -> None:
     assert noted(tmp_path, evidence("b", "a"), {here: ["b", "a"]}) == note
     write_evidence(tmp_path, evidence("c", cell="another"), log=print)
     assert read_last_run(tmp_path, "a-cell", log=print) == note
-    found = noted(tmp_path, evidence("a", digest="sha256:2"), {here: ["a"]})
-    assert found == replace(
+    result = noted(tmp_path, evidence("a", digest="sha256:2"), {here: ["a"]})
+    assert result == replace(
         note, digest="sha256:2", sets={here: CheckSet(day="2026-11-21", checks=("a",))}
     )
 

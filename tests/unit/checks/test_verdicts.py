@@ -73,38 +73,42 @@ def said(status: CheckStatus, *, needs: str = "", required: bool = True) -> Verd
     ],
 )
 def test_the_verdict_of_each_ending(ran: ScriptResult, status: CheckStatus, reason: str) -> None:
-    found = verdict_of(CHECK, ran, device=CDI)
-    assert found.status is status
-    assert found.reason.endswith(reason)
-    assert (found.check, found.sha256, found.needs) == ("conv_training", "1", frozenset({"gpu"}))
+    verdict = verdict_of(CHECK, ran, device=CDI)
+    assert verdict.status is status
+    assert verdict.reason.endswith(reason)
+    assert (verdict.check, verdict.sha256, verdict.needs) == (
+        "conv_training",
+        "1",
+        frozenset({"gpu"}),
+    )
 
 
 def test_a_verdict_is_required_like_its_check() -> None:
     for required in (True, False):
-        found = verdict_of(replace(CHECK, required=required), ScriptResult(code=0), device=CDI)
-        assert found.required is required
+        verdict = verdict_of(replace(CHECK, required=required), ScriptResult(code=0), device=CDI)
+        assert verdict.required is required
 
 
 def test_the_second_attempt_counts_and_keeps_the_first_reason() -> None:
     first = verdict_of(CHECK, ScriptResult(code=1, stderr="busy"), device=CDI)
     again = verdict_of(CHECK, ScriptResult(code=0, seconds=3), device=CDI)
-    found = merge_attempts(first, again)
-    assert (found.status, found.attempts, found.first_reason) == (CheckStatus.PASSED, 2, "busy")
-    assert (found.seconds, found.reason) == (3, "")
+    result = merge_attempts(first, again)
+    assert (result.status, result.attempts, result.first_reason) == (CheckStatus.PASSED, 2, "busy")
+    assert (result.seconds, result.reason) == (3, "")
 
 
 def test_a_second_attempt_not_run_keeps_the_failure() -> None:
     first = verdict_of(CHECK, ScriptResult(code=1, stderr="wrong sum"), device=CDI)
-    found = merge_attempts(
+    verdict = merge_attempts(
         first, verdict_of(CHECK, ScriptResult(code=77, stderr="no GPU here"), device=CDI)
     )
-    assert (found.status, found.attempts, found.first_reason) == (
+    assert (verdict.status, verdict.attempts, verdict.first_reason) == (
         CheckStatus.FAILED,
         2,
         "wrong sum",
     )
-    assert found.reason == "wrong sum; then not run: no GPU here"
-    assert outcome_of([replace(found, required=False)]) == "failed"
+    assert verdict.reason == "wrong sum; then not run: no GPU here"
+    assert outcome_of([replace(verdict, required=False)]) == "failed"
 
 
 def test_a_gpu_check_that_passes_without_a_gpu_was_not_run() -> None:

@@ -88,8 +88,8 @@ def test_where_nothing_was_measured_no_number_is_shown() -> None:
     given = evidence(UNSEEN, UNMEASURED)
     assert [row[1:] for row in bench_rows(given)] == [("no GPU", "not-run", "-", "-", "-", "-")]
     assert "no GPU here, so nothing was measured" in bench_text(given)
-    found = bench_json(given)
-    assert (found["benchmark"], found["gpus"], found["outcome"]) == (None, [], "not-run")
+    result = bench_json(given)
+    assert (result["benchmark"], result["gpus"], result["outcome"]) == (None, [], "not-run")
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     common.mkdir(parents=True)
     (family.parent / "framework.py").write_text('NAME = "framework 1.2"\n')
     text = (COMMON / "_gpu.py").read_text()
-    one = "Gpu('1', 'NVIDIA H200', '580.159', '9.0', 9)"
-    (common / "_gpu.py").write_text(f"{text}\nlook = lambda: Sight([{one}], [], '')\n")
+    gpu = "Gpu('1', 'NVIDIA H200', '580.159', '9.0', 9)"
+    (common / "_gpu.py").write_text(f"{text}\nlook = lambda: Sight([{gpu}], [], '')\n")
     for name in ("_adapter", "_tag", "_verdict"):
         shutil.copy(COMMON / f"{name}.py", common)
     for folder, name, figures in (
@@ -152,11 +152,11 @@ def test_a_bare_machine_is_measured_and_no_evidence_kept(
     kept = (project / "state/dlimg/evidence/host-fake.json").read_bytes()
     capsys.readouterr()
     assert main(["bench-gpu", *words, "--format", "json", "--report", "bench.md"]) == 0
-    said = capsys.readouterr()
-    found = json.loads(said.out)[0]
-    assert found["benchmark"] == FIGURES
-    assert found["gpus"] == [GPU]
-    assert "trains" not in said.err
+    printed = capsys.readouterr()
+    answer = json.loads(printed.out)[0]
+    assert answer["benchmark"] == FIGURES
+    assert answer["gpus"] == [GPU]
+    assert "trains" not in printed.err
     assert (project / "state/dlimg/evidence/host-fake.json").read_bytes() == kept
     assert "NVIDIA H200, driver 580.159" in (project / "bench.md").read_text()
     assert main(["bench-gpu", *words]) == 0
@@ -202,9 +202,9 @@ def test_images_are_measured_by_a_test_run(
     assert all("-cuda" in pattern for pattern in run.build.cells.patterns)
     assert run.test.only == {"nvidia_smi", "benchmark"}
     assert not run.test.evidence.exists()
-    said = capsys.readouterr()
-    assert "no GPU" in said.out
-    assert "none" in said.err
+    printed = capsys.readouterr()
+    assert "no GPU" in printed.out
+    assert "none" in printed.err
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize(("words", "code", "said"), WORDS, ids=lambda one: str(one)[:60])
+@pytest.mark.parametrize(("words", "code", "said"), WORDS, ids=lambda item: str(item)[:60])
 def test_options_that_need_an_engine_are_refused(
     words: tuple[str, ...],
     code: int,
@@ -43,11 +43,11 @@ def test_options_that_need_an_engine_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     try:
-        found = main([*words, "--no-engine"])
+        result = main([*words, "--no-engine"])
     except SystemExit as ended:  # argparse's own refusal
-        found = int(ended.code or 0)
+        result = int(ended.code or 0)
     error = capsys.readouterr().err
-    assert (found, said in error) == (code, True), error
+    assert (result, said in error) == (code, True), error
     assert "hint:" in error
     assert not (project / "cache/dlimg/layers/blobs").exists()
 
@@ -76,7 +76,7 @@ MACHINES = [
 ]
 
 
-@pytest.mark.parametrize(("change", "said", "hint"), MACHINES, ids=lambda one: str(one)[:20])
+@pytest.mark.parametrize(("change", "said", "hint"), MACHINES, ids=lambda item: str(item)[:20])
 def test_a_host_that_cannot_build_without_an_engine(
     change: object,
     said: str,

@@ -20,36 +20,36 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def rows(text: str) -> dict[str, Sequence[str]]:
     headings, *others = [line.split("\t") for line in text.splitlines()]
-    found: dict[str, Sequence[str]] = {row[0]: row[1:] for row in others}
-    assert len(found) == len(others)
+    result: dict[str, Sequence[str]] = {row[0]: row[1:] for row in others}
+    assert len(result) == len(others)
     assert {len(row) for row in others} == {len(headings)}
-    return found
+    return result
 
 
 def test_a_row_for_each_check(capsys: pytest.CaptureFixture[str]) -> None:
-    found = rows(said(capsys))
-    assert found["tag_matches_image"][2:4] == ["yes", "all"]
-    assert found["benchmark"][0] == "gpu"
-    assert found["benchmark"][2] == "no"
-    assert found["compiled_step"][0] == "compiler, gpu"
-    assert found["runtime_read_only"][1] == "read-only"
-    some, _, every = found["nvidia_smi"][3].partition(" of ")
+    result = rows(said(capsys))
+    assert result["tag_matches_image"][2:4] == ["yes", "all"]
+    assert result["benchmark"][0] == "gpu"
+    assert result["benchmark"][2] == "no"
+    assert result["compiled_step"][0] == "compiler, gpu"
+    assert result["runtime_read_only"][1] == "read-only"
+    some, _, every = result["nvidia_smi"][3].partition(" of ")
     assert 0 < int(some) < int(every)
-    assert found["is_gpu_available"][4].startswith("The framework sees")
+    assert result["is_gpu_available"][4].startswith("The framework sees")
 
 
 def test_the_checks_of_one_cell(capsys: pytest.CaptureFixture[str]) -> None:
-    found = rows(said(capsys, CPU))
-    assert "nvidia_smi" not in found
-    assert found["conv_training"][:3] == ["-", "-", "yes"]
+    result = rows(said(capsys, CPU))
+    assert "nvidia_smi" not in result
+    assert result["conv_training"][:3] == ["-", "-", "yes"]
     assert rows(said(capsys, CUDA))["conv_training"][:3] == ["gpu", "-", "yes"]
 
 
 def test_data_for_each_cell(capsys: pytest.CaptureFixture[str]) -> None:
-    found = json.loads(said(capsys, CPU, CUDA, "--format", "json"))
-    assert {one["cell"] for one in found} == {CPU, CUDA}
+    answer = json.loads(said(capsys, CPU, CUDA, "--format", "json"))
+    assert {row["cell"] for row in answer} == {CPU, CUDA}
     (one,) = [
-        one for one in found if (one["cell"], one["check"]) == (CUDA, "runtime_arbitrary_uid")
+        row for row in answer if (row["cell"], row["check"]) == (CUDA, "runtime_arbitrary_uid")
     ]
     assert one["proves"]
     del one["proves"], one["path"]
@@ -68,8 +68,8 @@ def test_data_for_each_cell(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_own_checks_are_among_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "ours.py").write_text('"""Ours.\n\nneeds: nothing\nseconds: 5\n"""\n')
-    found = rows(said(capsys, "--checks", str(tmp_path)))
-    assert found["ours"] == ["-", "-", "yes", "all", "Ours."]
+    result = rows(said(capsys, "--checks", str(tmp_path)))
+    assert result["ours"] == ["-", "-", "yes", "all", "Ours."]
 
 
 def test_a_folder_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -84,16 +84,16 @@ RANKS = ("two gpus", "gpu", "compiler", "network", "image", "-")
 
 def test_the_documentation_counts_them(capsys: pytest.CaptureFixture[str]) -> None:
     needs: dict[tuple[str, str], set[str]] = {}
-    for one in json.loads(said(capsys, "--format", "json")):
-        words = needs.setdefault((one["family"], one["check"]), set())
-        words.update(one["needs"].split(", "))
+    for row in json.loads(said(capsys, "--format", "json")):
+        words = needs.setdefault((row["family"], row["check"]), set())
+        words.update(row["needs"].split(", "))
     families = list(dict.fromkeys(family for family, _ in needs))
     most = {pair: next(rank for rank in RANKS if rank in words) for pair, words in needs.items()}
     lines = [f"| greatest need | {' | '.join(families)} |"]
     for rank in reversed(RANKS):
         counts = [
-            sum(found == rank for (family, _), found in most.items() if family == one)
-            for one in families
+            sum(found == rank for (family, _), found in most.items() if family == row)
+            for row in families
         ]
         if any(counts):
             name = "nothing" if rank == "-" else rank

@@ -268,5 +268,5 @@ def test_a_store_that_one_may_only_read(stored: StoredProject, tmp_path: Path) -
     stored.spoil(stored.keys[0])
     ended = read_only(tmp_path / "cache")
     assert ended.stdout.splitlines()[-1] == "0 0 1 1 1", ended.stderr
-    said = f"layer {stored.keys[0]} is damaged, and cannot be removed: read-only file system"
-    assert said in ended.stderr
+    text = f"layer {stored.keys[0]} is damaged, and cannot be removed: read-only file system"
+    assert text in ended.stderr

@@ -62,7 +62,11 @@ releases:
 
 def wheel(files: Mapping[str, bytes | str], name: str, *needs: str) -> bytes:
     content = io.BytesIO()
-    lines = ["Metadata-Version: 2.1", f"Name: {name}", *(f"Requires-Dist: {one}" for one in needs)]
+    lines = [
+        "Metadata-Version: 2.1",
+        f"Name: {name}",
+        *(f"Requires-Dist: {need}" for need in needs),
+    ]
     with zipfile.ZipFile(content, "w") as archive:
         for path, inside in files.items():
             archive.writestr(path, inside)
@@ -120,9 +124,9 @@ def shop() -> Iterator[Shop]:
             told = {"Content-Range": f"bytes {start}-{end}/{len(content)}"}
             self.answer(206, content[start : end + 1], told)
 
-        def answer(self, status: int, body: bytes, told: Mapping[str, str]) -> None:
+        def answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
             self.send_response(status)
-            for name, one in {"Content-Length": str(len(body)), **told}.items():
+            for name, one in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, one)
             self.end_headers()
             self.wfile.write(body)
@@ -158,11 +162,11 @@ def stocked(shop: Shop) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    found = tmp_path / "facts"
-    found.mkdir()
+    path = tmp_path / "facts"
+    path.mkdir()
     for name, text in (("torch", TORCH), ("jax", JAX)):
-        (found / f"{name}.yaml").write_text(text)
-    return found
+        (path / f"{name}.yaml").write_text(text)
+    return path
 
 
 def refresh(shop: Shop, folder: Path, *, write: bool = True, commit: bool = False) -> FactsRefresh:
@@ -244,14 +248,14 @@ def test_one_commit_for_each_release(
     (folder / "jax.yaml").write_text(f"{JAX}# half done\n")
     stocked(shop)
     refreshed(refresh(shop, folder, commit=True), ["torch"])
-    said = subprocess.run(
+    outcome = subprocess.run(
         ["git", "log", "--format=%s", "--name-only", "-1"],
         cwd=folder,
         check=True,
         capture_output=True,
         text=True,
     ).stdout.split("\n")
-    assert said == ["Facts: torch 9.1", "", "torch.yaml", ""]
+    assert outcome == ["Facts: torch 9.1", "", "torch.yaml", ""]
 
 
 @pytest.mark.parametrize(
@@ -274,10 +278,10 @@ def test_a_difference_is_said_and_left(
     del shop.wheels["torch-9.1-cp313-cp313-manylinux_2_28_x86_64.whl"]
     text = TORCH.replace(written, wrong, 1)
     (folder / "torch.yaml").write_text(text)
-    _, found = refreshed(refresh(shop, folder, write=False), ["torch"])
-    assert [str(one) for one in found if told in str(one)]
-    assert len(found) == 1
-    assert found[0].where == "torch.yaml:8"
+    _, result = refreshed(refresh(shop, folder, write=False), ["torch"])
+    assert [str(item) for item in result if told in str(item)]
+    assert len(result) == 1
+    assert result[0].where == "torch.yaml:8"
     assert (folder / "torch.yaml").read_text() == text
 
 
@@ -291,8 +295,8 @@ def test_a_release_that_went_away_is_said(
         shop.yanked.add(name)
     else:
         del shop.wheels[name]
-    _, found = refreshed(refresh(shop, folder, write=False), ["torch"])
-    assert [one.seen.startswith(seen) for one in found] == [True]
+    _, result = refreshed(refresh(shop, folder, write=False), ["torch"])
+    assert [item.seen.startswith(seen) for item in result] == [True]
 
 
 def test_jax_by_its_plugins(shop: Shop, folder: Path) -> None:

@@ -102,8 +102,8 @@ def on_gpu(digest: str) -> Evidence:
 
 @pytest.fixture
 def fake() -> Iterator[FakeRegistry]:
-    with running(FakeRegistry()) as one:
-        yield one
+    with running(FakeRegistry()) as registry:
+        yield registry
 
 
 @pytest.fixture
@@ -202,24 +202,28 @@ def test_inspect_as_json(
         run(InspectOptions(reference=f"{fake.host}/team/pytorch@{digest}", format="json"), there)
         == 0
     )
-    found = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     documented = (Path(__file__).parents[3] / "docs" / "inspect.md").read_text()
-    for name in [*found, *found["cell"], *found["evidence"][0], *found["layers"][0]]:
+    for name in [*printed, *printed["cell"], *printed["evidence"][0], *printed["layers"][0]]:
         assert f"`{name}`" in documented, name
-    assert found["made_by_dlimg"] is True
-    assert (found["source"], found["digest"], found["gpu_tested"]) == ("registry", digest, True)
-    assert found["cell"]["cuda"] == "13.2"
-    assert (found["compressed_bytes"], found["unpacked_bytes"]) == (1_502_000, None)
-    assert [wheel["version"] for wheel in found["wheels"]] == ["9.26.0.51", "2.15.0"]
-    assert len(found["wheels"][0]["sha256"]) == 64
-    (proof,) = found["evidence"]
+    assert printed["made_by_dlimg"] is True
+    assert (printed["source"], printed["digest"], printed["gpu_tested"]) == (
+        "registry",
+        digest,
+        True,
+    )
+    assert printed["cell"]["cuda"] == "13.2"
+    assert (printed["compressed_bytes"], printed["unpacked_bytes"]) == (1_502_000, None)
+    assert [wheel["version"] for wheel in printed["wheels"]] == ["9.26.0.51", "2.15.0"]
+    assert len(printed["wheels"][0]["sha256"]) == 64
+    (proof,) = printed["evidence"]
     assert (proof["where"], proof["device"], proof["outcome"]) == (
         ["at the registry"],
         CDI,
         "passed",
     )
     assert proof["verdicts"][1]["figures"] == GPU
-    assert found["remarks"] == []
+    assert printed["remarks"] == []
 
 
 def test_an_image_without_labels_was_not_made_by_dlimg(
@@ -341,9 +345,9 @@ def put_assembled(fake: FakeRegistry, image: AssembledImage, tag: str) -> str:
 
 def spoilt(image: AssembledImage, change: Callable[[dict[str, Any]], None]) -> AssembledImage:
     """The image with another config, under the labels that it has."""
-    said = json.loads(image.config)
-    change(said)
-    config = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    answer = json.loads(image.config)
+    change(answer)
+    config = json.dumps(answer, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     named = json.loads(image.manifest)
     named["config"] |= {"digest": sha256(config), "size": len(config)}
     manifest = json.dumps(named, sort_keys=True, separators=(",", ":")).encode()
@@ -390,10 +394,10 @@ def test_what_a_label_claims_and_nothing_proves_is_told(
 
 def by_buildkit(image: AssembledImage) -> AssembledImage:
     """The same written as BuildKit does: names in no order of ours, and a manifest in lines."""
-    said = json.loads(image.config)
-    said = {name: said[name] for name in reversed(said)}
+    answer = json.loads(image.config)
+    answer = {name: answer[name] for name in reversed(answer)}
     config = (
-        json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+        json.dumps(answer, separators=(",", ":"), ensure_ascii=False)
         .replace("&", "\\u0026")
         .replace(">", "\\u003e")
         .encode()
@@ -411,7 +415,7 @@ def test_an_image_with_two_labels_more_is_proved_to_be_the_tested_one(name: str)
     marked = label_assembled_image(plain, getattr(plain, name))
     assert digest_without_labels(marked.manifest, marked.config) == getattr(plain, name)
     # BuildKit writes the signs of HTML as numbers.
-    theirs = by_buildkit(spoilt(plain, lambda said: said.update(author="a&b>c")))
+    theirs = by_buildkit(spoilt(plain, lambda text: text.update(author="a&b>c")))
     marked = by_buildkit(label_assembled_image(theirs, getattr(theirs, name)))
     assert digest_without_labels(marked.manifest, marked.config) == getattr(theirs, name)
 
@@ -531,8 +535,8 @@ def test_an_older_pass_does_not_outweigh_a_newer_failure(
 
 def test_the_newest_evidence_comes_first() -> None:
     old, new = evidence("d"), replace(evidence("d"), day="2026-11-22")
-    found = evidence_by_device((old,), (new, old))
-    assert [(one.evidence.day, len(one.where)) for one in found] == [
+    result = evidence_by_device((old,), (new, old))
+    assert [(item.evidence.day, len(item.where)) for item in result] == [
         ("2026-11-22", 1),
         ("2026-11-21", 2),
     ]

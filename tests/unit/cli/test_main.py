@@ -103,8 +103,8 @@ def test_a_missing_check_script(project: Path, capsys: pytest.CaptureFixture[str
     (project / "matrix.yaml").write_text(SMALL + required)
     assert run("build") == 2
     line = SMALL.count("\n") + 1
-    said = f"matrix.yaml:{line}: {CELL} has no check our_training, which is required of it"
-    assert said in capsys.readouterr().err
+    text = f"matrix.yaml:{line}: {CELL} has no check our_training, which is required of it"
+    assert text in capsys.readouterr().err
 
 
 def test_a_template_that_asks_for_what_is_not_there(
@@ -192,11 +192,11 @@ def test_json_is_what_a_program_may_read(capsys: pytest.CaptureFixture[str]) -> 
         "notes": [],
     }
     assert run("plan", "--format", "bake", CELL) == 0
-    said = capsys.readouterr()
-    targets = json.loads(said.out)["target"]
+    printed = capsys.readouterr()
+    targets = json.loads(printed.out)["target"]
     assert list(targets) == ["jax-0_12_0_1-cpu-py3_13-debian13"]
     # Another builder's packages are not known, and so neither are keys.
-    assert "immutable names come with the packages" in said.err
+    assert "immutable names come with the packages" in printed.err
     (target,) = targets.values()
     assert target["tags"] == ["dlimg/jax:0.12.0.1-cpu-py3.13-debian13"]
     assert not {"io.dlimg.key", "io.dlimg.packages"} & target["labels"].keys()

@@ -19,9 +19,9 @@ def is_harmless(text: str) -> bool:
 
 def test_messages_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
     log(f"check {WICKED} is gone")
-    found = capsys.readouterr().err
-    assert found.startswith("check ab")
-    assert is_harmless(found)
+    printed = capsys.readouterr().err
+    assert printed.startswith("check ab")
+    assert is_harmless(printed)
 
 
 def test_a_table_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,10 +31,10 @@ def test_a_table_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_json_moves_no_cursor_and_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({WICKED: [WICKED, "\x7f", "Müller"]})
-    found = capsys.readouterr().out
-    assert is_harmless(found)
-    assert "Müller" in found
-    assert json.loads(found) == {"schema": 1, WICKED: [WICKED, "\x7f", "Müller"]}
+    printed = capsys.readouterr().out
+    assert is_harmless(printed)
+    assert "Müller" in printed
+    assert json.loads(printed) == {"schema": 1, WICKED: [WICKED, "\x7f", "Müller"]}
 
 
 @pytest.mark.parametrize("is_cuda", [True, False])

@@ -50,7 +50,7 @@ def test_a_folder_in_the_place_of_the_pins(matrix: str) -> None:
         read_project(matrix)
 
 
-@pytest.mark.parametrize("written", [one for one, _ in DAMAGED])
+@pytest.mark.parametrize("written", [case for case, _ in DAMAGED])
 def test_damaged_pins_are_written_anew(
     matrix: str, written: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

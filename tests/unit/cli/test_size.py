@@ -62,13 +62,13 @@ NOTHING = StoreIndex(layers={}, images={}, others={}, bytecode={})
 
 
 def wheel(name: str, size: int, file: str = "") -> Wheel:
-    found = samples.wheel(name, "1.0")
+    result = samples.wheel(name, "1.0")
     return Wheel(
         name=name,
         version="1.0",
         file=file or f"{name}-1.0-cp313-cp313-manylinux_2_28_x86_64.whl",
         size=size,
-        sha256=found.sha256,
+        sha256=result.sha256,
     )
 
 
@@ -126,10 +126,10 @@ def test_what_another_image_on_the_same_system_has_is_taken_for_this_one() -> No
         ("debian12", "3.11", bytecode_history(TORCH)): layer(3),
     }
     store = StoreIndex(layers={}, images={}, others=others, bytecode={})
-    found = {words: size for words, size, _ in shown(CELL, LOCK, store)}
-    assert found[system_history(CELL)] == 1
-    assert found["byte code: pip 1.0"] == 2
-    assert found["byte code: torch 1.0"] == 25_000_000
+    result = {words: size for words, size, _ in shown(CELL, LOCK, store)}
+    assert result[system_history(CELL)] == 1
+    assert result["byte code: pip 1.0"] == 2
+    assert result["byte code: torch 1.0"] == 25_000_000
 
 
 @pytest.fixture
@@ -154,9 +154,9 @@ def assembled(store: Store, cell: Cell, lock: Lock, words: Sequence[str]) -> Non
 def test_an_image_that_was_assembled_is_exact_as_long_as_its_lock_is_the_same(store: Store) -> None:
     words = [wheel_history(TORCH), system_history(CELL), "own: x", "byte code: torch 1.0"]
     assembled(store, CELL, LOCK, words)
-    found = estimate_layers(CELL, LOCK, read_store_index(store), compression=GZIP)
-    assert [(one.history, one.exact) for one in found] == [(word, True) for word in words]
-    assert [one.rank for one in found] == [
+    result = estimate_layers(CELL, LOCK, read_store_index(store), compression=GZIP)
+    assert [(one.history, one.exact) for one in result] == [(word, True) for word in words]
+    assert [one.rank for one in result] == [
         LayerRank.FRAMEWORK,
         LayerRank.SYSTEM,
         LayerRank.CELL,
@@ -168,11 +168,11 @@ def test_an_image_that_was_assembled_is_exact_as_long_as_its_lock_is_the_same(st
         for one in estimate_layers(CELL, newer, read_store_index(store), compression=GZIP)
     }
     assert not after[wheel_history(CUDNN)].exact
-    assert after[system_history(CELL)].digest == found[1].digest
+    assert after[system_history(CELL)].digest == result[1].digest
     compile_ = samples.cell("pytorch", accelerator="cuda13.2", flavour=Flavour.COMPILE)
     flavour = estimate_layers(compile_, LOCK, read_store_index(store), compression=GZIP)
     code = [one.digest for one in flavour if one.history.startswith("byte code")]
-    assert code == [found[3].digest]
+    assert code == [result[3].digest]
 
 
 def test_ranks_of_an_older_record_follow_from_its_history(store: Store) -> None:
@@ -199,7 +199,7 @@ def piece(
 
 
 def sized(
-    cell: str, *found: LayerEstimate, family: str = "jax", accelerator: str = "cuda13.2"
+    cell: str, *estimate: LayerEstimate, family: str = "jax", accelerator: str = "cuda13.2"
 ) -> ImageSize:
     return ImageSize(
         cell=cell,
@@ -207,7 +207,7 @@ def sized(
         accelerator=accelerator,
         python="3.13",
         group=f"{family}-1-{accelerator}",
-        pieces=found,
+        pieces=estimate,
     )
 
 
@@ -303,8 +303,8 @@ def test_words_for_a_layer(words: str, told: str) -> None:
 
 
 def test_json_is_stable() -> None:
-    found = sizes_json(SIZES, [JAX, TORCH_IMAGE], [OTHER])
-    assert found == {
+    result = sizes_json(SIZES, [JAX, TORCH_IMAGE], [OTHER])
+    assert result == {
         "images": [
             {
                 "cell": "jax-1",
@@ -347,17 +347,17 @@ def test_json_is_stable() -> None:
 )
 def test_areas_are_the_amounts_and_do_not_overlap(amounts: list[float]) -> None:
     within = Box(x=10, y=20, width=600, height=400)
-    found = tile_boxes(amounts, within)
-    assert len(found) == len(amounts)
+    result = tile_boxes(amounts, within)
+    assert len(result) == len(amounts)
     total = sum(amounts)
-    for amount, box in zip(amounts, found, strict=True):
+    for amount, box in zip(amounts, result, strict=True):
         assert box.width * box.height == pytest.approx(240_000 * amount / total)
         assert box.x >= 10 - 1e-6
         assert box.y >= 20 - 1e-6
         assert box.x + box.width <= 610 + 1e-6
         assert box.y + box.height <= 420 + 1e-6
-    for number, one in enumerate(found):
-        for other in found[:number]:
+    for number, one in enumerate(result):
+        for other in result[:number]:
             apart_x = max(one.x, other.x) >= min(one.x + one.width, other.x + other.width) - 1e-6
             apart_y = max(one.y, other.y) >= min(one.y + one.height, other.y + other.height) - 1e-6
             assert apart_x or apart_y
@@ -403,9 +403,9 @@ def test_the_committed_matrix_without_an_engine(
     home = Context.of({"HOME": str(tmp_path), "DOCKER_HOST": "unix:///nowhere"}, log)
     svg = tmp_path / "picture.svg"
     assert run(options(svg=svg), home) == 0
-    told = capsys.readouterr()
-    assert "pytorch-2.15.0-cuda13.2\t" in told.out
-    assert "in a registry (" in told.out
+    printed = capsys.readouterr()
+    assert "pytorch-2.15.0-cuda13.2\t" in printed.out
+    assert "in a registry (" in printed.out
     ET.parse(svg)  # noqa: S314 - we have just written it
     assert not (tmp_path / ".cache").exists()
     run(options("jax-*-cuda13.2-py3.13-debian13", "pytorch-2.15*-py3.13-debian13"), home)

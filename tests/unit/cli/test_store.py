@@ -110,7 +110,7 @@ def test_prune_keeps_what_a_cell_uses(
     assert told["kept"]["layers"] == len(stored.keys) + 1
     assert told["removed"]["bytes"] > orphan.size
     assert all(find_layer(stored.store, key) for key in stored.keys)
-    assert [one.digest for one in saved_images(stored.store)] == [stored.assembled.digest]
+    assert [image.digest for image in saved_images(stored.store)] == [stored.assembled.digest]
     assert not stored.store.blob(orphan).exists()
     assert not any((stored.store.path / "systems").iterdir())
     assert sorted(path.name for path in fetched.iterdir()) == sorted(
@@ -127,7 +127,7 @@ def test_of_a_moved_distribution_the_latest_stays(stored: StoredProject) -> None
         os.utime(path, (1, 1))
     latest = stored.assemble(packages="sha256:4")
     assert main(["store", "prune"]) == 0
-    digests = [one.digest for one in saved_images(stored.store)]
+    digests = [image.digest for image in saved_images(stored.store)]
     assert stored.assembled.digest not in digests
     assert len(digests) == 2
     assert latest.digest in digests
@@ -180,8 +180,8 @@ def test_an_export_is_added_to_a_layout(stored: StoredProject) -> None:
     index["manifests"] += [strange]
     path.write_text(json.dumps(index))
     assert main(["store", "export", CELL, "out"]) == 0
-    found = json.loads(path.read_text())["manifests"]
-    assert [one["digest"] for one in found] == ["sha256:1", stored.assembled.digest]
+    answer = json.loads(path.read_text())["manifests"]
+    assert [manifest["digest"] for manifest in answer] == ["sha256:1", stored.assembled.digest]
 
 
 def test_what_was_not_assembled_is_not_exported(
@@ -213,7 +213,7 @@ def test_a_change_of_the_cell_is_seen(stored: StoredProject) -> None:
     newest = stored.assemble(compression="zstd3")
     assert main(["store", "export", CELL, "out"]) == 0
     index = json.loads(Path("out/index.json").read_text())
-    assert [one["digest"] for one in index["manifests"]] == [newest.digest]
+    assert [manifest["digest"] for manifest in index["manifests"]] == [newest.digest]
 
 
 def test_a_folder_with_other_things_is_not_written_to(

@@ -82,8 +82,8 @@ def test_requirements_as_questions(text: str, framework: str, version: str, cuda
 )
 def test_spellings_of_names_that_people_use(option: str, spellings: list[str]) -> None:
     asks = [f"torch==2.6.0 --{option} {shlex.quote(text)}" for text in spellings]
-    found = [answer(ask) for ask in asks]
-    assert all(each.combination == found[0].combination for each in found)
+    result = [answer(ask) for ask in asks]
+    assert all(each.combination == result[0].combination for each in result)
 
 
 def test_a_version_without_its_patch() -> None:
@@ -94,18 +94,18 @@ def test_a_version_without_its_patch() -> None:
 
 @pytest.mark.usefixtures("at_root")
 def test_json_has_just_these_fields(capsys: pytest.CaptureFixture[str]) -> None:
-    code, found = said("torch==2.6.0 --cuda 13.0 --gpu T4 --driver 550.54.15", capsys)
+    code, result = said("torch==2.6.0 --cuda 13.0 --gpu T4 --driver 550.54.15", capsys)
     assert code == 1
-    assert list(found) == ["schema", "valid", "fails_at", "reasons", "nearest", "add"]
-    assert (found["valid"], found["fails_at"]) == (False, "install")
-    for reason in found["reasons"]:
+    assert list(result) == ["schema", "valid", "fails_at", "reasons", "nearest", "add"]
+    assert (result["valid"], result["fails_at"]) == (False, "install")
+    for reason in result["reasons"]:
         assert list(reason) == ["rule", "message", "source", "certain"]
-    assert found["nearest"][0]["changes"] == ["CUDA 13.0 -> 12.4"]
-    code, found = said("torch==2.6.0 --cuda 12.4 --gpu T4 --driver 550.54.15", capsys)
+    assert result["nearest"][0]["changes"] == ["CUDA 13.0 -> 12.4"]
+    code, result = said("torch==2.6.0 --cuda 12.4 --gpu T4 --driver 550.54.15", capsys)
     assert code == 0
-    assert (found["valid"], found["fails_at"], found["nearest"]) == (True, None, [])
+    assert (result["valid"], result["fails_at"], result["nearest"]) == (True, None, [])
     assert {"python-wheel", "cuda-build", "gpu-code", "driver-cuda"} <= {
-        reason["rule"] for reason in found["reasons"]
+        reason["rule"] for reason in result["reasons"]
     }
 
 
@@ -146,17 +146,17 @@ def test_cells_and_old_environments(
     ask: str, code: int, fails_at: str | None, rule: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = shlex.quote(ask) if " --" not in ask else ask
-    found_code, found = said(words, capsys)
-    assert (found_code, found["fails_at"]) == (code, fails_at)
-    assert rule in {reason["rule"] for reason in found["reasons"]}
+    found_code, result = said(words, capsys)
+    assert (found_code, result["fails_at"]) == (code, fails_at)
+    assert rule in {reason["rule"] for reason in result["reasons"]}
 
 
 @pytest.mark.usefixtures("at_root")
 def test_a_cell_takes_its_cudnn_from_the_lock(capsys: pytest.CaptureFixture[str]) -> None:
-    _, found = said("tensorflow-2.21.0-cuda12.9-py3.13-debian13 --gpu V100", capsys)
-    spoken = {reason["rule"]: reason["message"] for reason in found["reasons"]}
+    _, result = said("tensorflow-2.21.0-cuda12.9-py3.13-debian13 --gpu V100", capsys)
+    spoken = {reason["rule"]: reason["message"] for reason in result["reasons"]}
     assert "9.28.0.42" in spoken["cudnn-gpu"]
-    assert found["nearest"]
+    assert result["nearest"]
 
 
 @pytest.mark.usefixtures("at_root")

@@ -226,8 +226,8 @@ def test_an_unknown_gpu_has_a_neighbour(spelling: str, hint: str) -> None:
     [("9.10.2.21", "9.10.2.21"), ("9.28.0.42", "9.11"), ("9.11", "9.11"), ("9.6.0", None)],
 )
 def test_a_cudnn_is_that_one_or_a_newer_one(cudnn: str, row: str | None) -> None:
-    found = cudnn_fact(ALL, cudnn)
-    assert (found.cudnn if found else None) == row
+    result = cudnn_fact(ALL, cudnn)
+    assert (result.cudnn if result else None) == row
 
 
 def test_doubts_and_sources_of_a_group_are_those_of_its_fields() -> None:

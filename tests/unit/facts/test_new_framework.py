@@ -66,26 +66,26 @@ def asked(facts: Facts, text: str, gpu: str = "") -> WhyAnswer:
 
 
 def test_its_builds_are_installed_with_the_extra(facts: Facts) -> None:
-    found = asked(facts, "paddlepaddle", gpu="A100")
-    assert found.valid
-    assert found.combination.version == "3.0.0"
-    assert found.combination.build is not None
-    assert found.combination.build.package == "paddle[with-cuda]"
+    result = asked(facts, "paddlepaddle", gpu="A100")
+    assert result.valid
+    assert result.combination.version == "3.0.0"
+    assert result.combination.build is not None
+    assert result.combination.build.package == "paddle[with-cuda]"
 
 
 def test_its_code_decides_about_gpus(facts: Facts) -> None:
-    found = asked(facts, "paddle==3.0.0", gpu="T4")
-    assert found.fails_at == "runtime"
-    assert {reason.rule for reason in refusals(found.reasons)} == {"gpu-code"}
+    result = asked(facts, "paddle==3.0.0", gpu="T4")
+    assert result.fails_at == "runtime"
+    assert {reason.rule for reason in refusals(result.reasons)} == {"gpu-code"}
 
 
 def test_a_package_that_ended_names_its_successor(facts: Facts) -> None:
-    found = asked(facts, "paddlepaddle-gpu==3.0.0")
-    (refusal,) = (reason for reason in refusals(found.reasons) if reason.rule == "package-name")
+    result = asked(facts, "paddlepaddle-gpu==3.0.0")
+    (refusal,) = (reason for reason in refusals(result.reasons) if reason.rule == "package-name")
     assert "ends with 2.9; the GPU build is called paddle[with-cuda]" in refusal.message
     assert refusal.source == "made up: the package's page"
 
 
 def test_a_build_without_pins_takes_cuda_from_the_base(facts: Facts) -> None:
-    found = asked(facts, "paddle==2.0.0")
-    assert "base-image" in {reason.rule for reason in found.reasons}
+    result = asked(facts, "paddle==2.0.0")
+    assert "base-image" in {reason.rule for reason in result.reasons}

@@ -285,9 +285,9 @@ def test_the_record_equals_that_of_uv(tmp_path: Path) -> None:
         line(f"{INFO}/entry_points.txt", points),
         line("ü.txt", b""),
     ]
-    found = installed(path)
-    assert found[library(f"{INFO}/INSTALLER")] == (0o644, b"uv")
-    assert found[library(f"{INFO}/REQUESTED")] == (0o644, b"")
+    result = installed(path)
+    assert result[library(f"{INFO}/INSTALLER")] == (0o644, b"uv")
+    assert result[library(f"{INFO}/REQUESTED")] == (0o644, b"")
 
 
 def test_a_dependency_has_no_requested_file(tmp_path: Path) -> None:

@@ -40,15 +40,15 @@ def environment(tmp_path: Path) -> Path:
 
 
 def tree(environment: Path) -> Tree:
-    found: Tree = {}
+    results: Tree = {}
     for folder, folders, files in os.walk(environment):
         for name in (*folders, *files):
             path = Path(folder, name)
             if not path.is_symlink() and name not in NOTES:
                 content = None if path.is_dir() else path.read_bytes()
                 mode = path.stat().st_mode & 0o7777
-                found[str(path.relative_to(environment))] = (mode, content)
-    return found
+                results[str(path.relative_to(environment))] = (mode, content)
+    return results
 
 
 def by_uv(environment: Path, wheels: list[Path]) -> Tree:

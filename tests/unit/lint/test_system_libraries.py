@@ -148,8 +148,8 @@ def index() -> Iterator[tuple[str, list[int]]]:
         def do_GET(self) -> None:
             if self.path.startswith("/simple/"):
                 page = f'<a href="/files/{FILE}#sha256={digest}">{FILE}</a>'.encode()
-                found = page if "opencv-python" in self.path else b""
-                self._send(200 if found else 404, found, {"Content-Type": "text/html"})
+                result = page if "opencv-python" in self.path else b""
+                self._send(200 if result else 404, result, {"Content-Type": "text/html"})
                 return
             start, _, end = self.headers.get("Range", "bytes=0-").partition("=")[2].partition("-")
             first = int(start) if start else len(content) - int(end)
@@ -229,7 +229,7 @@ def test_lint_knows_what_was_read_before(tmp_path: Path) -> None:
     locks = {JAX_CPU: samples.lock(JAX_CPU, wheels=(opencv(),))}
     known: LintContext = with_known_needs(lint_context(locks=locks), context)
     assert known.brought(locks[JAX_CPU]) == {"cv2.abi3.so", "libx.so"}
-    (finding,) = (one for one in lint(known).findings if one.id == "system-library")
+    (finding,) = (finding for finding in lint(known).findings if finding.id == "system-library")
     assert "`apt: {any: [libgl1]}`" in finding.message
 
 

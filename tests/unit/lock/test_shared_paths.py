@@ -66,9 +66,9 @@ def shared(
 def test_python_files_that_differ_in_comments_alone_may_share_a_path(
     first: bytes, second: bytes, *, is_same: bool
 ) -> None:
-    found = shared(TWO, reader(nvimgcodec=first, nvjpeg2k=second))
+    result = shared(TWO, reader(nvimgcodec=first, nvjpeg2k=second))
     wanted = SharedPath(path=PATH, owner="nvimgcodec", replaced=("nvjpeg2k",), why=COMMENTS)
-    assert found == ((wanted,) if is_same else ())
+    assert result == ((wanted,) if is_same else ())
 
 
 PKGUTIL = b"# a licence\n__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n"
@@ -96,17 +96,17 @@ IMPORTED = b"from pkgutil import extend_path\n__path__ = extend_path(__path__, _
 def test_declarations_of_a_namespace_package_may_share_a_path(
     first: bytes, second: bytes, *, is_same: bool
 ) -> None:
-    found = shared(TWO, reader(nvimgcodec=first, nvjpeg2k=second))
-    assert [path.why for path in found] == [NAMESPACE] * is_same
+    result = shared(TWO, reader(nvimgcodec=first, nvjpeg2k=second))
+    assert [path.why for path in result] == [NAMESPACE] * is_same
 
 
 def test_the_file_of_the_first_by_name_stays_whatever_the_order() -> None:
     wheels = contents(c="x.py,sha256=a,1", a="x.py,sha256=b,1", b="x.py,sha256=c,1")
     read = reader(a=b"", b=b"#", c=b"# c")
-    (found,) = shared(wheels, read)
-    assert (found.owner, found.replaced) == ("a", ("b", "c"))
+    (result,) = shared(wheels, read)
+    assert (result.owner, result.replaced) == ("a", ("b", "c"))
     backwards = dict(reversed(wheels.items()))
-    assert shared(backwards, read) == (found,)
+    assert shared(backwards, read) == (result,)
 
 
 def test_all_files_of_a_path_must_be_the_same_program() -> None:
@@ -122,8 +122,8 @@ def test_the_same_content_is_nobodys() -> None:
 def test_the_matrix_excepts_paths_by_patterns() -> None:
     wheels = contents(a="a/x.json,sha256=a,1", b="a/x.json,sha256=b,1")
     exception = PathException(path="a/*", why="equal but for a date")
-    (found,) = shared(wheels, None, exception)
-    assert found == SharedPath(path="a/x.json", owner="a", replaced=("b",), why=exception.why)
+    (result,) = shared(wheels, None, exception)
+    assert result == SharedPath(path="a/x.json", owner="a", replaced=("b",), why=exception.why)
     assert shared(wheels, None, PathException(path="b/*", why="x")) == ()
 
 
@@ -137,13 +137,13 @@ def test_files_outside_of_site_packages_are_not_excepted(name: str) -> None:
 
 def test_shared_paths_are_no_conflicts_and_others_still_are() -> None:
     wheels = contents(a=f"{PATH},sha256=a,1\ny,sha256=a,1", b=f"{PATH},sha256=b,1\ny,sha256=b,1")
-    found = shared(wheels, reader(a=b"", b=b"#"))
+    result = shared(wheels, reader(a=b"", b=b"#"))
     with pytest.raises(BadInput) as caught:
-        check_file_conflicts(wheels, python="3.13", where="a-cell", shared=found)
+        check_file_conflicts(wheels, python="3.13", where="a-cell", shared=result)
     (problem,) = caught.value.problems
     assert "fill y with different content" in problem.message
     assert "path_exceptions" in problem.hint
-    check_file_conflicts(TWO, python="3.13", where="a-cell", shared=found)
+    check_file_conflicts(TWO, python="3.13", where="a-cell", shared=result)
 
 
 def test_a_member_is_read_where_the_wheel_has_it() -> None:

@@ -95,8 +95,8 @@ def test_any_list_of_merges_is_that_of_another_reader(
 
 @pytest.mark.parametrize("key", ['"<<"', "'<<'"])
 def test_a_quoted_merge_key_is_one_problem(key: str) -> None:
-    (found,) = problems_of(TWO_FAMILIES.replace("<<", key))
-    assert found.splitlines() == [
+    (result,) = problems_of(TWO_FAMILIES.replace("<<", key))
+    assert result.splitlines() == [
         "matrix.yaml:9: the merge key '<<' is quoted, which makes it a text",
         "  hint: write it without quotes: `<<: *base`",
     ]
@@ -118,8 +118,8 @@ def test_aliases_of_aliases_are_read_in_an_instant() -> None:
     ],
 )
 def test_a_wrong_merge_is_one_problem(wrong: str, message: str) -> None:
-    found = problems_of(TWO_FAMILIES.replace("<<: *jax", wrong))
-    assert [text.splitlines()[0][: len(message)] for text in found] == [message]
+    result = problems_of(TWO_FAMILIES.replace("<<: *jax", wrong))
+    assert [text.splitlines()[0][: len(message)] for text in result] == [message]
 
 
 def test_a_merged_key_keeps_its_line() -> None:

@@ -26,8 +26,8 @@ GZIP, TAR = "application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.
 
 @pytest.fixture
 def fake() -> Iterator[FakeRegistry]:
-    with running(FakeRegistry()) as one:
-        yield one
+    with running(FakeRegistry()) as registry:
+        yield registry
 
 
 @pytest.fixture
@@ -120,8 +120,8 @@ def test_an_image_that_was_present_is_not_removed(fake: FakeRegistry, team: Repo
     reference = f"{team}@{manifest.digest}"
     for there in (set(), {reference}):
         engine.there = set(there)
-        with pulled_image(engine.engine(), str(team), manifest) as found:
-            assert found == manifest.digest
+        with pulled_image(engine.engine(), str(team), manifest) as result:
+            assert result == manifest.digest
             assert engine.there == {reference}
         assert engine.there == there
 

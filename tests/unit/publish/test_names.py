@@ -44,8 +44,8 @@ def tag_of(suffix: str = "") -> str:
 
 @pytest.fixture
 def fake() -> Iterator[FakeRegistry]:
-    with running(FakeRegistry()) as one:
-        yield one
+    with running(FakeRegistry()) as registry:
+        yield registry
 
 
 @pytest.fixture
@@ -114,10 +114,10 @@ def test_tags_move_to_an_existing_image_that_passes(
     put(fake, other, tag_of())
     logged: list[str] = []
     testing, engine = Testing(), Pulling()
-    found = published(
+    published_image = published(
         fake, store, home, image, testing=testing, engine=engine.engine(), log=logged.append
     )
-    assert (found.digest, found.is_other) == (other.digest, True)
+    assert (published_image.digest, published_image.is_other) == (other.digest, True)
     assert testing.tested == [other.digest]
     assert set(tags(fake).values()) == {other.digest}
     assert len(tags(fake)) == 3
@@ -136,8 +136,8 @@ def test_an_existing_image_with_evidence_is_not_pulled_again(
     known = replace(evidence_of(built_of(other)), day="2026-11-01")
     testing = Testing(known={other.digest: known})
     logged: list[str] = []
-    found = published(fake, store, home, image, testing=testing, log=logged.append)
-    assert (found.digest, testing.tested) == (other.digest, [])
+    published_image = published(fake, store, home, image, testing=testing, log=logged.append)
+    assert (published_image.digest, testing.tested) == (other.digest, [])
     assert any("was tested on this machine on 2026-11-01" in line for line in logged)
 
 
@@ -258,7 +258,7 @@ def test_an_existing_untested_image_keeps_its_label(
     other = another(ours)
     put(fake, other, *tags(fake))
     testing, engine = Testing(), Pulling()
-    found = published(
+    published_image = published(
         fake,
         store,
         home,
@@ -267,8 +267,8 @@ def test_an_existing_untested_image_keeps_its_label(
         testing=testing,
         engine=engine.engine(),
     )
-    assert (found.digest, testing.tested) == (other.digest, [other.digest])
-    assert found.standing == first.standing
+    assert (published_image.digest, testing.tested) == (other.digest, [other.digest])
+    assert published_image.standing == first.standing
 
 
 # What is lost at the registry
@@ -304,11 +304,11 @@ def test_another_commit_publishes_nothing_new(
     published(fake, store, home, image, revision=Revision(commit="b" * 40))
     published(fake, store, home, image)
     with open_registry(fake.host, Context.of(home, print)) as registry:
-        found = list_referrers(Repository(registry=registry, name=NAME), digest)
-    for one in found:
-        assert one.annotations["org.opencontainers.image.revision"] == "a" * 40
-        assert one.annotations["io.dlimg.dirty"] == "yes"
-    assert len(found) == 2
+        referrers = list_referrers(Repository(registry=registry, name=NAME), digest)
+    for referrer in referrers:
+        assert referrer.annotations["org.opencontainers.image.revision"] == "a" * 40
+        assert referrer.annotations["io.dlimg.dirty"] == "yes"
+    assert len(referrers) == 2
 
 
 CONTENTS: Mapping[str, Callable[[AssembledImage, FakeRegistry], str]] = {
@@ -323,8 +323,12 @@ CONTENTS: Mapping[str, Callable[[AssembledImage, FakeRegistry], str]] = {
 def document(fake: FakeRegistry, kind: str) -> str:
     """The digest of the document of this type."""
     contents = [json.loads(text) for _, text in fake.manifests.values()]
-    (found,) = {one["layers"][0]["digest"] for one in contents if one.get("artifactType") == kind}
-    return str(found)
+    (result,) = {
+        content["layers"][0]["digest"]
+        for content in contents
+        if content.get("artifactType") == kind
+    }
+    return str(result)
 
 
 @pytest.mark.parametrize("lost", CONTENTS)
@@ -462,11 +466,11 @@ def test_other_users_own_checks_are_not_published(
     )
     published(fake, store, home, image)
     content = json.loads(fake.blobs[NAME, document(fake, MEDIA_TYPE)])
-    assert [one["check"] for one in content["verdicts"]] == ["a"]
+    assert [verdict["check"] for verdict in content["verdicts"]] == ["a"]
     assert content["host"]["cores"] == 7
 
 
 def attached_to(fake: FakeRegistry, home: dict[str, str], digest: str) -> list[str]:
     with open_registry(fake.host, Context.of(home, print)) as registry:
-        found = list_referrers(Repository(registry=registry, name=NAME), digest)
-    return [one.artifact_type for one in found]
+        referrers = list_referrers(Repository(registry=registry, name=NAME), digest)
+    return [referrer.artifact_type for referrer in referrers]

@@ -199,9 +199,10 @@ def test_other_differences_are_detected(other: dict[str, dict[str, object]]) -> 
 
 def test_checks_that_are_not_required_may_not_run() -> None:
     optional = replace(NOT, required=False)
-    found = evidence(PASS, optional)
+    result = evidence(PASS, optional)
     assert (
-        check_policy(built(), found, digest=DIGEST, allow_untested_gpu=False, checks=()) == "tested"
+        check_policy(built(), result, digest=DIGEST, allow_untested_gpu=False, checks=())
+        == "tested"
     )
 
 
@@ -210,10 +211,10 @@ CHECK = Check(name=PASS.check, path="x", script="", sha256=PASS.sha256, proves="
 
 def test_evidence_of_the_checks_of_today_is_enough() -> None:
     optional = replace(CHECK, name="another", required=False)
-    found = evidence(PASS)
+    result = evidence(PASS)
     checks = (CHECK, optional)
     assert (
-        check_policy(built(), found, digest=DIGEST, allow_untested_gpu=False, checks=checks)
+        check_policy(built(), result, digest=DIGEST, allow_untested_gpu=False, checks=checks)
         == "tested"
     )
 

@@ -33,8 +33,8 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fake() -> Iterator[FakeRegistry]:
-    with running(FakeRegistry()) as one:
-        yield one
+    with running(FakeRegistry()) as registry:
+        yield registry
 
 
 @pytest.fixture
@@ -57,17 +57,17 @@ def test_a_second_flavour_sends_only_what_is_new(
     fake: FakeRegistry, store: Store, team: Repository
 ) -> None:
     first = an_image(store, *SHARED, b"first")
-    found = push_image(team, "1", first, store, log=print)
+    result = push_image(team, "1", first, store, log=print)
     everything = sum(map(len, SHARED)) + 5 + len(first.config)
-    assert found == PushSummary(present=0, mounted=0, uploaded=5, sent=everything)
+    assert result == PushSummary(present=0, mounted=0, uploaded=5, sent=everything)
     assert fake.received == everything
     assert fake.manifests["team/jax", "1"][1] == first.manifest
     second = an_image(store, *SHARED, b"second", flavour="compile")
-    found = push_image(team, "2", second, store, log=print)
-    assert found == PushSummary(present=3, mounted=0, uploaded=2, sent=6 + len(second.config))
-    assert fake.received == everything + found.sent
+    result = push_image(team, "2", second, store, log=print)
+    assert result == PushSummary(present=3, mounted=0, uploaded=2, sent=6 + len(second.config))
+    assert fake.received == everything + result.sent
     assert push_image(team, "2", second, store, log=print).sent == 0
-    assert fake.received == everything + found.sent
+    assert fake.received == everything + result.sent
 
 
 def test_shared_layers_are_mounted_from_a_sibling(
@@ -78,9 +78,9 @@ def test_shared_layers_are_mounted_from_a_sibling(
     torch = an_image(store, *SHARED, b"torch", family="pytorch")
     to = replace(team, name="team/pytorch")
     siblings = ("team/nothing", "team/jax")
-    found = push_image(to, "1", torch, store, siblings=siblings, log=print)
-    assert found == PushSummary(present=0, mounted=3, uploaded=2, sent=5 + len(torch.config))
-    assert fake.received == before + found.sent
+    result = push_image(to, "1", torch, store, siblings=siblings, log=print)
+    assert result == PushSummary(present=0, mounted=3, uploaded=2, sent=5 + len(torch.config))
+    assert fake.received == before + result.sent
 
 
 def test_an_unreadable_sibling_is_asked_once(
@@ -91,8 +91,8 @@ def test_an_unreadable_sibling_is_asked_once(
     for content in (b"a", b"b", b"c", image.config):
         path = f"HEAD /v2/team/closed/blobs/{sha256(content)}"
         fake.odd[path] = [Answer(status=403)] * 9
-    found = push_image(team, "1", image, store, siblings=("team/closed", "team/open"), log=print)
-    assert (found.mounted, found.uploaded) == (1, 3)
+    result = push_image(team, "1", image, store, siblings=("team/closed", "team/open"), log=print)
+    assert (result.mounted, result.uploaded) == (1, 3)
     asked = [path for path in fake.paths("HEAD") if "closed" in path]
     assert len(asked) <= push.AT_ONCE
 
@@ -164,19 +164,21 @@ def test_every_tag_leads_to_the_tested_digest(
     fake: FakeRegistry, store: Store, home: dict[str, str], team: Repository
 ) -> None:
     image = an_image(store, *SHARED)
-    found = published(fake, store, home, image)
-    assert found.digest == image.digest
-    names = [name.rpartition(":")[2] for name in (found.reference, *found.moved)]
+    published_image = published(fake, store, home, image)
+    assert published_image.digest == image.digest
+    names = [
+        name.rpartition(":")[2] for name in (published_image.reference, *published_image.moved)
+    ]
     assert names[-1] == "latest"
     assert {sha256(fake.manifests["team/jax", name][1]) for name in names} == {image.digest}
-    kinds = [one.artifact_type for one in list_referrers(team, image.digest)]
+    kinds = [referrer.artifact_type for referrer in list_referrers(team, image.digest)]
     assert kinds == [LOCK_TYPE, MEDIA_TYPE]
     puts = [path.rpartition("/")[2] for path in fake.paths("PUT") if "/manifests/" in path]
     assert [puts.index(name) for name in names] == sorted(puts.index(name) for name in names)
     assert puts[0] == names[0]
     assert all(digest.startswith("sha256:") for digest in puts[1:3])  # the evidence, before names
     fake.asked.clear()
-    assert published(fake, store, home, image) == found
+    assert published(fake, store, home, image) == published_image
     assert fake.writes == []
 
 
@@ -185,9 +187,9 @@ def test_an_image_without_a_gpu_test_is_labelled(
 ) -> None:
     image = an_image(store, *SHARED, accelerator="cuda13.2")
     logged: list[str] = []
-    found = published(fake, store, home, image, accelerator="cuda13.2", log=logged.append)
-    assert found.reference.endswith(UNTESTED_SUFFIX)
-    manifest = json.loads(fake.manifests["team/jax", found.digest][1])
+    published_image = published(fake, store, home, image, accelerator="cuda13.2", log=logged.append)
+    assert published_image.reference.endswith(UNTESTED_SUFFIX)
+    manifest = json.loads(fake.manifests["team/jax", published_image.digest][1])
     assert manifest["layers"] == json.loads(image.manifest)["layers"]
     config = json.loads(fake.blobs["team/jax", manifest["config"]["digest"]])
     tested = json.loads(image.config)
@@ -197,7 +199,7 @@ def test_an_image_without_a_gpu_test_is_labelled(
     assert last["empty_layer"] is True
     assert last["created_by"].startswith("LABEL io.dlimg.gpu-tested=no")
     assert config == tested
-    assert published(fake, store, home, image, accelerator="cuda13.2") == found
+    assert published(fake, store, home, image, accelerator="cuda13.2") == published_image
 
 
 def test_a_denied_missing_repository_is_pushed_to(

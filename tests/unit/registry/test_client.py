@@ -42,8 +42,8 @@ IMAGE = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {}, "layers": 
 
 @pytest.fixture
 def fake() -> Iterator[FakeRegistry]:
-    with running(FakeRegistry()) as one:
-        yield one
+    with running(FakeRegistry()) as registry:
+        yield registry
 
 
 @pytest.fixture(autouse=True)
@@ -129,9 +129,9 @@ def test_only_loopback_addresses_use_plain_http(host: str, expected: str) -> Non
 
 def test_a_manifest_is_read_by_tag_and_digest(fake: FakeRegistry, team: Repository) -> None:
     digest = fake.put_manifest("team/jax", IMAGE, "latest")
-    found = read_manifest(team, "latest")
-    assert found is not None
-    assert (found.digest, found.media_type, found.content) == (digest, OCI_MANIFEST, IMAGE)
+    result = read_manifest(team, "latest")
+    assert result is not None
+    assert (result.digest, result.media_type, result.content) == (digest, OCI_MANIFEST, IMAGE)
     assert resolve_digest(team, "latest") == digest
     assert read_manifest(team, "other") is None
     assert resolve_digest(team, "other") == ""
@@ -444,8 +444,8 @@ def test_a_wrong_or_missing_login_says_what_to_do(
     ],
 )
 def test_a_challenge_is_read(text: str, kind: str, realm: str | None) -> None:
-    found, words = parse_challenge(text)
-    assert (found, words.get("realm")) == (kind, realm)
+    result, words = parse_challenge(text)
+    assert (result, words.get("realm")) == (kind, realm)
 
 
 def test_a_login_is_never_sent_unencrypted(fake: FakeRegistry, home: dict[str, str]) -> None:
@@ -499,11 +499,11 @@ def test_an_artifact_is_attached_once_and_found(
     first = attach_artifact(team, SOMETHING, subject)
     second = attach_artifact(team, Artifact(kind="application/y", text="b", title="y"), subject)
     assert attach_artifact(team, SOMETHING, subject) == first
-    found = list_referrers(team, digest)
-    assert [one.digest for one in found] == [first, second]
-    assert [one.artifact_type for one in found] == ["application/x", "application/y"]
-    assert found[0].annotations == {"b": "2"}
-    assert read_artifact(team, found[0], digest) == "a text"
+    referrers = list_referrers(team, digest)
+    assert [referrer.digest for referrer in referrers] == [first, second]
+    assert [referrer.artifact_type for referrer in referrers] == ["application/x", "application/y"]
+    assert referrers[0].annotations == {"b": "2"}
+    assert read_artifact(team, referrers[0], digest) == "a text"
     fallback = ("team/jax", digest.replace(":", "-")) in fake.manifests
     assert fallback is not api
 
@@ -515,7 +515,7 @@ def test_every_page_of_referrers_is_read(fake: FakeRegistry, team: Repository) -
         attach_artifact(team, Artifact(kind="application/x", text=str(number), title="x"), subject)
         for number in range(5)
     ]
-    assert [one.digest for one in list_referrers(team, D)] == attached
+    assert [referrer.digest for referrer in list_referrers(team, D)] == attached
 
 
 def test_an_overwritten_referrers_index_is_written_again(
@@ -525,7 +525,7 @@ def test_an_overwritten_referrers_index_is_written_again(
     fake.forgets = 2
     subject = Descriptor(media_type=OCI_MANIFEST, digest=D, size=1)
     digest = attach_artifact(team, SOMETHING, subject)
-    assert [one.digest for one in list_referrers(team, D)] == [digest]
+    assert [referrer.digest for referrer in list_referrers(team, D)] == [digest]
     fake.forgets = 99
     with pytest.raises(NetworkFailure, match="does not keep"):
         attach_artifact(team, Artifact(kind="application/x", text="c", title="x"), subject)
@@ -546,7 +546,7 @@ def test_any_unknown_path_response_means_no_referrers_api(
     subject = Descriptor(media_type=OCI_MANIFEST, digest=D, size=1)
     digest = attach_artifact(team, SOMETHING, subject)
     fake.odd[f"/v2/team/jax/referrers/{D}"] = [answer]
-    assert [one.digest for one in list_referrers(team, D)] == [digest]
+    assert [referrer.digest for referrer in list_referrers(team, D)] == [digest]
 
 
 def test_an_image_under_the_tag_of_its_referrers_is_not_a_list(
@@ -563,9 +563,9 @@ def test_an_image_under_the_tag_of_its_referrers_is_not_a_list(
 def test_an_artifact_with_another_subject_is_refused(fake: FakeRegistry, team: Repository) -> None:
     subject = Descriptor(media_type=OCI_MANIFEST, digest=D, size=1)
     attach_artifact(team, SOMETHING, subject)
-    (found,) = list_referrers(team, D)
+    (referrers,) = list_referrers(team, D)
     with pytest.raises(ValueError, match="belongs to another image"):
-        read_artifact(team, found, sha256(b"another"))
+        read_artifact(team, referrers, sha256(b"another"))
     empty = fake.put_manifest("team/jax", {"subject": {"digest": D}, "layers": []})
     with pytest.raises(ValueError, match="0 layers"):
         read_artifact(team, Descriptor(media_type="", digest=empty, size=1), D)

@@ -57,8 +57,8 @@ def test_target_and_key_are_of_the_platform_of_the_wheels() -> None:
 
 
 def test_layers_of_zstd() -> None:
-    one = samples.planned()
-    (target,) = bake_file([replace(one, compression="zstd19")])["target"].values()  # type: ignore[attr-defined]
+    plan = samples.planned()
+    (target,) = bake_file([replace(plan, compression="zstd19")])["target"].values()  # type: ignore[attr-defined]
     (output,) = target["output"]
     assert output.startswith("type=docker,compression=zstd,compression-level=19,force-compression")
     assert output.endswith(",oci-mediatypes=true")
@@ -92,13 +92,13 @@ def test_a_pinned_base_is_replaced_under_its_whole_name() -> None:
 
 
 def test_a_local_wheel_folder_is_a_context_of_its_target_alone() -> None:
-    one = samples.planned()
+    plan = samples.planned()
     other = samples.planned(samples.image(samples.cell("jax")))
-    bake = bake_file([one, other], wheels={target_name(one.image.cell): "/w"})
+    bake = bake_file([plan, other], wheels={target_name(plan.image.cell): "/w"})
     targets = bake["target"]
     assert isinstance(targets, dict)
-    found = {name: "wheels" in entry["contexts"] for name, entry in targets.items()}
-    assert found == {target_name(one.image.cell): True, target_name(other.image.cell): False}
+    result = {name: "wheels" in entry["contexts"] for name, entry in targets.items()}
+    assert result == {target_name(plan.image.cell): True, target_name(other.image.cell): False}
 
 
 @pytest.mark.parametrize(
@@ -169,9 +169,9 @@ def test_an_image_gets_its_key_with_its_packages() -> None:
 def test_a_stage_goes_where_it_is_sent_and_has_no_name_of_its_own(stage: str) -> None:
     planned = samples.planned()
     given = {"secrets": {"ca": "/run/ca"}, "arguments": {"HTTP_PROXY": "x"}}
-    found = stage_file(planned, stage, "type=oci,dest=${a}", **given)
-    assert list(found) == ["target"]
-    targets = found["target"]
+    result = stage_file(planned, stage, "type=oci,dest=${a}", **given)
+    assert list(result) == ["target"]
+    targets = result["target"]
     assert isinstance(targets, dict)
     target = targets[stage or "last"]
     assert target.get("target") == (stage or None)

@@ -134,12 +134,14 @@ RUN --mount=from=lock true
 
 
 def test_stages_and_what_one_is_made_from() -> None:
-    found = {stage.name: stage for stage in parse_stages(STAGES)}
-    assert list(found) == ["tool", "python", "files", "system", "lock", "image"]
-    assert [one.word for one in found["tool"].instructions] == ["FROM", "COPY"]
-    assert found["tool"].instructions[1].line == 3
-    assert found["python"].instructions[1].text == "one     && three"
-    assert found["files"].source == "FROM scratch AS files\nCOPY <<ONE <<-TWO /\n1\nONE\n2\n\tTWO\n"
+    result = {stage.name: stage for stage in parse_stages(STAGES)}
+    assert list(result) == ["tool", "python", "files", "system", "lock", "image"]
+    assert [instruction.word for instruction in result["tool"].instructions] == ["FROM", "COPY"]
+    assert result["tool"].instructions[1].line == 3
+    assert result["python"].instructions[1].text == "one     && three"
+    assert (
+        result["files"].source == "FROM scratch AS files\nCOPY <<ONE <<-TWO /\n1\nONE\n2\n\tTWO\n"
+    )
     of_system = [stage.name for stage in stage_closure(STAGES, "system")]
     assert of_system == ["tool", "python", "files", "system"]
     assert [stage.name for stage in stage_closure(STAGES, "files")] == ["files"]

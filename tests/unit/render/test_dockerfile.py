@@ -229,9 +229,9 @@ def test_notes_of_a_family_are_labels(environment: jinja2.Environment) -> None:
 def test_labels_say_every_axis() -> None:
     cell = samples.cell(accelerator="cuda13.2", flavour=Flavour.COMPILE)
     lock = samples.lock(wheels=(samples.wheel("nvidia-cudnn-cu13", "9.26.0.51"), samples.wheel()))
-    found = cell_labels(cell, lock)
-    assert list(found) == sorted(found)
-    assert found == {
+    result = cell_labels(cell, lock)
+    assert list(result) == sorted(result)
+    assert result == {
         "io.dlimg.accelerator": "cuda13.2",
         "io.dlimg.cell": "pytorch-2.15.0-cuda13.2-py3.13-debian13-compile",
         "io.dlimg.cuda": "13.2",
@@ -259,11 +259,11 @@ def test_the_wheels_are_named_in_the_order_of_their_names() -> None:
 
 
 def test_a_cpu_image_has_no_cuda_label() -> None:
-    found = cell_labels(
+    result = cell_labels(
         samples.cell(), samples.lock(wheels=(samples.wheel("nvidia-cudnn-cu13", "9.26.0.51"),))
     )
-    assert not {"io.dlimg.cuda", "io.dlimg.cudnn"} & set(found)
-    assert "for CPU, Python 3.13" in found["org.opencontainers.image.description"]
+    assert not {"io.dlimg.cuda", "io.dlimg.cudnn"} & set(result)
+    assert "for CPU, Python 3.13" in result["org.opencontainers.image.description"]
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,11 @@ def with_env(*variables: EnvVar) -> Cell:
 def test_the_dockerfile_sets_the_image_config(cell: Cell) -> None:
     lock = samples.lock(cell.id)
     wanted = image_config(cell, cell_labels(cell, lock))
-    said = config_in(render_dockerfile(cell, lock, load_templates(files_in(IMAGES))))
-    assert said.env == wanted.env
-    assert (said.cmd, said.entrypoint, said.user) == (wanted.cmd, wanted.entrypoint, "user")
-    assert (said.healthcheck, said.exposed) == (wanted.healthcheck, wanted.exposed)
-    assert bool(said.healthcheck) == (cell.flavour is Flavour.WORKSPACE)
+    config = config_in(render_dockerfile(cell, lock, load_templates(files_in(IMAGES))))
+    assert config.env == wanted.env
+    assert (config.cmd, config.entrypoint, config.user) == (wanted.cmd, wanted.entrypoint, "user")
+    assert (config.healthcheck, config.exposed) == (wanted.healthcheck, wanted.exposed)
+    assert bool(config.healthcheck) == (cell.flavour is Flavour.WORKSPACE)
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.id)
@@ -55,9 +55,9 @@ def test_variables_of_the_matrix_are_in_it_as_they_are() -> None:
     cell = with_env(*variables)
     text = render_dockerfile(cell, samples.lock(cell.id), load_templates(files_in(IMAGES)))
     assert "\n# memory\nENV LD_PRELOAD=/usr/lib/libjemalloc.so.2\n" in text
-    said = dict(one.split("=", 1) for one in config_in(text).env)
-    assert {one.name: said[one.name] for one in variables} == {
-        one.name: one.value for one in variables
+    config = dict(variable.split("=", 1) for variable in config_in(text).env)
+    assert {variable.name: config[variable.name] for variable in variables} == {
+        variable.name: variable.value for variable in variables
     }
 
 

@@ -36,13 +36,13 @@ def test_plan_as_data() -> None:
 @pytest.mark.parametrize(("cells", "jobs"), [(1, 1), (256, 256), (257, 129), (1000, 250)])
 def test_every_cell_is_in_one_job(cells: int, jobs: int) -> None:
     images = [samples.image(samples.cell(version=f"2.{number}")) for number in range(cells)]
-    found = github_jobs(plan_entries(images, "auto", {}, by_layers))["include"]
-    assert len(found) == jobs <= JOBS_PER_MATRIX
-    named = [name for job in found for name in str(job["cells"]).split()]
+    result = github_jobs(plan_entries(images, "auto", {}, by_layers))["include"]
+    assert len(result) == jobs <= JOBS_PER_MATRIX
+    named = [name for job in result for name in str(job["cells"]).split()]
     assert sorted(named) == sorted(image.cell.id for image in images)
 
 
 def test_a_job_with_a_cuda_cell_needs_a_gpu() -> None:
     images = [samples.image(samples.cell(accelerator=name)) for name in ("cpu", "cuda13.2")]
-    found = github_jobs(plan_entries(images, "auto", {}, by_layers))["include"]
-    assert [job["needs_gpu"] for job in found] == [False, True]
+    result = github_jobs(plan_entries(images, "auto", {}, by_layers))["include"]
+    assert [job["needs_gpu"] for job in result] == [False, True]

@@ -62,7 +62,9 @@ def test_each_check_is_one_case() -> None:
 
 
 def test_what_was_not_run_is_skipped_only_where_nothing_depends_on_it() -> None:
-    blind = next(one for one, code in image_results.WALK if code == 3 and len(one.verdicts) == 4)
+    blind = next(
+        result for result, code in image_results.WALK if code == 3 and len(result.verdicts) == 4
+    )
     (suite,) = suites(junit_report([blind]))
     results = {case.name: [type(one).__name__ for one in case.result] for case in suite}
     assert results == {

@@ -101,7 +101,7 @@ def test_each_result_has_its_row_and_exit_code(one: ImageResult, code: int, said
     [([0, 0], 0), ([0, 3], 3), ([3, 1], 1), ([4, 3], 4), ([3, 4, 1, 0], 1), ([], 0)],
 )
 def test_a_failure_outweighs_what_was_not_run(codes: list[int], all_of_them: int) -> None:
-    by_code = {code: one for one, code, _ in ENDS}
+    by_code = {code: end for end, code, _ in ENDS}
     assert exit_code_of_results([by_code[code] for code in codes]) == all_of_them
 
 
@@ -157,7 +157,7 @@ def test_a_skipped_image_is_no_failure_beside_others() -> None:
     assert count_text([good, skipped, good]) == "2 of 3 images"
     assert count_text([good]) == "1 image"
     assert exit_code_of_results([skipped, skipped]) == 5, "nothing at all was done"
-    assert exit_code_of_results([skipped, *(one for one in image_results.LINES)]) == 1
+    assert exit_code_of_results([skipped, *(result for result in image_results.LINES)]) == 1
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ def test_words_are_wrapped_where_enough_room_is_left_for_them() -> None:
     assert lines[0].split() == list(HEADINGS)
     assert lines[1].startswith(f"{TAG}  bootstrap  -          failed: 17 of 18 passed")
     column = lines[0].index("checks")
-    said = lines[1][column:] + "".join(f" {line.strip()}" for line in lines[2:-1])
-    assert said == WORDS
+    output = lines[1][column:] + "".join(f" {line.strip()}" for line in lines[2:-1])
+    assert output == WORDS
 
 
 def test_a_narrow_terminal_gets_blocks_without_what_is_not_there() -> None:

@@ -55,7 +55,7 @@ def test_no_two_classes_have_the_same_name() -> None:
         for node in tree.body:
             if isinstance(node, ast.ClassDef):
                 paths[node.name].append(path)
-    assert {name: found for name, found in paths.items() if len(found) > 1} == {}
+    assert {name: path for name, path in paths.items() if len(path) > 1} == {}
 
 
 def test_functions_import_only_what_is_on_the_list() -> None:

@@ -39,5 +39,5 @@ def test_a_checkout_for_windows_keeps_line_feeds(tmp_path: Path) -> None:
 
 def test_generated_files_are_marked() -> None:
     names = ["rendered/x/Dockerfile", "locks/x.json", "locks/stacks/x.json", "docs/size.svg"]
-    said = git(ROOT, "check-attr", "linguist-generated", "--", *names, "requirements/tests.txt")
-    assert said.count(": set\n") == len(names) + 1
+    output = git(ROOT, "check-attr", "linguist-generated", "--", *names, "requirements/tests.txt")
+    assert output.count(": set\n") == len(names) + 1

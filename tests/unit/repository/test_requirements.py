@@ -60,8 +60,8 @@ STALE = [
 @pytest.mark.parametrize(("right", "wrong", "said"), STALE)
 def test_a_stale_or_spoilt_lock(right: str, wrong: str, said: str) -> None:
     assert right in GOOD
-    found = relock.problems(GOOD.replace(right, wrong, 1), ASKED)
-    assert any(said in problem for problem in found), found
+    problems = relock.problems(GOOD.replace(right, wrong, 1), ASKED)
+    assert any(said in problem for problem in problems), problems
 
 
 def test_sets_that_are_installed_together_agree() -> None:
@@ -119,11 +119,11 @@ def commands(job: Any) -> list[str]:
 
 
 def test_a_schedule_relocks_and_tests_what_came_of_it() -> None:
-    found = workflow("relock")
-    assert found["on"]["schedule"]
-    said = commands(found["jobs"]["relock"])
-    assert said.index("nox -s relock") < said.index("nox -s lint tests")
-    assert any("gh pr create" in command for command in said)
+    result = workflow("relock")
+    assert result["on"]["schedule"]
+    output = commands(result["jobs"]["relock"])
+    assert output.index("nox -s relock") < output.index("nox -s lint tests")
+    assert any("gh pr create" in command for command in output)
 
 
 def test_the_newest_dependencies_are_tried_and_may_fail() -> None:
