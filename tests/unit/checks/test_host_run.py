@@ -374,6 +374,16 @@ def is_alive(number: int) -> bool:
         return False
 
 
+WITHOUT_SHIPPED_CHECKS = """
+from pathlib import Path
+from dlimg import image_files
+from dlimg.cli.main import entry
+
+image_files._PACKAGE = Path("no-package")
+entry()
+"""
+
+
 @pytest.mark.parametrize(
     "number",
     [
@@ -386,8 +396,8 @@ def test_an_interrupt_leaves_nothing(number: signal.Signals, project: Path, tmp_
     mark = tmp_path / "pids"
     body = f"""
     import subprocess, time
-    one = subprocess.Popen(["sleep", "60"])
-    open({str(mark) + ".new"!r}, "w").write(f"{{os.getpid()}} {{one.pid}}")
+    sleeper = subprocess.Popen(["sleep", "60"])
+    open({str(mark) + ".new"!r}, "w").write(f"{{os.getpid()}} {{sleeper.pid}}")
     os.rename({str(mark) + ".new"!r}, {str(mark)!r})
     time.sleep(60)
     """
@@ -395,7 +405,10 @@ def test_an_interrupt_leaves_nothing(number: signal.Signals, project: Path, tmp_
     words = ["test", "--on-host", "fake", "--python", sys.executable]
     environment: Mapping[str, Any] = {**os.environ, "PYTHONPATH": str(ROOT)}
     child = subprocess.Popen(
-        [sys.executable, "-m", "dlimg", *words], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", WITHOUT_SHIPPED_CHECKS, *words],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         assert wait_until(mark.exists, 30)
@@ -405,6 +418,6 @@ def test_an_interrupt_leaves_nothing(number: signal.Signals, project: Path, tmp_
         child.kill()
     assert child.returncode == 130
     assert "nothing is left running" in errors
-    assert not any(is_alive(int(one)) for one in mark.read_text().split())
+    assert not any(is_alive(int(number)) for number in mark.read_text().split())
     assert not list((tmp_path / "temporary").iterdir())
     assert not (tmp_path / "state").exists()
