@@ -1,4 +1,4 @@
-"""What a project adds to its images beside packages of the index, as values."""
+"""A project's additions to its images, beside packages of the index."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class ProjectFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckException:
-    """What a check is not to fail for: `about` is a pattern for paths, `why` the reason."""
+    """An exception of a check: `about` is a pattern for paths, `why` the reason."""
 
     check: str
     about: str

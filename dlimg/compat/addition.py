@@ -1,4 +1,4 @@
-"""What `dlimg add` can bring into a matrix: releases that the facts know to run on a machine."""
+"""Additions for `dlimg add`: releases that run on a machine, by the facts."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -21,14 +21,14 @@ FOLDERS: Final = {"torch": "pytorch"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addition:
-    """A combination that no cell of the matrix has, and the words of `dlimg add` for it."""
+    """A combination that no cell of the matrix has, and the arguments of `dlimg add` for it."""
 
     combination: Combination
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
 
     @property
     def command(self) -> str:
-        return f"dlimg add {' '.join(self.words)}"
+        return f"dlimg add {' '.join(self.arguments)}"
 
 
 def addition_of(combination: Combination, default: Distribution) -> Addition | None:
@@ -46,13 +46,13 @@ def addition_of(combination: Combination, default: Distribution) -> Addition | N
         return None
     if system.distribution.lower().partition(" ")[0] not in BASE_IMAGES:
         return None
-    words = [FOLDERS.get(combination.framework, combination.framework), combination.version]
-    words += ["--cuda", combination.cuda] if combination.cuda else ["--cpu"]
+    arguments = [FOLDERS.get(combination.framework, combination.framework), combination.version]
+    arguments += ["--cuda", combination.cuda] if combination.cuda else ["--cpu"]
     is_default = system.distribution == default.distribution
     if combination.python != default.python:
-        words += ["--python", combination.python]
-    words += [] if is_default else ["--os", system.distribution.lower().replace(" ", "")]
-    return Addition(combination=combination, words=tuple(words))
+        arguments += ["--python", combination.python]
+    arguments += [] if is_default else ["--os", system.distribution.lower().replace(" ", "")]
+    return Addition(combination=combination, arguments=tuple(arguments))
 
 
 def additions(

@@ -49,7 +49,7 @@ class Query:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether the query names a GPU, a driver or something else that a CPU build lacks."""
+        """True if the query names a GPU, a driver or something else that a CPU build lacks."""
         by_package = self.package is not None and self.package.builds == "cuda"
         by_name = by_package or self.wants_cuda
         return bool(self.gpu or self.driver or self.cudnn or by_name)

@@ -54,7 +54,7 @@ class NamedRequirement:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a build of an index of its own: `2.6.0+cu126`."""
+        """True for a build of an index of its own: `2.6.0+cu126`."""
         return "+" in self.version
 
     def at(self, version: str) -> "NamedRequirement":
@@ -82,7 +82,7 @@ class SeveralQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameworkAnswer:
-    """What the facts say about one of the requirements."""
+    """The facts' answer for one requirement."""
 
     requirement: NamedRequirement
     query: Query
@@ -91,7 +91,7 @@ class FrameworkAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeveralVerdict:
-    """What the facts say about several requirements, and the Python that was chosen for all."""
+    """The facts' answers for several requirements, and the Python chosen for all."""
 
     python: str
     system: Distribution | None

@@ -13,7 +13,7 @@ Resolution: TypeAlias = Literal["resolved", "refused", "no answer", "not asked"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """What uv says: versions by package, or else the conflict; `note` says why it says nothing."""
+    """uv's answer: versions by package, or the conflict; `note` is the reason for no answer."""
 
     outcome: Resolution
     packages: Mapping[str, str] = field(default_factory=dict)

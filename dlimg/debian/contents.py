@@ -71,14 +71,14 @@ def closure(names: Iterable[str], packages: Mapping[str, IndexedPackage]) -> fro
     for package in packages.values():
         for name in package.provides:
             providers.setdefault(name, package.name)
-    found: set[str] = set()
+    selected: set[str] = set()
     waiting = list(names)
     while waiting:
         name = _real(waiting.pop(), packages, providers)
-        if name and name not in found:
-            found.add(name)
+        if name and name not in selected:
+            selected.add(name)
             waiting += [_choice(choices, packages, providers) for choices in packages[name].depends]
-    return frozenset(found)
+    return frozenset(selected)
 
 
 def _real(name: str, packages: Mapping[str, IndexedPackage], providers: Mapping[str, str]) -> str:

@@ -29,7 +29,7 @@ _NVIDIA: Final = ("nvidia-", "cuda-")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingLibraries:
-    """What a wheel needs from the system of a cell's image, and the image lacks.
+    """System libraries that a wheel needs and a cell's image lacks.
 
     `later` are libraries that no extension module needs to be imported.
     """

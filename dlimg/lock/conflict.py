@@ -50,7 +50,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Demand:
-    """What a parent, such as `torch==2.6.0`, needs of a package."""
+    """A requirement of a parent, such as `torch==2.6.0`, on a package."""
 
     parent: str
     child: str

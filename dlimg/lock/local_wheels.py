@@ -89,12 +89,12 @@ def place_local_wheels(lock: Lock, find_links: Sequence[Path], folder: Path) -> 
     Return its path, or an empty text without any. Raises BadInput when no extra folder has a local
     wheel with the locked sha256.
     """
-    found = {
+    candidates = {
         wheel.file: find_local_wheel(find_links, wheel, where=lock.name)
         for wheel in lock.wheels
         if wheel.local or wheel.index
     }
-    paths = {file: path for file, path in found.items() if path}
+    paths = {file: path for file, path in candidates.items() if path}
     if not paths:
         return ""
     folder.mkdir(parents=True)

@@ -106,7 +106,7 @@ class NoSolution(BadInput):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
-    """What earlier answers of uv showed: packages to hold to the CUDA minor, and routed ones.
+    """Findings of earlier runs of uv: packages to hold to the CUDA minor, and routed ones.
 
     `from_folders` are packages that the index has no wheel of. `alone` is true for a question
     about the requirements without what they require.
@@ -195,8 +195,8 @@ def _index_has(request: LockRequest, solver: UvSolver, name: str) -> bool:
 
 def _routed_in(request: LockRequest, text: str) -> frozenset[str]:
     """Return the routed packages that a text names: another package may require them."""
-    words = set(re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", text))
-    return frozenset(name for index in request.indexes for name in index.packages & words)
+    names = set(re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", text))
+    return frozenset(name for index in request.indexes for name in index.packages & names)
 
 
 def uv_argv(

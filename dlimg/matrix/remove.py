@@ -84,7 +84,7 @@ def remove_cells(text: str, source: str, facts: Facts, removed: RemovedCells) ->
 
 
 class _AfterRemoval:
-    """What is left of a matrix: the values of axes by family, operating systems and stacks."""
+    """The rest of a matrix: the values of axes by family, operating systems and stacks."""
 
     def __init__(
         self, edited: MatrixText, before: Survey, family: str, rest: frozenset[Point]

@@ -86,15 +86,15 @@ def run_catalogue(
         for framework in _frameworks(facts, names)
         for question in questions(facts, framework, _versions(index, framework, quiet))
     ]
-    kept = folder / f"{datetime.now(UTC).date()}.jsonl"
+    journal = folder / f"{datetime.now(UTC).date()}.jsonl"
     if again:
-        kept.unlink(missing_ok=True)
-    rows = kept_rows(kept)
+        journal.unlink(missing_ok=True)
+    rows = kept_rows(journal)
     keys = [_key(question, facts) for question in asked]
     missing = {key: question for key, question in zip(keys, asked, strict=True) if key not in rows}
     for key, row in _try_all(missing, trial, context):
         rows[key] = row
-        with kept.open("a", encoding="utf-8") as file:
+        with journal.open("a", encoding="utf-8") as file:
             file.write(json.dumps([key, asdict(row)]) + "\n")
     return CatalogueResult(
         rows=tuple(rows[key] for key in keys),

@@ -94,8 +94,8 @@ def plan_addition(request: EditRequest, today: date) -> MatrixEdit | WhyAnswer:
     edit = _edit(facts, request.matrix, text, after)
     if after == text:
         names = resolution_of(text, request.matrix, facts).cells
-        there = next(cell.id for cell in names if _is_at(cell, point._asdict()))
-        return replace(edit, new=(there,))
+        present = next(cell.id for cell in names if _is_at(cell, point._asdict()))
+        return replace(edit, new=(present,))
     if len(edit.new) != 1 or edit.removed:
         raise _unexpected(edit)
     return replace(edit, warnings=warnings)
@@ -188,9 +188,9 @@ def _unexpected(edit: MatrixEdit) -> Negative:
 
 def _is_at(cell: Cell, values: Mapping[str, str]) -> bool:
     other = cell.stack is not None and cell.stack.other_cudnn
-    found = (cell.family, cell.version, cell.accelerator, cell.python, cell.os.name, cell.flavour)
+    actual = (cell.family, cell.version, cell.accelerator, cell.python, cell.os.name, cell.flavour)
     names = ("family", "version", "accelerator", "python", "os", "flavour")
-    return not other and found == tuple(values[name] for name in names)
+    return not other and actual == tuple(values[name] for name in names)
 
 
 def _family_of(facts: Facts, matrix: Matrix, name: str) -> tuple[str, str]:

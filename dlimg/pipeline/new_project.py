@@ -60,8 +60,12 @@ def start_project(request: NewProjectRequest, context: Context) -> tuple[str, ..
     shipped = read_project(str(shipped_root() / MATRIX))
     matrix = parse_matrix(read_text(shipped.root / MATRIX), MATRIX)
     locked = [cell for cell in shipped.resolution.cells if cell.id in shipped.locked()]
-    made = {name: new_family(matrix, family, locked) for name, family in matrix.families.items()}
-    families = _chosen(request, {name: family for name, family in made.items() if family}, shipped)
+    candidates = {
+        name: new_family(matrix, family, locked) for name, family in matrix.families.items()
+    }
+    families = _chosen(
+        request, {name: family for name, family in candidates.items() if family}, shipped
+    )
     title = request.folder.resolve().name
     requirement, content = _dlimg(request, context)
     texts = {

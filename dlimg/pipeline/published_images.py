@@ -35,13 +35,13 @@ def pull_published(planned: Sequence[PlannedImage], engine: Engine) -> None:
         )
     for plan in missing if registry else ():
         try:
-            found = pull_image(plan, engine, registry)
+            name = pull_image(plan, engine, registry)
         except (docker.errors.APIError, requests.RequestException) as error:
             context.log(f"{registry} cannot be pulled from, images are built here: {error}")
             return
         context.log(
-            f"{plan.image.cell.id}  pulled {found}"
-            if found
+            f"{plan.image.cell.id}  pulled {name}"
+            if name
             else f"{plan.image.cell.id}  is not at {registry}, it is built here"
         )
 

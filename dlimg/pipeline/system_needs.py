@@ -1,4 +1,4 @@
-"""What wheels need of the system: read after they were locked, and looked up for lint."""
+"""System libraries that wheels need: read after locking, and looked up for lint."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace

@@ -115,8 +115,8 @@ def _lowest_first(solver: UvSolver) -> UvSolver:
 
 def _conflict(error: NoSolution, requirements: tuple[str, ...]) -> Conflict:
     report = error.report or error.problems[0].message
-    found = conflict_of(report, requirements)
-    return found or Conflict(
+    conflict = conflict_of(report, requirements)
+    return conflict or Conflict(
         requirements=requirements, package="", message=report, source="uv's own words"
     )
 
@@ -205,15 +205,15 @@ class _NearestSearch:
 
     def nearest(self, query: SeveralQuery) -> Iterator[SeveralSuggestion]:
         """Yield up to SUGGESTED combinations that work, each judged like the question itself."""
-        order, found, judged = count(), 0, 0
+        order, offered, judged = count(), 0, 0
         queue: list[tuple[float, int, SeveralQuery]] = [(0.0, next(order), query)]
         seen = {_key(query)}
-        while queue and found < SUGGESTED and judged < _JUDGEMENTS:
+        while queue and offered < SUGGESTED and judged < _JUDGEMENTS:
             cost, _, candidate = heappop(queue)
             judged += 1
             answer = self.judge(candidate)
             if answer.valid and (self.resolver.left > 0 or answer.resolved.packages):
-                found += 1
+                offered += 1
                 yield _suggestion(query, answer)
                 continue
             for price, changed in self._changes(answer):

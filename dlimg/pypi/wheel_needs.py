@@ -30,8 +30,8 @@ def has_libraries(wheel: Wheel) -> bool:
 
 def cached_needs(folder: Path, wheels: Sequence[Wheel]) -> Mapping[str, WheelNeeds]:
     """Return what is known of these wheels without a network, by their sha256."""
-    found = {wheel.sha256: _read_cached(_path(folder, wheel)) for wheel in wheels}
-    return {sha256: needs for sha256, needs in found.items() if needs is not None}
+    cached = {wheel.sha256: _read_cached(_path(folder, wheel)) for wheel in wheels}
+    return {sha256: needs for sha256, needs in cached.items() if needs is not None}
 
 
 def read_needs(
