@@ -13,7 +13,7 @@ import pytest
 from dlimg.assembly.compile_python import LABEL
 from dlimg.builders.load import remove_leftover_names
 from dlimg.builders.loopback_registry import NAME, serve_image
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, list_images
 from dlimg.model import BuiltImage
 from dlimg.store.maintenance import list_entries
 from dlimg.store.store import Store
@@ -59,13 +59,13 @@ def forget(engine: Engine) -> None:
 
 
 def named(engine: Engine) -> list[str]:
-    images = engine.sdk.api.images(filters={"reference": f"{REGISTRY}/*"})
+    images = list_images(engine, {"reference": f"{REGISTRY}/*"})
     return [name for image in images for name in image["RepoTags"] or ()]
 
 
 def passing(engine: Engine, digest: str) -> set[str]:
     """The temporary names of this image, without those of other images."""
-    images = engine.sdk.api.images(all=True)
+    images = list_images(engine, intermediate=True)
     rows = [row for row in images if digest in str((row["Id"], row["RepoDigests"]))]
     names = [
         name for row in rows for kind in ("RepoDigests", "RepoTags") for name in row[kind] or ()

@@ -17,7 +17,7 @@ from dlimg.builders.content_keys import with_built_keys, with_known_keys
 from dlimg.builders.executor import EngineExecutor
 from dlimg.builders.image_packages import packages_in_image
 from dlimg.builders.secrets import Secrets
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, list_images
 from dlimg.model import Base, BuildFailure, BuiltImage, PlannedImage
 from dlimg.store.store import Store, layer_store
 from dlimg.store.systems import (
@@ -57,7 +57,8 @@ def test_an_image_of_another_form_is_built_once_to_know_its_packages(
     unknown = replace(small_images.planned(base, OWN), key="")
     assert with_known_keys([unknown], store, engine.context) == (unknown,)
     plan = keyed(engine, unknown, store)
-    assert not [name for image in engine.sdk.images.list("dlimg-packages") for name in image.tags]
+    rows = list_images(engine, {"reference": "dlimg-packages"})
+    assert not [name for row in rows for name in row["RepoTags"] or ()]
     assert with_known_keys([unknown], store, engine.context) == (plan,)
     with small_images.image(plan, engine) as built:
         listed = packages_in_image(engine, built.digest)

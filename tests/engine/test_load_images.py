@@ -25,7 +25,7 @@ from dlimg.builders.load import (
     temporary_image,
 )
 from dlimg.builders.loopback_registry import NAME, Content, serve_image
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, list_images
 from dlimg.engine.ownership import OWNER_LABEL
 from dlimg.errors import Negative, NoEngine
 from dlimg.layer.entries import LayerEntry, arrange_entries
@@ -88,7 +88,7 @@ def names(engine: Engine, request: pytest.FixtureRequest) -> Iterator[list[str]]
 
 def passing(engine: Engine, digest: str) -> list[str]:
     """The temporary names of this image."""
-    images = engine.sdk.api.images(all=True)
+    images = list_images(engine, intermediate=True)
     names = [name for image in images for name in image["RepoDigests"] or ()]
     return [name for name in names if name.endswith(f"/{NAME}@{digest}")]
 

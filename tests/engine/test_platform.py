@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, list_images
 from tests.engine.test_cli import dlimg
 from tests.support import foreign_project
 from tests.support.foreign_project import CELL, OCI_PLATFORM, PLATFORM
@@ -32,6 +32,6 @@ def test_images_for_another_platform_are_refused_before_anything_is_built(
     assert f"{CELL}: the matrix has `platform: {PLATFORM}`, and {machine}" in ended.stderr
     assert f"it cannot build {OCI_PLATFORM}" in ended.stderr
     assert "built in" not in ended.stdout + ended.stderr
-    mine = engine.sdk.api.images(filters={"reference": "dlimg-foreign/*"})
+    mine = list_images(engine, {"reference": "dlimg-foreign/*"})
     assert mine == []
     assert not (tmp_path / "record.json").exists()

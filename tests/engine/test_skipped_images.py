@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, list_images
 from dlimg.lock.lockfile import lock_text
 from dlimg.lock.store import read_lock
 from dlimg.model import BuiltImage
@@ -40,7 +40,7 @@ def project(
         wheel.rename(folder / "wheels" / wheel.name)
         result.ready("cache")
         yield result
-    for name in (row for row in engine.sdk.api.images(filters={"reference": f"{REGISTRY}/*"})):
+    for name in (row for row in list_images(engine, {"reference": f"{REGISTRY}/*"})):
         for tag in name["RepoTags"] or ():
             engine.sdk.images.remove(tag)
 
@@ -84,7 +84,7 @@ def test_a_folder_with_the_file_stands_in(project: Tiny) -> None:
 
 
 def test_no_address_is_in_an_image(project: Tiny, engine: Engine) -> None:
-    (row,) = engine.sdk.api.images(filters={"reference": f"{REGISTRY}/away"})
+    (row,) = list_images(engine, {"reference": f"{REGISTRY}/away"})
     name = next(tag for tag in row["RepoTags"])
     image = engine.sdk.images.get(name)
     address = project.index.address.removeprefix("http://")
@@ -99,7 +99,7 @@ def test_no_address_is_in_an_image(project: Tiny, engine: Engine) -> None:
 
 @pytest.mark.usefixtures("project")
 def test_a_mirror_in_a_container_is_a_variable(engine: Engine) -> None:
-    (row,) = engine.sdk.api.images(filters={"reference": f"{REGISTRY}/away"})
+    (row,) = list_images(engine, {"reference": f"{REGISTRY}/away"})
     shown = engine.sdk.containers.run(
         row["RepoTags"][0],
         ["bash", "-c", "echo $PIP_INDEX_URL; cat /opt/env/pip.conf"],
