@@ -153,7 +153,13 @@ def test_a_training_that_is_spoilt_fails(
     assert reason in verdict.reason
 
 
-@pytest.mark.parametrize("script", [RELU_IS_GONE, ROUNDED], ids=["no relu", "rounded"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(RELU_IS_GONE, marks=pytest.mark.sabotage, id="no relu"),
+        pytest.param(ROUNDED, id="rounded"),
+    ],
+)
 def test_a_framework_that_computes_something_else_fails(
     script: str, engine: Engine, built: BuiltImage
 ) -> None:
@@ -302,6 +308,7 @@ def spoilt(engine: Engine, built: BuiltImage) -> Iterator[BuiltImage]:
         engine.sdk.images.remove(str(committed.id))
 
 
+@pytest.mark.sabotage
 def test_an_image_that_is_spoilt_in_every_way_fails_every_check(
     engine: Engine, spoilt: BuiltImage, tmp_path: Path
 ) -> None:

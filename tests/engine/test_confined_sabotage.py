@@ -51,6 +51,8 @@ WITHOUT_ENTRYPOINT = [
         sabotage("rm /etc/dlimg/environment", "/etc/dlimg/environment names no variable"),
         sabotage("rm /usr/local/bin/pip", "`pip` is nothing on /usr/local/bin:"),
     ],
+]
+MORE_WITHOUT_ENTRYPOINT = [
     [
         sabotage(
             "ln -sf /usr/bin/true /usr/local/bin/pip",
@@ -82,17 +84,24 @@ ARBITRARY_UID = [
         ),
         sabotage(f"sed -i 's/2.0/1.5/' {SITE}/jax.py", "prints '4.5', not '6.0'"),
     ],
-    [sabotage(NO_HOME, "a home: it ends with ")],
-    [sabotage("chmod 700 /tmp", "Permission denied")],
     [sabotage("chmod 700 /home/user/env", "a step of training: it ends with 1")],
 ]
+MORE_ARBITRARY_UID = [
+    [sabotage(NO_HOME, "a home: it ends with ")],
+    [sabotage("chmod 700 /tmp", "Permission denied")],
+]
+TABLES = {
+    "runtime_without_entrypoint": (WITHOUT_ENTRYPOINT, MORE_WITHOUT_ENTRYPOINT),
+    "runtime_read_only": (READ_ONLY_DISK, []),
+    "runtime_arbitrary_uid": (ARBITRARY_UID, MORE_ARBITRARY_UID),
+}
 ROWS = [
+    *((name, sabotages) for name, (usual, _) in TABLES.items() for sabotages in usual),
     *(
-        ("runtime_without_entrypoint", [*sabotages, sabotage(KEEP_JAX, "")])
-        for sabotages in WITHOUT_ENTRYPOINT
+        pytest.param(name, sabotages, marks=pytest.mark.sabotage)
+        for name, (_, more) in TABLES.items()
+        for sabotages in more
     ),
-    *(("runtime_read_only", sabotages) for sabotages in READ_ONLY_DISK),
-    *(("runtime_arbitrary_uid", sabotages) for sabotages in ARBITRARY_UID),
 ]
 
 
@@ -109,7 +118,10 @@ def test_a_confined_image_works(name: str, layout_image: LayoutImage) -> None:
 def test_an_image_that_is_spoilt_fails_confined(
     name: str, sabotages: list[Sabotage], layout_image: LayoutImage
 ) -> None:
-    with confined(layout_image, CONTAINERS[name], script_of(sabotages)) as running:
+    script = script_of(sabotages)
+    if CONTAINERS[name].container == EMPTY_HOME:
+        script += f"\n{KEEP_JAX}"
+    with confined(layout_image, CONTAINERS[name], script) as running:
         verdict = judged(running, layout_image, name)
     assert verdict.status is CheckStatus.FAILED
     assert unnamed(sabotages, verdict.reason) == [], verdict.reason
