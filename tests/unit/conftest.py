@@ -1,7 +1,10 @@
 """What holds for all unit tests."""
 
 from collections.abc import Iterator
+from types import CodeType
+from typing import Any
 
+import jinja2
 import pytest
 
 from dlimg.pypi import index
@@ -14,4 +17,28 @@ def no_backoff() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, "BACKOFF", 0.001)
         patch.setattr(http, "BACKOFF", 0.001)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def templates_compiled_once() -> Iterator[None]:
+    """Compile the same text of a template once, as hundreds of tests read templates anew."""
+    compile_text = jinja2.Environment.compile
+    codes: dict[tuple[object, ...], str | CodeType] = {}
+
+    def compile_once(
+        environment: jinja2.Environment, source: Any, name: str, filename: str
+    ) -> str | CodeType:
+        settings = (
+            environment.trim_blocks,
+            environment.lstrip_blocks,
+            environment.keep_trailing_newline,
+        )
+        key = (source, name, filename, *settings)
+        if key not in codes:
+            codes[key] = compile_text(environment, source, name, filename)
+        return codes[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jinja2.Environment, "compile", compile_once)
         yield

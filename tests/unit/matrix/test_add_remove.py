@@ -126,7 +126,7 @@ def random_cells(random: Random) -> Iterator[NewCell]:
         yield replace(cell, flavour=flavour)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_any_cell_is_added_alone_and_removed_without_a_trace(text: str, seed: int) -> None:
     before, added = names(text), 0

@@ -51,8 +51,14 @@ def put(path: Path, text: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("table", ["", "[pip]\n"])
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize(
+    ("choice", "table"),
+    [
+        *((choice, "") for choice in CHOICES),
+        (CHOICES[0], "[pip]\n"),
+        *(pytest.param(choice, "[pip]\n", marks=pytest.mark.slow) for choice in CHOICES[1:]),
+    ],
+)
 def test_nothing_in_uv_toml_chooses_versions(
     tmp_path: Path, index: PackageIndexServer, choice: str, table: str
 ) -> None:
