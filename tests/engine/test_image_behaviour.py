@@ -95,12 +95,17 @@ def test_pip_sees_a_sound_environment(layout_image: LayoutImage) -> None:
     [
         ((), "/home/user/env"),
         (("--user", "0"), "/home/user/env"),
-        (("--user", "12345"), "/tmp/home-12345/env"),
         (("--user", "12345:0"), "/tmp/home-12345/env"),
         (READ_ONLY, "/tmp/home-1000/env"),
-        (("--user", "12345", *READ_ONLY), "/tmp/home-12345/env"),
-        (("--tmpfs", "/home/user:uid=1000,exec"), "/home/user/env"),
         (("--env", "DLIMG_OVERLAY=/data/env"), "/data/env"),
+        *(
+            pytest.param(options, folder, marks=pytest.mark.slow)
+            for options, folder in (
+                (("--user", "12345"), "/tmp/home-12345/env"),
+                (("--user", "12345", *READ_ONLY), "/tmp/home-12345/env"),
+                (("--tmpfs", "/home/user:uid=1000,exec"), "/home/user/env"),
+            )
+        ),
     ],
     ids=str,
 )

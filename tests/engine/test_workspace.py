@@ -86,7 +86,10 @@ def test_its_kernel_is_the_image_s_python(address: str) -> None:
     assert result["default"] == "python3"
 
 
-@pytest.mark.parametrize("command", [(), ("jupyter", "notebook"), ("jupyter", "server")])
+@pytest.mark.parametrize(
+    "command",
+    [(), ("jupyter", "notebook"), pytest.param(("jupyter", "server"), marks=pytest.mark.slow)],
+)
 def test_every_server_is_heard_from_outside_on_the_port_that_is_named(
     command: tuple[str, ...], engine: Engine, digest: str
 ) -> None:
@@ -128,10 +131,10 @@ STARTS: list[tuple[str, dict[str, Any]]] = [
     ("", {}),
     ("", {"environment": {"JUPYTER_PORT": "9999"}}),
     ("", {"user": "12345:0"}),
-    ("jupyter lab --ServerApp.base_url=/some/where/", {}),
     ("jupyter server --ServerApp.sock=/tmp/socket", {}),
 ]
 MORE_STARTS: list[tuple[str, dict[str, Any]]] = [
+    ("jupyter lab --ServerApp.base_url=/some/where/", {}),
     ("", {"user": "0"}),
     ("", {"init": True}),
     ("", {"read_only": True, "tmpfs": {"/tmp": "exec"}}),  # noqa: S108  # in a container
