@@ -51,8 +51,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage again, but not among the tests."""
+    """Collect garbage again, but not among the tests, and less often."""
     gc.freeze()
+    gc.set_threshold(50_000)
     gc.enable()
 
 

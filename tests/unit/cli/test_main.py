@@ -225,10 +225,10 @@ def test_help_imports_nothing_heavy(word: str) -> None:
     [
         ("{0} list | head -1", "0 0"),
         ("{0} list 'jaxx*' 2>&1 | true", "2 0"),
-        ("{0} render --check 2>&1 | true", "1 0"),
-        ("{0} list >&-", "0"),
-        ("{0} list 'jaxx*' 2>&-", "2"),
         ("{0} show nothing >&- 2>&-", "2"),
+        pytest.param("{0} render --check 2>&1 | true", "1 0", marks=pytest.mark.slow),
+        pytest.param("{0} list >&-", "0", marks=pytest.mark.slow),
+        pytest.param("{0} list 'jaxx*' 2>&-", "2", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.usefixtures("project")

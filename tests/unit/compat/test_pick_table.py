@@ -30,6 +30,8 @@ from dlimg.report.pick_table import pick_table_text
 ROOT = Path(__file__).parents[3]
 TODAY = date(2026, 11, 29)
 FAMILIES = {"pytorch": "torch", "tensorflow": "tensorflow", "jax": "jax"}
+# The index has hundreds of builds of JAX.
+FAMILY_ROWS = ["pytorch", "tensorflow", pytest.param("jax", marks=pytest.mark.slow)]
 # More cells than this would be a matrix that nobody reads.
 MOST_NEW_CELLS = 40
 Pair = tuple[str, str]
@@ -61,7 +63,7 @@ def offered(framework: str) -> tuple[tuple[FrameworkRelease, Combination], ...]:
     return tuple(index_builds(context().facts, [releases[version] for version in sorted(works)]))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FAMILY_ROWS)
 def test_each_pair_has_a_tag_or_the_index_has_no_build_for_it(family: str) -> None:
     entries = [entry for entry in table() if entry.family == family]
     assert len(entries) == len(gpu_kinds(context().facts)) * len(BRANCHES)
@@ -99,7 +101,7 @@ def sure_pairs(build: Combination) -> Iterator[Pair]:
                 yield kind.first.name, branch
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FAMILY_ROWS)
 def test_the_builds_for_old_hardware_are_as_few_as_cover_the_pairs(family: str) -> None:
     covers = covered(family)
     newest = max(covers, key=lambda name: numbers(name.split()[0]))

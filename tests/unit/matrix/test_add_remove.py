@@ -146,7 +146,13 @@ def test_any_cell_is_added_alone_and_removed_without_a_trace(text: str, seed: in
             break
 
 
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(text, marks=[pytest.mark.slow] * (name == "shipped"), id=name)
+        for name, text in TEXTS.items()
+    ],
+)
 def test_several_cells_leave_in_any_order(text: str) -> None:
     cells = [
         cell_of("pytorch", "2.6.0", "12.4", "3.11", "Debian 12"),

@@ -331,8 +331,9 @@ def document(fake: FakeRegistry, kind: str) -> str:
     return str(result)
 
 
-@pytest.mark.parametrize("lost", CONTENTS)
-@pytest.mark.parametrize("how", ["gone", "cut off"])
+@pytest.mark.parametrize(
+    ("lost", "how"), [*((lost, "gone") for lost in CONTENTS), ("a layer", "cut off")]
+)
 def test_lost_blobs_are_sent_again(
     fake: FakeRegistry, store: Store, home: dict[str, str], lost: str, how: str
 ) -> None:

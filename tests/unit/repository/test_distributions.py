@@ -60,6 +60,7 @@ def test_the_wheel_holds_the_package_and_the_shipped_project_and_nothing_else(wh
     assert all(files[name] == (ROOT / path).read_bytes() for name, path in expected.items())
 
 
+@pytest.mark.slow
 def test_a_wheel_made_from_the_sdist_is_the_same(wheel: Path, tmp_path: Path) -> None:
     archive = build(ROOT, tmp_path / "sdist", "sdist")
     with tarfile.open(archive) as tar:
@@ -70,6 +71,7 @@ def test_a_wheel_made_from_the_sdist_is_the_same(wheel: Path, tmp_path: Path) ->
     assert contents(again) == contents(wheel)
 
 
+@pytest.mark.slow
 def test_the_unpacked_wheel_answers_and_renders_outside_of_a_checkout(
     wheel: Path, tmp_path: Path
 ) -> None:
