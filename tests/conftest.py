@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -41,6 +42,12 @@ LONGEST = (
     "test_publishing.py",
     "test_private_engine.py",
 )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no engine test where a marker expression leaves out all of them."""
+    is_engine = collection_path.parent == Path(__file__).parent / "engine"
+    return True if is_engine and "not engine" in config.getoption("markexpr") else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

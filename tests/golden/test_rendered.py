@@ -1,6 +1,8 @@
 """The committed Dockerfiles are what would be rendered now, and keep what every one promises."""
 
 import re
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,18 +12,25 @@ from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import read_project
 
 ROOT = Path(__file__).parent.parent.parent
-PROJECT = read_project(str(ROOT / "matrix.yaml"))
-IMAGES = [
-    image for image in locked_images(PROJECT, PROJECT.resolution.cells) if not image.lock.local
-]
+CELLS = sorted({path.stem for path in (ROOT / "locks").glob("*.json")} - {"bases"})
 
-each_image = pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.cell.id)
+
+@cache
+def images() -> Mapping[str, Image]:
+    project = read_project(str(ROOT / "matrix.yaml"))
+    committed = locked_images(project, project.resolution.cells)
+    return {image.cell.id: image for image in committed if not image.lock.local}
+
+
+@pytest.fixture(params=CELLS)
+def image(request: pytest.FixtureRequest) -> Image:
+    """One image after the other; only a process that tests them renders them."""
+    return images()[request.param]
 
 
 def test_every_lock_has_its_dockerfile_and_no_other_is_there() -> None:
     rendered = {path.parent.name for path in (ROOT / "rendered").glob("*/Dockerfile")}
-    locked = {path.stem for path in (ROOT / "locks").glob("*.json")} - {"bases"}
-    assert rendered == locked == {image.cell.id for image in IMAGES}
+    assert rendered == set(CELLS) == images().keys()
     assert len(rendered) > 40
 
 
@@ -29,12 +38,10 @@ def committed(image: Image) -> str:
     return (ROOT / "rendered" / image.cell.id / "Dockerfile").read_text()
 
 
-@each_image
 def test_committed_dockerfiles_are_current(image: Image) -> None:
     assert committed(image) == image.dockerfile, "run `nox -s render` and review the change"
 
 
-@each_image
 def test_every_wheel_is_pinned_by_hash_and_no_address_is_there(image: Image) -> None:
     text = committed(image)
     for wheel in image.lock.wheels:
@@ -52,13 +59,11 @@ def test_every_wheel_is_pinned_by_hash_and_no_address_is_there(image: Image) -> 
     assert ":latest" not in text
 
 
-@each_image
 def test_dockerfiles_end_with_a_user_other_than_root(image: Image) -> None:
     users = re.findall(r"^USER (.+)$", committed(image), re.MULTILINE)
     assert users[-1] == "user"
 
 
-@each_image
 def test_scripts_stop_at_the_first_failure(image: Image) -> None:
     text = committed(image)
     stages = re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]

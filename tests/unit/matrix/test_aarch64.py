@@ -7,12 +7,11 @@ import pytest
 from dlimg.errors import BadInput
 from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
+from dlimg.pipeline.facts_files import read_facts
 from tests.support.facts import parse_facts
 
 ROOT = Path(__file__).parents[3]
-FACTS = parse_facts(
-    {path.name: path.read_text() for path in sorted((ROOT / "dlimg/facts").glob("*.yaml"))}
-)
+FACTS = read_facts()
 MATRIX = """\
 platform: aarch64-manylinux_2_28
 operating_systems:

@@ -5,12 +5,10 @@ from pathlib import Path
 
 from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
-from tests.support.facts import parse_facts
+from dlimg.pipeline.facts_files import read_facts
 
 ROOT = Path(__file__).parents[3]
-FACTS = parse_facts(
-    {path.name: path.read_text() for path in sorted((ROOT / "dlimg/facts").glob("*.yaml"))}
-)
+FACTS = read_facts()
 MATRIX = (ROOT / "matrix.yaml").read_text()
 
 

@@ -10,12 +10,10 @@ from dlimg.lint.aliases import BEHIND
 from dlimg.lint.model import LintContext
 from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
-from tests.support.facts import parse_facts
+from dlimg.pipeline.facts_files import read_facts
 
 ROOT = Path(__file__).parents[3]
-FACTS = parse_facts(
-    {path.name: path.read_text() for path in sorted((ROOT / "dlimg/facts").glob("*.yaml"))}
-)
+FACTS = read_facts()
 TORCH = "pytorch-2.13.0-cuda13.0"
 JAX = "jax-0.12.0.1-cuda13.0"
 END = "py3.13-debian13"

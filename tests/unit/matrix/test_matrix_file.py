@@ -14,12 +14,10 @@ from dlimg.document import patterns, yaml_tree
 from dlimg.errors import BadInput
 from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
-from tests.support.facts import parse_facts
+from dlimg.pipeline.facts_files import read_facts
 
 ROOT = Path(__file__).parents[3]
-FACTS = parse_facts(
-    {path.name: path.read_text() for path in sorted((ROOT / "dlimg/facts").glob("*.yaml"))}
-)
+FACTS = read_facts()
 SCHEMA = json.loads((ROOT / "dlimg/matrix/matrix.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 

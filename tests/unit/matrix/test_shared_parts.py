@@ -8,12 +8,10 @@ import pytest
 from dlimg.errors import BadInput
 from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
-from tests.support.facts import parse_facts
+from dlimg.pipeline.facts_files import read_facts
 
 ROOT = Path(__file__).parents[3]
-FACTS = parse_facts(
-    {path.name: path.read_text() for path in sorted((ROOT / "dlimg/facts").glob("*.yaml"))}
-)
+FACTS = read_facts()
 MATRIX = """\
 operating_systems:
   debian12: {distribution: Debian 12, image: "debian:bookworm-slim"}
