@@ -32,14 +32,18 @@ hypothesis.settings.load_profile("default")
 
 # The files that take longest. Processes that share the tests take file by file, in this order.
 LONGEST = (
-    "test_checks_sabotage.py",
-    "test_runtime_sabotage.py",
     "test_checks.py",
+    "test_build_faults.py",
     "test_image_behaviour.py",
+    "test_confined_sabotage.py",
+    "test_workspace.py",
     "test_cli.py",
-    "test_builders_agree.py",
-    "test_bases.py",
+    "test_replaced_entrypoint.py",
     "test_publishing.py",
+    "test_checks_sabotage.py",
+    "test_image_packages.py",
+    "test_builders_agree.py",
+    "test_file_sources_sabotage.py",
     "test_private_engine.py",
 )
 

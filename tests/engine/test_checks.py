@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any, cast
 
 import docker
 import pytest
+from docker.models.containers import Container
 
 from dlimg.checks import run
 from dlimg.checks.run import LABEL, CheckSettings
@@ -422,19 +424,38 @@ def test_only_flaky_checks_get_a_second_attempt_in_a_new_container(
 def test_what_passes_at_the_second_attempt_has_passed_and_says_so(
     engine: Engine, built: BuiltImage, images: Path
 ) -> None:
-    # Two containers share nothing but the clock.
-    late = int(time.time()) + 15  # a first attempt has begun by then, on a busy machine, too
-    waits = (
-        f"left=$(({late} - $(date +%s))); test $left -le 0 && exit 0;"
-        " sleep $left; echo too early >&2; exit 1"
-    )
+    # Two containers share nothing; each is told from outside how its attempt ends.
+    waits = "until [ -e /srv/code ]; do sleep 0.05; done; echo too early >&2; exit $(cat /srv/code)"
+    tell = Thread(target=_tell_each_container, args=(engine, built, (1, 0)))
+    tell.start()
     evidence = run_checks(
         engine, built, images, check(images, "waits", waits, flaky="it begins too early")
     )
+    tell.join()
     (verdict,) = evidence.verdicts
     assert (verdict.status, verdict.reason) == (CheckStatus.PASSED, ""), verdict
     assert (verdict.attempts, verdict.first_reason) == (2, "too early")
     assert outcome_of(evidence.verdicts) == "passed"
+
+
+def _tell_each_container(engine: Engine, built: BuiltImage, codes: Sequence[int]) -> None:
+    names: set[str] = set()
+    for code in codes:
+        assert wait_until(lambda: bool(set(left_over(engine, built)) - names), 60), "no container"
+        (name,) = set(left_over(engine, built)) - names
+        names.add(name)
+        container = engine.sdk.containers.get(name)
+        assert wait_until(partial(_write_code, container, code), 60), "it does not run"
+
+
+def _write_code(container: Container, code: int) -> bool:
+    try:
+        ended = container.exec_run(
+            ["sh", "-c", f"echo {code} > /srv/new; mv /srv/new /srv/code"], user="0"
+        )
+    except docker.errors.APIError:  # it has not been started
+        return False
+    return ended.exit_code == 0
 
 
 def test_memory_that_ran_out_is_told_of_the_check_that_took_it(
