@@ -47,12 +47,24 @@ def load_missing_blobs(
 
     Raises Negative when the engine refuses them.
     """
+    with _loaded_from_archive(engine, repository, manifest, missing):
+        pass
+
+
+@contextlib.contextmanager
+def _loaded_from_archive(
+    engine: Engine, repository: str, manifest: bytes, blobs: Mapping[str, Content]
+) -> Iterator[None]:
+    """Load blobs as `docker load` does; the temporary name keeps them from garbage collection."""
     name = repository + COMPLETE_SUFFIX
     api: Any = engine.sdk.api
-    for message in api.load_image(_archive(name, manifest, missing), quiet=True):
+    for message in api.load_image(_archive(name, manifest, blobs), quiet=True):
         if "error" in message:
             raise Negative(f"the engine does not load the image: {message['error']}")
-    _remove_name(engine, name)
+    try:
+        yield
+    finally:
+        _remove_name(engine, name)
 
 
 def _archive(name: str, manifest: bytes, blobs: Mapping[str, Content]) -> Iterator[bytes]:
@@ -94,6 +106,9 @@ _UNREADABLE: Final = re.compile(
 # Engines' errors for a blob that was there when the pull began, and for an image without it.
 _LOST: Final = re.compile(r"content digest|no such image|not found: does not exist", re.IGNORECASE)
 _RETRY_SECONDS: Final = (0.1, 0.3, 1.0, 3.0)
+# The engine's error for a blob with another digest. It may be a download that an earlier pull has
+# left, which the engine does not fetch again until it has collected its garbage.
+_UNEXPECTED: Final = re.compile(r"failed commit on ref|unexpected commit", re.IGNORECASE)
 _CONNECT_SECONDS: Final = 2.0
 HINT: Final = "use `--builder buildkit`, or an engine on this host"
 
@@ -122,7 +137,7 @@ def temporary_image(
     with serve_image(manifest, blobs) as served:
         reference = served.reference(digest)
         try:
-            image = _pull_and_inspect(engine, served, manifest, digest)
+            image = _pull_and_inspect(engine, served, manifest, digest, blobs)
             if not image.attrs.get("Os"):  # the engine has not pulled all blobs
                 load_missing_blobs(
                     engine, f"{served.host}/{NAME}", manifest, _not_fetched(served, blobs)
@@ -132,7 +147,13 @@ def temporary_image(
             _remove_name(engine, reference)
 
 
-def _pull_and_inspect(engine: Engine, served: ServedImage, manifest: bytes, digest: str) -> Image:
+def _pull_and_inspect(
+    engine: Engine,
+    served: ServedImage,
+    manifest: bytes,
+    digest: str,
+    blobs: Mapping[str, Content],
+) -> Image:
     """Pull the image and return it; pull again when the engine has lost it in between.
 
     An engine that collects garbage after another process removed its name of the same image may
@@ -140,18 +161,30 @@ def _pull_and_inspect(engine: Engine, served: ServedImage, manifest: bytes, dige
     """
     reference, message = served.reference(digest), ""
     for seconds in (*_RETRY_SECONDS, None):
-        outcome = _pull(engine, reference)
-        try:
-            if outcome.returncode == 0:
-                return engine.sdk.images.get(reference)
-            message = outcome.stderr.strip() or failure_text(outcome)
-        except docker.errors.NotFound as error:
-            message = str(error.explanation)
+        image, message = _try_to_pull(engine, reference)
+        if image is not None:
+            return image
+        if _UNEXPECTED.search(message):
+            with _loaded_from_archive(engine, f"{served.host}/{NAME}", manifest, blobs):
+                image, message = _try_to_pull(engine, reference)
+            if image is not None:
+                return image
         if seconds is None or not _LOST.search(message):
             break
         _remove_name(engine, reference)
         time.sleep(seconds)
     raise _pull_failure(engine, served, message, manifest)
+
+
+def _try_to_pull(engine: Engine, reference: str) -> tuple[Image | None, str]:
+    """Return the pulled image, or nothing and the engine's error."""
+    outcome = _pull(engine, reference)
+    if outcome.returncode:
+        return None, outcome.stderr.strip() or failure_text(outcome)
+    try:
+        return engine.sdk.images.get(reference), ""
+    except docker.errors.NotFound as error:
+        return None, str(error.explanation)
 
 
 def _remove_name(engine: Engine, name: str) -> None:

@@ -136,6 +136,24 @@ def test_an_image_that_is_not_whole_leaves_nothing(engine: Engine, damage: str) 
     assert passing(engine, sha256(manifest)) == []
 
 
+def test_a_layer_that_was_damaged_is_taken_as_soon_as_it_is_right(engine: Engine) -> None:
+    """The engine may have the damaged download left, and refuse the layer without fetching it."""
+    for _ in range(12):
+        manifest, blobs = an_image(os.urandom(20_000))
+        layer = json.loads(manifest)["layers"][0]["digest"]
+        right = blobs[layer]
+        assert isinstance(right, bytes)
+        damaged = right[:5000] + bytes([right[5000] ^ 1]) + right[5001:]
+        with (
+            pytest.raises(Negative, match="does not load the image"),
+            temporary_image(engine, manifest, sha256(manifest), {**blobs, layer: damaged}),
+        ):
+            pytest.fail("it was taken")
+        with temporary_image(engine, manifest, sha256(manifest), blobs) as image_id:
+            assert engine.sdk.images.get(image_id).attrs["Os"] == "linux"
+        assert passing(engine, sha256(manifest)) == []
+
+
 def test_an_engine_elsewhere_is_refused(engine: Engine) -> None:
     away = replace(engine, host="tcp://192.0.2.1:2376")
     with (
