@@ -61,7 +61,7 @@ def _unused_entries(context: LintContext, entries: Sequence[IgnoredFinding]) -> 
     rules = {rule.id: rule for rule in RULES}
     for entry in entries:
         rule = rules.get(entry.id)
-        if rule and rule.online and (context.answers is None or context.answers.unanswered):
+        if rule and not rule.can_find_all(context):
             continue
         message = f"this ignores nothing any more ({entry.id} about {entry.about}): remove it"
         if rule is None:
@@ -80,6 +80,8 @@ def _skipped(context: LintContext) -> Iterator[str]:
     missing = len(context.resolution.cells) - len(context.locks)
     if missing:
         yield f"wheels of {missing} unlocked cells"
+    if context.unread_wheels:
+        yield f"the libraries of {context.unread_wheels} wheels, which were not read here"
     if context.answers is None:
         names = ", ".join(rule.id for rule in RULES if rule.online)
         yield f"the index and registries ({names}): use --online"

@@ -71,7 +71,8 @@ class LintContext:
 
     `locks` has the existing locks by cell id, `lock_files` their files, and `lock_sets` the same
     locks without repeats. `needs` and `wheel_files` are what is known of wheels, by their sha256,
-    and `libraries` those of the distributions.
+    `unread_wheels` counts those whose needs are not known, and `libraries` are those of the
+    distributions.
     """
 
     matrix: Matrix
@@ -83,6 +84,7 @@ class LintContext:
     lock_sets: tuple[LockSet, ...] = ()
     answers: OnlineAnswers | None = None
     needs: Mapping[str, WheelNeeds] = field(default_factory=dict)
+    unread_wheels: int = 0
     libraries: SystemLibraries | None = None
     wheel_files: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
@@ -97,7 +99,8 @@ class LintContext:
 class LintRule:
     """A kind of finding. Its page in docs/lint has `title`, `why`, an example and `remedy`.
 
-    `severity` is prose, because it may depend on the case; `online` rules need answers.
+    `severity` is prose, because it may depend on the case; `online` rules need answers, and those
+    with `reads_wheels` the needs of the locked wheels.
     """
 
     id: str
@@ -108,6 +111,13 @@ class LintRule:
     remedy: str
     find: Callable[[LintContext], Iterable[Finding]]
     online: bool = False
+    reads_wheels: bool = False
+
+    def can_find_all(self, context: LintContext) -> bool:
+        """Return whether the context has all that this rule judges."""
+        if self.online:
+            return context.answers is not None and not context.answers.unanswered
+        return not (self.reads_wheels and context.unread_wheels)
 
 
 # Lines above the wheels in a lock; the wheels are sorted by name.

@@ -146,4 +146,5 @@ LIBRARIES: Final = LintRule(
     remedy="Add the packages under `apt` of the family, or take a variant of the package that "
     "needs none (opencv-python-headless).",
     find=_system_libraries,
+    reads_wheels=True,
 )

@@ -39,9 +39,17 @@ def with_known_needs(lint_context: LintContext, context: Context) -> LintContext
     folder = context.cache / "wheels"
     wheels = {wheel.sha256: wheel for lock in lint_context.locks.values() for wheel in lock.wheels}
     needs = cached_needs(folder, list(filter(has_libraries, wheels.values())))
+    judged = {
+        wheel.sha256
+        for cell in lint_context.resolution.cells
+        if cell.id in lint_context.locks
+        for wheel in wheels_to_read(cell, lint_context.locks[cell.id])
+        if has_libraries(wheel)
+    }
     return replace(
         lint_context,
         needs=needs,
+        unread_wheels=len(judged - needs.keys()),
         libraries=read_system_libraries(),
         wheel_files=wheel_files(folder, wheels.values()) if needs else {},
     )

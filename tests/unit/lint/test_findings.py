@@ -526,6 +526,15 @@ def test_an_ignored_online_finding_is_not_unused_offline() -> None:
     assert [finding.id for finding in linted.findings] == ["base-not-pinned"]
 
 
+def test_an_ignored_library_is_not_unused_while_wheels_are_unread() -> None:
+    entry = '{id: system-library, about: "opencv*", why: "no window"}'
+    context = lint_context(f"{MATRIX}lint:\n  ignore:\n    - {entry}\n", pins={})
+    unread, read = (lint(replace(context, unread_wheels=number)) for number in (3, 0))
+    assert "unused-ignore" not in {finding.id for finding in unread.findings}
+    assert "the libraries of 3 wheels, which were not read here" in unread.skipped
+    assert "unused-ignore" in {finding.id for finding in read.findings}
+
+
 def test_the_line_of_a_wheel_in_its_lock() -> None:
     lock = samples.lock("x", wheels=(samples.wheel("pip", "26.3"), samples.wheel("numpy", "2.4.0")))
     lines = lock_text(lock).splitlines()
@@ -588,7 +597,10 @@ def ran(*words: str, matrix: Path = ROOT / "matrix.yaml") -> tuple[int, str, str
     return code, out.getvalue(), err.getvalue()
 
 
-def test_the_projects_own_matrix_has_no_error() -> None:
+def test_the_projects_own_matrix_has_no_error_on_a_fresh_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     code, out, err = ran("--format", "json")
     assert json.loads(out)["errors"] == 0, out
     assert (code, err) == (0, "")
